@@ -1,0 +1,76 @@
+/** What every contender offers: a small world to be measured, in which clients and servers are ordinary programs.
+ *
+ * All worlds have the same plan and the same addresses (each in namespaces of its own, so they do not meet):
+ *   outside 172.18.0.1 ── underlay ── node 1 172.18.0.11 (pod a = client 10.244.1.2, pod b = server 10.244.1.3)
+ *                                 └── node 2 172.18.0.12 (pod c = server 10.244.2.2)
+ * Service `near` 10.96.0.10 has pod b behind it, service `far` 10.96.0.11 has pod c; NodePorts 31419 and 31418 lead to their
+ * port 80. A world without services is dialled at the pods' own addresses. */
+import type { ServicePort } from '../kube-proxy/service-port.ts';
+
+export const POD_CIDR = '10.244.0.0/16';
+/** MTU of pods everywhere: the underlay's 1500 less 50 for VXLAN. */
+export const POD_MTU = 1450;
+
+export const Port = { IPERF: 5201, ACCEPT: 7000, UDP: 9000, SOCKPERF: 11111, HTTP: 80 } as const;
+export const NodePort = { FAR: 31418, NEAR: 31419 } as const;
+export const NEAR_IP = '10.96.0.10';
+export const FAR_IP = '10.96.0.11';
+
+/** From a client to a server behind an address. */
+export interface Path {
+  clientNetns: string;
+  serverNetns: string;
+  /** IPv4 address the client dials. */
+  address: string;
+  /** Ports at that address: the server's own, or a NodePort where that is what it is. */
+  httpPort: number;
+}
+
+export interface World {
+  sameNode?: Path;
+  acrossNodes?: Path;
+  /** From outside through node 1 to a pod there, and to a pod on node 2. */
+  nodePortNear?: Path;
+  nodePortFar?: Path;
+  /** Processes that forward, one per agent; empty when the kernel does. */
+  forwarders: number[];
+  /** What was special: a setting that was refused, a version. */
+  notes: string[];
+}
+
+export interface Contender {
+  name: string;
+  title: string;
+  /** One sentence for the report. */
+  about: string;
+  /** Why it cannot run here, or nothing. */
+  unavailable(): string | undefined;
+  up(): Promise<World>;
+  down(): Promise<void>;
+}
+
+/** The services of the plan as kube-proxy sees them: one entry per port. */
+export function planServices(): ServicePort[] {
+  return [
+    service('near', NEAR_IP, '10.244.1.3', NodePort.NEAR),
+    service('far', FAR_IP, '10.244.2.2', NodePort.FAR),
+  ].flat();
+}
+
+function service(name: string, clusterIp: string, ip: string, nodePort: number): ServicePort[] {
+  const port = (portName: string, protocol: 'tcp' | 'udp', number: number, node?: number): ServicePort => ({
+    name: `default/${name}:${portName}`,
+    clusterIp,
+    protocol,
+    port: number,
+    nodePort: node,
+    endpoints: [{ ip, port: number }],
+  });
+  return [
+    port('iperf', 'tcp', Port.IPERF),
+    port('accept', 'tcp', Port.ACCEPT),
+    port('udp', 'udp', Port.UDP),
+    port('sockperf', 'tcp', Port.SOCKPERF),
+    port('http', 'tcp', Port.HTTP, nodePort),
+  ];
+}

@@ -1,0 +1,115 @@
+/** Ours: the cluster that `dataplane up` makes, spoken to by its command line only, with the same pods and services as the
+ * other worlds. Its names are fixed (`dp-…`), so it refuses to run beside a cluster that somebody else brought up. */
+import { existsSync, writeFileSync } from 'node:fs';
+import { stateDirectory } from '../lib/netns.ts';
+import { finish, onCleanUp, run } from '../lib/processes.ts';
+import { missing, repositoryRoot } from '../lib/tools.ts';
+import { type Contender, FAR_IP, NEAR_IP, NodePort, Port, planServices, type World } from './contender.ts';
+
+const UP_SECONDS = 60;
+
+/** Where the built command lies; DATAPLANE in the environment overrides it (another build to compare with). */
+export function commandLine(): string {
+  return process.env.DATAPLANE ?? `${repositoryRoot()}/dist/src/cli/main.js`;
+}
+
+export interface Status {
+  nodes: { name: string; ip: string; agentPid: number }[];
+}
+
+/** Runs `dataplane …` and returns what it printed. @throws {CommandError} with its own words when it fails */
+export function cli(...words: string[]): string {
+  return run([process.execPath, commandLine(), ...words], undefined, UP_SECONDS * 1000);
+}
+
+/** Why ours cannot run: not built, no driver, or a cluster that is not ours to end. */
+export function dataplaneUnavailable(): string | undefined {
+  if (!existsSync(commandLine())) return `not built: ${commandLine()} is not there (npm run build)`;
+  if (existsSync('/run/netns/dp-outside')) return 'a cluster is up: end it with `dataplane down` first';
+  return missing(['ip']);
+}
+
+/** Brings up `nodes` nodes with the objects in `manifests`, and takes them away on any exit. */
+export async function bringUp(name: string, manifests: unknown[], nodes = 2): Promise<Status> {
+  const file = `${stateDirectory('dataplane')}/${name}.json`;
+  writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: manifests }));
+  takeAway ??= onCleanUp('dataplane', () => cli('down'));
+  const words = [commandLine(), 'up', '--nodes', String(nodes), '-f', file];
+  const up = await finish([process.execPath, ...words, ...extraOptions()], UP_SECONDS * 1000);
+  if (up.status !== 0) throw new Error(`dataplane up: ${(up.stderr || up.stdout).trim().slice(-600)}`);
+  return JSON.parse(cli('status', '-o', 'json')) as Status;
+}
+
+let takeAway: (() => void) | undefined;
+
+/** `dataplane down`, once. */
+export async function takeDown(): Promise<void> {
+  takeAway?.();
+  takeAway = undefined;
+}
+
+/** Options for `dataplane up` from DATAPLANE_UP_OPTIONS, to compare settings (for example `--workers 2`). */
+function extraOptions(): string[] {
+  return (process.env.DATAPLANE_UP_OPTIONS ?? '').split(' ').filter(Boolean);
+}
+
+/** A pod that only holds a namespace: the benchmark starts its programs inside itself. */
+export function idlePod(name: string, nodeName: string): unknown {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'default', labels: { app: name } },
+    spec: { nodeName, containers: [{ name: 'idle', image: 'process', command: ['sleep', '1000000'] }] },
+  };
+}
+
+export function podNetns(name: string): string {
+  return `dp-pod-default-${name}`;
+}
+
+export function dataplane(): Contender {
+  return {
+    name: 'dataplane',
+    title: 'dataplane',
+    about: 'ours: the same pods and services in a two-node cluster of `dataplane up`',
+    unavailable: dataplaneUnavailable,
+    async up(): Promise<World> {
+      const pods = [idlePod('a', 'n1'), idlePod('b', 'n1'), idlePod('c', 'n2')];
+      const status = await bringUp('whole-network', [
+        ...pods,
+        planned('near', NEAR_IP, 'b'),
+        planned('far', FAR_IP, 'c'),
+      ]);
+      const [a, b, c] = [podNetns('a'), podNetns('b'), podNetns('c')];
+      const node = status.nodes[0]!.ip;
+      return {
+        sameNode: { clientNetns: a, serverNetns: b, address: NEAR_IP, httpPort: Port.HTTP },
+        acrossNodes: { clientNetns: a, serverNetns: c, address: FAR_IP, httpPort: Port.HTTP },
+        nodePortNear: { clientNetns: 'dp-outside', serverNetns: b, address: node, httpPort: NodePort.NEAR },
+        nodePortFar: { clientNetns: 'dp-outside', serverNetns: c, address: node, httpPort: NodePort.FAR },
+        forwarders: status.nodes.map(({ agentPid }) => agentPid),
+        notes: extraOptions().length > 0 ? [`up ${extraOptions().join(' ')}`] : [],
+      };
+    },
+    down: takeDown,
+  };
+}
+
+/** The plan's service `name` as a manifest, selecting the pod `app`. */
+function planned(name: string, clusterIP: string, app: string): unknown {
+  const ports = planServices()
+    .filter((entry) => entry.name.startsWith(`default/${name}:`))
+    .map((entry) => ({
+      name: entry.name.split(':')[1],
+      protocol: entry.protocol.toUpperCase(),
+      port: entry.port,
+      targetPort: entry.port,
+      ...(entry.nodePort ? { nodePort: entry.nodePort } : {}),
+    }));
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name, namespace: 'default' },
+    spec: { type: 'NodePort', clusterIP, selector: { app }, ports },
+  };
+}

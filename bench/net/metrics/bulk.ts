@@ -1,0 +1,49 @@
+/** TCP bulk with iperf3, and what it costs: cores kept busy per Gbit/s, on the whole machine and in the forwarder. */
+import { type Path, Port, type World } from '../contenders/contender.ts';
+import { coresBetween, readCpu } from '../lib/cpu.ts';
+import { inside } from '../lib/netns.ts';
+import { finish } from '../lib/processes.ts';
+import type { Metric } from './metric.ts';
+
+export type PathName = 'sameNode' | 'acrossNodes' | 'nodePortNear' | 'nodePortFar';
+
+export function bulk(name: string, where: string, pathName: PathName, streams: number): Metric {
+  const what = `TCP bulk, ${streams} stream${streams > 1 ? 's' : ''}, ${where}`;
+  return {
+    name,
+    needs: ['iperf3'],
+    figures: [
+      { key: `${name}/gbits`, title: what, unit: 'Gbit/s', better: 'more' },
+      { key: `${name}/cores`, title: `${what}: busy cores per Gbit/s, all`, unit: 'cores', better: 'less' },
+      { key: `${name}/forwarder`, title: `${what}: forwarder's cores per Gbit/s`, unit: 'cores', better: 'less' },
+    ],
+    async measure(world: World, seconds: number) {
+      const path = world[pathName];
+      if (!path) return undefined;
+      const before = readCpu(world.forwarders);
+      const gbits = await throughput(path, seconds, streams);
+      const cores = coresBetween(before, readCpu(world.forwarders));
+      const sample: Record<string, number> = {
+        [`${name}/gbits`]: gbits,
+        // The reading spans iperf3's first half second too, which does not count in its figure.
+        [`${name}/cores`]: cores.machine / gbits,
+      };
+      if (world.forwarders.length > 0) sample[`${name}/forwarder`] = cores.process / gbits;
+      return sample;
+    },
+  };
+}
+
+/** Gbit/s that arrived, of one iperf3 run whose first half second is left out. @throws when iperf3 fails */
+export async function throughput(path: Path, seconds: number, streams = 1): Promise<number> {
+  const words = ['iperf3', '-c', path.address, '-p', Port.IPERF, '-t', seconds, '-O', 0.5, '-P', streams, '-J'];
+  const { stdout, stderr } = await finish(inside(path.clientNetns, ...words.map(String)), (seconds + 10) * 1000);
+  let report: { error?: string; end?: { sum_received?: { bits_per_second: number } } };
+  try {
+    report = JSON.parse(stdout) as typeof report;
+  } catch {
+    throw new Error(`iperf3: ${stderr || stdout || 'no output'}`);
+  }
+  if (report.error || !report.end?.sum_received) throw new Error(`iperf3: ${report.error ?? 'no result'}`);
+  return report.end.sum_received.bits_per_second / 1e9;
+}

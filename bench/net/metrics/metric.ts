@@ -1,0 +1,49 @@
+/** What a metric is, and the list of all of them in the order in which they run and are printed. */
+import type { World } from '../contenders/contender.ts';
+import { bulk } from './bulk.ts';
+import { connectionRate } from './connections.ts';
+import { smallDatagrams } from './datagrams.ts';
+import { http } from './http.ts';
+import { roundTrip } from './round-trip.ts';
+
+/** One figure: the key is `metric/figure`. */
+export interface Figure {
+  key: string;
+  title: string;
+  unit: string;
+  /** Which way is better, for the chart and the ratios. */
+  better: 'more' | 'less';
+}
+
+/** Values by key; a figure that could not be had is left out. */
+export type Sample = Record<string, number>;
+
+export interface Metric {
+  name: string;
+  needs: string[];
+  figures: Figure[];
+  /** Measures for about `seconds`; undefined when the world has no such path. @throws when a program fails */
+  measure(world: World, seconds: number): Promise<Sample | undefined>;
+}
+
+/** Every metric. Names are what `--only` matches. */
+export function allMetrics(): Metric[] {
+  return [
+    bulk('bulk-1', 'same node', 'sameNode', 1),
+    bulk('bulk-8', 'same node', 'sameNode', 8),
+    bulk('bulk-1-across', 'across nodes', 'acrossNodes', 1),
+    bulk('bulk-8-across', 'across nodes', 'acrossNodes', 8),
+    smallDatagrams('udp', 'same node', 'sameNode'),
+    smallDatagrams('udp-across', 'across nodes', 'acrossNodes'),
+    roundTrip('rtt', 'same node', 'sameNode', false),
+    roundTrip('rtt-loaded', 'same node, beside bulk', 'sameNode', true),
+    roundTrip('rtt-across', 'across nodes', 'acrossNodes', false),
+    roundTrip('rtt-across-loaded', 'across nodes, beside bulk', 'acrossNodes', true),
+    connectionRate('connections', 'same node', 'sameNode'),
+    connectionRate('connections-across', 'across nodes', 'acrossNodes'),
+    http('http', 'NodePort, pod on that node', 'nodePortNear', true),
+    http('http-new', 'NodePort, pod on that node', 'nodePortNear', false),
+    http('http-across', 'NodePort, pod on the other node', 'nodePortFar', true),
+    http('http-across-new', 'NodePort, pod on the other node', 'nodePortFar', false),
+  ];
+}

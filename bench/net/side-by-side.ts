@@ -1,0 +1,76 @@
+/** The shortest fair answer: one iperf3 stream through a ClusterIP, ours against the kernel's bridge + iptables (and VXLAN
+ * across nodes), both worlds up at once, taking turns in one run. */
+
+import type { Contender, World } from './contenders/contender.ts';
+import { dataplane } from './contenders/dataplane.ts';
+import { kernelIptables } from './contenders/kernel.ts';
+import { claimMachine } from './lib/netns.ts';
+import { benchOptions } from './lib/options.ts';
+import { runScript } from './lib/processes.ts';
+import { addSample, type Results, table, writeResults } from './lib/report.ts';
+import { median } from './lib/statistics.ts';
+import { describeMachine, missing } from './lib/tools.ts';
+import { type PathName, throughput } from './metrics/bulk.ts';
+import { startServers } from './metrics/servers.ts';
+
+const HELP = `usage: node dist/bench/net/side-by-side.js [--rounds 5] [--seconds 4] [--output BASE]
+Exit status 1 when one of the two could not be measured.
+`;
+
+const PATHS: { path: PathName; key: string; title: string }[] = [
+  { path: 'sameNode', key: 'same-node/gbits', title: 'TCP, 1 stream, ClusterIP, same node' },
+  { path: 'acrossNodes', key: 'across-nodes/gbits', title: 'TCP, 1 stream, ClusterIP, across nodes' },
+];
+
+await runScript(async () => {
+  const options = benchOptions(HELP, { rounds: 5, seconds: 4 });
+  const lack = missing(['iperf3']);
+  if (lack) throw new Error(lack);
+  claimMachine();
+  const contenders = [kernelIptables(), dataplane()];
+  const results: Results = {
+    title: 'One TCP stream through a ClusterIP, side by side',
+    machine: await describeMachine(),
+    settings: { rounds: options.rounds, seconds: options.seconds },
+    contenders: contenders.map(({ name, title, about }) => ({ name, title, about, notes: [] })),
+    rows: PATHS.map(({ key, title }) => ({ key, title, unit: 'Gbit/s', better: 'more' as const })),
+    samples: {},
+    problems: [],
+  };
+  const worlds: { contender: Contender; world: World }[] = [];
+  for (const contender of contenders) {
+    const entry = results.contenders.find(({ name }) => name === contender.name)!;
+    entry.skipped = contender.unavailable();
+    if (entry.skipped) continue;
+    try {
+      worlds.push({ contender, world: await contender.up() });
+    } catch (error) {
+      entry.skipped = (error as Error).message;
+      await contender.down();
+    }
+  }
+  const servers = [];
+  for (const { world } of worlds) servers.push(await startServers(world));
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const { path, key } of PATHS) {
+      for (const { contender, world } of worlds) {
+        try {
+          const gbits = await throughput(world[path]!, options.seconds);
+          addSample(results, key, contender.name, gbits);
+          process.stderr.write(`round ${round}  ${path}  ${contender.title}: ${gbits.toFixed(2)} Gbit/s\n`);
+        } catch (error) {
+          results.problems.push(`${contender.title}, ${path}, round ${round}: ${(error as Error).message}`);
+        }
+      }
+    }
+  }
+  for (const one of servers) await one.stop();
+  for (const { contender } of worlds) await contender.down();
+  process.stdout.write(table(results, 'iptables'));
+  for (const { key, title } of PATHS) {
+    const ratio = median(results.samples[key]?.dataplane ?? []) / median(results.samples[key]?.iptables ?? []);
+    if (Number.isFinite(ratio)) process.stdout.write(`${title}: ours is ${ratio.toFixed(2)} times the kernel's path\n`);
+    else process.exitCode = 1;
+  }
+  for (const path of writeResults(results, 'side-by-side', options.output)) process.stdout.write(`wrote ${path}\n`);
+});

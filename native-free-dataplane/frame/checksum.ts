@@ -1,0 +1,143 @@
+/**
+ * The Internet checksum: full sums, and updates by difference that never read the packet.
+ *
+ * A *sum* here is a plain number, the one's-complement sum of big-endian 16-bit words before it is folded; it may grow
+ * to 2^53. A *finished* checksum is the complement of the folded sum, as it stands in a packet. A *partial* one
+ * (NEEDS_CSUM) is the folded sum of the pseudo-header alone, not complemented: whoever takes the frame adds the
+ * transport header and the payload and finishes it (linux: include/linux/skbuff.h, CHECKSUM_PARTIAL).
+ *
+ * Read before editing: RFC 1071 §1 and §2, RFC 1624 §3 and §4, RFC 768, RFC 8200 §8.1.
+ */
+
+/**
+ * Sum of 16-bit words of `view` from `from` up to `to` (exclusive), added to `sum`. Any offset, any length; an odd
+ * last byte counts as the high half of a word, so only the last of several chained ranges may be odd.
+ *
+ * Words are read little-endian, four bytes at a time, into doubles and swapped once at the end: the one's-complement
+ * sum does not care for the order of bytes (RFC 1071 §2(B)), and integer adds would have to be folded as they go.
+ */
+export function sumBytes(view: DataView, from: number, to: number, sum: number): number {
+  let at = from;
+  let even = 0.0;
+  let odd = 0.0;
+  for (const last = to - 15; at < last; at += 16) {
+    even += view.getUint32(at, true);
+    odd += view.getUint32(at + 4, true);
+    even += view.getUint32(at + 8, true);
+    odd += view.getUint32(at + 12, true);
+  }
+  for (const last = to - 3; at < last; at += 4) even += view.getUint32(at, true);
+  if (to - at > 1) {
+    odd += view.getUint16(at, true);
+    at += 2;
+  }
+  if (at < to) odd += view.getUint8(at);
+  const folded = fold16(even + odd);
+  return sum + (((folded & 0xff) << 8) | (folded >>> 8));
+}
+
+/** A sum folded to 16 bits, not complemented: 0..0xffff, and 0 only for a sum of 0. */
+export function fold16(sum: number): number {
+  let folded = sum;
+  while (folded > 0xffff) folded = (folded & 0xffff) + Math.floor(folded / 0x10000);
+  return folded;
+}
+
+/**
+ * The finished checksum of a sum, 0..0xffff. Over data that holds its own valid checksum it is 0.
+ * A UDP caller stores 0 as 0xffff (RFC 768).
+ */
+export function finishChecksum(sum: number): number {
+  return ~fold16(sum) & 0xffff;
+}
+
+/** Folded to 16 bits: enough for the sum of up to 16 words, all of them integers. */
+function foldSmall(sum: number): number {
+  const once = (sum & 0xffff) + (sum >>> 16);
+  return (once & 0xffff) + (once >>> 16);
+}
+
+/**
+ * Checksum over an IPv4 header as it stands: 0 when the header is intact; with the field set to 0 first, the value to
+ * store in it.
+ * @param l3 absolute offset of the header
+ * @param headerBytes 20..60, a multiple of 4, inside the frame
+ */
+export function ipv4HeaderChecksum(view: DataView, l3: number, headerBytes: number): number {
+  let sum = 0;
+  for (let at = l3, end = l3 + headerBytes; at < end; at += 4) {
+    const word = view.getInt32(at);
+    sum += (word >>> 16) + (word & 0xffff);
+  }
+  return ~foldSmall(sum) & 0xffff;
+}
+
+/**
+ * Sum of the pseudo-header of the packet at `l3` (not folded), of either family by its version field.
+ * @param protocol of the transport header; behind IPv6 extension headers it is not in the IPv6 header itself
+ * @param bytes transport header and payload
+ * @see RFC 768, RFC 9293 §3.1, RFC 8200 §8.1
+ */
+export function pseudoHeaderSum(view: DataView, l3: number, protocol: number, bytes: number): number {
+  return view.getUint8(l3) >> 4 === 6
+    ? ipv6PseudoHeaderSum(view, l3, protocol, bytes)
+    : ipv4PseudoHeaderSum(view, l3, protocol, bytes);
+}
+
+/** Pseudo-header sum of an IPv4 packet; see pseudoHeaderSum. */
+export function ipv4PseudoHeaderSum(view: DataView, l3: number, protocol: number, bytes: number): number {
+  return sumWords(view, l3 + 12, 2) + protocol + bytes;
+}
+
+/** Pseudo-header sum of an IPv6 packet; see pseudoHeaderSum. A routing header's final destination is not looked for. */
+export function ipv6PseudoHeaderSum(view: DataView, l3: number, protocol: number, bytes: number): number {
+  return sumWords(view, l3 + 8, 8) + protocol + bytes;
+}
+
+function sumWords(view: DataView, from: number, count: number): number {
+  let sum = 0;
+  for (let i = 0, at = from; i < count; i++, at += 4) {
+    const word = view.getInt32(at);
+    sum += (word >>> 16) + (word & 0xffff);
+  }
+  return sum;
+}
+
+/**
+ * Checksum over pseudo-header, transport header and payload as they stand: 0 when intact; with the field set to 0
+ * first, the value to store (UDP stores 0 as 0xffff). ICMP has no pseudo-header, ICMPv6 has one (RFC 4443 §2.3).
+ */
+export function transportChecksum(view: DataView, l3: number, l4: number, end: number, protocol: number): number {
+  const pseudo = protocol === 1 ? 0 : pseudoHeaderSum(view, l3, protocol, end - l4);
+  return finishChecksum(sumBytes(view, l4, end, pseudo));
+}
+
+/**
+ * Internet checksum after one 16-bit word changed, without reading the packet.
+ * @param field checksum as it stands in the packet, 0..0xffff, finished (under NEEDS_CSUM use updatePartial16)
+ * @param from,to the old and the new word, 0..0xffff
+ * @returns the new field, 0..0xffff; a UDP caller stores 0 as 0xffff (RFC 768). Never throws.
+ * @see RFC 1624 §3, equation 3. Vector (§4): (0xdd2f, 0x5555, 0x3285) → 0x0000.
+ */
+export function updateChecksum16(field: number, from: number, to: number): number {
+  return ~foldSmall((~field & 0xffff) + (~from & 0xffff) + to) & 0xffff;
+}
+
+/** The same for a 32-bit word (an IPv4 address) at an even offset; words are int32 or uint32. */
+export function updateChecksum32(field: number, from: number, to: number): number {
+  const sum = (~field & 0xffff) + (~from & 0xffff) + (~from >>> 16) + (to & 0xffff) + (to >>> 16);
+  return ~foldSmall(sum) & 0xffff;
+}
+
+/**
+ * A partial checksum (NEEDS_CSUM) after a 16-bit word of the pseudo-header changed: the length, say. Ports are not in
+ * the pseudo-header; they are summed by whoever finishes the checksum and must not be counted here.
+ */
+export function updatePartial16(field: number, from: number, to: number): number {
+  return foldSmall(field + (~from & 0xffff) + to);
+}
+
+/** The same for a 32-bit word of the pseudo-header: an IPv4 address, or a quarter of an IPv6 one. */
+export function updatePartial32(field: number, from: number, to: number): number {
+  return foldSmall(field + (~from & 0xffff) + (~from >>> 16) + (to & 0xffff) + (to >>> 16));
+}

@@ -1,0 +1,71 @@
+/**
+ * The IPv6 header. The caller has made sure that IPV6_BYTES lie inside the frame.
+ *
+ *   0                   1                   2                   3
+ *   0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+ *  +-------+---------------+---------------------------------------+
+ *  |version| traffic class |              flow label               |  0
+ *  +-------+---------------+-------+---------------+---------------+
+ *  |        payload length         |  next header  |   hop limit   |  4
+ *  +-------------------------------+---------------+---------------+
+ *  |                    source address (4 words)                   |  8
+ *  |                 destination address (4 words)                 | 24
+ *  +---------------------------------------------------------------+
+ *
+ * See RFC 8200 §3. Extension headers: ipv6-extensions.ts.
+ */
+export const IPV6_BYTES = 40;
+
+export const IPV6_PAYLOAD_LENGTH = 4;
+export const IPV6_NEXT_HEADER = 6;
+export const IPV6_HOP_LIMIT = 7;
+export const IPV6_SOURCE = 8;
+export const IPV6_DESTINATION = 24;
+
+/** Bytes behind the header, extension headers included; 0 for a jumbogram (RFC 2675), which we do not know. */
+export function ipv6PayloadLength(view: DataView, l3: number): number {
+  return view.getUint16(l3 + IPV6_PAYLOAD_LENGTH);
+}
+
+/** Protocol number of what follows: an extension header or the transport header. */
+export function ipv6NextHeader(view: DataView, l3: number): number {
+  return view.getUint8(l3 + IPV6_NEXT_HEADER);
+}
+
+export function ipv6HopLimit(view: DataView, l3: number): number {
+  return view.getUint8(l3 + IPV6_HOP_LIMIT);
+}
+
+/** Word `index` (0..3) of the source address, int32. */
+export function ipv6SourceWord(view: DataView, l3: number, index: number): number {
+  return view.getInt32(l3 + IPV6_SOURCE + (index << 2));
+}
+
+/** Word `index` (0..3) of the destination address, int32. */
+export function ipv6DestinationWord(view: DataView, l3: number, index: number): number {
+  return view.getInt32(l3 + IPV6_DESTINATION + (index << 2));
+}
+
+/**
+ * Write a whole header; traffic class and flow label 0.
+ * @param payloadLength bytes behind the header
+ * @param src,dst four int32 words each
+ */
+export function emitIpv6(
+  view: DataView,
+  l3: number,
+  payloadLength: number,
+  nextHeader: number,
+  hopLimit: number,
+  src: Int32Array,
+  dst: Int32Array,
+): void {
+  view.setUint32(l3, 0x60000000);
+  view.setUint16(l3 + IPV6_PAYLOAD_LENGTH, payloadLength);
+  view.setUint8(l3 + IPV6_NEXT_HEADER, nextHeader);
+  view.setUint8(l3 + IPV6_HOP_LIMIT, hopLimit);
+  for (let i = 0; i < 4; i++) {
+    view.setInt32(l3 + IPV6_SOURCE + (i << 2), src[i]);
+    view.setInt32(l3 + IPV6_DESTINATION + (i << 2), dst[i]);
+  }
+}

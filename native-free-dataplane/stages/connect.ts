@@ -1,0 +1,155 @@
+/**
+ * The first packet of a connection: the record is made here, with everything later packets need. The service, the
+ * policy and the route have been asked (pipeline.ts); what is left is the pair of tuples, and that nobody else has
+ * them.
+ *
+ * Read before editing: linux net/netfilter/nf_nat_core.c get_unique_tuple, nf_conntrack_core.c
+ * __nf_conntrack_confirm; RFC 4787 §4.2 (port assignment), RFC 5508 REQ-8 (nothing free).
+ */
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
+import { readTcpOptions, tcpOptions } from '../frame/tcp.ts';
+import { type Dataplane, nextRandom } from '../dataplane.ts';
+import type { Packet } from '../packet.ts';
+import { Rec, Status, recordAt } from '../tables/conntrack.ts';
+import { InsertResult, insertRecord, tupleInUse } from '../tables/conntrack-index.ts';
+import { allocateRecord, freeRecord, scheduleRecord } from '../tables/conntrack-lifetime.ts';
+import { TcpResult, tcpNew, tcpTimeoutClass } from '../tables/conntrack-tcp.ts';
+import { TimeoutClass } from '../tables/conntrack-timeouts.ts';
+import { HOST_HOP } from '../tables/hops.ts';
+import { NodeWord, routeGeneration } from '../tables/node.ts';
+import { firstFreePort } from '../tables/snat-ports.ts';
+import { Verdict } from '../verdicts.ts';
+
+/** How often a lost race for a source port is tried again before the packet is given up. */
+const MAX_RACES = 8;
+const PROTOCOL_SCTP = 132;
+
+/** May a packet like this begin a connection? An ICMP answer to nothing may not (linux icmp_new). */
+export function mayConnect(pkt: Packet): Verdict {
+  if (pkt.protocol !== PROTOCOL_ICMP) return Verdict.GO_ON;
+  const asks = pkt.icmpType === 8 || pkt.icmpType === 13 || pkt.icmpType === 17;
+  return asks ? Verdict.GO_ON : Verdict.CONNTRACK_INVALID;
+}
+
+/**
+ * Make the flow of a first packet, from the decisions on the descriptor (dnat, newDst, newDstPort, masquerade).
+ * @param hop where original packets go; @param replyHop where replies go
+ * @returns GO_ON with pkt.flow set (maybe another worker's, which won the race), or why it cannot be
+ */
+export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: number): Verdict {
+  const { conntrack, node, nowMs } = dp;
+  const { words } = conntrack;
+  const record = allocateRecord(conntrack, dp.worker, nowMs);
+  if (record < 0) return Verdict.CONNTRACK_FULL;
+  const at = recordAt(conntrack, record);
+  for (let i = 0; i < Rec.TUPLES; i++) words[at + i] = 0;
+  words[at + Rec.META] = pkt.protocol << 16;
+  words[at + Rec.ROUTED] = routeGeneration(node);
+  words[at + Rec.HOPS] = (hop & 0xffff) | (replyHop << 16);
+  words[at + Rec.SERVICE] = pkt.servicePort;
+  words[at + Rec.ENDPOINT] = pkt.endpoint;
+
+  const verdict = startTracking(pkt, dp, at);
+  if (verdict !== Verdict.GO_ON) {
+    freeRecord(conntrack, record, dp.worker, nowMs);
+    return verdict;
+  }
+
+  const original = at + Rec.TUPLES;
+  const reply = original + conntrack.tupleWords;
+  words[original] = pkt.src[3];
+  words[original + 1] = pkt.dst[3];
+  words[original + 2] = (pkt.srcPort << 16) | pkt.dstPort;
+  words[reply] = pkt.dnat ? pkt.newDst[3] : pkt.dst[3];
+  const replyFrom = pkt.dnat ? pkt.newDstPort : pkt.dstPort;
+  words[reply + 1] = sourceAfter(pkt, dp, hop);
+  words[reply + 2] = (replyFrom << 16) | pkt.srcPort;
+
+  for (let race = 0; race < MAX_RACES; race++) {
+    const moved = words[reply + 1] !== pkt.src[3];
+    if (moved || tupleInUse(conntrack, words, reply, pkt.protocol)) {
+      if (!choosePort(pkt, dp, reply, hop)) break;
+    }
+    let status = 0;
+    if (words[reply] !== pkt.dst[3] || replyFrom !== pkt.dstPort) status |= Status.DNAT;
+    if (words[reply + 1] !== pkt.src[3] || (words[reply + 2] & 0xffff) !== pkt.srcPort) status |= Status.SNAT;
+    words[at + Rec.META] = (pkt.protocol << 16) | status;
+
+    const result = insertRecord(conntrack, record, dp.worker);
+    if (result === InsertResult.INSERTED) {
+      scheduleRecord(conntrack, record, dp.worker, nowMs);
+      pkt.flow = record;
+      pkt.direction = 0;
+      return Verdict.GO_ON;
+    }
+    if (result === InsertResult.ORIGINAL_EXISTS) {
+      // Another worker made this very connection a moment ago: its choice counts (linux nf_ct_resolve_clash).
+      freeRecord(conntrack, record, dp.worker, nowMs);
+      pkt.flow = conntrack.found[0] >> 1;
+      pkt.direction = conntrack.found[0] & 1;
+      return Verdict.GO_ON;
+    }
+    if (result === InsertResult.NO_ROOM) {
+      freeRecord(conntrack, record, dp.worker, nowMs);
+      return Verdict.CONNTRACK_FULL;
+    }
+  }
+  freeRecord(conntrack, record, dp.worker, nowMs);
+  return Verdict.SNAT_EXHAUSTED;
+}
+
+/** First state and life time of the connection. */
+function startTracking(pkt: Packet, dp: Dataplane, at: number): Verdict {
+  const { words } = dp.conntrack;
+  const { view, l4 } = pkt;
+  let timeout: number = TimeoutClass.GENERIC;
+  if (pkt.protocol === PROTOCOL_TCP) {
+    readTcpOptions(view, l4, pkt.headersEnd);
+    const result = tcpNew(
+      words,
+      at + Rec.TCP,
+      pkt.tcpFlags,
+      view.getInt32(l4 + 4),
+      view.getInt32(l4 + 8),
+      view.getUint16(l4 + 14),
+      pkt.payloadBytes,
+      tcpOptions.windowScale,
+      tcpOptions.sackPermitted,
+      1,
+    );
+    if (result === TcpResult.INVALID) return Verdict.CONNTRACK_INVALID;
+    timeout = tcpTimeoutClass(words, at + Rec.TCP, 0);
+  } else if (pkt.protocol === PROTOCOL_UDP) timeout = TimeoutClass.UDP;
+  else if (pkt.protocol === PROTOCOL_ICMP) timeout = TimeoutClass.ICMP;
+  words[at + Rec.EXPIRES] = (dp.nowMs + dp.timeouts[timeout] * 1000) | 0;
+  return Verdict.GO_ON;
+}
+
+/** Source address after translation: the gateway toward pods, the node toward the outside, else as it was. */
+function sourceAfter(pkt: Packet, dp: Dataplane, hop: number): number {
+  if (!pkt.masquerade) return pkt.src[3];
+  const { config } = dp.node;
+  return hop === HOST_HOP ? config[NodeWord.NODE_IP + 3] : config[NodeWord.GATEWAY_IP + 3];
+}
+
+/** Find a free source port (or identifier) for the reply tuple at words[reply]; false when there is none. */
+function choosePort(pkt: Packet, dp: Dataplane, reply: number, hop: number): boolean {
+  const { config } = dp.node;
+  let low = 1024;
+  let high = 65535;
+  if (pkt.protocol === PROTOCOL_ICMP) low = 0;
+  else if (pkt.protocol !== PROTOCOL_TCP && pkt.protocol !== PROTOCOL_UDP && pkt.protocol !== PROTOCOL_SCTP) {
+    return !tupleInUse(dp.conntrack, dp.conntrack.words, reply, pkt.protocol);
+  } else if (hop === HOST_HOP && pkt.masquerade) {
+    // Only these ports of the node's address come back to dp0; the node's own sockets keep off them.
+    low = config[NodeWord.MASQUERADE_PORT_LOW];
+    high = config[NodeWord.MASQUERADE_PORT_HIGH];
+  } else if (pkt.srcPort < 512) {
+    low = 1;
+    high = 511;
+  } else if (pkt.srcPort < 1024) {
+    low = 600;
+    high = 1023;
+  }
+  return firstFreePort(dp.conntrack, reply, pkt.protocol, pkt.srcPort, low, high, nextRandom(dp));
+}

@@ -1,0 +1,88 @@
+/**
+ * VXLAN out, written into the headroom in front of the packet: 50 bytes, the packet itself does not move.
+ *
+ * Everything that is the same for every packet to a node is summed once in its hop; per packet two lengths, an
+ * identification and the source port are added. The UDP checksum is zero, as RFC 7348 §4.1 says it should be.
+ *
+ * Read before editing: RFC 7348 §5 (layout), lab notes in docs/overlay.md for the offload header.
+ */
+import type { Dataplane } from '../dataplane.ts';
+import type { Packet } from '../packet.ts';
+import { HopWord, hopAt } from '../tables/hops.ts';
+import { NodeWord } from '../tables/node.ts';
+
+/** Ethernet 14, IPv4 20, UDP 8, VXLAN 8. */
+export const VXLAN_OVERHEAD = 50;
+
+/** Ethernet source of frames handed to the node's kernel: anything but its own address. */
+const TO_HOST_MAC_HIGH = 0x0200;
+const TO_HOST_MAC_LOW = 0x00000001;
+
+/** Put the overlay's headers in front: the inner Ethernet header goes to the node's VTEP, the outer ones to the node. */
+export function encapsulate(pkt: Packet, dp: Dataplane, hop: number): void {
+  const { view } = pkt;
+  const { config, hops } = dp.node;
+  const at = hopAt(hop);
+  const inner = pkt.l3 - 14;
+  view.setUint16(inner, hops[at + HopWord.MAC_HIGH]);
+  view.setInt32(inner + 2, hops[at + HopWord.MAC_LOW]);
+  view.setUint16(inner + 6, config[NodeWord.GATEWAY_MAC_HIGH]);
+  view.setInt32(inner + 8, config[NodeWord.GATEWAY_MAC_LOW]);
+
+  const outer = inner - VXLAN_OVERHEAD;
+  const l3 = outer + 14;
+  const udp = l3 + 20;
+  const bytes = pkt.end - l3;
+  const identification = dp.nextIpId;
+  dp.nextIpId = (identification + 1) & 0xffff;
+  writeHostEthernet(pkt, dp, outer);
+
+  view.setUint32(l3, 0x45000000 | bytes);
+  view.setUint32(l3 + 4, ((identification << 16) | 0x4000) >>> 0);
+  view.setUint16(l3 + 8, 0x4011);
+  let sum = hops[at + HopWord.OUTER_SUM] + bytes + identification;
+  sum = (sum & 0xffff) + (sum >>> 16);
+  sum = (sum & 0xffff) + (sum >>> 16);
+  view.setUint16(l3 + 10, ~sum & 0xffff);
+  view.setInt32(l3 + 12, config[NodeWord.NODE_IP + 3]);
+  view.setInt32(l3 + 16, hops[at + HopWord.ADDRESS + 3]);
+
+  // Entropy for whoever balances over links: the inner flow's hash, in the dynamic port range (RFC 7348 §5).
+  view.setUint16(udp, 0xc000 | ((pkt.hash ^ (pkt.hash >>> 16)) & 0x3fff));
+  view.setUint16(udp + 2, config[NodeWord.VXLAN_PORT]);
+  view.setUint32(udp + 4, (bytes - 20) << 16);
+  view.setUint32(udp + 8, 0x08000000);
+  view.setUint32(udp + 12, config[NodeWord.VNI] << 8);
+
+  if (pkt.gsoType !== 0) {
+    pkt.outerL4 = udp;
+    pkt.innerL3 = pkt.l3;
+  }
+  pkt.start = outer;
+}
+
+/** Ethernet header of a frame for the node's kernel, at `at`. */
+export function writeHostEthernet(pkt: Packet, dp: Dataplane, at: number): void {
+  const { view } = pkt;
+  const { config } = dp.node;
+  view.setUint16(at, config[NodeWord.GATEWAY_MAC_HIGH]);
+  view.setInt32(at + 2, config[NodeWord.GATEWAY_MAC_LOW]);
+  view.setUint16(at + 6, TO_HOST_MAC_HIGH);
+  view.setUint32(at + 8, TO_HOST_MAC_LOW);
+  view.setUint16(at + 12, 0x0800);
+}
+
+/** Ethernet header of a frame for a pod, in front of pkt.l3. A frame between pods of one segment keeps its source. */
+export function writePodEthernet(pkt: Packet, dp: Dataplane, hop: number, keepSource: boolean): void {
+  const { view } = pkt;
+  const { config, hops } = dp.node;
+  const at = pkt.l3 - 14;
+  view.setUint16(at, hops[hopAt(hop) + HopWord.MAC_HIGH]);
+  view.setInt32(at + 2, hops[hopAt(hop) + HopWord.MAC_LOW]);
+  if (!keepSource) {
+    view.setUint16(at + 6, config[NodeWord.GATEWAY_MAC_HIGH]);
+    view.setInt32(at + 8, config[NodeWord.GATEWAY_MAC_LOW]);
+  }
+  view.setUint16(at + 12, 0x0800);
+  pkt.start = at;
+}

@@ -1,0 +1,120 @@
+/**
+ * Which connection does the packet belong to, and does it fit there? One look-up, then the tracker's opinion.
+ *
+ * An established packet reads its record and nothing else of the cluster: services, policy and routes were consulted
+ * when the record was made. What does not fit its connection is INVALID and dropped, never passed on un-NATed
+ * (kubernetes #74839: the endpoint would answer with a reset into a healthy connection).
+ */
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
+import { readTcpOptions, tcpOptions } from '../frame/tcp.ts';
+import type { Dataplane } from '../dataplane.ts';
+import type { Packet } from '../packet.ts';
+import { Rec, Status, recordAt } from '../tables/conntrack.ts';
+import { findTuple, hashTuple, removeRecord } from '../tables/conntrack-index.ts';
+import { TcpResult, tcpAssured, tcpPacket, tcpTimeoutClass } from '../tables/conntrack-tcp.ts';
+import { TimeoutClass } from '../tables/conntrack-timeouts.ts';
+import { Verdict } from '../verdicts.ts';
+
+/**
+ * Find the packet's flow: pkt.flow and pkt.direction, or pkt.flow = -1. pkt.hash is set either way.
+ * An entry past its time is taken away here, so that it never answers for a new connection.
+ */
+export function findFlow(pkt: Packet, dp: Dataplane): void {
+  const { conntrack } = dp;
+  const { key, words } = conntrack;
+  key[0] = pkt.src[3];
+  key[1] = pkt.dst[3];
+  key[2] = (pkt.srcPort << 16) | pkt.dstPort;
+  key[3] = pkt.protocol;
+  pkt.hash = hashTuple(conntrack, key, 0, pkt.protocol);
+  const reference = findTuple(conntrack, pkt.hash);
+  if (reference < 0) {
+    pkt.flow = -1;
+    return;
+  }
+  const record = reference >> 1;
+  if (((words[recordAt(conntrack, record) + Rec.EXPIRES] - (dp.nowMs | 0)) | 0) <= 0) {
+    removeRecord(conntrack, record);
+    pkt.flow = -1;
+    return;
+  }
+  pkt.flow = record;
+  pkt.direction = reference & 1;
+}
+
+/**
+ * Let the packet of a known flow move its state on: GO_ON, or the reason it does not belong.
+ * pkt.flow becomes -1 when the connection is over and the packet opens a new one in its place.
+ */
+export function trackFlow(pkt: Packet, dp: Dataplane): Verdict {
+  const { conntrack } = dp;
+  const { words } = conntrack;
+  const at = recordAt(conntrack, pkt.flow);
+  const meta = words[at + Rec.META];
+  if (pkt.protocol === PROTOCOL_TCP && pkt.fragmentOffset === 0) return trackTcp(pkt, dp, at, meta);
+
+  let seconds: number;
+  if (pkt.direction === 1 && (meta & Status.SEEN_REPLY) === 0) Atomics.or(words, at + Rec.META, Status.SEEN_REPLY);
+  if (pkt.protocol === PROTOCOL_UDP) {
+    // linux nf_conntrack_proto_udp.c: a stream once there was an answer and more came after it.
+    if ((meta & Status.SEEN_REPLY) !== 0) {
+      if ((meta & Status.ASSURED) === 0) Atomics.or(words, at + Rec.META, Status.ASSURED | Status.STREAM);
+      seconds = dp.timeouts[TimeoutClass.UDP_STREAM];
+    } else seconds = dp.timeouts[TimeoutClass.UDP];
+  } else if (pkt.protocol === PROTOCOL_ICMP) {
+    seconds = dp.timeouts[TimeoutClass.ICMP];
+  } else {
+    if (pkt.direction === 1 && (meta & Status.ASSURED) === 0) Atomics.or(words, at + Rec.META, Status.ASSURED);
+    seconds = dp.timeouts[TimeoutClass.GENERIC];
+  }
+  words[at + Rec.EXPIRES] = (dp.nowMs + seconds * 1000) | 0;
+  return Verdict.GO_ON;
+}
+
+function trackTcp(pkt: Packet, dp: Dataplane, at: number, meta: number): Verdict {
+  const { conntrack } = dp;
+  const { words } = conntrack;
+  const { view, l4 } = pkt;
+  readTcpOptions(view, l4, pkt.headersEnd);
+  const result = tcpPacket(
+    words,
+    at + Rec.TCP,
+    pkt.direction,
+    pkt.tcpFlags,
+    view.getInt32(l4 + 4),
+    view.getInt32(l4 + 8),
+    view.getUint16(l4 + 14),
+    pkt.payloadBytes,
+    tcpOptions.windowScale,
+    tcpOptions.sackPermitted,
+    tcpOptions.sackEdge,
+    tcpOptions.hasSack,
+    0,
+  );
+  if (result === TcpResult.INVALID) return Verdict.CONNTRACK_INVALID;
+  if (result === TcpResult.REOPEN) {
+    removeRecord(conntrack, pkt.flow);
+    pkt.flow = -1;
+    return Verdict.GO_ON;
+  }
+  if (pkt.direction === 1 && (meta & Status.SEEN_REPLY) === 0) Atomics.or(words, at + Rec.META, Status.SEEN_REPLY);
+  if (result === TcpResult.IGNORED) return Verdict.GO_ON;
+  if ((meta & Status.ASSURED) === 0 && tcpAssured(words, at + Rec.TCP)) {
+    Atomics.or(words, at + Rec.META, Status.ASSURED);
+  }
+  words[at + Rec.EXPIRES] = (dp.nowMs + dp.timeouts[tcpTimeoutClass(words, at + Rec.TCP, meta & Status.SEEN_REPLY)] * 1000) | 0;
+  return Verdict.GO_ON;
+}
+
+/** Packets and bytes of the flow, in the packet's direction. Bytes count from the network header, as conntrack's do. */
+export function countFlow(pkt: Packet, dp: Dataplane): void {
+  const { words, doubles } = dp.conntrack;
+  const at = recordAt(dp.conntrack, pkt.flow);
+  if (pkt.direction === 0) {
+    words[at + Rec.PACKETS_ORIGINAL]++;
+    doubles[(at + Rec.BYTES_ORIGINAL) >> 1] += pkt.end - pkt.l3;
+  } else {
+    words[at + Rec.PACKETS_REPLY]++;
+    doubles[(at + Rec.BYTES_REPLY) >> 1] += pkt.end - pkt.l3;
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * May this connection be made at all? Under the port policy "declared" a pod is reached only on the ports its
+ * manifest declares; under "open", Kubernetes' own behaviour, on any.
+ *
+ * Asked once per connection, of the packet as it will arrive (after the service's translation) and of where it really
+ * comes from (CVE-2021-25740: never of a load balancer's identity).
+ */
+import { PROTOCOL_ICMP } from '../frame/ipv4.ts';
+import type { Dataplane } from '../dataplane.ts';
+import type { Packet } from '../packet.ts';
+import { HopKind, hopKind } from '../tables/hops.ts';
+import { NodeWord, PortPolicy } from '../tables/node.ts';
+import { portDeclared } from '../tables/policy.ts';
+import { Verdict } from '../verdicts.ts';
+
+/** GO_ON, or PORT_NOT_DECLARED. ICMP queries are always let through: they open no port. */
+export function checkPolicy(pkt: Packet, dp: Dataplane, hop: number): Verdict {
+  if (dp.node.config[NodeWord.PORT_POLICY] !== PortPolicy.DECLARED) return Verdict.GO_ON;
+  if (hopKind(dp.node, hop) !== HopKind.POD || pkt.protocol === PROTOCOL_ICMP) return Verdict.GO_ON;
+  const port = pkt.dnat ? pkt.newDstPort : pkt.dstPort;
+  return portDeclared(dp.node, hop, pkt.protocol, port) ? Verdict.GO_ON : Verdict.PORT_NOT_DECLARED;
+}

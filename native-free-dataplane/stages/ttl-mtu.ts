@@ -1,0 +1,31 @@
+/**
+ * Time to live and packet size, before anything of the packet is changed: an ICMP error quotes it as its sender knows it.
+ *
+ * Read before editing: RFC 1812 §5.3.1 (TTL), RFC 1191 and RFC 791 §3.2 (MTU, fragmentation).
+ */
+import type { Dataplane } from '../dataplane.ts';
+import { GSO_NONE, type Packet } from '../packet.ts';
+import { HOST_HOP, HopWord, hopAt } from '../tables/hops.ts';
+import { Verdict } from '../verdicts.ts';
+
+/**
+ * GO_ON when the packet may travel on by `hop`, TTL already lowered where this node is the router.
+ * A packet that came from or goes to the node's kernel is lowered there, once (ip_forward), not here.
+ */
+export function checkTtlAndMtu(pkt: Packet, dp: Dataplane, hop: number, toOwnAddress: boolean): Verdict {
+  const { view, l3 } = pkt;
+  const bytes = pkt.gsoType === GSO_NONE ? pkt.end - l3 : pkt.headersEnd - l3 + pkt.gsoSize;
+  const mtu = dp.node.hops[hopAt(hop) + HopWord.MTU];
+  if (bytes > mtu && !(hop === HOST_HOP && toOwnAddress)) {
+    if ((view.getUint8(l3 + 6) & 0x40) !== 0 || pkt.gsoType !== GSO_NONE) return Verdict.FRAGMENTATION_NEEDED;
+  }
+  if (pkt.routed === 0 || (pkt.inPort === 0 && pkt.tunnelled === 0) || (hop === HOST_HOP && toOwnAddress)) return Verdict.GO_ON;
+  const ttl = view.getUint8(l3 + 8);
+  if (ttl <= 1) return Verdict.TTL_EXCEEDED;
+  if (hop === HOST_HOP) return Verdict.GO_ON;
+  view.setUint8(l3 + 8, ttl - 1);
+  // The TTL is the high byte of its word: lowering it by 0x0100 raises the checksum by as much (RFC 1141).
+  const sum = view.getUint16(l3 + 10) + 0x0100;
+  view.setUint16(l3 + 10, (sum & 0xffff) + (sum >>> 16));
+  return Verdict.GO_ON;
+}

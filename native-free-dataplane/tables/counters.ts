@@ -1,0 +1,120 @@
+/**
+ * What happened, counted: packets per verdict, frames and bytes per port.
+ *
+ * One block of doubles per worker, so that no counter is ever written by two threads and adding to one is a plain load
+ * and store (0.5 ns against 9 for Atomics.add). A reader sums the blocks; a double counts bytes exactly to 2^53.
+ * Single writer of a block: its worker. Anyone may read, at any time, without asking.
+ */
+import { MAX_VERDICTS } from '../verdicts.ts';
+import { HEADER_BYTES, H_OWN, TableKind, headerMatches, writeHeader } from './layout.ts';
+
+const VERSION = 1;
+const H_WORKERS = H_OWN;
+const H_PORTS = H_OWN + 1;
+
+/** Doubles per port: frames in, bytes in, frames out, bytes out. */
+const PORT_DOUBLES = 4;
+
+export interface CountersOptions {
+  readonly workers: number;
+  /** Ports (devices) a node can have, dp0 included. */
+  readonly ports: number;
+  readonly secret: Int32Array;
+}
+
+export interface Counters {
+  readonly words: Int32Array;
+  readonly workers: number;
+  readonly ports: number;
+  /** Per worker: MAX_VERDICTS doubles, then PORT_DOUBLES for each port. */
+  readonly blocks: readonly Float64Array[];
+}
+
+/** One worker's block, with where its ports begin. */
+export interface WorkerCounters {
+  readonly values: Float64Array;
+}
+
+const blockDoubles = (ports: number): number => MAX_VERDICTS + ports * PORT_DOUBLES;
+
+/** Bytes of memory the counters of a node take. */
+export function countersBytes(options: { workers: number; ports: number }): number {
+  return HEADER_BYTES + options.workers * blockDoubles(options.ports) * 8;
+}
+
+function open(buffer: ArrayBuffer, workers: number, ports: number): Counters {
+  const blocks: Float64Array[] = [];
+  const size = blockDoubles(ports);
+  for (let worker = 0; worker < workers; worker++) {
+    blocks.push(new Float64Array(buffer, HEADER_BYTES + worker * size * 8, size));
+  }
+  return { words: new Int32Array(buffer, 0, HEADER_BYTES >> 2), workers, ports, blocks };
+}
+
+/** Lay out counters in zeroed memory. */
+export function createCounters(buffer: ArrayBuffer, options: CountersOptions): Counters {
+  const words = new Int32Array(buffer, 0, HEADER_BYTES >> 2);
+  words[H_WORKERS] = options.workers;
+  words[H_PORTS] = options.ports;
+  writeHeader(new Int32Array(buffer), TableKind.COUNTERS, VERSION, options.secret);
+  return open(buffer, options.workers, options.ports);
+}
+
+/** Map counters that another thread or process made. Undefined when the memory holds something else. */
+export function attachCounters(buffer: ArrayBuffer): Counters | undefined {
+  const words = new Int32Array(buffer);
+  if (!headerMatches(words, TableKind.COUNTERS, VERSION)) return undefined;
+  return open(buffer, words[H_WORKERS], words[H_PORTS]);
+}
+
+/** The block a worker writes. */
+export function workerCounters(counters: Counters, worker: number): WorkerCounters {
+  return { values: counters.blocks[worker] };
+}
+
+/** One packet ended this way. */
+export function countVerdict(own: WorkerCounters, verdict: number): void {
+  own.values[verdict]++;
+}
+
+/** A frame was received on a port. */
+export function countIn(own: WorkerCounters, port: number, bytes: number): void {
+  const at = MAX_VERDICTS + port * PORT_DOUBLES;
+  own.values[at]++;
+  own.values[at + 1] += bytes;
+}
+
+/** A frame was sent by a port. */
+export function countOut(own: WorkerCounters, port: number, bytes: number): void {
+  const at = MAX_VERDICTS + port * PORT_DOUBLES;
+  own.values[at + 2]++;
+  own.values[at + 3] += bytes;
+}
+
+/** Packets of one verdict over all workers. */
+export function verdictTotal(counters: Counters, verdict: number): number {
+  let sum = 0;
+  for (const block of counters.blocks) sum += block[verdict];
+  return sum;
+}
+
+export interface PortTotals {
+  framesIn: number;
+  bytesIn: number;
+  framesOut: number;
+  bytesOut: number;
+}
+
+/** Traffic of one port over the given workers (all when not said). */
+export function portTotals(counters: Counters, port: number, worker?: number): PortTotals {
+  const totals: PortTotals = { framesIn: 0, bytesIn: 0, framesOut: 0, bytesOut: 0 };
+  const at = MAX_VERDICTS + port * PORT_DOUBLES;
+  counters.blocks.forEach((block, index) => {
+    if (worker !== undefined && index !== worker) return;
+    totals.framesIn += block[at];
+    totals.bytesIn += block[at + 1];
+    totals.framesOut += block[at + 2];
+    totals.bytesOut += block[at + 3];
+  });
+  return totals;
+}

@@ -1,0 +1,51 @@
+/**
+ * The header in front of every shared table: what it is, which layout, and the secret its hashes are keyed with.
+ *
+ * A table lives in memory that other threads and processes map. Whoever maps it checks magic, kind and version before
+ * believing a word of it; a table of another version is made anew, never reinterpreted. Words are host-endian int32:
+ * the memory never leaves the machine.
+ */
+
+/** 'dpl1' as an int32. */
+const MAGIC = 0x64706c31;
+
+export const HEADER_WORDS = 32;
+export const HEADER_BYTES: number = HEADER_WORDS * 4;
+
+export const H_MAGIC = 0;
+export const H_KIND = 1;
+export const H_VERSION = 2;
+/** Words 4..7: the per-boot secret (128 bits) from which hash tables are expanded. */
+export const H_SECRET = 4;
+/** Words 8..31 belong to the table. */
+export const H_OWN = 8;
+
+export const TableKind = { CONNTRACK: 1, SERVICES: 2, ROUTES: 3, COUNTERS: 4, CONTROL: 5 } as const;
+export type TableKind = (typeof TableKind)[keyof typeof TableKind];
+
+/**
+ * Write the common header. The magic word goes last, so that a half-made table is never taken for a whole one.
+ * @param words the table's memory from its first byte
+ * @param secret four random int32 words, drawn once per boot of the node
+ */
+export function writeHeader(words: Int32Array, kind: TableKind, version: number, secret: Int32Array): void {
+  words[H_KIND] = kind;
+  words[H_VERSION] = version;
+  for (let i = 0; i < 4; i++) words[H_SECRET + i] = secret[i];
+  Atomics.store(words, H_MAGIC, MAGIC);
+}
+
+/** True when the memory holds a finished table of this kind and version. */
+export function headerMatches(words: Int32Array, kind: TableKind, version: number): boolean {
+  return (
+    words.length > HEADER_WORDS &&
+    Atomics.load(words, H_MAGIC) === MAGIC &&
+    words[H_KIND] === kind &&
+    words[H_VERSION] === version
+  );
+}
+
+/** The four secret words of a table. */
+export function headerSecret(words: Int32Array): Int32Array {
+  return words.slice(H_SECRET, H_SECRET + 4);
+}

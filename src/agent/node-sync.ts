@@ -1,0 +1,222 @@
+/**
+ * The cluster's nodes and this node's pods → hops, routes and declared ports. Single writer of the node table.
+ *
+ * A pod's hop number is its port number (the index of its device in the workers). Other nodes get hops from the upper
+ * half of the table; both their underlay address (so that their overlay packets are known) and their pod networks
+ * lead to it.
+ */
+import { addressWords, parseCidr, parseMac } from '../../native-free-dataplane/frame/address.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/frame/ipv4.ts';
+import { HOST_HOP, HopKind, clearHop, firstNodeHop, freeHop, setHop } from '../../native-free-dataplane/tables/hops.ts';
+import { NodeWord, type NodeTable, Overlay, PortPolicy, nextGeneration } from '../../native-free-dataplane/tables/node.ts';
+import { declarePort, undeclarePorts } from '../../native-free-dataplane/tables/policy.ts';
+import { removeRoute, setRoute } from '../../native-free-dataplane/tables/routes.ts';
+
+const PROTOCOLS: Record<string, number> = { TCP: PROTOCOL_TCP, UDP: PROTOCOL_UDP, SCTP: 132 };
+const HOST_PREFIX = 128;
+
+/** What this node is, as the table wants to know it. */
+export interface NodeIdentity {
+  readonly nodeIP: string;
+  readonly podCIDR: string;
+  readonly clusterCIDR: string;
+  readonly serviceCIDR: string;
+  readonly overlay: 'vxlan' | 'ipip' | 'host-gw';
+  readonly vxlanPort: number;
+  readonly vni: number;
+  readonly podMtu: number;
+  readonly underlayMtu: number;
+  readonly portPolicy: 'open' | 'declared';
+  readonly nodePortRange: readonly [first: number, last: number];
+  readonly masqueradePorts: readonly [first: number, last: number];
+}
+
+/** Another node, whoever runs it. */
+export interface RemoteNode {
+  readonly name: string;
+  readonly ip: string;
+  readonly podCIDRs: readonly string[];
+  readonly vtepMac: string;
+}
+
+/** A pod of this node that has a device. */
+export interface LocalPod {
+  readonly key: string;
+  readonly ip: string;
+  readonly declared: readonly { readonly protocol: string; readonly port: number }[];
+}
+
+/** First address of a pod network: the gateway. */
+export function gatewayOf(podCIDR: string): string {
+  const [network = ''] = podCIDR.split('/');
+  const octets = network.split('.').map(Number);
+  octets[3] = (octets[3] ?? 0) + 1;
+  return octets.join('.');
+}
+
+/** MAC of whoever has this IPv4 address: 0a:58 and its four bytes, as CNI's bridge plugin makes them. */
+export function macOf(ip: string): string {
+  const octets = ip.split('.').map((octet) => Number(octet).toString(16).padStart(2, '0'));
+  return `0a:58:${octets.join(':')}`;
+}
+
+const OVERHEAD: Record<NodeIdentity['overlay'], number> = { vxlan: 50, ipip: 20, 'host-gw': 0 };
+const OVERLAYS: Record<NodeIdentity['overlay'], number> = {
+  vxlan: Overlay.VXLAN,
+  ipip: Overlay.IPIP,
+  'host-gw': Overlay.HOST_GW,
+};
+
+/** Bytes the overlay adds to every packet between nodes. */
+export function overlayOverhead(overlay: NodeIdentity['overlay']): number {
+  return OVERHEAD[overlay];
+}
+
+/** Write who this node is. Called at start and whenever the cluster's options change. */
+export function writeIdentity(table: NodeTable, node: NodeIdentity): void {
+  const { config } = table;
+  const gateway = gatewayOf(node.podCIDR);
+  const mac = parseMac(macOf(gateway));
+  const network = (at: number, prefixAt: number, text: string): void => {
+    const cidr = parseCidr(text);
+    config.set(cidr.words, at);
+    config[prefixAt] = cidr.prefix;
+  };
+  config.set(addressWords(node.nodeIP), NodeWord.NODE_IP);
+  config.set(addressWords(gateway), NodeWord.GATEWAY_IP);
+  config[NodeWord.GATEWAY_MAC_HIGH] = mac.high;
+  config[NodeWord.GATEWAY_MAC_LOW] = mac.low;
+  network(NodeWord.POD_CIDR, NodeWord.POD_CIDR_PREFIX, node.podCIDR);
+  network(NodeWord.CLUSTER_CIDR, NodeWord.CLUSTER_CIDR_PREFIX, node.clusterCIDR);
+  network(NodeWord.SERVICE_CIDR, NodeWord.SERVICE_CIDR_PREFIX, node.serviceCIDR);
+  config[NodeWord.VXLAN_PORT] = node.vxlanPort;
+  config[NodeWord.VNI] = node.vni;
+  config[NodeWord.OVERLAY] = OVERLAYS[node.overlay];
+  config[NodeWord.POD_MTU] = node.podMtu;
+  config[NodeWord.UNDERLAY_MTU] = node.underlayMtu;
+  config[NodeWord.PORT_POLICY] = node.portPolicy === 'declared' ? PortPolicy.DECLARED : PortPolicy.OPEN;
+  config[NodeWord.NODE_PORT_LOW] = node.nodePortRange[0];
+  config[NodeWord.NODE_PORT_HIGH] = node.nodePortRange[1];
+  config[NodeWord.MASQUERADE_PORT_LOW] = node.masqueradePorts[0];
+  config[NodeWord.MASQUERADE_PORT_HIGH] = node.masqueradePorts[1];
+  setHop(table, HOST_HOP, {
+    kind: HopKind.HOST,
+    macHigh: mac.high,
+    macLow: mac.low,
+    mtu: node.underlayMtu,
+    address: addressWords(node.nodeIP),
+  });
+}
+
+interface KnownNode {
+  readonly hop: number;
+  readonly node: RemoteNode;
+}
+
+/** Keeps hops and routes in step with nodes and pods; every change is one call. */
+export class NodeSync {
+  private readonly nodes = new Map<string, KnownNode>();
+  private readonly pods = new Map<string, { hop: number; pod: LocalPod }>();
+  private readonly table: NodeTable;
+  private identity: NodeIdentity;
+
+  constructor(table: NodeTable, identity: NodeIdentity) {
+    this.table = table;
+    this.identity = identity;
+    writeIdentity(table, identity);
+  }
+
+  /** The cluster's options changed: MTUs and policies follow. */
+  reconfigure(identity: NodeIdentity): void {
+    this.identity = identity;
+    writeIdentity(this.table, identity);
+    for (const { hop, node } of this.nodes.values()) this.writeNode(hop, node);
+  }
+
+  /** A hop (and port) number for a new pod; undefined when the node is full. */
+  freePort(): number | undefined {
+    const hop = freeHop(this.table, 1, firstNodeHop(this.table));
+    return hop < 0 ? undefined : hop;
+  }
+
+  /** Packets for the pod's address go to this port from now on. */
+  setPod(port: number, pod: LocalPod): void {
+    const mac = parseMac(macOf(pod.ip));
+    const address = addressWords(pod.ip);
+    this.pods.set(pod.key, { hop: port, pod });
+    setHop(this.table, port, {
+      kind: HopKind.POD,
+      macHigh: mac.high,
+      macLow: mac.low,
+      mtu: this.identity.podMtu,
+      address,
+    });
+    this.declare(port, pod);
+    setRoute(this.table, address, HOST_PREFIX, port);
+  }
+
+  /** The pod's declared ports changed. */
+  private declare(port: number, pod: LocalPod): void {
+    undeclarePorts(this.table, port);
+    for (const { protocol, port: number } of pod.declared) {
+      const protocolNumber = PROTOCOLS[protocol];
+      if (protocolNumber !== undefined) declarePort(this.table, port, protocolNumber, number);
+    }
+  }
+
+  /** The pod is gone; its connections find no hop any more. */
+  removePod(key: string): void {
+    const known = this.pods.get(key);
+    if (!known) return;
+    this.pods.delete(key);
+    removeRoute(this.table, addressWords(known.pod.ip), HOST_PREFIX);
+    undeclarePorts(this.table, known.hop);
+    clearHop(this.table, known.hop);
+  }
+
+  /** Another node joined or changed. */
+  setNode(node: RemoteNode): void {
+    const known = this.nodes.get(node.name);
+    if (known && JSON.stringify(known.node) === JSON.stringify(node)) return;
+    if (known) this.removeNode(node.name);
+    const hop = freeHop(this.table, firstNodeHop(this.table), this.table.maxHops);
+    if (hop < 0) throw new RangeError(`node ${node.name}: no hop is left for it (${this.table.maxHops >> 1} nodes at most)`);
+    this.nodes.set(node.name, { hop, node });
+    this.writeNode(hop, node);
+    setRoute(this.table, addressWords(node.ip), HOST_PREFIX, hop);
+    for (const text of node.podCIDRs) {
+      const cidr = parseCidr(text);
+      setRoute(this.table, cidr.words, cidr.prefix, hop);
+    }
+  }
+
+  private writeNode(hop: number, node: RemoteNode): void {
+    const mac = parseMac(node.vtepMac);
+    setHop(this.table, hop, {
+      kind: HopKind.NODE,
+      macHigh: mac.high,
+      macLow: mac.low,
+      mtu: this.identity.underlayMtu - overlayOverhead(this.identity.overlay),
+      address: addressWords(node.ip),
+    });
+  }
+
+  /** A node left. */
+  removeNode(name: string): void {
+    const known = this.nodes.get(name);
+    if (!known) return;
+    this.nodes.delete(name);
+    removeRoute(this.table, addressWords(known.node.ip), HOST_PREFIX);
+    for (const text of known.node.podCIDRs) {
+      const cidr = parseCidr(text);
+      removeRoute(this.table, cidr.words, cidr.prefix);
+    }
+    clearHop(this.table, known.hop);
+    nextGeneration(this.table);
+  }
+
+  /** Names of the nodes that are known, for a comparison with the API's list. */
+  nodeNames(): string[] {
+    return [...this.nodes.keys()];
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * The node's tables in shared memory: made at start, or taken over from an agent that died.
+ *
+ * Connections are taken over when the memory holds a table of the same layout and size; everything else (services,
+ * routes, counters' shapes) is derived from the API and made anew. The per-boot secret is kept with the connections.
+ */
+import { randomBytes } from 'node:crypto';
+import { type Features, type TableBuffers } from '../../native-free-dataplane/dataplane.ts';
+import {
+  type Conntrack,
+  attachConntrack,
+  conntrackBytes,
+  createConntrack,
+} from '../../native-free-dataplane/tables/conntrack.ts';
+import { recoverConntrack } from '../../native-free-dataplane/tables/conntrack-lifetime.ts';
+import { type Counters, countersBytes, createCounters } from '../../native-free-dataplane/tables/counters.ts';
+import { type NodeTable, createNodeTable, nodeTableBytes } from '../../native-free-dataplane/tables/node.ts';
+import { type ServiceTable, createServices, servicesBytes } from '../../native-free-dataplane/tables/services.ts';
+import { type SharedMemory, openShared, unlinkShared } from '../linux/shm.ts';
+
+/** Hops a node can have: half for pods, half for other nodes. */
+const MAX_HOPS = 4096;
+const ROUTE_SLOTS = 16384;
+const DECLARED_SLOTS = 16384;
+
+export interface NodeTables {
+  readonly conntrack: Conntrack;
+  readonly services: ServiceTable;
+  readonly node: NodeTable;
+  readonly counters: Counters;
+  readonly names: { readonly [table in keyof TableBuffers]: string };
+  /** Connections taken over from the agent before. */
+  readonly recovered: number;
+  /** Unmap; the memory itself stays for the next agent unless `unlink`. */
+  close(unlink: boolean): void;
+}
+
+export interface NodeTablesOptions {
+  readonly nodeName: string;
+  readonly workers: number;
+  readonly maxConntrack: number;
+  readonly nowMs: number;
+}
+
+/** Names of a node's tables under /dev/shm. */
+export function tableNames(nodeName: string): { [table in keyof TableBuffers]: string } & { control: string } {
+  const name = (table: string): string => `dataplane-${nodeName}-${table}`;
+  return {
+    conntrack: name('conntrack'),
+    services: name('services'),
+    routes: name('routes'),
+    counters: name('counters'),
+    control: name('control'),
+  };
+}
+
+/** Open or make all tables of a node. */
+export function openNodeTables(options: NodeTablesOptions): NodeTables {
+  const names = tableNames(options.nodeName);
+  const secret = new Int32Array(new Uint8Array(randomBytes(16)).buffer);
+  const open: SharedMemory[] = [];
+  const fresh = (name: string, bytes: number): ArrayBuffer => {
+    unlinkShared(name);
+    const memory = openShared(name, { bytes, create: true });
+    open.push(memory);
+    return memory.buffer;
+  };
+
+  const { conntrack, recovered } = openConntrack(names.conntrack, options, secret, open);
+  const services = createServices(fresh(names.services, servicesBytes({})), { secret });
+  const sizes = { maxHops: MAX_HOPS, routeSlots: ROUTE_SLOTS, declaredSlots: DECLARED_SLOTS };
+  const node = createNodeTable(fresh(names.routes, nodeTableBytes(sizes)), { ...sizes, secret });
+  const shape = { workers: options.workers, ports: MAX_HOPS >> 1 };
+  const counters = createCounters(fresh(names.counters, countersBytes(shape)), { ...shape, secret });
+  return {
+    conntrack,
+    services,
+    node,
+    counters,
+    names,
+    recovered,
+    close(unlink) {
+      for (const memory of open) memory.close();
+      if (unlink) for (const name of Object.values(names)) unlinkShared(name);
+    },
+  };
+}
+
+function openConntrack(
+  name: string,
+  options: NodeTablesOptions,
+  secret: Int32Array,
+  open: SharedMemory[],
+): { conntrack: Conntrack; recovered: number } {
+  const bytes = conntrackBytes({ addressWords: 1, max: options.maxConntrack });
+  const memory = openShared(name, { bytes, create: true });
+  const known = attachConntrack(memory.buffer);
+  if (known && known.max === options.maxConntrack && known.addressWords === 1) {
+    open.push(memory);
+    return { conntrack: known, recovered: recoverConntrack(known, options.nowMs, options.workers) };
+  }
+  memory.close();
+  unlinkShared(name);
+  const empty = openShared(name, { bytes, create: true });
+  open.push(empty);
+  const made = { addressWords: 1, max: options.maxConntrack, workers: options.workers, secret };
+  const conntrack = createConntrack(empty.buffer, made);
+  recoverConntrack(conntrack, options.nowMs, options.workers);
+  return { conntrack, recovered: 0 };
+}
+
+export type { Features };

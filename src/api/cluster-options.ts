@@ -1,0 +1,57 @@
+/**
+ * The cluster's options: chosen at `dataplane up`, published in ConfigMap kube-system/dataplane-config, watched by agents.
+ */
+import { CONFIG_MAP, type ConfigMap } from './types.ts';
+
+export interface ClusterOptions {
+  /** Pods' network; node i gets its i-th /24. */
+  podCidr: string;
+  serviceCidr: string;
+  /** The network joining the nodes and the outside. */
+  underlayCidr: string;
+  overlay: 'vxlan' | 'ipip' | 'host-gw';
+  vxlanPort: number;
+  vni: number;
+  /** MTU of pods' devices; 0: underlay minus the overlay's overhead. */
+  mtu: number;
+  /** Forwarding workers per node; 0: chosen by the agent. */
+  workers: number;
+  /** May a pod be reached on ports it does not declare? */
+  portPolicy: 'open' | 'declared';
+  /** First and last NodePort, both inclusive. */
+  nodePortRange: readonly [first: number, last: number];
+  /** Tracked connections per node. */
+  maxConntrack: number;
+  /** Addresses for `type: LoadBalancer`: CIDRs or `first-last` ranges. Empty: none are handed out. */
+  loadBalancerPool: readonly string[];
+  /** Networks `spec.externalIPs` may lie in (CVE-2020-8554). Empty: none are accepted. */
+  externalIpCidrs: readonly string[];
+  clusterDomain: string;
+}
+
+export const DEFAULT_CLUSTER_OPTIONS: ClusterOptions = {
+  podCidr: '10.244.0.0/16',
+  serviceCidr: '10.96.0.0/12',
+  underlayCidr: '172.18.0.0/24',
+  overlay: 'vxlan',
+  vxlanPort: 4789,
+  vni: 1,
+  mtu: 0,
+  workers: 0,
+  portPolicy: 'open',
+  nodePortRange: [30000, 32767],
+  maxConntrack: 262144,
+  loadBalancerPool: [],
+  externalIpCidrs: [],
+  clusterDomain: 'cluster.local',
+};
+
+/** Options as the ConfigMap has them; defaults for what it lacks, also when it is missing or not JSON. */
+export function clusterOptionsOf(config: ConfigMap | undefined): ClusterOptions {
+  try {
+    const given = JSON.parse(config?.data?.[CONFIG_MAP.key] ?? '{}') as Partial<ClusterOptions>;
+    return { ...DEFAULT_CLUSTER_OPTIONS, ...given };
+  } catch {
+    return DEFAULT_CLUSTER_OPTIONS;
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * Errors of the API, both ends: the server throws them and writes their Status, the client rebuilds them from it.
+ * Texts are Kubernetes' own (k8s.io/apimachinery/pkg/api/errors), since people search for them.
+ */
+import { qualifiedName, type Resource } from './resources.ts';
+import type { Status, StatusCause } from './types.ts';
+
+/** The API refused. `code` is the HTTP status, `reason` Kubernetes' stable word for it. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  readonly code: number;
+  readonly reason: string;
+  readonly status: Status;
+
+  constructor(status: Status) {
+    super(status.message ?? status.reason ?? 'the API refused the request');
+    this.code = status.code ?? 500;
+    this.reason = status.reason ?? 'InternalError';
+    this.status = status;
+  }
+}
+
+/** The API could not be reached, or the connection broke before it answered. `code` as of Node's system errors. */
+export class ApiUnreachableError extends Error {
+  override readonly name = 'ApiUnreachableError';
+  readonly code: string;
+
+  constructor(where: string, cause: NodeJS.ErrnoException) {
+    super(`the API at ${where} cannot be reached: ${cause.message}`, { cause });
+    this.code = cause.code ?? 'EUNKNOWN';
+  }
+}
+
+/** One thing wrong with an object: where, what, and Kubernetes' word for the kind of mistake. */
+export interface FieldError {
+  /** As in `spec.ports[0].nodePort`. */
+  path: string;
+  message: string;
+  reason?:
+    | 'FieldValueInvalid'
+    | 'FieldValueRequired'
+    | 'FieldValueNotSupported'
+    | 'FieldValueForbidden'
+    | 'FieldUnknown';
+}
+
+function failure(code: number, reason: string, message: string, details?: Status['details']): ApiError {
+  return new ApiError({
+    apiVersion: 'v1',
+    kind: 'Status',
+    metadata: {},
+    status: 'Failure',
+    message,
+    reason,
+    code,
+    ...(details && { details }),
+  });
+}
+
+const about = (resource: Resource, name: string) => ({
+  name,
+  ...(resource.group !== '' && { group: resource.group }),
+  kind: resource.plural,
+});
+
+export const notFound = (resource: Resource, name: string): ApiError =>
+  failure(404, 'NotFound', `${qualifiedName(resource)} "${name}" not found`, about(resource, name));
+
+export const noSuchPath = (path: string): ApiError =>
+  failure(404, 'NotFound', `the server could not find the requested resource (${path})`);
+
+export const alreadyExists = (resource: Resource, name: string): ApiError =>
+  failure(409, 'AlreadyExists', `${qualifiedName(resource)} "${name}" already exists`, about(resource, name));
+
+export const conflict = (resource: Resource, name: string, why: string): ApiError =>
+  failure(
+    409,
+    'Conflict',
+    `Operation cannot be fulfilled on ${qualifiedName(resource)} "${name}": ${why}`,
+    about(resource, name),
+  );
+
+export const MODIFIED = 'the object has been modified; please apply your changes to the latest version and try again';
+
+export const forbidden = (resource: Resource, name: string, why: string): ApiError =>
+  failure(403, 'Forbidden', `${qualifiedName(resource)} "${name}" is forbidden: ${why}`, about(resource, name));
+
+export const badRequest = (message: string): ApiError => failure(400, 'BadRequest', message);
+
+export const expired = (message: string): ApiError => failure(410, 'Expired', message);
+
+export const methodNotAllowed = (): ApiError =>
+  failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource');
+
+export const unsupportedMediaType = (type: string, accepted: readonly string[]): ApiError =>
+  failure(
+    415,
+    'UnsupportedMediaType',
+    `the body of the request was in an unknown format (${type}) - accepted media types include: ${accepted.join(', ')}`,
+  );
+
+export const tooLarge = (limitBytes: number): ApiError =>
+  failure(413, 'RequestEntityTooLarge', `the request is larger than ${limitBytes} bytes`);
+
+export const internalError = (message: string): ApiError =>
+  failure(500, 'InternalError', `Internal error occurred: ${message}`);
+
+/** 422: the object breaks one or more rules; every one of them becomes a cause. */
+export function invalid(resource: Resource, name: string, errors: readonly FieldError[]): ApiError {
+  const lines = errors.map((e) => (e.path === '' ? e.message : `${e.path}: ${e.message}`));
+  const causes: StatusCause[] = errors.map((e) => ({
+    reason: e.reason ?? 'FieldValueInvalid',
+    message: e.message,
+    field: e.path,
+  }));
+  const all = lines.length === 1 ? lines[0]! : `[${lines.join(', ')}]`;
+  const kind = resource.group === '' ? resource.kind : `${resource.kind}.${resource.group}`;
+  return failure(422, 'Invalid', `${kind} "${name}" is invalid: ${all}`, {
+    ...about(resource, name),
+    kind: resource.kind,
+    causes,
+  });
+}
