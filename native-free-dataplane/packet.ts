@@ -43,7 +43,7 @@ export class Packet {
   /** Addresses of the packet as it stands: 4 words each, IPv4 mapped (0, 0, 0xffff, a.b.c.d as int32). */
   readonly src: Int32Array = new Int32Array(4);
   readonly dst: Int32Array = new Int32Array(4);
-  /** L4 ports; for ICMP queries srcPort = dstPort = identifier; 0 for protocols without ports. */
+  /** L4 ports; 0 for protocols without. ICMP queries: the identifier on the asking side, the request's type opposite. */
   srcPort = 0;
   dstPort = 0;
   /** TCP flags byte, ICMP type and code where they apply. */
@@ -64,6 +64,14 @@ export class Packet {
   hash = 0;
   /** Bytes of transport payload (TCP: sequence space without SYN and FIN). */
   payloadBytes = 0;
+
+  /** Decisions about a first packet: translate the destination to newDst:newDstPort, hide the source behind the node. */
+  dnat = 0;
+  readonly newDst: Int32Array = new Int32Array(4);
+  newDstPort = 0;
+  masquerade = 0;
+  /** Id of the endpoint chosen (services.ts), 0 = none. */
+  endpoint = 0;
 
   /** Conntrack record of the packet's flow, or -1, and its direction: 0 original, 1 reply. */
   flow = -1;
@@ -120,6 +128,10 @@ export class Packet {
     this.tunnelNode = 0;
     this.hash = 0;
     this.payloadBytes = 0;
+    this.dnat = 0;
+    this.newDstPort = 0;
+    this.masquerade = 0;
+    this.endpoint = 0;
     this.flow = -1;
     this.direction = 0;
     this.needsChecksum = 0;

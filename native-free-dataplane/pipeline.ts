@@ -36,7 +36,7 @@ import { Rec, Status, recordAt } from './tables/conntrack.ts';
 import { expireRecords } from './tables/conntrack-lifetime.ts';
 import { countIn, countOut, countVerdict } from './tables/counters.ts';
 import { HOST_HOP, HopKind, HopWord, NO_HOP, hopAt, hopKind } from './tables/hops.ts';
-import { NodeWord, inNetwork, isConfigAddress } from './tables/node.ts';
+import { NodeWord, isConfigAddress } from './tables/node.ts';
 import { transmit } from './transmit.ts';
 import { Verdict } from './verdicts.ts';
 
@@ -68,7 +68,7 @@ function receive(pkt: Packet, dp: Dataplane): Verdict {
   if (v !== Verdict.GO_ON) return v;
   if (pkt.family === FAMILY_ARP) return answerArp(pkt, dp);
 
-  if (pkt.inPort === 0 && isOverlay(pkt, dp)) {
+  if (pkt.inPort === 0 && pkt.tunnelled === 0 && isOverlay(pkt, dp)) {
     v = decapsulate(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
     v = parseFrame(pkt);
@@ -79,6 +79,8 @@ function receive(pkt: Packet, dp: Dataplane): Verdict {
   }
   v = guard(pkt, dp);
   if (v !== Verdict.GO_ON) return v;
+  // What a header says of a pending checksum or a super-packet must be about the transport header just parsed.
+  if ((pkt.needsChecksum !== 0 || pkt.gsoType !== 0) && (pkt.checksumStart !== pkt.l4 || pkt.outerL4 !== 0)) return Verdict.OFFLOAD_INVALID;
   return forward(pkt, dp);
 }
 

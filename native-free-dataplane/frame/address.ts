@@ -191,7 +191,8 @@ export function formatCidr(cidr: Cidr): string {
  * @throws AddressError
  */
 export function parseMac(text: string): Mac {
-  if (!/^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/.test(text)) throw new AddressError(text, 'a MAC address such as 0a:58:0a:f4:01:02');
+  if (!/^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/.test(text))
+    throw new AddressError(text, 'a MAC address such as 0a:58:0a:f4:01:02');
   const hex = text.replaceAll(':', '');
   return { high: Number.parseInt(hex.slice(0, 4), 16), low: Number.parseInt(hex.slice(4), 16) | 0 };
 }

@@ -127,7 +127,7 @@ export function readTcpOptions(view: DataView, l4: number, headerEnd: number): v
     else if (kind === OPTION_SACK_PERMITTED && bytes === 2) tcpOptions.sackPermitted = 1;
     else if (kind === OPTION_WINDOW_SCALE && bytes === 3) {
       const scale = view.getUint8(at + 2);
-      tcpOptions.windowScale = scale > MAX_WINDOW_SCALE ? MAX_WINDOW_SCALE : scale;
+      tcpOptions.windowScale = Math.min(scale, MAX_WINDOW_SCALE);
     }
     at += bytes;
   }

@@ -46,7 +46,6 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
   words[at + Rec.META] = pkt.protocol << 16;
   words[at + Rec.ROUTED] = routeGeneration(node);
   words[at + Rec.HOPS] = (hop & 0xffff) | (replyHop << 16);
-  words[at + Rec.SERVICE] = pkt.servicePort;
   words[at + Rec.ENDPOINT] = pkt.endpoint;
 
   const verdict = startTracking(pkt, dp, at);

@@ -47,7 +47,10 @@ export function decapsulate(pkt: Packet, dp: Dataplane): Verdict {
   const hop = peerHop(pkt, dp);
   if (hop === NO_HOP) return Verdict.VXLAN_UNKNOWN_PEER;
 
-  if (pkt.gsoType === 0) {
+  if (pkt.gsoType !== 0) {
+    // A super-packet inside: the kernel must have told the same of its layers.
+    if (pkt.outerL4 !== l4 || pkt.innerL3 !== inner + 14) return Verdict.OFFLOAD_INVALID;
+  } else {
     if (pkt.needsChecksum !== 0 && pkt.checksumStart === l4) {
       // Only the outer checksum was pending: the inner packet is complete.
       pkt.needsChecksum = 0;

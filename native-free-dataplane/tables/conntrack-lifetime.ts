@@ -5,9 +5,9 @@
  * latest every 16 s, and moved on if it lives longer: refreshing a connection is one store (EXPIRES) and shortening
  * its life needs no unlinking. The work per tick is bounded; nothing ever walks the table (except recovery, once).
  *
- * Full: below the low-water mark every new connection first takes an unanswered one away, nearest its end first, from
- * any worker's wheel; an assured one is never taken (linux early_drop keeps the same promise). When only assured ones
- * are left the new connection is refused.
+ * Full: below the low-water mark every new connection first takes an unanswered one away, from any worker's wheel; an
+ * assured one is never taken (linux early_drop keeps the same promise). When only assured ones are left the new
+ * connection is refused.
  */
 import { type Conntrack, MAX_WORKERS, Rec, StateWord, Status, WHEEL_SLOTS, WHEEL_TICK_SHIFT, recordAt } from './conntrack.ts';
 import { reenterRecord, removeRecord } from './conntrack-index.ts';
@@ -19,12 +19,13 @@ const QUARANTINE_MS = 20;
 const HORIZON_TICKS: number = WHEEL_SLOTS - 2;
 /** Records looked at in one tick, and in one search for a victim. */
 const TICK_BUDGET = 2048;
-const EVICT_BUDGET = 24;
+const EVICT_BUDGET = 64;
 /** One part in this many of the table is kept free by eviction. */
 const LOW_WATER_SHIFT = 4;
 
-const wheelLock = (worker: number): number => StateWord.WHEELS + worker * 2;
-const wheelPosition = (worker: number): number => StateWord.WHEELS + worker * 2 + 1;
+const wheelLock = (worker: number): number => StateWord.WHEELS + worker * 3;
+const wheelPosition = (worker: number): number => StateWord.WHEELS + worker * 3 + 1;
+const wheelCursor = (worker: number): number => StateWord.WHEELS + worker * 3 + 2;
 
 /** Records that could be given out, those in quarantine included. */
 export function freeRecords(table: Conntrack): number {
@@ -72,17 +73,23 @@ export function freeRecord(table: Conntrack, record: number, owner: number, nowM
 
 /** Put a confirmed record on the calling worker's wheel. */
 export function scheduleRecord(table: Conntrack, record: number, worker: number, nowMs: number): void {
-  const { words, wheels, state } = table;
+  const { words } = table;
   const at = recordAt(table, record);
   const now = (nowMs | 0) >> WHEEL_TICK_SHIFT;
   let ahead = (((words[at + Rec.EXPIRES] - (nowMs | 0)) | 0) >> WHEEL_TICK_SHIFT) + 1;
   if (ahead < 1) ahead = 1;
-  if (ahead > HORIZON_TICKS) ahead = HORIZON_TICKS;
-  const slot = worker * WHEEL_SLOTS + ((now + ahead) & (WHEEL_SLOTS - 1));
+  // The far half is filled evenly: no slot comes up with more to look at than the others.
+  if (ahead > HORIZON_TICKS) ahead = (WHEEL_SLOTS >> 1) + (Math.imul(record, 0x9e3779b1) >>> 25) - 2;
   words[at + Rec.ROUTED] = (words[at + Rec.ROUTED] & 0xffff) | (worker << 16);
-  lock(state, wheelLock(worker), worker);
-  words[at + Rec.LINK] = wheels[slot];
-  wheels[slot] = record + 1;
+  pushSlot(table, record, worker, (now + ahead) & (WHEEL_SLOTS - 1), worker);
+}
+
+function pushSlot(table: Conntrack, record: number, worker: number, slot: number, caller: number): void {
+  const { words, wheels, state } = table;
+  const at = worker * WHEEL_SLOTS + slot;
+  lock(state, wheelLock(worker), caller);
+  words[recordAt(table, record) + Rec.LINK] = wheels[at];
+  wheels[at] = record + 1;
   unlock(state, wheelLock(worker));
 }
 
@@ -133,26 +140,31 @@ export function expireRecords(table: Conntrack, worker: number, nowMs: number): 
   return ended;
 }
 
-/** Take one unanswered connection away, the nearest to its end first. @returns true when one was found */
+/**
+ * Take one unanswered connection away. Each wheel is gone round by a cursor of its own; an assured record it meets is
+ * put one slot behind it, so that the next search goes on where this one stopped. (That slot comes up within 16 s like
+ * any other, which is all that a record needs.)
+ * @returns true when one was found within the budget
+ */
 function evict(table: Conntrack, caller: number, nowMs: number): boolean {
+  const { state, words } = table;
   let budget = EVICT_BUDGET;
   for (let turn = 0; turn < table.workers && budget > 0; turn++) {
     const worker = (caller + turn) % table.workers;
-    const from = (nowMs | 0) >> WHEEL_TICK_SHIFT;
     for (let step = 0; step < WHEEL_SLOTS && budget > 0; step++) {
-      const slot = (from + step) & (WHEEL_SLOTS - 1);
+      const slot = state[wheelCursor(worker)] & (WHEEL_SLOTS - 1);
       for (let record = popSlot(table, worker, slot, caller); record >= 0; record = popSlot(table, worker, slot, caller)) {
-        const meta = table.words[recordAt(table, record) + Rec.META];
-        const dead = (meta & Status.DEAD) !== 0;
-        if (dead || (meta & Status.ASSURED) === 0) {
+        const meta = words[recordAt(table, record) + Rec.META];
+        if ((meta & (Status.DEAD | Status.ASSURED)) === Status.ASSURED) {
+          pushSlot(table, record, worker, (slot - 1) & (WHEEL_SLOTS - 1), caller);
+        } else {
           removeRecord(table, record);
           freeRecord(table, record, caller, nowMs);
-          if (!dead) return true;
-        } else {
-          scheduleRecord(table, record, worker === caller ? caller : worker, nowMs);
+          if ((meta & Status.DEAD) === 0) return true;
         }
-        if (--budget <= 0) break;
+        if (--budget <= 0) return false;
       }
+      state[wheelCursor(worker)] = slot + 1;
     }
   }
   return false;

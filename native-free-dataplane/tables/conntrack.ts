@@ -37,7 +37,7 @@ export const StateWord = {
   FREE_COUNT: 5,
   /** Told to workers: something was removed by the agent since (conntrack-lifetime.ts). */
   FLUSH_REQUEST: 6,
-  /** Per worker, from here: lock of its wheel, wheel position in ticks. */
+  /** Per worker, from here: lock of its wheel, wheel position in ticks, cursor of evictions. */
   WHEELS: 16,
 } as const;
 const STATE_WORDS = 64;
@@ -65,16 +65,15 @@ export const Rec = {
   ROUTED: 3,
   /** Hop of original packets (low 16 bits) and of reply packets (high 16). */
   HOPS: 4,
-  /** Service-port id and endpoint id that the connection was balanced to, 0 = none. */
-  SERVICE: 5,
-  ENDPOINT: 6,
-  PACKETS_ORIGINAL: 7,
+  /** Endpoint id that the connection was balanced to (services.ts), 0 = none. */
+  ENDPOINT: 5,
+  PACKETS_ORIGINAL: 6,
+  PACKETS_REPLY: 7,
   /** Doubles (two words, 8-byte aligned). */
   BYTES_ORIGINAL: 8,
   BYTES_REPLY: 10,
-  PACKETS_REPLY: 12,
-  /** Nine words of TCP tracking (conntrack-tcp.ts). */
-  TCP: 13,
+  /** Ten words of TCP tracking (conntrack-tcp.ts). */
+  TCP: 12,
   TUPLES: 22,
 } as const;
 

@@ -52,6 +52,9 @@ const PATCH_MEDIA_TYPES: Record<PatchType, string> = {
   apply: 'application/apply-patch+yaml',
 };
 
+/** As many kept connections may turn out to be closed, one after the other. */
+const MAX_STALE = 16;
+
 export interface ClientOptions {
   /** Milliseconds without an answer before a call fails (watches have no limit). Default 30000. */
   timeoutMs?: number;
@@ -235,8 +238,13 @@ export class ApiClient {
         return { response, text: await readText(response) };
       } catch (error) {
         // A kept connection that the server closed meanwhile says nothing about the request: once more on a fresh one.
-        const stale = reused && isSystemError(error) && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
-        if (!stale || method === 'POST' || attempt >= 2) throw error;
+        // EPIPE: it cannot have been read whole. ECONNRESET: it may have been, so what must not happen twice is not
+        // sent again.
+        const code = isSystemError(error) ? error.code : '';
+        const again =
+          reused &&
+          (code === 'EPIPE' || (code === 'ECONNRESET' && method !== 'POST' && mediaType !== PATCH_MEDIA_TYPES.json));
+        if (!again || attempt >= MAX_STALE) throw error;
       }
     }
   }

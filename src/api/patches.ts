@@ -151,7 +151,12 @@ const MERGE_KEYS: Record<string, string> = {
 };
 
 /** Kinds whose lists of the same names are atomic. */
-const ATOMIC_KINDS = new Set(['Endpoints', 'EndpointSlice']);
+export const UNMERGED_KINDS: ReadonlySet<string> = new Set(['Endpoints', 'EndpointSlice']);
+
+/** The field that tells the elements of the list `parent.name` apart; undefined: the list is replaced as a whole. */
+export function mergeKeyOf(parent: string, name: string): string | undefined {
+  return MERGE_KEYS[`${parent}.${name}`] ?? MERGE_KEYS[name];
+}
 
 /** Lists of plain values that are united instead of replaced. */
 const UNITED = new Set(['finalizers', 'podCIDRs']);
@@ -159,7 +164,7 @@ const UNITED = new Set(['finalizers', 'podCIDRs']);
 /** Kubernetes' strategic merge patch (apimachinery/pkg/util/strategicpatch), for the kinds served here. */
 export function strategicMergePatch(target: Json, patch: Json): Json {
   if (!isObject(patch)) throw new PatchError('a strategic merge patch is an object');
-  if (isObject(target) && ATOMIC_KINDS.has(String(target.kind))) return mergePatch(target, patch);
+  if (isObject(target) && UNMERGED_KINDS.has(String(target.kind))) return mergePatch(target, patch);
   return mergeObject(isObject(target) ? target : {}, patch, '');
 }
 
@@ -190,7 +195,7 @@ function mergeObject(target: JsonObject, patch: JsonObject, name: string): JsonO
 function mergeList(target: Json, patch: Json[], parent: string, name: string, order: Json): Json[] {
   const present = Array.isArray(target) ? (target as Json[]) : [];
   if (UNITED.has(name)) return [...present, ...patch.filter((v) => !present.includes(v))];
-  const mergeKey = MERGE_KEYS[`${parent}.${name}`] ?? MERGE_KEYS[name];
+  const mergeKey = mergeKeyOf(parent, name);
   if (mergeKey === undefined) return patch.map(withoutDirectives);
   const items = patch.filter(isObject);
   if (items.some((item) => item.$patch === 'replace' && Object.keys(item).length === 1)) {

@@ -24,7 +24,7 @@ import { checkRules } from './rules.ts';
 import { checkUpdate } from './rules-update.ts';
 import { checkSchema, type FieldWarning } from './schema.ts';
 import { nowText, type Store } from './store.ts';
-import type { Kind, KubeObject, ObjectMeta, Pod } from './types.ts';
+import type { Kind, KubeObject, ObjectByKind, ObjectMeta, Pod } from './types.ts';
 
 export interface Admission<T extends KubeObject = KubeObject> {
   /** Carries over from `old` what the new state leaves out or may not keep. Before the rules are checked. */
@@ -35,7 +35,7 @@ export interface Admission<T extends KubeObject = KubeObject> {
   checkDelete?(object: T): void;
 }
 
-export type Admissions = { [K in Kind]?: Admission<never> };
+export type Admissions = { [K in Kind]?: Admission<ObjectByKind[K]> };
 
 export interface WriteRequest {
   dryRun?: boolean;

@@ -6,6 +6,8 @@ import type { EndpointSlice, Endpoints, Service, ServiceSpec } from './types.ts'
 
 const DNS_NAME = new RegExp(`^${DNS_LABEL}(\\.${DNS_LABEL})*\\.?$`);
 
+const isDnsName = (text: string) => text.length <= 253 && DNS_NAME.test(text);
+
 const required = (path: string, message = ''): FieldError => ({
   path,
   message: message === '' ? 'Required value' : `Required value: ${message}`,
@@ -56,7 +58,7 @@ function checkType(spec: ServiceSpec, errors: FieldError[]): void {
   if (spec.type === 'ExternalName') {
     if (ip !== '') errors.push(forbidden('spec.clusterIPs', 'may not be set for ExternalName services'));
     if (!spec.externalName) errors.push(required('spec.externalName'));
-    else if (!DNS_NAME.test(spec.externalName) || spec.externalName.length > 253) {
+    else if (!isDnsName(spec.externalName)) {
       errors.push(bad('spec.externalName', spec.externalName, 'must be a DNS name (RFC 1123 subdomain)'));
     }
     return;
@@ -154,7 +156,7 @@ export function checkEndpointSlice(slice: EndpointSlice): FieldError[] {
     endpoint.addresses.forEach((text, j) => {
       const path = `endpoints[${i}].addresses[${j}]`;
       if (slice.addressType === 'FQDN') {
-        if (!DNS_NAME.test(text)) errors.push(bad(path, text, 'must be a DNS name'));
+        if (!isDnsName(text)) errors.push(bad(path, text, 'must be a DNS name'));
         return;
       }
       checkAddress(text, path, errors);

@@ -43,9 +43,12 @@ export const oneOf = (...words: readonly string[]): Schema => ({
   expected: words.length === 1 ? `"${words[0]}"` : `one of ${words.join(', ')}`,
 });
 
+/** Looked at first, so that a megabyte of text cannot keep the expression behind it busy. */
+const bounded = (maxLength: number) => `(?=[^]{0,${maxLength}}$)`;
+
 const matching = (pattern: string, maxLength: number, expected: string): Schema => ({
   type: 'string',
-  pattern: `^${pattern}$`,
+  pattern: `^${bounded(maxLength)}${pattern}$`,
   maxLength,
   expected,
 });
@@ -86,7 +89,7 @@ export const portRef: Schema = {
 
 export const quantity: Schema = {
   type: ['string', 'number'],
-  pattern: '^[+-]?[0-9]*\\.?[0-9]+([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$',
+  pattern: `^${bounded(64)}[+-]?[0-9]*\\.?[0-9]+([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$`,
   expected: 'a quantity such as 100m, 0.5 or 64Mi',
 };
 
@@ -107,7 +110,7 @@ export const textMap: Schema = map(text('text (quote numbers and true/false)'));
 
 /** Label or annotation key: optional DNS prefix, '/', name of at most 63 characters. */
 export const qualifiedKey: Schema = {
-  pattern: `^(${DNS_LABEL}(\\.${DNS_LABEL})*/)?(?=[^/]{1,63}$)${QUALIFIED}$`,
+  pattern: `^${bounded(317)}(${DNS_LABEL}(\\.${DNS_LABEL})*/)?(?=[^/]{1,63}$)${QUALIFIED}$`,
   maxLength: 317,
   expected: "a key such as app or example.com/app (letters, digits, '-', '_', '.')",
 };

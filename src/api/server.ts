@@ -187,13 +187,22 @@ class Exchange {
       const flowing = this.response.write((i === 0 ? '' : ',') + part.join());
       await new Promise<void>((resolve) => {
         if (flowing) setImmediate(resolve);
-        else {
-          this.response.once('drain', resolve);
-          this.response.once('close', resolve);
-        }
+        else this.onceWritable(resolve);
       });
     }
     this.response.end(']}\n');
+  }
+
+  /** Calls back when the client has read on, or has gone. */
+  private onceWritable(done: () => void): void {
+    const { response } = this;
+    const either = () => {
+      response.off('drain', either);
+      response.off('close', either);
+      done();
+    };
+    response.on('drain', either);
+    response.on('close', either);
   }
 
   private watch(target: ResourcePath, selects: Predicate | undefined): void {

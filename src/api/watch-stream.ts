@@ -111,7 +111,10 @@ class WatchStream {
     const { log } = this;
     let text = '';
     while (this.open && !this.blocked && this.cursor < log.next) {
-      if (this.cursor < log.first) return this.fail(`too old resource version: ${this.lastVersion} (${log.floor})`);
+      if (this.cursor < log.first) {
+        this.fail(`too old resource version: ${this.lastVersion} (${log.floor})`);
+        return;
+      }
       const change = log.at(this.cursor++);
       this.lastVersion = change.version;
       const event = this.eventOf(change);

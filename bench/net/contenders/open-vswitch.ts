@@ -50,7 +50,9 @@ class Switch {
     run(['ovsdb-tool', 'create', `${directory}/conf.db`, '/usr/share/openvswitch/vswitch.ovsschema']);
     const database = ['ovsdb-server', `${directory}/conf.db`, `--remote=punix:${directory}/db.sock`];
     const quiet = ['-vconsole:warn', '-vsyslog:off'];
-    this.processes.push(await background([...environment, ...database, `--unixctl=${directory}/db.ctl`, ...quiet]));
+    this.processes.push(
+      await background(inside(this.netns, ...environment, ...database, `--unixctl=${directory}/db.ctl`, ...quiet)),
+    );
     await waitFor(() => run(['ovs-vsctl', `--db=unix:${directory}/db.sock`, '--no-wait', 'init']));
     this.configure('--no-wait', 'set', 'Open_vSwitch', '.', `other_config:userspace-tso-enable=${this.tso}`);
     const daemon = [

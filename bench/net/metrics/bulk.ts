@@ -25,7 +25,7 @@ export function bulk(name: string, where: string, pathName: PathName, streams: n
       const cores = coresBetween(before, readCpu(world.forwarders));
       const sample: Record<string, number> = {
         [`${name}/gbits`]: gbits,
-        // The reading spans iperf3's first half second too, which does not count in its figure.
+        // The reading spans iperf3's first second too, which does not count in its figure.
         [`${name}/cores`]: cores.machine / gbits,
       };
       if (world.forwarders.length > 0) sample[`${name}/forwarder`] = cores.process / gbits;
@@ -34,10 +34,12 @@ export function bulk(name: string, where: string, pathName: PathName, streams: n
   };
 }
 
-/** Gbit/s that arrived, of one iperf3 run whose first half second is left out. @throws when iperf3 fails */
+/** Gbit/s that arrived, of one iperf3 run whose first second is left out. iperf3 knows whole seconds only: `seconds` is
+ * rounded, 1 at least. @throws when iperf3 fails */
 export async function throughput(path: Path, seconds: number, streams = 1): Promise<number> {
-  const words = ['iperf3', '-c', path.address, '-p', Port.IPERF, '-t', seconds, '-O', 0.5, '-P', streams, '-J'];
-  const { stdout, stderr } = await finish(inside(path.clientNetns, ...words.map(String)), (seconds + 10) * 1000);
+  const whole = Math.max(1, Math.round(seconds));
+  const words = ['iperf3', '-c', path.address, '-p', Port.IPERF, '-t', whole, '-O', 1, '-P', streams, '-J'];
+  const { stdout, stderr } = await finish(inside(path.clientNetns, ...words.map(String)), (whole + 10) * 1000);
   let report: { error?: string; end?: { sum_received?: { bits_per_second: number } } };
   try {
     report = JSON.parse(stdout) as typeof report;

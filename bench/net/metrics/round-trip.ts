@@ -2,7 +2,7 @@
  * bulk transfer on the same path. */
 import { Port, type World } from '../contenders/contender.ts';
 import { inside } from '../lib/netns.ts';
-import { finish, sleep } from '../lib/processes.ts';
+import { finish } from '../lib/processes.ts';
 import { type PathName, throughput } from './bulk.ts';
 import type { Metric } from './metric.ts';
 
@@ -11,6 +11,9 @@ const PERCENTILES: [string, string][] = [
   ['p99', '99.000'],
   ['p99.9', '99.900'],
 ];
+
+/** sockperf takes two seconds to calibrate its clock before it sends: the load must outlast that and the measurement. */
+const START_UP_SECONDS = 4;
 
 export function roundTrip(name: string, where: string, pathName: PathName, loaded: boolean): Metric {
   return {
@@ -25,10 +28,14 @@ export function roundTrip(name: string, where: string, pathName: PathName, loade
     async measure(world: World, seconds: number) {
       const path = world[pathName];
       if (!path) return undefined;
-      const load = loaded ? throughput(path, seconds + 1) : undefined;
-      // A failed load shows in the end; it must not be an unhandled rejection meanwhile.
-      load?.catch(() => {});
-      if (loaded) await sleep(500);
+      const whole = Math.max(1, Math.round(seconds));
+      let loadRuns = loaded;
+      const load = loaded ? throughput(path, whole + START_UP_SECONDS) : Promise.resolve(0);
+      const loadEnded = load.finally(() => {
+        loadRuns = false;
+      });
+      // A failed load shows below; it must not be an unhandled rejection meanwhile.
+      loadEnded.catch(() => {});
       const words = [
         'sockperf',
         'pp',
@@ -39,12 +46,14 @@ export function roundTrip(name: string, where: string, pathName: PathName, loade
         '-p',
         Port.SOCKPERF,
         '-t',
-        seconds,
+        whole,
         '-m',
         14,
       ];
-      const result = await finish(inside(path.clientNetns, ...words.map(String)), (seconds + 8) * 1000);
-      await load;
+      const result = await finish(inside(path.clientNetns, ...words.map(String)), (whole + 15) * 1000);
+      const covered = !loaded || loadRuns;
+      await loadEnded;
+      if (!covered) throw new Error('the bulk stream ended before the round trips did');
       const sample: Record<string, number> = {};
       for (const [short, long] of PERCENTILES) {
         const match = new RegExp(`percentile ${long.replace('.', '\\.')} =\\s+([\\d.]+)`).exec(result.stdout);

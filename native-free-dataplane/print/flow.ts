@@ -1,0 +1,68 @@
+/**
+ * One tracked connection as a line, laid out as `conntrack -L` does, so that eyes and scripts that know that tool can
+ * read ours (conntrack-tools; libnetfilter_conntrack src/conntrack/snprintf_default.c). Attributes we do not keep
+ * (mark, use) are left out, as that library leaves out what is not set.
+ *
+ *   tcp      6 86399 ESTABLISHED src=… dst=… sport=… dport=… packets=5 bytes=420 src=… dst=… sport=… dport=… packets=4 bytes=3200 [ASSURED]
+ */
+import { protocolName } from './protocol-names.ts';
+
+export interface TupleText {
+  readonly src: string;
+  readonly srcPort: number;
+  readonly dst: string;
+  readonly dstPort: number;
+}
+
+export interface FlowText {
+  /** IP protocol number. */
+  readonly protocol: number;
+  /** TCP and SCTP only, e.g. ESTABLISHED; '' otherwise. */
+  readonly state: string;
+  readonly timeoutSeconds: number;
+  readonly original: TupleText;
+  readonly reply: TupleText;
+  /** [original, reply] */
+  readonly packets: readonly [number, number];
+  readonly bytes: readonly [number, number];
+  /** Names such as ASSURED; without SEEN_REPLY the flow is unreplied. */
+  readonly status: readonly string[];
+}
+
+const ICMP = 1;
+const ICMPV6 = 58;
+/** conntrack-tools names it so. */
+const ICMPV6_NAME = 'icmpv6';
+
+/** The answer's type for a request's, which stands in the tuple in a port's place. */
+function answerType(type: number): number {
+  if (type === 8) return 0;
+  return type === 128 ? 129 : type + 1;
+}
+
+function printTuple(protocol: number, tuple: TupleText, reply: boolean): string {
+  const addresses = `src=${tuple.src} dst=${tuple.dst}`;
+  if (protocol === ICMP || protocol === ICMPV6) {
+    // An identifier stands on the asking side, the request's type on the other.
+    return reply
+      ? `${addresses} type=${answerType(tuple.srcPort)} code=0 id=${tuple.dstPort}`
+      : `${addresses} type=${tuple.dstPort} code=0 id=${tuple.srcPort}`;
+  }
+  if (tuple.srcPort === 0 && tuple.dstPort === 0) return addresses;
+  return `${addresses} sport=${tuple.srcPort} dport=${tuple.dstPort}`;
+}
+
+/** The flow's line, without a line end. */
+export function printFlow(flow: FlowText): string {
+  const { protocol, status } = flow;
+  const name = protocol === ICMPV6 ? ICMPV6_NAME : protocolName(protocol).replace(/^protocol-.*/, 'unknown');
+  const parts = [`${name.padEnd(8)} ${protocol} ${flow.timeoutSeconds}`];
+  if (flow.state !== '') parts.push(flow.state);
+  parts.push(printTuple(protocol, flow.original, false));
+  parts.push(`packets=${flow.packets[0]} bytes=${flow.bytes[0]}`);
+  if (!status.includes('SEEN_REPLY')) parts.push('[UNREPLIED]');
+  parts.push(printTuple(protocol, flow.reply, true));
+  parts.push(`packets=${flow.packets[1]} bytes=${flow.bytes[1]}`);
+  if (status.includes('ASSURED')) parts.push('[ASSURED]');
+  return parts.join(' ');
+}

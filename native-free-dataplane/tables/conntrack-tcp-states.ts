@@ -1,0 +1,80 @@
+/**
+ * Which packet moves a TCP connection from which state to which: the table, and nothing else.
+ *
+ * Linux's tcp_conntracks (net/netfilter/nf_conntrack_proto_tcp.c), by direction, kind of packet, state:
+ *   SYN_SENT2 is the state between the two SYNs of a simultaneous open (RFC 9293 §3.5, figure 7);
+ *   IGNORE: let it through, but do not believe it (the table may be out of date); INVALID: it cannot be.
+ */
+export const TcpState = {
+  NONE: 0,
+  SYN_SENT: 1,
+  SYN_RECV: 2,
+  ESTABLISHED: 3,
+  FIN_WAIT: 4,
+  CLOSE_WAIT: 5,
+  LAST_ACK: 6,
+  TIME_WAIT: 7,
+  CLOSE: 8,
+  SYN_SENT2: 9,
+} as const;
+export type TcpState = (typeof TcpState)[keyof typeof TcpState];
+
+/** Names by state, as conntrack-tools print them. */
+export const TCP_STATE_NAMES: readonly string[] = [
+  'NONE',
+  'SYN_SENT',
+  'SYN_RECV',
+  'ESTABLISHED',
+  'FIN_WAIT',
+  'CLOSE_WAIT',
+  'LAST_ACK',
+  'TIME_WAIT',
+  'CLOSE',
+  'SYN_SENT2',
+];
+
+export const INVALID_STATE = 10;
+export const IGNORE = 11;
+
+/** Kinds of packets, by their flags. */
+export const Kind = { SYN: 0, SYN_ACK: 1, FIN: 2, ACK: 3, RST: 4, NONE: 5 } as const;
+
+const STATES = 10;
+const KINDS = 6;
+
+const LETTERS: Record<string, number> = {
+  ss: TcpState.SYN_SENT,
+  sr: TcpState.SYN_RECV,
+  es: TcpState.ESTABLISHED,
+  fw: TcpState.FIN_WAIT,
+  cw: TcpState.CLOSE_WAIT,
+  la: TcpState.LAST_ACK,
+  tw: TcpState.TIME_WAIT,
+  cl: TcpState.CLOSE,
+  s2: TcpState.SYN_SENT2,
+  iv: INVALID_STATE,
+  ig: IGNORE,
+};
+
+/* Columns:  none ss sr es fw cw la tw cl s2 — one row for each kind, the original direction first. */
+const ROWS: readonly string[] = [
+  /* SYN     */ 'ss ss ig ig ig ig ig ss ss s2',
+  /* SYN-ACK */ 'iv iv sr iv iv iv iv iv iv sr',
+  /* FIN     */ 'iv iv fw fw la la la tw cl iv',
+  /* ACK     */ 'es iv es es cw cw tw tw cl iv',
+  /* RST     */ 'iv cl cl cl cl cl cl cl cl cl',
+  /* none    */ 'iv iv iv iv iv iv iv iv iv iv',
+  /* SYN     */ 'iv s2 iv iv iv iv iv ss iv s2',
+  /* SYN-ACK */ 'iv sr ig ig ig ig ig ig ig sr',
+  /* FIN     */ 'iv iv fw fw la la la tw cl iv',
+  /* ACK     */ 'iv ig sr es cw cw tw tw cl ig',
+  /* RST     */ 'iv cl cl cl cl cl cl cl cl cl',
+  /* none    */ 'iv iv iv iv iv iv iv iv iv iv',
+];
+
+const TABLE: Uint8Array = Uint8Array.from(ROWS.flatMap((row) => row.split(' ').map((word) => LETTERS[word])));
+
+/** The state after a packet of `kind` in `direction` (0 original, 1 reply), or IGNORE or INVALID_STATE. */
+export function nextState(direction: number, kind: number, state: number): number {
+  return TABLE[(direction * KINDS + kind) * STATES + state];
+}

@@ -1,0 +1,53 @@
+/**
+ * How long a connection lives without traffic: seconds by class, an array so that an operator can change each.
+ *
+ * Defaults are netfilter's (linux Documentation/networking/nf_conntrack-sysctl.rst) but for the two that kube-proxy
+ * sets: established one day, CLOSE_WAIT one hour (kubernetes pkg/proxy/apis/config/v1alpha1/defaults.go).
+ */
+export const TimeoutClass = {
+  /** The TCP states stand first, by their own numbers (conntrack-tcp.ts). */
+  TCP_NONE: 0,
+  TCP_SYN_SENT: 1,
+  TCP_SYN_RECV: 2,
+  TCP_ESTABLISHED: 3,
+  TCP_FIN_WAIT: 4,
+  TCP_CLOSE_WAIT: 5,
+  TCP_LAST_ACK: 6,
+  TCP_TIME_WAIT: 7,
+  TCP_CLOSE: 8,
+  TCP_SYN_SENT2: 9,
+  TCP_MAX_RETRANS: 10,
+  TCP_UNACKNOWLEDGED: 11,
+  UDP: 12,
+  UDP_STREAM: 13,
+  ICMP: 14,
+  GENERIC: 15,
+} as const;
+export type TimeoutClass = (typeof TimeoutClass)[keyof typeof TimeoutClass];
+
+const DEFAULTS: readonly number[] = [120, 120, 60, 86400, 120, 3600, 30, 120, 10, 120, 300, 300, 30, 120, 30, 600];
+
+/** Names by class, for options and `status`. */
+export const TIMEOUT_NAMES: readonly string[] = [
+  'tcp-none',
+  'tcp-syn-sent',
+  'tcp-syn-recv',
+  'tcp-established',
+  'tcp-fin-wait',
+  'tcp-close-wait',
+  'tcp-last-ack',
+  'tcp-time-wait',
+  'tcp-close',
+  'tcp-syn-sent2',
+  'tcp-max-retrans',
+  'tcp-unacknowledged',
+  'udp',
+  'udp-stream',
+  'icmp',
+  'generic',
+];
+
+/** A fresh array of the defaults, in seconds, by class. */
+export function defaultTimeouts(): Int32Array {
+  return Int32Array.from(DEFAULTS);
+}

@@ -1,0 +1,59 @@
+/**
+ * Maglev hashing: a look-up table in which every endpoint has nearly the same share, the same on every node, and in
+ * which few entries move when an endpoint comes or goes. Built when endpoints change; read with one index.
+ *
+ * Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016, §3.4. The table's size is
+ * a prime more than a hundred times the number of endpoints, which bounds the difference of shares to 1 %.
+ */
+
+const SIZES: readonly number[] = [1021, 4093, 16381, 65521];
+
+/** Table size for so many endpoints; 0 for none. */
+export function maglevSize(endpoints: number): number {
+  if (endpoints === 0) return 0;
+  for (const size of SIZES) if (size >= endpoints * 100) return size;
+  return SIZES[SIZES.length - 1];
+}
+
+/** FNV-1a (Fowler, Noll, Vo) with a final mix: the same on every node, as the key is the endpoint's name alone. */
+function nameHash(name: string, basis: number): number {
+  let hash = basis;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  hash ^= hash >>> 16;
+  hash = Math.imul(hash, 0x7feb352d);
+  hash ^= hash >>> 15;
+  return hash >>> 0;
+}
+
+/**
+ * Fill words[at .. at+size) with endpoint numbers 0..names.length-1.
+ * @param names one stable name for each endpoint, in the order of the block
+ */
+export function writeMaglev(words: Int32Array, at: number, size: number, names: readonly string[]): void {
+  // The order of the names must not matter: they take turns in the order of their hashes.
+  const order = names.map((name, index) => ({ name, index })).sort((x, y) => (x.name < y.name ? -1 : 1));
+  const next = order.map(({ name }) => nameHash(name, 0x811c9dc5) % size);
+  const skip = order.map(({ name }) => (nameHash(name, 0x1b873593) % (size - 1)) + 1);
+  for (let i = 0; i < size; i++) words[at + i] = -1;
+  for (let filled = 0; filled < size; ) {
+    for (let turn = 0; turn < order.length && filled < size; turn++) {
+      let slot = next[turn];
+      while (words[at + slot] >= 0) slot = (slot + skip[turn]) % size;
+      words[at + slot] = order[turn].index;
+      next[turn] = (slot + skip[turn]) % size;
+      filled++;
+    }
+  }
+}
+
+/** Hash of a client's tuple, the same on every node: no secret in it, so that nodes agree. */
+export function maglevHash(client: Int32Array, srcPort: number, protocol: number): number {
+  let hash = 0x811c9dc5;
+  hash = Math.imul(hash ^ client[0], 0x85ebca6b);
+  hash = Math.imul((hash ^ (hash >>> 13)) ^ client[1], 0xc2b2ae35);
+  hash = Math.imul((hash ^ (hash >>> 16)) ^ client[2], 0x85ebca6b);
+  hash = Math.imul((hash ^ (hash >>> 13)) ^ client[3], 0xc2b2ae35);
+  hash = Math.imul((hash ^ (hash >>> 16)) ^ ((srcPort << 8) | protocol), 0x27d4eb2f);
+  hash ^= hash >>> 15;
+  return hash >>> 0;
+}

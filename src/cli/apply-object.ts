@@ -1,0 +1,95 @@
+/**
+ * Create, or change what the manifest says: kubectl's three-way apply. What an earlier apply set and this manifest no
+ * longer has is removed; what others set is left alone.
+ */
+import type { ApiClient } from '../api/client.ts';
+import { ApiError } from '../api/errors.ts';
+import { mergeKeyOf, UNMERGED_KINDS } from '../api/patches.ts';
+import type { Kind, KubeObject, Manifest } from '../api/types.ts';
+
+export const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+
+export type Outcome = 'created' | 'configured' | 'unchanged';
+
+export interface ApplyOptions {
+  dryRun?: boolean;
+  onWarning?: (text: string) => void;
+}
+
+type Json = unknown;
+type JsonObject = Record<string, Json>;
+const isObject = (value: Json): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Applies one manifest, which has its name and namespace. @throws ApiError */
+export async function applyObject(
+  client: ApiClient,
+  manifest: Manifest<KubeObject>,
+  options: ApplyOptions = {},
+): Promise<{ outcome: Outcome; object: KubeObject }> {
+  const kind = manifest.kind as Kind;
+  const name = manifest.metadata.name!;
+  const { namespace } = manifest.metadata;
+  const wanted = withLastApplied(manifest);
+  for (let attempt = 0; ; attempt++) {
+    const present = (await client.find(kind, name, namespace)) as KubeObject | undefined;
+    try {
+      if (present === undefined) {
+        return { outcome: 'created', object: await client.create<KubeObject>(wanted, options) };
+      }
+      const last = present.metadata.annotations?.[LAST_APPLIED];
+      const patch = threeWayPatch(last === undefined ? undefined : JSON.parse(last), wanted, kind);
+      const type = UNMERGED_KINDS.has(kind) ? 'merge' : 'strategic';
+      const object = await client.patch(kind, name, patch, { ...(namespace && { namespace }), type, ...options });
+      const same = object.metadata.resourceVersion === present.metadata.resourceVersion;
+      return { outcome: same ? 'unchanged' : 'configured', object };
+    } catch (error) {
+      // Somebody made or removed it between the look and the write.
+      const raced = error instanceof ApiError && (error.reason === 'AlreadyExists' || error.code === 404) && attempt < 3;
+      if (!raced || (present === undefined && error.code === 404)) throw error;
+    }
+  }
+}
+
+/** The manifest with itself written down in the annotation, as kubectl does. */
+export function withLastApplied(manifest: Manifest<KubeObject>): Manifest<KubeObject> {
+  const { [LAST_APPLIED]: _before, ...annotations } = manifest.metadata.annotations ?? {};
+  const plain = { ...manifest, metadata: { ...manifest.metadata, annotations } };
+  const text = `${JSON.stringify(plain)}\n`;
+  return { ...manifest, metadata: { ...manifest.metadata, annotations: { ...annotations, [LAST_APPLIED]: text } } };
+}
+
+/** The manifest as a patch, with a deletion for all that `last` had and it has not. */
+export function threeWayPatch(last: Json, wanted: Json, kind: Kind): Json {
+  const { apiVersion: _v, kind: _k, ...patch } = mergeInto(last, wanted, '', !UNMERGED_KINDS.has(kind)) as JsonObject;
+  return patch;
+}
+
+function mergeInto(last: Json, wanted: Json, name: string, keyed: boolean): Json {
+  if (!isObject(wanted)) return wanted;
+  const patch: JsonObject = {};
+  const before = isObject(last) ? last : {};
+  for (const key of Object.keys(before)) if (!(key in wanted)) patch[key] = null;
+  for (const [key, value] of Object.entries(wanted)) {
+    patch[key] = Array.isArray(value)
+      ? mergeList(before[key], value, name, key, keyed)
+      : mergeInto(before[key], value, key, keyed);
+  }
+  return patch;
+}
+
+function mergeList(last: Json, wanted: Json[], parent: string, name: string, keyed: boolean): Json[] {
+  const mergeKey = keyed ? mergeKeyOf(parent, name) : undefined;
+  if (mergeKey === undefined || !wanted.every(isObject)) return wanted;
+  const items = wanted as JsonObject[];
+  const keys = new Set(items.map((item) => item[mergeKey]));
+  // One key for two elements, such as port 53 over TCP and UDP: merging would mix them up (kubernetes #39188).
+  if (keys.size < items.length) return [...items, { $patch: 'replace' }];
+  const before = (Array.isArray(last) ? last.filter(isObject) : []) as JsonObject[];
+  const merged = items.map((item) => {
+    const old = before.find((element) => element[mergeKey] === item[mergeKey]);
+    return mergeInto(old, item, name, keyed);
+  });
+  const gone = before.filter((element) => !keys.has(element[mergeKey]));
+  return [...merged, ...gone.map((element) => ({ $patch: 'delete', [mergeKey]: element[mergeKey] }))];
+}

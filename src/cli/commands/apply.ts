@@ -1,0 +1,46 @@
+/** `dataplane apply`: create, or change what the manifests say. */
+import { wrongWords } from '../errors.ts';
+import { note, print } from '../output.ts';
+import type { Command, Words } from '../words.ts';
+import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
+
+export const command: Command = {
+  usage: ['apply -f FILE… [-n NAMESPACE]'],
+  about: `Create the objects the manifests describe, or change those that are there. All documents of all files are checked
+before the first is applied. What an earlier apply set and the manifest no longer has is removed; what others set stays.`,
+  options: {
+    file: { short: 'f', value: 'FILE', multiple: true, help: 'a file, a directory, or - for stdin' },
+    recursive: { short: 'R', help: 'directories with all below them' },
+    ...NAMESPACE_OPTION,
+    'dry-run': { help: 'ask the cluster whether it would, and change nothing' },
+    help: { short: 'h', help: 'this text' },
+  },
+  examples: ['dataplane apply -f demo/', 'cat pod.yaml | dataplane apply -f -'],
+  run,
+};
+
+async function run(words: Words): Promise<void> {
+  const paths = [...words.texts('file')];
+  if (paths.length === 0) throw wrongWords('dataplane apply: -f FILE is missing', 'see `dataplane apply --help`');
+  if (words.operands[0] !== undefined) throw wrongWords(`unexpected word "${words.operands[0]}"`, 'files follow -f each');
+  const namespace = namespaceOf(words);
+  const { inOrder, parseManifests, readSources } = await import('../manifests.ts');
+  const { applyObject } = await import('../apply-object.ts');
+  const { printName } = await import('../kinds.ts');
+  const { resourceOfKind } = await import('../../api/resources.ts');
+  const documents = inOrder(parseManifests(readSources(paths, words.flag('recursive')), namespace));
+  if (documents.length === 0) throw wrongWords(`no objects in ${paths.join(', ')}`);
+  for (const warning of documents.flatMap((document) => document.warnings)) note(`Warning: ${warning}`);
+  const dryRun = words.flag('dry-run');
+  await withClient(async (client) => {
+    for (const { object, where } of documents) {
+      const name = printName(resourceOfKind(object.kind)!, object.metadata.name!);
+      const { outcome } = await applyObject(client, object, { dryRun }).catch((error: Error) => {
+        // The document first, then what the cluster says of it.
+        if (error.name === 'ApiError') error.message = `${where}: ${name}: ${error.message}`;
+        throw error;
+      });
+      print(`${name} ${outcome}${dryRun ? ' (dry run)' : ''}`);
+    }
+  });
+}

@@ -1,0 +1,57 @@
+/** `dataplane controller`: the API and the controllers, until a signal. */
+import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions } from '../cluster-words.ts';
+import { failed, wrongWords } from '../errors.ts';
+import { note } from '../output.ts';
+import { readClusterFile, STATE_DIR } from '../state.ts';
+import { type Command, operandsAtMost, type Words } from '../words.ts';
+
+export const command: Command = {
+  usage: ['controller [--state DIR] [--listen HOST:PORT] [OPTIONS]'],
+  about: `Serve the API on DIR/api.sock and run the controllers, in the foreground. Where \`dataplane up\` wrote a cluster
+into DIR its options count and an agent is kept running for each of its nodes, so this also continues a cluster whose
+controller died. Elsewhere the options below count and agents are started by whoever wants a node.`,
+  options: {
+    state: { value: 'DIR', help: `directory of the cluster's state (default ${STATE_DIR})` },
+    listen: { value: 'HOST:PORT', help: 'serve the API there too; without any protection: for private networks' },
+    ...CLUSTER_OPTIONS,
+    help: { short: 'h', help: 'this text' },
+  },
+  run,
+};
+
+async function run(words: Words): Promise<void> {
+  operandsAtMost('controller', words, 0);
+  const state = words.text('state') ?? STATE_DIR;
+  const tcp = words.value('listen', hostAndPort);
+  const cluster = readClusterFile(state);
+  const options = cluster?.options ?? readClusterOptions(words);
+  await checkClusterOptions(options);
+  const { mkdirSync } = await import('node:fs');
+  mkdirSync(state, { recursive: true });
+  const { startController } = await import('../../controllers/controller.ts');
+  const { agentCommand } = await import('../../controllers/agent-supervisor.ts');
+  const socketPath = `${state}/api.sock`;
+  const log = (line: string) => note(`${new Date().toISOString()} ${line}`);
+  const nodes = cluster?.nodes.map(({ name }) => name) ?? [];
+  const controller = await startController({
+    stateDir: state,
+    socketPath,
+    options,
+    log,
+    ...(tcp && { tcp }),
+    ...(nodes.length > 0 && { agents: { nodes, command: agentCommand(process.argv[1]!, socketPath) } }),
+  });
+  log(`serving on ${socketPath}`);
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+  });
+  await controller.close();
+}
+
+function hostAndPort(text: string, option: string): { host: string; port: number } {
+  const match = /^(.*):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[2]);
+  if (match === null || port > 65535) throw wrongWords(`${option} ${text}: expected HOST:PORT, such as 10.0.0.1:8001`);
+  if (match[1] === '') throw failed(`${option} ${text}: name the address to listen on`, 'such as 127.0.0.1:8001');
+  return { host: match[1]!.replace(/^\[|\]$/g, ''), port };
+}

@@ -1,0 +1,106 @@
+/** `dataplane delete`: by manifest, by name or by label. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ApiClient } from '../../api/client.ts';
+import { ApiError } from '../../api/errors.ts';
+import { type Resource, resourceOfKind } from '../../api/resources.ts';
+import { failed, wrongWords } from '../errors.ts';
+import { needResource, readOperands } from '../kinds.ts';
+import { print } from '../output.ts';
+import { seconds, wholeNumber } from '../values.ts';
+import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
+import type { Command, Words } from '../words.ts';
+
+const LOOK_MS = 50;
+
+export const command: Command = {
+  usage: ['delete -f FILE…', 'delete KIND NAME… [-n NAMESPACE]', 'delete KIND (-l LABELS | --all)'],
+  about: `Delete objects and wait until they are gone. Pods get their grace period to end.`,
+  options: {
+    file: { short: 'f', value: 'FILE', multiple: true, help: 'a file, a directory, or - for stdin' },
+    recursive: { short: 'R', help: 'directories with all below them' },
+    ...NAMESPACE_OPTION,
+    selector: { short: 'l', value: 'LABELS', help: 'all of the kind with these labels' },
+    all: { help: 'all of the kind in the namespace' },
+    'grace-period': { value: 'SECONDS', help: "instead of the pods' own; 0 ends them at once" },
+    now: { help: 'the same as --grace-period=1' },
+    'ignore-not-found': { help: 'what is not there counts as deleted' },
+    'no-wait': { help: 'do not wait until they are gone' },
+    timeout: { value: 'SECONDS', help: 'how long to wait (default 120)' },
+    help: { short: 'h', help: 'this text' },
+  },
+  run,
+};
+
+interface Target {
+  resource: Resource;
+  name: string;
+  namespace: string | undefined;
+}
+
+async function run(words: Words): Promise<void> {
+  const namespace = namespaceOf(words);
+  const grace = words.value('grace-period', wholeNumber(0, 86_400, 'seconds')) ?? (words.flag('now') ? 1 : undefined);
+  const timeoutSeconds = words.value('timeout', seconds) ?? 120;
+  await withClient(async (client) => {
+    const targets = await findTargets(client, words, namespace);
+    const ending: (Target & { uid: string })[] = [];
+    for (const target of targets) {
+      const gone = await remove(client, target, grace, words.flag('ignore-not-found'));
+      if (gone !== undefined) ending.push({ ...target, uid: gone });
+    }
+    if (!words.flag('no-wait')) await waitUntilGone(client, ending, timeoutSeconds);
+  });
+}
+
+async function findTargets(client: ApiClient, words: Words, namespace: string): Promise<Target[]> {
+  const paths = words.texts('file');
+  const home = (resource: Resource) => (resource.namespaced ? namespace : undefined);
+  if (paths.length > 0) {
+    if (words.operands.length > 0) throw wrongWords('dataplane delete: give either -f FILE or names, not both');
+    const { inOrder, parseManifests, readSources } = await import('../manifests.ts');
+    const documents = inOrder(parseManifests(readSources(paths, words.flag('recursive')), namespace));
+    return documents.reverse().map(({ object }) => {
+      const resource = resourceOfKind(object.kind)!;
+      return { resource, name: object.metadata.name!, namespace: object.metadata.namespace };
+    });
+  }
+  const labelSelector = words.text('selector');
+  if (labelSelector !== undefined || words.flag('all')) {
+    const [kind, extra] = words.operands;
+    if (kind === undefined || extra !== undefined) throw wrongWords('dataplane delete: -l and --all need one KIND');
+    const resource = needResource(kind);
+    const found = await client.list(resource.kind, { namespace: home(resource), labelSelector });
+    return found.items.map(({ metadata }) => ({ resource, name: metadata.name, namespace: metadata.namespace }));
+  }
+  const { objects } = readOperands(words.operands);
+  if (objects.length === 0) throw wrongWords('dataplane delete: -f FILE, or KIND NAME…, is missing');
+  return objects.map(({ resource, name }) => ({ resource, name, namespace: home(resource) }));
+}
+
+/** Returns the uid of what now ends; undefined when there was nothing. */
+async function remove(client: ApiClient, target: Target, grace: number | undefined, lenient: boolean) {
+  const { resource, name, namespace } = target;
+  try {
+    const object = await client.delete(resource.kind, name, {
+      ...(namespace && { namespace }),
+      ...(grace !== undefined && { gracePeriodSeconds: grace }),
+    });
+    print(`${resource.singular} "${name}" deleted`);
+    return object.metadata.uid;
+  } catch (error) {
+    if (lenient && error instanceof ApiError && error.code === 404) return undefined;
+    throw error;
+  }
+}
+
+async function waitUntilGone(client: ApiClient, targets: readonly (Target & { uid: string })[], timeoutSeconds: number) {
+  const deadline = Date.now() + timeoutSeconds * 1000;
+  for (const { resource, name, namespace, uid } of targets) {
+    while ((await client.find(resource.kind, name, namespace))?.metadata.uid === uid) {
+      if (Date.now() > deadline) {
+        throw failed(`${resource.singular} "${name}" is not gone after ${timeoutSeconds} s`, '`dataplane describe` it');
+      }
+      await sleep(LOOK_MS);
+    }
+  }
+}

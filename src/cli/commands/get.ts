@@ -1,0 +1,134 @@
+/** `dataplane get`: objects as tables, JSON or YAML. */
+import type { ApiClient } from '../../api/client.ts';
+import type { Resource } from '../../api/resources.ts';
+import type { KubeObject } from '../../api/types.ts';
+import { type TableOptions, tableRows } from '../columns.ts';
+import { wrongWords } from '../errors.ts';
+import { printName, readOperands } from '../kinds.ts';
+import { type Format, formatOf, layOut, note, OUTPUT_OPTION, print, printObject } from '../output.ts';
+import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
+import type { Command, Words } from '../words.ts';
+
+export const command: Command = {
+  usage: ['get KIND [NAME…] [-n NAMESPACE | -A] [-o FORMAT]', 'get KIND/NAME…'],
+  about: `Show objects. KIND is a name such as pod, pods or po, several with commas, or all.`,
+  options: {
+    ...NAMESPACE_OPTION,
+    'all-namespaces': { short: 'A', help: 'of all namespaces' },
+    selector: { short: 'l', value: 'LABELS', help: 'only those with these labels, such as app=mc3' },
+    'field-selector': { value: 'FIELDS', help: 'only those with these fields, such as spec.nodeName=n1' },
+    ...OUTPUT_OPTION,
+    watch: { short: 'w', help: 'go on with every change, until Ctrl-C' },
+    'show-labels': { help: 'with a column of labels' },
+    'no-headers': { help: 'without the header row' },
+    help: { short: 'h', help: 'this text' },
+  },
+  examples: ['dataplane get pods -A -o wide', 'dataplane get svc,ep', 'dataplane get pod mc3 -o yaml'],
+  run,
+};
+
+interface Found {
+  resource: Resource;
+  objects: KubeObject[];
+  resourceVersion: string;
+}
+
+async function run(words: Words): Promise<void> {
+  const format = formatOf(words.text('output'));
+  const { resources, objects } = readOperands(words.operands);
+  if (resources.length === 0 && objects.length === 0) {
+    throw wrongWords('dataplane get: KIND is missing', 'such as `dataplane get pods`');
+  }
+  const everywhere = words.flag('all-namespaces');
+  if (everywhere && objects.length > 0) throw wrongWords('a name is looked up in one namespace', 'leave out -A');
+  const namespace = everywhere ? undefined : namespaceOf(words);
+  const table: TableOptions = {
+    wide: format === 'wide',
+    namespaces: everywhere,
+    showLabels: words.flag('show-labels'),
+    headers: !words.flag('no-headers'),
+  };
+  await withClient(async (client) => {
+    if (objects.length > 0) {
+      const found: Found[] = [];
+      for (const { resource, name } of objects) {
+        const object = await client.get(resource.kind, name, resource.namespaced ? namespace : undefined);
+        const last = found.at(-1);
+        if (last?.resource === resource) last.objects.push(object);
+        else found.push({ resource, objects: [object], resourceVersion: object.metadata.resourceVersion });
+      }
+      await show(found, format, table, objects.length === 1);
+      return;
+    }
+    const selection = { labelSelector: words.text('selector'), fieldSelector: words.text('field-selector') };
+    const found = await Promise.all(
+      resources.map(async (resource): Promise<Found> => {
+        const list = await client.list(resource.kind, { ...selection, ...(resource.namespaced && { namespace }) });
+        const sorted = [...list.items].sort(byName) as KubeObject[];
+        return { resource, objects: sorted, resourceVersion: list.metadata.resourceVersion };
+      }),
+    );
+    const watching = words.flag('watch');
+    if (watching && (found.length > 1 || (format !== 'table' && format !== 'wide'))) {
+      throw wrongWords('-w shows one kind as a table', 'leave out -o, and name one kind');
+    }
+    if (!watching && (format === 'table' || format === 'wide') && found.every((f) => f.objects.length === 0)) {
+      note(namespace === undefined ? 'No resources found' : noneIn(resources, namespace));
+      return;
+    }
+    await show(found, format, table, false);
+    if (watching) await watch(client, found[0]!, selection, namespace, table);
+  });
+}
+
+const noneIn = (resources: readonly Resource[], namespace: string) =>
+  resources.every(({ namespaced }) => !namespaced)
+    ? 'No resources found'
+    : `No resources found in ${namespace} namespace.`;
+
+const byName = (a: KubeObject, b: KubeObject) => {
+  const key = ({ metadata }: KubeObject) => `${metadata.namespace ?? ''}/${metadata.name}`;
+  return key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0;
+};
+
+async function show(found: readonly Found[], format: Format, table: TableOptions, single: boolean): Promise<void> {
+  const all = found.flatMap(({ objects }) => objects);
+  if (format === 'json' || format === 'yaml') {
+    const list = { apiVersion: 'v1', kind: 'List', items: all, metadata: { resourceVersion: '' } };
+    return printObject(single ? all[0] : list, format);
+  }
+  if (format === 'name') {
+    for (const { resource, objects } of found) {
+      for (const { metadata } of objects) print(printName(resource, metadata.name));
+    }
+    return;
+  }
+  const filled = found.filter(({ objects }) => objects.length > 0);
+  const tables = filled.map(({ resource, objects }) => {
+    const rows = tableRows(resource.kind, objects, table, Date.now());
+    const nameAt = table.namespaces ? 1 : 0;
+    if (found.length > 1) {
+      // With several kinds every name says which it is of.
+      for (const [i, object] of objects.entries()) {
+        rows[i + (table.headers ? 1 : 0)]![nameAt] = printName(resource, object.metadata.name);
+      }
+    }
+    return layOut(rows);
+  });
+  if (tables.length > 0) print(tables.join('\n'));
+}
+
+async function watch(
+  client: ApiClient,
+  { resource, objects, resourceVersion }: Found,
+  selection: { labelSelector: string | undefined; fieldSelector: string | undefined },
+  namespace: string | undefined,
+  table: TableOptions,
+): Promise<void> {
+  let headers = table.headers && objects.length === 0;
+  const options = { ...selection, resourceVersion, ...(resource.namespaced && { namespace }) };
+  await client.watch(resource.kind, options, ({ object }) => {
+    print(layOut(tableRows(resource.kind, [object], { ...table, headers }, Date.now())));
+    headers = false;
+  });
+}

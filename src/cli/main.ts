@@ -1,0 +1,107 @@
+#!/usr/bin/env node
+/**
+ * The command `dataplane`. Knows the commands' names and one line about each; a command's own module is loaded when it is
+ * asked for, so that `--help` is quick.
+ */
+import { Exit, tellError, wrongWords } from './errors.ts';
+import type { Command } from './words.ts';
+
+type Loader = () => Promise<{ command: Command }>;
+
+interface Entry {
+  about: string;
+  load: Loader;
+}
+
+const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> = {
+  'The cluster': {
+    up: { about: 'bring the cluster up and apply files', load: () => import('./commands/up.ts') },
+    down: { about: 'take it all away', load: () => import('./commands/down.ts') },
+    status: { about: 'nodes, agents, workers, tables: how they are', load: () => import('./commands/status.ts') },
+  },
+  Objects: {
+    apply: { about: 'create or change what manifests describe', load: () => import('./commands/apply.ts') },
+    delete: { about: 'delete objects, by manifest or by name', load: () => import('./commands/delete.ts') },
+    get: { about: 'show objects', load: () => import('./commands/get.ts') },
+    describe: { about: 'show one object with everything about it', load: () => import('./commands/describe.ts') },
+    expose: { about: 'make a service for a pod', load: () => import('./commands/expose.ts') },
+  },
+  Pods: {
+    exec: { about: 'run a command in a container', load: () => import('./commands/exec.ts') },
+    logs: { about: "read a container's output", load: () => import('./commands/logs.ts') },
+    restart: { about: "restart a pod's container; its network stays", load: () => import('./commands/restart.ts') },
+  },
+  Packets: {
+    conntrack: { about: 'the tracked connections', load: () => import('./commands/conntrack.ts') },
+  },
+  'The parts that `up` starts': {
+    controller: { about: "the API and the cluster's decisions", load: () => import('./commands/controller.ts') },
+    agent: { about: "one node's data plane and pods", load: () => import('./commands/agent.ts') },
+  },
+};
+
+const COMMANDS: Readonly<Record<string, Entry>> = Object.assign({}, ...Object.values(GROUPS));
+
+function printOverview(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length));
+  const groups = Object.entries(GROUPS).map(([title, entries]) => {
+    const lines = Object.entries(entries).map(([name, { about }]) => `  ${name.padEnd(width)}  ${about}`);
+    return `${title}:\n${lines.join('\n')}\n`;
+  });
+  return `Usage: dataplane COMMAND [WORDS…]
+
+The network of a Kubernetes cluster, forwarded in user space by TypeScript.
+
+${groups.join('\n')}
+\`dataplane COMMAND --help\` tells more. DATAPLANE_DEBUG=1 shows where an error came from.
+`;
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  const [name, ...rest] = argv;
+  if (name === undefined) {
+    process.stderr.write(printOverview());
+    process.exitCode = Exit.WRONG_WORDS;
+    return;
+  }
+  if (name === 'help' && rest[0] !== undefined) return main([rest[0], '--help']);
+  if (name === '--help' || name === '-h' || name === 'help') {
+    process.stdout.write(printOverview());
+    return;
+  }
+  if (name === '--version' || name === 'version') {
+    const { readFileSync } = await import('node:fs');
+    const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+    process.stdout.write(`dataplane ${(JSON.parse(text) as { version: string }).version}\n`);
+    return;
+  }
+  const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const words = await import('./words.ts');
+  if (entry === undefined) {
+    const near = words.nearest(name, Object.keys(COMMANDS));
+    const todo = near === undefined ? 'see `dataplane --help`' : `did you mean \`dataplane ${near}\`?`;
+    throw wrongWords(`there is no command "${name}"`, todo);
+  }
+  const { command } = await entry.load();
+  const end = rest.indexOf('--');
+  const own = end < 0 ? rest : rest.slice(0, end);
+  if (own.includes('--help') || own.includes('-h')) {
+    process.stdout.write(words.printHelp(command));
+    return;
+  }
+  await command.run(words.parseWords(name, command, rest));
+}
+
+// A reader that has seen enough (`| head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(Exit.DONE);
+});
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  const { line, status } = tellError(error);
+  if (line !== undefined) process.stderr.write(`${line}\n`);
+  if (process.env.DATAPLANE_DEBUG === '1' && line !== undefined) process.stderr.write(`${(error as Error).stack}\n`);
+  process.exitCode = status;
+}

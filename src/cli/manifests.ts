@@ -1,0 +1,142 @@
+/**
+ * Manifest files → objects. Everything is read and checked before anything is done with the first of them; an error
+ * names file, document, path and what was expected.
+ */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { LineCounter, parseAllDocuments } from 'yaml';
+import { resourceOfKind } from '../api/resources.ts';
+import { validate, withoutNulls } from '../api/schema.ts';
+import type { KubeObject, Manifest } from '../api/types.ts';
+import { failed } from './errors.ts';
+
+export interface Document {
+  /** `FILE: document 2` (and `, item 3` inside a List). */
+  where: string;
+  object: Manifest<KubeObject>;
+  /** Sentences about fields that have no effect here. */
+  warnings: string[];
+}
+
+/** A file's text as given on the command line: a file, a directory's manifests, or `-` for stdin. */
+export interface Source {
+  name: string;
+  text: string;
+}
+
+const MANIFEST = /\.(ya?ml|json)$/;
+/** More than this many complaints help nobody. */
+const MAX_TOLD = 5;
+
+/** The texts behind `-f`. @throws CliError for what cannot be read */
+export function readSources(paths: readonly string[], recursive = false): Source[] {
+  return paths.flatMap((path) => {
+    if (path === '-') return [{ name: 'stdin', text: readFileSync(0, 'utf8') }];
+    try {
+      if (!statSync(path).isDirectory()) return [{ name: path, text: readFileSync(path, 'utf8') }];
+      const files = manifestsIn(path, recursive);
+      if (files.length === 0) throw failed(`${path}: no .yaml, .yml or .json file is in this directory`);
+      return files.map((file) => ({ name: file, text: readFileSync(file, 'utf8') }));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') throw failed(`${path}: no such file or directory`, 'check the word after -f');
+      if (code === 'EACCES') throw failed(`${path}: it may not be read`, 'check its permissions');
+      throw error;
+    }
+  });
+}
+
+function manifestsIn(directory: string, recursive: boolean): string[] {
+  return readdirSync(directory, { withFileTypes: true })
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .flatMap((entry) => {
+      const path = join(directory, entry.name);
+      if (entry.isDirectory()) return recursive ? manifestsIn(path, true) : [];
+      return MANIFEST.test(entry.name) ? [path] : [];
+    });
+}
+
+/**
+ * All objects of all files, checked. Objects without a namespace get `namespace`.
+ * @throws CliError that names every mistake (the first few of many)
+ */
+export function parseManifests(sources: readonly Source[], namespace = 'default'): Document[] {
+  const errors: string[] = [];
+  const documents = sources.flatMap((source) => parseSource(source, errors));
+  const first = new Map<string, string>();
+  for (const { where, object } of documents) {
+    const resource = resourceOfKind(object.kind);
+    if (resource?.namespaced && object.metadata.namespace === undefined) object.metadata.namespace = namespace;
+    const { name, namespace: home } = object.metadata;
+    if (name === undefined) continue;
+    const key = `${object.kind} ${home === undefined || home === 'default' ? '' : `${home}/`}${name}`;
+    const before = first.get(key);
+    if (before !== undefined) errors.push(`${where}: ${key} is already in ${before}`);
+    else first.set(key, where);
+  }
+  if (errors.length > 0) throw failed(tellMany(errors));
+  return documents;
+}
+
+function tellMany(errors: readonly string[]): string {
+  const told = errors.slice(0, MAX_TOLD).join('; ');
+  return errors.length > MAX_TOLD ? `${told}; and ${errors.length - MAX_TOLD} more` : told;
+}
+
+function parseSource({ name, text }: Source, errors: string[]): Document[] {
+  const lines = new LineCounter();
+  const parsed = parseAllDocuments(text, { merge: true, prettyErrors: false, lineCounter: lines, version: '1.2' });
+  if (!Array.isArray(parsed)) return [];
+  const documents: Document[] = [];
+  let number = 0;
+  for (const yaml of parsed) {
+    number++;
+    const where = `${name}: document ${number}`;
+    const [error] = yaml.errors;
+    if (error !== undefined) {
+      const { line, col } = lines.linePos(error.pos[0]);
+      errors.push(`${where}: line ${line}, column ${col}: ${error.message.split('\n')[0]}`);
+      continue;
+    }
+    let value: unknown;
+    try {
+      value = yaml.toJS({ maxAliasCount: 100 });
+    } catch (problem) {
+      errors.push(`${where}: ${(problem as Error).message}`);
+      continue;
+    }
+    if (value === null || value === undefined) continue; // Only comments, or nothing at all.
+    collect(value, where, documents, errors);
+  }
+  return documents;
+}
+
+function collect(value: unknown, where: string, documents: Document[], errors: string[]): void {
+  const list = value as { kind?: unknown; items?: unknown };
+  if (typeof value === 'object' && list.kind === 'List' && Array.isArray(list.items)) {
+    list.items.forEach((item, i) => {
+      collect(item, `${where}, item ${i + 1}`, documents, errors);
+    });
+    return;
+  }
+  const checked = validate(value);
+  for (const { path, message } of checked.errors) {
+    errors.push(path === '' ? `${where}: ${message}` : `${where}: ${path}: ${message}`);
+  }
+  if (checked.errors.length > 0) return;
+  const object = structuredClone(withoutNulls(value)) as Manifest<KubeObject>;
+  const warnings = checked.warnings.map(({ path, message }) => `${where}: ${path}: ${message}`);
+  documents.push({ where, object, warnings });
+}
+
+/** What others need comes first: namespaces, then configuration, then services (their addresses), then the rest. */
+const ORDER: readonly string[] = ['Namespace', 'Node', 'ConfigMap', 'Secret', 'Service', 'Endpoints', 'EndpointSlice'];
+
+/** The documents in the order in which they are applied; equals keep theirs. */
+export function inOrder(documents: readonly Document[]): Document[] {
+  const rank = ({ object }: Document) => {
+    const at = ORDER.indexOf(object.kind);
+    return at < 0 ? ORDER.length : at;
+  };
+  return [...documents].sort((a, b) => rank(a) - rank(b));
+}

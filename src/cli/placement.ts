@@ -1,0 +1,32 @@
+/** What can be known of a set of manifests before there is a cluster: do their namespaces and nodes exist? */
+import type { Deployment, PodSpec } from '../api/types.ts';
+import { failed } from './errors.ts';
+import type { Document } from './manifests.ts';
+import type { ClusterNode } from './state.ts';
+
+const NAMESPACES = ['default', 'kube-node-lease', 'kube-public', 'kube-system'];
+
+/** @throws CliError that names the document */
+export function checkPlacement(documents: readonly Document[], nodes: readonly ClusterNode[]): void {
+  const named = (kind: string) =>
+    documents.filter(({ object }) => object.kind === kind).map(({ object }) => object.metadata.name!);
+  const namespaces = new Set([...NAMESPACES, ...named('Namespace')]);
+  const nodeNames = new Set([...nodes.map(({ name }) => name), ...named('Node')]);
+  for (const { where, object } of documents) {
+    const { namespace } = object.metadata;
+    if (namespace !== undefined && !namespaces.has(namespace)) {
+      throw failed(`${where}: metadata.namespace: there is no namespace "${namespace}"`, 'add one to the files');
+    }
+    const nodeName = podSpecOf(object)?.nodeName;
+    if (nodeName !== undefined && !nodeNames.has(nodeName)) {
+      const known = [...nodeNames].join(', ');
+      throw failed(`${where}: spec.nodeName: there will be no node "${nodeName}", only ${known}`, 'see --nodes');
+    }
+  }
+}
+
+function podSpecOf(object: Document['object']): PodSpec | undefined {
+  if (object.kind === 'Pod') return (object as unknown as { spec: PodSpec }).spec;
+  if (object.kind === 'Deployment') return (object as unknown as Deployment).spec.template.spec;
+  return undefined;
+}

@@ -1,0 +1,216 @@
+/**
+ * Takes everything away: after `down`, after an `up` that failed, after any crash. Works from what the kernel shows
+ * (namespaces, mounts, who is in which namespace), so that a lost state directory loses nothing. Idempotent.
+ */
+import { readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isAlive, markOf, type ProcessMark, readClusterFile, STATE_DIR, startTimeOf } from './state.ts';
+import { ipBatch } from './world.ts';
+
+const NETNS_DIR = '/run/netns';
+const NETNS_PREFIX = 'dp-';
+const SHM_DIR = '/dev/shm';
+const SHM_PREFIX = 'dataplane-';
+/** How long processes get to vanish after SIGKILL. */
+const GONE_MS = 3000;
+
+export interface TearDownReport {
+  controller: boolean;
+  agents: number;
+  pods: number;
+  /** Processes found inside the cluster's namespaces beside those. */
+  strays: number;
+  namespaces: number;
+  sharedMemory: number;
+  stateDirectory: boolean;
+}
+
+/** Everything away. What is left undone is thrown as an error at the end, after all else was tried. */
+export async function tearDown(): Promise<TearDownReport> {
+  const problems: string[] = [];
+  const attempt = async <T>(what: string, otherwise: T, work: () => T | Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      problems.push(`${what}: ${(error as Error).message.split('\n')[0]}`);
+      return otherwise;
+    }
+  };
+  // The controller first: it would start the agents again. All that it and they know is about to go, so no farewell.
+  const controller = await attempt('controller', false, () => killAll(controllers()).then((n) => n > 0));
+  const agents = await attempt('agents', 0, () => killAll(agentMarks()));
+  const pods = namespaces().filter((name) => name.startsWith('dp-pod-')).length;
+  await attempt('pods', undefined, cleanUpPods);
+  const strays = await attempt('processes', 0, () => killAll(insiders()));
+  const names = namespaces();
+  await attempt('namespaces', undefined, () => removeNamespaces(names));
+  const sharedMemory = await attempt('shared memory', 0, removeSharedMemory);
+  const stateDirectory = await attempt('state', false, removeState);
+  const left = namespaces();
+  if (left.length > 0) problems.push(`namespaces ${left.join(', ')} could not be removed`);
+  if (problems.length > 0) throw new Error(problems.join('; '));
+  return { controller, agents, pods, strays, namespaces: names.length, sharedMemory, stateDirectory };
+}
+
+/** `removed the controller, 2 agents, …`, or undefined when there was nothing. */
+export function tellReport(report: TearDownReport): string | undefined {
+  const count = (n: number, one: string, many = `${one}s`) => (n === 0 ? [] : [`${n} ${n === 1 ? one : many}`]);
+  const parts = [
+    ...(report.controller ? ['the controller'] : []),
+    ...count(report.agents, 'agent'),
+    ...count(report.pods, 'pod'),
+    ...count(report.strays, 'other process', 'other processes'),
+    ...count(report.namespaces, 'network namespace'),
+    ...count(report.sharedMemory, 'shared table'),
+    ...(report.stateDirectory ? [STATE_DIR] : []),
+  ];
+  return parts.length === 0 ? undefined : `removed ${parts.join(', ').replace(/, ([^,]*)$/, ' and $1')}`;
+}
+
+/** Is anything of a cluster there? */
+export function anythingThere(): boolean {
+  return namespaces().length > 0 || readClusterFile() !== undefined;
+}
+
+/** The recorded controller, and any other that works on our state directory. */
+function controllers(): ProcessMark[] {
+  const recorded = readClusterFile()?.controller;
+  const marks = recorded === undefined ? [] : [recorded];
+  for (const pid of pids()) {
+    const words = commandLine(pid);
+    const at = words.indexOf('controller');
+    if (at < 1 || !words[at - 1]!.endsWith('/cli/main.js') || !words.includes(STATE_DIR)) continue;
+    if (!marks.some((mark) => mark.pid === pid)) marks.push(markOf(pid));
+  }
+  return marks;
+}
+
+function agentMarks(): ProcessMark[] {
+  const directory = join(STATE_DIR, 'nodes');
+  return entries(directory).flatMap((node) => {
+    try {
+      return [JSON.parse(readFileSync(join(directory, node, 'agent.json'), 'utf8')) as ProcessMark];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Containers, their cgroups and mounts: the runtime knows its own. */
+async function cleanUpPods(): Promise<void> {
+  if (entries(join(STATE_DIR, 'pods')).length === 0 && namespaces().length === 0) return;
+  const { cleanupAll } = await import('../runtime/cleanup.ts');
+  await cleanupAll(STATE_DIR);
+}
+
+/** Every process whose network namespace is one of ours, except this one and those it runs under. */
+function insiders(): ProcessMark[] {
+  const ours = new Set<string>();
+  for (const name of namespaces()) {
+    try {
+      ours.add(`net:[${statSync(join(NETNS_DIR, name)).ino}]`);
+    } catch {
+      // It went meanwhile.
+    }
+  }
+  if (ours.size === 0) return [];
+  const spared = ancestors();
+  return pids().flatMap((pid) => {
+    if (spared.has(pid)) return [];
+    try {
+      return ours.has(readlinkSync(`/proc/${pid}/ns/net`)) ? [markOf(pid)] : [];
+    } catch {
+      return []; // It ended, or is a zombie.
+    }
+  });
+}
+
+function ancestors(): Set<number> {
+  const found = new Set<number>();
+  let pid = process.pid;
+  while (pid > 1 && !found.has(pid)) {
+    found.add(pid);
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+      pid = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+    } catch {
+      break;
+    }
+  }
+  return found;
+}
+
+/** SIGKILL to those that are still who they were; returns how many, when they are gone. */
+async function killAll(marks: readonly ProcessMark[]): Promise<number> {
+  const alive = marks.filter(isAlive);
+  for (const { pid } of alive) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It ended by itself.
+    }
+  }
+  for (let waited = 0, pause = 1; alive.some(isAlive); waited += pause, pause = Math.min(pause * 2, 50)) {
+    if (waited > GONE_MS) throw new Error(`process ${alive.find(isAlive)!.pid} does not end`);
+    await sleep(pause);
+  }
+  return alive.length;
+}
+
+async function removeNamespaces(names: readonly string[]): Promise<void> {
+  if (names.length === 0) return;
+  // -force: go on after a failure; what is left is found by looking again.
+  await ipBatch([], names.map((name) => `netns delete ${name}`), true);
+}
+
+function removeSharedMemory(): number {
+  const names = entries(SHM_DIR).filter((name) => name.startsWith(SHM_PREFIX));
+  for (const name of names) rmSync(join(SHM_DIR, name), { force: true });
+  return names.length;
+}
+
+async function removeState(): Promise<boolean> {
+  try {
+    statSync(STATE_DIR);
+  } catch {
+    return false;
+  }
+  // Never follow a mount: emptying a hostPath volume would be unforgivable.
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((path) => path.startsWith(`${STATE_DIR}/`));
+  if (mounts.length > 0) {
+    const { execFileSync } = await import('node:child_process');
+    execFileSync('umount', ['-l', ...mounts.reverse().map(unescapeMount)], { stdio: 'pipe' });
+  }
+  rmSync(STATE_DIR, { recursive: true, force: true });
+  return true;
+}
+
+/** mountinfo writes blanks and the like as \ooo (proc(5)). */
+const unescapeMount = (path: string): string =>
+  path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+
+export function namespaces(): string[] {
+  return entries(NETNS_DIR).filter((name) => name.startsWith(NETNS_PREFIX));
+}
+
+function entries(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
+const pids = (): number[] => entries('/proc').map(Number).filter((pid) => pid > 0);
+
+function commandLine(pid: number): string[] {
+  try {
+    return startTimeOf(pid) === undefined ? [] : readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,21 @@
+/** Talking to the API from a command: opens the client, closes it whatever happens. */
+import { ApiClient } from '../api/client.ts';
+import { apiTarget } from './state.ts';
+import { dnsLabel } from './values.ts';
+import type { Options, Words } from './words.ts';
+
+export const NAMESPACE_OPTION = {
+  namespace: { short: 'n', value: 'NAME', help: 'namespace (default: default)' },
+} satisfies Options;
+
+export const namespaceOf = (words: Words): string => words.value('namespace', dnsLabel) ?? 'default';
+
+/** Runs `work` with a client of the cluster's API. @throws ApiUnreachableError when no cluster is up */
+export async function withClient<T>(work: (client: ApiClient) => Promise<T>): Promise<T> {
+  const client = new ApiClient(apiTarget());
+  try {
+    return await work(client);
+  } finally {
+    client.close();
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * Keeps one agent per node running. Agents are their own sessions, so they outlive a killed controller; the next one
+ * finds them through `nodes/<node>/agent.json` and takes them over instead of starting a second one.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const MIN_BACKOFF_MS = 200;
+const MAX_BACKOFF_MS = 5000;
+/** An agent that ran this long is given a fresh start. */
+const STEADY_MS = 10_000;
+const KILL_AFTER_MS = 3000;
+/** Somebody else's child cannot be waited for, only looked at. */
+const LOOK_MS = 250;
+
+export interface AgentSupervisorOptions {
+  nodes: readonly string[];
+  /** Program and arguments of a node's agent. It must become the agent by exec, so that its pid is the agent's. */
+  command: (node: string) => readonly [program: string, ...args: string[]];
+  stateDir: string;
+  log?: (line: string) => void;
+}
+
+export interface AgentSupervisor {
+  /** Pid of a node's agent, while it runs. */
+  pidOf(node: string): number | undefined;
+  /** SIGTERM to all, SIGKILL three seconds later to those that are still there. */
+  close(): Promise<void>;
+}
+
+/** The command line of an agent in its node's network namespace. */
+export function agentCommand(main: string, socketPath: string): AgentSupervisorOptions['command'] {
+  return (node) => [
+    ...(['ip', 'netns', 'exec', `dp-node-${node}`] as const),
+    ...[process.execPath, main, 'agent', '--node', node, '--api', socketPath],
+  ];
+}
+
+export function startAgentSupervisor(options: AgentSupervisorOptions): AgentSupervisor {
+  const keepers = new Map(options.nodes.map((node) => [node, new Keeper(node, options)]));
+  for (const keeper of keepers.values()) keeper.start();
+  return {
+    pidOf: (node) => keepers.get(node)?.process?.pid,
+    close: async () => {
+      await Promise.all([...keepers.values()].map((keeper) => keeper.close()));
+    },
+  };
+}
+
+interface AgentRecord {
+  pid: number;
+  /** Start time in clock ticks since boot: with the pid it names one process for good. */
+  startTime: string;
+}
+
+class Keeper {
+  process: AgentRecord | undefined;
+  private readonly node: string;
+  private readonly options: AgentSupervisorOptions;
+  private readonly directory: string;
+  private backoffMs = MIN_BACKOFF_MS;
+  private timer: NodeJS.Timeout | undefined;
+  private closing = false;
+  private ended: () => void = () => {};
+
+  constructor(node: string, options: AgentSupervisorOptions) {
+    this.node = node;
+    this.options = options;
+    this.directory = join(options.stateDir, 'nodes', node);
+  }
+
+  start(): void {
+    mkdirSync(this.directory, { recursive: true });
+    const left = this.recorded();
+    if (left === undefined) this.spawn();
+    else this.adopt(left);
+  }
+
+  async close(): Promise<void> {
+    this.closing = true;
+    clearTimeout(this.timer);
+    if (this.process === undefined) return;
+    const end = new Promise<void>((resolve) => {
+      this.ended = resolve;
+    });
+    this.signal('SIGTERM');
+    const kill = setTimeout(() => this.signal('SIGKILL'), KILL_AFTER_MS);
+    await end;
+    clearTimeout(kill);
+  }
+
+  private spawn(): void {
+    const [program, ...args] = this.options.command(this.node);
+    const log = openSync(join(this.options.stateDir, `agent-${this.node}.log`), 'a', 0o600);
+    const startedAt = Date.now();
+    let child: ChildProcess;
+    try {
+      child = spawn(program, args, { detached: true, stdio: ['ignore', log, log] });
+    } finally {
+      closeSync(log);
+    }
+    child.on('error', (error) => {
+      this.say(`cannot be started: ${error.message}`);
+      if (child.pid === undefined) this.exited(startedAt);
+    });
+    if (child.pid === undefined) return;
+    child.on('exit', (code, signal) => {
+      if (!this.closing) this.say(`ended ${signal ?? `with status ${code}`}`);
+      this.exited(startedAt);
+    });
+    this.process = { pid: child.pid, startTime: startTimeOf(child.pid) ?? '' };
+    this.record(this.process);
+  }
+
+  private adopt(record: AgentRecord): void {
+    this.process = record;
+    const startedAt = Date.now();
+    const look = () => {
+      if (startTimeOf(record.pid) !== record.startTime) this.exited(startedAt);
+      else setTimeout(look, LOOK_MS);
+    };
+    look();
+  }
+
+  private exited(startedAt: number): void {
+    this.process = undefined;
+    rmSync(join(this.directory, 'agent.json'), { force: true });
+    this.ended();
+    if (this.closing) return;
+    if (Date.now() - startedAt > STEADY_MS) this.backoffMs = MIN_BACKOFF_MS;
+    this.timer = setTimeout(() => this.spawn(), this.backoffMs);
+    this.backoffMs = Math.min(this.backoffMs * 2, MAX_BACKOFF_MS);
+  }
+
+  private signal(signal: NodeJS.Signals): void {
+    const target = this.process;
+    if (target === undefined || startTimeOf(target.pid) !== target.startTime) return;
+    try {
+      process.kill(target.pid, signal);
+    } catch {
+      // It ended between the look and the signal.
+    }
+  }
+
+  private record(record: AgentRecord): void {
+    const path = join(this.directory, 'agent.json');
+    writeFileSync(`${path}.tmp`, `${JSON.stringify(record)}\n`);
+    renameSync(`${path}.tmp`, path);
+  }
+
+  private recorded(): AgentRecord | undefined {
+    try {
+      const record = JSON.parse(readFileSync(join(this.directory, 'agent.json'), 'utf8')) as AgentRecord;
+      return startTimeOf(record.pid) === record.startTime ? record : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  private say(text: string): void {
+    this.options.log?.(`agent of node ${this.node} ${text}`);
+  }
+}
+
+/** Field 22 of /proc/pid/stat (proc(5)); undefined when there is no such process, or only its zombie. */
+function startTimeOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // The second field is the command in parentheses and may hold anything, so count from its end.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,126 @@
+/** What every controller works with: the store, writes with Kubernetes' meaning, and a place to tell what happened. */
+import type { Registry } from '../api/registry.ts';
+import { resourceOfKind } from '../api/resources.ts';
+import { nowText, type Store } from '../api/store.ts';
+import type { Condition, EventObject, KubeObject } from '../api/types.ts';
+import { WorkQueue } from './work-queue.ts';
+
+/** Events kept; the oldest go first. Kubernetes keeps them for an hour. */
+const MAX_EVENTS = 1000;
+
+export interface Cluster {
+  store: Store;
+  registry: Registry;
+  /** A line for the operator. */
+  log: (line: string) => void;
+  /** Makes a queue whose failures are logged and retried. */
+  queue: (name: string, work: (key: string) => void) => WorkQueue;
+  /** Records an Event about `object`; a repetition counts up. */
+  event: (object: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string) => void;
+  close: () => void;
+}
+
+export function makeCluster(store: Store, registry: Registry, log: (line: string) => void): Cluster {
+  const queues: WorkQueue[] = [];
+  const events = new EventRecorder(store, registry);
+  return {
+    store,
+    registry,
+    log,
+    queue: (name, work) => {
+      const queue = new WorkQueue(work, (key, error) => log(`${name}: ${key}: ${error.message}`));
+      queues.push(queue);
+      return queue;
+    },
+    event: (object, type, reason, message) => {
+      try {
+        events.record(object, type, reason, message);
+      } catch (error) {
+        log(`event ${reason} about ${object.metadata.name}: ${(error as Error).message}`);
+      }
+    },
+    close: () => {
+      for (const queue of queues) queue.close();
+    },
+  };
+}
+
+class EventRecorder {
+  private readonly store: Store;
+  private readonly registry: Registry;
+  /** What happened to whom → name of the Event, oldest first. */
+  private readonly known = new Map<string, { namespace: string; name: string }>();
+  private counter = 0;
+
+  constructor(store: Store, registry: Registry) {
+    this.store = store;
+    this.registry = registry;
+    for (const event of store.list('Event')) this.remember(event);
+    store.onCommit('Event', ({ type, object }) => {
+      if (type === 'ADDED') this.remember(object);
+      if (type === 'DELETED') this.known.delete(identity(object));
+    });
+  }
+
+  record(object: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string): void {
+    const { namespace, name, uid } = object.metadata;
+    const home = namespace ?? 'default';
+    const now = nowText();
+    const involvedObject = {
+      apiVersion: object.apiVersion,
+      kind: object.kind,
+      ...(namespace && { namespace }),
+      name,
+      uid,
+    };
+    const before = this.known.get(identity({ involvedObject, reason, message }));
+    const old = before && this.store.get('Event', before.namespace, before.name);
+    if (old !== undefined) {
+      this.registry.write({ ...old, count: (old.count ?? 1) + 1, lastTimestamp: now }, old);
+      return;
+    }
+    const where = this.store.get('Namespace', undefined, home);
+    if (where === undefined || where.metadata.deletionTimestamp !== undefined) return;
+    const suffix = (Date.now() * 1000 + (this.counter++ % 1000)).toString(16);
+    this.registry.create(resourceOfKind('Event')!, home, {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { name: `${name.slice(0, 230)}.${suffix}`, namespace: home },
+      involvedObject,
+      reason,
+      message,
+      type,
+      count: 1,
+      firstTimestamp: now,
+      lastTimestamp: now,
+      source: { component: 'dataplane-controller' },
+    });
+    if (this.known.size > MAX_EVENTS) {
+      const [oldest] = this.known.values();
+      const gone = oldest && this.store.get('Event', oldest.namespace, oldest.name);
+      if (gone !== undefined) this.store.remove(gone);
+    }
+  }
+
+  private remember(event: EventObject): void {
+    const { namespace = 'default', name } = event.metadata;
+    this.known.set(identity(event), { namespace, name });
+  }
+}
+
+function identity(event: Pick<EventObject, 'involvedObject' | 'reason' | 'message'>): string {
+  return `${event.involvedObject.uid}|${event.reason}|${event.message}`;
+}
+
+/** `conditions` with this one in it; the time of transition moves only when the status does. */
+export function withCondition(conditions: readonly Condition[] | undefined, condition: Condition): Condition[] {
+  const old = conditions?.find((c) => c.type === condition.type);
+  const same = old !== undefined && old.status === condition.status;
+  const next = { ...condition, lastTransitionTime: (same && old.lastTransitionTime) || nowText() };
+  if (old === undefined) return [...(conditions ?? []), next];
+  return conditions!.map((c) => (c === old ? next : c));
+}
+
+export function conditionOf(conditions: readonly Condition[] | undefined, type: string): Condition | undefined {
+  return conditions?.find((c) => c.type === type);
+}

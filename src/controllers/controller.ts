@@ -1,0 +1,97 @@
+/**
+ * The control plane in one process: store, API and all controllers. Everything it knows is in the state directory, so
+ * it may be killed and started again at any time; agents go on forwarding meanwhile.
+ */
+import { join } from 'node:path';
+import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../api/cluster-options.ts';
+import { type Admissions, Registry } from '../api/registry.ts';
+import { resourceOfKind } from '../api/resources.ts';
+import { claimSocket, startApiServer } from '../api/server.ts';
+import { Store } from '../api/store.ts';
+import { CONFIG_MAP } from '../api/types.ts';
+import { type AgentSupervisorOptions, startAgentSupervisor } from './agent-supervisor.ts';
+import { type Cluster, makeCluster } from './cluster.ts';
+import { startDeploymentController } from './deployments.ts';
+import { startEndpointsController } from './endpoints.ts';
+import { startGarbageCollector } from './garbage-collector.ts';
+import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
+import { NodeAdmission } from './node-admission.ts';
+import { startNodeLifecycle } from './node-lifecycle.ts';
+import { checkOptions } from './options-check.ts';
+import { PodAddresses } from './pod-addresses.ts';
+import { podAdmission } from './pod-admission.ts';
+import { startReplicaSetController } from './replica-sets.ts';
+import { startScheduler } from './scheduler.ts';
+import { ServiceAddresses } from './service-addresses.ts';
+import { ServiceAdmission } from './service-admission.ts';
+
+export { ClusterOptionsError, checkOptions } from './options-check.ts';
+
+export interface ControllerOptions {
+  /** Objects are kept in `<stateDir>/store`. */
+  stateDir: string;
+  socketPath: string;
+  /** Serve on this address too, unprotected. */
+  tcp?: { host: string; port: number };
+  options?: Partial<ClusterOptions>;
+  /** Start and keep one agent per node; left out: agents are somebody else's business. */
+  agents?: Pick<AgentSupervisorOptions, 'nodes' | 'command'>;
+  /** Silence after which a node is not Ready, in milliseconds. Default 10000. */
+  nodeSilenceMs?: number;
+  log?: (line: string) => void;
+}
+
+export interface Controller {
+  readonly tcpPort: number | undefined;
+  /** Ends agents, watches and the API, and writes what is left to write. */
+  close(): Promise<void>;
+}
+
+/** Serves when it resolves. Throws ClusterOptionsError, SocketInUseError or JournalDamagedError. */
+export async function startController(given: ControllerOptions): Promise<Controller> {
+  const { stateDir, socketPath, log = () => {} } = given;
+  const options = { ...DEFAULT_CLUSTER_OPTIONS, ...given.options };
+  const ranges = checkOptions(options);
+  await claimSocket(socketPath); // Before the store is opened: two writers would ruin it.
+  const store = new Store({ directory: join(stateDir, 'store') });
+  const services = new ServiceAddresses(store, ranges.service, options.nodePortRange, options.loadBalancerPool);
+  const pods = new PodAddresses(store);
+  const admissions: Admissions = {
+    Pod: podAdmission,
+    Service: new ServiceAdmission(services, ranges.external),
+    Node: new NodeAdmission(store, pods, ranges.pod),
+    Namespace: namespaceAdmission,
+  };
+  const registry = new Registry(store, admissions);
+  const cluster = makeCluster(store, registry, log);
+  startNamespaceController(cluster);
+  publishOptions(cluster, options);
+  startGarbageCollector(cluster);
+  startScheduler(cluster, pods);
+  startEndpointsController(cluster, pods);
+  startReplicaSetController(cluster);
+  startDeploymentController(cluster);
+  const lifecycle = startNodeLifecycle(cluster, pods, given.nodeSilenceMs);
+  const server = await startApiServer(registry, { socketPath, ...(given.tcp && { tcp: given.tcp }) });
+  const agents = given.agents && startAgentSupervisor({ ...given.agents, stateDir, log });
+  return {
+    tcpPort: server.tcpPort,
+    async close() {
+      await agents?.close();
+      lifecycle.close();
+      await server.close();
+      cluster.close();
+      await store.close();
+    },
+  };
+}
+
+function publishOptions({ store, registry }: Cluster, options: ClusterOptions): void {
+  const { namespace, name, key } = CONFIG_MAP;
+  const resource = resourceOfKind('ConfigMap')!;
+  const data = { [key]: JSON.stringify(options) };
+  const old = store.get('ConfigMap', namespace, name);
+  if (old !== undefined) registry.write({ ...old, data }, old);
+  else
+    registry.create(resource, namespace, { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data });
+}

@@ -1,0 +1,65 @@
+/** The namespaces every cluster has, and the end of a namespace: its content first, then itself. */
+import { ApiError, forbidden } from '../api/errors.ts';
+import type { Admission } from '../api/registry.ts';
+import { RESOURCES, resourceOfKind } from '../api/resources.ts';
+import type { NamespaceObject } from '../api/types.ts';
+import type { Cluster } from './cluster.ts';
+
+const NAMESPACES = resourceOfKind('Namespace')!;
+const ALWAYS_THERE: readonly string[] = ['default', 'kube-system', 'kube-public'];
+
+export const namespaceAdmission: Admission<NamespaceObject> = {
+  checkDelete({ metadata: { name } }) {
+    if (ALWAYS_THERE.includes(name)) throw forbidden(NAMESPACES, name, 'this namespace may not be deleted');
+  },
+};
+
+export function startNamespaceController(cluster: Cluster): void {
+  const { store, registry } = cluster;
+  for (const name of ALWAYS_THERE) {
+    if (store.get('Namespace', undefined, name)) continue;
+    registry.create(NAMESPACES, undefined, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
+  }
+  const content = RESOURCES.filter((r) => r.namespaced);
+  const ending = new Set<string>();
+  const queue = cluster.queue('namespaces', (name) => {
+    const namespace = store.get('Namespace', undefined, name);
+    if (namespace?.metadata.deletionTimestamp === undefined) {
+      ending.delete(name);
+      return;
+    }
+    for (const resource of content) {
+      for (const { metadata } of store.list(resource.kind, name)) {
+        if (metadata.deletionTimestamp === undefined) deleteQuietly(cluster, resource, name, metadata.name);
+      }
+    }
+    // Pods take their time; the last of them brings us back here.
+    if (content.every(({ kind }) => store.count(kind, name) === 0)) {
+      ending.delete(name);
+      store.remove(namespace);
+    }
+  });
+  const begin = (namespace: NamespaceObject) => {
+    if (namespace.metadata.deletionTimestamp === undefined) return;
+    ending.add(namespace.metadata.name);
+    queue.add(namespace.metadata.name);
+  };
+  store.onCommit('Namespace', ({ type, object }) => {
+    if (type !== 'DELETED') begin(object);
+  });
+  for (const namespace of store.list('Namespace')) begin(namespace);
+  for (const { kind } of content) {
+    store.onCommit(kind, ({ type, object }) => {
+      const { namespace = '' } = object.metadata;
+      if (type !== 'MODIFIED' && ending.has(namespace)) queue.add(namespace);
+    });
+  }
+}
+
+function deleteQuietly(cluster: Cluster, resource: (typeof RESOURCES)[number], namespace: string, name: string): void {
+  try {
+    cluster.registry.delete(resource, namespace, name);
+  } catch (error) {
+    if (!(error instanceof ApiError && error.code === 404)) throw error;
+  }
+}

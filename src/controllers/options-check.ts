@@ -1,0 +1,57 @@
+/** Do the cluster's options go together? Networks must have no address in common, ranges must be ranges. */
+import { type Cidr, overlap, parseCidr, parseRange } from '../api/addresses.ts';
+import type { ClusterOptions } from '../api/cluster-options.ts';
+
+/** The cluster's options cannot work together. The message names them. */
+export class ClusterOptionsError extends Error {
+  override readonly name = 'ClusterOptionsError';
+  readonly code = 'ERR_CLUSTER_OPTIONS';
+}
+
+/** The options' networks as numbers. */
+export interface Ranges {
+  pod: Cidr;
+  service: Cidr;
+  external: Cidr[];
+}
+
+/** The networks and ranges of the options. Throws ClusterOptionsError, whose message names the options by their keys. */
+export function checkOptions(options: ClusterOptions): Ranges {
+  const cidr = (name: string, text: string) => {
+    const parsed = parseCidr(text);
+    if (parsed === undefined) throw new ClusterOptionsError(`${name} ${text}: expected a CIDR such as 10.0.0.0/16`);
+    return parsed;
+  };
+  const names = ['podCidr', 'serviceCidr', 'underlayCidr'] as const;
+  const ranges = names.map((name) => cidr(name, options[name]));
+  ranges.forEach((range, i) => {
+    for (let j = 0; j < i; j++) {
+      if (!overlap(range, ranges[j]!)) continue;
+      const pair = `${names[j]} ${options[names[j]!]} and ${names[i]} ${options[names[i]!]}`;
+      throw new ClusterOptionsError(`${pair} overlap: choose networks that have no address in common`);
+    }
+  });
+  const [pod, service] = ranges as [Cidr, Cidr, Cidr];
+  if (pod.family === 4 && pod.prefix > 24)
+    throw new ClusterOptionsError(`podCidr ${options.podCidr}: no room for a /24`);
+  if (service.last - service.first < 7n) throw new ClusterOptionsError(`serviceCidr ${options.serviceCidr}: too small`);
+  const [first, last] = options.nodePortRange;
+  if (!(first >= 1 && first <= last && last <= 65535)) {
+    throw new ClusterOptionsError(`nodePortRange ${first}-${last}: expected two ports, the lower one first`);
+  }
+  for (const text of options.loadBalancerPool) {
+    const range = parseRange(text);
+    if (range === undefined) throw new ClusterOptionsError(`loadBalancerPool ${text}: expected a CIDR or first-last`);
+    if (overlap(range, pod) || overlap(range, service)) {
+      throw new ClusterOptionsError(`loadBalancerPool ${text} overlaps with the pod or service network`);
+    }
+  }
+  const external = options.externalIpCidrs.map((text) => cidr('externalIpCidrs', text));
+  for (const range of external) {
+    // CVE-2020-8554: an external IP must never be able to stand for a pod, a service or a node.
+    for (const [i, own] of ranges.entries()) {
+      if (overlap(range, own)) throw new ClusterOptionsError(`externalIpCidrs overlap with ${names[i]}`);
+    }
+  }
+  return { pod, service, external };
+}

@@ -1,0 +1,101 @@
+/** Keeps as many pods of a ReplicaSet as it asks for. */
+import { resourceOfKind } from '../api/resources.ts';
+import { matchesSelector } from '../api/selectors.ts';
+import type { KubeObject, Pod, ReplicaSet } from '../api/types.ts';
+import { type Cluster, conditionOf } from './cluster.ts';
+import { isPodReady } from './endpoint-groups.ts';
+import { keyOf, splitKey } from './work-queue.ts';
+
+const PODS = resourceOfKind('Pod')!;
+
+/** The object's controlling owner, if it is of this kind: its uid and name. */
+export function controllerOf(object: KubeObject, kind: string): { uid: string; name: string } | undefined {
+  return object.metadata.ownerReferences?.find((o) => o.controller === true && o.kind === kind);
+}
+
+export function ownedBy(object: KubeObject): object {
+  const { apiVersion, kind, metadata } = object;
+  return { apiVersion, kind, name: metadata.name, uid: metadata.uid, controller: true, blockOwnerDeletion: true };
+}
+
+export function startReplicaSetController(cluster: Cluster): void {
+  const { store, registry } = cluster;
+  const podsOf = new Map<string, Set<string>>();
+  const queue = cluster.queue('replica-sets', (key) => {
+    const set = store.get('ReplicaSet', ...splitKey(key));
+    if (set === undefined || set.metadata.deletionTimestamp !== undefined) return;
+    const pods = [...(podsOf.get(set.metadata.uid) ?? [])].map((k) => store.get('Pod', ...splitKey(k))!);
+    reconcile(cluster, set, pods);
+  });
+  const file = (pod: Pod, present: boolean) => {
+    const owner = controllerOf(pod, 'ReplicaSet');
+    if (owner === undefined) return;
+    const pods = podsOf.get(owner.uid) ?? new Set();
+    if (present) pods.add(keyOf(pod));
+    else pods.delete(keyOf(pod));
+    if (pods.size > 0) podsOf.set(owner.uid, pods);
+    else podsOf.delete(owner.uid);
+    queue.add(`${pod.metadata.namespace}/${owner.name}`);
+  };
+  for (const pod of store.list('Pod')) file(pod, true);
+  for (const set of store.list('ReplicaSet')) queue.add(keyOf(set));
+  store.onCommit('Pod', ({ type, object }) => file(object, type !== 'DELETED'));
+  store.onCommit('ReplicaSet', ({ type, object }) => {
+    if (type !== 'DELETED') queue.add(keyOf(object));
+  });
+
+  function reconcile({ event }: Cluster, set: ReplicaSet, pods: readonly Pod[]): void {
+    const wanted = set.spec.replicas ?? 1;
+    const alive = pods.filter((p) => {
+      const ended = p.status?.phase === 'Succeeded' || p.status?.phase === 'Failed';
+      return (
+        !ended &&
+        p.metadata.deletionTimestamp === undefined &&
+        matchesSelector(set.spec.selector, p.metadata.labels ?? {})
+      );
+    });
+    for (let i = alive.length; i < wanted; i++) {
+      const { namespace, name } = set.metadata;
+      const { labels, annotations } = set.spec.template.metadata ?? {};
+      const metadata = {
+        generateName: `${name}-`,
+        namespace,
+        ...(labels && { labels }),
+        ...(annotations && { annotations }),
+        ownerReferences: [ownedBy(set)],
+      };
+      const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec: set.spec.template.spec };
+      const { object } = registry.create(PODS, namespace, pod);
+      event(set, 'Normal', 'SuccessfulCreate', `Created pod: ${object.metadata.name}`);
+    }
+    for (const pod of alive.sort(leastMissed).slice(0, Math.max(0, alive.length - wanted))) {
+      registry.delete(PODS, pod.metadata.namespace, pod.metadata.name);
+      event(set, 'Normal', 'SuccessfulDelete', `Deleted pod: ${pod.metadata.name}`);
+    }
+    const now = store.get('ReplicaSet', set.metadata.namespace, set.metadata.name);
+    if (now !== undefined) writeStatus(now, alive);
+  }
+
+  function writeStatus(set: ReplicaSet, alive: readonly Pod[]): void {
+    const ready = alive.filter(isPodReady);
+    const settleMs = (set.spec.minReadySeconds ?? 0) * 1000;
+    const since = (p: Pod) => Date.parse(conditionOf(p.status?.conditions, 'Ready')?.lastTransitionTime ?? '') || 0;
+    const settled = ready.filter((p) => settleMs === 0 || Date.now() - since(p) >= settleMs);
+    const status = {
+      replicas: alive.length,
+      fullyLabeledReplicas: alive.length,
+      readyReplicas: ready.length,
+      availableReplicas: settled.length,
+      observedGeneration: set.metadata.generation,
+    };
+    registry.write({ ...set, status }, set);
+    // Nothing happens in the store when the time is up, so a clock has to bring us back.
+    if (settled.length < ready.length) setTimeout(() => queue.add(keyOf(set)), settleMs + 1000).unref();
+  }
+}
+
+/** Whom to end first: unplaced before placed, unready before ready, younger before older. */
+function leastMissed(a: Pod, b: Pod): number {
+  const rank = (p: Pod) => (p.spec.nodeName ? 1 : 0) + (isPodReady(p) ? 2 : 0);
+  return rank(a) - rank(b) || Number(b.metadata.resourceVersion) - Number(a.metadata.resourceVersion);
+}

@@ -1,0 +1,56 @@
+/**
+ * One queue of a TAP device: read(2) and write(2) with the virtio-net header in front of the frame.
+ *
+ * The header is read right in front of where the Ethernet header belongs, and written right in front of wherever the
+ * frame starts by then; nothing is copied.
+ */
+import { FRAME_AT, SCRATCH_AT } from '../../native-free-dataplane/dataplane.ts';
+import { readVnetHeader, writeVnetHeader } from '../../native-free-dataplane/frame/vnet-header.ts';
+import type { Packet } from '../../native-free-dataplane/packet.ts';
+import { EAGAIN, EINTR, EIO, ENOBUFS, errno, read, write } from '../linux/ffi.ts';
+import { type Port, Read, Write } from './port.ts';
+
+/** Largest frame that is read: a 64 KiB super-packet with headers, short of the arena's scratch part. */
+const READ_BYTES: number = SCRATCH_AT - 1024;
+
+export class TapPort implements Port {
+  readonly index: number;
+  readonly fd: number;
+  private readonly headerBytes: number;
+  private readonly arena: number;
+  private readonly readAt: number;
+
+  /**
+   * @param arena numeric address of the worker's arena
+   * @param headerBytes 12 or 24, as agreed when the device was opened
+   */
+  constructor(index: number, fd: number, headerBytes: number, arena: number) {
+    this.index = index;
+    this.fd = fd;
+    this.headerBytes = headerBytes;
+    this.arena = arena;
+    this.readAt = FRAME_AT - headerBytes;
+  }
+
+  read(pkt: Packet): number {
+    const bytes = read(this.fd, this.arena + this.readAt, READ_BYTES);
+    if (bytes < 0) {
+      const number = errno();
+      return number === EAGAIN || number === EINTR ? Read.EMPTY : Read.GONE;
+    }
+    if (bytes <= this.headerBytes) return bytes === 0 ? Read.GONE : Read.INVALID;
+    pkt.reset(FRAME_AT, this.readAt + bytes, this.index);
+    return readVnetHeader(pkt.view, this.readAt, this.headerBytes, pkt) ? Read.FRAME : Read.INVALID;
+  }
+
+  write(pkt: Packet): number {
+    const at = pkt.start - this.headerBytes;
+    writeVnetHeader(pkt.view, at, this.headerBytes, pkt);
+    const bytes = pkt.end - at;
+    const written = write(this.fd, this.arena + at, bytes);
+    if (written === bytes) return Write.SENT;
+    const number = errno();
+    // EIO: the device is down (its owner's business); ENOBUFS and EAGAIN: its queue is full.
+    return number === EAGAIN || number === ENOBUFS || number === EIO ? Write.FULL : Write.REFUSED;
+  }
+}

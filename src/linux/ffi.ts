@@ -1,0 +1,123 @@
+/**
+ * The C library's system call wrappers, through koffi. Addresses are passed as numbers: no object is made per call
+ * (298 ns a read against 334 with a Buffer, 173 from C).
+ *
+ * A call that fails answers -1 and leaves errno; nothing here throws on the path.
+ */
+import koffi from 'koffi';
+
+const libc = koffi.load('libc.so.6');
+
+/** ssize_t read(fd, address, bytes) */
+export const read = libc.func('long read(int fd, uintptr_t at, size_t bytes)') as (
+  fd: number,
+  at: number,
+  bytes: number,
+) => number;
+/** ssize_t write(fd, address, bytes) */
+export const write = libc.func('long write(int fd, uintptr_t at, size_t bytes)') as (
+  fd: number,
+  at: number,
+  bytes: number,
+) => number;
+export const close = libc.func('int close(int fd)') as (fd: number) => number;
+export const open = libc.func('int open(const char *path, int flags, int mode)') as (
+  path: string,
+  flags: number,
+  mode: number,
+) => number;
+/** ioctl with a buffer argument. */
+export const ioctl = libc.func('int ioctl(int fd, unsigned long request, void *argument)') as (
+  fd: number,
+  request: number,
+  argument: Buffer,
+) => number;
+/** ioctl with a plain number as argument (TUNSETOFFLOAD, TUNSETPERSIST). */
+export const ioctlNumber = libc.func('int ioctl(int fd, unsigned long request, unsigned long argument)') as (
+  fd: number,
+  request: number,
+  argument: number,
+) => number;
+export const setns = libc.func('int setns(int fd, int kind)') as (fd: number, kind: number) => number;
+export const eventfd = libc.func('int eventfd(unsigned int value, int flags)') as (value: number, flags: number) => number;
+export const epollCreate = libc.func('int epoll_create1(int flags)') as (flags: number) => number;
+export const epollControl = libc.func('int epoll_ctl(int epoll, int operation, int fd, void *event)') as (
+  epoll: number,
+  operation: number,
+  fd: number,
+  event: Buffer | null,
+) => number;
+/** epoll_wait into memory at a numeric address. */
+export const epollWait = libc.func('int epoll_wait(int epoll, uintptr_t events, int max, int timeout)') as (
+  epoll: number,
+  events: number,
+  max: number,
+  timeoutMs: number,
+) => number;
+const mmapRaw = libc.func('uintptr_t mmap(uintptr_t at, size_t bytes, int protection, int flags, int fd, long offset)') as (
+  at: number,
+  bytes: number,
+  protection: number,
+  flags: number,
+  fd: number,
+  offset: number,
+) => number | bigint;
+export const munmap = libc.func('int munmap(uintptr_t at, size_t bytes)') as (at: number, bytes: number) => number;
+export const ftruncate = libc.func('int ftruncate(int fd, long bytes)') as (fd: number, bytes: number) => number;
+const strerror = libc.func('const char *strerror(int number)') as (number: number) => string;
+
+/** errno of the last call made by this thread. */
+export function errno(): number {
+  return koffi.errno();
+}
+
+/** What the C library says of an error number. */
+export function errorText(number: number): string {
+  return strerror(number);
+}
+
+export const EINTR = 4;
+export const EIO = 5;
+export const EAGAIN = 11;
+export const EBUSY = 16;
+export const EINVAL = 22;
+export const ENOBUFS = 105;
+
+/** A system call that failed: which, on what, and why. `code` is stable. */
+export class SystemError extends Error {
+  readonly code = 'SYSTEM_CALL';
+  readonly errno: number;
+  constructor(call: string, subject: string, number: number = errno()) {
+    super(`${call} ${subject}: ${errorText(number)}`);
+    this.name = 'SystemError';
+    this.errno = number;
+  }
+}
+
+export interface Mapping {
+  /** The memory as a plain ArrayBuffer: full copy speed, visible to every process that maps it. */
+  readonly buffer: ArrayBuffer;
+  /** Its numeric address, for read and write. */
+  readonly address: number;
+  readonly bytes: number;
+}
+
+const PROT_READ_WRITE = 3;
+const MAP_SHARED = 1;
+const MAP_PRIVATE_ANONYMOUS = 0x22;
+
+function map(bytes: number, flags: number, fd: number, subject: string): Mapping {
+  const address = Number(mmapRaw(0, bytes, PROT_READ_WRITE, flags, fd, 0));
+  if (address === -1 || address >= 2 ** 63) throw new SystemError('mmap', subject);
+  return { buffer: koffi.view(BigInt(address), bytes) as ArrayBuffer, address, bytes };
+}
+
+/** Map a file for sharing. @throws SystemError */
+export function mapShared(fd: number, bytes: number, subject: string): Mapping {
+  return map(bytes, MAP_SHARED, fd, subject);
+}
+
+/** Private zeroed memory with a numeric address: a worker's arena. @throws SystemError */
+export function mapPrivate(bytes: number): Mapping {
+  return map(bytes, MAP_PRIVATE_ANONYMOUS, -1, `${bytes} bytes`);
+}

@@ -1,0 +1,39 @@
+/**
+ * Doing something inside another network namespace: the calling thread goes there and comes back, synchronously.
+ *
+ * setns(CLONE_NEWNET) moves one thread only, and a file descriptor opened there stays good afterwards. Nothing
+ * asynchronous may run meanwhile: libuv's own threads do not follow.
+ */
+import { closeSync, openSync } from 'node:fs';
+import { SystemError, setns } from './ffi.ts';
+
+const CLONE_NEWNET = 0x40000000;
+
+/** Path of a named namespace, as `ip netns add` makes it. */
+export function namespacePath(name: string): string {
+  return `/run/netns/${name}`;
+}
+
+/**
+ * Run `work` inside the network namespace at `path`. The thread is back in its own when this returns or throws.
+ * @throws SystemError when the namespace cannot be entered; process.exit when it cannot be left (never seen)
+ */
+export function inNamespace<T>(path: string, work: () => T): T {
+  const own = openSync('/proc/thread-self/ns/net', 'r');
+  try {
+    const target = openSync(path, 'r');
+    try {
+      if (setns(target, CLONE_NEWNET) !== 0) throw new SystemError('setns', path);
+    } finally {
+      closeSync(target);
+    }
+    try {
+      return work();
+    } finally {
+      // Anything done from a namespace that is not ours would hit the wrong network: better to end at once.
+      if (setns(own, CLONE_NEWNET) !== 0) process.exit(70);
+    }
+  } finally {
+    closeSync(own);
+  }
+}

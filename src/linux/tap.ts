@@ -1,0 +1,138 @@
+/**
+ * TAP devices: made or opened in the calling thread's network namespace, with all the offloads the kernel has.
+ *
+ * Numbers and layouts: linux include/uapi/linux/if_tun.h and if.h (struct ifreq: 16 bytes of name, then the flags).
+ */
+import { EBUSY, EINVAL, SystemError, close, errno, ioctl, ioctlNumber, open } from './ffi.ts';
+
+const TUNSETIFF = 0x400454ca;
+const TUNSETPERSIST = 0x400454cb;
+const TUNSETOFFLOAD = 0x400454d0;
+const TUNSETVNETHDRSZ = 0x400454d8;
+const TUNSETVNETLE = 0x400454dc;
+
+const IFF_TAP = 0x0002;
+const IFF_NO_PI = 0x1000;
+const IFF_VNET_HDR = 0x4000;
+const IFF_MULTI_QUEUE = 0x0100;
+
+const O_RDWR_NONBLOCK_CLOEXEC = 0o2 | 0o4000 | 0o2000000;
+
+const CSUM = 0x01;
+const TSO4 = 0x02;
+const TSO6 = 0x04;
+const TSO_ECN = 0x08;
+const USO4 = 0x20;
+const USO6 = 0x40;
+const TUNNEL_GSO = 0x80;
+const TUNNEL_GSO_CSUM = 0x100;
+
+const PLAIN = CSUM | TSO4 | TSO6 | TSO_ECN;
+/** Best first; an older kernel answers EINVAL to bits it does not know. */
+const OFFLOAD_SETS: readonly number[] = [
+  PLAIN | USO4 | USO6 | TUNNEL_GSO | TUNNEL_GSO_CSUM,
+  PLAIN | USO4 | USO6,
+  PLAIN,
+  CSUM,
+  0,
+];
+
+/** What a device was found to take. */
+export interface TapFeatures {
+  /** Bytes of virtio-net header in front of every frame: 24 with tunnel offload, else 12. */
+  readonly headerBytes: number;
+  readonly tunnelOffload: boolean;
+  readonly udpSegmentation: boolean;
+  readonly segmentation: boolean;
+}
+
+export interface Tap extends TapFeatures {
+  /** One file descriptor for each queue, non-blocking. */
+  readonly fds: readonly number[];
+  readonly name: string;
+}
+
+export interface TapOptions {
+  readonly name: string;
+  readonly queues: number;
+  /** Keep the device when its last file descriptor closes. */
+  readonly persist: boolean;
+  /** Do without tunnel offload although the kernel has it: what an older kernel gets, for tests. */
+  readonly noTunnelOffload?: boolean;
+}
+
+function request(name: string, flags: number): Buffer {
+  const ifreq = Buffer.alloc(40);
+  ifreq.write(name, 0, 15, 'ascii');
+  ifreq.writeUInt16LE(flags, 16);
+  return ifreq;
+}
+
+function setInt(fd: number, call: number, value: number): boolean {
+  const word = Buffer.alloc(4);
+  word.writeInt32LE(value);
+  return ioctl(fd, call, word) === 0;
+}
+
+/**
+ * Make the device, or attach to it when it is there.
+ * @throws SystemError naming the call; nothing stays open then
+ */
+export function openTap(options: TapOptions): Tap {
+  const fds: number[] = [];
+  try {
+    let features: TapFeatures | undefined;
+    for (let queue = 0; queue < options.queues; queue++) {
+      const fd = open('/dev/net/tun', O_RDWR_NONBLOCK_CLOEXEC, 0);
+      if (fd < 0) throw new SystemError('open', '/dev/net/tun (is the tun module there?)');
+      fds.push(fd);
+      attachQueue(fd, options.name);
+      features = negotiate(fd, options, features);
+    }
+    if (!features) throw new RangeError('a TAP needs at least one queue');
+    const first = fds[0];
+    if (first !== undefined) ioctlNumber(first, TUNSETPERSIST, options.persist ? 1 : 0);
+    return { ...features, fds, name: options.name };
+  } catch (error) {
+    for (const fd of fds) close(fd);
+    throw error;
+  }
+}
+
+function attachQueue(fd: number, name: string): void {
+  const flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
+  if (ioctl(fd, TUNSETIFF, request(name, flags)) === 0) return;
+  const number = errno();
+  const hint = number === EBUSY ? ' (another process has it open)' : '';
+  throw new SystemError('TUNSETIFF', `${name}${hint}`, number);
+}
+
+/** Agree on header size and offloads. Offloads belong to the device: the first queue decides, the others follow. */
+function negotiate(fd: number, options: TapOptions, known: TapFeatures | undefined): TapFeatures {
+  if (!setInt(fd, TUNSETVNETLE, 1)) throw new SystemError('TUNSETVNETLE', options.name);
+  if (known) return known;
+  for (const set of OFFLOAD_SETS) {
+    const tunnelOffload = (set & TUNNEL_GSO) !== 0;
+    if (tunnelOffload && options.noTunnelOffload) continue;
+    const headerBytes = tunnelOffload ? 24 : 12;
+    // Header size first: a device that offers tunnel offload with a smaller header loses packets.
+    if (!setInt(fd, TUNSETVNETHDRSZ, headerBytes)) continue;
+    if (ioctlNumber(fd, TUNSETOFFLOAD, set) === 0) {
+      return {
+        headerBytes,
+        tunnelOffload,
+        udpSegmentation: (set & USO4) !== 0,
+        segmentation: (set & TSO4) !== 0,
+      };
+    }
+    if (errno() !== EINVAL) throw new SystemError('TUNSETOFFLOAD', options.name);
+  }
+  throw new SystemError('TUNSETOFFLOAD', options.name);
+}
+
+/** Take the device away: not persistent any more, and all queues closed. */
+export function removeTap(tap: Pick<Tap, 'fds'>): void {
+  const first = tap.fds[0];
+  if (first !== undefined) ioctlNumber(first, TUNSETPERSIST, 0);
+  for (const fd of tap.fds) close(fd);
+}

@@ -1,0 +1,52 @@
+/**
+ * Control memory: what the agent and its workers tell each other without a message, and what anyone may read to see
+ * whether a worker lives. One block of words per worker.
+ */
+import { HEADER_WORDS, TableKind, headerMatches, writeHeader } from '../../native-free-dataplane/tables/layout.ts';
+
+const VERSION = 1;
+export const CONTROL_WORDS_PER_WORKER = 32;
+
+/** Words of a worker's block. */
+export const ControlWord = {
+  /** 1: leave the loop at the next batch. Written by the agent. */
+  STOP: 0,
+  /** 1: throw at the next batch. Written by tests. */
+  CRASH: 1,
+  /** ThreadState. */
+  STATE: 2,
+  /** Low 32 bits of the monotonic milliseconds of the last batch. */
+  HEARTBEAT_MS: 3,
+  /** Batches handled; wraps. */
+  BATCHES: 4,
+  /** How often the worker was started again after a crash. */
+  RESTARTS: 5,
+  /** Thread id (gettid) of the worker. */
+  THREAD: 6,
+} as const;
+
+export const ThreadState = { ABSENT: 0, RUNNING: 1, SLEEPING: 2, CRASHED: 3, STOPPED: 4 } as const;
+export const THREAD_STATE_NAMES: readonly string[] = ['absent', 'running', 'sleeping', 'crashed', 'stopped'];
+
+/** Bytes for so many workers. */
+export function controlBytes(workers: number): number {
+  return (HEADER_WORDS + workers * CONTROL_WORDS_PER_WORKER) * 4;
+}
+
+/** Lay out control memory. @returns all its words */
+export function createControl(buffer: ArrayBuffer): Int32Array {
+  const words = new Int32Array(buffer);
+  writeHeader(words, TableKind.CONTROL, VERSION, new Int32Array(4));
+  return words;
+}
+
+/** Map control memory that another made; undefined when it holds something else. */
+export function attachControl(buffer: ArrayBuffer): Int32Array | undefined {
+  const words = new Int32Array(buffer);
+  return headerMatches(words, TableKind.CONTROL, VERSION) ? words : undefined;
+}
+
+/** Index of a worker's word. */
+export function controlAt(worker: number, word: number): number {
+  return HEADER_WORDS + worker * CONTROL_WORDS_PER_WORKER + word;
+}

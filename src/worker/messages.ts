@@ -1,0 +1,30 @@
+/** What the agent gives a worker at start, and tells it later. */
+import type { MessagePort } from 'node:worker_threads';
+import type { Features } from '../../native-free-dataplane/dataplane.ts';
+
+export interface PortOfWorker {
+  readonly index: number;
+  /** This worker's queue of the device. */
+  readonly fd: number;
+  readonly headerBytes: number;
+}
+
+export type PortChange = ({ readonly kind: 'add' } & PortOfWorker) | { readonly kind: 'remove'; readonly index: number };
+
+export interface WorkerTask {
+  readonly worker: number;
+  readonly seed: number;
+  /** Names under /dev/shm. */
+  readonly tables: {
+    readonly conntrack: string;
+    readonly services: string;
+    readonly routes: string;
+    readonly counters: string;
+    readonly control: string;
+  };
+  readonly features: Features;
+  readonly ports: readonly PortOfWorker[];
+  /** eventfd that is written after a message was posted or the stop word set. */
+  readonly wakeFd: number;
+  readonly messages: MessagePort;
+}

@@ -1,0 +1,270 @@
+/**
+ * A node in memory: real tables, the real pipeline, no devices, no root, a clock that is told the time. Frames go in
+ * as text and come out as text; several nodes can be wired to each other through their overlay.
+ */
+import {
+  ARENA_BYTES,
+  type Dataplane,
+  type Emitter,
+  type Features,
+  attachDataplane,
+} from '../../native-free-dataplane/dataplane.ts';
+import { addressWords, parseCidr } from '../../native-free-dataplane/frame/address.ts';
+import { Packet } from '../../native-free-dataplane/packet.ts';
+import { processFrame, tick } from '../../native-free-dataplane/pipeline.ts';
+import { printBytes } from '../../native-free-dataplane/print/frame.ts';
+import {
+  type Conntrack,
+  StateWord,
+  conntrackBytes,
+  createConntrack,
+} from '../../native-free-dataplane/tables/conntrack.ts';
+import { type Counters, countersBytes, createCounters, verdictTotal } from '../../native-free-dataplane/tables/counters.ts';
+import { type NodeTable, createNodeTable, nodeTableBytes } from '../../native-free-dataplane/tables/node.ts';
+import { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
+import { type ServiceTable, createServices, servicesBytes } from '../../native-free-dataplane/tables/services.ts';
+import { MAX_VERDICTS, verdictName } from '../../native-free-dataplane/verdicts.ts';
+import { type NodeIdentity, NodeSync, gatewayOf, macOf } from '../../src/agent/node-sync.ts';
+import { type FrameOptions, frame } from './frame-text.ts';
+import { type LoadOptions, loadFrame } from './load-frame.ts';
+
+const SECRET = Int32Array.of(11, 22, 33, 44);
+
+export interface TestNodeOptions extends Partial<NodeIdentity> {
+  /** Number of the node: underlay 172.18.0.(10+n), pods 10.244.n.0/24. */
+  number?: number;
+  maxConntrack?: number;
+  features?: Features;
+  seed?: number;
+}
+
+export interface TestService {
+  name?: string;
+  /** Endpoints as address:port; those in this node's pod network are local. */
+  endpoints: string[];
+  affinitySeconds?: number;
+  internalLocal?: boolean;
+  externalLocal?: boolean;
+  maglev?: boolean;
+  nodePort?: number;
+  sourceRanges?: string[];
+  externalIP?: string;
+  loadBalancerIP?: string;
+}
+
+const PROTOCOLS: Record<string, number> = { tcp: 6, udp: 17, sctp: 132 };
+
+/** What was sent: the port and the frame's bytes. */
+export interface Sent {
+  port: number;
+  bytes: Uint8Array;
+  needsChecksum: number;
+  gsoType: number;
+  gsoSize: number;
+}
+
+export class TestNode {
+  readonly identity: NodeIdentity;
+  readonly conntrack: Conntrack;
+  readonly services: ServiceTable;
+  readonly writer: ServiceWriter;
+  readonly node: NodeTable;
+  readonly counters: Counters;
+  readonly sync: NodeSync;
+  readonly dataplane: Dataplane;
+  readonly pkt: Packet;
+  nowMs = 100_000;
+  readonly out: Sent[] = [];
+  private readonly ports = new Map<string, number>();
+  private readonly before = new Float64Array(MAX_VERDICTS);
+
+  constructor(options: TestNodeOptions = {}) {
+    const number = options.number ?? 1;
+    this.identity = {
+      nodeIP: `172.18.0.${10 + number}`,
+      podCIDR: `10.244.${number}.0/24`,
+      clusterCIDR: '10.244.0.0/16',
+      serviceCIDR: '10.96.0.0/12',
+      overlay: 'vxlan',
+      vxlanPort: 4789,
+      vni: 1,
+      podMtu: 1450,
+      underlayMtu: 1500,
+      portPolicy: 'open',
+      nodePortRange: [30000, 32767],
+      masqueradePorts: [32768, 49151],
+      ...options,
+    };
+    const conntrackOptions = { addressWords: 1, max: options.maxConntrack ?? 4096, workers: 1, secret: SECRET };
+    const buffers = {
+      conntrack: new ArrayBuffer(conntrackBytes(conntrackOptions)),
+      services: new ArrayBuffer(servicesBytes(SERVICE_SIZES)),
+      routes: new ArrayBuffer(nodeTableBytes(NODE_SIZES)),
+      counters: new ArrayBuffer(countersBytes({ workers: 1, ports: 64 })),
+    };
+    this.conntrack = createConntrack(buffers.conntrack, conntrackOptions);
+    this.services = createServices(buffers.services, { ...SERVICE_SIZES, secret: SECRET });
+    this.node = createNodeTable(buffers.routes, { ...NODE_SIZES, secret: SECRET });
+    this.counters = createCounters(buffers.counters, { workers: 1, ports: 64, secret: SECRET });
+    this.writer = new ServiceWriter(this.services);
+    this.sync = new NodeSync(this.node, this.identity);
+    const arena = new ArrayBuffer(ARENA_BYTES);
+    this.pkt = new Packet(arena);
+    const emitter: Emitter = { emit: (pkt) => this.take(pkt) };
+    const features = options.features ?? { tunnelOffload: true, udpSegmentation: true };
+    this.dataplane = attachDataplane(buffers, 0, emitter, features, options.seed ?? 7);
+  }
+
+  get gateway(): string {
+    return gatewayOf(this.identity.podCIDR);
+  }
+
+  /** Add a pod of this node; `name` is used by receive and sent. */
+  pod(name: string, ip: string, declared: { protocol: string; port: number }[] = []): this {
+    const port = this.sync.freePort();
+    if (port === undefined) throw new Error('no port is free');
+    this.ports.set(name, port);
+    this.sync.setPod(port, { key: name, ip, declared });
+    return this;
+  }
+
+  /** Make another node known. */
+  peer(number: number): this {
+    const podCIDR = `10.244.${number}.0/24`;
+    this.sync.setNode({ name: `n${number}`, ip: `172.18.0.${10 + number}`, podCIDRs: [podCIDR], vtepMac: macOf(gatewayOf(podCIDR)) });
+    return this;
+  }
+
+  /** Add or change a service port such as `tcp 10.96.0.10:80`. */
+  service(frontend: string, service: TestService): this {
+    const [protocol = '', address = ''] = frontend.split(' ');
+    const [ip = '', port = ''] = address.split(':');
+    const own = parseCidr(this.identity.podCIDR);
+    const all = service.endpoints.map((text) => {
+      const [host = '', number = ''] = text.split(':');
+      return { address: addressWords(host), port: Number(number), key: text };
+    });
+    const local = all.filter(({ address: words }) => (words[3]! & (-1 << (128 - own.prefix))) === own.words[3]!);
+    const number = PROTOCOLS[protocol] ?? 0;
+    this.writer.set(
+      {
+        name: service.name ?? frontend,
+        protocol: number,
+        frontends: [
+          { kind: 1, address: addressWords(ip), port: Number(port) },
+          ...(service.externalIP ? [{ kind: 2 as const, address: addressWords(service.externalIP), port: Number(port) }] : []),
+          ...(service.loadBalancerIP ? [{ kind: 3 as const, address: addressWords(service.loadBalancerIP), port: Number(port) }] : []),
+          ...(service.nodePort ? [{ kind: 4 as const, address: new Int32Array(4), port: service.nodePort }] : []),
+        ],
+        cluster: all,
+        local,
+        affinitySeconds: service.affinitySeconds ?? 0,
+        internalLocal: service.internalLocal ?? false,
+        externalLocal: service.externalLocal ?? false,
+        hasEndpoints: all.length > 0,
+        maglev: service.maglev ?? false,
+        sourceRanges: (service.sourceRanges ?? []).map((text) => parseCidr(text)),
+      },
+      this.nowMs,
+    );
+    return this;
+  }
+
+  /** Port of a pod by name; `host` is dp0. */
+  portOf(name: string): number {
+    if (name === 'host') return 0;
+    const port = this.ports.get(name);
+    if (port === undefined) throw new Error(`no pod ${name}`);
+    return port;
+  }
+
+  /** A frame arrives at a pod's port (or at `host`); the verdict's name comes back. */
+  receive(from: string, text: string, options: FrameOptions & LoadOptions = {}): string {
+    const hostMacs = from === 'host' ? { dstMac: macOf(this.gateway), srcMac: '02:00:00:00:00:09' } : { dstMac: macOf(this.gateway) };
+    const outer = text.startsWith('vxlan') ? { ...options, outer: { ...hostMacs, ...options.outer }, dstMac: macOf(this.gateway) } : { ...hostMacs, ...options };
+    return this.receiveBytes(from, frame(text, outer), options);
+  }
+
+  /** The same with the frame's bytes. */
+  receiveBytes(from: string, bytes: Uint8Array, options: LoadOptions = {}): string {
+    loadFrame(this.pkt, bytes, this.portOf(from), options);
+    return verdictName(processFrame(this.pkt, this.dataplane, this.nowMs));
+  }
+
+  /** Let time pass. */
+  advance(ms: number): void {
+    const end = this.nowMs + ms;
+    while (this.nowMs < end) {
+      this.nowMs = Math.min(end, this.nowMs + 64);
+      tick(this.dataplane, this.nowMs);
+    }
+  }
+
+  /** Everything sent to a pod (or `host`) since the last call, in brief. */
+  sent(to: string): string[] {
+    return this.sentFrames(to).map((sent) => printBytes(sent.bytes, true));
+  }
+
+  /** The same in full. */
+  sentFully(to: string): string[] {
+    return this.sentFrames(to).map((sent) => printBytes(sent.bytes));
+  }
+
+  /** The frames themselves. */
+  sentFrames(to: string): Sent[] {
+    const port = this.portOf(to);
+    const mine = this.out.filter((sent) => sent.port === port);
+    const rest = this.out.filter((sent) => sent.port !== port);
+    this.out.length = 0;
+    this.out.push(...rest);
+    return mine;
+  }
+
+  /** Which counters moved since the last call, by name. */
+  countersMoved(): Record<string, number> {
+    const moved: Record<string, number> = {};
+    for (let verdict = 0; verdict < MAX_VERDICTS; verdict++) {
+      const total = verdictTotal(this.counters, verdict);
+      const before = this.before[verdict] ?? 0;
+      if (total !== before) moved[verdictName(verdict)] = total - before;
+      this.before[verdict] = total;
+    }
+    return moved;
+  }
+
+  /** Live connections. */
+  get flows(): number {
+    return this.conntrack.state[StateWord.ENTRIES] ?? 0;
+  }
+
+  private take(pkt: Packet): void {
+    this.out.push({
+      port: pkt.outPort,
+      bytes: pkt.bytes.slice(pkt.start, pkt.end),
+      needsChecksum: pkt.needsChecksum,
+      gsoType: pkt.gsoType,
+      gsoSize: pkt.gsoSize,
+    });
+  }
+}
+
+const SERVICE_SIZES = { slots: 4096, poolWords: 262144, endpoints: 8192, affinitySlots: 1024 };
+const NODE_SIZES = { maxHops: 64, routeSlots: 256, declaredSlots: 256 };
+
+/** Carry what each node sent over the overlay to the other, until nothing moves. */
+export function exchange(a: TestNode, b: TestNode): void {
+  for (let round = 0; round < 20; round++) {
+    const fromA = a.sentFrames('host');
+    const fromB = b.sentFrames('host');
+    if (fromA.length === 0 && fromB.length === 0) return;
+    for (const sent of fromA) deliver(b, sent);
+    for (const sent of fromB) deliver(a, sent);
+  }
+}
+
+/** What the kernel's route would do: the outer frame is readdressed to the other node's dp0. */
+function deliver(to: TestNode, sent: Sent): void {
+  const mac = macOf(to.gateway).split(':').map((byte) => Number.parseInt(byte, 16));
+  sent.bytes.set(mac, 0);
+  to.receiveBytes('host', sent.bytes);
+}

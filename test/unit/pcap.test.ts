@@ -1,0 +1,202 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { LINKTYPE_ETHERNET, pcapRecord, readCapture, writeCapture } from '../../native-free-dataplane/pcap.ts';
+import { printBytes } from '../../native-free-dataplane/print/frame.ts';
+import { concat } from '../lib/frame-builder.ts';
+import { frame } from '../lib/frame-text.ts';
+import { seededRandom } from '../lib/seeded-random.ts';
+
+const SEED = 0xcab;
+const SYN = frame('tcp 10.244.1.2:4000 > 10.96.0.10:80 S');
+const PING = frame('icmp 10.244.1.2 > 10.244.1.1 echo-request id 7 seq 1 len 57');
+
+/** Numbers of so many bits each, one after another. */
+function words(little: boolean, ...fields: [bits: 8 | 16 | 32, value: number][]): Uint8Array {
+  const bytes = new Uint8Array(fields.reduce((sum, [bits]) => sum + bits / 8, 0));
+  const view = new DataView(bytes.buffer);
+  let at = 0;
+  for (const [bits, value] of fields) {
+    if (bits === 8) view.setUint8(at, value);
+    else if (bits === 16) view.setUint16(at, value, little);
+    else view.setUint32(at, value, little);
+    at += bits / 8;
+  }
+  return bytes;
+}
+
+function classic(little: boolean, magic: number, fraction: number, frames: Uint8Array[]): Uint8Array {
+  const header = words(little, [32, magic], [16, 2], [16, 4], [32, 0], [32, 0], [32, 65535], [32, 1]);
+  const records = frames.map((bytes) =>
+    concat(words(little, [32, 1700000000], [32, fraction], [32, bytes.length], [32, bytes.length + 4]), bytes),
+  );
+  return concat(header, ...records);
+}
+
+function block(little: boolean, type: number, body: Uint8Array): Uint8Array {
+  const padded = concat(body, new Uint8Array(-body.length & 3));
+  const bytes = 12 + padded.length;
+  return concat(words(little, [32, type], [32, bytes]), padded, words(little, [32, bytes]));
+}
+
+const section = (little: boolean): Uint8Array =>
+  block(little, 0x0a0d0d0a, words(little, [32, 0x1a2b3c4d], [16, 1], [16, 0], [32, 0xffffffff], [32, 0xffffffff]));
+
+/** Interface description; `resolution` is the if_tsresol byte, none when undefined. */
+const description = (little: boolean, snap = 0, resolution?: number): Uint8Array => {
+  const option =
+    resolution === undefined ? [] : [words(little, [16, 9], [16, 1], [8, resolution], [8, 0], [8, 0], [8, 0], [32, 0])];
+  return block(little, 1, concat(words(little, [16, 1], [16, 0], [32, snap]), ...option));
+};
+
+const enhanced = (little: boolean, units: bigint, bytes: Uint8Array, of = 0): Uint8Array => {
+  const [high, low] = [Number(units >> 32n), Number(units & 0xffffffffn)];
+  return block(
+    little,
+    6,
+    concat(words(little, [32, of], [32, high], [32, low], [32, bytes.length], [32, bytes.length]), bytes),
+  );
+};
+
+test('what is written is read again', () => {
+  const frames = [SYN, PING].map((bytes, i) => ({ bytes, seconds: 1700000000 + i, nanoseconds: 999_999_999 - i }));
+  const { frames: again, damage } = readCapture(writeCapture(frames));
+  assert.is(damage, '');
+  assert.equal(
+    again.map(({ bytes, seconds, nanoseconds }) => ({ bytes: new Uint8Array(bytes), seconds, nanoseconds })),
+    frames,
+  );
+  assert.equal(
+    again.map(({ linkType }) => linkType),
+    [LINKTYPE_ETHERNET, LINKTYPE_ETHERNET],
+  );
+});
+
+test('an empty capture, and a cut frame that remembers its length', () => {
+  assert.equal(readCapture(writeCapture([])), { frames: [], damage: '' });
+  const file = concat(writeCapture([]), pcapRecord(SYN.subarray(0, 20), 1, 2, SYN.length));
+  assert.is(readCapture(file).frames[0]?.originalBytes, SYN.length);
+});
+
+test('classic pcap of both byte orders and both resolutions', () => {
+  for (const little of [true, false]) {
+    for (const [magic, fraction] of [
+      [0xa1b2c3d4, 123456],
+      [0xa1b23c4d, 123456000],
+    ] as const) {
+      const { frames, damage } = readCapture(classic(little, magic, fraction, [SYN, PING]));
+      assert.is(damage, '');
+      assert.equal(
+        frames.map(({ seconds, nanoseconds }) => [seconds, nanoseconds]),
+        [
+          [1700000000, 123456000],
+          [1700000000, 123456000],
+        ],
+      );
+      assert.is(frames[1]?.originalBytes, PING.length + 4);
+      assert.is(printBytes(frames[0]?.bytes ?? new Uint8Array(0), true), 'tcp 10.244.1.2:4000 > 10.96.0.10:80 S');
+    }
+  }
+});
+
+test('pcapng of both byte orders; times to the nanosecond', () => {
+  for (const little of [true, false]) {
+    const file = concat(
+      section(little),
+      description(little),
+      description(little, 0, 9),
+      enhanced(little, 1_700_000_000_123_456n, SYN),
+      enhanced(little, 1_700_000_000_123_456_789n, PING, 1),
+      block(little, 0x0bad, Uint8Array.of(1, 2, 3)),
+      enhanced(little, 1_699_999_999_999_999_999n, PING, 1),
+    );
+    const { frames, damage } = readCapture(file);
+    assert.is(damage, '');
+    assert.equal(
+      frames.map(({ seconds, nanoseconds }) => [seconds, nanoseconds]),
+      [
+        [1700000000, 123456000],
+        [1700000000, 123456789],
+        [1699999999, 999999999],
+      ],
+    );
+    assert.equal(new Uint8Array(frames[1]?.bytes ?? []), PING);
+  }
+});
+
+test('pcapng: simple packets keep to the snap length, sections begin anew', () => {
+  const simple = block(true, 3, concat(words(true, [32, PING.length]), PING.subarray(0, 40)));
+  const file = concat(
+    section(true),
+    description(true, 40),
+    simple,
+    section(false),
+    description(false),
+    enhanced(false, 5n, SYN),
+  );
+  const { frames, damage } = readCapture(file);
+  assert.is(damage, '');
+  assert.equal(
+    frames.map(({ bytes }) => bytes.length),
+    [40, SYN.length],
+  );
+  assert.is(frames[0]?.originalBytes, PING.length);
+  assert.match(readCapture(concat(section(true), enhanced(true, 5n, SYN))).damage, 'interface that was not described');
+});
+
+test('a damaged file yields the frames in front of the damage, and says where it is', () => {
+  const whole = classic(true, 0xa1b2c3d4, 0, [SYN, PING]);
+  assert.match(readCapture(whole.subarray(0, whole.length - 1)).damage, /frame cut short at byte \d+/);
+  assert.is(readCapture(whole.subarray(0, whole.length - 1)).frames.length, 1);
+  assert.match(readCapture(whole.subarray(0, 24 + 16 + SYN.length + 3)).damage, 'record header cut short');
+  const huge = whole.slice();
+  new DataView(huge.buffer).setUint32(24 + 8, 0x7fffffff, true);
+  assert.match(readCapture(huge).damage, 'record of 2147483647 bytes');
+  assert.match(readCapture(new Uint8Array(3)).damage, 'too short');
+  assert.match(readCapture(new Uint8Array(64)).damage, 'neither');
+});
+
+test('random and bent files end, never throw, and no frame lies outside the file', () => {
+  const random = seededRandom(SEED);
+  const seeds = [
+    classic(true, 0xa1b2c3d4, 0, [SYN, PING]),
+    classic(false, 0xa1b23c4d, 0, [SYN, PING]),
+    concat(section(true), description(true, 0, 9), enhanced(true, 5n, SYN), enhanced(true, 6n, PING)),
+  ];
+  for (let i = 0; i < 20_000; i++) {
+    const file = (seeds[i % seeds.length] ?? new Uint8Array(0)).slice();
+    for (let flips = 1 + random.below(6); flips > 0; flips--) file[random.below(file.length)] = random.word();
+    const { frames } = readCapture(file.subarray(0, random.below(2) === 0 ? file.length : random.below(file.length)));
+    assert.ok(
+      frames.every(({ bytes }) => bytes.length <= file.length),
+      `step ${i}, seed ${SEED}`,
+    );
+  }
+});
+
+/** A directory of captures to replay, such as the ones of tcpdump's own tests. */
+const directory = process.env.DATAPLANE_PCAPS;
+const replay = directory ? test : test.skip;
+replay('captures of real protocols: every frame is read and printed', () => {
+  let files = 0;
+  let frames = 0;
+  for (const name of readdirSync(directory ?? '').filter((file) => /\.(pcap|pcapng|cap)$/.test(file))) {
+    const capture = readCapture(readFileSync(join(directory ?? '', name)));
+    files++;
+    for (const { bytes, linkType } of capture.frames) {
+      frames++;
+      for (const brief of [true, false]) {
+        const text = printBytes(bytes, brief);
+        assert.ok(text.length > 0 && !text.includes('\n'), name);
+        assert.not.match(text, /undefined|NaN/, name);
+      }
+      assert.ok(Number.isInteger(linkType), name);
+    }
+  }
+  assert.ok(files > 0 && frames > 0, `no captures in ${directory}`);
+  console.log(`replayed ${frames} frames of ${files} captures`);
+});
+if (!directory) console.log('skipped: replay of captures (DATAPLANE_PCAPS names no directory)');
+
+test.run();
