@@ -1,0 +1,42 @@
+/** `dataplane agent`: one node's data plane and pods, inside its network namespace. */
+import { failed, needRoot, wrongWords } from '../errors.ts';
+import { API_SOCKET, readClusterFile, STATE_DIR } from '../state.ts';
+import { dnsLabel } from '../values.ts';
+import { type Command, operandsAtMost, type Words } from '../words.ts';
+
+export const command: Command = {
+  usage: ['agent --node NAME [--api TARGET] [--state DIR]'],
+  about: `Run a node: forward its packets and run its pods, in the foreground, in the network namespace it is started in.
+\`dataplane up\` starts one in each node's namespace; on a machine of its own start it in the machine's.`,
+  options: {
+    node: { value: 'NAME', help: "the node's name; its Node object is at the API" },
+    api: { value: 'TARGET', help: `a unix socket or http://HOST:PORT (default ${API_SOCKET})` },
+    state: { value: 'DIR', help: `directory of the node's state (default ${STATE_DIR})` },
+    help: { short: 'h', help: 'this text' },
+  },
+  run,
+};
+
+async function run(words: Words): Promise<void> {
+  operandsAtMost('agent', words, 0);
+  const node = words.value('node', dnsLabel);
+  if (node === undefined) throw wrongWords('dataplane agent: --node NAME is missing');
+  needRoot('agent');
+  const stateDir = words.text('state') ?? STATE_DIR;
+  const cluster = readClusterFile(stateDir);
+  const { startAgent } = await import('../../agent/agent.ts');
+  const agent = await startAgent({
+    nodeName: node,
+    api: words.text('api') ?? API_SOCKET,
+    stateDir,
+    tunnelOffload: cluster?.tunnelOffload ?? true,
+    ...(cluster?.catalogue !== undefined && { catalogue: cluster.catalogue }),
+  }).catch((error: Error) => {
+    throw failed(`node ${node}: ${error.message}`, 'see the line above, or DATAPLANE_DEBUG=1');
+  });
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+  });
+  await agent.close();
+  process.exit(0);
+}

@@ -1,0 +1,70 @@
+/** `dataplane conntrack`: the tracked connections of all nodes. */
+import { printFlow } from '../../../native-free-dataplane/print/flow.ts';
+import { protocolName } from '../../../native-free-dataplane/print/protocol-names.ts';
+import { FILTER_OPTIONS, type FlowFilter, readFilter } from '../conntrack-filter.ts';
+import type { Flow } from '../conntrack-source.ts';
+import { BRING_UP, failed, NOT_UP, needRoot, wrongWords } from '../errors.ts';
+import { formatOf, layOut, note, print } from '../output.ts';
+import { dnsLabel } from '../values.ts';
+import { type Command, nearest, operandsAtMost, type Words } from '../words.ts';
+
+const VERBS = ['list', 'count', 'flush'] as const;
+
+export const command: Command = {
+  usage: ['conntrack [list] [--node NODE] [FILTERS]', 'conntrack count [--node NODE]', 'conntrack flush [--node NODE] [FILTERS]'],
+  about: `The connections the data plane tracks, with both directions' addresses (what differs is the translation), state,
+seconds left, and packets and bytes of both directions; laid out as conntrack -L does. Every node tracks its own part of
+a connection. \`flush\` forgets those that the filters choose: their next packet is looked at as if it were the first.`,
+  options: {
+    node: { value: 'NODE', help: 'of one node (default: all of this machine)' },
+    ...FILTER_OPTIONS,
+    output: { short: 'o', value: 'FORMAT', help: 'json' },
+    help: { short: 'h', help: 'this text' },
+  },
+  examples: ['dataplane conntrack -p tcp --dport 31418', 'dataplane conntrack list --dst-nat -o json', 'dataplane conntrack flush -p udp'],
+  run,
+};
+
+async function run(words: Words): Promise<void> {
+  operandsAtMost('conntrack', words, 1);
+  const verb = words.operands[0] ?? 'list';
+  if (!VERBS.some((known) => known === verb)) {
+    const near = nearest(verb, VERBS);
+    throw wrongWords(`dataplane conntrack: "${verb}" is unknown`, near ? `did you mean ${near}?` : `there are ${VERBS.join(', ')}`);
+  }
+  const filter = readFilter(words);
+  const json = formatOf(words.text('output'), ['json']) === 'json';
+  const wanted = words.value('node', dnsLabel);
+  needRoot('conntrack');
+  const source = await import('../conntrack-source.ts');
+  const present = source.nodesWithFlows();
+  if (present.length === 0) throw failed(NOT_UP, BRING_UP);
+  if (wanted !== undefined && !present.includes(wanted)) {
+    throw failed(`there is no node "${wanted}" on this machine`, `there are ${present.join(', ')}`);
+  }
+  const nodes = wanted === undefined ? present : [wanted];
+  if (verb === 'count') return count(nodes, json, source);
+  const flows = nodes.flatMap((node) => source.readFlows(node)).filter(filter as FlowFilter);
+  if (verb === 'flush') {
+    let removed = 0;
+    for (const node of nodes) {
+      removed += source.removeFlows(node, flows.filter((flow) => flow.node === node).map(({ record }) => record));
+    }
+    print(`${removed} ${removed === 1 ? 'connection' : 'connections'} removed`);
+    return;
+  }
+  if (json) print(JSON.stringify(flows.map(asJson), null, 2));
+  else for (const flow of flows) print(nodes.length > 1 ? `${flow.node} ${printFlow(flow)}` : printFlow(flow));
+  if (!json) note(`${flows.length} ${flows.length === 1 ? 'connection' : 'connections'} shown`);
+}
+
+function count(nodes: readonly string[], json: boolean, { countFlows }: typeof import('../conntrack-source.ts')): void {
+  const rows = nodes.map((node) => ({ node, ...countFlows(node) }));
+  if (json) print(JSON.stringify(rows, null, 2));
+  else print(layOut([['NODE', 'ENTRIES', 'MAX'], ...rows.map((row) => [row.node, String(row.entries), String(row.max)])]));
+}
+
+/** The shape that scripts rely on. */
+function asJson({ record: _, protocol, node, ...flow }: Flow) {
+  return { node, protocol: protocolName(protocol), ...flow };
+}

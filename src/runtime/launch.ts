@@ -1,0 +1,36 @@
+/** Waiting for a process that is being started: it writes one line to descriptor 3 when it is where it should be. */
+import type { ChildProcess } from 'node:child_process';
+import type { Readable } from 'node:stream';
+
+const MAX_COMPLAINT_CHARACTERS = 2_000;
+
+/**
+ * Resolves when the child has written to descriptor 3.
+ * @throws Error with what it said on stderr (where that is a pipe) when it ended first, or nothing came in time
+ */
+export function firstLine(child: ChildProcess, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const pipe = child.stdio[3] as Readable;
+    let complaint = '';
+    const done = (error?: Error) => {
+      clearTimeout(timer);
+      child.off('close', onClose);
+      child.off('exit', onExit);
+      pipe.destroy();
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    const onClose = () => done(new Error(complaint.trim().split('\n').slice(-3).join('; ') || 'it ended at once'));
+    // Without a stderr to wait for there is nothing more to learn; 'close' may never come when others hold the pipe.
+    const onExit = () => setTimeout(onClose, child.stderr === null ? 0 : 50);
+    const timer = setTimeout(() => done(new Error(`not started within ${timeoutMs} ms`)), timeoutMs);
+    child.stderr?.on('data', (chunk: Buffer) => {
+      if (complaint.length < MAX_COMPLAINT_CHARACTERS) complaint += chunk.toString();
+    });
+    child.once('error', done);
+    child.once('close', onClose);
+    child.once('exit', onExit);
+    pipe.once('data', () => done());
+    pipe.once('error', () => {});
+  });
+}
