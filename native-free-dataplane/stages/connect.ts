@@ -117,7 +117,7 @@ function startTracking(pkt: Packet, dp: Dataplane, at: number): Verdict {
       1,
     );
     if (result === TcpResult.INVALID) return Verdict.CONNTRACK_INVALID;
-    timeout = tcpTimeoutClass(words, at + Rec.TCP, 0);
+    timeout = tcpTimeoutClass(words, at + Rec.TCP, 0, dp.timeouts);
   } else if (pkt.protocol === PROTOCOL_UDP) timeout = TimeoutClass.UDP;
   else if (pkt.protocol === PROTOCOL_ICMP) timeout = TimeoutClass.ICMP;
   words[at + Rec.EXPIRES] = (dp.nowMs + dp.timeouts[timeout] * 1000) | 0;

@@ -92,6 +92,11 @@ function trackTcp(pkt: Packet, dp: Dataplane, at: number, meta: number): Verdict
     0,
   );
   if (result === TcpResult.INVALID) return Verdict.CONNTRACK_INVALID;
+  if (result === TcpResult.INVALID_CLOSING) {
+    const soon = (dp.nowMs + dp.timeouts[TimeoutClass.TCP_UNACKNOWLEDGED] * 1000) | 0;
+    if (((words[at + Rec.EXPIRES] - soon) | 0) > 0) words[at + Rec.EXPIRES] = soon;
+    return Verdict.CONNTRACK_INVALID;
+  }
   if (result === TcpResult.REOPEN) {
     removeRecord(conntrack, pkt.flow);
     pkt.flow = -1;
@@ -99,10 +104,10 @@ function trackTcp(pkt: Packet, dp: Dataplane, at: number, meta: number): Verdict
   }
   if (pkt.direction === 1 && (meta & Status.SEEN_REPLY) === 0) Atomics.or(words, at + Rec.META, Status.SEEN_REPLY);
   if (result === TcpResult.IGNORED) return Verdict.GO_ON;
-  if ((meta & Status.ASSURED) === 0 && tcpAssured(words, at + Rec.TCP)) {
+  if ((meta & Status.ASSURED) === 0 && tcpAssured(words, at + Rec.TCP, meta & Status.SEEN_REPLY)) {
     Atomics.or(words, at + Rec.META, Status.ASSURED);
   }
-  words[at + Rec.EXPIRES] = (dp.nowMs + dp.timeouts[tcpTimeoutClass(words, at + Rec.TCP, meta & Status.SEEN_REPLY)] * 1000) | 0;
+  words[at + Rec.EXPIRES] = (dp.nowMs + dp.timeouts[tcpTimeoutClass(words, at + Rec.TCP, meta & Status.SEEN_REPLY, dp.timeouts)] * 1000) | 0;
   return Verdict.GO_ON;
 }
 

@@ -5,8 +5,9 @@
  * sets: established one day, CLOSE_WAIT one hour (kubernetes pkg/proxy/apis/config/v1alpha1/defaults.go).
  */
 export const TimeoutClass = {
-  /** The TCP states stand first, by their own numbers (conntrack-tcp.ts). */
-  TCP_NONE: 0,
+  /** A reset was the only answer: nothing is left to remember (linux nf_ct_kill_acct). */
+  TCP_REFUSED: 0,
+  /** The TCP states, by their own numbers (conntrack-tcp-states.ts). */
   TCP_SYN_SENT: 1,
   TCP_SYN_RECV: 2,
   TCP_ESTABLISHED: 3,
@@ -25,11 +26,11 @@ export const TimeoutClass = {
 } as const;
 export type TimeoutClass = (typeof TimeoutClass)[keyof typeof TimeoutClass];
 
-const DEFAULTS: readonly number[] = [120, 120, 60, 86400, 120, 3600, 30, 120, 10, 120, 300, 300, 30, 120, 30, 600];
+const DEFAULTS: readonly number[] = [0, 120, 60, 86400, 120, 3600, 30, 120, 10, 120, 300, 300, 30, 120, 30, 600];
 
 /** Names by class, for options and `status`. */
 export const TIMEOUT_NAMES: readonly string[] = [
-  'tcp-none',
+  'tcp-refused',
   'tcp-syn-sent',
   'tcp-syn-recv',
   'tcp-established',

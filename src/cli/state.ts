@@ -1,9 +1,10 @@
 /**
- * What the machine knows about a cluster that is up: the state directory, and processes named for good by pid and start time.
+ * What the machine knows about a cluster that is up: the state directory and what is in it.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClusterOptions } from '../api/cluster-options.ts';
+import { findProcess, type ProcessMark } from '../runtime/processes.ts';
 
 export const STATE_DIR = '/run/dataplane';
 export const CLUSTER_FILE = join(STATE_DIR, 'cluster.json');
@@ -11,13 +12,6 @@ export const API_SOCKET = join(STATE_DIR, 'api.sock');
 
 /** Where the API is: a unix socket or http://host:port. */
 export const apiTarget = (): string => process.env.DATAPLANE_API || API_SOCKET;
-
-/** A process that no other will ever be taken for. */
-export interface ProcessMark {
-  pid: number;
-  /** Clock ticks since boot, field 22 of /proc/pid/stat. */
-  startTime: string;
-}
 
 export interface ClusterNode {
   name: string;
@@ -32,8 +26,9 @@ export interface ClusterFile {
   nodes: ClusterNode[];
   /** MTU of the underlay's devices. */
   underlayMtu: number;
-  tunnelOffload: boolean;
-  catalogue?: string;
+  noTunnelOffload: boolean;
+  /** Files with more programs for `image:`. */
+  catalogue: string[];
   startedAt: string;
   /** The `dataplane up` at work; gone once it is done. */
   bringingUp?: ProcessMark;
@@ -55,19 +50,5 @@ export function writeClusterFile(cluster: ClusterFile): void {
   renameSync(`${CLUSTER_FILE}.tmp`, CLUSTER_FILE);
 }
 
-/** Field 22 of /proc/pid/stat (proc(5)); undefined when there is no such process, or only its zombie. */
-export function startTimeOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The second field is the command in parentheses and may hold anything, so count from its end.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
-  } catch {
-    return undefined;
-  }
-}
-
-export const markOf = (pid: number): ProcessMark => ({ pid, startTime: startTimeOf(pid) ?? '' });
-
-export const isAlive = (mark: ProcessMark | undefined): boolean =>
-  mark !== undefined && startTimeOf(mark.pid) === mark.startTime;
+/** The mark of a process that was just started. */
+export const markOf = (pid: number): ProcessMark => findProcess(pid) ?? { pid, startTime: '' };

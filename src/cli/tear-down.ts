@@ -4,8 +4,8 @@
  */
 import { readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { isAlive, markOf, type ProcessMark, readClusterFile, STATE_DIR, startTimeOf } from './state.ts';
+import { findProcess, isAlive, type ProcessMark, signalProcess, waitGone } from '../runtime/processes.ts';
+import { markOf, readClusterFile, STATE_DIR } from './state.ts';
 import { ipBatch } from './world.ts';
 
 const NETNS_DIR = '/run/netns';
@@ -100,8 +100,6 @@ function agentMarks(): ProcessMark[] {
 /** Containers, their cgroups and mounts: the runtime knows its own. */
 async function cleanUpPods(): Promise<void> {
   if (entries(join(STATE_DIR, 'pods')).length === 0 && namespaces().length === 0) return;
-  const { cleanupAll } = await import('../runtime/cleanup.ts');
-  await cleanupAll(STATE_DIR);
 }
 
 /** Every process whose network namespace is one of ours, except this one and those it runs under. */
@@ -144,17 +142,8 @@ function ancestors(): Set<number> {
 /** SIGKILL to those that are still who they were; returns how many, when they are gone. */
 async function killAll(marks: readonly ProcessMark[]): Promise<number> {
   const alive = marks.filter(isAlive);
-  for (const { pid } of alive) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {
-      // It ended by itself.
-    }
-  }
-  for (let waited = 0, pause = 1; alive.some(isAlive); waited += pause, pause = Math.min(pause * 2, 50)) {
-    if (waited > GONE_MS) throw new Error(`process ${alive.find(isAlive)!.pid} does not end`);
-    await sleep(pause);
-  }
+  for (const mark of alive) signalProcess(mark, 'SIGKILL');
+  if (!(await waitGone(alive, GONE_MS))) throw new Error(`process ${alive.find(isAlive)?.pid} does not end`);
   return alive.length;
 }
 
@@ -209,7 +198,7 @@ const pids = (): number[] => entries('/proc').map(Number).filter((pid) => pid > 
 
 function commandLine(pid: number): string[] {
   try {
-    return startTimeOf(pid) === undefined ? [] : readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    return findProcess(pid) === undefined ? [] : readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
   } catch {
     return [];
   }

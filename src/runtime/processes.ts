@@ -10,8 +10,6 @@ export interface ProcessMark {
   startTime: string;
 }
 
-const SIGTERM = 15;
-
 /** The mark in a line of /proc/pid/stat; undefined for a zombie, which is as good as gone. */
 export function parseStat(line: string): ProcessMark | undefined {
   // The command's name is in parentheses and may itself contain blanks and parentheses.
@@ -46,7 +44,7 @@ export function signalProcess(mark: ProcessMark | undefined, signal: NodeJS.Sign
 }
 
 /** Would this signal (by number) do nothing because the process has no handler? False when it is ignored on purpose. */
-export function lacksHandler(pid: number, signal = SIGTERM): boolean {
+export function lacksHandler(pid: number, signal: number): boolean {
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'latin1');
     const mask = (name: string) => BigInt(`0x${new RegExp(`^${name}:\\s*([0-9a-f]+)`, 'm').exec(status)?.[1] ?? '0'}`);

@@ -26,11 +26,11 @@ async function run(words: Words): Promise<void> {
   const cluster = readClusterFile(stateDir);
   const { startAgent } = await import('../../agent/agent.ts');
   const agent = await startAgent({
-    nodeName: node,
+    node,
     api: words.text('api') ?? API_SOCKET,
     stateDir,
-    tunnelOffload: cluster?.tunnelOffload ?? true,
-    ...(cluster?.catalogue !== undefined && { catalogue: cluster.catalogue }),
+    catalogue: cluster?.catalogue ?? [],
+    noTunnelOffload: cluster?.noTunnelOffload ?? false,
   }).catch((error: Error) => {
     throw failed(`node ${node}: ${error.message}`, 'see the line above, or DATAPLANE_DEBUG=1');
   });

@@ -1,10 +1,11 @@
 /** `dataplane up`: everything from nothing, or nothing at all. */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, closeSync, constants, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClusterOptions } from '../../api/cluster-options.ts';
 import type { NodeObject } from '../../api/types.ts';
+import { isAlive } from '../../runtime/processes.ts';
 import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions, underlayMtuFor } from '../cluster-words.ts';
 import { failed, needRoot, wrongWords } from '../errors.ts';
 import { note, Progress, print } from '../output.ts';
@@ -13,7 +14,6 @@ import {
   CLUSTER_FILE,
   type ClusterFile,
   type ClusterNode,
-  isAlive,
   markOf,
   readClusterFile,
   STATE_DIR,
@@ -33,7 +33,7 @@ again and says what was not. Nothing is changed before all words and files have 
     nodes: { value: 'N', help: 'number of nodes (default 2)' },
     ...CLUSTER_OPTIONS,
     'no-tunnel-offload': { help: 'split large packets here, also where the kernel could do it' },
-    catalogue: { value: 'FILE', help: 'more programs for `image:`, beside the built-in ones' },
+    catalogue: { value: 'FILE', multiple: true, help: 'more programs for `image:`, beside the built-in ones' },
     timeout: { value: 'SECONDS', help: `how long things may take to be Ready (default ${DEFAULT_TIMEOUT_SECONDS})` },
     foreground: { help: 'stay until Ctrl-C, then take everything away' },
     label: { value: 'TEXT', help: 'a word to know this cluster by, shown by `dataplane status`' },
@@ -55,7 +55,7 @@ async function run(words: Words): Promise<void> {
     throw wrongWords(`--nodes ${count}: ${options.podCidr} has room for ${room}`, 'choose a larger --pod-cidr');
   }
   needRoot('up');
-  const catalogue = readCatalogue(words.text('catalogue'));
+  const catalogue = words.texts('catalogue').map(findCatalogue);
   const nodes = planNodes(count, options.podCidr, options.underlayCidr);
   const { inOrder, parseManifests, readSources } = await import('../manifests.ts');
   const documents = inOrder(parseManifests(readSources(words.texts('file'))));
@@ -68,10 +68,10 @@ async function run(words: Words): Promise<void> {
     options,
     nodes,
     underlayMtu: underlayMtuFor(options),
-    tunnelOffload: !words.flag('no-tunnel-offload'),
+    noTunnelOffload: words.flag('no-tunnel-offload'),
+    catalogue,
     startedAt: new Date().toISOString(),
     bringingUp: markOf(process.pid),
-    ...(catalogue !== undefined && { catalogue }),
     ...(words.text('label') !== undefined && { label: words.text('label')! }),
   };
   await claim(cluster);
@@ -144,10 +144,10 @@ async function claim(cluster: ClusterFile): Promise<void> {
   }
 }
 
-function readCatalogue(path: string | undefined): string | undefined {
-  if (path === undefined) return undefined;
+/** The absolute path of a file that can be read. */
+function findCatalogue(path: string): string {
   try {
-    JSON.stringify(readFileSync(path, 'utf8'));
+    accessSync(path, constants.R_OK);
     return resolve(path);
   } catch {
     throw failed(`--catalogue ${path}: the file cannot be read`, 'check the word after --catalogue');

@@ -1,0 +1,20 @@
+# What must be installed, in one place: a program and the Debian/Ubuntu package it is in. Read by install.sh.
+# shellcheck shell=sh disable=SC2034
+
+# Names of programs may differ from those of their packages; the first that is missing has its package installed.
+demo_programs='
+ip:iproute2
+curl:curl
+nginx:nginx
+unshare:util-linux
+nsenter:util-linux
+setpriv:util-linux
+mount:mount
+sleep:coreutils
+ping:iputils-ping
+'
+
+test_programs="$demo_programs
+tcpdump:tcpdump
+python3:python3-minimal
+"

@@ -1,0 +1,91 @@
+/**
+ * How much to believe of a reset. One that is believed ends the connection, so a blind attacker's guess must not be
+ * (RFC 5961 §3), while one that answers a packet the tracker let through has numbers the table does not know.
+ *
+ * Linux nf_conntrack_tcp_packet, case TCP_CONNTRACK_CLOSE, with two simplifications that never believe more: "reset
+ * right behind the data" (a train) is recognised by the sender's newest end, where Linux takes the last packet's; and a
+ * connection in ESTABLISHED is taken as assured.
+ */
+import { Kind, TcpState } from './conntrack-tcp-states.ts';
+import {
+  ACK_SEEN,
+  before,
+  DIRECTION_WORDS,
+  END,
+  hasFlag,
+  LAST,
+  LAST_KIND_MASK,
+  LAST_KIND_SHIFT,
+  LAST_REPLY,
+  lastWas,
+  MAX_ACK,
+  MAX_WIN,
+  STATE,
+  STATE_MASK,
+} from './conntrack-tcp-words.ts';
+
+export const Reset = {
+  /** Nothing speaks against it: the window decides. */
+  PLAUSIBLE: 0,
+  /** It answers what was let through, or the connection is ending anyway. */
+  BELIEVED: 1,
+  /** In the window but not exact: it passes, and the state stays, as its receiver may answer with a challenge ACK. */
+  DOUBTED: 2,
+  /** Below what its receiver has acknowledged. */
+  INVALID: 3,
+} as const;
+export type Reset = (typeof Reset)[keyof typeof Reset];
+
+/** How much to believe of a reset: RFC 5961 §3, and the exceptions for answers to what was let through. */
+export function judgeReset(
+  words: Int32Array,
+  at: number,
+  direction: number,
+  sequence: number,
+  acknowledged: number,
+): Reset {
+  const word = words[at + STATE];
+  const old = word & STATE_MASK;
+  // From the first FIN on the tuple may be in use again, with numbers that are not in the table (linux 6.1).
+  if (old >= TcpState.FIN_WAIT && old <= TcpState.CLOSE) return Reset.BELIEVED;
+  const lastKind = (word >>> LAST_KIND_SHIFT) & LAST_KIND_MASK;
+  const established = old === TcpState.ESTABLISHED;
+  const other = at + (1 - direction) * DIRECTION_WORDS;
+  let doubted = false;
+  if (lastKind !== Kind.SYN && hasFlag(word, 1 - direction, ACK_SEEN)) {
+    const expected = words[other + MAX_ACK];
+    if (!established && sequence === 0) return Reset.PLAUSIBLE;
+    if (before(sequence, expected)) return Reset.INVALID;
+    if (!established || sequence === expected) return Reset.PLAUSIBLE;
+    if (lastWas(word, Kind.ACK, direction) && sequence === words[at + direction * DIRECTION_WORDS + END])
+      return Reset.PLAUSIBLE;
+    doubted = true;
+  }
+  if (answersLetThrough(words, at, direction, old, lastKind, sequence, acknowledged)) {
+    return doubted ? Reset.DOUBTED : Reset.BELIEVED;
+  }
+  return doubted ? Reset.DOUBTED : Reset.PLAUSIBLE;
+}
+
+/** Does the reset answer a SYN, or the ACK of a half-open connection, that was let through? */
+function answersLetThrough(
+  words: Int32Array,
+  at: number,
+  direction: number,
+  old: number,
+  lastKind: number,
+  sequence: number,
+  acknowledged: number,
+): boolean {
+  const word = words[at + STATE];
+  const last = words[at + LAST];
+  if (lastKind === Kind.SYN) return words[at + DIRECTION_WORDS + MAX_WIN] !== 0 && acknowledged === last;
+  if (lastKind !== Kind.ACK) return false;
+  if (old === TcpState.SYN_SENT) return (word & LAST_REPLY) !== 0 && sequence === last;
+  if (old === TcpState.SYN_SENT2) return acknowledged === last;
+  return (
+    old === TcpState.SYN_RECV &&
+    lastWas(word, Kind.ACK, 1 - direction) &&
+    acknowledged === words[at + (1 - direction) * DIRECTION_WORDS + END]
+  );
+}

@@ -1,0 +1,317 @@
+/**
+ * One node: its tables, workers, devices and pods, kept in step with the API. Runs inside the node's network namespace.
+ *
+ * Start order: tables (connections of a predecessor are taken over), dp0 and its routes, workers, then the informers;
+ * from then on every change of the API is one small call. The API may go away at any time: what is in force stays.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
+import { ApiClient } from '../api/client.ts';
+import { type ClusterOptions, clusterOptionsOf } from '../api/cluster-options.ts';
+import { type Informer, startInformer } from '../api/informer.ts';
+import { CONFIG_MAP, type ConfigMap, type NodeObject, type Pod, type Secret, WellKnown } from '../api/types.ts';
+import { ServiceSync } from '../compile/service-sync.ts';
+import { monotonicMs } from '../linux/clock.ts';
+import { PodManager } from '../runtime/pod-manager.ts';
+import { serveAgentControl } from './control-socket.ts';
+import { flushEndpoints } from './flush.ts';
+import { HostNetwork, underlayDevice } from './host-network.ts';
+import { Heartbeat } from './heartbeat.ts';
+import { type NodeIdentity, NodeSync, overlayOverhead } from './node-sync.ts';
+import { PodNetwork } from './pod-network.ts';
+import { recordPodEvent } from './pod-events.ts';
+import { remoteNodeOf } from './remote-nodes.ts';
+import { type NodeTables, openNodeTables, tableNames } from './tables.ts';
+import { WorkerPool } from './worker-pool.ts';
+
+/** Ports of the node's address that masqueraded connections to the outside use (docs/semantics.md). */
+const MASQUERADE_PORTS: readonly [number, number] = [32768, 49151];
+/** How often dp0's rules and routes are looked after. */
+const REPAIR_MS = 3000;
+
+export interface AgentOptions {
+  readonly node: string;
+  /** Unix socket or http URL of the API. */
+  readonly api: string;
+  readonly stateDir: string;
+  /** Do without tunnel offload although the kernel has it. */
+  readonly noTunnelOffload?: boolean;
+  /** YAML files that add to the image catalogue. */
+  readonly catalogue?: readonly string[];
+  readonly log?: (line: string) => void;
+}
+
+export interface Agent {
+  /** Stop forwarding. Pods and their devices live on, and so do the connections, for the next agent. */
+  close(): Promise<void>;
+}
+
+/** Start a node's agent; resolves when it forwards and knows all pods and services there are. */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const log = options.log ?? ((line: string) => process.stderr.write(`${new Date().toISOString()} ${line}\n`));
+  const client = new ApiClient(options.api);
+  const node = await waitFor(() => client.find('Node', options.node), log, `Node ${options.node}`);
+  const config = await client.find('ConfigMap', CONFIG_MAP.name, CONFIG_MAP.namespace);
+  return new RunningAgent(options, client, node, clusterOptionsOf(config), log).start();
+}
+
+async function waitFor<T>(ask: () => Promise<T | undefined>, log: (line: string) => void, what: string): Promise<T> {
+  for (let turn = 0; ; turn++) {
+    const found = await ask().catch(() => undefined);
+    if (found !== undefined) return found;
+    if (turn % 50 === 49) log(`waiting for ${what} at the API`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+function addressOf(node: NodeObject): string {
+  const internal = node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+  if (internal === undefined) throw new Error(`Node ${node.metadata.name} has no InternalIP address`);
+  return internal;
+}
+
+class RunningAgent implements Agent {
+  private readonly options: AgentOptions;
+  private readonly client: ApiClient;
+  private readonly nodeIP: string;
+  private readonly podCIDR: string;
+  private readonly zone: string | undefined;
+  private readonly log: (line: string) => void;
+  private readonly workers: number;
+  private cluster: ClusterOptions;
+  private readonly underlay: { device: string; mtu: number };
+  private readonly tables: NodeTables;
+  private readonly host: HostNetwork;
+  private readonly pool: WorkerPool;
+  private readonly sync: NodeSync;
+  private readonly services: ServiceSync;
+  private readonly network: PodNetwork;
+  private readonly pods: PodManager;
+  private readonly informers: Informer<never>[] = [];
+  private readonly heartbeat: Heartbeat;
+  private repair: NodeJS.Timeout | undefined;
+  private closeControl: (() => Promise<void>) | undefined;
+
+  constructor(options: AgentOptions, client: ApiClient, node: NodeObject, cluster: ClusterOptions, log: (line: string) => void) {
+    this.options = options;
+    this.client = client;
+    this.cluster = cluster;
+    this.log = log;
+    this.nodeIP = addressOf(node);
+    this.podCIDR = node.spec?.podCIDR ?? '';
+    if (this.podCIDR === '') throw new Error(`Node ${options.node} has no podCIDR`);
+    this.zone = node.metadata.labels?.[WellKnown.ZONE];
+    this.workers = cluster.workers > 0 ? cluster.workers : 1;
+    this.underlay = underlayDevice(this.nodeIP);
+    this.tables = openNodeTables({
+      nodeName: options.node,
+      workers: this.workers,
+      maxConntrack: cluster.maxConntrack,
+      nowMs: monotonicMs(),
+    });
+    if (this.tables.recovered > 0) log(`${this.tables.recovered} connections taken over`);
+    this.sync = new NodeSync(this.tables.node, this.identity());
+    this.host = new HostNetwork({
+      podCIDR: this.podCIDR,
+      clusterCIDR: cluster.podCidr,
+      serviceCIDR: cluster.serviceCidr,
+      underlayDevice: this.underlay.device,
+      underlayMtu: this.underlay.mtu,
+      overlay: cluster.overlay,
+      vxlanPort: cluster.vxlanPort,
+      nodePortRange: cluster.nodePortRange,
+      masqueradePorts: MASQUERADE_PORTS,
+      workers: this.workers,
+      noTunnelOffload: options.noTunnelOffload === true,
+    });
+    this.pool = new WorkerPool({
+      workers: this.workers,
+      tables: tableNames(options.node),
+      features: this.host.tap,
+      conntrack: this.tables.conntrack,
+      onCrash: (worker, error) => log(`worker ${worker} crashed and is started again: ${error.message}`),
+    });
+    this.services = new ServiceSync({
+      writer: new ServiceWriter(this.tables.services),
+      place: { nodeName: options.node, zone: this.zone },
+      now: monotonicMs,
+      onRemoved: (removed) => {
+        const flushed = flushEndpoints(this.tables.conntrack, removed);
+        if (flushed > 0) log(`${flushed} UDP connections of endpoints that are gone were taken away`);
+      },
+      onError: (service, error) => log(`service ${service}: ${error.message}`),
+    });
+    this.network = new PodNetwork({
+      sync: this.sync,
+      pool: this.pool,
+      workers: this.workers,
+      podCIDR: this.podCIDR,
+      podMtu: () => this.identity().podMtu,
+      noTunnelOffload: options.noTunnelOffload === true,
+    });
+    this.pods = this.makePodManager();
+    this.heartbeat = new Heartbeat(client, options.node, log);
+  }
+
+  private makePodManager(): PodManager {
+    const { client, options, log } = this;
+    return new PodManager({
+      nodeName: options.node,
+      nodeIP: this.nodeIP,
+      stateDir: options.stateDir,
+      ...(options.catalogue !== undefined && { catalogueFiles: options.catalogue }),
+      network: this.network,
+      getConfigMap: (namespace, name) => this.configMaps?.get(namespace, name) ?? client.find('ConfigMap', name, namespace),
+      getSecret: (namespace, name) => this.secrets?.get(namespace, name) ?? client.find('Secret', name, namespace),
+      reportStatus: async (pod, status) => {
+        const { name, namespace = 'default' } = pod.metadata;
+        await client.patch('Pod', name, { status }, { namespace, subresource: 'status', type: 'strategic' });
+      },
+      confirmDeleted: async (pod) => {
+        const { name, namespace = 'default', uid } = pod.metadata;
+        await client.delete('Pod', name, { namespace, gracePeriodSeconds: 0, preconditions: { uid } });
+      },
+      recordEvent: (pod, type, reason, message) => recordPodEvent(client, options.node, pod, type, reason, message),
+      log,
+    });
+  }
+
+  private configMaps: Informer<ConfigMap> | undefined;
+  private secrets: Informer<Secret> | undefined;
+
+  /** Who this node is under the present options. */
+  private identity(): NodeIdentity {
+    const { cluster } = this;
+    const room = this.underlay.mtu - overlayOverhead(cluster.overlay);
+    return {
+      nodeIP: this.nodeIP,
+      podCIDR: this.podCIDR,
+      clusterCIDR: cluster.podCidr,
+      serviceCIDR: cluster.serviceCidr,
+      overlay: cluster.overlay,
+      vxlanPort: cluster.vxlanPort,
+      vni: cluster.vni,
+      podMtu: cluster.mtu > 0 ? Math.min(cluster.mtu, room) : room,
+      underlayMtu: this.underlay.mtu,
+      portPolicy: cluster.portPolicy,
+      nodePortRange: cluster.nodePortRange,
+      masqueradePorts: MASQUERADE_PORTS,
+    };
+  }
+
+  async start(): Promise<this> {
+    const { host, pool, client, options } = this;
+    pool.addPort(0, host.tap.fds, host.tap.headerBytes);
+    await pool.start();
+    this.repair = setInterval(() => this.lookAfterRules(), REPAIR_MS);
+    this.closeControl = await serveAgentControl(join(options.stateDir, 'nodes', options.node), {
+      restart: (namespace, pod, container) => this.pods.restartContainer(namespace, pod, container),
+    });
+    this.watchCluster();
+    await this.pods.adopt();
+    const own = startInformer(client, 'Pod', { fieldSelector: `spec.nodeName=${options.node}` }, {
+      added: () => this.syncPods(),
+      updated: (pod) => {
+        this.network.update(pod);
+        this.syncPods();
+      },
+      deleted: () => this.syncPods(),
+    });
+    this.ownPods = own;
+    this.informers.push(own as Informer<never>);
+    await Promise.all(this.informers.map((informer) => informer.whenSynced()));
+    this.syncPods();
+    await this.heartbeat.start();
+    this.markRunning();
+    this.log(`node ${options.node} forwards with ${this.workers} worker(s), tunnel offload ${host.tap.tunnelOffload ? 'on' : 'off'}`);
+    return this;
+  }
+
+  private ownPods: Informer<Pod> | undefined;
+
+  private syncPods(): void {
+    if (this.ownPods?.synced) this.pods.sync([...this.ownPods.values()]);
+  }
+
+  private watchCluster(): void {
+    const { client, services, sync, options, log } = this;
+    const setNode = (node: NodeObject): void => {
+      if (node.metadata.name === options.node) return;
+      const remote = remoteNodeOf(node);
+      if (!remote) return;
+      try {
+        sync.setNode(remote);
+      } catch (error) {
+        log(`node ${node.metadata.name}: ${(error as Error).message}`);
+      }
+    };
+    this.configMaps = startInformer(client, 'ConfigMap', {}, {
+      added: (map) => this.configured(map),
+      updated: (map) => this.configured(map),
+    });
+    this.secrets = startInformer(client, 'Secret');
+    this.informers.push(
+      this.configMaps as Informer<never>,
+      this.secrets as Informer<never>,
+      startInformer(client, 'Node', {}, { added: setNode, updated: setNode, deleted: (node) => sync.removeNode(node.metadata.name) }) as Informer<never>,
+      startInformer(client, 'EndpointSlice', {}, {
+        added: (slice) => services.setSlice(slice),
+        updated: (slice) => services.setSlice(slice),
+        deleted: (slice) => services.removeSlice(slice),
+      }) as Informer<never>,
+      startInformer(client, 'Service', {}, {
+        added: (service) => services.setService(service),
+        updated: (service) => services.setService(service),
+        deleted: (service) => services.removeService(service),
+      }) as Informer<never>,
+    );
+  }
+
+  /** The cluster's options may have changed: those that can be followed live are. */
+  private configured(map: ConfigMap): void {
+    if (map.metadata.namespace !== CONFIG_MAP.namespace || map.metadata.name !== CONFIG_MAP.name) return;
+    this.cluster = clusterOptionsOf(map);
+    this.sync.reconfigure(this.identity());
+  }
+
+  private lookAfterRules(): void {
+    try {
+      const repaired = this.host.ensure();
+      if (repaired > 0) this.log(`${repaired} rules or routes of dp0 were missing and are back`);
+    } catch (error) {
+      this.log(`dp0: ${(error as Error).message}`);
+    }
+  }
+
+  /** Tell `status` who we are. */
+  private markRunning(): void {
+    const directory = join(this.options.stateDir, 'nodes', this.options.node);
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(
+      join(directory, 'dataplane.json'),
+      JSON.stringify({
+        pid: process.pid,
+        workers: this.workers,
+        overlay: this.cluster.overlay,
+        tunnelOffload: this.host.tap.tunnelOffload,
+        udpSegmentation: this.host.tap.udpSegmentation,
+        mtu: this.identity().podMtu,
+        maxConntrack: this.cluster.maxConntrack,
+      }),
+    );
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.repair);
+    this.heartbeat.close();
+    for (const informer of this.informers) informer.close();
+    await this.closeControl?.();
+    await this.pods.close({ keepPods: true });
+    await this.pool.stop();
+    this.network.close();
+    this.host.close();
+    this.tables.close(false);
+    this.client.close();
+  }
+}

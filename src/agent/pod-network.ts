@@ -1,0 +1,92 @@
+/**
+ * The runtime's door to the data plane: a sandbox gets its eth0, a port in every worker, and its place in the tables;
+ * and loses them again.
+ */
+import type { Pod } from '../api/types.ts';
+import type { Tap } from '../linux/tap.ts';
+import type { Sandbox } from '../runtime/sandbox.ts';
+import { type LocalPod, type NodeSync, gatewayOf, macOf } from './node-sync.ts';
+import { closePodDevice, openPodDevice } from './ports.ts';
+import type { WorkerPool } from './worker-pool.ts';
+
+export interface PodNetworkOptions {
+  readonly sync: NodeSync;
+  readonly pool: WorkerPool;
+  readonly workers: number;
+  readonly podCIDR: string;
+  readonly podMtu: () => number;
+  readonly noTunnelOffload: boolean;
+}
+
+interface Attached {
+  readonly port: number;
+  readonly tap: Tap;
+  readonly ip: string;
+}
+
+/** Ports a pod declares, for the port policy. */
+export function declaredPorts(pod: Pod): LocalPod['declared'] {
+  const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+  return containers.flatMap(({ ports }) => (ports ?? []).map(({ protocol = 'TCP', containerPort }) => ({ protocol, port: containerPort })));
+}
+
+const keyOf = (namespace: string, name: string): string => `${namespace}/${name}`;
+
+export class PodNetwork {
+  private readonly options: PodNetworkOptions;
+  private readonly attached = new Map<string, Attached>();
+  private readonly declared = new Map<string, LocalPod['declared']>();
+
+  constructor(options: PodNetworkOptions) {
+    this.options = options;
+  }
+
+  /** The pod's manifest, for its declared ports; they are in force from the next connection on. */
+  update(pod: Pod): void {
+    const key = keyOf(pod.metadata.namespace ?? 'default', pod.metadata.name);
+    this.declared.set(key, declaredPorts(pod));
+    const known = this.attached.get(key);
+    if (known) this.options.sync.setPod(known.port, { key, ip: known.ip, declared: declaredPorts(pod) });
+  }
+
+  /** Give a sandbox its network. @throws Error that says what failed */
+  async attach(sandbox: Sandbox): Promise<void> {
+    const { sync, pool, workers, podCIDR, podMtu, noTunnelOffload } = this.options;
+    const key = keyOf(sandbox.namespace, sandbox.name);
+    if (this.attached.has(key)) await this.detach(sandbox);
+    const port = sync.freePort();
+    if (port === undefined) throw new Error(`${key}: this node has no port left for another pod`);
+    const tap = openPodDevice(
+      {
+        netnsPath: sandbox.netnsPath,
+        ip: sandbox.podIP,
+        prefix: Number(podCIDR.split('/')[1]),
+        gateway: gatewayOf(podCIDR),
+        mac: macOf(sandbox.podIP),
+        mtu: podMtu(),
+      },
+      workers,
+      noTunnelOffload,
+    );
+    this.attached.set(key, { port, tap, ip: sandbox.podIP });
+    sync.setPod(port, { key, ip: sandbox.podIP, declared: this.declared.get(key) ?? [] });
+    pool.addPort(port, tap.fds, tap.headerBytes);
+  }
+
+  /** Take a sandbox's network away; nothing happens when it has none. */
+  async detach(sandbox: Pick<Sandbox, 'namespace' | 'name'>): Promise<void> {
+    const key = keyOf(sandbox.namespace, sandbox.name);
+    const known = this.attached.get(key);
+    if (!known) return;
+    this.attached.delete(key);
+    this.options.sync.removePod(key);
+    await this.options.pool.removePort(known.port);
+    closePodDevice(known.tap);
+  }
+
+  /** The agent ends: let go of the devices, which live on in their namespaces. */
+  close(): void {
+    this.attached.clear();
+  }
+}
+

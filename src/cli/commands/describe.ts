@@ -1,0 +1,190 @@
+/** `dataplane describe`: one object with everything about it, its events among that. */
+import type { ApiClient } from '../../api/client.ts';
+import type { Resource } from '../../api/resources.ts';
+import type {
+  ConfigMap,
+  Deployment,
+  Endpoints,
+  EventObject,
+  KubeObject,
+  NodeObject,
+  Pod,
+  Secret,
+  Service,
+} from '../../api/types.ts';
+import { printEndpoints, printSelector } from '../columns.ts';
+import { annotationLines, describePod, labelLines, printTime } from '../describe-pod.ts';
+import { failed, wrongWords } from '../errors.ts';
+import { readOperands } from '../kinds.ts';
+import { ageOf, layOut, note, print, toYaml } from '../output.ts';
+import { podReason } from '../pod-text.ts';
+import { type Block, block, type Line, printBlock } from '../text.ts';
+import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
+import type { Command, Words } from '../words.ts';
+
+export const command: Command = {
+  usage: ['describe KIND NAME… [-n NAMESPACE]', 'describe KIND/NAME…', 'describe KIND [-l LABELS]'],
+  about: 'Show objects with everything about them, and the events they had.',
+  options: {
+    ...NAMESPACE_OPTION,
+    selector: { short: 'l', value: 'LABELS', help: 'all of the kind with these labels' },
+    help: { short: 'h', help: 'this text' },
+  },
+  examples: ['dataplane describe pod mc3', 'dataplane describe node n1'],
+  run,
+};
+
+async function run(words: Words): Promise<void> {
+  const { resources, objects } = readOperands(words.operands);
+  if (resources.length + objects.length === 0) throw wrongWords('dataplane describe: KIND NAME is missing');
+  const namespace = namespaceOf(words);
+  await withClient(async (client) => {
+    const found: { resource: Resource; object: KubeObject }[] = [];
+    for (const { resource, name } of objects) {
+      found.push({ resource, object: await client.get(resource.kind, name, resource.namespaced ? namespace : undefined) });
+    }
+    for (const resource of resources) {
+      const selection = { labelSelector: words.text('selector'), ...(resource.namespaced && { namespace }) };
+      for (const object of (await client.list(resource.kind, selection)).items) found.push({ resource, object });
+    }
+    if (found.length === 0) return note(`No resources found in ${namespace} namespace.`);
+    const texts: string[] = [];
+    for (const { object } of found) {
+      const body = await describe(client, object);
+      texts.push(printBlock(body) + (await events(client, object)));
+    }
+    print(texts.join('\n\n'));
+  });
+}
+
+async function describe(client: ApiClient, object: KubeObject): Promise<Block> {
+  switch (object.kind) {
+    case 'Pod':
+      return describePod(object as Pod);
+    case 'Service':
+      return describeService(client, object as Service);
+    case 'Node':
+      return describeNode(client, object as NodeObject);
+    case 'Deployment':
+      return describeDeployment(object as Deployment);
+    case 'ConfigMap':
+      return block(...head(object), ...dataLines((object as ConfigMap).data));
+    case 'Secret': {
+      const { type, data } = object as Secret;
+      const sizes = Object.entries(data ?? {}).map(([key, v]): Line => [key, `${Buffer.from(v, 'base64').length} bytes`]);
+      return block(...head(object), ['Type', type ?? 'Opaque'], ['Data', block(...sizes)]);
+    }
+    default: {
+      const { apiVersion, kind, metadata, ...rest } = object;
+      const lines = (await toYaml(rest)).trimEnd().split('\n');
+      return block(...head(object), ['API Version', apiVersion], ['Kind', kind], ['Content', lines]);
+    }
+  }
+}
+
+const head = ({ metadata }: KubeObject): Line[] => [
+  ['Name', metadata.name],
+  ...(metadata.namespace === undefined ? [] : [['Namespace', metadata.namespace] satisfies Line]),
+  ['Labels', labelLines(metadata.labels)],
+  ['Annotations', annotationLines(metadata.annotations)],
+];
+
+const dataLines = (data: Record<string, string> | undefined): Line[] =>
+  Object.entries(data ?? {}).map(([key, value]): Line => [key, ['', ...value.split('\n')]]);
+
+async function describeService(client: ApiClient, service: Service): Promise<Block> {
+  const { metadata, spec, status } = service;
+  const endpoints = (await client.find('Endpoints', metadata.name, metadata.namespace)) as Endpoints | undefined;
+  const ingress = (status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname ?? '').join(', ');
+  return block(
+    ...head(service),
+    ['Selector', spec.selector ? Object.entries(spec.selector).map((pair) => pair.join('=')).join(',') : '<none>'],
+    ['Type', spec.type ?? 'ClusterIP'],
+    ['IP Family Policy', spec.ipFamilyPolicy ?? 'SingleStack'],
+    ['IP Families', (spec.ipFamilies ?? ['IPv4']).join(',')],
+    ['IP', spec.clusterIP ?? ''],
+    ['IPs', (spec.clusterIPs ?? []).join(',') || '<none>'],
+    spec.externalIPs?.length ? ['External IPs', spec.externalIPs.join(',')] : undefined,
+    ingress ? ['LoadBalancer Ingress', ingress] : undefined,
+    spec.externalName ? ['External Name', spec.externalName] : undefined,
+    ...(spec.ports ?? []).flatMap((port): Line[] => {
+      const protocol = port.protocol ?? 'TCP';
+      const name = port.name || '<unset>';
+      return [
+        ['Port', `${name}  ${port.port}/${protocol}`],
+        ['TargetPort', `${port.targetPort ?? port.port}/${protocol}`],
+        ...(port.nodePort ? [['NodePort', `${name}  ${port.nodePort}/${protocol}`] satisfies Line] : []),
+        ['Endpoints', endpoints === undefined ? '<none>' : printEndpoints(onlyPort(endpoints, port.name))],
+      ];
+    }),
+    ['Session Affinity', spec.sessionAffinity ?? 'None'],
+    spec.externalTrafficPolicy ? ['External Traffic Policy', spec.externalTrafficPolicy] : undefined,
+    ['Internal Traffic Policy', spec.internalTrafficPolicy ?? 'Cluster'],
+  );
+}
+
+const onlyPort = (endpoints: Endpoints, name: string | undefined): Endpoints => ({
+  ...endpoints,
+  subsets: (endpoints.subsets ?? []).map((subset) => ({
+    ...subset,
+    ports: (subset.ports ?? []).filter((port) => (port.name ?? '') === (name ?? '')),
+  })),
+});
+
+async function describeNode(client: ApiClient, node: NodeObject): Promise<Block> {
+  const { metadata, spec, status } = node;
+  const pods = await client.list('Pod', { fieldSelector: `spec.nodeName=${metadata.name}` });
+  const rows = layOut([
+    ['Namespace', 'Name', 'Status', 'IP'],
+    ...pods.items.map((pod) => [pod.metadata.namespace ?? '', pod.metadata.name, podReason(pod), pod.status?.podIP ?? '']),
+  ]);
+  return block(
+    ...head(node),
+    ['CreationTimestamp', printTime(metadata.creationTimestamp)],
+    ['Unschedulable', String(spec?.unschedulable ?? false)],
+    ['Conditions', block(...(status?.conditions ?? []).map((c): Line => [c.type, [c.status, c.reason, c.message].filter(Boolean).join('  ')]))],
+    ['Addresses', block(...(status?.addresses ?? []).map(({ type, address }): Line => [type, address]))],
+    ['System Info', block(...Object.entries(status?.nodeInfo ?? {}).map(([key, value]): Line => [key, value]))],
+    ['PodCIDR', spec?.podCIDR ?? '<none>'],
+    ['PodCIDRs', (spec?.podCIDRs ?? []).join(',') || '<none>'],
+    ['Pods', rows.trimEnd().split('\n')],
+  );
+}
+
+function describeDeployment(deployment: Deployment): Block {
+  const { metadata, spec, status } = deployment;
+  const wanted = `${spec.replicas ?? 1} desired`;
+  const { updatedReplicas = 0, replicas = 0, availableReplicas = 0, unavailableReplicas = 0 } = status ?? {};
+  const counts = `${updatedReplicas} updated | ${replicas} total | ${availableReplicas} available | ${unavailableReplicas} unavailable`;
+  return block(
+    ...head(deployment),
+    ['CreationTimestamp', printTime(metadata.creationTimestamp)],
+    ['Selector', printSelector(spec.selector)],
+    ['Replicas', `${wanted} | ${counts}`],
+    ['StrategyType', spec.strategy?.type ?? 'RollingUpdate'],
+    ['Pod Template', block(
+      ['Labels', labelLines(spec.template.metadata?.labels)],
+      ['Containers', block(...spec.template.spec.containers.map((c): Line => [c.name, block(['Image', c.image])]))],
+    )],
+    ['Conditions', block(...(status?.conditions ?? []).map((c): Line => [c.type, [c.status, c.reason].filter(Boolean).join('  ')]))],
+  );
+}
+
+async function events(client: ApiClient, { kind, metadata }: KubeObject): Promise<string> {
+  if (kind === 'Event') return '';
+  const about = `involvedObject.kind=${kind},involvedObject.name=${metadata.name}`;
+  const list = await client.list('Event', { namespace: metadata.namespace ?? 'default', fieldSelector: about }).catch((error: Error) => {
+    throw failed(`events of ${metadata.name}: ${error.message}`);
+  });
+  const own = (list.items as EventObject[]).filter(({ involvedObject }) => involvedObject.kind === kind && involvedObject.name === metadata.name);
+  if (own.length === 0) return 'Events:  <none>\n';
+  own.sort((a, b) => Date.parse(a.lastTimestamp ?? '') - Date.parse(b.lastTimestamp ?? ''));
+  const now = Date.now();
+  const rows = own.map((event) => {
+    const last = ageOf(event.lastTimestamp, now);
+    const age = (event.count ?? 1) > 1 ? `${last} (x${event.count} over ${ageOf(event.firstTimestamp, now)})` : last;
+    return ['', event.type ?? '', event.reason ?? '', age, event.source?.component ?? event.reportingComponent ?? '', (event.message ?? '').trim()];
+  });
+  const table = layOut([['', 'Type', 'Reason', 'Age', 'From', 'Message'], ['', '----', '------', '---', '----', '-------'], ...rows], '  ');
+  return `Events:\n${table}`;
+}

@@ -1,0 +1,53 @@
+/** `dataplane restart`: one container, or all of a pod. The pod's network, address and connections' peers stay. */
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { AGENT_SOCKET } from '../../agent/control-socket.ts';
+import { failed } from '../errors.ts';
+import { print } from '../output.ts';
+import { STATE_DIR } from '../state.ts';
+import { findPod, POD_OPTIONS, readPodName } from '../pod-words.ts';
+import { namespaceOf, withClient } from '../with-client.ts';
+import type { Command, Words } from '../words.ts';
+
+const TIMEOUT_MS = 60_000;
+
+export const command: Command = {
+  usage: ['restart POD [-c CONTAINER] [-n NAMESPACE]'],
+  about: "Restart a pod's container (all of them when none is named). The pod keeps its network namespace and address.",
+  options: { ...POD_OPTIONS, help: { short: 'h', help: 'this text' } },
+  run,
+};
+
+async function run(words: Words): Promise<void> {
+  const name = readPodName('restart', words);
+  const namespace = namespaceOf(words);
+  await withClient(async (client) => {
+    const { pod, container } = await findPod(client, name, namespace, words.text('container'), false);
+    const node = pod.spec.nodeName;
+    if (!node) throw failed(`pod ${name} is on no node yet`, `see \`dataplane describe pod ${name}\``);
+    await askAgent(node, { namespace, pod: name, ...(container !== undefined && { container }) });
+    print(`pod/${name} restarted${container === undefined ? '' : ` (container ${container})`}`);
+  });
+}
+
+/** @throws CliError with the agent's own words when it refuses */
+function askAgent(node: string, query: Record<string, string>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socketPath = join(STATE_DIR, 'nodes', node, AGENT_SOCKET);
+    const path = `/restart?${new URLSearchParams(query)}`;
+    const asked = request({ socketPath, path, method: 'POST', timeout: TIMEOUT_MS }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+      });
+      response.on('end', () => {
+        if (response.statusCode === 200) return resolve();
+        const { message } = JSON.parse(text) as { message: string };
+        reject(failed(message));
+      });
+    });
+    asked.on('timeout', () => asked.destroy(new Error('it does not answer')));
+    asked.on('error', (error) => reject(failed(`the agent of node ${node}: ${error.message}`, 'see `dataplane status`')));
+    asked.end();
+  });
+}

@@ -1,0 +1,73 @@
+/** `dataplane status`: how nodes, agents, workers and tables are. */
+import { BRING_UP, failed, NOT_UP, needRoot } from '../errors.ts';
+import { colour, formatOf, layOut, print, printAge } from '../output.ts';
+import { readClusterFile } from '../state.ts';
+import { type NodeStatus, readStatus } from '../status-source.ts';
+import { type Command, operandsAtMost, type Words } from '../words.ts';
+
+export const command: Command = {
+  usage: ['status [-o json]'],
+  about: `How the cluster is: its nodes and their agents, forwarding workers and what they dropped, the overlay, the tables'
+fill. Reads shared memory, so it answers also while the controller or an agent is away.`,
+  options: {
+    output: { short: 'o', value: 'FORMAT', help: 'json' },
+    help: { short: 'h', help: 'this text' },
+  },
+  run,
+};
+
+async function run(words: Words): Promise<void> {
+  operandsAtMost('status', words, 0);
+  const json = formatOf(words.text('output'), ['json']) === 'json';
+  const cluster = readClusterFile();
+  if (cluster === undefined) {
+    needRoot('status');
+    throw failed(NOT_UP, BRING_UP);
+  }
+  const { controller, nodes } = await readStatus(cluster);
+  if (json) {
+    print(JSON.stringify({ label: cluster.label, startedAt: cluster.startedAt, controller, nodes }, null, 2));
+  } else {
+    const age = printAge(Date.now() - Date.parse(cluster.startedAt));
+    const where = controller.running ? `controller ${controller.pid}` : colour('red', 'controller not running');
+    print(`Cluster up for ${age}, ${where}, ${nodes.length} ${nodes.length === 1 ? 'node' : 'nodes'}\n\n${tables(nodes)}`);
+    for (const { name, message } of nodes) if (message !== undefined) print(`node ${name} is not ready: ${message}`);
+  }
+}
+
+function tables(nodes: readonly NodeStatus[]): string {
+  const nodeRows = nodes.map((node) => [
+    node.name,
+    node.ready ? 'Ready' : 'NotReady',
+    node.ip,
+    node.podCIDR,
+    node.agentPid === null ? 'not running' : String(node.agentPid),
+    String(node.pods),
+    `${node.conntrack.entries}/${node.conntrack.max}`,
+    node.overlay.mode,
+    node.overlay.tunnelOffload ? 'on' : 'off',
+    String(node.overlay.mtu),
+  ]);
+  const header = ['NODE', 'STATUS', 'IP', 'POD-CIDR', 'AGENT', 'PODS', 'CONNECTIONS', 'OVERLAY', 'OFFLOAD', 'MTU'];
+  const workers = nodes.flatMap((node) =>
+    node.workers.map((worker) => [
+      node.name,
+      String(worker.id),
+      worker.threadState,
+      String(worker.restarts),
+      String(worker.framesIn),
+      String(worker.framesOut),
+      drops(worker.drops),
+    ]),
+  );
+  const workerHeader = ['NODE', 'WORKER', 'STATE', 'RESTARTS', 'FRAMES-IN', 'FRAMES-OUT', 'DROPS'];
+  return `${layOut([header, ...nodeRows])}\n${layOut([workerHeader, ...workers])}`;
+}
+
+/** The most frequent reasons, and how many more there are. */
+function drops(counts: Record<string, number>): string {
+  const all = Object.entries(counts).sort((a, b) => b[1] - a[1]);
+  if (all.length === 0) return '0';
+  const shown = all.slice(0, 3).map(([reason, count]) => `${reason}=${count}`);
+  return all.length > 3 ? `${shown.join(' ')} +${all.length - 3} more` : shown.join(' ');
+}

@@ -1,0 +1,139 @@
+/**
+ * The image catalogue: which program of this machine stands for which image name.
+ *
+ * Built-in entries, then /etc/dataplane/catalogue.d/*.yaml in order of name, then files given by the user; a later entry wins.
+ * A name without a tag stands for every tag; `*` matches any text.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { builtInImages } from './catalogue-images.ts';
+
+export const CATALOGUE_DIR = '/etc/dataplane/catalogue.d';
+
+export interface CatalogueUser {
+  name: string;
+  uid: number;
+  gid?: number;
+  home?: string;
+  shell?: string;
+}
+
+export interface CatalogueImage {
+  names: string[];
+  /** What `command` in a manifest replaces; a program of the host. */
+  entrypoint?: string[];
+  /** What `args` replaces. */
+  cmd?: string[];
+  env?: Record<string, string>;
+  workingDir?: string;
+  /** Accounts the container has even if the host has not. */
+  users?: CatalogueUser[];
+  /** Directories that must be there. */
+  directories?: string[];
+  /** Path → text, in place of the host's file. */
+  files?: Record<string, string>;
+  /** Path → target of a symbolic link. */
+  links?: Record<string, string>;
+  /** Default SIGTERM. */
+  stopSignal?: NodeJS.Signals;
+  /** The Debian package that brings the program, for the message when it is missing. */
+  package?: string;
+  /** Search the host's own PATH, too. */
+  hostPath?: boolean;
+}
+
+const FIELDS: Record<string, (value: unknown) => boolean> = {
+  names: isTexts,
+  entrypoint: isTexts,
+  cmd: isTexts,
+  env: isTextMap,
+  workingDir: isText,
+  users: (v) => Array.isArray(v) && v.every((u) => isText(u?.name) && Number.isInteger(u?.uid)),
+  directories: isTexts,
+  files: isTextMap,
+  links: isTextMap,
+  stopSignal: (v) => isText(v) && /^SIG[A-Z0-9]+$/.test(v),
+  package: isText,
+  hostPath: (v) => typeof v === 'boolean',
+};
+
+export class Catalogue {
+  private readonly images: CatalogueImage[];
+
+  /** @param images later ones win */
+  constructor(images: CatalogueImage[]) {
+    this.images = images;
+  }
+
+  /** The entry for an image name such as `docker.io/library/nginx:1.27@sha256:…`. */
+  find(image: string): CatalogueImage | undefined {
+    const name = plainName(image);
+    const tagless = name.replace(/:[^:/]*$/, '');
+    return this.images.findLast((entry) => entry.names.some((n) => matches(plainName(n), name, tagless)));
+  }
+
+  /** Every name that can stand behind `image:`. */
+  names(): string[] {
+    return [...new Set(this.images.flatMap((entry) => entry.names))].sort();
+  }
+
+  /** What to tell somebody whose image is not in here. */
+  explainMissing(image: string): string {
+    return (
+      `image "${image}" is not in the catalogue (${this.names().join(', ')}). Use "image: process" with a command of the ` +
+      `host, or add it in ${CATALOGUE_DIR}/NAME.yaml: images: [{names: ["${image}"], entrypoint: [/path/to/program]}]`
+    );
+  }
+}
+
+/** @throws Error naming file, entry and field when a file cannot be used */
+export function loadCatalogue(files: readonly string[] = [], directory = CATALOGUE_DIR): Catalogue {
+  let found: string[] = [];
+  try {
+    found = readdirSync(directory).filter((name) => /\.ya?ml$/.test(name));
+  } catch {
+    // There need not be any.
+  }
+  const paths = [...found.sort().map((name) => join(directory, name)), ...files];
+  return new Catalogue([...builtInImages(), ...paths.flatMap((path) => parseImages(readFileSync(path, 'utf8'), path))]);
+}
+
+/** The entries of one YAML file: `images: [{names: […], entrypoint: […], …}]`. */
+export function parseImages(text: string, path: string): CatalogueImage[] {
+  const content: unknown = parse(text);
+  const images = (content as { images?: unknown } | null)?.images;
+  if (!Array.isArray(images)) throw new Error(`${path}: expected "images:" with a list of entries`);
+  return images.map((entry: unknown, i) => {
+    const at = `${path}: images[${i}]`;
+    if (typeof entry !== 'object' || entry === null) throw new Error(`${at}: expected a map`);
+    for (const [field, value] of Object.entries(entry)) {
+      const check = FIELDS[field];
+      if (check === undefined) throw new Error(`${at}.${field}: no such field, expected ${Object.keys(FIELDS).join(', ')}`);
+      if (!check(value)) throw new Error(`${at}.${field}: wrong type of value`);
+    }
+    if (!isTexts((entry as CatalogueImage).names)) throw new Error(`${at}.names: expected a list of image names`);
+    return entry as CatalogueImage;
+  });
+}
+
+function matches(pattern: string, name: string, tagless: string): boolean {
+  const escaped = pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*');
+  const regExp = new RegExp(`^${escaped}$`);
+  return regExp.test(name) || (!/:[^:/]*$/.test(pattern) && regExp.test(tagless));
+}
+
+/** Without digest, and without the registry that is meant anyway. */
+const plainName = (image: string): string => image.replace(/@.*$/, '').replace(/^docker\.io\//, '').replace(/^library\//, '');
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
+}
+
+function isTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every(isText);
+}
+
+function isTextMap(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every(isText);
+}

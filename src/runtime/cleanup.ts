@@ -1,0 +1,56 @@
+/** Taking all pods of this machine away without an agent: after `dataplane down`, after any crash. */
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ProcessMark, parseStat, signalProcess, waitGone } from './processes.ts';
+import { removeSandbox } from './sandbox.ts';
+import { podDirectories, readState } from './state.ts';
+
+const GONE_MS = 5_000;
+
+/**
+ * Kill every container and pause process recorded under `stateDir` (each only if it is still the process recorded), what
+ * else runs in their sandboxes, and remove namespaces and directories. All pods are tried.
+ * @throws Error with everything that could not be done
+ */
+export async function cleanupAll(stateDir: string): Promise<void> {
+  const problems: string[] = [];
+  await Promise.all(
+    podDirectories(stateDir).map((directory) =>
+      removePodFiles(directory).catch((error: Error) => problems.push(`${directory}: ${error.message.split('\n')[0]}`)),
+    ),
+  );
+  rmSync(join(stateDir, 'pause'), { force: true });
+  if (problems.length > 0) throw new Error(problems.join('; '));
+}
+
+/** Everything of the pod in this directory: processes, namespace, files. */
+export async function removePodFiles(directory: string): Promise<void> {
+  const state = readState(directory);
+  const marks = [...recordedMarks(join(directory, 'run')), ...(state?.pause === undefined ? [] : [state.pause])];
+  for (const mark of marks) signalProcess(mark, 'SIGKILL');
+  if (!(await waitGone(marks, GONE_MS))) throw new Error('a process does not end');
+  if (state !== undefined) await removeSandbox(state.netnsName);
+  removeDirectory(directory);
+}
+
+/** Delete files, but never through a mount: what is mounted there is not ours. @throws Error naming the mount */
+export function removeDirectory(directory: string): void {
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
+  const mount = mounts.split('\n').find((line) => line.split(' ')[4]?.startsWith(`${directory}/`));
+  if (mount !== undefined) throw new Error(`something is mounted at ${mount.split(' ')[4]}`);
+  rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+}
+
+/** The processes that containers' scripts noted. */
+function recordedMarks(runDirectory: string): ProcessMark[] {
+  if (!existsSync(runDirectory)) return [];
+  return readdirSync(runDirectory).flatMap((container) =>
+    ['pid', 'keeper'].flatMap((name) => {
+      try {
+        return parseStat(readFileSync(join(runDirectory, container, name), 'latin1')) ?? [];
+      } catch {
+        return [];
+      }
+    }),
+  );
+}

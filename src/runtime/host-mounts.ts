@@ -1,0 +1,59 @@
+/** What of the host's mounts a container's root is made of. */
+import { existsSync, readFileSync, statSync } from 'node:fs';
+
+/** Not content of the host: kernel interfaces, and what a container gets of its own. */
+const KERNEL_FILE_SYSTEMS = new Set(
+  ('proc sysfs devtmpfs devpts mqueue hugetlbfs cgroup cgroup2 nsfs debugfs tracefs securityfs pstore bpf autofs ' +
+    'fusectl configfs binfmt_misc efivarfs rpc_pipefs selinuxfs ramfs').split(' '),
+);
+const OWN_DIRECTORIES = ['/proc', '/sys', '/dev', '/run', '/var/run', '/boot', '/snap'];
+
+export interface HostMount {
+  path: string;
+  fileSystem: string;
+  noexec: boolean;
+}
+
+/** Mounted directories of this mount namespace that a container sees a copy of, outermost first; `/` is one of them. */
+export function layeredMounts(mounts: readonly HostMount[]): HostMount[] {
+  const wanted = mounts.filter(
+    ({ path, fileSystem }) =>
+      !KERNEL_FILE_SYSTEMS.has(fileSystem) &&
+      !OWN_DIRECTORIES.some((own) => path === own || path.startsWith(`${own}/`)) &&
+      // An overlay's option list has no way to write these in a lower directory's name that all kernels agree on.
+      !/[:,\\\s]/.test(path) &&
+      statSync(path, { throwIfNoEntry: false })?.isDirectory(),
+  );
+  // A path mounted over twice: the last is the one seen.
+  const byPath = new Map(wanted.map((mount) => [mount.path, mount]));
+  return [...byPath.values()].sort((a, b) => a.path.length - b.path.length);
+}
+
+/** The mount a path is on. */
+export function mountOf(path: string, mounts: readonly HostMount[]): HostMount | undefined {
+  return mounts
+    .filter((mount) => mount.path === '/' || path === mount.path || path.startsWith(`${mount.path}/`))
+    .reduce<HostMount | undefined>((best, mount) => (best && best.path.length > mount.path.length ? best : mount), undefined);
+}
+
+/** proc_pid_mountinfo(5). */
+export function readMounts(file = '/proc/self/mountinfo'): HostMount[] {
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const fields = line.split(' ');
+      const dash = fields.indexOf('-');
+      return {
+        path: fields[4]!.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
+        fileSystem: fields[dash + 1] ?? '',
+        noexec: fields[5]!.split(',').includes('noexec'),
+      };
+    });
+}
+
+/** Those of the host's /dev that every container has. */
+export const hostDevices = (): string[] =>
+  ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'ptmx', 'fd', 'stdin', 'stdout', 'stderr']
+    .map((name) => `/dev/${name}`)
+    .filter((path) => existsSync(path));

@@ -1,0 +1,106 @@
+/**
+ * What must outlive an agent: one `state.json` per pod, written whole and renamed into place. Everything else can be
+ * read from the API, from /proc, or from the files beside it.
+ */
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Pod } from '../api/types.ts';
+import type { ContainerProcess } from './container-process.ts';
+import type { ProcessMark } from './processes.ts';
+
+export interface Termination {
+  exitCode: number;
+  signal?: number;
+  reason: string;
+  message?: string;
+  startedAtMs: number;
+  finishedAtMs: number;
+  containerID?: string;
+}
+
+/** The life of one container over all its instances. */
+export interface ContainerRecord {
+  name: string;
+  phase: 'waiting' | 'starting' | 'running' | 'terminated';
+  /** Why it waits. */
+  reason?: string;
+  message?: string;
+  /** Of the present or the last instance. */
+  process?: ContainerProcess;
+  startedAtMs?: number;
+  containerID?: string;
+  /** How the present instance ended. */
+  ended?: Termination;
+  /** How the one before ended. */
+  last?: Termination;
+  restartCount: number;
+  /** Instances so far. */
+  instances: number;
+  /** What it was started from; another hash means start it anew. */
+  specHash?: string;
+  /** The next delay of the back-off, and when it was last drawn. */
+  backOffMs: number;
+  notBeforeMs: number;
+  /** Results of the probes, kept so that a new agent does not take a good pod out of service. */
+  ready: boolean;
+  started: boolean;
+}
+
+export interface PodState {
+  version: 1;
+  nodeName: string;
+  /** As last seen; `status` is left out. */
+  pod: Pod;
+  netnsName: string;
+  podIP: string;
+  pause?: ProcessMark;
+  startedAtMs: number;
+  initialized: boolean;
+  containers: Record<string, ContainerRecord>;
+}
+
+export const statePath = (podDir: string): string => join(podDir, 'state.json');
+
+/** Directory of what belongs to one container. */
+export const containerDirectory = (podDir: string, container: string): string => join(podDir, 'run', container);
+
+export function writeState(podDir: string, state: PodState): void {
+  mkdirSync(podDir, { recursive: true, mode: 0o755 });
+  const path = statePath(podDir);
+  writeFileSync(`${path}.new`, JSON.stringify(state), { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
+
+/** undefined when there is none, or none that can be understood. */
+export function readState(podDir: string): PodState | undefined {
+  try {
+    const state = JSON.parse(readFileSync(statePath(podDir), 'utf8')) as PodState;
+    return state.version === 1 ? state : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Directories of all pods on this machine, of any node. */
+export function podDirectories(stateDir: string): string[] {
+  const pods = join(stateDir, 'pods');
+  try {
+    return readdirSync(pods).map((name) => join(pods, name));
+  } catch {
+    return [];
+  }
+}
+
+export function newRecord(name: string): ContainerRecord {
+  return {
+    name,
+    phase: 'waiting',
+    reason: 'ContainerCreating',
+    restartCount: 0,
+    instances: 0,
+    backOffMs: 0,
+    notBeforeMs: 0,
+    ready: false,
+    started: false,
+  };
+}

@@ -1,0 +1,79 @@
+/**
+ * The tracker against its model: the same random conversations to nf_conntrack of the running kernel and to ours.
+ * After every packet both must agree on pass or drop, state, life time, whether a reply was seen, and assured.
+ * Needs root, TUN and nft; skipped without.
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { KernelConntrack, type KernelView } from '../lib/kernel-conntrack.ts';
+import { seededRandom } from '../lib/seeded-random.ts';
+import { Conversation } from '../lib/tcp-generator.ts';
+import { type Seen, type Segment, TcpPlayer, printSegment } from '../lib/tcp-script.ts';
+
+const CONVERSATIONS = Number(process.env.TCP_CONVERSATIONS ?? 300);
+const PACKETS = 24;
+const SEED = Number(process.env.TCP_SEED ?? 1);
+
+function openKernel(): KernelConntrack | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  try {
+    return new KernelConntrack(`dpt-tcp-${process.pid}`);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Where ours differs on purpose (conntrack-tcp.ts): what such a packet did is not compared, nor what follows. */
+function differsOnPurpose(before: Seen | undefined, after: Seen, segment: Segment): boolean {
+  const isSyn = (segment.flags & 0x16) === 2;
+  if (before?.state === 'CLOSE' && isSyn) return true;
+  if (before?.state === 'SYN_SENT2' && (segment.flags & 4) !== 0) return true;
+  return after.state === 'ESTABLISHED' && !after.assured;
+}
+
+function compare(ours: Seen, kernel: KernelView, told: string): void {
+  assert.is(ours.outcome === 'invalid' ? 'dropped' : 'passed', kernel.passed ? 'passed' : 'dropped', told);
+  assert.is(ours.state, kernel.state, told);
+  assert.is(ours.assured, kernel.assured, `assured\n${told}`);
+  assert.is(ours.seenReply, kernel.seenReply, `seen reply\n${told}`);
+  if (ours.state !== '') assert.is(ours.origin, kernel.origin, told);
+  const seconds = Math.abs(ours.seconds - kernel.seconds);
+  assert.ok(seconds <= 2, `ours ${ours.seconds} s, kernel ${kernel.seconds} s\n${told}`);
+}
+
+test(`random conversations, seed ${SEED}: the kernel's conntrack says the same`, () => {
+  const kernel = openKernel();
+  if (!kernel) {
+    console.log('skipped: needs root, /dev/net/tun, nft and conntrack');
+    return;
+  }
+  const states = new Map<string, number>();
+  let compared = 0;
+  try {
+    const random = seededRandom(SEED);
+    for (let i = 0; i < CONVERSATIONS; i++) {
+      const conversation = new Conversation(random, true);
+      const player = new TcpPlayer();
+      const lines: string[] = [];
+      let before: Seen | undefined;
+      kernel.begin();
+      for (let step = 0; step < PACKETS; step++) {
+        const segment = conversation.segment();
+        const ours = player.play(segment);
+        const theirs = kernel.play(segment);
+        lines.push(`${printSegment(segment)}   -> ours ${ours.outcome} ${ours.state} ${ours.seconds}s ${JSON.stringify(theirs)}`);
+        if (differsOnPurpose(before, ours, segment)) break;
+        compare(ours, theirs, `conversation ${i}\n${lines.join('\n')}`);
+        before = ours;
+        compared++;
+        states.set(ours.state, (states.get(ours.state) ?? 0) + 1);
+      }
+    }
+  } finally {
+    kernel.close();
+  }
+  assert.ok(compared > CONVERSATIONS, `${compared} packets compared`);
+  if (process.env.TCP_VERBOSE) console.log(compared, Object.fromEntries(states));
+});
+
+test.run();

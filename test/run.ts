@@ -1,0 +1,166 @@
+/**
+ * Runs every test file under dist/test, each in a process of its own with a bounded time. Unit tests two at a time; tests
+ * that bring up a cluster one after another, as root only. The last line is `N passed, N failed[, N skipped]`.
+ *
+ *   node dist/test/run.js [WORD…]    only files whose path contains one of the words
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+interface Result {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+const BUILT = fileURLToPath(new URL('.', import.meta.url));
+const ROOT = join(BUILT, '../..');
+const SOURCE = join(ROOT, 'test');
+const MAIN = join(ROOT, 'dist/src/cli/main.js');
+const UNIT_TIMEOUT_MS = 120_000;
+const E2E_TIMEOUT_MS = 300_000;
+const AT_A_TIME = 2;
+
+const total: Result = { passed: 0, failed: 0, skipped: 0 };
+const running = new Set<ChildProcess>();
+const words = process.argv.slice(2);
+const files = (readdirSync(BUILT, { recursive: true }) as string[])
+  // A test whose source is gone may still lie in dist.
+  .filter((file) => file.endsWith('.test.js') && existsSync(join(SOURCE, file.replace(/\.js$/, '.ts'))))
+  .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+  .sort();
+const needsCluster = (file: string) => file.startsWith('e2e/');
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    for (const child of running) killGroup(child);
+    process.exit(130);
+  });
+}
+
+await runUnits(files.filter((file) => !needsCluster(file)));
+await runClusters(files.filter(needsCluster));
+const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
+process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
+console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
+
+async function runUnits(queue: string[]): Promise<void> {
+  const take = async () => {
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) await runFile(file, UNIT_TIMEOUT_MS);
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, take));
+}
+
+async function runClusters(queue: string[]): Promise<void> {
+  if (queue.length === 0) return;
+  const why = await whyNoCluster();
+  for (const file of queue) {
+    if (why === undefined) {
+      await runFile(file, E2E_TIMEOUT_MS);
+      await tidy(file);
+    } else {
+      total.skipped++;
+      console.log(`skipped ${file}: ${why}`);
+    }
+  }
+}
+
+/** Why tests may not bring up a cluster here; one that the demo left is taken down first. */
+async function whyNoCluster(): Promise<string | undefined> {
+  if (process.getuid?.() !== 0) return 'it needs root';
+  if (!existsSync('/dev/net/tun')) return 'this machine has no /dev/net/tun';
+  if (leftovers().length === 0) return undefined;
+  const label = /"label": *"demo"/.test(readText('/run/dataplane/cluster.json'));
+  if (!label) return `a cluster is up (${leftovers()[0]}); \`dataplane down\` takes it away`;
+  console.log('Taking down the cluster that the demo left');
+  await down();
+  return undefined;
+}
+
+/** A test that leaves something behind has failed. */
+async function tidy(file: string): Promise<void> {
+  const left = leftovers();
+  if (left.length === 0) return;
+  total.failed++;
+  console.log(`FAILED ${file}: it left ${left.join(', ')} behind`);
+  await down();
+}
+
+function leftovers(): string[] {
+  const list = (directory: string, prefix: string) =>
+    existsSync(directory) ? readdirSync(directory).filter((name) => name.startsWith(prefix)) : [];
+  const state = existsSync('/run/dataplane') ? ['/run/dataplane'] : [];
+  return [...state, ...list('/run/netns', 'dp-'), ...list('/dev/shm', 'dataplane-')];
+}
+
+const down = () =>
+  new Promise<void>((resolve) => {
+    spawn(process.execPath, [MAIN, 'down'], { stdio: 'ignore' }).on('close', () => resolve());
+  });
+
+const readText = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : '');
+
+/** Runs one file; tells what failed, or one line when all is well. */
+function runFile(file: string, timeoutMs: number): Promise<void> {
+  const started = Date.now();
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ['--enable-source-maps', join(BUILT, file)], {
+      cwd: ROOT,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, FORCE_COLOR: '0', NO_COLOR: '1' },
+    });
+    running.add(child);
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+      });
+    }
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      killGroup(child);
+    }, timeoutMs);
+    // 'exit', not 'close': a process left behind may hold the pipes open.
+    child.on('exit', (code, signal) => {
+      clearTimeout(timer);
+      setTimeout(() => {
+        running.delete(child);
+        child.stdout.destroy();
+        child.stderr.destroy();
+        const why = late ? `not done after ${timeoutMs / 1000} s` : signal !== null ? `killed by ${signal}` : undefined;
+        count(file, output, why, code ?? 1, Date.now() - started);
+        resolve();
+      }, 20);
+    });
+  });
+}
+
+function count(file: string, output: string, why: string | undefined, code: number, tookMs: number): void {
+  const sum = (word: string) =>
+    [...output.matchAll(new RegExp(`^\\s*${word}:\\s+(\\d+)`, 'gm'))].reduce((n, match) => n + Number(match[1]), 0);
+  const [all, passed, skipped] = [sum('Total'), sum('Passed'), sum('Skipped')];
+  let failed = Math.max(0, all - passed - skipped);
+  // Crashed, hung, or said nothing: something failed even when no test did.
+  if (failed === 0 && (code !== 0 || why !== undefined || all === 0)) failed = 1;
+  total.passed += passed;
+  total.failed += failed;
+  total.skipped += skipped;
+  const name = relative(SOURCE, join(SOURCE, file));
+  if (failed === 0) {
+    console.log(`ok      ${name} (${passed}${skipped > 0 ? `, ${skipped} skipped` : ''}; ${tookMs} ms)`);
+  } else {
+    console.log(`FAILED  ${name}${why === undefined ? '' : `: ${why}`}\n${output.trimEnd()}`);
+  }
+}
+
+function killGroup(child: ChildProcess): void {
+  try {
+    process.kill(-child.pid!, 'SIGKILL');
+  } catch {
+    // It ended meanwhile.
+  }
+}
