@@ -28,7 +28,7 @@ import { FAMILY_ARP, parseFrame } from './stages/parse.ts';
 import { checkPolicy } from './stages/policy.ts';
 import { hopForAddress, hopOfFlow, isOwnAddress } from './stages/route.ts';
 import { chooseService } from './stages/service.ts';
-import { checkTtlAndMtu } from './stages/ttl-mtu.ts';
+import { checkTtlAndMtu, endsHere } from './stages/ttl-mtu.ts';
 import type { Dataplane } from './dataplane.ts';
 import { PROTOCOL_TCP } from './frame/ipv4.ts';
 import type { Packet } from './packet.ts';
@@ -135,6 +135,7 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
     return isOwnAddress(node, pkt.dst) ? Verdict.TO_HOST : Verdict.NOT_FOR_US;
   }
   if (pkt.routed === 0 && !fromHost && pkt.dnat === 0 && !switchedTo(pkt, dp, hop)) return Verdict.DESTINATION_MAC_FOREIGN;
+  if (endsHere(pkt, hop)) return Verdict.TTL_EXCEEDED;
   v = checkPolicy(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
   if (hop === HOST_HOP && pkt.inPort !== 0 && !isOwnAddress(node, target)) pkt.masquerade = 1;
@@ -207,8 +208,8 @@ function settle(pkt: Packet, dp: Dataplane, verdict: Verdict): Verdict {
     case Verdict.REJECTED_PORT_UNREACHABLE:
       return answerIcmpError(pkt, dp, 3, 3, 0) ? sendBack(pkt, dp, verdict) : silently(verdict);
     case Verdict.PORT_NOT_DECLARED:
-      // As if nobody listened there, which is what the policy means.
-      if (pkt.protocol === PROTOCOL_TCP ? answerReset(pkt, dp) : answerIcmpError(pkt, dp, 3, 3, 0)) sendBack(pkt, dp, verdict);
+      // As if nobody listened there, which is what the policy means: the pod itself seems to say so.
+      if (pkt.protocol === PROTOCOL_TCP ? answerReset(pkt, dp) : answerIcmpError(pkt, dp, 3, 3, 0, pkt.dst[3])) sendBack(pkt, dp, verdict);
       return verdict;
     case Verdict.SNAT_EXHAUSTED:
       return answerIcmpError(pkt, dp, 3, 13, 0) ? sendBack(pkt, dp, Verdict.REJECTED_PROHIBITED) : verdict;

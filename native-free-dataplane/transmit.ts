@@ -11,9 +11,6 @@ import { HopKind, HopWord, hopAt } from './tables/hops.ts';
 import { NodeWord, Overlay } from './tables/node.ts';
 import { Verdict } from './verdicts.ts';
 
-/** Bytes in front of the inner Ethernet frame's end that a pod-side frame never has: the switch keeps its source MAC. */
-const SWITCHED = 0;
-
 /** Send the packet, whole or in pieces, by `hop`. The answer is the packet's verdict. */
 export function transmit(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   const { hops } = dp.node;
@@ -40,7 +37,8 @@ export function transmit(pkt: Packet, dp: Dataplane, hop: number): Verdict {
 function sendOne(pkt: Packet, dp: Dataplane, hop: number): void {
   const kind = dp.node.hops[hopAt(hop) + HopWord.KIND];
   if (kind === HopKind.POD) {
-    const switched = pkt.routed === SWITCHED && pkt.tunnelled === 0 && pkt.inPort !== 0 && pkt.flow >= 0 && pkt.start === pkt.l3 - 14;
+    // A frame between two pods of the segment keeps its source; whatever was routed comes from the gateway.
+    const switched = pkt.routed === 0 && pkt.tunnelled === 0 && pkt.inPort !== 0;
     writePodEthernet(pkt, dp, hop, switched);
     pkt.outPort = hop;
   } else {

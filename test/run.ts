@@ -8,6 +8,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { dataplane, leftovers, ROOT, whyNoCluster } from './lib/cluster.ts';
 
 interface Result {
   passed: number;
@@ -16,9 +17,7 @@ interface Result {
 }
 
 const BUILT = fileURLToPath(new URL('.', import.meta.url));
-const ROOT = join(BUILT, '../..');
 const SOURCE = join(ROOT, 'test');
-const MAIN = join(ROOT, 'dist/src/cli/main.js');
 const UNIT_TIMEOUT_MS = 120_000;
 const E2E_TIMEOUT_MS = 300_000;
 const AT_A_TIME = 2;
@@ -55,7 +54,7 @@ async function runUnits(queue: string[]): Promise<void> {
 
 async function runClusters(queue: string[]): Promise<void> {
   if (queue.length === 0) return;
-  const why = await whyNoCluster();
+  const why = await whyNotNow();
   for (const file of queue) {
     if (why === undefined) {
       await runFile(file, E2E_TIMEOUT_MS);
@@ -68,14 +67,14 @@ async function runClusters(queue: string[]): Promise<void> {
 }
 
 /** Why tests may not bring up a cluster here; one that the demo left is taken down first. */
-async function whyNoCluster(): Promise<string | undefined> {
-  if (process.getuid?.() !== 0) return 'it needs root';
-  if (!existsSync('/dev/net/tun')) return 'this machine has no /dev/net/tun';
+async function whyNotNow(): Promise<string | undefined> {
+  const why = whyNoCluster();
+  if (why !== undefined) return why;
   if (leftovers().length === 0) return undefined;
   const label = /"label": *"demo"/.test(readText('/run/dataplane/cluster.json'));
   if (!label) return `a cluster is up (${leftovers()[0]}); \`dataplane down\` takes it away`;
   console.log('Taking down the cluster that the demo left');
-  await down();
+  await dataplane(['down']);
   return undefined;
 }
 
@@ -85,20 +84,8 @@ async function tidy(file: string): Promise<void> {
   if (left.length === 0) return;
   total.failed++;
   console.log(`FAILED ${file}: it left ${left.join(', ')} behind`);
-  await down();
+  await dataplane(['down']);
 }
-
-function leftovers(): string[] {
-  const list = (directory: string, prefix: string) =>
-    existsSync(directory) ? readdirSync(directory).filter((name) => name.startsWith(prefix)) : [];
-  const state = existsSync('/run/dataplane') ? ['/run/dataplane'] : [];
-  return [...state, ...list('/run/netns', 'dp-'), ...list('/dev/shm', 'dataplane-')];
-}
-
-const down = () =>
-  new Promise<void>((resolve) => {
-    spawn(process.execPath, [MAIN, 'down'], { stdio: 'ignore' }).on('close', () => resolve());
-  });
 
 const readText = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : '');
 

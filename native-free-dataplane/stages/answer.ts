@@ -122,15 +122,17 @@ export function answerReset(pkt: Packet, dp: Dataplane): boolean {
 /**
  * Answer with an ICMP error that quotes the packet.
  * @param rest the four bytes behind the checksum (the next-hop MTU for type 3 code 4)
+ * @param from who says so; 0 for this node's own address on that side
  * @returns false when the sender may not be told
  */
-export function answerIcmpError(pkt: Packet, dp: Dataplane, type: number, code: number, rest: number): boolean {
+export function answerIcmpError(pkt: Packet, dp: Dataplane, type: number, code: number, rest: number, from: number = 0): boolean {
   if (!mayAnswer(pkt, dp)) return false;
   const { view, bytes } = pkt;
   const { config } = dp.node;
   // Toward pods and other nodes the gateway speaks; toward the node and outside its underlay address does.
   const outside = pkt.inPort === 0 && pkt.tunnelled === 0;
-  const src = outside ? config[NodeWord.NODE_IP + 3] : config[NodeWord.GATEWAY_IP + 3];
+  const own = outside ? config[NodeWord.NODE_IP + 3] : config[NodeWord.GATEWAY_IP + 3];
+  const src = from !== 0 ? from : own;
   const dst = pkt.src[3];
   const room = pkt.end - pkt.l3;
   const quoted = room < QUOTE_BYTES ? room : QUOTE_BYTES;

@@ -4,7 +4,7 @@
  * Everything that is the same for every packet to a node is summed once in its hop; per packet two lengths, an
  * identification and the source port are added. The UDP checksum is zero, as RFC 7348 §4.1 says it should be.
  *
- * Read before editing: RFC 7348 §5 (layout), lab notes in docs/overlay.md for the offload header.
+ * Read before editing: RFC 7348 §5 (layout); linux drivers/net/tun_vnet.h for the offload header.
  */
 import type { Dataplane } from '../dataplane.ts';
 import type { Packet } from '../packet.ts';
@@ -28,6 +28,7 @@ export function encapsulate(pkt: Packet, dp: Dataplane, hop: number): void {
   view.setInt32(inner + 2, hops[at + HopWord.MAC_LOW]);
   view.setUint16(inner + 6, config[NodeWord.GATEWAY_MAC_HIGH]);
   view.setInt32(inner + 8, config[NodeWord.GATEWAY_MAC_LOW]);
+  view.setUint16(inner + 12, 0x0800);
 
   const outer = inner - VXLAN_OVERHEAD;
   const l3 = outer + 14;

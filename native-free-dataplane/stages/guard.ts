@@ -43,17 +43,18 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
     }
     if (isTunnel(pkt, config)) return Verdict.OVERLAY_FROM_POD;
   }
-  return checkAddresses(source, destination, pkt.inPort === 0 && pkt.tunnelled === 0);
+  return checkAddresses(source, destination, pkt.inPort === 0 && pkt.tunnelled === 0, config);
 }
 
 /** Martian addresses (RFC 1812 §5.3.7); loopback only from the node itself (CVE-2020-8558). */
-function checkAddresses(source: number, destination: number, fromHost: boolean): Verdict {
+function checkAddresses(source: number, destination: number, fromHost: boolean, config: Int32Array): Verdict {
   const from = source >>> 24;
   const to = destination >>> 24;
   if (from === 127 || to === 127) {
-    // The kernel never forwards a loopback address it received, so both together can only be the node's own.
-    if (!(fromHost && from === 127 && to === 127)) return Verdict.LOOPBACK_FROM_NETWORK;
-    return Verdict.GO_ON;
+    // To loopback from an address of the node itself: its own NodePort traffic. The kernel picks dp0's address as the
+    // source, and never forwards a packet for 127/8 that it received from elsewhere.
+    const own = from === 127 || source === config[NodeWord.GATEWAY_IP + 3] || source === config[NodeWord.NODE_IP + 3];
+    return fromHost && own && to === 127 ? Verdict.GO_ON : Verdict.LOOPBACK_FROM_NETWORK;
   }
   if (from === 0 || from >= 224) return Verdict.IPV4_MARTIAN_SOURCE;
   if (to >= 224 && to < 240) return Verdict.MULTICAST;

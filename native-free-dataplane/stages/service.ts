@@ -11,7 +11,7 @@
 import { type Dataplane, nextRandom } from '../dataplane.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../frame/ipv4.ts';
 import type { Packet } from '../packet.ts';
-import { affinityEndpoint, rememberAffinity } from '../tables/affinity.ts';
+import { affinityEndpoint, affinityHash, rememberAffinity } from '../tables/affinity.ts';
 import { maglevHash } from '../tables/maglev.ts';
 import { NodeWord, inNetwork, isConfigAddress } from '../tables/node.ts';
 import {
@@ -19,16 +19,24 @@ import {
   ENDPOINT_ID,
   ENDPOINT_PORT,
   ENDPOINT_WORDS,
-  FrontendKind,
   RANGE_WORDS,
-  SLOT_BLOCK,
-  SLOT_KIND,
   ServiceFlag,
+  maglevAt,
+  rangesAt,
+} from '../tables/service-blocks.ts';
+import {
+  Frontend,
+  FrontendKind,
+  blockOf,
   findFrontend,
   nodePortAt,
   protocolClass,
+  targetKind,
+  targetService,
 } from '../tables/services.ts';
 import { Verdict } from '../verdicts.ts';
+
+const ECHO_REQUEST = 8;
 
 /**
  * GO_ON with pkt.dnat set when the packet is for a service, GO_ON without when it is not; or how it ends here.
@@ -37,13 +45,21 @@ export function chooseService(pkt: Packet, dp: Dataplane): Verdict {
   const { services, node } = dp;
   const { config } = node;
   if (protocolClass(pkt.protocol) < 0) return notBalanced(pkt, dp);
-  const slot = findFrontend(services, pkt.dst, (pkt.protocol << 16) | pkt.dstPort);
-  if (slot >= 0) return chooseFrom(pkt, dp, services.slots[slot + SLOT_BLOCK], services.slots[slot + SLOT_KIND]);
-
-  if (pkt.dstPort >= config[NodeWord.NODE_PORT_LOW] && pkt.dstPort <= config[NodeWord.NODE_PORT_HIGH] && isNodePortAddress(pkt, dp)) {
-    const block = services.nodePorts[nodePortAt(pkt.protocol, pkt.dstPort)];
-    if (block !== 0) return chooseFrom(pkt, dp, block, FrontendKind.NODE_PORT);
-    return Verdict.GO_ON;
+  const frontend = findFrontend(services, pkt.dst, (pkt.protocol << 16) | pkt.dstPort);
+  if (frontend >= 0) {
+    const target = Atomics.load(services.frontends, frontend + Frontend.TARGET);
+    const block = blockOf(services, targetService(target));
+    if (block !== 0) return chooseFrom(pkt, dp, block, targetKind(target));
+  }
+  if (
+    pkt.dstPort >= config[NodeWord.NODE_PORT_LOW] &&
+    pkt.dstPort <= config[NodeWord.NODE_PORT_HIGH] &&
+    isNodePortAddress(pkt, dp)
+  ) {
+    const service = Atomics.load(services.nodePorts, nodePortAt(pkt.protocol, pkt.dstPort));
+    const block = service === 0 ? 0 : blockOf(services, service);
+    // A NodePort nobody has is the kernel's to refuse: the address is the node's own.
+    return block === 0 ? Verdict.GO_ON : chooseFrom(pkt, dp, block, FrontendKind.NODE_PORT);
   }
   return notBalanced(pkt, dp);
 }
@@ -51,50 +67,80 @@ export function chooseService(pkt: Packet, dp: Dataplane): Verdict {
 /** Not a port of any service: fine, unless the address is a service's. */
 function notBalanced(pkt: Packet, dp: Dataplane): Verdict {
   const { config } = dp.node;
-  const inRange = inNetwork(config, NodeWord.SERVICE_CIDR, config[NodeWord.SERVICE_CIDR_PREFIX], pkt.dst);
-  if (findFrontend(dp.services, pkt.dst, 0) < 0) return inRange ? Verdict.NO_SUCH_SERVICE : Verdict.GO_ON;
-  if (pkt.protocol === PROTOCOL_ICMP) return pkt.icmpType === 8 ? Verdict.PING_ANSWERED : Verdict.NO_SUCH_SERVICE;
+  if (findFrontend(dp.services, pkt.dst, 0) < 0) {
+    const inRange = inNetwork(config, NodeWord.SERVICE_CIDR, config[NodeWord.SERVICE_CIDR_PREFIX], pkt.dst);
+    return inRange ? Verdict.NO_SUCH_SERVICE : Verdict.GO_ON;
+  }
+  // An external IP may be an address of this node, whose other ports are none of our business.
+  if (isNodeAddress(pkt.dst, dp)) return Verdict.GO_ON;
+  if (pkt.protocol === PROTOCOL_ICMP) {
+    return pkt.icmpType === ECHO_REQUEST ? Verdict.PING_ANSWERED : Verdict.NO_SUCH_SERVICE;
+  }
   return refuse(pkt);
+}
+
+function isNodeAddress(address: Int32Array, dp: Dataplane): boolean {
+  const { config } = dp.node;
+  return isConfigAddress(config, NodeWord.NODE_IP, address) || isConfigAddress(config, NodeWord.GATEWAY_IP, address);
+}
+
+function isLoopback(address: Int32Array): boolean {
+  return address[3] >>> 24 === 127 && address[2] === 0xffff && address[1] === 0 && address[0] === 0;
 }
 
 /** NodePorts are open on the node's own address, and on loopback for the node itself (kubernetes KEP-6032). */
 function isNodePortAddress(pkt: Packet, dp: Dataplane): boolean {
-  return isConfigAddress(dp.node.config, NodeWord.NODE_IP, pkt.dst) || (pkt.dst[2] === 0xffff && pkt.dst[3] >>> 24 === 127 && pkt.inPort === 0);
+  if (isConfigAddress(dp.node.config, NodeWord.NODE_IP, pkt.dst)) return true;
+  return isLoopback(pkt.dst) && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnSource(pkt, dp);
+}
+
+function isOwnSource(pkt: Packet, dp: Dataplane): boolean {
+  return isNodeAddress(pkt.src, dp) || isLoopback(pkt.src);
 }
 
 function refuse(pkt: Packet): Verdict {
   return pkt.protocol === PROTOCOL_TCP ? Verdict.REJECTED_TCP_RESET : Verdict.REJECTED_PORT_UNREACHABLE;
 }
 
-/** Where a packet comes from, as the traffic policies ask. */
-const Origin = { POD: 0, NODE: 1, OUTSIDE: 2 } as const;
+/**
+ * Where a packet comes from, as the traffic policies ask. A pod of another node that asks this one is no pod to the
+ * external Local policy: it gets what this node has (k8s e2e "should fallback to local terminating endpoints when there
+ * are no ready endpoints with externalTrafficPolicy=Local").
+ */
+const Origin = { POD: 0, NODE: 1, OTHER_NODE: 2, OUTSIDE: 3 } as const;
 
 function originOf(pkt: Packet, dp: Dataplane): number {
   const { config } = dp.node;
   if (pkt.inPort !== 0) return Origin.POD;
-  if (isConfigAddress(config, NodeWord.NODE_IP, pkt.src) || isConfigAddress(config, NodeWord.GATEWAY_IP, pkt.src)) return Origin.NODE;
-  if (pkt.src[2] === 0xffff && pkt.src[3] >>> 24 === 127) return Origin.NODE;
-  return inNetwork(config, NodeWord.CLUSTER_CIDR, config[NodeWord.CLUSTER_CIDR_PREFIX], pkt.src) ? Origin.POD : Origin.OUTSIDE;
+  if (pkt.tunnelled !== 0) return Origin.OTHER_NODE;
+  if (isOwnSource(pkt, dp)) return Origin.NODE;
+  // Without an overlay the pods of other nodes come as they are.
+  const inside = inNetwork(config, NodeWord.CLUSTER_CIDR, config[NodeWord.CLUSTER_CIDR_PREFIX], pkt.src);
+  return inside ? Origin.OTHER_NODE : Origin.OUTSIDE;
 }
 
 function chooseFrom(pkt: Packet, dp: Dataplane, block: number, kind: number): Verdict {
-  const { pool } = dp.services;
-  const { config } = dp.node;
+  const { services, node } = dp;
+  const { pool } = services;
   const flags = pool[block + Block.FLAGS];
   const origin = originOf(pkt, dp);
-  const clusterCount = pool[block + Block.CLUSTER_COUNT];
-  const localCount = pool[block + Block.LOCAL_COUNT];
   const external = kind !== FrontendKind.CLUSTER_IP;
 
-  if (kind === FrontendKind.LOAD_BALANCER && pool[block + Block.RANGE_COUNT] > 0 && !inRanges(pkt, pool, block)) return Verdict.SOURCE_RANGE;
+  if (kind === FrontendKind.LOAD_BALANCER && (flags & ServiceFlag.RANGES) !== 0 && !inRanges(pkt, pool, block)) {
+    return Verdict.SOURCE_RANGE;
+  }
 
-  // The Local policies: internal for cluster IPs; external only for those who come from outside, because a pod or the
-  // node reaches a load balancer's endpoints the short way (proxier.go: "short-circuit").
-  const onlyLocal = external ? (flags & ServiceFlag.EXTERNAL_LOCAL) !== 0 && origin === Origin.OUTSIDE : (flags & ServiceFlag.INTERNAL_LOCAL) !== 0;
-  const count = onlyLocal ? localCount : clusterCount;
+  // The Local policies: internal for cluster IPs; external only for those who come from elsewhere, because a pod of
+  // this node or the node itself reaches the endpoints the short way (proxier.go: "short-circuit").
+  const externalLocal = (flags & ServiceFlag.EXTERNAL_LOCAL) !== 0;
+  const onlyLocal = external
+    ? externalLocal && origin >= Origin.OTHER_NODE
+    : (flags & ServiceFlag.INTERNAL_LOCAL) !== 0;
+  const clusterCount = pool[block + Block.CLUSTER_COUNT];
+  const count = onlyLocal ? pool[block + Block.LOCAL_COUNT] : clusterCount;
   if (count === 0) {
-    if (onlyLocal && (flags & ServiceFlag.HAS_ENDPOINTS) !== 0 && config[NodeWord.LOCAL_POLICY_DROPS] !== 0) return Verdict.LOCAL_POLICY_DROP;
-    return refuse(pkt);
+    const elsewhere = onlyLocal && (flags & ServiceFlag.HAS_ENDPOINTS) !== 0;
+    return elsewhere && node.config[NodeWord.LOCAL_POLICY_DROPS] !== 0 ? Verdict.LOCAL_POLICY_DROP : refuse(pkt);
   }
   const first = block + Block.ENDPOINTS + (onlyLocal ? clusterCount * ENDPOINT_WORDS : 0);
   const at = first + pickEndpoint(pkt, dp, block, first, count, onlyLocal) * ENDPOINT_WORDS;
@@ -103,38 +149,49 @@ function chooseFrom(pkt: Packet, dp: Dataplane, block: number, kind: number): Ve
   for (let i = 0; i < 4; i++) pkt.newDst[i] = pool[at + i];
   pkt.newDstPort = pool[at + ENDPOINT_PORT];
   pkt.endpoint = pool[at + ENDPOINT_ID];
-  Atomics.add(dp.services.connections, pkt.endpoint, 1);
-  if (mustMasquerade(pkt, dp, external, (flags & ServiceFlag.EXTERNAL_LOCAL) !== 0, origin)) pkt.masquerade = 1;
+  Atomics.add(services.connections, pkt.endpoint, 1);
+  if (mustMasquerade(pkt, dp, external, externalLocal, origin)) pkt.masquerade = 1;
   return Verdict.GO_ON;
 }
 
-/** Number of the endpoint within the set. */
-function pickEndpoint(pkt: Packet, dp: Dataplane, block: number, first: number, count: number, onlyLocal: boolean): number {
-  const { pool } = dp.services;
-  const sticky = (pool[block + Block.FLAGS] & ServiceFlag.AFFINITY) !== 0;
+/** Number of the endpoint within the set that begins at `first`. */
+function pickEndpoint(
+  pkt: Packet,
+  dp: Dataplane,
+  block: number,
+  first: number,
+  count: number,
+  onlyLocal: boolean,
+): number {
+  const { services, nowMs } = dp;
+  const { pool } = services;
+  const maglev = onlyLocal ? 0 : pool[block + Block.MAGLEV_SIZE];
+  if ((pool[block + Block.FLAGS] & ServiceFlag.AFFINITY) === 0) {
+    if (maglev > 0) return maglevChoice(pkt, dp, block, maglev, pkt.srcPort);
+    // High bits scaled to the count: no modulo bias worth the name below 2^32 / count.
+    return Math.floor(((nextRandom(dp) >>> 0) * count) / 0x100000000);
+  }
   const servicePort = pool[block + Block.SERVICE_PORT];
   const seconds = pool[block + Block.AFFINITY_SECONDS];
-  if (sticky) {
-    const wanted = affinityEndpoint(dp.services, pkt.src, servicePort, dp.nowMs);
-    for (let i = 0; wanted !== 0 && i < count; i++) {
-      if (pool[first + i * ENDPOINT_WORDS + ENDPOINT_ID] === wanted) {
-        rememberAffinity(dp.services, pkt.src, servicePort, wanted, dp.nowMs, seconds);
-        return i;
-      }
-    }
+  const wanted = affinityEndpoint(services, pkt.src, servicePort, nowMs);
+  let chosen = -1;
+  for (let i = 0; wanted !== 0 && i < count && chosen < 0; i++) {
+    if (pool[first + i * ENDPOINT_WORDS + ENDPOINT_ID] === wanted) chosen = i;
   }
-  const maglev = pool[block + Block.MAGLEV_SIZE];
-  let chosen: number;
-  if (maglev > 0 && !onlyLocal) {
-    const behind =
-      block + Block.ENDPOINTS + (pool[block + Block.CLUSTER_COUNT] + pool[block + Block.LOCAL_COUNT]) * ENDPOINT_WORDS + pool[block + Block.RANGE_COUNT] * RANGE_WORDS;
-    chosen = pool[behind + (maglevHash(pkt.src, sticky ? 0 : pkt.srcPort, pkt.protocol) % maglev)];
-  } else {
-    // High bits scaled to the count: no modulo bias worth the name below 2^32 / count.
-    chosen = Math.floor(((nextRandom(dp) >>> 0) * count) / 0x100000000);
+  if (chosen < 0) {
+    // The client's source port is left out: all its connections go one way.
+    if (maglev > 0) chosen = maglevChoice(pkt, dp, block, maglev, 0);
+    else chosen = affinityHash(pkt.src, servicePort, nowMs, seconds) % count;
   }
-  if (sticky) rememberAffinity(dp.services, pkt.src, servicePort, pool[first + chosen * ENDPOINT_WORDS + ENDPOINT_ID], dp.nowMs, seconds);
+  const endpoint = pool[first + chosen * ENDPOINT_WORDS + ENDPOINT_ID];
+  rememberAffinity(services, pkt.src, servicePort, endpoint, nowMs, seconds);
   return chosen;
+}
+
+function maglevChoice(pkt: Packet, dp: Dataplane, block: number, size: number, srcPort: number): number {
+  const { pool } = dp.services;
+  const hash = maglevHash(pkt.src, srcPort, pkt.protocol, dp.node.config[NodeWord.MAGLEV_SEED]);
+  return pool[maglevAt(pool, block) + (hash % size)];
 }
 
 /**
@@ -142,19 +199,23 @@ function pickEndpoint(pkt: Packet, dp: Dataplane, block: number, first: number, 
  * the client itself (hairpin); external addresses under the Cluster policy; the node itself, under the Local policy
  * too; and a cluster IP asked for from outside the pod network (S5 and S7 of docs/semantics.md).
  */
-function mustMasquerade(pkt: Packet, dp: Dataplane, external: boolean, externalLocal: boolean, origin: number): boolean {
-  const { config } = dp.node;
-  if (pkt.newDst[3] === pkt.src[3] && pkt.newDst[2] === pkt.src[2] && pkt.newDst[1] === pkt.src[1] && pkt.newDst[0] === pkt.src[0]) return true;
+function mustMasquerade(
+  pkt: Packet,
+  dp: Dataplane,
+  external: boolean,
+  externalLocal: boolean,
+  origin: number,
+): boolean {
+  const { newDst, src } = pkt;
+  if (newDst[3] === src[3] && newDst[2] === src[2] && newDst[1] === src[1] && newDst[0] === src[0]) return true;
   if (external) return !externalLocal || origin === Origin.NODE;
   if (origin === Origin.OUTSIDE) return true;
-  return origin === Origin.NODE && !isConfigAddress(config, NodeWord.GATEWAY_IP, pkt.src);
+  return origin === Origin.NODE && !isConfigAddress(dp.node.config, NodeWord.GATEWAY_IP, src);
 }
 
 function inRanges(pkt: Packet, pool: Int32Array, block: number): boolean {
   const count = pool[block + Block.RANGE_COUNT];
-  const first = block + Block.ENDPOINTS + (pool[block + Block.CLUSTER_COUNT] + pool[block + Block.LOCAL_COUNT]) * ENDPOINT_WORDS;
-  for (let i = 0; i < count; i++) {
-    const at = first + i * RANGE_WORDS;
+  for (let i = 0, at = rangesAt(pool, block); i < count; i++, at += RANGE_WORDS) {
     if (inNetwork(pool, at, pool[at + 4], pkt.src)) return true;
   }
   return false;

@@ -29,3 +29,9 @@ export function checkTtlAndMtu(pkt: Packet, dp: Dataplane, hop: number, toOwnAdd
   view.setUint16(l3 + 10, (sum & 0xffff) + (sum >>> 16));
   return Verdict.GO_ON;
 }
+
+/** Does a packet that this node routes to `hop` have no life left for it? Asked before a policy may refuse it. */
+export function endsHere(pkt: Packet, hop: number): boolean {
+  if (pkt.routed === 0 || (pkt.inPort === 0 && pkt.tunnelled === 0) || hop === HOST_HOP) return false;
+  return pkt.view.getUint8(pkt.l3 + 8) <= 1;
+}

@@ -2,9 +2,14 @@
  * How much to believe of a reset. One that is believed ends the connection, so a blind attacker's guess must not be
  * (RFC 5961 §3), while one that answers a packet the tracker let through has numbers the table does not know.
  *
- * Linux nf_conntrack_tcp_packet, case TCP_CONNTRACK_CLOSE, with two simplifications that never believe more: "reset
- * right behind the data" (a train) is recognised by the sender's newest end, where Linux takes the last packet's; and a
- * connection in ESTABLISHED is taken as assured.
+ * Linux nf_conntrack_tcp_packet, case TCP_CONNTRACK_CLOSE, with these differences:
+ *   - "Reset right behind the data" (a train) is recognised by the sender's newest end, where Linux takes the last
+ *     packet's; so that nobody can move that end by a reset, a doubted one teaches the window nothing.
+ *   - Before the handshake is done a reset must answer the SYN that was seen, or fit the window. Linux compares with
+ *     whatever an earlier packet left, often 0, which is what a reset without ACK carries.
+ *   - A SYN that was let through does not weaken the check of a reset from its own side: one spoofed SYN and one
+ *     spoofed reset would close the connection here, though not at its ends.
+ *   - A connection in ESTABLISHED is taken as assured.
  */
 import { Kind, TcpState } from './conntrack-tcp-states.ts';
 import {
@@ -19,7 +24,6 @@ import {
   LAST_REPLY,
   lastWas,
   MAX_ACK,
-  MAX_WIN,
   STATE,
   STATE_MASK,
 } from './conntrack-tcp-words.ts';
@@ -51,20 +55,18 @@ export function judgeReset(
   const lastKind = (word >>> LAST_KIND_SHIFT) & LAST_KIND_MASK;
   const established = old === TcpState.ESTABLISHED;
   const other = at + (1 - direction) * DIRECTION_WORDS;
-  let doubted = false;
-  if (lastKind !== Kind.SYN && hasFlag(word, 1 - direction, ACK_SEEN)) {
+  // What the other side acknowledged may be out of date only if it has just been sent a SYN that we did not believe.
+  if (!lastWas(word, Kind.SYN, 1 - direction) && hasFlag(word, 1 - direction, ACK_SEEN)) {
     const expected = words[other + MAX_ACK];
     if (!established && sequence === 0) return Reset.PLAUSIBLE;
     if (before(sequence, expected)) return Reset.INVALID;
     if (!established || sequence === expected) return Reset.PLAUSIBLE;
-    if (lastWas(word, Kind.ACK, direction) && sequence === words[at + direction * DIRECTION_WORDS + END])
-      return Reset.PLAUSIBLE;
-    doubted = true;
+    const behindData = lastWas(word, Kind.ACK, direction) && sequence === words[at + direction * DIRECTION_WORDS + END];
+    return behindData ? Reset.PLAUSIBLE : Reset.DOUBTED;
   }
-  if (answersLetThrough(words, at, direction, old, lastKind, sequence, acknowledged)) {
-    return doubted ? Reset.DOUBTED : Reset.BELIEVED;
-  }
-  return doubted ? Reset.DOUBTED : Reset.PLAUSIBLE;
+  return answersLetThrough(words, at, direction, old, lastKind, sequence, acknowledged)
+    ? Reset.BELIEVED
+    : Reset.PLAUSIBLE;
 }
 
 /** Does the reset answer a SYN, or the ACK of a half-open connection, that was let through? */
@@ -79,7 +81,7 @@ function answersLetThrough(
 ): boolean {
   const word = words[at + STATE];
   const last = words[at + LAST];
-  if (lastKind === Kind.SYN) return words[at + DIRECTION_WORDS + MAX_WIN] !== 0 && acknowledged === last;
+  if (lastKind === Kind.SYN) return old !== TcpState.SYN_SENT && acknowledged === last;
   if (lastKind !== Kind.ACK) return false;
   if (old === TcpState.SYN_SENT) return (word & LAST_REPLY) !== 0 && sequence === last;
   if (old === TcpState.SYN_SENT2) return acknowledged === last;

@@ -12,7 +12,7 @@
  *
  * Read before editing: the kernel file; RFC 9293 §3.10.7.4, RFC 7323 §2, RFC 2018.
  */
-import { ACK, Kind, RST, SYN, TcpState } from './conntrack-tcp-states.ts';
+import { ACK, FIN, Kind, RST, SYN, TcpState } from './conntrack-tcp-states.ts';
 import {
   ACK_SEEN,
   after,
@@ -81,6 +81,7 @@ function learnSender(
 
 /**
  * Does the segment fit, and what does it teach?
+ * @param teaches 0 for a reset that is doubted: it must not prepare the ground for the next one
  * @param state the connection's state before the segment
  * @param end one past the last sequence number the segment takes up
  * @param sackEdge highest right edge of SACK blocks, valid when hasSack is 1
@@ -90,7 +91,7 @@ export function fitWindow(
   words: Int32Array,
   at: number,
   direction: number,
-  kind: number,
+  teaches: number,
   state: number,
   flags: number,
   segment: number,
@@ -153,7 +154,7 @@ export function fitWindow(
 
   const fits = judge(words, at, direction, sequence, end, sack);
   if (fits !== Fit.YES) return liberal !== 0 || hasFlag(words[at + STATE], direction, LIBERAL) ? Fit.YES : fits;
-  learn(words, at, direction, kind, flags, rawWindow, sequence, end, ack, sack);
+  if (teaches !== 0) learn(words, at, direction, flags, rawWindow, sequence, end, ack, sack);
   return Fit.YES;
 }
 
@@ -186,7 +187,6 @@ function learn(
   words: Int32Array,
   at: number,
   direction: number,
-  kind: number,
   flags: number,
   rawWindow: number,
   sequence: number,
@@ -219,7 +219,7 @@ function learn(
     words[receiver + MAX_END] = window === 0 ? (allowedEnd + 1) | 0 : allowedEnd;
   }
   if (ack === words[receiver + END]) word &= ~(UNACKNOWLEDGED << (1 - direction));
-  if (kind === Kind.ACK) {
+  if ((flags & (SYN | FIN | RST)) === 0) {
     const print = fingerprint(direction, sequence, end, ack, rawWindow);
     let count = 0;
     if (words[at + LAST] === print) {

@@ -44,7 +44,10 @@ export const ACK_SEEN: number = 1 << 20;
 export const LIBERAL: number = 1 << 22;
 /** Somebody closed the connection in an orderly way (linux IP_CT_TCP_FLAG_CLOSE_INIT, of either side). */
 export const CLOSE_INIT: number = 1 << 24;
-/** In SYN_SENT2 and SYN_RECV: simultaneous open. In LAST_ACK: a challenge ACK may follow. */
+/**
+ * In SYN_SENT2 and SYN_RECV: simultaneous open. In LAST_ACK: a challenge ACK may follow. In ESTABLISHED, FIN_WAIT and
+ * CLOSE_WAIT: the handshake was complete.
+ */
 export const SPECIAL: number = 1 << 25;
 /** The last acknowledgement, or packet let through, announced no window. */
 export const ZERO_WINDOW: number = 1 << 26;

@@ -161,6 +161,7 @@ export function tcpPacket(
   const end = endOf(sequence, payloadBytes, flags);
   let state: number = nextState(direction, kind, old);
   let windowMatters = true;
+  let teaches = 1;
 
   if (state === INVALID_STATE) return TcpResult.INVALID;
   if (state === TcpState.SYN_SENT && (old === TcpState.TIME_WAIT || old === TcpState.CLOSE)) {
@@ -192,7 +193,10 @@ export function tcpPacket(
   } else if (state === TcpState.CLOSE && kind === Kind.RST) {
     const belief = judgeReset(words, at, direction, sequence, acknowledged);
     if (belief === Reset.INVALID) return TcpResult.INVALID;
-    if (belief === Reset.DOUBTED) state = old;
+    if (belief === Reset.DOUBTED) {
+      state = old;
+      teaches = 0;
+    }
     windowMatters = belief !== Reset.BELIEVED;
   }
 
@@ -201,7 +205,7 @@ export function tcpPacket(
       words,
       at,
       direction,
-      kind,
+      teaches,
       old,
       flags,
       sequence,
@@ -220,13 +224,30 @@ export function tcpPacket(
   if (kind === Kind.SYN) words[at + LAST] = end;
   let now = (withLast(words[at + STATE], kind, direction) & ~STATE_MASK) | state;
   if (state === TcpState.FIN_WAIT && old !== TcpState.FIN_WAIT) now |= CLOSE_INIT;
-  if (state !== TcpState.SYN_SENT2 && state !== TcpState.SYN_RECV && state !== TcpState.LAST_ACK) now &= ~SPECIAL;
-  else if (state === TcpState.LAST_ACK && old !== TcpState.LAST_ACK) now &= ~SPECIAL;
+  now = carrySpecial(now, old, state);
   words[at + STATE] = now;
   // A retransmitted SYN must not keep an entry alive for ever: whoever reuses the port would inherit its endpoint.
   return kind === Kind.SYN && old === TcpState.SYN_SENT && state === TcpState.SYN_SENT
     ? TcpResult.IGNORED
     : TcpResult.OK;
+}
+
+/** The state word with its SPECIAL bit, which means another thing in other states. */
+function carrySpecial(word: number, old: number, state: number): number {
+  switch (state) {
+    case TcpState.ESTABLISHED:
+      return word | SPECIAL;
+    case TcpState.FIN_WAIT:
+    case TcpState.CLOSE_WAIT:
+      return old >= TcpState.ESTABLISHED && old <= TcpState.CLOSE_WAIT ? word : word & ~SPECIAL;
+    case TcpState.LAST_ACK:
+      return old === TcpState.LAST_ACK ? word : word & ~SPECIAL;
+    case TcpState.SYN_SENT2:
+    case TcpState.SYN_RECV:
+      return word;
+    default:
+      return word & ~SPECIAL;
+  }
 }
 
 /** RFC 9293 §3.6.1: may this SYN open again what TIME_WAIT or CLOSE still holds? */
@@ -269,23 +290,24 @@ function letThrough(
   if (window === 0) word |= ZERO_WINDOW;
   if (kind === Kind.SYN) word &= BELOW_RETRANS;
   if (kind === Kind.SYN && direction === 0) {
-    word = (word & ~SPECIAL) | pendingOptions(scaleOption, sackPermitted);
+    word |= pendingOptions(scaleOption, sackPermitted);
     // The answer may be a challenge ACK, which must not pass for the one that acknowledges the last FIN.
     if (old === TcpState.LAST_ACK) word |= SPECIAL;
+    else if (old === TcpState.SYN_RECV) word &= ~SPECIAL;
   }
   words[at + STATE] = word;
   words[at + LAST] = kind === Kind.ACK && old === TcpState.SYN_SENT ? acknowledged : end;
 }
 
 /**
- * A FIN or a reset from outside the window, in a connection that both sides have used: noted, and when the other side
- * had tried the same, the table is out of step with a connection that is ending (linux nf_tcp_handle_invalid).
+ * A FIN or a reset from outside the window, in a connection that was established: noted, and when the other side had
+ * tried the same, the table is out of step with a connection that is ending (linux nf_tcp_handle_invalid).
  */
 function refuse(words: Int32Array, at: number, direction: number, kind: number): TcpResult {
   const word = words[at + STATE];
   const state = word & STATE_MASK;
-  const used = state >= TcpState.ESTABLISHED && state <= TcpState.CLOSE && words[at + DIRECTION_WORDS + MAX_WIN] !== 0;
-  if (!used || (kind !== Kind.RST && kind !== Kind.FIN)) return TcpResult.INVALID;
+  const assured = state >= TcpState.ESTABLISHED && state <= TcpState.CLOSE_WAIT && (word & SPECIAL) !== 0;
+  if (!assured || (kind !== Kind.RST && kind !== Kind.FIN)) return TcpResult.INVALID;
   if (lastWas(word, Kind.FIN, 1 - direction) || lastWas(word, Kind.RST, 1 - direction))
     return TcpResult.INVALID_CLOSING;
   words[at + STATE] = withLast(word, kind, direction);

@@ -3,10 +3,11 @@
  * which few entries move when an endpoint comes or goes. Built when endpoints change; read with one index.
  *
  * Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016, §3.4. The table's size is
- * a prime more than a hundred times the number of endpoints, which bounds the difference of shares to 1 %.
+ * a prime of a hundred times the number of endpoints or more, which bounds the difference of shares to 1 %.
  */
 
-const SIZES: readonly number[] = [1021, 4093, 16381, 65521];
+/** Few sizes: when a service grows from one to the next, all of its clients move. The first is good for 163 endpoints. */
+const SIZES: readonly number[] = [16381, 65521];
 
 /** Table size for so many endpoints; 0 for none. */
 export function maglevSize(endpoints: number): number {
@@ -16,7 +17,7 @@ export function maglevSize(endpoints: number): number {
 }
 
 /** FNV-1a (Fowler, Noll, Vo) with a final mix: the same on every node, as the key is the endpoint's name alone. */
-function nameHash(name: string, basis: number): number {
+export function nameHash(name: string, basis: number): number {
   let hash = basis;
   for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
   hash ^= hash >>> 16;
@@ -30,7 +31,7 @@ function nameHash(name: string, basis: number): number {
  * @param names one stable name for each endpoint, in the order of the block
  */
 export function writeMaglev(words: Int32Array, at: number, size: number, names: readonly string[]): void {
-  // The order of the names must not matter: they take turns in the order of their hashes.
+  // The order they are given in must not matter: endpoints take turns in the order of their names.
   const order = names.map((name, index) => ({ name, index })).sort((x, y) => (x.name < y.name ? -1 : 1));
   const next = order.map(({ name }) => nameHash(name, 0x811c9dc5) % size);
   const skip = order.map(({ name }) => (nameHash(name, 0x1b873593) % (size - 1)) + 1);
@@ -46,14 +47,26 @@ export function writeMaglev(words: Int32Array, at: number, size: number, names: 
   }
 }
 
-/** Hash of a client's tuple, the same on every node: no secret in it, so that nodes agree. */
-export function maglevHash(client: Int32Array, srcPort: number, protocol: number): number {
-  let hash = 0x811c9dc5;
-  hash = Math.imul(hash ^ client[0], 0x85ebca6b);
-  hash = Math.imul((hash ^ (hash >>> 13)) ^ client[1], 0xc2b2ae35);
-  hash = Math.imul((hash ^ (hash >>> 16)) ^ client[2], 0x85ebca6b);
-  hash = Math.imul((hash ^ (hash >>> 13)) ^ client[3], 0xc2b2ae35);
-  hash = Math.imul((hash ^ (hash >>> 16)) ^ ((srcPort << 8) | protocol), 0x27d4eb2f);
-  hash ^= hash >>> 15;
+/**
+ * Hash of a client, the same on every node: no secret of the boot in it, so that nodes agree.
+ * @param client four words
+ * @param srcPort 0 where the client's every connection shall be alike
+ * @param seed any word that all nodes of the cluster share
+ * @returns uint32
+ */
+export function maglevHash(client: Int32Array, srcPort: number, protocol: number, seed: number): number {
+  let hash = mix(seed ^ 0x811c9dc5, client[0]);
+  hash = mix(hash, client[1]);
+  hash = mix(hash, client[2]);
+  hash = mix(hash, client[3]);
+  hash = mix(hash, (srcPort << 8) | protocol);
   return hash >>> 0;
+}
+
+/** One round of a 32-bit mix: two multiplications between shifts, as in murmur3's finalizer (Appleby, public domain). */
+function mix(hash: number, word: number): number {
+  let h = Math.imul(hash, 31) ^ word;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
 }

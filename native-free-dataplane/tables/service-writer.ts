@@ -1,84 +1,61 @@
 /**
- * The writer's side of the service table: blocks made, published, and taken back after a grace period. One writer per
- * table (the agent's main thread); never called on the path.
+ * The writer's side of the service table: service ports put in force, changed and taken back. One writer per table (the
+ * agent's main thread); never called on the path.
+ *
+ * A change of endpoints is one store (the service port's block). A new address is entered after the block it leads to;
+ * one that goes is taken out of its chain, and its record, like every block and number taken out of use, rests for a
+ * grace period before it is used again, so that a packet in the middle of a look-up goes on over sound memory.
+ *
+ * Two service ports may ask for the same address and port (two Services with one external IP). The one that asked
+ * first has it; when it lets go, the next one gets it.
  */
-import { maglevSize, writeMaglev } from './maglev.ts';
-import {
-  Block,
-  ENDPOINT_ID,
-  ENDPOINT_PORT,
-  ENDPOINT_WORDS,
-  type FrontendKind,
-  GONE,
-  RANGE_WORDS,
-  SLOT_BLOCK,
-  SLOT_KEY,
-  SLOT_KIND,
-  SLOT_WORDS,
-  ServiceFlag,
-  type ServiceTable,
-  findFrontend,
-  frontendHash,
-  nodePortAt,
-} from './services.ts';
+import { nameHash } from './maglev.ts';
+import { BlockPool, blockWords, sameBlock, writeBlock } from './service-blocks.ts';
+import type { EndpointContents, FrontendContents, ServicePortContents } from './service-contents.ts';
+import { EndpointIds } from './service-endpoints.ts';
+import { FrontendChains, type FrontendRecord } from './service-frontends.ts';
+import { FrontendKind, type ServiceTable, blockOf, nodePortAt } from './services.ts';
 
-/** A block that was replaced rests so long: far longer than any batch takes. */
+/** What was taken out of use rests so long: far longer than any batch takes. */
 const GRACE_MS = 1000;
 
-export interface EndpointContents {
-  /** Four words, IPv4 mapped. */
-  readonly address: Int32Array;
-  readonly port: number;
-  /** Name that is the same as long as the endpoint lives; ids and counters hang on it. */
-  readonly key: string;
-}
-
-export interface FrontendContents {
-  readonly kind: FrontendKind;
-  /** Four words; not used for a NodePort. */
-  readonly address: Int32Array;
-  readonly port: number;
-}
-
-/** One port of one service, complete. */
-export interface ServicePortContents {
-  /** Stable name, e.g. default/mc3:http. */
-  readonly name: string;
-  readonly protocol: number;
-  readonly frontends: readonly FrontendContents[];
-  readonly cluster: readonly EndpointContents[];
-  readonly local: readonly EndpointContents[];
-  readonly affinitySeconds: number;
-  readonly internalLocal: boolean;
-  readonly externalLocal: boolean;
-  /** Some endpoint exists anywhere, serving. */
-  readonly hasEndpoints: boolean;
-  readonly maglev: boolean;
-  /** Networks of loadBalancerSourceRanges: four words and a prefix of 128 each. Empty: everyone. */
-  readonly sourceRanges: readonly { readonly words: Int32Array; readonly prefix: number }[];
+/** An address and port that someone has, and who else would like it. */
+interface Claim {
+  /** Its record in the table; absent for a NodePort. */
+  readonly record: FrontendRecord | undefined;
+  /** Service ports that asked for it, in that order; the first has it. */
+  readonly claimants: Published[];
 }
 
 interface Published {
-  readonly id: number;
-  contents: ServicePortContents;
-  block: number;
+  readonly name: string;
+  readonly protocol: number;
+  /** Number in the table. */
+  readonly service: number;
+  /** Names of the frontends it asked for. */
+  frontends: Map<string, FrontendContents>;
+  /** Keys of its endpoints and their ids. */
+  endpoints: Map<string, number>;
 }
 
 /** Owner of a service table. */
 export class ServiceWriter {
   private readonly table: ServiceTable;
+  private readonly pool: BlockPool;
+  private readonly chains: FrontendChains;
+  private readonly ids: EndpointIds;
   private readonly ports = new Map<string, Published>();
-  private readonly vipUsers = new Map<string, number>();
-  private readonly endpointIds = new Map<string, { id: number; users: number }>();
-  private readonly freeIds: number[] = [];
-  private nextEndpointId = 1;
-  private nextServicePort = 1;
-  private poolEnd = 16;
-  private readonly freeBlocks = new Map<number, number[]>();
-  private readonly resting: { block: number; at: number }[] = [];
+  private readonly claims = new Map<string, Claim>();
+  private readonly freeServices: number[] = [];
+  private nextService = 1;
+  private readonly resting: { readonly at: number; readonly release: () => void }[] = [];
 
+  /** @param table one that nothing was written to yet */
   constructor(table: ServiceTable) {
     this.table = table;
+    this.pool = new BlockPool(table.pool);
+    this.chains = new FrontendChains(table);
+    this.ids = new EndpointIds(table);
   }
 
   /** Service ports in force. */
@@ -86,200 +63,182 @@ export class ServiceWriter {
     return this.ports.size;
   }
 
-  /** What is in force for a service port, with the id of each endpoint. */
-  get(name: string): { id: number; contents: ServicePortContents } | undefined {
-    return this.ports.get(name);
+  /** Offset of a service port's block, 0 when it is not in force. */
+  blockOf(name: string): number {
+    const known = this.ports.get(name);
+    return known ? blockOf(this.table, known.service) : 0;
   }
 
-  /** Id of an endpoint by its key, for counters; 0 when it is not in force. */
-  endpointId(key: string): number {
-    return this.endpointIds.get(key)?.id ?? 0;
+  /** Id of an endpoint of a service port, for counters; 0 when it is not in force. */
+  endpointId(name: string, key: string): number {
+    return this.ports.get(name)?.endpoints.get(key) ?? 0;
   }
 
   /**
-   * Put a service port in force, new or changed, in one step for every packet.
+   * Put a service port in force, new or changed, at all its addresses in one step.
+   * @param nowMs monotonic milliseconds
+   * @returns whether anything had to be written
    * @throws RangeError when the table is full; what was in force before stays
    */
-  set(contents: ServicePortContents, nowMs: number): void {
+  set(contents: ServicePortContents, nowMs: number): boolean {
     this.reclaim(nowMs);
     const known = this.ports.get(contents.name);
-    const id = known?.id ?? this.nextServicePort++;
-    for (const endpoint of unique(contents)) this.holdEndpoint(endpoint.key);
-    const block = this.writeBlock(contents, id);
-    const kept = new Set<string>();
-    for (const frontend of contents.frontends) {
-      kept.add(frontendName(contents.protocol, frontend));
-      this.publish(contents.protocol, frontend, block, known);
+    if (known && known.protocol !== contents.protocol) {
+      this.remove(contents.name, nowMs);
+      return this.set(contents, nowMs);
     }
-    this.ports.set(contents.name, { id, contents, block });
-    if (!known) return;
-    for (const frontend of known.contents.frontends) {
-      if (!kept.has(frontendName(known.contents.protocol, frontend))) this.withdraw(known.contents.protocol, frontend);
+    const wanted = byName(contents);
+    this.checkRoom(wanted, known);
+    const endpoints = this.ids.assign(contents.name, keysOf(contents), known?.endpoints);
+    if (!endpoints) throw new RangeError(`the service table has no endpoint id left (${this.table.endpoints})`);
+    const words = blockWords(contents);
+    const block = this.pool.allocate(words);
+    if (block === 0) {
+      this.ids.release(endpoints, known?.endpoints);
+      throw new RangeError(`the service table has no room left for a block of ${words} words`);
     }
-    for (const endpoint of unique(known.contents)) this.dropEndpoint(endpoint.key);
-    this.resting.push({ block: known.block, at: nowMs });
+    writeBlock(this.table.pool, block, contents, servicePortId(contents.name), (key) => endpoints.get(key) as number);
+
+    const port: Published = known ?? this.newPort(contents);
+    const old = blockOf(this.table, port.service);
+    const changed = old === 0 || !sameBlock(this.table.pool, old, block, words);
+    if (changed) {
+      Atomics.store(this.table.blocks, port.service, block);
+      if (old !== 0) this.rest(nowMs, () => this.pool.release(old));
+    } else {
+      this.pool.release(block);
+    }
+    if (known) this.ids.release(known.endpoints, endpoints);
+    port.endpoints = endpoints;
+    return this.replaceFrontends(port, wanted, nowMs) || changed;
   }
 
-  /** Take a service port out of force; nothing happens when it is not. */
-  remove(name: string, nowMs: number): void {
+  /** Take a service port out of force. @returns false when it was not */
+  remove(name: string, nowMs: number): boolean {
     const known = this.ports.get(name);
-    if (!known) return;
+    if (!known) return false;
+    this.replaceFrontends(known, new Map(), nowMs);
     this.ports.delete(name);
-    for (const frontend of known.contents.frontends) this.withdraw(known.contents.protocol, frontend);
-    for (const endpoint of unique(known.contents)) this.dropEndpoint(endpoint.key);
-    this.resting.push({ block: known.block, at: nowMs });
+    const block = blockOf(this.table, known.service);
+    Atomics.store(this.table.blocks, known.service, 0);
+    this.ids.release(known.endpoints);
+    this.rest(nowMs, () => {
+      this.pool.release(block);
+      this.freeServices.push(known.service);
+    });
     this.reclaim(nowMs);
+    return true;
   }
 
-  /** Give the words of blocks that have rested long enough back. */
-  private reclaim(nowMs: number): void {
-    while (this.resting.length > 0 && nowMs - (this.resting[0]?.at ?? 0) >= GRACE_MS) {
-      const { block } = this.resting.shift() as { block: number };
-      const size = this.table.pool[block + Block.SIZE] as number;
-      const list = this.freeBlocks.get(size);
-      if (list) list.push(block);
-      else this.freeBlocks.set(size, [block]);
+  /** Give back what has rested long enough. Done by every change; call it now and then when there are none. */
+  reclaim(nowMs: number): void {
+    let rested = 0;
+    while (rested < this.resting.length && nowMs - this.resting[rested].at >= GRACE_MS)
+      this.resting[rested++].release();
+    if (rested > 0) this.resting.splice(0, rested);
+  }
+
+  private rest(nowMs: number, release: () => void): void {
+    this.resting.push({ at: nowMs, release });
+  }
+
+  /** Everything that could run out, before anything is changed. */
+  private checkRoom(wanted: Map<string, FrontendContents>, known: Published | undefined): void {
+    let records = 0;
+    for (const [name, { kind }] of wanted) if (kind !== FrontendKind.NODE_PORT && !this.claims.has(name)) records++;
+    if (!this.chains.hasRoom(records)) throw new RangeError('the service table has no room left for another address');
+    if (!known && this.freeServices.length === 0 && this.nextService >= this.table.blocks.length) {
+      throw new RangeError(`the service table is full (${this.table.blocks.length} service ports)`);
     }
   }
 
-  private holdEndpoint(key: string): void {
-    const known = this.endpointIds.get(key);
-    if (known) {
-      known.users++;
+  private newPort({ name, protocol }: ServicePortContents): Published {
+    const service = this.freeServices.pop() ?? this.nextService++;
+    const port: Published = { name, protocol, service, frontends: new Map(), endpoints: new Map() };
+    this.ports.set(name, port);
+    return port;
+  }
+
+  /** New addresses first, then those that go: a service that moves is never without one. */
+  private replaceFrontends(port: Published, wanted: Map<string, FrontendContents>, nowMs: number): boolean {
+    let changed = false;
+    const before = port.frontends;
+    port.frontends = wanted;
+    for (const [name, frontend] of wanted) {
+      const old = before.get(name);
+      if (old?.kind === frontend.kind) continue;
+      if (old) this.lead(name);
+      else this.claim(port, name, frontend);
+      changed = true;
+    }
+    for (const [name, frontend] of before) {
+      if (wanted.has(name)) continue;
+      this.yield(port, name, frontend, nowMs);
+      changed = true;
+    }
+    return changed;
+  }
+
+  private claim(port: Published, name: string, frontend: FrontendContents): void {
+    const claim = this.claims.get(name);
+    if (claim) {
+      claim.claimants.push(port);
       return;
     }
-    const id = this.freeIds.pop() ?? this.nextEndpointId++;
-    if (id >= this.table.connections.length) throw new RangeError(`no endpoint id is left (${this.table.connections.length})`);
-    this.table.connections[id] = 0;
-    this.endpointIds.set(key, { id, users: 1 });
+    const isNodePort = frontend.kind === FrontendKind.NODE_PORT;
+    const record = isNodePort ? undefined : this.chains.insert(port.protocol, frontend, port.service);
+    this.claims.set(name, { record, claimants: [port] });
+    if (isNodePort) this.lead(name);
   }
 
-  private dropEndpoint(key: string): void {
-    const known = this.endpointIds.get(key);
-    if (!known) return;
-    known.users--;
-    if (known.users > 0) return;
-    this.endpointIds.delete(key);
-    this.freeIds.push(known.id);
-  }
-
-  private allocate(words: number): number {
-    let size = 16;
-    while (size < words) size *= 2;
-    const reused = this.freeBlocks.get(size)?.pop();
-    if (reused !== undefined) return reused;
-    const block = this.poolEnd;
-    if (block + size > this.table.pool.length) throw new RangeError('the service table has no room for another block');
-    this.poolEnd += size;
-    this.table.pool[block + Block.SIZE] = size;
-    return block;
-  }
-
-  private writeBlock(contents: ServicePortContents, id: number): number {
-    const { pool } = this.table;
-    const { cluster, local, sourceRanges } = contents;
-    const maglev = contents.maglev ? maglevSize(cluster.length) : 0;
-    const words = (cluster.length + local.length) * ENDPOINT_WORDS + sourceRanges.length * RANGE_WORDS + maglev;
-    const block = this.allocate(Block.ENDPOINTS + words);
-    pool[block + Block.SERVICE_PORT] = id;
-    pool[block + Block.FLAGS] =
-      (contents.affinitySeconds > 0 ? ServiceFlag.AFFINITY : 0) |
-      (contents.internalLocal ? ServiceFlag.INTERNAL_LOCAL : 0) |
-      (contents.externalLocal ? ServiceFlag.EXTERNAL_LOCAL : 0) |
-      (contents.hasEndpoints ? ServiceFlag.HAS_ENDPOINTS : 0);
-    pool[block + Block.AFFINITY_SECONDS] = contents.affinitySeconds;
-    pool[block + Block.CLUSTER_COUNT] = cluster.length;
-    pool[block + Block.LOCAL_COUNT] = local.length;
-    pool[block + Block.RANGE_COUNT] = sourceRanges.length;
-    pool[block + Block.MAGLEV_SIZE] = maglev;
-    let at = block + Block.ENDPOINTS;
-    for (const endpoint of [...cluster, ...local]) {
-      pool.set(endpoint.address, at);
-      pool[at + ENDPOINT_PORT] = endpoint.port;
-      pool[at + ENDPOINT_ID] = this.endpointId(endpoint.key);
-      at += ENDPOINT_WORDS;
-    }
-    for (const range of sourceRanges) {
-      pool.set(range.words, at);
-      pool[at + 4] = range.prefix;
-      at += RANGE_WORDS;
-    }
-    if (maglev > 0) writeMaglev(pool, at, maglev, cluster.map((endpoint) => endpoint.key));
-    return block;
-  }
-
-  private publish(protocol: number, frontend: FrontendContents, block: number, known: Published | undefined): void {
-    if (frontend.port !== 0 && frontend.kind === NODE_PORT) {
-      Atomics.store(this.table.nodePorts, nodePortAt(protocol, frontend.port), block);
+  private yield(port: Published, name: string, { port: number }: FrontendContents, nowMs: number): void {
+    const { record, claimants } = this.claims.get(name) as Claim;
+    claimants.splice(claimants.indexOf(port), 1);
+    if (claimants.length > 0) {
+      this.lead(name);
       return;
     }
-    const name = frontendName(protocol, frontend);
-    const isNew = !known?.contents.frontends.some((old) => frontendName(known.contents.protocol, old) === name);
-    this.store(frontend.address, (protocol << 16) | frontend.port, block, frontend.kind);
-    if (!isNew) return;
-    const vip = frontend.address.join();
-    const users = this.vipUsers.get(vip) ?? 0;
-    this.vipUsers.set(vip, users + 1);
-    if (users === 0) this.store(frontend.address, 0, 1, frontend.kind);
-  }
-
-  private withdraw(protocol: number, frontend: FrontendContents): void {
-    if (frontend.kind === NODE_PORT) {
-      Atomics.store(this.table.nodePorts, nodePortAt(protocol, frontend.port), 0);
-      return;
-    }
-    this.clear(frontend.address, (protocol << 16) | frontend.port);
-    const vip = frontend.address.join();
-    const users = (this.vipUsers.get(vip) ?? 1) - 1;
-    if (users > 0) this.vipUsers.set(vip, users);
-    else {
-      this.vipUsers.delete(vip);
-      this.clear(frontend.address, 0);
+    this.claims.delete(name);
+    if (record) {
+      const released = this.chains.remove(record);
+      this.rest(nowMs, () => this.chains.release(released));
+    } else {
+      Atomics.store(this.table.nodePorts, nodePortAt(port.protocol, number), 0);
     }
   }
 
-  private store(address: Int32Array, key: number, block: number, kind: number): void {
-    const { slots, slotMask } = this.table;
-    const known = findFrontend(this.table, address, key);
-    if (known >= 0) {
-      slots[known + SLOT_KIND] = kind;
-      Atomics.store(slots, known + SLOT_BLOCK, block);
-      return;
-    }
-    for (let probe = 0, slot = frontendHash(this.table, address, key) & slotMask; probe <= slotMask; probe++, slot = (slot + 1) & slotMask) {
-      const at = slot * SLOT_WORDS;
-      const state = slots[at + SLOT_BLOCK];
-      if (state !== 0 && state !== GONE) continue;
-      slots.set(address, at);
-      slots[at + SLOT_KEY] = key;
-      slots[at + SLOT_KIND] = kind;
-      Atomics.store(slots, at + SLOT_BLOCK, block);
-      return;
-    }
-    throw new RangeError('the service table has no slot left');
-  }
-
-  private clear(address: Int32Array, key: number): void {
-    const { slots, slotMask } = this.table;
-    const at = findFrontend(this.table, address, key);
-    if (at < 0) return;
-    // A slot before an empty one ends its chain: nothing lies behind it, so it may be empty itself.
-    const next = (((at / SLOT_WORDS) | 0) + 1) & slotMask;
-    Atomics.store(slots, at + SLOT_BLOCK, slots[next * SLOT_WORDS + SLOT_BLOCK] === 0 ? 0 : GONE);
+  /** Let an address lead to whoever has it now. */
+  private lead(name: string): void {
+    const { record, claimants } = this.claims.get(name) as Claim;
+    const { service, protocol, frontends } = claimants[0];
+    const { kind, port } = frontends.get(name) as FrontendContents;
+    if (record) this.chains.retarget(record, service, kind);
+    else Atomics.store(this.table.nodePorts, nodePortAt(protocol, port), service);
   }
 }
 
-const NODE_PORT = 4;
-
-function frontendName(protocol: number, frontend: FrontendContents): string {
-  return frontend.kind === NODE_PORT
-    ? `${protocol}/node:${frontend.port}`
-    : `${protocol}/${frontend.address.join()}:${frontend.port}`;
+/** Id of a service port in blocks and affinity: of its name alone, so that an agent's next life finds the same. */
+export function servicePortId(name: string): number {
+  return nameHash(name, 0x2f0b4c47) & 0x7fffffff || 1;
 }
 
-function unique(contents: ServicePortContents): EndpointContents[] {
-  const seen = new Map<string, EndpointContents>();
-  for (const endpoint of contents.cluster) seen.set(endpoint.key, endpoint);
-  for (const endpoint of contents.local) seen.set(endpoint.key, endpoint);
-  return [...seen.values()];
+/** Frontends by a name of their own; an address named twice is what it was named first. */
+function byName({ protocol, frontends }: ServicePortContents): Map<string, FrontendContents> {
+  const named = new Map<string, FrontendContents>();
+  for (const frontend of frontends) {
+    const { kind, address, port } = frontend;
+    const name = `${protocol}/${kind === FrontendKind.NODE_PORT ? 'node' : address.join()}:${port}`;
+    if (!named.has(name)) named.set(name, frontend);
+  }
+  return named;
+}
+
+function keysOf({ cluster, local }: ServicePortContents): Set<string> {
+  const keys = new Set<string>();
+  const add = ({ key }: EndpointContents): void => {
+    keys.add(key);
+  };
+  cluster.forEach(add);
+  local.forEach(add);
+  return keys;
 }

@@ -28,7 +28,7 @@ import { WorkerPool } from './worker-pool.ts';
 /** Ports of the node's address that masqueraded connections to the outside use (docs/semantics.md). */
 const MASQUERADE_PORTS: readonly [number, number] = [32768, 49151];
 /** How often dp0's rules and routes are looked after. */
-const REPAIR_MS = 3000;
+const REPAIR_MS = 1000;
 
 export interface AgentOptions {
   readonly node: string;
@@ -113,6 +113,7 @@ class RunningAgent implements Agent {
     if (this.tables.recovered > 0) log(`${this.tables.recovered} connections taken over`);
     this.sync = new NodeSync(this.tables.node, this.identity());
     this.host = new HostNetwork({
+      nodeIP: this.nodeIP,
       podCIDR: this.podCIDR,
       clusterCIDR: cluster.podCidr,
       serviceCIDR: cluster.serviceCidr,
@@ -166,7 +167,7 @@ class RunningAgent implements Agent {
       getSecret: (namespace, name) => this.secrets?.get(namespace, name) ?? client.find('Secret', name, namespace),
       reportStatus: async (pod, status) => {
         const { name, namespace = 'default' } = pod.metadata;
-        await client.patch('Pod', name, { status }, { namespace, subresource: 'status', type: 'strategic' });
+        await client.patch('Pod', name, { status }, { namespace, subresource: 'status', type: 'merge' });
       },
       confirmDeleted: async (pod) => {
         const { name, namespace = 'default', uid } = pod.metadata;

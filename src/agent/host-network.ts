@@ -6,6 +6,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { ipBatch, ipOutput } from '../linux/ip-command.ts';
+import { RoutingWatch } from '../linux/netlink.ts';
 import { type Tap, openTap, removeTap } from '../linux/tap.ts';
 import { gatewayOf, macOf } from './node-sync.ts';
 
@@ -17,6 +18,7 @@ const PREF_TO_US = 10;
 const PREF_LOCAL = 100;
 
 export interface HostNetworkOptions {
+  readonly nodeIP: string;
   readonly podCIDR: string;
   readonly clusterCIDR: string;
   readonly serviceCIDR: string;
@@ -33,6 +35,8 @@ export interface HostNetworkOptions {
 /** dp0 and what leads to it. */
 export class HostNetwork {
   readonly tap: Tap;
+  private readonly watch = new RoutingWatch();
+  private inOrder = '';
   private readonly options: HostNetworkOptions;
 
   /** Open dp0 and put all routes and rules in place. @throws SystemError, IpCommandError */
@@ -70,28 +74,38 @@ export class HostNetwork {
     ]);
   }
 
-  /** Rules and routes as they must be; missing ones are put back. @returns how many were missing */
+  /**
+   * Rules and routes as they must be; missing ones are put back. Cheap while nothing changed (one netlink dump).
+   * @returns how many were missing
+   */
   ensure(): number {
+    if (this.watch.fingerprint() === this.inOrder) return 0;
     const missing = [...this.missingRules(), ...this.missingRoutes()];
     if (missing.length > 0) ipBatch(missing);
+    this.inOrder = this.watch.fingerprint();
     return missing.length;
   }
 
   private wantedRules(): string[] {
-    const { underlayDevice: device, vxlanPort, nodePortRange, masqueradePorts, overlay } = this.options;
+    const { nodeIP, underlayDevice: device, vxlanPort, nodePortRange, masqueradePorts, overlay } = this.options;
     const ports = (range: readonly [number, number]): string => `${range[0]}-${range[1]}`;
-    const to = `pref ${PREF_TO_US}`;
+    const toUs = `pref ${PREF_TO_US}`;
+    const own = `to ${nodeIP}`;
     const rules = [
       `pref ${PREF_FROM_US} iif ${HOST_DEVICE} lookup local`,
-      ...['tcp', 'udp', 'sctp'].map((protocol) => `${to} ipproto ${protocol} dport ${ports(nodePortRange)} lookup ${TABLE}`),
-      ...['tcp', 'udp', 'sctp'].map(
-        (protocol) => `${to} iif ${device} ipproto ${protocol} dport ${ports(masqueradePorts)} lookup ${TABLE}`,
+      // NodePorts are open on the node's address and, for the node itself, on loopback; nowhere else: the same ports
+      // of other machines are theirs.
+      ...['tcp', 'udp', 'sctp'].flatMap((protocol) =>
+        [own, 'to 127.0.0.0/8'].map((to) => `${toUs} ${to} ipproto ${protocol} dport ${ports(nodePortRange)} lookup ${TABLE}`),
       ),
-      `${to} iif ${device} ipproto icmp lookup ${TABLE}`,
+      ...['tcp', 'udp', 'sctp'].map(
+        (protocol) => `${toUs} ${own} iif ${device} ipproto ${protocol} dport ${ports(masqueradePorts)} lookup ${TABLE}`,
+      ),
+      `${toUs} ${own} iif ${device} ipproto icmp lookup ${TABLE}`,
       `pref ${PREF_LOCAL} lookup local`,
     ];
-    if (overlay === 'vxlan') rules.splice(1, 0, `${to} iif ${device} ipproto udp dport ${vxlanPort} lookup ${TABLE}`);
-    if (overlay === 'ipip') rules.splice(1, 0, `${to} iif ${device} ipproto ipencap lookup ${TABLE}`);
+    if (overlay === 'vxlan') rules.splice(1, 0, `${toUs} ${own} iif ${device} ipproto udp dport ${vxlanPort} lookup ${TABLE}`);
+    if (overlay === 'ipip') rules.splice(1, 0, `${toUs} ${own} iif ${device} ipproto ipencap lookup ${TABLE}`);
     return rules;
   }
 
@@ -119,6 +133,7 @@ export class HostNetwork {
   /** Take dp0, its rules and routes away. */
   close(): void {
     const rules = this.wantedRules().filter((rule) => !rule.startsWith(`pref ${PREF_LOCAL}`));
+    this.watch.close();
     ipBatch(['rule add pref 0 lookup local', ...rules.map((rule) => `rule del ${rule}`)], true);
     removeTap(this.tap);
   }

@@ -45,7 +45,13 @@ export async function printObject(object: unknown, format: 'json' | 'yaml'): Pro
 
 export async function toYaml(object: unknown): Promise<string> {
   const { stringify } = await import('yaml');
-  return stringify(object, { aliasDuplicateObjects: false, lineWidth: 0, sortMapEntries: true, version: '1.1' });
+  return stringify(object, {
+    aliasDuplicateObjects: false,
+    indentSeq: false,
+    lineWidth: 0,
+    sortMapEntries: true,
+    version: '1.1',
+  });
 }
 
 const COLOURS = { red: 31, green: 32, yellow: 33, dim: 2, bold: 1 } as const;

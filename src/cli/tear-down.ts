@@ -97,9 +97,11 @@ function agentMarks(): ProcessMark[] {
   });
 }
 
-/** Containers, their cgroups and mounts: the runtime knows its own. */
+/** Containers and their sandboxes: the runtime knows its own. */
 async function cleanUpPods(): Promise<void> {
-  if (entries(join(STATE_DIR, 'pods')).length === 0 && namespaces().length === 0) return;
+  if (entries(join(STATE_DIR, 'pods')).length === 0) return;
+  const { cleanupAll } = await import('../runtime/cleanup.ts');
+  await cleanupAll(STATE_DIR);
 }
 
 /** Every process whose network namespace is one of ours, except this one and those it runs under. */

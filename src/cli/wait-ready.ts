@@ -32,7 +32,7 @@ export function whyNotReady(object: KubeObject): string | undefined {
     case 'Pod': {
       const pod = object as Pod;
       if (pod.status?.phase === 'Succeeded' || isTrue(pod.status?.conditions, 'Ready')) return undefined;
-      return podReason(pod);
+      return whyPodNotReady(pod);
     }
     case 'Deployment': {
       const { spec, status, metadata } = object as Deployment;
@@ -44,6 +44,24 @@ export function whyNotReady(object: KubeObject): string | undefined {
     default:
       return undefined;
   }
+}
+
+/** The pod's STATUS and, where a container is the cause, what it said last. */
+function whyPodNotReady(pod: Pod): string {
+  const reason = podReason(pod);
+  const { containerStatuses = [], initContainerStatuses = [], conditions } = pod.status ?? {};
+  for (const { name, ready, state, lastState } of [...initContainerStatuses, ...containerStatuses]) {
+    if (ready) continue;
+    const ended = state?.terminated ?? lastState?.terminated;
+    if (ended !== undefined && ended.reason !== 'Completed') {
+      const said = ended.message?.trim().split('\n').at(-1);
+      return `${reason}: container ${name} ended with status ${ended.exitCode}${said ? `: ${said}` : ''}`;
+    }
+    const { message } = state?.waiting ?? {};
+    if (message) return `${reason}: container ${name}: ${message}`;
+  }
+  const scheduled = conditions?.find(({ type, status }) => type === 'PodScheduled' && status === 'False');
+  return scheduled?.message ? `${reason}: ${scheduled.message}` : reason;
 }
 
 /** @throws CliError that names what is not Ready at the deadline */

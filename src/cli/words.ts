@@ -106,7 +106,7 @@ function translate(name: string, options: Options, { code, message }: NodeJS.Err
 /** The candidate within two edits of `word`, if any. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
-  let least = Math.min(3, Math.ceil(word.length / 2));
+  let least = Math.min(3, word.length);
   for (const candidate of candidates) {
     const distance = edits(word, candidate);
     if (distance < least) {

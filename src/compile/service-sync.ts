@@ -1,17 +1,39 @@
 /**
  * Keeps the service table in step with Services and EndpointSlices as they change: each change touches its own
- * Service's entries and nothing else, whatever their number.
+ * Service's entries and nothing else, whatever their number. Says which connections must not go on.
  */
-import type { ServicePortContents, ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
+import { addressWords, formatAddress } from '../../native-free-dataplane/frame/address.ts';
+import type { FrontendContents } from '../../native-free-dataplane/tables/service-contents.ts';
+import type { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
+import { FrontendKind } from '../../native-free-dataplane/tables/services.ts';
 import { type EndpointSlice, type Service, WellKnown } from '../api/types.ts';
-import { type Place, compileService } from './compile-service.ts';
+import { type CompiledPort, compileService } from './compile-service.ts';
+import { type Place, readyEndpointsOn } from './endpoint-sets.ts';
+import type { AddressRules } from './frontends.ts';
 
-/** An endpoint that a service port no longer uses: its UDP connections must not go on to it. */
+/** A service port as it was left in force. */
+export interface ServicePortState {
+  readonly name: string;
+  readonly protocol: number;
+  readonly frontends: readonly FrontendContents[];
+  /** Keys (address:port) of the endpoints whose connections may go on. */
+  readonly serving: readonly string[];
+}
+
+/** An endpoint that a service port's addresses no longer lead to: its UDP connections must not go on to it. */
 export interface RemovedEndpoint {
-  readonly servicePort: ServicePortContents;
-  /** Four words, IPv4 mapped. */
+  readonly servicePort: Pick<ServicePortState, 'protocol' | 'frontends'>;
+  /** Four words, IPv4 mapped. With port 0: connections to the addresses that were never translated. */
   readonly address: Int32Array;
   readonly port: number;
+}
+
+/** A port on which load balancers ask whether this node has endpoints of a service. */
+export interface HealthCheck {
+  readonly namespace: string;
+  readonly name: string;
+  readonly port: number;
+  readonly readyEndpoints: number;
 }
 
 export interface ServiceSyncOptions {
@@ -20,31 +42,59 @@ export interface ServiceSyncOptions {
   readonly now: () => number;
   /** Called after the change is in force. */
   readonly onRemoved: (removed: readonly RemovedEndpoint[]) => void;
-  /** Called with an error of one service (a full table); the others go on. */
+  /** Called with an error of one service (a full table, an address refused); the others go on. */
   readonly onError: (service: string, error: Error) => void;
-  /** Called with addresses that must be routed to the data plane, or not any more. */
+  /** Called with the addresses that must be routed to the data plane, whenever they change. */
   readonly onAddresses?: (wanted: ReadonlySet<string>) => void;
+  /** The operator's lists of addresses; undefined: the API server has checked them. */
+  readonly rules?: AddressRules;
+  /**
+   * Nothing is put in force until `begin`: after a restart a Service whose slices are not yet listed would refuse its
+   * clients.
+   */
+  readonly held?: boolean;
 }
 
 interface Known {
   service?: Service;
+  /** By name. */
   readonly slices: Map<string, EndpointSlice>;
-  ports: ServicePortContents[];
+  ports: ServicePortState[];
 }
+
+const NONE = new Int32Array(4);
 
 export class ServiceSync {
   private readonly options: ServiceSyncOptions;
+  private place: Place;
+  private rules: AddressRules | undefined;
+  private held: boolean;
   private readonly services = new Map<string, Known>();
+  /** Services that did not fit: tried again whenever something goes. */
+  private readonly failed = new Set<string>();
+  /** What was last said of refused addresses, by service, so that it is said once. */
+  private readonly complaints = new Map<string, string>();
+  private readonly addresses = new Map<string, number>();
 
   constructor(options: ServiceSyncOptions) {
     this.options = options;
+    this.place = options.place;
+    this.rules = options.rules;
+    this.held = options.held ?? false;
+  }
+
+  /** All objects there are have been told: put them in force. */
+  begin(): void {
+    if (!this.held) return;
+    this.held = false;
+    this.apply(this.services.keys());
   }
 
   /** A Service came or changed. */
   setService(service: Service): void {
     const key = keyOf(service.metadata.namespace, service.metadata.name);
     this.known(key).service = service;
-    this.compile(key);
+    this.apply([key]);
   }
 
   /** A Service went. */
@@ -53,23 +103,54 @@ export class ServiceSync {
     const known = this.services.get(key);
     if (!known) return;
     delete known.service;
-    this.compile(key);
+    this.apply([key]);
   }
 
-  /** A slice came or changed. */
-  setSlice(slice: EndpointSlice): void {
+  /** A slice came or changed; it may have changed its Service. */
+  setSlice(slice: EndpointSlice, old?: EndpointSlice): void {
     const key = serviceOf(slice);
+    const before = old && serviceOf(old);
+    if (before !== undefined && before !== key) this.removeSlice(old as EndpointSlice);
     if (key === undefined) return;
     this.known(key).slices.set(slice.metadata.name, slice);
-    this.compile(key);
+    this.apply([key]);
   }
 
   /** A slice went. */
   removeSlice(slice: EndpointSlice): void {
     const key = serviceOf(slice);
-    if (key === undefined) return;
-    this.services.get(key)?.slices.delete(slice.metadata.name);
-    this.compile(key);
+    if (key === undefined || !this.services.get(key)?.slices.delete(slice.metadata.name)) return;
+    this.apply([key]);
+  }
+
+  /** The node's zone or the operator's lists changed. */
+  reconfigure(place: Place, rules?: AddressRules): void {
+    if (JSON.stringify([place, rules]) === JSON.stringify([this.place, this.rules])) return;
+    this.place = place;
+    this.rules = rules;
+    this.apply(this.services.keys());
+  }
+
+  /** Everything in force, for a look through the connections that an agent before this one left. */
+  *states(): Generator<ServicePortState> {
+    for (const { ports } of this.services.values()) yield* ports;
+  }
+
+  /** Health-check ports that this node must answer, and with what. */
+  healthChecks(): HealthCheck[] {
+    const checks: HealthCheck[] = [];
+    for (const { service, slices } of this.services.values()) {
+      const port = service?.spec.healthCheckNodePort;
+      if (!service || !port || service.spec.externalTrafficPolicy !== 'Local') continue;
+      const { namespace = 'default', name } = service.metadata;
+      checks.push({
+        namespace,
+        name,
+        port,
+        readyEndpoints: readyEndpointsOn([...slices.values()], this.place.nodeName),
+      });
+    }
+    return checks;
   }
 
   private known(key: string): Known {
@@ -81,47 +162,119 @@ export class ServiceSync {
     return known;
   }
 
-  private compile(key: string): void {
-    const known = this.services.get(key);
-    if (!known) return;
-    const { writer, place, now } = this.options;
-    const before = known.ports;
-    let after: ServicePortContents[] = [];
-    try {
-      after = known.service ? compileService(known.service, [...known.slices.values()], place) : [];
-      for (const port of after) {
-        const old = before.find(({ name }) => name === port.name);
-        if (!old || !sameContents(old, port)) writer.set(port, now());
-      }
-    } catch (error) {
-      this.options.onError(key, error as Error);
-      return;
-    }
-    for (const old of before) if (!after.some(({ name }) => name === old.name)) writer.remove(old.name, now());
-    known.ports = after;
-    if (!known.service && known.slices.size === 0) this.services.delete(key);
-    this.report(before, after);
+  private apply(keys: Iterable<string>): void {
+    if (this.held) return;
+    const removed: RemovedEndpoint[] = [];
+    const routes = { changed: false };
+    for (const key of keys) this.compile(key, removed, routes);
+    if (removed.length > 0) this.options.onRemoved(removed);
+    if (routes.changed) this.options.onAddresses?.(new Set(this.addresses.keys()));
   }
 
-  private report(before: readonly ServicePortContents[], after: readonly ServicePortContents[]): void {
-    const removed: RemovedEndpoint[] = [];
+  private compile(key: string, removed: RemovedEndpoint[], routes: { changed: boolean }): void {
+    const known = this.services.get(key);
+    if (!known) return;
+    const { writer, now } = this.options;
+    const { service, slices, ports: before } = known;
+    const compiled = service ? this.compiled(key, service, [...slices.values()]) : [];
+    known.ports = [];
+    this.failed.delete(key);
+    let gone = false;
     for (const old of before) {
-      const port = after.find(({ name }) => name === old.name);
-      // Serving endpoints of either set keep their connections, whichever set new ones pick from (S16).
-      const kept = new Set([...(port?.cluster ?? []), ...(port?.local ?? [])].map(({ key }) => key));
-      for (const endpoint of [...old.cluster, ...old.local]) {
-        if (!kept.has(endpoint.key)) removed.push({ servicePort: old, address: endpoint.address, port: endpoint.port });
-      }
-      if (old.cluster.length === 0 && (port?.cluster.length ?? 0) > 0) {
-        // Connections that began while there was no endpoint would go on to nowhere (kubernetes #105657).
-        removed.push({ servicePort: old, address: NONE, port: 0 });
-      }
+      if (compiled.some(({ name }) => name === old.name)) continue;
+      writer.remove(old.name, now());
+      gone = true;
+      this.count(old, -1, routes);
+      reportGone(old, undefined, removed);
     }
-    if (removed.length > 0) this.options.onRemoved(removed);
+    for (const port of compiled) {
+      const old = before.find(({ name }) => name === port.name);
+      const state = this.put(key, port, old);
+      if (!state) continue;
+      known.ports.push(state);
+      if (state === old) continue;
+      this.count(state, 1, routes);
+      if (old) this.count(old, -1, routes);
+      if (old) reportGone(old, state, removed);
+      reportNew(old, state, removed);
+    }
+    if (!service && slices.size === 0) this.services.delete(key);
+    if (gone) for (const other of [...this.failed]) if (other !== key) this.compile(other, removed, routes);
+  }
+
+  private compiled(key: string, service: Service, slices: EndpointSlice[]): CompiledPort[] {
+    const { onError } = this.options;
+    try {
+      const { ports, refused } = compileService(service, slices, this.place, this.rules);
+      const complaint = refused.join('; ');
+      if (complaint !== '' && complaint !== this.complaints.get(key))
+        onError(key, new Error(`not served: ${complaint}`));
+      if (complaint === '') this.complaints.delete(key);
+      else this.complaints.set(key, complaint);
+      return ports;
+    } catch (error) {
+      onError(key, error as Error);
+      return [];
+    }
+  }
+
+  /** Put a port in force. When it does not fit, what was in force stays, and this is tried again later. */
+  private put(key: string, port: CompiledPort, old: ServicePortState | undefined): ServicePortState | undefined {
+    const { name, protocol, frontends, serving } = port;
+    try {
+      this.options.writer.set(port, this.options.now());
+      return { name, protocol, frontends, serving };
+    } catch (error) {
+      this.failed.add(key);
+      this.options.onError(key, error as Error);
+      return old;
+    }
+  }
+
+  /** Keep count of the addresses that the world outside must be routed here for. */
+  private count({ frontends }: ServicePortState, users: 1 | -1, routes: { changed: boolean }): void {
+    for (const { kind, address } of frontends) {
+      if (kind !== FrontendKind.EXTERNAL_IP && kind !== FrontendKind.LOAD_BALANCER) continue;
+      const text = formatAddress(address);
+      const before = this.addresses.get(text) ?? 0;
+      const after = before + users;
+      if (after > 0) this.addresses.set(text, after);
+      else this.addresses.delete(text);
+      routes.changed ||= before === 0 || after === 0;
+    }
   }
 }
 
-const NONE = new Int32Array(4);
+/**
+ * Which connections end with a change: those of endpoints that serve no more, and all that came by an address the
+ * service no longer has (S16 and S17 of docs/semantics.md; kubernetes #139628, #141371).
+ */
+function reportGone(old: ServicePortState, now: ServicePortState | undefined, removed: RemovedEndpoint[]): void {
+  const serving = new Set(now?.serving);
+  const kept = new Set(now?.frontends.map(frontendKey));
+  const lost = old.frontends.filter((frontend) => !kept.has(frontendKey(frontend)));
+  for (const key of old.serving) {
+    const frontends = serving.has(key) ? lost : old.frontends;
+    if (frontends.length > 0) removed.push({ servicePort: { protocol: old.protocol, frontends }, ...endpointOf(key) });
+  }
+}
+
+/** Connections that began before the address was a service's, or had endpoints, go on untranslated (kubernetes #105657). */
+function reportNew(old: ServicePortState | undefined, now: ServicePortState, removed: RemovedEndpoint[]): void {
+  if (now.serving.length === 0) return;
+  const had = new Set(old && old.serving.length > 0 ? old.frontends.map(frontendKey) : []);
+  const frontends = now.frontends.filter((frontend) => !had.has(frontendKey(frontend)));
+  if (frontends.length > 0)
+    removed.push({ servicePort: { protocol: now.protocol, frontends }, address: NONE, port: 0 });
+}
+
+const frontendKey = ({ kind, address, port }: FrontendContents): string =>
+  kind === FrontendKind.NODE_PORT ? `node:${port}` : `${address.join()}:${port}`;
+
+function endpointOf(key: string): { address: Int32Array; port: number } {
+  const colon = key.lastIndexOf(':');
+  return { address: addressWords(key.slice(0, colon)), port: Number(key.slice(colon + 1)) };
+}
 
 function keyOf(namespace: string | undefined, name: string): string {
   return `${namespace ?? 'default'}/${name}`;
@@ -130,18 +283,4 @@ function keyOf(namespace: string | undefined, name: string): string {
 function serviceOf(slice: EndpointSlice): string | undefined {
   const name = slice.metadata.labels?.[WellKnown.SERVICE_NAME];
   return name === undefined ? undefined : keyOf(slice.metadata.namespace, name);
-}
-
-function sameContents(a: ServicePortContents, b: ServicePortContents): boolean {
-  return JSON.stringify(flat(a)) === JSON.stringify(flat(b));
-}
-
-function flat(contents: ServicePortContents): unknown {
-  return {
-    ...contents,
-    cluster: contents.cluster.map(({ key }) => key),
-    local: contents.local.map(({ key }) => key),
-    frontends: contents.frontends.map(({ kind, address, port }) => [kind, [...address], port]),
-    sourceRanges: contents.sourceRanges.map(({ words, prefix }) => [[...words], prefix]),
-  };
 }

@@ -32,7 +32,9 @@ export interface AgentSupervisor {
 /** The command line of an agent in its node's network namespace. */
 export function agentCommand(main: string, socketPath: string): AgentSupervisorOptions['command'] {
   return (node) => [
-    ...(['ip', 'netns', 'exec', `dp-node-${node}`] as const),
+    // Not `ip netns exec`: that takes the process into a mount namespace of its own, where the namespaces of the
+    // pods it makes would be seen by nobody else.
+    ...(['nsenter', `--net=/run/netns/dp-node-${node}`] as const),
     ...[process.execPath, main, 'agent', '--node', node, '--api', socketPath],
   ];
 }

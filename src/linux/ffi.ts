@@ -39,6 +39,11 @@ export const ioctlNumber = libc.func('int ioctl(int fd, unsigned long request, u
   argument: number,
 ) => number;
 export const setns = libc.func('int setns(int fd, int kind)') as (fd: number, kind: number) => number;
+export const socket = libc.func('int socket(int domain, int type, int protocol)') as (
+  domain: number,
+  type: number,
+  protocol: number,
+) => number;
 export const eventfd = libc.func('int eventfd(unsigned int value, int flags)') as (value: number, flags: number) => number;
 export const epollCreate = libc.func('int epoll_create1(int flags)') as (flags: number) => number;
 export const epollControl = libc.func('int epoll_ctl(int epoll, int operation, int fd, void *event)') as (

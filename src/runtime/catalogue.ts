@@ -109,7 +109,8 @@ export function parseImages(text: string, path: string): CatalogueImage[] {
     if (typeof entry !== 'object' || entry === null) throw new Error(`${at}: expected a map`);
     for (const [field, value] of Object.entries(entry)) {
       const check = FIELDS[field];
-      if (check === undefined) throw new Error(`${at}.${field}: no such field, expected ${Object.keys(FIELDS).join(', ')}`);
+      if (check === undefined)
+        throw new Error(`${at}.${field}: no such field, expected ${Object.keys(FIELDS).join(', ')}`);
       if (!check(value)) throw new Error(`${at}.${field}: wrong type of value`);
     }
     if (!isTexts((entry as CatalogueImage).names)) throw new Error(`${at}.names: expected a list of image names`);
@@ -124,7 +125,11 @@ function matches(pattern: string, name: string, tagless: string): boolean {
 }
 
 /** Without digest, and without the registry that is meant anyway. */
-const plainName = (image: string): string => image.replace(/@.*$/, '').replace(/^docker\.io\//, '').replace(/^library\//, '');
+const plainName = (image: string): string =>
+  image
+    .replace(/@.*$/, '')
+    .replace(/^docker\.io\//, '')
+    .replace(/^library\//, '');
 
 function isText(value: unknown): value is string {
   return typeof value === 'string';

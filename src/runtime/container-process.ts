@@ -31,9 +31,15 @@ export class StartError extends Error {}
 /**
  * Start what the plan says in the namespaces of `pausePid`; `environment` and command are in the plan.
  * @param output descriptor of the log, for stdout and stderr
+ * @param onExit called when it ended, as long as this process lives
  * @throws StartError with the reason; nothing is left running then
  */
-export async function startContainer(plan: LaunchPlan, pausePid: number, output: number): Promise<ContainerProcess> {
+export async function startContainer(
+  plan: LaunchPlan,
+  pausePid: number,
+  output: number,
+  onExit: () => void,
+): Promise<ContainerProcess> {
   for (const name of ['keeper', 'pid', 'started', 'error', 'exit']) rmSync(join(plan.directory, name), { force: true });
   mkdirSync(join(plan.directory, 'root'), { recursive: true });
   for (const [name, text] of Object.entries(launchFiles(plan))) {
@@ -51,6 +57,7 @@ export async function startContainer(plan: LaunchPlan, pausePid: number, output:
     },
   );
   child.unref();
+  child.once('exit', onExit);
   let failure: Error | undefined;
   await firstLine(child, START_MS).catch((error: Error) => {
     failure = error;
@@ -90,8 +97,12 @@ export function exitOf(directory: string, { keeper, main }: ContainerProcess): E
  * Ask the container to end, then make it. A command that has no handler for the signal would not see it, being PID 1
  * (pid_namespaces(7)); anywhere else it would have ended by it, so it is ended at once rather than after the grace.
  */
-export async function stopContainer({ keeper, main }: ContainerProcess, signal: NodeJS.Signals, graceMs: number): Promise<void> {
-  const deaf = graceMs <= 0 || (lacksHandler(main.pid, constants.signals[signal]));
+export async function stopContainer(
+  { keeper, main }: ContainerProcess,
+  signal: NodeJS.Signals,
+  graceMs: number,
+): Promise<void> {
+  const deaf = graceMs <= 0 || lacksHandler(main.pid, constants.signals[signal]);
   if (!deaf) {
     signalProcess(main, signal);
     if (await waitGone([main], graceMs)) {

@@ -69,7 +69,8 @@ export function commandOf(container: Container, image: CatalogueImage, env: Read
     ...(expanded(command) ?? image.entrypoint ?? []),
     ...(expanded(args) ?? (command === undefined ? (image.cmd ?? []) : [])),
   ];
-  if (words.length === 0) throw new ContainerConfigError(`image "${container.image}" needs a command: set command or args`);
+  if (words.length === 0)
+    throw new ContainerConfigError(`image "${container.image}" needs a command: set command or args`);
   return words;
 }
 
@@ -107,7 +108,8 @@ export function fieldOf(pod: Pod, path: string, facts: Pick<EnvironmentFacts, 'p
   }
 }
 
-export const configMapTexts = (map: ConfigMap | undefined): Map<string, string> => new Map(Object.entries(map?.data ?? {}));
+export const configMapTexts = (map: ConfigMap | undefined): Map<string, string> =>
+  new Map(Object.entries(map?.data ?? {}));
 
 export const secretTexts = (secret: Secret | undefined): Map<string, string> =>
   new Map(Object.entries(secret?.data ?? {}).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()]));

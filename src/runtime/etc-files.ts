@@ -51,7 +51,9 @@ export function resolvConf(pod: Pod, dns: DnsSettings | undefined): string {
 }
 
 /** The host's accounts and groups plus those the image brings; undefined when it brings none that is missing. */
-export function accountFiles(users: readonly CatalogueUser[] | undefined): { passwd: string; group: string } | undefined {
+export function accountFiles(
+  users: readonly CatalogueUser[] | undefined,
+): { passwd: string; group: string } | undefined {
   if (!users?.length) return undefined;
   const passwd = readText('/etc/passwd');
   const group = readText('/etc/group');

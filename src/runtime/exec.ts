@@ -57,5 +57,7 @@ export function execCommand({ stateDir, namespace, pod, container, command, tty 
 
 /** What the container was started with. */
 function readEnvironment(pid: number): string[] {
-  return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').filter((entry) => /^[^=]+=/.test(entry));
+  return readFileSync(`/proc/${pid}/environ`, 'utf8')
+    .split('\0')
+    .filter((entry) => /^[^=]+=/.test(entry));
 }

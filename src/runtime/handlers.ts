@@ -99,7 +99,10 @@ function connectTcp(host: string, port: number, timeoutMs: number): Promise<Outc
       socket.destroy();
       resolve({ ok, message });
     };
-    const timer = setTimeout(() => finish(false, `dial tcp ${host}:${port}: no answer within ${timeoutMs} ms`), timeoutMs);
+    const timer = setTimeout(
+      () => finish(false, `dial tcp ${host}:${port}: no answer within ${timeoutMs} ms`),
+      timeoutMs,
+    );
     socket.once('connect', () => finish(true, 'connected'));
     socket.once('error', (error) => finish(false, error.message));
   });

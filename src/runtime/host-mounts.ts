@@ -3,8 +3,10 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 
 /** Not content of the host: kernel interfaces, and what a container gets of its own. */
 const KERNEL_FILE_SYSTEMS = new Set(
-  ('proc sysfs devtmpfs devpts mqueue hugetlbfs cgroup cgroup2 nsfs debugfs tracefs securityfs pstore bpf autofs ' +
-    'fusectl configfs binfmt_misc efivarfs rpc_pipefs selinuxfs ramfs').split(' '),
+  (
+    'proc sysfs devtmpfs devpts mqueue hugetlbfs cgroup cgroup2 nsfs debugfs tracefs securityfs pstore bpf autofs ' +
+    'fusectl configfs binfmt_misc efivarfs rpc_pipefs selinuxfs ramfs'
+  ).split(' '),
 );
 const OWN_DIRECTORIES = ['/proc', '/sys', '/dev', '/run', '/var/run', '/boot', '/snap'];
 
@@ -33,7 +35,10 @@ export function layeredMounts(mounts: readonly HostMount[]): HostMount[] {
 export function mountOf(path: string, mounts: readonly HostMount[]): HostMount | undefined {
   return mounts
     .filter((mount) => mount.path === '/' || path === mount.path || path.startsWith(`${mount.path}/`))
-    .reduce<HostMount | undefined>((best, mount) => (best && best.path.length > mount.path.length ? best : mount), undefined);
+    .reduce<HostMount | undefined>(
+      (best, mount) => (best && best.path.length > mount.path.length ? best : mount),
+      undefined,
+    );
 }
 
 /** proc_pid_mountinfo(5). */

@@ -50,9 +50,10 @@ export interface LaunchPlan {
 const OLD_ROOT = '.host';
 
 /** What Docker and containerd leave a container. */
-export const DEFAULT_CAPABILITIES: readonly string[] = (
-  'chown dac_override fsetid fowner mknod net_raw setgid setuid setfcap setpcap net_bind_service sys_chroot kill audit_write'
-).split(' ');
+export const DEFAULT_CAPABILITIES: readonly string[] =
+  'chown dac_override fsetid fowner mknod net_raw setgid setuid setfcap setpcap net_bind_service sys_chroot kill audit_write'.split(
+    ' ',
+  );
 
 export const scriptName = 'launch.sh';
 
@@ -116,14 +117,14 @@ fail() { echo "$*" >&6; exit 128; }
 
 # The root: the host's, with all changes in memory.
 R="$D/root"
-${plan.makeExecutable === undefined ? '' : `mount -o remount,bind,exec ${quote(plan.makeExecutable)}\n`}mount -t tmpfs -o mode=0755 dataplane "$R"
+${plan.makeExecutable === undefined ? '' : `mount -n -o remount,bind,exec ${quote(plan.makeExecutable)}\n`}mount -n -t tmpfs -o mode=0755 dataplane "$R"
 mkdir "$R/root" ${plan.layers.map((_, i) => `"$R/upper${i}" "$R/work${i}"`).join(' ')}
 ${plan.layers.map(layerLines).join('\n')}
 cd "$R/root"
 mkdir ${OLD_ROOT}
 pivot_root . ${OLD_ROOT}
 cd /
-mount -a -T "/${OLD_ROOT}$D/kernel.fstab"
+mount -n -a -T "/${OLD_ROOT}$D/kernel.fstab"
 cp -a ${plan.devices.map((path) => quote(`/${OLD_ROOT}${path}`)).join(' ')} /dev/
 mkdir -p /run/lock ${directoriesOf(plan).map(quote).join(' ')}
 cp -dR --remove-destination "/${OLD_ROOT}$D/files/." /
@@ -142,10 +143,10 @@ exec ${finalWords(plan).map(quote).join(' ')}
 
 function layerLines(path: string, i: number): string {
   const at = path === '/' ? '' : path;
-  const overlay = `mount -t overlay overlay -o ${quote(`lowerdir=${path}`)},upperdir="$R/upper${i}",workdir="$R/work${i}" "$R/root"${quote(at)}`;
+  const overlay = `mount -n -t overlay overlay -o ${quote(`lowerdir=${path}`)},upperdir="$R/upper${i}",workdir="$R/work${i}" "$R/root"${quote(at)}`;
   if (path === '/') return `${overlay} ||\n  fail 'the root file system cannot be layered (overlayfs)'`;
   // A file system that cannot be a lower layer is shown as it is, but not for writing.
-  return `${overlay} 2>/dev/null || mount -o bind,ro ${quote(path)} "$R/root"${quote(at)} 2>/dev/null || :`;
+  return `${overlay} 2>/dev/null || mount -n -o bind,ro ${quote(path)} "$R/root"${quote(at)} 2>/dev/null || :`;
 }
 
 function directoriesOf(plan: LaunchPlan): string[] {
@@ -154,8 +155,10 @@ function directoriesOf(plan: LaunchPlan): string[] {
 }
 
 function mountLines({ mounts, hidden }: LaunchPlan): string {
-  const files = mounts.filter(({ file }) => file).map(({ target }) => `[ -e ${quote(target)} ] || : > ${quote(target)}\n`);
-  return mounts.length + hidden.length === 0 ? '' : `${files.join('')}mount -a -T "/${OLD_ROOT}$D/volumes.fstab"\n`;
+  const files = mounts
+    .filter(({ file }) => file)
+    .map(({ target }) => `[ -e ${quote(target)} ] || : > ${quote(target)}\n`);
+  return mounts.length + hidden.length === 0 ? '' : `${files.join('')}mount -n -a -T "/${OLD_ROOT}$D/volumes.fstab"\n`;
 }
 
 function checkLines({ command, environment }: LaunchPlan): string {
@@ -180,4 +183,3 @@ export const launchFiles = (plan: LaunchPlan): Record<string, string> => ({
   'kernel.fstab': kernelMounts(plan),
   'volumes.fstab': bindMounts(plan),
 });
-

@@ -45,7 +45,11 @@ export function logTail(directory: string, container: string): string {
       const { size } = fstatSync(file);
       const bytes = Buffer.alloc(Math.min(size, TAIL_BYTES));
       readSync(file, bytes, 0, bytes.length, size - bytes.length);
-      return bytes.toString('utf8').split('\n').slice(-TAIL_LINES - 1).join('\n');
+      return bytes
+        .toString('utf8')
+        .split('\n')
+        .slice(-TAIL_LINES - 1)
+        .join('\n');
     } finally {
       closeSync(file);
     }

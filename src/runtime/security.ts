@@ -9,7 +9,8 @@ interface SecurityContext {
   capabilities?: { add?: string[]; drop?: string[] };
 }
 
-const contextOf = (object: object): SecurityContext => (object as { securityContext?: SecurityContext }).securityContext ?? {};
+const contextOf = (object: object): SecurityContext =>
+  (object as { securityContext?: SecurityContext }).securityContext ?? {};
 
 /** The container's own word, then the pod's; undefined is root. */
 export function userOf(pod: Pod, container: Container): { user: number | undefined; group: number | undefined } {

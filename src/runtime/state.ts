@@ -56,6 +56,8 @@ export interface PodState {
   pause?: ProcessMark;
   startedAtMs: number;
   initialized: boolean;
+  /** A reason that ended the pod as a whole, such as DeadlineExceeded. */
+  failure?: { reason: string; message: string };
   containers: Record<string, ContainerRecord>;
 }
 

@@ -4,12 +4,9 @@ import type { ContainerRecord, PodState, Termination } from './state.ts';
 
 export interface StatusFacts {
   hostIP: string | undefined;
-  terminating: boolean;
   nowMs: number;
   /** The conditions of the last status, for their times of transition. */
   conditions: readonly Condition[];
-  /** A reason that ends the pod as a whole, such as DeadlineExceeded. */
-  failure?: { reason: string; message: string } | undefined;
 }
 
 /** RFC 3339, whole seconds. */
@@ -17,10 +14,10 @@ export const timestamp = (ms: number): string => `${new Date(ms).toISOString().s
 
 export function podStatus(pod: Pod, state: PodState, facts: StatusFacts): PodStatus {
   const statusOf = (container: Container, isInit: boolean) =>
-    containerStatus(container, state.containers[container.name], isInit, facts.terminating);
+    containerStatus(container, state.containers[container.name], isInit);
   const initStatuses = (pod.spec.initContainers ?? []).map((c) => statusOf(c, true));
   const statuses = pod.spec.containers.map((c) => statusOf(c, false));
-  const phase = facts.failure === undefined ? phaseOf(pod, state) : 'Failed';
+  const phase = state.failure === undefined ? phaseOf(pod, state) : 'Failed';
   const done = phase === 'Succeeded' || phase === 'Failed';
   const unready = pod.spec.containers.filter((_, i) => !statuses[i]!.ready).map((c) => c.name);
   const uninitialized = (pod.spec.initContainers ?? []).filter((_, i) => !initStatuses[i]!.ready).map((c) => c.name);
@@ -53,7 +50,7 @@ export function podStatus(pod: Pod, state: PodState, facts: StatusFacts): PodSta
   const foreign = (pod.status?.conditions ?? []).filter(({ type }) => !own.some((c) => c.type === type));
   return {
     phase,
-    ...facts.failure,
+    ...state.failure,
     conditions: [...own.map((c) => withTime(c, facts)), ...foreign],
     ...(facts.hostIP !== undefined && { hostIP: facts.hostIP, hostIPs: [{ ip: facts.hostIP }] }),
     podIP: state.podIP,
@@ -93,7 +90,9 @@ function phaseOf(pod: Pod, state: PodState): PodPhase {
   if (!state.initialized) return 'Pending';
   const records = pod.spec.containers.map((c) => state.containers[c.name]);
   // Waiting for the first time, as opposed to waiting to be restarted.
-  if (records.some((r) => r === undefined || (r.phase !== 'running' && r.ended === undefined && r.last === undefined))) {
+  if (
+    records.some((r) => r === undefined || (r.phase !== 'running' && r.ended === undefined && r.last === undefined))
+  ) {
     return 'Pending';
   }
   const over = records.every((r) => r?.phase === 'terminated' && !restarts(pod, r, false));
@@ -105,7 +104,6 @@ function containerStatus(
   { name, image }: Container,
   record: ContainerRecord | undefined,
   isInit: boolean,
-  terminating: boolean,
 ): ContainerStatus {
   const running = record?.phase === 'running';
   const completed = record?.phase === 'terminated' && record.ended?.exitCode === 0;
@@ -114,7 +112,7 @@ function containerStatus(
     image,
     imageID: `catalogue:${image}`,
     ...(record?.containerID && { containerID: record.containerID }),
-    ready: isInit ? completed : running && record.ready && !terminating,
+    ready: isInit ? completed : running && record.ready,
     started: isInit ? running : running && record.started,
     restartCount: record?.restartCount ?? 0,
     state: stateOf(record),
@@ -130,7 +128,8 @@ function stateOf(record: ContainerRecord | undefined): ContainerState {
 }
 
 function lastStateOf(record: ContainerRecord | undefined): ContainerState {
-  const last = record?.phase === 'waiting' || record?.phase === 'starting' ? (record.ended ?? record.last) : record?.last;
+  const last =
+    record?.phase === 'waiting' || record?.phase === 'starting' ? (record.ended ?? record.last) : record?.last;
   return last === undefined ? {} : { terminated: terminated(last) };
 }
 

@@ -5,7 +5,17 @@
  * `..data`, itself a link to a directory with the present content, so that an update shows all at once.
  */
 import {
-  chmodSync, lstatSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import type { KeyToPath, Pod, Volume } from '../api/types.ts';
 import { type ConfigSource, ContainerConfigError } from './config-source.ts';
@@ -64,7 +74,9 @@ export async function prepareVolumes(
         versions.set(volume.name, 'made');
       }
     } catch (error) {
-      throw new ContainerConfigError(`MountVolume.SetUp failed for volume "${volume.name}": ${(error as Error).message}`);
+      throw new ContainerConfigError(
+        `MountVolume.SetUp failed for volume "${volume.name}": ${(error as Error).message}`,
+      );
     }
   }
 }
@@ -93,7 +105,8 @@ function select(
 /** A relative path that does not lead out of its directory. @throws Error */
 export function insidePath(path: string): string {
   const plain = normalize(path);
-  if (plain.startsWith('/') || plain.split('/').includes('..')) throw new Error(`path "${path}" leads out of the volume`);
+  if (plain.startsWith('/') || plain.split('/').includes('..'))
+    throw new Error(`path "${path}" leads out of the volume`);
   return plain;
 }
 
@@ -132,6 +145,7 @@ function checkHostPath({ path, type }: { path: string; type?: string }): void {
   if (type === 'FileOrCreate') writeFileSync(path, '', { flag: 'a' });
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined) throw new Error(`hostPath type check failed: ${path} does not exist`);
-  if (type?.startsWith('Directory') && !stat.isDirectory()) throw new Error(`hostPath type check failed: ${path} is not a directory`);
+  if (type?.startsWith('Directory') && !stat.isDirectory())
+    throw new Error(`hostPath type check failed: ${path} is not a directory`);
   if (type?.startsWith('File') && !stat.isFile()) throw new Error(`hostPath type check failed: ${path} is not a file`);
 }

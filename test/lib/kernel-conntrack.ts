@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { ipBatch } from '../../src/linux/ip-command.ts';
 import { inNamespace, namespacePath } from '../../src/linux/netns.ts';
-import { type Tap, openTap } from '../../src/linux/tap.ts';
+import { openTap, type Tap } from '../../src/linux/tap.ts';
 import type { Segment } from './tcp-script.ts';
 
 const CLIENT = [10, 9, 0, 1] as const;
@@ -94,7 +94,9 @@ export class KernelConntrack {
   }
 
   private entry(): Omit<KernelView, 'passed'> {
-    const text = inNamespace(namespacePath(this.namespace), () => readFileSync('/proc/thread-self/net/nf_conntrack', 'utf8'));
+    const text = inNamespace(namespacePath(this.namespace), () =>
+      readFileSync('/proc/thread-self/net/nf_conntrack', 'utf8'),
+    );
     for (const line of text.split('\n')) {
       const match = /tcp\s+6 (\d+) (\w+) src=([\d.]+) dst=\S+ sport=(\d+) dport=(\d+)/.exec(line);
       if (!match || (match[4] !== `${this.clientPort}` && match[5] !== `${this.clientPort}`)) continue;
@@ -128,7 +130,8 @@ function read(fd: number): Buffer | undefined {
 }
 
 function isOurs(frame: Buffer, header: number, port: number): boolean {
-  if (frame.length < header + 54 || frame.readUInt16BE(header + 12) !== 0x0800 || frame[header + 23] !== 6) return false;
+  if (frame.length < header + 54 || frame.readUInt16BE(header + 12) !== 0x0800 || frame[header + 23] !== 6)
+    return false;
   return frame.readUInt16BE(header + 34) === port || frame.readUInt16BE(header + 36) === port;
 }
 

@@ -12,7 +12,6 @@
  * not simply belong (invalid, ignored, reopened, refused), the state after it, the life time that is left, assured.
  */
 import * as assert from 'uvu/assert';
-import { TCP_STATE_NAMES } from '../../native-free-dataplane/tables/conntrack-tcp-states.ts';
 import {
   TcpResult,
   tcpAssured,
@@ -21,8 +20,9 @@ import {
   tcpState,
   tcpTimeoutClass,
 } from '../../native-free-dataplane/tables/conntrack-tcp.ts';
+import { TCP_STATE_NAMES } from '../../native-free-dataplane/tables/conntrack-tcp-states.ts';
 import { TCP_WORDS } from '../../native-free-dataplane/tables/conntrack-tcp-words.ts';
-import { TimeoutClass, defaultTimeouts } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
+import { defaultTimeouts, TimeoutClass } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
 
 export interface Segment {
   /** 0 from the side that opened, 1 from the other. */
@@ -200,7 +200,9 @@ export class TcpPlayer {
 
 /** `> S 0:0(0) win 65535 <…>` → segment. @throws Error naming the line */
 export function parseSegment(line: string): Segment {
-  const match = /^([<>]) ([SFRPU.]*|-) (\d+):(\d+)\((\d+)\)(?: ack (\d+))?(?: win (\d+))?(?: <([^>]*)>)?$/.exec(line.trim());
+  const match = /^([<>]) ([SFRPU.]*|-) (\d+):(\d+)\((\d+)\)(?: ack (\d+))?(?: win (\d+))?(?: <([^>]*)>)?$/.exec(
+    line.trim(),
+  );
   if (!match) throw new Error(`not a segment: ${line}`);
   const [, way, letters = '', from, to, bytes, ack, window, options = ''] = match;
   if (Number(to) - Number(from) !== Number(bytes)) throw new Error(`${from}:${to} are not ${bytes} bytes: ${line}`);
@@ -231,7 +233,9 @@ export function parseSegment(line: string): Segment {
 
 /** One line of a script for people: the reverse of parseSegment. */
 export function printSegment(segment: Segment): string {
-  const letters = Object.entries(FLAG_LETTERS).flatMap(([letter, bit]) => ((segment.flags & bit) !== 0 ? [letter] : []));
+  const letters = Object.entries(FLAG_LETTERS).flatMap(([letter, bit]) =>
+    (segment.flags & bit) !== 0 ? [letter] : [],
+  );
   const from = segment.sequence >>> 0;
   const options = [
     ...(segment.scale >= 0 ? [`wscale ${segment.scale}`] : []),

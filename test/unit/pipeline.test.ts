@@ -66,6 +66,8 @@ test('NodePort on loopback: the node itself only', () => {
   assert.equal(n.sent('b'), [`tcp 10.244.1.1:5000 > ${B}:8080 S`]);
   n.receive('b', `tcp ${B}:8080 > 10.244.1.1:5000 SA seq 5 ack 1`);
   assert.equal(n.sent('host'), ['tcp 127.0.0.1:31418 > 127.0.0.1:5000 SA']);
+  n.receive('host', 'tcp 10.244.1.1:5001 > 127.0.0.1:31418 S');
+  assert.equal(n.sent('b'), [`tcp 10.244.1.1:5001 > ${B}:8080 S`]);
   assert.is(n.receive('host', 'tcp 172.18.0.1:5000 > 127.0.0.1:31418 S'), 'loopback-from-network');
 });
 
@@ -96,6 +98,38 @@ test('traceroute: the gateway says when the TTL ran out, and quotes the packet',
   assert.equal(n.sent('a'), [`icmp 10.244.1.1 > ${A} time-exceeded (udp ${A}:4000 > 10.244.2.2:33434)`]);
 });
 
+test('traceroute to the other node: its gateway answers over the overlay', () => {
+  const one = new TestNode({ number: 1 }).pod('a', A).peer(2);
+  const two = new TestNode({ number: 2 }).pod('c', '10.244.2.2').peer(1);
+  one.receive('a', `udp ${A}:4000 > 10.244.2.2:33435 len 12`, { ttl: 2 });
+  exchange(one, two);
+  assert.equal(one.sent('a'), [`icmp 10.244.2.1 > ${A} time-exceeded (udp ${A}:4000 > 10.244.2.2:33435)`]);
+});
+
+test('without tunnel offload a super-packet crosses the overlay in sound segments', () => {
+  const features = { tunnelOffload: false, udpSegmentation: false };
+  const one = new TestNode({ number: 1, features }).pod('a', A).peer(2);
+  const two = new TestNode({ number: 2 }).pod('c', '10.244.2.2').peer(1);
+  one.receive('a', `tcp ${A}:4000 > 10.244.2.2:80 S seq 1`);
+  exchange(one, two);
+  two.receive('c', `tcp 10.244.2.2:80 > ${A}:4000 SA seq 9 ack 2`);
+  exchange(one, two);
+  two.sent('c');
+  assert.is(one.receive('a', `tcp ${A}:4000 > 10.244.2.2:80 PA seq 2 ack 10 len 3500`, { partial: true, gsoSize: 1398 }), 'encapsulated');
+  const segments = one.sentFrames('host');
+  assert.equal(segments.map((sent) => [sent.gsoType, sent.needsChecksum]), [[0, 1], [0, 1], [0, 1]]);
+  one.out.push(...segments);
+  exchange(one, two);
+  assert.equal(
+    two.sentFully('c').map((line) => line.replace(/ win \d+/, '')),
+    [
+      `tcp ${A}:4000 > 10.244.2.2:80 A seq 2 ack 10 len 1398`,
+      `tcp ${A}:4000 > 10.244.2.2:80 A seq 1400 ack 10 len 1398`,
+      `tcp ${A}:4000 > 10.244.2.2:80 PA seq 2798 ack 10 len 704`,
+    ],
+  );
+});
+
 test('a service without endpoints refuses: reset for TCP, port unreachable for UDP', () => {
   const n = node().service('tcp 10.96.0.10:80', { endpoints: [] }).service('udp 10.96.0.10:53', { endpoints: [] });
   assert.is(n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 S seq 7`), 'rejected-tcp-reset');
@@ -117,6 +151,15 @@ test('port policy "declared": other ports of the pod are refused and counted, wh
   assert.is(n.receive('host', `tcp 10.244.1.1:4001 > ${B}:5000 S`), 'port-not-declared');
   assert.is(n.receive('a', `tcp ${A}:4002 > 10.96.0.10:5000 S`), 'port-not-declared');
   assert.is(n.receive('a', `icmp ${A} > ${B} echo-request id 1 seq 1`, { dstMac: '0a:58:0a:f4:01:03' }), 'forwarded');
+});
+
+test('port policy "declared": traceroute still sees the gateway, then the pod', () => {
+  const n = new TestNode({ portPolicy: 'declared' }).pod('a', A).peer(2);
+  const ask = (ttl: number): string => n.receive('host', `vxlan 172.18.0.12:50000 > 172.18.0.11:4789 vni 1 (udp 10.244.2.2:5000 > ${A}:33436 len 12)`, { ttl });
+  assert.is(ask(1), 'ttl-exceeded');
+  assert.match(n.sent('host')[0] ?? '', /icmp 10\.244\.1\.1 > 10\.244\.2\.2 time-exceeded/);
+  assert.is(ask(2), 'port-not-declared');
+  assert.match(n.sent('host')[0] ?? '', /icmp 10\.244\.1\.2 > 10\.244\.2\.2 unreachable port/);
 });
 
 test('a pod may not speak for another, nor for the loopback', () => {

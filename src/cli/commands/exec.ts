@@ -1,1 +1,54 @@
-export const command = {} as import('../words.ts').Command;
+/** `dataplane exec`: run a command in a container, with its namespaces, root, user and environment. */
+import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { failed, needRoot, SilentExit, wrongWords } from '../errors.ts';
+import { note } from '../output.ts';
+import { findPod, POD_OPTIONS, readPodName } from '../pod-words.ts';
+import { STATE_DIR } from '../state.ts';
+import { namespaceOf, withClient } from '../with-client.ts';
+import type { Command, Words } from '../words.ts';
+
+export const command: Command = {
+  usage: ['exec POD [-c CONTAINER] [-it] [-n NAMESPACE] -- COMMAND [WORDS…]'],
+  about: "Run a command in a container and end with its exit status. Its words follow `--`.",
+  options: {
+    ...POD_OPTIONS,
+    stdin: { short: 'i', help: 'hand the standard input on' },
+    tty: { short: 't', help: 'give it a terminal' },
+    help: { short: 'h', help: 'this text' },
+  },
+  examples: ['dataplane exec mc3 -c nginx -- cat /etc/nginx/nginx.conf', 'dataplane exec -it client -- sh'],
+  run,
+};
+
+async function run(words: Words): Promise<void> {
+  const name = readPodName('exec', words);
+  const program = words.rest ?? [];
+  if (program.length === 0) throw wrongWords('dataplane exec: the command is missing', `such as \`dataplane exec ${name} -- ls\``);
+  if (words.operands.length > 1) throw wrongWords(`unexpected word "${words.operands[1]}"`, 'the command follows `--`');
+  const namespace = namespaceOf(words);
+  needRoot('exec');
+  const { container } = await withClient((client) => findPod(client, name, namespace, words.text('container'), true));
+  let tty = words.flag('tty');
+  if (tty && !process.stdin.isTTY) {
+    note('Unable to use a TTY - input is not a terminal');
+    tty = false;
+  }
+  const { execCommand } = await import('../../runtime/exec.ts');
+  let line: ReturnType<typeof execCommand>;
+  try {
+    line = execCommand({ stateDir: STATE_DIR, namespace, pod: name, container, command: program, tty });
+  } catch (error) {
+    throw failed((error as Error).message, `see \`dataplane get pod ${name} -n ${namespace}\``);
+  }
+  const stdin = words.flag('stdin') || tty ? 'inherit' : 'ignore';
+  const child = spawn(line.file, line.args, { stdio: [stdin, 'inherit', 'inherit'] });
+  // Ctrl-C is the command's to handle; it reaches it through the terminal, other signals through us.
+  process.on('SIGINT', () => {});
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  const status = await new Promise<number>((resolve, reject) => {
+    child.on('error', (error) => reject(failed(`${line.file}: ${error.message}`, 'apt install util-linux')));
+    child.on('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+  });
+  if (status !== 0) throw new SilentExit(status);
+}

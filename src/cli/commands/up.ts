@@ -3,11 +3,13 @@ import { spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ApiClient } from '../../api/client.ts';
 import type { ClusterOptions } from '../../api/cluster-options.ts';
 import type { NodeObject } from '../../api/types.ts';
 import { isAlive } from '../../runtime/processes.ts';
 import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions, underlayMtuFor } from '../cluster-words.ts';
 import { failed, needRoot, wrongWords } from '../errors.ts';
+import type { Document } from '../manifests.ts';
 import { note, Progress, print } from '../output.ts';
 import {
   API_SOCKET,
@@ -91,18 +93,14 @@ async function run(words: Words): Promise<void> {
     const deadline = Date.now() + timeoutSeconds * 1000;
     await waitForApi(cluster, deadline, stop.signal);
     await Promise.all(nodes.map((node) => client.create<NodeObject>(nodeObject(node, options))));
-    const { applyObject } = await import('../apply-object.ts');
-    for (const { object, where } of documents) {
-      stop.signal.throwIfAborted();
-      const { name } = object.metadata;
-      progress.say(`applying ${object.kind} ${name}…`);
-      await applyObject(client, object).catch((error: Error) => {
-        throw failed(`${where}: ${object.kind} ${name}: ${error.message}`, 'nothing was left running');
-      });
-    }
     const { waitUntilReady } = await import('../wait-ready.ts');
-    const wanted = documents.map(({ object }) => object);
-    await waitUntilReady(client, nodes, wanted, { deadline, signal: stop.signal, progress, timeoutSeconds });
+    const waiting = { deadline, signal: stop.signal, progress, timeoutSeconds };
+    // Pods are placed by how many a node has, so all nodes are there before the first pod is.
+    const [pods, others] = [documents.filter(startsPods), documents.filter((document) => !startsPods(document))];
+    await applyAll(client, others, stop.signal, progress);
+    await waitUntilReady(client, nodes, [], waiting);
+    await applyAll(client, pods, stop.signal, progress);
+    await waitUntilReady(client, nodes, pods.map(({ object }) => object), waiting);
     stop.signal.throwIfAborted();
     delete cluster.bringingUp;
     writeClusterFile(cluster);
@@ -118,6 +116,20 @@ async function run(words: Words): Promise<void> {
     throw told;
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, interrupt);
+}
+
+const startsPods = ({ object }: Document) => ['Pod', 'Deployment', 'ReplicaSet'].includes(object.kind);
+
+async function applyAll(client: ApiClient, documents: readonly Document[], signal: AbortSignal, progress: Progress) {
+  const { applyObject } = await import('../apply-object.ts');
+  for (const { object, where } of documents) {
+    signal.throwIfAborted();
+    const { name } = object.metadata;
+    progress.say(`applying ${object.kind} ${name}…`);
+    await applyObject(client, object).catch((error: Error) => {
+      throw failed(`${where}: ${object.kind} ${name}: ${error.message}`, 'everything was taken away again');
+    });
+  }
 }
 
 /** The state directory is ours from here on; two `up` at the same time end with one cluster. */

@@ -1,0 +1,46 @@
+/** What tracking costs a segment of an established connection, both ways of a bulk transfer, and a whole short life. */
+import Benchmark from 'benchmark';
+import { tcpNew, tcpPacket, tcpTimeoutClass } from '../../native-free-dataplane/tables/conntrack-tcp.ts';
+import { TCP_WORDS } from '../../native-free-dataplane/tables/conntrack-tcp-words.ts';
+import { defaultTimeouts } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
+
+const FIN = 1;
+const SYN = 2;
+const ACK = 16;
+/** Flows taken in turn, so that their records do not all stay in the nearest cache. */
+const FLOWS = 4096;
+const RECORD_WORDS = 32;
+const words = new Int32Array(FLOWS * RECORD_WORDS);
+const timeouts = defaultTimeouts();
+
+function handshake(at: number): void {
+  tcpNew(words, at, SYN, 0, 0, 64240, 0, 7, 1, 1);
+  tcpPacket(words, at, 1, SYN | ACK, 0, 1, 65160, 0, 7, 1, 0, 0, 0);
+  tcpPacket(words, at, 0, ACK, 1, 1, 502, 0, -1, 0, 0, 0, 0);
+}
+
+for (let flow = 0; flow < FLOWS; flow++) handshake(flow * RECORD_WORDS);
+let turn = 0;
+let sent = 1;
+let classes = 0;
+
+export const suite: Benchmark.Suite = new Benchmark.Suite()
+  .add('segment and its acknowledgement, with timeouts', () => {
+    turn = (turn + 1) % FLOWS;
+    if (turn === 0) sent = (sent + 1448) | 0;
+    const at = turn * RECORD_WORDS;
+    tcpPacket(words, at, 0, ACK, sent, 1, 502, 1448, -1, 0, 0, 0, 0);
+    classes += tcpTimeoutClass(words, at, 1, timeouts);
+    tcpPacket(words, at, 1, ACK, 1, (sent + 1448) | 0, 509, 0, -1, 0, 0, 0, 0);
+    classes += tcpTimeoutClass(words, at, 1, timeouts);
+  })
+  .add('handshake and close', () => {
+    handshake(FLOWS * RECORD_WORDS - TCP_WORDS);
+    const at = FLOWS * RECORD_WORDS - TCP_WORDS;
+    tcpPacket(words, at, 0, FIN | ACK, 1, 1, 502, 0, -1, 0, 0, 0, 0);
+    tcpPacket(words, at, 1, FIN | ACK, 1, 2, 509, 0, -1, 0, 0, 0, 0);
+    tcpPacket(words, at, 0, ACK, 2, 2, 502, 0, -1, 0, 0, 0, 0);
+  })
+  .on('complete', () => {
+    if (classes < 0) throw new Error('unreachable');
+  });

@@ -1,0 +1,175 @@
+/**
+ * Services: a look-up among 10 to 50,000 of them, the choice of an endpoint, one changed endpoint, all of them from
+ * nothing. Run by itself it prints what 10,000 services of ten endpoints cost to compile and to keep:
+ *
+ *   node --expose-gc dist/bench/micro/services.js
+ */
+import { pathToFileURL } from 'node:url';
+import Benchmark from 'benchmark';
+import { addressWords } from '../../native-free-dataplane/frame/address.ts';
+import { chooseService } from '../../native-free-dataplane/stages/service.ts';
+import { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
+import {
+  type ServiceTable,
+  attachServices,
+  createServices,
+  findFrontend,
+  servicesBytes,
+} from '../../native-free-dataplane/tables/services.ts';
+import { ServiceSync } from '../../src/compile/service-sync.ts';
+import { manyServices, slice } from '../../test/lib/service-objects.ts';
+import { TestNode } from '../../test/lib/test-node.ts';
+
+const ENDPOINTS = 10;
+const TCP = 6;
+const HTTP = (TCP << 16) | 80;
+const SECRET = Int32Array.of(0x1f2e3d4c, 0x5b6a7988, 0x01234567, 0x76543210);
+
+interface Loaded {
+  table: ServiceTable;
+  sync: ServiceSync;
+  addresses: Int32Array[];
+}
+
+function emptyTable(): ServiceTable {
+  return createServices(new ArrayBuffer(servicesBytes({})), { secret: SECRET });
+}
+
+function syncOver(table: ServiceTable): ServiceSync {
+  let now = 0;
+  return new ServiceSync({
+    writer: new ServiceWriter(table),
+    place: { nodeName: 'n1' },
+    now: () => (now += 10),
+    onRemoved: () => {},
+    onError: (service, error) => {
+      throw new Error(`${service}: ${error.message}`);
+    },
+    held: true,
+  });
+}
+
+function load(count: number): Loaded {
+  const { services, slices } = manyServices(count, ENDPOINTS);
+  const table = emptyTable();
+  const sync = syncOver(table);
+  for (const one of slices) sync.setSlice(one);
+  for (const one of services) sync.setService(one);
+  sync.begin();
+  return { table, sync, addresses: services.map(({ spec }) => addressWords(spec.clusterIP!)) };
+}
+
+/** Sums up what was found, so that nothing is optimised away. */
+export let sink = 0;
+
+export const suite = new Benchmark.Suite();
+
+for (const count of [10, 1000, 10_000, 50_000]) {
+  let loaded: Loaded | undefined;
+  let next = 0;
+  suite.add(`look-up among ${count} services`, {
+    onStart: () => {
+      loaded = load(count);
+    },
+    fn: () => {
+      const { table, addresses } = loaded!;
+      // Steps that are prime to every count: no two look-ups in a row are neighbours.
+      next = (next + 7919) % count;
+      sink += findFrontend(table, addresses[next]!, HTTP);
+    },
+    onComplete: () => {
+      loaded = undefined;
+    },
+  });
+}
+
+const node = new TestNode().pod('a', '10.244.1.2').peer(2);
+const endpoints = Array.from({ length: ENDPOINTS }, (_, i) => `10.244.2.${i + 2}:80`);
+node.service('tcp 10.96.0.10:80', { endpoints });
+node.service('tcp 10.96.0.11:80', { endpoints, maglev: true });
+node.service('tcp 10.96.0.12:80', { endpoints, affinitySeconds: 10800 });
+for (const [title, address] of [
+  ['at random', '10.96.0.10'],
+  ['by Maglev', '10.96.0.11'],
+  ['with affinity', '10.96.0.12'],
+] as const) {
+  suite.add(`choose an endpoint ${title}`, () => {
+    const { pkt, dataplane } = node;
+    prepare(address);
+    sink += chooseService(pkt, dataplane) + pkt.endpoint;
+  });
+}
+
+const asked = new Map<string, Int32Array>();
+const client = addressWords('10.244.1.2');
+
+function prepare(address: string): void {
+  let words = asked.get(address);
+  if (!words) {
+    words = addressWords(address);
+    asked.set(address, words);
+  }
+  const { pkt } = node;
+  pkt.inPort = 1;
+  pkt.protocol = TCP;
+  pkt.src.set(client);
+  pkt.dst.set(words);
+  pkt.srcPort = (pkt.srcPort + 1) & 0xffff;
+  pkt.dstPort = 80;
+  pkt.dnat = 0;
+}
+
+let live: Loaded | undefined;
+let turn = 0;
+suite.add('one endpoint of one among 10,000 services changes', {
+  onStart: () => {
+    live = load(10_000);
+  },
+  fn: () => {
+    turn = (turn + 1) & 127;
+    const ready = Array.from({ length: ENDPOINTS }, (_, n) => `10.244.9.${n === 0 ? 100 + turn : n + 1}@n1`);
+    live!.sync.setSlice(slice('s5000', ready));
+  },
+  onComplete: () => {
+    live = undefined;
+  },
+});
+
+/** Time and memory for 10,000 services from nothing; the API's objects, which the informers keep anyway, not counted. */
+function measureCompile(): void {
+  const { gc } = globalThis as { gc?: () => void };
+  const { services, slices } = manyServices(10_000, ENDPOINTS);
+  const buffer = new ArrayBuffer(servicesBytes({}));
+  const table = createServices(buffer, { secret: SECRET });
+  const sync = syncOver(table);
+  for (const one of slices) sync.setSlice(one);
+  for (const one of services) sync.setService(one);
+  gc?.();
+  const heapBefore = process.memoryUsage().heapUsed;
+  const rssBefore = process.memoryUsage.rss();
+  const begin = performance.now();
+  sync.begin();
+  const ms = performance.now() - begin;
+  gc?.();
+  const mb = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MB`;
+  const heap = process.memoryUsage().heapUsed - heapBefore;
+  process.stdout.write(
+    `10,000 services with ${ENDPOINTS} endpoints: compiled in ${ms.toFixed(0)} ms; ` +
+      `compile state ${gc ? mb(heap) : '(run with --expose-gc)'}, table ${mb(touchedBytes(buffer))} touched, ` +
+      `resident set grew by ${mb(process.memoryUsage.rss() - rssBefore)}\n`,
+  );
+  if (attachServices(buffer) === undefined) process.exitCode = 1;
+}
+
+/** Bytes of the pages in which anything but zero was written. */
+function touchedBytes(buffer: ArrayBuffer): number {
+  const page = 4096;
+  let touched = 0;
+  for (let at = 0; at < buffer.byteLength; at += page) {
+    const words = new Int32Array(buffer, at, Math.min(page, buffer.byteLength - at) >> 2);
+    if (words.some((word) => word !== 0)) touched += page;
+  }
+  return touched;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) measureCompile();

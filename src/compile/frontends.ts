@@ -1,0 +1,82 @@
+/**
+ * The addresses a service port can be asked at, and which of them may be believed.
+ *
+ * A ClusterIP was given by the API. External and load-balancer addresses are whatever somebody wrote: unless the
+ * operator listed them they would let one user take another's traffic (CVE-2020-8554), so they are checked here again,
+ * whoever the API server is.
+ */
+import { addressWords, inCidr, parseCidr } from '../../native-free-dataplane/frame/address.ts';
+import type { FrontendContents } from '../../native-free-dataplane/tables/service-contents.ts';
+import { FrontendKind } from '../../native-free-dataplane/tables/services.ts';
+import { contains, parseIp, parseRange } from '../api/addresses.ts';
+import type { ClusterOptions } from '../api/cluster-options.ts';
+import type { Service, ServicePort } from '../api/types.ts';
+
+/** What the operator says of addresses; the cluster's options. */
+export type AddressRules = Pick<
+  ClusterOptions,
+  'externalIpCidrs' | 'loadBalancerPool' | 'podCidr' | 'serviceCidr' | 'underlayCidr'
+>;
+
+const NO_ADDRESS = new Int32Array(4);
+/** Nobody's to give away: this host, loopback, link-local, multicast and beyond. */
+const NEVER = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'];
+
+/**
+ * Addresses of a service port, ClusterIPs first.
+ * @param rules undefined leaves the operator's lists to the API server's admission
+ * @param refuse told of every address that is not served, and why
+ */
+export function frontendsOf(
+  { spec, status }: Service,
+  port: ServicePort,
+  rules: AddressRules | undefined,
+  refuse: (what: string) => void,
+): FrontendContents[] {
+  const found: FrontendContents[] = [];
+  const add = (kind: FrontendKind, text: string | undefined): void => {
+    // IPv6 is not forwarded yet.
+    if (text?.includes('.')) found.push({ kind, address: addressWords(text), port: port.port });
+  };
+  const addGiven = (kind: FrontendKind, text: string, listed: readonly string[] | undefined, option: string): void => {
+    if (!text.includes('.')) return;
+    const why = whyNot(text, rules, listed, option);
+    if (why === undefined) add(kind, text);
+    else refuse(`address ${text}: ${why}`);
+  };
+
+  for (const ip of spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP]) add(FrontendKind.CLUSTER_IP, ip);
+  for (const ip of spec.externalIPs ?? []) {
+    addGiven(FrontendKind.EXTERNAL_IP, ip, rules?.externalIpCidrs, 'externalIpCidrs');
+  }
+  if (spec.type === 'LoadBalancer') {
+    const listed = rules && [...rules.loadBalancerPool, ...rules.externalIpCidrs];
+    for (const { ip, ipMode } of status?.loadBalancer?.ingress ?? []) {
+      // ipMode Proxy: the balancer wants to see the packets itself (KEP-1860).
+      if (ip && ipMode !== 'Proxy') addGiven(FrontendKind.LOAD_BALANCER, ip, listed, 'loadBalancerPool');
+    }
+  }
+  if (port.nodePort) found.push({ kind: FrontendKind.NODE_PORT, address: NO_ADDRESS, port: port.nodePort });
+  return found;
+}
+
+function whyNot(
+  text: string,
+  rules: AddressRules | undefined,
+  listed: readonly string[] | undefined,
+  option: string,
+): string | undefined {
+  const ip = parseIp(text);
+  if (ip === undefined) return 'no IP address';
+  const words = addressWords(text);
+  const inside = (cidr: string): boolean => inCidr(parseCidr(cidr), words);
+  if (NEVER.some(inside)) return 'loopback, link-local or multicast';
+  if (!rules || !listed) return undefined;
+  if (inside(rules.podCidr)) return 'an address of the pod network';
+  if (inside(rules.serviceCidr)) return 'an address of the service network';
+  const allowed = listed.some((range) => {
+    const parsed = parseRange(range);
+    return parsed !== undefined && contains(parsed, ip);
+  });
+  return allowed ? undefined : `not in the cluster option ${option}`;
+}

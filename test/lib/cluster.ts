@@ -1,0 +1,196 @@
+/**
+ * A cluster for a test: brought up, spoken to by its command line and from inside its namespaces, always taken down.
+ *
+ *   const cluster = await startCluster({ words: ['--nodes', '2', '-f', 'demo/'] });
+ *   await cluster.exec('dp-outside', ['curl', '-s', 'http://172.18.0.11:31418/']);
+ *   await cluster.down();                                   // in test.after; also done when the process ends early
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { NodeStatus } from '../../src/cli/status-source.ts';
+
+export interface Ran {
+  status: number;
+  stdout: string;
+  stderr: string;
+}
+
+export interface RunOptions {
+  input?: string;
+  /** Default 30000. */
+  timeoutMs?: number;
+  env?: NodeJS.ProcessEnv;
+}
+
+export interface ClusterOptions {
+  /** Further words for `dataplane up`. */
+  words?: readonly string[];
+  /** Manifests, handed over by stdin. */
+  manifests?: readonly object[];
+}
+
+/** The project's root: where package.json lies. */
+export const ROOT = (() => {
+  let directory = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(directory, 'package.json'))) directory = dirname(directory);
+  return directory;
+})();
+
+const MAIN = join(ROOT, 'dist/src/cli/main.js');
+
+/** Why a cluster cannot be brought up here; undefined when it can. A test's reason to skip. */
+export function whyNoCluster(): string | undefined {
+  if (process.getuid?.() !== 0) return 'it needs root';
+  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
+  return undefined;
+}
+
+/** Runs a program to its end; a non-zero status is a result, not an error. */
+export function run(words: readonly string[], { input, timeoutMs = 30_000, env }: RunOptions = {}): Promise<Ran> {
+  return new Promise((resolve, reject) => {
+    const [program, ...rest] = words;
+    const child = spawn(program!, rest, { cwd: ROOT, env: { ...process.env, ...env }, stdio: 'pipe' });
+    const output = { stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name].setEncoding('utf8').on('data', (text: string) => {
+        output[name] += text;
+      });
+    }
+    const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      if (signal !== null) output.stderr += `\n(${words.join(' ')}: ${signal} after ${timeoutMs} ms)`;
+      resolve({ status: code ?? 128, ...output });
+    });
+    child.stdin.on('error', () => {});
+    child.stdin.end(input);
+  });
+}
+
+/** `dataplane …` */
+export const dataplane = (words: readonly string[], options?: RunOptions) => run([process.execPath, MAIN, ...words], options);
+
+/** What a program printed. @throws Error with all it said when its status is not 0 */
+export async function output(ran: Promise<Ran>): Promise<string> {
+  const { status, stdout, stderr } = await ran;
+  if (status !== 0) throw new Error(`status ${status}: ${stderr}${stdout}`);
+  return stdout;
+}
+
+export class Cluster {
+  private readonly children = new Set<ChildProcess>();
+  private readonly atExit = () => {
+    for (const child of this.children) child.kill('SIGKILL');
+    spawnSync(process.execPath, [MAIN, 'down'], { stdio: 'ignore' });
+  };
+
+  constructor() {
+    process.once('exit', this.atExit);
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+  }
+
+  /** Standard output of `dataplane …`. @throws Error when it fails */
+  cli(...words: string[]): Promise<string> {
+    return output(dataplane(words));
+  }
+
+  /** `dataplane get … -o json`, parsed. */
+  async get<T>(...words: string[]): Promise<T> {
+    return JSON.parse(await this.cli('get', ...words, '-o', 'json')) as T;
+  }
+
+  async apply(...manifests: object[]): Promise<void> {
+    await output(dataplane(['apply', '-f', '-'], { input: asList(manifests) }));
+  }
+
+  async status(): Promise<{ controller: { pid: number; running: boolean }; nodes: NodeStatus[] }> {
+    return JSON.parse(await this.cli('status', '-o', 'json'));
+  }
+
+  /** Runs a program inside a namespace: `dp-outside`, `nodeNetns('n1')`, `podNetns('client')`. */
+  exec(netns: string, words: readonly string[], options?: RunOptions): Promise<Ran> {
+    return run(['ip', 'netns', 'exec', netns, ...words], options);
+  }
+
+  /** Starts a program inside a namespace and leaves it running until `down`. */
+  start(netns: string, words: readonly string[]): ChildProcess {
+    const child = spawn('ip', ['netns', 'exec', netns, ...words], { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.children.add(child);
+    child.once('exit', () => this.children.delete(child));
+    return child;
+  }
+
+  /** The page at `url` as somebody in `netns` sees it; a failure is an `Error` with curl's words. */
+  async fetch(netns: string, url: string, ...words: string[]): Promise<string> {
+    return output(this.exec(netns, ['curl', '-sS', '--max-time', '5', ...words, url]));
+  }
+
+  /** Takes everything away. @throws Error when something is left behind */
+  async down(): Promise<void> {
+    for (const child of this.children) child.kill('SIGKILL');
+    process.off('exit', this.atExit);
+    await output(dataplane(['down']));
+    const left = leftovers();
+    if (left.length > 0) throw new Error(`left behind: ${left.join(', ')}`);
+  }
+}
+
+/** Brings a cluster up. @throws Error with what `dataplane up` said; nothing is left then */
+export async function startCluster({ words = [], manifests = [] }: ClusterOptions = {}): Promise<Cluster> {
+  const cluster = new Cluster();
+  try {
+    const files = manifests.length > 0 ? ['-f', '-'] : [];
+    await output(dataplane(['up', ...words, ...files], { timeoutMs: 120_000, input: asList(manifests) }));
+    return cluster;
+  } catch (error) {
+    await cluster.down();
+    throw error;
+  }
+}
+
+export const nodeNetns = (node: string): string => `dp-node-${node}`;
+export const podNetns = (pod: string, namespace = 'default'): string => `dp-pod-${namespace}-${pod}`;
+
+/** What a cluster leaves in the system; empty after `down`. */
+export function leftovers(): string[] {
+  const list = (directory: string, prefix: string) =>
+    existsSync(directory) ? readdirSync(directory).filter((name) => name.startsWith(prefix)) : [];
+  const state = existsSync('/run/dataplane') ? ['/run/dataplane'] : [];
+  return [...state, ...list('/run/netns', 'dp-'), ...list('/dev/shm', 'dataplane-')];
+}
+
+/** A pod that runs a program of the host. */
+export function processPod(name: string, nodeName: string | undefined, command: readonly string[], more: object = {}) {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'default', labels: { app: name } },
+    spec: {
+      ...(nodeName !== undefined && { nodeName }),
+      terminationGracePeriodSeconds: 1,
+      containers: [{ name: 'main', image: 'process', command, ...more }],
+    },
+  };
+}
+
+/** Asks until `work` returns something else than undefined; its last error, or a timeout, is thrown. */
+export async function eventually<T>(work: () => Promise<T | undefined>, timeoutMs = 10_000): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  let last: Error | undefined;
+  while (Date.now() < deadline) {
+    try {
+      const result = await work();
+      if (result !== undefined) return result;
+    } catch (error) {
+      last = error as Error;
+    }
+    await sleep(50);
+  }
+  throw last ?? new Error(`not within ${timeoutMs} ms`);
+}
+
+const asList = (items: readonly object[]) => JSON.stringify({ apiVersion: 'v1', kind: 'List', items });

@@ -1,0 +1,56 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { mergePatch, strategicMergePatch } from '../../../src/api/patches.ts';
+import { LAST_APPLIED, threeWayPatch, withLastApplied } from '../../../src/cli/apply-object.ts';
+
+const test = suite('three-way apply');
+
+const pod = (spec: object, metadata: object = {}) => ({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'a', ...metadata }, spec });
+
+test('what the last apply set and this one has not is removed; what others set stays', () => {
+  const last = pod({ containers: [] }, { labels: { app: 'a', old: 'x' } });
+  const next = pod({ containers: [] }, { labels: { app: 'a', fresh: 'y' } });
+  const present = pod({ containers: [] }, { labels: { app: 'a', old: 'x', theirs: 'z' } });
+  const result = strategicMergePatch(present, threeWayPatch(last, next, 'Pod')) as typeof present;
+  assert.equal(result.metadata, { name: 'a', labels: { app: 'a', fresh: 'y', theirs: 'z' } });
+});
+
+test('elements of keyed lists are merged by key, and removed by it', () => {
+  const service = (...ports: object[]) => ({ apiVersion: 'v1', kind: 'Service', metadata: { name: 's' }, spec: { ports } });
+  const last = service({ port: 80 }, { port: 81 });
+  const next = service({ port: 80, targetPort: 8080 });
+  const present = service({ port: 80, targetPort: 80, nodePort: 31000 }, { port: 81, nodePort: 31001 });
+  const result = strategicMergePatch(present, threeWayPatch(last, next, 'Service')) as typeof present;
+  assert.equal(result.spec.ports, [{ port: 80, targetPort: 8080, nodePort: 31000 }]);
+});
+
+test('one port over two protocols is replaced as a whole, not mixed up', () => {
+  const ports = [
+    { name: 'dns', port: 53, protocol: 'UDP' },
+    { name: 'dns-tcp', port: 53, protocol: 'TCP' },
+  ];
+  const service = { apiVersion: 'v1', kind: 'Service', metadata: { name: 's' }, spec: { ports } };
+  const result = strategicMergePatch(service, threeWayPatch(service, service, 'Service')) as typeof service;
+  assert.equal(result.spec.ports, ports);
+});
+
+test('Endpoints are replaced list by list', () => {
+  const endpoints = (...ips: string[]) => ({
+    apiVersion: 'v1',
+    kind: 'Endpoints',
+    metadata: { name: 'e' },
+    subsets: [{ addresses: ips.map((ip) => ({ ip })) }],
+  });
+  const patch = threeWayPatch(endpoints('10.0.0.1'), endpoints('10.0.0.2'), 'Endpoints');
+  assert.equal((mergePatch(endpoints('10.0.0.1'), patch) as { subsets: unknown }).subsets, endpoints('10.0.0.2').subsets);
+});
+
+test('the manifest is written down in the annotation, without the annotation itself', () => {
+  const once = withLastApplied(pod({ containers: [] }));
+  const twice = withLastApplied(once);
+  assert.equal(twice, once);
+  const text = once.metadata.annotations![LAST_APPLIED]!;
+  assert.equal(JSON.parse(text), pod({ containers: [] }, { annotations: {} }));
+});
+
+test.run();

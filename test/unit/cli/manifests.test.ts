@@ -1,0 +1,127 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inOrder, parseManifests, readSources } from '../../../src/cli/manifests.ts';
+import { checkPlacement } from '../../../src/cli/placement.ts';
+
+const test = suite('manifests');
+
+const POD = `apiVersion: v1
+kind: Pod
+metadata:
+  name: a
+spec:
+  containers:
+  - name: c
+    image: process
+`;
+const parse = (...texts: string[]) => parseManifests(texts.map((text, i) => ({ name: `f${i + 1}.yaml`, text })));
+
+function complaint(...texts: string[]): string {
+  try {
+    parse(...texts);
+  } catch (error) {
+    return (error as Error).message;
+  }
+  throw new Error('nothing was refused');
+}
+
+test('documents are counted, empty ones too, and objects get the default namespace', () => {
+  const documents = parse(`---\n# nothing\n---\n${POD}---\n${POD.replace('name: a', 'name: b')}`);
+  assert.equal(documents.map(({ where }) => where), ['f1.yaml: document 2', 'f1.yaml: document 3']);
+  assert.is(documents[0]!.object.metadata.namespace, 'default');
+});
+
+test('JSON is read like YAML', () => {
+  const json = JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'm' }, data: { k: 'v' } });
+  assert.is(parse(json)[0]!.object.kind, 'ConfigMap');
+});
+
+test('a List gives its items, each with its place', () => {
+  const item = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'm' } };
+  const list = { apiVersion: 'v1', kind: 'List', items: [item, { ...item, metadata: { name: 'n' } }] };
+  assert.equal(parse(JSON.stringify(list)).map(({ where }) => where), ['f1.yaml: document 1, item 1', 'f1.yaml: document 1, item 2']);
+});
+
+test('a wrong value: file, document, path, what was expected, what was there', () => {
+  const service = `apiVersion: v1
+kind: Service
+metadata: {name: s}
+spec: {ports: [{port: x}]}
+`;
+  assert.match(complaint(`${POD}---\n${service}`), /^f1\.yaml: document 2: spec\.ports\[0\]\.port: expected .*, got "x"$/);
+});
+
+test('a field that does not exist is an error', () => {
+  assert.match(complaint(POD.replace('spec:', 'spec:\n  contaners: []')), 'f1.yaml: document 1: spec.contaners: unknown field');
+});
+
+test('a field that is not supported is a warning that names it', () => {
+  const [document] = parse(POD.replace('spec:', 'spec:\n  priorityClassName: high'));
+  assert.match(document!.warnings.join(), 'f1.yaml: document 1: spec.priorityClassName: this field is not supported');
+});
+
+test('broken YAML: line and column', () => {
+  assert.match(complaint(`${POD}---\na: [1\n`), /^f1\.yaml: document 2: line \d+, column \d+: /);
+});
+
+test('one name twice, also across files, is an error that names both places', () => {
+  assert.is(complaint(POD, POD), 'f2.yaml: document 1: Pod a is already in f1.yaml: document 1');
+});
+
+test('one key twice in a mapping is an error', () => {
+  assert.match(complaint(POD.replace('kind: Pod', 'kind: Pod\nkind: Pod')), 'Map keys must be unique');
+});
+
+test('all mistakes are told, in one line', () => {
+  const text = complaint(POD.replace('name: c', 'nam: c'), POD.replace('kind: Pod', 'kind: Pot'));
+  assert.match(text, 'f1.yaml: document 1');
+  assert.match(text, 'f2.yaml: document 1: kind: unknown kind "Pot"; did you mean "Pod"?');
+  assert.not.match(text, /\n/);
+});
+
+test('an alias bomb is refused', () => {
+  const bomb = ['a: &a [x,x,x,x,x,x,x,x,x]', ...'bcdefgh'.split('').map((k, i) => `${k}: &${k} [${Array(9).fill(`*${'abcdefgh'[i]}`)}]`)];
+  assert.match(complaint(`${bomb.join('\n')}\n`), 'f1.yaml: document 1: ');
+});
+
+test('namespaces come first, then configuration, services, and pods last', () => {
+  const kinds = ['Pod', 'Service', 'ConfigMap', 'Namespace'].map((kind) => {
+    const object = { apiVersion: 'v1', kind, metadata: { name: 'x' } } as never;
+    return { where: '', object, warnings: [] };
+  });
+  assert.equal(inOrder(kinds).map(({ object }) => object.kind), ['Namespace', 'ConfigMap', 'Service', 'Pod']);
+});
+
+test('a directory gives its manifests by name; subdirectories only when asked', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'manifests-'));
+  try {
+    mkdirSync(join(directory, 'sub'));
+    for (const name of ['b.yaml', 'a.json', 'notes.txt', 'sub/c.yml']) writeFileSync(join(directory, name), '');
+    const names = (recursive: boolean) => readSources([directory], recursive).map(({ name }) => name.slice(directory.length + 1));
+    assert.equal(names(false), ['a.json', 'b.yaml']);
+    assert.equal(names(true), ['a.json', 'b.yaml', 'sub/c.yml']);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test('a file that is not there is named', () => {
+  assert.throws(() => readSources(['/nowhere/x.yaml']), '/nowhere/x.yaml: no such file or directory');
+});
+
+test('a pod on a node that will not be, or in a namespace that will not be, is refused before anything is done', () => {
+  const nodes = [{ name: 'n1', ip: '172.18.0.11', podCIDR: '10.244.1.0/24' }];
+  assert.throws(
+    () => checkPlacement(parse(POD.replace('spec:', 'spec:\n  nodeName: n7')), nodes),
+    'f1.yaml: document 1: spec.nodeName: there will be no node "n7", only n1',
+  );
+  assert.throws(
+    () => checkPlacement(parse(POD.replace('name: a', 'name: a\n  namespace: shop')), nodes),
+    'there is no namespace "shop"',
+  );
+});
+
+test.run();
