@@ -3,7 +3,7 @@
  * where a packet becomes several (segments where the kernel cannot take a super-packet whole, IPv4 fragments).
  */
 import { encapsulate, writeHostEthernet, writePodEthernet } from './stages/encap.ts';
-import { type SegmentTaker, cutFragments, cutSegments } from './stages/segment.ts';
+import { type SegmentTaker, completeChecksum, cutFragments, cutSegments } from './stages/segment.ts';
 import type { Dataplane } from './dataplane.ts';
 import { GSO_NONE, GSO_UDP_L4, type Packet } from './packet.ts';
 import { countOut } from './tables/counters.ts';
@@ -42,8 +42,12 @@ function sendOne(pkt: Packet, dp: Dataplane, hop: number): void {
     writePodEthernet(pkt, dp, hop, switched);
     pkt.outPort = hop;
   } else {
-    if (kind === HopKind.NODE && dp.node.config[NodeWord.OVERLAY] === Overlay.VXLAN) encapsulate(pkt, dp, hop);
-    else {
+    if (kind === HopKind.NODE && dp.node.config[NodeWord.OVERLAY] === Overlay.VXLAN) {
+      // Inside a tunnel nobody on the way may finish a pending checksum (calico #3145, flannel #2152): it is done here.
+      // A super-packet's belongs to each of its segments, and is done by whoever cuts it.
+      if (pkt.gsoType === GSO_NONE) completeChecksum(pkt);
+      encapsulate(pkt, dp, hop);
+    } else {
       pkt.start = pkt.l3 - 14;
       writeHostEthernet(pkt, dp, pkt.start);
     }

@@ -141,8 +141,10 @@ export function fitWindow(
     if (direction === 1 && (flags & ACK) === 0) return Fit.YES;
   }
 
-  // Without ACK, or with the 0 that some stacks put into their resets, there is nothing to check.
-  if ((flags & ACK) === 0 || ((flags & RST) !== 0 && ack === 0)) {
+  // Without ACK, or with the 0 that some stacks put into their resets, there is nothing to check; nor while nothing is
+  // known of the other side (Linux compares with 0 then).
+  const unknown = words[receiver + MAX_WIN] === 0 && !hasFlag(words[at + STATE], direction, LIBERAL);
+  if ((flags & ACK) === 0 || ((flags & RST) !== 0 && ack === 0) || unknown) {
     ack = words[receiver + END];
     sack = ack;
   }

@@ -77,7 +77,8 @@ function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | und
   const mark = readJson<ProcessMark>(join(STATE_DIR, 'nodes', name, 'agent.json'));
   const agentPid = isAlive(mark) ? mark!.pid : null;
   const agent = readJson<AgentFile>(join(STATE_DIR, 'nodes', name, 'dataplane.json'));
-  const why = object === undefined ? 'the API does not know it' : whyNotReady(object);
+  // Without a controller there is nobody to ask; the agent forwards all the same.
+  const why = object === undefined ? undefined : whyNotReady(object);
   const message = agentPid === null && planned !== undefined ? 'its agent is not running' : why;
   const { options } = cluster;
   return {

@@ -73,17 +73,28 @@ export function anythingThere(): boolean {
   return namespaces().length > 0 || readClusterFile() !== undefined;
 }
 
-/** The recorded controller, and any other that works on our state directory. */
+/** The recorded controller, and any other that works on our state directory: ours, not that of a container's. */
 function controllers(): ProcessMark[] {
   const recorded = readClusterFile()?.controller;
   const marks = recorded === undefined ? [] : [recorded];
+  const own = namespaceOf('self', 'mnt');
   for (const pid of pids()) {
     const words = commandLine(pid);
     const at = words.indexOf('controller');
     if (at < 1 || !words[at - 1]!.endsWith('/cli/main.js') || !words.includes(STATE_DIR)) continue;
+    if (namespaceOf(pid, 'mnt') !== own) continue;
     if (!marks.some((mark) => mark.pid === pid)) marks.push(markOf(pid));
   }
   return marks;
+}
+
+/** `net:[4026531840]`; undefined when the process is gone. */
+function namespaceOf(pid: number | 'self', kind: 'net' | 'mnt'): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/${kind}`);
+  } catch {
+    return undefined;
+  }
 }
 
 function agentMarks(): ProcessMark[] {
@@ -117,12 +128,8 @@ function insiders(): ProcessMark[] {
   if (ours.size === 0) return [];
   const spared = ancestors();
   return pids().flatMap((pid) => {
-    if (spared.has(pid)) return [];
-    try {
-      return ours.has(readlinkSync(`/proc/${pid}/ns/net`)) ? [markOf(pid)] : [];
-    } catch {
-      return []; // It ended, or is a zombie.
-    }
+    const netns = spared.has(pid) ? undefined : namespaceOf(pid, 'net');
+    return netns !== undefined && ours.has(netns) ? [markOf(pid)] : [];
   });
 }
 

@@ -8,6 +8,8 @@ import { podReason } from './pod-text.ts';
 import type { ClusterNode } from './state.ts';
 
 const LOOK_MS = 25;
+/** A container that ends as soon as it has started is Ready for a moment; one that lasts this long stays so. */
+const STEADY_MS = 250;
 
 export interface WaitOptions {
   /** Unix time in milliseconds. */
@@ -78,6 +80,8 @@ export async function waitUntilReady(
       .map(({ kind, metadata }) => ({ kind: kind as Kind, name: metadata.name!, namespace: metadata.namespace })),
   ];
   let waiting = wanted.map((one) => ({ ...one, why: '' }));
+  const pods = wanted.length > nodes.length;
+  let checkedAgain = !pods;
   for (;;) {
     const looked = await Promise.all(
       waiting.map(async (one) => {
@@ -86,9 +90,15 @@ export async function waitUntilReady(
       }),
     );
     waiting = looked.filter((one): one is typeof one & { why: string } => one.why !== undefined);
-    const [first] = waiting;
-    if (first === undefined) break;
     signal.throwIfAborted();
+    if (waiting.length === 0) {
+      if (checkedAgain) return;
+      checkedAgain = true;
+      waiting = wanted.map((one) => ({ ...one, why: '' }));
+      await sleep(STEADY_MS);
+      continue;
+    }
+    checkedAgain = !pods;
     const told = waiting.map(({ kind, name, why }) => `${kind} ${name} (${why})`);
     if (Date.now() > deadline) {
       throw failed(`not Ready after ${timeoutSeconds} s: ${told.join(', ')}`, 'everything was taken away again');
@@ -96,6 +106,5 @@ export async function waitUntilReady(
     progress.say(`waiting for ${told.length === 1 ? told[0] : `${told.length} objects, ${told[0]}`}…`);
     await sleep(LOOK_MS);
   }
-  signal.throwIfAborted();
 }
 

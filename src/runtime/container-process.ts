@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:f
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { firstLine } from './launch.ts';
-import { type LaunchPlan, launchFiles, scriptName } from './launch-script.ts';
+import { type LaunchPlan, launchFiles, SCRIPT_FILE } from './launch-script.ts';
 import { isAlive, lacksHandler, type ProcessMark, parseStat, signalProcess, waitGone } from './processes.ts';
 
 const START_MS = 20_000;
@@ -48,7 +48,7 @@ export async function startContainer(
   const words = ['--target', String(pausePid), '--net', '--uts', '--ipc', '--', 'unshare', '--mount', '--pid'];
   const child: ChildProcess = spawn(
     'nsenter',
-    [...words, '--propagation', 'private', '--', 'sh', join(plan.directory, scriptName)],
+    [...words, '--propagation', 'private', '--', 'sh', join(plan.directory, SCRIPT_FILE)],
     {
       detached: true,
       cwd: '/',

@@ -1,11 +1,12 @@
 /** The command line that runs something inside a container that is running. */
 import { readFileSync } from 'node:fs';
-import { privilegeWords } from './launch-script.ts';
+import { join } from 'node:path';
+import { ENVIRONMENT_FILE, privilegeWords } from './launch-script.ts';
 import { podDirectory } from './logs.ts';
 import { isAlive } from './processes.ts';
 import { capabilitiesOf, userOf } from './security.ts';
 import { quote } from './shell.ts';
-import { readState } from './state.ts';
+import { containerDirectory, readState } from './state.ts';
 
 export interface ExecRequest {
   stateDir: string;
@@ -29,7 +30,8 @@ export interface CommandLine {
  * @throws Error that says what is missing: the pod, the container, or that it does not run
  */
 export function execCommand({ stateDir, namespace, pod, container, command, tty }: ExecRequest): CommandLine {
-  const state = readState(podDirectory(stateDir, namespace, pod));
+  const podDir = podDirectory(stateDir, namespace, pod);
+  const state = readState(podDir);
   if (state === undefined) throw new Error(`pod "${pod}" in namespace "${namespace}" does not run on this machine`);
   const { containers, initContainers = [] } = state.pod.spec;
   const name = container ?? containers[0]!.name;
@@ -41,9 +43,9 @@ export function execCommand({ stateDir, namespace, pod, container, command, tty 
   if (main === undefined || state.containers[name]?.phase !== 'running' || !isAlive(main)) {
     throw new Error(`container "${name}" of pod "${pod}" is not running`);
   }
-  const join = ['--target', String(main.pid), '--mount', '--uts', '--ipc', '--net', '--pid', '--root', '--wd', '--'];
+  const entry = ['--target', String(main.pid), '--mount', '--uts', '--ipc', '--net', '--pid', '--root', '--wd', '--'];
   const { user, group } = userOf(state.pod, spec);
-  const environment = readEnvironment(main.pid);
+  const environment = readEnvironment(containerDirectory(podDir, name));
   if (tty && process.env.TERM) environment.push(`TERM=${process.env.TERM}`);
   const words = [
     ...privilegeWords({ user, group, capabilities: capabilitiesOf(spec) }),
@@ -52,12 +54,12 @@ export function execCommand({ stateDir, namespace, pod, container, command, tty 
   ];
   // script(1) opens a terminal from the container's own /dev/pts and copies between it and ours.
   const inner = tty ? ['script', '-q', '-e', '-f', '-c', `exec ${words.map(quote).join(' ')}`, '/dev/null'] : words;
-  return { file: 'nsenter', args: [...join, ...inner] };
+  return { file: 'nsenter', args: [...entry, ...inner] };
 }
 
 /** What the container was started with. */
-function readEnvironment(pid: number): string[] {
-  return readFileSync(`/proc/${pid}/environ`, 'utf8')
+function readEnvironment(directory: string): string[] {
+  return readFileSync(join(directory, ENVIRONMENT_FILE), 'utf8')
     .split('\0')
-    .filter((entry) => /^[^=]+=/.test(entry));
+    .filter((entry) => entry !== '');
 }

@@ -55,7 +55,8 @@ export const DEFAULT_CAPABILITIES: readonly string[] =
     ' ',
   );
 
-export const scriptName = 'launch.sh';
+export const SCRIPT_FILE = 'launch.sh';
+export const ENVIRONMENT_FILE = 'environment';
 
 /** fstab of the kernel's file systems in a container. */
 export function kernelMounts(plan: Pick<LaunchPlan, 'readOnly'>): string {
@@ -128,7 +129,7 @@ mount -n -a -T "/${OLD_ROOT}$D/kernel.fstab"
 cp -a ${plan.devices.map((path) => quote(`/${OLD_ROOT}${path}`)).join(' ')} /dev/
 mkdir -p /run/lock ${directoriesOf(plan).map(quote).join(' ')}
 cp -dR --remove-destination "/${OLD_ROOT}$D/files/." /
-${mountLines(plan)}umount -l /${OLD_ROOT}
+${mountLines(plan)}umount -n -l /${OLD_ROOT}
 rmdir /${OLD_ROOT}
 
 # The command.
@@ -179,7 +180,9 @@ function finalWords(plan: LaunchPlan): string[] {
 
 /** Files the script expects beside itself. */
 export const launchFiles = (plan: LaunchPlan): Record<string, string> => ({
-  [scriptName]: launchScript(plan),
+  [SCRIPT_FILE]: launchScript(plan),
   'kernel.fstab': kernelMounts(plan),
   'volumes.fstab': bindMounts(plan),
+  // NUL after each, as in /proc/pid/environ, which a program such as nginx writes over.
+  [ENVIRONMENT_FILE]: [...plan.environment].map(([name, value]) => `${name}=${value}\0`).join(''),
 });

@@ -4,6 +4,7 @@
  */
 import { closeSync, copyFileSync, fstatSync, openSync, readSync, renameSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileName } from './shell.ts';
 
 export const MAX_LOG_BYTES = 10 * 1024 * 1024;
 /** What kubelet takes for a termination message (pkg/kubelet/kuberuntime: 80 lines, 2048 bytes). */
@@ -11,7 +12,7 @@ const TAIL_LINES = 80;
 const TAIL_BYTES = 2048;
 
 export const podDirectory = (stateDir: string, namespace: string, pod: string): string =>
-  join(stateDir, 'pods', `${namespace}_${pod}`);
+  join(stateDir, 'pods', fileName(`${namespace}_${pod}`));
 
 /** @param previous the log of the instance before the present one */
 export function logPath(stateDir: string, namespace: string, pod: string, container: string, previous = false): string {

@@ -3,13 +3,12 @@
  * IPC namespaces. It starts before the containers, which join it, and outlives them.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, realpathSync, symlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { firstLine } from './launch.ts';
 import { findProcess, isAlive, type ProcessMark, sandboxProcesses, signalProcess, waitGone } from './processes.ts';
-import { quote } from './shell.ts';
+import { fileName, quote } from './shell.ts';
 
 export interface Sandbox {
   namespace: string;
@@ -23,16 +22,13 @@ export interface Sandbox {
 }
 
 const NETNS_DIR = '/run/netns';
-const NAME_MAX = 255;
 const READY_MS = 10_000;
 const GONE_MS = 5_000;
 const run = promisify(execFile);
 
 /** @param suffix tells apart two pods whose names join to the same text (`a-b`/`c` and `a`/`b-c`) */
 export function netnsNameOf(namespace: string, pod: string, suffix = ''): string {
-  const name = `dp-pod-${namespace}-${pod}${suffix}`;
-  if (name.length <= NAME_MAX) return name;
-  return `${name.slice(0, NAME_MAX - 17)}-${createHash('sha256').update(name).digest('hex').slice(0, 16)}`;
+  return fileName(`dp-pod-${namespace}-${pod}${suffix}`);
 }
 
 export const netnsPathOf = (netnsName: string): string => join(NETNS_DIR, netnsName);

@@ -1,4 +1,14 @@
-/** Text for sh and fstab. */
+/** Text for sh, fstab and file names. */
+import { createHash } from 'node:crypto';
+
+/** Longest name of a file (Linux, NAME_MAX). */
+const NAME_MAX = 255;
+
+/** The name, or what fits of it and a hash of all. */
+export function fileName(name: string): string {
+  if (name.length <= NAME_MAX) return name;
+  return `${name.slice(0, NAME_MAX - 17)}-${createHash('sha256').update(name).digest('hex').slice(0, 16)}`;
+}
 
 /** One word of sh. */
 export const quote = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;

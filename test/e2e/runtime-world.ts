@@ -25,7 +25,7 @@ export async function until<T>(what: string, check: () => T | undefined | false,
 let lastVersion = 0;
 
 export class World {
-  readonly stateDir = mkdtempSync('/run/dprt-');
+  readonly stateDir: string;
   readonly configMaps = new Map<string, ConfigMap>();
   readonly pods = new Map<string, Pod>();
   readonly events: string[] = [];
@@ -33,7 +33,9 @@ export class World {
   readonly deleted: string[] = [];
   manager!: PodManager;
 
-  constructor() {
+  /** @param stateDir of another world, to take over its pods */
+  constructor(stateDir = mkdtempSync('/run/dprt-')) {
+    this.stateDir = stateDir;
     this.start();
   }
 

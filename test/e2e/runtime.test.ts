@@ -2,7 +2,8 @@
  * Pods as real processes in real namespaces. Needs root; runs itself again inside a network namespace of its own, which
  * plays the node.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -51,6 +52,13 @@ if (process.getuid?.() !== 0) {
   const { status } = spawnSync('nsenter', words, { stdio: 'inherit', env: { ...process.env, DPRT_INSIDE: '1' } });
   spawnSync('ip', ['netns', 'delete', NODE]);
   process.exitCode = status ?? 1;
+} else if (process.argv[2] !== undefined) {
+  // To be killed by the test that started it.
+  const world = new World(process.argv[2]);
+  mc3(world);
+  await world.ready('mc3');
+  console.log('ready');
+  setInterval(() => {}, 1000);
 } else {
   const test = suite<{ world: World }>('runtime');
   test.before.each((context) => {
@@ -88,7 +96,8 @@ if (process.getuid?.() !== 0) {
     assert.throws(() => world.exec('mc3', 'webapp', 'cat', '/etc/dprt-written'));
     assert.throws(() => world.exec('mc3', 'nginx', 'sh', '-c', 'echo x > /proc/sys/kernel/core_pattern'));
     assert.throws(() => world.exec('mc3', 'nginx', 'mount', '-t', 'tmpfs', 'x', '/mnt'), /denied|permitted|superuser/);
-    assert.is(world.exec('mc3', 'nginx', 'ls', '/run/netns', '-d').includes('netns'), false);
+    assert.throws(() => world.exec('mc3', 'nginx', 'ls', '/run/netns'), /No such file/);
+    assert.match(world.exec('mc3', 'nginx', 'env'), /^HOSTNAME=mc3$/m);
   });
 
   test('an agent that is gone changes nothing; the next one takes over', async ({ world }) => {
@@ -107,6 +116,33 @@ if (process.getuid?.() !== 0) {
     assert.is(world.container('mc3', 'webapp')?.lastState?.terminated?.exitCode, 137);
     await until('served again', () => attempt(() => world.get('mc3')) === 'Hello world!');
     assert.is(world.container('mc3', 'nginx')?.restartCount, 0);
+  });
+
+  test('kill -9 of the agent at any moment: the next one finds or makes the pod, and can take it all away', async ({
+    world,
+  }) => {
+    const random = seededRandom(7);
+    for (let round = 0; round < 12; round++) {
+      const child = spawn(process.execPath, [fileURLToPath(import.meta.url), world.stateDir]);
+      // The first rounds somewhere on the way, the last when all is up.
+      if (round < 10) await sleep(100 + random() * 250);
+      else await once(child.stdout, 'data');
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      const next = new World(world.stateDir);
+      const known = readdirSync(`${world.stateDir}/pods`).length > 0;
+      if (known && existsSync(`${world.stateDir}/pods/${NAMESPACE}_mc3/state.json`)) {
+        mc3(next);
+        await next.ready('mc3');
+        assert.is(next.get('mc3'), 'Hello world!');
+      }
+      if (round % 2 === 0) await next.manager.close({ keepPods: false });
+      else {
+        await next.manager.close({ keepPods: true });
+        await cleanupAll(world.stateDir);
+      }
+      assert.equal(next.leftovers(), [], `round ${round}`);
+    }
   });
 
   test('a container that ends while no agent runs: its status is known all the same', async ({ world }) => {
@@ -376,6 +412,17 @@ if (process.getuid?.() !== 0) {
   });
 
   test.run();
+}
+
+/** The same numbers every time, from 0 to 1 (mulberry32). */
+function seededRandom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
 }
 
 function attempt<T>(work: () => T): T | undefined {

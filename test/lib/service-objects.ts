@@ -1,6 +1,13 @@
 /** Services and EndpointSlices for tests and benches, with as few words as the case needs. */
 import { clusterOptionsOf } from '../../src/api/cluster-options.ts';
-import type { EndpointSlice, ObjectMeta, Service, ServicePort, ServiceSpec, SliceEndpoint } from '../../src/api/types.ts';
+import type {
+  EndpointSlice,
+  ObjectMeta,
+  Service,
+  ServicePort,
+  ServiceSpec,
+  SliceEndpoint,
+} from '../../src/api/types.ts';
 
 let version = 1;
 
@@ -87,7 +94,10 @@ export function manyServices(count: number, endpoints: number): { services: Serv
   const slices: EndpointSlice[] = [];
   for (let i = 0; i < count; i++) {
     services.push(service(`s${i}`, address(0x0a600000, i + 1)));
-    const ready = Array.from({ length: endpoints }, (_, n) => `${address(0x0af40000, i * endpoints + n + 1)}@n${n & 3}`);
+    const ready = Array.from(
+      { length: endpoints },
+      (_, n) => `${address(0x0af40000, i * endpoints + n + 1)}@n${n & 3}`,
+    );
     slices.push(slice(`s${i}`, ready));
   }
   return { services, slices };

@@ -2,7 +2,7 @@
 import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions } from '../cluster-words.ts';
 import { failed, wrongWords } from '../errors.ts';
 import { note } from '../output.ts';
-import { readClusterFile, STATE_DIR } from '../state.ts';
+import { markOf, readClusterFile, STATE_DIR, writeClusterFile } from '../state.ts';
 import { type Command, operandsAtMost, type Words } from '../words.ts';
 
 export const command: Command = {
@@ -32,6 +32,8 @@ async function run(words: Words): Promise<void> {
   const { agentCommand } = await import('../../controllers/agent-supervisor.ts');
   const socketPath = `${state}/api.sock`;
   const log = (line: string) => note(`${new Date().toISOString()} ${line}`);
+  // One that continues a cluster is its controller from here on.
+  if (cluster !== undefined && state === STATE_DIR) writeClusterFile({ ...cluster, controller: markOf(process.pid) });
   const nodes = cluster?.nodes.map(({ name }) => name) ?? [];
   const controller = await startController({
     stateDir: state,

@@ -197,7 +197,7 @@ async function waitForApi(cluster: ClusterFile, deadline: number, signal: AbortS
 
 /** The error, with the last line of the controller's log where that says more. */
 async function explain(error: Error): Promise<Error> {
-  if (!/^the controller /.test(error.message)) return error;
+  if (!/^the controller (ended|does)/.test(error.message)) return error;
   const log = readFileSync(join(STATE_DIR, 'controller.log'), 'utf8').trim().split('\n');
   return failed(error.message, log.at(-1) || 'its log is empty');
 }
