@@ -51,7 +51,9 @@ fi
 # npm writes node_modules/.package-lock.json when it is done.
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   echo 'Installing npm packages'
-  npm ci --no-audit --no-fund --loglevel=error || npm install --no-audit --no-fund --loglevel=error ||
+  # The second leaves the lock file alone where the first cannot use it.
+  npm ci --no-audit --no-fund --loglevel=error >/dev/null 2>&1 ||
+    npm install --no-save --no-audit --no-fund --loglevel=error ||
     fail 'npm could not install the packages: is the network there?'
   touch node_modules/.package-lock.json
 fi

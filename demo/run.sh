@@ -54,7 +54,7 @@ echo
 [ -z "$failed" ] || fail "not every page said \`$EXPECTED\`; the cluster is left up for a look: \`dataplane status\`"
 
 cat <<'END'
-All five said Hello world!. The cluster is left up. Try:
+All five said `Hello world!`. The cluster is left up. Try:
   sudo dataplane get pods -o wide
   sudo dataplane conntrack -p tcp
   sudo ip netns exec dp-outside curl http://172.18.0.11:31418/

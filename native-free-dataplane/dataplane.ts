@@ -8,7 +8,7 @@ import type { Packet } from './packet.ts';
 import { type Conntrack, attachConntrack } from './tables/conntrack.ts';
 import { defaultTimeouts } from './tables/conntrack-timeouts.ts';
 import { type WorkerCounters, attachCounters, workerCounters } from './tables/counters.ts';
-import { type FragmentTable, createFragmentTable } from './tables/fragments.ts';
+import { type FragmentTable, attachFragments } from './tables/fragments.ts';
 import { type NodeTable, attachNodeTable } from './tables/node.ts';
 import { type ServiceTable, attachServices } from './tables/services.ts';
 
@@ -24,6 +24,8 @@ export interface TableBuffers {
   /** The node's own table: configuration, hops, routes, declared ports. */
   readonly routes: ArrayBuffer;
   readonly counters: ArrayBuffer;
+  /** Datagrams in fragments. */
+  readonly fragments: ArrayBuffer;
 }
 
 /** What the device toward the underlay (dp0) can take; found out when it was opened. */
@@ -84,8 +86,10 @@ export function attachDataplane(
   const services = attachServices(buffers.services);
   const node = attachNodeTable(buffers.routes);
   const counters = attachCounters(buffers.counters);
-  if (!conntrack || !services || !node || !counters) {
-    const missing = !conntrack ? 'conntrack' : !services ? 'services' : !node ? 'routes' : 'counters';
+  const fragments = attachFragments(buffers.fragments);
+  if (!conntrack || !services || !node || !counters || !fragments) {
+    const tables = { conntrack, services, routes: node, counters, fragments };
+    const [missing] = Object.entries(tables).find(([, table]) => !table) ?? ['?'];
     throw new Error(`the ${missing} memory does not hold a table of this version`);
   }
   return {
@@ -95,7 +99,7 @@ export function attachDataplane(
     conntrack,
     services,
     node,
-    fragments: createFragmentTable(),
+    fragments,
     tunnelOffload: features.tunnelOffload,
     udpSegmentation: features.udpSegmentation,
     timeouts: defaultTimeouts(),

@@ -97,6 +97,7 @@ export const Verdict = {
   ENDPOINT_GONE: 78,
   OFFLOAD_INVALID: 79,
   LOOPBACK_FROM_NETWORK: 80,
+  FRAGMENT_DUPLICATE: 81,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
@@ -159,6 +160,7 @@ export const VERDICT_TEXTS: readonly (VerdictText | undefined)[] = /* @__PURE__ 
   say(Verdict.L4_CHECKSUM, 'l4-checksum', 'dropped', 'The transport checksum is wrong.', 'linux nf_conntrack_checksum');
   say(Verdict.PORT_ZERO, 'port-zero', 'dropped', 'A TCP or UDP port of 0 that cannot be tracked.', 'RFC 6335 §6');
   say(Verdict.FRAGMENT_OVERLAP, 'fragment-overlap', 'dropped', 'Fragments of one datagram overlap: the whole datagram is dropped.', 'RFC 5722 §4, linux ip_fragment.c');
+  say(Verdict.FRAGMENT_DUPLICATE, 'fragment-duplicate', 'dropped', 'A fragment that was seen before; the rest of its datagram is not affected.', 'RFC 8200 §4.5, linux inet_fragment.c');
   say(Verdict.FRAGMENT_TINY, 'fragment-tiny', 'dropped', 'A first fragment too short to hold the transport ports, or one at offset 8.', 'RFC 1858, RFC 3128');
   say(Verdict.FRAGMENT_TOO_LONG, 'fragment-too-long', 'dropped', 'A fragment that ends beyond 65535 bytes.', 'RFC 791');
   say(Verdict.FRAGMENT_TABLE_FULL, 'fragment-table-full', 'dropped', 'Too many datagrams in fragments at once.', 'CVE-2018-5391');

@@ -7,11 +7,14 @@
  * out of date about, and challenge ACKs. It knows no frame: numbers in, a result out. It never adjusts sequence
  * numbers, as no translation here changes any.
  *
- * Differences from Linux:
+ * Differences from Linux (test/conformance/tcp-kernel.test.ts plays random conversations to both, and leaves out these;
+ * conntrack-tcp-reset.ts has those about resets):
  *   - A SYN replaces a connection in CLOSE whoever reset it (Linux: only if the SYN's own side did). A client that
  *     comes back from the same port gets a new endpoint, and not the one that has just reset it.
- *   - A connection adopted in the middle takes what the first packet acknowledges as the other side's position (Linux
- *     starts that from 0, so nothing is learnt until the other side is heard).
+ *   - What is acknowledged to a side that was never heard is not judged; a connection adopted in the middle takes it as
+ *     that side's position. (Linux compares with 0 in both cases, so that the outcome hangs on the numbers.)
+ *   - A FIN or reset from outside the window is noted in ESTABLISHED, FIN_WAIT and CLOSE_WAIT only, as no other state
+ *     lives long enough to need it.
  *
  * Read before editing: the kernel file, RFC 9293 §3.3.2 and §3.10, RFC 5961 (challenge ACKs), RFC 7323 §2.
  */

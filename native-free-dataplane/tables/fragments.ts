@@ -2,215 +2,310 @@
  * Datagrams in fragments: which ports the first fragment had, so that later ones follow its connection, and copies of
  * those that came before it. Nothing is put together: fragments are forwarded as fragments.
  *
- * Private to one worker, as all fragments of a datagram reach the same one: the kernel steers a TAP's queues by a flow
- * hash that leaves the ports out of every fragment (linux net/core/flow_dissector.c, FLOW_DIS_IS_FRAGMENT).
+ * Shared by all workers, under one lock. All fragments of a datagram have the same flow hash (linux
+ * net/core/flow_dissector.c leaves the ports out of every fragment), but the queue of a hash moves to whichever queue
+ * last *sent* a frame of the same pair of addresses (drivers/net/tun.c tun_flow_update, tun_automq_select_queue), so a
+ * datagram may well be split between two workers.
  *
- * Bounded on every side: DATAGRAMS at once, oldest given up first; HELD copies; RANGES per datagram; each fragment
- * costs one hash chain and one pass over at most RANGES pairs (FragmentSmack, CVE-2018-5391, was a longer walk).
- * Overlap kills the datagram (RFC 5722 §4; linux ip_fragment.c does so for IPv4 as well); an exact duplicate is an
- * overlap too.
+ * Bounded on every side: datagrams at once, the oldest incomplete one gives way (a complete one is forgotten at once);
+ * bytes of copies, the newest overwrite the oldest; 64 ranges a datagram; each fragment costs one hash chain and two
+ * passes over these (FragmentSmack, CVE-2018-5391, was a walk that grew). 30 s for each datagram.
+ *
+ * Overlap kills the datagram, also what is still to come of it (RFC 5722 §4; linux inet_fragment.c does so for IPv4 as
+ * well). A fragment that was seen whole before is dropped alone (RFC 8200 §4.5, linux IPFRAG_DUP): networks duplicate.
+ *
+ * Read before editing: RFC 791 §3.2, RFC 815, RFC 1858, RFC 3128, RFC 5722, RFC 6946 (atomic fragments have no business
+ * here), RFC 4787 REQ-14.
  */
-import type { HashTables } from './hash.ts';
-import { hashWord } from './hash.ts';
+import { COPY_WORDS, keepCopy, takeCopy, taken } from './fragment-copies.ts';
+import { Cover, coverRange, isComplete } from './fragment-ranges.ts';
+import {
+  clearSlots,
+  DEAD,
+  disownCopies,
+  type FragmentMemory,
+  FragmentWord,
+  findOrAddSlot,
+  GENERATION,
+  H_COPIES,
+  H_MAX,
+  H_RING_BYTES,
+  HEADS_AT,
+  HELD_FIRST,
+  KEY_WORDS,
+  KNOWN,
+  PORTS,
+  releaseSlot,
+  SLOT_WORDS,
+  STATE,
+  slotAt,
+  WAITING,
+} from './fragment-slots.ts';
+import { expandSecret } from './hash.ts';
+import { HEADER_BYTES, headerMatches, headerSecret, TableKind, writeHeader } from './layout.ts';
+import { lock, unlock } from './spin-lock.ts';
 
-const DATAGRAMS = 1024;
-const HEADS = 2048;
-const RANGES = 64;
-const HELD = 256;
-/** Largest copy kept: a fragment of a 9000-byte link with its Ethernet header. */
-const HELD_BYTES = 9216;
-/** RFC 791 suggests 15 s at least; linux ipfrag_time is 30. */
-const TIMEOUT_MS = 30_000;
+const VERSION = 1;
+const DEFAULT_MAX = 1024;
+const DEFAULT_HELD_BYTES: number = 4 * 1024 * 1024;
+/** Copies are counted as if none were shorter than this. */
+const SHORTEST_COPY = 256;
+const MAX_DATAGRAM = 65535;
 
-const KEY_WORDS = 10;
+export const FragmentResult = {
+  /** Go on: the ports are known (table.ports), or the first fragment has been noted. */
+  FOUND: 0,
+  /** A copy was kept until the first fragment comes. */
+  HELD: 1,
+  /** It overlaps others: the whole datagram is dead. */
+  OVERLAP: 2,
+  /** It was seen before: drop it alone. */
+  DUPLICATE: 3,
+  /** No room for a copy, or too many pieces. */
+  FULL: 4,
+  /** It ends beyond 65535 bytes. */
+  TOO_LONG: 5,
+  /** Empty, or not the last and not a multiple of eight bytes. */
+  MALFORMED: 6,
+} as const;
+export type FragmentResult = (typeof FragmentResult)[keyof typeof FragmentResult];
 
-/** States of a datagram. */
-const FREE = 0;
-const WAITING = 1;
-const KNOWN = 2;
-const DEAD = 3;
-
-export interface FragmentTable {
-  readonly keys: Int32Array;
-  readonly state: Uint8Array;
-  readonly ports: Int32Array;
-  readonly expires: Float64Array;
-  readonly rangeCount: Uint8Array;
-  readonly ranges: Int32Array;
-  readonly heads: Int32Array;
-  readonly next: Int32Array;
-  /** Copies: bytes, length, port they came in by, next copy of the same datagram. */
-  readonly held: Uint8Array;
-  readonly heldLength: Int32Array;
-  readonly heldPort: Int32Array;
-  readonly heldNext: Int32Array;
-  readonly firstHeld: Int32Array;
-  /** Key asked for; filled by the caller. */
-  readonly key: Int32Array;
-  freeHeld: number;
-  turn: number;
-  /** Datagram whose copies may go on now, -1 = none. */
-  ready: number;
+export interface FragmentOptions {
+  /** Datagrams in fragments at once. */
+  readonly maxDatagrams?: number;
+  /** Bytes of copies at once. */
+  readonly heldBytes?: number;
+  readonly secret: Int32Array;
 }
 
-/** An empty table; some 3 MiB, touched only when fragments come. */
-export function createFragmentTable(): FragmentTable {
-  const heldNext = new Int32Array(HELD);
-  for (let i = 0; i < HELD; i++) heldNext[i] = i + 1 < HELD ? i + 1 : -1;
+export interface FragmentTable extends FragmentMemory {
+  /** Ports of the last fragment that was FOUND: source << 16 | destination. Private to this thread, like all below. */
+  ports: number;
+  /** Datagram whose copies this thread is giving out, -1 = none; 1 in `releasing` while one of them is on its way. */
+  ready: number;
+  readyGeneration: number;
+  readyPorts: number;
+  releasing: number;
+  /** Tag of the copy taken last. */
+  tag: number;
+}
+
+interface Shape {
+  max: number;
+  ringBytes: number;
+  copies: number;
+  heads: number;
+  slotsAt: number;
+  copiesAt: number;
+  totalWords: number;
+}
+
+function shapeOf(max: number, heldBytes: number): Shape {
+  const ringBytes = (heldBytes + 3) & ~3;
+  const copies = Math.max(16, Math.ceil(ringBytes / SHORTEST_COPY));
+  let heads = 64;
+  while (heads < max * 2) heads *= 2;
+  const slotsAt = HEADS_AT + heads;
+  const copiesAt = slotsAt + max * SLOT_WORDS;
   return {
-    keys: new Int32Array(DATAGRAMS * KEY_WORDS),
-    state: new Uint8Array(DATAGRAMS),
-    ports: new Int32Array(DATAGRAMS),
-    expires: new Float64Array(DATAGRAMS),
-    rangeCount: new Uint8Array(DATAGRAMS),
-    ranges: new Int32Array(DATAGRAMS * RANGES * 2),
-    heads: new Int32Array(HEADS).fill(-1),
-    next: new Int32Array(DATAGRAMS).fill(-1),
-    held: new Uint8Array(HELD * HELD_BYTES),
-    heldLength: new Int32Array(HELD),
-    heldPort: new Int32Array(HELD),
-    heldNext,
-    firstHeld: new Int32Array(DATAGRAMS).fill(-1),
-    key: new Int32Array(KEY_WORDS),
-    freeHeld: 0,
-    turn: 0,
-    ready: -1,
+    max,
+    ringBytes,
+    copies,
+    heads,
+    slotsAt,
+    copiesAt,
+    totalWords: copiesAt + copies * COPY_WORDS + (ringBytes >> 2),
   };
 }
 
-function headOf(hash: HashTables, words: Int32Array, at: number): number {
-  let mixed = 0;
-  for (let i = 0; i < KEY_WORDS; i++) mixed ^= hashWord(hash, i, words[at + i]);
-  return mixed & (HEADS - 1);
+/** Bytes of memory a table takes; untouched parts cost none. */
+export function fragmentsBytes(options: Omit<FragmentOptions, 'secret'> = {}): number {
+  return shapeOf(options.maxDatagrams ?? DEFAULT_MAX, options.heldBytes ?? DEFAULT_HELD_BYTES).totalWords * 4;
 }
 
-/** Datagram with `table.key`, or -1. One past its time counts as gone. */
-export function findDatagram(table: FragmentTable, hash: HashTables, nowMs: number): number {
-  const { key, keys } = table;
-  for (let slot = table.heads[headOf(hash, key, 0)]; slot >= 0; slot = table.next[slot]) {
-    let same = true;
-    for (let i = 0; i < KEY_WORDS; i++) if (keys[slot * KEY_WORDS + i] !== key[i]) same = false;
-    if (!same) continue;
-    if (table.expires[slot] > nowMs) return slot;
-    giveUp(table, hash, slot);
-    return -1;
-  }
-  return -1;
+function open(buffer: ArrayBuffer, shape: Shape): FragmentTable {
+  const words = new Int32Array(buffer, 0, shape.totalWords);
+  return {
+    max: shape.max,
+    copies: shape.copies,
+    headMask: shape.heads - 1,
+    hash: expandSecret(headerSecret(words)),
+    words,
+    ring: new Uint8Array(buffer, (shape.copiesAt + shape.copies * COPY_WORDS) * 4, shape.ringBytes),
+    slotsAt: shape.slotsAt,
+    copiesAt: shape.copiesAt,
+    key: new Int32Array(KEY_WORDS),
+    ports: 0,
+    ready: -1,
+    readyGeneration: 0,
+    readyPorts: 0,
+    releasing: 0,
+    tag: 0,
+  };
 }
 
-/** Forget a datagram and its copies. */
-function giveUp(table: FragmentTable, hash: HashTables, slot: number): void {
-  const head = headOf(hash, table.keys, slot * KEY_WORDS);
-  let before = -1;
-  for (let at = table.heads[head]; at >= 0 && at !== slot; at = table.next[at]) before = at;
-  if (before < 0) table.heads[head] = table.next[slot];
-  else table.next[before] = table.next[slot];
-  dropHeld(table, slot);
-  table.state[slot] = FREE;
+/** Lay out an empty table in zeroed memory. @param buffer at least fragmentsBytes(options) bytes */
+export function createFragments(buffer: ArrayBuffer, options: FragmentOptions): FragmentTable {
+  const shape = shapeOf(options.maxDatagrams ?? DEFAULT_MAX, options.heldBytes ?? DEFAULT_HELD_BYTES);
+  const words = new Int32Array(buffer);
+  words[H_MAX] = shape.max;
+  words[H_COPIES] = shape.copies;
+  words[H_RING_BYTES] = shape.ringBytes;
+  writeHeader(words, TableKind.FRAGMENTS, VERSION, options.secret);
+  const table = open(buffer, shape);
+  clearSlots(table);
+  return table;
 }
 
-function dropHeld(table: FragmentTable, slot: number): void {
-  for (let copy = table.firstHeld[slot]; copy >= 0; ) {
-    const following = table.heldNext[copy];
-    table.heldNext[copy] = table.freeHeld;
-    table.freeHeld = copy;
-    copy = following;
-  }
-  table.firstHeld[slot] = -1;
-}
-
-/** A new datagram for `table.key`; the oldest gives way when the table is full. */
-export function addDatagram(table: FragmentTable, hash: HashTables, nowMs: number): number {
-  const slot = table.turn;
-  table.turn = (slot + 1) % DATAGRAMS;
-  if (table.state[slot] !== FREE) giveUp(table, hash, slot);
-  table.keys.set(table.key, slot * KEY_WORDS);
-  const head = headOf(hash, table.key, 0);
-  table.next[slot] = table.heads[head];
-  table.heads[head] = slot;
-  table.state[slot] = WAITING;
-  table.rangeCount[slot] = 0;
-  table.firstHeld[slot] = -1;
-  table.expires[slot] = nowMs + TIMEOUT_MS;
-  return slot;
-}
-
-/** Note bytes [from, to) of the datagram. False when they overlap others, or are too many pieces: it is dead then. */
-export function coverRange(table: FragmentTable, slot: number, from: number, to: number): boolean {
-  if (table.state[slot] === DEAD) return false;
-  const { ranges } = table;
-  const base = slot * RANGES * 2;
-  const count = table.rangeCount[slot];
-  for (let i = 0; i < count; i++) {
-    if (from < ranges[base + 2 * i + 1] && to > ranges[base + 2 * i]) return kill(table, slot);
-  }
-  // Neighbours grow together, so that fragments in order need one pair only.
-  for (let i = 0; i < count; i++) {
-    if (ranges[base + 2 * i + 1] === from) {
-      ranges[base + 2 * i + 1] = to;
-      return true;
-    }
-    if (ranges[base + 2 * i] === to) {
-      ranges[base + 2 * i] = from;
-      return true;
-    }
-  }
-  if (count === RANGES) return kill(table, slot);
-  ranges[base + 2 * count] = from;
-  ranges[base + 2 * count + 1] = to;
-  table.rangeCount[slot] = count + 1;
-  return true;
-}
-
-function kill(table: FragmentTable, slot: number): boolean {
-  table.state[slot] = DEAD;
-  dropHeld(table, slot);
-  return false;
-}
-
-/** The first fragment is known: later ones have these ports. Copies held so far may go on (takeHeld). */
-export function learnPorts(table: FragmentTable, slot: number, ports: number): void {
-  table.ports[slot] = ports;
-  table.state[slot] = KNOWN;
-  if (table.firstHeld[slot] >= 0) table.ready = slot;
-}
-
-/** Is the first fragment known? */
-export function portsKnown(table: FragmentTable, slot: number): boolean {
-  return table.state[slot] === KNOWN;
-}
-
-/** Keep a copy of the frame bytes [start, end). False when there is no room. */
-export function holdFragment(table: FragmentTable, slot: number, bytes: Uint8Array, start: number, end: number, inPort: number): boolean {
-  const copy = table.freeHeld;
-  const length = end - start;
-  if (copy < 0 || length > HELD_BYTES) return false;
-  table.freeHeld = table.heldNext[copy];
-  for (let i = 0; i < length; i++) table.held[copy * HELD_BYTES + i] = bytes[start + i];
-  table.heldLength[copy] = length;
-  table.heldPort[copy] = inPort;
-  table.heldNext[copy] = table.firstHeld[slot];
-  table.firstHeld[slot] = copy;
-  return true;
+/** Map a table that another thread or process made. Undefined when the memory holds something else. */
+export function attachFragments(buffer: ArrayBuffer): FragmentTable | undefined {
+  if (buffer.byteLength < HEADER_BYTES) return undefined;
+  const words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
+  if (!headerMatches(words, TableKind.FRAGMENTS, VERSION)) return undefined;
+  const shape = shapeOf(words[H_MAX], words[H_RING_BYTES]);
+  return buffer.byteLength < shape.totalWords * 4 ? undefined : open(buffer, shape);
 }
 
 /**
- * Move a copy that may go on to `bytes` at `at`.
- * @returns its length, 0 when there is none; the port it came in by is then in `table.key[0]`
+ * Let go of the lock if a crashed worker thread held it. It may have stopped half way, so the table starts empty: the
+ * datagrams under way are lost, as packets may be.
  */
-export function takeHeld(table: FragmentTable, bytes: Uint8Array, at: number): number {
-  const slot = table.ready;
-  if (slot < 0) return 0;
-  const copy = table.firstHeld[slot];
-  if (copy < 0) {
-    table.ready = -1;
-    return 0;
+export function releaseFragmentLock(table: FragmentTable, worker: number): void {
+  const { words } = table;
+  if (Atomics.load(words, FragmentWord.LOCK) !== worker + 1) return;
+  words.fill(0, FragmentWord.LOCK + 1, table.copiesAt + table.copies * COPY_WORDS);
+  clearSlots(table);
+  unlock(words, FragmentWord.LOCK);
+}
+
+function wellFormed(from: number, to: number, more: number): FragmentResult {
+  if (to <= from || (more !== 0 && ((to - from) & 7) !== 0)) return FragmentResult.MALFORMED;
+  return to > MAX_DATAGRAM ? FragmentResult.TOO_LONG : FragmentResult.FOUND;
+}
+
+/**
+ * The first fragment of the datagram in `table.key`, its connection known: bytes [0, to). Copies held for it are then
+ * to be had by takeHeld.
+ * @param owner number of the calling worker
+ * @param ports source << 16 | destination
+ */
+export function fragmentFirst(
+  table: FragmentTable,
+  owner: number,
+  nowMs: number,
+  to: number,
+  more: number,
+  ports: number,
+): FragmentResult {
+  const formed = wellFormed(0, to, more);
+  // An atomic fragment is a whole datagram: it meets no other with its identification (RFC 6946 §4).
+  if (formed !== FragmentResult.FOUND || more === 0) return formed;
+  lock(table.words, FragmentWord.LOCK, owner);
+  const result = first(table, nowMs, to, more, ports);
+  unlock(table.words, FragmentWord.LOCK);
+  return result;
+}
+
+function first(table: FragmentTable, nowMs: number, to: number, more: number, ports: number): FragmentResult {
+  const { words } = table;
+  const slot = findOrAddSlot(table, nowMs | 0);
+  const at = slotAt(table, slot);
+  const covered = cover(words, at, 0, to, more);
+  if (covered !== FragmentResult.FOUND) return covered;
+  words[at + PORTS] = ports;
+  words[at + STATE] = KNOWN;
+  if (words[at + HELD_FIRST] !== 0) {
+    table.ready = slot;
+    table.readyGeneration = words[at + GENERATION];
+    table.readyPorts = ports;
+  } else if (isComplete(words, at)) releaseSlot(table, slot);
+  return FragmentResult.FOUND;
+}
+
+/**
+ * A later fragment of the datagram in `table.key`: payload bytes [from, to), in the frame bytes[start, end).
+ * @param more 0 for the last one
+ * @param tag number given back with the copy when it is HELD
+ * @returns FOUND with the ports in table.ports, HELD, or why it is to be dropped
+ */
+export function fragmentLater(
+  table: FragmentTable,
+  owner: number,
+  nowMs: number,
+  from: number,
+  to: number,
+  more: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  tag: number,
+): FragmentResult {
+  if (table.releasing !== 0) {
+    // One of our own copies on its way again.
+    table.ports = table.readyPorts;
+    return FragmentResult.FOUND;
   }
-  table.firstHeld[slot] = table.heldNext[copy];
-  table.heldNext[copy] = table.freeHeld;
-  table.freeHeld = copy;
-  const length = table.heldLength[copy];
-  for (let i = 0; i < length; i++) bytes[at + i] = table.held[copy * HELD_BYTES + i];
-  table.key[0] = table.heldPort[copy];
+  const formed = wellFormed(from, to, more);
+  if (formed !== FragmentResult.FOUND) return formed;
+  lock(table.words, FragmentWord.LOCK, owner);
+  const result = later(table, nowMs, from, to, more, bytes, start, end, tag);
+  unlock(table.words, FragmentWord.LOCK);
+  return result;
+}
+
+function later(
+  table: FragmentTable,
+  nowMs: number,
+  from: number,
+  to: number,
+  more: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  tag: number,
+): FragmentResult {
+  const { words } = table;
+  const slot = findOrAddSlot(table, nowMs | 0);
+  const at = slotAt(table, slot);
+  const covered = cover(words, at, from, to, more);
+  if (covered !== FragmentResult.FOUND) return covered;
+  if (words[at + STATE] === WAITING) {
+    return keepCopy(table, slot, bytes, start, end, tag) ? FragmentResult.HELD : FragmentResult.FULL;
+  }
+  table.ports = words[at + PORTS];
+  if (words[at + HELD_FIRST] === 0 && isComplete(words, at)) releaseSlot(table, slot);
+  return FragmentResult.FOUND;
+}
+
+/** Note the bytes; FOUND when they are new. */
+function cover(words: Int32Array, at: number, from: number, to: number, more: number): FragmentResult {
+  if (words[at + STATE] === DEAD) return FragmentResult.OVERLAP;
+  const covered = coverRange(words, at, from, to, more);
+  if (covered === Cover.NEW) return FragmentResult.FOUND;
+  if (covered === Cover.DUPLICATE) return FragmentResult.DUPLICATE;
+  words[at + STATE] = DEAD;
+  disownCopies(words, at);
+  return covered === Cover.OVERLAP ? FragmentResult.OVERLAP : FragmentResult.FULL;
+}
+
+/**
+ * After fragmentFirst: the next copy that waited for it, moved to bytes[at…).
+ * @returns its length, its tag in table.tag; 0 when there is none (left)
+ */
+export function takeHeld(table: FragmentTable, owner: number, bytes: Uint8Array, at: number): number {
+  if (table.ready < 0) return 0;
+  const { words } = table;
+  const slot = table.ready;
+  const slotWords = slotAt(table, slot);
+  lock(words, FragmentWord.LOCK, owner);
+  let length = 0;
+  if (words[slotWords + STATE] === KNOWN && words[slotWords + GENERATION] === table.readyGeneration) {
+    length = takeCopy(table, slot, bytes, at);
+    if (length === 0 && isComplete(words, slotWords)) releaseSlot(table, slot);
+  }
+  unlock(words, FragmentWord.LOCK);
+  table.releasing = length === 0 ? 0 : 1;
+  if (length === 0) table.ready = -1;
+  else table.tag = taken.tag;
   return length;
 }

@@ -131,6 +131,7 @@ class RunningAgent implements Agent {
       tables: tableNames(options.node),
       features: this.host.tap,
       conntrack: this.tables.conntrack,
+      fragments: this.tables.fragments,
       onCrash: (worker, error) => log(`worker ${worker} crashed and is started again: ${error.message}`),
     });
     this.services = new ServiceSync({

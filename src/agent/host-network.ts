@@ -7,7 +7,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { ipBatch, ipOutput } from '../linux/ip-command.ts';
 import { RoutingWatch } from '../linux/netlink.ts';
-import { type Tap, openTap, removeTap } from '../linux/tap.ts';
+import { OffloadLevel, type Tap, openTap, removeTap } from '../linux/tap.ts';
 import { gatewayOf, macOf } from './node-sync.ts';
 
 export const HOST_DEVICE = 'dp0';
@@ -42,7 +42,7 @@ export class HostNetwork {
   /** Open dp0 and put all routes and rules in place. @throws SystemError, IpCommandError */
   constructor(options: HostNetworkOptions) {
     this.options = options;
-    this.tap = openTap({ name: HOST_DEVICE, queues: options.workers, persist: false, noTunnelOffload: options.noTunnelOffload });
+    this.tap = openTap({ name: HOST_DEVICE, queues: options.workers, persist: false, offloads: options.noTunnelOffload ? OffloadLevel.UDP : OffloadLevel.TUNNEL });
     try {
       this.configure();
       this.ensure();

@@ -14,6 +14,7 @@ import {
 } from '../../native-free-dataplane/tables/conntrack.ts';
 import { recoverConntrack } from '../../native-free-dataplane/tables/conntrack-lifetime.ts';
 import { type Counters, countersBytes, createCounters } from '../../native-free-dataplane/tables/counters.ts';
+import { type FragmentTable, createFragments, fragmentsBytes } from '../../native-free-dataplane/tables/fragments.ts';
 import { type NodeTable, createNodeTable, nodeTableBytes } from '../../native-free-dataplane/tables/node.ts';
 import { type ServiceTable, createServices, servicesBytes } from '../../native-free-dataplane/tables/services.ts';
 import { type SharedMemory, openShared, unlinkShared } from '../linux/shm.ts';
@@ -28,6 +29,7 @@ export interface NodeTables {
   readonly services: ServiceTable;
   readonly node: NodeTable;
   readonly counters: Counters;
+  readonly fragments: FragmentTable;
   readonly names: { readonly [table in keyof TableBuffers]: string };
   /** Connections taken over from the agent before. */
   readonly recovered: number;
@@ -50,6 +52,7 @@ export function tableNames(nodeName: string): { [table in keyof TableBuffers]: s
     services: name('services'),
     routes: name('routes'),
     counters: name('counters'),
+    fragments: name('fragments'),
     control: name('control'),
   };
 }
@@ -72,11 +75,13 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
   const node = createNodeTable(fresh(names.routes, nodeTableBytes(sizes)), { ...sizes, secret });
   const shape = { workers: options.workers, ports: MAX_HOPS >> 1 };
   const counters = createCounters(fresh(names.counters, countersBytes(shape)), { ...shape, secret });
+  const fragments = createFragments(fresh(names.fragments, fragmentsBytes()), { secret });
   return {
     conntrack,
     services,
     node,
     counters,
+    fragments,
     names,
     recovered,
     close(unlink) {

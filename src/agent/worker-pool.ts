@@ -7,11 +7,12 @@ import { Piscina } from 'piscina';
 import type { Features } from '../../native-free-dataplane/dataplane.ts';
 import type { Conntrack } from '../../native-free-dataplane/tables/conntrack.ts';
 import { releaseLocksOf } from '../../native-free-dataplane/tables/conntrack-lifetime.ts';
-import { SystemError, close, eventfd, write } from '../linux/ffi.ts';
+import { type FragmentTable, releaseFragmentLock } from '../../native-free-dataplane/tables/fragments.ts';
+import { monotonicMs } from '../linux/clock.ts';
+import { close, eventfd, mapPrivate, SystemError, write } from '../linux/ffi.ts';
 import { openShared, unlinkShared } from '../linux/shm.ts';
-import { mapPrivate } from '../linux/ffi.ts';
-import { ControlWord, ThreadState, controlAt, controlBytes, createControl } from '../worker/control.ts';
-import type { PortChange, PortOfWorker, WorkerTask } from '../worker/messages.ts';
+import { ControlWord, controlAt, controlBytes, createControl, ThreadState } from '../worker/control.ts';
+import type { NumberedChange, PortChange, PortOfWorker, WorkerTask } from '../worker/messages.ts';
 
 const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
 /** Wait before a crashed worker is started again: none at first, doubled while it keeps crashing. */
@@ -20,22 +21,38 @@ const LAST_RESTART_MS = 2000;
 /** A worker that ran so long is believed to be well again. */
 const STEADY_MS = 10_000;
 const STOP_TIMEOUT_MS = 2000;
+/** A worker has a batch at least once a second, also when idle; one that had none for this long hangs. */
+const STALL_MS = 5000;
+const WATCH_MS = 1000;
+/** How long a worker may take to carry out a change before its descriptors are given up for lost. */
+const CHANGE_TIMEOUT_MS = 5000;
 
 export interface WorkerPoolOptions {
   readonly workers: number;
   readonly tables: WorkerTask['tables'];
   readonly features: Features;
   readonly conntrack: Conntrack;
+  readonly fragments: FragmentTable;
   /** Called when a worker crashed and will be started again. */
   readonly onCrash?: (worker: number, error: Error) => void;
+  /**
+   * Called once when a worker has had no batch for `stalledMs`, and again should it hang anew. A thread inside a
+   * system call or an endless loop can only be ended with its process: what to do is the caller's choice.
+   */
+  readonly onStall?: (worker: number, stalledMs: number) => void;
+  /** Module the threads run; default the real worker. */
+  readonly entry?: URL;
 }
 
 interface Thread {
   readonly wakeFd: number;
   messages: MessagePort;
   readonly ports: Map<number, PortOfWorker>;
+  /** Number of the last change it was sent. */
+  changesSent: number;
   startedAt: number;
   backoffMs: number;
+  stalled: boolean;
 }
 
 export class WorkerPool {
@@ -45,6 +62,7 @@ export class WorkerPool {
   private readonly threads: Thread[] = [];
   private readonly one: { address: number };
   private readonly running: Promise<void>[] = [];
+  private readonly watchdog: NodeJS.Timeout;
   private stopping = false;
 
   constructor(options: WorkerPoolOptions) {
@@ -56,7 +74,7 @@ export class WorkerPool {
     new DataView(memory.buffer).setBigUint64(0, 1n, true);
     this.one = memory;
     this.pool = new Piscina({
-      filename: new URL('../worker/main.js', import.meta.url).href,
+      filename: (options.entry ?? new URL('../worker/main.js', import.meta.url)).href,
       minThreads: options.workers,
       maxThreads: options.workers,
       concurrentTasksPerWorker: 1,
@@ -66,15 +84,17 @@ export class WorkerPool {
       const wakeFd = eventfd(0, EFD_NONBLOCK_CLOEXEC);
       if (wakeFd < 0) throw new SystemError('eventfd', '');
       const { port1 } = new MessageChannel();
-      this.threads.push({ wakeFd, messages: port1, ports: new Map(), startedAt: 0, backoffMs: 0 });
+      const ports = new Map<number, PortOfWorker>();
+      this.threads.push({ wakeFd, messages: port1, ports, changesSent: 0, startedAt: 0, backoffMs: 0, stalled: false });
     }
+    this.watchdog = setInterval(() => this.lookForStalls(), WATCH_MS).unref();
   }
 
   /** Start the threads; resolves when all of them are in their loop. */
   async start(): Promise<void> {
     for (let worker = 0; worker < this.options.workers; worker++) this.running.push(this.keep(worker));
     for (let waited = 0; waited < 10_000; waited += 5) {
-      if (this.threads.every((_, worker) => this.state(worker) !== ThreadState.ABSENT)) return;
+      if (this.threads.every((_, worker) => this.isLooping(worker))) return;
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     throw new Error('the forwarding threads did not start within 10 s');
@@ -83,6 +103,11 @@ export class WorkerPool {
   /** ThreadState of a worker. */
   state(worker: number): number {
     return Atomics.load(this.control, controlAt(worker, ControlWord.STATE));
+  }
+
+  private isLooping(worker: number): boolean {
+    const state = this.state(worker);
+    return state === ThreadState.RUNNING || state === ThreadState.SLEEPING;
   }
 
   /** Give every worker its queue of a device. @param fds one for each worker */
@@ -96,46 +121,64 @@ export class WorkerPool {
     });
   }
 
-  /** Take a device from all workers. The caller may close its descriptors when the promise resolves. */
+  /**
+   * Take a device from all workers. The caller may close its descriptors when the promise resolves.
+   * @throws Error when a worker hangs: the descriptors must stay open then, or it might use their numbers for others
+   */
   async removePort(index: number): Promise<void> {
-    for (const thread of this.threads) {
+    const numbers = this.threads.map((thread) => {
       thread.ports.delete(index);
-      this.tell(thread, { kind: 'remove', index });
+      return this.tell(thread, { kind: 'remove', index });
+    });
+    const done = (worker: number): boolean => {
+      // A thread that is not there will take its ports from the map, where this one is no more.
+      if (!this.isLooping(worker) && this.state(worker) !== ThreadState.STARTING) return true;
+      return ((Atomics.load(this.control, controlAt(worker, ControlWord.CHANGES_DONE)) - (numbers[worker] ?? 0)) | 0) >= 0;
+    };
+    const end = monotonicMs() + CHANGE_TIMEOUT_MS;
+    for (let pauseMs = 0; !this.threads.every((_, worker) => done(worker)); pauseMs = Math.min(pauseMs + 1, 20)) {
+      if (monotonicMs() > end) throw new Error(`port ${index}: a forwarding thread does not let go of it`);
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
-    await this.nextBatch();
   }
 
-  /** Resolves when every worker has finished what it was doing when this was called; bounded at 200 ms. */
-  private async nextBatch(): Promise<void> {
-    const at = (worker: number): number => controlAt(worker, ControlWord.BATCHES);
-    const before = this.threads.map((_, worker) => Atomics.load(this.control, at(worker)));
-    for (const thread of this.threads) this.wake(thread);
-    for (let waited = 0; waited < 200; waited += 2) {
-      await new Promise((resolve) => setTimeout(resolve, 2));
-      if (this.threads.every((_, worker) => ((Atomics.load(this.control, at(worker)) - (before[worker] ?? 0)) | 0) >= 2)) return;
-      for (const thread of this.threads) this.wake(thread);
-    }
+  /** Make a worker throw at its next batch, to see it come back. */
+  crash(worker: number): void {
+    Atomics.store(this.control, controlAt(worker, ControlWord.CRASH), 1);
+    this.wake(this.threads[worker] as Thread);
   }
 
   /** Stop all threads; resolves when they have left their loops. */
   async stop(): Promise<void> {
     this.stopping = true;
+    clearInterval(this.watchdog);
     this.threads.forEach((thread, worker) => {
       Atomics.store(this.control, controlAt(worker, ControlWord.STOP), 1);
       this.wake(thread);
     });
-    const timeout = new Promise<void>((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref());
-    await Promise.race([Promise.allSettled(this.running).then(() => undefined), timeout]);
+    let late = false;
+    const timeout = new Promise<void>((resolve) => {
+      setTimeout(() => {
+        late = true;
+        resolve();
+      }, STOP_TIMEOUT_MS).unref();
+    });
+    await Promise.race([Promise.allSettled(this.running), timeout]);
     await Promise.race([this.pool.destroy(), timeout]);
     for (const thread of this.threads) {
       thread.messages.close();
-      close(thread.wakeFd);
+      // A thread that hangs still has the number of its eventfd.
+      if (!late) close(thread.wakeFd);
     }
   }
 
-  private tell(thread: Thread, change: PortChange): void {
-    thread.messages.postMessage(change);
+  /** @returns the change's number */
+  private tell(thread: Thread, change: PortChange): number {
+    thread.changesSent = (thread.changesSent + 1) | 0;
+    const message: NumberedChange = { number: thread.changesSent, change };
+    thread.messages.postMessage(message);
     this.wake(thread);
+    return thread.changesSent;
   }
 
   private wake(thread: Thread): void {
@@ -150,12 +193,14 @@ export class WorkerPool {
       thread.messages = port1;
       port1.unref();
       thread.startedAt = Date.now();
+      Atomics.store(this.control, controlAt(worker, ControlWord.STATE), ThreadState.STARTING);
       const task: WorkerTask = {
         worker,
         seed: (Date.now() & 0x7fffffff) ^ Math.imul(worker + 1, 0x9e3779b1),
         tables: this.options.tables,
         features: this.options.features,
         ports: [...thread.ports.values()],
+        changesDone: thread.changesSent,
         wakeFd: thread.wakeFd,
         messages: port2,
       };
@@ -172,10 +217,23 @@ export class WorkerPool {
   private crashed(worker: number, thread: Thread, error: Error): void {
     const { control } = this;
     Atomics.store(control, controlAt(worker, ControlWord.STATE), ThreadState.CRASHED);
+    Atomics.store(control, controlAt(worker, ControlWord.CRASHED_MS), monotonicMs() | 0);
     Atomics.add(control, controlAt(worker, ControlWord.RESTARTS), 1);
     releaseLocksOf(this.options.conntrack, worker);
+    releaseFragmentLock(this.options.fragments, worker);
     const steady = Date.now() - thread.startedAt > STEADY_MS;
-    thread.backoffMs = steady || thread.backoffMs === 0 ? FIRST_RESTART_MS : Math.min(thread.backoffMs * 2, LAST_RESTART_MS);
+    thread.backoffMs =
+      steady || thread.backoffMs === 0 ? FIRST_RESTART_MS : Math.min(thread.backoffMs * 2, LAST_RESTART_MS);
     this.options.onCrash?.(worker, error);
+  }
+
+  private lookForStalls(): void {
+    const now = monotonicMs() | 0;
+    this.threads.forEach((thread, worker) => {
+      const silentMs = (now - Atomics.load(this.control, controlAt(worker, ControlWord.HEARTBEAT_MS))) | 0;
+      const stalled = this.isLooping(worker) && silentMs > STALL_MS;
+      if (stalled && !thread.stalled) this.options.onStall?.(worker, silentMs);
+      thread.stalled = stalled;
+    });
   }
 }

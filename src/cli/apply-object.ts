@@ -45,7 +45,8 @@ export async function applyObject(
       return { outcome: same ? 'unchanged' : 'configured', object };
     } catch (error) {
       // Somebody made or removed it between the look and the write.
-      const raced = error instanceof ApiError && (error.reason === 'AlreadyExists' || error.code === 404) && attempt < 3;
+      const raced =
+        error instanceof ApiError && (error.reason === 'AlreadyExists' || error.code === 404) && attempt < 3;
       if (!raced || (present === undefined && error.code === 404)) throw error;
     }
   }

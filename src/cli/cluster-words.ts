@@ -5,7 +5,7 @@ import { ipv4Cidr, mtuBytes, oneOf, portNumber, portRange, wholeNumber } from '.
 import type { Options, Words } from './words.ts';
 
 export const CLUSTER_OPTIONS = {
-  workers: { value: 'N', help: 'forwarding workers of each node (default: chosen by the cores)' },
+  workers: { value: 'N', help: 'forwarding workers of each node (default: chosen by the agent)' },
   overlay: { value: 'MODE', help: 'between nodes: vxlan (default), ipip or host-gw' },
   mtu: { value: 'BYTES', help: "MTU of pods' devices (default: the underlay's less the overlay's header)" },
   'pod-cidr': { value: 'CIDR', help: "pods' network; node i gets its i-th /24 (default 10.244.0.0/16)" },

@@ -88,8 +88,14 @@ const COLUMNS: { readonly [K in Kind]: Columns<ObjectByKind[K]> } = {
     row: (slice, nowMs) => [
       slice.metadata.name,
       slice.addressType,
-      firstThree((slice.ports ?? []).map(({ port }) => (port === undefined ? '*' : String(port))), '<unset>'),
-      firstThree((slice.endpoints ?? []).flatMap(({ addresses }) => addresses), '<unset>'),
+      firstThree(
+        (slice.ports ?? []).map(({ port }) => (port === undefined ? '*' : String(port))),
+        '<unset>',
+      ),
+      firstThree(
+        (slice.endpoints ?? []).flatMap(({ addresses }) => addresses),
+        '<unset>',
+      ),
       age(slice, nowMs),
     ],
   },
@@ -169,7 +175,12 @@ export interface TableOptions {
 }
 
 /** The rows of a table of one kind. */
-export function tableRows(kind: Kind, objects: readonly KubeObject[], options: TableOptions, nowMs: number): string[][] {
+export function tableRows(
+  kind: Kind,
+  objects: readonly KubeObject[],
+  options: TableOptions,
+  nowMs: number,
+): string[][] {
   const { headers, wide, row } = COLUMNS[kind] as unknown as Columns<KubeObject>;
   const shown = options.wide ? [...headers, ...wide] : headers;
   const line = (cells: readonly string[], namespace: string, labels: string) => [
@@ -192,7 +203,8 @@ function restarts(pod: Pod, nowMs: number): string {
 function readinessGates(pod: Pod): string {
   const gates = pod.spec.readinessGates ?? [];
   if (gates.length === 0) return NONE;
-  const isTrue = (type: string) => pod.status?.conditions?.some((c: Condition) => c.type === type && c.status === 'True');
+  const isTrue = (type: string) =>
+    pod.status?.conditions?.some((c: Condition) => c.type === type && c.status === 'True');
   return `${gates.filter(({ conditionType }) => isTrue(conditionType)).length}/${gates.length}`;
 }
 
@@ -218,7 +230,9 @@ export function printEndpoints({ subsets }: Endpoints): string {
   const all = (subsets ?? []).flatMap(({ addresses = [], ports = [] }) =>
     ports.length === 0
       ? addresses.map(({ ip }) => ip)
-      : ports.flatMap(({ port }) => addresses.map(({ ip }) => (ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`))),
+      : ports.flatMap(({ port }) =>
+          addresses.map(({ ip }) => (ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`)),
+        ),
   );
   return firstThree(all, NONE);
 }
@@ -263,4 +277,3 @@ function templateCells({ spec }: Deployment | ReplicaSet): string[] {
     printSelector(spec.selector),
   ];
 }
-

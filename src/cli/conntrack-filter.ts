@@ -1,13 +1,14 @@
 /** Which connections are meant: conntrack-tools' filters, with their names (conntrack(8)). */
-import { contains, type Cidr, parseCidr, parseIp } from '../api/addresses.ts';
+
 import type { FlowText } from '../../native-free-dataplane/print/flow.ts';
+import { type Cidr, contains, parseCidr, parseIp } from '../api/addresses.ts';
 import { wrongWords } from './errors.ts';
 import { portNumber } from './values.ts';
 import type { Options, Words } from './words.ts';
 
 export const FILTER_OPTIONS = {
   protocol: { short: 'p', value: 'PROTOCOL', help: 'tcp, udp, icmp, sctp or a number' },
-  src: { short: 's', value: 'IP', help: "source of the original direction; a network with /PREFIX" },
+  src: { short: 's', value: 'IP', help: 'source of the original direction; a network with /PREFIX' },
   dst: { short: 'd', value: 'IP', help: 'destination of the original direction' },
   sport: { value: 'PORT', help: 'source port of the original direction (also --orig-port-src)' },
   dport: { value: 'PORT', help: 'destination port of the original direction (also --orig-port-dst)' },
@@ -18,7 +19,11 @@ export const FILTER_OPTIONS = {
   'reply-port-src': { value: 'PORT', help: 'source port of the reply direction' },
   'reply-port-dst': { value: 'PORT', help: 'destination port of the reply direction' },
   state: { value: 'STATE', help: 'TCP state, such as ESTABLISHED' },
-  status: { short: 'u', value: 'STATUS', help: 'ASSURED, SEEN_REPLY, UNREPLIED, SRC_NAT or DST_NAT; several with commas' },
+  status: {
+    short: 'u',
+    value: 'STATUS',
+    help: 'ASSURED, SEEN_REPLY, UNREPLIED, SRC_NAT or DST_NAT; several with commas',
+  },
   'dst-nat': { short: 'g', help: 'only connections whose destination is translated' },
   'src-nat': { short: 'j', help: 'only connections whose source is translated' },
   'any-nat': { help: 'only connections with a translation' },
@@ -53,7 +58,10 @@ export function readFilter(words: Words): FlowFilter {
   add(words.value('reply-port-src', portNumber), (port, flow) => flow.reply.srcPort === port);
   add(words.value('reply-port-dst', portNumber), (port, flow) => flow.reply.dstPort === port);
   add(words.value('state', oneWord(TCP_STATES)), (state, flow) => flow.state === state);
-  const wanted = words.text('status')?.split(',').map((word) => oneWord(STATUSES)(word, '--status'));
+  const wanted = words
+    .text('status')
+    ?.split(',')
+    .map((word) => oneWord(STATUSES)(word, '--status'));
   add(wanted, (all, flow) => all.every((status) => hasStatus(flow, status)));
   const nat = (status: string) => (flow: FlowText) => flow.status.includes(status);
   if (words.flag('dst-nat')) tests.push(nat('DST_NAT'));

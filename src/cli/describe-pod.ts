@@ -36,7 +36,9 @@ export function describePod(pod: Pod): Block {
     ['IP', status?.podIP ?? ''],
     ['IPs', block(...ipLines(pod))],
     ownerLine(pod),
-    initContainers.length > 0 ? ['Init Containers', containers(initContainers, status?.initContainerStatuses)] : undefined,
+    initContainers.length > 0
+      ? ['Init Containers', containers(initContainers, status?.initContainerStatuses)]
+      : undefined,
     ['Containers', containers(spec.containers, status?.containerStatuses)],
     ['Conditions', block(...(status?.conditions ?? []).map((c): Line => [c.type, conditionText(c)]))],
     spec.volumes?.length ? ['Volumes', block(...spec.volumes.map((v): Line => [v.name, volume(v)]))] : undefined,
@@ -96,13 +98,18 @@ const mountFlags = ({ readOnly, subPath }: { readOnly?: boolean; subPath?: strin
 
 function source(from: NonNullable<Container['env']>[number]['valueFrom']): string {
   if (from?.fieldRef) return `(${from.fieldRef.fieldPath})`;
-  if (from?.configMapKeyRef) return `<set to the key '${from.configMapKeyRef.key}' of config map '${from.configMapKeyRef.name}'>`;
+  if (from?.configMapKeyRef)
+    return `<set to the key '${from.configMapKeyRef.key}' of config map '${from.configMapKeyRef.name}'>`;
   if (from?.secretKeyRef) return `<set to the key '${from.secretKeyRef.key}' in secret '${from.secretKeyRef.name}'>`;
   return '';
 }
 
 function state(title: string, now: ContainerState | undefined): (Line | undefined)[] {
-  if (now?.running) return [[title, 'Running'], ['  Started', printTime(now.running.startedAt)]];
+  if (now?.running)
+    return [
+      [title, 'Running'],
+      ['  Started', printTime(now.running.startedAt)],
+    ];
   if (now?.terminated) {
     const { reason, exitCode, signal, message, startedAt, finishedAt } = now.terminated;
     return [
@@ -133,7 +140,8 @@ function probe(name: string, given: Probe | undefined): Line | undefined {
 
 function handler({ exec, httpGet, tcpSocket }: Handler): string {
   if (exec) return `exec [${exec.command.join(' ')}]`;
-  if (httpGet) return `http-get ${(httpGet.scheme ?? 'HTTP').toLowerCase()}://${httpGet.host ?? ''}:${httpGet.port}${httpGet.path ?? '/'}`;
+  if (httpGet)
+    return `http-get ${(httpGet.scheme ?? 'HTTP').toLowerCase()}://${httpGet.host ?? ''}:${httpGet.port}${httpGet.path ?? '/'}`;
   return tcpSocket ? `tcp-socket ${tcpSocket.host ?? ''}:${tcpSocket.port}` : 'unknown';
 }
 
@@ -141,5 +149,8 @@ function volume({ configMap, secret, emptyDir, hostPath }: Volume): Block {
   if (configMap) return block(['Type', 'ConfigMap (a volume populated by a ConfigMap)'], ['Name', configMap.name]);
   if (secret) return block(['Type', 'Secret (a volume populated by a Secret)'], ['SecretName', secret.secretName]);
   if (hostPath) return block(['Type', 'HostPath (bare host directory volume)'], ['Path', hostPath.path]);
-  return block(['Type', "EmptyDir (a temporary directory that shares a pod's lifetime)"], ['Medium', emptyDir?.medium ?? '']);
+  return block(
+    ['Type', "EmptyDir (a temporary directory that shares a pod's lifetime)"],
+    ['Medium', emptyDir?.medium ?? ''],
+  );
 }

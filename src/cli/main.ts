@@ -102,6 +102,6 @@ try {
 } catch (error) {
   const { line, status } = tellError(error);
   if (line !== undefined) process.stderr.write(`${line}\n`);
-  if (process.env.DATAPLANE_DEBUG === '1' && line !== undefined) process.stderr.write(`${(error as Error).stack}\n`);
+  if (process.env.DATAPLANE_DEBUG === '1' && line !== undefined) console.error(error);
   process.exitCode = status;
 }

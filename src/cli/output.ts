@@ -12,7 +12,10 @@ export const OUTPUT_OPTION = {
 } as const;
 
 /** Reads `-o`. */
-export function formatOf(text: string | undefined, allowed: readonly Format[] = ['json', 'yaml', 'wide', 'name']): Format {
+export function formatOf(
+  text: string | undefined,
+  allowed: readonly Format[] = ['json', 'yaml', 'wide', 'name'],
+): Format {
   if (text === undefined) return 'table';
   const found = allowed.find((format) => format === text);
   if (found !== undefined) return found;
@@ -31,7 +34,7 @@ export function note(text: string): void {
 /** Columns three blanks apart, no blanks at line ends; kubectl's table printer. */
 export function layOut(rows: readonly (readonly string[])[], separator = '   '): string {
   const widths: number[] = [];
-  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
+  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
   return rows
     .map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i]!))).join(separator))
     .map((line) => `${line.trimEnd()}\n`)

@@ -1,10 +1,28 @@
-/** What can be known of a set of manifests before there is a cluster: do their namespaces and nodes exist? */
+/** What can be known of a set of manifests before there is a cluster: do their namespaces, nodes and images exist? */
 import type { Deployment, PodSpec } from '../api/types.ts';
+import { type Catalogue, loadCatalogue } from '../runtime/catalogue.ts';
 import { failed } from './errors.ts';
 import type { Document } from './manifests.ts';
 import type { ClusterNode } from './state.ts';
 
 const NAMESPACES = ['default', 'kube-node-lease', 'kube-public', 'kube-system'];
+
+/** @throws CliError that names the document and the image */
+export function checkImages(documents: readonly Document[], catalogueFiles: readonly string[]): void {
+  let catalogue: Catalogue;
+  try {
+    catalogue = loadCatalogue(catalogueFiles);
+  } catch (error) {
+    throw failed((error as Error).message, 'mend this catalogue file');
+  }
+  for (const { where, object } of documents) {
+    const { initContainers = [], containers = [] } = podSpecOf(object) ?? {};
+    for (const { name, image } of [...initContainers, ...containers]) {
+      if (catalogue.find(image) !== undefined) continue;
+      throw failed(`${where}: container ${name}: ${catalogue.explainMissing(image)}`);
+    }
+  }
+}
 
 /** @throws CliError that names the document */
 export function checkPlacement(documents: readonly Document[], nodes: readonly ClusterNode[]): void {

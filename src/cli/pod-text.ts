@@ -54,5 +54,8 @@ export function restartCount(pod: Pod): number {
 /** When a container last ended to be started again. */
 export function lastRestart(pod: Pod): string | undefined {
   const times = (pod.status?.containerStatuses ?? []).map((c: ContainerStatus) => c.lastState?.terminated?.finishedAt);
-  return times.filter((time): time is string => time !== undefined).sort().at(-1);
+  return times
+    .filter((time): time is string => time !== undefined)
+    .sort()
+    .at(-1);
 }

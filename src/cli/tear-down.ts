@@ -159,7 +159,11 @@ async function killAll(marks: readonly ProcessMark[]): Promise<number> {
 async function removeNamespaces(names: readonly string[]): Promise<void> {
   if (names.length === 0) return;
   // -force: go on after a failure; what is left is found by looking again.
-  await ipBatch([], names.map((name) => `netns delete ${name}`), true);
+  await ipBatch(
+    [],
+    names.map((name) => `netns delete ${name}`),
+    true,
+  );
 }
 
 function removeSharedMemory(): number {
@@ -203,7 +207,10 @@ function entries(directory: string): string[] {
   }
 }
 
-const pids = (): number[] => entries('/proc').map(Number).filter((pid) => pid > 0);
+const pids = (): number[] =>
+  entries('/proc')
+    .map(Number)
+    .filter((pid) => pid > 0);
 
 function commandLine(pid: number): string[] {
   try {

@@ -39,7 +39,8 @@ export function whyNotReady(object: KubeObject): string | undefined {
     case 'Deployment': {
       const { spec, status, metadata } = object as Deployment;
       const wanted = spec.replicas ?? 1;
-      const current = status?.observedGeneration === undefined || status.observedGeneration >= (metadata.generation ?? 0);
+      const current =
+        status?.observedGeneration === undefined || status.observedGeneration >= (metadata.generation ?? 0);
       const ready = Math.min(status?.readyReplicas ?? 0, status?.updatedReplicas ?? 0);
       return current && ready >= wanted ? undefined : `${ready} of ${wanted} pods are ready`;
     }
@@ -107,4 +108,3 @@ export async function waitUntilReady(
     await sleep(LOOK_MS);
   }
 }
-

@@ -65,7 +65,11 @@ export function parseWords(name: string, command: Pick<Command, 'options'>, argv
   const options = Object.fromEntries(
     Object.entries(command.options).map(([option, { value, short, multiple }]) => [
       option,
-      { type: value === undefined ? ('boolean' as const) : ('string' as const), ...(short && { short }), ...(multiple && { multiple }) },
+      {
+        type: value === undefined ? ('boolean' as const) : ('string' as const),
+        ...(short && { short }),
+        ...(multiple && { multiple }),
+      },
     ]),
   );
   try {

@@ -54,7 +54,8 @@ export function checkMachine(): void {
     if (!found) throw failed(`the program \`${name}\` is missing`, `apt install ${pkg}`);
   };
   program('ip', 'iproute2');
-  if (!existsSync('/proc/self/ns/net')) throw failed('this kernel has no network namespaces', 'CONFIG_NET_NS is needed');
+  if (!existsSync('/proc/self/ns/net'))
+    throw failed('this kernel has no network namespaces', 'CONFIG_NET_NS is needed');
   if (!existsSync('/dev/net/tun')) {
     const container = existsSync('/.dockerenv') || existsSync('/run/.containerenv');
     throw failed(
@@ -63,7 +64,10 @@ export function checkMachine(): void {
     );
   }
   const capabilities = BigInt(`0x${/^CapEff:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`);
-  for (const [name, bit] of [['CAP_SYS_ADMIN', 21n], ['CAP_NET_ADMIN', 12n]] as const) {
+  for (const [name, bit] of [
+    ['CAP_SYS_ADMIN', 21n],
+    ['CAP_NET_ADMIN', 12n],
+  ] as const) {
     if ((capabilities & (1n << bit)) === 0n) {
       throw failed(`root here lacks ${name}`, 'run it on the machine itself, or the container with --privileged');
     }
@@ -74,7 +78,10 @@ export function checkMachine(): void {
 export async function makeWorld(nodes: readonly ClusterNode[], underlayCidr: string, mtu: number): Promise<void> {
   const { first, prefix } = parseCidr(underlayCidr)!;
   const gateway = printIp({ family: 4, value: first + 1n });
-  await ipBatch([], [OUTSIDE, ...nodes.map(({ name }) => nodeNetns(name))].map((netns) => `netns add ${netns}`));
+  await ipBatch(
+    [],
+    [OUTSIDE, ...nodes.map(({ name }) => nodeNetns(name))].map((netns) => `netns add ${netns}`),
+  );
   await ipBatch(
     ['-n', OUTSIDE],
     [
@@ -92,7 +99,12 @@ export async function makeWorld(nodes: readonly ClusterNode[], underlayCidr: str
     nodes.map(({ name, ip }) =>
       ipBatch(
         ['-n', nodeNetns(name)],
-        ['link set lo up', `address add ${ip}/${prefix} dev eth0`, 'link set eth0 up', `route add default via ${gateway}`],
+        [
+          'link set lo up',
+          `address add ${ip}/${prefix} dev eth0`,
+          'link set eth0 up',
+          `route add default via ${gateway}`,
+        ],
       ),
     ),
   );

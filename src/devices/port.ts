@@ -17,7 +17,15 @@ export const Read = {
 } as const;
 
 /** Results of Port.write. */
-export const Write = { SENT: 0, FULL: 1, REFUSED: 2 } as const;
+export const Write = {
+  SENT: 0,
+  /** No room: the packet is lost, as on a wire. */
+  FULL: 1,
+  /** The kernel does not take this frame. */
+  REFUSED: 2,
+  /** The device is down or gone. */
+  DOWN: 3,
+} as const;
 
 export interface Port {
   readonly index: number;

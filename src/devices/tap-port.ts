@@ -7,7 +7,7 @@
 import { FRAME_AT, SCRATCH_AT } from '../../native-free-dataplane/dataplane.ts';
 import { readVnetHeader, writeVnetHeader } from '../../native-free-dataplane/frame/vnet-header.ts';
 import type { Packet } from '../../native-free-dataplane/packet.ts';
-import { EAGAIN, EINTR, EIO, ENOBUFS, errno, read, write } from '../linux/ffi.ts';
+import { EAGAIN, EBADFD, EINTR, EINVAL, EIO, ENOBUFS, ENOMEM, errno, read, write } from '../linux/ffi.ts';
 import { type Port, Read, Write } from './port.ts';
 
 /** Largest frame that is read: a 64 KiB super-packet with headers, short of the arena's scratch part. */
@@ -36,7 +36,9 @@ export class TapPort implements Port {
     const bytes = read(this.fd, this.arena + this.readAt, READ_BYTES);
     if (bytes < 0) {
       const number = errno();
-      return number === EAGAIN || number === EINTR ? Read.EMPTY : Read.GONE;
+      // A frame too odd for a header (EINVAL) was taken off the queue and is lost; the device is well.
+      if (number === EINVAL) return Read.INVALID;
+      return number === EAGAIN || number === EINTR || number === ENOMEM ? Read.EMPTY : Read.GONE;
     }
     if (bytes <= this.headerBytes) return bytes === 0 ? Read.GONE : Read.INVALID;
     pkt.reset(FRAME_AT, this.readAt + bytes, this.index);
@@ -50,7 +52,8 @@ export class TapPort implements Port {
     const written = write(this.fd, this.arena + at, bytes);
     if (written === bytes) return Write.SENT;
     const number = errno();
-    // EIO: the device is down (its owner's business); ENOBUFS and EAGAIN: its queue is full.
-    return number === EAGAIN || number === ENOBUFS || number === EIO ? Write.FULL : Write.REFUSED;
+    if (number === EAGAIN || number === ENOBUFS || number === ENOMEM) return Write.FULL;
+    // linux drivers/net/tun.c: EIO from a device that is not up, EBADFD from one that is gone.
+    return number === EIO || number === EBADFD ? Write.DOWN : Write.REFUSED;
   }
 }

@@ -4,7 +4,7 @@
  * struct epoll_event is packed on x86-64 (12 bytes: events, then 64 bits of data) and padded elsewhere (16 bytes);
  * linux include/uapi/linux/eventpoll.h.
  */
-import { SystemError, close, epollControl, epollCreate, epollWait, mapPrivate } from './ffi.ts';
+import { close, epollControl, epollCreate, epollWait, type Mapping, mapPrivate, munmap, SystemError } from './ffi.ts';
 
 const EPOLL_CLOEXEC = 0o2000000;
 const ADD = 1;
@@ -18,7 +18,7 @@ const DATA_AT = PACKED ? 4 : 8;
 export class Epoll {
   private readonly fd: number;
   private readonly max: number;
-  private readonly address: number;
+  private readonly memory: Mapping;
   private readonly view: DataView;
 
   /** @param max events taken at once */
@@ -26,9 +26,8 @@ export class Epoll {
     this.fd = epollCreate(EPOLL_CLOEXEC);
     if (this.fd < 0) throw new SystemError('epoll_create1', '');
     this.max = max;
-    const memory = mapPrivate(Math.max(4096, max * EVENT_BYTES));
-    this.address = memory.address;
-    this.view = new DataView(memory.buffer);
+    this.memory = mapPrivate(max * EVENT_BYTES);
+    this.view = new DataView(this.memory.buffer);
   }
 
   /** Watch a file descriptor for input; `key` (int32) names it in `keyAt`. @throws SystemError */
@@ -39,13 +38,14 @@ export class Epoll {
     if (epollControl(this.fd, ADD, fd, event) !== 0) throw new SystemError('epoll_ctl', `fd ${fd}`);
   }
 
+  /** Watch it no more; nothing happens when it was not watched. */
   remove(fd: number): void {
     epollControl(this.fd, DELETE, fd, null);
   }
 
   /** Wait for input. @returns how many are ready, 0 after `timeoutMs`; an interrupted wait counts as 0 */
   wait(timeoutMs: number): number {
-    const ready = epollWait(this.fd, this.address, this.max, timeoutMs);
+    const ready = epollWait(this.fd, this.memory.address, this.max, timeoutMs);
     return ready < 0 ? 0 : ready;
   }
 
@@ -56,5 +56,6 @@ export class Epoll {
 
   close(): void {
     close(this.fd);
+    munmap(this.memory.address, this.memory.bytes);
   }
 }

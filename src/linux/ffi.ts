@@ -44,6 +44,10 @@ export const socket = libc.func('int socket(int domain, int type, int protocol)'
   type: number,
   protocol: number,
 ) => number;
+/** Arguments of `socket` for rtnetlink: AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE. */
+export const NETLINK_SOCKET = [16, 3 | 0o2000000, 0] as const;
+/** Number of the calling thread, as `ps -L` and /proc/<pid>/task show it. */
+export const threadId = libc.func('int gettid()') as () => number;
 export const eventfd = libc.func('int eventfd(unsigned int value, int flags)') as (value: number, flags: number) => number;
 export const epollCreate = libc.func('int epoll_create1(int flags)') as (flags: number) => number;
 export const epollControl = libc.func('int epoll_ctl(int epoll, int operation, int fd, void *event)') as (
@@ -84,8 +88,10 @@ export function errorText(number: number): string {
 export const EINTR = 4;
 export const EIO = 5;
 export const EAGAIN = 11;
+export const ENOMEM = 12;
 export const EBUSY = 16;
 export const EINVAL = 22;
+export const EBADFD = 77;
 export const ENOBUFS = 105;
 
 /** A system call that failed: which, on what, and why. `code` is stable. */

@@ -1,14 +1,14 @@
 /**
- * A look at a namespace's IPv4 rules and routes without a process: the kernel's own dump, as bytes to compare.
+ * A look at a namespace's IPv4 rules, routes and addresses without a process: the kernel's own dump, as bytes to
+ * compare.
  *
  * linux include/uapi/linux/netlink.h (nlmsghdr), rtnetlink.h (RTM_GETROUTE, struct rtmsg), fib_rules.h.
  */
 import { createHash } from 'node:crypto';
-import { SystemError, close, mapPrivate, read, socket, write } from './ffi.ts';
+import { close, mapPrivate, munmap, NETLINK_SOCKET, read, SystemError, socket, write } from './ffi.ts';
 
-const AF_NETLINK = 16;
-const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
 const AF_INET = 2;
+const RTM_GETADDR = 22;
 const RTM_GETROUTE = 26;
 const RTM_GETRULE = 34;
 const NLM_F_REQUEST_DUMP = 0x301;
@@ -20,7 +20,7 @@ const REQUEST_BYTES: number = HEADER_BYTES + 12;
 const BUFFER_BYTES = 65536;
 const MAX_READS = 64;
 
-/** Watches the rules and routes of the namespace it was made in. */
+/** Watches the rules, routes and addresses of the namespace it was made in. */
 export class RoutingWatch {
   private readonly fd: number;
   private readonly memory = mapPrivate(BUFFER_BYTES);
@@ -29,15 +29,16 @@ export class RoutingWatch {
 
   /** @throws SystemError */
   constructor() {
-    this.fd = socket(AF_NETLINK, SOCK_RAW_CLOEXEC, 0);
+    this.fd = socket(...NETLINK_SOCKET);
     if (this.fd < 0) throw new SystemError('socket', 'AF_NETLINK');
   }
 
-  /** A text that is the same as long as rules and routes are. About 50 µs. @throws SystemError */
+  /** A text that is the same as long as rules, routes and addresses are. About 50 µs. @throws SystemError */
   fingerprint(): string {
     const hash = createHash('sha1');
     this.dump(RTM_GETRULE, hash);
     this.dump(RTM_GETROUTE, hash);
+    this.dump(RTM_GETADDR, hash);
     return hash.digest('base64');
   }
 
@@ -65,5 +66,6 @@ export class RoutingWatch {
 
   close(): void {
     close(this.fd);
+    munmap(this.memory.address, this.memory.bytes);
   }
 }

@@ -3,7 +3,7 @@
  *
  * Numbers and layouts: linux include/uapi/linux/if_tun.h and if.h (struct ifreq: 16 bytes of name, then the flags).
  */
-import { EBUSY, EINVAL, SystemError, close, errno, ioctl, ioctlNumber, open } from './ffi.ts';
+import { close, EBUSY, EINVAL, errno, ioctl, ioctlNumber, open, SystemError } from './ffi.ts';
 
 const TUNSETIFF = 0x400454ca;
 const TUNSETPERSIST = 0x400454cb;
@@ -28,13 +28,27 @@ const TUNNEL_GSO = 0x80;
 const TUNNEL_GSO_CSUM = 0x100;
 
 const PLAIN = CSUM | TSO4 | TSO6 | TSO_ECN;
-/** Best first; an older kernel answers EINVAL to bits it does not know. */
+
+/** Sets of offloads, each with all of the one before. */
+export const OffloadLevel = {
+  NONE: 0,
+  CHECKSUM: 1,
+  /** TCP super-packets. */
+  TCP: 2,
+  /** UDP super-packets too (Linux 6.2). */
+  UDP: 3,
+  /** VXLAN-encapsulated super-packets too (Linux 6.17). */
+  TUNNEL: 4,
+} as const;
+export type OffloadLevel = (typeof OffloadLevel)[keyof typeof OffloadLevel];
+
+/** TUN_F_* by level; a kernel answers EINVAL to bits it does not know. */
 const OFFLOAD_SETS: readonly number[] = [
-  PLAIN | USO4 | USO6 | TUNNEL_GSO | TUNNEL_GSO_CSUM,
-  PLAIN | USO4 | USO6,
-  PLAIN,
-  CSUM,
   0,
+  CSUM,
+  PLAIN,
+  PLAIN | USO4 | USO6,
+  PLAIN | USO4 | USO6 | TUNNEL_GSO | TUNNEL_GSO_CSUM,
 ];
 
 /** What a device was found to take. */
@@ -57,8 +71,8 @@ export interface TapOptions {
   readonly queues: number;
   /** Keep the device when its last file descriptor closes. */
   readonly persist: boolean;
-  /** Do without tunnel offload although the kernel has it: what an older kernel gets, for tests. */
-  readonly noTunnelOffload?: boolean;
+  /** Best offloads to ask for although the kernel may have more: what an older kernel gets. Default TUNNEL. */
+  readonly offloads?: OffloadLevel;
 }
 
 function request(name: string, flags: number): Buffer {
@@ -111,18 +125,17 @@ function attachQueue(fd: number, name: string): void {
 function negotiate(fd: number, options: TapOptions, known: TapFeatures | undefined): TapFeatures {
   if (!setInt(fd, TUNSETVNETLE, 1)) throw new SystemError('TUNSETVNETLE', options.name);
   if (known) return known;
-  for (const set of OFFLOAD_SETS) {
-    const tunnelOffload = (set & TUNNEL_GSO) !== 0;
-    if (tunnelOffload && options.noTunnelOffload) continue;
+  for (let level: number = options.offloads ?? OffloadLevel.TUNNEL; level >= OffloadLevel.NONE; level--) {
+    const tunnelOffload = level >= OffloadLevel.TUNNEL;
     const headerBytes = tunnelOffload ? 24 : 12;
     // Header size first: a device that offers tunnel offload with a smaller header loses packets.
     if (!setInt(fd, TUNSETVNETHDRSZ, headerBytes)) continue;
-    if (ioctlNumber(fd, TUNSETOFFLOAD, set) === 0) {
+    if (ioctlNumber(fd, TUNSETOFFLOAD, OFFLOAD_SETS[level] ?? 0) === 0) {
       return {
         headerBytes,
         tunnelOffload,
-        udpSegmentation: (set & USO4) !== 0,
-        segmentation: (set & TSO4) !== 0,
+        udpSegmentation: level >= OffloadLevel.UDP,
+        segmentation: level >= OffloadLevel.TCP,
       };
     }
     if (errno() !== EINVAL) throw new SystemError('TUNSETOFFLOAD', options.name);
@@ -130,9 +143,19 @@ function negotiate(fd: number, options: TapOptions, known: TapFeatures | undefin
   throw new SystemError('TUNSETOFFLOAD', options.name);
 }
 
-/** Take the device away: not persistent any more, and all queues closed. */
-export function removeTap(tap: Pick<Tap, 'fds'>): void {
+/** Let go of the device; it stays if it is persistent. */
+export function closeTap(tap: Pick<Tap, 'fds'>): void {
+  for (const fd of tap.fds) close(fd);
+}
+
+/** The device goes with its last file descriptor. */
+export function makeTemporary(tap: Pick<Tap, 'fds'>): void {
   const first = tap.fds[0];
   if (first !== undefined) ioctlNumber(first, TUNSETPERSIST, 0);
-  for (const fd of tap.fds) close(fd);
+}
+
+/** Take the device away: not persistent any more, and all queues closed. */
+export function removeTap(tap: Pick<Tap, 'fds'>): void {
+  makeTemporary(tap);
+  closeTap(tap);
 }

@@ -11,7 +11,7 @@ export const CONTROL_WORDS_PER_WORKER = 32;
 export const ControlWord = {
   /** 1: leave the loop at the next batch. Written by the agent. */
   STOP: 0,
-  /** 1: throw at the next batch. Written by tests. */
+  /** 1: throw at the next batch. Written by tests, and by whoever wants to see a worker come back. */
   CRASH: 1,
   /** ThreadState. */
   STATE: 2,
@@ -23,10 +23,21 @@ export const ControlWord = {
   RESTARTS: 5,
   /** Thread id (gettid) of the worker. */
   THREAD: 6,
+  /** Number of the last PortChange the worker has carried out. */
+  CHANGES_DONE: 7,
+  /** Low 32 bits of the monotonic milliseconds of the last crash; 0 when there was none. Written by the agent. */
+  CRASHED_MS: 8,
 } as const;
 
-export const ThreadState = { ABSENT: 0, RUNNING: 1, SLEEPING: 2, CRASHED: 3, STOPPED: 4 } as const;
-export const THREAD_STATE_NAMES: readonly string[] = ['absent', 'running', 'sleeping', 'crashed', 'stopped'];
+export const ThreadState = { ABSENT: 0, RUNNING: 1, SLEEPING: 2, CRASHED: 3, STOPPED: 4, STARTING: 5 } as const;
+export const THREAD_STATE_NAMES: readonly string[] = [
+  'absent',
+  'running',
+  'sleeping',
+  'crashed',
+  'stopped',
+  'starting',
+];
 
 /** Bytes for so many workers. */
 export function controlBytes(workers: number): number {

@@ -2,20 +2,19 @@
  * The forwarding loop of one worker: wait, read a batch from every ready port, hand each frame to the pipeline, write
  * what it emits. Reads nothing of the cluster and allocates nothing per frame.
  */
-import { type Dataplane, type Emitter, attachDataplane } from '../../native-free-dataplane/dataplane.ts';
-import { ARENA_BYTES } from '../../native-free-dataplane/dataplane.ts';
+import { ARENA_BYTES, attachDataplane, type Dataplane, type Emitter } from '../../native-free-dataplane/dataplane.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
-import { processFrame, tick } from '../../native-free-dataplane/pipeline.ts';
+import * as pipeline from '../../native-free-dataplane/pipeline.ts';
 import { countVerdict } from '../../native-free-dataplane/tables/counters.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { type Port, Read, Write } from '../devices/port.ts';
 import { TapPort } from '../devices/tap-port.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { Epoll } from '../linux/epoll.ts';
-import { mapPrivate, read } from '../linux/ffi.ts';
-import { openShared } from '../linux/shm.ts';
-import { ControlWord, ThreadState, attachControl, controlAt } from './control.ts';
-import type { PortChange, WorkerTask } from './messages.ts';
+import { type Mapping, mapPrivate, munmap, read, threadId } from '../linux/ffi.ts';
+import { openShared, type SharedMemory } from '../linux/shm.ts';
+import { attachControl, ControlWord, controlAt, ThreadState } from './control.ts';
+import type { NumberedChange, PortChange, WorkerTask } from './messages.ts';
 
 /** Frames taken from one port before the next one has its turn. */
 const BUDGET = 64;
@@ -25,6 +24,13 @@ const MAX_READY = 64;
 const WAKE_KEY = -1;
 /** How often `tick` runs while traffic flows, milliseconds. */
 const TICK_MS = 64;
+
+/** What becomes of a frame: the real pipeline, or a stand-in that shows what the loop alone costs. */
+export interface Pipeline {
+  processFrame(pkt: Packet, dp: Dataplane, nowMs: number): Verdict;
+  /** @returns milliseconds until it wants to be called again */
+  tick(dp: Dataplane, nowMs: number): number;
+}
 
 /** Sends the pipeline's frames out of this worker's ports. */
 class PortEmitter implements Emitter {
@@ -36,7 +42,9 @@ class PortEmitter implements Emitter {
     if (port === undefined) this.lost(Verdict.PORT_DOWN);
     else {
       const result = port.write(pkt);
-      if (result !== Write.SENT) this.lost(result === Write.FULL ? Verdict.WRITE_QUEUE_FULL : Verdict.WRITE_FAILED);
+      if (result === Write.FULL) this.lost(Verdict.WRITE_QUEUE_FULL);
+      else if (result === Write.DOWN) this.lost(Verdict.PORT_DOWN);
+      else if (result !== Write.SENT) this.lost(Verdict.WRITE_FAILED);
     }
   }
 
@@ -47,30 +55,35 @@ class PortEmitter implements Emitter {
 
 export class Forwarder {
   private readonly task: WorkerTask;
+  private readonly pipeline: Pipeline;
   private readonly control: Int32Array;
   private readonly epoll = new Epoll(MAX_READY);
   private readonly emitter = new PortEmitter();
   private readonly dataplane: Dataplane;
   private readonly pkt: Packet;
-  private readonly arena: number;
-  private readonly scratch: number;
+  private readonly arena: Mapping;
+  private readonly shared: SharedMemory[] = [];
+  /** This worker's block in the control words. */
+  private readonly base: number;
 
-  constructor(task: WorkerTask) {
+  /** @throws SystemError, Error when the shared memory is not what the task says */
+  constructor(task: WorkerTask, stages: Pipeline = pipeline) {
     this.task = task;
-    const buffer = (name: string): ArrayBuffer => openShared(name).buffer;
-    const control = attachControl(buffer(task.tables.control));
+    this.pipeline = stages;
+    const control = attachControl(this.map(task.tables.control));
     if (!control) throw new Error(`${task.tables.control} holds no control memory of this version`);
     this.control = control;
-    const memory = mapPrivate(ARENA_BYTES + 4096);
-    this.arena = memory.address;
-    this.scratch = memory.address + ARENA_BYTES;
-    this.pkt = new Packet(memory.buffer);
+    this.base = controlAt(task.worker, 0);
+    // One page more than the arena: what the wake-up descriptor is read into.
+    this.arena = mapPrivate(ARENA_BYTES + 4096);
+    this.pkt = new Packet(this.arena.buffer);
     this.dataplane = attachDataplane(
       {
-        conntrack: buffer(task.tables.conntrack),
-        services: buffer(task.tables.services),
-        routes: buffer(task.tables.routes),
-        counters: buffer(task.tables.counters),
+        conntrack: this.map(task.tables.conntrack),
+        services: this.map(task.tables.services),
+        routes: this.map(task.tables.routes),
+        counters: this.map(task.tables.counters),
+        fragments: this.map(task.tables.fragments),
       },
       task.worker,
       this.emitter,
@@ -80,6 +93,18 @@ export class Forwarder {
     this.emitter.dataplane = this.dataplane;
     this.epoll.add(task.wakeFd, WAKE_KEY);
     for (const port of task.ports) this.change({ kind: 'add', ...port });
+    this.say(ControlWord.CHANGES_DONE, task.changesDone);
+    this.say(ControlWord.THREAD, threadId());
+  }
+
+  private map(name: string): ArrayBuffer {
+    const memory = openShared(name);
+    this.shared.push(memory);
+    return memory.buffer;
+  }
+
+  private say(word: number, value: number): void {
+    Atomics.store(this.control, this.base + word, value);
   }
 
   /** A port came or went. */
@@ -90,51 +115,64 @@ export class Forwarder {
       this.emitter.ports[change.index] = undefined;
     }
     if (change.kind === 'add') {
-      this.emitter.ports[change.index] = new TapPort(change.index, change.fd, change.headerBytes, this.arena);
+      this.emitter.ports[change.index] = new TapPort(change.index, change.fd, change.headerBytes, this.arena.address);
       this.epoll.add(change.fd, change.index);
     }
   }
 
   /**
    * Forward until told to stop.
-   * @param nextChange the next port change the agent has sent, undefined when there is none
+   * @param nextChange the next change the agent has sent, undefined when there is none
    */
-  run(nextChange: () => PortChange | undefined): void {
-    const { control, epoll, task } = this;
-    const at = (word: number): number => controlAt(task.worker, word);
-    let nowMs = monotonicMs();
-    let nextTick = nowMs;
+  run(nextChange: () => NumberedChange | undefined): void {
+    const { control, base, epoll, dataplane } = this;
+    let nextTick = 0;
     let idleMs = 0;
-    Atomics.store(control, at(ControlWord.STATE), ThreadState.RUNNING);
+    let moved = true;
     for (;;) {
-      let ready = epoll.wait(0);
+      // After a batch with frames the next one is likely there: look without saying that the thread sleeps.
+      let ready: number = moved ? epoll.wait(0) : 0;
       if (ready === 0) {
-        Atomics.store(control, at(ControlWord.STATE), ThreadState.SLEEPING);
+        this.say(ControlWord.STATE, ThreadState.SLEEPING);
         ready = epoll.wait(idleMs);
-        Atomics.store(control, at(ControlWord.STATE), ThreadState.RUNNING);
+        this.say(ControlWord.STATE, ThreadState.RUNNING);
       }
-      nowMs = monotonicMs();
-      control[at(ControlWord.HEARTBEAT_MS)] = nowMs | 0;
-      control[at(ControlWord.BATCHES)] = (control[at(ControlWord.BATCHES)] as number) + 1;
-      if (Atomics.load(control, at(ControlWord.STOP)) !== 0) break;
-      if (control[at(ControlWord.CRASH)] !== 0) {
-        control[at(ControlWord.CRASH)] = 0;
+      const nowMs = monotonicMs();
+      control[base + ControlWord.HEARTBEAT_MS] = nowMs | 0;
+      control[base + ControlWord.BATCHES] = ((control[base + ControlWord.BATCHES] as number) + 1) | 0;
+      if (Atomics.load(control, base + ControlWord.STOP) !== 0) break;
+      if (control[base + ControlWord.CRASH] !== 0) {
+        control[base + ControlWord.CRASH] = 0;
         throw new Error('told to crash');
       }
       if (nowMs >= nextTick) {
-        idleMs = tick(this.dataplane, nowMs);
+        idleMs = this.pipeline.tick(dataplane, nowMs);
         nextTick = nowMs + TICK_MS;
       }
       for (let i = 0; i < ready; i++) {
         const key = epoll.keyAt(i);
-        if (key === WAKE_KEY) {
-          read(task.wakeFd, this.scratch, 8);
-          for (let change = nextChange(); change; change = nextChange()) this.change(change);
-        } else this.drain(key, nowMs);
+        if (key === WAKE_KEY) this.carryOut(nextChange);
+        else this.drain(key, nowMs);
       }
+      moved = ready > 0;
     }
-    Atomics.store(control, at(ControlWord.STATE), ThreadState.STOPPED);
-    epoll.close();
+    this.say(ControlWord.STATE, ThreadState.STOPPED);
+  }
+
+  /** Give back what the constructor took. Neither the forwarder nor its packet may be used afterwards. */
+  close(): void {
+    this.epoll.close();
+    munmap(this.arena.address, this.arena.bytes);
+    for (const memory of this.shared) memory.close();
+  }
+
+  /** Everything the agent has sent since the last time. */
+  private carryOut(nextChange: () => NumberedChange | undefined): void {
+    read(this.task.wakeFd, this.arena.address + ARENA_BYTES, 8);
+    for (let next = nextChange(); next; next = nextChange()) {
+      this.change(next.change);
+      this.say(ControlWord.CHANGES_DONE, next.number);
+    }
   }
 
   /** Take up to BUDGET frames from one port. */
@@ -144,7 +182,7 @@ export class Forwarder {
     const { pkt, dataplane } = this;
     for (let n = 0; n < BUDGET; n++) {
       const result = port.read(pkt);
-      if (result === Read.FRAME) processFrame(pkt, dataplane, nowMs);
+      if (result === Read.FRAME) this.pipeline.processFrame(pkt, dataplane, nowMs);
       else if (result === Read.INVALID) countVerdict(dataplane.counters, Verdict.OFFLOAD_INVALID);
       else {
         // A device that is gone would be ready for ever: stop watching it until the agent says what became of it.

@@ -9,7 +9,15 @@ export interface PortOfWorker {
   readonly headerBytes: number;
 }
 
-export type PortChange = ({ readonly kind: 'add' } & PortOfWorker) | { readonly kind: 'remove'; readonly index: number };
+export type PortChange =
+  | ({ readonly kind: 'add' } & PortOfWorker)
+  | { readonly kind: 'remove'; readonly index: number };
+
+/** A change as it is sent: the worker says in ControlWord.CHANGES_DONE how far it got. */
+export interface NumberedChange {
+  readonly number: number;
+  readonly change: PortChange;
+}
 
 export interface WorkerTask {
   readonly worker: number;
@@ -20,10 +28,13 @@ export interface WorkerTask {
     readonly services: string;
     readonly routes: string;
     readonly counters: string;
+    readonly fragments: string;
     readonly control: string;
   };
   readonly features: Features;
   readonly ports: readonly PortOfWorker[];
+  /** Number of the last change that `ports` already contains. */
+  readonly changesDone: number;
   /** eventfd that is written after a message was posted or the stop word set. */
   readonly wakeFd: number;
   readonly messages: MessagePort;

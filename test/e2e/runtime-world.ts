@@ -7,7 +7,9 @@ import { cleanupAll } from '../../src/runtime/cleanup.ts';
 import { execCommand } from '../../src/runtime/exec.ts';
 import { PodManager } from '../../src/runtime/pod-manager.ts';
 
-export const NAMESPACE = 'dprt';
+/** Apart from other runs at the same time: by the pid of the process that began it all. */
+export const RUN = process.env.DPRT_RUN ?? String(process.pid);
+export const NAMESPACE = `dprt${RUN}`;
 const NODE_IP = '10.199.0.1';
 
 export const run = (file: string, ...args: string[]): string =>
@@ -82,13 +84,13 @@ export class World {
     this.manager.sync([...this.pods.values()]);
   }
 
-  pod(name: string, spec: Partial<PodSpec> & Pick<PodSpec, 'containers'>): void {
+  pod(name: string, spec: Partial<PodSpec> & Pick<PodSpec, 'containers'>, uid = `uid-${name}`): void {
     const address = 2 + (lastVersion % 200);
     this.write({
       apiVersion: 'v1',
       kind: 'Pod',
       metadata: {
-        ...{ name, namespace: NAMESPACE, uid: `uid-${name}-${lastVersion}`, resourceVersion: '' },
+        ...{ name, namespace: NAMESPACE, uid, resourceVersion: '' },
         creationTimestamp: new Date().toISOString(),
         annotations: { 'dataplane.dev/pod-ip': `10.199.1.${address}` },
       },

@@ -10,9 +10,10 @@ import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { cleanupAll } from '../../src/runtime/cleanup.ts';
-import { NAMESPACE, run, until, World } from './runtime-world.ts';
+import { seededRandom } from '../lib/seeded-random.ts';
+import { NAMESPACE, RUN, run, until, World } from './runtime-world.ts';
 
-const NODE = 'dprt-node';
+const NODE = `dprt-node-${RUN}`;
 
 const NGINX_CONF = `user nginx;
 error_log /var/log/nginx/error.log warn;
@@ -43,13 +44,12 @@ const mc3 = (world: World, name = 'mc3') => {
 
 if (process.getuid?.() !== 0) {
   console.log('runtime: skipped, needs root');
-} else if (process.env.DPRT_INSIDE === undefined) {
-  spawnSync('ip', ['netns', 'delete', NODE]);
+} else if (process.env.DPRT_RUN === undefined) {
   run('ip', 'netns', 'add', NODE);
   run('ip', '-n', NODE, 'link', 'set', 'lo', 'up');
   run('ip', '-n', NODE, 'address', 'add', '10.199.0.1/32', 'dev', 'lo');
   const words = [`--net=/run/netns/${NODE}`, '--', process.execPath, fileURLToPath(import.meta.url)];
-  const { status } = spawnSync('nsenter', words, { stdio: 'inherit', env: { ...process.env, DPRT_INSIDE: '1' } });
+  const { status } = spawnSync('nsenter', words, { stdio: 'inherit', env: { ...process.env, DPRT_RUN: RUN } });
   spawnSync('ip', ['netns', 'delete', NODE]);
   process.exitCode = status ?? 1;
 } else if (process.argv[2] !== undefined) {
@@ -125,16 +125,20 @@ if (process.getuid?.() !== 0) {
     for (let round = 0; round < 12; round++) {
       const child = spawn(process.execPath, [fileURLToPath(import.meta.url), world.stateDir]);
       // The first rounds somewhere on the way, the last when all is up.
-      if (round < 10) await sleep(100 + random() * 250);
-      else await once(child.stdout, 'data');
+      if (round < 10) await sleep(100 + random.below(250));
+      else await Promise.race([once(child.stdout, 'data'), once(child, 'exit')]);
       child.kill('SIGKILL');
       await once(child, 'exit');
+      const whole =
+        round < 10 ? [] : [world.mainPid('mc3', 'nginx'), world.mainPid('mc3', 'webapp'), world.pausePid('mc3')];
       const next = new World(world.stateDir);
       const known = readdirSync(`${world.stateDir}/pods`).length > 0;
       if (known && existsSync(`${world.stateDir}/pods/${NAMESPACE}_mc3/state.json`)) {
         mc3(next);
         await next.ready('mc3');
         assert.is(next.get('mc3'), 'Hello world!');
+        const now = [next.mainPid('mc3', 'nginx'), next.mainPid('mc3', 'webapp'), next.pausePid('mc3')];
+        if (round >= 10) assert.equal(now, whole);
       }
       if (round % 2 === 0) await next.manager.close({ keepPods: false });
       else {
@@ -197,7 +201,7 @@ if (process.getuid?.() !== 0) {
     assert.is(status.lastState?.terminated?.exitCode, 3);
     assert.is(status.lastState?.terminated?.reason, 'Error');
     assert.is(status.lastState?.terminated?.message, 'cannot go on\n');
-    assert.match(status.state?.waiting?.message ?? '', /^back-off .* restarting failed container=c pod=crash_dprt/);
+    assert.match(status.state?.waiting?.message ?? '', /^back-off .* restarting failed container=c pod=crash_dprt\d+/);
     assert.is(world.status('crash').phase, 'Running');
   });
 
@@ -359,7 +363,7 @@ if (process.getuid?.() !== 0) {
     await world.ready('twin');
     const old = world.mainPid('twin', 'c');
     world.pods.delete('twin');
-    world.pod('twin', { containers });
+    world.pod('twin', { containers }, 'another-uid');
     await world.ready('twin');
     assert.is.not(world.mainPid('twin', 'c'), old);
     assert.not(existsSync(`/proc/${old}`));
@@ -412,17 +416,6 @@ if (process.getuid?.() !== 0) {
   });
 
   test.run();
-}
-
-/** The same numbers every time, from 0 to 1 (mulberry32). */
-function seededRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function attempt<T>(work: () => T): T | undefined {

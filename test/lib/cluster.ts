@@ -72,7 +72,8 @@ export function run(words: readonly string[], { input, timeoutMs = 30_000, env }
 }
 
 /** `dataplane …` */
-export const dataplane = (words: readonly string[], options?: RunOptions) => run([process.execPath, MAIN, ...words], options);
+export const dataplane = (words: readonly string[], options?: RunOptions) =>
+  run([process.execPath, MAIN, ...words], options);
 
 /** What a program printed. @throws Error with all it said when its status is not 0 */
 export async function output(ran: Promise<Ran>): Promise<string> {

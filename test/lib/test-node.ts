@@ -4,10 +4,10 @@
  */
 import {
   ARENA_BYTES,
+  attachDataplane,
   type Dataplane,
   type Emitter,
   type Features,
-  attachDataplane,
 } from '../../native-free-dataplane/dataplane.ts';
 import { addressWords, parseCidr } from '../../native-free-dataplane/frame/address.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
@@ -15,16 +15,22 @@ import { processFrame, tick } from '../../native-free-dataplane/pipeline.ts';
 import { printBytes } from '../../native-free-dataplane/print/frame.ts';
 import {
   type Conntrack,
-  StateWord,
   conntrackBytes,
   createConntrack,
+  StateWord,
 } from '../../native-free-dataplane/tables/conntrack.ts';
-import { type Counters, countersBytes, createCounters, verdictTotal } from '../../native-free-dataplane/tables/counters.ts';
-import { type NodeTable, createNodeTable, nodeTableBytes } from '../../native-free-dataplane/tables/node.ts';
+import {
+  type Counters,
+  countersBytes,
+  createCounters,
+  verdictTotal,
+} from '../../native-free-dataplane/tables/counters.ts';
+import { createFragments, fragmentsBytes } from '../../native-free-dataplane/tables/fragments.ts';
+import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/tables/node.ts';
 import { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
-import { type ServiceTable, createServices, servicesBytes } from '../../native-free-dataplane/tables/services.ts';
+import { createServices, type ServiceTable, servicesBytes } from '../../native-free-dataplane/tables/services.ts';
 import { MAX_VERDICTS, verdictName } from '../../native-free-dataplane/verdicts.ts';
-import { type NodeIdentity, NodeSync, gatewayOf, macOf } from '../../src/agent/node-sync.ts';
+import { gatewayOf, macOf, type NodeIdentity, NodeSync } from '../../src/agent/node-sync.ts';
 import { type FrameOptions, frame } from './frame-text.ts';
 import { type LoadOptions, loadFrame } from './load-frame.ts';
 
@@ -101,11 +107,13 @@ export class TestNode {
       services: new ArrayBuffer(servicesBytes(SERVICE_SIZES)),
       routes: new ArrayBuffer(nodeTableBytes(NODE_SIZES)),
       counters: new ArrayBuffer(countersBytes({ workers: 1, ports: 64 })),
+      fragments: new ArrayBuffer(fragmentsBytes()),
     };
     this.conntrack = createConntrack(buffers.conntrack, conntrackOptions);
     this.services = createServices(buffers.services, { ...SERVICE_SIZES, secret: SECRET });
     this.node = createNodeTable(buffers.routes, { ...NODE_SIZES, secret: SECRET });
     this.counters = createCounters(buffers.counters, { workers: 1, ports: 64, secret: SECRET });
+    createFragments(buffers.fragments, { secret: SECRET });
     this.writer = new ServiceWriter(this.services);
     this.sync = new NodeSync(this.node, this.identity);
     const arena = new ArrayBuffer(ARENA_BYTES);
@@ -131,7 +139,12 @@ export class TestNode {
   /** Make another node known. */
   peer(number: number): this {
     const podCIDR = `10.244.${number}.0/24`;
-    this.sync.setNode({ name: `n${number}`, ip: `172.18.0.${10 + number}`, podCIDRs: [podCIDR], vtepMac: macOf(gatewayOf(podCIDR)) });
+    this.sync.setNode({
+      name: `n${number}`,
+      ip: `172.18.0.${10 + number}`,
+      podCIDRs: [podCIDR],
+      vtepMac: macOf(gatewayOf(podCIDR)),
+    });
     return this;
   }
 
@@ -152,8 +165,12 @@ export class TestNode {
         protocol: number,
         frontends: [
           { kind: 1, address: addressWords(ip), port: Number(port) },
-          ...(service.externalIP ? [{ kind: 2 as const, address: addressWords(service.externalIP), port: Number(port) }] : []),
-          ...(service.loadBalancerIP ? [{ kind: 3 as const, address: addressWords(service.loadBalancerIP), port: Number(port) }] : []),
+          ...(service.externalIP
+            ? [{ kind: 2 as const, address: addressWords(service.externalIP), port: Number(port) }]
+            : []),
+          ...(service.loadBalancerIP
+            ? [{ kind: 3 as const, address: addressWords(service.loadBalancerIP), port: Number(port) }]
+            : []),
           ...(service.nodePort ? [{ kind: 4 as const, address: new Int32Array(4), port: service.nodePort }] : []),
         ],
         cluster: all,
@@ -180,8 +197,11 @@ export class TestNode {
 
   /** A frame arrives at a pod's port (or at `host`); the verdict's name comes back. */
   receive(from: string, text: string, options: FrameOptions & LoadOptions = {}): string {
-    const hostMacs = from === 'host' ? { dstMac: macOf(this.gateway), srcMac: '02:00:00:00:00:09' } : { dstMac: macOf(this.gateway) };
-    const outer = text.startsWith('vxlan') ? { ...options, outer: { ...hostMacs, ...options.outer }, dstMac: macOf(this.gateway) } : { ...hostMacs, ...options };
+    const hostMacs =
+      from === 'host' ? { dstMac: macOf(this.gateway), srcMac: '02:00:00:00:00:09' } : { dstMac: macOf(this.gateway) };
+    const outer = text.startsWith('vxlan')
+      ? { ...options, outer: { ...hostMacs, ...options.outer }, dstMac: macOf(this.gateway) }
+      : { ...hostMacs, ...options };
     return this.receiveBytes(from, frame(text, outer), options);
   }
 
@@ -264,7 +284,9 @@ export function exchange(a: TestNode, b: TestNode): void {
 
 /** What the kernel's route would do: the outer frame is readdressed to the other node's dp0. */
 function deliver(to: TestNode, sent: Sent): void {
-  const mac = macOf(to.gateway).split(':').map((byte) => Number.parseInt(byte, 16));
+  const mac = macOf(to.gateway)
+    .split(':')
+    .map((byte) => Number.parseInt(byte, 16));
   sent.bytes.set(mac, 0);
   to.receiveBytes('host', sent.bytes);
 }

@@ -32,7 +32,7 @@ async function run(words: Words): Promise<void> {
     catalogue: cluster?.catalogue ?? [],
     noTunnelOffload: cluster?.noTunnelOffload ?? false,
   }).catch((error: Error) => {
-    throw failed(`node ${node}: ${error.message}`, 'see the line above, or DATAPLANE_DEBUG=1');
+    throw Object.assign(failed(`node ${node}: ${error.message}`), { cause: error });
   });
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());

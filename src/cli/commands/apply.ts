@@ -1,8 +1,8 @@
 /** `dataplane apply`: create, or change what the manifests say. */
 import { wrongWords } from '../errors.ts';
 import { note, print } from '../output.ts';
-import type { Command, Words } from '../words.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
+import type { Command, Words } from '../words.ts';
 
 export const command: Command = {
   usage: ['apply -f FILE… [-n NAMESPACE]'],
@@ -22,7 +22,8 @@ before the first is applied. What an earlier apply set and the manifest no longe
 async function run(words: Words): Promise<void> {
   const paths = [...words.texts('file')];
   if (paths.length === 0) throw wrongWords('dataplane apply: -f FILE is missing', 'see `dataplane apply --help`');
-  if (words.operands[0] !== undefined) throw wrongWords(`unexpected word "${words.operands[0]}"`, 'files follow -f each');
+  if (words.operands[0] !== undefined)
+    throw wrongWords(`unexpected word "${words.operands[0]}"`, 'files follow -f each');
   const namespace = namespaceOf(words);
   const { inOrder, parseManifests, readSources } = await import('../manifests.ts');
   const { applyObject } = await import('../apply-object.ts');

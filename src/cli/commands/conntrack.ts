@@ -11,7 +11,11 @@ import { type Command, nearest, operandsAtMost, type Words } from '../words.ts';
 const VERBS = ['list', 'count', 'flush'] as const;
 
 export const command: Command = {
-  usage: ['conntrack [list] [--node NODE] [FILTERS]', 'conntrack count [--node NODE]', 'conntrack flush [--node NODE] [FILTERS]'],
+  usage: [
+    'conntrack [list] [--node NODE] [FILTERS]',
+    'conntrack count [--node NODE]',
+    'conntrack flush [--node NODE] [FILTERS]',
+  ],
   about: `The connections the data plane tracks, with both directions' addresses (what differs is the translation), state,
 seconds left, and packets and bytes of both directions; laid out as conntrack -L does. Every node tracks its own part of
 a connection. \`flush\` forgets those that the filters choose: their next packet is looked at as if it were the first.`,
@@ -21,7 +25,11 @@ a connection. \`flush\` forgets those that the filters choose: their next packet
     output: { short: 'o', value: 'FORMAT', help: 'json' },
     help: { short: 'h', help: 'this text' },
   },
-  examples: ['dataplane conntrack -p tcp --dport 31418', 'dataplane conntrack list --dst-nat -o json', 'dataplane conntrack flush -p udp'],
+  examples: [
+    'dataplane conntrack -p tcp --dport 31418',
+    'dataplane conntrack list --dst-nat -o json',
+    'dataplane conntrack flush -p udp',
+  ],
   run,
 };
 
@@ -30,7 +38,10 @@ async function run(words: Words): Promise<void> {
   const verb = words.operands[0] ?? 'list';
   if (!VERBS.some((known) => known === verb)) {
     const near = nearest(verb, VERBS);
-    throw wrongWords(`dataplane conntrack: "${verb}" is unknown`, near ? `did you mean ${near}?` : `there are ${VERBS.join(', ')}`);
+    throw wrongWords(
+      `dataplane conntrack: "${verb}" is unknown`,
+      near ? `did you mean ${near}?` : `there are ${VERBS.join(', ')}`,
+    );
   }
   const filter = readFilter(words);
   const json = formatOf(words.text('output'), ['json']) === 'json';
@@ -48,7 +59,10 @@ async function run(words: Words): Promise<void> {
   if (verb === 'flush') {
     let removed = 0;
     for (const node of nodes) {
-      removed += source.removeFlows(node, flows.filter((flow) => flow.node === node).map(({ record }) => record));
+      removed += source.removeFlows(
+        node,
+        flows.filter((flow) => flow.node === node).map(({ record }) => record),
+      );
     }
     print(`${removed} ${removed === 1 ? 'connection' : 'connections'} removed`);
     return;
@@ -61,7 +75,8 @@ async function run(words: Words): Promise<void> {
 function count(nodes: readonly string[], json: boolean, { countFlows }: typeof import('../conntrack-source.ts')): void {
   const rows = nodes.map((node) => ({ node, ...countFlows(node) }));
   if (json) print(JSON.stringify(rows, null, 2));
-  else print(layOut([['NODE', 'ENTRIES', 'MAX'], ...rows.map((row) => [row.node, String(row.entries), String(row.max)])]));
+  else
+    print(layOut([['NODE', 'ENTRIES', 'MAX'], ...rows.map((row) => [row.node, String(row.entries), String(row.max)])]));
 }
 
 /** The shape that scripts rely on. */

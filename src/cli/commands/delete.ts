@@ -93,7 +93,11 @@ async function remove(client: ApiClient, target: Target, grace: number | undefin
   }
 }
 
-async function waitUntilGone(client: ApiClient, targets: readonly (Target & { uid: string })[], timeoutSeconds: number) {
+async function waitUntilGone(
+  client: ApiClient,
+  targets: readonly (Target & { uid: string })[],
+  timeoutSeconds: number,
+) {
   const deadline = Date.now() + timeoutSeconds * 1000;
   for (const { resource, name, namespace, uid } of targets) {
     while ((await client.find(resource.kind, name, namespace))?.metadata.uid === uid) {

@@ -41,7 +41,10 @@ async function run(words: Words): Promise<void> {
   await withClient(async (client) => {
     const found: { resource: Resource; object: KubeObject }[] = [];
     for (const { resource, name } of objects) {
-      found.push({ resource, object: await client.get(resource.kind, name, resource.namespaced ? namespace : undefined) });
+      found.push({
+        resource,
+        object: await client.get(resource.kind, name, resource.namespaced ? namespace : undefined),
+      });
     }
     for (const resource of resources) {
       const selection = { labelSelector: words.text('selector'), ...(resource.namespaced && { namespace }) };
@@ -71,7 +74,9 @@ async function describe(client: ApiClient, object: KubeObject): Promise<Block> {
       return block(...head(object), ...dataLines((object as ConfigMap).data));
     case 'Secret': {
       const { type, data } = object as Secret;
-      const sizes = Object.entries(data ?? {}).map(([key, v]): Line => [key, `${Buffer.from(v, 'base64').length} bytes`]);
+      const sizes = Object.entries(data ?? {}).map(
+        ([key, v]): Line => [key, `${Buffer.from(v, 'base64').length} bytes`],
+      );
       return block(...head(object), ['Type', type ?? 'Opaque'], ['Data', block(...sizes)]);
     }
     default: {
@@ -98,7 +103,14 @@ async function describeService(client: ApiClient, service: Service): Promise<Blo
   const ingress = (status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname ?? '').join(', ');
   return block(
     ...head(service),
-    ['Selector', spec.selector ? Object.entries(spec.selector).map((pair) => pair.join('=')).join(',') : '<none>'],
+    [
+      'Selector',
+      spec.selector
+        ? Object.entries(spec.selector)
+            .map((pair) => pair.join('='))
+            .join(',')
+        : '<none>',
+    ],
     ['Type', spec.type ?? 'ClusterIP'],
     ['IP Family Policy', spec.ipFamilyPolicy ?? 'SingleStack'],
     ['IP Families', (spec.ipFamilies ?? ['IPv4']).join(',')],
@@ -136,13 +148,25 @@ async function describeNode(client: ApiClient, node: NodeObject): Promise<Block>
   const pods = await client.list('Pod', { fieldSelector: `spec.nodeName=${metadata.name}` });
   const rows = layOut([
     ['Namespace', 'Name', 'Status', 'IP'],
-    ...pods.items.map((pod) => [pod.metadata.namespace ?? '', pod.metadata.name, podReason(pod), pod.status?.podIP ?? '']),
+    ...pods.items.map((pod) => [
+      pod.metadata.namespace ?? '',
+      pod.metadata.name,
+      podReason(pod),
+      pod.status?.podIP ?? '',
+    ]),
   ]);
   return block(
     ...head(node),
     ['CreationTimestamp', printTime(metadata.creationTimestamp)],
     ['Unschedulable', String(spec?.unschedulable ?? false)],
-    ['Conditions', block(...(status?.conditions ?? []).map((c): Line => [c.type, [c.status, c.reason, c.message].filter(Boolean).join('  ')]))],
+    [
+      'Conditions',
+      block(
+        ...(status?.conditions ?? []).map(
+          (c): Line => [c.type, [c.status, c.reason, c.message].filter(Boolean).join('  ')],
+        ),
+      ),
+    ],
     ['Addresses', block(...(status?.addresses ?? []).map(({ type, address }): Line => [type, address]))],
     ['System Info', block(...Object.entries(status?.nodeInfo ?? {}).map(([key, value]): Line => [key, value]))],
     ['PodCIDR', spec?.podCIDR ?? '<none>'],
@@ -162,29 +186,49 @@ function describeDeployment(deployment: Deployment): Block {
     ['Selector', printSelector(spec.selector)],
     ['Replicas', `${wanted} | ${counts}`],
     ['StrategyType', spec.strategy?.type ?? 'RollingUpdate'],
-    ['Pod Template', block(
-      ['Labels', labelLines(spec.template.metadata?.labels)],
-      ['Containers', block(...spec.template.spec.containers.map((c): Line => [c.name, block(['Image', c.image])]))],
-    )],
-    ['Conditions', block(...(status?.conditions ?? []).map((c): Line => [c.type, [c.status, c.reason].filter(Boolean).join('  ')]))],
+    [
+      'Pod Template',
+      block(
+        ['Labels', labelLines(spec.template.metadata?.labels)],
+        ['Containers', block(...spec.template.spec.containers.map((c): Line => [c.name, block(['Image', c.image])]))],
+      ),
+    ],
+    [
+      'Conditions',
+      block(...(status?.conditions ?? []).map((c): Line => [c.type, [c.status, c.reason].filter(Boolean).join('  ')])),
+    ],
   );
 }
 
 async function events(client: ApiClient, { kind, metadata }: KubeObject): Promise<string> {
   if (kind === 'Event') return '';
   const about = `involvedObject.kind=${kind},involvedObject.name=${metadata.name}`;
-  const list = await client.list('Event', { namespace: metadata.namespace ?? 'default', fieldSelector: about }).catch((error: Error) => {
-    throw failed(`events of ${metadata.name}: ${error.message}`);
-  });
-  const own = (list.items as EventObject[]).filter(({ involvedObject }) => involvedObject.kind === kind && involvedObject.name === metadata.name);
+  const list = await client
+    .list('Event', { namespace: metadata.namespace ?? 'default', fieldSelector: about })
+    .catch((error: Error) => {
+      throw failed(`events of ${metadata.name}: ${error.message}`);
+    });
+  const own = (list.items as EventObject[]).filter(
+    ({ involvedObject }) => involvedObject.kind === kind && involvedObject.name === metadata.name,
+  );
   if (own.length === 0) return 'Events:  <none>\n';
   own.sort((a, b) => Date.parse(a.lastTimestamp ?? '') - Date.parse(b.lastTimestamp ?? ''));
   const now = Date.now();
   const rows = own.map((event) => {
     const last = ageOf(event.lastTimestamp, now);
     const age = (event.count ?? 1) > 1 ? `${last} (x${event.count} over ${ageOf(event.firstTimestamp, now)})` : last;
-    return ['', event.type ?? '', event.reason ?? '', age, event.source?.component ?? event.reportingComponent ?? '', (event.message ?? '').trim()];
+    return [
+      '',
+      event.type ?? '',
+      event.reason ?? '',
+      age,
+      event.source?.component ?? event.reportingComponent ?? '',
+      (event.message ?? '').trim(),
+    ];
   });
-  const table = layOut([['', 'Type', 'Reason', 'Age', 'From', 'Message'], ['', '----', '------', '---', '----', '-------'], ...rows], '  ');
+  const table = layOut(
+    [['', 'Type', 'Reason', 'Age', 'From', 'Message'], ['', '----', '------', '---', '----', '-------'], ...rows],
+    '  ',
+  );
   return `Events:\n${table}`;
 }

@@ -10,7 +10,7 @@ import type { Command, Words } from '../words.ts';
 
 export const command: Command = {
   usage: ['exec POD [-c CONTAINER] [-it] [-n NAMESPACE] -- COMMAND [WORDS…]'],
-  about: "Run a command in a container and end with its exit status. Its words follow `--`.",
+  about: 'Run a command in a container and end with its exit status. Its words follow `--`.',
   options: {
     ...POD_OPTIONS,
     stdin: { short: 'i', help: 'hand the standard input on' },
@@ -24,7 +24,8 @@ export const command: Command = {
 async function run(words: Words): Promise<void> {
   const name = readPodName('exec', words);
   const program = words.rest ?? [];
-  if (program.length === 0) throw wrongWords('dataplane exec: the command is missing', `such as \`dataplane exec ${name} -- ls\``);
+  if (program.length === 0)
+    throw wrongWords('dataplane exec: the command is missing', `such as \`dataplane exec ${name} -- ls\``);
   if (words.operands.length > 1) throw wrongWords(`unexpected word "${words.operands[1]}"`, 'the command follows `--`');
   const namespace = namespaceOf(words);
   needRoot('exec');

@@ -102,4 +102,5 @@ function exposed(object: Pod | Deployment | Service) {
 }
 
 const portsOf = (pod: Pod) => pod.spec.containers.flatMap(containerPorts);
-const containerPorts = ({ ports }: Pod['spec']['containers'][number]) => (ports ?? []).map((port) => port.containerPort);
+const containerPorts = ({ ports }: Pod['spec']['containers'][number]) =>
+  (ports ?? []).map((port) => port.containerPort);

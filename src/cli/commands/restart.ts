@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { AGENT_SOCKET } from '../../agent/control-socket.ts';
 import { failed } from '../errors.ts';
 import { print } from '../output.ts';
-import { STATE_DIR } from '../state.ts';
 import { findPod, POD_OPTIONS, readPodName } from '../pod-words.ts';
+import { STATE_DIR } from '../state.ts';
 import { namespaceOf, withClient } from '../with-client.ts';
 import type { Command, Words } from '../words.ts';
 
@@ -47,7 +47,9 @@ function askAgent(node: string, query: Record<string, string>): Promise<void> {
       });
     });
     asked.on('timeout', () => asked.destroy(new Error('it does not answer')));
-    asked.on('error', (error) => reject(failed(`the agent of node ${node}: ${error.message}`, 'see `dataplane status`')));
+    asked.on('error', (error) =>
+      reject(failed(`the agent of node ${node}: ${error.message}`, 'see `dataplane status`')),
+    );
     asked.end();
   });
 }

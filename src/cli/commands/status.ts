@@ -30,7 +30,9 @@ async function run(words: Words): Promise<void> {
   } else {
     const age = printAge(Date.now() - Date.parse(cluster.startedAt));
     const where = controller.running ? `controller ${controller.pid}` : colour('red', 'controller not running');
-    print(`Cluster up for ${age}, ${where}, ${nodes.length} ${nodes.length === 1 ? 'node' : 'nodes'}\n\n${tables(nodes)}`);
+    print(
+      `Cluster up for ${age}, ${where}, ${nodes.length} ${nodes.length === 1 ? 'node' : 'nodes'}\n\n${tables(nodes)}`,
+    );
     for (const { name, message } of nodes) if (message !== undefined) print(`node ${name} is not ready: ${message}`);
   }
 }

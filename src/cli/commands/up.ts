@@ -41,7 +41,10 @@ again and says what was not. Nothing is changed before all words and files have 
     label: { value: 'TEXT', help: 'a word to know this cluster by, shown by `dataplane status`' },
     help: { short: 'h', help: 'this text' },
   },
-  examples: ['sudo dataplane up --nodes 2 -f demo/', 'sudo dataplane up --nodes 3 --overlay host-gw --port-policy declared'],
+  examples: [
+    'sudo dataplane up --nodes 2 -f demo/',
+    'sudo dataplane up --nodes 3 --overlay host-gw --port-policy declared',
+  ],
   run,
 };
 
@@ -61,8 +64,9 @@ async function run(words: Words): Promise<void> {
   const nodes = planNodes(count, options.podCidr, options.underlayCidr);
   const { inOrder, parseManifests, readSources } = await import('../manifests.ts');
   const documents = inOrder(parseManifests(readSources(words.texts('file'))));
-  const { checkPlacement } = await import('../placement.ts');
+  const { checkImages, checkPlacement } = await import('../placement.ts');
   checkPlacement(documents, nodes);
+  checkImages(documents, catalogue);
   for (const warning of documents.flatMap((document) => document.warnings)) note(`Warning: ${warning}`);
   checkMachine();
 
@@ -78,7 +82,8 @@ async function run(words: Words): Promise<void> {
   };
   await claim(cluster);
   const stop = new AbortController();
-  const interrupt = (signal: NodeJS.Signals) => stop.abort(failed(`interrupted (${signal})`, 'everything was taken away again'));
+  const interrupt = (signal: NodeJS.Signals) =>
+    stop.abort(failed(`interrupted (${signal})`, 'everything was taken away again'));
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
   const progress = new Progress();
   try {
@@ -100,7 +105,12 @@ async function run(words: Words): Promise<void> {
     await applyAll(client, others, stop.signal, progress);
     await waitUntilReady(client, nodes, [], waiting);
     await applyAll(client, pods, stop.signal, progress);
-    await waitUntilReady(client, nodes, pods.map(({ object }) => object), waiting);
+    await waitUntilReady(
+      client,
+      nodes,
+      pods.map(({ object }) => object),
+      waiting,
+    );
     stop.signal.throwIfAborted();
     delete cluster.bringingUp;
     writeClusterFile(cluster);
@@ -204,7 +214,10 @@ async function explain(error: Error): Promise<Error> {
 
 function nodeObject(node: ClusterNode, options: ClusterOptions) {
   const gateway = node.podCIDR.replace(/0\/24$/, '1');
-  const mac = `0a:58:${gateway.split('.').map((octet) => Number(octet).toString(16).padStart(2, '0')).join(':')}`;
+  const mac = `0a:58:${gateway
+    .split('.')
+    .map((octet) => Number(octet).toString(16).padStart(2, '0'))
+    .join(':')}`;
   const backend = options.overlay === 'vxlan' ? { VNI: options.vni, VtepMAC: mac } : null;
   return {
     apiVersion: 'v1' as const,

@@ -5,7 +5,12 @@ import { LAST_APPLIED, threeWayPatch, withLastApplied } from '../../../src/cli/a
 
 const test = suite('three-way apply');
 
-const pod = (spec: object, metadata: object = {}) => ({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'a', ...metadata }, spec });
+const pod = (spec: object, metadata: object = {}) => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name: 'a', ...metadata },
+  spec,
+});
 
 test('what the last apply set and this one has not is removed; what others set stays', () => {
   const last = pod({ containers: [] }, { labels: { app: 'a', old: 'x' } });
@@ -16,7 +21,12 @@ test('what the last apply set and this one has not is removed; what others set s
 });
 
 test('elements of keyed lists are merged by key, and removed by it', () => {
-  const service = (...ports: object[]) => ({ apiVersion: 'v1', kind: 'Service', metadata: { name: 's' }, spec: { ports } });
+  const service = (...ports: object[]) => ({
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 's' },
+    spec: { ports },
+  });
   const last = service({ port: 80 }, { port: 81 });
   const next = service({ port: 80, targetPort: 8080 });
   const present = service({ port: 80, targetPort: 80, nodePort: 31000 }, { port: 81, nodePort: 31001 });
@@ -42,7 +52,10 @@ test('Endpoints are replaced list by list', () => {
     subsets: [{ addresses: ips.map((ip) => ({ ip })) }],
   });
   const patch = threeWayPatch(endpoints('10.0.0.1'), endpoints('10.0.0.2'), 'Endpoints');
-  assert.equal((mergePatch(endpoints('10.0.0.1'), patch) as { subsets: unknown }).subsets, endpoints('10.0.0.2').subsets);
+  assert.equal(
+    (mergePatch(endpoints('10.0.0.1'), patch) as { subsets: unknown }).subsets,
+    endpoints('10.0.0.2').subsets,
+  );
 });
 
 test('the manifest is written down in the annotation, without the annotation itself', () => {

@@ -1,8 +1,8 @@
-import { suite } from 'uvu';
-import * as assert from 'uvu/assert';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
 import { inOrder, parseManifests, readSources } from '../../../src/cli/manifests.ts';
 import { checkPlacement } from '../../../src/cli/placement.ts';
 
@@ -30,7 +30,10 @@ function complaint(...texts: string[]): string {
 
 test('documents are counted, empty ones too, and objects get the default namespace', () => {
   const documents = parse(`---\n# nothing\n---\n${POD}---\n${POD.replace('name: a', 'name: b')}`);
-  assert.equal(documents.map(({ where }) => where), ['f1.yaml: document 2', 'f1.yaml: document 3']);
+  assert.equal(
+    documents.map(({ where }) => where),
+    ['f1.yaml: document 2', 'f1.yaml: document 3'],
+  );
   assert.is(documents[0]!.object.metadata.namespace, 'default');
 });
 
@@ -42,7 +45,10 @@ test('JSON is read like YAML', () => {
 test('a List gives its items, each with its place', () => {
   const item = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'm' } };
   const list = { apiVersion: 'v1', kind: 'List', items: [item, { ...item, metadata: { name: 'n' } }] };
-  assert.equal(parse(JSON.stringify(list)).map(({ where }) => where), ['f1.yaml: document 1, item 1', 'f1.yaml: document 1, item 2']);
+  assert.equal(
+    parse(JSON.stringify(list)).map(({ where }) => where),
+    ['f1.yaml: document 1, item 1', 'f1.yaml: document 1, item 2'],
+  );
 });
 
 test('a wrong value: file, document, path, what was expected, what was there', () => {
@@ -51,11 +57,17 @@ kind: Service
 metadata: {name: s}
 spec: {ports: [{port: x}]}
 `;
-  assert.match(complaint(`${POD}---\n${service}`), /^f1\.yaml: document 2: spec\.ports\[0\]\.port: expected .*, got "x"$/);
+  assert.match(
+    complaint(`${POD}---\n${service}`),
+    /^f1\.yaml: document 2: spec\.ports\[0\]\.port: expected .*, got "x"$/,
+  );
 });
 
 test('a field that does not exist is an error', () => {
-  assert.match(complaint(POD.replace('spec:', 'spec:\n  contaners: []')), 'f1.yaml: document 1: spec.contaners: unknown field');
+  assert.match(
+    complaint(POD.replace('spec:', 'spec:\n  contaners: []')),
+    'f1.yaml: document 1: spec.contaners: unknown field',
+  );
 });
 
 test('a field that is not supported is a warning that names it', () => {
@@ -83,7 +95,10 @@ test('all mistakes are told, in one line', () => {
 });
 
 test('an alias bomb is refused', () => {
-  const bomb = ['a: &a [x,x,x,x,x,x,x,x,x]', ...'bcdefgh'.split('').map((k, i) => `${k}: &${k} [${Array(9).fill(`*${'abcdefgh'[i]}`)}]`)];
+  const bomb = [
+    'a: &a [x,x,x,x,x,x,x,x,x]',
+    ...'bcdefgh'.split('').map((k, i) => `${k}: &${k} [${Array(9).fill(`*${'abcdefgh'[i]}`)}]`),
+  ];
   assert.match(complaint(`${bomb.join('\n')}\n`), 'f1.yaml: document 1: ');
 });
 
@@ -92,7 +107,10 @@ test('namespaces come first, then configuration, services, and pods last', () =>
     const object = { apiVersion: 'v1', kind, metadata: { name: 'x' } } as never;
     return { where: '', object, warnings: [] };
   });
-  assert.equal(inOrder(kinds).map(({ object }) => object.kind), ['Namespace', 'ConfigMap', 'Service', 'Pod']);
+  assert.equal(
+    inOrder(kinds).map(({ object }) => object.kind),
+    ['Namespace', 'ConfigMap', 'Service', 'Pod'],
+  );
 });
 
 test('a directory gives its manifests by name; subdirectories only when asked', () => {
@@ -100,7 +118,8 @@ test('a directory gives its manifests by name; subdirectories only when asked', 
   try {
     mkdirSync(join(directory, 'sub'));
     for (const name of ['b.yaml', 'a.json', 'notes.txt', 'sub/c.yml']) writeFileSync(join(directory, name), '');
-    const names = (recursive: boolean) => readSources([directory], recursive).map(({ name }) => name.slice(directory.length + 1));
+    const names = (recursive: boolean) =>
+      readSources([directory], recursive).map(({ name }) => name.slice(directory.length + 1));
     assert.equal(names(false), ['a.json', 'b.yaml']);
     assert.equal(names(true), ['a.json', 'b.yaml', 'sub/c.yml']);
   } finally {

@@ -21,7 +21,13 @@ const pod = (status: Partial<Pod['status']> & object, metadata: object = {}): Po
   }) as unknown as Pod;
 
 test('columns are three blanks apart and lines end without blanks', () => {
-  assert.is(layOut([['NAME', 'AGE'], ['a-long-name', '']]), 'NAME          AGE\na-long-name\n');
+  assert.is(
+    layOut([
+      ['NAME', 'AGE'],
+      ['a-long-name', ''],
+    ]),
+    'NAME          AGE\na-long-name\n',
+  );
 });
 
 test('ages are those of kubectl', () => {
@@ -38,7 +44,17 @@ test('a running pod, as kubectl shows it', () => {
     { ...PLAIN, wide: true },
     Date.parse('2026-01-01T00:01:00Z'),
   );
-  assert.equal(rows[0], ['NAME', 'READY', 'STATUS', 'RESTARTS', 'AGE', 'IP', 'NODE', 'NOMINATED NODE', 'READINESS GATES']);
+  assert.equal(rows[0], [
+    'NAME',
+    'READY',
+    'STATUS',
+    'RESTARTS',
+    'AGE',
+    'IP',
+    'NODE',
+    'NOMINATED NODE',
+    'READINESS GATES',
+  ]);
   assert.equal(rows[1], ['mc3', '2/2', 'Running', '2', '60s', '10.244.1.2', 'n1', '<none>', '<none>']);
 });
 
@@ -46,7 +62,10 @@ test('STATUS says what matters most', () => {
   const status = (state: object) => [{ name: 'c', image: '', imageID: '', ready: false, restartCount: 0, state }];
   const waiting = { waiting: { reason: 'CrashLoopBackOff' } };
   assert.is(podReason(pod({ phase: 'Running', containerStatuses: status(waiting) })), 'CrashLoopBackOff');
-  assert.is(podReason(pod({ phase: 'Failed', containerStatuses: status({ terminated: { exitCode: 3 } }) })), 'ExitCode:3');
+  assert.is(
+    podReason(pod({ phase: 'Failed', containerStatuses: status({ terminated: { exitCode: 3 } }) })),
+    'ExitCode:3',
+  );
   assert.is(podReason(pod({ phase: 'Running' }, { deletionTimestamp: '2026-01-01T00:00:00Z' })), 'Terminating');
   const init = [{ name: 'i', image: '', imageID: '', ready: false, restartCount: 0, state: { running: {} } }];
   const starting = pod({ phase: 'Pending', initContainerStatuses: init });
@@ -102,7 +121,12 @@ test('no API: what to do depends on why', () => {
 test('what is not Ready says why', () => {
   assert.is(whyNotReady(pod({ phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] })), undefined);
   assert.is(whyNotReady(pod({ phase: 'Pending' })), 'Pending');
-  const deployment = { kind: 'Deployment', metadata: {}, spec: { replicas: 2 }, status: { readyReplicas: 1, updatedReplicas: 2 } };
+  const deployment = {
+    kind: 'Deployment',
+    metadata: {},
+    spec: { replicas: 2 },
+    status: { readyReplicas: 1, updatedReplicas: 2 },
+  };
   assert.is(whyNotReady(deployment as unknown as KubeObject), '1 of 2 pods are ready');
   assert.is(whyNotReady({ kind: 'ConfigMap' } as KubeObject), undefined);
 });

@@ -1,9 +1,14 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readClusterOptions, underlayMtuFor, checkClusterOptions, CLUSTER_OPTIONS } from '../../../src/cli/cluster-words.ts';
+import {
+  CLUSTER_OPTIONS,
+  checkClusterOptions,
+  readClusterOptions,
+  underlayMtuFor,
+} from '../../../src/cli/cluster-words.ts';
 import { ipv4Cidr, mtuBytes, oneOf, portRange, seconds, wholeNumber } from '../../../src/cli/values.ts';
-import { planNodes, roomForNodes } from '../../../src/cli/world.ts';
 import { parseWords } from '../../../src/cli/words.ts';
+import { planNodes, roomForNodes } from '../../../src/cli/world.ts';
 
 const test = suite('values of options');
 
@@ -11,7 +16,10 @@ test('whole numbers are exactly that, and within bounds', () => {
   const read = wholeNumber(1, 16);
   assert.is(read('16', '--n'), 16);
   for (const text of ['0', '17', '1.5', '-1', '1e1', '0x1', '', ' 1']) {
-    assert.throws(() => read(text, '--n'), (error: Error) => error.message.startsWith(`--n ${text}: expected`));
+    assert.throws(
+      () => read(text, '--n'),
+      (error: Error) => error.message.startsWith(`--n ${text}: expected`),
+    );
   }
 });
 
@@ -31,7 +39,8 @@ test('a network loses its host bits; IPv6 and bare addresses are refused', () =>
 
 test('a range of ports has the lower one first', () => {
   assert.equal(portRange('30000-30010', '--r'), [30000, 30010]);
-  for (const text of ['2-1', '0-5', '1-65536', '5', '1-2-3']) assert.throws(() => portRange(text, '--r'), 'expected two ports');
+  for (const text of ['2-1', '0-5', '1-65536', '5', '1-2-3'])
+    assert.throws(() => portRange(text, '--r'), 'expected two ports');
 });
 
 test('seconds may have a unit', () => {

@@ -68,7 +68,13 @@ test('nearest finds what is within two edits and nothing else', () => {
 });
 
 test('the help has usage, options in a column and examples', () => {
-  const text = printHelp({ usage: ['try X', 'try Y'], about: 'Tries.', options, examples: ['dataplane try'], run: async () => {} });
+  const text = printHelp({
+    usage: ['try X', 'try Y'],
+    about: 'Tries.',
+    options,
+    examples: ['dataplane try'],
+    run: async () => {},
+  });
   assert.match(text, 'Usage: dataplane try X\n       dataplane try Y\n');
   assert.match(text, '  -f, --file FILE  files\n');
   assert.match(text, '      --nodes N    number of nodes\n');

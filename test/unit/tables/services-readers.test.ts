@@ -17,13 +17,13 @@ import {
   targetService,
 } from '../../../native-free-dataplane/tables/services.ts';
 
-const SIZES = { slots: 64, poolWords: 1 << 20, endpoints: 4096, affinitySlots: 64 };
+const SIZES = { slots: 16384, poolWords: 1 << 22, endpoints: 4096, affinitySlots: 64 };
 const TCP = 6;
 const PORT = 80;
 const KEY = (TCP << 16) | PORT;
 /** Services that are always there, each at two addresses; and one that comes and goes in the chains between them. */
 const STABLE = 20;
-const RUN_MS = 1500;
+const RUN_MS = 2500;
 
 const vip = (service: number, which: number): Int32Array => addressWords(`10.96.${which}.${service + 1}`);
 const nameOf = (service: number): string => `default/s${service}:/TCP`;

@@ -1,0 +1,243 @@
+/** The command line against a cluster: up and down in all weathers, objects, pods. */
+
+import { spawn } from 'node:child_process';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Pod, Service } from '../../src/api/types.ts';
+import {
+  type Cluster,
+  dataplane,
+  eventually,
+  leftovers,
+  podNetns,
+  processPod,
+  ROOT,
+  startCluster,
+} from '../lib/cluster.ts';
+
+const idle = (name: string, node?: string) => processPod(name, node, ['sleep', 'infinity']);
+const yaml = (object: object) => JSON.stringify(object);
+
+const lifecycle = suite('up and down');
+
+lifecycle.after.each(async () => {
+  await dataplane(['down']);
+});
+
+lifecycle('down succeeds when there is nothing', async () => {
+  const { status, stdout } = await dataplane(['down']);
+  assert.is(status, 0);
+  assert.is(stdout, 'there was nothing to take away\n');
+});
+
+lifecycle('wrong words change nothing', async () => {
+  for (const words of [
+    ['--nodes', '0'],
+    ['--pod-cidr', '10.96.0.0/16'],
+    ['--nods', '2'],
+    ['--mtu', '80'],
+  ]) {
+    const { status, stderr } = await dataplane(['up', ...words]);
+    assert.is(status, 2);
+    assert.match(stderr, /^--\S+|^dataplane up/);
+    assert.is(stderr.trim().split('\n').length, 1);
+    assert.equal(leftovers(), []);
+  }
+});
+
+lifecycle('a mistake in the last document changes nothing', async () => {
+  const input = `${yaml(idle('a'))}\n---\n${yaml({ ...idle('b'), spec: { containers: 7 } })}`;
+  const { status, stderr } = await dataplane(['up', '-f', '-'], { input });
+  assert.is(status, 1);
+  assert.match(stderr, /^stdin: document 2: spec\.containers: expected .*, got 7$/m);
+  assert.equal(leftovers(), []);
+});
+
+lifecycle('what the API refuses takes everything away again', async () => {
+  const service = (name: string) => ({
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name },
+    spec: { type: 'NodePort', ports: [{ port: 80, nodePort: 31000 }] },
+  });
+  const { status, stderr } = await dataplane(['up', '-f', '-'], {
+    input: `${yaml(service('x'))}\n---\n${yaml(service('y'))}`,
+  });
+  assert.is(status, 1);
+  assert.match(stderr, 'document 2: Service y:');
+  assert.match(stderr, 'provided port is already allocated');
+  assert.equal(leftovers(), []);
+});
+
+lifecycle('what does not become Ready is named with what it said, and everything is taken away', async () => {
+  const input = yaml(processPod('sad', undefined, ['sh', '-c', 'echo out of luck; exit 3']));
+  const { status, stderr } = await dataplane(['up', '--timeout', '2', '-f', '-'], { input });
+  assert.is(status, 1);
+  assert.match(stderr, 'Pod sad (CrashLoopBackOff: container main ended with status 3: out of luck)');
+  assert.equal(leftovers(), []);
+});
+
+lifecycle('Ctrl-C at any moment leaves nothing', async () => {
+  for (const afterMs of [150, 300, 450, 600, 800]) {
+    const child = spawn(process.execPath, [join(ROOT, 'dist/src/cli/main.js'), 'up', '-f', '-'], {
+      stdio: ['pipe', 'ignore', 'ignore'],
+    });
+    child.stdin.end(yaml(idle('a')));
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    await sleep(afterMs);
+    child.kill('SIGINT');
+    if ((await ended) === 0) await dataplane(['down']);
+    assert.equal(leftovers(), [], `${afterMs} ms after the start`);
+  }
+});
+
+lifecycle('a second up is refused and leaves the first alone', async () => {
+  const cluster = await startCluster({ words: ['--nodes', '1'] });
+  const { status, stderr } = await dataplane(['up']);
+  assert.is(status, 1);
+  assert.match(stderr, 'a cluster is already up');
+  assert.is((await cluster.status()).nodes.length, 1);
+  await cluster.down();
+});
+
+lifecycle('down works after kill -9 of everything, and when the state is lost', async () => {
+  for (const loseState of [false, true]) {
+    const cluster = await startCluster({ manifests: [idle('a', 'n1'), idle('b', 'n2')] });
+    const { controller, nodes } = await cluster.status();
+    process.kill(controller.pid, 'SIGKILL');
+    for (const { agentPid } of nodes) if (!loseState) process.kill(agentPid!, 'SIGKILL');
+    if (loseState) rmSync('/run/dataplane', { recursive: true });
+    const again = await dataplane(['up']);
+    assert.is(again.status, 1);
+    assert.match(again.stderr, '`dataplane down` takes it away');
+    await cluster.down(); // Throws when something is left.
+  }
+});
+
+lifecycle.run();
+
+const commands = suite('commands');
+let cluster: Cluster;
+
+commands.before(async () => {
+  cluster = await startCluster({ manifests: [idle('a', 'n1')] });
+});
+commands.after(() => cluster.down());
+
+commands('status tells nodes, agents, workers and the overlay', async () => {
+  const { nodes } = await cluster.status();
+  assert.equal(
+    nodes.map(({ name, ip, podCIDR, ready }) => ({ name, ip, podCIDR, ready })),
+    [
+      { name: 'n1', ip: '172.18.0.11', podCIDR: '10.244.1.0/24', ready: true },
+      { name: 'n2', ip: '172.18.0.12', podCIDR: '10.244.2.0/24', ready: true },
+    ],
+  );
+  for (const node of nodes) {
+    assert.ok(node.agentPid! > 1);
+    assert.ok(node.workers.every(({ threadState }) => threadState === 'running' || threadState === 'sleeping'));
+    assert.equal([node.overlay.mode, node.overlay.mtu, node.conntrack.max], ['vxlan', 1450, 262144]);
+  }
+});
+
+commands('apply says created, configured, unchanged', async () => {
+  const map = (value: string) =>
+    yaml({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'm' }, data: { key: value } });
+  const apply = async (input: string) => (await dataplane(['apply', '-f', '-'], { input })).stdout;
+  assert.is(await apply(map('1')), 'configmap/m created\n');
+  assert.is(await apply(map('1')), 'configmap/m unchanged\n');
+  assert.is(await apply(map('2')), 'configmap/m configured\n');
+  assert.is(await cluster.cli('delete', 'configmap', 'm'), 'configmap "m" deleted\n');
+});
+
+commands('get prints tables, objects and lists', async () => {
+  const lines = (await cluster.cli('get', 'pods', '-o', 'wide')).split('\n');
+  assert.match(lines[0]!, /^NAME +READY +STATUS +RESTARTS +AGE +IP +NODE +NOMINATED NODE +READINESS GATES$/);
+  assert.match(lines[1]!, /^a +1\/1 +Running +0 +\S+ +10\.244\.1\.2 +n1 +<none> +<none>$/);
+  const list = await cluster.get<{ kind: string; items: Pod[] }>('po');
+  assert.is(list.kind, 'List');
+  assert.equal(
+    list.items.map(({ metadata }) => metadata.name),
+    ['a'],
+  );
+  assert.is((await cluster.get<Pod>('pod/a')).status?.podIP, '10.244.1.2');
+  assert.is(await cluster.cli('get', 'po,no', '-o', 'name'), 'pod/a\nnode/n1\nnode/n2\n');
+});
+
+commands('what is not there is an error in the words of the API', async () => {
+  const { status, stderr } = await dataplane(['get', 'pod', 'nobody']);
+  assert.equal([status, stderr], [1, 'Error from server (NotFound): pods "nobody" not found\n']);
+});
+
+commands('describe shows events', async () => {
+  assert.match(
+    await cluster.cli('describe', 'pod', 'a'),
+    /Events:\n +Type +Reason +Age +From +Message\n(.*\n)+?.*Scheduled/,
+  );
+});
+
+commands('expose makes a service that selects the pod by its labels', async () => {
+  await cluster.cli('expose', 'pod', 'a', '--type', 'NodePort', '--port', '80', '--node-port', '31419');
+  const service = await cluster.get<Service>('service', 'a');
+  assert.equal(service.spec.selector, { app: 'a' });
+  assert.equal(service.spec.ports, [{ protocol: 'TCP', port: 80, targetPort: 80, nodePort: 31419 }]);
+  await cluster.cli('delete', 'svc', 'a');
+});
+
+commands('exec ends with the status of its command, and has the words after --', async () => {
+  assert.is((await dataplane(['exec', 'a', '--', 'sh', '-c', 'exit 7'])).status, 7);
+  assert.is(await cluster.cli('exec', 'a', '--', 'hostname'), 'a\n');
+  assert.is((await dataplane(['exec', '-i', 'a', '--', 'cat'], { input: 'through\n' })).stdout, 'through\n');
+});
+
+commands('logs, of this instance and the one before, and restart', async () => {
+  await cluster.apply(processPod('talker', 'n2', ['sh', '-c', 'echo one; echo two; sleep infinity']));
+  await eventually(async () => ((await cluster.cli('logs', 'talker')) === 'one\ntwo\n' ? true : undefined));
+  assert.is(await cluster.cli('logs', 'talker', '--tail', '1'), 'two\n');
+  const ip = (await cluster.get<Pod>('pod', 'talker')).status?.podIP;
+  await cluster.cli('restart', 'talker', '-c', 'main');
+  await eventually(async () => {
+    const { status } = await cluster.get<Pod>('pod', 'talker');
+    return status?.containerStatuses?.[0]?.restartCount === 1 && status.podIP === ip ? true : undefined;
+  });
+  assert.match(await cluster.cli('logs', 'talker', '--previous'), /^one\ntwo\n/);
+  await cluster.cli('delete', 'pod', 'talker');
+});
+
+commands('conntrack lists, filters, counts and flushes', async () => {
+  await cluster.exec('dp-outside', ['ping', '-c', '1', '-W', '1', '10.244.1.2']);
+  await cluster.apply(idle('b', 'n2'));
+  await eventually(async () =>
+    (await cluster.get<Pod>('pod', 'b')).status?.conditions?.find((c) => c.type === 'Ready' && c.status === 'True'),
+  );
+  const ping = await cluster.exec(podNetns('b'), ['ping', '-c', '1', '-W', '2', '10.244.1.2']);
+  assert.is(ping.status, 0, ping.stdout);
+  const flows = JSON.parse(await cluster.cli('conntrack', 'list', '-p', 'icmp', '-s', '10.244.2.0/24', '-o', 'json'));
+  assert.equal(
+    flows.map((flow: { node: string }) => flow.node),
+    ['n1', 'n2'],
+  );
+  assert.equal([flows[0].protocol, flows[0].original.dst, flows[0].packets], ['icmp', '10.244.1.2', [1, 1]]);
+  assert.equal(JSON.parse(await cluster.cli('conntrack', '-p', 'udp', '-o', 'json')), []);
+  assert.is(await cluster.cli('conntrack', 'flush', '--node', 'n2', '-p', 'icmp'), '1 connection removed\n');
+  assert.match(await cluster.cli('conntrack', 'count', '--node', 'n2'), /n2 +0 +262144/);
+});
+
+commands('manifests from a file name the file', async () => {
+  const path = '/tmp/dataplane-cli-test.yaml';
+  writeFileSync(
+    path,
+    'kind: Pod\napiVersion: v1\nmetadata: {name: x}\nspec: {containers: [{name: c, image: process, port: 1}]}\n',
+  );
+  const { status, stderr } = await dataplane(['apply', '-f', path]);
+  rmSync(path);
+  assert.equal(
+    [status, stderr],
+    [1, `${path}: document 1: spec.containers[0].port: unknown field; did you mean "ports"?\n`],
+  );
+});
+
+commands.run();

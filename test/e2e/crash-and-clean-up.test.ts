@@ -1,0 +1,185 @@
+/** What survives what: workers, agents, everything killed; and what the wire looks like meanwhile. */
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openShared } from '../../src/linux/shm.ts';
+import { ControlWord, ThreadState, controlAt } from '../../src/worker/control.ts';
+import { type Cluster, eventually, leftovers, nodeNetns, podNetns, processPod, run, startCluster } from '../lib/cluster.ts';
+
+const test = suite('crash and clean-up');
+let cluster: Cluster;
+
+/** Echoes lines over TCP and datagrams over UDP; says who it is. */
+const ECHO = `
+const name = require('os').hostname();
+require('net').createServer((s) => { s.on('data', (d) => s.write(name + ':' + d)); s.on('error', () => {}); }).listen(7000);
+require('http').createServer((q, r) => r.end(name)).listen(80);
+`;
+
+const CLUSTER_IP = '10.96.7.7';
+
+test.before(async () => {
+  const service = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'echo', namespace: 'default' },
+    spec: {
+      selector: { app: 'far' },
+      clusterIP: CLUSTER_IP,
+      type: 'NodePort',
+      ports: [
+        { name: 'http', port: 80, nodePort: 31080 },
+        { name: 'echo', port: 7000, nodePort: 31700 },
+      ],
+    },
+  };
+  const echo = [process.execPath, '-e', ECHO];
+  cluster = await startCluster({
+    words: ['--nodes', '2', '--workers', '2'],
+    manifests: [processPod('near', 'n1', echo), processPod('far', 'n2', echo), service],
+  });
+});
+
+test.after(async () => {
+  await cluster?.down();
+});
+
+const agentPid = (node: string): number => JSON.parse(readFileSync(`/run/dataplane/nodes/${node}/agent.json`, 'utf8')).pid as number;
+
+/** A connection that stays: lines in, lines out. */
+function openLine(netns: string, host: string, port: number) {
+  const client = spawn('ip', ['netns', 'exec', netns, 'nc', '-w', '60', host, String(port)], { stdio: ['pipe', 'pipe', 'ignore'] });
+  let heard = '';
+  client.stdout.on('data', (bytes: Buffer) => {
+    heard += String(bytes);
+  });
+  return {
+    async say(word: string): Promise<void> {
+      client.stdin.write(`${word}\n`);
+      await eventually(async () => (heard.includes(word) ? true : undefined), 8000);
+    },
+    close: () => client.kill('SIGKILL'),
+  };
+}
+
+test('on the wire: VXLAN with sound inner frames; in the pod: the ClusterIP, never the endpoint', async () => {
+  const files = ['/tmp/dataplane-test-underlay.pcap', '/tmp/dataplane-test-pod.pcap'];
+  const capture = (netns: string, device: string, file: string) =>
+    run(['ip', 'netns', 'exec', netns, 'timeout', '4', 'tcpdump', '-Z', 'root', '-ni', device, '-s', '0', '-w', file], { timeoutMs: 8000 });
+  try {
+    const captures = [capture('dp-outside', 'underlay', files[0] as string), capture(podNetns('near'), 'eth0', files[1] as string)];
+    await sleep(1500);
+    for (let i = 0; i < 5; i++) assert.is(await cluster.fetch(podNetns('near'), `http://${CLUSTER_IP}/`), 'far');
+    assert.is(await cluster.fetch('dp-outside', 'http://172.18.0.11:31080/'), 'far');
+    await Promise.all(captures);
+    const tshark = async (file: string, ...words: string[]): Promise<string> => {
+      const ran = await run(['tshark', '-r', file, '-o', 'ip.check_checksum:TRUE', ...words], { timeoutMs: 20_000 });
+      return ran.stdout;
+    };
+    const overlay = await tshark(files[0] as string, '-Y', 'vxlan && udp.dstport == 4789', '-T', 'fields', '-e', 'vxlan.vni');
+    assert.ok(overlay.trim().split('\n').length > 20, 'the fetches went through the overlay');
+    const check = ['-o', 'tcp.check_checksum:TRUE', '-o', 'udp.check_checksum:TRUE'];
+    const bad = await tshark(files[0] as string, ...check, '-Y', 'vxlan && (ip.checksum.status == 0 || tcp.checksum.status == 0 || _ws.malformed)');
+    assert.is(bad, '');
+    const peers = await tshark(files[1] as string, '-Y', 'tcp', '-T', 'fields', '-e', 'ip.src', '-e', 'ip.dst');
+    assert.match(peers, CLUSTER_IP);
+    assert.not.match(peers, '10.244.2.');
+  } finally {
+    for (const file of files) rmSync(file, { force: true });
+  }
+});
+
+test('a worker that crashes is started again and carries on with the same connections', async () => {
+  const line = openLine('dp-outside', '172.18.0.11', 31700);
+  try {
+    await line.say('before');
+    const control = new Int32Array(openShared('dataplane-n1-control').buffer);
+    for (const worker of [0, 1]) {
+      control[controlAt(worker, ControlWord.CRASH)] = 1;
+    }
+    await line.say('after');
+    await cluster.fetch('dp-outside', 'http://172.18.0.11:31080/');
+    await eventually(async () => {
+      const restarts = [0, 1].map((worker) => control[controlAt(worker, ControlWord.RESTARTS)] ?? 0);
+      const alive = [0, 1].every((worker) => [ThreadState.RUNNING, ThreadState.SLEEPING].includes(control[controlAt(worker, ControlWord.STATE)] as 1 | 2));
+      return restarts.some((count) => count > 0) && alive ? true : undefined;
+    });
+    await line.say('still');
+  } finally {
+    line.close();
+  }
+});
+
+test('kill -9 of an agent: pods, connections and services are there for the next one', async () => {
+  const line = openLine('dp-outside', '172.18.0.11', 31700);
+  const inside = openLine(podNetns('near'), CLUSTER_IP, 7000);
+  try {
+    await line.say('before');
+    await inside.say('before');
+    const pods = await cluster.cli('get', 'pods', '-o', 'json');
+    const startedAt = (text: string): string[] =>
+      (JSON.parse(text).items as { status: { containerStatuses: { containerID?: string; restartCount: number }[] } }[]).map(({ status }) =>
+        JSON.stringify(status.containerStatuses.map(({ containerID, restartCount }) => [containerID, restartCount])),
+      );
+    for (const node of ['n1', 'n2']) {
+      const pid = agentPid(node);
+      process.kill(pid, 'SIGKILL');
+      await eventually(async () => (agentPid(node) !== pid && (await cluster.status()).nodes.every(({ ready }) => ready) ? true : undefined), 20_000);
+    }
+    await line.say('after');
+    await inside.say('after');
+    assert.is(await cluster.fetch('dp-outside', 'http://172.18.0.12:31080/'), 'far');
+    assert.equal(startedAt(await cluster.cli('get', 'pods', '-o', 'json')), startedAt(pods), 'no container was started again');
+  } finally {
+    line.close();
+    inside.close();
+  }
+});
+
+test('rules of dp0 that somebody deletes come back', async () => {
+  const rules = async (): Promise<string> => (await cluster.exec(nodeNetns('n1'), ['ip', 'rule'])).stdout;
+  const before = await rules();
+  await cluster.exec(nodeNetns('n1'), ['ip', 'rule', 'del', 'pref', '5']);
+  await cluster.exec(nodeNetns('n1'), ['ip', 'rule', 'del', 'pref', '10']);
+  await cluster.exec(nodeNetns('n1'), ['ip', 'route', 'flush', 'table', '100']);
+  await eventually(async () => ((await rules()).split('\n').sort().join() === before.split('\n').sort().join() ? true : undefined), 5000);
+  assert.is(await cluster.fetch('dp-outside', 'http://172.18.0.11:31080/'), 'far');
+});
+
+test('an idle cluster sleeps', async () => {
+  await sleep(1000);
+  const ticks = (pid: number): number => {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+    return Number(fields[11]) + Number(fields[12]);
+  };
+  const pids = ['n1', 'n2'].map(agentPid);
+  const before = pids.map(ticks);
+  await sleep(5000);
+  const used = pids.map((pid, i) => ticks(pid) - (before[i] as number));
+  // Clock ticks are hundredths of a second: 2 % of one core at most, over five seconds.
+  for (const count of used) assert.ok(count <= 10, `an idle agent used ${count} ticks in 5 s`);
+});
+
+test('kill -9 of everything: down leaves nothing, and up works again', async () => {
+  const { controller, nodes } = await cluster.status();
+  for (const pid of [controller.pid, ...nodes.map(({ agentPid: pid }) => pid)]) {
+    if (pid) process.kill(pid as number, 'SIGKILL');
+  }
+  await sleep(300);
+  await cluster.down();
+  assert.equal(leftovers(), []);
+  const ours = readdirSync('/proc').filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('main.js\0agent');
+    } catch {
+      return false;
+    }
+  });
+  assert.equal(ours, [], 'no agent process is left');
+  cluster = await startCluster({ words: ['--nodes', '1'], manifests: [processPod('near', 'n1', [process.execPath, '-e', ECHO])] });
+  assert.ok(existsSync('/run/dataplane/api.sock'));
+});
+
+test.run();
