@@ -50,7 +50,7 @@ export function judgeReset(
 ): Reset {
   const word = words[at + STATE];
   const old = word & STATE_MASK;
-  // From the first FIN on the tuple may be in use again, with numbers that are not in the table (linux 6.1).
+  // From the first FIN on the tuple may be in use again, with numbers that are not in the table.
   if (old >= TcpState.FIN_WAIT && old <= TcpState.CLOSE) return Reset.BELIEVED;
   const lastKind = (word >>> LAST_KIND_SHIFT) & LAST_KIND_MASK;
   const established = old === TcpState.ESTABLISHED;

@@ -172,7 +172,7 @@ function judge(words: Int32Array, at: number, direction: number, sequence: numbe
 
   if (!before(sequence, (words[sender + MAX_END] + 1) | 0)) {
     // More than was allowed, by no more than the largest window: some stacks do. If the other end takes it, it will
-    // acknowledge it, so the data counts as sent (linux 6.3, "work around TCPs that send more bytes than allowed").
+    // acknowledge it, so the data counts as sent.
     const overshoot = (end - words[sender + MAX_END] + 1) >>> 0;
     if (allowed === 0 || !recent || !after(sack, oldestAck) || overshoot > allowed >>> 0 || !ackSent) return Fit.NO;
     words[sender + END] = end;

@@ -1,7 +1,7 @@
 /**
  * The TCP connection tracker: a pure state machine over ten words of a flow's record (conntrack-tcp-words.ts).
  *
- * It follows linux net/netfilter/nf_conntrack_proto_tcp.c (6.8 and later): which states there are and which packet
+ * It follows linux net/netfilter/nf_conntrack_proto_tcp.c (as of 6.18): which states there are and which packet
  * moves them on (conntrack-tcp-states.ts), the windows a segment must lie in (conntrack-tcp-window.ts), how much of a
  * reset to believe (conntrack-tcp-reset.ts), and here what no table can tell: SYNs and SYN-ACKs of a connection we are
  * out of date about, and challenge ACKs. It knows no frame: numbers in, a result out. It never adjusts sequence

@@ -46,7 +46,7 @@ export function keepCopy(
   const length = end - start;
   const offset = makeRoom(table, length);
   if (offset < 0) return false;
-  // One view a copy: 22 ns, against 800 for a loop over 1500 bytes (bench of 2025, Node 20).
+  // One view a copy: 22 ns, against 800 for an index loop over 1472 bytes (V8 11.3).
   ring.set(bytes.subarray(start, end), offset);
   const copy = (words[FragmentWord.COPY_OLDEST] + words[FragmentWord.COPY_COUNT]) % table.copies;
   words[FragmentWord.COPY_COUNT]++;

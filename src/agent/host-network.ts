@@ -7,15 +7,27 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { ipBatch, ipOutput } from '../linux/ip-command.ts';
 import { RoutingWatch } from '../linux/netlink.ts';
-import { OffloadLevel, type Tap, openTap, removeTap } from '../linux/tap.ts';
+import { RouteSocket } from '../linux/rtnetlink.ts';
+import { LAST_RULE_PORT, LOCAL_TABLE, presentRules, type Rule, ruleWords } from '../linux/rules.ts';
+import { closeTap, OffloadLevel, openTap, removeTap, type Tap } from '../linux/tap.ts';
 import { gatewayOf, macOf } from './node-sync.ts';
+import { GSO_MAX_BYTES } from './ports.ts';
 
 export const HOST_DEVICE = 'dp0';
 /** Routing table that leads to dp0, and the preferences of our rules. */
 const TABLE = 100;
 const PREF_FROM_US = 5;
 const PREF_TO_US = 10;
+const PREF_HAS_PORTS = 11;
+const PREF_FRAGMENTS = 12;
+const PREF_GO_ON = 13;
 const PREF_LOCAL = 100;
+/** IP protocols with ports that services may use: TCP, UDP, SCTP. */
+const WITH_PORTS: readonly number[] = [6, 17, 132];
+const PROTOCOL_ICMP = 1;
+const PROTOCOL_IPIP = 4;
+const PROTOCOL_UDP = 17;
+const QUEUE_LENGTH = 1000;
 
 export interface HostNetworkOptions {
   readonly nodeIP: string;
@@ -32,136 +44,176 @@ export interface HostNetworkOptions {
   readonly noTunnelOffload: boolean;
 }
 
-/** dp0 and what leads to it. */
+/**
+ * dp0 and what leads to it. The device is persistent: while no agent holds it, what is ours is dropped there and sent
+ * again by whoever sent it. Were it gone, the node's kernel would answer in our name, and reset our connections.
+ */
 export class HostNetwork {
   readonly tap: Tap;
-  private readonly watch = new RoutingWatch();
-  private inOrder = '';
+  private readonly watch: RoutingWatch;
+  private readonly routes: RouteSocket;
   private readonly options: HostNetworkOptions;
+  private readonly rules: readonly Rule[];
+  private inOrder = '';
 
   /** Open dp0 and put all routes and rules in place. @throws SystemError, IpCommandError */
   constructor(options: HostNetworkOptions) {
     this.options = options;
-    this.tap = openTap({ name: HOST_DEVICE, queues: options.workers, persist: false, offloads: options.noTunnelOffload ? OffloadLevel.UDP : OffloadLevel.TUNNEL });
+    this.rules = wantedRules(options);
+    const offloads = options.noTunnelOffload ? OffloadLevel.UDP : OffloadLevel.TUNNEL;
+    this.tap = openTap({ name: HOST_DEVICE, queues: options.workers, persist: true, offloads });
+    this.watch = new RoutingWatch();
+    this.routes = new RouteSocket();
     try {
-      this.configure();
+      this.routes.changeLink(this.routes.linkIndex(HOST_DEVICE), {
+        mac: macOf(gatewayOf(options.podCIDR)),
+        mtu: options.underlayMtu,
+        queueLength: QUEUE_LENGTH,
+        arp: false,
+      });
+      this.routes.changeLink(this.routes.linkIndex(HOST_DEVICE), { gsoMaxBytes: GSO_MAX_BYTES });
       this.ensure();
     } catch (error) {
-      removeTap(this.tap);
+      this.close();
       throw error;
     }
   }
 
-  private configure(): void {
-    const gateway = gatewayOf(this.options.podCIDR);
-    sysctl('net/ipv4/ip_forward', '1');
-    sysctl('net/ipv4/conf/all/rp_filter', '0');
-    sysctl(`net/ipv4/conf/${HOST_DEVICE}/rp_filter`, '0');
-    // What we send back with the node's own address as source comes in on dp0, also from loopback.
-    sysctl(`net/ipv4/conf/${HOST_DEVICE}/accept_local`, '1');
-    sysctl(`net/ipv4/conf/${HOST_DEVICE}/route_localnet`, '1');
-    sysctl(`net/ipv4/conf/${HOST_DEVICE}/send_redirects`, '0');
-    sysctl('net/ipv4/conf/all/send_redirects', '0');
-    sysctl(`net/ipv4/conf/${this.options.underlayDevice}/rp_filter`, '0', true);
-    sysctl(`net/ipv6/conf/${HOST_DEVICE}/disable_ipv6`, '1', true);
-    const [low, high] = this.options.masqueradePorts;
-    sysctl('net/ipv4/ip_local_reserved_ports', `${low}-${high}`);
-    ipBatch([
-      `link set ${HOST_DEVICE} arp off`,
-      `link set ${HOST_DEVICE} address ${macOf(gateway)} mtu ${this.options.underlayMtu} txqueuelen 1000`,
-      `link set ${HOST_DEVICE} up`,
-      `address replace ${gateway}/32 dev ${HOST_DEVICE}`,
-    ]);
-  }
-
   /**
-   * Rules and routes as they must be; missing ones are put back. Cheap while nothing changed (one netlink dump).
-   * @returns how many were missing
+   * Everything as it must be; what is missing is put back. Cheap while nothing changed (0.2 ms, no process).
+   * @returns how many sysctls, rules and routes were missing
+   * @throws SystemError when dp0 is gone, IpCommandError
    */
   ensure(): number {
-    if (this.watch.fingerprint() === this.inOrder) return 0;
-    const missing = [...this.missingRules(), ...this.missingRoutes()];
+    const repaired = this.ensureSysctls();
+    if (this.watch.fingerprint() === this.inOrder) return repaired;
+    const index = this.routes.linkIndex(HOST_DEVICE);
+    this.routes.changeLink(index, { up: true });
+    this.routes.setAddress(index, gatewayOf(this.options.podCIDR), 32);
+    // Routes first: a rule that leads to a table without its route hands our packets to the node's own sockets.
+    const missing = [...this.missingRoutes(), ...this.missingRules()];
     if (missing.length > 0) ipBatch(missing);
     this.inOrder = this.watch.fingerprint();
-    return missing.length;
+    return repaired + missing.length;
   }
 
-  private wantedRules(): string[] {
-    const { nodeIP, underlayDevice: device, vxlanPort, nodePortRange, masqueradePorts, overlay } = this.options;
-    const ports = (range: readonly [number, number]): string => `${range[0]}-${range[1]}`;
-    const toUs = `pref ${PREF_TO_US}`;
-    const own = `to ${nodeIP}`;
-    const rules = [
-      `pref ${PREF_FROM_US} iif ${HOST_DEVICE} lookup local`,
-      // NodePorts are open on the node's address and, for the node itself, on loopback; nowhere else: the same ports
-      // of other machines are theirs.
-      ...['tcp', 'udp', 'sctp'].flatMap((protocol) =>
-        [own, 'to 127.0.0.0/8'].map((to) => `${toUs} ${to} ipproto ${protocol} dport ${ports(nodePortRange)} lookup ${TABLE}`),
-      ),
-      ...['tcp', 'udp', 'sctp'].map(
-        (protocol) => `${toUs} ${own} iif ${device} ipproto ${protocol} dport ${ports(masqueradePorts)} lookup ${TABLE}`,
-      ),
-      `${toUs} ${own} iif ${device} ipproto icmp lookup ${TABLE}`,
-      `pref ${PREF_LOCAL} lookup local`,
-    ];
-    if (overlay === 'vxlan') rules.splice(1, 0, `${toUs} ${own} iif ${device} ipproto udp dport ${vxlanPort} lookup ${TABLE}`);
-    if (overlay === 'ipip') rules.splice(1, 0, `${toUs} ${own} iif ${device} ipproto ipencap lookup ${TABLE}`);
-    return rules;
+  /** @returns how many had another value */
+  private ensureSysctls(): number {
+    const { underlayDevice, masqueradePorts } = this.options;
+    const ours = `net/ipv4/conf/${HOST_DEVICE}`;
+    return (
+      sysctl('net/ipv4/ip_forward', '1') +
+      sysctl('net/ipv4/conf/all/rp_filter', '0') +
+      sysctl(`${ours}/rp_filter`, '0') +
+      // What we send back with the node's own address as source comes in on dp0, also from loopback.
+      sysctl(`${ours}/accept_local`, '1') +
+      sysctl(`${ours}/route_localnet`, '1') +
+      sysctl(`${ours}/send_redirects`, '0') +
+      sysctl('net/ipv4/conf/all/send_redirects', '0') +
+      sysctl(`net/ipv4/conf/${underlayDevice}/rp_filter`, '0', true) +
+      sysctl(`net/ipv6/conf/${HOST_DEVICE}/disable_ipv6`, '1', true) +
+      reservePorts(masqueradePorts)
+    );
   }
 
   private missingRules(): string[] {
-    const present = new Set(ipOutput(['rule', 'show']).split('\n').map(normalRule));
-    const commands = this.wantedRules()
-      .filter((rule) => !present.has(normalWanted(rule)))
-      .map((rule) => `rule add ${rule}`);
+    const present = presentRules();
+    const commands = this.rules
+      .map(ruleWords)
+      .filter((words) => !present.has(words))
+      .map((words) => `rule add ${words}`);
     // The kernel's own "local first" rule would take what is ours before our rules are asked.
-    if (present.has('0: local')) commands.push('rule del pref 0');
+    if (present.has(ruleWords(LOCAL_FIRST))) commands.push(`rule del ${ruleWords(LOCAL_FIRST)}`);
     return commands;
   }
 
   private missingRoutes(): string[] {
-    const gateway = gatewayOf(this.options.podCIDR);
-    const main = ipOutput(['route', 'show', 'dev', HOST_DEVICE]);
-    const ours = ipOutput(['route', 'show', 'table', 'all', 'dev', HOST_DEVICE]);
-    const commands: string[] = [];
-    if (!main.includes(`${this.options.clusterCIDR} `)) commands.push(`route replace ${this.options.clusterCIDR} dev ${HOST_DEVICE} src ${gateway}`);
-    if (!main.includes(`${this.options.serviceCIDR} `)) commands.push(`route replace ${this.options.serviceCIDR} dev ${HOST_DEVICE} src ${gateway}`);
-    if (!ours.includes(`default table ${TABLE}`)) commands.push(`route replace default dev ${HOST_DEVICE} table ${TABLE}`);
-    return commands;
+    const { podCIDR, clusterCIDR, serviceCIDR } = this.options;
+    const gateway = gatewayOf(podCIDR);
+    const present = presentRoutes();
+    return [
+      { to: clusterCIDR, table: MAIN_TABLE, words: `src ${gateway}` },
+      { to: serviceCIDR, table: MAIN_TABLE, words: `src ${gateway}` },
+      { to: 'default', table: `${TABLE}`, words: '' },
+    ]
+      .filter(({ to, table }) => !present.has(`${table} ${to}`))
+      .map(({ to, table, words }) => `route replace ${to} dev ${HOST_DEVICE} table ${table} ${words}`);
   }
 
-  /** Take dp0, its rules and routes away. */
+  /** Let go of dp0. It stays with its rules and routes for the next agent, and so do the connections. */
   close(): void {
-    const rules = this.wantedRules().filter((rule) => !rule.startsWith(`pref ${PREF_LOCAL}`));
     this.watch.close();
-    ipBatch(['rule add pref 0 lookup local', ...rules.map((rule) => `rule del ${rule}`)], true);
+    this.routes.close();
+    closeTap(this.tap);
+  }
+
+  /** Take dp0, its rules and routes away: the node's kernel is alone again. */
+  remove(): void {
+    const ours = this.rules.map(ruleWords).map((words) => `rule del ${words}`);
+    ipBatch([`rule add ${ruleWords(LOCAL_FIRST)}`, ...ours], true);
+    this.watch.close();
+    this.routes.close();
     removeTap(this.tap);
   }
 }
 
-/** A line of `ip rule show` in the form of `normalWanted`: preference, then sorted words. */
-function normalRule(line: string): string {
-  const [preference = '', rest = ''] = [line.split(':')[0], line.slice(line.indexOf(':') + 1)];
-  const words = rest
-    .trim()
-    .replace(/^from all\s*/, '')
-    .replace(/\blookup\s+/, '')
-    .split(/\s+/)
-    .filter((word) => word !== '');
-  return `${preference}: ${words.sort().join(' ')}`;
+const MAIN_TABLE = '254';
+const LOCAL_FIRST: Rule = { preference: 0, action: { table: LOCAL_TABLE } };
+
+/** The rules that bring to dp0 what is ours. */
+function wantedRules(options: HostNetworkOptions): Rule[] {
+  const { nodeIP, underlayDevice: from, vxlanPort, nodePortRange, masqueradePorts, overlay } = options;
+  const toUs = { preference: PREF_TO_US, action: { table: TABLE } };
+  const own = { ...toUs, from, to: nodeIP };
+  return [
+    { preference: PREF_FROM_US, from: HOST_DEVICE, action: { table: LOCAL_TABLE } },
+    ...(overlay === 'vxlan' ? [{ ...own, protocol: PROTOCOL_UDP, ports: [vxlanPort, vxlanPort] as const }] : []),
+    ...(overlay === 'ipip' ? [{ ...own, protocol: PROTOCOL_IPIP }] : []),
+    // NodePorts are open on the node's address and, for the node itself, on loopback; nowhere else: the same ports
+    // of other machines are theirs.
+    ...WITH_PORTS.flatMap((protocol) =>
+      [nodeIP, '127.0.0.0/8'].map((to) => ({ ...toUs, to, protocol, ports: nodePortRange })),
+    ),
+    ...WITH_PORTS.map((protocol) => ({ ...own, protocol, ports: masqueradePorts })),
+    { ...own, protocol: PROTOCOL_ICMP },
+    // A fragment has no ports for a rule to see, so fragments for the node all come to us: what has ports jumps over
+    // the rules that take what has none. Fragments of no connection of ours are handed back.
+    { preference: PREF_HAS_PORTS, from, ports: [1, LAST_RULE_PORT], action: { goto: PREF_GO_ON } },
+    ...WITH_PORTS.map((protocol) => ({ ...own, preference: PREF_FRAGMENTS, protocol })),
+    { preference: PREF_GO_ON, action: 'nop' },
+    { preference: PREF_LOCAL, action: { table: LOCAL_TABLE } },
+  ];
 }
 
-function normalWanted(rule: string): string {
-  const words = rule.split(' ');
-  return `${words[1]}: ${words.slice(2).filter((word) => word !== 'lookup').sort().join(' ')}`;
+/** dp0's routes as `<table> <destination>`. */
+function presentRoutes(): Set<string> {
+  const routes = JSON.parse(
+    ipOutput(['-N', '-4', '-j', 'route', 'show', 'table', 'all', 'dev', HOST_DEVICE]) || '[]',
+  ) as { dst: string; table?: string }[];
+  return new Set(routes.map(({ dst, table }) => `${table ?? MAIN_TABLE} ${dst}`));
 }
 
-function sysctl(name: string, value: string, optional = false): void {
+/** Keep the node's own sockets off these ports, beside those that are reserved already. @returns 1 when that was new */
+function reservePorts([low, high]: readonly [number, number]): number {
+  const name = 'net/ipv4/ip_local_reserved_ports';
+  const reserved = readFileSync(`/proc/sys/${name}`, 'utf8').trim();
+  const covered = reserved.split(',').some((range) => {
+    const [first = Number.NaN, last = first] = range.split('-').map(Number);
+    return first <= low && last >= high;
+  });
+  return covered ? 0 : sysctl(name, `${reserved === '' ? '' : `${reserved},`}${low}-${high}`);
+}
+
+/** @returns 1 when it had another value */
+function sysctl(name: string, value: string, optional = false): number {
   const path = `/proc/sys/${name}`;
   try {
-    if (readFileSync(path, 'utf8').trim() !== value) writeFileSync(path, value);
+    if (readFileSync(path, 'utf8').trim() === value) return 0;
+    writeFileSync(path, value);
+    return 1;
   } catch (error) {
     if (!optional) throw error;
+    return 0;
   }
 }
 

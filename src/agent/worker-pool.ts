@@ -133,7 +133,9 @@ export class WorkerPool {
     const done = (worker: number): boolean => {
       // A thread that is not there will take its ports from the map, where this one is no more.
       if (!this.isLooping(worker) && this.state(worker) !== ThreadState.STARTING) return true;
-      return ((Atomics.load(this.control, controlAt(worker, ControlWord.CHANGES_DONE)) - (numbers[worker] ?? 0)) | 0) >= 0;
+      return (
+        ((Atomics.load(this.control, controlAt(worker, ControlWord.CHANGES_DONE)) - (numbers[worker] ?? 0)) | 0) >= 0
+      );
     };
     const end = monotonicMs() + CHANGE_TIMEOUT_MS;
     for (let pauseMs = 0; !this.threads.every((_, worker) => done(worker)); pauseMs = Math.min(pauseMs + 1, 20)) {

@@ -48,7 +48,10 @@ export const socket = libc.func('int socket(int domain, int type, int protocol)'
 export const NETLINK_SOCKET = [16, 3 | 0o2000000, 0] as const;
 /** Number of the calling thread, as `ps -L` and /proc/<pid>/task show it. */
 export const threadId = libc.func('int gettid()') as () => number;
-export const eventfd = libc.func('int eventfd(unsigned int value, int flags)') as (value: number, flags: number) => number;
+export const eventfd = libc.func('int eventfd(unsigned int value, int flags)') as (
+  value: number,
+  flags: number,
+) => number;
 export const epollCreate = libc.func('int epoll_create1(int flags)') as (flags: number) => number;
 export const epollControl = libc.func('int epoll_ctl(int epoll, int operation, int fd, void *event)') as (
   epoll: number,
@@ -63,14 +66,9 @@ export const epollWait = libc.func('int epoll_wait(int epoll, uintptr_t events, 
   max: number,
   timeoutMs: number,
 ) => number;
-const mmapRaw = libc.func('uintptr_t mmap(uintptr_t at, size_t bytes, int protection, int flags, int fd, long offset)') as (
-  at: number,
-  bytes: number,
-  protection: number,
-  flags: number,
-  fd: number,
-  offset: number,
-) => number | bigint;
+const mmapRaw = libc.func(
+  'uintptr_t mmap(uintptr_t at, size_t bytes, int protection, int flags, int fd, long offset)',
+) as (at: number, bytes: number, protection: number, flags: number, fd: number, offset: number) => number | bigint;
 export const munmap = libc.func('int munmap(uintptr_t at, size_t bytes)') as (at: number, bytes: number) => number;
 export const ftruncate = libc.func('int ftruncate(int fd, long bytes)') as (fd: number, bytes: number) => number;
 const strerror = libc.func('const char *strerror(int number)') as (number: number) => string;

@@ -28,7 +28,8 @@ const NLMSG_ERROR = 2;
 const HEADER_BYTES = 16;
 const BUFFER_BYTES = 8192;
 
-const IFF_UP = 1;
+const IFF_UP = 0x1;
+const IFF_NOARP = 0x80;
 const IFLA_ADDRESS = 1;
 const IFLA_MTU = 4;
 const IFLA_TXQLEN = 13;
@@ -55,6 +56,8 @@ export interface LinkChange {
   /** Largest super-packet handed to the device, bytes with headers. */
   readonly gsoMaxBytes?: number;
   readonly up?: boolean;
+  /** Whether neighbours' MAC addresses are asked for on it. */
+  readonly arp?: boolean;
 }
 
 /** Devices, addresses and routes of the network namespace it was made in. */
@@ -86,11 +89,15 @@ export class RouteSocket {
   changeLink(index: number, change: LinkChange): void {
     this.begin(RTM_NEWLINK, 0, 16);
     this.view.setInt32(HEADER_BYTES + 4, index, true);
-    if (change.up !== undefined) {
-      this.view.setUint32(HEADER_BYTES + 8, change.up ? IFF_UP : 0, true);
-      this.view.setUint32(HEADER_BYTES + 12, IFF_UP, true);
-    }
-    if (change.mac !== undefined) this.attribute(IFLA_ADDRESS, change.mac.split(':').map((byte) => Number.parseInt(byte, 16)));
+    const flags = (change.up === true ? IFF_UP : 0) | (change.arp === false ? IFF_NOARP : 0);
+    const mask = (change.up !== undefined ? IFF_UP : 0) | (change.arp !== undefined ? IFF_NOARP : 0);
+    this.view.setUint32(HEADER_BYTES + 8, flags, true);
+    this.view.setUint32(HEADER_BYTES + 12, mask, true);
+    if (change.mac !== undefined)
+      this.attribute(
+        IFLA_ADDRESS,
+        change.mac.split(':').map((byte) => Number.parseInt(byte, 16)),
+      );
     if (change.mtu !== undefined) this.number(IFLA_MTU, change.mtu);
     if (change.queueLength !== undefined) this.number(IFLA_TXQLEN, change.queueLength);
     if (change.gsoMaxBytes !== undefined) this.number(IFLA_GSO_MAX_SIZE, change.gsoMaxBytes);

@@ -3,7 +3,7 @@
  * holds connections and the secret their hashes are keyed with.
  */
 import { closeSync, fstatSync, openSync, readdirSync, unlinkSync } from 'node:fs';
-import { SystemError, ftruncate, mapShared, munmap } from './ffi.ts';
+import { ftruncate, mapShared, munmap, SystemError } from './ffi.ts';
 
 const DIRECTORY = '/dev/shm';
 

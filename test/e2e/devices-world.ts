@@ -8,8 +8,8 @@ import { PodNetwork } from '../../src/agent/pod-network.ts';
 import { type NodeTables, openNodeTables, tableNames } from '../../src/agent/tables.ts';
 import { WorkerPool } from '../../src/agent/worker-pool.ts';
 import { monotonicMs } from '../../src/linux/clock.ts';
-import type { OffloadLevel } from '../../src/linux/tap.ts';
 import { unlinkShared } from '../../src/linux/shm.ts';
+import type { OffloadLevel } from '../../src/linux/tap.ts';
 
 const PREFIX = `dlx${process.pid}`;
 const NODE_CIDR = '10.244.1.0/24';
@@ -111,7 +111,15 @@ export class DeviceWorld {
 
   private sandbox(name: string, podIP: string) {
     const netnsName = `${PREFIX}-${name}`;
-    return { namespace: 'default', name, uid: name, netnsName, netnsPath: `/run/netns/${netnsName}`, podIP, pausePid: 0 };
+    return {
+      namespace: 'default',
+      name,
+      uid: name,
+      netnsName,
+      netnsPath: `/run/netns/${netnsName}`,
+      podIP,
+      pausePid: 0,
+    };
   }
 
   async close(): Promise<void> {

@@ -123,12 +123,14 @@ if (process.getuid?.() !== 0) {
   }) => {
     const random = seededRandom(7);
     for (let round = 0; round < 12; round++) {
-      const child = spawn(process.execPath, [fileURLToPath(import.meta.url), world.stateDir]);
+      const words = [fileURLToPath(import.meta.url), world.stateDir];
+      const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+      const exit = once(child, 'exit');
       // The first rounds somewhere on the way, the last when all is up.
       if (round < 10) await sleep(100 + random.below(250));
-      else await Promise.race([once(child.stdout, 'data'), once(child, 'exit')]);
+      else await Promise.race([once(child.stdout, 'data'), exit]);
       child.kill('SIGKILL');
-      await once(child, 'exit');
+      assert.equal(await exit, [null, 'SIGKILL'], 'it must not end by itself');
       const whole =
         round < 10 ? [] : [world.mainPid('mc3', 'nginx'), world.mainPid('mc3', 'webapp'), world.pausePid('mc3')];
       const next = new World(world.stateDir);
