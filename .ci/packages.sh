@@ -16,5 +16,13 @@ ping:iputils-ping
 
 test_programs="$demo_programs
 tcpdump:tcpdump
+tshark:tshark
 python3:python3-minimal
+nc:netcat-openbsd
+socat:socat
+iperf3:iperf3
+wrk:wrk
+traceroute:traceroute
+nft:nftables
+ethtool:ethtool
 "

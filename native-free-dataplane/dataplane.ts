@@ -5,12 +5,11 @@
  * memory under the tables.
  */
 import type { Packet } from './packet.ts';
-import { type Conntrack, attachConntrack } from './tables/conntrack.ts';
-import { defaultTimeouts } from './tables/conntrack-timeouts.ts';
-import { type WorkerCounters, attachCounters, workerCounters } from './tables/counters.ts';
-import { type FragmentTable, attachFragments } from './tables/fragments.ts';
-import { type NodeTable, attachNodeTable } from './tables/node.ts';
-import { type ServiceTable, attachServices } from './tables/services.ts';
+import { attachConntrack, type Conntrack } from './tables/conntrack.ts';
+import { attachCounters, type WorkerCounters, workerCounters } from './tables/counters.ts';
+import { attachFragments, type FragmentTable } from './tables/fragments.ts';
+import { attachNodeTable, type NodeTable } from './tables/node.ts';
+import { attachServices, type ServiceTable } from './tables/services.ts';
 
 /** Whoever takes finished frames: a worker's devices, a test's list. */
 export interface Emitter {
@@ -46,7 +45,7 @@ export interface Dataplane {
   readonly fragments: FragmentTable;
   readonly tunnelOffload: boolean;
   readonly udpSegmentation: boolean;
-  /** Seconds by timeout class (tables/conntrack-timeouts.ts). */
+  /** The conntrack settings: seconds by timeout class (tables/conntrack-timeouts.ts), then the switches of Setting. */
   readonly timeouts: Int32Array;
   /** Monotonic milliseconds of the batch in hand. */
   nowMs: number;
@@ -102,7 +101,7 @@ export function attachDataplane(
     fragments,
     tunnelOffload: features.tunnelOffload,
     udpSegmentation: features.udpSegmentation,
-    timeouts: defaultTimeouts(),
+    timeouts: conntrack.settings,
     nowMs: 0,
     random: (seed * 0x9e3779b1) | 1,
     errorTokens: 0,

@@ -13,6 +13,10 @@
  * An established packet makes one look-up: its flow knows the translation, the hop and the overlay's peer. Services,
  * policy and routes are read for the first packet of a connection only.
  */
+
+import type { Dataplane } from './dataplane.ts';
+import { PROTOCOL_TCP } from './frame/ipv4.ts';
+import type { Packet } from './packet.ts';
 import { answerIcmpError, answerReset, silently } from './stages/answer.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
 import { checkInner, decapsulate, isOverlay } from './stages/decap.ts';
@@ -29,14 +33,12 @@ import { checkPolicy } from './stages/policy.ts';
 import { hopForAddress, hopOfFlow, isOwnAddress } from './stages/route.ts';
 import { chooseService } from './stages/service.ts';
 import { checkTtlAndMtu, endsHere } from './stages/ttl-mtu.ts';
-import type { Dataplane } from './dataplane.ts';
-import { PROTOCOL_TCP } from './frame/ipv4.ts';
-import type { Packet } from './packet.ts';
-import { Rec, Status, recordAt } from './tables/conntrack.ts';
+import { Rec, recordAt, Status } from './tables/conntrack.ts';
+import { expireFollower } from './tables/conntrack-events.ts';
 import { expireRecords } from './tables/conntrack-lifetime.ts';
 import { countIn, countOut, countVerdict } from './tables/counters.ts';
-import { HOST_HOP, HopKind, HopWord, NO_HOP, hopAt, hopKind } from './tables/hops.ts';
-import { NodeWord, isConfigAddress } from './tables/node.ts';
+import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, NO_HOP } from './tables/hops.ts';
+import { isConfigAddress, NodeWord } from './tables/node.ts';
 import { transmit } from './transmit.ts';
 import { Verdict } from './verdicts.ts';
 
@@ -59,6 +61,7 @@ export function processFrame(pkt: Packet, dp: Dataplane, nowMs: number): Verdict
 export function tick(dp: Dataplane, nowMs: number): number {
   dp.nowMs = nowMs;
   expireRecords(dp.conntrack, dp.worker, nowMs);
+  expireFollower(dp.conntrack, nowMs);
   return 1000;
 }
 
@@ -80,7 +83,8 @@ function receive(pkt: Packet, dp: Dataplane): Verdict {
   v = guard(pkt, dp);
   if (v !== Verdict.GO_ON) return v;
   // What a header says of a pending checksum or a super-packet must be about the transport header just parsed.
-  if ((pkt.needsChecksum !== 0 || pkt.gsoType !== 0) && (pkt.checksumStart !== pkt.l4 || pkt.outerL4 !== 0)) return Verdict.OFFLOAD_INVALID;
+  if ((pkt.needsChecksum !== 0 || pkt.gsoType !== 0) && (pkt.checksumStart !== pkt.l4 || pkt.outerL4 !== 0))
+    return Verdict.OFFLOAD_INVALID;
   return forward(pkt, dp);
 }
 
@@ -103,7 +107,8 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
     if (v !== Verdict.GO_ON) return v;
   }
   const hop = hopOfFlow(pkt, dp);
-  if (hop === NO_HOP || goneEndpoint(pkt, dp)) return pkt.protocol === PROTOCOL_TCP ? Verdict.ENDPOINT_GONE : Verdict.NO_ROUTE_ANSWERED;
+  if (hop === NO_HOP || goneEndpoint(pkt, dp))
+    return pkt.protocol === PROTOCOL_TCP ? Verdict.ENDPOINT_GONE : Verdict.NO_ROUTE_ANSWERED;
 
   v = checkTtlAndMtu(pkt, dp, hop, hop === HOST_HOP && leavesToOwnAddress(pkt, dp));
   if (v !== Verdict.GO_ON) return v;
@@ -123,7 +128,8 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = mayConnect(pkt);
   if (v !== Verdict.GO_ON) return v;
   const fromHost = pkt.inPort === 0 && pkt.tunnelled === 0;
-  if (!fromHost && isEchoRequest(pkt) && isConfigAddress(node.config, NodeWord.GATEWAY_IP, pkt.dst)) return Verdict.PING_ANSWERED;
+  if (!fromHost && isEchoRequest(pkt) && isConfigAddress(node.config, NodeWord.GATEWAY_IP, pkt.dst))
+    return Verdict.PING_ANSWERED;
 
   v = chooseService(pkt, dp);
   if (v !== Verdict.GO_ON) return v;
@@ -134,7 +140,8 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
     // What the rules sent here although it is the kernel's own: a ping to the node, an answer to no flow of ours.
     return isOwnAddress(node, pkt.dst) ? Verdict.TO_HOST : Verdict.NOT_FOR_US;
   }
-  if (pkt.routed === 0 && !fromHost && pkt.dnat === 0 && !switchedTo(pkt, dp, hop)) return Verdict.DESTINATION_MAC_FOREIGN;
+  if (pkt.routed === 0 && !fromHost && pkt.dnat === 0 && !switchedTo(pkt, dp, hop))
+    return Verdict.DESTINATION_MAC_FOREIGN;
   if (endsHere(pkt, hop)) return Verdict.TTL_EXCEEDED;
   v = checkPolicy(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
@@ -175,7 +182,8 @@ function switchedTo(pkt: Packet, dp: Dataplane, hop: number): boolean {
 /** Will the packet, once translated, be for the node itself? Then it is delivered, not forwarded. */
 function leavesToOwnAddress(pkt: Packet, dp: Dataplane): boolean {
   const { conntrack, node } = dp;
-  const target = conntrack.words[recordAt(conntrack, pkt.flow) + Rec.TUPLES + (1 - pkt.direction) * conntrack.tupleWords];
+  const target =
+    conntrack.words[recordAt(conntrack, pkt.flow) + Rec.TUPLES + (1 - pkt.direction) * conntrack.tupleWords];
   return (
     target === node.config[NodeWord.NODE_IP + 3] ||
     target === node.config[NodeWord.GATEWAY_IP + 3] ||
@@ -209,7 +217,8 @@ function settle(pkt: Packet, dp: Dataplane, verdict: Verdict): Verdict {
       return answerIcmpError(pkt, dp, 3, 3, 0) ? sendBack(pkt, dp, verdict) : silently(verdict);
     case Verdict.PORT_NOT_DECLARED:
       // As if nobody listened there, which is what the policy means: the pod itself seems to say so.
-      if (pkt.protocol === PROTOCOL_TCP ? answerReset(pkt, dp) : answerIcmpError(pkt, dp, 3, 3, 0, pkt.dst[3])) sendBack(pkt, dp, verdict);
+      if (pkt.protocol === PROTOCOL_TCP ? answerReset(pkt, dp) : answerIcmpError(pkt, dp, 3, 3, 0, pkt.dst[3]))
+        sendBack(pkt, dp, verdict);
       return verdict;
     case Verdict.SNAT_EXHAUSTED:
       return answerIcmpError(pkt, dp, 3, 13, 0) ? sendBack(pkt, dp, Verdict.REJECTED_PROHIBITED) : verdict;

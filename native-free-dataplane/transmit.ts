@@ -2,10 +2,11 @@
  * The last step of a packet: to a pod, over the overlay, or to the node's kernel, with what each needs in front. Also
  * where a packet becomes several (segments where the kernel cannot take a super-packet whole, IPv4 fragments).
  */
-import { encapsulate, writeHostEthernet, writePodEthernet } from './stages/encap.ts';
-import { type SegmentTaker, completeChecksum, cutFragments, cutSegments } from './stages/segment.ts';
+
 import type { Dataplane } from './dataplane.ts';
 import { GSO_NONE, GSO_UDP_L4, type Packet } from './packet.ts';
+import { encapsulate, writeHostEthernet, writePodEthernet } from './stages/encap.ts';
+import { completeChecksum, cutFragments, cutSegments, type SegmentTaker } from './stages/segment.ts';
 import { countOut } from './tables/counters.ts';
 import { HopKind, HopWord, hopAt } from './tables/hops.ts';
 import { NodeWord, Overlay } from './tables/node.ts';

@@ -1,14 +1,15 @@
 /**
  * Runs every test file under dist/test, each in a process of its own with a bounded time. Unit tests two at a time; tests
- * that bring up a cluster one after another, as root only. The last line is `N passed, N failed[, N skipped]`.
+ * that bring up a cluster one after another, as root only, each in a private world (lib/private-world.sh), so that a
+ * cluster that is up meanwhile is not disturbed. The last line is `N passed, N failed[, N skipped]`.
  *
  *   node dist/test/run.js [WORD…]    only files whose path contains one of the words
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { dataplane, leftovers, ROOT, whyNoCluster } from './lib/cluster.ts';
+import { ROOT, whyNoCluster } from './lib/cluster.ts';
 
 interface Result {
   passed: number;
@@ -53,12 +54,10 @@ async function runUnits(queue: string[]): Promise<void> {
 }
 
 async function runClusters(queue: string[]): Promise<void> {
-  if (queue.length === 0) return;
-  const why = await whyNotNow();
+  const why = whyNoCluster();
   for (const file of queue) {
     if (why === undefined) {
       await runFile(file, E2E_TIMEOUT_MS);
-      await tidy(file);
     } else {
       total.skipped++;
       console.log(`skipped ${file}: ${why}`);
@@ -66,34 +65,19 @@ async function runClusters(queue: string[]): Promise<void> {
   }
 }
 
-/** Why tests may not bring up a cluster here; one that the demo left is taken down first. */
-async function whyNotNow(): Promise<string | undefined> {
-  const why = whyNoCluster();
-  if (why !== undefined) return why;
-  if (leftovers().length === 0) return undefined;
-  const label = /"label": *"demo"/.test(readText('/run/dataplane/cluster.json'));
-  if (!label) return `a cluster is up (${leftovers()[0]}); \`dataplane down\` takes it away`;
-  console.log('Taking down the cluster that the demo left');
-  await dataplane(['down']);
-  return undefined;
+/** The command for a file: as it is, or inside a world of its own. */
+function commandOf(file: string): [string, ...string[]] {
+  const path = join(BUILT, file);
+  if (!needsCluster(file)) return [process.execPath, '--enable-source-maps', path];
+  return [join(SOURCE, 'lib/private-world.sh'), process.execPath, join(BUILT, 'lib/file-in-world.js'), path];
 }
-
-/** A test that leaves something behind has failed. */
-async function tidy(file: string): Promise<void> {
-  const left = leftovers();
-  if (left.length === 0) return;
-  total.failed++;
-  console.log(`FAILED ${file}: it left ${left.join(', ')} behind`);
-  await dataplane(['down']);
-}
-
-const readText = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : '');
 
 /** Runs one file; tells what failed, or one line when all is well. */
 function runFile(file: string, timeoutMs: number): Promise<void> {
   const started = Date.now();
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--enable-source-maps', join(BUILT, file)], {
+    const [program, ...rest] = commandOf(file);
+    const child = spawn(program, rest, {
       cwd: ROOT,
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -10,10 +10,10 @@ import { addressWords } from '../../native-free-dataplane/frame/address.ts';
 import { chooseService } from '../../native-free-dataplane/stages/service.ts';
 import { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
 import {
-  type ServiceTable,
   attachServices,
   createServices,
   findFrontend,
+  type ServiceTable,
   servicesBytes,
 } from '../../native-free-dataplane/tables/services.ts';
 import { ServiceSync } from '../../src/compile/service-sync.ts';

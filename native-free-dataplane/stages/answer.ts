@@ -7,9 +7,10 @@
  *
  * Read before editing: RFC 792, RFC 1812 §4.3.2, RFC 9293 §3.10.7.1 (resets), RFC 1191 §4 (next-hop MTU).
  */
+
+import { type Dataplane, SCRATCH_AT } from '../dataplane.ts';
 import { finishChecksum, ipv4HeaderChecksum, pseudoHeaderSum, sumBytes } from '../frame/checksum.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../frame/ipv4.ts';
-import { type Dataplane, SCRATCH_AT } from '../dataplane.ts';
 import type { Packet } from '../packet.ts';
 import { NodeWord } from '../tables/node.ts';
 import { Verdict } from '../verdicts.ts';
@@ -47,7 +48,15 @@ function isQuery(type: number): boolean {
 }
 
 /** IPv4 header of an answer at `at`; the checksum included. */
-function emitIpv4(pkt: Packet, dp: Dataplane, at: number, bytes: number, protocol: number, src: number, dst: number): void {
+function emitIpv4(
+  pkt: Packet,
+  dp: Dataplane,
+  at: number,
+  bytes: number,
+  protocol: number,
+  src: number,
+  dst: number,
+): void {
   const { view } = pkt;
   view.setUint16(at, 0x4500);
   view.setUint16(at + 2, bytes);
@@ -125,7 +134,14 @@ export function answerReset(pkt: Packet, dp: Dataplane): boolean {
  * @param from who says so; 0 for this node's own address on that side
  * @returns false when the sender may not be told
  */
-export function answerIcmpError(pkt: Packet, dp: Dataplane, type: number, code: number, rest: number, from: number = 0): boolean {
+export function answerIcmpError(
+  pkt: Packet,
+  dp: Dataplane,
+  type: number,
+  code: number,
+  rest: number,
+  from: number = 0,
+): boolean {
   if (!mayAnswer(pkt, dp)) return false;
   const { view, bytes } = pkt;
   const { config } = dp.node;

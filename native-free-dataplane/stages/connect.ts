@@ -6,11 +6,12 @@
  * Read before editing: linux net/netfilter/nf_nat_core.c get_unique_tuple, nf_conntrack_core.c
  * __nf_conntrack_confirm; RFC 4787 §4.2 (port assignment), RFC 5508 REQ-8 (nothing free).
  */
+
+import { type Dataplane, nextRandom } from '../dataplane.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import { readTcpOptions, tcpOptions } from '../frame/tcp.ts';
-import { type Dataplane, nextRandom } from '../dataplane.ts';
 import type { Packet } from '../packet.ts';
-import { Rec, Status, recordAt } from '../tables/conntrack.ts';
+import { Rec, recordAt, Setting, Status } from '../tables/conntrack.ts';
 import { InsertResult, insertRecord, tupleInUse } from '../tables/conntrack-index.ts';
 import { allocateRecord, freeRecord, scheduleRecord } from '../tables/conntrack-lifetime.ts';
 import { TcpResult, tcpNew, tcpTimeoutClass } from '../tables/conntrack-tcp.ts';
@@ -114,7 +115,7 @@ function startTracking(pkt: Packet, dp: Dataplane, at: number): Verdict {
       pkt.payloadBytes,
       tcpOptions.windowScale,
       tcpOptions.sackPermitted,
-      1,
+      dp.timeouts[Setting.TCP_LOOSE],
     );
     if (result === TcpResult.INVALID) return Verdict.CONNTRACK_INVALID;
     timeout = tcpTimeoutClass(words, at + Rec.TCP, 0, dp.timeouts);

@@ -7,11 +7,12 @@
  * Read before editing: RFC 7348 §4.3, §5, §7; linux drivers/net/vxlan/vxlan_core.c vxlan_rcv (a packet with reserved
  * bits set is dropped there, whatever the RFC says of ignoring them; we do as Linux does).
  */
+
+import type { Dataplane } from '../dataplane.ts';
 import { finishChecksum, pseudoHeaderSum, sumBytes } from '../frame/checksum.ts';
 import { PROTOCOL_UDP } from '../frame/ipv4.ts';
-import type { Dataplane } from '../dataplane.ts';
 import type { Packet } from '../packet.ts';
-import { HopKind, NO_HOP, hopKind } from '../tables/hops.ts';
+import { HopKind, hopKind, NO_HOP } from '../tables/hops.ts';
 import { NodeWord, Overlay, routeGeneration } from '../tables/node.ts';
 import { findRoute } from '../tables/routes.ts';
 import { Verdict } from '../verdicts.ts';
@@ -90,7 +91,10 @@ function peerHop(pkt: Packet, dp: Dataplane): number {
 export function checkInner(pkt: Packet, dp: Dataplane): Verdict {
   const { config } = dp.node;
   const { view, start } = pkt;
-  if (view.getUint16(start) !== config[NodeWord.GATEWAY_MAC_HIGH] || view.getUint32(start + 2) !== config[NodeWord.GATEWAY_MAC_LOW] >>> 0) {
+  if (
+    view.getUint16(start) !== config[NodeWord.GATEWAY_MAC_HIGH] ||
+    view.getUint32(start + 2) !== config[NodeWord.GATEWAY_MAC_LOW] >>> 0
+  ) {
     return Verdict.VXLAN_INNER_FRAME;
   }
   return findRoute(dp.node, pkt.src, 0) === pkt.tunnelNode ? Verdict.GO_ON : Verdict.VXLAN_INNER_SOURCE;

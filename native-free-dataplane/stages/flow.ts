@@ -5,13 +5,15 @@
  * when the record was made. What does not fit its connection is INVALID and dropped, never passed on un-NATed
  * (kubernetes #74839: the endpoint would answer with a reset into a healthy connection).
  */
+
+import type { Dataplane } from '../dataplane.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import { readTcpOptions, tcpOptions } from '../frame/tcp.ts';
-import type { Dataplane } from '../dataplane.ts';
 import type { Packet } from '../packet.ts';
-import { Rec, Status, recordAt } from '../tables/conntrack.ts';
+import { Rec, recordAt, Setting, Status } from '../tables/conntrack.ts';
+import { EventKind, isFollowed, publishEvent } from '../tables/conntrack-events.ts';
 import { findTuple, hashTuple, removeRecord } from '../tables/conntrack-index.ts';
-import { TcpResult, tcpAssured, tcpPacket, tcpTimeoutClass } from '../tables/conntrack-tcp.ts';
+import { TcpResult, tcpAssured, tcpPacket, tcpState, tcpTimeoutClass } from '../tables/conntrack-tcp.ts';
 import { TimeoutClass } from '../tables/conntrack-timeouts.ts';
 import { Verdict } from '../verdicts.ts';
 
@@ -47,6 +49,25 @@ export function findFlow(pkt: Packet, dp: Dataplane): void {
  * pkt.flow becomes -1 when the connection is over and the packet opens a new one in its place.
  */
 export function trackFlow(pkt: Packet, dp: Dataplane): Verdict {
+  return isFollowed(dp.conntrack) ? trackAndTell(pkt, dp) : track(pkt, dp);
+}
+
+/** The same, and followers hear of a new state or status. */
+function trackAndTell(pkt: Packet, dp: Dataplane): Verdict {
+  const { conntrack } = dp;
+  const { words } = conntrack;
+  const record = pkt.flow;
+  const at = recordAt(conntrack, record);
+  const meta = words[at + Rec.META];
+  const state = tcpState(words, at + Rec.TCP);
+  const verdict = track(pkt, dp);
+  const moved =
+    words[at + Rec.META] !== meta || (pkt.protocol === PROTOCOL_TCP && tcpState(words, at + Rec.TCP) !== state);
+  if (moved && pkt.flow === record) publishEvent(conntrack, EventKind.UPDATE, record);
+  return verdict;
+}
+
+function track(pkt: Packet, dp: Dataplane): Verdict {
   const { conntrack } = dp;
   const { words } = conntrack;
   const at = recordAt(conntrack, pkt.flow);
@@ -89,7 +110,7 @@ function trackTcp(pkt: Packet, dp: Dataplane, at: number, meta: number): Verdict
     tcpOptions.sackPermitted,
     tcpOptions.sackEdge,
     tcpOptions.hasSack,
-    0,
+    dp.timeouts[Setting.TCP_LIBERAL],
   );
   if (result === TcpResult.INVALID) return Verdict.CONNTRACK_INVALID;
   if (result === TcpResult.INVALID_CLOSING) {
@@ -107,7 +128,8 @@ function trackTcp(pkt: Packet, dp: Dataplane, at: number, meta: number): Verdict
   if ((meta & Status.ASSURED) === 0 && tcpAssured(words, at + Rec.TCP, meta & Status.SEEN_REPLY)) {
     Atomics.or(words, at + Rec.META, Status.ASSURED);
   }
-  words[at + Rec.EXPIRES] = (dp.nowMs + dp.timeouts[tcpTimeoutClass(words, at + Rec.TCP, meta & Status.SEEN_REPLY, dp.timeouts)] * 1000) | 0;
+  words[at + Rec.EXPIRES] =
+    (dp.nowMs + dp.timeouts[tcpTimeoutClass(words, at + Rec.TCP, meta & Status.SEEN_REPLY, dp.timeouts)] * 1000) | 0;
   return Verdict.GO_ON;
 }
 

@@ -5,8 +5,9 @@
  * Read before editing: RFC 1812 §5.3.7 and §5.3.8, RFC 2827, CVE-2020-8558 (loopback), CVE-2020-10136 and calico
  * felix #2063 (encapsulated traffic from a pod).
  */
-import { PROTOCOL_UDP } from '../frame/ipv4.ts';
+
 import type { Dataplane } from '../dataplane.ts';
+import { PROTOCOL_UDP } from '../frame/ipv4.ts';
 import type { Packet } from '../packet.ts';
 import { HopKind, HopWord, hopAt } from '../tables/hops.ts';
 import { NodeWord } from '../tables/node.ts';
@@ -16,7 +17,8 @@ const PROTOCOL_IPIP = 4;
 const PROTOCOL_IPV6_IN_IPV4 = 41;
 const PROTOCOL_GRE = 47;
 /** Ports of the UDP tunnels a pod might try besides our own: flannel VXLAN, GENEVE, GUE, VXLAN-GPE. */
-const isTunnelPort = (port: number): boolean => port === 4789 || port === 8472 || port === 6081 || port === 6080 || port === 4790;
+const isTunnelPort = (port: number): boolean =>
+  port === 4789 || port === 8472 || port === 6081 || port === 6080 || port === 4790;
 
 /** GO_ON when the packet may be believed; pkt.routed tells whether it was sent to the gateway. */
 export function guard(pkt: Packet, dp: Dataplane): Verdict {
@@ -25,7 +27,10 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
   const source = pkt.src[3];
   const destination = pkt.dst[3];
 
-  if (view.getUint32(start + 2) === config[NodeWord.GATEWAY_MAC_LOW] >>> 0 && view.getUint16(start) === config[NodeWord.GATEWAY_MAC_HIGH]) {
+  if (
+    view.getUint32(start + 2) === config[NodeWord.GATEWAY_MAC_LOW] >>> 0 &&
+    view.getUint16(start) === config[NodeWord.GATEWAY_MAC_HIGH]
+  ) {
     pkt.routed = 1;
   } else if ((view.getUint8(start) & 1) !== 0) {
     return Verdict.MULTICAST;
@@ -35,7 +40,10 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
     // From a pod: its own MAC and address, nothing else.
     const at = hopAt(pkt.inPort);
     if (hops[at + HopWord.KIND] !== HopKind.POD) return Verdict.PORT_DOWN;
-    if (view.getUint32(start + 8) !== hops[at + HopWord.MAC_LOW] >>> 0 || view.getUint16(start + 6) !== hops[at + HopWord.MAC_HIGH]) {
+    if (
+      view.getUint32(start + 8) !== hops[at + HopWord.MAC_LOW] >>> 0 ||
+      view.getUint16(start + 6) !== hops[at + HopWord.MAC_HIGH]
+    ) {
       return Verdict.SPOOFED_SOURCE_MAC;
     }
     if (source !== hops[at + HopWord.ADDRESS + 3]) {
@@ -65,7 +73,11 @@ function checkAddresses(source: number, destination: number, fromHost: boolean, 
 /** Tunnel traffic from a pod to a node of the cluster, in the first fragment or a whole packet. */
 function isTunnel(pkt: Packet, config: Int32Array): boolean {
   if (pkt.protocol === PROTOCOL_UDP) {
-    return pkt.fragmentOffset === 0 && (pkt.dstPort === config[NodeWord.VXLAN_PORT] || isTunnelPort(pkt.dstPort)) && !toPodNetwork(pkt, config);
+    return (
+      pkt.fragmentOffset === 0 &&
+      (pkt.dstPort === config[NodeWord.VXLAN_PORT] || isTunnelPort(pkt.dstPort)) &&
+      !toPodNetwork(pkt, config)
+    );
   }
   return (
     (pkt.protocol === PROTOCOL_IPIP || pkt.protocol === PROTOCOL_IPV6_IN_IPV4 || pkt.protocol === PROTOCOL_GRE) &&

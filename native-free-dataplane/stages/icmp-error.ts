@@ -6,11 +6,12 @@
  * nf_conntrack_inet_error, nf_nat_core.c nf_nat_icmp_reply_translation (any router may be the sender, eight bytes of
  * the quoted transport header are enough, inner options are walked over, redirects are dropped).
  */
+
+import type { Dataplane } from '../dataplane.ts';
 import { finishChecksum, ipv4HeaderChecksum, sumBytes, updateChecksum16, updateChecksum32 } from '../frame/checksum.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
-import type { Dataplane } from '../dataplane.ts';
 import type { Packet } from '../packet.ts';
-import { Rec, Status, recordAt, tupleAt } from '../tables/conntrack.ts';
+import { Rec, recordAt, Status, tupleAt } from '../tables/conntrack.ts';
 import { findTuple, hashTuple } from '../tables/conntrack-index.ts';
 import { Verdict } from '../verdicts.ts';
 
@@ -25,7 +26,13 @@ const PROTOCOL_SCTP = 132;
 export function isIcmpError(pkt: Packet): boolean {
   if (pkt.protocol !== PROTOCOL_ICMP || pkt.fragmentOffset !== 0) return false;
   const type = pkt.icmpType;
-  return type === UNREACHABLE || type === SOURCE_QUENCH || type === REDIRECT || type === TIME_EXCEEDED || type === PARAMETER_PROBLEM;
+  return (
+    type === UNREACHABLE ||
+    type === SOURCE_QUENCH ||
+    type === REDIRECT ||
+    type === TIME_EXCEEDED ||
+    type === PARAMETER_PROBLEM
+  );
 }
 
 /**
@@ -40,7 +47,8 @@ export function relateIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   const innerHeader = (view.getUint8(inner) & 15) << 2;
   const innerL4 = inner + innerHeader;
   if (view.getUint8(inner) >> 4 !== 4 || innerHeader < 20 || pkt.end - innerL4 < 8) return Verdict.ICMP_ERROR_MALFORMED;
-  if (pkt.needsChecksum === 0 && finishChecksum(sumBytes(view, l4, pkt.end, 0)) !== 0) return Verdict.ICMP_ERROR_MALFORMED;
+  if (pkt.needsChecksum === 0 && finishChecksum(sumBytes(view, l4, pkt.end, 0)) !== 0)
+    return Verdict.ICMP_ERROR_MALFORMED;
   if (ipv4HeaderChecksum(view, inner, innerHeader) !== 0) return Verdict.ICMP_ERROR_MALFORMED;
   if ((view.getUint16(inner + 6) & 0x1fff) !== 0) return Verdict.ICMP_ERROR_UNRELATED;
 
@@ -57,7 +65,8 @@ export function relateIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   const reference = findTuple(conntrack, hash);
   if (reference < 0) return Verdict.ICMP_ERROR_UNRELATED;
   const record = reference >> 1;
-  if (((conntrack.words[recordAt(conntrack, record) + Rec.EXPIRES] - (dp.nowMs | 0)) | 0) <= 0) return Verdict.ICMP_ERROR_UNRELATED;
+  if (((conntrack.words[recordAt(conntrack, record) + Rec.EXPIRES] - (dp.nowMs | 0)) | 0) <= 0)
+    return Verdict.ICMP_ERROR_UNRELATED;
   pkt.flow = record;
   pkt.direction = reference & 1;
   pkt.hash = hash;

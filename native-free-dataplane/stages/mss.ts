@@ -5,10 +5,11 @@
  *
  * Read before editing: RFC 9293 §3.7.1, RFC 6691.
  */
+
+import type { Dataplane } from '../dataplane.ts';
 import { updateChecksum16 } from '../frame/checksum.ts';
 import { PROTOCOL_TCP } from '../frame/ipv4.ts';
 import { readTcpOptions, tcpOptions } from '../frame/tcp.ts';
-import type { Dataplane } from '../dataplane.ts';
 import type { Packet } from '../packet.ts';
 import { HopWord, hopAt } from '../tables/hops.ts';
 import { NodeWord } from '../tables/node.ts';

@@ -5,11 +5,12 @@
  *
  * Read before editing: RFC 1624 §3, RFC 768 (zero means none), RFC 3022 §4.1.
  */
+
+import type { Dataplane } from '../dataplane.ts';
 import { updateChecksum16, updateChecksum32, updatePartial32 } from '../frame/checksum.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
-import type { Dataplane } from '../dataplane.ts';
 import type { Packet } from '../packet.ts';
-import { Rec, Status, recordAt, tupleAt } from '../tables/conntrack.ts';
+import { Rec, recordAt, Status, tupleAt } from '../tables/conntrack.ts';
 
 const PROTOCOL_SCTP = 132;
 const ANY_NAT: number = Status.SNAT | Status.DNAT;

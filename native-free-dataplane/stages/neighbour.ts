@@ -6,8 +6,8 @@
  */
 import type { Dataplane } from '../dataplane.ts';
 import type { Packet } from '../packet.ts';
-import { HopKind, HopWord, NO_HOP, hopAt } from '../tables/hops.ts';
-import { NodeWord, inNetwork } from '../tables/node.ts';
+import { HopKind, HopWord, hopAt, NO_HOP } from '../tables/hops.ts';
+import { inNetwork, NodeWord } from '../tables/node.ts';
 import { findRoute } from '../tables/routes.ts';
 import { Verdict } from '../verdicts.ts';
 
@@ -44,7 +44,8 @@ export function answerArp(pkt: Packet, dp: Dataplane): Verdict {
     pkt.dst[1] = 0;
     pkt.dst[2] = 0xffff;
     pkt.dst[3] = target;
-    if (!inNetwork(config, NodeWord.POD_CIDR, config[NodeWord.POD_CIDR_PREFIX], pkt.dst)) return Verdict.ARP_UNKNOWN_TARGET;
+    if (!inNetwork(config, NodeWord.POD_CIDR, config[NodeWord.POD_CIDR_PREFIX], pkt.dst))
+      return Verdict.ARP_UNKNOWN_TARGET;
     const hop = findRoute(dp.node, pkt.dst, 0);
     if (hop === NO_HOP || hops[hopAt(hop) + HopWord.KIND] !== HopKind.POD) return Verdict.ARP_UNKNOWN_TARGET;
     answerHigh = hops[hopAt(hop) + HopWord.MAC_HIGH];

@@ -4,9 +4,10 @@
  *
  * Read before editing: RFC 1812 §5.2.2 (IPv4 checks), RFC 9293 §3.1, RFC 768, RFC 792, RFC 791 (fragments).
  */
+
+import { ipv4HeaderChecksum } from '../frame/checksum.ts';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN } from '../frame/ethernet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
-import { ipv4HeaderChecksum } from '../frame/checksum.ts';
 import type { Packet } from '../packet.ts';
 import { Verdict } from '../verdicts.ts';
 

@@ -5,8 +5,9 @@
  * Asked once per connection, of the packet as it will arrive (after the service's translation) and of where it really
  * comes from (CVE-2021-25740: never of a load balancer's identity).
  */
-import { PROTOCOL_ICMP } from '../frame/ipv4.ts';
+
 import type { Dataplane } from '../dataplane.ts';
+import { PROTOCOL_ICMP } from '../frame/ipv4.ts';
 import type { Packet } from '../packet.ts';
 import { HopKind, hopKind } from '../tables/hops.ts';
 import { NodeWord, PortPolicy } from '../tables/node.ts';

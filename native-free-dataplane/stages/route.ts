@@ -5,8 +5,8 @@
 import type { Dataplane } from '../dataplane.ts';
 import type { Packet } from '../packet.ts';
 import { type Conntrack, Rec, recordAt, tupleAt } from '../tables/conntrack.ts';
-import { HOST_HOP, HopKind, NO_HOP, hopKind } from '../tables/hops.ts';
-import { NodeWord, type NodeTable, inNetwork, isConfigAddress, routeGeneration } from '../tables/node.ts';
+import { HOST_HOP, HopKind, hopKind, NO_HOP } from '../tables/hops.ts';
+import { inNetwork, isConfigAddress, type NodeTable, NodeWord, routeGeneration } from '../tables/node.ts';
 import { findRoute } from '../tables/routes.ts';
 
 /**
@@ -26,13 +26,11 @@ export function hopForAddress(node: NodeTable, address: Int32Array): number {
 
 /** The node's underlay address, the gateway, or loopback. */
 export function isOwnAddress(node: NodeTable, address: Int32Array): boolean {
-  return (
-    address[3] === node.config[NodeWord.GATEWAY_IP + 3]
-      ? isConfigAddress(node.config, NodeWord.GATEWAY_IP, address)
-      : address[3] === node.config[NodeWord.NODE_IP + 3]
-        ? isConfigAddress(node.config, NodeWord.NODE_IP, address)
-        : address[2] === 0xffff && address[3] >>> 24 === 127
-  );
+  return address[3] === node.config[NodeWord.GATEWAY_IP + 3]
+    ? isConfigAddress(node.config, NodeWord.GATEWAY_IP, address)
+    : address[3] === node.config[NodeWord.NODE_IP + 3]
+      ? isConfigAddress(node.config, NodeWord.NODE_IP, address)
+      : address[2] === 0xffff && address[3] >>> 24 === 127;
 }
 
 /** A node's underlay address is in the routes so that its overlay packets are known; traffic to it goes by the underlay. */

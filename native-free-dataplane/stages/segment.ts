@@ -8,9 +8,10 @@
  *
  * Read before editing: linux net/ipv4/tcp_offload.c tcp_gso_segment (sequence, PSH/FIN/CWR flags), RFC 791 §3.2.
  */
+
+import type { Dataplane } from '../dataplane.ts';
 import { finishChecksum, ipv4HeaderChecksum, pseudoHeaderSum, sumBytes } from '../frame/checksum.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
-import type { Dataplane } from '../dataplane.ts';
 import { GSO_NONE, GSO_TCPV4, GSO_UDP_L4, type Packet } from '../packet.ts';
 import { Verdict } from '../verdicts.ts';
 

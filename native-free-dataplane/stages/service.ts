@@ -13,21 +13,21 @@ import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../frame/ipv4.ts';
 import type { Packet } from '../packet.ts';
 import { affinityEndpoint, affinityHash, rememberAffinity } from '../tables/affinity.ts';
 import { maglevHash } from '../tables/maglev.ts';
-import { NodeWord, inNetwork, isConfigAddress } from '../tables/node.ts';
+import { inNetwork, isConfigAddress, NodeWord } from '../tables/node.ts';
 import {
   Block,
   ENDPOINT_ID,
   ENDPOINT_PORT,
   ENDPOINT_WORDS,
-  RANGE_WORDS,
-  ServiceFlag,
   maglevAt,
+  RANGE_WORDS,
   rangesAt,
+  ServiceFlag,
 } from '../tables/service-blocks.ts';
 import {
+  blockOf,
   Frontend,
   FrontendKind,
-  blockOf,
   findFrontend,
   nodePortAt,
   protocolClass,

@@ -19,7 +19,8 @@ export function checkTtlAndMtu(pkt: Packet, dp: Dataplane, hop: number, toOwnAdd
   if (bytes > mtu && !(hop === HOST_HOP && toOwnAddress)) {
     if ((view.getUint8(l3 + 6) & 0x40) !== 0 || pkt.gsoType !== GSO_NONE) return Verdict.FRAGMENTATION_NEEDED;
   }
-  if (pkt.routed === 0 || (pkt.inPort === 0 && pkt.tunnelled === 0) || (hop === HOST_HOP && toOwnAddress)) return Verdict.GO_ON;
+  if (pkt.routed === 0 || (pkt.inPort === 0 && pkt.tunnelled === 0) || (hop === HOST_HOP && toOwnAddress))
+    return Verdict.GO_ON;
   const ttl = view.getUint8(l3 + 8);
   if (ttl <= 1) return Verdict.TTL_EXCEEDED;
   if (hop === HOST_HOP) return Verdict.GO_ON;

@@ -6,7 +6,17 @@
  * is one word at a time. Two workers that enter one new tuple at the same time therefore end with one entry: the
  * second is told who won (kubernetes #56903 is what happens otherwise).
  */
-import { BUCKET_SHIFT, BUCKET_WORDS, type Conntrack, LOCK_MASK, Rec, StateWord, Status, recordAt } from './conntrack.ts';
+import {
+  BUCKET_SHIFT,
+  BUCKET_WORDS,
+  type Conntrack,
+  LOCK_MASK,
+  Rec,
+  recordAt,
+  StateWord,
+  Status,
+} from './conntrack.ts';
+import { EventKind, isFollowed, publishEvent } from './conntrack-events.ts';
 import { hashWord } from './hash.ts';
 import { lock, unlock } from './spin-lock.ts';
 
@@ -21,8 +31,7 @@ export type InsertResult = (typeof InsertResult)[keyof typeof InsertResult];
 /** Keyed hash of a tuple: `words` at `at` holds src, dst, ports. */
 export function hashTuple(table: Conntrack, words: Int32Array, at: number, protocol: number): number {
   const { hash, addressWords } = table;
-  let mixed =
-    hashWord(hash, 0, words[at]) ^ hashWord(hash, 1, words[at + 1]) ^ hashWord(hash, 2, words[at + 2]);
+  let mixed = hashWord(hash, 0, words[at]) ^ hashWord(hash, 1, words[at + 1]) ^ hashWord(hash, 2, words[at + 2]);
   if (addressWords === 4) {
     for (let i = 3; i < 9; i++) mixed ^= hashWord(hash, i, words[at + i]);
   }
@@ -148,6 +157,7 @@ export function insertRecord(table: Conntrack, record: number, owner: number): I
     } else {
       Atomics.or(words, at + Rec.META, Status.CONFIRMED);
       Atomics.add(state, StateWord.ENTRIES, 1);
+      if (isFollowed(table)) publishEvent(table, EventKind.NEW, record);
     }
   }
   if (high !== low) unlock(locks, high);
@@ -177,6 +187,7 @@ export function removeRecord(table: Conntrack, record: number): boolean {
   leave(table, hashTuple(table, words, original, protocol), record << 1);
   leave(table, hashTuple(table, words, original + tupleWords, protocol), (record << 1) | 1);
   Atomics.sub(state, StateWord.ENTRIES, 1);
+  if (isFollowed(table)) publishEvent(table, EventKind.DESTROY, record);
   return true;
 }
 

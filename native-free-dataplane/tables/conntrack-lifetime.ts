@@ -9,7 +9,16 @@
  * assured one is never taken (linux early_drop keeps the same promise). When only assured ones are left the new
  * connection is refused.
  */
-import { type Conntrack, MAX_WORKERS, Rec, StateWord, Status, WHEEL_SLOTS, WHEEL_TICK_SHIFT, recordAt } from './conntrack.ts';
+import {
+  type Conntrack,
+  MAX_WORKERS,
+  Rec,
+  recordAt,
+  StateWord,
+  Status,
+  WHEEL_SLOTS,
+  WHEEL_TICK_SHIFT,
+} from './conntrack.ts';
 import { reenterRecord, removeRecord } from './conntrack-index.ts';
 import { lock, releaseAll, unlock } from './spin-lock.ts';
 
@@ -118,7 +127,11 @@ export function expireRecords(table: Conntrack, worker: number, nowMs: number): 
   let ended = 0;
   while (((now - position) | 0) > 0) {
     const slot = (position + 1) & (WHEEL_SLOTS - 1);
-    for (let record = popSlot(table, worker, slot, worker); record >= 0; record = popSlot(table, worker, slot, worker)) {
+    for (
+      let record = popSlot(table, worker, slot, worker);
+      record >= 0;
+      record = popSlot(table, worker, slot, worker)
+    ) {
       const at = recordAt(table, record);
       if ((words[at + Rec.META] & Status.DEAD) !== 0) {
         freeRecord(table, record, worker, nowMs);
@@ -153,7 +166,11 @@ function evict(table: Conntrack, caller: number, nowMs: number): boolean {
     const worker = (caller + turn) % table.workers;
     for (let step = 0; step < WHEEL_SLOTS && budget > 0; step++) {
       const slot = state[wheelCursor(worker)] & (WHEEL_SLOTS - 1);
-      for (let record = popSlot(table, worker, slot, caller); record >= 0; record = popSlot(table, worker, slot, caller)) {
+      for (
+        let record = popSlot(table, worker, slot, caller);
+        record >= 0;
+        record = popSlot(table, worker, slot, caller)
+      ) {
         const meta = words[recordAt(table, record) + Rec.META];
         if ((meta & (Status.DEAD | Status.ASSURED)) === Status.ASSURED) {
           pushSlot(table, record, worker, (slot - 1) & (WHEEL_SLOTS - 1), caller);

@@ -15,10 +15,11 @@
  * Memory, IPv4: 28 words a record + 16 bytes of index = 128 bytes a connection. The address family is a parameter
  * (`addressWords`): the same code holds IPv6 in 40 words a record.
  */
-import { type HashTables, expandSecret } from './hash.ts';
-import { HEADER_BYTES, HEADER_WORDS, H_OWN, TableKind, headerMatches, headerSecret, writeHeader } from './layout.ts';
+import { defaultTimeouts } from './conntrack-timeouts.ts';
+import { expandSecret, type HashTables } from './hash.ts';
+import { H_OWN, HEADER_BYTES, HEADER_WORDS, headerMatches, headerSecret, TableKind, writeHeader } from './layout.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 
 const H_ADDRESS_WORDS = H_OWN;
 const H_MAX = H_OWN + 1;
@@ -35,13 +36,28 @@ export const StateWord = {
   FREE_HEAD: 3,
   FREE_TAIL: 4,
   FREE_COUNT: 5,
-  /** Told to workers: something was removed by the agent since (conntrack-lifetime.ts). */
-  FLUSH_REQUEST: 6,
+  /** Events ever published; the ring's next place (conntrack-events.ts). */
+  EVENT_HEAD: 6,
+  /** Not 0 while somebody follows the events: monotonic milliseconds until when. */
+  FOLLOWED: 7,
   /** Per worker, from here: lock of its wheel, wheel position in ticks, cursor of evictions. */
   WHEELS: 16,
 } as const;
 const STATE_WORDS = 64;
 export const MAX_WORKERS = 16;
+
+/** Words of the settings: the timeouts by class (conntrack-timeouts.ts), then these. Written by the agent. */
+export const Setting = {
+  /** 1: segments outside the window pass (nf_conntrack_tcp_be_liberal). */
+  TCP_LIBERAL: 24,
+  /** 1: connections that are already running are picked up (nf_conntrack_tcp_loose). */
+  TCP_LOOSE: 25,
+} as const;
+const SETTING_WORDS = 32;
+
+/** The ring of events; a slot holds a sequence number, a kind and a copy of the record. */
+export const EVENT_SLOTS = 4096;
+export const EVENT_WORDS = 48;
 
 /** Stripe locks that make "look, then enter" one step for a tuple. */
 const LOCK_WORDS = 1024;
@@ -110,7 +126,9 @@ export interface Conntrack {
   readonly words: Int32Array;
   readonly doubles: Float64Array;
   readonly state: Int32Array;
+  readonly settings: Int32Array;
   readonly locks: Int32Array;
+  readonly events: Int32Array;
   readonly wheels: Int32Array;
   readonly index: Int32Array;
   readonly bucketMask: number;
@@ -137,7 +155,8 @@ function shapeOf(addressWords: number, max: number): Shape {
   let buckets = 1;
   // Two tuples a connection and eight words a bucket, at most half full.
   while (buckets * BUCKET_WORDS < max * 4) buckets *= 2;
-  const indexAt = HEADER_WORDS + STATE_WORDS + LOCK_WORDS + MAX_WORKERS * WHEEL_SLOTS;
+  const indexAt =
+    HEADER_WORDS + STATE_WORDS + SETTING_WORDS + LOCK_WORDS + MAX_WORKERS * WHEEL_SLOTS + EVENT_SLOTS * EVENT_WORDS;
   const recordsAt = indexAt + buckets * BUCKET_WORDS;
   return { tupleWords, recordWords, buckets, indexAt, recordsAt, totalWords: recordsAt + max * recordWords };
 }
@@ -150,8 +169,10 @@ export function conntrackBytes(options: Pick<ConntrackOptions, 'addressWords' | 
 function open(buffer: ArrayBuffer, addressWords: number, max: number, workers: number): Conntrack {
   const shape = shapeOf(addressWords, max);
   const words = new Int32Array(buffer, 0, shape.totalWords);
-  const locksAt = HEADER_WORDS + STATE_WORDS;
+  const settingsAt = HEADER_WORDS + STATE_WORDS;
+  const locksAt = settingsAt + SETTING_WORDS;
   const wheelsAt = locksAt + LOCK_WORDS;
+  const eventsAt = wheelsAt + MAX_WORKERS * WHEEL_SLOTS;
   return {
     addressWords,
     tupleWords: shape.tupleWords,
@@ -161,9 +182,11 @@ function open(buffer: ArrayBuffer, addressWords: number, max: number, workers: n
     hash: expandSecret(headerSecret(words)),
     words,
     doubles: new Float64Array(buffer, 0, shape.totalWords >> 1),
-    state: words.subarray(HEADER_WORDS, locksAt),
+    state: words.subarray(HEADER_WORDS, settingsAt),
+    settings: words.subarray(settingsAt, locksAt),
     locks: words.subarray(locksAt, wheelsAt),
-    wheels: words.subarray(wheelsAt, shape.indexAt),
+    wheels: words.subarray(wheelsAt, eventsAt),
+    events: words.subarray(eventsAt, shape.indexAt),
     index: words.subarray(shape.indexAt, shape.recordsAt),
     bucketMask: shape.buckets - 1,
     recordsAt: shape.recordsAt,
@@ -182,7 +205,10 @@ export function createConntrack(buffer: ArrayBuffer, options: ConntrackOptions):
   words[H_MAX] = options.max;
   words[H_WORKERS] = options.workers;
   writeHeader(words, TableKind.CONNTRACK, VERSION, options.secret);
-  return open(buffer, options.addressWords, options.max, options.workers);
+  const table = open(buffer, options.addressWords, options.max, options.workers);
+  table.settings.set(defaultTimeouts());
+  table.settings[Setting.TCP_LOOSE] = 1;
+  return table;
 }
 
 /** Map a table that another thread or process made. Undefined when the memory holds something else. */

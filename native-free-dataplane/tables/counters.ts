@@ -6,7 +6,7 @@
  * Single writer of a block: its worker. Anyone may read, at any time, without asking.
  */
 import { MAX_VERDICTS } from '../verdicts.ts';
-import { HEADER_BYTES, H_OWN, TableKind, headerMatches, writeHeader } from './layout.ts';
+import { H_OWN, HEADER_BYTES, headerMatches, TableKind, writeHeader } from './layout.ts';
 
 const VERSION = 1;
 const H_WORKERS = H_OWN;

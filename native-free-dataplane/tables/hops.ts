@@ -6,7 +6,7 @@
  * look-up. Single writer: the agent. A hop is emptied (kind NONE) before its words are reused, and the node table's
  * generation moves on, so a flow that still names it looks again.
  */
-import { HOP_WORDS, NodeWord, type NodeTable, nextGeneration } from './node.ts';
+import { HOP_WORDS, type NodeTable, NodeWord, nextGeneration } from './node.ts';
 
 export const HopKind = { NONE: 0, HOST: 1, POD: 2, NODE: 3 } as const;
 export type HopKind = (typeof HopKind)[keyof typeof HopKind];

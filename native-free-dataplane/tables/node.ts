@@ -6,8 +6,8 @@
  * published by one store (see routes.ts), and `generation` moves on whenever a route or hop changed, so that an
  * established flow knows to look its way up again.
  */
-import { type HashTables, expandSecret } from './hash.ts';
-import { HEADER_BYTES, HEADER_WORDS, H_OWN, TableKind, headerMatches, headerSecret, writeHeader } from './layout.ts';
+import { expandSecret, type HashTables } from './hash.ts';
+import { H_OWN, HEADER_BYTES, HEADER_WORDS, headerMatches, headerSecret, TableKind, writeHeader } from './layout.ts';
 
 const VERSION = 1;
 const H_GENERATION = H_OWN;

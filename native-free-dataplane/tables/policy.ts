@@ -19,7 +19,11 @@ function startSlot(table: NodeTable, key: number, port: number): number {
 export function portDeclared(table: NodeTable, hop: number, protocol: number, port: number): boolean {
   const { declared, declaredMask } = table;
   const key = keyWord(hop, protocol);
-  for (let probe = 0, slot = startSlot(table, key, port); probe <= declaredMask; probe++, slot = (slot + 1) & declaredMask) {
+  for (
+    let probe = 0, slot = startSlot(table, key, port);
+    probe <= declaredMask;
+    probe++, slot = (slot + 1) & declaredMask
+  ) {
     const at = slot * DECLARED_WORDS;
     if (declared[at] === 0) return false;
     if (declared[at] === key && declared[at + 1] === port) return true;
@@ -32,7 +36,11 @@ export function declarePort(table: NodeTable, hop: number, protocol: number, por
   if (portDeclared(table, hop, protocol, port)) return true;
   const { declared, declaredMask } = table;
   const key = keyWord(hop, protocol);
-  for (let probe = 0, slot = startSlot(table, key, port); probe <= declaredMask; probe++, slot = (slot + 1) & declaredMask) {
+  for (
+    let probe = 0, slot = startSlot(table, key, port);
+    probe <= declaredMask;
+    probe++, slot = (slot + 1) & declaredMask
+  ) {
     const at = slot * DECLARED_WORDS;
     if (declared[at] !== 0 && declared[at] !== GONE) continue;
     declared[at + 1] = port;

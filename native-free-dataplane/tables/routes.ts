@@ -10,7 +10,7 @@
  */
 import { hashWord } from './hash.ts';
 import { NO_HOP } from './hops.ts';
-import { type NodeTable, ROUTE_WORDS, nextGeneration } from './node.ts';
+import { type NodeTable, nextGeneration, ROUTE_WORDS } from './node.ts';
 
 const PREFIX = 4;
 const HOP = 5;
@@ -19,7 +19,11 @@ const GONE = -1;
 function slotHash(table: NodeTable, a: number, b: number, c: number, d: number, prefix: number): number {
   const { hash } = table;
   return (
-    hashWord(hash, 0, a) ^ hashWord(hash, 1, b) ^ hashWord(hash, 2, c) ^ hashWord(hash, 3, d) ^ hashWord(hash, 4, prefix)
+    hashWord(hash, 0, a) ^
+    hashWord(hash, 1, b) ^
+    hashWord(hash, 2, c) ^
+    hashWord(hash, 3, d) ^
+    hashWord(hash, 4, prefix)
   );
 }
 
@@ -36,7 +40,13 @@ function findSlot(table: NodeTable, a: number, b: number, c: number, d: number, 
     const at = slot * ROUTE_WORDS;
     const stored = routes[at + PREFIX];
     if (stored === 0) return -1;
-    if (stored === prefix + 1 && routes[at + 3] === d && routes[at + 2] === c && routes[at + 1] === b && routes[at] === a) {
+    if (
+      stored === prefix + 1 &&
+      routes[at + 3] === d &&
+      routes[at + 2] === c &&
+      routes[at + 1] === b &&
+      routes[at] === a
+    ) {
       return at;
     }
   }

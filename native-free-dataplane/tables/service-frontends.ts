@@ -8,7 +8,7 @@
  * For every address that has a frontend there is a marker with key 0, counted by its users.
  */
 import type { FrontendContents } from './service-contents.ts';
-import { FRONTEND_WORDS, Frontend, type FrontendKind, type ServiceTable, chainOf } from './services.ts';
+import { chainOf, FRONTEND_WORDS, Frontend, type FrontendKind, type ServiceTable } from './services.ts';
 
 export interface FrontendRecord {
   readonly number: number;

@@ -9,18 +9,18 @@ import {
   ENDPOINT_PORT,
   ENDPOINT_WORDS,
   RANGE_WORDS,
-  ServiceFlag,
   rangesAt,
+  ServiceFlag,
 } from './service-blocks.ts';
 import {
+  blockOf,
   FRONTEND_WORDS,
   Frontend,
   type FrontendKind,
-  type ServiceTable,
-  blockOf,
   findFrontend,
   nodePortAt,
   protocolClass,
+  type ServiceTable,
   targetKind,
   targetService,
 } from './services.ts';

@@ -14,7 +14,7 @@ import { BlockPool, blockWords, sameBlock, writeBlock } from './service-blocks.t
 import type { EndpointContents, FrontendContents, ServicePortContents } from './service-contents.ts';
 import { EndpointIds } from './service-endpoints.ts';
 import { FrontendChains, type FrontendRecord } from './service-frontends.ts';
-import { FrontendKind, type ServiceTable, blockOf, nodePortAt } from './services.ts';
+import { blockOf, FrontendKind, nodePortAt, type ServiceTable } from './services.ts';
 
 /** What was taken out of use rests so long: far longer than any batch takes. */
 const GRACE_MS = 1000;

@@ -17,8 +17,8 @@
  * Addresses are four words, IPv4 mapped, everywhere.
  */
 import { MAX_WORKERS } from './conntrack.ts';
-import { type HashTables, expandSecret, hashWord } from './hash.ts';
-import { HEADER_BYTES, HEADER_WORDS, H_OWN, TableKind, headerMatches, headerSecret, writeHeader } from './layout.ts';
+import { expandSecret, type HashTables, hashWord } from './hash.ts';
+import { H_OWN, HEADER_BYTES, HEADER_WORDS, headerMatches, headerSecret, TableKind, writeHeader } from './layout.ts';
 
 const VERSION = 2;
 const H_SLOTS = H_OWN;

@@ -16,11 +16,11 @@ import { monotonicMs } from '../linux/clock.ts';
 import { PodManager } from '../runtime/pod-manager.ts';
 import { serveAgentControl } from './control-socket.ts';
 import { flushEndpoints } from './flush.ts';
-import { HostNetwork, underlayDevice } from './host-network.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { HostNetwork, underlayDevice } from './host-network.ts';
 import { type NodeIdentity, NodeSync, overlayOverhead } from './node-sync.ts';
-import { PodNetwork } from './pod-network.ts';
 import { recordPodEvent } from './pod-events.ts';
+import { PodNetwork } from './pod-network.ts';
 import { remoteNodeOf } from './remote-nodes.ts';
 import { type NodeTables, openNodeTables, tableNames } from './tables.ts';
 import { WorkerPool } from './worker-pool.ts';
@@ -93,7 +93,13 @@ class RunningAgent implements Agent {
   private repair: NodeJS.Timeout | undefined;
   private closeControl: (() => Promise<void>) | undefined;
 
-  constructor(options: AgentOptions, client: ApiClient, node: NodeObject, cluster: ClusterOptions, log: (line: string) => void) {
+  constructor(
+    options: AgentOptions,
+    client: ApiClient,
+    node: NodeObject,
+    cluster: ClusterOptions,
+    log: (line: string) => void,
+  ) {
     this.options = options;
     this.client = client;
     this.cluster = cluster;
@@ -164,7 +170,8 @@ class RunningAgent implements Agent {
       stateDir: options.stateDir,
       ...(options.catalogue !== undefined && { catalogueFiles: options.catalogue }),
       network: this.network,
-      getConfigMap: (namespace, name) => this.configMaps?.get(namespace, name) ?? client.find('ConfigMap', name, namespace),
+      getConfigMap: (namespace, name) =>
+        this.configMaps?.get(namespace, name) ?? client.find('ConfigMap', name, namespace),
       getSecret: (namespace, name) => this.secrets?.get(namespace, name) ?? client.find('Secret', name, namespace),
       reportStatus: async (pod, status) => {
         const { name, namespace = 'default' } = pod.metadata;
@@ -212,21 +219,28 @@ class RunningAgent implements Agent {
     });
     this.watchCluster();
     await this.pods.adopt();
-    const own = startInformer(client, 'Pod', { fieldSelector: `spec.nodeName=${options.node}` }, {
-      added: () => this.syncPods(),
-      updated: (pod) => {
-        this.network.update(pod);
-        this.syncPods();
+    const own = startInformer(
+      client,
+      'Pod',
+      { fieldSelector: `spec.nodeName=${options.node}` },
+      {
+        added: () => this.syncPods(),
+        updated: (pod) => {
+          this.network.update(pod);
+          this.syncPods();
+        },
+        deleted: () => this.syncPods(),
       },
-      deleted: () => this.syncPods(),
-    });
+    );
     this.ownPods = own;
     this.informers.push(own as Informer<never>);
     await Promise.all(this.informers.map((informer) => informer.whenSynced()));
     this.syncPods();
     await this.heartbeat.start();
     this.markRunning();
-    this.log(`node ${options.node} forwards with ${this.workers} worker(s), tunnel offload ${host.tap.tunnelOffload ? 'on' : 'off'}`);
+    this.log(
+      `node ${options.node} forwards with ${this.workers} worker(s), tunnel offload ${host.tap.tunnelOffload ? 'on' : 'off'}`,
+    );
     return this;
   }
 
@@ -248,25 +262,45 @@ class RunningAgent implements Agent {
         log(`node ${node.metadata.name}: ${(error as Error).message}`);
       }
     };
-    this.configMaps = startInformer(client, 'ConfigMap', {}, {
-      added: (map) => this.configured(map),
-      updated: (map) => this.configured(map),
-    });
+    this.configMaps = startInformer(
+      client,
+      'ConfigMap',
+      {},
+      {
+        added: (map) => this.configured(map),
+        updated: (map) => this.configured(map),
+      },
+    );
     this.secrets = startInformer(client, 'Secret');
     this.informers.push(
       this.configMaps as Informer<never>,
       this.secrets as Informer<never>,
-      startInformer(client, 'Node', {}, { added: setNode, updated: setNode, deleted: (node) => sync.removeNode(node.metadata.name) }) as Informer<never>,
-      startInformer(client, 'EndpointSlice', {}, {
-        added: (slice) => services.setSlice(slice),
-        updated: (slice) => services.setSlice(slice),
-        deleted: (slice) => services.removeSlice(slice),
-      }) as Informer<never>,
-      startInformer(client, 'Service', {}, {
-        added: (service) => services.setService(service),
-        updated: (service) => services.setService(service),
-        deleted: (service) => services.removeService(service),
-      }) as Informer<never>,
+      startInformer(
+        client,
+        'Node',
+        {},
+        { added: setNode, updated: setNode, deleted: (node) => sync.removeNode(node.metadata.name) },
+      ) as Informer<never>,
+      startInformer(
+        client,
+        'EndpointSlice',
+        {},
+        {
+          added: (slice) => services.setSlice(slice),
+          updated: (slice) => services.setSlice(slice),
+          deleted: (slice) => services.removeSlice(slice),
+        },
+      ) as Informer<never>,
+      startInformer(
+        client,
+        'Service',
+        {},
+        {
+          added: (service) => services.setService(service),
+          updated: (service) => services.setService(service),
+          deleted: (service) => services.removeService(service),
+        },
+      ) as Informer<never>,
     );
   }
 

@@ -1,6 +1,6 @@
 /** A node's own small door for the CLI: things only the running agent can do. A unix socket that root alone may open. */
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
-import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 
 /** Name of the socket in a node's state directory. */
@@ -35,11 +35,16 @@ async function answer(request: IncomingMessage, response: ServerResponse, action
     response.writeHead(status, { 'content-type': 'application/json' });
     response.end(JSON.stringify({ message }));
   };
-  if (request.method !== 'POST' || url.pathname !== '/restart') return done(404, `${request.method} ${url.pathname}: no such action`);
+  if (request.method !== 'POST' || url.pathname !== '/restart')
+    return done(404, `${request.method} ${url.pathname}: no such action`);
   const pod = url.searchParams.get('pod');
   if (pod === null) return done(400, 'pod is missing');
   try {
-    await actions.restart(url.searchParams.get('namespace') ?? 'default', pod, url.searchParams.get('container') ?? undefined);
+    await actions.restart(
+      url.searchParams.get('namespace') ?? 'default',
+      pod,
+      url.searchParams.get('container') ?? undefined,
+    );
     done(200, 'restarted');
   } catch (error) {
     done(404, (error as Error).message);

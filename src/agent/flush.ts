@@ -5,7 +5,7 @@
  * look-up and balance the flow anew (kubernetes pkg/proxy/conntrack/cleanup.go; issues 139628, 141371, 130542, 105657
  * are what goes wrong otherwise).
  */
-import { type Conntrack, Rec, StateWord, Status, recordAt } from '../../native-free-dataplane/tables/conntrack.ts';
+import { type Conntrack, Rec, recordAt, StateWord, Status } from '../../native-free-dataplane/tables/conntrack.ts';
 import { removeRecord } from '../../native-free-dataplane/tables/conntrack-index.ts';
 import { FrontendKind } from '../../native-free-dataplane/tables/services.ts';
 import type { RemovedEndpoint } from '../compile/service-sync.ts';
@@ -33,7 +33,8 @@ export function flushEndpoints(table: Conntrack, removed: readonly RemovedEndpoi
   const gone = new Set<string>();
   for (const { servicePort, address, port } of udp) {
     for (const frontend of servicePort.frontends) {
-      const asked = frontend.kind === FrontendKind.NODE_PORT ? `*:${frontend.port}` : `${frontend.address[3]}:${frontend.port}`;
+      const asked =
+        frontend.kind === FrontendKind.NODE_PORT ? `*:${frontend.port}` : `${frontend.address[3]}:${frontend.port}`;
       const endpoint = port === 0 ? asked.replace('*', 'none') : `${address[3]}:${port}`;
       gone.add(`${asked} ${port === 0 ? 'none' : endpoint}`);
     }

@@ -37,7 +37,12 @@ export class Heartbeat {
       lastTransitionTime: this.since,
     };
     try {
-      await this.client.patch('Node', this.nodeName, { status: { conditions: [condition] } }, { subresource: 'status', type: 'strategic' });
+      await this.client.patch(
+        'Node',
+        this.nodeName,
+        { status: { conditions: [condition] } },
+        { subresource: 'status', type: 'strategic' },
+      );
       if (this.failing) this.log('the API is back');
       this.failing = false;
     } catch (error) {

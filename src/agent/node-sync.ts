@@ -7,8 +7,14 @@
  */
 import { addressWords, parseCidr, parseMac } from '../../native-free-dataplane/frame/address.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/frame/ipv4.ts';
-import { HOST_HOP, HopKind, clearHop, firstNodeHop, freeHop, setHop } from '../../native-free-dataplane/tables/hops.ts';
-import { NodeWord, type NodeTable, Overlay, PortPolicy, nextGeneration } from '../../native-free-dataplane/tables/node.ts';
+import { clearHop, firstNodeHop, freeHop, HOST_HOP, HopKind, setHop } from '../../native-free-dataplane/tables/hops.ts';
+import {
+  type NodeTable,
+  NodeWord,
+  nextGeneration,
+  Overlay,
+  PortPolicy,
+} from '../../native-free-dataplane/tables/node.ts';
 import { declarePort, undeclarePorts } from '../../native-free-dataplane/tables/policy.ts';
 import { removeRoute, setRoute } from '../../native-free-dataplane/tables/routes.ts';
 
@@ -180,7 +186,8 @@ export class NodeSync {
     if (known && JSON.stringify(known.node) === JSON.stringify(node)) return;
     if (known) this.removeNode(node.name);
     const hop = freeHop(this.table, firstNodeHop(this.table), this.table.maxHops);
-    if (hop < 0) throw new RangeError(`node ${node.name}: no hop is left for it (${this.table.maxHops >> 1} nodes at most)`);
+    if (hop < 0)
+      throw new RangeError(`node ${node.name}: no hop is left for it (${this.table.maxHops >> 1} nodes at most)`);
     this.nodes.set(node.name, { hop, node });
     this.writeNode(hop, node);
     setRoute(this.table, addressWords(node.ip), HOST_PREFIX, hop);

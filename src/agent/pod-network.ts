@@ -5,7 +5,7 @@
 import type { Pod } from '../api/types.ts';
 import type { Tap } from '../linux/tap.ts';
 import type { Sandbox } from '../runtime/sandbox.ts';
-import { type LocalPod, type NodeSync, gatewayOf, macOf } from './node-sync.ts';
+import { gatewayOf, type LocalPod, macOf, type NodeSync } from './node-sync.ts';
 import { closePodDevice, openPodDevice } from './ports.ts';
 import type { WorkerPool } from './worker-pool.ts';
 
@@ -27,7 +27,9 @@ interface Attached {
 /** Ports a pod declares, for the port policy. */
 export function declaredPorts(pod: Pod): LocalPod['declared'] {
   const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
-  return containers.flatMap(({ ports }) => (ports ?? []).map(({ protocol = 'TCP', containerPort }) => ({ protocol, port: containerPort })));
+  return containers.flatMap(({ ports }) =>
+    (ports ?? []).map(({ protocol = 'TCP', containerPort }) => ({ protocol, port: containerPort })),
+  );
 }
 
 const keyOf = (namespace: string, name: string): string => `${namespace}/${name}`;
@@ -89,4 +91,3 @@ export class PodNetwork {
     this.attached.clear();
   }
 }
-

@@ -3,7 +3,7 @@
  * ours runs there or flannel does (flannel pkg/subnet/kube/annotations.go).
  */
 import type { NodeObject } from '../api/types.ts';
-import { type RemoteNode, gatewayOf, macOf } from './node-sync.ts';
+import { gatewayOf, macOf, type RemoteNode } from './node-sync.ts';
 
 export const FlannelAnnotation = {
   BACKEND_TYPE: 'flannel.alpha.coreos.com/backend-type',
@@ -16,9 +16,16 @@ export function remoteNodeOf(node: NodeObject): RemoteNode | undefined {
   const annotations = node.metadata.annotations ?? {};
   const podCIDRs = node.spec?.podCIDRs ?? (node.spec?.podCIDR ? [node.spec.podCIDR] : []);
   const first = podCIDRs[0];
-  const ip = annotations[FlannelAnnotation.PUBLIC_IP] ?? node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+  const ip =
+    annotations[FlannelAnnotation.PUBLIC_IP] ??
+    node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
   if (first === undefined || ip === undefined) return undefined;
-  return { name: node.metadata.name, ip, podCIDRs, vtepMac: vtepMacOf(annotations[FlannelAnnotation.BACKEND_DATA]) ?? macOf(gatewayOf(first)) };
+  return {
+    name: node.metadata.name,
+    ip,
+    podCIDRs,
+    vtepMac: vtepMacOf(annotations[FlannelAnnotation.BACKEND_DATA]) ?? macOf(gatewayOf(first)),
+  };
 }
 
 function vtepMacOf(backendData: string | undefined): string | undefined {

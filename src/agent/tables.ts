@@ -5,19 +5,19 @@
  * routes, counters' shapes) is derived from the API and made anew. The per-boot secret is kept with the connections.
  */
 import { randomBytes } from 'node:crypto';
-import { type Features, type TableBuffers } from '../../native-free-dataplane/dataplane.ts';
+import type { Features, TableBuffers } from '../../native-free-dataplane/dataplane.ts';
 import {
-  type Conntrack,
   attachConntrack,
+  type Conntrack,
   conntrackBytes,
   createConntrack,
 } from '../../native-free-dataplane/tables/conntrack.ts';
 import { recoverConntrack } from '../../native-free-dataplane/tables/conntrack-lifetime.ts';
 import { type Counters, countersBytes, createCounters } from '../../native-free-dataplane/tables/counters.ts';
-import { type FragmentTable, createFragments, fragmentsBytes } from '../../native-free-dataplane/tables/fragments.ts';
-import { type NodeTable, createNodeTable, nodeTableBytes } from '../../native-free-dataplane/tables/node.ts';
-import { type ServiceTable, createServices, servicesBytes } from '../../native-free-dataplane/tables/services.ts';
-import { type SharedMemory, openShared, unlinkShared } from '../linux/shm.ts';
+import { createFragments, type FragmentTable, fragmentsBytes } from '../../native-free-dataplane/tables/fragments.ts';
+import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/tables/node.ts';
+import { createServices, type ServiceTable, servicesBytes } from '../../native-free-dataplane/tables/services.ts';
+import { openShared, type SharedMemory, unlinkShared } from '../linux/shm.ts';
 
 /** Hops a node can have: half for pods, half for other nodes. */
 const MAX_HOPS = 4096;

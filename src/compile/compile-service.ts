@@ -5,7 +5,7 @@
 import { parseCidr } from '../../native-free-dataplane/frame/address.ts';
 import type { ServicePortContents } from '../../native-free-dataplane/tables/service-contents.ts';
 import { type EndpointSlice, type Service, type ServicePort, WellKnown } from '../api/types.ts';
-import { type Place, endpointSets } from './endpoint-sets.ts';
+import { endpointSets, type Place } from './endpoint-sets.ts';
 import { type AddressRules, frontendsOf } from './frontends.ts';
 
 /** Annotation that chooses how a connection picks its endpoint: `maglev`, or anything else for chance. */

@@ -8,9 +8,9 @@ import { addressWords } from '../../native-free-dataplane/frame/address.ts';
 import {
   type Conntrack,
   Rec,
+  recordAt,
   StateWord,
   Status,
-  recordAt,
   tupleAt,
 } from '../../native-free-dataplane/tables/conntrack.ts';
 import { removeRecord } from '../../native-free-dataplane/tables/conntrack-index.ts';

@@ -1,12 +1,21 @@
 /** What survives what: workers, agents, everything killed; and what the wire looks like meanwhile. */
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openShared } from '../../src/linux/shm.ts';
-import { ControlWord, ThreadState, controlAt } from '../../src/worker/control.ts';
-import { type Cluster, eventually, leftovers, nodeNetns, podNetns, processPod, run, startCluster } from '../lib/cluster.ts';
+import { ControlWord, controlAt, ThreadState } from '../../src/worker/control.ts';
+import {
+  type Cluster,
+  eventually,
+  leftovers,
+  nodeNetns,
+  podNetns,
+  processPod,
+  run,
+  startCluster,
+} from '../lib/cluster.ts';
 
 const test = suite('crash and clean-up');
 let cluster: Cluster;
@@ -46,11 +55,14 @@ test.after(async () => {
   await cluster?.down();
 });
 
-const agentPid = (node: string): number => JSON.parse(readFileSync(`/run/dataplane/nodes/${node}/agent.json`, 'utf8')).pid as number;
+const agentPid = (node: string): number =>
+  JSON.parse(readFileSync(`/run/dataplane/nodes/${node}/agent.json`, 'utf8')).pid as number;
 
 /** A connection that stays: lines in, lines out. */
 function openLine(netns: string, host: string, port: number) {
-  const client = spawn('ip', ['netns', 'exec', netns, 'nc', '-w', '60', host, String(port)], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const client = spawn('ip', ['netns', 'exec', netns, 'nc', '-w', '60', host, String(port)], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
   let heard = '';
   client.stdout.on('data', (bytes: Buffer) => {
     heard += String(bytes);
@@ -67,9 +79,14 @@ function openLine(netns: string, host: string, port: number) {
 test('on the wire: VXLAN with sound inner frames; in the pod: the ClusterIP, never the endpoint', async () => {
   const files = ['/tmp/dataplane-test-underlay.pcap', '/tmp/dataplane-test-pod.pcap'];
   const capture = (netns: string, device: string, file: string) =>
-    run(['ip', 'netns', 'exec', netns, 'timeout', '4', 'tcpdump', '-Z', 'root', '-ni', device, '-s', '0', '-w', file], { timeoutMs: 8000 });
+    run(['ip', 'netns', 'exec', netns, 'timeout', '4', 'tcpdump', '-Z', 'root', '-ni', device, '-s', '0', '-w', file], {
+      timeoutMs: 8000,
+    });
   try {
-    const captures = [capture('dp-outside', 'underlay', files[0] as string), capture(podNetns('near'), 'eth0', files[1] as string)];
+    const captures = [
+      capture('dp-outside', 'underlay', files[0] as string),
+      capture(podNetns('near'), 'eth0', files[1] as string),
+    ];
     await sleep(1500);
     for (let i = 0; i < 5; i++) assert.is(await cluster.fetch(podNetns('near'), `http://${CLUSTER_IP}/`), 'far');
     assert.is(await cluster.fetch('dp-outside', 'http://172.18.0.11:31080/'), 'far');
@@ -78,10 +95,23 @@ test('on the wire: VXLAN with sound inner frames; in the pod: the ClusterIP, nev
       const ran = await run(['tshark', '-r', file, '-o', 'ip.check_checksum:TRUE', ...words], { timeoutMs: 20_000 });
       return ran.stdout;
     };
-    const overlay = await tshark(files[0] as string, '-Y', 'vxlan && udp.dstport == 4789', '-T', 'fields', '-e', 'vxlan.vni');
+    const overlay = await tshark(
+      files[0] as string,
+      '-Y',
+      'vxlan && udp.dstport == 4789',
+      '-T',
+      'fields',
+      '-e',
+      'vxlan.vni',
+    );
     assert.ok(overlay.trim().split('\n').length > 20, 'the fetches went through the overlay');
     const check = ['-o', 'tcp.check_checksum:TRUE', '-o', 'udp.check_checksum:TRUE'];
-    const bad = await tshark(files[0] as string, ...check, '-Y', 'vxlan && (ip.checksum.status == 0 || tcp.checksum.status == 0 || _ws.malformed)');
+    const bad = await tshark(
+      files[0] as string,
+      ...check,
+      '-Y',
+      'vxlan && (ip.checksum.status == 0 || tcp.checksum.status == 0 || _ws.malformed)',
+    );
     assert.is(bad, '');
     const peers = await tshark(files[1] as string, '-Y', 'tcp', '-T', 'fields', '-e', 'ip.src', '-e', 'ip.dst');
     assert.match(peers, CLUSTER_IP);
@@ -103,7 +133,9 @@ test('a worker that crashes is started again and carries on with the same connec
     await cluster.fetch('dp-outside', 'http://172.18.0.11:31080/');
     await eventually(async () => {
       const restarts = [0, 1].map((worker) => control[controlAt(worker, ControlWord.RESTARTS)] ?? 0);
-      const alive = [0, 1].every((worker) => [ThreadState.RUNNING, ThreadState.SLEEPING].includes(control[controlAt(worker, ControlWord.STATE)] as 1 | 2));
+      const alive = [0, 1].every((worker) =>
+        [ThreadState.RUNNING, ThreadState.SLEEPING].includes(control[controlAt(worker, ControlWord.STATE)] as 1 | 2),
+      );
       return restarts.some((count) => count > 0) && alive ? true : undefined;
     });
     await line.say('still');
@@ -120,18 +152,28 @@ test('kill -9 of an agent: pods, connections and services are there for the next
     await inside.say('before');
     const pods = await cluster.cli('get', 'pods', '-o', 'json');
     const startedAt = (text: string): string[] =>
-      (JSON.parse(text).items as { status: { containerStatuses: { containerID?: string; restartCount: number }[] } }[]).map(({ status }) =>
+      (
+        JSON.parse(text).items as { status: { containerStatuses: { containerID?: string; restartCount: number }[] } }[]
+      ).map(({ status }) =>
         JSON.stringify(status.containerStatuses.map(({ containerID, restartCount }) => [containerID, restartCount])),
       );
     for (const node of ['n1', 'n2']) {
       const pid = agentPid(node);
       process.kill(pid, 'SIGKILL');
-      await eventually(async () => (agentPid(node) !== pid && (await cluster.status()).nodes.every(({ ready }) => ready) ? true : undefined), 20_000);
+      await eventually(
+        async () =>
+          agentPid(node) !== pid && (await cluster.status()).nodes.every(({ ready }) => ready) ? true : undefined,
+        20_000,
+      );
     }
     await line.say('after');
     await inside.say('after');
     assert.is(await cluster.fetch('dp-outside', 'http://172.18.0.12:31080/'), 'far');
-    assert.equal(startedAt(await cluster.cli('get', 'pods', '-o', 'json')), startedAt(pods), 'no container was started again');
+    assert.equal(
+      startedAt(await cluster.cli('get', 'pods', '-o', 'json')),
+      startedAt(pods),
+      'no container was started again',
+    );
   } finally {
     line.close();
     inside.close();
@@ -144,7 +186,10 @@ test('rules of dp0 that somebody deletes come back', async () => {
   await cluster.exec(nodeNetns('n1'), ['ip', 'rule', 'del', 'pref', '5']);
   await cluster.exec(nodeNetns('n1'), ['ip', 'rule', 'del', 'pref', '10']);
   await cluster.exec(nodeNetns('n1'), ['ip', 'route', 'flush', 'table', '100']);
-  await eventually(async () => ((await rules()).split('\n').sort().join() === before.split('\n').sort().join() ? true : undefined), 5000);
+  await eventually(
+    async () => ((await rules()).split('\n').sort().join() === before.split('\n').sort().join() ? true : undefined),
+    5000,
+  );
   assert.is(await cluster.fetch('dp-outside', 'http://172.18.0.11:31080/'), 'far');
 });
 
@@ -178,7 +223,10 @@ test('kill -9 of everything: down leaves nothing, and up works again', async () 
     }
   });
   assert.equal(ours, [], 'no agent process is left');
-  cluster = await startCluster({ words: ['--nodes', '1'], manifests: [processPod('near', 'n1', [process.execPath, '-e', ECHO])] });
+  cluster = await startCluster({
+    words: ['--nodes', '1'],
+    manifests: [processPod('near', 'n1', [process.execPath, '-e', ECHO])],
+  });
   assert.ok(existsSync('/run/dataplane/api.sock'));
 });
 

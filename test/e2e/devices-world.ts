@@ -3,13 +3,13 @@
  * pipeline. What the tests of devices share; everything is gone after `close`.
  */
 import { spawnSync } from 'node:child_process';
-import { NodeSync } from '../../src/agent/node-sync.ts';
-import { PodNetwork } from '../../src/agent/pod-network.ts';
+import { gatewayOf, macOf, NodeSync } from '../../src/agent/node-sync.ts';
+import { closePodDevice, openPodDevice, type PodDevice } from '../../src/agent/ports.ts';
 import { type NodeTables, openNodeTables, tableNames } from '../../src/agent/tables.ts';
 import { WorkerPool } from '../../src/agent/worker-pool.ts';
 import { monotonicMs } from '../../src/linux/clock.ts';
 import { unlinkShared } from '../../src/linux/shm.ts';
-import type { OffloadLevel } from '../../src/linux/tap.ts';
+import { closeTap, OffloadLevel, type Tap } from '../../src/linux/tap.ts';
 
 const PREFIX = `dlx${process.pid}`;
 const NODE_CIDR = '10.244.1.0/24';
@@ -48,19 +48,34 @@ export interface DeviceWorldOptions {
   readonly entry?: URL;
 }
 
+/** eth0 of a pod as the agent would make it. */
+export function podDevice(netns: string, ip: string, offloads?: OffloadLevel): PodDevice {
+  const network = { netnsPath: `/run/netns/${netns}`, ip, prefix: 24, gateway: gatewayOf(NODE_CIDR), mtu: 1450 };
+  return { ...network, mac: macOf(ip), ...(offloads !== undefined && { offloads }) };
+}
+
+interface AttachedPod {
+  readonly port: number;
+  readonly tap: Tap;
+  readonly netns: string;
+}
+
 export class DeviceWorld {
   readonly tables: NodeTables;
   readonly pool: WorkerPool;
-  readonly network: PodNetwork;
   readonly crashes: string[] = [];
   readonly stalls: number[] = [];
-  private readonly name: string;
-  private readonly namespaces: string[] = [];
+  private readonly name = PREFIX;
+  private readonly workers: number;
+  private readonly offloads: OffloadLevel;
+  private readonly sync: NodeSync;
+  private readonly pods = new Map<string, AttachedPod>();
 
-  constructor({ workers = 1, offloads, entry }: DeviceWorldOptions = {}) {
-    this.name = PREFIX;
+  constructor({ workers = 1, offloads = OffloadLevel.TUNNEL, entry }: DeviceWorldOptions = {}) {
+    this.workers = workers;
+    this.offloads = offloads;
     this.tables = openNodeTables({ nodeName: this.name, workers, maxConntrack: 4096, nowMs: monotonicMs() });
-    const sync = new NodeSync(this.tables.node, {
+    this.sync = new NodeSync(this.tables.node, {
       nodeIP: '172.18.0.11',
       podCIDR: NODE_CIDR,
       clusterCIDR: '10.244.0.0/16',
@@ -77,55 +92,48 @@ export class DeviceWorld {
     this.pool = new WorkerPool({
       workers,
       tables: tableNames(this.name),
-      features: { tunnelOffload: true, udpSegmentation: true },
+      features: {
+        tunnelOffload: offloads >= OffloadLevel.TUNNEL,
+        udpSegmentation: offloads >= OffloadLevel.UDP,
+      },
       conntrack: this.tables.conntrack,
       fragments: this.tables.fragments,
       onCrash: (_, error) => this.crashes.push(error.message),
       onStall: (worker) => this.stalls.push(worker),
       ...(entry !== undefined && { entry }),
     });
-    this.network = new PodNetwork({
-      sync,
-      pool: this.pool,
-      workers,
-      podCIDR: NODE_CIDR,
-      podMtu: () => 1450,
-      noTunnelOffload: false,
-      ...(offloads !== undefined && { offloads }),
-    });
   }
 
-  /** A pod with a namespace of its own; its name, for inNetns. */
-  async addPod(name: string, podIP: string): Promise<string> {
-    const netnsName = addNetns(name);
-    this.namespaces.push(netnsName);
-    await this.network.attach(this.sandbox(name, podIP));
-    return netnsName;
+  /** A pod with a namespace of its own, whose name comes back. */
+  addPod(name: string, ip: string): string {
+    const netns = addNetns(name);
+    const tap = openPodDevice(podDevice(netns, ip, this.offloads), this.workers);
+    const port = this.sync.freePort();
+    if (port === undefined) throw new Error('no port is free');
+    this.pods.set(name, { port, tap, netns });
+    this.sync.setPod(port, { key: name, ip, declared: [] });
+    this.pool.addPort(port, tap.fds, tap.headerBytes);
+    return netns;
   }
 
-  /** Take a pod's network away, its namespace after it. */
-  async removePod(name: string, podIP: string): Promise<void> {
-    await this.network.detach(this.sandbox(name, podIP));
-    removeNetns(`${PREFIX}-${name}`);
-  }
-
-  private sandbox(name: string, podIP: string) {
-    const netnsName = `${PREFIX}-${name}`;
-    return {
-      namespace: 'default',
-      name,
-      uid: name,
-      netnsName,
-      netnsPath: `/run/netns/${netnsName}`,
-      podIP,
-      pausePid: 0,
-    };
+  /** Take a pod's device away, its namespace after it. */
+  async removePod(name: string): Promise<void> {
+    const pod = this.pods.get(name);
+    if (!pod) return;
+    this.pods.delete(name);
+    this.sync.removePod(name);
+    await this.pool.removePort(pod.port);
+    await closePodDevice(pod.tap);
+    removeNetns(pod.netns);
   }
 
   async close(): Promise<void> {
     await this.pool.stop();
+    for (const { tap, netns } of this.pods.values()) {
+      closeTap(tap);
+      removeNetns(netns);
+    }
     this.tables.close(true);
     unlinkShared(tableNames(this.name).control);
-    for (const netns of this.namespaces) removeNetns(netns);
   }
 }

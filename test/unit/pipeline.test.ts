@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { TestNode, exchange } from '../lib/test-node.ts';
+import { exchange, TestNode } from '../lib/test-node.ts';
 
 const A = '10.244.1.2';
 const B = '10.244.1.3';
@@ -72,7 +72,10 @@ test('NodePort on loopback: the node itself only', () => {
 });
 
 test('two nodes: a ClusterIP with an endpoint on the other, over the overlay', () => {
-  const one = new TestNode({ number: 1 }).pod('a', A).peer(2).service('tcp 10.96.0.10:80', { endpoints: ['10.244.2.2:80'] });
+  const one = new TestNode({ number: 1 })
+    .pod('a', A)
+    .peer(2)
+    .service('tcp 10.96.0.10:80', { endpoints: ['10.244.2.2:80'] });
   const two = new TestNode({ number: 2 }).pod('c', '10.244.2.2').peer(1);
   assert.is(one.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 S`), 'encapsulated');
   exchange(one, two);
@@ -87,7 +90,10 @@ test('VXLAN from a stranger, with a foreign inner source, or from a pod is dropp
   const inner = `tcp 10.244.2.2:1 > ${A}:2 S`;
   assert.is(n.receive('host', `vxlan 172.18.0.99:50000 > 172.18.0.11:4789 vni 1 (${inner})`), 'vxlan-unknown-peer');
   assert.is(n.receive('host', `vxlan 172.18.0.12:50000 > 172.18.0.11:4789 vni 2 (${inner})`), 'vxlan-vni');
-  assert.is(n.receive('host', `vxlan 172.18.0.12:50000 > 172.18.0.11:4789 vni 1 (tcp 10.244.3.2:1 > ${A}:2 S)`), 'vxlan-inner-source');
+  assert.is(
+    n.receive('host', `vxlan 172.18.0.12:50000 > 172.18.0.11:4789 vni 1 (tcp 10.244.3.2:1 > ${A}:2 S)`),
+    'vxlan-inner-source',
+  );
   assert.is(n.receive('a', `udp ${A}:50000 > 172.18.0.12:4789 len 60`), 'overlay-from-pod');
   assert.equal(n.out, []);
 });
@@ -115,9 +121,19 @@ test('without tunnel offload a super-packet crosses the overlay in sound segment
   two.receive('c', `tcp 10.244.2.2:80 > ${A}:4000 SA seq 9 ack 2`);
   exchange(one, two);
   two.sent('c');
-  assert.is(one.receive('a', `tcp ${A}:4000 > 10.244.2.2:80 PA seq 2 ack 10 len 3500`, { partial: true, gsoSize: 1398 }), 'encapsulated');
+  assert.is(
+    one.receive('a', `tcp ${A}:4000 > 10.244.2.2:80 PA seq 2 ack 10 len 3500`, { partial: true, gsoSize: 1398 }),
+    'encapsulated',
+  );
   const segments = one.sentFrames('host');
-  assert.equal(segments.map((sent) => [sent.gsoType, sent.needsChecksum]), [[0, 0], [0, 0], [0, 0]]);
+  assert.equal(
+    segments.map((sent) => [sent.gsoType, sent.needsChecksum]),
+    [
+      [0, 0],
+      [0, 0],
+      [0, 0],
+    ],
+  );
   one.out.push(...segments);
   exchange(one, two);
   assert.equal(
@@ -133,7 +149,10 @@ test('without tunnel offload a super-packet crosses the overlay in sound segment
 test('a service without endpoints refuses: reset for TCP, port unreachable for UDP', () => {
   const n = node().service('tcp 10.96.0.10:80', { endpoints: [] }).service('udp 10.96.0.10:53', { endpoints: [] });
   assert.is(n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 S seq 7`), 'rejected-tcp-reset');
-  assert.equal(n.sentFully('a').map((line) => line.replace(/ win.*/, '')), [`tcp 10.96.0.10:80 > ${A}:4000 RA seq 0 ack 8`]);
+  assert.equal(
+    n.sentFully('a').map((line) => line.replace(/ win.*/, '')),
+    [`tcp 10.96.0.10:80 > ${A}:4000 RA seq 0 ack 8`],
+  );
   assert.is(n.receive('a', `udp ${A}:4000 > 10.96.0.10:53 len 5`), 'rejected-port-unreachable');
   assert.equal(n.sent('a'), [`icmp 10.244.1.1 > ${A} unreachable port (udp ${A}:4000 > 10.96.0.10:53)`]);
   assert.is(n.receive('a', `tcp ${A}:4000 > 10.96.0.10:81 S`), 'rejected-tcp-reset');
@@ -155,7 +174,10 @@ test('port policy "declared": other ports of the pod are refused and counted, wh
 
 test('port policy "declared": traceroute still sees the gateway, then the pod', () => {
   const n = new TestNode({ portPolicy: 'declared' }).pod('a', A).peer(2);
-  const ask = (ttl: number): string => n.receive('host', `vxlan 172.18.0.12:50000 > 172.18.0.11:4789 vni 1 (udp 10.244.2.2:5000 > ${A}:33436 len 12)`, { ttl });
+  const ask = (ttl: number): string =>
+    n.receive('host', `vxlan 172.18.0.12:50000 > 172.18.0.11:4789 vni 1 (udp 10.244.2.2:5000 > ${A}:33436 len 12)`, {
+      ttl,
+    });
   assert.is(ask(1), 'ttl-exceeded');
   assert.match(n.sent('host')[0] ?? '', /icmp 10\.244\.1\.1 > 10\.244\.2\.2 time-exceeded/);
   assert.is(ask(2), 'port-not-declared');
@@ -186,7 +208,12 @@ test('ICMP errors about a translated connection: outside and quote are turned ba
   const n = node().service('udp 10.96.0.10:53', { endpoints: [`${B}:5353`] });
   n.receive('a', `udp ${A}:4000 > 10.96.0.10:53 len 5`);
   n.sent('b');
-  assert.is(n.receive('b', `icmp ${B} > ${A} unreachable port (udp ${A}:4000 > ${B}:5353 len 5)`, { dstMac: '0a:58:0a:f4:01:02' }), 'forwarded');
+  assert.is(
+    n.receive('b', `icmp ${B} > ${A} unreachable port (udp ${A}:4000 > ${B}:5353 len 5)`, {
+      dstMac: '0a:58:0a:f4:01:02',
+    }),
+    'forwarded',
+  );
   assert.equal(n.sent('a'), [`icmp 10.96.0.10 > ${A} unreachable port (udp ${A}:4000 > 10.96.0.10:53)`]);
 });
 
@@ -214,7 +241,10 @@ test('echo requests and replies: one cannot pass for the other', () => {
   assert.is(n.flows, 1);
   n.receive('b', `icmp ${B} > ${A} echo-request id 9 seq 1`, { dstMac: '0a:58:0a:f4:01:02' });
   assert.is(n.flows, 2, 'a request with the same identifier is a connection of its own');
-  assert.is(n.receive('b', `icmp ${B} > ${A} echo-reply id 10 seq 1`, { dstMac: '0a:58:0a:f4:01:02' }), 'conntrack-invalid');
+  assert.is(
+    n.receive('b', `icmp ${B} > ${A} echo-reply id 10 seq 1`, { dstMac: '0a:58:0a:f4:01:02' }),
+    'conntrack-invalid',
+  );
 });
 
 test.run();

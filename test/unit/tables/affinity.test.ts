@@ -8,8 +8,8 @@ import {
 } from '../../../native-free-dataplane/tables/affinity.ts';
 import {
   AFFINITY_WORDS,
-  type ServiceTable,
   createServices,
+  type ServiceTable,
   servicesBytes,
 } from '../../../native-free-dataplane/tables/services.ts';
 import { chiSquare, withinChance } from '../../lib/chi-square.ts';

@@ -1,18 +1,18 @@
 /** Readers in other threads look services up while the writer changes them: never half of a service, never another's. */
-import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addressWords } from '../../../native-free-dataplane/frame/address.ts';
 import { Block, ENDPOINT_PORT, ENDPOINT_WORDS } from '../../../native-free-dataplane/tables/service-blocks.ts';
 import { ServiceWriter, servicePortId } from '../../../native-free-dataplane/tables/service-writer.ts';
 import {
-  Frontend,
-  FrontendKind,
-  type ServiceTable,
   attachServices,
   blockOf,
   createServices,
+  Frontend,
+  FrontendKind,
   findFrontend,
+  type ServiceTable,
   servicesBytes,
   targetService,
 } from '../../../native-free-dataplane/tables/services.ts';

@@ -6,13 +6,13 @@ import type { ServicePortContents } from '../../../native-free-dataplane/tables/
 import { viewFrontends, viewService } from '../../../native-free-dataplane/tables/service-inspect.ts';
 import { ServiceWriter } from '../../../native-free-dataplane/tables/service-writer.ts';
 import {
-  FRONTEND_WORDS,
-  FrontendKind,
-  type ServiceTable,
   attachServices,
   countEndpointPacket,
   createServices,
+  FRONTEND_WORDS,
+  FrontendKind,
   findFrontend,
+  type ServiceTable,
   servicesBytes,
 } from '../../../native-free-dataplane/tables/services.ts';
 import { seededRandom } from '../../lib/seeded-random.ts';
