@@ -9,4 +9,5 @@ exec unshare --mount --net --pid --fork --kill-child --mount-proc sh -eu -c '
   mkdir -p /run/netns /run/lock
   mount -t tmpfs tmpfs /dev/shm
   ip link set lo up
-  exec "$@"' private-world "$@"
+  # Not exec: process 1 has to reap orphans, and a shell does.
+  "$@" && exit 0 || exit $?' private-world "$@"
