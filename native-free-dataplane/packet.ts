@@ -56,6 +56,8 @@ export class Packet {
 
   /** 1 when the Ethernet destination was this node's gateway MAC (the frame is routed, not switched). */
   routed = 0;
+  /** 1 when the node's kernel handed the frame over as a router does, its TTL lowered; 0 from a pod or off the wire. */
+  forwarded = 0;
   /** 1 when the frame came out of the overlay; tunnelNode is then the sending node's next-hop slot. */
   tunnelled = 0;
   tunnelNode = 0;
@@ -124,6 +126,7 @@ export class Packet {
     this.fragmentOffset = 0;
     this.moreFragments = 0;
     this.routed = 0;
+    this.forwarded = 0;
     this.tunnelled = 0;
     this.tunnelNode = 0;
     this.hash = 0;

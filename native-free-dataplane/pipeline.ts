@@ -145,7 +145,11 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   if (endsHere(pkt, hop)) return Verdict.TTL_EXCEEDED;
   v = checkPolicy(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
-  if (hop === HOST_HOP && pkt.inPort !== 0 && !isOwnAddress(node, target)) pkt.masquerade = 1;
+  if (hop === HOST_HOP) {
+    // Nobody outside knows the way to a pod; and the node's own sockets answer others, and the node itself, past us.
+    const own = isOwnAddress(node, target);
+    if (fromHost ? own || isOwnAddress(node, pkt.src) : pkt.inPort !== 0 && !own) pkt.masquerade = 1;
+  }
 
   const replyHop = hopForAddress(node, pkt.src);
   if (replyHop === NO_HOP) return Verdict.NO_ROUTE;

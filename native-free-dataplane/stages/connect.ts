@@ -17,7 +17,7 @@ import { allocateRecord, freeRecord, scheduleRecord } from '../tables/conntrack-
 import { TcpResult, tcpNew, tcpTimeoutClass } from '../tables/conntrack-tcp.ts';
 import { TimeoutClass } from '../tables/conntrack-timeouts.ts';
 import { HOST_HOP } from '../tables/hops.ts';
-import { NodeWord, routeGeneration } from '../tables/node.ts';
+import { isConfigAddress, NodeWord, routeGeneration } from '../tables/node.ts';
 import { firstFreePort } from '../tables/snat-ports.ts';
 import { Verdict } from '../verdicts.ts';
 
@@ -125,11 +125,19 @@ function startTracking(pkt: Packet, dp: Dataplane, at: number): Verdict {
   return Verdict.GO_ON;
 }
 
-/** Source address after translation: the gateway toward pods, the node toward the outside, else as it was. */
+/**
+ * Source address after translation: the gateway toward pods, the node toward the outside, else as it was. An endpoint
+ * in the node's own namespace would answer another address of the node without asking us, so toward it stands the
+ * service network's first address, which no service has and which is routed to dp0.
+ */
 function sourceAfter(pkt: Packet, dp: Dataplane, hop: number): number {
   if (!pkt.masquerade) return pkt.src[3];
   const { config } = dp.node;
-  return hop === HOST_HOP ? config[NodeWord.NODE_IP + 3] : config[NodeWord.GATEWAY_IP + 3];
+  if (hop !== HOST_HOP) return config[NodeWord.GATEWAY_IP + 3];
+  const target = pkt.dnat ? pkt.newDst : pkt.dst;
+  const toItself =
+    isConfigAddress(config, NodeWord.NODE_IP, target) || isConfigAddress(config, NodeWord.GATEWAY_IP, target);
+  return toItself ? config[NodeWord.SERVICE_CIDR + 3] : config[NodeWord.NODE_IP + 3];
 }
 
 /** Find a free source port (or identifier) for the reply tuple at words[reply]; false when there is none. */

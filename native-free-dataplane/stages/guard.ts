@@ -32,8 +32,12 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
     view.getUint16(start) === config[NodeWord.GATEWAY_MAC_HIGH]
   ) {
     pkt.routed = 1;
+    pkt.forwarded = pkt.inPort === 0 && pkt.tunnelled === 0 ? 1 : 0;
   } else if ((view.getUint8(start) & 1) !== 0) {
     return Verdict.MULTICAST;
+  } else if (pkt.inPort === 0 && pkt.tunnelled === 0) {
+    // Straight off the wire, where it was sent to the node's own MAC (src/agent/underlay-shortcut.ts).
+    pkt.routed = 1;
   }
 
   if (pkt.inPort !== 0) {

@@ -10,7 +10,7 @@ import { Verdict } from '../verdicts.ts';
 
 /**
  * GO_ON when the packet may travel on by `hop`, TTL already lowered where this node is the router.
- * A packet that came from or goes to the node's kernel is lowered there, once (ip_forward), not here.
+ * A packet that the node's kernel forwarded to us or will forward is lowered there, once (ip_forward), not here.
  */
 export function checkTtlAndMtu(pkt: Packet, dp: Dataplane, hop: number, toOwnAddress: boolean): Verdict {
   const { view, l3 } = pkt;
@@ -19,7 +19,7 @@ export function checkTtlAndMtu(pkt: Packet, dp: Dataplane, hop: number, toOwnAdd
   if (bytes > mtu && !(hop === HOST_HOP && toOwnAddress)) {
     if ((view.getUint8(l3 + 6) & 0x40) !== 0 || pkt.gsoType !== GSO_NONE) return Verdict.FRAGMENTATION_NEEDED;
   }
-  if (pkt.routed === 0 || (pkt.inPort === 0 && pkt.tunnelled === 0) || (hop === HOST_HOP && toOwnAddress))
+  if (pkt.routed === 0 || pkt.forwarded !== 0 || (hop === HOST_HOP && toOwnAddress))
     return Verdict.GO_ON;
   const ttl = view.getUint8(l3 + 8);
   if (ttl <= 1) return Verdict.TTL_EXCEEDED;
@@ -33,6 +33,6 @@ export function checkTtlAndMtu(pkt: Packet, dp: Dataplane, hop: number, toOwnAdd
 
 /** Does a packet that this node routes to `hop` have no life left for it? Asked before a policy may refuse it. */
 export function endsHere(pkt: Packet, hop: number): boolean {
-  if (pkt.routed === 0 || (pkt.inPort === 0 && pkt.tunnelled === 0) || hop === HOST_HOP) return false;
+  if (pkt.routed === 0 || pkt.forwarded !== 0 || hop === HOST_HOP) return false;
   return pkt.view.getUint8(pkt.l3 + 8) <= 1;
 }

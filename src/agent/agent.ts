@@ -10,16 +10,26 @@ import { ServiceWriter } from '../../native-free-dataplane/tables/service-writer
 import { ApiClient } from '../api/client.ts';
 import { type ClusterOptions, clusterOptionsOf } from '../api/cluster-options.ts';
 import { type Informer, startInformer } from '../api/informer.ts';
-import { CONFIG_MAP, type ConfigMap, type NodeObject, type Pod, type Secret, WellKnown } from '../api/types.ts';
+import {
+  CONFIG_MAP,
+  type ConfigMap,
+  type NodeObject,
+  type Pod,
+  type Secret,
+  type Service,
+  WellKnown,
+} from '../api/types.ts';
 import { ServiceSync } from '../compile/service-sync.ts';
+import { sweepStaleFlows } from '../compile/stale-flows.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { PodManager } from '../runtime/pod-manager.ts';
 import { serveAgentControl } from './control-socket.ts';
+import { recordEvent } from './events.ts';
 import { flushEndpoints } from './flush.ts';
+import { HealthChecks } from './health-checks.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { HostNetwork, underlayDevice } from './host-network.ts';
 import { type NodeIdentity, NodeSync, overlayOverhead } from './node-sync.ts';
-import { recordPodEvent } from './pod-events.ts';
 import { PodNetwork } from './pod-network.ts';
 import { remoteNodeOf } from './remote-nodes.ts';
 import { type NodeTables, openNodeTables, tableNames } from './tables.ts';
@@ -37,6 +47,7 @@ export interface AgentOptions {
   readonly stateDir: string;
   /** Do without tunnel offload although the kernel has it. */
   readonly noTunnelOffload?: boolean;
+  readonly noUnderlayShortcut?: boolean;
   /** YAML files that add to the image catalogue. */
   readonly catalogue?: readonly string[];
   readonly log?: (line: string) => void;
@@ -76,7 +87,9 @@ class RunningAgent implements Agent {
   private readonly client: ApiClient;
   private readonly nodeIP: string;
   private readonly podCIDR: string;
-  private readonly zone: string | undefined;
+  private zone: string | undefined;
+  private leaving = false;
+  private serving = false;
   private readonly log: (line: string) => void;
   private readonly workers: number;
   private cluster: ClusterOptions;
@@ -90,6 +103,7 @@ class RunningAgent implements Agent {
   private readonly pods: PodManager;
   private readonly informers: Informer<never>[] = [];
   private readonly heartbeat: Heartbeat;
+  private readonly health: HealthChecks;
   private repair: NodeJS.Timeout | undefined;
   private closeControl: (() => Promise<void>) | undefined;
 
@@ -131,7 +145,9 @@ class RunningAgent implements Agent {
       masqueradePorts: MASQUERADE_PORTS,
       workers: this.workers,
       noTunnelOffload: options.noTunnelOffload === true,
+      noUnderlayShortcut: options.noUnderlayShortcut === true,
     });
+    if (this.host.withoutShortcut !== undefined) log(`no short way to the wire: ${this.host.withoutShortcut}`);
     this.pool = new WorkerPool({
       workers: this.workers,
       tables: tableNames(options.node),
@@ -143,12 +159,15 @@ class RunningAgent implements Agent {
     this.services = new ServiceSync({
       writer: new ServiceWriter(this.tables.services),
       place: { nodeName: options.node, zone: this.zone },
+      rules: cluster,
+      held: true,
       now: monotonicMs,
+      onAddresses: (addresses) => this.routeServices(addresses),
       onRemoved: (removed) => {
         const flushed = flushEndpoints(this.tables.conntrack, removed);
         if (flushed > 0) log(`${flushed} UDP connections of endpoints that are gone were taken away`);
       },
-      onError: (service, error) => log(`service ${service}: ${error.message}`),
+      onError: (service, error) => this.serviceTrouble(service, error),
     });
     this.network = new PodNetwork({
       sync: this.sync,
@@ -160,6 +179,12 @@ class RunningAgent implements Agent {
     });
     this.pods = this.makePodManager();
     this.heartbeat = new Heartbeat(client, options.node, log);
+    this.health = new HealthChecks({
+      checks: () => this.services.healthChecks(),
+      healthy: () => this.serving && this.pool.isHealthy(),
+      leaving: () => this.leaving,
+      log,
+    });
   }
 
   private makePodManager(): PodManager {
@@ -181,7 +206,7 @@ class RunningAgent implements Agent {
         const { name, namespace = 'default', uid } = pod.metadata;
         await client.delete('Pod', name, { namespace, gracePeriodSeconds: 0, preconditions: { uid } });
       },
-      recordEvent: (pod, type, reason, message) => recordPodEvent(client, options.node, pod, type, reason, message),
+      recordEvent: (pod, type, reason, message) => recordEvent(client, options.node, pod, type, reason, message),
       log,
     });
   }
@@ -204,6 +229,7 @@ class RunningAgent implements Agent {
       podMtu: cluster.mtu > 0 ? Math.min(cluster.mtu, room) : room,
       underlayMtu: this.underlay.mtu,
       portPolicy: cluster.portPolicy,
+      localPolicyDrops: cluster.localPolicyAction === 'drop',
       nodePortRange: cluster.nodePortRange,
       masqueradePorts: MASQUERADE_PORTS,
     };
@@ -235,6 +261,7 @@ class RunningAgent implements Agent {
     this.ownPods = own;
     this.informers.push(own as Informer<never>);
     await Promise.all(this.informers.map((informer) => informer.whenSynced()));
+    this.serve();
     this.syncPods();
     await this.heartbeat.start();
     this.markRunning();
@@ -244,6 +271,32 @@ class RunningAgent implements Agent {
     return this;
   }
 
+  /** All services and slices are known: put them in force, and end what a predecessor balanced to what is gone. */
+  private serve(): void {
+    this.services.begin();
+    const swept = sweepStaleFlows(this.tables.conntrack, this.services.states(), this.nodeIP);
+    if (swept > 0) this.log(`${swept} UDP connections to what is no endpoint any more were taken away`);
+    this.serving = true;
+    this.health.refresh();
+  }
+
+  private routeServices(addresses: ReadonlySet<string>): void {
+    try {
+      this.host.setServiceAddresses(addresses);
+    } catch (error) {
+      this.log(`routes of services: ${(error as Error).message}`);
+    }
+  }
+
+  /** Something of a Service could not be put in force. */
+  private serviceTrouble(key: string, error: Error): void {
+    this.log(`service ${key}: ${error.message}`);
+    const [namespace = '', name = ''] = key.split('/');
+    const service = this.serviceObjects?.get(namespace, name);
+    if (service) recordEvent(this.client, this.options.node, service, 'Warning', 'NotServed', error.message);
+  }
+
+  private serviceObjects: Informer<Service> | undefined;
   private ownPods: Informer<Pod> | undefined;
 
   private syncPods(): void {
@@ -253,7 +306,10 @@ class RunningAgent implements Agent {
   private watchCluster(): void {
     const { client, services, sync, options, log } = this;
     const setNode = (node: NodeObject): void => {
-      if (node.metadata.name === options.node) return;
+      if (node.metadata.name === options.node) {
+        this.ownNode(node);
+        return;
+      }
       const remote = remoteNodeOf(node);
       if (!remote) return;
       try {
@@ -262,6 +318,22 @@ class RunningAgent implements Agent {
         log(`node ${node.metadata.name}: ${(error as Error).message}`);
       }
     };
+    const changed =
+      <T>(change: (object: T) => void) =>
+      (object: T): void => {
+        change(object);
+        if (this.serving) this.health.refresh();
+      };
+    this.serviceObjects = startInformer(
+      client,
+      'Service',
+      {},
+      {
+        added: changed((service) => services.setService(service)),
+        updated: changed((service) => services.setService(service)),
+        deleted: changed((service) => services.removeService(service)),
+      },
+    );
     this.configMaps = startInformer(
       client,
       'ConfigMap',
@@ -286,22 +358,27 @@ class RunningAgent implements Agent {
         'EndpointSlice',
         {},
         {
-          added: (slice) => services.setSlice(slice),
-          updated: (slice) => services.setSlice(slice),
-          deleted: (slice) => services.removeSlice(slice),
+          added: changed((slice) => services.setSlice(slice)),
+          updated: (slice, old) => {
+            services.setSlice(slice, old);
+            if (this.serving) this.health.refresh();
+          },
+          deleted: changed((slice) => services.removeSlice(slice)),
         },
       ) as Informer<never>,
-      startInformer(
-        client,
-        'Service',
-        {},
-        {
-          added: (service) => services.setService(service),
-          updated: (service) => services.setService(service),
-          deleted: (service) => services.removeService(service),
-        },
-      ) as Informer<never>,
+      this.serviceObjects as Informer<never>,
     );
+  }
+
+  /** This node's own object: its zone decides which endpoints are near. */
+  private ownNode(node: NodeObject): void {
+    this.zone = node.metadata.labels?.[WellKnown.ZONE];
+    this.leaving = node.metadata.deletionTimestamp !== undefined;
+    this.placeServices();
+  }
+
+  private placeServices(): void {
+    this.services.reconfigure({ nodeName: this.options.node, zone: this.zone }, this.cluster);
   }
 
   /** The cluster's options may have changed: those that can be followed live are. */
@@ -309,6 +386,7 @@ class RunningAgent implements Agent {
     if (map.metadata.namespace !== CONFIG_MAP.namespace || map.metadata.name !== CONFIG_MAP.name) return;
     this.cluster = clusterOptionsOf(map);
     this.sync.reconfigure(this.identity());
+    this.placeServices();
   }
 
   private lookAfterRules(): void {
@@ -341,6 +419,7 @@ class RunningAgent implements Agent {
   async close(): Promise<void> {
     clearInterval(this.repair);
     this.heartbeat.close();
+    this.health.close();
     for (const informer of this.informers) informer.close();
     await this.closeControl?.();
     await this.pods.close({ keepPods: true });

@@ -1,6 +1,7 @@
 /**
  * The node's side of the data plane: dp0, and the policy routing that brings to it what is ours: overlay packets,
- * NodePorts, answers to masqueraded connections, traffic to pods and services. Plain routes and rules, no netfilter.
+ * NodePorts, answers to masqueraded connections, traffic to pods and services, external and load-balancer addresses
+ * among that. Plain routes and rules, no netfilter.
  *
  * Runs in the node's namespace. Everything is idempotent, so that whoever deletes a rule finds it repaired.
  */
@@ -12,6 +13,7 @@ import { LAST_RULE_PORT, LOCAL_TABLE, presentRules, type Rule, ruleWords } from 
 import { closeTap, OffloadLevel, openTap, removeTap, type Tap } from '../linux/tap.ts';
 import { gatewayOf, macOf } from './node-sync.ts';
 import { GSO_MAX_BYTES } from './ports.ts';
+import { makeShortcut, removeShortcut } from './underlay-shortcut.ts';
 
 export const HOST_DEVICE = 'dp0';
 /** Routing table that leads to dp0, and the preferences of our rules. */
@@ -42,6 +44,7 @@ export interface HostNetworkOptions {
   readonly masqueradePorts: readonly [number, number];
   readonly workers: number;
   readonly noTunnelOffload: boolean;
+  readonly noUnderlayShortcut: boolean;
 }
 
 /**
@@ -55,6 +58,9 @@ export class HostNetwork {
   private readonly options: HostNetworkOptions;
   private readonly rules: readonly Rule[];
   private inOrder = '';
+  /** Why the short way (underlay-shortcut.ts) is not there; undefined when it is. */
+  withoutShortcut: string | undefined;
+  private serviceAddresses: ReadonlySet<string> = new Set();
 
   /** Open dp0 and put all routes and rules in place. @throws SystemError, IpCommandError */
   constructor(options: HostNetworkOptions) {
@@ -91,10 +97,40 @@ export class HostNetwork {
     this.routes.changeLink(index, { up: true });
     this.routes.setAddress(index, gatewayOf(this.options.podCIDR), 32);
     // Routes first: a rule that leads to a table without its route hands our packets to the node's own sockets.
-    const missing = [...this.missingRoutes(), ...this.missingRules()];
+    const missing = [...this.routeCommands(), ...this.missingRules()];
     if (missing.length > 0) ipBatch(missing);
+    this.withoutShortcut = this.shorten();
     this.inOrder = this.watch.fingerprint();
     return repaired + missing.length;
+  }
+
+  /**
+   * External and load-balancer addresses of services, each routed to dp0 for the node itself and for whoever sends
+   * such traffic to this node. Those of before that are not among them are routed no more.
+   * @throws SystemError, IpCommandError; tried again by the next `ensure`
+   */
+  setServiceAddresses(addresses: ReadonlySet<string>): void {
+    this.serviceAddresses = new Set(addresses);
+    this.inOrder = '';
+    this.ensure();
+  }
+
+  /** @returns why the short way is not there */
+  private shorten(): string | undefined {
+    const { options } = this;
+    if (options.noUnderlayShortcut) {
+      removeShortcut();
+      return 'switched off';
+    }
+    const { mtu, prefix, broadcast } = underlayDevice(options.nodeIP);
+    return makeShortcut({
+      ...options,
+      prefix,
+      broadcast,
+      underlayMtu: mtu,
+      hostDevice: HOST_DEVICE,
+      vxlanPort: options.overlay === 'vxlan' ? options.vxlanPort : undefined,
+    });
   }
 
   /** @returns how many had another value */
@@ -104,6 +140,10 @@ export class HostNetwork {
     return (
       sysctl('net/ipv4/ip_forward', '1') +
       sysctl('net/ipv4/conf/all/rp_filter', '0') +
+      // A packet for a socket of the node on a NodePort nobody has takes the way over dp0; one that was given to its
+      // socket before it was routed would not be forwarded (linux ip_forward drops what has skb->sk).
+      sysctl('net/ipv4/tcp_early_demux', '0', true) +
+      sysctl('net/ipv4/udp_early_demux', '0', true) +
       sysctl(`${ours}/rp_filter`, '0') +
       // What we send back with the node's own address as source comes in on dp0, also from loopback.
       sysctl(`${ours}/accept_local`, '1') +
@@ -127,17 +167,23 @@ export class HostNetwork {
     return commands;
   }
 
-  private missingRoutes(): string[] {
+  /** Routes that are missing, and those of service addresses that are none any more. */
+  private routeCommands(): string[] {
     const { podCIDR, clusterCIDR, serviceCIDR } = this.options;
     const gateway = gatewayOf(podCIDR);
     const present = presentRoutes();
-    return [
-      { to: clusterCIDR, table: MAIN_TABLE, words: `src ${gateway}` },
-      { to: serviceCIDR, table: MAIN_TABLE, words: `src ${gateway}` },
+    const main = [clusterCIDR, serviceCIDR, ...this.serviceAddresses];
+    const missing = [
+      ...main.map((to) => ({ to, table: MAIN_TABLE, words: `src ${gateway}` })),
       { to: 'default', table: `${TABLE}`, words: '' },
-    ]
-      .filter(({ to, table }) => !present.has(`${table} ${to}`))
-      .map(({ to, table, words }) => `route replace ${to} dev ${HOST_DEVICE} table ${table} ${words}`);
+    ].filter(({ to, table }) => !present.has(`${table} ${to}`));
+    const wanted = new Set(main.map((to) => `${MAIN_TABLE} ${to}`));
+    // Of single addresses only those of services are routed here.
+    const stale = [...present].filter((route) => SINGLE_ADDRESS.test(route) && !wanted.has(route));
+    return [
+      ...missing.map(({ to, table, words }) => `route replace ${to} dev ${HOST_DEVICE} table ${table} ${words}`),
+      ...stale.map((route) => `route del ${route.split(' ')[1]} dev ${HOST_DEVICE} table ${MAIN_TABLE}`),
+    ];
   }
 
   /** Let go of dp0. It stays with its rules and routes for the next agent, and so do the connections. */
@@ -149,6 +195,7 @@ export class HostNetwork {
 
   /** Take dp0, its rules and routes away: the node's kernel is alone again. */
   remove(): void {
+    removeShortcut();
     const ours = this.rules.map(ruleWords).map((words) => `rule del ${words}`);
     ipBatch([`rule add ${ruleWords(LOCAL_FIRST)}`, ...ours], true);
     this.watch.close();
@@ -158,6 +205,8 @@ export class HostNetwork {
 }
 
 const MAIN_TABLE = '254';
+/** A route of the main table to one address, as presentRoutes() writes it. */
+const SINGLE_ADDRESS = /^254 [\d.]+$/;
 const LOCAL_FIRST: Rule = { preference: 0, action: { table: LOCAL_TABLE } };
 
 /** The rules that bring to dp0 what is ours. */
@@ -217,14 +266,22 @@ function sysctl(name: string, value: string, optional = false): number {
   }
 }
 
-/** The node's device and MTU toward an address of the underlay. @throws Error naming the address */
-export function underlayDevice(nodeIP: string): { device: string; mtu: number } {
+/** The device that bears the node's address, its MTU, and the network it is in. @throws Error naming the address */
+export function underlayDevice(nodeIP: string): {
+  device: string;
+  mtu: number;
+  prefix: number;
+  broadcast: string;
+} {
   const addresses = JSON.parse(ipOutput(['-json', 'address', 'show'])) as {
     ifname: string;
     mtu: number;
-    addr_info: { local?: string }[];
+    addr_info: { local?: string; prefixlen: number; broadcast?: string }[];
   }[];
-  const found = addresses.find(({ addr_info }) => addr_info.some(({ local }) => local === nodeIP));
-  if (!found) throw new Error(`no device of this namespace has the node's address ${nodeIP}`);
-  return { device: found.ifname, mtu: found.mtu };
+  for (const { ifname: device, mtu, addr_info } of addresses) {
+    const found = addr_info.find(({ local }) => local === nodeIP);
+    // Without a broadcast address of its own (`ip address add` without `brd`), the limited one.
+    if (found) return { device, mtu, prefix: found.prefixlen, broadcast: found.broadcast ?? '255.255.255.255' };
+  }
+  throw new Error(`no device of this namespace has the node's address ${nodeIP}`);
 }

@@ -33,6 +33,8 @@ export interface NodeIdentity {
   readonly podMtu: number;
   readonly underlayMtu: number;
   readonly portPolicy: 'open' | 'declared';
+  /** Drop instead of refusing where a Local traffic policy finds no endpoint here. */
+  readonly localPolicyDrops: boolean;
   readonly nodePortRange: readonly [first: number, last: number];
   readonly masqueradePorts: readonly [first: number, last: number];
 }
@@ -101,6 +103,7 @@ export function writeIdentity(table: NodeTable, node: NodeIdentity): void {
   config[NodeWord.POD_MTU] = node.podMtu;
   config[NodeWord.UNDERLAY_MTU] = node.underlayMtu;
   config[NodeWord.PORT_POLICY] = node.portPolicy === 'declared' ? PortPolicy.DECLARED : PortPolicy.OPEN;
+  config[NodeWord.LOCAL_POLICY_DROPS] = node.localPolicyDrops ? 1 : 0;
   config[NodeWord.NODE_PORT_LOW] = node.nodePortRange[0];
   config[NodeWord.NODE_PORT_HIGH] = node.nodePortRange[1];
   config[NodeWord.MASQUERADE_PORT_LOW] = node.masqueradePorts[0];

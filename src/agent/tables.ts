@@ -1,11 +1,12 @@
 /**
  * The node's tables in shared memory: made at start, or taken over from an agent that died.
  *
- * Connections are taken over when the memory holds a table of the same layout and size; everything else (services,
- * routes, counters' shapes) is derived from the API and made anew. The per-boot secret is kept with the connections.
+ * Connections are taken over when the memory holds a table of the same layout and size, and so is what is remembered of
+ * clients' affinity; everything else (services, routes, counters' shapes) is derived from the API and made anew. The per-boot secret is kept with the connections.
  */
 import { randomBytes } from 'node:crypto';
 import type { Features, TableBuffers } from '../../native-free-dataplane/dataplane.ts';
+import { adoptAffinity } from '../../native-free-dataplane/tables/affinity.ts';
 import {
   attachConntrack,
   type Conntrack,
@@ -16,7 +17,12 @@ import { recoverConntrack } from '../../native-free-dataplane/tables/conntrack-l
 import { type Counters, countersBytes, createCounters } from '../../native-free-dataplane/tables/counters.ts';
 import { createFragments, type FragmentTable, fragmentsBytes } from '../../native-free-dataplane/tables/fragments.ts';
 import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/tables/node.ts';
-import { createServices, type ServiceTable, servicesBytes } from '../../native-free-dataplane/tables/services.ts';
+import {
+  attachServices,
+  createServices,
+  type ServiceTable,
+  servicesBytes,
+} from '../../native-free-dataplane/tables/services.ts';
 import { openShared, type SharedMemory, unlinkShared } from '../linux/shm.ts';
 
 /** Hops a node can have: half for pods, half for other nodes. */
@@ -70,7 +76,13 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
   };
 
   const { conntrack, recovered } = openConntrack(names.conntrack, options, secret, open);
+  const before = existing(names.services);
   const services = createServices(fresh(names.services, servicesBytes({})), { secret });
+  if (before) {
+    const previous = attachServices(before.buffer);
+    if (previous) adoptAffinity(services, previous, options.nowMs);
+    before.close();
+  }
   const sizes = { maxHops: MAX_HOPS, routeSlots: ROUTE_SLOTS, declaredSlots: DECLARED_SLOTS };
   const node = createNodeTable(fresh(names.routes, nodeTableBytes(sizes)), { ...sizes, secret });
   const shape = { workers: options.workers, ports: MAX_HOPS >> 1 };
@@ -89,6 +101,15 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
       if (unlink) for (const name of Object.values(names)) unlinkShared(name);
     },
   };
+}
+
+/** Memory of this name, when there is any. */
+function existing(name: string): SharedMemory | undefined {
+  try {
+    return openShared(name);
+  } catch {
+    return undefined;
+  }
 }
 
 function openConntrack(

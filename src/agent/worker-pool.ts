@@ -105,6 +105,11 @@ export class WorkerPool {
     return Atomics.load(this.control, controlAt(worker, ControlWord.STATE));
   }
 
+  /** Do all workers forward? */
+  isHealthy(): boolean {
+    return this.threads.every(({ stalled }, worker) => !stalled && this.isLooping(worker));
+  }
+
   private isLooping(worker: number): boolean {
     const state = this.state(worker);
     return state === ThreadState.RUNNING || state === ThreadState.SLEEPING;

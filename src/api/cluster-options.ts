@@ -22,6 +22,8 @@ export interface ClusterOptions {
   nodePortRange: readonly [first: number, last: number];
   /** Tracked connections per node. */
   maxConntrack: number;
+  /** A Local traffic policy and no endpoint on the node: refuse at once, or drop in silence as kube-proxy does. */
+  localPolicyAction: 'reject' | 'drop';
   /** Addresses for `type: LoadBalancer`: CIDRs or `first-last` ranges. Empty: none are handed out. */
   loadBalancerPool: readonly string[];
   /** Networks `spec.externalIPs` may lie in (CVE-2020-8554). Empty: none are accepted. */
@@ -41,6 +43,7 @@ export const DEFAULT_CLUSTER_OPTIONS: ClusterOptions = {
   portPolicy: 'open',
   nodePortRange: [30000, 32767],
   maxConntrack: 262144,
+  localPolicyAction: 'reject',
   loadBalancerPool: [],
   externalIpCidrs: [],
   clusterDomain: 'cluster.local',

@@ -17,6 +17,10 @@ export const CLUSTER_OPTIONS = {
     help: 'open (default): pods are reachable on every port; declared: on the ports they declare',
   },
   'max-conntrack': { value: 'N', help: 'tracked connections of each node (default 262144)' },
+  'local-policy-action': {
+    value: 'ACTION',
+    help: 'a Local traffic policy without an endpoint on the node: reject (default), or drop as kube-proxy does',
+  },
   'load-balancer-pool': {
     value: 'CIDR',
     multiple: true,
@@ -41,6 +45,7 @@ export function readClusterOptions(words: Words): ClusterOptions {
     nodePortRange: words.value('node-port-range', portRange),
     portPolicy: words.value('port-policy', oneOf('open', 'declared')),
     maxConntrack: words.value('max-conntrack', wholeNumber(16, 8_000_000)),
+    localPolicyAction: words.value('local-policy-action', oneOf('reject', 'drop')),
     loadBalancerPool: words.texts('load-balancer-pool'),
     externalIpCidrs: words.texts('external-ip-cidr'),
   };

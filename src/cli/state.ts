@@ -27,6 +27,7 @@ export interface ClusterFile {
   /** MTU of the underlay's devices. */
   underlayMtu: number;
   noTunnelOffload: boolean;
+  noUnderlayShortcut: boolean;
   /** Files with more programs for `image:`. */
   catalogue: string[];
   startedAt: string;

@@ -95,6 +95,7 @@ export async function makeWorld(nodes: readonly ClusterNode[], underlayCidr: str
       ]),
     ],
   );
+  await passBridgeFilter();
   await Promise.all(
     nodes.map(({ name, ip }) =>
       ipBatch(
@@ -108,6 +109,18 @@ export async function makeWorld(nodes: readonly ClusterNode[], underlayCidr: str
       ),
     ),
   );
+}
+
+/**
+ * Where br_netfilter is loaded (Docker loads it) every frame on a bridge walks through IP's netfilter hooks as well. The
+ * underlay's bridge stands for a switch, and a switch has none.
+ */
+function passBridgeFilter(): Promise<void> {
+  const script = 'for file in /proc/sys/net/bridge/bridge-nf-call-*; do echo 0 > "$file"; done';
+  return new Promise((resolve) => {
+    // Without the module there is no such file, and nothing to do.
+    execFile('ip', ['netns', 'exec', OUTSIDE, 'sh', '-c', script], { timeout: 5000 }, () => resolve());
+  });
 }
 
 const wire = (node: string): string => `to-${node}`;

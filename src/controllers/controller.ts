@@ -18,6 +18,7 @@ import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
 import { NodeAdmission } from './node-admission.ts';
 import { startNodeLifecycle } from './node-lifecycle.ts';
 import { checkOptions } from './options-check.ts';
+import { type OutsideRoutes, startOutsideRoutes } from './outside-routes.ts';
 import { PodAddresses } from './pod-addresses.ts';
 import { podAdmission } from './pod-admission.ts';
 import { startReplicaSetController } from './replica-sets.ts';
@@ -38,6 +39,8 @@ export interface ControllerOptions {
   agents?: Pick<AgentSupervisorOptions, 'nodes' | 'command'>;
   /** Silence after which a node is not Ready, in milliseconds. Default 10000. */
   nodeSilenceMs?: number;
+  /** Told of the routes the outside needs to services' external and load-balancer addresses. */
+  outside?: ((routes: OutsideRoutes) => void) | undefined;
   log?: (line: string) => void;
 }
 
@@ -71,6 +74,7 @@ export async function startController(given: ControllerOptions): Promise<Control
   startEndpointsController(cluster, pods);
   startReplicaSetController(cluster);
   startDeploymentController(cluster);
+  if (given.outside) startOutsideRoutes(cluster, given.outside);
   const lifecycle = startNodeLifecycle(cluster, pods, given.nodeSilenceMs);
   const server = await startApiServer(registry, { socketPath, ...(given.tcp && { tcp: given.tcp }) });
   const agents = given.agents && startAgentSupervisor({ ...given.agents, stateDir, log });

@@ -48,6 +48,8 @@ export const socket = libc.func('int socket(int domain, int type, int protocol)'
 export const NETLINK_SOCKET = [16, 3 | 0o2000000, 0] as const;
 /** Number of the calling thread, as `ps -L` and /proc/<pid>/task show it. */
 export const threadId = libc.func('int gettid()') as () => number;
+/** Let whoever waits for this core have it; back at once when nobody does. */
+export const schedYield = libc.func('int sched_yield()') as () => number;
 export const eventfd = libc.func('int eventfd(unsigned int value, int flags)') as (
   value: number,
   flags: number,

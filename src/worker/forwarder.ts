@@ -14,6 +14,7 @@ import { Epoll } from '../linux/epoll.ts';
 import { type Mapping, mapPrivate, munmap, read, threadId } from '../linux/ffi.ts';
 import { openShared, type SharedMemory } from '../linux/shm.ts';
 import { attachControl, ControlWord, controlAt, ThreadState } from './control.ts';
+import { Patience } from './patience.ts';
 import type { NumberedChange, PortChange, WorkerTask } from './messages.ts';
 
 /** Frames taken from one port before the next one has its turn. */
@@ -58,6 +59,7 @@ export class Forwarder {
   private readonly pipeline: Pipeline;
   private readonly control: Int32Array;
   private readonly epoll = new Epoll(MAX_READY);
+  private readonly patience = new Patience();
   private readonly emitter = new PortEmitter();
   private readonly dataplane: Dataplane;
   private readonly pkt: Packet;
@@ -125,16 +127,14 @@ export class Forwarder {
    * @param nextChange the next change the agent has sent, undefined when there is none
    */
   run(nextChange: () => NumberedChange | undefined): void {
-    const { control, base, epoll, dataplane } = this;
+    const { control, base, epoll, dataplane, patience } = this;
     let nextTick = 0;
     let idleMs = 0;
-    let moved = true;
     for (;;) {
-      // After a batch with frames the next one is likely there: look without saying that the thread sleeps.
-      let ready: number = moved ? epoll.wait(0) : 0;
+      let ready = patience.look(epoll);
       if (ready === 0) {
         this.say(ControlWord.STATE, ThreadState.SLEEPING);
-        ready = epoll.wait(idleMs);
+        ready = patience.sleep(epoll, idleMs);
         this.say(ControlWord.STATE, ThreadState.RUNNING);
       }
       const nowMs = monotonicMs();
@@ -154,7 +154,6 @@ export class Forwarder {
         if (key === WAKE_KEY) this.carryOut(nextChange);
         else this.drain(key, nowMs);
       }
-      moved = ready > 0;
     }
     this.say(ControlWord.STATE, ThreadState.STOPPED);
   }

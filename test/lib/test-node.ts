@@ -97,6 +97,7 @@ export class TestNode {
       podMtu: 1450,
       underlayMtu: 1500,
       portPolicy: 'open',
+      localPolicyDrops: false,
       nodePortRange: [30000, 32767],
       masqueradePorts: [32768, 49151],
       ...options,

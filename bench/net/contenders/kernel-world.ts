@@ -25,7 +25,8 @@ export function namesFor(contender: string): Names {
 /** The outside namespace with the underlay's bridge, and node namespaces attached to it by `eth0`, with routing on. */
 export function addUnderlay(names: Names): void {
   addNetns(names.outside);
-  sysctl(names.outside, { 'net/ipv4/ip_local_port_range': '1024 65535' });
+  // The underlay stands for a switch: no netfilter on its bridge, as with ours.
+  sysctl(names.outside, { 'net/ipv4/ip_local_port_range': '1024 65535', 'net/bridge/bridge-nf-call-iptables': 0 });
   ip(names.outside, 'link add underlay type bridge');
   ip(names.outside, 'addr add 172.18.0.1/24 dev underlay');
   ip(names.outside, 'link set underlay up');

@@ -31,6 +31,7 @@ async function run(words: Words): Promise<void> {
     stateDir,
     catalogue: cluster?.catalogue ?? [],
     noTunnelOffload: cluster?.noTunnelOffload ?? false,
+    noUnderlayShortcut: cluster?.noUnderlayShortcut ?? false,
   }).catch((error: Error) => {
     throw Object.assign(failed(`node ${node}: ${error.message}`), { cause: error });
   });

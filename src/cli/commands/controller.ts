@@ -34,6 +34,7 @@ async function run(words: Words): Promise<void> {
   const log = (line: string) => note(`${new Date().toISOString()} ${line}`);
   // One that continues a cluster is its controller from here on.
   if (cluster !== undefined && state === STATE_DIR) writeClusterFile({ ...cluster, controller: markOf(process.pid) });
+  const { outsideRouter } = await import('../outside-routes.ts');
   const nodes = cluster?.nodes.map(({ name }) => name) ?? [];
   const controller = await startController({
     stateDir: state,
@@ -41,6 +42,7 @@ async function run(words: Words): Promise<void> {
     options,
     log,
     ...(tcp && { tcp }),
+    ...(cluster !== undefined && { outside: outsideRouter(log) }),
     ...(nodes.length > 0 && { agents: { nodes, command: agentCommand(process.argv[1]!, socketPath) } }),
   });
   log(`serving on ${socketPath}`);

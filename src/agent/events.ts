@@ -1,25 +1,26 @@
-/** Events of a node's pods, for `describe`. An event that cannot be written is not worth a failure. */
+/** Events of a node's pods and services, for `describe`. An event that cannot be written is not worth a failure. */
 import type { ApiClient } from '../api/client.ts';
-import type { EventObject, Pod } from '../api/types.ts';
+import type { EventObject, KubeObject } from '../api/types.ts';
 
 let count = 0;
 
-/** Record that something happened to a pod. */
-export function recordPodEvent(
+/** Record that something happened to an object. */
+export function recordEvent(
   client: ApiClient,
   nodeName: string,
-  pod: Pod,
+  object: KubeObject,
   type: 'Normal' | 'Warning',
   reason: string,
   message: string,
 ): void {
-  const { name, namespace = 'default', uid } = pod.metadata;
+  const { apiVersion, kind, metadata } = object;
+  const { name, namespace = 'default', uid } = metadata;
   const now = new Date().toISOString();
   const event = {
     apiVersion: 'v1',
     kind: 'Event',
     metadata: { name: `${name}.${Date.now().toString(16)}${(count++).toString(16)}`, namespace },
-    involvedObject: { apiVersion: 'v1', kind: 'Pod', name, namespace, uid },
+    involvedObject: { apiVersion, kind, name, namespace, uid },
     type,
     reason,
     message,

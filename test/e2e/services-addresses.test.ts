@@ -1,0 +1,457 @@
+/**
+ * Where a service can be reached, from pods, nodes and outside. Named after the Kubernetes end-to-end tests they mirror
+ * (kubernetes test/e2e/network/service.go, networking.go).
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Service } from '../../src/api/types.ts';
+import { type Cluster, eventually, nodeNetns, startCluster } from '../lib/cluster.ts';
+import {
+  clientOf,
+  ECHO,
+  echoPod,
+  idlePod,
+  NODE_IPS,
+  nameOf,
+  OUTSIDE,
+  podNetns,
+  REFUSED,
+  Services,
+  serviceObject,
+  sliceObject,
+  unique,
+} from '../lib/services.ts';
+
+const test = suite('services: addresses');
+let cluster: Cluster;
+let s: Services;
+const ALL = ['web-1', 'web-2'];
+const [N1, N2] = [NODE_IPS.n1 as string, NODE_IPS.n2 as string];
+const CLIENT = podNetns('client-1');
+
+test.before(async () => {
+  const serve = ['tcp:80', 'tcp:81', 'udp:80'];
+  cluster = await startCluster({
+    words: ['--load-balancer-pool', '198.51.100.0/28', '--external-ip-cidr', '203.0.113.0/24'],
+    manifests: [
+      echoPod('web-1', 'n1', 'web', { serve }),
+      echoPod('web-2', 'n2', 'web', { serve }),
+      echoPod('other', 'n2', 'other', { serve: ['tcp:80', 'udp:80'] }),
+      idlePod('client-1', 'n1'),
+      idlePod('client-2', 'n2'),
+    ],
+  });
+  s = new Services(cluster);
+});
+test.after.each(() => s.cleanUp());
+test.after(async () => {
+  s.api.close();
+  await cluster.down();
+});
+
+const vip = ({ spec }: Service): string => spec.clusterIP as string;
+
+test('should serve a basic endpoint from pods', async () => {
+  const service = await s.serve(serviceObject('basic', 'basic'), 0);
+  await s.eventuallyRefused(CLIENT, vip(service));
+  await s.create(echoPod('basic-1', 'n1', 'basic'));
+  await s.readyEndpoints('basic', 1);
+  await s.eventuallyNames(CLIENT, vip(service), ['basic-1']);
+  await s.create(echoPod('basic-2', 'n2', 'basic'));
+  await s.readyEndpoints('basic', 2);
+  await s.eventuallyNames(CLIENT, vip(service), ['basic-1', 'basic-2']);
+  await s.remove('Pod', 'basic-1', 0);
+  await s.eventuallyNames(CLIENT, vip(service), ['basic-2']);
+  await s.remove('Pod', 'basic-2', 0);
+  await s.eventuallyRefused(CLIENT, vip(service));
+});
+
+test('should serve multiport endpoints from pods', async () => {
+  const ports = [
+    { name: 'one', port: 80, targetPort: 'first' },
+    { name: 'two', port: 81, targetPort: 'second' },
+  ];
+  const named = (name: string) => [{ name, containerPort: 80 }];
+  await s.create(echoPod('multi-1', 'n1', 'multi', { ports: named('first') }));
+  await s.create(echoPod('multi-2', 'n2', 'multi', { ports: named('second') }));
+  const service = await s.serve(serviceObject('multi', 'multi', { ports }), 2);
+  await s.eventuallyNames(CLIENT, `${vip(service)}:80`, ['multi-1']);
+  await s.eventuallyNames(CLIENT, `${vip(service)}:81`, ['multi-2']);
+});
+
+test('should be updated after adding or deleting ports', async () => {
+  const service = await s.serve(serviceObject('ports', 'web', { ports: [{ name: 'a', port: 80 }] }), 2);
+  await s.eventuallyNames(CLIENT, `${vip(service)}:80`, ALL);
+  assert.equal(await s.ask(CLIENT, `${vip(service)}:8080`), [REFUSED]);
+  await s.patch('ports', {
+    ports: [
+      { name: 'a', port: 80 },
+      { name: 'b', port: 8080, targetPort: 81 },
+    ],
+  });
+  await s.eventuallyNames(CLIENT, `${vip(service)}:8080`, ALL);
+  await s.patch('ports', { ports: [{ name: 'b', port: 8080, targetPort: 81 }] });
+  await s.eventuallyRefused(CLIENT, `${vip(service)}:80`);
+  assert.equal(await s.names(CLIENT, `${vip(service)}:8080`), ALL);
+});
+
+test('should preserve source pod IP for traffic thru service cluster IP', async () => {
+  const service = await s.serve(serviceObject('source', 'web'), 2);
+  for (const client of ['client-1', 'client-2']) {
+    await s.eventuallyNames(podNetns(client), vip(service), ALL);
+    const seen = unique((await s.ask(podNetns(client), vip(service), 12)).map(clientOf));
+    assert.equal(seen, [(await s.pod(client)).status?.podIP]);
+  }
+});
+
+test('should allow pods to hairpin back to themselves through services', async () => {
+  const service = await s.serve(serviceObject('hairpin', 'other'), 1);
+  await s.eventuallyNames(podNetns('other'), vip(service), ['other']);
+  assert.is(nameOf(await s.datagram(podNetns('other'), `${vip(await udp('hairpin-udp', 'other', 1))}:80`)), 'other');
+});
+
+/** A service with UDP port 80. */
+const udp = (name: string, app: string, count: number) =>
+  s.serve(serviceObject(name, app, { ports: [{ port: 80, protocol: 'UDP' }] }), count);
+
+test('should be able to up and down services', async () => {
+  const one = await s.serve(serviceObject('one', 'web'), 2);
+  const two = await s.serve(serviceObject('two', 'other'), 1);
+  await s.eventuallyNames(CLIENT, vip(one), ALL);
+  await s.eventuallyNames(nodeNetns('n2'), vip(two), ['other']);
+  await s.remove('Service', 'one');
+  await s.gone('Service', 'one');
+  for (const netns of [CLIENT, nodeNetns('n1'), nodeNetns('n2')]) {
+    assert.equal(await s.names(netns, vip(two)), ['other']);
+    assert.is.not((await s.ask(netns, vip(one), 1, '--max-time', '0.5')).map(nameOf)[0]?.slice(0, 3), 'web');
+  }
+});
+
+test('should be able to create a functioning NodePort service', async () => {
+  const service = await s.serve(serviceObject('np', 'web', { type: 'NodePort' }), 2);
+  const port = service.spec.ports?.[0]?.nodePort as number;
+  for (const netns of [OUTSIDE, CLIENT, nodeNetns('n1'), nodeNetns('n2')]) {
+    for (const node of [N1, N2]) await s.eventuallyNames(netns, `${node}:${port}`, ALL);
+  }
+  await s.eventuallyNames(nodeNetns('n1'), `127.0.0.1:${port}`, ALL);
+  assert.equal(await s.names(CLIENT, vip(service)), ALL);
+});
+
+test('should be possible to connect to a service via ExternalIP when the external IP is not assigned to a node', async () => {
+  const service = await s.serve(serviceObject('ext', 'web', { externalIPs: ['203.0.113.250'] }), 2);
+  for (const netns of [CLIENT, podNetns('client-2'), nodeNetns('n1'), OUTSIDE]) {
+    await s.eventuallyNames(netns, '203.0.113.250:80', ALL);
+  }
+  assert.equal(await s.names(CLIENT, vip(service)), ALL);
+  assert.equal(await s.ask(CLIENT, '203.0.113.250:81'), [REFUSED]);
+  assert.is((await cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '1', '203.0.113.250'])).status, 0);
+});
+
+test('an external IP outside the allowed networks is refused (CVE-2020-8554)', async () => {
+  for (const ip of ['8.8.8.8', '10.244.1.2', '172.18.0.12']) {
+    const refusal = await s.create(serviceObject('thief', 'web', { externalIPs: [ip] })).catch((e: Error) => e);
+    assert.instance(refusal, Error);
+    assert.match((refusal as Error).message, 'is not in a network allowed for external IPs (203.0.113.0/24');
+  }
+});
+
+test('should be able to update service type to NodePort listening on same port number but different protocols', async () => {
+  const ports = [
+    { name: 'tcp', port: 80, protocol: 'TCP' as const },
+    { name: 'udp', port: 80, protocol: 'UDP' as const },
+  ];
+  await s.serve(serviceObject('both', 'web', { ports: ports.slice(0, 1) }), 2);
+  const { spec } = await s.patch('both', { type: 'NodePort', ports });
+  const [tcp, datagrams] = spec.ports ?? [];
+  assert.is(tcp?.nodePort, datagrams?.nodePort);
+  await s.eventuallyNames(OUTSIDE, `${N1}:${tcp?.nodePort}`, ALL);
+  assert.match(await s.datagram(OUTSIDE, `${N2}:${datagrams?.nodePort}`), /^web-[12] /);
+});
+
+test('should be able to change the type from ExternalName to ClusterIP', async () => {
+  await s.create(serviceObject('alias', undefined, { type: 'ExternalName', externalName: 'example.com' }));
+  const service = await s.patch('alias', { type: 'ClusterIP', externalName: null, selector: { app: 'web' } });
+  await s.eventuallyNames(CLIENT, vip(service), ALL);
+});
+
+test('should be able to change the type from ExternalName to NodePort', async () => {
+  await s.create(serviceObject('alias', undefined, { type: 'ExternalName', externalName: 'example.com' }));
+  const service = await s.patch('alias', { type: 'NodePort', externalName: null, selector: { app: 'web' } });
+  await s.eventuallyNames(OUTSIDE, `${N2}:${service.spec.ports?.[0]?.nodePort}`, ALL);
+});
+
+test('should be able to change the type from ClusterIP to ExternalName', async () => {
+  const service = await s.serve(serviceObject('leaves', 'web'), 2);
+  await s.eventuallyNames(CLIENT, vip(service), ALL);
+  const now = await s.patch('leaves', { type: 'ExternalName', externalName: 'example.com', clusterIP: null });
+  assert.is(now.spec.clusterIP, undefined);
+  await s.readyEndpoints('leaves', 0);
+  assert.match((await s.ask(CLIENT, vip(service), 1, '--max-time', '0.5'))[0] ?? '', /^!/);
+});
+
+test('should be able to change the type from NodePort to ExternalName', async () => {
+  const service = await s.serve(serviceObject('leaves', 'web', { type: 'NodePort' }), 2);
+  const place = `${N1}:${service.spec.ports?.[0]?.nodePort}`;
+  await s.eventuallyNames(OUTSIDE, place, ALL);
+  await s.patch('leaves', { type: 'ExternalName', externalName: 'example.com', clusterIP: null, ports: null });
+  await s.eventuallyRefused(OUTSIDE, place);
+});
+
+test('should be able to change the type and ports of the service', async () => {
+  const service = await s.serve(serviceObject('moving', 'web'), 2);
+  await s.eventuallyNames(CLIENT, vip(service), ALL);
+  const nodePort = (await s.patch('moving', { type: 'NodePort' })).spec.ports?.[0]?.nodePort as number;
+  await s.eventuallyNames(OUTSIDE, `${N1}:${nodePort}`, ALL);
+  const balanced = await s.patch('moving', { type: 'LoadBalancer' });
+  const ip = balanced.status?.loadBalancer?.ingress?.[0]?.ip as string;
+  assert.match(ip, /^198\.51\.100\./);
+  assert.is(balanced.spec.ports?.[0]?.nodePort, nodePort);
+  await s.eventuallyNames(OUTSIDE, `${ip}:80`, ALL);
+  for (const netns of [CLIENT, nodeNetns('n1'), nodeNetns('n2')]) await s.eventuallyNames(netns, `${ip}:80`, ALL);
+  await s.patch('moving', { ports: [{ port: 8081, targetPort: 81, nodePort }] });
+  await s.eventuallyNames(OUTSIDE, `${ip}:8081`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${N2}:${nodePort}`, ALL);
+  assert.equal(await s.ask(OUTSIDE, `${ip}:80`), [REFUSED]);
+  await s.patch('moving', { type: 'ClusterIP', ports: [{ port: 80 }] });
+  await s.eventuallyRefused(OUTSIDE, `${N1}:${nodePort}`);
+  await s.eventuallyNames(CLIENT, vip(service), ALL);
+  assert.match((await s.ask(OUTSIDE, `${ip}:80`, 1, '--max-time', '0.5'))[0] ?? '', /^!/);
+});
+
+test('should be able to create LoadBalancer Service without NodePort and change it', async () => {
+  const spec = { type: 'LoadBalancer' as const, allocateLoadBalancerNodePorts: false };
+  const service = await s.serve(serviceObject('no-np', 'web', spec), 2);
+  assert.is(service.spec.ports?.[0]?.nodePort, undefined);
+  await s.eventuallyNames(OUTSIDE, `${service.status?.loadBalancer?.ingress?.[0]?.ip}:80`, ALL);
+  const now = await s.patch('no-np', { allocateLoadBalancerNodePorts: true });
+  await s.eventuallyNames(OUTSIDE, `${N1}:${now.spec.ports?.[0]?.nodePort}`, ALL);
+});
+
+test('should prevent NodePort collisions', async () => {
+  const ports = [{ port: 80, nodePort: 31500 }];
+  await s.create(serviceObject('first', 'web', { type: 'NodePort', ports }));
+  const refusal = await s.create(serviceObject('second', 'web', { type: 'NodePort', ports })).catch((e: Error) => e);
+  assert.match((refusal as Error).message, 'provided port is already allocated');
+});
+
+test('should check NodePort out-of-range', async () => {
+  const ports = [{ port: 80, nodePort: 29999 }];
+  const refusal = await s.create(serviceObject('low', 'web', { type: 'NodePort', ports })).catch((e: Error) => e);
+  assert.match((refusal as Error).message, 'The range of valid ports is 30000-32767');
+  await s.create(serviceObject('fits', 'web', { type: 'NodePort' }));
+  const later = await s.patch('fits', { ports: [{ port: 80, nodePort: 40000 }] }).catch((e: Error) => e);
+  assert.match((later as Error).message, 'The range of valid ports is 30000-32767');
+});
+
+test('should release NodePorts on delete', async () => {
+  const object = serviceObject('again', 'web', { type: 'NodePort', ports: [{ port: 80, nodePort: 31501 }] });
+  await s.serve(object, 2);
+  await s.eventuallyNames(OUTSIDE, `${N1}:31501`, ALL);
+  await s.remove('Service', 'again');
+  await s.eventuallyRefused(OUTSIDE, `${N1}:31501`);
+  await s.serve(object, 2);
+  await s.eventuallyNames(OUTSIDE, `${N1}:31501`, ALL);
+});
+
+test('deleted and made again with the same address leads to the new endpoints alone', async () => {
+  const service = await s.serve(serviceObject('twice', 'web'), 2);
+  const clusterIP = vip(service);
+  await s.eventuallyNames(CLIENT, clusterIP, ALL);
+  await s.remove('Service', 'twice');
+  await s.gone('Service', 'twice');
+  await s.serve(serviceObject('twice', 'other', { clusterIP }), 1);
+  await s.eventuallyNames(CLIENT, clusterIP, ['other']);
+  assert.equal(await s.names(CLIENT, clusterIP, 30), ['other']);
+});
+
+for (const label of ['service-proxy-name', 'headless']) {
+  test(`should implement service.kubernetes.io/${label}`, async () => {
+    const labels = { [`service.kubernetes.io/${label}`]: 'x' };
+    const service = await s.serve(serviceObject('labelled', 'web', {}, { labels }), 2);
+    assert.match((await s.ask(CLIENT, vip(service), 1, '--max-time', '0.5'))[0] ?? '', /^!/);
+    await s.patch('labelled', {}, { labels: { [`service.kubernetes.io/${label}`]: null } });
+    await s.eventuallyNames(CLIENT, vip(service), ALL);
+    await s.patch('labelled', {}, { labels });
+    await eventuallyNot(vip(service));
+  });
+}
+
+async function eventuallyNot(place: string): Promise<void> {
+  await eventually(async () =>
+    (await s.ask(CLIENT, place, 1, '--max-time', '0.5'))[0]?.startsWith('!') ? true : undefined,
+  );
+}
+
+test('a headless service (clusterIP None) has endpoints and no address', async () => {
+  const service = await s.serve(serviceObject('headless', 'web', { clusterIP: 'None' }), 2);
+  assert.is(service.spec.clusterIP, 'None');
+  const addresses = await s.readyEndpoints('headless', 2);
+  assert.equal(unique((await Promise.all(addresses.map((ip) => s.names(CLIENT, ip, 1)))).flat()), ALL);
+});
+
+test('should be rejected when no endpoints exist', async () => {
+  const spec = { type: 'LoadBalancer' as const, externalIPs: ['203.0.113.7'] };
+  const service = await s.serve(serviceObject('empty', 'nobody', spec), 0);
+  const ip = service.status?.loadBalancer?.ingress?.[0]?.ip;
+  const nodePort = service.spec.ports?.[0]?.nodePort;
+  for (const netns of [CLIENT, podNetns('client-2'), nodeNetns('n1'), OUTSIDE]) {
+    for (const place of [`${N1}:${nodePort}`, `${N2}:${nodePort}`, `${ip}:80`, '203.0.113.7:80']) {
+      const took = await s.eventuallyRefused(netns, place);
+      assert.ok(took < 1000, `${place} from ${netns} took ${took} ms`);
+    }
+    if (netns !== OUTSIDE) assert.ok((await s.eventuallyRefused(netns, vip(service))) < 1000);
+  }
+  const datagrams = await udp('empty-udp', 'nobody', 0);
+  for (const netns of [CLIENT, nodeNetns('n1')]) {
+    assert.is(await s.datagram(netns, `${vip(datagrams)}:80`), '!refused');
+  }
+});
+
+test('should be rejected for evicted pods (no endpoints exist)', async () => {
+  await s.create(echoPod('evicted', 'n1', 'evicted'));
+  const service = await s.serve(serviceObject('evicted', 'evicted'), 1);
+  await s.eventuallyNames(CLIENT, vip(service), ['evicted']);
+  await s.api.patchStatus('Pod', 'evicted', 'default', { phase: 'Failed', reason: 'Evicted' });
+  await s.readyEndpoints('evicted', 0);
+  await s.eventuallyRefused(CLIENT, vip(service));
+});
+
+test('an unused port of a live address is refused, its ping answered', async () => {
+  const service = await s.serve(serviceObject('live', 'web'), 2);
+  await s.eventuallyNames(CLIENT, vip(service), ALL);
+  for (const netns of [CLIENT, nodeNetns('n1')]) {
+    assert.equal(await s.ask(netns, `${vip(service)}:9999`), [REFUSED]);
+    assert.is(await s.datagram(netns, `${vip(service)}:9999`), '!refused');
+    assert.is((await cluster.exec(netns, ['ping', '-c', '1', '-W', '1', vip(service)])).status, 0, netns);
+  }
+});
+
+test('should serve endpoints on same port and different protocols', async () => {
+  const ports = [
+    { name: 'tcp', port: 80, protocol: 'TCP' as const },
+    { name: 'udp', port: 80, protocol: 'UDP' as const },
+  ];
+  const service = await s.serve(serviceObject('mixed', 'web', { ports }), 2);
+  const place = `${vip(service)}:80`;
+  const answersUdp = async () => assert.match(await s.datagram(CLIENT, place), /^web-[12] /);
+  await s.eventuallyNames(CLIENT, place, ALL);
+  await answersUdp();
+  await s.patch('mixed', { ports: ports.slice(1) });
+  await s.eventuallyRefused(CLIENT, place);
+  await answersUdp();
+  await s.patch('mixed', { ports });
+  await s.eventuallyNames(CLIENT, place, ALL);
+  await answersUdp();
+});
+
+test('should allow creating a basic SCTP service with pod and endpoints', async () => {
+  await s.serve(serviceObject('sctp', 'web', { ports: [{ port: 5060, protocol: 'SCTP' }] }), 2);
+  const [slice] = await s.slices('sctp');
+  assert.equal(slice?.ports, [{ name: '', port: 5060, protocol: 'SCTP' }]);
+});
+
+test('should support named targetPorts that resolve to different ports on different endpoints', async () => {
+  const pod = (name: string, node: string, port: number) =>
+    echoPod(name, node, 'named', { serve: [`tcp:${port}`], ports: [{ name: 'http', containerPort: port }] });
+  await s.create(pod('named-1', 'n1', 8001));
+  await s.create(pod('named-2', 'n2', 8002));
+  const service = await s.serve(serviceObject('named', 'named', { ports: [{ port: 80, targetPort: 'http' }] }), 2);
+  await s.eventuallyNames(CLIENT, vip(service), ['named-1', 'named-2']);
+});
+
+test('a service without selector: EndpointSlice by hand, Endpoints mirrored', async () => {
+  const { status } = await s.pod('web-1');
+  const service = await s.serve(serviceObject('by-hand', undefined), 0);
+  await s.create(sliceObject('by-hand', [{ ip: status?.podIP as string }], { port: 80 }));
+  await s.eventuallyNames(CLIENT, vip(service), ['web-1']);
+  await s.remove('EndpointSlice', 'by-hand-by-hand');
+  await s.eventuallyRefused(CLIENT, vip(service));
+  await s.create({
+    apiVersion: 'v1',
+    kind: 'Endpoints',
+    metadata: { name: 'by-hand', namespace: 'default' },
+    subsets: [{ addresses: [{ ip: (await s.pod('web-2')).status?.podIP }], ports: [{ port: 80 }] }],
+  });
+  await s.eventuallyNames(CLIENT, vip(service), ['web-2']);
+});
+
+test('an endpoint outside the cluster, and one in a node (hostNetwork)', async () => {
+  cluster.start(OUTSIDE, [...ECHO, 'tcp:8090', 'name=outsider']);
+  cluster.start(nodeNetns('n2'), [...ECHO, 'tcp:8090', 'name=host']);
+  const service = await s.serve(
+    serviceObject('far', undefined, { type: 'NodePort', ports: [{ port: 80, targetPort: 8090 }] }),
+  );
+  await s.create(sliceObject('far', [{ ip: '172.18.0.1' }, { ip: N2, node: 'n2' }], { port: 8090 }));
+  const port = service.spec.ports?.[0]?.nodePort;
+  for (const place of [vip(service), `${N1}:${port}`, `${N2}:${port}`]) {
+    for (const netns of [CLIENT, podNetns('client-2'), nodeNetns('n1'), nodeNetns('n2')]) {
+      await s.eventuallyNames(netns, place, ['host', 'outsider']);
+    }
+  }
+  for (const node of [N1, N2]) await s.eventuallyNames(OUTSIDE, `${node}:${port}`, ['host', 'outsider']);
+  // Past the service the node's own server answers as ever.
+  assert.equal(await s.names(nodeNetns('n2'), `${N2}:8090`, 1), ['host']);
+});
+
+test('should function for multiple endpoint-Services with same selector', async () => {
+  const one = await s.serve(serviceObject('same-1', 'web'), 2);
+  const two = await s.serve(serviceObject('same-2', 'web', { ports: [{ port: 80, targetPort: 81 }] }), 2);
+  await s.eventuallyNames(podNetns('web-1'), vip(one), ALL);
+  await s.eventuallyNames(podNetns('web-1'), vip(two), ALL);
+  await s.remove('Service', 'same-1');
+  await s.gone('Service', 'same-1');
+  assert.equal(await s.names(podNetns('web-2'), vip(two)), ALL);
+});
+
+test('should function for pod-Service and node-Service: udp', async () => {
+  const service = await s.serve(
+    serviceObject('udp', 'web', { type: 'NodePort', ports: [{ port: 80, protocol: 'UDP' }] }),
+    2,
+  );
+  const port = service.spec.ports?.[0]?.nodePort;
+  for (const netns of [CLIENT, podNetns('web-1'), nodeNetns('n1'), nodeNetns('n2')]) {
+    for (const place of [`${vip(service)}:80`, `${N1}:${port}`, `${N2}:${port}`]) {
+      assert.match(await s.datagram(netns, place), /^web-[12] /, `${place} from ${netns}`);
+    }
+  }
+  for (const node of [N1, N2]) assert.match(await s.datagram(OUTSIDE, `${node}:${port}`), /^web-[12] /);
+});
+
+test('should be able to handle large requests: http and udp', async () => {
+  const object = serviceObject('large', 'web', {
+    ports: [
+      { name: 'tcp', port: 80 },
+      { name: 'udp', port: 80, protocol: 'UDP' },
+    ],
+  });
+  const service = await s.serve(object, 2);
+  await s.eventuallyNames(CLIENT, vip(service), ALL);
+  const body = 'x'.repeat(100_000);
+  const { stdout } = await cluster.exec(CLIENT, ['curl', '-sS', '-d', '@-', `http://${vip(service)}/`], {
+    input: body,
+  });
+  assert.match(stdout, /^web-[12] /);
+  for (const client of ['client-1', 'client-2']) {
+    // Larger than the MTU: fragments, over the overlay for one of two endpoints.
+    const seen = new Set<string>();
+    for (let turn = 0; turn < 12 && seen.size < 2; turn++) {
+      seen.add(nameOf(await s.datagram(podNetns(client), `${vip(service)}:80`, undefined, 'y'.repeat(2000))));
+    }
+    assert.equal([...seen].sort(), ALL, client);
+  }
+});
+
+test('should update nodePort: http and udp', async () => {
+  const ports = [
+    { name: 'tcp', port: 80, nodePort: 31510 },
+    { name: 'udp', port: 80, protocol: 'UDP' as const, nodePort: 31510 },
+  ];
+  await s.serve(serviceObject('goes', 'web', { type: 'NodePort', ports }), 2);
+  await s.eventuallyNames(OUTSIDE, `${N1}:31510`, ALL);
+  assert.match(await s.datagram(OUTSIDE, `${N1}:31510`), /^web-[12] /);
+  await s.remove('Service', 'goes');
+  await s.eventuallyRefused(OUTSIDE, `${N1}:31510`);
+  assert.is(await s.datagram(OUTSIDE, `${N1}:31510`), '!refused');
+});
+
+test.run();

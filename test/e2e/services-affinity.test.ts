@@ -1,0 +1,190 @@
+/**
+ * Clients that stay with an endpoint: session affinity and Maglev. Named after the Kubernetes end-to-end tests they mirror
+ * (kubernetes test/e2e/network/service.go, loadbalancer.go).
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Service } from '../../src/api/types.ts';
+import { BALANCING_ANNOTATION } from '../../src/compile/compile-service.ts';
+import { type Cluster, eventually, nodeNetns, startCluster } from '../lib/cluster.ts';
+import { echoPod, idlePod, NODE_IPS, nameOf, OUTSIDE, podNetns, Services, serviceObject } from '../lib/services.ts';
+
+const test = suite('services: affinity');
+let cluster: Cluster;
+let s: Services;
+const ALL = ['web-1', 'web-2', 'web-3', 'web-4'];
+const [N1, N2] = [NODE_IPS.n1 as string, NODE_IPS.n2 as string];
+const CLIENT = podNetns('client');
+const vip = ({ spec }: Service): string => spec.clusterIP as string;
+const nodePort = ({ spec }: Service): number => spec.ports?.[0]?.nodePort as number;
+const sticky = (timeoutSeconds?: number) => ({
+  sessionAffinity: 'ClientIP' as const,
+  ...(timeoutSeconds && { sessionAffinityConfig: { clientIP: { timeoutSeconds } } }),
+});
+
+test.before(async () => {
+  cluster = await startCluster({
+    words: ['--load-balancer-pool', '198.51.100.0/28'],
+    manifests: [
+      ...ALL.map((name, i) => echoPod(name, i % 2 === 0 ? 'n1' : 'n2', 'web', { labels: { only: name } })),
+      idlePod('client', 'n1'),
+    ],
+  });
+  s = new Services(cluster);
+});
+test.after.each(() => s.cleanUp());
+test.after(async () => {
+  s.api.close();
+  await cluster.down();
+});
+
+/** Answers by one endpoint alone. */
+async function oneOnly(netns: string, place: string, count = 15): Promise<string> {
+  const names = await s.names(netns, place, count);
+  assert.is(names.length, 1, `${place} from ${netns}: ${names.join()}`);
+  assert.ok(ALL.includes(names[0] as string), names[0]);
+  return names[0] as string;
+}
+
+/** Waits until the service answers at all. */
+const up = (netns: string, place: string) =>
+  eventually(async () => (ALL.includes((await s.names(netns, place, 1))[0] as string) ? true : undefined));
+
+test('should have session affinity work for service with type clusterIP', async () => {
+  const service = await s.serve(serviceObject('sticky', 'web', sticky()), 4);
+  await up(CLIENT, vip(service));
+  const first = await oneOnly(CLIENT, vip(service));
+  await sleep(300);
+  assert.is(await oneOnly(CLIENT, vip(service)), first);
+});
+
+test('should have session affinity work for NodePort service', async () => {
+  const service = await s.serve(serviceObject('sticky', 'web', { type: 'NodePort', ...sticky() }), 4);
+  await up(OUTSIDE, `${N1}:${nodePort(service)}`);
+  for (const netns of [OUTSIDE, CLIENT, nodeNetns('n1')]) {
+    for (const node of [N1, N2]) await oneOnly(netns, `${node}:${nodePort(service)}`);
+  }
+  // All addresses of a service port are one session: the ClusterIP and the own node's NodePort.
+  assert.is(await oneOnly(CLIENT, vip(service)), await oneOnly(CLIENT, `${N1}:${nodePort(service)}`));
+});
+
+for (const type of ['ClusterIP', 'NodePort'] as const) {
+  test(`should have session affinity timeout work for service with type ${type}`, async () => {
+    const service = await s.serve(serviceObject('short', 'web', { type, ...sticky(1) }), 4);
+    const place = type === 'ClusterIP' ? vip(service) : `${N2}:${nodePort(service)}`;
+    await up(CLIENT, place);
+    // Each new connection begins the time anew.
+    const first = await oneOnly(CLIENT, place);
+    for (let turn = 0; turn < 4; turn++) {
+      await sleep(500);
+      assert.is(await oneOnly(CLIENT, place, 1), first);
+    }
+    // After it another endpoint may answer, and does sooner or later.
+    const seen = new Set<string>([first]);
+    await eventually(async () => {
+      await sleep(1100);
+      seen.add(await oneOnly(CLIENT, place, 1));
+      return seen.size > 1 ? true : undefined;
+    }, 25_000);
+  });
+
+  test(`should be able to switch session affinity for service with type ${type}`, async () => {
+    const service = await s.serve(serviceObject('switch', 'web', { type }), 4);
+    const place = type === 'ClusterIP' ? vip(service) : `${N1}:${nodePort(service)}`;
+    await up(CLIENT, place);
+    assert.ok((await s.names(CLIENT, place, 30)).length > 1);
+    await s.patch('switch', sticky());
+    await eventually(async () => ((await s.names(CLIENT, place, 12)).length === 1 ? true : undefined));
+    await oneOnly(CLIENT, place);
+    await s.patch('switch', { sessionAffinity: 'None' });
+    await eventually(async () => ((await s.names(CLIENT, place, 12)).length > 1 ? true : undefined));
+  });
+}
+
+for (const policy of ['Local', 'Cluster'] as const) {
+  test(`should have session affinity work for LoadBalancer service with ETP ${policy}, and switch`, async () => {
+    const spec = { type: 'LoadBalancer' as const, externalTrafficPolicy: policy, ...sticky() };
+    const service = await s.serve(serviceObject('lb', 'web', spec), 4);
+    // One address, and one node behind it: several routes would be several tables of sessions.
+    const place = `${service.status?.loadBalancer?.ingress?.[0]?.ip}:80`;
+    const netns = CLIENT;
+    await up(netns, place);
+    await oneOnly(netns, place);
+    await up(OUTSIDE, `${N1}:${nodePort(service)}`);
+    const first = await oneOnly(OUTSIDE, `${N1}:${nodePort(service)}`);
+    if (policy === 'Local') assert.ok(['web-1', 'web-3'].includes(first));
+    await s.patch('lb', { sessionAffinity: 'None' });
+    await eventually(async () => ((await s.names(netns, place, 12)).length > 1 ? true : undefined));
+    await s.patch('lb', sticky());
+    await eventually(async () => ((await s.names(netns, place, 12)).length === 1 ? true : undefined));
+  });
+}
+
+test('should function for client IP based session affinity: udp', async () => {
+  const ports = [{ port: 80, protocol: 'UDP' as const }];
+  const service = await s.serve(serviceObject('sticky-udp', 'web', { ports, ...sticky() }), 4);
+  const seen = new Set<string>();
+  for (let turn = 0; turn < 15; turn++) seen.add(nameOf(await s.datagram(CLIENT, `${vip(service)}:80`)));
+  assert.is(seen.size, 1, [...seen].join());
+});
+
+test('a client whose endpoint goes gets another, and stays with that', async () => {
+  const service = await s.serve(serviceObject('moves', 'web', sticky()), 4);
+  await up(CLIENT, vip(service));
+  const first = await oneOnly(CLIENT, vip(service));
+  await s.api.patch('Pod', first, { metadata: { labels: { app: 'away' } } }, { namespace: 'default' });
+  await eventually(async () => ((await s.names(CLIENT, vip(service), 1))[0] !== first ? true : undefined));
+  const second = await oneOnly(CLIENT, vip(service));
+  await s.api.patch('Pod', first, { metadata: { labels: { app: 'web' } } }, { namespace: 'default' });
+  await s.readyEndpoints('moves', 4);
+  await sleep(200);
+  assert.is(await oneOnly(CLIENT, vip(service)), second);
+});
+
+test('sessions outlive the agent', async () => {
+  const service = await s.serve(serviceObject('outlives', 'web', sticky(3600)), 4);
+  await up(CLIENT, vip(service));
+  // Several services, so that luck would be needed to find all the same again.
+  const others = await Promise.all(
+    [1, 2, 3, 4].map((i) => s.serve(serviceObject(`other-${i}`, 'web', sticky(3600)), 4)),
+  );
+  const places = [service, ...others].map(vip);
+  for (const place of places) await up(CLIENT, place);
+  const before = await Promise.all(places.map((place) => oneOnly(CLIENT, place, 3)));
+  const pid = (await cluster.status()).nodes[0]?.agentPid as number;
+  process.kill(pid, 'SIGKILL');
+  await eventually(async () => {
+    const now = (await cluster.status()).nodes[0]?.agentPid;
+    return now !== undefined && now !== pid ? true : undefined;
+  });
+  await s.eventuallyNames(CLIENT, places[0] as string, [before[0] as string]);
+  assert.equal(await Promise.all(places.map((place) => oneOnly(CLIENT, place, 3))), before);
+});
+
+test('Maglev: the same choice for a client on each node, and few move when an endpoint goes', async () => {
+  const annotations = { [BALANCING_ANNOTATION]: 'maglev' };
+  const service = await s.serve(serviceObject('maglev', 'web', { type: 'NodePort' }, { annotations }), 4);
+  for (const node of [N1, N2]) await up(OUTSIDE, `${node}:${nodePort(service)}`);
+  const ports = Array.from({ length: 24 }, (_, i) => 42_000 + i);
+  const choices = (node: string) =>
+    Promise.all(
+      ports.map(async (port) => {
+        const [answer] = await s.ask(OUTSIDE, `${node}:${nodePort(service)}`, 1, '--local-port', `${port}`);
+        return nameOf(answer as string);
+      }),
+    );
+  const before = await choices(N1);
+  assert.ok(new Set(before).size > 1, before.join());
+  assert.equal(await choices(N2), before);
+  await s.api.patch('Pod', 'web-4', { metadata: { labels: { app: 'away' } } }, { namespace: 'default' });
+  await s.readyEndpoints('maglev', 3);
+  await sleep(200);
+  const after = await choices(N1);
+  await s.api.patch('Pod', 'web-4', { metadata: { labels: { app: 'web' } } }, { namespace: 'default' });
+  assert.not.ok(after.includes('web-4'));
+  const moved = ports.filter((_, i) => before[i] !== 'web-4' && before[i] !== after[i]);
+  assert.ok(moved.length <= ports.length / 6, `${moved.length} of ${ports.length} moved without need`);
+});
+
+test.run();
