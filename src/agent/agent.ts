@@ -6,6 +6,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { addressWords } from '../../native-free-dataplane/frame/address.ts';
 import { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
 import { ApiClient } from '../api/client.ts';
 import { type ClusterOptions, clusterOptionsOf } from '../api/cluster-options.ts';
@@ -164,8 +165,8 @@ class RunningAgent implements Agent {
       now: monotonicMs,
       onAddresses: (addresses) => this.routeServices(addresses),
       onRemoved: (removed) => {
-        const flushed = flushEndpoints(this.tables.conntrack, removed);
-        if (flushed > 0) log(`${flushed} UDP connections of endpoints that are gone were taken away`);
+        const flushed = flushEndpoints(this.tables.conntrack, removed, addressWords(this.nodeIP)[3] as number);
+        if (flushed > 0) log(`${flushed} connections to endpoints that are gone were taken away`);
       },
       onError: (service, error) => this.serviceTrouble(service, error),
     });

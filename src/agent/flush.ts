@@ -5,11 +5,19 @@
  * look-up and balance the flow anew (kubernetes pkg/proxy/conntrack/cleanup.go; issues 139628, 141371, 130542, 105657
  * are what goes wrong otherwise).
  */
-import { type Conntrack, Rec, recordAt, StateWord, Status } from '../../native-free-dataplane/tables/conntrack.ts';
+import {
+  type Conntrack,
+  Rec,
+  recordAt,
+  StateWord,
+  Status,
+  tupleAt,
+} from '../../native-free-dataplane/tables/conntrack.ts';
 import { removeRecord } from '../../native-free-dataplane/tables/conntrack-index.ts';
 import { FrontendKind } from '../../native-free-dataplane/tables/services.ts';
 import type { RemovedEndpoint } from '../compile/service-sync.ts';
 
+const TCP = 6;
 const UDP = 17;
 
 /** Call `visit` with the first word of every live record. */
@@ -22,37 +30,59 @@ export function forEachRecord(table: Conntrack, visit: (record: number, at: numb
   }
 }
 
+/** Address and port as one number: exact below 2^48. */
+const placeOf = (address: number, port: number): number => (address >>> 0) * 65536 + port;
+/** Instead of an endpoint: connections that were never translated. */
+const NEVER_TRANSLATED = -1;
+
 /**
- * Take away the UDP flows of the given endpoints, by the service address they were opened to.
- * @param nodeIP last word of the node's address, which NodePort flows were opened to
+ * Take away the flows of the given endpoints, by the service address they were opened to: UDP, and of TCP those that
+ * were never translated nor answered, whose next SYN then finds the service.
+ * @param nodeIP last word of the node's address, on which NodePorts are open
  * @returns flows taken away
  */
-export function flushEndpoints(table: Conntrack, removed: readonly RemovedEndpoint[]): number {
-  const udp = removed.filter(({ servicePort }) => servicePort.protocol === UDP);
-  if (udp.length === 0) return 0;
-  const gone = new Set<string>();
-  for (const { servicePort, address, port } of udp) {
-    for (const frontend of servicePort.frontends) {
-      const asked =
-        frontend.kind === FrontendKind.NODE_PORT ? `*:${frontend.port}` : `${frontend.address[3]}:${frontend.port}`;
-      const endpoint = port === 0 ? asked.replace('*', 'none') : `${address[3]}:${port}`;
-      gone.add(`${asked} ${port === 0 ? 'none' : endpoint}`);
+export function flushEndpoints(table: Conntrack, removed: readonly RemovedEndpoint[], nodeIP: number): number {
+  const gone = new Map<string, Set<number>>();
+  for (const { servicePort, address, port } of removed) {
+    const { protocol, frontends } = servicePort;
+    const endpoint = port === 0 ? NEVER_TRANSLATED : placeOf(address[3] as number, port);
+    if (protocol !== UDP && (protocol !== TCP || endpoint !== NEVER_TRANSLATED)) continue;
+    for (const frontend of frontends) {
+      const asked = frontend.kind === FrontendKind.NODE_PORT ? 0 : (frontend.address[3] as number);
+      const key = keyOf(protocol, placeOf(asked, frontend.port));
+      const endpoints = gone.get(key);
+      if (endpoints) endpoints.add(endpoint);
+      else gone.set(key, new Set([endpoint]));
     }
   }
-  const { words, tupleWords } = table;
+  return gone.size === 0 ? 0 : flush(table, gone, nodeIP);
+}
+
+/** A frontend; NodePorts have address 0. */
+const keyOf = (protocol: number, place: number): string => `${protocol} ${place}`;
+
+function flush(table: Conntrack, gone: ReadonlyMap<string, ReadonlySet<number>>, nodeIP: number): number {
+  const { words, addressWords: span } = table;
+  const ports = new Set([...gone.keys()].map((key) => Number(key.split(' ')[1]) % 65536));
   let flushed = 0;
   forEachRecord(table, (record, at) => {
-    if ((((words[at + Rec.META] ?? 0) >>> 16) & 0xff) !== UDP) return;
-    const original = at + Rec.TUPLES;
-    const reply = original + tupleWords;
-    const asked = words[original + 1];
-    const askedPort = (words[original + 2] ?? 0) & 0xffff;
-    const endpoint = words[reply];
-    const endpointPort = (words[reply + 2] ?? 0) >>> 16;
-    const translated = asked !== endpoint || askedPort !== endpointPort;
-    const to = translated ? `${endpoint}:${endpointPort}` : 'none';
-    if (!gone.has(`${asked}:${askedPort} ${to}`) && !gone.has(`*:${askedPort} ${to}`)) return;
-    if (removeRecord(table, record)) flushed++;
+    const original = tupleAt(table, record, 0);
+    const askedPort = (words[original + 2 * span] as number) & 0xffff;
+    // Nearly all connections are passed over here, before anything is looked up.
+    if (!ports.has(askedPort)) return;
+    const meta = words[at + Rec.META] as number;
+    const protocol = (meta >>> 16) & 0xff;
+    if (protocol === TCP && (meta & Status.SEEN_REPLY) !== 0) return;
+    const asked = words[original + 2 * span - 1] as number;
+    const isNode = asked === nodeIP || asked >>> 24 === 127;
+    const endpoints =
+      gone.get(keyOf(protocol, placeOf(asked, askedPort))) ??
+      (isNode ? gone.get(keyOf(protocol, placeOf(0, askedPort))) : undefined);
+    if (endpoints === undefined) return;
+    const reply = tupleAt(table, record, 1);
+    const endpoint = placeOf(words[reply + span - 1] as number, (words[reply + 2 * span] as number) >>> 16);
+    const to = endpoint === placeOf(asked, askedPort) ? NEVER_TRANSLATED : endpoint;
+    if (endpoints.has(to) && removeRecord(table, record)) flushed++;
   });
   return flushed;
 }

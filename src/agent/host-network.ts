@@ -122,11 +122,10 @@ export class HostNetwork {
       removeShortcut();
       return 'switched off';
     }
-    const { mtu, prefix, broadcast } = underlayDevice(options.nodeIP);
+    const { mtu, prefix } = underlayDevice(options.nodeIP);
     return makeShortcut({
       ...options,
       prefix,
-      broadcast,
       underlayMtu: mtu,
       hostDevice: HOST_DEVICE,
       vxlanPort: options.overlay === 'vxlan' ? options.vxlanPort : undefined,
@@ -271,7 +270,6 @@ export function underlayDevice(nodeIP: string): {
   device: string;
   mtu: number;
   prefix: number;
-  broadcast: string;
 } {
   const addresses = JSON.parse(ipOutput(['-json', 'address', 'show'])) as {
     ifname: string;
@@ -280,8 +278,7 @@ export function underlayDevice(nodeIP: string): {
   }[];
   for (const { ifname: device, mtu, addr_info } of addresses) {
     const found = addr_info.find(({ local }) => local === nodeIP);
-    // Without a broadcast address of its own (`ip address add` without `brd`), the limited one.
-    if (found) return { device, mtu, prefix: found.prefixlen, broadcast: found.broadcast ?? '255.255.255.255' };
+    if (found) return { device, mtu, prefix: found.prefixlen };
   }
   throw new Error(`no device of this namespace has the node's address ${nodeIP}`);
 }

@@ -31,6 +31,8 @@ export interface Port {
   readonly index: number;
   /** File descriptor to wait on. */
   readonly fd: number;
+  /** Frames the last turn took; kept by whoever drains the port. */
+  lastBatch: number;
   /** Read one frame; one of Read. */
   read(pkt: Packet): number;
   /** Send the packet's bytes with its offload fields; one of Write. The packet's bytes are not changed but for the header in front. */

@@ -16,6 +16,7 @@ const READ_BYTES: number = SCRATCH_AT - 1024;
 export class TapPort implements Port {
   readonly index: number;
   readonly fd: number;
+  lastBatch = 0;
   private readonly headerBytes: number;
   private readonly arena: number;
   private readonly readAt: number;

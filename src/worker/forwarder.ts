@@ -174,20 +174,26 @@ export class Forwarder {
     }
   }
 
-  /** Take up to BUDGET frames from one port. */
+  /**
+   * Take up to BUDGET frames from one port. When frames come one at a time only one is asked for: epoll tells whether
+   * there is another, and to hear from the device that there is none costs a system call of its own.
+   */
   private drain(index: number, nowMs: number): void {
     const port = this.emitter.ports[index];
     if (!port) return;
     const { pkt, dataplane } = this;
-    for (let n = 0; n < BUDGET; n++) {
+    const budget = port.lastBatch === 1 && this.patience.waited ? 1 : BUDGET;
+    let n = 0;
+    for (; n < budget; n++) {
       const result = port.read(pkt);
       if (result === Read.FRAME) this.pipeline.processFrame(pkt, dataplane, nowMs);
       else if (result === Read.INVALID) countVerdict(dataplane.counters, Verdict.OFFLOAD_INVALID);
       else {
         // A device that is gone would be ready for ever: stop watching it until the agent says what became of it.
         if (result === Read.GONE) this.change({ kind: 'remove', index });
-        return;
+        break;
       }
     }
+    port.lastBatch = n;
   }
 }

@@ -19,12 +19,15 @@ const IN_VAIN = 4;
 const MOST = 32;
 
 export class Patience {
+  /** Was nothing ready at the first look of the batch in hand? */
+  waited = false;
   /** Above 0: looking pays. */
   private score = 0;
 
   /** What is ready at once, or within a moment if that is worth waiting for. @returns 0 when it is time to sleep */
   look(epoll: Epoll): number {
     let ready = epoll.wait(0);
+    this.waited = ready === 0;
     if (ready !== 0 || this.score <= 0) return ready;
     const end = performance.now() + LOOK_MS;
     do ready = epoll.wait(0);

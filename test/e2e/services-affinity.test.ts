@@ -47,6 +47,9 @@ async function oneOnly(netns: string, place: string, count = 15): Promise<string
   return names[0] as string;
 }
 
+const UDP = [{ port: 80, protocol: 'UDP' as const }];
+const upUdp = (netns: string, place: string) =>
+  eventually(async () => (ALL.includes(nameOf(await s.datagram(netns, place))) ? true : undefined));
 /** Waits until the service answers at all. */
 const up = (netns: string, place: string) =>
   eventually(async () => (ALL.includes((await s.names(netns, place, 1))[0] as string) ? true : undefined));
@@ -106,24 +109,23 @@ for (const policy of ['Local', 'Cluster'] as const) {
   test(`should have session affinity work for LoadBalancer service with ETP ${policy}, and switch`, async () => {
     const spec = { type: 'LoadBalancer' as const, externalTrafficPolicy: policy, ...sticky() };
     const service = await s.serve(serviceObject('lb', 'web', spec), 4);
-    // One address, and one node behind it: several routes would be several tables of sessions.
+    // From outside by one node: each node remembers its own sessions.
     const place = `${service.status?.loadBalancer?.ingress?.[0]?.ip}:80`;
-    const netns = CLIENT;
-    await up(netns, place);
-    await oneOnly(netns, place);
+    await up(CLIENT, place);
+    await oneOnly(CLIENT, place);
     await up(OUTSIDE, `${N1}:${nodePort(service)}`);
     const first = await oneOnly(OUTSIDE, `${N1}:${nodePort(service)}`);
     if (policy === 'Local') assert.ok(['web-1', 'web-3'].includes(first));
     await s.patch('lb', { sessionAffinity: 'None' });
-    await eventually(async () => ((await s.names(netns, place, 12)).length > 1 ? true : undefined));
+    await eventually(async () => ((await s.names(CLIENT, place, 12)).length > 1 ? true : undefined));
     await s.patch('lb', sticky());
-    await eventually(async () => ((await s.names(netns, place, 12)).length === 1 ? true : undefined));
+    await eventually(async () => ((await s.names(CLIENT, place, 12)).length === 1 ? true : undefined));
   });
 }
 
 test('should function for client IP based session affinity: udp', async () => {
-  const ports = [{ port: 80, protocol: 'UDP' as const }];
-  const service = await s.serve(serviceObject('sticky-udp', 'web', { ports, ...sticky() }), 4);
+  const service = await s.serve(serviceObject('sticky-udp', 'web', { ports: UDP, ...sticky() }), 4);
+  await upUdp(CLIENT, `${vip(service)}:80`);
   const seen = new Set<string>();
   for (let turn = 0; turn < 15; turn++) seen.add(nameOf(await s.datagram(CLIENT, `${vip(service)}:80`)));
   assert.is(seen.size, 1, [...seen].join());
@@ -164,14 +166,13 @@ test('sessions outlive the agent', async () => {
 
 test('Maglev: the same choice for a client on each node, and few move when an endpoint goes', async () => {
   const annotations = { [BALANCING_ANNOTATION]: 'maglev' };
-  const service = await s.serve(serviceObject('maglev', 'web', { type: 'NodePort' }, { annotations }), 4);
-  for (const node of [N1, N2]) await up(OUTSIDE, `${node}:${nodePort(service)}`);
-  const ports = Array.from({ length: 24 }, (_, i) => 42_000 + i);
+  const service = await s.serve(serviceObject('maglev', 'web', { type: 'NodePort', ports: UDP }, { annotations }), 4);
+  for (const node of [N1, N2]) await upUdp(OUTSIDE, `${node}:${nodePort(service)}`);
+  const ports = Array.from({ length: 24 }, (_, i) => 20_000 + i);
   const choices = (node: string) =>
     Promise.all(
       ports.map(async (port) => {
-        const [answer] = await s.ask(OUTSIDE, `${node}:${nodePort(service)}`, 1, '--local-port', `${port}`);
-        return nameOf(answer as string);
+        return nameOf(await s.datagram(OUTSIDE, `${node}:${nodePort(service)}`, port));
       }),
     );
   const before = await choices(N1);

@@ -1,0 +1,106 @@
+/**
+ * Endpoints come, go and are replaced a hundred times while clients go on: not one request fails. Kubernetes asks for
+ * 95 % (test/e2e/network/loadbalancer.go, "should not have connectivity disruption during rolling update").
+ */
+import type { ChildProcess } from 'node:child_process';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Service } from '../../src/api/types.ts';
+import { type Cluster, nodeNetns, startCluster } from '../lib/cluster.ts';
+import { echoPod, NODE_IPS, OUTSIDE, Services, serviceObject } from '../lib/services.ts';
+
+const test = suite('services: rolling change');
+let cluster: Cluster;
+let s: Services;
+const CHANGES = 100;
+/** A pod that is told to end serves for so long yet, then finishes what it has begun. */
+const LINGER = 'linger=1000';
+
+/** Pods there are, oldest first, by node. */
+const pods: Record<'n1' | 'n2', string[]> = { n1: [], n2: [] };
+let made = 0;
+const nextPod = (node: 'n1' | 'n2') => {
+  const name = `roll-${made++}`;
+  pods[node].push(name);
+  return echoPod(name, node, 'roll', { serve: ['tcp:80', LINGER], graceSeconds: 5 });
+};
+
+test.before(async () => {
+  cluster = await startCluster({
+    manifests: [nextPod('n1'), nextPod('n1'), nextPod('n2'), nextPod('n2')],
+  });
+  s = new Services(cluster);
+});
+test.after(async () => {
+  s.api.close();
+  await cluster.down();
+});
+
+interface Load {
+  readonly place: string;
+  readonly child: ChildProcess;
+  readonly report: Promise<string>;
+}
+
+/** wrk, a connection for each request, until it is interrupted. */
+function load(netns: string, place: string): Load {
+  const words = ['wrk', '-t', '1', '-c', '2', '-d', '280', '--timeout', '2', '-H', 'Connection: close'];
+  const child = cluster.start(netns, [...words, `http://${place}/`]);
+  let text = '';
+  child.stdout?.setEncoding('utf8').on('data', (more: string) => {
+    text += more;
+  });
+  return { place, child, report: new Promise((resolve) => child.once('close', () => resolve(text))) };
+}
+
+/** One more on this node; resolves when it is ready. */
+async function add(node: 'n1' | 'n2'): Promise<void> {
+  const object = nextPod(node);
+  await s.api.create(object as never);
+  await s.pod(object.metadata.name);
+}
+
+/** The oldest of this node begins to end. */
+async function remove(node: 'n1' | 'n2'): Promise<void> {
+  await s.remove('Pod', pods[node].shift() as string);
+}
+
+test('should not have connectivity disruption during rolling update with externalTrafficPolicy=Cluster and Local', async () => {
+  const type = 'NodePort' as const;
+  const everywhere = await s.serve(serviceObject('roll', 'roll', { type }), 4);
+  const local = await s.serve(serviceObject('roll-local', 'roll', { type, externalTrafficPolicy: 'Local' }), 4);
+  const nodePort = ({ spec }: Service): number => spec.ports?.[0]?.nodePort as number;
+  const places = [NODE_IPS.n1, NODE_IPS.n2].map((node) => `${node}:${nodePort(everywhere)}`);
+  const localPlace = `${NODE_IPS.n1}:${nodePort(local)}`;
+  for (const place of [...places, localPlace])
+    await s.eventuallyNames(OUTSIDE, place, await namesOf(place === localPlace));
+  const loads = [
+    ...places.map((place) => load(OUTSIDE, place)),
+    load(OUTSIDE, localPlace),
+    load(nodeNetns('n2'), `${everywhere.spec.clusterIP}:80`),
+  ];
+
+  for (let changes = 0; changes < CHANGES; ) {
+    const [one, other] = changes % 4 === 0 ? (['n1', 'n2'] as const) : (['n2', 'n1'] as const);
+    // Added on one node while another goes on the other; then the other way round; then replaced in place.
+    await Promise.all([add(one), remove(other)]);
+    await Promise.all([add(other), remove(one)]);
+    changes += 4;
+  }
+
+  for (const { child } of loads) child.kill('SIGINT');
+  for (const { place, report } of loads) {
+    const text = await report;
+    if (process.env.T) console.error(text);
+    const requests = Number(/(\d+) requests in/.exec(text)?.[1]);
+    assert.ok(requests > CHANGES, `${place}: ${text}`);
+    assert.not.match(text, /Socket errors|Non-2xx/, `${place}: ${text}`);
+  }
+});
+
+/** Those there are, of node n1 or of both. */
+async function namesOf(local: boolean): Promise<string[]> {
+  return local ? pods.n1 : [...pods.n1, ...pods.n2];
+}
+
+test.run();
