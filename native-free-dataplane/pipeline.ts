@@ -104,6 +104,11 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   }
   if (pkt.flow < 0) {
     v = connect(pkt, dp);
+    if (v === Verdict.TO_HOST && pkt.moreFragments !== 0) {
+      // Later fragments follow their first to the node's own sockets as well.
+      const remembered = rememberFirst(pkt, dp);
+      if (remembered !== Verdict.GO_ON) return remembered;
+    }
     if (v !== Verdict.GO_ON) return v;
   }
   const hop = hopOfFlow(pkt, dp);
@@ -125,9 +130,10 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
 /** The first packet of a connection: the only place that reads services, routes and policy. GO_ON with pkt.flow made. */
 function connect(pkt: Packet, dp: Dataplane): Verdict {
   const { node } = dp;
-  let v: Verdict = mayConnect(pkt);
-  if (v !== Verdict.GO_ON) return v;
   const fromHost = pkt.inPort === 0 && pkt.tunnelled === 0;
+  let v: Verdict = mayConnect(pkt);
+  // An answer to no question of ours may be one to the node's own.
+  if (v !== Verdict.GO_ON) return fromHost && isOwnAddress(node, pkt.dst) ? Verdict.TO_HOST : v;
   if (!fromHost && isEchoRequest(pkt) && isConfigAddress(node.config, NodeWord.GATEWAY_IP, pkt.dst))
     return Verdict.PING_ANSWERED;
 

@@ -15,6 +15,7 @@ import { EventKind, isFollowed, publishEvent } from '../tables/conntrack-events.
 import { findTuple, hashTuple, removeRecord } from '../tables/conntrack-index.ts';
 import { TcpResult, tcpAssured, tcpPacket, tcpState, tcpTimeoutClass } from '../tables/conntrack-tcp.ts';
 import { TimeoutClass } from '../tables/conntrack-timeouts.ts';
+import { countEndpointPacket } from '../tables/services.ts';
 import { Verdict } from '../verdicts.ts';
 
 /**
@@ -133,10 +134,12 @@ function trackTcp(pkt: Packet, dp: Dataplane, at: number, meta: number): Verdict
   return Verdict.GO_ON;
 }
 
-/** Packets and bytes of the flow, in the packet's direction. Bytes count from the network header, as conntrack's do. */
+/** Packets and bytes of the flow, in the packet's direction, and packets of its endpoint. Bytes count from the network header, as conntrack's do. */
 export function countFlow(pkt: Packet, dp: Dataplane): void {
   const { words, doubles } = dp.conntrack;
   const at = recordAt(dp.conntrack, pkt.flow);
+  const endpoint = words[at + Rec.ENDPOINT];
+  if (endpoint !== 0) countEndpointPacket(dp.services, dp.worker, endpoint);
   if (pkt.direction === 0) {
     words[at + Rec.PACKETS_ORIGINAL]++;
     doubles[(at + Rec.BYTES_ORIGINAL) >> 1] += pkt.end - pkt.l3;

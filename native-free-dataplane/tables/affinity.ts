@@ -98,6 +98,29 @@ export function rememberAffinity(
   affinity[best + CHECK] = checkWord(start, endpoint, expires);
 }
 
+/** A client that is remembered, for people to see. */
+export interface AffinityView {
+  /** Four words, IPv4 mapped. */
+  readonly client: Int32Array;
+  /** Endpoint id. */
+  readonly endpoint: number;
+  readonly leftMs: number;
+}
+
+/** Clients a service port remembers. Reads the whole table: never called on the path. */
+export function viewAffinity(table: ServiceTable, servicePort: number, nowMs: number): AffinityView[] {
+  const { affinity } = table;
+  const views: AffinityView[] = [];
+  for (let at = 0; at < affinity.length; at += AFFINITY_WORDS) {
+    if (affinity[at + SERVICE_PORT] !== servicePort) continue;
+    const client = affinity.slice(at, at + 4);
+    const leftMs = (affinity[at + EXPIRES] - (nowMs | 0)) | 0;
+    if (leftMs <= 0 || !isOf(table, at, client, servicePort, firstSlot(table, client, servicePort))) continue;
+    views.push({ client, endpoint: affinity[at + ENDPOINT], leftMs });
+  }
+  return views;
+}
+
 /**
  * Which endpoint a client gets when nothing is remembered of it: a hash that stays the same for one timeout, so that
  * workers need not tell each other, and changes with the next, so that a client that was away may get another

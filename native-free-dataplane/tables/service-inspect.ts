@@ -36,6 +36,8 @@ export interface EndpointView {
 }
 
 export interface ServicePortView {
+  /** Id of the service port, under which clients' affinity is remembered. */
+  readonly id: number;
   readonly cluster: readonly EndpointView[];
   readonly local: readonly EndpointView[];
   readonly affinitySeconds: number;
@@ -111,6 +113,7 @@ function viewBlock(table: ServiceTable, block: number): ServicePortView {
   });
   const first = block + Block.ENDPOINTS;
   return {
+    id: pool[block + Block.SERVICE_PORT],
     cluster: set(first, clusterCount),
     local: set(first + clusterCount * ENDPOINT_WORDS, pool[block + Block.LOCAL_COUNT]),
     affinitySeconds: pool[block + Block.AFFINITY_SECONDS],

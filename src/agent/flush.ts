@@ -1,5 +1,5 @@
 /**
- * Taking connections away from the agent's side: UDP flows to an endpoint that is gone, and what an operator flushes.
+ * Taking connections away from the agent's side: flows to an endpoint that is gone, or past a service that is new.
  *
  * A walk over the records in shared memory, in the agent's own thread: workers find the entries missing at their next
  * look-up and balance the flow anew (kubernetes pkg/proxy/conntrack/cleanup.go; issues 139628, 141371, 130542, 105657
@@ -21,7 +21,7 @@ const TCP = 6;
 const UDP = 17;
 
 /** Call `visit` with the first word of every live record. */
-export function forEachRecord(table: Conntrack, visit: (record: number, at: number) => void): void {
+function forEachRecord(table: Conntrack, visit: (record: number, at: number) => void): void {
   const { words, state } = table;
   const used = Math.min(state[StateWord.WATERMARK] ?? 0, table.max);
   for (let record = 0; record < used; record++) {
@@ -83,15 +83,6 @@ function flush(table: Conntrack, gone: ReadonlyMap<string, ReadonlySet<number>>,
     const endpoint = placeOf(words[reply + span - 1] as number, (words[reply + 2 * span] as number) >>> 16);
     const to = endpoint === placeOf(asked, askedPort) ? NEVER_TRANSLATED : endpoint;
     if (endpoints.has(to) && removeRecord(table, record)) flushed++;
-  });
-  return flushed;
-}
-
-/** Take away every connection; the number that were. */
-export function flushAll(table: Conntrack): number {
-  let flushed = 0;
-  forEachRecord(table, (record) => {
-    if (removeRecord(table, record)) flushed++;
   });
   return flushed;
 }

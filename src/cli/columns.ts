@@ -237,7 +237,7 @@ export function printEndpoints({ subsets }: Endpoints): string {
   return firstThree(all, NONE);
 }
 
-function firstThree(all: readonly string[], otherwise: string): string {
+export function firstThree(all: readonly string[], otherwise: string): string {
   if (all.length === 0) return otherwise;
   const shown = all.slice(0, 3).join(',');
   return all.length > 3 ? `${shown} + ${all.length - 3} more...` : shown;

@@ -1,5 +1,5 @@
 /** Do the cluster's options go together? Networks must have no address in common, ranges must be ranges. */
-import { type Cidr, overlap, parseCidr, parseRange } from '../api/addresses.ts';
+import { type Cidr, contains, overlap, parseCidr, parseRange, printIp } from '../api/addresses.ts';
 import type { ClusterOptions } from '../api/cluster-options.ts';
 
 /** The cluster's options cannot work together. The message names them. */
@@ -31,7 +31,7 @@ export function checkOptions(options: ClusterOptions): Ranges {
       throw new ClusterOptionsError(`${pair} overlap: choose networks that have no address in common`);
     }
   });
-  const [pod, service] = ranges as [Cidr, Cidr, Cidr];
+  const [pod, service, underlay] = ranges as [Cidr, Cidr, Cidr];
   if (pod.family === 4 && pod.prefix > 24)
     throw new ClusterOptionsError(`podCidr ${options.podCidr}: no room for a /24`);
   if (service.last - service.first < 7n) throw new ClusterOptionsError(`serviceCidr ${options.serviceCidr}: too small`);
@@ -44,6 +44,12 @@ export function checkOptions(options: ClusterOptions): Ranges {
     if (range === undefined) throw new ClusterOptionsError(`loadBalancerPool ${text}: expected a CIDR or first-last`);
     if (overlap(range, pod) || overlap(range, service)) {
       throw new ClusterOptionsError(`loadBalancerPool ${text} overlaps with the pod or service network`);
+    }
+    // Nodes' addresses are passed over when one is given out; these are nobody's to give.
+    for (const value of [underlay.first, underlay.first + 1n, underlay.last]) {
+      if (!contains(range, { family: underlay.family, value })) continue;
+      const own = printIp({ family: underlay.family, value });
+      throw new ClusterOptionsError(`loadBalancerPool ${text} holds ${own}: the network, outside or broadcast address`);
     }
   }
   const external = options.externalIpCidrs.map((text) => cidr('externalIpCidrs', text));

@@ -3,8 +3,10 @@
  * nodes that would take it, as a cloud's load balancer (or BGP) would learn it from the health checks.
  *
  * Policy Cluster: every Ready node. Policy Local: nodes with a ready endpoint; when there is none anywhere, those whose
- * endpoints still serve while they end; else every node, so that somebody refuses.
+ * endpoints still serve while they end; else every node, so that somebody refuses. With session affinity only one of
+ * them, because each node remembers its own clients.
  */
+import { nameHash } from '../../native-free-dataplane/tables/maglev.ts';
 import type { EndpointSlice, NodeObject, Service, SliceEndpoint } from '../api/types.ts';
 import { WellKnown } from '../api/types.ts';
 import { type Cluster, conditionOf } from './cluster.ts';
@@ -35,10 +37,17 @@ export function nodesFor(service: Service, slices: readonly EndpointSlice[], nod
     if (chosen.length === 0) chosen = having(({ conditions }) => conditions?.serving ?? false);
     if (chosen.length === 0) chosen = able;
   }
-  return chosen
+  const addresses = chosen
     .map(({ status }) => status?.addresses?.find(({ type }) => type === 'InternalIP')?.address)
     .filter((ip): ip is string => ip !== undefined)
     .sort();
+  return service.spec.sessionAffinity === 'ClientIP' ? favourite(keyOf(service), addresses) : addresses;
+}
+
+/** One of several, the same as long as it is there (rendezvous hashing, Thaler and Ravishankar 1998). */
+function favourite(key: string, addresses: readonly string[]): string[] {
+  const weight = (ip: string): number => nameHash(`${key} ${ip}`, 0) >>> 0;
+  return [...addresses].sort((one, other) => weight(other) - weight(one)).slice(0, 1);
 }
 
 /** Calls `apply` with all routes, at the start and after every change of one. */

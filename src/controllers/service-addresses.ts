@@ -10,6 +10,7 @@ import { keyOf } from './work-queue.ts';
 export class ServiceAddresses {
   readonly serviceRange: Cidr;
   readonly nodePortRange: readonly [number, number];
+  private readonly store: Store;
   private readonly pool: readonly Cidr[];
   private readonly clusterIps = new Map<string, string>();
   private readonly nodePorts = new Map<string, string>();
@@ -19,6 +20,7 @@ export class ServiceAddresses {
 
   /** `pool`: ranges of load-balancer addresses. All texts must parse. */
   constructor(store: Store, serviceRange: Cidr, nodePortRange: readonly [number, number], pool: readonly string[]) {
+    this.store = store;
     this.serviceRange = serviceRange;
     this.nodePortRange = nodePortRange;
     this.pool = pool.map((text) => parseRange(text)!);
@@ -84,9 +86,10 @@ export class ServiceAddresses {
     return this.pool.length > 0;
   }
 
+  /** In the pool, and not an address of a node: a pool may lie in the underlay. */
   inBalancerPool(text: string): boolean {
     const ip = parseIp(text);
-    return ip !== undefined && this.pool.some((range) => contains(range, ip));
+    return ip !== undefined && this.pool.some((range) => contains(range, ip)) && !this.nodeAddresses().has(text);
   }
 
   ownerOfBalancerIp(ip: string): string | undefined {
@@ -95,13 +98,19 @@ export class ServiceAddresses {
 
   /** The lowest free address of the pool, or undefined. */
   freeBalancerIp(): string | undefined {
+    const nodes = this.nodeAddresses();
     for (const { first, last, family } of this.pool) {
       for (let value = first; value <= last; value++) {
         const ip = printIp({ family, value });
-        if (!this.balancerIps.has(ip)) return ip;
+        if (!this.balancerIps.has(ip) && !nodes.has(ip)) return ip;
       }
     }
     return undefined;
+  }
+
+  private nodeAddresses(): Set<string> {
+    const nodes = this.store.list('Node');
+    return new Set(nodes.flatMap(({ status }) => (status?.addresses ?? []).map(({ address }) => address)));
   }
 
   /** Addresses at the low end left to explicit requests: min(max(16, n/16), 256), as in Kubernetes. */

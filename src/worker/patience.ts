@@ -8,6 +8,7 @@
  * kvm_vcpu_halt), and an idle worker just sleeps.
  */
 import type { Epoll } from '../linux/epoll.ts';
+import { schedYield } from '../linux/ffi.ts';
 
 /** How long one look lasts at most, milliseconds. */
 const LOOK_MS = 0.05;
@@ -30,8 +31,11 @@ export class Patience {
     this.waited = ready === 0;
     if (ready !== 0 || this.score <= 0) return ready;
     const end = performance.now() + LOOK_MS;
-    do ready = epoll.wait(0);
-    while (ready === 0 && performance.now() < end);
+    do {
+      // Whoever has work on this core goes first: it may be the one we wait for.
+      schedYield();
+      ready = epoll.wait(0);
+    } while (ready === 0 && performance.now() < end);
     this.score = ready === 0 ? this.score - IN_VAIN : Math.min(this.score + MET, MOST);
     return ready;
   }

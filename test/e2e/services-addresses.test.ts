@@ -2,10 +2,12 @@
  * Where a service can be reached, from pods, nodes and outside. Named after the Kubernetes end-to-end tests they mirror
  * (kubernetes test/e2e/network/service.go, networking.go).
  */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Service } from '../../src/api/types.ts';
-import { type Cluster, eventually, nodeNetns, startCluster } from '../lib/cluster.ts';
+import { CONFIG_MAP, type Service } from '../../src/api/types.ts';
+import { type Cluster, eventually, nodeNetns, ROOT, startCluster } from '../lib/cluster.ts';
 import {
   clientOf,
   ECHO,
@@ -153,6 +155,27 @@ test('an external IP outside the allowed networks is refused (CVE-2020-8554)', a
     assert.instance(refusal, Error);
     assert.match((refusal as Error).message, 'is not in a network allowed for external IPs (203.0.113.0/24');
   }
+});
+
+test('an external IP that the cluster allows no more is served no more, and an event says so', async () => {
+  const service = await s.serve(serviceObject('was-allowed', 'web', { externalIPs: ['203.0.113.9'] }), 2);
+  await s.eventuallyNames(CLIENT, '203.0.113.9', ALL);
+  const configure = async (externalIpCidrs: string[]) => {
+    const { name, namespace, key } = CONFIG_MAP;
+    const { data } = await s.api.get('ConfigMap', name, namespace);
+    const options = JSON.stringify({ ...JSON.parse(data?.[key] ?? '{}'), externalIpCidrs });
+    await s.api.patch('ConfigMap', name, { data: { [key]: options } }, { namespace });
+  };
+  await configure([]);
+  await eventuallyNot('203.0.113.9');
+  assert.equal(await s.names(CLIENT, vip(service)), ALL);
+  const event = await eventually(async () =>
+    (await s.api.list('Event', { namespace: 'default' })).items.find(({ reason }) => reason === 'NotServed'),
+  );
+  assert.is(event.involvedObject.name, 'was-allowed');
+  assert.is(event.message, 'not served: address 203.0.113.9: not in the cluster option externalIpCidrs');
+  await configure(['203.0.113.0/24']);
+  await s.eventuallyNames(OUTSIDE, '203.0.113.9', ALL);
 });
 
 test('should be able to update service type to NodePort listening on same port number but different protocols', async () => {
@@ -439,6 +462,69 @@ test('should be able to handle large requests: http and udp', async () => {
     }
     assert.equal([...seen].sort(), ALL, client);
   }
+});
+
+test('iperf3: much data both ways, over a ClusterIP and a NodePort', async () => {
+  await s.create({
+    ...idlePod('iperf', 'n2'),
+    spec: { ...idlePod('iperf', 'n2').spec, containers: [{ name: 'm', image: 'process', command: ['iperf3', '-s'] }] },
+  });
+  const ports = [
+    { name: 'tcp', port: 5201 },
+    { name: 'udp', port: 5201, protocol: 'UDP' as const },
+  ];
+  const service = await s.serve(serviceObject('iperf', 'iperf', { type: 'NodePort', ports }), 1);
+  // Control connection and data use one number, which is a NodePort's only when both are given.
+  const places = [
+    [CLIENT, vip(service), 5201, [[], ['-u', '-b', '20M', '-l', '1200']]],
+    [OUTSIDE, N1, service.spec.ports?.[0]?.nodePort, [['-R'], ['-u', '-b', '20M', '-l', '1200']]],
+  ] as const;
+  for (const [netns, address, port, runs] of places) {
+    for (const more of runs) {
+      const words = ['iperf3', '-c', address, '-p', `${port}`, '-t', '1', '-J', ...more];
+      const { end, error } = await eventually(async () => {
+        const result = JSON.parse((await cluster.exec(netns, words)).stdout);
+        return result.error === undefined ? result : undefined;
+      });
+      assert.is(error, undefined, `${netns} ${more.join(' ')}`);
+      if (more.length > 1) assert.ok(end.sum.packets > 100 && end.sum.lost_percent < 5, JSON.stringify(end.sum));
+      else assert.ok(end.sum_received.bytes > 1_000_000, JSON.stringify(end.sum_received));
+    }
+  }
+});
+
+test('Service endpoints latency should not be very high', async () => {
+  const took: number[] = [];
+  for (let turn = 0; turn < 20; turn++) {
+    const service = await s.create<Service>(serviceObject(`latency-${turn}`, 'web'));
+    const before = performance.now();
+    // From the moment there is an address until every node's pods reach an endpoint by it.
+    for (const client of ['client-1', 'client-2']) {
+      await s.eventuallyNames(podNetns(client), vip(service), ALL, 10_000);
+    }
+    took.push(performance.now() - before);
+  }
+  took.sort((one, other) => one - other);
+  // Kubernetes allows 20 s for half of them and 50 s for 99 %.
+  assert.ok((took[10] as number) < 1500 && (took[19] as number) < 5000, took.map(Math.round).join());
+});
+
+test('should work after restarting apiserver', async () => {
+  const service = await s.serve(serviceObject('before', 'web', { type: 'NodePort' }), 2);
+  const place = `${N1}:${service.spec.ports?.[0]?.nodePort}`;
+  await s.eventuallyNames(OUTSIDE, place, ALL);
+  const { controller } = await cluster.status();
+  process.kill(controller.pid, 'SIGKILL');
+  await eventually(async () => ((await cluster.status()).controller.running ? undefined : true));
+  assert.equal(await s.names(OUTSIDE, place), ALL);
+  assert.equal(await s.names(CLIENT, vip(service)), ALL);
+  const words = [join(ROOT, 'dist/src/cli/main.js'), 'controller'];
+  spawn(process.execPath, words, { detached: true, stdio: 'ignore' }).unref();
+  await eventually(async () => ((await cluster.status()).controller.running ? true : undefined));
+  const later = await eventually(() => s.create<Service>(serviceObject('after', 'other')));
+  assert.is.not(vip(later), vip(service));
+  await s.eventuallyNames(CLIENT, vip(later), ['other']);
+  assert.equal(await s.names(OUTSIDE, place), ALL);
 });
 
 test('should update nodePort: http and udp', async () => {

@@ -109,17 +109,22 @@ for (const policy of ['Local', 'Cluster'] as const) {
   test(`should have session affinity work for LoadBalancer service with ETP ${policy}, and switch`, async () => {
     const spec = { type: 'LoadBalancer' as const, externalTrafficPolicy: policy, ...sticky() };
     const service = await s.serve(serviceObject('lb', 'web', spec), 4);
-    // From outside by one node: each node remembers its own sessions.
     const place = `${service.status?.loadBalancer?.ingress?.[0]?.ip}:80`;
-    await up(CLIENT, place);
-    await oneOnly(CLIENT, place);
+    for (const netns of [CLIENT, OUTSIDE]) {
+      await up(netns, place);
+      await oneOnly(netns, place);
+    }
     await up(OUTSIDE, `${N1}:${nodePort(service)}`);
     const first = await oneOnly(OUTSIDE, `${N1}:${nodePort(service)}`);
     if (policy === 'Local') assert.ok(['web-1', 'web-3'].includes(first));
     await s.patch('lb', { sessionAffinity: 'None' });
-    await eventually(async () => ((await s.names(CLIENT, place, 12)).length > 1 ? true : undefined));
+    for (const netns of [CLIENT, OUTSIDE]) {
+      await eventually(async () => ((await s.names(netns, place, 12)).length > 1 ? true : undefined));
+    }
     await s.patch('lb', sticky());
-    await eventually(async () => ((await s.names(CLIENT, place, 12)).length === 1 ? true : undefined));
+    for (const netns of [CLIENT, OUTSIDE]) {
+      await eventually(async () => ((await s.names(netns, place, 12)).length === 1 ? true : undefined));
+    }
   });
 }
 
@@ -142,6 +147,30 @@ test('a client whose endpoint goes gets another, and stays with that', async () 
   await s.readyEndpoints('moves', 4);
   await sleep(200);
   assert.is(await oneOnly(CLIENT, vip(service)), second);
+});
+
+test('describe service: what each node has in force, whom it gave to which endpoint', async () => {
+  const annotations = { [BALANCING_ANNOTATION]: 'maglev' };
+  const service = await s.serve(serviceObject('told', 'web', sticky(600), { annotations }), 4);
+  await up(CLIENT, vip(service));
+  const chosen = await oneOnly(CLIENT, vip(service), 7);
+  const text = await cluster.cli('describe', 'service', 'told');
+  const [head = '', rest = ''] = text.split('Nodes:\n');
+  const [n1 = '', n2 = ''] = rest.split('  n2:\n');
+  assert.match(head, /^Session Affinity: +ClientIP$/m);
+  assert.match(head, /^Endpoints: +10\.244\.\d\.\d+:80,\S+:80,\S+:80 \+ 1 more\.\.\.$/m);
+  for (const node of [n1, n2]) assert.match(node, /^ +Algorithm: +Maglev$/m);
+  assert.match(n1, /^ +Affinity: +ClientIP, 600s, clients: 1$/m);
+  assert.match(n2, /^ +Affinity: +ClientIP, 600s, clients: 0$/m);
+  const address = (await s.pod(chosen)).status?.podIP as string;
+  const row = new RegExp(`${address.replaceAll('.', '\\.')}:80 +(\\S+) +(\\d+) +(\\d+) +(\\d+)`);
+  const [, sets, connections, packets, clients] = row.exec(n1) ?? [];
+  assert.is(sets, ['web-1', 'web-3'].includes(chosen) ? 'cluster,local' : 'cluster');
+  assert.ok(Number(connections) >= 8, n1);
+  // A request with its handshakes is at least six packets.
+  assert.ok(Number(packets) >= 6 * Number(connections), n1);
+  assert.is(clients, '1');
+  assert.match(row.exec(n2)?.[0] ?? '', / 0 +0 +0$/);
 });
 
 test('sessions outlive the agent', async () => {

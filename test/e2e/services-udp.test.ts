@@ -32,6 +32,8 @@ const serve = ['tcp:80', 'udp:80', 'udp:81'];
 
 test.before(async () => {
   cluster = await startCluster({
+    // In the underlay: node addresses are passed over, the rest is routed as any other.
+    words: ['--load-balancer-pool', '172.18.0.10-172.18.0.15'],
     manifests: [echoPod('a', 'n1', 'a', { serve }), echoPod('b', 'n2', 'b', { serve }), idlePod('client', 'n2')],
   });
   s = new Services(cluster);
@@ -96,9 +98,13 @@ class Talker {
 const pod = (name: string, node: string) => echoPod(name, node, 'cycle', { serve });
 
 /** The server's pod is replaced by another, and the client's one socket comes to it. */
-async function cycles(netns: string, placeOf: (service: Service) => string): Promise<Talker> {
+async function cycles(
+  netns: string,
+  placeOf: (service: Service) => string,
+  type: 'NodePort' | 'LoadBalancer' = 'NodePort',
+): Promise<Talker> {
   await s.create(pod('cycle-1', 'n1'));
-  const service = await s.serve(serviceObject('cycle', 'cycle', { type: 'NodePort', ports: UDP }), 1);
+  const service = await s.serve(serviceObject('cycle', 'cycle', { type, ports: UDP }), 1);
   const talker = new Talker(netns, placeOf(service), 20, 12_345);
   await talker.hears('cycle-1');
   await s.create(pod('cycle-2', 'n2'));
@@ -134,6 +140,15 @@ test('should be able to preserve UDP traffic when server pod cycles for a Cluste
   }
 });
 
+test('should be able to preserve UDP traffic when server pod cycles for a LoadBalancer service on different nodes', async () => {
+  for (const netns of [OUTSIDE, CLIENT]) {
+    const balancerIp = ({ status }: Service) => status?.loadBalancer?.ingress?.[0]?.ip;
+    await (await cycles(netns, (service) => `${balancerIp(service)}:80`, 'LoadBalancer')).end();
+    assert.is(balancerIp(await s.api.get('Service', 'cycle', 'default')), '172.18.0.10');
+    await s.cleanUp();
+  }
+});
+
 test('should be able to preserve UDP traffic when initial unready endpoints get ready', async () => {
   const service = await s.serve(serviceObject('early', 'early', { type: 'NodePort', ports: UDP }), 0);
   const talkers = [
@@ -144,7 +159,6 @@ test('should be able to preserve UDP traffic when initial unready endpoints get 
   ];
   await eventually(async () => (talkers.every(({ errors }) => errors.length > 0) ? true : undefined));
   await s.create(echoPod('early', 'n1', 'early', { serve: ['tcp:80', 'udp:80', 'unready'] }));
-  await cluster.exec(CLIENT, ['true']);
   const { status } = await eventually(async () => {
     const object = await s.api.get('Pod', 'early', 'default');
     return object.status?.phase === 'Running' ? object : undefined;

@@ -35,6 +35,18 @@ test('the gateway answers ping', () => {
   assert.equal(n.sentFully('a'), [`icmp 10.244.1.1 > ${A} echo-reply id 7 seq 1 len 56`]);
 });
 
+test("what is the node's own is handed to it: answers to its pings, datagrams in fragments", () => {
+  const n = node();
+  assert.is(n.receive('host', 'icmp 172.18.0.1 > 172.18.0.11 echo-reply id 7 seq 1 len 56'), 'to-host');
+  assert.is(n.receive('host', 'udp 172.18.0.1:53 > 172.18.0.11:999 len 64 frag id 9 offset 0 more'), 'to-host');
+  assert.is(n.receive('host', 'udp 172.18.0.1 > 172.18.0.11 len 64 frag id 9 offset 72'), 'to-host');
+  assert.is(n.receive('host', 'udp 172.18.0.1 > 172.18.0.11 len 64 frag id 10 offset 72'), 'fragment-held');
+  assert.is(n.receive('host', 'udp 172.18.0.1:53 > 172.18.0.11:999 len 64 frag id 10 offset 0 more'), 'to-host');
+  assert.is(n.sent('host').length, 5);
+  assert.is(n.receive('a', `icmp ${A} > 172.18.0.11 echo-reply id 7 seq 1 len 56`), 'conntrack-invalid');
+  assert.is(n.receive('host', `icmp 172.18.0.1 > ${A} echo-reply id 7 seq 1 len 56`), 'conntrack-invalid');
+});
+
 test('ClusterIP: the reply leaves with the service as its source', () => {
   const n = node().service('tcp 10.96.0.10:80', { endpoints: [`${B}:8080`] });
   n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 S`);

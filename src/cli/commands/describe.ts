@@ -4,7 +4,6 @@ import type { Resource } from '../../api/resources.ts';
 import type {
   ConfigMap,
   Deployment,
-  Endpoints,
   EventObject,
   KubeObject,
   NodeObject,
@@ -12,8 +11,9 @@ import type {
   Secret,
   Service,
 } from '../../api/types.ts';
-import { printEndpoints, printSelector } from '../columns.ts';
+import { printSelector } from '../columns.ts';
 import { annotationLines, describePod, labelLines, printTime } from '../describe-pod.ts';
+import { describeService } from '../describe-service.ts';
 import { failed, wrongWords } from '../errors.ts';
 import { readOperands } from '../kinds.ts';
 import { ageOf, layOut, note, print, toYaml } from '../output.ts';
@@ -30,7 +30,7 @@ export const command: Command = {
     selector: { short: 'l', value: 'LABELS', help: 'all of the kind with these labels' },
     help: { short: 'h', help: 'this text' },
   },
-  examples: ['dataplane describe pod mc3', 'dataplane describe node n1'],
+  examples: ['dataplane describe pod mc3', 'dataplane describe service mc3', 'dataplane describe node n1'],
   run,
 };
 
@@ -96,52 +96,6 @@ const head = ({ metadata }: KubeObject): Line[] => [
 
 const dataLines = (data: Record<string, string> | undefined): Line[] =>
   Object.entries(data ?? {}).map(([key, value]): Line => [key, ['', ...value.split('\n')]]);
-
-async function describeService(client: ApiClient, service: Service): Promise<Block> {
-  const { metadata, spec, status } = service;
-  const endpoints = (await client.find('Endpoints', metadata.name, metadata.namespace)) as Endpoints | undefined;
-  const ingress = (status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname ?? '').join(', ');
-  return block(
-    ...head(service),
-    [
-      'Selector',
-      spec.selector
-        ? Object.entries(spec.selector)
-            .map((pair) => pair.join('='))
-            .join(',')
-        : '<none>',
-    ],
-    ['Type', spec.type ?? 'ClusterIP'],
-    ['IP Family Policy', spec.ipFamilyPolicy ?? 'SingleStack'],
-    ['IP Families', (spec.ipFamilies ?? ['IPv4']).join(',')],
-    ['IP', spec.clusterIP ?? ''],
-    ['IPs', (spec.clusterIPs ?? []).join(',') || '<none>'],
-    spec.externalIPs?.length ? ['External IPs', spec.externalIPs.join(',')] : undefined,
-    ingress ? ['LoadBalancer Ingress', ingress] : undefined,
-    spec.externalName ? ['External Name', spec.externalName] : undefined,
-    ...(spec.ports ?? []).flatMap((port): Line[] => {
-      const protocol = port.protocol ?? 'TCP';
-      const name = port.name || '<unset>';
-      return [
-        ['Port', `${name}  ${port.port}/${protocol}`],
-        ['TargetPort', `${port.targetPort ?? port.port}/${protocol}`],
-        ...(port.nodePort ? [['NodePort', `${name}  ${port.nodePort}/${protocol}`] satisfies Line] : []),
-        ['Endpoints', endpoints === undefined ? '<none>' : printEndpoints(onlyPort(endpoints, port.name))],
-      ];
-    }),
-    ['Session Affinity', spec.sessionAffinity ?? 'None'],
-    spec.externalTrafficPolicy ? ['External Traffic Policy', spec.externalTrafficPolicy] : undefined,
-    ['Internal Traffic Policy', spec.internalTrafficPolicy ?? 'Cluster'],
-  );
-}
-
-const onlyPort = (endpoints: Endpoints, name: string | undefined): Endpoints => ({
-  ...endpoints,
-  subsets: (endpoints.subsets ?? []).map((subset) => ({
-    ...subset,
-    ports: (subset.ports ?? []).filter((port) => (port.name ?? '') === (name ?? '')),
-  })),
-});
 
 async function describeNode(client: ApiClient, node: NodeObject): Promise<Block> {
   const { metadata, spec, status } = node;

@@ -1,0 +1,99 @@
+/**
+ * A node in memory for timing: the tables a worker has, the real pipeline, and devices that take every frame and only
+ * count it.
+ */
+import { attachDataplane, type Dataplane, type Emitter } from '../../../native-free-dataplane/dataplane.ts';
+import type { Packet } from '../../../native-free-dataplane/packet.ts';
+import { processFrame, tick } from '../../../native-free-dataplane/pipeline.ts';
+import { Verdict, verdictName } from '../../../native-free-dataplane/verdicts.ts';
+import { macOf } from '../../../src/agent/node-sync.ts';
+import { type FrameOptions, frame } from '../../../test/lib/frame-text.ts';
+import { TestNode } from '../../../test/lib/test-node.ts';
+import { Frames, type Template, turnedRound } from './frames.ts';
+
+/** Takes frames; keeps a copy of the last one while `keep` is set. */
+class Sink implements Emitter {
+  frames = 0;
+  keep = false;
+  last: Uint8Array = new Uint8Array(0);
+  port = 0;
+
+  emit(pkt: Packet): void {
+    this.frames++;
+    if (!this.keep) return;
+    this.last = pkt.bytes.slice(pkt.start, pkt.end);
+    this.port = pkt.outPort;
+  }
+}
+
+export class BenchNode {
+  readonly world: TestNode;
+  readonly sink: Sink = new Sink();
+  readonly dp: Dataplane;
+  readonly pkt: Packet;
+  nowMs = 100_000;
+
+  /** @param maxConntrack records of the connection table */
+  constructor(maxConntrack: number, services?: ArrayBuffer) {
+    this.world = new TestNode({ maxConntrack });
+    const { conntrack, node, counters, dataplane } = this.world;
+    const buffers = {
+      conntrack: conntrack.words.buffer as ArrayBuffer,
+      services: services ?? (this.world.services.words.buffer as ArrayBuffer),
+      routes: node.words.buffer as ArrayBuffer,
+      counters: counters.words.buffer as ArrayBuffer,
+      fragments: dataplane.fragments.words.buffer as ArrayBuffer,
+    };
+    const features = { tunnelOffload: true, udpSegmentation: true };
+    this.dp = attachDataplane(buffers, 0, this.sink, features, 7);
+    this.pkt = this.world.pkt;
+  }
+
+  /** A frame as it comes from a pod or `host`, in the words of frame-text.ts. */
+  template(from: string, text: string, options: FrameOptions = {}, more: Partial<Template> = {}): Template {
+    const gateway = macOf(this.world.gateway);
+    const macs = from === 'host' ? { dstMac: gateway, srcMac: '02:00:00:00:00:09' } : { dstMac: gateway };
+    return { bytes: frame(text, { ...macs, ...options }), port: this.world.portOf(from), ...more };
+  }
+
+  /**
+   * Send one frame.
+   * @returns the frame that left and turned round at its destination: what answers it
+   * @throws Error when it was not sent
+   */
+  send(template: Template): Template {
+    this.sink.keep = true;
+    const before = this.sink.frames;
+    const verdict = this.play(template);
+    this.sink.keep = false;
+    if (this.sink.frames !== before + 1) throw new Error(`not sent: ${verdictName(verdict)}`);
+    return { bytes: turnedRound(this.sink.last), port: this.sink.port };
+  }
+
+  private play(template: Template): Verdict {
+    let verdict: Verdict = Verdict.GO_ON;
+    let first = true;
+    const one = new Frames(this.pkt, [template], () => {
+      if (first) verdict = processFrame(this.pkt, this.dp, this.nowMs);
+      first = false;
+    });
+    if (one.count !== 1) throw new Error('unreachable');
+    return verdict;
+  }
+
+  /** Frames to be played in turn. */
+  frames(templates: readonly Template[]): Frames {
+    return new Frames(this.pkt, templates, () => this.process());
+  }
+
+  /** Process the packet in the arena. */
+  process(): Verdict {
+    return processFrame(this.pkt, this.dp, this.nowMs);
+  }
+
+  /** Let time pass. */
+  advance(ms: number): void {
+    this.nowMs += ms;
+    tick(this.dp, this.nowMs);
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * Frames for timing the pipeline: many headers, one place in the arena, as a worker has it.
+ *
+ * A frame is put in place by writing only the words that differ between the frames or that the pipeline changes (found
+ * out by running each frame once); payloads are never touched. What that costs is timed as a row of its own.
+ */
+import { FRAME_AT } from '../../../native-free-dataplane/dataplane.ts';
+import { GSO_TCPV4, type Packet } from '../../../native-free-dataplane/packet.ts';
+
+/** A received frame, as its device would describe it. */
+export interface Template {
+  /** At least the headers; the rest of the frame, up to `length`, is whatever lies in the arena. */
+  readonly bytes: Uint8Array;
+  /** Bytes of the whole frame; those of `bytes` when absent. */
+  readonly length?: number;
+  readonly port: number;
+  /** The transport checksum is still to be finished. */
+  readonly partial?: boolean;
+  /** A TCP super-packet of segments of this size. */
+  readonly gsoSize?: number;
+  /** TCP: how far sequence and acknowledgment move on each time all frames have been played. */
+  readonly sequenceStep?: number;
+  readonly acknowledgedStep?: number;
+}
+
+/** First word of the arena that a frame may occupy, and how many words of headers are kept. */
+const FIRST_WORD = FRAME_AT >> 2;
+const HEADER_WORDS = 40;
+
+const INNER = 50;
+
+/** Offset of the innermost IPv4 header in a frame. */
+export function innerIpv4(bytes: Uint8Array): number {
+  const isVxlan = bytes[23] === 17 && bytes[36] === 0x12 && bytes[37] === 0xb5;
+  return isVxlan ? 14 + INNER : 14;
+}
+
+export class Frames {
+  readonly count: number;
+  private readonly pkt: Packet;
+  private readonly words: Int32Array;
+  private readonly templates: readonly Template[];
+  /** Words of the arena to write, and their values, frame by frame. */
+  private readonly places: Int32Array;
+  private readonly values: Int32Array;
+  private readonly ends: Int32Array;
+  private readonly ports: Int32Array;
+  private readonly partial: Uint8Array;
+  private readonly gsoSizes: Int32Array;
+  private readonly l4: Int32Array;
+  private readonly steps: Int32Array;
+  private readonly sequences: boolean;
+  private next = 0;
+  private lap = 0;
+
+  /** @param process what the pipeline does with the packet; run once for every frame, to see which words it changes */
+  constructor(pkt: Packet, templates: readonly Template[], process: () => void) {
+    this.pkt = pkt;
+    this.templates = templates;
+    this.count = templates.length;
+    this.words = new Int32Array(pkt.bytes.buffer, 0, pkt.bytes.byteLength >> 2);
+    this.ends = Int32Array.from(templates, ({ bytes, length }) => FRAME_AT + (length ?? bytes.length));
+    this.ports = Int32Array.from(templates, ({ port }) => port);
+    this.partial = Uint8Array.from(templates, ({ partial, gsoSize }) => (partial || gsoSize ? 1 : 0));
+    this.gsoSizes = Int32Array.from(templates, ({ gsoSize }) => gsoSize ?? 0);
+    this.l4 = Int32Array.from(templates, ({ bytes }) => FRAME_AT + innerIpv4(bytes) + 20);
+    this.steps = Int32Array.from(templates.flatMap((one) => [one.sequenceStep ?? 0, one.acknowledgedStep ?? 0]));
+    this.sequences = this.steps.some((step) => step !== 0);
+    const { places, values } = this.survey(process);
+    this.places = places;
+    this.values = values;
+  }
+
+  /** Words that must be written to put any frame in place of any other. */
+  private survey(process: () => void): { places: Int32Array; values: Int32Array } {
+    const { words, count } = this;
+    const all = new Int32Array(count * HEADER_WORDS);
+    const varies = new Uint8Array(HEADER_WORDS);
+    for (let n = 0; n < count; n++) {
+      this.write(n);
+      const own = all.subarray(n * HEADER_WORDS, (n + 1) * HEADER_WORDS);
+      own.set(words.subarray(FIRST_WORD, FIRST_WORD + HEADER_WORDS));
+      this.describe(n);
+      process();
+      for (let i = 0; i < HEADER_WORDS; i++) {
+        if (words[FIRST_WORD + i] !== own[i] || own[i] !== all[i]) varies[i] = 1;
+      }
+    }
+    const places = Int32Array.from([...varies.keys()].filter((i) => varies[i] === 1));
+    const values = new Int32Array(count * places.length);
+    for (let n = 0; n < count; n++) {
+      places.forEach((place, i) => {
+        values[n * places.length + i] = all[n * HEADER_WORDS + place]!;
+      });
+    }
+    this.write(0);
+    return { places: places.map((place) => place + FIRST_WORD), values };
+  }
+
+  /** All of a frame's headers. */
+  private write(n: number): void {
+    const { bytes } = this.pkt;
+    bytes.fill(0, FIRST_WORD * 4, (FIRST_WORD + HEADER_WORDS) * 4);
+    bytes.set(this.templates[n]!.bytes.subarray(0, (HEADER_WORDS - 1) * 4), FRAME_AT);
+  }
+
+  /** The descriptor, as after a read. */
+  private describe(n: number): void {
+    const { pkt } = this;
+    pkt.reset(FRAME_AT, this.ends[n] as number, this.ports[n] as number);
+    if (this.partial[n] === 0) return;
+    const l4 = this.l4[n] as number;
+    pkt.needsChecksum = 1;
+    pkt.checksumStart = l4;
+    pkt.checksumOffset = 16;
+    const gsoSize = this.gsoSizes[n] as number;
+    if (gsoSize === 0) return;
+    pkt.gsoType = GSO_TCPV4;
+    pkt.gsoSize = gsoSize;
+    pkt.headersEnd = l4 + 32;
+    if (l4 > FRAME_AT + INNER) {
+      pkt.outerL4 = FRAME_AT + 34;
+      pkt.innerL3 = l4 - 20;
+    }
+  }
+
+  /** Put the next frame in place and describe it. */
+  load(): void {
+    const { words, places, values, pkt } = this;
+    const n = this.next;
+    const from = n * places.length;
+    for (let i = 0; i < places.length; i++) words[places[i] as number] = values[from + i] as number;
+    this.describe(n);
+    if (this.sequences) {
+      const l4 = this.l4[n] as number;
+      const sequence = (1 + Math.imul(this.steps[2 * n] as number, this.lap)) | 0;
+      const acknowledged = this.steps[2 * n + 1] as number;
+      pkt.view.setInt32(l4 + 4, sequence);
+      pkt.view.setInt32(l4 + 8, (1 + Math.imul(acknowledged, this.lap + 1)) | 0);
+    }
+    if (n + 1 === this.count) {
+      this.next = 0;
+      this.lap++;
+    } else this.next = n + 1;
+  }
+
+  /** Words written for each frame. */
+  get wordsWritten(): number {
+    return this.places.length;
+  }
+}
+
+/** The same packet on its way back: addresses and ports exchanged on every layer. Checksums stay right by themselves. */
+export function turnedRound(frame: Uint8Array): Uint8Array {
+  const bytes = frame.slice();
+  const exchange = (one: number, other: number, length: number): void => {
+    const kept = bytes.slice(one, one + length);
+    bytes.copyWithin(one, other, other + length);
+    bytes.set(kept, other);
+  };
+  const l3 = innerIpv4(frame);
+  for (let at = 14; at <= l3; at += INNER) {
+    exchange(at - 14, at - 8, 6);
+    exchange(at + 12, at + 16, 4);
+  }
+  exchange(l3 + 20, l3 + 22, 2);
+  return bytes;
+}
