@@ -1,60 +1,58 @@
-/** Runs the micro-benchmarks of this folder one after the other: every module here that exports `suite`, a Suite of the
- * benchmark package. Each is named after the module it times. Prints ns per operation with the spread of the samples.
+/**
+ * Runs the micro-benchmarks of this folder one after the other, each in a process of its own: every module here that
+ * exports `suite` (a Suite of the benchmark package) or `measure`. Each is named after what it times. Prints tables and
+ * writes them to bench/results/micro.json.
  *
- *   node dist/bench/micro/run.js [NAME…] [--json FILE] */
+ *   node dist/bench/micro/run.js [NAME…] [--json FILE] [--against DIST [--rounds N]]
+ *
+ * --against takes the built files of another version (a copy of dist/, with this folder's in it) and runs both in turn,
+ * N times, so that what else the machine does meets both alike.
+ */
+import { fork } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, release } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import type Benchmark from 'benchmark';
+import Benchmark from 'benchmark';
+import {
+  type BenchModule,
+  type Fact,
+  factLine,
+  figure,
+  isTooMuch,
+  median,
+  quantile,
+  type Run,
+  type Timing,
+  timingLine,
+} from './lib/results.ts';
 
-interface Timing {
-  suite: string;
-  name: string;
-  nanoseconds: number;
-  /** Relative margin of error of the mean, in percent (95 % confidence). */
-  marginPercent: number;
-  samples: number;
-}
+const USAGE = 'usage: node dist/bench/micro/run.js [NAME…] [--json FILE] [--against DIST [--rounds N]]\n';
+const HERE = fileURLToPath(new URL('.', import.meta.url));
+const RESULTS = fileURLToPath(new URL('../../../bench/results/micro.json', import.meta.url));
 
-interface SuiteModule {
-  suite?: Benchmark.Suite;
-}
+const options = readOptions();
+if (options.child !== undefined) {
+  const run = await runModule(options.child);
+  process.send?.(run);
+  process.exitCode = run.failed ? 1 : 0;
+} else if (options.against === undefined) await runAll();
+else await compare(options.against);
 
-const USAGE = 'usage: node dist/bench/micro/run.js [NAME…] [--json FILE]\n';
-
-const { names, json } = readOptions();
-const present = readdirSync(new URL('.', import.meta.url))
-  .filter((file) => file.endsWith('.js') && file !== 'run.js')
-  .map((file) => file.slice(0, -'.js'.length))
-  .sort();
-const unknown = names.filter((name) => !present.includes(name));
-if (unknown.length > 0) {
-  process.stderr.write(`no such benchmark: ${unknown.join(', ')}; there are: ${present.join(', ') || 'none'}\n`);
-  process.exit(2);
-}
-
-const timings: Timing[] = [];
-for (const name of names.length > 0 ? names : present) {
-  const { suite } = (await import(new URL(`${name}.js`, import.meta.url).href)) as SuiteModule;
-  if (suite) timings.push(...(await time(name, suite)));
-}
-if (json) {
-  const machine = {
-    node: process.version,
-    v8: process.versions.v8,
-    cpu: cpus()[0]?.model,
-    date: new Date().toISOString(),
-  };
-  writeFileSync(json, `${JSON.stringify({ machine, timings }, null, 1)}\n`);
-}
-
-function readOptions(): { names: string[]; json?: string } {
+function readOptions(): { names: string[]; json?: string; child?: string; against?: string; rounds: number } {
   try {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
-      options: { json: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+      options: {
+        json: { type: 'string' },
+        against: { type: 'string' },
+        rounds: { type: 'string', default: '3' },
+        child: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
     });
-    if (!values.help) return { names: positionals, json: values.json };
+    if (!values.help) return { ...values, rounds: Number(values.rounds), names: chosen(positionals) };
     process.stdout.write(USAGE);
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n${USAGE}`);
@@ -63,31 +61,131 @@ function readOptions(): { names: string[]; json?: string } {
   process.exit(0);
 }
 
-/** Runs one suite; a benchmark that throws is named and makes the exit status 1. */
-function time(name: string, suite: Benchmark.Suite): Promise<Timing[]> {
-  const found: Timing[] = [];
+/** Modules asked for; all when none is. */
+function chosen(names: string[]): string[] {
+  const present = readdirSync(HERE)
+    .filter((file) => file.endsWith('.js') && file !== 'run.js')
+    .map((file) => file.slice(0, -'.js'.length))
+    .sort();
+  const unknown = names.filter((name) => !present.includes(name));
+  if (unknown.length > 0) throw new Error(`no such benchmark: ${unknown.join(', ')}; there are: ${present.join(', ')}`);
+  return names.length > 0 ? names : present;
+}
+
+/** Every module once; exit status 1 when one fails or a figure is worse than it may be. */
+async function runAll(): Promise<void> {
+  const runs: Run[] = [];
+  for (const name of options.names) runs.push(await inProcess(HERE, name, false));
+  if (runs.some(({ failed }) => failed)) process.exitCode = 1;
+  const file = options.json ?? (options.names.length === chosen([]).length ? RESULTS : undefined);
+  if (file !== undefined) writeFileSync(file, `${JSON.stringify({ machine: machine(), runs }, null, 1)}\n`);
+}
+
+/** Both versions in turn: medians over the rounds, and by how much they differ. */
+async function compare(dist: string): Promise<void> {
+  const figures = new Map<string, [ours: number[], theirs: number[]]>();
+  for (const name of options.names) {
+    for (let round = 0; round < options.rounds; round++) {
+      for (const side of round % 2 === 0 ? [0, 1] : [1, 0]) {
+        const { timings, facts } = await inProcess(side === 0 ? HERE : join(dist, 'bench/micro'), name, true);
+        for (const one of timings) note(figures, `${name}: ${one.name} (ns)`, side, one.nanoseconds);
+        for (const one of facts) note(figures, `${name}: ${one.name} (${one.unit})`, side, one.value);
+      }
+    }
+  }
+  process.stdout.write(`${'this'.padStart(10)} ${'other'.padStart(10)}    ratio, median of ${options.rounds} rounds\n`);
+  for (const [what, [ours, theirs]] of figures) {
+    if (ours.length === 0 || theirs.length === 0) continue;
+    const [one, other] = [median(ours), median(theirs)];
+    process.stdout.write(
+      `${figure(one).padStart(10)} ${figure(other).padStart(10)} ${(one / other).toFixed(2).padStart(8)}  ${what}\n`,
+    );
+  }
+  if (options.json !== undefined) {
+    const rows = [...figures].map(([what, [ours, theirs]]) => ({ what, ours, theirs }));
+    writeFileSync(options.json, `${JSON.stringify({ machine: machine(), against: dist, rows }, null, 1)}\n`);
+  }
+}
+
+function note(figures: Map<string, [number[], number[]]>, what: string, side: number, value: number): void {
+  const known = figures.get(what) ?? [[], []];
+  known[side]?.push(value);
+  figures.set(what, known);
+}
+
+function machine(): Record<string, string | number | undefined> {
+  return {
+    date: new Date().toISOString(),
+    kernel: release(),
+    cpu: cpus()[0]?.model,
+    cores: cpus().length,
+    node: process.version,
+    v8: process.versions.v8,
+  };
+}
+
+function inProcess(folder: string, name: string, quiet: boolean): Promise<Run> {
+  return new Promise((resolve) => {
+    let run: Run = { module: name, timings: [], facts: [], failed: true };
+    const child = fork(join(folder, 'run.js'), ['--child', name], {
+      execArgv: ['--expose-gc', '--enable-source-maps'],
+      stdio: ['ignore', quiet ? 'ignore' : 'inherit', 'inherit', 'ipc'],
+    });
+    child.on('message', (found) => {
+      run = found as Run;
+    });
+    child.on('exit', (code, signal) => {
+      if (signal !== null) process.stderr.write(`${name}: ended by ${signal}\n`);
+      resolve({ ...run, failed: run.failed || code !== 0 });
+    });
+  });
+}
+
+/** One module, here and now. */
+async function runModule(name: string): Promise<Run> {
   process.stdout.write(`\n${name}\n`);
+  // What each benchmark takes over when it is made.
+  Benchmark.options.maxTime = 1;
+  Benchmark.options.minSamples = 15;
+  const { suite, measure } = (await import(new URL(`${name}.js`, import.meta.url).href)) as BenchModule;
+  const timed = suite ? await time(name, suite) : { timings: [], failed: false };
+  const facts: Fact[] = [];
+  for (const fact of measure ? await measure() : []) {
+    facts.push(fact);
+    process.stdout.write(`${factLine(fact)}\n`);
+  }
+  const tooMuch =
+    timed.timings.some(({ nanoseconds, atMost }) => isTooMuch(nanoseconds, atMost)) ||
+    facts.some(({ value, atMost }) => isTooMuch(value, atMost));
+  return { module: name, timings: timed.timings, facts, failed: timed.failed || tooMuch };
+}
+
+/** Runs one suite. */
+function time(name: string, suite: Benchmark.Suite): Promise<{ timings: Timing[]; failed: boolean }> {
+  const timings: Timing[] = [];
+  let failed = false;
   return new Promise((resolve) => {
     suite.on('cycle', ({ target }: Benchmark.Event) => {
-      const { name: what, stats, error } = target as unknown as Benchmark & { error?: Error };
-      if (error || !stats) {
-        process.stdout.write(`  ${what ?? '?'}: ${error?.message ?? 'no result'}\n`);
-        process.exitCode = 1;
+      const done = target as unknown as Benchmark & { error?: Error; operations?: number; atMost?: number };
+      const { stats, error, operations = 1, atMost } = done;
+      if (error || !stats || stats.sample.length === 0) {
+        process.stdout.write(`  ${done.name ?? '?'}: ${error?.message ?? 'no result'}\n`);
+        failed = true;
         return;
       }
-      const nanoseconds = stats.mean * 1e9;
-      const timing = {
+      const sorted = stats.sample.map((seconds) => (seconds * 1e9) / operations).sort((a, b) => a - b);
+      const timing: Timing = {
         suite: name,
-        name: what ?? '?',
-        nanoseconds,
-        marginPercent: stats.rme,
-        samples: stats.sample.length,
+        name: done.name ?? '?',
+        nanoseconds: quantile(sorted, 0.5),
+        quartiles: [quantile(sorted, 0.25), quantile(sorted, 0.75)],
+        samples: sorted.length,
+        ...(atMost !== undefined && { atMost }),
       };
-      found.push(timing);
-      const figure = nanoseconds.toFixed(nanoseconds < 100 ? 2 : 0).padStart(12);
-      process.stdout.write(`${figure} ns ±${stats.rme.toFixed(1).padStart(4)}%  ${timing.name}\n`);
+      timings.push(timing);
+      process.stdout.write(`${timingLine(timing)}\n`);
     });
-    suite.on('complete', () => resolve(found));
+    suite.on('complete', () => resolve({ timings, failed }));
     suite.run({ async: true });
   });
 }

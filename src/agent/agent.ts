@@ -23,6 +23,7 @@ import {
 import { ServiceSync } from '../compile/service-sync.ts';
 import { sweepStaleFlows } from '../compile/stale-flows.ts';
 import { monotonicMs } from '../linux/clock.ts';
+import { OffloadLevel } from '../linux/tap.ts';
 import { PodManager } from '../runtime/pod-manager.ts';
 import { serveAgentControl } from './control-socket.ts';
 import { recordEvent } from './events.ts';
@@ -46,8 +47,8 @@ export interface AgentOptions {
   /** Unix socket or http URL of the API. */
   readonly api: string;
   readonly stateDir: string;
-  /** Do without tunnel offload although the kernel has it. */
-  readonly noTunnelOffload?: boolean;
+  /** Do without better offloads although the kernel has them. */
+  readonly offloads?: OffloadLevel;
   readonly noUnderlayShortcut?: boolean;
   /** YAML files that add to the image catalogue. */
   readonly catalogue?: readonly string[];
@@ -145,7 +146,7 @@ class RunningAgent implements Agent {
       nodePortRange: cluster.nodePortRange,
       masqueradePorts: MASQUERADE_PORTS,
       workers: this.workers,
-      noTunnelOffload: options.noTunnelOffload === true,
+      offloads: options.offloads ?? OffloadLevel.TUNNEL,
       noUnderlayShortcut: options.noUnderlayShortcut === true,
     });
     if (this.host.withoutShortcut !== undefined) log(`no short way to the wire: ${this.host.withoutShortcut}`);
@@ -176,7 +177,7 @@ class RunningAgent implements Agent {
       workers: this.workers,
       podCIDR: this.podCIDR,
       podMtu: () => this.identity().podMtu,
-      noTunnelOffload: options.noTunnelOffload === true,
+      offloads: options.offloads ?? OffloadLevel.TUNNEL,
     });
     this.pods = this.makePodManager();
     this.heartbeat = new Heartbeat(client, options.node, log);

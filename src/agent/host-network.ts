@@ -10,7 +10,7 @@ import { ipBatch, ipOutput } from '../linux/ip-command.ts';
 import { RoutingWatch } from '../linux/netlink.ts';
 import { RouteSocket } from '../linux/rtnetlink.ts';
 import { LAST_RULE_PORT, LOCAL_TABLE, presentRules, type Rule, ruleWords } from '../linux/rules.ts';
-import { closeTap, OffloadLevel, openTap, removeTap, type Tap } from '../linux/tap.ts';
+import { closeTap, type OffloadLevel, openTap, removeTap, type Tap } from '../linux/tap.ts';
 import { gatewayOf, macOf } from './node-sync.ts';
 import { GSO_MAX_BYTES } from './ports.ts';
 import { makeShortcut, removeShortcut } from './underlay-shortcut.ts';
@@ -43,7 +43,8 @@ export interface HostNetworkOptions {
   readonly nodePortRange: readonly [number, number];
   readonly masqueradePorts: readonly [number, number];
   readonly workers: number;
-  readonly noTunnelOffload: boolean;
+  /** Best offloads of dp0. */
+  readonly offloads: OffloadLevel;
   readonly noUnderlayShortcut: boolean;
 }
 
@@ -66,8 +67,7 @@ export class HostNetwork {
   constructor(options: HostNetworkOptions) {
     this.options = options;
     this.rules = wantedRules(options);
-    const offloads = options.noTunnelOffload ? OffloadLevel.UDP : OffloadLevel.TUNNEL;
-    this.tap = openTap({ name: HOST_DEVICE, queues: options.workers, persist: true, offloads });
+    this.tap = openTap({ name: HOST_DEVICE, queues: options.workers, persist: true, offloads: options.offloads });
     this.watch = new RoutingWatch();
     this.routes = new RouteSocket();
     try {

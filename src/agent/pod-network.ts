@@ -3,7 +3,7 @@
  * and loses them again.
  */
 import type { Pod } from '../api/types.ts';
-import type { Tap } from '../linux/tap.ts';
+import type { OffloadLevel, Tap } from '../linux/tap.ts';
 import type { Sandbox } from '../runtime/sandbox.ts';
 import { gatewayOf, type LocalPod, macOf, type NodeSync } from './node-sync.ts';
 import { closePodDevice, openPodDevice } from './ports.ts';
@@ -15,7 +15,8 @@ export interface PodNetworkOptions {
   readonly workers: number;
   readonly podCIDR: string;
   readonly podMtu: () => number;
-  readonly noTunnelOffload: boolean;
+  /** Best offloads of the pods' devices. */
+  readonly offloads: OffloadLevel;
 }
 
 interface Attached {
@@ -53,7 +54,7 @@ export class PodNetwork {
 
   /** Give a sandbox its network. @throws Error that says what failed */
   async attach(sandbox: Sandbox): Promise<void> {
-    const { sync, pool, workers, podCIDR, podMtu, noTunnelOffload } = this.options;
+    const { sync, pool, workers, podCIDR, podMtu, offloads } = this.options;
     const key = keyOf(sandbox.namespace, sandbox.name);
     if (this.attached.has(key)) await this.detach(sandbox);
     const port = sync.freePort();
@@ -66,9 +67,9 @@ export class PodNetwork {
         gateway: gatewayOf(podCIDR),
         mac: macOf(sandbox.podIP),
         mtu: podMtu(),
+        offloads,
       },
       workers,
-      noTunnelOffload,
     );
     this.attached.set(key, { port, tap, ip: sandbox.podIP });
     sync.setPod(port, { key, ip: sandbox.podIP, declared: this.declared.get(key) ?? [] });

@@ -28,8 +28,8 @@ export interface PodDevice {
  * Make (or attach to) eth0 in the pod's namespace and configure it. About 1 ms.
  * @throws SystemError; the device is gone again then unless it was there before
  */
-export function openPodDevice(device: PodDevice, workers: number, noTunnelOffload = false): Tap {
-  const offloads = device.offloads ?? (noTunnelOffload ? OffloadLevel.UDP : OffloadLevel.TUNNEL);
+export function openPodDevice(device: PodDevice, workers: number): Tap {
+  const offloads = device.offloads ?? OffloadLevel.TUNNEL;
   return inNamespace(device.netnsPath, () => {
     const routes = new RouteSocket();
     try {

@@ -4,6 +4,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClusterOptions } from '../api/cluster-options.ts';
+import type { OffloadName } from '../linux/tap.ts';
 import { findProcess, type ProcessMark } from '../runtime/processes.ts';
 
 export const STATE_DIR = '/run/dataplane';
@@ -26,7 +27,8 @@ export interface ClusterFile {
   nodes: ClusterNode[];
   /** MTU of the underlay's devices. */
   underlayMtu: number;
-  noTunnelOffload: boolean;
+  /** Best offloads the nodes' devices are to use; absent: all the kernel has. */
+  offloads?: OffloadName;
   noUnderlayShortcut: boolean;
   /** Files with more programs for `image:`. */
   catalogue: string[];

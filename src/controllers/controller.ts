@@ -10,6 +10,7 @@ import { claimSocket, startApiServer } from '../api/server.ts';
 import { Store } from '../api/store.ts';
 import { CONFIG_MAP } from '../api/types.ts';
 import { type AgentSupervisorOptions, startAgentSupervisor } from './agent-supervisor.ts';
+import { startBalancerAddresses } from './balancer-addresses.ts';
 import { type Cluster, makeCluster } from './cluster.ts';
 import { startDeploymentController } from './deployments.ts';
 import { startEndpointsController } from './endpoints.ts';
@@ -74,6 +75,7 @@ export async function startController(given: ControllerOptions): Promise<Control
   startEndpointsController(cluster, pods);
   startReplicaSetController(cluster);
   startDeploymentController(cluster);
+  startBalancerAddresses(cluster, services);
   if (given.outside) startOutsideRoutes(cluster, given.outside);
   const lifecycle = startNodeLifecycle(cluster, pods, given.nodeSilenceMs);
   const server = await startApiServer(registry, { socketPath, ...(given.tcp && { tcp: given.tcp }) });

@@ -41,6 +41,9 @@ export const OffloadLevel = {
   TUNNEL: 4,
 } as const;
 export type OffloadLevel = (typeof OffloadLevel)[keyof typeof OffloadLevel];
+/** Names of the levels, for people. */
+export const OFFLOAD_NAMES = ['none', 'checksum', 'tcp', 'udp', 'tunnel'] as const;
+export type OffloadName = (typeof OFFLOAD_NAMES)[number];
 
 /** TUN_F_* by level; a kernel answers EINVAL to bits it does not know. */
 const OFFLOAD_SETS: readonly number[] = [
@@ -125,22 +128,38 @@ function attachQueue(fd: number, name: string): void {
 function negotiate(fd: number, options: TapOptions, known: TapFeatures | undefined): TapFeatures {
   if (!setInt(fd, TUNSETVNETLE, 1)) throw new SystemError('TUNSETVNETLE', options.name);
   if (known) return known;
-  for (let level: number = options.offloads ?? OffloadLevel.TUNNEL; level >= OffloadLevel.NONE; level--) {
+  const found = probeOffloads(options.offloads ?? OffloadLevel.TUNNEL, (headerBytes, bits) => {
+    // Header size first: a device that offers tunnel offload with a smaller header loses packets.
+    if (!setInt(fd, TUNSETVNETHDRSZ, headerBytes)) return false;
+    if (ioctlNumber(fd, TUNSETOFFLOAD, bits) === 0) return true;
+    if (errno() !== EINVAL) throw new SystemError('TUNSETOFFLOAD', options.name);
+    return false;
+  });
+  if (!found) throw new SystemError('TUNSETOFFLOAD', options.name);
+  return found;
+}
+
+/**
+ * The best level that the kernel takes, from `best` down.
+ * @param accepts asks the kernel: this header size with these TUN_F_* bits?
+ * @returns undefined when it takes none
+ */
+export function probeOffloads(
+  best: OffloadLevel,
+  accepts: (headerBytes: number, bits: number) => boolean,
+): TapFeatures | undefined {
+  for (let level: number = best; level >= OffloadLevel.NONE; level--) {
     const tunnelOffload = level >= OffloadLevel.TUNNEL;
     const headerBytes = tunnelOffload ? 24 : 12;
-    // Header size first: a device that offers tunnel offload with a smaller header loses packets.
-    if (!setInt(fd, TUNSETVNETHDRSZ, headerBytes)) continue;
-    if (ioctlNumber(fd, TUNSETOFFLOAD, OFFLOAD_SETS[level] ?? 0) === 0) {
-      return {
-        headerBytes,
-        tunnelOffload,
-        udpSegmentation: level >= OffloadLevel.UDP,
-        segmentation: level >= OffloadLevel.TCP,
-      };
-    }
-    if (errno() !== EINVAL) throw new SystemError('TUNSETOFFLOAD', options.name);
+    if (!accepts(headerBytes, OFFLOAD_SETS[level] ?? 0)) continue;
+    return {
+      headerBytes,
+      tunnelOffload,
+      udpSegmentation: level >= OffloadLevel.UDP,
+      segmentation: level >= OffloadLevel.TCP,
+    };
   }
-  throw new SystemError('TUNSETOFFLOAD', options.name);
+  return undefined;
 }
 
 /** Let go of the device; it stays if it is persistent. */

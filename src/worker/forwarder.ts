@@ -14,8 +14,8 @@ import { Epoll } from '../linux/epoll.ts';
 import { type Mapping, mapPrivate, munmap, read, threadId } from '../linux/ffi.ts';
 import { openShared, type SharedMemory } from '../linux/shm.ts';
 import { attachControl, ControlWord, controlAt, ThreadState } from './control.ts';
-import { Patience } from './patience.ts';
 import type { NumberedChange, PortChange, WorkerTask } from './messages.ts';
+import { Patience } from './patience.ts';
 
 /** Frames taken from one port before the next one has its turn. */
 const BUDGET = 64;

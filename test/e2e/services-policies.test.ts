@@ -1,27 +1,26 @@
 /**
- * Which endpoints a client gets, by where it comes from and what the service says: traffic policies, source ranges,
- * topology, endpoints that end or are not ready. Named after the Kubernetes end-to-end tests they mirror (kubernetes
- * test/e2e/network/service.go, loadbalancer.go, traffic_distribution.go).
+ * Which endpoints a client gets, by where it comes from: traffic policies, health checks, source ranges. Named after the
+ * Kubernetes end-to-end tests they mirror (kubernetes test/e2e/network/service.go, loadbalancer.go, kube_proxy.go).
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CONFIG_MAP, type Service } from '../../src/api/types.ts';
 import { type Cluster, eventually, nodeNetns, startCluster } from '../lib/cluster.ts';
 import {
+  balancerIp,
   clientOf,
   ECHO,
   echoPod,
   idlePod,
   NODE_IPS,
+  nodePort,
   OUTSIDE,
   podNetns,
-  REFUSED,
   Services,
   SILENCE,
   serviceObject,
   sliceObject,
   unique,
+  vip,
 } from '../lib/services.ts';
 
 const test = suite('services: policies');
@@ -49,9 +48,6 @@ test.after(async () => {
   await cluster.down();
 });
 
-const vip = ({ spec }: Service): string => spec.clusterIP as string;
-const nodePort = ({ spec }: Service): number => spec.ports?.[0]?.nodePort as number;
-const balancerIp = ({ status }: Service): string => status?.loadBalancer?.ingress?.[0]?.ip as string;
 const podIp = async (name: string) => (await s.pod(name)).status?.podIP as string;
 /** A service whose only endpoint is web-1, on n1. */
 const onN1 = (name: string, spec: object) =>
@@ -99,63 +95,40 @@ test('a cluster that drops: no answer for a Local policy without local endpoints
   const service = await onN1('dropped', { type: 'NodePort', externalTrafficPolicy: 'Local' });
   const place = `${N2}:${nodePort(service)}`;
   await s.eventuallyRefused(OUTSIDE, place);
-  const configure = async (localPolicyAction: string) => {
-    const { name, namespace, key } = CONFIG_MAP;
-    const { data } = await s.api.get('ConfigMap', name, namespace);
-    const options = { ...JSON.parse(data?.[key] ?? '{}'), localPolicyAction };
-    await s.api.patch('ConfigMap', name, { data: { [key]: JSON.stringify(options) } }, { namespace });
-  };
-  await configure('drop');
+  await s.configure({ localPolicyAction: 'drop' });
   await eventually(async () =>
     (await s.ask(OUTSIDE, place, 1, '--max-time', '0.3'))[0] === SILENCE ? true : undefined,
   );
   // No endpoint anywhere is another matter.
   await s.patch('dropped', { selector: { app: 'nobody' } });
   await s.eventuallyRefused(OUTSIDE, place);
-  await configure('reject');
+  await s.configure({ localPolicyAction: 'reject' });
   await s.patch('dropped', { selector: { app: null } });
   await s.readyEndpoints('dropped', 1);
   await s.eventuallyRefused(OUTSIDE, place);
 });
 
-interface Health {
-  status: number;
-  weight: string;
-  body: { service: { namespace: string; name: string }; localEndpoints: number; serviceProxyHealthy: boolean };
-}
-
-/** What a health-check port says. */
-async function health(netns: string, place: string): Promise<Health> {
-  const { stdout } = await cluster.exec(netns, ['curl', '-sS', '-i', '--max-time', '2', `http://${place}/`]);
-  const [head = '', body = '{}'] = stdout.split('\r\n\r\n');
-  return {
-    status: Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1]),
-    weight: /^x-load-balancing-endpoint-weight: (.*)$/im.exec(head)?.[1] ?? '',
-    body: JSON.parse(body),
-  };
-}
-
 test('ETP Local: should only target nodes with endpoints', async () => {
   const service = await onN1('lb', { type: 'LoadBalancer', externalTrafficPolicy: 'Local' });
   const [ip, port] = [balancerIp(service), service.spec.healthCheckNodePort];
-  await eventually(async () => ((await health(OUTSIDE, `${N1}:${port}`)).status === 200 ? true : undefined));
-  assert.equal(await health(OUTSIDE, `${N1}:${port}`), {
+  await eventually(async () => ((await s.health(OUTSIDE, `${N1}:${port}`)).status === 200 ? true : undefined));
+  assert.equal(await s.health(OUTSIDE, `${N1}:${port}`), {
     status: 200,
     weight: '1',
     body: { service: { namespace: 'default', name: 'lb' }, localEndpoints: 1, serviceProxyHealthy: true },
   });
-  const elsewhere = await health(OUTSIDE, `${N2}:${port}`);
+  const elsewhere = await s.health(OUTSIDE, `${N2}:${port}`);
   assert.equal([elsewhere.status, elsewhere.weight, elsewhere.body.localEndpoints], [503, '0', 0]);
-  for (const netns of [C1, C2, nodeNetns('n1')]) assert.is((await health(netns, `${N1}:${port}`)).status, 200, netns);
+  for (const netns of [C1, C2, nodeNetns('n1')]) assert.is((await s.health(netns, `${N1}:${port}`)).status, 200, netns);
 
   await s.eventuallyNames(OUTSIDE, `${ip}:80`, ['web-1']);
   assert.equal(unique((await s.ask(OUTSIDE, `${ip}:80`, 12)).map(clientOf)), [OUTSIDE_IP]);
   // The endpoint moves to the other node, and the outside follows.
   await s.create(echoPod('moved', 'n2', 'moved'));
   await s.patch('lb', { selector: { only: null, app: 'moved' } });
-  await eventually(async () => ((await health(OUTSIDE, `${N2}:${port}`)).status === 200 ? true : undefined));
+  await eventually(async () => ((await s.health(OUTSIDE, `${N2}:${port}`)).status === 200 ? true : undefined));
   await s.eventuallyNames(OUTSIDE, `${ip}:80`, ['moved']);
-  assert.is((await health(OUTSIDE, `${N1}:${port}`)).status, 503);
+  assert.is((await s.health(OUTSIDE, `${N1}:${port}`)).status, 503);
 });
 
 test('ETP Local: should target all nodes with endpoints, should work from pods', async () => {
@@ -177,7 +150,7 @@ test('should implement NodePort and HealthCheckNodePort correctly when ExternalT
   const check = service.spec.healthCheckNodePort;
   const place = `${N2}:${nodePort(service)}`;
   await s.eventuallyRefused(OUTSIDE, place);
-  await eventually(async () => ((await health(OUTSIDE, `${N2}:${check}`)).status === 503 ? true : undefined));
+  await eventually(async () => ((await s.health(OUTSIDE, `${N2}:${check}`)).status === 503 ? true : undefined));
   const now = await s.patch('switch', { externalTrafficPolicy: 'Cluster' });
   assert.is(now.spec.healthCheckNodePort, undefined);
   await s.eventuallyNames(OUTSIDE, place, ['web-1']);
@@ -186,7 +159,7 @@ test('should implement NodePort and HealthCheckNodePort correctly when ExternalT
   const again = await s.patch('switch', { externalTrafficPolicy: 'Local' });
   await s.eventuallyRefused(OUTSIDE, place);
   await eventually(async () =>
-    (await health(OUTSIDE, `${N1}:${again.spec.healthCheckNodePort}`)).status === 200 ? true : undefined,
+    (await s.health(OUTSIDE, `${N1}:${again.spec.healthCheckNodePort}`)).status === 200 ? true : undefined,
   );
   assert.is(clientOf((await s.ask(OUTSIDE, `${N1}:${nodePort(again)}`))[0]), OUTSIDE_IP);
 });
@@ -225,200 +198,6 @@ test('should only allow access from service loadbalancer source ranges', async (
   await denied(C1);
   await s.patch('ranges', { loadBalancerSourceRanges: ['0.0.0.0/1', '128.0.0.0/1'] });
   for (const netns of [C1, C2, OUTSIDE]) await s.eventuallyNames(netns, place, ['web-1', 'web-2']);
-});
-
-/** A pod that goes on serving while it ends. */
-const draining = (name: string, node: string) =>
-  echoPod(name, node, 'drain', { serve: ['tcp:80', 'udp:80', 'linger=20000'], graceSeconds: 30 });
-
-/** Two such pods, one per node, and their deletion begun. */
-async function endBoth(serviceName: string): Promise<void> {
-  for (const name of ['drain-1', 'drain-2']) await s.remove('Pod', name);
-  await s.readyEndpoints(serviceName, 0);
-}
-
-async function drainers(spec: object): Promise<Service> {
-  await s.create(draining('drain-1', 'n1'));
-  await s.create(draining('drain-2', 'n2'));
-  return s.serve(serviceObject('drain', 'drain', spec), 2);
-}
-
-test('should fail health check node port if there are only terminating endpoints', async () => {
-  const service = await drainers({ type: 'LoadBalancer', externalTrafficPolicy: 'Local' });
-  const check = `${N1}:${service.spec.healthCheckNodePort}`;
-  await eventually(async () => ((await health(OUTSIDE, check)).status === 200 ? true : undefined));
-  await endBoth('drain');
-  await eventually(async () => ((await health(OUTSIDE, check)).status === 503 ? true : undefined));
-  assert.equal(await s.names(OUTSIDE, `${N1}:${nodePort(service)}`), ['drain-1']);
-  assert.equal(await s.names(OUTSIDE, `${balancerIp(service)}:80`), ['drain-1', 'drain-2']);
-});
-
-test('should fallback to terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Cluster', async () => {
-  const service = await drainers({});
-  await endBoth('drain');
-  for (const netns of [C1, C2, nodeNetns('n1')]) await s.eventuallyNames(netns, vip(service), ['drain-1', 'drain-2']);
-  // A ready one is better.
-  await s.create(echoPod('fresh', 'n2', 'drain'));
-  await s.eventuallyNames(C1, vip(service), ['fresh']);
-});
-
-test('should fallback to local terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Local', async () => {
-  const service = await drainers({ internalTrafficPolicy: 'Local' });
-  await endBoth('drain');
-  await s.eventuallyNames(C1, vip(service), ['drain-1']);
-  await s.eventuallyNames(C2, vip(service), ['drain-2']);
-});
-
-test('should fallback to terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Cluster', async () => {
-  const service = await drainers({ type: 'NodePort' });
-  await endBoth('drain');
-  for (const node of [N1, N2]) {
-    await s.eventuallyNames(OUTSIDE, `${node}:${nodePort(service)}`, ['drain-1', 'drain-2']);
-    await s.eventuallyNames(C1, `${node}:${nodePort(service)}`, ['drain-1', 'drain-2']);
-  }
-});
-
-test('should fallback to local terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Local', async () => {
-  await s.create(draining('drain-1', 'n1'));
-  const service = await s.serve(
-    serviceObject('drain', 'drain', { type: 'NodePort', externalTrafficPolicy: 'Local' }),
-    1,
-  );
-  await s.remove('Pod', 'drain-1');
-  await s.readyEndpoints('drain', 0);
-  const port = nodePort(service);
-  await s.eventuallyNames(OUTSIDE, `${N1}:${port}`, ['drain-1']);
-  await s.eventuallyRefused(OUTSIDE, `${N2}:${port}`);
-  // A pod by its own node, though no endpoint is there; by the other node, because one is.
-  await s.eventuallyNames(C2, `${N2}:${port}`, ['drain-1']);
-  await s.eventuallyNames(C2, `${N1}:${port}`, ['drain-1']);
-  await s.eventuallyRefused(C1, `${N2}:${port}`);
-});
-
-test('should be able to connect from a Pod to a terminating Pod; to other Pod from a terminating Pod', async () => {
-  const service = await drainers({});
-  const other = await s.serve(serviceObject('web', 'web'), 2);
-  const ip = await podIp('drain-1');
-  await endBoth('drain');
-  assert.equal(await s.names(C2, `${ip}:80`, 2), ['drain-1']);
-  assert.equal(await s.names(podNetns('drain-1'), vip(other)), ['web-1', 'web-2']);
-  assert.equal(await s.names(podNetns('drain-2'), vip(service)), ['drain-1', 'drain-2']);
-});
-
-test('should create endpoints for unready pods', async () => {
-  await s.create(echoPod('unready', 'n1', 'unready', { serve: ['tcp:80', 'unready'] }));
-  const plain = await s.serve(serviceObject('plain', 'unready'), 0);
-  const tolerant = await s.serve(serviceObject('tolerant', 'unready', { publishNotReadyAddresses: true }), 1);
-  await s.eventuallyNames(C2, vip(tolerant), ['unready']);
-  await s.eventuallyRefused(C2, vip(plain));
-  await s.patch('tolerant', { publishNotReadyAddresses: false });
-  await s.eventuallyRefused(C2, vip(tolerant));
-});
-
-for (const publish of [true, false]) {
-  const not = publish ? '' : 'not ';
-  test(`should ${not}be able to connect to terminating and unready endpoints if PublishNotReadyAddresses is ${publish}`, async () => {
-    const serve = ['tcp:80', 'unready', 'linger=20000'];
-    await s.create(echoPod('ends', 'n1', 'ends', { serve, graceSeconds: 30 }));
-    const spec = { type: 'NodePort' as const, publishNotReadyAddresses: publish };
-    const service = await s.serve(serviceObject('ends', 'ends', spec), publish ? 1 : 0);
-    await eventually(async () =>
-      (await s.api.get('Pod', 'ends', 'default')).status?.phase === 'Running' ? true : undefined,
-    );
-    await s.remove('Pod', 'ends');
-    await sleep(300);
-    for (const place of [vip(service), `${N2}:${nodePort(service)}`]) {
-      if (publish) await s.eventuallyNames(C2, place, ['ends']);
-      else await s.eventuallyRefused(C2, place);
-    }
-  });
-}
-
-async function setZones(zones: Record<string, string | null>): Promise<void> {
-  for (const [node, zone] of Object.entries(zones)) {
-    const labels = { 'topology.kubernetes.io/zone': zone };
-    await s.api.patch('Node', node, { metadata: { labels } });
-  }
-}
-
-for (const distribution of ['PreferClose', 'PreferSameZone', 'PreferSameNode'] as const) {
-  test(`should route traffic to an endpoint nearby with ${distribution}`, async () => {
-    await setZones({ n1: 'east', n2: 'west' });
-    const service = await s.serve(serviceObject('near', 'web', { trafficDistribution: distribution }), 2);
-    await s.eventuallyNames(C1, vip(service), ['web-1']);
-    await s.eventuallyNames(C2, vip(service), ['web-2']);
-    // Both nodes in one zone: the zone no longer tells them apart, the node does.
-    await setZones({ n1: 'east', n2: 'east' });
-    const both = distribution === 'PreferSameNode' ? ['web-2'] : ['web-1', 'web-2'];
-    await s.eventuallyNames(C2, vip(service), both);
-    // None near: the far one.
-    await s.patch('near', { selector: { only: 'web-1' } });
-    await s.eventuallyNames(C2, vip(service), ['web-1']);
-    await setZones({ n1: null, n2: null });
-  });
-}
-
-test('topology hints of a hand-written slice count when every ready endpoint has some', async () => {
-  const [one, two] = [await podIp('web-1'), await podIp('web-2')];
-  await setZones({ n1: 'east', n2: 'west' });
-  const service = await s.serve(serviceObject('hinted', undefined));
-  const hints = (zone: string) => ({ forZones: [{ name: zone }] });
-  // Crosswise, to see that the hints decide and not the place.
-  const crosswise = [
-    { ip: one, node: 'n1', hints: hints('west') },
-    { ip: two, node: 'n2', hints: hints('east') },
-  ];
-  const slice = sliceObject('hinted', crosswise, { port: 80 });
-  await s.create(slice);
-  await s.eventuallyNames(C1, vip(service), ['web-2']);
-  await s.eventuallyNames(C2, vip(service), ['web-1']);
-  const { endpoints } = sliceObject('hinted', [{ ip: one, node: 'n1' }, crosswise[1] as { ip: string }], { port: 80 });
-  await s.api.patch('EndpointSlice', slice.metadata.name, { endpoints } as never, { namespace: 'default' });
-  await s.eventuallyNames(C1, vip(service), ['web-1', 'web-2']);
-  await setZones({ n1: null, n2: null });
-});
-
-test('should recreate its iptables rules if they are deleted', async () => {
-  const service = await s.serve(serviceObject('repaired', 'web', { type: 'LoadBalancer' }), 2);
-  const ip = balancerIp(service);
-  await s.eventuallyNames(nodeNetns('n1'), `${ip}:80`, ['web-1', 'web-2']);
-  const inForce = async () =>
-    (await Promise.all(['rule', 'route'].map((what) => cluster.exec(nodeNetns('n1'), ['ip', what]))))
-      .map(({ stdout }) => stdout)
-      .join();
-  const before = await inForce();
-  const words = ['ip', 'route', 'del', ip, 'dev', 'dp0'];
-  assert.is((await cluster.exec(nodeNetns('n1'), words)).status, 0);
-  const ours = [5, 10, 10, 10, 10, 11, 12, 13].map((preference) => `rule del pref ${preference}\n`).join('');
-  await cluster.exec(nodeNetns('n1'), ['ip', '-force', '-batch', '-'], { input: ours });
-  assert.is.not(await inForce(), before);
-  await eventually(async () => ((await inForce()) === before ? true : undefined));
-  await s.eventuallyNames(nodeNetns('n1'), `${ip}:80`, ['web-1', 'web-2']);
-  await s.eventuallyNames(OUTSIDE, `${N1}:${nodePort(service)}`, ['web-1', 'web-2']);
-  // A service that goes takes its routes along.
-  await s.remove('Service', 'repaired');
-  await eventually(async () => {
-    const routes = await Promise.all(
-      [OUTSIDE, nodeNetns('n1'), nodeNetns('n2')].map((netns) => cluster.exec(netns, ['ip', 'route', 'show', ip])),
-    );
-    return routes.every(({ stdout }) => stdout === '') ? true : undefined;
-  });
-});
-
-test('should work after restarting kube-proxy', async () => {
-  const service = await s.serve(serviceObject('outlives', 'web', { type: 'LoadBalancer' }), 2);
-  const places = [`${N1}:${nodePort(service)}`, `${balancerIp(service)}:80`];
-  for (const place of places) await s.eventuallyNames(OUTSIDE, place, ['web-1', 'web-2']);
-  const before = (await cluster.status()).nodes.find(({ name }) => name === 'n1')?.agentPid as number;
-  process.kill(before, 'SIGKILL');
-  await eventually(async () => {
-    const pid = (await cluster.status()).nodes.find(({ name }) => name === 'n1')?.agentPid;
-    return pid !== undefined && pid !== before ? true : undefined;
-  });
-  for (const place of places) await s.eventuallyNames(OUTSIDE, place, ['web-1', 'web-2'], 10_000);
-  const later = await s.serve(serviceObject('later', 'web'), 2);
-  await s.eventuallyNames(C1, vip(later), ['web-1', 'web-2']);
-  assert.equal(await s.ask(C1, `${vip(service)}:99`), [REFUSED]);
 });
 
 test.run();

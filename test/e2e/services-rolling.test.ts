@@ -91,7 +91,6 @@ test('should not have connectivity disruption during rolling update with externa
   for (const { child } of loads) child.kill('SIGINT');
   for (const { place, report } of loads) {
     const text = await report;
-    if (process.env.T) console.error(text);
     const requests = Number(/(\d+) requests in/.exec(text)?.[1]);
     assert.ok(requests > CHANGES, `${place}: ${text}`);
     assert.not.match(text, /Socket errors|Non-2xx/, `${place}: ${text}`);

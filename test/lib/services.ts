@@ -4,7 +4,18 @@
  */
 import { join } from 'node:path';
 import { ApiClient } from '../../src/api/client.ts';
-import type { EndpointSlice, Kind, KubeObject, Pod, Service, ServicePort, ServiceSpec } from '../../src/api/types.ts';
+import { type ClusterOptions, clusterOptionsOf } from '../../src/api/cluster-options.ts';
+import {
+  CONFIG_MAP,
+  type ConfigMap,
+  type EndpointSlice,
+  type Kind,
+  type KubeObject,
+  type Pod,
+  type Service,
+  type ServicePort,
+  type ServiceSpec,
+} from '../../src/api/types.ts';
 import { API_SOCKET } from '../../src/cli/state.ts';
 import { type Cluster, eventually, podNetns, processPod, ROOT } from './cluster.ts';
 
@@ -83,10 +94,20 @@ export function sliceObject(
   };
 }
 
+/** An answer of a health-check port. */
+export interface Health {
+  readonly status: number;
+  readonly weight: string;
+  readonly body: {
+    readonly service: { readonly namespace: string; readonly name: string };
+    readonly localEndpoints: number;
+    readonly serviceProxyHealthy: boolean;
+  };
+}
+
 export class Services {
   readonly cluster: Cluster;
   readonly api = new ApiClient(API_SOCKET);
-  private since = Date.now();
   private readonly made: { kind: Kind; name: string }[] = [];
 
   constructor(cluster: Cluster) {
@@ -105,6 +126,14 @@ export class Services {
     const service = await this.create<Service>(object);
     if (endpoints !== undefined) await this.readyEndpoints(service.metadata.name, endpoints);
     return service;
+  }
+
+  /** Changes options of the running cluster. */
+  async configure(options: Partial<ClusterOptions>): Promise<void> {
+    const { name, namespace, key } = CONFIG_MAP;
+    const { data } = await this.api.get('ConfigMap', name, namespace);
+    const text = JSON.stringify({ ...clusterOptionsOf({ data } as ConfigMap), ...options });
+    await this.api.patch('ConfigMap', name, { data: { [key]: text } }, { namespace });
   }
 
   /** Waits until the slices of a service have exactly so many ready endpoints; their addresses. */
@@ -150,14 +179,12 @@ export class Services {
 
   /** Takes away what `create` made since the last time. */
   async cleanUp(): Promise<void> {
-    if (process.env.T) console.error(this.made.map(({ name }) => name).join(), Date.now() - this.since);
     const made = this.made.splice(0).reverse();
     for (const { kind, name } of made) {
       const grace = kind === 'Pod' ? 0 : undefined;
       await this.remove(kind, name, grace).catch(() => undefined);
     }
     for (const { kind, name } of made) await this.gone(kind, name);
-    this.since = Date.now();
   }
 
   /**
@@ -200,6 +227,36 @@ export class Services {
     });
   }
 
+  /** Sends datagrams until one is answered by one of these: whom. */
+  eventuallyDatagram(netns: string, place: string, wanted: readonly string[]): Promise<string> {
+    let last = '';
+    return eventually(async () => {
+      last = nameOf(await this.datagram(netns, place));
+      return wanted.includes(last) ? last : undefined;
+    }).catch(() => {
+      throw new Error(`${place} from ${netns}: expected an answer of ${wanted.join()}, got ${last}`);
+    });
+  }
+
+  /** Asks until there is no answer. */
+  async eventuallySilent(netns: string, place: string): Promise<void> {
+    await eventually(async () => {
+      const [answer] = await this.ask(netns, place, 1, '--max-time', '0.3');
+      return answer === SILENCE ? true : undefined;
+    });
+  }
+
+  /** What a health-check port says. */
+  async health(netns: string, place: string): Promise<Health> {
+    const { stdout } = await this.cluster.exec(netns, ['curl', '-sS', '-i', '--max-time', '2', `http://${place}/`]);
+    const [head = '', body = '{}'] = stdout.split('\r\n\r\n');
+    return {
+      status: Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1]),
+      weight: /^x-load-balancing-endpoint-weight: (.*)$/im.exec(head)?.[1] ?? '',
+      body: JSON.parse(body || '{}'),
+    };
+  }
+
   /** Asks until refused; how long the refusal itself took, in milliseconds. @throws Error with what it got instead */
   async eventuallyRefused(netns: string, place: string, timeoutMs = 5000): Promise<number> {
     let last = '';
@@ -212,6 +269,10 @@ export class Services {
     });
   }
 }
+
+export const vip = ({ spec }: Service): string => spec.clusterIP as string;
+export const nodePort = ({ spec }: Service): number => spec.ports?.[0]?.nodePort as number;
+export const balancerIp = ({ status }: Service): string => status?.loadBalancer?.ingress?.[0]?.ip as string;
 
 /** What `ask` says of a refused connection, and of silence. */
 export const REFUSED = '!7';

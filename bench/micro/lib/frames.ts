@@ -5,7 +5,7 @@
  * out by running each frame once); payloads are never touched. What that costs is timed as a row of its own.
  */
 import { FRAME_AT } from '../../../native-free-dataplane/dataplane.ts';
-import { GSO_TCPV4, type Packet } from '../../../native-free-dataplane/packet.ts';
+import { GSO_TCPV4, GSO_TCPV6, type Packet } from '../../../native-free-dataplane/packet.ts';
 
 /** A received frame, as its device would describe it. */
 export interface Template {
@@ -27,12 +27,18 @@ export interface Template {
 const FIRST_WORD = FRAME_AT >> 2;
 const HEADER_WORDS = 40;
 
+/** What VXLAN puts in front. */
 const INNER = 50;
 
-/** Offset of the innermost IPv4 header in a frame. */
-export function innerIpv4(bytes: Uint8Array): number {
-  const isVxlan = bytes[23] === 17 && bytes[36] === 0x12 && bytes[37] === 0xb5;
+/** Offset of the innermost network header. The overlay is known by its port, and runs over IPv4. */
+function innerL3(bytes: Uint8Array): number {
+  const isVxlan = bytes[14] === 0x45 && bytes[23] === 17 && bytes[36] === 0x12 && bytes[37] === 0xb5;
   return isVxlan ? 14 + INNER : 14;
+}
+
+/** Length of the network header at `l3`; neither family with options. */
+function headerBytes(bytes: Uint8Array, l3: number): number {
+  return (bytes[l3] as number) >> 4 === 6 ? 40 : 20;
 }
 
 export class Frames {
@@ -47,6 +53,7 @@ export class Frames {
   private readonly ports: Int32Array;
   private readonly partial: Uint8Array;
   private readonly gsoSizes: Int32Array;
+  private readonly l3: Int32Array;
   private readonly l4: Int32Array;
   private readonly steps: Int32Array;
   private readonly sequences: boolean;
@@ -63,7 +70,8 @@ export class Frames {
     this.ports = Int32Array.from(templates, ({ port }) => port);
     this.partial = Uint8Array.from(templates, ({ partial, gsoSize }) => (partial || gsoSize ? 1 : 0));
     this.gsoSizes = Int32Array.from(templates, ({ gsoSize }) => gsoSize ?? 0);
-    this.l4 = Int32Array.from(templates, ({ bytes }) => FRAME_AT + innerIpv4(bytes) + 20);
+    this.l3 = Int32Array.from(templates, ({ bytes }) => FRAME_AT + innerL3(bytes));
+    this.l4 = Int32Array.from(templates, ({ bytes }, n) => (this.l3[n] as number) + headerBytes(bytes, innerL3(bytes)));
     this.steps = Int32Array.from(templates.flatMap((one) => [one.sequenceStep ?? 0, one.acknowledgedStep ?? 0]));
     this.sequences = this.steps.some((step) => step !== 0);
     const { places, values } = this.survey(process);
@@ -115,12 +123,13 @@ export class Frames {
     pkt.checksumOffset = 16;
     const gsoSize = this.gsoSizes[n] as number;
     if (gsoSize === 0) return;
-    pkt.gsoType = GSO_TCPV4;
+    pkt.gsoType = l4 - (this.l3[n] as number) === 40 ? GSO_TCPV6 : GSO_TCPV4;
     pkt.gsoSize = gsoSize;
     pkt.headersEnd = l4 + 32;
-    if (l4 > FRAME_AT + INNER) {
+    const l3 = this.l3[n] as number;
+    if (l3 > FRAME_AT + INNER) {
       pkt.outerL4 = FRAME_AT + 34;
-      pkt.innerL3 = l4 - 20;
+      pkt.innerL3 = l3;
     }
   }
 
@@ -158,11 +167,13 @@ export function turnedRound(frame: Uint8Array): Uint8Array {
     bytes.copyWithin(one, other, other + length);
     bytes.set(kept, other);
   };
-  const l3 = innerIpv4(frame);
-  for (let at = 14; at <= l3; at += INNER) {
-    exchange(at - 14, at - 8, 6);
-    exchange(at + 12, at + 16, 4);
+  const inner = innerL3(frame);
+  for (let l3 = 14; l3 <= inner; l3 += INNER) {
+    exchange(l3 - 14, l3 - 8, 6);
+    if (headerBytes(frame, l3) === 40) exchange(l3 + 8, l3 + 24, 16);
+    else exchange(l3 + 12, l3 + 16, 4);
   }
-  exchange(l3 + 20, l3 + 22, 2);
+  const ports = inner + headerBytes(frame, inner);
+  exchange(ports, ports + 2, 2);
   return bytes;
 }

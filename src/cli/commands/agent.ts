@@ -1,4 +1,5 @@
 /** `dataplane agent`: one node's data plane and pods, inside its network namespace. */
+import type { OffloadLevel } from '../../linux/tap.ts';
 import { failed, needRoot, wrongWords } from '../errors.ts';
 import { API_SOCKET, readClusterFile, STATE_DIR } from '../state.ts';
 import { dnsLabel } from '../values.ts';
@@ -24,13 +25,14 @@ async function run(words: Words): Promise<void> {
   needRoot('agent');
   const stateDir = words.text('state') ?? STATE_DIR;
   const cluster = readClusterFile(stateDir);
+  const { OFFLOAD_NAMES } = await import('../../linux/tap.ts');
   const { startAgent } = await import('../../agent/agent.ts');
   const agent = await startAgent({
     node,
     api: words.text('api') ?? API_SOCKET,
     stateDir,
     catalogue: cluster?.catalogue ?? [],
-    noTunnelOffload: cluster?.noTunnelOffload ?? false,
+    ...(cluster?.offloads && { offloads: OFFLOAD_NAMES.indexOf(cluster.offloads) as OffloadLevel }),
     noUnderlayShortcut: cluster?.noUnderlayShortcut ?? false,
   }).catch((error: Error) => {
     throw Object.assign(failed(`node ${node}: ${error.message}`), { cause: error });

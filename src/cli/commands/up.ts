@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ApiClient } from '../../api/client.ts';
 import type { ClusterOptions } from '../../api/cluster-options.ts';
 import type { NodeObject } from '../../api/types.ts';
+import type { OffloadName } from '../../linux/tap.ts';
 import { isAlive } from '../../runtime/processes.ts';
 import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions, underlayMtuFor } from '../cluster-words.ts';
 import { failed, needRoot, wrongWords } from '../errors.ts';
@@ -21,7 +22,7 @@ import {
   STATE_DIR,
   writeClusterFile,
 } from '../state.ts';
-import { seconds, wholeNumber } from '../values.ts';
+import { oneOf, seconds, wholeNumber } from '../values.ts';
 import { type Command, operandsAtMost, type Words } from '../words.ts';
 
 const DEFAULT_TIMEOUT_SECONDS = 60;
@@ -35,6 +36,10 @@ again and says what was not. Nothing is changed before all words and files have 
     nodes: { value: 'N', help: 'number of nodes (default 2)' },
     ...CLUSTER_OPTIONS,
     'no-tunnel-offload': { help: 'split large packets here, also where the kernel could do it' },
+    offloads: {
+      value: 'LEVEL',
+      help: 'best offloads to ask the kernel for, as if it were older: none, checksum, tcp, udp or tunnel (default)',
+    },
     'no-underlay-shortcut': { help: "take every frame through the nodes' routing, also where nftables could spare it" },
     catalogue: { value: 'FILE', multiple: true, help: 'more programs for `image:`, beside the built-in ones' },
     timeout: { value: 'SECONDS', help: `how long things may take to be Ready (default ${DEFAULT_TIMEOUT_SECONDS})` },
@@ -75,7 +80,7 @@ async function run(words: Words): Promise<void> {
     options,
     nodes,
     underlayMtu: underlayMtuFor(options),
-    noTunnelOffload: words.flag('no-tunnel-offload'),
+    ...offloadsOf(words),
     noUnderlayShortcut: words.flag('no-underlay-shortcut'),
     catalogue,
     startedAt: new Date().toISOString(),
@@ -128,6 +133,13 @@ async function run(words: Words): Promise<void> {
     throw told;
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, interrupt);
+}
+
+/** The level that is asked for; nothing when it is all the kernel has. */
+function offloadsOf(words: Words): { offloads?: OffloadName } {
+  const asked = words.value('offloads', oneOf('none', 'checksum', 'tcp', 'udp', 'tunnel')) ?? 'tunnel';
+  const offloads = words.flag('no-tunnel-offload') && asked === 'tunnel' ? 'udp' : asked;
+  return offloads === 'tunnel' ? {} : { offloads };
 }
 
 const startsPods = ({ object }: Document) => ['Pod', 'Deployment', 'ReplicaSet'].includes(object.kind);

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Service } from '../../../src/api/types.ts';
-import { refusal, service, withCluster } from './test-cluster.ts';
+import { eventually, refusal, service, withCluster } from './test-cluster.ts';
 
 const nodePort = (name: string, port?: number, protocol: 'TCP' | 'UDP' = 'TCP') =>
   service(name, { type: 'NodePort', ports: [{ port: 80, protocol, ...(port && { nodePort: port }) }] });
@@ -154,11 +154,25 @@ test(
       assert.is(a.spec.ports![0]!.nodePort, undefined);
       assert.is(ingress(await client.create(balancer('b', '192.0.2.3'))), '192.0.2.3');
       assert.is(ingress(await client.create(balancer('c'))), '192.0.2.2');
+      // The pool is empty: an event says so, and those who wait get what becomes free, first come first served.
       assert.is(ingress(await client.create(balancer('d'))), undefined);
+      assert.is(ingress(await client.create(balancer('e', '192.0.2.9'))), undefined);
+      const reasons = await eventually(async () => {
+        const { items } = await client.list('Event', { namespace: 'default' });
+        const failed = items.filter(({ reason }) => reason === 'AllocationFailed');
+        return failed.length === 2 && failed.map(({ involvedObject, message }) => `${involvedObject.name}: ${message}`);
+      });
+      const pool = '(cluster option loadBalancerPool)';
+      assert.equal(reasons.sort(), [
+        `d: no load-balancer address: no address is left in the pool ${pool}`,
+        `e: no load-balancer address: 192.0.2.9 is taken, or not in the pool ${pool}`,
+      ]);
       await client.delete('Service', 'a');
-      assert.is(ingress(await client.create(balancer('e'))), '192.0.2.1');
-      const plain = await client.patch('Service', 'e', { spec: { type: 'ClusterIP' } });
+      const waited = () => client.get('Service', 'd', 'default');
+      await eventually(async () => ingress(await waited()) === '192.0.2.1');
+      const plain = await client.patch('Service', 'd', { spec: { type: 'ClusterIP' } });
       assert.is(ingress(plain), undefined);
+      assert.is(ingress(await client.create(balancer('f'))), '192.0.2.1');
       const stolen = { loadBalancer: { ingress: [{ ip: '10.96.0.10' }] } };
       assert.match(
         (await refusal(client.patchStatus('Service', 'c', 'default', stolen))).message,
@@ -166,6 +180,27 @@ test(
       );
     },
     { options: { loadBalancerPool: ['192.0.2.1-192.0.2.3'] } },
+  ),
+);
+
+test(
+  'a pool in the underlay: the addresses of nodes are nobody else’s',
+  withCluster(
+    async ({ client }) => {
+      await client.create({
+        apiVersion: 'v1',
+        kind: 'Node',
+        metadata: { name: 'n1' },
+        spec: { podCIDR: '10.244.1.0/24' },
+        status: { addresses: [{ type: 'InternalIP', address: '172.18.0.11' }] },
+      } as never);
+      const made = async (name: string, more: object = {}) =>
+        (await client.create(service(name, { type: 'LoadBalancer', ...more }))).status?.loadBalancer?.ingress?.[0]?.ip;
+      assert.is(await made('a'), '172.18.0.10');
+      assert.is(await made('b'), '172.18.0.12');
+      assert.is(await made('c', { loadBalancerIP: '172.18.0.11' }), undefined);
+    },
+    { options: { loadBalancerPool: ['172.18.0.10-172.18.0.15'] } },
   ),
 );
 

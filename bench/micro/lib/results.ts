@@ -1,0 +1,79 @@
+/** What a benchmark finds out, how it is printed, and what a module of this folder may export. */
+import type Benchmark from 'benchmark';
+
+/** Time of one operation, over the samples of one run. */
+export interface Timing {
+  readonly suite: string;
+  readonly name: string;
+  /** Median of the samples: a neighbour on the machine moves the mean, not this. */
+  readonly nanoseconds: number;
+  /** Half of the samples lie between these. */
+  readonly quartiles: readonly [number, number];
+  readonly samples: number;
+  /** Largest median that is acceptable. */
+  readonly atMost?: number;
+}
+
+/** Any other figure. */
+export interface Fact {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly atMost?: number;
+}
+
+/** A module of this folder: a Suite of the package benchmark, or a function that measures in its own way, or both. */
+export interface BenchModule {
+  /**
+   * Options of a benchmark besides the package's own: `operations`, how many a call of its function makes (1 when
+   * absent), and `atMost`, the nanoseconds one may take.
+   */
+  readonly suite?: Benchmark.Suite;
+  readonly measure?: () => Fact[] | Promise<Fact[]>;
+}
+
+/** What one run of one module found. */
+export interface Run {
+  readonly module: string;
+  readonly timings: readonly Timing[];
+  readonly facts: readonly Fact[];
+  readonly failed: boolean;
+}
+
+/** The value below which a share of the sorted samples lies. */
+export function quantile(sorted: readonly number[], share: number): number {
+  const at = (sorted.length - 1) * share;
+  const low = sorted[Math.floor(at)] as number;
+  const high = sorted[Math.ceil(at)] as number;
+  return low + (high - low) * (at - Math.floor(at));
+}
+
+export function median(values: readonly number[]): number {
+  return quantile(
+    [...values].sort((a, b) => a - b),
+    0.5,
+  );
+}
+
+export function figure(value: number): string {
+  return value.toFixed(value < 100 ? 1 : 0);
+}
+
+export function timingLine({ nanoseconds, quartiles, name, atMost }: Timing): string {
+  const spread = `${figure(quartiles[0])}–${figure(quartiles[1])}`;
+  return `${figure(nanoseconds).padStart(10)} ns  ${spread.padEnd(15)}  ${name}${verdict(nanoseconds, atMost)}`;
+}
+
+export function factLine({ value, unit, name, atMost }: Fact): string {
+  return `${figure(value).padStart(10)} ${unit.padEnd(19)} ${name}${verdict(value, atMost)}`;
+}
+
+/** Is the figure worse than it may be? */
+export function isTooMuch(value: number, atMost: number | undefined): boolean {
+  return atMost !== undefined && value > atMost;
+}
+
+function verdict(value: number, atMost: number | undefined): string {
+  if (atMost === undefined) return '';
+  return value > atMost ? `   TOO MUCH: at most ${atMost}` : `   (at most ${atMost})`;
+}

@@ -1,0 +1,162 @@
+/**
+ * The whole pipeline, frame by frame: established connections of every kind, one flow, a thousand, 64,000; and the
+ * first packets of new ones. What it costs the bench itself to put a frame in place stands in rows of its own.
+ */
+import Benchmark from 'benchmark';
+import { TimeoutClass } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
+import { Verdict, verdictName } from '../../native-free-dataplane/verdicts.ts';
+import type { BenchNode } from './lib/bench-node.ts';
+import type { Frames, Template } from './lib/frames.ts';
+import { type Conversation, request, SCENARIOS, type Scenario, tcpConversation, udpConversation } from './lib/scenarios.ts';
+
+/** Frames a call of a benchmark's function plays. */
+const BATCH = 512;
+const FLOWS = [1, 1000, 64_000];
+
+export const suite: Benchmark.Suite = new Benchmark.Suite();
+
+interface Stage {
+  readonly node: BenchNode;
+  readonly frames: Frames;
+}
+
+/** Verdicts of packets that went on their way. */
+const isSent = (verdict: Verdict): boolean =>
+  verdict === Verdict.SENT || verdict === Verdict.ENCAPSULATED || verdict === Verdict.TO_HOST;
+
+/** Play frames through the pipeline. @throws Error when one of them did not get through */
+function play({ node, frames }: Stage): void {
+  let lost: Verdict = Verdict.GO_ON;
+  for (let i = 0; i < BATCH; i++) {
+    frames.load();
+    const verdict = node.process();
+    if (!isSent(verdict)) lost = verdict;
+  }
+  if (lost !== Verdict.GO_ON) throw new Error(`a packet ended with ${verdictName(lost)}`);
+}
+
+/** A row of the table: its world is made when its turn comes, and dropped afterwards. */
+function add(name: string, prepare: () => Stage, run: (stage: Stage) => void): void {
+  let stage: Stage | undefined;
+  suite.add(name, {
+    operations: BATCH,
+    onStart: () => {
+      stage = prepare();
+    },
+    fn: () => run(stage!),
+    onComplete: () => {
+      stage = undefined;
+    },
+  } as Benchmark.Options);
+}
+
+let kept: { key: string; conversation: Conversation } | undefined;
+
+/** Established UDP flows; the last ones made are kept for the next row. */
+function udp(scenario: Scenario, flows: number): Conversation {
+  const key = `${scenario.name} ${flows}`;
+  if (kept?.key !== key) kept = { key, conversation: udpConversation(scenario, flows) };
+  return kept.conversation;
+}
+
+function staged({ node }: Conversation, templates: readonly Template[]): Stage {
+  return { node, frames: node.frames(templates) };
+}
+
+for (const flows of FLOWS) {
+  add(
+    `bench alone: put a frame in place, ${flows} flows`,
+    () => {
+      const made = udp(SCENARIOS[2]!, flows);
+      return staged(made, made.requests);
+    },
+    ({ frames }) => {
+      for (let i = 0; i < BATCH; i++) frames.load();
+    },
+  );
+}
+
+for (const scenario of SCENARIOS) {
+  for (const flows of FLOWS) {
+    add(
+      `64 B, ${scenario.name}: request, ${flows} flows`,
+      () => {
+        const conversation = udp(scenario, flows);
+        return staged(conversation, conversation.requests);
+      },
+      play,
+    );
+    add(
+      `64 B, ${scenario.name}: reply, ${flows} flows`,
+      () => {
+        const conversation = udp(scenario, flows);
+        return staged(conversation, conversation.replies);
+      },
+      play,
+    );
+  }
+}
+
+for (const scenario of SCENARIOS) {
+  for (const flows of [1, 1000]) {
+    add(
+      `TCP, ${scenario.name}: super-packet and its ACK in turn, ${flows} flows`,
+      () => {
+        const conversation = tcpConversation(scenario, flows);
+        const { requests, replies } = conversation;
+        return staged(
+          conversation,
+          requests.flatMap((one, n) => [one, replies[n]!]),
+        );
+      },
+      play,
+    );
+  }
+}
+
+/** Milliseconds of the packets' clock in which as many new connections are made. */
+const TICK_MS = 64;
+const NEW_IN_TICK = 1024;
+
+/** So many connections live at a time, each for as long as it takes to make that many others. */
+function addNew(scenario: Scenario, protocol: 'tcp' | 'udp', live: number): void {
+  let stage: Stage | undefined;
+  let made = 0;
+  let source = 0;
+  suite.add(`new ${protocol} connection, ${scenario.name}: first packet and expiry, among ${live}`, {
+    operations: BATCH,
+    onStart: () => {
+      const text = protocol === 'tcp' ? 'S seq 0 win 64000' : 'len 18';
+      const options = protocol === 'tcp' ? { tcpOptions: 'mss 1410, sackOK, ts 1 0, nop, wscale 7' } : {};
+      const { node } = udpConversation(scenario, 1);
+      const templates = Array.from({ length: 16 }, (_, n) => request(node, scenario, n, protocol, text, options));
+      stage = staged({ node, requests: [], replies: [] }, templates);
+      const seconds = (live / NEW_IN_TICK) * (TICK_MS / 1000);
+      node.dp.timeouts[TimeoutClass.TCP_SYN_SENT] = seconds;
+      node.dp.timeouts[TimeoutClass.UDP] = seconds;
+    },
+    fn: () => {
+      const { node, frames } = stage!;
+      const { view } = node.pkt;
+      let lost: Verdict = Verdict.GO_ON;
+      for (let i = 0; i < BATCH; i++) {
+        frames.load();
+        // Sixteen clients take turns; each goes through its ports, which takes longer than connections live.
+        if ((i & 15) === 0) source = (source + 1) & 0x7fff;
+        view.setUint16(node.pkt.start + 34, 0x8000 | source);
+        const verdict = node.process();
+        if (!isSent(verdict)) lost = verdict;
+      }
+      made += BATCH;
+      if (made % NEW_IN_TICK === 0) node.advance(TICK_MS);
+      if (lost !== Verdict.GO_ON) throw new Error(`a packet ended with ${verdictName(lost)}`);
+    },
+    onComplete: () => {
+      stage = undefined;
+    },
+  } as Benchmark.Options);
+}
+
+for (const scenario of SCENARIOS) addNew(scenario, 'udp', 16_384);
+addNew(SCENARIOS[2]!, 'tcp', 16_384);
+addNew(SCENARIOS[2]!, 'tcp', 65_536);

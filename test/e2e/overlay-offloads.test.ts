@@ -1,0 +1,105 @@
+/**
+ * The same traffic whatever the kernel can do: super-packets through the overlay whole, cut in user space, or none at all.
+ * A level stands for a kernel: `udp` for one before 6.17, `tcp` for one before 6.2.
+ */
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Cluster, eventually, output, podNetns, ROOT, startCluster } from '../lib/cluster.ts';
+import { drops, Paths, ServerPort } from '../lib/overlay.ts';
+import { idlePod, Services, serviceObject, sliceObject } from '../lib/services.ts';
+
+const CLIENT = podNetns('client');
+const SERVER = podNetns('server');
+const [CLIENT_IP, SERVER_IP, NEAR_IP] = ['10.244.1.2', '10.244.2.2', '10.244.1.3'];
+const UDP_BULK = ['python3', join(ROOT, 'test/lib/udp-bulk.py')];
+const UDP_PORT = 7002;
+
+for (const { words, tunnelOffload } of [
+  { words: [], tunnelOffload: true },
+  { words: ['--no-tunnel-offload', '--workers', '2'], tunnelOffload: false },
+  { words: ['--offloads', 'tcp'], tunnelOffload: false },
+  { words: ['--offloads', 'none'], tunnelOffload: false },
+]) {
+  const test = suite(`overlay: offloads ${words.join(' ') || 'of this kernel'}`);
+  let cluster: Cluster;
+  let paths: Paths;
+  let s: Services;
+
+  test.before(async () => {
+    cluster = await startCluster({
+      words,
+      manifests: [idlePod('client', 'n1'), idlePod('near', 'n1'), idlePod('server', 'n2')],
+    });
+    paths = new Paths(cluster);
+    s = new Services(cluster);
+    const near = podNetns('near');
+    await Promise.all([paths.startServers(SERVER), paths.startServers(CLIENT), paths.startServers(near)]);
+    cluster.start(SERVER, [...UDP_BULK, 'serve', `${UDP_PORT}`]);
+    cluster.start(near, [...UDP_BULK, 'serve', `${UDP_PORT}`]);
+  });
+  test.after(async () => {
+    s.api.close();
+    await cluster.down();
+  });
+
+  test('the devices have what was asked for', async () => {
+    const [n1] = (await cluster.status()).nodes;
+    // An older kernel has less than it is asked for.
+    if (!tunnelOffload) assert.is(n1?.overlay.tunnelOffload, false);
+    const features = await output(cluster.exec(CLIENT, ['ethtool', '-k', 'eth0']));
+    const has = (feature: string): boolean => new RegExp(`^\\s*${feature}: on`, 'm').test(features);
+    assert.is(has('tx-tcp-segmentation'), !words.includes('none'));
+    assert.is(has('tx-checksum-ip-generic'), !words.includes('none'));
+    if (words.includes('tcp')) assert.not.ok(has('tx-udp-segmentation'));
+  });
+
+  test('bulk TCP across nodes arrives as it was sent, both ways', async () => {
+    for (const way of ['up', 'down'] as const) {
+      await paths.stream(CLIENT, way, SERVER_IP, 12 << 20);
+      await paths.stream(SERVER, way, CLIENT_IP, 12 << 20);
+    }
+    assert.ok((await paths.iperf(CLIENT, SERVER_IP)) > 50);
+  });
+
+  test('bulk TCP on one node', async () => {
+    for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, NEAR_IP, 12 << 20);
+  });
+
+  test('bulk TCP through a service on the other node', async () => {
+    const service = await s.serve(serviceObject('bulk', undefined, { ports: [{ port: 7000 }] }));
+    await s.create(sliceObject('bulk', [{ ip: SERVER_IP }], { port: ServerPort.STREAM }));
+    const { clusterIP = '' } = service.spec;
+    await eventually(async () => paths.stream(CLIENT, 'up', clusterIP, 1000));
+    for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, clusterIP, 8 << 20);
+  });
+
+  test('datagrams of every size across nodes', () =>
+    paths.datagrams(CLIENT, SERVER_IP, [1, 18, 1421, 1422, 1423, 4000, 20_000]));
+
+  for (const batch of [1, 8, 40]) {
+    test(`datagrams ${batch === 1 ? 'one by one' : `by ${batch} in a UDP super-packet`}: each arrives alone and whole`, async () => {
+      for (const [ip, size] of [
+        [SERVER_IP, 64],
+        [SERVER_IP, 1400],
+        [NEAR_IP, 1400],
+      ] as const) {
+        const words = [ip, UDP_PORT, size, 400, batch].map(String);
+        const said = await output(cluster.exec(CLIENT, [...UDP_BULK, 'send', ...words]));
+        const [arrived = 0, spoiled = 0] = said.split(' ').map(Number);
+        assert.is(spoiled, 0, `${ip}, ${size} bytes: ${said}`);
+        assert.ok(arrived > 390 && arrived <= 400, `${ip}, ${size} bytes: ${said}`);
+      }
+    });
+  }
+
+  test('nothing was dropped for a bad header, checksum or offload', async () => {
+    for (const node of ['n1', 'n2']) {
+      const dropped = await drops(cluster, node);
+      for (const reason of ['offload-invalid', 'vxlan-checksum', 'l4-checksum', 'write-failed', 'segmentation-failed'])
+        assert.is(dropped[reason] ?? 0, 0, `${node} ${reason}: ${dropped[reason]}`);
+    }
+  });
+
+  test.run();
+}

@@ -1,0 +1,247 @@
+/**
+ * Which endpoints are chosen by what they are: ending, not ready, near; and the choice after rules or agents were lost.
+ * Named after the Kubernetes end-to-end tests they mirror (kubernetes test/e2e/network/service.go,
+ * traffic_distribution.go, networking.go).
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Service } from '../../src/api/types.ts';
+import { type Cluster, eventually, nodeNetns, startCluster } from '../lib/cluster.ts';
+import {
+  balancerIp,
+  echoPod,
+  idlePod,
+  NODE_IPS,
+  nodePort,
+  OUTSIDE,
+  podNetns,
+  REFUSED,
+  Services,
+  serviceObject,
+  sliceObject,
+  vip,
+} from '../lib/services.ts';
+
+const test = suite('services: choice');
+let cluster: Cluster;
+let s: Services;
+const [N1, N2] = [NODE_IPS.n1 as string, NODE_IPS.n2 as string];
+const [C1, C2] = [podNetns('client-1'), podNetns('client-2')];
+
+test.before(async () => {
+  cluster = await startCluster({
+    words: ['--load-balancer-pool', '198.51.100.0/28'],
+    manifests: [
+      echoPod('web-1', 'n1', 'web', { labels: { only: 'web-1' } }),
+      echoPod('web-2', 'n2', 'web'),
+      idlePod('client-1', 'n1'),
+      idlePod('client-2', 'n2'),
+    ],
+  });
+  s = new Services(cluster);
+});
+test.after.each(() => s.cleanUp());
+test.after(async () => {
+  s.api.close();
+  await cluster.down();
+});
+
+const podIp = async (name: string) => (await s.pod(name)).status?.podIP as string;
+
+/** A pod that goes on serving while it ends. */
+const draining = (name: string, node: string) =>
+  echoPod(name, node, 'drain', { serve: ['tcp:80', 'udp:80', 'linger=20000'], graceSeconds: 30 });
+
+/** Two such pods, one per node, and their deletion begun. */
+async function endBoth(serviceName: string): Promise<void> {
+  for (const name of ['drain-1', 'drain-2']) await s.remove('Pod', name);
+  await s.readyEndpoints(serviceName, 0);
+}
+
+async function drainers(spec: object): Promise<Service> {
+  await s.create(draining('drain-1', 'n1'));
+  await s.create(draining('drain-2', 'n2'));
+  return s.serve(serviceObject('drain', 'drain', spec), 2);
+}
+
+test('should fail health check node port if there are only terminating endpoints', async () => {
+  const service = await drainers({ type: 'LoadBalancer', externalTrafficPolicy: 'Local' });
+  const check = `${N1}:${service.spec.healthCheckNodePort}`;
+  await eventually(async () => ((await s.health(OUTSIDE, check)).status === 200 ? true : undefined));
+  await endBoth('drain');
+  await eventually(async () => ((await s.health(OUTSIDE, check)).status === 503 ? true : undefined));
+  assert.equal(await s.names(OUTSIDE, `${N1}:${nodePort(service)}`), ['drain-1']);
+  assert.equal(await s.names(OUTSIDE, `${balancerIp(service)}:80`), ['drain-1', 'drain-2']);
+});
+
+test('should fallback to terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Cluster', async () => {
+  const service = await drainers({});
+  await endBoth('drain');
+  for (const netns of [C1, C2, nodeNetns('n1')]) await s.eventuallyNames(netns, vip(service), ['drain-1', 'drain-2']);
+  // A ready one is better.
+  await s.create(echoPod('fresh', 'n2', 'drain'));
+  await s.eventuallyNames(C1, vip(service), ['fresh']);
+});
+
+test('should fallback to local terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Local', async () => {
+  const service = await drainers({ internalTrafficPolicy: 'Local' });
+  await endBoth('drain');
+  await s.eventuallyNames(C1, vip(service), ['drain-1']);
+  await s.eventuallyNames(C2, vip(service), ['drain-2']);
+});
+
+test('should fallback to terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Cluster', async () => {
+  const service = await drainers({ type: 'NodePort' });
+  await endBoth('drain');
+  for (const node of [N1, N2]) {
+    await s.eventuallyNames(OUTSIDE, `${node}:${nodePort(service)}`, ['drain-1', 'drain-2']);
+    await s.eventuallyNames(C1, `${node}:${nodePort(service)}`, ['drain-1', 'drain-2']);
+  }
+});
+
+test('should fallback to local terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Local', async () => {
+  await s.create(draining('drain-1', 'n1'));
+  const service = await s.serve(
+    serviceObject('drain', 'drain', { type: 'NodePort', externalTrafficPolicy: 'Local' }),
+    1,
+  );
+  await s.remove('Pod', 'drain-1');
+  await s.readyEndpoints('drain', 0);
+  const port = nodePort(service);
+  await s.eventuallyNames(OUTSIDE, `${N1}:${port}`, ['drain-1']);
+  await s.eventuallyRefused(OUTSIDE, `${N2}:${port}`);
+  // A pod by its own node, though no endpoint is there; by the other node, because one is.
+  await s.eventuallyNames(C2, `${N2}:${port}`, ['drain-1']);
+  await s.eventuallyNames(C2, `${N1}:${port}`, ['drain-1']);
+  await s.eventuallyRefused(C1, `${N2}:${port}`);
+});
+
+test('should be able to connect from a Pod to a terminating Pod; to other Pod from a terminating Pod', async () => {
+  const service = await drainers({});
+  const other = await s.serve(serviceObject('web', 'web'), 2);
+  const ip = await podIp('drain-1');
+  await endBoth('drain');
+  assert.equal(await s.names(C2, `${ip}:80`, 2), ['drain-1']);
+  assert.equal(await s.names(podNetns('drain-1'), vip(other)), ['web-1', 'web-2']);
+  assert.equal(await s.names(podNetns('drain-2'), vip(service)), ['drain-1', 'drain-2']);
+});
+
+test('should create endpoints for unready pods', async () => {
+  await s.create(echoPod('unready', 'n1', 'unready', { serve: ['tcp:80', 'unready'] }));
+  const plain = await s.serve(serviceObject('plain', 'unready'), 0);
+  const tolerant = await s.serve(serviceObject('tolerant', 'unready', { publishNotReadyAddresses: true }), 1);
+  await s.eventuallyNames(C2, vip(tolerant), ['unready']);
+  await s.eventuallyRefused(C2, vip(plain));
+  await s.patch('tolerant', { publishNotReadyAddresses: false });
+  await s.eventuallyRefused(C2, vip(tolerant));
+});
+
+for (const publish of [true, false]) {
+  const not = publish ? '' : 'not ';
+  test(`should ${not}be able to connect to terminating and unready endpoints if PublishNotReadyAddresses is ${publish}`, async () => {
+    const serve = ['tcp:80', 'unready', 'linger=20000'];
+    await s.create(echoPod('ends', 'n1', 'ends', { serve, graceSeconds: 30 }));
+    const spec = { type: 'NodePort' as const, publishNotReadyAddresses: publish };
+    const service = await s.serve(serviceObject('ends', 'ends', spec), publish ? 1 : 0);
+    await eventually(async () =>
+      (await s.api.get('Pod', 'ends', 'default')).status?.phase === 'Running' ? true : undefined,
+    );
+    await s.remove('Pod', 'ends');
+    await sleep(300);
+    for (const place of [vip(service), `${N2}:${nodePort(service)}`]) {
+      if (publish) await s.eventuallyNames(C2, place, ['ends']);
+      else await s.eventuallyRefused(C2, place);
+    }
+  });
+}
+
+async function setZones(zones: Record<string, string | null>): Promise<void> {
+  for (const [node, zone] of Object.entries(zones)) {
+    const labels = { 'topology.kubernetes.io/zone': zone };
+    await s.api.patch('Node', node, { metadata: { labels } });
+  }
+}
+
+for (const distribution of ['PreferClose', 'PreferSameZone', 'PreferSameNode'] as const) {
+  test(`should route traffic to an endpoint nearby with ${distribution}`, async () => {
+    await setZones({ n1: 'east', n2: 'west' });
+    const service = await s.serve(serviceObject('near', 'web', { trafficDistribution: distribution }), 2);
+    await s.eventuallyNames(C1, vip(service), ['web-1']);
+    await s.eventuallyNames(C2, vip(service), ['web-2']);
+    // Both nodes in one zone: the zone no longer tells them apart, the node does.
+    await setZones({ n1: 'east', n2: 'east' });
+    const both = distribution === 'PreferSameNode' ? ['web-2'] : ['web-1', 'web-2'];
+    await s.eventuallyNames(C2, vip(service), both);
+    // None near: the far one.
+    await s.patch('near', { selector: { only: 'web-1' } });
+    await s.eventuallyNames(C2, vip(service), ['web-1']);
+    await setZones({ n1: null, n2: null });
+  });
+}
+
+test('topology hints of a hand-written slice count when every ready endpoint has some', async () => {
+  const [one, two] = [await podIp('web-1'), await podIp('web-2')];
+  await setZones({ n1: 'east', n2: 'west' });
+  const service = await s.serve(serviceObject('hinted', undefined));
+  const hints = (zone: string) => ({ forZones: [{ name: zone }] });
+  // Crosswise, to see that the hints decide and not the place.
+  const crosswise = [
+    { ip: one, node: 'n1', hints: hints('west') },
+    { ip: two, node: 'n2', hints: hints('east') },
+  ];
+  const slice = sliceObject('hinted', crosswise, { port: 80 });
+  await s.create(slice);
+  await s.eventuallyNames(C1, vip(service), ['web-2']);
+  await s.eventuallyNames(C2, vip(service), ['web-1']);
+  const { endpoints } = sliceObject('hinted', [{ ip: one, node: 'n1' }, crosswise[1] as { ip: string }], { port: 80 });
+  await s.api.patch('EndpointSlice', slice.metadata.name, { endpoints } as never, { namespace: 'default' });
+  await s.eventuallyNames(C1, vip(service), ['web-1', 'web-2']);
+  await setZones({ n1: null, n2: null });
+});
+
+test('should recreate its iptables rules if they are deleted', async () => {
+  const service = await s.serve(serviceObject('repaired', 'web', { type: 'LoadBalancer' }), 2);
+  const ip = balancerIp(service);
+  await s.eventuallyNames(nodeNetns('n1'), `${ip}:80`, ['web-1', 'web-2']);
+  const inForce = async () =>
+    (await Promise.all(['rule', 'route'].map((what) => cluster.exec(nodeNetns('n1'), ['ip', what]))))
+      .flatMap(({ stdout }) => stdout.split('\n'))
+      .sort()
+      .join('\n');
+  const before = await inForce();
+  const words = ['ip', 'route', 'del', ip, 'dev', 'dp0'];
+  assert.is((await cluster.exec(nodeNetns('n1'), words)).status, 0);
+  const ours = [5, 10, 10, 10, 10, 11, 12, 13].map((preference) => `rule del pref ${preference}\n`).join('');
+  await cluster.exec(nodeNetns('n1'), ['ip', '-force', '-batch', '-'], { input: ours });
+  assert.is.not(await inForce(), before);
+  await eventually(async () => ((await inForce()) === before ? true : undefined));
+  await s.eventuallyNames(nodeNetns('n1'), `${ip}:80`, ['web-1', 'web-2']);
+  await s.eventuallyNames(OUTSIDE, `${N1}:${nodePort(service)}`, ['web-1', 'web-2']);
+  // A service that goes takes its routes along.
+  await s.remove('Service', 'repaired');
+  await eventually(async () => {
+    const routes = await Promise.all(
+      [OUTSIDE, nodeNetns('n1'), nodeNetns('n2')].map((netns) => cluster.exec(netns, ['ip', 'route', 'show', ip])),
+    );
+    return routes.every(({ stdout }) => stdout === '') ? true : undefined;
+  });
+});
+
+test('should work after restarting kube-proxy', async () => {
+  const service = await s.serve(serviceObject('outlives', 'web', { type: 'LoadBalancer' }), 2);
+  const places = [`${N1}:${nodePort(service)}`, `${balancerIp(service)}:80`];
+  for (const place of places) await s.eventuallyNames(OUTSIDE, place, ['web-1', 'web-2']);
+  const before = (await cluster.status()).nodes.find(({ name }) => name === 'n1')?.agentPid as number;
+  process.kill(before, 'SIGKILL');
+  await eventually(async () => {
+    const pid = (await cluster.status()).nodes.find(({ name }) => name === 'n1')?.agentPid;
+    return pid !== undefined && pid !== before ? true : undefined;
+  });
+  for (const place of places) await s.eventuallyNames(OUTSIDE, place, ['web-1', 'web-2'], 10_000);
+  const later = await s.serve(serviceObject('later', 'web'), 2);
+  await s.eventuallyNames(C1, vip(later), ['web-1', 'web-2']);
+  assert.equal(await s.ask(C1, `${vip(service)}:99`), [REFUSED]);
+});
+
+test.run();

@@ -1,0 +1,58 @@
+/** The short way between wire and dp0, and the same cluster without it: nobody can tell them apart but by the speed. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Cluster, nodeNetns, output, podNetns, processPod, run, startCluster } from '../lib/cluster.ts';
+
+const SERVE = `require('http').createServer((q, r) => r.end(q.socket.remoteAddress)).listen(80);`;
+const NODE_PORT = 31080;
+
+const service = {
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: { name: 'web', namespace: 'default' },
+  spec: { type: 'NodePort', selector: { app: 'web' }, ports: [{ port: 80, nodePort: NODE_PORT }] },
+};
+
+const nft = (...words: string[]) => run(['ip', 'netns', 'exec', nodeNetns('n1'), 'nft', ...words]);
+
+/** TTL of the SYNs that reach the pod from outside, through n1 and through n2. */
+async function ttls(cluster: Cluster): Promise<number[]> {
+  const words = ['timeout', '4', 'tcpdump', '-Z', 'root', '-ni', 'eth0', '-v', '-c', '2', 'tcp[tcpflags] == tcp-syn'];
+  const capture = run(['ip', 'netns', 'exec', podNetns('web'), ...words], { timeoutMs: 8000 });
+  await sleep(1000);
+  for (const node of ['172.18.0.11', '172.18.0.12']) await cluster.fetch('dp-outside', `http://${node}:${NODE_PORT}/`);
+  return [...(await capture).stdout.matchAll(/ttl (\d+)/g)].map((match) => Number(match[1]));
+}
+
+async function withCluster(words: string[], work: (cluster: Cluster) => Promise<void>): Promise<void> {
+  const manifests = [processPod('web', 'n1', [process.execPath, '-e', SERVE]), service];
+  const cluster = await startCluster({ words: ['--nodes', '2', ...words], manifests });
+  try {
+    await cluster.fetch('dp-outside', `http://172.18.0.11:${NODE_PORT}/`, '--retry', '20', '--retry-connrefused');
+    await work(cluster);
+  } finally {
+    await cluster.down();
+  }
+}
+
+const test = suite('underlay shortcut');
+
+test('a router lowers the TTL once: by n1, and by n2 and n1', async () => {
+  await withCluster([], async (cluster) => {
+    assert.match(await output(nft('list', 'table', 'netdev', 'dataplane')), /fwd to "dp0"/);
+    assert.equal(await ttls(cluster), [63, 62]);
+    // Somebody flushes nftables: the rules and routes carry on.
+    await output(nft('delete', 'table', 'netdev', 'dataplane'));
+    assert.equal(await ttls(cluster), [63, 62]);
+  });
+});
+
+test('--no-underlay-shortcut: no nftables, the same network', async () => {
+  await withCluster(['--no-underlay-shortcut'], async (cluster) => {
+    assert.is((await output(nft('list', 'ruleset'))).trim(), '');
+    assert.equal(await ttls(cluster), [63, 62]);
+  });
+});
+
+test.run();
