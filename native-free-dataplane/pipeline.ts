@@ -19,7 +19,7 @@ import { PROTOCOL_TCP } from './frame/ipv4.ts';
 import type { Packet } from './packet.ts';
 import { answerIcmpError, answerReset, silently } from './stages/answer.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
-import { checkInner, decapsulate, isOverlay } from './stages/decap.ts';
+import { checkInner, decapsulate, isOverlay, markPeer } from './stages/decap.ts';
 import { countFlow, findFlow, trackFlow } from './stages/flow.ts';
 import { nextHeld, rememberFirst, tellPorts } from './stages/fragment.ts';
 import { answerEcho, isEchoRequest } from './stages/gateway-icmp.ts';
@@ -28,6 +28,7 @@ import { isIcmpError, relateIcmpError, rewriteIcmpError } from './stages/icmp-er
 import { clampMss } from './stages/mss.ts';
 import { rewrite } from './stages/nat.ts';
 import { answerArp } from './stages/neighbour.ts';
+import { offloadFits } from './stages/offload.ts';
 import { FAMILY_ARP, parseFrame } from './stages/parse.ts';
 import { checkPolicy } from './stages/policy.ts';
 import { hopForAddress, hopOfFlow, isOwnAddress } from './stages/route.ts';
@@ -82,10 +83,8 @@ function receive(pkt: Packet, dp: Dataplane): Verdict {
   }
   v = guard(pkt, dp);
   if (v !== Verdict.GO_ON) return v;
-  // What a header says of a pending checksum or a super-packet must be about the transport header just parsed.
-  if ((pkt.needsChecksum !== 0 || pkt.gsoType !== 0) && (pkt.checksumStart !== pkt.l4 || pkt.outerL4 !== 0))
-    return Verdict.OFFLOAD_INVALID;
-  return forward(pkt, dp);
+  if (pkt.inPort === 0 && pkt.tunnelled === 0) markPeer(pkt, dp);
+  return offloadFits(pkt) ? forward(pkt, dp) : Verdict.OFFLOAD_INVALID;
 }
 
 /** From a packet that may be believed to the hop it leaves by. */
@@ -214,7 +213,7 @@ function settle(pkt: Packet, dp: Dataplane, verdict: Verdict): Verdict {
       dp.emitter.emit(pkt);
       return verdict;
     case Verdict.TO_HOST:
-      if (pkt.outPort === 0 && pkt.inPort === 0 && pkt.flow < 0) transmit(pkt, dp, HOST_HOP);
+      if (pkt.outPort === 0 && pkt.inPort === 0 && pkt.flow < 0) return transmit(pkt, dp, HOST_HOP);
       return verdict;
     case Verdict.PING_ANSWERED: {
       const answered = answerEcho(pkt);

@@ -98,6 +98,9 @@ export const Verdict = {
   OFFLOAD_INVALID: 79,
   LOOPBACK_FROM_NETWORK: 80,
   FRAGMENT_DUPLICATE: 81,
+  IPIP_UNKNOWN_PEER: 82,
+  IPIP_INNER_SOURCE: 83,
+  ROUTED_TO_NODE: 84,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
@@ -421,7 +424,7 @@ export const VERDICT_TEXTS: readonly (VerdictText | undefined)[] = /* @__PURE__ 
     Verdict.ICMP_ERROR_UNRELATED,
     'icmp-error-unrelated',
     'dropped',
-    'An ICMP error about a connection that is not known.',
+    'An ICMP error about a connection that is not known, or sent to another than who is quoted.',
     'RFC 5508 REQ-4',
   );
   say(
@@ -531,6 +534,27 @@ export const VERDICT_TEXTS: readonly (VerdictText | undefined)[] = /* @__PURE__ 
     'dropped',
     'A loopback address on a packet that did not come from the node itself.',
     'CVE-2020-8558',
+  );
+  say(
+    Verdict.IPIP_UNKNOWN_PEER,
+    'ipip-unknown-peer',
+    'dropped',
+    'The outer source is not a node of the cluster.',
+    'RFC 2003 §6, CVE-2020-10136',
+  );
+  say(
+    Verdict.IPIP_INNER_SOURCE,
+    'ipip-inner-source',
+    'dropped',
+    'The inner source does not belong to the node that sent it.',
+    'RFC 2003 §6, CVE-2020-10136',
+  );
+  say(
+    Verdict.ROUTED_TO_NODE,
+    'routed-to-node',
+    'sent',
+    "Sent to another node by the kernel's routes (host-gw).",
+    'RFC 1812 §5.2.3',
   );
   return texts;
 })();

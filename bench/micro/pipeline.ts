@@ -7,7 +7,14 @@ import { TimeoutClass } from '../../native-free-dataplane/tables/conntrack-timeo
 import { Verdict, verdictName } from '../../native-free-dataplane/verdicts.ts';
 import type { BenchNode } from './lib/bench-node.ts';
 import type { Frames, Template } from './lib/frames.ts';
-import { type Conversation, request, SCENARIOS, type Scenario, tcpConversation, udpConversation } from './lib/scenarios.ts';
+import {
+  type Conversation,
+  request,
+  SCENARIOS,
+  type Scenario,
+  tcpConversation,
+  udpConversation,
+} from './lib/scenarios.ts';
 
 /** Frames a call of a benchmark's function plays. */
 const BATCH = 512;

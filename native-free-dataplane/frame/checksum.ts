@@ -121,30 +121,43 @@ export function transportChecksum(view: DataView, l3: number, l4: number, end: n
 
 /**
  * Internet checksum after one 16-bit word changed, without reading the packet.
- * @param field checksum as it stands in the packet, 0..0xffff, finished (under NEEDS_CSUM use updatePartial16)
+ * @param field checksum as it stands in the packet, 0..0xffff, finished (under NEEDS_CSUM use applyPartialDifference)
  * @param from,to the old and the new word, 0..0xffff
  * @returns the new field, 0..0xffff; a UDP caller stores 0 as 0xffff (RFC 768). Never throws.
  * @see RFC 1624 §3, equation 3. Vector (§4): (0xdd2f, 0x5555, 0x3285) → 0x0000.
  */
 export function updateChecksum16(field: number, from: number, to: number): number {
-  return ~foldSmall((~field & 0xffff) + (~from & 0xffff) + to) & 0xffff;
+  return applyDifference(field, difference16(from, to));
 }
 
 /** The same for a 32-bit word (an IPv4 address) at an even offset; words are int32 or uint32. */
 export function updateChecksum32(field: number, from: number, to: number): number {
-  const sum = (~field & 0xffff) + (~from & 0xffff) + (~from >>> 16) + (to & 0xffff) + (to >>> 16);
-  return ~foldSmall(sum) & 0xffff;
+  return applyDifference(field, difference32(from, to));
 }
 
 /**
- * A partial checksum (NEEDS_CSUM) after a 16-bit word of the pseudo-header changed: the length, say. Ports are not in
- * the pseudo-header; they are summed by whoever finishes the checksum and must not be counted here.
+ * What exchanging a 32-bit word adds to a sum. Differences add up: several words changed at once cost one fold.
+ * @param from,to int32 or uint32
+ * @returns a small sum, not folded, for applyDifference and applyPartialDifference
  */
-export function updatePartial16(field: number, from: number, to: number): number {
-  return foldSmall(field + (~from & 0xffff) + to);
+export function difference32(from: number, to: number): number {
+  return (~from & 0xffff) + (~from >>> 16) + (to & 0xffff) + (to >>> 16);
 }
 
-/** The same for a 32-bit word of the pseudo-header: an IPv4 address, or a quarter of an IPv6 one. */
-export function updatePartial32(field: number, from: number, to: number): number {
-  return foldSmall(field + (~from & 0xffff) + (~from >>> 16) + (to & 0xffff) + (to >>> 16));
+/** The same for a 16-bit word, 0..0xffff. */
+export function difference16(from: number, to: number): number {
+  return (~from & 0xffff) + to;
+}
+
+/** A finished checksum after words changed that make `difference` together (RFC 1624 §3, equation 3). */
+export function applyDifference(field: number, difference: number): number {
+  return ~foldSmall((~field & 0xffff) + difference) & 0xffff;
+}
+
+/**
+ * A partial checksum (NEEDS_CSUM) after words of the pseudo-header changed that make `difference` together. Ports are
+ * not in it: they are summed by whoever finishes the checksum and must not be counted here.
+ */
+export function applyPartialDifference(field: number, difference: number): number {
+  return foldSmall(field + difference);
 }

@@ -7,13 +7,12 @@
  */
 
 import type { Dataplane } from '../dataplane.ts';
-import { PROTOCOL_UDP } from '../frame/ipv4.ts';
+import { PROTOCOL_IPIP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import type { Packet } from '../packet.ts';
 import { HopKind, HopWord, hopAt } from '../tables/hops.ts';
 import { NodeWord } from '../tables/node.ts';
 import { Verdict } from '../verdicts.ts';
 
-const PROTOCOL_IPIP = 4;
 const PROTOCOL_IPV6_IN_IPV4 = 41;
 const PROTOCOL_GRE = 47;
 /** Ports of the UDP tunnels a pod might try besides our own: flannel VXLAN, GENEVE, GUE, VXLAN-GPE. */
@@ -53,8 +52,9 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
     if (source !== hops[at + HopWord.ADDRESS + 3]) {
       return source >>> 24 === 127 ? Verdict.LOOPBACK_FROM_NETWORK : Verdict.SPOOFED_SOURCE_IP;
     }
-    if (isTunnel(pkt, config)) return Verdict.OVERLAY_FROM_POD;
   }
+  // Inside the overlay as well: whatever node it comes from may be less strict with its pods.
+  if ((pkt.inPort !== 0 || pkt.tunnelled !== 0) && isTunnel(pkt, config)) return Verdict.OVERLAY_FROM_POD;
   return checkAddresses(source, destination, pkt.inPort === 0 && pkt.tunnelled === 0, config);
 }
 

@@ -61,6 +61,9 @@ export function relateIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   key[2] = turnedPorts(pkt, innerL4, protocol);
   key[3] = protocol;
   if (key[2] === -1) return Verdict.ICMP_ERROR_MALFORMED;
+  // Told to somebody else than the quoted packet's sender: no router does that (linux nf_conntrack_proto_icmp.c
+  // nf_conntrack_inet_error, "address mismatch").
+  if (pkt.dst[3] !== key[1]) return Verdict.ICMP_ERROR_UNRELATED;
   const hash = hashTuple(conntrack, key, 0, protocol);
   const reference = findTuple(conntrack, hash);
   if (reference < 0) return Verdict.ICMP_ERROR_UNRELATED;

@@ -7,7 +7,13 @@
  */
 
 import type { Dataplane } from '../dataplane.ts';
-import { updateChecksum16, updateChecksum32, updatePartial32 } from '../frame/checksum.ts';
+import {
+  applyDifference,
+  applyPartialDifference,
+  difference16,
+  difference32,
+  updateChecksum16,
+} from '../frame/checksum.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import type { Packet } from '../packet.ts';
 import { Rec, recordAt, Status, tupleAt } from '../tables/conntrack.ts';
@@ -28,24 +34,17 @@ export function rewrite(pkt: Packet, dp: Dataplane): void {
 /** Give the packet these addresses and ports. */
 function translate(pkt: Packet, src: number, dst: number, srcPort: number, dstPort: number): void {
   const { view, l3, l4 } = pkt;
-  const oldSrc = pkt.src[3];
-  const oldDst = pkt.dst[3];
-  let headerSum = view.getUint16(l3 + 10);
-  if (src !== oldSrc) {
-    headerSum = updateChecksum32(headerSum, oldSrc, src);
-    view.setInt32(l3 + 12, src);
-  }
-  if (dst !== oldDst) {
-    headerSum = updateChecksum32(headerSum, oldDst, dst);
-    view.setInt32(l3 + 16, dst);
-  }
-  view.setUint16(l3 + 10, headerSum);
+  const addresses = difference32(pkt.src[3], src) + difference32(pkt.dst[3], dst);
+  view.setUint16(l3 + 10, applyDifference(view.getUint16(l3 + 10), addresses));
+  view.setInt32(l3 + 12, src);
+  view.setInt32(l3 + 16, dst);
 
   if (pkt.fragmentOffset === 0) {
-    if (pkt.protocol === PROTOCOL_TCP) translateSum(pkt, l4 + 16, src, dst, srcPort, dstPort);
+    const ports = difference16(pkt.srcPort, srcPort) + difference16(pkt.dstPort, dstPort);
+    if (pkt.protocol === PROTOCOL_TCP) translateSum(pkt, l4 + 16, addresses, ports);
     else if (pkt.protocol === PROTOCOL_UDP) {
       if (pkt.needsChecksum !== 0 || view.getUint16(l4 + 6) !== 0) {
-        translateSum(pkt, l4 + 6, src, dst, srcPort, dstPort);
+        translateSum(pkt, l4 + 6, addresses, ports);
         // A computed zero is sent as all ones: zero means "no checksum" (RFC 768).
         if (pkt.needsChecksum === 0 && view.getUint16(l4 + 6) === 0) view.setUint16(l4 + 6, 0xffff);
       }
@@ -63,20 +62,14 @@ function translate(pkt: Packet, src: number, dst: number, srcPort: number, dstPo
   pkt.dstPort = dstPort;
 }
 
-/** The transport checksum at `field` after addresses and ports changed. */
-function translateSum(pkt: Packet, field: number, src: number, dst: number, srcPort: number, dstPort: number): void {
+/** The transport checksum at `field` after addresses and ports changed by so much. */
+function translateSum(pkt: Packet, field: number, addresses: number, ports: number): void {
   const { view } = pkt;
-  let sum = view.getUint16(field);
-  if (pkt.needsChecksum !== 0) {
-    // Pending: the field is the pseudo-header's plain sum; ports are summed by whoever finishes it.
-    sum = updatePartial32(sum, pkt.src[3], src);
-    view.setUint16(field, updatePartial32(sum, pkt.dst[3], dst));
-    return;
-  }
-  sum = updateChecksum32(sum, pkt.src[3], src);
-  sum = updateChecksum32(sum, pkt.dst[3], dst);
-  sum = updateChecksum16(sum, pkt.srcPort, srcPort);
-  view.setUint16(field, updateChecksum16(sum, pkt.dstPort, dstPort));
+  const sum = view.getUint16(field);
+  // Pending: the field is the pseudo-header's plain sum; ports are summed by whoever finishes it.
+  const now =
+    pkt.needsChecksum !== 0 ? applyPartialDifference(sum, addresses) : applyDifference(sum, addresses + ports);
+  view.setUint16(field, now);
 }
 
 /** ICMP queries: the identifier is the port on the asking side (RFC 5508 §3.1). No pseudo-header in the sum. */

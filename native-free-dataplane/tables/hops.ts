@@ -22,7 +22,7 @@ export const HopWord = {
   ADDRESS: 4,
   /** The pod's address of the other family: four words, zero when it has none. */
   ADDRESS_2: 8,
-  /** Folded sum of the constant part of the outer IPv4 header (encap.ts). */
+  /** Folded sum of the constant part of the outer IPv4 header, but for its protocol (encap.ts). */
   OUTER_SUM: 12,
 } as const;
 
@@ -33,6 +33,11 @@ export const NO_HOP: number = -1;
 /** First hop number used for other nodes: half of the table is for pods. */
 export function firstNodeHop(table: NodeTable): number {
   return table.maxHops >> 1;
+}
+
+/** Port number of the hand-over to a raw socket (IPIP): the last of those for pods, which no pod gets. */
+export function tunnelPort(table: NodeTable): number {
+  return firstNodeHop(table) - 1;
 }
 
 /** Kind of a hop. */
@@ -82,9 +87,9 @@ export function freeHop(table: NodeTable, from: number, to: number): number {
   return NO_HOP;
 }
 
-/** Folded sum of version, flags (do not fragment), TTL 64, UDP and both addresses: all of an outer header that never changes. */
+/** Folded sum of version, flags (do not fragment), TTL 64 and both addresses: all of an outer header that never changes. */
 function outerSum(from: number, to: number): number {
-  let sum = 0x4500 + 0x4000 + 0x4011 + (from >>> 16) + (from & 0xffff) + (to >>> 16) + (to & 0xffff);
+  let sum = 0x4500 + 0x4000 + 0x4000 + (from >>> 16) + (from & 0xffff) + (to >>> 16) + (to & 0xffff);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
   return sum;
 }

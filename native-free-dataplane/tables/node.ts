@@ -39,6 +39,8 @@ export const NodeWord = {
   MASQUERADE_PORT_HIGH: 34,
   LOCAL_POLICY_DROPS: 35,
   MAGLEV_SEED: 36,
+  /** Port that takes IPIP packets to a raw socket; 0: they go to the node's kernel by dp0. */
+  TUNNEL_PORT: 37,
 } as const;
 const CONFIG_WORDS = 64;
 

@@ -31,9 +31,10 @@ import { flushEndpoints } from './flush.ts';
 import { HealthChecks } from './health-checks.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { HostNetwork, underlayDevice } from './host-network.ts';
+import { IpipTunnel } from './ipip-tunnel.ts';
 import { type NodeIdentity, NodeSync, overlayOverhead } from './node-sync.ts';
 import { PodNetwork } from './pod-network.ts';
-import { remoteNodeOf } from './remote-nodes.ts';
+import { RemoteNodes } from './remote-nodes.ts';
 import { type NodeTables, openNodeTables, tableNames } from './tables.ts';
 import { WorkerPool } from './worker-pool.ts';
 
@@ -95,7 +96,9 @@ class RunningAgent implements Agent {
   private readonly log: (line: string) => void;
   private readonly workers: number;
   private cluster: ClusterOptions;
-  private readonly underlay: { device: string; mtu: number };
+  private readonly underlay: { readonly device: string; mtu: number };
+  private readonly tunnel: IpipTunnel | undefined;
+  private readonly remotes: RemoteNodes;
   private readonly tables: NodeTables;
   private readonly host: HostNetwork;
   private readonly pool: WorkerPool;
@@ -142,6 +145,7 @@ class RunningAgent implements Agent {
       underlayDevice: this.underlay.device,
       underlayMtu: this.underlay.mtu,
       overlay: cluster.overlay,
+      ipipTransport: cluster.ipipTransport,
       vxlanPort: cluster.vxlanPort,
       nodePortRange: cluster.nodePortRange,
       masqueradePorts: MASQUERADE_PORTS,
@@ -150,8 +154,15 @@ class RunningAgent implements Agent {
       noUnderlayShortcut: options.noUnderlayShortcut === true,
     });
     if (this.host.withoutShortcut !== undefined) log(`no short way to the wire: ${this.host.withoutShortcut}`);
+    this.tunnel =
+      cluster.overlay === 'ipip' && cluster.ipipTransport === 'raw-socket'
+        ? new IpipTunnel({ node: options.node, nodeIP: this.nodeIP, workers: this.workers, log })
+        : undefined;
+    this.remotes = new RemoteNodes({ sync: this.sync, host: this.host, tunnel: this.tunnel, log });
     this.pool = new WorkerPool({
       workers: this.workers,
+      ...(this.tunnel && { tunnels: this.tunnel.ofWorkers }),
+      onTunnel: (worker) => this.tunnel?.drain(worker),
       tables: tableNames(options.node),
       features: this.host.tap,
       conntrack: this.tables.conntrack,
@@ -226,6 +237,7 @@ class RunningAgent implements Agent {
       clusterCIDR: cluster.podCidr,
       serviceCIDR: cluster.serviceCidr,
       overlay: cluster.overlay,
+      ipipTransport: cluster.ipipTransport,
       vxlanPort: cluster.vxlanPort,
       vni: cluster.vni,
       podMtu: cluster.mtu > 0 ? Math.min(cluster.mtu, room) : room,
@@ -276,6 +288,7 @@ class RunningAgent implements Agent {
   /** All services and slices are known: put them in force, and end what a predecessor balanced to what is gone. */
   private serve(): void {
     this.services.begin();
+    this.routeServices(this.services.routedAddresses());
     const swept = sweepStaleFlows(this.tables.conntrack, this.services.states(), this.nodeIP);
     if (swept > 0) this.log(`${swept} UDP connections to what is no endpoint any more were taken away`);
     this.serving = true;
@@ -306,19 +319,11 @@ class RunningAgent implements Agent {
   }
 
   private watchCluster(): void {
-    const { client, services, sync, options, log } = this;
+    const { client, services, options } = this;
     const setNode = (node: NodeObject): void => {
       if (node.metadata.name === options.node) {
         this.ownNode(node);
-        return;
-      }
-      const remote = remoteNodeOf(node);
-      if (!remote) return;
-      try {
-        sync.setNode(remote);
-      } catch (error) {
-        log(`node ${node.metadata.name}: ${(error as Error).message}`);
-      }
+      } else this.remotes.set(node);
     };
     const changed =
       <T>(change: (object: T) => void) =>
@@ -353,7 +358,7 @@ class RunningAgent implements Agent {
         client,
         'Node',
         {},
-        { added: setNode, updated: setNode, deleted: (node) => sync.removeNode(node.metadata.name) },
+        { added: setNode, updated: setNode, deleted: (node) => this.remotes.remove(node.metadata.name) },
       ) as Informer<never>,
       startInformer(
         client,
@@ -393,11 +398,25 @@ class RunningAgent implements Agent {
 
   private lookAfterRules(): void {
     try {
+      this.followUnderlay();
       const repaired = this.host.ensure();
       if (repaired > 0) this.log(`${repaired} rules or routes of dp0 were missing and are back`);
     } catch (error) {
       this.log(`dp0: ${(error as Error).message}`);
     }
+  }
+
+  /** The underlay's MTU may be changed at any time: dp0, the tables and the pods' devices follow. */
+  private followUnderlay(): void {
+    const mtu = this.host.readUnderlayMtu();
+    if (mtu === this.underlay.mtu) return;
+    this.underlay.mtu = mtu;
+    this.host.setUnderlayMtu(mtu);
+    const identity = this.identity();
+    this.sync.reconfigure(identity);
+    this.network.followMtu();
+    this.markRunning();
+    this.log(`the underlay's MTU is ${mtu} now, the pods' ${identity.podMtu}`);
   }
 
   /** Tell `status` who we are. */
@@ -426,6 +445,7 @@ class RunningAgent implements Agent {
     await this.closeControl?.();
     await this.pods.close({ keepPods: true });
     await this.pool.stop();
+    this.tunnel?.close();
     this.network.close();
     this.host.close();
     this.tables.close(false);

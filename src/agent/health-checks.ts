@@ -35,6 +35,8 @@ export class HealthChecks {
   private readonly open = new Map<number, Open>();
   private readonly ended = new WeakSet<Server>();
   private readonly own: Server[];
+  private refreshing = false;
+  private closed = false;
 
   constructor(options: HealthChecksOptions) {
     this.options = options;
@@ -44,8 +46,17 @@ export class HealthChecks {
     ];
   }
 
-  /** Open the ports there should be, close the others. Cheap when nothing changed. */
+  /** Services changed: soon, and once for many changes, open the ports there should be and close the others. */
   refresh(): void {
+    if (this.refreshing) return;
+    this.refreshing = true;
+    setImmediate(() => {
+      this.refreshing = false;
+      if (!this.closed) this.update();
+    });
+  }
+
+  private update(): void {
     const wanted = new Map(this.options.checks().map((check) => [check.port, check]));
     for (const [port, { server }] of this.open) {
       if (wanted.has(port)) continue;
@@ -63,6 +74,7 @@ export class HealthChecks {
   }
 
   close(): void {
+    this.closed = true;
     for (const { server } of this.open.values()) this.end(server);
     for (const server of this.own) this.end(server);
   }

@@ -18,7 +18,10 @@ import { makeShortcut, removeShortcut } from './underlay-shortcut.ts';
 export const HOST_DEVICE = 'dp0';
 /** Routing table that leads to dp0, and the preferences of our rules. */
 const TABLE = 100;
+/** Routing table for what dp0 hands to the kernel: the other nodes' pods, without an overlay (host-gw). */
+const NODES_TABLE = 101;
 const PREF_FROM_US = 5;
+const PREF_TO_NODES = 6;
 const PREF_TO_US = 10;
 const PREF_HAS_PORTS = 11;
 const PREF_FRAGMENTS = 12;
@@ -39,6 +42,7 @@ export interface HostNetworkOptions {
   readonly underlayDevice: string;
   readonly underlayMtu: number;
   readonly overlay: 'vxlan' | 'ipip' | 'host-gw';
+  readonly ipipTransport: 'raw-socket' | 'dp0';
   readonly vxlanPort: number;
   readonly nodePortRange: readonly [number, number];
   readonly masqueradePorts: readonly [number, number];
@@ -61,11 +65,15 @@ export class HostNetwork {
   private inOrder = '';
   /** Why the short way (underlay-shortcut.ts) is not there; undefined when it is. */
   withoutShortcut: string | undefined;
-  private serviceAddresses: ReadonlySet<string> = new Set();
+  /** Undefined until they are known: what an agent before this one routed stays so long. */
+  private serviceAddresses: ReadonlySet<string> | undefined;
+  private nodeRoutes: ReadonlyMap<string, string> = new Map();
+  private underlayMtu: number;
 
   /** Open dp0 and put all routes and rules in place. @throws SystemError, IpCommandError */
   constructor(options: HostNetworkOptions) {
     this.options = options;
+    this.underlayMtu = options.underlayMtu;
     this.rules = wantedRules(options);
     this.tap = openTap({ name: HOST_DEVICE, queues: options.workers, persist: true, offloads: options.offloads });
     this.watch = new RoutingWatch();
@@ -115,6 +123,31 @@ export class HostNetwork {
     this.ensure();
   }
 
+  /**
+   * The pods of other nodes, each network with its node's address: what the kernel routes where there is no overlay.
+   * Those of before that are not among them are routed no more. Nothing is done where there is an overlay.
+   * @throws SystemError, IpCommandError (a node that is not on this node's segment); tried again by the next `ensure`
+   */
+  setNodeRoutes(routes: ReadonlyMap<string, string>): void {
+    if (this.options.overlay !== 'host-gw') return;
+    this.nodeRoutes = new Map(routes);
+    this.inOrder = '';
+    this.ensure();
+  }
+
+  /** MTU of the device with the node's address as it is now. @throws SystemError */
+  readUnderlayMtu(): number {
+    return this.routes.linkMtu(this.options.underlayDevice);
+  }
+
+  /** dp0 takes what the underlay takes. @throws SystemError */
+  setUnderlayMtu(mtu: number): void {
+    this.underlayMtu = mtu;
+    this.routes.changeLink(this.routes.linkIndex(HOST_DEVICE), { mtu });
+    this.inOrder = '';
+    this.ensure();
+  }
+
   /** @returns why the short way is not there */
   private shorten(): string | undefined {
     const { options } = this;
@@ -122,13 +155,14 @@ export class HostNetwork {
       removeShortcut();
       return 'switched off';
     }
-    const { mtu, prefix } = underlayDevice(options.nodeIP);
+    const { prefix } = underlayDevice(options.nodeIP);
     return makeShortcut({
       ...options,
       prefix,
-      underlayMtu: mtu,
+      underlayMtu: this.underlayMtu,
       hostDevice: HOST_DEVICE,
       vxlanPort: options.overlay === 'vxlan' ? options.vxlanPort : undefined,
+      routedNetwork: options.overlay === 'host-gw' ? options.podCIDR : undefined,
     });
   }
 
@@ -171,17 +205,32 @@ export class HostNetwork {
     const { podCIDR, clusterCIDR, serviceCIDR } = this.options;
     const gateway = gatewayOf(podCIDR);
     const present = presentRoutes();
-    const main = [clusterCIDR, serviceCIDR, ...this.serviceAddresses];
+    const main = [clusterCIDR, serviceCIDR, ...(this.serviceAddresses ?? [])];
     const missing = [
       ...main.map((to) => ({ to, table: MAIN_TABLE, words: `src ${gateway}` })),
       { to: 'default', table: `${TABLE}`, words: '' },
     ].filter(({ to, table }) => !present.has(`${table} ${to}`));
     const wanted = new Set(main.map((to) => `${MAIN_TABLE} ${to}`));
     // Of single addresses only those of services are routed here.
-    const stale = [...present].filter((route) => SINGLE_ADDRESS.test(route) && !wanted.has(route));
+    const isStale = (route: string) => SINGLE_ADDRESS.test(route) && !wanted.has(route);
+    const stale = this.serviceAddresses === undefined ? [] : [...present].filter(isStale);
     return [
       ...missing.map(({ to, table, words }) => `route replace ${to} dev ${HOST_DEVICE} table ${table} ${words}`),
       ...stale.map((route) => `route del ${route.split(' ')[1]} dev ${HOST_DEVICE} table ${MAIN_TABLE}`),
+      ...this.nodeRouteCommands(),
+    ];
+  }
+
+  /** What to change of the routes to other nodes' pods. */
+  private nodeRouteCommands(): string[] {
+    const { nodeRoutes, options } = this;
+    const present = presentNodeRoutes();
+    const table = `dev ${options.underlayDevice} table ${NODES_TABLE}`;
+    return [
+      ...[...nodeRoutes]
+        .filter(([to, via]) => present.get(to) !== via)
+        .map(([to, via]) => `route replace ${to} via ${via} ${table}`),
+      ...[...present.keys()].filter((to) => !nodeRoutes.has(to)).map((to) => `route del ${to} ${table}`),
     ];
   }
 
@@ -210,13 +259,21 @@ const LOCAL_FIRST: Rule = { preference: 0, action: { table: LOCAL_TABLE } };
 
 /** The rules that bring to dp0 what is ours. */
 function wantedRules(options: HostNetworkOptions): Rule[] {
-  const { nodeIP, underlayDevice: from, vxlanPort, nodePortRange, masqueradePorts, overlay } = options;
+  const { nodeIP, underlayDevice: from, vxlanPort, nodePortRange, masqueradePorts, overlay, ipipTransport } = options;
   const toUs = { preference: PREF_TO_US, action: { table: TABLE } };
   const own = { ...toUs, from, to: nodeIP };
   return [
     { preference: PREF_FROM_US, from: HOST_DEVICE, action: { table: LOCAL_TABLE } },
     ...(overlay === 'vxlan' ? [{ ...own, protocol: PROTOCOL_UDP, ports: [vxlanPort, vxlanPort] as const }] : []),
-    ...(overlay === 'ipip' ? [{ ...own, protocol: PROTOCOL_IPIP }] : []),
+    ...(overlay === 'ipip' && ipipTransport === 'dp0' ? [{ ...own, protocol: PROTOCOL_IPIP }] : []),
+    // Without an overlay the kernel routes between nodes: what we hand to it for another node's pods, and answers to our
+    // gateway's address, which hides whoever came by a NodePort.
+    ...(overlay === 'host-gw'
+      ? [
+          { preference: PREF_TO_NODES, from: HOST_DEVICE, action: { table: NODES_TABLE } },
+          { ...toUs, from, to: gatewayOf(options.podCIDR) },
+        ]
+      : []),
     // NodePorts are open on the node's address and, for the node itself, on loopback; nowhere else: the same ports
     // of other machines are theirs.
     ...WITH_PORTS.flatMap((protocol) =>
@@ -239,6 +296,17 @@ function presentRoutes(): Set<string> {
     ipOutput(['-N', '-4', '-j', 'route', 'show', 'table', 'all', 'dev', HOST_DEVICE]) || '[]',
   ) as { dst: string; table?: string }[];
   return new Set(routes.map(({ dst, table }) => `${table ?? MAIN_TABLE} ${dst}`));
+}
+
+/** The routes of NODES_TABLE: network and gateway. */
+function presentNodeRoutes(): Map<string, string> {
+  // Of a table that was never used `ip` says that it does not exist, so it is looked for among all.
+  const all = JSON.parse(ipOutput(['-N', '-4', '-j', 'route', 'show', 'table', 'all']) || '[]') as {
+    dst: string;
+    gateway?: string;
+    table?: string;
+  }[];
+  return new Map(all.filter(({ table }) => table === `${NODES_TABLE}`).map(({ dst, gateway = '' }) => [dst, gateway]));
 }
 
 /** Keep the node's own sockets off these ports, beside those that are reserved already. @returns 1 when that was new */

@@ -7,7 +7,15 @@
  */
 import { addressWords, parseCidr, parseMac } from '../../native-free-dataplane/frame/address.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/frame/ipv4.ts';
-import { clearHop, firstNodeHop, freeHop, HOST_HOP, HopKind, setHop } from '../../native-free-dataplane/tables/hops.ts';
+import {
+  clearHop,
+  firstNodeHop,
+  freeHop,
+  HOST_HOP,
+  HopKind,
+  setHop,
+  tunnelPort,
+} from '../../native-free-dataplane/tables/hops.ts';
 import {
   type NodeTable,
   NodeWord,
@@ -28,6 +36,8 @@ export interface NodeIdentity {
   readonly clusterCIDR: string;
   readonly serviceCIDR: string;
   readonly overlay: 'vxlan' | 'ipip' | 'host-gw';
+  /** IPIP by a raw socket of the agent's, or by dp0 and the node's kernel. */
+  readonly ipipTransport?: 'raw-socket' | 'dp0';
   readonly vxlanPort: number;
   readonly vni: number;
   readonly podMtu: number;
@@ -100,6 +110,8 @@ export function writeIdentity(table: NodeTable, node: NodeIdentity): void {
   config[NodeWord.VXLAN_PORT] = node.vxlanPort;
   config[NodeWord.VNI] = node.vni;
   config[NodeWord.OVERLAY] = OVERLAYS[node.overlay];
+  const rawSocket = node.overlay === 'ipip' && node.ipipTransport === 'raw-socket';
+  config[NodeWord.TUNNEL_PORT] = rawSocket ? tunnelPort(table) : 0;
   config[NodeWord.POD_MTU] = node.podMtu;
   config[NodeWord.UNDERLAY_MTU] = node.underlayMtu;
   config[NodeWord.PORT_POLICY] = node.portPolicy === 'declared' ? PortPolicy.DECLARED : PortPolicy.OPEN;
@@ -140,28 +152,32 @@ export class NodeSync {
     this.identity = identity;
     writeIdentity(this.table, identity);
     for (const { hop, node } of this.nodes.values()) this.writeNode(hop, node);
+    for (const { hop, pod } of this.pods.values()) this.writePod(hop, pod.ip);
   }
 
   /** A hop (and port) number for a new pod; undefined when the node is full. */
   freePort(): number | undefined {
-    const hop = freeHop(this.table, 1, firstNodeHop(this.table));
+    const hop = freeHop(this.table, 1, tunnelPort(this.table));
     return hop < 0 ? undefined : hop;
   }
 
   /** Packets for the pod's address go to this port from now on. */
   setPod(port: number, pod: LocalPod): void {
-    const mac = parseMac(macOf(pod.ip));
-    const address = addressWords(pod.ip);
     this.pods.set(pod.key, { hop: port, pod });
+    this.writePod(port, pod.ip);
+    this.declare(port, pod);
+    setRoute(this.table, addressWords(pod.ip), HOST_PREFIX, port);
+  }
+
+  private writePod(port: number, ip: string): void {
+    const mac = parseMac(macOf(ip));
     setHop(this.table, port, {
       kind: HopKind.POD,
       macHigh: mac.high,
       macLow: mac.low,
       mtu: this.identity.podMtu,
-      address,
+      address: addressWords(ip),
     });
-    this.declare(port, pod);
-    setRoute(this.table, address, HOST_PREFIX, port);
   }
 
   /** The pod's declared ports changed. */

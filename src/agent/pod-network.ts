@@ -6,7 +6,7 @@ import type { Pod } from '../api/types.ts';
 import type { OffloadLevel, Tap } from '../linux/tap.ts';
 import type { Sandbox } from '../runtime/sandbox.ts';
 import { gatewayOf, type LocalPod, macOf, type NodeSync } from './node-sync.ts';
-import { closePodDevice, openPodDevice } from './ports.ts';
+import { closePodDevice, openPodDevice, setPodMtu } from './ports.ts';
 import type { WorkerPool } from './worker-pool.ts';
 
 export interface PodNetworkOptions {
@@ -23,6 +23,7 @@ interface Attached {
   readonly port: number;
   readonly tap: Tap;
   readonly ip: string;
+  readonly netnsPath: string;
 }
 
 /** Ports a pod declares, for the port policy. */
@@ -71,9 +72,22 @@ export class PodNetwork {
       },
       workers,
     );
-    this.attached.set(key, { port, tap, ip: sandbox.podIP });
+    this.attached.set(key, { port, tap, ip: sandbox.podIP, netnsPath: sandbox.netnsPath });
     sync.setPod(port, { key, ip: sandbox.podIP, declared: this.declared.get(key) ?? [] });
     pool.addPort(port, tap.fds, tap.headerBytes);
+  }
+
+  /** The pods' MTU is another from now on. @throws SystemError of the last device that could not be changed */
+  followMtu(): void {
+    let failed: unknown;
+    for (const { netnsPath } of this.attached.values()) {
+      try {
+        setPodMtu(netnsPath, this.options.podMtu());
+      } catch (error) {
+        failed = error;
+      }
+    }
+    if (failed !== undefined) throw failed;
   }
 
   /** Take a sandbox's network away; nothing happens when it has none. */

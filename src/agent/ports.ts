@@ -64,6 +64,18 @@ function configure(device: PodDevice, routes: RouteSocket): void {
   routes.setRoute('0.0.0.0', 0, index, device.gateway);
 }
 
+/** Change the MTU of a pod's device. @throws SystemError when it is not there */
+export function setPodMtu(netnsPath: string, mtu: number): void {
+  inNamespace(netnsPath, () => {
+    const routes = new RouteSocket();
+    try {
+      routes.changeLink(routes.linkIndex(DEVICE), { mtu });
+    } finally {
+      routes.close();
+    }
+  });
+}
+
 function hasLink(routes: RouteSocket, name: string): boolean {
   try {
     return routes.linkIndex(name) > 0;

@@ -12,7 +12,7 @@ import { monotonicMs } from '../linux/clock.ts';
 import { close, eventfd, mapPrivate, SystemError, write } from '../linux/ffi.ts';
 import { openShared, unlinkShared } from '../linux/shm.ts';
 import { ControlWord, controlAt, controlBytes, createControl, ThreadState } from '../worker/control.ts';
-import type { NumberedChange, PortChange, PortOfWorker, WorkerTask } from '../worker/messages.ts';
+import type { NumberedChange, PortChange, PortOfWorker, TunnelOfWorker, WorkerTask } from '../worker/messages.ts';
 
 const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
 /** Wait before a crashed worker is started again: none at first, doubled while it keeps crashing. */
@@ -40,6 +40,9 @@ export interface WorkerPoolOptions {
    * system call or an endless loop can only be ended with its process: what to do is the caller's choice.
    */
   readonly onStall?: (worker: number, stalledMs: number) => void;
+  /** The workers' ways to the raw socket of IPIP, and who hears that a worker has something for it. */
+  readonly tunnels?: readonly TunnelOfWorker[];
+  readonly onTunnel?: (worker: number) => void;
   /** Module the threads run; default the real worker. */
   readonly entry?: URL;
 }
@@ -198,6 +201,7 @@ export class WorkerPool {
     while (!this.stopping) {
       const { port1, port2 } = new MessageChannel();
       thread.messages = port1;
+      port1.on('message', () => this.options.onTunnel?.(worker));
       port1.unref();
       thread.startedAt = Date.now();
       Atomics.store(this.control, controlAt(worker, ControlWord.STATE), ThreadState.STARTING);
@@ -209,6 +213,7 @@ export class WorkerPool {
         ports: [...thread.ports.values()],
         changesDone: thread.changesSent,
         wakeFd: thread.wakeFd,
+        ...(this.options.tunnels?.[worker] && { tunnel: this.options.tunnels[worker] }),
         messages: port2,
       };
       try {
@@ -231,6 +236,8 @@ export class WorkerPool {
     const steady = Date.now() - thread.startedAt > STEADY_MS;
     thread.backoffMs =
       steady || thread.backoffMs === 0 ? FIRST_RESTART_MS : Math.min(thread.backoffMs * 2, LAST_RESTART_MS);
+    // It may have died between filling its ring and saying so.
+    this.options.onTunnel?.(worker);
     this.options.onCrash?.(worker, error);
   }
 

@@ -10,6 +10,8 @@ export interface ClusterOptions {
   /** The network joining the nodes and the outside. */
   underlayCidr: string;
   overlay: 'vxlan' | 'ipip' | 'host-gw';
+  /** IPIP by a raw socket of the agent's, or by dp0 and the node's kernel. */
+  ipipTransport: 'raw-socket' | 'dp0';
   vxlanPort: number;
   vni: number;
   /** MTU of pods' devices; 0: underlay minus the overlay's overhead. */
@@ -36,6 +38,7 @@ export const DEFAULT_CLUSTER_OPTIONS: ClusterOptions = {
   serviceCidr: '10.96.0.0/12',
   underlayCidr: '172.18.0.0/24',
   overlay: 'vxlan',
+  ipipTransport: 'raw-socket',
   vxlanPort: 4789,
   vni: 1,
   mtu: 0,

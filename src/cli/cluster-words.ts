@@ -10,6 +10,7 @@ export const CLUSTER_OPTIONS = {
   mtu: { value: 'BYTES', help: "MTU of pods' devices (default: the underlay's less the overlay's header)" },
   'pod-cidr': { value: 'CIDR', help: "pods' network; node i gets its i-th /24 (default 10.244.0.0/16)" },
   'service-cidr': { value: 'CIDR', help: "services' network (default 10.96.0.0/12)" },
+  'ipip-transport': { value: 'WAY', help: 'IPIP by the npm package raw-socket (raw-socket, the default) or by dp0' },
   'vxlan-port': { value: 'PORT', help: 'UDP port of the overlay (default 4789)' },
   'node-port-range': { value: 'A-B', help: 'NodePorts (default 30000-32767)' },
   'port-policy': {
@@ -41,6 +42,7 @@ export function readClusterOptions(words: Words): ClusterOptions {
     mtu: words.value('mtu', mtuBytes),
     podCidr: words.value('pod-cidr', ipv4Cidr),
     serviceCidr: words.value('service-cidr', ipv4Cidr),
+    ipipTransport: words.value('ipip-transport', oneOf('raw-socket', 'dp0')),
     vxlanPort: words.value('vxlan-port', portNumber),
     nodePortRange: words.value('node-port-range', portRange),
     portPolicy: words.value('port-policy', oneOf('open', 'declared')),

@@ -136,6 +136,11 @@ export class ServiceSync {
     for (const { ports } of this.services.values()) yield* ports;
   }
 
+  /** External and load-balancer addresses in force: what `onAddresses` was told last. */
+  routedAddresses(): ReadonlySet<string> {
+    return new Set(this.addresses.keys());
+  }
+
   /** Health-check ports that this node must answer, and with what. */
   healthChecks(): HealthCheck[] {
     const checks: HealthCheck[] = [];

@@ -17,6 +17,7 @@ import {
   write,
 } from './ffi.ts';
 
+const SIOCGIFMTU = 0x8921;
 const SIOCGIFINDEX = 0x8933;
 const AF_INET = 2;
 const RTM_NEWLINK = 16;
@@ -79,9 +80,19 @@ export class RouteSocket {
 
   /** Index of a device. @throws SystemError when there is none of that name */
   linkIndex(name: string): number {
+    return this.ask(SIOCGIFINDEX, name);
+  }
+
+  /** MTU of a device, bytes. @throws SystemError when there is none of that name */
+  linkMtu(name: string): number {
+    return this.ask(SIOCGIFMTU, name);
+  }
+
+  /** linux include/uapi/linux/if.h: struct ifreq, 16 bytes of name, then the answer. */
+  private ask(request: number, name: string): number {
     const ifreq = Buffer.alloc(40);
     ifreq.write(name, 0, 15, 'ascii');
-    if (ioctl(this.fd, SIOCGIFINDEX, ifreq) !== 0) throw new SystemError('device', name);
+    if (ioctl(this.fd, request, ifreq) !== 0) throw new SystemError('device', name);
     return ifreq.readInt32LE(16);
   }
 

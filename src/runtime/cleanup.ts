@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ProcessMark, parseStat, signalProcess, waitGone } from './processes.ts';
-import { removeSandbox } from './sandbox.ts';
+import { removeSandbox, withdrawWarrants } from './sandbox.ts';
 import { podDirectories, readState } from './state.ts';
 
 const GONE_MS = 5_000;
@@ -29,6 +29,7 @@ export async function removePodFiles(directory: string): Promise<void> {
   const marks = [...recordedMarks(join(directory, 'run')), ...(state?.pause === undefined ? [] : [state.pause])];
   for (const mark of marks) signalProcess(mark, 'SIGKILL');
   if (!(await waitGone(marks, GONE_MS))) throw new Error('a process does not end');
+  withdrawWarrants(directory);
   if (state !== undefined) await removeSandbox(state.netnsName);
   removeDirectory(directory);
 }

@@ -239,7 +239,12 @@ export class PodWorker {
       if (state.podIP === '') return false; // The scheduler's next write brings it.
       state.netnsName = this.freeNetnsName();
       this.save();
-      const { mark, child } = await startSandbox(state.netnsName, hostnameOf(this.pod), this.around.stateDir);
+      const { mark, child } = await startSandbox(
+        state.netnsName,
+        hostnameOf(this.pod),
+        this.around.stateDir,
+        this.podDir,
+      );
       child.once('exit', this.wake);
       state.pause = mark;
       this.save();

@@ -3,7 +3,7 @@
  * IPC namespaces. It starts before the containers, which join it, and outlives them.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, realpathSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { firstLine } from './launch.ts';
@@ -38,23 +38,46 @@ export interface PauseProcess {
   child: ChildProcess;
 }
 
+/** Begins the names of the files that say, in a pod's directory, that a sandbox is being made. */
+const WARRANT = 'making-sandbox-';
+let warrants = 0;
+
+/**
+ * From now on no script makes a sandbox for this pod, not even one that outlived its agent and is half-way: each looks
+ * for its warrant after the namespace is there and before pause starts, and undoes what it did when the file is gone.
+ */
+export function withdrawWarrants(podDirectory: string): void {
+  if (!existsSync(podDirectory)) return;
+  for (const name of readdirSync(podDirectory)) if (name.startsWith(WARRANT)) rmSync(join(podDirectory, name));
+}
+
 /**
  * Make the namespace anew and start its pause process. What an earlier sandbox of this name left is removed first.
  * @throws Error with what the tools said
  */
-export async function startSandbox(netnsName: string, hostname: string, stateDir: string): Promise<PauseProcess> {
+export async function startSandbox(
+  netnsName: string,
+  hostname: string,
+  stateDir: string,
+  podDirectory: string,
+): Promise<PauseProcess> {
+  withdrawWarrants(podDirectory);
   if (existsSync(netnsPathOf(netnsName))) await removeSandbox(netnsName);
+  const warrant = join(podDirectory, `${WARRANT}${process.pid}-${++warrants}`);
+  writeFileSync(warrant, '');
   const inside = [
     `echo ${quote(hostname.slice(0, 63))} > /proc/sys/kernel/hostname`,
     // As containerd sets them: low ports and ping need no privilege inside a pod.
     'echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start',
     "echo '0 2147483647' > /proc/sys/net/ipv4/ping_group_range",
     'ip link set lo up',
+    `test -e ${quote(warrant)}`,
     'echo ok >&3',
     `exec ${quote(pauseProgram(stateDir))} infinity 2>/dev/null 3>&-`,
   ];
   const outside = [
     `ip netns add ${quote(netnsName)}`,
+    `test -e ${quote(warrant)} || { ip netns delete ${quote(netnsName)}; exit 1; }`,
     `exec nsenter --net=${quote(netnsPathOf(netnsName))} -- unshare --uts --ipc -- sh -ec ${quote(inside.join('\n'))}`,
   ];
   const child = spawn('sh', ['-ec', outside.join('\n')], {
@@ -74,6 +97,7 @@ export async function startSandbox(netnsName: string, hostname: string, stateDir
     throw error;
   } finally {
     child.stderr?.destroy();
+    rmSync(warrant, { force: true });
   }
 }
 

@@ -6,15 +6,24 @@ import { ARENA_BYTES, attachDataplane, type Dataplane, type Emitter } from '../.
 import { Packet } from '../../native-free-dataplane/packet.ts';
 import * as pipeline from '../../native-free-dataplane/pipeline.ts';
 import { countVerdict } from '../../native-free-dataplane/tables/counters.ts';
+import { tunnelPort } from '../../native-free-dataplane/tables/hops.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
+import { PacketRing } from '../devices/packet-ring.ts';
 import { type Port, Read, Write } from '../devices/port.ts';
+import { RingPort } from '../devices/ring-port.ts';
 import { TapPort } from '../devices/tap-port.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { Epoll } from '../linux/epoll.ts';
 import { type Mapping, mapPrivate, munmap, read, threadId } from '../linux/ffi.ts';
 import { openShared, type SharedMemory } from '../linux/shm.ts';
 import { attachControl, ControlWord, controlAt, ThreadState } from './control.ts';
-import type { NumberedChange, PortChange, WorkerTask } from './messages.ts';
+import {
+  type NumberedChange,
+  type PortChange,
+  TUNNEL_MESSAGE,
+  type TunnelOfWorker,
+  type WorkerTask,
+} from './messages.ts';
 import { Patience } from './patience.ts';
 
 /** Frames taken from one port before the next one has its turn. */
@@ -95,6 +104,7 @@ export class Forwarder {
     this.emitter.dataplane = this.dataplane;
     this.epoll.add(task.wakeFd, WAKE_KEY);
     for (const port of task.ports) this.change({ kind: 'add', ...port });
+    if (task.tunnel) this.openTunnel(task.tunnel);
     this.say(ControlWord.CHANGES_DONE, task.changesDone);
     this.say(ControlWord.THREAD, threadId());
   }
@@ -107,6 +117,19 @@ export class Forwarder {
 
   private say(word: number, value: number): void {
     Atomics.store(this.control, this.base + word, value);
+  }
+
+  private openTunnel(tunnel: TunnelOfWorker): void {
+    const index = tunnelPort(this.dataplane.node);
+    this.emitter.ports[index] = new RingPort({
+      index,
+      fd: tunnel.wakeFd,
+      outward: new PacketRing(this.map(tunnel.outward)),
+      inward: new PacketRing(this.map(tunnel.inward)),
+      scratch: this.arena.address + ARENA_BYTES,
+      wake: () => this.task.messages.postMessage(TUNNEL_MESSAGE),
+    });
+    this.epoll.add(tunnel.wakeFd, index);
   }
 
   /** A port came or went. */

@@ -19,6 +19,18 @@ export interface NumberedChange {
   readonly change: PortChange;
 }
 
+/** A worker's way to the raw socket of the main thread (src/devices/ring-port.ts). */
+export interface TunnelOfWorker {
+  /** Names of the rings under /dev/shm. */
+  readonly outward: string;
+  readonly inward: string;
+  /** eventfd that is written when the inward ring has something new. */
+  readonly wakeFd: number;
+}
+
+/** What a worker posts when its outward ring was empty and is so no more. */
+export const TUNNEL_MESSAGE = 'tunnel';
+
 export interface WorkerTask {
   readonly worker: number;
   readonly seed: number;
@@ -33,6 +45,7 @@ export interface WorkerTask {
   };
   readonly features: Features;
   readonly ports: readonly PortOfWorker[];
+  readonly tunnel?: TunnelOfWorker;
   /** Number of the last change that `ports` already contains. */
   readonly changesDone: number;
   /** eventfd that is written after a message was posted or the stop word set. */

@@ -16,7 +16,7 @@ import {
   type Peer,
   removeForeignNode,
 } from '../lib/foreign-node.ts';
-import { drops, Paths, ServerPort } from '../lib/overlay.ts';
+import { drops, dropsMoved, Paths, ServerPort } from '../lib/overlay.ts';
 import { idlePod, NODE_IPS, OUTSIDE, Services, serviceObject, sliceObject } from '../lib/services.ts';
 
 const test = suite('overlay: a foreign node');
@@ -136,6 +136,28 @@ test('bulk through a ClusterIP that leads abroad', async () => {
   await eventually(async () => paths.stream(CLIENT, 'up', clusterIP as string, 1000));
   await paths.stream(CLIENT, 'up', clusterIP as string);
   await paths.stream(CLIENT, 'down', clusterIP as string);
+});
+
+test('who speaks for others, in another network, or digs a tunnel of his own is not heard, and counted', async () => {
+  const stray = '10.244.2.77';
+  const spoof = async (): Promise<void> => {
+    await cluster.exec(FOREIGN_POD, ['ip', 'address', 'add', `${stray}/32`, 'dev', 'lo']);
+    assert.is((await paths.tryPing(FOREIGN_POD, CLIENT_IP, '-I', stray)).status, 1);
+  };
+  assert.equal(Object.keys(await dropsMoved(cluster, 'n1', spoof)), ['vxlan-inner-source']);
+
+  await makeFlannel(PEERS, { vni: 7 });
+  const other = async () => assert.is((await paths.tryPing(FOREIGN_POD, CLIENT_IP)).status, 1);
+  assert.equal(Object.keys(await dropsMoved(cluster, 'n1', other)), ['vxlan-vni']);
+  await makeFlannel(PEERS);
+
+  const datagram = (netns: string, to: string): Promise<unknown> =>
+    cluster.exec(netns, ['sh', '-c', `echo 12345678901234567890123456789012345 | nc -u -w1 ${to} 4789`]);
+  assert.equal(Object.keys(await dropsMoved(cluster, 'n1', () => datagram(CLIENT, '172.18.0.12'))), [
+    'overlay-from-pod',
+  ]);
+  assert.equal(Object.keys(await dropsMoved(cluster, 'n1', () => datagram(OUTSIDE, '172.18.0.11'))), ['vxlan-flags']);
+  await eventually(async () => ((await paths.tryPing(CLIENT, FOREIGN_POD_IP)).status === 0 ? true : undefined));
 });
 
 test('a new VTEP address takes effect, the old one is spoken to no more (flannel #1788)', async () => {

@@ -72,6 +72,17 @@ test('should have session affinity work for NodePort service', async () => {
   assert.is(await oneOnly(CLIENT, vip(service)), await oneOnly(CLIENT, `${N1}:${nodePort(service)}`));
 });
 
+test('should proxy localhost NodePort to backends across nodes, should honor sessionAffinity for localhost NodePort', async () => {
+  const service = await s.serve(serviceObject('localhost', 'web', { type: 'NodePort' }), 4);
+  const place = `127.0.0.1:${nodePort(service)}`;
+  for (const node of ['n1', 'n2']) await s.eventuallyNames(nodeNetns(node), place, ALL);
+  await s.patch('localhost', sticky());
+  for (const node of ['n1', 'n2']) {
+    await eventually(async () => ((await s.names(nodeNetns(node), place)).length === 1 ? true : undefined));
+    await oneOnly(nodeNetns(node), place);
+  }
+});
+
 for (const type of ['ClusterIP', 'NodePort'] as const) {
   test(`should have session affinity timeout work for service with type ${type}`, async () => {
     const service = await s.serve(serviceObject('short', 'web', { type, ...sticky(1) }), 4);

@@ -234,9 +234,14 @@ test('should work after restarting kube-proxy', async () => {
   for (const place of places) await s.eventuallyNames(OUTSIDE, place, ['web-1', 'web-2']);
   const before = (await cluster.status()).nodes.find(({ name }) => name === 'n1')?.agentPid as number;
   process.kill(before, 'SIGKILL');
+  // Its addresses stay routed to dp0 all the while, or the node's kernel would send them elsewhere.
+  for (const end = Date.now() + 1500; Date.now() < end; ) {
+    const { stdout } = await cluster.exec(nodeNetns('n1'), ['ip', 'route', 'show', balancerIp(service)]);
+    assert.match(stdout, ' dev dp0 ');
+  }
   await eventually(async () => {
     const pid = (await cluster.status()).nodes.find(({ name }) => name === 'n1')?.agentPid;
-    return pid !== undefined && pid !== before ? true : undefined;
+    return pid !== undefined && pid !== null && pid !== before ? true : undefined;
   });
   for (const place of places) await s.eventuallyNames(OUTSIDE, place, ['web-1', 'web-2'], 10_000);
   const later = await s.serve(serviceObject('later', 'web'), 2);

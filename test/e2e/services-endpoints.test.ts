@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Service } from '../../src/api/types.ts';
-import { type Cluster, eventually, nodeNetns, ROOT, startCluster } from '../lib/cluster.ts';
+import { type Cluster, eventually, nodeNetns, processPod, ROOT, startCluster } from '../lib/cluster.ts';
 import {
   clientOf,
   ECHO,
@@ -296,6 +296,66 @@ test('iperf3: much data both ways, over a ClusterIP and a NodePort', async () =>
     }
   }
 });
+
+/**
+ * Sends TCP segments as the server's, all round the circle of sequence numbers, so that some are old and some far ahead
+ * (python's raw socket fills in the IP header).
+ */
+const STRAY_SEGMENTS = `
+import socket, struct, sys
+source, destination, destination_port = socket.inet_aton(sys.argv[1]), socket.inet_aton(sys.argv[2]), int(sys.argv[3])
+def segment(sequence, checksum):
+    return struct.pack('!HHIIBBHHH', 90, destination_port, sequence, 1, 5 << 4, 0x18, 512, checksum, 0) + b'stray'
+pseudo = source + destination + struct.pack('!BBH', 0, 6, 25)
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+for sequence in range(0, 1 << 32, 1 << 29):
+    words = pseudo + segment(sequence, 0) + b'\\0'
+    total = sum(struct.unpack('!%dH' % (len(words) // 2), words))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    raw.sendto(segment(sequence, ~total & 0xffff), (sys.argv[2], 0))
+`;
+
+test('should drop INVALID conntrack entries', async () => {
+  const command = ['socat', 'TCP-LISTEN:90,fork,reuseaddr', 'EXEC:cat'];
+  for (const [name, node] of [
+    ['echo-1', 'n1'],
+    ['echo-2', 'n2'],
+  ] as const) {
+    await s.create(processPod(name, node, command));
+    const service = await s.serve(serviceObject(name, name, { ports: [{ port: 90 }] }), 1);
+    const [server, client] = await Promise.all([name, 'client-1'].map(async (pod) => (await s.pod(pod)).status?.podIP));
+    const talk = cluster.start(CLIENT, [
+      'socat',
+      '-',
+      `TCP:${vip(service)}:90,sourceport=45678,reuseaddr,retry=50,interval=0.1`,
+    ]);
+    let heard = '';
+    talk.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      heard += text;
+    });
+    const says = async (text: string) => {
+      talk.stdin?.write(text);
+      await eventually(async () => (heard.endsWith(text) ? true : undefined));
+    };
+    await says('one');
+    const before = await invalid();
+    const inject = ['python3', '-c', STRAY_SEGMENTS, `${server}`, `${client}`, '45678'];
+    const { status, stderr } = await cluster.exec(podNetns(name), inject);
+    assert.is(status, 0, stderr);
+    await eventually(async () => ((await invalid()) > before ? true : undefined));
+    await says('two');
+    assert.is(talk.exitCode, null);
+    talk.stdin?.end();
+    await s.cleanUp();
+  }
+});
+
+/** Packets dropped for not fitting their connection, on all nodes. */
+async function invalid(): Promise<number> {
+  const { nodes } = await cluster.status();
+  const drops = nodes.flatMap(({ workers }) => workers.map((worker) => worker.drops['conntrack-invalid'] ?? 0));
+  return drops.reduce((sum, count) => sum + count, 0);
+}
 
 test('Service endpoints latency should not be very high', async () => {
   const took: number[] = [];

@@ -163,7 +163,7 @@ test('should be able to preserve UDP traffic when initial unready endpoints get 
     const object = await s.api.get('Pod', 'early', 'default');
     return object.status?.phase === 'Running' ? object : undefined;
   });
-  await cluster.fetch(CLIENT, `http://${status?.podIP}/ready`);
+  await eventually(() => cluster.fetch(CLIENT, `http://${status?.podIP}/ready`));
   for (const talker of talkers) await talker.hears('early');
   for (const talker of talkers) await talker.end();
 });

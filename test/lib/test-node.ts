@@ -42,6 +42,8 @@ export interface TestNodeOptions extends Partial<NodeIdentity> {
   maxConntrack?: number;
   features?: Features;
   seed?: number;
+  /** Who takes what is sent, instead of `sent`: sees the packet as a device would. */
+  emitter?: Emitter;
 }
 
 export interface TestService {
@@ -119,7 +121,7 @@ export class TestNode {
     this.sync = new NodeSync(this.node, this.identity);
     const arena = new ArrayBuffer(ARENA_BYTES);
     this.pkt = new Packet(arena);
-    const emitter: Emitter = { emit: (pkt) => this.take(pkt) };
+    const emitter: Emitter = options.emitter ?? { emit: (pkt) => this.take(pkt) };
     const features = options.features ?? { tunnelOffload: true, udpSegmentation: true };
     this.dataplane = attachDataplane(buffers, 0, emitter, features, options.seed ?? 7);
   }

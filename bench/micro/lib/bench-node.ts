@@ -4,9 +4,10 @@
  */
 import { attachDataplane, type Dataplane, type Emitter } from '../../../native-free-dataplane/dataplane.ts';
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
-import { processFrame, tick } from '../../../native-free-dataplane/pipeline.ts';
+import * as modules from '../../../native-free-dataplane/pipeline.ts';
 import { Verdict, verdictName } from '../../../native-free-dataplane/verdicts.ts';
 import { macOf } from '../../../src/agent/node-sync.ts';
+import { joinedPipeline, type PipelineModule } from '../../../src/worker/joined-pipeline.ts';
 import { type FrameOptions, frame } from '../../../test/lib/frame-text.ts';
 import { TestNode } from '../../../test/lib/test-node.ts';
 import { Frames, type Template, turnedRound } from './frames.ts';
@@ -33,8 +34,14 @@ export class BenchNode {
   readonly pkt: Packet;
   nowMs = 100_000;
 
-  /** @param maxConntrack records of the connection table */
-  constructor(maxConntrack: number, services?: ArrayBuffer) {
+  private readonly pipeline: PipelineModule;
+
+  /**
+   * @param maxConntrack records of the connection table
+   * @param joined false for the pipeline's modules as they are, instead of as the workers run them
+   */
+  constructor(maxConntrack: number, services?: ArrayBuffer, joined = process.env.BENCH_MODULES !== '1') {
+    this.pipeline = joined ? joinedPipeline() : modules;
     this.world = new TestNode({ maxConntrack });
     const { conntrack, node, counters, dataplane } = this.world;
     const buffers = {
@@ -74,7 +81,7 @@ export class BenchNode {
     let verdict: Verdict = Verdict.GO_ON;
     let first = true;
     const one = new Frames(this.pkt, [template], () => {
-      if (first) verdict = processFrame(this.pkt, this.dp, this.nowMs);
+      if (first) verdict = this.pipeline.processFrame(this.pkt, this.dp, this.nowMs);
       first = false;
     });
     if (one.count !== 1) throw new Error('unreachable');
@@ -88,12 +95,12 @@ export class BenchNode {
 
   /** Process the packet in the arena. */
   process(): Verdict {
-    return processFrame(this.pkt, this.dp, this.nowMs);
+    return this.pipeline.processFrame(this.pkt, this.dp, this.nowMs);
   }
 
   /** Let time pass. */
   advance(ms: number): void {
     this.nowMs += ms;
-    tick(this.dp, this.nowMs);
+    this.pipeline.tick(this.dp, this.nowMs);
   }
 }

@@ -41,9 +41,18 @@ export function benchNode(maxConntrack: number): BenchNode {
   node.world.peer(2);
   for (let k = 0; k < CLIENTS; k++) node.world.pod(pod(k).port, pod(k).address);
   for (const protocol of ['tcp', 'udp']) {
-    const endpoints = (net: number): string[] => Array.from({ length: ENDPOINTS }, (_, k) => `10.244.${net}.${2 + k}:8080`);
-    node.world.service(`${protocol} 10.96.0.10:80`, { endpoints: endpoints(1), nodePort: 30010, name: `here/${protocol}` });
-    node.world.service(`${protocol} 10.96.0.11:80`, { endpoints: endpoints(2), nodePort: 30011, name: `there/${protocol}` });
+    const endpoints = (net: number): string[] =>
+      Array.from({ length: ENDPOINTS }, (_, k) => `10.244.${net}.${2 + k}:8080`);
+    node.world.service(`${protocol} 10.96.0.10:80`, {
+      endpoints: endpoints(1),
+      nodePort: 30010,
+      name: `here/${protocol}`,
+    });
+    node.world.service(`${protocol} 10.96.0.11:80`, {
+      endpoints: endpoints(2),
+      nodePort: 30011,
+      name: `there/${protocol}`,
+    });
   }
   return node;
 }

@@ -60,6 +60,7 @@ async function run(words: Words): Promise<void> {
   const count = words.value('nodes', wholeNumber(1, 200)) ?? 2;
   const timeoutSeconds = words.value('timeout', seconds) ?? DEFAULT_TIMEOUT_SECONDS;
   await checkClusterOptions(options);
+  if (options.overlay === 'ipip' && options.ipipTransport === 'raw-socket') await checkRawSocket();
   const { checkMachine, makeWorld, planNodes, roomForNodes } = await import('../world.ts');
   if (count > roomForNodes(options.podCidr)) {
     const room = roomForNodes(options.podCidr);
@@ -133,6 +134,17 @@ async function run(words: Words): Promise<void> {
     throw told;
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, interrupt);
+}
+
+/** IPIP's default way needs an optional package with a native part. */
+async function checkRawSocket(): Promise<void> {
+  const { RAW_SOCKET_HINT, whyNoRawSocket } = await import('../../linux/raw-socket.ts');
+  const why = whyNoRawSocket();
+  if (why === undefined) return;
+  throw failed(
+    `--overlay ipip needs the npm package raw-socket: ${why}`,
+    `${RAW_SOCKET_HINT}, or take --ipip-transport dp0`,
+  );
 }
 
 /** The level that is asked for; nothing when it is all the kernel has. */

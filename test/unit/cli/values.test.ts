@@ -53,8 +53,18 @@ test('seconds may have a unit', () => {
 const options = (...argv: string[]) => readClusterOptions(parseWords('up', { options: CLUSTER_OPTIONS }, argv));
 
 test('cluster options: what is said over the defaults', () => {
-  const read = options('--overlay', 'host-gw', '--pod-cidr', '10.7.0.0/16', '--port-policy', 'declared');
+  const read = options(
+    '--overlay',
+    'host-gw',
+    '--pod-cidr',
+    '10.7.0.0/16',
+    '--port-policy',
+    'declared',
+    '--local-policy-action',
+    'drop',
+  );
   assert.is(read.overlay, 'host-gw');
+  assert.is(read.localPolicyAction, 'drop');
   assert.is(read.podCidr, '10.7.0.0/16');
   assert.is(read.portPolicy, 'declared');
   assert.is(read.vxlanPort, 4789);

@@ -43,6 +43,8 @@ test('networks that overlap are refused at start', async () => {
     { nodePortRange: [5, 1] },
     { externalIpCidrs: ['0.0.0.0/0'] },
     { loadBalancerPool: ['10.96.1.0/24'] },
+    { loadBalancerPool: ['172.18.0.0/28'] },
+    { loadBalancerPool: ['172.18.0.200-172.18.0.255'] },
   ]) {
     try {
       await start(options);

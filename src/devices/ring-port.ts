@@ -1,0 +1,69 @@
+/**
+ * The port to a raw socket that another thread has: IPIP packets go out by one ring and come in by another.
+ *
+ * Outward the pipeline's frame has host Ethernet and outer IP header in front; the raw socket's kernel writes the outer
+ * header itself, so what goes into the ring is the inner packet, tagged with the address it is for. Inward the ring has
+ * what the raw socket received, outer header first, and an Ethernet header is put in front as the node's kernel would.
+ */
+import { FRAME_AT } from '../../native-free-dataplane/dataplane.ts';
+import { ETHERTYPE_IPV4 } from '../../native-free-dataplane/frame/ethernet.ts';
+import type { Packet } from '../../native-free-dataplane/packet.ts';
+import { read } from '../linux/ffi.ts';
+import type { PacketRing } from './packet-ring.ts';
+import { type Port, Read, Write } from './port.ts';
+
+const ETHERNET_BYTES = 14;
+const OUTER_BYTES = 20;
+const OUTER_DESTINATION = 16;
+
+export interface RingPortOptions {
+  readonly index: number;
+  /** eventfd that is written when the inward ring has something new. */
+  readonly fd: number;
+  readonly outward: PacketRing;
+  readonly inward: PacketRing;
+  /** Numeric address of 8 bytes to read the eventfd into. */
+  readonly scratch: number;
+  /** Wakes whoever reads the outward ring. */
+  readonly wake: () => void;
+}
+
+export class RingPort implements Port {
+  readonly index: number;
+  readonly fd: number;
+  lastBatch = 0;
+  private readonly options: RingPortOptions;
+
+  constructor(options: RingPortOptions) {
+    this.index = options.index;
+    this.fd = options.fd;
+    this.options = options;
+  }
+
+  read(pkt: Packet): number {
+    const { inward, fd, scratch } = this.options;
+    if (!inward.next()) {
+      // Quiet the eventfd first: a packet that comes after this look makes it ready again.
+      read(fd, scratch, 8);
+      if (!inward.next()) return Read.EMPTY;
+    }
+    const { at, length } = inward;
+    pkt.bytes.set(inward.bytes.subarray(at, at + length), FRAME_AT + ETHERNET_BYTES);
+    inward.release();
+    pkt.reset(FRAME_AT, FRAME_AT + ETHERNET_BYTES + length, 0);
+    pkt.view.setUint32(FRAME_AT, 0);
+    pkt.view.setUint32(FRAME_AT + 4, 0);
+    pkt.view.setUint32(FRAME_AT + 8, 0);
+    pkt.view.setUint16(FRAME_AT + 12, ETHERTYPE_IPV4);
+    return Read.FRAME;
+  }
+
+  write(pkt: Packet): number {
+    const { outward, wake } = this.options;
+    const outer = pkt.start + ETHERNET_BYTES;
+    const to = pkt.view.getInt32(outer + OUTER_DESTINATION);
+    if (!outward.push(to, pkt.bytes, outer + OUTER_BYTES, pkt.end)) return Write.FULL;
+    if (outward.wantsWaking()) wake();
+    return Write.SENT;
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * The npm package `raw-socket`, as far as it is used here: an optional dependency with a native part that has to be
+ * compiled, and that loads in a process's main thread only.
+ *
+ * Its `send` hands one packet a turn of the event loop to the kernel, and none while there is something to receive
+ * (raw.cc HandleIOEvent); so packets go by the wrapped socket's own `send` and `recv`, which are plain system calls.
+ */
+import { createRequire } from 'node:module';
+import { EAGAIN, ENOBUFS, errorText } from './ffi.ts';
+
+/** The native socket inside a RawSocket. Both throw an Error with strerror's words. */
+interface SocketWrap {
+  send(buffer: Buffer, offset: number, length: number, address: string, done: (bytes: number) => void): void;
+  recv(buffer: Buffer, done: (buffer: Buffer, bytes: number, source: string) => void): void;
+}
+
+export interface RawSocket {
+  readonly wrap: SocketWrap;
+  setOption(level: number, option: number, value: number): void;
+  on(event: 'message', listener: (packet: Buffer, source: string) => void): void;
+  on(event: 'error', listener: (error: Error) => void): void;
+  close(): void;
+}
+
+interface RawSocketPackage {
+  createSocket(options: { protocol: number; bufferSize: number }): RawSocket;
+}
+
+function load(): RawSocketPackage {
+  return createRequire(import.meta.url)('raw-socket') as RawSocketPackage;
+}
+
+/** Why the package cannot be used here, in one line; undefined when it can. */
+export function whyNoRawSocket(): string | undefined {
+  try {
+    load();
+    return undefined;
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    return code === 'MODULE_NOT_FOUND' ? 'it is not installed, or was not compiled' : message.split('\n')[0];
+  }
+}
+
+/** What to do about it. */
+export const RAW_SOCKET_HINT = 'in the project: `apt install make g++ python3 && npm install raw-socket@1.8.1`';
+
+/** linux include/uapi/asm-generic/socket.h */
+const SOL_SOCKET = 1;
+const SO_SNDBUFFORCE = 32;
+const SO_RCVBUFFORCE = 33;
+
+/**
+ * A raw IPv4 socket for an IP protocol, in the calling thread's network namespace.
+ * @param bufferBytes largest packet
+ * @param queueBytes how much may wait in the kernel each way while the event loop is busy
+ * @throws Error
+ */
+export function openRawSocket(protocol: number, bufferBytes: number, queueBytes: number): RawSocket {
+  const why = whyNoRawSocket();
+  if (why !== undefined) throw new Error(`the npm package raw-socket is needed: ${why} (${RAW_SOCKET_HINT})`);
+  const socket = load().createSocket({ protocol, bufferSize: bufferBytes });
+  for (const option of [SO_SNDBUFFORCE, SO_RCVBUFFORCE]) socket.setOption(SOL_SOCKET, option, queueBytes);
+  return socket;
+}
+
+const BUSY: readonly string[] = [errorText(EAGAIN), errorText(ENOBUFS)];
+
+/** Does an error of `send` or `recv` say "not now"? */
+export function isBusy(error: unknown): boolean {
+  return BUSY.includes((error as Error).message);
+}

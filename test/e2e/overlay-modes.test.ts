@@ -1,0 +1,193 @@
+/** The ways between nodes other than VXLAN: the kernel's own routes (host-gw), and IPIP by a raw socket or by dp0. */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Cluster, eventually, nodeNetns, output, podNetns, startCluster } from '../lib/cluster.ts';
+import { drops, Paths, ServerPort } from '../lib/overlay.ts';
+import { idlePod, NODE_IPS, OUTSIDE, Services, serviceObject, sliceObject } from '../lib/services.ts';
+
+const CLIENT = podNetns('client');
+const SERVER = podNetns('server');
+const [CLIENT_IP, SERVER_IP] = ['10.244.1.2', '10.244.2.2'];
+
+interface Mode {
+  words: string[];
+  mtu: number;
+  /** What tcpdump sees of a ping from client to server on n1's wire. */
+  wire: RegExp;
+  leastMbits: number;
+}
+
+const MODES: Mode[] = [
+  {
+    words: ['--overlay', 'host-gw'],
+    mtu: 1500,
+    wire: /IP 10\.244\.1\.2 > 10\.244\.2\.2: ICMP echo request/,
+    leastMbits: 200,
+  },
+  {
+    words: ['--overlay', 'ipip', '--workers', '2'],
+    mtu: 1480,
+    wire: /IP 172\.18\.0\.11 > 172\.18\.0\.12: IP 10\.244\.1\.2 > 10\.244\.2\.2: ICMP echo request/,
+    leastMbits: 20,
+  },
+  {
+    words: ['--overlay', 'ipip', '--ipip-transport', 'dp0'],
+    mtu: 1480,
+    wire: /IP 172\.18\.0\.11 > 172\.18\.0\.12: IP 10\.244\.1\.2 > 10\.244\.2\.2: ICMP echo request/,
+    leastMbits: 50,
+  },
+];
+
+for (const mode of MODES) {
+  const test = suite(`overlay: ${mode.words.join(' ')}`);
+  let cluster: Cluster;
+  let paths: Paths;
+  let s: Services;
+
+  test.before(async () => {
+    cluster = await startCluster({
+      words: mode.words,
+      manifests: [idlePod('client', 'n1'), idlePod('server', 'n2')],
+    });
+    paths = new Paths(cluster);
+    s = new Services(cluster);
+    await Promise.all([paths.startServers(SERVER), paths.startServers(CLIENT)]);
+  });
+  test.after.each(() => s.cleanUp());
+  test.after(async () => {
+    s.api.close();
+    await cluster.down();
+  });
+
+  test('what is on the wire', async () => {
+    const watch = cluster.start(OUTSIDE, [
+      'tcpdump',
+      '-nn',
+      '-l',
+      '-c1',
+      '-i',
+      'to-n1',
+      'icmp[0] == 8 or (ip proto 4 and src 172.18.0.11)',
+    ]);
+    let seen = '';
+    watch.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      seen += text;
+    });
+    await eventually(async () => {
+      await paths.tryPing(CLIENT, SERVER_IP);
+      return seen === '' ? undefined : true;
+    });
+    assert.match(seen, mode.wire);
+  });
+
+  test("the pods' MTU is what the overlay leaves, and packets of that size pass", async () => {
+    const link = await output(cluster.exec(CLIENT, ['ip', 'link', 'show', 'eth0']));
+    assert.match(link, `mtu ${mode.mtu} `);
+    await paths.ping(CLIENT, SERVER_IP, '-M', 'do', '-s', `${mode.mtu - 28}`);
+    await paths.ping(SERVER, CLIENT_IP, '-M', 'do', '-s', `${mode.mtu - 28}`);
+    await paths.ping(CLIENT, SERVER_IP, '-s', '9000');
+  });
+
+  test('each node is one hop: the TTL goes down by two, and traceroute sees the gateway', async () => {
+    const { stdout } = await paths.tryPing(CLIENT, SERVER_IP);
+    assert.match(stdout, 'ttl=62');
+    const near = await paths.tryPing(CLIENT, SERVER_IP, '-t', '1');
+    assert.match(near.stdout, /From 10\.244\.1\.1 .*Time to live exceeded/);
+    const far = await paths.tryPing(CLIENT, SERVER_IP, '-t', '2');
+    assert.match(far.stdout, /From (10\.244\.2\.1|172\.18\.0\.12) .*Time to live exceeded/);
+  });
+
+  test('nodes reach the pods of others', async () => {
+    await paths.ping(nodeNetns('n1'), SERVER_IP);
+    await paths.ping(nodeNetns('n2'), CLIENT_IP);
+    assert.match(await cluster.fetch(nodeNetns('n1'), `http://${SERVER_IP}:${ServerPort.ECHO}/`), SERVER);
+    await paths.ping(CLIENT, NODE_IPS.n2 as string);
+  });
+
+  test('a pod is seen with its own address', async () => {
+    assert.match(await cluster.fetch(CLIENT, `http://${SERVER_IP}:${ServerPort.ECHO}/`), ` ${CLIENT_IP}:`);
+  });
+
+  test('bulk TCP both ways arrives as it was sent', async () => {
+    for (const way of ['up', 'down'] as const) {
+      await paths.stream(CLIENT, way, SERVER_IP, 8 << 20);
+      await paths.stream(SERVER, way, CLIENT_IP, 8 << 20);
+    }
+    const mbits = await paths.iperf(CLIENT, SERVER_IP);
+    assert.ok(mbits > mode.leastMbits, `${mbits} Mbit/s`);
+  });
+
+  test('bulk TCP where the wire merges what it receives (GRO)', async () => {
+    const merge = (state: string) =>
+      Promise.all(['n1', 'n2'].map((n) => output(cluster.exec(nodeNetns(n), ['ethtool', '-K', 'eth0', 'gro', state]))));
+    await merge('on');
+    for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, SERVER_IP, 8 << 20);
+    await merge('off');
+  });
+
+  test('datagrams of every size', async () => {
+    const sizes = [1, 512, mode.mtu - 29, mode.mtu - 28, mode.mtu - 27, 4000, 20_000];
+    await paths.datagrams(CLIENT, SERVER_IP, sizes);
+    await paths.datagrams(SERVER, CLIENT_IP, sizes);
+  });
+
+  test('answers of a service on the other node come back through its translation', async () => {
+    const ports = [
+      { name: 'echo', port: 80, targetPort: ServerPort.ECHO },
+      { name: 'stream', port: 7000 },
+    ];
+    const service = await s.serve(serviceObject('far', undefined, { type: 'NodePort', ports }));
+    await s.create(sliceObject('far', [{ ip: SERVER_IP }], { name: 'echo', port: ServerPort.ECHO }));
+    const { clusterIP = '' } = service.spec;
+    const nodePort = service.spec.ports?.[0]?.nodePort;
+    const page = await eventually(() => cluster.fetch(CLIENT, `http://${clusterIP}/`));
+    assert.match(page, ` ${CLIENT_IP}:`);
+    await cluster.fetch(nodeNetns('n1'), `http://${clusterIP}/`);
+    for (const ip of Object.values(NODE_IPS)) {
+      assert.match(await cluster.fetch(OUTSIDE, `http://${ip}:${nodePort}/`), SERVER);
+      await cluster.fetch(CLIENT, `http://${ip}:${nodePort}/`);
+      await cluster.fetch(nodeNetns('n1'), `http://${ip}:${nodePort}/`);
+    }
+    await s.api.patch(
+      'EndpointSlice',
+      'far-by-hand',
+      {
+        ports: [
+          { name: 'echo', port: ServerPort.ECHO, protocol: 'TCP' },
+          { name: 'stream', port: ServerPort.STREAM, protocol: 'TCP' },
+        ],
+      },
+      { namespace: 'default' },
+    );
+    await eventually(() => paths.stream(CLIENT, 'up', clusterIP, 1000));
+    for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, clusterIP, 8 << 20);
+  });
+
+  test('an agent that dies is followed by one that forwards', async () => {
+    const pidOf = async () => (await cluster.status()).nodes.find(({ name }) => name === 'n1')?.agentPid as number;
+    const before = await pidOf();
+    process.kill(before, 'SIGKILL');
+    await eventually(async () => ((await paths.tryPing(CLIENT, SERVER_IP)).status === 0 ? true : undefined), 20_000);
+    assert.is.not(await pidOf(), before);
+    await paths.stream(CLIENT, 'up', SERVER_IP, 1 << 20);
+  });
+
+  test('a node that leaves is a stranger, one that comes back is a node again', async () => {
+    const { spec, metadata } = await s.api.get('Node', 'n2');
+    await cluster.cli('delete', 'node', 'n2');
+    await eventually(async () => ((await paths.tryPing(CLIENT, SERVER_IP)).status !== 0 ? true : undefined));
+    const { name, labels = {}, annotations = {} } = metadata;
+    await cluster.apply({ apiVersion: 'v1', kind: 'Node', metadata: { name, labels, annotations }, spec });
+    await eventually(async () => ((await paths.tryPing(CLIENT, SERVER_IP)).status === 0 ? true : undefined));
+  });
+
+  test('nothing was dropped for a bad header, checksum or offload', async () => {
+    for (const node of ['n1', 'n2']) {
+      const dropped = await drops(cluster, node);
+      for (const reason of ['offload-invalid', 'l4-checksum', 'write-failed', 'segmentation-failed'])
+        assert.is(dropped[reason] ?? 0, 0, `${node} ${reason}: ${dropped[reason]}`);
+    }
+  });
+
+  test.run();
+}

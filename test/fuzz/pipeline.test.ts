@@ -1,0 +1,183 @@
+/**
+ * A million frames, most of them wrong, through nodes of every configuration: nothing throws, every frame ends in a
+ * verdict with a name, the counters add up, whatever is sent is well formed, and the connection table hangs together.
+ *
+ *   FUZZ_FRAMES=10000000 FUZZ_SEED=7 node dist/test/fuzz/pipeline.test.js
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { FRAME_AT } from '../../native-free-dataplane/dataplane.ts';
+import { readVnetHeader } from '../../native-free-dataplane/frame/vnet-header.ts';
+import { processFrame, tick } from '../../native-free-dataplane/pipeline.ts';
+import { portTotals, verdictTotal } from '../../native-free-dataplane/tables/counters.ts';
+import { MAX_VERDICTS, VERDICT_TEXTS, Verdict, verdictName } from '../../native-free-dataplane/verdicts.ts';
+import { conntrackFaults } from '../lib/conntrack-check.ts';
+import { EmissionCheck } from '../lib/emission-check.ts';
+import { type Residue, residueOf } from '../lib/frame-residue.ts';
+import { Echoes } from '../lib/fuzz-echoes.ts';
+import { type Mutant, mutate, offloadHeader, repair } from '../lib/fuzz-mutations.ts';
+import { fuzzNode, type SeedFrame, seedFrames } from '../lib/fuzz-node.ts';
+import { type Random, seededRandom } from '../lib/seeded-random.ts';
+import type { TestNode, TestNodeOptions } from '../lib/test-node.ts';
+
+const FRAMES = Number(process.env.FUZZ_FRAMES ?? 1_000_000);
+const SEED = Number(process.env.FUZZ_SEED ?? 20240611);
+/** Largest frame: 65535 bytes of IPv4 behind an Ethernet header. */
+const ROOM = FRAME_AT + 14 + 65535;
+
+const CONFIGURATIONS: Record<string, TestNodeOptions> = {
+  'vxlan, all offloads': { overlay: 'vxlan' },
+  'vxlan, no offloads, declared ports': {
+    overlay: 'vxlan',
+    portPolicy: 'declared',
+    localPolicyDrops: true,
+    features: { tunnelOffload: false, udpSegmentation: false },
+  },
+  ipip: { overlay: 'ipip', podMtu: 1480 },
+  'host-gw': { overlay: 'host-gw', podMtu: 1500, maxConntrack: 64 },
+};
+
+const seeds = seedFrames();
+
+/** The residue of the IPv4 packet at l3, undefined when its lengths do not hold. */
+function residueAt(view: DataView, l3: number, end: number, pending: boolean): Residue | undefined {
+  if (end - l3 < 20 || view.getUint8(l3) >> 4 !== 4) return undefined;
+  const headerBytes = (view.getUint8(l3) & 15) << 2;
+  const total = view.getUint16(l3 + 2);
+  return headerBytes < 20 || total < headerBytes || total > end - l3 ? undefined : residueOf(view, l3, pending);
+}
+
+class Fuzzer {
+  readonly check = new EmissionCheck();
+  readonly node: TestNode;
+  readonly random: Random;
+  readonly echoes: Echoes;
+  readonly headerBytes: number;
+  fed = 0;
+  refusedHeaders = 0;
+  private readonly original = new Uint8Array(ROOM);
+
+  constructor(options: TestNodeOptions, seed: number) {
+    this.node = fuzzNode(this.check, options);
+    this.check.node = this.node;
+    this.random = seededRandom(seed);
+    this.headerBytes = this.node.dataplane.tunnelOffload ? 24 : 12;
+    this.echoes = new Echoes(this.node, this.random);
+    this.check.onFrame = (pkt, innerStart) => this.echoes.remember(pkt, innerStart);
+  }
+
+  /** One frame, from the draw to the comparison. Throws, telling all, when something is wrong. */
+  step(index: number): void {
+    const { random, node } = this;
+    const { pkt } = node;
+    const mutant: Mutant = { bytes: pkt.bytes, view: pkt.view, start: FRAME_AT, end: FRAME_AT };
+    let port = this.echoes.next(mutant);
+    let gso = false;
+    if (port < 0) {
+      const seed = seeds[random.below(seeds.length)] as SeedFrame;
+      pkt.bytes.set(seed.bytes, FRAME_AT);
+      mutant.end = FRAME_AT + seed.bytes.length;
+      port = node.portOf(seed.from);
+      gso = seed.gso;
+    }
+    const how = random.below(10);
+    if (how < 6) mutate(mutant, random, seeds, ROOM);
+    const pending = offloadHeader(mutant, FRAME_AT - this.headerBytes, random, gso, this.headerBytes);
+    if (how < 4 || pending) repair(mutant, random, pending);
+
+    const from = FRAME_AT - this.headerBytes;
+    const length = mutant.end - from;
+    this.original.set(pkt.bytes.subarray(from, mutant.end));
+    if (random.below(20) === 0) node.nowMs += random.below(2000) === 0 ? 400_000 : 1 + random.below(40);
+    if (random.below(64) === 0) tick(node.dataplane, node.nowMs);
+    try {
+      this.process(mutant, port);
+    } catch (error) {
+      const hex = Buffer.from(this.original.buffer, 0, Math.min(length, 4096)).toString('hex');
+      const where = `seed ${SEED}, frame ${index}, port ${port}, offload header of ${this.headerBytes} bytes`;
+      throw new Error(`${where}, ${length} bytes:\n${hex}\n${(error as Error).stack}`);
+    }
+  }
+
+  private process(mutant: Mutant, port: number): void {
+    const { node, check } = this;
+    const { pkt } = node;
+    pkt.reset(mutant.start, mutant.end, port);
+    if (!readVnetHeader(pkt.view, mutant.start - this.headerBytes, this.headerBytes, pkt)) {
+      this.refusedHeaders++;
+      return;
+    }
+    this.fed++;
+    const pending = pkt.needsChecksum !== 0;
+    const l3 = mutant.start + 14;
+    const outer = residueAt(pkt.view, l3, mutant.end, pending);
+    const ipip = node.identity.overlay === 'ipip';
+    const nested = l3 + (ipip ? 20 : 50);
+    // A raw socket does not tell what the kernel merged: what is larger than the overlay is taken for it.
+    const merged = ipip && pkt.view.getUint16(nested + 2) > node.identity.podMtu && pkt.view.getUint8(nested + 9) === 6;
+    const inner = residueAt(pkt.view, nested, mutant.end, merged || (pending && pkt.checksumStart > nested));
+    check.emissions.length = 0;
+    const before = totals(node);
+    const verdict = processFrame(pkt, node.dataplane, node.nowMs);
+    const ended = totals(node) - before;
+
+    const text = VERDICT_TEXTS[verdict];
+    if (text === undefined || text.class === 'continue') throw new Error(`verdict ${verdict} is no end`);
+    if (ended < 1) throw new Error(`${verdictName(verdict)} was not counted`);
+    // A first fragment may be followed by those that waited for it.
+    if (ended > 1) return;
+    const sent = check.emissions.length;
+    if ((text.class === 'sent' || text.class === 'answered') && sent === 0)
+      throw new Error(`${text.name}, nothing sent`);
+    const answers = text.class === 'answered' || verdict === Verdict.PORT_NOT_DECLARED;
+    if (!answers && text.class !== 'sent' && sent > 0) throw new Error(`${text.name}, and yet it was sent`);
+    if (sent === 0) return;
+    const was = check.emissions[0]!.tunnelled && node.identity.overlay !== 'host-gw' ? inner : outer;
+    if (was === undefined) {
+      if (verdict === Verdict.ARP_ANSWERED) return;
+      throw new Error(`${text.name}: a packet whose lengths do not hold`);
+    }
+    const kind = verdict === Verdict.PING_ANSWERED ? 'echo' : answers ? 'answer' : 'forward';
+    const wrong = check.compare(was, kind);
+    if (wrong !== undefined) throw new Error(`${text.name}: ${wrong}`);
+  }
+}
+
+function totals(node: TestNode): number {
+  const block = node.counters.blocks[0]!;
+  let sum = 0;
+  for (let verdict = 0; verdict < MAX_VERDICTS; verdict++) sum += block[verdict]!;
+  return sum;
+}
+
+Object.entries(CONFIGURATIONS).forEach(([name, options], number) => {
+  test(`${FRAMES / 4} frames through a node: ${name}`, () => {
+    const fuzzer = new Fuzzer(options, SEED + number);
+    const { node, check } = fuzzer;
+    for (let index = 0; index < FRAMES / 4; index++) fuzzer.step(index);
+
+    const seen: Record<string, number> = {};
+    for (let verdict = 0; verdict < MAX_VERDICTS; verdict++) {
+      const total = verdictTotal(node.counters, verdict);
+      if (total > 0) seen[verdictName(verdict)] = total;
+    }
+    if (process.env.FUZZ_SHOW) console.log(name, fuzzer.fed, fuzzer.refusedHeaders, seen);
+    assert.equal(conntrackFaults(node.conntrack), []);
+    let framesIn = 0;
+    let framesOut = 0;
+    for (let port = 0; port < 64; port++) {
+      const counted = portTotals(node.counters, port);
+      framesIn += counted.framesIn;
+      framesOut += counted.framesOut;
+    }
+    assert.is(framesIn, fuzzer.fed, 'frames in');
+    assert.is(framesOut, check.total, 'frames out');
+    // The draw is no use when it never gets anywhere.
+    for (const verdict of ['forwarded', 'to-host', 'conntrack-invalid', 'offload-invalid', 'fragment-held']) {
+      assert.ok((seen[verdict] ?? 0) > FRAMES / 40_000, `${verdict}: ${seen[verdict]}`);
+    }
+    assert.ok(Object.keys(seen).length > 40, `${Object.keys(seen).length} verdicts`);
+  });
+});
+
+test.run();

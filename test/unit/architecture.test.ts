@@ -1,0 +1,274 @@
+/**
+ * docs/architecture.md, held by a machine: which folder may import which, how long a file may be, what no packet may
+ * cost. A new arrow is a decision: make it here and there.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { ROOT } from '../lib/cluster.ts';
+
+interface Source {
+  /** From the project's root. */
+  path: string;
+  text: string;
+  /** The text without comments. */
+  code: string;
+  /** Paths from the root, or names of packages. */
+  imports: string[];
+}
+
+function withoutComments(text: string): string {
+  return text
+    .replace(/\/\*[\s\S]*?\*\//g, (comment) => comment.replace(/[^\n]/g, ' '))
+    .replace(/(^|\s)\/\/.*$/gm, '$1');
+}
+
+/** What a source imports, re-exports or loads while it runs. */
+export function importsOf(path: string, code: string): string[] {
+  const found = [...code.matchAll(/(?:\bfrom|^import|\bimport\()\s*'([\w@.:/-]+)'/gm)];
+  return found.map(([, name = '']) => (name.startsWith('.') ? normalize(join(dirname(path), name)) : name));
+}
+
+function sourcesUnder(...folders: string[]): Source[] {
+  return folders
+    .flatMap((folder) => (readdirSync(join(ROOT, folder), { recursive: true }) as string[]).map((f) => join(folder, f)))
+    .filter((path) => path.endsWith('.ts'))
+    .sort()
+    .map((path) => {
+      const text = readFileSync(join(ROOT, path), 'utf8');
+      const code = withoutComments(text);
+      return { path, text, code, imports: importsOf(path, code) };
+    });
+}
+
+const PIPELINE = 'native-free-dataplane';
+const sources = sourcesUnder(PIPELINE, 'src', 'test', 'bench', 'demo');
+const product = sources.filter(({ path }) => path.startsWith(PIPELINE) || path.startsWith('src/'));
+
+/** The part a path belongs to: a folder of the pipeline or of src, or a file at the pipeline's top. */
+function partOf(path: string): string {
+  const [top, second, third] = path.split('/');
+  if (top === 'src') return `src/${second}`;
+  if (top !== PIPELINE) return path;
+  return third === undefined ? `${second}` : `${second}/`;
+}
+
+/** Every part, and the parts it may import besides itself. */
+const ARROWS: Record<string, string[]> = {
+  'verdicts.ts': [],
+  'packet.ts': [],
+  'pcap.ts': [],
+  'frame/': [],
+  'tables/': ['verdicts.ts'],
+  'dataplane.ts': ['packet.ts', 'tables/'],
+  'trace.ts': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'tables/'],
+  'stages/': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'frame/', 'tables/'],
+  'transmit.ts': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'trace.ts', 'stages/', 'tables/'],
+  'pipeline.ts': [
+    'packet.ts',
+    'verdicts.ts',
+    'dataplane.ts',
+    'transmit.ts',
+    'trace.ts',
+    'frame/',
+    'stages/',
+    'tables/',
+  ],
+  'print/': ['verdicts.ts', 'frame/', 'tables/'],
+  'src/linux': [],
+  'src/api': [],
+  'src/devices': ['src/linux', PIPELINE],
+  'src/worker': ['src/devices', 'src/linux', PIPELINE],
+  'src/compile': ['src/api', 'frame/', 'tables/'],
+  'src/controllers': ['src/api', 'frame/', 'tables/'],
+  'src/runtime': ['src/api', 'src/linux'],
+  'src/agent': ['src/worker', 'src/compile', 'src/devices', 'src/linux', 'src/runtime', 'src/api', PIPELINE],
+  'src/cli': [
+    'src/agent',
+    'src/api',
+    'src/controllers',
+    'src/devices',
+    'src/linux',
+    'src/runtime',
+    'src/worker',
+    PIPELINE,
+  ],
+};
+
+/** Single files that may do more than their part. */
+const MORE: Record<string, string[]> = {
+  // The virtio-net header is read into the descriptor: it is no part of the frame.
+  [`${PIPELINE}/frame/vnet-header.ts`]: ['packet.ts'],
+};
+
+/** Packages that are not Node's, and the only part that may know each. */
+const PACKAGES: Record<string, string[]> = {
+  koffi: ['src/linux'],
+  'raw-socket': ['src/linux'],
+  piscina: ['src/agent'],
+  ajv: ['src/api'],
+  yaml: ['src/api', 'src/cli', 'src/runtime'],
+};
+
+test('imports are found however they are written', () => {
+  const code =
+    "import a from './a.ts';\nexport * from '../b.ts';\nimport {\n  c,\n} from 'koffi';\nimport './d.ts';\nimport('./e.ts')";
+  assert.equal(importsOf('src/x/y.ts', code), ['src/x/a.ts', 'src/b.ts', 'koffi', 'src/x/d.ts', 'src/x/e.ts']);
+});
+
+test('every import follows an arrow of the architecture', () => {
+  const wrong: string[] = [];
+  for (const { path, imports } of product) {
+    const part = partOf(path);
+    const allowed = ARROWS[part];
+    if (allowed === undefined) {
+      wrong.push(`${path}: ${part} is not in the list of parts`);
+      continue;
+    }
+    for (const target of imports) {
+      if (target.startsWith('node:')) {
+        if (path.startsWith(PIPELINE)) wrong.push(`${path}: the pipeline knows nothing of Node (${target})`);
+      } else if (/^(src|native-free-dataplane|test|bench)\//.test(target)) {
+        const to = partOf(target);
+        const whole = target.startsWith(PIPELINE) && allowed.includes(PIPELINE);
+        const fine = whole || to === part || allowed.includes(to) || MORE[path]?.includes(to);
+        if (!fine) wrong.push(`${path} may not import ${target}`);
+      } else {
+        const name = target.split('/')[0] ?? '';
+        if (!PACKAGES[name]?.includes(part)) wrong.push(`${path} may not use the package ${target}`);
+      }
+    }
+  }
+  assert.equal(wrong, []);
+});
+
+test('a stage imports no stage', () => {
+  const stages = sources.filter(({ path }) => path.startsWith(`${PIPELINE}/stages/`));
+  assert.ok(stages.length > 10);
+  const wrong = stages.flatMap(({ path, imports }) =>
+    imports.filter((target) => target.startsWith(`${PIPELINE}/stages/`)).map((target) => `${path} imports ${target}`),
+  );
+  assert.equal(wrong, []);
+});
+
+test('everything that is imported is there', () => {
+  const missing = product.flatMap(({ path, imports }) =>
+    imports
+      .filter((target) => target.endsWith('.ts') && target.includes('/') && !existsSync(join(ROOT, target)))
+      .map((target) => `${path} imports ${target}`),
+  );
+  assert.equal(missing, []);
+});
+
+const MAX_LINES = 300;
+/** Longer for a reason. */
+const LONG: Record<string, string> = {
+  [`${PIPELINE}/verdicts.ts`]: 'one list, whose order is the layout of the counters',
+  'src/agent/agent.ts': 'the composition of a node: every part is made, joined and taken down here',
+};
+
+test(`no source is longer than ${MAX_LINES} lines without a reason`, () => {
+  const lines = (path: string, text: string) => `${path}: ${text.split('\n').length - 1}`;
+  const long = product.filter(({ text }) => text.split('\n').length - 1 > MAX_LINES);
+  assert.equal(
+    long.filter(({ path }) => LONG[path] === undefined).map(({ path, text }) => lines(path, text)),
+    [],
+  );
+  const needless = Object.keys(LONG).filter((path) => !long.some((source) => source.path === path));
+  assert.equal(needless, [], 'short enough now: take them off the list');
+});
+
+test('nothing is left to do', () => {
+  const marks = ['TO' + 'DO', 'FIX' + 'ME', 'X' + 'XX', 'HA' + 'CK'];
+  const pattern = new RegExp(`\\b(${marks.join('|')})\\b`);
+  assert.equal(
+    sources.filter(({ text }) => pattern.test(text)).map(({ path }) => path),
+    [],
+  );
+});
+
+test('names are in kebab-case', () => {
+  const odd = sources
+    .map(({ path }) => path)
+    .filter((path) => !/^[a-z0-9-]+(\.test)?\.ts$/.test(path.split('/').at(-1) ?? ''));
+  assert.equal(odd, []);
+});
+
+interface Fn {
+  path: string;
+  line: number;
+  body: string;
+}
+
+/** Functions at a file's top level, by path and name. */
+function functionsOf(files: Source[]): Map<string, Fn> {
+  const functions = new Map<string, Fn>();
+  for (const { path, code } of files) {
+    for (const found of code.matchAll(/^(?:export )?(?:default )?function (\w+)[\s\S]*?^}/gm)) {
+      const [body, name] = found;
+      functions.set(`${path} ${name}`, { path, line: code.slice(0, found.index).split('\n').length, body });
+    }
+  }
+  return functions;
+}
+
+/** Every function that a packet may meet: what processFrame and tick name, and what that names, and so on. */
+function pathOfAPacket(): Fn[] {
+  const files = product.filter(({ path }) => path.startsWith(PIPELINE));
+  const functions = functionsOf(files);
+  const importsOfFile = new Map(files.map(({ path, imports }) => [path, imports]));
+  const begin = [
+    'pipeline.ts processFrame',
+    'pipeline.ts tick',
+    'frame/vnet-header.ts readVnetHeader',
+    'frame/vnet-header.ts writeVnetHeader',
+    'transmit.ts sendOne',
+  ];
+  const seen = new Set(begin.map((name) => `${PIPELINE}/${name}`));
+  for (const key of seen) {
+    const { path = '', body = '' } = functions.get(key) ?? {};
+    for (const [word] of body.matchAll(/\b[A-Za-z]\w*\b/g)) {
+      for (const file of [path, ...(importsOfFile.get(path) ?? [])]) {
+        if (functions.has(`${file} ${word}`)) seen.add(`${file} ${word}`);
+      }
+    }
+  }
+  return [...seen].flatMap((key) => functions.get(key) ?? []);
+}
+
+const hot = pathOfAPacket();
+
+/** What costs too much per packet, by what it looks like. */
+const DEAR: [string, RegExp][] = [
+  ['BigInt', /\bBigInt|\bBig(Int|Uint)64|\b\d+n\b/],
+  ['exceptions', /\b(try|throw|catch|finally)\b/],
+  ['closures', /=>|\bfunction\b.*\bfunction\b/],
+  ['reads of Buffer', /\bBuffer\b|\.(read|write)(U?Int|Float|Double)\d*/],
+  ['iterators', /\bfor \((const|let) [^;]* (of|in)\b|\.(forEach|map|filter|reduce|some|every|entries|keys|values)\(/],
+  ['text', /`|\.toString\(|\bString\(|JSON\./],
+  // A view is worth its price for a copy in bulk (a fragment that is kept).
+  ['new objects', /\bnew [A-Z]|\.\.\.|(?<!\.set\(\w+)\.(subarray|slice|concat)\(|[=(,] \[|return \{|= \{/],
+  ['clock or chance of its own', /\bDate\b|\bperformance\b|Math\.random/],
+];
+
+test('the path of a packet is found', () => {
+  for (const name of ['parseIpv4', 'guard', 'insertRecord', 'tcpPacket', 'cutSegments', 'pickEndpoint', 'evict']) {
+    assert.ok(
+      hot.some(({ body }) => body.includes(`function ${name}(`)),
+      name,
+    );
+  }
+  assert.ok(hot.length > 150, `${hot.length} functions`);
+});
+
+for (const [what, pattern] of DEAR) {
+  test(`on a packet's path: no ${what}`, () => {
+    const found = hot.flatMap(({ path, line, body }) =>
+      body.split('\n').flatMap((text, i) => (pattern.test(text) ? [`${path}:${line + i}: ${text.trim()}`] : [])),
+    );
+    assert.equal(found, []);
+  });
+}
+
+test.run();

@@ -1,0 +1,282 @@
+/** Between nodes: what is put on the wire, what is taken from it, and what is refused. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { frame } from '../lib/frame-text.ts';
+import { exchange, TestNode, type TestNodeOptions } from '../lib/test-node.ts';
+
+const A = '10.244.1.2';
+const FAR = '10.244.2.2';
+const INNER = `tcp ${FAR}:4000 > ${A}:80 S`;
+const IPIP: TestNodeOptions = { overlay: 'ipip', podMtu: 1480, ipipTransport: 'dp0' };
+const HOST_GW: TestNodeOptions = { overlay: 'host-gw', podMtu: 1500 };
+
+const node = (options: TestNodeOptions = {}): TestNode => new TestNode(options).pod('a', A).peer(2).peer(3);
+const vxlan = (inner: string, outer = '172.18.0.12:50000 > 172.18.0.11:4789 vni 1'): string =>
+  `vxlan ${outer} (${inner})`;
+const ipip = (inner: string, outer = '172.18.0.12 > 172.18.0.11'): string => `ipip ${outer} (${inner})`;
+
+test('VXLAN out: from node to node, the source port tells flows apart, no outer checksum', () => {
+  const n = node();
+  const ports = new Set<string>();
+  for (let port = 1000; port < 1020; port++) {
+    assert.is(n.receive('a', `udp ${A}:${port} > ${FAR}:53 len 20`), 'encapsulated');
+    const [line = ''] = n.sentFully('host');
+    const [, source = '', inner] = /^vxlan 172\.18\.0\.11:(\d+) > 172\.18\.0\.12:4789 vni 1 \((.*)\)/.exec(line) ?? [];
+    assert.is(inner, `udp ${A}:${port} > ${FAR}:53 len 20`, line);
+    assert.ok(Number(source) >= 49152);
+    ports.add(source);
+  }
+  assert.ok(ports.size > 10);
+});
+
+test('VXLAN in: believed from a node about its own pods', () => {
+  const n = node();
+  assert.is(n.receive('host', vxlan(INNER)), 'forwarded');
+  assert.equal(n.sent('a'), [INNER]);
+});
+
+test('VXLAN from who is no node: a stranger, or a pod of a node', () => {
+  const n = node();
+  for (const source of ['172.18.0.99', FAR, '172.18.0.1', A]) {
+    assert.is(n.receive('host', vxlan(INNER, `${source}:50000 > 172.18.0.11:4789 vni 1`)), 'vxlan-unknown-peer');
+  }
+  assert.equal(n.out, []);
+});
+
+test('an inner source that is not of the node that sent it: of another node, of this node, of nobody', () => {
+  const n = node();
+  for (const source of ['10.244.3.2', A, '10.244.1.1', '172.18.0.13', '172.18.0.11', '8.8.8.8', '10.244.9.9']) {
+    assert.is(n.receive('host', vxlan(`tcp ${source}:4000 > ${A}:80 S`)), 'vxlan-inner-source', source);
+  }
+  assert.equal(n.out, []);
+});
+
+test('another network, flags and bits that are reserved, too short', () => {
+  const n = node();
+  assert.is(n.receive('host', vxlan(INNER, '172.18.0.12:50000 > 172.18.0.11:4789 vni 2')), 'vxlan-vni');
+  const good = frame(vxlan(INNER), { outer: { dstMac: '0a:58:0a:f4:01:01' }, dstMac: '0a:58:0a:f4:01:01' });
+  for (const [offset, value] of [
+    [42, 0x00],
+    [42, 0x88],
+    [43, 0x01],
+    [45, 0x80],
+    [49, 0x01],
+  ] as const) {
+    const bytes = good.slice();
+    bytes[offset] = value;
+    assert.is(n.receiveBytes('host', bytes), 'vxlan-flags', `byte ${offset}`);
+  }
+  const stump = frame('udp 172.18.0.12:50000 > 172.18.0.11:4789 len 20', { dstMac: '0a:58:0a:f4:01:01' });
+  assert.is(n.receiveBytes('host', stump), 'vxlan-truncated');
+});
+
+test('an outer checksum that is there has to be right', () => {
+  const n = node();
+  const options = { outer: { dstMac: '0a:58:0a:f4:01:01', udpChecksum: true }, dstMac: '0a:58:0a:f4:01:01' };
+  const good = frame(vxlan(INNER), options);
+  assert.is(n.receiveBytes('host', good), 'forwarded');
+  const bad = good.slice();
+  bad[40] = (bad[40] as number) ^ 1;
+  assert.is(n.receiveBytes('host', bad), 'vxlan-checksum');
+});
+
+test('an inner frame that no node sends: ARP, a VLAN tag, to another MAC, from a group', () => {
+  const n = node();
+  assert.is(n.receive('host', vxlan(`arp who-has ${A} tell ${FAR}`)), 'vxlan-inner-frame');
+  assert.is(n.receive('host', vxlan(INNER), { vlan: 5 }), 'vlan-tagged');
+  const own = { outer: { dstMac: '0a:58:0a:f4:01:01' } };
+  assert.is(n.receiveBytes('host', frame(vxlan(INNER), { ...own, dstMac: '0a:58:0a:f4:01:02' })), 'vxlan-inner-frame');
+  const group = { ...own, dstMac: '0a:58:0a:f4:01:01', srcMac: '01:00:5e:00:00:01' };
+  assert.is(n.receiveBytes('host', frame(vxlan(INNER), group)), 'source-mac-invalid');
+});
+
+test('pods dig no tunnels to nodes or outside; among themselves they may', () => {
+  const n = node();
+  for (const to of ['172.18.0.11', '172.18.0.12', '172.18.0.1']) {
+    for (const text of [
+      `vxlan ${A}:50000 > ${to}:4789 vni 1 (tcp 10.244.2.2:1 > 10.244.1.3:2 S)`,
+      `udp ${A}:50000 > ${to}:8472 len 60`,
+      `udp ${A}:50000 > ${to}:6081 len 60`,
+      `ipip ${A} > ${to} (tcp 10.244.2.2:1 > 10.244.1.3:2 S)`,
+      `gre ${A} > ${to} len 40`,
+    ]) {
+      const srcMac = '0a:58:0a:f4:01:02';
+      assert.is(
+        n.receive('a', text, { srcMac, outer: { srcMac, dstMac: '0a:58:0a:f4:01:01' } }),
+        'overlay-from-pod',
+        text,
+      );
+    }
+  }
+  assert.equal(n.out, []);
+  assert.is(n.receive('a', `udp ${A}:50000 > ${FAR}:4789 len 60`), 'encapsulated');
+});
+
+test('the port of the overlay that the cluster uses is guarded too', () => {
+  const n = node({ vxlanPort: 12_345 });
+  assert.is(n.receive('a', `udp ${A}:50000 > 172.18.0.12:12345 len 60`), 'overlay-from-pod');
+  assert.is(n.receive('host', vxlan(INNER, '172.18.0.12:50000 > 172.18.0.11:12345 vni 1')), 'forwarded');
+});
+
+test('a tunnel inside the overlay goes no further, wherever it was let in', () => {
+  const n = node();
+  const nested = `udp ${FAR}:50000 > 172.18.0.11:4789 len 80`;
+  assert.is(n.receive('host', vxlan(nested)), 'overlay-from-pod');
+  const i = node(IPIP);
+  assert.is(i.receive('host', ipip(ipip(INNER, `${FAR} > 172.18.0.11`))), 'overlay-from-pod');
+  assert.equal([...n.out, ...i.out], []);
+});
+
+test('the overlay in fragments is not ours to put together: the kernel does or drops it', () => {
+  const n = node();
+  const first = 'udp 172.18.0.12:50000 > 172.18.0.11:4789 len 64 frag id 5 offset 0 more';
+  assert.is(n.receive('host', first), 'to-host');
+});
+
+test('IPIP out and in', () => {
+  const n = node(IPIP);
+  assert.is(n.receive('a', `udp ${A}:1000 > ${FAR}:53 len 20`), 'encapsulated');
+  assert.equal(n.sentFully('host'), [`ipip 172.18.0.11 > 172.18.0.12 (udp ${A}:1000 > ${FAR}:53 len 20)`]);
+  assert.is(n.receive('host', ipip(`udp ${FAR}:53 > ${A}:1000 len 20`)), 'forwarded');
+  assert.equal(n.sentFully('a'), [`udp ${FAR}:53 > ${A}:1000 len 20`]);
+});
+
+test('IPIP by the raw socket leaves by a port of its own', () => {
+  const n = node({ ...IPIP, ipipTransport: 'raw-socket' });
+  n.receive('a', `udp ${A}:1000 > ${FAR}:53 len 20`);
+  const [sent] = n.out;
+  assert.is(sent?.port, 31, 'the last port of a table for 32 pods');
+  n.out.length = 0;
+  // And no pod gets it.
+  for (let i = 0; i < 29; i++) n.pod(`more-${i}`, `10.244.1.${10 + i}`);
+  assert.throws(() => n.pod('one-more', '10.244.1.99'), /no port is free/);
+});
+
+test('IPIP from a stranger, and about what is not of the node that sent it', () => {
+  const n = node(IPIP);
+  for (const source of ['172.18.0.99', FAR, '172.18.0.1']) {
+    assert.is(n.receive('host', ipip(INNER, `${source} > 172.18.0.11`)), 'ipip-unknown-peer', source);
+  }
+  for (const source of ['10.244.3.2', A, '172.18.0.13', '8.8.8.8']) {
+    assert.is(n.receive('host', ipip(`tcp ${source}:4000 > ${A}:80 S`)), 'ipip-inner-source', source);
+  }
+  assert.equal(n.out, []);
+});
+
+test('IPIP segments that the receiving kernel merged are a super-packet again; datagrams are lost', () => {
+  const n = node(IPIP);
+  // What GRO leaves: one long packet, in its checksum field the pseudo-header's sum (linux tcp4_gro_complete).
+  const merged = ipip(`tcp ${FAR}:4000 > ${A}:80 A len 5000`);
+  const bytes = frame(merged, { partial: true, outer: { dstMac: '0a:58:0a:f4:01:01' } });
+  assert.is(n.receiveBytes('host', bytes), 'forwarded');
+  const [sent] = n.sentFrames('a');
+  assert.equal([sent?.needsChecksum, sent?.gsoType, sent?.gsoSize], [1, 1, 1440]);
+  assert.is(n.receive('host', ipip(`udp ${FAR}:4000 > ${A}:80 len 5000`)), 'offload-invalid');
+});
+
+test('IPIP around something that is no IPv4 packet', () => {
+  const n = node(IPIP);
+  const whole = frame(ipip(INNER), { outer: { dstMac: '0a:58:0a:f4:01:01' } });
+  for (let cut = 34; cut < whole.length; cut++) {
+    const bytes = whole.slice(0, cut);
+    const view = new DataView(bytes.buffer);
+    view.setUint16(16, cut - 14);
+    view.setUint16(24, 0);
+    let sum = 0;
+    for (let at = 14; at < 34; at += 2) sum += view.getUint16(at);
+    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+    view.setUint16(24, ~sum & 0xffff);
+    const verdict = n.receiveBytes('host', bytes);
+    assert.ok(['ipv4-truncated', 'ipv4-total-length'].includes(verdict), `${cut} bytes: ${verdict}`);
+  }
+  assert.equal(n.out, []);
+});
+
+test('an overlay that is not in use is not believed', () => {
+  assert.is(node(IPIP).receive('host', vxlan(INNER)), 'to-host');
+  assert.is(node(HOST_GW).receive('host', vxlan(INNER)), 'to-host');
+  assert.is(node().receive('host', ipip(INNER)), 'to-host');
+});
+
+test('host-gw: handed to the kernel with the TTL for it to lower, and taken from it', () => {
+  const n = node(HOST_GW);
+  assert.is(n.receive('a', `udp ${A}:1000 > ${FAR}:53 len 20`, { ttl: 7 }), 'routed-to-node');
+  const [sent] = n.sentFrames('host');
+  assert.is(sent?.bytes[22], 7);
+  assert.is(n.receive('host', `udp ${FAR}:53 > ${A}:1000 len 20`, { ttl: 6 }), 'forwarded');
+  const [back] = n.sentFrames('a');
+  assert.is(back?.bytes[22], 6);
+});
+
+for (const options of [{}, IPIP, HOST_GW]) {
+  const mode = options.overlay ?? 'vxlan';
+  test(`${mode}: a service on another node, and its answer through the translation`, () => {
+    const one = node(options).service('tcp 10.96.0.10:80', { endpoints: [`${FAR}:8080`], nodePort: 31_418 });
+    const two = new TestNode({ ...options, number: 2 }).pod('b', FAR).peer(1);
+    one.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 S`);
+    exchange(one, two);
+    assert.equal(two.sent('b'), [`tcp ${A}:4000 > ${FAR}:8080 S`]);
+    two.receive('b', `tcp ${FAR}:8080 > ${A}:4000 SA seq 9 ack 2`);
+    exchange(one, two);
+    assert.equal(one.sent('a'), [`tcp 10.96.0.10:80 > ${A}:4000 SA`]);
+    one.receive('host', 'tcp 172.18.0.1:5000 > 172.18.0.11:31418 S');
+    exchange(one, two);
+    assert.equal(two.sent('b'), [`tcp 10.244.1.1:5000 > ${FAR}:8080 S`]);
+    two.receive('b', `tcp ${FAR}:8080 > 10.244.1.1:5000 SA seq 9 ack 2`);
+    const [answer] = two.sentFrames('host');
+    assert.ok(answer);
+    answer.bytes.set([0x0a, 0x58, 0x0a, 0xf4, 0x01, 0x01], 0);
+    one.receiveBytes('host', answer.bytes);
+    assert.equal(one.sent('host'), ['tcp 172.18.0.11:31418 > 172.18.0.1:5000 SA']);
+  });
+
+  test(`${mode}: what is too large for the way to another node is told, with what fits`, () => {
+    const n = node({ ...options, podMtu: 9000 });
+    const room = { vxlan: 1450, ipip: 1480, 'host-gw': 1500 }[mode];
+    assert.is(
+      n.receive('a', `udp ${A}:1 > ${FAR}:2 len ${room - 28}`),
+      mode === 'host-gw' ? 'routed-to-node' : 'encapsulated',
+    );
+    n.sentFrames('host');
+    assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len ${room - 27}`), 'fragmentation-needed');
+    const [line = ''] = n.sentFully('a');
+    assert.match(line, new RegExp(`^icmp 10\\.244\\.1\\.1 > ${A} unreachable fragmentation-needed mtu ${room} `));
+    assert.equal(n.sentFrames('host'), []);
+  });
+
+  test(`${mode}: too large for a pod here, the sender on the other node is told`, () => {
+    const n = node({ ...options, podMtu: 1300 });
+    const inner = `udp ${FAR}:5000 > ${A}:2 len 1400`;
+    const text = mode === 'vxlan' ? vxlan(inner) : mode === 'ipip' ? ipip(inner) : inner;
+    assert.is(n.receive('host', text), 'fragmentation-needed');
+    const [line = ''] = n.sentFully('host');
+    assert.match(line, `icmp 10.244.1.1 > ${FAR} unreachable fragmentation-needed mtu 1300 `);
+    assert.is(line.startsWith(mode === 'host-gw' ? 'icmp' : mode), true, line);
+  });
+
+  test(`${mode}: a SYN's segment size is lowered to what the way takes`, () => {
+    const n = node({ ...options, podMtu: 9000 });
+    n.receive('a', `tcp ${A}:1 > ${FAR}:2 S <mss 8960>`);
+    const [line = ''] = n.sentFully('host');
+    assert.match(line, `mss ${{ vxlan: 1410, ipip: 1440, 'host-gw': 1460 }[mode]}`);
+  });
+}
+
+for (const [name, options, whole] of [
+  ['VXLAN with tunnel offload', {}, true],
+  ['VXLAN without', { features: { tunnelOffload: false, udpSegmentation: true } }, false],
+  ['IPIP', IPIP, false],
+  ['host-gw', HOST_GW, true],
+] as const) {
+  test(`a super-packet over ${name} goes out ${whole ? 'whole' : 'in segments'}`, () => {
+    const n = node(options);
+    const text = `tcp ${A}:1000 > ${FAR}:80 PA seq 100 len 3000`;
+    n.receive('a', text, { partial: true, gsoSize: 1400 });
+    const sent = n.sentFrames('host');
+    assert.is(sent.length, whole ? 1 : 3);
+    assert.is(sent[0]?.gsoType, whole ? 1 : 0);
+    if (!whole) assert.ok(sent.every(({ needsChecksum }) => needsChecksum === 0));
+  });
+}
+
+test.run();
