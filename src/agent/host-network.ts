@@ -129,7 +129,7 @@ export class HostNetwork {
    * @throws SystemError, IpCommandError (a node that is not on this node's segment); tried again by the next `ensure`
    */
   setNodeRoutes(routes: ReadonlyMap<string, string>): void {
-    if (this.options.overlay !== 'host-gw') return;
+    if (this.options.overlay !== 'host-gw' || sameEntries(routes, this.nodeRoutes)) return;
     this.nodeRoutes = new Map(routes);
     this.inOrder = '';
     this.ensure();
@@ -251,6 +251,9 @@ export class HostNetwork {
     removeTap(this.tap);
   }
 }
+
+const sameEntries = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
+  a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
 
 const MAIN_TABLE = '254';
 /** A route of the main table to one address, as presentRoutes() writes it. */

@@ -16,6 +16,21 @@ export const FlannelAnnotation = {
   PUBLIC_IP: 'flannel.alpha.coreos.com/public-ip',
 } as const;
 
+/** What this cluster's overlay is. */
+export interface OverlayOfCluster {
+  readonly overlay: 'vxlan' | 'ipip' | 'host-gw';
+  readonly vni: number;
+}
+
+/** Why a Node's annotations and this cluster's overlay do not go together; undefined when they do. */
+export function whyNoPeer(node: NodeObject, { overlay, vni }: OverlayOfCluster): string | undefined {
+  const annotations = node.metadata.annotations ?? {};
+  const backend = annotations[FlannelAnnotation.BACKEND_TYPE];
+  if (backend !== undefined && backend !== overlay) return `its backend is ${backend}, this cluster's is ${overlay}`;
+  const theirs = overlay === 'vxlan' ? backendData(annotations[FlannelAnnotation.BACKEND_DATA]).VNI : undefined;
+  return typeof theirs === 'number' && theirs !== vni ? `its VNI is ${theirs}, this cluster's is ${vni}` : undefined;
+}
+
 /** The peer a Node is; undefined while it has no address or no pod network yet. */
 export function remoteNodeOf(node: NodeObject): RemoteNode | undefined {
   const annotations = node.metadata.annotations ?? {};
@@ -33,12 +48,17 @@ export function remoteNodeOf(node: NodeObject): RemoteNode | undefined {
   };
 }
 
-function vtepMacOf(backendData: string | undefined): string | undefined {
+function vtepMacOf(text: string | undefined): string | undefined {
+  const mac = backendData(text).VtepMAC;
+  return typeof mac === 'string' && /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac) ? mac.toLowerCase() : undefined;
+}
+
+/** The annotation's object; an empty one when it is none. Other backends than VXLAN write `null`. */
+function backendData(text: string | undefined): { VtepMAC?: unknown; VNI?: unknown } {
   try {
-    const mac = (JSON.parse(backendData ?? '{}') as { VtepMAC?: unknown }).VtepMAC;
-    return typeof mac === 'string' && /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac) ? mac.toLowerCase() : undefined;
+    return (JSON.parse(text ?? '{}') as object | null) ?? {};
   } catch {
-    return undefined;
+    return {};
   }
 }
 
@@ -46,12 +66,15 @@ export interface RemoteNodesOptions {
   readonly sync: NodeSync;
   readonly host: HostNetwork;
   readonly tunnel: IpipTunnel | undefined;
+  readonly cluster: OverlayOfCluster;
   readonly log: (line: string) => void;
 }
 
 export class RemoteNodes {
   private readonly options: RemoteNodesOptions;
   private readonly known = new Map<string, RemoteNode>();
+  /** Nodes that are no peers, and why: said once. */
+  private readonly refused = new Map<string, string>();
 
   constructor(options: RemoteNodesOptions) {
     this.options = options;
@@ -59,9 +82,18 @@ export class RemoteNodes {
 
   /** A Node object is new or changed. */
   set(node: NodeObject): void {
+    const { sync, tunnel, cluster, log } = this.options;
+    const { name } = node.metadata;
+    const why = whyNoPeer(node, cluster);
+    if (why !== undefined) {
+      if (this.refused.get(name) !== why) log(`node ${name} cannot be reached: ${why}`);
+      this.refused.set(name, why);
+      this.remove(name);
+      return;
+    }
+    this.refused.delete(name);
     const remote = remoteNodeOf(node);
     if (!remote) return;
-    const { sync, tunnel } = this.options;
     const before = this.known.get(remote.name);
     if (before && before.ip !== remote.ip) tunnel?.removePeer(before.ip);
     this.known.set(remote.name, remote);

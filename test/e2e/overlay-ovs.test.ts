@@ -24,12 +24,14 @@ let paths: Paths;
 let node: OvsNode;
 const CLIENT = podNetns('client');
 const CLIENT_IP = '10.244.1.2';
+const PORT = 8472;
 
 if (why === undefined) {
   all.before(async () => {
-    cluster = await startCluster({ manifests: [idlePod('client', 'n1')] });
+    // flannel's own port, which it chose before VXLAN had one.
+    cluster = await startCluster({ words: ['--vxlan-port', `${PORT}`], manifests: [idlePod('client', 'n1')] });
     paths = new Paths(cluster);
-    node = await makeOvsNode([{ ip: '172.18.0.11', podCIDR: '10.244.1.0/24', vtepMac: '0a:58:0a:f4:01:01' }]);
+    node = await makeOvsNode([{ ip: '172.18.0.11', podCIDR: '10.244.1.0/24', vtepMac: '0a:58:0a:f4:01:01' }], PORT);
     await cluster.apply(foreignNodeObject(OVS_MAC, 1, OVS_IP, OVS_CIDR));
     await Promise.all([paths.startServers(OVS_POD), paths.startServers(CLIENT)]);
     await eventually(async () => ((await paths.tryPing(CLIENT, OVS_POD_IP)).status === 0 ? true : undefined));

@@ -89,8 +89,9 @@ test('should not have connectivity disruption during rolling update with externa
   }
 
   for (const { child } of loads) child.kill('SIGINT');
+  const drops = (await cluster.status()).nodes.flatMap(({ workers }) => workers.map((worker) => worker.drops));
   for (const { place, report } of loads) {
-    const text = await report;
+    const text = `${await report}\nrefused and dropped, by node: ${JSON.stringify(drops)}`;
     const requests = Number(/(\d+) requests in/.exec(text)?.[1]);
     assert.ok(requests > CHANGES, `${place}: ${text}`);
     assert.not.match(text, /Socket errors|Non-2xx/, `${place}: ${text}`);

@@ -29,9 +29,13 @@ export interface OvsNode {
   remove(): Promise<void>;
 }
 
-/** @param peers underlay address and pod network of our nodes, and the MAC of their VTEPs */
+/**
+ * @param peers underlay address and pod network of our nodes, and the MAC of their VTEPs
+ * @param port UDP port of the overlay
+ */
 export async function makeOvsNode(
   peers: readonly { ip: string; podCIDR: string; vtepMac: string }[],
+  port: number,
 ): Promise<OvsNode> {
   const directory = mkdtempSync(join(tmpdir(), 'dataplane-ovs-'));
   mkdirSync(directory, { recursive: true });
@@ -89,7 +93,13 @@ export async function makeOvsNode(
   await vsctl('add-port', 'br-phy', 'eth0');
   await vsctl('add-br', 'br-int', '--', 'set', 'bridge', 'br-int', netdev, 'fail-mode=secure');
   await vsctl('add-port', 'br-int', 'pod', '--', 'set', 'interface', 'pod', 'ofport_request=1');
-  const vxlan = ['type=vxlan', 'options:remote_ip=flow', `options:local_ip=${OVS_IP}`, 'options:key=1'];
+  const vxlan = [
+    'type=vxlan',
+    'options:remote_ip=flow',
+    `options:local_ip=${OVS_IP}`,
+    'options:key=1',
+    `options:dst_port=${port}`,
+  ];
   await vsctl('add-port', 'br-int', 'vx', '--', 'set', 'interface', 'vx', ...vxlan, 'ofport_request=2');
   await ip(OVS, `address add ${OVS_IP}/24 dev br-phy`, 'link set br-phy up');
   for (const peer of peers) {

@@ -1,0 +1,8 @@
+/** `npm run docs`: the pages that are made from the source. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { verdictsAsMarkdown } from '../../native-free-dataplane/print/verdict-advice.ts';
+import { ROOT } from './cluster.ts';
+
+writeFileSync(join(ROOT, 'docs/drops.md'), verdictsAsMarkdown());
+console.log('wrote docs/drops.md');

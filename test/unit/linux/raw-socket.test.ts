@@ -1,0 +1,32 @@
+/** IPIP's optional package: what `up` says when it is not there. Nothing is brought up here. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { ROOT } from '../../lib/cluster.ts';
+
+test('`up --overlay ipip` without the package: one line that says what to install', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'dataplane-test-'));
+  try {
+    const hide = join(directory, 'hide.cjs');
+    writeFileSync(
+      hide,
+      `const Module = require('node:module'); const resolve = Module._resolveFilename;
+       Module._resolveFilename = function (name, ...rest) {
+         if (name === 'raw-socket') throw Object.assign(new Error('no such module'), { code: 'MODULE_NOT_FOUND' });
+         return resolve.call(this, name, ...rest);
+       };`,
+    );
+    const words = ['--require', hide, join(ROOT, 'dist/src/cli/main.js'), 'up', '--overlay', 'ipip'];
+    const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
+    assert.is(status, 1);
+    assert.is(stdout, '');
+    assert.match(stderr, /^[^\n]*raw-socket[^\n]*npm install raw-socket[^\n]*\n$/);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test.run();

@@ -1,0 +1,79 @@
+/** What the fuzzer found: lies in the offload header, pieces of a switched packet, ICMP errors sent to the wrong one. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { processFrame } from '../../../native-free-dataplane/pipeline.ts';
+import { verdictName } from '../../../native-free-dataplane/verdicts.ts';
+import { frame } from '../../lib/frame-text.ts';
+import { loadFrame } from '../../lib/load-frame.ts';
+import { TestNode } from '../../lib/test-node.ts';
+
+const A = '10.244.1.2';
+const B = '10.244.1.3';
+const MAC_A = '0a:58:0a:f4:01:02';
+const MAC_B = '0a:58:0a:f4:01:03';
+
+function node(): TestNode {
+  return new TestNode({ features: { tunnelOffload: false, udpSegmentation: false } }).pod('a', A).pod('b', B).peer(2);
+}
+
+/** A frame from pod a whose pending checksum is said to be at `offset` of the transport header. */
+function receivePending(n: TestNode, text: string, offset: number, gsoType = 0): string {
+  loadFrame(n.pkt, frame(text, { partial: true }), n.portOf('a'), { partial: true });
+  n.pkt.checksumOffset = offset;
+  if (gsoType !== 0) {
+    n.pkt.gsoType = gsoType;
+    n.pkt.gsoSize = 100;
+  }
+  return verdictName(processFrame(n.pkt, n.dataplane, n.nowMs));
+}
+
+test('a pending checksum is where the protocol has it, or the frame is dropped', () => {
+  assert.is(receivePending(node(), `tcp ${A}:4000 > ${B}:80 S`, 16), 'forwarded');
+  assert.is(receivePending(node(), `udp ${A}:4000 > ${B}:53 len 300`, 6), 'forwarded');
+  // At 2 the kernel would write over the port that the policy was asked about.
+  assert.is(receivePending(node(), `tcp ${A}:4000 > ${B}:80 S`, 2), 'offload-invalid');
+  assert.is(receivePending(node(), `udp ${A}:4000 > ${B}:53 len 300`, 16), 'offload-invalid');
+  assert.is(receivePending(node(), `icmp ${A} > ${B} echo-request id 1 seq 1 len 56`, 2), 'offload-invalid');
+  assert.is(receivePending(node(), `udp ${A}:4000 > ${B}:53 len 64 frag id 1 offset 0 more`, 6), 'offload-invalid');
+});
+
+test('a super-packet is of the protocol of its packet', () => {
+  assert.is(receivePending(node(), `tcp ${A}:4000 > ${B}:80 A len 300`, 16, 1), 'forwarded');
+  assert.is(receivePending(node(), `tcp ${A}:4000 > ${B}:80 A len 300`, 16, 4), 'offload-invalid');
+  assert.is(receivePending(node(), `tcp ${A}:4000 > ${B}:80 A len 300`, 16, 5), 'offload-invalid');
+  assert.is(receivePending(node(), `udp ${A}:4000 > ${B}:53 len 300`, 6, 1), 'offload-invalid');
+});
+
+test('every piece of a packet between two pods of a segment has the Ethernet source of its sender', () => {
+  const n = node();
+  const cut = n.receive('a', `udp ${A}:4000 > ${B}:53 len 3000`, { dstMac: MAC_B, partial: true, gsoSize: 1000 });
+  assert.is(cut, 'forwarded');
+  const fragmented = n.receive('a', `udp ${A}:4000 > ${B}:53 len 3000`, { dstMac: MAC_B, df: false });
+  assert.is(fragmented, 'forwarded');
+  const sources = n
+    .sentFrames('b')
+    .map(({ bytes }) => [...bytes.subarray(6, 12)].map((byte) => byte.toString(16).padStart(2, '0')).join(':'));
+  assert.equal(sources, new Array(6).fill(MAC_A));
+});
+
+test('an ICMP error goes to the sender of the packet it quotes and to nobody else', () => {
+  const n = node();
+  n.receive('a', `udp ${A}:4000 > ${B}:53 len 8`);
+  const quoted = `(udp ${A}:4000 > ${B}:53 len 8)`;
+  // To the gateway, and to another pod's address: neither sent what is quoted.
+  assert.is(n.receive('b', `icmp ${B} > 10.244.1.1 unreachable port ${quoted}`), 'icmp-error-unrelated');
+  assert.is(n.receive('b', `icmp ${B} > 10.244.2.7 unreachable port ${quoted}`), 'icmp-error-unrelated');
+  assert.is(n.receive('b', `icmp ${B} > ${A} unreachable port ${quoted}`), 'forwarded');
+});
+
+test('what was counted as handed to the node was', () => {
+  const n = node();
+  loadFrame(n.pkt, frame('udp 172.18.0.1:9 > 172.18.0.11:9 len 0', { dstMac: '0a:58:0a:f4:01:01', partial: true }), 0, {
+    gsoSize: 100,
+  });
+  // An empty super-packet cannot be cut.
+  assert.is(verdictName(processFrame(n.pkt, n.dataplane, n.nowMs)), 'segmentation-failed');
+  assert.equal(n.sent('host'), []);
+});
+
+test.run();
