@@ -86,6 +86,8 @@ async function measure(
     const { plan, milliseconds } = await loadOrReduce(contender, count, serverIp, limitMs, results);
     addSample(results, `${count}/load`, contender.name, milliseconds / 1000);
     process.stderr.write(`${contender.title}, ${count} services: in force after ${short(milliseconds / 1000)} s\n`);
+    // Every path once before anything counts: caches fill, and code that is compiled as it runs has run.
+    await firstPackets(client, plan.first.clusterIp);
     for (let round = 0; round < rounds; round++) {
       for (const place of ['first', 'last'] as const) {
         const samples = await firstPackets(client, plan[place].clusterIp);

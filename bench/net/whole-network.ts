@@ -10,6 +10,7 @@ import { addSample, type Results, table, writeResults } from './lib/report.ts';
 import { describeMachine, missing } from './lib/tools.ts';
 import { allMetrics, type Metric } from './metrics/metric.ts';
 import { startServers } from './metrics/servers.ts';
+import { targetLines } from './targets.ts';
 
 const MEMORY = 'memory/rss';
 
@@ -60,6 +61,8 @@ await runScript(async () => {
   }
   progress('');
   process.stdout.write(`${table(results, 'iptables')}\n`);
+  const targets = targetLines(results);
+  if (targets.length > 0) process.stdout.write(`Targets:\n${targets.join('\n')}\n`);
   for (const path of writeResults(results, 'whole-network', options.output)) process.stdout.write(`wrote ${path}\n`);
 });
 

@@ -89,7 +89,7 @@ const ADVICE: Readonly<Partial<Record<Name, string>>> = {
   IPIP_INNER_SOURCE: 'As vxlan-inner-source.',
   OVERLAY_FROM_POD: 'A pod tries to speak as a node. Between pods tunnels are allowed; to nodes they are not.',
   CONNTRACK_INVALID:
-    'A few after restarts are normal (packets of connections forgotten). Many: traffic that goes one way past this node, or a scan. The settings tcpBeLiberal and tcpLoose relax it.',
+    'A few after restarts are normal (packets of connections forgotten). Many: traffic that goes one way past this node, or a scan.',
   CONNTRACK_FULL:
     'Raise the size of the table, or find who holds so many: `dataplane conntrack count`, then list by source.',
   CONNTRACK_CLASH: 'Two connections would look alike to the answering side; the client tries again from another port.',
@@ -141,8 +141,8 @@ export function verdictsAsMarkdown(): string {
     '# What becomes of a packet',
     '',
     'Every frame that a node receives ends in exactly one verdict, and each verdict has a counter: see them with',
-    '`dataplane status -o json` (per worker) or `/metrics` of the agent. This page is made from',
-    '[`verdicts.ts`](../native-free-dataplane/verdicts.ts) by `npm run docs`; a test holds that both agree.',
+    '`dataplane status` (drops by reason, per worker with `-o json`). This page is made by `npm run docs` from',
+    '[`verdicts.ts`](../native-free-dataplane/verdicts.ts); a test holds that both agree.',
   ];
   for (const [kind, title, text] of CHAPTERS) {
     lines.push(

@@ -19,23 +19,23 @@
  * Read before editing: the kernel file, RFC 9293 §3.3.2 and §3.10, RFC 5961 (challenge ACKs), RFC 7323 §2.
  */
 
+import { answersPending, believePending, letThrough } from './conntrack-tcp-pending.ts';
 import { judgeReset, Reset } from './conntrack-tcp-reset.ts';
 import {
+  ACK,
   FIN,
   IGNORE,
   INVALID_STATE,
   Kind,
   kindOf,
   nextState,
+  RST,
   SYN,
   TcpState,
   validTcpFlags,
 } from './conntrack-tcp-states.ts';
 import { Fit, fitWindow } from './conntrack-tcp-window.ts';
 import {
-  ACK_SEEN,
-  adoptPending,
-  BELOW_RETRANS,
   CLOSE_INIT,
   DIRECTION_WORDS,
   END,
@@ -47,7 +47,6 @@ import {
   MAX_END,
   MAX_RETRANSMITS,
   MAX_WIN,
-  pendingOptions,
   RETRANS_MASK,
   RETRANS_SHIFT,
   SACK_PERMITTED,
@@ -75,9 +74,6 @@ export const TcpResult = {
   INVALID_CLOSING: 4,
 } as const;
 export type TcpResult = (typeof TcpResult)[keyof typeof TcpResult];
-
-/** Window assumed of a SYN that was let through and turned out to be right; SYN windows are never scaled. */
-const PENDING_WINDOW = 0xffff;
 
 /** One past the last sequence number the segment takes up. */
 function endOf(sequence: number, payloadBytes: number, flags: number): number {
@@ -256,50 +252,6 @@ function carrySpecial(word: number, old: number, state: number): number {
 /** RFC 9293 §3.6.1: may this SYN open again what TIME_WAIT or CLOSE still holds? */
 function mayReopen(word: number, direction: number, old: number): boolean {
   return (word & CLOSE_INIT) !== 0 || old === TcpState.CLOSE || lastWas(word, Kind.RST, direction);
-}
-
-/** Is this the SYN-ACK to a SYN that was let through unbelieved? Then the two ends agree, and the table was wrong. */
-function answersPending(words: Int32Array, at: number, direction: number, kind: number, acknowledged: number): boolean {
-  return (
-    kind === Kind.SYN_ACK && lastWas(words[at + STATE], Kind.SYN, 1 - direction) && acknowledged === words[at + LAST]
-  );
-}
-
-/** Begin anew from the SYN that was let through. SYN-ACKs are ignored in the reply direction only, so it was original. */
-function believePending(words: Int32Array, at: number): void {
-  words[at + END] = words[at + LAST];
-  words[at + MAX_END] = words[at + LAST];
-  words[at + MAX_WIN] = PENDING_WINDOW;
-  for (let i = 0; i < DIRECTION_WORDS; i++) words[at + DIRECTION_WORDS + i] = 0;
-  let word = adoptPending(words[at + STATE]) & ~(CLOSE_INIT | SPECIAL | LIBERAL);
-  word &= ~((SACK_PERMITTED | UNACKNOWLEDGED | ACK_SEEN) << 1);
-  words[at + STATE] = word;
-}
-
-/** Note a packet that passes unbelieved, for what may answer it. */
-function letThrough(
-  words: Int32Array,
-  at: number,
-  direction: number,
-  kind: number,
-  old: number,
-  end: number,
-  acknowledged: number,
-  window: number,
-  scaleOption: number,
-  sackPermitted: number,
-): void {
-  let word = withLast(words[at + STATE], kind, direction) & ~ZERO_WINDOW;
-  if (window === 0) word |= ZERO_WINDOW;
-  if (kind === Kind.SYN) word &= BELOW_RETRANS;
-  if (kind === Kind.SYN && direction === 0) {
-    word |= pendingOptions(scaleOption, sackPermitted);
-    // The answer may be a challenge ACK, which must not pass for the one that acknowledges the last FIN.
-    if (old === TcpState.LAST_ACK) word |= SPECIAL;
-    else if (old === TcpState.SYN_RECV) word &= ~SPECIAL;
-  }
-  words[at + STATE] = word;
-  words[at + LAST] = kind === Kind.ACK && old === TcpState.SYN_SENT ? acknowledged : end;
 }
 
 /**

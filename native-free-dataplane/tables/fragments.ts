@@ -19,6 +19,7 @@
  */
 import { COPY_WORDS, keepCopy, takeCopy, taken } from './fragment-copies.ts';
 import { Cover, coverRange, isComplete } from './fragment-ranges.ts';
+import { type FragmentShape, shapeOf } from './fragment-shape.ts';
 import {
   clearSlots,
   DEAD,
@@ -48,8 +49,6 @@ import { lock, unlock } from './spin-lock.ts';
 const VERSION = 1;
 const DEFAULT_MAX = 1024;
 const DEFAULT_HELD_BYTES: number = 4 * 1024 * 1024;
-/** Copies are counted as if none were shorter than this. */
-const SHORTEST_COPY = 256;
 const MAX_DATAGRAM = 65535;
 
 export const FragmentResult = {
@@ -90,40 +89,12 @@ export interface FragmentTable extends FragmentMemory {
   tag: number;
 }
 
-interface Shape {
-  max: number;
-  ringBytes: number;
-  copies: number;
-  heads: number;
-  slotsAt: number;
-  copiesAt: number;
-  totalWords: number;
-}
-
-function shapeOf(max: number, heldBytes: number): Shape {
-  const ringBytes = (heldBytes + 3) & ~3;
-  const copies = Math.max(16, Math.ceil(ringBytes / SHORTEST_COPY));
-  let heads = 64;
-  while (heads < max * 2) heads *= 2;
-  const slotsAt = HEADS_AT + heads;
-  const copiesAt = slotsAt + max * SLOT_WORDS;
-  return {
-    max,
-    ringBytes,
-    copies,
-    heads,
-    slotsAt,
-    copiesAt,
-    totalWords: copiesAt + copies * COPY_WORDS + (ringBytes >> 2),
-  };
-}
-
 /** Bytes of memory a table takes; untouched parts cost none. */
 export function fragmentsBytes(options: Omit<FragmentOptions, 'secret'> = {}): number {
   return shapeOf(options.maxDatagrams ?? DEFAULT_MAX, options.heldBytes ?? DEFAULT_HELD_BYTES).totalWords * 4;
 }
 
-function open(buffer: ArrayBuffer, shape: Shape): FragmentTable {
+function open(buffer: ArrayBuffer, shape: FragmentShape): FragmentTable {
   const words = new Int32Array(buffer, 0, shape.totalWords);
   return {
     max: shape.max,

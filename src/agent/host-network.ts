@@ -5,33 +5,17 @@
  *
  * Runs in the node's namespace. Everything is idempotent, so that whoever deletes a rule finds it repaired.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
 import { ipBatch, ipOutput } from '../linux/ip-command.ts';
 import { RoutingWatch } from '../linux/netlink.ts';
 import { RouteSocket } from '../linux/rtnetlink.ts';
-import { LAST_RULE_PORT, LOCAL_TABLE, presentRules, type Rule, ruleWords } from '../linux/rules.ts';
+import { presentRules, type Rule, ruleWords } from '../linux/rules.ts';
+import { reservePorts, sysctl } from '../linux/sysctl.ts';
 import { closeTap, type OffloadLevel, openTap, removeTap, type Tap } from '../linux/tap.ts';
+import { HOST_DEVICE, LOCAL_FIRST, NODES_TABLE, TABLE, wantedRules } from './host-rules.ts';
 import { gatewayOf, macOf } from './node-sync.ts';
 import { GSO_MAX_BYTES } from './ports.ts';
 import { makeShortcut, removeShortcut } from './underlay-shortcut.ts';
 
-export const HOST_DEVICE = 'dp0';
-/** Routing table that leads to dp0, and the preferences of our rules. */
-const TABLE = 100;
-/** Routing table for what dp0 hands to the kernel: the other nodes' pods, without an overlay (host-gw). */
-const NODES_TABLE = 101;
-const PREF_FROM_US = 5;
-const PREF_TO_NODES = 6;
-const PREF_TO_US = 10;
-const PREF_HAS_PORTS = 11;
-const PREF_FRAGMENTS = 12;
-const PREF_GO_ON = 13;
-const PREF_LOCAL = 100;
-/** IP protocols with ports that services may use: TCP, UDP, SCTP. */
-const WITH_PORTS: readonly number[] = [6, 17, 132];
-const PROTOCOL_ICMP = 1;
-const PROTOCOL_IPIP = 4;
-const PROTOCOL_UDP = 17;
 const QUEUE_LENGTH = 1000;
 
 export interface HostNetworkOptions {
@@ -258,41 +242,6 @@ const sameEntries = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, stri
 const MAIN_TABLE = '254';
 /** A route of the main table to one address, as presentRoutes() writes it. */
 const SINGLE_ADDRESS = /^254 [\d.]+$/;
-const LOCAL_FIRST: Rule = { preference: 0, action: { table: LOCAL_TABLE } };
-
-/** The rules that bring to dp0 what is ours. */
-function wantedRules(options: HostNetworkOptions): Rule[] {
-  const { nodeIP, underlayDevice: from, vxlanPort, nodePortRange, masqueradePorts, overlay, ipipTransport } = options;
-  const toUs = { preference: PREF_TO_US, action: { table: TABLE } };
-  const own = { ...toUs, from, to: nodeIP };
-  return [
-    { preference: PREF_FROM_US, from: HOST_DEVICE, action: { table: LOCAL_TABLE } },
-    ...(overlay === 'vxlan' ? [{ ...own, protocol: PROTOCOL_UDP, ports: [vxlanPort, vxlanPort] as const }] : []),
-    ...(overlay === 'ipip' && ipipTransport === 'dp0' ? [{ ...own, protocol: PROTOCOL_IPIP }] : []),
-    // Without an overlay the kernel routes between nodes: what we hand to it for another node's pods, and answers to our
-    // gateway's address, which hides whoever came by a NodePort.
-    ...(overlay === 'host-gw'
-      ? [
-          { preference: PREF_TO_NODES, from: HOST_DEVICE, action: { table: NODES_TABLE } },
-          { ...toUs, from, to: gatewayOf(options.podCIDR) },
-        ]
-      : []),
-    // NodePorts are open on the node's address and, for the node itself, on loopback; nowhere else: the same ports
-    // of other machines are theirs.
-    ...WITH_PORTS.flatMap((protocol) =>
-      [nodeIP, '127.0.0.0/8'].map((to) => ({ ...toUs, to, protocol, ports: nodePortRange })),
-    ),
-    ...WITH_PORTS.map((protocol) => ({ ...own, protocol, ports: masqueradePorts })),
-    { ...own, protocol: PROTOCOL_ICMP },
-    // A fragment has no ports for a rule to see, so fragments for the node all come to us: what has ports jumps over
-    // the rules that take what has none. Fragments of no connection of ours are handed back.
-    { preference: PREF_HAS_PORTS, from, ports: [1, LAST_RULE_PORT], action: { goto: PREF_GO_ON } },
-    ...WITH_PORTS.map((protocol) => ({ ...own, preference: PREF_FRAGMENTS, protocol })),
-    { preference: PREF_GO_ON, action: 'nop' },
-    { preference: PREF_LOCAL, action: { table: LOCAL_TABLE } },
-  ];
-}
-
 /** dp0's routes as `<table> <destination>`. */
 function presentRoutes(): Set<string> {
   const routes = JSON.parse(
@@ -310,30 +259,6 @@ function presentNodeRoutes(): Map<string, string> {
     table?: string;
   }[];
   return new Map(all.filter(({ table }) => table === `${NODES_TABLE}`).map(({ dst, gateway = '' }) => [dst, gateway]));
-}
-
-/** Keep the node's own sockets off these ports, beside those that are reserved already. @returns 1 when that was new */
-function reservePorts([low, high]: readonly [number, number]): number {
-  const name = 'net/ipv4/ip_local_reserved_ports';
-  const reserved = readFileSync(`/proc/sys/${name}`, 'utf8').trim();
-  const covered = reserved.split(',').some((range) => {
-    const [first = Number.NaN, last = first] = range.split('-').map(Number);
-    return first <= low && last >= high;
-  });
-  return covered ? 0 : sysctl(name, `${reserved === '' ? '' : `${reserved},`}${low}-${high}`);
-}
-
-/** @returns 1 when it had another value */
-function sysctl(name: string, value: string, optional = false): number {
-  const path = `/proc/sys/${name}`;
-  try {
-    if (readFileSync(path, 'utf8').trim() === value) return 0;
-    writeFileSync(path, value);
-    return 1;
-  } catch (error) {
-    if (!optional) throw error;
-    return 0;
-  }
 }
 
 /** The device that bears the node's address, its MTU, and the network it is in. @throws Error naming the address */

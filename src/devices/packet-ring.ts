@@ -3,7 +3,8 @@
  *
  * Words: HEAD (bytes ever written; the writer's), TAIL (bytes ever read; the reader's), IDLE (1: the reader has seen the
  * ring empty and wants to be woken). Behind them records of 8-byte multiples: length, tag, packet. A record never wraps:
- * one that would not fit before the ring's end is put at its start, behind a record of length SKIP.
+ * one that would not fit before the ring's end is put at its start, behind a record of length SKIP. So only a record of
+ * up to half the room always fits into an empty ring.
  *
  * A record is whole before HEAD says so, and its memory is not written again before TAIL says so; a thread that dies in
  * between leaves the ring as it was.

@@ -32,11 +32,18 @@ let joined: PipelineModule | undefined;
 
 /** The joined pipeline of this thread, made when first asked for. @throws Error when a module has an unexpected form */
 export function joinedPipeline(): PipelineModule {
-  if (!joined) {
-    setFlagsFromString(INLINING);
-    joined = runInThisContext(joinModules(ENTRY), { filename: `${ENTRY} (joined)` }) as PipelineModule;
-  }
+  joined ??= loadJoined(ENTRY) as PipelineModule;
   return joined;
+}
+
+/**
+ * Run a compiled module, joined with all it imports, and give what it exports.
+ * @param entry absolute path
+ * @throws Error as joinModules
+ */
+export function loadJoined(entry: string): unknown {
+  setFlagsFromString(INLINING);
+  return runInThisContext(joinModules(entry), { filename: `${entry} (joined)` });
 }
 
 /**

@@ -30,11 +30,16 @@ export function dataplaneUnavailable(): string | undefined {
 }
 
 /** Brings up `nodes` nodes with the objects in `manifests`, and takes them away on any exit. */
-export async function bringUp(name: string, manifests: unknown[], nodes = 2): Promise<Status> {
+export async function bringUp(
+  name: string,
+  manifests: unknown[],
+  nodes = 2,
+  options: readonly string[] = [],
+): Promise<Status> {
   const file = `${stateDirectory('dataplane')}/${name}.json`;
   writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: manifests }));
   takeAway ??= onCleanUp('dataplane', () => cli('down'));
-  const words = [commandLine(), 'up', '--nodes', String(nodes), '-f', file];
+  const words = [commandLine(), 'up', '--nodes', String(nodes), '-f', file, ...options];
   const up = await finish([process.execPath, ...words, ...extraOptions()], UP_SECONDS * 1000);
   if (up.status !== 0) throw new Error(`dataplane up: ${(up.stderr || up.stdout).trim().slice(-600)}`);
   return JSON.parse(cli('status', '-o', 'json')) as Status;
@@ -67,19 +72,19 @@ export function podNetns(name: string): string {
   return `dp-pod-default-${name}`;
 }
 
-export function dataplane(): Contender {
+/** @param variant a name of its own, and options for `dataplane up` */
+export function dataplane(variant: { name: string; options: readonly string[] } | undefined = undefined): Contender {
   return {
-    name: 'dataplane',
-    title: 'dataplane',
-    about: 'ours: the same pods and services in a two-node cluster of `dataplane up`',
+    name: variant?.name ?? 'dataplane',
+    title: variant?.name ?? 'dataplane',
+    about: variant
+      ? `ours: \`dataplane up ${variant.options.join(' ')}\``
+      : 'ours: the same pods and services in a two-node cluster of `dataplane up`',
     unavailable: dataplaneUnavailable,
     async up(): Promise<World> {
       const pods = [idlePod('a', 'n1'), idlePod('b', 'n1'), idlePod('c', 'n2')];
-      const status = await bringUp('whole-network', [
-        ...pods,
-        planned('near', NEAR_IP, 'b'),
-        planned('far', FAR_IP, 'c'),
-      ]);
+      const services = [planned('near', NEAR_IP, 'b'), planned('far', FAR_IP, 'c')];
+      const status = await bringUp('whole-network', [...pods, ...services], 2, variant?.options);
       const [a, b, c] = [podNetns('a'), podNetns('b'), podNetns('c')];
       const node = status.nodes[0]!.ip;
       return {

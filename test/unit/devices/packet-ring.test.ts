@@ -82,7 +82,7 @@ test('any sequence of writes and reads equals a plain queue', () => {
   const queue: { tag: number; length: number }[] = [];
   for (let turn = 0; turn < 20_000; turn++) {
     if (random.below(2) === 0) {
-      const length = random.below(140);
+      const length = random.below(120);
       if (writer.push(turn, packet(length, turn), 0, length)) queue.push({ tag: turn, length });
       else assert.ok(queue.length > 0, 'an empty ring takes a packet of this size');
     } else {

@@ -1,0 +1,190 @@
+/**
+ * The connection table at 1,000, 64,000 and a million connections: found, not found, made, ended; its memory; and
+ * tuples chosen to collide under a hash that is not keyed, which must cost what any others cost.
+ */
+import { fileURLToPath } from 'node:url';
+import Benchmark from 'benchmark';
+import {
+  BUCKET_WORDS,
+  type Conntrack,
+  conntrackBytes,
+  createConntrack,
+} from '../../native-free-dataplane/tables/conntrack.ts';
+import { recoverConntrack } from '../../native-free-dataplane/tables/conntrack-lifetime.ts';
+import { loadJoined } from '../../src/worker/joined-pipeline.ts';
+import type { Pattern } from './lib/conntrack-loops.ts';
+import { type Fact, median } from './lib/results.ts';
+import { shuffled } from './lib/scenarios.ts';
+
+const loops = loadJoined(
+  fileURLToPath(new URL('./lib/conntrack-loops.js', import.meta.url)),
+) as typeof import('./lib/conntrack-loops.ts');
+
+const COUNTS = [1000, 64_000, 1_000_000];
+const SECRET = Int32Array.of(0x1f2e3d4c, 0x5b6a7988, 0x01234567, 0x76543210);
+/** Look-ups a call of a benchmark's function makes. */
+const BATCH = 500;
+const DAY_MS = 86_400_000;
+
+const CLIENTS: Pattern = {
+  name: 'clients of services',
+  src: (n) => 0x0af40000 + ((n >>> 5) & 0xffff),
+  dst: (n) => 0x0a600000 + (n % 1009),
+  ports: (n) => ((1024 + (n & 31) + (n >>> 21) * 32) << 16) | 80,
+};
+const STRANGERS: Pattern = { ...CLIENTS, name: 'not there', dst: (n) => 0x0b600000 + (n % 1009) };
+
+/** Each differs in one field, or in bits that a careless hash throws away. */
+const PATTERNS: readonly Pattern[] = [
+  CLIENTS,
+  { name: 'only the source port differs', src: () => 0x0af40102, dst: () => 0x0a60000a, ports: (n) => (n << 16) | 80 },
+  {
+    name: 'only the destination port differs',
+    src: () => 0x0af40102,
+    dst: () => 0x0a60000a,
+    ports: (n) => n | (80 << 16),
+  },
+  { name: 'sequential sources', src: (n) => 0x0a000000 + n, dst: () => 0x0a60000a, ports: () => (4000 << 16) | 80 },
+  {
+    name: 'sources alike in the low 16 bits',
+    src: (n) => n << 16,
+    dst: () => 0x0a60000a,
+    ports: () => (4000 << 16) | 80,
+  },
+  {
+    name: 'source and destination alike but for one bit position each',
+    src: (n) => (n << 16) | 1,
+    dst: (n) => (n << 16) | 2,
+    ports: () => (4000 << 16) | 80,
+  },
+  {
+    name: 'source and ports that cancel under exclusive or',
+    src: (n) => n,
+    dst: () => 0x0a60000a,
+    ports: (n) => n ^ ((4000 << 16) | 80),
+  },
+];
+
+function emptyTable(count: number): Conntrack {
+  const options = { addressWords: 1, max: count, workers: 1, secret: SECRET };
+  const table = createConntrack(new ArrayBuffer(conntrackBytes(options)), options);
+  recoverConntrack(table, 0, 1);
+  return table;
+}
+
+/** Tuples in an order that is not that of the records. */
+function mixed(tuples: Int32Array): Int32Array {
+  const result = new Int32Array(tuples.length);
+  shuffled(tuples.length / 3).forEach((from, to) => {
+    result.set(tuples.subarray(from * 3, from * 3 + 3), to * 3);
+  });
+  return result;
+}
+
+interface Filled {
+  readonly table: Conntrack;
+  readonly tuples: Int32Array;
+}
+
+let kept: { key: string; filled: Filled } | undefined;
+
+function filled(pattern: Pattern, count: number): Filled {
+  const key = `${pattern.name} ${count}`;
+  if (kept?.key !== key) {
+    kept = undefined;
+    const table = emptyTable(count);
+    const tuples = loops.tuplesOf(pattern, count);
+    const made = loops.makeConnections(table, tuples, 0, DAY_MS);
+    if (made !== count) throw new Error(`${pattern.name}: ${made} connections of ${count} were made`);
+    kept = { key, filled: { table, tuples: mixed(tuples) } };
+  }
+  return kept.filled;
+}
+
+export const suite: Benchmark.Suite = new Benchmark.Suite();
+
+type Loop = (table: Conntrack, tuples: Int32Array, from: number, count: number) => number;
+
+function add(name: string, prepare: () => Filled, loop: Loop, expected: number, atMost?: number): void {
+  let state: Filled | undefined;
+  let from = 0;
+  suite.add(name, {
+    operations: BATCH,
+    ...(atMost !== undefined && { atMost }),
+    onStart: () => {
+      state = prepare();
+      from = 0;
+    },
+    fn: () => {
+      const { table, tuples } = state!;
+      if (loop(table, tuples, from, BATCH) !== expected)
+        throw new Error('a connection was not found, or one that is not there');
+      from = (from + 2 * BATCH) * 3 > tuples.length ? 0 : from + BATCH;
+    },
+    onComplete: () => {
+      state = undefined;
+    },
+  } as Benchmark.Options);
+}
+
+add('bench alone: a key put in place', () => filled(CLIENTS, 64_000), loops.onlyLoadKeys, BATCH);
+for (const count of COUNTS) {
+  add(`look-up and translation, among ${count}`, () => filled(CLIENTS, count), loops.lookUp, BATCH);
+  const strangers = (): Filled => ({
+    table: filled(CLIENTS, count).table,
+    tuples: mixed(loops.tuplesOf(STRANGERS, count)),
+  });
+  add(`look-up of what is not there, among ${count}`, strangers, loops.lookUp, 0);
+}
+for (const pattern of PATTERNS) {
+  add(`look-up among 64000: ${pattern.name}`, () => filled(pattern, 64_000), loops.lookUp, BATCH);
+}
+
+/** Rounds of making and ending all connections, and how long each lives. */
+const ROUNDS = 5;
+const LIFE_MS = 5000;
+
+/** Making, ending, memory. */
+export function measure(): Fact[] {
+  const facts: Fact[] = [];
+  kept = undefined;
+  for (const count of COUNTS) {
+    const tuples = mixed(loops.tuplesOf(CLIENTS, count));
+    const making: number[] = [];
+    const ending: number[] = [];
+    for (let round = 0; round < (count > 100_000 ? ROUNDS : ROUNDS * 10); round++) {
+      const table = emptyTable(count);
+      const begin = performance.now();
+      const made = loops.makeConnections(table, tuples, 0, LIFE_MS);
+      const between = performance.now();
+      const ended = loops.expireAll(table, 0, LIFE_MS + 64 * 2048);
+      making.push(((between - begin) * 1e6) / count);
+      ending.push(((performance.now() - between) * 1e6) / count);
+      if (made !== count || ended !== count) throw new Error(`${made} made and ${ended} ended of ${count}`);
+    }
+    facts.push({ name: `new connection, up to ${count}`, value: median(making), unit: 'ns', atMost: 1000 });
+    facts.push({ name: `expiry of ${count}, each`, value: median(ending), unit: 'ns', atMost: 1000 });
+  }
+  for (const pattern of PATTERNS) {
+    const { table } = filled(pattern, 64_000);
+    facts.push({
+      name: `fullest bucket of ${BUCKET_WORDS}, 64000 of: ${pattern.name}`,
+      value: fullest(table),
+      unit: 'words',
+    });
+  }
+  const bytes = conntrackBytes({ addressWords: 1, max: 1_000_000 });
+  facts.push({ name: 'the table for 1,000,000 IPv4 connections', value: bytes / 2 ** 20, unit: 'MiB', atMost: 128 });
+  facts.push({ name: 'a connection in it', value: bytes / 1e6, unit: 'bytes' });
+  const bytes6 = conntrackBytes({ addressWords: 4, max: 1_000_000 });
+  facts.push({ name: 'a connection, IPv6', value: bytes6 / 1e6, unit: 'bytes' });
+  return facts;
+}
+
+function fullest({ index }: Conntrack): number {
+  let most = 0;
+  for (let at = 0; at < index.length; at += BUCKET_WORDS) {
+    most = Math.max(most, index.subarray(at, at + BUCKET_WORDS).filter((word) => word !== 0).length);
+  }
+  return most;
+}

@@ -1,0 +1,44 @@
+/** What the project wants to reach beside its peers, and how far a run got. */
+import type { Results } from './lib/report.ts';
+import { median } from './lib/statistics.ts';
+
+interface Target {
+  /** Row of the results. */
+  readonly key: string;
+  readonly against: string;
+  /** Ours as a multiple of the other's figure: at least that much, or at most where less is better. */
+  readonly ratio: number;
+}
+
+const KERNEL: readonly Target[] = [
+  { key: 'bulk-1/gbits', against: 'iptables', ratio: 1.05 },
+  { key: 'bulk-1-across/gbits', against: 'iptables', ratio: 0.9 },
+  { key: 'udp-across/kpps', against: 'iptables', ratio: 1 },
+  { key: 'rtt/p50', against: 'iptables', ratio: 0.8 },
+  { key: 'rtt-across/p50', against: 'iptables', ratio: 1.1 },
+  { key: 'http/rate', against: 'iptables', ratio: 0.9 },
+  { key: 'http-new/rate', against: 'iptables', ratio: 0.9 },
+  { key: 'http-across/rate', against: 'iptables', ratio: 0.9 },
+  { key: 'http-across-new/rate', against: 'iptables', ratio: 0.9 },
+];
+
+/** Every figure of speed against Open vSwitch's userspace datapath: half as much again. */
+const OVS_RATIO = 1.5;
+const SPEED = /\/(gbits|kpps|p50|p99|p99\.9|rate)$/;
+
+/** One line per target: its row, our ratio, what was wanted, whether that is met. Empty when ours was not measured. */
+export function targetLines(results: Results): string[] {
+  const ovs = results.rows
+    .filter(({ key }) => SPEED.test(key))
+    .map(({ key, better }) => ({ key, against: 'ovs', ratio: better === 'more' ? OVS_RATIO : 1 / OVS_RATIO }));
+  return [...KERNEL, ...ovs].flatMap(({ key, against, ratio }) => {
+    const row = results.rows.find((one) => one.key === key);
+    const ours = median(results.samples[key]?.dataplane ?? []);
+    const theirs = median(results.samples[key]?.[against] ?? []);
+    if (row === undefined || !(ours > 0) || !(theirs > 0)) return [];
+    const reached = ours / theirs;
+    const met = row.better === 'more' ? reached >= ratio : reached <= ratio;
+    const wanted = `${row.better === 'more' ? 'at least' : 'at most'} ${ratio.toFixed(2)}`;
+    return [`${met ? 'met    ' : 'NOT MET'}  ${row.title}: ${reached.toFixed(2)} × ${against}, ${wanted}`];
+  });
+}
