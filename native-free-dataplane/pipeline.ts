@@ -30,6 +30,7 @@ import { rewrite } from './stages/nat.ts';
 import { answerArp } from './stages/neighbour.ts';
 import { offloadFits } from './stages/offload.ts';
 import { FAMILY_ARP, parseFrame } from './stages/parse.ts';
+import { learnPathMtu } from './stages/path-mtu.ts';
 import { checkPolicy } from './stages/policy.ts';
 import { hopForAddress, hopOfFlow, isOwnAddress } from './stages/route.ts';
 import { chooseService } from './stages/service.ts';
@@ -165,6 +166,7 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
 function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = relateIcmpError(pkt, dp);
   if (v === Verdict.ICMP_ERROR_UNRELATED && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(dp.node, pkt.dst)) {
+    learnPathMtu(pkt, dp);
     return Verdict.TO_HOST;
   }
   if (v !== Verdict.GO_ON) return v;

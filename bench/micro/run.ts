@@ -177,8 +177,8 @@ function time(name: string, suite: Benchmark.Suite): Promise<{ timings: Timing[]
       const timing: Timing = {
         suite: name,
         name: done.name ?? '?',
-        nanoseconds: quantile(sorted, 0.5),
-        quartiles: [quantile(sorted, 0.25), quantile(sorted, 0.75)],
+        nanoseconds: quantile(sorted, 0.1),
+        median: quantile(sorted, 0.5),
         samples: sorted.length,
         ...(atMost !== undefined && { atMost }),
       };

@@ -4,7 +4,7 @@
  *
  * Read before editing: linux nf_conntrack_proto_tcp.c (TCP_CONNTRACK_IGNORE), RFC 5961 §4.
  */
-import { ACK, Kind, SYN, TcpState } from './conntrack-tcp-states.ts';
+import { Kind, TcpState } from './conntrack-tcp-states.ts';
 import {
   ACK_SEEN,
   adoptPending,
@@ -77,4 +77,9 @@ export function letThrough(
   }
   words[at + STATE] = word;
   words[at + LAST] = kind === Kind.ACK && old === TcpState.SYN_SENT ? acknowledged : end;
+}
+
+/** RFC 9293 §3.6.1: may this SYN open again what TIME_WAIT or CLOSE still holds? */
+export function mayReopen(word: number, direction: number, old: number): boolean {
+  return (word & CLOSE_INIT) !== 0 || old === TcpState.CLOSE || lastWas(word, Kind.RST, direction);
 }

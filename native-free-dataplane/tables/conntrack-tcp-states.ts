@@ -114,3 +114,8 @@ const VALID_FLAGS: Uint8Array = (() => {
 export function validTcpFlags(flags: number): boolean {
   return VALID_FLAGS[flags & 0x3f] === 1;
 }
+
+/** One past the last sequence number the segment takes up. */
+export function endOf(sequence: number, payloadBytes: number, flags: number): number {
+  return (sequence + payloadBytes + ((flags & SYN) !== 0 ? 1 : 0) + ((flags & FIN) !== 0 ? 1 : 0)) | 0;
+}

@@ -19,18 +19,15 @@
  * Read before editing: the kernel file, RFC 9293 §3.3.2 and §3.10, RFC 5961 (challenge ACKs), RFC 7323 §2.
  */
 
-import { answersPending, believePending, letThrough } from './conntrack-tcp-pending.ts';
+import { answersPending, believePending, letThrough, mayReopen } from './conntrack-tcp-pending.ts';
 import { judgeReset, Reset } from './conntrack-tcp-reset.ts';
 import {
-  ACK,
-  FIN,
+  endOf,
   IGNORE,
   INVALID_STATE,
   Kind,
   kindOf,
   nextState,
-  RST,
-  SYN,
   TcpState,
   validTcpFlags,
 } from './conntrack-tcp-states.ts';
@@ -74,11 +71,6 @@ export const TcpResult = {
   INVALID_CLOSING: 4,
 } as const;
 export type TcpResult = (typeof TcpResult)[keyof typeof TcpResult];
-
-/** One past the last sequence number the segment takes up. */
-function endOf(sequence: number, payloadBytes: number, flags: number): number {
-  return (sequence + payloadBytes + ((flags & SYN) !== 0 ? 1 : 0) + ((flags & FIN) !== 0 ? 1 : 0)) | 0;
-}
 
 /** The connection's state, for people and tests. */
 export function tcpState(words: Int32Array, at: number): TcpState {
@@ -247,11 +239,6 @@ function carrySpecial(word: number, old: number, state: number): number {
     default:
       return word & ~SPECIAL;
   }
-}
-
-/** RFC 9293 §3.6.1: may this SYN open again what TIME_WAIT or CLOSE still holds? */
-function mayReopen(word: number, direction: number, old: number): boolean {
-  return (word & CLOSE_INIT) !== 0 || old === TcpState.CLOSE || lastWas(word, Kind.RST, direction);
 }
 
 /**

@@ -391,7 +391,9 @@ class RunningAgent implements Agent {
   /** The cluster's options may have changed: those that can be followed live are. */
   private configured(map: ConfigMap): void {
     if (map.metadata.namespace !== CONFIG_MAP.namespace || map.metadata.name !== CONFIG_MAP.name) return;
-    this.cluster = clusterOptionsOf(map);
+    // What the node was built with stays until its agent is started anew.
+    const { overlay, ipipTransport, vxlanPort, vni, podCidr, serviceCidr } = this.cluster;
+    this.cluster = { ...clusterOptionsOf(map), overlay, ipipTransport, vxlanPort, vni, podCidr, serviceCidr };
     this.sync.reconfigure(this.identity());
     this.placeServices();
   }
@@ -439,6 +441,7 @@ class RunningAgent implements Agent {
 
   async close(): Promise<void> {
     clearInterval(this.repair);
+    this.remotes.close();
     this.heartbeat.close();
     this.health.close();
     for (const informer of this.informers) informer.close();

@@ -91,6 +91,9 @@ export class HostNetwork {
     // Routes first: a rule that leads to a table without its route hands our packets to the node's own sockets.
     const missing = [...this.routeCommands(), ...this.missingRules()];
     if (missing.length > 0) ipBatch(missing);
+    const nodeRoutes = this.nodeRouteCommands();
+    // Each by itself: a node that is not on this segment must not keep the others from being reached.
+    if (nodeRoutes.length > 0) ipBatch(nodeRoutes, true);
     this.withoutShortcut = this.shorten();
     this.inOrder = this.watch.fingerprint();
     return repaired + missing.length;
@@ -110,13 +113,15 @@ export class HostNetwork {
   /**
    * The pods of other nodes, each network with its node's address: what the kernel routes where there is no overlay.
    * Those of before that are not among them are routed no more. Nothing is done where there is an overlay.
-   * @throws SystemError, IpCommandError (a node that is not on this node's segment); tried again by the next `ensure`
+   * @throws SystemError, IpCommandError; Error that names a route the kernel refuses: tried again when routes change
    */
   setNodeRoutes(routes: ReadonlyMap<string, string>): void {
     if (this.options.overlay !== 'host-gw' || sameEntries(routes, this.nodeRoutes)) return;
     this.nodeRoutes = new Map(routes);
     this.inOrder = '';
     this.ensure();
+    const [failed] = this.nodeRouteCommands();
+    if (failed !== undefined) throw new Error(`\`ip ${failed}\`: refused; host-gw needs the nodes on one segment`);
   }
 
   /** MTU of the device with the node's address as it is now. @throws SystemError */
@@ -146,6 +151,7 @@ export class HostNetwork {
       underlayMtu: this.underlayMtu,
       hostDevice: HOST_DEVICE,
       vxlanPort: options.overlay === 'vxlan' ? options.vxlanPort : undefined,
+      ipip: options.overlay === 'ipip' && options.ipipTransport === 'dp0',
       routedNetwork: options.overlay === 'host-gw' ? options.podCIDR : undefined,
     });
   }
@@ -201,13 +207,13 @@ export class HostNetwork {
     return [
       ...missing.map(({ to, table, words }) => `route replace ${to} dev ${HOST_DEVICE} table ${table} ${words}`),
       ...stale.map((route) => `route del ${route.split(' ')[1]} dev ${HOST_DEVICE} table ${MAIN_TABLE}`),
-      ...this.nodeRouteCommands(),
     ];
   }
 
   /** What to change of the routes to other nodes' pods. */
   private nodeRouteCommands(): string[] {
     const { nodeRoutes, options } = this;
+    if (options.overlay !== 'host-gw') return [];
     const present = presentNodeRoutes();
     const table = `dev ${options.underlayDevice} table ${NODES_TABLE}`;
     return [

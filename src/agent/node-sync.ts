@@ -13,6 +13,8 @@ import {
   freeHop,
   HOST_HOP,
   HopKind,
+  HopWord,
+  hopAt,
   setHop,
   tunnelPort,
 } from '../../native-free-dataplane/tables/hops.ts';
@@ -225,6 +227,14 @@ export class NodeSync {
       mtu: this.identity.underlayMtu - overlayOverhead(this.identity.overlay),
       address: addressWords(node.ip),
     });
+  }
+
+  /** What was learnt of the paths to other nodes (stages/path-mtu.ts) is forgotten: they may have become wider. */
+  forgetPathMtus(): void {
+    const room = this.identity.underlayMtu - overlayOverhead(this.identity.overlay);
+    for (const { hop, node } of this.nodes.values()) {
+      if ((this.table.hops[hopAt(hop) + HopWord.MTU] as number) < room) this.writeNode(hop, node);
+    }
   }
 
   /** A node left. */

@@ -10,6 +10,9 @@ import type { HostNetwork } from './host-network.ts';
 import type { IpipTunnel } from './ipip-tunnel.ts';
 import { gatewayOf, macOf, type NodeSync, type RemoteNode } from './node-sync.ts';
 
+/** How long a path's MTU is believed (RFC 1191 §6.3; linux net.ipv4.route.mtu_expires). */
+const PATH_MTU_MS = 600_000;
+
 export const FlannelAnnotation = {
   BACKEND_TYPE: 'flannel.alpha.coreos.com/backend-type',
   BACKEND_DATA: 'flannel.alpha.coreos.com/backend-data',
@@ -76,8 +79,15 @@ export class RemoteNodes {
   /** Nodes that are no peers, and why: said once. */
   private readonly refused = new Map<string, string>();
 
+  private readonly forgetting: NodeJS.Timeout;
+
   constructor(options: RemoteNodesOptions) {
     this.options = options;
+    this.forgetting = setInterval(() => options.sync.forgetPathMtus(), PATH_MTU_MS).unref();
+  }
+
+  close(): void {
+    clearInterval(this.forgetting);
   }
 
   /** A Node object is new or changed. */

@@ -21,12 +21,12 @@ type JsonObject = Record<string, Json>;
 const isObject = (value: Json): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Applies one manifest, which has its name and namespace. @throws ApiError */
+/** Applies one manifest, which has its name and namespace; `before` is what was there. @throws ApiError */
 export async function applyObject(
   client: ApiClient,
   manifest: Manifest<KubeObject>,
   options: ApplyOptions = {},
-): Promise<{ outcome: Outcome; object: KubeObject }> {
+): Promise<{ outcome: Outcome; object: KubeObject; before: KubeObject | undefined }> {
   const kind = manifest.kind as Kind;
   const name = manifest.metadata.name!;
   const { namespace } = manifest.metadata;
@@ -35,14 +35,14 @@ export async function applyObject(
     const present = (await client.find(kind, name, namespace)) as KubeObject | undefined;
     try {
       if (present === undefined) {
-        return { outcome: 'created', object: await client.create<KubeObject>(wanted, options) };
+        return { outcome: 'created', object: await client.create<KubeObject>(wanted, options), before: undefined };
       }
       const last = present.metadata.annotations?.[LAST_APPLIED];
       const patch = threeWayPatch(last === undefined ? undefined : JSON.parse(last), wanted, kind);
       const type = UNMERGED_KINDS.has(kind) ? 'merge' : 'strategic';
       const object = await client.patch(kind, name, patch, { ...(namespace && { namespace }), type, ...options });
       const same = object.metadata.resourceVersion === present.metadata.resourceVersion;
-      return { outcome: same ? 'unchanged' : 'configured', object };
+      return { outcome: same ? 'unchanged' : 'configured', object, before: present };
     } catch (error) {
       // Somebody made or removed it between the look and the write.
       const raced =

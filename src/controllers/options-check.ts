@@ -1,5 +1,5 @@
 /** Do the cluster's options go together? Networks must have no address in common, ranges must be ranges. */
-import { type Cidr, contains, overlap, parseCidr, parseRange, printIp } from '../api/addresses.ts';
+import { type Cidr, contains, overlap, parseCidr, parseRange, printCidr, printIp } from '../api/addresses.ts';
 import type { ClusterOptions } from '../api/cluster-options.ts';
 
 /** The cluster's options cannot work together. The message names them. */
@@ -15,6 +15,9 @@ export interface Ranges {
   external: Cidr[];
 }
 
+/** Networks that no host may have an address of, so that packets of them are dropped (RFC 1122 §3.2.1.3, RFC 3927). */
+const UNUSABLE = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'].map((text) => parseCidr(text)!);
+
 /** The networks and ranges of the options. Throws ClusterOptionsError, whose message names the options by their keys. */
 export function checkOptions(options: ClusterOptions): Ranges {
   const cidr = (name: string, text: string) => {
@@ -25,6 +28,11 @@ export function checkOptions(options: ClusterOptions): Ranges {
   const names = ['podCidr', 'serviceCidr', 'underlayCidr'] as const;
   const ranges = names.map((name) => cidr(name, options[name]));
   ranges.forEach((range, i) => {
+    const reserved = UNUSABLE.find((each) => overlap(each, range));
+    if (reserved !== undefined) {
+      const what = `${names[i]} ${options[names[i]!]} lies in ${printCidr(reserved)}`;
+      throw new ClusterOptionsError(`${what}, which no host may use: choose a private network such as 10.0.0.0/16`);
+    }
     for (let j = 0; j < i; j++) {
       if (!overlap(range, ranges[j]!)) continue;
       const pair = `${names[j]} ${options[names[j]!]} and ${names[i]} ${options[names[i]!]}`;

@@ -11,6 +11,7 @@ import { ContainerConfigError } from './config-source.ts';
 import { planContainer } from './container-plan.ts';
 import { ContainerProbes } from './container-probes.ts';
 import { exitOf, findContainerProcess, StartError, startContainer, stopContainer } from './container-process.ts';
+import { recordEnd, recordStart, recordWaiting } from './container-record.ts';
 import { execCommand } from './exec.ts';
 import { type HandlerTarget, runHandler } from './handlers.ts';
 import type { LaunchPlan } from './launch-script.ts';
@@ -179,14 +180,7 @@ export class ContainerRunner {
       return this.refuse('CreateContainerConfigError', error.message, nowMs);
     }
     this.wait('ContainerCreating');
-    if (record.ended !== undefined) record.last = record.ended;
-    record.ended = undefined;
-    record.phase = 'starting';
-    record.restartCount = record.instances;
-    record.instances++;
-    record.specHash = hashOf(spec);
-    record.startedAtMs = nowMs;
-    record.containerID = this.newId();
+    recordStart(record, hashOf(spec), nowMs, this.pod.metadata.uid);
     context.save();
     const log = beginLog(context.podDir, this.name);
     try {
@@ -214,12 +208,7 @@ export class ContainerRunner {
   }
 
   private wait(reason: string, message?: string): void {
-    const { record } = this;
-    record.phase = 'waiting';
-    record.reason = reason;
-    record.message = message;
-    record.ready = false;
-    record.started = false;
+    recordWaiting(this.record, reason, message);
     this.context.save();
   }
 
@@ -241,18 +230,7 @@ export class ContainerRunner {
     const { record } = this;
     this.stopProbes();
     const startedAtMs = record.startedAtMs ?? atMs;
-    record.phase = 'terminated';
-    record.ready = false;
-    record.started = false;
-    record.process = undefined;
-    record.ended = {
-      exitCode,
-      reason: reason ?? (exitCode === 0 ? 'Completed' : 'Error'),
-      ...(message && { message }),
-      startedAtMs,
-      finishedAtMs: atMs,
-      ...(record.containerID !== undefined && { containerID: record.containerID }),
-    };
+    recordEnd(record, startedAtMs, atMs, exitCode, message, reason);
     backOff(record, atMs - startedAtMs, atMs, this.context.backOffMs);
     this.context.save();
   }
@@ -314,11 +292,6 @@ export class ContainerRunner {
       container: this.spec,
       commandLine: (command) => execCommand({ stateDir: context.stateDir, namespace, pod, container: name, command }),
     };
-  }
-
-  private newId(): string {
-    const text = `${this.pod.metadata.uid}/${this.name}/${this.record.instances}`;
-    return `dataplane://${createHash('sha256').update(text).digest('hex')}`;
   }
 }
 

@@ -7,21 +7,20 @@ import { WellKnown } from '../api/types.ts';
 import type { Catalogue } from './catalogue.ts';
 import { removeDirectory, removePodFiles } from './cleanup.ts';
 import { ConfigSource, ContainerConfigError } from './config-source.ts';
-import { ContainerRunner, DEFAULT_GRACE_SECONDS } from './container-runner.ts';
-import { hostnameOf } from './etc-files.ts';
+import { DEFAULT_GRACE_SECONDS } from './container-runner.ts';
 import { podDirectory } from './logs.ts';
 import type { PodManagerOptions } from './options.ts';
+import { PodContainers } from './pod-containers.ts';
 import type { PodContext } from './pod-context.ts';
+import { PodSandbox } from './pod-sandbox.ts';
 import { isAlive } from './processes.ts';
-import { netnsNameOf, netnsPathOf, removeSandbox, type Sandbox, startSandbox } from './sandbox.ts';
-import { type PodState, podDirectories, readState, writeState } from './state.ts';
-import { restarts } from './status.ts';
+import { netnsNameOf } from './sandbox.ts';
+import { type PodState, readState, writeState } from './state.ts';
 import { StatusReporter } from './status-reporter.ts';
 import { hasConfigVolumes, prepareVolumes, type VolumeVersions } from './volumes.ts';
 
 const RETRY_MS = 1_000;
 const VOLUME_RETRY_MS = 2_000;
-const CONFIRM_RETRY_MS = 1_000;
 
 export interface WorkerSurroundings {
   options: PodManagerOptions;
@@ -42,8 +41,8 @@ export class PodWorker {
   private readonly context: PodContext;
   private readonly reporter: StatusReporter;
   private readonly volumes: VolumeVersions = new Map();
-  private readonly runners = new Map<string, ContainerRunner>();
-  private attached = false;
+  private readonly containers: PodContainers;
+  private readonly sandbox: PodSandbox;
   private retired = false;
   private closed = false;
   private awake = false;
@@ -71,7 +70,9 @@ export class PodWorker {
     this.source = new ConfigSource(around.options);
     this.reporter = new StatusReporter(around.options, () => this.pod, this.state);
     this.context = this.makeContext();
-    if (found !== undefined) for (const runner of this.allRunners()) runner.adopt();
+    this.containers = new PodContainers(this.context);
+    this.sandbox = new PodSandbox(this.context, around.options, (reason, message) => this.trouble(reason, message));
+    if (found !== undefined) for (const runner of this.containers.all()) runner.adopt();
     this.wake();
   }
 
@@ -89,7 +90,7 @@ export class PodWorker {
   /** The object is gone: end at once, without grace. */
   retire(): void {
     this.retired = true;
-    for (const runner of this.runners.values()) runner.kill();
+    for (const runner of this.containers.known()) runner.kill();
     this.wake();
   }
 
@@ -122,7 +123,7 @@ export class PodWorker {
   async close(): Promise<void> {
     this.closed = true;
     clearTimeout(this.timer);
-    for (const runner of this.runners.values()) runner.stopProbes();
+    for (const runner of this.containers.known()) runner.stopProbes();
     this.reporter.close();
     await this.loop;
   }
@@ -148,7 +149,7 @@ export class PodWorker {
 
   private async step(): Promise<void> {
     clearTimeout(this.timer);
-    for (const runner of this.runners.values()) runner.observe();
+    for (const runner of this.containers.known()) runner.observe();
     if (this.retired || this.pod.metadata.deletionTimestamp !== undefined) return this.terminate();
     if (JSON.stringify(withoutStatus(this.pod)) !== JSON.stringify(this.state.pod)) {
       this.state.pod = withoutStatus(this.pod);
@@ -171,7 +172,7 @@ export class PodWorker {
       this.save();
     }
     if (this.state.failure !== undefined) {
-      await Promise.all(this.allRunners().map((runner) => runner.stop(runner.graceSeconds())));
+      await Promise.all(this.containers.all().map((runner) => runner.stop(runner.graceSeconds())));
       return undefined;
     }
     if (!(await this.ensureSandbox())) return deadlineMs;
@@ -183,91 +184,29 @@ export class PodWorker {
       this.trouble('FailedMount', error.message);
       return nowMs + VOLUME_RETRY_MS;
     }
-    if (!(await this.initialize())) return earliest([deadlineMs, ...this.waits()]);
+    if (!(await this.containers.initialize())) return earliest([deadlineMs, ...this.containers.waits(RETRY_MS)]);
     const requests = this.restartRequests.splice(0);
-    for (const { names } of requests) for (const name of names) this.runner(name, false).hurry();
+    for (const { names } of requests) for (const name of names) this.containers.of(name, false).hurry();
     const times: (number | undefined)[] = [deadlineMs];
-    for (const { name } of this.pod.spec.containers) times.push(await this.runner(name, false).reconcile(Date.now()));
+    for (const { name } of this.pod.spec.containers)
+      times.push(await this.containers.of(name, false).reconcile(Date.now()));
     for (const { done } of requests) done();
     this.lastTrouble = '';
     return earliest(times);
   }
 
-  private waits(): number[] {
-    return this.allRunners()
-      .map(({ record }) =>
-        record.phase === 'waiting' ? Math.max(record.notBeforeMs, Date.now() + RETRY_MS) : Number.POSITIVE_INFINITY,
-      )
-      .filter(Number.isFinite);
-  }
-
-  /** Run the init containers, one after the other. @returns true when all are done */
-  private async initialize(): Promise<boolean> {
-    if (this.state.initialized) return true;
-    for (const { name } of this.pod.spec.initContainers ?? []) {
-      const runner = this.runner(name, true);
-      if (runner.completed) continue;
-      for (const waiting of this.pod.spec.containers) {
-        const { record } = this.runner(waiting.name, false);
-        if (record.reason === 'ContainerCreating') record.reason = 'PodInitializing';
-      }
-      if (runner.record.phase === 'terminated' && !restarts(this.pod, runner.record, true)) return false;
-      await runner.reconcile(Date.now());
-      if (!runner.completed) return false;
-    }
-    this.state.initialized = true;
-    this.save();
-    return true;
-  }
-
-  /** @returns false when that is not possible yet */
+  /** @returns false when there cannot be one yet */
   private async ensureSandbox(): Promise<boolean> {
-    const { state } = this;
-    if (state.pause !== undefined && !isAlive(state.pause)) {
+    if (this.sandbox.isLost()) {
       this.event('Normal', 'SandboxChanged', 'Pod sandbox changed, it will be killed and re-created.');
       await this.removeSandbox();
     }
-    if (state.pause === undefined) {
-      state.podIP = this.pod.metadata.annotations?.[WellKnown.POD_IP] ?? state.podIP;
-      if (this.pod.spec.hostNetwork) {
-        this.trouble(
-          'FailedCreatePodSandBox',
-          'hostNetwork is not supported: every pod has a network namespace of its own',
-        );
-        return false;
-      }
-      if (state.podIP === '') return false; // The scheduler's next write brings it.
-      state.netnsName = this.freeNetnsName();
-      this.save();
-      const { mark, child } = await startSandbox(
-        state.netnsName,
-        hostnameOf(this.pod),
-        this.around.stateDir,
-        this.podDir,
-      );
-      child.once('exit', this.wake);
-      state.pause = mark;
-      this.save();
-    }
-    if (!this.attached) {
-      await this.around.options.network.attach(this.sandbox());
-      this.attached = true;
-    }
-    return true;
+    return this.sandbox.ensure();
   }
 
   private async removeSandbox(): Promise<void> {
-    for (const runner of this.runners.values()) runner.lose();
-    if (this.state.pause === undefined && !this.attached) return;
-    if (this.attached) {
-      this.attached = false;
-      await this.around.options.network.detach(this.sandbox()).catch((error: Error) => {
-        this.around.options.log(`pod ${this.key}: detaching its network: ${error.message}`);
-      });
-    }
-    await removeSandbox(this.state.netnsName, this.state.pause);
-    this.state.pause = undefined;
-    this.save();
+    for (const runner of this.containers.known()) runner.lose();
+    await this.sandbox.remove();
   }
 
   /** End the containers with grace, take everything away, tell the API. */
@@ -276,12 +215,12 @@ export class PodWorker {
     const { deletionGracePeriodSeconds, deletionTimestamp } = this.pod.metadata;
     const grace = deletionGracePeriodSeconds ?? this.pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS;
     this.reporter.publish();
-    await Promise.all(this.allRunners().map((runner) => runner.stop(this.retired ? 0 : grace)));
+    await Promise.all(this.containers.all().map((runner) => runner.stop(this.retired ? 0 : grace)));
     await this.removeAll();
     for (const { done } of this.restartRequests.splice(0)) done();
     if (!this.retired && deletionTimestamp !== undefined) {
       this.reporter.publish();
-      await this.reporter.settled(CONFIRM_RETRY_MS);
+      await this.reporter.settled(RETRY_MS);
       try {
         await options.confirmDeleted(this.pod);
       } catch (error) {
@@ -297,40 +236,6 @@ export class PodWorker {
     await this.removeSandbox();
     if (readState(this.podDir) !== undefined) await removePodFiles(this.podDir);
     else removeDirectory(this.podDir);
-  }
-
-  private sandbox(): Sandbox {
-    const { netnsName, podIP, pause } = this.state;
-    const { namespace = 'default', name, uid } = this.pod.metadata;
-    return { namespace, name, uid, netnsName, netnsPath: netnsPathOf(netnsName), podIP, pausePid: pause?.pid ?? 0 };
-  }
-
-  /** `a-b`/`c` and `a`/`b-c` have the same name: the second gets a piece of its uid added. */
-  private freeNetnsName(): string {
-    const { namespace = 'default', name, uid } = this.pod.metadata;
-    const plain = netnsNameOf(namespace, name);
-    const taken = podDirectories(this.around.stateDir).some((directory) => {
-      const other = directory === this.podDir ? undefined : readState(directory);
-      return other?.netnsName === plain;
-    });
-    return taken ? netnsNameOf(namespace, name, `-${uid.slice(0, 8)}`) : plain;
-  }
-
-  private runner(name: string, isInit: boolean): ContainerRunner {
-    let runner = this.runners.get(name);
-    if (runner === undefined) {
-      runner = new ContainerRunner(this.context, name, isInit);
-      this.runners.set(name, runner);
-    }
-    return runner;
-  }
-
-  private allRunners(): ContainerRunner[] {
-    const { initContainers = [], containers } = this.pod.spec;
-    return [
-      ...initContainers.map(({ name }) => this.runner(name, true)),
-      ...containers.map(({ name }) => this.runner(name, false)),
-    ];
   }
 
   private deadline(): number | undefined {

@@ -2,6 +2,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { whyNoRawSocket } from '../../src/linux/raw-socket.ts';
+import { openShared } from '../../src/linux/shm.ts';
+import { attachControl, ControlWord, controlAt } from '../../src/worker/control.ts';
 import { type Cluster, eventually, nodeNetns, output, podNetns, startCluster } from '../lib/cluster.ts';
 import { drops, Paths, ServerPort } from '../lib/overlay.ts';
 import { idlePod, NODE_IPS, OUTSIDE, Services, serviceObject, sliceObject } from '../lib/services.ts';
@@ -168,6 +170,20 @@ for (const mode of MODES) {
     );
     await eventually(() => paths.stream(CLIENT, 'up', clusterIP, 1000));
     for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, clusterIP, 8 << 20);
+  });
+
+  test('a worker that crashes is started again and forwards', async () => {
+    const memory = openShared('dataplane-n1-control');
+    const words = attachControl(memory.buffer) as Int32Array;
+    Atomics.store(words, controlAt(0, ControlWord.CRASH), 1);
+    await eventually(async () => {
+      await paths.tryPing(CLIENT, SERVER_IP);
+      return Atomics.load(words, controlAt(0, ControlWord.RESTARTS)) > 0 ? true : undefined;
+    });
+    memory.close();
+    await eventually(async () => ((await paths.tryPing(CLIENT, SERVER_IP)).status === 0 ? true : undefined));
+    await paths.stream(CLIENT, 'up', SERVER_IP, 1 << 20);
+    await paths.stream(CLIENT, 'down', SERVER_IP, 1 << 20);
   });
 
   test('an agent that dies is followed by one that forwards', async () => {

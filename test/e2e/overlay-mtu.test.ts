@@ -5,12 +5,15 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, nodeNetns, output, podNetns, run, startCluster } from '../lib/cluster.ts';
+import { FOREIGN_MAC, foreignNodeObject } from '../lib/foreign-node.ts';
 import { Paths, ServerPort } from '../lib/overlay.ts';
 import { idlePod, NODE_IPS, OUTSIDE, Services, serviceObject, sliceObject } from '../lib/services.ts';
 
 const CLIENT = podNetns('client');
 const SERVER = podNetns('server');
 const SERVER_IP = '10.244.2.2';
+const NARROW = 'narrow';
+const NARROW_IP = '172.31.0.2';
 const FAR = 'far';
 const FAR_IP = '172.30.0.2';
 const POD_MTU = 9000;
@@ -33,7 +36,7 @@ test.before(async () => {
 test.after.each(() => s.cleanUp());
 test.after(async () => {
   s.api.close();
-  await run(['ip', 'netns', 'del', FAR]);
+  for (const netns of [FAR, NARROW]) await run(['ip', 'netns', 'del', netns]);
   await cluster.down();
 });
 
@@ -188,6 +191,44 @@ test('a narrow link outside: its router tells the pod behind the masquerade', as
   await paths.ping(CLIENT, FAR_IP, '-M', 'do', '-s', '1252');
   await forgetPaths();
   for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, FAR_IP, 4 << 20);
+});
+
+test('a narrow link between the nodes: what its router says reaches the pod that sends too much', async () => {
+  const ip = (netns: string, ...lines: string[]) =>
+    output(run(['ip', '-n', netns, '-batch', '-'], { input: `${lines.join('\n')}\n` }));
+  await output(run(['ip', 'netns', 'add', NARROW]));
+  await ip(
+    OUTSIDE,
+    `link add to-narrow mtu 1400 type veth peer name eth0 mtu 1500 netns ${NARROW}`,
+    'link set to-narrow up',
+    'address add 172.31.0.1/24 dev to-narrow',
+  );
+  await ip(
+    NARROW,
+    'link set lo up',
+    'link set eth0 up',
+    `address add ${NARROW_IP}/24 dev eth0`,
+    'route add default via 172.31.0.1',
+    `link add flannel.1 address ${FOREIGN_MAC} mtu 1350 type vxlan id 1 local ${NARROW_IP} dev eth0 dstport 4789 nolearning`,
+    'address add 10.244.200.0/32 dev flannel.1',
+    'link set flannel.1 up',
+    'neighbour add 10.244.1.0 lladdr 0a:58:0a:f4:01:01 dev flannel.1 nud permanent',
+    'route add 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink',
+  );
+  const entry = ['0a:58:0a:f4:01:01', 'dst', NODE_IPS.n1 as string, 'dev', 'flannel.1', 'permanent'];
+  await output(run(['bridge', '-n', NARROW, 'fdb', 'replace', ...entry]));
+  await paths.startServers(NARROW);
+  await cluster.apply(foreignNodeObject(FOREIGN_MAC, 1, NARROW_IP));
+  const there = '10.244.200.0';
+  await eventually(async () => ((await paths.tryPing(CLIENT, there)).status === 0 ? true : undefined));
+  await paths.tryPing(CLIENT, there, '-M', 'do', '-s', '1400');
+  const { stdout } = await paths.tryPing(CLIENT, there, '-M', 'do', '-s', '1400');
+  assert.match(stdout, /From 10\.244\.1\.1 .*Frag needed and DF set \(mtu = 1350\)/);
+  await paths.ping(CLIENT, there, '-M', 'do', '-s', '1322');
+  await forgetPaths();
+  for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, there, 4 << 20);
+  // The others' way is as wide as before.
+  await paths.ping(CLIENT, SERVER_IP, '-M', 'do', '-s', '1422');
 });
 
 test.run();

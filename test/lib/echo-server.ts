@@ -21,6 +21,9 @@ const name = value('name') ?? hostname();
 const lingerMs = Number(value('linger') ?? 0);
 let ready = !words.includes('unready');
 let ending = false;
+let closed = 0;
+const TURN_MS = 20;
+const QUIET_TURNS = 5;
 
 function answer(request: IncomingMessage, response: ServerResponse): void {
   const { remoteAddress, remotePort, localPort } = request.socket;
@@ -45,25 +48,34 @@ for (const word of words.filter((one) => one.startsWith('udp:'))) {
   socket.bind(own, '0.0.0.0');
 }
 
+let connections = 0;
+for (const server of servers) server.on('connection', () => connections++);
+
 process.on('SIGTERM', () => {
   if (lingerMs === 0) process.exit(0);
-  if (ending) return;
-  setTimeout(() => {
-    ending = true;
-    for (const server of servers) server.close();
-    for (const server of servers) server.closeIdleConnections();
-    // Requests under way are answered; UDP has none.
-    const wait = setInterval(() => {
-      let open = 0;
-      for (const server of servers)
-        server.getConnections((_, count) => {
-          open += count;
-        });
-      setImmediate(() => {
-        if (open > 0) return;
-        clearInterval(wait);
-        process.exit(0);
-      });
-    }, 20);
-  }, lingerMs);
+  if (!ending) setTimeout(closeWhenQuiet, lingerMs);
 });
+
+/**
+ * Listen no more once nobody came for a few turns of the event loop: whoever waits in the kernel's queue when a socket
+ * is closed is reset, and after a time without CPU timers run before connections are taken.
+ */
+function closeWhenQuiet(): void {
+  let [seen, quiet] = [connections, 0];
+  const look = setInterval(() => {
+    quiet = connections === seen ? quiet + 1 : 0;
+    seen = connections;
+    if (quiet < QUIET_TURNS) return;
+    clearInterval(look);
+    ending = true;
+    for (const server of servers) server.close(endWhenDone);
+    for (const server of servers) server.closeIdleConnections();
+    if (servers.length === 0) process.exit(0);
+  }, TURN_MS);
+}
+
+/** All requests under way are answered when all servers are closed. */
+function endWhenDone(): void {
+  closed++;
+  if (closed === servers.length) process.exit(0);
+}

@@ -262,6 +262,46 @@ for (const options of [{}, IPIP, HOST_GW]) {
   });
 }
 
+for (const options of [{}, IPIP]) {
+  const mode = options.overlay ?? 'vxlan';
+  const overhead = mode === 'vxlan' ? 50 : 20;
+  const quoted = (from: string, to: string): string =>
+    mode === 'vxlan'
+      ? `udp ${from}:50000 > ${to}:4789 len 1400`
+      : `ipip ${from} > ${to} (udp ${A}:1 > ${FAR}:2 len 1400)`;
+  const say = (n: TestNode, quote: string, mtu = 1400): string =>
+    n.receive('host', `icmp 172.18.0.1 > 172.18.0.11 unreachable fragmentation-needed mtu ${mtu} (${quote})`);
+
+  test(`${mode}: a router between the nodes says what fits: the next pod that sends more is told`, () => {
+    const n = node({ ...options, podMtu: 9000 });
+    assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len 1400`), 'encapsulated');
+    assert.is(say(n, quoted('172.18.0.11', '172.18.0.12')), 'to-host');
+    n.out.length = 0;
+    assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len 1400`), 'fragmentation-needed');
+    const [line = ''] = n.sentFully('a');
+    assert.match(line, `fragmentation-needed mtu ${1400 - overhead} `);
+    assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len ${1400 - overhead - 28}`), 'encapsulated');
+    assert.is(
+      n.receive('a', `udp ${A}:1 > 10.244.3.2:2 len 1400`),
+      'encapsulated',
+      'the way to another node is another',
+    );
+    n.sync.forgetPathMtus();
+    assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len 1400`), 'encapsulated');
+  });
+
+  test(`${mode}: nonsense of that kind changes nothing`, () => {
+    const n = node({ ...options, podMtu: 9000 });
+    say(n, quoted('172.18.0.99', '172.18.0.12'));
+    say(n, quoted('172.18.0.11', '172.18.0.99'));
+    say(n, 'udp 172.18.0.11:50000 > 172.18.0.12:53 len 1400');
+    say(n, quoted('172.18.0.11', '172.18.0.12'), 5000);
+    assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len 1400`), 'encapsulated');
+    say(n, quoted('172.18.0.11', '172.18.0.12'), 68);
+    assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len ${552 - overhead - 28}`), 'encapsulated', 'not below 552');
+  });
+}
+
 for (const [name, options, whole] of [
   ['VXLAN with tunnel offload', {}, true],
   ['VXLAN without', { features: { tunnelOffload: false, udpSegmentation: true } }, false],

@@ -7,7 +7,7 @@ import type { Command, Words } from '../words.ts';
 export const command: Command = {
   usage: ['apply -f FILE… [-n NAMESPACE]'],
   about: `Create the objects the manifests describe, or change those that are there. All documents of all files are checked
-before the first is applied. What an earlier apply set and the manifest no longer has is removed; what others set stays.`,
+before the first is applied, and when one is refused none is. What an earlier apply set and the manifest no longer has is removed; what others set stays.`,
   options: {
     file: { short: 'f', value: 'FILE', multiple: true, help: 'a file, a directory, or - for stdin' },
     recursive: { short: 'R', help: 'directories with all below them' },
@@ -26,21 +26,13 @@ async function run(words: Words): Promise<void> {
     throw wrongWords(`unexpected word "${words.operands[0]}"`, 'files follow -f each');
   const namespace = namespaceOf(words);
   const { inOrder, parseManifests, readSources } = await import('../manifests.ts');
-  const { applyObject } = await import('../apply-object.ts');
-  const { printName } = await import('../kinds.ts');
-  const { resourceOfKind } = await import('../../api/resources.ts');
+  const { applyAll } = await import('../apply-all.ts');
   const documents = inOrder(parseManifests(readSources(paths, words.flag('recursive')), namespace));
-  if (documents.length === 0) throw wrongWords(`no objects in ${paths.join(', ')}`);
+  if (documents.length === 0) throw wrongWords(`no objects in ${paths.join(', ').replace(/^-$/, 'stdin')}`);
   for (const warning of documents.flatMap((document) => document.warnings)) note(`Warning: ${warning}`);
   const dryRun = words.flag('dry-run');
   await withClient(async (client) => {
-    for (const { object, where } of documents) {
-      const name = printName(resourceOfKind(object.kind)!, object.metadata.name!);
-      const { outcome } = await applyObject(client, object, { dryRun }).catch((error: Error) => {
-        // The document first, then what the cluster says of it.
-        if (error.name === 'ApiError') error.message = `${where}: ${name}: ${error.message}`;
-        throw error;
-      });
+    for (const { name, outcome } of await applyAll(client, documents, dryRun)) {
       print(`${name} ${outcome}${dryRun ? ' (dry run)' : ''}`);
     }
   });
