@@ -1,23 +1,19 @@
 /**
- * Services: a look-up among 10 to 50,000 of them, the choice of an endpoint, one changed endpoint, all of them from
- * nothing. Run by itself it prints what 10,000 services of ten endpoints cost to compile and to keep:
- *
- *   node --expose-gc dist/bench/micro/services.js
+ * Services: a look-up among 10 to 50,000 of them, and the choice of an endpoint. What it costs to put them in force is
+ * in compile.ts.
  */
-import { pathToFileURL } from 'node:url';
 import Benchmark from 'benchmark';
 import { addressWords } from '../../native-free-dataplane/frame/address.ts';
 import { chooseService } from '../../native-free-dataplane/stages/service.ts';
 import { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
 import {
-  attachServices,
   createServices,
   findFrontend,
   type ServiceTable,
   servicesBytes,
 } from '../../native-free-dataplane/tables/services.ts';
 import { ServiceSync } from '../../src/compile/service-sync.ts';
-import { manyServices, slice } from '../../test/lib/service-objects.ts';
+import { manyServices } from '../../test/lib/service-objects.ts';
 import { TestNode } from '../../test/lib/test-node.ts';
 
 const ENDPOINTS = 10;
@@ -118,58 +114,3 @@ function prepare(address: string): void {
   pkt.dstPort = 80;
   pkt.dnat = 0;
 }
-
-let live: Loaded | undefined;
-let turn = 0;
-suite.add('one endpoint of one among 10,000 services changes', {
-  onStart: () => {
-    live = load(10_000);
-  },
-  fn: () => {
-    turn = (turn + 1) & 127;
-    const ready = Array.from({ length: ENDPOINTS }, (_, n) => `10.244.9.${n === 0 ? 100 + turn : n + 1}@n1`);
-    live!.sync.setSlice(slice('s5000', ready));
-  },
-  onComplete: () => {
-    live = undefined;
-  },
-});
-
-/** Time and memory for 10,000 services from nothing; the API's objects, which the informers keep anyway, not counted. */
-function measureCompile(): void {
-  const { gc } = globalThis as { gc?: () => void };
-  const { services, slices } = manyServices(10_000, ENDPOINTS);
-  const buffer = new ArrayBuffer(servicesBytes({}));
-  const table = createServices(buffer, { secret: SECRET });
-  const sync = syncOver(table);
-  for (const one of slices) sync.setSlice(one);
-  for (const one of services) sync.setService(one);
-  gc?.();
-  const heapBefore = process.memoryUsage().heapUsed;
-  const rssBefore = process.memoryUsage.rss();
-  const begin = performance.now();
-  sync.begin();
-  const ms = performance.now() - begin;
-  gc?.();
-  const mb = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MB`;
-  const heap = process.memoryUsage().heapUsed - heapBefore;
-  process.stdout.write(
-    `10,000 services with ${ENDPOINTS} endpoints: compiled in ${ms.toFixed(0)} ms; ` +
-      `compile state ${gc ? mb(heap) : '(run with --expose-gc)'}, table ${mb(touchedBytes(buffer))} touched, ` +
-      `resident set grew by ${mb(process.memoryUsage.rss() - rssBefore)}\n`,
-  );
-  if (attachServices(buffer) === undefined) process.exitCode = 1;
-}
-
-/** Bytes of the pages in which anything but zero was written. */
-function touchedBytes(buffer: ArrayBuffer): number {
-  const page = 4096;
-  let touched = 0;
-  for (let at = 0; at < buffer.byteLength; at += page) {
-    const words = new Int32Array(buffer, at, Math.min(page, buffer.byteLength - at) >> 2);
-    if (words.some((word) => word !== 0)) touched += page;
-  }
-  return touched;
-}
-
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) measureCompile();

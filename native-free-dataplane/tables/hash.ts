@@ -50,3 +50,19 @@ export function hashWord(tables: HashTables, position: number, word: number): nu
     tables[at + 768 + (word >>> 24)]
   );
 }
+
+/**
+ * Contribution of an address, four words, IPv4 mapped. Mapped addresses differ in the last word alone, so only that is
+ * hashed: 4 loads instead of 16, and no two addresses of a family share more than chance makes them.
+ * @param position of its first word in the key
+ */
+export function hashAddress(tables: HashTables, position: number, a: number, b: number, c: number, d: number): number {
+  const last = hashWord(tables, position + 3, d);
+  if (c === 0xffff && (a | b) === 0) return last;
+  return hashWord(tables, position, a) ^ hashWord(tables, position + 1, b) ^ hashWord(tables, position + 2, c) ^ last;
+}
+
+/** Contribution of a small key word, 0..255: one byte's. */
+export function hashByte(tables: HashTables, position: number, byte: number): number {
+  return tables[(position << 10) + byte];
+}

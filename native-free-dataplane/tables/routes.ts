@@ -8,7 +8,7 @@
  * Slot: network (4 words), prefix + 1, hop, 2 spare. A slot is filled before its prefix word is stored and emptied
  * by that word alone, so a reader sees a whole route or none. Single writer: the agent.
  */
-import { hashWord } from './hash.ts';
+import { hashAddress, hashByte } from './hash.ts';
 import { NO_HOP } from './hops.ts';
 import { type NodeTable, nextGeneration, ROUTE_WORDS } from './node.ts';
 
@@ -17,14 +17,7 @@ const HOP = 5;
 const GONE = -1;
 
 function slotHash(table: NodeTable, a: number, b: number, c: number, d: number, prefix: number): number {
-  const { hash } = table;
-  return (
-    hashWord(hash, 0, a) ^
-    hashWord(hash, 1, b) ^
-    hashWord(hash, 2, c) ^
-    hashWord(hash, 3, d) ^
-    hashWord(hash, 4, prefix)
-  );
+  return hashAddress(table.hash, 0, a, b, c, d) ^ hashByte(table.hash, 4, prefix);
 }
 
 /** Mask of word `index` (0..3) under a prefix of 128 bits. */

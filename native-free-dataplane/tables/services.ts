@@ -17,7 +17,7 @@
  * Addresses are four words, IPv4 mapped, everywhere.
  */
 import { MAX_WORKERS } from './conntrack.ts';
-import { expandSecret, type HashTables, hashWord } from './hash.ts';
+import { expandSecret, type HashTables, hashAddress, hashWord } from './hash.ts';
 import { H_OWN, HEADER_BYTES, HEADER_WORDS, headerMatches, headerSecret, TableKind, writeHeader } from './layout.ts';
 
 const VERSION = 2;
@@ -177,14 +177,8 @@ export function nodePortAt(protocol: number, port: number): number {
 /** Chain of a frontend. @param key protocol << 16 | port; 0 for "is this an address of any service" */
 export function chainOf(table: ServiceTable, address: Int32Array, key: number): number {
   const { hash } = table;
-  return (
-    (hashWord(hash, 0, address[0]) ^
-      hashWord(hash, 1, address[1]) ^
-      hashWord(hash, 2, address[2]) ^
-      hashWord(hash, 3, address[3]) ^
-      hashWord(hash, 4, key)) &
-    table.chainMask
-  );
+  const mixed = hashAddress(hash, 0, address[0], address[1], address[2], address[3]) ^ hashWord(hash, 4, key);
+  return mixed & table.chainMask;
 }
 
 /**

@@ -158,7 +158,7 @@ class RunningAgent implements Agent {
       cluster.overlay === 'ipip' && cluster.ipipTransport === 'raw-socket'
         ? new IpipTunnel({ node: options.node, nodeIP: this.nodeIP, workers: this.workers, log })
         : undefined;
-    this.remotes = new RemoteNodes({ sync: this.sync, host: this.host, tunnel: this.tunnel, cluster, log });
+    this.remotes = new RemoteNodes({ sync: this.sync, host: this.host, cluster, log });
     this.pool = new WorkerPool({
       workers: this.workers,
       ...(this.tunnel && { tunnels: this.tunnel.ofWorkers }),

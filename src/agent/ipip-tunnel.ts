@@ -2,8 +2,8 @@
  * IPIP by a raw socket: the main thread sends what the workers put into their rings as IP protocol 4, and puts what it
  * receives into the rings the other way. The kernel writes the outer header and puts fragments together.
  *
- * A packet is passed on when it was sent to this node's address by a node of the cluster; whether its inner source is
- * that node's is looked at by the pipeline (stages/decap.ts), which counts what it refuses.
+ * A packet is passed on when it was sent to this node's address. Whether a node of the cluster sent it, and one whose
+ * pod the inner source is, is looked at by the pipeline (stages/decap.ts), which counts what it refuses.
  *
  * RFC 2003; linux net/ipv4/raw.c (a raw socket gets the outer header with the packet).
  */
@@ -48,7 +48,6 @@ export class IpipTunnel {
   private readonly socket: RawSocket;
   private readonly rings: WorkerRings[] = [];
   private readonly memory: SharedMemory[] = [];
-  private readonly peers = new Set<number>();
   private readonly names = new Map<number, string>();
   private readonly nodeIP: number;
   private readonly log: (line: string) => void;
@@ -94,15 +93,6 @@ export class IpipTunnel {
     rings.outward.sleep();
     this.rings.push(rings);
     return { outward: ringName(node, worker, 'out'), inward: ringName(node, worker, 'in'), wakeFd };
-  }
-
-  /** A node of the cluster: packets from it are taken. */
-  addPeer(ip: string): void {
-    this.peers.add(wordOf(ip));
-  }
-
-  removePeer(ip: string): void {
-    this.peers.delete(wordOf(ip));
   }
 
   /** A worker has put something into its ring that was empty. */
@@ -156,11 +146,8 @@ export class IpipTunnel {
 
   /** A received packet, outer header first. */
   private take(packet: Buffer, bytes: number): void {
+    // Whatever was for another address would be handed back to the kernel by the pipeline, and by it to this socket.
     if (bytes < 40 || packet.readInt32BE(16) !== this.nodeIP) return;
-    if (!this.peers.has(packet.readInt32BE(12))) {
-      this.tell(`from ${addressText(packet.readInt32BE(12))}, which is no node of the cluster`);
-      return;
-    }
     // Both ends of a connection are in the sum, whichever way round: its packets stay in order, on one worker.
     const inner = ((packet[0] as number) & 15) << 2;
     if (bytes < inner + 20) return;

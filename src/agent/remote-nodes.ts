@@ -1,13 +1,12 @@
 /**
- * The other nodes, kept in step with their Node objects: hops and routes in the tables, the raw socket's peers, the
- * kernel's routes where there is no overlay.
+ * The other nodes, kept in step with their Node objects: hops and routes in the tables, and the kernel's
+ * routes where there is no overlay.
  *
  * Node objects → overlay peers. A node is reached by what its annotations say, flannel's own ones, whether an agent of
  * ours runs there or flannel does (flannel pkg/subnet/kube/annotations.go).
  */
 import type { NodeObject } from '../api/types.ts';
 import type { HostNetwork } from './host-network.ts';
-import type { IpipTunnel } from './ipip-tunnel.ts';
 import { gatewayOf, macOf, type NodeSync, type RemoteNode } from './node-sync.ts';
 
 /** How long a path's MTU is believed (RFC 1191 §6.3; linux net.ipv4.route.mtu_expires). */
@@ -68,7 +67,6 @@ function backendData(text: string | undefined): { VtepMAC?: unknown; VNI?: unkno
 export interface RemoteNodesOptions {
   readonly sync: NodeSync;
   readonly host: HostNetwork;
-  readonly tunnel: IpipTunnel | undefined;
   readonly cluster: OverlayOfCluster;
   readonly log: (line: string) => void;
 }
@@ -92,7 +90,7 @@ export class RemoteNodes {
 
   /** A Node object is new or changed. */
   set(node: NodeObject): void {
-    const { sync, tunnel, cluster, log } = this.options;
+    const { sync, cluster, log } = this.options;
     const { name } = node.metadata;
     const why = whyNoPeer(node, cluster);
     if (why !== undefined) {
@@ -104,21 +102,14 @@ export class RemoteNodes {
     this.refused.delete(name);
     const remote = remoteNodeOf(node);
     if (!remote) return;
-    const before = this.known.get(remote.name);
-    if (before && before.ip !== remote.ip) tunnel?.removePeer(before.ip);
     this.known.set(remote.name, remote);
-    tunnel?.addPeer(remote.ip);
     this.carryOut(remote.name, () => sync.setNode(remote));
   }
 
   /** A Node object is gone. */
   remove(name: string): void {
-    const { sync, tunnel } = this.options;
-    const known = this.known.get(name);
-    if (!known) return;
-    this.known.delete(name);
-    tunnel?.removePeer(known.ip);
-    this.carryOut(name, () => sync.removeNode(name));
+    if (!this.known.delete(name)) return;
+    this.carryOut(name, () => this.options.sync.removeNode(name));
   }
 
   private carryOut(name: string, change: () => void): void {

@@ -1,16 +1,33 @@
 /** The ways between nodes other than VXLAN: the kernel's own routes (host-gw), and IPIP by a raw socket or by dp0. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { whyNoRawSocket } from '../../src/linux/raw-socket.ts';
 import { openShared } from '../../src/linux/shm.ts';
 import { attachControl, ControlWord, controlAt } from '../../src/worker/control.ts';
 import { type Cluster, eventually, nodeNetns, output, podNetns, startCluster } from '../lib/cluster.ts';
-import { drops, Paths, ServerPort } from '../lib/overlay.ts';
+import { drops, dropsMoved, Paths, ServerPort } from '../lib/overlay.ts';
 import { idlePod, NODE_IPS, OUTSIDE, Services, serviceObject, sliceObject } from '../lib/services.ts';
 
 const CLIENT = podNetns('client');
 const SERVER = podNetns('server');
 const [CLIENT_IP, SERVER_IP] = ['10.244.1.2', '10.244.2.2'];
+
+/** Sends one IPIP packet (outer destination, inner source, inner destination): a UDP datagram with right checksums. */
+const IPIP_SENDER = `
+import socket, struct, sys, time
+outer, source, destination = sys.argv[1:]
+def words(data): return sum(struct.unpack('!%dH' % (len(data) // 2), data))
+def fold(n):
+    while n > 0xffff: n = (n & 0xffff) + (n >> 16)
+    return ~n & 0xffff
+addresses = socket.inet_aton(source) + socket.inet_aton(destination)
+udp = struct.pack('!HHHH', 4000, 9, 12, 0) + b'data'
+udp = udp[:6] + struct.pack('!H', fold(words(udp) + words(addresses) + 17 + len(udp))) + udp[8:]
+ip = struct.pack('!BBHHHBBH', 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + addresses
+ip = ip[:10] + struct.pack('!H', fold(words(ip))) + ip[12:]
+socket.socket(socket.AF_INET, socket.SOCK_RAW, 4).sendto(ip + udp, (outer, 0))
+time.sleep(0.3)`;
 
 interface Mode {
   words: string[];
@@ -185,6 +202,26 @@ for (const mode of MODES) {
     await paths.stream(CLIENT, 'up', SERVER_IP, 1 << 20);
     await paths.stream(CLIENT, 'down', SERVER_IP, 1 << 20);
   });
+
+  if (mode.words.includes('ipip')) {
+    test('IPIP from a stranger, or about what is not its own, is dropped and counted', async () => {
+      const send = (netns: string, source: string, outer = '172.18.0.11') =>
+        output(cluster.exec(netns, ['python3', '-c', IPIP_SENDER, outer, source, CLIENT_IP]));
+      const moved = async (work: () => Promise<unknown>) => Object.keys(await dropsMoved(cluster, 'n1', work));
+      assert.equal(await moved(() => send(OUTSIDE, SERVER_IP)), ['ipip-unknown-peer']);
+      assert.equal(await moved(() => send(nodeNetns('n2'), '10.244.3.9')), ['ipip-inner-source']);
+      assert.equal(await moved(() => send(nodeNetns('n2'), CLIENT_IP)), ['ipip-inner-source']);
+      assert.equal(await moved(() => send(nodeNetns('n2'), SERVER_IP)), []);
+    });
+
+    test("IPIP to the gateway's address ends there, and does not go round", async () => {
+      await output(cluster.exec(nodeNetns('n2'), ['python3', '-c', IPIP_SENDER, '10.244.1.1', SERVER_IP, CLIENT_IP]));
+      const frames = async () => (await cluster.status()).nodes[0]?.workers[0]?.framesIn as number;
+      const before = await frames();
+      await sleep(300);
+      assert.ok((await frames()) - before < 20);
+    });
+  }
 
   test('an agent that dies is followed by one that forwards', async () => {
     const pidOf = async () => (await cluster.status()).nodes.find(({ name }) => name === 'n1')?.agentPid as number;

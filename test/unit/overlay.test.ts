@@ -29,6 +29,32 @@ test('VXLAN out: from node to node, the source port tells flows apart, no outer 
   assert.ok(ports.size > 10);
 });
 
+for (const [name, options, protocol] of [
+  ['VXLAN', {}, 17],
+  ['IPIP', IPIP, 4],
+] as const) {
+  test(`the outer IPv4 header of ${name}: TTL 64, do not fragment, its checksum right, no UDP checksum`, () => {
+    const n = node(options);
+    const identifications = new Set<number>();
+    for (const length of [0, 1, 1000, 1001]) {
+      n.receive('a', `udp ${A}:1000 > ${FAR}:53 len ${length}`);
+      const [sent] = n.sentFrames('host');
+      const view = new DataView((sent as { bytes: Uint8Array }).bytes.buffer, 14);
+      assert.is(view.getUint16(0), 0x4500);
+      assert.is(view.getUint16(2), (sent as { bytes: Uint8Array }).bytes.length - 14);
+      identifications.add(view.getUint16(4));
+      assert.is(view.getUint16(6), 0x4000);
+      assert.is(view.getUint16(8), (64 << 8) | protocol);
+      let sum = 0;
+      for (let at = 0; at < 20; at += 2) sum += view.getUint16(at);
+      while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+      assert.is(sum, 0xffff);
+      if (protocol === 17) assert.is(view.getUint16(26), 0);
+    }
+    assert.is(identifications.size, 4);
+  });
+}
+
 test('VXLAN in: believed from a node about its own pods', () => {
   const n = node();
   assert.is(n.receive('host', vxlan(INNER)), 'forwarded');

@@ -5,6 +5,7 @@ import {
   hashTuple,
   InsertResult,
   insertRecord,
+  tupleInUse,
 } from '../../../native-free-dataplane/tables/conntrack-index.ts';
 import {
   allocateRecord,
@@ -34,11 +35,15 @@ export function tuplesOf({ src, dst, ports }: Pattern, count: number): Int32Arra
   return tuples;
 }
 
-/** Make a connection of each tuple, translated to another destination. @returns how many were made */
+/**
+ * Make a connection of each tuple, translated to another destination, after both tuples were looked for, as the pipeline
+ * does. @returns how many were made
+ */
 export function makeConnections(table: Conntrack, tuples: Int32Array, nowMs: number, lifeMs: number): number {
   const { words } = table;
   let made = 0;
   for (let n = 0; n < tuples.length; n += 3) {
+    if (lookUp(table, tuples, n / 3, 1) !== 0) continue;
     const record = allocateRecord(table, 0, nowMs);
     if (record < 0) continue;
     const at = recordAt(table, record);
@@ -55,6 +60,7 @@ export function makeConnections(table: Conntrack, tuples: Int32Array, nowMs: num
     words[original + 3] = (dst & ~ADDRESS_MASK) | 0x0af4_0000;
     words[original + 4] = src;
     words[original + 5] = (ports << 16) | (ports >>> 16);
+    if (tupleInUse(table, words, original + 3, TCP)) continue;
     if (insertRecord(table, record, 0) !== InsertResult.INSERTED) continue;
     scheduleRecord(table, record, 0, nowMs);
     made++;

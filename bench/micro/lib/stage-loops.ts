@@ -1,0 +1,115 @@
+/**
+ * The pipeline up to a stage, in loops: the difference between two of them is what a stage costs. The order is that of
+ * pipeline.ts; joined with the stages as the workers' pipeline is.
+ */
+import type { Dataplane } from '../../../native-free-dataplane/dataplane.ts';
+import type { Packet } from '../../../native-free-dataplane/packet.ts';
+import { createFlow } from '../../../native-free-dataplane/stages/connect.ts';
+import { checkInner, decapsulate, isOverlay } from '../../../native-free-dataplane/stages/decap.ts';
+import { countFlow, findFlow, trackFlow } from '../../../native-free-dataplane/stages/flow.ts';
+import { guard } from '../../../native-free-dataplane/stages/guard.ts';
+import { clampMss } from '../../../native-free-dataplane/stages/mss.ts';
+import { rewrite } from '../../../native-free-dataplane/stages/nat.ts';
+import { parseFrame } from '../../../native-free-dataplane/stages/parse.ts';
+import { checkPolicy } from '../../../native-free-dataplane/stages/policy.ts';
+import { hopForAddress, hopOfFlow } from '../../../native-free-dataplane/stages/route.ts';
+import { chooseService } from '../../../native-free-dataplane/stages/service.ts';
+import { checkTtlAndMtu } from '../../../native-free-dataplane/stages/ttl-mtu.ts';
+import { transmit } from '../../../native-free-dataplane/transmit.ts';
+import { Verdict } from '../../../native-free-dataplane/verdicts.ts';
+
+/** Puts the next frame in place. */
+export interface Loader {
+  load(): void;
+}
+
+/** Stages of a packet of an established connection, in order. */
+export const ESTABLISHED = [
+  'bench alone',
+  'parse',
+  'decapsulate, parse the inner frame',
+  'guard',
+  'find the flow',
+  'track',
+  'hop',
+  'TTL and MTU',
+  'count',
+  'translate',
+  'send',
+] as const;
+
+/** Stages of a first packet, in order. */
+export const FIRST = [
+  'bench alone',
+  'parse, guard',
+  'no flow is found',
+  'choose the service and its endpoint',
+  'routes, policy',
+  'make the flow',
+] as const;
+
+/** Frames through the first `level` stages of ESTABLISHED. @returns frames that did not get through */
+export function runEstablished(loader: Loader, pkt: Packet, dp: Dataplane, level: number, count: number): number {
+  let lost = 0;
+  for (let i = 0; i < count; i++) {
+    loader.load();
+    if (!established(pkt, dp, level)) lost++;
+  }
+  return lost;
+}
+
+function established(pkt: Packet, dp: Dataplane, level: number): boolean {
+  if (level < 1) return true;
+  if (parseFrame(pkt) !== Verdict.GO_ON) return false;
+  if (level < 2) return true;
+  if (pkt.inPort === 0 && isOverlay(pkt, dp)) {
+    if (decapsulate(pkt, dp) !== Verdict.GO_ON) return false;
+    if (parseFrame(pkt) !== Verdict.GO_ON) return false;
+    if (checkInner(pkt, dp) !== Verdict.GO_ON) return false;
+  }
+  if (level < 3) return true;
+  if (guard(pkt, dp) !== Verdict.GO_ON) return false;
+  if (level < 4) return true;
+  findFlow(pkt, dp);
+  if (pkt.flow < 0) return false;
+  if (level < 5) return true;
+  if (trackFlow(pkt, dp) !== Verdict.GO_ON) return false;
+  if (level < 6) return true;
+  const hop = hopOfFlow(pkt, dp);
+  if (level < 7) return hop >= 0;
+  if (checkTtlAndMtu(pkt, dp, hop, false) !== Verdict.GO_ON) return false;
+  if (level < 8) return true;
+  countFlow(pkt, dp);
+  if (level < 9) return true;
+  rewrite(pkt, dp);
+  clampMss(pkt, dp, hop);
+  if (level < 10) return true;
+  const verdict = transmit(pkt, dp, hop);
+  return verdict === Verdict.SENT || verdict === Verdict.ENCAPSULATED || verdict === Verdict.TO_HOST;
+}
+
+/** Frames of connections that do not exist through the first `level` stages of FIRST. @returns those that did not get through */
+export function runFirst(loader: Loader, pkt: Packet, dp: Dataplane, level: number, count: number): number {
+  let lost = 0;
+  for (let i = 0; i < count; i++) {
+    loader.load();
+    if (!first(pkt, dp, level)) lost++;
+  }
+  return lost;
+}
+
+function first(pkt: Packet, dp: Dataplane, level: number): boolean {
+  if (level < 1) return true;
+  if (parseFrame(pkt) !== Verdict.GO_ON || guard(pkt, dp) !== Verdict.GO_ON) return false;
+  if (level < 2) return true;
+  findFlow(pkt, dp);
+  if (pkt.flow >= 0) return false;
+  if (level < 3) return true;
+  if (chooseService(pkt, dp) !== Verdict.GO_ON) return false;
+  if (level < 4) return true;
+  const hop = hopForAddress(dp.node, pkt.dnat !== 0 ? pkt.newDst : pkt.dst);
+  if (hop < 0 || checkPolicy(pkt, dp, hop) !== Verdict.GO_ON) return false;
+  const replyHop = hopForAddress(dp.node, pkt.src);
+  if (level < 5) return replyHop >= 0;
+  return createFlow(pkt, dp, hop, replyHop) === Verdict.GO_ON;
+}
