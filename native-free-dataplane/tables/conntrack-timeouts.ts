@@ -48,6 +48,25 @@ export const TIMEOUT_NAMES: readonly string[] = [
   'generic',
 ];
 
+/** The longest timeout: the end of a connection is kept in milliseconds as an int32 that wraps after 24.8 days. */
+export const MAX_TIMEOUT_SECONDS = 2_000_000;
+
+/** Is this the name of a timeout that can be chosen? */
+export function isTimeoutName(name: string): boolean {
+  return TIMEOUT_NAMES.indexOf(name) > TimeoutClass.TCP_REFUSED;
+}
+
+/** The defaults with some changed, by class. Names and values that are none are passed over. */
+export function timeoutsWith(changed: Readonly<Record<string, number>>): Int32Array {
+  const timeouts = defaultTimeouts();
+  for (const name of Object.keys(changed)) {
+    const seconds = changed[name] as number;
+    if (isTimeoutName(name) && seconds >= 1 && seconds <= MAX_TIMEOUT_SECONDS)
+      timeouts[TIMEOUT_NAMES.indexOf(name)] = seconds;
+  }
+  return timeouts;
+}
+
 /** A fresh array of the defaults, in seconds, by class. */
 export function defaultTimeouts(): Int32Array {
   return Int32Array.from(DEFAULTS);

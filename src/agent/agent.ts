@@ -25,6 +25,7 @@ import { sweepStaleFlows } from '../compile/stale-flows.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { OffloadLevel } from '../linux/tap.ts';
 import { PodManager } from '../runtime/pod-manager.ts';
+import { writeConntrackSettings } from './conntrack-settings.ts';
 import { serveAgentControl } from './control-socket.ts';
 import { recordEvent } from './events.ts';
 import { flushEndpoints } from './flush.ts';
@@ -110,6 +111,7 @@ class RunningAgent implements Agent {
   private readonly heartbeat: Heartbeat;
   private readonly health: HealthChecks;
   private repair: NodeJS.Timeout | undefined;
+  private trouble = '';
   private closeControl: (() => Promise<void>) | undefined;
 
   constructor(
@@ -136,6 +138,7 @@ class RunningAgent implements Agent {
       nowMs: monotonicMs(),
     });
     if (this.tables.recovered > 0) log(`${this.tables.recovered} connections taken over`);
+    writeConntrackSettings(this.tables.conntrack, cluster);
     this.sync = new NodeSync(this.tables.node, this.identity());
     this.host = new HostNetwork({
       nodeIP: this.nodeIP,
@@ -252,7 +255,6 @@ class RunningAgent implements Agent {
   async start(): Promise<this> {
     const { host, pool, client, options } = this;
     pool.addPort(0, host.tap.fds, host.tap.headerBytes);
-    await pool.start();
     this.repair = setInterval(() => this.lookAfterRules(), REPAIR_MS);
     this.closeControl = await serveAgentControl(join(options.stateDir, 'nodes', options.node), {
       restart: (namespace, pod, container) => this.pods.restartContainer(namespace, pod, container),
@@ -276,6 +278,9 @@ class RunningAgent implements Agent {
     this.informers.push(own as Informer<never>);
     await Promise.all(this.informers.map((informer) => informer.whenSynced()));
     this.serve();
+    // Not before: whatever a packet of a running connection finds missing ends that connection. The devices keep what
+    // comes meanwhile.
+    await pool.start();
     this.syncPods();
     await this.heartbeat.start();
     this.markRunning();
@@ -395,17 +400,22 @@ class RunningAgent implements Agent {
     const { overlay, ipipTransport, vxlanPort, vni, podCidr, serviceCidr } = this.cluster;
     this.cluster = { ...clusterOptionsOf(map), overlay, ipipTransport, vxlanPort, vni, podCidr, serviceCidr };
     this.sync.reconfigure(this.identity());
+    writeConntrackSettings(this.tables.conntrack, this.cluster);
     this.placeServices();
   }
 
   private lookAfterRules(): void {
+    let trouble = '';
     try {
-      this.followUnderlay();
       const repaired = this.host.ensure();
       if (repaired > 0) this.log(`${repaired} rules or routes of dp0 were missing and are back`);
+      this.followUnderlay();
     } catch (error) {
-      this.log(`dp0: ${(error as Error).message}`);
+      trouble = (error as Error).message;
     }
+    // Asked every second: the same answer is told once.
+    if (trouble !== '' && trouble !== this.trouble) this.log(`dp0: ${trouble}`);
+    this.trouble = trouble;
   }
 
   /** The underlay's MTU may be changed at any time: dp0, the tables and the pods' devices follow. */

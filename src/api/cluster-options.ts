@@ -24,6 +24,12 @@ export interface ClusterOptions {
   nodePortRange: readonly [first: number, last: number];
   /** Tracked connections per node. */
   maxConntrack: number;
+  /** Seconds by name (conntrack-timeouts.ts, TIMEOUT_NAMES); what is not named has its default. */
+  conntrackTimeouts: Readonly<Record<string, number>>;
+  /** TCP segments outside the window pass (nf_conntrack_tcp_be_liberal). */
+  conntrackTcpLiberal: boolean;
+  /** TCP connections that are already running are picked up (nf_conntrack_tcp_loose). */
+  conntrackTcpLoose: boolean;
   /** A Local traffic policy and no endpoint on the node: refuse at once, or drop in silence as kube-proxy does. */
   localPolicyAction: 'reject' | 'drop';
   /** Addresses for `type: LoadBalancer`: CIDRs or `first-last` ranges. Empty: none are handed out. */
@@ -46,6 +52,9 @@ export const DEFAULT_CLUSTER_OPTIONS: ClusterOptions = {
   portPolicy: 'open',
   nodePortRange: [30000, 32767],
   maxConntrack: 262144,
+  conntrackTimeouts: {},
+  conntrackTcpLiberal: false,
+  conntrackTcpLoose: true,
   localPolicyAction: 'reject',
   loadBalancerPool: [],
   externalIpCidrs: [],

@@ -1,8 +1,13 @@
 /** The options that describe a cluster: shared by `up` and `controller`. */
+import {
+  isTimeoutName,
+  MAX_TIMEOUT_SECONDS,
+  TIMEOUT_NAMES,
+} from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
 import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../api/cluster-options.ts';
 import { wrongWords } from './errors.ts';
 import { ipv4Cidr, mtuBytes, oneOf, portNumber, portRange, wholeNumber } from './values.ts';
-import type { Options, Words } from './words.ts';
+import { nearest, type Options, type Words } from './words.ts';
 
 export const CLUSTER_OPTIONS = {
   workers: { value: 'N', help: 'forwarding workers of each node (default: chosen by the agent)' },
@@ -18,6 +23,13 @@ export const CLUSTER_OPTIONS = {
     help: 'open (default): pods are reachable on every port; declared: on the ports they declare',
   },
   'max-conntrack': { value: 'N', help: 'tracked connections of each node (default 262144)' },
+  'conntrack-timeout': {
+    value: 'NAME=SECONDS',
+    multiple: true,
+    help: `how long a connection without traffic is remembered; names: ${TIMEOUT_NAMES.slice(1).join(', ')}`,
+  },
+  'conntrack-tcp-liberal': { help: 'let TCP segments outside the window pass (nf_conntrack_tcp_be_liberal)' },
+  'conntrack-tcp-strict': { help: 'track no TCP connection whose beginning was not seen (nf_conntrack_tcp_loose=0)' },
   'local-policy-action': {
     value: 'ACTION',
     help: 'a Local traffic policy without an endpoint on the node: reject (default), or drop as kube-proxy does',
@@ -47,12 +59,34 @@ export function readClusterOptions(words: Words): ClusterOptions {
     nodePortRange: words.value('node-port-range', portRange),
     portPolicy: words.value('port-policy', oneOf('open', 'declared')),
     maxConntrack: words.value('max-conntrack', wholeNumber(16, 8_000_000)),
+    conntrackTimeouts: timeouts(words.texts('conntrack-timeout')),
+    conntrackTcpLiberal: words.flag('conntrack-tcp-liberal'),
+    conntrackTcpLoose: !words.flag('conntrack-tcp-strict'),
     localPolicyAction: words.value('local-policy-action', oneOf('reject', 'drop')),
     loadBalancerPool: words.texts('load-balancer-pool'),
     externalIpCidrs: words.texts('external-ip-cidr'),
   };
   const set = Object.entries(given).filter(([, value]) => value !== undefined);
   return { ...DEFAULT_CLUSTER_OPTIONS, ...Object.fromEntries(set) };
+}
+
+/** `NAME=SECONDS`, several times; the last of a name counts. @throws CliError with status 2 */
+function timeouts(texts: readonly string[]): Record<string, number> {
+  const option = '--conntrack-timeout';
+  return Object.fromEntries(
+    texts.map((text) => {
+      const [name = '', seconds = ''] = text.split('=');
+      if (!isTimeoutName(name)) {
+        const names = TIMEOUT_NAMES.slice(1);
+        const near = nearest(name, names);
+        throw wrongWords(
+          `${option} ${text}: there is no timeout "${name}"`,
+          near === undefined ? `there are ${names.join(', ')}` : `did you mean ${near}?`,
+        );
+      }
+      return [name, wholeNumber(1, MAX_TIMEOUT_SECONDS, 'whole seconds')(seconds, `${option} ${name}`)];
+    }),
+  );
 }
 
 /** Options that contradict each other; the controller's own check, in the words of the command line. */

@@ -12,7 +12,6 @@ import {
   recordAt,
   StateWord,
   Status,
-  tupleAt,
 } from '../../native-free-dataplane/tables/conntrack.ts';
 import { removeRecord } from '../../native-free-dataplane/tables/conntrack-index.ts';
 import { tcpState } from '../../native-free-dataplane/tables/conntrack-tcp.ts';
@@ -46,18 +45,27 @@ export function nodesWithFlows(): string[] {
     .sort();
 }
 
-/** Runs `work` on a node's table. @throws CliError when there is none that this version understands */
+/**
+ * Runs `work` on a node's table, which stays mapped until the work is done, also when that is a promise.
+ * @throws CliError when there is none that this version understands
+ */
 export function withTable<T>(node: string, work: (table: Conntrack) => T): T {
   const memory = openTable(node);
+  const close = () => memory.close();
+  let result: T;
   try {
     const table = attachConntrack(memory.buffer);
     if (table === undefined) {
       throw failed(`node ${node}: its table of connections is of another version`, '`dataplane down` and `up` again');
     }
-    return work(table);
-  } finally {
-    memory.close();
+    result = work(table);
+  } catch (error) {
+    close();
+    throw error;
   }
+  if (result instanceof Promise) void result.then(close, close);
+  else close();
+  return result;
 }
 
 function openTable(node: string) {
@@ -100,25 +108,35 @@ function readFlow(node: string, table: Conntrack, record: number, nowMs: number)
   const at = recordAt(table, record);
   const meta = words[at + Rec.META]!;
   if ((meta & (Status.CONFIRMED | Status.DEAD)) !== Status.CONFIRMED) return undefined;
-  const leftMs = (words[at + Rec.EXPIRES]! - nowMs) | 0;
-  if (leftMs <= 0) return undefined;
+  if (((words[at + Rec.EXPIRES]! - nowMs) | 0) <= 0) return undefined;
+  return { node, record, ...flowText(table, words, doubles, at, nowMs) };
+}
+
+/** A record's words, in the table or copied out of it, as text. */
+export function flowText(
+  table: Conntrack,
+  words: Int32Array,
+  doubles: Float64Array,
+  at: number,
+  nowMs: number,
+): FlowText {
+  const meta = words[at + Rec.META]!;
+  const leftMs = Math.max(0, (words[at + Rec.EXPIRES]! - nowMs) | 0);
   const protocol = (meta >>> 16) & 0xff;
   const tcp = protocol === PROTOCOL_TCP;
   return {
-    node,
-    record,
     protocol,
     state: tcp ? (TCP_STATE_NAMES[tcpState(words, at + Rec.TCP)] ?? '') : '',
     timeoutSeconds: Math.floor(leftMs / 1000),
-    original: readTuple(table, tupleAt(table, record, 0)),
-    reply: readTuple(table, tupleAt(table, record, 1)),
+    original: readTuple(table, words, at + Rec.TUPLES),
+    reply: readTuple(table, words, at + Rec.TUPLES + table.tupleWords),
     packets: [words[at + Rec.PACKETS_ORIGINAL]! >>> 0, words[at + Rec.PACKETS_REPLY]! >>> 0],
     bytes: [doubles[(at + Rec.BYTES_ORIGINAL) >> 1]!, doubles[(at + Rec.BYTES_REPLY) >> 1]!],
     status: STATUS_NAMES.filter(([bit]) => (meta & bit) !== 0).map(([, name]) => name),
   };
 }
 
-function readTuple({ words, addressWords }: Conntrack, at: number): TupleText {
+function readTuple({ addressWords }: Conntrack, words: Int32Array, at: number): TupleText {
   const address = (from: number) => (addressWords === 1 ? formatIpv4(words[from]!) : formatAddress(words, from));
   const ports = words[at + 2 * addressWords]!;
   return { src: address(at), srcPort: ports >>> 16, dst: address(at + addressWords), dstPort: ports & 0xffff };

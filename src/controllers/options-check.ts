@@ -1,4 +1,5 @@
 /** Do the cluster's options go together? Networks must have no address in common, ranges must be ranges. */
+import { isTimeoutName, MAX_TIMEOUT_SECONDS } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
 import { type Cidr, contains, overlap, parseCidr, parseRange, printCidr, printIp } from '../api/addresses.ts';
 import type { ClusterOptions } from '../api/cluster-options.ts';
 
@@ -58,6 +59,14 @@ export function checkOptions(options: ClusterOptions): Ranges {
       if (!contains(range, { family: underlay.family, value })) continue;
       const own = printIp({ family: underlay.family, value });
       throw new ClusterOptionsError(`loadBalancerPool ${text} holds ${own}: the network, outside or broadcast address`);
+    }
+  }
+  for (const [name, seconds] of Object.entries(options.conntrackTimeouts)) {
+    if (!isTimeoutName(name)) throw new ClusterOptionsError(`conntrackTimeouts: there is no timeout "${name}"`);
+    if (!(seconds >= 1 && seconds <= MAX_TIMEOUT_SECONDS)) {
+      throw new ClusterOptionsError(
+        `conntrackTimeouts ${name} ${seconds}: expected 1 to ${MAX_TIMEOUT_SECONDS} seconds`,
+      );
     }
   }
   const external = options.externalIpCidrs.map((text) => cidr('externalIpCidrs', text));

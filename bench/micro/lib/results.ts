@@ -55,7 +55,7 @@ export function median(values: readonly number[]): number {
 }
 
 export function figure(value: number): string {
-  return value.toFixed(value < 100 ? 1 : 0);
+  return value.toFixed(Math.abs(value) < 10 ? 2 : Math.abs(value) < 100 ? 1 : 0);
 }
 
 export function timingLine({ nanoseconds, median: middle, name, atMost }: Timing): string {

@@ -1,6 +1,7 @@
 /** `dataplane conntrack`: the tracked connections of all nodes. */
 import { printFlow } from '../../../native-free-dataplane/print/flow.ts';
 import { protocolName } from '../../../native-free-dataplane/print/protocol-names.ts';
+import type { FlowEvent } from '../conntrack-events.ts';
 import { FILTER_OPTIONS, type FlowFilter, readFilter } from '../conntrack-filter.ts';
 import type { Flow } from '../conntrack-source.ts';
 import { BRING_UP, failed, NOT_UP, needRoot, wrongWords } from '../errors.ts';
@@ -12,7 +13,7 @@ const VERBS = ['list', 'count', 'flush'] as const;
 
 export const command: Command = {
   usage: [
-    'conntrack [list] [--node NODE] [FILTERS]',
+    'conntrack [list] [--node NODE] [FILTERS] [--follow]',
     'conntrack count [--node NODE]',
     'conntrack flush [--node NODE] [FILTERS]',
   ],
@@ -22,12 +23,14 @@ a connection. \`flush\` forgets those that the filters choose: their next packet
   options: {
     node: { value: 'NODE', help: 'of one node (default: all of this machine)' },
     ...FILTER_OPTIONS,
+    follow: { short: 'E', help: 'print what happens to connections as it happens, until interrupted' },
     output: { short: 'o', value: 'FORMAT', help: 'json' },
     help: { short: 'h', help: 'this text' },
   },
   examples: [
     'dataplane conntrack -p tcp --dport 31418',
     'dataplane conntrack list --dst-nat -o json',
+    'dataplane conntrack --follow -p tcp --dport 80',
     'dataplane conntrack flush -p udp',
   ],
   run,
@@ -54,6 +57,10 @@ async function run(words: Words): Promise<void> {
     throw failed(`there is no node "${wanted}" on this machine`, `there are ${present.join(', ')}`);
   }
   const nodes = wanted === undefined ? present : [wanted];
+  if (words.flag('follow')) {
+    if (verb !== 'list') throw wrongWords(`--follow does not go with ${verb}`, 'it is a way to list');
+    return followAll(nodes, filter, json);
+  }
   if (verb === 'count') return count(nodes, json, source);
   const flows = nodes.flatMap((node) => source.readFlows(node)).filter(filter as FlowFilter);
   if (verb === 'flush') {
@@ -77,6 +84,23 @@ function count(nodes: readonly string[], json: boolean, { countFlows }: typeof i
   if (json) print(JSON.stringify(rows, null, 2));
   else
     print(layOut([['NODE', 'ENTRIES', 'MAX'], ...rows.map((row) => [row.node, String(row.entries), String(row.max)])]));
+}
+
+/** Events of all the nodes, each on a line, as `conntrack -E` prints them or as one JSON object. */
+async function followAll(nodes: readonly string[], filter: FlowFilter, json: boolean): Promise<void> {
+  const { followFlows } = await import('../conntrack-events.ts');
+  const ended = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
+  // Whoever read our lines has had enough (`| head`).
+  process.stdout.on('error', () => ended.abort());
+  const show = ({ node, kind, flow }: FlowEvent) => {
+    if (!filter(flow)) return;
+    if (json) print(JSON.stringify({ event: kind, ...asJson({ node, record: 0, ...flow }) }));
+    else print(`${nodes.length > 1 ? `${node} ` : ''}${`[${kind}]`.padStart(9)} ${printFlow(flow)}`);
+  };
+  const follow = (node: string) =>
+    followFlows(node, ended.signal, show, (missed) => note(`node ${node}: ${missed} events came too fast to be shown`));
+  await Promise.all(nodes.map(follow));
 }
 
 /** The shape that scripts rely on. */

@@ -1,0 +1,13 @@
+/** The cluster's options for connection tracking, written where the workers read them: in force from the next packet on. */
+import { type Conntrack, Setting } from '../../native-free-dataplane/tables/conntrack.ts';
+import { timeoutsWith } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
+import type { ClusterOptions } from '../api/cluster-options.ts';
+
+type Options = Pick<ClusterOptions, 'conntrackTimeouts' | 'conntrackTcpLiberal' | 'conntrackTcpLoose'>;
+
+/** Connections that are waiting already keep the end they were given; the next packet of each brings the new timeout. */
+export function writeConntrackSettings({ settings }: Conntrack, options: Options): void {
+  settings.set(timeoutsWith(options.conntrackTimeouts ?? {}));
+  settings[Setting.TCP_LIBERAL] = options.conntrackTcpLiberal ? 1 : 0;
+  settings[Setting.TCP_LOOSE] = options.conntrackTcpLoose ? 1 : 0;
+}
