@@ -39,7 +39,7 @@ import { Rec, recordAt, Status } from './tables/conntrack.ts';
 import { expireFollower } from './tables/conntrack-events.ts';
 import { expireRecords } from './tables/conntrack-lifetime.ts';
 import { countIn, countOut, countVerdict } from './tables/counters.ts';
-import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, NO_HOP } from './tables/hops.ts';
+import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, isRoutedByHost, NO_HOP } from './tables/hops.ts';
 import { isConfigAddress, NodeWord } from './tables/node.ts';
 import { transmit } from './transmit.ts';
 import { Verdict } from './verdicts.ts';
@@ -168,6 +168,11 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   if (v === Verdict.ICMP_ERROR_UNRELATED && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(dp.node, pkt.dst)) {
     learnPathMtu(pkt, dp);
     return Verdict.TO_HOST;
+  }
+  if (v === Verdict.ICMP_ERROR_UNRELATED && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(dp.node, pkt.src)) {
+    // Without an overlay the node's kernel is a router between pods: it may refuse what never got to us.
+    const asker = hopForAddress(dp.node, pkt.dst);
+    if (isRoutedByHost(dp.node, asker)) return transmit(pkt, dp, asker);
   }
   if (v !== Verdict.GO_ON) return v;
   const hop = hopOfFlow(pkt, dp);

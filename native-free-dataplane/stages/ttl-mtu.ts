@@ -5,8 +5,7 @@
  */
 import type { Dataplane } from '../dataplane.ts';
 import { GSO_NONE, type Packet } from '../packet.ts';
-import { HOST_HOP, HopKind, HopWord, hopAt } from '../tables/hops.ts';
-import { NodeWord, Overlay } from '../tables/node.ts';
+import { HOST_HOP, HopWord, hopAt, isRoutedByHost } from '../tables/hops.ts';
 import { Verdict } from '../verdicts.ts';
 
 /**
@@ -24,18 +23,12 @@ export function checkTtlAndMtu(pkt: Packet, dp: Dataplane, hop: number, toOwnAdd
   const ttl = view.getUint8(l3 + 8);
   if (ttl <= 1) return Verdict.TTL_EXCEEDED;
   // What the kernel sends on, it lowers there.
-  if (hop === HOST_HOP || isRoutedByHost(dp, hop)) return Verdict.GO_ON;
+  if (hop === HOST_HOP || isRoutedByHost(dp.node, hop)) return Verdict.GO_ON;
   view.setUint8(l3 + 8, ttl - 1);
   // The TTL is the high byte of its word: lowering it by 0x0100 raises the checksum by as much (RFC 1141).
   const sum = view.getUint16(l3 + 10) + 0x0100;
   view.setUint16(l3 + 10, (sum & 0xffff) + (sum >>> 16));
   return Verdict.GO_ON;
-}
-
-/** Another node, reached by the kernel's own routes (host-gw)? */
-function isRoutedByHost(dp: Dataplane, hop: number): boolean {
-  const { config, hops } = dp.node;
-  return config[NodeWord.OVERLAY] === Overlay.HOST_GW && hops[hopAt(hop) + HopWord.KIND] === HopKind.NODE;
 }
 
 /** Does a packet that this node routes to `hop` have no life left for it? Asked before a policy may refuse it. */

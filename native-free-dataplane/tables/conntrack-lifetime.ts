@@ -203,7 +203,11 @@ export function releaseLocksOf(table: Conntrack, worker: number): void {
 export function recoverConntrack(table: Conntrack, nowMs: number, workers: number): number {
   const { state, words, index, wheels, locks } = table;
   const watermark = Math.min(Math.max(state[StateWord.WATERMARK], 0), table.max);
+  // Followers go on counting where they are.
+  const [events, followed] = [state[StateWord.EVENT_HEAD], state[StateWord.FOLLOWED]];
   state.fill(0);
+  state[StateWord.EVENT_HEAD] = events;
+  state[StateWord.FOLLOWED] = followed;
   locks.fill(0);
   wheels.fill(0);
   index.fill(0);

@@ -6,7 +6,7 @@
  * look-up. Single writer: the agent. A hop is emptied (kind NONE) before its words are reused, and the node table's
  * generation moves on, so a flow that still names it looks again.
  */
-import { HOP_WORDS, type NodeTable, NodeWord, nextGeneration } from './node.ts';
+import { HOP_WORDS, type NodeTable, NodeWord, nextGeneration, Overlay } from './node.ts';
 
 export const HopKind = { NONE: 0, HOST: 1, POD: 2, NODE: 3 } as const;
 export type HopKind = (typeof HopKind)[keyof typeof HopKind];
@@ -43,6 +43,11 @@ export function tunnelPort(table: NodeTable): number {
 /** Kind of a hop. */
 export function hopKind(table: NodeTable, hop: number): number {
   return table.hops[hop * HOP_WORDS + HopWord.KIND];
+}
+
+/** Another node, reached by the kernel's own routes (host-gw)? False for NO_HOP. */
+export function isRoutedByHost(table: NodeTable, hop: number): boolean {
+  return hop >= 0 && table.config[NodeWord.OVERLAY] === Overlay.HOST_GW && table.hops[hop * HOP_WORDS] === HopKind.NODE;
 }
 
 /** Index of a hop's first word in `table.hops`. */

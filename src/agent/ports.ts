@@ -20,8 +20,16 @@ export interface PodDevice {
   readonly gateway: string;
   readonly mac: string;
   readonly mtu: number;
-  /** Best offloads to ask for; default all the kernel has. */
+  /** Best offloads to ask for; default, and most, is UDP. */
   readonly offloads?: OffloadLevel;
+}
+
+/**
+ * What a pod's device offers. Not tunnels: the overlay's own headers never reach a pod, and a VXLAN device inside a pod
+ * (pods may tunnel among themselves) would send super-packets whose inner headers nobody here looks at.
+ */
+function podOffloads(best: OffloadLevel = OffloadLevel.UDP): OffloadLevel {
+  return best > OffloadLevel.UDP ? OffloadLevel.UDP : best;
 }
 
 /**
@@ -29,7 +37,7 @@ export interface PodDevice {
  * @throws SystemError; the device is gone again then unless it was there before
  */
 export function openPodDevice(device: PodDevice, workers: number): Tap {
-  const offloads = device.offloads ?? OffloadLevel.TUNNEL;
+  const offloads = podOffloads(device.offloads);
   return inNamespace(device.netnsPath, () => {
     const routes = new RouteSocket();
     try {

@@ -234,6 +234,15 @@ test('host-gw: handed to the kernel with the TTL for it to lower, and taken from
   assert.is(back?.bytes[22], 6);
 });
 
+test("host-gw: what the node's kernel refuses of another node's pod, that pod is told", () => {
+  const quote = `(udp ${FAR}:1 > ${A}:2 len 20)`;
+  const n = node(HOST_GW);
+  assert.is(n.receive('host', `icmp 172.18.0.11 > ${FAR} time-exceeded ${quote}`), 'routed-to-node');
+  assert.is(n.receive('host', `icmp 172.18.0.1 > ${FAR} time-exceeded ${quote}`), 'icmp-error-unrelated');
+  assert.is(n.receive('host', `icmp 172.18.0.11 > ${A} time-exceeded ${quote}`), 'icmp-error-unrelated');
+  assert.is(node().receive('host', `icmp 172.18.0.11 > ${FAR} time-exceeded ${quote}`), 'icmp-error-unrelated');
+});
+
 for (const options of [{}, IPIP, HOST_GW]) {
   const mode = options.overlay ?? 'vxlan';
   test(`${mode}: a service on another node, and its answer through the translation`, () => {

@@ -4,7 +4,6 @@
  */
 import { attachDataplane, type Dataplane, type Emitter } from '../../../native-free-dataplane/dataplane.ts';
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
-import * as modules from '../../../native-free-dataplane/pipeline.ts';
 import { Verdict, verdictName } from '../../../native-free-dataplane/verdicts.ts';
 import { macOf } from '../../../src/agent/node-sync.ts';
 import { joinedPipeline, type PipelineModule } from '../../../src/worker/joined-pipeline.ts';
@@ -38,10 +37,11 @@ export class BenchNode {
 
   /**
    * @param maxConntrack records of the connection table
-   * @param joined false for the pipeline's modules as they are, instead of as the workers run them
+   * @param services another service table than the world's own
+   * @param pipeline another than what the workers run
    */
-  constructor(maxConntrack: number, services?: ArrayBuffer, joined = process.env.BENCH_MODULES !== '1') {
-    this.pipeline = joined ? joinedPipeline() : modules;
+  constructor(maxConntrack: number, services?: ArrayBuffer, pipeline: PipelineModule = joinedPipeline()) {
+    this.pipeline = pipeline;
     this.world = new TestNode({ maxConntrack });
     const { conntrack, node, counters, dataplane } = this.world;
     const buffers = {

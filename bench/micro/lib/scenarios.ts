@@ -2,6 +2,7 @@
  * The ways of a packet through a node that are worth a figure each: who talks to whom, by which address. Another
  * family, or another way, is one more row of SCENARIOS.
  */
+import type { PipelineModule } from '../../../src/worker/joined-pipeline.ts';
 import type { FrameOptions } from '../../../test/lib/frame-text.ts';
 import { BenchNode } from './bench-node.ts';
 import type { Template } from './frames.ts';
@@ -35,8 +36,8 @@ export const SCENARIOS: readonly Scenario[] = [
 ];
 
 /** A node that knows everybody of SCENARIOS. */
-export function benchNode(maxConntrack: number): BenchNode {
-  const node = new BenchNode(maxConntrack);
+export function benchNode(maxConntrack: number, pipeline?: PipelineModule): BenchNode {
+  const node = new BenchNode(maxConntrack, undefined, pipeline);
   for (let k = 0; k < ENDPOINTS; k++) node.world.pod(`server${k}`, `10.244.1.${2 + k}`);
   node.world.peer(2);
   for (let k = 0; k < CLIENTS; k++) node.world.pod(pod(k).port, pod(k).address);
@@ -99,8 +100,8 @@ export interface Conversation {
 }
 
 /** So many UDP flows of 64-byte frames that were answered, in an order that is not the table's. */
-export function udpConversation(scenario: Scenario, flows: number): Conversation {
-  const node = benchNode(131072);
+export function udpConversation(scenario: Scenario, flows: number, pipeline?: PipelineModule): Conversation {
+  const node = benchNode(131072, pipeline);
   const requests: Template[] = new Array(flows);
   const replies: Template[] = new Array(flows);
   for (const n of shuffled(flows)) {
@@ -123,8 +124,8 @@ const TIMESTAMPS = { tcpOptions: 'nop, nop, ts 1 1' };
  * TCP connections in bulk: the requests are super-packets of 63,000 bytes, the replies their acknowledgements. Both
  * must be played in turn, or the window closes.
  */
-export function tcpConversation(scenario: Scenario, flows: number): Conversation {
-  const node = benchNode(131072);
+export function tcpConversation(scenario: Scenario, flows: number, pipeline?: PipelineModule): Conversation {
+  const node = benchNode(131072, pipeline);
   const requests: Template[] = new Array(flows);
   const replies: Template[] = new Array(flows);
   const partial = { partial: true };

@@ -1,0 +1,124 @@
+/** Connection tracking as an operator sees and sets it: events, filters, flush, timeouts, live changes. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { CONFIG_MAP, type ConfigMap } from '../../src/api/types.ts';
+import { type Cluster, dataplane, eventually, output, podNetns, processPod, startCluster } from '../lib/cluster.ts';
+
+const SERVE = `
+require('http').createServer((q, r) => r.end('here')).listen(80);
+const udp = require('dgram').createSocket('udp4'); udp.on('message', (m, from) => udp.send(m, from.port, from.address)); udp.bind(53);
+`;
+const CLUSTER_IP = '10.96.3.3';
+
+const service = {
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: { name: 'web', namespace: 'default' },
+  spec: {
+    selector: { app: 'web' },
+    clusterIP: CLUSTER_IP,
+    ports: [
+      { name: 'http', port: 80 },
+      { name: 'dns', port: 53, protocol: 'UDP' },
+    ],
+  },
+};
+
+interface ShownFlow {
+  event?: string;
+  protocol: string;
+  state: string;
+  timeoutSeconds: number;
+  original: { src: string; srcPort: number; dst: string; dstPort: number };
+  status: string[];
+}
+
+const test = suite('conntrack');
+let cluster: Cluster;
+
+test.before(async () => {
+  cluster = await startCluster({
+    words: ['--nodes', '1', '--conntrack-timeout', 'udp=7', '--conntrack-timeout', 'tcp-time-wait=40'],
+    manifests: [
+      processPod('web', 'n1', [process.execPath, '-e', SERVE]),
+      processPod('client', 'n1', ['sleep', '1000']),
+      service,
+    ],
+  });
+  await cluster.fetch(podNetns('client'), `http://${CLUSTER_IP}/`, '--retry', '20', '--retry-connrefused');
+});
+
+test.after(async () => {
+  await cluster?.down();
+});
+
+const flows = async (...words: string[]): Promise<ShownFlow[]> =>
+  JSON.parse(await cluster.cli('conntrack', ...words, '-o', 'json')) as ShownFlow[];
+
+const ask = async (): Promise<string> =>
+  output(
+    cluster.exec(podNetns('client'), ['sh', '-c', `echo hello | socat -T1 - UDP4:${CLUSTER_IP}:53,sourceport=4053`]),
+  );
+
+test('--follow tells the life of a connection, filtered, one JSON object a line', async () => {
+  await cluster.cli('conntrack', 'flush');
+  const words = ['conntrack', '--follow', '-o', 'json', '-p', 'tcp', '--dport', '80', '--dst-nat'];
+  const following = dataplane(words, { timeoutMs: 4000 });
+  await sleep(1500);
+  assert.is(await cluster.fetch(podNetns('client'), `http://${CLUSTER_IP}/`), 'here');
+  await ask();
+  await cluster.cli('conntrack', 'flush', '-p', 'tcp');
+  const lines = (await following).stdout.trim().split('\n');
+  const told = lines.map((line) => JSON.parse(line) as ShownFlow);
+  assert.ok(told.every(({ original }) => original.dst === CLUSTER_IP && original.dstPort === 80));
+  assert.is(told[0]?.event, 'NEW');
+  assert.is(told[0]?.state, 'SYN_SENT');
+  const states = told.filter(({ event }) => event === 'UPDATE').map(({ state }) => state);
+  for (const state of ['SYN_RECV', 'ESTABLISHED', 'FIN_WAIT', 'TIME_WAIT']) assert.ok(states.includes(state), state);
+  assert.is(told.at(-1)?.event, 'DESTROY');
+});
+
+test('filters are conntrack-tools’; flush forgets what they choose and nothing else', async () => {
+  await cluster.fetch(podNetns('client'), `http://${CLUSTER_IP}/`);
+  await ask();
+  const client = (await cluster.get<{ status: { podIP: string } }>('pod', 'client')).status.podIP;
+  assert.ok((await flows('-p', 'udp', '-s', client, '-d', CLUSTER_IP, '--dport', '53', '--dst-nat')).length === 1);
+  assert.equal(await flows('-p', 'udp', '-s', CLUSTER_IP), []);
+  assert.ok((await flows('-p', 'tcp', '--state', 'TIME_WAIT', '-d', '10.96.0.0/12')).length >= 1);
+  assert.match(await cluster.cli('conntrack', 'flush', '-p', 'udp', '--dport', '53'), /^1 connection removed/);
+  assert.equal(await flows('-p', 'udp', '--dport', '53'), []);
+  assert.ok((await flows('-p', 'tcp')).length >= 1);
+  const [{ entries, max }] = JSON.parse(await cluster.cli('conntrack', 'count', '-o', 'json'));
+  assert.ok(entries >= 1 && max === 262144);
+});
+
+test('timeouts are those the operator chose, also while the cluster runs', async () => {
+  await cluster.cli('conntrack', 'flush');
+  await cluster.fetch(podNetns('client'), `http://${CLUSTER_IP}/`);
+  await ask();
+  const [tcp] = await flows('-p', 'tcp', '--dport', '80');
+  assert.ok(tcp!.timeoutSeconds > 30 && tcp!.timeoutSeconds <= 40, `${tcp!.timeoutSeconds}`);
+  const [udp] = await flows('-p', 'udp', '--dport', '53');
+  assert.ok(udp!.timeoutSeconds <= 7, `${udp!.timeoutSeconds}`);
+
+  const { name, namespace, key } = CONFIG_MAP;
+  const map = await cluster.get<ConfigMap>('configmap', name, '-n', namespace);
+  const options = { ...JSON.parse(map.data?.[key] ?? '{}'), conntrackTimeouts: { udp: 90 } };
+  const changed = { metadata: { name, namespace }, data: { [key]: JSON.stringify(options) } };
+  await cluster.apply({ apiVersion: 'v1', kind: 'ConfigMap', ...changed });
+  await eventually(async () => {
+    await cluster.cli('conntrack', 'flush', '-p', 'udp');
+    await ask();
+    const [flow] = await flows('-p', 'udp', '--dport', '53');
+    return flow!.timeoutSeconds > 80 ? true : undefined;
+  });
+});
+
+test('a timeout that does not exist is refused by name', async () => {
+  const { status, stderr } = await dataplane(['up', '--conntrack-timeout', 'tcp-establish=5']);
+  assert.is(status, 2);
+  assert.match(stderr, /there is no timeout "tcp-establish": did you mean tcp-established\?/);
+});
+
+test.run();
