@@ -15,7 +15,7 @@ import { type Conversation, SCENARIOS, tcpConversation, udpConversation } from '
 const SELF = fileURLToPath(import.meta.url);
 const ENTRY = fileURLToPath(new URL('../../native-free-dataplane/pipeline.js', import.meta.url));
 const FLOWS = 1000;
-const ROUNDS = 5;
+const ROUNDS = 3;
 const BATCH = 4000;
 const MILLISECONDS = 700;
 

@@ -145,7 +145,7 @@ function inProcess(folder: string, name: string, quiet: boolean): Promise<Run> {
 async function runModule(name: string): Promise<Run> {
   process.stdout.write(`\n${name}\n`);
   // What each benchmark takes over when it is made.
-  Benchmark.options.maxTime = 1;
+  Benchmark.options.maxTime = 0.6;
   Benchmark.options.minSamples = 15;
   const { suite, measure } = (await import(new URL(`${name}.js`, import.meta.url).href)) as BenchModule;
   const timed = suite ? await time(name, suite) : { timings: [], failed: false };

@@ -2,8 +2,10 @@
  * Is what the virtio-net header says about the very packet that was parsed? A kernel's header always is; a pod with raw
  * sockets may write any (PACKET_VNET_HDR). Everything behind this stage, and whoever finishes the checksum, trusts it.
  *
- * Read before editing: linux include/linux/virtio_net.h virtio_net_hdr_to_skb, net/ipv4/udp_offload.c; virtio 1.3 §5.1.6.2.
+ * Read before editing: linux include/linux/virtio_net.h virtio_net_hdr_to_skb, Documentation/networking/checksum-offloads.rst
+ * (LCO: an outer checksum is right once the inner one is finished); virtio 1.3 §5.1.6.2.
  */
+import { finishChecksum, sumBytes } from '../frame/checksum.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import { GSO_NONE, GSO_TCPV4, GSO_UDP_L4, type Packet } from '../packet.ts';
 
@@ -15,11 +17,14 @@ const UDP_CHECKSUM = 6;
  * True when nothing is pending, or a checksum of this packet's TCP or UDP header in the place where that header has it
  * (anywhere else the kernel would overwrite, say, a port after it was judged), and a super-packet of the same protocol.
  * A fragment has neither: its checksum covers bytes that are elsewhere.
+ *
+ * A checksum pending deeper inside, of a tunnel between pods, is finished here: no later stage has to know of it.
  */
 export function offloadFits(pkt: Packet): boolean {
   if (pkt.needsChecksum === 0 && pkt.gsoType === GSO_NONE) return true;
-  if (pkt.checksumStart !== pkt.l4 || pkt.outerL4 !== 0) return false;
-  if (pkt.moreFragments !== 0 || pkt.fragmentOffset !== 0) return false;
+  if (pkt.outerL4 !== 0 || pkt.moreFragments !== 0 || pkt.fragmentOffset !== 0) return false;
+  if (pkt.gsoType === GSO_NONE && pkt.checksumStart >= pkt.headersEnd) return finishInside(pkt);
+  if (pkt.checksumStart !== pkt.l4) return false;
   if (pkt.protocol === PROTOCOL_TCP) {
     return pkt.checksumOffset === TCP_CHECKSUM && (pkt.gsoType === GSO_NONE || pkt.gsoType === GSO_TCPV4);
   }
@@ -27,4 +32,15 @@ export function offloadFits(pkt: Packet): boolean {
     return pkt.checksumOffset === UDP_CHECKSUM && (pkt.gsoType === GSO_NONE || pkt.gsoType === GSO_UDP_L4);
   }
   return false;
+}
+
+/** Finish a checksum that lies in the payload. False when it is not inside the packet. */
+function finishInside(pkt: Packet): boolean {
+  const field = pkt.checksumStart + pkt.checksumOffset;
+  if (field + 2 > pkt.end) return false;
+  // A sum of zero is sent as all ones, which is right for every protocol and a must for UDP (RFC 768).
+  const sum = finishChecksum(sumBytes(pkt.view, pkt.checksumStart, pkt.end, 0));
+  pkt.view.setUint16(field, sum === 0 ? 0xffff : sum);
+  pkt.needsChecksum = 0;
+  return true;
 }

@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { processFrame } from '../../../native-free-dataplane/pipeline.ts';
 import { verdictName } from '../../../native-free-dataplane/verdicts.ts';
+import { residueOf } from '../../lib/frame-residue.ts';
 import { frame } from '../../lib/frame-text.ts';
 import { loadFrame } from '../../lib/load-frame.ts';
 import { TestNode } from '../../lib/test-node.ts';
@@ -35,6 +36,22 @@ test('a pending checksum is where the protocol has it, or the frame is dropped',
   assert.is(receivePending(node(), `udp ${A}:4000 > ${B}:53 len 300`, 16), 'offload-invalid');
   assert.is(receivePending(node(), `icmp ${A} > ${B} echo-request id 1 seq 1 len 56`, 2), 'offload-invalid');
   assert.is(receivePending(node(), `udp ${A}:4000 > ${B}:53 len 64 frag id 1 offset 0 more`, 6), 'offload-invalid');
+});
+
+test('a checksum pending inside a tunnel between pods is finished', () => {
+  const n = node();
+  const inside = { srcMac: '02:00:00:00:00:01', dstMac: '02:00:00:00:00:02' };
+  const text = `vxlan ${A}:50000 > ${B}:5000 vni 42 (tcp 192.168.77.1:4000 > 192.168.77.2:80 S)`;
+  const outer = { srcMac: MAC_A, dstMac: '0a:58:0a:f4:01:01' };
+  loadFrame(n.pkt, frame(text, { ...inside, partial: true, outer }), n.portOf('a'));
+  n.pkt.needsChecksum = 1;
+  n.pkt.checksumStart = n.pkt.start + 14 + 20 + 8 + 8 + 14 + 20;
+  n.pkt.checksumOffset = 16;
+  assert.is(verdictName(processFrame(n.pkt, n.dataplane, n.nowMs)), 'forwarded');
+  const [sent] = n.sentFrames('b');
+  assert.is(sent?.needsChecksum, 0);
+  const view = new DataView(sent!.bytes.buffer);
+  assert.equal(residueOf(view, 14 + 20 + 8 + 8 + 14, false), { kind: 'full', value: 0 });
 });
 
 test('a super-packet is of the protocol of its packet', () => {
