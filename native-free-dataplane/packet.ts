@@ -78,6 +78,8 @@ export class Packet {
   /** Conntrack record of the packet's flow, or -1, and its direction: 0 original, 1 reply. */
   flow = -1;
   direction = 0;
+  /** 1 when the flow is one that another worker made while this one was about to. */
+  joined = 0;
 
   /** virtio-net header: checksum still to be finished by whoever takes the frame. */
   needsChecksum = 0;
@@ -137,6 +139,7 @@ export class Packet {
     this.endpoint = 0;
     this.flow = -1;
     this.direction = 0;
+    this.joined = 0;
     this.needsChecksum = 0;
     this.checksumStart = 0;
     this.checksumOffset = 0;

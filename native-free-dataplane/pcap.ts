@@ -69,12 +69,14 @@ function readPcap(file: Uint8Array, view: DataView, little: boolean, nano: boole
     const from = at + PCAP_RECORD_BYTES;
     if (captured > MAX_CAPTURED_BYTES) return { frames, damage: `record of ${captured} bytes at byte ${at}` };
     if (captured > file.length - from) return { frames, damage: `frame cut short at byte ${at}` };
+    // A fraction beyond a second is damage that harms nobody: it is carried over.
     const fraction = view.getUint32(at + 4, little);
+    const perSecond = nano ? 1e9 : 1e6;
     frames.push({
       bytes: file.subarray(from, from + captured),
       originalBytes: view.getUint32(at + 12, little),
-      seconds: view.getUint32(at, little),
-      nanoseconds: nano ? fraction : fraction * 1000,
+      seconds: view.getUint32(at, little) + Math.floor(fraction / perSecond),
+      nanoseconds: (fraction % perSecond) * (1e9 / perSecond),
       linkType,
     });
     at = from + captured;

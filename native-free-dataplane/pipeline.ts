@@ -37,7 +37,7 @@ import { chooseService } from './stages/service.ts';
 import { checkTtlAndMtu, endsHere } from './stages/ttl-mtu.ts';
 import { Rec, recordAt, Status } from './tables/conntrack.ts';
 import { expireFollower } from './tables/conntrack-events.ts';
-import { expireRecords } from './tables/conntrack-lifetime.ts';
+import { expireRecords, isBehind } from './tables/conntrack-lifetime.ts';
 import { countIn, countOut, countVerdict } from './tables/counters.ts';
 import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, isRoutedByHost, NO_HOP } from './tables/hops.ts';
 import { isConfigAddress, NodeWord } from './tables/node.ts';
@@ -64,7 +64,7 @@ export function tick(dp: Dataplane, nowMs: number): number {
   dp.nowMs = nowMs;
   expireRecords(dp.conntrack, dp.worker, nowMs);
   expireFollower(dp.conntrack, nowMs);
-  return 1000;
+  return isBehind(dp.conntrack, dp.worker, nowMs) ? 1 : 1000;
 }
 
 /** From the wire to a packet that may be believed. */
@@ -110,6 +110,12 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
       if (remembered !== Verdict.GO_ON) return remembered;
     }
     if (v !== Verdict.GO_ON) return v;
+    if (pkt.joined !== 0) {
+      // Another worker was faster: for its flow this is no first packet, and may even be the answer to that one.
+      v = trackFlow(pkt, dp);
+      if (v !== Verdict.GO_ON) return v;
+      if (pkt.flow < 0) return Verdict.CONNTRACK_INVALID;
+    }
   }
   const hop = hopOfFlow(pkt, dp);
   if (hop === NO_HOP || goneEndpoint(pkt, dp))
@@ -179,7 +185,7 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   if (hop === NO_HOP) return Verdict.NO_ROUTE;
   v = checkTtlAndMtu(pkt, dp, hop, hop === HOST_HOP && leavesToOwnAddress(pkt, dp));
   if (v !== Verdict.GO_ON) return v;
-  rewriteIcmpError(pkt, dp);
+  rewriteIcmpError(pkt, dp, hop);
   return transmit(pkt, dp, hop);
 }
 

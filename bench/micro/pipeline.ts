@@ -125,7 +125,7 @@ for (const scenario of SCENARIOS) {
 const TICK_MS = 64;
 const NEW_IN_TICK = 1024;
 
-/** So many connections live at a time, each for as long as it takes to make that many others. */
+/** So many connections live at a time, each for as long as it takes to make that many others: what begins, ends. */
 function addNew(scenario: Scenario, protocol: 'tcp' | 'udp', live: number): void {
   let stage: Stage | undefined;
   let made = 0;
@@ -148,9 +148,9 @@ function addNew(scenario: Scenario, protocol: 'tcp' | 'udp', live: number): void
       let lost: Verdict = Verdict.GO_ON;
       for (let i = 0; i < BATCH; i++) {
         frames.load();
-        // Sixteen clients take turns; each goes through its ports, which takes longer than connections live.
-        if ((i & 15) === 0) source = (source + 1) & 0x7fff;
-        view.setUint16(node.pkt.start + 34, 0x8000 | source);
+        // Sixteen clients take turns, a port each; when all ports were there, each client gets its neighbour's.
+        source++;
+        view.setUint16(node.pkt.start + 34, 0x8000 | ((source + (source >>> 15)) & 0x7fff));
         const verdict = node.process();
         if (!isSent(verdict)) lost = verdict;
       }

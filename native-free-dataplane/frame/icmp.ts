@@ -85,3 +85,16 @@ export function emitIcmp(view: DataView, l4: number, type: number, code: number,
   view.setUint16(l4 + ICMP_CHECKSUM, 0);
   view.setInt32(l4 + ICMP_REST, rest);
 }
+
+/** Query types: the request's type for a request or its reply, else -1 (RFC 792, RFC 950). */
+export function icmpQueryType(type: number): number {
+  if (type === 8 || type === 0) return 8;
+  if (type === 13 || type === 14) return 13;
+  if (type === 17 || type === 18) return 17;
+  return -1;
+}
+
+/** 1 when the ICMP type asks, 0 when it answers. Only for query types. */
+export function isIcmpRequest(type: number): boolean {
+  return type === 8 || type === 13 || type === 17;
+}

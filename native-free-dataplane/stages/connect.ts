@@ -23,6 +23,8 @@ import { Verdict } from '../verdicts.ts';
 
 /** How often a lost race for a source port is tried again before the packet is given up. */
 const MAX_RACES = 8;
+/** So long after its first packet an answered UDP connection is a stream (linux nf_conntrack_proto_udp.c stream_ts). */
+const STREAM_AFTER_MS = 2000;
 const PROTOCOL_SCTP = 132;
 
 /** May a packet like this begin a connection? An ICMP answer to nothing may not (linux icmp_new). */
@@ -35,7 +37,7 @@ export function mayConnect(pkt: Packet): Verdict {
 /**
  * Make the flow of a first packet, from the decisions on the descriptor (dnat, newDst, newDstPort, masquerade).
  * @param hop where original packets go; @param replyHop where replies go
- * @returns GO_ON with pkt.flow set (maybe another worker's, which won the race), or why it cannot be
+ * @returns GO_ON with pkt.flow set (maybe another worker's, which won the race: pkt.joined), or why it cannot be
  */
 export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: number): Verdict {
   const { conntrack, node, nowMs } = dp;
@@ -87,6 +89,7 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
       freeRecord(conntrack, record, dp.worker, nowMs);
       pkt.flow = conntrack.found[0] >> 1;
       pkt.direction = conntrack.found[0] & 1;
+      pkt.joined = 1;
       return Verdict.GO_ON;
     }
     if (result === InsertResult.NO_ROOM) {
@@ -119,8 +122,10 @@ function startTracking(pkt: Packet, dp: Dataplane, at: number): Verdict {
     );
     if (result === TcpResult.INVALID) return Verdict.CONNTRACK_INVALID;
     timeout = tcpTimeoutClass(words, at + Rec.TCP, 0, dp.timeouts);
-  } else if (pkt.protocol === PROTOCOL_UDP) timeout = TimeoutClass.UDP;
-  else if (pkt.protocol === PROTOCOL_ICMP) timeout = TimeoutClass.ICMP;
+  } else if (pkt.protocol === PROTOCOL_UDP) {
+    timeout = TimeoutClass.UDP;
+    words[at + Rec.STREAM_FROM] = (dp.nowMs + STREAM_AFTER_MS) | 0;
+  } else if (pkt.protocol === PROTOCOL_ICMP) timeout = TimeoutClass.ICMP;
   words[at + Rec.EXPIRES] = (dp.nowMs + dp.timeouts[timeout] * 1000) | 0;
   return Verdict.GO_ON;
 }

@@ -7,6 +7,7 @@
  */
 
 import type { Dataplane } from '../dataplane.ts';
+import { isIcmpRequest } from '../frame/icmp.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import { readTcpOptions, tcpOptions } from '../frame/tcp.ts';
 import type { Packet } from '../packet.ts';
@@ -73,22 +74,27 @@ function track(pkt: Packet, dp: Dataplane): Verdict {
   const { words } = conntrack;
   const at = recordAt(conntrack, pkt.flow);
   const meta = words[at + Rec.META];
-  if (pkt.protocol === PROTOCOL_TCP && pkt.fragmentOffset === 0) return trackTcp(pkt, dp, at, meta);
+  // The first fragment spoke for the whole datagram; the others are no further packets of the connection.
+  if (pkt.fragmentOffset !== 0) return Verdict.GO_ON;
+  if (pkt.protocol === PROTOCOL_TCP) return trackTcp(pkt, dp, at, meta);
 
   let seconds: number;
-  if (pkt.direction === 1 && (meta & Status.SEEN_REPLY) === 0) Atomics.or(words, at + Rec.META, Status.SEEN_REPLY);
   if (pkt.protocol === PROTOCOL_UDP) {
-    // linux nf_conntrack_proto_udp.c: a stream once there was an answer and more came after it.
-    if ((meta & Status.SEEN_REPLY) !== 0) {
-      if ((meta & Status.ASSURED) === 0) Atomics.or(words, at + Rec.META, Status.ASSURED | Status.STREAM);
-      seconds = dp.timeouts[TimeoutClass.UDP_STREAM];
-    } else seconds = dp.timeouts[TimeoutClass.UDP];
+    // A question and its answer are no stream yet, however many there are: DNS must not fill the table with entries that
+    // cannot be taken away (linux nf_conntrack_proto_udp.c: still active after two seconds).
+    const stream = (meta & Status.SEEN_REPLY) !== 0 && ((words[at + Rec.STREAM_FROM] - (dp.nowMs | 0)) | 0) < 0;
+    if (stream && (meta & Status.ASSURED) === 0) Atomics.or(words, at + Rec.META, Status.ASSURED | Status.STREAM);
+    seconds = dp.timeouts[stream ? TimeoutClass.UDP_STREAM : TimeoutClass.UDP];
   } else if (pkt.protocol === PROTOCOL_ICMP) {
+    // Identifier and type of a request stand where type and identifier of an answer do: when they are the same number
+    // (a ping with identifier 8), only the type tells the one from the other (GHSA-c66w-hq56-4q97).
+    if (isIcmpRequest(pkt.icmpType) !== (pkt.direction === 0)) return Verdict.CONNTRACK_CLASH;
     seconds = dp.timeouts[TimeoutClass.ICMP];
   } else {
     if (pkt.direction === 1 && (meta & Status.ASSURED) === 0) Atomics.or(words, at + Rec.META, Status.ASSURED);
     seconds = dp.timeouts[TimeoutClass.GENERIC];
   }
+  if (pkt.direction === 1 && (meta & Status.SEEN_REPLY) === 0) Atomics.or(words, at + Rec.META, Status.SEEN_REPLY);
   words[at + Rec.EXPIRES] = (dp.nowMs + seconds * 1000) | 0;
   return Verdict.GO_ON;
 }

@@ -9,10 +9,13 @@
 
 import type { Dataplane } from '../dataplane.ts';
 import { finishChecksum, ipv4HeaderChecksum, sumBytes, updateChecksum16, updateChecksum32 } from '../frame/checksum.ts';
+import { icmpQueryType, isIcmpRequest } from '../frame/icmp.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import type { Packet } from '../packet.ts';
 import { Rec, recordAt, Status, tupleAt } from '../tables/conntrack.ts';
 import { findTuple, hashTuple } from '../tables/conntrack-index.ts';
+import { HOST_HOP } from '../tables/hops.ts';
+import { inNetwork, NodeWord } from '../tables/node.ts';
 import { Verdict } from '../verdicts.ts';
 
 const UNREACHABLE = 3;
@@ -58,9 +61,9 @@ export function relateIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   // The quoted packet turned round is a tuple of its flow, in the direction the error travels.
   key[0] = view.getInt32(inner + 16);
   key[1] = view.getInt32(inner + 12);
+  if (protocol === PROTOCOL_ICMP && icmpQueryType(view.getUint8(innerL4)) < 0) return Verdict.ICMP_ERROR_MALFORMED;
   key[2] = turnedPorts(pkt, innerL4, protocol);
   key[3] = protocol;
-  if (key[2] === -1) return Verdict.ICMP_ERROR_MALFORMED;
   // Told to somebody else than the quoted packet's sender: no router does that (linux nf_conntrack_proto_icmp.c
   // nf_conntrack_inet_error, "address mismatch").
   if (pkt.dst[3] !== key[1]) return Verdict.ICMP_ERROR_UNRELATED;
@@ -76,7 +79,7 @@ export function relateIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   return Verdict.GO_ON;
 }
 
-/** Ports word of the quoted packet turned round; -1 for a quoted ICMP message that is itself an error. */
+/** Ports word of the quoted packet turned round. */
 function turnedPorts(pkt: Packet, innerL4: number, protocol: number): number {
   const { view } = pkt;
   if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || protocol === PROTOCOL_SCTP) {
@@ -85,13 +88,11 @@ function turnedPorts(pkt: Packet, innerL4: number, protocol: number): number {
   if (protocol !== PROTOCOL_ICMP) return 0;
   const type = view.getUint8(innerL4);
   const identifier = view.getUint16(innerL4 + 4);
-  if (type === 8 || type === 13 || type === 17) return (type << 16) | identifier;
-  if (type === 0 || type === 14 || type === 18) return (identifier << 16) | (type === 0 ? 8 : type - 1);
-  return -1;
+  return isIcmpRequest(type) ? (type << 16) | identifier : (identifier << 16) | icmpQueryType(type);
 }
 
-/** Rewrite the error and its quote as the flow says. Called when the packet's hop is known, before it is sent. */
-export function rewriteIcmpError(pkt: Packet, dp: Dataplane): void {
+/** Rewrite the error and its quote as the flow says. @param hop by which it is about to be sent */
+export function rewriteIcmpError(pkt: Packet, dp: Dataplane, hop: number): void {
   const { conntrack } = dp;
   const { words } = conntrack;
   if ((words[recordAt(conntrack, pkt.flow) + Rec.META] & (Status.SNAT | Status.DNAT)) === 0) return;
@@ -103,8 +104,9 @@ export function rewriteIcmpError(pkt: Packet, dp: Dataplane): void {
   view.setUint16(l4 + 2, 0);
   view.setUint16(l4 + 2, finishChecksum(sumBytes(view, l4, pkt.end, 0)));
 
-  // A router on the way keeps its own address; an error from the far end itself appears to come from who was asked.
-  const src = pkt.src[3] === words[mine] ? words[other + 1] : pkt.src[3];
+  // An error from the far end itself appears to come from who was asked. So does one from a router inside the pod
+  // network when it leaves it, as nobody outside knows that address (RFC 5508 REQ-5). Other routers keep their own.
+  const src = pkt.src[3] === words[mine] || leavesPodNetwork(pkt, dp, hop) ? words[other + 1] : pkt.src[3];
   const dst = words[other];
   let sum = view.getUint16(l3 + 10);
   sum = updateChecksum32(sum, pkt.src[3], src);
@@ -114,6 +116,11 @@ export function rewriteIcmpError(pkt: Packet, dp: Dataplane): void {
   view.setInt32(l3 + 16, dst);
   pkt.src[3] = src;
   pkt.dst[3] = dst;
+}
+
+function leavesPodNetwork(pkt: Packet, dp: Dataplane, hop: number): boolean {
+  const { config } = dp.node;
+  return hop === HOST_HOP && inNetwork(config, NodeWord.CLUSTER_CIDR, config[NodeWord.CLUSTER_CIDR_PREFIX], pkt.src);
 }
 
 /** The quoted packet as its sender knows it: addresses, ports or identifier, and checksums as far as they are quoted. */
@@ -132,7 +139,7 @@ function rewriteQuote(pkt: Packet, src: number, dst: number, ports: number): voi
 
   if (protocol === PROTOCOL_ICMP) {
     const type = view.getUint8(innerL4);
-    const identifier = type === 8 || type === 13 || type === 17 ? ports >>> 16 : ports & 0xffff;
+    const identifier = isIcmpRequest(type) ? ports >>> 16 : ports & 0xffff;
     const before = view.getUint16(innerL4 + 4);
     view.setUint16(innerL4 + 4, identifier);
     view.setUint16(innerL4 + 2, updateChecksum16(view.getUint16(innerL4 + 2), before, identifier));
@@ -147,5 +154,7 @@ function rewriteQuote(pkt: Packet, src: number, dst: number, ports: number): voi
   if (protocol === PROTOCOL_UDP && l4Sum === 0) return;
   l4Sum = updateChecksum32(l4Sum, oldSrc, src);
   l4Sum = updateChecksum32(l4Sum, oldDst, dst);
-  view.setUint16(field, updateChecksum32(l4Sum, oldPorts, ports));
+  l4Sum = updateChecksum32(l4Sum, oldPorts, ports);
+  // A computed zero is written as all ones, here as in the datagram itself (RFC 768).
+  view.setUint16(field, protocol === PROTOCOL_UDP && l4Sum === 0 ? 0xffff : l4Sum);
 }

@@ -3,7 +3,7 @@
  * difference, never recomputed, and a pending one is treated as the sum it is (lab: getting this wrong passes ping
  * and fails TCP).
  *
- * Read before editing: RFC 1624 §3, RFC 768 (zero means none), RFC 3022 §4.1.
+ * Read before editing: RFC 1624 §3, RFC 768 (zero means none), RFC 3022 §4.1; frame/sctp.ts.
  */
 
 import type { Dataplane } from '../dataplane.ts';
@@ -15,6 +15,7 @@ import {
   updateChecksum16,
 } from '../frame/checksum.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
+import { updateSctpChecksum } from '../frame/sctp.ts';
 import type { Packet } from '../packet.ts';
 import { Rec, recordAt, Status, tupleAt } from '../tables/conntrack.ts';
 
@@ -51,7 +52,9 @@ function translate(pkt: Packet, src: number, dst: number, srcPort: number, dstPo
     }
     if (pkt.protocol === PROTOCOL_ICMP) translateIdentifier(pkt, srcPort, dstPort);
     else if (pkt.protocol === PROTOCOL_TCP || pkt.protocol === PROTOCOL_UDP || pkt.protocol === PROTOCOL_SCTP) {
-      // SCTP's CRC32c does not cover the addresses, and ports are kept by the caller's choice of endpoint port.
+      if (pkt.protocol === PROTOCOL_SCTP && pkt.moreFragments === 0) {
+        updateSctpChecksum(view, l4, pkt.end, view.getInt32(l4), (srcPort << 16) | dstPort);
+      }
       view.setUint16(l4, srcPort);
       view.setUint16(l4 + 2, dstPort);
     }

@@ -7,6 +7,7 @@
 
 import { ipv4HeaderChecksum } from '../frame/checksum.ts';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN } from '../frame/ethernet.ts';
+import { icmpQueryType, isIcmpRequest } from '../frame/icmp.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import type { Packet } from '../packet.ts';
 import { Verdict } from '../verdicts.ts';
@@ -136,19 +137,6 @@ export function parseTransport(pkt: Packet): Verdict {
       pkt.headersEnd = l4;
       return Verdict.GO_ON;
   }
-}
-
-/** Query types: the request's type for a request or its reply, else -1 (RFC 792, RFC 950). */
-export function icmpQueryType(type: number): number {
-  if (type === 8 || type === 0) return 8;
-  if (type === 13 || type === 14) return 13;
-  if (type === 17 || type === 18) return 17;
-  return -1;
-}
-
-/** 1 when the ICMP type asks, 0 when it answers. Only for query types. */
-export function isIcmpRequest(type: number): boolean {
-  return type === 8 || type === 13 || type === 17;
 }
 
 /**

@@ -27,7 +27,7 @@ const QUARANTINE_MS = 20;
 /** The farthest a record is put ahead on the wheel, in ticks. */
 const HORIZON_TICKS: number = WHEEL_SLOTS - 2;
 /** Records looked at in one tick, and in one search for a victim. */
-const TICK_BUDGET = 2048;
+const TICK_BUDGET = 1024;
 const EVICT_BUDGET = 64;
 /** One part in this many of the table is kept free by eviction. */
 const LOW_WATER_SHIFT = 4;
@@ -80,8 +80,12 @@ export function freeRecord(table: Conntrack, record: number, owner: number, nowM
   unlock(state, StateWord.FREE_LOCK);
 }
 
-/** Put a confirmed record on the calling worker's wheel. */
-export function scheduleRecord(table: Conntrack, record: number, worker: number, nowMs: number): void {
+/**
+ * Put a confirmed record on the calling worker's wheel.
+ * @param emptied slot that is being emptied, -1 = none: what belongs there goes one slot behind, where it is met again
+ *   just before its time and not at once
+ */
+export function scheduleRecord(table: Conntrack, record: number, worker: number, nowMs: number, emptied = -1): void {
   const { words } = table;
   const at = recordAt(table, record);
   const now = (nowMs | 0) >> WHEEL_TICK_SHIFT;
@@ -90,7 +94,9 @@ export function scheduleRecord(table: Conntrack, record: number, worker: number,
   // The far half is filled evenly: no slot comes up with more to look at than the others.
   if (ahead > HORIZON_TICKS) ahead = (WHEEL_SLOTS >> 1) + (Math.imul(record, 0x9e3779b1) >>> 25) - 2;
   words[at + Rec.ROUTED] = (words[at + Rec.ROUTED] & 0xffff) | (worker << 16);
-  pushSlot(table, record, worker, (now + ahead) & (WHEEL_SLOTS - 1), worker);
+  let slot = (now + ahead) & (WHEEL_SLOTS - 1);
+  if (slot === emptied) slot = (slot - 1) & (WHEEL_SLOTS - 1);
+  pushSlot(table, record, worker, slot, worker);
 }
 
 function pushSlot(table: Conntrack, record: number, worker: number, slot: number, caller: number): void {
@@ -140,7 +146,7 @@ export function expireRecords(table: Conntrack, worker: number, nowMs: number): 
         freeRecord(table, record, worker, nowMs);
         ended++;
       } else {
-        scheduleRecord(table, record, worker, nowMs);
+        scheduleRecord(table, record, worker, nowMs, slot);
       }
       if (--budget === 0) {
         state[wheelPosition(worker)] = position;
@@ -151,6 +157,11 @@ export function expireRecords(table: Conntrack, worker: number, nowMs: number): 
   }
   state[wheelPosition(worker)] = position;
   return ended;
+}
+
+/** Has expireRecords left something due? It wants to be called again soon then, not at the next tick. */
+export function isBehind(table: Conntrack, worker: number, nowMs: number): boolean {
+  return table.state[wheelPosition(worker)] !== (nowMs | 0) >> WHEEL_TICK_SHIFT;
 }
 
 /**

@@ -90,6 +90,8 @@ export const Rec = {
   BYTES_REPLY: 10,
   /** Ten words of TCP tracking (conntrack-tcp.ts). */
   TCP: 12,
+  /** UDP, in the same place: monotonic milliseconds after which an answered connection is a stream. */
+  STREAM_FROM: 12,
   TUPLES: 22,
 } as const;
 
@@ -102,7 +104,7 @@ export const Status = {
   DNAT: 32,
   /** The endpoint is gone: the next packet of the client is answered with a reset. */
   ENDPOINT_GONE: 64,
-  /** UDP that was answered and went on: the longer timeout. */
+  /** UDP that was answered and still goes on two seconds after its first packet: the longer timeout. */
   STREAM: 128,
 } as const;
 

@@ -48,7 +48,9 @@ export function jsonPatch(target: Json, operations: Json): Json {
   return document;
 }
 
-function applyOperation(document: Json, { op, path, from, value }: Operation): Json {
+function applyOperation(document: Json, operation: Operation): Json {
+  if (!isObject(operation)) throw new PatchError('an operation of a JSON patch is an object');
+  const { op, path, from, value } = operation;
   const at = pointer(path);
   switch (op) {
     case 'add':
@@ -76,9 +78,9 @@ function applyOperation(document: Json, { op, path, from, value }: Operation): J
 }
 
 /** RFC 6901. */
-function pointer(text: string | undefined): string[] {
+function pointer(text: Json): string[] {
   if (text === '') return [];
-  if (!text?.startsWith('/')) throw new PatchError(`"${text}" is not a JSON pointer`);
+  if (typeof text !== 'string' || !text.startsWith('/')) throw new PatchError(`"${text}" is not a JSON pointer`);
   return text
     .slice(1)
     .split('/')

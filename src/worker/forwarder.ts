@@ -170,7 +170,7 @@ export class Forwarder {
       }
       if (nowMs >= nextTick) {
         idleMs = this.pipeline.tick(dataplane, nowMs);
-        nextTick = nowMs + TICK_MS;
+        nextTick = nowMs + Math.min(TICK_MS, idleMs);
       }
       for (let i = 0; i < ready; i++) {
         const key = epoll.keyAt(i);

@@ -175,6 +175,13 @@ test('random and bent files end, never throw, and no frame lies outside the file
   }
 });
 
+test('a fraction beyond a second is carried over', () => {
+  const file = writeCapture([{ bytes: new Uint8Array(60), seconds: 5, nanoseconds: 7 }]);
+  new DataView(file.buffer).setUint32(24 + 4, 2_000_000_007, true);
+  const [frame] = readCapture(file).frames;
+  assert.equal([frame?.seconds, frame?.nanoseconds], [7, 7]);
+});
+
 /** A directory of captures to replay, such as the ones of tcpdump's own tests. */
 const directory = process.env.DATAPLANE_PCAPS;
 const replay = directory ? test : test.skip;

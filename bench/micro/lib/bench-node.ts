@@ -98,9 +98,9 @@ export class BenchNode {
     return this.pipeline.processFrame(this.pkt, this.dp, this.nowMs);
   }
 
-  /** Let time pass. */
+  /** Let time pass; as a worker does, until the pipeline has no more to do. */
   advance(ms: number): void {
     this.nowMs += ms;
-    this.pipeline.tick(this.dp, this.nowMs);
+    while (this.pipeline.tick(this.dp, this.nowMs) === 1);
   }
 }

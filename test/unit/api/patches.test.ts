@@ -115,6 +115,21 @@ test('strategic: $patch, $deleteFromPrimitiveList, $setElementOrder, $retainKeys
   });
 });
 
+test('a JSON patch of anything but operations with paths is refused', () => {
+  for (const operations of [
+    {},
+    [null],
+    ['add'],
+    [{ op: 'add', path: 7, value: 1 }],
+    [{ op: 'move', path: '/a', from: {} }],
+  ]) {
+    assert.throws(
+      () => jsonPatch({ a: 1 }, operations),
+      (error: Error) => error.name === 'PatchError',
+    );
+  }
+});
+
 test('no patch reaches a prototype', () => {
   const patch = JSON.parse('{"__proto__": {"polluted": true}, "constructor": {"prototype": {"polluted": true}}}');
   mergePatch({}, patch);

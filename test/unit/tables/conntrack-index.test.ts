@@ -21,6 +21,7 @@ import {
   expireRecords,
   freeRecord,
   freeRecords,
+  isBehind,
   recoverConntrack,
   scheduleRecord,
 } from '../../../native-free-dataplane/tables/conntrack-lifetime.ts';
@@ -119,6 +120,23 @@ test('a table full of assured connections refuses', () => {
     if (connect(ct, i + 1, 1, now, 400_000_000, Status.ASSURED) >= 0) made++;
   }
   assert.is(made, 256);
+});
+
+test('a worker that was stopped for longer than its wheel goes round catches up, and stays there', () => {
+  const ct = table(65536);
+  for (let n = 0; n < 3000; n++) connect(ct, n, 1, 0, 100_000);
+  const calls: number[] = [];
+  for (let now = 60_000, n = 0; now < 63_000; now += 64) {
+    for (let i = 0; i < 100; i++) connect(ct, 1_000_000 + n++, 1, now, 1000);
+    let called = 0;
+    do expireRecords(ct, 0, now);
+    while (++called < 50 && isBehind(ct, 0, now));
+    assert.not(isBehind(ct, 0, now), `after ${called} calls at ${now}`);
+    calls.push(called);
+  }
+  assert.ok(calls[0]! <= 10, `caught up in ${calls[0]} calls`);
+  assert.equal([...new Set(calls.slice(1))], [1], 'and one call was enough from then on');
+  assert.is(ct.state[StateWord.ENTRIES], 3000 + 100 * 16, 'those that live for a second: sixteen ticks of them');
 });
 
 test('records expire at their time, whatever they were scheduled for, and come back into use', () => {

@@ -1,0 +1,93 @@
+/**
+ * What the conformance tests of conntrack and NAT have in common: a node with two pods behind its address, packets
+ * compared byte for byte with ones built from scratch, and the connection table as it stands.
+ */
+import * as assert from 'uvu/assert';
+import { Rec, recordAt, StateWord, Status, tupleAt } from '../../native-free-dataplane/tables/conntrack.ts';
+import type { FrameOptions } from './frame-builder.ts';
+import { packet } from './frame-text.ts';
+import type { Sent, TestNode, TestNodeOptions } from './test-node.ts';
+import { TestNode as Node } from './test-node.ts';
+
+export const A = '10.244.1.2';
+export const B = '10.244.1.3';
+export const GATEWAY = '10.244.1.1';
+export const NODE = '172.18.0.11';
+/** Hosts of the outside, and a router on the way to them. */
+export const SERVER = '172.18.0.1';
+export const OTHER = '172.18.0.2';
+export const ROUTER = '172.18.0.254';
+
+/** A node with pods a and b, and node 2 beside it. */
+export function natNode(options: TestNodeOptions = {}): TestNode {
+  return new Node(options).pod('a', A).pod('b', B).peer(2);
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+/** The packet of a frame that was sent must be, byte for byte, the one of this text built from scratch. */
+export function isPacket(sent: Sent | undefined, text: string, options: FrameOptions = {}): void {
+  assert.ok(sent, `nothing was sent, expected ${text}`);
+  assert.is(hex(sent.bytes.subarray(14)), hex(packet(text, options)), text);
+}
+
+/** The one frame sent to a pod (or `host`) since the last call. */
+export function onlySent(n: TestNode, to: string): Sent {
+  const frames = n.sentFrames(to);
+  assert.is(frames.length, 1, `${frames.length} frames to ${to}`);
+  return frames[0]!;
+}
+
+/** Ports of the packet in a frame: source, destination; of an ICMP query its identifier, twice. */
+export function portsOf(sent: Sent): [number, number] {
+  const view = new DataView(sent.bytes.buffer, sent.bytes.byteOffset);
+  const l4 = 14 + ((view.getUint8(14) & 15) << 2);
+  if (view.getUint8(23) === 1) return [view.getUint16(l4 + 4), view.getUint16(l4 + 4)];
+  return [view.getUint16(l4), view.getUint16(l4 + 2)];
+}
+
+/** Every word of every record ever used: equal before and after means that nothing at all was changed. */
+export function tableWords(n: TestNode): Int32Array {
+  const { words, recordsAt, recordWords, state } = n.conntrack;
+  return words.slice(recordsAt, recordsAt + state[StateWord.WATERMARK]! * recordWords);
+}
+
+export interface Entry {
+  record: number;
+  assured: boolean;
+  /** Milliseconds it has left. */
+  life: number;
+  original: number[];
+  reply: number[];
+}
+
+/** The live connections. */
+export function entries(n: TestNode): Entry[] {
+  const { conntrack } = n;
+  const { words, state, tupleWords } = conntrack;
+  const found: Entry[] = [];
+  for (let record = 0; record < state[StateWord.WATERMARK]!; record++) {
+    const at = recordAt(conntrack, record);
+    const meta = words[at + Rec.META]!;
+    if ((meta & (Status.CONFIRMED | Status.DEAD)) !== Status.CONFIRMED) continue;
+    const tuple = (direction: number): number[] => {
+      const from = tupleAt(conntrack, record, direction);
+      return [...words.subarray(from, from + tupleWords)];
+    };
+    found.push({
+      record,
+      assured: (meta & Status.ASSURED) !== 0,
+      life: (words[at + Rec.EXPIRES]! - n.nowMs) | 0,
+      original: tuple(0),
+      reply: tuple(1),
+    });
+  }
+  return found;
+}
+
+/** The only live connection's seconds left. */
+export function secondsLeft(n: TestNode): number {
+  const all = entries(n);
+  assert.is(all.length, 1, `${all.length} connections`);
+  return all[0]!.life / 1000;
+}

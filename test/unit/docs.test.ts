@@ -1,0 +1,77 @@
+/** What the documents name is there: files, links, commands and their options. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { ROOT } from '../lib/cluster.ts';
+
+const documents = ['README.md', 'bench/README.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)]
+  .filter((path) => path.endsWith('.md') && existsSync(join(ROOT, path)))
+  .map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }));
+const commands = new Map(
+  readdirSync(join(ROOT, 'src/cli/commands')).map((file) => [
+    file.replace('.ts', ''),
+    readFileSync(join(ROOT, 'src/cli/commands', file), 'utf8'),
+  ]),
+);
+const clusterWords = readFileSync(join(ROOT, 'src/cli/cluster-words.ts'), 'utf8');
+
+test('links lead somewhere', () => {
+  const broken = documents.flatMap(({ path, text }) =>
+    [...text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)]
+      .map(([, target = '']) => target)
+      .filter((target) => !/^[a-z]+:/.test(target) && !existsSync(join(ROOT, dirname(path), target)))
+      .map((target) => `${path}: ${target}`),
+  );
+  assert.equal(broken, []);
+});
+
+test('files that are named exist', () => {
+  const places = ['', 'native-free-dataplane/', 'src/', 'docs/'];
+  const missing = documents.flatMap(({ path, text }) =>
+    [...text.matchAll(/`([a-z][a-z0-9/.-]*\/[a-z0-9/.-]*\.(?:ts|sh|yaml|json|md))`/g)]
+      .map(([, name = '']) => name)
+      .filter((name) => !places.some((place) => existsSync(join(ROOT, place, name))))
+      .map((name) => `${path}: ${name}`),
+  );
+  assert.equal(missing, []);
+});
+
+test('commands that are named exist, and every command is documented', () => {
+  const unknown = documents.flatMap(({ path, text }) =>
+    [...text.matchAll(/(?:`|^|sudo |\| )dataplane ([a-z]+)/gm)]
+      .map(([, word = '']) => word)
+      .filter((word) => !commands.has(word))
+      .map((word) => `${path}: dataplane ${word}`),
+  );
+  assert.equal(unknown, []);
+  const reference = documents.find(({ path }) => path === 'docs/cli.md')?.text ?? '';
+  const silent = [...commands.keys()].filter((name) => !new RegExp(`dataplane ${name}\\b`).test(reference));
+  assert.equal(silent, []);
+});
+
+test('options in the reference of `up` are those that it has', () => {
+  const reference = documents.find(({ path }) => path === 'docs/cli.md')?.text ?? '';
+  const section = /### `dataplane up[\s\S]*?\n### /.exec(reference)?.[0] ?? '';
+  const documented = [...section.matchAll(/^\| `(?:-\w, )?--([a-z-]+)/gm)].map(([, name = '']) => name).sort();
+  const source = `${commands.get('up')}\n${clusterWords}`;
+  const had = [...source.matchAll(/^ {2,4}'?([a-z][a-z-]*)'?: \{\s*(?:short: |value: |multiple: |help: )/gm)];
+  const names = [...new Set(had.map(([, name = '']) => name))].filter((name) => name !== 'help').sort();
+  assert.ok(documented.length > 10);
+  assert.equal(documented, names);
+});
+
+test('scripts that are named are in package.json', () => {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
+  const missing = documents.flatMap(({ path, text }) =>
+    [...text.matchAll(/npm run (?:--silent )?([a-z:]+)/g)]
+      .map(([, name = '']) => name)
+      .filter((name) => !(name in scripts))
+      .map((name) => `${path}: npm run ${name}`),
+  );
+  assert.equal(missing, []);
+});
+
+test.run();
