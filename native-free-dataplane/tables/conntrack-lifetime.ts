@@ -91,8 +91,9 @@ export function scheduleRecord(table: Conntrack, record: number, worker: number,
   const now = (nowMs | 0) >> WHEEL_TICK_SHIFT;
   let ahead = (((words[at + Rec.EXPIRES] - (nowMs | 0)) | 0) >> WHEEL_TICK_SHIFT) + 1;
   if (ahead < 1) ahead = 1;
-  // The far half is filled evenly: no slot comes up with more to look at than the others.
-  if (ahead > HORIZON_TICKS) ahead = (WHEEL_SLOTS >> 1) + (Math.imul(record, 0x9e3779b1) >>> 25) - 2;
+  // The far half is filled evenly: no slot comes up with more to look at than the others. By the time as well, or
+  // records would come back to the slot that evictions just took them from, and the newest be the next to go.
+  if (ahead > HORIZON_TICKS) ahead = (WHEEL_SLOTS >> 1) + (Math.imul(record ^ (nowMs << 12), 0x9e3779b1) >>> 25) - 2;
   words[at + Rec.ROUTED] = (words[at + Rec.ROUTED] & 0xffff) | (worker << 16);
   let slot = (now + ahead) & (WHEEL_SLOTS - 1);
   if (slot === emptied) slot = (slot - 1) & (WHEEL_SLOTS - 1);

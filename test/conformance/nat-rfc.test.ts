@@ -6,7 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { timeoutsWith } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
 import { fragments } from '../lib/frame-builder.ts';
-import { frame } from '../lib/frame-text.ts';
+import { frame, packet } from '../lib/frame-text.ts';
 import {
   A,
   B,
@@ -310,6 +310,35 @@ test('RFC 5382 REQ-8: hairpinning of a connection, all its segments', () => {
   for (const [received, sent] of steps) {
     assert.is(n.receive('a', received), 'forwarded', received);
     isPacket(onlySent(n, 'a'), sent, { ttl: 63 });
+  }
+});
+
+test('RFC 768 through a translation: no checksum stays none, one that comes out as zero is written as all ones', () => {
+  const n = natNode();
+  const build = (address: string, payload: Uint8Array): Uint8Array =>
+    packet(`udp ${address}:40000 > ${SERVER}:53`, { payload });
+  const sum = (bytes: Uint8Array): number => new DataView(bytes.buffer).getUint16(26);
+  const plain = sum(build(NODE, new Uint8Array(2)));
+  const payload = Uint8Array.of(plain >> 8, plain & 0xff);
+  assert.is(sum(build(NODE, payload)), 0xffff, 'computed as zero');
+  for (const udpChecksum of [true, false]) {
+    n.receive('a', `udp ${A}:40000 > ${SERVER}:53`, { payload, udpChecksum });
+    isPacket(onlySent(n, 'host'), `udp ${NODE}:40000 > ${SERVER}:53`, { payload, udpChecksum });
+  }
+  n.receive('a', `udp ${A}:40000 > ${SERVER}:53`, { payload, partial: true });
+  const pending = onlySent(n, 'host');
+  assert.is(pending.needsChecksum, 1);
+  isPacket(pending, `udp ${NODE}:40000 > ${SERVER}:53`, { payload, partial: true });
+});
+
+test('RFC 3022 §4.1: every checksum of a datagram whose words are all there is, from 0 to ffff', () => {
+  const n = natNode();
+  for (let word = 0; word <= 0xffff; word += 0x111) {
+    const payload = Uint8Array.of(word >> 8, word & 0xff, 0xab);
+    n.receive('a', `udp ${A}:40000 > ${SERVER}:53`, { payload });
+    isPacket(onlySent(n, 'host'), `udp ${NODE}:40000 > ${SERVER}:53`, { payload });
+    n.receive('host', `udp ${SERVER}:53 > ${NODE}:40000`, { payload });
+    isPacket(onlySent(n, 'a'), `udp ${SERVER}:53 > ${A}:40000`, { payload });
   }
 });
 

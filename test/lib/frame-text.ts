@@ -251,17 +251,29 @@ function readIcmp(
   return concat(header, payloadBytes(words.number('len') ?? options.payload));
 }
 
+type TypeNames = Map<string, [type: number, code: number]>;
+const typesByName = new Map<(type: number, code: number) => string, TypeNames>();
+
+/** Every name with the first type and code that has it. */
+function namesOf(nameOf: (type: number, code: number) => string): TypeNames {
+  const known = typesByName.get(nameOf);
+  if (known) return known;
+  const names: TypeNames = new Map();
+  for (let type = 0; type < 256; type++) {
+    for (let code = 0; code < 256; code++) {
+      const name = nameOf(type, code);
+      if (!names.has(name)) names.set(name, [type, code]);
+    }
+  }
+  typesByName.set(nameOf, names);
+  return names;
+}
+
 /** Type and code by name. A name may have two words (`unreachable port`): the longer one wins. */
 function readType(words: Words, nameOf: (type: number, code: number) => string): [number, number] {
   const first = words.next();
-  for (const name of [`${first} ${words.peek()}`, first]) {
-    for (let type = 0; type < 256; type++) {
-      for (let code = 0; code < 256; code++) {
-        if (nameOf(type, code) !== name) continue;
-        if (name !== first) words.next();
-        return [type, code];
-      }
-    }
-  }
-  return words.fail(`an ICMP type instead of ${first}`);
+  const names = namesOf(nameOf);
+  const long = names.get(`${first} ${words.peek()}`);
+  if (long) words.next();
+  return long ?? names.get(first) ?? words.fail(`an ICMP type instead of ${first}`);
 }

@@ -8,6 +8,7 @@ import {
   type Dataplane,
   type Emitter,
   type Features,
+  type TableBuffers,
 } from '../../native-free-dataplane/dataplane.ts';
 import { addressWords, parseCidr } from '../../native-free-dataplane/frame/address.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
@@ -44,6 +45,9 @@ export interface TestNodeOptions extends Partial<NodeIdentity> {
   seed?: number;
   /** Who takes what is sent, instead of `sent`: sees the packet as a device would. */
   emitter?: Emitter;
+  /** Workers the tables are made for, and where their memory comes from: shared, when the workers are other threads. */
+  workers?: number;
+  memory?: (bytes: number) => ArrayBuffer;
 }
 
 export interface TestService {
@@ -73,6 +77,7 @@ export interface Sent {
 
 export class TestNode {
   readonly identity: NodeIdentity;
+  readonly buffers: TableBuffers;
   readonly conntrack: Conntrack;
   readonly services: ServiceTable;
   readonly writer: ServiceWriter;
@@ -104,18 +109,21 @@ export class TestNode {
       masqueradePorts: [32768, 49151],
       ...options,
     };
-    const conntrackOptions = { addressWords: 1, max: options.maxConntrack ?? 4096, workers: 1, secret: SECRET };
+    const workers = options.workers ?? 1;
+    const memory = options.memory ?? ((bytes) => new ArrayBuffer(bytes));
+    const conntrackOptions = { addressWords: 1, max: options.maxConntrack ?? 4096, workers, secret: SECRET };
     const buffers = {
-      conntrack: new ArrayBuffer(conntrackBytes(conntrackOptions)),
-      services: new ArrayBuffer(servicesBytes(SERVICE_SIZES)),
-      routes: new ArrayBuffer(nodeTableBytes(NODE_SIZES)),
-      counters: new ArrayBuffer(countersBytes({ workers: 1, ports: 64 })),
-      fragments: new ArrayBuffer(fragmentsBytes()),
+      conntrack: memory(conntrackBytes(conntrackOptions)),
+      services: memory(servicesBytes(SERVICE_SIZES)),
+      routes: memory(nodeTableBytes(NODE_SIZES)),
+      counters: memory(countersBytes({ workers, ports: 64 })),
+      fragments: memory(fragmentsBytes()),
     };
+    this.buffers = buffers;
     this.conntrack = createConntrack(buffers.conntrack, conntrackOptions);
     this.services = createServices(buffers.services, { ...SERVICE_SIZES, secret: SECRET });
     this.node = createNodeTable(buffers.routes, { ...NODE_SIZES, secret: SECRET });
-    this.counters = createCounters(buffers.counters, { workers: 1, ports: 64, secret: SECRET });
+    this.counters = createCounters(buffers.counters, { workers, ports: 64, secret: SECRET });
     createFragments(buffers.fragments, { secret: SECRET });
     this.writer = new ServiceWriter(this.services);
     this.sync = new NodeSync(this.node, this.identity);

@@ -10,6 +10,7 @@ import {
 import {
   allocateRecord,
   expireRecords,
+  isBehind,
   scheduleRecord,
 } from '../../../native-free-dataplane/tables/conntrack-lifetime.ts';
 
@@ -97,9 +98,12 @@ export function onlyLoadKeys(table: Conntrack, tuples: Int32Array, from: number,
   return count;
 }
 
-/** Let everything end that is due until `untilMs`. @returns connections that ended */
+/** Let everything end that is due until `untilMs`, as a worker does it. @returns connections that ended */
 export function expireAll(table: Conntrack, fromMs: number, untilMs: number): number {
   let ended = 0;
-  for (let nowMs = fromMs; nowMs <= untilMs; nowMs += 64) ended += expireRecords(table, 0, nowMs);
+  for (let nowMs = fromMs; nowMs <= untilMs; nowMs += 64) {
+    do ended += expireRecords(table, 0, nowMs);
+    while (isBehind(table, 0, nowMs));
+  }
   return ended;
 }

@@ -1,0 +1,253 @@
+/**
+ * A connection table that is too small: who may stay, who gets in, who is told, and that it is whole again afterwards.
+ * (kubernetes #71261 and #18604, felix #617, cilium #3232; OVS "conntrack - limit"; linux early_drop.)
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  conntrackBytes,
+  createConntrack,
+  Rec,
+  recordAt,
+  StateWord,
+} from '../../native-free-dataplane/tables/conntrack.ts';
+import {
+  hashTuple,
+  InsertResult,
+  insertRecord,
+  removeRecord,
+} from '../../native-free-dataplane/tables/conntrack-index.ts';
+import {
+  allocateRecord,
+  freeRecord,
+  freeRecords,
+  scheduleRecord,
+} from '../../native-free-dataplane/tables/conntrack-lifetime.ts';
+import { conntrackFaults } from '../lib/conntrack-check.ts';
+import { A, B, entries, GATEWAY, isPacket, NODE, natNode, onlySent, portsOf, SERVER } from '../lib/nat-world.ts';
+import { seededRandom } from '../lib/seeded-random.ts';
+import type { TestNode } from '../lib/test-node.ts';
+
+const MAX = 4096;
+
+/** Pod b behind NodePort 31418 of a node with a small table. */
+function server(): TestNode {
+  return natNode({ maxConntrack: MAX }).service('tcp 10.96.0.10:80', { endpoints: [`${B}:80`], nodePort: 31418 });
+}
+
+/** A client outside, by its number, whose segments go through the NodePort. */
+class Client {
+  readonly address: string;
+  readonly port: number;
+  private readonly n: TestNode;
+  /** The port pod b sees it under. */
+  seen = 0;
+
+  constructor(n: TestNode, number: number, network = '10.50') {
+    this.n = n;
+    this.address = `${network}.${(number >> 8) & 255}.${number & 255}`;
+    this.port = 20_000 + (number % 40_000);
+  }
+
+  private toServer(flags: string): boolean {
+    if (this.n.receive('host', `tcp ${this.address}:${this.port} > ${NODE}:31418 ${flags}`) !== 'forwarded')
+      return false;
+    const sent = this.n.sentFrames('b');
+    if (sent.length !== 1) return false;
+    const [port] = portsOf(sent[0]!);
+    // Another port than before: its entry was given up and the segment taken for a new connection's, which the server
+    // would reset.
+    const same = this.seen === 0 || this.seen === port;
+    this.seen = port;
+    return same;
+  }
+
+  private toClient(flags: string): boolean {
+    if (this.n.receive('b', `tcp ${B}:80 > ${GATEWAY}:${this.seen} ${flags}`) !== 'to-host') {
+      this.n.out.length = 0;
+      return false;
+    }
+    const lines = this.n.sent('host');
+    return lines.length === 1 && (lines[0] ?? '').startsWith(`tcp ${NODE}:31418 > ${this.address}:${this.port} `);
+  }
+
+  syn(): boolean {
+    return this.toServer('S seq 100');
+  }
+
+  synAck(): boolean {
+    return this.toClient('SA seq 500 ack 101');
+  }
+
+  ack(): boolean {
+    return this.toServer('A seq 101 ack 501');
+  }
+
+  /** Data to and fro; the same bytes every time, as a keep-alive of an application would. */
+  talks(): boolean {
+    return this.toServer('PA seq 101 ack 501 len 10') && this.toClient('PA seq 501 ack 111 len 10');
+  }
+}
+
+test('SYN flood of ten times the table: no established connection is lost, most new clients get in, all is reclaimed', () => {
+  const n = server();
+  const random = seededRandom(71261);
+  const old = Array.from({ length: 800 }, (_, i) => new Client(n, i));
+  for (const client of old) {
+    assert.ok(client.syn() && client.synAck() && client.ack());
+  }
+  assert.is(n.flows, old.length);
+  n.countersMoved();
+
+  const clients: { client: Client; step: number; at: number }[] = [];
+  let received = 0;
+  let reached = 0;
+  let admitted = 0;
+  let talked = 0;
+  // Four spoofed SYNs in a millisecond; the server answers every other one, as one with SYN cookies does.
+  for (let ms = 0; received < 10 * MAX; ms++) {
+    n.advance(1);
+    for (let i = 0; i < 4; i++, received++) {
+      const spoofed = new Client(n, random.below(65536), '198.18');
+      if (!spoofed.syn()) continue;
+      reached++;
+      if ((i & 1) === 0) spoofed.synAck();
+    }
+    // Ten real clients in 100 ms, each 20 ms away; meanwhile one of the old ones says something.
+    if (ms % 10 === 0) clients.push({ client: new Client(n, clients.length, '10.60'), step: 0, at: ms });
+    for (const each of clients) {
+      if (each.step > 2 || each.at + each.step * 20 !== ms) continue;
+      const { client } = each;
+      const went = each.step === 0 ? client.syn() : each.step === 1 ? client.synAck() : client.ack() && client.talks();
+      each.step = went ? each.step + 1 : 99;
+      if (each.step === 3) admitted++;
+    }
+    assert.ok(old[ms % old.length]!.talks(), `an established connection lost at ${ms} ms`);
+    talked++;
+  }
+  for (const client of old) assert.ok(client.talks());
+  const finished = clients.filter(({ step }) => step === 3 || step === 99).length;
+  assert.ok(finished > 900);
+  assert.ok(admitted / finished >= 0.95, `${admitted} of ${finished} new clients got in`);
+  assert.ok(reached / received >= 0.99, `${reached} of ${received} SYNs passed`);
+  assert.ok(talked > 0);
+  assert.ok(n.flows <= MAX);
+  assert.equal(conntrackFaults(n.conntrack), []);
+
+  // Everything but the established is gone when its time is over, and every frame was counted once.
+  n.advance(200_000);
+  // (A client whose entry was given up just before its ACK was picked up again under the same port, if it was free.)
+  assert.ok(n.flows <= old.length + admitted && n.flows >= old.length + 0.98 * admitted, `${n.flows} flows`);
+  assert.ok(entries(n).every(({ assured }) => assured));
+  assert.is(freeRecords(n.conntrack), MAX - n.flows);
+  assert.equal(conntrackFaults(n.conntrack), []);
+  for (const { client, step } of clients) if (step === 3) assert.ok(client.talks());
+});
+
+test('full of established connections: the newcomer is refused and counted, nobody has to go for it', () => {
+  const n = server();
+  const old = Array.from({ length: MAX }, (_, i) => new Client(n, i));
+  for (const client of old) {
+    n.advance(1);
+    assert.ok(client.syn() && client.synAck() && client.ack(), `client ${client.port}`);
+  }
+  assert.is(n.flows, MAX);
+  n.countersMoved();
+  for (let i = 0; i < 100; i++) {
+    n.advance(1);
+    assert.is(n.receive('a', `tcp ${A}:${5000 + i} > ${B}:80 S`), 'conntrack-full');
+    assert.equal(n.out, []);
+  }
+  assert.equal(n.countersMoved(), { 'conntrack-full': 100 });
+  for (const client of old) assert.ok(client.talks());
+  // One goes, one may come.
+  const [first] = old as [Client];
+  n.receive('host', `tcp ${first.address}:${first.port} > ${NODE}:31418 R seq 111`);
+  n.advance(30_000);
+  n.out.length = 0;
+  assert.is(n.receive('a', `tcp ${A}:5000 > ${B}:80 S`), 'forwarded');
+  assert.equal(conntrackFaults(n.conntrack), []);
+});
+
+test('questions that were answered once (DNS) are no established connections: they give way', () => {
+  const n = natNode({ maxConntrack: 1024 });
+  for (let i = 0; i < 3000; i++) {
+    n.advance(1);
+    const port = 32768 + (i % 16384);
+    assert.is(n.receive('a', `udp ${A}:${port} > ${SERVER}:53 len 20`), 'to-host', `question ${i}`);
+    isPacket(onlySent(n, 'host'), `udp ${NODE}:${port} > ${SERVER}:53 len 20`);
+    assert.is(n.receive('host', `udp ${SERVER}:53 > ${NODE}:${port} len 40`), 'forwarded', `answer ${i}`);
+    n.out.length = 0;
+  }
+  assert.equal(conntrackFaults(n.conntrack), []);
+});
+
+test('cilium #12686, OVS 6c082a831: what is evicted or removed is gone in both directions, and its port is free', () => {
+  const n = natNode({ maxConntrack: 256, masqueradePorts: [40000, 41999] });
+  for (let i = 0; i < 2000; i++) {
+    // A sixteenth of the table is kept free, and what was given up rests for 20 ms.
+    n.advance(2);
+    assert.is(n.receive('a', `udp ${A}:${10_000 + i} > ${SERVER}:53 len 4`), 'to-host', `connection ${i}`);
+    n.out.length = 0;
+    assert.is(n.conntrack.index.filter((word) => word !== 0).length, 2 * n.flows);
+  }
+  for (const { record } of entries(n)) removeRecord(n.conntrack, record);
+  assert.is(n.flows, 0);
+  assert.ok(n.conntrack.index.every((word) => word === 0));
+  n.advance(20_000);
+  assert.is(freeRecords(n.conntrack), 256);
+  assert.equal(conntrackFaults(n.conntrack), []);
+});
+
+test('CVE-2003-0244, OVS hash_basis: tuples chosen to meet in one bucket meet there under that secret only', () => {
+  const make = (secret: Int32Array) => {
+    const options = { addressWords: 1, max: 1 << 14, workers: 1, secret };
+    return createConntrack(new ArrayBuffer(conntrackBytes(options)), options);
+  };
+  const known = make(Int32Array.of(1, 2, 3, 4));
+  const chosen: Int32Array[] = [];
+  for (let i = 0; chosen.length < 200; i++) {
+    const tuple = Int32Array.of(0x0a000000 + (i >>> 14), 0x0a600001, ((i & 0x3fff) << 16) | 80);
+    if ((hashTuple(known, tuple, 0, 6) & known.bucketMask) === 0) chosen.push(tuple);
+  }
+  for (const secret of [Int32Array.of(5, 6, 7, 8), Int32Array.of(1, 2, 3, 6), Int32Array.of(-1, 0, 0, 0)]) {
+    const other = make(secret);
+    const buckets = new Map<number, number>();
+    for (const tuple of chosen) {
+      const bucket = hashTuple(other, tuple, 0, 6) & other.bucketMask;
+      buckets.set(bucket, (buckets.get(bucket) ?? 0) + 1);
+    }
+    assert.ok(Math.max(...buckets.values()) <= 4, `${Math.max(...buckets.values())} in one bucket`);
+    // And so all of them can be entered.
+    for (const tuple of chosen) {
+      const record = allocateRecord(other, 0, 0);
+      const at = recordAt(other, record);
+      other.words[at + Rec.META] = 6 << 16;
+      other.words[at + Rec.EXPIRES] = 10_000;
+      other.words.set(tuple, at + Rec.TUPLES);
+      other.words.set([tuple[1]!, tuple[0]!, (80 << 16) | (tuple[2]! >>> 16)], at + Rec.TUPLES + 3);
+      assert.is(insertRecord(other, record, 0), InsertResult.INSERTED);
+      scheduleRecord(other, record, 0, 0);
+    }
+    assert.equal(conntrackFaults(other), []);
+  }
+  // Under the secret they were chosen for there is no room for most, and that is an answer, not a loop.
+  let refused = 0;
+  for (const tuple of chosen) {
+    const record = allocateRecord(known, 0, 0);
+    const at = recordAt(known, record);
+    known.words[at + Rec.META] = 6 << 16;
+    known.words[at + Rec.EXPIRES] = 10_000;
+    known.words.set(tuple, at + Rec.TUPLES);
+    known.words.set([tuple[1]!, tuple[0]!, (80 << 16) | (tuple[2]! >>> 16)], at + Rec.TUPLES + 3);
+    if (insertRecord(known, record, 0) === InsertResult.INSERTED) scheduleRecord(known, record, 0, 0);
+    else {
+      freeRecord(known, record, 0, 0);
+      refused++;
+    }
+  }
+  assert.is(known.state[StateWord.ENTRIES], chosen.length - refused);
+  assert.equal(conntrackFaults(known), []);
+});
+
+test.run();

@@ -1,0 +1,300 @@
+/**
+ * What others got wrong about translation, each test named after where it happened: clashes, exhaustion, stray segments,
+ * shadowed ports, fragments that do not add up.
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { FragmentWord } from '../../native-free-dataplane/tables/fragment-slots.ts';
+import { conntrackFaults } from '../lib/conntrack-check.ts';
+import { fragments } from '../lib/frame-builder.ts';
+import { frame } from '../lib/frame-text.ts';
+import {
+  A,
+  B,
+  entries,
+  GATEWAY,
+  isPacket,
+  NODE,
+  natNode,
+  OTHER,
+  onlySent,
+  portsOf,
+  SERVER,
+  tableWords,
+} from '../lib/nat-world.ts';
+import { seededRandom } from '../lib/seeded-random.ts';
+import { exchange, TestNode } from '../lib/test-node.ts';
+
+/** A connection of pod a through a service to pod b:8080, established; ISNs 100 and 500. */
+function throughService(): TestNode {
+  const n = natNode().service('tcp 10.96.0.10:80', { endpoints: [`${B}:8080`] });
+  n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 S seq 100`);
+  n.receive('b', `tcp ${B}:8080 > ${A}:4000 SA seq 500 ack 101`);
+  n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 A seq 101 ack 501`);
+  n.out.length = 0;
+  return n;
+}
+
+/** Data goes both ways, translated. */
+function stillWorks(n: TestNode): void {
+  assert.is(n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 PA seq 101 ack 501 len 10`), 'forwarded');
+  isPacket(onlySent(n, 'b'), `tcp ${A}:4000 > ${B}:8080 PA seq 101 ack 501 len 10`, { ttl: 63 });
+  assert.is(n.receive('b', `tcp ${B}:8080 > ${A}:4000 PA seq 501 ack 111 len 20`), 'forwarded');
+  isPacket(onlySent(n, 'a'), `tcp 10.96.0.10:80 > ${A}:4000 PA seq 501 ack 111 len 20`, { ttl: 63 });
+}
+
+test('kubernetes #74839, #117924: a stray segment of the server never reaches the client as the server’s own', () => {
+  const n = throughService();
+  for (const seq of [501 + 100_000_000, 501 - 100_000_000, 0x7fffffff]) {
+    for (const flags of ['A', 'PA', 'FA', 'R', 'RA', 'SA']) {
+      n.receive('b', `tcp ${B}:8080 > ${A}:4000 ${flags} seq ${seq >>> 0} ack 101`);
+      for (const line of n.sent('a')) assert.match(line, /^tcp 10\.96\.0\.10:80 > /, `${flags} seq ${seq}`);
+      assert.equal(n.out, [], 'and nobody answers it');
+    }
+  }
+  stillWorks(n);
+});
+
+test('RFC 5961 through a translation: blind resets and SYNs, from either side, end nothing', () => {
+  const n = throughService();
+  const random = seededRandom(5961);
+  for (let i = 0; i < 2000; i++) {
+    // Guesses beyond the window that was offered.
+    const seq = (501 + 70_000 + random.below(0xffff0000)) >>> 0;
+    n.receive('b', `tcp ${B}:8080 > ${A}:4000 R seq ${seq}`);
+    n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 ${i & 1 ? 'R' : 'S'} seq ${seq}`);
+  }
+  n.out.length = 0;
+  assert.is(n.flows, 1);
+  // Resets of both sides that fit nothing make a connection live five minutes instead of a day (linux
+  // nf_tcp_handle_invalid); the next packet that fits gives it the day back.
+  assert.ok(entries(n)[0]!.life >= 300_000);
+  stillWorks(n);
+  assert.is(n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 A seq 111 ack 521`), 'forwarded');
+  assert.is(entries(n)[0]!.life, 86_400_000);
+});
+
+test('openshift/sdn #269, felix #2983: one source port to a service and straight to its endpoint: both work', () => {
+  for (const serviceFirst of [true, false]) {
+    const n = natNode().service('tcp 10.96.0.10:80', { endpoints: [`${B}:80`] });
+    const asks = [`tcp ${A}:4000 > 10.96.0.10:80 S seq 100`, `tcp ${A}:4000 > ${B}:80 S seq 900`];
+    if (!serviceFirst) asks.reverse();
+    const ports = asks.map((text) => {
+      assert.is(n.receive('a', text), 'forwarded');
+      return portsOf(onlySent(n, 'b'))[0];
+    });
+    assert.is(ports[0], 4000);
+    assert.is.not(ports[1], 4000, 'they would look alike to the endpoint');
+    assert.is(n.flows, 2);
+    const answered = ports.map((port, i) => {
+      const seq = /seq (\d+)/.exec(asks[i]!)![1];
+      assert.is(n.receive('b', `tcp ${B}:80 > ${A}:${port} SA seq 7 ack ${Number(seq) + 1}`), 'forwarded');
+      return n.sent('a')[0];
+    });
+    const service = `tcp 10.96.0.10:80 > ${A}:4000 SA`;
+    const direct = `tcp ${B}:80 > ${A}:4000 SA`;
+    assert.equal(answered, serviceFirst ? [service, direct] : [direct, service]);
+  }
+});
+
+test('openshift/sdn #269: one client port, one endpoint, by way of two nodes', () => {
+  const service = { endpoints: ['10.244.1.3:80'], nodePort: 31418 };
+  const one = new TestNode({ number: 1 }).pod('b', B).peer(2).service('tcp 10.96.0.10:80', service);
+  const two = new TestNode({ number: 2 }).peer(1).service('tcp 10.96.0.10:80', service);
+  one.receive('host', `tcp ${SERVER}:5000 > 172.18.0.11:31418 S seq 100`);
+  assert.equal(one.sent('b'), [`tcp 10.244.1.1:5000 > ${B}:80 S`]);
+  two.receive('host', `tcp ${SERVER}:5000 > 172.18.0.12:31418 S seq 900`);
+  exchange(one, two);
+  assert.equal(one.sent('b'), [`tcp 10.244.2.1:5000 > ${B}:80 S`]);
+  one.receive('b', `tcp ${B}:80 > 10.244.2.1:5000 SA seq 7 ack 901`);
+  const answer = onlySent(one, 'host').bytes;
+  answer.set([0x0a, 0x58, 0x0a, 0xf4, 0x02, 0x01]);
+  assert.is(two.receiveBytes('host', answer), 'to-host');
+  assert.equal(two.sent('host'), [`tcp 172.18.0.12:31418 > ${SERVER}:5000 SA`]);
+  one.receive('b', `tcp ${B}:80 > 10.244.1.1:5000 SA seq 7 ack 101`);
+  assert.equal(one.sent('host'), [`tcp 172.18.0.11:31418 > ${SERVER}:5000 SA`]);
+});
+
+test('CVE-2021-3773 (nft_nat.sh port shadow): no pod’s source port takes a port of the node away from others', () => {
+  const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:53`], nodePort: 31418 });
+  // The pod speaks from the NodePort's number, from a listener's, from the overlay's, to a host that will then ask.
+  for (const port of [31418, 22, 53, 4789, 10250, 6443]) {
+    n.out.length = 0;
+    n.receive('a', `udp ${A}:${port} > ${SERVER}:7777 len 8`);
+    const [outside] = portsOf(onlySent(n, 'host'));
+    assert.ok(outside >= 32768 && outside <= 49151, `${port} became ${outside}`);
+    const verdict = n.receive('host', `udp ${SERVER}:7777 > ${NODE}:${port} len 8`);
+    if (port === 31418) {
+      assert.is(verdict, 'forwarded');
+      isPacket(onlySent(n, 'b'), `udp ${GATEWAY}:7777 > ${B}:53 len 8`);
+    } else assert.is(n.sentFrames('a').length, 0, `${port}: ${verdict}`);
+  }
+});
+
+test('OVS "conntrack - SNAT with port range with exhaustion": refused with a reason, no live connection harmed', () => {
+  const n = natNode({ masqueradePorts: [40000, 40003] });
+  const taken = new Set<number>();
+  for (let port = 5000; port < 5004; port++) {
+    n.receive('a', `tcp ${A}:${port} > ${SERVER}:80 S seq ${port}`);
+    taken.add(portsOf(onlySent(n, 'host'))[0]);
+  }
+  assert.equal([...taken].sort(), [40000, 40001, 40002, 40003]);
+  n.countersMoved();
+  const before = tableWords(n);
+  for (let i = 0; i < 10; i++) {
+    assert.is(n.receive('b', `tcp ${B}:5000 > ${SERVER}:80 S seq 1`), 'rejected-prohibited');
+    assert.equal(n.sent('b'), [`icmp ${GATEWAY} > ${B} unreachable prohibited (tcp ${B}:5000 > ${SERVER}:80 S)`]);
+  }
+  assert.equal(n.countersMoved(), { 'rejected-prohibited': 10 });
+  assert.equal(tableWords(n).subarray(0, before.length), before, 'nobody’s mapping was touched');
+  assert.is(n.flows, 4);
+  // Another destination has all its ports free; and so has this one when somebody is done.
+  assert.is(n.receive('b', `tcp ${B}:5000 > ${OTHER}:80 S seq 1`), 'to-host');
+  const [first] = [...taken];
+  assert.is(n.receive('host', `tcp ${SERVER}:80 > ${NODE}:${first} RA seq 0 ack 5001`), 'forwarded');
+  n.advance(100);
+  n.out.length = 0;
+  assert.is(n.receive('b', `tcp ${B}:5000 > ${SERVER}:80 S seq 1`), 'to-host');
+  assert.is(portsOf(onlySent(n, 'host'))[0], first);
+  assert.equal(conntrackFaults(n.conntrack), []);
+});
+
+test('OVS "conntrack - SNAT port clash": the same packets make the same choices, and a live tuple is never given twice', () => {
+  const run = (): number[] => {
+    const n = natNode({ maxConntrack: 8192, seed: 11 }).pod('c', '10.244.1.4').pod('d', '10.244.1.5');
+    const seen: number[] = [];
+    for (let port = 33000; port < 33500; port++) {
+      for (const [pod, address] of [
+        ['a', A],
+        ['b', B],
+        ['c', '10.244.1.4'],
+        ['d', '10.244.1.5'],
+      ] as const) {
+        assert.is(n.receive(pod, `udp ${address}:${port} > ${SERVER}:53 len 4`), 'to-host');
+        seen.push(portsOf(onlySent(n, 'host'))[0]);
+      }
+    }
+    assert.is(new Set(seen).size, seen.length);
+    assert.equal(conntrackFaults(n.conntrack), []);
+    return seen;
+  };
+  assert.equal(run(), run());
+});
+
+test('CVE-2023-1668: each of the 256 protocols is a connection of its own, none lets another in', () => {
+  const n = natNode();
+  const special = new Set([1, 4, 6, 17, 41, 47, 132]);
+  const name = (protocol: number): Uint8Array => {
+    const bytes = frame(`esp ${A} > ${SERVER} len 24`);
+    const view = new DataView(bytes.buffer);
+    view.setUint8(23, protocol);
+    view.setUint16(24, 0);
+    let sum = 0;
+    for (let at = 14; at < 34; at += 2) sum += view.getUint16(at);
+    view.setUint16(24, ~((sum & 0xffff) + (sum >>> 16)) & 0xffff);
+    return bytes;
+  };
+  let flows = 0;
+  for (let protocol = 0; protocol < 256; protocol++) {
+    if (special.has(protocol)) continue;
+    assert.is(n.receiveBytes('a', name(protocol)), 'to-host', `protocol ${protocol}`);
+    assert.is(n.flows, ++flows, `protocol ${protocol}`);
+    n.out.length = 0;
+  }
+  assert.is(n.receive('host', `tcp ${SERVER}:80 > ${NODE}:40000 SA seq 1 ack 1`), 'to-host');
+  assert.is(n.receive('host', `udp ${SERVER}:80 > ${NODE}:40000 len 4`), 'to-host');
+  assert.is(n.receive('host', `esp ${SERVER} > ${NODE} len 4`), 'forwarded');
+});
+
+test('OVS 40225b0c0, CVE-2017-9264: every length of every frame, cut anywhere: no byte is read that is not there', () => {
+  const frames = [
+    `tcp ${A}:4000 > ${SERVER}:80 S seq 1`,
+    `udp ${A}:4000 > ${SERVER}:53 len 4`,
+    `icmp ${A} > ${SERVER} echo-request id 1 seq 1 len 4`,
+    `icmp ${A} > ${B} unreachable port (udp ${B}:1 > ${A}:2 len 4)`,
+    `sctp ${A}:4000 > ${SERVER}:80 len 4`,
+  ];
+  const n = natNode();
+  for (const text of frames) {
+    const whole = frame(text);
+    const view = new DataView(whole.buffer);
+    for (let l3Bytes = 0; l3Bytes < whole.length - 14; l3Bytes++) {
+      const cut = whole.slice(0, 14 + l3Bytes);
+      // What lies behind the frame in the arena must not complete it.
+      n.pkt.bytes.set(whole, 258);
+      if (l3Bytes >= 20) {
+        const its = new DataView(cut.buffer);
+        its.setUint16(16, l3Bytes);
+        its.setUint16(24, 0);
+        let sum = 0;
+        for (let at = 14; at < 34; at += 2) sum += its.getUint16(at);
+        its.setUint16(24, ~((sum & 0xffff) + (sum >>> 16)) & 0xffff);
+      }
+      const verdict = n.receiveBytes('a', cut);
+      const least = view.getUint8(23) === 6 ? 20 : view.getUint8(23) === 132 ? 12 : 8;
+      if (l3Bytes < 20 + least) assert.equal(n.out, [], `${text}, ${l3Bytes} bytes: ${verdict}`);
+      n.out.length = 0;
+    }
+  }
+});
+
+test('CVE-2000-0305, RFC 5722: overlap kills the datagram through a translation, the connection goes on', () => {
+  const n = natNode();
+  const whole = (id: number): Uint8Array[] =>
+    fragments(frame(`udp ${A}:40000 > ${SERVER}:53 len 400`, { id, df: false }), 220);
+  const [first, second, third] = whole(1) as [Uint8Array, Uint8Array, Uint8Array];
+  assert.is(n.receiveBytes('a', first), 'to-host');
+  // Eight bytes further left than it should be.
+  const overlapping = second.slice();
+  const view = new DataView(overlapping.buffer);
+  view.setUint16(20, view.getUint16(20) - 1);
+  view.setUint16(24, 0);
+  let sum = 0;
+  for (let at = 14; at < 34; at += 2) sum += view.getUint16(at);
+  view.setUint16(24, ~((sum & 0xffff) + (sum >>> 16)) & 0xffff);
+  assert.is(n.receiveBytes('a', overlapping), 'fragment-overlap');
+  assert.is(n.receiveBytes('a', second), 'fragment-overlap');
+  assert.is(n.receiveBytes('a', third), 'fragment-overlap');
+  n.out.length = 0;
+  for (const piece of whole(2)) assert.is(n.receiveBytes('a', piece), 'to-host');
+  assert.is(n.sentFrames('host').length, 3);
+});
+
+test('CVE-2018-5391 (FragmentSmack): a flood of fragments in random order takes bounded memory and no other packet', () => {
+  const n = natNode();
+  const random = seededRandom(5391);
+  n.receive('b', `udp ${B}:40000 > ${SERVER}:53 len 8`);
+  n.out.length = 0;
+  const { words, max } = n.dataplane.fragments;
+  for (let i = 0; i < 20_000; i++) {
+    const offset = 8 + 8 * random.below(1000);
+    const more = random.below(2) === 0 ? 'more' : '';
+    n.receive('a', `udp ${A} > ${SERVER} len 64 frag id ${random.below(60_000)} offset ${offset} ${more}`);
+    if (i % 10 !== 0) continue;
+    assert.is(n.receive('b', `udp ${B}:40000 > ${SERVER}:53 len 8`), 'to-host');
+    assert.is(onlySent(n, 'host').bytes.length, 50);
+    assert.ok(words[FragmentWord.COUNT]! <= max);
+  }
+  // A datagram in fragments, in order, gets through in the middle of it.
+  for (const piece of fragments(frame(`udp ${B}:40000 > ${SERVER}:53 len 3000`, { id: 3, df: false }), 1450)) {
+    assert.is(n.receiveBytes('b', piece), 'to-host');
+  }
+  assert.is(n.flows, 1);
+});
+
+test('suricata security-8510: protocol and addresses are part of a datagram’s name, not its identification alone', () => {
+  const n = natNode();
+  n.receive('a', `udp ${A}:40000 > ${SERVER}:53 len 64 frag id 5 offset 0 more`);
+  n.out.length = 0;
+  for (const other of [
+    `tcp ${A} > ${SERVER} len 64 frag id 5 offset 72`,
+    `udp ${A} > ${OTHER} len 64 frag id 5 offset 72`,
+    `udp ${A} > ${SERVER} len 64 frag id 6 offset 72`,
+  ]) {
+    assert.is(n.receive('a', other), 'fragment-held', other);
+  }
+  assert.is(n.receive('b', `udp ${B} > ${SERVER} len 64 frag id 5 offset 72`), 'fragment-held');
+  assert.is(n.receive('a', `udp ${A} > ${SERVER} len 64 frag id 5 offset 72`), 'to-host');
+});
+
+test.run();
