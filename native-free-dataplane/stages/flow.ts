@@ -11,12 +11,13 @@ import { isIcmpRequest } from '../frame/icmp.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import { readTcpOptions, tcpOptions } from '../frame/tcp.ts';
 import type { Packet } from '../packet.ts';
-import { Rec, recordAt, Setting, Status } from '../tables/conntrack.ts';
+import { LOCK_MASK, Rec, recordAt, Setting, Status } from '../tables/conntrack.ts';
 import { EventKind, isFollowed, publishEvent } from '../tables/conntrack-events.ts';
 import { findTuple, hashTuple, removeRecord } from '../tables/conntrack-index.ts';
 import { TcpResult, tcpAssured, tcpPacket, tcpState, tcpTimeoutClass } from '../tables/conntrack-tcp.ts';
 import { TimeoutClass } from '../tables/conntrack-timeouts.ts';
 import { countEndpointPacket } from '../tables/services.ts';
+import { lockBriefly, unlock } from '../tables/spin-lock.ts';
 import { Verdict } from '../verdicts.ts';
 
 /**
@@ -76,7 +77,15 @@ function track(pkt: Packet, dp: Dataplane): Verdict {
   const meta = words[at + Rec.META];
   // The first fragment spoke for the whole datagram; the others are no further packets of the connection.
   if (pkt.fragmentOffset !== 0) return Verdict.GO_ON;
-  if (pkt.protocol === PROTOCOL_TCP) return trackTcp(pkt, dp, at, meta);
+  if (pkt.protocol === PROTOCOL_TCP) {
+    if (conntrack.workers === 1) return trackTcp(pkt, dp, at, meta);
+    // The other direction may be in another worker's hands at this moment, and both write the connection's state.
+    const turn = pkt.flow & LOCK_MASK;
+    const mine = lockBriefly(conntrack.locks, turn, dp.worker);
+    const verdict = trackTcp(pkt, dp, at, meta);
+    if (mine) unlock(conntrack.locks, turn);
+    return verdict;
+  }
 
   let seconds: number;
   if (pkt.protocol === PROTOCOL_UDP) {

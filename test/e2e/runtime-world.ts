@@ -49,14 +49,16 @@ export class World {
       network: {
         attach: async ({ netnsName, podIP, name }) => {
           this.attached.push(name);
-          if (run('ip', '-n', netnsName, '-o', 'link').includes('eth0')) return;
+          // Whoever did this before may have been killed in the middle: every step may be done already.
           const port = `rt${podIP.split('.').at(-1)}`;
-          run('ip', 'link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netnsName);
-          run('ip', '-n', netnsName, 'address', 'add', `${podIP}/32`, 'dev', 'eth0');
+          if (!run('ip', '-n', netnsName, '-o', 'link').includes('eth0')) {
+            run('ip', 'link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netnsName);
+          }
+          run('ip', '-n', netnsName, 'address', 'replace', `${podIP}/32`, 'dev', 'eth0');
           run('ip', '-n', netnsName, 'link', 'set', 'eth0', 'up');
-          run('ip', '-n', netnsName, 'route', 'add', NODE_IP, 'dev', 'eth0');
+          run('ip', '-n', netnsName, 'route', 'replace', NODE_IP, 'dev', 'eth0');
           run('ip', 'link', 'set', port, 'up');
-          run('ip', 'route', 'add', podIP, 'dev', port, 'src', NODE_IP);
+          run('ip', 'route', 'replace', podIP, 'dev', port, 'src', NODE_IP);
         },
         detach: async ({ name }) => {
           this.attached.push(`-${name}`);
