@@ -17,7 +17,7 @@ import { findTuple, hashTuple, removeRecord } from '../tables/conntrack-index.ts
 import { TcpResult, tcpAssured, tcpPacket, tcpState, tcpTimeoutClass } from '../tables/conntrack-tcp.ts';
 import { TimeoutClass } from '../tables/conntrack-timeouts.ts';
 import { countEndpointPacket } from '../tables/services.ts';
-import { lockBriefly, unlock } from '../tables/spin-lock.ts';
+import { lock, unlock } from '../tables/spin-lock.ts';
 import { Verdict } from '../verdicts.ts';
 
 /**
@@ -79,11 +79,12 @@ function track(pkt: Packet, dp: Dataplane): Verdict {
   if (pkt.fragmentOffset !== 0) return Verdict.GO_ON;
   if (pkt.protocol === PROTOCOL_TCP) {
     if (conntrack.workers === 1) return trackTcp(pkt, dp, at, meta);
-    // The other direction may be in another worker's hands at this moment, and both write the connection's state.
+    // The other direction may be in another worker's hands at this moment, and both write the connection's state (linux:
+    // ct->lock). One more stripe held alone, so no order of locks matters.
     const turn = pkt.flow & LOCK_MASK;
-    const mine = lockBriefly(conntrack.locks, turn, dp.worker);
+    lock(conntrack.locks, turn, dp.worker);
     const verdict = trackTcp(pkt, dp, at, meta);
-    if (mine) unlock(conntrack.locks, turn);
+    unlock(conntrack.locks, turn);
     return verdict;
   }
 

@@ -29,11 +29,11 @@ const SPEAKS: ReadonlySet<string> = new Set([
   'no-route-answered',
 ]);
 
-/** A packet, and what became of it. */
+/** What was sent at once (one packet, or one datagram's fragments), and what became of it. */
 export interface Step {
   side: Side;
-  bytes: Uint8Array;
-  verdict: string;
+  packets: readonly Uint8Array[];
+  verdicts: string[];
   ours: Out[];
   kernel: Out[];
 }
@@ -52,10 +52,16 @@ export class Lockstep {
     }
   }
 
-  /** The same IPv4 packet arrives at both. */
-  send(side: Side, bytes: Uint8Array): Step {
-    const ours = this.sendOurs(side, bytes);
-    return { side, bytes, verdict: ours.verdict, ours: ours.out, kernel: this.kernel.send(side, bytes) };
+  /** The same IPv4 packets arrive at both, one after another. */
+  send(side: Side, packets: readonly Uint8Array[]): Step {
+    const step: Step = { side, packets, verdicts: [], ours: [], kernel: [] };
+    for (const bytes of packets) {
+      const { verdict, out } = this.sendOurs(side, bytes);
+      step.verdicts.push(verdict);
+      step.ours.push(...out);
+      step.kernel.push(...this.kernel.send(side, bytes));
+    }
+    return step;
   }
 
   private sendOurs(side: Side, bytes: Uint8Array): { verdict: string; out: Out[] } {
@@ -83,13 +89,22 @@ function lowerTtl(packet: Uint8Array): void {
   view.setUint16(10, (sum & 0xffff) + (sum >>> 16));
 }
 
-/** Did both do the same? */
-export function agree({ ours, kernel }: Step): boolean {
+/** Did both do the same? Of a datagram in fragments: would the receiver get the same? The kernel cuts it anew. */
+export function agree(step: Step): boolean {
+  const { ours, kernel } = step;
+  if (isInFragments(step) && ours.length > 0 && kernel.length > 0) {
+    const [one, two] = [reassembled(ours), reassembled(kernel)];
+    return one !== undefined && two !== undefined && Buffer.from(one).equals(two);
+  }
   if (ours.length !== kernel.length) return false;
   return ours.every((out, i) => {
     const other = kernel[i] as Out;
     return out.side === other.side && Buffer.from(out.bytes).equals(other.bytes);
   });
+}
+
+export function isInFragments({ packets }: Step): boolean {
+  return packets.some((bytes) => bytes.length >= 20 && (viewOf(bytes).getUint16(6) & 0x3fff) !== 0);
 }
 
 /** The datagram that a receiver puts together, undefined while it is not whole. Fragments are in order of arrival. */
@@ -107,6 +122,8 @@ export function reassembled(outs: readonly Out[]): Uint8Array | undefined {
   let whole = false;
   for (const piece of pieces) {
     const payload = piece.bytes.subarray(((piece.bytes[0] ?? 0) & 15) << 2);
+    // One that came twice.
+    if (piece.from + payload.length === at && parts.at(-1)?.length === payload.length) continue;
     if (piece.from !== at || whole) return undefined;
     parts.push(payload);
     at += payload.length;
@@ -120,11 +137,20 @@ export function reassembled(outs: readonly Out[]): Uint8Array | undefined {
   return concat(header, ...parts);
 }
 
+/** The kind of a step in a few words, to count failures by. */
+export function summary({ packets, verdicts, ours, kernel }: Step): string {
+  const first = packets[0] as Uint8Array;
+  const l4 = ((first[0] ?? 0) & 15) << 2;
+  const protocol = first[9] === 1 ? `icmp ${first[l4]}/${first[l4 + 1]}` : `protocol ${first[9]}`;
+  return `${protocol} ${[...new Set(verdicts)].join(', ')}: ours ${ours.length}, kernel ${kernel.length} of ${packets.length}`;
+}
+
 /** A step in words, for a failure. */
-export function describe(step: Step): string {
+export function describe({ side, packets, verdicts, ours, kernel }: Step): string {
   const text = (bytes: Uint8Array): string =>
     `${bytes.length} bytes ${Buffer.from(bytes).toString('hex').slice(0, 176)}`;
   const outs = (list: readonly Out[]): string =>
     list.length === 0 ? 'nothing' : list.map((out) => `${out.side}: ${text(out.bytes)}`).join('\n          ');
-  return `${step.side}: ${text(step.bytes)} -> ${step.verdict}\n  ours    ${outs(step.ours)}\n  kernel  ${outs(step.kernel)}`;
+  const sent = packets.map((bytes, i) => `${side}: ${text(bytes)} -> ${verdicts[i]}`).join('\n');
+  return `${sent}\n  ours    ${outs(ours)}\n  kernel  ${outs(kernel)}`;
 }

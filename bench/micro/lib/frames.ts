@@ -152,11 +152,6 @@ export class Frames {
       this.lap++;
     } else this.next = n + 1;
   }
-
-  /** Words written for each frame. */
-  get wordsWritten(): number {
-    return this.places.length;
-  }
 }
 
 /** The same packet on its way back: addresses and ports exchanged on every layer. Checksums stay right by themselves. */
