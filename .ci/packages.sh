@@ -24,5 +24,6 @@ iperf3:iperf3
 wrk:wrk
 traceroute:traceroute
 nft:nftables
+conntrack:conntrack
 ethtool:ethtool
 "

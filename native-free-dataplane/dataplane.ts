@@ -103,7 +103,7 @@ export function attachDataplane(
     udpSegmentation: features.udpSegmentation,
     timeouts: conntrack.settings,
     nowMs: 0,
-    random: (seed * 0x9e3779b1) | 1,
+    random: Math.imul(seed, 0x9e3779b1) | 1,
     errorTokens: 0,
     errorFilledMs: 0,
     nextIpId: seed & 0xffff,

@@ -23,7 +23,7 @@ import { checkInner, decapsulate, isOverlay, markPeer } from './stages/decap.ts'
 import { countFlow, findFlow, trackFlow } from './stages/flow.ts';
 import { nextHeld, rememberFirst, tellPorts } from './stages/fragment.ts';
 import { answerEcho, isEchoRequest } from './stages/gateway-icmp.ts';
-import { guard } from './stages/guard.ts';
+import { guard, speaksAsPod } from './stages/guard.ts';
 import { isIcmpError, relateIcmpError, rewriteIcmpError } from './stages/icmp-error.ts';
 import { clampMss } from './stages/mss.ts';
 import { rewrite } from './stages/nat.ts';
@@ -85,6 +85,7 @@ function receive(pkt: Packet, dp: Dataplane): Verdict {
   v = guard(pkt, dp);
   if (v !== Verdict.GO_ON) return v;
   if (pkt.inPort === 0 && pkt.tunnelled === 0) markPeer(pkt, dp);
+  if (speaksAsPod(pkt, dp)) return Verdict.SPOOFED_SOURCE_IP;
   return offloadFits(pkt) ? forward(pkt, dp) : Verdict.OFFLOAD_INVALID;
 }
 
@@ -127,8 +128,8 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
     v = rememberFirst(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
   }
+  if (!rewrite(pkt, dp)) return Verdict.CONNTRACK_INVALID;
   countFlow(pkt, dp);
-  rewrite(pkt, dp);
   clampMss(pkt, dp, hop);
   return transmit(pkt, dp, hop);
 }

@@ -281,7 +281,7 @@ export const VERDICT_TEXTS: readonly (VerdictText | undefined)[] = /* @__PURE__ 
     Verdict.SPOOFED_SOURCE_IP,
     'spoofed-source-ip',
     'dropped',
-    'The source address is not the one of the pod that sent the packet.',
+    'The source address is not that of the pod that sent the packet, or it is a pod’s and no pod sent it.',
     'RFC 2827',
   );
   say(

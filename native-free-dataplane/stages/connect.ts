@@ -16,6 +16,7 @@ import { InsertResult, insertRecord, tupleInUse } from '../tables/conntrack-inde
 import { allocateRecord, freeRecord, scheduleRecord } from '../tables/conntrack-lifetime.ts';
 import { TcpResult, tcpNew, tcpTimeoutClass } from '../tables/conntrack-tcp.ts';
 import { TimeoutClass } from '../tables/conntrack-timeouts.ts';
+import { hashWord } from '../tables/hash.ts';
 import { HOST_HOP } from '../tables/hops.ts';
 import { isConfigAddress, NodeWord, routeGeneration } from '../tables/node.ts';
 import { firstFreePort } from '../tables/snat-ports.ts';
@@ -25,6 +26,8 @@ import { Verdict } from '../verdicts.ts';
 const MAX_RACES = 8;
 /** So long after its first packet an answered UDP connection is a stream (linux nf_conntrack_proto_udp.c stream_ts). */
 const STREAM_AFTER_MS = 2000;
+/** Position in the secret tables of what begins the search for a port; no word of an IPv4 tuple has it. */
+const START_POSITION = 8;
 const PROTOCOL_SCTP = 132;
 
 /** May a packet like this begin a connection? An ICMP answer to nothing may not (linux icmp_new). */
@@ -164,5 +167,7 @@ function choosePort(pkt: Packet, dp: Dataplane, reply: number, hop: number): boo
     low = 600;
     high = 1023;
   }
-  return firstFreePort(dp.conntrack, reply, pkt.protocol, pkt.srcPort, low, high, nextRandom(dp));
+  // Random numbers that somebody has seen tell the next ones; through the node's secret they tell nothing (RFC 6056 §3.3).
+  const start = hashWord(dp.conntrack.hash, START_POSITION, nextRandom(dp));
+  return firstFreePort(dp.conntrack, reply, pkt.protocol, pkt.srcPort, low, high, start);
 }

@@ -15,6 +15,7 @@ import { LOCK_MASK, Rec, recordAt, Setting, Status } from '../tables/conntrack.t
 import { EventKind, isFollowed, publishEvent } from '../tables/conntrack-events.ts';
 import { findTuple, hashTuple, removeRecord } from '../tables/conntrack-index.ts';
 import { TcpResult, tcpAssured, tcpPacket, tcpState, tcpTimeoutClass } from '../tables/conntrack-tcp.ts';
+import { fitContinued } from '../tables/conntrack-tcp-window.ts';
 import { TimeoutClass } from '../tables/conntrack-timeouts.ts';
 import { countEndpointPacket } from '../tables/services.ts';
 import { lock, unlock } from '../tables/spin-lock.ts';
@@ -76,7 +77,7 @@ function track(pkt: Packet, dp: Dataplane): Verdict {
   const at = recordAt(conntrack, pkt.flow);
   const meta = words[at + Rec.META];
   // The first fragment spoke for the whole datagram; the others are no further packets of the connection.
-  if (pkt.fragmentOffset !== 0) return Verdict.GO_ON;
+  if (pkt.fragmentOffset !== 0 && pkt.protocol !== PROTOCOL_TCP) return Verdict.GO_ON;
   if (pkt.protocol === PROTOCOL_TCP) {
     if (conntrack.workers === 1) return trackTcp(pkt, dp, at, meta);
     // The other direction may be in another worker's hands at this moment, and both write the connection's state (linux:
@@ -113,6 +114,12 @@ function trackTcp(pkt: Packet, dp: Dataplane, at: number, meta: number): Verdict
   const { conntrack } = dp;
   const { words } = conntrack;
   const { view, l4 } = pkt;
+  if (pkt.fragmentOffset !== 0) {
+    // But what it sent may be acknowledged.
+    const end = (dp.fragments.sequence + pkt.fragmentOffset + pkt.end - l4) | 0;
+    fitContinued(words, at + Rec.TCP, pkt.direction, end);
+    return Verdict.GO_ON;
+  }
   readTcpOptions(view, l4, pkt.headersEnd);
   const result = tcpPacket(
     words,

@@ -78,8 +78,15 @@ export function rememberFirst(pkt: Packet, dp: Dataplane): Verdict {
   loadKey(pkt, dp);
   const ports = (pkt.srcPort << 16) | pkt.dstPort;
   const bytes = pkt.end - pkt.l4;
-  const result = fragmentFirst(dp.fragments, dp.worker, dp.nowMs, bytes, pkt.moreFragments, ports);
+  const sequence = pkt.protocol === PROTOCOL_TCP ? sequenceAtHeader(pkt) : 0;
+  const result = fragmentFirst(dp.fragments, dp.worker, dp.nowMs, bytes, pkt.moreFragments, ports, sequence);
   return result === FragmentResult.FOUND ? Verdict.GO_ON : refusal(result);
+}
+
+/** Such that byte n of the segment, header included, ends at this + n; SYN and FIN take up a number each. */
+function sequenceAtHeader(pkt: Packet): number {
+  const { view, l4, headersEnd, tcpFlags } = pkt;
+  return (view.getInt32(l4 + 4) - (headersEnd - l4) + ((tcpFlags >> 1) & 1) + (tcpFlags & 1)) | 0;
 }
 
 /** After a first fragment: the next of those that were waiting for it, in the arena as if just received. */

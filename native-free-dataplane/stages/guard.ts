@@ -10,7 +10,7 @@ import type { Dataplane } from '../dataplane.ts';
 import { PROTOCOL_IPIP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import type { Packet } from '../packet.ts';
 import { HopKind, HopWord, hopAt } from '../tables/hops.ts';
-import { NodeWord } from '../tables/node.ts';
+import { inNetwork, NodeWord } from '../tables/node.ts';
 import { Verdict } from '../verdicts.ts';
 
 const PROTOCOL_IPV6_IN_IPV4 = 41;
@@ -56,6 +56,20 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
   // Inside the overlay as well: whatever node it comes from may be less strict with its pods.
   if ((pkt.inPort !== 0 || pkt.tunnelled !== 0) && isTunnel(pkt, config)) return Verdict.OVERLAY_FROM_POD;
   return checkAddresses(source, destination, pkt.inPort === 0 && pkt.tunnelled === 0, config);
+}
+
+/**
+ * Does a packet off the wire say that a pod sent it? Pods of this node speak at their own ports, those of others inside
+ * the overlay, or as packets of their node (markPeer). The kernel's own check of sources has to be off for what dp0
+ * hands back to it, so nobody else asks (RFC 2827, RFC 1812 §5.3.8).
+ */
+export function speaksAsPod(pkt: Packet, dp: Dataplane): boolean {
+  const { config } = dp.node;
+  if (pkt.inPort !== 0 || pkt.tunnelled !== 0) return false;
+  return (
+    inNetwork(config, NodeWord.CLUSTER_CIDR, config[NodeWord.CLUSTER_CIDR_PREFIX], pkt.src) &&
+    pkt.src[3] !== config[NodeWord.GATEWAY_IP + 3]
+  );
 }
 
 /** Martian addresses (RFC 1812 §5.3.7); loopback only from the node itself (CVE-2020-8558). */

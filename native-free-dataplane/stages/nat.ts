@@ -22,14 +22,25 @@ import { Rec, recordAt, Status, tupleAt } from '../tables/conntrack.ts';
 const PROTOCOL_SCTP = 132;
 const ANY_NAT: number = Status.SNAT | Status.DNAT;
 
-/** Translate addresses, ports and checksums in place. pkt.src, dst and ports follow. */
-export function rewrite(pkt: Packet, dp: Dataplane): void {
+/**
+ * Translate addresses, ports and checksums in place. pkt.src, dst and ports follow.
+ * @returns false when the flow is another's by now: this thread was held up for so long that the record was given up,
+ *   rested and used again. The packet must not go where that one's go.
+ */
+export function rewrite(pkt: Packet, dp: Dataplane): boolean {
   const { conntrack } = dp;
   const { words } = conntrack;
-  if ((words[recordAt(conntrack, pkt.flow) + Rec.META] & ANY_NAT) === 0) return;
+  const meta = words[recordAt(conntrack, pkt.flow) + Rec.META];
   const other = tupleAt(conntrack, pkt.flow, 1 - pkt.direction);
+  const src = words[other + 1];
+  const dst = words[other];
   const ports = words[other + 2];
-  translate(pkt, words[other + 1], words[other], ports & 0xffff, ports >>> 16);
+  // Looked at last: what was read before it belongs to the packet.
+  const mine = tupleAt(conntrack, pkt.flow, pkt.direction);
+  if (words[mine] !== pkt.src[3] || words[mine + 1] !== pkt.dst[3]) return false;
+  if (words[mine + 2] !== ((pkt.srcPort << 16) | pkt.dstPort)) return false;
+  if ((meta & ANY_NAT) !== 0) translate(pkt, src, dst, ports & 0xffff, ports >>> 16);
+  return true;
 }
 
 /** Give the packet these addresses and ports. */

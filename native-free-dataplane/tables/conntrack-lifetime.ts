@@ -51,7 +51,10 @@ export function allocateRecord(table: Conntrack, owner: number, nowMs: number): 
   let record = -1;
   lock(state, StateWord.FREE_LOCK, owner);
   const head = state[StateWord.FREE_HEAD] - 1;
-  if (head >= 0 && (((nowMs | 0) - words[recordAt(table, head) + Rec.EXPIRES]) | 0) >= QUARANTINE_MS) {
+  const rested = head < 0 ? -1 : ((nowMs | 0) - words[recordAt(table, head) + Rec.EXPIRES]) | 0;
+  // Freed in the future: a last packet was on its way and refreshed the record. It must not hold up the queue for a day.
+  if (head >= 0 && rested < -QUARANTINE_MS) words[recordAt(table, head) + Rec.EXPIRES] = nowMs | 0;
+  if (head >= 0 && rested >= QUARANTINE_MS) {
     record = head;
     const next = words[recordAt(table, head) + Rec.LINK];
     state[StateWord.FREE_HEAD] = next;
@@ -68,7 +71,8 @@ export function allocateRecord(table: Conntrack, owner: number, nowMs: number): 
 export function freeRecord(table: Conntrack, record: number, owner: number, nowMs: number): void {
   const { state, words } = table;
   const at = recordAt(table, record);
-  words[at + Rec.META] = Status.DEAD;
+  // All else stays as it was: a packet that has just found the record is translated as if it had come before.
+  Atomics.or(words, at + Rec.META, Status.DEAD);
   words[at + Rec.EXPIRES] = nowMs | 0;
   words[at + Rec.LINK] = 0;
   lock(state, StateWord.FREE_LOCK, owner);

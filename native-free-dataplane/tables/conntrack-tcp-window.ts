@@ -160,6 +160,18 @@ export function fitWindow(
   return Fit.YES;
 }
 
+/**
+ * More of a segment whose beginning was let through: a later fragment of it. Without this the other side would seem to
+ * acknowledge what was never sent. A datagram ends at most 64 KiB behind its beginning, so that is all it can teach.
+ * @param end one past the fragment's last sequence number
+ */
+export function fitContinued(words: Int32Array, at: number, direction: number, end: number): void {
+  const sender = at + direction * DIRECTION_WORDS;
+  if (!after(end, words[sender + END]) || (end - words[sender + END]) >>> 0 > 0xffff) return;
+  words[sender + END] = end;
+  words[at + STATE] |= UNACKNOWLEDGED << direction;
+}
+
 /** The four rules. */
 function judge(words: Int32Array, at: number, direction: number, sequence: number, end: number, sack: number): Fit {
   const sender = at + direction * DIRECTION_WORDS;

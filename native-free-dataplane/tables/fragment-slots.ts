@@ -54,6 +54,8 @@ export const HELD_LAST = 21;
 export const GENERATION = 22;
 /** Not 0 when a copy was overwritten: the datagram will never be complete here. */
 export const LOST = 23;
+/** Of a TCP segment: the sequence number its first byte would have if the header counted. */
+export const SEQUENCE = 24;
 export const RANGES = 32;
 export const MAX_RANGES = 64;
 export const SLOT_WORDS: number = RANGES + MAX_RANGES;

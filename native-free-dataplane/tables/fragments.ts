@@ -36,6 +36,7 @@ import {
   KNOWN,
   PORTS,
   releaseSlot,
+  SEQUENCE,
   STATE,
   slotAt,
   WAITING,
@@ -44,7 +45,7 @@ import { expandSecret } from './hash.ts';
 import { HEADER_BYTES, headerMatches, headerSecret, TableKind, writeHeader } from './layout.ts';
 import { lock, unlock } from './spin-lock.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 const DEFAULT_MAX = 1024;
 const DEFAULT_HELD_BYTES: number = 4 * 1024 * 1024;
 const MAX_DATAGRAM = 65535;
@@ -78,10 +79,13 @@ export interface FragmentOptions {
 export interface FragmentTable extends FragmentMemory {
   /** Ports of the last fragment that was FOUND: source << 16 | destination. Private to this thread, like all below. */
   ports: number;
+  /** And what fragmentFirst was told as its sequence number. */
+  sequence: number;
   /** Datagram whose copies this thread is giving out, -1 = none; 1 in `releasing` while one of them is on its way. */
   ready: number;
   readyGeneration: number;
   readyPorts: number;
+  readySequence: number;
   releasing: number;
   /** Tag of the copy taken last. */
   tag: number;
@@ -105,9 +109,11 @@ function open(buffer: ArrayBuffer, shape: FragmentShape): FragmentTable {
     copiesAt: shape.copiesAt,
     key: new Int32Array(KEY_WORDS),
     ports: 0,
+    sequence: 0,
     ready: -1,
     readyGeneration: 0,
     readyPorts: 0,
+    readySequence: 0,
     releasing: 0,
     tag: 0,
   };
@@ -157,6 +163,7 @@ function wellFormed(from: number, to: number, more: number): FragmentResult {
  * to be had by takeHeld.
  * @param owner number of the calling worker
  * @param ports source << 16 | destination
+ * @param sequence of a TCP segment: such that byte n of the datagram's payload ends at `sequence` + n; else any
  */
 export function fragmentFirst(
   table: FragmentTable,
@@ -165,28 +172,38 @@ export function fragmentFirst(
   to: number,
   more: number,
   ports: number,
+  sequence: number,
 ): FragmentResult {
   const formed = wellFormed(0, to, more);
   // An atomic fragment is a whole datagram: it meets no other with its identification (RFC 6946 §4).
   if (formed !== FragmentResult.FOUND || more === 0) return formed;
   lock(table.words, FragmentWord.LOCK, owner);
-  const result = first(table, nowMs, to, more, ports);
+  const result = first(table, nowMs, to, more, ports, sequence);
   unlock(table.words, FragmentWord.LOCK);
   return result;
 }
 
-function first(table: FragmentTable, nowMs: number, to: number, more: number, ports: number): FragmentResult {
+function first(
+  table: FragmentTable,
+  nowMs: number,
+  to: number,
+  more: number,
+  ports: number,
+  sequence: number,
+): FragmentResult {
   const { words } = table;
   const slot = findOrAddSlot(table, nowMs | 0);
   const at = slotAt(table, slot);
   const covered = cover(words, at, 0, to, more);
   if (covered !== FragmentResult.FOUND) return covered;
   words[at + PORTS] = ports;
+  words[at + SEQUENCE] = sequence;
   words[at + STATE] = KNOWN;
   if (words[at + HELD_FIRST] !== 0) {
     table.ready = slot;
     table.readyGeneration = words[at + GENERATION];
     table.readyPorts = ports;
+    table.readySequence = sequence;
   } else if (isComplete(words, at)) releaseSlot(table, slot);
   return FragmentResult.FOUND;
 }
@@ -195,7 +212,7 @@ function first(table: FragmentTable, nowMs: number, to: number, more: number, po
  * A later fragment of the datagram in `table.key`: payload bytes [from, to), in the frame bytes[start, end).
  * @param more 0 for the last one
  * @param tag number given back with the copy when it is HELD
- * @returns FOUND with the ports in table.ports, HELD, or why it is to be dropped
+ * @returns FOUND with table.ports and table.sequence, HELD, or why it is to be dropped
  */
 export function fragmentLater(
   table: FragmentTable,
@@ -212,6 +229,7 @@ export function fragmentLater(
   if (table.releasing !== 0) {
     // One of our own copies on its way again.
     table.ports = table.readyPorts;
+    table.sequence = table.readySequence;
     return FragmentResult.FOUND;
   }
   const formed = wellFormed(from, to, more);
@@ -242,6 +260,7 @@ function later(
     return keepCopy(table, slot, bytes, start, end, tag) ? FragmentResult.HELD : FragmentResult.FULL;
   }
   table.ports = words[at + PORTS];
+  table.sequence = words[at + SEQUENCE];
   if (words[at + HELD_FIRST] === 0 && isComplete(words, at)) releaseSlot(table, slot);
   return FragmentResult.FOUND;
 }

@@ -2,6 +2,7 @@
  * The forwarding threads of a node: one never-ending Piscina task each. A task that fails is run again on a live
  * thread with the same tables and the same devices, so a crash costs the packets of one batch.
  */
+import { randomInt } from 'node:crypto';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type { Features } from '../../native-free-dataplane/dataplane.ts';
@@ -207,7 +208,7 @@ export class WorkerPool {
       Atomics.store(this.control, controlAt(worker, ControlWord.STATE), ThreadState.STARTING);
       const task: WorkerTask = {
         worker,
-        seed: (Date.now() & 0x7fffffff) ^ Math.imul(worker + 1, 0x9e3779b1),
+        seed: randomInt(1, 2 ** 31),
         tables: this.options.tables,
         features: this.options.features,
         ports: [...thread.ports.values()],

@@ -4,6 +4,11 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { findFlow, trackFlow } from '../../native-free-dataplane/stages/flow.ts';
+import { guard } from '../../native-free-dataplane/stages/guard.ts';
+import { rewrite } from '../../native-free-dataplane/stages/nat.ts';
+import { parseFrame } from '../../native-free-dataplane/stages/parse.ts';
+import { hopOfFlow } from '../../native-free-dataplane/stages/route.ts';
 import {
   conntrackBytes,
   createConntrack,
@@ -23,7 +28,10 @@ import {
   freeRecords,
   scheduleRecord,
 } from '../../native-free-dataplane/tables/conntrack-lifetime.ts';
+import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
+import { frame } from '../lib/frame-text.ts';
+import { loadFrame } from '../lib/load-frame.ts';
 import { A, B, entries, GATEWAY, isPacket, NODE, natNode, onlySent, portsOf, SERVER } from '../lib/nat-world.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 import type { TestNode } from '../lib/test-node.ts';
@@ -248,6 +256,47 @@ test('CVE-2003-0244, OVS hash_basis: tuples chosen to meet in one bucket meet th
   }
   assert.is(known.state[StateWord.ENTRIES], chosen.length - refused);
   assert.equal(conntrackFaults(known), []);
+});
+
+test('a packet on its way when its connection is given up is translated all the same, not sent on as it came', () => {
+  const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:5353`] });
+  n.receive('a', `udp ${A}:4000 > 10.96.0.10:53 len 8`);
+  n.out.length = 0;
+  // As another worker does it between this one's look-up and its translation.
+  const { pkt, dataplane, conntrack, nowMs } = n;
+  loadFrame(pkt, frame(`udp ${A}:4000 > 10.96.0.10:53 len 8`), n.portOf('a'));
+  assert.is(parseFrame(pkt), Verdict.GO_ON);
+  assert.is(guard(pkt, dataplane), Verdict.GO_ON);
+  findFlow(pkt, dataplane);
+  const { flow } = pkt;
+  assert.ok(flow >= 0);
+  removeRecord(conntrack, flow);
+  freeRecord(conntrack, flow, 0, nowMs);
+  assert.is(trackFlow(pkt, dataplane), Verdict.GO_ON);
+  assert.is(hopOfFlow(pkt, dataplane), n.portOf('b'));
+  assert.ok(rewrite(pkt, dataplane));
+  assert.equal([pkt.dst[3], pkt.dstPort], [0x0af40103, 5353]);
+  // Much later the record is another connection's: the packet is not sent as that one's.
+  loadFrame(pkt, frame(`udp ${A}:4000 > 10.96.0.10:53 len 8`), n.portOf('a'));
+  assert.is(parseFrame(pkt), Verdict.GO_ON);
+  pkt.flow = flow;
+  conntrack.words[recordAt(conntrack, flow) + Rec.TUPLES + 2] = (4001 << 16) | 53;
+  assert.not.ok(rewrite(pkt, dataplane));
+  assert.is(pkt.dstPort, 53);
+});
+
+test('a packet on its way when its connection is given up does not hold up the free records', () => {
+  const n = natNode({ maxConntrack: 64 });
+  const { conntrack } = n;
+  const all: number[] = [];
+  for (let record = allocateRecord(conntrack, 0, 0); record >= 0; record = allocateRecord(conntrack, 0, 0))
+    all.push(record);
+  assert.is(all.length, 64);
+  for (const record of all) freeRecord(conntrack, record, 0, 1000);
+  // It refreshed the record, for a day.
+  conntrack.words[recordAt(conntrack, all[0]!) + Rec.EXPIRES] = 86_400_000;
+  assert.is(allocateRecord(conntrack, 0, 1030), -1, 'it rests a little longer');
+  for (let i = 0; i < 64; i++) assert.is(allocateRecord(conntrack, 0, 1060), all[i]);
 });
 
 test.run();

@@ -8,8 +8,11 @@
  *
  *   KERNEL_NAT_SEED=7 KERNEL_NAT_ROUNDS=100 node dist/test/run.js e2e/kernel-nat
  */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ROOT } from '../lib/cluster.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
 import { KernelNat, type Side } from '../lib/kernel-nat.ts';
 import { DIFFERENCES } from '../lib/kernel-nat-differences.ts';
@@ -19,7 +22,7 @@ import { SEQUENCES } from '../lib/kernel-nat-sequences.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 
 const SEED = Number(process.env.KERNEL_NAT_SEED ?? 1);
-const ROUNDS = Number(process.env.KERNEL_NAT_ROUNDS ?? 8);
+const ROUNDS = Number(process.env.KERNEL_NAT_ROUNDS ?? 16);
 /** Failures that are told; one is enough to fail. */
 const TOLD = Number(process.env.KERNEL_NAT_TOLD ?? 3);
 /** Steps of a failing sequence that are told. */
@@ -86,6 +89,15 @@ test('every difference that is listed occurs, and most packets were compared', (
     [],
   );
   assert.ok(count.passed > 500 && count.dropped > 200, JSON.stringify(count));
+});
+
+test('every difference that is listed is documented', () => {
+  const text = readFileSync(join(ROOT, 'docs/semantics.md'), 'utf8');
+  const table = /## What differs from Linux\n([^]*?)\n## /.exec(text)?.[1] ?? '';
+  assert.equal(
+    DIFFERENCES.filter(({ documented }) => !table.includes(documented)).map(({ name }) => name),
+    [],
+  );
 });
 
 test.run();

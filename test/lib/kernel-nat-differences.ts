@@ -4,11 +4,13 @@
  */
 import { viewOf } from './frame-builder.ts';
 import { residueOf } from './frame-residue.ts';
-import { isInFragments, reassembled, ROUTER, type Step } from './kernel-nat-lockstep.ts';
+import { isInFragments, ROUTER, reassembled, type Step } from './kernel-nat-lockstep.ts';
 import { transportAt } from './turn-round.ts';
 
 export interface Difference {
   name: string;
+  /** Words of its line in the table of docs/semantics.md. */
+  documented: string;
   /** Why ours is to be as it is. */
   reason: string;
   happened(step: Step): boolean;
@@ -49,12 +51,33 @@ function isSound({ ours }: Step): boolean {
 }
 
 function optionsEqualBut(step: Step): boolean {
-  return transportAt(first(step)) > 20 && isSound(step) && equalBut(step, [[10, 12], [20, transportAt(first(step))]]);
+  return (
+    transportAt(first(step)) > 20 &&
+    isSound(step) &&
+    equalBut(step, [
+      [10, 12],
+      [20, transportAt(first(step))],
+    ])
+  );
 }
 
 export const DIFFERENCES: readonly Difference[] = [
   {
+    name: 'udp-surplus',
+    documented: 'bytes behind the UDP length',
+    reason: 'the checksum ends where the UDP length does (RFC 768); the kernel sums what lies behind as well',
+    happened(step) {
+      const bytes = first(step);
+      const l4 = transportAt(bytes);
+      if (!onlyOurs(step) || isInFragments(step) || bytes[9] !== UDP) return false;
+      const length = viewOf(bytes).getUint16(l4 + 4);
+      if (length >= bytes.length - l4) return false;
+      return (ones(bytes, l4, l4 + length) + ones(bytes, 12, 20) + UDP + length) % 0xffff === 0;
+    },
+  },
+  {
     name: 'transport-checksum',
+    documented: 'transport checksums are not verified',
     reason: 'changed by the difference, never verified: what came damaged leaves exactly as damaged (RFC 1624 §3)',
     happened(step) {
       const residue = residueOf(viewOf(first(step)), 0, false);
@@ -63,15 +86,8 @@ export const DIFFERENCES: readonly Difference[] = [
     },
   },
   {
-    name: 'udp-surplus',
-    reason: 'bytes behind the UDP length are nobody’s checksum (RFC 768); the kernel sums them and calls it wrong',
-    happened(step) {
-      const l4 = transportAt(first(step));
-      return onlyOurs(step) && first(step)[9] === UDP && viewOf(first(step)).getUint16(l4 + 4) < first(step).length - l4;
-    },
-  },
-  {
     name: 'quote-header-checksum',
+    documented: 'quoted IP header is damaged',
     reason: 'an error whose quoted header has a wrong checksum is dropped (RFC 5508 REQ-3)',
     happened(step) {
       const from = transportAt(first(step)) + 8;
@@ -84,6 +100,7 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     name: 'quote-under-8-bytes',
+    documented: 'under eight bytes',
     reason: 'an error quotes eight bytes of the transport header at least (RFC 792); without, it proves nothing',
     happened: (step) =>
       refused(step, 'icmp-error-malformed') &&
@@ -92,6 +109,7 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     name: 'quote-ends-behind-checksum',
+    documented: 'a quoted TCP checksum is corrected',
     reason: 'a quoted TCP checksum is made right when it is there, also when the header’s end is not (RFC 3022 §4.3)',
     happened(step) {
       const l4 = quotedTransport(first(step));
@@ -106,11 +124,13 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     name: 'redirect',
+    documented: 'ICMP redirects are dropped',
     reason: 'redirects are dropped for every connection, the kernel’s only for translated ones (CVE-2020-10749)',
     happened: (step) => refused(step, 'icmp-redirect'),
   },
   {
     name: 'router-keeps-address',
+    documented: "an error from a router keeps the router's address",
     reason: 'a pod learns which router speaks, so that traceroute works (RFC 5508 REQ-4); the kernel masquerades it',
     happened: (step) =>
       isError(first(step)) &&
@@ -123,27 +143,51 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     name: 'error-in-fragments',
+    documented: 'an ICMP error in fragments is dropped',
     reason: 'fragments are not put together, so the quote cannot be seen whole; an error has at most 576 bytes',
-    happened: (step) =>
-      isInFragments(step) && isError(first(step)) && step.ours.length === 0 && step.kernel.length > 0,
+    happened: (step) => isInFragments(step) && isError(first(step)) && step.ours.length === 0 && step.kernel.length > 0,
   },
   {
     name: 'fragments-pass-singly',
-    reason: 'fragments are forwarded as they come, not held until the datagram is whole; its receiver gets none either way',
+    documented: 'fragments pass one by one',
+    reason:
+      'fragments are forwarded as they come, not held until the datagram is whole; its receiver gets none either way',
     happened: (step) =>
       isInFragments(step) && step.kernel.length === 0 && step.ours.length > 0 && reassembled(step.ours) === undefined,
   },
   {
+    name: 'fragment-within-others',
+    documented: 'bytes all came before',
+    reason: 'all of its bytes came before: dropped alone. The kernel does so too, but only where those came in order',
+    happened: (step) =>
+      isInFragments(step) &&
+      step.kernel.length === 0 &&
+      step.verdicts.filter((verdict) => verdict === 'fragment-duplicate').length === 1 &&
+      step.ours.length === step.packets.length - 1 &&
+      reassembled(step.ours) !== undefined,
+  },
+  {
+    name: 'fragment-ranges',
+    documented: 'more than 64 separate pieces',
+    reason: 'more than 64 separate pieces of one datagram are not kept track of (CVE-2018-5391)',
+    happened: (step) =>
+      step.verdicts.includes('fragment-table-full') &&
+      reassembled(step.ours) === undefined &&
+      reassembled(step.kernel) !== undefined,
+  },
+  {
     name: 'port-zero',
+    documented: 'TCP port 0',
     reason: 'TCP port 0 and UDP destination port 0 are reserved (RFC 6335 §6)',
     happened: (step) => refused(step, 'port-zero'),
   },
   {
     name: 'udp-source-port-zero',
+    documented: 'UDP source port 0 gets a port',
     reason: 'a masqueraded datagram without a source port gets one, as its answers are told apart by it',
     happened(step) {
       const l4 = transportAt(first(step));
-      const zero = first(step)[9] === UDP && viewOf(first(step)).getUint16(l4) === 0;
+      const zero = !isInFragments(step) && first(step)[9] === UDP && viewOf(first(step)).getUint16(l4) === 0;
       return (
         zero &&
         isSound(step) &&
@@ -156,16 +200,30 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     name: 'route-options',
-    reason: 'record route and timestamp options pass as they are, without the node’s address in them (RFC 7126 §4.5, §4.7)',
+    documented: 'record-route and timestamp options',
+    reason:
+      'record route and timestamp options pass as they are, without the node’s address in them (RFC 7126 §4.5, §4.7)',
     happened: (step) => [7, 68].includes(first(step)[20] ?? 0) && optionsEqualBut(step),
   },
   {
+    name: 'identifier-is-type',
+    documented: 'with identifier 8',
+    reason: 'a question that comes back the other way with one’s own identifier, which is 8: one of the two must go',
+    happened(step) {
+      const l4 = transportAt(first(step));
+      const id = viewOf(first(step)).getUint16(l4 + 4);
+      return refused(step, 'conntrack-clash') && (id === 8 || id === 13 || id === 17);
+    },
+  },
+  {
     name: 'icmp-information-request',
+    documented: 'ICMP information requests',
     reason: 'types 15 and 16 are deprecated (RFC 6918)',
     happened: (step) => refused(step, 'conntrack-invalid') && first(step)[transportAt(first(step))] === 15,
   },
   {
     name: 'mss',
+    documented: 'the MSS of a SYN is lowered',
     reason: 'the MSS of a SYN is lowered to the pods’ MTU',
     happened(step) {
       const l4 = transportAt(first(step));

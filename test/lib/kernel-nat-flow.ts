@@ -48,7 +48,8 @@ export class Flow {
   constructor(its: Way, port: number) {
     this.way = its;
     this.port = port;
-    this.id = port;
+    // Eight to a connection, so that no two datagrams in fragments have the same.
+    this.id = port * 8;
   }
 
   side(end: End): Side {
@@ -60,7 +61,9 @@ export class Flow {
     const { src, dst, dstPort, seenSrc, seenDst, seenPort } = this.way;
     const at = (address: string, port: number): string => (protocol === 'icmp' ? address : `${address}:${port}`);
     const line =
-      end === 0 ? `${at(src, this.port)} > ${at(dst, dstPort)}` : `${at(seenDst, seenPort)} > ${at(seenSrc, this.port)}`;
+      end === 0
+        ? `${at(src, this.port)} > ${at(dst, dstPort)}`
+        : `${at(seenDst, seenPort)} > ${at(seenSrc, this.port)}`;
     return packet(`${protocol} ${line} ${text}`, { id: this.id++ & 0xffff, ...options });
   }
 
@@ -69,7 +72,9 @@ export class Flow {
     const { src, dst, dstPort, seenSrc, seenDst, seenPort } = this.way;
     const at = (address: string, port: number): string => (protocol === 'icmp' ? address : `${address}:${port}`);
     const line =
-      end === 1 ? `${at(seenSrc, this.port)} > ${at(seenDst, seenPort)}` : `${at(dst, dstPort)} > ${at(src, this.port)}`;
+      end === 1
+        ? `${at(seenSrc, this.port)} > ${at(seenDst, seenPort)}`
+        : `${at(dst, dstPort)} > ${at(src, this.port)}`;
     return packet(`${protocol} ${line} ${text}`, { id: this.id++ & 0xffff, ...options });
   }
 }
@@ -145,3 +150,9 @@ export function piece(bytes: Uint8Array, from: number, to: number, more: boolean
 export function pick<T>(random: Random, values: readonly T[]): T {
   return values[random.below(values.length)] as T;
 }
+
+export const someEnd = (random: Random): End => random.below(2) as End;
+
+/** Sends packets that make one step; false when the two nodes did not do the same, which ends the sequence. */
+export type Send = (side: Side, ...packets: Uint8Array[]) => boolean;
+export type Sequence = (flow: Flow, send: Send, random: Random) => void;

@@ -3,7 +3,7 @@
  * nftables rules that say what kube-proxy's say. One TAP toward the pods, one toward the underlay. Needs root.
  */
 import { spawnSync } from 'node:child_process';
-import { closeSync, readSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { ipBatch } from '../../src/linux/ip-command.ts';
 import { inNamespace, namespacePath } from '../../src/linux/netns.ts';
 import { OffloadLevel, openTap, type Tap } from '../../src/linux/tap.ts';
@@ -27,6 +27,15 @@ const MACS: Readonly<Record<Side, string>> = {
   b: '0a:58:0a:f4:01:03',
   host: ROUTER_MAC,
 };
+
+/** What the kernel knows of a connection. */
+export interface KernelEntry {
+  protocol: number;
+  state: string;
+  seconds: number;
+  seenReply: boolean;
+  assured: boolean;
+}
 
 /** A pod's service, the same by the node's port, and all pods hidden behind the node. The node itself keeps silent. */
 const RULES = `
@@ -56,6 +65,10 @@ const SETTINGS: Readonly<Record<string, string>> = {
   'net/ipv4/conf/all/send_redirects': '0',
   'net/ipv4/conf/tp/send_redirects': '0',
   'net/ipv6/conf/all/disable_ipv6': '1',
+  // Datagrams that never become whole stay for 30 s.
+  'net/ipv4/ipfrag_high_thresh': '268435456',
+  'net/netfilter/nf_conntrack_tcp_timeout_established': '86400',
+  'net/netfilter/nf_conntrack_tcp_timeout_close_wait': '3600',
 };
 
 /** An untranslated datagram sent after each packet: when it is out, whatever became of the packet has happened. */
@@ -105,6 +118,19 @@ export class KernelNat {
   /** Forget all connections. */
   flush(): void {
     this.run('ip', ['netns', 'exec', this.namespace, 'conntrack', '-F'], '');
+  }
+
+  /** The connections from one address to another, as the original packets have them. */
+  entries(src: string, dst: string): KernelEntry[] {
+    const text = inNamespace(namespacePath(this.namespace), () =>
+      readFileSync('/proc/thread-self/net/nf_conntrack', 'utf8'),
+    );
+    return text.split('\n').flatMap((line) => {
+      const match = /^ipv4\s+2 \S+\s+(\d+) (\d+) ([A-Z_]*) ?src=(\S+) dst=(\S+)/.exec(line);
+      if (!match || match[4] !== src || match[5] !== dst) return [];
+      const [seenReply, assured] = [!line.includes('[UNREPLIED]'), line.includes('[ASSURED]')];
+      return [{ protocol: Number(match[1]), seconds: Number(match[2]), state: match[3] ?? '', seenReply, assured }];
+    });
   }
 
   /** An IPv4 packet arrives; what comes out because of it. */

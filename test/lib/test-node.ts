@@ -294,7 +294,7 @@ export function exchange(a: TestNode, b: TestNode): void {
 }
 
 /** What the kernel's route would do: the outer frame is readdressed to the other node's dp0. */
-function deliver(to: TestNode, sent: Sent): void {
+export function deliver(to: TestNode, sent: Sent): void {
   const mac = macOf(to.gateway)
     .split(':')
     .map((byte) => Number.parseInt(byte, 16));

@@ -204,6 +204,22 @@ test('a pod may not speak for another, nor for the loopback', () => {
   assert.equal(n.out, []);
 });
 
+test('nobody outside may speak as a pod: pods of the node at their ports, those of others in the overlay', () => {
+  for (const overlay of ['vxlan', 'ipip', 'host-gw'] as const) {
+    const n = new TestNode({ overlay }).pod('a', A).pod('b', B).peer(2);
+    n.service('udp 10.96.0.10:53', { endpoints: [`${B}:53`], nodePort: 31053 });
+    n.receive('a', `udp ${A}:4000 > ${B}:53 len 3`);
+    n.sent('b');
+    // Into a running connection, to a NodePort, as an address of the pod network that nobody has.
+    for (const text of [`${A}:4000 > ${B}:53`, `${A}:9 > 172.18.0.11:31053`, `10.244.9.9:9 > ${B}:53`]) {
+      assert.is(n.receive('host', `udp ${text} len 3`), 'spoofed-source-ip', `${overlay}: ${text}`);
+    }
+    const direct = overlay === 'host-gw' ? 'forwarded' : 'spoofed-source-ip';
+    assert.is(n.receive('host', `udp 10.244.2.2:9 > ${B}:53 len 3`), direct, overlay);
+    assert.is(n.receive('host', `udp 10.244.1.1:9 > ${B}:53 len 3`), 'forwarded', 'the node itself');
+  }
+});
+
 test('to the outside a pod is hidden behind its node, in the ports that come back', () => {
   const n = node();
   assert.is(n.receive('a', `udp ${A}:40000 > 172.18.0.1:53 len 20`), 'to-host');

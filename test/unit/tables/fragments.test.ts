@@ -16,6 +16,7 @@ import { type Random, seededRandom } from '../../lib/seeded-random.ts';
 
 const SECRET = Int32Array.of(5, 6, 7, 8);
 const PORTS = (4000 << 16) | 53;
+const SEQUENCE = 0x7fff0000;
 const RESULT_NAMES = Object.fromEntries(Object.entries(FragmentResult).map(([name, value]) => [value, name]));
 
 interface Sizes {
@@ -48,12 +49,13 @@ class Worker {
     table.key[7] = 99;
     table.key[8] = id;
     table.key[9] = (17 << 8) | 4;
-    if (from === 0) return RESULT_NAMES[fragmentFirst(table, number, nowMs, to, more ? 1 : 0, PORTS + id)] ?? '?';
+    if (from === 0)
+      return RESULT_NAMES[fragmentFirst(table, number, nowMs, to, more ? 1 : 0, PORTS + id, SEQUENCE - id)] ?? '?';
     const end = 258 + 34 + to - from;
     for (let i = 0; i < end - 258; i++) arena[258 + i] = (id * 31 + from + i) & 255;
     const tag = id * 100_000 + from;
     const result = fragmentLater(table, number, nowMs, from, to, more ? 1 : 0, arena, 258, end, tag);
-    if (result === FragmentResult.FOUND) assert.is(table.ports, (PORTS + id) | 0);
+    if (result === FragmentResult.FOUND) assert.equal([table.ports, table.sequence], [PORTS + id, SEQUENCE - id]);
     return RESULT_NAMES[result] ?? '?';
   }
 
@@ -72,7 +74,7 @@ class Worker {
         fragmentLater(table, number, this.nowMs, from, from + length - 34, 1, arena, 258, 258 + length, 0),
         FragmentResult.FOUND,
       );
-      assert.is(table.ports, (PORTS + id) | 0);
+      assert.equal([table.ports, table.sequence], [PORTS + id, SEQUENCE - id]);
     }
     return tags;
   }
