@@ -7,13 +7,14 @@
  * program it waits for; so it counts, as the kernel's own halt polling does (linux virt/kvm/kvm_main.c,
  * kvm_vcpu_halt), and an idle worker just sleeps.
  */
+import { microseconds, microsecondsSince } from '../linux/clock.ts';
 import type { Epoll } from '../linux/epoll.ts';
 import { schedYield } from '../linux/ffi.ts';
 
-/** How long one look lasts at most, milliseconds. */
-const LOOK_MS = 0.05;
-/** A sleep this short should have been a look, milliseconds. */
-const SHORT_SLEEP_MS = 2 * LOOK_MS;
+/** How long one look lasts at most, microseconds. */
+const LOOK = 50;
+/** A sleep this short should have been a look, microseconds. */
+const SHORT_SLEEP = 2 * LOOK;
 /** What the outcomes count: four looks in five have to meet a frame. */
 const MET = 1;
 const IN_VAIN = 4;
@@ -30,21 +31,21 @@ export class Patience {
     let ready = epoll.wait(0);
     this.waited = ready === 0;
     if (ready !== 0 || this.score <= 0) return ready;
-    const end = performance.now() + LOOK_MS;
+    const start = microseconds();
     do {
       // Whoever has work on this core goes first: it may be the one we wait for.
       schedYield();
       ready = epoll.wait(0);
-    } while (ready === 0 && performance.now() < end);
+    } while (ready === 0 && microsecondsSince(start) < LOOK);
     this.score = ready === 0 ? this.score - IN_VAIN : Math.min(this.score + MET, MOST);
     return ready;
   }
 
   /** Sleep until something is ready, at most `idleMs`. */
   sleep(epoll: Epoll, idleMs: number): number {
-    const start = performance.now();
+    const start = microseconds();
     const ready = epoll.wait(idleMs);
-    if (ready !== 0 && performance.now() - start < SHORT_SLEEP_MS) this.score = Math.min(this.score + MET, MOST);
+    if (ready !== 0 && microsecondsSince(start) < SHORT_SLEEP) this.score = Math.min(this.score + MET, MOST);
     return ready;
   }
 }
