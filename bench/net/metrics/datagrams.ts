@@ -2,8 +2,9 @@
  * as it can, which on a small machine is faster than anything forwards: what is sent does not matter, what arrives does. */
 import { Port, type World } from '../contenders/contender.ts';
 import { coresBetween, readCpu } from '../lib/cpu.ts';
+import { receivedBy } from '../lib/links.ts';
 import { inside } from '../lib/netns.ts';
-import { background, end, finish, run } from '../lib/processes.ts';
+import { background, end, finish } from '../lib/processes.ts';
 import { compiled } from '../lib/tools.ts';
 import type { PathName } from './bulk.ts';
 import type { Metric } from './metric.ts';
@@ -32,12 +33,12 @@ export function smallDatagrams(name: string, where: string, pathName: PathName):
         said += chunk.toString();
       });
       const ended = new Promise<void>((resolve) => receiver.once('close', () => resolve()));
-      const [before, arrivedBefore] = [readCpu(world.forwarders), arrivedAt(path.serverNetns)];
+      const [before, arrivedBefore] = [readCpu(world.forwarders), receivedBy(path.serverNetns)];
       const words = ['udp-send', path.address, Port.UDP, seconds + 0.4, PAYLOAD_BYTES].map(String);
       const sender = await finish(inside(path.clientNetns, traffic, ...words), (seconds + 5) * 1000);
       const after = readCpu(world.forwarders);
       const cores = coresBetween(before, after);
-      const arrived = arrivedAt(path.serverNetns) - arrivedBefore;
+      const arrived = receivedBy(path.serverNetns) - arrivedBefore;
       const late = setTimeout(() => void end(receiver, 'SIGKILL'), 2000);
       await ended;
       clearTimeout(late);
@@ -46,7 +47,7 @@ export function smallDatagrams(name: string, where: string, pathName: PathName):
       if (!received || !sent) throw new Error(`no datagram arrived ${sender.stderr}`.trim());
       const sample: Record<string, number> = {
         [`${name}/kpps`]: Number(received[1]) / seconds / 1000,
-        // What the forwarder moves by itself: the receiving program may be slower.
+        // The receiving program may be slower than what forwards to it.
         [`${name}/forwarded`]: arrived / (after.atMs - before.atMs),
         [`${name}/sent`]: Number(sent[1]) / (seconds + 0.4) / 1000,
       };
@@ -54,12 +55,4 @@ export function smallDatagrams(name: string, where: string, pathName: PathName):
       return sample;
     },
   };
-}
-
-/** Packets the pod's device has received so far. */
-function arrivedAt(netns: string): number {
-  const links = JSON.parse(run(['ip', '-n', netns, '-json', '-statistics', 'link', 'show', 'eth0'])) as {
-    stats64: { rx: { packets: number } };
-  }[];
-  return links[0]!.stats64.rx.packets;
 }

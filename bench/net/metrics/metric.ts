@@ -3,6 +3,7 @@ import type { World } from '../contenders/contender.ts';
 import { bulk } from './bulk.ts';
 import { connectionRate } from './connections.ts';
 import { smallDatagrams } from './datagrams.ts';
+import { forwardingRate } from './forwarding-rate.ts';
 import { http } from './http.ts';
 import { roundTrip } from './round-trip.ts';
 
@@ -35,6 +36,8 @@ export function allMetrics(): Metric[] {
     bulk('bulk-8-across', 'across nodes', 'acrossNodes', 8),
     smallDatagrams('udp', 'same node', 'sameNode'),
     smallDatagrams('udp-across', 'across nodes', 'acrossNodes'),
+    forwardingRate('trafgen', 'same node', 'sameNode'),
+    forwardingRate('trafgen-across', 'across nodes', 'acrossNodes'),
     roundTrip('rtt', 'same node', 'sameNode', false),
     roundTrip('rtt-loaded', 'same node, beside bulk', 'sameNode', true),
     roundTrip('rtt-across', 'across nodes', 'acrossNodes', false),
