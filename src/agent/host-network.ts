@@ -85,6 +85,22 @@ export class HostNetwork {
   ensure(): number {
     const repaired = this.ensureSysctls();
     if (this.watch.fingerprint() === this.inOrder) return repaired;
+    const missing = this.restore();
+    this.withoutShortcut = this.shorten();
+    this.inOrder = this.watch.fingerprint();
+    return repaired + missing;
+  }
+
+  /** What we route has changed, and the short way has not. What else changed meanwhile is the next `ensure`'s. */
+  private followRoutes(): void {
+    const inOrder = this.watch.fingerprint() === this.inOrder;
+    this.inOrder = '';
+    this.restore();
+    if (inOrder) this.inOrder = this.watch.fingerprint();
+  }
+
+  /** dp0's state, rules and routes as they must be. @returns how many rules and routes were missing */
+  private restore(): number {
     const index = this.routes.linkIndex(HOST_DEVICE);
     this.routes.changeLink(index, { up: true });
     this.routes.setAddress(index, gatewayOf(this.options.podCIDR), 32);
@@ -94,9 +110,7 @@ export class HostNetwork {
     const nodeRoutes = this.nodeRouteCommands();
     // Each by itself: a node that is not on this segment must not keep the others from being reached.
     if (nodeRoutes.length > 0) ipBatch(nodeRoutes, true);
-    this.withoutShortcut = this.shorten();
-    this.inOrder = this.watch.fingerprint();
-    return repaired + missing.length;
+    return missing.length;
   }
 
   /**
@@ -106,8 +120,7 @@ export class HostNetwork {
    */
   setServiceAddresses(addresses: ReadonlySet<string>): void {
     this.serviceAddresses = new Set(addresses);
-    this.inOrder = '';
-    this.ensure();
+    this.followRoutes();
   }
 
   /**
@@ -118,8 +131,7 @@ export class HostNetwork {
   setNodeRoutes(routes: ReadonlyMap<string, string>): void {
     if (this.options.overlay !== 'host-gw' || sameEntries(routes, this.nodeRoutes)) return;
     this.nodeRoutes = new Map(routes);
-    this.inOrder = '';
-    this.ensure();
+    this.followRoutes();
     const [failed] = this.nodeRouteCommands();
     if (failed !== undefined) throw new Error(`\`ip ${failed}\`: refused; host-gw needs the nodes on one segment`);
   }
