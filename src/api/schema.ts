@@ -8,6 +8,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { DataValidateFunction } from 'ajv/dist/types/index.js';
 import type { FieldError } from './errors.ts';
+import { nearestWord } from './nearest-word.ts';
 import { apiVersionOf, RESOURCES, resourceOfKind } from './resources.ts';
 import { checkRules } from './rules.ts';
 import { type Schema, SHARED } from './schema-fields.ts';
@@ -202,30 +203,10 @@ function show(value: unknown): string {
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
 
-/** `; did you mean "port"?` when a name is within two edits, ignoring case. */
+/** `; did you mean "port"?` when a name is near. */
 function didYouMean(word: string, names: readonly string[]): string {
-  let best: string | undefined;
-  let least = 3;
-  for (const name of names) {
-    const distance = editDistance(word.toLowerCase(), name.toLowerCase());
-    if (distance < least && distance < name.length / 2) {
-      least = distance;
-      best = name;
-    }
-  }
-  return best === undefined ? '' : `; did you mean "${best}"?`;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
+  const near = nearestWord(word, names);
+  return near === undefined ? '' : `; did you mean "${near}"?`;
 }
 
 /** The value without members that are null; the same value when there are none. */

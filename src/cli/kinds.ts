@@ -1,7 +1,7 @@
 /** The words by which people name kinds and objects: `po`, `pods`, `svc,ep`, `pod/mc3`, `all`. */
+import { nearestWord } from '../api/nearest-word.ts';
 import { qualifiedName, RESOURCES, type Resource, resourceNamed } from '../api/resources.ts';
 import { wrongWords } from './errors.ts';
-import { nearest } from './words.ts';
 
 /** What kubectl's `all` means, of the kinds that are here. */
 const ALL = ['Pod', 'Service', 'Deployment', 'ReplicaSet'];
@@ -11,7 +11,7 @@ export function needResource(word: string): Resource {
   const found = resourceNamed(word);
   if (found !== undefined) return found;
   const names = RESOURCES.flatMap(({ plural, singular, shortNames }) => [singular, plural, ...shortNames]);
-  const near = nearest(word.toLowerCase(), names);
+  const near = nearestWord(word.toLowerCase(), names);
   const known = RESOURCES.map(({ plural }) => plural).join(', ');
   throw wrongWords(`there is no kind "${word}"`, near === undefined ? `there are ${known}` : `did you mean ${near}?`);
 }

@@ -76,12 +76,13 @@ async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  const words = await import('./words.ts');
   if (entry === undefined) {
-    const near = words.nearest(name, Object.keys(COMMANDS));
+    const { nearestWord } = await import('../api/nearest-word.ts');
+    const near = nearestWord(name, Object.keys(COMMANDS));
     const todo = near === undefined ? 'see `dataplane --help`' : `did you mean \`dataplane ${near}\`?`;
     throw wrongWords(`there is no command "${name}"`, todo);
   }
+  const words = await import('./words.ts');
   const { command } = await entry.load();
   const end = rest.indexOf('--');
   const own = end < 0 ? rest : rest.slice(0, end);

@@ -2,6 +2,7 @@
  * The words on the command line. A command describes its own in one table; parsing, `--help` and the errors come from it.
  */
 import { parseArgs } from 'node:util';
+import { nearestWord } from '../api/nearest-word.ts';
 import { wrongWords } from './errors.ts';
 
 export interface Option {
@@ -93,7 +94,7 @@ function translate(name: string, options: Options, { code, message }: NodeJS.Err
   const quoted = /'([^']*)'/.exec(message)?.[1] ?? '';
   const word = quoted.replace(/^-\w, /, '').split(' ')[0]!;
   if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
-    const near = nearest(
+    const near = nearestWord(
       word.replace(/^-+/, ''),
       Object.keys(options).filter((option) => word.startsWith('--') || option.length === 1),
     );
@@ -105,33 +106,6 @@ function translate(name: string, options: Options, { code, message }: NodeJS.Err
     return wrongWords(`${word} needs a value${option ? ` (${option.value})` : ''}`, help);
   }
   return wrongWords(message.split('. ')[0]!, help);
-}
-
-/** The candidate within two edits of `word`, if any. */
-export function nearest(word: string, candidates: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let least = Math.min(3, word.length);
-  for (const candidate of candidates) {
-    const distance = edits(word, candidate);
-    if (distance < least) {
-      least = distance;
-      best = candidate;
-    }
-  }
-  return best;
-}
-
-/** Levenshtein's distance, one row at a time. */
-function edits(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }
 
 /** The text of `dataplane NAME --help`. */

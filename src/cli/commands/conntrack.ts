@@ -1,13 +1,15 @@
 /** `dataplane conntrack`: the tracked connections of all nodes. */
+
 import { printFlow } from '../../../native-free-dataplane/print/flow.ts';
 import { protocolName } from '../../../native-free-dataplane/print/protocol-names.ts';
+import { nearestWord } from '../../api/nearest-word.ts';
 import type { FlowEvent } from '../conntrack-events.ts';
 import { FILTER_OPTIONS, type FlowFilter, readFilter } from '../conntrack-filter.ts';
 import type { Flow } from '../conntrack-source.ts';
 import { BRING_UP, failed, NOT_UP, needRoot, wrongWords } from '../errors.ts';
 import { formatOf, layOut, note, print } from '../output.ts';
 import { dnsLabel } from '../values.ts';
-import { type Command, nearest, operandsAtMost, type Words } from '../words.ts';
+import { type Command, operandsAtMost, type Words } from '../words.ts';
 
 const VERBS = ['list', 'count', 'flush'] as const;
 
@@ -40,7 +42,7 @@ async function run(words: Words): Promise<void> {
   operandsAtMost('conntrack', words, 1);
   const verb = words.operands[0] ?? 'list';
   if (!VERBS.some((known) => known === verb)) {
-    const near = nearest(verb, VERBS);
+    const near = nearestWord(verb, VERBS);
     throw wrongWords(
       `dataplane conntrack: "${verb}" is unknown`,
       near ? `did you mean ${near}?` : `there are ${VERBS.join(', ')}`,

@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type CliError, Exit } from '../../../src/cli/errors.ts';
-import { type Command, nearest, parseWords, printHelp } from '../../../src/cli/words.ts';
+import { type Command, parseWords, printHelp } from '../../../src/cli/words.ts';
 
 const test = suite('words of the command line');
 
@@ -59,12 +59,6 @@ test('a missing value is named', () => {
 
 test('a switch takes no value', () => {
   assert.match(refusal('--watch=yes').message, '--watch takes no value');
-});
-
-test('nearest finds what is within two edits and nothing else', () => {
-  assert.is(nearest('gte', ['get', 'apply']), 'get');
-  assert.is(nearest('frobnicate', ['get', 'apply']), undefined);
-  assert.is(nearest('x', ['up']), undefined);
 });
 
 test('the help has usage, options in a column and examples', () => {
