@@ -7,15 +7,11 @@
  * Read before editing: RFC 7348 §5 (layout), RFC 2003 §3.1 (IPIP); linux drivers/net/tun_vnet.h for the offload header.
  */
 import type { Dataplane } from '../dataplane.ts';
-import { PROTOCOL_IPIP, PROTOCOL_UDP } from '../frame/ipv4.ts';
+import { IPV4_MIN_BYTES, PROTOCOL_IPIP, PROTOCOL_UDP } from '../frame/ipv4.ts';
+import { VXLAN_OVERHEAD_IPV4 } from '../frame/vxlan.ts';
 import type { Packet } from '../packet.ts';
 import { HOST_HOP, HopWord, hopAt } from '../tables/hops.ts';
 import { NodeWord } from '../tables/node.ts';
-
-/** Ethernet 14, IPv4 20, UDP 8, VXLAN 8. */
-export const VXLAN_OVERHEAD = 50;
-/** IPv4 20. */
-export const IPIP_OVERHEAD = 20;
 
 /** Ethernet source of frames handed to the node's kernel: anything but its own address. */
 const TO_HOST_MAC_HIGH = 0x0200;
@@ -33,7 +29,7 @@ export function encapsulate(pkt: Packet, dp: Dataplane, hop: number): void {
   view.setInt32(inner + 8, config[NodeWord.GATEWAY_MAC_LOW]);
   view.setUint16(inner + 12, 0x0800);
 
-  const outer = inner - VXLAN_OVERHEAD;
+  const outer = inner - VXLAN_OVERHEAD_IPV4;
   const l3 = outer + 14;
   const udp = l3 + 20;
   const bytes = pkt.end - l3;
@@ -56,7 +52,7 @@ export function encapsulate(pkt: Packet, dp: Dataplane, hop: number): void {
 
 /** Put an IPv4 header to the node in front of the packet (RFC 2003), and the host's Ethernet header in front of that. */
 export function encapsulateIpip(pkt: Packet, dp: Dataplane, hop: number): void {
-  const l3 = pkt.l3 - IPIP_OVERHEAD;
+  const l3 = pkt.l3 - IPV4_MIN_BYTES;
   writeOuterIpv4(pkt, dp, l3, hopAt(hop), PROTOCOL_IPIP);
   writeHostEthernet(pkt, dp, l3 - 14);
   pkt.start = l3 - 14;

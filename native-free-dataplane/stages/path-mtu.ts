@@ -6,7 +6,7 @@
  * Read before editing: RFC 1191 §4 and §6, RFC 5927 §7 (who may say so); linux net/ipv4/route.c ip_rt_min_pmtu.
  */
 import type { Dataplane } from '../dataplane.ts';
-import { PROTOCOL_IPIP, PROTOCOL_UDP } from '../frame/ipv4.ts';
+import { IPV4_MIN_BYTES, PROTOCOL_IPIP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import { VXLAN_OVERHEAD_IPV4 } from '../frame/vxlan.ts';
 import type { Packet } from '../packet.ts';
 import { HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../tables/hops.ts';
@@ -15,8 +15,6 @@ import { findRoute } from '../tables/routes.ts';
 
 /** Less than this nobody's link has; who says so would only have us send crumbs (linux ip_rt_min_pmtu). */
 const LEAST_MTU = 552;
-/** One IPv4 header. */
-const IPIP_OVERHEAD = 20;
 const peer: Int32Array = Int32Array.of(0, 0, 0xffff, 0);
 
 /**
@@ -42,7 +40,7 @@ export function learnPathMtu(pkt: Packet, dp: Dataplane): void {
   if (hop === NO_HOP || hopKind(dp.node, hop) !== HopKind.NODE) return;
   const said = view.getUint16(l4 + 6);
   const least = said < LEAST_MTU ? LEAST_MTU : said;
-  const mtu = least - (mode === Overlay.VXLAN ? VXLAN_OVERHEAD_IPV4 : IPIP_OVERHEAD);
+  const mtu = least - (mode === Overlay.VXLAN ? VXLAN_OVERHEAD_IPV4 : IPV4_MIN_BYTES);
   const at = hopAt(hop) + HopWord.MTU;
   if (mtu >= hops[at]) return;
   hops[at] = mtu;

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { addressWords } from '../../native-free-dataplane/frame/address.ts';
 import { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
 import { ApiClient } from '../api/client.ts';
-import { type ClusterOptions, clusterOptionsOf } from '../api/cluster-options.ts';
+import { type ClusterOptions, clusterOptionsOf, overlayOverhead } from '../api/cluster-options.ts';
 import { type Informer, startInformer } from '../api/informer.ts';
 import {
   CONFIG_MAP,
@@ -33,7 +33,7 @@ import { HealthChecks } from './health-checks.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { HostNetwork, underlayDevice } from './host-network.ts';
 import { IpipTunnel } from './ipip-tunnel.ts';
-import { type NodeIdentity, NodeSync, overlayOverhead } from './node-sync.ts';
+import { type NodeIdentity, NodeSync } from './node-sync.ts';
 import { PodNetwork } from './pod-network.ts';
 import { RemoteNodes } from './remote-nodes.ts';
 import { type NodeTables, openNodeTables, tableNames } from './tables.ts';

@@ -5,6 +5,7 @@
  * half of the table; both their underlay address (so that their overlay packets are known) and their pod networks
  * lead to it.
  */
+
 import { addressWords, parseCidr, parseMac } from '../../native-free-dataplane/frame/address.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/frame/ipv4.ts';
 import {
@@ -27,6 +28,7 @@ import {
 } from '../../native-free-dataplane/tables/node.ts';
 import { declarePort, undeclarePorts } from '../../native-free-dataplane/tables/policy.ts';
 import { removeRoute, setRoute } from '../../native-free-dataplane/tables/routes.ts';
+import { overlayOverhead } from '../api/cluster-options.ts';
 
 const PROTOCOLS: Record<string, number> = { TCP: PROTOCOL_TCP, UDP: PROTOCOL_UDP, SCTP: 132 };
 const HOST_PREFIX = 128;
@@ -80,17 +82,11 @@ export function macOf(ip: string): string {
   return `0a:58:${octets.join(':')}`;
 }
 
-const OVERHEAD: Record<NodeIdentity['overlay'], number> = { vxlan: 50, ipip: 20, 'host-gw': 0 };
 const OVERLAYS: Record<NodeIdentity['overlay'], number> = {
   vxlan: Overlay.VXLAN,
   ipip: Overlay.IPIP,
   'host-gw': Overlay.HOST_GW,
 };
-
-/** Bytes the overlay adds to every packet between nodes. */
-export function overlayOverhead(overlay: NodeIdentity['overlay']): number {
-  return OVERHEAD[overlay];
-}
 
 /** Write who this node is. Called at start and whenever the cluster's options change. */
 export function writeIdentity(table: NodeTable, node: NodeIdentity): void {

@@ -61,6 +61,14 @@ export const DEFAULT_CLUSTER_OPTIONS: ClusterOptions = {
   clusterDomain: 'cluster.local',
 };
 
+/** VXLAN: Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348 §5). IPIP: IPv4 20 (RFC 2003 §3). */
+const OVERHEAD: Record<ClusterOptions['overlay'], number> = { vxlan: 50, ipip: 20, 'host-gw': 0 };
+
+/** Bytes the overlay adds to every packet between nodes. */
+export function overlayOverhead(overlay: ClusterOptions['overlay']): number {
+  return OVERHEAD[overlay];
+}
+
 /** Options as the ConfigMap has them; defaults for what it lacks, also when it is missing or not JSON. */
 export function clusterOptionsOf(config: ConfigMap | undefined): ClusterOptions {
   try {

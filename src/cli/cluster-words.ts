@@ -4,10 +4,11 @@ import {
   MAX_TIMEOUT_SECONDS,
   TIMEOUT_NAMES,
 } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
-import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../api/cluster-options.ts';
+import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS, overlayOverhead } from '../api/cluster-options.ts';
+import { nearestWord } from '../api/nearest-word.ts';
 import { wrongWords } from './errors.ts';
 import { ipv4Cidr, mtuBytes, oneOf, portNumber, portRange, wholeNumber } from './values.ts';
-import { nearest, type Options, type Words } from './words.ts';
+import type { Options, Words } from './words.ts';
 
 export const CLUSTER_OPTIONS = {
   workers: { value: 'N', help: 'forwarding workers of each node (default: chosen by the agent)' },
@@ -42,8 +43,6 @@ export const CLUSTER_OPTIONS = {
   'external-ip-cidr': { value: 'CIDR', multiple: true, help: "networks that services' externalIPs may lie in" },
 } satisfies Options;
 
-/** Bytes an overlay puts in front of a packet. */
-const OVERHEAD: Record<ClusterOptions['overlay'], number> = { vxlan: 50, ipip: 20, 'host-gw': 0 };
 const ETHERNET_MTU = 1500;
 
 /** What is said on the command line, over the defaults. Every word is checked. @throws CliError with status 2 */
@@ -78,7 +77,7 @@ function timeouts(texts: readonly string[]): Record<string, number> {
       const [name = '', seconds = ''] = text.split('=');
       if (!isTimeoutName(name)) {
         const names = TIMEOUT_NAMES.slice(1);
-        const near = nearest(name, names);
+        const near = nearestWord(name, names);
         throw wrongWords(
           `${option} ${text}: there is no timeout "${name}"`,
           near === undefined ? `there are ${names.join(', ')}` : `did you mean ${near}?`,
@@ -114,5 +113,5 @@ export async function checkClusterOptions(options: ClusterOptions): Promise<void
 
 /** MTU the underlay needs so that the pods can have theirs. */
 export function underlayMtuFor({ mtu, overlay }: ClusterOptions): number {
-  return Math.min(65535, Math.max(ETHERNET_MTU, mtu === 0 ? 0 : mtu + OVERHEAD[overlay]));
+  return Math.min(65535, Math.max(ETHERNET_MTU, mtu === 0 ? 0 : mtu + overlayOverhead(overlay)));
 }
