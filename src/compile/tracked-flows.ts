@@ -1,0 +1,114 @@
+/**
+ * The tracked connections as whoever takes some away looks at them: which frontend each was opened to, and where it goes.
+ *
+ * A walk over the records in shared memory, in the agent's own thread: workers find the entries missing at their next
+ * look-up and balance the flow anew (kubernetes pkg/proxy/conntrack/cleanup.go; issues 139628, 141371, 130542, 105657
+ * are what goes wrong otherwise). IPv4 only, as services are.
+ */
+import {
+  type Conntrack,
+  Rec,
+  recordAt,
+  StateWord,
+  Status,
+  tupleAt,
+} from '../../native-free-dataplane/tables/conntrack.ts';
+import { removeRecord } from '../../native-free-dataplane/tables/conntrack-index.ts';
+import { FrontendKind } from '../../native-free-dataplane/tables/services.ts';
+
+export const TCP = 6;
+export const UDP = 17;
+
+const LOOPBACK = 127;
+
+/** Address (last word) and port as one number, below 2^48. */
+export const placeOf = (address: number, port: number): number => (address >>> 0) * 0x1_0000 + port;
+
+/** Protocol and place as one number: exact, below 2^53. */
+const keyOf = (protocol: number, place: number): number => protocol * 0x1_0000_0000_0000 + place;
+
+/** What a frontend is found by in `TrackedFlow.at`; a NodePort's address is 0. */
+export function frontendKey(
+  protocol: number,
+  frontend: { readonly kind: FrontendKind; readonly address: Int32Array; readonly port: number },
+): number {
+  const address = frontend.kind === FrontendKind.NODE_PORT ? 0 : (frontend.address[3] as number);
+  return keyOf(protocol, placeOf(address, frontend.port));
+}
+
+/** One connection of a walk: it stands for the next one afterwards. */
+export class TrackedFlow {
+  private readonly table: Conntrack;
+  private readonly nodeIP: number;
+  private record = 0;
+  private base = 0;
+  protocol = 0;
+  /** Has the other side answered? */
+  answered = false;
+  /** Last word of the address the client asked for, and the port. */
+  asked = 0;
+  askedPort = 0;
+
+  constructor(table: Conntrack, nodeIP: number) {
+    this.table = table;
+    this.nodeIP = nodeIP;
+  }
+
+  /** @returns false when the record holds no live connection */
+  read(record: number): boolean {
+    const { table } = this;
+    const { words, addressWords: span } = table;
+    const at = recordAt(table, record);
+    const meta = words[at + Rec.META] as number;
+    if ((meta & (Status.CONFIRMED | Status.DEAD)) !== Status.CONFIRMED) return false;
+    const original = tupleAt(table, record, 0);
+    this.record = record;
+    this.base = at;
+    this.protocol = (meta >>> 16) & 0xff;
+    this.answered = (meta & Status.SEEN_REPLY) !== 0;
+    this.asked = words[original + 2 * span - 1] as number;
+    this.askedPort = (words[original + 2 * span] as number) & 0xffff;
+    return true;
+  }
+
+  /** What `frontends` has for the frontend the client asked for: by its address, or as a NodePort. */
+  at<T>(frontends: ReadonlyMap<number, T>): T | undefined {
+    const { protocol, asked, askedPort } = this;
+    const found = frontends.get(keyOf(protocol, placeOf(asked, askedPort)));
+    if (found !== undefined) return found;
+    const isNode = asked === this.nodeIP || asked >>> 24 === LOOPBACK;
+    return isNode ? frontends.get(keyOf(protocol, placeOf(0, askedPort))) : undefined;
+  }
+
+  /** Where it goes: the place that answers. */
+  get endpoint(): number {
+    const { words, addressWords: span } = this.table;
+    const reply = tupleAt(this.table, this.record, 1);
+    return placeOf(words[reply + span - 1] as number, (words[reply + 2 * span] as number) >>> 16);
+  }
+
+  /** Does it go where the client asked, with no translation? */
+  get isUntranslated(): boolean {
+    return this.endpoint === placeOf(this.asked, this.askedPort);
+  }
+
+  /** Was its destination chosen by a service? */
+  get isBalanced(): boolean {
+    return this.table.words[this.base + Rec.ENDPOINT] !== 0;
+  }
+}
+
+/**
+ * Take away the connections for which `isStale` says so.
+ * @param nodeIP last word of the node's address, on which NodePorts are open
+ * @returns how many
+ */
+export function takeAwayFlows(table: Conntrack, nodeIP: number, isStale: (flow: TrackedFlow) => boolean): number {
+  const flow = new TrackedFlow(table, nodeIP);
+  const used = Math.min(table.state[StateWord.WATERMARK] ?? 0, table.max);
+  let taken = 0;
+  for (let record = 0; record < used; record++) {
+    if (flow.read(record) && isStale(flow) && removeRecord(table, record)) taken++;
+  }
+  return taken;
+}
