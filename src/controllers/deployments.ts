@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import { resourceOfKind } from '../api/resources.ts';
 import type { Deployment, ReplicaSet } from '../api/types.ts';
 import { type Cluster, withCondition } from './cluster.ts';
-import { controllerOf, ownedBy } from './replica-sets.ts';
-import { keyOf, splitKey } from './work-queue.ts';
+import { Owned, ownedBy } from './owners.ts';
+import { splitKey } from './work-queue.ts';
 
 const SETS = resourceOfKind('ReplicaSet')!;
 const HASH = 'pod-template-hash';
@@ -12,33 +12,13 @@ const REVISION = 'deployment.kubernetes.io/revision';
 
 export function startDeploymentController(cluster: Cluster): void {
   const { store } = cluster;
-  const setsOf = new Map<string, Set<string>>();
+  const sets = new Owned(store, 'ReplicaSet', 'Deployment');
   const queue = cluster.queue('deployments', (key) => {
     const deployment = store.get('Deployment', ...splitKey(key));
     if (deployment === undefined || deployment.metadata.deletionTimestamp !== undefined) return;
-    const names = setsOf.get(deployment.metadata.uid) ?? [];
-    new Rollout(
-      cluster,
-      deployment,
-      [...names].map((k) => store.get('ReplicaSet', ...splitKey(k))!),
-    ).run();
+    new Rollout(cluster, deployment, sets.of(deployment)).run();
   });
-  const file = (set: ReplicaSet, present: boolean) => {
-    const owner = controllerOf(set, 'Deployment');
-    if (owner === undefined) return;
-    const sets = setsOf.get(owner.uid) ?? new Set();
-    if (present) sets.add(keyOf(set));
-    else sets.delete(keyOf(set));
-    if (sets.size > 0) setsOf.set(owner.uid, sets);
-    else setsOf.delete(owner.uid);
-    queue.add(`${set.metadata.namespace}/${owner.name}`);
-  };
-  for (const set of store.list('ReplicaSet')) file(set, true);
-  for (const deployment of store.list('Deployment')) queue.add(keyOf(deployment));
-  store.onCommit('ReplicaSet', ({ type, object }) => file(object, type !== 'DELETED'));
-  store.onCommit('Deployment', ({ type, object }) => {
-    if (type !== 'DELETED') queue.add(keyOf(object));
-  });
+  sets.queueOwners(queue);
 }
 
 const replicasOf = (set: ReplicaSet) => set.spec.replicas ?? 1;

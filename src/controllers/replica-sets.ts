@@ -1,48 +1,23 @@
 /** Keeps as many pods of a ReplicaSet as it asks for. */
 import { resourceOfKind } from '../api/resources.ts';
 import { matchesSelector } from '../api/selectors.ts';
-import type { KubeObject, Pod, ReplicaSet } from '../api/types.ts';
+import type { Pod, ReplicaSet } from '../api/types.ts';
 import { type Cluster, conditionOf } from './cluster.ts';
 import { isPodReady } from './endpoint-groups.ts';
+import { Owned, ownedBy } from './owners.ts';
 import { keyOf, splitKey } from './work-queue.ts';
 
 const PODS = resourceOfKind('Pod')!;
 
-/** The object's controlling owner, if it is of this kind: its uid and name. */
-export function controllerOf(object: KubeObject, kind: string): { uid: string; name: string } | undefined {
-  return object.metadata.ownerReferences?.find((o) => o.controller === true && o.kind === kind);
-}
-
-export function ownedBy(object: KubeObject): object {
-  const { apiVersion, kind, metadata } = object;
-  return { apiVersion, kind, name: metadata.name, uid: metadata.uid, controller: true, blockOwnerDeletion: true };
-}
-
 export function startReplicaSetController(cluster: Cluster): void {
   const { store, registry } = cluster;
-  const podsOf = new Map<string, Set<string>>();
+  const owned = new Owned(store, 'Pod', 'ReplicaSet');
   const queue = cluster.queue('replica-sets', (key) => {
     const set = store.get('ReplicaSet', ...splitKey(key));
     if (set === undefined || set.metadata.deletionTimestamp !== undefined) return;
-    const pods = [...(podsOf.get(set.metadata.uid) ?? [])].map((k) => store.get('Pod', ...splitKey(k))!);
-    reconcile(cluster, set, pods);
+    reconcile(cluster, set, owned.of(set));
   });
-  const file = (pod: Pod, present: boolean) => {
-    const owner = controllerOf(pod, 'ReplicaSet');
-    if (owner === undefined) return;
-    const pods = podsOf.get(owner.uid) ?? new Set();
-    if (present) pods.add(keyOf(pod));
-    else pods.delete(keyOf(pod));
-    if (pods.size > 0) podsOf.set(owner.uid, pods);
-    else podsOf.delete(owner.uid);
-    queue.add(`${pod.metadata.namespace}/${owner.name}`);
-  };
-  for (const pod of store.list('Pod')) file(pod, true);
-  for (const set of store.list('ReplicaSet')) queue.add(keyOf(set));
-  store.onCommit('Pod', ({ type, object }) => file(object, type !== 'DELETED'));
-  store.onCommit('ReplicaSet', ({ type, object }) => {
-    if (type !== 'DELETED') queue.add(keyOf(object));
-  });
+  owned.queueOwners(queue);
 
   function reconcile({ event }: Cluster, set: ReplicaSet, pods: readonly Pod[]): void {
     const wanted = set.spec.replicas ?? 1;
