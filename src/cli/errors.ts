@@ -11,18 +11,18 @@ export class CliError extends Error {
   override readonly name = 'CliError';
   readonly status: Exit;
 
-  /** @param todo what to do about it, as the rest of the sentence */
-  constructor(status: Exit, what: string, todo?: string) {
-    super(todo === undefined ? what : `${what}: ${todo}`);
+  /** @param advice what to do about it, as the rest of the sentence */
+  constructor(status: Exit, what: string, advice?: string) {
+    super(advice === undefined ? what : `${what}: ${advice}`);
     this.status = status;
   }
 }
 
 /** It failed, and here is what to do. */
-export const failed = (what: string, todo?: string): CliError => new CliError(Exit.FAILED, what, todo);
+export const failed = (what: string, advice?: string): CliError => new CliError(Exit.FAILED, what, advice);
 
 /** The words on the command line were wrong. */
-export const wrongWords = (what: string, todo?: string): CliError => new CliError(Exit.WRONG_WORDS, what, todo);
+export const wrongWords = (what: string, advice?: string): CliError => new CliError(Exit.WRONG_WORDS, what, advice);
 
 /** A command that was run ended with this status; nothing is left to say. */
 export class SilentExit extends Error {
@@ -55,8 +55,8 @@ export function tellError(error: unknown): Told {
     return { line: oneLine(`Error from server (${reason}): ${message}`), status: Exit.FAILED };
   }
   if (code === 'EPERM' || code === 'EACCES') {
-    const todo = isRoot() ? 'this machine or container does not allow it' : 'run it with sudo';
-    return { line: oneLine(`${message}: ${todo}`), status: Exit.FAILED };
+    const advice = isRoot() ? 'this machine or container does not allow it' : 'run it with sudo';
+    return { line: oneLine(`${message}: ${advice}`), status: Exit.FAILED };
   }
   return { line: oneLine(message || String(error)), status: Exit.FAILED };
 }

@@ -79,8 +79,8 @@ async function main(argv: readonly string[]): Promise<void> {
   if (entry === undefined) {
     const { nearestWord } = await import('../api/nearest-word.ts');
     const near = nearestWord(name, Object.keys(COMMANDS));
-    const todo = near === undefined ? 'see `dataplane --help`' : `did you mean \`dataplane ${near}\`?`;
-    throw wrongWords(`there is no command "${name}"`, todo);
+    const advice = near === undefined ? 'see `dataplane --help`' : `did you mean \`dataplane ${near}\`?`;
+    throw wrongWords(`there is no command "${name}"`, advice);
   }
   const words = await import('./words.ts');
   const { command } = await entry.load();
