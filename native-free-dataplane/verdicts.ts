@@ -59,7 +59,7 @@ export const Verdict = {
   UDP_TRUNCATED: 40,
   UDP_LENGTH: 41,
   ICMP_TRUNCATED: 42,
-  L4_CHECKSUM: 43,
+  // 43 was a wrong transport checksum: left to the receiver, which has to check it anyway.
   PORT_ZERO: 44,
   FRAGMENT_OVERLAP: 45,
   FRAGMENT_TINY: 46,
@@ -310,7 +310,6 @@ export const VERDICT_TEXTS: readonly (VerdictText | undefined)[] = /* @__PURE__ 
   say(Verdict.UDP_TRUNCATED, 'udp-truncated', 'dropped', 'The packet ends inside the UDP header.', 'RFC 768');
   say(Verdict.UDP_LENGTH, 'udp-length', 'dropped', 'The UDP length is below 8 or beyond the packet.', 'RFC 768');
   say(Verdict.ICMP_TRUNCATED, 'icmp-truncated', 'dropped', 'The packet ends inside the ICMP header.', 'RFC 792');
-  say(Verdict.L4_CHECKSUM, 'l4-checksum', 'dropped', 'The transport checksum is wrong.', 'linux nf_conntrack_checksum');
   say(Verdict.PORT_ZERO, 'port-zero', 'dropped', 'A TCP or UDP port of 0 that cannot be tracked.', 'RFC 6335 §6');
   say(
     Verdict.FRAGMENT_OVERLAP,

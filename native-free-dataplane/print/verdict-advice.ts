@@ -64,7 +64,6 @@ const ADVICE: Readonly<Partial<Record<Name, string>>> = {
   UDP_TRUNCATED: SENDER,
   UDP_LENGTH: SENDER,
   ICMP_TRUNCATED: SENDER,
-  L4_CHECKSUM: DAMAGED,
   PORT_ZERO: PROBING,
   FRAGMENT_OVERLAP:
     'An attack on reassembly, or a broken sender. The whole datagram is lost, as every current stack does.',
