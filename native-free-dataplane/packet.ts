@@ -46,6 +46,8 @@ export class Packet {
   /** L4 ports; 0 for protocols without. ICMP queries: the identifier on the asking side, the request's type opposite. */
   srcPort = 0;
   dstPort = 0;
+  /** What these are looked up as in the connection table: the protocol number, but ICMP's answers apart from its questions. */
+  tupleKind = 0;
   /** TCP flags byte, ICMP type and code where they apply. */
   tcpFlags = 0;
   icmpType = 0;
@@ -122,6 +124,7 @@ export class Packet {
     this.protocol = 0;
     this.srcPort = 0;
     this.dstPort = 0;
+    this.tupleKind = 0;
     this.tcpFlags = 0;
     this.icmpType = 0;
     this.icmpCode = 0;

@@ -76,7 +76,7 @@ export const Verdict = {
   OVERLAY_FROM_POD: 57,
   CONNTRACK_INVALID: 58,
   CONNTRACK_FULL: 59,
-  CONNTRACK_CLASH: 60,
+  // 60 was an ICMP question that looked like an answer.
   SNAT_EXHAUSTED: 61,
   ICMP_ERROR_UNRELATED: 62,
   ICMP_ERROR_MALFORMED: 63,
@@ -403,13 +403,6 @@ export const VERDICT_TEXTS: readonly (VerdictText | undefined)[] = /* @__PURE__ 
     'conntrack-full',
     'dropped',
     'The connection table is full of established connections.',
-    'linux nf_conntrack_core.c',
-  );
-  say(
-    Verdict.CONNTRACK_CLASH,
-    'conntrack-clash',
-    'dropped',
-    'Another connection holds the reply tuple and this one may not be translated.',
     'linux nf_conntrack_core.c',
   );
   say(

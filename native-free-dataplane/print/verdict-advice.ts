@@ -91,7 +91,6 @@ const ADVICE: Readonly<Partial<Record<Name, string>>> = {
     'A few after restarts are normal (packets of connections forgotten). Many: traffic that goes one way past this node, or a scan.',
   CONNTRACK_FULL:
     'Raise the size of the table, or find who holds so many: `dataplane conntrack count`, then list by source.',
-  CONNTRACK_CLASH: 'Two connections would look alike to the answering side; the client tries again from another port.',
   SNAT_EXHAUSTED:
     'More than 16384 connections to one destination from behind this node: spread over nodes or destinations.',
   ICMP_ERROR_UNRELATED: 'Late errors about connections that ended: harmless. Many: forged errors.',

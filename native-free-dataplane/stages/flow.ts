@@ -7,7 +7,6 @@
  */
 
 import type { Dataplane } from '../dataplane.ts';
-import { isIcmpRequest } from '../frame/icmp.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import { readTcpOptions, tcpOptions } from '../frame/tcp.ts';
 import type { Packet } from '../packet.ts';
@@ -31,8 +30,8 @@ export function findFlow(pkt: Packet, dp: Dataplane): void {
   key[0] = pkt.src[3];
   key[1] = pkt.dst[3];
   key[2] = (pkt.srcPort << 16) | pkt.dstPort;
-  key[3] = pkt.protocol;
-  pkt.hash = hashTuple(conntrack, key, 0, pkt.protocol);
+  key[3] = pkt.tupleKind;
+  pkt.hash = hashTuple(conntrack, key, 0, pkt.tupleKind);
   const reference = findTuple(conntrack, pkt.hash);
   if (reference < 0) {
     pkt.flow = -1;
@@ -97,9 +96,6 @@ function track(pkt: Packet, dp: Dataplane): Verdict {
     if (stream && (meta & Status.ASSURED) === 0) Atomics.or(words, at + Rec.META, Status.ASSURED | Status.STREAM);
     seconds = dp.timeouts[stream ? TimeoutClass.UDP_STREAM : TimeoutClass.UDP];
   } else if (pkt.protocol === PROTOCOL_ICMP) {
-    // Identifier and type of a request stand where type and identifier of an answer do: when they are the same number
-    // (a ping with identifier 8), only the type tells the one from the other (GHSA-c66w-hq56-4q97).
-    if (isIcmpRequest(pkt.icmpType) !== (pkt.direction === 0)) return Verdict.CONNTRACK_CLASH;
     seconds = dp.timeouts[TimeoutClass.ICMP];
   } else {
     if (pkt.direction === 1 && (meta & Status.ASSURED) === 0) Atomics.or(words, at + Rec.META, Status.ASSURED);

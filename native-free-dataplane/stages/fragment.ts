@@ -68,6 +68,7 @@ export function tellPorts(pkt: Packet, dp: Dataplane): Verdict {
   if (result !== FragmentResult.FOUND) return refusal(result);
   pkt.srcPort = fragments.ports >>> 16;
   pkt.dstPort = fragments.ports & 0xffff;
+  if (pkt.protocol !== PROTOCOL_TCP) pkt.tupleKind = fragments.sequence;
   return Verdict.GO_ON;
 }
 
@@ -78,7 +79,7 @@ export function rememberFirst(pkt: Packet, dp: Dataplane): Verdict {
   loadKey(pkt, dp);
   const ports = (pkt.srcPort << 16) | pkt.dstPort;
   const bytes = pkt.end - pkt.l4;
-  const sequence = pkt.protocol === PROTOCOL_TCP ? sequenceAtHeader(pkt) : 0;
+  const sequence = pkt.protocol === PROTOCOL_TCP ? sequenceAtHeader(pkt) : pkt.tupleKind;
   const result = fragmentFirst(dp.fragments, dp.worker, dp.nowMs, bytes, pkt.moreFragments, ports, sequence);
   return result === FragmentResult.FOUND ? Verdict.GO_ON : refusal(result);
 }

@@ -13,7 +13,7 @@ import { icmpQueryType, isIcmpRequest } from '../frame/icmp.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import type { Packet } from '../packet.ts';
 import { Rec, recordAt, Status, tupleAt } from '../tables/conntrack.ts';
-import { findTuple, hashTuple } from '../tables/conntrack-index.ts';
+import { findTuple, hashTuple, ICMP_ANSWER } from '../tables/conntrack-index.ts';
 import { HOST_HOP } from '../tables/hops.ts';
 import { inNetwork, NodeWord } from '../tables/node.ts';
 import { Verdict } from '../verdicts.ts';
@@ -63,11 +63,12 @@ export function relateIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   key[1] = view.getInt32(inner + 12);
   if (protocol === PROTOCOL_ICMP && icmpQueryType(view.getUint8(innerL4)) < 0) return Verdict.ICMP_ERROR_MALFORMED;
   key[2] = turnedPorts(pkt, innerL4, protocol);
-  key[3] = protocol;
+  const kind = protocol === PROTOCOL_ICMP && isIcmpRequest(view.getUint8(innerL4)) ? ICMP_ANSWER : protocol;
+  key[3] = kind;
   // Told to somebody else than the quoted packet's sender: no router does that (linux nf_conntrack_proto_icmp.c
   // nf_conntrack_inet_error, "address mismatch").
   if (pkt.dst[3] !== key[1]) return Verdict.ICMP_ERROR_UNRELATED;
-  const hash = hashTuple(conntrack, key, 0, protocol);
+  const hash = hashTuple(conntrack, key, 0, kind);
   const reference = findTuple(conntrack, hash);
   if (reference < 0) return Verdict.ICMP_ERROR_UNRELATED;
   const record = reference >> 1;

@@ -10,6 +10,7 @@ import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYP
 import { icmpQueryType, isIcmpRequest } from '../frame/icmp.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import type { Packet } from '../packet.ts';
+import { ICMP_ANSWER } from '../tables/conntrack-index.ts';
 import { Verdict } from '../verdicts.ts';
 
 const ETHERNET_BYTES = 14;
@@ -54,6 +55,7 @@ function parseIpv4(pkt: Packet): Verdict {
 
   pkt.family = 4;
   pkt.protocol = view.getUint8(l3 + 9);
+  pkt.tupleKind = pkt.protocol;
   pkt.src[0] = 0;
   pkt.src[1] = 0;
   pkt.src[2] = IPV4_MAPPED;
@@ -140,8 +142,8 @@ export function parseTransport(pkt: Packet): Verdict {
 }
 
 /**
- * ICMP: an identifier takes the place of the port, and the request's type stands opposite to it, so that the tuple of
- * a request is never the reply tuple of somebody's earlier request with the same identifier (GHSA-c66w-hq56-4q97).
+ * ICMP: an identifier takes the place of the port, and the request's type stands opposite to it. Answers are a kind of
+ * tuple of their own, so that a request is never taken for the answer to somebody's earlier one (GHSA-c66w-hq56-4q97).
  */
 function parseIcmp(pkt: Packet, room: number): Verdict {
   const { view, l4 } = pkt;
@@ -159,6 +161,7 @@ function parseIcmp(pkt: Packet, room: number): Verdict {
   } else {
     pkt.srcPort = query;
     pkt.dstPort = identifier;
+    pkt.tupleKind = ICMP_ANSWER;
   }
   return Verdict.GO_ON;
 }

@@ -22,20 +22,33 @@ import { lock, unlock } from './spin-lock.ts';
 
 const TAG_MASK = 0xff000000 | 0;
 const REFERENCE_MASK = 0x00ffffff;
-/** Position of the protocol among the key words for hashing; behind the longest pair of addresses and ports. */
-const PROTOCOL_POSITION = 9;
+/** Position of the kind among the key words for hashing; behind the longest pair of addresses and ports. */
+const KIND_POSITION = 9;
+const ICMP = 1;
+/** Kind of the tuple of an ICMP answer. */
+export const ICMP_ANSWER = 0x101;
 
 export const InsertResult = { INSERTED: 0, ORIGINAL_EXISTS: 1, REPLY_EXISTS: 2, NO_ROOM: 3 } as const;
 export type InsertResult = (typeof InsertResult)[keyof typeof InsertResult];
 
-/** Keyed hash of a tuple: `words` at `at` holds src, dst, ports. */
-export function hashTuple(table: Conntrack, words: Int32Array, at: number, protocol: number): number {
+/**
+ * What a tuple is besides its addresses and ports: its protocol number, but ICMP's answers are not its questions. A tuple
+ * has room for an identifier and the question's type; where these are the same number, that of A asking B would
+ * otherwise be that of B answering A, or asking (linux nf_conntrack_proto_icmp.c has both types; GHSA-c66w-hq56-4q97).
+ * @param direction 0 original, 1 reply
+ */
+export function tupleKind(protocol: number, direction: number): number {
+  return protocol === ICMP && direction !== 0 ? ICMP_ANSWER : protocol;
+}
+
+/** Keyed hash of a tuple: `words` at `at` holds src, dst, ports. @param kind protocol number, or ICMP_ANSWER */
+export function hashTuple(table: Conntrack, words: Int32Array, at: number, kind: number): number {
   const { hash, addressWords } = table;
   let mixed = hashWord(hash, 0, words[at]) ^ hashWord(hash, 1, words[at + 1]) ^ hashWord(hash, 2, words[at + 2]);
   if (addressWords === 4) {
     for (let i = 3; i < 9; i++) mixed ^= hashWord(hash, i, words[at + i]);
   }
-  return mixed ^ hash[(PROTOCOL_POSITION << 10) + protocol];
+  return mixed ^ hash[(KIND_POSITION << 10) + kind];
 }
 
 /** The second candidate bucket: another function of all 32 bits, so that two tuples rarely share both. */
@@ -50,11 +63,11 @@ function sameTuple(table: Conntrack, reference: number, key: Int32Array): boolea
   if (words[at] !== key[0] || words[at + 1] !== key[1] || words[at + 2] !== key[2]) return false;
   for (let i = 3; i < tupleWords; i++) if (words[at + i] !== key[i]) return false;
   const meta = words[record + Rec.META];
-  return ((meta >>> 16) & 0xff) === key[tupleWords] && (meta & Status.DEAD) === 0;
+  return tupleKind((meta >>> 16) & 0xff, reference & 1) === key[tupleWords] && (meta & Status.DEAD) === 0;
 }
 
 /**
- * Find the tuple in `table.key` (src, dst, ports, protocol).
+ * Find the tuple in `table.key` (src, dst, ports, kind: protocol number, or ICMP_ANSWER).
  * @param hash hashTuple of the key
  * @returns record << 1 | direction, or -1
  */
@@ -80,10 +93,10 @@ export function findTuple(table: Conntrack, hash: number): number {
   return -1;
 }
 
-function loadKey(table: Conntrack, at: number, protocol: number): void {
+function loadKey(table: Conntrack, at: number, kind: number): void {
   const { key, words, tupleWords } = table;
   for (let i = 0; i < tupleWords; i++) key[i] = words[at + i];
-  key[tupleWords] = protocol;
+  key[tupleWords] = kind;
 }
 
 function freeInBucket(index: Int32Array, at: number): number {
@@ -132,8 +145,9 @@ export function insertRecord(table: Conntrack, record: number, owner: number): I
   const protocol = (words[at + Rec.META] >>> 16) & 0xff;
   const original = at + Rec.TUPLES;
   const reply = original + tupleWords;
+  const replyKind = tupleKind(protocol, 1);
   const originalHash = hashTuple(table, words, original, protocol);
-  const replyHash = hashTuple(table, words, reply, protocol);
+  const replyHash = hashTuple(table, words, reply, replyKind);
   const one = originalHash & LOCK_MASK;
   const two = replyHash & LOCK_MASK;
   const low = one < two ? one : two;
@@ -147,7 +161,7 @@ export function insertRecord(table: Conntrack, record: number, owner: number): I
   if (found[0] >= 0) {
     result = InsertResult.ORIGINAL_EXISTS;
   } else {
-    loadKey(table, reply, protocol);
+    loadKey(table, reply, replyKind);
     found[0] = findTuple(table, replyHash);
     if (found[0] >= 0) result = InsertResult.REPLY_EXISTS;
     else if (!enterEither(table, originalHash, record << 1)) result = InsertResult.NO_ROOM;
@@ -168,9 +182,10 @@ export function insertRecord(table: Conntrack, record: number, owner: number): I
 /** Is anyone using this reply tuple? Asked when a source port is being chosen; `words` at `at` holds src, dst, ports. */
 export function tupleInUse(table: Conntrack, words: Int32Array, at: number, protocol: number): boolean {
   const { key, tupleWords } = table;
+  const kind = tupleKind(protocol, 1);
   for (let i = 0; i < tupleWords; i++) key[i] = words[at + i];
-  key[tupleWords] = protocol;
-  return findTuple(table, hashTuple(table, words, at, protocol)) >= 0;
+  key[tupleWords] = kind;
+  return findTuple(table, hashTuple(table, words, at, kind)) >= 0;
 }
 
 /**
@@ -185,7 +200,7 @@ export function removeRecord(table: Conntrack, record: number): boolean {
   const protocol = (before >>> 16) & 0xff;
   const original = at + Rec.TUPLES;
   leave(table, hashTuple(table, words, original, protocol), record << 1);
-  leave(table, hashTuple(table, words, original + tupleWords, protocol), (record << 1) | 1);
+  leave(table, hashTuple(table, words, original + tupleWords, tupleKind(protocol, 1)), (record << 1) | 1);
   Atomics.sub(state, StateWord.ENTRIES, 1);
   if (isFollowed(table)) publishEvent(table, EventKind.DESTROY, record);
   return true;
@@ -199,7 +214,8 @@ export function reenterRecord(table: Conntrack, record: number): boolean {
   const original = at + Rec.TUPLES;
   const originalHash = hashTuple(table, words, original, protocol);
   if (!enterEither(table, originalHash, record << 1)) return false;
-  if (enterEither(table, hashTuple(table, words, original + tupleWords, protocol), (record << 1) | 1)) return true;
+  const replyHash = hashTuple(table, words, original + tupleWords, tupleKind(protocol, 1));
+  if (enterEither(table, replyHash, (record << 1) | 1)) return true;
   leave(table, originalHash, record << 1);
   return false;
 }

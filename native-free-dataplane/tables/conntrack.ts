@@ -19,7 +19,7 @@ import { defaultTimeouts } from './conntrack-timeouts.ts';
 import { expandSecret, type HashTables } from './hash.ts';
 import { H_OWN, HEADER_BYTES, HEADER_WORDS, headerMatches, headerSecret, TableKind, writeHeader } from './layout.ts';
 
-const VERSION = 2;
+const VERSION = 3;
 
 const H_ADDRESS_WORDS = H_OWN;
 const H_MAX = H_OWN + 1;

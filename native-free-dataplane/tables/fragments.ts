@@ -45,7 +45,7 @@ import { expandSecret } from './hash.ts';
 import { HEADER_BYTES, headerMatches, headerSecret, TableKind, writeHeader } from './layout.ts';
 import { lock, unlock } from './spin-lock.ts';
 
-const VERSION = 2;
+const VERSION = 3;
 const DEFAULT_MAX = 1024;
 const DEFAULT_HELD_BYTES: number = 4 * 1024 * 1024;
 const MAX_DATAGRAM = 65535;
@@ -163,7 +163,8 @@ function wellFormed(from: number, to: number, more: number): FragmentResult {
  * to be had by takeHeld.
  * @param owner number of the calling worker
  * @param ports source << 16 | destination
- * @param sequence of a TCP segment: such that byte n of the datagram's payload ends at `sequence` + n; else any
+ * @param sequence of a TCP segment: such that byte n of the datagram's payload ends at `sequence` + n; else what kind of
+ * tuple the ports belong to
  */
 export function fragmentFirst(
   table: FragmentTable,

@@ -14,7 +14,6 @@ import {
   isPacket,
   NODE,
   natNode,
-  OTHER,
   onlySent,
   portsOf,
   ROUTER,
@@ -371,28 +370,6 @@ test('RFC 5508 REQ-11: redirects, router advertisements and all that neither ask
   }
   assert.equal(n.out, []);
   assert.is(entries(n).length, 1);
-});
-
-test('GHSA-c66w-hq56-4q97: leave to ask is not leave to be asked: a request is no reply, whatever its identifier', () => {
-  for (const [request, reply, type] of [
-    ['echo-request', 'echo-reply', 8],
-    ['timestamp-request', 'timestamp-reply', 13],
-    ['mask-request', 'mask-reply', 17],
-  ] as const) {
-    const n = natNode();
-    // The identifier that is the type's number as well: both tuples look alike.
-    n.receive('a', `icmp ${A} > ${OTHER} ${request} id ${type} seq 1`);
-    n.sent('host');
-    const before = tableWords(n);
-    for (const identifier of [0, type, type << 8, 0xffff]) {
-      const verdict = n.receive('host', `icmp ${OTHER} > ${NODE} ${request} id ${identifier} seq 1`);
-      assert.is(verdict, identifier === type ? 'conntrack-clash' : 'to-host', `${request} ${identifier}`);
-    }
-    assert.is(n.receive('a', `icmp ${A} > ${OTHER} ${reply} id ${type} seq 1`), 'conntrack-clash');
-    assert.equal(n.sent('a'), []);
-    assert.equal(tableWords(n), before);
-    assert.is(n.receive('host', `icmp ${OTHER} > ${NODE} ${reply} id ${type} seq 1`), 'forwarded');
-  }
 });
 
 test('RFC 768 inside an error: a quoted checksum that comes out as zero is written as all ones, none stays none', () => {

@@ -9,7 +9,7 @@ import {
   tupleAt,
   WHEEL_SLOTS,
 } from '../../native-free-dataplane/tables/conntrack.ts';
-import { findTuple, hashTuple } from '../../native-free-dataplane/tables/conntrack-index.ts';
+import { findTuple, hashTuple, tupleKind } from '../../native-free-dataplane/tables/conntrack-index.ts';
 
 /** What is wrong with the table, in words; nothing when all is well. No worker may be running. */
 export function conntrackFaults(table: Conntrack): string[] {
@@ -25,9 +25,9 @@ export function conntrackFaults(table: Conntrack): string[] {
     for (let direction = 0; direction < 2; direction++) {
       const tuple = tupleAt(table, record, direction);
       for (let i = 0; i < tupleWords; i++) key[i] = words[tuple + i]!;
-      const protocol = (meta >>> 16) & 0xff;
-      key[tupleWords] = protocol;
-      const found = findTuple(table, hashTuple(table, key, 0, protocol));
+      const kind = tupleKind((meta >>> 16) & 0xff, direction);
+      key[tupleWords] = kind;
+      const found = findTuple(table, hashTuple(table, key, 0, kind));
       // Of a connection to itself both tuples are one, found as either.
       const itself = words[tuple] === words[tuple + 1] && words[tuple + 2]! >>> 16 === (words[tuple + 2]! & 0xffff);
       if (found !== ((record << 1) | (itself ? found & 1 : direction)))

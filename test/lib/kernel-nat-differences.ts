@@ -206,16 +206,6 @@ export const DIFFERENCES: readonly Difference[] = [
     happened: (step) => [7, 68].includes(first(step)[20] ?? 0) && optionsEqualBut(step),
   },
   {
-    name: 'identifier-is-type',
-    documented: 'with identifier 8',
-    reason: 'a question that comes back the other way with one’s own identifier, which is 8: one of the two must go',
-    happened(step) {
-      const l4 = transportAt(first(step));
-      const id = viewOf(first(step)).getUint16(l4 + 4);
-      return refused(step, 'conntrack-clash') && (id === 8 || id === 13 || id === 17);
-    },
-  },
-  {
     name: 'icmp-information-request',
     documented: 'ICMP information requests',
     reason: 'types 15 and 16 are deprecated (RFC 6918)',

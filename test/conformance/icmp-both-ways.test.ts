@@ -1,0 +1,87 @@
+/**
+ * Two hosts that ask each other, where question and answer could be taken for one another: identifiers that are the number
+ * of the question's type as well (linux nf_conntrack_proto_icmp.c; GHSA-c66w-hq56-4q97).
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { conntrackFaults } from '../lib/conntrack-check.ts';
+import { A, B, entries, isPacket, NODE, natNode, OTHER, onlySent, ROUTER, tableWords } from '../lib/nat-world.ts';
+import type { TestNode } from '../lib/test-node.ts';
+
+const QUERIES = [
+  ['echo-request', 'echo-reply', 8],
+  ['timestamp-request', 'timestamp-reply', 13],
+  ['mask-request', 'mask-reply', 17],
+] as const;
+
+/** Both pods have asked each other, `rest` behind the type. */
+function bothAsk(n: TestNode, request: string, rest: string): void {
+  assert.is(n.receive('a', `icmp ${A} > ${B} ${request} ${rest}`), 'forwarded');
+  assert.is(n.receive('b', `icmp ${B} > ${A} ${request} ${rest}`), 'forwarded');
+  assert.is(entries(n).length, 2);
+  n.sent('a');
+  n.sent('b');
+}
+
+for (const [request, reply, type] of QUERIES) {
+  test(`${request}: leave to ask is not leave to be asked, whatever the identifier`, () => {
+    const n = natNode();
+    // But for their kinds both tuples look alike.
+    n.receive('a', `icmp ${A} > ${OTHER} ${request} id ${type} seq 1`);
+    n.sent('host');
+    const before = tableWords(n);
+    for (const identifier of [0, type, type << 8, 0xffff]) {
+      const verdict = n.receive('host', `icmp ${OTHER} > ${NODE} ${request} id ${identifier} seq 1`);
+      assert.is(verdict, 'to-host', `${request} ${identifier}`);
+    }
+    assert.is(n.receive('a', `icmp ${A} > ${OTHER} ${reply} id ${type} seq 1`), 'conntrack-invalid');
+    assert.equal(n.sent('a'), []);
+    assert.equal(tableWords(n), before);
+    assert.is(n.receive('host', `icmp ${OTHER} > ${NODE} ${reply} id ${type} seq 1`), 'forwarded');
+  });
+
+  test(`${request}: two that ask each other with one identifier are two connections, whatever number it is`, () => {
+    for (const identifier of [type, 1]) {
+      const n = natNode();
+      const rest = `id ${identifier} seq 1`;
+      bothAsk(n, request, rest);
+      assert.is(n.receive('b', `icmp ${B} > ${A} ${reply} ${rest}`), 'forwarded');
+      assert.is(n.receive('a', `icmp ${A} > ${B} ${reply} ${rest}`), 'forwarded');
+      assert.is(entries(n).length, 2);
+      assert.equal(conntrackFaults(n.conntrack), []);
+    }
+  });
+}
+
+test('in fragments, later ones follow the question or the answer they are part of', () => {
+  const n = natNode();
+  const fragments = (port: string, from: string, to: string, type: string): void => {
+    for (const text of [
+      `icmp ${from} > ${to} ${type} id 8 seq 1 len 1000 frag id 7 offset 0 more`,
+      // What looks like a header here is data: the first fragment alone says what it is.
+      `icmp ${from} > ${to} timestamp-reply id 8 seq 1 len 400 frag id 7 offset 1008`,
+    ]) {
+      assert.is(n.receive(port, text), 'forwarded', text);
+    }
+  };
+  fragments('a', A, B, 'echo-request');
+  fragments('b', B, A, 'echo-request');
+  fragments('b', B, A, 'echo-reply');
+  fragments('a', A, B, 'echo-reply');
+  assert.is(entries(n).length, 2);
+});
+
+test('what a router says of either question reaches the one who asked', () => {
+  const n = natNode();
+  bothAsk(n, 'echo-request', 'id 8 seq 1 len 40');
+  for (const [asking, from, to] of [
+    ['a', A, B],
+    ['b', B, A],
+  ] as const) {
+    const error = `icmp ${ROUTER} > ${from} unreachable host (icmp ${from} > ${to} echo-request id 8 seq 1 len 40)`;
+    assert.is(n.receive('host', error), 'forwarded');
+    isPacket(onlySent(n, asking), error);
+  }
+});
+
+test.run();
