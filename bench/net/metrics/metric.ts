@@ -44,6 +44,7 @@ export function allMetrics(): Metric[] {
     roundTrip('rtt-across-loaded', 'across nodes, beside bulk', 'acrossNodes', true),
     connectionRate('connections', 'same node', 'sameNode'),
     connectionRate('connections-across', 'across nodes', 'acrossNodes'),
+    http('http-pod', 'from a pod, same node', 'sameNode', true),
     http('http', 'NodePort, pod on that node', 'nodePortNear', true),
     http('http-new', 'NodePort, pod on that node', 'nodePortNear', false),
     http('http-across', 'NodePort, pod on the other node', 'nodePortFar', true),
