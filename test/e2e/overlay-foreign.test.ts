@@ -17,7 +17,7 @@ import {
   removeForeignNode,
 } from '../lib/foreign-node.ts';
 import { drops, dropsMoved, Paths, ServerPort } from '../lib/overlay.ts';
-import { idlePod, NODE_IPS, OUTSIDE, Services, serviceObject, sliceObject } from '../lib/services.ts';
+import { idlePod, NODE_IPS, nodePort, OUTSIDE, Services, serviceObject, sliceObject, vip } from '../lib/services.ts';
 
 const test = suite('overlay: a foreign node');
 let cluster: Cluster;
@@ -119,13 +119,13 @@ test('a service whose endpoint lies behind the foreign node: ClusterIP, and Node
   const ports = [{ port: 80, targetPort: ServerPort.ECHO }];
   const service = await s.serve(serviceObject('abroad', undefined, { type: 'NodePort', ports }));
   await s.create(sliceObject('abroad', [{ ip: FOREIGN_POD_IP }], { port: ServerPort.ECHO }));
-  const nodePort = service.spec.ports?.[0]?.nodePort;
-  const url = `http://${service.spec.clusterIP}/`;
+  const port = nodePort(service);
+  const url = `http://${vip(service)}/`;
   const page = await eventually(async () => cluster.fetch(CLIENT, url));
   assert.match(page, `${FOREIGN_POD} ${CLIENT_IP}:`);
   await cluster.fetch(nodeNetns('n2'), url);
   for (const ip of Object.values(NODE_IPS)) {
-    assert.match(await cluster.fetch(OUTSIDE, `http://${ip}:${nodePort}/`), FOREIGN_POD);
+    assert.match(await cluster.fetch(OUTSIDE, `http://${ip}:${port}/`), FOREIGN_POD);
   }
 });
 

@@ -7,7 +7,7 @@ import { openShared } from '../../src/linux/shm.ts';
 import { attachControl, ControlWord, controlAt } from '../../src/worker/control.ts';
 import { type Cluster, eventually, nodeNetns, output, podNetns, startCluster } from '../lib/cluster.ts';
 import { drops, dropsMoved, Paths, ServerPort } from '../lib/overlay.ts';
-import { idlePod, NODE_IPS, OUTSIDE, Services, serviceObject, sliceObject } from '../lib/services.ts';
+import { idlePod, NODE_IPS, nodePort, OUTSIDE, Services, serviceObject, sliceObject } from '../lib/services.ts';
 
 const CLIENT = podNetns('client');
 const SERVER = podNetns('server');
@@ -165,14 +165,14 @@ for (const mode of MODES) {
     const service = await s.serve(serviceObject('far', undefined, { type: 'NodePort', ports }));
     await s.create(sliceObject('far', [{ ip: SERVER_IP }], { name: 'echo', port: ServerPort.ECHO }));
     const { clusterIP = '' } = service.spec;
-    const nodePort = service.spec.ports?.[0]?.nodePort;
+    const port = nodePort(service);
     const page = await eventually(() => cluster.fetch(CLIENT, `http://${clusterIP}/`));
     assert.match(page, ` ${CLIENT_IP}:`);
     await cluster.fetch(nodeNetns('n1'), `http://${clusterIP}/`);
     for (const ip of Object.values(NODE_IPS)) {
-      assert.match(await cluster.fetch(OUTSIDE, `http://${ip}:${nodePort}/`), SERVER);
-      await cluster.fetch(CLIENT, `http://${ip}:${nodePort}/`);
-      await cluster.fetch(nodeNetns('n1'), `http://${ip}:${nodePort}/`);
+      assert.match(await cluster.fetch(OUTSIDE, `http://${ip}:${port}/`), SERVER);
+      await cluster.fetch(CLIENT, `http://${ip}:${port}/`);
+      await cluster.fetch(nodeNetns('n1'), `http://${ip}:${port}/`);
     }
     await s.api.patch(
       'EndpointSlice',

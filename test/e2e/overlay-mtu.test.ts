@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { type Cluster, eventually, nodeNetns, output, podNetns, run, startCluster } from '../lib/cluster.ts';
 import { FOREIGN_MAC, foreignNodeObject } from '../lib/foreign-node.ts';
 import { Paths, ServerPort } from '../lib/overlay.ts';
-import { idlePod, NODE_IPS, OUTSIDE, Services, serviceObject, sliceObject } from '../lib/services.ts';
+import { idlePod, NODE_IPS, nodePort, OUTSIDE, Services, serviceObject, sliceObject } from '../lib/services.ts';
 
 const CLIENT = podNetns('client');
 const SERVER = podNetns('server');
@@ -108,7 +108,7 @@ test("a client with a larger link is told the pods' segment size", async () => {
   const ports = [{ port: 80, targetPort: ServerPort.ECHO }];
   const service = await s.serve(serviceObject('sized', undefined, { type: 'NodePort', ports }));
   await s.create(sliceObject('sized', [{ ip: SERVER_IP }], { port: ServerPort.ECHO }));
-  const url = `http://${NODE_IPS.n1}:${service.spec.ports?.[0]?.nodePort}/`;
+  const url = `http://${NODE_IPS.n1}:${nodePort(service)}/`;
   const dump = ['tcpdump', '-nn', '-l', '-i', 'eth0', '-c', '1'];
   const atServer = await watched(SERVER, [...dump, 'tcp[13] == 2'], () => cluster.fetch(OUTSIDE, url));
   assert.match(atServer, `mss ${POD_MTU - 40},`);

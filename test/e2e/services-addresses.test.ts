@@ -6,9 +6,11 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, nodeNetns, startCluster } from '../lib/cluster.ts';
 import {
+  balancerIp,
   echoPod,
   idlePod,
   NODE_IPS,
+  nodePort,
   OUTSIDE,
   podNetns,
   REFUSED,
@@ -44,13 +46,9 @@ test.after(async () => {
   await cluster.down();
 });
 
-/** A service with UDP port 80. */
-const udpService = (name: string, app: string, count: number) =>
-  s.serve(serviceObject(name, app, { ports: [{ port: 80, protocol: 'UDP' }] }), count);
-
 test('should be able to create a functioning NodePort service', async () => {
   const service = await s.serve(serviceObject('np', 'web', { type: 'NodePort' }), 2);
-  const port = service.spec.ports?.[0]?.nodePort as number;
+  const port = nodePort(service);
   for (const netns of [OUTSIDE, CLIENT, nodeNetns('n1'), nodeNetns('n2')]) {
     for (const node of [N1, N2]) await s.eventuallyNames(netns, `${node}:${port}`, ALL);
   }
@@ -113,7 +111,7 @@ test('should be able to change the type from ExternalName to ClusterIP', async (
 test('should be able to change the type from ExternalName to NodePort', async () => {
   await s.create(serviceObject('alias', undefined, { type: 'ExternalName', externalName: 'example.com' }));
   const service = await s.patch('alias', { type: 'NodePort', externalName: null, selector: { app: 'web' } });
-  await s.eventuallyNames(OUTSIDE, `${N2}:${service.spec.ports?.[0]?.nodePort}`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${N2}:${nodePort(service)}`, ALL);
 });
 
 test('should be able to change the type from ClusterIP to ExternalName', async () => {
@@ -127,7 +125,7 @@ test('should be able to change the type from ClusterIP to ExternalName', async (
 
 test('should be able to change the type from NodePort to ExternalName', async () => {
   const service = await s.serve(serviceObject('leaves', 'web', { type: 'NodePort' }), 2);
-  const place = `${N1}:${service.spec.ports?.[0]?.nodePort}`;
+  const place = `${N1}:${nodePort(service)}`;
   await s.eventuallyNames(OUTSIDE, place, ALL);
   await s.patch('leaves', { type: 'ExternalName', externalName: 'example.com', clusterIP: null, ports: null });
   await s.eventuallyRefused(OUTSIDE, place);
@@ -136,20 +134,20 @@ test('should be able to change the type from NodePort to ExternalName', async ()
 test('should be able to change the type and ports of the service', async () => {
   const service = await s.serve(serviceObject('moving', 'web'), 2);
   await s.eventuallyNames(CLIENT, vip(service), ALL);
-  const nodePort = (await s.patch('moving', { type: 'NodePort' })).spec.ports?.[0]?.nodePort as number;
-  await s.eventuallyNames(OUTSIDE, `${N1}:${nodePort}`, ALL);
+  const port = nodePort(await s.patch('moving', { type: 'NodePort' }));
+  await s.eventuallyNames(OUTSIDE, `${N1}:${port}`, ALL);
   const balanced = await s.patch('moving', { type: 'LoadBalancer' });
-  const ip = balanced.status?.loadBalancer?.ingress?.[0]?.ip as string;
+  const ip = balancerIp(balanced);
   assert.match(ip, /^198\.51\.100\./);
-  assert.is(balanced.spec.ports?.[0]?.nodePort, nodePort);
+  assert.is(nodePort(balanced), port);
   await s.eventuallyNames(OUTSIDE, `${ip}:80`, ALL);
   for (const netns of [CLIENT, nodeNetns('n1'), nodeNetns('n2')]) await s.eventuallyNames(netns, `${ip}:80`, ALL);
-  await s.patch('moving', { ports: [{ port: 8081, targetPort: 81, nodePort }] });
+  await s.patch('moving', { ports: [{ port: 8081, targetPort: 81, nodePort: port }] });
   await s.eventuallyNames(OUTSIDE, `${ip}:8081`, ALL);
-  await s.eventuallyNames(OUTSIDE, `${N2}:${nodePort}`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${N2}:${port}`, ALL);
   assert.equal(await s.ask(OUTSIDE, `${ip}:80`), [REFUSED]);
   await s.patch('moving', { type: 'ClusterIP', ports: [{ port: 80 }] });
-  await s.eventuallyRefused(OUTSIDE, `${N1}:${nodePort}`);
+  await s.eventuallyRefused(OUTSIDE, `${N1}:${port}`);
   await s.eventuallyNames(CLIENT, vip(service), ALL);
   assert.match((await s.ask(OUTSIDE, `${ip}:80`, 1, '--max-time', '0.5'))[0] ?? '', /^!/);
 });
@@ -158,9 +156,9 @@ test('should be able to create LoadBalancer Service without NodePort and change 
   const spec = { type: 'LoadBalancer' as const, allocateLoadBalancerNodePorts: false };
   const service = await s.serve(serviceObject('no-np', 'web', spec), 2);
   assert.is(service.spec.ports?.[0]?.nodePort, undefined);
-  await s.eventuallyNames(OUTSIDE, `${service.status?.loadBalancer?.ingress?.[0]?.ip}:80`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${balancerIp(service)}:80`, ALL);
   const now = await s.patch('no-np', { allocateLoadBalancerNodePorts: true });
-  await s.eventuallyNames(OUTSIDE, `${N1}:${now.spec.ports?.[0]?.nodePort}`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${N1}:${nodePort(now)}`, ALL);
 });
 
 test('should prevent NodePort collisions', async () => {
@@ -202,16 +200,15 @@ test('deleted and made again with the same address leads to the new endpoints al
 test('should be rejected when no endpoints exist', async () => {
   const spec = { type: 'LoadBalancer' as const, externalIPs: ['203.0.113.7'] };
   const service = await s.serve(serviceObject('empty', 'nobody', spec), 0);
-  const ip = service.status?.loadBalancer?.ingress?.[0]?.ip;
-  const nodePort = service.spec.ports?.[0]?.nodePort;
+  const [ip, port] = [balancerIp(service), nodePort(service)];
   for (const netns of [CLIENT, podNetns('client-2'), nodeNetns('n1'), OUTSIDE]) {
-    for (const place of [`${N1}:${nodePort}`, `${N2}:${nodePort}`, `${ip}:80`, '203.0.113.7:80']) {
+    for (const place of [`${N1}:${port}`, `${N2}:${port}`, `${ip}:80`, '203.0.113.7:80']) {
       const took = await s.eventuallyRefused(netns, place);
       assert.ok(took < 1000, `${place} from ${netns} took ${took} ms`);
     }
     if (netns !== OUTSIDE) assert.ok((await s.eventuallyRefused(netns, vip(service))) < 1000);
   }
-  const datagrams = await udpService('empty-udp', 'nobody', 0);
+  const datagrams = await s.serveUdp('empty-udp', 'nobody', 0);
   for (const netns of [CLIENT, nodeNetns('n1')]) {
     await s.eventuallyDatagram(netns, `${vip(datagrams)}:80`, ['!refused']);
   }

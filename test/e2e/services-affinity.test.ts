@@ -5,10 +5,22 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Service } from '../../src/api/types.ts';
 import { BALANCING_ANNOTATION } from '../../src/compile/compile-service.ts';
 import { type Cluster, eventually, nodeNetns, startCluster } from '../lib/cluster.ts';
-import { echoPod, idlePod, NODE_IPS, nameOf, OUTSIDE, podNetns, Services, serviceObject } from '../lib/services.ts';
+import {
+  balancerIp,
+  echoPod,
+  idlePod,
+  NODE_IPS,
+  nameOf,
+  nodePort,
+  OUTSIDE,
+  podNetns,
+  Services,
+  serviceObject,
+  UDP,
+  vip,
+} from '../lib/services.ts';
 
 const test = suite('services: affinity');
 let cluster: Cluster;
@@ -16,8 +28,6 @@ let s: Services;
 const ALL = ['web-1', 'web-2', 'web-3', 'web-4'];
 const [N1, N2] = [NODE_IPS.n1 as string, NODE_IPS.n2 as string];
 const CLIENT = podNetns('client');
-const vip = ({ spec }: Service): string => spec.clusterIP as string;
-const nodePort = ({ spec }: Service): number => spec.ports?.[0]?.nodePort as number;
 const sticky = (timeoutSeconds?: number) => ({
   sessionAffinity: 'ClientIP' as const,
   ...(timeoutSeconds && { sessionAffinityConfig: { clientIP: { timeoutSeconds } } }),
@@ -47,7 +57,6 @@ async function oneOnly(netns: string, place: string, count = 15): Promise<string
   return names[0] as string;
 }
 
-const UDP = [{ port: 80, protocol: 'UDP' as const }];
 const upUdp = (netns: string, place: string) =>
   eventually(async () => (ALL.includes(nameOf(await s.datagram(netns, place))) ? true : undefined));
 /** Waits until the service answers at all. */
@@ -120,7 +129,7 @@ for (const policy of ['Local', 'Cluster'] as const) {
   test(`should have session affinity work for LoadBalancer service with ETP ${policy}, and switch`, async () => {
     const spec = { type: 'LoadBalancer' as const, externalTrafficPolicy: policy, ...sticky() };
     const service = await s.serve(serviceObject('lb', 'web', spec), 4);
-    const place = `${service.status?.loadBalancer?.ingress?.[0]?.ip}:80`;
+    const place = `${balancerIp(service)}:80`;
     for (const netns of [CLIENT, OUTSIDE]) {
       await up(netns, place);
       await oneOnly(netns, place);
@@ -173,7 +182,7 @@ test('describe service: what each node has in force, whom it gave to which endpo
   for (const node of [n1, n2]) assert.match(node, /^ +Algorithm: +Maglev$/m);
   assert.match(n1, /^ +Affinity: +ClientIP, 600s, clients: 1$/m);
   assert.match(n2, /^ +Affinity: +ClientIP, 600s, clients: 0$/m);
-  const address = (await s.pod(chosen)).status?.podIP as string;
+  const address = await s.podIp(chosen);
   const row = new RegExp(`${address.replaceAll('.', '\\.')}:80 +(\\S+) +(\\d+) +(\\d+) +(\\d+)`);
   const [, sets, connections, packets, clients] = row.exec(n1) ?? [];
   assert.is(sets, ['web-1', 'web-3'].includes(chosen) ? 'cluster,local' : 'cluster');

@@ -47,8 +47,6 @@ test.after(async () => {
   await cluster.down();
 });
 
-const podIp = async (name: string) => (await s.pod(name)).status?.podIP as string;
-
 /** A pod that goes on serving while it ends. */
 const draining = (name: string, node: string) =>
   echoPod(name, node, 'drain', { serve: ['tcp:80', 'udp:80', 'linger=20000'], graceSeconds: 30 });
@@ -120,7 +118,7 @@ test('should fallback to local terminating endpoints when there are no ready end
 test('should be able to connect from a Pod to a terminating Pod; to other Pod from a terminating Pod', async () => {
   const service = await drainers({});
   const other = await s.serve(serviceObject('web', 'web'), 2);
-  const ip = await podIp('drain-1');
+  const ip = await s.podIp('drain-1');
   await endBoth('drain');
   assert.equal(await s.names(C2, `${ip}:80`, 2), ['drain-1']);
   assert.equal(await s.names(podNetns('drain-1'), vip(other)), ['web-1', 'web-2']);
@@ -181,7 +179,7 @@ for (const distribution of ['PreferClose', 'PreferSameZone', 'PreferSameNode'] a
 }
 
 test('topology hints of a hand-written slice count when every ready endpoint has some', async () => {
-  const [one, two] = [await podIp('web-1'), await podIp('web-2')];
+  const [one, two] = [await s.podIp('web-1'), await s.podIp('web-2')];
   await setZones({ n1: 'east', n2: 'west' });
   const service = await s.serve(serviceObject('hinted', undefined));
   const hints = (zone: string) => ({ forZones: [{ name: zone }] });

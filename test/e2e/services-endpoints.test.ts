@@ -15,12 +15,14 @@ import {
   idlePod,
   NODE_IPS,
   nameOf,
+  nodePort,
   OUTSIDE,
   podNetns,
   REFUSED,
   Services,
   serviceObject,
   sliceObject,
+  UDP,
   unique,
   vip,
 } from '../lib/services.ts';
@@ -50,10 +52,6 @@ test.after(async () => {
   s.api.close();
   await cluster.down();
 });
-
-/** A service with UDP port 80. */
-const udpService = (name: string, app: string, count: number) =>
-  s.serve(serviceObject(name, app, { ports: [{ port: 80, protocol: 'UDP' }] }), count);
 
 test('should serve a basic endpoint from pods', async () => {
   const service = await s.serve(serviceObject('basic', 'basic'), 0);
@@ -104,14 +102,14 @@ test('should preserve source pod IP for traffic thru service cluster IP', async 
   for (const client of ['client-1', 'client-2']) {
     await s.eventuallyNames(podNetns(client), vip(service), ALL);
     const seen = unique((await s.ask(podNetns(client), vip(service), 12)).map(clientOf));
-    assert.equal(seen, [(await s.pod(client)).status?.podIP]);
+    assert.equal(seen, [await s.podIp(client)]);
   }
 });
 
 test('should allow pods to hairpin back to themselves through services', async () => {
   const service = await s.serve(serviceObject('hairpin', 'other'), 1);
   await s.eventuallyNames(podNetns('other'), vip(service), ['other']);
-  const datagrams = await udpService('hairpin-udp', 'other', 1);
+  const datagrams = await s.serveUdp('hairpin-udp', 'other', 1);
   await s.eventuallyDatagram(podNetns('other'), `${vip(datagrams)}:80`, ['other']);
 });
 
@@ -187,9 +185,9 @@ test('should support named targetPorts that resolve to different ports on differ
 });
 
 test('a service without selector: EndpointSlice by hand, Endpoints mirrored', async () => {
-  const { status } = await s.pod('web-1');
+  const address = await s.podIp('web-1');
   const service = await s.serve(serviceObject('by-hand', undefined), 0);
-  await s.create(sliceObject('by-hand', [{ ip: status?.podIP as string }], { port: 80 }));
+  await s.create(sliceObject('by-hand', [{ ip: address }], { port: 80 }));
   await s.eventuallyNames(CLIENT, vip(service), ['web-1']);
   await s.remove('EndpointSlice', 'by-hand-by-hand');
   await s.eventuallyRefused(CLIENT, vip(service));
@@ -197,7 +195,7 @@ test('a service without selector: EndpointSlice by hand, Endpoints mirrored', as
     apiVersion: 'v1',
     kind: 'Endpoints',
     metadata: { name: 'by-hand', namespace: 'default' },
-    subsets: [{ addresses: [{ ip: (await s.pod('web-2')).status?.podIP }], ports: [{ port: 80 }] }],
+    subsets: [{ addresses: [{ ip: await s.podIp('web-2') }], ports: [{ port: 80 }] }],
   });
   await s.eventuallyNames(CLIENT, vip(service), ['web-2']);
 });
@@ -209,7 +207,7 @@ test('an endpoint outside the cluster, and one in a node (hostNetwork)', async (
     serviceObject('far', undefined, { type: 'NodePort', ports: [{ port: 80, targetPort: 8090 }] }),
   );
   await s.create(sliceObject('far', [{ ip: '172.18.0.1' }, { ip: N2, node: 'n2' }], { port: 8090 }));
-  const port = service.spec.ports?.[0]?.nodePort;
+  const port = nodePort(service);
   for (const place of [vip(service), `${N1}:${port}`, `${N2}:${port}`]) {
     for (const netns of [CLIENT, podNetns('client-2'), nodeNetns('n1'), nodeNetns('n2')]) {
       await s.eventuallyNames(netns, place, ['host', 'outsider']);
@@ -231,11 +229,8 @@ test('should function for multiple endpoint-Services with same selector', async 
 });
 
 test('should function for pod-Service and node-Service: udp', async () => {
-  const service = await s.serve(
-    serviceObject('udp', 'web', { type: 'NodePort', ports: [{ port: 80, protocol: 'UDP' }] }),
-    2,
-  );
-  const port = service.spec.ports?.[0]?.nodePort;
+  const service = await s.serve(serviceObject('udp', 'web', { type: 'NodePort', ports: UDP }), 2);
+  const port = nodePort(service);
   for (const netns of [CLIENT, podNetns('web-1'), nodeNetns('n1'), nodeNetns('n2')]) {
     for (const place of [`${vip(service)}:80`, `${N1}:${port}`, `${N2}:${port}`]) {
       await s.eventuallyDatagram(netns, place, ALL);
@@ -281,7 +276,7 @@ test('iperf3: much data both ways, over a ClusterIP and a NodePort', async () =>
   // Control connection and data use one number, which is a NodePort's only when both are given.
   const places = [
     [CLIENT, vip(service), 5201, [[], ['-u', '-b', '20M', '-l', '1200']]],
-    [OUTSIDE, N1, service.spec.ports?.[0]?.nodePort, [['-R'], ['-u', '-b', '20M', '-l', '1200']]],
+    [OUTSIDE, N1, nodePort(service), [['-R'], ['-u', '-b', '20M', '-l', '1200']]],
   ] as const;
   for (const [netns, address, port, runs] of places) {
     for (const more of runs) {
@@ -323,7 +318,7 @@ test('should drop INVALID conntrack entries', async () => {
   ] as const) {
     await s.create(processPod(name, node, command));
     const service = await s.serve(serviceObject(name, name, { ports: [{ port: 90 }] }), 1);
-    const [server, client] = await Promise.all([name, 'client-1'].map(async (pod) => (await s.pod(pod)).status?.podIP));
+    const [server, client] = [await s.podIp(name), await s.podIp('client-1')];
     const talk = cluster.start(CLIENT, [
       'socat',
       '-',
@@ -339,7 +334,7 @@ test('should drop INVALID conntrack entries', async () => {
     };
     await says('one');
     const before = await invalid();
-    const inject = ['python3', '-c', STRAY_SEGMENTS, `${server}`, `${client}`, '45678'];
+    const inject = ['python3', '-c', STRAY_SEGMENTS, server, client, '45678'];
     const { status, stderr } = await cluster.exec(podNetns(name), inject);
     assert.is(status, 0, stderr);
     await eventually(async () => ((await invalid()) > before ? true : undefined));
@@ -375,7 +370,7 @@ test('Service endpoints latency should not be very high', async () => {
 
 test('should work after restarting apiserver', async () => {
   const service = await s.serve(serviceObject('before', 'web', { type: 'NodePort' }), 2);
-  const place = `${N1}:${service.spec.ports?.[0]?.nodePort}`;
+  const place = `${N1}:${nodePort(service)}`;
   await s.eventuallyNames(OUTSIDE, place, ALL);
   const { controller } = await cluster.status();
   process.kill(controller.pid, 'SIGKILL');

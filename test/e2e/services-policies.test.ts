@@ -48,7 +48,6 @@ test.after(async () => {
   await cluster.down();
 });
 
-const podIp = async (name: string) => (await s.pod(name)).status?.podIP as string;
 /** A service whose only endpoint is web-1, on n1. */
 const onN1 = (name: string, spec: object) =>
   s.serve(serviceObject(name, undefined, { selector: { only: 'web-1' }, ...spec }), 1);
@@ -88,7 +87,7 @@ test('ETP Local: should work for type=NodePort, the client seen as it is', async
   // The node itself and its pods reach all endpoints through their own node (the short circuit).
   await s.eventuallyNames(C2, `${N2}:${port}`, ['web-1']);
   await s.eventuallyNames(nodeNetns('n2'), `${N2}:${port}`, ['web-1']);
-  assert.is(clientOf((await s.ask(C2, `${N2}:${port}`))[0]), await podIp('client-2'));
+  assert.is(clientOf((await s.ask(C2, `${N2}:${port}`))[0]), await s.podIp('client-2'));
 });
 
 test('a cluster that drops: no answer for a Local policy without local endpoints, and back', async () => {
@@ -141,7 +140,7 @@ test('ETP Local: should target all nodes with endpoints, should work from pods',
   assert.equal(unique((await s.ask(OUTSIDE, place, 12)).map(clientOf)), [OUTSIDE_IP]);
   for (const client of ['client-1', 'client-2']) {
     await s.eventuallyNames(podNetns(client), place, ['web-1', 'web-2']);
-    assert.equal(unique((await s.ask(podNetns(client), place, 12)).map(clientOf)), [await podIp(client)]);
+    assert.equal(unique((await s.ask(podNetns(client), place, 12)).map(clientOf)), [await s.podIp(client)]);
   }
 });
 
@@ -178,7 +177,7 @@ test('should check kube-proxy urls', async () => {
 });
 
 test('should only allow access from service loadbalancer source ranges', async () => {
-  const [allowed, other] = [await podIp('client-1'), await podIp('client-2')];
+  const [allowed, other] = [await s.podIp('client-1'), await s.podIp('client-2')];
   const service = await s.serve(
     serviceObject('ranges', 'web', { type: 'LoadBalancer', loadBalancerSourceRanges: [`${allowed}/32`] }),
     2,

@@ -5,9 +5,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Service } from '../../src/api/types.ts';
 import { type Cluster, nodeNetns, startCluster } from '../lib/cluster.ts';
-import { echoPod, NODE_IPS, OUTSIDE, Services, serviceObject } from '../lib/services.ts';
+import { echoPod, NODE_IPS, nodePort, OUTSIDE, Services, serviceObject, vip } from '../lib/services.ts';
 
 const test = suite('services: rolling change');
 let cluster: Cluster;
@@ -69,7 +68,6 @@ test('should not have connectivity disruption during rolling update with externa
   const type = 'NodePort' as const;
   const everywhere = await s.serve(serviceObject('roll', 'roll', { type }), 4);
   const local = await s.serve(serviceObject('roll-local', 'roll', { type, externalTrafficPolicy: 'Local' }), 4);
-  const nodePort = ({ spec }: Service): number => spec.ports?.[0]?.nodePort as number;
   const places = [NODE_IPS.n1, NODE_IPS.n2].map((node) => `${node}:${nodePort(everywhere)}`);
   const localPlace = `${NODE_IPS.n1}:${nodePort(local)}`;
   for (const place of [...places, localPlace])
@@ -77,7 +75,7 @@ test('should not have connectivity disruption during rolling update with externa
   const loads = [
     ...places.map((place) => load(OUTSIDE, place)),
     load(OUTSIDE, localPlace),
-    load(nodeNetns('n2'), `${everywhere.spec.clusterIP}:80`),
+    load(nodeNetns('n2'), `${vip(everywhere)}:80`),
   ];
 
   for (let changes = 0; changes < CHANGES; ) {

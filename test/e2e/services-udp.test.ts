@@ -9,15 +9,19 @@ import * as assert from 'uvu/assert';
 import type { Service } from '../../src/api/types.ts';
 import { type Cluster, eventually, nodeNetns, ROOT, startCluster } from '../lib/cluster.ts';
 import {
+  balancerIp,
   ECHO,
   echoPod,
   idlePod,
   NODE_IPS,
   nameOf,
+  nodePort,
   OUTSIDE,
   podNetns,
   Services,
   serviceObject,
+  UDP,
+  vip,
 } from '../lib/services.ts';
 
 const test = suite('services: udp');
@@ -25,9 +29,6 @@ let cluster: Cluster;
 let s: Services;
 const [N1, N2] = [NODE_IPS.n1 as string, NODE_IPS.n2 as string];
 const CLIENT = podNetns('client');
-const UDP = [{ port: 80, protocol: 'UDP' as const }];
-const vip = ({ spec }: Service): string => spec.clusterIP as string;
-const nodePort = ({ spec }: Service): number => spec.ports?.[0]?.nodePort as number;
 const serve = ['tcp:80', 'udp:80', 'udp:81'];
 
 test.before(async () => {
@@ -143,7 +144,6 @@ test('should be able to preserve UDP traffic when server pod cycles for a Cluste
 
 test('should be able to preserve UDP traffic when server pod cycles for a LoadBalancer service on different nodes', async () => {
   for (const netns of [OUTSIDE, CLIENT]) {
-    const balancerIp = ({ status }: Service) => status?.loadBalancer?.ingress?.[0]?.ip;
     await (await cycles(netns, (service) => `${balancerIp(service)}:80`, 'LoadBalancer')).end();
     assert.is(balancerIp(await s.api.get('Service', 'cycle', 'default')), '172.18.0.10');
     await s.cleanUp();
@@ -174,7 +174,7 @@ test('a client that begins before its service exists (kubernetes #105657)', asyn
   const talker = new Talker(CLIENT, `${clusterIP}:80`, 20);
   const nodeTalker = new Talker(CLIENT, `${N2}:31777`, 20);
   await sleep(400);
-  const ports = [{ ...UDP[0], port: 80, nodePort: 31_777 }];
+  const ports = [{ ...UDP[0], nodePort: 31_777 }];
   await s.serve(serviceObject('late', 'a', { type: 'NodePort', clusterIP, ports }), 1);
   await talker.hears('a');
   await nodeTalker.hears('a');
@@ -230,7 +230,7 @@ test('scaled to zero: refused at once, not kept for the dead (kubernetes #139628
 });
 
 test('a deleted service lets go of its flows; who gets its address next gets its clients (kubernetes #141371)', async () => {
-  const ports = [{ port: 80, protocol: 'UDP' as const, nodePort: 31_778 }];
+  const ports = [{ ...UDP[0], nodePort: 31_778 }];
   const object = serviceObject('first', 'a', { type: 'NodePort', clusterIP: '10.96.0.78', ports });
   await s.serve(object, 1);
   const talkers = [new Talker(CLIENT, '10.96.0.78:80', 20), new Talker(OUTSIDE, `${N1}:31778`, 20)];
@@ -249,7 +249,7 @@ test('a deleted service lets go of its flows; who gets its address next gets its
 
 test("flows to other addresses with a NodePort's number are left alone (kubernetes #49881)", async () => {
   cluster.start(OUTSIDE, [...ECHO, 'udp:31779', 'name=outsider']);
-  const ports = [{ port: 80, protocol: 'UDP' as const, nodePort: 31_779 }];
+  const ports = [{ ...UDP[0], nodePort: 31_779 }];
   await s.serve(serviceObject('same-number', 'a', { type: 'NodePort', ports }), 1);
   const talker = new Talker(CLIENT, '172.18.0.1:31779', 20, 12_346);
   await talker.hears('outsider');

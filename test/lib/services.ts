@@ -54,6 +54,8 @@ export const idlePod = (name: string, node: string) => processPod(name, node, ['
 
 export type NewPort = Partial<ServicePort> & { port: number };
 
+export const UDP = [{ port: 80, protocol: 'UDP' }] as const satisfies readonly NewPort[];
+
 /** A Service that selects `app=<app>`; `app` undefined: without a selector. */
 export function serviceObject(
   name: string,
@@ -128,6 +130,11 @@ export class Services {
     return service;
   }
 
+  /** The same for `app=<app>` with UDP port 80 alone. */
+  serveUdp(name: string, app: string, endpoints: number): Promise<Service> {
+    return this.serve(serviceObject(name, app, { ports: UDP }), endpoints);
+  }
+
   /** Changes options of the running cluster. */
   async configure(options: Partial<ClusterOptions>): Promise<void> {
     const { name, namespace, key } = CONFIG_MAP;
@@ -175,6 +182,10 @@ export class Services {
         ? pod
         : undefined;
     }, 20_000);
+  }
+
+  async podIp(name: string): Promise<string> {
+    return (await this.pod(name)).status?.podIP as string;
   }
 
   /** Takes away what `create` made since the last time. */
