@@ -2,68 +2,34 @@
  * The addresses a service can be reached at, from pods, nodes and outside. Named after the Kubernetes end-to-end tests they
  * mirror (kubernetes test/e2e/network/service.go, networking.go).
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Cluster, eventually, nodeNetns, startCluster } from '../lib/cluster.ts';
-import {
-  balancerIp,
-  echoPod,
-  idlePod,
-  NODE_IPS,
-  nodePort,
-  OUTSIDE,
-  podNetns,
-  REFUSED,
-  Services,
-  serviceObject,
-  vip,
-} from '../lib/services.ts';
+import { eventually, nodeNetns } from '../lib/cluster.ts';
+import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/service-suite.ts';
+import { balancerIp, nodePort, OUTSIDE, REFUSED, serviceObject, vip } from '../lib/services.ts';
 
-const test = suite('services: addresses');
-let cluster: Cluster;
-let s: Services;
-const ALL = ['web-1', 'web-2'];
-const [N1, N2] = [NODE_IPS.n1 as string, NODE_IPS.n2 as string];
-const CLIENT = podNetns('client-1');
-
-test.before(async () => {
-  const serve = ['tcp:80', 'tcp:81', 'udp:80'];
-  cluster = await startCluster({
-    words: ['--load-balancer-pool', '198.51.100.0/28', '--external-ip-cidr', '203.0.113.0/24'],
-    manifests: [
-      echoPod('web-1', 'n1', 'web', { serve }),
-      echoPod('web-2', 'n2', 'web', { serve }),
-      echoPod('other', 'n2', 'other', { serve: ['tcp:80', 'udp:80'] }),
-      idlePod('client-1', 'n1'),
-      idlePod('client-2', 'n2'),
-    ],
-  });
-  s = new Services(cluster);
-});
-test.after.each(() => s.cleanUp());
-test.after(async () => {
-  s.api.close();
-  await cluster.down();
+const { test, cluster, s } = await serviceSuite('addresses', {
+  words: ['--load-balancer-pool', '198.51.100.0/28', '--external-ip-cidr', '203.0.113.0/24'],
+  manifests: PODS,
 });
 
 test('should be able to create a functioning NodePort service', async () => {
   const service = await s.serve(serviceObject('np', 'web', { type: 'NodePort' }), 2);
   const port = nodePort(service);
-  for (const netns of [OUTSIDE, CLIENT, nodeNetns('n1'), nodeNetns('n2')]) {
-    for (const node of [N1, N2]) await s.eventuallyNames(netns, `${node}:${port}`, ALL);
+  for (const netns of [OUTSIDE, CLIENT_1, nodeNetns('n1'), nodeNetns('n2')]) {
+    for (const node of [N1, N2]) await s.eventuallyNames(netns, `${node}:${port}`, WEB);
   }
-  await s.eventuallyNames(nodeNetns('n1'), `127.0.0.1:${port}`, ALL);
-  assert.equal(await s.names(CLIENT, vip(service)), ALL);
+  await s.eventuallyNames(nodeNetns('n1'), `127.0.0.1:${port}`, WEB);
+  assert.equal(await s.names(CLIENT_1, vip(service)), WEB);
 });
 
 test('should be possible to connect to a service via ExternalIP when the external IP is not assigned to a node', async () => {
   const service = await s.serve(serviceObject('ext', 'web', { externalIPs: ['203.0.113.250'] }), 2);
-  for (const netns of [CLIENT, podNetns('client-2'), nodeNetns('n1'), OUTSIDE]) {
-    await s.eventuallyNames(netns, '203.0.113.250:80', ALL);
+  for (const netns of [CLIENT_1, CLIENT_2, nodeNetns('n1'), OUTSIDE]) {
+    await s.eventuallyNames(netns, '203.0.113.250:80', WEB);
   }
-  assert.equal(await s.names(CLIENT, vip(service)), ALL);
-  assert.equal(await s.ask(CLIENT, '203.0.113.250:81'), [REFUSED]);
-  assert.is((await cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '1', '203.0.113.250'])).status, 0);
+  assert.equal(await s.names(CLIENT_1, vip(service)), WEB);
+  assert.equal(await s.ask(CLIENT_1, '203.0.113.250:81'), [REFUSED]);
+  assert.is((await cluster.exec(CLIENT_1, ['ping', '-c', '1', '-W', '1', '203.0.113.250'])).status, 0);
 });
 
 test('an external IP outside the allowed networks is refused (CVE-2020-8554)', async () => {
@@ -76,17 +42,17 @@ test('an external IP outside the allowed networks is refused (CVE-2020-8554)', a
 
 test('an external IP that the cluster allows no more is served no more, and an event says so', async () => {
   const service = await s.serve(serviceObject('was-allowed', 'web', { externalIPs: ['203.0.113.9'] }), 2);
-  await s.eventuallyNames(CLIENT, '203.0.113.9', ALL);
+  await s.eventuallyNames(CLIENT_1, '203.0.113.9', WEB);
   await s.configure({ externalIpCidrs: [] });
-  await s.eventuallySilent(CLIENT, '203.0.113.9');
-  assert.equal(await s.names(CLIENT, vip(service)), ALL);
+  await s.eventuallySilent(CLIENT_1, '203.0.113.9');
+  assert.equal(await s.names(CLIENT_1, vip(service)), WEB);
   const event = await eventually(async () =>
     (await s.api.list('Event', { namespace: 'default' })).items.find(({ reason }) => reason === 'NotServed'),
   );
   assert.is(event.involvedObject.name, 'was-allowed');
   assert.is(event.message, 'not served: address 203.0.113.9: not in the cluster option externalIpCidrs');
   await s.configure({ externalIpCidrs: ['203.0.113.0/24'] });
-  await s.eventuallyNames(OUTSIDE, '203.0.113.9', ALL);
+  await s.eventuallyNames(OUTSIDE, '203.0.113.9', WEB);
 });
 
 test('should be able to update service type to NodePort listening on same port number but different protocols', async () => {
@@ -98,57 +64,57 @@ test('should be able to update service type to NodePort listening on same port n
   const { spec } = await s.patch('both', { type: 'NodePort', ports });
   const [tcp, datagrams] = spec.ports ?? [];
   assert.is(tcp?.nodePort, datagrams?.nodePort);
-  await s.eventuallyNames(OUTSIDE, `${N1}:${tcp?.nodePort}`, ALL);
-  await s.eventuallyDatagram(OUTSIDE, `${N2}:${datagrams?.nodePort}`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${N1}:${tcp?.nodePort}`, WEB);
+  await s.eventuallyDatagram(OUTSIDE, `${N2}:${datagrams?.nodePort}`, WEB);
 });
 
 test('should be able to change the type from ExternalName to ClusterIP', async () => {
   await s.create(serviceObject('alias', undefined, { type: 'ExternalName', externalName: 'example.com' }));
   const service = await s.patch('alias', { type: 'ClusterIP', externalName: null, selector: { app: 'web' } });
-  await s.eventuallyNames(CLIENT, vip(service), ALL);
+  await s.eventuallyNames(CLIENT_1, vip(service), WEB);
 });
 
 test('should be able to change the type from ExternalName to NodePort', async () => {
   await s.create(serviceObject('alias', undefined, { type: 'ExternalName', externalName: 'example.com' }));
   const service = await s.patch('alias', { type: 'NodePort', externalName: null, selector: { app: 'web' } });
-  await s.eventuallyNames(OUTSIDE, `${N2}:${nodePort(service)}`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${N2}:${nodePort(service)}`, WEB);
 });
 
 test('should be able to change the type from ClusterIP to ExternalName', async () => {
   const service = await s.serve(serviceObject('leaves', 'web'), 2);
-  await s.eventuallyNames(CLIENT, vip(service), ALL);
+  await s.eventuallyNames(CLIENT_1, vip(service), WEB);
   const now = await s.patch('leaves', { type: 'ExternalName', externalName: 'example.com', clusterIP: null });
   assert.is(now.spec.clusterIP, undefined);
   await s.readyEndpoints('leaves', 0);
-  assert.match((await s.ask(CLIENT, vip(service), 1, '--max-time', '0.5'))[0] ?? '', /^!/);
+  assert.match((await s.ask(CLIENT_1, vip(service), 1, '--max-time', '0.5'))[0] ?? '', /^!/);
 });
 
 test('should be able to change the type from NodePort to ExternalName', async () => {
   const service = await s.serve(serviceObject('leaves', 'web', { type: 'NodePort' }), 2);
   const place = `${N1}:${nodePort(service)}`;
-  await s.eventuallyNames(OUTSIDE, place, ALL);
+  await s.eventuallyNames(OUTSIDE, place, WEB);
   await s.patch('leaves', { type: 'ExternalName', externalName: 'example.com', clusterIP: null, ports: null });
   await s.eventuallyRefused(OUTSIDE, place);
 });
 
 test('should be able to change the type and ports of the service', async () => {
   const service = await s.serve(serviceObject('moving', 'web'), 2);
-  await s.eventuallyNames(CLIENT, vip(service), ALL);
+  await s.eventuallyNames(CLIENT_1, vip(service), WEB);
   const port = nodePort(await s.patch('moving', { type: 'NodePort' }));
-  await s.eventuallyNames(OUTSIDE, `${N1}:${port}`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${N1}:${port}`, WEB);
   const balanced = await s.patch('moving', { type: 'LoadBalancer' });
   const ip = balancerIp(balanced);
   assert.match(ip, /^198\.51\.100\./);
   assert.is(nodePort(balanced), port);
-  await s.eventuallyNames(OUTSIDE, `${ip}:80`, ALL);
-  for (const netns of [CLIENT, nodeNetns('n1'), nodeNetns('n2')]) await s.eventuallyNames(netns, `${ip}:80`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${ip}:80`, WEB);
+  for (const netns of [CLIENT_1, nodeNetns('n1'), nodeNetns('n2')]) await s.eventuallyNames(netns, `${ip}:80`, WEB);
   await s.patch('moving', { ports: [{ port: 8081, targetPort: 81, nodePort: port }] });
-  await s.eventuallyNames(OUTSIDE, `${ip}:8081`, ALL);
-  await s.eventuallyNames(OUTSIDE, `${N2}:${port}`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${ip}:8081`, WEB);
+  await s.eventuallyNames(OUTSIDE, `${N2}:${port}`, WEB);
   assert.equal(await s.ask(OUTSIDE, `${ip}:80`), [REFUSED]);
   await s.patch('moving', { type: 'ClusterIP', ports: [{ port: 80 }] });
   await s.eventuallyRefused(OUTSIDE, `${N1}:${port}`);
-  await s.eventuallyNames(CLIENT, vip(service), ALL);
+  await s.eventuallyNames(CLIENT_1, vip(service), WEB);
   assert.match((await s.ask(OUTSIDE, `${ip}:80`, 1, '--max-time', '0.5'))[0] ?? '', /^!/);
 });
 
@@ -156,9 +122,9 @@ test('should be able to create LoadBalancer Service without NodePort and change 
   const spec = { type: 'LoadBalancer' as const, allocateLoadBalancerNodePorts: false };
   const service = await s.serve(serviceObject('no-np', 'web', spec), 2);
   assert.is(service.spec.ports?.[0]?.nodePort, undefined);
-  await s.eventuallyNames(OUTSIDE, `${balancerIp(service)}:80`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${balancerIp(service)}:80`, WEB);
   const now = await s.patch('no-np', { allocateLoadBalancerNodePorts: true });
-  await s.eventuallyNames(OUTSIDE, `${N1}:${nodePort(now)}`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${N1}:${nodePort(now)}`, WEB);
 });
 
 test('should prevent NodePort collisions', async () => {
@@ -180,28 +146,28 @@ test('should check NodePort out-of-range', async () => {
 test('should release NodePorts on delete', async () => {
   const object = serviceObject('again', 'web', { type: 'NodePort', ports: [{ port: 80, nodePort: 31501 }] });
   await s.serve(object, 2);
-  await s.eventuallyNames(OUTSIDE, `${N1}:31501`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${N1}:31501`, WEB);
   await s.remove('Service', 'again');
   await s.eventuallyRefused(OUTSIDE, `${N1}:31501`);
   await s.serve(object, 2);
-  await s.eventuallyNames(OUTSIDE, `${N1}:31501`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${N1}:31501`, WEB);
 });
 
 test('deleted and made again with the same address leads to the new endpoints alone', async () => {
   const service = await s.serve(serviceObject('twice', 'web'), 2);
   const clusterIP = vip(service);
-  await s.eventuallyNames(CLIENT, clusterIP, ALL);
+  await s.eventuallyNames(CLIENT_1, clusterIP, WEB);
   await s.remove('Service', 'twice');
   await s.gone('Service', 'twice');
   await s.serve(serviceObject('twice', 'other', { clusterIP }), 1);
-  await s.eventuallyNames(CLIENT, clusterIP, ['other']);
-  assert.equal(await s.names(CLIENT, clusterIP, 30), ['other']);
+  await s.eventuallyNames(CLIENT_1, clusterIP, ['other']);
+  assert.equal(await s.names(CLIENT_1, clusterIP, 30), ['other']);
 });
 test('should be rejected when no endpoints exist', async () => {
   const spec = { type: 'LoadBalancer' as const, externalIPs: ['203.0.113.7'] };
   const service = await s.serve(serviceObject('empty', 'nobody', spec), 0);
   const [ip, port] = [balancerIp(service), nodePort(service)];
-  for (const netns of [CLIENT, podNetns('client-2'), nodeNetns('n1'), OUTSIDE]) {
+  for (const netns of [CLIENT_1, CLIENT_2, nodeNetns('n1'), OUTSIDE]) {
     for (const place of [`${N1}:${port}`, `${N2}:${port}`, `${ip}:80`, '203.0.113.7:80']) {
       const took = await s.eventuallyRefused(netns, place);
       assert.ok(took < 1000, `${place} from ${netns} took ${took} ms`);
@@ -209,14 +175,14 @@ test('should be rejected when no endpoints exist', async () => {
     if (netns !== OUTSIDE) assert.ok((await s.eventuallyRefused(netns, vip(service))) < 1000);
   }
   const datagrams = await s.serveUdp('empty-udp', 'nobody', 0);
-  for (const netns of [CLIENT, nodeNetns('n1')]) {
+  for (const netns of [CLIENT_1, nodeNetns('n1')]) {
     await s.eventuallyDatagram(netns, `${vip(datagrams)}:80`, ['!refused']);
   }
 });
 test('an unused port of a live address is refused, its ping answered', async () => {
   const service = await s.serve(serviceObject('live', 'web'), 2);
-  await s.eventuallyNames(CLIENT, vip(service), ALL);
-  for (const netns of [CLIENT, nodeNetns('n1')]) {
+  await s.eventuallyNames(CLIENT_1, vip(service), WEB);
+  for (const netns of [CLIENT_1, nodeNetns('n1')]) {
     assert.equal(await s.ask(netns, `${vip(service)}:9999`), [REFUSED]);
     assert.is(await s.datagram(netns, `${vip(service)}:9999`), '!refused');
     assert.is((await cluster.exec(netns, ['ping', '-c', '1', '-W', '1', vip(service)])).status, 0, netns);

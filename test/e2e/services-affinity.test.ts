@@ -3,50 +3,36 @@
  * (kubernetes test/e2e/network/service.go, loadbalancer.go).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BALANCING_ANNOTATION } from '../../src/compile/compile-service.ts';
-import { type Cluster, eventually, nodeNetns, startCluster } from '../lib/cluster.ts';
+import { eventually, nodeNetns } from '../lib/cluster.ts';
+import { N1, N2, serviceSuite } from '../lib/service-suite.ts';
 import {
   balancerIp,
   echoPod,
   idlePod,
-  NODE_IPS,
   nameOf,
   nodePort,
   OUTSIDE,
   podNetns,
-  Services,
   serviceObject,
   UDP,
   vip,
 } from '../lib/services.ts';
 
-const test = suite('services: affinity');
-let cluster: Cluster;
-let s: Services;
 const ALL = ['web-1', 'web-2', 'web-3', 'web-4'];
-const [N1, N2] = [NODE_IPS.n1 as string, NODE_IPS.n2 as string];
 const CLIENT = podNetns('client');
 const sticky = (timeoutSeconds?: number) => ({
   sessionAffinity: 'ClientIP' as const,
   ...(timeoutSeconds && { sessionAffinityConfig: { clientIP: { timeoutSeconds } } }),
 });
 
-test.before(async () => {
-  cluster = await startCluster({
-    words: ['--load-balancer-pool', '198.51.100.0/28'],
-    manifests: [
-      ...ALL.map((name, i) => echoPod(name, i % 2 === 0 ? 'n1' : 'n2', 'web', { labels: { only: name } })),
-      idlePod('client', 'n1'),
-    ],
-  });
-  s = new Services(cluster);
-});
-test.after.each(() => s.cleanUp());
-test.after(async () => {
-  s.api.close();
-  await cluster.down();
+const { test, cluster, s } = await serviceSuite('affinity', {
+  words: ['--load-balancer-pool', '198.51.100.0/28'],
+  manifests: [
+    ...ALL.map((name, i) => echoPod(name, i % 2 === 0 ? 'n1' : 'n2', 'web', { labels: { only: name } })),
+    idlePod('client', 'n1'),
+  ],
 });
 
 /** Answers by one endpoint alone. */

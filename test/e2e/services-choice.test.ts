@@ -4,47 +4,25 @@
  * traffic_distribution.go, networking.go).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Service } from '../../src/api/types.ts';
-import { type Cluster, eventually, nodeNetns, startCluster } from '../lib/cluster.ts';
+import { eventually, nodeNetns } from '../lib/cluster.ts';
+import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/service-suite.ts';
 import {
   balancerIp,
   echoPod,
-  idlePod,
-  NODE_IPS,
   nodePort,
   OUTSIDE,
   podNetns,
   REFUSED,
-  Services,
   serviceObject,
   sliceObject,
   vip,
 } from '../lib/services.ts';
 
-const test = suite('services: choice');
-let cluster: Cluster;
-let s: Services;
-const [N1, N2] = [NODE_IPS.n1 as string, NODE_IPS.n2 as string];
-const [C1, C2] = [podNetns('client-1'), podNetns('client-2')];
-
-test.before(async () => {
-  cluster = await startCluster({
-    words: ['--load-balancer-pool', '198.51.100.0/28'],
-    manifests: [
-      echoPod('web-1', 'n1', 'web', { labels: { only: 'web-1' } }),
-      echoPod('web-2', 'n2', 'web'),
-      idlePod('client-1', 'n1'),
-      idlePod('client-2', 'n2'),
-    ],
-  });
-  s = new Services(cluster);
-});
-test.after.each(() => s.cleanUp());
-test.after(async () => {
-  s.api.close();
-  await cluster.down();
+const { test, cluster, s } = await serviceSuite('choice', {
+  words: ['--load-balancer-pool', '198.51.100.0/28'],
+  manifests: PODS,
 });
 
 /** A pod that goes on serving while it ends. */
@@ -76,17 +54,18 @@ test('should fail health check node port if there are only terminating endpoints
 test('should fallback to terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Cluster', async () => {
   const service = await drainers({});
   await endBoth('drain');
-  for (const netns of [C1, C2, nodeNetns('n1')]) await s.eventuallyNames(netns, vip(service), ['drain-1', 'drain-2']);
+  for (const netns of [CLIENT_1, CLIENT_2, nodeNetns('n1')])
+    await s.eventuallyNames(netns, vip(service), ['drain-1', 'drain-2']);
   // A ready one is better.
   await s.create(echoPod('fresh', 'n2', 'drain'));
-  await s.eventuallyNames(C1, vip(service), ['fresh']);
+  await s.eventuallyNames(CLIENT_1, vip(service), ['fresh']);
 });
 
 test('should fallback to local terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Local', async () => {
   const service = await drainers({ internalTrafficPolicy: 'Local' });
   await endBoth('drain');
-  await s.eventuallyNames(C1, vip(service), ['drain-1']);
-  await s.eventuallyNames(C2, vip(service), ['drain-2']);
+  await s.eventuallyNames(CLIENT_1, vip(service), ['drain-1']);
+  await s.eventuallyNames(CLIENT_2, vip(service), ['drain-2']);
 });
 
 test('should fallback to terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Cluster', async () => {
@@ -94,7 +73,7 @@ test('should fallback to terminating endpoints when there are no ready endpoints
   await endBoth('drain');
   for (const node of [N1, N2]) {
     await s.eventuallyNames(OUTSIDE, `${node}:${nodePort(service)}`, ['drain-1', 'drain-2']);
-    await s.eventuallyNames(C1, `${node}:${nodePort(service)}`, ['drain-1', 'drain-2']);
+    await s.eventuallyNames(CLIENT_1, `${node}:${nodePort(service)}`, ['drain-1', 'drain-2']);
   }
 });
 
@@ -110,9 +89,9 @@ test('should fallback to local terminating endpoints when there are no ready end
   await s.eventuallyNames(OUTSIDE, `${N1}:${port}`, ['drain-1']);
   await s.eventuallyRefused(OUTSIDE, `${N2}:${port}`);
   // A pod by its own node, though no endpoint is there; by the other node, because one is.
-  await s.eventuallyNames(C2, `${N2}:${port}`, ['drain-1']);
-  await s.eventuallyNames(C2, `${N1}:${port}`, ['drain-1']);
-  await s.eventuallyRefused(C1, `${N2}:${port}`);
+  await s.eventuallyNames(CLIENT_2, `${N2}:${port}`, ['drain-1']);
+  await s.eventuallyNames(CLIENT_2, `${N1}:${port}`, ['drain-1']);
+  await s.eventuallyRefused(CLIENT_1, `${N2}:${port}`);
 });
 
 test('should be able to connect from a Pod to a terminating Pod; to other Pod from a terminating Pod', async () => {
@@ -120,8 +99,8 @@ test('should be able to connect from a Pod to a terminating Pod; to other Pod fr
   const other = await s.serve(serviceObject('web', 'web'), 2);
   const ip = await s.podIp('drain-1');
   await endBoth('drain');
-  assert.equal(await s.names(C2, `${ip}:80`, 2), ['drain-1']);
-  assert.equal(await s.names(podNetns('drain-1'), vip(other)), ['web-1', 'web-2']);
+  assert.equal(await s.names(CLIENT_2, `${ip}:80`, 2), ['drain-1']);
+  assert.equal(await s.names(podNetns('drain-1'), vip(other)), WEB);
   assert.equal(await s.names(podNetns('drain-2'), vip(service)), ['drain-1', 'drain-2']);
 });
 
@@ -129,10 +108,10 @@ test('should create endpoints for unready pods', async () => {
   await s.create(echoPod('unready', 'n1', 'unready', { serve: ['tcp:80', 'unready'] }));
   const plain = await s.serve(serviceObject('plain', 'unready'), 0);
   const tolerant = await s.serve(serviceObject('tolerant', 'unready', { publishNotReadyAddresses: true }), 1);
-  await s.eventuallyNames(C2, vip(tolerant), ['unready']);
-  await s.eventuallyRefused(C2, vip(plain));
+  await s.eventuallyNames(CLIENT_2, vip(tolerant), ['unready']);
+  await s.eventuallyRefused(CLIENT_2, vip(plain));
   await s.patch('tolerant', { publishNotReadyAddresses: false });
-  await s.eventuallyRefused(C2, vip(tolerant));
+  await s.eventuallyRefused(CLIENT_2, vip(tolerant));
 });
 
 for (const publish of [true, false]) {
@@ -148,8 +127,8 @@ for (const publish of [true, false]) {
     await s.remove('Pod', 'ends');
     await sleep(300);
     for (const place of [vip(service), `${N2}:${nodePort(service)}`]) {
-      if (publish) await s.eventuallyNames(C2, place, ['ends']);
-      else await s.eventuallyRefused(C2, place);
+      if (publish) await s.eventuallyNames(CLIENT_2, place, ['ends']);
+      else await s.eventuallyRefused(CLIENT_2, place);
     }
   });
 }
@@ -165,15 +144,15 @@ for (const distribution of ['PreferClose', 'PreferSameZone', 'PreferSameNode'] a
   test(`should route traffic to an endpoint nearby with ${distribution}`, async () => {
     await setZones({ n1: 'east', n2: 'west' });
     const service = await s.serve(serviceObject('near', 'web', { trafficDistribution: distribution }), 2);
-    await s.eventuallyNames(C1, vip(service), ['web-1']);
-    await s.eventuallyNames(C2, vip(service), ['web-2']);
+    await s.eventuallyNames(CLIENT_1, vip(service), ['web-1']);
+    await s.eventuallyNames(CLIENT_2, vip(service), ['web-2']);
     // Both nodes in one zone: the zone no longer tells them apart, the node does.
     await setZones({ n1: 'east', n2: 'east' });
-    const both = distribution === 'PreferSameNode' ? ['web-2'] : ['web-1', 'web-2'];
-    await s.eventuallyNames(C2, vip(service), both);
+    const both = distribution === 'PreferSameNode' ? ['web-2'] : WEB;
+    await s.eventuallyNames(CLIENT_2, vip(service), both);
     // None near: the far one.
     await s.patch('near', { selector: { only: 'web-1' } });
-    await s.eventuallyNames(C2, vip(service), ['web-1']);
+    await s.eventuallyNames(CLIENT_2, vip(service), ['web-1']);
     await setZones({ n1: null, n2: null });
   });
 }
@@ -190,18 +169,18 @@ test('topology hints of a hand-written slice count when every ready endpoint has
   ];
   const slice = sliceObject('hinted', crosswise, { port: 80 });
   await s.create(slice);
-  await s.eventuallyNames(C1, vip(service), ['web-2']);
-  await s.eventuallyNames(C2, vip(service), ['web-1']);
+  await s.eventuallyNames(CLIENT_1, vip(service), ['web-2']);
+  await s.eventuallyNames(CLIENT_2, vip(service), ['web-1']);
   const { endpoints } = sliceObject('hinted', [{ ip: one, node: 'n1' }, crosswise[1] as { ip: string }], { port: 80 });
   await s.api.patch('EndpointSlice', slice.metadata.name, { endpoints } as never, { namespace: 'default' });
-  await s.eventuallyNames(C1, vip(service), ['web-1', 'web-2']);
+  await s.eventuallyNames(CLIENT_1, vip(service), WEB);
   await setZones({ n1: null, n2: null });
 });
 
 test('should recreate its iptables rules if they are deleted', async () => {
   const service = await s.serve(serviceObject('repaired', 'web', { type: 'LoadBalancer' }), 2);
   const ip = balancerIp(service);
-  await s.eventuallyNames(nodeNetns('n1'), `${ip}:80`, ['web-1', 'web-2']);
+  await s.eventuallyNames(nodeNetns('n1'), `${ip}:80`, WEB);
   const inForce = async () =>
     (await Promise.all(['rule', 'route'].map((what) => cluster.exec(nodeNetns('n1'), ['ip', what]))))
       .flatMap(({ stdout }) => stdout.split('\n'))
@@ -214,8 +193,8 @@ test('should recreate its iptables rules if they are deleted', async () => {
   await cluster.exec(nodeNetns('n1'), ['ip', '-force', '-batch', '-'], { input: ours });
   assert.is.not(await inForce(), before);
   await eventually(async () => ((await inForce()) === before ? true : undefined));
-  await s.eventuallyNames(nodeNetns('n1'), `${ip}:80`, ['web-1', 'web-2']);
-  await s.eventuallyNames(OUTSIDE, `${N1}:${nodePort(service)}`, ['web-1', 'web-2']);
+  await s.eventuallyNames(nodeNetns('n1'), `${ip}:80`, WEB);
+  await s.eventuallyNames(OUTSIDE, `${N1}:${nodePort(service)}`, WEB);
   // A service that goes takes its routes along.
   await s.remove('Service', 'repaired');
   await eventually(async () => {
@@ -229,7 +208,7 @@ test('should recreate its iptables rules if they are deleted', async () => {
 test('should work after restarting kube-proxy', async () => {
   const service = await s.serve(serviceObject('outlives', 'web', { type: 'LoadBalancer' }), 2);
   const places = [`${N1}:${nodePort(service)}`, `${balancerIp(service)}:80`];
-  for (const place of places) await s.eventuallyNames(OUTSIDE, place, ['web-1', 'web-2']);
+  for (const place of places) await s.eventuallyNames(OUTSIDE, place, WEB);
   const before = (await cluster.status()).nodes.find(({ name }) => name === 'n1')?.agentPid as number;
   process.kill(before, 'SIGKILL');
   // Its addresses stay routed to dp0 all the while, or the node's kernel would send them elsewhere.
@@ -241,10 +220,10 @@ test('should work after restarting kube-proxy', async () => {
     const pid = (await cluster.status()).nodes.find(({ name }) => name === 'n1')?.agentPid;
     return pid !== undefined && pid !== null && pid !== before ? true : undefined;
   });
-  for (const place of places) await s.eventuallyNames(OUTSIDE, place, ['web-1', 'web-2'], 10_000);
+  for (const place of places) await s.eventuallyNames(OUTSIDE, place, WEB, 10_000);
   const later = await s.serve(serviceObject('later', 'web'), 2);
-  await s.eventuallyNames(C1, vip(later), ['web-1', 'web-2']);
-  assert.equal(await s.ask(C1, `${vip(service)}:99`), [REFUSED]);
+  await s.eventuallyNames(CLIENT_1, vip(later), WEB);
+  assert.equal(await s.ask(CLIENT_1, `${vip(service)}:99`), [REFUSED]);
 });
 
 test.run();

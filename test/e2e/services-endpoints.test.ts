@@ -4,22 +4,20 @@
  */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Service } from '../../src/api/types.ts';
-import { type Cluster, eventually, nodeNetns, processPod, ROOT, startCluster } from '../lib/cluster.ts';
+import { eventually, nodeNetns, processPod, ROOT } from '../lib/cluster.ts';
+import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/service-suite.ts';
 import {
   clientOf,
   ECHO,
   echoPod,
   idlePod,
-  NODE_IPS,
   nameOf,
   nodePort,
   OUTSIDE,
   podNetns,
   REFUSED,
-  Services,
   serviceObject,
   sliceObject,
   UDP,
@@ -27,45 +25,21 @@ import {
   vip,
 } from '../lib/services.ts';
 
-const test = suite('services: endpoints');
-let cluster: Cluster;
-let s: Services;
-const ALL = ['web-1', 'web-2'];
-const [N1, N2] = [NODE_IPS.n1 as string, NODE_IPS.n2 as string];
-const CLIENT = podNetns('client-1');
-
-test.before(async () => {
-  const serve = ['tcp:80', 'tcp:81', 'udp:80'];
-  cluster = await startCluster({
-    manifests: [
-      echoPod('web-1', 'n1', 'web', { serve }),
-      echoPod('web-2', 'n2', 'web', { serve }),
-      echoPod('other', 'n2', 'other', { serve: ['tcp:80', 'udp:80'] }),
-      idlePod('client-1', 'n1'),
-      idlePod('client-2', 'n2'),
-    ],
-  });
-  s = new Services(cluster);
-});
-test.after.each(() => s.cleanUp());
-test.after(async () => {
-  s.api.close();
-  await cluster.down();
-});
+const { test, cluster, s } = await serviceSuite('endpoints', { manifests: PODS });
 
 test('should serve a basic endpoint from pods', async () => {
   const service = await s.serve(serviceObject('basic', 'basic'), 0);
-  await s.eventuallyRefused(CLIENT, vip(service));
+  await s.eventuallyRefused(CLIENT_1, vip(service));
   await s.create(echoPod('basic-1', 'n1', 'basic'));
   await s.readyEndpoints('basic', 1);
-  await s.eventuallyNames(CLIENT, vip(service), ['basic-1']);
+  await s.eventuallyNames(CLIENT_1, vip(service), ['basic-1']);
   await s.create(echoPod('basic-2', 'n2', 'basic'));
   await s.readyEndpoints('basic', 2);
-  await s.eventuallyNames(CLIENT, vip(service), ['basic-1', 'basic-2']);
+  await s.eventuallyNames(CLIENT_1, vip(service), ['basic-1', 'basic-2']);
   await s.remove('Pod', 'basic-1', 0);
-  await s.eventuallyNames(CLIENT, vip(service), ['basic-2']);
+  await s.eventuallyNames(CLIENT_1, vip(service), ['basic-2']);
   await s.remove('Pod', 'basic-2', 0);
-  await s.eventuallyRefused(CLIENT, vip(service));
+  await s.eventuallyRefused(CLIENT_1, vip(service));
 });
 
 test('should serve multiport endpoints from pods', async () => {
@@ -77,30 +51,30 @@ test('should serve multiport endpoints from pods', async () => {
   await s.create(echoPod('multi-1', 'n1', 'multi', { ports: named('first') }));
   await s.create(echoPod('multi-2', 'n2', 'multi', { ports: named('second') }));
   const service = await s.serve(serviceObject('multi', 'multi', { ports }), 2);
-  await s.eventuallyNames(CLIENT, `${vip(service)}:80`, ['multi-1']);
-  await s.eventuallyNames(CLIENT, `${vip(service)}:81`, ['multi-2']);
+  await s.eventuallyNames(CLIENT_1, `${vip(service)}:80`, ['multi-1']);
+  await s.eventuallyNames(CLIENT_1, `${vip(service)}:81`, ['multi-2']);
 });
 
 test('should be updated after adding or deleting ports', async () => {
   const service = await s.serve(serviceObject('ports', 'web', { ports: [{ name: 'a', port: 80 }] }), 2);
-  await s.eventuallyNames(CLIENT, `${vip(service)}:80`, ALL);
-  assert.equal(await s.ask(CLIENT, `${vip(service)}:8080`), [REFUSED]);
+  await s.eventuallyNames(CLIENT_1, `${vip(service)}:80`, WEB);
+  assert.equal(await s.ask(CLIENT_1, `${vip(service)}:8080`), [REFUSED]);
   await s.patch('ports', {
     ports: [
       { name: 'a', port: 80 },
       { name: 'b', port: 8080, targetPort: 81 },
     ],
   });
-  await s.eventuallyNames(CLIENT, `${vip(service)}:8080`, ALL);
+  await s.eventuallyNames(CLIENT_1, `${vip(service)}:8080`, WEB);
   await s.patch('ports', { ports: [{ name: 'b', port: 8080, targetPort: 81 }] });
-  await s.eventuallyRefused(CLIENT, `${vip(service)}:80`);
-  assert.equal(await s.names(CLIENT, `${vip(service)}:8080`), ALL);
+  await s.eventuallyRefused(CLIENT_1, `${vip(service)}:80`);
+  assert.equal(await s.names(CLIENT_1, `${vip(service)}:8080`), WEB);
 });
 
 test('should preserve source pod IP for traffic thru service cluster IP', async () => {
   const service = await s.serve(serviceObject('source', 'web'), 2);
   for (const client of ['client-1', 'client-2']) {
-    await s.eventuallyNames(podNetns(client), vip(service), ALL);
+    await s.eventuallyNames(podNetns(client), vip(service), WEB);
     const seen = unique((await s.ask(podNetns(client), vip(service), 12)).map(clientOf));
     assert.equal(seen, [await s.podIp(client)]);
   }
@@ -116,11 +90,11 @@ test('should allow pods to hairpin back to themselves through services', async (
 test('should be able to up and down services', async () => {
   const one = await s.serve(serviceObject('one', 'web'), 2);
   const two = await s.serve(serviceObject('two', 'other'), 1);
-  await s.eventuallyNames(CLIENT, vip(one), ALL);
+  await s.eventuallyNames(CLIENT_1, vip(one), WEB);
   await s.eventuallyNames(nodeNetns('n2'), vip(two), ['other']);
   await s.remove('Service', 'one');
   await s.gone('Service', 'one');
-  for (const netns of [CLIENT, nodeNetns('n1'), nodeNetns('n2')]) {
+  for (const netns of [CLIENT_1, nodeNetns('n1'), nodeNetns('n2')]) {
     assert.equal(await s.names(netns, vip(two)), ['other']);
     assert.is.not((await s.ask(netns, vip(one), 1, '--max-time', '0.5')).map(nameOf)[0]?.slice(0, 3), 'web');
   }
@@ -129,11 +103,11 @@ for (const label of ['service-proxy-name', 'headless']) {
   test(`should implement service.kubernetes.io/${label}`, async () => {
     const labels = { [`service.kubernetes.io/${label}`]: 'x' };
     const service = await s.serve(serviceObject('labelled', 'web', {}, { labels }), 2);
-    assert.match((await s.ask(CLIENT, vip(service), 1, '--max-time', '0.5'))[0] ?? '', /^!/);
+    assert.match((await s.ask(CLIENT_1, vip(service), 1, '--max-time', '0.5'))[0] ?? '', /^!/);
     await s.patch('labelled', {}, { labels: { [`service.kubernetes.io/${label}`]: null } });
-    await s.eventuallyNames(CLIENT, vip(service), ALL);
+    await s.eventuallyNames(CLIENT_1, vip(service), WEB);
     await s.patch('labelled', {}, { labels });
-    await s.eventuallySilent(CLIENT, vip(service));
+    await s.eventuallySilent(CLIENT_1, vip(service));
   });
 }
 
@@ -141,15 +115,15 @@ test('a headless service (clusterIP None) has endpoints and no address', async (
   const service = await s.serve(serviceObject('headless', 'web', { clusterIP: 'None' }), 2);
   assert.is(service.spec.clusterIP, 'None');
   const addresses = await s.readyEndpoints('headless', 2);
-  assert.equal(unique((await Promise.all(addresses.map((ip) => s.names(CLIENT, ip, 1)))).flat()), ALL);
+  assert.equal(unique((await Promise.all(addresses.map((ip) => s.names(CLIENT_1, ip, 1)))).flat()), WEB);
 });
 test('should be rejected for evicted pods (no endpoints exist)', async () => {
   await s.create(echoPod('evicted', 'n1', 'evicted'));
   const service = await s.serve(serviceObject('evicted', 'evicted'), 1);
-  await s.eventuallyNames(CLIENT, vip(service), ['evicted']);
+  await s.eventuallyNames(CLIENT_1, vip(service), ['evicted']);
   await s.api.patchStatus('Pod', 'evicted', 'default', { phase: 'Failed', reason: 'Evicted' });
   await s.readyEndpoints('evicted', 0);
-  await s.eventuallyRefused(CLIENT, vip(service));
+  await s.eventuallyRefused(CLIENT_1, vip(service));
 });
 test('should serve endpoints on same port and different protocols', async () => {
   const ports = [
@@ -158,14 +132,14 @@ test('should serve endpoints on same port and different protocols', async () => 
   ];
   const service = await s.serve(serviceObject('mixed', 'web', { ports }), 2);
   const place = `${vip(service)}:80`;
-  const answersUdp = () => s.eventuallyDatagram(CLIENT, place, ALL);
-  await s.eventuallyNames(CLIENT, place, ALL);
+  const answersUdp = () => s.eventuallyDatagram(CLIENT_1, place, WEB);
+  await s.eventuallyNames(CLIENT_1, place, WEB);
   await answersUdp();
   await s.patch('mixed', { ports: ports.slice(1) });
-  await s.eventuallyRefused(CLIENT, place);
+  await s.eventuallyRefused(CLIENT_1, place);
   await answersUdp();
   await s.patch('mixed', { ports });
-  await s.eventuallyNames(CLIENT, place, ALL);
+  await s.eventuallyNames(CLIENT_1, place, WEB);
   await answersUdp();
 });
 
@@ -181,23 +155,23 @@ test('should support named targetPorts that resolve to different ports on differ
   await s.create(pod('named-1', 'n1', 8001));
   await s.create(pod('named-2', 'n2', 8002));
   const service = await s.serve(serviceObject('named', 'named', { ports: [{ port: 80, targetPort: 'http' }] }), 2);
-  await s.eventuallyNames(CLIENT, vip(service), ['named-1', 'named-2']);
+  await s.eventuallyNames(CLIENT_1, vip(service), ['named-1', 'named-2']);
 });
 
 test('a service without selector: EndpointSlice by hand, Endpoints mirrored', async () => {
   const address = await s.podIp('web-1');
   const service = await s.serve(serviceObject('by-hand', undefined), 0);
   await s.create(sliceObject('by-hand', [{ ip: address }], { port: 80 }));
-  await s.eventuallyNames(CLIENT, vip(service), ['web-1']);
+  await s.eventuallyNames(CLIENT_1, vip(service), ['web-1']);
   await s.remove('EndpointSlice', 'by-hand-by-hand');
-  await s.eventuallyRefused(CLIENT, vip(service));
+  await s.eventuallyRefused(CLIENT_1, vip(service));
   await s.create({
     apiVersion: 'v1',
     kind: 'Endpoints',
     metadata: { name: 'by-hand', namespace: 'default' },
     subsets: [{ addresses: [{ ip: await s.podIp('web-2') }], ports: [{ port: 80 }] }],
   });
-  await s.eventuallyNames(CLIENT, vip(service), ['web-2']);
+  await s.eventuallyNames(CLIENT_1, vip(service), ['web-2']);
 });
 
 test('an endpoint outside the cluster, and one in a node (hostNetwork)', async () => {
@@ -209,7 +183,7 @@ test('an endpoint outside the cluster, and one in a node (hostNetwork)', async (
   await s.create(sliceObject('far', [{ ip: '172.18.0.1' }, { ip: N2, node: 'n2' }], { port: 8090 }));
   const port = nodePort(service);
   for (const place of [vip(service), `${N1}:${port}`, `${N2}:${port}`]) {
-    for (const netns of [CLIENT, podNetns('client-2'), nodeNetns('n1'), nodeNetns('n2')]) {
+    for (const netns of [CLIENT_1, CLIENT_2, nodeNetns('n1'), nodeNetns('n2')]) {
       await s.eventuallyNames(netns, place, ['host', 'outsider']);
     }
   }
@@ -221,22 +195,22 @@ test('an endpoint outside the cluster, and one in a node (hostNetwork)', async (
 test('should function for multiple endpoint-Services with same selector', async () => {
   const one = await s.serve(serviceObject('same-1', 'web'), 2);
   const two = await s.serve(serviceObject('same-2', 'web', { ports: [{ port: 80, targetPort: 81 }] }), 2);
-  await s.eventuallyNames(podNetns('web-1'), vip(one), ALL);
-  await s.eventuallyNames(podNetns('web-1'), vip(two), ALL);
+  await s.eventuallyNames(podNetns('web-1'), vip(one), WEB);
+  await s.eventuallyNames(podNetns('web-1'), vip(two), WEB);
   await s.remove('Service', 'same-1');
   await s.gone('Service', 'same-1');
-  assert.equal(await s.names(podNetns('web-2'), vip(two)), ALL);
+  assert.equal(await s.names(podNetns('web-2'), vip(two)), WEB);
 });
 
 test('should function for pod-Service and node-Service: udp', async () => {
   const service = await s.serve(serviceObject('udp', 'web', { type: 'NodePort', ports: UDP }), 2);
   const port = nodePort(service);
-  for (const netns of [CLIENT, podNetns('web-1'), nodeNetns('n1'), nodeNetns('n2')]) {
+  for (const netns of [CLIENT_1, podNetns('web-1'), nodeNetns('n1'), nodeNetns('n2')]) {
     for (const place of [`${vip(service)}:80`, `${N1}:${port}`, `${N2}:${port}`]) {
-      await s.eventuallyDatagram(netns, place, ALL);
+      await s.eventuallyDatagram(netns, place, WEB);
     }
   }
-  for (const node of [N1, N2]) await s.eventuallyDatagram(OUTSIDE, `${node}:${port}`, ALL);
+  for (const node of [N1, N2]) await s.eventuallyDatagram(OUTSIDE, `${node}:${port}`, WEB);
 });
 
 test('should be able to handle large requests: http and udp', async () => {
@@ -247,9 +221,9 @@ test('should be able to handle large requests: http and udp', async () => {
     ],
   });
   const service = await s.serve(object, 2);
-  await s.eventuallyNames(CLIENT, vip(service), ALL);
+  await s.eventuallyNames(CLIENT_1, vip(service), WEB);
   const body = 'x'.repeat(100_000);
-  const { stdout } = await cluster.exec(CLIENT, ['curl', '-sS', '-d', '@-', `http://${vip(service)}/`], {
+  const { stdout } = await cluster.exec(CLIENT_1, ['curl', '-sS', '-d', '@-', `http://${vip(service)}/`], {
     input: body,
   });
   assert.match(stdout, /^web-[12] /);
@@ -259,7 +233,7 @@ test('should be able to handle large requests: http and udp', async () => {
     for (let turn = 0; turn < 12 && seen.size < 2; turn++) {
       seen.add(nameOf(await s.datagram(podNetns(client), `${vip(service)}:80`, undefined, 'y'.repeat(2000))));
     }
-    assert.equal([...seen].sort(), ALL, client);
+    assert.equal([...seen].sort(), WEB, client);
   }
 });
 
@@ -275,7 +249,7 @@ test('iperf3: much data both ways, over a ClusterIP and a NodePort', async () =>
   const service = await s.serve(serviceObject('iperf', 'iperf', { type: 'NodePort', ports }), 1);
   // Control connection and data use one number, which is a NodePort's only when both are given.
   const places = [
-    [CLIENT, vip(service), 5201, [[], ['-u', '-b', '20M', '-l', '1200']]],
+    [CLIENT_1, vip(service), 5201, [[], ['-u', '-b', '20M', '-l', '1200']]],
     [OUTSIDE, N1, nodePort(service), [['-R'], ['-u', '-b', '20M', '-l', '1200']]],
   ] as const;
   for (const [netns, address, port, runs] of places) {
@@ -319,7 +293,7 @@ test('should drop INVALID conntrack entries', async () => {
     await s.create(processPod(name, node, command));
     const service = await s.serve(serviceObject(name, name, { ports: [{ port: 90 }] }), 1);
     const [server, client] = [await s.podIp(name), await s.podIp('client-1')];
-    const talk = cluster.start(CLIENT, [
+    const talk = cluster.start(CLIENT_1, [
       'socat',
       '-',
       `TCP:${vip(service)}:90,sourceport=45678,reuseaddr,retry=50,interval=0.1`,
@@ -359,7 +333,7 @@ test('Service endpoints latency should not be very high', async () => {
     const before = performance.now();
     // From the moment there is an address until every node's pods reach an endpoint by it.
     for (const client of ['client-1', 'client-2']) {
-      await s.eventuallyNames(podNetns(client), vip(service), ALL, 10_000);
+      await s.eventuallyNames(podNetns(client), vip(service), WEB, 10_000);
     }
     took.push(performance.now() - before);
   }
@@ -371,19 +345,19 @@ test('Service endpoints latency should not be very high', async () => {
 test('should work after restarting apiserver', async () => {
   const service = await s.serve(serviceObject('before', 'web', { type: 'NodePort' }), 2);
   const place = `${N1}:${nodePort(service)}`;
-  await s.eventuallyNames(OUTSIDE, place, ALL);
+  await s.eventuallyNames(OUTSIDE, place, WEB);
   const { controller } = await cluster.status();
   process.kill(controller.pid, 'SIGKILL');
   await eventually(async () => ((await cluster.status()).controller.running ? undefined : true));
-  assert.equal(await s.names(OUTSIDE, place), ALL);
-  assert.equal(await s.names(CLIENT, vip(service)), ALL);
+  assert.equal(await s.names(OUTSIDE, place), WEB);
+  assert.equal(await s.names(CLIENT_1, vip(service)), WEB);
   const words = [join(ROOT, 'dist/src/cli/main.js'), 'controller'];
   spawn(process.execPath, words, { detached: true, stdio: 'ignore' }).unref();
   await eventually(async () => ((await cluster.status()).controller.running ? true : undefined));
   const later = await eventually(() => s.create<Service>(serviceObject('after', 'other')));
   assert.is.not(vip(later), vip(service));
-  await s.eventuallyNames(CLIENT, vip(later), ['other']);
-  assert.equal(await s.names(OUTSIDE, place), ALL);
+  await s.eventuallyNames(CLIENT_1, vip(later), ['other']);
+  assert.equal(await s.names(OUTSIDE, place), WEB);
 });
 
 test('should update nodePort: http and udp', async () => {
@@ -392,8 +366,8 @@ test('should update nodePort: http and udp', async () => {
     { name: 'udp', port: 80, protocol: 'UDP' as const, nodePort: 31510 },
   ];
   await s.serve(serviceObject('goes', 'web', { type: 'NodePort', ports }), 2);
-  await s.eventuallyNames(OUTSIDE, `${N1}:31510`, ALL);
-  await s.eventuallyDatagram(OUTSIDE, `${N1}:31510`, ALL);
+  await s.eventuallyNames(OUTSIDE, `${N1}:31510`, WEB);
+  await s.eventuallyDatagram(OUTSIDE, `${N1}:31510`, WEB);
   await s.remove('Service', 'goes');
   await s.eventuallyRefused(OUTSIDE, `${N1}:31510`);
   await s.eventuallyDatagram(OUTSIDE, `${N1}:31510`, ['!refused']);

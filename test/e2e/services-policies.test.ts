@@ -2,20 +2,18 @@
  * Which endpoints a client gets, by where it comes from: traffic policies, health checks, source ranges. Named after the
  * Kubernetes end-to-end tests they mirror (kubernetes test/e2e/network/service.go, loadbalancer.go, kube_proxy.go).
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Cluster, eventually, nodeNetns, startCluster } from '../lib/cluster.ts';
+import { eventually, nodeNetns } from '../lib/cluster.ts';
+import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/service-suite.ts';
 import {
   balancerIp,
   clientOf,
   ECHO,
   echoPod,
-  idlePod,
   NODE_IPS,
   nodePort,
   OUTSIDE,
   podNetns,
-  Services,
   SILENCE,
   serviceObject,
   sliceObject,
@@ -23,30 +21,11 @@ import {
   vip,
 } from '../lib/services.ts';
 
-const test = suite('services: policies');
-let cluster: Cluster;
-let s: Services;
-const [N1, N2] = [NODE_IPS.n1 as string, NODE_IPS.n2 as string];
-const [C1, C2] = [podNetns('client-1'), podNetns('client-2')];
+const { test, cluster, s } = await serviceSuite('policies', {
+  words: ['--load-balancer-pool', '198.51.100.0/28'],
+  manifests: PODS,
+});
 const OUTSIDE_IP = '172.18.0.1';
-
-test.before(async () => {
-  cluster = await startCluster({
-    words: ['--load-balancer-pool', '198.51.100.0/28'],
-    manifests: [
-      echoPod('web-1', 'n1', 'web', { labels: { only: 'web-1' } }),
-      echoPod('web-2', 'n2', 'web'),
-      idlePod('client-1', 'n1'),
-      idlePod('client-2', 'n2'),
-    ],
-  });
-  s = new Services(cluster);
-});
-test.after.each(() => s.cleanUp());
-test.after(async () => {
-  s.api.close();
-  await cluster.down();
-});
 
 /** A service whose only endpoint is web-1, on n1. */
 const onN1 = (name: string, spec: object) =>
@@ -54,10 +33,10 @@ const onN1 = (name: string, spec: object) =>
 
 test('should respect internalTrafficPolicy=Local Pod to Pod', async () => {
   const service = await onN1('itp', { internalTrafficPolicy: 'Local' });
-  await s.eventuallyNames(C1, vip(service), ['web-1']);
-  await s.eventuallyRefused(C2, vip(service));
+  await s.eventuallyNames(CLIENT_1, vip(service), ['web-1']);
+  await s.eventuallyRefused(CLIENT_2, vip(service));
   await s.patch('itp', { internalTrafficPolicy: 'Cluster' });
-  await s.eventuallyNames(C2, vip(service), ['web-1']);
+  await s.eventuallyNames(CLIENT_2, vip(service), ['web-1']);
 });
 
 test('should respect internalTrafficPolicy=Local Pod and Node, to Pod (hostNetwork: true)', async () => {
@@ -66,9 +45,9 @@ test('should respect internalTrafficPolicy=Local Pod and Node, to Pod (hostNetwo
     serviceObject('itp-host', undefined, { internalTrafficPolicy: 'Local', ports: [{ port: 80, targetPort: 8090 }] }),
   );
   await s.create(sliceObject('itp-host', [{ ip: N1, node: 'n1' }], { port: 8090 }));
-  await s.eventuallyNames(C1, vip(service), ['host-1']);
+  await s.eventuallyNames(CLIENT_1, vip(service), ['host-1']);
   await s.eventuallyNames(nodeNetns('n1'), vip(service), ['host-1']);
-  await s.eventuallyRefused(C2, vip(service));
+  await s.eventuallyRefused(CLIENT_2, vip(service));
   await s.eventuallyRefused(nodeNetns('n2'), vip(service));
 });
 
@@ -85,9 +64,9 @@ test('ETP Local: should work for type=NodePort, the client seen as it is', async
   assert.is(clientOf((await s.ask(OUTSIDE, `${N1}:${port}`))[0]), OUTSIDE_IP);
   assert.ok((await s.eventuallyRefused(OUTSIDE, `${N2}:${port}`)) < 1000);
   // The node itself and its pods reach all endpoints through their own node (the short circuit).
-  await s.eventuallyNames(C2, `${N2}:${port}`, ['web-1']);
+  await s.eventuallyNames(CLIENT_2, `${N2}:${port}`, ['web-1']);
   await s.eventuallyNames(nodeNetns('n2'), `${N2}:${port}`, ['web-1']);
-  assert.is(clientOf((await s.ask(C2, `${N2}:${port}`))[0]), await s.podIp('client-2'));
+  assert.is(clientOf((await s.ask(CLIENT_2, `${N2}:${port}`))[0]), await s.podIp('client-2'));
 });
 
 test('a cluster that drops: no answer for a Local policy without local endpoints, and back', async () => {
@@ -118,7 +97,8 @@ test('ETP Local: should only target nodes with endpoints', async () => {
   });
   const elsewhere = await s.health(OUTSIDE, `${N2}:${port}`);
   assert.equal([elsewhere.status, elsewhere.weight, elsewhere.body.localEndpoints], [503, '0', 0]);
-  for (const netns of [C1, C2, nodeNetns('n1')]) assert.is((await s.health(netns, `${N1}:${port}`)).status, 200, netns);
+  for (const netns of [CLIENT_1, CLIENT_2, nodeNetns('n1')])
+    assert.is((await s.health(netns, `${N1}:${port}`)).status, 200, netns);
 
   await s.eventuallyNames(OUTSIDE, `${ip}:80`, ['web-1']);
   assert.equal(unique((await s.ask(OUTSIDE, `${ip}:80`, 12)).map(clientOf)), [OUTSIDE_IP]);
@@ -136,10 +116,10 @@ test('ETP Local: should target all nodes with endpoints, should work from pods',
     2,
   );
   const place = `${balancerIp(service)}:80`;
-  await s.eventuallyNames(OUTSIDE, place, ['web-1', 'web-2']);
+  await s.eventuallyNames(OUTSIDE, place, WEB);
   assert.equal(unique((await s.ask(OUTSIDE, place, 12)).map(clientOf)), [OUTSIDE_IP]);
   for (const client of ['client-1', 'client-2']) {
-    await s.eventuallyNames(podNetns(client), place, ['web-1', 'web-2']);
+    await s.eventuallyNames(podNetns(client), place, WEB);
     assert.equal(unique((await s.ask(podNetns(client), place, 12)).map(clientOf)), [await s.podIp(client)]);
   }
 });
@@ -185,18 +165,18 @@ test('should only allow access from service loadbalancer source ranges', async (
   const place = `${balancerIp(service)}:80`;
   const denied = async (netns: string) =>
     eventually(async () => ((await s.ask(netns, place, 1, '--max-time', '0.3'))[0] === SILENCE ? true : undefined));
-  await s.eventuallyNames(C1, place, ['web-1', 'web-2']);
-  await denied(C2);
+  await s.eventuallyNames(CLIENT_1, place, WEB);
+  await denied(CLIENT_2);
   await denied(OUTSIDE);
   // They are about the load balancer's address alone.
-  await s.eventuallyNames(OUTSIDE, `${N1}:${nodePort(service)}`, ['web-1', 'web-2']);
-  await s.eventuallyNames(C2, vip(service), ['web-1', 'web-2']);
+  await s.eventuallyNames(OUTSIDE, `${N1}:${nodePort(service)}`, WEB);
+  await s.eventuallyNames(CLIENT_2, vip(service), WEB);
   await s.patch('ranges', { loadBalancerSourceRanges: [`${other}/32`, `${OUTSIDE_IP}/32`] });
-  await s.eventuallyNames(C2, place, ['web-1', 'web-2']);
-  await s.eventuallyNames(OUTSIDE, place, ['web-1', 'web-2']);
-  await denied(C1);
+  await s.eventuallyNames(CLIENT_2, place, WEB);
+  await s.eventuallyNames(OUTSIDE, place, WEB);
+  await denied(CLIENT_1);
   await s.patch('ranges', { loadBalancerSourceRanges: ['0.0.0.0/1', '128.0.0.0/1'] });
-  for (const netns of [C1, C2, OUTSIDE]) await s.eventuallyNames(netns, place, ['web-1', 'web-2']);
+  for (const netns of [CLIENT_1, CLIENT_2, OUTSIDE]) await s.eventuallyNames(netns, place, WEB);
 });
 
 test.run();

@@ -3,14 +3,11 @@
  * 95 % (test/e2e/network/loadbalancer.go, "should not have connectivity disruption during rolling update").
  */
 import type { ChildProcess } from 'node:child_process';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Cluster, nodeNetns, startCluster } from '../lib/cluster.ts';
-import { echoPod, NODE_IPS, nodePort, OUTSIDE, Services, serviceObject, vip } from '../lib/services.ts';
+import { nodeNetns } from '../lib/cluster.ts';
+import { N1, N2, serviceSuite } from '../lib/service-suite.ts';
+import { echoPod, nodePort, OUTSIDE, serviceObject, vip } from '../lib/services.ts';
 
-const test = suite('services: rolling change');
-let cluster: Cluster;
-let s: Services;
 const CHANGES = 100;
 /** A pod that is told to end serves for so long yet, then finishes what it has begun. */
 const LINGER = 'linger=1000';
@@ -24,15 +21,8 @@ const nextPod = (node: 'n1' | 'n2') => {
   return echoPod(name, node, 'roll', { serve: ['tcp:80', LINGER], graceSeconds: 5 });
 };
 
-test.before(async () => {
-  cluster = await startCluster({
-    manifests: [nextPod('n1'), nextPod('n1'), nextPod('n2'), nextPod('n2')],
-  });
-  s = new Services(cluster);
-});
-test.after(async () => {
-  s.api.close();
-  await cluster.down();
+const { test, cluster, s } = await serviceSuite('rolling change', {
+  manifests: [nextPod('n1'), nextPod('n1'), nextPod('n2'), nextPod('n2')],
 });
 
 interface Load {
@@ -68,8 +58,8 @@ test('should not have connectivity disruption during rolling update with externa
   const type = 'NodePort' as const;
   const everywhere = await s.serve(serviceObject('roll', 'roll', { type }), 4);
   const local = await s.serve(serviceObject('roll-local', 'roll', { type, externalTrafficPolicy: 'Local' }), 4);
-  const places = [NODE_IPS.n1, NODE_IPS.n2].map((node) => `${node}:${nodePort(everywhere)}`);
-  const localPlace = `${NODE_IPS.n1}:${nodePort(local)}`;
+  const places = [N1, N2].map((node) => `${node}:${nodePort(everywhere)}`);
+  const localPlace = `${N1}:${nodePort(local)}`;
   for (const place of [...places, localPlace])
     await s.eventuallyNames(OUTSIDE, place, await namesOf(place === localPlace));
   const loads = [

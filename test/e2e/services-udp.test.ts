@@ -4,45 +4,31 @@
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Service } from '../../src/api/types.ts';
-import { type Cluster, eventually, nodeNetns, ROOT, startCluster } from '../lib/cluster.ts';
+import { eventually, nodeNetns, ROOT } from '../lib/cluster.ts';
+import { N1, N2, serviceSuite } from '../lib/service-suite.ts';
 import {
   balancerIp,
   ECHO,
   echoPod,
   idlePod,
-  NODE_IPS,
   nameOf,
   nodePort,
   OUTSIDE,
   podNetns,
-  Services,
   serviceObject,
   UDP,
   vip,
 } from '../lib/services.ts';
 
-const test = suite('services: udp');
-let cluster: Cluster;
-let s: Services;
-const [N1, N2] = [NODE_IPS.n1 as string, NODE_IPS.n2 as string];
 const CLIENT = podNetns('client');
 const serve = ['tcp:80', 'udp:80', 'udp:81'];
 
-test.before(async () => {
-  cluster = await startCluster({
-    // In the underlay: node addresses are passed over, the rest is routed as any other.
-    words: ['--load-balancer-pool', '172.18.0.10-172.18.0.15'],
-    manifests: [echoPod('a', 'n1', 'a', { serve }), echoPod('b', 'n2', 'b', { serve }), idlePod('client', 'n2')],
-  });
-  s = new Services(cluster);
-});
-test.after.each(() => s.cleanUp());
-test.after(async () => {
-  s.api.close();
-  await cluster.down();
+const { test, cluster, s } = await serviceSuite('udp', {
+  // In the underlay: node addresses are passed over, the rest is routed as any other.
+  words: ['--load-balancer-pool', '172.18.0.10-172.18.0.15'],
+  manifests: [echoPod('a', 'n1', 'a', { serve }), echoPod('b', 'n2', 'b', { serve }), idlePod('client', 'n2')],
 });
 
 /** A client with one socket that goes on sending; what it heard so far. */
