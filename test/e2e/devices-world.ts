@@ -10,9 +10,10 @@ import { WorkerPool } from '../../src/agent/worker-pool.ts';
 import { monotonicMs } from '../../src/linux/clock.ts';
 import { unlinkShared } from '../../src/linux/shm.ts';
 import { closeTap, OffloadLevel, type Tap } from '../../src/linux/tap.ts';
+import { nodeIdentity } from '../lib/node-identity.ts';
 
 const PREFIX = `dlx${process.pid}`;
-const NODE_CIDR = '10.244.1.0/24';
+const NODE = nodeIdentity();
 
 /** Why devices cannot be made here; undefined when they can. */
 export function whyNoDevices(): string | undefined {
@@ -50,7 +51,13 @@ export interface DeviceWorldOptions {
 
 /** eth0 of a pod as the agent would make it. */
 export function podDevice(netns: string, ip: string, offloads?: OffloadLevel): PodDevice {
-  const network = { netnsPath: `/run/netns/${netns}`, ip, prefix: 24, gateway: gatewayOf(NODE_CIDR), mtu: 1450 };
+  const network = {
+    netnsPath: `/run/netns/${netns}`,
+    ip,
+    prefix: 24,
+    gateway: gatewayOf(NODE.podCIDR),
+    mtu: NODE.podMtu,
+  };
   return { ...network, mac: macOf(ip), ...(offloads !== undefined && { offloads }) };
 }
 
@@ -75,21 +82,7 @@ export class DeviceWorld {
     this.workers = workers;
     this.offloads = offloads;
     this.tables = openNodeTables({ nodeName: this.name, workers, maxConntrack: 4096, nowMs: monotonicMs() });
-    this.sync = new NodeSync(this.tables.node, {
-      nodeIP: '172.18.0.11',
-      podCIDR: NODE_CIDR,
-      clusterCIDR: '10.244.0.0/16',
-      serviceCIDR: '10.96.0.0/12',
-      overlay: 'vxlan',
-      vxlanPort: 4789,
-      vni: 1,
-      podMtu: 1450,
-      underlayMtu: 1500,
-      portPolicy: 'open',
-      localPolicyDrops: false,
-      nodePortRange: [30000, 32767],
-      masqueradePorts: [32768, 49151],
-    });
+    this.sync = new NodeSync(this.tables.node, NODE);
     this.pool = new WorkerPool({
       workers,
       tables: tableNames(this.name),

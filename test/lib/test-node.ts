@@ -34,11 +34,12 @@ import { MAX_VERDICTS, verdictName } from '../../native-free-dataplane/verdicts.
 import { gatewayOf, macOf, type NodeIdentity, NodeSync } from '../../src/agent/node-sync.ts';
 import { type FrameOptions, frame } from './frame-text.ts';
 import { type LoadOptions, loadFrame } from './load-frame.ts';
+import { nodeIdentity } from './node-identity.ts';
 
 const SECRET = Int32Array.of(11, 22, 33, 44);
 
 export interface TestNodeOptions extends Partial<NodeIdentity> {
-  /** Number of the node: underlay 172.18.0.(10+n), pods 10.244.n.0/24. */
+  /** Number of the node, of which its addresses are made (node-identity.ts); 1. */
   number?: number;
   maxConntrack?: number;
   features?: Features;
@@ -92,23 +93,7 @@ export class TestNode {
   private readonly before = new Float64Array(MAX_VERDICTS);
 
   constructor(options: TestNodeOptions = {}) {
-    const number = options.number ?? 1;
-    this.identity = {
-      nodeIP: `172.18.0.${10 + number}`,
-      podCIDR: `10.244.${number}.0/24`,
-      clusterCIDR: '10.244.0.0/16',
-      serviceCIDR: '10.96.0.0/12',
-      overlay: 'vxlan',
-      vxlanPort: 4789,
-      vni: 1,
-      podMtu: 1450,
-      underlayMtu: 1500,
-      portPolicy: 'open',
-      localPolicyDrops: false,
-      nodePortRange: [30000, 32767],
-      masqueradePorts: [32768, 49151],
-      ...options,
-    };
+    this.identity = { ...nodeIdentity(options.number), ...options };
     const workers = options.workers ?? 1;
     const memory = options.memory ?? ((bytes) => new ArrayBuffer(bytes));
     const conntrackOptions = { addressWords: 1, max: options.maxConntrack ?? 4096, workers, secret: SECRET };
@@ -149,10 +134,10 @@ export class TestNode {
 
   /** Make another node known. */
   peer(number: number): this {
-    const podCIDR = `10.244.${number}.0/24`;
+    const { nodeIP, podCIDR } = nodeIdentity(number);
     this.sync.setNode({
       name: `n${number}`,
-      ip: `172.18.0.${10 + number}`,
+      ip: nodeIP,
       podCIDRs: [podCIDR],
       vtepMac: macOf(gatewayOf(podCIDR)),
     });
