@@ -13,7 +13,7 @@ import {
   foreignNodeObject,
   makeFlannel,
   makeForeignNode,
-  type Peer,
+  peerOf,
   removeForeignNode,
 } from '../lib/foreign-node.ts';
 import { drops, dropsMoved, Paths, ServerPort } from '../lib/overlay.ts';
@@ -25,11 +25,7 @@ let paths: Paths;
 let s: Services;
 const CLIENT = podNetns('client');
 const CLIENT_IP = '10.244.1.2';
-const PEERS: Peer[] = [1, 2].map((n) => ({
-  ip: `172.18.0.${10 + n}`,
-  podCIDR: `10.244.${n}.0/24`,
-  vtepMac: `0a:58:0a:f4:0${n}:01`,
-}));
+const PEERS = [1, 2].map(peerOf);
 
 test.before(async () => {
   cluster = await startCluster({ manifests: [idlePod('client', 'n1')] });

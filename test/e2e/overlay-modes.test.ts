@@ -5,13 +5,10 @@ import * as assert from 'uvu/assert';
 import { whyNoRawSocket } from '../../src/linux/raw-socket.ts';
 import { openShared } from '../../src/linux/shm.ts';
 import { attachControl, ControlWord, controlAt } from '../../src/worker/control.ts';
-import { type Cluster, eventually, nodeNetns, output, podNetns, startCluster } from '../lib/cluster.ts';
-import { drops, dropsMoved, Paths, ServerPort } from '../lib/overlay.ts';
-import { idlePod, NODE_IPS, nodePort, OUTSIDE, Services, serviceObject, sliceObject } from '../lib/services.ts';
-
-const CLIENT = podNetns('client');
-const SERVER = podNetns('server');
-const [CLIENT_IP, SERVER_IP] = ['10.244.1.2', '10.244.2.2'];
+import { type Cluster, eventually, nodeNetns, output } from '../lib/cluster.ts';
+import { drops, dropsMoved, type Paths, ServerPort } from '../lib/overlay.ts';
+import { CLIENT, CLIENT_IP, SERVER, SERVER_IP, startOverlayWorld } from '../lib/overlay-world.ts';
+import { NODE_IPS, nodePort, OUTSIDE, type Services, serviceObject, sliceObject } from '../lib/services.ts';
 
 /** Sends one IPIP packet (outer destination, inner source, inner destination): a UDP datagram with right checksums. */
 const IPIP_SENDER = `
@@ -71,13 +68,7 @@ for (const mode of MODES) {
   let s: Services;
 
   test.before(async () => {
-    cluster = await startCluster({
-      words: mode.words,
-      manifests: [idlePod('client', 'n1'), idlePod('server', 'n2')],
-    });
-    paths = new Paths(cluster);
-    s = new Services(cluster);
-    await Promise.all([paths.startServers(SERVER), paths.startServers(CLIENT)]);
+    ({ cluster, paths, s } = await startOverlayWorld(mode.words));
   });
   test.after.each(() => s.cleanUp());
   test.after(async () => {

@@ -4,14 +4,13 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Cluster, eventually, nodeNetns, output, podNetns, run, startCluster } from '../lib/cluster.ts';
-import { FOREIGN_MAC, foreignNodeObject } from '../lib/foreign-node.ts';
-import { Paths, ServerPort } from '../lib/overlay.ts';
-import { idlePod, NODE_IPS, nodePort, OUTSIDE, Services, serviceObject, sliceObject } from '../lib/services.ts';
+import { eventually, nodeNetns, output, run } from '../lib/cluster.ts';
+import { FOREIGN_MAC, foreignNodeObject, makeFlannel, peerOf } from '../lib/foreign-node.ts';
+import { addNamespaces, ip, makeHost, removeNamespaces } from '../lib/namespaces.ts';
+import { ServerPort } from '../lib/overlay.ts';
+import { CLIENT, SERVER, SERVER_IP, startOverlayWorld } from '../lib/overlay-world.ts';
+import { NODE_IPS, nodePort, OUTSIDE, serviceObject, sliceObject } from '../lib/services.ts';
 
-const CLIENT = podNetns('client');
-const SERVER = podNetns('server');
-const SERVER_IP = '10.244.2.2';
 const NARROW = 'narrow';
 const NARROW_IP = '172.31.0.2';
 const FAR = 'far';
@@ -20,23 +19,11 @@ const POD_MTU = 9000;
 const OVERHEAD = 50;
 
 const test = suite('overlay: packet sizes');
-let cluster: Cluster;
-let paths: Paths;
-let s: Services;
-
-test.before(async () => {
-  cluster = await startCluster({
-    words: ['--mtu', `${POD_MTU}`],
-    manifests: [idlePod('client', 'n1'), idlePod('server', 'n2')],
-  });
-  paths = new Paths(cluster);
-  s = new Services(cluster);
-  await Promise.all([paths.startServers(SERVER), paths.startServers(CLIENT)]);
-});
+const { cluster, paths, s } = await startOverlayWorld(['--mtu', `${POD_MTU}`]);
 test.after.each(() => s.cleanUp());
 test.after(async () => {
   s.api.close();
-  for (const netns of [FAR, NARROW]) await run(['ip', 'netns', 'del', netns]);
+  await removeNamespaces(FAR, NARROW);
   await cluster.down();
 });
 
@@ -71,6 +58,18 @@ async function setUnderlay(mtu: number): Promise<void> {
     await output(run(['ip', '-n', OUTSIDE, 'link', 'set', `to-${node}`, 'mtu', `${mtu}`]));
     await output(run(['ip', '-n', nodeNetns(node), 'link', 'set', 'eth0', 'mtu', `${mtu}`]));
   }
+}
+
+/** A host behind a link of the outside's that takes less than the host itself believes. */
+async function behindNarrowLink(netns: string, address: string, gateway: string, mtu: number): Promise<void> {
+  await addNamespaces(netns);
+  await ip(
+    OUTSIDE,
+    `link add to-${netns} mtu ${mtu} type veth peer name eth0 mtu 1500 netns ${netns}`,
+    `link set to-${netns} up`,
+    `address add ${gateway}/24 dev to-${netns}`,
+  );
+  await makeHost(netns, address, gateway);
 }
 
 /** What the client's kernel has learnt of paths: it believes it for ten minutes. */
@@ -168,22 +167,7 @@ test('connections outlive a change of the underlay', async () => {
 });
 
 test('a narrow link outside: its router tells the pod behind the masquerade', async () => {
-  await output(run(['ip', 'netns', 'add', FAR]));
-  const ip = (netns: string, ...lines: string[]) =>
-    output(run(['ip', '-n', netns, '-batch', '-'], { input: `${lines.join('\n')}\n` }));
-  await ip(
-    OUTSIDE,
-    `link add to-far mtu 1280 type veth peer name eth0 mtu 1500 netns ${FAR}`,
-    'link set to-far up',
-    'address add 172.30.0.1/24 dev to-far',
-  );
-  await ip(
-    FAR,
-    'link set lo up',
-    'link set eth0 up',
-    `address add ${FAR_IP}/24 dev eth0`,
-    'route add default via 172.30.0.1',
-  );
+  await behindNarrowLink(FAR, FAR_IP, '172.30.0.1', 1280);
   await output(cluster.exec(OUTSIDE, ['sysctl', '-qw', 'net.ipv4.ip_forward=1']));
   await paths.startServers(FAR);
   const { stdout } = await paths.tryPing(CLIENT, FAR_IP, '-M', 'do', '-s', '1400');
@@ -194,29 +178,8 @@ test('a narrow link outside: its router tells the pod behind the masquerade', as
 });
 
 test('a narrow link between the nodes: what its router says reaches the pod that sends too much', async () => {
-  const ip = (netns: string, ...lines: string[]) =>
-    output(run(['ip', '-n', netns, '-batch', '-'], { input: `${lines.join('\n')}\n` }));
-  await output(run(['ip', 'netns', 'add', NARROW]));
-  await ip(
-    OUTSIDE,
-    `link add to-narrow mtu 1400 type veth peer name eth0 mtu 1500 netns ${NARROW}`,
-    'link set to-narrow up',
-    'address add 172.31.0.1/24 dev to-narrow',
-  );
-  await ip(
-    NARROW,
-    'link set lo up',
-    'link set eth0 up',
-    `address add ${NARROW_IP}/24 dev eth0`,
-    'route add default via 172.31.0.1',
-    `link add flannel.1 address ${FOREIGN_MAC} mtu 1350 type vxlan id 1 local ${NARROW_IP} dev eth0 dstport 4789 nolearning`,
-    'address add 10.244.200.0/32 dev flannel.1',
-    'link set flannel.1 up',
-    'neighbour add 10.244.1.0 lladdr 0a:58:0a:f4:01:01 dev flannel.1 nud permanent',
-    'route add 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink',
-  );
-  const entry = ['0a:58:0a:f4:01:01', 'dst', NODE_IPS.n1 as string, 'dev', 'flannel.1', 'permanent'];
-  await output(run(['bridge', '-n', NARROW, 'fdb', 'replace', ...entry]));
+  await behindNarrowLink(NARROW, NARROW_IP, '172.31.0.1', 1400);
+  await makeFlannel([peerOf(1)], { netns: NARROW, address: NARROW_IP, mtu: 1400 });
   await paths.startServers(NARROW);
   await cluster.apply(foreignNodeObject(FOREIGN_MAC, 1, NARROW_IP));
   const there = '10.244.200.0';

@@ -2,7 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, podNetns, startCluster } from '../lib/cluster.ts';
-import { foreignNodeObject } from '../lib/foreign-node.ts';
+import { foreignNodeObject, peerOf } from '../lib/foreign-node.ts';
 import { drops, Paths } from '../lib/overlay.ts';
 import {
   makeOvsNode,
@@ -31,7 +31,7 @@ if (why === undefined) {
     // flannel's own port, which it chose before VXLAN had one.
     cluster = await startCluster({ words: ['--vxlan-port', `${PORT}`], manifests: [idlePod('client', 'n1')] });
     paths = new Paths(cluster);
-    node = await makeOvsNode([{ ip: '172.18.0.11', podCIDR: '10.244.1.0/24', vtepMac: '0a:58:0a:f4:01:01' }], PORT);
+    node = await makeOvsNode([peerOf(1)], PORT);
     await cluster.apply(foreignNodeObject(OVS_MAC, 1, OVS_IP, OVS_CIDR));
     await Promise.all([paths.startServers(OVS_POD), paths.startServers(CLIENT)]);
     await eventually(async () => ((await paths.tryPing(CLIENT, OVS_POD_IP)).status === 0 ? true : undefined));

@@ -7,6 +7,7 @@
  *                                                              cni0 ── vethpod ═══ eth0 10.244.200.2 :foreign-pod
  */
 import { output, run } from './cluster.ts';
+import { addNamespaces, ip, makeHost, removeNamespaces } from './namespaces.ts';
 
 export const FOREIGN = 'foreign';
 export const FOREIGN_POD = 'foreign-pod';
@@ -16,10 +17,12 @@ export const FOREIGN_CIDR = '10.244.200.0/24';
 export const FOREIGN_MAC = '5e:11:22:33:44:55';
 const VXLAN_OVERHEAD = 50;
 
-export interface ForeignOptions {
+export interface FlannelOptions {
+  /** Where it runs, and by which address; by default the foreign node. */
+  netns?: string;
+  address?: string;
   /** MTU of the underlay. Default 1500. */
   mtu?: number;
-  port?: number;
   vni?: number;
   /** The outer UDP checksum, which the kernel's device has by default and RFC 7348 advises against. */
   udpChecksum?: boolean;
@@ -33,12 +36,15 @@ export interface Peer {
   vtepMac: string;
 }
 
-const ip = (netns: string, ...commands: string[]): Promise<string> =>
-  output(run(['ip', '-n', netns, '-batch', '-'], { input: `${commands.join('\n')}\n` }));
+export const peerOf = (number: number): Peer => ({
+  ip: `172.18.0.${10 + number}`,
+  podCIDR: `10.244.${number}.0/24`,
+  vtepMac: `0a:58:0a:f4:0${number}:01`,
+});
 
 /** The namespaces and wires; no overlay yet. */
-export async function makeForeignNode({ mtu = 1500 }: ForeignOptions = {}): Promise<void> {
-  for (const netns of [FOREIGN, FOREIGN_POD]) await output(run(['ip', 'netns', 'add', netns]));
+export async function makeForeignNode(mtu = 1500): Promise<void> {
+  await addNamespaces(FOREIGN, FOREIGN_POD);
   await ip(
     'dp-outside',
     `link add to-foreign mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${FOREIGN}`,
@@ -55,34 +61,28 @@ export async function makeForeignNode({ mtu = 1500 }: ForeignOptions = {}): Prom
     `link add vethpod mtu ${mtu - VXLAN_OVERHEAD} type veth peer name eth0 mtu ${mtu - VXLAN_OVERHEAD} netns ${FOREIGN_POD}`,
     'link set vethpod master cni0 up',
   );
-  await ip(
-    FOREIGN_POD,
-    'link set lo up',
-    'link set eth0 up',
-    `address add ${FOREIGN_POD_IP}/24 dev eth0`,
-    'route add default via 10.244.200.1',
-  );
+  await makeHost(FOREIGN_POD, FOREIGN_POD_IP, '10.244.200.1');
   await output(run(['ip', 'netns', 'exec', FOREIGN, 'sysctl', '-qw', 'net.ipv4.ip_forward=1']));
 }
 
 /** flannel.1 and the way to each peer; one that is there already is replaced. */
-export async function makeFlannel(peers: readonly Peer[], options: ForeignOptions = {}): Promise<void> {
-  const { mtu = 1500, port = 4789, vni = 1, udpChecksum = true, mac = FOREIGN_MAC } = options;
-  await run(['ip', '-n', FOREIGN, 'link', 'del', 'flannel.1']);
+export async function makeFlannel(peers: readonly Peer[], options: FlannelOptions = {}): Promise<void> {
+  const { netns = FOREIGN, address = FOREIGN_IP, mtu = 1500, vni = 1, udpChecksum = true, mac = FOREIGN_MAC } = options;
+  await run(['ip', '-n', netns, 'link', 'del', 'flannel.1']);
   await ip(
-    FOREIGN,
-    `link add flannel.1 address ${mac} mtu ${mtu - VXLAN_OVERHEAD} type vxlan id ${vni} local ${FOREIGN_IP} ` +
-      `dev eth0 dstport ${port} nolearning ${udpChecksum ? '' : 'noudpcsum'}`,
+    netns,
+    `link add flannel.1 address ${mac} mtu ${mtu - VXLAN_OVERHEAD} type vxlan id ${vni} local ${address} ` +
+      `dev eth0 dstport 4789 nolearning ${udpChecksum ? '' : 'noudpcsum'}`,
     'address add 10.244.200.0/32 dev flannel.1',
     'link set flannel.1 up',
   );
   for (const peer of peers) {
     const network = peer.podCIDR.replace(/\/.*/, '');
-    await ip(FOREIGN, `neighbour replace ${network} lladdr ${peer.vtepMac} dev flannel.1 nud permanent`);
+    await ip(netns, `neighbour replace ${network} lladdr ${peer.vtepMac} dev flannel.1 nud permanent`);
     await output(
-      run(['bridge', '-n', FOREIGN, 'fdb', 'replace', peer.vtepMac, 'dst', peer.ip, 'dev', 'flannel.1', 'permanent']),
+      run(['bridge', '-n', netns, 'fdb', 'replace', peer.vtepMac, 'dst', peer.ip, 'dev', 'flannel.1', 'permanent']),
     );
-    await ip(FOREIGN, `route replace ${peer.podCIDR} via ${network} dev flannel.1 onlink`);
+    await ip(netns, `route replace ${peer.podCIDR} via ${network} dev flannel.1 onlink`);
   }
 }
 
@@ -104,7 +104,4 @@ export function foreignNodeObject(mac = FOREIGN_MAC, vni = 1, address = FOREIGN_
   };
 }
 
-/** Take the namespaces away, and with them all that is in them. */
-export async function removeForeignNode(): Promise<void> {
-  for (const netns of [FOREIGN, FOREIGN_POD]) await run(['ip', 'netns', 'del', netns]);
-}
+export const removeForeignNode = (): Promise<void> => removeNamespaces(FOREIGN, FOREIGN_POD);

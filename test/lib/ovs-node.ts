@@ -9,6 +9,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { output, run } from './cluster.ts';
+import type { Peer } from './foreign-node.ts';
+import { addNamespaces, ip, removeNamespaces } from './namespaces.ts';
 
 const OVS = 'ovs';
 export const OVS_POD = 'ovs-pod';
@@ -29,24 +31,16 @@ export interface OvsNode {
   remove(): Promise<void>;
 }
 
-/**
- * @param peers underlay address and pod network of our nodes, and the MAC of their VTEPs
- * @param port UDP port of the overlay
- */
-export async function makeOvsNode(
-  peers: readonly { ip: string; podCIDR: string; vtepMac: string }[],
-  port: number,
-): Promise<OvsNode> {
+/** @param port UDP port of the overlay */
+export async function makeOvsNode(peers: readonly Peer[], port: number): Promise<OvsNode> {
   const directory = mkdtempSync(join(tmpdir(), 'dataplane-ovs-'));
   mkdirSync(directory, { recursive: true });
   const inside = (...words: string[]) =>
     output(run(['ip', 'netns', 'exec', OVS, ...words], { env: { OVS_RUNDIR: directory, OVS_LOGDIR: directory } }));
-  const ip = (netns: string, ...lines: string[]) =>
-    output(run(['ip', '-n', netns, '-batch', '-'], { input: `${lines.join('\n')}\n` }));
   const vsctl = (...words: string[]) => inside('ovs-vsctl', `--db=unix:${directory}/db.sock`, ...words);
   const flow = (text: string) => inside('ovs-ofctl', 'add-flow', `unix:${directory}/br-int.mgmt`, text);
 
-  for (const netns of [OVS, OVS_POD]) await output(run(['ip', 'netns', 'add', netns]));
+  await addNamespaces(OVS, OVS_POD);
   await ip('dp-outside', 'link add to-ovs type veth peer name eth0 netns ovs', 'link set to-ovs master underlay up');
   await ip(OVS, 'link set lo up', 'link set eth0 up', `link add pod type veth peer name eth0 netns ${OVS_POD}`);
   await ip(OVS, 'link set pod up');
@@ -117,7 +111,7 @@ export async function makeOvsNode(
           // It ended by itself.
         }
       }
-      for (const netns of [OVS, OVS_POD]) await run(['ip', 'netns', 'del', netns]);
+      await removeNamespaces(OVS, OVS_POD);
       rmSync(directory, { recursive: true, force: true });
     },
   };
