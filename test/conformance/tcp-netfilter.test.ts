@@ -3,7 +3,7 @@
  * packet: each is a bug that real stacks once ran into.
  */
 import { test } from 'uvu';
-import { playScript } from '../lib/tcp-script.ts';
+import { established, playScript } from '../lib/tcp-script.ts';
 
 test('conntrack_ack_loss_stall: old, acknowledged data is let through, so that its sender is told again', () => {
   const lines = [
@@ -100,10 +100,7 @@ test('conntrack_synack_reuse: a SYN into an established connection passes, its c
 });
 
 test('a SYN that was let through and is answered: both ends agree, so the table follows them, with its options', () => {
-  playScript(`
-    > S 0:0(0) win 1000
-    < S. 0:0(0) ack 1 win 1000
-    > . 1:1(0) ack 1 win 1000                     -> ESTABLISHED assured
+  playScript(`${established(1000)}
     // Both ends restarted without a word.
     > S 700000:700000(0) win 64240 <sackOK,wscale 7>               -> ignored ESTABLISHED
     < S. 900000:900000(0) ack 700001 win 65160 <sackOK,wscale 7>   -> SYN_RECV 60s
@@ -115,10 +112,7 @@ test('a SYN that was let through and is answered: both ends agree, so the table 
 });
 
 test('the answer to the let-through SYN must acknowledge it exactly', () => {
-  playScript(`
-    > S 0:0(0) win 1000
-    < S. 0:0(0) ack 1 win 1000
-    > . 1:1(0) ack 1 win 1000                     -> ESTABLISHED
+  playScript(`${established(1000)}
     > S 700000:700000(0) win 64240                -> ignored ESTABLISHED
     < S. 900000:900000(0) ack 700002 win 65160    -> ignored ESTABLISHED
     // That one was another last packet: the SYN must be repeated first.
@@ -129,10 +123,7 @@ test('the answer to the let-through SYN must acknowledge it exactly', () => {
 });
 
 test('a challenge ACK in LAST_ACK does not pass for the acknowledgement of the last FIN', () => {
-  playScript(`
-    > S 0:0(0) win 65535
-    < S. 0:0(0) ack 1 win 65535
-    > . 1:1(0) ack 1 win 65535                    -> ESTABLISHED
+  playScript(`${established(65535)}
     > F. 1:1(0) ack 1 win 65535                   -> FIN_WAIT
     < . 1:1(0) ack 2 win 65535                    -> CLOSE_WAIT 3600s
     < F. 1:1(0) ack 2 win 65535                   -> LAST_ACK 30s
@@ -152,10 +143,7 @@ test('a reset is the only answer: the entry goes at once, so that the next attem
 });
 
 test('unacknowledged data, retransmissions and a closed window shorten the life of an established connection', () => {
-  playScript(`
-    > S 0:0(0) win 65535
-    < S. 0:0(0) ack 1 win 65535
-    > . 1:1(0) ack 1 win 65535                    -> ESTABLISHED 86400s
+  playScript(`${established(65535)}
     > P. 1:101(100) ack 1 win 65535               -> ESTABLISHED 300s
     < . 1:1(0) ack 101 win 65535                  -> ESTABLISHED 86400s
     < . 1:1(0) ack 101 win 65535                  -> ESTABLISHED 86400s
@@ -168,10 +156,7 @@ test('unacknowledged data, retransmissions and a closed window shorten the life 
 });
 
 test('window updates of an application that drains its buffer are not retransmissions', () => {
-  playScript(`
-    > S 0:0(0) win 65535
-    < S. 0:0(0) ack 1 win 65535
-    > . 1:1(0) ack 1 win 65535
+  playScript(`${established(65535)}
     < . 1:1(0) ack 1 win 1000                     -> ESTABLISHED 86400s
     < . 1:1(0) ack 1 win 2000                     -> ESTABLISHED 86400s
     < . 1:1(0) ack 1 win 3000                     -> ESTABLISHED 86400s
@@ -198,10 +183,7 @@ test('nf_conntrack_tcp_loose=0: what does not begin with a SYN is no connection'
 });
 
 test('nf_conntrack_tcp_be_liberal=1: only what no state allows is invalid', () => {
-  const script = (outcome: string) => `
-    > S 0:0(0) win 1000
-    < S. 0:0(0) ack 1 win 1000
-    > . 1:1(0) ack 1 win 1000
+  const script = (outcome: string) => `${established(1000)}
     < P. 500000:500100(100) ack 1 win 1000        -> ${outcome}
     > R 0:0(0) win 0                              -> invalid ESTABLISHED
   `;
@@ -210,10 +192,7 @@ test('nf_conntrack_tcp_be_liberal=1: only what no state allows is invalid', () =
 });
 
 test('both sides end a connection we are out of step with: it does not linger for a day', () => {
-  playScript(`
-    > S 0:0(0) win 1000
-    < S. 0:0(0) ack 1 win 1000
-    > . 1:1(0) ack 1 win 1000                     -> ESTABLISHED 86400s
+  playScript(`${established(1000)}
     > F. 900000:900000(0) ack 1 win 1000          -> invalid ESTABLISHED 86400s
     > F. 900000:900000(0) ack 1 win 1000          -> invalid ESTABLISHED 86400s
     < F. 800000:800000(0) ack 1 win 1000          -> invalid ESTABLISHED 300s
@@ -221,10 +200,7 @@ test('both sides end a connection we are out of step with: it does not linger fo
 });
 
 test('more bytes than the window allows, but no more than one window: let through, and their acknowledgement believed', () => {
-  playScript(`
-    > S 0:0(0) win 1000
-    < S. 0:0(0) ack 1 win 1000
-    > . 1:1(0) ack 1 win 1000
+  playScript(`${established(1000)}
     < . 1:1001(1000) ack 1 win 1000               -> ESTABLISHED
     < . 1002:1502(500) ack 1 win 1000             -> ignored ESTABLISHED
     > . 1:1(0) ack 1502 win 1000                  -> ESTABLISHED

@@ -1,6 +1,6 @@
 /** The sequences that RFC 9293 draws, as a tracker between the two ends sees them. */
 import { test } from 'uvu';
-import { playScript } from '../lib/tcp-script.ts';
+import { established, playScript } from '../lib/tcp-script.ts';
 
 test('figure 6: the three-way handshake', () => {
   playScript(`
@@ -54,10 +54,7 @@ test('figure 8: recovery from an old duplicate SYN', () => {
 });
 
 test('figure 9: half-open connection, the side that crashed opens again', () => {
-  playScript(`
-    > S 0:0(0) win 65535
-    < S. 200:200(0) ack 1 win 65535
-    > . 1:1(0) ack 201 win 65535       -> ESTABLISHED
+  playScript(`${established(65535, 0, 200)}
     > . 1:100(99) ack 201 win 65535
     < . 201:201(0) ack 100 win 65535   -> ESTABLISHED 86400s
     // The client crashes and comes back with a SYN; the server answers with what it knows.
@@ -69,10 +66,7 @@ test('figure 9: half-open connection, the side that crashed opens again', () => 
 });
 
 test('figure 10: the active side causes the discovery of a half-open connection', () => {
-  playScript(`
-    > S 0:0(0) win 65535
-    < S. 200:200(0) ack 1 win 65535
-    > . 1:1(0) ack 201 win 65535       -> ESTABLISHED
+  playScript(`${established(65535, 0, 200)}
     < P. 201:211(10) ack 1 win 65535   -> ESTABLISHED
     // The client no longer knows the connection: reset in place of what was acknowledged.
     > R 1:1(0) win 0                   -> CLOSE 10s
@@ -80,10 +74,7 @@ test('figure 10: the active side causes the discovery of a half-open connection'
 });
 
 test('figure 12: normal close', () => {
-  playScript(`
-    > S 99:99(0) win 65535
-    < S. 299:299(0) ack 100 win 65535
-    > . 100:100(0) ack 300 win 65535   -> ESTABLISHED
+  playScript(`${established(65535, 99, 299)}
     > F. 100:100(0) ack 300 win 65535  -> FIN_WAIT 120s
     < . 300:300(0) ack 101 win 65535   -> CLOSE_WAIT 3600s
     < F. 300:300(0) ack 101 win 65535  -> LAST_ACK 30s
@@ -94,10 +85,7 @@ test('figure 12: normal close', () => {
 });
 
 test('figure 13: simultaneous close', () => {
-  playScript(`
-    > S 99:99(0) win 65535
-    < S. 299:299(0) ack 100 win 65535
-    > . 100:100(0) ack 300 win 65535   -> ESTABLISHED
+  playScript(`${established(65535, 99, 299)}
     > F. 100:100(0) ack 300 win 65535  -> FIN_WAIT
     < F. 300:300(0) ack 100 win 65535  -> LAST_ACK
     > . 101:101(0) ack 301 win 65535   -> TIME_WAIT
@@ -106,10 +94,7 @@ test('figure 13: simultaneous close', () => {
 });
 
 test('a half-closed connection goes on in the other direction (RFC 9293 §3.6)', () => {
-  playScript(`
-    > S 99:99(0) win 65535
-    < S. 299:299(0) ack 100 win 65535
-    > . 100:100(0) ack 300 win 65535
+  playScript(`${established(65535, 99, 299)}
     > F. 100:100(0) ack 300 win 65535     -> FIN_WAIT
     < . 300:300(0) ack 101 win 65535      -> CLOSE_WAIT 3600s
     < P. 300:1300(1000) ack 101 win 65535 -> CLOSE_WAIT 300s
@@ -118,10 +103,7 @@ test('a half-closed connection goes on in the other direction (RFC 9293 §3.6)',
 });
 
 test('RFC 1122 §4.2.2.13: TIME_WAIT may be opened anew, from either side', () => {
-  const closed = `
-    > S 99:99(0) win 65535
-    < S. 299:299(0) ack 100 win 65535
-    > . 100:100(0) ack 300 win 65535
+  const closed = `${established(65535, 99, 299)}
     > F. 100:100(0) ack 300 win 65535
     < F. 300:300(0) ack 101 win 65535
     > . 101:101(0) ack 301 win 65535      -> TIME_WAIT`;
@@ -180,10 +162,7 @@ test('RFC 2018: a selective acknowledgement may be as new as what was sent, and 
 });
 
 test('a keep-alive probe one below the next number, and its answer (RFC 9293 §3.8.4)', () => {
-  playScript(`
-    > S 0:0(0) win 65535
-    < S. 0:0(0) ack 1 win 65535
-    > . 1:1(0) ack 1 win 65535
+  playScript(`${established(65535)}
     > . 0:0(0) ack 1 win 65535            -> ESTABLISHED 86400s
     < . 1:1(0) ack 1 win 65535            -> ESTABLISHED 86400s
     > . 0:1(1) ack 1 win 65535            -> ESTABLISHED 86400s

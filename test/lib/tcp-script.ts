@@ -247,6 +247,14 @@ export function printSegment(segment: Segment): string {
   return `${segment.direction === 0 ? '>' : '<'} ${letters.join('') || '-'} ${from}:${from + segment.payloadBytes}(${segment.payloadBytes})${ack} win ${segment.window}${text}`;
 }
 
+/** The lines of a handshake without options: both sides offer this window, and begin at these numbers. */
+export function established(window: number, first = 0, second = 0): string {
+  return `
+    > S ${first}:${first}(0) win ${window}
+    < S. ${second}:${second}(0) ack ${first + 1} win ${window}
+    > . ${first + 1}:${first + 1}(0) ack ${second + 1} win ${window}   -> ESTABLISHED 86400s assured`;
+}
+
 /** Play a script and hold it to what it says. Lines that are empty or begin with // are passed over. */
 export function playScript(script: string, options: PlayerOptions = {}): TcpPlayer {
   const player = new TcpPlayer(options);
