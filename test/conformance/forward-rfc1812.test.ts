@@ -1,7 +1,7 @@
 /** RFC 1812, requirements for IPv4 routers, as far as this node is one: what is forwarded, what is not, who is told. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { repairChecksums } from '../lib/frame-residue.ts';
+import { repairChecksums, repairHeaderChecksum } from '../lib/frame-residue.ts';
 import { frame } from '../lib/frame-text.ts';
 import { A, B, GATEWAY, isPacket, NODE, natNode, onlySent, SERVER } from '../lib/nat-world.ts';
 
@@ -13,12 +13,7 @@ function spoilt(change: (view: DataView) => void, checksum = true): Uint8Array {
   const bytes = frame(text, FROM_A);
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   change(view);
-  if (checksum) {
-    view.setUint16(24, 0);
-    let sum = 0;
-    for (let at = 14; at < 34; at += 2) sum += view.getUint16(at);
-    view.setUint16(24, ~((sum & 0xffff) + (sum >>> 16)) & 0xffff);
-  }
+  if (checksum) repairHeaderChecksum(view, 14);
   return bytes;
 }
 

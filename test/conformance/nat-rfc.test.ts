@@ -11,6 +11,7 @@ import {
   A,
   B,
   GATEWAY,
+  HOST_MACS,
   isPacket,
   NODE,
   natNode,
@@ -21,8 +22,6 @@ import {
   secondsLeft,
 } from '../lib/nat-world.ts';
 import type { TestNode } from '../lib/test-node.ts';
-
-const TO_HOST_MAC = { dstMac: '0a:58:0a:f4:01:01', srcMac: '02:00:00:00:00:09' };
 
 /** A pod's datagram to the outside; the port it got there. */
 function ask(n: TestNode, pod: 'a' | 'b', port: number, to = `${SERVER}:53`): number {
@@ -205,7 +204,7 @@ test('RFC 4787 REQ-13: too big and not to be fragmented: the sender is told the 
 });
 
 test('RFC 4787 REQ-14: fragments of a translated datagram, in every order', () => {
-  const whole = frame(`udp ${SERVER}:5000 > ${NODE}:31418 len 4000`, { id: 7, df: false, ...TO_HOST_MAC });
+  const whole = frame(`udp ${SERVER}:5000 > ${NODE}:31418 len 4000`, { id: 7, df: false, ...HOST_MACS });
   const pieces = fragments(whole, 1450) as [Uint8Array, Uint8Array, Uint8Array];
   assert.is(pieces.length, 3);
   const wanted = fragments(frame(`udp ${GATEWAY}:5000 > ${B}:53 len 4000`, { id: 7, df: false }), 1450)

@@ -12,7 +12,8 @@ import { TCP_STATE_NAMES } from '../../native-free-dataplane/tables/conntrack-tc
 import { concat, fragments } from '../lib/frame-builder.ts';
 import { packet } from '../lib/frame-text.ts';
 import { type KernelEntry, KernelNat, type Side } from '../lib/kernel-nat.ts';
-import { A, B, SERVER, Worlds } from '../lib/nat-pair.ts';
+import { SERVER, Worlds } from '../lib/nat-pair.ts';
+import { A, B } from '../lib/nat-world.ts';
 
 const test = suite('conntrack: lifetimes, ours and the kernel’s');
 let worlds: Worlds;

@@ -11,7 +11,8 @@ import { concat, type FrameOptions, fragments, viewOf } from '../lib/frame-build
 import { repairChecksums } from '../lib/frame-residue.ts';
 import { packet } from '../lib/frame-text.ts';
 import { KernelNat, type Out, type Side } from '../lib/kernel-nat.ts';
-import { A, B, type Forwarder, Pair, ROUTER, SERVER, WAYS, type Way, Worlds } from '../lib/nat-pair.ts';
+import { type Forwarder, Pair, ROUTER, SERVER, WAYS, type Way, Worlds } from '../lib/nat-pair.ts';
+import { A, B } from '../lib/nat-world.ts';
 import { type Random, seededRandom } from '../lib/seeded-random.ts';
 import { transportAt, turnRound, withTtl } from '../lib/turn-round.ts';
 

@@ -62,6 +62,12 @@ export function residueOf(view: DataView, l3: number, pending: boolean): Residue
   return { kind: 'full', value: (sumOf(view, l4, end) + pseudo) % 0xffff };
 }
 
+/** Make the checksum of the IPv4 header at `l3` right, taken to be of 20 bytes whatever it says of itself. */
+export function repairHeaderChecksum(view: DataView, l3: number): void {
+  view.setUint16(l3 + 10, 0);
+  view.setUint16(l3 + 10, ~sumOf(view, l3, l3 + 20) & 0xffff);
+}
+
 /** Make the checksums of the IPv4 packet at `l3` right, as far as its lengths let one tell where they are. */
 export function repairChecksums(view: DataView, l3: number, end: number, transport: boolean, pending: boolean): void {
   if (end - l3 < 20) return;

@@ -2,25 +2,17 @@
  * The same conversation with a node of ours and with the kernel: packets that mean the same to each go in, what comes
  * out of each is compared byte for byte. For test/e2e/nat-differential.test.ts, which says what may differ.
  */
-import { macOf } from '../../src/agent/node-sync.ts';
-import { concat, ethernetFrame, viewOf } from './frame-builder.ts';
+import { concat, viewOf } from './frame-builder.ts';
 import { ipv4HeaderIsRight, residueOf } from './frame-residue.ts';
 import type { KernelNat, Out, Side } from './kernel-nat.ts';
+import { A, B, ETHERNET } from './nat-world.ts';
 import { TestNode } from './test-node.ts';
 import { transportAt, withTtl } from './turn-round.ts';
 
-export const A = '10.244.1.2';
-export const B = '10.244.1.3';
 export const SERVER = '198.51.100.7';
 export const ROUTER = Uint8Array.of(203, 0, 113, 9);
 const NODE_ADDRESS = 0xac12000b;
 const GATEWAY_ADDRESS = 0x0af40101;
-const GATEWAY_MAC = macOf('10.244.1.1');
-const HEADERS: Readonly<Record<Side, Uint8Array>> = {
-  a: ethernetFrame(macOf(A), GATEWAY_MAC, 0x0800, new Uint8Array(0)),
-  b: ethernetFrame(macOf(B), GATEWAY_MAC, 0x0800, new Uint8Array(0)),
-  host: ethernetFrame('02:00:00:00:00:09', GATEWAY_MAC, 0x0800, new Uint8Array(0)),
-};
 
 /** Somebody who forwards: the kernel, or a node of ours. */
 export interface Forwarder {
@@ -40,7 +32,7 @@ export class OurNode implements Forwarder {
 
   send(side: Side, bytes: Uint8Array): Out[] {
     const { node } = this;
-    this.verdict = node.receiveBytes(side, concat(HEADERS[side], bytes));
+    this.verdict = node.receiveBytes(side, concat(ETHERNET[side], bytes));
     const out: Out[] = [];
     for (const { port, bytes: frame } of node.out.splice(0)) {
       const to = port === 0 ? 'host' : port === node.portOf('a') ? 'a' : 'b';

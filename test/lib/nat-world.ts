@@ -4,7 +4,7 @@
  */
 import * as assert from 'uvu/assert';
 import { Rec, recordAt, StateWord, Status, tupleAt } from '../../native-free-dataplane/tables/conntrack.ts';
-import type { FrameOptions } from './frame-builder.ts';
+import { ethernetFrame, type FrameOptions } from './frame-builder.ts';
 import { packet } from './frame-text.ts';
 import type { Sent, TestNode, TestNodeOptions } from './test-node.ts';
 import { TestNode as Node } from './test-node.ts';
@@ -17,6 +17,16 @@ export const NODE = '172.18.0.11';
 export const SERVER = '172.18.0.1';
 export const OTHER = '172.18.0.2';
 export const ROUTER = '172.18.0.254';
+
+/** Of a frame that the node's kernel hands over. */
+export const HOST_MACS = { dstMac: '0a:58:0a:f4:01:01', srcMac: '02:00:00:00:00:09' };
+
+/** The Ethernet header of an IPv4 packet from a pod or from the node's kernel. */
+export const ETHERNET = {
+  a: ethernetFrame('0a:58:0a:f4:01:02', HOST_MACS.dstMac, 0x0800, new Uint8Array(0)),
+  b: ethernetFrame('0a:58:0a:f4:01:03', HOST_MACS.dstMac, 0x0800, new Uint8Array(0)),
+  host: ethernetFrame(HOST_MACS.srcMac, HOST_MACS.dstMac, 0x0800, new Uint8Array(0)),
+} as const;
 
 /** A node with pods a and b, and node 2 beside it. */
 export function natNode(options: TestNodeOptions = {}): TestNode {
