@@ -1,15 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { startInformer } from '../../../src/api/informer.ts';
-import type { ConfigMap, Manifest } from '../../../src/api/types.ts';
-import { eventually, sleep, withCluster } from '../controllers/test-cluster.ts';
-
-const map = (name: string, data: Record<string, string> = {}): Manifest<ConfigMap> => ({
-  apiVersion: 'v1',
-  kind: 'ConfigMap',
-  metadata: { name },
-  data,
-});
+import { configMap, eventually, sleep, withCluster } from '../controllers/test-cluster.ts';
 
 function follow(client: Parameters<typeof startInformer>[0]) {
   const calls: string[] = [];
@@ -33,12 +25,12 @@ function follow(client: Parameters<typeof startInformer>[0]) {
 test(
   'first the list, then the changes',
   withCluster(async ({ client }) => {
-    await client.create(map('a', { k: '1' }));
+    await client.create(configMap('a', { k: '1' }));
     const { informer, calls } = follow(client);
     await informer.whenSynced();
     assert.equal(calls, ['+a', 'synced']);
     await client.patch('ConfigMap', 'a', { data: { k: '2' } });
-    await client.create(map('b'));
+    await client.create(configMap('b'));
     await client.delete('ConfigMap', 'a');
     await eventually(() => calls.length === 5);
     assert.equal(calls.slice(2), ['~a 1>2', '+b', '-a']);
@@ -52,7 +44,7 @@ test(
   'it resumes after the controller comes back: nothing lost, nothing twice, nothing forgotten meanwhile',
   withCluster(async (cluster) => {
     const { client } = cluster;
-    await client.create(map('a', { k: '1' }));
+    await client.create(configMap('a', { k: '1' }));
     const { informer, calls } = follow(client);
     await informer.whenSynced();
     for (let round = 2; round < 6; round++) {
@@ -70,15 +62,15 @@ test(
   'an object deleted and made again while it looked away is two objects',
   withCluster(async (cluster) => {
     const { client } = cluster;
-    await client.create(map('a'));
+    await client.create(configMap('a'));
     const { informer, calls } = follow(client);
     await informer.whenSynced();
     // A list instead of a resumed watch: what a 410 leads to.
     const inner = informer as unknown as { resourceVersion: string | undefined };
     inner.resourceVersion = undefined;
     await client.delete('ConfigMap', 'a');
-    await client.create(map('a'));
-    await client.create(map('b'));
+    await client.create(configMap('a'));
+    await client.create(configMap('b'));
     await cluster.restart();
     await eventually(() => informer.size === 2);
     await sleep(20);

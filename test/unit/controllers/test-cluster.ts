@@ -1,11 +1,20 @@
 /** A control plane on a temporary socket, and short words to fill it. */
 import { mkdtempSync, rmSync } from 'node:fs';
+import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ApiClient } from '../../../src/api/client.ts';
 import { ApiError } from '../../../src/api/errors.ts';
 import { nowText } from '../../../src/api/store.ts';
-import type { EndpointSlice, KubeObject, Manifest, Pod, Service, ServiceSpec } from '../../../src/api/types.ts';
+import type {
+  ConfigMap,
+  EndpointSlice,
+  KubeObject,
+  Manifest,
+  Pod,
+  Service,
+  ServiceSpec,
+} from '../../../src/api/types.ts';
 import { type Controller, type ControllerOptions, startController } from '../../../src/controllers/controller.ts';
 
 export interface TestCluster {
@@ -146,5 +155,39 @@ export async function expectEndpoints(client: ApiClient, name: string, wanted: s
     const found = await endpointsOf(client, name);
     if (JSON.stringify(found) !== JSON.stringify(wanted)) throw new Error(`endpoints are ${JSON.stringify(found)}`);
     return true;
+  });
+}
+
+export function configMap(
+  name: string,
+  data: Record<string, string> = {},
+  labels: Record<string, string> = {},
+): Manifest<ConfigMap> {
+  return { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, labels }, data };
+}
+
+export interface Answer {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: string;
+}
+
+/** A request such as no client of ours would make. @param body an object is sent as JSON, text as it is */
+export function request(
+  socketPath: string,
+  method: string,
+  path: string,
+  body?: unknown,
+  type = 'application/json',
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': type };
+    const req = httpRequest({ socketPath, method, path, headers }, async (res) => {
+      let text = '';
+      for await (const chunk of res) text += chunk;
+      resolve({ status: res.statusCode ?? 0, headers: res.headers, body: text });
+    });
+    req.on('error', reject);
+    req.end(body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body));
   });
 }
