@@ -2,11 +2,10 @@
  * UDP clients when endpoints change under them: what conntrack remembers must not outlive what it leads to. Named after
  * the Kubernetes end-to-end tests they mirror (kubernetes test/e2e/network/conntrack.go) or the issue they keep away.
  */
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import type { Service } from '../../src/api/types.ts';
-import { eventually, nodeNetns, ROOT } from '../lib/cluster.ts';
+import { eventually, nodeNetns } from '../lib/cluster.ts';
 import { N1, N2, serviceSuite } from '../lib/service-suite.ts';
 import {
   balancerIp,
@@ -21,6 +20,7 @@ import {
   UDP,
   vip,
 } from '../lib/services.ts';
+import { Talker } from '../lib/udp-talker.ts';
 
 const CLIENT = podNetns('client');
 const serve = ['tcp:80', 'udp:80', 'udp:81'];
@@ -31,56 +31,9 @@ const { test, cluster, s } = await serviceSuite('udp', {
   manifests: [echoPod('a', 'n1', 'a', { serve }), echoPod('b', 'n2', 'b', { serve }), idlePod('client', 'n2')],
 });
 
-/** A client with one socket that goes on sending; what it heard so far. */
-class Talker {
-  readonly answers: { number: number; name: string; port: number }[] = [];
-  readonly errors: string[] = [];
-  sent = 0;
-  private readonly child;
-  private readonly ended: Promise<void>;
-
-  constructor(netns: string, place: string, intervalMs: number, sourcePort?: number) {
-    const [ip = '', port = ''] = place.split(':');
-    const words = [ip, port, `${intervalMs}`, ...(sourcePort === undefined ? [] : [`${sourcePort}`])];
-    this.child = cluster.start(netns, [process.execPath, join(ROOT, 'dist/test/lib/udp-client.js'), ...words]);
-    let rest = '';
-    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      const lines = (rest + text).split('\n');
-      rest = lines.pop() as string;
-      for (const line of lines) this.read(line.split(' '));
-    });
-    this.ended = new Promise((resolve) => this.child.once('close', () => resolve()));
-  }
-
-  private read([first = '', name = '', , port]: string[]): void {
-    if (first === '!') this.errors.push(name);
-    else if (first === 'sent') this.sent = Number(name);
-    else this.answers.push({ number: Number(first), name, port: Number(port) });
-  }
-
-  get last(): string {
-    return this.answers.at(-1)?.name ?? '';
-  }
-
-  /** Waits until answers come from this one. */
-  async hears(name: string, timeoutMs = 5000): Promise<void> {
-    const from = this.answers.length;
-    await eventually(
-      async () => (this.answers.slice(from).some((a) => a.name === name) ? true : undefined),
-      timeoutMs,
-    ).catch(() => {
-      throw new Error(`no answer of ${name}; the last was of "${this.last}", errors: ${this.errors.at(-1)}`);
-    });
-  }
-
-  /** Ends it; the numbers that were never answered. */
-  async end(): Promise<number[]> {
-    this.child.kill('SIGTERM');
-    await this.ended;
-    const heard = new Set(this.answers.map(({ number }) => number));
-    return Array.from({ length: this.sent }, (_, i) => i).filter((number) => !heard.has(number));
-  }
-}
+/** A client with one socket, that sends every so many milliseconds. */
+const talk = (netns: string, place: string, intervalMs: number, sourcePort?: number) =>
+  new Talker(cluster, netns, place, intervalMs, sourcePort);
 
 const pod = (name: string, node: string) => echoPod(name, node, 'cycle', { serve });
 
@@ -92,7 +45,7 @@ async function cycles(
 ): Promise<Talker> {
   await s.create(pod('cycle-1', 'n1'));
   const service = await s.serve(serviceObject('cycle', 'cycle', { type, ports: UDP }), 1);
-  const talker = new Talker(netns, placeOf(service), 20, 12_345);
+  const talker = talk(netns, placeOf(service), 20, 12_345);
   await talker.hears('cycle-1');
   await s.create(pod('cycle-2', 'n2'));
   await s.readyEndpoints('cycle', 2);
@@ -139,10 +92,10 @@ test('should be able to preserve UDP traffic when server pod cycles for a LoadBa
 test('should be able to preserve UDP traffic when initial unready endpoints get ready', async () => {
   const service = await s.serve(serviceObject('early', 'early', { type: 'NodePort', ports: UDP }), 0);
   const talkers = [
-    new Talker(CLIENT, `${vip(service)}:80`, 20, 12_345),
-    new Talker(CLIENT, `${N1}:${nodePort(service)}`, 20),
-    new Talker(OUTSIDE, `${N2}:${nodePort(service)}`, 20),
-    new Talker(nodeNetns('n1'), `${vip(service)}:80`, 20),
+    talk(CLIENT, `${vip(service)}:80`, 20, 12_345),
+    talk(CLIENT, `${N1}:${nodePort(service)}`, 20),
+    talk(OUTSIDE, `${N2}:${nodePort(service)}`, 20),
+    talk(nodeNetns('n1'), `${vip(service)}:80`, 20),
   ];
   await eventually(async () => (talkers.every(({ errors }) => errors.length > 0) ? true : undefined));
   await s.create(echoPod('early', 'n1', 'early', { serve: ['tcp:80', 'udp:80', 'unready'] }));
@@ -157,8 +110,8 @@ test('should be able to preserve UDP traffic when initial unready endpoints get 
 
 test('a client that begins before its service exists (kubernetes #105657)', async () => {
   const clusterIP = '10.96.0.77';
-  const talker = new Talker(CLIENT, `${clusterIP}:80`, 20);
-  const nodeTalker = new Talker(CLIENT, `${N2}:31777`, 20);
+  const talker = talk(CLIENT, `${clusterIP}:80`, 20);
+  const nodeTalker = talk(CLIENT, `${N2}:31777`, 20);
   await sleep(400);
   const ports = [{ ...UDP[0], nodePort: 31_777 }];
   await s.serve(serviceObject('late', 'a', { type: 'NodePort', clusterIP, ports }), 1);
@@ -170,7 +123,7 @@ test('a client that begins before its service exists (kubernetes #105657)', asyn
 
 test('should be able to cleanup conntrack entries when UDP service target port changes for a NodePort service', async () => {
   const service = await s.serve(serviceObject('target', 'a', { type: 'NodePort', ports: UDP }), 1);
-  const talker = new Talker(OUTSIDE, `${N1}:${nodePort(service)}`, 20, 12_345);
+  const talker = talk(OUTSIDE, `${N1}:${nodePort(service)}`, 20, 12_345);
   await talker.hears('a');
   assert.is(talker.answers.at(-1)?.port, 80);
   await s.patch('target', { ports: [{ ...service.spec.ports?.[0], targetPort: 81 }] });
@@ -181,7 +134,7 @@ test('should be able to cleanup conntrack entries when UDP service target port c
 for (const kind of ['ClusterIP', 'NodePort'] as const) {
   test(`a client with one socket loses at most one datagram when its endpoint changes: ${kind}`, async () => {
     const service = await s.serve(serviceObject('change', 'a', { type: 'NodePort', ports: UDP }), 1);
-    const talker = new Talker(CLIENT, kind === 'ClusterIP' ? `${vip(service)}:80` : `${N1}:${nodePort(service)}`, 5);
+    const talker = talk(CLIENT, kind === 'ClusterIP' ? `${vip(service)}:80` : `${N1}:${nodePort(service)}`, 5);
     await talker.hears('a');
     for (const app of ['b', 'a', 'b']) {
       await s.patch('change', { selector: { app } });
@@ -196,9 +149,9 @@ for (const kind of ['ClusterIP', 'NodePort'] as const) {
 test('scaled to zero: refused at once, not kept for the dead (kubernetes #139628)', async () => {
   const service = await s.serve(serviceObject('zero', 'a', { type: 'NodePort', ports: UDP }), 1);
   const talkers = [
-    new Talker(CLIENT, `${vip(service)}:80`, 20),
-    new Talker(OUTSIDE, `${N1}:${nodePort(service)}`, 20),
-    new Talker(nodeNetns('n1'), `${vip(service)}:80`, 20),
+    talk(CLIENT, `${vip(service)}:80`, 20),
+    talk(OUTSIDE, `${N1}:${nodePort(service)}`, 20),
+    talk(nodeNetns('n1'), `${vip(service)}:80`, 20),
   ];
   for (const talker of talkers) await talker.hears('a');
   await s.patch('zero', { selector: { app: 'nobody' } });
@@ -219,7 +172,7 @@ test('a deleted service lets go of its flows; who gets its address next gets its
   const ports = [{ ...UDP[0], nodePort: 31_778 }];
   const object = serviceObject('first', 'a', { type: 'NodePort', clusterIP: '10.96.0.78', ports });
   await s.serve(object, 1);
-  const talkers = [new Talker(CLIENT, '10.96.0.78:80', 20), new Talker(OUTSIDE, `${N1}:31778`, 20)];
+  const talkers = [talk(CLIENT, '10.96.0.78:80', 20), talk(OUTSIDE, `${N1}:31778`, 20)];
   for (const talker of talkers) await talker.hears('a');
   await s.remove('Service', 'first');
   await s.gone('Service', 'first');
@@ -237,7 +190,7 @@ test("flows to other addresses with a NodePort's number are left alone (kubernet
   cluster.start(OUTSIDE, [...ECHO, 'udp:31779', 'name=outsider']);
   const ports = [{ ...UDP[0], nodePort: 31_779 }];
   await s.serve(serviceObject('same-number', 'a', { type: 'NodePort', ports }), 1);
-  const talker = new Talker(CLIENT, '172.18.0.1:31779', 20, 12_346);
+  const talker = talk(CLIENT, '172.18.0.1:31779', 20, 12_346);
   await talker.hears('outsider');
   const packets = async (): Promise<number> => {
     const flows = JSON.parse(
@@ -258,7 +211,7 @@ test("flows to other addresses with a NodePort's number are left alone (kubernet
 
 test('what changed while the agent was away is seen when it is back (kubernetes #122740)', async () => {
   const service = await s.serve(serviceObject('away', 'a', { ports: UDP }), 1);
-  const talker = new Talker(CLIENT, `${vip(service)}:80`, 20, 12_347);
+  const talker = talk(CLIENT, `${vip(service)}:80`, 20, 12_347);
   await talker.hears('a');
   const pid = (await cluster.status()).nodes.find(({ name }) => name === 'n2')?.agentPid as number;
   process.kill(pid, 'SIGKILL');
