@@ -187,3 +187,40 @@ export class World {
     run('rm', '-rf', this.stateDir);
   }
 }
+
+const NGINX_CONF = `user nginx;
+error_log /var/log/nginx/error.log warn;
+pid /var/run/nginx.pid;
+events { worker_connections 64; }
+http {
+  include /etc/nginx/mime.types;
+  server { listen 80; location / { proxy_pass http://127.0.0.1:5000; } }
+}
+`;
+
+/** The pod of most tests: a web server, and nginx before it. */
+export const mc3 = (world: World): void => {
+  world.configMap('mc3-conf', { 'nginx.conf': NGINX_CONF });
+  world.pod('mc3', {
+    containers: [
+      { name: 'webapp', image: 'training/webapp' },
+      {
+        name: 'nginx',
+        image: 'nginx:alpine',
+        ports: [{ name: 'http', containerPort: 80 }],
+        volumeMounts: [{ name: 'conf', mountPath: '/etc/nginx/nginx.conf', subPath: 'nginx.conf' }],
+        readinessProbe: { httpGet: { path: '/', port: 'http' } },
+      },
+    ],
+    volumes: [{ name: 'conf', configMap: { name: 'mc3-conf' } }],
+  });
+};
+
+/** What `work` gives, undefined when it throws. */
+export function attempt<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}
