@@ -163,6 +163,7 @@ test('deleted and made again with the same address leads to the new endpoints al
   await s.eventuallyNames(CLIENT_1, clusterIP, ['other']);
   assert.equal(await s.names(CLIENT_1, clusterIP, 30), ['other']);
 });
+
 test('should be rejected when no endpoints exist', async () => {
   const spec = { type: 'LoadBalancer' as const, externalIPs: ['203.0.113.7'] };
   const service = await s.serve(serviceObject('empty', 'nobody', spec), 0);
@@ -179,6 +180,7 @@ test('should be rejected when no endpoints exist', async () => {
     await s.eventuallyDatagram(netns, `${vip(datagrams)}:80`, ['!refused']);
   }
 });
+
 test('an unused port of a live address is refused, its ping answered', async () => {
   const service = await s.serve(serviceObject('live', 'web'), 2);
   await s.eventuallyNames(CLIENT_1, vip(service), WEB);
