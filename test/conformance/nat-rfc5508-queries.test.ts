@@ -9,13 +9,11 @@ import {
   isPacket,
   NODE,
   natNode,
-  OTHER,
   onlySent,
   portsOf,
   ROUTER,
   SERVER,
   secondsLeft,
-  tableWords,
 } from '../lib/nat-world.ts';
 
 for (const [request, reply] of [
