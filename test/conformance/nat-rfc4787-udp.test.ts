@@ -152,23 +152,26 @@ test('RFC 4787 REQ-9: hairpinning, and the external address is what the other si
   }
 });
 
-for (const [id, what, from, to, payload] of [
+for (const [id, what, over, from, to, payload] of [
   [
     'RFC 4787 REQ-10',
     'SIP',
+    'udp',
     5060,
     5060,
     `INVITE sip:b SIP/2.0\r\nContact: <sip:a@${A}:7070>\r\nm=audio 7072 RTP/AVP 0\r\n`,
   ],
-  ['RFC 5382 REQ-6 (differs)', 'FTP', 5021, 21, 'PORT 10,244,1,2,27,158\r\n'],
-  ['CVE-2020-28041', 'H.323', 1720, 1720, 'setup 10.244.1.2:7070'],
+  ['RFC 5382 REQ-6 (differs)', 'FTP', 'tcp', 5021, 21, 'PORT 10,244,1,2,27,158\r\n'],
+  ['CVE-2020-28041', 'H.323', 'tcp', 1720, 1720, 'setup 10.244.1.2:7070'],
 ] as const) {
   test(`${id}: there is no application gateway: ${what} is carried as it is and opens nothing`, () => {
     const n = natNode();
-    n.receive('a', `udp ${A}:${from} > ${SERVER}:${to}`, { payload });
+    // A connection that is running already, where it is one.
+    const rest = over === 'tcp' ? ' PA' : '';
+    n.receive('a', `${over} ${A}:${from} > ${SERVER}:${to}${rest}`, { payload });
     const sent = onlySent(n, 'host');
     const [port] = portsOf(sent);
-    isPacket(sent, `udp ${NODE}:${port} > ${SERVER}:${to}`, { payload });
+    isPacket(sent, `${over} ${NODE}:${port} > ${SERVER}:${to}${rest}`, { payload });
     assert.is(n.flows, 1);
     for (const opened of [7070, 7072, 27 * 256 + 158]) {
       assert.is(n.receive('host', `udp ${SERVER}:${to} > ${NODE}:${opened} len 4`), 'to-host');
