@@ -124,6 +124,7 @@ function count(file: string, output: string, why: string | undefined, code: numb
   const name = relative(SOURCE, join(SOURCE, file));
   if (failed === 0) {
     console.log(`ok      ${name} (${passed}${skipped > 0 ? `, ${skipped} skipped` : ''}; ${tookMs} ms)`);
+    for (const [reason] of output.matchAll(/^skipped: .*$/gm)) console.log(`        ${reason}`);
   } else {
     console.log(`FAILED  ${name}${why === undefined ? '' : `: ${why}`}\n${output.trimEnd()}`);
   }

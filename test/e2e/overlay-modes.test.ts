@@ -61,8 +61,12 @@ const why = whyNoRawSocket();
 if (why !== undefined) console.log(`skipped: IPIP by a raw socket: ${why}`);
 
 for (const mode of MODES) {
-  if (mode.needsRawSocket && why !== undefined) continue;
   const test = suite(`overlay: ${mode.words.join(' ')}`);
+  if (mode.needsRawSocket && why !== undefined) {
+    test.skip('everything', () => {});
+    test.run();
+    continue;
+  }
   let cluster: Cluster;
   let paths: Paths;
   let s: Services;

@@ -19,6 +19,7 @@ import { idlePod } from '../lib/services.ts';
 const all = suite('overlay: Open vSwitch as a peer');
 const why = whyNoOvs();
 const test = why === undefined ? all : all.skip;
+if (why !== undefined) console.log(`skipped: Open vSwitch as a peer: ${why}`);
 let cluster: Cluster;
 let paths: Paths;
 let node: OvsNode;
