@@ -37,12 +37,15 @@ export function whyNoRawSocket(): string | undefined {
     return undefined;
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    return code === 'MODULE_NOT_FOUND' ? 'it is not installed, or was not compiled' : message.split('\n')[0];
+    if (code === 'MODULE_NOT_FOUND') return 'it is not installed, or was not compiled';
+    if (code === 'ERR_DLOPEN_FAILED') return `what was compiled does not fit Node ${process.version}`;
+    return message.split('\n')[0];
   }
 }
 
 /** What to do about it. */
-export const RAW_SOCKET_HINT = 'in the project: `apt install make g++ python3 && npm install raw-socket@1.8.1`';
+export const RAW_SOCKET_HINT =
+  'in the project: `apt install make g++ python3 && npm install raw-socket@1.8.1 && npm rebuild raw-socket`';
 
 /** linux include/uapi/asm-generic/socket.h */
 const SOL_SOCKET = 1;

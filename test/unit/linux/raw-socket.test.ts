@@ -7,26 +7,32 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ROOT } from '../../lib/cluster.ts';
 
-test('`up --overlay ipip` without the package: one line that says what to install', () => {
-  const directory = mkdtempSync(join(tmpdir(), 'dataplane-test-'));
-  try {
-    const hide = join(directory, 'hide.cjs');
-    writeFileSync(
-      hide,
-      `const Module = require('node:module'); const resolve = Module._resolveFilename;
+for (const [what, code, said] of [
+  ['without the package', 'MODULE_NOT_FOUND', 'not installed'],
+  ['with one compiled for another Node', 'ERR_DLOPEN_FAILED', `does not fit Node ${process.version}`],
+]) {
+  test(`\`up --overlay ipip\` ${what}: one line that says what to do`, () => {
+    const directory = mkdtempSync(join(tmpdir(), 'dataplane-test-'));
+    try {
+      const hide = join(directory, 'hide.cjs');
+      writeFileSync(
+        hide,
+        `const Module = require('node:module'); const resolve = Module._resolveFilename;
        Module._resolveFilename = function (name, ...rest) {
-         if (name === 'raw-socket') throw Object.assign(new Error('no such module'), { code: 'MODULE_NOT_FOUND' });
+         if (name === 'raw-socket') throw Object.assign(new Error('The module\\nwas'), { code: '${code}' });
          return resolve.call(this, name, ...rest);
        };`,
-    );
-    const words = ['--require', hide, join(ROOT, 'dist/src/cli/main.js'), 'up', '--overlay', 'ipip'];
-    const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
-    assert.is(status, 1);
-    assert.is(stdout, '');
-    assert.match(stderr, /^[^\n]*raw-socket[^\n]*npm install raw-socket[^\n]*\n$/);
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
-});
+      );
+      const words = ['--require', hide, join(ROOT, 'dist/src/cli/main.js'), 'up', '--overlay', 'ipip'];
+      const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
+      assert.is(status, 1);
+      assert.is(stdout, '');
+      assert.match(stderr, /^[^\n]*raw-socket[^\n]*npm install raw-socket[^\n]*npm rebuild[^\n]*\n$/);
+      assert.ok(stderr.includes(said!), stderr);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+}
 
 test.run();
