@@ -28,6 +28,8 @@ import { Patience } from './patience.ts';
 
 /** Frames taken from one port before the next one has its turn. */
 const BUDGET = 64;
+/** And bytes: a super-packet costs as much time as dozens of small frames, and the others' wait for it. */
+const BUDGET_BYTES = 128 * 1024;
 /** Rounds over the ready ports before the clock is read and epoll asked again. */
 const MAX_READY = 64;
 /** Key of the wake-up eventfd among the epoll keys; ports use their index. */
@@ -198,7 +200,7 @@ export class Forwarder {
   }
 
   /**
-   * Take up to BUDGET frames from one port. When frames come one at a time only one is asked for: epoll tells whether
+   * Take up to BUDGET frames or BUDGET_BYTES from one port. When frames come one at a time only one is asked for: epoll tells whether
    * there is another, and to hear from the device that there is none costs a system call of its own.
    */
   private drain(index: number, nowMs: number): void {
@@ -206,11 +208,14 @@ export class Forwarder {
     if (!port) return;
     const { pkt, dataplane } = this;
     const budget = port.lastBatch === 1 && this.patience.waited ? 1 : BUDGET;
+    let bytes = BUDGET_BYTES;
     let n = 0;
-    for (; n < budget; n++) {
+    for (; n < budget && bytes > 0; n++) {
       const result = port.read(pkt);
-      if (result === Read.FRAME) this.pipeline.processFrame(pkt, dataplane, nowMs);
-      else if (result === Read.INVALID) countVerdict(dataplane.counters, Verdict.OFFLOAD_INVALID);
+      if (result === Read.FRAME) {
+        bytes -= pkt.end - pkt.start;
+        this.pipeline.processFrame(pkt, dataplane, nowMs);
+      } else if (result === Read.INVALID) countVerdict(dataplane.counters, Verdict.OFFLOAD_INVALID);
       else {
         // A device that is gone would be ready for ever: stop watching it until the agent says what became of it.
         if (result === Read.GONE) this.change({ kind: 'remove', index });
