@@ -192,6 +192,7 @@ class RunningAgent implements Agent {
       podCIDR: this.podCIDR,
       podMtu: () => this.identity().podMtu,
       offloads: options.offloads ?? OffloadLevel.TUNNEL,
+      podOf: (namespace, name) => this.ownPods?.get(namespace, name),
     });
     this.pods = this.makePodManager();
     this.heartbeat = new Heartbeat(client, options.node, log);
@@ -261,16 +262,17 @@ class RunningAgent implements Agent {
     });
     this.watchCluster();
     await this.pods.adopt();
+    const setPod = (pod: Pod): void => {
+      this.network.update(pod);
+      this.syncPods();
+    };
     const own = startInformer(
       client,
       'Pod',
       { fieldSelector: `spec.nodeName=${options.node}` },
       {
-        added: () => this.syncPods(),
-        updated: (pod) => {
-          this.network.update(pod);
-          this.syncPods();
-        },
+        added: setPod,
+        updated: setPod,
         deleted: () => this.syncPods(),
       },
     );

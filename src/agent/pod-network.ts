@@ -17,6 +17,8 @@ export interface PodNetworkOptions {
   readonly podMtu: () => number;
   /** Best offloads of the pods' devices. */
   readonly offloads: OffloadLevel;
+  /** A pod as the API has it; undefined while that is not known, and then `update` tells. */
+  readonly podOf: (namespace: string, name: string) => Pod | undefined;
 }
 
 interface Attached {
@@ -27,7 +29,8 @@ interface Attached {
 }
 
 /** Ports a pod declares, for the port policy. */
-export function declaredPorts(pod: Pod): LocalPod['declared'] {
+function declaredPorts(pod: Pod | undefined): LocalPod['declared'] {
+  if (pod === undefined) return [];
   const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
   return containers.flatMap(({ ports }) =>
     (ports ?? []).map(({ protocol = 'TCP', containerPort }) => ({ protocol, port: containerPort })),
@@ -39,7 +42,6 @@ const keyOf = (namespace: string, name: string): string => `${namespace}/${name}
 export class PodNetwork {
   private readonly options: PodNetworkOptions;
   private readonly attached = new Map<string, Attached>();
-  private readonly declared = new Map<string, LocalPod['declared']>();
 
   constructor(options: PodNetworkOptions) {
     this.options = options;
@@ -48,14 +50,13 @@ export class PodNetwork {
   /** The pod's manifest, for its declared ports; they are in force from the next connection on. */
   update(pod: Pod): void {
     const key = keyOf(pod.metadata.namespace ?? 'default', pod.metadata.name);
-    this.declared.set(key, declaredPorts(pod));
     const known = this.attached.get(key);
     if (known) this.options.sync.setPod(known.port, { key, ip: known.ip, declared: declaredPorts(pod) });
   }
 
   /** Give a sandbox its network. @throws Error that says what failed */
   async attach(sandbox: Sandbox): Promise<void> {
-    const { sync, pool, workers, podCIDR, podMtu, offloads } = this.options;
+    const { sync, pool, workers, podCIDR, podMtu, offloads, podOf } = this.options;
     const key = keyOf(sandbox.namespace, sandbox.name);
     if (this.attached.has(key)) await this.detach(sandbox);
     const port = sync.freePort();
@@ -73,7 +74,7 @@ export class PodNetwork {
       workers,
     );
     this.attached.set(key, { port, tap, ip: sandbox.podIP, netnsPath: sandbox.netnsPath });
-    sync.setPod(port, { key, ip: sandbox.podIP, declared: this.declared.get(key) ?? [] });
+    sync.setPod(port, { key, ip: sandbox.podIP, declared: declaredPorts(podOf(sandbox.namespace, sandbox.name)) });
     pool.addPort(port, tap.fds, tap.headerBytes);
   }
 
