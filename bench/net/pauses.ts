@@ -1,7 +1,7 @@
 /** Does the garbage collector ever stop a worker? The workers of two nodes forward 64-byte datagrams as fast as they can for a
  * minute, with V8's own trace of collections (`--trace-gc`) switched on in every thread of their agents. */
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { Port } from './contenders/contender.ts';
+import { Port, SMALL_PAYLOAD_BYTES } from './contenders/contender.ts';
 import { cli, dataplane, dataplaneUnavailable } from './contenders/dataplane.ts';
 import { coresBetween, readCpu } from './lib/cpu.ts';
 import { claimMachine, inside } from './lib/netns.ts';
@@ -13,7 +13,6 @@ const HELP = `usage: node dist/bench/net/pauses.js [--seconds 60]
 Exit status 1 when a collection stopped a worker for longer than 5 ms.
 `;
 const MOST_MS = 5;
-const PAYLOAD_BYTES = 18;
 /** The first seconds belong to start-up and to the compiler. */
 const WARM_UP_SECONDS = 3;
 const NODES = ['n1', 'n2'];
@@ -47,7 +46,7 @@ await runScript(async () => {
     /ready/,
   );
   const send = async (length: number) => {
-    const words = ['udp-send', address, Port.UDP, length, PAYLOAD_BYTES].map(String);
+    const words = ['udp-send', address, Port.UDP, length, SMALL_PAYLOAD_BYTES].map(String);
     const sender = await finish(inside(clientNetns, traffic, ...words), (length + 10) * 1000);
     if (sender.status !== 0) throw new Error(`the sender failed: ${sender.stderr.trim()}`);
   };

@@ -11,6 +11,9 @@ export const POD_CIDR = '10.244.0.0/16';
 /** MTU of pods everywhere: the underlay's 1500 less 50 for VXLAN. */
 export const POD_MTU = 1450;
 
+/** UDP payload of a 64-byte frame, its check sequence counted in. */
+export const SMALL_PAYLOAD_BYTES = 18;
+
 export const Port = { IPERF: 5201, ACCEPT: 7000, UDP: 9000, SOCKPERF: 11111, HTTP: 80 } as const;
 export const NodePort = { FAR: 31418, NEAR: 31419 } as const;
 export const NEAR_IP = '10.96.0.10';

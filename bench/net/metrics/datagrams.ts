@@ -1,6 +1,6 @@
 /** 64-byte frames (18 bytes of UDP payload, 4 of frame check sequence): how many per second arrive. One sender goes as fast
  * as it can, which on a small machine is faster than anything forwards: what is sent does not matter, what arrives does. */
-import { Port, type World } from '../contenders/contender.ts';
+import { Port, SMALL_PAYLOAD_BYTES, type World } from '../contenders/contender.ts';
 import { coresBetween, readCpu } from '../lib/cpu.ts';
 import { receivedBy } from '../lib/links.ts';
 import { inside } from '../lib/netns.ts';
@@ -8,8 +8,6 @@ import { background, end, finish } from '../lib/processes.ts';
 import { compiled } from '../lib/tools.ts';
 import type { PathName } from './bulk.ts';
 import type { Metric } from './metric.ts';
-
-const PAYLOAD_BYTES = 18;
 
 export function smallDatagrams(name: string, where: string, pathName: PathName): Metric {
   const what = `64-byte UDP delivered, ${where}`;
@@ -34,7 +32,7 @@ export function smallDatagrams(name: string, where: string, pathName: PathName):
       });
       const ended = new Promise<void>((resolve) => receiver.once('close', () => resolve()));
       const [before, arrivedBefore] = [readCpu(world.forwarders), receivedBy(path.serverNetns)];
-      const words = ['udp-send', path.address, Port.UDP, seconds + 0.4, PAYLOAD_BYTES].map(String);
+      const words = ['udp-send', path.address, Port.UDP, seconds + 0.4, SMALL_PAYLOAD_BYTES].map(String);
       const sender = await finish(inside(path.clientNetns, traffic, ...words), (seconds + 5) * 1000);
       const after = readCpu(world.forwarders);
       const cores = coresBetween(before, after);

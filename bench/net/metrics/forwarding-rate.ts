@@ -1,14 +1,13 @@
 /** What the forwarder moves by itself: trafgen makes the same 64-byte UDP frame as fast as it can, with no socket on either
  * side. The receiving pod counts frames at its device and drops them there, before its IP stack sees them. */
-import { Port, type World } from '../contenders/contender.ts';
+import { Port, SMALL_PAYLOAD_BYTES, type World } from '../contenders/contender.ts';
 import { coresBetween, readCpu } from '../lib/cpu.ts';
 import { firstHop, receivedBy } from '../lib/links.ts';
 import { inside } from '../lib/netns.ts';
-import { finish, onCleanUp, run } from '../lib/processes.ts';
+import { finish, onCleanUp, run, sleep } from '../lib/processes.ts';
 import type { PathName } from './bulk.ts';
 import type { Metric } from './metric.ts';
 
-const PAYLOAD_BYTES = 18;
 const SOURCE_PORT = 40_000;
 const TABLE = 'dpb-drop';
 /** Neither the machine's socket limits nor its interrupts are trafgen's to tune. */
@@ -34,14 +33,14 @@ export function forwardingRate(name: string, where: string, pathName: PathName):
         `eth(da=${hop.destinationMac}, sa=${hop.sourceMac})`,
         `ipv4(sa=${hop.source}, da=${path.address}, ttl=64, df)`,
         `udp(sp=${SOURCE_PORT}, dp=${Port.UDP})`,
-        `fill(0, ${PAYLOAD_BYTES})`,
+        `fill(0, ${SMALL_PAYLOAD_BYTES})`,
       ];
       const words = ['trafgen', ...KEEP, '--qdisc-path', '--cpus', '1', '--dev', hop.device, `{ ${frame.join(', ')} }`];
       const limit = ['timeout', '-s', 'INT', '-k', '2', String(START_SECONDS + seconds)];
       const open = dropAtDevice(path.serverNetns);
       try {
         const running = finish(inside(path.clientNetns, ...limit, ...words), (seconds + 6) * 1000);
-        await new Promise((resolve) => setTimeout(resolve, START_SECONDS * 1000));
+        await sleep(START_SECONDS * 1000);
         const [before, arrivedBefore] = [readCpu(world.forwarders), receivedBy(path.serverNetns)];
         const sender = await running;
         const [after, arrivedAfter] = [readCpu(world.forwarders), receivedBy(path.serverNetns)];
