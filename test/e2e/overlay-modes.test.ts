@@ -61,24 +61,23 @@ const why = whyNoRawSocket();
 if (why !== undefined) console.log(`skipped: IPIP by a raw socket: ${why}`);
 
 for (const mode of MODES) {
-  const test = suite(`overlay: ${mode.words.join(' ')}`);
-  if (mode.needsRawSocket && why !== undefined) {
-    test.skip('everything', () => {});
-    test.run();
-    continue;
-  }
+  const all = suite(`overlay: ${mode.words.join(' ')}`);
+  const isLeftOut = mode.needsRawSocket && why !== undefined;
+  const test = isLeftOut ? all.skip : all;
   let cluster: Cluster;
   let paths: Paths;
   let s: Services;
 
-  test.before(async () => {
-    ({ cluster, paths, s } = await startOverlayWorld(mode.words));
-  });
-  test.after.each(() => s.cleanUp());
-  test.after(async () => {
-    s.api.close();
-    await cluster.down();
-  });
+  if (!isLeftOut) {
+    all.before(async () => {
+      ({ cluster, paths, s } = await startOverlayWorld(mode.words));
+    });
+    all.after.each(() => s.cleanUp());
+    all.after(async () => {
+      s.api.close();
+      await cluster.down();
+    });
+  }
 
   test('what is on the wire', async () => {
     const watch = cluster.start(OUTSIDE, [
@@ -244,5 +243,5 @@ for (const mode of MODES) {
     }
   });
 
-  test.run();
+  all.run();
 }
