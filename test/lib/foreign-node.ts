@@ -8,6 +8,7 @@
  */
 import { output, run } from './cluster.ts';
 import { addNamespaces, ip, makeHost, removeNamespaces } from './namespaces.ts';
+import { nodeIdentity } from './node-identity.ts';
 
 export const FOREIGN = 'foreign';
 export const FOREIGN_POD = 'foreign-pod';
@@ -37,8 +38,8 @@ export interface Peer {
 }
 
 export const peerOf = (number: number): Peer => ({
-  ip: `172.18.0.${10 + number}`,
-  podCIDR: `10.244.${number}.0/24`,
+  ip: nodeIdentity(number).nodeIP,
+  podCIDR: nodeIdentity(number).podCIDR,
   vtepMac: `0a:58:0a:f4:0${number}:01`,
 });
 
