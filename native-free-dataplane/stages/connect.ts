@@ -8,6 +8,7 @@
  */
 
 import { type Dataplane, nextRandom } from '../dataplane.ts';
+import { isIcmpRequest } from '../frame/icmp.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import { readTcpOptions, tcpOptions } from '../frame/tcp.ts';
 import type { Packet } from '../packet.ts';
@@ -33,8 +34,7 @@ const PROTOCOL_SCTP = 132;
 /** May a packet like this begin a connection? An ICMP answer to nothing may not (linux icmp_new). */
 export function mayConnect(pkt: Packet): Verdict {
   if (pkt.protocol !== PROTOCOL_ICMP) return Verdict.GO_ON;
-  const asks = pkt.icmpType === 8 || pkt.icmpType === 13 || pkt.icmpType === 17;
-  return asks ? Verdict.GO_ON : Verdict.CONNTRACK_INVALID;
+  return isIcmpRequest(pkt.icmpType) ? Verdict.GO_ON : Verdict.CONNTRACK_INVALID;
 }
 
 /**

@@ -14,6 +14,7 @@ import {
   difference32,
   updateChecksum16,
 } from '../frame/checksum.ts';
+import { isIcmpRequest } from '../frame/icmp.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import { updateSctpChecksum } from '../frame/sctp.ts';
 import type { Packet } from '../packet.ts';
@@ -89,7 +90,7 @@ function translateSum(pkt: Packet, field: number, addresses: number, ports: numb
 /** ICMP queries: the identifier is the port on the asking side (RFC 5508 §3.1). No pseudo-header in the sum. */
 function translateIdentifier(pkt: Packet, srcPort: number, dstPort: number): void {
   const { view, l4 } = pkt;
-  const asks = pkt.icmpType === 8 || pkt.icmpType === 13 || pkt.icmpType === 17;
+  const asks = isIcmpRequest(pkt.icmpType);
   const identifier = asks ? srcPort : dstPort;
   const before = view.getUint16(l4 + 4);
   if (identifier === before) return;

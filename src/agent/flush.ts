@@ -1,7 +1,8 @@
 /** Taking connections away when services change: flows to an endpoint that is gone, or past a service that is new. */
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/frame/ipv4.ts';
 import type { Conntrack } from '../../native-free-dataplane/tables/conntrack.ts';
 import type { RemovedEndpoint } from '../compile/service-sync.ts';
-import { frontendKey, placeOf, TCP, takeAwayFlows, UDP } from '../compile/tracked-flows.ts';
+import { frontendKey, placeOf, takeAwayFlows } from '../compile/tracked-flows.ts';
 
 /** Instead of an endpoint: connections that were never translated. */
 const NEVER_TRANSLATED = -1;
@@ -18,7 +19,7 @@ export function flushEndpoints(table: Conntrack, removed: readonly RemovedEndpoi
   for (const { servicePort, address, port } of removed) {
     const { protocol, frontends } = servicePort;
     const endpoint = port === 0 ? NEVER_TRANSLATED : placeOf(address[3] as number, port);
-    if (protocol !== UDP && (protocol !== TCP || endpoint !== NEVER_TRANSLATED)) continue;
+    if (protocol !== PROTOCOL_UDP && (protocol !== PROTOCOL_TCP || endpoint !== NEVER_TRANSLATED)) continue;
     for (const frontend of frontends) {
       const key = frontendKey(protocol, frontend);
       const endpoints = gone.get(key);
@@ -31,7 +32,7 @@ export function flushEndpoints(table: Conntrack, removed: readonly RemovedEndpoi
   return takeAwayFlows(table, nodeIP, (flow) => {
     // Nearly all connections are passed over here, before anything is looked up.
     if (!ports.has(flow.askedPort)) return false;
-    if (flow.protocol === TCP && flow.answered) return false;
+    if (flow.protocol === PROTOCOL_TCP && flow.answered) return false;
     const endpoints = flow.at(gone);
     return endpoints?.has(flow.isUntranslated ? NEVER_TRANSLATED : flow.endpoint) === true;
   });

@@ -5,9 +5,10 @@
  * itself.
  */
 import { addressWords } from '../../native-free-dataplane/frame/address.ts';
+import { PROTOCOL_UDP } from '../../native-free-dataplane/frame/ipv4.ts';
 import type { Conntrack } from '../../native-free-dataplane/tables/conntrack.ts';
 import type { ServicePortState } from './service-sync.ts';
-import { frontendKey, placeOf, takeAwayFlows, UDP } from './tracked-flows.ts';
+import { frontendKey, placeOf, takeAwayFlows } from './tracked-flows.ts';
 
 /**
  * Take stale UDP flows away.
@@ -18,7 +19,7 @@ import { frontendKey, placeOf, takeAwayFlows, UDP } from './tracked-flows.ts';
 export function sweepStaleFlows(table: Conntrack, states: Iterable<ServicePortState>, nodeIP: string): number {
   const serving = servingByFrontend(states);
   return takeAwayFlows(table, addressWords(nodeIP)[3] as number, (flow) => {
-    if (flow.protocol !== UDP) return false;
+    if (flow.protocol !== PROTOCOL_UDP) return false;
     const endpoints = flow.at(serving);
     return endpoints ? !endpoints.has(flow.endpoint) : flow.isBalanced;
   });
@@ -28,7 +29,7 @@ export function sweepStaleFlows(table: Conntrack, states: Iterable<ServicePortSt
 function servingByFrontend(states: Iterable<ServicePortState>): Map<number, Set<number>> {
   const serving = new Map<number, Set<number>>();
   for (const { protocol, frontends, serving: keys } of states) {
-    if (protocol !== UDP) continue;
+    if (protocol !== PROTOCOL_UDP) continue;
     const endpoints = new Set<number>();
     for (const key of keys) {
       const colon = key.lastIndexOf(':');

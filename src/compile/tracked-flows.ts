@@ -16,9 +16,6 @@ import {
 import { removeRecord } from '../../native-free-dataplane/tables/conntrack-index.ts';
 import { FrontendKind } from '../../native-free-dataplane/tables/services.ts';
 
-export const TCP = 6;
-export const UDP = 17;
-
 const LOOPBACK = 127;
 
 /** Address (last word) and port as one number, below 2^48. */

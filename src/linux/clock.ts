@@ -3,7 +3,8 @@
  * an agent is started again, so a connection's end means the same to all of them.
  *
  * It is read through koffi into numeric memory, because Node's own clocks put a number on the heap at every call
- * (performance.now(): 16 bytes, 44 to 62 ns; this: nothing, about 60 ns).
+ * (performance.now(): 16 bytes, 44 to 62 ns; this: nothing, about 60 ns). Milliseconds outgrow V8's small integers when the
+ * machine has been up for 25 days: from then on they are one such number a batch, still none a frame.
  */
 import { clockGetTime, mapPrivate } from './ffi.ts';
 

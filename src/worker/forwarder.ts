@@ -200,8 +200,8 @@ export class Forwarder {
   }
 
   /**
-   * Take up to BUDGET frames or BUDGET_BYTES from one port. When frames come one at a time only one is asked for: epoll tells whether
-   * there is another, and to hear from the device that there is none costs a system call of its own.
+   * Take up to BUDGET frames or BUDGET_BYTES from one port. When frames come one at a time only one is asked for: epoll
+   * tells whether there is another, and to hear from the device that there is none costs a system call of its own.
    */
   private drain(index: number, nowMs: number): void {
     const port = this.emitter.ports[index];
