@@ -9,10 +9,10 @@ EXPECTED='Hello world!'
 fail() { echo "demo: $1" >&2; exit 1; }
 
 [ "$(id -u)" = 0 ] || fail 'network namespaces and devices need root: run `sudo npm run demo`'
-sh .ci/install.sh demo
+sh scripts/install.sh demo
 echo 'Building'
 npm run --silent build
-sh .ci/link.sh
+sh scripts/link.sh
 dataplane() { node dist/src/cli/main.js "$@"; }
 
 # Only a cluster that an earlier demo left is taken down; anybody else's stays.

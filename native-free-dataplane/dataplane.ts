@@ -4,12 +4,13 @@
  * Made once per worker; the stages get it as their second argument. Nothing in it is shared between workers but the
  * memory under the tables.
  */
+
+import { attachConntrack, type Conntrack } from './conntrack/record.ts';
+import { attachFragments, type FragmentTable } from './fragments/table.ts';
+import { attachNodeTable, type NodeTable } from './node/config.ts';
 import type { Packet } from './packet.ts';
-import { attachConntrack, type Conntrack } from './tables/conntrack.ts';
-import { attachCounters, type WorkerCounters, workerCounters } from './tables/counters.ts';
-import { attachFragments, type FragmentTable } from './tables/fragments.ts';
-import { attachNodeTable, type NodeTable } from './tables/node.ts';
-import { attachServices, type ServiceTable } from './tables/services.ts';
+import { attachServices, type ServiceTable } from './services/table.ts';
+import { attachCounters, type WorkerCounters, workerCounters } from './shared/counters.ts';
 
 /** Whoever takes finished frames: a worker's devices, a test's list. */
 export interface Emitter {
@@ -45,7 +46,7 @@ export interface Dataplane {
   readonly fragments: FragmentTable;
   readonly tunnelOffload: boolean;
   readonly udpSegmentation: boolean;
-  /** The conntrack settings: seconds by timeout class (tables/conntrack-timeouts.ts), then the switches of Setting. */
+  /** The conntrack settings: seconds by timeout class (conntrack/timeouts.ts), then the switches of Setting. */
   readonly timeouts: Int32Array;
   /** Monotonic milliseconds of the batch in hand. */
   nowMs: number;

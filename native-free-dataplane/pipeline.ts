@@ -14,9 +14,14 @@
  * policy and routes are read for the first packet of a connection only.
  */
 
+import { expireFollower } from './conntrack/events.ts';
+import { expireRecords, isBehind } from './conntrack/lifetime.ts';
+import { Rec, recordAt, Status } from './conntrack/record.ts';
 import type { Dataplane } from './dataplane.ts';
-import { PROTOCOL_TCP } from './frame/ipv4.ts';
+import { isConfigAddress, NodeWord } from './node/config.ts';
+import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, isRoutedByHost, NO_HOP } from './node/hops.ts';
 import type { Packet } from './packet.ts';
+import { countIn, countOut, countVerdict } from './shared/counters.ts';
 import { answerIcmpError, answerReset, silently } from './stages/answer.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
 import { checkInner, decapsulate, isOverlay, markPeer } from './stages/decap.ts';
@@ -35,14 +40,9 @@ import { checkPolicy } from './stages/policy.ts';
 import { hopForAddress, hopOfFlow, isOwnAddress } from './stages/route.ts';
 import { chooseService } from './stages/service.ts';
 import { checkTtlAndMtu, endsHere } from './stages/ttl-mtu.ts';
-import { Rec, recordAt, Status } from './tables/conntrack.ts';
-import { expireFollower } from './tables/conntrack-events.ts';
-import { expireRecords, isBehind } from './tables/conntrack-lifetime.ts';
-import { countIn, countOut, countVerdict } from './tables/counters.ts';
-import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, isRoutedByHost, NO_HOP } from './tables/hops.ts';
-import { isConfigAddress, NodeWord } from './tables/node.ts';
 import { transmit } from './transmit.ts';
 import { Verdict } from './verdicts.ts';
+import { PROTOCOL_TCP } from './wire/ipv4.ts';
 
 /**
  * One received frame, from its first byte to whatever becomes of it. Never throws on any bytes.

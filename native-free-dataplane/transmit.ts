@@ -4,12 +4,12 @@
  */
 
 import type { Dataplane } from './dataplane.ts';
+import { NodeWord, Overlay } from './node/config.ts';
+import { HOST_HOP, HopKind, HopWord, hopAt } from './node/hops.ts';
 import { GSO_NONE, GSO_UDP_L4, type Packet } from './packet.ts';
+import { countOut } from './shared/counters.ts';
 import { encapsulate, encapsulateIpip, writeHostEthernet, writePodEthernet } from './stages/encap.ts';
 import { completeChecksum, cutFragments, cutSegments, type SegmentTaker } from './stages/segment.ts';
-import { countOut } from './tables/counters.ts';
-import { HOST_HOP, HopKind, HopWord, hopAt } from './tables/hops.ts';
-import { NodeWord, Overlay } from './tables/node.ts';
 import { Verdict } from './verdicts.ts';
 
 /** What a packet sent to a hop of each kind counts as; one behind the last for host-gw. */

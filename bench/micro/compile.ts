@@ -3,16 +3,16 @@
  * the number of Services means to the first packet of a connection.
  */
 
-import { TimeoutClass } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
-import { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
+import { TimeoutClass } from '../../native-free-dataplane/conntrack/timeouts.ts';
 import {
   attachServices,
   createServices,
   type ServiceTable,
   servicesBytes,
-} from '../../native-free-dataplane/tables/services.ts';
+} from '../../native-free-dataplane/services/table.ts';
+import { ServiceWriter } from '../../native-free-dataplane/services/writer.ts';
 import { ServiceSync } from '../../src/compile/service-sync.ts';
-import { manyServices, service, slice } from '../../test/lib/service-objects.ts';
+import { manyServices, service, slice } from '../../test/lib/services/objects.ts';
 import { BenchNode } from './lib/bench-node.ts';
 import type { Frames } from './lib/frames.ts';
 import { type Fact, median, quantile } from './lib/results.ts';

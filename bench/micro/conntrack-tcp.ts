@@ -1,8 +1,8 @@
 /** What tracking costs a segment of an established connection, both ways of a bulk transfer, and a whole short life. */
 import Benchmark from 'benchmark';
-import { tcpNew, tcpPacket, tcpTimeoutClass } from '../../native-free-dataplane/tables/conntrack-tcp.ts';
-import { TCP_WORDS } from '../../native-free-dataplane/tables/conntrack-tcp-words.ts';
-import { defaultTimeouts } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
+import { tcpNew, tcpPacket, tcpTimeoutClass } from '../../native-free-dataplane/conntrack/tcp/tracker.ts';
+import { TCP_WORDS } from '../../native-free-dataplane/conntrack/tcp/words.ts';
+import { defaultTimeouts } from '../../native-free-dataplane/conntrack/timeouts.ts';
 
 const FIN = 1;
 const SYN = 2;

@@ -4,13 +4,13 @@
  */
 import { fileURLToPath } from 'node:url';
 import Benchmark from 'benchmark';
+import { recoverConntrack } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import {
   BUCKET_WORDS,
   type Conntrack,
   conntrackBytes,
   createConntrack,
-} from '../../native-free-dataplane/tables/conntrack.ts';
-import { recoverConntrack } from '../../native-free-dataplane/tables/conntrack-lifetime.ts';
+} from '../../native-free-dataplane/conntrack/record.ts';
 import { loadJoined } from '../../src/worker/joined-pipeline.ts';
 import type { Pattern } from './lib/conntrack-loops.ts';
 import type { Fact } from './lib/results.ts';

@@ -4,7 +4,7 @@
  */
 import { constants, type PerformanceEntry, PerformanceObserver } from 'node:perf_hooks';
 import { setImmediate, setTimeout } from 'node:timers/promises';
-import { TimeoutClass } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
+import { TimeoutClass } from '../../native-free-dataplane/conntrack/timeouts.ts';
 import type { BenchNode } from './lib/bench-node.ts';
 import type { Frames, Template } from './lib/frames.ts';
 import type { Fact } from './lib/results.ts';

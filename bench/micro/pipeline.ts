@@ -3,7 +3,7 @@
  * first packets of new ones. What it costs the bench itself to put a frame in place stands in rows of its own.
  */
 import Benchmark from 'benchmark';
-import { TimeoutClass } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
+import { TimeoutClass } from '../../native-free-dataplane/conntrack/timeouts.ts';
 import { Verdict, verdictName } from '../../native-free-dataplane/verdicts.ts';
 import type { BenchNode } from './lib/bench-node.ts';
 import type { Frames, Template } from './lib/frames.ts';

@@ -3,17 +3,17 @@
  * in compile.ts.
  */
 import Benchmark from 'benchmark';
-import { addressWords } from '../../native-free-dataplane/frame/address.ts';
-import { chooseService } from '../../native-free-dataplane/stages/service.ts';
-import { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
 import {
   createServices,
   findFrontend,
   type ServiceTable,
   servicesBytes,
-} from '../../native-free-dataplane/tables/services.ts';
+} from '../../native-free-dataplane/services/table.ts';
+import { ServiceWriter } from '../../native-free-dataplane/services/writer.ts';
+import { chooseService } from '../../native-free-dataplane/stages/service.ts';
+import { addressWords } from '../../native-free-dataplane/wire/address.ts';
 import { ServiceSync } from '../../src/compile/service-sync.ts';
-import { manyServices } from '../../test/lib/service-objects.ts';
+import { manyServices } from '../../test/lib/services/objects.ts';
 import { TestNode } from '../../test/lib/test-node.ts';
 
 const ENDPOINTS = 10;

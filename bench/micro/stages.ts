@@ -3,7 +3,7 @@
  * reported. (A stage by itself cannot be run twice over one packet: the second time there is nothing left to do.)
  */
 import { fileURLToPath } from 'node:url';
-import { TimeoutClass } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
+import { TimeoutClass } from '../../native-free-dataplane/conntrack/timeouts.ts';
 import { loadJoined } from '../../src/worker/joined-pipeline.ts';
 import type { BenchNode } from './lib/bench-node.ts';
 import type { Frames } from './lib/frames.ts';

@@ -9,11 +9,11 @@
  *
  * In brief (for comparing) only what names the packet is left: no sequence numbers, windows, options, lengths.
  */
-import { formatIpv4, formatIpv6, formatMac } from '../frame/address.ts';
-import { ARP_BYTES, ARP_REQUEST, arpOperation, arpSenderIp, arpTargetIp, isEthernetArp } from '../frame/arp.ts';
-import { ipv4HeaderChecksum } from '../frame/checksum.ts';
-import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN } from '../frame/ethernet.ts';
-import { ICMP_BYTES, icmpMtu, isIcmpError } from '../frame/icmp.ts';
+import { formatIpv4, formatIpv6, formatMac } from '../wire/address.ts';
+import { ARP_BYTES, ARP_REQUEST, arpOperation, arpSenderIp, arpTargetIp, isEthernetArp } from '../wire/arp.ts';
+import { ipv4HeaderChecksum } from '../wire/checksum.ts';
+import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN } from '../wire/ethernet.ts';
+import { ICMP_BYTES, icmpMtu, isIcmpError } from '../wire/icmp.ts';
 import {
   ICMPV6_NEIGHBOUR_ADVERTISEMENT,
   ICMPV6_NEIGHBOUR_SOLICITATION,
@@ -22,7 +22,7 @@ import {
   isIcmpv6Error,
   ND_BYTES,
   ndTargetWord,
-} from '../frame/icmpv6.ts';
+} from '../wire/icmpv6.ts';
 import {
   PROTOCOL_ICMP,
   PROTOCOL_ICMPV6,
@@ -31,9 +31,9 @@ import {
   PROTOCOL_SCTP,
   PROTOCOL_TCP,
   PROTOCOL_UDP,
-} from '../frame/ipv4.ts';
-import { ipv6Chain, walkIpv6Extensions } from '../frame/ipv6-extensions.ts';
-import { VXLAN_BYTES, VXLAN_PORT, vxlanNetwork } from '../frame/vxlan.ts';
+} from '../wire/ipv4.ts';
+import { ipv6Chain, walkIpv6Extensions } from '../wire/ipv6-extensions.ts';
+import { VXLAN_BYTES, VXLAN_PORT, vxlanNetwork } from '../wire/vxlan.ts';
 import { icmpName, icmpv6Name, protocolName } from './protocol-names.ts';
 import { printSctp, printTcp, printUdp } from './transport.ts';
 

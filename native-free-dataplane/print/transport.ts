@@ -14,8 +14,8 @@ import {
   tcpHeaderBytes,
   tcpSequence,
   tcpWindow,
-} from '../frame/tcp.ts';
-import { UDP_BYTES, udpLength } from '../frame/udp.ts';
+} from '../wire/tcp.ts';
+import { UDP_BYTES, udpLength } from '../wire/udp.ts';
 
 /** Ports, verification tag, checksum (RFC 9260 §3.1). */
 const SCTP_BYTES = 12;

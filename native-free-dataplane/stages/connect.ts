@@ -7,21 +7,21 @@
  * __nf_conntrack_confirm; RFC 4787 §4.2 (port assignment), RFC 5508 REQ-8 (nothing free).
  */
 
+import { allocateRecord, freeRecord, scheduleRecord } from '../conntrack/lifetime.ts';
+import { Rec, recordAt, Setting, Status } from '../conntrack/record.ts';
+import { firstFreePort } from '../conntrack/snat-ports.ts';
+import { TcpResult, tcpNew, tcpTimeoutClass } from '../conntrack/tcp/tracker.ts';
+import { TimeoutClass } from '../conntrack/timeouts.ts';
+import { InsertResult, insertRecord, tupleInUse } from '../conntrack/tuple-index.ts';
 import { type Dataplane, nextRandom } from '../dataplane.ts';
-import { isIcmpRequest } from '../frame/icmp.ts';
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
-import { readTcpOptions, tcpOptions } from '../frame/tcp.ts';
+import { isConfigAddress, NodeWord, routeGeneration } from '../node/config.ts';
+import { HOST_HOP } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
-import { Rec, recordAt, Setting, Status } from '../tables/conntrack.ts';
-import { InsertResult, insertRecord, tupleInUse } from '../tables/conntrack-index.ts';
-import { allocateRecord, freeRecord, scheduleRecord } from '../tables/conntrack-lifetime.ts';
-import { TcpResult, tcpNew, tcpTimeoutClass } from '../tables/conntrack-tcp.ts';
-import { TimeoutClass } from '../tables/conntrack-timeouts.ts';
-import { hashWord } from '../tables/hash.ts';
-import { HOST_HOP } from '../tables/hops.ts';
-import { isConfigAddress, NodeWord, routeGeneration } from '../tables/node.ts';
-import { firstFreePort } from '../tables/snat-ports.ts';
+import { hashWord } from '../shared/hash.ts';
 import { Verdict } from '../verdicts.ts';
+import { isIcmpRequest } from '../wire/icmp.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts';
+import { readTcpOptions, tcpOptions } from '../wire/tcp.ts';
 
 /** How often a lost race for a source port is tried again before the packet is given up. */
 const MAX_RACES = 8;

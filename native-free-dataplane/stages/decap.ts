@@ -10,15 +10,15 @@
  */
 
 import type { Dataplane } from '../dataplane.ts';
-import { finishChecksum, pseudoHeaderSum, sumBytes } from '../frame/checksum.ts';
-import { ETHERTYPE_IPV4 } from '../frame/ethernet.ts';
-import { PROTOCOL_IPIP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
-import { TCP_CHECKSUM } from '../frame/tcp.ts';
+import { NodeWord, Overlay, routeGeneration } from '../node/config.ts';
+import { HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
+import { findRoute } from '../node/routes.ts';
 import { GSO_NONE, GSO_TCPV4, type Packet } from '../packet.ts';
-import { HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../tables/hops.ts';
-import { NodeWord, Overlay, routeGeneration } from '../tables/node.ts';
-import { findRoute } from '../tables/routes.ts';
 import { Verdict } from '../verdicts.ts';
+import { finishChecksum, pseudoHeaderSum, sumBytes } from '../wire/checksum.ts';
+import { ETHERTYPE_IPV4 } from '../wire/ethernet.ts';
+import { PROTOCOL_IPIP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts';
+import { TCP_CHECKSUM } from '../wire/tcp.ts';
 
 const UDP_BYTES = 8;
 const VXLAN_BYTES = 8;

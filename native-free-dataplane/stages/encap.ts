@@ -7,11 +7,11 @@
  * Read before editing: RFC 7348 §5 (layout), RFC 2003 §3.1 (IPIP); linux drivers/net/tun_vnet.h for the offload header.
  */
 import type { Dataplane } from '../dataplane.ts';
-import { IPV4_MIN_BYTES, PROTOCOL_IPIP, PROTOCOL_UDP } from '../frame/ipv4.ts';
-import { VXLAN_OVERHEAD_IPV4 } from '../frame/vxlan.ts';
+import { NodeWord } from '../node/config.ts';
+import { HOST_HOP, HopWord, hopAt } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
-import { HOST_HOP, HopWord, hopAt } from '../tables/hops.ts';
-import { NodeWord } from '../tables/node.ts';
+import { IPV4_MIN_BYTES, PROTOCOL_IPIP, PROTOCOL_UDP } from '../wire/ipv4.ts';
+import { VXLAN_OVERHEAD_IPV4 } from '../wire/vxlan.ts';
 
 /** Ethernet source of frames handed to the node's kernel: anything but its own address. */
 const TO_HOST_MAC_HIGH = 0x0200;

@@ -6,19 +6,19 @@
  * (kubernetes #74839: the endpoint would answer with a reset into a healthy connection).
  */
 
+import { EventKind, isFollowed, publishEvent } from '../conntrack/events.ts';
+import { LOCK_MASK, Rec, recordAt, Setting, Status } from '../conntrack/record.ts';
+import { TcpResult, tcpAssured, tcpPacket, tcpState, tcpTimeoutClass } from '../conntrack/tcp/tracker.ts';
+import { fitContinued } from '../conntrack/tcp/window.ts';
+import { TimeoutClass } from '../conntrack/timeouts.ts';
+import { findTuple, hashTuple, removeRecord } from '../conntrack/tuple-index.ts';
 import type { Dataplane } from '../dataplane.ts';
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
-import { readTcpOptions, tcpOptions } from '../frame/tcp.ts';
 import type { Packet } from '../packet.ts';
-import { LOCK_MASK, Rec, recordAt, Setting, Status } from '../tables/conntrack.ts';
-import { EventKind, isFollowed, publishEvent } from '../tables/conntrack-events.ts';
-import { findTuple, hashTuple, removeRecord } from '../tables/conntrack-index.ts';
-import { TcpResult, tcpAssured, tcpPacket, tcpState, tcpTimeoutClass } from '../tables/conntrack-tcp.ts';
-import { fitContinued } from '../tables/conntrack-tcp-window.ts';
-import { TimeoutClass } from '../tables/conntrack-timeouts.ts';
-import { countEndpointPacket } from '../tables/services.ts';
-import { lock, unlock } from '../tables/spin-lock.ts';
+import { countEndpointPacket } from '../services/table.ts';
+import { lock, unlock } from '../shared/spin-lock.ts';
 import { Verdict } from '../verdicts.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts';
+import { readTcpOptions, tcpOptions } from '../wire/tcp.ts';
 
 /**
  * Find the packet's flow: pkt.flow and pkt.direction, or pkt.flow = -1. pkt.hash is set either way.

@@ -5,8 +5,8 @@
  */
 import type { Dataplane } from '../dataplane.ts';
 import { FRAME_AT } from '../dataplane.ts';
+import { FragmentResult, fragmentFirst, fragmentLater, takeHeld } from '../fragments/table.ts';
 import type { Packet } from '../packet.ts';
-import { FragmentResult, fragmentFirst, fragmentLater, takeHeld } from '../tables/fragments.ts';
 import { Verdict } from '../verdicts.ts';
 
 const MAX_DATAGRAM = 65535;

@@ -4,10 +4,11 @@
  * A ClusterIP that does not ping is what users ask about most (kubernetes #47156); there is nobody else to answer.
  * Read before editing: RFC 792 (echo), RFC 1624.
  */
-import { updateChecksum16 } from '../frame/checksum.ts';
-import { PROTOCOL_ICMP } from '../frame/ipv4.ts';
+
 import type { Packet } from '../packet.ts';
 import { Verdict } from '../verdicts.ts';
+import { updateChecksum16 } from '../wire/checksum.ts';
+import { PROTOCOL_ICMP } from '../wire/ipv4.ts';
 
 const ECHO_REQUEST = 8;
 

@@ -7,11 +7,11 @@
  */
 
 import type { Dataplane } from '../dataplane.ts';
-import { PROTOCOL_IPIP, PROTOCOL_UDP } from '../frame/ipv4.ts';
+import { inNetwork, NodeWord } from '../node/config.ts';
+import { HopKind, HopWord, hopAt } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
-import { HopKind, HopWord, hopAt } from '../tables/hops.ts';
-import { inNetwork, NodeWord } from '../tables/node.ts';
 import { Verdict } from '../verdicts.ts';
+import { PROTOCOL_IPIP, PROTOCOL_UDP } from '../wire/ipv4.ts';
 
 const PROTOCOL_IPV6_IN_IPV4 = 41;
 const PROTOCOL_GRE = 47;
@@ -35,7 +35,7 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
   } else if ((view.getUint8(start) & 1) !== 0) {
     return Verdict.MULTICAST;
   } else if (pkt.inPort === 0 && pkt.tunnelled === 0) {
-    // Straight off the wire, where it was sent to the node's own MAC (src/agent/underlay-shortcut.ts).
+    // Straight off the wire, where it was sent to the node's own MAC (src/agent/underlay/shortcut.ts).
     pkt.routed = 1;
   }
 

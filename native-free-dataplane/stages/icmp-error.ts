@@ -7,16 +7,16 @@
  * the quoted transport header are enough, inner options are walked over, redirects are dropped).
  */
 
+import { Rec, recordAt, Status, tupleAt } from '../conntrack/record.ts';
+import { findTuple, hashTuple, ICMP_ANSWER } from '../conntrack/tuple-index.ts';
 import type { Dataplane } from '../dataplane.ts';
-import { finishChecksum, ipv4HeaderChecksum, sumBytes, updateChecksum16, updateChecksum32 } from '../frame/checksum.ts';
-import { icmpQueryType, isIcmpRequest } from '../frame/icmp.ts';
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
+import { inNetwork, NodeWord } from '../node/config.ts';
+import { HOST_HOP } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
-import { Rec, recordAt, Status, tupleAt } from '../tables/conntrack.ts';
-import { findTuple, hashTuple, ICMP_ANSWER } from '../tables/conntrack-index.ts';
-import { HOST_HOP } from '../tables/hops.ts';
-import { inNetwork, NodeWord } from '../tables/node.ts';
 import { Verdict } from '../verdicts.ts';
+import { finishChecksum, ipv4HeaderChecksum, sumBytes, updateChecksum16, updateChecksum32 } from '../wire/checksum.ts';
+import { icmpQueryType, isIcmpRequest } from '../wire/icmp.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts';
 
 const UNREACHABLE = 3;
 const SOURCE_QUENCH = 4;

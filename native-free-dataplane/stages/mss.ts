@@ -7,12 +7,12 @@
  */
 
 import type { Dataplane } from '../dataplane.ts';
-import { updateChecksum16 } from '../frame/checksum.ts';
-import { PROTOCOL_TCP } from '../frame/ipv4.ts';
-import { readTcpOptions, tcpOptions } from '../frame/tcp.ts';
+import { NodeWord } from '../node/config.ts';
+import { HopWord, hopAt } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
-import { HopWord, hopAt } from '../tables/hops.ts';
-import { NodeWord } from '../tables/node.ts';
+import { updateChecksum16 } from '../wire/checksum.ts';
+import { PROTOCOL_TCP } from '../wire/ipv4.ts';
+import { readTcpOptions, tcpOptions } from '../wire/tcp.ts';
 
 const SYN = 2;
 /** IPv4 and TCP headers without options: what MSS does not count (RFC 6691). */

@@ -3,22 +3,22 @@
  * difference, never recomputed, and a pending one is treated as the sum it is (lab: getting this wrong passes ping
  * and fails TCP).
  *
- * Read before editing: RFC 1624 §3, RFC 768 (zero means none), RFC 3022 §4.1; frame/sctp.ts.
+ * Read before editing: RFC 1624 §3, RFC 768 (zero means none), RFC 3022 §4.1; wire/sctp.ts.
  */
 
+import { Rec, recordAt, Status, tupleAt } from '../conntrack/record.ts';
 import type { Dataplane } from '../dataplane.ts';
+import type { Packet } from '../packet.ts';
 import {
   applyDifference,
   applyPartialDifference,
   difference16,
   difference32,
   updateChecksum16,
-} from '../frame/checksum.ts';
-import { isIcmpRequest } from '../frame/icmp.ts';
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
-import { updateSctpChecksum } from '../frame/sctp.ts';
-import type { Packet } from '../packet.ts';
-import { Rec, recordAt, Status, tupleAt } from '../tables/conntrack.ts';
+} from '../wire/checksum.ts';
+import { isIcmpRequest } from '../wire/icmp.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts';
+import { updateSctpChecksum } from '../wire/sctp.ts';
 
 const PROTOCOL_SCTP = 132;
 const ANY_NAT: number = Status.SNAT | Status.DNAT;

@@ -5,10 +5,10 @@
  * Read before editing: RFC 826, RFC 5227 (probes and announcements).
  */
 import type { Dataplane } from '../dataplane.ts';
+import { inNetwork, NodeWord } from '../node/config.ts';
+import { HopKind, HopWord, hopAt, NO_HOP } from '../node/hops.ts';
+import { findRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
-import { HopKind, HopWord, hopAt, NO_HOP } from '../tables/hops.ts';
-import { inNetwork, NodeWord } from '../tables/node.ts';
-import { findRoute } from '../tables/routes.ts';
 import { Verdict } from '../verdicts.ts';
 
 const ARP_BYTES = 28;

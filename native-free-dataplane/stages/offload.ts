@@ -5,9 +5,10 @@
  * Read before editing: linux include/linux/virtio_net.h virtio_net_hdr_to_skb, Documentation/networking/checksum-offloads.rst
  * (LCO: an outer checksum is right once the inner one is finished); virtio 1.3 §5.1.6.2.
  */
-import { finishChecksum, sumBytes } from '../frame/checksum.ts';
-import { PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
+
 import { GSO_NONE, GSO_TCPV4, GSO_UDP_L4, type Packet } from '../packet.ts';
+import { finishChecksum, sumBytes } from '../wire/checksum.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts';
 
 /** Offset of the checksum in its header. */
 const TCP_CHECKSUM = 16;

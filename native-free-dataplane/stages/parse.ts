@@ -5,13 +5,13 @@
  * Read before editing: RFC 1812 §5.2.2 (IPv4 checks), RFC 9293 §3.1, RFC 768, RFC 792, RFC 791 (fragments).
  */
 
-import { ipv4HeaderChecksum } from '../frame/checksum.ts';
-import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN } from '../frame/ethernet.ts';
-import { icmpQueryType, isIcmpRequest } from '../frame/icmp.ts';
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
+import { ICMP_ANSWER } from '../conntrack/tuple-index.ts';
 import type { Packet } from '../packet.ts';
-import { ICMP_ANSWER } from '../tables/conntrack-index.ts';
 import { Verdict } from '../verdicts.ts';
+import { ipv4HeaderChecksum } from '../wire/checksum.ts';
+import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN } from '../wire/ethernet.ts';
+import { icmpQueryType, isIcmpRequest } from '../wire/icmp.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts';
 
 const ETHERNET_BYTES = 14;
 const IPV4_MIN_BYTES = 20;

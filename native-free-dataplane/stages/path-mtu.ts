@@ -6,12 +6,12 @@
  * Read before editing: RFC 1191 §4 and §6, RFC 5927 §7 (who may say so); linux net/ipv4/route.c ip_rt_min_pmtu.
  */
 import type { Dataplane } from '../dataplane.ts';
-import { IPV4_MIN_BYTES, PROTOCOL_IPIP, PROTOCOL_UDP } from '../frame/ipv4.ts';
-import { VXLAN_OVERHEAD_IPV4 } from '../frame/vxlan.ts';
+import { NodeWord, nextGeneration, Overlay } from '../node/config.ts';
+import { HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
+import { findRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
-import { HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../tables/hops.ts';
-import { NodeWord, nextGeneration, Overlay } from '../tables/node.ts';
-import { findRoute } from '../tables/routes.ts';
+import { IPV4_MIN_BYTES, PROTOCOL_IPIP, PROTOCOL_UDP } from '../wire/ipv4.ts';
+import { VXLAN_OVERHEAD_IPV4 } from '../wire/vxlan.ts';
 
 /** Less than this nobody's link has; who says so would only have us send crumbs (linux ip_rt_min_pmtu). */
 const LEAST_MTU = 552;

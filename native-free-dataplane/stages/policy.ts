@@ -7,12 +7,12 @@
  */
 
 import type { Dataplane } from '../dataplane.ts';
-import { PROTOCOL_ICMP } from '../frame/ipv4.ts';
+import { NodeWord, PortPolicy } from '../node/config.ts';
+import { portDeclared } from '../node/declared-ports.ts';
+import { HopKind, hopKind } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
-import { HopKind, hopKind } from '../tables/hops.ts';
-import { NodeWord, PortPolicy } from '../tables/node.ts';
-import { portDeclared } from '../tables/policy.ts';
 import { Verdict } from '../verdicts.ts';
+import { PROTOCOL_ICMP } from '../wire/ipv4.ts';
 
 /** GO_ON, or PORT_NOT_DECLARED. ICMP queries are always let through: they open no port. */
 export function checkPolicy(pkt: Packet, dp: Dataplane, hop: number): Verdict {

@@ -2,12 +2,13 @@
  * Where does a packet for this address go next? Asked for the first packet of a connection and again when routes have
  * changed since; every other packet finds the answer in its flow.
  */
+
+import { type Conntrack, Rec, recordAt, tupleAt } from '../conntrack/record.ts';
 import type { Dataplane } from '../dataplane.ts';
+import { inNetwork, isConfigAddress, type NodeTable, NodeWord, routeGeneration } from '../node/config.ts';
+import { HOST_HOP, HopKind, hopKind, NO_HOP } from '../node/hops.ts';
+import { findRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
-import { type Conntrack, Rec, recordAt, tupleAt } from '../tables/conntrack.ts';
-import { HOST_HOP, HopKind, hopKind, NO_HOP } from '../tables/hops.ts';
-import { inNetwork, isConfigAddress, type NodeTable, NodeWord, routeGeneration } from '../tables/node.ts';
-import { findRoute } from '../tables/routes.ts';
 
 /**
  * Hop for an address (four words, IPv4 mapped, at `at`).

@@ -10,10 +10,10 @@
  */
 
 import type { Dataplane } from '../dataplane.ts';
-import { finishChecksum, ipv4HeaderChecksum, pseudoHeaderSum, sumBytes } from '../frame/checksum.ts';
-import { PROTOCOL_TCP, PROTOCOL_UDP } from '../frame/ipv4.ts';
 import { GSO_NONE, GSO_TCPV4, GSO_UDP_L4, type Packet } from '../packet.ts';
 import { Verdict } from '../verdicts.ts';
+import { finishChecksum, ipv4HeaderChecksum, pseudoHeaderSum, sumBytes } from '../wire/checksum.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts';
 
 const FIN_AND_PUSH = 0x09;
 const CWR = 0x80;

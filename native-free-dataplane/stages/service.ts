@@ -9,11 +9,9 @@
  * (masquerade, short circuit of the Local policy), KEP-2086 (internal traffic policy).
  */
 import { type Dataplane, nextRandom } from '../dataplane.ts';
-import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../frame/ipv4.ts';
+import { inNetwork, isConfigAddress, NodeWord } from '../node/config.ts';
 import type { Packet } from '../packet.ts';
-import { affinityEndpoint, affinityHash, rememberAffinity } from '../tables/affinity.ts';
-import { maglevHash } from '../tables/maglev.ts';
-import { inNetwork, isConfigAddress, NodeWord } from '../tables/node.ts';
+import { affinityEndpoint, affinityHash, rememberAffinity } from '../services/affinity.ts';
 import {
   Block,
   ENDPOINT_ID,
@@ -23,7 +21,8 @@ import {
   RANGE_WORDS,
   rangesAt,
   ServiceFlag,
-} from '../tables/service-blocks.ts';
+} from '../services/blocks.ts';
+import { maglevHash } from '../services/maglev.ts';
 import {
   blockOf,
   Frontend,
@@ -33,8 +32,9 @@ import {
   protocolClass,
   targetKind,
   targetService,
-} from '../tables/services.ts';
+} from '../services/table.ts';
 import { Verdict } from '../verdicts.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../wire/ipv4.ts';
 
 const ECHO_REQUEST = 8;
 

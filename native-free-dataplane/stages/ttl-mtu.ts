@@ -4,8 +4,8 @@
  * Read before editing: RFC 1812 §5.3.1 (TTL), RFC 1191 and RFC 791 §3.2 (MTU, fragmentation).
  */
 import type { Dataplane } from '../dataplane.ts';
+import { HOST_HOP, HopWord, hopAt, isRoutedByHost } from '../node/hops.ts';
 import { GSO_NONE, type Packet } from '../packet.ts';
-import { HOST_HOP, HopWord, hopAt, isRoutedByHost } from '../tables/hops.ts';
 import { Verdict } from '../verdicts.ts';
 
 /**

@@ -6,11 +6,11 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { addressWords } from '../../native-free-dataplane/frame/address.ts';
-import { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
-import { ApiClient } from '../api/client.ts';
+import { ServiceWriter } from '../../native-free-dataplane/services/writer.ts';
+import { addressWords } from '../../native-free-dataplane/wire/address.ts';
+import { ApiClient } from '../api/client/client.ts';
+import { type Informer, startInformer } from '../api/client/informer.ts';
 import { type ClusterOptions, clusterOptionsOf, overlayOverhead } from '../api/cluster-options.ts';
-import { type Informer, startInformer } from '../api/informer.ts';
 import {
   CONFIG_MAP,
   type ConfigMap,
@@ -19,24 +19,24 @@ import {
   type Secret,
   type Service,
   WellKnown,
-} from '../api/types.ts';
+} from '../api/types/objects.ts';
 import { ServiceSync } from '../compile/service-sync.ts';
 import { sweepStaleFlows } from '../compile/stale-flows.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { OffloadLevel } from '../linux/tap.ts';
-import { PodManager } from '../runtime/pod-manager.ts';
+import { PodManager } from '../runtime/pod/manager.ts';
 import { writeConntrackSettings } from './conntrack-settings.ts';
 import { serveAgentControl } from './control-socket.ts';
 import { recordEvent } from './events.ts';
-import { flushEndpoints } from './flush.ts';
-import { HealthChecks } from './health-checks.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { HostNetwork, underlayDevice } from './host-network.ts';
-import { IpipTunnel } from './ipip-tunnel.ts';
 import { type NodeIdentity, NodeSync } from './node-sync.ts';
-import { PodNetwork } from './pod-network.ts';
-import { RemoteNodes } from './remote-nodes.ts';
+import { IpipTunnel } from './overlay/ipip-tunnel.ts';
+import { RemoteNodes } from './overlay/remote-nodes.ts';
+import { PodNetwork } from './pods/network.ts';
+import { flushEndpoints } from './services/flush.ts';
+import { HealthChecks } from './services/health-checks.ts';
 import { type NodeTables, openNodeTables, tableNames } from './tables.ts';
+import { HostNetwork, underlayDevice } from './underlay/host-network.ts';
 import { WorkerPool } from './worker-pool.ts';
 
 /** Ports of the node's address that masqueraded connections to the outside use (docs/semantics.md). */

@@ -1,6 +1,6 @@
 /** Events of a node's pods and services, for `describe`. An event that cannot be written is not worth a failure. */
-import type { ApiClient } from '../api/client.ts';
-import type { EventObject, KubeObject } from '../api/types.ts';
+import type { ApiClient } from '../api/client/client.ts';
+import type { EventObject, KubeObject } from '../api/types/objects.ts';
 
 let count = 0;
 

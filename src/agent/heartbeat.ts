@@ -1,5 +1,5 @@
 /** Tells the API that this node lives: its Ready condition, written anew every few seconds. */
-import type { ApiClient } from '../api/client.ts';
+import type { ApiClient } from '../api/client/client.ts';
 
 const PERIOD_MS = 3000;
 

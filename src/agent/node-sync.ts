@@ -6,8 +6,14 @@
  * lead to it.
  */
 
-import { addressWords, parseCidr, parseMac } from '../../native-free-dataplane/frame/address.ts';
-import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/frame/ipv4.ts';
+import {
+  type NodeTable,
+  NodeWord,
+  nextGeneration,
+  Overlay,
+  PortPolicy,
+} from '../../native-free-dataplane/node/config.ts';
+import { declarePort, undeclarePorts } from '../../native-free-dataplane/node/declared-ports.ts';
 import {
   clearHop,
   firstNodeHop,
@@ -18,16 +24,10 @@ import {
   hopAt,
   setHop,
   tunnelPort,
-} from '../../native-free-dataplane/tables/hops.ts';
-import {
-  type NodeTable,
-  NodeWord,
-  nextGeneration,
-  Overlay,
-  PortPolicy,
-} from '../../native-free-dataplane/tables/node.ts';
-import { declarePort, undeclarePorts } from '../../native-free-dataplane/tables/policy.ts';
-import { removeRoute, setRoute } from '../../native-free-dataplane/tables/routes.ts';
+} from '../../native-free-dataplane/node/hops.ts';
+import { removeRoute, setRoute } from '../../native-free-dataplane/node/routes.ts';
+import { addressWords, parseCidr, parseMac } from '../../native-free-dataplane/wire/address.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/wire/ipv4.ts';
 import { overlayOverhead } from '../api/cluster-options.ts';
 
 const PROTOCOLS: Record<string, number> = { TCP: PROTOCOL_TCP, UDP: PROTOCOL_UDP, SCTP: 132 };

@@ -5,24 +5,24 @@
  * clients' affinity; everything else (services, routes, counters' shapes) is derived from the API and made anew. The per-boot secret is kept with the connections.
  */
 import { randomBytes } from 'node:crypto';
-import type { Features, TableBuffers } from '../../native-free-dataplane/dataplane.ts';
-import { adoptAffinity } from '../../native-free-dataplane/tables/affinity.ts';
+import { recoverConntrack } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import {
   attachConntrack,
   type Conntrack,
   conntrackBytes,
   createConntrack,
-} from '../../native-free-dataplane/tables/conntrack.ts';
-import { recoverConntrack } from '../../native-free-dataplane/tables/conntrack-lifetime.ts';
-import { type Counters, countersBytes, createCounters } from '../../native-free-dataplane/tables/counters.ts';
-import { createFragments, type FragmentTable, fragmentsBytes } from '../../native-free-dataplane/tables/fragments.ts';
-import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/tables/node.ts';
+} from '../../native-free-dataplane/conntrack/record.ts';
+import type { Features, TableBuffers } from '../../native-free-dataplane/dataplane.ts';
+import { createFragments, type FragmentTable, fragmentsBytes } from '../../native-free-dataplane/fragments/table.ts';
+import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/node/config.ts';
+import { adoptAffinity } from '../../native-free-dataplane/services/affinity.ts';
 import {
   attachServices,
   createServices,
   type ServiceTable,
   servicesBytes,
-} from '../../native-free-dataplane/tables/services.ts';
+} from '../../native-free-dataplane/services/table.ts';
+import { type Counters, countersBytes, createCounters } from '../../native-free-dataplane/shared/counters.ts';
 import { openShared, type SharedMemory, unlinkShared } from '../linux/shm.ts';
 
 /** Hops a node can have: half for pods, half for other nodes. */

@@ -5,10 +5,10 @@
 import { randomInt } from 'node:crypto';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
+import { releaseLocksOf } from '../../native-free-dataplane/conntrack/lifetime.ts';
+import type { Conntrack } from '../../native-free-dataplane/conntrack/record.ts';
 import type { Features } from '../../native-free-dataplane/dataplane.ts';
-import type { Conntrack } from '../../native-free-dataplane/tables/conntrack.ts';
-import { releaseLocksOf } from '../../native-free-dataplane/tables/conntrack-lifetime.ts';
-import { type FragmentTable, releaseFragmentLock } from '../../native-free-dataplane/tables/fragments.ts';
+import { type FragmentTable, releaseFragmentLock } from '../../native-free-dataplane/fragments/table.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { close, eventfd, mapPrivate, SystemError, write } from '../linux/ffi.ts';
 import { openShared, unlinkShared } from '../linux/shm.ts';

@@ -1,7 +1,7 @@
 /**
  * The cluster's options: chosen at `dataplane up`, published in ConfigMap kube-system/dataplane-config, watched by agents.
  */
-import { CONFIG_MAP, type ConfigMap } from './types.ts';
+import { CONFIG_MAP, type ConfigMap } from './types/objects.ts';
 
 export interface ClusterOptions {
   /** Pods' network; node i gets its i-th /24. */

@@ -3,7 +3,7 @@
  * Texts are Kubernetes' own (k8s.io/apimachinery/pkg/api/errors), since people search for them.
  */
 import { qualifiedName, type Resource } from './resources.ts';
-import type { Status, StatusCause } from './types.ts';
+import type { Status, StatusCause } from './types/objects.ts';
 
 /** The API refused. `code` is the HTTP status, `reason` Kubernetes' stable word for it. */
 export class ApiError extends Error {

@@ -1,7 +1,7 @@
 /**
  * The resources the API serves: one row per kind, from which paths, discovery documents and the CLI's names come.
  */
-import type { Kind } from './types.ts';
+import type { Kind } from './types/objects.ts';
 
 export interface Resource {
   kind: Kind;

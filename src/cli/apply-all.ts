@@ -2,12 +2,12 @@
  * Several manifests as one: all of them are applied, or none. Each is asked for first without changing anything, which
  * finds nearly all that the cluster may refuse; what only shows when two of them meet is undone.
  */
-import type { ApiClient } from '../api/client.ts';
+import type { ApiClient } from '../api/client/client.ts';
 import { ApiError } from '../api/errors.ts';
 import { resourceOfKind } from '../api/resources.ts';
-import type { Kind, KubeObject } from '../api/types.ts';
+import type { Kind, KubeObject } from '../api/types/objects.ts';
 import { applyObject, type Outcome } from './apply-object.ts';
-import { printName } from './kinds.ts';
+import { printName } from './args/kinds.ts';
 import type { Document } from './manifests.ts';
 
 /** What became of one document. */

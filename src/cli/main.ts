@@ -1,10 +1,10 @@
 #!/usr/bin/env node
+import type { Command } from './args/args.ts';
 /**
  * The command `dataplane`. Knows the commands' names and one line about each; a command's own module is loaded when it is
  * asked for, so that `--help` is quick.
  */
 import { Exit, tellError, wrongWords } from './errors.ts';
-import type { Command } from './words.ts';
 
 type Loader = () => Promise<{ command: Command }>;
 
@@ -82,7 +82,7 @@ async function main(argv: readonly string[]): Promise<void> {
     const advice = near === undefined ? 'see `dataplane --help`' : `did you mean \`dataplane ${near}\`?`;
     throw wrongWords(`there is no command "${name}"`, advice);
   }
-  const words = await import('./words.ts');
+  const words = await import('./args/args.ts');
   const { command } = await entry.load();
   const end = rest.indexOf('--');
   const own = end < 0 ? rest : rest.slice(0, end);

@@ -6,8 +6,8 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { LineCounter, parseAllDocuments } from 'yaml';
 import { resourceOfKind } from '../api/resources.ts';
-import { validate, withoutNulls } from '../api/schema.ts';
-import type { KubeObject, Manifest } from '../api/types.ts';
+import { validate, withoutNulls } from '../api/schema/schema.ts';
+import type { KubeObject, Manifest } from '../api/types/objects.ts';
 import { failed } from './errors.ts';
 
 export interface Document {

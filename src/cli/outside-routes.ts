@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
-import type { OutsideRoutes } from '../controllers/outside-routes.ts';
+import type { OutsideRoutes } from '../controllers/services/outside-routes.ts';
 import { ipBatch, OUTSIDE } from './world.ts';
 
 const run = promisify(execFile);

@@ -1,6 +1,6 @@
 /** What can be known of a set of manifests before there is a cluster: do their namespaces, nodes and images exist? */
-import type { Deployment, PodSpec } from '../api/types.ts';
-import { type Catalogue, loadCatalogue } from '../runtime/catalogue.ts';
+import type { Deployment, PodSpec } from '../api/types/objects.ts';
+import { type Catalogue, loadCatalogue } from '../runtime/image/catalogue.ts';
 import { failed } from './errors.ts';
 import type { Document } from './manifests.ts';
 import type { ClusterNode } from './state.ts';

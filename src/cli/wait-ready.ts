@@ -1,10 +1,10 @@
 /** Waits until nodes and applied objects are Ready, and says what is not when time is up. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ApiClient } from '../api/client.ts';
-import type { Condition, Deployment, Kind, KubeObject, Manifest, NodeObject, Pod } from '../api/types.ts';
+import type { ApiClient } from '../api/client/client.ts';
+import type { Condition, Deployment, Kind, KubeObject, Manifest, NodeObject, Pod } from '../api/types/objects.ts';
 import { failed } from './errors.ts';
-import type { Progress } from './output.ts';
-import { podReason } from './pod-text.ts';
+import type { Progress } from './output/output.ts';
+import { podReason } from './output/pod-text.ts';
 import type { ClusterNode } from './state.ts';
 
 const LOOK_MS = 25;

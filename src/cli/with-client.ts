@@ -1,8 +1,8 @@
 /** Talking to the API from a command: opens the client, closes it whatever happens. */
-import { ApiClient } from '../api/client.ts';
+import { ApiClient } from '../api/client/client.ts';
+import type { Options, Words } from './args/args.ts';
+import { dnsLabel } from './args/values.ts';
 import { apiTarget } from './state.ts';
-import { dnsLabel } from './values.ts';
-import type { Options, Words } from './words.ts';
 
 export const NAMESPACE_OPTION = {
   namespace: { short: 'n', value: 'NAME', help: 'namespace (default: default)' },

@@ -2,9 +2,10 @@
  * One Service and its EndpointSlices → what the packets of this node need: a pure function, and the border where
  * Kubernetes ends.
  */
-import { parseCidr } from '../../native-free-dataplane/frame/address.ts';
-import type { ServicePortContents } from '../../native-free-dataplane/tables/service-contents.ts';
-import { type EndpointSlice, type Service, type ServicePort, WellKnown } from '../api/types.ts';
+
+import type { ServicePortContents } from '../../native-free-dataplane/services/contents.ts';
+import { parseCidr } from '../../native-free-dataplane/wire/address.ts';
+import { type EndpointSlice, type Service, type ServicePort, WellKnown } from '../api/types/objects.ts';
 import { endpointSets, type Place } from './endpoint-sets.ts';
 import { type AddressRules, frontendsOf } from './frontends.ts';
 

@@ -5,9 +5,10 @@
  * Read before editing: kubernetes pkg/proxy/topology.go CategorizeEndpoints and topologyModeFromHints, endpointslicecache.go
  * (ports without a number are ignored, only an endpoint's first address counts), KEP-1669 (terminating endpoints).
  */
-import { addressWords } from '../../native-free-dataplane/frame/address.ts';
-import type { EndpointContents } from '../../native-free-dataplane/tables/service-contents.ts';
-import type { EndpointSlice, ServicePort, SliceEndpoint } from '../api/types.ts';
+
+import type { EndpointContents } from '../../native-free-dataplane/services/contents.ts';
+import { addressWords } from '../../native-free-dataplane/wire/address.ts';
+import type { EndpointSlice, ServicePort, SliceEndpoint } from '../api/types/objects.ts';
 
 /** Where the compiled node stands. */
 export interface Place {

@@ -5,12 +5,13 @@
  * operator listed them they would let one user take another's traffic (CVE-2020-8554), so they are checked here again,
  * whoever the API server is.
  */
-import { addressWords, inCidr, parseCidr } from '../../native-free-dataplane/frame/address.ts';
-import type { FrontendContents } from '../../native-free-dataplane/tables/service-contents.ts';
-import { FrontendKind } from '../../native-free-dataplane/tables/services.ts';
+
+import type { FrontendContents } from '../../native-free-dataplane/services/contents.ts';
+import { FrontendKind } from '../../native-free-dataplane/services/table.ts';
+import { addressWords, inCidr, parseCidr } from '../../native-free-dataplane/wire/address.ts';
 import { contains, parseIp, parseRange } from '../api/addresses.ts';
 import type { ClusterOptions } from '../api/cluster-options.ts';
-import type { Service, ServicePort } from '../api/types.ts';
+import type { Service, ServicePort } from '../api/types/objects.ts';
 
 /** What the operator says of addresses; the cluster's options. */
 export type AddressRules = Pick<

@@ -2,11 +2,12 @@
  * Keeps the service table in step with Services and EndpointSlices as they change: each change touches its own
  * Service's entries and nothing else, whatever their number. Says which connections must not go on.
  */
-import { addressWords, formatAddress } from '../../native-free-dataplane/frame/address.ts';
-import type { FrontendContents } from '../../native-free-dataplane/tables/service-contents.ts';
-import type { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
-import { FrontendKind } from '../../native-free-dataplane/tables/services.ts';
-import { type EndpointSlice, type Service, WellKnown } from '../api/types.ts';
+
+import type { FrontendContents } from '../../native-free-dataplane/services/contents.ts';
+import { FrontendKind } from '../../native-free-dataplane/services/table.ts';
+import type { ServiceWriter } from '../../native-free-dataplane/services/writer.ts';
+import { addressWords, formatAddress } from '../../native-free-dataplane/wire/address.ts';
+import { type EndpointSlice, type Service, WellKnown } from '../api/types/objects.ts';
 import { type CompiledPort, compileService } from './compile-service.ts';
 import { type Place, readyEndpointsOn } from './endpoint-sets.ts';
 import type { AddressRules } from './frontends.ts';

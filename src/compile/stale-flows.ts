@@ -4,9 +4,10 @@
  * translated although they should be, are taken away once (kubernetes #122740, #139628, #141371). TCP is left to end by
  * itself.
  */
-import { addressWords } from '../../native-free-dataplane/frame/address.ts';
-import { PROTOCOL_UDP } from '../../native-free-dataplane/frame/ipv4.ts';
-import type { Conntrack } from '../../native-free-dataplane/tables/conntrack.ts';
+
+import type { Conntrack } from '../../native-free-dataplane/conntrack/record.ts';
+import { addressWords } from '../../native-free-dataplane/wire/address.ts';
+import { PROTOCOL_UDP } from '../../native-free-dataplane/wire/ipv4.ts';
 import type { ServicePortState } from './service-sync.ts';
 import { frontendKey, placeOf, takeAwayFlows } from './tracked-flows.ts';
 

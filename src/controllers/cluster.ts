@@ -1,8 +1,9 @@
 /** What every controller works with: the store, writes with Kubernetes' meaning, and a place to tell what happened. */
-import type { Registry } from '../api/registry.ts';
+
 import { resourceOfKind } from '../api/resources.ts';
-import { nowText, type Store } from '../api/store.ts';
-import type { Condition, EventObject, KubeObject } from '../api/types.ts';
+import type { Registry } from '../api/store/registry.ts';
+import { nowText, type Store } from '../api/store/store.ts';
+import type { Condition, EventObject, KubeObject } from '../api/types/objects.ts';
 import { WorkQueue } from './work-queue.ts';
 
 /** Events kept; the oldest go first. Kubernetes keeps them for an hour. */

@@ -4,28 +4,28 @@
  */
 import { join } from 'node:path';
 import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../api/cluster-options.ts';
-import { type Admissions, Registry } from '../api/registry.ts';
 import { resourceOfKind } from '../api/resources.ts';
-import { claimSocket, startApiServer } from '../api/server.ts';
-import { Store } from '../api/store.ts';
-import { CONFIG_MAP } from '../api/types.ts';
-import { type AgentSupervisorOptions, startAgentSupervisor } from './agent-supervisor.ts';
-import { startBalancerAddresses } from './balancer-addresses.ts';
+import { claimSocket, startApiServer } from '../api/server/server.ts';
+import { type Admissions, Registry } from '../api/store/registry.ts';
+import { Store } from '../api/store/store.ts';
+import { CONFIG_MAP } from '../api/types/objects.ts';
 import { type Cluster, makeCluster } from './cluster.ts';
-import { startDeploymentController } from './deployments.ts';
-import { startEndpointsController } from './endpoints.ts';
 import { startGarbageCollector } from './garbage-collector.ts';
 import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
-import { NodeAdmission } from './node-admission.ts';
-import { startNodeLifecycle } from './node-lifecycle.ts';
+import { NodeAdmission } from './nodes/admission.ts';
+import { type AgentSupervisorOptions, startAgentSupervisor } from './nodes/agent-supervisor.ts';
+import { startNodeLifecycle } from './nodes/lifecycle.ts';
 import { checkOptions } from './options-check.ts';
-import { type OutsideRoutes, startOutsideRoutes } from './outside-routes.ts';
-import { PodAddresses } from './pod-addresses.ts';
-import { podAdmission } from './pod-admission.ts';
-import { startReplicaSetController } from './replica-sets.ts';
-import { startScheduler } from './scheduler.ts';
-import { ServiceAddresses } from './service-addresses.ts';
-import { ServiceAdmission } from './service-admission.ts';
+import { PodAddresses } from './pods/addresses.ts';
+import { podAdmission } from './pods/admission.ts';
+import { startScheduler } from './pods/scheduler.ts';
+import { ServiceAddresses } from './services/addresses.ts';
+import { ServiceAdmission } from './services/admission.ts';
+import { startBalancerAddresses } from './services/balancer-addresses.ts';
+import { startEndpointsController } from './services/endpoints.ts';
+import { type OutsideRoutes, startOutsideRoutes } from './services/outside-routes.ts';
+import { startDeploymentController } from './workloads/deployments.ts';
+import { startReplicaSetController } from './workloads/replica-sets.ts';
 
 export { ClusterOptionsError, checkOptions } from './options-check.ts';
 

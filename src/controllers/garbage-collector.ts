@@ -1,6 +1,6 @@
 /** When an object is gone, so are those that name it as an owner and have no other (background deletion). */
 import { RESOURCES, resourceOfKind } from '../api/resources.ts';
-import type { Kind, KubeObject } from '../api/types.ts';
+import type { Kind, KubeObject } from '../api/types/objects.ts';
 import type { Cluster } from './cluster.ts';
 
 export function startGarbageCollector(cluster: Cluster): void {

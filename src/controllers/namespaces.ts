@@ -1,8 +1,8 @@
 /** The namespaces every cluster has, and the end of a namespace: its content first, then itself. */
 import { ApiError, forbidden } from '../api/errors.ts';
-import type { Admission } from '../api/registry.ts';
 import { RESOURCES, resourceOfKind } from '../api/resources.ts';
-import type { NamespaceObject } from '../api/types.ts';
+import type { Admission } from '../api/store/registry.ts';
+import type { NamespaceObject } from '../api/types/objects.ts';
 import type { Cluster } from './cluster.ts';
 
 const NAMESPACES = resourceOfKind('Namespace')!;

@@ -1,5 +1,5 @@
 /** Do the cluster's options go together? Networks must have no address in common, ranges must be ranges. */
-import { isTimeoutName, MAX_TIMEOUT_SECONDS } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
+import { isTimeoutName, MAX_TIMEOUT_SECONDS } from '../../native-free-dataplane/conntrack/timeouts.ts';
 import { type Cidr, contains, overlap, parseCidr, parseRange, printCidr, printIp } from '../api/addresses.ts';
 import type { ClusterOptions } from '../api/cluster-options.ts';
 

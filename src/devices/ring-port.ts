@@ -6,8 +6,8 @@
  * what the raw socket received, outer header first, and an Ethernet header is put in front as the node's kernel would.
  */
 import { FRAME_AT } from '../../native-free-dataplane/dataplane.ts';
-import { ETHERTYPE_IPV4 } from '../../native-free-dataplane/frame/ethernet.ts';
 import type { Packet } from '../../native-free-dataplane/packet.ts';
+import { ETHERTYPE_IPV4 } from '../../native-free-dataplane/wire/ethernet.ts';
 import { read } from '../linux/ffi.ts';
 import type { PacketRing } from './packet-ring.ts';
 import { type Port, Read, Write } from './port.ts';

@@ -5,8 +5,8 @@
  * frame starts by then; nothing is copied.
  */
 import { FRAME_AT, SCRATCH_AT } from '../../native-free-dataplane/dataplane.ts';
-import { readVnetHeader, writeVnetHeader } from '../../native-free-dataplane/frame/vnet-header.ts';
 import type { Packet } from '../../native-free-dataplane/packet.ts';
+import { readVnetHeader, writeVnetHeader } from '../../native-free-dataplane/wire/vnet-header.ts';
 import { EAGAIN, EBADFD, EINTR, EINVAL, EIO, ENOBUFS, ENOMEM, errno, read, write } from '../linux/ffi.ts';
 import { type Port, Read, Write } from './port.ts';
 

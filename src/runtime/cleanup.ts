@@ -1,8 +1,8 @@
 /** Taking all pods of this machine away without an agent: after `dataplane down`, after any crash. */
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { removeSandbox, withdrawWarrants } from './pod/sandbox.ts';
 import { type ProcessMark, parseStat, signalProcess, waitGone } from './processes.ts';
-import { removeSandbox, withdrawWarrants } from './sandbox.ts';
 import { podDirectories, readState } from './state.ts';
 
 const GONE_MS = 5_000;

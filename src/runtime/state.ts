@@ -4,8 +4,8 @@
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Pod } from '../api/types.ts';
-import type { ContainerProcess } from './container-process.ts';
+import type { Pod } from '../api/types/objects.ts';
+import type { ContainerProcess } from './container/process.ts';
 import type { ProcessMark } from './processes.ts';
 
 export interface Termination {

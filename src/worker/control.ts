@@ -2,7 +2,7 @@
  * Control memory: what the agent and its workers tell each other without a message, and what anyone may read to see
  * whether a worker lives. One block of words per worker.
  */
-import { HEADER_WORDS, headerMatches, TableKind, writeHeader } from '../../native-free-dataplane/tables/layout.ts';
+import { HEADER_WORDS, headerMatches, TableKind, writeHeader } from '../../native-free-dataplane/shared/layout.ts';
 
 const VERSION = 1;
 export const CONTROL_WORDS_PER_WORKER = 32;

@@ -3,10 +3,10 @@
  * what it emits. Reads nothing of the cluster and allocates nothing per frame.
  */
 import { ARENA_BYTES, attachDataplane, type Dataplane, type Emitter } from '../../native-free-dataplane/dataplane.ts';
+import { tunnelPort } from '../../native-free-dataplane/node/hops.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
 import * as pipeline from '../../native-free-dataplane/pipeline.ts';
-import { countVerdict } from '../../native-free-dataplane/tables/counters.ts';
-import { tunnelPort } from '../../native-free-dataplane/tables/hops.ts';
+import { countVerdict } from '../../native-free-dataplane/shared/counters.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { PacketRing } from '../devices/packet-ring.ts';
 import { type Port, Read, Write } from '../devices/port.ts';

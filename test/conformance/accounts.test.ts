@@ -4,8 +4,8 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { StateWord } from '../../native-free-dataplane/tables/conntrack.ts';
-import { portTotals, verdictTotal } from '../../native-free-dataplane/tables/counters.ts';
+import { StateWord } from '../../native-free-dataplane/conntrack/record.ts';
+import { portTotals, verdictTotal } from '../../native-free-dataplane/shared/counters.ts';
 import { MAX_VERDICTS, VERDICT_TEXTS } from '../../native-free-dataplane/verdicts.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
 import { A, B } from '../lib/nat-world.ts';

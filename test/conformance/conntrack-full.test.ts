@@ -4,34 +4,34 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findFlow, trackFlow } from '../../native-free-dataplane/stages/flow.ts';
-import { guard } from '../../native-free-dataplane/stages/guard.ts';
-import { rewrite } from '../../native-free-dataplane/stages/nat.ts';
-import { parseFrame } from '../../native-free-dataplane/stages/parse.ts';
-import { hopOfFlow } from '../../native-free-dataplane/stages/route.ts';
+import {
+  allocateRecord,
+  freeRecord,
+  freeRecords,
+  scheduleRecord,
+} from '../../native-free-dataplane/conntrack/lifetime.ts';
 import {
   conntrackBytes,
   createConntrack,
   Rec,
   recordAt,
   StateWord,
-} from '../../native-free-dataplane/tables/conntrack.ts';
+} from '../../native-free-dataplane/conntrack/record.ts';
 import {
   hashTuple,
   InsertResult,
   insertRecord,
   removeRecord,
-} from '../../native-free-dataplane/tables/conntrack-index.ts';
-import {
-  allocateRecord,
-  freeRecord,
-  freeRecords,
-  scheduleRecord,
-} from '../../native-free-dataplane/tables/conntrack-lifetime.ts';
+} from '../../native-free-dataplane/conntrack/tuple-index.ts';
+import { findFlow, trackFlow } from '../../native-free-dataplane/stages/flow.ts';
+import { guard } from '../../native-free-dataplane/stages/guard.ts';
+import { rewrite } from '../../native-free-dataplane/stages/nat.ts';
+import { parseFrame } from '../../native-free-dataplane/stages/parse.ts';
+import { hopOfFlow } from '../../native-free-dataplane/stages/route.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
-import { frame } from '../lib/frame-text.ts';
-import { loadFrame } from '../lib/load-frame.ts';
+import { frame } from '../lib/frames/frame-text.ts';
+import { loadFrame } from '../lib/frames/load-frame.ts';
 import { A, B, entries, GATEWAY, isPacket, NODE, natNode, onlySent, portsOf, SERVER } from '../lib/nat-world.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 import type { TestNode } from '../lib/test-node.ts';

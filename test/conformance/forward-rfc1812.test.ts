@@ -1,8 +1,8 @@
 /** RFC 1812, requirements for IPv4 routers, as far as this node is one: what is forwarded, what is not, who is told. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { repairChecksums, repairHeaderChecksum } from '../lib/frame-residue.ts';
-import { frame } from '../lib/frame-text.ts';
+import { repairChecksums, repairHeaderChecksum } from '../lib/frames/frame-residue.ts';
+import { frame } from '../lib/frames/frame-text.ts';
 import { A, B, GATEWAY, isPacket, NODE, natNode, onlySent, SERVER } from '../lib/nat-world.ts';
 
 const FROM_A = { srcMac: '0a:58:0a:f4:01:02', dstMac: '0a:58:0a:f4:01:01' };

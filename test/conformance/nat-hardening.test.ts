@@ -4,11 +4,11 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { FragmentWord } from '../../native-free-dataplane/tables/fragment-slots.ts';
+import { FragmentWord } from '../../native-free-dataplane/fragments/slots.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
-import { fragments } from '../lib/frame-builder.ts';
-import { repairHeaderChecksum } from '../lib/frame-residue.ts';
-import { frame } from '../lib/frame-text.ts';
+import { fragments } from '../lib/frames/frame-builder.ts';
+import { repairHeaderChecksum } from '../lib/frames/frame-residue.ts';
+import { frame } from '../lib/frames/frame-text.ts';
 import {
   A,
   B,

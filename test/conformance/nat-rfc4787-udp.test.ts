@@ -5,9 +5,9 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { timeoutsWith } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
-import { fragments } from '../lib/frame-builder.ts';
-import { frame, packet } from '../lib/frame-text.ts';
+import { timeoutsWith } from '../../native-free-dataplane/conntrack/timeouts.ts';
+import { fragments } from '../lib/frames/frame-builder.ts';
+import { frame, packet } from '../lib/frames/frame-text.ts';
 import {
   A,
   B,

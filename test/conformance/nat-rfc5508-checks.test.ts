@@ -1,8 +1,8 @@
 /** RFC 5508 REQ-3: what of an ICMP error is looked at before it is translated, and what is carried as it is. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { repairChecksums } from '../lib/frame-residue.ts';
-import { frame } from '../lib/frame-text.ts';
+import { repairChecksums } from '../lib/frames/frame-residue.ts';
+import { frame } from '../lib/frames/frame-text.ts';
 import { A, HOST_MACS, isPacket, NODE, natNode, onlySent, ROUTER, SERVER } from '../lib/nat-world.ts';
 import type { TestNode } from '../lib/test-node.ts';
 

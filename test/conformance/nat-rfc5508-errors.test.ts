@@ -4,7 +4,7 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { packet } from '../lib/frame-text.ts';
+import { packet } from '../lib/frames/frame-text.ts';
 import {
   A,
   B,

@@ -1,7 +1,7 @@
 /** RFC 5508, ICMP queries through a NAT, mapped by identifier; and what is neither query nor error. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { timeoutsWith } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
+import { timeoutsWith } from '../../native-free-dataplane/conntrack/timeouts.ts';
 import {
   A,
   B,

@@ -1,12 +1,12 @@
 /** What holds for every ICMP error: the packet it quotes is translated back to what its sender sent, byte for byte. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { concat, type FrameOptions, viewOf } from '../lib/frame-builder.ts';
-import { repairChecksums, residueOf } from '../lib/frame-residue.ts';
-import { packet } from '../lib/frame-text.ts';
+import { concat, type FrameOptions, viewOf } from '../lib/frames/frame-builder.ts';
+import { repairChecksums, residueOf } from '../lib/frames/frame-residue.ts';
+import { packet } from '../lib/frames/frame-text.ts';
+import { transportAt, turnRound, withTtl } from '../lib/frames/turn-round.ts';
 import { nodeFor, ODD_OPTIONS, pass, type Side, textOf, WAYS } from '../lib/round-trip.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
-import { transportAt, turnRound, withTtl } from '../lib/turn-round.ts';
 
 /** An ICMP error about `about` from `src`, quoting so many bytes of it; its checksums are right. */
 function icmpError(src: Uint8Array, about: Uint8Array, type: number, code: number, rest: number, quoted: number) {

@@ -2,9 +2,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
-import { concat, type FrameOptions, fragments, viewOf } from '../lib/frame-builder.ts';
-import { repairChecksums, residueOf } from '../lib/frame-residue.ts';
-import { packet } from '../lib/frame-text.ts';
+import { concat, type FrameOptions, fragments, viewOf } from '../lib/frames/frame-builder.ts';
+import { repairChecksums, residueOf } from '../lib/frames/frame-residue.ts';
+import { packet } from '../lib/frames/frame-text.ts';
+import { crc32c, finishSctp, transportAt, turnRound, withTtl } from '../lib/frames/turn-round.ts';
 import { A, B, ETHERNET } from '../lib/nat-world.ts';
 import {
   nodeFor,
@@ -19,7 +20,6 @@ import {
 } from '../lib/round-trip.ts';
 import { type Random, seededRandom } from '../lib/seeded-random.ts';
 import type { TestNode } from '../lib/test-node.ts';
-import { crc32c, finishSctp, transportAt, turnRound, withTtl } from '../lib/turn-round.ts';
 
 for (const way of WAYS) {
   test(`translated ${way.name} and back: TCP, UDP and SCTP, any length, any id, IP options, no UDP checksum`, () => {

@@ -5,8 +5,8 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { fragments } from '../lib/frame-builder.ts';
-import { frame } from '../lib/frame-text.ts';
+import { fragments } from '../lib/frames/frame-builder.ts';
+import { frame } from '../lib/frames/frame-text.ts';
 import { A, B, natNode } from '../lib/nat-world.ts';
 import type { TestNode } from '../lib/test-node.ts';
 

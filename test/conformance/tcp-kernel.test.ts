@@ -5,9 +5,9 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { KernelConntrack, type KernelView } from '../lib/kernel-conntrack.ts';
+import { Conversation } from '../lib/frames/tcp-generator.ts';
+import { KernelConntrack, type KernelView } from '../lib/kernel/conntrack.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
-import { Conversation } from '../lib/tcp-generator.ts';
 import { printSegment, type Seen, type Segment, TcpPlayer } from '../lib/tcp-script.ts';
 
 const CONVERSATIONS = Number(process.env.TCP_CONVERSATIONS ?? 300);

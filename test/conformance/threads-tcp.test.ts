@@ -6,15 +6,15 @@
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Rec, recordAt, StateWord, Status } from '../../native-free-dataplane/conntrack/record.ts';
+import { TCP_STATE_NAMES } from '../../native-free-dataplane/conntrack/tcp/states.ts';
+import { tcpState } from '../../native-free-dataplane/conntrack/tcp/tracker.ts';
 import { ARENA_BYTES, attachDataplane, type TableBuffers } from '../../native-free-dataplane/dataplane.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
 import { processFrame } from '../../native-free-dataplane/pipeline.ts';
-import { Rec, recordAt, StateWord, Status } from '../../native-free-dataplane/tables/conntrack.ts';
-import { tcpState } from '../../native-free-dataplane/tables/conntrack-tcp.ts';
-import { TCP_STATE_NAMES } from '../../native-free-dataplane/tables/conntrack-tcp-states.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
-import { frame } from '../lib/frame-text.ts';
-import { loadFrame } from '../lib/load-frame.ts';
+import { frame } from '../lib/frames/frame-text.ts';
+import { loadFrame } from '../lib/frames/load-frame.ts';
 import { TestNode } from '../lib/test-node.ts';
 
 const CONNECTIONS = 400;

@@ -6,8 +6,8 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { ARENA_BYTES, attachDataplane, type TableBuffers } from '../../native-free-dataplane/dataplane.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
 import { processFrame, tick } from '../../native-free-dataplane/pipeline.ts';
-import { frame } from '../lib/frame-text.ts';
-import { loadFrame } from '../lib/load-frame.ts';
+import { frame } from '../lib/frames/frame-text.ts';
+import { loadFrame } from '../lib/frames/load-frame.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 
 /** A packet to be handled: port it comes from, its text, and by which thread (-1 = by all of them). */

@@ -6,7 +6,7 @@
 import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { expireRecords, freeRecords } from '../../native-free-dataplane/tables/conntrack-lifetime.ts';
+import { expireRecords, freeRecords } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import { verdictName } from '../../native-free-dataplane/verdicts.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
 import { entries, NODE, SERVER } from '../lib/nat-world.ts';

@@ -4,7 +4,7 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { KubeObject } from '../../src/api/types.ts';
+import type { KubeObject } from '../../src/api/types/objects.ts';
 import { type Cluster, dataplane, leftovers, processPod, type Ran, ROOT, run, startCluster } from '../lib/cluster.ts';
 
 const MAIN = `${ROOT}/dist/src/cli/main.js`;

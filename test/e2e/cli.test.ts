@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Pod, Service } from '../../src/api/types.ts';
+import type { Pod, Service } from '../../src/api/types/objects.ts';
 import {
   type Cluster,
   dataplane,

@@ -6,13 +6,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Rec, recordAt, StateWord, Status } from '../../native-free-dataplane/tables/conntrack.ts';
-import { tcpState } from '../../native-free-dataplane/tables/conntrack-tcp.ts';
-import { TCP_STATE_NAMES } from '../../native-free-dataplane/tables/conntrack-tcp-states.ts';
-import { concat, fragments } from '../lib/frame-builder.ts';
-import { packet } from '../lib/frame-text.ts';
-import { type KernelEntry, KernelNat, type Side } from '../lib/kernel-nat.ts';
-import { SERVER, Worlds } from '../lib/nat-pair.ts';
+import { Rec, recordAt, StateWord, Status } from '../../native-free-dataplane/conntrack/record.ts';
+import { TCP_STATE_NAMES } from '../../native-free-dataplane/conntrack/tcp/states.ts';
+import { tcpState } from '../../native-free-dataplane/conntrack/tcp/tracker.ts';
+import { concat, fragments } from '../lib/frames/frame-builder.ts';
+import { packet } from '../lib/frames/frame-text.ts';
+import { type KernelEntry, KernelNat, type Side } from '../lib/kernel/nat.ts';
+import { SERVER, Worlds } from '../lib/kernel/nat-pair.ts';
 import { A, B } from '../lib/nat-world.ts';
 
 const test = suite('conntrack: lifetimes, ours and the kernel’s');

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CONFIG_MAP, type ConfigMap } from '../../src/api/types.ts';
+import { CONFIG_MAP, type ConfigMap } from '../../src/api/types/objects.ts';
 import { type Cluster, dataplane, eventually, output, podNetns, processPod, startCluster } from '../lib/cluster.ts';
 
 const SERVE = `

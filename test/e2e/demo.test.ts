@@ -6,7 +6,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Pod, Service } from '../../src/api/types.ts';
+import type { Pod, Service } from '../../src/api/types/objects.ts';
 import { type Cluster, eventually, leftovers, nodeNetns, podNetns, ROOT, startCluster } from '../lib/cluster.ts';
 
 const PAGE = 'Hello world!';

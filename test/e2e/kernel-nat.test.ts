@@ -1,8 +1,8 @@
 /**
  * The edges of translation and connection tracking, packet by packet, against the kernel's: seeded sequences of packets
  * that are late, stray, cut, damaged or in fragments go to a node of ours and to nftables rules that say the same; what
- * comes out is compared byte for byte (test/lib/kernel-nat-lockstep.ts says what is made equal before). Long and sound
- * conversations are in nat-differential.test.ts. What differs on purpose is named in test/lib/kernel-nat-differences.ts
+ * comes out is compared byte for byte (test/lib/kernel/nat-lockstep.ts says what is made equal before). Long and sound
+ * conversations are in nat-differential.test.ts. What differs on purpose is named in test/lib/kernel/nat-differences.ts
  * and docs/semantics.md: another difference fails, and so does one of the list that never occurs. Needs root, TUN, nft
  * and conntrack.
  *
@@ -14,11 +14,11 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ROOT } from '../lib/cluster.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
-import { KernelNat, type Side } from '../lib/kernel-nat.ts';
-import { DIFFERENCES } from '../lib/kernel-nat-differences.ts';
-import { Flow, WAYS } from '../lib/kernel-nat-flow.ts';
-import { agree, describe, Lockstep, summary } from '../lib/kernel-nat-lockstep.ts';
-import { SEQUENCES } from '../lib/kernel-nat-sequences.ts';
+import { KernelNat, type Side } from '../lib/kernel/nat.ts';
+import { DIFFERENCES } from '../lib/kernel/nat-differences.ts';
+import { Flow, WAYS } from '../lib/kernel/nat-flow.ts';
+import { agree, describe, Lockstep, summary } from '../lib/kernel/nat-lockstep.ts';
+import { SEQUENCES } from '../lib/kernel/nat-sequences.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 
 const SEED = Number(process.env.KERNEL_NAT_SEED ?? 1);

@@ -7,14 +7,14 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
-import { concat, type FrameOptions, fragments, viewOf } from '../lib/frame-builder.ts';
-import { repairChecksums } from '../lib/frame-residue.ts';
-import { packet } from '../lib/frame-text.ts';
-import { KernelNat, type Out, type Side } from '../lib/kernel-nat.ts';
-import { type Forwarder, Pair, ROUTER, SERVER, WAYS, type Way, Worlds } from '../lib/nat-pair.ts';
+import { concat, type FrameOptions, fragments, viewOf } from '../lib/frames/frame-builder.ts';
+import { repairChecksums } from '../lib/frames/frame-residue.ts';
+import { packet } from '../lib/frames/frame-text.ts';
+import { transportAt, turnRound, withTtl } from '../lib/frames/turn-round.ts';
+import { KernelNat, type Out, type Side } from '../lib/kernel/nat.ts';
+import { type Forwarder, Pair, ROUTER, SERVER, WAYS, type Way, Worlds } from '../lib/kernel/nat-pair.ts';
 import { A, B } from '../lib/nat-world.ts';
 import { type Random, seededRandom } from '../lib/seeded-random.ts';
-import { transportAt, turnRound, withTtl } from '../lib/turn-round.ts';
 
 const CONVERSATIONS = Number(process.env.NAT_CONVERSATIONS ?? 240);
 const SEED = Number(process.env.NAT_SEED ?? 1);

@@ -15,9 +15,18 @@ import {
   makeForeignNode,
   peerOf,
   removeForeignNode,
-} from '../lib/foreign-node.ts';
-import { drops, dropsMoved, Paths, ServerPort } from '../lib/overlay.ts';
-import { idlePod, NODE_IPS, nodePort, OUTSIDE, Services, serviceObject, sliceObject, vip } from '../lib/services.ts';
+} from '../lib/overlay/foreign-node.ts';
+import { drops, dropsMoved, Paths, ServerPort } from '../lib/overlay/overlay.ts';
+import {
+  idlePod,
+  NODE_IPS,
+  nodePort,
+  OUTSIDE,
+  Services,
+  serviceObject,
+  sliceObject,
+  vip,
+} from '../lib/services/services.ts';
 
 const test = suite('overlay: a foreign node');
 let cluster: Cluster;

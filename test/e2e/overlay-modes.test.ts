@@ -6,9 +6,9 @@ import { whyNoRawSocket } from '../../src/linux/raw-socket.ts';
 import { openShared } from '../../src/linux/shm.ts';
 import { attachControl, ControlWord, controlAt } from '../../src/worker/control.ts';
 import { type Cluster, eventually, nodeNetns, output } from '../lib/cluster.ts';
-import { drops, dropsMoved, type Paths, ServerPort } from '../lib/overlay.ts';
-import { CLIENT, CLIENT_IP, SERVER, SERVER_IP, startOverlayWorld } from '../lib/overlay-world.ts';
-import { NODE_IPS, nodePort, OUTSIDE, type Services, serviceObject, sliceObject } from '../lib/services.ts';
+import { drops, dropsMoved, type Paths, ServerPort } from '../lib/overlay/overlay.ts';
+import { CLIENT, CLIENT_IP, SERVER, SERVER_IP, startOverlayWorld } from '../lib/overlay/world.ts';
+import { NODE_IPS, nodePort, OUTSIDE, type Services, serviceObject, sliceObject } from '../lib/services/services.ts';
 
 /** Sends one IPIP packet (outer destination, inner source, inner destination): a UDP datagram with right checksums. */
 const IPIP_SENDER = `

@@ -5,11 +5,11 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { eventually, nodeNetns, output, run } from '../lib/cluster.ts';
-import { FOREIGN_MAC, foreignNodeObject, makeFlannel, peerOf } from '../lib/foreign-node.ts';
 import { addNamespaces, ip, makeHost, removeNamespaces } from '../lib/namespaces.ts';
-import { ServerPort } from '../lib/overlay.ts';
-import { CLIENT, SERVER, SERVER_IP, startOverlayWorld } from '../lib/overlay-world.ts';
-import { NODE_IPS, nodePort, OUTSIDE, serviceObject, sliceObject } from '../lib/services.ts';
+import { FOREIGN_MAC, foreignNodeObject, makeFlannel, peerOf } from '../lib/overlay/foreign-node.ts';
+import { ServerPort } from '../lib/overlay/overlay.ts';
+import { CLIENT, SERVER, SERVER_IP, startOverlayWorld } from '../lib/overlay/world.ts';
+import { NODE_IPS, nodePort, OUTSIDE, serviceObject, sliceObject } from '../lib/services/services.ts';
 
 const NARROW = 'narrow';
 const NARROW_IP = '172.31.0.2';

@@ -6,13 +6,13 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, output, podNetns, ROOT, startCluster } from '../lib/cluster.ts';
-import { drops, Paths, ServerPort } from '../lib/overlay.ts';
-import { idlePod, Services, serviceObject, sliceObject } from '../lib/services.ts';
+import { drops, Paths, ServerPort } from '../lib/overlay/overlay.ts';
+import { idlePod, Services, serviceObject, sliceObject } from '../lib/services/services.ts';
 
 const CLIENT = podNetns('client');
 const SERVER = podNetns('server');
 const [CLIENT_IP, SERVER_IP, NEAR_IP] = ['10.244.1.2', '10.244.2.2', '10.244.1.3'];
-const UDP_BULK = ['python3', join(ROOT, 'test/lib/udp-bulk.py')];
+const UDP_BULK = ['python3', join(ROOT, 'test/lib/overlay/udp-bulk.py')];
 const UDP_PORT = 7002;
 
 for (const { words, tunnelOffload } of [

@@ -2,8 +2,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, podNetns, startCluster } from '../lib/cluster.ts';
-import { foreignNodeObject, peerOf } from '../lib/foreign-node.ts';
-import { drops, Paths } from '../lib/overlay.ts';
+import { foreignNodeObject, peerOf } from '../lib/overlay/foreign-node.ts';
+import { drops, Paths } from '../lib/overlay/overlay.ts';
 import {
   makeOvsNode,
   OVS_CIDR,
@@ -13,8 +13,8 @@ import {
   OVS_POD_IP,
   type OvsNode,
   whyNoOvs,
-} from '../lib/ovs-node.ts';
-import { idlePod } from '../lib/services.ts';
+} from '../lib/overlay/ovs-node.ts';
+import { idlePod } from '../lib/services/services.ts';
 
 const all = suite('overlay: Open vSwitch as a peer');
 const why = whyNoOvs();

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import { execCommand } from '../../src/runtime/exec.ts';
+import { execCommand } from '../../src/runtime/container/exec.ts';
 import { runtimeSuite } from './runtime-suite.ts';
 import { attempt, mc3, NAMESPACE, until } from './runtime-world.ts';
 

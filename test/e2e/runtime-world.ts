@@ -2,10 +2,10 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ConfigMap, Pod, PodSpec, PodStatus } from '../../src/api/types.ts';
+import type { ConfigMap, Pod, PodSpec, PodStatus } from '../../src/api/types/objects.ts';
 import { cleanupAll } from '../../src/runtime/cleanup.ts';
-import { execCommand } from '../../src/runtime/exec.ts';
-import { PodManager } from '../../src/runtime/pod-manager.ts';
+import { execCommand } from '../../src/runtime/container/exec.ts';
+import { PodManager } from '../../src/runtime/pod/manager.ts';
 
 /** Apart from other runs at the same time: by the pid of the process that began it all. */
 export const RUN = process.env.DPRT_RUN ?? String(process.pid);

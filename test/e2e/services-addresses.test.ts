@@ -4,8 +4,8 @@
  */
 import * as assert from 'uvu/assert';
 import { eventually, nodeNetns } from '../lib/cluster.ts';
-import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/service-suite.ts';
-import { balancerIp, nodePort, OUTSIDE, REFUSED, serviceObject, vip } from '../lib/services.ts';
+import { balancerIp, nodePort, OUTSIDE, REFUSED, serviceObject, vip } from '../lib/services/services.ts';
+import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/services/suite.ts';
 
 const { test, cluster, s } = await serviceSuite('addresses', {
   words: ['--load-balancer-pool', '198.51.100.0/28', '--external-ip-cidr', '203.0.113.0/24'],

@@ -6,7 +6,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { BALANCING_ANNOTATION } from '../../src/compile/compile-service.ts';
 import { eventually, nodeNetns } from '../lib/cluster.ts';
-import { N1, N2, serviceSuite } from '../lib/service-suite.ts';
 import {
   balancerIp,
   echoPod,
@@ -18,7 +17,8 @@ import {
   serviceObject,
   UDP,
   vip,
-} from '../lib/services.ts';
+} from '../lib/services/services.ts';
+import { N1, N2, serviceSuite } from '../lib/services/suite.ts';
 
 const ALL = ['web-1', 'web-2', 'web-3', 'web-4'];
 const CLIENT = podNetns('client');

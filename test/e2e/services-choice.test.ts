@@ -5,9 +5,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import type { Service } from '../../src/api/types.ts';
+import type { Service } from '../../src/api/types/objects.ts';
 import { eventually, nodeNetns } from '../lib/cluster.ts';
-import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/service-suite.ts';
 import {
   balancerIp,
   echoPod,
@@ -18,7 +17,8 @@ import {
   serviceObject,
   sliceObject,
   vip,
-} from '../lib/services.ts';
+} from '../lib/services/services.ts';
+import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/services/suite.ts';
 
 const { test, cluster, s } = await serviceSuite('choice', {
   words: ['--load-balancer-pool', '198.51.100.0/28'],

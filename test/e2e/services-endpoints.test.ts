@@ -5,9 +5,8 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import type { Service } from '../../src/api/types.ts';
+import type { Service } from '../../src/api/types/objects.ts';
 import { eventually, nodeNetns, ROOT } from '../lib/cluster.ts';
-import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/service-suite.ts';
 import {
   ECHO,
   echoPod,
@@ -20,7 +19,8 @@ import {
   sliceObject,
   unique,
   vip,
-} from '../lib/services.ts';
+} from '../lib/services/services.ts';
+import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/services/suite.ts';
 
 const { test, cluster, s } = await serviceSuite('endpoints', { manifests: PODS });
 

@@ -4,7 +4,6 @@
  */
 import * as assert from 'uvu/assert';
 import { eventually, nodeNetns } from '../lib/cluster.ts';
-import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/service-suite.ts';
 import {
   balancerIp,
   clientOf,
@@ -19,7 +18,8 @@ import {
   sliceObject,
   unique,
   vip,
-} from '../lib/services.ts';
+} from '../lib/services/services.ts';
+import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/services/suite.ts';
 
 const { test, cluster, s } = await serviceSuite('policies', {
   words: ['--load-balancer-pool', '198.51.100.0/28'],

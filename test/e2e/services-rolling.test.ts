@@ -5,8 +5,8 @@
 import type { ChildProcess } from 'node:child_process';
 import * as assert from 'uvu/assert';
 import { nodeNetns } from '../lib/cluster.ts';
-import { N1, N2, serviceSuite } from '../lib/service-suite.ts';
-import { echoPod, nodePort, OUTSIDE, serviceObject, vip } from '../lib/services.ts';
+import { echoPod, nodePort, OUTSIDE, serviceObject, vip } from '../lib/services/services.ts';
+import { N1, N2, serviceSuite } from '../lib/services/suite.ts';
 
 const CHANGES = 100;
 /** A pod that is told to end serves for so long yet, then finishes what it has begun. */

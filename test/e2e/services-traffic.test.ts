@@ -5,7 +5,6 @@
  */
 import * as assert from 'uvu/assert';
 import { eventually, nodeNetns, processPod } from '../lib/cluster.ts';
-import { CLIENT_1, N1, N2, PODS, serviceSuite, WEB } from '../lib/service-suite.ts';
 import {
   clientOf,
   idlePod,
@@ -17,7 +16,8 @@ import {
   UDP,
   unique,
   vip,
-} from '../lib/services.ts';
+} from '../lib/services/services.ts';
+import { CLIENT_1, N1, N2, PODS, serviceSuite, WEB } from '../lib/services/suite.ts';
 
 const { test, cluster, s } = await serviceSuite('traffic', { manifests: PODS });
 

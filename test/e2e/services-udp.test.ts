@@ -4,9 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import type { Service } from '../../src/api/types.ts';
+import type { Service } from '../../src/api/types/objects.ts';
 import { eventually, nodeNetns } from '../lib/cluster.ts';
-import { N1, N2, serviceSuite } from '../lib/service-suite.ts';
 import {
   balancerIp,
   ECHO,
@@ -19,8 +18,9 @@ import {
   serviceObject,
   UDP,
   vip,
-} from '../lib/services.ts';
-import { Talker } from '../lib/udp-talker.ts';
+} from '../lib/services/services.ts';
+import { N1, N2, serviceSuite } from '../lib/services/suite.ts';
+import { Talker } from '../lib/services/udp-talker.ts';
 
 const CLIENT = podNetns('client');
 const serve = ['tcp:80', 'udp:80', 'udp:81'];

@@ -2,7 +2,7 @@
 import { request } from 'node:http';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Status } from '../../src/api/types.ts';
+import type { Status } from '../../src/api/types/objects.ts';
 import { type Random, seededRandom } from '../lib/seeded-random.ts';
 import { pod, service, withCluster } from '../unit/controllers/test-cluster.ts';
 

@@ -3,8 +3,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MAX_CAPTURED_BYTES, readCapture, writeCapture } from '../../native-free-dataplane/pcap.ts';
 import { printBytes, printPacket } from '../../native-free-dataplane/print/frame.ts';
-import { viewOf } from '../lib/frame-builder.ts';
-import { type Mutant, mutate } from '../lib/fuzz-mutations.ts';
+import { viewOf } from '../lib/frames/frame-builder.ts';
+import { type Mutant, mutate } from '../lib/frames/fuzz-mutations.ts';
 import { seedFrames } from '../lib/fuzz-node.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 

@@ -10,7 +10,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { NodeStatus } from '../../src/cli/status-source.ts';
+import type { NodeStatus } from '../../src/cli/sources/status.ts';
 
 export interface Ran {
   status: number;

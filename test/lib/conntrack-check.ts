@@ -8,8 +8,8 @@ import {
   Status,
   tupleAt,
   WHEEL_SLOTS,
-} from '../../native-free-dataplane/tables/conntrack.ts';
-import { findTuple, hashTuple, tupleKind } from '../../native-free-dataplane/tables/conntrack-index.ts';
+} from '../../native-free-dataplane/conntrack/record.ts';
+import { findTuple, hashTuple, tupleKind } from '../../native-free-dataplane/conntrack/tuple-index.ts';
 
 /** What is wrong with the table, in words; nothing when all is well. No worker may be running. */
 export function conntrackFaults(table: Conntrack): string[] {

@@ -1,8 +1,8 @@
 /** Nodes with some of everything, and valid frames of every kind that may reach them: what the fuzzer starts from. */
 import type { Emitter } from '../../native-free-dataplane/dataplane.ts';
-import type { FrameOptions } from './frame-builder.ts';
-import { fragments } from './frame-builder.ts';
-import { frame } from './frame-text.ts';
+import type { FrameOptions } from './frames/frame-builder.ts';
+import { fragments } from './frames/frame-builder.ts';
+import { frame } from './frames/frame-text.ts';
 import { TestNode, type TestNodeOptions } from './test-node.ts';
 
 const GATEWAY_MAC = '0a:58:0a:f4:01:01';

@@ -3,9 +3,9 @@
  * compared byte for byte with ones built from scratch, and the connection table as it stands.
  */
 import * as assert from 'uvu/assert';
-import { Rec, recordAt, StateWord, Status, tupleAt } from '../../native-free-dataplane/tables/conntrack.ts';
-import { ethernetFrame, type FrameOptions } from './frame-builder.ts';
-import { packet } from './frame-text.ts';
+import { Rec, recordAt, StateWord, Status, tupleAt } from '../../native-free-dataplane/conntrack/record.ts';
+import { ethernetFrame, type FrameOptions } from './frames/frame-builder.ts';
+import { packet } from './frames/frame-text.ts';
 import type { Sent, TestNode, TestNodeOptions } from './test-node.ts';
 import { TestNode as Node } from './test-node.ts';
 

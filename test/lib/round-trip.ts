@@ -2,11 +2,11 @@
  * Packets through a node and back again, every way there is of translating them. Whatever comes back must be, turned round,
  * what went in.
  */
-import { concat, viewOf } from './frame-builder.ts';
-import { ipv4HeaderIsRight } from './frame-residue.ts';
+import { concat, viewOf } from './frames/frame-builder.ts';
+import { ipv4HeaderIsRight } from './frames/frame-residue.ts';
+import { turnRound, withTtl } from './frames/turn-round.ts';
 import { A, B, ETHERNET } from './nat-world.ts';
 import { TestNode } from './test-node.ts';
-import { turnRound, withTtl } from './turn-round.ts';
 
 export const OUTSIDE = '198.51.100.7';
 

@@ -12,6 +12,7 @@
  * not simply belong (invalid, ignored, reopened, refused), the state after it, the life time that is left, assured.
  */
 import * as assert from 'uvu/assert';
+import { TCP_STATE_NAMES } from '../../native-free-dataplane/conntrack/tcp/states.ts';
 import {
   TcpResult,
   tcpAssured,
@@ -19,10 +20,9 @@ import {
   tcpPacket,
   tcpState,
   tcpTimeoutClass,
-} from '../../native-free-dataplane/tables/conntrack-tcp.ts';
-import { TCP_STATE_NAMES } from '../../native-free-dataplane/tables/conntrack-tcp-states.ts';
-import { TCP_WORDS } from '../../native-free-dataplane/tables/conntrack-tcp-words.ts';
-import { defaultTimeouts, TimeoutClass } from '../../native-free-dataplane/tables/conntrack-timeouts.ts';
+} from '../../native-free-dataplane/conntrack/tcp/tracker.ts';
+import { TCP_WORDS } from '../../native-free-dataplane/conntrack/tcp/words.ts';
+import { defaultTimeouts, TimeoutClass } from '../../native-free-dataplane/conntrack/timeouts.ts';
 
 export interface Segment {
   /** 0 from the side that opened, 1 from the other. */

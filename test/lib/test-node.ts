@@ -2,6 +2,13 @@
  * A node in memory: real tables, the real pipeline, no devices, no root, a clock that is told the time. Frames go in
  * as text and come out as text; several nodes can be wired to each other through their overlay.
  */
+
+import {
+  type Conntrack,
+  conntrackBytes,
+  createConntrack,
+  StateWord,
+} from '../../native-free-dataplane/conntrack/record.ts';
 import {
   ARENA_BYTES,
   attachDataplane,
@@ -10,30 +17,24 @@ import {
   type Features,
   type TableBuffers,
 } from '../../native-free-dataplane/dataplane.ts';
-import { addressWords, parseCidr } from '../../native-free-dataplane/frame/address.ts';
+import { createFragments, fragmentsBytes } from '../../native-free-dataplane/fragments/table.ts';
+import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/node/config.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
 import { processFrame, tick } from '../../native-free-dataplane/pipeline.ts';
 import { printBytes } from '../../native-free-dataplane/print/frame.ts';
-import {
-  type Conntrack,
-  conntrackBytes,
-  createConntrack,
-  StateWord,
-} from '../../native-free-dataplane/tables/conntrack.ts';
+import { createServices, type ServiceTable, servicesBytes } from '../../native-free-dataplane/services/table.ts';
+import { ServiceWriter } from '../../native-free-dataplane/services/writer.ts';
 import {
   type Counters,
   countersBytes,
   createCounters,
   verdictTotal,
-} from '../../native-free-dataplane/tables/counters.ts';
-import { createFragments, fragmentsBytes } from '../../native-free-dataplane/tables/fragments.ts';
-import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/tables/node.ts';
-import { ServiceWriter } from '../../native-free-dataplane/tables/service-writer.ts';
-import { createServices, type ServiceTable, servicesBytes } from '../../native-free-dataplane/tables/services.ts';
+} from '../../native-free-dataplane/shared/counters.ts';
 import { MAX_VERDICTS, verdictName } from '../../native-free-dataplane/verdicts.ts';
+import { addressWords, parseCidr } from '../../native-free-dataplane/wire/address.ts';
 import { gatewayOf, macOf, type NodeIdentity, NodeSync } from '../../src/agent/node-sync.ts';
-import { type FrameOptions, frame } from './frame-text.ts';
-import { type LoadOptions, loadFrame } from './load-frame.ts';
+import { type FrameOptions, frame } from './frames/frame-text.ts';
+import { type LoadOptions, loadFrame } from './frames/load-frame.ts';
 import { nodeIdentity } from './node-identity.ts';
 
 const SECRET = Int32Array.of(11, 22, 33, 44);

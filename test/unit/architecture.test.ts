@@ -54,34 +54,31 @@ function partOf(path: string): string {
   return third === undefined ? `${second}` : `${second}/`;
 }
 
+/** The tables of the pipeline, by subject. A table knows no wire format, and no stage. */
+const TABLES = ['shared/', 'conntrack/', 'fragments/', 'node/', 'services/'];
+
 /** Every part, and the parts it may import besides itself. */
 const ARROWS: Record<string, string[]> = {
   'verdicts.ts': [],
   'packet.ts': [],
   'pcap.ts': [],
-  'frame/': [],
-  'tables/': ['verdicts.ts'],
-  'dataplane.ts': ['packet.ts', 'tables/'],
-  'trace.ts': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'tables/'],
-  'stages/': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'frame/', 'tables/'],
-  'transmit.ts': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'trace.ts', 'stages/', 'tables/'],
-  'pipeline.ts': [
-    'packet.ts',
-    'verdicts.ts',
-    'dataplane.ts',
-    'transmit.ts',
-    'trace.ts',
-    'frame/',
-    'stages/',
-    'tables/',
-  ],
-  'print/': ['verdicts.ts', 'frame/', 'tables/'],
+  'wire/': [],
+  'shared/': ['verdicts.ts'],
+  'conntrack/': ['shared/'],
+  'fragments/': ['shared/', 'verdicts.ts'],
+  'node/': ['shared/'],
+  'services/': ['shared/', 'conntrack/'],
+  'dataplane.ts': ['packet.ts', ...TABLES],
+  'stages/': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'wire/', ...TABLES],
+  'transmit.ts': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'stages/', ...TABLES],
+  'pipeline.ts': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'transmit.ts', 'wire/', 'stages/', ...TABLES],
+  'print/': ['verdicts.ts', 'wire/', ...TABLES],
   'src/linux': [],
   'src/api': [],
   'src/devices': ['src/linux', PIPELINE],
   'src/worker': ['src/devices', 'src/linux', PIPELINE],
-  'src/compile': ['src/api', 'frame/', 'tables/'],
-  'src/controllers': ['src/api', 'frame/', 'tables/'],
+  'src/compile': ['src/api', 'wire/', ...TABLES],
+  'src/controllers': ['src/api', 'wire/', ...TABLES],
   'src/runtime': ['src/api', 'src/linux'],
   'src/agent': ['src/worker', 'src/compile', 'src/devices', 'src/linux', 'src/runtime', 'src/api', PIPELINE],
   'src/cli': [
@@ -99,7 +96,7 @@ const ARROWS: Record<string, string[]> = {
 /** Single files that may do more than their part. */
 const MORE: Record<string, string[]> = {
   // The virtio-net header is read into the descriptor: it is no part of the frame.
-  [`${PIPELINE}/frame/vnet-header.ts`]: ['packet.ts'],
+  [`${PIPELINE}/wire/vnet-header.ts`]: ['packet.ts'],
 };
 
 /** Packages that are not Node's, and the only part that may know each. */
@@ -161,7 +158,7 @@ test('everything that is imported is there', () => {
   assert.equal(missing, []);
 });
 
-const MAX_LINES = 300;
+const MAX_LINES = 400;
 /** Longer for a reason. */
 const LONG: Record<string, string> = {
   [`${PIPELINE}/verdicts.ts`]: 'one list, whose order is the layout of the counters',
@@ -221,8 +218,8 @@ function pathOfAPacket(): Fn[] {
   const begin = [
     'pipeline.ts processFrame',
     'pipeline.ts tick',
-    'frame/vnet-header.ts readVnetHeader',
-    'frame/vnet-header.ts writeVnetHeader',
+    'wire/vnet-header.ts readVnetHeader',
+    'wire/vnet-header.ts writeVnetHeader',
     'transmit.ts sendOne',
   ];
   const seen = new Set(begin.map((name) => `${PIPELINE}/${name}`));

@@ -14,7 +14,7 @@ const commands = new Map(
     readFileSync(join(ROOT, 'src/cli/commands', file), 'utf8'),
   ]),
 );
-const clusterWords = readFileSync(join(ROOT, 'src/cli/cluster-words.ts'), 'utf8');
+const clusterWords = readFileSync(join(ROOT, 'src/cli/args/cluster-args.ts'), 'utf8');
 
 test('links lead somewhere', () => {
   const broken = documents.flatMap(({ path, text }) =>

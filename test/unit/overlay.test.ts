@@ -1,7 +1,7 @@
 /** Between nodes: what is put on the wire, what is taken from it, and what is refused. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { frame } from '../lib/frame-text.ts';
+import { frame } from '../lib/frames/frame-text.ts';
 import { exchange, TestNode, type TestNodeOptions } from '../lib/test-node.ts';
 
 const A = '10.244.1.2';

@@ -4,8 +4,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LINKTYPE_ETHERNET, pcapRecord, readCapture, writeCapture } from '../../native-free-dataplane/pcap.ts';
 import { printBytes } from '../../native-free-dataplane/print/frame.ts';
-import { concat } from '../lib/frame-builder.ts';
-import { frame } from '../lib/frame-text.ts';
+import { concat } from '../lib/frames/frame-builder.ts';
+import { frame } from '../lib/frames/frame-text.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 
 const SEED = 0xcab;

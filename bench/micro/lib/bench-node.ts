@@ -7,7 +7,7 @@ import type { Packet } from '../../../native-free-dataplane/packet.ts';
 import { Verdict, verdictName } from '../../../native-free-dataplane/verdicts.ts';
 import { macOf } from '../../../src/agent/node-sync.ts';
 import { joinedPipeline, type PipelineModule } from '../../../src/worker/joined-pipeline.ts';
-import { type FrameOptions, frame } from '../../../test/lib/frame-text.ts';
+import { type FrameOptions, frame } from '../../../test/lib/frames/frame-text.ts';
 import { TestNode } from '../../../test/lib/test-node.ts';
 import { Frames, type Template, turnedRound } from './frames.ts';
 

@@ -1,18 +1,19 @@
 /** What is timed of the connection table, in loops; joined with the tables' modules as the workers' pipeline is. */
-import { type Conntrack, Rec, recordAt, tupleAt } from '../../../native-free-dataplane/tables/conntrack.ts';
+
+import {
+  allocateRecord,
+  expireRecords,
+  isBehind,
+  scheduleRecord,
+} from '../../../native-free-dataplane/conntrack/lifetime.ts';
+import { type Conntrack, Rec, recordAt, tupleAt } from '../../../native-free-dataplane/conntrack/record.ts';
 import {
   findTuple,
   hashTuple,
   InsertResult,
   insertRecord,
   tupleInUse,
-} from '../../../native-free-dataplane/tables/conntrack-index.ts';
-import {
-  allocateRecord,
-  expireRecords,
-  isBehind,
-  scheduleRecord,
-} from '../../../native-free-dataplane/tables/conntrack-lifetime.ts';
+} from '../../../native-free-dataplane/conntrack/tuple-index.ts';
 
 const TCP = 6;
 const ADDRESS_MASK = 0xffff_0000 | 0;

@@ -3,7 +3,7 @@
  * family, or another way, is one more row of SCENARIOS.
  */
 import type { PipelineModule } from '../../../src/worker/joined-pipeline.ts';
-import type { FrameOptions } from '../../../test/lib/frame-text.ts';
+import type { FrameOptions } from '../../../test/lib/frames/frame-text.ts';
 import { BenchNode } from './bench-node.ts';
 import type { Template } from './frames.ts';
 

@@ -1,9 +1,9 @@
 /** `dataplane agent`: one node's data plane and pods, inside its network namespace. */
 import type { OffloadLevel } from '../../linux/tap.ts';
+import { type Command, operandsAtMost, type Words } from '../args/args.ts';
+import { dnsLabel } from '../args/values.ts';
 import { failed, needRoot, wrongWords } from '../errors.ts';
 import { API_SOCKET, readClusterFile, STATE_DIR } from '../state.ts';
-import { dnsLabel } from '../values.ts';
-import { type Command, operandsAtMost, type Words } from '../words.ts';
 
 export const command: Command = {
   usage: ['agent --node NAME [--api TARGET] [--state DIR]'],

@@ -1,8 +1,9 @@
 /** `dataplane apply`: create, or change what the manifests say. */
+
+import type { Command, Words } from '../args/args.ts';
 import { wrongWords } from '../errors.ts';
-import { note, print } from '../output.ts';
+import { note, print } from '../output/output.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
-import type { Command, Words } from '../words.ts';
 
 export const command: Command = {
   usage: ['apply -f FILE… [-n NAMESPACE]'],

@@ -3,13 +3,13 @@
 import { printFlow } from '../../../native-free-dataplane/print/flow.ts';
 import { protocolName } from '../../../native-free-dataplane/print/protocol-names.ts';
 import { nearestWord } from '../../api/nearest-word.ts';
-import type { FlowEvent } from '../conntrack-events.ts';
-import { FILTER_OPTIONS, type FlowFilter, readFilter } from '../conntrack-filter.ts';
-import type { Flow } from '../conntrack-source.ts';
+import { type Command, operandsAtMost, type Words } from '../args/args.ts';
+import { FILTER_OPTIONS, type FlowFilter, readFilter } from '../args/conntrack-filter.ts';
+import { dnsLabel } from '../args/values.ts';
 import { BRING_UP, failed, NOT_UP, needRoot, wrongWords } from '../errors.ts';
-import { formatOf, layOut, note, print } from '../output.ts';
-import { dnsLabel } from '../values.ts';
-import { type Command, operandsAtMost, type Words } from '../words.ts';
+import { formatOf, layOut, note, print } from '../output/output.ts';
+import type { Flow } from '../sources/conntrack.ts';
+import type { FlowEvent } from '../sources/conntrack-events.ts';
 
 const VERBS = ['list', 'count', 'flush'] as const;
 
@@ -52,7 +52,7 @@ async function run(words: Words): Promise<void> {
   const json = formatOf(words.text('output'), ['json']) === 'json';
   const wanted = words.value('node', dnsLabel);
   needRoot('conntrack');
-  const source = await import('../conntrack-source.ts');
+  const source = await import('../sources/conntrack.ts');
   const present = source.nodesWithFlows();
   if (present.length === 0) throw failed(NOT_UP, BRING_UP);
   if (wanted !== undefined && !present.includes(wanted)) {
@@ -81,7 +81,11 @@ async function run(words: Words): Promise<void> {
   if (!json) note(`${flows.length} ${flows.length === 1 ? 'connection' : 'connections'} shown`);
 }
 
-function count(nodes: readonly string[], json: boolean, { countFlows }: typeof import('../conntrack-source.ts')): void {
+function count(
+  nodes: readonly string[],
+  json: boolean,
+  { countFlows }: typeof import('../sources/conntrack.ts'),
+): void {
   const rows = nodes.map((node) => ({ node, ...countFlows(node) }));
   if (json) print(JSON.stringify(rows, null, 2));
   else
@@ -90,7 +94,7 @@ function count(nodes: readonly string[], json: boolean, { countFlows }: typeof i
 
 /** Events of all the nodes, each on a line, as `conntrack -E` prints them or as one JSON object. */
 async function followAll(nodes: readonly string[], filter: FlowFilter, json: boolean): Promise<void> {
-  const { followFlows } = await import('../conntrack-events.ts');
+  const { followFlows } = await import('../sources/conntrack-events.ts');
   const ended = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
   // Whoever read our lines has had enough (`| head`).

@@ -1,9 +1,10 @@
 /** `dataplane controller`: the API and the controllers, until a signal. */
-import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions } from '../cluster-words.ts';
+
+import { type Command, operandsAtMost, type Words } from '../args/args.ts';
+import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions } from '../args/cluster-args.ts';
 import { failed, wrongWords } from '../errors.ts';
-import { note } from '../output.ts';
+import { note } from '../output/output.ts';
 import { markOf, readClusterFile, STATE_DIR, writeClusterFile } from '../state.ts';
-import { type Command, operandsAtMost, type Words } from '../words.ts';
 
 export const command: Command = {
   usage: ['controller [--state DIR] [--listen HOST:PORT] [OPTIONS]'],
@@ -29,7 +30,7 @@ async function run(words: Words): Promise<void> {
   const { mkdirSync } = await import('node:fs');
   mkdirSync(state, { recursive: true });
   const { startController } = await import('../../controllers/controller.ts');
-  const { agentCommand } = await import('../../controllers/agent-supervisor.ts');
+  const { agentCommand } = await import('../../controllers/nodes/agent-supervisor.ts');
   const socketPath = `${state}/api.sock`;
   const log = (line: string) => note(`${new Date().toISOString()} ${line}`);
   // One that continues a cluster is its controller from here on.

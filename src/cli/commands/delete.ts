@@ -1,14 +1,14 @@
 /** `dataplane delete`: by manifest, by name or by label. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ApiClient } from '../../api/client.ts';
+import type { ApiClient } from '../../api/client/client.ts';
 import { ApiError } from '../../api/errors.ts';
 import { type Resource, resourceOfKind } from '../../api/resources.ts';
+import type { Command, Words } from '../args/args.ts';
+import { needResource, readOperands } from '../args/kinds.ts';
+import { seconds, wholeNumber } from '../args/values.ts';
 import { failed, wrongWords } from '../errors.ts';
-import { needResource, readOperands } from '../kinds.ts';
-import { print } from '../output.ts';
-import { seconds, wholeNumber } from '../values.ts';
+import { print } from '../output/output.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
-import type { Command, Words } from '../words.ts';
 
 const LOOK_MS = 50;
 

@@ -1,5 +1,5 @@
 /** `dataplane describe`: one object with everything about it, its events among that. */
-import type { ApiClient } from '../../api/client.ts';
+import type { ApiClient } from '../../api/client/client.ts';
 import type { Resource } from '../../api/resources.ts';
 import type {
   ConfigMap,
@@ -10,17 +10,17 @@ import type {
   Pod,
   Secret,
   Service,
-} from '../../api/types.ts';
-import { printSelector } from '../columns.ts';
-import { annotationLines, describePod, labelLines, printTime } from '../describe-pod.ts';
-import { describeService } from '../describe-service.ts';
+} from '../../api/types/objects.ts';
+import type { Command, Words } from '../args/args.ts';
+import { readOperands } from '../args/kinds.ts';
+import { annotationLines, describePod, labelLines, printTime } from '../describe/pod.ts';
+import { describeService } from '../describe/service.ts';
 import { failed, wrongWords } from '../errors.ts';
-import { readOperands } from '../kinds.ts';
-import { ageOf, layOut, note, print, toYaml } from '../output.ts';
-import { podReason } from '../pod-text.ts';
-import { type Block, block, type Line, printBlock } from '../text.ts';
+import { printSelector } from '../output/columns.ts';
+import { ageOf, layOut, note, print, toYaml } from '../output/output.ts';
+import { podReason } from '../output/pod-text.ts';
+import { type Block, block, type Line, printBlock } from '../output/text.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
-import type { Command, Words } from '../words.ts';
 
 export const command: Command = {
   usage: ['describe KIND NAME… [-n NAMESPACE]', 'describe KIND/NAME…', 'describe KIND [-l LABELS]'],

@@ -1,7 +1,8 @@
 /** `dataplane down`: take it all away. */
+
+import { type Command, operandsAtMost, type Words } from '../args/args.ts';
 import { needRoot } from '../errors.ts';
-import { print } from '../output.ts';
-import { type Command, operandsAtMost, type Words } from '../words.ts';
+import { print } from '../output/output.ts';
 
 export const command: Command = {
   usage: ['down'],

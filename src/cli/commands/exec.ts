@@ -1,12 +1,12 @@
 /** `dataplane exec`: run a command in a container, with its namespaces, root, user and environment. */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import type { Command, Words } from '../args/args.ts';
+import { findPod, POD_OPTIONS, readPodName } from '../args/pod-args.ts';
 import { failed, needRoot, SilentExit, wrongWords } from '../errors.ts';
-import { note } from '../output.ts';
-import { findPod, POD_OPTIONS, readPodName } from '../pod-words.ts';
+import { note } from '../output/output.ts';
 import { STATE_DIR } from '../state.ts';
 import { namespaceOf, withClient } from '../with-client.ts';
-import type { Command, Words } from '../words.ts';
 
 export const command: Command = {
   usage: ['exec POD [-c CONTAINER] [-it] [-n NAMESPACE] -- COMMAND [WORDS…]'],
@@ -35,7 +35,7 @@ async function run(words: Words): Promise<void> {
     note('Unable to use a TTY - input is not a terminal');
     tty = false;
   }
-  const { execCommand } = await import('../../runtime/exec.ts');
+  const { execCommand } = await import('../../runtime/container/exec.ts');
   let line: ReturnType<typeof execCommand>;
   try {
     line = execCommand({ stateDir: STATE_DIR, namespace, pod: name, container, command: program, tty });

@@ -1,11 +1,11 @@
 /** `dataplane expose`: a service for a pod, or for the pods of a deployment or another service. */
-import type { Deployment, Pod, Service, ServiceType } from '../../api/types.ts';
+import type { Deployment, Pod, Service, ServiceType } from '../../api/types/objects.ts';
+import type { Command, Words } from '../args/args.ts';
+import { readOperands } from '../args/kinds.ts';
+import { oneOf, portNumber } from '../args/values.ts';
 import { failed, wrongWords } from '../errors.ts';
-import { readOperands } from '../kinds.ts';
-import { formatOf, OUTPUT_OPTION, print, printObject } from '../output.ts';
-import { oneOf, portNumber } from '../values.ts';
+import { formatOf, OUTPUT_OPTION, print, printObject } from '../output/output.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
-import type { Command, Words } from '../words.ts';
 
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer'] as const satisfies readonly ServiceType[];
 

@@ -1,13 +1,13 @@
 /** `dataplane get`: objects as tables, JSON or YAML. */
-import type { ApiClient } from '../../api/client.ts';
+import type { ApiClient } from '../../api/client/client.ts';
 import type { Resource } from '../../api/resources.ts';
-import type { KubeObject } from '../../api/types.ts';
-import { type TableOptions, tableRows } from '../columns.ts';
+import type { KubeObject } from '../../api/types/objects.ts';
+import type { Command, Words } from '../args/args.ts';
+import { printName, readOperands } from '../args/kinds.ts';
 import { wrongWords } from '../errors.ts';
-import { printName, readOperands } from '../kinds.ts';
-import { type Format, formatOf, layOut, note, OUTPUT_OPTION, print, printObject } from '../output.ts';
+import { type TableOptions, tableRows } from '../output/columns.ts';
+import { type Format, formatOf, layOut, note, OUTPUT_OPTION, print, printObject } from '../output/output.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
-import type { Command, Words } from '../words.ts';
 
 export const command: Command = {
   usage: ['get KIND [NAME…] [-n NAMESPACE | -A] [-o FORMAT]', 'get KIND/NAME…'],

@@ -1,12 +1,12 @@
 /** `dataplane logs`: what a container wrote to its standard output and error. */
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Command, operandsAtMost, type Words } from '../args/args.ts';
+import { findPod, POD_OPTIONS, readPodName } from '../args/pod-args.ts';
+import { wholeNumber } from '../args/values.ts';
 import { failed, needRoot } from '../errors.ts';
-import { findPod, POD_OPTIONS, readPodName } from '../pod-words.ts';
 import { STATE_DIR } from '../state.ts';
-import { wholeNumber } from '../values.ts';
 import { namespaceOf, withClient } from '../with-client.ts';
-import { type Command, operandsAtMost, type Words } from '../words.ts';
 
 const LOOK_MS = 100;
 const CHUNK_BYTES = 64 * 1024;
@@ -32,7 +32,7 @@ async function run(words: Words): Promise<void> {
   const previous = words.flag('previous');
   needRoot('logs');
   const { container } = await withClient((client) => findPod(client, name, namespace, words.text('container'), true));
-  const { logPath, podDirectory } = await import('../../runtime/logs.ts');
+  const { logPath, podDirectory } = await import('../../runtime/container/logs.ts');
   const { readState } = await import('../../runtime/state.ts');
   const path = logPath(STATE_DIR, namespace, name, container!, previous);
   const hasEnded = () => {

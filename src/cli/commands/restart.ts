@@ -2,12 +2,12 @@
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { AGENT_SOCKET } from '../../agent/control-socket.ts';
+import type { Command, Words } from '../args/args.ts';
+import { findPod, POD_OPTIONS, readPodName } from '../args/pod-args.ts';
 import { failed } from '../errors.ts';
-import { print } from '../output.ts';
-import { findPod, POD_OPTIONS, readPodName } from '../pod-words.ts';
+import { print } from '../output/output.ts';
 import { STATE_DIR } from '../state.ts';
 import { namespaceOf, withClient } from '../with-client.ts';
-import type { Command, Words } from '../words.ts';
 
 const TIMEOUT_MS = 60_000;
 

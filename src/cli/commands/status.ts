@@ -1,9 +1,10 @@
 /** `dataplane status`: how nodes, agents, workers and tables are. */
+
+import { type Command, operandsAtMost, type Words } from '../args/args.ts';
 import { BRING_UP, failed, NOT_UP, needRoot } from '../errors.ts';
-import { colour, formatOf, layOut, print, printAge } from '../output.ts';
+import { colour, formatOf, layOut, print, printAge } from '../output/output.ts';
+import { type NodeStatus, readStatus } from '../sources/status.ts';
 import { readClusterFile } from '../state.ts';
-import { type NodeStatus, readStatus } from '../status-source.ts';
-import { type Command, operandsAtMost, type Words } from '../words.ts';
 
 export const command: Command = {
   usage: ['status [-o json]'],

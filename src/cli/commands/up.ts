@@ -3,15 +3,17 @@ import { spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ApiClient } from '../../api/client.ts';
+import type { ApiClient } from '../../api/client/client.ts';
 import type { ClusterOptions } from '../../api/cluster-options.ts';
-import type { NodeObject } from '../../api/types.ts';
+import type { NodeObject } from '../../api/types/objects.ts';
 import type { OffloadName } from '../../linux/tap.ts';
 import { isAlive } from '../../runtime/processes.ts';
-import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions, underlayMtuFor } from '../cluster-words.ts';
+import { type Command, operandsAtMost, type Words } from '../args/args.ts';
+import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions, underlayMtuFor } from '../args/cluster-args.ts';
+import { oneOf, seconds, wholeNumber } from '../args/values.ts';
 import { failed, needRoot, wrongWords } from '../errors.ts';
 import type { Document } from '../manifests.ts';
-import { note, Progress, print } from '../output.ts';
+import { note, Progress, print } from '../output/output.ts';
 import {
   API_SOCKET,
   CLUSTER_FILE,
@@ -22,8 +24,6 @@ import {
   STATE_DIR,
   writeClusterFile,
 } from '../state.ts';
-import { oneOf, seconds, wholeNumber } from '../values.ts';
-import { type Command, operandsAtMost, type Words } from '../words.ts';
 
 const DEFAULT_TIMEOUT_SECONDS = 60;
 
@@ -95,7 +95,7 @@ async function run(words: Words): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
   const progress = new Progress();
   try {
-    const { ApiClient } = await import('../../api/client.ts');
+    const { ApiClient } = await import('../../api/client/client.ts');
     progress.say('making the network…');
     await makeWorld(nodes, options.underlayCidr, cluster.underlayMtu);
     stop.signal.throwIfAborted();

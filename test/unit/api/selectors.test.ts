@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseFieldSelector, parseLabelSelector, SelectorError } from '../../../src/api/selectors.ts';
-import type { KubeObject } from '../../../src/api/types.ts';
+import type { KubeObject } from '../../../src/api/types/objects.ts';
 
 const labelled = (labels: Record<string, string>) => ({ metadata: { name: 'x', labels } }) as unknown as KubeObject;
 

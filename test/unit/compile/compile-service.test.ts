@@ -1,8 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { formatAddress } from '../../../native-free-dataplane/frame/address.ts';
+import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
 import { type CompiledService, compileService } from '../../../src/compile/compile-service.ts';
-import { RULES, service, slice } from '../../lib/service-objects.ts';
+import { RULES, service, slice } from '../../lib/services/objects.ts';
 
 const HERE = { nodeName: 'n1' };
 const KINDS = ['', 'cluster', 'external', 'balancer', 'node'];

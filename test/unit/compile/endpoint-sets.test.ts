@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type EndpointSets, endpointSets, readyEndpointsOn } from '../../../src/compile/endpoint-sets.ts';
-import { slice } from '../../lib/service-objects.ts';
+import { slice } from '../../lib/services/objects.ts';
 
 const PORT = { name: 'http', port: 80 };
 const HERE = { nodeName: 'n1', zone: 'east' };

@@ -1,8 +1,8 @@
 /** What an agent does with the UDP flows its predecessor left (S16, S17 of docs/semantics.md). */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addressWords } from '../../../native-free-dataplane/frame/address.ts';
-import { FrontendKind } from '../../../native-free-dataplane/tables/services.ts';
+import { FrontendKind } from '../../../native-free-dataplane/services/table.ts';
+import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import type { ServicePortState } from '../../../src/compile/service-sync.ts';
 import { sweepStaleFlows } from '../../../src/compile/stale-flows.ts';
 import { TestNode } from '../../lib/test-node.ts';

@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ApiClient } from '../../../src/api/client.ts';
-import { startInformer } from '../../../src/api/informer.ts';
-import type { Service } from '../../../src/api/types.ts';
+import { ApiClient } from '../../../src/api/client/client.ts';
+import { startInformer } from '../../../src/api/client/informer.ts';
+import type { Service } from '../../../src/api/types/objects.ts';
 import { eventually, service, sleep } from './test-cluster.ts';
 
 const module = new URL('../../../src/controllers/controller.js', import.meta.url).href;

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ApiClient } from '../../../src/api/client.ts';
+import { ApiClient } from '../../../src/api/client/client.ts';
 import { ApiError } from '../../../src/api/errors.ts';
-import { nowText } from '../../../src/api/store.ts';
+import { nowText } from '../../../src/api/store/store.ts';
 import type {
   ConfigMap,
   EndpointSlice,
@@ -14,7 +14,7 @@ import type {
   Pod,
   Service,
   ServiceSpec,
-} from '../../../src/api/types.ts';
+} from '../../../src/api/types/objects.ts';
 import { type Controller, type ControllerOptions, startController } from '../../../src/controllers/controller.ts';
 
 export interface TestCluster {

@@ -1,8 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { printBytes, printFrame, printPacket } from '../../../native-free-dataplane/print/frame.ts';
-import { concat, fragments, viewOf } from '../../lib/frame-builder.ts';
-import { frame, packet } from '../../lib/frame-text.ts';
+import { concat, fragments, viewOf } from '../../lib/frames/frame-builder.ts';
+import { frame, packet } from '../../lib/frames/frame-text.ts';
 import { seededRandom } from '../../lib/seeded-random.ts';
 
 const SEED = 0x9417;

@@ -1,8 +1,8 @@
 /** Fragments through the pipeline: where the later ones go, and what becomes of those that should not be. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { fragments } from '../../lib/frame-builder.ts';
-import { frame } from '../../lib/frame-text.ts';
+import { fragments } from '../../lib/frames/frame-builder.ts';
+import { frame } from '../../lib/frames/frame-text.ts';
 import { TestNode } from '../../lib/test-node.ts';
 
 const A = '10.244.1.2';

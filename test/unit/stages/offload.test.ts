@@ -3,9 +3,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { processFrame } from '../../../native-free-dataplane/pipeline.ts';
 import { verdictName } from '../../../native-free-dataplane/verdicts.ts';
-import { residueOf } from '../../lib/frame-residue.ts';
-import { frame } from '../../lib/frame-text.ts';
-import { loadFrame } from '../../lib/load-frame.ts';
+import { residueOf } from '../../lib/frames/frame-residue.ts';
+import { frame } from '../../lib/frames/frame-text.ts';
+import { loadFrame } from '../../lib/frames/load-frame.ts';
 import { TestNode } from '../../lib/test-node.ts';
 
 const A = '10.244.1.2';

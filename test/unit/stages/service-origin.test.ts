@@ -1,8 +1,8 @@
 /** Services whose endpoint is a socket of a node, Local policies without an endpoint here, endpoints' packets. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addressWords } from '../../../native-free-dataplane/frame/address.ts';
-import { viewService } from '../../../native-free-dataplane/tables/service-inspect.ts';
+import { viewService } from '../../../native-free-dataplane/services/inspect.ts';
+import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import { TestNode } from '../../lib/test-node.ts';
 
 const A = '10.244.1.2';

@@ -9,8 +9,8 @@ import * as modules from '../../../native-free-dataplane/pipeline.ts';
 import { printBytes } from '../../../native-free-dataplane/print/frame.ts';
 import { verdictName } from '../../../native-free-dataplane/verdicts.ts';
 import { joinedPipeline, joinModules } from '../../../src/worker/joined-pipeline.ts';
-import { frame } from '../../lib/frame-text.ts';
-import { loadFrame } from '../../lib/load-frame.ts';
+import { frame } from '../../lib/frames/frame-text.ts';
+import { loadFrame } from '../../lib/frames/load-frame.ts';
 import { seededRandom } from '../../lib/seeded-random.ts';
 import { TestNode } from '../../lib/test-node.ts';
 

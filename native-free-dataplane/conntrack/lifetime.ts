@@ -1,0 +1,251 @@
+/**
+ * Birth and death of connection records: allocation, the timer wheel, eviction when full, recovery after a crash.
+ *
+ * Wheel: one per worker, 256 slots of 64 ms, singly linked. A record is looked at when its slot comes up, at the
+ * latest every 16 s, and moved on if it lives longer: refreshing a connection is one store (EXPIRES) and shortening
+ * its life needs no unlinking. The work per tick is bounded; nothing ever walks the table (except recovery, once).
+ *
+ * Full: below the low-water mark every new connection first takes an unanswered one away, from any worker's wheel; an
+ * assured one is never taken (linux early_drop keeps the same promise). When only assured ones are left the new
+ * connection is refused.
+ */
+
+import { lock, releaseAll, unlock } from '../shared/spin-lock.ts';
+import {
+  type Conntrack,
+  MAX_WORKERS,
+  Rec,
+  recordAt,
+  StateWord,
+  Status,
+  WHEEL_SLOTS,
+  WHEEL_TICK_SHIFT,
+} from './record.ts';
+import { reenterRecord, removeRecord } from './tuple-index.ts';
+
+/** A removed record rests this long, so that a packet that had just found it is done with it. */
+const QUARANTINE_MS = 20;
+/** The farthest a record is put ahead on the wheel, in ticks. */
+const HORIZON_TICKS: number = WHEEL_SLOTS - 2;
+/** Records looked at in one tick, and in one search for a victim. */
+const TICK_BUDGET = 1024;
+const EVICT_BUDGET = 64;
+/** One part in this many of the table is kept free by eviction. */
+const LOW_WATER_SHIFT = 4;
+
+const wheelLock = (worker: number): number => StateWord.WHEELS + worker * 3;
+const wheelPosition = (worker: number): number => StateWord.WHEELS + worker * 3 + 1;
+const wheelCursor = (worker: number): number => StateWord.WHEELS + worker * 3 + 2;
+
+/** Records that could be given out, those in quarantine included. */
+export function freeRecords(table: Conntrack): number {
+  return table.max - table.state[StateWord.WATERMARK] + table.state[StateWord.FREE_COUNT];
+}
+
+/**
+ * A record of one's own to fill; -1 when the table is full of connections that may not be taken.
+ * @param owner number of the calling worker
+ */
+export function allocateRecord(table: Conntrack, owner: number, nowMs: number): number {
+  if (freeRecords(table) <= table.max >> LOW_WATER_SHIFT) evict(table, owner, nowMs);
+  const { state, words } = table;
+  let record = -1;
+  lock(state, StateWord.FREE_LOCK, owner);
+  const head = state[StateWord.FREE_HEAD] - 1;
+  const rested = head < 0 ? -1 : ((nowMs | 0) - words[recordAt(table, head) + Rec.EXPIRES]) | 0;
+  // Freed in the future: a last packet was on its way and refreshed the record. It must not hold up the queue for a day.
+  if (head >= 0 && rested < -QUARANTINE_MS) words[recordAt(table, head) + Rec.EXPIRES] = nowMs | 0;
+  if (head >= 0 && rested >= QUARANTINE_MS) {
+    record = head;
+    const next = words[recordAt(table, head) + Rec.LINK];
+    state[StateWord.FREE_HEAD] = next;
+    if (next === 0) state[StateWord.FREE_TAIL] = 0;
+    state[StateWord.FREE_COUNT]--;
+  } else if (state[StateWord.WATERMARK] < table.max) {
+    record = state[StateWord.WATERMARK]++;
+  }
+  unlock(state, StateWord.FREE_LOCK);
+  return record;
+}
+
+/** Give a record back: one that was never entered, or that is dead and off every wheel. */
+export function freeRecord(table: Conntrack, record: number, owner: number, nowMs: number): void {
+  const { state, words } = table;
+  const at = recordAt(table, record);
+  // All else stays as it was: a packet that has just found the record is translated as if it had come before.
+  Atomics.or(words, at + Rec.META, Status.DEAD);
+  words[at + Rec.EXPIRES] = nowMs | 0;
+  words[at + Rec.LINK] = 0;
+  lock(state, StateWord.FREE_LOCK, owner);
+  const tail = state[StateWord.FREE_TAIL];
+  if (tail === 0) state[StateWord.FREE_HEAD] = record + 1;
+  else words[recordAt(table, tail - 1) + Rec.LINK] = record + 1;
+  state[StateWord.FREE_TAIL] = record + 1;
+  state[StateWord.FREE_COUNT]++;
+  unlock(state, StateWord.FREE_LOCK);
+}
+
+/**
+ * Put a confirmed record on the calling worker's wheel.
+ * @param emptied slot that is being emptied, -1 = none: what belongs there goes one slot behind, where it is met again
+ *   just before its time and not at once
+ */
+export function scheduleRecord(table: Conntrack, record: number, worker: number, nowMs: number, emptied = -1): void {
+  const { words } = table;
+  const at = recordAt(table, record);
+  const now = (nowMs | 0) >> WHEEL_TICK_SHIFT;
+  let ahead = (((words[at + Rec.EXPIRES] - (nowMs | 0)) | 0) >> WHEEL_TICK_SHIFT) + 1;
+  if (ahead < 1) ahead = 1;
+  // The far half is filled evenly: no slot comes up with more to look at than the others. By the time as well, or
+  // records would come back to the slot that evictions just took them from, and the newest be the next to go.
+  if (ahead > HORIZON_TICKS) ahead = (WHEEL_SLOTS >> 1) + (Math.imul(record ^ (nowMs << 12), 0x9e3779b1) >>> 25) - 2;
+  words[at + Rec.ROUTED] = (words[at + Rec.ROUTED] & 0xffff) | (worker << 16);
+  let slot = (now + ahead) & (WHEEL_SLOTS - 1);
+  if (slot === emptied) slot = (slot - 1) & (WHEEL_SLOTS - 1);
+  pushSlot(table, record, worker, slot, worker);
+}
+
+function pushSlot(table: Conntrack, record: number, worker: number, slot: number, caller: number): void {
+  const { words, wheels, state } = table;
+  const at = worker * WHEEL_SLOTS + slot;
+  lock(state, wheelLock(worker), caller);
+  words[recordAt(table, record) + Rec.LINK] = wheels[at];
+  wheels[at] = record + 1;
+  unlock(state, wheelLock(worker));
+}
+
+/** Take the first record off a slot; -1 when it is empty. */
+function popSlot(table: Conntrack, worker: number, slot: number, caller: number): number {
+  const { words, wheels, state } = table;
+  const at = worker * WHEEL_SLOTS + slot;
+  if (wheels[at] === 0) return -1;
+  lock(state, wheelLock(worker), caller);
+  const record = wheels[at] - 1;
+  if (record >= 0) wheels[at] = words[recordAt(table, record) + Rec.LINK];
+  unlock(state, wheelLock(worker));
+  return record;
+}
+
+/**
+ * Expire what is due on the calling worker's wheel, a bounded number of records.
+ * @returns records that ended
+ */
+export function expireRecords(table: Conntrack, worker: number, nowMs: number): number {
+  const { state, words } = table;
+  const now = (nowMs | 0) >> WHEEL_TICK_SHIFT;
+  let position = state[wheelPosition(worker)];
+  if (((now - position) | 0) > WHEEL_SLOTS || ((now - position) | 0) < 0) position = (now - WHEEL_SLOTS) | 0;
+  let budget = TICK_BUDGET;
+  let ended = 0;
+  while (((now - position) | 0) > 0) {
+    const slot = (position + 1) & (WHEEL_SLOTS - 1);
+    for (
+      let record = popSlot(table, worker, slot, worker);
+      record >= 0;
+      record = popSlot(table, worker, slot, worker)
+    ) {
+      const at = recordAt(table, record);
+      if ((words[at + Rec.META] & Status.DEAD) !== 0) {
+        freeRecord(table, record, worker, nowMs);
+      } else if (((words[at + Rec.EXPIRES] - (nowMs | 0)) | 0) <= 0) {
+        removeRecord(table, record);
+        freeRecord(table, record, worker, nowMs);
+        ended++;
+      } else {
+        scheduleRecord(table, record, worker, nowMs, slot);
+      }
+      if (--budget === 0) {
+        state[wheelPosition(worker)] = position;
+        return ended;
+      }
+    }
+    position = (position + 1) | 0;
+  }
+  state[wheelPosition(worker)] = position;
+  return ended;
+}
+
+/** Has expireRecords left something due? It wants to be called again soon then, not at the next tick. */
+export function isBehind(table: Conntrack, worker: number, nowMs: number): boolean {
+  return table.state[wheelPosition(worker)] !== (nowMs | 0) >> WHEEL_TICK_SHIFT;
+}
+
+/**
+ * Take one unanswered connection away. Each wheel is gone round by a cursor of its own; an assured record it meets is
+ * put one slot behind it, so that the next search goes on where this one stopped. (That slot comes up within 16 s like
+ * any other, which is all that a record needs.)
+ * @returns true when one was found within the budget
+ */
+function evict(table: Conntrack, caller: number, nowMs: number): boolean {
+  const { state, words } = table;
+  let budget = EVICT_BUDGET;
+  for (let turn = 0; turn < table.workers && budget > 0; turn++) {
+    const worker = (caller + turn) % table.workers;
+    for (let step = 0; step < WHEEL_SLOTS && budget > 0; step++) {
+      const slot = state[wheelCursor(worker)] & (WHEEL_SLOTS - 1);
+      for (
+        let record = popSlot(table, worker, slot, caller);
+        record >= 0;
+        record = popSlot(table, worker, slot, caller)
+      ) {
+        const meta = words[recordAt(table, record) + Rec.META];
+        if ((meta & (Status.DEAD | Status.ASSURED)) === Status.ASSURED) {
+          pushSlot(table, record, worker, (slot - 1) & (WHEEL_SLOTS - 1), caller);
+        } else {
+          removeRecord(table, record);
+          freeRecord(table, record, caller, nowMs);
+          if ((meta & Status.DEAD) === 0) return true;
+        }
+        if (--budget <= 0) return false;
+      }
+      state[wheelCursor(worker)] = slot + 1;
+    }
+  }
+  return false;
+}
+
+/** Let go of every lock a crashed worker thread held. Called by the agent before it starts the worker again. */
+export function releaseLocksOf(table: Conntrack, worker: number): void {
+  releaseAll(table.locks, 0, table.locks.length, worker);
+  releaseAll(table.state, StateWord.FREE_LOCK, StateWord.FREE_LOCK + 1, worker);
+  for (let w = 0; w < MAX_WORKERS; w++) releaseAll(table.state, wheelLock(w), wheelLock(w) + 1, worker);
+}
+
+/**
+ * Make everything that can be derived from the records anew: index, wheels, free queue, locks, counts. For an agent
+ * that starts over a table of its predecessor; nobody else may be running. Records that were not confirmed are
+ * dropped, expired ones too.
+ * @returns connections that live on
+ */
+export function recoverConntrack(table: Conntrack, nowMs: number, workers: number): number {
+  const { state, words, index, wheels, locks } = table;
+  const watermark = Math.min(Math.max(state[StateWord.WATERMARK], 0), table.max);
+  // Followers go on counting where they are.
+  const [events, followed] = [state[StateWord.EVENT_HEAD], state[StateWord.FOLLOWED]];
+  state.fill(0);
+  state[StateWord.EVENT_HEAD] = events;
+  state[StateWord.FOLLOWED] = followed;
+  locks.fill(0);
+  wheels.fill(0);
+  index.fill(0);
+  state[StateWord.WATERMARK] = watermark;
+  const now = (nowMs | 0) >> WHEEL_TICK_SHIFT;
+  for (let worker = 0; worker < workers; worker++) state[wheelPosition(worker)] = now;
+  let live = 0;
+  for (let record = 0; record < watermark; record++) {
+    const at = recordAt(table, record);
+    const meta = words[at + Rec.META];
+    const lives =
+      (meta & (Status.CONFIRMED | Status.DEAD)) === Status.CONFIRMED &&
+      ((words[at + Rec.EXPIRES] - (nowMs | 0)) | 0) > 0 &&
+      reenterRecord(table, record);
+    if (lives) {
+      scheduleRecord(table, record, live % workers, nowMs);
+      live++;
+    } else {
+      freeRecord(table, record, 0, (nowMs - QUARANTINE_MS) | 0);
+    }
+  }
+  state[StateWord.ENTRIES] = live;
+  return live;
+}

@@ -1,0 +1,250 @@
+/**
+ * The connection table: memory layout, and the ways into it.
+ *
+ * A record holds one connection: its original and its reply tuple (the difference between them is the translation),
+ * its state, when it expires, where its packets go next. Both tuples are entered in one hash index, so the first
+ * packet, every later packet and every answer find it by one look-up.
+ *
+ * Index: buckets of eight words, two candidate buckets for each tuple, at most half full. A word is
+ * tag (8 bits) | reference + 1 (24 bits), reference = record << 1 | direction (0 original, 1 reply); 0 is free.
+ * Entering and leaving are one compare-and-swap of one word, so readers take no lock and never see half an entry.
+ *
+ * Who writes: every worker, its own flows' packets; creation and removal from any thread (conntrack-index.ts,
+ * conntrack-lifetime.ts). A removed record is not reused before QUARANTINE_MS, longer than any packet is in flight.
+ *
+ * Memory, IPv4: 28 words a record + 16 bytes of index = 128 bytes a connection. The address family is a parameter
+ * (`addressWords`): the same code holds IPv6 in 40 words a record.
+ */
+
+import { expandSecret, type HashTables } from '../shared/hash.ts';
+import {
+  H_OWN,
+  HEADER_BYTES,
+  HEADER_WORDS,
+  headerMatches,
+  headerSecret,
+  TableKind,
+  writeHeader,
+} from '../shared/layout.ts';
+import { defaultTimeouts } from './timeouts.ts';
+
+const VERSION = 3;
+
+const H_ADDRESS_WORDS = H_OWN;
+const H_MAX = H_OWN + 1;
+const H_WORKERS = H_OWN + 2;
+
+/** Shared state of the table, words from the start of `state`. */
+export const StateWord = {
+  /** Live connections (confirmed and not dead). */
+  ENTRIES: 0,
+  /** Records ever used: the ones above were never touched. */
+  WATERMARK: 1,
+  FREE_LOCK: 2,
+  /** Queue of freed records, oldest first: record + 1, 0 = none. */
+  FREE_HEAD: 3,
+  FREE_TAIL: 4,
+  FREE_COUNT: 5,
+  /** Events ever published; the ring's next place (conntrack-events.ts). */
+  EVENT_HEAD: 6,
+  /** Not 0 while somebody follows the events: monotonic milliseconds until when. */
+  FOLLOWED: 7,
+  /** Per worker, from here: lock of its wheel, wheel position in ticks, cursor of evictions. */
+  WHEELS: 16,
+} as const;
+const STATE_WORDS = 64;
+export const MAX_WORKERS = 16;
+
+/** Words of the settings: the timeouts by class (conntrack-timeouts.ts), then these. Written by the agent. */
+export const Setting = {
+  /** 1: segments outside the window pass (nf_conntrack_tcp_be_liberal). */
+  TCP_LIBERAL: 24,
+  /** 1: connections that are already running are picked up (nf_conntrack_tcp_loose). */
+  TCP_LOOSE: 25,
+} as const;
+const SETTING_WORDS = 32;
+
+/** The ring of events; a slot holds a sequence number, a kind and a copy of the record. */
+export const EVENT_SLOTS = 4096;
+export const EVENT_WORDS = 48;
+
+/** Stripe locks that make "look, then enter" one step for a tuple. */
+const LOCK_WORDS = 1024;
+export const LOCK_MASK: number = LOCK_WORDS - 1;
+
+export const WHEEL_SLOTS = 256;
+export const WHEEL_TICK_SHIFT = 6;
+
+export const BUCKET_WORDS = 8;
+export const BUCKET_SHIFT = 3;
+
+/** Words of a record, by name; the tuples follow at TUPLES, each src, dst (addressWords each) and ports. */
+export const Rec = {
+  /** Status bits (16), protocol (8). */
+  META: 0,
+  /** Monotonic milliseconds, wrapping int32. In a freed record: when it was freed. */
+  EXPIRES: 1,
+  /** Next record + 1 in the wheel slot or the free queue. */
+  LINK: 2,
+  /** Route generation the hops were looked up in (16 bits), worker whose wheel holds it (8 bits). */
+  ROUTED: 3,
+  /** Hop of original packets (low 16 bits) and of reply packets (high 16). */
+  HOPS: 4,
+  /** Endpoint id that the connection was balanced to (services.ts), 0 = none. */
+  ENDPOINT: 5,
+  PACKETS_ORIGINAL: 6,
+  PACKETS_REPLY: 7,
+  /** Doubles (two words, 8-byte aligned). */
+  BYTES_ORIGINAL: 8,
+  BYTES_REPLY: 10,
+  /** Ten words of TCP tracking (conntrack-tcp.ts). */
+  TCP: 12,
+  /** UDP, in the same place: monotonic milliseconds after which an answered connection is a stream. */
+  STREAM_FROM: 12,
+  TUPLES: 22,
+} as const;
+
+export const Status = {
+  SEEN_REPLY: 1,
+  ASSURED: 2,
+  CONFIRMED: 4,
+  DEAD: 8,
+  SNAT: 16,
+  DNAT: 32,
+  /** The endpoint is gone: the next packet of the client is answered with a reset. */
+  ENDPOINT_GONE: 64,
+  /** UDP that was answered and still goes on two seconds after its first packet: the longer timeout. */
+  STREAM: 128,
+} as const;
+
+export interface ConntrackOptions {
+  /** 1 for IPv4, 4 for IPv6. */
+  readonly addressWords: number;
+  /** Connections the table holds; at most 8 million. */
+  readonly max: number;
+  readonly workers: number;
+  readonly secret: Int32Array;
+}
+
+export interface Conntrack {
+  readonly addressWords: number;
+  readonly tupleWords: number;
+  readonly recordWords: number;
+  readonly max: number;
+  readonly workers: number;
+  readonly hash: HashTables;
+  /** Everything from the first byte, for code that walks the table. */
+  readonly words: Int32Array;
+  readonly doubles: Float64Array;
+  readonly state: Int32Array;
+  readonly settings: Int32Array;
+  readonly locks: Int32Array;
+  readonly events: Int32Array;
+  readonly wheels: Int32Array;
+  readonly index: Int32Array;
+  readonly bucketMask: number;
+  /** Word of record 0 in `words`. */
+  readonly recordsAt: number;
+  /** The tuple asked for: src, dst, ports, protocol. Private to this thread. */
+  readonly key: Int32Array;
+  /** Reference found by the last insert that met an existing entry; private to this thread. */
+  readonly found: Int32Array;
+}
+
+interface Shape {
+  tupleWords: number;
+  recordWords: number;
+  buckets: number;
+  indexAt: number;
+  recordsAt: number;
+  totalWords: number;
+}
+
+function shapeOf(addressWords: number, max: number): Shape {
+  const tupleWords = 2 * addressWords + 1;
+  const recordWords = (Rec.TUPLES + 2 * tupleWords + 1) & ~1;
+  let buckets = 1;
+  // Two tuples a connection and eight words a bucket, at most half full.
+  while (buckets * BUCKET_WORDS < max * 4) buckets *= 2;
+  const indexAt =
+    HEADER_WORDS + STATE_WORDS + SETTING_WORDS + LOCK_WORDS + MAX_WORKERS * WHEEL_SLOTS + EVENT_SLOTS * EVENT_WORDS;
+  const recordsAt = indexAt + buckets * BUCKET_WORDS;
+  return { tupleWords, recordWords, buckets, indexAt, recordsAt, totalWords: recordsAt + max * recordWords };
+}
+
+/** Bytes of memory a table takes; untouched records cost no memory until they are used. */
+export function conntrackBytes(options: Pick<ConntrackOptions, 'addressWords' | 'max'>): number {
+  return shapeOf(options.addressWords, options.max).totalWords * 4;
+}
+
+function open(buffer: ArrayBuffer, addressWords: number, max: number, workers: number): Conntrack {
+  const shape = shapeOf(addressWords, max);
+  const words = new Int32Array(buffer, 0, shape.totalWords);
+  const settingsAt = HEADER_WORDS + STATE_WORDS;
+  const locksAt = settingsAt + SETTING_WORDS;
+  const wheelsAt = locksAt + LOCK_WORDS;
+  const eventsAt = wheelsAt + MAX_WORKERS * WHEEL_SLOTS;
+  return {
+    addressWords,
+    tupleWords: shape.tupleWords,
+    recordWords: shape.recordWords,
+    max,
+    workers,
+    hash: expandSecret(headerSecret(words)),
+    words,
+    doubles: new Float64Array(buffer, 0, shape.totalWords >> 1),
+    state: words.subarray(HEADER_WORDS, settingsAt),
+    settings: words.subarray(settingsAt, locksAt),
+    locks: words.subarray(locksAt, wheelsAt),
+    wheels: words.subarray(wheelsAt, eventsAt),
+    events: words.subarray(eventsAt, shape.indexAt),
+    index: words.subarray(shape.indexAt, shape.recordsAt),
+    bucketMask: shape.buckets - 1,
+    recordsAt: shape.recordsAt,
+    key: new Int32Array(2 * addressWords + 2),
+    found: new Int32Array(1),
+  };
+}
+
+/**
+ * Lay out an empty table in zeroed memory.
+ * @param buffer at least conntrackBytes(options) bytes
+ */
+export function createConntrack(buffer: ArrayBuffer, options: ConntrackOptions): Conntrack {
+  const words = new Int32Array(buffer);
+  words[H_ADDRESS_WORDS] = options.addressWords;
+  words[H_MAX] = options.max;
+  words[H_WORKERS] = options.workers;
+  writeHeader(words, TableKind.CONNTRACK, VERSION, options.secret);
+  const table = open(buffer, options.addressWords, options.max, options.workers);
+  table.settings.set(defaultTimeouts());
+  table.settings[Setting.TCP_LOOSE] = 1;
+  return table;
+}
+
+/** Map a table that another thread or process made. Undefined when the memory holds something else. */
+export function attachConntrack(buffer: ArrayBuffer): Conntrack | undefined {
+  if (buffer.byteLength < HEADER_BYTES) return undefined;
+  const words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
+  if (!headerMatches(words, TableKind.CONNTRACK, VERSION)) return undefined;
+  const addressWords = words[H_ADDRESS_WORDS];
+  const max = words[H_MAX];
+  if (buffer.byteLength < conntrackBytes({ addressWords, max })) return undefined;
+  return open(buffer, addressWords, max, words[H_WORKERS]);
+}
+
+/** The table's shape without mapping it: what a reader of the header needs to know before it compares options. */
+export function conntrackShape(buffer: ArrayBuffer): { addressWords: number; max: number; workers: number } {
+  const words = new Int32Array(buffer, 0, HEADER_WORDS);
+  return { addressWords: words[H_ADDRESS_WORDS], max: words[H_MAX], workers: words[H_WORKERS] };
+}
+
+/** First word of a record in `words`. */
+export function recordAt(table: Conntrack, record: number): number {
+  return table.recordsAt + record * table.recordWords;
+}
+
+/** First word of one of a record's tuples. @param direction 0 original, 1 reply */
+export function tupleAt(table: Conntrack, record: number, direction: number): number {
+  return table.recordsAt + record * table.recordWords + Rec.TUPLES + direction * table.tupleWords;
+}

@@ -1,0 +1,197 @@
+/**
+ * The memory of the fragment table: a slot for each datagram in fragments, found by a keyed hash, kept in order of age.
+ * Everything here is called with the table's lock held (fragments.ts).
+ *
+ *   header · state words · hash heads · slots (96 words each) · copies (8 words each) · ring of copied bytes
+ *
+ * A slot is FREE, WAITING (first fragment not seen), KNOWN (ports valid) or DEAD (fragments overlapped: the rest of the
+ * datagram goes the same way). GENERATION changes whenever a slot loses its copies, so copies need not be unlinked.
+ */
+import { type HashTables, hashWord } from '../shared/hash.ts';
+import { H_OWN, HEADER_WORDS } from '../shared/layout.ts';
+
+/** Source and destination (four words each), identification, protocol and family. */
+export const KEY_WORDS = 10;
+
+/** Words of the table's state, behind the header's 32. */
+export const FragmentWord = {
+  LOCK: 32,
+  FREE: 33,
+  OLDEST: 34,
+  NEWEST: 35,
+  /** Datagrams in the table. */
+  COUNT: 36,
+  /** Oldest copy and how many there are; where the next goes in the ring. */
+  COPY_OLDEST: 37,
+  COPY_COUNT: 38,
+  RING_WRITE: 39,
+  /** Datagrams given up for newer ones, or because their time was over; copies overwritten by newer ones. */
+  EVICTED: 40,
+  TIMED_OUT: 41,
+  OVERWRITTEN: 42,
+} as const;
+const STATE_WORDS = 32;
+export const HEADS_AT: number = HEADER_WORDS + STATE_WORDS;
+
+export const H_MAX: number = H_OWN;
+export const H_COPIES: number = H_OWN + 1;
+export const H_RING_BYTES: number = H_OWN + 2;
+
+/** Words of a slot behind its key. */
+export const STATE = 10;
+export const PORTS = 11;
+export const EXPIRES = 12;
+/** Bytes of the whole datagram's payload, 0 until the last fragment was seen; the highest end so far. */
+export const TOTAL = 13;
+export const END = 14;
+export const COVERED = 15;
+const NEXT = 16;
+const OLDER = 17;
+const NEWER = 18;
+export const RANGE_COUNT = 19;
+export const HELD_FIRST = 20;
+export const HELD_LAST = 21;
+export const GENERATION = 22;
+/** Not 0 when a copy was overwritten: the datagram will never be complete here. */
+export const LOST = 23;
+/** Of a TCP segment: the sequence number its first byte would have if the header counted. */
+export const SEQUENCE = 24;
+export const RANGES = 32;
+export const MAX_RANGES = 64;
+export const SLOT_WORDS: number = RANGES + MAX_RANGES;
+
+export const FREE = 0;
+export const WAITING = 1;
+export const KNOWN = 2;
+export const DEAD = 3;
+
+/** RFC 791 suggests 15 s at least; linux net.ipv4.ipfrag_time is 30. */
+export const TIMEOUT_MS = 30_000;
+/** Datagrams whose time is over that one call gives up. */
+const EXPIRE_BUDGET = 4;
+
+/** What the functions of this folder need of the table; fragments.ts has the whole. */
+export interface FragmentMemory {
+  readonly max: number;
+  readonly copies: number;
+  readonly headMask: number;
+  readonly hash: HashTables;
+  readonly words: Int32Array;
+  readonly ring: Uint8Array;
+  readonly slotsAt: number;
+  readonly copiesAt: number;
+  /** The datagram asked for; filled by the caller, private to this thread. */
+  readonly key: Int32Array;
+}
+
+/** First word of a slot. */
+export function slotAt(table: FragmentMemory, slot: number): number {
+  return table.slotsAt + slot * SLOT_WORDS;
+}
+
+function headOf(table: FragmentMemory, words: Int32Array, at: number): number {
+  let mixed = 0;
+  for (let i = 0; i < KEY_WORDS; i++) mixed ^= hashWord(table.hash, i, words[at + i]);
+  return HEADS_AT + (mixed & table.headMask);
+}
+
+/** Make all slots free. The memory is zeroed. */
+export function clearSlots(table: FragmentMemory): void {
+  const { words, max } = table;
+  for (let slot = 0; slot < max; slot++) words[slotAt(table, slot) + NEXT] = slot + 2 <= max ? slot + 2 : 0;
+  words[FragmentWord.FREE] = 1;
+}
+
+/** The slot of the datagram in `table.key`, a new one if need be: the oldest gives way when all are taken. */
+export function findOrAddSlot(table: FragmentMemory, nowMs: number): number {
+  const { words, key } = table;
+  expire(table, nowMs);
+  const head = headOf(table, key, 0);
+  for (let link = words[head]; link !== 0; ) {
+    const at = slotAt(table, link - 1);
+    if (sameKey(words, at, key)) {
+      if (((words[at + EXPIRES] - nowMs) | 0) > 0) return link - 1;
+      words[FragmentWord.TIMED_OUT]++;
+      releaseSlot(table, link - 1);
+      break;
+    }
+    link = words[at + NEXT];
+  }
+  return addSlot(table, head, nowMs);
+}
+
+function sameKey(words: Int32Array, at: number, key: Int32Array): boolean {
+  for (let i = 0; i < KEY_WORDS; i++) if (words[at + i] !== key[i]) return false;
+  return true;
+}
+
+function addSlot(table: FragmentMemory, head: number, nowMs: number): number {
+  const { words, key } = table;
+  if (words[FragmentWord.FREE] === 0) {
+    words[FragmentWord.EVICTED]++;
+    releaseSlot(table, words[FragmentWord.OLDEST] - 1);
+  }
+  const slot = words[FragmentWord.FREE] - 1;
+  const at = slotAt(table, slot);
+  words[FragmentWord.FREE] = words[at + NEXT];
+  for (let i = 0; i < KEY_WORDS; i++) words[at + i] = key[i];
+  words[at + STATE] = WAITING;
+  words[at + EXPIRES] = (nowMs + TIMEOUT_MS) | 0;
+  words[at + TOTAL] = 0;
+  words[at + END] = 0;
+  words[at + COVERED] = 0;
+  words[at + RANGE_COUNT] = 0;
+  words[at + LOST] = 0;
+  words[at + NEXT] = words[head];
+  words[head] = slot + 1;
+  const newest = words[FragmentWord.NEWEST];
+  words[at + OLDER] = newest;
+  words[at + NEWER] = 0;
+  if (newest === 0) words[FragmentWord.OLDEST] = slot + 1;
+  else words[slotAt(table, newest - 1) + NEWER] = slot + 1;
+  words[FragmentWord.NEWEST] = slot + 1;
+  words[FragmentWord.COUNT]++;
+  return slot;
+}
+
+/** Give up some datagrams whose time is over: all live equally long, so the oldest is first. */
+function expire(table: FragmentMemory, nowMs: number): void {
+  const { words } = table;
+  for (let budget = EXPIRE_BUDGET; budget > 0; budget--) {
+    const oldest = words[FragmentWord.OLDEST];
+    if (oldest === 0 || ((words[slotAt(table, oldest - 1) + EXPIRES] - nowMs) | 0) > 0) return;
+    words[FragmentWord.TIMED_OUT]++;
+    releaseSlot(table, oldest - 1);
+  }
+}
+
+/** Forget a datagram; its copies are nobody's then. */
+export function releaseSlot(table: FragmentMemory, slot: number): void {
+  const { words } = table;
+  const at = slotAt(table, slot);
+  const head = headOf(table, words, at);
+  if (words[head] === slot + 1) words[head] = words[at + NEXT];
+  else {
+    let before = slotAt(table, words[head] - 1);
+    while (words[before + NEXT] !== slot + 1) before = slotAt(table, words[before + NEXT] - 1);
+    words[before + NEXT] = words[at + NEXT];
+  }
+  const older = words[at + OLDER];
+  const newer = words[at + NEWER];
+  if (older === 0) words[FragmentWord.OLDEST] = newer;
+  else words[slotAt(table, older - 1) + NEWER] = newer;
+  if (newer === 0) words[FragmentWord.NEWEST] = older;
+  else words[slotAt(table, newer - 1) + OLDER] = older;
+  words[at + STATE] = FREE;
+  disownCopies(words, at);
+  words[at + NEXT] = words[FragmentWord.FREE];
+  words[FragmentWord.FREE] = slot + 1;
+  words[FragmentWord.COUNT]--;
+}
+
+/** The slot at words[at] has no copies any more. */
+export function disownCopies(words: Int32Array, at: number): void {
+  words[at + GENERATION] = (words[at + GENERATION] + 1) | 0;
+  words[at + HELD_FIRST] = 0;
+  words[at + HELD_LAST] = 0;
+}

@@ -1,0 +1,301 @@
+/**
+ * Datagrams in fragments: which ports the first fragment had, so that later ones follow its connection, and copies of
+ * those that came before it. Nothing is put together: fragments are forwarded as fragments.
+ *
+ * Shared by all workers, under one lock. All fragments of a datagram have the same flow hash (linux
+ * net/core/flow_dissector.c leaves the ports out of every fragment), but the queue of a hash moves to whichever queue
+ * last *sent* a frame of the same pair of addresses (drivers/net/tun.c tun_flow_update, tun_automq_select_queue), so a
+ * datagram may well be split between two workers.
+ *
+ * Bounded on every side: datagrams at once, the oldest incomplete one gives way (a complete one is forgotten at once);
+ * bytes of copies, the newest overwrite the oldest; 64 ranges a datagram; each fragment costs one hash chain and two
+ * passes over these (FragmentSmack, CVE-2018-5391, was a walk that grew). 30 s for each datagram.
+ *
+ * Overlap kills the datagram, also what is still to come of it (RFC 5722 §4; linux inet_fragment.c does so for IPv4 as
+ * well). A fragment that was seen whole before is dropped alone (RFC 8200 §4.5, linux IPFRAG_DUP): networks duplicate.
+ *
+ * Read before editing: RFC 791 §3.2, RFC 815, RFC 1858, RFC 3128, RFC 5722, RFC 6946 (atomic fragments have no business
+ * here), RFC 4787 REQ-14.
+ */
+
+import { expandSecret } from '../shared/hash.ts';
+import { HEADER_BYTES, headerMatches, headerSecret, TableKind, writeHeader } from '../shared/layout.ts';
+import { lock, unlock } from '../shared/spin-lock.ts';
+import { COPY_WORDS, keepCopy, takeCopy, taken } from './copies.ts';
+import { Cover, coverRange, isComplete } from './ranges.ts';
+import { type FragmentShape, shapeOf } from './shape.ts';
+import {
+  clearSlots,
+  DEAD,
+  disownCopies,
+  type FragmentMemory,
+  FragmentWord,
+  findOrAddSlot,
+  GENERATION,
+  H_COPIES,
+  H_MAX,
+  H_RING_BYTES,
+  HELD_FIRST,
+  KEY_WORDS,
+  KNOWN,
+  PORTS,
+  releaseSlot,
+  SEQUENCE,
+  STATE,
+  slotAt,
+  WAITING,
+} from './slots.ts';
+
+const VERSION = 3;
+const DEFAULT_MAX = 1024;
+const DEFAULT_HELD_BYTES: number = 4 * 1024 * 1024;
+const MAX_DATAGRAM = 65535;
+
+export const FragmentResult = {
+  /** Go on: the ports are known (table.ports), or the first fragment has been noted. */
+  FOUND: 0,
+  /** A copy was kept until the first fragment comes. */
+  HELD: 1,
+  /** It overlaps others: the whole datagram is dead. */
+  OVERLAP: 2,
+  /** It was seen before: drop it alone. */
+  DUPLICATE: 3,
+  /** No room for a copy, or too many pieces. */
+  FULL: 4,
+  /** It ends beyond 65535 bytes. */
+  TOO_LONG: 5,
+  /** Empty, or not the last and not a multiple of eight bytes. */
+  MALFORMED: 6,
+} as const;
+export type FragmentResult = (typeof FragmentResult)[keyof typeof FragmentResult];
+
+export interface FragmentOptions {
+  /** Datagrams in fragments at once. */
+  readonly maxDatagrams?: number;
+  /** Bytes of copies at once. */
+  readonly heldBytes?: number;
+  readonly secret: Int32Array;
+}
+
+export interface FragmentTable extends FragmentMemory {
+  /** Ports of the last fragment that was FOUND: source << 16 | destination. Private to this thread, like all below. */
+  ports: number;
+  /** And what fragmentFirst was told as its sequence number. */
+  sequence: number;
+  /** Datagram whose copies this thread is giving out, -1 = none; 1 in `releasing` while one of them is on its way. */
+  ready: number;
+  readyGeneration: number;
+  readyPorts: number;
+  readySequence: number;
+  releasing: number;
+  /** Tag of the copy taken last. */
+  tag: number;
+}
+
+/** Bytes of memory a table takes; untouched parts cost none. */
+export function fragmentsBytes(options: Omit<FragmentOptions, 'secret'> = {}): number {
+  return shapeOf(options.maxDatagrams ?? DEFAULT_MAX, options.heldBytes ?? DEFAULT_HELD_BYTES).totalWords * 4;
+}
+
+function open(buffer: ArrayBuffer, shape: FragmentShape): FragmentTable {
+  const words = new Int32Array(buffer, 0, shape.totalWords);
+  return {
+    max: shape.max,
+    copies: shape.copies,
+    headMask: shape.heads - 1,
+    hash: expandSecret(headerSecret(words)),
+    words,
+    ring: new Uint8Array(buffer, (shape.copiesAt + shape.copies * COPY_WORDS) * 4, shape.ringBytes),
+    slotsAt: shape.slotsAt,
+    copiesAt: shape.copiesAt,
+    key: new Int32Array(KEY_WORDS),
+    ports: 0,
+    sequence: 0,
+    ready: -1,
+    readyGeneration: 0,
+    readyPorts: 0,
+    readySequence: 0,
+    releasing: 0,
+    tag: 0,
+  };
+}
+
+/** Lay out an empty table in zeroed memory. @param buffer at least fragmentsBytes(options) bytes */
+export function createFragments(buffer: ArrayBuffer, options: FragmentOptions): FragmentTable {
+  const shape = shapeOf(options.maxDatagrams ?? DEFAULT_MAX, options.heldBytes ?? DEFAULT_HELD_BYTES);
+  const words = new Int32Array(buffer);
+  words[H_MAX] = shape.max;
+  words[H_COPIES] = shape.copies;
+  words[H_RING_BYTES] = shape.ringBytes;
+  writeHeader(words, TableKind.FRAGMENTS, VERSION, options.secret);
+  const table = open(buffer, shape);
+  clearSlots(table);
+  return table;
+}
+
+/** Map a table that another thread or process made. Undefined when the memory holds something else. */
+export function attachFragments(buffer: ArrayBuffer): FragmentTable | undefined {
+  if (buffer.byteLength < HEADER_BYTES) return undefined;
+  const words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
+  if (!headerMatches(words, TableKind.FRAGMENTS, VERSION)) return undefined;
+  const shape = shapeOf(words[H_MAX], words[H_RING_BYTES]);
+  return buffer.byteLength < shape.totalWords * 4 ? undefined : open(buffer, shape);
+}
+
+/**
+ * Let go of the lock if a crashed worker thread held it. It may have stopped half way, so the table starts empty: the
+ * datagrams under way are lost, as packets may be.
+ */
+export function releaseFragmentLock(table: FragmentTable, worker: number): void {
+  const { words } = table;
+  if (Atomics.load(words, FragmentWord.LOCK) !== worker + 1) return;
+  words.fill(0, FragmentWord.LOCK + 1, table.copiesAt + table.copies * COPY_WORDS);
+  clearSlots(table);
+  unlock(words, FragmentWord.LOCK);
+}
+
+function wellFormed(from: number, to: number, more: number): FragmentResult {
+  if (to <= from || (more !== 0 && ((to - from) & 7) !== 0)) return FragmentResult.MALFORMED;
+  return to > MAX_DATAGRAM ? FragmentResult.TOO_LONG : FragmentResult.FOUND;
+}
+
+/**
+ * The first fragment of the datagram in `table.key`, its connection known: bytes [0, to). Copies held for it are then
+ * to be had by takeHeld.
+ * @param owner number of the calling worker
+ * @param ports source << 16 | destination
+ * @param sequence of a TCP segment: such that byte n of the datagram's payload ends at `sequence` + n; else what kind of
+ * tuple the ports belong to
+ */
+export function fragmentFirst(
+  table: FragmentTable,
+  owner: number,
+  nowMs: number,
+  to: number,
+  more: number,
+  ports: number,
+  sequence: number,
+): FragmentResult {
+  const formed = wellFormed(0, to, more);
+  // An atomic fragment is a whole datagram: it meets no other with its identification (RFC 6946 §4).
+  if (formed !== FragmentResult.FOUND || more === 0) return formed;
+  lock(table.words, FragmentWord.LOCK, owner);
+  const result = first(table, nowMs, to, more, ports, sequence);
+  unlock(table.words, FragmentWord.LOCK);
+  return result;
+}
+
+function first(
+  table: FragmentTable,
+  nowMs: number,
+  to: number,
+  more: number,
+  ports: number,
+  sequence: number,
+): FragmentResult {
+  const { words } = table;
+  const slot = findOrAddSlot(table, nowMs | 0);
+  const at = slotAt(table, slot);
+  const covered = cover(words, at, 0, to, more);
+  if (covered !== FragmentResult.FOUND) return covered;
+  words[at + PORTS] = ports;
+  words[at + SEQUENCE] = sequence;
+  words[at + STATE] = KNOWN;
+  if (words[at + HELD_FIRST] !== 0) {
+    table.ready = slot;
+    table.readyGeneration = words[at + GENERATION];
+    table.readyPorts = ports;
+    table.readySequence = sequence;
+  } else if (isComplete(words, at)) releaseSlot(table, slot);
+  return FragmentResult.FOUND;
+}
+
+/**
+ * A later fragment of the datagram in `table.key`: payload bytes [from, to), in the frame bytes[start, end).
+ * @param more 0 for the last one
+ * @param tag number given back with the copy when it is HELD
+ * @returns FOUND with table.ports and table.sequence, HELD, or why it is to be dropped
+ */
+export function fragmentLater(
+  table: FragmentTable,
+  owner: number,
+  nowMs: number,
+  from: number,
+  to: number,
+  more: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  tag: number,
+): FragmentResult {
+  if (table.releasing !== 0) {
+    // One of our own copies on its way again.
+    table.ports = table.readyPorts;
+    table.sequence = table.readySequence;
+    return FragmentResult.FOUND;
+  }
+  const formed = wellFormed(from, to, more);
+  if (formed !== FragmentResult.FOUND) return formed;
+  lock(table.words, FragmentWord.LOCK, owner);
+  const result = later(table, nowMs, from, to, more, bytes, start, end, tag);
+  unlock(table.words, FragmentWord.LOCK);
+  return result;
+}
+
+function later(
+  table: FragmentTable,
+  nowMs: number,
+  from: number,
+  to: number,
+  more: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  tag: number,
+): FragmentResult {
+  const { words } = table;
+  const slot = findOrAddSlot(table, nowMs | 0);
+  const at = slotAt(table, slot);
+  const covered = cover(words, at, from, to, more);
+  if (covered !== FragmentResult.FOUND) return covered;
+  if (words[at + STATE] === WAITING) {
+    return keepCopy(table, slot, bytes, start, end, tag) ? FragmentResult.HELD : FragmentResult.FULL;
+  }
+  table.ports = words[at + PORTS];
+  table.sequence = words[at + SEQUENCE];
+  if (words[at + HELD_FIRST] === 0 && isComplete(words, at)) releaseSlot(table, slot);
+  return FragmentResult.FOUND;
+}
+
+/** Note the bytes; FOUND when they are new. */
+function cover(words: Int32Array, at: number, from: number, to: number, more: number): FragmentResult {
+  if (words[at + STATE] === DEAD) return FragmentResult.OVERLAP;
+  const covered = coverRange(words, at, from, to, more);
+  if (covered === Cover.NEW) return FragmentResult.FOUND;
+  if (covered === Cover.DUPLICATE) return FragmentResult.DUPLICATE;
+  words[at + STATE] = DEAD;
+  disownCopies(words, at);
+  return covered === Cover.OVERLAP ? FragmentResult.OVERLAP : FragmentResult.FULL;
+}
+
+/**
+ * After fragmentFirst: the next copy that waited for it, moved to bytes[at…).
+ * @returns its length, its tag in table.tag; 0 when there is none (left)
+ */
+export function takeHeld(table: FragmentTable, owner: number, bytes: Uint8Array, at: number): number {
+  if (table.ready < 0) return 0;
+  const { words } = table;
+  const slot = table.ready;
+  const slotWords = slotAt(table, slot);
+  lock(words, FragmentWord.LOCK, owner);
+  let length = 0;
+  if (words[slotWords + STATE] === KNOWN && words[slotWords + GENERATION] === table.readyGeneration) {
+    length = takeCopy(table, slot, bytes, at);
+    if (length === 0 && isComplete(words, slotWords)) releaseSlot(table, slot);
+  }
+  unlock(words, FragmentWord.LOCK);
+  table.releasing = length === 0 ? 0 : 1;
+  if (length === 0) table.ready = -1;
+  else table.tag = taken.tag;
+  return length;
+}

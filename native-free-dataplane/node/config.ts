@@ -1,0 +1,166 @@
+/**
+ * The node's own table: who this node is (addresses, networks, limits), and behind it, in the same memory, the hops,
+ * routes and declared ports that hops.ts, routes.ts and policy.ts read and write.
+ *
+ * Single writer: the agent's main thread. Readers take words as they find them; a change that must be seen whole is
+ * published by one store (see routes.ts), and `generation` moves on whenever a route or hop changed, so that an
+ * established flow knows to look its way up again.
+ */
+import { expandSecret, type HashTables } from '../shared/hash.ts';
+import {
+  H_OWN,
+  HEADER_BYTES,
+  HEADER_WORDS,
+  headerMatches,
+  headerSecret,
+  TableKind,
+  writeHeader,
+} from '../shared/layout.ts';
+
+const VERSION = 1;
+const H_GENERATION = H_OWN;
+const H_MAX_HOPS = H_OWN + 1;
+const H_ROUTE_SLOTS = H_OWN + 2;
+const H_DECLARED_SLOTS = H_OWN + 3;
+
+/** Words of the configuration block, by name. Addresses take four words, IPv4 mapped. */
+export const NodeWord = {
+  NODE_IP: 0,
+  GATEWAY_IP: 4,
+  GATEWAY_MAC_HIGH: 8,
+  GATEWAY_MAC_LOW: 9,
+  POD_CIDR: 10,
+  POD_CIDR_PREFIX: 14,
+  CLUSTER_CIDR: 15,
+  CLUSTER_CIDR_PREFIX: 19,
+  SERVICE_CIDR: 20,
+  SERVICE_CIDR_PREFIX: 24,
+  VXLAN_PORT: 25,
+  VNI: 26,
+  OVERLAY: 27,
+  POD_MTU: 28,
+  UNDERLAY_MTU: 29,
+  PORT_POLICY: 30,
+  NODE_PORT_LOW: 31,
+  NODE_PORT_HIGH: 32,
+  MASQUERADE_PORT_LOW: 33,
+  MASQUERADE_PORT_HIGH: 34,
+  LOCAL_POLICY_DROPS: 35,
+  MAGLEV_SEED: 36,
+  /** Port that takes IPIP packets to a raw socket; 0: they go to the node's kernel by dp0. */
+  TUNNEL_PORT: 37,
+} as const;
+const CONFIG_WORDS = 64;
+
+export const Overlay = { VXLAN: 1, IPIP: 2, HOST_GW: 3 } as const;
+export const PortPolicy = { OPEN: 0, DECLARED: 1 } as const;
+
+export const HOP_WORDS = 16;
+export const ROUTE_WORDS = 8;
+export const DECLARED_WORDS = 2;
+
+export interface NodeTableOptions {
+  /** Hops: dp0, one for each pod of the node, one for each other node. */
+  readonly maxHops: number;
+  /** Slots of the route table, a power of two. */
+  readonly routeSlots: number;
+  /** Slots of the declared-port table, a power of two. */
+  readonly declaredSlots: number;
+  readonly secret: Int32Array;
+}
+
+export interface NodeTable {
+  readonly words: Int32Array;
+  readonly hash: HashTables;
+  readonly config: Int32Array;
+  readonly hops: Int32Array;
+  readonly maxHops: number;
+  readonly routes: Int32Array;
+  readonly routeMask: number;
+  readonly declared: Int32Array;
+  readonly declaredMask: number;
+}
+
+type Sizes = Pick<NodeTableOptions, 'maxHops' | 'routeSlots' | 'declaredSlots'>;
+
+/** Bytes of memory the table takes. */
+export function nodeTableBytes(sizes: Sizes): number {
+  const own = CONFIG_WORDS + sizes.maxHops * HOP_WORDS;
+  return HEADER_BYTES + (own + sizes.routeSlots * ROUTE_WORDS + sizes.declaredSlots * DECLARED_WORDS) * 4;
+}
+
+function open(buffer: ArrayBuffer, sizes: Sizes): NodeTable {
+  const words = new Int32Array(buffer);
+  const hopsAt = HEADER_WORDS + CONFIG_WORDS;
+  const routesAt = hopsAt + sizes.maxHops * HOP_WORDS;
+  const declaredAt = routesAt + sizes.routeSlots * ROUTE_WORDS;
+  return {
+    words,
+    hash: expandSecret(headerSecret(words)),
+    config: words.subarray(HEADER_WORDS, hopsAt),
+    hops: words.subarray(hopsAt, routesAt),
+    maxHops: sizes.maxHops,
+    routes: words.subarray(routesAt, declaredAt),
+    routeMask: sizes.routeSlots - 1,
+    declared: words.subarray(declaredAt, declaredAt + sizes.declaredSlots * DECLARED_WORDS),
+    declaredMask: sizes.declaredSlots - 1,
+  };
+}
+
+/** Lay out the table in zeroed memory. */
+export function createNodeTable(buffer: ArrayBuffer, options: NodeTableOptions): NodeTable {
+  const words = new Int32Array(buffer);
+  words[H_MAX_HOPS] = options.maxHops;
+  words[H_ROUTE_SLOTS] = options.routeSlots;
+  words[H_DECLARED_SLOTS] = options.declaredSlots;
+  writeHeader(words, TableKind.ROUTES, VERSION, options.secret);
+  return open(buffer, options);
+}
+
+/** Map a table that another thread or process made. Undefined when the memory holds something else. */
+export function attachNodeTable(buffer: ArrayBuffer): NodeTable | undefined {
+  const words = new Int32Array(buffer);
+  if (!headerMatches(words, TableKind.ROUTES, VERSION)) return undefined;
+  const sizes = {
+    maxHops: words[H_MAX_HOPS],
+    routeSlots: words[H_ROUTE_SLOTS],
+    declaredSlots: words[H_DECLARED_SLOTS],
+  };
+  return buffer.byteLength >= nodeTableBytes(sizes) ? open(buffer, sizes) : undefined;
+}
+
+/** Routes and hops as of now; flows remember it and look their way up again when it has moved on. 16 bits. */
+export function routeGeneration(table: NodeTable): number {
+  return table.words[H_GENERATION] & 0xffff;
+}
+
+/** Called by the writer after a route or hop changed. */
+export function nextGeneration(table: NodeTable): void {
+  Atomics.add(table.words, H_GENERATION, 1);
+}
+
+/** Set one of the four-word addresses of the configuration. */
+export function setConfigAddress(table: NodeTable, word: number, address: Int32Array): void {
+  table.config.set(address, word);
+}
+
+/** Is the address inside the network whose four words start at `at` and whose prefix (of 128) is `prefix`? */
+export function inNetwork(config: Int32Array, at: number, prefix: number, address: Int32Array): boolean {
+  let bits = prefix;
+  for (let word = 0; word < 4; word++, bits -= 32) {
+    if (bits <= 0) return true;
+    const mask = bits >= 32 ? -1 : -1 << (32 - bits);
+    if (((config[at + word] ^ address[word]) & mask) !== 0) return false;
+  }
+  return true;
+}
+
+/** Is the address (four words) this configuration address? */
+export function isConfigAddress(config: Int32Array, at: number, address: Int32Array): boolean {
+  return (
+    config[at + 3] === address[3] &&
+    config[at + 2] === address[2] &&
+    config[at + 1] === address[1] &&
+    config[at] === address[0]
+  );
+}

@@ -1,0 +1,100 @@
+/**
+ * Hops: every place a packet can be sent to next. Hop 0 is the node itself (dp0); hops below `firstNodeHop` are the
+ * pods' ports (hop number = port number); above them are the other nodes of the cluster, the overlay's FDB.
+ *
+ * One table for ports and VTEPs, so that a flow remembers one small number and an established packet needs no other
+ * look-up. Single writer: the agent. A hop is emptied (kind NONE) before its words are reused, and the node table's
+ * generation moves on, so a flow that still names it looks again.
+ */
+import { HOP_WORDS, type NodeTable, NodeWord, nextGeneration, Overlay } from './config.ts';
+
+export const HopKind = { NONE: 0, HOST: 1, POD: 2, NODE: 3 } as const;
+export type HopKind = (typeof HopKind)[keyof typeof HopKind];
+
+export const HopWord = {
+  KIND: 0,
+  /** Ethernet destination: upper 16 bits, lower 32 bits. The pod's MAC, or the remote VTEP's. */
+  MAC_HIGH: 1,
+  MAC_LOW: 2,
+  /** Largest network-layer packet this hop takes, in bytes (for a node: what fits inside the overlay). */
+  MTU: 3,
+  /** The pod's address, or the remote node's underlay address: four words, IPv4 mapped. */
+  ADDRESS: 4,
+  /** The pod's address of the other family: four words, zero when it has none. */
+  ADDRESS_2: 8,
+  /** Folded sum of the constant part of the outer IPv4 header, but for its protocol (encap.ts). */
+  OUTER_SUM: 12,
+} as const;
+
+export const HOST_HOP = 0;
+/** Result of a route look-up that found nothing. */
+export const NO_HOP: number = -1;
+
+/** First hop number used for other nodes: half of the table is for pods. */
+export function firstNodeHop(table: NodeTable): number {
+  return table.maxHops >> 1;
+}
+
+/** Port number of the hand-over to a raw socket (IPIP): the last of those for pods, which no pod gets. */
+export function tunnelPort(table: NodeTable): number {
+  return firstNodeHop(table) - 1;
+}
+
+/** Kind of a hop. */
+export function hopKind(table: NodeTable, hop: number): number {
+  return table.hops[hop * HOP_WORDS + HopWord.KIND];
+}
+
+/** Another node, reached by the kernel's own routes (host-gw)? False for NO_HOP. */
+export function isRoutedByHost(table: NodeTable, hop: number): boolean {
+  return hop >= 0 && table.config[NodeWord.OVERLAY] === Overlay.HOST_GW && table.hops[hop * HOP_WORDS] === HopKind.NODE;
+}
+
+/** Index of a hop's first word in `table.hops`. */
+export function hopAt(hop: number): number {
+  return hop * HOP_WORDS;
+}
+
+export interface HopContents {
+  readonly kind: HopKind;
+  readonly macHigh: number;
+  readonly macLow: number;
+  readonly mtu: number;
+  readonly address: Int32Array;
+  readonly address2?: Int32Array;
+}
+
+/** Fill a hop. The kind goes in last: until then it is not a place to send to. */
+export function setHop(table: NodeTable, hop: number, contents: HopContents): void {
+  const { hops, config } = table;
+  const at = hopAt(hop);
+  Atomics.store(hops, at + HopWord.KIND, HopKind.NONE);
+  hops[at + HopWord.MAC_HIGH] = contents.macHigh;
+  hops[at + HopWord.MAC_LOW] = contents.macLow;
+  hops[at + HopWord.MTU] = contents.mtu;
+  hops.set(contents.address, at + HopWord.ADDRESS);
+  if (contents.address2) hops.set(contents.address2, at + HopWord.ADDRESS_2);
+  else hops.fill(0, at + HopWord.ADDRESS_2, at + HopWord.ADDRESS_2 + 4);
+  hops[at + HopWord.OUTER_SUM] = outerSum(config[NodeWord.NODE_IP + 3], contents.address[3]);
+  Atomics.store(hops, at + HopWord.KIND, contents.kind);
+  nextGeneration(table);
+}
+
+/** Take a hop away. */
+export function clearHop(table: NodeTable, hop: number): void {
+  Atomics.store(table.hops, hopAt(hop) + HopWord.KIND, HopKind.NONE);
+  nextGeneration(table);
+}
+
+/** A hop that is free, at or above `from` and below `to`; NO_HOP when there is none. */
+export function freeHop(table: NodeTable, from: number, to: number): number {
+  for (let hop = from; hop < to; hop++) if (hopKind(table, hop) === HopKind.NONE) return hop;
+  return NO_HOP;
+}
+
+/** Folded sum of version, flags (do not fragment), TTL 64 and both addresses: all of an outer header that never changes. */
+function outerSum(from: number, to: number): number {
+  let sum = 0x4500 + 0x4000 + 0x4000 + (from >>> 16) + (from & 0xffff) + (to >>> 16) + (to & 0xffff);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return sum;
+}

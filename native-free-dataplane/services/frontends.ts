@@ -1,0 +1,91 @@
+/**
+ * The chains of the service table's hash, from the writer's side: frontends entered and taken out while readers walk.
+ *
+ * A record is filled before the store that makes it the first of its chain. Taking one out is a store into the link in
+ * front of it; its own link stays, so a reader that stands on it finds its way on. It may be used again only after the
+ * grace period (ServiceWriter).
+ *
+ * For every address that has a frontend there is a marker with key 0, counted by its users.
+ */
+import type { FrontendContents } from './contents.ts';
+import { chainOf, FRONTEND_WORDS, Frontend, type FrontendKind, type ServiceTable } from './table.ts';
+
+export interface FrontendRecord {
+  readonly number: number;
+  /** The address as text, under which its marker is counted. */
+  readonly address: string;
+}
+
+export class FrontendChains {
+  private readonly table: ServiceTable;
+  private readonly markers = new Map<string, { readonly number: number; users: number }>();
+  private readonly free: number[] = [];
+  private next = 1;
+
+  constructor(table: ServiceTable) {
+    this.table = table;
+  }
+
+  /** Is there room for so many more frontends, each at an address of its own? */
+  hasRoom(frontends: number): boolean {
+    return this.free.length + (this.table.frontends.length / FRONTEND_WORDS - this.next) >= frontends * 2;
+  }
+
+  /** Enter a frontend that leads to a service port. There must be room. */
+  insert(protocol: number, { address, port, kind }: FrontendContents, service: number): FrontendRecord {
+    const text = address.join();
+    const number = this.link(address, (protocol << 16) | port, (service << 3) | kind);
+    const marker = this.markers.get(text);
+    if (marker) marker.users++;
+    else this.markers.set(text, { number: this.link(address, 0, kind), users: 1 });
+    return { number, address: text };
+  }
+
+  /** Let a frontend lead elsewhere, or be of another kind. */
+  retarget({ number }: FrontendRecord, service: number, kind: FrontendKind): void {
+    Atomics.store(this.table.frontends, number * FRONTEND_WORDS + Frontend.TARGET, (service << 3) | kind);
+  }
+
+  /** Take a frontend out. @returns numbers of the records to release after the grace period */
+  remove({ number, address }: FrontendRecord): number[] {
+    this.unlink(number);
+    const marker = this.markers.get(address) as { number: number; users: number };
+    marker.users--;
+    if (marker.users > 0) return [number];
+    this.markers.delete(address);
+    this.unlink(marker.number);
+    return [number, marker.number];
+  }
+
+  /** Records that no reader can stand on any more. */
+  release(numbers: readonly number[]): void {
+    this.free.push(...numbers);
+  }
+
+  private link(address: Int32Array, key: number, target: number): number {
+    const { chains, frontends } = this.table;
+    const number = this.free.pop() ?? this.next++;
+    const chain = chainOf(this.table, address, key);
+    const at = number * FRONTEND_WORDS;
+    frontends.set(address, at);
+    frontends[at + Frontend.KEY] = key;
+    frontends[at + Frontend.TARGET] = target;
+    frontends[at + Frontend.NEXT] = chains[chain];
+    Atomics.store(chains, chain, number);
+    return number;
+  }
+
+  private unlink(number: number): void {
+    const { chains, frontends } = this.table;
+    const at = number * FRONTEND_WORDS;
+    const chain = chainOf(this.table, frontends.subarray(at, at + 4), frontends[at + Frontend.KEY]);
+    const next = frontends[at + Frontend.NEXT];
+    if (chains[chain] === number) {
+      Atomics.store(chains, chain, next);
+      return;
+    }
+    let before = chains[chain] * FRONTEND_WORDS;
+    while (frontends[before + Frontend.NEXT] !== number) before = frontends[before + Frontend.NEXT] * FRONTEND_WORDS;
+    Atomics.store(frontends, before + Frontend.NEXT, next);
+  }
+}

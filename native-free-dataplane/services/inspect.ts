@@ -1,0 +1,132 @@
+/**
+ * The service table as people want to see it: for `dataplane describe service`, for tests. Any process that maps the
+ * table may ask, while it is being written; never called on the path.
+ */
+import { MAX_WORKERS } from '../conntrack/record.ts';
+import { Block, ENDPOINT_ID, ENDPOINT_PORT, ENDPOINT_WORDS, RANGE_WORDS, rangesAt, ServiceFlag } from './blocks.ts';
+import {
+  blockOf,
+  FRONTEND_WORDS,
+  Frontend,
+  type FrontendKind,
+  findFrontend,
+  nodePortAt,
+  protocolClass,
+  type ServiceTable,
+  targetKind,
+  targetService,
+} from './table.ts';
+
+export interface EndpointView {
+  /** Four words, IPv4 mapped. */
+  readonly address: Int32Array;
+  readonly port: number;
+  readonly id: number;
+  /** New connections it was given since it became an endpoint, and packets of both directions they carried. */
+  readonly connections: number;
+  readonly packets: number;
+}
+
+export interface ServicePortView {
+  /** Id of the service port, under which clients' affinity is remembered. */
+  readonly id: number;
+  readonly cluster: readonly EndpointView[];
+  readonly local: readonly EndpointView[];
+  readonly affinitySeconds: number;
+  readonly internalLocal: boolean;
+  readonly externalLocal: boolean;
+  readonly hasEndpoints: boolean;
+  readonly maglev: boolean;
+  /** Undefined when everyone may come. */
+  readonly sourceRanges: readonly { readonly words: Int32Array; readonly prefix: number }[] | undefined;
+}
+
+export interface FrontendView {
+  readonly kind: FrontendKind;
+  readonly address: Int32Array;
+  readonly protocol: number;
+  readonly port: number;
+  /** Number of its service port in the table. */
+  readonly service: number;
+}
+
+/**
+ * What an address and port lead to, or undefined.
+ * @param address four words; for a NodePort leave it out
+ */
+export function viewService(
+  table: ServiceTable,
+  protocol: number,
+  port: number,
+  address?: Int32Array,
+): ServicePortView | undefined {
+  if (protocolClass(protocol) < 0) return undefined;
+  let service = 0;
+  if (address === undefined) service = table.nodePorts[nodePortAt(protocol, port)];
+  else {
+    const at = findFrontend(table, address, (protocol << 16) | port);
+    if (at >= 0) service = targetService(table.frontends[at + Frontend.TARGET]);
+  }
+  const block = service === 0 ? 0 : blockOf(table, service);
+  return block === 0 ? undefined : viewBlock(table, block);
+}
+
+/** Every address and port that leads to a service port, NodePorts left out; in no particular order. */
+export function viewFrontends(table: ServiceTable): FrontendView[] {
+  const views: FrontendView[] = [];
+  const { chains, frontends } = table;
+  for (let chain = 0; chain < chains.length; chain++) {
+    for (let number = chains[chain]; number !== 0; number = frontends[number * FRONTEND_WORDS + Frontend.NEXT]) {
+      const at = number * FRONTEND_WORDS;
+      const key = frontends[at + Frontend.KEY];
+      if (key === 0) continue;
+      const target = frontends[at + Frontend.TARGET];
+      views.push({
+        kind: targetKind(target) as FrontendKind,
+        address: frontends.slice(at, at + 4),
+        protocol: key >>> 16,
+        port: key & 0xffff,
+        service: targetService(target),
+      });
+    }
+  }
+  return views;
+}
+
+function viewBlock(table: ServiceTable, block: number): ServicePortView {
+  const { pool } = table;
+  const flags = pool[block + Block.FLAGS];
+  const clusterCount = pool[block + Block.CLUSTER_COUNT];
+  const set = (first: number, count: number): EndpointView[] =>
+    Array.from({ length: count }, (_, i) => viewEndpoint(table, first + i * ENDPOINT_WORDS));
+  const ranges = Array.from({ length: pool[block + Block.RANGE_COUNT] }, (_, i) => {
+    const at = rangesAt(pool, block) + i * RANGE_WORDS;
+    return { words: pool.slice(at, at + 4), prefix: pool[at + 4] };
+  });
+  const first = block + Block.ENDPOINTS;
+  return {
+    id: pool[block + Block.SERVICE_PORT],
+    cluster: set(first, clusterCount),
+    local: set(first + clusterCount * ENDPOINT_WORDS, pool[block + Block.LOCAL_COUNT]),
+    affinitySeconds: pool[block + Block.AFFINITY_SECONDS],
+    internalLocal: (flags & ServiceFlag.INTERNAL_LOCAL) !== 0,
+    externalLocal: (flags & ServiceFlag.EXTERNAL_LOCAL) !== 0,
+    hasEndpoints: (flags & ServiceFlag.HAS_ENDPOINTS) !== 0,
+    maglev: pool[block + Block.MAGLEV_SIZE] > 0,
+    sourceRanges: (flags & ServiceFlag.RANGES) !== 0 ? ranges : undefined,
+  };
+}
+
+function viewEndpoint(table: ServiceTable, at: number): EndpointView {
+  const { pool } = table;
+  const id = pool[at + ENDPOINT_ID];
+  let packets = 0;
+  for (let worker = 0; worker < MAX_WORKERS; worker++) packets += table.packets[worker * table.endpoints + id];
+  return {
+    address: pool.slice(at, at + 4),
+    port: pool[at + ENDPOINT_PORT],
+    id,
+    connections: table.connections[id] >>> 0,
+    packets,
+  };
+}

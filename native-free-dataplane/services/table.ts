@@ -1,0 +1,224 @@
+/**
+ * Services as packets see them: (address, protocol, port) → a block with everything the choice of an endpoint needs.
+ *
+ * Three steps, each one word: a frontend (or NodePort) names a service port, a service port names its block, a block
+ * holds the endpoints. Every address of a service port names the same service port, so storing one word, its block's
+ * offset, changes the service at all its addresses at once; a packet sees the old block or the new one, never half of
+ * each.
+ *
+ * Frontends hang in chains from a hash table, newest first. Of what a reader can reach only two words of a frontend are
+ * ever changed, each by one store: where it leads, and its link when the one behind it is taken out. What was taken out
+ * (frontends, blocks, numbers) rests for a grace period before it is used again (service-writer.ts); nobody holds any
+ * of it across a batch.
+ *
+ * Single writer: the agent. Readers: every worker, without locks. A look-up costs one keyed hash and two or three cache
+ * lines, at any number of services and however often they came and went: there are no tombstones.
+ *
+ * Addresses are four words, IPv4 mapped, everywhere.
+ */
+import { MAX_WORKERS } from '../conntrack/record.ts';
+import { expandSecret, type HashTables, hashAddress, hashWord } from '../shared/hash.ts';
+import {
+  H_OWN,
+  HEADER_BYTES,
+  HEADER_WORDS,
+  headerMatches,
+  headerSecret,
+  TableKind,
+  writeHeader,
+} from '../shared/layout.ts';
+
+const VERSION = 2;
+const H_SLOTS = H_OWN;
+const H_POOL_WORDS = H_OWN + 1;
+const H_ENDPOINTS = H_OWN + 2;
+const H_AFFINITY_SLOTS = H_OWN + 3;
+
+/** Words of a frontend, by name. Record 0 is never used: 0 ends a chain. */
+export const Frontend = {
+  ADDRESS: 0,
+  /** protocol << 16 | port; 0 marks "an address of some service" for as long as one has it. */
+  KEY: 4,
+  /** Number of the service port << 3 | kind, in one word so that both change as one. */
+  TARGET: 5,
+  /** Next frontend of the chain, its number. */
+  NEXT: 6,
+} as const;
+export const FRONTEND_WORDS = 8;
+
+/** How a packet came to the service: what the address it asked for is. */
+export const FrontendKind = { CLUSTER_IP: 1, EXTERNAL_IP: 2, LOAD_BALANCER: 3, NODE_PORT: 4 } as const;
+export type FrontendKind = (typeof FrontendKind)[keyof typeof FrontendKind];
+
+/** Number of the service port a frontend leads to, and its kind, from its TARGET word. */
+export const targetService = (target: number): number => target >>> 3;
+export const targetKind = (target: number): number => target & 7;
+
+/** Words of an affinity slot (affinity.ts). */
+export const AFFINITY_WORDS = 8;
+
+/** NodePorts: one word per port for each of three protocols. */
+const NODE_PORTS = 65536;
+const PROTOCOLS = 3;
+
+export interface ServicesOptions {
+  /** Hash chains, frontends and service ports the table has room for, a power of two. Default 131072. */
+  readonly slots?: number;
+  /** Words for blocks. Default 8 Mi (32 MB, only touched words cost memory). */
+  readonly poolWords?: number;
+  /** Endpoint ids, even. Default 524288. */
+  readonly endpoints?: number;
+  /** Affinity slots, a power of two. Default 65536. */
+  readonly affinitySlots?: number;
+}
+
+export interface ServiceTable {
+  readonly words: Int32Array;
+  readonly hash: HashTables;
+  /** First frontend of each chain. */
+  readonly chains: Int32Array;
+  readonly chainMask: number;
+  readonly frontends: Int32Array;
+  /** Offset in `pool` of each service port's block; 0 when it has none. */
+  readonly blocks: Int32Array;
+  /** Number of the service port behind each NodePort. */
+  readonly nodePorts: Int32Array;
+  readonly pool: Int32Array;
+  /** Connections made to each endpoint, by id; a uint32 that wraps. */
+  readonly connections: Int32Array;
+  /** Packets of each endpoint's connections, by worker * endpoints + id. */
+  readonly packets: Float64Array;
+  /** Endpoint ids there are. */
+  readonly endpoints: number;
+  readonly affinity: Int32Array;
+  readonly affinityMask: number;
+}
+
+type Sizes = Required<ServicesOptions>;
+
+function sizesOf(options: ServicesOptions): Sizes {
+  return {
+    slots: options.slots ?? 131072,
+    poolWords: options.poolWords ?? 8 * 1024 * 1024,
+    endpoints: options.endpoints ?? 524288,
+    affinitySlots: options.affinitySlots ?? 65536,
+  };
+}
+
+function totalWords(sizes: Sizes): number {
+  return (
+    HEADER_WORDS +
+    sizes.slots * (2 + FRONTEND_WORDS) +
+    PROTOCOLS * NODE_PORTS +
+    sizes.endpoints * (1 + 2 * MAX_WORKERS) +
+    sizes.affinitySlots * AFFINITY_WORDS +
+    sizes.poolWords
+  );
+}
+
+/** Bytes of memory the table takes when all of it is touched, which it never is (a fresh page costs nothing). */
+export function servicesBytes(options: ServicesOptions): number {
+  return totalWords(sizesOf(options)) * 4;
+}
+
+function open(buffer: ArrayBuffer, sizes: Sizes): ServiceTable {
+  const words = new Int32Array(buffer, 0, totalWords(sizes));
+  const frontendsAt = HEADER_WORDS + sizes.slots;
+  const blocksAt = frontendsAt + sizes.slots * FRONTEND_WORDS;
+  const nodePortsAt = blocksAt + sizes.slots;
+  const connectionsAt = nodePortsAt + PROTOCOLS * NODE_PORTS;
+  const packetsAt = connectionsAt + sizes.endpoints;
+  const affinityAt = packetsAt + sizes.endpoints * 2 * MAX_WORKERS;
+  const poolAt = affinityAt + sizes.affinitySlots * AFFINITY_WORDS;
+  return {
+    words,
+    hash: expandSecret(headerSecret(words)),
+    chains: words.subarray(HEADER_WORDS, frontendsAt),
+    chainMask: sizes.slots - 1,
+    frontends: words.subarray(frontendsAt, blocksAt),
+    blocks: words.subarray(blocksAt, nodePortsAt),
+    nodePorts: words.subarray(nodePortsAt, connectionsAt),
+    connections: words.subarray(connectionsAt, packetsAt),
+    packets: new Float64Array(buffer, packetsAt * 4, sizes.endpoints * MAX_WORKERS),
+    endpoints: sizes.endpoints,
+    affinity: words.subarray(affinityAt, poolAt),
+    affinityMask: sizes.affinitySlots - 1,
+    pool: words.subarray(poolAt),
+  };
+}
+
+/** Lay out an empty table in zeroed memory of at least servicesBytes(options). */
+export function createServices(buffer: ArrayBuffer, options: ServicesOptions & { secret: Int32Array }): ServiceTable {
+  const sizes = sizesOf(options);
+  const words = new Int32Array(buffer, 0, HEADER_BYTES >> 2);
+  words[H_SLOTS] = sizes.slots;
+  words[H_POOL_WORDS] = sizes.poolWords;
+  words[H_ENDPOINTS] = sizes.endpoints;
+  words[H_AFFINITY_SLOTS] = sizes.affinitySlots;
+  writeHeader(new Int32Array(buffer), TableKind.SERVICES, VERSION, options.secret);
+  return open(buffer, sizes);
+}
+
+/** Map a table that another thread or process made. Undefined when the memory holds something else. */
+export function attachServices(buffer: ArrayBuffer): ServiceTable | undefined {
+  const words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
+  if (!headerMatches(words, TableKind.SERVICES, VERSION)) return undefined;
+  const sizes = {
+    slots: words[H_SLOTS],
+    poolWords: words[H_POOL_WORDS],
+    endpoints: words[H_ENDPOINTS],
+    affinitySlots: words[H_AFFINITY_SLOTS],
+  };
+  return buffer.byteLength >= totalWords(sizes) * 4 ? open(buffer, sizes) : undefined;
+}
+
+/** 0, 1, 2 for TCP, UDP, SCTP; -1 for a protocol that has no services. */
+export function protocolClass(protocol: number): number {
+  return protocol === 6 ? 0 : protocol === 17 ? 1 : protocol === 132 ? 2 : -1;
+}
+
+/** Index of a NodePort's word in `nodePorts`. The protocol must have services. */
+export function nodePortAt(protocol: number, port: number): number {
+  return protocolClass(protocol) * NODE_PORTS + port;
+}
+
+/** Chain of a frontend. @param key protocol << 16 | port; 0 for "is this an address of any service" */
+export function chainOf(table: ServiceTable, address: Int32Array, key: number): number {
+  const { hash } = table;
+  const mixed = hashAddress(hash, 0, address[0], address[1], address[2], address[3]) ^ hashWord(hash, 4, key);
+  return mixed & table.chainMask;
+}
+
+/**
+ * Find a frontend: index of its first word in `frontends`, or -1. Good until the end of the batch.
+ * @param address four words, IPv4 mapped
+ * @param key protocol << 16 | port, or 0 to ask whether the address belongs to any service
+ */
+export function findFrontend(table: ServiceTable, address: Int32Array, key: number): number {
+  const { chains, frontends } = table;
+  let number = Atomics.load(chains, chainOf(table, address, key));
+  while (number !== 0) {
+    const at = number * FRONTEND_WORDS;
+    if (
+      frontends[at + Frontend.KEY] === key &&
+      frontends[at + 3] === address[3] &&
+      frontends[at + 2] === address[2] &&
+      frontends[at + 1] === address[1] &&
+      frontends[at] === address[0]
+    ) {
+      return at;
+    }
+    number = Atomics.load(frontends, at + Frontend.NEXT);
+  }
+  return -1;
+}
+
+/** Block of a service port by its number: offset in `pool`, 0 when it has none (any more). Good until the batch ends. */
+export function blockOf(table: ServiceTable, service: number): number {
+  return Atomics.load(table.blocks, service);
+}
+
+/** One packet of a connection that was balanced to this endpoint. Each worker has words of its own. */
+export function countEndpointPacket(table: ServiceTable, worker: number, endpoint: number): void {
+  table.packets[worker * table.endpoints + endpoint]++;
+}

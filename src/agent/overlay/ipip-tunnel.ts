@@ -1,0 +1,193 @@
+/**
+ * IPIP by a raw socket: the main thread sends what the workers put into their rings as IP protocol 4, and puts what it
+ * receives into the rings the other way. The kernel writes the outer header and puts fragments together.
+ *
+ * A packet is passed on when it was sent to this node's address. Whether a node of the cluster sent it, and one whose
+ * pod the inner source is, is looked at by the pipeline (stages/decap.ts), which counts what it refuses.
+ *
+ * RFC 2003; linux net/ipv4/raw.c (a raw socket gets the outer header with the packet).
+ */
+import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
+import { PacketRing, ringBytes } from '../../devices/packet-ring.ts';
+import { eventfd, mapPrivate, SystemError, write } from '../../linux/ffi.ts';
+import { isBusy, openRawSocket, type RawSocket } from '../../linux/raw-socket.ts';
+import { openShared, type SharedMemory, unlinkShared } from '../../linux/shm.ts';
+import type { TunnelOfWorker } from '../../worker/messages.ts';
+
+const PROTOCOL_IPIP = 4;
+/** Largest IP packet. */
+const PACKET_BYTES = 65536;
+/** Room of each ring: some 700 packets of 1500 bytes, as much as a device's queue. */
+const RING_ROOM = 1 << 20;
+const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
+/** What the kernel keeps for the socket while the agent does something else. */
+const QUEUE_BYTES = 8 << 20;
+/** Packets handled before the event loop has its turn. */
+const BATCH = 256;
+/** What is wrong is told at most so often. */
+const TELL_MS = 10_000;
+
+interface WorkerRings {
+  readonly outward: PacketRing;
+  readonly inward: PacketRing;
+  readonly out: Buffer;
+  readonly wakeFd: number;
+  draining: boolean;
+}
+
+export interface IpipTunnelOptions {
+  readonly node: string;
+  readonly nodeIP: string;
+  readonly workers: number;
+  readonly log: (line: string) => void;
+}
+
+export class IpipTunnel {
+  /** What each worker is given. */
+  readonly ofWorkers: readonly TunnelOfWorker[];
+  private readonly socket: RawSocket;
+  private readonly rings: WorkerRings[] = [];
+  private readonly memory: SharedMemory[] = [];
+  private readonly names = new Map<number, string>();
+  private readonly nodeIP: number;
+  private readonly log: (line: string) => void;
+  private readonly received = Buffer.alloc(PACKET_BYTES);
+  private readonly one = mapPrivate(8);
+  private readonly dirty: boolean[] = [];
+  private toldAt = 0;
+  private untold = 0;
+  private closed = false;
+
+  /** @throws Error when there is no raw-socket package, SystemError */
+  constructor(options: IpipTunnelOptions) {
+    this.nodeIP = wordOf(options.nodeIP);
+    this.log = options.log;
+    this.socket = openRawSocket(PROTOCOL_IPIP, PACKET_BYTES, QUEUE_BYTES);
+    this.socket.on('message', (packet) => {
+      this.take(packet, packet.length);
+      this.drainSocket();
+    });
+    this.socket.on('error', (error) => this.tell(error.message));
+    new DataView(this.one.buffer).setBigUint64(0, 1n, true);
+    this.ofWorkers = Array.from({ length: options.workers }, (_, worker) => this.open(options.node, worker));
+  }
+
+  private open(node: string, worker: number): TunnelOfWorker {
+    const share = (way: string): SharedMemory => {
+      const name = ringName(node, worker, way);
+      unlinkShared(name);
+      const memory = openShared(name, { bytes: ringBytes(RING_ROOM), create: true });
+      this.memory.push(memory);
+      return memory;
+    };
+    const [outward, inward] = [share('out'), share('in')];
+    const wakeFd = eventfd(0, EFD_NONBLOCK_CLOEXEC);
+    if (wakeFd < 0) throw new SystemError('eventfd', '');
+    const rings = {
+      outward: new PacketRing(outward.buffer),
+      inward: new PacketRing(inward.buffer),
+      out: Buffer.from(outward.buffer),
+      wakeFd,
+      draining: false,
+    };
+    rings.outward.sleep();
+    this.rings.push(rings);
+    return { outward: ringName(node, worker, 'out'), inward: ringName(node, worker, 'in'), wakeFd };
+  }
+
+  /** A worker has put something into its ring that was empty. */
+  drain(worker: number): void {
+    const rings = this.rings[worker];
+    if (!rings || rings.draining || this.closed) return;
+    rings.draining = true;
+    this.sendSome(rings);
+  }
+
+  private sendSome(rings: WorkerRings): void {
+    const { outward, out } = rings;
+    for (let n = 0; !this.closed; n++) {
+      if (!outward.next()) {
+        if (!outward.sleep()) continue;
+        rings.draining = false;
+        return;
+      }
+      if (n === BATCH) {
+        setImmediate(() => this.sendSome(rings));
+        return;
+      }
+      try {
+        this.socket.wrap.send(out, outward.at, outward.length, this.nameOf(outward.tag), ignore);
+      } catch (error) {
+        // The kernel has no room: what is in the ring waits there, and what finds the ring full is counted and lost.
+        if (isBusy(error)) {
+          setTimeout(() => this.sendSome(rings), 1);
+          return;
+        }
+        this.tell(`to ${this.nameOf(outward.tag)}: ${(error as Error).message}`);
+      }
+      outward.release();
+    }
+  }
+
+  /** Everything that is there; one packet has been taken already. */
+  private drainSocket(): void {
+    const taken = (buffer: Buffer, bytes: number): void => this.take(buffer, bytes);
+    try {
+      for (let n = 1; n < BATCH; n++) this.socket.wrap.recv(this.received, taken);
+    } catch (error) {
+      if (!isBusy(error)) this.tell((error as Error).message);
+    }
+    for (let worker = 0; worker < this.rings.length; worker++) {
+      if (!this.dirty[worker]) continue;
+      this.dirty[worker] = false;
+      write((this.rings[worker] as WorkerRings).wakeFd, this.one.address, 8);
+    }
+  }
+
+  /** A received packet, outer header first. */
+  private take(packet: Buffer, bytes: number): void {
+    // Whatever was for another address would be handed back to the kernel by the pipeline, and by it to this socket.
+    if (bytes < 40 || packet.readInt32BE(16) !== this.nodeIP) return;
+    // Both ends of a connection are in the sum, whichever way round: its packets stay in order, on one worker.
+    const inner = ((packet[0] as number) & 15) << 2;
+    if (bytes < inner + 20) return;
+    const mixed = Math.imul(packet.readInt32BE(inner + 12) ^ packet.readInt32BE(inner + 16), 0x9e3779b1);
+    const worker = (mixed >>> 16) % this.rings.length;
+    const rings = this.rings[worker] as WorkerRings;
+    if (rings.inward.push(0, packet, 0, bytes)) this.dirty[worker] = true;
+    else this.tell('a worker does not keep up: packets are lost');
+  }
+
+  private nameOf(address: number): string {
+    let name = this.names.get(address);
+    if (name === undefined) {
+      name = addressText(address);
+      this.names.set(address, name);
+    }
+    return name;
+  }
+
+  private tell(what: string): void {
+    this.untold++;
+    const now = Date.now();
+    if (now - this.toldAt < TELL_MS) return;
+    this.log(`ipip: ${what}${this.untold > 1 ? ` (and ${this.untold - 1} more)` : ''}`);
+    this.toldAt = now;
+    this.untold = 0;
+  }
+
+  /** The workers must have stopped. Their ends of the rings stay valid memory until the process ends. */
+  close(): void {
+    this.closed = true;
+    this.socket.close();
+    for (const { outward, inward } of this.ofWorkers) {
+      unlinkShared(outward);
+      unlinkShared(inward);
+    }
+  }
+}
+
+const ringName = (node: string, worker: number, way: string): string => `dataplane-${node}-ipip-${worker}-${way}`;
+const ignore = (): void => {};
+const wordOf = (ip: string): number => addressWords(ip)[3] as number;
+const addressText = (word: number): string => [24, 16, 8, 0].map((shift) => (word >>> shift) & 255).join('.');

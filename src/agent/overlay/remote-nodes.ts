@@ -1,0 +1,127 @@
+/**
+ * The other nodes, kept in step with their Node objects: hops and routes in the tables, and the kernel's
+ * routes where there is no overlay.
+ *
+ * Node objects → overlay peers. A node is reached by what its annotations say, flannel's own ones, whether an agent of
+ * ours runs there or flannel does (flannel pkg/subnet/kube/annotations.go).
+ */
+import type { NodeObject } from '../../api/types/objects.ts';
+import { gatewayOf, macOf, type NodeSync, type RemoteNode } from '../node-sync.ts';
+import type { HostNetwork } from '../underlay/host-network.ts';
+
+/** How long a path's MTU is believed (RFC 1191 §6.3; linux net.ipv4.route.mtu_expires). */
+const PATH_MTU_MS = 600_000;
+
+export const FlannelAnnotation = {
+  BACKEND_TYPE: 'flannel.alpha.coreos.com/backend-type',
+  BACKEND_DATA: 'flannel.alpha.coreos.com/backend-data',
+  PUBLIC_IP: 'flannel.alpha.coreos.com/public-ip',
+} as const;
+
+/** What this cluster's overlay is. */
+export interface OverlayOfCluster {
+  readonly overlay: 'vxlan' | 'ipip' | 'host-gw';
+  readonly vni: number;
+}
+
+/** Why a Node's annotations and this cluster's overlay do not go together; undefined when they do. */
+export function whyNoPeer(node: NodeObject, { overlay, vni }: OverlayOfCluster): string | undefined {
+  const annotations = node.metadata.annotations ?? {};
+  const backend = annotations[FlannelAnnotation.BACKEND_TYPE];
+  if (backend !== undefined && backend !== overlay) return `its backend is ${backend}, this cluster's is ${overlay}`;
+  const theirs = overlay === 'vxlan' ? backendData(annotations[FlannelAnnotation.BACKEND_DATA]).VNI : undefined;
+  return typeof theirs === 'number' && theirs !== vni ? `its VNI is ${theirs}, this cluster's is ${vni}` : undefined;
+}
+
+/** The peer a Node is; undefined while it has no address or no pod network yet. */
+export function remoteNodeOf(node: NodeObject): RemoteNode | undefined {
+  const annotations = node.metadata.annotations ?? {};
+  const podCIDRs = node.spec?.podCIDRs ?? (node.spec?.podCIDR ? [node.spec.podCIDR] : []);
+  const first = podCIDRs[0];
+  const ip =
+    annotations[FlannelAnnotation.PUBLIC_IP] ??
+    node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+  if (first === undefined || ip === undefined) return undefined;
+  return {
+    name: node.metadata.name,
+    ip,
+    podCIDRs,
+    vtepMac: vtepMacOf(annotations[FlannelAnnotation.BACKEND_DATA]) ?? macOf(gatewayOf(first)),
+  };
+}
+
+function vtepMacOf(text: string | undefined): string | undefined {
+  const mac = backendData(text).VtepMAC;
+  return typeof mac === 'string' && /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac) ? mac.toLowerCase() : undefined;
+}
+
+/** The annotation's object; an empty one when it is none. Other backends than VXLAN write `null`. */
+function backendData(text: string | undefined): { VtepMAC?: unknown; VNI?: unknown } {
+  try {
+    return (JSON.parse(text ?? '{}') as object | null) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+export interface RemoteNodesOptions {
+  readonly sync: NodeSync;
+  readonly host: HostNetwork;
+  readonly cluster: OverlayOfCluster;
+  readonly log: (line: string) => void;
+}
+
+export class RemoteNodes {
+  private readonly options: RemoteNodesOptions;
+  private readonly known = new Map<string, RemoteNode>();
+  /** Nodes that are no peers, and why: said once. */
+  private readonly refused = new Map<string, string>();
+
+  private readonly forgetting: NodeJS.Timeout;
+
+  constructor(options: RemoteNodesOptions) {
+    this.options = options;
+    this.forgetting = setInterval(() => options.sync.forgetPathMtus(), PATH_MTU_MS).unref();
+  }
+
+  close(): void {
+    clearInterval(this.forgetting);
+  }
+
+  /** A Node object is new or changed. */
+  set(node: NodeObject): void {
+    const { sync, cluster, log } = this.options;
+    const { name } = node.metadata;
+    const why = whyNoPeer(node, cluster);
+    if (why !== undefined) {
+      if (this.refused.get(name) !== why) log(`node ${name} cannot be reached: ${why}`);
+      this.refused.set(name, why);
+      this.remove(name);
+      return;
+    }
+    this.refused.delete(name);
+    const remote = remoteNodeOf(node);
+    if (!remote) return;
+    this.known.set(remote.name, remote);
+    this.carryOut(remote.name, () => sync.setNode(remote));
+  }
+
+  /** A Node object is gone. */
+  remove(name: string): void {
+    if (!this.known.delete(name)) return;
+    this.carryOut(name, () => this.options.sync.removeNode(name));
+  }
+
+  private carryOut(name: string, change: () => void): void {
+    const { host, log } = this.options;
+    try {
+      change();
+      const routes = [...this.known.values()].flatMap(({ podCIDRs, ip }) =>
+        podCIDRs.map((cidr) => [cidr, ip] as const),
+      );
+      host.setNodeRoutes(new Map(routes));
+    } catch (error) {
+      log(`node ${name}: ${(error as Error).message}`);
+    }
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * The runtime's door to the data plane: a sandbox gets its eth0, a port in every worker, and its place in the tables;
+ * and loses them again.
+ */
+import type { Pod } from '../../api/types/objects.ts';
+import type { OffloadLevel, Tap } from '../../linux/tap.ts';
+import type { Sandbox } from '../../runtime/pod/sandbox.ts';
+import { gatewayOf, type LocalPod, macOf, type NodeSync } from '../node-sync.ts';
+import type { WorkerPool } from '../worker-pool.ts';
+import { closePodDevice, openPodDevice, setPodMtu } from './ports.ts';
+
+export interface PodNetworkOptions {
+  readonly sync: NodeSync;
+  readonly pool: WorkerPool;
+  readonly workers: number;
+  readonly podCIDR: string;
+  readonly podMtu: () => number;
+  /** Best offloads of the pods' devices. */
+  readonly offloads: OffloadLevel;
+  /** A pod as the API has it; undefined while that is not known, and then `update` tells. */
+  readonly podOf: (namespace: string, name: string) => Pod | undefined;
+}
+
+interface Attached {
+  readonly port: number;
+  readonly tap: Tap;
+  readonly ip: string;
+  readonly netnsPath: string;
+}
+
+/** Ports a pod declares, for the port policy. */
+function declaredPorts(pod: Pod | undefined): LocalPod['declared'] {
+  if (pod === undefined) return [];
+  const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+  return containers.flatMap(({ ports }) =>
+    (ports ?? []).map(({ protocol = 'TCP', containerPort }) => ({ protocol, port: containerPort })),
+  );
+}
+
+const keyOf = (namespace: string, name: string): string => `${namespace}/${name}`;
+
+export class PodNetwork {
+  private readonly options: PodNetworkOptions;
+  private readonly attached = new Map<string, Attached>();
+
+  constructor(options: PodNetworkOptions) {
+    this.options = options;
+  }
+
+  /** The pod's manifest, for its declared ports; they are in force from the next connection on. */
+  update(pod: Pod): void {
+    const key = keyOf(pod.metadata.namespace ?? 'default', pod.metadata.name);
+    const known = this.attached.get(key);
+    if (known) this.options.sync.setPod(known.port, { key, ip: known.ip, declared: declaredPorts(pod) });
+  }
+
+  /** Give a sandbox its network. @throws Error that says what failed */
+  async attach(sandbox: Sandbox): Promise<void> {
+    const { sync, pool, workers, podCIDR, podMtu, offloads, podOf } = this.options;
+    const key = keyOf(sandbox.namespace, sandbox.name);
+    if (this.attached.has(key)) await this.detach(sandbox);
+    const port = sync.freePort();
+    if (port === undefined) throw new Error(`${key}: this node has no port left for another pod`);
+    const tap = openPodDevice(
+      {
+        netnsPath: sandbox.netnsPath,
+        ip: sandbox.podIP,
+        prefix: Number(podCIDR.split('/')[1]),
+        gateway: gatewayOf(podCIDR),
+        mac: macOf(sandbox.podIP),
+        mtu: podMtu(),
+        offloads,
+      },
+      workers,
+    );
+    this.attached.set(key, { port, tap, ip: sandbox.podIP, netnsPath: sandbox.netnsPath });
+    sync.setPod(port, { key, ip: sandbox.podIP, declared: declaredPorts(podOf(sandbox.namespace, sandbox.name)) });
+    pool.addPort(port, tap.fds, tap.headerBytes);
+  }
+
+  /** The pods' MTU is another from now on. @throws SystemError of the last device that could not be changed */
+  followMtu(): void {
+    let failed: unknown;
+    for (const { netnsPath } of this.attached.values()) {
+      try {
+        setPodMtu(netnsPath, this.options.podMtu());
+      } catch (error) {
+        failed = error;
+      }
+    }
+    if (failed !== undefined) throw failed;
+  }
+
+  /** Take a sandbox's network away; nothing happens when it has none. */
+  async detach(sandbox: Pick<Sandbox, 'namespace' | 'name'>): Promise<void> {
+    const key = keyOf(sandbox.namespace, sandbox.name);
+    const known = this.attached.get(key);
+    if (!known) return;
+    this.attached.delete(key);
+    this.options.sync.removePod(key);
+    await this.options.pool.removePort(known.port);
+    closePodDevice(known.tap);
+  }
+
+  /** The agent ends: let go of the devices, which live on in their namespaces. */
+  close(): void {
+    this.attached.clear();
+  }
+}

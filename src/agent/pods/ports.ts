@@ -1,0 +1,102 @@
+/**
+ * A pod's device: eth0 inside the pod's namespace is a TAP, and this process holds its other ends, one queue for each
+ * worker. The device is persistent: its address and routes outlive an agent that dies, and the next one attaches again.
+ */
+import { close, writeFileSync } from 'node:fs';
+import { inNamespace } from '../../linux/netns.ts';
+import { RouteSocket } from '../../linux/rtnetlink.ts';
+import { closeTap, makeTemporary, OffloadLevel, openTap, removeTap, type Tap } from '../../linux/tap.ts';
+
+const DEVICE = 'eth0';
+const LOOPBACK_INDEX = 1;
+/** Largest super-packet a pod may send: encapsulated it must still fit 64 KiB (linux tun_vnet: inner frame ≤ 65499). */
+export const GSO_MAX_BYTES = 65000;
+const QUEUE_LENGTH = 1000;
+
+export interface PodDevice {
+  readonly netnsPath: string;
+  readonly ip: string;
+  readonly prefix: number;
+  readonly gateway: string;
+  readonly mac: string;
+  readonly mtu: number;
+  /** Best offloads to ask for; default, and most, is UDP. */
+  readonly offloads?: OffloadLevel;
+}
+
+/**
+ * What a pod's device offers. Not tunnels: the overlay's own headers never reach a pod, and a VXLAN device inside a pod
+ * (pods may tunnel among themselves) would send super-packets whose inner headers nobody here looks at.
+ */
+function podOffloads(best: OffloadLevel = OffloadLevel.UDP): OffloadLevel {
+  return best > OffloadLevel.UDP ? OffloadLevel.UDP : best;
+}
+
+/**
+ * Make (or attach to) eth0 in the pod's namespace and configure it. About 1 ms.
+ * @throws SystemError; the device is gone again then unless it was there before
+ */
+export function openPodDevice(device: PodDevice, workers: number): Tap {
+  const offloads = podOffloads(device.offloads);
+  return inNamespace(device.netnsPath, () => {
+    const routes = new RouteSocket();
+    try {
+      const known = hasLink(routes, DEVICE);
+      const tap = openTap({ name: DEVICE, queues: workers, persist: true, offloads });
+      try {
+        configure(device, routes);
+      } catch (error) {
+        if (known) closeTap(tap);
+        else removeTap(tap);
+        throw error;
+      }
+      return tap;
+    } finally {
+      routes.close();
+    }
+  });
+}
+
+function configure(device: PodDevice, routes: RouteSocket): void {
+  try {
+    // No IPv6 yet: what the pod would send of it (router solicitations, MLD) could only be dropped.
+    writeFileSync(`/proc/sys/net/ipv6/conf/${DEVICE}/disable_ipv6`, '1');
+  } catch {
+    // A kernel without IPv6 has nothing to switch off.
+  }
+  const index = routes.linkIndex(DEVICE);
+  routes.changeLink(LOOPBACK_INDEX, { up: true });
+  routes.changeLink(index, { mac: device.mac, mtu: device.mtu, queueLength: QUEUE_LENGTH, up: true });
+  routes.changeLink(index, { gsoMaxBytes: GSO_MAX_BYTES });
+  routes.setAddress(index, device.ip, device.prefix);
+  routes.setRoute('0.0.0.0', 0, index, device.gateway);
+}
+
+/** Change the MTU of a pod's device. @throws SystemError when it is not there */
+export function setPodMtu(netnsPath: string, mtu: number): void {
+  inNamespace(netnsPath, () => {
+    const routes = new RouteSocket();
+    try {
+      routes.changeLink(routes.linkIndex(DEVICE), { mtu });
+    } finally {
+      routes.close();
+    }
+  });
+}
+
+function hasLink(routes: RouteSocket, name: string): boolean {
+  try {
+    return routes.linkIndex(name) > 0;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Close the queues and take the device away; resolves when it is gone. Not on this thread: the kernel takes its time
+ * to unregister a device (10 to 20 ms).
+ */
+export async function closePodDevice(tap: Tap): Promise<void> {
+  makeTemporary(tap);
+  await Promise.all(tap.fds.map((fd) => new Promise<void>((resolve) => close(fd, () => resolve()))));
+}

@@ -1,0 +1,40 @@
+/** Taking connections away when services change: flows to an endpoint that is gone, or past a service that is new. */
+
+import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/wire/ipv4.ts';
+import type { RemovedEndpoint } from '../../compile/service-sync.ts';
+import { frontendKey, placeOf, takeAwayFlows } from '../../compile/tracked-flows.ts';
+
+/** Instead of an endpoint: connections that were never translated. */
+const NEVER_TRANSLATED = -1;
+
+/**
+ * Take away the flows of the given endpoints, by the service address they were opened to: UDP, and of TCP those that
+ * were never translated nor answered, whose next SYN then finds the service.
+ * @param nodeIP last word of the node's address, on which NodePorts are open
+ * @returns flows taken away
+ */
+export function flushEndpoints(table: Conntrack, removed: readonly RemovedEndpoint[], nodeIP: number): number {
+  const gone = new Map<number, Set<number>>();
+  const ports = new Set<number>();
+  for (const { servicePort, address, port } of removed) {
+    const { protocol, frontends } = servicePort;
+    const endpoint = port === 0 ? NEVER_TRANSLATED : placeOf(address[3] as number, port);
+    if (protocol !== PROTOCOL_UDP && (protocol !== PROTOCOL_TCP || endpoint !== NEVER_TRANSLATED)) continue;
+    for (const frontend of frontends) {
+      const key = frontendKey(protocol, frontend);
+      const endpoints = gone.get(key);
+      if (endpoints) endpoints.add(endpoint);
+      else gone.set(key, new Set([endpoint]));
+      ports.add(frontend.port);
+    }
+  }
+  if (gone.size === 0) return 0;
+  return takeAwayFlows(table, nodeIP, (flow) => {
+    // Nearly all connections are passed over here, before anything is looked up.
+    if (!ports.has(flow.askedPort)) return false;
+    if (flow.protocol === PROTOCOL_TCP && flow.answered) return false;
+    const endpoints = flow.at(gone);
+    return endpoints?.has(flow.isUntranslated ? NEVER_TRANSLATED : flow.endpoint) === true;
+  });
+}

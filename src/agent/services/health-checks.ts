@@ -1,0 +1,146 @@
+/**
+ * The HTTP ports of a node that load balancers and monitors ask, as kube-proxy serves them: a health-check port for
+ * each Service with `externalTrafficPolicy: Local`, and the proxy's own /healthz, /livez and /proxyMode.
+ *
+ * Read before editing: kubernetes pkg/proxy/healthcheck/service_health.go and proxy_health.go.
+ */
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import type { HealthCheck } from '../../compile/service-sync.ts';
+
+/** kube-proxy's --healthz-bind-address and --metrics-bind-address. */
+const HEALTHZ_PORT = 10256;
+const METRICS_PORT = 10249;
+const LOOPBACK = '127.0.0.1';
+/** Somebody else has the port: it is asked for again after this time. */
+const RETRY_MS = 5000;
+
+export interface HealthChecksOptions {
+  /** Health-check ports there should be, and what is known of their Services. */
+  readonly checks: () => HealthCheck[];
+  /** Does this node forward? */
+  readonly healthy: () => boolean;
+  /** Is this node being taken away? Load balancers shall send it nothing new then (KEP-3836). */
+  readonly leaving: () => boolean;
+  readonly log: (line: string) => void;
+}
+
+interface Open {
+  readonly server: Server;
+  check: HealthCheck;
+}
+
+/** The HTTP servers of a node. */
+export class HealthChecks {
+  private readonly options: HealthChecksOptions;
+  private readonly open = new Map<number, Open>();
+  private readonly ended = new WeakSet<Server>();
+  private readonly own: Server[];
+  private refreshing = false;
+  private closed = false;
+
+  constructor(options: HealthChecksOptions) {
+    this.options = options;
+    this.own = [
+      this.serve(HEALTHZ_PORT, '0.0.0.0', (request, response) => this.answerHealthz(request, response)),
+      this.serve(METRICS_PORT, LOOPBACK, answerProxyMode),
+    ];
+  }
+
+  /** Services changed: soon, and once for many changes, open the ports there should be and close the others. */
+  refresh(): void {
+    if (this.refreshing) return;
+    this.refreshing = true;
+    setImmediate(() => {
+      this.refreshing = false;
+      if (!this.closed) this.update();
+    });
+  }
+
+  private update(): void {
+    const wanted = new Map(this.options.checks().map((check) => [check.port, check]));
+    for (const [port, { server }] of this.open) {
+      if (wanted.has(port)) continue;
+      this.open.delete(port);
+      this.end(server);
+    }
+    for (const [port, check] of wanted) {
+      const known = this.open.get(port);
+      if (known) known.check = check;
+      else {
+        const server = this.serve(port, '0.0.0.0', (request, response) => this.answerService(port, request, response));
+        this.open.set(port, { server, check });
+      }
+    }
+  }
+
+  close(): void {
+    this.closed = true;
+    for (const { server } of this.open.values()) this.end(server);
+    for (const server of this.own) this.end(server);
+  }
+
+  /** A port somebody else has is a line in the log, not the end of the agent. */
+  private serve(port: number, host: string, listener: RequestListener): Server {
+    const server = createServer(listener);
+    const listen = (): void => {
+      if (!this.ended.has(server)) server.listen({ port, host, exclusive: true }).unref();
+    };
+    let said = '';
+    server.on('error', ({ message }) => {
+      if (message !== said) this.options.log(`health checks on port ${port}: ${message}`);
+      said = message;
+      setTimeout(listen, RETRY_MS).unref();
+    });
+    listen();
+    return server;
+  }
+
+  private end(server: Server): void {
+    this.ended.add(server);
+    server.close();
+    server.closeAllConnections();
+  }
+
+  private answerService(port: number, request: IncomingMessage, response: ServerResponse): void {
+    const check = this.open.get(port)?.check;
+    const localEndpoints = check?.readyEndpoints ?? 0;
+    const serviceProxyHealthy = this.options.healthy();
+    const status = localEndpoints > 0 && serviceProxyHealthy ? 200 : 503;
+    response.setHeader('X-Load-Balancing-Endpoint-Weight', localEndpoints);
+    const service = { namespace: check?.namespace ?? '', name: check?.name ?? '' };
+    answerJson(request, response, status, { service, localEndpoints, serviceProxyHealthy });
+  }
+
+  private answerHealthz(request: IncomingMessage, response: ServerResponse): void {
+    const path = pathOf(request);
+    if (path !== '/healthz' && path !== '/livez') {
+      answerNotFound(response);
+      return;
+    }
+    const { healthy, leaving } = this.options;
+    const now = new Date().toISOString();
+    const nodeEligible = !leaving();
+    const alive = healthy();
+    const body = { lastUpdated: now, currentTime: now };
+    if (path === '/livez') answerJson(request, response, alive ? 200 : 503, body);
+    else answerJson(request, response, alive && nodeEligible ? 200 : 503, { ...body, nodeEligible });
+  }
+}
+
+function answerProxyMode(request: IncomingMessage, response: ServerResponse): void {
+  if (pathOf(request) !== '/proxyMode') answerNotFound(response);
+  else response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' }).end('dataplane');
+}
+
+function answerJson(request: IncomingMessage, response: ServerResponse, status: number, body: object): void {
+  const headers = { 'content-type': 'application/json', 'x-content-type-options': 'nosniff' };
+  response.writeHead(status, headers);
+  response.end(request.method === 'HEAD' ? undefined : `${JSON.stringify(body)}\n`);
+}
+
+function answerNotFound(response: ServerResponse): void {
+  response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end('404 page not found\n');
+}
+
+/** Of a request, without its query. */
+const pathOf = ({ url = '/' }: IncomingMessage): string => url.split('?', 1)[0] as string;

@@ -1,0 +1,281 @@
+/**
+ * Client of the Kubernetes-shaped API over a unix socket or HTTP. Every call either returns the object or throws
+ * `ApiError` (the API refused: has `code`, `reason`, `status`) or `ApiUnreachableError` (nobody answered).
+ */
+import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { ApiError, ApiUnreachableError } from '../errors.ts';
+import { type Resource, resourceOfKind, resourcePath } from '../resources.ts';
+import type { Kind, KubeObject, Manifest, ObjectByKind, ObjectList, Status, WatchEvent } from '../types/objects.ts';
+import { isSystemError, query, readLines, readText, refusal, warningsOf } from './http.ts';
+
+export interface Selection {
+  /** Leave out for all namespaces (and for cluster-scoped kinds). */
+  namespace?: string | undefined;
+  labelSelector?: string | undefined;
+  fieldSelector?: string | undefined;
+}
+
+export interface WriteOptions {
+  /** Check and answer as usual, but change nothing. */
+  dryRun?: boolean;
+  /** Unknown fields: refuse (the default), warn, or drop silently. */
+  fieldValidation?: 'Strict' | 'Warn' | 'Ignore';
+  subresource?: 'status';
+  /** Called once for every warning the API sends with its answer. */
+  onWarning?: (text: string) => void;
+}
+
+export interface DeleteOptions {
+  namespace?: string;
+  /** Seconds a pod gets to end; 0 removes the object at once. */
+  gracePeriodSeconds?: number;
+  dryRun?: boolean;
+  /** Refuse (409) unless the object is still this one. */
+  preconditions?: { uid?: string; resourceVersion?: string };
+}
+
+export interface WatchOptions extends Selection {
+  /** Changes after this version; left out: the present objects first, as ADDED. */
+  resourceVersion?: string;
+  allowWatchBookmarks?: boolean;
+  timeoutSeconds?: number;
+  signal?: AbortSignal;
+  /** Called when the server has accepted the watch. */
+  onOpen?: () => void;
+}
+
+export type PatchType = 'merge' | 'json' | 'strategic' | 'apply';
+
+const PATCH_MEDIA_TYPES: Record<PatchType, string> = {
+  merge: 'application/merge-patch+json',
+  json: 'application/json-patch+json',
+  strategic: 'application/strategic-merge-patch+json',
+  apply: 'application/apply-patch+yaml',
+};
+
+/** As many kept connections may turn out to be closed, one after the other. */
+const MAX_STALE = 16;
+
+export interface ClientOptions {
+  /** Milliseconds without an answer before a call fails (watches have no limit). Default 30000. */
+  timeoutMs?: number;
+}
+
+/** `target` is the path of a unix socket, or `http://host:port`. */
+export class ApiClient {
+  readonly target: string;
+  private readonly timeoutMs: number;
+  private readonly where: { socketPath: string } | { host: string; port: number };
+  private readonly calls = new Agent({ keepAlive: true, maxSockets: 16 });
+  private readonly streams = new Agent({ keepAlive: false });
+
+  constructor(target: string, options: ClientOptions = {}) {
+    this.target = target;
+    this.timeoutMs = options.timeoutMs ?? 30_000;
+    if (/^https?:/.test(target)) {
+      const url = new URL(target);
+      if (url.protocol !== 'http:') throw new TypeError(`${target}: only http:// and unix sockets are spoken here`);
+      this.where = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 80) };
+    } else {
+      this.where = { socketPath: target.replace(/^unix:(\/\/)?/, '') };
+    }
+  }
+
+  get<K extends Kind>(kind: K, name: string, namespace?: string): Promise<ObjectByKind[K]> {
+    return this.call('GET', this.path(kind, namespace, name));
+  }
+
+  /** As `get`, but undefined instead of a 404. */
+  async find<K extends Kind>(kind: K, name: string, namespace?: string): Promise<ObjectByKind[K] | undefined> {
+    try {
+      return await this.get(kind, name, namespace);
+    } catch (error) {
+      if (error instanceof ApiError && error.code === 404) return undefined;
+      throw error;
+    }
+  }
+
+  list<K extends Kind>(kind: K, selection: Selection = {}): Promise<ObjectList<ObjectByKind[K]>> {
+    return this.call('GET', this.path(kind, selection.namespace) + query(selectionQuery(selection)));
+  }
+
+  create<T extends KubeObject>(object: Manifest<T> | T, options: WriteOptions = {}): Promise<T> {
+    const namespace = object.metadata.namespace ?? 'default';
+    return this.call('POST', this.path(object.kind, namespace) + query(writeQuery(options)), object, options);
+  }
+
+  /** Replaces the object; with `metadata.resourceVersion` set only if nobody changed it meanwhile (else 409). */
+  update<T extends KubeObject>(object: T, options: WriteOptions = {}): Promise<T> {
+    const { namespace, name } = object.metadata;
+    const path = this.path(object.kind, namespace ?? 'default', name, options.subresource);
+    return this.call('PUT', path + query(writeQuery(options)), object, options);
+  }
+
+  /** Changes the object by RFC 7396 (`merge`, the default), RFC 6902 (`json`) or Kubernetes' own rules. */
+  patch<K extends Kind>(
+    kind: K,
+    name: string,
+    patch: unknown,
+    options: WriteOptions & { namespace?: string; type?: PatchType } = {},
+  ): Promise<ObjectByKind[K]> {
+    const path = this.path(kind, options.namespace ?? 'default', name, options.subresource);
+    const mediaType = PATCH_MEDIA_TYPES[options.type ?? 'merge'];
+    const extra = options.type === 'apply' ? { fieldManager: 'dataplane', force: 'true' } : {};
+    return this.call('PATCH', path + query({ ...writeQuery(options), ...extra }), patch, options, mediaType);
+  }
+
+  /** Writes `status` alone, as a merge patch. */
+  patchStatus<K extends Kind>(kind: K, name: string, namespace: string | undefined, status: unknown) {
+    return this.patch(kind, name, { status }, { ...(namespace && { namespace }), subresource: 'status' });
+  }
+
+  /** Returns the object as it is now being deleted, or as it was when it went at once. */
+  delete<K extends Kind>(kind: K, name: string, options: DeleteOptions = {}): Promise<ObjectByKind[K]> {
+    const { namespace, gracePeriodSeconds, preconditions, dryRun } = options;
+    const body = {
+      apiVersion: 'v1',
+      kind: 'DeleteOptions',
+      ...(gracePeriodSeconds !== undefined && { gracePeriodSeconds }),
+      ...(preconditions && { preconditions }),
+      ...(dryRun && { dryRun: ['All'] }),
+    };
+    return this.call('DELETE', this.path(kind, namespace ?? 'default', name), body);
+  }
+
+  /**
+   * Follows changes until the server ends the stream (resolves), `signal` aborts (resolves) or something breaks
+   * (throws). An `ERROR` event, such as 410 for a version too old, is thrown as ApiError.
+   */
+  async watch<K extends Kind>(
+    kind: K,
+    options: WatchOptions,
+    onEvent: (event: WatchEvent<ObjectByKind[K]>) => void,
+  ): Promise<void> {
+    const { resourceVersion, allowWatchBookmarks, timeoutSeconds, signal } = options;
+    const path =
+      this.path(kind, options.namespace) +
+      query({
+        ...selectionQuery(options),
+        watch: 'true',
+        resourceVersion,
+        allowWatchBookmarks: allowWatchBookmarks ? 'true' : undefined,
+        timeoutSeconds: timeoutSeconds === undefined ? undefined : String(timeoutSeconds),
+      });
+    if (signal?.aborted) return;
+    let outgoing: ClientRequest | undefined;
+    const abort = () => outgoing?.destroy();
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      const response = await this.send('GET', path, undefined, undefined, this.streams, (req) => {
+        outgoing = req;
+        if (signal?.aborted) req.destroy();
+      });
+      if (response.statusCode !== 200) throw refusal(response, await readText(response));
+      options.onOpen?.();
+      await readLines(response, (line) => {
+        const event = JSON.parse(line) as WatchEvent<ObjectByKind[K]>;
+        if (event.type === 'ERROR') throw new ApiError(event.object as unknown as Status);
+        onEvent(event);
+      });
+    } catch (error) {
+      if (signal?.aborted) return;
+      throw error instanceof ApiError || !isSystemError(error) ? error : new ApiUnreachableError(this.target, error);
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      outgoing?.destroy();
+    }
+  }
+
+  /** Any path of the API, for discovery documents and the like: the parsed JSON answer. */
+  raw<T>(path: string): Promise<T> {
+    return this.call('GET', path);
+  }
+
+  /** Closes kept connections; calls under way fail. */
+  close(): void {
+    this.calls.destroy();
+    this.streams.destroy();
+  }
+
+  private path(kind: string, namespace?: string, name?: string, subresource?: string): string {
+    const resource: Resource | undefined = resourceOfKind(kind);
+    if (resource === undefined) throw new TypeError(`no kind "${kind}" is served`);
+    return resourcePath(resource, namespace, name, subresource);
+  }
+
+  private async call<T>(
+    method: string,
+    path: string,
+    body?: unknown,
+    options?: WriteOptions,
+    mediaType = 'application/json',
+  ): Promise<T> {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    let answer: { response: IncomingMessage; text: string };
+    try {
+      answer = await this.exchange(method, path, text, mediaType);
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      throw new ApiUnreachableError(this.target, error);
+    }
+    const status = answer.response.statusCode ?? 500;
+    if (options?.onWarning) for (const w of warningsOf(answer.response)) options.onWarning(w);
+    if (status >= 300) throw refusal(answer.response, answer.text);
+    return JSON.parse(answer.text) as T;
+  }
+
+  private async exchange(method: string, path: string, body: string | undefined, mediaType: string) {
+    for (let attempt = 0; ; attempt++) {
+      let reused = false;
+      try {
+        const response = await this.send(method, path, body, mediaType, this.calls, (req) => {
+          req.setTimeout(this.timeoutMs, () =>
+            req.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })),
+          );
+          req.on('socket', () => {
+            reused = req.reusedSocket;
+          });
+        });
+        return { response, text: await readText(response) };
+      } catch (error) {
+        // A kept connection that the server closed meanwhile says nothing about the request: once more on a fresh one.
+        // EPIPE: it cannot have been read whole. ECONNRESET: it may have been, so what must not happen twice is not
+        // sent again.
+        const code = isSystemError(error) ? error.code : '';
+        const again =
+          reused &&
+          (code === 'EPIPE' || (code === 'ECONNRESET' && method !== 'POST' && mediaType !== PATCH_MEDIA_TYPES.json));
+        if (!again || attempt >= MAX_STALE) throw error;
+      }
+    }
+  }
+
+  private send(
+    method: string,
+    path: string,
+    body: string | undefined,
+    mediaType: string | undefined,
+    agent: Agent,
+    onRequest: (req: ClientRequest) => void,
+  ): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const headers: Record<string, string | number> = { accept: 'application/json' };
+      if (body !== undefined) {
+        headers['content-type'] = mediaType ?? 'application/json';
+        headers['content-length'] = Buffer.byteLength(body);
+      }
+      const req = request({ ...this.where, method, path, headers, agent }, resolve);
+      req.on('error', reject);
+      onRequest(req);
+      req.end(body);
+    });
+  }
+}
+
+function selectionQuery(s: Selection): Record<string, string | undefined> {
+  return { labelSelector: s.labelSelector || undefined, fieldSelector: s.fieldSelector || undefined };
+}
+
+function writeQuery(o: WriteOptions): Record<string, string | undefined> {
+  return { dryRun: o.dryRun ? 'All' : undefined, fieldValidation: o.fieldValidation };
+}

@@ -1,0 +1,58 @@
+/** The client's side of HTTP: queries, answers as text or lines, refusals and warnings. */
+import type { IncomingMessage } from 'node:http';
+import { ApiError } from '../errors.ts';
+import type { Status } from '../types/objects.ts';
+
+/** `?a=b&…` of what is given; empty when nothing is. */
+export function query(parameters: Record<string, string | undefined>): string {
+  const given = Object.entries(parameters).filter((p): p is [string, string] => p[1] !== undefined);
+  return given.length === 0 ? '' : `?${new URLSearchParams(given)}`;
+}
+
+/** An error of the operating system or of Node: nobody answered. */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string';
+}
+
+/** The API's own words for why it refused, or HTTP's. */
+export function refusal(response: IncomingMessage, text: string): ApiError {
+  try {
+    const status = JSON.parse(text) as Status;
+    if (status.kind === 'Status') return new ApiError(status);
+  } catch {
+    // Not ours: fall through to what HTTP itself says.
+  }
+  const code = response.statusCode ?? 500;
+  const message = `HTTP ${code}: ${text.slice(0, 200)}`;
+  return new ApiError({ apiVersion: 'v1', kind: 'Status', metadata: {}, status: 'Failure', code, message });
+}
+
+/** The texts of `Warning: 299 - "…"` headers (RFC 7234 §5.5). */
+export function warningsOf(response: IncomingMessage): string[] {
+  const texts: string[] = [];
+  for (let i = 0; i < response.rawHeaders.length; i += 2) {
+    if (response.rawHeaders[i]!.toLowerCase() !== 'warning') continue;
+    const quoted = /^299 \S+ "((?:[^"\\]|\\.)*)"/.exec(response.rawHeaders[i + 1]!);
+    if (quoted) texts.push(quoted[1]!.replace(/\\(.)/g, '$1'));
+  }
+  return texts;
+}
+
+/** The whole answer. */
+export async function readText(response: IncomingMessage): Promise<string> {
+  response.setEncoding('utf8');
+  let text = '';
+  for await (const chunk of response) text += chunk;
+  return text;
+}
+
+/** Calls back for every line of a stream, until it ends. */
+export async function readLines(response: IncomingMessage, onLine: (line: string) => void): Promise<void> {
+  response.setEncoding('utf8');
+  let rest = '';
+  for await (const chunk of response as AsyncIterable<string>) {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop()!;
+    for (const line of lines) if (line !== '') onLine(line);
+  }
+}

@@ -1,0 +1,73 @@
+/** Rules between the fields of one object, beyond its schema. Texts follow k8s.io/kubernetes/pkg/apis/core/validation. */
+
+import { parseCidr } from '../addresses.ts';
+import type { FieldError } from '../errors.ts';
+import { matchesSelector } from '../selectors.ts';
+import type {
+  Deployment,
+  EndpointSlice,
+  Endpoints,
+  KubeObject,
+  LabelSelector,
+  NodeObject,
+  Pod,
+  PodTemplate,
+  ReplicaSet,
+  Service,
+} from '../types/objects.ts';
+import { checkEndpointSlice, checkEndpoints, checkService } from './network.ts';
+import { checkPodSpec } from './pod.ts';
+
+/** All rules the object breaks; its schema is known to hold (unknown fields aside). */
+export function checkRules(object: KubeObject): FieldError[] {
+  switch (object.kind) {
+    case 'Pod':
+      return checkPodSpec((object as Pod).spec, 'spec');
+    case 'Service':
+      return checkService(object as Service);
+    case 'Endpoints':
+      return checkEndpoints(object as Endpoints);
+    case 'EndpointSlice':
+      return checkEndpointSlice(object as EndpointSlice);
+    case 'Node':
+      return checkNode(object as NodeObject);
+    case 'Deployment':
+    case 'ReplicaSet':
+      return checkWorkload(object as Deployment | ReplicaSet);
+    default:
+      return [];
+  }
+}
+
+function checkNode({ spec }: NodeObject): FieldError[] {
+  const errors: FieldError[] = [];
+  const check = (cidr: string | undefined, path: string) => {
+    if (cidr !== undefined && parseCidr(cidr) === undefined) {
+      errors.push({ path, message: `expected a CIDR such as 10.244.1.0/24, got "${cidr}"` });
+    }
+  };
+  check(spec?.podCIDR, 'spec.podCIDR');
+  spec?.podCIDRs?.forEach((cidr, i) => {
+    check(cidr, `spec.podCIDRs[${i}]`);
+  });
+  if (spec?.podCIDR !== undefined && spec.podCIDRs?.[0] !== undefined && spec.podCIDR !== spec.podCIDRs[0]) {
+    errors.push({ path: 'spec.podCIDRs[0]', message: 'must be the same as `podCIDR`' });
+  }
+  return errors;
+}
+
+function checkWorkload(workload: Deployment | ReplicaSet): FieldError[] {
+  const { selector, template } = workload.spec as { selector: LabelSelector; template: PodTemplate };
+  const errors = checkPodSpec(template.spec, 'spec.template.spec');
+  const empty = !selector.matchLabels && !selector.matchExpressions?.length;
+  if (empty) {
+    errors.push({ path: 'spec.selector', message: 'empty selector is invalid for deployment' });
+  } else if (!matchesSelector(selector, template.metadata?.labels ?? {})) {
+    errors.push({ path: 'spec.template.metadata.labels', message: '`selector` does not match template `labels`' });
+  }
+  if (template.spec.restartPolicy !== undefined && template.spec.restartPolicy !== 'Always') {
+    const message = `Unsupported value: "${template.spec.restartPolicy}": supported values: "Always"`;
+    errors.push({ path: 'spec.template.spec.restartPolicy', message, reason: 'FieldValueNotSupported' });
+  }
+  return errors;
+}

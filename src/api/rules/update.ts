@@ -1,0 +1,108 @@
+/** What may not change once an object exists. Texts follow k8s.io/kubernetes/pkg/apis validation. */
+import { isDeepStrictEqual } from 'node:util';
+import type { FieldError } from '../errors.ts';
+import type {
+  ConfigMap,
+  Container,
+  Deployment,
+  EndpointSlice,
+  KubeObject,
+  NodeObject,
+  Pod,
+  PodSpec,
+  Secret,
+  Service,
+} from '../types/objects.ts';
+
+const IMMUTABLE = 'field is immutable';
+
+const fixed = (path: string, value: unknown, message: string): FieldError => ({
+  path,
+  message: `Invalid value: ${JSON.stringify(value)}: ${message}`,
+});
+
+/** All rules broken by putting `object` in the place of `old`. */
+export function checkUpdate(object: KubeObject, old: KubeObject): FieldError[] {
+  switch (object.kind) {
+    case 'Pod':
+      return checkPod((object as Pod).spec, (old as Pod).spec);
+    case 'Service':
+      return checkService(object as Service, old as Service);
+    case 'ConfigMap':
+    case 'Secret':
+      return checkData(object as ConfigMap | Secret, old as ConfigMap | Secret);
+    case 'EndpointSlice': {
+      const { addressType } = object as EndpointSlice;
+      if (addressType === (old as EndpointSlice).addressType) return [];
+      return [fixed('addressType', addressType, IMMUTABLE)];
+    }
+    case 'Node':
+      return checkNode(object as NodeObject, old as NodeObject);
+    case 'Deployment':
+    case 'ReplicaSet': {
+      const { selector } = (object as Deployment).spec;
+      return isDeepStrictEqual(selector, (old as Deployment).spec.selector)
+        ? []
+        : [fixed('spec.selector', selector, IMMUTABLE)];
+    }
+    default:
+      return [];
+  }
+}
+
+/** The only fields of a running pod that may change. */
+function changeable(spec: PodSpec): PodSpec {
+  const plain = (c: Container) => ({ ...c, image: '' });
+  return {
+    ...spec,
+    containers: spec.containers.map(plain),
+    ...(spec.initContainers && { initContainers: spec.initContainers.map(plain) }),
+    activeDeadlineSeconds: 0,
+  };
+}
+
+function checkPod(spec: PodSpec, old: PodSpec): FieldError[] {
+  if (spec === old || isDeepStrictEqual(changeable(spec), changeable(old))) return [];
+  const message =
+    'Forbidden: pod updates may not change fields other than ' +
+    '`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`';
+  return [{ path: 'spec', message, reason: 'FieldValueForbidden' }];
+}
+
+function checkService({ spec }: Service, { spec: old }: Service): FieldError[] {
+  const errors: FieldError[] = [];
+  // A change from or to ExternalName gives up or takes an address; every other change keeps it.
+  const both = spec.type !== 'ExternalName' && old.type !== 'ExternalName';
+  if (both && old.clusterIP && spec.clusterIP !== old.clusterIP) {
+    errors.push(fixed('spec.clusterIPs[0]', [spec.clusterIP ?? ''], 'may not change once set'));
+  }
+  if (old.healthCheckNodePort && spec.healthCheckNodePort && spec.healthCheckNodePort !== old.healthCheckNodePort) {
+    errors.push(fixed('spec.healthCheckNodePort', spec.healthCheckNodePort, IMMUTABLE));
+  }
+  if (spec.type === 'LoadBalancer' && old.type === 'LoadBalancer' && spec.loadBalancerClass !== old.loadBalancerClass) {
+    errors.push(fixed('spec.loadBalancerClass', spec.loadBalancerClass ?? '', 'may not change once set'));
+  }
+  return errors;
+}
+
+function checkData(object: ConfigMap | Secret, old: ConfigMap | Secret): FieldError[] {
+  const errors: FieldError[] = [];
+  if (old.immutable === true) {
+    const message = 'Forbidden: field is immutable when `immutable` is set';
+    if (object.immutable !== true) errors.push({ path: 'immutable', message });
+    const { data, binaryData } = object as ConfigMap;
+    if (!isDeepStrictEqual([data, binaryData], [old.data, (old as ConfigMap).binaryData])) {
+      errors.push({ path: 'data', message });
+    }
+  }
+  if (object.kind === 'Secret' && object.type !== (old as Secret).type) {
+    errors.push(fixed('type', (object as Secret).type, IMMUTABLE));
+  }
+  return errors;
+}
+
+function checkNode({ spec }: NodeObject, { spec: old }: NodeObject): FieldError[] {
+  if (old?.podCIDR === undefined || spec?.podCIDR === old.podCIDR) return [];
+  const message = 'Forbidden: node updates may not change podCIDR except from "" to valid';
+  return [{ path: 'spec.podCIDRs', message, reason: 'FieldValueForbidden' }];
+}

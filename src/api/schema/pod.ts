@@ -1,0 +1,295 @@
+/** Schema of Pod and of the pod template in workloads (k8s.io/api/core/v1 as of v1.32). */
+import {
+  anything,
+  bool,
+  conditions,
+  dnsLabel,
+  dnsSubdomain,
+  document,
+  filled,
+  int,
+  labels,
+  list,
+  map,
+  object,
+  oneOf,
+  portName,
+  portNumber,
+  portRef,
+  quantity,
+  type Schema,
+  shared,
+  text,
+  textMap,
+  timestamp,
+} from './fields.ts';
+
+export const protocol: Schema = oneOf('TCP', 'UDP', 'SCTP');
+
+const keySelector = object({ name: text(), 'key!': filled('a key'), optional: bool });
+
+const env = list(
+  object({
+    'name!': filled('the name of a variable'),
+    value: text('text (quote numbers and true/false)'),
+    valueFrom: object(
+      {
+        fieldRef: object({ 'fieldPath!': filled('a field path such as status.podIP'), apiVersion: text() }),
+        configMapKeyRef: keySelector,
+        secretKeyRef: keySelector,
+      },
+      ['resourceFieldRef', 'fileKeyRef'],
+    ),
+  }),
+);
+
+const sourceRef = object({ name: text(), optional: bool });
+
+const handlers = {
+  exec: object({ 'command!': list(text(), { minItems: 1 }) }),
+  httpGet: shared(
+    'httpGet',
+    object({
+      path: text(),
+      'port!': portRef,
+      host: text(),
+      scheme: oneOf('HTTP', 'HTTPS'),
+      httpHeaders: list(object({ 'name!': filled('the name of a header'), 'value!': text() })),
+    }),
+  ),
+  tcpSocket: object({ 'port!': portRef, host: text() }),
+};
+
+const probe = shared(
+  'probe',
+  object(
+    {
+      ...handlers,
+      initialDelaySeconds: int(0),
+      timeoutSeconds: int(1),
+      periodSeconds: int(1),
+      successThreshold: int(1),
+      failureThreshold: int(1),
+      terminationGracePeriodSeconds: int(1),
+    },
+    ['grpc'],
+  ),
+);
+
+const hook = shared('hook', object({ ...handlers, sleep: object({ 'seconds!': int(0) }) }));
+
+const container = shared(
+  'container',
+  object(
+    {
+      'name!': dnsLabel,
+      'image!': filled('the name of an image'),
+      imagePullPolicy: oneOf('Always', 'IfNotPresent', 'Never'),
+      command: list(text('text (quote numbers and true/false)')),
+      args: list(text('text (quote numbers and true/false)')),
+      workingDir: text(),
+      ports: list(
+        object({
+          name: portName,
+          'containerPort!': portNumber,
+          protocol,
+          hostPort: portNumber,
+          hostIP: text('an IP address'),
+        }),
+      ),
+      env,
+      envFrom: list(object({ prefix: text(), configMapRef: sourceRef, secretRef: sourceRef })),
+      resources: object({ limits: map(quantity), requests: map(quantity) }, ['claims']),
+      volumeMounts: list(
+        object(
+          {
+            'name!': filled('the name of a volume'),
+            'mountPath!': filled('a path in the container'),
+            readOnly: bool,
+            subPath: text(),
+          },
+          ['mountPropagation', 'subPathExpr', 'recursiveReadOnly'],
+        ),
+      ),
+      livenessProbe: probe,
+      readinessProbe: probe,
+      startupProbe: probe,
+      lifecycle: object({ postStart: hook, preStop: hook }, ['stopSignal']),
+      terminationMessagePath: text(),
+      terminationMessagePolicy: oneOf('File', 'FallbackToLogsOnError'),
+      stdin: bool,
+      tty: bool,
+    },
+    ['resizePolicy', 'restartPolicy', 'restartPolicyRules', 'securityContext', 'stdinOnce', 'volumeDevices'],
+  ),
+);
+
+const keysToPaths = list(object({ 'key!': filled('a key'), 'path!': filled('a relative path'), mode: int(0, 0o777) }));
+const defaultMode = int(0, 0o777);
+
+const volume = object(
+  {
+    'name!': dnsLabel,
+    emptyDir: object({ medium: text(), sizeLimit: quantity }),
+    hostPath: object({ 'path!': filled('a path on the host'), type: text() }),
+    configMap: object({ name: text(), items: keysToPaths, defaultMode, optional: bool }),
+    secret: object({ secretName: text(), items: keysToPaths, defaultMode, optional: bool }),
+  },
+  [
+    'awsElasticBlockStore',
+    'azureDisk',
+    'azureFile',
+    'cephfs',
+    'cinder',
+    'csi',
+    'downwardAPI',
+    'ephemeral',
+    'fc',
+    'flexVolume',
+    'flocker',
+    'gcePersistentDisk',
+    'gitRepo',
+    'glusterfs',
+    'image',
+    'iscsi',
+    'nfs',
+    'persistentVolumeClaim',
+    'photonPersistentDisk',
+    'portworxVolume',
+    'projected',
+    'quobyte',
+    'rbd',
+    'scaleIO',
+    'storageos',
+    'vsphereVolume',
+  ],
+);
+
+export const podSpec: Schema = shared(
+  'podSpec',
+  object(
+    {
+      'containers!': list(container, { minItems: 1 }),
+      initContainers: list(container),
+      volumes: list(volume),
+      nodeName: dnsSubdomain,
+      nodeSelector: textMap,
+      restartPolicy: oneOf('Always', 'OnFailure', 'Never'),
+      terminationGracePeriodSeconds: int(0),
+      activeDeadlineSeconds: int(1),
+      dnsPolicy: oneOf('ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'),
+      dnsConfig: object({
+        nameservers: list(text('an IP address')),
+        searches: list(text('a DNS name')),
+        options: list(object({ name: text(), value: text() })),
+      }),
+      hostNetwork: bool,
+      hostname: dnsLabel,
+      subdomain: dnsLabel,
+      hostAliases: list(object({ 'ip!': text('an IP address'), hostnames: list(text('a DNS name')) })),
+      enableServiceLinks: bool,
+      readinessGates: list(object({ 'conditionType!': filled('the type of a condition') })),
+    },
+    [
+      'affinity',
+      'automountServiceAccountToken',
+      'ephemeralContainers',
+      'hostIPC',
+      'hostPID',
+      'hostUsers',
+      'hostnameOverride',
+      'imagePullSecrets',
+      'os',
+      'overhead',
+      'preemptionPolicy',
+      'priority',
+      'priorityClassName',
+      'resourceClaims',
+      'resources',
+      'runtimeClassName',
+      'schedulerName',
+      'schedulingGates',
+      'securityContext',
+      'serviceAccount',
+      'serviceAccountName',
+      'setHostnameAsFQDN',
+      'shareProcessNamespace',
+      'tolerations',
+      'topologySpreadConstraints',
+    ],
+  ),
+);
+
+const containerState = shared(
+  'containerState',
+  object({
+    waiting: object({ reason: text(), message: text() }),
+    running: object({ startedAt: timestamp }),
+    terminated: object({
+      'exitCode!': int(-255, 255),
+      signal: int(0, 64),
+      reason: text(),
+      message: text(),
+      startedAt: timestamp,
+      finishedAt: timestamp,
+      containerID: text(),
+    }),
+  }),
+);
+
+const containerStatuses = shared(
+  'containerStatuses',
+  list(
+    object(
+      {
+        'name!': dnsLabel,
+        image: text(),
+        imageID: text(),
+        containerID: text(),
+        ready: bool,
+        started: bool,
+        restartCount: int(0),
+        state: containerState,
+        lastState: containerState,
+      },
+      ['allocatedResources', 'allocatedResourcesStatus', 'resources', 'stopSignal', 'user', 'volumeMounts'],
+    ),
+  ),
+);
+
+const ips = list(object({ 'ip!': text('an IP address') }));
+
+const podStatus = object(
+  {
+    phase: oneOf('Pending', 'Running', 'Succeeded', 'Failed', 'Unknown'),
+    reason: text(),
+    message: text(),
+    conditions,
+    hostIP: text('an IP address'),
+    hostIPs: ips,
+    podIP: text('an IP address'),
+    podIPs: ips,
+    startTime: timestamp,
+    containerStatuses,
+    initContainerStatuses: containerStatuses,
+    qosClass: text(),
+    observedGeneration: int(0),
+  },
+  ['ephemeralContainerStatuses', 'nominatedNodeName', 'resize', 'resourceClaimStatuses', 'extendedResourceClaimStatus'],
+);
+
+export const pod: Schema = document('v1', 'Pod', dnsSubdomain, { 'spec!': podSpec, status: podStatus });
+
+/** Of a template's metadata labels and annotations are used; the rest is allowed, as in Kubernetes. */
+export const podTemplate: Schema = object({
+  metadata: object({
+    labels,
+    annotations: textMap,
+    name: text(),
+    generateName: text(),
+    namespace: text(),
+    creationTimestamp: anything,
+    finalizers: anything,
+  }),
+  'spec!': podSpec,
+});

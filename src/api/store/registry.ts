@@ -1,0 +1,294 @@
+/**
+ * What a write means: from a user's manifest to a stored object. Synchronous throughout, so a write, with everything
+ * admission picks for it (addresses, ports), is one transaction.
+ *
+ * Order: path and name → schema → defaults → `prepare` (what the old object hands on) → rules → `admit` (checks against
+ * the cluster, allocation) → store. Admission plug-ins keep no state of their own: what is taken they read from indexes
+ * over the store, so a dry run or a failed write leaves nothing behind.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import {
+  type ApiError,
+  alreadyExists,
+  badRequest,
+  conflict,
+  type FieldError,
+  forbidden,
+  invalid,
+  MODIFIED,
+  notFound,
+} from '../errors.ts';
+import { apiVersionOf, type Resource } from '../resources.ts';
+import { checkRules } from '../rules/object.ts';
+import { checkUpdate } from '../rules/update.ts';
+import { withDefaults } from '../schema/defaults.ts';
+import { checkSchema, type FieldWarning } from '../schema/schema.ts';
+import type { Kind, KubeObject, ObjectByKind, ObjectMeta, Pod } from '../types/objects.ts';
+import { nowText, type Store } from './store.ts';
+
+export interface Admission<T extends KubeObject = KubeObject> {
+  /** Carries over from `old` what the new state leaves out or may not keep. Before the rules are checked. */
+  prepare?(object: T, old: T | undefined): T;
+  /** Last word before storing: allocates, or throws ApiError. Must not change anything itself. */
+  admit?(object: T, old: T | undefined, subresource: 'status' | undefined): T;
+  /** May it be deleted? Throws ApiError. */
+  checkDelete?(object: T): void;
+}
+
+export type Admissions = { [K in Kind]?: Admission<ObjectByKind[K]> };
+
+export interface WriteRequest {
+  dryRun?: boolean;
+  fieldValidation?: 'Strict' | 'Warn' | 'Ignore';
+  subresource?: 'status' | undefined;
+}
+
+export interface DeleteRequest {
+  dryRun?: boolean;
+  gracePeriodSeconds?: number | undefined;
+  preconditions?: { uid?: string; resourceVersion?: string } | undefined;
+}
+
+export interface WriteResult {
+  object: KubeObject;
+  warnings: FieldWarning[];
+}
+
+export class Registry {
+  readonly store: Store;
+  private readonly admissions: Admissions;
+
+  constructor(store: Store, admissions: Admissions = {}) {
+    this.store = store;
+    this.admissions = admissions;
+  }
+
+  /** Throws ApiError 404. */
+  get(resource: Resource, namespace: string | undefined, name: string): KubeObject {
+    const found = this.store.get(resource.kind, namespace, name);
+    if (found === undefined) throw notFound(resource, name);
+    return found;
+  }
+
+  create(resource: Resource, namespace: string | undefined, input: unknown, request: WriteRequest = {}): WriteResult {
+    const addressed = this.address(resource, namespace, undefined, input);
+    const { metadata } = addressed;
+    if (metadata.resourceVersion) throw badRequest('resourceVersion should not be set on objects to be created');
+    if (!metadata.name && metadata.generateName) metadata.name = this.generateName(resource, namespace, metadata);
+    if (!metadata.name) {
+      const message = 'Required value: name or generateName is required';
+      throw invalid(resource, '', [{ path: 'metadata.name', message, reason: 'FieldValueRequired' }]);
+    }
+    for (const key of ['uid', 'creationTimestamp', 'deletionTimestamp', 'generation', 'resourceVersion'] as const) {
+      delete metadata[key];
+    }
+    if (resource.status && resource.kind !== 'Node') delete (addressed as { status?: unknown }).status;
+    const checked = this.check(resource, addressed, undefined, request);
+    if (resource.namespaced) this.checkNamespace(resource, namespace!, metadata.name!);
+    if (this.store.get(resource.kind, namespace, metadata.name!)) throw alreadyExists(resource, metadata.name!);
+    const object = this.admit(resource, checked.object, undefined, undefined);
+    if (request.dryRun) return { object: unsaved(object), warnings: checked.warnings };
+    return { object: this.store.insert(object), warnings: checked.warnings };
+  }
+
+  update(
+    resource: Resource,
+    namespace: string | undefined,
+    name: string,
+    input: unknown,
+    request: WriteRequest = {},
+  ): WriteResult {
+    const old = this.get(resource, namespace, name);
+    const given = this.address(resource, namespace, name, input);
+    const { uid, resourceVersion } = given.metadata;
+    if (resourceVersion && resourceVersion !== old.metadata.resourceVersion) throw conflict(resource, name, MODIFIED);
+    if (uid && uid !== old.metadata.uid) {
+      const why = `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`;
+      throw conflict(resource, name, why);
+    }
+    const merged = keepServerFields(resource, given as KubeObject, old, request.subresource);
+    const { object: checked, warnings } = this.check(resource, merged, old, request);
+    const object = this.admit(resource, checked, old, request.subresource);
+    return { object: this.write(object, old, request.dryRun), warnings };
+  }
+
+  /** A change by the cluster itself: no schema, no rules, no admission. Nothing happens when nothing differs. */
+  write<T extends KubeObject>(object: T, old: T, dryRun = false): T {
+    const { generation = 1 } = old.metadata;
+    const bumped = isDeepStrictEqual(specOf(object), specOf(old)) ? generation : generation + 1;
+    const next = { ...object, metadata: { ...object.metadata, generation: bumped } };
+    if (isDeepStrictEqual(next, { ...old, metadata: { ...old.metadata, generation: bumped } })) return old;
+    const { deletionTimestamp, finalizers } = next.metadata;
+    if (deletionTimestamp !== undefined && !finalizers?.length && old.metadata.finalizers?.length) {
+      if (!dryRun && next.kind !== 'Pod') return this.store.remove(old);
+    }
+    return dryRun ? next : this.store.replace(next, old);
+  }
+
+  /** Returns the object as it is while ending, or its last state when it is gone; `gone` says which. */
+  delete(
+    resource: Resource,
+    namespace: string | undefined,
+    name: string,
+    request: DeleteRequest = {},
+  ): { object: KubeObject; gone: boolean } {
+    const old = this.get(resource, namespace, name);
+    this.checkPreconditions(resource, old, request.preconditions);
+    (this.admissions[resource.kind] as Admission | undefined)?.checkDelete?.(old);
+    const grace = this.graceOf(old, request.gracePeriodSeconds);
+    if (grace === 0 && !old.metadata.finalizers?.length && resource.kind !== 'Namespace') {
+      return { object: request.dryRun ? old : this.store.remove(old), gone: true };
+    }
+    const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = old.metadata;
+    // A second request may shorten the time left, never lengthen it.
+    if (deletionTimestamp !== undefined && grace >= deletionGracePeriodSeconds) return { object: old, gone: false };
+    const metadata = {
+      ...old.metadata,
+      deletionTimestamp: nowText(Date.now() + grace * 1000),
+      deletionGracePeriodSeconds: grace,
+    };
+    const ending = { ...old, metadata } as KubeObject;
+    if (resource.kind === 'Namespace') (ending as { status?: unknown }).status = { phase: 'Terminating' };
+    return { object: request.dryRun ? ending : this.store.replace(ending, old), gone: false };
+  }
+
+  /** Seconds until the object goes; only pods that run somewhere get any (registry/core/pod/strategy.go). */
+  private graceOf(object: KubeObject, asked: number | undefined): number {
+    if (object.kind !== 'Pod') return 0;
+    const { spec, status } = object as Pod;
+    const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
+    if (!spec.nodeName || ended || !this.store.get('Node', undefined, spec.nodeName)) return 0;
+    return Math.max(0, asked ?? spec.terminationGracePeriodSeconds ?? 30);
+  }
+
+  private checkPreconditions(resource: Resource, old: KubeObject, wanted: DeleteRequest['preconditions']): void {
+    const { name, uid, resourceVersion } = old.metadata;
+    if (wanted?.uid && wanted.uid !== uid) {
+      throw conflict(
+        resource,
+        name,
+        `Precondition failed: UID in precondition: ${wanted.uid}, UID in object meta: ${uid}`,
+      );
+    }
+    if (wanted?.resourceVersion && wanted.resourceVersion !== resourceVersion) {
+      const versions = `${wanted.resourceVersion}, ResourceVersion in object meta: ${resourceVersion}`;
+      throw conflict(resource, name, `Precondition failed: ResourceVersion in precondition: ${versions}`);
+    }
+  }
+
+  /** The object with kind, name and namespace as the path has them; refuses when it says otherwise. A shallow copy. */
+  private address(resource: Resource, namespace: string | undefined, name: string | undefined, input: unknown) {
+    if (typeof input !== 'object' || input === null || Array.isArray(input)) throw badRequest('expected an object');
+    const { apiVersion, kind, metadata } = input as Partial<KubeObject>;
+    const expected = apiVersionOf(resource);
+    if ((kind !== undefined && kind !== resource.kind) || (apiVersion !== undefined && apiVersion !== expected)) {
+      throw badRequest(`expected ${expected} ${resource.kind}, got ${apiVersion ?? ''} ${kind ?? ''}`);
+    }
+    if (metadata !== undefined && (typeof metadata !== 'object' || metadata === null)) {
+      throw badRequest('metadata: expected an object');
+    }
+    const { managedFields, selfLink, ...meta } = (metadata ?? {}) as Partial<ObjectMeta> & Record<string, unknown>;
+    if (resource.namespaced) {
+      if (meta.namespace && meta.namespace !== namespace) {
+        throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
+      }
+      meta.namespace = namespace!;
+    } else delete meta.namespace;
+    if (name !== undefined) {
+      if (meta.name && meta.name !== name) {
+        throw badRequest(`the name of the object (${meta.name}) does not match the name on the URL (${name})`);
+      }
+      meta.name = name;
+    }
+    return { ...input, apiVersion: expected, kind: resource.kind, metadata: meta as Partial<ObjectMeta> };
+  }
+
+  private generateName(resource: Resource, namespace: string | undefined, metadata: Partial<ObjectMeta>): string {
+    // Kubernetes' alphabet: no vowels and nothing that looks like another character (util/rand).
+    const alphabet = 'bcdfghjklmnpqrstvwxz2456789';
+    for (;;) {
+      let name = metadata.generateName!.slice(0, 58);
+      for (let i = 0; i < 5; i++) name += alphabet[Math.floor(Math.random() * alphabet.length)];
+      if (!this.store.get(resource.kind, namespace, name)) return name;
+    }
+  }
+
+  private checkNamespace(resource: Resource, namespace: string, name: string): void {
+    const found = this.store.get('Namespace', undefined, namespace);
+    if (found === undefined) throw notFoundNamespace(namespace);
+    if (found.metadata.deletionTimestamp === undefined) return;
+    const why = `unable to create new content in namespace ${namespace} because it is being terminated`;
+    throw forbidden(resource, name, why);
+  }
+
+  private check(
+    resource: Resource,
+    input: { metadata: Partial<ObjectMeta> },
+    old: KubeObject | undefined,
+    request: WriteRequest,
+  ): WriteResult {
+    const schema = checkSchema(input, request.fieldValidation ?? 'Strict');
+    const name = input.metadata.name ?? input.metadata.generateName ?? '';
+    this.refuse(resource, name, schema.errors);
+    const defaulted = withDefaults(schema.object);
+    const admission = this.admissions[resource.kind] as Admission | undefined;
+    const object = admission?.prepare?.(defaulted, old) ?? defaulted;
+    this.refuse(resource, name, [...checkRules(object), ...(old ? checkUpdate(object, old) : [])]);
+    return { object, warnings: schema.warnings };
+  }
+
+  private admit(
+    resource: Resource,
+    object: KubeObject,
+    old: KubeObject | undefined,
+    subresource: 'status' | undefined,
+  ): KubeObject {
+    const admission = this.admissions[resource.kind] as Admission | undefined;
+    return admission?.admit?.(object, old, subresource) ?? object;
+  }
+
+  private refuse(resource: Resource, name: string, errors: readonly FieldError[]): void {
+    if (errors.length > 0) throw invalid(resource, name, errors);
+  }
+}
+
+function notFoundNamespace(name: string): ApiError {
+  return notFound({ kind: 'Namespace', group: '', plural: 'namespaces' } as Resource, name);
+}
+
+const specOf = (object: KubeObject): unknown => {
+  const { metadata, status, ...rest } = object as KubeObject & { status?: unknown };
+  return rest;
+};
+
+/** A write to the object leaves its status alone, a write to its status everything but labels and annotations. */
+function keepServerFields(
+  resource: Resource,
+  object: KubeObject,
+  old: KubeObject,
+  subresource: 'status' | undefined,
+): KubeObject {
+  const { status: oldStatus, ...oldRest } = old as KubeObject & { status?: unknown };
+  const { status, ...rest } = object as KubeObject & { status?: unknown };
+  const { labels, annotations, ownerReferences, finalizers } = object.metadata;
+  const kept: ObjectMeta = { ...old.metadata };
+  const set = (key: 'labels' | 'annotations' | 'ownerReferences' | 'finalizers', value: unknown) => {
+    if (value === undefined) delete kept[key];
+    else (kept as unknown as Record<string, unknown>)[key] = value;
+  };
+  set('labels', labels);
+  set('annotations', annotations);
+  if (subresource === 'status') {
+    return { ...oldRest, metadata: kept, ...(status !== undefined && { status }) } as KubeObject;
+  }
+  set('ownerReferences', ownerReferences);
+  set('finalizers', finalizers);
+  const keptStatus = resource.status ? oldStatus : status;
+  return { ...rest, metadata: kept, ...(keptStatus !== undefined && { status: keptStatus }) } as KubeObject;
+}
+
+/** How a dry run's creation looks: as if it had been stored. */
+function unsaved(object: KubeObject): KubeObject {
+  const metadata = { ...object.metadata, uid: crypto.randomUUID(), creationTimestamp: nowText(), generation: 1 };
+  return { ...object, metadata };
+}

@@ -1,0 +1,168 @@
+/**
+ * All objects of the cluster, in memory, with one counter of changes: every change takes the next version, every object
+ * carries the version of its last change. Synchronous: what happens between two awaits is one transaction.
+ *
+ * Order within a commit: journal, memory, listeners (indexes first, as they subscribed first), watches. When the journal
+ * refuses, nothing has happened. Stored objects are shared with everyone and must never be changed in place.
+ */
+import { randomUUID } from 'node:crypto';
+import { RESOURCES } from '../resources.ts';
+import type { Kind, KubeObject, ObjectByKind, ObjectMeta } from '../types/objects.ts';
+import { type Change, EventLog } from './event-log.ts';
+import { Journal } from './journal.ts';
+
+/** Changes per kind a watch may lag behind before it must list again. */
+const HISTORY = 5000;
+
+export interface StoreOptions {
+  /** Where to persist; undefined keeps everything in memory. */
+  directory?: string | undefined;
+  /** Changes per kind kept for watches. Default 5000. */
+  history?: number;
+  /** Log size in bytes from which a snapshot is considered. Default 8 MiB. */
+  minLogBytes?: number;
+}
+
+export type Listener<K extends Kind> = (change: {
+  type: Change['type'];
+  object: ObjectByKind[K];
+  old: ObjectByKind[K] | undefined;
+}) => void;
+
+type Collection = Map<string, Map<string, KubeObject>>;
+
+export class Store {
+  /** Version of the last change. */
+  version = 0;
+  private readonly journal: Journal | undefined;
+  private readonly collections = new Map<Kind, Collection>();
+  private readonly logs = new Map<Kind, EventLog>();
+  private readonly listeners = new Map<Kind, Listener<Kind>[]>();
+
+  /** Loads what `directory` holds. Throws JournalDamagedError when that is not whole. */
+  constructor(options: StoreOptions = {}) {
+    this.journal = options.directory === undefined ? undefined : new Journal(options.directory, options.minLogBytes);
+    const loaded = this.journal?.load();
+    for (const { kind } of RESOURCES) {
+      this.collections.set(kind, new Map());
+      this.logs.set(kind, new EventLog(options.history ?? HISTORY, loaded?.snapshotVersion ?? 0));
+      this.listeners.set(kind, []);
+    }
+    if (loaded === undefined) return;
+    this.version = loaded.snapshotVersion;
+    for (const object of loaded.objects) this.put(object);
+    for (const { version, type, object } of loaded.changes) {
+      const old = this.get(object.kind as Kind, object.metadata.namespace, object.metadata.name);
+      this.version = version;
+      this.remember({ type, version, object, old, json: undefined });
+    }
+  }
+
+  get<K extends Kind>(kind: K, namespace: string | undefined, name: string): ObjectByKind[K] | undefined {
+    return this.collections
+      .get(kind)!
+      .get(namespace ?? '')
+      ?.get(name) as ObjectByKind[K] | undefined;
+  }
+
+  /** Objects of one kind, of one namespace or of all. */
+  list<K extends Kind>(kind: K, namespace?: string): ObjectByKind[K][] {
+    const collection = this.collections.get(kind)!;
+    if (namespace !== undefined) return [...(collection.get(namespace)?.values() ?? [])] as ObjectByKind[K][];
+    const all: KubeObject[] = [];
+    for (const part of collection.values()) for (const object of part.values()) all.push(object);
+    return all as ObjectByKind[K][];
+  }
+
+  count(kind: Kind, namespace: string): number {
+    return this.collections.get(kind)!.get(namespace)?.size ?? 0;
+  }
+
+  history(kind: Kind): EventLog {
+    return this.logs.get(kind)!;
+  }
+
+  /** Calls `listener` synchronously after each commit of this kind, before the writer gets its answer. */
+  onCommit<K extends Kind>(kind: K, listener: Listener<K>): void {
+    this.listeners.get(kind)!.push(listener as Listener<Kind>);
+  }
+
+  /** Adds a new object, giving it uid, version, time and generation. The name must be free. */
+  insert<T extends KubeObject>(object: T): T {
+    const version = this.version + 1;
+    const metadata: ObjectMeta = {
+      ...object.metadata,
+      uid: randomUUID(),
+      resourceVersion: String(version),
+      generation: 1,
+      creationTimestamp: nowText(),
+    };
+    const stored = { ...object, metadata };
+    this.commit({ type: 'ADDED', version, object: stored, old: undefined, json: undefined });
+    return stored;
+  }
+
+  /** Puts `object` in the place of `old`, which must be what is stored now. */
+  replace<T extends KubeObject>(object: T, old: T): T {
+    const version = this.version + 1;
+    const stored = { ...object, metadata: { ...object.metadata, resourceVersion: String(version) } };
+    this.commit({ type: 'MODIFIED', version, object: stored, old, json: undefined });
+    return stored;
+  }
+
+  /** Removes `old`, which must be what is stored now; returns its last state. */
+  remove<T extends KubeObject>(old: T): T {
+    const version = this.version + 1;
+    const object = { ...old, metadata: { ...old.metadata, resourceVersion: String(version) } };
+    this.commit({ type: 'DELETED', version, object, old, json: undefined });
+    return object;
+  }
+
+  /** Waits for a snapshot under way and closes the files. */
+  async close(): Promise<void> {
+    await this.journal?.close();
+  }
+
+  private commit(change: Change): void {
+    this.journal?.append(change);
+    this.version = change.version;
+    this.remember(change);
+    const { type, object, old } = change;
+    for (const listener of this.listeners.get(object.kind as Kind)!) listener({ type, object, old } as never);
+    if (this.journal?.wantsSnapshot()) {
+      const all = RESOURCES.flatMap(({ kind }) => this.list(kind) as KubeObject[]);
+      // A failed snapshot costs nothing but space: the logs stay, and the next one is tried when they have grown again.
+      this.journal.snapshot(this.version, all).catch(() => {});
+    }
+  }
+
+  private remember(change: Change): void {
+    if (change.type === 'DELETED') this.take(change.object);
+    else this.put(change.object);
+    this.logs.get(change.object.kind as Kind)!.push(change);
+  }
+
+  private put(object: KubeObject): void {
+    const collection = this.collections.get(object.kind as Kind)!;
+    const namespace = object.metadata.namespace ?? '';
+    let part = collection.get(namespace);
+    if (part === undefined) {
+      part = new Map();
+      collection.set(namespace, part);
+    }
+    part.set(object.metadata.name, object);
+  }
+
+  private take(object: KubeObject): void {
+    const collection = this.collections.get(object.kind as Kind)!;
+    const namespace = object.metadata.namespace ?? '';
+    const part = collection.get(namespace);
+    part?.delete(object.metadata.name);
+    if (part?.size === 0) collection.delete(namespace);
+  }
+}
+
+/** Now as Kubernetes writes times: RFC 3339, UTC, whole seconds. */
+export function nowText(ms: number = Date.now()): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+}

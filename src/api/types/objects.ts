@@ -1,0 +1,210 @@
+/**
+ * The Kubernetes objects this project speaks, restricted to the fields it supports.
+ *
+ * Names, nesting and optionality are those of the Kubernetes v1.32 API (k8s.io/api). A field that exists there but not
+ * here is accepted with a warning by `schema.ts` and kept in the stored object, but nothing reads it.
+ * Objects handed out by the store, the client's informers and the watch streams are shared: never change them in place.
+ */
+import type { Condition, KubeObject, ObjectMeta, ObjectReference } from './meta.ts';
+import type { Pod, PodSpec } from './pod.ts';
+import type { EndpointSlice, Endpoints, Service } from './service.ts';
+
+export type * from './meta.ts';
+export type * from './pod.ts';
+export type * from './service.ts';
+
+// ----------------------------------------------------------------------------------------------------- plain documents
+
+export interface ConfigMap extends KubeObject {
+  apiVersion: 'v1';
+  kind: 'ConfigMap';
+  data?: Record<string, string>;
+  /** Base64. */
+  binaryData?: Record<string, string>;
+  immutable?: boolean;
+}
+
+export interface Secret extends KubeObject {
+  apiVersion: 'v1';
+  kind: 'Secret';
+  type?: string;
+  /** Base64; `stringData` is merged into it when the object is written. */
+  data?: Record<string, string>;
+  immutable?: boolean;
+}
+
+export interface NamespaceObject extends KubeObject {
+  apiVersion: 'v1';
+  kind: 'Namespace';
+  spec?: { finalizers?: string[] };
+  status?: { phase?: 'Active' | 'Terminating' };
+}
+
+export interface EventObject extends KubeObject {
+  apiVersion: 'v1';
+  kind: 'Event';
+  involvedObject: ObjectReference;
+  reason?: string;
+  message?: string;
+  type?: string;
+  count?: number;
+  firstTimestamp?: string;
+  lastTimestamp?: string;
+  source?: { component?: string; host?: string };
+  reportingComponent?: string;
+  reportingInstance?: string;
+}
+
+// --------------------------------------------------------------------------------------------------------------- Node
+
+export interface NodeAddress {
+  type: 'InternalIP' | 'ExternalIP' | 'Hostname' | 'InternalDNS' | 'ExternalDNS';
+  address: string;
+}
+
+export interface NodeObject extends KubeObject {
+  apiVersion: 'v1';
+  kind: 'Node';
+  spec?: { podCIDR?: string; podCIDRs?: string[]; unschedulable?: boolean; providerID?: string };
+  status?: {
+    addresses?: NodeAddress[];
+    conditions?: Condition[];
+    capacity?: Record<string, string>;
+    allocatable?: Record<string, string>;
+    nodeInfo?: Record<string, string>;
+    daemonEndpoints?: { kubeletEndpoint?: { Port: number } };
+  };
+}
+
+// ---------------------------------------------------------------------------------------------- Deployment, ReplicaSet
+
+export interface LabelSelector {
+  matchLabels?: Record<string, string>;
+  matchExpressions?: { key: string; operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist'; values?: string[] }[];
+}
+
+export interface PodTemplate {
+  metadata?: { labels?: Record<string, string>; annotations?: Record<string, string> };
+  spec: PodSpec;
+}
+
+export interface ReplicaSet extends KubeObject {
+  apiVersion: 'apps/v1';
+  kind: 'ReplicaSet';
+  spec: { replicas?: number; minReadySeconds?: number; selector: LabelSelector; template: PodTemplate };
+  status?: {
+    replicas?: number;
+    fullyLabeledReplicas?: number;
+    readyReplicas?: number;
+    availableReplicas?: number;
+    observedGeneration?: number;
+  };
+}
+
+export interface Deployment extends KubeObject {
+  apiVersion: 'apps/v1';
+  kind: 'Deployment';
+  spec: {
+    replicas?: number;
+    selector: LabelSelector;
+    template: PodTemplate;
+    minReadySeconds?: number;
+    revisionHistoryLimit?: number;
+    progressDeadlineSeconds?: number;
+    paused?: boolean;
+    strategy?: {
+      type?: 'RollingUpdate' | 'Recreate';
+      rollingUpdate?: { maxSurge?: number | string; maxUnavailable?: number | string };
+    };
+  };
+  status?: {
+    replicas?: number;
+    updatedReplicas?: number;
+    readyReplicas?: number;
+    availableReplicas?: number;
+    unavailableReplicas?: number;
+    observedGeneration?: number;
+    conditions?: Condition[];
+  };
+}
+
+// ------------------------------------------------------------------------------------------------------------ protocol
+
+/** Every stored kind by its name. */
+export interface ObjectByKind {
+  Pod: Pod;
+  Service: Service;
+  Endpoints: Endpoints;
+  EndpointSlice: EndpointSlice;
+  ConfigMap: ConfigMap;
+  Secret: Secret;
+  Node: NodeObject;
+  Namespace: NamespaceObject;
+  Event: EventObject;
+  Deployment: Deployment;
+  ReplicaSet: ReplicaSet;
+}
+
+export type Kind = keyof ObjectByKind;
+
+/** An object as a user writes it: the server fills in the rest of its metadata. */
+export type Manifest<T extends KubeObject> = Omit<T, 'metadata'> & { metadata: Partial<ObjectMeta> };
+
+export interface ObjectList<T extends KubeObject> {
+  apiVersion: string;
+  kind: string;
+  metadata: { resourceVersion: string; continue?: string };
+  items: T[];
+}
+
+export interface StatusCause {
+  reason?: string;
+  message?: string;
+  field?: string;
+}
+
+/** The API's answer when it did not do what was asked. */
+export interface Status {
+  apiVersion: 'v1';
+  kind: 'Status';
+  metadata: Record<string, never>;
+  status: 'Success' | 'Failure';
+  message?: string;
+  reason?: string;
+  code?: number;
+  details?: {
+    name?: string;
+    group?: string;
+    kind?: string;
+    uid?: string;
+    causes?: StatusCause[];
+    retryAfterSeconds?: number;
+  };
+}
+
+export type WatchEventType = 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
+
+export interface WatchEvent<T extends KubeObject> {
+  type: WatchEventType;
+  object: T;
+}
+
+// --------------------------------------------------------------------------------------------------- well-known names
+
+/** Labels and annotations with a meaning here. */
+export const WellKnown = {
+  /** Pod annotation: the address IPAM gave the pod. */
+  POD_IP: 'dataplane.dev/pod-ip',
+  SERVICE_NAME: 'kubernetes.io/service-name',
+  HEADLESS: 'service.kubernetes.io/headless',
+  SERVICE_PROXY_NAME: 'service.kubernetes.io/service-proxy-name',
+  MANAGED_BY: 'endpointslice.kubernetes.io/managed-by',
+  SKIP_MIRROR: 'endpointslice.kubernetes.io/skip-mirror',
+  OVER_CAPACITY: 'endpoints.kubernetes.io/over-capacity',
+  ZONE: 'topology.kubernetes.io/zone',
+  REGION: 'topology.kubernetes.io/region',
+  HOSTNAME: 'kubernetes.io/hostname',
+} as const;
+
+/** Where the cluster's options are published to the agents. */
+export const CONFIG_MAP = { namespace: 'kube-system', name: 'dataplane-config', key: 'options' } as const;

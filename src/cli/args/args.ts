@@ -1,0 +1,146 @@
+/**
+ * The words on the command line. A command describes its own in one table; parsing, `--help` and the errors come from it.
+ */
+import { parseArgs } from 'node:util';
+import { nearestWord } from '../../api/nearest-word.ts';
+import { wrongWords } from '../errors.ts';
+
+export interface Option {
+  /** Name of the value in the help; without one the option is a switch. */
+  value?: string;
+  short?: string;
+  /** May be given several times. */
+  multiple?: boolean;
+  help: string;
+}
+
+export type Options = Readonly<Record<string, Option>>;
+
+export interface Command {
+  /** What follows `dataplane `, one line for each form. */
+  usage: readonly string[];
+  /** Sentences for `--help`, wrapped by hand. */
+  about: string;
+  options: Options;
+  examples?: readonly string[];
+  run(words: Words): Promise<void>;
+}
+
+/** The parsed words of one command. */
+export class Words {
+  /** Words that are no options, those after `--` excepted. */
+  readonly operands: readonly string[];
+  /** Words after `--`; undefined when there was no `--`. */
+  readonly rest: readonly string[] | undefined;
+  private readonly values: Readonly<Record<string, unknown>>;
+
+  constructor(operands: readonly string[], rest: readonly string[] | undefined, values: Record<string, unknown>) {
+    this.operands = operands;
+    this.rest = rest;
+    this.values = values;
+  }
+
+  flag(name: string): boolean {
+    return this.values[name] === true;
+  }
+
+  text(name: string): string | undefined {
+    const value = this.values[name];
+    return typeof value === 'string' ? value : undefined;
+  }
+
+  texts(name: string): readonly string[] {
+    const value = this.values[name];
+    return Array.isArray(value) ? (value as string[]) : [];
+  }
+
+  /** The value read by `read`, which throws for what it cannot take; undefined when the option was not given. */
+  value<T>(name: string, read: (text: string, option: string) => T): T | undefined {
+    const text = this.text(name);
+    return text === undefined ? undefined : read(text, `--${name}`);
+  }
+}
+
+/** Reads the words after the command's name. @throws CliError with status 2 */
+export function parseWords(name: string, command: Pick<Command, 'options'>, argv: readonly string[]): Words {
+  const options = Object.fromEntries(
+    Object.entries(command.options).map(([option, { value, short, multiple }]) => [
+      option,
+      {
+        type: value === undefined ? ('boolean' as const) : ('string' as const),
+        ...(short && { short }),
+        ...(multiple && { multiple }),
+      },
+    ]),
+  );
+  try {
+    const { values, tokens } = parseArgs({ args: [...argv], options, allowPositionals: true, tokens: true });
+    const terminator = tokens.find((token) => token.kind === 'option-terminator');
+    const operands: string[] = [];
+    const rest: string[] = [];
+    for (const token of tokens) {
+      if (token.kind !== 'positional') continue;
+      if (terminator !== undefined && token.index > terminator.index) rest.push(token.value);
+      else operands.push(token.value);
+    }
+    return new Words(operands, terminator && rest, values);
+  } catch (error) {
+    throw translate(name, command.options, error as NodeJS.ErrnoException);
+  }
+}
+
+function translate(name: string, options: Options, { code, message }: NodeJS.ErrnoException): Error {
+  const help = `see \`dataplane ${name} --help\``;
+  const quoted = /'([^']*)'/.exec(message)?.[1] ?? '';
+  const word = quoted.replace(/^-\w, /, '').split(' ')[0]!;
+  if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
+    const near = nearestWord(
+      word.replace(/^-+/, ''),
+      Object.keys(options).filter((option) => word.startsWith('--') || option.length === 1),
+    );
+    return wrongWords(`dataplane ${name} has no option ${word}`, near === undefined ? help : `did you mean --${near}?`);
+  }
+  if (code === 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE') {
+    const option = options[word.replace(/^--/, '')];
+    if (option !== undefined && option.value === undefined) return wrongWords(`${word} takes no value`, help);
+    return wrongWords(`${word} needs a value${option ? ` (${option.value})` : ''}`, help);
+  }
+  return wrongWords(message.split('. ')[0]!, help);
+}
+
+/** The text of `dataplane NAME --help`. */
+export function printHelp(command: Command): string {
+  const lines = command.usage.map((usage, i) => `${i === 0 ? 'Usage:' : '      '} dataplane ${usage}`);
+  lines.push('', command.about.trim());
+  const rows = Object.entries(command.options).map(([name, { short, value, help }]) => {
+    const words = `${short ? `-${short}, ` : '    '}--${name}${value ? ` ${value}` : ''}`;
+    return [words, help] as const;
+  });
+  if (rows.length > 0) {
+    const width = Math.max(...rows.map(([words]) => words.length));
+    lines.push('', 'Options:');
+    for (const [words, help] of rows) {
+      const [first, ...more] = help.split('\n');
+      lines.push(`  ${words.padEnd(width)}  ${first}`, ...more.map((line) => `  ${' '.repeat(width)}  ${line}`));
+    }
+  }
+  if (command.examples) lines.push('', 'Examples:', ...command.examples.map((example) => `  ${example}`));
+  return `${lines.join('\n')}\n`;
+}
+
+/** Refuses operands beyond what a command takes. */
+export function operandsAtMost(name: string, words: Words, most: number): void {
+  const extra = words.operands[most];
+  if (extra !== undefined) {
+    throw wrongWords(`dataplane ${name}: unexpected word "${extra}"`, `see \`dataplane ${name} --help\``);
+  }
+}
+
+/** The operand at `index`; what is missing is named when it is not there. */
+export function needOperand(name: string, words: Words, index: number, what: string): string {
+  const operand = words.operands[index];
+  if (operand === undefined) {
+    throw wrongWords(`dataplane ${name}: ${what} is missing`, `see \`dataplane ${name} --help\``);
+  }
+  return operand;
+}

@@ -1,0 +1,117 @@
+/** The options that describe a cluster: shared by `up` and `controller`. */
+import {
+  isTimeoutName,
+  MAX_TIMEOUT_SECONDS,
+  TIMEOUT_NAMES,
+} from '../../../native-free-dataplane/conntrack/timeouts.ts';
+import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS, overlayOverhead } from '../../api/cluster-options.ts';
+import { nearestWord } from '../../api/nearest-word.ts';
+import { wrongWords } from '../errors.ts';
+import type { Options, Words } from './args.ts';
+import { ipv4Cidr, mtuBytes, oneOf, portNumber, portRange, wholeNumber } from './values.ts';
+
+export const CLUSTER_OPTIONS = {
+  workers: { value: 'N', help: 'forwarding workers of each node (default: chosen by the agent)' },
+  overlay: { value: 'MODE', help: 'between nodes: vxlan (default), ipip or host-gw' },
+  mtu: { value: 'BYTES', help: "MTU of pods' devices (default: the underlay's less the overlay's header)" },
+  'pod-cidr': { value: 'CIDR', help: "pods' network; node i gets its i-th /24 (default 10.244.0.0/16)" },
+  'service-cidr': { value: 'CIDR', help: "services' network (default 10.96.0.0/12)" },
+  'ipip-transport': { value: 'WAY', help: 'IPIP by the npm package raw-socket (raw-socket, the default) or by dp0' },
+  'vxlan-port': { value: 'PORT', help: 'UDP port of the overlay (default 4789)' },
+  'node-port-range': { value: 'A-B', help: 'NodePorts (default 30000-32767)' },
+  'port-policy': {
+    value: 'POLICY',
+    help: 'open (default): pods are reachable on every port; declared: on the ports they declare',
+  },
+  'max-conntrack': { value: 'N', help: 'tracked connections of each node (default 262144)' },
+  'conntrack-timeout': {
+    value: 'NAME=SECONDS',
+    multiple: true,
+    help: `how long a connection without traffic is remembered; names: ${TIMEOUT_NAMES.slice(1).join(', ')}`,
+  },
+  'conntrack-tcp-liberal': { help: 'let TCP segments outside the window pass (nf_conntrack_tcp_be_liberal)' },
+  'conntrack-tcp-strict': { help: 'track no TCP connection whose beginning was not seen (nf_conntrack_tcp_loose=0)' },
+  'local-policy-action': {
+    value: 'ACTION',
+    help: 'a Local traffic policy without an endpoint on the node: reject (default), or drop as kube-proxy does',
+  },
+  'load-balancer-pool': {
+    value: 'CIDR',
+    multiple: true,
+    help: 'addresses for services of type LoadBalancer; a CIDR or first-last, several times if need be',
+  },
+  'external-ip-cidr': { value: 'CIDR', multiple: true, help: "networks that services' externalIPs may lie in" },
+} satisfies Options;
+
+const ETHERNET_MTU = 1500;
+
+/** What is said on the command line, over the defaults. Every word is checked. @throws CliError with status 2 */
+export function readClusterOptions(words: Words): ClusterOptions {
+  const given: Partial<ClusterOptions> = {
+    workers: words.value('workers', wholeNumber(1, 16)),
+    overlay: words.value('overlay', oneOf('vxlan', 'ipip', 'host-gw')),
+    mtu: words.value('mtu', mtuBytes),
+    podCidr: words.value('pod-cidr', ipv4Cidr),
+    serviceCidr: words.value('service-cidr', ipv4Cidr),
+    ipipTransport: words.value('ipip-transport', oneOf('raw-socket', 'dp0')),
+    vxlanPort: words.value('vxlan-port', portNumber),
+    nodePortRange: words.value('node-port-range', portRange),
+    portPolicy: words.value('port-policy', oneOf('open', 'declared')),
+    maxConntrack: words.value('max-conntrack', wholeNumber(16, 8_000_000)),
+    conntrackTimeouts: timeouts(words.texts('conntrack-timeout')),
+    conntrackTcpLiberal: words.flag('conntrack-tcp-liberal'),
+    conntrackTcpLoose: !words.flag('conntrack-tcp-strict'),
+    localPolicyAction: words.value('local-policy-action', oneOf('reject', 'drop')),
+    loadBalancerPool: words.texts('load-balancer-pool'),
+    externalIpCidrs: words.texts('external-ip-cidr'),
+  };
+  const set = Object.entries(given).filter(([, value]) => value !== undefined);
+  return { ...DEFAULT_CLUSTER_OPTIONS, ...Object.fromEntries(set) };
+}
+
+/** `NAME=SECONDS`, several times; the last of a name counts. @throws CliError with status 2 */
+function timeouts(texts: readonly string[]): Record<string, number> {
+  const option = '--conntrack-timeout';
+  return Object.fromEntries(
+    texts.map((text) => {
+      const [name = '', seconds = ''] = text.split('=');
+      if (!isTimeoutName(name)) {
+        const names = TIMEOUT_NAMES.slice(1);
+        const near = nearestWord(name, names);
+        throw wrongWords(
+          `${option} ${text}: there is no timeout "${name}"`,
+          near === undefined ? `there are ${names.join(', ')}` : `did you mean ${near}?`,
+        );
+      }
+      return [name, wholeNumber(1, MAX_TIMEOUT_SECONDS, 'whole seconds')(seconds, `${option} ${name}`)];
+    }),
+  );
+}
+
+/** Options that contradict each other; the controller's own check, in the words of the command line. */
+export async function checkClusterOptions(options: ClusterOptions): Promise<void> {
+  const { checkOptions, ClusterOptionsError } = await import('../../controllers/controller.ts');
+  try {
+    checkOptions(options);
+  } catch (error) {
+    if (!(error instanceof ClusterOptionsError)) throw error;
+    throw wrongWords(
+      error.message
+        .replaceAll('podCidr', '--pod-cidr')
+        .replaceAll('serviceCidr', '--service-cidr')
+        .replaceAll('underlayCidr', 'the underlay')
+        .replaceAll('nodePortRange', '--node-port-range')
+        .replaceAll('loadBalancerPool', '--load-balancer-pool')
+        .replaceAll('externalIpCidrs', '--external-ip-cidr'),
+    );
+  }
+  const [first, last] = options.nodePortRange;
+  if (options.vxlanPort >= first && options.vxlanPort <= last) {
+    throw wrongWords(`--vxlan-port ${options.vxlanPort} lies among the NodePorts ${first}-${last}`, 'choose another');
+  }
+}
+
+/** MTU the underlay needs so that the pods can have theirs. */
+export function underlayMtuFor({ mtu, overlay }: ClusterOptions): number {
+  return Math.min(65535, Math.max(ETHERNET_MTU, mtu === 0 ? 0 : mtu + overlayOverhead(overlay)));
+}

@@ -1,0 +1,98 @@
+/** Which connections are meant: conntrack-tools' filters, with their names (conntrack(8)). */
+
+import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
+import { type Cidr, contains, parseCidr, parseIp } from '../../api/addresses.ts';
+import { wrongWords } from '../errors.ts';
+import type { Options, Words } from './args.ts';
+import { portNumber } from './values.ts';
+
+export const FILTER_OPTIONS = {
+  protocol: { short: 'p', value: 'PROTOCOL', help: 'tcp, udp, icmp, sctp or a number' },
+  src: { short: 's', value: 'IP', help: 'source of the original direction; a network with /PREFIX' },
+  dst: { short: 'd', value: 'IP', help: 'destination of the original direction' },
+  sport: { value: 'PORT', help: 'source port of the original direction (also --orig-port-src)' },
+  dport: { value: 'PORT', help: 'destination port of the original direction (also --orig-port-dst)' },
+  'orig-port-src': { value: 'PORT', help: 'the same as --sport' },
+  'orig-port-dst': { value: 'PORT', help: 'the same as --dport' },
+  'reply-src': { short: 'r', value: 'IP', help: 'source of the reply direction' },
+  'reply-dst': { short: 'q', value: 'IP', help: 'destination of the reply direction' },
+  'reply-port-src': { value: 'PORT', help: 'source port of the reply direction' },
+  'reply-port-dst': { value: 'PORT', help: 'destination port of the reply direction' },
+  state: { value: 'STATE', help: 'TCP state, such as ESTABLISHED' },
+  status: {
+    short: 'u',
+    value: 'STATUS',
+    help: 'ASSURED, SEEN_REPLY, UNREPLIED, SRC_NAT or DST_NAT; several with commas',
+  },
+  'dst-nat': { short: 'g', help: 'only connections whose destination is translated' },
+  'src-nat': { short: 'j', help: 'only connections whose source is translated' },
+  'any-nat': { help: 'only connections with a translation' },
+} satisfies Options;
+
+export type FlowFilter = (flow: FlowText) => boolean;
+
+const PROTOCOLS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 };
+const TCP_STATES = [
+  ...['NONE', 'SYN_SENT', 'SYN_RECV', 'ESTABLISHED', 'FIN_WAIT', 'CLOSE_WAIT'],
+  ...['LAST_ACK', 'TIME_WAIT', 'CLOSE', 'SYN_SENT2'],
+];
+const STATUSES = ['ASSURED', 'SEEN_REPLY', 'CONFIRMED', 'UNREPLIED', 'SRC_NAT', 'DST_NAT'];
+
+/** All filters that are given must hold. @throws CliError with status 2 */
+export function readFilter(words: Words): FlowFilter {
+  const tests: FlowFilter[] = [];
+  const add = <T>(value: T | undefined, test: (value: T, flow: FlowText) => boolean) => {
+    if (value !== undefined) tests.push((flow) => test(value, flow));
+  };
+  add(words.value('protocol', protocol), (number, flow) => flow.protocol === number);
+  add(words.value('src', network), (cidr, flow) => within(cidr, flow.original.src));
+  add(words.value('dst', network), (cidr, flow) => within(cidr, flow.original.dst));
+  add(words.value('reply-src', network), (cidr, flow) => within(cidr, flow.reply.src));
+  add(words.value('reply-dst', network), (cidr, flow) => within(cidr, flow.reply.dst));
+  for (const name of ['sport', 'orig-port-src']) {
+    add(words.value(name, portNumber), (port, flow) => flow.original.srcPort === port);
+  }
+  for (const name of ['dport', 'orig-port-dst']) {
+    add(words.value(name, portNumber), (port, flow) => flow.original.dstPort === port);
+  }
+  add(words.value('reply-port-src', portNumber), (port, flow) => flow.reply.srcPort === port);
+  add(words.value('reply-port-dst', portNumber), (port, flow) => flow.reply.dstPort === port);
+  add(words.value('state', oneWord(TCP_STATES)), (state, flow) => flow.state === state);
+  const wanted = words
+    .text('status')
+    ?.split(',')
+    .map((word) => oneWord(STATUSES)(word, '--status'));
+  add(wanted, (all, flow) => all.every((status) => hasStatus(flow, status)));
+  const nat = (status: string) => (flow: FlowText) => flow.status.includes(status);
+  if (words.flag('dst-nat')) tests.push(nat('DST_NAT'));
+  if (words.flag('src-nat')) tests.push(nat('SRC_NAT'));
+  if (words.flag('any-nat')) tests.push((flow) => nat('DST_NAT')(flow) || nat('SRC_NAT')(flow));
+  return (flow) => tests.every((test) => test(flow));
+}
+
+const hasStatus = ({ status }: FlowText, wanted: string) =>
+  wanted === 'UNREPLIED' ? !status.includes('SEEN_REPLY') : status.includes(wanted);
+
+function protocol(text: string, option: string): number {
+  const number = PROTOCOLS[text.toLowerCase()] ?? (/^\d{1,3}$/.test(text) ? Number(text) : 256);
+  if (number <= 255) return number;
+  throw wrongWords(`${option} ${text}: expected ${Object.keys(PROTOCOLS).join(', ')} or a number up to 255`);
+}
+
+function network(text: string, option: string): Cidr {
+  const ip = parseIp(text);
+  const cidr = ip === undefined ? parseCidr(text) : { family: ip.family, first: ip.value, last: ip.value, prefix: 128 };
+  if (cidr === undefined) throw wrongWords(`${option} ${text}: expected an address or a network such as 10.96.0.0/12`);
+  return cidr;
+}
+
+const within = (cidr: Cidr, text: string): boolean => {
+  const ip = parseIp(text);
+  return ip !== undefined && contains(cidr, ip);
+};
+
+const oneWord = (choices: readonly string[]) => (text: string, option: string) => {
+  const word = text.toUpperCase();
+  if (choices.includes(word)) return word;
+  throw wrongWords(`${option} ${text}: expected one of ${choices.join(', ')}`);
+};

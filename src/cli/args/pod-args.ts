@@ -1,0 +1,36 @@
+/** The words `POD [-c CONTAINER]`, shared by exec, logs and restart. */
+import type { ApiClient } from '../../api/client/client.ts';
+import type { Pod } from '../../api/types/objects.ts';
+import { failed, wrongWords } from '../errors.ts';
+import { NAMESPACE_OPTION } from '../with-client.ts';
+import { needOperand, type Options, type Words } from './args.ts';
+
+export const POD_OPTIONS = {
+  container: { short: 'c', value: 'NAME', help: "the container (default: the pod's first)" },
+  ...NAMESPACE_OPTION,
+} satisfies Options;
+
+/** `mc3`, `pod/mc3` or `po/mc3` → mc3. */
+export function readPodName(command: string, words: Words): string {
+  const word = needOperand(command, words, 0, 'POD');
+  const [kind, name, more] = word.split('/');
+  if (name === undefined) return word;
+  if (more === undefined && name !== '' && /^(po|pods?)$/.test(kind!)) return name;
+  throw wrongWords(`"${word}": expected the name of a pod`);
+}
+
+/** The pod, and the container that is meant: the one named, else the first when `first` asks for one. */
+export async function findPod(
+  client: ApiClient,
+  name: string,
+  namespace: string,
+  wanted: string | undefined,
+  first: boolean,
+): Promise<{ pod: Pod; container: string | undefined }> {
+  const pod = await client.get('Pod', name, namespace);
+  const names = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].map((container) => container.name);
+  if (wanted !== undefined && !names.includes(wanted)) {
+    throw failed(`container ${wanted} is not in pod ${name}`, `it has ${names.join(', ')}`);
+  }
+  return { pod, container: wanted ?? (first ? names[0] : undefined) };
+}

@@ -1,0 +1,55 @@
+/** Reads the values of options: what was given, where, what is expected. All throw CliError with status 2. */
+import { type Cidr, parseCidr, printCidr } from '../../api/addresses.ts';
+import { wrongWords } from '../errors.ts';
+
+const whole = (text: string): number => (/^\d{1,15}$/.test(text) ? Number(text) : Number.NaN);
+
+/** Reader of a whole number within both bounds. `what` names the unit, `otherwise` what leaving it out means. */
+export function wholeNumber(least: number, most: number, what = 'a whole number', otherwise?: string) {
+  return (text: string, option: string): number => {
+    const value = whole(text);
+    if (value >= least && value <= most) return value;
+    throw wrongWords(`${option} ${text}: expected ${what} from ${least} to ${most}`, otherwise);
+  };
+}
+
+/** Reader of one of several words. */
+export function oneOf<const T extends string>(...choices: readonly T[]) {
+  return (text: string, option: string): T => {
+    const found = choices.find((choice) => choice === text);
+    if (found !== undefined) return found;
+    throw wrongWords(`${option} ${text}: expected ${choices.slice(0, -1).join(', ')} or ${choices.at(-1)}`);
+  };
+}
+
+export const portNumber = wholeNumber(1, 65535, 'a port');
+
+/** RFC 8200 §5 is the floor; the ceiling leaves room for VXLAN in a 64 KiB datagram. */
+export const mtuBytes = wholeNumber(1280, 65485, 'whole bytes', "leave it out to use the underlay's");
+
+/** An IPv4 network; host bits are cleared as Kubernetes does. */
+export function ipv4Cidr(text: string, option: string): string {
+  const cidr: Cidr | undefined = parseCidr(text);
+  if (cidr?.family !== 4) throw wrongWords(`${option} ${text}: expected an IPv4 network such as 10.244.0.0/16`);
+  return printCidr(cidr);
+}
+
+/** `30000-32767`. */
+export function portRange(text: string, option: string): readonly [number, number] {
+  const [first, last, more] = text.split('-').map(whole);
+  if (more === undefined && first! >= 1 && first! <= last! && last! <= 65535) return [first!, last!];
+  throw wrongWords(`${option} ${text}: expected two ports, the lower one first, such as 30000-32767`);
+}
+
+/** Seconds; a unit s, m or h may follow, as kubectl has it. */
+export function seconds(text: string, option: string): number {
+  const match = /^(\d{1,6}(?:\.\d{1,3})?)(s|m|h)?$/.exec(text);
+  if (match === null) throw wrongWords(`${option} ${text}: expected seconds, such as 60 or 2m`);
+  return Number(match[1]) * (match[2] === 'h' ? 3600 : match[2] === 'm' ? 60 : 1);
+}
+
+/** A DNS label (RFC 1123): names of namespaces, nodes and the like. */
+export function dnsLabel(text: string, option: string): string {
+  if (/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text)) return text;
+  throw wrongWords(`${option} ${text}: expected lower-case letters, digits and "-", at most 63 characters`);
+}

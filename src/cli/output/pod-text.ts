@@ -1,0 +1,61 @@
+/** A pod in a few words, as kubectl has them (k8s.io/kubernetes/pkg/printers/internalversion/printers.go, printPod). */
+import type { ContainerState, ContainerStatus, Pod } from '../../api/types/objects.ts';
+
+/** The STATUS column: what matters most now. */
+export function podReason(pod: Pod): string {
+  const { status, metadata, spec } = pod;
+  let reason = status?.reason || status?.phase || 'Unknown';
+  const scheduled = status?.conditions?.find(({ type }) => type === 'PodScheduled');
+  if (scheduled?.reason === 'SchedulingGated') reason = scheduled.reason;
+  const initial = spec.initContainers ?? [];
+  const initStatuses = status?.initContainerStatuses ?? [];
+  const pending = initStatuses.findIndex(({ state }) => state?.terminated?.exitCode !== 0);
+  const initializing = pending >= 0 && status?.phase === 'Pending';
+  if (initializing) {
+    const { state } = initStatuses[pending]!;
+    const waiting = state?.waiting?.reason;
+    if (state?.terminated) reason = `Init:${terminatedReason(state.terminated)}`;
+    else if (waiting && waiting !== 'PodInitializing') reason = `Init:${waiting}`;
+    else reason = `Init:${pending}/${initial.length}`;
+  } else {
+    let running = false;
+    for (const container of [...(status?.containerStatuses ?? [])].reverse()) {
+      const { waiting, terminated, running: runs } = container.state ?? {};
+      if (waiting?.reason) reason = waiting.reason;
+      else if (terminated) reason = terminatedReason(terminated);
+      else if (container.ready && runs) running = true;
+    }
+    if (reason === 'Completed' && running) {
+      reason = status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') ? 'Running' : 'NotReady';
+    }
+  }
+  if (metadata.deletionTimestamp !== undefined) {
+    return status?.reason === 'NodeLost' ? 'Unknown' : 'Terminating';
+  }
+  return reason;
+}
+
+function terminatedReason({ reason, signal, exitCode }: NonNullable<ContainerState['terminated']>): string {
+  if (reason) return reason;
+  return signal ? `Signal:${signal}` : `ExitCode:${exitCode}`;
+}
+
+/** The READY column: `1/2`. */
+export function readyContainers(pod: Pod): string {
+  const ready = (pod.status?.containerStatuses ?? []).filter((c) => c.ready && c.state?.running).length;
+  return `${ready}/${pod.spec.containers.length}`;
+}
+
+/** Restarts of all containers. */
+export function restartCount(pod: Pod): number {
+  return (pod.status?.containerStatuses ?? []).reduce((sum, { restartCount }) => sum + restartCount, 0);
+}
+
+/** When a container last ended to be started again. */
+export function lastRestart(pod: Pod): string | undefined {
+  const times = (pod.status?.containerStatuses ?? []).map((c: ContainerStatus) => c.lastState?.terminated?.finishedAt);
+  return times
+    .filter((time): time is string => time !== undefined)
+    .sort()
+    .at(-1);
+}

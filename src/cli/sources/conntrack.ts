@@ -1,0 +1,144 @@
+/**
+ * The tracked connections of a node, read from its shared table without asking anybody. Records that change while they
+ * are read are left out or come out with the values of one moment or the next; nothing is locked.
+ */
+
+import {
+  attachConntrack,
+  type Conntrack,
+  Rec,
+  recordAt,
+  StateWord,
+  Status,
+} from '../../../native-free-dataplane/conntrack/record.ts';
+import { TCP_STATE_NAMES } from '../../../native-free-dataplane/conntrack/tcp/states.ts';
+import { tcpState } from '../../../native-free-dataplane/conntrack/tcp/tracker.ts';
+import { removeRecord } from '../../../native-free-dataplane/conntrack/tuple-index.ts';
+import type { FlowText, TupleText } from '../../../native-free-dataplane/print/flow.ts';
+import { formatAddress, formatIpv4 } from '../../../native-free-dataplane/wire/address.ts';
+import { PROTOCOL_TCP } from '../../../native-free-dataplane/wire/ipv4.ts';
+import { monotonicMs } from '../../linux/clock.ts';
+import { listShared, openShared } from '../../linux/shm.ts';
+import { failed } from '../errors.ts';
+
+export interface Flow extends FlowText {
+  readonly node: string;
+  /** Place in the table, for `flush`. */
+  readonly record: number;
+}
+
+const SHARED = /^dataplane-(.+)-conntrack$/;
+
+/** Names of the status bits, as conntrack-tools have them. */
+const STATUS_NAMES: readonly (readonly [bit: number, name: string])[] = [
+  [Status.SEEN_REPLY, 'SEEN_REPLY'],
+  [Status.ASSURED, 'ASSURED'],
+  [Status.CONFIRMED, 'CONFIRMED'],
+  [Status.SNAT, 'SRC_NAT'],
+  [Status.DNAT, 'DST_NAT'],
+];
+
+/** Nodes of this machine that have a table of connections. */
+export function nodesWithFlows(): string[] {
+  return listShared('dataplane-')
+    .map((name) => SHARED.exec(name)?.[1])
+    .filter((node): node is string => node !== undefined)
+    .sort();
+}
+
+/**
+ * Runs `work` on a node's table, which stays mapped until the work is done, also when that is a promise.
+ * @throws CliError when there is none that this version understands
+ */
+export function withTable<T>(node: string, work: (table: Conntrack) => T): T {
+  const memory = openTable(node);
+  const close = () => memory.close();
+  let result: T;
+  try {
+    const table = attachConntrack(memory.buffer);
+    if (table === undefined) {
+      throw failed(`node ${node}: its table of connections is of another version`, '`dataplane down` and `up` again');
+    }
+    result = work(table);
+  } catch (error) {
+    close();
+    throw error;
+  }
+  if (result instanceof Promise) void result.then(close, close);
+  else close();
+  return result;
+}
+
+function openTable(node: string) {
+  try {
+    return openShared(`dataplane-${node}-conntrack`);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw failed(`node ${node} has no table of connections`, 'see `dataplane status`');
+    if (code === 'EACCES') throw failed('the tables belong to root', 'run it with sudo');
+    throw error;
+  }
+}
+
+/** All connections of a node, oldest record first. @throws CliError as `withTable` */
+export function readFlows(node: string): Flow[] {
+  return withTable(node, (table) => {
+    const nowMs = monotonicMs() | 0;
+    const used = Math.min(table.state[StateWord.WATERMARK]!, table.max);
+    const flows: Flow[] = [];
+    for (let record = 0; record < used; record++) {
+      const flow = readFlow(node, table, record, nowMs);
+      if (flow !== undefined) flows.push(flow);
+    }
+    return flows;
+  });
+}
+
+/** Live connections and room for them. */
+export function countFlows(node: string): { entries: number; max: number } {
+  return withTable(node, ({ state, max }) => ({ entries: state[StateWord.ENTRIES]!, max }));
+}
+
+/** Ends these connections of a node; returns how many were still there. */
+export function removeFlows(node: string, records: readonly number[]): number {
+  return withTable(node, (table) => records.filter((record) => removeRecord(table, record)).length);
+}
+
+function readFlow(node: string, table: Conntrack, record: number, nowMs: number): Flow | undefined {
+  const { words, doubles } = table;
+  const at = recordAt(table, record);
+  const meta = words[at + Rec.META]!;
+  if ((meta & (Status.CONFIRMED | Status.DEAD)) !== Status.CONFIRMED) return undefined;
+  if (((words[at + Rec.EXPIRES]! - nowMs) | 0) <= 0) return undefined;
+  return { node, record, ...flowText(table, words, doubles, at, nowMs) };
+}
+
+/** A record's words, in the table or copied out of it, as text. */
+export function flowText(
+  table: Conntrack,
+  words: Int32Array,
+  doubles: Float64Array,
+  at: number,
+  nowMs: number,
+): FlowText {
+  const meta = words[at + Rec.META]!;
+  const leftMs = Math.max(0, (words[at + Rec.EXPIRES]! - nowMs) | 0);
+  const protocol = (meta >>> 16) & 0xff;
+  const tcp = protocol === PROTOCOL_TCP;
+  return {
+    protocol,
+    state: tcp ? (TCP_STATE_NAMES[tcpState(words, at + Rec.TCP)] ?? '') : '',
+    timeoutSeconds: Math.floor(leftMs / 1000),
+    original: readTuple(table, words, at + Rec.TUPLES),
+    reply: readTuple(table, words, at + Rec.TUPLES + table.tupleWords),
+    packets: [words[at + Rec.PACKETS_ORIGINAL]! >>> 0, words[at + Rec.PACKETS_REPLY]! >>> 0],
+    bytes: [doubles[(at + Rec.BYTES_ORIGINAL) >> 1]!, doubles[(at + Rec.BYTES_REPLY) >> 1]!],
+    status: STATUS_NAMES.filter(([bit]) => (meta & bit) !== 0).map(([, name]) => name),
+  };
+}
+
+function readTuple({ addressWords }: Conntrack, words: Int32Array, at: number): TupleText {
+  const address = (from: number) => (addressWords === 1 ? formatIpv4(words[from]!) : formatAddress(words, from));
+  const ports = words[at + 2 * addressWords]!;
+  return { src: address(at), srcPort: ports >>> 16, dst: address(at + addressWords), dstPort: ports & 0xffff };
+}

@@ -1,0 +1,64 @@
+/** What the nodes of this machine have in force for a service, read from their shared tables. */
+
+import { type AffinityView, viewAffinity } from '../../../native-free-dataplane/services/affinity.ts';
+import { type ServicePortView, viewService } from '../../../native-free-dataplane/services/inspect.ts';
+import { attachServices, type ServiceTable } from '../../../native-free-dataplane/services/table.ts';
+import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
+import type { Service, ServicePort } from '../../api/types/objects.ts';
+import { monotonicMs } from '../../linux/clock.ts';
+import { listShared, openShared } from '../../linux/shm.ts';
+
+export interface PortInForce {
+  readonly port: ServicePort;
+  /** Undefined when the node does not serve it. */
+  readonly view: ServicePortView | undefined;
+  /** Clients it remembers. */
+  readonly clients: readonly AffinityView[];
+}
+
+export interface ServiceOnNode {
+  readonly node: string;
+  readonly ports: readonly PortInForce[];
+}
+
+const SHARED = /^dataplane-(.+)-services$/;
+const PROTOCOLS: Record<string, number> = { TCP: 6, UDP: 17, SCTP: 132 };
+
+/** A service on every node whose tables can be read here: none without root or on another machine. */
+export function readServiceNodes(service: Service): ServiceOnNode[] {
+  const { clusterIP } = service.spec;
+  if (!clusterIP?.includes('.')) return [];
+  const address = addressWords(clusterIP);
+  return nodesWithServices().flatMap((node) => {
+    const ports = withTable(node, (table) => (service.spec.ports ?? []).map((port) => readPort(table, port, address)));
+    return ports === undefined ? [] : [{ node, ports }];
+  });
+}
+
+function readPort(table: ServiceTable, port: ServicePort, address: Int32Array): PortInForce {
+  const view = viewService(table, PROTOCOLS[port.protocol ?? 'TCP'] ?? 0, port.port, address);
+  const sticky = view !== undefined && view.affinitySeconds > 0;
+  return { port, view, clients: sticky ? viewAffinity(table, view.id, monotonicMs()) : [] };
+}
+
+function nodesWithServices(): string[] {
+  return listShared('dataplane-')
+    .map((name) => SHARED.exec(name)?.[1])
+    .filter((node): node is string => node !== undefined)
+    .sort();
+}
+
+function withTable<T>(node: string, work: (table: ServiceTable) => T): T | undefined {
+  let memory: ReturnType<typeof openShared>;
+  try {
+    memory = openShared(`dataplane-${node}-services`);
+  } catch {
+    return undefined;
+  }
+  try {
+    const table = attachServices(memory.buffer);
+    return table && work(table);
+  } finally {
+    memory.close();
+  }
+}

@@ -1,0 +1,163 @@
+/** What `dataplane status` tells, gathered from the API, the agents' own files and the shared tables. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { attachCounters, portTotals } from '../../../native-free-dataplane/shared/counters.ts';
+import { MAX_VERDICTS, VERDICT_TEXTS } from '../../../native-free-dataplane/verdicts.ts';
+import { ApiClient } from '../../api/client/client.ts';
+import type { NodeObject } from '../../api/types/objects.ts';
+import { openShared } from '../../linux/shm.ts';
+import { isAlive, type ProcessMark } from '../../runtime/processes.ts';
+import { attachControl, ControlWord, controlAt, THREAD_STATE_NAMES } from '../../worker/control.ts';
+import { API_SOCKET, type ClusterFile, STATE_DIR } from '../state.ts';
+import { whyNotReady } from '../wait-ready.ts';
+import { countFlows, nodesWithFlows } from './conntrack.ts';
+
+export interface WorkerStatus {
+  id: number;
+  threadState: string;
+  restarts: number;
+  framesIn: number;
+  framesOut: number;
+  drops: Record<string, number>;
+}
+
+export interface NodeStatus {
+  name: string;
+  ip: string;
+  podCIDR: string;
+  ready: boolean;
+  /** Why it is not. */
+  message?: string;
+  agentPid: number | null;
+  pods: number;
+  workers: WorkerStatus[];
+  conntrack: { entries: number; max: number };
+  overlay: { mode: string; tunnelOffload: boolean; mtu: number };
+  /** Frames and bytes of each device, dp0 first. */
+  devices: { port: number; framesIn: number; bytesIn: number; framesOut: number; bytesOut: number }[];
+}
+
+export interface ControllerStatus {
+  running: boolean;
+  pid: number | null;
+}
+
+/** Written by the agent when it forwards (src/agent/agent.ts). */
+interface AgentFile {
+  workers: number;
+  overlay: string;
+  tunnelOffload: boolean;
+  mtu: number;
+}
+
+export async function readStatus(cluster: ClusterFile): Promise<{ controller: ControllerStatus; nodes: NodeStatus[] }> {
+  const running = isAlive(cluster.controller);
+  const client = new ApiClient(API_SOCKET, { timeoutMs: 3000 });
+  try {
+    const [objects, pods] = running
+      ? await Promise.all([client.list('Node').then((l) => l.items), client.list('Pod').then((l) => l.items)])
+      : [[], []];
+    const names = new Set([...cluster.nodes.map(({ name }) => name), ...objects.map(({ metadata }) => metadata.name)]);
+    const nodes = [...names].map((name) =>
+      nodeStatus(
+        name,
+        cluster,
+        objects.find(({ metadata }) => metadata.name === name),
+        pods.filter(({ spec }) => spec.nodeName === name).length,
+      ),
+    );
+    return { controller: { running, pid: running ? cluster.controller!.pid : null }, nodes };
+  } finally {
+    client.close();
+  }
+}
+
+function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | undefined, pods: number): NodeStatus {
+  const planned = cluster.nodes.find((node) => node.name === name);
+  const mark = readJson<ProcessMark>(join(STATE_DIR, 'nodes', name, 'agent.json'));
+  const agentPid = isAlive(mark) ? mark!.pid : null;
+  const agent = readJson<AgentFile>(join(STATE_DIR, 'nodes', name, 'dataplane.json'));
+  // Without a controller there is nobody to ask; the agent forwards all the same.
+  const why = object === undefined ? undefined : whyNotReady(object);
+  const message = agentPid === null && planned !== undefined ? 'its agent is not running' : why;
+  const { options } = cluster;
+  return {
+    name,
+    ip: object?.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address ?? planned?.ip ?? '',
+    podCIDR: object?.spec?.podCIDR ?? planned?.podCIDR ?? '',
+    ready: message === undefined,
+    ...(message !== undefined && { message }),
+    agentPid,
+    pods,
+    ...readCounters(name, agent?.workers ?? 0),
+    conntrack: nodesWithFlows().includes(name) ? countFlows(name) : { entries: 0, max: options.maxConntrack },
+    overlay: {
+      mode: agent?.overlay ?? options.overlay,
+      tunnelOffload: agent?.tunnelOffload ?? false,
+      mtu: agent?.mtu ?? options.mtu,
+    },
+  };
+}
+
+function readCounters(node: string, workers: number): Pick<NodeStatus, 'workers' | 'devices'> {
+  const table = open(`dataplane-${node}-counters`);
+  const counters = table && attachCounters(table.buffer);
+  const control = open(`dataplane-${node}-control`);
+  const words = control && attachControl(control.buffer);
+  try {
+    if (!counters) return { workers: [], devices: [] };
+    const devices: NodeStatus['devices'] = [];
+    for (let port = 0; port < counters.ports; port++) {
+      const totals = portTotals(counters, port);
+      if (port === 0 || totals.framesIn + totals.framesOut > 0) devices.push({ port, ...totals });
+    }
+    const status = Array.from({ length: Math.min(workers, counters.workers) }, (_, id): WorkerStatus => {
+      let framesIn = 0;
+      let framesOut = 0;
+      for (const { port } of devices) {
+        const totals = portTotals(counters, port, id);
+        framesIn += totals.framesIn;
+        framesOut += totals.framesOut;
+      }
+      const state = words?.[controlAt(id, ControlWord.STATE)] ?? 0;
+      return {
+        id,
+        threadState: THREAD_STATE_NAMES[state] ?? 'absent',
+        restarts: words?.[controlAt(id, ControlWord.RESTARTS)] ?? 0,
+        framesIn,
+        framesOut,
+        drops: dropsOf(counters.blocks[id]!),
+      };
+    });
+    return { workers: status, devices };
+  } finally {
+    table?.close();
+    control?.close();
+  }
+}
+
+/** Packets dropped, by reason; reasons that never occurred are left out. */
+function dropsOf(block: Float64Array): Record<string, number> {
+  const drops: Record<string, number> = {};
+  for (let verdict = 0; verdict < MAX_VERDICTS; verdict++) {
+    const text = VERDICT_TEXTS[verdict];
+    if (text?.class === 'dropped' && block[verdict]! > 0) drops[text.name] = block[verdict]!;
+  }
+  return drops;
+}
+
+function open(name: string) {
+  try {
+    return openShared(name);
+  } catch {
+    return undefined; // Not there yet, or no more.
+  }
+}
+
+function readJson<T>(path: string): T | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as T;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * Nodes on their way into the store: each gets a network for its pods, the i-th /24 of the cluster's (i from 1), the
+ * lowest not in use. One that a manifest names is checked instead: nothing may overlap.
+ */
+import { type Cidr, contains, overlap, parseCidr, parseIp, printCidr } from '../../api/addresses.ts';
+import { type FieldError, internalError, invalid } from '../../api/errors.ts';
+import { resourceOfKind } from '../../api/resources.ts';
+import type { Admission } from '../../api/store/registry.ts';
+import type { Store } from '../../api/store/store.ts';
+import type { NodeObject } from '../../api/types/objects.ts';
+import type { PodAddresses } from '../pods/addresses.ts';
+import { splitKey } from '../work-queue.ts';
+
+const NODE_PREFIX = 24;
+
+export class NodeAdmission implements Admission<NodeObject> {
+  private readonly store: Store;
+  private readonly pods: PodAddresses;
+  private readonly podRange: Cidr;
+
+  constructor(store: Store, pods: PodAddresses, podRange: Cidr) {
+    this.store = store;
+    this.pods = pods;
+    this.podRange = podRange;
+  }
+
+  prepare(node: NodeObject, old: NodeObject | undefined): NodeObject {
+    const spec = { ...node.spec };
+    const podCIDR = spec.podCIDR ?? spec.podCIDRs?.[0] ?? old?.spec?.podCIDR;
+    if (podCIDR === undefined) return { ...node, spec };
+    return { ...node, spec: { ...spec, podCIDR, podCIDRs: spec.podCIDRs ?? [podCIDR] } };
+  }
+
+  admit(node: NodeObject, old: NodeObject | undefined): NodeObject {
+    if (old?.spec?.podCIDR !== undefined) return node;
+    const { name } = node.metadata;
+    const asked = node.spec?.podCIDR;
+    if (asked === undefined) {
+      const podCIDR = printCidr(this.freeNetwork(name));
+      return { ...node, spec: { ...node.spec, podCIDR, podCIDRs: [podCIDR] } };
+    }
+    const why = this.whyNot(name, parseCidr(asked)!);
+    if (why === undefined) return node;
+    const error: FieldError = { path: 'spec.podCIDR', message: `Invalid value: "${asked}": ${why}` };
+    throw invalid(resourceOfKind('Node')!, name, [error]);
+  }
+
+  private whyNot(name: string, network: Cidr): string | undefined {
+    const range = printCidr(this.podRange);
+    const inside = contains(this.podRange, { family: network.family, value: network.first });
+    if (!inside || network.prefix < this.podRange.prefix) return `is not within the cluster's pod network ${range}`;
+    for (const other of this.networks(name)) {
+      if (overlap(other.cidr, network)) return `overlaps with ${printCidr(other.cidr)} of node ${other.name}`;
+    }
+    return undefined;
+  }
+
+  private freeNetwork(name: string): Cidr {
+    const others = [...this.networks(name)];
+    const foreign: Cidr[] = [];
+    // A node that comes back gets the network its pods still have addresses of; nobody else may get it.
+    for (const [text, podKey] of this.pods.addresses()) {
+      const network = parseCidr(`${text}/${NODE_PREFIX}`)!;
+      if (!contains(this.podRange, parseIp(text)!) || others.some(({ cidr }) => overlap(cidr, network))) continue;
+      if (this.store.get('Pod', ...splitKey(podKey))?.spec.nodeName === name) return network;
+      foreign.push(network);
+    }
+    const free = (network: Cidr) =>
+      !others.some(({ cidr }) => overlap(cidr, network)) && !foreign.some((cidr) => overlap(cidr, network));
+    const { first, last, family } = this.podRange;
+    const step = 1n << BigInt((family === 4 ? 32 : 128) - NODE_PREFIX);
+    const nth = (base: bigint): Cidr => ({ family, first: base, last: base + step - 1n, prefix: NODE_PREFIX });
+    for (let base = first + step; base + step - 1n <= last; base += step) if (free(nth(base))) return nth(base);
+    if (free(nth(first))) return nth(first);
+    throw internalError(`no /${NODE_PREFIX} of ${printCidr(this.podRange)} is left for node ${name}`);
+  }
+
+  private *networks(except: string): Generator<{ name: string; cidr: Cidr }> {
+    for (const { metadata, spec } of this.store.list('Node')) {
+      const cidr = spec?.podCIDR === undefined ? undefined : parseCidr(spec.podCIDR);
+      if (cidr !== undefined && metadata.name !== except) yield { name: metadata.name, cidr };
+    }
+  }
+}

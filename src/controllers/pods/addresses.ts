@@ -1,0 +1,92 @@
+/**
+ * Which pod has which address, and which pods are on which node: an index over the store. The address is the annotation
+ * `dataplane.dev/pod-ip`, so it is never in use twice and survives every restart.
+ */
+import { type Cidr, printIp } from '../../api/addresses.ts';
+import type { Store } from '../../api/store/store.ts';
+import { type Pod, WellKnown } from '../../api/types/objects.ts';
+import { keyOf } from '../work-queue.ts';
+
+/** How long an address rests after its pod is gone: connections to the dead must not reach a stranger. */
+const REST_MS = 60_000;
+
+const NOBODY: ReadonlySet<string> = new Set();
+
+export class PodAddresses {
+  private readonly owners = new Map<string, string>();
+  private readonly freedAt = new Map<string, number>();
+  private readonly byNode = new Map<string, Set<string>>();
+
+  constructor(store: Store) {
+    for (const pod of store.list('Pod')) this.hold(pod);
+    store.onCommit('Pod', ({ type, object, old }) => {
+      if (old !== undefined) this.release(old, type === 'DELETED');
+      if (type !== 'DELETED') this.hold(object);
+    });
+  }
+
+  ownerOf(ip: string): string | undefined {
+    return this.owners.get(ip);
+  }
+
+  /** Keys of the pods bound to a node. */
+  podsOn(node: string): ReadonlySet<string> {
+    return this.byNode.get(node) ?? NOBODY;
+  }
+
+  /** All addresses in use, for checks against a network that is about to be given away. */
+  addresses(): IterableIterator<[ip: string, podKey: string]> {
+    return this.owners.entries();
+  }
+
+  /**
+   * The lowest address of a node's network that is free and rested, else the one freed longest ago; undefined when all
+   * are in use. Network address, gateway (the first) and broadcast address are nobody's.
+   */
+  free(network: Cidr, nowMs: number): string | undefined {
+    let oldest: string | undefined;
+    let oldestMs = Number.POSITIVE_INFINITY;
+    for (let value = network.first + 2n; value < network.last; value++) {
+      const ip = printIp({ family: network.family, value });
+      if (this.owners.has(ip)) continue;
+      const freed = this.freedAt.get(ip);
+      if (freed === undefined || nowMs - freed > REST_MS) {
+        this.freedAt.delete(ip);
+        return ip;
+      }
+      if (freed < oldestMs) {
+        oldest = ip;
+        oldestMs = freed;
+      }
+    }
+    return oldest;
+  }
+
+  private hold(pod: Pod): void {
+    const key = keyOf(pod);
+    const ip = podIpOf(pod);
+    if (ip !== undefined) this.owners.set(ip, key);
+    const node = pod.spec.nodeName;
+    if (!node) return;
+    const pods = this.byNode.get(node) ?? new Set();
+    pods.add(key);
+    this.byNode.set(node, pods);
+  }
+
+  private release(pod: Pod, gone: boolean): void {
+    const key = keyOf(pod);
+    const ip = podIpOf(pod);
+    if (ip !== undefined && this.owners.get(ip) === key) {
+      this.owners.delete(ip);
+      if (gone) this.freedAt.set(ip, Date.now());
+    }
+    const pods = this.byNode.get(pod.spec.nodeName ?? '');
+    pods?.delete(key);
+    if (pods?.size === 0) this.byNode.delete(pod.spec.nodeName!);
+  }
+}
+
+/** The address IPAM gave the pod. Nobody else can write it (`pod-admission.ts`), so it is one. */
+export function podIpOf(pod: Pod): string | undefined {
+  return pod.metadata.annotations?.[WellKnown.POD_IP];
+}

@@ -1,0 +1,43 @@
+/** Pods on their way into the store: the address is IPAM's to give, and a status may only confirm it. */
+import { invalid } from '../../api/errors.ts';
+import { resourceOfKind } from '../../api/resources.ts';
+import type { Admission } from '../../api/store/registry.ts';
+import { type Container, type Pod, type PodSpec, WellKnown } from '../../api/types/objects.ts';
+import { podIpOf } from './addresses.ts';
+
+export const podAdmission: Admission<Pod> = {
+  prepare(pod, old) {
+    const { [WellKnown.POD_IP]: _asked, ...annotations } = pod.metadata.annotations ?? {};
+    const given = old === undefined ? undefined : podIpOf(old);
+    if (given !== undefined) annotations[WellKnown.POD_IP] = given;
+    const metadata = { ...pod.metadata, annotations };
+    if (Object.keys(annotations).length === 0) delete (metadata as { annotations?: unknown }).annotations;
+    if (old !== undefined) return { ...pod, metadata };
+    return { ...pod, metadata, status: { phase: 'Pending', qosClass: qosClass(pod.spec) } };
+  },
+
+  admit(pod, old, subresource) {
+    if (subresource !== 'status' || old === undefined || pod.spec.hostNetwork) return pod;
+    const given = podIpOf(pod);
+    const told = pod.status?.podIP;
+    if (!told || told === given) return pod;
+    const message = `Invalid value: "${told}": the address given to this pod is ${given ?? 'not chosen yet'}`;
+    throw invalid(resourceOfKind('Pod')!, pod.metadata.name, [{ path: 'status.podIP', message }]);
+  },
+};
+
+/** apis/core/v1/helper/qos: by requests and limits of cpu and memory. */
+function qosClass(spec: PodSpec): string {
+  const containers: readonly Container[] = [...spec.containers, ...(spec.initContainers ?? [])];
+  const of = (c: Container, kind: 'limits' | 'requests', what: string) => c.resources?.[kind]?.[what];
+  const what = ['cpu', 'memory'];
+  const any = containers.some((c) => what.some((w) => of(c, 'limits', w) ?? of(c, 'requests', w)));
+  if (!any) return 'BestEffort';
+  const full = containers.every((c) =>
+    what.every((w) => {
+      const limit = of(c, 'limits', w);
+      return limit !== undefined && String(of(c, 'requests', w) ?? limit) === String(limit);
+    }),
+  );
+  return full ? 'Guaranteed' : 'Burstable';
+}

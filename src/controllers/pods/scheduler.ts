@@ -1,0 +1,168 @@
+/**
+ * Gives every pod a node and an address, in one write. A pod that names its node goes there; the others go to the Ready
+ * node with the fewest pods that fits. What cannot be placed stays Pending, with condition PodScheduled False and an
+ * Event that say why, and is tried again when a node or an address turns up.
+ */
+import { parseCidr } from '../../api/addresses.ts';
+import { matchesLabels } from '../../api/selectors.ts';
+import { type NodeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
+import { type Cluster, conditionOf, withCondition } from '../cluster.ts';
+import { keyOf, splitKey } from '../work-queue.ts';
+import type { PodAddresses } from './addresses.ts';
+import { podIpOf } from './addresses.ts';
+
+/** What about a node decides whether a pod may go there. */
+const fitness = (node: NodeObject | undefined) =>
+  node === undefined
+    ? ''
+    : JSON.stringify([isReady(node), node.spec?.unschedulable === true, node.spec?.podCIDR, node.metadata.labels]);
+
+export function isReady(node: NodeObject): boolean {
+  return conditionOf(node.status?.conditions, 'Ready')?.status === 'True';
+}
+
+export function startScheduler(cluster: Cluster, addresses: PodAddresses): void {
+  const { store } = cluster;
+  const waiting = new Set<string>();
+  const queue = cluster.queue('scheduler', (key) => {
+    const pod = store.get('Pod', ...splitKey(key));
+    if (pod === undefined || isPlaced(pod) || isEnding(pod)) waiting.delete(key);
+    else if (place(cluster, addresses, pod)) waiting.delete(key);
+    else waiting.add(key);
+  });
+  const retry = () => {
+    for (const key of waiting) queue.add(key);
+  };
+  const consider = (pod: Pod) => {
+    if (!isPlaced(pod) && !isEnding(pod)) queue.add(keyOf(pod));
+  };
+  for (const pod of store.list('Pod')) consider(pod);
+  store.onCommit('Pod', ({ type, object }) => {
+    if (type === 'ADDED') consider(object);
+    if (type !== 'DELETED') return;
+    waiting.delete(keyOf(object));
+    if (waiting.size > 0) retry();
+  });
+  store.onCommit('Node', ({ type, object, old }) => {
+    if (waiting.size > 0 && type !== 'DELETED' && fitness(object) !== fitness(old)) retry();
+  });
+}
+
+const isEnding = ({ metadata, status }: Pod) =>
+  metadata.deletionTimestamp !== undefined || status?.phase === 'Succeeded' || status?.phase === 'Failed';
+
+const isPlaced = (pod: Pod) =>
+  Boolean(pod.spec.nodeName) &&
+  (pod.spec.hostNetwork === true || podIpOf(pod) !== undefined) &&
+  conditionOf(pod.status?.conditions, 'PodScheduled')?.status === 'True';
+
+/** True when the pod has its node and address now. */
+function place(cluster: Cluster, addresses: PodAddresses, pod: Pod): boolean {
+  const { store } = cluster;
+  const named = pod.spec.nodeName;
+  if (named) {
+    const node = store.get('Node', undefined, named);
+    if (node === undefined) return refuse(cluster, pod, 'NodeNotFound', `node "${named}" not found`);
+    return bind(cluster, addresses, pod, node);
+  }
+  const reasons = new Map<string, number>();
+  let best: NodeObject | undefined;
+  let fewest = Number.POSITIVE_INFINITY;
+  const nodes = store.list('Node').sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  for (const node of nodes) {
+    const why = whyNot(cluster, addresses, pod, node);
+    const pods = addresses.podsOn(node.metadata.name).size;
+    if (why !== undefined) reasons.set(why, (reasons.get(why) ?? 0) + 1);
+    else if (pods < fewest) {
+      best = node;
+      fewest = pods;
+    }
+  }
+  if (best !== undefined) return bind(cluster, addresses, pod, best);
+  const told = [...reasons].map(([why, count]) => `${count} node(s) ${why}`).join(', ');
+  const message =
+    nodes.length === 0 ? 'no nodes available to schedule pods' : `0/${nodes.length} nodes are available: ${told}.`;
+  return refuse(cluster, pod, 'Unschedulable', message);
+}
+
+function whyNot(cluster: Cluster, addresses: PodAddresses, pod: Pod, node: NodeObject): string | undefined {
+  if (!isReady(node)) return 'were not ready';
+  if (node.spec?.unschedulable) return 'were unschedulable';
+  if (!matchesLabels(pod.spec.nodeSelector ?? {}, node.metadata.labels)) return "didn't match Pod's node selector";
+  const wanted = hostPorts(pod);
+  if (wanted.length > 0) {
+    for (const key of addresses.podsOn(node.metadata.name)) {
+      const other = cluster.store.get('Pod', ...splitKey(key));
+      if (other && !isEnding(other) && hostPorts(other).some((a) => wanted.some((b) => clash(a, b)))) {
+        return "didn't have free ports for the requested pod ports";
+      }
+    }
+  }
+  if (!pod.spec.hostNetwork && !hasRoom(addresses, node)) return 'had no free pod address';
+  return undefined;
+}
+
+interface HostPort {
+  protocol: string;
+  ip: string;
+  port: number;
+}
+
+function hostPorts({ spec }: Pod): HostPort[] {
+  const ports: HostPort[] = [];
+  for (const container of spec.containers) {
+    for (const { hostPort, hostIP, protocol = 'TCP' } of container.ports ?? []) {
+      if (hostPort) ports.push({ protocol, ip: hostIP ?? '0.0.0.0', port: hostPort });
+    }
+  }
+  return ports;
+}
+
+const clash = (a: HostPort, b: HostPort) =>
+  a.protocol === b.protocol && a.port === b.port && (a.ip === b.ip || a.ip === '0.0.0.0' || b.ip === '0.0.0.0');
+
+/** Counts first: on a node with fewer pods than addresses there is nothing to look for. */
+function hasRoom(addresses: PodAddresses, node: NodeObject): boolean {
+  const network = parseCidr(node.spec?.podCIDR ?? '');
+  if (network === undefined) return false;
+  const usable = network.last - network.first - 2n;
+  return addresses.podsOn(node.metadata.name).size < usable || freeAddress(addresses, node) !== undefined;
+}
+
+function freeAddress(addresses: PodAddresses, node: NodeObject): string | undefined {
+  const network = parseCidr(node.spec?.podCIDR ?? '');
+  return network && addresses.free(network, Date.now());
+}
+
+function bind(cluster: Cluster, addresses: PodAddresses, pod: Pod, node: NodeObject): boolean {
+  const { name } = node.metadata;
+  const annotations = { ...pod.metadata.annotations };
+  if (!pod.spec.hostNetwork && podIpOf(pod) === undefined) {
+    const ip = freeAddress(addresses, node);
+    if (ip === undefined) {
+      return refuse(cluster, pod, 'NoFreeAddress', `no address is free in ${node.spec?.podCIDR} of node ${name}`);
+    }
+    annotations[WellKnown.POD_IP] = ip;
+  }
+  const conditions = withCondition(pod.status?.conditions, { type: 'PodScheduled', status: 'True' });
+  const bound: Pod = {
+    ...pod,
+    metadata: { ...pod.metadata, ...(Object.keys(annotations).length > 0 && { annotations }) },
+    spec: { ...pod.spec, nodeName: name },
+    status: { ...pod.status, conditions },
+  };
+  cluster.registry.write(bound, pod);
+  const { namespace } = pod.metadata;
+  cluster.event(bound, 'Normal', 'Scheduled', `Successfully assigned ${namespace}/${pod.metadata.name} to ${name}`);
+  return true;
+}
+
+function refuse(cluster: Cluster, pod: Pod, reason: string, message: string): false {
+  const condition = { type: 'PodScheduled', status: 'False' as const, reason, message };
+  const known = conditionOf(pod.status?.conditions, 'PodScheduled');
+  if (known?.status === 'False' && known.message === message) return false;
+  const conditions = withCondition(pod.status?.conditions, condition);
+  cluster.registry.write({ ...pod, status: { ...pod.status, conditions } }, pod);
+  cluster.event(pod, 'Warning', 'FailedScheduling', message);
+  return false;
+}

@@ -1,0 +1,188 @@
+/**
+ * The shell script that starts one container; it stays beside the container's state, to be read when something is odd.
+ *
+ * It runs twice. First as the *keeper*, outside: `nsenter` and `unshare` have put it into the pod's network, UTS and IPC
+ * namespaces and a mount namespace of its own, and its children into a new PID namespace. It waits for its one child and
+ * writes down the exit status, so that an agent that was away still learns it. Then as that child, PID 1, the *stage*:
+ * it builds the root (an overlay over the host's own, written to a tmpfs that vanishes with the mount namespace), moves
+ * there with pivot_root, and becomes the container's command.
+ *
+ * Beside the script: `keeper`, `pid` (their lines of /proc/pid/stat), `started` (not empty: the command has the word),
+ * `error` (what went wrong before), `exit` (the status, as of sh: 128 + signal).
+ */
+import { dirname } from 'node:path';
+import { fstabField, quote } from '../shell.ts';
+
+export interface BindMount {
+  source: string;
+  target: string;
+  readOnly: boolean;
+  /** The source is a file, not a directory. */
+  file: boolean;
+}
+
+export interface LaunchPlan {
+  /** For the script's head. */
+  title: string;
+  /** Directory of the script; `files/` in it is copied over the root, `root/` is where the root is built. */
+  directory: string;
+  /** Mounted directories of the host that the root shows, `/` first. */
+  layers: readonly string[];
+  /** A mount of the host to make executable in here: the one with the volumes, when it is not. */
+  makeExecutable?: string | undefined;
+  /** Device nodes of the host to have. */
+  devices: readonly string[];
+  /** Files of /proc not to be seen, directories of /proc not to be changed. */
+  hidden: readonly string[];
+  readOnly: readonly string[];
+  directories: readonly string[];
+  mounts: readonly BindMount[];
+  workingDir: string;
+  environment: ReadonlyMap<string, string>;
+  user?: number | undefined;
+  group?: number | undefined;
+  /** Capabilities to keep, without `cap_`; undefined: all. */
+  capabilities?: readonly string[] | undefined;
+  command: readonly string[];
+}
+
+/** Where the host's root is during the set-up. */
+const OLD_ROOT = '.host';
+
+/** What Docker and containerd leave a container. */
+export const DEFAULT_CAPABILITIES: readonly string[] =
+  'chown dac_override fsetid fowner mknod net_raw setgid setuid setfcap setpcap net_bind_service sys_chroot kill audit_write'.split(
+    ' ',
+  );
+
+export const SCRIPT_FILE = 'launch.sh';
+export const ENVIRONMENT_FILE = 'environment';
+
+/** fstab of the kernel's file systems in a container. */
+export function kernelMounts(plan: Pick<LaunchPlan, 'readOnly'>): string {
+  const lines = [
+    'proc /proc proc nosuid,nodev,noexec',
+    ...plan.readOnly.map((path) => `${path} ${path} none bind,ro`),
+    'sysfs /sys sysfs ro,nosuid,nodev,noexec',
+    'tmpfs /dev tmpfs nosuid,mode=0755,size=65536k',
+    'devpts /dev/pts devpts x-mount.mkdir,nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5',
+    'tmpfs /dev/shm tmpfs x-mount.mkdir,nosuid,nodev,noexec,mode=1777,size=65536k',
+    'tmpfs /run tmpfs x-mount.mkdir,nosuid,nodev,mode=0755',
+  ];
+  return lines.map((line) => `${line} 0 0\n`).join('');
+}
+
+/** fstab of what is bound in from the host: volumes, and /dev/null over what is hidden. */
+export function bindMounts(plan: Pick<LaunchPlan, 'hidden' | 'mounts'>): string {
+  const volumes = plan.mounts.map(
+    ({ source, target, readOnly }) =>
+      `${fstabField(`/${OLD_ROOT}${source}`)} ${fstabField(target)} none ${readOnly ? 'bind,ro' : 'rbind'} 0 0\n`,
+  );
+  return [...plan.hidden.map((path) => `/${OLD_ROOT}/dev/null ${path} none bind 0 0\n`), ...volumes].join('');
+}
+
+/** The words that turn a root shell's right to everything into what a container may do. */
+export function privilegeWords(plan: Pick<LaunchPlan, 'user' | 'group' | 'capabilities'>): string[] {
+  const { user, group, capabilities } = plan;
+  const words = [
+    ...(capabilities === undefined
+      ? []
+      : ['--inh-caps=-all', `--bounding-set=${['-all', ...capabilities.map((name) => `+${name}`)].join(',')}`]),
+    ...(user === undefined && group === undefined
+      ? []
+      : [`--reuid=${user ?? 0}`, `--regid=${group ?? 0}`, '--clear-groups']),
+  ];
+  return words.length === 0 ? [] : ['setpriv', ...words, '--'];
+}
+
+export function launchScript(plan: LaunchPlan): string {
+  return `#!/bin/sh
+# ${plan.title}
+D=${quote(plan.directory)}
+
+if [ $# = 0 ]; then
+  exec 7>&2 2>/dev/null 9>"$D/exit"
+  read -r stat < /proc/self/stat
+  echo "$stat" > "$D/keeper"
+  sh "$0" stage 2>&7 7>&- 9>&-
+  echo $? >&9
+  exit
+fi
+
+set -e
+umask 022
+exec 5>"$D/started" 6>"$D/error" 7>&2 2>&6
+read -r stat < /proc/self/stat
+echo "$stat" > "$D/pid"
+fail() { echo "$*" >&6; exit 128; }
+
+# The root: the host's, with all changes in memory.
+R="$D/root"
+${plan.makeExecutable === undefined ? '' : `mount -n -o remount,bind,exec ${quote(plan.makeExecutable)}\n`}mount -n -t tmpfs -o mode=0755 dataplane "$R"
+mkdir "$R/root" ${plan.layers.map((_, i) => `"$R/upper${i}" "$R/work${i}"`).join(' ')}
+${plan.layers.map(layerLines).join('\n')}
+cd "$R/root"
+mkdir ${OLD_ROOT}
+pivot_root . ${OLD_ROOT}
+cd /
+mount -n -a -T "/${OLD_ROOT}$D/kernel.fstab"
+cp -a ${plan.devices.map((path) => quote(`/${OLD_ROOT}${path}`)).join(' ')} /dev/
+mkdir -p /run/lock ${directoriesOf(plan).map(quote).join(' ')}
+cp -dR --remove-destination "/${OLD_ROOT}$D/files/." /
+${mountLines(plan)}umount -n -l /${OLD_ROOT}
+rmdir /${OLD_ROOT}
+
+# The command.
+cd ${quote(plan.workingDir)}
+${checkLines(plan)}
+echo started >&5
+(trap '' PIPE; echo started >&3) || :
+exec 2>&7 3>&- 5>&- 6>&- 7>&-
+exec ${finalWords(plan).map(quote).join(' ')}
+`;
+}
+
+function layerLines(path: string, i: number): string {
+  const at = path === '/' ? '' : path;
+  const overlay = `mount -n -t overlay overlay -o ${quote(`lowerdir=${path}`)},upperdir="$R/upper${i}",workdir="$R/work${i}" "$R/root"${quote(at)}`;
+  if (path === '/') return `${overlay} ||\n  fail 'the root file system cannot be layered (overlayfs)'`;
+  // A file system that cannot be a lower layer is shown as it is, but not for writing.
+  return `${overlay} 2>/dev/null || mount -n -o bind,ro ${quote(path)} "$R/root"${quote(at)} 2>/dev/null || :`;
+}
+
+function directoriesOf(plan: LaunchPlan): string[] {
+  const targets = plan.mounts.map(({ target, file }) => (file ? dirname(target) : target));
+  return [...new Set([...plan.directories, ...targets, plan.workingDir])];
+}
+
+function mountLines({ mounts, hidden }: LaunchPlan): string {
+  const files = mounts
+    .filter(({ file }) => file)
+    .map(({ target }) => `[ -e ${quote(target)} ] || : > ${quote(target)}\n`);
+  return mounts.length + hidden.length === 0 ? '' : `${files.join('')}mount -n -a -T "/${OLD_ROOT}$D/volumes.fstab"\n`;
+}
+
+function checkLines({ command, environment }: LaunchPlan): string {
+  const program = command[0]!;
+  if (program.includes('/')) {
+    const missing = quote(`exec: "${program}": no such file or directory`);
+    const refused = quote(`exec: "${program}": permission denied`);
+    return `[ -f ${quote(program)} ] || fail ${missing}\n[ -x ${quote(program)} ] || fail ${refused}`;
+  }
+  const missing = quote(`exec: "${program}": executable file not found in $PATH`);
+  return `(PATH=${quote(environment.get('PATH') ?? '')}; command -v -- ${quote(program)} >/dev/null) || fail ${missing}`;
+}
+
+function finalWords(plan: LaunchPlan): string[] {
+  const environment = [...plan.environment].map(([name, value]) => `${name}=${value}`);
+  return [...privilegeWords(plan), 'env', '-i', ...environment, ...plan.command];
+}
+
+/** Files the script expects beside itself. */
+export const launchFiles = (plan: LaunchPlan): Record<string, string> => ({
+  [SCRIPT_FILE]: launchScript(plan),
+  'kernel.fstab': kernelMounts(plan),
+  'volumes.fstab': bindMounts(plan),
+  // NUL after each, as in /proc/pid/environ, which a program such as nginx writes over.
+  [ENVIRONMENT_FILE]: [...plan.environment].map(([name, value]) => `${name}=${value}\0`).join(''),
+});

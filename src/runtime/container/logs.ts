@@ -1,0 +1,60 @@
+/**
+ * Container logs: files that the containers write themselves, so that no line is lost while no agent runs. Bounded by
+ * copying and truncating, which works on a file others have open for appending.
+ */
+import { closeSync, copyFileSync, fstatSync, openSync, readSync, renameSync, statSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileName } from '../shell.ts';
+
+export const MAX_LOG_BYTES = 10 * 1024 * 1024;
+/** What kubelet takes for a termination message (pkg/kubelet/kuberuntime: 80 lines, 2048 bytes). */
+const TAIL_LINES = 80;
+const TAIL_BYTES = 2048;
+
+export const podDirectory = (stateDir: string, namespace: string, pod: string): string =>
+  join(stateDir, 'pods', fileName(`${namespace}_${pod}`));
+
+/** @param previous the log of the instance before the present one */
+export function logPath(stateDir: string, namespace: string, pod: string, container: string, previous = false): string {
+  return join(podDirectory(stateDir, namespace, pod), `${container}${previous ? '.previous' : ''}.log`);
+}
+
+/** Put the last instance's log aside and begin a new one. @returns a descriptor for appending */
+export function beginLog(directory: string, container: string): number {
+  const path = join(directory, `${container}.log`);
+  try {
+    renameSync(path, join(directory, `${container}.previous.log`));
+  } catch {
+    // The first instance.
+  }
+  return openSync(path, 'a', 0o640);
+}
+
+/** Keep a log within bounds: what is over goes to `<container>.log.1`, in place of what was there. */
+export function boundLog(directory: string, container: string, maxBytes = MAX_LOG_BYTES): void {
+  const path = join(directory, `${container}.log`);
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) <= maxBytes) return;
+  copyFileSync(path, `${path}.1`);
+  truncateSync(path);
+}
+
+/** The last lines of a log, as a termination message; empty when there is none. */
+export function logTail(directory: string, container: string): string {
+  try {
+    const file = openSync(join(directory, `${container}.log`), 'r');
+    try {
+      const { size } = fstatSync(file);
+      const bytes = Buffer.alloc(Math.min(size, TAIL_BYTES));
+      readSync(file, bytes, 0, bytes.length, size - bytes.length);
+      return bytes
+        .toString('utf8')
+        .split('\n')
+        .slice(-TAIL_LINES - 1)
+        .join('\n');
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return '';
+  }
+}

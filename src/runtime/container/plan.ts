@@ -1,0 +1,140 @@
+/** From a container's manifest to everything its launch needs. */
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join, posix } from 'node:path';
+import type { Container, Pod } from '../../api/types/objects.ts';
+import { type ConfigSource, ContainerConfigError } from '../files/config-source.ts';
+import { accountFiles, type DnsSettings, hostnameOf, hostsFile, resolvConf } from '../files/etc-files.ts';
+import { hostDevices, layeredMounts, mountOf, readMounts } from '../files/host-mounts.ts';
+import { insidePath, volumePath } from '../files/volumes.ts';
+import type { CatalogueImage } from '../image/catalogue.ts';
+import { containerDirectory } from '../state.ts';
+import { commandOf, environmentOf } from './environment.ts';
+import type { BindMount, LaunchPlan } from './launch-script.ts';
+import { capabilitiesOf, userOf } from './security.ts';
+
+/** As runc's default maskedPaths and readonlyPaths, where the host has them. */
+const HIDDEN_FILES = ['/proc/kcore', '/proc/keys', '/proc/timer_list', '/proc/sched_debug'];
+const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+
+export interface ContainerFacts {
+  podDir: string;
+  podIP: string;
+  hostIP: string;
+  dns: DnsSettings | undefined;
+  /** Which instance of the container this will be, from 1. */
+  instance: number;
+}
+
+/**
+ * Also writes the files that are laid over the container's root.
+ * @throws ContainerConfigError when the manifest cannot be followed as things are
+ */
+export async function planContainer(
+  pod: Pod,
+  container: Container,
+  image: CatalogueImage,
+  facts: ContainerFacts,
+  source: ConfigSource,
+): Promise<LaunchPlan> {
+  const { podDir, podIP, hostIP, dns } = facts;
+  const directory = containerDirectory(podDir, container.name);
+  const accounts = accountFiles(image.users);
+  const { user, group } = userOf(pod, container);
+  const home = homeOf(user ?? 0, accounts?.passwd);
+  const hostname = hostnameOf(pod);
+  const environment = await environmentOf(pod, container, image, { podIP, hostIP, hostname, home }, source);
+  writeFiles(join(directory, 'files'), image, {
+    '/etc/hosts': hostsFile(pod, podIP, dns?.domain ?? 'cluster.local'),
+    '/etc/hostname': `${hostname}\n`,
+    '/etc/resolv.conf': resolvConf(pod, dns),
+    ...(accounts && { '/etc/passwd': accounts.passwd, '/etc/group': accounts.group }),
+  });
+  const mounts = readMounts();
+  const stateMount = mountOf(podDir, mounts);
+  const { namespace = 'default', name } = pod.metadata;
+  return {
+    title: `${namespace}/${name}: container ${container.name}, instance ${facts.instance}`,
+    directory,
+    layers: layeredMounts(mounts).map(({ path }) => path),
+    makeExecutable: stateMount?.noexec ? stateMount.path : undefined,
+    devices: hostDevices(),
+    hidden: HIDDEN_FILES.filter(existsSync),
+    readOnly: READ_ONLY.filter(existsSync),
+    directories: image.directories ?? [],
+    mounts: bindMountsOf(pod, container, podDir),
+    workingDir: container.workingDir || image.workingDir || '/',
+    environment,
+    user,
+    group,
+    capabilities: capabilitiesOf(container),
+    command: commandOf(container, image, environment),
+  };
+}
+
+function bindMountsOf(pod: Pod, container: Container, podDir: string): BindMount[] {
+  const mounts = (container.volumeMounts ?? []).map(({ name, mountPath, subPath, readOnly }): BindMount => {
+    const volume = pod.spec.volumes?.find((v) => v.name === name);
+    if (volume === undefined) throw new ContainerConfigError(`there is no volume "${name}"`);
+    const root = volumePath(podDir, volume);
+    return {
+      source: subPath ? subPathOf(root, subPath) : root,
+      target: posix.join('/', mountPath),
+      readOnly: readOnly === true || volume.configMap !== undefined || volume.secret !== undefined,
+      file: statSync(subPath ? subPathOf(root, subPath) : root).isFile(),
+    };
+  });
+  // What is mounted inside another mount comes after it.
+  return mounts.sort((a, b) => a.target.length - b.target.length);
+}
+
+/** The real place of a part of a volume; a directory where there is none yet. Never outside the volume. */
+function subPathOf(root: string, subPath: string): string {
+  let path: string;
+  try {
+    path = join(root, insidePath(subPath));
+    if (!existsSync(path)) mkdirSync(path, { recursive: true, mode: 0o755 });
+    path = realpathSync(path);
+  } catch (error) {
+    throw new ContainerConfigError(`failed to prepare subPath "${subPath}": ${(error as Error).message}`);
+  }
+  // A container may have put a symbolic link into its volume (CVE-2017-1002101).
+  if (!path.startsWith(`${realpathSync(root)}/`))
+    throw new ContainerConfigError(`subPath "${subPath}" leads out of the volume`);
+  return path;
+}
+
+function writeFiles(directory: string, image: CatalogueImage, etc: Record<string, string>): void {
+  rmSync(directory, { recursive: true, force: true });
+  for (const [path, text] of Object.entries({ ...image.files, ...etc })) {
+    const target = join(directory, posix.join('/', path));
+    mkdirSync(dirname(target), { recursive: true, mode: 0o755 });
+    writeFileSync(target, text, { mode: 0o644 });
+  }
+  for (const [path, to] of Object.entries(image.links ?? {})) {
+    const target = join(directory, posix.join('/', path));
+    mkdirSync(dirname(target), { recursive: true, mode: 0o755 });
+    symlinkSync(to, target);
+  }
+}
+
+function homeOf(uid: number, passwd = readPasswd()): string {
+  const line = passwd.split('\n').find((l) => l.split(':')[2] === String(uid));
+  return line?.split(':')[5] || '/';
+}
+
+function readPasswd(): string {
+  try {
+    return readFileSync('/etc/passwd', 'utf8');
+  } catch {
+    return 'root:x:0:0:root:/root:/bin/sh\n';
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * A container's processes: starting them, knowing them again, learning how they ended. The keeper (a shell) waits for
+ * PID 1 of the container and writes its status to a file; see launch-script.ts.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { isAlive, lacksHandler, type ProcessMark, parseStat, signalProcess, waitGone } from '../processes.ts';
+import { firstLine } from './launch.ts';
+import { type LaunchPlan, launchFiles, SCRIPT_FILE } from './launch-script.ts';
+
+const START_MS = 20_000;
+const KILLED_MS = 10_000;
+const EXIT_KILLED = 137;
+
+export interface ContainerProcess {
+  keeper: ProcessMark;
+  /** PID 1 of the container, by its number outside. */
+  main: ProcessMark;
+}
+
+export interface Exit {
+  code: number;
+  atMs: number;
+}
+
+/** The command could not be started: kubelet's StartError, exit code 128. */
+export class StartError extends Error {}
+
+/**
+ * Start what the plan says in the namespaces of `pausePid`; `environment` and command are in the plan.
+ * @param output descriptor of the log, for stdout and stderr
+ * @param onExit called when it ended, as long as this process lives
+ * @throws StartError with the reason; nothing is left running then
+ */
+export async function startContainer(
+  plan: LaunchPlan,
+  pausePid: number,
+  output: number,
+  onExit: () => void,
+): Promise<ContainerProcess> {
+  for (const name of ['keeper', 'pid', 'started', 'error', 'exit']) rmSync(join(plan.directory, name), { force: true });
+  mkdirSync(join(plan.directory, 'root'), { recursive: true });
+  for (const [name, text] of Object.entries(launchFiles(plan))) {
+    writeFileSync(join(plan.directory, name), text, { mode: 0o600 }); // The environment may hold secrets.
+  }
+  const words = ['--target', String(pausePid), '--net', '--uts', '--ipc', '--', 'unshare', '--mount', '--pid'];
+  const child: ChildProcess = spawn(
+    'nsenter',
+    [...words, '--propagation', 'private', '--', 'sh', join(plan.directory, SCRIPT_FILE)],
+    {
+      detached: true,
+      cwd: '/',
+      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
+      stdio: ['ignore', output, output, 'pipe'],
+    },
+  );
+  child.unref();
+  child.once('exit', onExit);
+  let failure: Error | undefined;
+  await firstLine(child, START_MS).catch((error: Error) => {
+    failure = error;
+  });
+  // A short command may have ended before its word was read here: the files know.
+  const found = findContainerProcess(plan.directory);
+  if (found !== undefined) return found;
+  const marks = [readMark(plan.directory, 'pid'), readMark(plan.directory, 'keeper')].filter((m) => m !== undefined);
+  for (const mark of marks) signalProcess(mark, 'SIGKILL');
+  if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+  await waitGone(marks, KILLED_MS);
+  const complaint = read(plan.directory, 'error')?.trim().split('\n').slice(-3).join('; ');
+  throw new StartError(complaint || (failure?.message ?? 'it ended at once'));
+}
+
+/** What was started from this directory, dead or alive; undefined when the command never got the word. */
+export function findContainerProcess(directory: string): ContainerProcess | undefined {
+  const keeper = readMark(directory, 'keeper');
+  const main = readMark(directory, 'pid');
+  return keeper !== undefined && main !== undefined && read(directory, 'started') ? { keeper, main } : undefined;
+}
+
+/** How it ended; undefined while it runs. A keeper that was killed leaves no status: the rest is then killed, too. */
+export function exitOf(directory: string, { keeper, main }: ContainerProcess): Exit | undefined {
+  // In this order: the status is written before the keeper ends.
+  const keeperAlive = isAlive(keeper);
+  const text = read(directory, 'exit');
+  if (text?.endsWith('\n')) {
+    return { code: Number.parseInt(text, 10), atMs: statSync(join(directory, 'exit')).mtimeMs };
+  }
+  if (keeperAlive) return undefined;
+  signalProcess(main, 'SIGKILL');
+  return { code: EXIT_KILLED, atMs: Date.now() };
+}
+
+/**
+ * Ask the container to end, then make it. A command that has no handler for the signal would not see it, being PID 1
+ * (pid_namespaces(7)); anywhere else it would have ended by it, so it is ended at once rather than after the grace.
+ */
+export async function stopContainer(
+  { keeper, main }: ContainerProcess,
+  signal: NodeJS.Signals,
+  graceMs: number,
+): Promise<void> {
+  const deaf = graceMs <= 0 || lacksHandler(main.pid, constants.signals[signal]);
+  if (!deaf) {
+    signalProcess(main, signal);
+    if (await waitGone([main], graceMs)) {
+      await waitGone([keeper], KILLED_MS);
+      return;
+    }
+  }
+  signalProcess(main, 'SIGKILL');
+  if (!(await waitGone([main, keeper], KILLED_MS))) throw new Error(`process ${main.pid} does not end`);
+}
+
+function readMark(directory: string, name: string): ProcessMark | undefined {
+  const line = read(directory, name);
+  return line ? parseStat(line) : undefined;
+}
+
+function read(directory: string, name: string): string | undefined {
+  try {
+    return readFileSync(join(directory, name), 'utf8');
+  } catch {
+    return undefined;
+  }
+}

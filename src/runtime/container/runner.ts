@@ -1,0 +1,299 @@
+/**
+ * One container of a pod over all its instances. Only the pod's worker calls it, one call at a time; what happens by
+ * itself (an exit, a probe's verdict) is noted and the worker woken.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync } from 'node:fs';
+import type { Container, Handler, Pod, Probe } from '../../api/types/objects.ts';
+import { ContainerConfigError } from '../files/config-source.ts';
+import type { CatalogueImage } from '../image/catalogue.ts';
+import type { PodContext } from '../pod/context.ts';
+import { restarts } from '../pod/status.ts';
+import { isAlive, signalProcess } from '../processes.ts';
+import { type ContainerRecord, containerDirectory, newRecord } from '../state.ts';
+import { backOff, printDelay } from './back-off.ts';
+import { execCommand } from './exec.ts';
+import { type HandlerTarget, runHandler } from './handlers.ts';
+import type { LaunchPlan } from './launch-script.ts';
+import { beginLog, boundLog, logTail } from './logs.ts';
+import { planContainer } from './plan.ts';
+import { ContainerProbes } from './probes.ts';
+import { exitOf, findContainerProcess, StartError, startContainer, stopContainer } from './process.ts';
+import { recordEnd, recordStart, recordWaiting } from './record.ts';
+
+/** How soon a manifest that could not be followed is tried again: what it refers to may have come. */
+const CONFIG_RETRY_MS = 2_000;
+const START_ERROR_CODE = 128;
+const HOOK_TIMEOUT_MS = 30_000;
+export const DEFAULT_GRACE_SECONDS = 30;
+
+export class ContainerRunner {
+  readonly name: string;
+  readonly isInit: boolean;
+  private readonly context: PodContext;
+  private probes: ContainerProbes | undefined;
+  /** Why the running instance has to go, when it has to. */
+  private condemned: { message: string; probe?: Probe } | undefined;
+
+  constructor(context: PodContext, name: string, isInit: boolean) {
+    this.context = context;
+    this.name = name;
+    this.isInit = isInit;
+  }
+
+  get record(): ContainerRecord {
+    const { containers } = this.context.state;
+    containers[this.name] ??= newRecord(this.name);
+    return containers[this.name]!;
+  }
+
+  get running(): boolean {
+    return this.record.phase === 'running';
+  }
+
+  get completed(): boolean {
+    return this.record.phase === 'terminated' && this.record.ended?.exitCode === 0;
+  }
+
+  private get pod(): Pod {
+    return this.context.pod;
+  }
+
+  private get spec(): Container {
+    const { containers, initContainers = [] } = this.pod.spec;
+    return [...containers, ...initContainers].find(({ name }) => name === this.name)!;
+  }
+
+  private get directory(): string {
+    return containerDirectory(this.context.podDir, this.name);
+  }
+
+  /** After another agent: a start it did not see to its end has either happened or not. */
+  adopt(): void {
+    const { record } = this;
+    if (record.phase === 'starting') {
+      const found = findContainerProcess(this.directory);
+      if (found === undefined) this.wait('ContainerCreating');
+      else this.markRunning(found);
+    } else if (record.phase === 'running') this.runProbes({ started: record.started, ready: record.ready });
+  }
+
+  /** Has the running instance ended? */
+  observe(): void {
+    const { record } = this;
+    if (record.phase !== 'running' || record.process === undefined) return;
+    const exit = exitOf(this.directory, record.process);
+    if (exit === undefined) boundLog(this.context.podDir, this.name);
+    else this.markEnded(exit.code, exit.atMs, exit.code === 0 ? undefined : logTail(this.context.podDir, this.name));
+  }
+
+  /** Start, restart or end as the manifest and what happened ask for. @returns when to look again, if time alone matters */
+  async reconcile(nowMs: number): Promise<number | undefined> {
+    const { record } = this;
+    if (record.phase === 'running') {
+      if (!this.isInit && record.specHash !== hashOf(this.spec)) {
+        this.condemned = { message: `Container ${this.name} definition changed, will be restarted` };
+      }
+      if (this.condemned === undefined) return undefined;
+      const { message, probe } = this.condemned;
+      await this.stop(probe?.terminationGracePeriodSeconds ?? this.graceSeconds(), message);
+      this.condemned = undefined;
+    }
+    if (record.phase === 'terminated') {
+      if (!restarts(this.pod, record, this.isInit)) return undefined;
+      this.wait('CrashLoopBackOff', this.backOffText(record));
+    }
+    if (record.notBeforeMs > nowMs) return record.notBeforeMs;
+    return this.start(nowMs);
+  }
+
+  /** Let the next start come at once and in any case, whatever the restart policy and the back-off say. */
+  hurry(): void {
+    this.record.backOffMs = 0;
+    this.record.notBeforeMs = 0;
+    if (this.record.phase === 'terminated') this.wait('ContainerCreating');
+    if (this.running) this.condemned = { message: `Container ${this.name} is restarted on request` };
+  }
+
+  /** End the running instance; returns when it has ended. */
+  async stop(graceSeconds: number, message = `Stopping container ${this.name}`): Promise<void> {
+    const { record } = this;
+    if (record.phase !== 'running' || record.process === undefined) return;
+    this.context.event('Normal', 'Killing', message);
+    this.stopProbes();
+    const end = Date.now() + graceSeconds * 1000;
+    const preStop = this.spec.lifecycle?.preStop;
+    if (preStop !== undefined && graceSeconds > 0 && isAlive(record.process.main)) {
+      const outcome = await runHandler(preStop, this.target(), graceSeconds * 1000);
+      if (!outcome.ok) this.context.event('Warning', 'FailedPreStopHook', outcome.message);
+    }
+    // As kubelet: a hook that used it all up leaves two seconds.
+    const left = graceSeconds > 0 ? Math.max(end - Date.now(), 2000) : 0;
+    await stopContainer(record.process, this.image()?.stopSignal ?? 'SIGTERM', left);
+    this.observe();
+  }
+
+  /** Cut a grace period short. */
+  kill(): void {
+    signalProcess(this.record.process?.main, 'SIGKILL');
+  }
+
+  /** The sandbox went, and the container with it. */
+  lose(): void {
+    if (this.record.phase !== 'running') return;
+    this.kill();
+    this.markEnded(137, Date.now(), 'the pod sandbox was lost');
+    // Not the container's fault: no back-off.
+    this.record.notBeforeMs = 0;
+  }
+
+  stopProbes(): void {
+    this.probes?.stop();
+    this.probes = undefined;
+  }
+
+  graceSeconds(): number {
+    return this.pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS;
+  }
+
+  private image(): CatalogueImage | undefined {
+    return this.context.catalogue().find(this.spec.image);
+  }
+
+  private async start(nowMs: number): Promise<number | undefined> {
+    const { context, record, spec } = this;
+    const image = this.image() ?? context.reloadCatalogue().find(spec.image);
+    if (image === undefined) {
+      return this.refuse('ImageNotInCatalogue', context.catalogue().explainMissing(spec.image), nowMs);
+    }
+    let plan: LaunchPlan;
+    try {
+      plan = await planContainer(
+        this.pod,
+        spec,
+        image,
+        { ...context.facts(), instance: record.instances + 1 },
+        context.source,
+      );
+    } catch (error) {
+      if (!(error instanceof ContainerConfigError)) throw error;
+      return this.refuse('CreateContainerConfigError', error.message, nowMs);
+    }
+    this.wait('ContainerCreating');
+    recordStart(record, hashOf(spec), nowMs, this.pod.metadata.uid);
+    context.save();
+    const log = beginLog(context.podDir, this.name);
+    try {
+      this.markRunning(await startContainer(plan, context.state.pause!.pid, log, context.wake));
+      context.event('Normal', 'Started', `Started container ${this.name}`);
+    } catch (error) {
+      if (!(error instanceof StartError)) throw error;
+      const missing = image.package !== undefined && / no such file /.test(error.message);
+      const message = missing ? `${error.message} (install it: apt-get install ${image.package})` : error.message;
+      context.event('Warning', 'Failed', `Error: ${message}`);
+      this.markEnded(START_ERROR_CODE, Date.now(), message, 'StartError');
+      context.wake();
+    } finally {
+      closeSync(log);
+    }
+    return undefined;
+  }
+
+  private refuse(reason: string, message: string, nowMs: number): number {
+    if (this.record.reason !== reason || this.record.message !== message) {
+      this.context.event('Warning', 'Failed', `Error: ${message}`);
+      this.wait(reason, message);
+    }
+    return nowMs + CONFIG_RETRY_MS;
+  }
+
+  private wait(reason: string, message?: string): void {
+    recordWaiting(this.record, reason, message);
+    this.context.save();
+  }
+
+  private markRunning(process: ContainerRecord['process']): void {
+    const { record } = this;
+    record.phase = 'running';
+    record.process = process;
+    record.reason = undefined;
+    record.message = undefined;
+    record.startedAtMs = Date.now();
+    this.condemned = undefined;
+    this.runProbes();
+    this.context.save();
+    const hook = this.spec.lifecycle?.postStart;
+    if (hook !== undefined) void this.runPostStart(hook);
+  }
+
+  private markEnded(exitCode: number, atMs: number, message: string | undefined, reason?: string): void {
+    const { record } = this;
+    this.stopProbes();
+    const startedAtMs = record.startedAtMs ?? atMs;
+    recordEnd(record, startedAtMs, atMs, exitCode, message, reason);
+    backOff(record, atMs - startedAtMs, atMs, this.context.backOffMs);
+    this.context.save();
+  }
+
+  private backOffText(record: ContainerRecord): string {
+    const { namespace = 'default', name, uid } = this.pod.metadata;
+    const delay = printDelay(Math.max(0, record.notBeforeMs - (record.ended?.finishedAtMs ?? 0)));
+    const text = `back-off ${delay} restarting failed container=${this.name} pod=${name}_${namespace}(${uid})`;
+    if (record.notBeforeMs > Date.now()) this.context.event('Warning', 'BackOff', text);
+    return text;
+  }
+
+  private runProbes(known?: { started: boolean; ready: boolean }): void {
+    const { record } = this;
+    this.stopProbes();
+    if (known === undefined) {
+      record.started = this.spec.startupProbe === undefined;
+      record.ready = record.started && this.spec.readinessProbe === undefined;
+    }
+    if (this.isInit) return;
+    this.probes = new ContainerProbes(
+      this.spec,
+      this.target(),
+      {
+        onChange: ({ started, ready }) => {
+          if (!this.running) return;
+          record.started = started;
+          record.ready = ready;
+          this.context.save();
+          this.context.wake();
+        },
+        onDead: (kind, message) => {
+          const text = `Container ${this.name} failed ${kind.toLowerCase()} probe, will be restarted`;
+          this.context.event('Warning', 'Unhealthy', `${kind} probe failed: ${message}`);
+          const probe = kind === 'Startup' ? this.spec.startupProbe : this.spec.livenessProbe;
+          this.condemned = { message: text, ...(probe && { probe }) };
+          this.context.wake();
+        },
+        onUnhealthy: (kind, message) => this.context.event('Warning', 'Unhealthy', `${kind} probe failed: ${message}`),
+      },
+      record.startedAtMs ?? Date.now(),
+      known ?? { started: record.started, ready: record.ready },
+    );
+  }
+
+  private async runPostStart(hook: Handler & { sleep?: { seconds: number } }): Promise<void> {
+    const outcome = await runHandler(hook, this.target(), HOOK_TIMEOUT_MS);
+    if (outcome.ok || !this.running) return;
+    this.context.event('Warning', 'FailedPostStartHook', outcome.message);
+    this.condemned = { message: `Container ${this.name} failed its postStart hook` };
+    this.context.wake();
+  }
+
+  private target(): HandlerTarget {
+    const { context, name } = this;
+    const { namespace = 'default', name: pod } = this.pod.metadata;
+    return {
+      podIP: context.state.podIP,
+      container: this.spec,
+      commandLine: (command) => execCommand({ stateDir: context.stateDir, namespace, pod, container: name, command }),
+    };
+  }
+}
+
+const hashOf = (container: Container): string =>
+  createHash('sha256').update(JSON.stringify(container)).digest('hex').slice(0, 16);

@@ -1,0 +1,76 @@
+/** The files of /etc that a container gets for itself: hosts, hostname, resolv.conf, and accounts where it needs some. */
+import { readFileSync } from 'node:fs';
+import type { Pod } from '../../api/types/objects.ts';
+import type { CatalogueUser } from '../image/catalogue.ts';
+
+export interface DnsSettings {
+  nameservers: readonly string[];
+  domain: string;
+}
+
+export const hostnameOf = (pod: Pod): string => (pod.spec.hostname ?? pod.metadata.name).slice(0, 63);
+
+export function hostsFile(pod: Pod, podIP: string, domain: string): string {
+  const hostname = hostnameOf(pod);
+  const { subdomain, hostAliases } = pod.spec;
+  const qualified = subdomain ? `${hostname}.${subdomain}.${pod.metadata.namespace ?? 'default'}.svc.${domain}\t` : '';
+  return [
+    '127.0.0.1\tlocalhost',
+    '::1\tlocalhost ip6-localhost ip6-loopback',
+    'fe00::\tip6-localnet',
+    'fe00::1\tip6-allnodes',
+    'fe00::2\tip6-allrouters',
+    `${podIP}\t${qualified}${hostname}`,
+    ...(hostAliases ?? []).map(({ ip, hostnames }) => `${ip}\t${(hostnames ?? []).join('\t')}`),
+    '',
+  ].join('\n');
+}
+
+/** As kubelet's pkg/kubelet/network/dns: the cluster's name servers and search list, or the host's, plus dnsConfig. */
+export function resolvConf(pod: Pod, dns: DnsSettings | undefined): string {
+  const { dnsPolicy = 'ClusterFirst', dnsConfig } = pod.spec;
+  const clustered = dnsPolicy.startsWith('ClusterFirst') && dns !== undefined && dns.nameservers.length > 0;
+  const own = [
+    ...(dnsConfig?.nameservers ?? []).map((server) => `nameserver ${server}`),
+    ...(dnsConfig?.options?.length
+      ? [`options ${dnsConfig.options.map(({ name, value }) => (value ? `${name}:${value}` : name)).join(' ')}`]
+      : []),
+  ];
+  const searches = [...(dnsConfig?.searches ?? [])];
+  if (dnsPolicy === 'None' || clustered) {
+    const namespace = pod.metadata.namespace ?? 'default';
+    const lines = clustered ? dns.nameservers.map((server) => `nameserver ${server}`) : [];
+    if (clustered) searches.unshift(`${namespace}.svc.${dns.domain}`, `svc.${dns.domain}`, dns.domain);
+    if (searches.length > 0) lines.unshift(`search ${searches.join(' ')}`);
+    if (clustered) lines.push('options ndots:5');
+    return `${[...lines, ...own].join('\n')}\n`;
+  }
+  const host = readText('/etc/resolv.conf').trimEnd();
+  const search = searches.length > 0 ? [`search ${searches.join(' ')}`] : [];
+  return `${[host, ...search, ...own].join('\n')}\n`;
+}
+
+/** The host's accounts and groups plus those the image brings; undefined when it brings none that is missing. */
+export function accountFiles(
+  users: readonly CatalogueUser[] | undefined,
+): { passwd: string; group: string } | undefined {
+  if (!users?.length) return undefined;
+  const passwd = readText('/etc/passwd');
+  const group = readText('/etc/group');
+  const has = (file: string, name: string) => file.split('\n').some((line) => line.startsWith(`${name}:`));
+  const accounts = users
+    .filter(({ name }) => !has(passwd, name))
+    .map((u) => `${u.name}:x:${u.uid}:${u.gid ?? u.uid}::${u.home ?? '/'}:${u.shell ?? '/bin/sh'}\n`);
+  const groups = users.filter(({ name }) => !has(group, name)).map((u) => `${u.name}:x:${u.gid ?? u.uid}:\n`);
+  return { passwd: withNewline(passwd) + accounts.join(''), group: withNewline(group) + groups.join('') };
+}
+
+const withNewline = (text: string): string => (text === '' || text.endsWith('\n') ? text : `${text}\n`);
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,25 @@
+/** What the parts of one pod share: its manifest, its record, and ways to the outside. */
+import type { Pod } from '../../api/types/objects.ts';
+import type { ContainerFacts } from '../container/plan.ts';
+import type { ConfigSource } from '../files/config-source.ts';
+import type { Catalogue } from '../image/catalogue.ts';
+import type { PodState } from '../state.ts';
+
+export interface PodContext {
+  /** As last seen. */
+  readonly pod: Pod;
+  readonly state: PodState;
+  readonly stateDir: string;
+  readonly podDir: string;
+  readonly source: ConfigSource;
+  readonly backOffMs: number;
+  facts(): Omit<ContainerFacts, 'instance'>;
+  catalogue(): Catalogue;
+  /** Read the files again: somebody may have added what was missing. */
+  reloadCatalogue(): Catalogue;
+  /** Write the record to disk. */
+  save(): void;
+  /** Something happened: look at the pod soon. */
+  wake(): void;
+  event(type: 'Normal' | 'Warning', reason: string, message: string): void;
+}

@@ -1,0 +1,131 @@
+/**
+ * The pods of one node as processes: the kubelet's part of the agent. Told which pods there should be, it makes sandboxes
+ * and containers, watches, probes and restarts them, and takes them away. Holds nothing that another instance could not
+ * find again: an agent that is killed is replaced by one that takes everything over as it runs.
+ */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Pod } from '../../api/types/objects.ts';
+import { DEFAULT_BACK_OFF_MS } from '../container/back-off.ts';
+import { type Catalogue, loadCatalogue } from '../image/catalogue.ts';
+import { podDirectories, readState } from '../state.ts';
+import type { PodManagerOptions } from './options.ts';
+import { PodWorker, type WorkerSurroundings } from './worker.ts';
+
+export type { PodManagerOptions, PodNetwork } from './options.ts';
+export type { Sandbox } from './sandbox.ts';
+
+const DEFAULT_STATE_DIR = '/run/dataplane';
+/** For what this process is not told of: the end of what an earlier agent started, log sizes, late ConfigMaps. */
+const POLL_MS = 500;
+const VOLUME_CHECK_MS = 10_000;
+const RELOAD_MS = 2_000;
+
+export class PodManager {
+  private readonly options: PodManagerOptions;
+  private readonly around: WorkerSurroundings;
+  private readonly stateDir: string;
+  private readonly workers = new Map<string, PodWorker>();
+  private wanted = new Map<string, Pod>();
+  private catalogue: Catalogue;
+  private loadedAtMs = Date.now();
+  private adopted = false;
+  private closed = false;
+  private timers: NodeJS.Timeout[] = [];
+
+  /** @throws Error when a catalogue file cannot be used */
+  constructor(options: PodManagerOptions) {
+    this.options = options;
+    this.stateDir = options.stateDir ?? DEFAULT_STATE_DIR;
+    this.catalogue = loadCatalogue(options.catalogueFiles);
+    this.around = {
+      options,
+      stateDir: this.stateDir,
+      backOffMs: options.backOffMs ?? DEFAULT_BACK_OFF_MS,
+      catalogue: () => this.catalogue,
+      reloadCatalogue: () => this.reloadCatalogue(),
+      onGone: (worker) => this.forget(worker),
+    };
+    // Volumes are read by containers' users, whoever started the agent with whichever mask.
+    process.umask(0o022);
+    mkdirSync(join(this.stateDir, 'pods'), { recursive: true });
+  }
+
+  /**
+   * Take over what an earlier agent of this node left running: networks are attached again, probes and restarts go on.
+   * Does not need the API. `sync` does it when it was not called.
+   */
+  adopt(): void {
+    if (this.adopted) return;
+    this.adopted = true;
+    for (const directory of podDirectories(this.stateDir)) {
+      const state = readState(directory);
+      if (state?.nodeName !== this.options.nodeName) continue;
+      const worker = new PodWorker(this.around, state.pod, state);
+      this.workers.set(worker.key, worker);
+    }
+    this.timers.push(
+      setInterval(() => this.each((worker) => worker.poll()), POLL_MS),
+      setInterval(() => this.each((worker) => worker.wake()), VOLUME_CHECK_MS),
+    );
+  }
+
+  /** The pods bound to this node, all of them. Returns at once; the work is done in the background. */
+  sync(pods: readonly Pod[]): void {
+    if (this.closed) return;
+    this.adopt();
+    this.wanted = new Map(pods.map((pod) => [`${pod.metadata.namespace ?? 'default'}/${pod.metadata.name}`, pod]));
+    for (const [key, worker] of this.workers) {
+      const pod = this.wanted.get(key);
+      if (pod?.metadata.uid === worker.pod.metadata.uid) worker.update(pod);
+      else worker.retire();
+    }
+    for (const [key, pod] of this.wanted) if (!this.workers.has(key)) this.begin(key, pod);
+  }
+
+  /**
+   * End one container of a pod, or all, and start anew; the pod's network stays. Resolves when they have been started.
+   * @throws Error when there is no such pod or container here
+   */
+  async restartContainer(namespace: string, pod: string, container?: string): Promise<void> {
+    const worker = this.workers.get(`${namespace}/${pod}`);
+    if (worker === undefined) throw new Error(`pod ${namespace}/${pod} is not on node ${this.options.nodeName}`);
+    await worker.restart(container);
+  }
+
+  /** Stop working. `keepPods`: pods and containers live on for the next manager; else all are taken away. */
+  async close({ keepPods }: { keepPods: boolean }): Promise<void> {
+    this.closed = true;
+    for (const timer of this.timers) clearInterval(timer);
+    await Promise.all([...this.workers.values()].map((worker) => (keepPods ? worker.close() : worker.destroy())));
+    this.workers.clear();
+  }
+
+  private begin(key: string, pod: Pod): void {
+    this.workers.set(key, new PodWorker(this.around, pod));
+  }
+
+  private forget(worker: PodWorker): void {
+    this.workers.delete(worker.key);
+    const next = this.wanted.get(worker.key);
+    if (this.closed || next === undefined) return;
+    // A new pod of the same name was waiting; the deleted one itself is about to vanish from the API.
+    if (next.metadata.uid !== worker.pod.metadata.uid) this.begin(worker.key, next);
+    else this.wanted.delete(worker.key);
+  }
+
+  private each(work: (worker: PodWorker) => void): void {
+    for (const worker of this.workers.values()) work(worker);
+  }
+
+  private reloadCatalogue(): Catalogue {
+    if (Date.now() - this.loadedAtMs < RELOAD_MS) return this.catalogue;
+    this.loadedAtMs = Date.now();
+    try {
+      this.catalogue = loadCatalogue(this.options.catalogueFiles);
+    } catch (error) {
+      this.options.log(`image catalogue: ${(error as Error).message}`);
+    }
+    return this.catalogue;
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * The sandbox of one pod: its namespaces with the pause process that holds them, and its place in the network. Made when
+ * the pod has an address, attached once by each agent, removed with the pod or when pause has died.
+ */
+import { WellKnown } from '../../api/types/objects.ts';
+import { hostnameOf } from '../files/etc-files.ts';
+import { isAlive } from '../processes.ts';
+import { podDirectories, readState } from '../state.ts';
+import type { PodContext } from './context.ts';
+import type { PodManagerOptions } from './options.ts';
+import { netnsNameOf, netnsPathOf, removeSandbox, type Sandbox, startSandbox } from './sandbox.ts';
+
+export class PodSandbox {
+  private readonly context: PodContext;
+  private readonly options: PodManagerOptions;
+  private readonly trouble: (reason: string, message: string) => void;
+  private attached = false;
+
+  constructor(context: PodContext, options: PodManagerOptions, trouble: (reason: string, message: string) => void) {
+    this.context = context;
+    this.options = options;
+    this.trouble = trouble;
+  }
+
+  /** Has the pause process died under its pod? */
+  isLost(): boolean {
+    const { pause } = this.context.state;
+    return pause !== undefined && !isAlive(pause);
+  }
+
+  /** Make it and attach it, as far as that has not been done. @returns false when that is not possible yet */
+  async ensure(): Promise<boolean> {
+    const { context } = this;
+    const { pod, state } = context;
+    if (state.pause === undefined) {
+      state.podIP = pod.metadata.annotations?.[WellKnown.POD_IP] ?? state.podIP;
+      if (pod.spec.hostNetwork) {
+        const why = 'hostNetwork is not supported: every pod has a network namespace of its own';
+        this.trouble('FailedCreatePodSandBox', why);
+        return false;
+      }
+      if (state.podIP === '') return false; // The scheduler's next write brings it.
+      state.netnsName = this.freeName();
+      context.save();
+      const { mark, child } = await startSandbox(state.netnsName, hostnameOf(pod), context.stateDir, context.podDir);
+      child.once('exit', context.wake);
+      state.pause = mark;
+      context.save();
+    }
+    if (!this.attached) {
+      await this.options.network.attach(this.describe());
+      this.attached = true;
+    }
+    return true;
+  }
+
+  /** Take it out of the network and end what is in it. */
+  async remove(): Promise<void> {
+    const { state } = this.context;
+    if (state.pause === undefined && !this.attached) return;
+    if (this.attached) {
+      this.attached = false;
+      await this.options.network.detach(this.describe()).catch((error: Error) => {
+        const { namespace = 'default', name } = this.context.pod.metadata;
+        this.options.log(`pod ${namespace}/${name}: detaching its network: ${error.message}`);
+      });
+    }
+    await removeSandbox(state.netnsName, state.pause);
+    state.pause = undefined;
+    this.context.save();
+  }
+
+  private describe(): Sandbox {
+    const { netnsName, podIP, pause } = this.context.state;
+    const { namespace = 'default', name, uid } = this.context.pod.metadata;
+    return { namespace, name, uid, netnsName, netnsPath: netnsPathOf(netnsName), podIP, pausePid: pause?.pid ?? 0 };
+  }
+
+  /** `a-b`/`c` and `a`/`b-c` have the same name: the second gets a piece of its uid added. */
+  private freeName(): string {
+    const { stateDir, podDir, pod } = this.context;
+    const { namespace = 'default', name, uid } = pod.metadata;
+    const plain = netnsNameOf(namespace, name);
+    const taken = podDirectories(stateDir).some((directory) => {
+      const other = directory === podDir ? undefined : readState(directory);
+      return other?.netnsName === plain;
+    });
+    return taken ? netnsNameOf(namespace, name, `-${uid.slice(0, 8)}`) : plain;
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * The sandbox of a pod: a named network namespace, and the pause process that holds it together with the pod's UTS and
+ * IPC namespaces. It starts before the containers, which join it, and outlives them.
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { promisify } from 'node:util';
+import { firstLine } from '../container/launch.ts';
+import { findProcess, isAlive, type ProcessMark, sandboxProcesses, signalProcess, waitGone } from '../processes.ts';
+import { fileName, quote } from '../shell.ts';
+
+export interface Sandbox {
+  namespace: string;
+  name: string;
+  uid: string;
+  /** `dp-pod-<namespace>-<pod>` */
+  netnsName: string;
+  netnsPath: string;
+  podIP: string;
+  pausePid: number;
+}
+
+const NETNS_DIR = '/run/netns';
+const READY_MS = 10_000;
+const GONE_MS = 5_000;
+const run = promisify(execFile);
+
+/** @param suffix tells apart two pods whose names join to the same text (`a-b`/`c` and `a`/`b-c`) */
+export function netnsNameOf(namespace: string, pod: string, suffix = ''): string {
+  return fileName(`dp-pod-${namespace}-${pod}${suffix}`);
+}
+
+export const netnsPathOf = (netnsName: string): string => join(NETNS_DIR, netnsName);
+
+export interface PauseProcess {
+  mark: ProcessMark;
+  child: ChildProcess;
+}
+
+/** Begins the names of the files that say, in a pod's directory, that a sandbox is being made. */
+const WARRANT = 'making-sandbox-';
+let warrants = 0;
+
+/**
+ * From now on no script makes a sandbox for this pod, not even one that outlived its agent and is half-way: each looks
+ * for its warrant after the namespace is there and before pause starts, and undoes what it did when the file is gone.
+ */
+export function withdrawWarrants(podDirectory: string): void {
+  if (!existsSync(podDirectory)) return;
+  for (const name of readdirSync(podDirectory)) if (name.startsWith(WARRANT)) rmSync(join(podDirectory, name));
+}
+
+/**
+ * Make the namespace anew and start its pause process. What an earlier sandbox of this name left is removed first.
+ * @throws Error with what the tools said
+ */
+export async function startSandbox(
+  netnsName: string,
+  hostname: string,
+  stateDir: string,
+  podDirectory: string,
+): Promise<PauseProcess> {
+  withdrawWarrants(podDirectory);
+  if (existsSync(netnsPathOf(netnsName))) await removeSandbox(netnsName);
+  const warrant = join(podDirectory, `${WARRANT}${process.pid}-${++warrants}`);
+  writeFileSync(warrant, '');
+  const inside = [
+    `echo ${quote(hostname.slice(0, 63))} > /proc/sys/kernel/hostname`,
+    // As containerd sets them: low ports and ping need no privilege inside a pod.
+    'echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start',
+    "echo '0 2147483647' > /proc/sys/net/ipv4/ping_group_range",
+    'ip link set lo up',
+    `test -e ${quote(warrant)}`,
+    'echo ok >&3',
+    `exec ${quote(pauseProgram(stateDir))} infinity 2>/dev/null 3>&-`,
+  ];
+  const outside = [
+    `ip netns add ${quote(netnsName)}`,
+    `test -e ${quote(warrant)} || { ip netns delete ${quote(netnsName)}; exit 1; }`,
+    `exec nsenter --net=${quote(netnsPathOf(netnsName))} -- unshare --uts --ipc -- sh -ec ${quote(inside.join('\n'))}`,
+  ];
+  const child = spawn('sh', ['-ec', outside.join('\n')], {
+    detached: true,
+    cwd: '/',
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  });
+  child.unref();
+  try {
+    await firstLine(child, READY_MS);
+    const mark = findProcess(child.pid!);
+    if (mark === undefined) throw new Error('the pause process ended at once');
+    return { mark, child };
+  } catch (error) {
+    if (child.pid !== undefined) signalProcess(findProcess(child.pid), 'SIGKILL');
+    await removeSandbox(netnsName);
+    throw error;
+  } finally {
+    child.stderr?.destroy();
+    rmSync(warrant, { force: true });
+  }
+}
+
+/** Kill everything in the sandbox and delete its namespace. @throws Error when something does not end */
+export async function removeSandbox(netnsName: string, pause?: ProcessMark): Promise<void> {
+  const path = netnsPathOf(netnsName);
+  if (isAlive(pause)) signalProcess(pause, 'SIGKILL');
+  // Twice: a launch on its way may have forked meanwhile.
+  for (let round = 0; round < 2; round++) {
+    const marks = sandboxProcesses(path);
+    if (marks.length === 0) break;
+    for (const mark of marks) signalProcess(mark, 'SIGKILL');
+    if (!(await waitGone(marks, GONE_MS))) throw new Error(`process ${marks.find(isAlive)?.pid} does not end`);
+  }
+  if (existsSync(path)) await run('ip', ['netns', 'delete', netnsName]);
+}
+
+/** coreutils' sleep under the name pause, so that it is told apart in `ps`; under its own where one program is many. */
+function pauseProgram(stateDir: string): string {
+  const sleep = ['/usr/bin/sleep', '/bin/sleep'].find(existsSync) ?? 'sleep';
+  if (sleep === 'sleep' || basename(realpathSync(sleep)) !== 'sleep') return sleep;
+  const path = join(stateDir, 'pause');
+  if (!existsSync(path)) {
+    mkdirSync(stateDir, { recursive: true });
+    try {
+      symlinkSync(sleep, path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error; // Another agent was faster.
+    }
+  }
+  return path;
+}

@@ -1,0 +1,165 @@
+/** From the records of a pod's containers to its Kubernetes status (kubelet_pods.go, status/generate.go). Pure. */
+import type {
+  Condition,
+  Container,
+  ContainerState,
+  ContainerStatus,
+  Pod,
+  PodPhase,
+  PodStatus,
+} from '../../api/types/objects.ts';
+import type { ContainerRecord, PodState, Termination } from '../state.ts';
+
+export interface StatusFacts {
+  hostIP: string | undefined;
+  nowMs: number;
+  /** The conditions of the last status, for their times of transition. */
+  conditions: readonly Condition[];
+}
+
+/** RFC 3339, whole seconds. */
+export const timestamp = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
+
+export function podStatus(pod: Pod, state: PodState, facts: StatusFacts): PodStatus {
+  const statusOf = (container: Container, isInit: boolean) =>
+    containerStatus(container, state.containers[container.name], isInit);
+  const initStatuses = (pod.spec.initContainers ?? []).map((c) => statusOf(c, true));
+  const statuses = pod.spec.containers.map((c) => statusOf(c, false));
+  const phase = state.failure === undefined ? phaseOf(pod, state) : 'Failed';
+  const done = phase === 'Succeeded' || phase === 'Failed';
+  const unready = pod.spec.containers.filter((_, i) => !statuses[i]!.ready).map((c) => c.name);
+  const uninitialized = (pod.spec.initContainers ?? []).filter((_, i) => !initStatuses[i]!.ready).map((c) => c.name);
+  const notReady =
+    phase === 'Succeeded'
+      ? { reason: 'PodCompleted' }
+      : phase === 'Failed'
+        ? { reason: 'PodFailed' }
+        : { reason: 'ContainersNotReady', message: `containers with unready status: [${unready.join(' ')}]` };
+  const containersReady = unready.length === 0 && !done;
+  const gates = (pod.spec.readinessGates ?? []).filter(
+    (gate) => pod.status?.conditions?.find(({ type }) => type === gate.conditionType)?.status !== 'True',
+  );
+  const own: Condition[] = [
+    condition('PodReadyToStartContainers', state.pause !== undefined),
+    condition('Initialized', state.initialized, {
+      reason: 'ContainersNotInitialized',
+      message: `containers with incomplete status: [${uninitialized.join(' ')}]`,
+    }),
+    condition(
+      'Ready',
+      containersReady && gates.length === 0,
+      containersReady
+        ? { reason: 'ReadinessGatesNotReady', message: `waiting for ${gates.map((g) => g.conditionType).join(', ')}` }
+        : notReady,
+    ),
+    condition('ContainersReady', containersReady, notReady),
+    condition('PodScheduled', true),
+  ];
+  const foreign = (pod.status?.conditions ?? []).filter(({ type }) => !own.some((c) => c.type === type));
+  return {
+    phase,
+    ...state.failure,
+    conditions: [...own.map((c) => withTime(c, facts)), ...foreign],
+    ...(facts.hostIP !== undefined && { hostIP: facts.hostIP, hostIPs: [{ ip: facts.hostIP }] }),
+    podIP: state.podIP,
+    podIPs: [{ ip: state.podIP }],
+    startTime: timestamp(state.startedAtMs),
+    ...(initStatuses.length > 0 && { initContainerStatuses: initStatuses }),
+    containerStatuses: statuses,
+    qosClass: qosClassOf(pod),
+  };
+}
+
+function condition(type: string, holds: boolean, otherwise: { reason?: string; message?: string } = {}): Condition {
+  return { type, status: holds ? 'True' : 'False', ...(holds ? {} : otherwise) };
+}
+
+function withTime(c: Condition, { conditions, nowMs }: StatusFacts): Condition {
+  const old = conditions.find(({ type }) => type === c.type);
+  const since = old?.status === c.status ? old.lastTransitionTime : undefined;
+  return { ...c, lastTransitionTime: since ?? timestamp(nowMs) };
+}
+
+/** Will this container be started again? */
+export function restarts(pod: Pod, record: ContainerRecord | undefined, isInit: boolean): boolean {
+  const code = record?.ended?.exitCode;
+  if (code === undefined) return true;
+  const policy = pod.spec.restartPolicy ?? 'Always';
+  if (isInit) return code !== 0 && policy !== 'Never';
+  return policy === 'Always' || (policy === 'OnFailure' && code !== 0);
+}
+
+function phaseOf(pod: Pod, state: PodState): PodPhase {
+  const initFailed = (pod.spec.initContainers ?? []).some((c) => {
+    const record = state.containers[c.name];
+    return record?.phase === 'terminated' && record.ended?.exitCode !== 0 && !restarts(pod, record, true);
+  });
+  if (initFailed) return 'Failed';
+  if (!state.initialized) return 'Pending';
+  const records = pod.spec.containers.map((c) => state.containers[c.name]);
+  // Waiting for the first time, as opposed to waiting to be restarted.
+  if (
+    records.some((r) => r === undefined || (r.phase !== 'running' && r.ended === undefined && r.last === undefined))
+  ) {
+    return 'Pending';
+  }
+  const over = records.every((r) => r?.phase === 'terminated' && !restarts(pod, r, false));
+  if (!over) return 'Running';
+  return records.every((r) => r?.ended?.exitCode === 0) ? 'Succeeded' : 'Failed';
+}
+
+function containerStatus(
+  { name, image }: Container,
+  record: ContainerRecord | undefined,
+  isInit: boolean,
+): ContainerStatus {
+  const running = record?.phase === 'running';
+  const completed = record?.phase === 'terminated' && record.ended?.exitCode === 0;
+  return {
+    name,
+    image,
+    imageID: `catalogue:${image}`,
+    ...(record?.containerID && { containerID: record.containerID }),
+    ready: isInit ? completed : running && record.ready,
+    started: isInit ? running : running && record.started,
+    restartCount: record?.restartCount ?? 0,
+    state: stateOf(record),
+    lastState: lastStateOf(record),
+  };
+}
+
+function stateOf(record: ContainerRecord | undefined): ContainerState {
+  if (record?.phase === 'running') return { running: { startedAt: timestamp(record.startedAtMs ?? 0) } };
+  if (record?.phase === 'terminated' && record.ended !== undefined) return { terminated: terminated(record.ended) };
+  const { reason = 'ContainerCreating', message } = record ?? {};
+  return { waiting: { reason, ...(message && { message }) } };
+}
+
+function lastStateOf(record: ContainerRecord | undefined): ContainerState {
+  const last =
+    record?.phase === 'waiting' || record?.phase === 'starting' ? (record.ended ?? record.last) : record?.last;
+  return last === undefined ? {} : { terminated: terminated(last) };
+}
+
+function terminated(t: Termination): NonNullable<ContainerState['terminated']> {
+  return {
+    exitCode: t.exitCode,
+    ...(t.signal !== undefined && { signal: t.signal }),
+    reason: t.reason,
+    ...(t.message && { message: t.message }),
+    startedAt: timestamp(t.startedAtMs),
+    finishedAt: timestamp(t.finishedAtMs),
+    ...(t.containerID && { containerID: t.containerID }),
+  };
+}
+
+/** pkg/apis/core/v1/helper/qos: Guaranteed when every container limits cpu and memory to what it requests. */
+function qosClassOf(pod: Pod): string {
+  const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+  const some = containers.some(({ resources: r }) => Object.keys({ ...r?.limits, ...r?.requests }).length > 0);
+  if (!some) return 'BestEffort';
+  const all = containers.every(({ resources: r }) =>
+    ['cpu', 'memory'].every((k) => r?.limits?.[k] !== undefined && (r.requests?.[k] ?? r.limits[k]) === r.limits[k]),
+  );
+  return all ? 'Guaranteed' : 'Burstable';
+}

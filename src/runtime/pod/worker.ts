@@ -1,0 +1,300 @@
+/**
+ * One pod on this node, from the first sight of its manifest until nothing of it is left. Level-triggered: whatever
+ * happens only wakes the worker, which compares what should be with what is; one step at a time.
+ */
+import type { Pod, PodStatus } from '../../api/types/objects.ts';
+import { WellKnown } from '../../api/types/objects.ts';
+import { removeDirectory, removePodFiles } from '../cleanup.ts';
+import { podDirectory } from '../container/logs.ts';
+import { DEFAULT_GRACE_SECONDS } from '../container/runner.ts';
+import { ConfigSource, ContainerConfigError } from '../files/config-source.ts';
+import { hasConfigVolumes, prepareVolumes, type VolumeVersions } from '../files/volumes.ts';
+import type { Catalogue } from '../image/catalogue.ts';
+import { isAlive } from '../processes.ts';
+import { type PodState, readState, writeState } from '../state.ts';
+import { PodContainers } from './containers.ts';
+import type { PodContext } from './context.ts';
+import type { PodManagerOptions } from './options.ts';
+import { PodSandbox } from './pod-sandbox.ts';
+import { netnsNameOf } from './sandbox.ts';
+import { StatusReporter } from './status-reporter.ts';
+
+const RETRY_MS = 1_000;
+const VOLUME_RETRY_MS = 2_000;
+
+export interface WorkerSurroundings {
+  options: PodManagerOptions;
+  stateDir: string;
+  backOffMs: number;
+  catalogue(): Catalogue;
+  reloadCatalogue(): Catalogue;
+  /** Nothing is left of the pod. */
+  onGone(worker: PodWorker): void;
+}
+
+export class PodWorker {
+  pod: Pod;
+  readonly state: PodState;
+  readonly podDir: string;
+  private readonly around: WorkerSurroundings;
+  private readonly source: ConfigSource;
+  private readonly context: PodContext;
+  private readonly reporter: StatusReporter;
+  private readonly volumes: VolumeVersions = new Map();
+  private readonly containers: PodContainers;
+  private readonly sandbox: PodSandbox;
+  private retired = false;
+  private closed = false;
+  private awake = false;
+  private loop: Promise<void> | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private restartRequests: { names: string[]; done: () => void }[] = [];
+  private lastTrouble = '';
+
+  /** @param found what an earlier agent left of this pod */
+  constructor(around: WorkerSurroundings, pod: Pod, found?: PodState) {
+    const { namespace = 'default', name } = pod.metadata;
+    this.around = around;
+    this.pod = pod;
+    this.podDir = podDirectory(around.stateDir, namespace, name);
+    this.state = found ?? {
+      version: 1,
+      nodeName: around.options.nodeName,
+      pod: withoutStatus(pod),
+      netnsName: netnsNameOf(namespace, name),
+      podIP: pod.metadata.annotations?.[WellKnown.POD_IP] ?? '',
+      startedAtMs: Date.now(),
+      initialized: false,
+      containers: {},
+    };
+    this.source = new ConfigSource(around.options);
+    this.reporter = new StatusReporter(around.options, () => this.pod, this.state);
+    this.context = this.makeContext();
+    this.containers = new PodContainers(this.context);
+    this.sandbox = new PodSandbox(this.context, around.options, (reason, message) => this.trouble(reason, message));
+    if (found !== undefined) for (const runner of this.containers.all()) runner.adopt();
+    this.wake();
+  }
+
+  get key(): string {
+    return `${this.pod.metadata.namespace ?? 'default'}/${this.pod.metadata.name}`;
+  }
+
+  /** The manifest as it is now, of the same pod (uid). */
+  update(pod: Pod): void {
+    const changed = pod.metadata.resourceVersion !== this.pod.metadata.resourceVersion;
+    this.pod = pod;
+    if (changed || hasConfigVolumes(pod)) this.wake();
+  }
+
+  /** The object is gone: end at once, without grace. */
+  retire(): void {
+    this.retired = true;
+    for (const runner of this.containers.known()) runner.kill();
+    this.wake();
+  }
+
+  /** Restart one container, or all; resolves when they have been started again. @throws Error when there is no such one */
+  restart(container?: string): Promise<void> {
+    const names = this.pod.spec.containers.map(({ name }) => name);
+    if (container !== undefined && !names.includes(container)) {
+      throw new Error(`pod ${this.key} has no container "${container}" (it has ${names.join(', ')})`);
+    }
+    return new Promise((done) => {
+      this.restartRequests.push({ names: container === undefined ? names : [container], done });
+      this.wake();
+    });
+  }
+
+  wake = (): void => {
+    this.awake = true;
+    this.loop ??= this.run();
+  };
+
+  /** A look at what may have ended without this process being told: containers that an earlier agent started. */
+  poll(): void {
+    const { pause, containers } = this.state;
+    const running = Object.values(containers).filter((record) => record.phase === 'running');
+    const ended = running.some((record) => !isAlive(record.process?.keeper));
+    if (ended || (pause !== undefined && !isAlive(pause))) this.wake();
+  }
+
+  /** Stop caring; the pod lives on. Resolves when the step at work is done. */
+  async close(): Promise<void> {
+    this.closed = true;
+    clearTimeout(this.timer);
+    for (const runner of this.containers.known()) runner.stopProbes();
+    this.reporter.close();
+    await this.loop;
+  }
+
+  /** Take the pod away now, whatever the API says. */
+  async destroy(): Promise<void> {
+    await this.close();
+    await this.removeAll();
+  }
+
+  private async run(): Promise<void> {
+    while (this.awake && !this.closed) {
+      this.awake = false;
+      try {
+        await this.step();
+      } catch (error) {
+        this.trouble('FailedSync', (error as Error).message);
+        this.wakeAt(Date.now() + RETRY_MS);
+      }
+    }
+    this.loop = undefined;
+  }
+
+  private async step(): Promise<void> {
+    clearTimeout(this.timer);
+    for (const runner of this.containers.known()) runner.observe();
+    if (this.retired || this.pod.metadata.deletionTimestamp !== undefined) return this.terminate();
+    if (JSON.stringify(withoutStatus(this.pod)) !== JSON.stringify(this.state.pod)) {
+      this.state.pod = withoutStatus(this.pod);
+      this.save();
+    }
+    const nextMs = await this.converge();
+    this.reporter.publish();
+    if (nextMs !== undefined) this.wakeAt(nextMs);
+  }
+
+  /** @returns when to look again */
+  private async converge(): Promise<number | undefined> {
+    const nowMs = Date.now();
+    const deadlineMs = this.deadline();
+    if (this.state.failure === undefined && deadlineMs !== undefined && nowMs >= deadlineMs) {
+      this.state.failure = {
+        reason: 'DeadlineExceeded',
+        message: 'Pod was active on the node longer than the specified deadline',
+      };
+      this.save();
+    }
+    if (this.state.failure !== undefined) {
+      await Promise.all(this.containers.all().map((runner) => runner.stop(runner.graceSeconds())));
+      return undefined;
+    }
+    if (!(await this.ensureSandbox())) return deadlineMs;
+    this.reporter.publish();
+    try {
+      await prepareVolumes(this.pod, this.podDir, this.source, this.volumes);
+    } catch (error) {
+      if (!(error instanceof ContainerConfigError)) throw error;
+      this.trouble('FailedMount', error.message);
+      return nowMs + VOLUME_RETRY_MS;
+    }
+    if (!(await this.containers.initialize())) return earliest([deadlineMs, ...this.containers.waits(RETRY_MS)]);
+    const requests = this.restartRequests.splice(0);
+    for (const { names } of requests) for (const name of names) this.containers.of(name, false).hurry();
+    const times: (number | undefined)[] = [deadlineMs];
+    for (const { name } of this.pod.spec.containers)
+      times.push(await this.containers.of(name, false).reconcile(Date.now()));
+    for (const { done } of requests) done();
+    this.lastTrouble = '';
+    return earliest(times);
+  }
+
+  /** @returns false when there cannot be one yet */
+  private async ensureSandbox(): Promise<boolean> {
+    if (this.sandbox.isLost()) {
+      this.event('Normal', 'SandboxChanged', 'Pod sandbox changed, it will be killed and re-created.');
+      await this.removeSandbox();
+    }
+    return this.sandbox.ensure();
+  }
+
+  private async removeSandbox(): Promise<void> {
+    for (const runner of this.containers.known()) runner.lose();
+    await this.sandbox.remove();
+  }
+
+  /** End the containers with grace, take everything away, tell the API. */
+  private async terminate(): Promise<void> {
+    const { options } = this.around;
+    const { deletionGracePeriodSeconds, deletionTimestamp } = this.pod.metadata;
+    const grace = deletionGracePeriodSeconds ?? this.pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS;
+    this.reporter.publish();
+    await Promise.all(this.containers.all().map((runner) => runner.stop(this.retired ? 0 : grace)));
+    await this.removeAll();
+    for (const { done } of this.restartRequests.splice(0)) done();
+    if (!this.retired && deletionTimestamp !== undefined) {
+      this.reporter.publish();
+      await this.reporter.settled(RETRY_MS);
+      try {
+        await options.confirmDeleted(this.pod);
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== 404) throw error;
+      }
+    }
+    this.closed = true;
+    this.reporter.close();
+    this.around.onGone(this);
+  }
+
+  private async removeAll(): Promise<void> {
+    await this.removeSandbox();
+    if (readState(this.podDir) !== undefined) await removePodFiles(this.podDir);
+    else removeDirectory(this.podDir);
+  }
+
+  private deadline(): number | undefined {
+    const { activeDeadlineSeconds } = this.pod.spec;
+    return activeDeadlineSeconds === undefined ? undefined : this.state.startedAtMs + activeDeadlineSeconds * 1000;
+  }
+
+  private wakeAt(ms: number): void {
+    if (this.closed) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(this.wake, Math.min(Math.max(0, ms - Date.now()), 2 ** 31 - 1));
+  }
+
+  private save(): void {
+    writeState(this.podDir, this.state);
+  }
+
+  private event(type: 'Normal' | 'Warning', reason: string, message: string): void {
+    this.around.options.recordEvent(this.pod, type, reason, message);
+  }
+
+  /** The same trouble is told once. */
+  private trouble(reason: string, message: string): void {
+    const text = `${reason}: ${message}`;
+    if (text !== this.lastTrouble) {
+      this.around.options.log(`pod ${this.key}: ${text}`);
+      this.event('Warning', reason, message);
+    }
+    this.lastTrouble = text;
+  }
+
+  private makeContext(): PodContext {
+    const worker = this;
+    const { options, stateDir, backOffMs } = this.around;
+    return {
+      get pod() {
+        return worker.pod;
+      },
+      state: this.state,
+      stateDir,
+      podDir: this.podDir,
+      source: this.source,
+      backOffMs,
+      facts: () => ({ podDir: this.podDir, podIP: this.state.podIP, hostIP: options.nodeIP ?? '', dns: options.dns }),
+      catalogue: this.around.catalogue,
+      reloadCatalogue: this.around.reloadCatalogue,
+      save: () => this.save(),
+      wake: this.wake,
+      event: (type, reason, message) => this.event(type, reason, message),
+    };
+  }
+}
+
+const earliest = (times: readonly (number | undefined)[]): number | undefined => {
+  const known = times.filter((time) => time !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+};
+
+/** What is worth keeping of a manifest: status and version change with every report of ours. */
+function withoutStatus({ status: _, ...pod }: Pod & { status?: PodStatus }): Pod {
+  return { ...pod, metadata: { ...pod.metadata, resourceVersion: '' } };
+}

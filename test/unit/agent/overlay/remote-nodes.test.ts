@@ -1,0 +1,61 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { remoteNodeOf, whyNoPeer } from '../../../../src/agent/overlay/remote-nodes.ts';
+import type { NodeObject } from '../../../../src/api/types/objects.ts';
+
+const VXLAN = { overlay: 'vxlan', vni: 1 } as const;
+
+function node(
+  annotations: Record<string, string>,
+  spec: NodeObject['spec'] = { podCIDR: '10.244.7.0/24' },
+): NodeObject {
+  const prefixed = Object.entries(annotations).map(([key, value]) => [`flannel.alpha.coreos.com/${key}`, value]);
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: 'x', annotations: Object.fromEntries(prefixed) },
+    spec,
+    status: { addresses: [{ type: 'InternalIP', address: '172.18.0.9' }] },
+  } as NodeObject;
+}
+
+test("what flannel's annotations say", () => {
+  const annotations = {
+    'backend-type': 'vxlan',
+    'backend-data': '{"VNI":1,"VtepMAC":"5E:11:22:33:44:55"}',
+    'public-ip': '172.18.0.100',
+  };
+  assert.equal(remoteNodeOf(node(annotations)), {
+    name: 'x',
+    ip: '172.18.0.100',
+    podCIDRs: ['10.244.7.0/24'],
+    vtepMac: '5e:11:22:33:44:55',
+  });
+  assert.is(whyNoPeer(node(annotations), VXLAN), undefined);
+});
+
+test('without annotations: the internal address, and the MAC our own VTEPs have', () => {
+  assert.equal(remoteNodeOf(node({})), {
+    name: 'x',
+    ip: '172.18.0.9',
+    podCIDRs: ['10.244.7.0/24'],
+    vtepMac: '0a:58:0a:f4:07:01',
+  });
+  for (const data of ['null', 'no JSON', '{"VtepMAC":5}', '{"VtepMAC":"5e:11"}']) {
+    assert.is(remoteNodeOf(node({ 'backend-data': data }))?.vtepMac, '0a:58:0a:f4:07:01', data);
+  }
+});
+
+test('a node without a pod network yet', () => assert.is(remoteNodeOf(node({}, {})), undefined));
+
+test('another backend or another VNI is not spoken to', () => {
+  const why = (annotations: Record<string, string>, cluster: Parameters<typeof whyNoPeer>[1] = VXLAN) =>
+    whyNoPeer(node(annotations), cluster);
+  assert.match(why({ 'backend-type': 'host-gw' }) ?? '', "its backend is host-gw, this cluster's is vxlan");
+  assert.match(why({ 'backend-type': 'vxlan', 'backend-data': '{"VNI":4096}' }) ?? '', 'its VNI is 4096');
+  assert.is(why({ 'backend-type': 'vxlan', 'backend-data': 'null' }), undefined);
+  assert.is(why({}), undefined);
+  assert.is(why({ 'backend-type': 'ipip', 'backend-data': 'null' }, { overlay: 'ipip', vni: 1 }), undefined);
+});
+
+test.run();

@@ -1,0 +1,186 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { validate } from '../../../../src/api/schema/schema.ts';
+
+const pod = (spec: object, metadata: object = { name: 'web' }) => ({ apiVersion: 'v1', kind: 'Pod', metadata, spec });
+const container = (more: object = {}) => ({ name: 'c', image: 'nginx', ...more });
+const errorsOf = (object: unknown) => validate(object).errors.map((e) => `${e.path}: ${e.message}`);
+const svc = (spec: object) => ({ apiVersion: 'v1', kind: 'Service', metadata: { name: 'web' }, spec });
+
+test('a plain pod and a plain service are right', () => {
+  assert.equal(validate(pod({ containers: [container()] })), { errors: [], warnings: [] });
+  assert.equal(validate(svc({ selector: { app: 'web' }, ports: [{ port: 80 }] })), { errors: [], warnings: [] });
+});
+
+test('a wrong type names its path and what was expected', () => {
+  const ports = [{ containerPort: 'abc' }];
+  assert.equal(errorsOf(pod({ containers: [container({ ports })] })), [
+    'spec.containers[0].ports[0].containerPort: expected integer 1–65535, got "abc"',
+  ]);
+  assert.equal(errorsOf(pod({ containers: [container({ ports: [{ containerPort: 70000 }] })] })), [
+    'spec.containers[0].ports[0].containerPort: expected integer 1–65535, got 70000',
+  ]);
+  assert.equal(errorsOf(pod({ containers: {} })), [
+    'spec.containers: expected a list that is not empty, got an object',
+  ]);
+});
+
+test('a missing field names itself', () => {
+  assert.equal(errorsOf(pod({ containers: [{ name: 'c' }] })), [
+    'spec.containers[0].image: required value is missing: expected the name of an image',
+  ]);
+  assert.equal(errorsOf({ apiVersion: 'v1', kind: 'Pod', metadata: {}, spec: { containers: [container()] } }), [
+    'metadata.name: required value is missing',
+  ]);
+});
+
+test('a field that does not exist is an error with the one that was meant', () => {
+  assert.equal(errorsOf(pod({ containers: [container({ imagepullPolicy: 'Always' })] })), [
+    'spec.containers[0].imagepullPolicy: unknown field; did you mean "imagePullPolicy"?',
+  ]);
+  assert.equal(errorsOf(svc({ ports: [{ port: 80 }], foo: 1 })), ['spec.foo: unknown field']);
+});
+
+test('a field that is Kubernetes but not ours is a warning naming it, also deep inside', () => {
+  const { errors, warnings } = validate(
+    pod({
+      affinity: {},
+      containers: [container({ securityContext: {}, livenessProbe: { exec: { command: ['x'] } } })],
+    }),
+  );
+  assert.equal(errors, []);
+  assert.equal(warnings.map((w) => w.path).sort(), ['spec.affinity', 'spec.containers[0].securityContext']);
+});
+
+test('kinds: unknown, known elsewhere, wrong version', () => {
+  assert.match(errorsOf({ apiVersion: 'v1', kind: 'Pood' })[0]!, /^kind: unknown kind "Pood"; did you mean "Pod"\?/);
+  assert.match(errorsOf({ apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy' })[0]!, /not supported yet/);
+  assert.equal(errorsOf({ apiVersion: 'v2', kind: 'Pod' }), ['apiVersion: expected "v1" for kind Pod, got "v2"']);
+  for (const junk of [null, undefined, 1, 'x', [], {}]) assert.is(validate(junk).errors.length, 1);
+});
+
+test('names follow the RFC their kind asks for', () => {
+  const named = (kind: string, name: string) =>
+    validate({ apiVersion: 'v1', kind, metadata: { name } }).errors.some((e) => e.path === 'metadata.name');
+  assert.not(named('ConfigMap', 'a.b-c.9'));
+  for (const name of ['A', 'a_b', '-a', 'a-', 'a..b', 'x'.repeat(254), '']) assert.ok(named('ConfigMap', name), name);
+  assert.ok(named('Namespace', 'a.b'));
+  const serviceName = (name: string) => errorsOf({ ...svc({ ports: [{ port: 1 }] }), metadata: { name } }).length > 0;
+  assert.ok(serviceName('9lives'));
+  assert.not(serviceName('nine-lives'));
+});
+
+test('null members count as absent', () => {
+  assert.equal(errorsOf(pod({ containers: [container({ env: null })] }, { name: 'a', labels: null })), []);
+});
+
+test('env values and labels must be text, and the message says so', () => {
+  const env = [{ name: 'A', value: 5 }];
+  assert.equal(errorsOf(pod({ containers: [container({ env })] })), [
+    'spec.containers[0].env[0].value: expected text (quote numbers and true/false), got 5',
+  ]);
+  assert.match(
+    errorsOf(pod({ containers: [container()] }, { name: 'a', labels: { 'x/y': 1 } }))[0]!,
+    /^metadata\.labels\[x\/y\]: /,
+  );
+});
+
+test('pods: names once, mounts of volumes that exist, one handler per probe', () => {
+  const spec = {
+    containers: [
+      container({ volumeMounts: [{ name: 'data', mountPath: '/d' }] }),
+      container({ readinessProbe: {}, livenessProbe: { tcpSocket: { port: 1 }, successThreshold: 2 } }),
+    ],
+    volumes: [{ name: 'v' }, { name: 'v', emptyDir: {}, hostPath: { path: '/' } }],
+  };
+  const paths = validate(pod(spec)).errors.map((e) => e.path);
+  assert.equal(paths.sort(), [
+    'spec.containers[0].volumeMounts[0].name',
+    'spec.containers[1].livenessProbe.successThreshold',
+    'spec.containers[1].name',
+    'spec.containers[1].readinessProbe',
+    'spec.volumes[0]',
+    'spec.volumes[1].hostPath',
+    'spec.volumes[1].name',
+  ]);
+});
+
+test('services: rules between type, ports and policies', () => {
+  const first = (spec: object) => errorsOf(svc(spec))[0] ?? '';
+  assert.match(first({}), /^spec\.ports: Required value/);
+  assert.is(first({ clusterIP: 'None' }), '');
+  assert.match(first({ ports: [{ port: 80 }, { name: 'b', port: 81 }] }), /^spec\.ports\[0\]\.name: Required value/);
+  const twice = [
+    { name: 'a', port: 80 },
+    { name: 'b', port: 80 },
+  ];
+  assert.match(first({ ports: twice }), /^spec\.ports\[1\]: Duplicate value/);
+  assert.is(first({ ports: [twice[0], { ...twice[1], protocol: 'UDP' }] }), '');
+  assert.match(first({ ports: [{ port: 80, nodePort: 30000 }] }), /may not be used when `type` is 'ClusterIP'/);
+  assert.match(first({ type: 'NodePort', clusterIP: 'None', ports: [{ port: 80 }] }), /may not be set to 'None'/);
+  assert.match(first({ type: 'ExternalName' }), /^spec\.externalName: Required value/);
+  assert.match(first({ ports: [{ port: 80 }], externalTrafficPolicy: 'Local' }), /externally-accessible/);
+  assert.is(first({ type: 'NodePort', ports: [{ port: 80 }], externalTrafficPolicy: 'Local' }), '');
+  assert.match(first({ ports: [{ port: 80 }], externalIPs: ['127.0.0.1'] }), /loopback/);
+  const affinity = { sessionAffinityConfig: { clientIP: { timeoutSeconds: 5 } } };
+  assert.match(first({ ports: [{ port: 80 }], ...affinity }), /session affinity is None/);
+  const tooLong = { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds: 86401 } } };
+  assert.match(first({ ports: [{ port: 80 }], ...tooLong }), /timeoutSeconds: expected integer 1–86400/);
+});
+
+test('endpoints may not point at loopback, link-local, multicast or 0/8 (CVE-2021-25737)', () => {
+  const of = (ip: string) =>
+    validate({ apiVersion: 'v1', kind: 'Endpoints', metadata: { name: 'e' }, subsets: [{ addresses: [{ ip }] }] })
+      .errors;
+  const bad = ['127.0.0.1', '127.9.9.9', '169.254.169.254', '224.0.0.1', '239.1.1.1', '0.0.0.0', '0.1.2.3', '::1'];
+  bad.push('fe80::1', 'ff02::1', '::', '::ffff:127.0.0.1', '255.255.255.255', '10.0.0.256', '010.0.0.1', 'x');
+  for (const ip of bad) assert.is(of(ip)[0]?.path, 'subsets[0].addresses[0].ip', ip);
+  for (const ip of ['10.0.0.1', '192.0.2.1', '2001:db8::1']) assert.equal(of(ip), [], ip);
+  const slice = (addressType: string, address: string) =>
+    validate({
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: 'e' },
+      addressType,
+      endpoints: [{ addresses: [address] }],
+    }).errors.length;
+  assert.is(slice('IPv4', '10.0.0.1'), 0);
+  assert.is(slice('IPv4', '169.254.1.1'), 1);
+  assert.is(slice('IPv6', '10.0.0.1'), 1);
+  assert.is(slice('FQDN', 'example.com'), 0);
+});
+
+test('a megabyte of text is refused as fast as a word', () => {
+  const long = `${'a'.repeat(1_000_000)}!`;
+  const digits = `${'1'.repeat(1_000_000)}x`;
+  const started = performance.now();
+  const resources = { limits: { cpu: digits } };
+  validate(
+    pod(
+      { containers: [container({ name: long, resources, ports: [{ name: long, containerPort: 1 }] })] },
+      { name: long, labels: { [long]: long } },
+    ),
+  );
+  validate(svc({ type: 'ExternalName', externalName: long }));
+  assert.ok(performance.now() - started < 500);
+});
+
+test('any junk gets an answer, never an exception', () => {
+  const junk = [0, '', 'x', true, null, [], {}, [[]], { a: 1 }, -1, 1e99, '\u0000'];
+  const kinds = ['Pod', 'Service', 'Endpoints', 'ConfigMap', 'Secret', 'Node', 'Namespace', 'Event'];
+  for (const kind of kinds) {
+    for (const a of junk) {
+      for (const b of junk) {
+        validate({ apiVersion: 'v1', kind, metadata: a, spec: b, data: b, subsets: b, status: a });
+        validate({
+          apiVersion: 'v1',
+          kind,
+          metadata: { name: 'x', labels: a },
+          spec: { containers: [b], ports: [a, b] },
+        });
+      }
+    }
+  }
+});
+
+test.run();

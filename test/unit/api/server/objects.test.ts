@@ -1,0 +1,178 @@
+/** Objects by the API: made, read, changed, refused, taken away. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { ConfigMap, KubeObject, Manifest, Status } from '../../../../src/api/types/objects.ts';
+import { configMap, pod, refusal, request, service, withCluster } from '../../controllers/test-cluster.ts';
+
+test(
+  'create, get, list, update, delete',
+  withCluster(async ({ client }) => {
+    const made = await client.create(configMap('a', { k: '1' }));
+    assert.match(made.metadata.uid, /^[0-9a-f-]{36}$/);
+    assert.match(made.metadata.creationTimestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+    assert.equal(await client.get('ConfigMap', 'a', 'default'), made);
+    const put = await client.update({ ...made, data: { k: '2' } });
+    assert.is(put.metadata.generation, 2);
+    assert.is(put.metadata.uid, made.metadata.uid);
+    assert.is(
+      (await client.update(put)).metadata.resourceVersion,
+      put.metadata.resourceVersion,
+      'no change, no version',
+    );
+    const list = await client.list('ConfigMap', { namespace: 'default' });
+    assert.is(list.kind, 'ConfigMapList');
+    assert.equal(list.items, [put]);
+    await client.delete('ConfigMap', 'a');
+    assert.is(await client.find('ConfigMap', 'a', 'default'), undefined);
+  }),
+);
+
+test(
+  'refusals are Status objects with reason, code and causes',
+  withCluster(async ({ client, socketPath }) => {
+    const made = await client.create(configMap('a'));
+    const rows: [Promise<unknown>, number, string, RegExp][] = [
+      [client.get('ConfigMap', 'b', 'default'), 404, 'NotFound', /^configmaps "b" not found$/],
+      [client.get('Deployment', 'b', 'default'), 404, 'NotFound', /^deployments\.apps "b" not found$/],
+      [client.create(configMap('a')), 409, 'AlreadyExists', /^configmaps "a" already exists$/],
+      [client.create(configMap('B')), 422, 'Invalid', /^ConfigMap "B" is invalid: metadata\.name: expected a name/],
+      [client.create({ ...configMap('c'), metadata: {} }), 422, 'Invalid', /name or generateName is required/],
+      [client.list('Pod', { fieldSelector: 'spec.foo=1' }), 400, 'BadRequest', /not a known field selector/],
+    ];
+    for (const [call, code, reason, message] of rows) {
+      const error = await refusal(call);
+      assert.is(error.code, code);
+      assert.is(error.reason, reason);
+      assert.match(error.message, message);
+      assert.is(error.status.kind, 'Status');
+    }
+    await client.update({ ...made, data: { k: '1' } });
+    const lost = await refusal(client.update({ ...made, data: { k: '2' } }));
+    assert.is(lost.reason, 'Conflict');
+    assert.match(lost.message, 'the object has been modified');
+    const bad = await refusal(
+      client.create(pod('p', {}, { containers: [{ name: 'c', image: 'x', ports: [{ containerPort: 0 }] }] })),
+    );
+    assert.equal(bad.status.details?.causes, [
+      {
+        reason: 'FieldValueInvalid',
+        message: 'expected integer 1–65535, got 0',
+        field: 'spec.containers[0].ports[0].containerPort',
+      },
+    ]);
+    const raw: [string, string, unknown, string, number][] = [
+      ['GET', '/api/v1/foos', undefined, 'application/json', 404],
+      ['GET', '/nothing', undefined, 'application/json', 404],
+      ['POST', '/api/v1/namespaces/default/configmaps', '{', 'application/json', 400],
+      ['POST', '/api/v1/namespaces/default/configmaps', '{}', 'text/plain', 415],
+      ['PATCH', '/api/v1/namespaces/default/configmaps/a', '{}', 'application/json', 415],
+      [
+        'PATCH',
+        '/api/v1/namespaces/default/configmaps/a',
+        '[{"op":"remove","path":"/x"}]',
+        'application/json-patch+json',
+        400,
+      ],
+      ['PUT', '/api/v1/namespaces/default/configmaps', '{}', 'application/json', 405],
+      ['POST', '/api/v1/pods', '{}', 'application/json', 405],
+      ['GET', '/api/v1/namespaces/default/configmaps/a/status', undefined, 'application/json', 404],
+      ['GET', '/api/v1/namespaces/%ZZ', undefined, 'application/json', 404],
+      ['GET', '/api/v1/configmaps?watch=true&resourceVersion=x', undefined, 'application/json', 400],
+      ['POST', '/api/v1/namespaces/default/configmaps', 'x'.repeat(3_200_000), 'application/json', 413],
+    ];
+    for (const [method, path, body, type, code] of raw) {
+      const answer = await request(socketPath, method, path, body, type).catch(() => undefined);
+      if (answer === undefined) assert.is(code, 413, 'the server may hang up on a body that is too long');
+      else {
+        assert.is(answer.status, code, `${method} ${path}`);
+        assert.is((JSON.parse(answer.body) as Status).kind, 'Status');
+      }
+    }
+  }),
+);
+
+test(
+  'unsupported fields warn, unknown ones are refused, warned of or dropped as asked',
+  withCluster(async ({ client }) => {
+    const warnings: string[] = [];
+    const odd = pod('a', {}, { affinity: {}, containers: [{ name: 'c', image: 'x', securityContext: {} }] } as object);
+    await client.create(odd, { onWarning: (text) => warnings.push(text) });
+    assert.equal(warnings, [
+      'spec.containers[0].securityContext: this field is not supported here and has no effect',
+      'spec.affinity: this field is not supported here and has no effect',
+    ]);
+    const unknown = (name: string) =>
+      ({ ...configMap(name), foo: 1, metadata: { name, bar: 2 } }) as unknown as Manifest<ConfigMap>;
+    assert.match((await refusal(client.create(unknown('b')))).message, 'unknown field');
+    warnings.length = 0;
+    const warned = await client.create(unknown('b'), {
+      fieldValidation: 'Warn',
+      onWarning: (text) => warnings.push(text),
+    });
+    assert.is(warnings.length, 2);
+    assert.not('foo' in warned || 'bar' in warned.metadata);
+    assert.not('foo' in (await client.create(unknown('c'), { fieldValidation: 'Ignore' })));
+  }),
+);
+
+test(
+  'status is written apart from the object',
+  withCluster(async ({ client }) => {
+    const made = await client.create(service('s'));
+    const both = {
+      ...made,
+      spec: { ...made.spec, selector: { a: 'b' } },
+      status: { conditions: [{ type: 'X', status: 'True' as const }] },
+    };
+    assert.equal((await client.update(both)).status, { loadBalancer: {} });
+    const written = await client.patchStatus('Service', 's', 'default', both.status);
+    assert.is(written.status?.conditions?.[0]?.type, 'X');
+    assert.equal(written.spec.selector, { a: 'b' });
+    const sneaky = { spec: { selector: null }, status: {} };
+    assert.equal((await client.patch('Service', 's', sneaky, { subresource: 'status' })).spec.selector, { a: 'b' });
+  }),
+);
+
+test(
+  'patches of all kinds, and apply creates or merges',
+  withCluster(async ({ client, socketPath }) => {
+    await client.create(configMap('a', { x: '1', y: '2' }));
+    assert.equal((await client.patch('ConfigMap', 'a', { data: { x: null } })).data, { y: '2' });
+    const json = [{ op: 'add', path: '/data/z', value: '3' }];
+    assert.equal((await client.patch('ConfigMap', 'a', json, { type: 'json' })).data, { y: '2', z: '3' });
+    const applied = configMap('fresh', { k: 'v' });
+    await client.patch('ConfigMap', 'fresh', applied, { type: 'apply' });
+    const yaml = 'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: fresh\ndata:\n  more: "1"\n';
+    const path = '/api/v1/namespaces/default/configmaps/fresh?fieldManager=kubectl';
+    const answer = await request(socketPath, 'PATCH', path, yaml, 'application/apply-patch+yaml');
+    assert.equal((JSON.parse(answer.body) as ConfigMap).data, { k: 'v', more: '1' });
+  }),
+);
+
+test(
+  "generateName, secrets' stringData, labels",
+  withCluster(async ({ client }) => {
+    const named = await client.create({ ...configMap(''), metadata: { generateName: 'web-' } });
+    assert.match(named.metadata.name, /^web-[a-z0-9]{5}$/);
+    const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 's' }, stringData: { a: 'ü' } };
+    const stored = await client.create(secret as unknown as Manifest<KubeObject>);
+    assert.equal((stored as unknown as ConfigMap).data, { a: 'w7w=' });
+    await client.create(configMap('l', {}, { app: 'web', tier: 'x' }));
+    const found = await client.list('ConfigMap', { labelSelector: 'app in (web),tier!=y' });
+    assert.equal(
+      found.items.map((m) => m.metadata.name),
+      ['l'],
+    );
+  }),
+);
+
+test(
+  'long lists arrive whole',
+  withCluster(async ({ client }) => {
+    for (let i = 0; i < 501; i++) await client.create(configMap(`m${i}`));
+    const { items } = await client.list('ConfigMap', { namespace: 'default' });
+    assert.is(new Set(items.map((m) => m.metadata.name)).size, 501);
+  }),
+);
+
+test.run();

@@ -1,0 +1,141 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { jsonPatch, mergePatch, PatchError, strategicMergePatch } from '../../../../src/api/server/patches.ts';
+
+test('merge patch: the examples of RFC 7396, appendix A', () => {
+  const rows: [unknown, unknown, unknown][] = [
+    [{ a: 'b' }, { a: 'c' }, { a: 'c' }],
+    [{ a: 'b' }, { b: 'c' }, { a: 'b', b: 'c' }],
+    [{ a: 'b' }, { a: null }, {}],
+    [{ a: 'b', b: 'c' }, { a: null }, { b: 'c' }],
+    [{ a: ['b'] }, { a: 'c' }, { a: 'c' }],
+    [{ a: 'c' }, { a: ['b'] }, { a: ['b'] }],
+    [{ a: { b: 'c' } }, { a: { b: 'd', c: null } }, { a: { b: 'd' } }],
+    [{ a: [{ b: 'c' }] }, { a: [1] }, { a: [1] }],
+    [
+      ['a', 'b'],
+      ['c', 'd'],
+      ['c', 'd'],
+    ],
+    [{ a: 'b' }, ['c'], ['c']],
+    [{ a: 'foo' }, null, null],
+    [{ a: 'foo' }, 'bar', 'bar'],
+    [{ e: null }, { a: 1 }, { e: null, a: 1 }],
+    [[1, 2], { a: 'b', c: null }, { a: 'b' }],
+    [{}, { a: { bb: { ccc: null } } }, { a: { bb: {} } }],
+  ];
+  for (const [target, patch, result] of rows) assert.equal(mergePatch(target, patch), result);
+});
+
+test('JSON patch: operations of RFC 6902, appendix A', () => {
+  const rows: [unknown, unknown[], unknown][] = [
+    [{ foo: 'bar' }, [{ op: 'add', path: '/baz', value: 'qux' }], { foo: 'bar', baz: 'qux' }],
+    [{ foo: ['bar', 'baz'] }, [{ op: 'add', path: '/foo/1', value: 'qux' }], { foo: ['bar', 'qux', 'baz'] }],
+    [{ foo: ['bar'] }, [{ op: 'add', path: '/foo/-', value: ['abc'] }], { foo: ['bar', ['abc']] }],
+    [{ baz: 'qux', foo: 'bar' }, [{ op: 'remove', path: '/baz' }], { foo: 'bar' }],
+    [{ foo: ['bar', 'qux', 'baz'] }, [{ op: 'remove', path: '/foo/1' }], { foo: ['bar', 'baz'] }],
+    [{ baz: 'qux' }, [{ op: 'replace', path: '/baz', value: 'boo' }], { baz: 'boo' }],
+    [{ a: ['x', 'y'] }, [{ op: 'replace', path: '/a/0', value: 'z' }], { a: ['z', 'y'] }],
+    [
+      { foo: { w: 'fred' }, qux: {} },
+      [{ op: 'move', from: '/foo/w', path: '/qux/t' }],
+      { foo: {}, qux: { t: 'fred' } },
+    ],
+    [{ foo: ['a', 'g', 'c', 'e'] }, [{ op: 'move', from: '/foo/1', path: '/foo/3' }], { foo: ['a', 'c', 'e', 'g'] }],
+    [{ a: { b: 1 } }, [{ op: 'copy', from: '/a', path: '/c' }], { a: { b: 1 }, c: { b: 1 } }],
+    [{ '/': 9, '~1': 10 }, [{ op: 'test', path: '/~01', value: 10 }], { '/': 9, '~1': 10 }],
+  ];
+  for (const [target, patch, result] of rows) assert.equal(jsonPatch(target, patch), result);
+  const fails: [unknown, unknown][] = [
+    [{ baz: 'qux' }, [{ op: 'test', path: '/baz', value: 'bar' }]],
+    [{ foo: 'bar' }, [{ op: 'add', path: '/baz/bat', value: 'qux' }]],
+    [{ foo: [1] }, [{ op: 'remove', path: '/foo/1' }]],
+    [{ foo: 1 }, [{ op: 'replace', path: '/bar', value: 1 }]],
+    [{}, [{ op: 'fly', path: '/a' }]],
+    [{}, { op: 'add' }],
+  ];
+  for (const [target, patch] of fails)
+    assert.throws(
+      () => jsonPatch(target, patch),
+      (e: Error) => e instanceof PatchError,
+    );
+});
+
+test('JSON patch leaves the target alone, also when a later operation fails', () => {
+  const target = { a: [1] };
+  const patch = [
+    { op: 'add', path: '/a/-', value: 2 },
+    { op: 'test', path: '/a/0', value: 9 },
+  ];
+  assert.throws(() => jsonPatch(target, patch));
+  assert.equal(target, { a: [1] });
+});
+
+test('strategic: lists with a merge key are merged, others replaced', () => {
+  const target = {
+    kind: 'Pod',
+    spec: {
+      containers: [{ name: 'a', image: '1', args: ['x'], ports: [{ containerPort: 80, name: 'h' }] }, { name: 'b' }],
+    },
+  };
+  const patch = {
+    spec: { containers: [{ name: 'a', image: '2', args: ['y'], ports: [{ containerPort: 81 }] }, { name: 'c' }] },
+  };
+  assert.equal(strategicMergePatch(target, patch), {
+    kind: 'Pod',
+    spec: {
+      containers: [
+        { name: 'a', image: '2', args: ['y'], ports: [{ containerPort: 80, name: 'h' }, { containerPort: 81 }] },
+        { name: 'b' },
+        { name: 'c' },
+      ],
+    },
+  });
+});
+
+test('strategic: $patch, $deleteFromPrimitiveList, $setElementOrder, $retainKeys', () => {
+  const target = {
+    metadata: { finalizers: ['a', 'b'] },
+    spec: { ports: [{ port: 1 }, { port: 2 }, { port: 3 }], s: { a: 1, b: 2 } },
+  };
+  const patch = {
+    metadata: { '$deleteFromPrimitiveList/finalizers': ['a'], finalizers: ['c'] },
+    spec: {
+      ports: [{ port: 2, $patch: 'delete' }, { port: 4 }],
+      '$setElementOrder/ports': [{ port: 4 }, { port: 3 }, { port: 1 }],
+      s: { $retainKeys: ['b', 'c'], c: 3 },
+    },
+  };
+  assert.equal(strategicMergePatch(target, patch), {
+    metadata: { finalizers: ['b', 'c'] },
+    spec: { ports: [{ port: 4 }, { port: 3 }, { port: 1 }], s: { b: 2, c: 3 } },
+  });
+  assert.equal(strategicMergePatch({ spec: { s: { a: 1 } } }, { spec: { s: { $patch: 'replace', z: 1 } } }), {
+    spec: { s: { z: 1 } },
+  });
+});
+
+test('a JSON patch of anything but operations with paths is refused', () => {
+  for (const operations of [
+    {},
+    [null],
+    ['add'],
+    [{ op: 'add', path: 7, value: 1 }],
+    [{ op: 'move', path: '/a', from: {} }],
+  ]) {
+    assert.throws(
+      () => jsonPatch({ a: 1 }, operations),
+      (error: Error) => error.name === 'PatchError',
+    );
+  }
+});
+
+test('no patch reaches a prototype', () => {
+  const patch = JSON.parse('{"__proto__": {"polluted": true}, "constructor": {"prototype": {"polluted": true}}}');
+  mergePatch({}, patch);
+  strategicMergePatch({}, patch);
+  assert.throws(() => jsonPatch({}, [{ op: 'add', path: '/__proto__/polluted', value: true }]));
+  assert.is(({} as { polluted?: boolean }).polluted, undefined);
+});
+
+test.run();

@@ -1,0 +1,90 @@
+/** Watches: what is sent, from which version, and to whom that does not listen. */
+import { connect } from 'node:net';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { ConfigMap, WatchEvent } from '../../../../src/api/types/objects.ts';
+import { configMap, eventually, refusal, sleep, withCluster } from '../../controllers/test-cluster.ts';
+
+test(
+  'a watch sends what happens after its version, selected and in order',
+  withCluster(async ({ client }) => {
+    const start = (await client.list('ConfigMap')).metadata.resourceVersion;
+    const events: string[] = [];
+    const stop = new AbortController();
+    const note = (e: WatchEvent<ConfigMap>) => events.push(`${e.type} ${e.object.metadata.name}`);
+    const done = client.watch(
+      'ConfigMap',
+      { resourceVersion: start, labelSelector: 'app=web', signal: stop.signal },
+      note,
+    );
+    const a = await client.create(configMap('a', {}, { app: 'web' }));
+    await client.create(configMap('b'));
+    await client.update({ ...a, data: { k: '1' } });
+    await client.patch('ConfigMap', 'a', { metadata: { labels: { app: 'other' } } });
+    await client.patch('ConfigMap', 'b', { metadata: { labels: { app: 'web' } } });
+    await client.delete('ConfigMap', 'a');
+    await client.delete('ConfigMap', 'b');
+    await eventually(() => events.length >= 5);
+    await sleep(20);
+    assert.equal(events, ['ADDED a', 'MODIFIED a', 'DELETED a', 'ADDED b', 'DELETED b']);
+    stop.abort();
+    await done;
+  }),
+);
+
+test(
+  'a watch without a version begins with what is there; bookmarks and time limits',
+  withCluster(async ({ client }) => {
+    await client.create(configMap('a'));
+    const events: string[] = [];
+    const options = { namespace: 'default', timeoutSeconds: 1, allowWatchBookmarks: true };
+    const started = Date.now();
+    await client.watch('ConfigMap', options, (e) => events.push(`${e.type} ${e.object.metadata.name ?? ''}`));
+    assert.ok(Date.now() - started < 1900);
+    assert.equal(events, ['ADDED a', 'BOOKMARK ']);
+  }),
+);
+
+test(
+  'a version too old or from the future is 410',
+  withCluster(async ({ client }) => {
+    for (let i = 0; i < 6000; i++)
+      await client.patchStatus('Namespace', 'default', undefined, {
+        conditions: [{ type: `T${i % 2}`, status: 'True' }],
+      });
+    const old = await refusal(client.watch('Namespace', { resourceVersion: '5' }, () => {}));
+    assert.is(old.code, 410);
+    assert.is(old.reason, 'Expired');
+    assert.is((await refusal(client.watch('Namespace', { resourceVersion: '99999999' }, () => {}))).code, 410);
+  }),
+);
+
+test(
+  'a watcher that does not read costs no memory and does not hold up the others',
+  withCluster(async ({ client, socketPath }) => {
+    const lazy = connect(socketPath);
+    lazy.pause();
+    lazy.write('GET /api/v1/configmaps?watch=true HTTP/1.1\r\nhost: x\r\n\r\n');
+    await sleep(20);
+    const before = process.memoryUsage().external;
+    const data = { k: 'x'.repeat(100_000) };
+    const made = await client.create(configMap('big', data));
+    let seen = 0;
+    const stop = new AbortController();
+    const done = client.watch(
+      'ConfigMap',
+      { resourceVersion: made.metadata.resourceVersion, signal: stop.signal },
+      () => {
+        seen++;
+      },
+    );
+    for (let i = 0; i < 100; i++) await client.patch('ConfigMap', 'big', { data: { i: String(i) } });
+    await eventually(() => seen === 100);
+    assert.ok(process.memoryUsage().external - before < 30_000_000);
+    stop.abort();
+    await done;
+    lazy.destroy();
+  }),
+);
+
+test.run();

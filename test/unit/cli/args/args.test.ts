@@ -1,0 +1,78 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Command, parseWords, printHelp } from '../../../../src/cli/args/args.ts';
+import { type CliError, Exit } from '../../../../src/cli/errors.ts';
+
+const test = suite('words of the command line');
+
+const options = {
+  file: { short: 'f', value: 'FILE', multiple: true, help: 'files' },
+  nodes: { value: 'N', help: 'number of nodes' },
+  watch: { short: 'w', help: 'go on' },
+  tty: { short: 't', help: 'terminal' },
+} satisfies Command['options'];
+
+const parse = (...argv: string[]) => parseWords('try', { options }, argv);
+
+function refusal(...argv: string[]): CliError {
+  try {
+    parse(...argv);
+  } catch (error) {
+    return error as CliError;
+  }
+  throw new Error('nothing was refused');
+}
+
+test('options, operands and what follows -- are told apart', () => {
+  const words = parse('pod', '-f', 'a', '--file=b', '--nodes', '3', '-wt', '--', 'ls', '-l', '--nodes');
+  assert.equal(words.operands, ['pod']);
+  assert.equal(words.rest, ['ls', '-l', '--nodes']);
+  assert.equal(words.texts('file'), ['a', 'b']);
+  assert.is(words.text('nodes'), '3');
+  assert.ok(words.flag('watch'));
+  assert.ok(words.flag('tty'));
+});
+
+test('without -- there is no rest, with it there may be an empty one', () => {
+  assert.is(parse('a').rest, undefined);
+  assert.equal(parse('a', '--').rest, []);
+});
+
+test('a short option may have its value attached', () => {
+  assert.equal(parse('-fx.yaml').texts('file'), ['x.yaml']);
+});
+
+test('an unknown option is refused with status 2 and the nearest one there is', () => {
+  const error = refusal('--nods', '3');
+  assert.is(error.status, Exit.WRONG_WORDS);
+  assert.match(error.message, 'no option --nods');
+  assert.match(error.message, 'did you mean --nodes?');
+});
+
+test('an unknown short option is not taken for a long one', () => {
+  assert.not.match(refusal('-x').message, 'did you mean');
+});
+
+test('a missing value is named', () => {
+  assert.match(refusal('--nodes').message, '--nodes needs a value (N)');
+});
+
+test('a switch takes no value', () => {
+  assert.match(refusal('--watch=yes').message, '--watch takes no value');
+});
+
+test('the help has usage, options in a column and examples', () => {
+  const text = printHelp({
+    usage: ['try X', 'try Y'],
+    about: 'Tries.',
+    options,
+    examples: ['dataplane try'],
+    run: async () => {},
+  });
+  assert.match(text, 'Usage: dataplane try X\n       dataplane try Y\n');
+  assert.match(text, '  -f, --file FILE  files\n');
+  assert.match(text, '      --nodes N    number of nodes\n');
+  assert.match(text, 'Examples:\n  dataplane try\n');
+});
+
+test.run();

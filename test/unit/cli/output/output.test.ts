@@ -1,0 +1,134 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { KubeObject, Pod, Service } from '../../../../src/api/types/objects.ts';
+import { CliError, failed, SilentExit, tellError } from '../../../../src/cli/errors.ts';
+import { tableRows } from '../../../../src/cli/output/columns.ts';
+import { formatOf, layOut, printAge, toYaml } from '../../../../src/cli/output/output.ts';
+import { podReason } from '../../../../src/cli/output/pod-text.ts';
+import { block, printBlock } from '../../../../src/cli/output/text.ts';
+import { whyNotReady } from '../../../../src/cli/wait-ready.ts';
+
+const test = suite('output');
+const PLAIN = { wide: false, namespaces: false, showLabels: false, headers: true };
+
+const pod = (status: Partial<Pod['status']> & object, metadata: object = {}): Pod =>
+  ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'mc3', namespace: 'default', creationTimestamp: '2026-01-01T00:00:00Z', ...metadata },
+    spec: { nodeName: 'n1', containers: [{ name: 'webapp' }, { name: 'nginx' }] },
+    status,
+  }) as unknown as Pod;
+
+test('columns are three blanks apart and lines end without blanks', () => {
+  assert.is(
+    layOut([
+      ['NAME', 'AGE'],
+      ['a-long-name', ''],
+    ]),
+    'NAME          AGE\na-long-name\n',
+  );
+});
+
+test('ages are those of kubectl', () => {
+  const of = (s: number) => printAge(s * 1000);
+  assert.equal([0, 119, 120, 599, 600, 10_799, 10_800].map(of), ['0s', '119s', '2m', '9m59s', '10m', '179m', '3h']);
+  assert.equal([3600 * 47, 3600 * 49, 86_400 * 8].map(of), ['47h', '2d1h', '8d']);
+});
+
+test('a running pod, as kubectl shows it', () => {
+  const running = { name: 'c', image: '', imageID: '', ready: true, restartCount: 1, state: { running: {} } };
+  const rows = tableRows(
+    'Pod',
+    [pod({ phase: 'Running', podIP: '10.244.1.2', containerStatuses: [running, running] })],
+    { ...PLAIN, wide: true },
+    Date.parse('2026-01-01T00:01:00Z'),
+  );
+  assert.equal(rows[0], [
+    'NAME',
+    'READY',
+    'STATUS',
+    'RESTARTS',
+    'AGE',
+    'IP',
+    'NODE',
+    'NOMINATED NODE',
+    'READINESS GATES',
+  ]);
+  assert.equal(rows[1], ['mc3', '2/2', 'Running', '2', '60s', '10.244.1.2', 'n1', '<none>', '<none>']);
+});
+
+test('STATUS says what matters most', () => {
+  const status = (state: object) => [{ name: 'c', image: '', imageID: '', ready: false, restartCount: 0, state }];
+  const waiting = { waiting: { reason: 'CrashLoopBackOff' } };
+  assert.is(podReason(pod({ phase: 'Running', containerStatuses: status(waiting) })), 'CrashLoopBackOff');
+  assert.is(
+    podReason(pod({ phase: 'Failed', containerStatuses: status({ terminated: { exitCode: 3 } }) })),
+    'ExitCode:3',
+  );
+  assert.is(podReason(pod({ phase: 'Running' }, { deletionTimestamp: '2026-01-01T00:00:00Z' })), 'Terminating');
+  const init = [{ name: 'i', image: '', imageID: '', ready: false, restartCount: 0, state: { running: {} } }];
+  const starting = pod({ phase: 'Pending', initContainerStatuses: init });
+  starting.spec.initContainers = [{ name: 'i', image: 'x' }];
+  assert.is(podReason(starting), 'Init:0/1');
+});
+
+test("a service's ports and addresses", () => {
+  const service = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'mc3', creationTimestamp: '2026-01-01T00:00:00Z' },
+    spec: { type: 'NodePort', clusterIP: '10.96.0.7', ports: [{ port: 80, nodePort: 31418, protocol: 'TCP' }] },
+  } as unknown as Service;
+  const [, row] = tableRows('Service', [service as KubeObject], PLAIN, Date.parse('2026-01-01T00:00:05Z'));
+  assert.equal(row, ['mc3', 'NodePort', '10.96.0.7', '<none>', '80:31418/TCP', '5s']);
+});
+
+test('-A puts the namespace in front, --show-labels labels at the end', () => {
+  const labelled = pod({ phase: 'Pending' }, { labels: { app: 'mc3' } });
+  const rows = tableRows('Pod', [labelled], { ...PLAIN, namespaces: true, showLabels: true }, 0);
+  assert.is(rows[0]![0], 'NAMESPACE');
+  assert.equal([rows[1]![0], rows[1]!.at(-1)], ['default', 'app=mc3']);
+});
+
+test('an unknown -o is refused', () => {
+  assert.is(formatOf('json'), 'json');
+  assert.throws(() => formatOf('xml'), '-o xml: expected json, yaml, wide or name');
+});
+
+test('YAML is laid out as kubectl has it: keys sorted, lists not indented', async () => {
+  assert.is(await toYaml({ b: [1], a: 'on' }), 'a: "on"\nb:\n- 1\n');
+});
+
+test('describe: values in a column, blocks deeper', () => {
+  const text = printBlock(block(['Name', 'a'], ['Labels', ['x=1', 'y=2']], ['Inside', block(['Deep', 'b'])]));
+  assert.is(text, 'Name:    a\nLabels:  x=1\n         y=2\nInside:\n  Deep:  b\n');
+});
+
+test('errors: one line, and the exit status', () => {
+  assert.equal(tellError(failed('it broke', 'mend it')), { line: 'it broke: mend it', status: 1 });
+  assert.equal(tellError(new CliError(2, 'wrong\nwords')), { line: 'wrong words', status: 2 });
+  assert.equal(tellError(new SilentExit(7)), { line: undefined, status: 7 });
+});
+
+test('no API: what to do depends on why', () => {
+  const unreachable = (code: string) => Object.assign(new Error('connect'), { name: 'ApiUnreachableError', code });
+  assert.match(tellError(unreachable('ENOENT')).line!, 'bring one up with `dataplane up`');
+  assert.match(tellError(unreachable('ECONNREFUSED')).line!, '`dataplane down` takes it away');
+  assert.match(tellError(unreachable('EACCES')).line!, 'run it with sudo');
+});
+
+test('what is not Ready says why', () => {
+  assert.is(whyNotReady(pod({ phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] })), undefined);
+  assert.is(whyNotReady(pod({ phase: 'Pending' })), 'Pending');
+  const deployment = {
+    kind: 'Deployment',
+    metadata: {},
+    spec: { replicas: 2 },
+    status: { readyReplicas: 1, updatedReplicas: 2 },
+  };
+  assert.is(whyNotReady(deployment as unknown as KubeObject), '1 of 2 pods are ready');
+  assert.is(whyNotReady({ kind: 'ConfigMap' } as KubeObject), undefined);
+});
+
+test.run();

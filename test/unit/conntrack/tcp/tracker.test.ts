@@ -1,0 +1,167 @@
+/** Properties of the tracker that hold for any packets, and the details no conversation shows. Scripts of whole
+ * conversations: test/conformance/tcp-*.test.ts. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  IGNORE,
+  INVALID_STATE,
+  Kind,
+  kindOf,
+  nextState,
+  TCP_STATE_NAMES,
+  TcpState,
+  validTcpFlags,
+} from '../../../../native-free-dataplane/conntrack/tcp/states.ts';
+import {
+  TcpResult,
+  tcpNew,
+  tcpPacket,
+  tcpState,
+  tcpTimeoutClass,
+} from '../../../../native-free-dataplane/conntrack/tcp/tracker.ts';
+import { TCP_WORDS } from '../../../../native-free-dataplane/conntrack/tcp/words.ts';
+import { defaultTimeouts, TIMEOUT_NAMES, TimeoutClass } from '../../../../native-free-dataplane/conntrack/timeouts.ts';
+import { Conversation } from '../../../lib/frames/tcp-generator.ts';
+import { seededRandom } from '../../../lib/seeded-random.ts';
+import { printSegment, type Seen, TcpPlayer } from '../../../lib/tcp-script.ts';
+
+test('the table names a state, IGNORE or INVALID for every direction, kind and state', () => {
+  for (let direction = 0; direction < 2; direction++) {
+    for (const kind of Object.values(Kind)) {
+      for (const state of Object.values(TcpState)) {
+        const next = nextState(direction, kind, state);
+        assert.ok(
+          next === IGNORE || next === INVALID_STATE || (next >= TcpState.SYN_SENT && next <= TcpState.SYN_SENT2),
+        );
+        if (kind === Kind.NONE) assert.is(next, INVALID_STATE);
+        if (kind === Kind.RST && state !== TcpState.NONE) assert.is(next, TcpState.CLOSE);
+      }
+    }
+  }
+  assert.is(TCP_STATE_NAMES.length, Object.keys(TcpState).length);
+});
+
+test('flags: nine combinations, each with and without PSH, whatever ECN says', () => {
+  let valid = 0;
+  for (let flags = 0; flags < 256; flags++) if (validTcpFlags(flags)) valid++;
+  assert.is(valid, 9 * 2 * 4);
+  assert.is(kindOf(2), Kind.SYN);
+  assert.is(kindOf(2 | 16), Kind.SYN_ACK);
+  assert.is(kindOf(1 | 16), Kind.FIN);
+  assert.is(kindOf(4 | 16), Kind.RST);
+  assert.is(kindOf(8 | 16), Kind.ACK);
+  assert.is(kindOf(8), Kind.NONE);
+});
+
+test('timeouts: one name and one default for each class, kube-proxy’s two among them', () => {
+  const timeouts = defaultTimeouts();
+  assert.is(timeouts.length, Object.keys(TimeoutClass).length);
+  assert.is(TIMEOUT_NAMES.length, timeouts.length);
+  assert.is(timeouts[TimeoutClass.TCP_ESTABLISHED], 86400);
+  assert.is(timeouts[TimeoutClass.TCP_CLOSE_WAIT], 3600);
+  for (const state of Object.values(TcpState)) {
+    if (state !== TcpState.NONE)
+      assert.is(TIMEOUT_NAMES[state], `tcp-${TCP_STATE_NAMES[state]?.toLowerCase().replace('_', '-')}`);
+  }
+  defaultTimeouts()[0] = 7;
+  assert.is(timeouts[0], 0);
+});
+
+test('an operator’s shorter timeout is not made longer by unacknowledged data', () => {
+  const words = new Int32Array(TCP_WORDS);
+  const timeouts = defaultTimeouts();
+  tcpNew(words, 0, 16, 100, 200, 1000, 10, -1, 0, 1);
+  assert.is(tcpTimeoutClass(words, 0, 0, timeouts), TimeoutClass.TCP_UNACKNOWLEDGED);
+  timeouts[TimeoutClass.TCP_ESTABLISHED] = 100;
+  assert.is(tcpTimeoutClass(words, 0, 0, timeouts), TimeoutClass.TCP_ESTABLISHED);
+});
+
+/** Play the same conversation and note everything that can be seen of it. */
+function transcript(seed: number, packets: number, shift: [number, number]): { seen: Seen[]; lines: string[] } {
+  const conversation = new Conversation(seededRandom(seed), false);
+  const player = new TcpPlayer({ shift });
+  const seen: Seen[] = [];
+  const lines: string[] = [];
+  for (let i = 0; i < packets; i++) {
+    const segment = conversation.segment();
+    seen.push(player.play(segment));
+    lines.push(`${printSegment(segment)}   -> ${JSON.stringify(seen.at(-1))}`);
+  }
+  return { seen, lines };
+}
+
+test('wherever the sequence numbers begin, and whenever they wrap, the results are the same', () => {
+  const random = seededRandom(20240229);
+  const reached = new Set<string>();
+  for (let seed = 0; seed < 3000; seed++) {
+    const plain = transcript(seed, 30, [0, 0]);
+    const shifted = transcript(seed, 30, [random.word() | 0, random.word() | 0]);
+    for (const [i, seen] of plain.seen.entries()) {
+      reached.add(seen.state);
+      assert.equal(shifted.seen[i], seen, `seed ${seed}\n${plain.lines.slice(0, i + 1).join('\n')}`);
+    }
+  }
+  assert.equal([...reached].sort(), ['', ...TCP_STATE_NAMES.slice(1)].sort());
+});
+
+test('any numbers at all: never throws, the state is one of the ten, a result one of the five', () => {
+  const random = seededRandom(4711);
+  const words = new Int32Array(TCP_WORDS + 2);
+  const results = new Set<number>(Object.values(TcpResult));
+  const timeouts = defaultTimeouts();
+  const odd = [0, 1, -1, 2 ** 31 - 1, -(2 ** 31), 65535, 65536];
+  const number = (): number => (random.below(3) === 0 ? (odd[random.below(odd.length)] as number) : random.word() | 0);
+  for (let i = 0; i < 200_000; i++) {
+    // Now and then a record of garbage, as a crash might leave it.
+    if (i % 1000 === 0) for (let w = 0; w < words.length; w++) words[w] = number();
+    const state = tcpState(words, 1);
+    const result =
+      random.below(50) === 0
+        ? tcpNew(
+            words,
+            1,
+            random.below(256),
+            number(),
+            number(),
+            random.below(65536),
+            random.below(65536),
+            random.below(16) - 1,
+            random.below(2),
+            random.below(2),
+          )
+        : tcpPacket(
+            words,
+            1,
+            random.below(2),
+            random.below(256),
+            number(),
+            number(),
+            random.below(65536),
+            random.below(65536),
+            random.below(16) - 1,
+            random.below(2),
+            number(),
+            random.below(2),
+            random.below(2),
+          );
+    assert.ok(results.has(result));
+    if (state <= TcpState.SYN_SENT2) assert.ok(tcpState(words, 1) <= TcpState.SYN_SENT2);
+    const timeout = tcpTimeoutClass(words, 1, random.below(2), timeouts);
+    if (state <= TcpState.SYN_SENT2)
+      assert.ok(timeout >= 0 && timeout <= TimeoutClass.TCP_UNACKNOWLEDGED, `class ${timeout}`);
+  }
+});
+
+test('what is not OK changes neither state nor life', () => {
+  for (let seed = 0; seed < 500; seed++) {
+    const { seen, lines } = transcript(seed, 30, [0, 0]);
+    for (const [i, now] of seen.entries()) {
+      const before = seen[i - 1];
+      if (!before || (now.outcome !== 'invalid' && now.outcome !== 'ignored')) continue;
+      assert.is(now.state, before.state, lines.slice(0, i + 1).join('\n'));
+      assert.ok(now.seconds <= before.seconds, lines.slice(0, i + 1).join('\n'));
+    }
+  }
+});
+
+test.run();

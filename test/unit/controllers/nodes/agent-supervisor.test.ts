@@ -1,0 +1,63 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { startAgentSupervisor } from '../../../../src/controllers/nodes/agent-supervisor.ts';
+import { eventually, sleep } from '../test-cluster.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'dataplane-agents-'));
+const recordOf = (node: string) =>
+  JSON.parse(readFileSync(join(directory, 'nodes', node, 'agent.json'), 'utf8')) as { pid: number };
+const alive = (pid: number) =>
+  existsSync(`/proc/${pid}`) && !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+
+test('an agent that ends is started again, after a pause', async () => {
+  const supervisor = startAgentSupervisor({ nodes: ['n1'], stateDir: directory, command: () => ['sleep', '60'] });
+  const first = supervisor.pidOf('n1')!;
+  assert.is(recordOf('n1').pid, first);
+  process.kill(first, 'SIGKILL');
+  const second = await eventually(() => {
+    const pid = supervisor.pidOf('n1');
+    return pid !== undefined && pid !== first && pid;
+  });
+  assert.is(recordOf('n1').pid, second);
+  await supervisor.close();
+  assert.not(alive(second));
+  assert.not(existsSync(join(directory, 'nodes', 'n1', 'agent.json')));
+});
+
+test('an agent that is deaf to SIGTERM is killed after three seconds', async () => {
+  const command = () => ['sh', '-c', "trap '' TERM; while :; do sleep 0.05; done"] as const;
+  const supervisor = startAgentSupervisor({ nodes: ['n2'], stateDir: directory, command });
+  const pid = supervisor.pidOf('n2')!;
+  await sleep(100);
+  const started = Date.now();
+  await supervisor.close();
+  assert.ok(Date.now() - started >= 2900);
+  assert.not(alive(pid));
+});
+
+test('the agent of a supervisor that was killed is taken over, not doubled', async () => {
+  const command = () => ['sleep', '60'] as const;
+  const old = startAgentSupervisor({ nodes: ['n3'], stateDir: directory, command });
+  const pid = old.pidOf('n3')!;
+  const next = startAgentSupervisor({ nodes: ['n3'], stateDir: directory, command: () => ['false'] });
+  assert.is(next.pidOf('n3'), pid);
+  await next.close();
+  assert.not(alive(pid));
+  await old.close();
+});
+
+test('a program that is not there is tried again, without an exception', async () => {
+  const lines: string[] = [];
+  const log = (line: string) => lines.push(line);
+  const supervisor = startAgentSupervisor({ nodes: ['n4'], stateDir: directory, command: () => ['/nonexistent'], log });
+  await eventually(() => lines.length >= 2);
+  assert.match(lines[0]!, 'agent of node n4 cannot be started');
+  await supervisor.close();
+});
+
+test.after(() => rmSync(directory, { recursive: true, force: true }));
+
+test.run();

@@ -1,0 +1,283 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { EndpointSlice, Endpoints, KubeObject, Manifest } from '../../../../src/api/types/objects.ts';
+import {
+  addNode,
+  endpointsOf,
+  eventually,
+  expectEndpoints,
+  heartbeat,
+  pod,
+  refusal,
+  runPod,
+  service,
+  setReady,
+  sleep,
+  slicesOf,
+  withCluster,
+} from '../test-cluster.ts';
+
+const web = { app: 'web' };
+const toWeb = { selector: web, ports: [{ port: 80, targetPort: 'http' }] };
+
+test(
+  'endpoints follow pods as they come, become ready, end and go',
+  withCluster(async ({ client }) => {
+    await addNode(client, 'n1', { 'topology.kubernetes.io/zone': 'z1' });
+    await client.create(service('web', toWeb, { team: 'a' }));
+    await expectEndpoints(client, 'web', []);
+    const a = await runPod(client, pod('a', web), false);
+    await expectEndpoints(client, 'web', ['10.244.1.2:8080 unready']);
+    await setReady(client, a, true);
+    await expectEndpoints(client, 'web', ['10.244.1.2:8080 ready/serving']);
+    await runPod(client, pod('b', web));
+    await runPod(client, pod('c', { app: 'other' }));
+    await expectEndpoints(client, 'web', ['10.244.1.2:8080 ready/serving', '10.244.1.3:8080 ready/serving']);
+    const [slice] = await slicesOf(client, 'web');
+    assert.is(slice!.metadata.labels!['endpointslice.kubernetes.io/managed-by'], 'endpointslice-controller.k8s.io');
+    assert.is(slice!.metadata.labels!.team, 'a');
+    assert.is(slice!.endpoints[0]!.nodeName, 'n1');
+    assert.is(slice!.endpoints[0]!.zone, 'z1');
+    assert.is(slice!.endpoints[0]!.targetRef!.name, 'a');
+    const endpoints = await client.get('Endpoints', 'web', 'default');
+    assert.equal(
+      endpoints.subsets!.map((s) => s.addresses!.map((x) => x.ip)),
+      [['10.244.1.2', '10.244.1.3']],
+    );
+    assert.equal(endpoints.subsets![0]!.ports, [{ port: 8080, protocol: 'TCP' }]);
+    await client.delete('Pod', 'a', { gracePeriodSeconds: 30 });
+    await expectEndpoints(client, 'web', ['10.244.1.2:8080 serving/terminating', '10.244.1.3:8080 ready/serving']);
+    assert.is((await client.get('Endpoints', 'web', 'default')).subsets![0]!.addresses!.length, 1);
+    await client.delete('Pod', 'a', { gracePeriodSeconds: 0 });
+    await expectEndpoints(client, 'web', ['10.244.1.3:8080 ready/serving']);
+    await client.patchStatus('Pod', 'b', 'default', { phase: 'Failed' });
+    await expectEndpoints(client, 'web', []);
+    await client.delete('Service', 'web');
+    await eventually(async () => (await slicesOf(client, 'web')).length === 0);
+    await eventually(async () => (await client.find('Endpoints', 'web', 'default')) === undefined);
+  }),
+);
+
+test(
+  'labels and selectors may change at any time',
+  withCluster(async ({ client }) => {
+    await addNode(client, 'n1');
+    await client.create(service('web', toWeb));
+    await runPod(client, pod('a', { app: 'x' }));
+    await client.patch('Pod', 'a', { metadata: { labels: { app: 'web' } } });
+    await expectEndpoints(client, 'web', ['10.244.1.2:8080 ready/serving']);
+    await client.patch('Service', 'web', { spec: { selector: { app: 'y' } } });
+    await expectEndpoints(client, 'web', []);
+    await client.patch('Pod', 'a', { metadata: { labels: { app: 'y' } } });
+    await expectEndpoints(client, 'web', ['10.244.1.2:8080 ready/serving']);
+    await client.patch('Service', 'web', { spec: { ports: [{ port: 80, targetPort: 9000 }] } });
+    await expectEndpoints(client, 'web', ['10.244.1.2:9000 ready/serving']);
+  }),
+);
+
+test(
+  "a named target port is each pod's own: different numbers, different slices and subsets",
+  withCluster(async ({ client }) => {
+    await addNode(client, 'n1');
+    await client.create(service('web', toWeb));
+    const other = [{ name: 'c', image: 'process', ports: [{ name: 'http', containerPort: 9090 }] }];
+    const none = [{ name: 'c', image: 'process' }];
+    await runPod(client, pod('a', web));
+    await runPod(client, pod('b', web, { containers: other }));
+    await runPod(client, pod('c', web, { containers: none }));
+    await expectEndpoints(client, 'web', [
+      '10.244.1.2:8080 ready/serving',
+      '10.244.1.3:9090 ready/serving',
+      '10.244.1.4: ready/serving',
+    ]);
+    assert.is((await slicesOf(client, 'web')).length, 3);
+    assert.is((await client.get('Endpoints', 'web', 'default')).subsets!.length, 3);
+  }),
+);
+
+test(
+  'publishNotReadyAddresses: unready and ending pods are published as ready',
+  withCluster(async ({ client }) => {
+    await addNode(client, 'n1');
+    await client.create(service('web', { ...toWeb, publishNotReadyAddresses: true }));
+    await runPod(client, pod('a', web), false);
+    await expectEndpoints(client, 'web', ['10.244.1.2:8080 ready']);
+    await client.delete('Pod', 'a', { gracePeriodSeconds: 30 });
+    await expectEndpoints(client, 'web', ['10.244.1.2:8080 ready/terminating']);
+    assert.is((await client.get('Endpoints', 'web', 'default')).subsets![0]!.addresses!.length, 1);
+  }),
+);
+
+test(
+  'headless: labelled slices, hostnames of pods whose subdomain is the service',
+  withCluster(async ({ client }) => {
+    await addNode(client, 'n1');
+    await client.create(service('db', { clusterIP: 'None', selector: web }));
+    await runPod(client, pod('a', web, { hostname: 'db-0', subdomain: 'db' }));
+    await expectEndpoints(client, 'db', ['10.244.1.2:80 ready/serving']);
+    const [slice] = await slicesOf(client, 'db');
+    assert.is(slice!.metadata.labels!['service.kubernetes.io/headless'], '');
+    assert.is(slice!.endpoints[0]!.hostname, 'db-0');
+  }),
+);
+
+test(
+  'a change touches one slice of many, and no slice grows beyond a hundred',
+  withCluster(async ({ client }) => {
+    await addNode(client, 'n1');
+    await client.create(service('web', toWeb));
+    for (let i = 0; i < 130; i++) await runPod(client, pod(`p${i}`, web));
+    const full = await eventually(async () => {
+      const slices = await slicesOf(client, 'web');
+      return slices.reduce((n, s) => n + s.endpoints.length, 0) === 130 && slices;
+    });
+    assert.equal(full.map((s) => s.endpoints.length).sort(), [100, 30]);
+    await client.delete('Pod', 'p0', { gracePeriodSeconds: 0 });
+    const after = await eventually(async () => {
+      const slices = await slicesOf(client, 'web');
+      return slices.reduce((n, s) => n + s.endpoints.length, 0) === 129 && slices;
+    });
+    const versions = new Set(full.map((s) => s.metadata.resourceVersion));
+    assert.is(after.filter((s) => !versions.has(s.metadata.resourceVersion)).length, 1);
+  }),
+);
+
+test(
+  'without a selector: Endpoints are mirrored to slices; a label forbids it',
+  withCluster(async ({ client }) => {
+    const endpoints = (name: string, ip: string, labels = {}): Manifest<Endpoints> => ({
+      apiVersion: 'v1',
+      kind: 'Endpoints',
+      metadata: { name, labels },
+      subsets: [{ addresses: [{ ip }], notReadyAddresses: [{ ip: '192.0.2.9' }], ports: [{ port: 9376 }] }],
+    });
+    await client.create(endpoints('db', '192.0.2.1')); // Before its service: left alone.
+    await sleep(20);
+    await client.create(service('db'));
+    await expectEndpoints(client, 'db', ['192.0.2.1:9376 ready', '192.0.2.9:9376 unready']);
+    await client.patch('Endpoints', 'db', { subsets: [{ addresses: [{ ip: '192.0.2.2' }], ports: [{ port: 1 }] }] });
+    await expectEndpoints(client, 'db', ['192.0.2.2:1 ready']);
+    await client.create(service('quiet'));
+    await client.create(endpoints('quiet', '192.0.2.1', { 'endpointslice.kubernetes.io/skip-mirror': 'true' }));
+    await sleep(30);
+    assert.equal(await endpointsOf(client, 'quiet'), []);
+    const bad = await refusal(client.create(endpoints('evil', '169.254.169.254')));
+    assert.match(bad.message, 'link-local');
+    await client.delete('Endpoints', 'db');
+    await expectEndpoints(client, 'db', []);
+  }),
+);
+
+test(
+  'hand-written slices are left alone, managed ones are put right again',
+  withCluster(async ({ client }) => {
+    await addNode(client, 'n1');
+    const own: Manifest<EndpointSlice> = {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: 'own', labels: { 'kubernetes.io/service-name': 'web' } },
+      addressType: 'IPv4',
+      endpoints: [{ addresses: ['192.0.2.7'], conditions: { ready: true } }],
+      ports: [{ port: 80 }],
+    };
+    await client.create(own);
+    await client.create(service('web', toWeb));
+    await runPod(client, pod('a', web));
+    await expectEndpoints(client, 'web', ['10.244.1.2:8080 ready/serving', '192.0.2.7:80 ready']);
+    const managed = (await slicesOf(client, 'web')).find((s) => s.metadata.name !== 'own')!;
+    await client.patch('EndpointSlice', managed.metadata.name, { endpoints: [] });
+    await expectEndpoints(client, 'web', ['10.244.1.2:8080 ready/serving', '192.0.2.7:80 ready']);
+    await client.delete('EndpointSlice', managed.metadata.name);
+    await expectEndpoints(client, 'web', ['10.244.1.2:8080 ready/serving', '192.0.2.7:80 ready']);
+  }),
+);
+
+test(
+  "traffic distribution becomes hints; a node's new zone reaches its endpoints",
+  withCluster(async ({ client }) => {
+    await addNode(client, 'n1', { 'topology.kubernetes.io/zone': 'z1' });
+    await client.create(service('web', { ...toWeb, trafficDistribution: 'PreferSameNode' }));
+    await runPod(client, pod('a', web));
+    const hints = async () => (await slicesOf(client, 'web'))[0]?.endpoints[0]?.hints;
+    await eventually(async () => (await hints())?.forNodes?.[0]?.name === 'n1');
+    await client.patch('Node', 'n1', { metadata: { labels: { 'topology.kubernetes.io/zone': 'z2' } } });
+    await eventually(async () => (await hints())?.forZones?.[0]?.name === 'z2');
+  }),
+);
+
+test(
+  'a silent node is not Ready and its pods are no endpoints, until it speaks again',
+  withCluster(
+    async ({ client }) => {
+      await addNode(client, 'n1');
+      await client.create(service('web', toWeb));
+      await runPod(client, pod('a', web));
+      await expectEndpoints(client, 'web', ['10.244.1.2:8080 ready/serving']);
+      for (let i = 0; i < 6; i++) {
+        await sleep(60);
+        await heartbeat(client, 'n1', `2025-01-01T00:00:0${i}Z`);
+      }
+      const ready = async () =>
+        (await client.get('Node', 'n1')).status?.conditions?.find((c) => c.type === 'Ready')?.status;
+      assert.is(await ready(), 'True');
+      await eventually(async () => (await ready()) === 'Unknown');
+      await expectEndpoints(client, 'web', ['10.244.1.2:8080 unready']);
+      await heartbeat(client, 'n1', '2025-01-01T00:01:00Z');
+      await expectEndpoints(client, 'web', ['10.244.1.2:8080 ready/serving']);
+      await client.delete('Node', 'n1');
+      await expectEndpoints(client, 'web', ['10.244.1.2:8080 unready']);
+      await client.delete('Pod', 'a'); // Nobody could confirm it: it goes at once.
+      assert.is(await client.find('Pod', 'a', 'default'), undefined);
+    },
+    { nodeSilenceMs: 200 },
+  ),
+);
+
+test(
+  'after a restart nothing is written that is right already',
+  withCluster(async (cluster) => {
+    const { client } = cluster;
+    await addNode(client, 'n1');
+    await client.create(service('web', toWeb));
+    await runPod(client, pod('a', web));
+    await expectEndpoints(client, 'web', ['10.244.1.2:8080 ready/serving']);
+    await sleep(50);
+    const before = (await client.list('Pod')).metadata.resourceVersion;
+    await cluster.restart();
+    await sleep(100);
+    assert.is((await client.list('Pod')).metadata.resourceVersion, before);
+  }),
+);
+
+test(
+  'a change costs what it touches, however many services there are',
+  withCluster(async ({ client }) => {
+    await addNode(client, 'n1');
+    for (let i = 0; i < 300; i++) await client.create(service(`s${i}`, { selector: { app: `a${i}` } }));
+    const made = await runPod(client, pod('p', { app: 'a7' }));
+    await expectEndpoints(client, 's7', ['10.244.1.2:80 ready/serving']);
+    await sleep(50);
+    const version = async () => Number((await client.list('Node')).metadata.resourceVersion);
+    const before = await version();
+    await setReady(client, made, false);
+    await expectEndpoints(client, 's7', ['10.244.1.2:80 unready']);
+    await sleep(50);
+    assert.is((await version()) - before, 3, 'the pod, one slice, one Endpoints');
+  }),
+);
+
+test(
+  'a service deleted with its namespace leaves nothing',
+  withCluster(async ({ client }) => {
+    await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } } as Manifest<KubeObject>);
+    const s = service('web', toWeb);
+    await client.create({ ...s, metadata: { ...s.metadata, namespace: 'shop' } });
+    await eventually(async () => (await slicesOf(client, 'web', 'shop')).length === 1);
+    await client.delete('Namespace', 'shop');
+    await eventually(async () => (await client.find('Namespace', 'shop')) === undefined);
+    assert.equal((await client.list('EndpointSlice')).items, []);
+    assert.equal((await client.list('Endpoints')).items, []);
+  }),
+);
+
+test.run();

@@ -1,0 +1,54 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Container, Pod } from '../../../../src/api/types/objects.ts';
+import { commandOf, environmentOf, expand } from '../../../../src/runtime/container/environment.ts';
+import { ConfigSource } from '../../../../src/runtime/files/config-source.ts';
+
+const env = new Map([
+  ['A', 'one'],
+  ['B', '$(A)'],
+]);
+const facts = { podIP: '10.244.1.2', hostIP: '172.18.0.11', hostname: 'p', home: '/root' };
+const pod = { metadata: { name: 'p', namespace: 'ns', uid: 'u', labels: { app: 'x' } }, spec: { containers: [] } };
+const source = new ConfigSource({ getConfigMap: () => undefined, getSecret: () => undefined });
+const container = (rest: Partial<Container>): Container => ({ name: 'c', image: 'i', ...rest });
+
+test('expand: known names once, unknown ones and lone dollars as written, $$ escapes', () => {
+  assert.is(expand('$(A)-$(B)-$(C)', env), 'one-$(A)-$(C)');
+  assert.is(expand('$$(A) $A $( $(A', env), '$(A) $A $( $(A');
+  assert.is(expand('$$$(A)', env), '$one');
+});
+
+test('commandOf: command drops the image’s arguments, args alone keeps its entrypoint', () => {
+  const image = { names: ['i'], entrypoint: ['run'], cmd: ['x'] };
+  const of = (rest: Partial<Container>) => commandOf(container(rest), image, env);
+  assert.equal(of({}), ['run', 'x']);
+  assert.equal(of({ args: ['y'] }), ['run', 'y']);
+  assert.equal(of({ command: ['other'] }), ['other']);
+  assert.equal(of({ command: ['other'], args: ['$(A)'] }), ['other', 'one']);
+  assert.throws(() => commandOf(container({}), { names: ['i'] }, env), /needs a command/);
+});
+
+test('environmentOf: later variables see earlier ones, fields are read from the pod', async () => {
+  const variables = [
+    { name: 'A', value: '1' },
+    { name: 'B', value: '$(A)$(Z)' },
+    { name: 'L', valueFrom: { fieldRef: { fieldPath: "metadata.labels['app']" } } },
+    { name: 'IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
+    { name: 'M', valueFrom: { configMapKeyRef: { name: 'm', key: 'k', optional: true } } },
+  ];
+  const found = await environmentOf(pod as unknown as Pod, container({ env: variables }), { names: [] }, facts, source);
+  assert.equal([found.get('B'), found.get('L'), found.get('IP'), found.has('M')], ['1$(Z)', 'x', '10.244.1.2', false]);
+  assert.is(found.get('HOSTNAME'), 'p');
+});
+
+test('environmentOf: what is referred to must be there', async () => {
+  const missing = container({ envFrom: [{ configMapRef: { name: 'nobody' } }] });
+  let message = '';
+  await environmentOf(pod as unknown as Pod, missing, { names: [] }, facts, source).catch((error: Error) => {
+    message = error.message;
+  });
+  assert.is(message, 'configmap "nobody" not found');
+});
+
+test.run();

@@ -1,0 +1,39 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Catalogue, loadCatalogue, parseImages } from '../../../../src/runtime/image/catalogue.ts';
+
+const NOWHERE = '/nonexistent';
+
+test('find: any tag, digest and default registry of a name without a tag', () => {
+  const catalogue = loadCatalogue([], NOWHERE);
+  for (const name of ['nginx', 'nginx:alpine', 'docker.io/library/nginx:1.27', 'nginx@sha256:00']) {
+    assert.is(catalogue.find(name)?.package, 'nginx', name);
+  }
+  assert.ok(catalogue.find('training/webapp:latest'));
+  assert.is(catalogue.find('nginx-extra'), undefined);
+  assert.is(catalogue.find('localhost:5000/nginx'), undefined);
+});
+
+test('find: later entries win, a tag in the entry binds, * is any text', () => {
+  const entry = (name: string, program: string) => ({ names: [name], entrypoint: [program] });
+  const catalogue = new Catalogue([entry('a', '1'), entry('a:x', '2'), entry('reg:5000/*', '3')]);
+  assert.is(catalogue.find('a')?.entrypoint?.[0], '1');
+  assert.is(catalogue.find('a:x')?.entrypoint?.[0], '2');
+  assert.is(catalogue.find('reg:5000/b/c:1')?.entrypoint?.[0], '3');
+});
+
+test('parseImages: errors name file, entry and field', () => {
+  assert.throws(() => parseImages('x: 1', 'f.yaml'), /f\.yaml: expected "images:"/);
+  assert.throws(
+    () => parseImages('images: [{names: [a], entrypont: [b]}]', 'f.yaml'),
+    /images\[0\]\.entrypont: no such field/,
+  );
+  assert.throws(
+    () => parseImages('images: [{names: [a], entrypoint: b}]', 'f.yaml'),
+    /images\[0\]\.entrypoint: wrong type/,
+  );
+  assert.throws(() => parseImages('images: [{entrypoint: [b]}]', 'f.yaml'), /images\[0\]\.names/);
+  assert.equal(parseImages('images: [{names: [a], cmd: [b]}]', 'f'), [{ names: ['a'], cmd: ['b'] }]);
+});
+
+test.run();
