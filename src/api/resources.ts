@@ -69,6 +69,12 @@ export function qualifiedName(resource: Resource): string {
   return resource.group === '' ? resource.plural : `${resource.plural}.${resource.group}`;
 }
 
+/** `pod/mc3`, `deployment.apps/web`: as kubectl names an object. */
+export function displayName(resource: Resource, name: string): string {
+  const group = resource.group === '' ? '' : `.${resource.group}`;
+  return `${resource.singular}${group}/${name}`;
+}
+
 export function resourceOfKind(kind: string): Resource | undefined {
   return byKind.get(kind);
 }

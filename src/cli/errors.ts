@@ -1,30 +1,31 @@
 /**
- * What a command says when it cannot do what was asked: one line, what and what to do, and the exit status.
- * Stack traces are for developers: DATAPLANE_DEBUG=1.
+ * Errors as the command line reports them: what failed and what to do about it, and the exit status. One line, or one line
+ * for each of several mistakes. DATAPLANE_DEBUG=1 adds the stack trace.
  */
+import type { ClusterErrorCode } from '../cluster/errors.ts';
 
-export const Exit = { DONE: 0, FAILED: 1, WRONG_WORDS: 2 } as const;
+export const Exit = { DONE: 0, FAILED: 1, USAGE: 2 } as const;
 export type Exit = (typeof Exit)[keyof typeof Exit];
 
-/** A failure that a person can do something about. */
+/** A failure that the user can do something about. */
 export class CliError extends Error {
   override readonly name = 'CliError';
   readonly status: Exit;
 
   /** @param advice what to do about it, as the rest of the sentence */
   constructor(status: Exit, what: string, advice?: string) {
-    super(advice === undefined ? what : `${what}: ${advice}`);
+    super(withAdvice(what, advice));
     this.status = status;
   }
 }
 
-/** It failed, and here is what to do. */
+/** The command failed. */
 export const failed = (what: string, advice?: string): CliError => new CliError(Exit.FAILED, what, advice);
 
-/** The words on the command line were wrong. */
-export const wrongWords = (what: string, advice?: string): CliError => new CliError(Exit.WRONG_WORDS, what, advice);
+/** The command line is wrong; nothing was changed. */
+export const usageError = (what: string, advice?: string): CliError => new CliError(Exit.USAGE, what, advice);
 
-/** A command that was run ended with this status; nothing is left to say. */
+/** A command that was run in a pod or a namespace exited with this status; there is nothing to print. */
 export class SilentExit extends Error {
   override readonly name = 'SilentExit';
   readonly status: number;
@@ -38,37 +39,75 @@ export class SilentExit extends Error {
 export const NOT_UP = 'no cluster is up';
 export const BRING_UP = 'bring one up with `dataplane up`';
 
-interface Told {
-  /** Undefined: nothing to print. */
-  line: string | undefined;
+const REMOVED = 'everything was removed again';
+
+/** What to do about an error of src/cluster that has no advice of its own. */
+const ADVICE: Readonly<Record<ClusterErrorCode, string | undefined>> = {
+  OPTIONS: 'see `dataplane up --help`',
+  MACHINE: undefined,
+  FILE: undefined,
+  MANIFEST: undefined,
+  ALREADY_UP: '`dataplane down` removes it',
+  BEING_BROUGHT_UP: 'wait for the other `dataplane up`',
+  LEFTOVERS: '`dataplane down` removes it',
+  NETWORK: REMOVED,
+  CONTROLLER: REMOVED,
+  NOT_READY: REMOVED,
+  INTERRUPTED: REMOVED,
+  TEAR_DOWN: 'run `dataplane down` again',
+};
+
+/** Mistakes listed for one command; a manifest with more has one cause. */
+const MAX_PROBLEMS = 10;
+
+export interface ErrorReport {
+  /** Undefined: there is nothing to print. */
+  text: string | undefined;
   status: number;
 }
 
-/** Any error → what stderr and the exit status say. Recognised by name, so that `--help` loads no other module. */
-export function tellError(error: unknown): Told {
-  if (error instanceof SilentExit) return { line: undefined, status: error.status };
-  if (error instanceof CliError) return { line: oneLine(error.message), status: error.status };
+/** The report of any error. Errors are recognised by name, so that `--help` loads no other module. */
+export function describeError(error: unknown): ErrorReport {
+  if (error instanceof SilentExit) return { text: undefined, status: error.status };
+  if (error instanceof CliError) return { text: oneLine(error.message), status: error.status };
   const { name, message, code } = error as NodeJS.ErrnoException;
-  if (name === 'ApiUnreachableError') return { line: tellUnreachable(String(code), message), status: Exit.FAILED };
+  if (name === 'ClusterError') return { text: describeClusterError(error as ClusterErrorLike), status: Exit.FAILED };
+  if (name === 'ApiUnreachableError') return { text: describeUnreachable(String(code), message), status: Exit.FAILED };
   if (name === 'ApiError') {
     const reason = (error as { reason?: string }).reason;
-    return { line: oneLine(`Error from server (${reason}): ${message}`), status: Exit.FAILED };
+    return { text: oneLine(`Error from server (${reason}): ${message}`), status: Exit.FAILED };
   }
   if (code === 'EPERM' || code === 'EACCES') {
     const advice = isRoot() ? 'this machine or container does not allow it' : 'run it with sudo';
-    return { line: oneLine(`${message}: ${advice}`), status: Exit.FAILED };
+    return { text: oneLine(`${message}: ${advice}`), status: Exit.FAILED };
   }
-  return { line: oneLine(message || String(error)), status: Exit.FAILED };
+  return { text: oneLine(message || String(error)), status: Exit.FAILED };
 }
 
-function tellUnreachable(code: string, message: string): string {
+interface ClusterErrorLike {
+  code: ClusterErrorCode;
+  message: string;
+  advice?: string;
+  problems?: readonly string[];
+}
+
+function describeClusterError({ code, message, advice, problems }: ClusterErrorLike): string {
+  if (problems === undefined) return oneLine(withAdvice(message, advice ?? ADVICE[code]));
+  const lines = problems.slice(0, MAX_PROBLEMS).map(oneLine);
+  if (problems.length > MAX_PROBLEMS) lines.push(`and ${problems.length - MAX_PROBLEMS} more mistakes`);
+  return lines.join('\n');
+}
+
+function describeUnreachable(code: string, message: string): string {
   if (code === 'ENOENT') return `${NOT_UP}: ${BRING_UP}`;
   if (code === 'ECONNREFUSED') {
-    return `${NOT_UP}, only the rest of one whose controller died: \`dataplane down\` takes it away`;
+    return `${NOT_UP}, only what is left of one whose controller died: \`dataplane down\` removes it`;
   }
   if (code === 'EACCES' || code === 'EPERM') return 'the cluster belongs to root: run it with sudo';
   return oneLine(message);
 }
+
+const withAdvice = (what: string, advice: string | undefined) => (advice === undefined ? what : `${what}: ${advice}`);
 
 const oneLine = (text: string): string =>
   text

@@ -2,9 +2,9 @@
 import type { Command } from './args/args.ts';
 /**
  * The command `dataplane`. Knows the commands' names and one line about each; a command's own module is loaded when it is
- * asked for, so that `--help` is quick.
+ * needed, so that `--help` is quick.
  */
-import { Exit, tellError, wrongWords } from './errors.ts';
+import { describeError, Exit, usageError } from './errors.ts';
 
 type Loader = () => Promise<{ command: Command }>;
 
@@ -16,26 +16,26 @@ interface Entry {
 const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> = {
   'The cluster': {
     up: { about: 'bring the cluster up and apply files', load: () => import('./commands/up.ts') },
-    down: { about: 'take it all away', load: () => import('./commands/down.ts') },
-    status: { about: 'nodes, agents, workers, tables: how they are', load: () => import('./commands/status.ts') },
+    down: { about: 'remove all of it', load: () => import('./commands/down.ts') },
+    status: { about: 'state of nodes, agents, workers and tables', load: () => import('./commands/status.ts') },
   },
   Objects: {
-    apply: { about: 'create or change what manifests describe', load: () => import('./commands/apply.ts') },
+    apply: { about: 'create or change objects from manifests', load: () => import('./commands/apply.ts') },
     delete: { about: 'delete objects, by manifest or by name', load: () => import('./commands/delete.ts') },
     get: { about: 'show objects', load: () => import('./commands/get.ts') },
-    describe: { about: 'show one object with everything about it', load: () => import('./commands/describe.ts') },
+    describe: { about: 'show one object in full, with its events', load: () => import('./commands/describe.ts') },
     expose: { about: 'make a service for a pod', load: () => import('./commands/expose.ts') },
   },
   Pods: {
     exec: { about: 'run a command in a container', load: () => import('./commands/exec.ts') },
     logs: { about: "read a container's output", load: () => import('./commands/logs.ts') },
-    restart: { about: "restart a pod's container; its network stays", load: () => import('./commands/restart.ts') },
+    restart: { about: "restart a pod's containers; its network stays", load: () => import('./commands/restart.ts') },
   },
   Packets: {
     conntrack: { about: 'the tracked connections', load: () => import('./commands/conntrack.ts') },
   },
   'The parts that `up` starts': {
-    controller: { about: "the API and the cluster's decisions", load: () => import('./commands/controller.ts') },
+    controller: { about: 'the API and the controllers', load: () => import('./commands/controller.ts') },
     agent: { about: "one node's data plane and pods", load: () => import('./commands/agent.ts') },
   },
 };
@@ -48,12 +48,12 @@ function printOverview(): string {
     const lines = Object.entries(entries).map(([name, { about }]) => `  ${name.padEnd(width)}  ${about}`);
     return `${title}:\n${lines.join('\n')}\n`;
   });
-  return `Usage: dataplane COMMAND [WORDS…]
+  return `Usage: dataplane COMMAND [ARG…]
 
 The network of a Kubernetes cluster, forwarded in user space by TypeScript.
 
 ${groups.join('\n')}
-\`dataplane COMMAND --help\` tells more. DATAPLANE_DEBUG=1 shows where an error came from.
+\`dataplane COMMAND --help\` shows a command's options. DATAPLANE_DEBUG=1 adds the stack trace to an error.
 `;
 }
 
@@ -61,7 +61,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const [name, ...rest] = argv;
   if (name === undefined) {
     process.stderr.write(printOverview());
-    process.exitCode = Exit.WRONG_WORDS;
+    process.exitCode = Exit.USAGE;
     return;
   }
   if (name === 'help' && rest[0] !== undefined) return main([rest[0], '--help']);
@@ -80,20 +80,20 @@ async function main(argv: readonly string[]): Promise<void> {
     const { nearestWord } = await import('../api/nearest-word.ts');
     const near = nearestWord(name, Object.keys(COMMANDS));
     const advice = near === undefined ? 'see `dataplane --help`' : `did you mean \`dataplane ${near}\`?`;
-    throw wrongWords(`there is no command "${name}"`, advice);
+    throw usageError(`there is no command "${name}"`, advice);
   }
-  const words = await import('./args/args.ts');
+  const { parseCommandLine, printHelp } = await import('./args/args.ts');
   const { command } = await entry.load();
   const end = rest.indexOf('--');
   const own = end < 0 ? rest : rest.slice(0, end);
   if (own.includes('--help') || own.includes('-h')) {
-    process.stdout.write(words.printHelp(command));
+    process.stdout.write(printHelp(command));
     return;
   }
-  await command.run(words.parseWords(name, command, rest));
+  await command.run(parseCommandLine(name, command, rest));
 }
 
-// A reader that has seen enough (`| head`) is no error.
+// A reader that stops early (`| head`) is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(Exit.DONE);
 });
@@ -101,8 +101,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 try {
   await main(process.argv.slice(2));
 } catch (error) {
-  const { line, status } = tellError(error);
-  if (line !== undefined) process.stderr.write(`${line}\n`);
-  if (process.env.DATAPLANE_DEBUG === '1' && line !== undefined) console.error(error);
+  const { text, status } = describeError(error);
+  if (text !== undefined) process.stderr.write(`${text}\n`);
+  if (process.env.DATAPLANE_DEBUG === '1' && text !== undefined) console.error(error);
   process.exitCode = status;
 }

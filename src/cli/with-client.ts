@@ -1,14 +1,14 @@
 /** Talking to the API from a command: opens the client, closes it whatever happens. */
 import { ApiClient } from '../api/client/client.ts';
-import type { Options, Words } from './args/args.ts';
+import { apiTarget } from '../cluster/state.ts';
+import type { Args, Options } from './args/args.ts';
 import { dnsLabel } from './args/values.ts';
-import { apiTarget } from './state.ts';
 
 export const NAMESPACE_OPTION = {
   namespace: { short: 'n', value: 'NAME', help: 'namespace (default: default)' },
 } satisfies Options;
 
-export const namespaceOf = (words: Words): string => words.value('namespace', dnsLabel) ?? 'default';
+export const namespaceOf = (args: Args): string => args.value('namespace', dnsLabel) ?? 'default';
 
 /** Runs `work` with a client of the cluster's API. @throws ApiUnreachableError when no cluster is up */
 export async function withClient<T>(work: (client: ApiClient) => Promise<T>): Promise<T> {

@@ -1,5 +1,8 @@
 /** iproute2, many commands in one process: a batch costs one fork, not one a line. */
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
+
+/** A batch takes milliseconds; one that takes this long hangs. */
+const BATCH_TIMEOUT_MS = 20_000;
 
 /** `ip` refused: what it was told, and what it said. `code` is stable. */
 export class IpCommandError extends Error {
@@ -20,6 +23,27 @@ export function ipBatch(lines: readonly string[], force = false): void {
   const result = spawnSync('ip', args, { input: `${lines.join('\n')}\n`, encoding: 'utf8' });
   if (result.error) throw new IpCommandError('-batch', `${result.error.message} (is iproute2 installed?)`);
   if (result.status !== 0 && !force) throw new IpCommandError(lines.join('; '), result.stderr);
+}
+
+/**
+ * Run lines of `ip` commands without blocking.
+ * @param options of the one `ip` process, such as `-n NETNS`
+ * @param force go on after a line that fails, and do not throw
+ * @throws IpCommandError with what ip said and the line it refused
+ */
+export function runIpBatch(options: readonly string[], lines: readonly string[], force = false): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const args = [...options, ...(force ? ['-force'] : []), '-batch', '-'];
+    const child = execFile('ip', args, { timeout: BATCH_TIMEOUT_MS }, (error, _stdout, stderr) => {
+      if (error === null || force) return resolve();
+      const said = stderr.trim().split('\n');
+      const refused = /^Command failed -:(\d+)/.exec(said.at(-1) ?? '')?.[1];
+      const line = refused === undefined ? '-batch' : (lines[Number(refused) - 1] ?? '');
+      reject(new IpCommandError([...options, line].join(' '), said[0] || error.message));
+    });
+    child.stdin?.on('error', () => {}); // `ip` may end before it has read everything.
+    child.stdin?.end(`${lines.join('\n')}\n`);
+  });
 }
 
 /** Run one `ip` command and give back what it printed. @throws IpCommandError */

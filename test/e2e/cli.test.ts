@@ -1,4 +1,4 @@
-/** The command line against a cluster: up and down in all weathers, objects, pods. */
+/** The command line against a cluster: up and down under all conditions, objects, pods. */
 
 import { spawn } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
@@ -33,7 +33,7 @@ lifecycle('down succeeds when there is nothing', async () => {
   assert.is(stdout, 'there was nothing to take away\n');
 });
 
-lifecycle('wrong words change nothing', async () => {
+lifecycle('a usage error changes nothing', async () => {
   for (const words of [
     ['--nodes', '0'],
     ['--pod-cidr', '10.96.0.0/16'],
@@ -67,16 +67,16 @@ lifecycle('what the API refuses takes everything away again', async () => {
     input: `${yaml(service('x'))}\n---\n${yaml(service('y'))}`,
   });
   assert.is(status, 1);
-  assert.match(stderr, 'document 2: Service y:');
+  assert.match(stderr, 'document 2: service/y:');
   assert.match(stderr, 'provided port is already allocated');
   assert.equal(leftovers(), []);
 });
 
 lifecycle('what does not become Ready is named with what it said, and everything is taken away', async () => {
   const input = yaml(processPod('sad', undefined, ['sh', '-c', 'echo out of luck; exit 3']));
-  const { status, stderr } = await dataplane(['up', '--timeout', '2', '-f', '-'], { input });
+  const { status, stderr } = await dataplane(['up', '--timeout', '5', '-f', '-'], { input });
   assert.is(status, 1);
-  assert.match(stderr, 'Pod sad (CrashLoopBackOff: container main ended with status 3: out of luck)');
+  assert.match(stderr, /Pod sad \((Error|CrashLoopBackOff): container main ended with status 3: out of luck\)/);
   assert.equal(leftovers(), []);
 });
 
@@ -112,7 +112,7 @@ lifecycle('down works after kill -9 of everything, and when the state is lost', 
     if (loseState) rmSync('/run/dataplane', { recursive: true });
     const again = await dataplane(['up']);
     assert.is(again.status, 1);
-    assert.match(again.stderr, '`dataplane down` takes it away');
+    assert.match(again.stderr, '`dataplane down` removes it');
     await cluster.down(); // Throws when something is left.
   }
 });
@@ -127,7 +127,7 @@ commands.before(async () => {
 });
 commands.after(() => cluster.down());
 
-commands('status tells nodes, agents, workers and the overlay', async () => {
+commands('status shows nodes, agents, workers and the overlay', async () => {
   const { nodes } = await cluster.status();
   assert.equal(
     nodes.map(({ name, ip, podCIDR, ready }) => ({ name, ip, podCIDR, ready })),

@@ -81,9 +81,11 @@ const ARROWS: Record<string, string[]> = {
   'src/controllers': ['src/api', 'wire/', ...TABLES],
   'src/runtime': ['src/api', 'src/linux'],
   'src/agent': ['src/worker', 'src/compile', 'src/devices', 'src/linux', 'src/runtime', 'src/api', PIPELINE],
+  'src/cluster': ['src/api', 'src/controllers', 'src/linux', 'src/runtime'],
   'src/cli': [
     'src/agent',
     'src/api',
+    'src/cluster',
     'src/controllers',
     'src/devices',
     'src/linux',
@@ -105,7 +107,7 @@ const PACKAGES: Record<string, string[]> = {
   'raw-socket': ['src/linux'],
   piscina: ['src/agent'],
   ajv: ['src/api'],
-  yaml: ['src/api', 'src/cli', 'src/runtime'],
+  yaml: ['src/api', 'src/cli', 'src/cluster', 'src/runtime'],
 };
 
 test('imports are found however they are written', () => {

@@ -1,9 +1,10 @@
 /**
- * The words on the command line. A command describes its own in one table; parsing, `--help` and the errors come from it.
+ * The command line. Each command declares its options in one table, from which come the parser (node:util parseArgs),
+ * `--help` and the usage errors.
  */
 import { parseArgs } from 'node:util';
 import { nearestWord } from '../../api/nearest-word.ts';
-import { wrongWords } from '../errors.ts';
+import { usageError } from '../errors.ts';
 
 export interface Option {
   /** Name of the value in the help; without one the option is a switch. */
@@ -19,18 +20,18 @@ export type Options = Readonly<Record<string, Option>>;
 export interface Command {
   /** What follows `dataplane `, one line for each form. */
   usage: readonly string[];
-  /** Sentences for `--help`, wrapped by hand. */
+  /** What it does: whole sentences, for `--help`. */
   about: string;
   options: Options;
   examples?: readonly string[];
-  run(words: Words): Promise<void>;
+  run(args: Args): Promise<void>;
 }
 
-/** The parsed words of one command. */
-export class Words {
-  /** Words that are no options, those after `--` excepted. */
+/** The parsed arguments of one command. */
+export class Args {
+  /** Arguments that are not options, up to `--`. */
   readonly operands: readonly string[];
-  /** Words after `--`; undefined when there was no `--`. */
+  /** Arguments after `--`; undefined without a `--`. */
   readonly rest: readonly string[] | undefined;
   private readonly values: Readonly<Record<string, unknown>>;
 
@@ -54,15 +55,15 @@ export class Words {
     return Array.isArray(value) ? (value as string[]) : [];
   }
 
-  /** The value read by `read`, which throws for what it cannot take; undefined when the option was not given. */
+  /** The option's value, read by `read`, which throws for invalid text; undefined when the option was not given. */
   value<T>(name: string, read: (text: string, option: string) => T): T | undefined {
     const text = this.text(name);
     return text === undefined ? undefined : read(text, `--${name}`);
   }
 }
 
-/** Reads the words after the command's name. @throws CliError with status 2 */
-export function parseWords(name: string, command: Pick<Command, 'options'>, argv: readonly string[]): Words {
+/** Parses the arguments after the command's name. @throws CliError with status 2 */
+export function parseCommandLine(name: string, command: Pick<Command, 'options'>, argv: readonly string[]): Args {
   const options = Object.fromEntries(
     Object.entries(command.options).map(([option, { value, short, multiple }]) => [
       option,
@@ -83,7 +84,7 @@ export function parseWords(name: string, command: Pick<Command, 'options'>, argv
       if (terminator !== undefined && token.index > terminator.index) rest.push(token.value);
       else operands.push(token.value);
     }
-    return new Words(operands, terminator && rest, values);
+    return new Args(operands, terminator && rest, values);
   } catch (error) {
     throw translate(name, command.options, error as NodeJS.ErrnoException);
   }
@@ -98,14 +99,14 @@ function translate(name: string, options: Options, { code, message }: NodeJS.Err
       word.replace(/^-+/, ''),
       Object.keys(options).filter((option) => word.startsWith('--') || option.length === 1),
     );
-    return wrongWords(`dataplane ${name} has no option ${word}`, near === undefined ? help : `did you mean --${near}?`);
+    return usageError(`dataplane ${name} has no option ${word}`, near === undefined ? help : `did you mean --${near}?`);
   }
   if (code === 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE') {
     const option = options[word.replace(/^--/, '')];
-    if (option !== undefined && option.value === undefined) return wrongWords(`${word} takes no value`, help);
-    return wrongWords(`${word} needs a value${option ? ` (${option.value})` : ''}`, help);
+    if (option !== undefined && option.value === undefined) return usageError(`${word} takes no value`, help);
+    return usageError(`${word} needs a value${option ? ` (${option.value})` : ''}`, help);
   }
-  return wrongWords(message.split('. ')[0]!, help);
+  return usageError(message.split('. ')[0]!, help);
 }
 
 /** The text of `dataplane NAME --help`. */
@@ -113,34 +114,34 @@ export function printHelp(command: Command): string {
   const lines = command.usage.map((usage, i) => `${i === 0 ? 'Usage:' : '      '} dataplane ${usage}`);
   lines.push('', command.about.trim());
   const rows = Object.entries(command.options).map(([name, { short, value, help }]) => {
-    const words = `${short ? `-${short}, ` : '    '}--${name}${value ? ` ${value}` : ''}`;
-    return [words, help] as const;
+    const usage = `${short ? `-${short}, ` : '    '}--${name}${value ? ` ${value}` : ''}`;
+    return [usage, help] as const;
   });
   if (rows.length > 0) {
-    const width = Math.max(...rows.map(([words]) => words.length));
+    const width = Math.max(...rows.map(([usage]) => usage.length));
     lines.push('', 'Options:');
-    for (const [words, help] of rows) {
+    for (const [usage, help] of rows) {
       const [first, ...more] = help.split('\n');
-      lines.push(`  ${words.padEnd(width)}  ${first}`, ...more.map((line) => `  ${' '.repeat(width)}  ${line}`));
+      lines.push(`  ${usage.padEnd(width)}  ${first}`, ...more.map((line) => `  ${' '.repeat(width)}  ${line}`));
     }
   }
   if (command.examples) lines.push('', 'Examples:', ...command.examples.map((example) => `  ${example}`));
   return `${lines.join('\n')}\n`;
 }
 
-/** Refuses operands beyond what a command takes. */
-export function operandsAtMost(name: string, words: Words, most: number): void {
-  const extra = words.operands[most];
+/** @throws CliError when there are more than `most` operands */
+export function operandsAtMost(name: string, args: Args, most: number): void {
+  const extra = args.operands[most];
   if (extra !== undefined) {
-    throw wrongWords(`dataplane ${name}: unexpected word "${extra}"`, `see \`dataplane ${name} --help\``);
+    throw usageError(`dataplane ${name}: unexpected argument "${extra}"`, `see \`dataplane ${name} --help\``);
   }
 }
 
-/** The operand at `index`; what is missing is named when it is not there. */
-export function needOperand(name: string, words: Words, index: number, what: string): string {
-  const operand = words.operands[index];
+/** The operand at `index`. @throws CliError that names what is missing */
+export function needOperand(name: string, args: Args, index: number, what: string): string {
+  const operand = args.operands[index];
   if (operand === undefined) {
-    throw wrongWords(`dataplane ${name}: ${what} is missing`, `see \`dataplane ${name} --help\``);
+    throw usageError(`dataplane ${name}: ${what} is missing`, `see \`dataplane ${name} --help\``);
   }
   return operand;
 }

@@ -4,10 +4,10 @@ import {
   MAX_TIMEOUT_SECONDS,
   TIMEOUT_NAMES,
 } from '../../../native-free-dataplane/conntrack/timeouts.ts';
-import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS, overlayOverhead } from '../../api/cluster-options.ts';
+import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../../api/cluster-options.ts';
 import { nearestWord } from '../../api/nearest-word.ts';
-import { wrongWords } from '../errors.ts';
-import type { Options, Words } from './args.ts';
+import { usageError } from '../errors.ts';
+import type { Args, Options } from './args.ts';
 import { ipv4Cidr, mtuBytes, oneOf, portNumber, portRange, wholeNumber } from './values.ts';
 
 export const CLUSTER_OPTIONS = {
@@ -43,27 +43,25 @@ export const CLUSTER_OPTIONS = {
   'external-ip-cidr': { value: 'CIDR', multiple: true, help: "networks that services' externalIPs may lie in" },
 } satisfies Options;
 
-const ETHERNET_MTU = 1500;
-
-/** What is said on the command line, over the defaults. Every word is checked. @throws CliError with status 2 */
-export function readClusterOptions(words: Words): ClusterOptions {
+/** The defaults, overridden by the options given. @throws CliError with status 2 */
+export function readClusterOptions(args: Args): ClusterOptions {
   const given: Partial<ClusterOptions> = {
-    workers: words.value('workers', wholeNumber(1, 16)),
-    overlay: words.value('overlay', oneOf('vxlan', 'ipip', 'host-gw')),
-    mtu: words.value('mtu', mtuBytes),
-    podCidr: words.value('pod-cidr', ipv4Cidr),
-    serviceCidr: words.value('service-cidr', ipv4Cidr),
-    ipipTransport: words.value('ipip-transport', oneOf('raw-socket', 'dp0')),
-    vxlanPort: words.value('vxlan-port', portNumber),
-    nodePortRange: words.value('node-port-range', portRange),
-    portPolicy: words.value('port-policy', oneOf('open', 'declared')),
-    maxConntrack: words.value('max-conntrack', wholeNumber(16, 8_000_000)),
-    conntrackTimeouts: timeouts(words.texts('conntrack-timeout')),
-    conntrackTcpLiberal: words.flag('conntrack-tcp-liberal'),
-    conntrackTcpLoose: !words.flag('conntrack-tcp-strict'),
-    localPolicyAction: words.value('local-policy-action', oneOf('reject', 'drop')),
-    loadBalancerPool: words.texts('load-balancer-pool'),
-    externalIpCidrs: words.texts('external-ip-cidr'),
+    workers: args.value('workers', wholeNumber(1, 16)),
+    overlay: args.value('overlay', oneOf('vxlan', 'ipip', 'host-gw')),
+    mtu: args.value('mtu', mtuBytes),
+    podCidr: args.value('pod-cidr', ipv4Cidr),
+    serviceCidr: args.value('service-cidr', ipv4Cidr),
+    ipipTransport: args.value('ipip-transport', oneOf('raw-socket', 'dp0')),
+    vxlanPort: args.value('vxlan-port', portNumber),
+    nodePortRange: args.value('node-port-range', portRange),
+    portPolicy: args.value('port-policy', oneOf('open', 'declared')),
+    maxConntrack: args.value('max-conntrack', wholeNumber(16, 8_000_000)),
+    conntrackTimeouts: timeouts(args.texts('conntrack-timeout')),
+    conntrackTcpLiberal: args.flag('conntrack-tcp-liberal'),
+    conntrackTcpLoose: !args.flag('conntrack-tcp-strict'),
+    localPolicyAction: args.value('local-policy-action', oneOf('reject', 'drop')),
+    loadBalancerPool: args.texts('load-balancer-pool'),
+    externalIpCidrs: args.texts('external-ip-cidr'),
   };
   const set = Object.entries(given).filter(([, value]) => value !== undefined);
   return { ...DEFAULT_CLUSTER_OPTIONS, ...Object.fromEntries(set) };
@@ -78,7 +76,7 @@ function timeouts(texts: readonly string[]): Record<string, number> {
       if (!isTimeoutName(name)) {
         const names = TIMEOUT_NAMES.slice(1);
         const near = nearestWord(name, names);
-        throw wrongWords(
+        throw usageError(
           `${option} ${text}: there is no timeout "${name}"`,
           near === undefined ? `there are ${names.join(', ')}` : `did you mean ${near}?`,
         );
@@ -88,14 +86,14 @@ function timeouts(texts: readonly string[]): Record<string, number> {
   );
 }
 
-/** Options that contradict each other; the controller's own check, in the words of the command line. */
+/** Refuses options that contradict each other: the controller's own check, with the names of the command line. */
 export async function checkClusterOptions(options: ClusterOptions): Promise<void> {
   const { checkOptions, ClusterOptionsError } = await import('../../controllers/controller.ts');
   try {
     checkOptions(options);
   } catch (error) {
     if (!(error instanceof ClusterOptionsError)) throw error;
-    throw wrongWords(
+    throw usageError(
       error.message
         .replaceAll('podCidr', '--pod-cidr')
         .replaceAll('serviceCidr', '--service-cidr')
@@ -107,11 +105,6 @@ export async function checkClusterOptions(options: ClusterOptions): Promise<void
   }
   const [first, last] = options.nodePortRange;
   if (options.vxlanPort >= first && options.vxlanPort <= last) {
-    throw wrongWords(`--vxlan-port ${options.vxlanPort} lies among the NodePorts ${first}-${last}`, 'choose another');
+    throw usageError(`--vxlan-port ${options.vxlanPort} lies among the NodePorts ${first}-${last}`, 'choose another');
   }
-}
-
-/** MTU the underlay needs so that the pods can have theirs. */
-export function underlayMtuFor({ mtu, overlay }: ClusterOptions): number {
-  return Math.min(65535, Math.max(ETHERNET_MTU, mtu === 0 ? 0 : mtu + overlayOverhead(overlay)));
 }

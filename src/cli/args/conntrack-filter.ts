@@ -2,8 +2,8 @@
 
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
 import { type Cidr, contains, parseCidr, parseIp } from '../../api/addresses.ts';
-import { wrongWords } from '../errors.ts';
-import type { Options, Words } from './args.ts';
+import { usageError } from '../errors.ts';
+import type { Args, Options } from './args.ts';
 import { portNumber } from './values.ts';
 
 export const FILTER_OPTIONS = {
@@ -39,34 +39,34 @@ const TCP_STATES = [
 const STATUSES = ['ASSURED', 'SEEN_REPLY', 'CONFIRMED', 'UNREPLIED', 'SRC_NAT', 'DST_NAT'];
 
 /** All filters that are given must hold. @throws CliError with status 2 */
-export function readFilter(words: Words): FlowFilter {
+export function readFilter(args: Args): FlowFilter {
   const tests: FlowFilter[] = [];
   const add = <T>(value: T | undefined, test: (value: T, flow: FlowText) => boolean) => {
     if (value !== undefined) tests.push((flow) => test(value, flow));
   };
-  add(words.value('protocol', protocol), (number, flow) => flow.protocol === number);
-  add(words.value('src', network), (cidr, flow) => within(cidr, flow.original.src));
-  add(words.value('dst', network), (cidr, flow) => within(cidr, flow.original.dst));
-  add(words.value('reply-src', network), (cidr, flow) => within(cidr, flow.reply.src));
-  add(words.value('reply-dst', network), (cidr, flow) => within(cidr, flow.reply.dst));
+  add(args.value('protocol', protocol), (number, flow) => flow.protocol === number);
+  add(args.value('src', network), (cidr, flow) => within(cidr, flow.original.src));
+  add(args.value('dst', network), (cidr, flow) => within(cidr, flow.original.dst));
+  add(args.value('reply-src', network), (cidr, flow) => within(cidr, flow.reply.src));
+  add(args.value('reply-dst', network), (cidr, flow) => within(cidr, flow.reply.dst));
   for (const name of ['sport', 'orig-port-src']) {
-    add(words.value(name, portNumber), (port, flow) => flow.original.srcPort === port);
+    add(args.value(name, portNumber), (port, flow) => flow.original.srcPort === port);
   }
   for (const name of ['dport', 'orig-port-dst']) {
-    add(words.value(name, portNumber), (port, flow) => flow.original.dstPort === port);
+    add(args.value(name, portNumber), (port, flow) => flow.original.dstPort === port);
   }
-  add(words.value('reply-port-src', portNumber), (port, flow) => flow.reply.srcPort === port);
-  add(words.value('reply-port-dst', portNumber), (port, flow) => flow.reply.dstPort === port);
-  add(words.value('state', oneWord(TCP_STATES)), (state, flow) => flow.state === state);
-  const wanted = words
+  add(args.value('reply-port-src', portNumber), (port, flow) => flow.reply.srcPort === port);
+  add(args.value('reply-port-dst', portNumber), (port, flow) => flow.reply.dstPort === port);
+  add(args.value('state', oneWord(TCP_STATES)), (state, flow) => flow.state === state);
+  const wanted = args
     .text('status')
     ?.split(',')
     .map((word) => oneWord(STATUSES)(word, '--status'));
   add(wanted, (all, flow) => all.every((status) => hasStatus(flow, status)));
   const nat = (status: string) => (flow: FlowText) => flow.status.includes(status);
-  if (words.flag('dst-nat')) tests.push(nat('DST_NAT'));
-  if (words.flag('src-nat')) tests.push(nat('SRC_NAT'));
-  if (words.flag('any-nat')) tests.push((flow) => nat('DST_NAT')(flow) || nat('SRC_NAT')(flow));
+  if (args.flag('dst-nat')) tests.push(nat('DST_NAT'));
+  if (args.flag('src-nat')) tests.push(nat('SRC_NAT'));
+  if (args.flag('any-nat')) tests.push((flow) => nat('DST_NAT')(flow) || nat('SRC_NAT')(flow));
   return (flow) => tests.every((test) => test(flow));
 }
 
@@ -76,13 +76,13 @@ const hasStatus = ({ status }: FlowText, wanted: string) =>
 function protocol(text: string, option: string): number {
   const number = PROTOCOLS[text.toLowerCase()] ?? (/^\d{1,3}$/.test(text) ? Number(text) : 256);
   if (number <= 255) return number;
-  throw wrongWords(`${option} ${text}: expected ${Object.keys(PROTOCOLS).join(', ')} or a number up to 255`);
+  throw usageError(`${option} ${text}: expected ${Object.keys(PROTOCOLS).join(', ')} or a number up to 255`);
 }
 
 function network(text: string, option: string): Cidr {
   const ip = parseIp(text);
   const cidr = ip === undefined ? parseCidr(text) : { family: ip.family, first: ip.value, last: ip.value, prefix: 128 };
-  if (cidr === undefined) throw wrongWords(`${option} ${text}: expected an address or a network such as 10.96.0.0/12`);
+  if (cidr === undefined) throw usageError(`${option} ${text}: expected an address or a network such as 10.96.0.0/12`);
   return cidr;
 }
 
@@ -94,5 +94,5 @@ const within = (cidr: Cidr, text: string): boolean => {
 const oneWord = (choices: readonly string[]) => (text: string, option: string) => {
   const word = text.toUpperCase();
   if (choices.includes(word)) return word;
-  throw wrongWords(`${option} ${text}: expected one of ${choices.join(', ')}`);
+  throw usageError(`${option} ${text}: expected one of ${choices.join(', ')}`);
 };

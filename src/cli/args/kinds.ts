@@ -1,7 +1,7 @@
-/** The words by which people name kinds and objects: `po`, `pods`, `svc,ep`, `pod/mc3`, `all`. */
+/** The ways to name kinds and objects: `po`, `pods`, `svc,ep`, `pod/mc3`, `all`. */
 import { nearestWord } from '../../api/nearest-word.ts';
-import { qualifiedName, RESOURCES, type Resource, resourceNamed } from '../../api/resources.ts';
-import { wrongWords } from '../errors.ts';
+import { RESOURCES, type Resource, resourceNamed } from '../../api/resources.ts';
+import { usageError } from '../errors.ts';
 
 /** What kubectl's `all` means, of the kinds that are here. */
 const ALL = ['Pod', 'Service', 'Deployment', 'ReplicaSet'];
@@ -13,12 +13,12 @@ export function needResource(word: string): Resource {
   const names = RESOURCES.flatMap(({ plural, singular, shortNames }) => [singular, plural, ...shortNames]);
   const near = nearestWord(word.toLowerCase(), names);
   const known = RESOURCES.map(({ plural }) => plural).join(', ');
-  throw wrongWords(`there is no kind "${word}"`, near === undefined ? `there are ${known}` : `did you mean ${near}?`);
+  throw usageError(`there is no kind "${word}"`, near === undefined ? `there are ${known}` : `did you mean ${near}?`);
 }
 
 /** Kinds by a list of names: `po,svc` or `all`. */
-export function needResources(words: string): Resource[] {
-  return words
+export function needResources(names: string): Resource[] {
+  return names
     .split(',')
     .filter(Boolean)
     .flatMap((word) => (word === 'all' ? ALL.map((kind) => needResource(kind)) : [needResource(word)]));
@@ -36,7 +36,7 @@ export function readOperands(operands: readonly string[]): { resources: Resource
   if (operands.some((word) => word.includes('/'))) {
     const objects = operands.map((word) => {
       const [kind, name, more] = word.split('/');
-      if (!kind || !name || more !== undefined) throw wrongWords(`"${word}": expected KIND/NAME, such as pod/mc3`);
+      if (!kind || !name || more !== undefined) throw usageError(`"${word}": expected KIND/NAME, such as pod/mc3`);
       return { resource: needResource(kind), name };
     });
     return { resources: [], objects };
@@ -44,10 +44,4 @@ export function readOperands(operands: readonly string[]): { resources: Resource
   const resources = needResources(first);
   if (rest.length === 0) return { resources, objects: [] };
   return { resources: [], objects: resources.flatMap((resource) => rest.map((name) => ({ resource, name }))) };
-}
-
-/** `pod/mc3`, `deployment.apps/web`: as kubectl names objects in its answers. */
-export function printName(resource: Resource, name: string): string {
-  const group = qualifiedName(resource).slice(resource.plural.length);
-  return `${resource.singular}${group}/${name}`;
 }

@@ -1,9 +1,9 @@
-/** The words `POD [-c CONTAINER]`, shared by exec, logs and restart. */
+/** The arguments `POD [-c CONTAINER]`, shared by exec, logs and restart. */
 import type { ApiClient } from '../../api/client/client.ts';
 import type { Pod } from '../../api/types/objects.ts';
-import { failed, wrongWords } from '../errors.ts';
+import { failed, usageError } from '../errors.ts';
 import { NAMESPACE_OPTION } from '../with-client.ts';
-import { needOperand, type Options, type Words } from './args.ts';
+import { type Args, needOperand, type Options } from './args.ts';
 
 export const POD_OPTIONS = {
   container: { short: 'c', value: 'NAME', help: "the container (default: the pod's first)" },
@@ -11,12 +11,12 @@ export const POD_OPTIONS = {
 } satisfies Options;
 
 /** `mc3`, `pod/mc3` or `po/mc3` → mc3. */
-export function readPodName(command: string, words: Words): string {
-  const word = needOperand(command, words, 0, 'POD');
+export function readPodName(command: string, args: Args): string {
+  const word = needOperand(command, args, 0, 'POD');
   const [kind, name, more] = word.split('/');
   if (name === undefined) return word;
   if (more === undefined && name !== '' && /^(po|pods?)$/.test(kind!)) return name;
-  throw wrongWords(`"${word}": expected the name of a pod`);
+  throw usageError(`"${word}": expected the name of a pod`);
 }
 
 /** The pod, and the container that is meant: the one named, else the first when `first` asks for one. */

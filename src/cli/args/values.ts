@@ -1,6 +1,6 @@
 /** Reads the values of options: what was given, where, what is expected. All throw CliError with status 2. */
 import { type Cidr, parseCidr, printCidr } from '../../api/addresses.ts';
-import { wrongWords } from '../errors.ts';
+import { usageError } from '../errors.ts';
 
 const whole = (text: string): number => (/^\d{1,15}$/.test(text) ? Number(text) : Number.NaN);
 
@@ -9,16 +9,16 @@ export function wholeNumber(least: number, most: number, what = 'a whole number'
   return (text: string, option: string): number => {
     const value = whole(text);
     if (value >= least && value <= most) return value;
-    throw wrongWords(`${option} ${text}: expected ${what} from ${least} to ${most}`, otherwise);
+    throw usageError(`${option} ${text}: expected ${what} from ${least} to ${most}`, otherwise);
   };
 }
 
-/** Reader of one of several words. */
+/** Reader of one of several keywords. */
 export function oneOf<const T extends string>(...choices: readonly T[]) {
   return (text: string, option: string): T => {
     const found = choices.find((choice) => choice === text);
     if (found !== undefined) return found;
-    throw wrongWords(`${option} ${text}: expected ${choices.slice(0, -1).join(', ')} or ${choices.at(-1)}`);
+    throw usageError(`${option} ${text}: expected ${choices.slice(0, -1).join(', ')} or ${choices.at(-1)}`);
   };
 }
 
@@ -30,7 +30,7 @@ export const mtuBytes = wholeNumber(1280, 65485, 'whole bytes', "leave it out to
 /** An IPv4 network; host bits are cleared as Kubernetes does. */
 export function ipv4Cidr(text: string, option: string): string {
   const cidr: Cidr | undefined = parseCidr(text);
-  if (cidr?.family !== 4) throw wrongWords(`${option} ${text}: expected an IPv4 network such as 10.244.0.0/16`);
+  if (cidr?.family !== 4) throw usageError(`${option} ${text}: expected an IPv4 network such as 10.244.0.0/16`);
   return printCidr(cidr);
 }
 
@@ -38,18 +38,18 @@ export function ipv4Cidr(text: string, option: string): string {
 export function portRange(text: string, option: string): readonly [number, number] {
   const [first, last, more] = text.split('-').map(whole);
   if (more === undefined && first! >= 1 && first! <= last! && last! <= 65535) return [first!, last!];
-  throw wrongWords(`${option} ${text}: expected two ports, the lower one first, such as 30000-32767`);
+  throw usageError(`${option} ${text}: expected two ports, the lower one first, such as 30000-32767`);
 }
 
 /** Seconds; a unit s, m or h may follow, as kubectl has it. */
 export function seconds(text: string, option: string): number {
   const match = /^(\d{1,6}(?:\.\d{1,3})?)(s|m|h)?$/.exec(text);
-  if (match === null) throw wrongWords(`${option} ${text}: expected seconds, such as 60 or 2m`);
+  if (match === null) throw usageError(`${option} ${text}: expected seconds, such as 60 or 2m`);
   return Number(match[1]) * (match[2] === 'h' ? 3600 : match[2] === 'm' ? 60 : 1);
 }
 
 /** A DNS label (RFC 1123): names of namespaces, nodes and the like. */
 export function dnsLabel(text: string, option: string): string {
   if (/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text)) return text;
-  throw wrongWords(`${option} ${text}: expected lower-case letters, digits and "-", at most 63 characters`);
+  throw usageError(`${option} ${text}: expected lower-case letters, digits and "-", at most 63 characters`);
 }

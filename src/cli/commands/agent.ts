@@ -1,9 +1,10 @@
 /** `dataplane agent`: one node's data plane and pods, inside its network namespace. */
+
+import { API_SOCKET, readClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import type { OffloadLevel } from '../../linux/tap.ts';
-import { type Command, operandsAtMost, type Words } from '../args/args.ts';
+import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { dnsLabel } from '../args/values.ts';
-import { failed, needRoot, wrongWords } from '../errors.ts';
-import { API_SOCKET, readClusterFile, STATE_DIR } from '../state.ts';
+import { failed, needRoot, usageError } from '../errors.ts';
 
 export const command: Command = {
   usage: ['agent --node NAME [--api TARGET] [--state DIR]'],
@@ -18,18 +19,18 @@ export const command: Command = {
   run,
 };
 
-async function run(words: Words): Promise<void> {
-  operandsAtMost('agent', words, 0);
-  const node = words.value('node', dnsLabel);
-  if (node === undefined) throw wrongWords('dataplane agent: --node NAME is missing');
+async function run(args: Args): Promise<void> {
+  operandsAtMost('agent', args, 0);
+  const node = args.value('node', dnsLabel);
+  if (node === undefined) throw usageError('dataplane agent: --node NAME is missing');
   needRoot('agent');
-  const stateDir = words.text('state') ?? STATE_DIR;
+  const stateDir = args.text('state') ?? STATE_DIR;
   const cluster = readClusterFile(stateDir);
   const { OFFLOAD_NAMES } = await import('../../linux/tap.ts');
   const { startAgent } = await import('../../agent/agent.ts');
   const agent = await startAgent({
     node,
-    api: words.text('api') ?? API_SOCKET,
+    api: args.text('api') ?? API_SOCKET,
     stateDir,
     catalogue: cluster?.catalogue ?? [],
     ...(cluster?.offloads && { offloads: OFFLOAD_NAMES.indexOf(cluster.offloads) as OffloadLevel }),

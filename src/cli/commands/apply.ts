@@ -1,7 +1,7 @@
 /** `dataplane apply`: create, or change what the manifests say. */
 
-import type { Command, Words } from '../args/args.ts';
-import { wrongWords } from '../errors.ts';
+import type { Args, Command } from '../args/args.ts';
+import { usageError } from '../errors.ts';
 import { note, print } from '../output/output.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 
@@ -20,20 +20,20 @@ before the first is applied, and when one is refused none is. What an earlier ap
   run,
 };
 
-async function run(words: Words): Promise<void> {
-  const paths = [...words.texts('file')];
-  if (paths.length === 0) throw wrongWords('dataplane apply: -f FILE is missing', 'see `dataplane apply --help`');
-  if (words.operands[0] !== undefined)
-    throw wrongWords(`unexpected word "${words.operands[0]}"`, 'files follow -f each');
-  const namespace = namespaceOf(words);
-  const { inOrder, parseManifests, readSources } = await import('../manifests.ts');
-  const { applyAll } = await import('../apply-all.ts');
-  const documents = inOrder(parseManifests(readSources(paths, words.flag('recursive')), namespace));
-  if (documents.length === 0) throw wrongWords(`no objects in ${paths.join(', ').replace(/^-$/, 'stdin')}`);
+async function run(args: Args): Promise<void> {
+  const paths = [...args.texts('file')];
+  if (paths.length === 0) throw usageError('dataplane apply: -f FILE is missing', 'see `dataplane apply --help`');
+  if (args.operands[0] !== undefined)
+    throw usageError(`unexpected argument "${args.operands[0]}"`, 'give each file its own -f');
+  const namespace = namespaceOf(args);
+  const { inOrder, parseManifests, readSources } = await import('../../cluster/manifests/manifests.ts');
+  const { applyAll } = await import('../../cluster/manifests/apply-all.ts');
+  const documents = inOrder(parseManifests(readSources(paths, args.flag('recursive')), namespace));
+  if (documents.length === 0) throw usageError(`no objects in ${paths.join(', ').replace(/^-$/, 'stdin')}`);
   for (const warning of documents.flatMap((document) => document.warnings)) note(`Warning: ${warning}`);
-  const dryRun = words.flag('dry-run');
+  const dryRun = args.flag('dry-run');
   await withClient(async (client) => {
-    for (const { name, outcome } of await applyAll(client, documents, dryRun)) {
+    for (const { name, outcome } of await applyAll(client, documents, { dryRun })) {
       print(`${name} ${outcome}${dryRun ? ' (dry run)' : ''}`);
     }
   });

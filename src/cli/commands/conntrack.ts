@@ -3,10 +3,10 @@
 import { printFlow } from '../../../native-free-dataplane/print/flow.ts';
 import { protocolName } from '../../../native-free-dataplane/print/protocol-names.ts';
 import { nearestWord } from '../../api/nearest-word.ts';
-import { type Command, operandsAtMost, type Words } from '../args/args.ts';
+import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { FILTER_OPTIONS, type FlowFilter, readFilter } from '../args/conntrack-filter.ts';
 import { dnsLabel } from '../args/values.ts';
-import { BRING_UP, failed, NOT_UP, needRoot, wrongWords } from '../errors.ts';
+import { BRING_UP, failed, NOT_UP, needRoot, usageError } from '../errors.ts';
 import { formatOf, layOut, note, print } from '../output/output.ts';
 import type { Flow } from '../sources/conntrack.ts';
 import type { FlowEvent } from '../sources/conntrack-events.ts';
@@ -38,19 +38,19 @@ a connection. \`flush\` forgets those that the filters choose: their next packet
   run,
 };
 
-async function run(words: Words): Promise<void> {
-  operandsAtMost('conntrack', words, 1);
-  const verb = words.operands[0] ?? 'list';
+async function run(args: Args): Promise<void> {
+  operandsAtMost('conntrack', args, 1);
+  const verb = args.operands[0] ?? 'list';
   if (!VERBS.some((known) => known === verb)) {
     const near = nearestWord(verb, VERBS);
-    throw wrongWords(
+    throw usageError(
       `dataplane conntrack: "${verb}" is unknown`,
       near ? `did you mean ${near}?` : `there are ${VERBS.join(', ')}`,
     );
   }
-  const filter = readFilter(words);
-  const json = formatOf(words.text('output'), ['json']) === 'json';
-  const wanted = words.value('node', dnsLabel);
+  const filter = readFilter(args);
+  const json = formatOf(args.text('output'), ['json']) === 'json';
+  const wanted = args.value('node', dnsLabel);
   needRoot('conntrack');
   const source = await import('../sources/conntrack.ts');
   const present = source.nodesWithFlows();
@@ -59,8 +59,8 @@ async function run(words: Words): Promise<void> {
     throw failed(`there is no node "${wanted}" on this machine`, `there are ${present.join(', ')}`);
   }
   const nodes = wanted === undefined ? present : [wanted];
-  if (words.flag('follow')) {
-    if (verb !== 'list') throw wrongWords(`--follow does not go with ${verb}`, 'it is a way to list');
+  if (args.flag('follow')) {
+    if (verb !== 'list') throw usageError(`--follow does not go with ${verb}`, 'it is a way to list');
     return followAll(nodes, filter, json);
   }
   if (verb === 'count') return count(nodes, json, source);

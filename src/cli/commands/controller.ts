@@ -1,10 +1,10 @@
 /** `dataplane controller`: the API and the controllers, until a signal. */
 
-import { type Command, operandsAtMost, type Words } from '../args/args.ts';
+import { markOf, readClusterFile, STATE_DIR, writeClusterFile } from '../../cluster/state.ts';
+import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions } from '../args/cluster-args.ts';
-import { failed, wrongWords } from '../errors.ts';
+import { failed, usageError } from '../errors.ts';
 import { note } from '../output/output.ts';
-import { markOf, readClusterFile, STATE_DIR, writeClusterFile } from '../state.ts';
 
 export const command: Command = {
   usage: ['controller [--state DIR] [--listen HOST:PORT] [OPTIONS]'],
@@ -20,12 +20,12 @@ controller died. Elsewhere the options below count and agents are started by who
   run,
 };
 
-async function run(words: Words): Promise<void> {
-  operandsAtMost('controller', words, 0);
-  const state = words.text('state') ?? STATE_DIR;
-  const tcp = words.value('listen', hostAndPort);
+async function run(args: Args): Promise<void> {
+  operandsAtMost('controller', args, 0);
+  const state = args.text('state') ?? STATE_DIR;
+  const tcp = args.value('listen', hostAndPort);
   const cluster = readClusterFile(state);
-  const options = cluster?.options ?? readClusterOptions(words);
+  const options = cluster?.options ?? readClusterOptions(args);
   await checkClusterOptions(options);
   const { mkdirSync } = await import('node:fs');
   mkdirSync(state, { recursive: true });
@@ -35,7 +35,7 @@ async function run(words: Words): Promise<void> {
   const log = (line: string) => note(`${new Date().toISOString()} ${line}`);
   // One that continues a cluster is its controller from here on.
   if (cluster !== undefined && state === STATE_DIR) writeClusterFile({ ...cluster, controller: markOf(process.pid) });
-  const { outsideRouter } = await import('../outside-routes.ts');
+  const { outsideRouter } = await import('../../cluster/outside-routes.ts');
   const nodes = cluster?.nodes.map(({ name }) => name) ?? [];
   const controller = await startController({
     stateDir: state,
@@ -56,7 +56,7 @@ async function run(words: Words): Promise<void> {
 function hostAndPort(text: string, option: string): { host: string; port: number } {
   const match = /^(.*):(\d{1,5})$/.exec(text);
   const port = Number(match?.[2]);
-  if (match === null || port > 65535) throw wrongWords(`${option} ${text}: expected HOST:PORT, such as 10.0.0.1:8001`);
+  if (match === null || port > 65535) throw usageError(`${option} ${text}: expected HOST:PORT, such as 10.0.0.1:8001`);
   if (match[1] === '') throw failed(`${option} ${text}: name the address to listen on`, 'such as 127.0.0.1:8001');
   return { host: match[1]!.replace(/^\[|\]$/g, ''), port };
 }

@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ApiClient } from '../../api/client/client.ts';
 import { ApiError } from '../../api/errors.ts';
 import { type Resource, resourceOfKind } from '../../api/resources.ts';
-import type { Command, Words } from '../args/args.ts';
+import type { Args, Command } from '../args/args.ts';
 import { needResource, readOperands } from '../args/kinds.ts';
 import { seconds, wholeNumber } from '../args/values.ts';
-import { failed, wrongWords } from '../errors.ts';
+import { failed, usageError } from '../errors.ts';
 import { print } from '../output/output.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 
@@ -37,43 +37,43 @@ interface Target {
   namespace: string | undefined;
 }
 
-async function run(words: Words): Promise<void> {
-  const namespace = namespaceOf(words);
-  const grace = words.value('grace-period', wholeNumber(0, 86_400, 'seconds')) ?? (words.flag('now') ? 1 : undefined);
-  const timeoutSeconds = words.value('timeout', seconds) ?? 120;
+async function run(args: Args): Promise<void> {
+  const namespace = namespaceOf(args);
+  const grace = args.value('grace-period', wholeNumber(0, 86_400, 'seconds')) ?? (args.flag('now') ? 1 : undefined);
+  const timeoutSeconds = args.value('timeout', seconds) ?? 120;
   await withClient(async (client) => {
-    const targets = await findTargets(client, words, namespace);
+    const targets = await findTargets(client, args, namespace);
     const ending: (Target & { uid: string })[] = [];
     for (const target of targets) {
-      const gone = await remove(client, target, grace, words.flag('ignore-not-found'));
+      const gone = await remove(client, target, grace, args.flag('ignore-not-found'));
       if (gone !== undefined) ending.push({ ...target, uid: gone });
     }
-    if (!words.flag('no-wait')) await waitUntilGone(client, ending, timeoutSeconds);
+    if (!args.flag('no-wait')) await waitUntilGone(client, ending, timeoutSeconds);
   });
 }
 
-async function findTargets(client: ApiClient, words: Words, namespace: string): Promise<Target[]> {
-  const paths = words.texts('file');
+async function findTargets(client: ApiClient, args: Args, namespace: string): Promise<Target[]> {
+  const paths = args.texts('file');
   const home = (resource: Resource) => (resource.namespaced ? namespace : undefined);
   if (paths.length > 0) {
-    if (words.operands.length > 0) throw wrongWords('dataplane delete: give either -f FILE or names, not both');
-    const { inOrder, parseManifests, readSources } = await import('../manifests.ts');
-    const documents = inOrder(parseManifests(readSources(paths, words.flag('recursive')), namespace));
+    if (args.operands.length > 0) throw usageError('dataplane delete: give either -f FILE or names, not both');
+    const { inOrder, parseManifests, readSources } = await import('../../cluster/manifests/manifests.ts');
+    const documents = inOrder(parseManifests(readSources(paths, args.flag('recursive')), namespace));
     return documents.reverse().map(({ object }) => {
       const resource = resourceOfKind(object.kind)!;
       return { resource, name: object.metadata.name!, namespace: object.metadata.namespace };
     });
   }
-  const labelSelector = words.text('selector');
-  if (labelSelector !== undefined || words.flag('all')) {
-    const [kind, extra] = words.operands;
-    if (kind === undefined || extra !== undefined) throw wrongWords('dataplane delete: -l and --all need one KIND');
+  const labelSelector = args.text('selector');
+  if (labelSelector !== undefined || args.flag('all')) {
+    const [kind, extra] = args.operands;
+    if (kind === undefined || extra !== undefined) throw usageError('dataplane delete: -l and --all need one KIND');
     const resource = needResource(kind);
     const found = await client.list(resource.kind, { namespace: home(resource), labelSelector });
     return found.items.map(({ metadata }) => ({ resource, name: metadata.name, namespace: metadata.namespace }));
   }
-  const { objects } = readOperands(words.operands);
-  if (objects.length === 0) throw wrongWords('dataplane delete: -f FILE, or KIND NAME…, is missing');
+  const { objects } = readOperands(args.operands);
+  if (objects.length === 0) throw usageError('dataplane delete: -f FILE, or KIND NAME…, is missing');
   return objects.map(({ resource, name }) => ({ resource, name, namespace: home(resource) }));
 }
 

@@ -11,14 +11,14 @@ import type {
   Secret,
   Service,
 } from '../../api/types/objects.ts';
-import type { Command, Words } from '../args/args.ts';
+import { podReason } from '../../cluster/pod-reason.ts';
+import type { Args, Command } from '../args/args.ts';
 import { readOperands } from '../args/kinds.ts';
 import { annotationLines, describePod, labelLines, printTime } from '../describe/pod.ts';
 import { describeService } from '../describe/service.ts';
-import { failed, wrongWords } from '../errors.ts';
+import { failed, usageError } from '../errors.ts';
 import { printSelector } from '../output/columns.ts';
 import { ageOf, layOut, note, print, toYaml } from '../output/output.ts';
-import { podReason } from '../output/pod-text.ts';
 import { type Block, block, type Line, printBlock } from '../output/text.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 
@@ -34,10 +34,10 @@ export const command: Command = {
   run,
 };
 
-async function run(words: Words): Promise<void> {
-  const { resources, objects } = readOperands(words.operands);
-  if (resources.length + objects.length === 0) throw wrongWords('dataplane describe: KIND NAME is missing');
-  const namespace = namespaceOf(words);
+async function run(args: Args): Promise<void> {
+  const { resources, objects } = readOperands(args.operands);
+  if (resources.length + objects.length === 0) throw usageError('dataplane describe: KIND NAME is missing');
+  const namespace = namespaceOf(args);
   await withClient(async (client) => {
     const found: { resource: Resource; object: KubeObject }[] = [];
     for (const { resource, name } of objects) {
@@ -47,7 +47,7 @@ async function run(words: Words): Promise<void> {
       });
     }
     for (const resource of resources) {
-      const selection = { labelSelector: words.text('selector'), ...(resource.namespaced && { namespace }) };
+      const selection = { labelSelector: args.text('selector'), ...(resource.namespaced && { namespace }) };
       for (const object of (await client.list(resource.kind, selection)).items) found.push({ resource, object });
     }
     if (found.length === 0) return note(`No resources found in ${namespace} namespace.`);

@@ -1,6 +1,6 @@
 /** `dataplane down`: take it all away. */
 
-import { type Command, operandsAtMost, type Words } from '../args/args.ts';
+import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { needRoot } from '../errors.ts';
 import { print } from '../output/output.ts';
 
@@ -12,9 +12,10 @@ state the cluster is in, also after a crash; succeeds when there is nothing.`,
   run,
 };
 
-async function run(words: Words): Promise<void> {
-  operandsAtMost('down', words, 0);
+async function run(args: Args): Promise<void> {
+  operandsAtMost('down', args, 0);
   needRoot('down');
-  const { tearDown, tellReport } = await import('../tear-down.ts');
-  print(tellReport(await tearDown()) ?? 'there was nothing to take away');
+  const { tearDown } = await import('../../cluster/tear-down.ts');
+  const { describeTearDown } = await import('../output/tear-down.ts');
+  print(describeTearDown(await tearDown()) ?? 'there was nothing to take away');
 }

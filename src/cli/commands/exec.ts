@@ -1,16 +1,16 @@
 /** `dataplane exec`: run a command in a container, with its namespaces, root, user and environment. */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import type { Command, Words } from '../args/args.ts';
+import { STATE_DIR } from '../../cluster/state.ts';
+import type { Args, Command } from '../args/args.ts';
 import { findPod, POD_OPTIONS, readPodName } from '../args/pod-args.ts';
-import { failed, needRoot, SilentExit, wrongWords } from '../errors.ts';
+import { failed, needRoot, SilentExit, usageError } from '../errors.ts';
 import { note } from '../output/output.ts';
-import { STATE_DIR } from '../state.ts';
 import { namespaceOf, withClient } from '../with-client.ts';
 
 export const command: Command = {
-  usage: ['exec POD [-c CONTAINER] [-it] [-n NAMESPACE] -- COMMAND [WORDS…]'],
-  about: 'Run a command in a container and end with its exit status. Its words follow `--`.',
+  usage: ['exec POD [-c CONTAINER] [-it] [-n NAMESPACE] -- COMMAND [ARG…]'],
+  about: 'Run a command in a container and exit with its status. The command follows `--`.',
   options: {
     ...POD_OPTIONS,
     stdin: { short: 'i', help: 'hand the standard input on' },
@@ -21,16 +21,17 @@ export const command: Command = {
   run,
 };
 
-async function run(words: Words): Promise<void> {
-  const name = readPodName('exec', words);
-  const program = words.rest ?? [];
+async function run(args: Args): Promise<void> {
+  const name = readPodName('exec', args);
+  const program = args.rest ?? [];
   if (program.length === 0)
-    throw wrongWords('dataplane exec: the command is missing', `such as \`dataplane exec ${name} -- ls\``);
-  if (words.operands.length > 1) throw wrongWords(`unexpected word "${words.operands[1]}"`, 'the command follows `--`');
-  const namespace = namespaceOf(words);
+    throw usageError('dataplane exec: the command is missing', `such as \`dataplane exec ${name} -- ls\``);
+  if (args.operands.length > 1)
+    throw usageError(`unexpected argument "${args.operands[1]}"`, 'the command follows `--`');
+  const namespace = namespaceOf(args);
   needRoot('exec');
-  const { container } = await withClient((client) => findPod(client, name, namespace, words.text('container'), true));
-  let tty = words.flag('tty');
+  const { container } = await withClient((client) => findPod(client, name, namespace, args.text('container'), true));
+  let tty = args.flag('tty');
   if (tty && !process.stdin.isTTY) {
     note('Unable to use a TTY - input is not a terminal');
     tty = false;
@@ -42,7 +43,7 @@ async function run(words: Words): Promise<void> {
   } catch (error) {
     throw failed((error as Error).message, `see \`dataplane get pod ${name} -n ${namespace}\``);
   }
-  const stdin = words.flag('stdin') || tty ? 'inherit' : 'ignore';
+  const stdin = args.flag('stdin') || tty ? 'inherit' : 'ignore';
   const child = spawn(line.file, line.args, { stdio: [stdin, 'inherit', 'inherit'] });
   // Ctrl-C is the command's to handle; it reaches it through the terminal, other signals through us.
   process.on('SIGINT', () => {});

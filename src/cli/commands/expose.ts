@@ -1,9 +1,9 @@
 /** `dataplane expose`: a service for a pod, or for the pods of a deployment or another service. */
 import type { Deployment, Pod, Service, ServiceType } from '../../api/types/objects.ts';
-import type { Command, Words } from '../args/args.ts';
+import type { Args, Command } from '../args/args.ts';
 import { readOperands } from '../args/kinds.ts';
 import { oneOf, portNumber } from '../args/values.ts';
-import { failed, wrongWords } from '../errors.ts';
+import { failed, usageError } from '../errors.ts';
 import { formatOf, OUTPUT_OPTION, print, printObject } from '../output/output.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 
@@ -30,31 +30,31 @@ export const command: Command = {
   run,
 };
 
-async function run(words: Words): Promise<void> {
-  const { objects } = readOperands(words.operands);
+async function run(args: Args): Promise<void> {
+  const { objects } = readOperands(args.operands);
   const [target, extra] = objects;
   if (target === undefined || extra !== undefined) {
-    throw wrongWords('dataplane expose: expected one object', 'such as `dataplane expose pod mc3 --port 80`');
+    throw usageError('dataplane expose: expected one object', 'such as `dataplane expose pod mc3 --port 80`');
   }
-  const type = words.value('type', oneOf(...TYPES)) ?? 'ClusterIP';
-  const nodePort = words.value('node-port', portNumber);
+  const type = args.value('type', oneOf(...TYPES)) ?? 'ClusterIP';
+  const nodePort = args.value('node-port', portNumber);
   if (nodePort !== undefined && type === 'ClusterIP') {
-    throw wrongWords('--node-port is for services of type NodePort', 'add --type NodePort');
+    throw usageError('--node-port is for services of type NodePort', 'add --type NodePort');
   }
-  const protocol = words.value('protocol', oneOf('TCP', 'UDP', 'SCTP')) ?? 'TCP';
-  const port = words.value('port', portNumber);
-  const targetPort = words.text('target-port');
-  const sessionAffinity = words.value('session-affinity', oneOf('None', 'ClientIP'));
-  const format = formatOf(words.text('output'), ['json', 'yaml', 'name']);
-  const namespace = namespaceOf(words);
-  const dryRun = words.flag('dry-run');
-  const name = words.text('name') ?? target.name;
-  const clusterIP = words.text('cluster-ip');
+  const protocol = args.value('protocol', oneOf('TCP', 'UDP', 'SCTP')) ?? 'TCP';
+  const port = args.value('port', portNumber);
+  const targetPort = args.text('target-port');
+  const sessionAffinity = args.value('session-affinity', oneOf('None', 'ClientIP'));
+  const format = formatOf(args.text('output'), ['json', 'yaml', 'name']);
+  const namespace = namespaceOf(args);
+  const dryRun = args.flag('dry-run');
+  const name = args.text('name') ?? target.name;
+  const clusterIP = args.text('cluster-ip');
   await withClient(async (client) => {
     const object = await client.get(target.resource.kind, target.name, namespace);
     const { selector, labels, ports } = exposed(object as Pod | Deployment | Service);
     const wanted = port === undefined ? ports : [port];
-    if (wanted.length === 0) throw wrongWords(`${target.name} declares no port`, 'add --port PORT');
+    if (wanted.length === 0) throw usageError(`${target.name} declares no port`, 'add --port PORT');
     const service = await client.create<Service>(
       {
         apiVersion: 'v1',
@@ -98,7 +98,7 @@ function exposed(object: Pod | Deployment | Service) {
   if (kind === 'Service' && object.spec.selector !== undefined) {
     return { selector: object.spec.selector, labels, ports: (object.spec.ports ?? []).map(({ port }) => port) };
   }
-  throw wrongWords(`a ${(kind as string).toLowerCase()} cannot be exposed`, 'name a pod, a deployment or a service');
+  throw usageError(`a ${(kind as string).toLowerCase()} cannot be exposed`, 'name a pod, a deployment or a service');
 }
 
 const portsOf = (pod: Pod) => pod.spec.containers.flatMap(containerPorts);

@@ -1,10 +1,10 @@
 /** `dataplane get`: objects as tables, JSON or YAML. */
 import type { ApiClient } from '../../api/client/client.ts';
-import type { Resource } from '../../api/resources.ts';
+import { displayName, type Resource } from '../../api/resources.ts';
 import type { KubeObject } from '../../api/types/objects.ts';
-import type { Command, Words } from '../args/args.ts';
-import { printName, readOperands } from '../args/kinds.ts';
-import { wrongWords } from '../errors.ts';
+import type { Args, Command } from '../args/args.ts';
+import { readOperands } from '../args/kinds.ts';
+import { usageError } from '../errors.ts';
 import { type TableOptions, tableRows } from '../output/columns.ts';
 import { type Format, formatOf, layOut, note, OUTPUT_OPTION, print, printObject } from '../output/output.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
@@ -33,20 +33,20 @@ interface Found {
   resourceVersion: string;
 }
 
-async function run(words: Words): Promise<void> {
-  const format = formatOf(words.text('output'));
-  const { resources, objects } = readOperands(words.operands);
+async function run(args: Args): Promise<void> {
+  const format = formatOf(args.text('output'));
+  const { resources, objects } = readOperands(args.operands);
   if (resources.length === 0 && objects.length === 0) {
-    throw wrongWords('dataplane get: KIND is missing', 'such as `dataplane get pods`');
+    throw usageError('dataplane get: KIND is missing', 'such as `dataplane get pods`');
   }
-  const everywhere = words.flag('all-namespaces');
-  if (everywhere && objects.length > 0) throw wrongWords('a name is looked up in one namespace', 'leave out -A');
-  const namespace = everywhere ? undefined : namespaceOf(words);
+  const everywhere = args.flag('all-namespaces');
+  if (everywhere && objects.length > 0) throw usageError('a name is looked up in one namespace', 'leave out -A');
+  const namespace = everywhere ? undefined : namespaceOf(args);
   const table: TableOptions = {
     wide: format === 'wide',
     namespaces: everywhere,
-    showLabels: words.flag('show-labels'),
-    headers: !words.flag('no-headers'),
+    showLabels: args.flag('show-labels'),
+    headers: !args.flag('no-headers'),
   };
   await withClient(async (client) => {
     if (objects.length > 0) {
@@ -60,7 +60,7 @@ async function run(words: Words): Promise<void> {
       await show(found, format, table, objects.length === 1);
       return;
     }
-    const selection = { labelSelector: words.text('selector'), fieldSelector: words.text('field-selector') };
+    const selection = { labelSelector: args.text('selector'), fieldSelector: args.text('field-selector') };
     const found = await Promise.all(
       resources.map(async (resource): Promise<Found> => {
         const list = await client.list(resource.kind, { ...selection, ...(resource.namespaced && { namespace }) });
@@ -68,9 +68,9 @@ async function run(words: Words): Promise<void> {
         return { resource, objects: sorted, resourceVersion: list.metadata.resourceVersion };
       }),
     );
-    const watching = words.flag('watch');
+    const watching = args.flag('watch');
     if (watching && (found.length > 1 || (format !== 'table' && format !== 'wide'))) {
-      throw wrongWords('-w shows one kind as a table', 'leave out -o, and name one kind');
+      throw usageError('-w shows one kind as a table', 'leave out -o, and name one kind');
     }
     if (!watching && (format === 'table' || format === 'wide') && found.every((f) => f.objects.length === 0)) {
       note(namespace === undefined ? 'No resources found' : noneIn(resources, namespace));
@@ -99,7 +99,7 @@ async function show(found: readonly Found[], format: Format, table: TableOptions
   }
   if (format === 'name') {
     for (const { resource, objects } of found) {
-      for (const { metadata } of objects) print(printName(resource, metadata.name));
+      for (const { metadata } of objects) print(displayName(resource, metadata.name));
     }
     return;
   }
@@ -110,7 +110,7 @@ async function show(found: readonly Found[], format: Format, table: TableOptions
     if (found.length > 1) {
       // With several kinds every name says which it is of.
       for (const [i, object] of objects.entries()) {
-        rows[i + (table.headers ? 1 : 0)]![nameAt] = printName(resource, object.metadata.name);
+        rows[i + (table.headers ? 1 : 0)]![nameAt] = displayName(resource, object.metadata.name);
       }
     }
     return layOut(rows);

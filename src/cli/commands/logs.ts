@@ -1,11 +1,11 @@
 /** `dataplane logs`: what a container wrote to its standard output and error. */
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Command, operandsAtMost, type Words } from '../args/args.ts';
+import { STATE_DIR } from '../../cluster/state.ts';
+import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { findPod, POD_OPTIONS, readPodName } from '../args/pod-args.ts';
 import { wholeNumber } from '../args/values.ts';
 import { failed, needRoot } from '../errors.ts';
-import { STATE_DIR } from '../state.ts';
 import { namespaceOf, withClient } from '../with-client.ts';
 
 const LOOK_MS = 100;
@@ -24,14 +24,14 @@ export const command: Command = {
   run,
 };
 
-async function run(words: Words): Promise<void> {
-  operandsAtMost('logs', words, 1);
-  const name = readPodName('logs', words);
-  const namespace = namespaceOf(words);
-  const tail = words.value('tail', wholeNumber(0, 10_000_000, 'lines'));
-  const previous = words.flag('previous');
+async function run(args: Args): Promise<void> {
+  operandsAtMost('logs', args, 1);
+  const name = readPodName('logs', args);
+  const namespace = namespaceOf(args);
+  const tail = args.value('tail', wholeNumber(0, 10_000_000, 'lines'));
+  const previous = args.flag('previous');
   needRoot('logs');
-  const { container } = await withClient((client) => findPod(client, name, namespace, words.text('container'), true));
+  const { container } = await withClient((client) => findPod(client, name, namespace, args.text('container'), true));
   const { logPath, podDirectory } = await import('../../runtime/container/logs.ts');
   const { readState } = await import('../../runtime/state.ts');
   const path = logPath(STATE_DIR, namespace, name, container!, previous);
@@ -39,7 +39,7 @@ async function run(words: Words): Promise<void> {
     const state = readState(podDirectory(STATE_DIR, namespace, name));
     return state === undefined || state.containers[container!]?.phase === 'terminated';
   };
-  const follow = words.flag('follow') && !previous;
+  const follow = args.flag('follow') && !previous;
   let file = openLog(path);
   if (file === undefined && !follow) {
     const what = previous ? 'has no previous instance' : 'has not started yet';
@@ -47,7 +47,7 @@ async function run(words: Words): Promise<void> {
   }
   let at = file === undefined || tail === undefined ? 0 : startOfTail(file, tail);
   for (;;) {
-    const over = follow && hasEnded(); // Asked before reading, so that the last words are not missed.
+    const over = follow && hasEnded(); // Checked before reading, so that the last lines are not missed.
     if (file !== undefined) at = await copy(file, at);
     if (!follow) break;
     const replaced = file === undefined ? true : isReplaced(file, path);

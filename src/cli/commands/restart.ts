@@ -2,11 +2,11 @@
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { AGENT_SOCKET } from '../../agent/control-socket.ts';
-import type { Command, Words } from '../args/args.ts';
+import { STATE_DIR } from '../../cluster/state.ts';
+import type { Args, Command } from '../args/args.ts';
 import { findPod, POD_OPTIONS, readPodName } from '../args/pod-args.ts';
 import { failed } from '../errors.ts';
 import { print } from '../output/output.ts';
-import { STATE_DIR } from '../state.ts';
 import { namespaceOf, withClient } from '../with-client.ts';
 
 const TIMEOUT_MS = 60_000;
@@ -18,11 +18,11 @@ export const command: Command = {
   run,
 };
 
-async function run(words: Words): Promise<void> {
-  const name = readPodName('restart', words);
-  const namespace = namespaceOf(words);
+async function run(args: Args): Promise<void> {
+  const name = readPodName('restart', args);
+  const namespace = namespaceOf(args);
   await withClient(async (client) => {
-    const { pod, container } = await findPod(client, name, namespace, words.text('container'), false);
+    const { pod, container } = await findPod(client, name, namespace, args.text('container'), false);
     const node = pod.spec.nodeName;
     if (!node) throw failed(`pod ${name} is on no node yet`, `see \`dataplane describe pod ${name}\``);
     await askAgent(node, { namespace, pod: name, ...(container !== undefined && { container }) });
@@ -30,7 +30,7 @@ async function run(words: Words): Promise<void> {
   });
 }
 
-/** @throws CliError with the agent's own words when it refuses */
+/** @throws CliError with the agent's message when it refuses */
 function askAgent(node: string, query: Record<string, string>): Promise<void> {
   return new Promise((resolve, reject) => {
     const socketPath = join(STATE_DIR, 'nodes', node, AGENT_SOCKET);

@@ -1,10 +1,10 @@
 /** `dataplane status`: how nodes, agents, workers and tables are. */
 
-import { type Command, operandsAtMost, type Words } from '../args/args.ts';
+import { readClusterFile } from '../../cluster/state.ts';
+import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { BRING_UP, failed, NOT_UP, needRoot } from '../errors.ts';
 import { colour, formatOf, layOut, print, printAge } from '../output/output.ts';
 import { type NodeStatus, readStatus } from '../sources/status.ts';
-import { readClusterFile } from '../state.ts';
 
 export const command: Command = {
   usage: ['status [-o json]'],
@@ -17,9 +17,9 @@ fill. Reads shared memory, so it answers also while the controller or an agent i
   run,
 };
 
-async function run(words: Words): Promise<void> {
-  operandsAtMost('status', words, 0);
-  const json = formatOf(words.text('output'), ['json']) === 'json';
+async function run(args: Args): Promise<void> {
+  operandsAtMost('status', args, 0);
+  const json = formatOf(args.text('output'), ['json']) === 'json';
   const cluster = readClusterFile();
   if (cluster === undefined) {
     needRoot('status');

@@ -16,8 +16,8 @@ import type {
   Secret,
   Service,
 } from '../../api/types/objects.ts';
+import { lastRestart, podReason, readyContainers, restartCount } from '../../cluster/pod-reason.ts';
 import { ageOf } from './output.ts';
-import { lastRestart, podReason, readyContainers, restartCount } from './pod-text.ts';
 
 interface Columns<T> {
   headers: readonly string[];

@@ -2,7 +2,7 @@
  * How things look: tables as kubectl lays them out, colour and progress only where a terminal is, JSON and YAML of
  * objects in Kubernetes' schema.
  */
-import { wrongWords } from '../errors.ts';
+import { usageError } from '../errors.ts';
 
 export type Format = 'table' | 'wide' | 'json' | 'yaml' | 'name';
 
@@ -19,7 +19,7 @@ export function formatOf(
   if (text === undefined) return 'table';
   const found = allowed.find((format) => format === text);
   if (found !== undefined) return found;
-  throw wrongWords(`-o ${text}: expected ${allowed.join(', ').replace(/, ([^,]*)$/, ' or $1')}`);
+  throw usageError(`-o ${text}: expected ${allowed.join(', ').replace(/, ([^,]*)$/, ' or $1')}`);
 }
 
 export function print(text: string): void {
@@ -67,17 +67,17 @@ export function colour(name: keyof typeof COLOURS, text: string, stream: NodeJS.
 
 /** One line that is written over as work goes on; nothing at all when stderr is no terminal. */
 export class Progress {
-  private shown = '';
+  private current = '';
 
-  say(text: string): void {
-    if (!process.stderr.isTTY || text === this.shown) return;
-    this.shown = text;
+  show(text: string): void {
+    if (!process.stderr.isTTY || text === this.current) return;
+    this.current = text;
     process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`);
   }
 
   clear(): void {
-    if (this.shown !== '') process.stderr.write('\r\x1b[K');
-    this.shown = '';
+    if (this.current !== '') process.stderr.write('\r\x1b[K');
+    this.current = '';
   }
 }
 

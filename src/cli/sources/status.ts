@@ -5,11 +5,11 @@ import { attachCounters, portTotals } from '../../../native-free-dataplane/share
 import { MAX_VERDICTS, VERDICT_TEXTS } from '../../../native-free-dataplane/verdicts.ts';
 import { ApiClient } from '../../api/client/client.ts';
 import type { NodeObject } from '../../api/types/objects.ts';
+import { whyNotReady } from '../../cluster/readiness.ts';
+import { API_SOCKET, type ClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import { openShared } from '../../linux/shm.ts';
 import { isAlive, type ProcessMark } from '../../runtime/processes.ts';
 import { attachControl, ControlWord, controlAt, THREAD_STATE_NAMES } from '../../worker/control.ts';
-import { API_SOCKET, type ClusterFile, STATE_DIR } from '../state.ts';
-import { whyNotReady } from '../wait-ready.ts';
 import { countFlows, nodesWithFlows } from './conntrack.ts';
 
 export interface WorkerStatus {

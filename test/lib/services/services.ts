@@ -16,7 +16,7 @@ import {
   type ServicePort,
   type ServiceSpec,
 } from '../../../src/api/types/objects.ts';
-import { API_SOCKET } from '../../../src/cli/state.ts';
+import { API_SOCKET } from '../../../src/cluster/state.ts';
 import { type Cluster, eventually, podNetns, processPod, ROOT } from '../cluster.ts';
 
 export const OUTSIDE = 'dp-outside';

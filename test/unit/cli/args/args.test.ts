@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Command, parseWords, printHelp } from '../../../../src/cli/args/args.ts';
+import { type Command, parseCommandLine, printHelp } from '../../../../src/cli/args/args.ts';
 import { type CliError, Exit } from '../../../../src/cli/errors.ts';
 
 const test = suite('words of the command line');
@@ -12,7 +12,7 @@ const options = {
   tty: { short: 't', help: 'terminal' },
 } satisfies Command['options'];
 
-const parse = (...argv: string[]) => parseWords('try', { options }, argv);
+const parse = (...argv: string[]) => parseCommandLine('try', { options }, argv);
 
 function refusal(...argv: string[]): CliError {
   try {
@@ -24,13 +24,13 @@ function refusal(...argv: string[]): CliError {
 }
 
 test('options, operands and what follows -- are told apart', () => {
-  const words = parse('pod', '-f', 'a', '--file=b', '--nodes', '3', '-wt', '--', 'ls', '-l', '--nodes');
-  assert.equal(words.operands, ['pod']);
-  assert.equal(words.rest, ['ls', '-l', '--nodes']);
-  assert.equal(words.texts('file'), ['a', 'b']);
-  assert.is(words.text('nodes'), '3');
-  assert.ok(words.flag('watch'));
-  assert.ok(words.flag('tty'));
+  const args = parse('pod', '-f', 'a', '--file=b', '--nodes', '3', '-wt', '--', 'ls', '-l', '--nodes');
+  assert.equal(args.operands, ['pod']);
+  assert.equal(args.rest, ['ls', '-l', '--nodes']);
+  assert.equal(args.texts('file'), ['a', 'b']);
+  assert.is(args.text('nodes'), '3');
+  assert.ok(args.flag('watch'));
+  assert.ok(args.flag('tty'));
 });
 
 test('without -- there is no rest, with it there may be an empty one', () => {
@@ -44,7 +44,7 @@ test('a short option may have its value attached', () => {
 
 test('an unknown option is refused with status 2 and the nearest one there is', () => {
   const error = refusal('--nods', '3');
-  assert.is(error.status, Exit.WRONG_WORDS);
+  assert.is(error.status, Exit.USAGE);
   assert.match(error.message, 'no option --nods');
   assert.match(error.message, 'did you mean --nodes?');
 });

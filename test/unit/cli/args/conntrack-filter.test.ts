@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { FlowText } from '../../../../native-free-dataplane/print/flow.ts';
-import { parseWords } from '../../../../src/cli/args/args.ts';
+import { parseCommandLine } from '../../../../src/cli/args/args.ts';
 import { FILTER_OPTIONS, readFilter } from '../../../../src/cli/args/conntrack-filter.ts';
 
 const test = suite('filters of conntrack');
@@ -17,11 +17,12 @@ const flow: FlowText = {
   status: ['SEEN_REPLY', 'ASSURED', 'CONFIRMED', 'SRC_NAT', 'DST_NAT'],
 };
 
-const passes = (...argv: string[]) => readFilter(parseWords('conntrack', { options: FILTER_OPTIONS }, argv))(flow);
+const passes = (...argv: string[]) =>
+  readFilter(parseCommandLine('conntrack', { options: FILTER_OPTIONS }, argv))(flow);
 
 test('no filter passes everything', () => assert.ok(passes()));
 
-for (const [words, expected] of [
+for (const [args, expected] of [
   ['-p tcp', true],
   ['-p udp', false],
   ['-p 6', true],
@@ -39,12 +40,12 @@ for (const [words, expected] of [
   ['-u UNREPLIED', false],
   ['-u ASSURED,DST_NAT', true],
 ] as const) {
-  test(`${words}: ${expected}`, () => assert.is(passes(...words.split(' ')), expected));
+  test(`${args}: ${expected}`, () => assert.is(passes(...args.split(' ')), expected));
 }
 
 test('what cannot be read is refused', () => {
-  for (const words of ['-p quic', '-p 256', '-s 10.0.0', '--state OPEN', '-u GOOD', '--dport 0']) {
-    assert.throws(() => passes(...words.split(' ')), /expected/);
+  for (const args of ['-p quic', '-p 256', '-s 10.0.0', '--state OPEN', '-u GOOD', '--dport 0']) {
+    assert.throws(() => passes(...args.split(' ')), /expected/);
   }
 });
 

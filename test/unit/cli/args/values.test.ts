@@ -1,14 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseWords } from '../../../../src/cli/args/args.ts';
-import {
-  CLUSTER_OPTIONS,
-  checkClusterOptions,
-  readClusterOptions,
-  underlayMtuFor,
-} from '../../../../src/cli/args/cluster-args.ts';
+import { parseCommandLine } from '../../../../src/cli/args/args.ts';
+import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions } from '../../../../src/cli/args/cluster-args.ts';
 import { ipv4Cidr, mtuBytes, oneOf, portRange, seconds, wholeNumber } from '../../../../src/cli/args/values.ts';
-import { planNodes, roomForNodes } from '../../../../src/cli/world.ts';
 
 const test = suite('values of options');
 
@@ -50,7 +44,7 @@ test('seconds may have a unit', () => {
   assert.throws(() => seconds('soon', '--t'), 'expected seconds');
 });
 
-const options = (...argv: string[]) => readClusterOptions(parseWords('up', { options: CLUSTER_OPTIONS }, argv));
+const options = (...argv: string[]) => readClusterOptions(parseCommandLine('up', { options: CLUSTER_OPTIONS }, argv));
 
 test('cluster options: what is said over the defaults', () => {
   const read = options(
@@ -86,27 +80,6 @@ test('a VXLAN port among the NodePorts is refused', async () => {
   } catch (error) {
     assert.match((error as Error).message, 'lies among the NodePorts');
   }
-});
-
-test("the underlay's MTU makes room for the pods' and the overlay's header", () => {
-  assert.is(underlayMtuFor(options()), 1500);
-  assert.is(underlayMtuFor(options('--mtu', '1400')), 1500);
-  assert.is(underlayMtuFor(options('--mtu', '8950')), 9000);
-  assert.is(underlayMtuFor(options('--mtu', '8950', '--overlay', 'host-gw')), 8950);
-});
-
-test('nodes get the i-th /24 and the address 10 + i on the underlay', () => {
-  assert.equal(planNodes(2, '10.244.0.0/16', '172.18.0.0/24'), [
-    { name: 'n1', ip: '172.18.0.11', podCIDR: '10.244.1.0/24' },
-    { name: 'n2', ip: '172.18.0.12', podCIDR: '10.244.2.0/24' },
-  ]);
-  assert.equal(planNodes(1, '10.9.8.0/24', '172.18.0.0/24')[0]!.podCIDR, '10.9.8.0/24');
-});
-
-test('room for nodes: one less than the /24s of the network, 200 at most', () => {
-  assert.is(roomForNodes('10.0.0.0/22'), 3);
-  assert.is(roomForNodes('10.0.0.0/24'), 1);
-  assert.is(roomForNodes('10.0.0.0/16'), 200);
 });
 
 test.run();

@@ -1,12 +1,10 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { KubeObject, Pod, Service } from '../../../../src/api/types/objects.ts';
-import { CliError, failed, SilentExit, tellError } from '../../../../src/cli/errors.ts';
+import { CliError, describeError, failed, SilentExit } from '../../../../src/cli/errors.ts';
 import { tableRows } from '../../../../src/cli/output/columns.ts';
 import { formatOf, layOut, printAge, toYaml } from '../../../../src/cli/output/output.ts';
-import { podReason } from '../../../../src/cli/output/pod-text.ts';
 import { block, printBlock } from '../../../../src/cli/output/text.ts';
-import { whyNotReady } from '../../../../src/cli/wait-ready.ts';
 
 const test = suite('output');
 const PLAIN = { wide: false, namespaces: false, showLabels: false, headers: true };
@@ -58,21 +56,6 @@ test('a running pod, as kubectl shows it', () => {
   assert.equal(rows[1], ['mc3', '2/2', 'Running', '2', '60s', '10.244.1.2', 'n1', '<none>', '<none>']);
 });
 
-test('STATUS says what matters most', () => {
-  const status = (state: object) => [{ name: 'c', image: '', imageID: '', ready: false, restartCount: 0, state }];
-  const waiting = { waiting: { reason: 'CrashLoopBackOff' } };
-  assert.is(podReason(pod({ phase: 'Running', containerStatuses: status(waiting) })), 'CrashLoopBackOff');
-  assert.is(
-    podReason(pod({ phase: 'Failed', containerStatuses: status({ terminated: { exitCode: 3 } }) })),
-    'ExitCode:3',
-  );
-  assert.is(podReason(pod({ phase: 'Running' }, { deletionTimestamp: '2026-01-01T00:00:00Z' })), 'Terminating');
-  const init = [{ name: 'i', image: '', imageID: '', ready: false, restartCount: 0, state: { running: {} } }];
-  const starting = pod({ phase: 'Pending', initContainerStatuses: init });
-  starting.spec.initContainers = [{ name: 'i', image: 'x' }];
-  assert.is(podReason(starting), 'Init:0/1');
-});
-
 test("a service's ports and addresses", () => {
   const service = {
     apiVersion: 'v1',
@@ -106,29 +89,16 @@ test('describe: values in a column, blocks deeper', () => {
 });
 
 test('errors: one line, and the exit status', () => {
-  assert.equal(tellError(failed('it broke', 'mend it')), { line: 'it broke: mend it', status: 1 });
-  assert.equal(tellError(new CliError(2, 'wrong\nwords')), { line: 'wrong words', status: 2 });
-  assert.equal(tellError(new SilentExit(7)), { line: undefined, status: 7 });
+  assert.equal(describeError(failed('it broke', 'mend it')), { text: 'it broke: mend it', status: 1 });
+  assert.equal(describeError(new CliError(2, 'wrong\nwords')), { text: 'wrong words', status: 2 });
+  assert.equal(describeError(new SilentExit(7)), { text: undefined, status: 7 });
 });
 
 test('no API: what to do depends on why', () => {
   const unreachable = (code: string) => Object.assign(new Error('connect'), { name: 'ApiUnreachableError', code });
-  assert.match(tellError(unreachable('ENOENT')).line!, 'bring one up with `dataplane up`');
-  assert.match(tellError(unreachable('ECONNREFUSED')).line!, '`dataplane down` takes it away');
-  assert.match(tellError(unreachable('EACCES')).line!, 'run it with sudo');
-});
-
-test('what is not Ready says why', () => {
-  assert.is(whyNotReady(pod({ phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] })), undefined);
-  assert.is(whyNotReady(pod({ phase: 'Pending' })), 'Pending');
-  const deployment = {
-    kind: 'Deployment',
-    metadata: {},
-    spec: { replicas: 2 },
-    status: { readyReplicas: 1, updatedReplicas: 2 },
-  };
-  assert.is(whyNotReady(deployment as unknown as KubeObject), '1 of 2 pods are ready');
-  assert.is(whyNotReady({ kind: 'ConfigMap' } as KubeObject), undefined);
+  assert.match(describeError(unreachable('ENOENT')).text!, 'bring one up with `dataplane up`');
+  assert.match(describeError(unreachable('ECONNREFUSED')).text!, '`dataplane down` removes it');
+  assert.match(describeError(unreachable('EACCES')).text!, 'run it with sudo');
 });
 
 test.run();

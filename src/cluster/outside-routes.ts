@@ -6,7 +6,8 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { OutsideRoutes } from '../controllers/services/outside-routes.ts';
-import { ipBatch, OUTSIDE } from './world.ts';
+import { runIpBatch } from '../linux/ip-command.ts';
+import { OUTSIDE } from './underlay.ts';
 
 const run = promisify(execFile);
 /** Marks our routes among others (iproute2 `proto`; 200 is nobody's). */
@@ -14,7 +15,7 @@ const PROTOCOL = '200';
 /** Choose the next hop by ports too, not by addresses alone (linux ip-sysctl, fib_multipath_hash_policy). */
 const BY_CONNECTION = 'echo 1 > /proc/sys/net/ipv4/fib_multipath_hash_policy';
 
-/** Keeps the routes as told, one change after the other. Undefined where there is no such namespace. */
+/** Returns a function that puts a set of routes in force, one set after the other; undefined without that namespace. */
 export function outsideRouter(log: (line: string) => void): ((routes: OutsideRoutes) => void) | undefined {
   const netns = `/run/netns/${OUTSIDE}`;
   if (!existsSync(netns)) return undefined;
@@ -35,5 +36,5 @@ async function apply(routes: OutsideRoutes): Promise<void> {
     const hops = nodes.map((node) => (nodes.length === 1 ? `via ${node}` : `nexthop via ${node}`)).join(' ');
     return `route replace ${ip} proto ${PROTOCOL} ${hops}`;
   });
-  if (stale.length + wanted.length > 0) await ipBatch(['-n', OUTSIDE], [...stale, ...wanted]);
+  if (stale.length + wanted.length > 0) await runIpBatch(['-n', OUTSIDE], [...stale, ...wanted]);
 }

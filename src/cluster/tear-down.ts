@@ -4,9 +4,10 @@
  */
 import { readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { runIpBatch } from '../linux/ip-command.ts';
 import { findProcess, isAlive, type ProcessMark, signalProcess, waitGone } from '../runtime/processes.ts';
+import { ClusterError } from './errors.ts';
 import { markOf, readClusterFile, STATE_DIR } from './state.ts';
-import { ipBatch } from './world.ts';
 
 const NETNS_DIR = '/run/netns';
 const NETNS_PREFIX = 'dp-';
@@ -49,23 +50,8 @@ export async function tearDown(): Promise<TearDownReport> {
   const stateDirectory = await attempt('state', false, removeState);
   const left = namespaces();
   if (left.length > 0) problems.push(`namespaces ${left.join(', ')} could not be removed`);
-  if (problems.length > 0) throw new Error(problems.join('; '));
+  if (problems.length > 0) throw new ClusterError('TEAR_DOWN', problems.join('; '));
   return { controller, agents, pods, strays, namespaces: names.length, sharedMemory, stateDirectory };
-}
-
-/** `removed the controller, 2 agents, …`, or undefined when there was nothing. */
-export function tellReport(report: TearDownReport): string | undefined {
-  const count = (n: number, one: string, many = `${one}s`) => (n === 0 ? [] : [`${n} ${n === 1 ? one : many}`]);
-  const parts = [
-    ...(report.controller ? ['the controller'] : []),
-    ...count(report.agents, 'agent'),
-    ...count(report.pods, 'pod'),
-    ...count(report.strays, 'other process', 'other processes'),
-    ...count(report.namespaces, 'network namespace'),
-    ...count(report.sharedMemory, 'shared table'),
-    ...(report.stateDirectory ? [STATE_DIR] : []),
-  ];
-  return parts.length === 0 ? undefined : `removed ${parts.join(', ').replace(/, ([^,]*)$/, ' and $1')}`;
 }
 
 /** Is anything of a cluster there? */
@@ -159,7 +145,7 @@ async function killAll(marks: readonly ProcessMark[]): Promise<number> {
 async function removeNamespaces(names: readonly string[]): Promise<void> {
   if (names.length === 0) return;
   // -force: go on after a failure; what is left is found by looking again.
-  await ipBatch(
+  await runIpBatch(
     [],
     names.map((name) => `netns delete ${name}`),
     true,

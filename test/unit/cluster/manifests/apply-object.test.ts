@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { mergePatch, strategicMergePatch } from '../../../src/api/server/patches.ts';
-import { LAST_APPLIED, threeWayPatch, withLastApplied } from '../../../src/cli/apply-object.ts';
+import { mergePatch, strategicMergePatch } from '../../../../src/api/server/patches.ts';
+import { LAST_APPLIED, threeWayPatch, withLastApplied } from '../../../../src/cluster/manifests/apply-object.ts';
 
 const test = suite('three-way apply');
 

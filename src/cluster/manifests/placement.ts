@@ -1,30 +1,30 @@
 /** What can be known of a set of manifests before there is a cluster: do their namespaces, nodes and images exist? */
-import type { Deployment, PodSpec } from '../api/types/objects.ts';
-import { type Catalogue, loadCatalogue } from '../runtime/image/catalogue.ts';
-import { failed } from './errors.ts';
+import type { Deployment, PodSpec } from '../../api/types/objects.ts';
+import { type Catalogue, loadCatalogue } from '../../runtime/image/catalogue.ts';
+import { ClusterError } from '../errors.ts';
+import type { ClusterNode } from '../state.ts';
 import type { Document } from './manifests.ts';
-import type { ClusterNode } from './state.ts';
 
 const NAMESPACES = ['default', 'kube-node-lease', 'kube-public', 'kube-system'];
 
-/** @throws CliError that names the document and the image */
+/** @throws ClusterError that names the document and the image */
 export function checkImages(documents: readonly Document[], catalogueFiles: readonly string[]): void {
   let catalogue: Catalogue;
   try {
     catalogue = loadCatalogue(catalogueFiles);
   } catch (error) {
-    throw failed((error as Error).message, 'mend this catalogue file');
+    throw new ClusterError('FILE', (error as Error).message, 'correct this catalogue file');
   }
   for (const { where, object } of documents) {
     const { initContainers = [], containers = [] } = podSpecOf(object) ?? {};
     for (const { name, image } of [...initContainers, ...containers]) {
       if (catalogue.find(image) !== undefined) continue;
-      throw failed(`${where}: container ${name}: ${catalogue.explainMissing(image)}`);
+      throw new ClusterError('MANIFEST', `${where}: container ${name}: ${catalogue.explainMissing(image)}`);
     }
   }
 }
 
-/** @throws CliError that names the document */
+/** @throws ClusterError that names the document */
 export function checkPlacement(documents: readonly Document[], nodes: readonly ClusterNode[]): void {
   const named = (kind: string) =>
     documents.filter(({ object }) => object.kind === kind).map(({ object }) => object.metadata.name!);
@@ -33,12 +33,14 @@ export function checkPlacement(documents: readonly Document[], nodes: readonly C
   for (const { where, object } of documents) {
     const { namespace } = object.metadata;
     if (namespace !== undefined && !namespaces.has(namespace)) {
-      throw failed(`${where}: metadata.namespace: there is no namespace "${namespace}"`, 'add one to the files');
+      const what = `${where}: metadata.namespace: there is no namespace "${namespace}"`;
+      throw new ClusterError('MANIFEST', what, 'add one to the files');
     }
     const nodeName = podSpecOf(object)?.nodeName;
     if (nodeName !== undefined && !nodeNames.has(nodeName)) {
       const known = [...nodeNames].join(', ');
-      throw failed(`${where}: spec.nodeName: there will be no node "${nodeName}", only ${known}`, 'see --nodes');
+      const what = `${where}: spec.nodeName: there will be no node "${nodeName}", only ${known}`;
+      throw new ClusterError('MANIFEST', what, 'see --nodes');
     }
   }
 }

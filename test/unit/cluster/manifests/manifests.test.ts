@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { inOrder, parseManifests, readSources } from '../../../src/cli/manifests.ts';
-import { checkPlacement } from '../../../src/cli/placement.ts';
+import { inOrder, parseManifests, readSources } from '../../../../src/cluster/manifests/manifests.ts';
+import { checkPlacement } from '../../../../src/cluster/manifests/placement.ts';
 
 const test = suite('manifests');
 

@@ -1,13 +1,12 @@
 /**
- * Several manifests as one: all of them are applied, or none. Each is asked for first without changing anything, which
- * finds nearly all that the cluster may refuse; what only shows when two of them meet is undone.
+ * Several manifests as one: all of them are applied, or none. Each is first sent as a dry run, which finds nearly
+ * everything the cluster may refuse; a conflict between two of them shows only on the second pass, which is then undone.
  */
-import type { ApiClient } from '../api/client/client.ts';
-import { ApiError } from '../api/errors.ts';
-import { resourceOfKind } from '../api/resources.ts';
-import type { Kind, KubeObject } from '../api/types/objects.ts';
+import type { ApiClient } from '../../api/client/client.ts';
+import { ApiError } from '../../api/errors.ts';
+import { displayName, resourceOfKind } from '../../api/resources.ts';
+import type { Kind, KubeObject } from '../../api/types/objects.ts';
 import { applyObject, type Outcome } from './apply-object.ts';
-import { printName } from './args/kinds.ts';
 import type { Document } from './manifests.ts';
 
 /** What became of one document. */
@@ -22,32 +21,47 @@ interface Done extends Applied {
   before: KubeObject | undefined;
 }
 
+export interface ApplyAllOptions {
+  /** Change nothing. */
+  dryRun?: boolean;
+  signal?: AbortSignal;
+  onProgress?: (text: string) => void;
+}
+
 /**
  * Applies all documents in their order.
- * @param dryRun ask only
- * @throws ApiError naming the document; nothing has been changed then
+ * @throws ApiError naming the document, or the signal's reason; nothing has been changed then
  */
-export async function applyAll(client: ApiClient, documents: readonly Document[], dryRun: boolean): Promise<Applied[]> {
+export async function applyAll(
+  client: ApiClient,
+  documents: readonly Document[],
+  { dryRun = false, signal, onProgress }: ApplyAllOptions = {},
+): Promise<Applied[]> {
   const namespaces = new Set(
     documents.filter(({ object }) => object.kind === 'Namespace').map(({ object }) => object.metadata.name),
   );
-  const asked: Applied[] = [];
+  const foreseen: Applied[] = [];
   for (const document of documents) {
+    signal?.throwIfAborted();
     const { namespace } = document.object.metadata;
-    // What lies in a namespace of the same files can be asked for only when that is there.
+    // A dry run cannot create the namespace, so the objects in it are not found wrong for its absence.
     const early = (error: Error) =>
       error instanceof ApiError && error.code === 404 && namespace !== undefined && namespaces.has(namespace);
     const result = await applyOne(client, document, true).catch((error: Error) => {
       if (!early(error)) throw error;
       return { name: nameOf(document), outcome: 'created' as const };
     });
-    asked.push({ name: result.name, outcome: result.outcome });
+    foreseen.push({ name: result.name, outcome: result.outcome });
   }
-  if (dryRun) return asked;
+  if (dryRun) return foreseen;
 
   const done: Done[] = [];
   try {
-    for (const document of documents) done.push(await applyOne(client, document, false));
+    for (const document of documents) {
+      signal?.throwIfAborted();
+      onProgress?.(`applying ${nameOf(document)}…`);
+      done.push(await applyOne(client, document, false));
+    }
   } catch (error) {
     for (const step of done.reverse()) await undo(client, step);
     throw error;
@@ -55,20 +69,20 @@ export async function applyAll(client: ApiClient, documents: readonly Document[]
   return done.map(({ name, outcome }) => ({ name, outcome }));
 }
 
-const nameOf = ({ object }: Document): string => printName(resourceOfKind(object.kind)!, object.metadata.name!);
+const nameOf = ({ object }: Document): string => displayName(resourceOfKind(object.kind)!, object.metadata.name!);
 
 async function applyOne(client: ApiClient, document: Document, dryRun: boolean): Promise<Done> {
   const name = nameOf(document);
   try {
     return { name, ...(await applyObject(client, document.object, { dryRun })) };
   } catch (error) {
-    // The document first, then what the cluster says of it.
+    // Where it is, then what the cluster has against it.
     if (error instanceof ApiError) error.message = `${document.where}: ${name}: ${error.message}`;
     throw error;
   }
 }
 
-/** Take back what was done, as far as nobody else has changed or removed it meanwhile. */
+/** Undo one step, unless somebody else has changed or removed the object since. */
 async function undo(client: ApiClient, { outcome, object, before }: Done): Promise<void> {
   const { name, namespace, uid, resourceVersion } = object.metadata;
   const where = namespace === undefined ? {} : { namespace };

@@ -5,10 +5,10 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { LineCounter, parseAllDocuments } from 'yaml';
-import { resourceOfKind } from '../api/resources.ts';
-import { validate, withoutNulls } from '../api/schema/schema.ts';
-import type { KubeObject, Manifest } from '../api/types/objects.ts';
-import { failed } from './errors.ts';
+import { resourceOfKind } from '../../api/resources.ts';
+import { validate, withoutNulls } from '../../api/schema/schema.ts';
+import type { KubeObject, Manifest } from '../../api/types/objects.ts';
+import { ClusterError, ManifestError } from '../errors.ts';
 
 export interface Document {
   /** `FILE: document 2` (and `, item 3` inside a List). */
@@ -25,22 +25,21 @@ export interface Source {
 }
 
 const MANIFEST = /\.(ya?ml|json)$/;
-/** More than this many complaints help nobody. */
-const MAX_TOLD = 5;
-
-/** The texts behind `-f`. @throws CliError for what cannot be read */
+/** The texts behind `-f`. @throws ClusterError for what cannot be read */
 export function readSources(paths: readonly string[], recursive = false): Source[] {
   return paths.flatMap((path) => {
     if (path === '-') return [{ name: 'stdin', text: readFileSync(0, 'utf8') }];
     try {
       if (!statSync(path).isDirectory()) return [{ name: path, text: readFileSync(path, 'utf8') }];
       const files = manifestsIn(path, recursive);
-      if (files.length === 0) throw failed(`${path}: no .yaml, .yml or .json file is in this directory`);
+      if (files.length === 0)
+        throw new ClusterError('FILE', `${path}: no .yaml, .yml or .json file is in this directory`);
       return files.map((file) => ({ name: file, text: readFileSync(file, 'utf8') }));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code === 'ENOENT') throw failed(`${path}: no such file or directory`, 'check the word after -f');
-      if (code === 'EACCES') throw failed(`${path}: it may not be read`, 'check its permissions');
+      if (code === 'ENOENT')
+        throw new ClusterError('FILE', `${path}: no such file or directory`, 'check the argument of -f');
+      if (code === 'EACCES') throw new ClusterError('FILE', `${path}: permission denied`, 'check its permissions');
       throw error;
     }
   });
@@ -58,7 +57,7 @@ function manifestsIn(directory: string, recursive: boolean): string[] {
 
 /**
  * All objects of all files, checked. Objects without a namespace get `namespace`.
- * @throws CliError that names every mistake (the first few of many)
+ * @throws ManifestError with every mistake
  */
 export function parseManifests(sources: readonly Source[], namespace = 'default'): Document[] {
   const errors: string[] = [];
@@ -74,13 +73,8 @@ export function parseManifests(sources: readonly Source[], namespace = 'default'
     if (before !== undefined) errors.push(`${where}: ${key} is already in ${before}`);
     else first.set(key, where);
   }
-  if (errors.length > 0) throw failed(tellMany(errors));
+  if (errors.length > 0) throw new ManifestError(errors);
   return documents;
-}
-
-function tellMany(errors: readonly string[]): string {
-  const told = errors.slice(0, MAX_TOLD).join('; ');
-  return errors.length > MAX_TOLD ? `${told}; and ${errors.length - MAX_TOLD} more` : told;
 }
 
 function parseSource({ name, text }: Source, errors: string[]): Document[] {

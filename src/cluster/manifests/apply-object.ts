@@ -2,10 +2,10 @@
  * Create, or change what the manifest says: kubectl's three-way apply. What an earlier apply set and this manifest no
  * longer has is removed; what others set is left alone.
  */
-import type { ApiClient } from '../api/client/client.ts';
-import { ApiError } from '../api/errors.ts';
-import { mergeKeyOf, UNMERGED_KINDS } from '../api/server/patches.ts';
-import type { Kind, KubeObject, Manifest } from '../api/types/objects.ts';
+import type { ApiClient } from '../../api/client/client.ts';
+import { ApiError } from '../../api/errors.ts';
+import { mergeKeyOf, UNMERGED_KINDS } from '../../api/server/patches.ts';
+import type { Kind, KubeObject, Manifest } from '../../api/types/objects.ts';
 
 export const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 

@@ -1,0 +1,169 @@
+/** Brings a cluster up on this machine: all of it, or nothing. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { ApiClient } from '../api/client/client.ts';
+import type { ClusterOptions } from '../api/cluster-options.ts';
+import type { NodeObject } from '../api/types/objects.ts';
+import type { OffloadName } from '../linux/tap.ts';
+import { isAlive } from '../runtime/processes.ts';
+import { startController, waitForApi } from './controller-process.ts';
+import { ClusterError } from './errors.ts';
+import { checkMachine } from './machine.ts';
+import { applyAll } from './manifests/apply-all.ts';
+import type { Document } from './manifests/manifests.ts';
+import { checkImages, checkPlacement } from './manifests/placement.ts';
+import { nodeObject, planNodes, roomForNodes } from './nodes.ts';
+import {
+  API_SOCKET,
+  CLUSTER_FILE,
+  type ClusterFile,
+  type ClusterNode,
+  markOf,
+  readClusterFile,
+  STATE_DIR,
+  writeClusterFile,
+} from './state.ts';
+import { anythingThere, namespaces, type TearDownReport, tearDown } from './tear-down.ts';
+import { makeUnderlay, underlayMtuFor } from './underlay.ts';
+import { waitUntilReady } from './wait-ready.ts';
+
+export interface BringUpOptions {
+  options: ClusterOptions;
+  /** How many nodes. */
+  nodes: number;
+  /** What to apply, in this order. */
+  documents: readonly Document[];
+  /** The command line of `dataplane`; controller and agents are started with it. */
+  program: readonly string[];
+  /** Files with more programs for `image:`, absolute paths. */
+  catalogue?: readonly string[];
+  /** Best offloads to ask the kernel for; absent: all it has. */
+  offloads?: OffloadName | undefined;
+  noUnderlayShortcut?: boolean;
+  label?: string | undefined;
+  /** How long until everything has to be Ready. */
+  timeoutSeconds?: number;
+  /** Leave a cluster that did not become Ready as it is, to be looked at. */
+  keepOnFailure?: boolean;
+  signal?: AbortSignal;
+  onProgress?: (text: string) => void;
+}
+
+/** A cluster that is up. */
+export interface Cluster {
+  readonly file: ClusterFile;
+  readonly nodes: readonly ClusterNode[];
+  /** Takes everything away. */
+  tearDown(): Promise<TearDownReport>;
+}
+
+export const DEFAULT_TIMEOUT_SECONDS = 60;
+
+/**
+ * Makes the network, starts controller and agents, applies the documents and waits until everything is Ready. Everything
+ * that can be checked is checked before anything is changed; after a later failure everything is taken away again.
+ * @throws ClusterError, ApiError
+ */
+export async function bringUp(options: BringUpOptions): Promise<Cluster> {
+  const cluster = planCluster(options);
+  checkMachine();
+  claim(cluster);
+  const signal = options.signal ?? new AbortController().signal;
+  try {
+    await start(cluster, options, signal);
+  } catch (error) {
+    const cause = signal.aborted ? (signal.reason as Error) : (error as Error);
+    if (options.keepOnFailure && cause instanceof ClusterError && cause.code === 'NOT_READY') {
+      delete cluster.bringingUp;
+      writeClusterFile(cluster);
+      throw cause;
+    }
+    await tearDown();
+    throw cause;
+  }
+  return { file: cluster, nodes: cluster.nodes, tearDown };
+}
+
+/** @throws ClusterError for whatever is known to fail before there is a cluster */
+function planCluster(wanted: BringUpOptions): ClusterFile {
+  const { options, documents, catalogue = [], offloads, label } = wanted;
+  const room = roomForNodes(options.podCidr);
+  if (wanted.nodes > room) {
+    throw new ClusterError(
+      'OPTIONS',
+      `${wanted.nodes} nodes: the pods' network ${options.podCidr} has room for ${room}`,
+    );
+  }
+  const nodes = planNodes(wanted.nodes, options.podCidr, options.underlayCidr);
+  checkPlacement(documents, nodes);
+  checkImages(documents, catalogue);
+  return {
+    options,
+    nodes,
+    underlayMtu: underlayMtuFor(options),
+    ...(offloads !== undefined && { offloads }),
+    noUnderlayShortcut: wanted.noUnderlayShortcut ?? false,
+    catalogue: [...catalogue],
+    startedAt: new Date().toISOString(),
+    bringingUp: markOf(process.pid),
+    ...(label !== undefined && { label }),
+  };
+}
+
+/** Takes the state directory for this cluster; of two `up` at the same time, one is refused. @throws ClusterError */
+function claim(cluster: ClusterFile): void {
+  const present = readClusterFile();
+  if (present !== undefined) {
+    if (isAlive(present.bringingUp)) throw new ClusterError('BEING_BROUGHT_UP', 'a cluster is being brought up');
+    if (isAlive(present.controller)) {
+      const since = `since ${present.startedAt.replace('T', ' ').slice(0, 19)} UTC`;
+      throw new ClusterError('ALREADY_UP', `a cluster is already up (${since})`);
+    }
+  }
+  if (anythingThere()) {
+    const names = namespaces();
+    const what = names.length > 0 ? ` (${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''})` : '';
+    throw new ClusterError('LEFTOVERS', `something of an earlier cluster is still there${what}`);
+  }
+  mkdirSync(STATE_DIR, { recursive: true, mode: 0o755 });
+  try {
+    writeFileSync(CLUSTER_FILE, JSON.stringify(cluster), { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    throw new ClusterError('BEING_BROUGHT_UP', 'a cluster is being brought up');
+  }
+}
+
+/** Kinds whose objects start pods; they are applied last. */
+const STARTS_PODS: readonly string[] = ['Pod', 'Deployment', 'ReplicaSet'];
+
+async function start(cluster: ClusterFile, wanted: BringUpOptions, signal: AbortSignal): Promise<void> {
+  const { timeoutSeconds = DEFAULT_TIMEOUT_SECONDS, onProgress = () => {} } = wanted;
+  const { nodes, options } = cluster;
+  onProgress('making the network…');
+  await makeUnderlay(nodes, options.underlayCidr, cluster.underlayMtu);
+  signal.throwIfAborted();
+  onProgress('starting the controller…');
+  cluster.controller = startController(wanted.program);
+  writeClusterFile(cluster);
+  const deadline = Date.now() + timeoutSeconds * 1000;
+  await waitForApi(cluster.controller, deadline, signal);
+  const client = new ApiClient(API_SOCKET);
+  try {
+    await Promise.all(nodes.map((node) => client.create<NodeObject>(nodeObject(node, options))));
+    const waiting = { deadline, signal, onProgress, timeoutSeconds };
+    const applying = { signal, onProgress };
+    const pods = wanted.documents.filter(({ object }) => STARTS_PODS.includes(object.kind));
+    const others = wanted.documents.filter(({ object }) => !STARTS_PODS.includes(object.kind));
+    // The scheduler counts the pods of every node, so all nodes have to be there before the first pod is.
+    await applyAll(client, others, applying);
+    await waitUntilReady(client, nodes, [], waiting);
+    await applyAll(client, pods, applying);
+    const applied = pods.map(({ object }) => object);
+    await waitUntilReady(client, nodes, applied, waiting);
+  } finally {
+    client.close();
+  }
+  signal.throwIfAborted();
+  delete cluster.bringingUp;
+  writeClusterFile(cluster);
+}

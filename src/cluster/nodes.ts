@@ -1,0 +1,61 @@
+/** The nodes of a cluster: names, addresses, pod networks, and the Node objects that announce them. */
+import { parseCidr, printIp } from '../api/addresses.ts';
+import type { ClusterOptions } from '../api/cluster-options.ts';
+import type { ClusterNode } from './state.ts';
+
+/** The first node's address is the network's first plus this. */
+const FIRST_NODE = 11n;
+/** So that the outside, the nodes and the broadcast address fit in a /24. */
+export const MAX_NODES = 200;
+
+/** Names, addresses and pod networks of `count` nodes. Node i has the i-th /24 of the pods' network. */
+export function planNodes(count: number, podCidr: string, underlayCidr: string): ClusterNode[] {
+  const pods = parseCidr(podCidr)!;
+  const underlay = parseCidr(underlayCidr)!;
+  return Array.from({ length: count }, (_, i) => {
+    // A network that is a single /24 belongs to the only node.
+    const network = pods.first + (pods.prefix === 24 ? 0n : BigInt(i + 1) * 256n);
+    return {
+      name: `n${i + 1}`,
+      ip: printIp({ family: 4, value: underlay.first + FIRST_NODE + BigInt(i) }),
+      podCIDR: `${printIp({ family: 4, value: network })}/24`,
+    };
+  });
+}
+
+/** How many nodes a pods' network has room for. */
+export function roomForNodes(podCidr: string): number {
+  const { prefix } = parseCidr(podCidr)!;
+  return Math.min(MAX_NODES, prefix >= 24 ? 1 : 2 ** (24 - prefix) - 1);
+}
+
+/** The Node object of a planned node, with flannel's annotations: its peers may be flannel's. */
+export function nodeObject(node: ClusterNode, options: ClusterOptions) {
+  const gateway = node.podCIDR.replace(/0\/24$/, '1');
+  const mac = `0a:58:${gateway
+    .split('.')
+    .map((octet) => Number(octet).toString(16).padStart(2, '0'))
+    .join(':')}`;
+  const backend = options.overlay === 'vxlan' ? { VNI: options.vni, VtepMAC: mac } : null;
+  return {
+    apiVersion: 'v1' as const,
+    kind: 'Node' as const,
+    metadata: {
+      name: node.name,
+      labels: { 'kubernetes.io/hostname': node.name, 'kubernetes.io/os': 'linux' },
+      annotations: {
+        'flannel.alpha.coreos.com/backend-type': options.overlay,
+        'flannel.alpha.coreos.com/backend-data': JSON.stringify(backend),
+        'flannel.alpha.coreos.com/public-ip': node.ip,
+        'flannel.alpha.coreos.com/kube-subnet-manager': 'true',
+      },
+    },
+    spec: { podCIDR: node.podCIDR, podCIDRs: [node.podCIDR] },
+    status: {
+      addresses: [
+        { type: 'InternalIP' as const, address: node.ip },
+        { type: 'Hostname' as const, address: node.name },
+      ],
+    },
+  };
+}

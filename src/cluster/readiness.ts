@@ -1,0 +1,51 @@
+/** Why an object is not Ready, in one line: nodes, pods and deployments. */
+import type { Condition, Deployment, KubeObject, NodeObject, Pod } from '../api/types/objects.ts';
+import { podReason } from './pod-reason.ts';
+
+const isTrue = (conditions: readonly Condition[] | undefined, type: string): boolean =>
+  conditions?.find((condition) => condition.type === type)?.status === 'True';
+
+/** Undefined when the object is Ready, or when its kind has nothing to wait for. */
+export function whyNotReady(object: KubeObject): string | undefined {
+  switch (object.kind) {
+    case 'Node': {
+      const { status } = object as NodeObject;
+      const ready = status?.conditions?.find(({ type }) => type === 'Ready');
+      if (ready?.status === 'True') return undefined;
+      return ready?.message ?? ready?.reason ?? 'its agent has not reported yet';
+    }
+    case 'Pod': {
+      const pod = object as Pod;
+      if (pod.status?.phase === 'Succeeded' || isTrue(pod.status?.conditions, 'Ready')) return undefined;
+      return whyPodNotReady(pod);
+    }
+    case 'Deployment': {
+      const { spec, status, metadata } = object as Deployment;
+      const wanted = spec.replicas ?? 1;
+      const current =
+        status?.observedGeneration === undefined || status.observedGeneration >= (metadata.generation ?? 0);
+      const ready = Math.min(status?.readyReplicas ?? 0, status?.updatedReplicas ?? 0);
+      return current && ready >= wanted ? undefined : `${ready} of ${wanted} pods are ready`;
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** The pod's STATUS and, where a container is the cause, the last line it wrote. */
+function whyPodNotReady(pod: Pod): string {
+  const reason = podReason(pod);
+  const { containerStatuses = [], initContainerStatuses = [], conditions } = pod.status ?? {};
+  for (const { name, ready, state, lastState } of [...initContainerStatuses, ...containerStatuses]) {
+    if (ready) continue;
+    const ended = state?.terminated ?? lastState?.terminated;
+    if (ended !== undefined && ended.reason !== 'Completed') {
+      const lastLine = ended.message?.trim().split('\n').at(-1);
+      return `${reason}: container ${name} ended with status ${ended.exitCode}${lastLine ? `: ${lastLine}` : ''}`;
+    }
+    const { message } = state?.waiting ?? {};
+    if (message) return `${reason}: container ${name}: ${message}`;
+  }
+  const scheduled = conditions?.find(({ type, status }) => type === 'PodScheduled' && status === 'False');
+  return scheduled?.message ? `${reason}: ${scheduled.message}` : reason;
+}

@@ -1,0 +1,87 @@
+/**
+ * The underlay: the namespace `dp-outside` with a bridge, one namespace for each node, and a veth pair between them.
+ * Devices are made inside these namespaces; the host's own namespace gets nothing.
+ *
+ *   dp-outside: underlay (bridge, 172.18.0.1/24) ── to-n1 ═══ eth0 (172.18.0.11/24) :dp-node-n1
+ *                                                └─ to-n2 ═══ eth0 (172.18.0.12/24) :dp-node-n2
+ */
+import { execFile } from 'node:child_process';
+import { parseCidr, printIp } from '../api/addresses.ts';
+import { type ClusterOptions, overlayOverhead } from '../api/cluster-options.ts';
+import { IpCommandError, runIpBatch } from '../linux/ip-command.ts';
+import { ClusterError } from './errors.ts';
+import type { ClusterNode } from './state.ts';
+
+export const OUTSIDE = 'dp-outside';
+export const nodeNetns = (node: string): string => `dp-node-${node}`;
+
+const ETHERNET_MTU = 1500;
+
+/** The MTU the underlay needs so that pods can have the one that is asked for. */
+export function underlayMtuFor({ mtu, overlay }: ClusterOptions): number {
+  return Math.min(65535, Math.max(ETHERNET_MTU, mtu === 0 ? 0 : mtu + overlayOverhead(overlay)));
+}
+
+/**
+ * Makes all namespaces, devices and addresses. After a failure, `tearDown` removes what was made.
+ * @throws ClusterError NETWORK
+ */
+export async function makeUnderlay(nodes: readonly ClusterNode[], underlayCidr: string, mtu: number): Promise<void> {
+  try {
+    await makeDevices(nodes, underlayCidr, mtu);
+  } catch (error) {
+    if (!(error instanceof IpCommandError)) throw error;
+    throw new ClusterError('NETWORK', `the network could not be made: ${error.message}`);
+  }
+}
+
+async function makeDevices(nodes: readonly ClusterNode[], underlayCidr: string, mtu: number): Promise<void> {
+  const { first, prefix } = parseCidr(underlayCidr)!;
+  const gateway = printIp({ family: 4, value: first + 1n });
+  await runIpBatch(
+    [],
+    [OUTSIDE, ...nodes.map(({ name }) => nodeNetns(name))].map((netns) => `netns add ${netns}`),
+  );
+  await runIpBatch(
+    ['-n', OUTSIDE],
+    [
+      'link set lo up',
+      `link add underlay mtu ${mtu} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
+      `address add ${gateway}/${prefix} dev underlay`,
+      'link set underlay up',
+      ...nodes.flatMap(({ name }) => [
+        `link add ${wire(name)} mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${nodeNetns(name)}`,
+        `link set ${wire(name)} master underlay up`,
+      ]),
+    ],
+  );
+  await passBridgeFilter();
+  await Promise.all(
+    nodes.map(({ name, ip }) =>
+      runIpBatch(
+        ['-n', nodeNetns(name)],
+        [
+          'link set lo up',
+          `address add ${ip}/${prefix} dev eth0`,
+          'link set eth0 up',
+          `route add default via ${gateway}`,
+        ],
+      ),
+    ),
+  );
+}
+
+/** The bridge's end of a node's veth pair. */
+const wire = (node: string): string => `to-${node}`;
+
+/**
+ * Where br_netfilter is loaded (Docker loads it), every frame on a bridge also passes IP's netfilter hooks. The
+ * underlay's bridge stands for a switch, and a switch has none.
+ */
+function passBridgeFilter(): Promise<void> {
+  const script = 'for file in /proc/sys/net/bridge/bridge-nf-call-*; do echo 0 > "$file"; done';
+  return new Promise((resolve) => {
+    // Without the module there is no such file, and nothing to do.
+    execFile('ip', ['netns', 'exec', OUTSIDE, 'sh', '-c', script], { timeout: 5000 }, () => resolve());
+  });
+}

@@ -1,0 +1,61 @@
+/** Waits until nodes and applied objects are Ready, and names those that are not when the time is up. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ApiClient } from '../api/client/client.ts';
+import type { Kind, KubeObject, Manifest } from '../api/types/objects.ts';
+import { ClusterError } from './errors.ts';
+import { whyNotReady } from './readiness.ts';
+import type { ClusterNode } from './state.ts';
+
+const LOOK_MS = 25;
+/** A container that ends as soon as it has started is Ready for a moment; one that lasts this long stays so. */
+const STEADY_MS = 250;
+
+export interface WaitOptions {
+  /** Unix time in milliseconds. */
+  deadline: number;
+  timeoutSeconds: number;
+  signal: AbortSignal;
+  onProgress: (text: string) => void;
+}
+
+/** @throws ClusterError NOT_READY that names what is not Ready at the deadline */
+export async function waitUntilReady(
+  client: ApiClient,
+  nodes: readonly ClusterNode[],
+  applied: readonly Manifest<KubeObject>[],
+  { deadline, timeoutSeconds, signal, onProgress }: WaitOptions,
+): Promise<void> {
+  const wanted = [
+    ...nodes.map(({ name }) => ({ kind: 'Node' as Kind, name, namespace: undefined })),
+    ...applied
+      .filter(({ kind }) => kind === 'Pod' || kind === 'Deployment')
+      .map(({ kind, metadata }) => ({ kind: kind as Kind, name: metadata.name!, namespace: metadata.namespace })),
+  ];
+  let waiting = wanted.map((one) => ({ ...one, why: '' }));
+  const pods = wanted.length > nodes.length;
+  let checkedAgain = !pods;
+  for (;;) {
+    const looked = await Promise.all(
+      waiting.map(async (one) => {
+        const object = (await client.find(one.kind, one.name, one.namespace)) as KubeObject | undefined;
+        return { ...one, why: object === undefined ? 'it is gone' : whyNotReady(object) };
+      }),
+    );
+    waiting = looked.filter((one): one is typeof one & { why: string } => one.why !== undefined);
+    signal.throwIfAborted();
+    if (waiting.length === 0) {
+      if (checkedAgain) return;
+      checkedAgain = true;
+      waiting = wanted.map((one) => ({ ...one, why: '' }));
+      await sleep(STEADY_MS);
+      continue;
+    }
+    checkedAgain = !pods;
+    const reasons = waiting.map(({ kind, name, why }) => `${kind} ${name} (${why})`);
+    if (Date.now() > deadline) {
+      throw new ClusterError('NOT_READY', `not Ready after ${timeoutSeconds} s: ${reasons.join(', ')}`);
+    }
+    onProgress(`waiting for ${reasons.length === 1 ? reasons[0] : `${reasons.length} objects, ${reasons[0]}`}…`);
+    await sleep(LOOK_MS);
+  }
+}
