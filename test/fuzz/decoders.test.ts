@@ -1,8 +1,9 @@
 /** Printers and the reader of captures: any bytes, never an exception, and always an end. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { MAX_CAPTURED_BYTES, readCapture, writeCapture } from '../../native-free-dataplane/pcap.ts';
+import { MAX_CAPTURED_BYTES } from '../../native-free-dataplane/capture/frame.ts';
 import { printBytes, printPacket } from '../../native-free-dataplane/print/frame.ts';
+import { readCapture, writeCapture } from '../lib/frames/capture-file.ts';
 import { viewOf } from '../lib/frames/frame-builder.ts';
 import { type Mutant, mutate } from '../lib/frames/fuzz-mutations.ts';
 import { seedFrames } from '../lib/fuzz-node.ts';

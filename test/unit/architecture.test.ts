@@ -61,7 +61,7 @@ const TABLES = ['shared/', 'conntrack/', 'fragments/', 'node/', 'services/'];
 const ARROWS: Record<string, string[]> = {
   'verdicts.ts': [],
   'packet.ts': [],
-  'pcap.ts': [],
+  'capture/': [],
   'wire/': [],
   'shared/': ['verdicts.ts'],
   'conntrack/': ['shared/'],

@@ -1,0 +1,88 @@
+/**
+ * pcapng: numbers of its blocks and options, where their fields lie, and how times are counted. Shared by the reader
+ * and the writer.
+ *
+ *  block:  type · total length · body (padded to 4) · total length again
+ *  option: code u16 · length u16 · value (padded to 4)
+ *
+ * Read before editing: draft-ietf-opsawg-pcapng §3 and §4; libpcap sf-pcapng.c for what it refuses.
+ */
+
+export const Block = {
+  INTERFACE: 1,
+  /** Obsolete since 2004, and still written by some: an enhanced packet with a short interface number. */
+  PACKET: 2,
+  SIMPLE_PACKET: 3,
+  NAMES: 4,
+  STATISTICS: 5,
+  ENHANCED_PACKET: 6,
+  SECTION: 0x0a0d0d0a,
+} as const;
+
+export const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
+/** Type and total length in front of the body, and the length again behind it. */
+export const BLOCK_HEAD_BYTES = 8;
+export const BLOCK_TAIL_BYTES = 4;
+/** libpcap's limit as well (INITIAL_MAX_BLOCKSIZE). */
+export const MAX_BLOCK_BYTES: number = 16 * 1024 * 1024;
+
+/** Offsets in the bodies. */
+export const SectionField = { BYTE_ORDER: 0, MAJOR: 4, MINOR: 6, LENGTH_LOW: 8, LENGTH_HIGH: 12, BYTES: 16 } as const;
+export const InterfaceField = { LINK_TYPE: 0, SNAP: 4, BYTES: 8 } as const;
+export const EnhancedField = { INTERFACE: 0, HIGH: 4, LOW: 8, CAPTURED: 12, ORIGINAL: 16, BYTES: 20 } as const;
+/** The obsolete packet block: the interface number has 16 bits, the drop count the other 16. */
+export const PacketField = { INTERFACE: 0, DROPS: 2 } as const;
+export const NO_DROP_COUNT = 0xffff;
+export const SimpleField = { ORIGINAL: 0, BYTES: 4 } as const;
+export const StatisticsField = { INTERFACE: 0, HIGH: 4, LOW: 8, BYTES: 12 } as const;
+
+export const OPTION_HEAD_BYTES = 4;
+export const Option = { END: 0, COMMENT: 1 } as const;
+export const SectionOption = { HARDWARE: 2, OS: 3, APPLICATION: 4 } as const;
+export const InterfaceOption = {
+  NAME: 2,
+  DESCRIPTION: 3,
+  TIME_RESOLUTION: 9,
+  FILTER: 11,
+  FCS_LENGTH: 13,
+  TIME_OFFSET: 14,
+} as const;
+export const PacketOption = { FLAGS: 2, DROP_COUNT: 4, PACKET_ID: 5, QUEUE: 6, VERDICT: 7 } as const;
+export const StatisticsOption = { RECEIVED: 4, DROPPED: 5 } as const;
+export const NameRecord = { END: 0, IPV4: 1, IPV6: 2 } as const;
+
+const WORD = 0x100000000;
+const NANO = 1e9;
+
+/** Bytes that padding to a multiple of four makes of `bytes`. */
+export function padded(bytes: number): number {
+  return (bytes + 3) & ~3;
+}
+
+export interface Time {
+  readonly seconds: number;
+  readonly nanoseconds: number;
+}
+
+/** From 64 bits of units since 1970; exact for every resolution down to the nanosecond. */
+export function timeOfUnits(high: number, low: number, perSecond: number, offsetSeconds: number): Time {
+  // In doubles without losing a unit: a remainder is exact, and the quotient is whole.
+  const upper = high * WORD;
+  const rest = upper % perSecond;
+  const units = rest + low;
+  const fraction = units % perSecond;
+  return {
+    seconds: Math.round((upper - rest) / perSecond) + Math.floor(units / perSecond) + offsetSeconds,
+    // Dividing by a whole number is exact where multiplying by its inverse is not.
+    nanoseconds:
+      perSecond >= NANO ? Math.floor(fraction / (perSecond / NANO)) : Math.floor(fraction * (NANO / perSecond)),
+  };
+}
+
+/** Upper and lower word of `seconds` and `nanoseconds` in nanoseconds since 1970. */
+export function nanosecondWords(seconds: number, nanoseconds: number): readonly [high: number, low: number] {
+  // In two halves of 16 bits, so that no product leaves the 53 bits of a double.
+  const upper = Math.floor(seconds / 65536) * NANO;
+  const lower = (seconds % 65536) * NANO + nanoseconds + (upper % 65536) * 65536;
+  return [Math.floor(upper / 65536) + Math.floor(lower / WORD), lower % WORD];
+}

@@ -1,0 +1,213 @@
+/**
+ * Blocks of a pcapng file, each as bytes to append: little-endian, times in nanoseconds. No I/O.
+ *
+ *     section · interface, interface, … · packet, packet, … · statistics of each interface
+ *
+ * An interface's number is its place among those of the section. Read before editing: draft-ietf-opsawg-pcapng §4.
+ */
+import type { FrameOptions } from './frame.ts';
+import {
+  BLOCK_HEAD_BYTES,
+  BLOCK_TAIL_BYTES,
+  Block,
+  BYTE_ORDER_MAGIC,
+  EnhancedField,
+  InterfaceField,
+  InterfaceOption,
+  NameRecord,
+  nanosecondWords,
+  OPTION_HEAD_BYTES,
+  Option,
+  PacketOption,
+  padded,
+  SectionField,
+  SectionOption,
+  StatisticsField,
+  StatisticsOption,
+} from './pcapng-format.ts';
+import { encodeUtf8 } from './utf8.ts';
+
+/** if_tsresol: 10^-9 seconds. */
+const NANOSECONDS = 9;
+/** An option's length has 16 bits; longer texts are cut, at a whole character. */
+const MAX_OPTION_BYTES = 0xffff;
+const WORD = 0x100000000;
+
+type OptionValue = readonly [code: number, value: Uint8Array];
+
+/** One block: body, options, and the lengths around them. */
+function block(type: number, body: Uint8Array, options: readonly OptionValue[]): Uint8Array {
+  let optionBytes = options.length === 0 ? 0 : OPTION_HEAD_BYTES;
+  for (const [, value] of options) optionBytes += OPTION_HEAD_BYTES + padded(value.length);
+  const total = BLOCK_HEAD_BYTES + padded(body.length) + optionBytes + BLOCK_TAIL_BYTES;
+  const bytes = new Uint8Array(total);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, type, true);
+  view.setUint32(4, total, true);
+  bytes.set(body, BLOCK_HEAD_BYTES);
+  let at = BLOCK_HEAD_BYTES + padded(body.length);
+  for (const [code, value] of options) {
+    view.setUint16(at, code, true);
+    view.setUint16(at + 2, value.length, true);
+    bytes.set(value, at + OPTION_HEAD_BYTES);
+    at += OPTION_HEAD_BYTES + padded(value.length);
+  }
+  // Zeros, which are there already, are the end of options.
+  view.setUint32(total - BLOCK_TAIL_BYTES, total, true);
+  return bytes;
+}
+
+function textOption(code: number, text: string): OptionValue {
+  const bytes = encodeUtf8(text);
+  if (bytes.length <= MAX_OPTION_BYTES) return [code, bytes];
+  let end = MAX_OPTION_BYTES;
+  while ((bytes[end] & 0xc0) === 0x80) end--;
+  return [code, bytes.subarray(0, end)];
+}
+
+function textOptions(code: number, text: string | undefined): readonly OptionValue[] {
+  return text === undefined || text === '' ? [] : [textOption(code, text)];
+}
+
+function uint32(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, true);
+  return bytes;
+}
+
+/** @param value whole, below 2^53 */
+function uint64(value: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, value % WORD, true);
+  view.setUint32(4, Math.floor(value / WORD), true);
+  return bytes;
+}
+
+export interface SectionDescription {
+  readonly hardware?: string;
+  readonly os?: string;
+  /** The program that writes the file, with its version. */
+  readonly application?: string;
+  readonly comments?: readonly string[];
+}
+
+/** The block a file begins with. Its length is left open, so that a file may be written as it grows. */
+export function pcapngSection(description: SectionDescription = {}): Uint8Array {
+  const body = new Uint8Array(SectionField.BYTES);
+  const view = new DataView(body.buffer);
+  view.setUint32(SectionField.BYTE_ORDER, BYTE_ORDER_MAGIC, true);
+  view.setUint16(SectionField.MAJOR, 1, true);
+  view.setUint16(SectionField.MINOR, 0, true);
+  view.setUint32(SectionField.LENGTH_LOW, 0xffffffff, true);
+  view.setUint32(SectionField.LENGTH_HIGH, 0xffffffff, true);
+  return block(Block.SECTION, body, [
+    ...(description.comments ?? []).map((comment) => textOption(Option.COMMENT, comment)),
+    ...textOptions(SectionOption.HARDWARE, description.hardware),
+    ...textOptions(SectionOption.OS, description.os),
+    ...textOptions(SectionOption.APPLICATION, description.application),
+  ]);
+}
+
+export interface InterfaceDescription {
+  readonly linkType: number;
+  /** Longest frame that is captured, in bytes; 0 = no limit. */
+  readonly snapBytes?: number;
+  readonly name?: string;
+  readonly description?: string;
+  /** The capture filter, in pcap-filter(7)'s language. */
+  readonly filter?: string;
+  readonly comments?: readonly string[];
+}
+
+/** Describes the section's next interface. */
+export function pcapngInterface(description: InterfaceDescription): Uint8Array {
+  const body = new Uint8Array(InterfaceField.BYTES);
+  const view = new DataView(body.buffer);
+  view.setUint16(InterfaceField.LINK_TYPE, description.linkType, true);
+  view.setUint32(InterfaceField.SNAP, description.snapBytes ?? 0, true);
+  const { filter } = description;
+  return block(Block.INTERFACE, body, [
+    ...(description.comments ?? []).map((comment) => textOption(Option.COMMENT, comment)),
+    ...textOptions(InterfaceOption.NAME, description.name),
+    ...textOptions(InterfaceOption.DESCRIPTION, description.description),
+    [InterfaceOption.TIME_RESOLUTION, Uint8Array.of(NANOSECONDS)],
+    // The first byte says how the filter is written: 0 = as text.
+    ...(filter ? [textOption(InterfaceOption.FILTER, `\0${filter}`)] : []),
+  ]);
+}
+
+export interface PacketDescription {
+  /** Number of the interface in its section. */
+  readonly source: number;
+  /** Time since 1970: whole seconds, and nanoseconds within. */
+  readonly seconds: number;
+  readonly nanoseconds: number;
+  /** Length on the wire, when the frame is cut. */
+  readonly originalBytes?: number;
+  readonly options?: FrameOptions;
+}
+
+/** One frame, copied. */
+export function pcapngPacket(frame: Uint8Array, packet: PacketDescription): Uint8Array {
+  const body = new Uint8Array(EnhancedField.BYTES + frame.length);
+  const view = new DataView(body.buffer);
+  const [high, low] = nanosecondWords(packet.seconds, packet.nanoseconds);
+  view.setUint32(EnhancedField.INTERFACE, packet.source, true);
+  view.setUint32(EnhancedField.HIGH, high, true);
+  view.setUint32(EnhancedField.LOW, low, true);
+  view.setUint32(EnhancedField.CAPTURED, frame.length, true);
+  view.setUint32(EnhancedField.ORIGINAL, packet.originalBytes ?? frame.length, true);
+  body.set(frame, EnhancedField.BYTES);
+  return block(Block.ENHANCED_PACKET, body, packet.options ? packetOptions(packet.options) : []);
+}
+
+function packetOptions(options: FrameOptions): readonly OptionValue[] {
+  const { flags, dropCount, packetId, queue, verdicts = [], comments = [] } = options;
+  return [
+    ...comments.map((comment) => textOption(Option.COMMENT, comment)),
+    ...(flags === undefined ? [] : [[PacketOption.FLAGS, uint32(flags)] as const]),
+    ...(dropCount === undefined ? [] : [[PacketOption.DROP_COUNT, uint64(dropCount)] as const]),
+    ...(packetId === undefined ? [] : [[PacketOption.PACKET_ID, uint64(packetId)] as const]),
+    ...(queue === undefined ? [] : [[PacketOption.QUEUE, uint32(queue)] as const]),
+    ...verdicts.map(({ type, bytes }) => [PacketOption.VERDICT, Uint8Array.of(type, ...bytes)] as const),
+  ];
+}
+
+/** Names of addresses, which Wireshark shows in their place (name resolution block). */
+export function pcapngNames(names: readonly { readonly address: Uint8Array; readonly name: string }[]): Uint8Array {
+  const records: number[] = [];
+  for (const { address, name } of names) {
+    const text = encodeUtf8(name);
+    const bytes = address.length + text.length + 1;
+    const kind = address.length === 4 ? NameRecord.IPV4 : NameRecord.IPV6;
+    records.push(kind & 0xff, kind >> 8, bytes & 0xff, bytes >> 8, ...address, ...text, 0);
+    while ((records.length & 3) !== 0) records.push(0);
+  }
+  records.push(NameRecord.END, 0, 0, 0);
+  return block(Block.NAMES, Uint8Array.from(records), []);
+}
+
+export interface InterfaceStatistics {
+  readonly source: number;
+  /** When they were read. */
+  readonly seconds: number;
+  readonly nanoseconds: number;
+  /** Frames that passed, and those of them that the capture lost. */
+  readonly received: number;
+  readonly dropped: number;
+}
+
+/** How many frames an interface saw and how many the capture lost. */
+export function pcapngStatistics(statistics: InterfaceStatistics): Uint8Array {
+  const body = new Uint8Array(StatisticsField.BYTES);
+  const view = new DataView(body.buffer);
+  const [high, low] = nanosecondWords(statistics.seconds, statistics.nanoseconds);
+  view.setUint32(StatisticsField.INTERFACE, statistics.source, true);
+  view.setUint32(StatisticsField.HIGH, high, true);
+  view.setUint32(StatisticsField.LOW, low, true);
+  return block(Block.STATISTICS, body, [
+    [StatisticsOption.RECEIVED, uint64(statistics.received)],
+    [StatisticsOption.DROPPED, uint64(statistics.dropped)],
+  ]);
+}
