@@ -2,6 +2,7 @@
  * Errors of the API, both ends: the server throws them and writes their Status, the client rebuilds them from it.
  * Texts are Kubernetes' own (k8s.io/apimachinery/pkg/api/errors), since people search for them.
  */
+import { type Action, isPathAction } from './access/authorization.ts';
 import { qualifiedName, type Resource } from './resources.ts';
 import type { Status, StatusCause } from './types/objects.ts';
 
@@ -84,6 +85,29 @@ export const MODIFIED = 'the object has been modified; please apply your changes
 
 export const forbidden = (resource: Resource, name: string, why: string): ApiError =>
   failure(403, 'Forbidden', `${qualifiedName(resource)} "${name}" is forbidden: ${why}`, about(resource, name));
+
+/** 401: no credentials, or ones that are not valid. */
+export const unauthorized = (): ApiError => failure(401, 'Unauthorized', 'Unauthorized');
+
+/** 403: the user may not do this. */
+export function forbiddenAction(user: string, action: Action, reason = ''): ApiError {
+  const why = reason === '' ? '' : `: ${reason}`;
+  if (isPathAction(action)) {
+    const message = `forbidden: User "${user}" cannot ${action.verb} path "${action.path}"${why}`;
+    return failure(403, 'Forbidden', message);
+  }
+  const { verb, apiGroup, resource, subresource, namespace, name } = action;
+  const qualified = apiGroup === '' ? resource : `${resource}.${apiGroup}`;
+  const whole = subresource === undefined ? resource : `${resource}/${subresource}`;
+  const where = namespace === undefined ? 'at the cluster scope' : `in the namespace "${namespace}"`;
+  const subject = name === undefined ? qualified : `${qualified} "${name}"`;
+  const message = `${subject} is forbidden: User "${user}" cannot ${verb} resource "${whole}" in API group "${apiGroup}" ${where}${why}`;
+  return failure(403, 'Forbidden', message, {
+    ...(name !== undefined && { name }),
+    ...(apiGroup !== '' && { group: apiGroup }),
+    kind: resource,
+  });
+}
 
 export const badRequest = (message: string): ApiError => failure(400, 'BadRequest', message);
 

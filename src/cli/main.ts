@@ -17,6 +17,7 @@ const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> = {
   'The cluster': {
     up: { about: 'bring the cluster up and apply files', load: () => import('./commands/up.ts') },
     down: { about: 'remove all of it', load: () => import('./commands/down.ts') },
+    kubeconfig: { about: 'how kubectl and other clients find it', load: () => import('./commands/kubeconfig.ts') },
     status: { about: 'state of nodes, agents, workers and tables', load: () => import('./commands/status.ts') },
   },
   Objects: {

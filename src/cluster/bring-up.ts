@@ -36,6 +36,8 @@ export interface BringUpOptions {
   program: readonly string[];
   /** Files with more programs for `image:`, absolute paths. */
   catalogue?: readonly string[];
+  /** Port of the API on 127.0.0.1; absent: one that is free. */
+  apiPort?: number | undefined;
   /** Best offloads to ask the kernel for; absent: all it has. */
   offloads?: OffloadName | undefined;
   noUnderlayShortcut?: boolean;
@@ -100,6 +102,7 @@ function planCluster(wanted: BringUpOptions): ClusterFile {
     options,
     nodes,
     underlayMtu: underlayMtuFor(options),
+    ...(wanted.apiPort !== undefined && { apiPort: wanted.apiPort }),
     ...(offloads !== undefined && { offloads }),
     noUnderlayShortcut: wanted.noUnderlayShortcut ?? false,
     catalogue: [...catalogue],

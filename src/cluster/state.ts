@@ -10,6 +10,7 @@ import { findProcess, type ProcessMark } from '../runtime/processes.ts';
 export const STATE_DIR = '/run/dataplane';
 export const CLUSTER_FILE = join(STATE_DIR, 'cluster.json');
 export const API_SOCKET = join(STATE_DIR, 'api.sock');
+export const KUBECONFIG = join(STATE_DIR, 'kubeconfig');
 
 /** Where the API is: a unix socket or http://host:port. */
 export const apiTarget = (): string => process.env.DATAPLANE_API || API_SOCKET;
@@ -27,6 +28,8 @@ export interface ClusterFile {
   nodes: ClusterNode[];
   /** MTU of the underlay's devices. */
   underlayMtu: number;
+  /** Port of the API on 127.0.0.1, where it was asked for. */
+  apiPort?: number;
   /** Best offloads the nodes' devices are to use; absent: all the kernel has. */
   offloads?: OffloadName;
   noUnderlayShortcut: boolean;

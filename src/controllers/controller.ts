@@ -9,6 +9,8 @@ import { claimSocket, startApiServer } from '../api/server/server.ts';
 import { type Admissions, Registry } from '../api/store/registry.ts';
 import { Store } from '../api/store/store.ts';
 import { CONFIG_MAP } from '../api/types/objects.ts';
+import { kubernetesServiceAddress, startKubernetesService } from './access/kubernetes-service.ts';
+import { type AccessOptions, prepareAccess } from './access/secure-access.ts';
 import { type Cluster, makeCluster } from './cluster.ts';
 import { startGarbageCollector } from './garbage-collector.ts';
 import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
@@ -33,8 +35,10 @@ export interface ControllerOptions {
   /** Objects are kept in `<stateDir>/store`. */
   stateDir: string;
   socketPath: string;
-  /** Serve on this address too, unprotected. */
-  tcp?: { host: string; port: number };
+  /** Serve over TLS too, and write `<stateDir>/kubeconfig`. */
+  access?: AccessOptions | undefined;
+  /** Serve on this address too, in the clear and with all rights for everybody. */
+  insecure?: { host: string; port: number } | undefined;
   options?: Partial<ClusterOptions>;
   /** Start and keep one agent per node; left out: agents are somebody else's business. */
   agents?: Pick<AgentSupervisorOptions, 'nodes' | 'command'>;
@@ -46,7 +50,10 @@ export interface ControllerOptions {
 }
 
 export interface Controller {
-  readonly tcpPort: number | undefined;
+  /** Port of the API on 127.0.0.1, over TLS. */
+  readonly apiPort: number | undefined;
+  /** Port of the listener in the clear. */
+  readonly insecurePort: number | undefined;
   /** Ends agents, watches and the API, and writes what is left to write. */
   close(): Promise<void>;
 }
@@ -57,6 +64,8 @@ export async function startController(given: ControllerOptions): Promise<Control
   const options = { ...DEFAULT_CLUSTER_OPTIONS, ...given.options };
   const ranges = checkOptions(options);
   await claimSocket(socketPath); // Before the store is opened: two writers would ruin it.
+  const serviceAddress = kubernetesServiceAddress(ranges.service);
+  const access = given.access && (await prepareAccess(stateDir, given.access, serviceAddress, options.clusterDomain));
   const store = new Store({ directory: join(stateDir, 'store') });
   const services = new ServiceAddresses(store, ranges.service, options.nodePortRange, options.loadBalancerPool);
   const pods = new PodAddresses(store);
@@ -69,6 +78,7 @@ export async function startController(given: ControllerOptions): Promise<Control
   const registry = new Registry(store, admissions);
   const cluster = makeCluster(store, registry, log);
   startNamespaceController(cluster);
+  if (given.access?.inCluster) startKubernetesService(cluster, ranges.service, given.access.inCluster);
   publishOptions(cluster, options);
   startGarbageCollector(cluster);
   startScheduler(cluster, pods);
@@ -78,10 +88,16 @@ export async function startController(given: ControllerOptions): Promise<Control
   startBalancerAddresses(cluster, services);
   if (given.outside) startOutsideRoutes(cluster, given.outside);
   const lifecycle = startNodeLifecycle(cluster, pods, given.nodeSilenceMs);
-  const server = await startApiServer(registry, { socketPath, ...(given.tcp && { tcp: given.tcp }) });
+  const server = await startApiServer(registry, {
+    socketPath,
+    ...(access && { secure: access.secure }),
+    ...(given.insecure && { insecure: given.insecure }),
+  });
+  access?.announce(server.securePorts);
   const agents = given.agents && startAgentSupervisor({ ...given.agents, stateDir, log });
   return {
-    tcpPort: server.tcpPort,
+    apiPort: server.securePorts[0],
+    insecurePort: server.insecurePort,
     async close() {
       await agents?.close();
       lifecycle.close();

@@ -45,6 +45,15 @@ export const socket = libc.func('int socket(int domain, int type, int protocol)'
   type: number,
   protocol: number,
 ) => number;
+export const bind = libc.func('int bind(int fd, void *name, unsigned int bytes)') as (
+  fd: number,
+  name: Buffer,
+  bytes: number,
+) => number;
+export const listen = libc.func('int listen(int fd, int backlog)') as (fd: number, backlog: number) => number;
+export const setSocketOption = libc.func(
+  'int setsockopt(int fd, int level, int name, void *value, unsigned int bytes)',
+) as (fd: number, level: number, name: number, value: Buffer, bytes: number) => number;
 /** Arguments of `socket` for rtnetlink: AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE. */
 export const NETLINK_SOCKET = [16, 3 | 0o2000000, 0] as const;
 /** Number of the calling thread, as `ps -L` and /proc/<pid>/task show it. */

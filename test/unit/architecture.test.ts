@@ -107,6 +107,10 @@ const PACKAGES: Record<string, string[]> = {
   'raw-socket': ['src/linux'],
   piscina: ['src/agent'],
   ajv: ['src/api'],
+  '@peculiar': ['src/controllers'],
+  'reflect-metadata': ['src/controllers'],
+  jose: ['src/controllers'],
+  ws: ['src/agent'],
   yaml: ['src/api', 'src/cli', 'src/cluster', 'src/runtime'],
 };
 

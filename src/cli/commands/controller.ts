@@ -3,17 +3,20 @@
 import { markOf, readClusterFile, STATE_DIR, writeClusterFile } from '../../cluster/state.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions } from '../args/cluster-args.ts';
+import { portNumber } from '../args/values.ts';
 import { failed, usageError } from '../errors.ts';
 import { note } from '../output/output.ts';
 
 export const command: Command = {
-  usage: ['controller [--state DIR] [--listen HOST:PORT] [OPTIONS]'],
+  usage: ['controller [--state DIR] [--api-port PORT] [--listen HOST:PORT [--insecure]] [OPTIONS]'],
   about: `Serve the API on DIR/api.sock and run the controllers, in the foreground. Where \`dataplane up\` wrote a cluster
 into DIR its options count and an agent is kept running for each of its nodes, so this also continues a cluster whose
 controller died. Elsewhere the options below count and agents are started by whoever wants a node.`,
   options: {
     state: { value: 'DIR', help: `directory of the cluster's state (default ${STATE_DIR})` },
-    listen: { value: 'HOST:PORT', help: 'serve the API there too; without any protection: for private networks' },
+    'api-port': { value: 'PORT', help: 'port of the API on 127.0.0.1 (default: one that is free)' },
+    listen: { value: 'HOST:PORT', help: 'serve the API there too, for other machines' },
+    insecure: { help: 'with --listen: in the clear, with all rights for everybody; for private networks' },
     ...CLUSTER_OPTIONS,
     help: { short: 'h', help: 'this text' },
   },
@@ -23,7 +26,9 @@ controller died. Elsewhere the options below count and agents are started by who
 async function run(args: Args): Promise<void> {
   operandsAtMost('controller', args, 0);
   const state = args.text('state') ?? STATE_DIR;
-  const tcp = args.value('listen', hostAndPort);
+  const listen = args.value('listen', hostAndPort);
+  const insecure = args.flag('insecure');
+  if (insecure && listen === undefined) throw usageError('--insecure needs --listen HOST:PORT');
   const cluster = readClusterFile(state);
   const options = cluster?.options ?? readClusterOptions(args);
   await checkClusterOptions(options);
@@ -35,6 +40,7 @@ async function run(args: Args): Promise<void> {
   const log = (line: string) => note(`${new Date().toISOString()} ${line}`);
   // One that continues a cluster is its controller from here on.
   if (cluster !== undefined && state === STATE_DIR) writeClusterFile({ ...cluster, controller: markOf(process.pid) });
+  const { clusterEndpoint } = await import('../../cluster/api-endpoint.ts');
   const { outsideRouter } = await import('../../cluster/outside-routes.ts');
   const nodes = cluster?.nodes.map(({ name }) => name) ?? [];
   const controller = await startController({
@@ -42,11 +48,16 @@ async function run(args: Args): Promise<void> {
     socketPath,
     options,
     log,
-    ...(tcp && { tcp }),
+    access: {
+      port: args.value('api-port', portNumber) ?? cluster?.apiPort,
+      inCluster: cluster && (await clusterEndpoint(options)),
+      listen: insecure ? undefined : listen,
+    },
+    insecure: insecure ? listen : undefined,
     ...(cluster !== undefined && { outside: outsideRouter(log) }),
     ...(nodes.length > 0 && { agents: { nodes, command: agentCommand(process.argv[1]!, socketPath) } }),
   });
-  log(`serving on ${socketPath}`);
+  log(`serving on ${socketPath} and https://127.0.0.1:${controller.apiPort}`);
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
   });

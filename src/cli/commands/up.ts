@@ -7,7 +7,7 @@ import type { ClusterNode } from '../../cluster/state.ts';
 import type { OffloadName } from '../../linux/tap.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions } from '../args/cluster-args.ts';
-import { oneOf, seconds, wholeNumber } from '../args/values.ts';
+import { oneOf, portNumber, seconds, wholeNumber } from '../args/values.ts';
 import { failed, needRoot, usageError } from '../errors.ts';
 import { note, Progress, print } from '../output/output.ts';
 
@@ -28,6 +28,7 @@ again and reports what was not Ready. All arguments and files are checked before
       help: "route every frame in the node's namespace, even where nftables could forward it directly",
     },
     catalogue: { value: 'FILE', multiple: true, help: 'more programs for `image:`, in addition to the built-in ones' },
+    'api-port': { value: 'PORT', help: 'port of the API on 127.0.0.1 (default: one that is free)' },
     timeout: {
       value: 'SECONDS',
       help: `how long to wait until everything is Ready (default ${DEFAULT_TIMEOUT_SECONDS})`,
@@ -48,6 +49,7 @@ async function run(args: Args): Promise<void> {
   const options = readClusterOptions(args);
   const count = args.value('nodes', wholeNumber(1, 200)) ?? 2;
   const timeoutSeconds = args.value('timeout', seconds) ?? DEFAULT_TIMEOUT_SECONDS;
+  const apiPort = args.value('api-port', portNumber);
   await checkClusterOptions(options);
   if (options.overlay === 'ipip' && options.ipipTransport === 'raw-socket') await checkRawSocket();
   const { roomForNodes } = await import('../../cluster/nodes.ts');
@@ -74,6 +76,7 @@ async function run(args: Args): Promise<void> {
       documents,
       program: [process.execPath, ...process.execArgv, process.argv[1]!],
       catalogue,
+      apiPort,
       offloads: offloadsOf(args),
       noUnderlayShortcut: args.flag('no-underlay-shortcut'),
       label: args.text('label'),
@@ -127,11 +130,12 @@ function summary(nodes: readonly ClusterNode[], objects: number): string {
   for (const [command, does] of [
     [example, objects > 0 ? 'which pod runs where' : 'the mc3 demo'],
     ['dataplane status', 'nodes, workers, tables'],
+    ['export KUBECONFIG=$(dataplane kubeconfig --path)', 'for kubectl and every other client'],
     ['dataplane conntrack', 'the tracked connections'],
     [`ip netns exec dp-outside ping ${nodes[0]!.ip}`, 'as a host outside the cluster'],
     ['dataplane down', 'remove everything'],
   ] as const) {
-    lines.push(`  ${command.padEnd(44)} ${does}`);
+    lines.push(`  ${command.padEnd(52)} ${does}`);
   }
   return lines.join('\n');
 }

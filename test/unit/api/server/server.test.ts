@@ -37,9 +37,9 @@ test(
     const other = await startController({
       stateDir: `${directory}/other`,
       socketPath: `${directory}/other.sock`,
-      tcp: { host: '127.0.0.1', port: 0 },
+      insecure: { host: '127.0.0.1', port: 0 },
     });
-    const client = new ApiClient(`http://127.0.0.1:${other.tcpPort}`);
+    const client = new ApiClient(`http://127.0.0.1:${other.insecurePort}`);
     assert.is((await client.list('Namespace')).items.length, 3);
     client.close();
     await other.close();

@@ -1,0 +1,95 @@
+/**
+ * May this user do this? An action is what a request does, in the terms of RBAC: a verb on a resource, or a verb on a
+ * path that is no resource (apiserver/pkg/authorization/authorizer, endpoints/request/requestinfo.go).
+ */
+import { ANONYMOUS, AUTHENTICATED, MASTERS, type User } from './user.ts';
+
+export interface ResourceAction {
+  verb: string;
+  /** Empty for the core group. */
+  apiGroup: string;
+  resource: string;
+  subresource?: string;
+  namespace?: string;
+  name?: string;
+}
+
+export interface PathAction {
+  verb: string;
+  path: string;
+}
+
+export type Action = ResourceAction | PathAction;
+
+export interface Decision {
+  allowed: boolean;
+  /** Why, for people; may be empty. */
+  reason: string;
+}
+
+export type Authorize = (user: User, action: Action) => Decision;
+
+export const isPathAction = (action: Action): action is PathAction => 'path' in action;
+
+/** What is open to everybody (RBAC's system:public-info-viewer). */
+const PUBLIC = new Set(['/version', '/livez', '/readyz', '/healthz']);
+
+/** Open to everybody: version and health. Open to every authenticated user: everything, unless `further` decides. */
+export function authorizer(further?: Authorize): Authorize {
+  return (user, action) => {
+    if (user.groups.includes(MASTERS)) return { allowed: true, reason: '' };
+    if (isPathAction(action) && action.verb === 'get' && PUBLIC.has(action.path.replace(/(?<=.)\/$/, ''))) {
+      return { allowed: true, reason: '' };
+    }
+    if (further !== undefined) return further(user, action);
+    if (user.groups.includes(AUTHENTICATED)) return { allowed: true, reason: '' };
+    return {
+      allowed: false,
+      reason: user.name === ANONYMOUS.name ? 'show a client certificate or a bearer token' : '',
+    };
+  };
+}
+
+const VERBS: Record<string, string> = { POST: 'create', PUT: 'update', PATCH: 'patch', DELETE: 'delete' };
+
+/** The action of a request. Paths that name no resource are actions on the path itself. */
+export function actionOf(method: string, url: string): Action {
+  const mark = url.indexOf('?');
+  const path = mark < 0 ? url : url.slice(0, mark);
+  const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
+  const parts = path.split('/').filter(Boolean).map(decoded);
+  const core = parts[0] === 'api';
+  const rest = parts.slice(core ? 2 : 3);
+  if ((!core && parts[0] !== 'apis') || rest.length === 0) return { verb: method.toLowerCase(), path };
+  // The old spellings: /watch/ before the resource is a watch of it, /proxy/ is a call through.
+  const prefix = rest[0] === 'watch' || rest[0] === 'proxy' ? rest.shift() : undefined;
+  const inside = rest[0] === 'namespaces' && rest.length > 2 && rest[2] !== 'status' && rest[2] !== 'finalize';
+  const namespace = inside ? rest[1] : rest[0] === 'namespaces' ? rest[1] : undefined;
+  const [resource = '', name, subresource] = inside ? rest.slice(2) : rest;
+  return {
+    verb: prefix ?? verbOf(method, name, query),
+    apiGroup: core ? '' : (parts[1] ?? ''),
+    resource,
+    ...(subresource !== undefined && { subresource }),
+    ...(namespace !== undefined && { namespace }),
+    ...(name !== undefined && { name }),
+  };
+}
+
+function verbOf(method: string, name: string | undefined, query: URLSearchParams): string {
+  if (method === 'GET' || method === 'HEAD') {
+    const watch = query.get('watch');
+    if (watch !== null && watch !== '0' && watch !== 'false') return 'watch';
+    return name === undefined ? 'list' : 'get';
+  }
+  if (method === 'DELETE' && name === undefined) return 'deletecollection';
+  return VERBS[method] ?? method.toLowerCase();
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

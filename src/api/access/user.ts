@@ -1,0 +1,17 @@
+/** Who asks (k8s.io/apiserver/pkg/authentication/user). */
+export interface User {
+  name: string;
+  uid?: string;
+  groups: readonly string[];
+  extra?: Readonly<Record<string, readonly string[]>>;
+}
+
+export const AUTHENTICATED = 'system:authenticated';
+export const UNAUTHENTICATED = 'system:unauthenticated';
+/** Members may do everything, whatever RBAC says. */
+export const MASTERS = 'system:masters';
+
+export const ANONYMOUS: User = { name: 'system:anonymous', groups: [UNAUTHENTICATED] };
+
+/** Whoever may open the unix socket (mode 0600) is root on this machine. */
+export const ROOT_USER: User = { name: 'system:admin', groups: [MASTERS, AUTHENTICATED] };

@@ -1,0 +1,20 @@
+/** Where pods reach the API: the outside's address on the underlay, as if the API were a machine of its own there. */
+import { existsSync } from 'node:fs';
+import { parseCidr, printIp } from '../api/addresses.ts';
+import type { ClusterOptions } from '../api/cluster-options.ts';
+import type { AccessOptions } from '../controllers/access/secure-access.ts';
+import { OUTSIDE } from './underlay.ts';
+
+/** kube-apiserver's own. */
+const PORT = 6443;
+
+/** Undefined where there is no outside: the nodes are machines of their own then. */
+export async function clusterEndpoint({ underlayCidr }: ClusterOptions): Promise<AccessOptions['inCluster']> {
+  const { namespacePath } = await import('../linux/netns.ts');
+  const path = namespacePath(OUTSIDE);
+  if (!existsSync(path)) return undefined;
+  const { first, family } = parseCidr(underlayCidr)!;
+  const address = printIp({ family, value: first + 1n });
+  const { listenInNamespace } = await import('../linux/listen.ts');
+  return { address, port: PORT, open: () => listenInNamespace(path, address, PORT) };
+}

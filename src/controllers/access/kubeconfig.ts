@@ -1,0 +1,36 @@
+/** The file by which kubectl and every client library find the cluster and show who they are. */
+import { renameSync, writeFileSync } from 'node:fs';
+import type { ClusterCertificates } from './certificates.ts';
+
+const NAME = 'dataplane';
+
+/** A kubeconfig for the administrator, with the certificates in it. */
+export function adminKubeconfig(server: string, certificates: ClusterCertificates): string {
+  const base64 = (text: string) => Buffer.from(text).toString('base64');
+  return `apiVersion: v1
+kind: Config
+clusters:
+- name: ${NAME}
+  cluster:
+    server: ${server}
+    certificate-authority-data: ${base64(certificates.authority)}
+users:
+- name: ${NAME}-admin
+  user:
+    client-certificate-data: ${base64(certificates.admin.certificate)}
+    client-key-data: ${base64(certificates.admin.key)}
+contexts:
+- name: ${NAME}
+  context:
+    cluster: ${NAME}
+    user: ${NAME}-admin
+current-context: ${NAME}
+preferences: {}
+`;
+}
+
+/** Writes it so that nobody ever reads half of it, readable by root alone. */
+export function writeKubeconfig(path: string, text: string): void {
+  writeFileSync(`${path}.tmp`, text, { mode: 0o600 });
+  renameSync(`${path}.tmp`, path);
+}

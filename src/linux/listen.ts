@@ -1,0 +1,46 @@
+/**
+ * A TCP socket that listens in another network namespace. What is accepted from it belongs to that namespace too, so a
+ * server there costs no process there. Node takes the descriptor over (`server.listen({ fd })`).
+ */
+import { bind, close, listen, SystemError, setSocketOption, socket } from './ffi.ts';
+import { inNamespace } from './netns.ts';
+
+const AF_INET = 2;
+/** SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK (socket(2)). */
+const STREAM = 1 | 0o2000000 | 0o4000;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const BACKLOG = 511;
+
+/**
+ * @param path of the namespace, as /run/netns/NAME
+ * @param address IPv4, one of that namespace's own
+ * @returns the descriptor, which is the caller's to close
+ * @throws SystemError when the namespace cannot be entered or the address is taken
+ */
+export function listenInNamespace(path: string, address: string, port: number): number {
+  return inNamespace(path, () => {
+    const where = `${address}:${port}`;
+    const fd = socket(AF_INET, STREAM, 0);
+    if (fd < 0) throw new SystemError('socket', where);
+    const on = Buffer.alloc(4);
+    on.writeInt32LE(1);
+    const name = socketAddress(address, port);
+    setSocketOption(fd, SOL_SOCKET, SO_REUSEADDR, on, on.length);
+    if (bind(fd, name, name.length) !== 0 || listen(fd, BACKLOG) !== 0) {
+      const error = new SystemError('listen', where);
+      close(fd);
+      throw error;
+    }
+    return fd;
+  });
+}
+
+/** struct sockaddr_in (ip(7)): the family in the host's byte order, port and address in the network's. */
+function socketAddress(address: string, port: number): Buffer {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUInt16LE(AF_INET, 0);
+  bytes.writeUInt16BE(port, 2);
+  for (const [i, octet] of address.split('.').entries()) bytes[4 + i] = Number(octet);
+  return bytes;
+}
