@@ -19,12 +19,12 @@ import { expireRecords, isBehind } from './conntrack/lifetime.ts';
 import { Rec, recordAt, Status } from './conntrack/record.ts';
 import type { Dataplane } from './dataplane.ts';
 import { isConfigAddress, NodeWord } from './node/config.ts';
-import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, isRoutedByHost, NO_HOP } from './node/hops.ts';
+import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, NO_HOP } from './node/hops.ts';
+import { isRoutedByHost, isTunnelPacket, overlayOf } from './overlay/overlay.ts';
 import type { Packet } from './packet.ts';
 import { countIn, countOut, countVerdict } from './shared/counters.ts';
 import { answerIcmpError, answerReset, silently } from './stages/answer.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
-import { checkInner, decapsulate, isOverlay, markPeer } from './stages/decap.ts';
 import { countFlow, findFlow, trackFlow } from './stages/flow.ts';
 import { nextHeld, rememberFirst, tellPorts } from './stages/fragment.ts';
 import { answerEcho, isEchoRequest } from './stages/gateway-icmp.ts';
@@ -73,18 +73,18 @@ function receive(pkt: Packet, dp: Dataplane): Verdict {
   if (v !== Verdict.GO_ON) return v;
   if (pkt.family === FAMILY_ARP) return answerArp(pkt, dp);
 
-  if (pkt.inPort === 0 && pkt.tunnelled === 0 && isOverlay(pkt, dp)) {
-    v = decapsulate(pkt, dp);
+  if (pkt.inPort === 0 && pkt.tunnelled === 0 && isTunnelPacket(pkt, dp)) {
+    v = overlayOf(dp).decapsulate(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
     v = parseFrame(pkt);
     if (v !== Verdict.GO_ON) return v;
     if (pkt.family === FAMILY_ARP) return Verdict.VXLAN_INNER_FRAME;
-    v = checkInner(pkt, dp);
+    v = overlayOf(dp).checkInner(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
   }
   v = guard(pkt, dp);
   if (v !== Verdict.GO_ON) return v;
-  if (pkt.inPort === 0 && pkt.tunnelled === 0) markPeer(pkt, dp);
+  if (pkt.inPort === 0 && pkt.tunnelled === 0) overlayOf(dp).markPeer(pkt, dp);
   if (speaksAsPod(pkt, dp)) return Verdict.SPOOFED_SOURCE_IP;
   return offloadFits(pkt) ? forward(pkt, dp) : Verdict.OFFLOAD_INVALID;
 }
@@ -179,7 +179,7 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   if (v === Verdict.ICMP_ERROR_UNRELATED && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(dp.node, pkt.src)) {
     // Without an overlay the node's kernel is a router between pods: it may refuse what never got to us.
     const asker = hopForAddress(dp.node, pkt.dst);
-    if (isRoutedByHost(dp.node, asker)) return transmit(pkt, dp, asker);
+    if (isRoutedByHost(dp, asker)) return transmit(pkt, dp, asker);
   }
   if (v !== Verdict.GO_ON) return v;
   const hop = hopOfFlow(pkt, dp);

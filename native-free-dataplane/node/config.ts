@@ -37,6 +37,7 @@ export const NodeWord = {
   SERVICE_CIDR_PREFIX: 24,
   VXLAN_PORT: 25,
   VNI: 26,
+  /** OverlayMode (overlay/modes.ts). */
   OVERLAY: 27,
   POD_MTU: 28,
   UNDERLAY_MTU: 29,
@@ -47,12 +48,11 @@ export const NodeWord = {
   MASQUERADE_PORT_HIGH: 34,
   LOCAL_POLICY_DROPS: 35,
   MAGLEV_SEED: 36,
-  /** Port that takes IPIP packets to a raw socket; 0: they go to the node's kernel by dp0. */
+  /** Port that takes the overlay's packets to a raw socket; 0: they go to the node's kernel by dp0. */
   TUNNEL_PORT: 37,
 } as const;
 const CONFIG_WORDS = 64;
 
-export const Overlay = { VXLAN: 1, IPIP: 2, HOST_GW: 3 } as const;
 export const PortPolicy = { OPEN: 0, DECLARED: 1 } as const;
 
 export const HOP_WORDS = 16;

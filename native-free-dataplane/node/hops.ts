@@ -6,7 +6,7 @@
  * look-up. Single writer: the agent. A hop is emptied (kind NONE) before its words are reused, and the node table's
  * generation moves on, so a flow that still names it looks again.
  */
-import { HOP_WORDS, type NodeTable, NodeWord, nextGeneration, Overlay } from './config.ts';
+import { HOP_WORDS, type NodeTable, NodeWord, nextGeneration } from './config.ts';
 
 export const HopKind = { NONE: 0, HOST: 1, POD: 2, NODE: 3 } as const;
 export type HopKind = (typeof HopKind)[keyof typeof HopKind];
@@ -22,7 +22,7 @@ export const HopWord = {
   ADDRESS: 4,
   /** The pod's address of the other family: four words, zero when it has none. */
   ADDRESS_2: 8,
-  /** Folded sum of the constant part of the outer IPv4 header, but for its protocol (encap.ts). */
+  /** Folded sum of the constant part of the outer IPv4 header, but for its protocol (overlay/outer-ipv4.ts). */
   OUTER_SUM: 12,
 } as const;
 
@@ -35,7 +35,7 @@ export function firstNodeHop(table: NodeTable): number {
   return table.maxHops >> 1;
 }
 
-/** Port number of the hand-over to a raw socket (IPIP): the last of those for pods, which no pod gets. */
+/** Port number of the hand-over to an overlay's raw socket: the last of those for pods, which no pod gets. */
 export function tunnelPort(table: NodeTable): number {
   return firstNodeHop(table) - 1;
 }
@@ -43,11 +43,6 @@ export function tunnelPort(table: NodeTable): number {
 /** Kind of a hop. */
 export function hopKind(table: NodeTable, hop: number): number {
   return table.hops[hop * HOP_WORDS + HopWord.KIND];
-}
-
-/** Another node, reached by the kernel's own routes (host-gw)? False for NO_HOP. */
-export function isRoutedByHost(table: NodeTable, hop: number): boolean {
-  return hop >= 0 && table.config[NodeWord.OVERLAY] === Overlay.HOST_GW && table.hops[hop * HOP_WORDS] === HopKind.NODE;
 }
 
 /** Index of a hop's first word in `table.hops`. */

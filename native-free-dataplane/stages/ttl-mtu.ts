@@ -4,7 +4,8 @@
  * Read before editing: RFC 1812 §5.3.1 (TTL), RFC 1191 and RFC 791 §3.2 (MTU, fragmentation).
  */
 import type { Dataplane } from '../dataplane.ts';
-import { HOST_HOP, HopWord, hopAt, isRoutedByHost } from '../node/hops.ts';
+import { HOST_HOP, HopWord, hopAt } from '../node/hops.ts';
+import { isRoutedByHost } from '../overlay/overlay.ts';
 import { GSO_NONE, type Packet } from '../packet.ts';
 import { Verdict } from '../verdicts.ts';
 
@@ -23,7 +24,7 @@ export function checkTtlAndMtu(pkt: Packet, dp: Dataplane, hop: number, toOwnAdd
   const ttl = view.getUint8(l3 + 8);
   if (ttl <= 1) return Verdict.TTL_EXCEEDED;
   // What the kernel sends on, it lowers there.
-  if (hop === HOST_HOP || isRoutedByHost(dp.node, hop)) return Verdict.GO_ON;
+  if (hop === HOST_HOP || isRoutedByHost(dp, hop)) return Verdict.GO_ON;
   view.setUint8(l3 + 8, ttl - 1);
   // The TTL is the high byte of its word: lowering it by 0x0100 raises the checksum by as much (RFC 1141).
   const sum = view.getUint16(l3 + 10) + 0x0100;

@@ -6,13 +6,7 @@
  * lead to it.
  */
 
-import {
-  type NodeTable,
-  NodeWord,
-  nextGeneration,
-  Overlay,
-  PortPolicy,
-} from '../../native-free-dataplane/node/config.ts';
+import { type NodeTable, NodeWord, nextGeneration, PortPolicy } from '../../native-free-dataplane/node/config.ts';
 import { declarePort, undeclarePorts } from '../../native-free-dataplane/node/declared-ports.ts';
 import {
   clearHop,
@@ -26,9 +20,9 @@ import {
   tunnelPort,
 } from '../../native-free-dataplane/node/hops.ts';
 import { removeRoute, setRoute } from '../../native-free-dataplane/node/routes.ts';
+import { OVERLAYS, type OverlayName } from '../../native-free-dataplane/overlay/modes.ts';
 import { addressWords, parseCidr, parseMac } from '../../native-free-dataplane/wire/address.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/wire/ipv4.ts';
-import { overlayOverhead } from '../api/cluster-options.ts';
 
 const PROTOCOLS: Record<string, number> = { TCP: PROTOCOL_TCP, UDP: PROTOCOL_UDP, SCTP: 132 };
 const HOST_PREFIX = 128;
@@ -39,7 +33,7 @@ export interface NodeIdentity {
   readonly podCIDR: string;
   readonly clusterCIDR: string;
   readonly serviceCIDR: string;
-  readonly overlay: 'vxlan' | 'ipip' | 'host-gw';
+  readonly overlay: OverlayName;
   /** IPIP by a raw socket of the agent's, or by dp0 and the node's kernel. */
   readonly ipipTransport?: 'raw-socket' | 'dp0';
   readonly vxlanPort: number;
@@ -82,12 +76,6 @@ export function macOf(ip: string): string {
   return `0a:58:${octets.join(':')}`;
 }
 
-const OVERLAYS: Record<NodeIdentity['overlay'], number> = {
-  vxlan: Overlay.VXLAN,
-  ipip: Overlay.IPIP,
-  'host-gw': Overlay.HOST_GW,
-};
-
 /** Write who this node is. Called at start and whenever the cluster's options change. */
 export function writeIdentity(table: NodeTable, node: NodeIdentity): void {
   const { config } = table;
@@ -107,7 +95,7 @@ export function writeIdentity(table: NodeTable, node: NodeIdentity): void {
   network(NodeWord.SERVICE_CIDR, NodeWord.SERVICE_CIDR_PREFIX, node.serviceCIDR);
   config[NodeWord.VXLAN_PORT] = node.vxlanPort;
   config[NodeWord.VNI] = node.vni;
-  config[NodeWord.OVERLAY] = OVERLAYS[node.overlay];
+  config[NodeWord.OVERLAY] = OVERLAYS[node.overlay].mode;
   const rawSocket = node.overlay === 'ipip' && node.ipipTransport === 'raw-socket';
   config[NodeWord.TUNNEL_PORT] = rawSocket ? tunnelPort(table) : 0;
   config[NodeWord.POD_MTU] = node.podMtu;
@@ -220,14 +208,14 @@ export class NodeSync {
       kind: HopKind.NODE,
       macHigh: mac.high,
       macLow: mac.low,
-      mtu: this.identity.underlayMtu - overlayOverhead(this.identity.overlay),
+      mtu: this.identity.underlayMtu - OVERLAYS[this.identity.overlay].overheadBytes,
       address: addressWords(node.ip),
     });
   }
 
   /** What was learnt of the paths to other nodes (stages/path-mtu.ts) is forgotten: they may have become wider. */
   forgetPathMtus(): void {
-    const room = this.identity.underlayMtu - overlayOverhead(this.identity.overlay);
+    const room = this.identity.underlayMtu - OVERLAYS[this.identity.overlay].overheadBytes;
     for (const { hop, node } of this.nodes.values()) {
       if ((this.table.hops[hopAt(hop) + HopWord.MTU] as number) < room) this.writeNode(hop, node);
     }

@@ -1,6 +1,7 @@
 /**
  * The cluster's options: chosen at `dataplane up`, published in ConfigMap kube-system/dataplane-config, watched by agents.
  */
+import { OVERLAYS, type OverlayName } from '../../native-free-dataplane/overlay/modes.ts';
 import { CONFIG_MAP, type ConfigMap } from './types/objects.ts';
 
 export interface ClusterOptions {
@@ -9,7 +10,7 @@ export interface ClusterOptions {
   serviceCidr: string;
   /** The network joining the nodes and the outside. */
   underlayCidr: string;
-  overlay: 'vxlan' | 'ipip' | 'host-gw';
+  overlay: OverlayName;
   /** IPIP by a raw socket of the agent's, or by dp0 and the node's kernel. */
   ipipTransport: 'raw-socket' | 'dp0';
   vxlanPort: number;
@@ -61,12 +62,9 @@ export const DEFAULT_CLUSTER_OPTIONS: ClusterOptions = {
   clusterDomain: 'cluster.local',
 };
 
-/** VXLAN: Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348 §5). IPIP: IPv4 20 (RFC 2003 §3). */
-const OVERHEAD: Record<ClusterOptions['overlay'], number> = { vxlan: 50, ipip: 20, 'host-gw': 0 };
-
 /** Bytes the overlay adds to every packet between nodes. */
-export function overlayOverhead(overlay: ClusterOptions['overlay']): number {
-  return OVERHEAD[overlay];
+export function overlayOverhead(overlay: OverlayName): number {
+  return OVERLAYS[overlay].overheadBytes;
 }
 
 /** Options as the ConfigMap has them; defaults for what it lacks, also when it is missing or not JSON. */

@@ -3,9 +3,9 @@
  * pipeline.ts; joined with the stages as the workers' pipeline is.
  */
 import type { Dataplane } from '../../../native-free-dataplane/dataplane.ts';
+import { isTunnelPacket, overlayOf } from '../../../native-free-dataplane/overlay/overlay.ts';
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
 import { createFlow } from '../../../native-free-dataplane/stages/connect.ts';
-import { checkInner, decapsulate, isOverlay } from '../../../native-free-dataplane/stages/decap.ts';
 import { countFlow, findFlow, trackFlow } from '../../../native-free-dataplane/stages/flow.ts';
 import { guard } from '../../../native-free-dataplane/stages/guard.ts';
 import { clampMss } from '../../../native-free-dataplane/stages/mss.ts';
@@ -62,10 +62,10 @@ function established(pkt: Packet, dp: Dataplane, level: number): boolean {
   if (level < 1) return true;
   if (parseFrame(pkt) !== Verdict.GO_ON) return false;
   if (level < 2) return true;
-  if (pkt.inPort === 0 && isOverlay(pkt, dp)) {
-    if (decapsulate(pkt, dp) !== Verdict.GO_ON) return false;
+  if (pkt.inPort === 0 && isTunnelPacket(pkt, dp)) {
+    if (overlayOf(dp).decapsulate(pkt, dp) !== Verdict.GO_ON) return false;
     if (parseFrame(pkt) !== Verdict.GO_ON) return false;
-    if (checkInner(pkt, dp) !== Verdict.GO_ON) return false;
+    if (overlayOf(dp).checkInner(pkt, dp) !== Verdict.GO_ON) return false;
   }
   if (level < 3) return true;
   if (guard(pkt, dp) !== Verdict.GO_ON) return false;

@@ -3,7 +3,7 @@
  * receives into the rings the other way. The kernel writes the outer header and puts fragments together.
  *
  * A packet is passed on when it was sent to this node's address. Whether a node of the cluster sent it, and one whose
- * pod the inner source is, is looked at by the pipeline (stages/decap.ts), which counts what it refuses.
+ * pod the inner source is, is looked at by the pipeline (overlay/ipip.ts), which counts what it refuses.
  *
  * RFC 2003; linux net/ipv4/raw.c (a raw socket gets the outer header with the packet).
  */

@@ -1,0 +1,97 @@
+/**
+ * IPIP: an IPv4 header to the other node in front of the packet, 20 bytes. There is no inner Ethernet header, and no
+ * offload header of the kernel's describes a super-packet inside IPIP, so super-packets are cut first.
+ *
+ * By dp0 the node's kernel sends the packet as it leaves here; by a raw socket (NodeWord.TUNNEL_PORT) it goes to the agent's
+ * main thread, whose kernel writes the same outer header again (src/devices/ring-port.ts).
+ *
+ * Read before editing: RFC 2003 §3.
+ */
+import type { Dataplane } from '../dataplane.ts';
+import { NodeWord } from '../node/config.ts';
+import { HopWord, hopAt, NO_HOP } from '../node/hops.ts';
+import { GSO_NONE, GSO_TCPV4, type Packet } from '../packet.ts';
+import { Verdict } from '../verdicts.ts';
+import { ETHERTYPE_IPV4 } from '../wire/ethernet.ts';
+import { IPV4_MIN_BYTES, PROTOCOL_IPIP, PROTOCOL_TCP } from '../wire/ipv4.ts';
+import { TCP_CHECKSUM } from '../wire/tcp.ts';
+import { OVERLAYS } from './modes.ts';
+import { writeOuterIpv4 } from './outer-ipv4.ts';
+import type { PacketOverlay } from './packet-overlay.ts';
+import { isFromTunnelNode, tunnelPeer } from './peers.ts';
+
+export const ipip: PacketOverlay = {
+  overheadBytes: OVERLAYS.ipip.overheadBytes,
+  sentAs: Verdict.ENCAPSULATED,
+  isTunnel: true,
+  takesSuperPackets,
+  encapsulate,
+  isTunnelPacket,
+  decapsulate,
+  checkInner,
+  markPeer,
+  isQuoted,
+};
+
+function takesSuperPackets(_dp: Dataplane): boolean {
+  return false;
+}
+
+function encapsulate(pkt: Packet, dp: Dataplane, hop: number): number {
+  const l3 = pkt.l3 - IPV4_MIN_BYTES;
+  writeOuterIpv4(pkt, dp, l3, hop, PROTOCOL_IPIP);
+  return l3;
+}
+
+function isTunnelPacket(pkt: Packet, _dp: Dataplane): boolean {
+  return pkt.protocol === PROTOCOL_IPIP;
+}
+
+/** An Ethernet header is written over the outer header's end, as a VXLAN node's VTEP would have sent it. */
+function decapsulate(pkt: Packet, dp: Dataplane): Verdict {
+  const hop = tunnelPeer(pkt, dp);
+  if (hop === NO_HOP) return Verdict.IPIP_UNKNOWN_PEER;
+  // Of a packet inside IPIP an offload header can describe a pending checksum, nothing else.
+  if (pkt.gsoType !== 0) return Verdict.OFFLOAD_INVALID;
+  const { view, l4 } = pkt;
+  const { config } = dp.node;
+  const at = l4 - 14;
+  view.setUint16(at, config[NodeWord.GATEWAY_MAC_HIGH]);
+  view.setInt32(at + 2, config[NodeWord.GATEWAY_MAC_LOW]);
+  view.setUint16(at + 6, 0x0200);
+  view.setUint32(at + 8, 0);
+  view.setUint16(at + 12, ETHERTYPE_IPV4);
+  pkt.start = at;
+  pkt.tunnelled = 1;
+  pkt.tunnelNode = hop;
+  return Verdict.GO_ON;
+}
+
+function checkInner(pkt: Packet, dp: Dataplane): Verdict {
+  if (!isFromTunnelNode(pkt, dp)) return Verdict.IPIP_INNER_SOURCE;
+  return pkt.gsoType === GSO_NONE ? adoptMerged(pkt, dp) : Verdict.GO_ON;
+}
+
+/**
+ * A raw socket is given packets as the kernel holds them: what its receive offload merged, or what a sender on the same
+ * machine never cut, is larger than the overlay's MTU, its checksum field holds the pseudo-header's sum, and no offload
+ * header comes with it. TCP can be cut anew at any size that fits; where one datagram ended and the next began is lost.
+ */
+function adoptMerged(pkt: Packet, dp: Dataplane): Verdict {
+  const mtu = dp.node.hops[hopAt(pkt.tunnelNode) + HopWord.MTU];
+  if (pkt.end - pkt.l3 <= mtu || pkt.needsChecksum !== 0) return Verdict.GO_ON;
+  if (pkt.protocol !== PROTOCOL_TCP || pkt.fragmentOffset !== 0) return Verdict.OFFLOAD_INVALID;
+  pkt.needsChecksum = 1;
+  pkt.checksumStart = pkt.l4;
+  pkt.checksumOffset = TCP_CHECKSUM;
+  pkt.gsoType = GSO_TCPV4;
+  pkt.gsoSize = mtu - (pkt.headersEnd - pkt.l3);
+  return Verdict.GO_ON;
+}
+
+/** Whatever another node sends comes in the tunnel. */
+function markPeer(_pkt: Packet, _dp: Dataplane): void {}
+
+function isQuoted(view: DataView, l3: number, _l4: number, _config: Int32Array): boolean {
+  return view.getUint8(l3 + 9) === PROTOCOL_IPIP;
+}

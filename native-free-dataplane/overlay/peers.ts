@@ -1,0 +1,40 @@
+/**
+ * Which node sent a packet: by its outer source in a tunnel, by its own source without one. Everything that comes from
+ * another node is checked against this: nobody may send for another node's pods.
+ */
+import type { Dataplane } from '../dataplane.ts';
+import { routeGeneration } from '../node/config.ts';
+import { HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
+import { findRoute } from '../node/routes.ts';
+import type { Packet } from '../packet.ts';
+
+/**
+ * Hop of the node whose address, or whose pod's, the packet's source is; NO_HOP when it is no other node's. The last
+ * answer is remembered, as traffic comes in runs.
+ */
+export function peerHop(pkt: Packet, dp: Dataplane): number {
+  const generation = routeGeneration(dp.node);
+  if (dp.peerAddress === pkt.src[3] && dp.peerGeneration === generation) return dp.peerHop;
+  let hop = findRoute(dp.node, pkt.src, 0);
+  if (hop !== NO_HOP && hopKind(dp.node, hop) !== HopKind.NODE) hop = NO_HOP;
+  dp.peerAddress = pkt.src[3];
+  dp.peerGeneration = generation;
+  dp.peerHop = hop;
+  return hop;
+}
+
+/** Hop of the node that the packet's source is the underlay address of; NO_HOP when it is no node's. */
+export function tunnelPeer(pkt: Packet, dp: Dataplane): number {
+  const hop = peerHop(pkt, dp);
+  return hop === NO_HOP || !isNodeAddress(pkt, dp, hop) ? NO_HOP : hop;
+}
+
+/** Is the packet's source the address the node has on the underlay? */
+export function isNodeAddress(pkt: Packet, dp: Dataplane, hop: number): boolean {
+  return dp.node.hops[hopAt(hop) + HopWord.ADDRESS + 3] === pkt.src[3];
+}
+
+/** Does the inner packet's source belong to the node that sent it? One route look-up, which hits the same line. */
+export function isFromTunnelNode(pkt: Packet, dp: Dataplane): boolean {
+  return findRoute(dp.node, pkt.src, 0) === pkt.tunnelNode;
+}
