@@ -49,7 +49,10 @@ test('kill -9 under load, ten times: every acknowledged write is there, no addre
   const writers = [0, 1, 2, 3].map(writer);
   try {
     for (let round = 0; round < 10; round++) {
-      await sleep(20 + Math.random() * 100);
+      // Each kill meets writes in flight, however slow the machine is.
+      const before = acknowledged.size;
+      await eventually(() => acknowledged.size > before + 2);
+      await sleep(Math.random() * 100);
       const ended = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGKILL');
       await ended;
