@@ -105,5 +105,6 @@ try {
   const { text, status } = describeError(error);
   if (text !== undefined) process.stderr.write(`${text}\n`);
   if (process.env.DATAPLANE_DEBUG === '1' && text !== undefined) console.error(error);
-  process.exitCode = status;
+  // Not exitCode: a timer or socket left by a start that failed would keep a service running that does nothing.
+  process.exit(status);
 }

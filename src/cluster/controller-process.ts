@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isAlive, type ProcessMark } from '../runtime/processes.ts';
+import { isAlive, type ProcessMark } from '../linux/processes.ts';
 import { ClusterError } from './errors.ts';
 import { API_SOCKET, markOf, STATE_DIR } from './state.ts';
 

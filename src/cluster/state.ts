@@ -4,8 +4,8 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClusterOptions } from '../api/cluster-options.ts';
+import { findProcess, type ProcessMark } from '../linux/processes.ts';
 import type { OffloadName } from '../linux/tap.ts';
-import { findProcess, type ProcessMark } from '../runtime/processes.ts';
 
 export const STATE_DIR = '/run/dataplane';
 export const CLUSTER_FILE = join(STATE_DIR, 'cluster.json');

@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { runIpBatch } from '../linux/ip-command.ts';
-import { findProcess, isAlive, type ProcessMark, signalProcess, waitGone } from '../runtime/processes.ts';
+import { findProcess, isAlive, type ProcessMark, signalProcess, waitGone } from '../linux/processes.ts';
 import { ClusterError } from './errors.ts';
 import { markOf, readClusterFile, STATE_DIR } from './state.ts';
 

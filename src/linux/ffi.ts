@@ -88,6 +88,7 @@ const mmapRaw = libc.func(
 ) as (at: number, bytes: number, protection: number, flags: number, fd: number, offset: number) => number | bigint;
 export const munmap = libc.func('int munmap(uintptr_t at, size_t bytes)') as (at: number, bytes: number) => number;
 export const ftruncate = libc.func('int ftruncate(int fd, long bytes)') as (fd: number, bytes: number) => number;
+export const flock = libc.func('int flock(int fd, int operation)') as (fd: number, operation: number) => number;
 const strerror = libc.func('const char *strerror(int number)') as (number: number) => string;
 
 /** errno of the last call made by this thread. */

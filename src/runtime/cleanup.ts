@@ -1,8 +1,9 @@
 /** Taking all pods of this machine away without an agent: after `dataplane down`, after any crash. */
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { type ProcessMark, parseStat, signalProcess, waitGone } from '../linux/processes.ts';
+import { readIfPresent } from '../linux/read-file.ts';
 import { removeSandbox, withdrawWarrants } from './pod/sandbox.ts';
-import { type ProcessMark, parseStat, signalProcess, waitGone } from './processes.ts';
 import { podDirectories, readState } from './state.ts';
 
 const GONE_MS = 5_000;
@@ -47,11 +48,8 @@ function recordedMarks(runDirectory: string): ProcessMark[] {
   if (!existsSync(runDirectory)) return [];
   return readdirSync(runDirectory).flatMap((container) =>
     ['pid', 'keeper'].flatMap((name) => {
-      try {
-        return parseStat(readFileSync(join(runDirectory, container, name), 'latin1')) ?? [];
-      } catch {
-        return [];
-      }
+      const line = readIfPresent(join(runDirectory, container, name), 'latin1');
+      return line === undefined ? [] : (parseStat(line) ?? []);
     }),
   );
 }

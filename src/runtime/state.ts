@@ -2,11 +2,12 @@
  * What must outlive an agent: one `state.json` per pod, written whole and renamed into place. Everything else can be
  * read from the API, from /proc, or from the files beside it.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Pod } from '../api/types/objects.ts';
+import type { ProcessMark } from '../linux/processes.ts';
+import { isAbsent, readIfPresent } from '../linux/read-file.ts';
 import type { ContainerProcess } from './container/process.ts';
-import type { ProcessMark } from './processes.ts';
 
 export interface Termination {
   exitCode: number;
@@ -73,23 +74,26 @@ export function writeState(podDir: string, state: PodState): void {
   renameSync(`${path}.new`, path);
 }
 
-/** undefined when there is none, or none that can be understood. */
+/** undefined when there is none, or none that can be understood. @throws when it cannot be read now */
 export function readState(podDir: string): PodState | undefined {
+  const text = readIfPresent(statePath(podDir));
+  if (text === undefined) return undefined;
   try {
-    const state = JSON.parse(readFileSync(statePath(podDir), 'utf8')) as PodState;
+    const state = JSON.parse(text) as PodState;
     return state.version === 1 ? state : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** Directories of all pods on this machine, of any node. */
+/** Directories of all pods on this machine, of any node. @throws when they cannot be listed now */
 export function podDirectories(stateDir: string): string[] {
   const pods = join(stateDir, 'pods');
   try {
     return readdirSync(pods).map((name) => join(pods, name));
-  } catch {
-    return [];
+  } catch (error) {
+    if (isAbsent(error)) return [];
+    throw error;
   }
 }
 

@@ -79,7 +79,7 @@ const ARROWS: Record<string, string[]> = {
   'src/devices': ['src/linux', PIPELINE],
   'src/worker': ['src/devices', 'src/linux', PIPELINE],
   'src/compile': ['src/api', 'wire/', ...TABLES],
-  'src/controllers': ['src/api', 'wire/', ...TABLES],
+  'src/controllers': ['src/api', 'src/linux', 'wire/', ...TABLES],
   'src/runtime': ['src/api', 'src/linux'],
   'src/agent': ['src/worker', 'src/compile', 'src/devices', 'src/linux', 'src/runtime', 'src/api', PIPELINE],
   'src/cluster': ['src/api', 'src/controllers', 'src/linux', 'src/runtime'],

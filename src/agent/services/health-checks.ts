@@ -6,11 +6,20 @@
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { HealthCheck } from '../../compile/service-sync.ts';
+import { limitConnections } from './connection-limits.ts';
 
 /** kube-proxy's --healthz-bind-address and --metrics-bind-address. */
 const HEALTHZ_PORT = 10256;
 const METRICS_PORT = 10249;
 const LOOPBACK = '127.0.0.1';
+/**
+ * Load balancers and monitors hold a handful of connections each; more of one client, or of all, would take the
+ * descriptors with which the agent runs the node's pods.
+ */
+const LIMITS = { total: 128, perAddress: 16 };
+/** A client that has sent no whole request by then, or says nothing between two, is disconnected. */
+const REQUEST_MS = 5000;
+const IDLE_MS = 5000;
 /** Somebody else has the port: it is asked for again after this time. */
 const RETRY_MS = 5000;
 
@@ -81,7 +90,16 @@ export class HealthChecks {
 
   /** A port somebody else has is a line in the log, not the end of the agent. */
   private serve(port: number, host: string, listener: RequestListener): Server {
-    const server = createServer(listener);
+    const server = createServer(
+      {
+        connectionsCheckingInterval: 1000,
+        headersTimeout: REQUEST_MS,
+        requestTimeout: REQUEST_MS,
+        keepAliveTimeout: IDLE_MS,
+      },
+      listener,
+    );
+    limitConnections(server, LIMITS);
     const listen = (): void => {
       if (!this.ended.has(server)) server.listen({ port, host, exclusive: true }).unref();
     };

@@ -1,5 +1,7 @@
 /** `dataplane agent`: one node's data plane and pods, inside its network namespace. */
 
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { API_SOCKET, readClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import type { OffloadLevel } from '../../linux/tap.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
@@ -28,6 +30,14 @@ async function run(args: Args): Promise<void> {
   const cluster = readClusterFile(stateDir);
   const { OFFLOAD_NAMES } = await import('../../linux/tap.ts');
   const { startAgent } = await import('../../agent/agent.ts');
+  const { takeLock } = await import('../../linux/lock-file.ts');
+  const directory = join(stateDir, 'nodes', node);
+  mkdirSync(directory, { recursive: true });
+  // Held until this process ends. Two agents of one node would undo each other's devices, rules and pods.
+  const lock = takeLock(join(directory, 'agent.lock'));
+  if (typeof lock === 'string') {
+    throw failed(`node ${node}: an agent is already running (pid ${lock}); nothing was changed`);
+  }
   const agent = await startAgent({
     node,
     api: args.text('api') ?? API_SOCKET,

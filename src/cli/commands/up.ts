@@ -143,7 +143,7 @@ function summary(nodes: readonly ClusterNode[], objects: number): string {
 /** `--foreground`: until a signal, or until the controller is gone. */
 async function stay(cluster: Cluster, signal: AbortSignal): Promise<void> {
   const { readClusterFile } = await import('../../cluster/state.ts');
-  const { isAlive } = await import('../../runtime/processes.ts');
+  const { isAlive } = await import('../../linux/processes.ts');
   const { describeTearDown } = await import('../output/tear-down.ts');
   note('Ctrl-C removes everything.');
   while (!signal.aborted) {

@@ -7,8 +7,8 @@ import { ApiClient } from '../../api/client/client.ts';
 import type { NodeObject } from '../../api/types/objects.ts';
 import { whyNotReady } from '../../cluster/readiness.ts';
 import { API_SOCKET, type ClusterFile, STATE_DIR } from '../../cluster/state.ts';
+import { isAlive, type ProcessMark } from '../../linux/processes.ts';
 import { openShared } from '../../linux/shm.ts';
-import { isAlive, type ProcessMark } from '../../runtime/processes.ts';
 import { attachControl, ControlWord, controlAt, THREAD_STATE_NAMES } from '../../worker/control.ts';
 import { countFlows, nodesWithFlows } from './conntrack.ts';
 

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { findProcess, isAlive, type ProcessMark, signalProcess } from '../../linux/processes.ts';
 
 const MIN_BACKOFF_MS = 200;
 const MAX_BACKOFF_MS = 5000;
@@ -50,14 +51,8 @@ export function startAgentSupervisor(options: AgentSupervisorOptions): AgentSupe
   };
 }
 
-interface AgentRecord {
-  pid: number;
-  /** Start time in clock ticks since boot: with the pid it names one process for good. */
-  startTime: string;
-}
-
 class Keeper {
-  process: AgentRecord | undefined;
+  process: ProcessMark | undefined;
   private readonly node: string;
   private readonly options: AgentSupervisorOptions;
   private readonly directory: string;
@@ -111,15 +106,15 @@ class Keeper {
       if (!this.closing) this.say(`ended ${signal ?? `with status ${code}`}`);
       this.exited(startedAt);
     });
-    this.process = { pid: child.pid, startTime: startTimeOf(child.pid) ?? '' };
+    this.process = findProcess(child.pid) ?? { pid: child.pid, startTime: '' };
     this.record(this.process);
   }
 
-  private adopt(record: AgentRecord): void {
+  private adopt(record: ProcessMark): void {
     this.process = record;
     const startedAt = Date.now();
     const look = () => {
-      if (startTimeOf(record.pid) !== record.startTime) this.exited(startedAt);
+      if (!isAlive(record)) this.exited(startedAt);
       else setTimeout(look, LOOK_MS);
     };
     look();
@@ -136,25 +131,19 @@ class Keeper {
   }
 
   private signal(signal: NodeJS.Signals): void {
-    const target = this.process;
-    if (target === undefined || startTimeOf(target.pid) !== target.startTime) return;
-    try {
-      process.kill(target.pid, signal);
-    } catch {
-      // It ended between the look and the signal.
-    }
+    signalProcess(this.process, signal);
   }
 
-  private record(record: AgentRecord): void {
+  private record(record: ProcessMark): void {
     const path = join(this.directory, 'agent.json');
     writeFileSync(`${path}.tmp`, `${JSON.stringify(record)}\n`);
     renameSync(`${path}.tmp`, path);
   }
 
-  private recorded(): AgentRecord | undefined {
+  private recorded(): ProcessMark | undefined {
     try {
-      const record = JSON.parse(readFileSync(join(this.directory, 'agent.json'), 'utf8')) as AgentRecord;
-      return startTimeOf(record.pid) === record.startTime ? record : undefined;
+      const record = JSON.parse(readFileSync(join(this.directory, 'agent.json'), 'utf8')) as ProcessMark;
+      return isAlive(record) ? record : undefined;
     } catch {
       return undefined;
     }
@@ -162,17 +151,5 @@ class Keeper {
 
   private say(text: string): void {
     this.options.log?.(`agent of node ${this.node} ${text}`);
-  }
-}
-
-/** Field 22 of /proc/pid/stat (proc(5)); undefined when there is no such process, or only its zombie. */
-function startTimeOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The second field is the command in parentheses and may hold anything, so count from its end.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return fields[0] === 'Z' ? undefined : fields[19];
-  } catch {
-    return undefined;
   }
 }

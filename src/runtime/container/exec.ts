@@ -1,7 +1,7 @@
 /** The command line that runs something inside a container that is running. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAlive } from '../processes.ts';
+import { isAlive } from '../../linux/processes.ts';
 import { quote } from '../shell.ts';
 import { containerDirectory, readState } from '../state.ts';
 import { ENVIRONMENT_FILE, privilegeWords } from './launch-script.ts';

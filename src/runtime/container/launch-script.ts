@@ -64,7 +64,8 @@ export function kernelMounts(plan: Pick<LaunchPlan, 'readOnly'>): string {
     'proc /proc proc nosuid,nodev,noexec',
     ...plan.readOnly.map((path) => `${path} ${path} none bind,ro`),
     'sysfs /sys sysfs ro,nosuid,nodev,noexec',
-    'tmpfs /dev tmpfs nosuid,mode=0755,size=65536k',
+    // Nothing made in it is a device: those of the host that a container has are bound in one by one.
+    'tmpfs /dev tmpfs nosuid,nodev,mode=0755,size=65536k',
     'devpts /dev/pts devpts x-mount.mkdir,nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5',
     'tmpfs /dev/shm tmpfs x-mount.mkdir,nosuid,nodev,noexec,mode=1777,size=65536k',
     'tmpfs /run tmpfs x-mount.mkdir,nosuid,nodev,mode=0755',
@@ -72,11 +73,14 @@ export function kernelMounts(plan: Pick<LaunchPlan, 'readOnly'>): string {
   return lines.map((line) => `${line} 0 0\n`).join('');
 }
 
-/** fstab of what is bound in from the host: volumes, and /dev/null over what is hidden. */
+/**
+ * fstab of what is bound in from the host: volumes, and /dev/null over what is hidden. `nodev`: a device node that a
+ * container makes in a volume opens nothing (as containerd mounts volumes; CVE-2016-9962 shows why no layer may lack it).
+ */
 export function bindMounts(plan: Pick<LaunchPlan, 'hidden' | 'mounts'>): string {
   const volumes = plan.mounts.map(
     ({ source, target, readOnly }) =>
-      `${fstabField(`/${OLD_ROOT}${source}`)} ${fstabField(target)} none ${readOnly ? 'bind,ro' : 'rbind'} 0 0\n`,
+      `${fstabField(`/${OLD_ROOT}${source}`)} ${fstabField(target)} none ${readOnly ? 'bind,ro,nodev' : 'rbind,nodev'} 0 0\n`,
   );
   return [...plan.hidden.map((path) => `/${OLD_ROOT}/dev/null ${path} none bind 0 0\n`), ...volumes].join('');
 }
@@ -118,7 +122,7 @@ fail() { echo "$*" >&6; exit 128; }
 
 # The root: the host's, with all changes in memory.
 R="$D/root"
-${plan.makeExecutable === undefined ? '' : `mount -n -o remount,bind,exec ${quote(plan.makeExecutable)}\n`}mount -n -t tmpfs -o mode=0755 dataplane "$R"
+${plan.makeExecutable === undefined ? '' : `mount -n -o remount,bind,exec ${quote(plan.makeExecutable)}\n`}mount -n -t tmpfs -o nodev,mode=0755 dataplane "$R"
 mkdir "$R/root" ${plan.layers.map((_, i) => `"$R/upper${i}" "$R/work${i}"`).join(' ')}
 ${plan.layers.map(layerLines).join('\n')}
 cd "$R/root"
@@ -126,7 +130,7 @@ mkdir ${OLD_ROOT}
 pivot_root . ${OLD_ROOT}
 cd /
 mount -n -a -T "/${OLD_ROOT}$D/kernel.fstab"
-cp -a ${plan.devices.map((path) => quote(`/${OLD_ROOT}${path}`)).join(' ')} /dev/
+${deviceLines(plan)}ln -s pts/ptmx /dev/ptmx
 mkdir -p /run/lock ${directoriesOf(plan).map(quote).join(' ')}
 cp -dR --remove-destination "/${OLD_ROOT}$D/files/." /
 ${mountLines(plan)}umount -n -l /${OLD_ROOT}
@@ -144,10 +148,21 @@ exec ${finalWords(plan).map(quote).join(' ')}
 
 function layerLines(path: string, i: number): string {
   const at = path === '/' ? '' : path;
-  const overlay = `mount -n -t overlay overlay -o ${quote(`lowerdir=${path}`)},upperdir="$R/upper${i}",workdir="$R/work${i}" "$R/root"${quote(at)}`;
+  const overlay = `mount -n -t overlay overlay -o nodev,${quote(`lowerdir=${path}`)},upperdir="$R/upper${i}",workdir="$R/work${i}" "$R/root"${quote(at)}`;
   if (path === '/') return `${overlay} ||\n  fail 'the root file system cannot be layered (overlayfs)'`;
   // A file system that cannot be a lower layer is shown as it is, but not for writing.
-  return `${overlay} 2>/dev/null || mount -n -o bind,ro ${quote(path)} "$R/root"${quote(at)} 2>/dev/null || :`;
+  return `${overlay} 2>/dev/null || mount -n -o bind,ro,nodev ${quote(path)} "$R/root"${quote(at)} 2>/dev/null || :`;
+}
+
+/** Device nodes are bound over empty files, as /dev itself allows none; links are copied. */
+function deviceLines({ devices }: LaunchPlan): string {
+  return devices
+    .map((path) => {
+      const source = quote(`/${OLD_ROOT}${path}`);
+      const target = quote(path);
+      return `if [ -h ${source} ]; then cp -dR ${source} ${target}; else : > ${target}; mount -n -o bind ${source} ${target}; fi\n`;
+    })
+    .join('');
 }
 
 function directoriesOf(plan: LaunchPlan): string[] {

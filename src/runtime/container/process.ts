@@ -3,10 +3,11 @@
  * PID 1 of the container and writes its status to a file; see launch-script.ts.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { isAlive, lacksHandler, type ProcessMark, parseStat, signalProcess, waitGone } from '../processes.ts';
+import { isAlive, lacksHandler, type ProcessMark, parseStat, signalProcess, waitGone } from '../../linux/processes.ts';
+import { readIfPresent } from '../../linux/read-file.ts';
 import { firstLine } from './launch.ts';
 import { type LaunchPlan, launchFiles, SCRIPT_FILE } from './launch-script.ts';
 
@@ -119,10 +120,4 @@ function readMark(directory: string, name: string): ProcessMark | undefined {
   return line ? parseStat(line) : undefined;
 }
 
-function read(directory: string, name: string): string | undefined {
-  try {
-    return readFileSync(join(directory, name), 'utf8');
-  } catch {
-    return undefined;
-  }
-}
+const read = (directory: string, name: string): string | undefined => readIfPresent(join(directory, name));

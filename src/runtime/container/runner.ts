@@ -5,11 +5,11 @@
 import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import type { Container, Handler, Pod, Probe } from '../../api/types/objects.ts';
+import { isAlive, signalProcess } from '../../linux/processes.ts';
 import { ContainerConfigError } from '../files/config-source.ts';
 import type { CatalogueImage } from '../image/catalogue.ts';
 import type { PodContext } from '../pod/context.ts';
 import { restarts } from '../pod/status.ts';
-import { isAlive, signalProcess } from '../processes.ts';
 import { type ContainerRecord, containerDirectory, newRecord } from '../state.ts';
 import { backOff, printDelay } from './back-off.ts';
 import { execCommand } from './exec.ts';

@@ -57,8 +57,8 @@ export function readMounts(file = '/proc/self/mountinfo'): HostMount[] {
     });
 }
 
-/** Those of the host's /dev that every container has. */
+/** Those of the host's /dev that every container has. Its /dev/ptmx leads to a devpts of its own. */
 export const hostDevices = (): string[] =>
-  ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'ptmx', 'fd', 'stdin', 'stdout', 'stderr']
+  ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'fd', 'stdin', 'stdout', 'stderr']
     .map((name) => `/dev/${name}`)
     .filter((path) => existsSync(path));

@@ -3,7 +3,7 @@
  * and containers, watches, probes and restarts them, and takes them away. Holds nothing that another instance could not
  * find again: an agent that is killed is replaced by one that takes everything over as it runs.
  */
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Pod } from '../../api/types/objects.ts';
 import { DEFAULT_BACK_OFF_MS } from '../container/back-off.ts';
@@ -48,7 +48,9 @@ export class PodManager {
     };
     // Volumes are read by containers' users, whoever started the agent with whichever mask.
     process.umask(0o022);
-    mkdirSync(join(this.stateDir, 'pods'), { recursive: true });
+    // Volumes hold Secrets, and logs whatever a program writes: nobody but root looks in (kubelet: /var/lib/kubelet/pods).
+    mkdirSync(join(this.stateDir, 'pods'), { recursive: true, mode: 0o700 });
+    chmodSync(join(this.stateDir, 'pods'), 0o700);
   }
 
   /**

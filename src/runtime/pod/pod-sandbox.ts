@@ -3,8 +3,8 @@
  * the pod has an address, attached once by each agent, removed with the pod or when pause has died.
  */
 import { WellKnown } from '../../api/types/objects.ts';
+import { isAlive } from '../../linux/processes.ts';
 import { hostnameOf } from '../files/etc-files.ts';
-import { isAlive } from '../processes.ts';
 import { podDirectories, readState } from '../state.ts';
 import type { PodContext } from './context.ts';
 import type { PodManagerOptions } from './options.ts';

@@ -6,8 +6,15 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
+import {
+  findProcess,
+  isAlive,
+  type ProcessMark,
+  sandboxProcesses,
+  signalProcess,
+  waitGone,
+} from '../../linux/processes.ts';
 import { firstLine } from '../container/launch.ts';
-import { findProcess, isAlive, type ProcessMark, sandboxProcesses, signalProcess, waitGone } from '../processes.ts';
 import { fileName, quote } from '../shell.ts';
 
 export interface Sandbox {

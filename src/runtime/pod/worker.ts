@@ -4,13 +4,13 @@
  */
 import type { Pod, PodStatus } from '../../api/types/objects.ts';
 import { WellKnown } from '../../api/types/objects.ts';
+import { isAlive } from '../../linux/processes.ts';
 import { removeDirectory, removePodFiles } from '../cleanup.ts';
 import { podDirectory } from '../container/logs.ts';
 import { DEFAULT_GRACE_SECONDS } from '../container/runner.ts';
 import { ConfigSource, ContainerConfigError } from '../files/config-source.ts';
 import { hasConfigVolumes, prepareVolumes, type VolumeVersions } from '../files/volumes.ts';
 import type { Catalogue } from '../image/catalogue.ts';
-import { isAlive } from '../processes.ts';
 import { type PodState, readState, writeState } from '../state.ts';
 import { PodContainers } from './containers.ts';
 import type { PodContext } from './context.ts';

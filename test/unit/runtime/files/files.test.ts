@@ -14,13 +14,13 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ConfigMap, Pod } from '../../../../src/api/types/objects.ts';
+import { findProcess, isAlive, lacksHandler, parseStat } from '../../../../src/linux/processes.ts';
 import { beginLog, boundLog, logTail } from '../../../../src/runtime/container/logs.ts';
 import { ConfigSource } from '../../../../src/runtime/files/config-source.ts';
 import { accountFiles, hostsFile, resolvConf } from '../../../../src/runtime/files/etc-files.ts';
 import { layeredMounts, mountOf, readMounts } from '../../../../src/runtime/files/host-mounts.ts';
 import { insidePath, prepareVolumes, type VolumeVersions } from '../../../../src/runtime/files/volumes.ts';
 import { netnsNameOf } from '../../../../src/runtime/pod/sandbox.ts';
-import { findProcess, isAlive, lacksHandler, parseStat } from '../../../../src/runtime/processes.ts';
 import { fstabField, quote } from '../../../../src/runtime/shell.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'runtime-files-'));

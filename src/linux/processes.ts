@@ -1,8 +1,11 @@
 /**
- * Processes named so that no other is ever taken for them: by pid and start time (proc_pid_stat(5), field 22), read from /proc.
+ * Processes named so that no other is ever taken for them: by pid and start time (proc_pid_stat(5), field 22), read from
+ * /proc. A process counts as gone only when the kernel says so: an agent that ran out of descriptors cannot read /proc,
+ * and must not conclude that its pods have died.
  */
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isAbsent, readIfPresent } from './read-file.ts';
 
 export interface ProcessMark {
   pid: number;
@@ -20,26 +23,30 @@ export function parseStat(line: string): ProcessMark | undefined {
   return { pid, startTime };
 }
 
-/** The living process with this pid. */
+/** The living process with this pid. @throws when /proc cannot be read, so that nothing is known */
 export function findProcess(pid: number): ProcessMark | undefined {
+  const line = readIfPresent(`/proc/${pid}/stat`, 'latin1');
+  return line === undefined ? undefined : parseStat(line);
+}
+
+/** Is the process still there? True when that cannot be determined. */
+export function isAlive(mark: ProcessMark | undefined): boolean {
+  if (mark === undefined) return false;
   try {
-    return parseStat(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+    return findProcess(mark.pid)?.startTime === mark.startTime;
   } catch {
-    return undefined;
+    return true;
   }
 }
 
-export function isAlive(mark: ProcessMark | undefined): boolean {
-  return mark !== undefined && findProcess(mark.pid)?.startTime === mark.startTime;
-}
-
-/** Send a signal, if the process is still the one it was. */
+/** Send a signal, if the process is known to be the one it was. @returns whether it was sent */
 export function signalProcess(mark: ProcessMark | undefined, signal: NodeJS.Signals): boolean {
-  if (mark === undefined || !isAlive(mark)) return false;
   try {
+    // Not isAlive: a signal to a pid whose owner is unknown could end somebody else's process.
+    if (mark === undefined || findProcess(mark.pid)?.startTime !== mark.startTime) return false;
     return process.kill(mark.pid, signal);
   } catch {
-    return false; // It ended in between.
+    return false; // It ended in between, or /proc cannot be read.
   }
 }
 
@@ -59,22 +66,21 @@ export function lacksHandler(pid: number, signal: number): boolean {
  * The processes of a sandbox: in its network namespace, and not in our own UTS namespace. Somebody who went there with
  * `ip netns exec` stays in the host's and is none of them. Holds after any crash, as the mount at `netnsPath` keeps the
  * namespace's number from being used again.
+ * @throws when /proc cannot be read
  */
 export function sandboxProcesses(netnsPath: string): ProcessMark[] {
-  let net: string;
-  try {
-    net = `net:[${statSync(netnsPath).ino}]`;
-  } catch {
-    return [];
-  }
+  const namespace = statSync(netnsPath, { throwIfNoEntry: false });
+  if (namespace === undefined) return [];
+  const net = `net:[${namespace.ino}]`;
   const ownUts = readlinkSync('/proc/self/ns/uts');
   return readdirSync('/proc').flatMap((name) => {
     const pid = Number(name);
     if (!(pid > 0)) return [];
     try {
       if (readlinkSync(`/proc/${pid}/ns/net`) !== net || readlinkSync(`/proc/${pid}/ns/uts`) === ownUts) return [];
-    } catch {
-      return [];
+    } catch (error) {
+      if (isAbsent(error)) return [];
+      throw error;
     }
     return findProcess(pid) ?? [];
   });

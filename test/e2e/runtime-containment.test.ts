@@ -1,0 +1,79 @@
+/** What a container cannot reach: the host's devices, and what other users of the host cannot read of a pod. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { runtimeSuite } from './runtime-suite.ts';
+import { NAMESPACE, until } from './runtime-world.ts';
+
+const { test } = runtimeSuite('runtime: containment', import.meta.url);
+
+/** Block and character devices of every machine: the kernel's memory devices, the first loop device. */
+const NODES = ['c 1 1', 'c 1 4', 'b 7 0', 'c 10 237', 'c 10 200'];
+
+test('a device node that a container makes opens nothing, wherever it is made', async ({ world }) => {
+  const places = ['/dev', '/tmp', '/root', '/run', '/shared', '/var/tmp'];
+  const attempts = places.flatMap((place) =>
+    NODES.map(
+      (node, i) =>
+        `mknod ${place}/node${i} ${node} 2>/dev/null && (exec 3<${place}/node${i}) 2>/dev/null && echo "opened ${place}/node${i} (${node})"`,
+    ),
+  );
+  world.pod('devices', {
+    containers: [
+      {
+        name: 'c',
+        image: 'process',
+        command: ['sh', '-c', `${attempts.join('; ')}; echo tried; exec sleep 1000`],
+        volumeMounts: [{ name: 'shared', mountPath: '/shared' }],
+      },
+    ],
+    volumes: [{ name: 'shared', emptyDir: {} }],
+  });
+  await world.ready('devices');
+  await until('attempts', () => world.log('devices', 'c').includes('tried'));
+  assert.is(world.log('devices', 'c'), 'tried\n');
+});
+
+test('the devices a container should have work', async ({ world }) => {
+  const script = [
+    'echo gone > /dev/null',
+    'test "$(head -c 3 /dev/zero | od -An -tx1 | tr -d " ")" = 000000',
+    'test "$(head -c 8 /dev/urandom | wc -c)" = 8',
+    'test ! -c /dev/kmsg',
+    'test "$(echo through | cat /dev/stdin)" = through',
+    'echo all of them',
+    'exec sleep 1000',
+  ];
+  world.pod('null', { containers: [{ name: 'c', image: 'process', command: ['sh', '-ec', script.join('\n')] }] });
+  await world.ready('null');
+  await until('devices', () => world.log('null', 'c').includes('all of them'));
+});
+
+test('another user of the host cannot read the volumes and logs of a pod', async ({ world }) => {
+  world.configMap('settings', { password: 'secret' });
+  world.pod('private', {
+    containers: [
+      {
+        name: 'c',
+        image: 'process',
+        command: ['sleep', '1000'],
+        volumeMounts: [{ name: 'settings', mountPath: '/settings' }],
+      },
+    ],
+    volumes: [{ name: 'settings', configMap: { name: 'settings' } }],
+  });
+  await world.ready('private');
+  const pods = join(world.stateDir, 'pods');
+  const file = execFileSync('find', [pods, '-name', 'password'], { encoding: 'utf8' }).trim().split('\n')[0] ?? '';
+  assert.ok(existsSync(file), file);
+  assert.is(statSync(pods).mode & 0o777, 0o700);
+  const nobody = spawnSync('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', 'cat', file], {
+    encoding: 'utf8',
+  });
+  assert.is(nobody.stdout, '');
+  assert.match(nobody.stderr, 'Permission denied');
+  assert.ok(world.status('private').containerStatuses?.[0]?.ready, NAMESPACE);
+});
+
+test.run();

@@ -1,0 +1,42 @@
+/** Nothing is taken for gone because it cannot be looked at. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { findProcess, isAlive, signalProcess } from '../../../src/linux/processes.ts';
+import { ROOT } from '../../lib/cluster.ts';
+
+test('a process that has ended is gone; one whose pid is used again is another', () => {
+  const pid = Number(execFileSync('sh', ['-c', 'echo $$'], { encoding: 'utf8' }));
+  assert.is(findProcess(pid), undefined);
+  const own = findProcess(process.pid)!;
+  assert.ok(isAlive(own));
+  assert.not.ok(isAlive({ ...own, startTime: '1' }));
+  assert.not.ok(signalProcess({ ...own, startTime: '1' }, 'SIGKILL'));
+});
+
+test('out of descriptors, a process is neither gone nor signalled', () => {
+  // In a process of its own: it uses up all its descriptors. The child it watches is its own.
+  const script = `
+    import { spawn } from 'node:child_process';
+    import { openSync, closeSync } from 'node:fs';
+    const { findProcess, isAlive, signalProcess } = await import(process.argv[1]);
+    const child = spawn('sleep', ['30']);
+    const mark = findProcess(child.pid);
+    const fds = [];
+    try { for (;;) fds.push(openSync('/dev/null')); } catch {}
+    const alive = isAlive(mark);
+    let thrown = '';
+    try { findProcess(child.pid); } catch (error) { thrown = error.code; }
+    const sent = signalProcess(mark, 'SIGTERM');
+    for (const fd of fds) closeSync(fd);
+    signalProcess(mark, 'SIGKILL');
+    console.log(JSON.stringify({ alive, thrown, sent }));
+  `;
+  const module = join(ROOT, 'dist/src/linux/processes.js');
+  const words = ['-c', 'ulimit -n 64; exec "$0" --input-type=module -e "$1" "$2"', process.execPath, script, module];
+  const { stdout, stderr } = spawnSync('sh', words, { encoding: 'utf8' });
+  assert.equal(JSON.parse(stdout || `"${stderr}"`), { alive: true, thrown: 'EMFILE', sent: false });
+});
+
+test.run();
