@@ -1,6 +1,7 @@
 /** What survives what: workers, agents, everything killed; and what the wire looks like meanwhile. */
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -13,6 +14,7 @@ import {
   nodeNetns,
   podNetns,
   processPod,
+  ROOT,
   run,
   startCluster,
 } from '../lib/cluster.ts';
@@ -75,6 +77,62 @@ function openLine(netns: string, host: string, port: number) {
     close: () => client.kill('SIGKILL'),
   };
 }
+
+test('a second agent of a node is refused, with the first one named, and changes nothing', async () => {
+  const before = agentPid('n1');
+  const words = [
+    'nsenter',
+    `--net=/run/netns/${nodeNetns('n1')}`,
+    process.execPath,
+    join(ROOT, 'dist/src/cli/main.js'),
+  ];
+  const { status, stderr } = await run([...words, 'agent', '--node', 'n1'], { timeoutMs: 10_000 });
+  assert.is(status, 1);
+  assert.match(stderr, `node n1: an agent is already running (pid ${before}); nothing was changed`);
+  assert.is(agentPid('n1'), before);
+  const line = openLine(podNetns('near'), CLUSTER_IP, 7000);
+  await line.say('still');
+  line.close();
+});
+
+test('20,000 connections to a node’s health port: the agent keeps its descriptors, and its pods run on', async () => {
+  const script = `
+    const { connect } = require('net');
+    let open = 0, opened = 0;
+    const more = () => {
+      if (opened === 20000) return;
+      opened++;
+      const s = connect(10256, '172.18.0.11');
+      s.on('error', () => {}); s.on('connect', more); s.on('close', () => {});
+      if (opened === 20000) setTimeout(() => process.exit(0), 500);
+    };
+    for (let i = 0; i < 50; i++) more();
+  `;
+  const pid = agentPid('n1');
+  const node = ['ip', 'netns', 'exec', 'dp-outside', 'sh', '-c', 'ulimit -n 30000; exec "$0" -e "$1"'];
+  const flood = run([...node, process.execPath, script], { timeoutMs: 60_000 });
+  let most = 0;
+  const watch = setInterval(() => {
+    most = Math.max(most, readdirSync(`/proc/${pid}/fd`).length);
+  }, 50);
+  const { status } = await flood;
+  clearInterval(watch);
+  assert.is(status, 0);
+  assert.ok(most > 0 && most < 400, `${most} descriptors`);
+  assert.is(agentPid('n1'), pid);
+  const answer = await run([
+    'ip',
+    'netns',
+    'exec',
+    'dp-outside',
+    'curl',
+    '-s',
+    '-m',
+    '5',
+    'http://172.18.0.11:10256/healthz',
+  ]);
+  assert.match(answer.stdout, 'lastUpdated');
+});
 
 test('on the wire: VXLAN with sound inner frames; in the pod: the ClusterIP, never the endpoint', async () => {
   const files = ['/tmp/dataplane-test-underlay.pcap', '/tmp/dataplane-test-pod.pcap'];
