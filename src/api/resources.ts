@@ -1,54 +1,118 @@
 /**
- * The resources the API serves: one row per kind, from which paths, discovery documents and the CLI's names come.
+ * The resources the API serves: one row per kind, from which paths, discovery, schemas, tables and the CLI's names come.
+ * A row is all it takes to serve a kind that Kubernetes publishes; its fields are in `published/`.
  */
 import type { Kind } from './types/objects.ts';
 
 export interface Resource {
+  /** Of a custom resource any text, which no code here knows. */
   kind: Kind;
+  /** Names the collection in the store: the kind, for a custom resource `Kind.group`. */
+  key: Kind;
   /** Empty for the core group. */
   group: string;
   version: string;
   plural: string;
   singular: string;
   shortNames: readonly string[];
+  /** `all`, and what `kubectl get all` shows with it. */
+  categories: readonly string[];
   namespaced: boolean;
   /** Has a `/status` subresource: a write to the object leaves `status` alone, and the other way round. */
   status: boolean;
+  /** Where `/scale` finds its numbers; undefined without that subresource. */
+  scale?: ScalePaths;
+  /** Stored, served and watched, but nothing in this cluster acts on it. */
+  inert: boolean;
 }
 
-const row = (
-  kind: Kind,
-  apiVersion: string,
-  plural: string,
-  shortNames: readonly string[],
-  scope: 'namespaced' | 'cluster',
-  status: 'status' | 'no-status',
-): Resource => {
+/** Paths within the object, as `spec.replicas`. */
+export interface ScalePaths {
+  specReplicas: string;
+  statusReplicas: string;
+  /** Path of the selector; a text (custom resources) or an object. */
+  selector?: string;
+}
+
+type Trait = 'cluster' | 'status' | 'scale' | 'all' | 'inert';
+
+const REPLICAS: ScalePaths = {
+  specReplicas: 'spec.replicas',
+  statusReplicas: 'status.replicas',
+  selector: 'spec.selector',
+};
+
+/** Namespaced unless `cluster`; without a status subresource unless `status`. */
+function row(kind: Kind, apiVersion: string, plural: string, short: readonly string[], ...traits: Trait[]): Resource {
   const slash = apiVersion.indexOf('/');
   return {
     kind,
+    key: kind,
     group: slash < 0 ? '' : apiVersion.slice(0, slash),
     version: apiVersion.slice(slash + 1),
     plural,
     singular: kind.toLowerCase(),
-    shortNames,
-    namespaced: scope === 'namespaced',
-    status: status === 'status',
+    shortNames: short,
+    categories: traits.includes('all') ? ['all'] : [],
+    namespaced: !traits.includes('cluster'),
+    status: traits.includes('status'),
+    ...(traits.includes('scale') && { scale: REPLICAS }),
+    inert: traits.includes('inert'),
   };
-};
+}
+
+const RBAC = 'rbac.authorization.k8s.io/v1';
+const NETWORKING = 'networking.k8s.io/v1';
+const STORAGE = 'storage.k8s.io/v1';
+const ADMISSION = 'admissionregistration.k8s.io/v1';
 
 export const RESOURCES: readonly Resource[] = [
-  row('Pod', 'v1', 'pods', ['po'], 'namespaced', 'status'),
-  row('Service', 'v1', 'services', ['svc'], 'namespaced', 'status'),
-  row('Endpoints', 'v1', 'endpoints', ['ep'], 'namespaced', 'no-status'),
-  row('ConfigMap', 'v1', 'configmaps', ['cm'], 'namespaced', 'no-status'),
-  row('Secret', 'v1', 'secrets', [], 'namespaced', 'no-status'),
-  row('Event', 'v1', 'events', ['ev'], 'namespaced', 'no-status'),
+  row('Pod', 'v1', 'pods', ['po'], 'status', 'all'),
+  row('Service', 'v1', 'services', ['svc'], 'status', 'all'),
+  row('Endpoints', 'v1', 'endpoints', ['ep']),
+  row('ConfigMap', 'v1', 'configmaps', ['cm']),
+  row('Secret', 'v1', 'secrets', []),
+  row('Event', 'v1', 'events', ['ev']),
   row('Node', 'v1', 'nodes', ['no'], 'cluster', 'status'),
   row('Namespace', 'v1', 'namespaces', ['ns'], 'cluster', 'status'),
-  row('EndpointSlice', 'discovery.k8s.io/v1', 'endpointslices', [], 'namespaced', 'no-status'),
-  row('Deployment', 'apps/v1', 'deployments', ['deploy'], 'namespaced', 'status'),
-  row('ReplicaSet', 'apps/v1', 'replicasets', ['rs'], 'namespaced', 'status'),
+  row('ServiceAccount', 'v1', 'serviceaccounts', ['sa']),
+  row('ReplicationController', 'v1', 'replicationcontrollers', ['rc'], 'status', 'scale', 'all', 'inert'),
+  row('PodTemplate', 'v1', 'podtemplates', []),
+  row('ResourceQuota', 'v1', 'resourcequotas', ['quota'], 'status', 'inert'),
+  row('LimitRange', 'v1', 'limitranges', ['limits'], 'inert'),
+  row('PersistentVolume', 'v1', 'persistentvolumes', ['pv'], 'cluster', 'status', 'inert'),
+  row('PersistentVolumeClaim', 'v1', 'persistentvolumeclaims', ['pvc'], 'status', 'inert'),
+  row('EndpointSlice', 'discovery.k8s.io/v1', 'endpointslices', []),
+  row('Deployment', 'apps/v1', 'deployments', ['deploy'], 'status', 'scale', 'all'),
+  row('ReplicaSet', 'apps/v1', 'replicasets', ['rs'], 'status', 'scale', 'all'),
+  row('StatefulSet', 'apps/v1', 'statefulsets', ['sts'], 'status', 'scale', 'all', 'inert'),
+  row('DaemonSet', 'apps/v1', 'daemonsets', ['ds'], 'status', 'all', 'inert'),
+  row('ControllerRevision', 'apps/v1', 'controllerrevisions', []),
+  row('Job', 'batch/v1', 'jobs', [], 'status', 'all', 'inert'),
+  row('CronJob', 'batch/v1', 'cronjobs', ['cj'], 'status', 'all', 'inert'),
+  row('HorizontalPodAutoscaler', 'autoscaling/v2', 'horizontalpodautoscalers', ['hpa'], 'status', 'all', 'inert'),
+  row('PodDisruptionBudget', 'policy/v1', 'poddisruptionbudgets', ['pdb'], 'status', 'inert'),
+  row('NetworkPolicy', NETWORKING, 'networkpolicies', ['netpol'], 'inert'),
+  row('Ingress', NETWORKING, 'ingresses', ['ing'], 'status', 'inert'),
+  row('IngressClass', NETWORKING, 'ingressclasses', [], 'cluster', 'inert'),
+  row('ServiceCIDR', NETWORKING, 'servicecidrs', [], 'cluster', 'status', 'inert'),
+  row('IPAddress', NETWORKING, 'ipaddresses', ['ip'], 'cluster', 'inert'),
+  row('Role', RBAC, 'roles', [], 'inert'),
+  row('RoleBinding', RBAC, 'rolebindings', [], 'inert'),
+  row('ClusterRole', RBAC, 'clusterroles', [], 'cluster', 'inert'),
+  row('ClusterRoleBinding', RBAC, 'clusterrolebindings', [], 'cluster', 'inert'),
+  row('StorageClass', STORAGE, 'storageclasses', ['sc'], 'cluster', 'inert'),
+  row('VolumeAttachment', STORAGE, 'volumeattachments', [], 'cluster', 'status', 'inert'),
+  row('CSIDriver', STORAGE, 'csidrivers', [], 'cluster', 'inert'),
+  row('CSINode', STORAGE, 'csinodes', [], 'cluster', 'inert'),
+  row('CSIStorageCapacity', STORAGE, 'csistoragecapacities', [], 'inert'),
+  row('Lease', 'coordination.k8s.io/v1', 'leases', []),
+  row('PriorityClass', 'scheduling.k8s.io/v1', 'priorityclasses', ['pc'], 'cluster', 'inert'),
+  row('RuntimeClass', 'node.k8s.io/v1', 'runtimeclasses', [], 'cluster', 'inert'),
+  row('ValidatingAdmissionPolicy', ADMISSION, 'validatingadmissionpolicies', [], 'cluster', 'status', 'inert'),
+  row('ValidatingAdmissionPolicyBinding', ADMISSION, 'validatingadmissionpolicybindings', [], 'cluster', 'inert'),
+  row('ValidatingWebhookConfiguration', ADMISSION, 'validatingwebhookconfigurations', [], 'cluster', 'inert'),
+  row('MutatingWebhookConfiguration', ADMISSION, 'mutatingwebhookconfigurations', [], 'cluster', 'inert'),
 ];
 
 const byKind = new Map<string, Resource>(RESOURCES.map((r) => [r.kind, r]));
@@ -65,7 +129,7 @@ export function apiRootOf(resource: Resource): string {
 }
 
 /** `pods`, `deployments.apps`: as error texts name a resource. */
-export function qualifiedName(resource: Resource): string {
+export function qualifiedName(resource: Pick<Resource, 'group' | 'plural'>): string {
   return resource.group === '' ? resource.plural : `${resource.plural}.${resource.group}`;
 }
 

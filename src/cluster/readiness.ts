@@ -1,6 +1,7 @@
 /** Why an object is not Ready, in one line: nodes, pods and deployments. */
+
+import { podReason } from '../api/tables/pod-text.ts';
 import type { Condition, Deployment, KubeObject, NodeObject, Pod } from '../api/types/objects.ts';
-import { podReason } from './pod-reason.ts';
 
 const isTrue = (conditions: readonly Condition[] | undefined, type: string): boolean =>
   conditions?.find((condition) => condition.type === type)?.status === 'True';

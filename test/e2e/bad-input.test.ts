@@ -117,10 +117,6 @@ during('fields, kinds and names that are wrong', async () => {
     /^stdin: document 1: kind: unknown kind "Gadget"; supported are Pod,/,
   );
   refused(
-    await apply({ ...pod, kind: 'Job', apiVersion: 'batch/v1' }),
-    /^stdin: document 1: kind: Job is not supported/,
-  );
-  refused(
     await apply({ ...pod, metadata: { name: 'P_x' } }),
     /^stdin: document 1: metadata\.name: expected .*, got "P_x"$/m,
   );

@@ -110,10 +110,11 @@ const PACKAGES: Record<string, string[]> = {
   'raw-socket': ['src/linux'],
   piscina: ['src/agent'],
   ajv: ['src/api'],
+  protobufjs: ['src/api'],
   '@peculiar': ['src/controllers'],
   'reflect-metadata': ['src/controllers'],
   jose: ['src/controllers'],
-  ws: ['src/agent'],
+  ws: ['src/agent', 'src/api'],
   yaml: ['src/api', 'src/cli', 'src/cluster', 'src/runtime'],
 };
 

@@ -277,5 +277,5 @@ function selectionQuery(s: Selection): Record<string, string | undefined> {
 }
 
 function writeQuery(o: WriteOptions): Record<string, string | undefined> {
-  return { dryRun: o.dryRun ? 'All' : undefined, fieldValidation: o.fieldValidation };
+  return { dryRun: o.dryRun ? 'All' : undefined, fieldValidation: o.fieldValidation ?? 'Strict' };
 }

@@ -87,9 +87,12 @@ export const portRef: Schema = {
   expected: 'integer 1–65535 or the name of a container port',
 };
 
+const QUANTITY_PATTERN = `^${bounded(64)}[+-]?[0-9]*\\.?[0-9]+([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$`;
+export const QUANTITY: RegExp = new RegExp(QUANTITY_PATTERN);
+
 export const quantity: Schema = {
   type: ['string', 'number'],
-  pattern: `^${bounded(64)}[+-]?[0-9]*\\.?[0-9]+([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$`,
+  pattern: QUANTITY_PATTERN,
   expected: 'a quantity such as 100m, 0.5 or 64Mi',
 };
 
@@ -147,6 +150,14 @@ export function shared(name: string, schema: Schema): Schema {
   SHARED[name] = schema;
   return { $ref: name, ...(schema.expected !== undefined && { expected: schema.expected }) };
 }
+
+/** Names that become one segment of a URL, such as those of roles: `system:node` (apimachinery/pkg/api/validation/path). */
+export const pathSegment: Schema = {
+  type: 'string',
+  pattern: '^(?!\\.\\.?$)[^/%]+$',
+  maxLength: 253,
+  expected: "a name without '/' and '%', and neither '.' nor '..'",
+};
 
 export const timestamp: Schema = text('a time such as 2025-01-31T12:00:00Z');
 

@@ -135,7 +135,8 @@ const replicaSet = document('apps/v1', 'ReplicaSet', dnsSubdomain, {
   }),
 });
 
-export const SCHEMAS: Record<Kind, Schema> = {
+/** Kinds whose fields are read here; all others are checked by their published type alone. */
+export const SCHEMAS: { readonly [K in Kind]?: Schema } = {
   Pod: pod,
   Service: service,
   Endpoints: endpoints,

@@ -3,19 +3,22 @@
  * document with `validate` before it applies any.
  *
  * Three layers: the schema of the kind (ajv; compiled on first use of a kind, about 10 ms), rules between fields
- * (`rules.ts`), and what only the cluster knows (addresses, ports, names taken), which the controllers check on writing.
+ * (`rules/object.ts`), and what only the cluster knows (addresses, ports, names taken), which the controllers check on writing.
  */
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { DataValidateFunction } from 'ajv/dist/types/index.js';
 import type { FieldError } from '../errors.ts';
 import { nearestWord } from '../nearest-word.ts';
-import { apiVersionOf, RESOURCES, resourceOfKind } from '../resources.ts';
+import { typeNameOf } from '../published/types.ts';
+import { apiVersionOf, RESOURCES, type Resource, resourceOfKind } from '../resources.ts';
 import { checkRules } from '../rules/object.ts';
-import type { Kind, KubeObject } from '../types/objects.ts';
-import { type Schema, SHARED } from './fields.ts';
+import type { KubeObject } from '../types/objects.ts';
+import { anything, dnsSubdomain, document, pathSegment, type Schema, SHARED } from './fields.ts';
 import { SCHEMAS } from './objects.ts';
+import { checkField, checkType, type Finding, fieldAt } from './published.ts';
 
 export interface FieldWarning {
+  /** Empty: about the object as a whole. */
   path: string;
   message: string;
 }
@@ -26,16 +29,6 @@ export interface Validation {
   /** Fields that Kubernetes has and we do not act upon. */
   warnings: FieldWarning[];
 }
-
-/** Kinds a person may well try. That they exist is worth saying, and that we do not have them. */
-const KNOWN_ELSEWHERE = new Set(
-  `APIService Binding CSIDriver CSINode CertificateSigningRequest ClusterRole ClusterRoleBinding ControllerRevision
-  CronJob CustomResourceDefinition DaemonSet FlowSchema HorizontalPodAutoscaler Ingress IngressClass IPAddress Job
-  Lease LimitRange MutatingWebhookConfiguration NetworkPolicy PersistentVolume PersistentVolumeClaim
-  PodDisruptionBudget PodTemplate PriorityClass ReplicationController ResourceQuota Role RoleBinding RuntimeClass
-  ServiceAccount ServiceCIDR StatefulSet StorageClass ValidatingAdmissionPolicy ValidatingWebhookConfiguration
-  VolumeAttachment`.split(/\s+/),
-);
 
 // Our schemas are not checked against the meta-schema and the code made from them is not optimised: both take longer
 // than all the checking a command ever does (Pod: 350 ms with them, Node 20, 2 cores).
@@ -56,17 +49,55 @@ const noteUnsupported: DataValidateFunction = function (this: string[], ...[, , 
   return true;
 };
 ajv.addKeyword({ keyword: 'unsupported', errors: false, validate: noteUnsupported });
+
 for (const [name, schema] of Object.entries(SHARED)) ajv.addSchema(schema, name);
 
 const validators = new Map<string, ValidateFunction>();
 
-function validatorOf(kind: Kind): ValidateFunction {
-  let validator = validators.get(kind);
+function validatorOf(resource: Resource): ValidateFunction {
+  let validator = validators.get(resource.key);
   if (validator === undefined) {
-    validator = ajv.compile(SCHEMAS[kind]);
-    validators.set(kind, validator);
+    validator = ajv.compile(SCHEMAS[resource.key] ?? envelope(resource));
+    validators.set(resource.key, validator);
   }
   return validator;
+}
+
+/** Kinds whose objects have names that need not be DNS names. */
+const FREE_NAMES = new Set(['Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding']);
+
+/** Kind, version and metadata of a kind that is only stored; its fields are checked by their published type. */
+function envelope(resource: Resource): Schema {
+  const { kind } = resource;
+  const name = FREE_NAMES.has(kind) ? pathSegment : dnsSubdomain;
+  return { ...document(apiVersionOf(resource), kind, name, {}), additionalProperties: anything };
+}
+
+/** What the published type says of the fields that no schema of ours covers. */
+function checkPublished(resource: Resource, object: KubeObject, unsupported: readonly string[]): Finding[] {
+  const findings: Finding[] = [];
+  const covered = SCHEMAS[resource.key] !== undefined;
+  if (covered && unsupported.length === 0) return findings;
+  const type = typeNameOf(resource.group, resource.version, resource.kind);
+  if (type === undefined) return findings;
+  if (covered) {
+    for (const pointer of unsupported) {
+      const field = fieldAt(type, pointer);
+      if (field !== undefined) checkField(valueAt(object, pointer), field, pointer, findings);
+    }
+    return findings;
+  }
+  const { apiVersion, kind, metadata, ...rest } = object;
+  checkType(rest, type, '', findings);
+  return findings;
+}
+
+const unescaped = (part: string) => part.replace(/~1/g, '/').replace(/~0/g, '~');
+
+function valueAt(object: unknown, pointer: string): unknown {
+  let value = object;
+  for (const part of pointer.split('/').slice(1)) value = (value as Record<string, unknown>)[unescaped(part)];
+  return value;
 }
 
 /** Checks one manifest. `null` members count as absent, as in Kubernetes. Never throws. */
@@ -93,27 +124,22 @@ export function checkSchema(input: unknown, unknown: 'Strict' | 'Warn' | 'Ignore
   let object = input as KubeObject;
   if (errors.length > 0) return { errors, warnings: [], object };
   object = withoutNulls(object) as KubeObject;
-  const validator = validatorOf(object.kind as Kind);
+  const resource = resourceOfKind(object.kind)!;
+  const validator = validatorOf(resource);
   const unsupported: string[] = [];
-  if (validator.call(unsupported, object)) return { errors, warnings: unsupported.map(tellUnsupported), object };
-  const found = validator.errors ?? [];
-  const warnings = unsupported.map(tellUnsupported);
-  if (unknown === 'Strict') return { errors: tellErrors(found), warnings, object };
-  const strays = found.filter((e) => e.keyword === 'additionalProperties');
+  const found = validator.call(unsupported, object) ? [] : (validator.errors ?? []).flatMap(findingOf);
+  found.push(...checkPublished(resource, object, unsupported));
+  const warnings = unsupported.map(unsupportedWarning);
+  if (resource.inert) warnings.push(inertWarning(resource));
+  if (found.length === 0) return { errors, warnings, object };
+  if (unknown === 'Strict') return { errors: fieldErrors(found), warnings, object };
+  const strays = found.filter(({ what }) => what === 'unknown');
   if (strays.length > 0) object = structuredClone(object);
-  for (const stray of strays) removeField(object, stray);
+  for (const { pointer, member } of strays) delete (valueAt(object, pointer) as Record<string, unknown>)[member!];
   if (unknown === 'Warn') {
-    for (const { path, message } of tellErrors(strays)) warnings.push({ path, message });
+    for (const { path, message } of fieldErrors(strays)) warnings.push({ path, message });
   }
-  return { errors: tellErrors(found.filter((e) => e.keyword !== 'additionalProperties')), warnings, object };
-}
-
-function removeField(object: KubeObject, { instancePath, params }: ErrorObject): void {
-  let at: unknown = object;
-  for (const part of instancePath.split('/').slice(1)) {
-    at = (at as Record<string, unknown>)[part.replace(/~1/g, '/').replace(/~0/g, '~')];
-  }
-  delete (at as Record<string, unknown>)[params.additionalProperty as string];
+  return { errors: fieldErrors(found.filter(({ what }) => what !== 'unknown')), warnings, object };
 }
 
 function checkKind(object: unknown): FieldError[] {
@@ -127,12 +153,11 @@ function checkKind(object: unknown): FieldError[] {
   const resource = resourceOfKind(kind);
   if (resource === undefined) {
     const known = RESOURCES.map((r) => r.kind).join(', ');
-    const message = KNOWN_ELSEWHERE.has(kind)
-      ? `${kind} is not supported yet; supported are ${known}`
-      : `unknown kind "${kind}"${didYouMean(
-          kind,
-          RESOURCES.map((r) => r.kind),
-        )}; supported are ${known}`;
+    const near = didYouMean(
+      kind,
+      RESOURCES.map((r) => r.kind),
+    );
+    const message = `unknown kind "${kind}"${near}; supported are ${known}`;
     return [{ path: 'kind', message, reason: 'FieldValueNotSupported' }];
   }
   const expected = apiVersionOf(resource);
@@ -142,40 +167,65 @@ function checkKind(object: unknown): FieldError[] {
   return [];
 }
 
-function tellUnsupported(pointer: string): FieldWarning {
+/** The same text for every object of a kind: clients show it once. */
+function inertWarning({ plural }: Resource): FieldWarning {
+  return { path: '', message: `${plural} are stored and have no effect in this cluster` };
+}
+
+function unsupportedWarning(pointer: string): FieldWarning {
   return { path: pathOf(pointer), message: 'this field is not supported here and has no effect' };
 }
 
-function tellErrors(errors: ErrorObject[]): FieldError[] {
-  const told = new Map<string, FieldError>();
-  for (const error of errors) {
-    const field = tellError(error);
-    if (field !== undefined && !told.has(field.path)) told.set(field.path, field);
+/** `spec.affinity: this field …` */
+export const warningText = ({ path, message }: FieldWarning): string => (path === '' ? message : `${path}: ${message}`);
+
+/** One error per path. */
+function fieldErrors(findings: readonly Finding[]): FieldError[] {
+  const byPath = new Map<string, FieldError>();
+  for (const finding of findings) {
+    const error = fieldError(finding);
+    if (!byPath.has(error.path)) byPath.set(error.path, error);
   }
-  return [...told.values()];
+  return [...byPath.values()];
 }
 
-function tellError(error: ErrorObject): FieldError | undefined {
+function fieldError({ pointer, member, what, expected, value, names = [] }: Finding): FieldError {
+  const at = pathOf(pointer);
+  const path = member === undefined ? at : join(at, member);
+  switch (what) {
+    case 'missing': {
+      const message = expected ? `required value is missing: expected ${expected}` : 'required value is missing';
+      return { path, message, reason: 'FieldValueRequired' };
+    }
+    case 'unknown':
+      return { path, message: `unknown field${didYouMean(member!, names)}`, reason: 'FieldUnknown' };
+    default: {
+      const reason = what === 'not-listed' ? 'FieldValueNotSupported' : 'FieldValueInvalid';
+      return { path, message: `expected ${expected}, got ${show(value)}`, reason };
+    }
+  }
+}
+
+/** An error of ajv as a finding; none for the one that only wraps another. */
+function findingOf(error: ErrorObject): Finding[] {
   const schema = error.parentSchema as Schema;
-  const path = pathOf(error.instancePath);
+  const pointer = error.instancePath;
   switch (error.keyword) {
     case 'required': {
-      const missing = error.params.missingProperty as string;
-      const expected = schema.properties?.[missing]?.expected;
-      const message = expected ? `required value is missing: expected ${expected}` : 'required value is missing';
-      return { path: join(path, missing), message, reason: 'FieldValueRequired' };
+      const member = error.params.missingProperty as string;
+      return [{ pointer, member, what: 'missing', expected: schema.properties?.[member]?.expected ?? '' }];
     }
     case 'additionalProperties': {
-      const name = error.params.additionalProperty as string;
-      const message = `unknown field${didYouMean(name, Object.keys(schema.properties ?? {}))}`;
-      return { path: join(path, name), message, reason: 'FieldUnknown' };
+      const member = error.params.additionalProperty as string;
+      return [{ pointer, member, what: 'unknown', expected: '', names: Object.keys(schema.properties ?? {}) }];
     }
     case 'propertyNames':
-      return undefined; // Its cause is an error of its own, with the key as data.
+      return []; // Its cause is an error of its own, with the key as data.
     default: {
-      const at = error.propertyName === undefined ? path : join(path, error.propertyName);
-      const message = `expected ${schema.expected ?? error.message}, got ${show(error.data)}`;
-      return { path: at, message, reason: error.keyword === 'enum' ? 'FieldValueNotSupported' : 'FieldValueInvalid' };
+      const expected = schema.expected ?? error.message ?? '';
+      const what = error.keyword === 'enum' ? 'not-listed' : 'wrong';
+      const member = error.propertyName;
+      return [{ pointer, what, expected, value: error.data, ...(member !== undefined && { member }) }];
     }
   }
 }
@@ -184,7 +234,7 @@ function tellError(error: ErrorObject): FieldError | undefined {
 function pathOf(pointer: string): string {
   let path = '';
   for (const part of pointer.split('/').slice(1)) {
-    const word = part.replace(/~1/g, '/').replace(/~0/g, '~');
+    const word = unescaped(part);
     path = /^\d+$/.test(word) && path !== '' ? `${path}[${word}]` : join(path, word);
   }
   return path;

@@ -13,6 +13,7 @@ import {
   unsupportedMediaType,
 } from '../errors.ts';
 import { apiVersionOf } from '../resources.ts';
+import { warningText } from '../schema/schema.ts';
 import { type Predicate, parseFieldSelector, parseLabelSelector, SelectorError } from '../selectors.ts';
 import type { Registry, WriteRequest, WriteResult } from '../store/registry.ts';
 import type { KubeObject } from '../types/objects.ts';
@@ -93,7 +94,7 @@ export class Exchange {
   }
 
   private select(target: ResourcePath, selects: Predicate | undefined): KubeObject[] {
-    const all: KubeObject[] = this.registry.store.list(target.resource.kind, target.namespace);
+    const all: KubeObject[] = this.registry.store.list(target.resource.key, target.namespace);
     return selects === undefined ? all : all.filter(selects);
   }
 
@@ -140,7 +141,7 @@ export class Exchange {
     const seconds = Number(this.query.get('timeoutSeconds') ?? 0);
     const sendInitial = this.query.get('sendInitialEvents') === 'true';
     const fromNow = version === 0 || sendInitial;
-    const end = startWatch(this.response, store.history(resource.kind), {
+    const end = startWatch(this.response, store.history(resource.key), {
       kind: resource.kind,
       apiVersion: apiVersionOf(resource),
       namespace,
@@ -173,7 +174,7 @@ export class Exchange {
     const request = { ...this.writeRequest(), subresource: subresource as 'status' | undefined };
     const mediaType = this.mediaType();
     const patch = mediaType === APPLY ? await parseYaml(body) : parseJson(body);
-    const old = this.registry.store.get(resource.kind, namespace, name!);
+    const old = this.registry.store.get(resource.key, namespace, name!);
     if (old === undefined && mediaType === APPLY && subresource === undefined) {
       this.written(201, this.registry.create(resource, namespace, patch, request));
       return;
@@ -227,7 +228,7 @@ export class Exchange {
   }
 
   private writeRequest(): WriteRequest {
-    const validation = this.query.get('fieldValidation') ?? 'Strict';
+    const validation = this.query.get('fieldValidation') ?? 'Warn';
     if (validation !== 'Strict' && validation !== 'Warn' && validation !== 'Ignore') {
       throw badRequest(`fieldValidation: expected Strict, Warn or Ignore, got ${validation}`);
     }
@@ -239,7 +240,7 @@ export class Exchange {
   }
 
   private written(code: number, { object, warnings }: WriteResult): void {
-    const texts = warnings.map(({ path, message }) => `299 - "${headerText(`${path}: ${message}`)}"`);
+    const texts = warnings.map((warning) => `299 - "${headerText(warningText(warning))}"`);
     if (texts.length > 0) this.response.setHeader('warning', texts);
     this.reply(code, JSON.stringify(object));
   }

@@ -65,7 +65,7 @@ export class Registry {
 
   /** Throws ApiError 404. */
   get(resource: Resource, namespace: string | undefined, name: string): KubeObject {
-    const found = this.store.get(resource.kind, namespace, name);
+    const found = this.store.get(resource.key, namespace, name);
     if (found === undefined) throw notFound(resource, name);
     return found;
   }
@@ -85,7 +85,7 @@ export class Registry {
     if (resource.status && resource.kind !== 'Node') delete (addressed as { status?: unknown }).status;
     const checked = this.check(resource, addressed, undefined, request);
     if (resource.namespaced) this.checkNamespace(resource, namespace!, metadata.name!);
-    if (this.store.get(resource.kind, namespace, metadata.name!)) throw alreadyExists(resource, metadata.name!);
+    if (this.store.get(resource.key, namespace, metadata.name!)) throw alreadyExists(resource, metadata.name!);
     const object = this.admit(resource, checked.object, undefined, undefined);
     if (request.dryRun) return { object: unsaved(object), warnings: checked.warnings };
     return { object: this.store.insert(object), warnings: checked.warnings };
@@ -134,7 +134,7 @@ export class Registry {
   ): { object: KubeObject; gone: boolean } {
     const old = this.get(resource, namespace, name);
     this.checkPreconditions(resource, old, request.preconditions);
-    (this.admissions[resource.kind] as Admission | undefined)?.checkDelete?.(old);
+    (this.admissions[resource.key] as Admission | undefined)?.checkDelete?.(old);
     const grace = this.graceOf(old, request.gracePeriodSeconds);
     if (grace === 0 && !old.metadata.finalizers?.length && resource.kind !== 'Namespace') {
       return { object: request.dryRun ? old : this.store.remove(old), gone: true };
@@ -209,7 +209,7 @@ export class Registry {
     for (;;) {
       let name = metadata.generateName!.slice(0, 58);
       for (let i = 0; i < 5; i++) name += alphabet[Math.floor(Math.random() * alphabet.length)];
-      if (!this.store.get(resource.kind, namespace, name)) return name;
+      if (!this.store.get(resource.key, namespace, name)) return name;
     }
   }
 
@@ -231,7 +231,7 @@ export class Registry {
     const name = input.metadata.name ?? input.metadata.generateName ?? '';
     this.refuse(resource, name, schema.errors);
     const defaulted = withDefaults(schema.object);
-    const admission = this.admissions[resource.kind] as Admission | undefined;
+    const admission = this.admissions[resource.key] as Admission | undefined;
     const object = admission?.prepare?.(defaulted, old) ?? defaulted;
     this.refuse(resource, name, [...checkRules(object), ...(old ? checkUpdate(object, old) : [])]);
     return { object, warnings: schema.warnings };
@@ -243,7 +243,7 @@ export class Registry {
     old: KubeObject | undefined,
     subresource: 'status' | undefined,
   ): KubeObject {
-    const admission = this.admissions[resource.kind] as Admission | undefined;
+    const admission = this.admissions[resource.key] as Admission | undefined;
     return admission?.admit?.(object, old, subresource) ?? object;
   }
 

@@ -43,10 +43,10 @@ export class Store {
   constructor(options: StoreOptions = {}) {
     this.journal = options.directory === undefined ? undefined : new Journal(options.directory, options.minLogBytes);
     const loaded = this.journal?.load();
-    for (const { kind } of RESOURCES) {
-      this.collections.set(kind, new Map());
-      this.logs.set(kind, new EventLog(options.history ?? HISTORY, loaded?.snapshotVersion ?? 0));
-      this.listeners.set(kind, []);
+    for (const { key } of RESOURCES) {
+      this.collections.set(key, new Map());
+      this.logs.set(key, new EventLog(options.history ?? HISTORY, loaded?.snapshotVersion ?? 0));
+      this.listeners.set(key, []);
     }
     if (loaded === undefined) return;
     this.version = loaded.snapshotVersion;
@@ -130,7 +130,7 @@ export class Store {
     const { type, object, old } = change;
     for (const listener of this.listeners.get(object.kind as Kind)!) listener({ type, object, old } as never);
     if (this.journal?.wantsSnapshot()) {
-      const all = RESOURCES.flatMap(({ kind }) => this.list(kind) as KubeObject[]);
+      const all = RESOURCES.flatMap(({ key }) => this.list(key) as KubeObject[]);
       // A failed snapshot costs nothing but space: the logs stay, and the next one is tried when they have grown again.
       this.journal.snapshot(this.version, all).catch(() => {});
     }

@@ -52,6 +52,10 @@ export interface EventObject extends KubeObject {
   lastTimestamp?: string;
   source?: { component?: string; host?: string };
   reportingComponent?: string;
+  /** Of events.k8s.io: when it was first seen, and how often since. */
+  eventTime?: string;
+  series?: { count: number; lastObservedTime: string };
+  action?: string;
   reportingInstance?: string;
 }
 
@@ -130,8 +134,51 @@ export interface Deployment extends KubeObject {
 
 // ------------------------------------------------------------------------------------------------------------ protocol
 
+/** Kinds whose fields no code here reads: their types are the published ones. */
+export type StoredKind =
+  | 'ServiceAccount'
+  | 'ReplicationController'
+  | 'PodTemplate'
+  | 'ResourceQuota'
+  | 'LimitRange'
+  | 'PersistentVolume'
+  | 'PersistentVolumeClaim'
+  | 'StatefulSet'
+  | 'DaemonSet'
+  | 'ControllerRevision'
+  | 'Job'
+  | 'CronJob'
+  | 'HorizontalPodAutoscaler'
+  | 'PodDisruptionBudget'
+  | 'NetworkPolicy'
+  | 'Ingress'
+  | 'IngressClass'
+  | 'ServiceCIDR'
+  | 'IPAddress'
+  | 'Role'
+  | 'RoleBinding'
+  | 'ClusterRole'
+  | 'ClusterRoleBinding'
+  | 'StorageClass'
+  | 'VolumeAttachment'
+  | 'CSIDriver'
+  | 'CSINode'
+  | 'CSIStorageCapacity'
+  | 'Lease'
+  | 'PriorityClass'
+  | 'RuntimeClass'
+  | 'ValidatingAdmissionPolicy'
+  | 'ValidatingAdmissionPolicyBinding'
+  | 'ValidatingWebhookConfiguration'
+  | 'MutatingWebhookConfiguration';
+
+/** An object of a kind that is stored as it comes. */
+export interface StoredObject extends KubeObject {
+  [field: string]: unknown;
+}
+
 /** Every stored kind by its name. */
-export interface ObjectByKind {
+export interface ObjectByKind extends Record<StoredKind, StoredObject> {
   Pod: Pod;
   Service: Service;
   Endpoints: Endpoints;

@@ -1,6 +1,9 @@
 /** `dataplane describe`: one object with everything about it, its events among that. */
 import type { ApiClient } from '../../api/client/client.ts';
 import type { Resource } from '../../api/resources.ts';
+import { ageOf } from '../../api/tables/age.ts';
+import { printSelector } from '../../api/tables/cells.ts';
+import { podReason } from '../../api/tables/pod-text.ts';
 import type {
   ConfigMap,
   Deployment,
@@ -11,14 +14,12 @@ import type {
   Secret,
   Service,
 } from '../../api/types/objects.ts';
-import { podReason } from '../../cluster/pod-reason.ts';
 import type { Args, Command } from '../args/args.ts';
 import { readOperands } from '../args/kinds.ts';
 import { annotationLines, describePod, labelLines, printTime } from '../describe/pod.ts';
 import { describeService } from '../describe/service.ts';
 import { failed, usageError } from '../errors.ts';
-import { printSelector } from '../output/columns.ts';
-import { ageOf, layOut, note, print, toYaml } from '../output/output.ts';
+import { layOut, note, print, toYaml } from '../output/output.ts';
 import { type Block, block, type Line, printBlock } from '../output/text.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 

@@ -1,9 +1,10 @@
 /** `dataplane status`: how nodes, agents, workers and tables are. */
 
+import { printAge } from '../../api/tables/age.ts';
 import { readClusterFile } from '../../cluster/state.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { BRING_UP, failed, NOT_UP, needRoot } from '../errors.ts';
-import { colour, formatOf, layOut, print, printAge } from '../output/output.ts';
+import { colour, formatOf, layOut, print } from '../output/output.ts';
 import { type NodeStatus, readStatus } from '../sources/status.ts';
 
 export const command: Command = {

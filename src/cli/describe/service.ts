@@ -4,9 +4,9 @@
  */
 import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
 import type { ApiClient } from '../../api/client/client.ts';
+import { firstThree } from '../../api/tables/cells.ts';
 import type { EndpointSlice, Service, ServicePort } from '../../api/types/objects.ts';
 import { WellKnown } from '../../api/types/objects.ts';
-import { firstThree } from '../output/columns.ts';
 import { layOut } from '../output/output.ts';
 import { type Block, block, type Line } from '../output/text.ts';
 import { type PortInForce, readServiceNodes, type ServiceOnNode } from '../sources/service.ts';

@@ -6,7 +6,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { LineCounter, parseAllDocuments } from 'yaml';
 import { resourceOfKind } from '../../api/resources.ts';
-import { validate, withoutNulls } from '../../api/schema/schema.ts';
+import { validate, warningText, withoutNulls } from '../../api/schema/schema.ts';
 import type { KubeObject, Manifest } from '../../api/types/objects.ts';
 import { ClusterError, ManifestError } from '../errors.ts';
 
@@ -119,7 +119,7 @@ function collect(value: unknown, where: string, documents: Document[], errors: s
   }
   if (checked.errors.length > 0) return;
   const object = structuredClone(withoutNulls(value)) as Manifest<KubeObject>;
-  const warnings = checked.warnings.map(({ path, message }) => `${where}: ${path}: ${message}`);
+  const warnings = checked.warnings.map((warning) => `${where}: ${warningText(warning)}`);
   documents.push({ where, object, warnings });
 }
 

@@ -1,8 +1,8 @@
 /** What a pod's STATUS is, and why an object is not Ready. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { podReason } from '../../../src/api/tables/pod-text.ts';
 import type { KubeObject, Pod } from '../../../src/api/types/objects.ts';
-import { podReason } from '../../../src/cluster/pod-reason.ts';
 import { whyNotReady } from '../../../src/cluster/readiness.ts';
 
 const test = suite('readiness');

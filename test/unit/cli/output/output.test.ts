@@ -1,9 +1,10 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { printAge } from '../../../../src/api/tables/age.ts';
 import type { KubeObject, Pod, Service } from '../../../../src/api/types/objects.ts';
 import { CliError, describeError, failed, SilentExit } from '../../../../src/cli/errors.ts';
 import { tableRows } from '../../../../src/cli/output/columns.ts';
-import { formatOf, layOut, printAge, toYaml } from '../../../../src/cli/output/output.ts';
+import { formatOf, layOut, toYaml } from '../../../../src/cli/output/output.ts';
 import { block, printBlock } from '../../../../src/cli/output/text.ts';
 
 const test = suite('output');

@@ -1,5 +1,5 @@
 /** A pod in a few words, as kubectl has them (k8s.io/kubernetes/pkg/printers/internalversion/printers.go, printPod). */
-import type { ContainerState, ContainerStatus, Pod } from '../api/types/objects.ts';
+import type { ContainerState, ContainerStatus, Pod } from '../types/objects.ts';
 
 /** The STATUS column: what matters most now. */
 export function podReason(pod: Pod): string {

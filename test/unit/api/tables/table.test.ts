@@ -1,0 +1,105 @@
+/** The columns by which kinds are shown. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { RESOURCES } from '../../../../src/api/resources.ts';
+import { columnDefinitions, columnsOf } from '../../../../src/api/tables/table.ts';
+import type { Kind, KubeObject } from '../../../../src/api/types/objects.ts';
+
+const NOW = Date.parse('2026-01-01T00:05:00Z');
+const metadata = { name: 'a', namespace: 'default', creationTimestamp: '2026-01-01T00:00:00Z' };
+
+/** The cells of an object, the wide ones last and after a bar. */
+function cells(kind: Kind, object: object): string {
+  const { names, row } = columnsOf(kind);
+  const all = row({ metadata, ...object } as unknown as KubeObject, NOW).map(String);
+  const of = (wide: boolean) => all.filter((_, i) => names[i]!.startsWith('+') === wide).join(' · ');
+  return of(true) === '' ? of(false) : `${of(false)} | ${of(true)}`;
+}
+
+/** The least that an object of any kind has. */
+const BARE: Record<string, object> = {
+  Pod: { spec: { containers: [] } },
+  Deployment: { spec: { selector: {}, template: { spec: { containers: [] } } } },
+  ReplicaSet: { spec: { selector: {}, template: { spec: { containers: [] } } } },
+  EndpointSlice: { addressType: 'IPv4' },
+  Event: { involvedObject: {} },
+};
+
+test('every kind has columns, a cell for each, also for the emptiest object', () => {
+  for (const { key } of RESOURCES) {
+    const { names, row } = columnsOf(key);
+    const object = { metadata, spec: {}, ...BARE[key] } as unknown as KubeObject;
+    const line = row(object, NOW);
+    assert.is(line.length, names.length, key);
+    for (const [i, cell] of line.entries()) assert.ok(cell !== undefined && cell !== null, `${key}: ${names[i]}`);
+    columnDefinitions(columnsOf(key)).forEach((definition, i) => {
+      const { type } = definition as { type: string };
+      if (type === 'integer') assert.type(line[i], 'number', `${key}: ${names[i]}`);
+    });
+  }
+});
+
+test('an event: where it came from is shown wide', () => {
+  const event = {
+    involvedObject: { kind: 'Pod', name: 'web', fieldPath: 'spec.containers{c}' },
+    type: 'Warning',
+    reason: 'BackOff',
+    message: 'restarting\n',
+    source: { component: 'kubelet', host: 'n1' },
+    count: 3,
+    firstTimestamp: '2026-01-01T00:01:00Z',
+    lastTimestamp: '2026-01-01T00:04:00Z',
+  };
+  const wide = 'spec.containers{c} · kubelet,n1 · 4m · 3 · a';
+  assert.is(cells('Event', event), `60s · Warning · BackOff · pod/web · restarting | ${wide}`);
+});
+
+test('a volume claim: modes by their initials', () => {
+  const claim = {
+    spec: { storageClassName: 'fast', volumeName: 'pv1' },
+    status: { phase: 'Bound', capacity: { storage: '1Gi' }, accessModes: ['ReadWriteOnce', 'ReadOnlyMany'] },
+  };
+  assert.is(cells('PersistentVolumeClaim', claim), 'a · Bound · pv1 · 1Gi · RWO,ROX · fast · <unset> · 5m | <unset>');
+});
+
+test('an autoscaler: measured against wanted', () => {
+  const resource = { name: 'cpu', target: { type: 'Utilization', averageUtilization: 80 } };
+  const spec = {
+    scaleTargetRef: { kind: 'Deployment', name: 'web' },
+    maxReplicas: 5,
+    metrics: [{ type: 'Resource', resource }],
+  };
+  assert.is(
+    cells('HorizontalPodAutoscaler', { spec }),
+    'a · Deployment/web · cpu: <unknown>/80% · <unset> · 5 · 0 · 5m',
+  );
+  const measured = [{ type: 'Resource', resource: { current: { averageUtilization: 12 } } }];
+  const status = { currentMetrics: measured, currentReplicas: 2 };
+  assert.match(cells('HorizontalPodAutoscaler', { spec, status }), 'cpu: 12%/80%');
+});
+
+test('a job: state, completions and how long it took', () => {
+  const job = {
+    spec: { completions: 3 },
+    status: {
+      succeeded: 3,
+      startTime: '2026-01-01T00:00:00Z',
+      completionTime: '2026-01-01T00:01:05Z',
+      conditions: [{ type: 'Complete', status: 'True' }],
+    },
+  };
+  assert.match(cells('Job', job), 'a · Complete · 3/3 · 65s · 5m');
+});
+
+test('bindings: the role, and wide who has it', () => {
+  const binding = {
+    roleRef: { kind: 'ClusterRole', name: 'view' },
+    subjects: [
+      { kind: 'User', name: 'ann' },
+      { kind: 'ServiceAccount', name: 'bot', namespace: 'ci' },
+    ],
+  };
+  assert.is(cells('RoleBinding', binding), 'a · ClusterRole/view · 5m | ann ·  · ci/bot');
+});
+
+test.run();
