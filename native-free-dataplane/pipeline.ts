@@ -22,6 +22,7 @@ import { isConfigAddress, NodeWord } from './node/config.ts';
 import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, NO_HOP } from './node/hops.ts';
 import { isRoutedByHost, isTunnelPacket, overlayOf } from './overlay/overlay.ts';
 import type { Packet } from './packet.ts';
+import { PROTOCOL_TCP } from './protocols.ts';
 import { countIn, countOut, countVerdict } from './shared/counters.ts';
 import { answerIcmpError, answerReset, silently } from './stages/answer.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
@@ -42,7 +43,6 @@ import { chooseService } from './stages/service.ts';
 import { checkTtlAndMtu, endsHere } from './stages/ttl-mtu.ts';
 import { transmit } from './transmit.ts';
 import { Verdict } from './verdicts.ts';
-import { PROTOCOL_TCP } from './wire/ipv4.ts';
 
 /**
  * One received frame, from its first byte to whatever becomes of it. Never throws on any bytes.

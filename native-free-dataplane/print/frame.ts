@@ -9,9 +9,18 @@
  *
  * In brief (for comparing) only what names the packet is left: no sequence numbers, windows, options, lengths.
  */
+
+import {
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_IPIP,
+  PROTOCOL_IPV6,
+  PROTOCOL_SCTP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from '../protocols.ts';
 import { formatIpv4, formatIpv6, formatMac } from '../wire/address.ts';
 import { ARP_BYTES, ARP_REQUEST, arpOperation, arpSenderIp, arpTargetIp, isEthernetArp } from '../wire/arp.ts';
-import { ipv4HeaderChecksum } from '../wire/checksum.ts';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN } from '../wire/ethernet.ts';
 import { ICMP_BYTES, icmpMtu, isIcmpError } from '../wire/icmp.ts';
 import {
@@ -23,15 +32,7 @@ import {
   ND_BYTES,
   ndTargetWord,
 } from '../wire/icmpv6.ts';
-import {
-  PROTOCOL_ICMP,
-  PROTOCOL_ICMPV6,
-  PROTOCOL_IPIP,
-  PROTOCOL_IPV6,
-  PROTOCOL_SCTP,
-  PROTOCOL_TCP,
-  PROTOCOL_UDP,
-} from '../wire/ipv4.ts';
+import { ipv4HeaderChecksum } from '../wire/ipv4.ts';
 import { ipv6Chain, walkIpv6Extensions } from '../wire/ipv6-extensions.ts';
 import { VXLAN_BYTES, VXLAN_PORT, vxlanNetwork } from '../wire/vxlan.ts';
 import { icmpName, icmpv6Name, protocolName } from './protocol-names.ts';

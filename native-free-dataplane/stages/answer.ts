@@ -11,9 +11,11 @@
 import { type Dataplane, SCRATCH_AT } from '../dataplane.ts';
 import { NodeWord } from '../node/config.ts';
 import type { Packet } from '../packet.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../protocols.ts';
 import { Verdict } from '../verdicts.ts';
-import { finishChecksum, ipv4HeaderChecksum, pseudoHeaderSum, sumBytes } from '../wire/checksum.ts';
-import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../wire/ipv4.ts';
+import { finishChecksum, sumBytes } from '../wire/checksum.ts';
+import { ipv4HeaderChecksum } from '../wire/ipv4.ts';
+import { pseudoHeaderSum } from '../wire/transport-checksum.ts';
 
 /** Answers per second and worker, and how many may come at once (linux icmp_msgs_per_sec is 1000 as well). */
 const ERRORS_PER_SECOND = 1000;

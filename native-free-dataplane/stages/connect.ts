@@ -17,10 +17,10 @@ import { type Dataplane, nextRandom } from '../dataplane.ts';
 import { isConfigAddress, NodeWord, routeGeneration } from '../node/config.ts';
 import { HOST_HOP } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
+import { PROTOCOL_ICMP, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { hashWord } from '../shared/hash.ts';
 import { Verdict } from '../verdicts.ts';
 import { isIcmpRequest } from '../wire/icmp.ts';
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts';
 import { readTcpOptions, tcpOptions } from '../wire/tcp.ts';
 
 /** How often a lost race for a source port is tried again before the packet is given up. */
@@ -29,7 +29,6 @@ const MAX_RACES = 8;
 const STREAM_AFTER_MS = 2000;
 /** Position in the secret tables of what begins the search for a port; no word of an IPv4 tuple has it. */
 const START_POSITION = 8;
-const PROTOCOL_SCTP = 132;
 
 /** May a packet like this begin a connection? An ICMP answer to nothing may not (linux icmp_new). */
 export function mayConnect(pkt: Packet): Verdict {

@@ -14,10 +14,10 @@ import { TimeoutClass } from '../conntrack/timeouts.ts';
 import { findTuple, hashTuple, removeRecord } from '../conntrack/tuple-index.ts';
 import type { Dataplane } from '../dataplane.ts';
 import type { Packet } from '../packet.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { countEndpointPacket } from '../services/table.ts';
 import { lock, unlock } from '../shared/spin-lock.ts';
 import { Verdict } from '../verdicts.ts';
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts';
 import { readTcpOptions, tcpOptions } from '../wire/tcp.ts';
 
 /**

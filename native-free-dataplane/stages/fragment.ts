@@ -7,10 +7,10 @@ import type { Dataplane } from '../dataplane.ts';
 import { FRAME_AT } from '../dataplane.ts';
 import { FragmentResult, fragmentFirst, fragmentLater, takeHeld } from '../fragments/table.ts';
 import type { Packet } from '../packet.ts';
+import { PROTOCOL_TCP } from '../protocols.ts';
 import { Verdict } from '../verdicts.ts';
 
 const MAX_DATAGRAM = 65535;
-const PROTOCOL_TCP = 6;
 
 function loadKey(pkt: Packet, dp: Dataplane): void {
   const { key } = dp.fragments;

@@ -6,9 +6,9 @@
  */
 
 import type { Packet } from '../packet.ts';
+import { PROTOCOL_ICMP } from '../protocols.ts';
 import { Verdict } from '../verdicts.ts';
 import { updateChecksum16 } from '../wire/checksum.ts';
-import { PROTOCOL_ICMP } from '../wire/ipv4.ts';
 
 const ECHO_REQUEST = 8;
 

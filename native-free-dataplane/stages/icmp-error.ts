@@ -13,17 +13,17 @@ import type { Dataplane } from '../dataplane.ts';
 import { inNetwork, NodeWord } from '../node/config.ts';
 import { HOST_HOP } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
+import { PROTOCOL_ICMP, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { Verdict } from '../verdicts.ts';
-import { finishChecksum, ipv4HeaderChecksum, sumBytes, updateChecksum16, updateChecksum32 } from '../wire/checksum.ts';
+import { finishChecksum, sumBytes, updateChecksum16, updateChecksum32 } from '../wire/checksum.ts';
 import { icmpQueryType, isIcmpRequest } from '../wire/icmp.ts';
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts';
+import { ipv4HeaderChecksum } from '../wire/ipv4.ts';
 
 const UNREACHABLE = 3;
 const SOURCE_QUENCH = 4;
 const REDIRECT = 5;
 const TIME_EXCEEDED = 11;
 const PARAMETER_PROBLEM = 12;
-const PROTOCOL_SCTP = 132;
 
 /** Does the packet tell of another packet? */
 export function isIcmpError(pkt: Packet): boolean {

@@ -10,8 +10,8 @@ import type { Dataplane } from '../dataplane.ts';
 import { NodeWord } from '../node/config.ts';
 import { HopWord, hopAt } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
+import { PROTOCOL_TCP } from '../protocols.ts';
 import { updateChecksum16 } from '../wire/checksum.ts';
-import { PROTOCOL_TCP } from '../wire/ipv4.ts';
 import { readTcpOptions, tcpOptions } from '../wire/tcp.ts';
 
 const SYN = 2;

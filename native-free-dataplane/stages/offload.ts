@@ -7,8 +7,8 @@
  */
 
 import { GSO_NONE, GSO_TCPV4, GSO_UDP_L4, type Packet } from '../packet.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { finishChecksum, sumBytes } from '../wire/checksum.ts';
-import { PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts';
 
 /** Offset of the checksum in its header. */
 const TCP_CHECKSUM = 16;

@@ -11,8 +11,8 @@ import { NodeWord, PortPolicy } from '../node/config.ts';
 import { portDeclared } from '../node/declared-ports.ts';
 import { HopKind, hopKind } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
+import { PROTOCOL_ICMP } from '../protocols.ts';
 import { Verdict } from '../verdicts.ts';
-import { PROTOCOL_ICMP } from '../wire/ipv4.ts';
 
 /** GO_ON, or PORT_NOT_DECLARED. ICMP queries are always let through: they open no port. */
 export function checkPolicy(pkt: Packet, dp: Dataplane, hop: number): Verdict {

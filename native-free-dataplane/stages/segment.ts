@@ -11,9 +11,11 @@
 
 import type { Dataplane } from '../dataplane.ts';
 import { GSO_NONE, GSO_TCPV4, GSO_UDP_L4, type Packet } from '../packet.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { Verdict } from '../verdicts.ts';
-import { finishChecksum, ipv4HeaderChecksum, pseudoHeaderSum, sumBytes } from '../wire/checksum.ts';
-import { PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts';
+import { finishChecksum, sumBytes } from '../wire/checksum.ts';
+import { ipv4HeaderChecksum } from '../wire/ipv4.ts';
+import { pseudoHeaderSum } from '../wire/transport-checksum.ts';
 
 const FIN_AND_PUSH = 0x09;
 const CWR = 0x80;

@@ -11,6 +11,7 @@
 import { type Dataplane, nextRandom } from '../dataplane.ts';
 import { inNetwork, isConfigAddress, NodeWord } from '../node/config.ts';
 import type { Packet } from '../packet.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../protocols.ts';
 import { affinityEndpoint, affinityHash, rememberAffinity } from '../services/affinity.ts';
 import {
   Block,
@@ -34,7 +35,6 @@ import {
   targetService,
 } from '../services/table.ts';
 import { Verdict } from '../verdicts.ts';
-import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../wire/ipv4.ts';
 
 const ECHO_REQUEST = 8;
 

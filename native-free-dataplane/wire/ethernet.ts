@@ -1,32 +1,45 @@
 /**
- * Ethernet II. Nothing is checked here: the caller has made sure that ETHERNET_BYTES lie inside the frame.
+ * Ethernet II. The caller has made sure that ETHERNET_BYTES lie inside the frame.
  *
  *   0                   6                   12      14
  *  +-------------------+-------------------+-------+----------
  *  |  destination MAC  |    source MAC     | type  | payload …
  *  +-------------------+-------------------+-------+----------
  *
- * A MAC address is two numbers everywhere: its first 16 bits and the 32 below. See IEEE 802.3 §3.2; types: IEEE 802
- * numbers (IANA).
+ * A MAC address is two numbers everywhere: its first 16 bits and the 32 below. A tagged frame (802.1Q) has four bytes
+ * between source and type: read with `at` moved on by VLAN_TAG_BYTES, the same accessors give what is behind the tag.
+ *
+ * See IEEE 802.3 §3.2, IEEE 802.1Q §9.6; types: IEEE 802 numbers (IANA).
  */
 export const ETHERNET_BYTES = 14;
-
-export const ETHERNET_DESTINATION = 0;
-export const ETHERNET_SOURCE = 6;
-export const ETHERNET_TYPE = 12;
+export const VLAN_TAG_BYTES = 4;
 
 export const ETHERTYPE_IPV4 = 0x0800;
 export const ETHERTYPE_ARP = 0x0806;
 export const ETHERTYPE_VLAN = 0x8100;
 export const ETHERTYPE_QINQ = 0x88a8;
 export const ETHERTYPE_IPV6 = 0x86dd;
+/** Smaller values of the type field are the length of an 802.3 frame. */
+export const ETHERTYPE_MIN = 0x0600;
 
-/** Bytes of an 802.1Q tag between the source MAC and the type. */
-export const VLAN_TAG_BYTES = 4;
+const SOURCE = 6;
+const TYPE = 12;
+/** Set in the first byte of a group address. */
+const GROUP_BIT = 1;
 
-/** EtherType, 0..0xffff; below 0x0600 it is the length of an 802.3 frame. */
+/** EtherType, 0..0xffff; below ETHERTYPE_MIN it is a length. */
 export function ethernetType(view: DataView, at: number): number {
-  return view.getUint16(at + ETHERNET_TYPE);
+  return view.getUint16(at + TYPE);
+}
+
+/** Does a frame of this type carry a VLAN tag? */
+export function isVlanType(type: number): boolean {
+  return type === ETHERTYPE_VLAN || type === ETHERTYPE_QINQ;
+}
+
+/** VLAN identifier of a frame whose type is that of a tag. The caller has made sure of VLAN_TAG_BYTES more. */
+export function vlanIdentifier(view: DataView, at: number): number {
+  return view.getUint16(at + ETHERNET_BYTES) & 0xfff;
 }
 
 /** First 16 bits of the destination. */
@@ -34,49 +47,53 @@ export function destinationMacHigh(view: DataView, at: number): number {
   return view.getUint16(at);
 }
 
-/** Last 32 bits of the destination, as int32. */
+/** Last 32 bits of the destination, int32. */
 export function destinationMacLow(view: DataView, at: number): number {
   return view.getInt32(at + 2);
 }
 
 /** First 16 bits of the source. */
 export function sourceMacHigh(view: DataView, at: number): number {
-  return view.getUint16(at + 6);
+  return view.getUint16(at + SOURCE);
 }
 
-/** Last 32 bits of the source, as int32. */
+/** Last 32 bits of the source, int32. */
 export function sourceMacLow(view: DataView, at: number): number {
-  return view.getInt32(at + 8);
+  return view.getInt32(at + SOURCE + 2);
+}
+
+/** Is this the destination? @param low int32 */
+export function isDestinationMac(view: DataView, at: number, high: number, low: number): boolean {
+  return destinationMacLow(view, at) === low && destinationMacHigh(view, at) === high;
+}
+
+/** Is this the source? @param low int32 */
+export function isSourceMac(view: DataView, at: number, high: number, low: number): boolean {
+  return sourceMacLow(view, at) === low && sourceMacHigh(view, at) === high;
 }
 
 /** Is the destination a group address (multicast or broadcast)? */
 export function isGroupDestination(view: DataView, at: number): boolean {
-  return (view.getUint8(at) & 1) !== 0;
+  return (view.getUint8(at) & GROUP_BIT) !== 0;
 }
 
-/** Write the destination; low words may be int32 or uint32. */
+/** Is the source a group address? Nobody may send from one (IEEE 802.3 §3.2.3). */
+export function isGroupSource(view: DataView, at: number): boolean {
+  return (view.getUint8(at + SOURCE) & GROUP_BIT) !== 0;
+}
+
+/** Write the destination. @param low int32 or uint32 */
 export function writeDestinationMac(view: DataView, at: number, high: number, low: number): void {
   view.setUint16(at, high);
   view.setInt32(at + 2, low);
 }
 
-/** Write the source. */
+/** Write the source. @param low int32 or uint32 */
 export function writeSourceMac(view: DataView, at: number, high: number, low: number): void {
-  view.setUint16(at + 6, high);
-  view.setInt32(at + 8, low);
+  view.setUint16(at + SOURCE, high);
+  view.setInt32(at + SOURCE + 2, low);
 }
 
-/** Write a whole header. */
-export function emitEthernet(
-  view: DataView,
-  at: number,
-  destinationHigh: number,
-  destinationLow: number,
-  sourceHigh: number,
-  sourceLow: number,
-  type: number,
-): void {
-  writeDestinationMac(view, at, destinationHigh, destinationLow);
-  writeSourceMac(view, at, sourceHigh, sourceLow);
-  view.setUint16(at + ETHERNET_TYPE, type);
+export function writeEthernetType(view: DataView, at: number, type: number): void {
+  view.setUint16(at + TYPE, type);
 }

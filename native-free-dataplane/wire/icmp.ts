@@ -13,16 +13,17 @@
  *
  * The checksum covers the ICMP message alone. See RFC 792, RFC 1191 §4 (MTU), RFC 950 (types 17, 18), RFC 4884.
  */
+import { finishChecksum, sumBytes, updateChecksum16 } from './checksum.ts';
+
+/** Up to where the quoted packet of an error begins. */
 export const ICMP_BYTES = 8;
 
-export const ICMP_TYPE = 0;
-export const ICMP_CODE = 1;
-export const ICMP_CHECKSUM = 2;
-export const ICMP_IDENTIFIER = 4;
-export const ICMP_SEQUENCE = 6;
-export const ICMP_REST = 4;
-export const ICMP_MTU = 6;
-export const ICMP_QUOTE = 8;
+const CODE = 1;
+const CHECKSUM = 2;
+const IDENTIFIER = 4;
+const GATEWAY = 4;
+const SEQUENCE = 6;
+const MTU = 6;
 
 export const ICMP_ECHO_REPLY = 0;
 export const ICMP_UNREACHABLE = 3;
@@ -43,28 +44,35 @@ export const UNREACHABLE_PROTOCOL = 2;
 export const UNREACHABLE_PORT = 3;
 export const UNREACHABLE_FRAGMENTATION_NEEDED = 4;
 export const UNREACHABLE_PROHIBITED = 13;
+/** Code of ICMP_TIME_EXCEEDED: in transit, not during reassembly. */
+export const TIME_EXCEEDED_TTL = 0;
 
 export function icmpType(view: DataView, l4: number): number {
   return view.getUint8(l4);
 }
 
 export function icmpCode(view: DataView, l4: number): number {
-  return view.getUint8(l4 + ICMP_CODE);
+  return view.getUint8(l4 + CODE);
 }
 
 /** Identifier of a query or its answer. */
 export function icmpIdentifier(view: DataView, l4: number): number {
-  return view.getUint16(l4 + ICMP_IDENTIFIER);
+  return view.getUint16(l4 + IDENTIFIER);
 }
 
 /** Sequence number of a query or its answer. */
 export function icmpSequence(view: DataView, l4: number): number {
-  return view.getUint16(l4 + ICMP_SEQUENCE);
+  return view.getUint16(l4 + SEQUENCE);
 }
 
-/** Next-hop MTU of type 3 code 4; 0 from routers older than RFC 1191. */
+/** Next-hop MTU of "fragmentation needed"; 0 from routers older than RFC 1191. */
 export function icmpMtu(view: DataView, l4: number): number {
-  return view.getUint16(l4 + ICMP_MTU);
+  return view.getUint16(l4 + MTU);
+}
+
+/** Router that a redirect names, int32. */
+export function icmpRedirectGateway(view: DataView, l4: number): number {
+  return view.getInt32(l4 + GATEWAY);
 }
 
 /** Does a message of this type quote the packet it is about? No error is ever sent about one (RFC 1812 §4.3.2.7). */
@@ -78,23 +86,64 @@ export function isIcmpError(type: number): boolean {
   );
 }
 
-/** Write a header with checksum 0. `rest` is the word behind the checksum: identifier and sequence, MTU, or 0. */
-export function emitIcmp(view: DataView, l4: number, type: number, code: number, rest: number): void {
-  view.setUint8(l4, type);
-  view.setUint8(l4 + ICMP_CODE, code);
-  view.setUint16(l4 + ICMP_CHECKSUM, 0);
-  view.setInt32(l4 + ICMP_REST, rest);
-}
-
-/** Query types: the request's type for a request or its reply, else -1 (RFC 792, RFC 950). */
+/** The type of the request that a query type belongs to: itself, or what it replies to; -1 for other types. */
 export function icmpQueryType(type: number): number {
-  if (type === 8 || type === 0) return 8;
-  if (type === 13 || type === 14) return 13;
-  if (type === 17 || type === 18) return 17;
+  if (type === ICMP_ECHO_REQUEST || type === ICMP_ECHO_REPLY) return ICMP_ECHO_REQUEST;
+  if (type === ICMP_TIMESTAMP_REQUEST || type === ICMP_TIMESTAMP_REPLY) return ICMP_TIMESTAMP_REQUEST;
+  if (type === ICMP_MASK_REQUEST || type === ICMP_MASK_REPLY) return ICMP_MASK_REQUEST;
   return -1;
 }
 
-/** 1 when the ICMP type asks, 0 when it answers. Only for query types. */
+/** The type of the reply to a request of this type. Only for request types. */
+export function icmpReplyType(request: number): number {
+  return request === ICMP_ECHO_REQUEST ? ICMP_ECHO_REPLY : request + 1;
+}
+
+/** Is this the type of a request (and not of its reply)? */
 export function isIcmpRequest(type: number): boolean {
-  return type === 8 || type === 13 || type === 17;
+  return type === ICMP_ECHO_REQUEST || type === ICMP_TIMESTAMP_REQUEST || type === ICMP_MASK_REQUEST;
+}
+
+/**
+ * What stands for a query's ports, source << 16 | destination: the identifier on the asking side, the request's type
+ * opposite to it (RFC 5508 §3.1). Only for query types.
+ */
+export function icmpPortsWord(view: DataView, l4: number): number {
+  const type = icmpType(view, l4);
+  const identifier = icmpIdentifier(view, l4);
+  return isIcmpRequest(type) ? (identifier << 16) | type : (icmpQueryType(type) << 16) | identifier;
+}
+
+/** Exchange the identifier of a query and fix the checksum, which covers no addresses. @param ports as icmpPortsWord */
+export function rewriteIcmpPorts(view: DataView, l4: number, ports: number): void {
+  const identifier = isIcmpRequest(icmpType(view, l4)) ? ports >>> 16 : ports & 0xffff;
+  const before = icmpIdentifier(view, l4);
+  if (identifier === before) return;
+  view.setUint16(l4 + IDENTIFIER, identifier);
+  view.setUint16(l4 + CHECKSUM, updateChecksum16(view.getUint16(l4 + CHECKSUM), before, identifier));
+}
+
+/** Turn an echo request into its reply in place; identifier, sequence number and data stay. */
+export function answerEchoInPlace(view: DataView, l4: number): void {
+  const before = view.getUint16(l4);
+  const after = (ICMP_ECHO_REPLY << 8) | (before & 0xff);
+  view.setUint16(l4, after);
+  view.setUint16(l4 + CHECKSUM, updateChecksum16(view.getUint16(l4 + CHECKSUM), before, after));
+}
+
+/** Is the checksum over the message [l4, end) right? */
+export function isIcmpIntact(view: DataView, l4: number, end: number): boolean {
+  return finishChecksum(sumBytes(view, l4, end, 0)) === 0;
+}
+
+/** Compute and set the checksum over the message [l4, end). */
+export function writeIcmpChecksum(view: DataView, l4: number, end: number): void {
+  view.setUint16(l4 + CHECKSUM, 0);
+  view.setUint16(l4 + CHECKSUM, finishChecksum(sumBytes(view, l4, end, 0)));
+}
+
+/** Write a header with checksum 0. `rest` is the word behind the checksum: identifier and sequence, MTU, or 0. */
+export function emitIcmp(view: DataView, l4: number, type: number, code: number, rest: number): void {
+  view.setInt32(l4, (type << 24) | (code << 16));
+  view.setInt32(l4 + IDENTIFIER, rest);
 }

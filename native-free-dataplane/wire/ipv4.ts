@@ -16,40 +16,39 @@
  *  |                    options                    |    padding    | 20
  *  +-----------------------------------------------+---------------+
  *
- * See RFC 791 §3.1; protocol numbers: IANA.
+ * What both families have in common is in ip.ts, and stages use that. See RFC 791 §3.1 and §3.2.
  */
-import { ipv4HeaderChecksum } from './checksum.ts';
+import { applyDifference, difference16, difference32, fold16 } from './checksum.ts';
 
 export const IPV4_MIN_BYTES = 20;
-export const IPV4_MAX_HEADER_BYTES = 60;
+/** The largest packet a total length can express, header included. */
+export const IPV4_MAX_BYTES = 65535;
 
-export const IPV4_TOTAL_LENGTH = 2;
-export const IPV4_IDENTIFICATION = 4;
-export const IPV4_FRAGMENT = 6;
-export const IPV4_TTL = 8;
-export const IPV4_PROTOCOL = 9;
-export const IPV4_CHECKSUM = 10;
-export const IPV4_SOURCE = 12;
-export const IPV4_DESTINATION = 16;
+const TOTAL_LENGTH = 2;
+const IDENTIFICATION = 4;
+const FRAGMENT = 6;
+const TTL = 8;
+const PROTOCOL = 9;
+const CHECKSUM = 10;
+const SOURCE = 12;
+const DESTINATION = 16;
 
 /** Bits of the fragment word. */
 export const IPV4_DONT_FRAGMENT = 0x4000;
 export const IPV4_MORE_FRAGMENTS = 0x2000;
 export const IPV4_OFFSET_MASK = 0x1fff;
 
-export const PROTOCOL_ICMP = 1;
-export const PROTOCOL_IPIP = 4;
-export const PROTOCOL_TCP = 6;
-export const PROTOCOL_UDP = 17;
-export const PROTOCOL_IPV6 = 41;
-export const PROTOCOL_GRE = 47;
-export const PROTOCOL_ICMPV6 = 58;
-export const PROTOCOL_SCTP = 132;
+/** Version and header length of a header without options; type of service 0. */
+const FIRST_WORD = 0x4500;
+/** Time to live of what is sent from here (RFC 1340: the recommended default). */
+const DEFAULT_TTL = 64;
+/** TTL and protocol share a 16-bit word of the checksum; the TTL is its high byte. */
+const ONE_TTL = 0x0100;
 
-/** Version field: 4 for IPv4, 6 for IPv6. */
-export function ipVersion(view: DataView, l3: number): number {
-  return view.getUint8(l3) >> 4;
-}
+const OPTION_END = 0;
+const OPTION_NOP = 1;
+const OPTION_LOOSE_SOURCE_ROUTE = 131;
+const OPTION_STRICT_SOURCE_ROUTE = 137;
 
 /** Header length in bytes as stated, 0..60; below 20 it is invalid. */
 export function ipv4HeaderBytes(view: DataView, l3: number): number {
@@ -58,71 +57,182 @@ export function ipv4HeaderBytes(view: DataView, l3: number): number {
 
 /** Header and payload, bytes. */
 export function ipv4TotalLength(view: DataView, l3: number): number {
-  return view.getUint16(l3 + IPV4_TOTAL_LENGTH);
+  return view.getUint16(l3 + TOTAL_LENGTH);
 }
 
 export function ipv4Identification(view: DataView, l3: number): number {
-  return view.getUint16(l3 + IPV4_IDENTIFICATION);
+  return view.getUint16(l3 + IDENTIFICATION);
 }
 
 /** The whole word: do-not-fragment, more-fragments and the offset in units of 8 bytes. */
 export function ipv4FragmentWord(view: DataView, l3: number): number {
-  return view.getUint16(l3 + IPV4_FRAGMENT);
+  return view.getUint16(l3 + FRAGMENT);
 }
 
-/** Offset of this fragment in bytes. */
-export function ipv4FragmentOffset(view: DataView, l3: number): number {
-  return (view.getUint16(l3 + IPV4_FRAGMENT) & IPV4_OFFSET_MASK) << 3;
+/** Is a packet with this fragment word only a part of a datagram? */
+export function isIpv4Fragment(word: number): boolean {
+  return (word & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK)) !== 0;
+}
+
+/** Offset in bytes that a fragment word gives. */
+export function ipv4FragmentOffset(word: number): number {
+  return (word & IPV4_OFFSET_MASK) << 3;
 }
 
 export function ipv4Ttl(view: DataView, l3: number): number {
-  return view.getUint8(l3 + IPV4_TTL);
+  return view.getUint8(l3 + TTL);
 }
 
 export function ipv4Protocol(view: DataView, l3: number): number {
-  return view.getUint8(l3 + IPV4_PROTOCOL);
+  return view.getUint8(l3 + PROTOCOL);
 }
 
 /** Source address, int32. */
 export function ipv4Source(view: DataView, l3: number): number {
-  return view.getInt32(l3 + IPV4_SOURCE);
+  return view.getInt32(l3 + SOURCE);
 }
 
 /** Destination address, int32. */
 export function ipv4Destination(view: DataView, l3: number): number {
-  return view.getInt32(l3 + IPV4_DESTINATION);
+  return view.getInt32(l3 + DESTINATION);
 }
 
-/** Set the header checksum over the header as it stands. */
-export function writeIpv4Checksum(view: DataView, l3: number, headerBytes: number): void {
-  view.setUint16(l3 + IPV4_CHECKSUM, 0);
-  view.setUint16(l3 + IPV4_CHECKSUM, ipv4HeaderChecksum(view, l3, headerBytes));
+/** Write both addresses, int32, and leave the checksum. */
+export function writeIpv4Addresses(view: DataView, l3: number, src: number, dst: number): void {
+  view.setInt32(l3 + SOURCE, src);
+  view.setInt32(l3 + DESTINATION, dst);
 }
 
 /**
- * Write a 20-byte header with its checksum; type of service 0.
- * @param totalLength header and payload, bytes
- * @param fragmentWord IPV4_DONT_FRAGMENT, IPV4_MORE_FRAGMENTS and the offset in units of 8 bytes
+ * Exchange both addresses and fix the header checksum.
  * @param src,dst int32
+ * @returns what that adds to the sum of a pseudo-header (checksum.ts, differences)
  */
-export function emitIpv4(
+export function exchangeIpv4Addresses(view: DataView, l3: number, src: number, dst: number): number {
+  const difference = difference32(ipv4Source(view, l3), src) + difference32(ipv4Destination(view, l3), dst);
+  view.setUint16(l3 + CHECKSUM, applyDifference(view.getUint16(l3 + CHECKSUM), difference));
+  writeIpv4Addresses(view, l3, src, dst);
+  return difference;
+}
+
+/** Lower the TTL by one and fix the checksum, which the same amount is added to (RFC 1141). */
+export function lowerIpv4Ttl(view: DataView, l3: number): void {
+  view.setUint8(l3 + TTL, view.getUint8(l3 + TTL) - 1);
+  const sum = view.getUint16(l3 + CHECKSUM) + ONE_TTL;
+  view.setUint16(l3 + CHECKSUM, (sum & 0xffff) + (sum >>> 16));
+}
+
+/** Make the TTL that of a packet sent from here and fix the checksum. */
+export function resetIpv4Ttl(view: DataView, l3: number): void {
+  const difference = difference16(ipv4Ttl(view, l3) * ONE_TTL, DEFAULT_TTL * ONE_TTL);
+  view.setUint8(l3 + TTL, DEFAULT_TTL);
+  view.setUint16(l3 + CHECKSUM, applyDifference(view.getUint16(l3 + CHECKSUM), difference));
+}
+
+/**
+ * Checksum over a header as it stands: 0 when the header is intact; with the field set to 0 first, the value to store
+ * in it.
+ * @param headerBytes 20..60, a multiple of 4, inside the frame
+ */
+export function ipv4HeaderChecksum(view: DataView, l3: number, headerBytes: number): number {
+  // The five words every header has, spelled out: 3.5 ns against 10 in a loop (V8 11.3).
+  const a = view.getInt32(l3);
+  const b = view.getInt32(l3 + 4);
+  const c = view.getInt32(l3 + 8);
+  const d = view.getInt32(l3 + 12);
+  const e = view.getInt32(l3 + 16);
+  let sum = (a >>> 16) + (a & 0xffff) + (b >>> 16) + (b & 0xffff) + (c >>> 16) + (c & 0xffff);
+  sum += (d >>> 16) + (d & 0xffff) + (e >>> 16) + (e & 0xffff);
+  for (let at = l3 + IPV4_MIN_BYTES, end = l3 + headerBytes; at < end; at += 4) {
+    const word = view.getInt32(at);
+    sum += (word >>> 16) + (word & 0xffff);
+  }
+  const once = (sum & 0xffff) + (sum >>> 16);
+  return ~((once & 0xffff) + (once >>> 16)) & 0xffff;
+}
+
+/** Set the checksum over the header as it stands. */
+export function writeIpv4Checksum(view: DataView, l3: number, headerBytes: number): void {
+  view.setUint16(l3 + CHECKSUM, 0);
+  view.setUint16(l3 + CHECKSUM, ipv4HeaderChecksum(view, l3, headerBytes));
+}
+
+/** Is there a loose or strict source route among the options? Malformed options end the search (RFC 791 §3.1). */
+export function hasSourceRoute(view: DataView, l3: number, headerBytes: number): boolean {
+  const end = l3 + headerBytes;
+  for (let at = l3 + IPV4_MIN_BYTES; at < end; ) {
+    const kind = view.getUint8(at);
+    if (kind === OPTION_END) return false;
+    if (kind === OPTION_LOOSE_SOURCE_ROUTE || kind === OPTION_STRICT_SOURCE_ROUTE) return true;
+    if (kind === OPTION_NOP) at++;
+    else {
+      if (at + 1 >= end) return false;
+      const bytes = view.getUint8(at + 1);
+      if (bytes < 2) return false;
+      at += bytes;
+    }
+  }
+  return false;
+}
+
+/** Make the header that of one piece of its packet: total length, fragment word, checksum. */
+export function writeIpv4Fragment(view: DataView, l3: number, headerBytes: number, end: number, word: number): void {
+  view.setUint16(l3 + TOTAL_LENGTH, end - l3);
+  view.setUint16(l3 + FRAGMENT, word);
+  writeIpv4Checksum(view, l3, headerBytes);
+}
+
+/** Make the header that of a packet of its own: total length, identification, checksum. */
+export function writeIpv4Segment(
   view: DataView,
   l3: number,
-  totalLength: number,
+  headerBytes: number,
+  end: number,
   identification: number,
-  fragmentWord: number,
-  ttl: number,
-  protocol: number,
-  src: number,
-  dst: number,
 ): void {
-  view.setUint16(l3, 0x4500);
-  view.setUint16(l3 + IPV4_TOTAL_LENGTH, totalLength);
-  view.setUint16(l3 + IPV4_IDENTIFICATION, identification);
-  view.setUint16(l3 + IPV4_FRAGMENT, fragmentWord);
-  view.setUint8(l3 + IPV4_TTL, ttl);
-  view.setUint8(l3 + IPV4_PROTOCOL, protocol);
-  view.setInt32(l3 + IPV4_SOURCE, src);
-  view.setInt32(l3 + IPV4_DESTINATION, dst);
+  view.setUint16(l3 + TOTAL_LENGTH, end - l3);
+  view.setUint16(l3 + IDENTIFICATION, identification);
+  writeIpv4Checksum(view, l3, headerBytes);
+}
+
+/**
+ * Write the 20-byte header of a packet sent from here, around the addresses, which stand in it already. Not to be
+ * fragmented, and with identification 0: it is meaningless in a packet that never is (RFC 6864 §4.1).
+ * @param end one past the packet's last byte
+ */
+export function emitIpv4(view: DataView, l3: number, end: number, protocol: number): void {
+  emitFields(view, l3, end - l3, 0, protocol);
   writeIpv4Checksum(view, l3, IPV4_MIN_BYTES);
+}
+
+/**
+ * The same for the outer header of a tunnel, whose checksum is added up from what is the same for every packet.
+ * @param constantSum ipv4ConstantSum of the addresses that stand in the header
+ */
+export function emitTunnelIpv4(
+  view: DataView,
+  l3: number,
+  end: number,
+  protocol: number,
+  identification: number,
+  constantSum: number,
+): void {
+  const bytes = end - l3;
+  emitFields(view, l3, bytes, identification, protocol);
+  let sum = constantSum + protocol + bytes + identification;
+  sum = (sum & 0xffff) + (sum >>> 16);
+  sum = (sum & 0xffff) + (sum >>> 16);
+  view.setUint16(l3 + CHECKSUM, ~sum & 0xffff);
+}
+
+function emitFields(view: DataView, l3: number, bytes: number, identification: number, protocol: number): void {
+  view.setInt32(l3, (FIRST_WORD << 16) | bytes);
+  view.setInt32(l3 + IDENTIFICATION, (identification << 16) | IPV4_DONT_FRAGMENT);
+  view.setInt32(l3 + TTL, (DEFAULT_TTL << 24) | (protocol << 16));
+}
+
+/** Folded sum of all words of such a header that are the same for every packet from `src` to `dst` (int32). */
+export function ipv4ConstantSum(src: number, dst: number): number {
+  const fixed = FIRST_WORD + IPV4_DONT_FRAGMENT + DEFAULT_TTL * ONE_TTL;
+  return fold16(fixed + (src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff));
 }

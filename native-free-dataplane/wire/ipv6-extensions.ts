@@ -14,21 +14,21 @@
  * Read before editing: RFC 8200 §4, RFC 6564 (uniform format), RFC 7045 (unknown headers), RFC 7112 (whole chain in
  * the first fragment).
  */
-export const HEADER_HOP_BY_HOP = 0;
-export const HEADER_ROUTING = 43;
-export const HEADER_FRAGMENT = 44;
-export const HEADER_ESP = 50;
-export const HEADER_AUTHENTICATION = 51;
-export const HEADER_NONE = 59;
-export const HEADER_DESTINATION = 60;
-export const HEADER_MOBILITY = 135;
-export const HEADER_HIP = 139;
-export const HEADER_SHIM6 = 140;
+import { IPV6_BYTES, ipv6NextHeader } from './ipv6.ts';
 
-export const IPV6_FRAGMENT_BYTES = 8;
+const HEADER_HOP_BY_HOP = 0;
+const HEADER_ROUTING = 43;
+const HEADER_FRAGMENT = 44;
+const HEADER_AUTHENTICATION = 51;
+const HEADER_DESTINATION = 60;
+const HEADER_MOBILITY = 135;
+const HEADER_HIP = 139;
+const HEADER_SHIM6 = 140;
 
-/** A chain longer than this is nobody's but an attacker's (linux: net.ipv6.max_dst_opts_number is 8 options as well). */
-export const MAX_EXTENSION_HEADERS = 8;
+const FRAGMENT_BYTES = 8;
+
+/** Longer chains are refused: only attacks have them (linux: net.ipv6.max_dst_opts_number is 8 options as well). */
+const MAX_EXTENSION_HEADERS = 8;
 
 /** What the last walk found. One object, reused: read it before the next walk. */
 export const ipv6Chain: {
@@ -51,8 +51,8 @@ export const ipv6Chain: {
  * @returns false when the chain leaves the packet, is too long, or has its hop-by-hop header elsewhere than first
  */
 export function walkIpv6Extensions(view: DataView, l3: number, end: number): boolean {
-  let at = l3 + 40;
-  let header = view.getUint8(l3 + 6);
+  let at = l3 + IPV6_BYTES;
+  let header = ipv6NextHeader(view, l3);
   ipv6Chain.fragmentAt = 0;
   ipv6Chain.fragmentOffset = 0;
   ipv6Chain.moreFragments = 0;
@@ -67,7 +67,7 @@ export function walkIpv6Extensions(view: DataView, l3: number, end: number): boo
       ipv6Chain.fragmentOffset = word & 0xfff8;
       ipv6Chain.moreFragments = word & 1;
       ipv6Chain.identification = view.getInt32(at + 4);
-      at += IPV6_FRAGMENT_BYTES;
+      at += FRAGMENT_BYTES;
       header = next;
       // Behind the first fragment there is payload, whatever it looks like.
       if (ipv6Chain.fragmentOffset !== 0) break;
@@ -85,7 +85,7 @@ export function walkIpv6Extensions(view: DataView, l3: number, end: number): boo
 }
 
 /** Does this protocol number name an extension header that can be walked over? */
-export function isExtension(header: number): boolean {
+function isExtension(header: number): boolean {
   return (
     header === HEADER_HOP_BY_HOP ||
     header === HEADER_ROUTING ||

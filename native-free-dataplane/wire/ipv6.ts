@@ -16,34 +16,46 @@
  */
 export const IPV6_BYTES = 40;
 
-export const IPV6_PAYLOAD_LENGTH = 4;
-export const IPV6_NEXT_HEADER = 6;
-export const IPV6_HOP_LIMIT = 7;
-export const IPV6_SOURCE = 8;
-export const IPV6_DESTINATION = 24;
+const PAYLOAD_LENGTH = 4;
+const NEXT_HEADER = 6;
+const HOP_LIMIT = 7;
+const SOURCE = 8;
+const DESTINATION = 24;
+/** Version 6, traffic class and flow label 0. */
+const FIRST_WORD = 0x60000000;
 
-/** Bytes behind the header, extension headers included; 0 for a jumbogram (RFC 2675), which we do not know. */
+/** Bytes behind the header, extension headers included; 0 for a jumbogram (RFC 2675), which is not supported. */
 export function ipv6PayloadLength(view: DataView, l3: number): number {
-  return view.getUint16(l3 + IPV6_PAYLOAD_LENGTH);
+  return view.getUint16(l3 + PAYLOAD_LENGTH);
 }
 
 /** Protocol number of what follows: an extension header or the transport header. */
 export function ipv6NextHeader(view: DataView, l3: number): number {
-  return view.getUint8(l3 + IPV6_NEXT_HEADER);
+  return view.getUint8(l3 + NEXT_HEADER);
 }
 
 export function ipv6HopLimit(view: DataView, l3: number): number {
-  return view.getUint8(l3 + IPV6_HOP_LIMIT);
+  return view.getUint8(l3 + HOP_LIMIT);
 }
 
 /** Word `index` (0..3) of the source address, int32. */
 export function ipv6SourceWord(view: DataView, l3: number, index: number): number {
-  return view.getInt32(l3 + IPV6_SOURCE + (index << 2));
+  return view.getInt32(l3 + SOURCE + (index << 2));
 }
 
 /** Word `index` (0..3) of the destination address, int32. */
 export function ipv6DestinationWord(view: DataView, l3: number, index: number): number {
-  return view.getInt32(l3 + IPV6_DESTINATION + (index << 2));
+  return view.getInt32(l3 + DESTINATION + (index << 2));
+}
+
+/** Sum of both addresses as 16-bit words, not folded. */
+export function sumIpv6Addresses(view: DataView, l3: number): number {
+  let sum = 0;
+  for (let at = l3 + SOURCE; at < l3 + IPV6_BYTES; at += 4) {
+    const word = view.getInt32(at);
+    sum += (word >>> 16) + (word & 0xffff);
+  }
+  return sum;
 }
 
 /**
@@ -60,12 +72,12 @@ export function emitIpv6(
   src: Int32Array,
   dst: Int32Array,
 ): void {
-  view.setUint32(l3, 0x60000000);
-  view.setUint16(l3 + IPV6_PAYLOAD_LENGTH, payloadLength);
-  view.setUint8(l3 + IPV6_NEXT_HEADER, nextHeader);
-  view.setUint8(l3 + IPV6_HOP_LIMIT, hopLimit);
+  view.setUint32(l3, FIRST_WORD);
+  view.setUint16(l3 + PAYLOAD_LENGTH, payloadLength);
+  view.setUint8(l3 + NEXT_HEADER, nextHeader);
+  view.setUint8(l3 + HOP_LIMIT, hopLimit);
   for (let i = 0; i < 4; i++) {
-    view.setInt32(l3 + IPV6_SOURCE + (i << 2), src[i]);
-    view.setInt32(l3 + IPV6_DESTINATION + (i << 2), dst[i]);
+    view.setInt32(l3 + SOURCE + (i << 2), src[i]);
+    view.setInt32(l3 + DESTINATION + (i << 2), dst[i]);
   }
 }

@@ -1,12 +1,17 @@
 /**
- * SCTP's checksum, as far as translation needs it. A CRC32c over header and chunks, ports included, addresses not.
+ * SCTP, as far as translation needs it. Its checksum is a CRC32c over header and chunks: ports are in it, addresses are
+ * not.
  *
  * A CRC is linear: those of two messages of one length differ by that of their difference (all zeroes but the ports), so
  * the field is changed by as much and a checksum that was wrong stays wrong. Read before editing: RFC 9260 §6.8 and
  * appendix A (reflected polynomial 0x82f63b78; the register's low byte goes on the wire first).
  */
+import { PORTS_BYTES, portsWord, writePorts } from './ports.ts';
+
+/** Ports, verification tag, checksum (RFC 9260 §3.1). */
 export const SCTP_BYTES = 12;
-export const SCTP_CHECKSUM = 8;
+
+const CHECKSUM = 8;
 
 const TABLE: Int32Array = Int32Array.from({ length: 256 }, (_, byte) => {
   let crc = byte;
@@ -15,15 +20,16 @@ const TABLE: Int32Array = Int32Array.from({ length: 256 }, (_, byte) => {
 });
 
 /**
- * Make the checksum right for other ports.
- * @param before source port << 16 | destination port, as the packet at `l4` has them; @param after as it will have them
+ * Exchange both ports and fix the checksum.
  * @param end one past the packet's last byte: the whole packet must be there, no fragment
+ * @param ports source << 16 | destination
  */
-export function updateSctpChecksum(view: DataView, l4: number, end: number, before: number, after: number): void {
-  const ports = before ^ after;
-  if (ports === 0) return;
+export function rewriteSctpPorts(view: DataView, l4: number, end: number, ports: number): void {
+  const changed = portsWord(view, l4) ^ ports;
+  if (changed === 0) return;
+  writePorts(view, l4, ports);
   let crc = 0;
-  for (let shift = 24; shift >= 0; shift -= 8) crc = (crc >>> 8) ^ TABLE[(crc ^ (ports >>> shift)) & 0xff];
-  for (let at = l4 + 4; at < end; at++) crc = (crc >>> 8) ^ TABLE[crc & 0xff];
-  view.setInt32(l4 + SCTP_CHECKSUM, view.getInt32(l4 + SCTP_CHECKSUM, true) ^ crc, true);
+  for (let shift = 24; shift >= 0; shift -= 8) crc = (crc >>> 8) ^ TABLE[(crc ^ (changed >>> shift)) & 0xff];
+  for (let at = l4 + PORTS_BYTES; at < end; at++) crc = (crc >>> 8) ^ TABLE[crc & 0xff];
+  view.setInt32(l4 + CHECKSUM, view.getInt32(l4 + CHECKSUM, true) ^ crc, true);
 }

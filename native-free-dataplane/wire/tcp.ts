@@ -1,6 +1,6 @@
 /**
- * The TCP header and the options a tracker and an MSS clamp care for. The caller has made sure that 20 bytes (or
- * headerBytes) lie inside the packet.
+ * The TCP header and the options that connection tracking and the MSS clamp read. The caller has made sure that 20 bytes (or
+ * headerBytes) lie inside the packet. Ports: ports.ts.
  *
  *   0                   1                   2                   3
  *   0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -18,18 +18,21 @@
  *
  * See RFC 9293 §3.1 and §3.2, RFC 7323 §2 (window scale), RFC 2018 §2 and §3 (SACK).
  */
+import { applyDifference, applyPartialDifference, difference32, updateChecksum16 } from './checksum.ts';
+import { destinationPort, portsWord, sourcePort, writePorts } from './ports.ts';
+
 export const TCP_MIN_BYTES = 20;
 export const TCP_MAX_HEADER_BYTES = 60;
-
-export const TCP_SOURCE_PORT = 0;
-export const TCP_DESTINATION_PORT = 2;
-export const TCP_SEQUENCE = 4;
-export const TCP_ACKNOWLEDGMENT = 8;
-export const TCP_OFFSET = 12;
-export const TCP_FLAGS = 13;
-export const TCP_WINDOW = 14;
+/** Offset of the checksum in the header, as a virtio-net header names it. */
 export const TCP_CHECKSUM = 16;
-export const TCP_URGENT = 18;
+
+const SEQUENCE = 4;
+const ACKNOWLEDGMENT = 8;
+const OFFSET_AND_FLAGS = 12;
+const FLAGS = 13;
+const WINDOW = 14;
+/** Offset-and-flags word of a header without options and flags: five words of four bytes. */
+const MIN_OFFSET = 0x5000;
 
 export const TCP_FIN = 0x01;
 export const TCP_SYN = 0x02;
@@ -48,39 +51,67 @@ export const OPTION_SACK_PERMITTED = 4;
 export const OPTION_SACK = 5;
 export const OPTION_TIMESTAMPS = 8;
 
+/** NOP, NOP, and the kind and length of a timestamps option: how Linux begins the options of every segment. */
+const ALIGNED_TIMESTAMPS = 0x0101080a;
+const ALIGNED_TIMESTAMPS_BYTES = 12;
+
 /** The largest shift that may be used; a larger one counts as this (RFC 7323 §2.3). */
-export const MAX_WINDOW_SCALE = 14;
-
-export function tcpSourcePort(view: DataView, l4: number): number {
-  return view.getUint16(l4);
-}
-
-export function tcpDestinationPort(view: DataView, l4: number): number {
-  return view.getUint16(l4 + TCP_DESTINATION_PORT);
-}
+const MAX_WINDOW_SCALE = 14;
 
 /** Sequence number, int32: compare by the sign of a difference. */
 export function tcpSequence(view: DataView, l4: number): number {
-  return view.getInt32(l4 + TCP_SEQUENCE);
+  return view.getInt32(l4 + SEQUENCE);
+}
+
+/** Write the sequence number. @param sequence int32 or uint32 */
+export function writeTcpSequence(view: DataView, l4: number, sequence: number): void {
+  view.setInt32(l4 + SEQUENCE, sequence);
 }
 
 /** Acknowledgment number, int32. */
 export function tcpAcknowledgment(view: DataView, l4: number): number {
-  return view.getInt32(l4 + TCP_ACKNOWLEDGMENT);
+  return view.getInt32(l4 + ACKNOWLEDGMENT);
 }
 
 /** Header length in bytes as stated, 0..60; below 20 it is invalid. */
 export function tcpHeaderBytes(view: DataView, l4: number): number {
-  return (view.getUint8(l4 + TCP_OFFSET) >> 4) << 2;
+  return (view.getUint8(l4 + OFFSET_AND_FLAGS) >> 4) << 2;
 }
 
 export function tcpFlags(view: DataView, l4: number): number {
-  return view.getUint8(l4 + TCP_FLAGS);
+  return view.getUint8(l4 + FLAGS);
 }
 
-/** Window as it stands, not scaled. */
+export function writeTcpFlags(view: DataView, l4: number, flags: number): void {
+  view.setUint8(l4 + FLAGS, flags);
+}
+
+/** Window as announced, not scaled. */
 export function tcpWindow(view: DataView, l4: number): number {
-  return view.getUint16(l4 + TCP_WINDOW);
+  return view.getUint16(l4 + WINDOW);
+}
+
+/**
+ * Exchange both ports and fix the checksum, in a packet whose addresses were exchanged too.
+ * @param ports source << 16 | destination
+ * @param addresses what exchanging the addresses added to the pseudo-header's sum (ip.ts exchangeAddresses)
+ * @param pending not 0 when the field holds the pseudo-header's sum alone (NEEDS_CSUM)
+ */
+export function rewriteTcpPorts(view: DataView, l4: number, ports: number, addresses: number, pending: number): void {
+  const before = portsWord(view, l4);
+  const field = view.getUint16(l4 + TCP_CHECKSUM);
+  writePorts(view, l4, ports);
+  view.setUint16(
+    l4 + TCP_CHECKSUM,
+    pending !== 0
+      ? applyPartialDifference(field, addresses)
+      : applyDifference(field, addresses + difference32(before, ports)),
+  );
+}
+
+/** Sequence numbers that flags of a segment occupy: SYN and FIN take one each (RFC 9293 §3.4). */
+export function flagsInSequence(flags: number): number {
+  return ((flags & TCP_SYN) !== 0 ? 1 : 0) + ((flags & TCP_FIN) !== 0 ? 1 : 0);
 }
 
 /** What the last readTcpOptions found. One object, reused: read it before the next call. */
@@ -97,7 +128,7 @@ export const tcpOptions: {
 } = { windowScale: -1, sackPermitted: 0, hasSack: 0, sackEdge: 0, mssOffset: 0 };
 
 /**
- * Read the options into `tcpOptions`. Any bytes will do: an option that is cut short or of a wrong length ends the
+ * Read the options into `tcpOptions`. Any bytes may be there: an option that is cut short or of a wrong length ends the
  * walk, and what stood before it counts (linux: tcp_parse_options does the same).
  * @param l4 absolute offset of the TCP header
  * @param headerEnd one past the header's last byte; more than 60 bytes are not looked at
@@ -111,7 +142,7 @@ export function readTcpOptions(view: DataView, l4: number, headerEnd: number): v
   let at = l4 + TCP_MIN_BYTES;
   const end = headerEnd - l4 > TCP_MAX_HEADER_BYTES ? l4 + TCP_MAX_HEADER_BYTES : headerEnd;
   // Almost every segment of a connection: two NOPs and timestamps, nothing else.
-  if (end - at === 12 && view.getInt32(at) === 0x0101080a) return;
+  if (end - at === ALIGNED_TIMESTAMPS_BYTES && view.getInt32(at) === ALIGNED_TIMESTAMPS) return;
   while (at < end) {
     const kind = view.getUint8(at);
     if (kind === OPTION_END) return;
@@ -144,47 +175,48 @@ function readSack(view: DataView, at: number, bytes: number): void {
 }
 
 /**
- * Write a 20-byte header; checksum and urgent pointer 0. The checksum is the caller's, who knows the payload.
- * @param sequence,acknowledgment int32 or uint32
+ * Lower the MSS option to `limit` where it is larger, and fix the checksum.
+ * @param headerEnd one past the header's last byte
+ * @param pending not 0 when the checksum is computed later, over the option as it stands then (NEEDS_CSUM)
  */
-export function emitTcp(
-  view: DataView,
-  l4: number,
-  srcPort: number,
-  dstPort: number,
-  sequence: number,
-  acknowledgment: number,
-  flags: number,
-  window: number,
-): void {
-  view.setUint16(l4, srcPort);
-  view.setUint16(l4 + TCP_DESTINATION_PORT, dstPort);
-  view.setInt32(l4 + TCP_SEQUENCE, sequence);
-  view.setInt32(l4 + TCP_ACKNOWLEDGMENT, acknowledgment);
-  view.setUint16(l4 + TCP_OFFSET, 0x5000 | flags);
-  view.setUint16(l4 + TCP_WINDOW, window);
-  view.setUint32(l4 + TCP_CHECKSUM, 0);
+export function lowerMss(view: DataView, l4: number, headerEnd: number, limit: number, pending: number): void {
+  readTcpOptions(view, l4, headerEnd);
+  const at = tcpOptions.mssOffset;
+  if (at === 0) return;
+  const mss = view.getUint16(at);
+  if (mss <= limit) return;
+  view.setUint16(at, limit);
+  if (pending !== 0) return;
+  const field = view.getUint16(l4 + TCP_CHECKSUM);
+  // At an odd offset the value straddles two words of the sum, which exchanges its bytes (RFC 1071 §2(B)).
+  const even = ((at - l4) & 1) === 0;
+  const sum = even ? updateChecksum16(field, mss, limit) : updateChecksum16(field, swapBytes(mss), swapBytes(limit));
+  view.setUint16(l4 + TCP_CHECKSUM, sum);
+}
+
+function swapBytes(word: number): number {
+  return ((word & 0xff) << 8) | (word >> 8);
 }
 
 /**
- * Write the header of the reset that answers a segment (RFC 9293 §3.10.7.1): in its place in the sequence when the
- * segment acknowledged something, else acknowledging all the segment occupied.
- * @param flags,sequence,acknowledgment of the segment that is answered
- * @param payloadBytes of that segment
+ * Write at `l4` the 20-byte header of the reset that answers the segment at `segment` (RFC 9293 §3.10.7.1): in its
+ * place in the sequence when that acknowledged something, else acknowledging all it occupied. Checksum 0.
+ * @param payloadBytes of the segment that is answered
  */
-export function emitTcpReset(
-  view: DataView,
-  l4: number,
-  srcPort: number,
-  dstPort: number,
-  flags: number,
-  sequence: number,
-  acknowledgment: number,
-  payloadBytes: number,
-): void {
-  if ((flags & TCP_ACK) !== 0) emitTcp(view, l4, srcPort, dstPort, acknowledgment, 0, TCP_RST, 0);
-  else {
-    const occupied = payloadBytes + ((flags & TCP_SYN) !== 0 ? 1 : 0) + ((flags & TCP_FIN) !== 0 ? 1 : 0);
-    emitTcp(view, l4, srcPort, dstPort, 0, (sequence + occupied) | 0, TCP_RST | TCP_ACK, 0);
+export function emitTcpReset(view: DataView, l4: number, segment: number, payloadBytes: number): void {
+  const flags = tcpFlags(view, segment);
+  view.setUint16(l4, destinationPort(view, segment));
+  view.setUint16(l4 + 2, sourcePort(view, segment));
+  if ((flags & TCP_ACK) !== 0) {
+    view.setInt32(l4 + SEQUENCE, tcpAcknowledgment(view, segment));
+    view.setInt32(l4 + ACKNOWLEDGMENT, 0);
+    view.setUint16(l4 + OFFSET_AND_FLAGS, MIN_OFFSET | TCP_RST);
+  } else {
+    const occupied = payloadBytes + flagsInSequence(flags);
+    view.setInt32(l4 + SEQUENCE, 0);
+    view.setInt32(l4 + ACKNOWLEDGMENT, tcpSequence(view, segment) + occupied);
+    view.setUint16(l4 + OFFSET_AND_FLAGS, MIN_OFFSET | TCP_RST | TCP_ACK);
   }
+  view.setUint16(l4 + WINDOW, 0);
+  view.setInt32(l4 + TCP_CHECKSUM, 0);
 }

@@ -1,5 +1,5 @@
 /**
- * The UDP header. The caller has made sure that UDP_BYTES lie inside the packet.
+ * The UDP header. The caller has made sure that UDP_BYTES lie inside the packet. Ports: ports.ts.
  *
  *   0                   1                   2                   3
  *   0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -10,34 +10,49 @@
  *
  * A checksum of 0 means "none" over IPv4; a computed 0 is sent as 0xffff. See RFC 768.
  */
-export const UDP_BYTES = 8;
+import { applyDifference, applyPartialDifference, difference32 } from './checksum.ts';
+import { portsWord, writePorts } from './ports.ts';
 
-export const UDP_SOURCE_PORT = 0;
-export const UDP_DESTINATION_PORT = 2;
-export const UDP_LENGTH = 4;
+export const UDP_BYTES = 8;
+/** Offset of the checksum in the header, as a virtio-net header names it. */
 export const UDP_CHECKSUM = 6;
 
-export function udpSourcePort(view: DataView, l4: number): number {
-  return view.getUint16(l4);
-}
-
-export function udpDestinationPort(view: DataView, l4: number): number {
-  return view.getUint16(l4 + UDP_DESTINATION_PORT);
-}
+const LENGTH = 4;
 
 /** Header and payload, bytes; below 8 it is invalid. */
 export function udpLength(view: DataView, l4: number): number {
-  return view.getUint16(l4 + UDP_LENGTH);
+  return view.getUint16(l4 + LENGTH);
 }
 
+export function writeUdpLength(view: DataView, l4: number, bytes: number): void {
+  view.setUint16(l4 + LENGTH, bytes);
+}
+
+/** The checksum field; 0 when the sender did not compute one. */
 export function udpChecksum(view: DataView, l4: number): number {
   return view.getUint16(l4 + UDP_CHECKSUM);
+}
+
+/**
+ * Exchange both ports and fix the checksum, in a packet whose addresses were exchanged too.
+ * @param ports source << 16 | destination
+ * @param addresses what exchanging the addresses added to the pseudo-header's sum (ip.ts exchangeAddresses)
+ * @param pending not 0 when the field holds the pseudo-header's sum alone (NEEDS_CSUM)
+ */
+export function rewriteUdpPorts(view: DataView, l4: number, ports: number, addresses: number, pending: number): void {
+  const before = portsWord(view, l4);
+  const field = view.getUint16(l4 + UDP_CHECKSUM);
+  writePorts(view, l4, ports);
+  if (pending !== 0) view.setUint16(l4 + UDP_CHECKSUM, applyPartialDifference(field, addresses));
+  else if (field !== 0) {
+    const sum = applyDifference(field, addresses + difference32(before, ports));
+    view.setUint16(l4 + UDP_CHECKSUM, sum === 0 ? 0xffff : sum);
+  }
 }
 
 /** Write a header without a checksum. `bytes` counts header and payload. */
 export function emitUdp(view: DataView, l4: number, srcPort: number, dstPort: number, bytes: number): void {
   view.setUint16(l4, srcPort);
-  view.setUint16(l4 + UDP_DESTINATION_PORT, dstPort);
-  view.setUint16(l4 + UDP_LENGTH, bytes);
-  view.setUint16(l4 + UDP_CHECKSUM, 0);
+  view.setUint16(l4 + 2, dstPort);
+  view.setInt32(l4 + LENGTH, bytes << 16);
 }

@@ -20,33 +20,36 @@
  * virtio_net_hdr_tnl_to_skb), drivers/net/tun_vnet.h; virtio 1.3 §5.1.6.2.
  */
 import { GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, type Packet } from '../packet.ts';
+import { ETHERNET_BYTES, ETHERTYPE_IPV6, ethernetType } from './ethernet.ts';
+import { IPV4_MIN_BYTES } from './ipv4.ts';
+import { IPV6_BYTES } from './ipv6.ts';
+import { TCP_CHECKSUM, TCP_MIN_BYTES } from './tcp.ts';
+import { UDP_BYTES, UDP_CHECKSUM, udpChecksum } from './udp.ts';
 
 export const VNET_BYTES = 12;
 export const VNET_TUNNEL_BYTES = 24;
 
-export const VNET_FLAGS = 0;
-export const VNET_GSO_TYPE = 1;
-export const VNET_HEADER_LENGTH = 2;
-export const VNET_GSO_SIZE = 4;
-export const VNET_CHECKSUM_START = 6;
-export const VNET_CHECKSUM_OFFSET = 8;
-export const VNET_OUTER_L4 = 20;
-export const VNET_INNER_L3 = 22;
+const GSO_TYPE = 1;
+const HEADER_LENGTH = 2;
+const GSO_SIZE = 4;
+const CHECKSUM_START = 6;
+const CHECKSUM_OFFSET = 8;
+const OUTER_L4 = 20;
+const INNER_L3 = 22;
 
 /** Flags (linux: VIRTIO_NET_HDR_F_*). */
-export const VNET_NEEDS_CHECKSUM = 1;
-export const VNET_DATA_VALID = 2;
-export const VNET_TUNNEL_CHECKSUM = 8;
+const NEEDS_CHECKSUM = 1;
+const TUNNEL_CHECKSUM = 8;
 
 /** Bits or-ed to the GSO type (linux: VIRTIO_NET_HDR_GSO_*). */
-export const GSO_OUTER_IPV4 = 0x20;
-export const GSO_OUTER_IPV6 = 0x40;
-export const GSO_OUTER_ANY = 0x60;
-export const GSO_ECN = 0x80;
+const GSO_OUTER_IPV4 = 0x20;
+const GSO_OUTER_IPV6 = 0x40;
+const GSO_OUTER_ANY = 0x60;
+const GSO_ECN = 0x80;
 
 /** No transport header begins earlier in a frame: Ethernet and the smallest IP header. */
-const MIN_TRANSPORT: number = 14 + 20;
-const MIN_TRANSPORT_IPV6: number = 14 + 40;
+const MIN_TRANSPORT: number = ETHERNET_BYTES + IPV4_MIN_BYTES;
+const MIN_TRANSPORT_IPV6: number = ETHERNET_BYTES + IPV6_BYTES;
 
 /**
  * Read the header at `at` into the descriptor, whose start and end are those of the frame and whose offload fields
@@ -56,25 +59,25 @@ const MIN_TRANSPORT_IPV6: number = 14 + 40;
  */
 export function readVnetHeader(view: DataView, at: number, headerBytes: number, pkt: Packet): boolean {
   const flags = view.getUint8(at);
-  const type = view.getUint8(at + VNET_GSO_TYPE);
-  if (type === 0 && (flags & VNET_NEEDS_CHECKSUM) === 0) return true;
+  const type = view.getUint8(at + GSO_TYPE);
+  if (type === 0 && (flags & NEEDS_CHECKSUM) === 0) return true;
   const frameBytes = pkt.end - pkt.start;
-  const checksumStart = view.getUint16(at + VNET_CHECKSUM_START, true);
-  const checksumOffset = view.getUint16(at + VNET_CHECKSUM_OFFSET, true);
+  const checksumStart = view.getUint16(at + CHECKSUM_START, true);
+  const checksumOffset = view.getUint16(at + CHECKSUM_OFFSET, true);
   // A super-packet always has its checksum pending (virtio 1.3 §5.1.6.2.1): each segment needs one of its own.
-  if ((flags & VNET_NEEDS_CHECKSUM) === 0) return false;
+  if ((flags & NEEDS_CHECKSUM) === 0) return false;
   if (checksumStart < MIN_TRANSPORT || checksumStart + checksumOffset + 2 > frameBytes) return false;
   if (type !== 0) {
     if (!gsoFits(view, at, type, checksumStart, checksumOffset, frameBytes)) return false;
     if ((type & GSO_OUTER_ANY) !== 0) {
       if (headerBytes < VNET_TUNNEL_BYTES || !tunnelFits(view, at, type, checksumStart)) return false;
-      pkt.outerL4 = pkt.start + view.getUint16(at + VNET_OUTER_L4, true);
-      pkt.innerL3 = pkt.start + view.getUint16(at + VNET_INNER_L3, true);
+      pkt.outerL4 = pkt.start + view.getUint16(at + OUTER_L4, true);
+      pkt.innerL3 = pkt.start + view.getUint16(at + INNER_L3, true);
     }
     pkt.gsoType = type & ~(GSO_OUTER_ANY | GSO_ECN);
     pkt.gsoEcn = (type & GSO_ECN) !== 0 ? 1 : 0;
-    pkt.gsoSize = view.getUint16(at + VNET_GSO_SIZE, true);
-    pkt.headersEnd = pkt.start + view.getUint16(at + VNET_HEADER_LENGTH, true);
+    pkt.gsoSize = view.getUint16(at + GSO_SIZE, true);
+    pkt.headersEnd = pkt.start + view.getUint16(at + HEADER_LENGTH, true);
   }
   pkt.needsChecksum = 1;
   pkt.checksumStart = pkt.start + checksumStart;
@@ -93,22 +96,23 @@ function gsoFits(
 ): boolean {
   const kind = type & ~(GSO_OUTER_ANY | GSO_ECN);
   if (kind === GSO_TCPV4 || kind === GSO_TCPV6) {
-    if (checksumOffset !== 16 || checksumStart + 20 > frameBytes) return false;
+    if (checksumOffset !== TCP_CHECKSUM || checksumStart + TCP_MIN_BYTES > frameBytes) return false;
     if (kind === GSO_TCPV6 && checksumStart < MIN_TRANSPORT_IPV6) return false;
   } else if (kind === GSO_UDP_L4) {
-    if ((type & GSO_ECN) !== 0 || checksumOffset !== 6 || checksumStart + 8 > frameBytes) return false;
+    if ((type & GSO_ECN) !== 0 || checksumOffset !== UDP_CHECKSUM || checksumStart + UDP_BYTES > frameBytes)
+      return false;
   } else return false;
-  return view.getUint16(at + VNET_GSO_SIZE, true) !== 0 && view.getUint16(at + VNET_HEADER_LENGTH, true) <= frameBytes;
+  return view.getUint16(at + GSO_SIZE, true) !== 0 && view.getUint16(at + HEADER_LENGTH, true) <= frameBytes;
 }
 
 /** The outer UDP header behind an outer IP header, the inner IP header behind that, the inner transport header last. */
 function tunnelFits(view: DataView, at: number, type: number, checksumStart: number): boolean {
   if ((type & GSO_OUTER_ANY) === GSO_OUTER_ANY) return false;
-  const outerL4 = view.getUint16(at + VNET_OUTER_L4, true);
-  const innerL3 = view.getUint16(at + VNET_INNER_L3, true);
+  const outerL4 = view.getUint16(at + OUTER_L4, true);
+  const innerL3 = view.getUint16(at + INNER_L3, true);
   if (outerL4 < ((type & GSO_OUTER_IPV6) !== 0 ? MIN_TRANSPORT_IPV6 : MIN_TRANSPORT)) return false;
-  if (innerL3 < outerL4 + 8) return false;
-  const innerBytes = (type & ~(GSO_OUTER_ANY | GSO_ECN)) === GSO_TCPV6 ? 40 : 20;
+  if (innerL3 < outerL4 + UDP_BYTES) return false;
+  const innerBytes = (type & ~(GSO_OUTER_ANY | GSO_ECN)) === GSO_TCPV6 ? IPV6_BYTES : IPV4_MIN_BYTES;
   return checksumStart >= innerL3 + innerBytes;
 }
 
@@ -129,21 +133,21 @@ export function writeVnetHeader(view: DataView, at: number, headerBytes: number,
     view.setUint32(at + 20, 0);
   }
   if (pkt.needsChecksum === 0) return;
-  let flags = VNET_NEEDS_CHECKSUM;
-  view.setUint16(at + VNET_CHECKSUM_START, pkt.checksumStart - pkt.start, true);
-  view.setUint16(at + VNET_CHECKSUM_OFFSET, pkt.checksumOffset, true);
+  let flags = NEEDS_CHECKSUM;
+  view.setUint16(at + CHECKSUM_START, pkt.checksumStart - pkt.start, true);
+  view.setUint16(at + CHECKSUM_OFFSET, pkt.checksumOffset, true);
   if (pkt.gsoType !== GSO_NONE) {
     let type = pkt.gsoType;
     if (pkt.gsoEcn !== 0) type |= GSO_ECN;
     if (pkt.outerL4 !== 0 && headerBytes >= VNET_TUNNEL_BYTES) {
-      type |= view.getUint16(pkt.start + 12) === 0x86dd ? GSO_OUTER_IPV6 : GSO_OUTER_IPV4;
-      if (view.getUint16(pkt.outerL4 + 6) !== 0) flags |= VNET_TUNNEL_CHECKSUM;
-      view.setUint16(at + VNET_OUTER_L4, pkt.outerL4 - pkt.start, true);
-      view.setUint16(at + VNET_INNER_L3, pkt.innerL3 - pkt.start, true);
+      type |= ethernetType(view, pkt.start) === ETHERTYPE_IPV6 ? GSO_OUTER_IPV6 : GSO_OUTER_IPV4;
+      if (udpChecksum(view, pkt.outerL4) !== 0) flags |= TUNNEL_CHECKSUM;
+      view.setUint16(at + OUTER_L4, pkt.outerL4 - pkt.start, true);
+      view.setUint16(at + INNER_L3, pkt.innerL3 - pkt.start, true);
     }
-    view.setUint8(at + VNET_GSO_TYPE, type);
-    view.setUint16(at + VNET_HEADER_LENGTH, pkt.headersEnd - pkt.start, true);
-    view.setUint16(at + VNET_GSO_SIZE, pkt.gsoSize, true);
+    view.setUint8(at + GSO_TYPE, type);
+    view.setUint16(at + HEADER_LENGTH, pkt.headersEnd - pkt.start, true);
+    view.setUint16(at + GSO_SIZE, pkt.gsoSize, true);
   }
   view.setUint8(at, flags);
 }

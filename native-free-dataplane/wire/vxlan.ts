@@ -13,34 +13,57 @@
  *
  * See RFC 7348 §5.
  */
+import { ETHERNET_BYTES } from './ethernet.ts';
+import { IPV4_MIN_BYTES } from './ipv4.ts';
+import { UDP_BYTES } from './udp.ts';
+
 export const VXLAN_BYTES = 8;
-/** Bytes in front of the inner Ethernet header: over IPv4, and over IPv6. */
-export const VXLAN_OVERHEAD_IPV4: number = 14 + 20 + 8 + 8;
-export const VXLAN_OVERHEAD_IPV6: number = 14 + 40 + 8 + 8;
+/** Bytes between the outer IPv4 header's first and the inner Ethernet header's first: what the MTU shrinks by, and 14. */
+export const VXLAN_OUTER_IPV4_BYTES: number = IPV4_MIN_BYTES + UDP_BYTES + VXLAN_BYTES;
+/** Bytes that encapsulation puts in front of an IP packet, outer Ethernet header left out. */
+export const VXLAN_OVERHEAD_IPV4: number = VXLAN_OUTER_IPV4_BYTES + ETHERNET_BYTES;
 
-/** UDP port by IANA, and the one Linux and flannel's older clusters use (linux: vxlan_port, 8472). */
+/** UDP port by IANA. */
 export const VXLAN_PORT = 4789;
+/** What Linux and flannel used before IANA gave one (linux: vxlan_port). */
+export const VXLAN_PORT_LINUX = 8472;
+/** Other tunnels over UDP: Generic UDP Encapsulation, GENEVE, VXLAN-GPE (IANA). */
+const GUE_PORT = 6080;
+const GENEVE_PORT = 6081;
+const VXLAN_GPE_PORT = 4790;
 
+const IDENTIFIER = 4;
 /** First word of a header that says "the VNI is valid" and nothing else. */
-export const VXLAN_FLAGS_WORD = 0x08000000;
+const FLAGS_WORD = 0x08000000;
 
-/** Flags and reserved bits: the whole first word, int32. */
-export function vxlanFlagsWord(view: DataView, at: number): number {
-  return view.getInt32(at);
+/** Do nodes of some cluster network tunnel to this UDP port? */
+export function isTunnelPort(port: number): boolean {
+  return (
+    port === VXLAN_PORT ||
+    port === VXLAN_PORT_LINUX ||
+    port === GENEVE_PORT ||
+    port === GUE_PORT ||
+    port === VXLAN_GPE_PORT
+  );
 }
 
 /** Network identifier, 0..2^24-1. */
 export function vxlanNetwork(view: DataView, at: number): number {
-  return view.getUint32(at + 4) >>> 8;
+  return view.getUint32(at + IDENTIFIER) >>> 8;
+}
+
+/** Is the flag set that makes the VNI valid? */
+export function hasVxlanNetwork(view: DataView, at: number): boolean {
+  return (view.getInt32(at) & FLAGS_WORD) !== 0;
 }
 
 /** VNI flag set, and every reserved bit clear (linux: vxlan_rcv drops others; the RFC says to ignore them). */
 export function isCleanVxlan(view: DataView, at: number): boolean {
-  return view.getInt32(at) === VXLAN_FLAGS_WORD && view.getUint8(at + 7) === 0;
+  return view.getInt32(at) === FLAGS_WORD && view.getUint8(at + IDENTIFIER + 3) === 0;
 }
 
 /** Write a header. */
 export function emitVxlan(view: DataView, at: number, network: number): void {
-  view.setInt32(at, VXLAN_FLAGS_WORD);
-  view.setInt32(at + 4, network << 8);
+  view.setInt32(at, FLAGS_WORD);
+  view.setInt32(at + IDENTIFIER, network << 8);
 }

@@ -21,8 +21,8 @@ import {
 } from '../../native-free-dataplane/node/hops.ts';
 import { removeRoute, setRoute } from '../../native-free-dataplane/node/routes.ts';
 import { OVERLAYS, type OverlayName } from '../../native-free-dataplane/overlay/modes.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/protocols.ts';
 import { addressWords, parseCidr, parseMac } from '../../native-free-dataplane/wire/address.ts';
-import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/wire/ipv4.ts';
 
 const PROTOCOLS: Record<string, number> = { TCP: PROTOCOL_TCP, UDP: PROTOCOL_UDP, SCTP: 132 };
 const HOST_PREFIX = 128;

@@ -1,7 +1,7 @@
 /** Taking connections away when services change: flows to an endpoint that is gone, or past a service that is new. */
 
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
-import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/wire/ipv4.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 import type { RemovedEndpoint } from '../../compile/service-sync.ts';
 import { frontendKey, placeOf, takeAwayFlows } from '../../compile/tracked-flows.ts';
 

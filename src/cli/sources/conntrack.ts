@@ -15,8 +15,8 @@ import { TCP_STATE_NAMES } from '../../../native-free-dataplane/conntrack/tcp/st
 import { tcpState } from '../../../native-free-dataplane/conntrack/tcp/tracker.ts';
 import { removeRecord } from '../../../native-free-dataplane/conntrack/tuple-index.ts';
 import type { FlowText, TupleText } from '../../../native-free-dataplane/print/flow.ts';
+import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
 import { formatAddress, formatIpv4 } from '../../../native-free-dataplane/wire/address.ts';
-import { PROTOCOL_TCP } from '../../../native-free-dataplane/wire/ipv4.ts';
 import { monotonicMs } from '../../linux/clock.ts';
 import { listShared, openShared } from '../../linux/shm.ts';
 import { failed } from '../errors.ts';

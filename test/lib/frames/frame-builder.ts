@@ -2,19 +2,27 @@
  * Whole frames from values, for tests: every length and checksum right unless asked otherwise. Not fast, not careful
  * with memory; frame-text.ts is the comfortable way to it.
  */
+
+import { PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 import { addressFamily, parseMac } from '../../../native-free-dataplane/wire/address.ts';
-import { fold16, pseudoHeaderSum, transportChecksum } from '../../../native-free-dataplane/wire/checksum.ts';
-import { ETHERTYPE_VLAN, emitEthernet } from '../../../native-free-dataplane/wire/ethernet.ts';
+import { fold16 } from '../../../native-free-dataplane/wire/checksum.ts';
+import {
+  ETHERTYPE_VLAN,
+  writeDestinationMac,
+  writeEthernetType,
+  writeSourceMac,
+} from '../../../native-free-dataplane/wire/ethernet.ts';
 import {
   emitIpv4,
   IPV4_DONT_FRAGMENT,
   IPV4_MORE_FRAGMENTS,
   ipv4FragmentWord,
   ipv4HeaderBytes,
-  PROTOCOL_UDP,
+  writeIpv4Addresses,
   writeIpv4Checksum,
 } from '../../../native-free-dataplane/wire/ipv4.ts';
 import { emitIpv6 } from '../../../native-free-dataplane/wire/ipv6.ts';
+import { pseudoHeaderSum, transportChecksum } from '../../../native-free-dataplane/wire/transport-checksum.ts';
 
 export interface FrameOptions {
   /** MACs as text. By default the source is 0a:58 and the IPv4 source, the destination that of its /24's gateway. */
@@ -109,10 +117,13 @@ export function ipPacket(
     const fragment = offset !== 0 || options.moreFragments === true;
     const flags =
       ((options.df ?? !fragment) ? IPV4_DONT_FRAGMENT : 0) | (options.moreFragments ? IPV4_MORE_FRAGMENTS : 0);
-    const [from, to] = [src[3] ?? 0, dst[3] ?? 0];
-    emitIpv4(view, 0, packet.length, options.id ?? 0, flags | (offset >> 3), ttl, protocol, from, to);
-    packet.set(ipOptions, 20);
+    writeIpv4Addresses(view, 0, src[3] ?? 0, dst[3] ?? 0);
+    emitIpv4(view, 0, packet.length, protocol);
     view.setUint8(0, 0x40 | (headerBytes >> 2));
+    view.setUint16(4, options.id ?? 0);
+    view.setUint16(6, flags | (offset >> 3));
+    view.setUint8(8, ttl);
+    packet.set(ipOptions, 20);
     writeIpv4Checksum(view, 0, headerBytes);
   } else emitIpv6(view, 0, transport.length, protocol, ttl, src, dst);
   if (checksumField < 0 || (options.fragmentOffset ?? 0) !== 0) return packet;
@@ -137,7 +148,10 @@ export function ethernetFrame(
 ): Uint8Array {
   const [src, dst] = [parseMac(srcMac), parseMac(dstMac)];
   const header = new Uint8Array(14);
-  emitEthernet(viewOf(header), 0, dst.high, dst.low, src.high, src.low, vlan === undefined ? type : ETHERTYPE_VLAN);
+  const view = viewOf(header);
+  writeDestinationMac(view, 0, dst.high, dst.low);
+  writeSourceMac(view, 0, src.high, src.low);
+  writeEthernetType(view, 0, vlan === undefined ? type : ETHERTYPE_VLAN);
   if (vlan === undefined) return concat(header, payload);
   return concat(header, Uint8Array.of(vlan >> 8, vlan & 0xff, type >> 8, type & 0xff), payload);
 }

@@ -15,10 +15,15 @@
 
 import { icmpName, icmpv6Name, protocolName } from '../../../native-free-dataplane/print/protocol-names.ts';
 import { addressFamily, addressWords, parseIpv4, parseMac } from '../../../native-free-dataplane/wire/address.ts';
-import { ARP_REPLY, ARP_REQUEST, emitArp } from '../../../native-free-dataplane/wire/arp.ts';
+import {
+  ARP_REPLY,
+  ARP_REQUEST,
+  emitArp,
+  writeArpSender,
+  writeArpTarget,
+} from '../../../native-free-dataplane/wire/arp.ts';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../../../native-free-dataplane/wire/ethernet.ts';
 import { emitIcmp, isIcmpError } from '../../../native-free-dataplane/wire/icmp.ts';
-import { emitTcp, TCP_OFFSET } from '../../../native-free-dataplane/wire/tcp.ts';
 import { emitUdp } from '../../../native-free-dataplane/wire/udp.ts';
 import { emitVxlan } from '../../../native-free-dataplane/wire/vxlan.ts';
 import type { FrameOptions } from './frame-builder.ts';
@@ -120,14 +125,18 @@ function readArp(words: Words, options: FrameOptions): Uint8Array {
     const sender = parseIpv4(words.next());
     const srcMac = options.srcMac ?? macOf(Int32Array.of(0, 0, 0, sender));
     const mac = parseMac(srcMac);
-    emitArp(viewOf(arp), 0, ARP_REQUEST, mac.high, mac.low, sender, 0, 0, target);
+    emitArp(viewOf(arp), 0, ARP_REQUEST);
+    writeArpSender(viewOf(arp), 0, mac.high, mac.low, sender);
+    writeArpTarget(viewOf(arp), 0, 0, 0, target);
     return ethernetFrame(srcMac, options.dstMac ?? BROADCAST, ETHERTYPE_ARP, arp, options.vlan);
   }
   const sender = parseIpv4(words.next());
   words.expect('is-at');
   const srcMac = words.next();
   const [mac, target] = [parseMac(srcMac), parseMac(options.dstMac ?? BROADCAST)];
-  emitArp(viewOf(arp), 0, ARP_REPLY, mac.high, mac.low, sender, target.high, target.low, 0);
+  emitArp(viewOf(arp), 0, ARP_REPLY);
+  writeArpSender(viewOf(arp), 0, mac.high, mac.low, sender);
+  writeArpTarget(viewOf(arp), 0, target.high, target.low, 0);
   return ethernetFrame(options.srcMac ?? srcMac, options.dstMac ?? BROADCAST, ETHERTYPE_ARP, arp, options.vlan);
 }
 
@@ -209,9 +218,15 @@ function readTcp(words: Words, [srcPort, dstPort]: [number, number], options: Fr
   const win = words.number('win') ?? options.win ?? 64240;
   const inText = words.peek().startsWith('<') ? words.next().slice(1, -1) : undefined;
   const header = new Uint8Array(20);
-  emitTcp(viewOf(header), 0, srcPort, dstPort, seq, ack, flags, win);
   const optionBytes = tcpOptionBytes(inText ?? options.tcpOptions ?? '');
-  header[TCP_OFFSET] = (20 + optionBytes.length) << 2;
+  const view = viewOf(header);
+  view.setUint16(0, srcPort);
+  view.setUint16(2, dstPort);
+  view.setUint32(4, seq);
+  view.setUint32(8, ack);
+  view.setUint8(12, (20 + optionBytes.length) << 2);
+  view.setUint8(13, flags);
+  view.setUint16(14, win);
   return concat(header, optionBytes, payloadBytes(words.number('len') ?? options.payload));
 }
 

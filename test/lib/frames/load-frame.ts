@@ -1,7 +1,7 @@
 /** A frame into a packet descriptor, as a worker does it after a read. */
 
 import { GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, type Packet } from '../../../native-free-dataplane/packet.ts';
-import { PROTOCOL_TCP } from '../../../native-free-dataplane/wire/ipv4.ts';
+import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
 
 export interface LoadOptions {
   /** Where the Ethernet header starts; 258, so that the IP header is 4-aligned. */

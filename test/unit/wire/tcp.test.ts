@@ -1,19 +1,22 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { exchangeIpv4Addresses } from '../../../native-free-dataplane/wire/ipv4.ts';
+import { destinationPort, sourcePort } from '../../../native-free-dataplane/wire/ports.ts';
 import {
   emitTcpReset,
+  flagsInSequence,
+  lowerMss,
   readTcpOptions,
+  rewriteTcpPorts,
   TCP_ACK,
   TCP_FIN,
   TCP_RST,
   TCP_SYN,
   tcpAcknowledgment,
-  tcpDestinationPort,
   tcpFlags,
   tcpHeaderBytes,
   tcpOptions,
   tcpSequence,
-  tcpSourcePort,
   tcpWindow,
 } from '../../../native-free-dataplane/wire/tcp.ts';
 import { viewOf } from '../../lib/frames/frame-builder.ts';
@@ -36,8 +39,8 @@ function read(options: string | number[]): typeof tcpOptions {
 test('fields of a segment', () => {
   const bytes = packet('tcp 10.0.0.1:4000 > 10.0.0.2:80 SA seq 4000000000 ack 7 win 500 <mss 1460>');
   const view = viewOf(bytes);
-  assert.is(tcpSourcePort(view, 20), 4000);
-  assert.is(tcpDestinationPort(view, 20), 80);
+  assert.is(sourcePort(view, 20), 4000);
+  assert.is(destinationPort(view, 20), 80);
   assert.is(tcpSequence(view, 20), 4000000000 | 0);
   assert.is(tcpAcknowledgment(view, 20), 7);
   assert.is(tcpFlags(view, 20), TCP_SYN | TCP_ACK);
@@ -100,15 +103,60 @@ test('a header end before the header itself is survived', () => {
   assert.equal({ ...tcpOptions }, NOTHING);
 });
 
+/** Flags, sequence and acknowledgment of the reset that answers a segment, and its ports. */
+function resetOf(segment: string, payload: number): number[] {
+  const bytes = new Uint8Array(128).fill(0xff);
+  bytes.set(packet(`tcp 10.0.0.1:4000 > 10.0.0.2:80 ${segment}`).subarray(20, 40));
+  const view = viewOf(bytes);
+  emitTcpReset(view, 60, 0, payload);
+  assert.equal([sourcePort(view, 60), destinationPort(view, 60), tcpHeaderBytes(view, 60)], [80, 4000, 20]);
+  assert.equal([tcpWindow(view, 60), view.getUint32(76)], [0, 0], 'no window, no checksum yet, no urgent pointer');
+  assert.equal([view.getUint8(59), view.getUint8(80)], [0xff, 0xff]);
+  return [tcpFlags(view, 60), tcpSequence(view, 60), tcpAcknowledgment(view, 60)];
+}
+
 test('a reset answers as RFC 9293 §3.10.7.1 says', () => {
-  const view = new DataView(new ArrayBuffer(20));
-  emitTcpReset(view, 0, 80, 4000, TCP_ACK, 5, 900, 10);
-  assert.equal([tcpFlags(view, 0), tcpSequence(view, 0), tcpAcknowledgment(view, 0)], [TCP_RST, 900, 0]);
-  emitTcpReset(view, 0, 80, 4000, TCP_SYN, 5, 0, 0);
-  assert.equal([tcpFlags(view, 0), tcpSequence(view, 0), tcpAcknowledgment(view, 0)], [TCP_RST | TCP_ACK, 0, 6]);
-  emitTcpReset(view, 0, 80, 4000, TCP_FIN, -1, 0, 10);
-  assert.is(tcpAcknowledgment(view, 0), 10, 'sequence numbers wrap');
-  assert.equal([tcpSourcePort(view, 0), tcpDestinationPort(view, 0), tcpHeaderBytes(view, 0)], [80, 4000, 20]);
+  assert.equal(resetOf('A seq 5 ack 900', 10), [TCP_RST, 900, 0]);
+  assert.equal(resetOf('S seq 5', 0), [TCP_RST | TCP_ACK, 0, 6]);
+  assert.equal(resetOf('F seq 4294967295', 10), [TCP_RST | TCP_ACK, 0, 10], 'sequence numbers wrap');
+});
+
+test('SYN and FIN take a sequence number each', () => {
+  assert.equal([0, TCP_SYN, TCP_FIN, TCP_SYN | TCP_FIN, TCP_ACK].map(flagsInSequence), [0, 1, 1, 2, 0]);
+});
+
+const BEFORE = 'tcp 10.244.1.2:4000 > 10.96.0.10:80 PA seq 7 len 33';
+const AFTER = 'tcp 172.18.0.11:1024 > 10.244.2.5:8080 PA seq 7 len 33';
+
+test('exchanged ports: what comes out is what a sender with those addresses and ports would have sent', () => {
+  for (const options of [{}, { partial: true }]) {
+    const bytes = packet(BEFORE, options);
+    const view = viewOf(bytes);
+    const addresses = exchangeIpv4Addresses(view, 0, 0xac12000b | 0, 0x0af40205);
+    rewriteTcpPorts(view, 20, (1024 << 16) | 8080, addresses, 'partial' in options ? 1 : 0);
+    assert.equal(bytes, packet(AFTER, options));
+  }
+});
+
+test('MSS: lowered to the limit with a right checksum, at even and odd offsets; never raised', () => {
+  const segment = (options: string): Uint8Array => packet(`tcp 10.0.0.1:1 > 10.0.0.2:2 S seq 7 <${options}>`);
+  for (const options of ['mss %, sackOK, nop, nop', 'nop, mss %, nop, nop, nop', 'nop, nop, nop, mss %, nop']) {
+    const bytes = segment(options.replace('%', '1460'));
+    lowerMss(viewOf(bytes), 20, bytes.length, 1410, 0);
+    assert.equal(bytes, segment(options.replace('%', '1410')), options);
+    lowerMss(viewOf(bytes), 20, bytes.length, 1460, 0);
+    assert.equal(bytes, segment(options.replace('%', '1410')), options);
+  }
+  const none = segment('sackOK, nop, nop');
+  lowerMss(viewOf(none), 20, none.length, 1410, 0);
+  assert.equal(none, segment('sackOK, nop, nop'));
+});
+
+test('MSS: a pending checksum does not cover the option yet', () => {
+  const text = (mss: number): string => `tcp 10.0.0.1:1 > 10.0.0.2:2 S seq 7 <mss ${mss}>`;
+  const bytes = packet(text(1460), { partial: true });
+  lowerMss(viewOf(bytes), 20, bytes.length, 1410, 1);
+  assert.equal(bytes, packet(text(1410), { partial: true }));
 });
 
 test.run();

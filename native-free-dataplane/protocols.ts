@@ -1,0 +1,46 @@
+/**
+ * IP protocol numbers and their names: the one place for both. Tables store these numbers, headers carry them, the CLI
+ * and the API spell them.
+ *
+ * Source: IANA, "Assigned Internet Protocol Numbers".
+ */
+export const PROTOCOL_ICMP = 1;
+export const PROTOCOL_IPIP = 4;
+export const PROTOCOL_TCP = 6;
+export const PROTOCOL_UDP = 17;
+/** IPv6 inside IPv4 (RFC 4213 §3). */
+export const PROTOCOL_IPV6 = 41;
+export const PROTOCOL_GRE = 47;
+export const PROTOCOL_ICMPV6 = 58;
+export const PROTOCOL_SCTP = 132;
+
+/** Protocols of a Service's ports, as the Kubernetes API spells them (core/v1 Protocol). */
+export const SERVICE_PROTOCOLS: Readonly<Record<string, number>> = {
+  TCP: PROTOCOL_TCP,
+  UDP: PROTOCOL_UDP,
+  SCTP: PROTOCOL_SCTP,
+};
+
+/** Names as tcpdump and /etc/protocols have them; those without a constant are only ever printed. */
+const NAMES: Readonly<Record<number, string>> = {
+  [PROTOCOL_ICMP]: 'icmp',
+  2: 'igmp',
+  [PROTOCOL_IPIP]: 'ipip',
+  [PROTOCOL_TCP]: 'tcp',
+  [PROTOCOL_UDP]: 'udp',
+  33: 'dccp',
+  [PROTOCOL_IPV6]: 'sit',
+  [PROTOCOL_GRE]: 'gre',
+  50: 'esp',
+  51: 'ah',
+  [PROTOCOL_ICMPV6]: 'icmp6',
+  89: 'ospf',
+  112: 'vrrp',
+  [PROTOCOL_SCTP]: 'sctp',
+  136: 'udplite',
+};
+
+/** `tcp`, `udp`, …; `protocol-N` for a number without a name here. */
+export function protocolName(protocol: number): string {
+  return NAMES[protocol] ?? `protocol-${protocol}`;
+}

@@ -1,0 +1,160 @@
+/**
+ * What stages do to a packet's network header, whichever family it is of. Addresses are four words (shared/address.ts).
+ *
+ * Only IPv4 gets past stages/parse.ts today, so most functions give IPv4's answer alone. IPv6 is to be added in here
+ * and not in the stages: every function gets the header's offset, whose first nibble is the version, and can choose by
+ * it as pseudoHeaderSum (transport-checksum.ts) does. Where the families differ in kind, the function says how.
+ *
+ * The caller has made sure that the whole header lies inside the frame. See RFC 791 §3.1, RFC 8200 §3 and §8.
+ */
+import { mapIpv4 } from '../shared/address.ts';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './ethernet.ts';
+import {
+  emitIpv4,
+  exchangeIpv4Addresses,
+  IPV4_DONT_FRAGMENT,
+  IPV4_MIN_BYTES,
+  IPV4_OFFSET_MASK,
+  ipv4Destination,
+  ipv4FragmentWord,
+  ipv4HeaderBytes,
+  ipv4HeaderChecksum,
+  ipv4Identification,
+  ipv4Protocol,
+  ipv4Source,
+  ipv4Ttl,
+  lowerIpv4Ttl,
+  resetIpv4Ttl,
+  writeIpv4Addresses,
+  writeIpv4Segment,
+} from './ipv4.ts';
+import { IPV6_BYTES } from './ipv6.ts';
+
+export const IPV4 = 4;
+export const IPV6 = 6;
+
+/** So much of its transport header is quoted of any packet (RFC 792); enough to find its connection. */
+const QUOTED_TRANSPORT_BYTES = 8;
+
+/** Version field: IPV4, IPV6, or anything else. */
+export function ipVersion(view: DataView, l3: number): number {
+  return view.getUint8(l3) >> 4;
+}
+
+/** EtherType of a frame with a packet of this family (IPV4 or IPV6). */
+export function etherTypeOf(family: number): number {
+  return family === IPV6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
+}
+
+/** Bytes of a header of this family without options or extension headers. */
+export function minHeaderBytes(family: number): number {
+  return family === IPV6 ? IPV6_BYTES : IPV4_MIN_BYTES;
+}
+
+/** Read both addresses, four words each. */
+export function readAddresses(view: DataView, l3: number, src: Int32Array, dst: Int32Array): void {
+  mapIpv4(ipv4Source(view, l3), src);
+  mapIpv4(ipv4Destination(view, l3), dst);
+}
+
+/** Write the addresses at src[srcAt] and dst[dstAt], four words each, and leave the checksum. */
+export function writeAddresses(
+  view: DataView,
+  l3: number,
+  src: Int32Array,
+  srcAt: number,
+  dst: Int32Array,
+  dstAt: number,
+): void {
+  writeIpv4Addresses(view, l3, src[srcAt + 3], dst[dstAt + 3]);
+}
+
+/**
+ * Exchange both addresses, and fix the header's own checksum where the family has one.
+ * @param src,dst four words each
+ * @returns what that adds to the sum of a pseudo-header, for a transport header's rewrite… function
+ */
+export function exchangeAddresses(view: DataView, l3: number, src: Int32Array, dst: Int32Array): number {
+  return exchangeIpv4Addresses(view, l3, src[3], dst[3]);
+}
+
+/** Let source and destination change places. No checksum changes: a sum does not depend on the order. */
+export function swapAddresses(view: DataView, l3: number): void {
+  writeIpv4Addresses(view, l3, ipv4Destination(view, l3), ipv4Source(view, l3));
+}
+
+/** Time to live, or hop limit. */
+export function hopLimit(view: DataView, l3: number): number {
+  return ipv4Ttl(view, l3);
+}
+
+/** Lower the time to live (hop limit) by one. */
+export function lowerHopLimit(view: DataView, l3: number): void {
+  lowerIpv4Ttl(view, l3);
+}
+
+/** Make the time to live (hop limit) that of a packet sent from here. */
+export function resetHopLimit(view: DataView, l3: number): void {
+  resetIpv4Ttl(view, l3);
+}
+
+/** May a router cut the packet into fragments? IPv6: never (RFC 8200 §5). */
+export function mayFragment(view: DataView, l3: number): boolean {
+  return (ipv4FragmentWord(view, l3) & IPV4_DONT_FRAGMENT) === 0;
+}
+
+/** What the fragments of one datagram have in common besides addresses. IPv6: 32 bits of the fragment header. */
+export function fragmentIdentification(view: DataView, l3: number): number {
+  return ipv4Identification(view, l3);
+}
+
+/** Protocol of the transport header. IPv6: at the end of the chain of extension headers (ipv6-extensions.ts). */
+export function transportProtocol(view: DataView, l3: number): number {
+  return ipv4Protocol(view, l3);
+}
+
+/** Absolute offset of the transport header; IPv6: as transportProtocol. */
+export function transportAt(view: DataView, l3: number): number {
+  return l3 + ipv4HeaderBytes(view, l3);
+}
+
+/** Is the packet a fragment other than the first, without a transport header? */
+export function isLaterFragment(view: DataView, l3: number): boolean {
+  return (ipv4FragmentWord(view, l3) & IPV4_OFFSET_MASK) !== 0;
+}
+
+/**
+ * Is what an ICMP error quotes at `l3` an intact header, with as much of the transport header behind it as any router
+ * quotes? Nothing at `l3` has been checked; what is beyond `end` is not read.
+ */
+export function isQuoteIntact(view: DataView, l3: number, end: number): boolean {
+  if (end - l3 < IPV4_MIN_BYTES + QUOTED_TRANSPORT_BYTES || ipVersion(view, l3) !== IPV4) return false;
+  const headerBytes = ipv4HeaderBytes(view, l3);
+  if (headerBytes < IPV4_MIN_BYTES || end - l3 - headerBytes < QUOTED_TRANSPORT_BYTES) return false;
+  return ipv4HeaderChecksum(view, l3, headerBytes) === 0;
+}
+
+/**
+ * Make a copy of a super-packet's header that of one of its segments, [l3, end).
+ * @param l4 absolute offset of the segment's transport header
+ * @param identification IPv6 has none, and needs only its payload length
+ */
+export function writeSegmentHeader(view: DataView, l3: number, l4: number, end: number, identification: number): void {
+  writeIpv4Segment(view, l3, l4 - l3, end, identification);
+}
+
+/**
+ * Write the header of a packet [l3, end) that is sent from here. Its family is that of the addresses, which are four
+ * words each; its length minHeaderBytes of that family.
+ */
+export function emitIp(
+  view: DataView,
+  l3: number,
+  end: number,
+  protocol: number,
+  src: Int32Array,
+  dst: Int32Array,
+): void {
+  writeIpv4Addresses(view, l3, src[3], dst[3]);
+  emitIpv4(view, l3, end, protocol);
+}
