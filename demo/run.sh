@@ -13,7 +13,7 @@ sh scripts/install.sh demo
 echo 'Building'
 npm run --silent build
 sh scripts/link.sh
-dataplane() { node dist/src/cli/main.js "$@"; }
+dataplane() { node dist/bundle/cli/main.js "$@"; }
 
 # Only a cluster that an earlier demo left is taken down; anybody else's stays.
 if [ -e /run/dataplane/cluster.json ]; then

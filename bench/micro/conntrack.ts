@@ -2,7 +2,6 @@
  * The connection table at 1,000, 64,000 and a million connections: found, not found, made, ended; its memory; and
  * tuples chosen to collide under a hash that is not keyed, which must cost what any others cost.
  */
-import { fileURLToPath } from 'node:url';
 import Benchmark from 'benchmark';
 import { recoverConntrack } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import {
@@ -11,14 +10,12 @@ import {
   conntrackBytes,
   createConntrack,
 } from '../../native-free-dataplane/conntrack/record.ts';
-import { loadJoined } from '../../src/worker/joined-pipeline.ts';
+import { bundledLoops } from './lib/bundles.ts';
 import type { Pattern } from './lib/conntrack-loops.ts';
 import type { Fact } from './lib/results.ts';
 import { shuffled } from './lib/scenarios.ts';
 
-const loops = loadJoined(
-  fileURLToPath(new URL('./lib/conntrack-loops.js', import.meta.url)),
-) as typeof import('./lib/conntrack-loops.ts');
+const loops = await bundledLoops<typeof import('./lib/conntrack-loops.ts')>('conntrack-loops');
 
 /** The last in a table for 2^20: the sixteenth part of a table is kept free of connections nobody has answered. */
 const COUNTS = [1000, 64_000, 980_000];

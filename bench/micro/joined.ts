@@ -1,19 +1,17 @@
 /**
- * The same pipeline in four builds, in processes of their own that take turns: its modules as they are, or joined
- * (src/worker/joined-pipeline.ts); with V8's own allowance for inlining, or the workers'.
+ * The same pipeline in four builds, each in a process of its own, in turn: as separate modules, or as the one function
+ * that workers run (scripts/bundle.mjs); with V8's own limit of inlining, or the workers' (src/worker/main.ts).
  */
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { runInThisContext } from 'node:vm';
 import * as modules from '../../native-free-dataplane/pipeline.ts';
-import { joinModules, type PipelineModule } from '../../src/worker/joined-pipeline.ts';
 import type { BenchNode } from './lib/bench-node.ts';
+import { bundledPipeline, type PipelineModule } from './lib/bundles.ts';
 import type { Frames } from './lib/frames.ts';
 import { type Fact, median, quantile } from './lib/results.ts';
 import { type Conversation, SCENARIOS, tcpConversation, udpConversation } from './lib/scenarios.ts';
 
 const SELF = fileURLToPath(import.meta.url);
-const ENTRY = fileURLToPath(new URL('../../native-free-dataplane/pipeline.js', import.meta.url));
 const FLOWS = 1000;
 const ROUNDS = 3;
 const BATCH = 4000;
@@ -106,7 +104,7 @@ function time(node: BenchNode, frames: Frames): number {
 }
 
 if (process.argv[1] === SELF && process.send) {
-  const pipeline = process.argv[2] === 'joined' ? (runInThisContext(joinModules(ENTRY)) as PipelineModule) : modules;
+  const pipeline = process.argv[2] === 'joined' ? bundledPipeline : modules;
   process.send(timeAll(pipeline));
   process.disconnect();
 }

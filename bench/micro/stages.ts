@@ -2,17 +2,14 @@
  * What each stage costs a packet: the pipeline is run up to one stage and up to the next, in turn, and the difference is
  * reported. (A stage by itself cannot be run twice over one packet: the second time there is nothing left to do.)
  */
-import { fileURLToPath } from 'node:url';
 import { TimeoutClass } from '../../native-free-dataplane/conntrack/timeouts.ts';
-import { loadJoined } from '../../src/worker/joined-pipeline.ts';
 import type { BenchNode } from './lib/bench-node.ts';
+import { bundledLoops } from './lib/bundles.ts';
 import type { Frames } from './lib/frames.ts';
 import { type Fact, quantile } from './lib/results.ts';
 import { request, SCENARIOS, type Scenario, tcpConversation, udpConversation } from './lib/scenarios.ts';
 
-const loops = loadJoined(
-  fileURLToPath(new URL('./lib/stage-loops.js', import.meta.url)),
-) as typeof import('./lib/stage-loops.ts');
+const loops = await bundledLoops<typeof import('./lib/stage-loops.ts')>('stage-loops');
 
 const FLOWS = 1000;
 const BATCH = 4000;

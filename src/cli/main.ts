@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-import type { Command } from './args/args.ts';
 /**
  * The command `dataplane`. Knows the commands' names and one line about each; a command's own module is loaded when it is
  * needed, so that `--help` is quick.
  */
+import { fileURLToPath } from 'node:url';
+import type { Command } from './args/args.ts';
 import { describeError, Exit, usageError } from './errors.ts';
 
 type Loader = () => Promise<{ command: Command }>;
@@ -98,6 +99,10 @@ async function main(argv: readonly string[]): Promise<void> {
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(Exit.DONE);
 });
+
+// `up` starts the controller by this path, and the controller the agents. `down` finds them by it in the list of
+// processes, which the path of a link would defeat.
+process.argv[1] = fileURLToPath(import.meta.url);
 
 try {
   await main(process.argv.slice(2));

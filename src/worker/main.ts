@@ -1,12 +1,13 @@
 /** Entry of a forwarding thread: Piscina calls it once, and it returns when the worker is told to stop. */
 import { receiveMessageOnPort } from 'node:worker_threads';
 import { Forwarder } from './forwarder.ts';
-import { joinedPipeline } from './joined-pipeline.ts';
+import { raiseInliningLimit } from './inlining.ts';
 import type { NumberedChange, WorkerTask } from './messages.ts';
 
 /** Forward until told to stop. A thrown error ends this task; the agent starts it again over the same tables. */
 export default function forward(task: WorkerTask): void {
-  const forwarder = new Forwarder(task, joinedPipeline());
+  raiseInliningLimit();
+  const forwarder = new Forwarder(task);
   try {
     forwarder.run(() => receiveMessageOnPort(task.messages)?.message as NumberedChange | undefined);
   } finally {

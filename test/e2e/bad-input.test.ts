@@ -5,9 +5,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { KubeObject } from '../../src/api/types/objects.ts';
-import { type Cluster, dataplane, leftovers, processPod, type Ran, ROOT, run, startCluster } from '../lib/cluster.ts';
-
-const MAIN = `${ROOT}/dist/src/cli/main.js`;
+import { type Cluster, dataplane, leftovers, MAIN, processPod, type Ran, run, startCluster } from '../lib/cluster.ts';
 
 /** One line on stderr that says so, and the status. */
 function refused({ status, stdout, stderr }: Ran, pattern: RegExp, expected = 1): void {

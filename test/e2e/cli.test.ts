@@ -2,7 +2,6 @@
 
 import { spawn } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -12,9 +11,9 @@ import {
   dataplane,
   eventually,
   leftovers,
+  MAIN,
   podNetns,
   processPod,
-  ROOT,
   startCluster,
 } from '../lib/cluster.ts';
 
@@ -82,7 +81,7 @@ lifecycle('what does not become Ready is named with what it said, and everything
 
 lifecycle('Ctrl-C at any moment leaves nothing', async () => {
   for (const afterMs of [150, 300, 450, 600, 800]) {
-    const child = spawn(process.execPath, [join(ROOT, 'dist/src/cli/main.js'), 'up', '-f', '-'], {
+    const child = spawn(process.execPath, [MAIN, 'up', '-f', '-'], {
       stdio: ['pipe', 'ignore', 'ignore'],
     });
     child.stdin.end(yaml(idle('a')));

@@ -3,10 +3,9 @@
  * they mirror (kubernetes test/e2e/network/service.go, networking.go, service_latency.go).
  */
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import type { Service } from '../../src/api/types/objects.ts';
-import { eventually, nodeNetns, ROOT } from '../lib/cluster.ts';
+import { eventually, MAIN, nodeNetns } from '../lib/cluster.ts';
 import {
   ECHO,
   echoPod,
@@ -211,7 +210,7 @@ test('should work after restarting apiserver', async () => {
   await eventually(async () => ((await cluster.status()).controller.running ? undefined : true));
   assert.equal(await s.names(OUTSIDE, place), WEB);
   assert.equal(await s.names(CLIENT_1, vip(service)), WEB);
-  const words = [join(ROOT, 'dist/src/cli/main.js'), 'controller'];
+  const words = [MAIN, 'controller'];
   spawn(process.execPath, words, { detached: true, stdio: 'ignore' }).unref();
   await eventually(async () => ((await cluster.status()).controller.running ? true : undefined));
   const later = await eventually(() => s.create<Service>(serviceObject('after', 'other')));

@@ -39,7 +39,8 @@ export const ROOT = (() => {
   return directory;
 })();
 
-const MAIN = join(ROOT, 'dist/src/cli/main.js');
+/** The command as it ships. */
+export const MAIN = join(ROOT, 'dist/bundle/cli/main.js');
 
 /** Why a cluster cannot be brought up here; undefined when it can. A test's reason to skip. */
 export function whyNoCluster(): string | undefined {

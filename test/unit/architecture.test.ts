@@ -85,6 +85,7 @@ const ARROWS: Record<string, string[]> = {
     ...TABLES,
   ],
   'print/': ['verdicts.ts', 'protocols.ts', 'wire/', ...TABLES],
+  'public.ts': [PIPELINE],
   'src/linux': [],
   'src/api': [],
   'src/devices': ['src/linux', PIPELINE],

@@ -6,9 +6,9 @@ import { attachDataplane, type Dataplane, type Emitter } from '../../../native-f
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
 import { Verdict, verdictName } from '../../../native-free-dataplane/verdicts.ts';
 import { macOf } from '../../../src/agent/node-sync.ts';
-import { joinedPipeline, type PipelineModule } from '../../../src/worker/joined-pipeline.ts';
 import { type FrameOptions, frame } from '../../../test/lib/frames/frame-text.ts';
 import { TestNode } from '../../../test/lib/test-node.ts';
+import { type PipelineModule, workersPipeline } from './bundles.ts';
 import { Frames, type Template, turnedRound } from './frames.ts';
 
 /** Takes frames; keeps a copy of the last one while `keep` is set. */
@@ -40,7 +40,7 @@ export class BenchNode {
    * @param services another service table than the world's own
    * @param pipeline another than what the workers run
    */
-  constructor(maxConntrack: number, services?: ArrayBuffer, pipeline: PipelineModule = joinedPipeline()) {
+  constructor(maxConntrack: number, services?: ArrayBuffer, pipeline: PipelineModule = workersPipeline()) {
     this.pipeline = pipeline;
     this.world = new TestNode({ maxConntrack });
     const { conntrack, node, counters, dataplane } = this.world;

@@ -1,4 +1,4 @@
-/** What is timed of the connection table, in loops; joined with the tables' modules as the workers' pipeline is. */
+/** Loops over the connection table; bundled with its modules as the workers' pipeline is (scripts/bundle.mjs). */
 
 import {
   allocateRecord,

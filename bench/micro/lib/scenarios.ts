@@ -2,9 +2,9 @@
  * The ways of a packet through a node that are worth a figure each: who talks to whom, by which address. Another
  * family, or another way, is one more row of SCENARIOS.
  */
-import type { PipelineModule } from '../../../src/worker/joined-pipeline.ts';
 import type { FrameOptions } from '../../../test/lib/frames/frame-text.ts';
 import { BenchNode } from './bench-node.ts';
+import type { PipelineModule } from './bundles.ts';
 import type { Template } from './frames.ts';
 
 /** Clients of each kind; flows are spread over them and over ports. */

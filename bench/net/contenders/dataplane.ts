@@ -10,7 +10,7 @@ const UP_SECONDS = 60;
 
 /** Where the built command lies; DATAPLANE in the environment overrides it (another build to compare with). */
 export function commandLine(): string {
-  return process.env.DATAPLANE ?? `${repositoryRoot()}/dist/src/cli/main.js`;
+  return process.env.DATAPLANE ?? `${repositoryRoot()}/dist/bundle/cli/main.js`;
 }
 
 export interface Status {

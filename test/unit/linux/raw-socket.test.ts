@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ROOT } from '../../lib/cluster.ts';
+import { MAIN } from '../../lib/cluster.ts';
 
 for (const [what, code, said] of [
   ['without the package', 'MODULE_NOT_FOUND', 'not installed'],
@@ -23,7 +23,7 @@ for (const [what, code, said] of [
          return resolve.call(this, name, ...rest);
        };`,
       );
-      const words = ['--require', hide, join(ROOT, 'dist/src/cli/main.js'), 'up', '--overlay', 'ipip'];
+      const words = ['--require', hide, MAIN, 'up', '--overlay', 'ipip'];
       const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
       assert.is(status, 1);
       assert.is(stdout, '');

@@ -1,0 +1,21 @@
+/** The code under measurement as it ships: bundled into one function by scripts/bundle.mjs. */
+import { raiseInliningLimit } from '../../../src/worker/inlining.ts';
+
+export type PipelineModule = Pick<typeof import('../../../native-free-dataplane/pipeline.ts'), 'processFrame' | 'tick'>;
+
+/** By relative path, so that a copy of dist/ measures its own bundle. */
+const load = (path: string): Promise<unknown> => import(new URL(path, import.meta.url).href);
+
+export const bundledPipeline = (await load('../../../bundle/pipeline.js')) as PipelineModule;
+
+/** The pipeline as workers run it. */
+export function workersPipeline(): PipelineModule {
+  raiseInliningLimit();
+  return bundledPipeline;
+}
+
+/** The loops of `lib/NAME.ts`, in one function with all they call, under the workers' limit of inlining. */
+export async function bundledLoops<Loops>(name: string): Promise<Loops> {
+  raiseInliningLimit();
+  return (await load(`../bundle/${name}.js`)) as Loops;
+}
