@@ -25,6 +25,7 @@ import { sweepStaleFlows } from '../compile/stale-flows.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { OffloadLevel } from '../linux/tap.ts';
 import { PodManager } from '../runtime/pod/manager.ts';
+import { memoryNames } from '../shm-names.ts';
 import { writeConntrackSettings } from './conntrack-settings.ts';
 import { serveAgentControl } from './control-socket.ts';
 import { recordEvent } from './events.ts';
@@ -35,7 +36,7 @@ import { RemoteNodes } from './overlay/remote-nodes.ts';
 import { PodNetwork } from './pods/network.ts';
 import { flushEndpoints } from './services/flush.ts';
 import { HealthChecks } from './services/health-checks.ts';
-import { type NodeTables, openNodeTables, tableNames } from './tables.ts';
+import { type NodeTables, openNodeTables } from './tables.ts';
 import { HostNetwork, underlayDevice } from './underlay/host-network.ts';
 import { WorkerPool } from './worker-pool.ts';
 
@@ -166,7 +167,7 @@ class RunningAgent implements Agent {
       workers: this.workers,
       ...(this.tunnel && { tunnels: this.tunnel.ofWorkers }),
       onTunnel: (worker) => this.tunnel?.drain(worker),
-      tables: tableNames(options.node),
+      tables: memoryNames(options.node),
       features: this.host.tap,
       conntrack: this.tables.conntrack,
       fragments: this.tables.fragments,

@@ -12,7 +12,7 @@ import {
   conntrackBytes,
   createConntrack,
 } from '../../native-free-dataplane/conntrack/record.ts';
-import type { Features, TableBuffers } from '../../native-free-dataplane/dataplane.ts';
+import type { TableBuffers } from '../../native-free-dataplane/dataplane.ts';
 import { createFragments, type FragmentTable, fragmentsBytes } from '../../native-free-dataplane/fragments/table.ts';
 import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/node/config.ts';
 import { adoptAffinity } from '../../native-free-dataplane/services/affinity.ts';
@@ -23,7 +23,9 @@ import {
   servicesBytes,
 } from '../../native-free-dataplane/services/table.ts';
 import { type Counters, countersBytes, createCounters } from '../../native-free-dataplane/shared/counters.ts';
-import { openShared, type SharedMemory, unlinkShared } from '../linux/shm.ts';
+import { openShared, type SharedMemory } from '../linux/shm.ts';
+import { unlinkShared } from '../linux/shm-files.ts';
+import { memoryNames } from '../shm-names.ts';
 
 /** Hops a node can have: half for pods, half for other nodes. */
 const MAX_HOPS = 4096;
@@ -50,22 +52,9 @@ export interface NodeTablesOptions {
   readonly nowMs: number;
 }
 
-/** Names of a node's tables under /dev/shm. */
-export function tableNames(nodeName: string): { [table in keyof TableBuffers]: string } & { control: string } {
-  const name = (table: string): string => `dataplane-${nodeName}-${table}`;
-  return {
-    conntrack: name('conntrack'),
-    services: name('services'),
-    routes: name('routes'),
-    counters: name('counters'),
-    fragments: name('fragments'),
-    control: name('control'),
-  };
-}
-
 /** Open or make all tables of a node. */
 export function openNodeTables(options: NodeTablesOptions): NodeTables {
-  const names = tableNames(options.nodeName);
+  const { control: _, ...names } = memoryNames(options.nodeName);
   const secret = new Int32Array(new Uint8Array(randomBytes(16)).buffer);
   const open: SharedMemory[] = [];
   const fresh = (name: string, bytes: number): ArrayBuffer => {
@@ -134,5 +123,3 @@ function openConntrack(
   recoverConntrack(conntrack, options.nowMs, options.workers);
   return { conntrack, recovered: 0 };
 }
-
-export type { Features };

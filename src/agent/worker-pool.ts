@@ -11,7 +11,8 @@ import type { Features } from '../../native-free-dataplane/dataplane.ts';
 import { type FragmentTable, releaseFragmentLock } from '../../native-free-dataplane/fragments/table.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { close, eventfd, mapPrivate, SystemError, write } from '../linux/ffi.ts';
-import { openShared, unlinkShared } from '../linux/shm.ts';
+import { openShared } from '../linux/shm.ts';
+import { unlinkShared } from '../linux/shm-files.ts';
 import { ControlWord, controlAt, controlBytes, createControl, ThreadState } from '../worker/control.ts';
 import type { NumberedChange, PortChange, PortOfWorker, TunnelOfWorker, WorkerTask } from '../worker/messages.ts';
 

@@ -6,13 +6,13 @@ import { readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:
 import { join } from 'node:path';
 import { runIpBatch } from '../linux/ip-command.ts';
 import { findProcess, isAlive, type ProcessMark, signalProcess, waitGone } from '../linux/processes.ts';
+import { listShared, unlinkShared } from '../linux/shm-files.ts';
+import { SHM_PREFIX } from '../shm-names.ts';
 import { ClusterError } from './errors.ts';
 import { markOf, readClusterFile, STATE_DIR } from './state.ts';
 
 const NETNS_DIR = '/run/netns';
 const NETNS_PREFIX = 'dp-';
-const SHM_DIR = '/dev/shm';
-const SHM_PREFIX = 'dataplane-';
 /** How long processes get to vanish after SIGKILL. */
 const GONE_MS = 3000;
 
@@ -153,8 +153,8 @@ async function removeNamespaces(names: readonly string[]): Promise<void> {
 }
 
 function removeSharedMemory(): number {
-  const names = entries(SHM_DIR).filter((name) => name.startsWith(SHM_PREFIX));
-  for (const name of names) rmSync(join(SHM_DIR, name), { force: true });
+  const names = listShared(SHM_PREFIX);
+  for (const name of names) unlinkShared(name);
   return names.length;
 }
 

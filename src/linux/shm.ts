@@ -2,10 +2,9 @@
  * Named memory under /dev/shm that threads and processes share, and that outlives them. Readable by root alone: it
  * holds connections and the secret their hashes are keyed with.
  */
-import { closeSync, fstatSync, openSync, readdirSync, unlinkSync } from 'node:fs';
+import { closeSync, fstatSync, openSync } from 'node:fs';
 import { ftruncate, mapShared, munmap, SystemError } from './ffi.ts';
-
-const DIRECTORY = '/dev/shm';
+import { SHM_DIRECTORY } from './shm-files.ts';
 
 export interface SharedMemory {
   readonly buffer: ArrayBuffer;
@@ -21,7 +20,7 @@ export interface SharedMemory {
  * @throws SystemError, or an Error with code ENOENT when it is not there
  */
 export function openShared(name: string, options: { bytes?: number; create?: boolean } = {}): SharedMemory {
-  const path = `${DIRECTORY}/${name}`;
+  const path = `${SHM_DIRECTORY}/${name}`;
   const fd = openSync(path, options.create ? 0o102 : 0o2, 0o600);
   try {
     let bytes = fstatSync(fd).size;
@@ -36,18 +35,4 @@ export function openShared(name: string, options: { bytes?: number; create?: boo
   } finally {
     closeSync(fd);
   }
-}
-
-/** Remove the name; whoever has it mapped keeps it. Nothing happens when it is not there. */
-export function unlinkShared(name: string): void {
-  try {
-    unlinkSync(`${DIRECTORY}/${name}`);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-}
-
-/** Names under /dev/shm that begin with `prefix`. */
-export function listShared(prefix: string): string[] {
-  return readdirSync(DIRECTORY).filter((name) => name.startsWith(prefix));
 }

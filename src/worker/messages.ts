@@ -1,6 +1,7 @@
 /** What the agent gives a worker at start, and tells it later. */
 import type { MessagePort } from 'node:worker_threads';
 import type { Features } from '../../native-free-dataplane/dataplane.ts';
+import type { NodeMemoryNames } from '../shm-names.ts';
 
 export interface PortOfWorker {
   readonly index: number;
@@ -35,14 +36,7 @@ export interface WorkerTask {
   readonly worker: number;
   readonly seed: number;
   /** Names under /dev/shm. */
-  readonly tables: {
-    readonly conntrack: string;
-    readonly services: string;
-    readonly routes: string;
-    readonly counters: string;
-    readonly fragments: string;
-    readonly control: string;
-  };
+  readonly tables: NodeMemoryNames;
   readonly features: Features;
   readonly ports: readonly PortOfWorker[];
   readonly tunnel?: TunnelOfWorker;

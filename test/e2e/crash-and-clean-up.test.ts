@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openShared } from '../../src/linux/shm.ts';
+import { memoryName } from '../../src/shm-names.ts';
 import { ControlWord, controlAt, ThreadState } from '../../src/worker/control.ts';
 import {
   type Cluster,
@@ -183,7 +184,7 @@ test('a worker that crashes is started again and carries on with the same connec
   const line = openLine('dp-outside', '172.18.0.11', 31700);
   try {
     await line.say('before');
-    const control = new Int32Array(openShared('dataplane-n1-control').buffer);
+    const control = new Int32Array(openShared(memoryName('n1', 'control')).buffer);
     for (const worker of [0, 1]) {
       control[controlAt(worker, ControlWord.CRASH)] = 1;
     }

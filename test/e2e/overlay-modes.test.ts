@@ -4,6 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { whyNoRawSocket } from '../../src/linux/raw-socket.ts';
 import { openShared } from '../../src/linux/shm.ts';
+import { memoryName } from '../../src/shm-names.ts';
 import { attachControl, ControlWord, controlAt } from '../../src/worker/control.ts';
 import { type Cluster, eventually, nodeNetns, output } from '../lib/cluster.ts';
 import { drops, dropsMoved, type Paths, ServerPort } from '../lib/overlay/overlay.ts';
@@ -184,7 +185,7 @@ for (const mode of MODES) {
   });
 
   test('a worker that crashes is started again and forwards', async () => {
-    const memory = openShared('dataplane-n1-control');
+    const memory = openShared(memoryName('n1', 'control'));
     const words = attachControl(memory.buffer) as Int32Array;
     Atomics.store(words, controlAt(0, ControlWord.CRASH), 1);
     await eventually(async () => {

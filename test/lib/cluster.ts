@@ -11,6 +11,8 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { NodeStatus } from '../../src/cli/sources/status.ts';
+import { listShared } from '../../src/linux/shm-files.ts';
+import { SHM_PREFIX } from '../../src/shm-names.ts';
 
 export interface Ran {
   status: number;
@@ -162,7 +164,7 @@ export function leftovers(): string[] {
   const list = (directory: string, prefix: string) =>
     existsSync(directory) ? readdirSync(directory).filter((name) => name.startsWith(prefix)) : [];
   const state = existsSync('/run/dataplane') ? ['/run/dataplane'] : [];
-  return [...state, ...list('/run/netns', 'dp-'), ...list('/dev/shm', 'dataplane-')];
+  return [...state, ...list('/run/netns', 'dp-'), ...listShared(SHM_PREFIX)];
 }
 
 /** A pod that runs a program of the host. */

@@ -11,7 +11,9 @@ import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import { PacketRing, ringBytes } from '../../devices/packet-ring.ts';
 import { eventfd, mapPrivate, SystemError, write } from '../../linux/ffi.ts';
 import { isBusy, openRawSocket, type RawSocket } from '../../linux/raw-socket.ts';
-import { openShared, type SharedMemory, unlinkShared } from '../../linux/shm.ts';
+import { openShared, type SharedMemory } from '../../linux/shm.ts';
+import { unlinkShared } from '../../linux/shm-files.ts';
+import { ringNames } from '../../shm-names.ts';
 import type { TunnelOfWorker } from '../../worker/messages.ts';
 
 const PROTOCOL_IPIP = 4;
@@ -73,14 +75,14 @@ export class IpipTunnel {
   }
 
   private open(node: string, worker: number): TunnelOfWorker {
-    const share = (way: string): SharedMemory => {
-      const name = ringName(node, worker, way);
+    const names = ringNames(node, 'ipip', worker);
+    const share = (name: string): SharedMemory => {
       unlinkShared(name);
       const memory = openShared(name, { bytes: ringBytes(RING_ROOM), create: true });
       this.memory.push(memory);
       return memory;
     };
-    const [outward, inward] = [share('out'), share('in')];
+    const [outward, inward] = [share(names.outward), share(names.inward)];
     const wakeFd = eventfd(0, EFD_NONBLOCK_CLOEXEC);
     if (wakeFd < 0) throw new SystemError('eventfd', '');
     const rings = {
@@ -92,7 +94,7 @@ export class IpipTunnel {
     };
     rings.outward.sleep();
     this.rings.push(rings);
-    return { outward: ringName(node, worker, 'out'), inward: ringName(node, worker, 'in'), wakeFd };
+    return { ...names, wakeFd };
   }
 
   /** A worker has put something into its ring that was empty. */
@@ -187,7 +189,6 @@ export class IpipTunnel {
   }
 }
 
-const ringName = (node: string, worker: number, way: string): string => `dataplane-${node}-ipip-${worker}-${way}`;
 const ignore = (): void => {};
 const wordOf = (ip: string): number => addressWords(ip)[3] as number;
 const addressText = (word: number): string => [24, 16, 8, 0].map((shift) => (word >>> shift) & 255).join('.');

@@ -18,7 +18,9 @@ import type { FlowText, TupleText } from '../../../native-free-dataplane/print/f
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
 import { formatAddress, formatIpv4 } from '../../../native-free-dataplane/wire/address.ts';
 import { monotonicMs } from '../../linux/clock.ts';
-import { listShared, openShared } from '../../linux/shm.ts';
+import { openShared } from '../../linux/shm.ts';
+import { listShared } from '../../linux/shm-files.ts';
+import { memoryName, nodesWith, SHM_PREFIX } from '../../shm-names.ts';
 import { failed } from '../errors.ts';
 
 export interface Flow extends FlowText {
@@ -26,8 +28,6 @@ export interface Flow extends FlowText {
   /** Place in the table, for `flush`. */
   readonly record: number;
 }
-
-const SHARED = /^dataplane-(.+)-conntrack$/;
 
 /** Names of the status bits, as conntrack-tools have them. */
 const STATUS_NAMES: readonly (readonly [bit: number, name: string])[] = [
@@ -40,10 +40,7 @@ const STATUS_NAMES: readonly (readonly [bit: number, name: string])[] = [
 
 /** Nodes of this machine that have a table of connections. */
 export function nodesWithFlows(): string[] {
-  return listShared('dataplane-')
-    .map((name) => SHARED.exec(name)?.[1])
-    .filter((node): node is string => node !== undefined)
-    .sort();
+  return nodesWith('conntrack', listShared(SHM_PREFIX));
 }
 
 /**
@@ -71,7 +68,7 @@ export function withTable<T>(node: string, work: (table: Conntrack) => T): T {
 
 function openTable(node: string) {
   try {
-    return openShared(`dataplane-${node}-conntrack`);
+    return openShared(memoryName(node, 'conntrack'));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') throw failed(`node ${node} has no table of connections`, 'see `dataplane status`');

@@ -6,7 +6,9 @@ import { attachServices, type ServiceTable } from '../../../native-free-dataplan
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import type { Service, ServicePort } from '../../api/types/objects.ts';
 import { monotonicMs } from '../../linux/clock.ts';
-import { listShared, openShared } from '../../linux/shm.ts';
+import { openShared } from '../../linux/shm.ts';
+import { listShared } from '../../linux/shm-files.ts';
+import { memoryName, nodesWith, SHM_PREFIX } from '../../shm-names.ts';
 
 export interface PortInForce {
   readonly port: ServicePort;
@@ -21,7 +23,6 @@ export interface ServiceOnNode {
   readonly ports: readonly PortInForce[];
 }
 
-const SHARED = /^dataplane-(.+)-services$/;
 const PROTOCOLS: Record<string, number> = { TCP: 6, UDP: 17, SCTP: 132 };
 
 /** A service on every node whose tables can be read here: none without root or on another machine. */
@@ -42,16 +43,13 @@ function readPort(table: ServiceTable, port: ServicePort, address: Int32Array): 
 }
 
 function nodesWithServices(): string[] {
-  return listShared('dataplane-')
-    .map((name) => SHARED.exec(name)?.[1])
-    .filter((node): node is string => node !== undefined)
-    .sort();
+  return nodesWith('services', listShared(SHM_PREFIX));
 }
 
 function withTable<T>(node: string, work: (table: ServiceTable) => T): T | undefined {
   let memory: ReturnType<typeof openShared>;
   try {
-    memory = openShared(`dataplane-${node}-services`);
+    memory = openShared(memoryName(node, 'services'));
   } catch {
     return undefined;
   }

@@ -9,6 +9,7 @@ import { whyNotReady } from '../../cluster/readiness.ts';
 import { API_SOCKET, type ClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import { isAlive, type ProcessMark } from '../../linux/processes.ts';
 import { openShared } from '../../linux/shm.ts';
+import { memoryName } from '../../shm-names.ts';
 import { attachControl, ControlWord, controlAt, THREAD_STATE_NAMES } from '../../worker/control.ts';
 import { countFlows, nodesWithFlows } from './conntrack.ts';
 
@@ -100,9 +101,9 @@ function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | und
 }
 
 function readCounters(node: string, workers: number): Pick<NodeStatus, 'workers' | 'devices'> {
-  const table = open(`dataplane-${node}-counters`);
+  const table = open(memoryName(node, 'counters'));
   const counters = table && attachCounters(table.buffer);
-  const control = open(`dataplane-${node}-control`);
+  const control = open(memoryName(node, 'control'));
   const words = control && attachControl(control.buffer);
   try {
     if (!counters) return { workers: [], devices: [] };

@@ -4,10 +4,12 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
 import { Verdict } from '../../../native-free-dataplane/verdicts.ts';
-import { openNodeTables, tableNames } from '../../../src/agent/tables.ts';
+import { openNodeTables } from '../../../src/agent/tables.ts';
 import { monotonicMs } from '../../../src/linux/clock.ts';
 import { close, eventfd, mapPrivate, munmap, write } from '../../../src/linux/ffi.ts';
-import { openShared, unlinkShared } from '../../../src/linux/shm.ts';
+import { openShared } from '../../../src/linux/shm.ts';
+import { unlinkShared } from '../../../src/linux/shm-files.ts';
+import { memoryNames } from '../../../src/shm-names.ts';
 import { ControlWord, controlAt, controlBytes, createControl } from '../../../src/worker/control.ts';
 import { Forwarder } from '../../../src/worker/forwarder.ts';
 import type { WorkerTask } from '../../../src/worker/messages.ts';
@@ -30,7 +32,7 @@ const SMALL = 60;
 function turns(waiting: readonly (readonly number[])[]): number[] {
   const name = `test-forwarder-${process.pid}`;
   const tables = openNodeTables({ nodeName: name, workers: 1, maxConntrack: 1024, nowMs: monotonicMs() });
-  const control = openShared(tableNames(name).control, { bytes: controlBytes(1), create: true });
+  const control = openShared(memoryNames(name).control, { bytes: controlBytes(1), create: true });
   const words = createControl(control.buffer);
   const memory = mapPrivate(HEADER_BYTES + 65_536);
   const fds: number[] = [];
@@ -56,7 +58,7 @@ function turns(waiting: readonly (readonly number[])[]): number[] {
   const task: WorkerTask = {
     worker: 0,
     seed: 1,
-    tables: tableNames(name),
+    tables: memoryNames(name),
     features: { tunnelOffload: false, udpSegmentation: true },
     ports,
     changesDone: 0,
@@ -71,7 +73,7 @@ function turns(waiting: readonly (readonly number[])[]): number[] {
     for (const fd of [...fds, task.wakeFd]) close(fd);
     munmap(memory.address, memory.bytes);
     control.close();
-    unlinkShared(tableNames(name).control);
+    unlinkShared(memoryNames(name).control);
     tables.close(true);
   }
   return seen;

@@ -1,0 +1,38 @@
+/** The one spelling of shared-memory names: what one process makes, the others find. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { memoryName, memoryNames, nodesWith, ringNames, SHM_PREFIX } from '../../src/shm-names.ts';
+
+test("a node's memories have names of their own, all under the prefix that tear-down removes", () => {
+  const { outward, inward } = ringNames('n1', 'ipip', 0);
+  const names = [...Object.values(memoryNames('n1')), outward, inward, ringNames('n1', 'ipip', 1).outward];
+  assert.is(new Set(names).size, names.length);
+  for (const name of names) assert.ok(name.startsWith(SHM_PREFIX), name);
+});
+
+test('the names on disk are stable: an agent finds the connections of one of an earlier build', () => {
+  assert.equal(memoryNames('n1'), {
+    conntrack: 'dataplane-n1-conntrack',
+    services: 'dataplane-n1-services',
+    routes: 'dataplane-n1-routes',
+    counters: 'dataplane-n1-counters',
+    fragments: 'dataplane-n1-fragments',
+    control: 'dataplane-n1-control',
+  });
+});
+
+test('the nodes that have a memory are found by its name alone', () => {
+  const names = [
+    memoryName('worker-2', 'conntrack'),
+    memoryName('a-conntrack', 'conntrack'),
+    memoryName('n1', 'services'),
+    ringNames('n1', 'ipip', 0).inward,
+    'dataplane--conntrack',
+    'other-n3-conntrack',
+  ];
+  assert.equal(nodesWith('conntrack', names), ['a-conntrack', 'worker-2']);
+  assert.equal(nodesWith('services', names), ['n1']);
+  assert.equal(nodesWith('control', names), []);
+});
+
+test.run();
