@@ -7,8 +7,8 @@
  *                                                                                   ▼
  *                            track ─► hop ─► TTL and MTU ─► translate ─► send, encapsulated if to another node
  *
- * Each step returns GO_ON, or the verdict that ends the packet; verdicts.ts says what each one means. A verdict that
- * owes the sender an answer (a reset, an ICMP error, an echo reply) is paid in one place, `settle`.
+ * Each step returns GO_ON, or the verdict that ends the packet (verdicts.ts). A verdict whose row has a reply (a reset,
+ * an ICMP error, an echo reply) gets it in one place, `settle`.
  *
  * An established packet makes one look-up: its flow knows the translation, the hop and the overlay's peer. Services,
  * policy and routes are read for the first packet of a connection only.
@@ -24,10 +24,10 @@ import { isRoutedByHost, isTunnelPacket, overlayOf } from './overlay/overlay.ts'
 import type { Packet } from './packet.ts';
 import { PROTOCOL_TCP } from './protocols.ts';
 import { countIn, countOut, countVerdict } from './shared/counters.ts';
-import { answerIcmpError, answerReset, silently } from './stages/answer.ts';
+import { answerIcmpError, answerReset, routerAddress } from './stages/answer.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
 import { countFlow, findFlow, trackFlow } from './stages/flow.ts';
-import { nextHeld, rememberFirst, tellPorts } from './stages/fragment.ts';
+import { inheritPorts, nextHeld, rememberFirst } from './stages/fragment.ts';
 import { answerEcho, isEchoRequest } from './stages/gateway-icmp.ts';
 import { guard, speaksAsPod } from './stages/guard.ts';
 import { isIcmpError, relateIcmpError, rewriteIcmpError } from './stages/icmp-error.ts';
@@ -42,10 +42,10 @@ import { hopForAddress, hopOfFlow, isOwnAddress } from './stages/route.ts';
 import { chooseService } from './stages/service.ts';
 import { checkTtlAndMtu, endsHere } from './stages/ttl-mtu.ts';
 import { transmit } from './transmit.ts';
-import { Verdict } from './verdicts.ts';
+import { REPLY_ICMP, REPLY_KIND, ReplyKind, UNANSWERED, Verdict } from './verdicts.ts';
 
 /**
- * One received frame, from its first byte to whatever becomes of it. Never throws on any bytes.
+ * Process one received frame to its end. Never throws, whatever its bytes.
  * @param pkt reset to the frame, its offload fields filled in
  * @param nowMs monotonic milliseconds of the batch
  * @returns the verdict, already counted
@@ -59,7 +59,7 @@ export function processFrame(pkt: Packet, dp: Dataplane, nowMs: number): Verdict
   return verdict;
 }
 
-/** Work that waits for time and not for packets. @returns milliseconds until it wants to be called again */
+/** Expire connections. @returns milliseconds after which it is to be called again */
 export function tick(dp: Dataplane, nowMs: number): number {
   dp.nowMs = nowMs;
   expireRecords(dp.conntrack, dp.worker, nowMs);
@@ -67,7 +67,7 @@ export function tick(dp: Dataplane, nowMs: number): number {
   return isBehind(dp.conntrack, dp.worker, nowMs) ? 1 : 1000;
 }
 
-/** From the wire to a packet that may be believed. */
+/** From a received frame to a packet whose headers and source are valid. */
 function receive(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = parseFrame(pkt);
   if (v !== Verdict.GO_ON) return v;
@@ -89,12 +89,12 @@ function receive(pkt: Packet, dp: Dataplane): Verdict {
   return offloadFits(pkt) ? forward(pkt, dp) : Verdict.OFFLOAD_INVALID;
 }
 
-/** From a packet that may be believed to the hop it leaves by. */
+/** From a valid packet to the hop it leaves by. */
 function forward(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = Verdict.GO_ON;
   if (isIcmpError(pkt)) return forwardIcmpError(pkt, dp);
   if (pkt.fragmentOffset !== 0) {
-    v = tellPorts(pkt, dp);
+    v = inheritPorts(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
   }
 
@@ -105,14 +105,9 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   }
   if (pkt.flow < 0) {
     v = connect(pkt, dp);
-    if (v === Verdict.TO_HOST && pkt.moreFragments !== 0) {
-      // Later fragments follow their first to the node's own sockets as well.
-      const remembered = rememberFirst(pkt, dp);
-      if (remembered !== Verdict.GO_ON) return remembered;
-    }
     if (v !== Verdict.GO_ON) return v;
     if (pkt.joined !== 0) {
-      // Another worker was faster: for its flow this is no first packet, and may even be the answer to that one.
+      // Another worker created the flow first: to that flow this is a later packet, and maybe a reply.
       v = trackFlow(pkt, dp);
       if (v !== Verdict.GO_ON) return v;
       if (pkt.flow < 0) return Verdict.CONNTRACK_INVALID;
@@ -134,13 +129,13 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   return transmit(pkt, dp, hop);
 }
 
-/** The first packet of a connection: the only place that reads services, routes and policy. GO_ON with pkt.flow made. */
+/** The first packet of a connection: only here are services, routes and policy read. GO_ON with pkt.flow set, or the end. */
 function connect(pkt: Packet, dp: Dataplane): Verdict {
   const { node } = dp;
   const fromHost = pkt.inPort === 0 && pkt.tunnelled === 0;
   let v: Verdict = mayConnect(pkt);
-  // An answer to no question of ours may be one to the node's own.
-  if (v !== Verdict.GO_ON) return fromHost && isOwnAddress(node, pkt.dst) ? Verdict.TO_HOST : v;
+  // An unsolicited ICMP reply may belong to a query sent by the node itself.
+  if (v !== Verdict.GO_ON) return fromHost && isOwnAddress(node, pkt.dst) ? handToHost(pkt, dp) : v;
   if (!fromHost && isEchoRequest(pkt) && isConfigAddress(node.config, NodeWord.GATEWAY_IP, pkt.dst))
     return Verdict.PING_ANSWERED;
 
@@ -150,8 +145,8 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   const hop = hopForAddress(node, target);
   if (hop === NO_HOP) return Verdict.NO_ROUTE_ANSWERED;
   if (hop === HOST_HOP && fromHost && pkt.dnat === 0) {
-    // What the rules sent here although it is the kernel's own: a ping to the node, an answer to no flow of ours.
-    return isOwnAddress(node, pkt.dst) ? Verdict.TO_HOST : Verdict.NOT_FOR_US;
+    // The node's own traffic that its rules sent here: a ping to the node, a reply to no flow of ours.
+    return isOwnAddress(node, pkt.dst) ? handToHost(pkt, dp) : Verdict.NOT_FOR_US;
   }
   if (pkt.routed === 0 && !fromHost && pkt.dnat === 0 && !switchedTo(pkt, dp, hop))
     return Verdict.DESTINATION_MAC_FOREIGN;
@@ -159,14 +154,23 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   v = checkPolicy(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
   if (hop === HOST_HOP) {
-    // Nobody outside knows the way to a pod; and the node's own sockets answer others, and the node itself, past us.
+    // The outside has no route to pods; and what the node's own sockets reply to others or to the node does not pass here.
     const own = isOwnAddress(node, target);
     if (fromHost ? own || isOwnAddress(node, pkt.src) : pkt.inPort !== 0 && !own) pkt.masquerade = 1;
   }
 
   const replyHop = hopForAddress(node, pkt.src);
-  if (replyHop === NO_HOP) return Verdict.NO_ROUTE;
+  if (replyHop === NO_HOP) return Verdict.NO_ROUTE_BACK;
   return createFlow(pkt, dp, hop, replyHop);
+}
+
+/** Give the packet back to the node's kernel as it came, without a flow. Later fragments follow their first there. */
+function handToHost(pkt: Packet, dp: Dataplane): Verdict {
+  if (pkt.moreFragments !== 0) {
+    const v = rememberFirst(pkt, dp);
+    if (v !== Verdict.GO_ON) return v;
+  }
+  return transmit(pkt, dp, HOST_HOP);
 }
 
 /** ICMP errors belong to the flow of the packet they quote, and change nothing about it (RFC 5508 REQ-6). */
@@ -174,23 +178,23 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = relateIcmpError(pkt, dp);
   if (v === Verdict.ICMP_ERROR_UNRELATED && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(dp.node, pkt.dst)) {
     learnPathMtu(pkt, dp);
-    return Verdict.TO_HOST;
+    return transmit(pkt, dp, HOST_HOP);
   }
   if (v === Verdict.ICMP_ERROR_UNRELATED && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(dp.node, pkt.src)) {
-    // Without an overlay the node's kernel is a router between pods: it may refuse what never got to us.
+    // Without an overlay the node's kernel routes between pods: it may refuse packets that never reached the pipeline.
     const asker = hopForAddress(dp.node, pkt.dst);
     if (isRoutedByHost(dp, asker)) return transmit(pkt, dp, asker);
   }
   if (v !== Verdict.GO_ON) return v;
   const hop = hopOfFlow(pkt, dp);
-  if (hop === NO_HOP) return Verdict.NO_ROUTE;
+  if (hop === NO_HOP) return Verdict.NO_ROUTE_ANSWERED;
   v = checkTtlAndMtu(pkt, dp, hop, hop === HOST_HOP && leavesToOwnAddress(pkt, dp));
   if (v !== Verdict.GO_ON) return v;
   rewriteIcmpError(pkt, dp, hop);
   return transmit(pkt, dp, hop);
 }
 
-/** A frame that was not sent to the gateway must have been sent to the very pod its packet is for. */
+/** Was a frame that is not for the gateway sent to the MAC of the pod that has its IP destination? */
 function switchedTo(pkt: Packet, dp: Dataplane, hop: number): boolean {
   const { view, start } = pkt;
   const { hops } = dp.node;
@@ -202,7 +206,7 @@ function switchedTo(pkt: Packet, dp: Dataplane, hop: number): boolean {
   );
 }
 
-/** Will the packet, once translated, be for the node itself? Then it is delivered, not forwarded. */
+/** Is the packet, once translated, for the node itself? Then it is delivered, not forwarded. */
 function leavesToOwnAddress(pkt: Packet, dp: Dataplane): boolean {
   const { conntrack, node } = dp;
   const target =
@@ -214,46 +218,30 @@ function leavesToOwnAddress(pkt: Packet, dp: Dataplane): boolean {
   );
 }
 
-/** Was the flow's endpoint taken away under it? */
+/** Was the endpoint of the packet's flow removed? */
 function goneEndpoint(pkt: Packet, dp: Dataplane): boolean {
   return (dp.conntrack.words[recordAt(dp.conntrack, pkt.flow) + Rec.META] & Status.ENDPOINT_GONE) !== 0;
 }
 
-/** Pay what the verdict owes the sender. The verdict to count comes back. */
+/** Send the reply this verdict requires, if any; returns the verdict to count. */
 function settle(pkt: Packet, dp: Dataplane, verdict: Verdict): Verdict {
-  switch (verdict) {
-    case Verdict.ARP_ANSWERED:
-      countOut(dp.counters, pkt.outPort, pkt.end - pkt.start);
-      dp.emitter.emit(pkt);
-      return verdict;
-    case Verdict.TO_HOST:
-      if (pkt.outPort === 0 && pkt.inPort === 0 && pkt.flow < 0) return transmit(pkt, dp, HOST_HOP);
-      return verdict;
-    case Verdict.PING_ANSWERED: {
-      const answered = answerEcho(pkt);
-      return answered === Verdict.PING_ANSWERED ? sendBack(pkt, dp, verdict) : answered;
-    }
-    case Verdict.REJECTED_TCP_RESET:
-    case Verdict.ENDPOINT_GONE:
-      return answerReset(pkt, dp) ? sendBack(pkt, dp, verdict) : silently(verdict);
-    case Verdict.REJECTED_PORT_UNREACHABLE:
-      return answerIcmpError(pkt, dp, 3, 3, 0) ? sendBack(pkt, dp, verdict) : silently(verdict);
-    case Verdict.PORT_NOT_DECLARED:
-      // As if nobody listened there, which is what the policy means: the pod itself seems to say so.
-      if (pkt.protocol === PROTOCOL_TCP ? answerReset(pkt, dp) : answerIcmpError(pkt, dp, 3, 3, 0, pkt.dst[3]))
-        sendBack(pkt, dp, verdict);
-      return verdict;
-    case Verdict.SNAT_EXHAUSTED:
-      return answerIcmpError(pkt, dp, 3, 13, 0) ? sendBack(pkt, dp, Verdict.REJECTED_PROHIBITED) : verdict;
-    case Verdict.TTL_EXCEEDED:
-      return answerIcmpError(pkt, dp, 11, 0, 0) ? sendBack(pkt, dp, verdict) : silently(verdict);
-    case Verdict.FRAGMENTATION_NEEDED:
-      return answerIcmpError(pkt, dp, 3, 4, mtuOf(pkt, dp)) ? sendBack(pkt, dp, verdict) : silently(verdict);
-    case Verdict.NO_ROUTE_ANSWERED:
-      return answerIcmpError(pkt, dp, 3, 1, 0) ? sendBack(pkt, dp, verdict) : silently(verdict);
-    default:
-      return verdict;
+  const kind = REPLY_KIND[verdict];
+  if (kind === ReplyKind.NONE) return verdict;
+  if (kind === ReplyKind.ARP_REPLY) {
+    countOut(dp.counters, pkt.outPort, pkt.end - pkt.start);
+    dp.emitter.emit(pkt);
+    return verdict;
   }
+  return makeReply(pkt, dp, verdict, kind) ? sendBack(pkt, dp, verdict) : (UNANSWERED[verdict] as Verdict);
+}
+
+/** Turn the packet into the reply of the verdict's row. False when policy forbids it (stages/answer.ts). */
+function makeReply(pkt: Packet, dp: Dataplane, verdict: Verdict, kind: number): boolean {
+  if (kind === ReplyKind.ECHO_REPLY) return answerEcho(pkt);
+  const asClosedPort = kind === ReplyKind.AS_CLOSED_PORT;
+  if (kind === ReplyKind.TCP_RESET || (asClosedPort && pkt.protocol === PROTOCOL_TCP)) return answerReset(pkt, dp);
+  const mtu = verdict === Verdict.FRAGMENTATION_NEEDED ? mtuOf(pkt, dp) : 0;
+  return answerIcmpError(pkt, dp, asClosedPort ? pkt.dst[3] : routerAddress(pkt, dp), REPLY_ICMP[verdict], mtu);
 }
 
 /** MTU of the link the packet did not fit: that of its flow's hop. */
@@ -261,7 +249,7 @@ function mtuOf(pkt: Packet, dp: Dataplane): number {
   return dp.node.hops[hopAt(hopOfFlow(pkt, dp)) + HopWord.MTU];
 }
 
-/** Send an answer back the way the packet came. */
+/** Send a reply back the way the packet came. */
 function sendBack(pkt: Packet, dp: Dataplane, verdict: Verdict): Verdict {
   const hop = pkt.tunnelled !== 0 ? pkt.tunnelNode : pkt.inPort;
   pkt.routed = 1;

@@ -13,7 +13,7 @@ import { writeHostEthernet, writePodEthernet } from './stages/link-header.ts';
 import { completeChecksum, cutFragments, cutSegments, type SegmentTaker } from './stages/segment.ts';
 import { Verdict } from './verdicts.ts';
 
-/** Send the packet, whole or in pieces, by `hop`. The answer is the packet's verdict. */
+/** Send the packet, whole or in pieces, to `hop`. @returns the packet's verdict */
 export function transmit(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   const { hops } = dp.node;
   const at = hopAt(hop);

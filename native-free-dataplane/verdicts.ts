@@ -1,557 +1,779 @@
 /**
- * Every way a packet ends, in one list: counters, CLI text, metrics and docs/drops.md all come from here.
+ * Every way a packet ends, one row each. The row is all there is to a verdict: its number, its texts for people, and the
+ * reply its sender gets. Counters, `dataplane status`, docs/drops.md and the pipeline's `settle` come from these rows; to
+ * add a verdict, append a row and return it from the stage that decides it.
  *
- * A stage returns GO_ON (0) or the verdict that ends the packet. The number is the counter's index in shared memory,
- * so a line is never moved or reused: new verdicts go at the end, before nothing.
+ * A number is the index of a counter in shared memory, which outlives the agent that wrote it. Numbers are stable: never
+ * renumber or reuse one; append new verdicts, and list in RETIRED what is no longer returned.
+ *
+ * Replies obey RFC 1812 §4.3.2.7 and §4.3.2.8: some packets get none, and the others only up to a rate (stages/answer.ts).
+ * `unanswered` names the verdict to count when policy forbids the reply. test/unit/verdicts.test.ts makes a packet for
+ * every row and compares the reply with it.
  */
+import {
+  ICMP_TIME_EXCEEDED,
+  ICMP_UNREACHABLE,
+  UNREACHABLE_FRAGMENTATION_NEEDED,
+  UNREACHABLE_HOST,
+  UNREACHABLE_PORT,
+  UNREACHABLE_PROHIBITED,
+} from './wire/icmp.ts';
 
-/** What became of the packet, in the four words a person would use. */
-export type VerdictClass = 'continue' | 'sent' | 'answered' | 'held' | 'dropped';
+/**
+ * What became of the packet.
+ * - go-on: nothing yet; the next stage decides. Never counted.
+ * - forwarded: sent to a pod or to another node. delivered: handed to this node's kernel.
+ * - answered: the packet ends here and its sender gets the row's reply.
+ * - held: a copy waits for another packet, and is counted a second time when that has come.
+ * - dropped: it ends here and its sender gets nothing.
+ * - lost: counted beside the packet's own verdict, when a device did not take what the pipeline sent.
+ */
+export type VerdictClass = 'go-on' | 'forwarded' | 'delivered' | 'answered' | 'held' | 'dropped' | 'lost';
 
-export interface VerdictText {
-  /** Stable kebab-case name: counters, JSON, metrics. */
+export const ReplyKind = {
+  NONE: 0,
+  ARP_REPLY: 1,
+  ECHO_REPLY: 2,
+  TCP_RESET: 3,
+  ICMP_ERROR: 4,
+  /** What a closed port of the destination itself would send: a reset for TCP, the ICMP error for anything else. */
+  AS_CLOSED_PORT: 5,
+} as const;
+export type ReplyKind = (typeof ReplyKind)[keyof typeof ReplyKind];
+
+export interface Reply {
+  readonly kind: ReplyKind;
+  /** ICMP type << 8 | code of an ICMP error, else 0. */
+  readonly icmp: number;
+}
+
+export interface VerdictRow {
+  /** Stable kebab-case name: counters, JSON, command line. */
   readonly name: string;
   readonly class: VerdictClass;
-  /** One sentence for people. */
+  /** What happened, in one sentence. */
   readonly sentence: string;
   /** Where the rule comes from. */
   readonly source: string;
+  /** What to do when the counter rises. */
+  readonly advice: string;
+  /** What an answered packet's sender gets. */
+  readonly reply?: Reply;
+  /** Name of the verdict to count when policy forbids the reply. */
+  readonly unanswered?: string;
 }
 
+/** Size of the block of counters in shared memory: every number is below it. */
+export const MAX_VERDICTS = 128;
+
+/** Numbers that were in use once and must not be used again. 13 to 15 never were. */
+export const RETIRED: Readonly<Record<number, string>> = {
+  39: 'tcp-flags: flags that no stack sends are conntrack-invalid',
+  43: 'a wrong transport checksum: left to the receiver, which has to verify it anyway',
+  49: 'fragment-timeout: a held fragment that is never released stays fragment-held',
+  60: 'an ICMP query that looked like a reply',
+};
+
+const rows: (VerdictRow | undefined)[] = new Array(MAX_VERDICTS).fill(undefined);
+
+/** Enter a row under its number. @throws Error when the number is taken, retired or too large (at load, never later) */
+function row<const N extends number>(number: N, contents: VerdictRow): N {
+  if (rows[number] !== undefined || RETIRED[number] !== undefined || number >= MAX_VERDICTS) {
+    throw new Error(`verdict ${number} (${contents.name}): the number is taken, retired or not below ${MAX_VERDICTS}`);
+  }
+  rows[number] = contents;
+  return number;
+}
+
+const ARP_REPLY: Reply = { kind: ReplyKind.ARP_REPLY, icmp: 0 };
+const ECHO_REPLY: Reply = { kind: ReplyKind.ECHO_REPLY, icmp: 0 };
+const TCP_RESET: Reply = { kind: ReplyKind.TCP_RESET, icmp: 0 };
+const AS_CLOSED_PORT: Reply = { kind: ReplyKind.AS_CLOSED_PORT, icmp: (ICMP_UNREACHABLE << 8) | UNREACHABLE_PORT };
+const icmpError = (type: number, code: number): Reply => ({ kind: ReplyKind.ICMP_ERROR, icmp: (type << 8) | code });
+
+const NORMAL = 'Nothing: normal traffic.';
+const MALFORMED = 'The sender is broken or hostile. Capture at the pod it comes from; other traffic is not affected.';
+const FORGED =
+  'A pod forges addresses or has changed its own. The receiving device identifies it; other traffic is not affected.';
+const DAMAGED =
+  'Packets are damaged in transit. Look for a faulty device or a tunnel that rewrites packets; capture on both sides.';
+const SCAN = 'Harmless in small numbers; many of them are a scan or a test tool.';
+const FORBIDDEN =
+  'Replies are limited to 1000 a second and worker, and later fragments, ICMP errors and TCP resets never get one.';
+
+/**
+ * Number of each verdict, by name. The number at the end of a row is its type (declarations are emitted without
+ * inference); the compiler refuses one that differs from the row's. A plain object, so that V8 compiles `Verdict.X`
+ * in as a constant.
+ */
 export const Verdict = {
-  GO_ON: 0,
-  SENT: 1,
-  TO_HOST: 2,
-  ENCAPSULATED: 3,
-  ARP_ANSWERED: 4,
-  PING_ANSWERED: 5,
-  REJECTED_TCP_RESET: 6,
-  REJECTED_PORT_UNREACHABLE: 7,
-  REJECTED_PROHIBITED: 8,
-  TTL_EXCEEDED: 9,
-  FRAGMENTATION_NEEDED: 10,
-  NO_ROUTE_ANSWERED: 11,
-  FRAGMENT_HELD: 12,
-  FRAME_TRUNCATED: 16,
-  SOURCE_MAC_INVALID: 17,
-  DESTINATION_MAC_FOREIGN: 18,
-  ETHERTYPE_UNKNOWN: 19,
-  VLAN_TAGGED: 20,
-  ARP_MALFORMED: 21,
-  ARP_UNKNOWN_TARGET: 22,
-  ARP_REPLY_IGNORED: 23,
-  ARP_SPOOFED: 24,
-  IPV4_TRUNCATED: 25,
-  IPV4_VERSION: 26,
-  IPV4_HEADER_LENGTH: 27,
-  IPV4_TOTAL_LENGTH: 28,
-  IPV4_CHECKSUM: 29,
-  IPV4_MARTIAN_SOURCE: 30,
-  IPV4_MARTIAN_DESTINATION: 31,
-  IPV4_SOURCE_ROUTE: 32,
-  IPV6_NOT_FORWARDED: 33,
-  SPOOFED_SOURCE_IP: 34,
-  SPOOFED_SOURCE_MAC: 35,
-  MULTICAST: 36,
-  TCP_TRUNCATED: 37,
-  TCP_HEADER_LENGTH: 38,
-  TCP_FLAGS: 39,
-  UDP_TRUNCATED: 40,
-  UDP_LENGTH: 41,
-  ICMP_TRUNCATED: 42,
-  // 43 was a wrong transport checksum: left to the receiver, which has to check it anyway.
-  PORT_ZERO: 44,
-  FRAGMENT_OVERLAP: 45,
-  FRAGMENT_TINY: 46,
-  FRAGMENT_TOO_LONG: 47,
-  FRAGMENT_TABLE_FULL: 48,
-  FRAGMENT_TIMEOUT: 49,
-  VXLAN_TRUNCATED: 50,
-  VXLAN_FLAGS: 51,
-  VXLAN_VNI: 52,
-  VXLAN_UNKNOWN_PEER: 53,
-  VXLAN_INNER_SOURCE: 54,
-  VXLAN_INNER_FRAME: 55,
-  VXLAN_CHECKSUM: 56,
-  OVERLAY_FROM_POD: 57,
-  CONNTRACK_INVALID: 58,
-  CONNTRACK_FULL: 59,
-  // 60 was an ICMP question that looked like an answer.
-  SNAT_EXHAUSTED: 61,
-  ICMP_ERROR_UNRELATED: 62,
-  ICMP_ERROR_MALFORMED: 63,
-  ICMP_REDIRECT: 64,
-  NO_SUCH_SERVICE: 65,
-  SOURCE_RANGE: 66,
-  LOCAL_POLICY_DROP: 67,
-  PORT_NOT_DECLARED: 68,
-  NO_ROUTE: 69,
-  PORT_DOWN: 70,
-  TTL_EXCEEDED_SILENT: 71,
-  TOO_BIG_SILENT: 72,
-  WRITE_FAILED: 73,
-  WRITE_QUEUE_FULL: 74,
-  SEGMENTATION_FAILED: 75,
-  NOT_FOR_US: 76,
-  NO_ENDPOINT_SILENT: 77,
-  ENDPOINT_GONE: 78,
-  OFFLOAD_INVALID: 79,
-  LOOPBACK_FROM_NETWORK: 80,
-  FRAGMENT_DUPLICATE: 81,
-  IPIP_UNKNOWN_PEER: 82,
-  IPIP_INNER_SOURCE: 83,
-  ROUTED_TO_NODE: 84,
+  GO_ON: row(0, {
+    name: 'go-on',
+    class: 'go-on',
+    sentence: 'Not finished: the next stage decides.',
+    source: 'pipeline.ts',
+    advice: 'Never counted.',
+  }) as 0,
+  SENT: row(1, {
+    name: 'forwarded',
+    class: 'forwarded',
+    sentence: 'Sent to a pod of this node.',
+    source: 'RFC 1812 §5',
+    advice: NORMAL,
+  }) as 1,
+  TO_HOST: row(2, {
+    name: 'to-host',
+    class: 'delivered',
+    sentence: "Handed to the node's kernel: for the node itself, or for an address outside the cluster.",
+    source: 'RFC 1812 §5.2.3',
+    advice: NORMAL,
+  }) as 2,
+  ENCAPSULATED: row(3, {
+    name: 'encapsulated',
+    class: 'forwarded',
+    sentence: 'Sent over the overlay to another node.',
+    source: 'RFC 7348 §4.1, RFC 2003 §3',
+    advice: NORMAL,
+  }) as 3,
+  ARP_ANSWERED: row(4, {
+    name: 'arp-answered',
+    class: 'answered',
+    reply: ARP_REPLY,
+    sentence: 'An ARP request for the gateway or a pod of this node.',
+    source: 'RFC 826',
+    advice: NORMAL,
+  }) as 4,
+  PING_ANSWERED: row(5, {
+    name: 'ping-answered',
+    class: 'answered',
+    reply: ECHO_REPLY,
+    unanswered: 'ping-fragmented',
+    sentence: 'An echo request to the gateway or to a service address.',
+    source: 'RFC 792, kubernetes #47156',
+    advice: NORMAL,
+  }) as 5,
+  REJECTED_TCP_RESET: row(6, {
+    name: 'rejected-tcp-reset',
+    class: 'answered',
+    reply: TCP_RESET,
+    unanswered: 'no-endpoint-silent',
+    sentence: 'A TCP segment to a service address whose port has no endpoint.',
+    source: 'RFC 9293 §3.10.7.1, kubernetes pkg/proxy (REJECT)',
+    advice:
+      'The service has no ready endpoint, or no such port: `dataplane describe service NAME`, then the readiness of its pods.',
+  }) as 6,
+  REJECTED_PORT_UNREACHABLE: row(7, {
+    name: 'rejected-port-unreachable',
+    class: 'answered',
+    reply: icmpError(ICMP_UNREACHABLE, UNREACHABLE_PORT),
+    unanswered: 'no-endpoint-silent',
+    sentence: 'A packet other than TCP to a service address whose port has no endpoint.',
+    source: 'RFC 792, kubernetes pkg/proxy (REJECT)',
+    advice: 'As rejected-tcp-reset: look at the endpoints of the service and the readiness of its pods.',
+  }) as 7,
+  REJECTED_PROHIBITED: row(8, {
+    name: 'rejected-prohibited',
+    class: 'answered',
+    reply: icmpError(ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED),
+    unanswered: 'snat-exhausted',
+    sentence: 'A new connection for which no translated source port is free.',
+    source: 'RFC 5508 REQ-8',
+    advice: 'More than 16384 connections to one destination from behind this node: spread over nodes or destinations.',
+  }) as 8,
+  TTL_EXCEEDED: row(9, {
+    name: 'ttl-exceeded',
+    class: 'answered',
+    reply: icmpError(ICMP_TIME_EXCEEDED, 0),
+    unanswered: 'ttl-exceeded-silent',
+    sentence: 'The TTL expired at this node.',
+    source: 'RFC 1812 §5.3.1',
+    advice: 'Traceroute does this on purpose. Otherwise a routing loop: compare the routes of the two nodes.',
+  }) as 9,
+  FRAGMENTATION_NEEDED: row(10, {
+    name: 'fragmentation-needed',
+    class: 'answered',
+    reply: icmpError(ICMP_UNREACHABLE, UNREACHABLE_FRAGMENTATION_NEEDED),
+    unanswered: 'too-big-silent',
+    sentence: 'Larger than the MTU of the next hop, and must not be fragmented (DF, or a super-packet).',
+    source: 'RFC 1191 §4',
+    advice: 'Path MTU discovery at work. If a connection hangs, something in between drops ICMP: allow type 3 code 4.',
+  }) as 10,
+  NO_ROUTE_ANSWERED: row(11, {
+    name: 'no-route-answered',
+    class: 'answered',
+    reply: icmpError(ICMP_UNREACHABLE, UNREACHABLE_HOST),
+    unanswered: 'no-route',
+    sentence: 'No route to the destination.',
+    source: 'RFC 1812 §5.2.7.1',
+    advice:
+      'An address of the pod network that no pod has: a client keeps the address of a deleted pod, or a node is missing.',
+  }) as 11,
+  FRAGMENT_HELD: row(12, {
+    name: 'fragment-held',
+    class: 'held',
+    sentence: 'A later fragment that arrived before the first of its datagram; it is sent once the first has come.',
+    source: 'RFC 791, RFC 4787 REQ-14',
+    advice: 'Fragments arrive out of order: normal. If datagrams are lost as well, their first fragments are.',
+  }) as 12,
+  FRAME_TRUNCATED: row(16, {
+    name: 'frame-truncated',
+    class: 'dropped',
+    sentence: 'Shorter than an Ethernet header.',
+    source: 'IEEE 802.3',
+    advice: MALFORMED,
+  }) as 16,
+  SOURCE_MAC_INVALID: row(17, {
+    name: 'source-mac-invalid',
+    class: 'dropped',
+    sentence: 'The Ethernet source is a group address.',
+    source: 'IEEE 802.3 §3.2.3',
+    advice: MALFORMED,
+  }) as 17,
+  DESTINATION_MAC_FOREIGN: row(18, {
+    name: 'destination-mac-foreign',
+    class: 'dropped',
+    sentence: 'The Ethernet destination is neither the gateway nor the pod that has the IP destination.',
+    source: 'RFC 1812 §5.3.4',
+    advice: 'A stale neighbour entry in the pod: `ip neigh flush dev eth0` there.',
+  }) as 18,
+  ETHERTYPE_UNKNOWN: row(19, {
+    name: 'ethertype-unknown',
+    class: 'dropped',
+    sentence: 'Neither IPv4, IPv6 nor ARP.',
+    source: 'IEEE 802 numbers',
+    advice: 'LLDP, STP and the like: harmless. Otherwise a protocol that Kubernetes networks do not carry.',
+  }) as 19,
+  VLAN_TAGGED: row(20, {
+    name: 'vlan-tagged',
+    class: 'dropped',
+    sentence: 'A VLAN tag: pods and the overlay carry none.',
+    source: 'RFC 7348 §6.1',
+    advice: 'A VLAN device inside a pod: pods have one untagged network.',
+  }) as 20,
+  ARP_MALFORMED: row(21, {
+    name: 'arp-malformed',
+    class: 'dropped',
+    sentence: 'A truncated ARP packet, or one for other than Ethernet and IPv4.',
+    source: 'RFC 826',
+    advice: MALFORMED,
+  }) as 21,
+  ARP_UNKNOWN_TARGET: row(22, {
+    name: 'arp-unknown-target',
+    class: 'dropped',
+    sentence: 'An ARP request that is not answered here: no other pod of this node has the address, or the node asks.',
+    source: 'RFC 826',
+    advice: 'A pod looks for a deleted neighbour or announces its own address: harmless.',
+  }) as 22,
+  ARP_REPLY_IGNORED: row(23, {
+    name: 'arp-reply-ignored',
+    class: 'dropped',
+    sentence: 'An ARP reply: address bindings come from the cluster state, never from the network.',
+    source: 'RFC 5227 §2.4',
+    advice: 'Gratuitous ARP from a pod: harmless, and without effect. Virtual addresses in pods do not work.',
+  }) as 23,
+  ARP_SPOOFED: row(24, {
+    name: 'arp-spoofed',
+    class: 'dropped',
+    sentence: 'An ARP packet whose sender address is not that of the pod that sent it.',
+    source: 'RFC 5227, CNI macspoofchk',
+    advice: FORGED,
+  }) as 24,
+  IPV4_TRUNCATED: row(25, {
+    name: 'ipv4-truncated',
+    class: 'dropped',
+    sentence: 'The frame ends inside the IPv4 header.',
+    source: 'RFC 1812 §5.2.2',
+    advice: MALFORMED,
+  }) as 25,
+  IPV4_VERSION: row(26, {
+    name: 'ipv4-version',
+    class: 'dropped',
+    sentence: 'EtherType IPv4, but the version field is not 4.',
+    source: 'RFC 1812 §5.2.2',
+    advice: MALFORMED,
+  }) as 26,
+  IPV4_HEADER_LENGTH: row(27, {
+    name: 'ipv4-header-length',
+    class: 'dropped',
+    sentence: 'The header length field is below 5 words or beyond the packet.',
+    source: 'RFC 1812 §5.2.2',
+    advice: MALFORMED,
+  }) as 27,
+  IPV4_TOTAL_LENGTH: row(28, {
+    name: 'ipv4-total-length',
+    class: 'dropped',
+    sentence: 'The total length is below the header or beyond the frame.',
+    source: 'RFC 1812 §5.2.2',
+    advice: MALFORMED,
+  }) as 28,
+  IPV4_CHECKSUM: row(29, {
+    name: 'ipv4-checksum',
+    class: 'dropped',
+    sentence: 'The IPv4 header checksum is wrong.',
+    source: 'RFC 1812 §5.2.2',
+    advice: DAMAGED,
+  }) as 29,
+  IPV4_MARTIAN_SOURCE: row(30, {
+    name: 'ipv4-martian-source',
+    class: 'dropped',
+    sentence: 'A source address that no host may use on a network.',
+    source: 'RFC 1812 §5.3.7',
+    advice: FORGED,
+  }) as 30,
+  IPV4_MARTIAN_DESTINATION: row(31, {
+    name: 'ipv4-martian-destination',
+    class: 'dropped',
+    sentence: 'A destination address that must not be forwarded.',
+    source: 'RFC 1812 §5.3.7',
+    advice: MALFORMED,
+  }) as 31,
+  IPV4_SOURCE_ROUTE: row(32, {
+    name: 'ipv4-source-route',
+    class: 'dropped',
+    sentence: 'A source-route option.',
+    source: 'RFC 7126 §4.3',
+    advice: 'Nothing needs source routes: turn them off at the sender.',
+  }) as 32,
+  IPV6_NOT_FORWARDED: row(33, {
+    name: 'ipv6-not-forwarded',
+    class: 'dropped',
+    sentence: 'IPv6 is not forwarded yet.',
+    source: 'docs/semantics.md',
+    advice: 'Mostly unsolicited neighbour discovery of pods: harmless. Applications must use IPv4 in this cluster.',
+  }) as 33,
+  SPOOFED_SOURCE_IP: row(34, {
+    name: 'spoofed-source-ip',
+    class: 'dropped',
+    sentence: 'The source is not the address of the sending pod, or it is a pod address on a packet no pod sent.',
+    source: 'RFC 2827',
+    advice: FORGED,
+  }) as 34,
+  SPOOFED_SOURCE_MAC: row(35, {
+    name: 'spoofed-source-mac',
+    class: 'dropped',
+    sentence: 'The Ethernet source is not the MAC of the pod that sent the frame.',
+    source: 'CNI macspoofchk',
+    advice: FORGED,
+  }) as 35,
+  MULTICAST: row(36, {
+    name: 'multicast',
+    class: 'dropped',
+    sentence: 'Multicast or broadcast: not forwarded.',
+    source: 'RFC 1812 §5.3.4',
+    advice:
+      'mDNS, DHCP and discovery protocols of pods: harmless. An application that needs multicast cannot run here.',
+  }) as 36,
+  TCP_TRUNCATED: row(37, {
+    name: 'tcp-truncated',
+    class: 'dropped',
+    sentence: 'The packet ends inside the TCP header.',
+    source: 'RFC 9293 §3.1',
+    advice: MALFORMED,
+  }) as 37,
+  TCP_HEADER_LENGTH: row(38, {
+    name: 'tcp-header-length',
+    class: 'dropped',
+    sentence: 'The TCP data offset is below 5 words or beyond the packet.',
+    source: 'RFC 9293 §3.1',
+    advice: MALFORMED,
+  }) as 38,
+  UDP_TRUNCATED: row(40, {
+    name: 'udp-truncated',
+    class: 'dropped',
+    sentence: 'The packet ends inside the UDP header.',
+    source: 'RFC 768',
+    advice: MALFORMED,
+  }) as 40,
+  UDP_LENGTH: row(41, {
+    name: 'udp-length',
+    class: 'dropped',
+    sentence: 'The UDP length is below 8 or beyond the packet.',
+    source: 'RFC 768',
+    advice: MALFORMED,
+  }) as 41,
+  ICMP_TRUNCATED: row(42, {
+    name: 'icmp-truncated',
+    class: 'dropped',
+    sentence: 'The packet ends inside the ICMP header.',
+    source: 'RFC 792',
+    advice: MALFORMED,
+  }) as 42,
+  PORT_ZERO: row(44, {
+    name: 'port-zero',
+    class: 'dropped',
+    sentence: 'A TCP port or UDP destination port of 0.',
+    source: 'RFC 6335 §6',
+    advice: SCAN,
+  }) as 44,
+  FRAGMENT_OVERLAP: row(45, {
+    name: 'fragment-overlap',
+    class: 'dropped',
+    sentence: 'Fragments of one datagram overlap: the whole datagram is dropped.',
+    source: 'RFC 5722 §4, linux ip_fragment.c',
+    advice: 'An attack on reassembly, or a broken sender. Every current stack drops the datagram.',
+  }) as 45,
+  FRAGMENT_TINY: row(46, {
+    name: 'fragment-tiny',
+    class: 'dropped',
+    sentence: 'A first fragment too short to hold the transport header, or a TCP fragment at offset 8.',
+    source: 'RFC 1858, RFC 3128',
+    advice: 'An attempt to hide ports from filters: find the sender.',
+  }) as 46,
+  FRAGMENT_TOO_LONG: row(47, {
+    name: 'fragment-too-long',
+    class: 'dropped',
+    sentence: 'A fragment that ends beyond 65535 bytes.',
+    source: 'RFC 791',
+    advice: 'An attack on reassembly (ping of death): find the sender.',
+  }) as 47,
+  FRAGMENT_TABLE_FULL: row(48, {
+    name: 'fragment-table-full',
+    class: 'dropped',
+    sentence:
+      'A limit of the fragment table: no room to hold the fragment, or over 64 separate pieces of its datagram.',
+    source: 'CVE-2018-5391',
+    advice: 'A flood of fragments, or large UDP over a lossy network: use smaller datagrams or TCP.',
+  }) as 48,
+  VXLAN_TRUNCATED: row(50, {
+    name: 'vxlan-truncated',
+    class: 'dropped',
+    sentence: 'Too short for a VXLAN header and an inner frame.',
+    source: 'RFC 7348 §5',
+    advice: DAMAGED,
+  }) as 50,
+  VXLAN_FLAGS: row(51, {
+    name: 'vxlan-flags',
+    class: 'dropped',
+    sentence: 'The VNI flag is missing or a reserved bit is set.',
+    source: 'RFC 7348 §5, linux vxlan_rcv',
+    advice: 'Another VXLAN dialect (GPE, GBP) on our port: choose another with `dataplane up --vxlan-port`.',
+  }) as 51,
+  VXLAN_VNI: row(52, {
+    name: 'vxlan-vni',
+    class: 'dropped',
+    sentence: 'A network identifier other than ours.',
+    source: 'RFC 7348 §4.2',
+    advice: 'Another overlay on the same port: choose another with `dataplane up --vxlan-port`.',
+  }) as 52,
+  VXLAN_UNKNOWN_PEER: row(53, {
+    name: 'vxlan-unknown-peer',
+    class: 'dropped',
+    sentence: 'The outer source of a VXLAN packet is not a node of the cluster.',
+    source: 'RFC 7348 §7',
+    advice:
+      'A node that this one does not know yet (settles within seconds), or a stranger: `dataplane get nodes -o wide`.',
+  }) as 53,
+  VXLAN_INNER_SOURCE: row(54, {
+    name: 'vxlan-inner-source',
+    class: 'dropped',
+    sentence: 'The inner source of a VXLAN packet does not belong to the node that sent it.',
+    source: 'RFC 7348 §7',
+    advice: 'Two nodes claim one pod network, or a node forges: compare podCIDRs with `dataplane get nodes -o wide`.',
+  }) as 54,
+  VXLAN_INNER_FRAME: row(55, {
+    name: 'vxlan-inner-frame',
+    class: 'dropped',
+    sentence: "The inner frame is ARP, or was not sent to this node's VTEP.",
+    source: 'RFC 7348 §4.1',
+    advice: 'A node sends frames to the VTEP of a node that was replaced: settles within seconds.',
+  }) as 55,
+  VXLAN_CHECKSUM: row(56, {
+    name: 'vxlan-checksum',
+    class: 'dropped',
+    sentence: 'The outer UDP checksum is neither zero nor right.',
+    source: 'RFC 7348 §5',
+    advice: DAMAGED,
+  }) as 56,
+  OVERLAY_FROM_POD: row(57, {
+    name: 'overlay-from-pod',
+    class: 'dropped',
+    sentence: 'Tunnel traffic from a pod to an address outside the pod network.',
+    source: 'CVE-2020-10136, calico felix #2063',
+    advice: 'A pod tries to act as a node. Tunnels between pods are allowed; tunnels to nodes are not.',
+  }) as 57,
+  CONNTRACK_INVALID: row(58, {
+    name: 'conntrack-invalid',
+    class: 'dropped',
+    sentence: 'The packet neither fits the state of a connection nor may begin one.',
+    source: 'kubernetes #74839, linux nf_conntrack',
+    advice:
+      'A few after a restart are normal (connections forgotten). Many: traffic that passes this node one way only, or a scan.',
+  }) as 58,
+  CONNTRACK_FULL: row(59, {
+    name: 'conntrack-full',
+    class: 'dropped',
+    sentence: 'The connection table is full and no entry may be evicted.',
+    source: 'linux nf_conntrack_core.c',
+    advice: 'Raise the size of the table, or find who holds so many: `dataplane conntrack count`, then list by source.',
+  }) as 59,
+  SNAT_EXHAUSTED: row(61, {
+    name: 'snat-exhausted',
+    class: 'dropped',
+    sentence: 'As rejected-prohibited, but no reply was permitted.',
+    source: 'RFC 5508 REQ-8, RFC 1812 §4.3.2.7',
+    advice: 'As rejected-prohibited.',
+  }) as 61,
+  ICMP_ERROR_UNRELATED: row(62, {
+    name: 'icmp-error-unrelated',
+    class: 'dropped',
+    sentence: 'An ICMP error about an unknown connection, or sent to another host than the quoted sender.',
+    source: 'RFC 5508 REQ-4',
+    advice: 'Late errors about connections that ended: harmless. Many: forged errors.',
+  }) as 62,
+  ICMP_ERROR_MALFORMED: row(63, {
+    name: 'icmp-error-malformed',
+    class: 'dropped',
+    sentence: 'An ICMP error whose quoted packet is unreadable or whose checksum is wrong.',
+    source: 'RFC 5508 REQ-3',
+    advice: MALFORMED,
+  }) as 63,
+  ICMP_REDIRECT: row(64, {
+    name: 'icmp-redirect',
+    class: 'dropped',
+    sentence: 'An ICMP redirect.',
+    source: 'linux nf_nat_core.c, CVE-2020-10749',
+    advice: 'An attempt to change the route of a pod, which has one router only: find the sender.',
+  }) as 64,
+  NO_SUCH_SERVICE: row(65, {
+    name: 'no-such-service',
+    class: 'dropped',
+    sentence: 'An address of the service network that no service has.',
+    source: 'kubernetes pkg/proxy/nftables',
+    advice: 'A client uses the address of a deleted service: `dataplane get services -A`.',
+  }) as 65,
+  SOURCE_RANGE: row(66, {
+    name: 'source-range',
+    class: 'dropped',
+    sentence: 'The client is outside loadBalancerSourceRanges.',
+    source: 'kubernetes pkg/proxy',
+    advice: "Extend the service's loadBalancerSourceRanges if the client should be allowed.",
+  }) as 66,
+  LOCAL_POLICY_DROP: row(67, {
+    name: 'local-policy-drop',
+    class: 'dropped',
+    sentence: 'A Local traffic policy without endpoint on this node, in a cluster configured to drop.',
+    source: 'kubernetes pkg/proxy',
+    advice: 'Send to a node that has an endpoint, or change the traffic policy to Cluster.',
+  }) as 67,
+  PORT_NOT_DECLARED: row(68, {
+    name: 'port-not-declared',
+    class: 'answered',
+    reply: AS_CLOSED_PORT,
+    unanswered: 'port-not-declared-silent',
+    sentence: 'The pod does not declare this port and the port policy is "declared".',
+    source: 'docs/semantics.md',
+    advice:
+      'Declare the port in the container (`ports: - containerPort: N`), or start the cluster with `--port-policy open`.',
+  }) as 68,
+  NO_ROUTE: row(69, {
+    name: 'no-route',
+    class: 'dropped',
+    sentence: 'As no-route-answered, but no reply was permitted.',
+    source: 'RFC 1812 §5.2.7.1, §4.3.2.7',
+    advice: FORBIDDEN,
+  }) as 69,
+  PORT_DOWN: row(70, {
+    name: 'port-down',
+    class: 'dropped',
+    sentence: 'The pod or node that the packet should be sent to was removed.',
+    source: 'docs/architecture.md',
+    advice: 'The pod is starting or ending. If it lasts: `dataplane status`, then the log of the agent.',
+  }) as 70,
+  TTL_EXCEEDED_SILENT: row(71, {
+    name: 'ttl-exceeded-silent',
+    class: 'dropped',
+    sentence: 'As ttl-exceeded, but no reply was permitted.',
+    source: 'RFC 1812 §4.3.2.7',
+    advice: FORBIDDEN,
+  }) as 71,
+  TOO_BIG_SILENT: row(72, {
+    name: 'too-big-silent',
+    class: 'dropped',
+    sentence: 'As fragmentation-needed, but no reply was permitted.',
+    source: 'RFC 1812 §4.3.2.7',
+    advice: FORBIDDEN,
+  }) as 72,
+  WRITE_FAILED: row(73, {
+    name: 'write-failed',
+    class: 'lost',
+    sentence: 'The kernel refused the frame.',
+    source: 'linux drivers/net/tun.c',
+    advice: 'A fault of dataplane: please report it with a capture.',
+  }) as 73,
+  WRITE_QUEUE_FULL: row(74, {
+    name: 'write-queue-full',
+    class: 'lost',
+    sentence: "The device's queue is full.",
+    source: 'linux drivers/net/tun.c',
+    advice: 'The pod does not read fast enough: its CPU is busy. TCP slows down by itself; UDP loses datagrams.',
+  }) as 74,
+  SEGMENTATION_FAILED: row(75, {
+    name: 'segmentation-failed',
+    class: 'dropped',
+    sentence: 'The packet cannot be cut to fit the next hop.',
+    source: 'linux net/core/skbuff.c skb_segment',
+    advice: 'A super-packet whose header contradicts itself: a raw-socket sender, or a fault of dataplane; capture it.',
+  }) as 75,
+  NOT_FOR_US: row(76, {
+    name: 'not-for-us',
+    class: 'dropped',
+    sentence: 'From the node, to an address that is neither a pod nor a service nor translated.',
+    source: 'docs/architecture.md',
+    advice: "Replies to connections that have ended, or a stray route to dp0: `ip route` in the node's namespace.",
+  }) as 76,
+  NO_ENDPOINT_SILENT: row(77, {
+    name: 'no-endpoint-silent',
+    class: 'dropped',
+    sentence: 'As rejected-tcp-reset and rejected-port-unreachable, but no reply was permitted.',
+    source: 'RFC 1812 §4.3.2.7',
+    advice: FORBIDDEN,
+  }) as 77,
+  ENDPOINT_GONE: row(78, {
+    name: 'endpoint-gone',
+    class: 'answered',
+    reply: TCP_RESET,
+    unanswered: 'endpoint-gone-silent',
+    sentence: 'The pod at the other end of an established TCP connection was removed.',
+    source: 'docs/semantics.md',
+    advice: 'A pod ended while connections were open. Expected with a restart or a rollout; clients reconnect.',
+  }) as 78,
+  OFFLOAD_INVALID: row(79, {
+    name: 'offload-invalid',
+    class: 'dropped',
+    sentence: 'The virtio-net header does not fit its frame, or a merged packet that is not TCP cannot be cut again.',
+    source: 'linux include/linux/virtio_net.h',
+    advice:
+      'A raw-socket sender with a wrong offload header. From an ordinary program a fault of dataplane: capture it.',
+  }) as 79,
+  LOOPBACK_FROM_NETWORK: row(80, {
+    name: 'loopback-from-network',
+    class: 'dropped',
+    sentence: 'A loopback address on a packet that did not come from the node itself.',
+    source: 'CVE-2020-8558',
+    advice: 'An attempt to reach a service on 127.0.0.1 from elsewhere: find the sender.',
+  }) as 80,
+  FRAGMENT_DUPLICATE: row(81, {
+    name: 'fragment-duplicate',
+    class: 'dropped',
+    sentence: 'A fragment that was received before; the rest of its datagram is not affected.',
+    source: 'RFC 8200 §4.5, linux inet_fragment.c',
+    advice: 'The underlay duplicates packets; harmless in small numbers.',
+  }) as 81,
+  IPIP_UNKNOWN_PEER: row(82, {
+    name: 'ipip-unknown-peer',
+    class: 'dropped',
+    sentence: 'The outer source of an IPIP packet is not a node of the cluster.',
+    source: 'RFC 2003 §6, CVE-2020-10136',
+    advice: 'As vxlan-unknown-peer.',
+  }) as 82,
+  IPIP_INNER_SOURCE: row(83, {
+    name: 'ipip-inner-source',
+    class: 'dropped',
+    sentence: 'The inner source of an IPIP packet does not belong to the node that sent it.',
+    source: 'RFC 2003 §6, CVE-2020-10136',
+    advice: 'As vxlan-inner-source.',
+  }) as 83,
+  ROUTED_TO_NODE: row(84, {
+    name: 'routed-to-node',
+    class: 'forwarded',
+    sentence: "Sent to another node by the kernel's routes (host-gw).",
+    source: 'RFC 1812 §5.2.3',
+    advice: NORMAL,
+  }) as 84,
+  SCTP_TRUNCATED: row(85, {
+    name: 'sctp-truncated',
+    class: 'dropped',
+    sentence: 'The packet ends inside the SCTP common header.',
+    source: 'RFC 9260 §3',
+    advice: MALFORMED,
+  }) as 85,
+  FRAGMENT_LENGTH: row(86, {
+    name: 'fragment-length',
+    class: 'dropped',
+    sentence: 'An empty fragment, or one that is not the last and not a multiple of 8 bytes long.',
+    source: 'RFC 791 §3.2, linux ip_fragment.c',
+    advice: 'An attack on reassembly, or a broken sender: find it.',
+  }) as 86,
+  PING_FRAGMENTED: row(87, {
+    name: 'ping-fragmented',
+    class: 'dropped',
+    sentence: 'As ping-answered, but the echo request came in fragments, which are not put together here.',
+    source: 'docs/architecture.md',
+    advice: "Ping with less than the pod's MTU (`ping -s 1400`).",
+  }) as 87,
+  ICMP_TO_SERVICE: row(88, {
+    name: 'icmp-to-service',
+    class: 'dropped',
+    sentence: 'An ICMP query other than an echo request to a service address.',
+    source: 'RFC 1122 §3.2.2.8',
+    advice: SCAN,
+  }) as 88,
+  NO_ROUTE_BACK: row(89, {
+    name: 'no-route-back',
+    class: 'dropped',
+    sentence: 'No route to the source: a reply could not be sent.',
+    source: 'RFC 1812 §5.3.8',
+    advice: 'Something outside the cluster uses an address of the service network: find the sender.',
+  }) as 89,
+  PORT_NOT_DECLARED_SILENT: row(90, {
+    name: 'port-not-declared-silent',
+    class: 'dropped',
+    sentence: 'As port-not-declared, but no reply was permitted.',
+    source: 'RFC 1812 §4.3.2.7',
+    advice: FORBIDDEN,
+  }) as 90,
+  ENDPOINT_GONE_SILENT: row(91, {
+    name: 'endpoint-gone-silent',
+    class: 'dropped',
+    sentence: 'As endpoint-gone, but no reply was permitted.',
+    source: 'RFC 1812 §4.3.2.7',
+    advice: FORBIDDEN,
+  }) as 91,
+  FROM_UNKNOWN_PORT: row(92, {
+    name: 'from-unknown-port',
+    class: 'dropped',
+    sentence: 'Received on a device that belongs to no pod, or no longer.',
+    source: 'docs/architecture.md',
+    advice: 'The pod is starting or ending. If it lasts: `dataplane status`, then the log of the agent.',
+  }) as 92,
+  DEVICE_CLOSED: row(93, {
+    name: 'device-closed',
+    class: 'lost',
+    sentence: 'The device was closed before the frame could be written.',
+    source: 'linux drivers/net/tun.c',
+    advice: 'The pod is ending. If it lasts: `dataplane status`, then the log of the agent.',
+  }) as 93,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
-/** Counters are laid out for this many verdicts; the list above stays below it. */
-export const MAX_VERDICTS = 128;
+/** The rows, by number; undefined where no verdict has the number. */
+export const VERDICTS: readonly (VerdictRow | undefined)[] = rows;
 
-const text = (name: string, kind: VerdictClass, sentence: string, source: string): VerdictText => ({
-  name,
-  class: kind,
-  sentence,
-  source,
-});
+/** The rows as the pipeline reads them, by number: kind of reply, ICMP type and code, verdict when there is no reply. */
+export const REPLY_KIND: Uint8Array = Uint8Array.from(rows, (each) => each?.reply?.kind ?? ReplyKind.NONE);
+export const REPLY_ICMP: Uint16Array = Uint16Array.from(rows, (each) => each?.reply?.icmp ?? 0);
+export const UNANSWERED: Uint8Array = Uint8Array.from(rows, (each, number) =>
+  each?.unanswered === undefined ? number : verdictNamed(each.unanswered),
+);
 
-/** Texts by verdict number; a hole is a number not used. */
-export const VERDICT_TEXTS: readonly (VerdictText | undefined)[] = /* @__PURE__ */ (() => {
-  const texts: (VerdictText | undefined)[] = new Array(MAX_VERDICTS).fill(undefined);
-  const say = (verdict: Verdict, name: string, kind: VerdictClass, sentence: string, source: string): void => {
-    texts[verdict] = text(name, kind, sentence, source);
-  };
-  say(Verdict.GO_ON, 'go-on', 'continue', 'Not finished: the next stage decides.', 'pipeline.ts');
-  say(Verdict.SENT, 'forwarded', 'sent', 'Sent to a pod of this node.', 'RFC 1812 §5');
-  say(
-    Verdict.TO_HOST,
-    'to-host',
-    'sent',
-    'Handed to the node itself (its own address, or beyond the cluster).',
-    'RFC 1812 §5.2.3',
-  );
-  say(Verdict.ENCAPSULATED, 'encapsulated', 'sent', 'Sent over the overlay to another node.', 'RFC 7348 §4.1');
-  say(
-    Verdict.ARP_ANSWERED,
-    'arp-answered',
-    'answered',
-    'An ARP request for a pod or the gateway was answered here.',
-    'RFC 826',
-  );
-  say(
-    Verdict.PING_ANSWERED,
-    'ping-answered',
-    'answered',
-    'The gateway or a service address answered an echo request.',
-    'RFC 792',
-  );
-  say(
-    Verdict.REJECTED_TCP_RESET,
-    'rejected-tcp-reset',
-    'answered',
-    'Refused with a TCP reset: the service port has nothing behind it.',
-    'RFC 9293 §3.10.7.1',
-  );
-  say(
-    Verdict.REJECTED_PORT_UNREACHABLE,
-    'rejected-port-unreachable',
-    'answered',
-    'Refused with ICMP port unreachable: the service port has nothing behind it.',
-    'RFC 792, kubernetes pkg/proxy (REJECT)',
-  );
-  say(
-    Verdict.REJECTED_PROHIBITED,
-    'rejected-prohibited',
-    'answered',
-    'Refused with ICMP administratively prohibited: no source port could be found for the translation.',
-    'RFC 5508 §3.1 (REQ-8)',
-  );
-  say(
-    Verdict.TTL_EXCEEDED,
-    'ttl-exceeded',
-    'answered',
-    'The TTL ran out here; the sender was told.',
-    'RFC 1812 §5.3.1',
-  );
-  say(
-    Verdict.FRAGMENTATION_NEEDED,
-    'fragmentation-needed',
-    'answered',
-    'Larger than the next link and marked do-not-fragment; the sender was told the MTU.',
-    'RFC 1191 §4',
-  );
-  say(
-    Verdict.NO_ROUTE_ANSWERED,
-    'no-route-answered',
-    'answered',
-    'No way to the destination; the sender was told.',
-    'RFC 1812 §5.2.7.1',
-  );
-  say(
-    Verdict.FRAGMENT_HELD,
-    'fragment-held',
-    'held',
-    'A later fragment that arrived before its first is kept until the first comes.',
-    'RFC 791, RFC 4787 REQ-14',
-  );
-  say(Verdict.FRAME_TRUNCATED, 'frame-truncated', 'dropped', 'Shorter than an Ethernet header.', 'IEEE 802.3');
-  say(
-    Verdict.SOURCE_MAC_INVALID,
-    'source-mac-invalid',
-    'dropped',
-    'The Ethernet source is a group address.',
-    'IEEE 802.3 §3.2.3',
-  );
-  say(
-    Verdict.DESTINATION_MAC_FOREIGN,
-    'destination-mac-foreign',
-    'dropped',
-    'The Ethernet destination is neither the gateway nor a pod of this node.',
-    'RFC 1812 §5.3.4',
-  );
-  say(Verdict.ETHERTYPE_UNKNOWN, 'ethertype-unknown', 'dropped', 'Neither IPv4, IPv6 nor ARP.', 'IEEE 802 numbers');
-  say(Verdict.VLAN_TAGGED, 'vlan-tagged', 'dropped', 'Pods and the overlay carry no VLAN tags.', 'RFC 7348 §6.1');
-  say(
-    Verdict.ARP_MALFORMED,
-    'arp-malformed',
-    'dropped',
-    'An ARP packet that is cut short or not for Ethernet and IPv4.',
-    'RFC 826',
-  );
-  say(
-    Verdict.ARP_UNKNOWN_TARGET,
-    'arp-unknown-target',
-    'dropped',
-    'An ARP request for an address that no pod here has.',
-    'RFC 826',
-  );
-  say(
-    Verdict.ARP_REPLY_IGNORED,
-    'arp-reply-ignored',
-    'dropped',
-    'An ARP reply: bindings come from the cluster state, never from the wire.',
-    'RFC 5227 §2.4',
-  );
-  say(
-    Verdict.ARP_SPOOFED,
-    'arp-spoofed',
-    'dropped',
-    'An ARP packet whose sender address is not the one of the pod that sent it.',
-    'RFC 5227, CNI macspoofchk',
-  );
-  say(Verdict.IPV4_TRUNCATED, 'ipv4-truncated', 'dropped', 'The frame ends inside the IPv4 header.', 'RFC 1812 §5.2.2');
-  say(
-    Verdict.IPV4_VERSION,
-    'ipv4-version',
-    'dropped',
-    'EtherType IPv4, but the version field is not 4.',
-    'RFC 1812 §5.2.2',
-  );
-  say(
-    Verdict.IPV4_HEADER_LENGTH,
-    'ipv4-header-length',
-    'dropped',
-    'The header length field is below 5 words or beyond the packet.',
-    'RFC 1812 §5.2.2',
-  );
-  say(
-    Verdict.IPV4_TOTAL_LENGTH,
-    'ipv4-total-length',
-    'dropped',
-    'The total length is below the header or beyond the frame.',
-    'RFC 1812 §5.2.2',
-  );
-  say(Verdict.IPV4_CHECKSUM, 'ipv4-checksum', 'dropped', 'The IPv4 header checksum is wrong.', 'RFC 1812 §5.2.2');
-  say(
-    Verdict.IPV4_MARTIAN_SOURCE,
-    'ipv4-martian-source',
-    'dropped',
-    'A source address that no host may use on a network.',
-    'RFC 1812 §5.3.7',
-  );
-  say(
-    Verdict.IPV4_MARTIAN_DESTINATION,
-    'ipv4-martian-destination',
-    'dropped',
-    'A destination address that must not be forwarded.',
-    'RFC 1812 §5.3.7',
-  );
-  say(Verdict.IPV4_SOURCE_ROUTE, 'ipv4-source-route', 'dropped', 'A source-route option.', 'RFC 7126 §4.3');
-  say(Verdict.IPV6_NOT_FORWARDED, 'ipv6-not-forwarded', 'dropped', 'IPv6 is not forwarded yet.', 'docs/semantics.md');
-  say(
-    Verdict.SPOOFED_SOURCE_IP,
-    'spoofed-source-ip',
-    'dropped',
-    'The source address is not that of the pod that sent the packet, or it is a pod’s and no pod sent it.',
-    'RFC 2827',
-  );
-  say(
-    Verdict.SPOOFED_SOURCE_MAC,
-    'spoofed-source-mac',
-    'dropped',
-    'The Ethernet source is not the MAC of the pod that sent the frame.',
-    'CNI macspoofchk',
-  );
-  say(Verdict.MULTICAST, 'multicast', 'dropped', 'Multicast or broadcast: not forwarded.', 'RFC 1812 §5.3.4');
-  say(Verdict.TCP_TRUNCATED, 'tcp-truncated', 'dropped', 'The packet ends inside the TCP header.', 'RFC 9293 §3.1');
-  say(
-    Verdict.TCP_HEADER_LENGTH,
-    'tcp-header-length',
-    'dropped',
-    'The TCP data offset is below 5 words or beyond the packet.',
-    'RFC 9293 §3.1',
-  );
-  say(
-    Verdict.TCP_FLAGS,
-    'tcp-flags',
-    'dropped',
-    'A combination of TCP flags that no stack sends.',
-    'linux nf_conntrack_proto_tcp.c tcp_valid_flags',
-  );
-  say(Verdict.UDP_TRUNCATED, 'udp-truncated', 'dropped', 'The packet ends inside the UDP header.', 'RFC 768');
-  say(Verdict.UDP_LENGTH, 'udp-length', 'dropped', 'The UDP length is below 8 or beyond the packet.', 'RFC 768');
-  say(Verdict.ICMP_TRUNCATED, 'icmp-truncated', 'dropped', 'The packet ends inside the ICMP header.', 'RFC 792');
-  say(Verdict.PORT_ZERO, 'port-zero', 'dropped', 'A TCP or UDP port of 0 that cannot be tracked.', 'RFC 6335 §6');
-  say(
-    Verdict.FRAGMENT_OVERLAP,
-    'fragment-overlap',
-    'dropped',
-    'Fragments of one datagram overlap: the whole datagram is dropped.',
-    'RFC 5722 §4, linux ip_fragment.c',
-  );
-  say(
-    Verdict.FRAGMENT_DUPLICATE,
-    'fragment-duplicate',
-    'dropped',
-    'A fragment that was seen before; the rest of its datagram is not affected.',
-    'RFC 8200 §4.5, linux inet_fragment.c',
-  );
-  say(
-    Verdict.FRAGMENT_TINY,
-    'fragment-tiny',
-    'dropped',
-    'A first fragment too short to hold the transport ports, or one at offset 8.',
-    'RFC 1858, RFC 3128',
-  );
-  say(Verdict.FRAGMENT_TOO_LONG, 'fragment-too-long', 'dropped', 'A fragment that ends beyond 65535 bytes.', 'RFC 791');
-  say(
-    Verdict.FRAGMENT_TABLE_FULL,
-    'fragment-table-full',
-    'dropped',
-    'Too many datagrams in fragments at once.',
-    'CVE-2018-5391',
-  );
-  say(Verdict.FRAGMENT_TIMEOUT, 'fragment-timeout', 'dropped', 'The first fragment did not come in time.', 'RFC 791');
-  say(
-    Verdict.VXLAN_TRUNCATED,
-    'vxlan-truncated',
-    'dropped',
-    'Too short for a VXLAN header and an inner frame.',
-    'RFC 7348 §5',
-  );
-  say(
-    Verdict.VXLAN_FLAGS,
-    'vxlan-flags',
-    'dropped',
-    'The VNI flag is missing or a reserved bit is set.',
-    'RFC 7348 §5, linux vxlan_rcv',
-  );
-  say(Verdict.VXLAN_VNI, 'vxlan-vni', 'dropped', 'A network identifier that is not ours.', 'RFC 7348 §4.2');
-  say(
-    Verdict.VXLAN_UNKNOWN_PEER,
-    'vxlan-unknown-peer',
-    'dropped',
-    'The outer source is not a node of the cluster.',
-    'RFC 7348 §7',
-  );
-  say(
-    Verdict.VXLAN_INNER_SOURCE,
-    'vxlan-inner-source',
-    'dropped',
-    'The inner source does not belong to the node that sent it.',
-    'RFC 7348 §7',
-  );
-  say(
-    Verdict.VXLAN_INNER_FRAME,
-    'vxlan-inner-frame',
-    'dropped',
-    'The inner frame is not one that a node would send.',
-    'RFC 7348 §4.1',
-  );
-  say(
-    Verdict.VXLAN_CHECKSUM,
-    'vxlan-checksum',
-    'dropped',
-    'The outer UDP checksum is not zero and wrong.',
-    'RFC 7348 §5',
-  );
-  say(
-    Verdict.OVERLAY_FROM_POD,
-    'overlay-from-pod',
-    'dropped',
-    'A pod sent tunnel traffic to a node.',
-    'CVE-2020-10136, calico felix #2063',
-  );
-  say(
-    Verdict.CONNTRACK_INVALID,
-    'conntrack-invalid',
-    'dropped',
-    'Not a packet that its connection could hold now.',
-    'kubernetes #74839, linux nf_conntrack',
-  );
-  say(
-    Verdict.CONNTRACK_FULL,
-    'conntrack-full',
-    'dropped',
-    'The connection table is full of established connections.',
-    'linux nf_conntrack_core.c',
-  );
-  say(
-    Verdict.SNAT_EXHAUSTED,
-    'snat-exhausted',
-    'dropped',
-    'No source port is free for this destination.',
-    'RFC 5508 REQ-8',
-  );
-  say(
-    Verdict.ICMP_ERROR_UNRELATED,
-    'icmp-error-unrelated',
-    'dropped',
-    'An ICMP error about a connection that is not known, or sent to another than who is quoted.',
-    'RFC 5508 REQ-4',
-  );
-  say(
-    Verdict.ICMP_ERROR_MALFORMED,
-    'icmp-error-malformed',
-    'dropped',
-    'An ICMP error whose quoted packet cannot be read or whose checksum is wrong.',
-    'RFC 5508 REQ-3',
-  );
-  say(Verdict.ICMP_REDIRECT, 'icmp-redirect', 'dropped', 'An ICMP redirect.', 'linux nf_nat_core.c, CVE-2020-10749');
-  say(
-    Verdict.NO_SUCH_SERVICE,
-    'no-such-service',
-    'dropped',
-    'An address of the service range that no service has.',
-    'kubernetes pkg/proxy/nftables',
-  );
-  say(
-    Verdict.SOURCE_RANGE,
-    'source-range',
-    'dropped',
-    'The client is outside loadBalancerSourceRanges.',
-    'kubernetes pkg/proxy',
-  );
-  say(
-    Verdict.LOCAL_POLICY_DROP,
-    'local-policy-drop',
-    'dropped',
-    'A Local traffic policy and no endpoint on this node (configured to drop).',
-    'kubernetes pkg/proxy',
-  );
-  say(
-    Verdict.PORT_NOT_DECLARED,
-    'port-not-declared',
-    'dropped',
-    'The pod does not declare this port and the port policy is "declared".',
-    'docs/semantics.md',
-  );
-  say(Verdict.NO_ROUTE, 'no-route', 'dropped', 'No way to the destination.', 'RFC 1812 §5.2.7.1');
-  say(
-    Verdict.PORT_DOWN,
-    'port-down',
-    'dropped',
-    'The device the packet should leave by is gone.',
-    'docs/architecture.md',
-  );
-  say(
-    Verdict.TTL_EXCEEDED_SILENT,
-    'ttl-exceeded-silent',
-    'dropped',
-    'The TTL ran out and the sender may not be told (rate limit, or an ICMP error itself).',
-    'RFC 1812 §4.3.2.7',
-  );
-  say(
-    Verdict.TOO_BIG_SILENT,
-    'too-big-silent',
-    'dropped',
-    'Too big for the next link and the sender may not be told.',
-    'RFC 1812 §4.3.2.7',
-  );
-  say(Verdict.WRITE_FAILED, 'write-failed', 'dropped', 'The kernel refused the frame.', 'linux drivers/net/tun.c');
-  say(
-    Verdict.WRITE_QUEUE_FULL,
-    'write-queue-full',
-    'dropped',
-    'The device could not take the frame now.',
-    'linux drivers/net/tun.c',
-  );
-  say(
-    Verdict.SEGMENTATION_FAILED,
-    'segmentation-failed',
-    'dropped',
-    'A super-packet that cannot be cut into segments.',
-    'linux net/core/skbuff.c skb_segment',
-  );
-  say(
-    Verdict.NOT_FOR_US,
-    'not-for-us',
-    'dropped',
-    'From the node, to an address that is neither a pod, a service nor translated.',
-    'docs/architecture.md',
-  );
-  say(
-    Verdict.NO_ENDPOINT_SILENT,
-    'no-endpoint-silent',
-    'dropped',
-    'No endpoint, and the sender may not be told.',
-    'RFC 1812 §4.3.2.7',
-  );
-  say(
-    Verdict.ENDPOINT_GONE,
-    'endpoint-gone',
-    'answered',
-    'The endpoint of an established connection is gone; the client was reset.',
-    'docs/semantics.md',
-  );
-  say(
-    Verdict.OFFLOAD_INVALID,
-    'offload-invalid',
-    'dropped',
-    'A virtio-net header that does not fit its frame.',
-    'linux include/linux/virtio_net.h',
-  );
-  say(
-    Verdict.LOOPBACK_FROM_NETWORK,
-    'loopback-from-network',
-    'dropped',
-    'A loopback address on a packet that did not come from the node itself.',
-    'CVE-2020-8558',
-  );
-  say(
-    Verdict.IPIP_UNKNOWN_PEER,
-    'ipip-unknown-peer',
-    'dropped',
-    'The outer source is not a node of the cluster.',
-    'RFC 2003 §6, CVE-2020-10136',
-  );
-  say(
-    Verdict.IPIP_INNER_SOURCE,
-    'ipip-inner-source',
-    'dropped',
-    'The inner source does not belong to the node that sent it.',
-    'RFC 2003 §6, CVE-2020-10136',
-  );
-  say(
-    Verdict.ROUTED_TO_NODE,
-    'routed-to-node',
-    'sent',
-    "Sent to another node by the kernel's routes (host-gw).",
-    'RFC 1812 §5.2.3',
-  );
-  return texts;
-})();
+/** Number of the verdict with this name. @throws Error when there is none */
+export function verdictNamed(name: string): Verdict {
+  const number = rows.findIndex((each) => each?.name === name);
+  if (number < 0) throw new Error(`no verdict is named ${name}`);
+  return number as Verdict;
+}
 
 /** Name of a verdict, for people. */
 export function verdictName(verdict: number): string {
-  return VERDICT_TEXTS[verdict]?.name ?? `verdict-${verdict}`;
+  return rows[verdict]?.name ?? `verdict-${verdict}`;
+}
+
+/**
+ * Did the packet fail to reach whoever it was sent to? Dropped, lost, or refused with a reset or an ICMP error: what
+ * `dataplane status` lists.
+ */
+export function isFailure(verdict: VerdictRow): boolean {
+  if (verdict.class === 'dropped' || verdict.class === 'lost') return true;
+  const kind = verdict.reply?.kind ?? ReplyKind.NONE;
+  return kind === ReplyKind.TCP_RESET || kind === ReplyKind.ICMP_ERROR || kind === ReplyKind.AS_CLOSED_PORT;
 }

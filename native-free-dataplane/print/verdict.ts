@@ -1,14 +1,88 @@
-/** What became of a packet, for people. Texts come from verdicts.ts; a number without one is printed as such. */
-import { VERDICT_TEXTS, verdictName } from '../verdicts.ts';
+/** What became of a packet, for people: one line of it, and docs/drops.md. The texts are in verdicts.ts. */
+import { ReplyKind, VERDICTS, type VerdictClass, type VerdictRow, verdictName } from '../verdicts.ts';
+import { icmpName } from './protocol-names.ts';
 
 /** `name: sentence`, or `verdict-N` for a number that is not used. */
 export function printVerdict(verdict: number): string {
-  const text = VERDICT_TEXTS[verdict];
-  return text === undefined ? verdictName(verdict) : `${text.name}: ${text.sentence}`;
+  const row = VERDICTS[verdict];
+  return row === undefined ? verdictName(verdict) : `${row.name}: ${row.sentence}`;
 }
 
 /** The same with the class in front and the source behind: `dropped  ipv4-checksum: … (RFC 1812 §5.2.2)`. */
 export function printVerdictFully(verdict: number): string {
-  const text = VERDICT_TEXTS[verdict];
-  return text === undefined ? verdictName(verdict) : `${text.class}  ${text.name}: ${text.sentence} (${text.source})`;
+  const row = VERDICTS[verdict];
+  return row === undefined ? verdictName(verdict) : `${row.class}  ${row.name}: ${row.sentence} (${row.source})`;
+}
+
+/** What an answered packet's sender gets: `TCP reset`, `ICMP unreachable port (3/3)`. */
+export function printReply({ reply }: VerdictRow): string {
+  const icmp = reply?.icmp ?? 0;
+  const error = `ICMP ${icmpName(icmp >> 8, icmp & 0xff)} (${icmp >> 8}/${icmp & 0xff})`;
+  switch (reply?.kind ?? ReplyKind.NONE) {
+    case ReplyKind.ARP_REPLY:
+      return 'ARP reply';
+    case ReplyKind.ECHO_REPLY:
+      return 'ICMP echo reply';
+    case ReplyKind.TCP_RESET:
+      return 'TCP reset';
+    case ReplyKind.ICMP_ERROR:
+      return error;
+    case ReplyKind.AS_CLOSED_PORT:
+      return `TCP reset, or ${error} for other protocols, from the destination`;
+    default:
+      return 'nothing';
+  }
+}
+
+const CHAPTERS: readonly [VerdictClass, title: string, text: string][] = [
+  ['dropped', 'Dropped', 'The packet ends here and its sender gets nothing.'],
+  [
+    'answered',
+    'Answered',
+    'The packet ends here and its sender gets a reply. When policy forbids the reply (RFC 1812 §4.3.2.7), the other counter rises.',
+  ],
+  [
+    'lost',
+    'Lost at a device',
+    'Counted beside the verdict of the packet: the pipeline sent it, and the device did not take it.',
+  ],
+  [
+    'held',
+    'Held',
+    'A copy of the packet waits for another. It is counted here, and once more when it goes on its way.',
+  ],
+  ['forwarded', 'Forwarded', 'The packet goes to a pod or to another node.'],
+  ['delivered', 'Delivered', "The packet goes to this node's kernel."],
+];
+
+/** docs/drops.md: every verdict with its meaning, its reason and what to do. */
+export function verdictsAsMarkdown(): string {
+  const lines = [
+    '# What becomes of a packet',
+    '',
+    'Every frame that a node receives ends in exactly one verdict (a held fragment in two), and each verdict has a counter.',
+    '`dataplane status` lists those of packets that did not arrive: dropped, lost, or refused with a reset or an ICMP error',
+    '(per worker with `-o json`). `npm run docs` makes this page from the rows of',
+    '[`verdicts.ts`](../native-free-dataplane/verdicts.ts); tests hold that both agree, and that each reply is what is sent.',
+  ];
+  for (const [chapter, title, text] of CHAPTERS) {
+    const answered = chapter === 'answered';
+    lines.push(
+      '',
+      `## ${title}`,
+      '',
+      text,
+      '',
+      `| counter | what happened |${answered ? ' reply | counter without reply |' : ''} because of | what to do |`,
+      `| --- | --- |${answered ? ' --- | --- |' : ''} --- | --- |`,
+    );
+    const rows = VERDICTS.flatMap((row) => {
+      if (row?.class !== chapter) return [];
+      const unanswered = row.unanswered === undefined ? '' : `\`${row.unanswered}\``;
+      const reply = answered ? ` ${printReply(row)} | ${unanswered} |` : '';
+      return [`| \`${row.name}\` | ${row.sentence} |${reply} ${row.source} | ${row.advice} |`];
+    });
+    lines.push(...rows.sort());
+  }
+  return `${lines.join('\n')}\n`;
 }

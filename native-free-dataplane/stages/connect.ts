@@ -100,7 +100,7 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
     }
   }
   freeRecord(conntrack, record, dp.worker, nowMs);
-  return Verdict.SNAT_EXHAUSTED;
+  return Verdict.REJECTED_PROHIBITED;
 }
 
 /** First state and life time of the connection. */

@@ -1,5 +1,5 @@
 /**
- * IPv4 fragments: the later ones carry no ports, so they follow what was learnt from the first.
+ * IPv4 fragments: the later ones carry no ports, so they inherit those of the first.
  *
  * Read before editing: RFC 791 §3.2, RFC 1858 and RFC 3128 (tiny fragments), RFC 5722, RFC 4787 REQ-14 (any order).
  */
@@ -22,7 +22,7 @@ function loadKey(pkt: Packet, dp: Dataplane): void {
   key[9] = (pkt.protocol << 8) | pkt.family;
 }
 
-/** Verdict of a table's answer that is not FOUND. */
+/** Verdict for a result of the fragment table other than FOUND. */
 function refusal(result: FragmentResult): Verdict {
   switch (result) {
     case FragmentResult.HELD:
@@ -32,7 +32,7 @@ function refusal(result: FragmentResult): Verdict {
     case FragmentResult.TOO_LONG:
       return Verdict.FRAGMENT_TOO_LONG;
     case FragmentResult.MALFORMED:
-      return Verdict.FRAGMENT_TINY;
+      return Verdict.FRAGMENT_LENGTH;
     case FragmentResult.DUPLICATE:
       return Verdict.FRAGMENT_DUPLICATE;
     default:
@@ -40,13 +40,13 @@ function refusal(result: FragmentResult): Verdict {
   }
 }
 
-/** With its header the datagram may not be longer than IPv4 allows (RFC 791: total length). */
+/** Would the whole datagram, header included, be longer than IPv4 allows (RFC 791: total length)? */
 function isTooLong(pkt: Packet): boolean {
   return pkt.fragmentOffset + (pkt.end - pkt.l3) > MAX_DATAGRAM;
 }
 
-/** A later fragment: its ports from the first (GO_ON), or it is held until the first comes. */
-export function tellPorts(pkt: Packet, dp: Dataplane): Verdict {
+/** A later fragment inherits the ports of the first (GO_ON), or is held until the first has come. */
+export function inheritPorts(pkt: Packet, dp: Dataplane): Verdict {
   const { fragments } = dp;
   const { fragmentOffset } = pkt;
   if (isTooLong(pkt)) return Verdict.FRAGMENT_TOO_LONG;
@@ -72,7 +72,7 @@ export function tellPorts(pkt: Packet, dp: Dataplane): Verdict {
   return Verdict.GO_ON;
 }
 
-/** A first fragment whose flow is known: its ports are remembered for the others. */
+/** Remember the ports of a first fragment, whose flow is known, for the later ones. */
 export function rememberFirst(pkt: Packet, dp: Dataplane): Verdict {
   if (pkt.fragmentOffset !== 0) return Verdict.GO_ON;
   if (isTooLong(pkt)) return Verdict.FRAGMENT_TOO_LONG;
@@ -90,7 +90,7 @@ function sequenceAtHeader(pkt: Packet): number {
   return (view.getInt32(l4 + 4) - (headersEnd - l4) + ((tcpFlags >> 1) & 1) + (tcpFlags & 1)) | 0;
 }
 
-/** After a first fragment: the next of those that were waiting for it, in the arena as if just received. */
+/** After a first fragment: put the next one that was held for it into the arena, as if just received. False when none is left. */
 export function nextHeld(pkt: Packet, dp: Dataplane): boolean {
   const { fragments } = dp;
   if (fragments.ready < 0) return false;

@@ -7,20 +7,22 @@
 
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_ICMP } from '../protocols.ts';
-import { Verdict } from '../verdicts.ts';
 import { updateChecksum16 } from '../wire/checksum.ts';
 
 const ECHO_REQUEST = 8;
 
-/** Is this an echo request that may be answered (whole, and not a super-packet)? */
+/** Is this an echo request? */
 export function isEchoRequest(pkt: Packet): boolean {
   return pkt.protocol === PROTOCOL_ICMP && pkt.icmpType === ECHO_REQUEST && pkt.icmpCode === 0;
 }
 
-/** Turn an echo request into its reply. The addresses change places, so the header's checksum stands but for the TTL. */
-export function answerEcho(pkt: Packet): Verdict {
+/**
+ * Turn an echo request into its reply. The addresses change places, so only the TTL changes the header's checksum.
+ * @returns false for a fragment: the reply's checksum covers bytes that are elsewhere
+ */
+export function answerEcho(pkt: Packet): boolean {
   const { view, l3, l4 } = pkt;
-  if (pkt.fragmentOffset !== 0 || pkt.moreFragments !== 0) return Verdict.NO_ENDPOINT_SILENT;
+  if (pkt.fragmentOffset !== 0 || pkt.moreFragments !== 0) return false;
   view.setInt32(l3 + 12, pkt.dst[3]);
   view.setInt32(l3 + 16, pkt.src[3]);
   const before = view.getUint16(l3 + 8);
@@ -34,5 +36,5 @@ export function answerEcho(pkt: Packet): Verdict {
   const source = pkt.src[3];
   pkt.src[3] = pkt.dst[3];
   pkt.dst[3] = source;
-  return Verdict.PING_ANSWERED;
+  return true;
 }

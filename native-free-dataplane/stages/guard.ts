@@ -34,7 +34,7 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
   if (pkt.inPort !== 0) {
     // From a pod: its own MAC and address, nothing else.
     const at = hopAt(pkt.inPort);
-    if (hops[at + HopWord.KIND] !== HopKind.POD) return Verdict.PORT_DOWN;
+    if (hops[at + HopWord.KIND] !== HopKind.POD) return Verdict.FROM_UNKNOWN_PORT;
     if (!isSourceMac(view, start, hops[at + HopWord.MAC_HIGH], hops[at + HopWord.MAC_LOW])) {
       return Verdict.SPOOFED_SOURCE_MAC;
     }

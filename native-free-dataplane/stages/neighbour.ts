@@ -25,7 +25,7 @@ export function answerArp(pkt: Packet, dp: Dataplane): Verdict {
   if (pkt.inPort === 0 || pkt.tunnelled !== 0) return Verdict.ARP_UNKNOWN_TARGET;
 
   const port = hopAt(pkt.inPort);
-  if (hops[port + HopWord.KIND] !== HopKind.POD) return Verdict.PORT_DOWN;
+  if (hops[port + HopWord.KIND] !== HopKind.POD) return Verdict.FROM_UNKNOWN_PORT;
   const macLow = hops[port + HopWord.MAC_LOW] >>> 0;
   const macHigh = hops[port + HopWord.MAC_HIGH];
   if (view.getUint16(start + 6) !== macHigh || view.getUint32(start + 8) !== macLow) return Verdict.SPOOFED_SOURCE_MAC;

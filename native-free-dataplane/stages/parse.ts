@@ -120,7 +120,7 @@ export function parseTransport(pkt: Packet): Verdict {
     case PROTOCOL_ICMP:
       return parseIcmp(pkt, room);
     case PROTOCOL_SCTP:
-      if (room < SCTP_BYTES) return pkt.moreFragments ? Verdict.FRAGMENT_TINY : Verdict.FRAME_TRUNCATED;
+      if (room < SCTP_BYTES) return pkt.moreFragments ? Verdict.FRAGMENT_TINY : Verdict.SCTP_TRUNCATED;
       pkt.srcPort = sourcePort(view, l4);
       pkt.dstPort = destinationPort(view, l4);
       pkt.payloadBytes = room - SCTP_BYTES;

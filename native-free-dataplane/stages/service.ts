@@ -74,7 +74,7 @@ function notBalanced(pkt: Packet, dp: Dataplane): Verdict {
   // An external IP may be an address of this node, whose other ports are none of our business.
   if (isNodeAddress(pkt.dst, dp)) return Verdict.GO_ON;
   if (pkt.protocol === PROTOCOL_ICMP) {
-    return pkt.icmpType === ECHO_REQUEST ? Verdict.PING_ANSWERED : Verdict.NO_SUCH_SERVICE;
+    return pkt.icmpType === ECHO_REQUEST ? Verdict.PING_ANSWERED : Verdict.ICMP_TO_SERVICE;
   }
   return refuse(pkt);
 }
@@ -103,20 +103,17 @@ function refuse(pkt: Packet): Verdict {
 }
 
 /**
- * Where a packet comes from, as the traffic policies ask. A pod of another node that asks this one is no pod to the
- * external Local policy: it gets what this node has (k8s e2e "should fallback to local terminating endpoints when there
- * are no ready endpoints with externalTrafficPolicy=Local").
+ * Where a packet comes from, for the traffic policies. The external Local policy does not count a pod of another node as
+ * a pod: it gets the endpoints of this node (k8s e2e "should fallback to local terminating endpoints when there are no
+ * ready endpoints with externalTrafficPolicy=Local"). Its packets are marked as tunnelled in every overlay mode, and a pod
+ * address on any other packet from the node's kernel has been dropped (stages/guard.ts speaksAsPod).
  */
 const Origin = { POD: 0, NODE: 1, OTHER_NODE: 2, OUTSIDE: 3 } as const;
 
 function originOf(pkt: Packet, dp: Dataplane): number {
-  const { config } = dp.node;
   if (pkt.inPort !== 0) return Origin.POD;
   if (pkt.tunnelled !== 0) return Origin.OTHER_NODE;
-  if (isOwnSource(pkt, dp)) return Origin.NODE;
-  // Without an overlay the pods of other nodes come as they are.
-  const inside = inNetwork(config, NodeWord.CLUSTER_CIDR, config[NodeWord.CLUSTER_CIDR_PREFIX], pkt.src);
-  return inside ? Origin.OTHER_NODE : Origin.OUTSIDE;
+  return isOwnSource(pkt, dp) ? Origin.NODE : Origin.OUTSIDE;
 }
 
 function chooseFrom(pkt: Packet, dp: Dataplane, block: number, kind: number): Verdict {

@@ -2,14 +2,14 @@
  * The forwarding loop of one worker: wait, read a batch from every ready port, hand each frame to the pipeline, write
  * what it emits. Reads nothing of the cluster and allocates nothing per frame.
  */
-import { ARENA_BYTES, attachDataplane, type Dataplane, type Emitter } from '../../native-free-dataplane/dataplane.ts';
+import { ARENA_BYTES, attachDataplane, type Dataplane } from '../../native-free-dataplane/dataplane.ts';
 import { tunnelPort } from '../../native-free-dataplane/node/hops.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
 import * as pipeline from '../../native-free-dataplane/pipeline.ts';
 import { countVerdict } from '../../native-free-dataplane/shared/counters.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { PacketRing } from '../devices/packet-ring.ts';
-import { type Port, Read, Write } from '../devices/port.ts';
+import { Read } from '../devices/port.ts';
 import { RingPort } from '../devices/ring-port.ts';
 import { TapPort } from '../devices/tap-port.ts';
 import { monotonicMs } from '../linux/clock.ts';
@@ -25,6 +25,7 @@ import {
   type WorkerTask,
 } from './messages.ts';
 import { Patience } from './patience.ts';
+import { PortEmitter } from './port-emitter.ts';
 
 /** Frames taken from one port before the next one has its turn. */
 const BUDGET = 64;
@@ -42,27 +43,6 @@ export interface Pipeline {
   processFrame(pkt: Packet, dp: Dataplane, nowMs: number): Verdict;
   /** @returns milliseconds until it wants to be called again */
   tick(dp: Dataplane, nowMs: number): number;
-}
-
-/** Sends the pipeline's frames out of this worker's ports. */
-class PortEmitter implements Emitter {
-  readonly ports: (Port | undefined)[] = [];
-  dataplane: Dataplane | undefined;
-
-  emit(pkt: Packet): void {
-    const port = this.ports[pkt.outPort];
-    if (port === undefined) this.lost(Verdict.PORT_DOWN);
-    else {
-      const result = port.write(pkt);
-      if (result === Write.FULL) this.lost(Verdict.WRITE_QUEUE_FULL);
-      else if (result === Write.DOWN) this.lost(Verdict.PORT_DOWN);
-      else if (result !== Write.SENT) this.lost(Verdict.WRITE_FAILED);
-    }
-  }
-
-  private lost(verdict: Verdict): void {
-    if (this.dataplane) countVerdict(this.dataplane.counters, verdict);
-  }
 }
 
 export class Forwarder {

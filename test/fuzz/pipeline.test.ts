@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert';
 import { FRAME_AT } from '../../native-free-dataplane/dataplane.ts';
 import { processFrame, tick } from '../../native-free-dataplane/pipeline.ts';
 import { portTotals, verdictTotal } from '../../native-free-dataplane/shared/counters.ts';
-import { MAX_VERDICTS, VERDICT_TEXTS, Verdict, verdictName } from '../../native-free-dataplane/verdicts.ts';
+import { MAX_VERDICTS, VERDICTS, Verdict, verdictName } from '../../native-free-dataplane/verdicts.ts';
 import { readVnetHeader } from '../../native-free-dataplane/wire/vnet-header.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
 import { EmissionCheck } from '../lib/frames/emission-check.ts';
@@ -124,16 +124,16 @@ class Fuzzer {
     const verdict = processFrame(pkt, node.dataplane, node.nowMs);
     const ended = totals(node) - before;
 
-    const text = VERDICT_TEXTS[verdict];
-    if (text === undefined || text.class === 'continue') throw new Error(`verdict ${verdict} is no end`);
+    const row = VERDICTS[verdict];
+    if (row === undefined || row.class === 'go-on' || row.class === 'lost')
+      throw new Error(`${verdictName(verdict)} does not end a packet`);
     if (ended < 1) throw new Error(`${verdictName(verdict)} was not counted`);
     // A first fragment may be followed by those that waited for it.
     if (ended > 1) return;
     const sent = check.emissions.length;
-    if ((text.class === 'sent' || text.class === 'answered') && sent === 0)
-      throw new Error(`${text.name}, nothing sent`);
-    const answers = text.class === 'answered' || verdict === Verdict.PORT_NOT_DECLARED;
-    if (!answers && text.class !== 'sent' && sent > 0) throw new Error(`${text.name}, and yet it was sent`);
+    const answers = row.class === 'answered';
+    const mustSend = answers || row.class === 'forwarded' || row.class === 'delivered';
+    if (mustSend !== sent > 0) throw new Error(`${row.name}: ${row.class}, and ${sent} frames were sent`);
     if (sent === 0) return;
     const tunnelled = check.emissions[0]!.tunnelled && node.identity.overlay !== 'host-gw';
     // A checksum inside the payload was finished, which changes what the one around it covers.
@@ -142,11 +142,11 @@ class Fuzzer {
     const was = tunnelled ? inner : outer;
     if (was === undefined) {
       if (verdict === Verdict.ARP_ANSWERED) return;
-      throw new Error(`${text.name}: a packet whose lengths do not hold`);
+      throw new Error(`${row.name}: a packet whose lengths do not hold`);
     }
     const kind = echo ? 'echo' : answers ? 'answer' : 'forward';
     const wrong = check.compare(was, kind);
-    if (wrong !== undefined) throw new Error(`${text.name}: ${wrong}`);
+    if (wrong !== undefined) throw new Error(`${row.name}: ${wrong}`);
   }
 }
 

@@ -1,7 +1,7 @@
 /** `npm run docs`: the pages that are made from the source. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { verdictsAsMarkdown } from '../../native-free-dataplane/print/verdict-advice.ts';
+import { verdictsAsMarkdown } from '../../native-free-dataplane/print/verdict.ts';
 import { ROOT } from './cluster.ts';
 
 writeFileSync(join(ROOT, 'docs/drops.md'), verdictsAsMarkdown());

@@ -59,7 +59,7 @@ const TABLES = ['shared/', 'conntrack/', 'fragments/', 'node/', 'services/'];
 
 /** Every part, and the parts it may import besides itself. */
 const ARROWS: Record<string, string[]> = {
-  'verdicts.ts': [],
+  'verdicts.ts': ['wire/'],
   'packet.ts': [],
   'capture/': [],
   'protocols.ts': [],
@@ -190,7 +190,7 @@ test('everything that is imported is there', () => {
 const MAX_LINES = 400;
 /** Longer for a reason. */
 const LONG: Record<string, string> = {
-  [`${PIPELINE}/verdicts.ts`]: 'one list, whose order is the layout of the counters',
+  [`${PIPELINE}/verdicts.ts`]: 'one row per verdict, and nothing else to say about it anywhere',
   'src/agent/agent.ts': 'the composition of a node: every part is made, joined and taken down here',
 };
 

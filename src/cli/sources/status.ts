@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { attachCounters, portTotals } from '../../../native-free-dataplane/shared/counters.ts';
-import { MAX_VERDICTS, VERDICT_TEXTS } from '../../../native-free-dataplane/verdicts.ts';
+import { isFailure, VERDICTS } from '../../../native-free-dataplane/verdicts.ts';
 import { ApiClient } from '../../api/client/client.ts';
 import type { NodeObject } from '../../api/types/objects.ts';
 import { whyNotReady } from '../../cluster/readiness.ts';
@@ -137,13 +137,12 @@ function readCounters(node: string, workers: number): Pick<NodeStatus, 'workers'
   }
 }
 
-/** Packets dropped, by reason; reasons that never occurred are left out. */
+/** Packets that did not arrive, by reason: dropped, lost or refused. Reasons that never occurred are left out. */
 function dropsOf(block: Float64Array): Record<string, number> {
   const drops: Record<string, number> = {};
-  for (let verdict = 0; verdict < MAX_VERDICTS; verdict++) {
-    const text = VERDICT_TEXTS[verdict];
-    if (text?.class === 'dropped' && block[verdict]! > 0) drops[text.name] = block[verdict]!;
-  }
+  VERDICTS.forEach((row, verdict) => {
+    if (row !== undefined && isFailure(row) && block[verdict]! > 0) drops[row.name] = block[verdict]!;
+  });
   return drops;
 }
 

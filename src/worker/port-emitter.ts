@@ -1,0 +1,21 @@
+/** Sends the pipeline's frames out of this worker's ports, and counts those that a device did not take. */
+import type { Dataplane, Emitter } from '../../native-free-dataplane/dataplane.ts';
+import type { Packet } from '../../native-free-dataplane/packet.ts';
+import { countVerdict } from '../../native-free-dataplane/shared/counters.ts';
+import { Verdict } from '../../native-free-dataplane/verdicts.ts';
+import { type Port, Write } from '../devices/port.ts';
+
+export class PortEmitter implements Emitter {
+  readonly ports: (Port | undefined)[] = [];
+  dataplane: Dataplane | undefined;
+
+  emit(pkt: Packet): void {
+    const port = this.ports[pkt.outPort];
+    const result = port === undefined ? Write.DOWN : port.write(pkt);
+    if (result === Write.SENT || this.dataplane === undefined) return;
+    const { counters } = this.dataplane;
+    if (result === Write.FULL) countVerdict(counters, Verdict.WRITE_QUEUE_FULL);
+    else if (result === Write.DOWN) countVerdict(counters, Verdict.DEVICE_CLOSED);
+    else countVerdict(counters, Verdict.WRITE_FAILED);
+  }
+}
