@@ -4,6 +4,7 @@
  *   pipeline.js                  the pipeline and its tables, importable as `dataplane/pipeline`; imports nothing
  *   cli/main.js, worker/main.js  the command with the agent and the controller, and the entry of a forwarding thread
  *   chunks/                      what the two share, and what a command loads only when it needs it
+ *   published/                   the published types, read at run time, with their licence
  *
  * The pipeline is one function that runs once. V8 reads an imported constant again at every use (a load, a check that it
  * is initialized, a check of its type, for every `Verdict.GO_ON`); a variable of an enclosing function that has run once
@@ -12,7 +13,7 @@
  *
  * Packages stay outside: npm installs them beside the bundle.
  */
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -74,4 +75,8 @@ await Promise.all([
     plugins: [bundledPipeline],
   }),
 ]);
+cpSync(join(ROOT, 'src/api/published'), join(OUT, 'published'), {
+  recursive: true,
+  filter: (path) => !path.endsWith('.ts'),
+});
 chmodSync(join(OUT, 'cli/main.js'), 0o755);

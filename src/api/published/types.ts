@@ -79,7 +79,8 @@ const require = createRequire(import.meta.url);
 export function messagesOf(packageName: string): Readonly<Record<string, MessageDescriptor>> {
   const file = FILES[packageName];
   if (file === undefined) throw new TypeError(`no published package is called ${packageName}`);
-  return (require(`./${file}.json`) as { messages: Record<string, MessageDescriptor> }).messages;
+  // From here as from the bundle, where these files lie beside its chunks.
+  return (require(`../published/${file}.json`) as { messages: Record<string, MessageDescriptor> }).messages;
 }
 
 const SCALARS = new Set(['string', 'bool', 'bytes', 'int32', 'int64', 'uint32', 'uint64', 'double', 'float']);
