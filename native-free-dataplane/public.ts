@@ -39,4 +39,4 @@ export { createServices, type ServicesOptions, type ServiceTable, servicesBytes 
 export { ServiceWriter } from './services/writer.ts';
 export { type CountersOptions, countersBytes, createCounters, verdictTotal } from './shared/counters.ts';
 export { Verdict, verdictName } from './verdicts.ts';
-export { addressWords, formatAddress, parseCidr } from './wire/address.ts';
+export { addressWords, formatAddress, parseAddress } from './wire/address.ts';

@@ -1,28 +1,21 @@
 /**
- * Addresses between text and numbers, for the control path and for people. Everything here may throw and allocate;
- * the data path never calls it.
+ * Addresses between text and the words of the tables; never called for a packet. Networks, ranges and arithmetic are
+ * src/net/address.ts.
  *
- * An IP address is four int32 words, an IPv4 one mapped (0, 0, 0xffff, a.b.c.d); a prefix counts in 128 bits, so
- * 10.0.0.0/8 has prefix 104. A MAC is its first 16 bits and the 32 below.
+ * An IP address is four int32 words, an IPv4 one mapped (0, 0, 0xffff, a.b.c.d). A MAC is its first 16 bits and the 32
+ * below. `parse…` returns undefined for text that is none; `addressWords` and `macWords` convert text that has been
+ * validated and throw.
  *
- * See RFC 4291 §2.2 and §2.5.5.2 (text, mapped), RFC 5952 §4 (the one way to write it).
+ * See RFC 4291 §2.2 and §2.5.5.2 (text, mapped), RFC 5952 §4 (the canonical form).
  */
 
-/** A text that is not an address. `code` is stable. */
+/** Text that should have been a valid address. `code` is stable. */
 export class AddressError extends Error {
   readonly code = 'ADDRESS_INVALID';
   constructor(text: string, expected: string) {
     super(`${JSON.stringify(text)}: expected ${expected}`);
     this.name = 'AddressError';
   }
-}
-
-export interface Cidr {
-  /** First address of the network; bits behind the prefix are 0. */
-  readonly words: Int32Array;
-  /** Bits out of 128: an IPv4 prefix has 96 more. */
-  readonly prefix: number;
-  readonly family: 4 | 6;
 }
 
 export interface Mac {
@@ -43,16 +36,6 @@ function tryIpv4(text: string): number {
     if (!/^(0|[1-9][0-9]{0,2})$/.test(part) || Number(part) > 255) return Number.NaN;
     word = (word << 8) | Number(part);
   }
-  return word;
-}
-
-/**
- * IPv4 text to int32.
- * @throws AddressError
- */
-export function parseIpv4(text: string): number {
-  const word = tryIpv4(text);
-  if (Number.isNaN(word)) throw new AddressError(text, 'an IPv4 address such as 10.244.1.2');
   return word;
 }
 
@@ -87,30 +70,18 @@ function tryIpv6(text: string): number[] | undefined {
   return [...groups[0], ...new Array<number>(missing).fill(0), ...groups[1]];
 }
 
-/**
- * IP text to four words, written to `into` from `at` on.
- * @returns its family: 4 for dotted text and for mapped addresses
- * @throws AddressError
- */
-export function parseAddress(text: string, into: Int32Array, at = 0): 4 | 6 {
+/** The four words of an IP address; undefined when the text is none. */
+export function parseAddress(text: string): Int32Array | undefined {
   const word = tryIpv4(text);
-  if (!Number.isNaN(word)) {
-    into[at] = 0;
-    into[at + 1] = 0;
-    into[at + 2] = IPV4_MAPPED;
-    into[at + 3] = word;
-    return 4;
-  }
+  if (!Number.isNaN(word)) return Int32Array.of(0, 0, IPV4_MAPPED, word);
   const groups = text.includes(':') ? tryIpv6(text) : undefined;
-  if (!groups) throw new AddressError(text, 'an IP address such as 10.244.1.2 or fd00::2');
-  for (let i = 0; i < 4; i++) into[at + i] = (groups[2 * i] << 16) | groups[2 * i + 1];
-  return addressFamily(into, at);
+  return groups && Int32Array.from({ length: 4 }, (_, i) => (groups[2 * i] << 16) | groups[2 * i + 1]);
 }
 
-/** The same into an array of its own. @throws AddressError */
+/** The same for text that has been validated. @throws AddressError */
 export function addressWords(text: string): Int32Array {
-  const words = new Int32Array(4);
-  parseAddress(text, words);
+  const words = parseAddress(text);
+  if (words === undefined) throw new AddressError(text, 'an IP address such as 10.244.1.2 or fd00::2');
   return words;
 }
 
@@ -149,52 +120,18 @@ export function formatIpv6(a: number, b: number, c: number, d: number): string {
   return best < 0 ? hex(0, 8) : `${hex(0, best)}::${hex(best + bestRun, 8)}`;
 }
 
-/**
- * Network text such as 10.244.0.0/16 or fd00::/48. Bits behind the prefix are cleared, as Kubernetes does.
- * @throws AddressError
- */
-export function parseCidr(text: string): Cidr {
-  const parts = text.split('/');
-  const expected = 'a network such as 10.244.0.0/16';
-  if (parts.length !== 2 || !/^(0|[1-9][0-9]{0,2})$/.test(parts[1])) throw new AddressError(text, expected);
-  const words = addressWords(parts[0]);
-  const dotted = !parts[0].includes(':');
-  const bits = Number(parts[1]);
-  if (bits > (dotted ? 32 : 128)) throw new AddressError(text, expected);
-  const prefix = dotted ? bits + 96 : bits;
-  for (let i = 0; i < 4; i++) words[i] &= prefixMask(prefix - 32 * i);
-  return { words, prefix, family: prefix >= 96 ? addressFamily(words) : 6 };
-}
-
-/** Mask of the leading bits of a word, int32; any number of bits. */
-export function prefixMask(bits: number): number {
-  if (bits <= 0) return 0;
-  return bits >= 32 ? -1 : -1 << (32 - bits);
-}
-
-/** Is the address (four words at `at`) inside the network? */
-export function inCidr(cidr: Cidr, words: Int32Array, at = 0): boolean {
-  for (let i = 0; i < 4; i++) {
-    if (((words[at + i] ^ cidr.words[i]) & prefixMask(cidr.prefix - 32 * i)) !== 0) return false;
-  }
-  return true;
-}
-
-/** Network to text, in the bits of its own family. */
-export function formatCidr(cidr: Cidr): string {
-  if (cidr.family === 4) return `${formatIpv4(cidr.words[3])}/${cidr.prefix - 96}`;
-  return `${formatIpv6(cidr.words[0], cidr.words[1], cidr.words[2], cidr.words[3])}/${cidr.prefix}`;
-}
-
-/**
- * MAC text (six hex pairs with colons) to its two numbers.
- * @throws AddressError
- */
-export function parseMac(text: string): Mac {
-  if (!/^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/.test(text))
-    throw new AddressError(text, 'a MAC address such as 0a:58:0a:f4:01:02');
+/** The two numbers of a MAC (six hex pairs with colons); undefined when the text is none. */
+export function parseMac(text: string): Mac | undefined {
+  if (!/^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/.test(text)) return undefined;
   const hex = text.replaceAll(':', '');
   return { high: Number.parseInt(hex.slice(0, 4), 16), low: Number.parseInt(hex.slice(4), 16) | 0 };
+}
+
+/** The same for text that has been validated. @throws AddressError */
+export function macWords(text: string): Mac {
+  const mac = parseMac(text);
+  if (mac === undefined) throw new AddressError(text, 'a MAC address such as 0a:58:0a:f4:01:02');
+  return mac;
 }
 
 /** The two numbers of a MAC to text. */

@@ -22,7 +22,9 @@ import {
 import { removeRoute, setRoute } from '../../native-free-dataplane/node/routes.ts';
 import { OVERLAYS, type OverlayName } from '../../native-free-dataplane/overlay/modes.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/protocols.ts';
-import { addressWords, parseCidr, parseMac } from '../../native-free-dataplane/wire/address.ts';
+import { addressWords, macWords } from '../../native-free-dataplane/wire/address.ts';
+import { networkWords, parseCidr } from '../net/address.ts';
+import { gatewayOf, macOf } from '../net/pod-network.ts';
 
 const PROTOCOLS: Record<string, number> = { TCP: PROTOCOL_TCP, UDP: PROTOCOL_UDP, SCTP: 132 };
 const HOST_PREFIX = 128;
@@ -62,29 +64,22 @@ export interface LocalPod {
   readonly declared: readonly { readonly protocol: string; readonly port: number }[];
 }
 
-/** First address of a pod network: the gateway. */
-export function gatewayOf(podCIDR: string): string {
-  const [network = ''] = podCIDR.split('/');
-  const octets = network.split('.').map(Number);
-  octets[3] = (octets[3] ?? 0) + 1;
-  return octets.join('.');
-}
-
-/** MAC of whoever has this IPv4 address: 0a:58 and its four bytes, as CNI's bridge plugin makes them. */
-export function macOf(ip: string): string {
-  const octets = ip.split('.').map((octet) => Number(octet).toString(16).padStart(2, '0'));
-  return `0a:58:${octets.join(':')}`;
+/** A network in the words of the tables. @throws RangeError for a Node object that no admission has checked */
+function tableNetwork(text: string): { words: Int32Array; prefix: number } {
+  const cidr = parseCidr(text);
+  if (cidr === undefined) throw new RangeError(`${text}: expected a network such as 10.244.1.0/24`);
+  return networkWords(cidr);
 }
 
 /** Write who this node is. Called at start and whenever the cluster's options change. */
 export function writeIdentity(table: NodeTable, node: NodeIdentity): void {
   const { config } = table;
   const gateway = gatewayOf(node.podCIDR);
-  const mac = parseMac(macOf(gateway));
+  const mac = macWords(macOf(gateway));
   const network = (at: number, prefixAt: number, text: string): void => {
-    const cidr = parseCidr(text);
-    config.set(cidr.words, at);
-    config[prefixAt] = cidr.prefix;
+    const { words, prefix } = tableNetwork(text);
+    config.set(words, at);
+    config[prefixAt] = prefix;
   };
   config.set(addressWords(node.nodeIP), NodeWord.NODE_IP);
   config.set(addressWords(gateway), NodeWord.GATEWAY_IP);
@@ -156,7 +151,7 @@ export class NodeSync {
   }
 
   private writePod(port: number, ip: string): void {
-    const mac = parseMac(macOf(ip));
+    const mac = macWords(macOf(ip));
     setHop(this.table, port, {
       kind: HopKind.POD,
       macHigh: mac.high,
@@ -197,13 +192,13 @@ export class NodeSync {
     this.writeNode(hop, node);
     setRoute(this.table, addressWords(node.ip), HOST_PREFIX, hop);
     for (const text of node.podCIDRs) {
-      const cidr = parseCidr(text);
-      setRoute(this.table, cidr.words, cidr.prefix, hop);
+      const { words, prefix } = tableNetwork(text);
+      setRoute(this.table, words, prefix, hop);
     }
   }
 
   private writeNode(hop: number, node: RemoteNode): void {
-    const mac = parseMac(node.vtepMac);
+    const mac = macWords(node.vtepMac);
     setHop(this.table, hop, {
       kind: HopKind.NODE,
       macHigh: mac.high,
@@ -228,8 +223,8 @@ export class NodeSync {
     this.nodes.delete(name);
     removeRoute(this.table, addressWords(known.node.ip), HOST_PREFIX);
     for (const text of known.node.podCIDRs) {
-      const cidr = parseCidr(text);
-      removeRoute(this.table, cidr.words, cidr.prefix);
+      const { words, prefix } = tableNetwork(text);
+      removeRoute(this.table, words, prefix);
     }
     clearHop(this.table, known.hop);
     nextGeneration(this.table);

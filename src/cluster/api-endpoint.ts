@@ -1,8 +1,8 @@
 /** Where pods reach the API: the outside's address on the underlay, as if the API were a machine of its own there. */
 import { existsSync } from 'node:fs';
-import { parseCidr, printIp } from '../api/addresses.ts';
 import type { ClusterOptions } from '../api/cluster-options.ts';
 import type { AccessOptions } from '../controllers/access/secure-access.ts';
+import { parseCidr, printIp } from '../net/address.ts';
 import { OUTSIDE } from './underlay.ts';
 
 /** kube-apiserver's own. */

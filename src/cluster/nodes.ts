@@ -1,6 +1,8 @@
 /** The nodes of a cluster: names, addresses, pod networks, and the Node objects that announce them. */
-import { parseCidr, printIp } from '../api/addresses.ts';
+
 import type { ClusterOptions } from '../api/cluster-options.ts';
+import { parseCidr, printIp } from '../net/address.ts';
+import { gatewayOf, macOf } from '../net/pod-network.ts';
 import type { ClusterNode } from './state.ts';
 
 /** The first node's address is the network's first plus this. */
@@ -31,11 +33,7 @@ export function roomForNodes(podCidr: string): number {
 
 /** The Node object of a planned node, with flannel's annotations: its peers may be flannel's. */
 export function nodeObject(node: ClusterNode, options: ClusterOptions) {
-  const gateway = node.podCIDR.replace(/0\/24$/, '1');
-  const mac = `0a:58:${gateway
-    .split('.')
-    .map((octet) => Number(octet).toString(16).padStart(2, '0'))
-    .join(':')}`;
+  const mac = macOf(gatewayOf(node.podCIDR));
   const backend = options.overlay === 'vxlan' ? { VNI: options.vni, VtepMAC: mac } : null;
   return {
     apiVersion: 'v1' as const,

@@ -6,9 +6,9 @@
  *                                                └─ to-n2 ═══ eth0 (172.18.0.12/24) :dp-node-n2
  */
 import { execFile } from 'node:child_process';
-import { parseCidr, printIp } from '../api/addresses.ts';
 import { type ClusterOptions, overlayOverhead } from '../api/cluster-options.ts';
 import { IpCommandError, runIpBatch } from '../linux/ip-command.ts';
+import { parseCidr, printIp } from '../net/address.ts';
 import { ClusterError } from './errors.ts';
 import type { ClusterNode } from './state.ts';
 

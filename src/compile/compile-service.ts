@@ -4,8 +4,8 @@
  */
 
 import type { ServicePortContents } from '../../native-free-dataplane/services/contents.ts';
-import { parseCidr } from '../../native-free-dataplane/wire/address.ts';
 import { type EndpointSlice, type Service, type ServicePort, WellKnown } from '../api/types/objects.ts';
+import { networkWords, parseCidr } from '../net/address.ts';
 import { endpointSets, type Place } from './endpoint-sets.ts';
 import { type AddressRules, frontendsOf } from './frontends.ts';
 
@@ -87,12 +87,9 @@ function sourceRanges(
   if (spec.type !== 'LoadBalancer' || !spec.loadBalancerSourceRanges?.length) return { sourceRanges: [] };
   const ranges = [];
   for (const text of spec.loadBalancerSourceRanges) {
-    try {
-      const cidr = parseCidr(text.trim());
-      if (cidr.family === 4) ranges.push(cidr);
-    } catch {
-      refuse(`source range ${text}: no network`);
-    }
+    const cidr = parseCidr(text.trim());
+    if (cidr === undefined) refuse(`source range ${text}: no network`);
+    else if (cidr.family === 4) ranges.push(networkWords(cidr));
   }
   return { sourceRanges: ranges, restricted: true };
 }

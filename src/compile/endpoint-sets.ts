@@ -7,8 +7,9 @@
  */
 
 import type { EndpointContents } from '../../native-free-dataplane/services/contents.ts';
-import { addressWords } from '../../native-free-dataplane/wire/address.ts';
 import type { EndpointSlice, ServicePort, SliceEndpoint } from '../api/types/objects.ts';
+import { ipWords, parseIp } from '../net/address.ts';
+import { whyNotEndpoint } from '../net/reserved.ts';
 
 /** Where the compiled node stands. */
 export interface Place {
@@ -108,26 +109,13 @@ function rank({ conditions }: SliceEndpoint): number {
   return conditions?.serving === true ? 1 : 0;
 }
 
-/** An address traffic may be sent to, or undefined: not the node's loopback nor its link (CVE-2021-25737). */
+/** The endpoint's address; undefined where no traffic may be sent. Checked here too, for an API server that is not ours. */
 function parseEndpoint(text: string, refuse: (what: string) => void): Int32Array | undefined {
-  try {
-    const words = addressWords(text);
-    const why = whyNot(words[3]!);
-    if (why === undefined) return words;
-    refuse(`endpoint ${text}: ${why}`);
-  } catch {
-    refuse(`endpoint ${text}: no IPv4 address`);
-  }
+  const ip = parseIp(text);
+  const why = ip?.family === 4 ? whyNotEndpoint(ip) : 'no IPv4 address';
+  if (ip !== undefined && why === undefined) return ipWords(ip);
+  refuse(`endpoint ${text}: ${why}`);
   return undefined;
-}
-
-/** The ranges src/api/addresses.ts refuses too: here for an API server that is not ours. */
-function whyNot(word: number): string | undefined {
-  const first = word >>> 24;
-  if (first === 0) return 'unspecified';
-  if (first === 127) return 'loopback';
-  if (word >>> 16 === 0xa9fe) return 'link-local';
-  return first >= 224 ? 'multicast or broadcast' : undefined;
 }
 
 /** Hints for this node, else for its zone, when every ready endpoint carries some and one of them is for us. */

@@ -8,10 +8,11 @@
 
 import type { FrontendContents } from '../../native-free-dataplane/services/contents.ts';
 import { FrontendKind } from '../../native-free-dataplane/services/table.ts';
-import { addressWords, inCidr, parseCidr } from '../../native-free-dataplane/wire/address.ts';
-import { contains, parseIp, parseRange } from '../api/addresses.ts';
+import { addressWords } from '../../native-free-dataplane/wire/address.ts';
 import type { ClusterOptions } from '../api/cluster-options.ts';
 import type { Service, ServicePort } from '../api/types/objects.ts';
+import { contains, parseIp, parseRange } from '../net/address.ts';
+import { UNUSABLE_NETWORKS } from '../net/reserved.ts';
 
 /** What the operator says of addresses; the cluster's options. */
 export type AddressRules = Pick<
@@ -20,8 +21,6 @@ export type AddressRules = Pick<
 >;
 
 const NO_ADDRESS = new Int32Array(4);
-/** Nobody's to give away: this host, loopback, link-local, multicast and beyond. */
-const NEVER = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'];
 
 /**
  * Addresses of a service port, ClusterIPs first.
@@ -69,15 +68,13 @@ function whyNot(
 ): string | undefined {
   const ip = parseIp(text);
   if (ip === undefined) return 'no IP address';
-  const words = addressWords(text);
-  const inside = (cidr: string): boolean => inCidr(parseCidr(cidr), words);
-  if (NEVER.some(inside)) return 'loopback, link-local or multicast';
+  const inside = (range: string): boolean => {
+    const parsed = parseRange(range);
+    return parsed !== undefined && contains(parsed, ip);
+  };
+  if (UNUSABLE_NETWORKS.some((network) => contains(network, ip))) return 'loopback, link-local or multicast';
   if (!rules || !listed) return undefined;
   if (inside(rules.podCidr)) return 'an address of the pod network';
   if (inside(rules.serviceCidr)) return 'an address of the service network';
-  const allowed = listed.some((range) => {
-    const parsed = parseRange(range);
-    return parsed !== undefined && contains(parsed, ip);
-  });
-  return allowed ? undefined : `not in the cluster option ${option}`;
+  return listed.some(inside) ? undefined : `not in the cluster option ${option}`;
 }

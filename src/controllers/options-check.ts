@@ -1,7 +1,8 @@
 /** Do the cluster's options go together? Networks must have no address in common, ranges must be ranges. */
 import { isTimeoutName, MAX_TIMEOUT_SECONDS } from '../../native-free-dataplane/conntrack/timeouts.ts';
-import { type Cidr, contains, overlap, parseCidr, parseRange, printCidr, printIp } from '../api/addresses.ts';
 import type { ClusterOptions } from '../api/cluster-options.ts';
+import { type Cidr, contains, overlap, parseCidr, parseRange, printCidr, printIp } from '../net/address.ts';
+import { UNUSABLE_NETWORKS } from '../net/reserved.ts';
 
 /** The cluster's options cannot work together. The message names them. */
 export class ClusterOptionsError extends Error {
@@ -16,9 +17,6 @@ export interface Ranges {
   external: Cidr[];
 }
 
-/** Networks that no host may have an address of, so that packets of them are dropped (RFC 1122 §3.2.1.3, RFC 3927). */
-const UNUSABLE = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'].map((text) => parseCidr(text)!);
-
 /** The networks and ranges of the options. Throws ClusterOptionsError, whose message names the options by their keys. */
 export function checkOptions(options: ClusterOptions): Ranges {
   const cidr = (name: string, text: string) => {
@@ -29,7 +27,7 @@ export function checkOptions(options: ClusterOptions): Ranges {
   const names = ['podCidr', 'serviceCidr', 'underlayCidr'] as const;
   const ranges = names.map((name) => cidr(name, options[name]));
   ranges.forEach((range, i) => {
-    const reserved = UNUSABLE.find((each) => overlap(each, range));
+    const reserved = UNUSABLE_NETWORKS.find((each) => overlap(each, range));
     if (reserved !== undefined) {
       const what = `${names[i]} ${options[names[i]!]} lies in ${printCidr(reserved)}`;
       throw new ClusterOptionsError(`${what}, which no host may use: choose a private network such as 10.0.0.0/16`);

@@ -31,8 +31,10 @@ import {
   verdictTotal,
 } from '../../native-free-dataplane/shared/counters.ts';
 import { MAX_VERDICTS, verdictName } from '../../native-free-dataplane/verdicts.ts';
-import { addressWords, parseCidr } from '../../native-free-dataplane/wire/address.ts';
-import { gatewayOf, macOf, type NodeIdentity, NodeSync } from '../../src/agent/node-sync.ts';
+import { addressWords } from '../../native-free-dataplane/wire/address.ts';
+import { type NodeIdentity, NodeSync } from '../../src/agent/node-sync.ts';
+import { contains, networkWords, parseCidr, parseIp } from '../../src/net/address.ts';
+import { gatewayOf, macOf } from '../../src/net/pod-network.ts';
 import { type FrameOptions, frame } from './frames/frame-text.ts';
 import { type LoadOptions, loadFrame } from './frames/load-frame.ts';
 import { nodeIdentity } from './node-identity.ts';
@@ -149,12 +151,12 @@ export class TestNode {
   service(frontend: string, service: TestService): this {
     const [protocol = '', address = ''] = frontend.split(' ');
     const [ip = '', port = ''] = address.split(':');
-    const own = parseCidr(this.identity.podCIDR);
+    const own = parseCidr(this.identity.podCIDR)!;
     const all = service.endpoints.map((text) => {
       const [host = '', number = ''] = text.split(':');
       return { address: addressWords(host), port: Number(number), key: text };
     });
-    const local = all.filter(({ address: words }) => (words[3]! & (-1 << (128 - own.prefix))) === own.words[3]!);
+    const local = all.filter(({ key }) => contains(own, parseIp(key.split(':')[0]!)!));
     const number = PROTOCOLS[protocol] ?? 0;
     this.writer.set(
       {
@@ -177,7 +179,7 @@ export class TestNode {
         externalLocal: service.externalLocal ?? false,
         hasEndpoints: all.length > 0,
         maglev: service.maglev ?? false,
-        sourceRanges: (service.sourceRanges ?? []).map((text) => parseCidr(text)),
+        sourceRanges: (service.sourceRanges ?? []).map((text) => networkWords(parseCidr(text)!)),
       },
       this.nowMs,
     );

@@ -5,7 +5,7 @@
 import { attachDataplane, type Dataplane, type Emitter } from '../../../native-free-dataplane/dataplane.ts';
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
 import { Verdict, verdictName } from '../../../native-free-dataplane/verdicts.ts';
-import { macOf } from '../../../src/agent/node-sync.ts';
+import { macOf } from '../../../src/net/pod-network.ts';
 import { type FrameOptions, frame } from '../../../test/lib/frames/frame-text.ts';
 import { TestNode } from '../../../test/lib/test-node.ts';
 import { type PipelineModule, workersPipeline } from './bundles.ts';

@@ -2,6 +2,7 @@
  * The ways of a packet through a node that are worth a figure each: who talks to whom, by which address. Another
  * family, or another way, is one more row of SCENARIOS.
  */
+import { macOf } from '../../../src/net/pod-network.ts';
 import type { FrameOptions } from '../../../test/lib/frames/frame-text.ts';
 import { BenchNode } from './bench-node.ts';
 import type { PipelineModule } from './bundles.ts';
@@ -70,14 +71,8 @@ export function request(
 ): Template {
   const { port, address } = client(n % CLIENTS);
   const source = `${address}:${FIRST_PORT + Math.floor(n / CLIENTS)}`;
-  const macs = switchedTo ? { dstMac: podMac(switchedTo) } : {};
+  const macs = switchedTo ? { dstMac: macOf(switchedTo) } : {};
   return node.template(port, `${protocol} ${source} > ${server} ${rest}`, { ...macs, ...options }, more);
-}
-
-/** MAC of a pod: 0a:58 and its address. */
-function podMac(address: string): string {
-  const octets = address.split('.').map((octet) => Number(octet).toString(16).padStart(2, '0'));
-  return `0a:58:${octets.join(':')}`;
 }
 
 /** Numbers 0..count-1 in a random order that is always the same: neighbours in time are no neighbours in memory. */

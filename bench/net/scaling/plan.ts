@@ -1,5 +1,6 @@
 /** The services of the scaling benchmark: N of them with ten endpoints each. The first, the last and one more ("change") are
  * alive: their endpoints are ports of the server pod; all others lead to addresses where nothing is. */
+import { parseIp, printIp } from '../../../src/net/address.ts';
 import type { ServicePort } from '../kube-proxy/service-port.ts';
 
 export const ENDPOINTS = 10;
@@ -42,6 +43,6 @@ export function scalingPlan(count: number, serverIp: string, endpointsOfOthers =
 
 /** `base` plus `offset`, as text. */
 function address(base: string, offset: number): string {
-  const value = base.split('.').reduce((sum, part) => sum * 256 + Number(part), 0) + offset;
-  return [value / 2 ** 24, value / 2 ** 16, value / 2 ** 8, value].map((part) => Math.floor(part) % 256).join('.');
+  const { family, value } = parseIp(base)!;
+  return printIp({ family, value: value + BigInt(offset) });
 }

@@ -5,8 +5,11 @@
  * Node objects → overlay peers. A node is reached by what its annotations say, flannel's own ones, whether an agent of
  * ours runs there or flannel does (flannel pkg/subnet/kube/annotations.go).
  */
+
+import { parseMac } from '../../../native-free-dataplane/wire/address.ts';
 import type { NodeObject } from '../../api/types/objects.ts';
-import { gatewayOf, macOf, type NodeSync, type RemoteNode } from '../node-sync.ts';
+import { gatewayOf, macOf } from '../../net/pod-network.ts';
+import type { NodeSync, RemoteNode } from '../node-sync.ts';
 import type { HostNetwork } from '../underlay/host-network.ts';
 
 /** How long a path's MTU is believed (RFC 1191 §6.3; linux net.ipv4.route.mtu_expires). */
@@ -52,7 +55,7 @@ export function remoteNodeOf(node: NodeObject): RemoteNode | undefined {
 
 function vtepMacOf(text: string | undefined): string | undefined {
   const mac = backendData(text).VtepMAC;
-  return typeof mac === 'string' && /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac) ? mac.toLowerCase() : undefined;
+  return typeof mac === 'string' && parseMac(mac) !== undefined ? mac.toLowerCase() : undefined;
 }
 
 /** The annotation's object; an empty one when it is none. Other backends than VXLAN write `null`. */

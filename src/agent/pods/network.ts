@@ -4,8 +4,9 @@
  */
 import type { Pod } from '../../api/types/objects.ts';
 import type { OffloadLevel, Tap } from '../../linux/tap.ts';
+import { gatewayOf, macOf, prefixOf } from '../../net/pod-network.ts';
 import type { Sandbox } from '../../runtime/pod/sandbox.ts';
-import { gatewayOf, type LocalPod, macOf, type NodeSync } from '../node-sync.ts';
+import type { LocalPod, NodeSync } from '../node-sync.ts';
 import type { WorkerPool } from '../worker-pool.ts';
 import { closePodDevice, openPodDevice, setPodMtu } from './ports.ts';
 
@@ -65,7 +66,7 @@ export class PodNetwork {
       {
         netnsPath: sandbox.netnsPath,
         ip: sandbox.podIP,
-        prefix: Number(podCIDR.split('/')[1]),
+        prefix: prefixOf(podCIDR),
         gateway: gatewayOf(podCIDR),
         mac: macOf(sandbox.podIP),
         mtu: podMtu(),

@@ -11,7 +11,7 @@ import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { presentRules, type Rule, ruleWords } from '../../linux/rules.ts';
 import { reservePorts, sysctl } from '../../linux/sysctl.ts';
 import { closeTap, type OffloadLevel, openTap, removeTap, type Tap } from '../../linux/tap.ts';
-import { gatewayOf, macOf } from '../node-sync.ts';
+import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import { GSO_MAX_BYTES } from '../pods/ports.ts';
 import { HOST_DEVICE, LOCAL_FIRST, NODES_TABLE, TABLE, wantedRules } from './host-rules.ts';
 import { makeShortcut, removeShortcut } from './shortcut.ts';

@@ -3,7 +3,7 @@
  * connections, fragments. Data only; host-network.ts puts them in place.
  */
 import { LAST_RULE_PORT, LOCAL_TABLE, type Rule } from '../../linux/rules.ts';
-import { gatewayOf } from '../node-sync.ts';
+import { gatewayOf } from '../../net/pod-network.ts';
 import type { HostNetworkOptions } from './host-network.ts';
 
 export const HOST_DEVICE = 'dp0';

@@ -7,7 +7,7 @@
  * Per small frame it saves the node's route look-ups and its forwarding, a fifth of what the frame costs the machine.
  */
 import { spawnSync } from 'node:child_process';
-import { parseCidr, printIp } from '../../api/addresses.ts';
+import { parseCidr, printIp } from '../../net/address.ts';
 
 const TABLE = 'dataplane';
 

@@ -1,5 +1,6 @@
 /** Rules between the fields of Service, Endpoints and EndpointSlice. */
-import { parseCidr, parseIp, whyNotEndpoint } from '../addresses.ts';
+import { parseCidr, parseIp } from '../../net/address.ts';
+import { whyNotEndpoint } from '../../net/reserved.ts';
 import type { FieldError } from '../errors.ts';
 import { DNS_LABEL } from '../schema/fields.ts';
 import type { EndpointSlice, Endpoints, Service, ServiceSpec } from '../types/objects.ts';

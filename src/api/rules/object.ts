@@ -1,6 +1,6 @@
 /** Rules between the fields of one object, beyond its schema. Texts follow k8s.io/kubernetes/pkg/apis/core/validation. */
 
-import { parseCidr } from '../addresses.ts';
+import { parseCidr } from '../../net/address.ts';
 import type { FieldError } from '../errors.ts';
 import { matchesSelector } from '../selectors.ts';
 import type {

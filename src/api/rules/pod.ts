@@ -1,5 +1,5 @@
 /** Rules between the fields of a pod's spec. */
-import { parseIp } from '../addresses.ts';
+import { parseIp } from '../../net/address.ts';
 import type { FieldError } from '../errors.ts';
 import type { Container, Handler, PodSpec, Probe, Volume } from '../types/objects.ts';
 

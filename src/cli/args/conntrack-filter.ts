@@ -1,7 +1,7 @@
 /** Which connections are meant: conntrack-tools' filters, with their names (conntrack(8)). */
 
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
-import { type Cidr, contains, parseCidr, parseIp } from '../../api/addresses.ts';
+import { contains, parseCidr, parseIp, type Range, rangeOf } from '../../net/address.ts';
 import { usageError } from '../errors.ts';
 import type { Args, Options } from './args.ts';
 import { portNumber } from './values.ts';
@@ -79,16 +79,16 @@ function protocol(text: string, option: string): number {
   throw usageError(`${option} ${text}: expected ${Object.keys(PROTOCOLS).join(', ')} or a number up to 255`);
 }
 
-function network(text: string, option: string): Cidr {
+function network(text: string, option: string): Range {
   const ip = parseIp(text);
-  const cidr = ip === undefined ? parseCidr(text) : { family: ip.family, first: ip.value, last: ip.value, prefix: 128 };
-  if (cidr === undefined) throw usageError(`${option} ${text}: expected an address or a network such as 10.96.0.0/12`);
-  return cidr;
+  const range = ip === undefined ? parseCidr(text) : rangeOf(ip);
+  if (range === undefined) throw usageError(`${option} ${text}: expected an address or a network such as 10.96.0.0/12`);
+  return range;
 }
 
-const within = (cidr: Cidr, text: string): boolean => {
+const within = (range: Range, text: string): boolean => {
   const ip = parseIp(text);
-  return ip !== undefined && contains(cidr, ip);
+  return ip !== undefined && contains(range, ip);
 };
 
 const oneWord = (choices: readonly string[]) => (text: string, option: string) => {

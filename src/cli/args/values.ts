@@ -1,5 +1,5 @@
 /** Reads the values of options: what was given, where, what is expected. All throw CliError with status 2. */
-import { type Cidr, parseCidr, printCidr } from '../../api/addresses.ts';
+import { type Cidr, parseCidr, printCidr } from '../../net/address.ts';
 import { usageError } from '../errors.ts';
 
 const whole = (text: string): number => (/^\d{1,15}$/.test(text) ? Number(text) : Number.NaN);

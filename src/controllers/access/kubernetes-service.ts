@@ -3,9 +3,10 @@
  * as the API has an address that pods can reach; whoever deletes or changes them gets them back (kube-apiserver,
  * pkg/controlplane/controller/kubernetesservice).
  */
-import { type Cidr, printIp } from '../../api/addresses.ts';
+
 import { resourceOfKind } from '../../api/resources.ts';
 import { type EndpointSlice, type Endpoints, type Service, WellKnown } from '../../api/types/objects.ts';
+import { type Cidr, printIp } from '../../net/address.ts';
 import type { Cluster } from '../cluster.ts';
 
 const NAMESPACE = 'default';

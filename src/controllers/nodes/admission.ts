@@ -2,12 +2,13 @@
  * Nodes on their way into the store: each gets a network for its pods, the i-th /24 of the cluster's (i from 1), the
  * lowest not in use. One that a manifest names is checked instead: nothing may overlap.
  */
-import { type Cidr, contains, overlap, parseCidr, parseIp, printCidr } from '../../api/addresses.ts';
+
 import { type FieldError, internalError, invalid } from '../../api/errors.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Admission } from '../../api/store/registry.ts';
 import type { Store } from '../../api/store/store.ts';
 import type { NodeObject } from '../../api/types/objects.ts';
+import { type Cidr, contains, overlap, parseCidr, parseIp, printCidr } from '../../net/address.ts';
 import type { PodAddresses } from '../pods/addresses.ts';
 import { splitKey } from '../work-queue.ts';
 

@@ -2,9 +2,10 @@
  * Which pod has which address, and which pods are on which node: an index over the store. The address is the annotation
  * `dataplane.dev/pod-ip`, so it is never in use twice and survives every restart.
  */
-import { type Cidr, printIp } from '../../api/addresses.ts';
+
 import type { Store } from '../../api/store/store.ts';
 import { type Pod, WellKnown } from '../../api/types/objects.ts';
+import { type Cidr, printIp } from '../../net/address.ts';
 import { keyOf } from '../work-queue.ts';
 
 /** How long an address rests after its pod is gone: connections to the dead must not reach a stranger. */

@@ -3,9 +3,10 @@
  * node with the fewest pods that fits. What cannot be placed stays Pending, with condition PodScheduled False and an
  * Event that say why, and is tried again when a node or an address turns up.
  */
-import { parseCidr } from '../../api/addresses.ts';
+
 import { matchesLabels } from '../../api/selectors.ts';
 import { type NodeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
+import { parseCidr } from '../../net/address.ts';
 import { type Cluster, conditionOf, withCondition } from '../cluster.ts';
 import { keyOf, splitKey } from '../work-queue.ts';
 import type { PodAddresses } from './addresses.ts';

@@ -2,16 +2,17 @@
  * Which service holds which ClusterIP, NodePort and load-balancer address: an index over the store, so it is right after
  * a restart and cannot leak. Choosing does not reserve; the commit that follows in the same turn does.
  */
-import { type Cidr, contains, parseIp, parseRange, printIp } from '../../api/addresses.ts';
+
 import type { Store } from '../../api/store/store.ts';
 import type { Protocol, Service } from '../../api/types/objects.ts';
+import { type Cidr, contains, parseIp, parseRange, printIp, type Range } from '../../net/address.ts';
 import { keyOf } from '../work-queue.ts';
 
 export class ServiceAddresses {
   readonly serviceRange: Cidr;
   readonly nodePortRange: readonly [number, number];
   private readonly store: Store;
-  private readonly pool: readonly Cidr[];
+  private readonly pool: readonly Range[];
   private readonly clusterIps = new Map<string, string>();
   private readonly nodePorts = new Map<string, string>();
   private readonly balancerIps = new Map<string, string>();

@@ -3,12 +3,12 @@
  * ClusterIP, NodePorts, health-check port and load-balancer address. Refusals use Kubernetes' texts.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { type Cidr, contains, parseIp, printCidr } from '../../api/addresses.ts';
 import { type FieldError, internalError, invalid } from '../../api/errors.ts';
 import { type Resource, resourceOfKind } from '../../api/resources.ts';
 import { isExternallyAccessible, needsHealthCheckNodePort } from '../../api/rules/network.ts';
 import type { Admission } from '../../api/store/registry.ts';
 import type { Protocol, Service, ServicePort, ServiceSpec } from '../../api/types/objects.ts';
+import { type Cidr, contains, parseIp, printCidr } from '../../net/address.ts';
 import { keyOf } from '../work-queue.ts';
 import type { ServiceAddresses } from './addresses.ts';
 

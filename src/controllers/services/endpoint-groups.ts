@@ -3,7 +3,7 @@
  * endpoints that share address family and ports; pods whose named target port resolves to different numbers are in
  * different groups (k8s.io/endpointslice/reconciler.go).
  */
-import { parseIp, whyNotEndpoint } from '../../api/addresses.ts';
+
 import type {
   EndpointAddress,
   EndpointPort,
@@ -16,6 +16,8 @@ import type {
   SliceEndpoint,
   SlicePort,
 } from '../../api/types/objects.ts';
+import { parseIp } from '../../net/address.ts';
+import { whyNotEndpoint } from '../../net/reserved.ts';
 import { conditionOf } from '../cluster.ts';
 
 export interface EndpointGroup {

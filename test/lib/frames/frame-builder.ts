@@ -4,7 +4,7 @@
  */
 
 import { PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
-import { addressFamily, parseMac } from '../../../native-free-dataplane/wire/address.ts';
+import { addressFamily, macWords } from '../../../native-free-dataplane/wire/address.ts';
 import { fold16 } from '../../../native-free-dataplane/wire/checksum.ts';
 import {
   ETHERTYPE_VLAN,
@@ -146,7 +146,7 @@ export function ethernetFrame(
   payload: Uint8Array,
   vlan?: number,
 ): Uint8Array {
-  const [src, dst] = [parseMac(srcMac), parseMac(dstMac)];
+  const [src, dst] = [macWords(srcMac), macWords(dstMac)];
   const header = new Uint8Array(14);
   const view = viewOf(header);
   writeDestinationMac(view, 0, dst.high, dst.low);

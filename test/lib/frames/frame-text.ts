@@ -14,7 +14,7 @@
  */
 
 import { icmpName, icmpv6Name, protocolName } from '../../../native-free-dataplane/print/protocol-names.ts';
-import { addressFamily, addressWords, parseIpv4, parseMac } from '../../../native-free-dataplane/wire/address.ts';
+import { addressFamily, addressWords, macWords } from '../../../native-free-dataplane/wire/address.ts';
 import {
   ARP_REPLY,
   ARP_REQUEST,
@@ -108,6 +108,8 @@ export function packet(text: string, options: FrameOptions = {}): Uint8Array {
   return bytes;
 }
 
+const ipv4Word = (text: string): number => addressWords(text)[3]!;
+
 function readFrame(words: Words, options: FrameOptions): Uint8Array {
   if (words.peek() === 'arp') return readArp(words, options);
   const outer = words.peek() === 'vxlan' || words.peek() === 'ipip' ? (options.outer ?? {}) : options;
@@ -120,20 +122,20 @@ function readArp(words: Words, options: FrameOptions): Uint8Array {
   words.expect('arp');
   const arp = new Uint8Array(28);
   if (words.take('who-has')) {
-    const target = parseIpv4(words.next());
+    const target = ipv4Word(words.next());
     words.expect('tell');
-    const sender = parseIpv4(words.next());
+    const sender = ipv4Word(words.next());
     const srcMac = options.srcMac ?? macOf(Int32Array.of(0, 0, 0, sender));
-    const mac = parseMac(srcMac);
+    const mac = macWords(srcMac);
     emitArp(viewOf(arp), 0, ARP_REQUEST);
     writeArpSender(viewOf(arp), 0, mac.high, mac.low, sender);
     writeArpTarget(viewOf(arp), 0, 0, 0, target);
     return ethernetFrame(srcMac, options.dstMac ?? BROADCAST, ETHERTYPE_ARP, arp, options.vlan);
   }
-  const sender = parseIpv4(words.next());
+  const sender = ipv4Word(words.next());
   words.expect('is-at');
   const srcMac = words.next();
-  const [mac, target] = [parseMac(srcMac), parseMac(options.dstMac ?? BROADCAST)];
+  const [mac, target] = [macWords(srcMac), macWords(options.dstMac ?? BROADCAST)];
   emitArp(viewOf(arp), 0, ARP_REPLY);
   writeArpSender(viewOf(arp), 0, mac.high, mac.low, sender);
   writeArpTarget(viewOf(arp), 0, target.high, target.low, 0);

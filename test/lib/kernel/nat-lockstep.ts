@@ -3,7 +3,7 @@
  * Made equal before: the time to live, as our host side leaves the lowering to the node's kernel (checkTtlAndMtu), and
  * what either says of its own accord (ICMP errors, resets, echo replies of the node).
  */
-import { macOf } from '../../../src/agent/node-sync.ts';
+import { macOf } from '../../../src/net/pod-network.ts';
 import { concat, ethernetFrame, viewOf } from '../frames/frame-builder.ts';
 import { TestNode } from '../test-node.ts';
 import type { KernelNat, Out, Side } from './nat.ts';

@@ -185,7 +185,7 @@ test('CVE-2021-25737: loopback, link-local, multicast and unspecified addresses 
   const found = endpointSets(PORT, [slice('a', [...bad, '10.0.0.1'])], HERE, (what) => refused.push(what));
   assert.is(ips(found.cluster), '10.0.0.1');
   assert.is(refused.length, bad.length);
-  assert.ok(refused.includes('endpoint 127.0.0.1: loopback'));
+  assert.ok(refused.some((text) => /^endpoint 127\.0\.0\.1: .*loopback/.test(text)));
 });
 
 test('S13: the health check counts endpoints that are ready here, not those that only drain (case 35)', () => {
