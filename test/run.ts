@@ -48,7 +48,8 @@ console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
 
 async function runUnits(queue: string[]): Promise<void> {
   const take = async () => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) await runFile(file, UNIT_TIMEOUT_MS);
+    for (let file = queue.shift(); file !== undefined; file = queue.shift())
+      await runFile(file, file.startsWith('package/') ? E2E_TIMEOUT_MS : UNIT_TIMEOUT_MS);
   };
   await Promise.all(Array.from({ length: AT_A_TIME }, take));
 }
