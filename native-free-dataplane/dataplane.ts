@@ -10,7 +10,6 @@ import { attachFragments, type FragmentTable } from './fragments/table.ts';
 import { attachNodeTable, type NodeTable } from './node/config.ts';
 import type { Packet } from './packet.ts';
 import { attachServices, type ServiceTable } from './services/table.ts';
-import { ADDRESS_WORDS } from './shared/address.ts';
 import { attachCounters, type WorkerCounters, workerCounters } from './shared/counters.ts';
 
 /** Whoever takes finished frames: a worker's devices, a test's list. */
@@ -59,7 +58,7 @@ export interface Dataplane {
   /** Identification of the next IPv4 packet made here. */
   nextIpId: number;
   /** Last overlay peer seen: underlay address, its hop, and the route generation that holds for. */
-  readonly peerAddress: Int32Array;
+  peerAddress: number;
   peerHop: number;
   peerGeneration: number;
 }
@@ -109,7 +108,7 @@ export function attachDataplane(
     errorTokens: 0,
     errorFilledMs: 0,
     nextIpId: seed & 0xffff,
-    peerAddress: new Int32Array(ADDRESS_WORDS),
+    peerAddress: 0,
     peerHop: -1,
     peerGeneration: -1,
   };

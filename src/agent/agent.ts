@@ -10,7 +10,7 @@ import { ServiceWriter } from '../../native-free-dataplane/services/writer.ts';
 import { addressWords } from '../../native-free-dataplane/wire/address.ts';
 import { ApiClient } from '../api/client/client.ts';
 import { type Informer, startInformer } from '../api/client/informer.ts';
-import { type ClusterOptions, clusterOptionsOf, overlayOverhead } from '../api/cluster-options.ts';
+import { type ClusterOptions, clusterDnsAddress, clusterOptionsOf, overlayOverhead } from '../api/cluster-options.ts';
 import {
   CONFIG_MAP,
   type ConfigMap,
@@ -20,22 +20,24 @@ import {
   type Service,
   WellKnown,
 } from '../api/types/objects.ts';
+import { ServiceSync } from '../compile/service-sync.ts';
+import { sweepStaleFlows } from '../compile/stale-flows.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { OffloadLevel } from '../linux/tap.ts';
+import { contains, parseCidr, parseIp } from '../net/address.ts';
 import { PodManager } from '../runtime/pod/manager.ts';
 import { memoryNames } from '../shm-names.ts';
-import { flushEndpoints } from './connections/flush.ts';
-import { writeConntrackSettings } from './connections/settings.ts';
-import { sweepStaleFlows } from './connections/stale-flows.ts';
+import { writeConntrackSettings } from './conntrack-settings.ts';
 import { serveAgentControl } from './control-socket.ts';
 import { recordEvent } from './events.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { NodeNameServer } from './name-server.ts';
 import { type NodeIdentity, NodeSync } from './node-sync.ts';
 import { IpipTunnel } from './overlay/ipip-tunnel.ts';
 import { RemoteNodes } from './overlay/remote-nodes.ts';
 import { PodNetwork } from './pods/network.ts';
+import { flushEndpoints } from './services/flush.ts';
 import { HealthChecks } from './services/health-checks.ts';
-import { ServiceSync } from './services/service-sync.ts';
 import { type NodeTables, openNodeTables } from './tables.ts';
 import { HostNetwork, underlayDevice } from './underlay/host-network.ts';
 import { WorkerPool } from './worker-pool.ts';
@@ -110,6 +112,7 @@ class RunningAgent implements Agent {
   private readonly pods: PodManager;
   private readonly informers: Informer<never>[] = [];
   private readonly heartbeat: Heartbeat;
+  private readonly names: NodeNameServer | undefined;
   private readonly health: HealthChecks;
   private repair: NodeJS.Timeout | undefined;
   private trouble = '';
@@ -195,6 +198,7 @@ class RunningAgent implements Agent {
       offloads: options.offloads ?? OffloadLevel.TUNNEL,
       podOf: (namespace, name) => this.ownPods?.get(namespace, name),
     });
+    this.names = cluster.dns === 'agent' ? this.makeNameServer() : undefined;
     this.pods = this.makePodManager();
     this.heartbeat = new Heartbeat(client, options.node, log);
     this.health = new HealthChecks({
@@ -205,6 +209,28 @@ class RunningAgent implements Agent {
     });
   }
 
+  private makeNameServer(): NodeNameServer {
+    const own = [parseCidr(this.cluster.podCidr), parseCidr(this.cluster.serviceCidr)].filter(
+      (range) => range !== undefined,
+    );
+    return new NodeNameServer({
+      nodeIP: this.nodeIP,
+      serviceAddress: this.dnsAddress(),
+      cluster: this.cluster,
+      isOwnAddress: (text) => {
+        const ip = parseIp(text);
+        return ip !== undefined && own.some((range) => contains(range, ip));
+      },
+      log: this.log,
+    });
+  }
+
+  private dnsAddress(): string {
+    const range = parseCidr(this.cluster.serviceCidr);
+    if (range === undefined) throw new Error(`serviceCidr ${this.cluster.serviceCidr}: no network`);
+    return clusterDnsAddress(range);
+  }
+
   private makePodManager(): PodManager {
     const { client, options, log } = this;
     return new PodManager({
@@ -212,6 +238,8 @@ class RunningAgent implements Agent {
       nodeIP: this.nodeIP,
       stateDir: options.stateDir,
       ...(options.catalogue !== undefined && { catalogueFiles: options.catalogue }),
+      dns: { nameservers: [this.dnsAddress()], domain: this.cluster.clusterDomain },
+      services: () => this.serviceObjects?.values() ?? [],
       network: this.network,
       getConfigMap: (namespace, name) =>
         this.configMaps?.get(namespace, name) ?? client.find('ConfigMap', name, namespace),
@@ -300,6 +328,7 @@ class RunningAgent implements Agent {
     const swept = sweepStaleFlows(this.tables.conntrack, this.services.states(), this.nodeIP);
     if (swept > 0) this.log(`${swept} UDP connections to what is no endpoint any more were taken away`);
     this.serving = true;
+    this.names?.start();
     this.health.refresh();
   }
 
@@ -339,14 +368,21 @@ class RunningAgent implements Agent {
         change(object);
         if (this.serving) this.health.refresh();
       };
+    const setService = (service: Service): void => {
+      services.setService(service);
+      this.names?.setService(service);
+    };
     this.serviceObjects = startInformer(
       client,
       'Service',
       {},
       {
-        added: changed((service) => services.setService(service)),
-        updated: changed((service) => services.setService(service)),
-        deleted: changed((service) => services.removeService(service)),
+        added: changed(setService),
+        updated: changed(setService),
+        deleted: changed((service) => {
+          services.removeService(service);
+          this.names?.removeService(service);
+        }),
       },
     );
     this.configMaps = startInformer(
@@ -373,12 +409,19 @@ class RunningAgent implements Agent {
         'EndpointSlice',
         {},
         {
-          added: changed((slice) => services.setSlice(slice)),
+          added: changed((slice) => {
+            services.setSlice(slice);
+            this.names?.setSlice(slice);
+          }),
           updated: (slice, old) => {
             services.setSlice(slice, old);
+            this.names?.setSlice(slice, old);
             if (this.serving) this.health.refresh();
           },
-          deleted: changed((slice) => services.removeSlice(slice)),
+          deleted: changed((slice) => {
+            services.removeSlice(slice);
+            this.names?.removeSlice(slice);
+          }),
         },
       ) as Informer<never>,
       this.serviceObjects as Informer<never>,
@@ -457,6 +500,7 @@ class RunningAgent implements Agent {
     this.remotes.close();
     this.heartbeat.close();
     this.health.close();
+    this.names?.close();
     for (const informer of this.informers) informer.close();
     await this.closeControl?.();
     await this.pods.close({ keepPods: true });

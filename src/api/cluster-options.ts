@@ -2,6 +2,7 @@
  * The cluster's options: chosen at `dataplane up`, published in ConfigMap kube-system/dataplane-config, watched by agents.
  */
 import { OVERLAYS, type OverlayName } from '../../native-free-dataplane/overlay/modes.ts';
+import { type Cidr, nthAddress, printCidr, printIp } from '../net/address.ts';
 import { CONFIG_MAP, type ConfigMap } from './types/objects.ts';
 
 export interface ClusterOptions {
@@ -38,6 +39,20 @@ export interface ClusterOptions {
   /** Networks `spec.externalIPs` may lie in (CVE-2020-8554). Empty: none are accepted. */
   externalIpCidrs: readonly string[];
   clusterDomain: string;
+  /** Who answers for the cluster's names: each node's agent, or something that the cluster's user brings (CoreDNS). */
+  dns: 'agent' | 'external';
+  /** Name servers for everything else, `address` or `address:port`; none: such names do not exist. */
+  dnsUpstreams: readonly string[];
+}
+
+/** Where an agent's name server listens, on the node's address; pods ask it through Service kube-system/kube-dns. */
+export const DNS_PORT = 10053;
+
+/** Where pods ask: the service network's tenth address, as kubeadm chooses it. */
+export function clusterDnsAddress(serviceRange: Cidr): string {
+  const address = nthAddress(serviceRange, 10);
+  if (address === undefined) throw new RangeError(`${printCidr(serviceRange)} has no tenth address`);
+  return printIp(address);
 }
 
 export const DEFAULT_CLUSTER_OPTIONS: ClusterOptions = {
@@ -60,6 +75,8 @@ export const DEFAULT_CLUSTER_OPTIONS: ClusterOptions = {
   loadBalancerPool: [],
   externalIpCidrs: [],
   clusterDomain: 'cluster.local',
+  dns: 'agent',
+  dnsUpstreams: [],
 };
 
 /** Bytes the overlay adds to every packet between nodes. */

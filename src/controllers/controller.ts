@@ -24,6 +24,7 @@ import { startScheduler } from './pods/scheduler.ts';
 import { ServiceAddresses } from './services/addresses.ts';
 import { ServiceAdmission } from './services/admission.ts';
 import { startBalancerAddresses } from './services/balancer-addresses.ts';
+import { startClusterDns } from './services/cluster-dns.ts';
 import { startEndpointsController } from './services/endpoints.ts';
 import { type OutsideRoutes, startOutsideRoutes } from './services/outside-routes.ts';
 import { startDeploymentController } from './workloads/deployments.ts';
@@ -79,6 +80,7 @@ export async function startController(given: ControllerOptions): Promise<Control
   const cluster = makeCluster(store, registry, log);
   startNamespaceController(cluster);
   if (given.access?.inCluster) startKubernetesService(cluster, ranges.service, given.access.inCluster);
+  if (options.dns === 'agent') startClusterDns(cluster, ranges.service);
   publishOptions(cluster, options);
   startGarbageCollector(cluster);
   startScheduler(cluster, pods);

@@ -2,6 +2,7 @@
 import { isTimeoutName, MAX_TIMEOUT_SECONDS } from '../../native-free-dataplane/conntrack/timeouts.ts';
 import type { ClusterOptions } from '../api/cluster-options.ts';
 import { type Cidr, contains, overlap, parseCidr, parseRange, printCidr, printIp } from '../net/address.ts';
+import { parseNameServer } from '../net/name-server.ts';
 import { UNUSABLE_NETWORKS } from '../net/reserved.ts';
 
 /** The cluster's options cannot work together. The message names them. */
@@ -41,7 +42,15 @@ export function checkOptions(options: ClusterOptions): Ranges {
   const [pod, service, underlay] = ranges as [Cidr, Cidr, Cidr];
   if (pod.family === 4 && pod.prefix > 24)
     throw new ClusterOptionsError(`podCidr ${options.podCidr}: no room for a /24`);
-  if (service.last - service.first < 7n) throw new ClusterOptionsError(`serviceCidr ${options.serviceCidr}: too small`);
+  // Its first address is the API's, its tenth the name server's.
+  if (service.last - service.first < 15n) {
+    throw new ClusterOptionsError(`serviceCidr ${options.serviceCidr}: too small, expected at least 16 addresses`);
+  }
+  for (const text of options.dnsUpstreams) {
+    if (parseNameServer(text) === undefined) {
+      throw new ClusterOptionsError(`dnsUpstreams ${text}: expected an IPv4 address, or ADDRESS:PORT`);
+    }
+  }
   const [first, last] = options.nodePortRange;
   if (!(first >= 1 && first <= last && last <= 65535)) {
     throw new ClusterOptionsError(`nodePortRange ${first}-${last}: expected two ports, the lower one first`);

@@ -41,6 +41,15 @@ export const CLUSTER_OPTIONS = {
     help: 'addresses for services of type LoadBalancer; a CIDR or first-last, several times if need be',
   },
   'external-ip-cidr': { value: 'CIDR', multiple: true, help: "networks that services' externalIPs may lie in" },
+  dns: {
+    value: 'WHO',
+    help: 'who answers for names: agent (default), the agent of each node; external, what you deploy (CoreDNS)',
+  },
+  'dns-upstream': {
+    value: 'ADDRESS',
+    multiple: true,
+    help: 'name server for names outside the cluster, ADDRESS or ADDRESS:PORT (default: none, they do not exist)',
+  },
 } satisfies Options;
 
 /** The defaults, overridden by the options given. @throws CliError with status 2 */
@@ -62,6 +71,8 @@ export function readClusterOptions(args: Args): ClusterOptions {
     localPolicyAction: args.value('local-policy-action', oneOf('reject', 'drop')),
     loadBalancerPool: args.texts('load-balancer-pool'),
     externalIpCidrs: args.texts('external-ip-cidr'),
+    dns: args.value('dns', oneOf('agent', 'external')),
+    dnsUpstreams: args.texts('dns-upstream'),
   };
   const set = Object.entries(given).filter(([, value]) => value !== undefined);
   return { ...DEFAULT_CLUSTER_OPTIONS, ...Object.fromEntries(set) };
@@ -100,7 +111,8 @@ export async function checkClusterOptions(options: ClusterOptions): Promise<void
         .replaceAll('underlayCidr', 'the underlay')
         .replaceAll('nodePortRange', '--node-port-range')
         .replaceAll('loadBalancerPool', '--load-balancer-pool')
-        .replaceAll('externalIpCidrs', '--external-ip-cidr'),
+        .replaceAll('externalIpCidrs', '--external-ip-cidr')
+        .replaceAll('dnsUpstreams', '--dns-upstream'),
     );
   }
   const [first, last] = options.nodePortRange;

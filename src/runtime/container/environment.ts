@@ -11,6 +11,8 @@ export interface EnvironmentFacts {
   hostIP: string;
   hostname: string;
   home: string;
+  /** Variables that lead to Services (service-environment.ts); the container's own come before them. */
+  services?: ReadonlyMap<string, string>;
 }
 
 /** @throws ContainerConfigError when something referred to is not there */
@@ -26,10 +28,11 @@ export async function environmentOf(
     ['HOSTNAME', facts.hostname],
     ['HOME', facts.home],
     ...Object.entries(image.env ?? {}),
+    ...(facts.services ?? []),
   ]);
   const namespace = pod.metadata.namespace ?? 'default';
   // What `$(NAME)` can refer to: the container's own variables so far, not the image's.
-  const known = new Map<string, string>();
+  const known = new Map<string, string>(facts.services);
   const set = (name: string, value: string) => {
     env.set(name, value);
     known.set(name, value);

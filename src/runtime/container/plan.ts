@@ -30,6 +30,8 @@ export interface ContainerFacts {
   podIP: string;
   hostIP: string;
   dns: DnsSettings | undefined;
+  /** Variables that lead to the Services there are now. */
+  services: ReadonlyMap<string, string>;
   /** Which instance of the container this will be, from 1. */
   instance: number;
 }
@@ -45,13 +47,13 @@ export async function planContainer(
   facts: ContainerFacts,
   source: ConfigSource,
 ): Promise<LaunchPlan> {
-  const { podDir, podIP, hostIP, dns } = facts;
+  const { podDir, podIP, hostIP, dns, services } = facts;
   const directory = containerDirectory(podDir, container.name);
   const accounts = accountFiles(image.users);
   const { user, group } = userOf(pod, container);
   const home = homeOf(user ?? 0, accounts?.passwd);
   const hostname = hostnameOf(pod);
-  const environment = await environmentOf(pod, container, image, { podIP, hostIP, hostname, home }, source);
+  const environment = await environmentOf(pod, container, image, { podIP, hostIP, hostname, home, services }, source);
   writeFiles(join(directory, 'files'), image, {
     '/etc/hosts': hostsFile(pod, podIP, dns?.domain ?? 'cluster.local'),
     '/etc/hostname': `${hostname}\n`,

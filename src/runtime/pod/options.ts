@@ -1,5 +1,5 @@
 /** What the pod manager is given by the agent: where things are, the network, and the way to the API. */
-import type { ConfigMap, Pod, PodStatus, Secret } from '../../api/types/objects.ts';
+import type { ConfigMap, Pod, PodStatus, Secret, Service } from '../../api/types/objects.ts';
 import type { Sandbox } from './sandbox.ts';
 
 export interface PodNetwork {
@@ -22,6 +22,8 @@ export interface PodManagerOptions {
   catalogueFiles?: readonly string[];
   /** Name servers for pods with dnsPolicy ClusterFirst; without any they get the host's own /etc/resolv.conf. */
   dns?: { nameservers: readonly string[]; domain: string };
+  /** The cluster's Services, which a container finds in its environment. */
+  services?: () => Iterable<Service>;
   network: PodNetwork;
   getConfigMap(namespace: string, name: string): ConfigMap | undefined | Promise<ConfigMap | undefined>;
   getSecret(namespace: string, name: string): Secret | undefined | Promise<Secret | undefined>;

@@ -8,6 +8,7 @@ import { isAlive } from '../../linux/processes.ts';
 import { removeDirectory, removePodFiles } from '../cleanup.ts';
 import { podDirectory } from '../container/logs.ts';
 import { DEFAULT_GRACE_SECONDS } from '../container/runner.ts';
+import { serviceEnvironment } from '../container/service-environment.ts';
 import { ConfigSource, ContainerConfigError } from '../files/config-source.ts';
 import { hasConfigVolumes, prepareVolumes, type VolumeVersions } from '../files/volumes.ts';
 import type { Catalogue } from '../image/catalogue.ts';
@@ -279,7 +280,13 @@ export class PodWorker {
       podDir: this.podDir,
       source: this.source,
       backOffMs,
-      facts: () => ({ podDir: this.podDir, podIP: this.state.podIP, hostIP: options.nodeIP ?? '', dns: options.dns }),
+      facts: () => ({
+        podDir: this.podDir,
+        podIP: this.state.podIP,
+        hostIP: options.nodeIP ?? '',
+        dns: options.dns,
+        services: serviceEnvironment(this.pod, options.services?.() ?? []),
+      }),
       catalogue: this.around.catalogue,
       reloadCatalogue: this.around.reloadCatalogue,
       save: () => this.save(),

@@ -12,7 +12,7 @@ import { eventually, service, sleep } from './test-cluster.ts';
 
 const module = new URL('../../../src/controllers/controller.js', import.meta.url).href;
 const program = `import { startController } from ${JSON.stringify(module)};
-await startController({ stateDir: process.argv[1], socketPath: process.argv[1] + '/api.sock' });
+await startController({ stateDir: process.argv[1], socketPath: process.argv[1] + '/api.sock', options: { dns: 'external' } });
 process.send('up');`;
 
 function startChild(directory: string): Promise<ChildProcess> {

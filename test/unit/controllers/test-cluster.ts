@@ -29,7 +29,9 @@ export interface TestCluster {
 export async function testCluster(given: Partial<ControllerOptions> = {}): Promise<TestCluster> {
   const directory = mkdtempSync(join(tmpdir(), 'dataplane-test-'));
   const socketPath = join(directory, 'api.sock');
-  const start = () => startController({ stateDir: directory, socketPath, ...given });
+  // Most tests count Services and addresses: the name server's come only where they are asked for.
+  const options = { dns: 'external' as const, ...given.options };
+  const start = () => startController({ stateDir: directory, socketPath, ...given, options });
   let controller: Controller = await start();
   const client = new ApiClient(socketPath);
   return {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { limitConnections } from '../../../../src/agent/services/connection-limits.ts';
+import { limitConnections } from '../../../src/net/connection-limits.ts';
 
 /** Connect from one of the loopback network's addresses. */
 async function client(port: number, localAddress: string): Promise<Socket> {

@@ -1,6 +1,6 @@
 /**
- * Bounds on the connections that a listening socket of the agent holds, in all and from one address. Without them a
- * client that opens connections and says nothing takes the agent's file descriptors, with which it runs the node's pods.
+ * Bounds on the connections that a listening socket holds, in all and from one address. Without them a
+ * client that opens connections and says nothing takes all file descriptors of the process.
  *
  * The newest connection is served and the oldest goes: a client that fills its share only ends its own connections, and
  * when all shares are taken the client with the most connections loses one.

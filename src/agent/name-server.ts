@@ -1,0 +1,83 @@
+/**
+ * The cluster's name server on this node: answers pods and the node itself from what the agent already watches. It
+ * listens on the node's address; Service kube-system/kube-dns leads to it from every pod of this node and no other.
+ */
+import type { ClusterOptions } from '../api/cluster-options.ts';
+import { DNS_PORT } from '../api/cluster-options.ts';
+import type { EndpointSlice, Service } from '../api/types/objects.ts';
+import { ClusterZone } from '../dns/cluster-zone.ts';
+import { Forwarder } from '../dns/forwarder.ts';
+import { Resolver } from '../dns/resolver.ts';
+import { DnsServer } from '../dns/server.ts';
+import { monotonicMs } from '../linux/clock.ts';
+import { parseNameServer } from '../net/name-server.ts';
+
+/** The address is not the node's yet, or somebody has the port: tried again after this time. */
+const RETRY_MS = 1000;
+
+export interface NodeNameServerOptions {
+  readonly nodeIP: string;
+  /** Address of the Service that pods ask. */
+  readonly serviceAddress: string;
+  readonly cluster: Pick<ClusterOptions, 'clusterDomain' | 'dnsUpstreams'>;
+  /** Is an address (as text) one of the cluster's pods or Services? */
+  readonly isOwnAddress: (address: string) => boolean;
+  readonly log: (line: string) => void;
+}
+
+export class NodeNameServer {
+  private readonly options: NodeNameServerOptions;
+  private readonly zone: ClusterZone;
+  private server: DnsServer | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private closed = false;
+  private reported = '';
+
+  constructor(options: NodeNameServerOptions) {
+    this.options = options;
+    this.zone = new ClusterZone(options.cluster.clusterDomain, options.serviceAddress);
+  }
+
+  /** Begin to answer; all Services are known by now, so that no name is denied that exists. */
+  start(): void {
+    const { cluster, isOwnAddress, nodeIP, log } = this.options;
+    const servers = cluster.dnsUpstreams.flatMap((text) => parseNameServer(text) ?? []);
+    const upstream = servers.length > 0 ? new Forwarder(servers, monotonicMs) : undefined;
+    const resolver = new Resolver({ zone: this.zone, upstream, isOwnAddress });
+    const listen = (): void => {
+      DnsServer.listen({ address: nodeIP, port: DNS_PORT, resolver, log })
+        .then((server) => {
+          if (this.closed) server.close();
+          else this.server = server;
+        })
+        .catch((error: Error) => {
+          if (error.message !== this.reported) log(`name server: ${error.message}; trying again`);
+          this.reported = error.message;
+          if (!this.closed) this.timer = setTimeout(listen, RETRY_MS);
+        });
+    };
+    listen();
+  }
+
+  setService(service: Service): void {
+    this.zone.setService(service);
+  }
+
+  removeService(service: Service): void {
+    this.zone.removeService(service);
+  }
+
+  setSlice(slice: EndpointSlice, old?: EndpointSlice): void {
+    this.zone.setSlice(slice, old);
+  }
+
+  removeSlice(slice: EndpointSlice): void {
+    this.zone.removeSlice(slice);
+  }
+
+  close(): void {
+    this.closed = true;
+    clearTimeout(this.timer);
+    this.server?.close();
+  }
+}

@@ -1,0 +1,99 @@
+/** Names in pods: what programs ask by the system's resolver, and what they see in their environment. */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Cluster, dataplane, eventually, nodeNetns, podNetns, processPod, startCluster } from '../lib/cluster.ts';
+
+const test = suite('names');
+let cluster: Cluster;
+
+const SERVE = [
+  'sh',
+  '-c',
+  'exec "$0" -e "require(\'http\').createServer((q, r) => r.end(require(\'os\').hostname())).listen(8080)"',
+  process.execPath,
+];
+
+test.before(async () => {
+  const service = (name: string, spec: object) => ({ apiVersion: 'v1', kind: 'Service', metadata: { name }, spec });
+  const ports = [{ name: 'http', port: 80, targetPort: 8080 }];
+  const none = processPod('none', 'n1', ['sleep', '1000']);
+  cluster = await startCluster({
+    words: ['--nodes', '2'],
+    manifests: [
+      service('web', { selector: { app: 'server' }, ports }),
+      service('db', { selector: { app: 'server' }, clusterIP: 'None', ports }),
+      service('alias', { type: 'ExternalName', externalName: 'web.default.svc.cluster.local' }),
+      processPod('server', 'n1', SERVE),
+      processPod('client', 'n2', ['sleep', '1000']),
+      {
+        ...none,
+        spec: {
+          ...none.spec,
+          dnsPolicy: 'None',
+          dnsConfig: { nameservers: ['10.96.0.10'], searches: ['svc.cluster.local'] },
+        },
+      },
+    ],
+  });
+});
+test.after(async () => {
+  await cluster?.down();
+});
+
+const inPod = async (pod: string, ...command: string[]) => {
+  const { status, stdout, stderr } = await dataplane(['exec', pod, '--', ...command]);
+  return { status, output: stdout.trim(), stderr };
+};
+
+test('the system’s resolver finds a Service by its short, longer and whole name', async () => {
+  for (const name of ['web', 'web.default', 'web.default.svc', 'web.default.svc.cluster.local', 'WEB']) {
+    const { output } = await eventually(async () => {
+      const found = await inPod('client', 'getent', 'ahostsv4', name);
+      return found.status === 0 ? found : undefined;
+    });
+    assert.match(output, /^10\.\d+\.\d+\.\d+\s+STREAM/, name);
+  }
+  assert.match((await inPod('client', 'cat', '/etc/resolv.conf')).output, 'nameserver 10.96.0.10');
+});
+
+test('a client reaches a Service by its name, over the overlay, and a headless one by its endpoint', async () => {
+  assert.is((await inPod('client', 'curl', '-sS', '--max-time', '5', 'http://web/')).output, 'server');
+  assert.is((await inPod('client', 'curl', '-sS', '--max-time', '5', 'http://db:8080/')).output, 'server');
+  assert.is((await inPod('client', 'curl', '-sS', '--max-time', '5', 'http://alias/')).output, 'server');
+  assert.is((await inPod('none', 'curl', '-sS', '--max-time', '5', 'http://web.default/')).output, 'server');
+});
+
+test('a name that does not exist fails at once, in the cluster and outside of it', async () => {
+  for (const name of ['nobody', 'nobody.default.svc.cluster.local', 'example.com']) {
+    const start = Date.now();
+    const { status } = await inPod('client', 'getent', 'hosts', name);
+    assert.is(status, 2, name);
+    assert.ok(Date.now() - start < 2000, `${name} took ${Date.now() - start} ms`);
+  }
+});
+
+test('each node answers its own pods, and the node itself', async () => {
+  const script =
+    'const { Resolver } = require("dns").promises; const r = new Resolver({ timeout: 2000, tries: 1 }); r.setServers(["10.96.0.10"]); r.resolve4("web.default.svc.cluster.local").then((a) => console.log(a.length))';
+  for (const netns of [nodeNetns('n1'), nodeNetns('n2'), podNetns('client')]) {
+    const { stdout, stderr } = await cluster.exec(netns, [process.execPath, '-e', script]);
+    assert.is(stdout.trim(), '1', `${netns}: ${stderr}`);
+  }
+});
+
+test('a changed endpoint is in the answers within a second', async () => {
+  await cluster.cli('delete', 'pod', 'server');
+  await eventually(async () => {
+    const { status } = await inPod('client', 'getent', 'hosts', 'db');
+    return status === 2 ? true : undefined;
+  }, 1000);
+});
+
+test('containers find Services, and the API, in their environment', async () => {
+  const { output } = await inPod('client', 'env');
+  assert.match(output, /^WEB_SERVICE_HOST=10\.\d+\.\d+\.\d+$/m);
+  assert.match(output, /^WEB_SERVICE_PORT_HTTP=80$/m);
+  assert.match(output, /^KUBERNETES_SERVICE_HOST=10\.96\.0\.1$/m);
+});
+
+test.run();
