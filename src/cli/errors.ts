@@ -73,15 +73,27 @@ export function describeError(error: unknown): ErrorReport {
   const { name, message, code } = error as NodeJS.ErrnoException;
   if (name === 'ClusterError') return { text: describeClusterError(error as ClusterErrorLike), status: Exit.FAILED };
   if (name === 'ApiUnreachableError') return { text: describeUnreachable(String(code), message), status: Exit.FAILED };
-  if (name === 'ApiError') {
-    const reason = (error as { reason?: string }).reason;
-    return { text: oneLine(`Error from server (${reason}): ${message}`), status: Exit.FAILED };
-  }
+  if (name === 'ApiError') return { text: describeApiError(error as ApiErrorLike), status: Exit.FAILED };
   if (code === 'EPERM' || code === 'EACCES') {
     const advice = isRoot() ? 'this machine or container does not allow it' : 'run it with sudo';
     return { text: oneLine(`${message}: ${advice}`), status: Exit.FAILED };
   }
   return { text: oneLine(message || String(error)), status: Exit.FAILED };
+}
+
+interface ApiErrorLike {
+  reason: string;
+  message: string;
+  status?: { details?: { causes?: readonly { field?: string; message?: string }[] } };
+}
+
+/** One line, or one for each mistake of an object that has several. */
+function describeApiError({ reason, message, status }: ApiErrorLike): string {
+  const causes = status?.details?.causes ?? [];
+  const object = /^(.*? is invalid): \[/s.exec(message)?.[1];
+  if (causes.length < 2 || object === undefined) return oneLine(`Error from server (${reason}): ${message}`);
+  const lines = causes.map((cause) => [cause.field, cause.message].filter(Boolean).join(': '));
+  return limited(lines.map((line) => oneLine(`Error from server (${reason}): ${object}: ${line}`)));
 }
 
 interface ClusterErrorLike {
@@ -93,9 +105,12 @@ interface ClusterErrorLike {
 
 function describeClusterError({ code, message, advice, problems }: ClusterErrorLike): string {
   if (problems === undefined) return oneLine(withAdvice(message, advice ?? ADVICE[code]));
-  const lines = problems.slice(0, MAX_PROBLEMS).map(oneLine);
-  if (problems.length > MAX_PROBLEMS) lines.push(`and ${problems.length - MAX_PROBLEMS} more mistakes`);
-  return lines.join('\n');
+  return limited(problems.map(oneLine));
+}
+
+function limited(lines: readonly string[]): string {
+  const more = lines.length > MAX_PROBLEMS ? [`and ${lines.length - MAX_PROBLEMS} more mistakes`] : [];
+  return [...lines.slice(0, MAX_PROBLEMS), ...more].join('\n');
 }
 
 function describeUnreachable(code: string, message: string): string {

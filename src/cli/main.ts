@@ -19,6 +19,7 @@ const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> = {
     up: { about: 'bring the cluster up and apply files', load: () => import('./commands/up.ts') },
     down: { about: 'remove all of it', load: () => import('./commands/down.ts') },
     kubeconfig: { about: 'how kubectl and other clients find it', load: () => import('./commands/kubeconfig.ts') },
+    config: { about: 'show or change options of the running cluster', load: () => import('./commands/config.ts') },
     status: { about: 'state of nodes, agents, workers and tables', load: () => import('./commands/status.ts') },
   },
   Objects: {

@@ -1,4 +1,4 @@
-/** Do the cluster's options go together? Networks must have no address in common, ranges must be ranges. */
+/** Whether the cluster's options are consistent: networks must not overlap, ranges must be ranges. */
 import { isTimeoutName, MAX_TIMEOUT_SECONDS } from '../../native-free-dataplane/conntrack/timeouts.ts';
 import type { ClusterOptions } from '../api/cluster-options.ts';
 import { type Cidr, contains, overlap, parseCidr, parseRange, printCidr, printIp } from '../net/address.ts';
@@ -58,8 +58,13 @@ export function checkOptions(options: ClusterOptions): Ranges {
   for (const text of options.loadBalancerPool) {
     const range = parseRange(text);
     if (range === undefined) throw new ClusterOptionsError(`loadBalancerPool ${text}: expected a CIDR or first-last`);
-    if (overlap(range, pod) || overlap(range, service)) {
-      throw new ClusterOptionsError(`loadBalancerPool ${text} overlaps with the pod or service network`);
+    for (const [name, own] of [
+      ['podCidr', pod],
+      ['serviceCidr', service],
+    ] as const) {
+      if (!overlap(range, own)) continue;
+      const pair = `loadBalancerPool ${text} and ${name} ${options[name]}`;
+      throw new ClusterOptionsError(`${pair} overlap: choose addresses that the cluster does not use`);
     }
     // Nodes' addresses are passed over when one is given out; these are nobody's to give.
     for (const value of [underlay.first, underlay.first + 1n, underlay.last]) {
@@ -77,10 +82,12 @@ export function checkOptions(options: ClusterOptions): Ranges {
     }
   }
   const external = options.externalIpCidrs.map((text) => cidr('externalIpCidrs', text));
-  for (const range of external) {
+  for (const [j, range] of external.entries()) {
     // CVE-2020-8554: an external IP must never be able to stand for a pod, a service or a node.
     for (const [i, own] of ranges.entries()) {
-      if (overlap(range, own)) throw new ClusterOptionsError(`externalIpCidrs overlap with ${names[i]}`);
+      if (!overlap(range, own)) continue;
+      const pair = `externalIpCidrs ${options.externalIpCidrs[j]} and ${names[i]} ${options[names[i]!]}`;
+      throw new ClusterOptionsError(`${pair} overlap: choose addresses that the cluster does not use`);
     }
   }
   return { pod, service, external };

@@ -49,6 +49,17 @@ before('networks that overlap, that no host may use, that are too small', async 
       ['--service-cidr', '224.0.0.0/16'],
       /^--service-cidr 224\.0\.0\.0\/16 lies in 224\.0\.0\.0\/3, which no host may use/,
     ],
+    [['--nodes', '-1'], /^--nodes -1: expected a whole number from 1 to 200/],
+    [['--nodes', '2', '--nodes', '3'], /^--nodes is given twice, as 2 and as 3: give it once/],
+    [['--timeout', '0'], /^--timeout 0: expected more than 0 seconds/],
+    [
+      ['--load-balancer-pool', '10.244.9.0/24'],
+      /^--load-balancer-pool 10\.244\.9\.0\/24 and --pod-cidr 10\.244\.0\.0\/16 overlap: choose/,
+    ],
+    [
+      ['--external-ip-cidr', '10.96.0.0/16'],
+      /^--external-ip-cidr 10\.96\.0\.0\/16 and --service-cidr 10\.96\.0\.0\/12 overlap: choose/,
+    ],
     [['--pod-cidr', '10.244.0.0/24'], /^--nodes 2: 10\.244\.0\.0\/24 has room for 1: choose a larger --pod-cidr/],
     [['--pod-cidr', '10.244.0.0/33'], /^--pod-cidr 10\.244\.0\.0\/33: expected an IPv4 network/],
     [['--node-port-range', '4000-5000'], /^--vxlan-port 4789 lies among the NodePorts/],
@@ -154,7 +165,7 @@ during('one bad object among good ones: none is applied', async () => {
   refused(changed, /document 3: service\/f: .*already allocated/);
   assert.equal((await cluster.get<KubeObject & { data: object }>('configmap', 'kept')).data, { value: 'old' });
   // The port of the one taken back is free again.
-  assert.is(await cluster.cli('get', 'svc', '-o', 'name'), 'service/taken\n');
+  assert.is(await cluster.cli('get', 'svc', '-o', 'name'), 'service/kubernetes\nservice/taken\n');
   assert.is((await apply(nodePort('e', 31012))).stdout, 'service/e created\n');
   await cluster.cli('delete', 'service', 'e');
 });

@@ -1,7 +1,7 @@
 /** The command line against a cluster: up and down under all conditions, objects, pods. */
 
 import { spawn } from 'node:child_process';
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -152,6 +152,13 @@ commands('apply says created, configured, unchanged', async () => {
   assert.is(await cluster.cli('delete', 'configmap', 'm'), 'configmap "m" deleted\n');
 });
 
+commands('apply and its dry run name an image that nobody has', async () => {
+  const input = yaml({ ...idle('x'), spec: { containers: [{ name: 'c', image: 'nobody/has-this:1' }] } });
+  const { status, stdout, stderr } = await dataplane(['apply', '--dry-run', '-f', '-'], { input });
+  assert.equal([status, stdout], [0, 'pod/x created (dry run)\n']);
+  assert.match(stderr, /^Warning: stdin: document 1: container c: image "nobody\/has-this:1" is not in the catalogue/);
+});
+
 commands('get prints tables, objects and lists', async () => {
   const lines = (await cluster.cli('get', 'pods', '-o', 'wide')).split('\n');
   assert.match(lines[0]!, /^NAME +READY +STATUS +RESTARTS +AGE +IP +NODE +NOMINATED NODE +READINESS GATES$/);
@@ -221,8 +228,35 @@ commands('conntrack lists, filters, counts and flushes', async () => {
   );
   assert.equal([flows[0].protocol, flows[0].original.dst, flows[0].packets], ['icmp', '10.244.1.2', [1, 1]]);
   assert.equal(JSON.parse(await cluster.cli('conntrack', '-p', 'udp', '-o', 'json')), []);
+  assert.match(await cluster.cli('conntrack', 'count', '--node', 'n2', '-p', 'icmp'), /n2 +1 +262144/);
+  assert.match(await cluster.cli('conntrack', 'count', '--node', 'n2', '-p', 'sctp'), /n2 +0 +262144/);
   assert.is(await cluster.cli('conntrack', 'flush', '--node', 'n2', '-p', 'icmp'), '1 connection removed\n');
   assert.match(await cluster.cli('conntrack', 'count', '--node', 'n2'), /n2 +0 +262144/);
+});
+
+commands('config changes what may change while the cluster runs, also for a controller that starts again', async () => {
+  assert.match(await cluster.cli('config'), /^port-policy +open$/m);
+  const set = await cluster.cli('config', 'set', 'conntrack-timeout.icmp=77', 'port-policy=declared');
+  assert.match(set, /^port-policy +declared$/m);
+  assert.match(set, /^conntrack-timeout\.icmp +77$/m);
+  await eventually(async () => {
+    await cluster.exec(podNetns('a'), ['ping', '-c', '1', '-W', '1', '172.18.0.1']);
+    const flows = JSON.parse(await cluster.cli('conntrack', '--node', 'n1', '-p', 'icmp', '-o', 'json'));
+    return flows.some(({ timeoutSeconds }: { timeoutSeconds: number }) => timeoutSeconds > 60) ? true : undefined;
+  });
+  const file = JSON.parse(readFileSync('/run/dataplane/cluster.json', 'utf8'));
+  assert.equal(file.options.conntrackTimeouts, { icmp: 77 });
+  for (const [text, message] of [
+    ['pod-cidr=10.0.0.0/16', /^pod-cidr is fixed while the cluster is up/],
+    ['conntrack-timeout.udpp=1', /did you mean udp\?/],
+    ['port-policy=closed', /expected open or declared/],
+    ['x=1', /there is no option "x"/],
+  ] as const) {
+    const { status, stderr } = await dataplane(['config', 'set', text]);
+    assert.is(status, 2);
+    assert.match(stderr, message);
+  }
+  await cluster.cli('config', 'set', 'port-policy=open');
 });
 
 commands('manifests from a file name the file', async () => {

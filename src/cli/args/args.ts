@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { nearestWord } from '../../api/nearest-word.ts';
-import { usageError } from '../errors.ts';
+import { CliError, usageError } from '../errors.ts';
 
 export interface Option {
   /** Name of the value in the help; without one the option is a switch. */
@@ -55,6 +55,11 @@ export class Args {
     return Array.isArray(value) ? (value as string[]) : [];
   }
 
+  /** Was the option given? */
+  has(name: string): boolean {
+    return this.values[name] !== undefined;
+  }
+
   /** The option's value, read by `read`, which throws for invalid text; undefined when the option was not given. */
   value<T>(name: string, read: (text: string, option: string) => T): T | undefined {
     const text = this.text(name);
@@ -75,7 +80,9 @@ export function parseCommandLine(name: string, command: Pick<Command, 'options'>
     ]),
   );
   try {
-    const { values, tokens } = parseArgs({ args: [...argv], options, allowPositionals: true, tokens: true });
+    const line = joinNegativeNumbers(command.options, argv);
+    const { values, tokens } = parseArgs({ args: line, options, allowPositionals: true, tokens: true });
+    refuseRepetition(command.options, tokens);
     const terminator = tokens.find((token) => token.kind === 'option-terminator');
     const operands: string[] = [];
     const rest: string[] = [];
@@ -86,7 +93,48 @@ export function parseCommandLine(name: string, command: Pick<Command, 'options'>
     }
     return new Args(operands, terminator && rest, values);
   } catch (error) {
+    if (error instanceof CliError) throw error;
     throw translate(name, command.options, error as NodeJS.ErrnoException);
+  }
+}
+
+/**
+ * `--nodes -1` → `--nodes=-1`. parseArgs takes an argument that begins with a dash for an option and would report a
+ * missing value; the option's own reader names the value and what is expected.
+ */
+function joinNegativeNumbers(options: Options, argv: readonly string[]): string[] {
+  const takesValue = new Map<string, string>();
+  for (const [name, { short, value }] of Object.entries(options)) {
+    if (value === undefined) continue;
+    takesValue.set(`--${name}`, name);
+    if (short !== undefined) takesValue.set(`-${short}`, name);
+  }
+  const joined: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    if (argv[i] === '--') return [...joined, ...argv.slice(i)];
+    const name = takesValue.get(argv[i]!);
+    if (name !== undefined && /^-\d/.test(argv[i + 1] ?? '')) joined.push(`--${name}=${argv[++i]}`);
+    else joined.push(argv[i]!);
+  }
+  return joined;
+}
+
+interface Token {
+  kind: string;
+  name?: string;
+  value?: string | undefined;
+}
+
+/** Of two different values one would be lost without notice. @throws CliError that names both */
+function refuseRepetition(options: Options, tokens: readonly Token[]): void {
+  const seen = new Map<string, string>();
+  for (const { kind, name = '', value } of tokens) {
+    if (kind !== 'option' || value === undefined || options[name]?.multiple) continue;
+    const before = seen.get(name);
+    if (before !== undefined && before !== value) {
+      throw usageError(`--${name} is given twice, as ${before} and as ${value}`, 'give it once');
+    }
+    seen.set(name, value);
   }
 }
 

@@ -80,21 +80,21 @@ export function readClusterOptions(args: Args): ClusterOptions {
 
 /** `NAME=SECONDS`, several times; the last of a name counts. @throws CliError with status 2 */
 function timeouts(texts: readonly string[]): Record<string, number> {
-  const option = '--conntrack-timeout';
-  return Object.fromEntries(
-    texts.map((text) => {
-      const [name = '', seconds = ''] = text.split('=');
-      if (!isTimeoutName(name)) {
-        const names = TIMEOUT_NAMES.slice(1);
-        const near = nearestWord(name, names);
-        throw usageError(
-          `${option} ${text}: there is no timeout "${name}"`,
-          near === undefined ? `there are ${names.join(', ')}` : `did you mean ${near}?`,
-        );
-      }
-      return [name, wholeNumber(1, MAX_TIMEOUT_SECONDS, 'whole seconds')(seconds, `${option} ${name}`)];
-    }),
-  );
+  return Object.fromEntries(texts.map((text) => readTimeout(text, '--conntrack-timeout')));
+}
+
+/** One `NAME=SECONDS`. @throws CliError with status 2 */
+export function readTimeout(text: string, option: string): [name: string, seconds: number] {
+  const [name = '', seconds = ''] = text.split('=');
+  if (!isTimeoutName(name)) {
+    const names = TIMEOUT_NAMES.slice(1);
+    const near = nearestWord(name, names);
+    throw usageError(
+      `${option} ${text}: there is no timeout "${name}"`,
+      near === undefined ? `there are ${names.join(', ')}` : `did you mean ${near}?`,
+    );
+  }
+  return [name, wholeNumber(1, MAX_TIMEOUT_SECONDS, 'whole seconds')(seconds, `${option} ${name}`)];
 }
 
 /** Refuses options that contradict each other: the controller's own check, with the names of the command line. */

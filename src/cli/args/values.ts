@@ -41,11 +41,12 @@ export function portRange(text: string, option: string): readonly [number, numbe
   throw usageError(`${option} ${text}: expected two ports, the lower one first, such as 30000-32767`);
 }
 
-/** Seconds; a unit s, m or h may follow, as kubectl has it. */
+/** Seconds, more than 0; a unit s, m or h may follow, as in kubectl. */
 export function seconds(text: string, option: string): number {
   const match = /^(\d{1,6}(?:\.\d{1,3})?)(s|m|h)?$/.exec(text);
-  if (match === null) throw usageError(`${option} ${text}: expected seconds, such as 60 or 2m`);
-  return Number(match[1]) * (match[2] === 'h' ? 3600 : match[2] === 'm' ? 60 : 1);
+  const value = Number(match?.[1]) * (match?.[2] === 'h' ? 3600 : match?.[2] === 'm' ? 60 : 1);
+  if (value > 0) return value;
+  throw usageError(`${option} ${text}: expected more than 0 seconds, such as 60 or 2m`);
 }
 
 /** A DNS label (RFC 1123): names of namespaces, nodes and the like. */

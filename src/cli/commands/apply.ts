@@ -1,5 +1,6 @@
 /** `dataplane apply`: create, or change what the manifests say. */
 
+import type { Document } from '../../cluster/manifests/manifests.ts';
 import type { Args, Command } from '../args/args.ts';
 import { usageError } from '../errors.ts';
 import { note, print } from '../output/output.ts';
@@ -7,13 +8,14 @@ import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 
 export const command: Command = {
   usage: ['apply -f FILE… [-n NAMESPACE]'],
-  about: `Create the objects the manifests describe, or change those that are there. All documents of all files are checked
-before the first is applied, and when one is refused none is. What an earlier apply set and the manifest no longer has is removed; what others set stays.`,
+  about: `Create the objects of the manifests, or update those that exist. All documents of all files are checked before the
+first is applied; if one is refused, none is applied. Fields that an earlier apply set and the manifest no longer has
+are removed; fields set by others stay.`,
   options: {
     file: { short: 'f', value: 'FILE', multiple: true, help: 'a file, a directory, or - for stdin' },
     recursive: { short: 'R', help: 'directories with all below them' },
     ...NAMESPACE_OPTION,
-    'dry-run': { help: 'ask the cluster whether it would, and change nothing' },
+    'dry-run': { help: 'have the cluster check the objects, and change nothing' },
     help: { short: 'h', help: 'this text' },
   },
   examples: ['dataplane apply -f demo/', 'cat pod.yaml | dataplane apply -f -'],
@@ -30,11 +32,24 @@ async function run(args: Args): Promise<void> {
   const { applyAll } = await import('../../cluster/manifests/apply-all.ts');
   const documents = inOrder(parseManifests(readSources(paths, args.flag('recursive')), namespace));
   if (documents.length === 0) throw usageError(`no objects in ${paths.join(', ').replace(/^-$/, 'stdin')}`);
-  for (const warning of documents.flatMap((document) => document.warnings)) note(`Warning: ${warning}`);
+  const { warningLines } = await import('../../cluster/manifests/warnings.ts');
+  for (const line of [...warningLines(documents), ...(await imageWarnings(documents))]) note(`Warning: ${line}`);
   const dryRun = args.flag('dry-run');
   await withClient(async (client) => {
     for (const { name, outcome } of await applyAll(client, documents, { dryRun })) {
       print(`${name} ${outcome}${dryRun ? ' (dry run)' : ''}`);
     }
   });
+}
+
+/**
+ * Images that this machine's cluster cannot run. The API takes them, as Kubernetes' does: the pod would only fail later.
+ * Another cluster's catalogue (DATAPLANE_API) is not known here.
+ */
+async function imageWarnings(documents: readonly Document[]): Promise<string[]> {
+  const { API_SOCKET, apiTarget, readClusterFile } = await import('../../cluster/state.ts');
+  const cluster = apiTarget() === API_SOCKET ? readClusterFile() : undefined;
+  if (cluster === undefined) return [];
+  const { missingImages } = await import('../../cluster/manifests/placement.ts');
+  return missingImages(documents, cluster.catalogue);
 }

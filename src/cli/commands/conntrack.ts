@@ -16,12 +16,13 @@ const VERBS = ['list', 'count', 'flush'] as const;
 export const command: Command = {
   usage: [
     'conntrack [list] [--node NODE] [FILTERS] [--follow]',
-    'conntrack count [--node NODE]',
+    'conntrack count [--node NODE] [FILTERS]',
     'conntrack flush [--node NODE] [FILTERS]',
   ],
-  about: `The connections the data plane tracks, with both directions' addresses (what differs is the translation), state,
-seconds left, and packets and bytes of both directions; laid out as conntrack -L does. Every node tracks its own part of
-a connection. \`flush\` forgets those that the filters choose: their next packet is looked at as if it were the first.`,
+  about: `The tracked connections: addresses of both directions (where they differ, they are translated), state, seconds left,
+packets and bytes of both directions, laid out as by conntrack -L. Every node tracks its own part of a connection.
+\`count\` and \`flush\` apply to the connections that match all filters; the next packet of a flushed connection starts
+a new one.`,
   options: {
     node: { value: 'NODE', help: 'of one node (default: all of this machine)' },
     ...FILTER_OPTIONS,
@@ -63,7 +64,10 @@ async function run(args: Args): Promise<void> {
     if (verb !== 'list') throw usageError(`--follow does not go with ${verb}`, 'it is a way to list');
     return followAll(nodes, filter, json);
   }
-  if (verb === 'count') return count(nodes, json, source);
+  if (verb === 'count') {
+    const filtered = Object.keys(FILTER_OPTIONS).some((name) => args.has(name));
+    return count(nodes, json, source, filtered ? filter : undefined);
+  }
   const flows = nodes.flatMap((node) => source.readFlows(node)).filter(filter as FlowFilter);
   if (verb === 'flush') {
     let removed = 0;
@@ -84,9 +88,13 @@ async function run(args: Args): Promise<void> {
 function count(
   nodes: readonly string[],
   json: boolean,
-  { countFlows }: typeof import('../sources/conntrack.ts'),
+  { countFlows, readFlows }: typeof import('../sources/conntrack.ts'),
+  filter: FlowFilter | undefined,
 ): void {
-  const rows = nodes.map((node) => ({ node, ...countFlows(node) }));
+  const rows = nodes.map((node) => {
+    const { entries, max } = countFlows(node);
+    return { node, entries: filter === undefined ? entries : readFlows(node).filter(filter).length, max };
+  });
   if (json) print(JSON.stringify(rows, null, 2));
   else
     print(layOut([['NODE', 'ENTRIES', 'MAX'], ...rows.map((row) => [row.node, String(row.entries), String(row.max)])]));

@@ -61,7 +61,8 @@ async function run(args: Args): Promise<void> {
   const catalogue = args.texts('catalogue').map(findCatalogue);
   const { inOrder, parseManifests, readSources } = await import('../../cluster/manifests/manifests.ts');
   const documents = inOrder(parseManifests(readSources(args.texts('file'))));
-  for (const warning of documents.flatMap((document) => document.warnings)) note(`Warning: ${warning}`);
+  const { warningLines } = await import('../../cluster/manifests/warnings.ts');
+  for (const line of warningLines(documents)) note(`Warning: ${line}`);
 
   const stop = new AbortController();
   const { ClusterError } = await import('../../cluster/errors.ts');

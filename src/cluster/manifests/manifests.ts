@@ -6,7 +6,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { LineCounter, parseAllDocuments } from 'yaml';
 import { resourceOfKind } from '../../api/resources.ts';
-import { validate, warningText, withoutNulls } from '../../api/schema/schema.ts';
+import { type FieldWarning, validate, withoutNulls } from '../../api/schema/schema.ts';
 import type { KubeObject, Manifest } from '../../api/types/objects.ts';
 import { ClusterError, ManifestError } from '../errors.ts';
 
@@ -14,8 +14,8 @@ export interface Document {
   /** `FILE: document 2` (and `, item 3` inside a List). */
   where: string;
   object: Manifest<KubeObject>;
-  /** Sentences about fields that have no effect here. */
-  warnings: string[];
+  /** Fields that have no effect here. */
+  warnings: readonly FieldWarning[];
 }
 
 /** A file's text as given on the command line: a file, a directory's manifests, or `-` for stdin. */
@@ -119,8 +119,7 @@ function collect(value: unknown, where: string, documents: Document[], errors: s
   }
   if (checked.errors.length > 0) return;
   const object = structuredClone(withoutNulls(value)) as Manifest<KubeObject>;
-  const warnings = checked.warnings.map((warning) => `${where}: ${warningText(warning)}`);
-  documents.push({ where, object, warnings });
+  documents.push({ where, object, warnings: checked.warnings });
 }
 
 /** What others need comes first: namespaces, then configuration, then services (their addresses), then the rest. */

@@ -9,19 +9,24 @@ const NAMESPACES = ['default', 'kube-node-lease', 'kube-public', 'kube-system'];
 
 /** @throws ClusterError that names the document and the image */
 export function checkImages(documents: readonly Document[], catalogueFiles: readonly string[]): void {
+  const [first] = missingImages(documents, catalogueFiles);
+  if (first !== undefined) throw new ClusterError('MANIFEST', first);
+}
+
+/** One sentence for each container whose image nobody provides. @throws ClusterError for a catalogue with a mistake */
+export function missingImages(documents: readonly Document[], catalogueFiles: readonly string[]): string[] {
   let catalogue: Catalogue;
   try {
     catalogue = loadCatalogue(catalogueFiles);
   } catch (error) {
     throw new ClusterError('FILE', (error as Error).message, 'correct this catalogue file');
   }
-  for (const { where, object } of documents) {
+  return documents.flatMap(({ where, object }) => {
     const { initContainers = [], containers = [] } = podSpecOf(object) ?? {};
-    for (const { name, image } of [...initContainers, ...containers]) {
-      if (catalogue.find(image) !== undefined) continue;
-      throw new ClusterError('MANIFEST', `${where}: container ${name}: ${catalogue.explainMissing(image)}`);
-    }
-  }
+    return [...initContainers, ...containers]
+      .filter(({ image }) => catalogue.find(image) === undefined)
+      .map(({ name, image }) => `${where}: container ${name}: ${catalogue.explainMissing(image)}`);
+  });
 }
 
 /** @throws ClusterError that names the document */

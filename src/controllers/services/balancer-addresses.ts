@@ -1,7 +1,7 @@
 /**
- * Services of type LoadBalancer that found the pool empty, or the address they asked for taken: told so by an event, and
- * given one as soon as there is one. Whoever finds the pool filled gets an address when it is admitted
- * (service-admission.ts).
+ * Services of type LoadBalancer without an address, because there is no pool, it is exhausted, or the requested address is
+ * taken: an event says which, and the service gets an address as soon as one is free. A service that finds a free address
+ * gets it at admission (admission.ts).
  */
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Service } from '../../api/types/objects.ts';
@@ -15,16 +15,19 @@ const addressesOf = ({ status }: Service): number => status?.loadBalancer?.ingre
 const isWaiting = (service: Service): boolean =>
   service.spec.type === 'LoadBalancer' && service.spec.loadBalancerClass === undefined && addressesOf(service) === 0;
 
+const NO_POOL =
+  'no load-balancer address: the cluster has no pool of addresses; bring it up with `dataplane up --load-balancer-pool CIDR`';
+
 export function startBalancerAddresses(cluster: Cluster, addresses: ServiceAddresses): void {
-  if (!addresses.hasBalancerPool()) return;
   const { store, registry } = cluster;
-  /** Those who wait, first come first served. */
+  /** Keys of services without an address, served in this order. */
   const waiting = new Set<string>();
 
   const queue = cluster.queue('load-balancer addresses', (key) => {
     const [namespace, name] = splitKey(key);
     const service = store.get('Service', namespace, name);
     if (service === undefined || !isWaiting(service)) return;
+    if (!addresses.hasBalancerPool()) return cluster.event(service, 'Warning', 'NoAddressPool', NO_POOL);
     const { object } = registry.update(SERVICES, namespace, name, service);
     if (addressesOf(object as Service) > 0) return;
     const { loadBalancerIP } = service.spec;

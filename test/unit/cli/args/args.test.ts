@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { type Command, parseCommandLine, printHelp } from '../../../../src/cli/args/args.ts';
 import { type CliError, Exit } from '../../../../src/cli/errors.ts';
 
-const test = suite('words of the command line');
+const test = suite('the command line');
 
 const options = {
   file: { short: 'f', value: 'FILE', multiple: true, help: 'files' },
@@ -23,7 +23,7 @@ function refusal(...argv: string[]): CliError {
   throw new Error('nothing was refused');
 }
 
-test('options, operands and what follows -- are told apart', () => {
+test('options, operands and what follows -- are kept apart', () => {
   const args = parse('pod', '-f', 'a', '--file=b', '--nodes', '3', '-wt', '--', 'ls', '-l', '--nodes');
   assert.equal(args.operands, ['pod']);
   assert.equal(args.rest, ['ls', '-l', '--nodes']);
@@ -55,6 +55,19 @@ test('an unknown short option is not taken for a long one', () => {
 
 test('a missing value is named', () => {
   assert.match(refusal('--nodes').message, '--nodes needs a value (N)');
+});
+
+test('a negative number is the value of its option, which can name it', () => {
+  assert.is(parse('--nodes', '-1').text('nodes'), '-1');
+  assert.equal(parse('-f', '-1').texts('file'), ['-1']);
+  assert.match(refusal('--nodes', '-f').message, '--nodes needs a value (N)');
+  assert.equal(parse('--', '--nodes', '-1').rest, ['--nodes', '-1']);
+});
+
+test('one option with two values is refused, and both are named', () => {
+  assert.match(refusal('--nodes', '2', '--nodes', '3').message, '--nodes is given twice, as 2 and as 3');
+  assert.is(parse('--nodes', '2', '--nodes=2').text('nodes'), '2');
+  assert.equal(parse('-f', 'a', '-f', 'b').texts('file'), ['a', 'b']);
 });
 
 test('a switch takes no value', () => {

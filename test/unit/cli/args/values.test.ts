@@ -41,7 +41,9 @@ test('seconds may have a unit', () => {
   assert.is(seconds('90', '--t'), 90);
   assert.is(seconds('2m', '--t'), 120);
   assert.is(seconds('0.5', '--t'), 0.5);
-  assert.throws(() => seconds('soon', '--t'), 'expected seconds');
+  for (const text of ['soon', '0', '-5', '']) {
+    assert.throws(() => seconds(text, '--t'), `--t ${text}: expected more than 0 seconds`);
+  }
 });
 
 const options = (...argv: string[]) => readClusterOptions(parseCommandLine('up', { options: CLUSTER_OPTIONS }, argv));

@@ -1,11 +1,14 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { invalid } from '../../../../src/api/errors.ts';
+import { resourceOfKind } from '../../../../src/api/resources.ts';
 import { printAge } from '../../../../src/api/tables/age.ts';
 import type { KubeObject, Pod, Service } from '../../../../src/api/types/objects.ts';
 import { CliError, describeError, failed, SilentExit } from '../../../../src/cli/errors.ts';
 import { tableRows } from '../../../../src/cli/output/columns.ts';
 import { formatOf, layOut, toYaml } from '../../../../src/cli/output/output.ts';
 import { block, printBlock } from '../../../../src/cli/output/text.ts';
+import { ClusterError, ManifestError } from '../../../../src/cluster/errors.ts';
 
 const test = suite('output');
 const PLAIN = { wide: false, namespaces: false, showLabels: false, headers: true };
@@ -93,6 +96,24 @@ test('errors: one line, and the exit status', () => {
   assert.equal(describeError(failed('it broke', 'mend it')), { text: 'it broke: mend it', status: 1 });
   assert.equal(describeError(new CliError(2, 'wrong\nwords')), { text: 'wrong words', status: 2 });
   assert.equal(describeError(new SilentExit(7)), { text: undefined, status: 7 });
+});
+
+test('several mistakes are one line each, of one object or of many', () => {
+  const problems = Array.from({ length: 12 }, (_, i) => `f.yaml: document ${i + 1}: wrong`);
+  const lines = describeError(new ManifestError(problems)).text!.split('\n');
+  assert.is(lines.length, 11);
+  assert.is(lines[10], 'and 2 more mistakes');
+  const refused = invalid(resourceOfKind('Service')!, 's', [
+    { path: 'spec.a', message: 'one' },
+    { path: 'spec.b', message: 'two' },
+  ]);
+  const each = (text: string) => `Error from server (Invalid): Service "s" is invalid: ${text}`;
+  assert.is(describeError(refused).text, `${each('spec.a: one')}\n${each('spec.b: two')}`);
+});
+
+test('an error of the cluster has advice by its code, unless it has its own', () => {
+  assert.is(describeError(new ClusterError('ALREADY_UP', 'it is up')).text, 'it is up: `dataplane down` removes it');
+  assert.is(describeError(new ClusterError('MACHINE', 'no ip', 'install it')).text, 'no ip: install it');
 });
 
 test('no API: what to do depends on why', () => {

@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ManifestError } from '../../../../src/cluster/errors.ts';
 import { inOrder, parseManifests, readSources } from '../../../../src/cluster/manifests/manifests.ts';
 import { checkPlacement } from '../../../../src/cluster/manifests/placement.ts';
+import { warningLines } from '../../../../src/cluster/manifests/warnings.ts';
 
 const test = suite('manifests');
 
@@ -72,7 +74,31 @@ test('a field that does not exist is an error', () => {
 
 test('a field that is not supported is a warning that names it', () => {
   const [document] = parse(POD.replace('spec:', 'spec:\n  priorityClassName: high'));
-  assert.match(document!.warnings.join(), 'f1.yaml: document 1: spec.priorityClassName: this field is not supported');
+  assert.match(
+    warningLines([document!]).join('\n'),
+    /^f1\.yaml: document 1: spec\.priorityClassName: this field is not supported/,
+  );
+});
+
+test('the same warning about many objects is one line that counts them', () => {
+  const pods = ['a', 'b', 'c'].map((name) =>
+    POD.replace('name: a', `name: ${name}`).replace('spec:', 'spec:\n  priorityClassName: high'),
+  );
+  const lines = warningLines(parse(...pods));
+  assert.is(lines.length, 1);
+  assert.match(lines[0]!, /^spec\.priorityClassName: this field .* \(3 times, first in f1\.yaml: document 1\)$/);
+  const other = POD.replace('name: a', 'name: d').replace('spec:', 'spec:\n  schedulerName: other');
+  assert.is(warningLines(parse(pods[0]!, other)).length, 2, 'different fields stay apart');
+});
+
+test('every mistake is kept apart, so that each can be printed on its own line', () => {
+  try {
+    parse(POD.replace('spec:', 'spec:\n  contaners: []\n  restartPolice: x'), POD.replace('kind: Pod', 'kind: Gadget'));
+    assert.unreachable();
+  } catch (error) {
+    assert.instance(error, ManifestError);
+    assert.is((error as ManifestError).problems.length, 3);
+  }
 });
 
 test('broken YAML: line and column', () => {

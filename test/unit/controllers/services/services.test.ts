@@ -138,6 +138,19 @@ test(
 );
 
 test(
+  'a load balancer in a cluster without a pool has an event that names the option',
+  withCluster(async ({ client }) => {
+    await client.create(service('lonely', { type: 'LoadBalancer' }));
+    const event = await eventually(async () => {
+      const { items } = await client.list('Event', { namespace: 'default' });
+      return items.find(({ involvedObject }) => involvedObject.name === 'lonely');
+    });
+    assert.is(event.reason, 'NoAddressPool');
+    assert.match(event.message!, '`dataplane up --load-balancer-pool CIDR`');
+  }),
+);
+
+test(
   'load balancers get an address of the pool and give it back',
   withCluster(
     async ({ client }) => {
