@@ -49,6 +49,7 @@ function goFields(folder) {
       const values = enums.get(goType.replace(/[*[\]]/g, ''));
       fields.set(Number(number), {
         jsonName,
+        pointer: goType.startsWith('*'),
         inline: flags.includes('inline'),
         omitEmpty: flags.includes('omitempty'),
         values: values?.length ? values : undefined,
@@ -84,6 +85,9 @@ function fieldOptions(markers, go) {
   }
   if (go?.inline) options.inline = true;
   else if (go && !go.omitEmpty && !markers.has('optional')) options.required = true;
+  // Go writes a field that is no pointer also when it is zero; without omitempty its JSON does, too.
+  if (go?.pointer) options.pointer = true;
+  if (go?.omitEmpty) options.omitEmpty = true;
   if (go?.values) options.enum = go.values.filter((value) => value !== '').join(',');
   return options;
 }
@@ -132,4 +136,5 @@ const gnostic = join(cache, 'github.com/google/gnostic-models@v0.6.9/openapiv2')
 const parsed = protobuf.parse(readFileSync(join(gnostic, 'OpenAPIv2.proto'), 'utf8'), { keepCase: true });
 const messages = {};
 for (const type of parsed.root.lookup(parsed.package).nestedArray) messages[type.name] = type.toJSON();
+delete messages.Any.fields.value; // A google.protobuf.Any that nobody fills in: `yaml` has the value.
 write('openapi-v2', `${gnostic.slice(cache.length + 1)}/OpenAPIv2.proto`, parsed.package, messages);

@@ -67,8 +67,9 @@ const about = (resource: Resource, name: string) => ({
 export const notFound = (resource: Resource, name: string): ApiError =>
   failure(404, 'NotFound', `${qualifiedName(resource)} "${name}" not found`, about(resource, name));
 
+/** With details, though empty: kubectl looks into them without asking whether they are there. */
 export const noSuchPath = (path: string): ApiError =>
-  failure(404, 'NotFound', `the server could not find the requested resource (${path})`);
+  failure(404, 'NotFound', `the server could not find the requested resource (${path})`, {});
 
 export const alreadyExists = (resource: Resource, name: string): ApiError =>
   failure(409, 'AlreadyExists', `${qualifiedName(resource)} "${name}" already exists`, about(resource, name));
@@ -113,6 +114,36 @@ export const badRequest = (message: string): ApiError => failure(400, 'BadReques
 
 export const expired = (message: string): ApiError => failure(410, 'Expired', message);
 
+/** 410 in the middle of a list; with `continueToken` the rest can be had, as it is now. */
+export function listExpired(continueToken: string): ApiError {
+  const error = expired(
+    'The provided continue parameter is too old to display a consistent list result. You can start a new list ' +
+      'without the continue parameter, or use the continue token in this response to retrieve the remainder of the ' +
+      'results. Continuing with the provided token results in an inconsistent list - objects that were created, ' +
+      'modified, or deleted between the time the first chunk was returned and now may show up in the list.',
+  );
+  (error.status.metadata as { continue?: string }).continue = continueToken;
+  return error;
+}
+
+/** 504, as a server answers that has not got that far yet. */
+export const tooLargeVersion = (wanted: number, current: number): ApiError =>
+  failure(504, 'Timeout', `Too large resource version: ${wanted}, current: ${current}`, {
+    retryAfterSeconds: 1,
+    causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
+  });
+
+export const notAcceptable = (accepted: readonly string[]): ApiError =>
+  failure(406, 'NotAcceptable', `only the following media types are accepted: ${accepted.join(', ')}`);
+
+/** 429: not now. */
+export const tooManyRequests = (message: string, details: Status['details'] = {}): ApiError =>
+  failure(429, 'TooManyRequests', message, details);
+
+/** 422 about the parameters of a request; `kind` is that of the options, such as ListOptions. */
+export const invalidOptions = (kind: string, errors: readonly FieldError[]): ApiError =>
+  invalid({ kind, group: 'meta.k8s.io', plural: kind } as unknown as Resource, '', errors);
+
 export const methodNotAllowed = (): ApiError =>
   failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource');
 
@@ -123,8 +154,13 @@ export const unsupportedMediaType = (type: string, accepted: readonly string[]):
     `the body of the request was in an unknown format (${type}) - accepted media types include: ${accepted.join(', ')}`,
   );
 
-export const tooLarge = (limitBytes: number): ApiError =>
-  failure(413, 'RequestEntityTooLarge', `the request is larger than ${limitBytes} bytes`);
+/** 413; `limit` is a number of bytes, or the whole message. */
+export const tooLarge = (limit: number | string): ApiError =>
+  failure(
+    413,
+    'RequestEntityTooLarge',
+    typeof limit === 'number' ? `Request entity too large: limit is ${limit}` : limit,
+  );
 
 export const internalError = (message: string): ApiError =>
   failure(500, 'InternalError', `Internal error occurred: ${message}`);

@@ -1,33 +1,40 @@
-/** The documents by which kubectl and client libraries find out what is served. */
+/** The documents by which kubectl and client libraries find out what is served, one by one or all in two. */
 import { apiVersionOf, RESOURCES, type Resource } from '../resources.ts';
+import { subresourcesOf } from './subresources.ts';
 
 const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
 
 /** The Kubernetes version whose API this one is a part of. */
 const VERSION = {
   major: '1',
-  minor: '32',
-  gitVersion: 'v1.32.0+dataplane',
+  minor: '34',
+  gitVersion: 'v1.34.0+dataplane',
   gitCommit: '',
   gitTreeState: 'clean',
-  buildDate: '2025-01-01T00:00:00Z',
+  buildDate: '2025-08-27T00:00:00Z',
   goVersion: '',
   compiler: '',
   platform: 'linux/amd64',
 };
 
-function group(name: string, versions: readonly string[]) {
-  const all = versions.map((version) => ({ groupVersion: `${name}/${version}`, version }));
-  return { name, versions: all, preferredVersion: all[0] };
+interface Part {
+  name: string;
+  kind: string;
+  verbs: readonly string[];
+  /** Where they are not the resource's. */
+  group?: string;
+  version?: string;
 }
 
-const groupNames = [...new Set(RESOURCES.map((r) => r.group).filter((g) => g !== ''))];
-const groups = groupNames.map((name) =>
-  group(name, [...new Set(RESOURCES.filter((r) => r.group === name).map((r) => r.version))]),
-);
+/** Subresources of one resource. */
+function parts(resource: Resource): Part[] {
+  const status = { name: 'status', kind: resource.kind, verbs: ['get', 'patch', 'update'] };
+  const others = Object.entries(subresourcesOf(resource)).map(([name, { methods, ...part }]) => ({ name, ...part }));
+  return [...(resource.status ? [status] : []), ...others];
+}
 
 function apiResources(resource: Resource) {
-  const { plural, singular, namespaced, kind, shortNames, status } = resource;
+  const { plural, singular, namespaced, kind, shortNames, categories } = resource;
   const main = {
     name: plural,
     singularName: singular,
@@ -35,28 +42,93 @@ function apiResources(resource: Resource) {
     kind,
     verbs: VERBS,
     ...(shortNames.length > 0 && { shortNames }),
-    ...(kind === 'Pod' || kind === 'Service' ? { categories: ['all'] } : {}),
+    ...(categories.length > 0 && { categories }),
   };
-  if (!status) return [main];
-  return [main, { name: `${plural}/status`, singularName: '', namespaced, kind, verbs: ['get', 'patch', 'update'] }];
+  return [
+    main,
+    ...parts(resource).map(({ name, ...part }) => ({
+      name: `${plural}/${name}`,
+      singularName: '',
+      namespaced,
+      ...part,
+    })),
+  ];
 }
 
-const documents = new Map<string, unknown>([
-  ['/version', VERSION],
-  ['/api', { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [] }],
-  ['/apis', { kind: 'APIGroupList', apiVersion: 'v1', groups }],
-]);
-for (const g of groups) documents.set(`/apis/${g.name}`, { kind: 'APIGroup', apiVersion: 'v1', ...g });
-for (const groupVersion of new Set(RESOURCES.map(apiVersionOf))) {
-  documents.set(groupVersion.includes('/') ? `/apis/${groupVersion}` : `/api/${groupVersion}`, {
-    kind: 'APIResourceList',
-    apiVersion: 'v1',
-    groupVersion,
-    resources: RESOURCES.filter((r) => apiVersionOf(r) === groupVersion).flatMap(apiResources),
-  });
+/** The resource as aggregated discovery has it (apidiscovery.k8s.io). */
+function discovered(resource: Resource) {
+  const { plural, singular, namespaced, kind, group, version, shortNames, categories } = resource;
+  const own = { group, version };
+  const subresources = parts(resource).map((part) => ({
+    subresource: part.name,
+    responseKind: { group: part.group ?? group, version: part.version ?? version, kind: part.kind },
+    verbs: part.verbs,
+  }));
+  return {
+    resource: plural,
+    responseKind: { ...own, kind },
+    scope: namespaced ? 'Namespaced' : 'Cluster',
+    singularResource: singular,
+    verbs: VERBS,
+    ...(shortNames.length > 0 && { shortNames }),
+    ...(categories.length > 0 && { categories }),
+    ...(subresources.length > 0 && { subresources }),
+  };
 }
 
-/** The document at this path, without its query; undefined when there is none. */
+/** Resources by group and, inside, by version. */
+function byGroup(resources: readonly Resource[]): Map<string, Map<string, Resource[]>> {
+  const groups = new Map<string, Map<string, Resource[]>>();
+  for (const resource of resources) {
+    const versions = groups.get(resource.group) ?? new Map<string, Resource[]>();
+    versions.set(resource.version, [...(versions.get(resource.version) ?? []), resource]);
+    groups.set(resource.group, versions);
+  }
+  return groups;
+}
+
+/** All of `/api` (the core group) or of `/apis` (the others) in one document. */
+export function aggregated(core: boolean, version: 'v2' | 'v2beta1'): object {
+  const items = [...byGroup(RESOURCES)]
+    .filter(([name]) => (name === '') === core)
+    .map(([name, versions]) => ({
+      metadata: { ...(name !== '' && { name }), creationTimestamp: null },
+      versions: [...versions].map(([v, resources]) => ({
+        version: v,
+        resources: resources.map(discovered),
+        freshness: 'Current',
+      })),
+    }));
+  return { kind: 'APIGroupDiscoveryList', apiVersion: `apidiscovery.k8s.io/${version}`, metadata: {}, items };
+}
+
+function apiGroup(name: string, versions: Iterable<string>) {
+  const all = [...versions].map((version) => ({ groupVersion: `${name}/${version}`, version }));
+  return { name, versions: all, preferredVersion: all[0] };
+}
+
+function documents(): Map<string, unknown> {
+  const groups = [...byGroup(RESOURCES)]
+    .filter(([name]) => name !== '')
+    .map(([name, versions]) => apiGroup(name, versions.keys()));
+  const all = new Map<string, unknown>([
+    ['/version', VERSION],
+    ['/api', { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [] }],
+    ['/apis', { kind: 'APIGroupList', apiVersion: 'v1', groups }],
+  ]);
+  for (const group of groups) all.set(`/apis/${group.name}`, { kind: 'APIGroup', apiVersion: 'v1', ...group });
+  for (const groupVersion of new Set(RESOURCES.map(apiVersionOf))) {
+    const resources = RESOURCES.filter((r) => apiVersionOf(r) === groupVersion).flatMap(apiResources);
+    const path = groupVersion.includes('/') ? `/apis/${groupVersion}` : `/api/${groupVersion}`;
+    all.set(path, { kind: 'APIResourceList', apiVersion: 'v1', groupVersion, resources });
+  }
+  return all;
+}
+
+let known: Map<string, unknown> | undefined;
+
+/** The document at this path, without its query and without a slash at its end; undefined when there is none. */
 export function discoveryDocument(path: string): unknown {
-  return documents.get(path.length > 1 ? path.replace(/\/$/, '') : path);
+  known ??= documents();
+  return known.get(path);
 }

@@ -1,14 +1,15 @@
-/** What a request brings along: read within a limit, parsed, and applied when it is a patch. */
+/** What a request brings along: read within limits of size and depth, and parsed by its media type. */
 import type { IncomingMessage } from 'node:http';
 import { badRequest, tooLarge, unsupportedMediaType } from '../errors.ts';
-import type { KubeObject } from '../types/objects.ts';
-import { jsonPatch, mergePatch, strategicMergePatch } from './patches.ts';
+import { decodeBody, PROTOBUF, ProtobufError } from '../protobuf/envelope.ts';
 
-/** As etcd's default limit of a request, with room for the wrapping (apiserver: 3 MB). */
+/** As the API server's limit of a request. */
 const MAX_BODY_BYTES = 3 * 1024 * 1024;
+/** As deep as Go's JSON decoder goes is 10,000; no object of Kubernetes needs a hundred. */
+const MAX_DEPTH = 1000;
 
-/** The body as text. @throws ApiError 413 when it is longer than 3 MB */
-export async function readBody(request: IncomingMessage): Promise<string> {
+/** @throws ApiError 413 when the body is longer than 3 MiB */
+export async function readBody(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
@@ -16,29 +17,43 @@ export async function readBody(request: IncomingMessage): Promise<string> {
     if (size > MAX_BODY_BYTES) throw tooLarge(MAX_BODY_BYTES);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
-/** Media type of `kubectl apply --server-side`. */
-export const APPLY = 'application/apply-patch+yaml';
+export function mediaTypeOf(request: IncomingMessage): string {
+  return (request.headers['content-type'] || 'application/json').split(';')[0]!.trim().toLowerCase();
+}
 
-const PATCHES: Record<string, (target: unknown, patch: unknown) => unknown> = {
-  'application/merge-patch+json': mergePatch,
-  'application/json-patch+json': jsonPatch,
-  'application/strategic-merge-patch+json': strategicMergePatch,
-  // Without ownership of fields, to apply is to create or to merge: a field left out later is not removed.
-  [APPLY]: strategicMergePatch,
-};
+const OBJECT_TYPES = ['application/json', 'application/yaml', PROTOBUF];
 
-/** The target changed by a patch of this media type. @throws ApiError 415, PatchError */
-export function applyPatch(mediaType: string, target: KubeObject, patch: unknown): unknown {
-  const apply = PATCHES[mediaType];
-  if (apply === undefined) throw unsupportedMediaType(mediaType, Object.keys(PATCHES));
-  return apply(target, patch);
+/** The object in a body. @throws ApiError 415, 400 */
+export async function parseObject(request: IncomingMessage, body: Buffer): Promise<unknown> {
+  const mediaType = mediaTypeOf(request);
+  switch (mediaType) {
+    case 'application/json':
+      return parseJson(body);
+    case 'application/yaml':
+      return parseYaml(body);
+    case PROTOBUF:
+      return parseProtobuf(body);
+    default:
+      throw unsupportedMediaType(mediaType, OBJECT_TYPES);
+  }
+}
+
+function parseProtobuf(body: Buffer): unknown {
+  try {
+    return decodeBody(body);
+  } catch (error) {
+    if (error instanceof ProtobufError) throw badRequest(error.message);
+    throw error;
+  }
 }
 
 /** @throws ApiError 400 */
-export function parseJson(text: string): unknown {
+export function parseJson(body: Buffer): unknown {
+  const text = body.toString('utf8');
+  checkDepth(text);
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -46,16 +61,34 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** kubectl sends YAML here, our own client JSON, which is YAML too. @throws ApiError 400 */
-export async function parseYaml(text: string): Promise<unknown> {
+/** JSON is YAML too, and most senders of YAML send just that. @throws ApiError 400 */
+export async function parseYaml(body: Buffer): Promise<unknown> {
+  const text = body.toString('utf8');
+  checkDepth(text);
   try {
     return JSON.parse(text);
   } catch {
     const { parse } = await import('yaml');
     try {
-      return parse(text);
+      return parse(text, { maxAliasCount: 100 });
     } catch (error) {
       throw badRequest(`the body is not YAML: ${(error as Error).message}`);
     }
+  }
+}
+
+/** Everything that walks an object recurses: what is nested too deeply would exhaust the stack, so it stops here. */
+function checkDepth(text: string): void {
+  let depth = 0;
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (quoted) {
+      if (c === 0x5c) i++;
+      else if (c === 0x22) quoted = false;
+    } else if (c === 0x22) quoted = true;
+    else if (c === 0x7b || c === 0x5b) {
+      if (++depth > MAX_DEPTH) throw badRequest(`the body is nested more than ${MAX_DEPTH} levels deep`);
+    } else if (c === 0x7d || c === 0x5d) depth--;
   }
 }

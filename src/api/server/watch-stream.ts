@@ -1,12 +1,13 @@
 /**
- * One client's watch: newline-separated events on a response that stays open. It pulls from the event log at the
- * client's pace; a client that falls behind further than the log reaches gets a 410 event and must list again.
+ * One client's watch: events on a connection that stays open. It pulls from the event log at the client's pace; a client
+ * that falls behind further than the log reaches gets a 410 event and must list again.
  */
-import type { ServerResponse } from 'node:http';
 import { expired } from '../errors.ts';
 import type { Predicate } from '../selectors.ts';
 import { type Change, type EventLog, jsonOf } from '../store/event-log.ts';
 import type { KubeObject, WatchEventType } from '../types/objects.ts';
+import type { Renderer } from './render.ts';
+import type { WatchSink } from './watch-sink.ts';
 
 /** Bytes collected before they are handed to the socket. */
 const CHUNK = 64 * 1024;
@@ -14,8 +15,7 @@ const CHUNK = 64 * 1024;
 const BOOKMARK_AFTER = 1000;
 
 export interface WatchRequest {
-  kind: string;
-  apiVersion: string;
+  renderer: Renderer;
   namespace: string | undefined;
   selects: Predicate | undefined;
   bookmarks: boolean;
@@ -27,62 +27,61 @@ export interface WatchRequest {
   endMark: boolean;
 }
 
-/** Begins the stream; `response` must be fresh. Returns the function that ends it in good order. */
-export function startWatch(response: ServerResponse, log: EventLog, request: WatchRequest): () => void {
-  const stream = new WatchStream(response, log, request);
+/** Begins the stream. Returns the function that ends it in good order. */
+export function startWatch(sink: WatchSink, log: EventLog, request: WatchRequest): () => void {
+  const stream = new WatchStream(sink, log, request);
   stream.start();
   return () => stream.end();
 }
 
 class WatchStream {
-  private readonly response: ServerResponse;
+  private readonly sink: WatchSink;
   private readonly log: EventLog;
   private readonly request: WatchRequest;
   private cursor = 0;
   private lastVersion: number;
   private unsent = 0;
+  private first = true;
   private scheduled = false;
   private blocked = false;
   private open = true;
   private timer: NodeJS.Timeout | undefined;
   private unsubscribe: () => void = () => {};
 
-  constructor(response: ServerResponse, log: EventLog, request: WatchRequest) {
-    this.response = response;
+  constructor(sink: WatchSink, log: EventLog, request: WatchRequest) {
+    this.sink = sink;
     this.log = log;
     this.request = request;
     this.lastVersion = request.version;
   }
 
   start(): void {
-    const { response, log, request } = this;
-    response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-cache, private' });
-    response.flushHeaders();
+    const { sink, log, request } = this;
+    sink.open();
     this.cursor = log.after(request.version);
     if (this.cursor < 0) {
       this.fail(`too old resource version: ${request.version} (${log.floor})`);
       return;
     }
-    response.on('drain', () => {
+    sink.onDrain(() => {
       this.blocked = false;
       this.schedule();
     });
-    response.on('close', () => this.stop());
+    sink.onClose(() => this.stop());
     this.unsubscribe = log.subscribe(() => this.schedule());
     this.timer = setTimeout(() => this.end(), request.timeoutMs);
-    let text = '';
-    for (const object of request.initial ?? []) text += line('ADDED', JSON.stringify(object));
-    if (request.endMark) text += this.bookmark({ 'k8s.io/initial-events-end': 'true' });
-    if (text !== '') this.send(text);
+    const events = (request.initial ?? []).map((object) => this.event('ADDED', object, () => JSON.stringify(object)));
+    if (request.endMark) events.push(this.bookmark({ 'k8s.io/initial-events-end': 'true' }));
+    if (events.length > 0) this.send(events);
     this.schedule();
   }
 
   /** Ends the stream: the client comes back with the version it has. */
   end(): void {
     if (!this.open) return;
-    if (this.request.bookmarks) this.response.write(this.bookmark());
+    if (this.request.bookmarks) this.sink.send([this.bookmark()]);
     this.stop();
-    this.response.end();
+    this.sink.end();
   }
 
   private stop(): void {
@@ -92,10 +91,9 @@ class WatchStream {
   }
 
   private fail(message: string): void {
-    const { status } = expired(message);
-    this.response.write(line('ERROR', JSON.stringify(status)));
+    this.sink.send([framed('ERROR', JSON.stringify(expired(message).status))]);
     this.stop();
-    this.response.end();
+    this.sink.end();
   }
 
   private schedule(): void {
@@ -109,7 +107,8 @@ class WatchStream {
 
   private pump(): void {
     const { log } = this;
-    let text = '';
+    let events: string[] = [];
+    let size = 0;
     while (this.open && !this.blocked && this.cursor < log.next) {
       if (this.cursor < log.first) {
         this.fail(`too old resource version: ${this.lastVersion} (${log.floor})`);
@@ -118,46 +117,57 @@ class WatchStream {
       const change = log.at(this.cursor++);
       this.lastVersion = change.version;
       const event = this.eventOf(change);
-      if (event !== '') text += event;
-      else if (++this.unsent >= BOOKMARK_AFTER && this.request.bookmarks) text += this.bookmark();
-      if (text.length >= CHUNK) {
-        this.send(text);
-        text = '';
+      if (event !== undefined) events.push(event);
+      else if (++this.unsent >= BOOKMARK_AFTER && this.request.bookmarks) {
+        events.push(this.bookmark());
+        this.unsent = 0;
+      }
+      size += event?.length ?? 0;
+      if (size >= CHUNK) {
+        this.send(events);
+        events = [];
+        size = 0;
       }
     }
-    if (text !== '' && this.open) this.send(text);
+    if (events.length > 0 && this.open) this.send(events);
   }
 
-  private send(text: string): void {
+  private send(events: readonly string[]): void {
     this.unsent = 0;
-    this.blocked = !this.response.write(text);
+    this.blocked = !this.sink.send(events);
   }
 
-  /** The line for this client, or '' when the change is none of its business. */
-  private eventOf(change: Change): string {
+  /** The event for this client; undefined when the change is none of its business. */
+  private eventOf(change: Change): string | undefined {
     const { namespace, selects } = this.request;
-    if (namespace !== undefined && change.object.metadata.namespace !== namespace) return '';
-    if (selects === undefined) return line(change.type, jsonOf(change));
-    const before = change.old !== undefined && selects(change.old);
-    if (change.type === 'DELETED') return before ? line('DELETED', jsonOf(change)) : '';
-    const after = selects(change.object);
-    if (after) return line(before ? 'MODIFIED' : 'ADDED', jsonOf(change));
-    if (!before) return '';
+    const { type, object, old } = change;
+    if (namespace !== undefined && object.metadata.namespace !== namespace) return undefined;
+    if (selects === undefined) return this.event(type, object, () => jsonOf(change));
+    const before = old !== undefined && selects(old);
+    if (type === 'DELETED') return before ? this.event('DELETED', object, () => jsonOf(change)) : undefined;
+    const after = selects(object);
+    if (after) return this.event(before ? 'MODIFIED' : 'ADDED', object, () => jsonOf(change));
+    if (!before) return undefined;
     // It left the selection: to this client it is gone, in the last state that it was allowed to see.
-    const { metadata } = change.old!;
-    const last = { ...change.old, metadata: { ...metadata, resourceVersion: String(change.version) } };
-    return line('DELETED', JSON.stringify(last));
+    const metadata = { ...old!.metadata, resourceVersion: String(change.version) };
+    const last = { ...old!, metadata };
+    return this.event('DELETED', last, () => JSON.stringify(last));
+  }
+
+  private event(type: WatchEventType, object: KubeObject, json: () => string): string {
+    const text = framed(type, this.request.renderer.event(object, json, this.first));
+    this.first = false;
+    return text;
   }
 
   private bookmark(annotations?: Record<string, string>): string {
-    const { kind, apiVersion } = this.request;
     const metadata = {
       resourceVersion: String(this.lastVersion),
       creationTimestamp: null,
       ...(annotations && { annotations }),
     };
-    return line('BOOKMARK', JSON.stringify({ kind, apiVersion, metadata }));
+    return framed('BOOKMARK', this.request.renderer.bookmark(metadata));
   }
 }
 
-const line = (type: WatchEventType, json: string) => `{"type":"${type}","object":${json}}\n`;
+const framed = (type: WatchEventType, json: string) => `{"type":"${type}","object":${json}}\n`;

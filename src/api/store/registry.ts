@@ -41,11 +41,16 @@ export interface WriteRequest {
   dryRun?: boolean;
   fieldValidation?: 'Strict' | 'Warn' | 'Ignore';
   subresource?: 'status' | undefined;
+  /** Who writes, for the ownership of fields. */
+  manager?: string;
+  /** An apply takes over what others own. */
+  force?: boolean;
 }
 
 export interface DeleteRequest {
   dryRun?: boolean;
   gracePeriodSeconds?: number | undefined;
+  propagationPolicy?: 'Foreground' | 'Background' | 'Orphan' | undefined;
   preconditions?: { uid?: string; resourceVersion?: string } | undefined;
 }
 

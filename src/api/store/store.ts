@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import { RESOURCES } from '../resources.ts';
 import type { Kind, KubeObject, ObjectByKind, ObjectMeta } from '../types/objects.ts';
+import { Collection } from './collection.ts';
 import { type Change, EventLog } from './event-log.ts';
 import { Journal } from './journal.ts';
 
@@ -29,8 +30,6 @@ export type Listener<K extends Kind> = (change: {
   old: ObjectByKind[K] | undefined;
 }) => void;
 
-type Collection = Map<string, Map<string, KubeObject>>;
-
 export class Store {
   /** Version of the last change. */
   version = 0;
@@ -44,13 +43,14 @@ export class Store {
     this.journal = options.directory === undefined ? undefined : new Journal(options.directory, options.minLogBytes);
     const loaded = this.journal?.load();
     for (const { key } of RESOURCES) {
-      this.collections.set(key, new Map());
+      this.collections.set(key, new Collection());
       this.logs.set(key, new EventLog(options.history ?? HISTORY, loaded?.snapshotVersion ?? 0));
       this.listeners.set(key, []);
     }
     if (loaded === undefined) return;
     this.version = loaded.snapshotVersion;
-    for (const object of loaded.objects) this.put(object);
+    for (const collection of this.collections.values()) collection.expectMany();
+    for (const object of loaded.objects) this.collections.get(object.kind as Kind)!.put(object);
     for (const { version, type, object } of loaded.changes) {
       const old = this.get(object.kind as Kind, object.metadata.namespace, object.metadata.name);
       this.version = version;
@@ -59,23 +59,34 @@ export class Store {
   }
 
   get<K extends Kind>(kind: K, namespace: string | undefined, name: string): ObjectByKind[K] | undefined {
-    return this.collections
-      .get(kind)!
-      .get(namespace ?? '')
-      ?.get(name) as ObjectByKind[K] | undefined;
+    return this.collections.get(kind)!.get(namespace ?? '', name) as ObjectByKind[K] | undefined;
   }
 
-  /** Objects of one kind, of one namespace or of all. */
+  /** Objects of one kind, of one namespace or of all, by namespace and name. */
   list<K extends Kind>(kind: K, namespace?: string): ObjectByKind[K][] {
-    const collection = this.collections.get(kind)!;
-    if (namespace !== undefined) return [...(collection.get(namespace)?.values() ?? [])] as ObjectByKind[K][];
-    const all: KubeObject[] = [];
-    for (const part of collection.values()) for (const object of part.values()) all.push(object);
-    return all as ObjectByKind[K][];
+    return this.collections.get(kind)!.list(namespace) as ObjectByKind[K][];
+  }
+
+  /** The list as it was at an earlier version; undefined when that is no longer known. */
+  listAt<K extends Kind>(kind: K, namespace: string | undefined, version: number): ObjectByKind[K][] | undefined {
+    const log = this.history(kind);
+    const first = log.after(version);
+    if (first < 0) return undefined;
+    if (first === log.next) return this.list(kind, namespace);
+    const then = new Collection();
+    then.expectMany();
+    for (const object of this.list(kind, namespace)) then.put(object);
+    for (let i = log.next - 1; i >= first; i--) {
+      const { object, old } = log.at(i);
+      if (namespace !== undefined && object.metadata.namespace !== namespace) continue;
+      if (old === undefined) then.take(object);
+      else then.put(old);
+    }
+    return then.list(namespace) as ObjectByKind[K][];
   }
 
   count(kind: Kind, namespace: string): number {
-    return this.collections.get(kind)!.get(namespace)?.size ?? 0;
+    return this.collections.get(kind)!.count(namespace);
   }
 
   history(kind: Kind): EventLog {
@@ -137,28 +148,10 @@ export class Store {
   }
 
   private remember(change: Change): void {
-    if (change.type === 'DELETED') this.take(change.object);
-    else this.put(change.object);
+    const collection = this.collections.get(change.object.kind as Kind)!;
+    if (change.type === 'DELETED') collection.take(change.object);
+    else collection.put(change.object);
     this.logs.get(change.object.kind as Kind)!.push(change);
-  }
-
-  private put(object: KubeObject): void {
-    const collection = this.collections.get(object.kind as Kind)!;
-    const namespace = object.metadata.namespace ?? '';
-    let part = collection.get(namespace);
-    if (part === undefined) {
-      part = new Map();
-      collection.set(namespace, part);
-    }
-    part.set(object.metadata.name, object);
-  }
-
-  private take(object: KubeObject): void {
-    const collection = this.collections.get(object.kind as Kind)!;
-    const namespace = object.metadata.namespace ?? '';
-    const part = collection.get(namespace);
-    part?.delete(object.metadata.name);
-    if (part?.size === 0) collection.delete(namespace);
   }
 }
 

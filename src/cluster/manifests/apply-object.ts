@@ -4,7 +4,9 @@
  */
 import type { ApiClient } from '../../api/client/client.ts';
 import { ApiError } from '../../api/errors.ts';
-import { mergeKeyOf, UNMERGED_KINDS } from '../../api/server/patches.ts';
+import { fieldOf, mergeKeyOf } from '../../api/patches/strategic.ts';
+import { type PublishedField, typeNameOf } from '../../api/published/types.ts';
+import { resourceOfKind } from '../../api/resources.ts';
 import type { Kind, KubeObject, Manifest } from '../../api/types/objects.ts';
 
 export const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
@@ -39,8 +41,8 @@ export async function applyObject(
       }
       const last = present.metadata.annotations?.[LAST_APPLIED];
       const patch = threeWayPatch(last === undefined ? undefined : JSON.parse(last), wanted, kind);
-      const type = UNMERGED_KINDS.has(kind) ? 'merge' : 'strategic';
-      const object = await client.patch(kind, name, patch, { ...(namespace && { namespace }), type, ...options });
+      const where = { ...(namespace && { namespace }), type: 'strategic' as const };
+      const object = await client.patch(kind, name, patch, { ...where, ...options });
       const same = object.metadata.resourceVersion === present.metadata.resourceVersion;
       return { outcome: same ? 'unchanged' : 'configured', object, before: present };
     } catch (error) {
@@ -60,27 +62,33 @@ export function withLastApplied(manifest: Manifest<KubeObject>): Manifest<KubeOb
   return { ...manifest, metadata: { ...manifest.metadata, annotations: { ...annotations, [LAST_APPLIED]: text } } };
 }
 
-/** The manifest as a patch, with a deletion for all that `last` had and it has not. */
+/** The manifest as a strategic merge patch, with a deletion for all that `last` had and it has not. */
 export function threeWayPatch(last: Json, wanted: Json, kind: Kind): Json {
-  const { apiVersion: _v, kind: _k, ...patch } = mergeInto(last, wanted, '', !UNMERGED_KINDS.has(kind)) as JsonObject;
+  const { group, version } = resourceOfKind(kind)!;
+  const {
+    apiVersion: _v,
+    kind: _k,
+    ...patch
+  } = mergeInto(last, wanted, typeNameOf(group, version, kind)) as JsonObject;
   return patch;
 }
 
-function mergeInto(last: Json, wanted: Json, name: string, keyed: boolean): Json {
+function mergeInto(last: Json, wanted: Json, type: string | undefined): Json {
   if (!isObject(wanted)) return wanted;
   const patch: JsonObject = {};
   const before = isObject(last) ? last : {};
   for (const key of Object.keys(before)) if (!(key in wanted)) patch[key] = null;
   for (const [key, value] of Object.entries(wanted)) {
+    const field = fieldOf(type, key);
     patch[key] = Array.isArray(value)
-      ? mergeList(before[key], value, name, key, keyed)
-      : mergeInto(before[key], value, key, keyed);
+      ? mergeList(before[key], value, field)
+      : mergeInto(before[key], value, field?.map ? undefined : field?.type);
   }
   return patch;
 }
 
-function mergeList(last: Json, wanted: Json[], parent: string, name: string, keyed: boolean): Json[] {
-  const mergeKey = keyed ? mergeKeyOf(parent, name) : undefined;
+function mergeList(last: Json, wanted: Json[], field: PublishedField | undefined): Json[] {
+  const mergeKey = mergeKeyOf(field);
   if (mergeKey === undefined || !wanted.every(isObject)) return wanted;
   const items = wanted as JsonObject[];
   const keys = new Set(items.map((item) => item[mergeKey]));
@@ -89,7 +97,7 @@ function mergeList(last: Json, wanted: Json[], parent: string, name: string, key
   const before = (Array.isArray(last) ? last.filter(isObject) : []) as JsonObject[];
   const merged = items.map((item) => {
     const old = before.find((element) => element[mergeKey] === item[mergeKey]);
-    return mergeInto(old, item, name, keyed);
+    return mergeInto(old, item, field!.type);
   });
   const gone = before.filter((element) => !keys.has(element[mergeKey]));
   return [...merged, ...gone.map((element) => ({ $patch: 'delete', [mergeKey]: element[mergeKey] }))];

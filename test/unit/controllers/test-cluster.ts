@@ -172,24 +172,33 @@ export interface Answer {
   status: number;
   headers: IncomingHttpHeaders;
   body: string;
+  bytes: Buffer;
 }
 
-/** A request such as no client of ours would make. @param body an object is sent as JSON, text as it is */
+/** A request such as no client of ours would make. @param body an object is sent as JSON, text and bytes as they are */
 export function request(
   socketPath: string,
   method: string,
   path: string,
   body?: unknown,
   type = 'application/json',
+  accept = '*/*',
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const headers = { 'content-type': type };
+    const text = body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
+    const headers = { 'content-type': type, accept, 'content-length': Buffer.byteLength(text ?? '') };
     const req = httpRequest({ socketPath, method, path, headers }, async (res) => {
-      let text = '';
-      for await (const chunk of res) text += chunk;
-      resolve({ status: res.statusCode ?? 0, headers: res.headers, body: text });
+      const chunks: Buffer[] = [];
+      for await (const chunk of res) chunks.push(chunk as Buffer);
+      const bytes = Buffer.concat(chunks);
+      resolve({ status: res.statusCode ?? 0, headers: res.headers, body: bytes.toString('utf8'), bytes });
     });
     req.on('error', reject);
-    req.end(body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body));
+    req.end(text);
   });
+}
+
+/** The parsed JSON of a GET. */
+export async function getJson<T>(socketPath: string, path: string, accept?: string): Promise<T> {
+  return JSON.parse((await request(socketPath, 'GET', path, undefined, undefined, accept)).body) as T;
 }

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ConfigMap, WatchEvent } from '../../../../src/api/types/objects.ts';
-import { configMap, eventually, refusal, sleep, withCluster } from '../../controllers/test-cluster.ts';
+import { configMap, eventually, refusal, request, sleep, withCluster } from '../../controllers/test-cluster.ts';
 
 test(
   'a watch sends what happens after its version, selected and in order',
@@ -84,6 +84,46 @@ test(
     stop.abort();
     await done;
     lazy.destroy();
+  }),
+);
+
+test(
+  'a watch by any spelling but 0 and false (cases: api 6)',
+  withCluster(async ({ client, socketPath }) => {
+    await client.create(configMap('a'));
+    const path = '/api/v1/namespaces/default/configmaps?timeoutSeconds=1&';
+    for (const spelling of ['watch', 'watch=', 'watch=1', 'watch=True', 'watch=yes']) {
+      assert.match((await request(socketPath, 'GET', path + spelling)).body, /^\{"type":"ADDED"/, spelling);
+    }
+    for (const spelling of ['watch=0', 'watch=false', 'watch=False', '']) {
+      assert.match((await request(socketPath, 'GET', path + spelling)).body, /^\{"kind":"ConfigMapList"/, spelling);
+    }
+  }),
+);
+
+test(
+  'a watch of a Table: rows, and the columns with the first of them only',
+  withCluster(async ({ client, socketPath }) => {
+    await client.create(configMap('a'));
+    await client.create(configMap('b'));
+    const path = '/api/v1/namespaces/default/configmaps?watch&timeoutSeconds=1';
+    const accept = 'application/json;as=Table;v=v1;g=meta.k8s.io';
+    const { body } = await request(socketPath, 'GET', path, undefined, undefined, accept);
+    const tables = body
+      .trim()
+      .split('\n')
+      .map(
+        (line) =>
+          (JSON.parse(line) as { object: { columnDefinitions: unknown[]; rows: { cells: unknown[] }[] } }).object,
+      );
+    assert.equal(
+      tables.map(({ rows }) => rows[0]!.cells[0]),
+      ['a', 'b'],
+    );
+    assert.equal(
+      tables.map(({ columnDefinitions }) => columnDefinitions.length),
+      [3, 0],
+    );
   }),
 );
 

@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { mergePatch, strategicMergePatch } from '../../../../src/api/server/patches.ts';
+import { strategicMergePatch } from '../../../../src/api/patches/strategic.ts';
 import { LAST_APPLIED, threeWayPatch, withLastApplied } from '../../../../src/cluster/manifests/apply-object.ts';
 
 const test = suite('three-way apply');
@@ -16,7 +16,11 @@ test('what the last apply set and this one has not is removed; what others set s
   const last = pod({ containers: [] }, { labels: { app: 'a', old: 'x' } });
   const next = pod({ containers: [] }, { labels: { app: 'a', fresh: 'y' } });
   const present = pod({ containers: [] }, { labels: { app: 'a', old: 'x', theirs: 'z' } });
-  const result = strategicMergePatch(present, threeWayPatch(last, next, 'Pod')) as typeof present;
+  const result = strategicMergePatch(
+    present,
+    threeWayPatch(last, next, 'Pod'),
+    'k8s.io.api.core.v1.Pod',
+  ) as typeof present;
   assert.equal(result.metadata, { name: 'a', labels: { app: 'a', fresh: 'y', theirs: 'z' } });
 });
 
@@ -30,7 +34,11 @@ test('elements of keyed lists are merged by key, and removed by it', () => {
   const last = service({ port: 80 }, { port: 81 });
   const next = service({ port: 80, targetPort: 8080 });
   const present = service({ port: 80, targetPort: 80, nodePort: 31000 }, { port: 81, nodePort: 31001 });
-  const result = strategicMergePatch(present, threeWayPatch(last, next, 'Service')) as typeof present;
+  const result = strategicMergePatch(
+    present,
+    threeWayPatch(last, next, 'Service'),
+    'k8s.io.api.core.v1.Service',
+  ) as typeof present;
   assert.equal(result.spec.ports, [{ port: 80, targetPort: 8080, nodePort: 31000 }]);
 });
 
@@ -40,7 +48,11 @@ test('one port over two protocols is replaced as a whole, not mixed up', () => {
     { name: 'dns-tcp', port: 53, protocol: 'TCP' },
   ];
   const service = { apiVersion: 'v1', kind: 'Service', metadata: { name: 's' }, spec: { ports } };
-  const result = strategicMergePatch(service, threeWayPatch(service, service, 'Service')) as typeof service;
+  const result = strategicMergePatch(
+    service,
+    threeWayPatch(service, service, 'Service'),
+    'k8s.io.api.core.v1.Service',
+  ) as typeof service;
   assert.equal(result.spec.ports, ports);
 });
 
@@ -53,7 +65,7 @@ test('Endpoints are replaced list by list', () => {
   });
   const patch = threeWayPatch(endpoints('10.0.0.1'), endpoints('10.0.0.2'), 'Endpoints');
   assert.equal(
-    (mergePatch(endpoints('10.0.0.1'), patch) as { subsets: unknown }).subsets,
+    (strategicMergePatch(endpoints('10.0.0.1'), patch, 'k8s.io.api.core.v1.Endpoints') as { subsets: unknown }).subsets,
     endpoints('10.0.0.2').subsets,
   );
 });

@@ -1,6 +1,13 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { jsonPatch, mergePatch, PatchError, strategicMergePatch } from '../../../../src/api/server/patches.ts';
+import { PatchError, PatchTooLargeError } from '../../../../src/api/patches/json.ts';
+import { jsonPatch } from '../../../../src/api/patches/json-patch.ts';
+import { mergePatch } from '../../../../src/api/patches/merge-patch.ts';
+import { strategicMergePatch } from '../../../../src/api/patches/strategic.ts';
+
+const POD = 'k8s.io.api.core.v1.Pod';
+const SERVICE = 'k8s.io.api.core.v1.Service';
+const DEPLOYMENT = 'k8s.io.api.apps.v1.Deployment';
 
 test('merge patch: the examples of RFC 7396, appendix A', () => {
   const rows: [unknown, unknown, unknown][] = [
@@ -81,7 +88,7 @@ test('strategic: lists with a merge key are merged, others replaced', () => {
   const patch = {
     spec: { containers: [{ name: 'a', image: '2', args: ['y'], ports: [{ containerPort: 81 }] }, { name: 'c' }] },
   };
-  assert.equal(strategicMergePatch(target, patch), {
+  assert.equal(strategicMergePatch(target, patch, POD), {
     kind: 'Pod',
     spec: {
       containers: [
@@ -96,23 +103,78 @@ test('strategic: lists with a merge key are merged, others replaced', () => {
 test('strategic: $patch, $deleteFromPrimitiveList, $setElementOrder, $retainKeys', () => {
   const target = {
     metadata: { finalizers: ['a', 'b'] },
-    spec: { ports: [{ port: 1 }, { port: 2 }, { port: 3 }], s: { a: 1, b: 2 } },
+    spec: { ports: [{ port: 1 }, { port: 2 }, { port: 3 }], sessionAffinityConfig: { a: 1, b: 2 } },
   };
   const patch = {
     metadata: { '$deleteFromPrimitiveList/finalizers': ['a'], finalizers: ['c'] },
     spec: {
       ports: [{ port: 2, $patch: 'delete' }, { port: 4 }],
       '$setElementOrder/ports': [{ port: 4 }, { port: 3 }, { port: 1 }],
-      s: { $retainKeys: ['b', 'c'], c: 3 },
+      sessionAffinityConfig: { $retainKeys: ['b', 'c'], c: 3 },
     },
   };
-  assert.equal(strategicMergePatch(target, patch), {
+  assert.equal(strategicMergePatch(target, patch, SERVICE), {
     metadata: { finalizers: ['b', 'c'] },
-    spec: { ports: [{ port: 4 }, { port: 3 }, { port: 1 }], s: { b: 2, c: 3 } },
+    spec: { ports: [{ port: 4 }, { port: 3 }, { port: 1 }], sessionAffinityConfig: { b: 2, c: 3 } },
   });
-  assert.equal(strategicMergePatch({ spec: { s: { a: 1 } } }, { spec: { s: { $patch: 'replace', z: 1 } } }), {
-    spec: { s: { z: 1 } },
-  });
+  const replaced = strategicMergePatch({ spec: { a: 1 } }, { spec: { $patch: 'replace', z: 1 } }, SERVICE);
+  assert.equal(replaced, { spec: { z: 1 } });
+});
+
+test('strategic: keys come from the published type of the place, not from the name of the list', () => {
+  const ports = { spec: { template: { spec: { containers: [{ name: 'a', ports: [{ containerPort: 1 }] }] } } } };
+  const more = { spec: { template: { spec: { containers: [{ name: 'a', ports: [{ containerPort: 2 }] }] } } } };
+  const merged = strategicMergePatch(ports, more, DEPLOYMENT) as typeof ports;
+  assert.equal(merged.spec.template.spec.containers[0]!.ports, [{ containerPort: 1 }, { containerPort: 2 }]);
+  const tolerations = (key: string) => ({ spec: { tolerations: [{ key }] } });
+  assert.equal(strategicMergePatch(tolerations('a'), tolerations('b'), POD), tolerations('b'), 'atomic');
+  const endpoints = (ip: string) => ({ subsets: [{ addresses: [{ ip }] }] });
+  const type = 'k8s.io.api.core.v1.Endpoints';
+  assert.equal(strategicMergePatch(endpoints('1.1.1.1'), endpoints('2.2.2.2'), type), endpoints('2.2.2.2'));
+});
+
+test('strategic: an order without elements moves what is there; a key missing or a directive wrong is refused', () => {
+  const target = { spec: { containers: [{ name: 'a' }, { name: 'b' }] } };
+  const order = { spec: { '$setElementOrder/containers': [{ name: 'b' }, { name: 'a' }] } };
+  assert.equal(strategicMergePatch(target, order, POD), { spec: { containers: [{ name: 'b' }, { name: 'a' }] } });
+  for (const spec of [
+    { containers: [{ image: 'x' }] },
+    { containers: ['x'] },
+    { $patch: 'explode' },
+    { $retainKeys: [], hostNetwork: true },
+    { '$setElementOrder/containers': 7 },
+  ]) {
+    assert.throws(
+      () => strategicMergePatch(target, { spec }, POD),
+      (error: Error) => error instanceof PatchError,
+    );
+  }
+});
+
+test('a JSON patch whose copies double is stopped, as is one with too many operations (cases: api 10)', () => {
+  const doubling = Array.from({ length: 22 }, (_, i) => ({ op: 'copy', from: '', path: `/x${i}` }));
+  const begun = performance.now();
+  assert.throws(
+    () => jsonPatch({ a: 'a'.repeat(1000) }, doubling),
+    (error: Error) => error instanceof PatchTooLargeError && /accumulated size increase of copy/.test(error.message),
+  );
+  assert.ok(performance.now() - begun < 1000, 'in little time');
+  const many = Array.from({ length: 10_001 }, () => ({ op: 'test', path: '', value: {} }));
+  assert.throws(() => jsonPatch({}, many), 'The allowed maximum operations in a JSON patch is 10000, got 10001');
+});
+
+test('a JSON patch cannot nest without end, nor push a long list aside for ever', () => {
+  const deeper = Array.from({ length: 1200 }, () => ({ op: 'copy', from: '/a', path: '/a/b' }));
+  assert.throws(
+    () => jsonPatch({ a: { b: 1 } }, deeper),
+    (error: Error) => error instanceof PatchTooLargeError,
+  );
+  const list = Array.from({ length: 100_000 }, () => 1);
+  const front = Array.from({ length: 1000 }, () => ({ op: 'add', path: '/0', value: 0 }));
+  assert.throws(
+    () => jsonPatch(list, front),
+    (error: Error) => error instanceof PatchTooLargeError,
+  );
 });
 
 test('a JSON patch of anything but operations with paths is refused', () => {
@@ -133,7 +195,7 @@ test('a JSON patch of anything but operations with paths is refused', () => {
 test('no patch reaches a prototype', () => {
   const patch = JSON.parse('{"__proto__": {"polluted": true}, "constructor": {"prototype": {"polluted": true}}}');
   mergePatch({}, patch);
-  strategicMergePatch({}, patch);
+  strategicMergePatch({}, patch, POD);
   assert.throws(() => jsonPatch({}, [{ op: 'add', path: '/__proto__/polluted', value: true }]));
   assert.is(({} as { polluted?: boolean }).polluted, undefined);
 });

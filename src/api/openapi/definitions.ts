@@ -1,0 +1,158 @@
+/**
+ * The published types as OpenAPI schemas: what kubectl explains, merges and checks by. The two versions differ in how a
+ * reference is written beside a description, and in what a value of one of two types may be called.
+ */
+import { isScalar, META, type PublishedField, publishedType, RUNTIME } from '../published/types.ts';
+import type { Resource } from '../resources.ts';
+
+export type OpenApiSchema = Record<string, unknown>;
+export type Version = 'v2' | 'v3';
+
+const EXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
+
+/** `k8s.io.api.core.v1.Pod` → `io.k8s.api.core.v1.Pod`, as Go packages are written the other way round. */
+export function definitionName(type: string): string {
+  return type.replace(/^k8s\.io\./, 'io.k8s.').replace('apiextensions_apiserver', 'apiextensions-apiserver');
+}
+
+const ROOT: Readonly<Record<Version, string>> = { v2: '#/definitions/', v3: '#/components/schemas/' };
+
+export const reference = (type: string, version: Version): OpenApiSchema => ({
+  $ref: ROOT[version] + definitionName(type),
+});
+
+const SCALARS: Readonly<Record<string, OpenApiSchema>> = {
+  string: { type: 'string' },
+  bool: { type: 'boolean' },
+  bytes: { type: 'string', format: 'byte' },
+  int32: { type: 'integer', format: 'int32' },
+  int64: { type: 'integer', format: 'int64' },
+  double: { type: 'number', format: 'double' },
+};
+
+/** Types whose JSON is not an object with their fields (OpenAPISchemaType and OpenAPIV3OneOfTypes of each in Go). */
+const SPECIAL: Readonly<Record<string, Record<Version, OpenApiSchema>>> = {
+  [`${META}.Time`]: both({ type: 'string', format: 'date-time' }),
+  [`${META}.MicroTime`]: both({ type: 'string', format: 'date-time' }),
+  [`${META}.FieldsV1`]: both({ type: 'object' }),
+  [`${RUNTIME}.RawExtension`]: both({ type: 'object' }),
+  'k8s.io.apimachinery.pkg.api.resource.Quantity': {
+    v2: { type: 'string' },
+    v3: { oneOf: [{ type: 'string' }, { type: 'number' }] },
+  },
+  'k8s.io.apimachinery.pkg.util.intstr.IntOrString': {
+    v2: { type: 'string', format: 'int-or-string' },
+    v3: { oneOf: [{ type: 'integer' }, { type: 'string' }], format: 'int-or-string' },
+  },
+  [`${EXTENSIONS}.JSON`]: both({}),
+  [`${EXTENSIONS}.JSONSchemaPropsOrArray`]: both({}),
+  [`${EXTENSIONS}.JSONSchemaPropsOrBool`]: both({}),
+  [`${EXTENSIONS}.JSONSchemaPropsOrStringArray`]: both({}),
+  'k8s.io.api.authentication.v1.ExtraValue': both({ type: 'array', items: { type: 'string' } }),
+  'k8s.io.api.authorization.v1.ExtraValue': both({ type: 'array', items: { type: 'string' } }),
+};
+
+function both(schema: OpenApiSchema): Record<Version, OpenApiSchema> {
+  return { v2: schema, v3: schema };
+}
+
+/** The types a document consists of; each names those it refers to. */
+export class Definitions {
+  readonly schemas: Record<string, OpenApiSchema> = {};
+  private readonly version: Version;
+  private readonly kinds: Map<string, OpenApiSchema[]>;
+
+  constructor(version: Version, kinds: Map<string, OpenApiSchema[]>) {
+    this.version = version;
+    this.kinds = kinds;
+  }
+
+  /** Adds a type and what it refers to. */
+  add(type: string): void {
+    const name = definitionName(type);
+    if (this.schemas[name] !== undefined) return;
+    this.schemas[name] = {}; // Types refer to themselves.
+    this.schemas[name] = this.schemaOf(type);
+  }
+
+  private schemaOf(type: string): OpenApiSchema {
+    const { description, fields, atomic } = publishedType(type);
+    const text = description === '' ? {} : { description };
+    const special = SPECIAL[type];
+    if (special !== undefined) return { ...text, ...special[this.version] };
+    const kinds = this.kinds.get(type);
+    const properties: Record<string, OpenApiSchema> = kinds === undefined ? {} : { ...TYPE_META };
+    const required: string[] = [];
+    for (const [name, field] of fields) {
+      properties[name] = this.fieldSchema(field);
+      if (field.required) required.push(name);
+    }
+    return {
+      ...text,
+      type: 'object',
+      ...(required.length > 0 && { required }),
+      properties,
+      ...(atomic && { 'x-kubernetes-map-type': 'atomic' }),
+      ...(kinds !== undefined && { 'x-kubernetes-group-version-kind': kinds }),
+    };
+  }
+
+  private fieldSchema(field: PublishedField): OpenApiSchema {
+    const { description, defaultValue, list, map } = field;
+    const text = description === '' ? {} : { description };
+    const fallback = defaultValue === undefined ? {} : { default: readDefault(defaultValue) };
+    const one = this.elementSchema(field);
+    if (list) return { ...text, type: 'array', items: one, ...listExtensions(field) };
+    if (map) {
+      const mapType = field.atomic ? { 'x-kubernetes-map-type': 'atomic' } : {};
+      return { ...text, type: 'object', additionalProperties: one, ...mapType };
+    }
+    const extensions = listExtensions(field);
+    if (one.$ref === undefined) return { ...text, ...fallback, ...one, ...extensions };
+    // In version 2 what stands beside a reference has no meaning, but the published documents have it all the same.
+    return this.version === 'v2'
+      ? { ...text, ...one, ...extensions }
+      : { ...text, ...fallback, allOf: [one], ...extensions };
+  }
+
+  private elementSchema({ type, values }: PublishedField): OpenApiSchema {
+    if (isScalar(type)) return { ...SCALARS[type], ...(values !== undefined && { enum: [...values] }) };
+    this.add(type);
+    return reference(type, this.version);
+  }
+}
+
+/** A Go default: JSON, or a word. */
+function readDefault(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function listExtensions({ list, listType, listMapKeys, patchStrategy, patchMergeKey }: PublishedField): OpenApiSchema {
+  return {
+    ...(listMapKeys.length > 0 && { 'x-kubernetes-list-map-keys': listMapKeys }),
+    ...(list && listType !== undefined && { 'x-kubernetes-list-type': listType }),
+    ...(patchMergeKey !== undefined && { 'x-kubernetes-patch-merge-key': patchMergeKey }),
+    ...(patchStrategy !== undefined && { 'x-kubernetes-patch-strategy': patchStrategy }),
+  };
+}
+
+const TYPE_META: Readonly<Record<string, OpenApiSchema>> = {
+  apiVersion: {
+    description: 'APIVersion defines the versioned schema of this representation of an object.',
+    type: 'string',
+  },
+  kind: {
+    description: 'Kind is a string value representing the REST resource this object represents.',
+    type: 'string',
+  },
+};
+
+export const groupVersionKind = ({ group, version }: Resource, kind: string): OpenApiSchema => ({
+  group,
+  kind,
+  version,
+});

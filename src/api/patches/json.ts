@@ -1,0 +1,21 @@
+/** What all patches work on, and how they fail. */
+export type Json = unknown;
+export type JsonObject = Record<string, Json>;
+
+/** The patch cannot be applied to this document. */
+export class PatchError extends Error {
+  override readonly name: string = 'PatchError';
+}
+
+/** Applying it would cost more than one request may. */
+export class PatchTooLargeError extends PatchError {
+  override readonly name = 'PatchTooLargeError';
+}
+
+export const isObject = (value: Json): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Sets a member also when it is called `__proto__`. */
+export function define(object: JsonObject, key: string, value: Json): void {
+  Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
+}

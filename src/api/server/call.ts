@@ -1,0 +1,68 @@
+/** One request on its way through the handlers, and the ways to answer it. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { ApiError, badRequest, internalError } from '../errors.ts';
+import { type FieldWarning, warningText } from '../schema/schema.ts';
+import type { Registry } from '../store/registry.ts';
+import type { IncludeObject } from '../tables/table.ts';
+import type { KubeObject } from '../types/objects.ts';
+import { negotiate } from './negotiation.ts';
+import { type Renderer, renderer } from './render.ts';
+import type { ResourcePath } from './request-path.ts';
+
+export interface Call {
+  registry: Registry;
+  /** What ends every open watch when the server stops. */
+  streams: Set<() => void>;
+  request: IncomingMessage;
+  response: ServerResponse;
+  target: ResourcePath;
+  query: URLSearchParams;
+}
+
+/** How this client wants objects. @throws ApiError 406, 400 */
+export function rendererOf({ request, target, query }: Call): Renderer {
+  const include = query.get('includeObject') ?? 'Metadata';
+  if (include !== 'None' && include !== 'Metadata' && include !== 'Object') {
+    throw badRequest(`unrecognized includeObject value: ${JSON.stringify(include)}`);
+  }
+  return renderer(target.resource, negotiate(request.headers.accept), include as IncludeObject);
+}
+
+export function replyText(response: ServerResponse, code: number, text: string | Uint8Array, type: string): void {
+  response.writeHead(code, { 'content-type': type, 'content-length': Buffer.byteLength(text) });
+  response.end(text);
+}
+
+export function replyJson(response: ServerResponse, code: number, json: string): void {
+  replyText(response, code, json, 'application/json');
+}
+
+/** Answers with an object, and its warnings as headers (RFC 7234 §5.5). */
+export function replyObject(
+  call: Call,
+  code: number,
+  object: KubeObject,
+  warnings: readonly FieldWarning[] = [],
+): void {
+  const texts = warnings.map((warning) => `299 - "${headerText(warningText(warning))}"`);
+  if (texts.length > 0) call.response.setHeader('warning', texts);
+  replyJson(call.response, code, rendererOf(call).object(object));
+}
+
+/** As quoted-string of a header: ASCII only. */
+function headerText(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, '\\$&');
+}
+
+/** Answers with the Status of an error; ends an answer that had begun. */
+export function replyError(response: ServerResponse, error: unknown): void {
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
+    return;
+  }
+  const refusal = error instanceof ApiError ? error : internalError((error as Error).message);
+  if (refusal.code === 413) response.setHeader('connection', 'close');
+  const { retryAfterSeconds } = refusal.status.details ?? {};
+  if (retryAfterSeconds !== undefined) response.setHeader('retry-after', String(retryAfterSeconds));
+  replyJson(response, refusal.code, JSON.stringify(refusal.status));
+}

@@ -1,0 +1,198 @@
+/**
+ * The query parameters of a request, checked as Kubernetes checks them (apimachinery/pkg/apis/meta/v1/validation and
+ * internalversion/validation). Parameters that mean nothing to a verb are ignored, as there.
+ */
+import { badRequest, type FieldError, invalidOptions } from '../errors.ts';
+import { type Predicate, parseFieldSelector, parseLabelSelector, SelectorError } from '../selectors.ts';
+
+export interface ListOptions {
+  watch: boolean;
+  labelSelector: string;
+  fieldSelector: string;
+  /** Undefined: the newest; 0: any. */
+  resourceVersion: number | undefined;
+  exact: boolean;
+  limit: number;
+  continueToken: string;
+  sendInitialEvents: boolean;
+  bookmarks: boolean;
+  timeoutSeconds: number;
+}
+
+export interface WriteOptions {
+  dryRun: boolean;
+  fieldManager: string;
+  fieldValidation: 'Strict' | 'Warn' | 'Ignore';
+  force: boolean;
+}
+
+export type PropagationPolicy = 'Foreground' | 'Background' | 'Orphan';
+
+export interface DeleteOptions {
+  dryRun: boolean;
+  gracePeriodSeconds: number | undefined;
+  propagationPolicy: PropagationPolicy | undefined;
+  preconditions: { uid?: string; resourceVersion?: string } | undefined;
+}
+
+const VALIDATIONS = ['Ignore', 'Strict', 'Warn'] as const;
+const POLICIES = ['Foreground', 'Background', 'Orphan'] as const;
+const MAX_MANAGER = 128;
+
+const unsupported = (path: string, value: string, values: readonly string[]): FieldError => ({
+  path,
+  message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${values.map((v) => JSON.stringify(v)).join(', ')}`,
+  reason: 'FieldValueNotSupported',
+});
+const forbidden = (path: string, why: string): FieldError => ({
+  path,
+  message: `Forbidden: ${why}`,
+  reason: 'FieldValueForbidden',
+});
+
+/** Anything but 0 and false, also nothing: `?watch` (apimachinery runtime.Convert_Slice_string_To_bool). */
+function flag(query: URLSearchParams, name: string): boolean {
+  const value = query.get(name);
+  return value !== null && !/^(0|false)$/i.test(value);
+}
+
+function integer(query: URLSearchParams, name: string): number | undefined {
+  const text = query.get(name);
+  if (text === null || text === '') return undefined;
+  if (!/^[+-]?\d{1,15}$/.test(text)) throw badRequest(`${name}: expected an integer, got ${JSON.stringify(text)}`);
+  return Number(text);
+}
+
+export function readListOptions(query: URLSearchParams): ListOptions {
+  const watch = flag(query, 'watch');
+  const text = query.get('resourceVersion') ?? '';
+  if (text !== '' && !/^\d{1,15}$/.test(text)) throw badRequest(`invalid resource version: ${JSON.stringify(text)}`);
+  const continueToken = query.get('continue') ?? '';
+  const match = query.get('resourceVersionMatch') ?? '';
+  const sendInitialEvents = flag(query, 'sendInitialEvents');
+  const errors = watch
+    ? checkWatch(query, match)
+    : checkMatch(match, text, continueToken, query.has('sendInitialEvents'));
+  if (errors.length > 0) throw invalidOptions('ListOptions', errors);
+  if (continueToken !== '' && text !== '' && text !== '0') {
+    throw badRequest('specifying resource version is not allowed when using continue');
+  }
+  return {
+    watch,
+    labelSelector: query.get('labelSelector') ?? '',
+    fieldSelector: query.get('fieldSelector') ?? '',
+    resourceVersion: text === '' ? undefined : Number(text),
+    exact: match === 'Exact',
+    limit: Math.max(0, integer(query, 'limit') ?? 0),
+    continueToken,
+    sendInitialEvents,
+    bookmarks: flag(query, 'allowWatchBookmarks'),
+    timeoutSeconds: Math.max(0, integer(query, 'timeoutSeconds') ?? 0),
+  };
+}
+
+function checkMatch(match: string, version: string, token: string, initialEvents: boolean): FieldError[] {
+  const errors: FieldError[] = [];
+  if (initialEvents) errors.push(forbidden('sendInitialEvents', 'sendInitialEvents is forbidden for list'));
+  if (match === '') return errors;
+  const path = 'resourceVersionMatch';
+  if (version === '') errors.push(forbidden(path, `${path} is forbidden unless resourceVersion is provided`));
+  if (token !== '') errors.push(forbidden(path, `${path} is forbidden when continue is provided`));
+  if (match !== 'Exact' && match !== 'NotOlderThan') {
+    errors.push(unsupported(path, match, ['Exact', 'NotOlderThan', '']));
+  } else if (match === 'Exact' && version === '0') {
+    errors.push(forbidden(path, `${path} "Exact" is forbidden for resourceVersion "0"`));
+  }
+  return errors;
+}
+
+function checkWatch(query: URLSearchParams, match: string): FieldError[] {
+  const path = 'resourceVersionMatch';
+  if (!query.has('sendInitialEvents')) {
+    if (match === '') return [];
+    return [forbidden(path, `${path} is forbidden for watch unless sendInitialEvents is provided`)];
+  }
+  const errors: FieldError[] = [];
+  if (match === '') {
+    errors.push(forbidden(path, 'sendInitialEvents requires setting resourceVersionMatch to NotOlderThan'));
+  } else if (match !== 'NotOlderThan') errors.push(unsupported(path, match, ['NotOlderThan']));
+  return errors;
+}
+
+function checkDryRun(values: readonly string[]): FieldError[] {
+  return values.filter((value) => value !== 'All').map((value) => unsupported('dryRun', value, ['All']));
+}
+
+/** `kind` names the options in refusals: CreateOptions, UpdateOptions or PatchOptions. */
+export function readWriteOptions(query: URLSearchParams, kind: string, apply: boolean = false): WriteOptions {
+  const dryRun = query.getAll('dryRun').filter((value) => value !== '');
+  const fieldManager = query.get('fieldManager') ?? '';
+  const validation = query.get('fieldValidation') || 'Warn';
+  const errors = checkDryRun(dryRun);
+  if (Buffer.byteLength(fieldManager) > MAX_MANAGER) {
+    errors.push({ path: 'fieldManager', message: `Too long: may not be more than ${MAX_MANAGER} bytes` });
+  } else if (/[^\P{C}\p{Cf}]/u.test(fieldManager)) {
+    errors.push({ path: 'fieldManager', message: 'Invalid value: should only contain printable characters' });
+  }
+  if (!VALIDATIONS.includes(validation as never)) {
+    errors.push(unsupported('fieldValidation', validation, ['', ...VALIDATIONS]));
+  }
+  if (apply && fieldManager === '') {
+    errors.push({
+      path: 'fieldManager',
+      message: 'Required value: is required for apply patch',
+      reason: 'FieldValueRequired',
+    });
+  }
+  if (!apply && query.has('force')) errors.push(forbidden('force', 'may not be specified for non-apply patch'));
+  if (errors.length > 0) throw invalidOptions(kind, errors);
+  return {
+    dryRun: dryRun.length > 0,
+    fieldManager,
+    fieldValidation: validation as WriteOptions['fieldValidation'],
+    force: flag(query, 'force'),
+  };
+}
+
+/** The options of a deletion: those of the body count where both say something. */
+export function readDeleteOptions(query: URLSearchParams, body: unknown): DeleteOptions {
+  const given = (body ?? {}) as Record<string, unknown>;
+  const dryRun = (given.dryRun as string[] | undefined) ?? query.getAll('dryRun').filter((value) => value !== '');
+  const orphan =
+    given.orphanDependents ?? (query.has('orphanDependents') ? flag(query, 'orphanDependents') : undefined);
+  const policy = (given.propagationPolicy ?? query.get('propagationPolicy') ?? undefined) as string | undefined;
+  const seconds = given.gracePeriodSeconds ?? integer(query, 'gracePeriodSeconds');
+  const errors = Array.isArray(dryRun) ? checkDryRun(dryRun) : [{ path: 'dryRun', message: 'expected a list' }];
+  if (policy !== undefined && !POLICIES.includes(policy as never)) {
+    errors.push(unsupported('propagationPolicy', policy, [...POLICIES, 'nil']));
+  }
+  if (policy !== undefined && orphan !== undefined) {
+    const message = `Invalid value: ${JSON.stringify(policy)}: orphanDependents and deletionPropagation cannot be both set`;
+    errors.push({ path: 'propagationPolicy', message });
+  }
+  if (seconds !== undefined && seconds !== null && !Number.isInteger(seconds)) {
+    errors.push({ path: 'gracePeriodSeconds', message: `expected an integer, got ${JSON.stringify(seconds)}` });
+  }
+  if (errors.length > 0) throw invalidOptions('DeleteOptions', errors);
+  return {
+    dryRun: dryRun.length > 0,
+    // Less than nothing counts as 1 second (registry/rest/delete.go).
+    gracePeriodSeconds:
+      seconds === undefined || seconds === null ? undefined : (seconds as number) < 0 ? 1 : (seconds as number),
+    propagationPolicy:
+      orphan === undefined ? (policy as PropagationPolicy | undefined) : orphan ? 'Orphan' : 'Background',
+    preconditions: given.preconditions as DeleteOptions['preconditions'],
+  };
+}
+
+/** The objects that both selectors choose; undefined: all. @throws ApiError 400 */
+export function selection(kind: string, { labelSelector, fieldSelector }: ListOptions): Predicate | undefined {
+  try {
+    const byLabel = parseLabelSelector(labelSelector);
+    const byField = parseFieldSelector(kind, fieldSelector);
+    return byLabel && byField ? (object) => byLabel(object) && byField(object) : (byLabel ?? byField);
+  } catch (error) {
+    if (error instanceof SelectorError) throw badRequest(error.message);
+    throw error;
+  }
+}

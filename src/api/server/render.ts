@@ -1,0 +1,75 @@
+/** Objects, lists and watch events in the form a client asked for. */
+import { apiVersionOf, type Resource } from '../resources.ts';
+import { columnDefinitions, columnsOf, type IncludeObject, metadataOnly, tableRow } from '../tables/table.ts';
+import type { KubeObject } from '../types/objects.ts';
+import type { Form } from './negotiation.ts';
+
+export interface ListMeta {
+  resourceVersion: string;
+  continue?: string;
+  remainingItemCount?: number;
+}
+
+/** How objects of one resource are written for one client. */
+export interface Renderer {
+  /** One object as a whole answer. */
+  object(object: KubeObject): string;
+  /** What goes before and after the items of a list, and each of them. */
+  list(metadata: ListMeta): { head: string; item: (object: KubeObject) => string; tail: string };
+  /** An object in a watch event; `first` in its stream. `json` is the object's own JSON, made when first asked for. */
+  event(object: KubeObject, json: () => string, first: boolean): string;
+  /** A bookmark in a watch event. */
+  bookmark(metadata: object): string;
+}
+
+export function renderer(resource: Resource, form: Form, include: IncludeObject): Renderer {
+  if (form.as === 'object') return plain(resource);
+  const apiVersion = `meta.k8s.io/${form.version}`;
+  return form.as === 'Table' ? table(resource, apiVersion, include) : partial(apiVersion);
+}
+
+function plain(resource: Resource): Renderer {
+  const { kind } = resource;
+  const apiVersion = apiVersionOf(resource);
+  return {
+    object: (object) => JSON.stringify(object),
+    list: (metadata) => ({
+      head: `{"kind":"${kind}List","apiVersion":"${apiVersion}","metadata":${JSON.stringify(metadata)},"items":[`,
+      item: (object) => JSON.stringify(object),
+      tail: ']}\n',
+    }),
+    event: (_object, json) => json(),
+    bookmark: (metadata) => JSON.stringify({ kind, apiVersion, metadata }),
+  };
+}
+
+function partial(apiVersion: string): Renderer {
+  const one = (object: KubeObject) => JSON.stringify({ ...metadataOnly(object), apiVersion });
+  return {
+    object: one,
+    list: (metadata) => ({
+      head: `{"kind":"PartialObjectMetadataList","apiVersion":"${apiVersion}","metadata":${JSON.stringify(metadata)},"items":[`,
+      item: one,
+      tail: ']}\n',
+    }),
+    event: one,
+    bookmark: (metadata) => JSON.stringify({ kind: 'PartialObjectMetadata', apiVersion, metadata }),
+  };
+}
+
+function table(resource: Resource, apiVersion: string, include: IncludeObject): Renderer {
+  const columns = columnsOf(resource.key);
+  const definitions = columnDefinitions(columns);
+  const row = (object: KubeObject) => JSON.stringify(tableRow(columns, object, include, Date.now()));
+  const whole = (metadata: object, columnDefinitions: object[], rows: string) =>
+    `{"kind":"Table","apiVersion":"${apiVersion}","metadata":${JSON.stringify(metadata)},` +
+    `"columnDefinitions":${JSON.stringify(columnDefinitions)},"rows":[${rows}]}`;
+  const versionOf = ({ metadata }: KubeObject) => ({ resourceVersion: metadata.resourceVersion });
+  return {
+    object: (object) => whole(versionOf(object), definitions, row(object)),
+    list: (metadata) => ({ head: whole(metadata, definitions, '').slice(0, -2), item: row, tail: ']}\n' }),
+    // The columns of a watch go with its first event only.
+    event: (object, _json, first) => whole(versionOf(object), first ? definitions : [], row(object)),
+    bookmark: (metadata) => whole(metadata, [], ''),
+  };
+}

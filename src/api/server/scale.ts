@@ -1,0 +1,88 @@
+/** The `scale` subresource: how many replicas an object has and wants, whatever its kind (autoscaling/v1 Scale). */
+import { badRequest, conflict, invalid, MODIFIED } from '../errors.ts';
+import type { Resource } from '../resources.ts';
+import { printSelector } from '../tables/cells.ts';
+import { at } from '../tables/stored-columns.ts';
+import type { KubeObject, LabelSelector } from '../types/objects.ts';
+import { type Call, replyJson } from './call.ts';
+import { readWriteOptions } from './query.ts';
+import { mediaTypeOf, parseJson, parseObject, readBody } from './request-body.ts';
+import { patchBy } from './writes.ts';
+
+interface Scale extends KubeObject {
+  spec: { replicas?: number };
+  status: { replicas: number; selector?: string };
+}
+
+/** The Scale of an object; `printSelector` writes selectors as Go does, in the order of their keys. */
+function scaleOf(resource: Resource, object: KubeObject): Scale {
+  const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
+  const paths = resource.scale!;
+  const selector = paths.selector === undefined ? undefined : at(object, paths.selector);
+  return {
+    kind: 'Scale',
+    apiVersion: 'autoscaling/v1',
+    metadata: { name, ...(namespace !== undefined && { namespace }), uid, resourceVersion, creationTimestamp },
+    spec: { replicas: Number(at(object, paths.specReplicas) ?? 0) },
+    status: {
+      replicas: Number(at(object, paths.statusReplicas) ?? 0),
+      ...(selector !== undefined && { selector: selectorText(selector) }),
+    },
+  };
+}
+
+function selectorText(selector: unknown): string {
+  if (typeof selector === 'string') return selector;
+  const { matchLabels, matchExpressions } = selector as LabelSelector;
+  if (matchLabels === undefined && matchExpressions === undefined) {
+    return printSelector({ matchLabels: selector as Record<string, string> }); // A ReplicationController's.
+  }
+  return printSelector(selector as LabelSelector);
+}
+
+export function getScale(call: Call): void {
+  const { registry, target, response } = call;
+  const object = registry.get(target.resource, target.namespace, target.name!);
+  replyJson(response, 200, JSON.stringify(scaleOf(target.resource, object)));
+}
+
+export async function putScale(call: Call): Promise<void> {
+  const scale = await parseObject(call.request, await readBody(call.request));
+  write(call, () => scale, 'UpdateOptions');
+}
+
+export async function patchScale(call: Call): Promise<void> {
+  const patch = parseJson(await readBody(call.request));
+  const resource = { ...call.target.resource, group: 'autoscaling', version: 'v1', kind: 'Scale' as never };
+  write(call, (scale) => patchBy(mediaTypeOf(call.request), resource, scale, patch), 'PatchOptions');
+}
+
+function write(call: Call, change: (scale: Scale) => unknown, options: string): void {
+  const { registry, target, query, response } = call;
+  const { resource, namespace, name } = target;
+  const { dryRun } = readWriteOptions(query, options);
+  const old = registry.get(resource, namespace, name!);
+  const wanted = change(scaleOf(resource, old)) as Partial<Scale> | null;
+  if (typeof wanted !== 'object' || wanted === null || (wanted.kind ?? 'Scale') !== 'Scale') {
+    throw badRequest('expected an object of kind Scale');
+  }
+  const version = wanted.metadata?.resourceVersion;
+  if (version && version !== old.metadata.resourceVersion) throw conflict(resource, name!, MODIFIED);
+  const replicas = wanted.spec?.replicas ?? 0;
+  if (!Number.isInteger(replicas) || replicas < 0 || replicas > 2 ** 31 - 1) {
+    const message = `Invalid value: ${JSON.stringify(replicas)}: must be greater than or equal to 0`;
+    throw invalid({ ...resource, group: 'autoscaling', kind: 'Scale' as never }, name!, [
+      { path: 'spec.replicas', message },
+    ]);
+  }
+  const scaled = registry.write(withValue(old, resource.scale!.specReplicas, replicas), old, dryRun);
+  replyJson(response, 200, JSON.stringify(scaleOf(resource, scaled)));
+}
+
+/** A copy with the value at a path such as `spec.replicas`. */
+function withValue<T extends object>(object: T, path: string, value: unknown): T {
+  const [first = '', ...rest] = path.split('.');
+  const members = object as Record<string, unknown>;
+  const inner = rest.length === 0 ? value : withValue((members[first] ?? {}) as object, rest.join('.'), value);
+  return { ...object, [first]: inner };
+}

@@ -1,0 +1,147 @@
+/**
+ * The parts of objects that have URLs of their own, one row each. `status` is written by the ordinary writes; logs, exec
+ * and the like, which a node answers, never come here.
+ */
+import { badRequest, conflict, invalid, methodNotAllowed, tooManyRequests } from '../errors.ts';
+import type { Resource } from '../resources.ts';
+import { resourceOfKind } from '../resources.ts';
+import { matchesSelector } from '../selectors.ts';
+import { at } from '../tables/stored-columns.ts';
+import type { KubeObject, LabelSelector, NamespaceObject, Pod, Status } from '../types/objects.ts';
+import { type Call, replyJson, replyObject } from './call.ts';
+import { readDeleteOptions, readWriteOptions } from './query.ts';
+import { parseObject, readBody } from './request-body.ts';
+import { getScale, patchScale, putScale } from './scale.ts';
+
+type Handler = (call: Call) => void | Promise<void>;
+
+export interface Subresource {
+  /** Kind of its bodies in discovery. */
+  kind: string;
+  group?: string;
+  version?: string;
+  methods: Readonly<Record<string, Handler>>;
+  verbs: readonly string[];
+}
+
+const SUCCESS: Status = { apiVersion: 'v1', kind: 'Status', metadata: {}, status: 'Success', code: 201 };
+
+const SCALE: Subresource = {
+  kind: 'Scale',
+  group: 'autoscaling',
+  version: 'v1',
+  methods: { GET: getScale, PUT: putScale, PATCH: patchScale },
+  verbs: ['get', 'patch', 'update'],
+};
+
+const OF_KIND: Readonly<Record<string, Readonly<Record<string, Subresource>>>> = {
+  Pod: {
+    binding: { kind: 'Binding', methods: { POST: bind }, verbs: ['create'] },
+    eviction: { kind: 'Eviction', group: 'policy', version: 'v1', methods: { POST: evict }, verbs: ['create'] },
+  },
+  Namespace: { finalize: { kind: 'Namespace', methods: { PUT: finalize }, verbs: ['update'] } },
+};
+
+/** All subresources of a resource but `status`, by name. */
+export function subresourcesOf(resource: Resource): Readonly<Record<string, Subresource>> {
+  return { ...OF_KIND[resource.key], ...(resource.scale !== undefined && { scale: SCALE }) };
+}
+
+/** Serves it, when the resource has it; false otherwise. @throws ApiError 405 */
+export function serveSubresource(call: Call): void | Promise<void> | false {
+  const { resource, subresource = '' } = call.target;
+  const found = subresourcesOf(resource)[subresource];
+  if (found === undefined) return false;
+  const handler = found.methods[call.request.method ?? ''];
+  if (handler === undefined) throw methodNotAllowed();
+  return handler(call);
+}
+
+/** pods/binding: the pod's node, chosen by a scheduler of somebody's own (registry/core/pod/storage, assignPod). */
+async function bind(call: Call): Promise<void> {
+  const { registry, target, query, request, response } = call;
+  const { resource, namespace, name } = target;
+  const { dryRun } = readWriteOptions(query, 'CreateOptions');
+  const binding = (await parseObject(request, await readBody(request))) as {
+    target?: { kind?: string; name?: string };
+  };
+  const node = binding.target?.name;
+  if (!node) {
+    const message = 'Required value';
+    throw invalid({ ...resource, kind: 'Binding' as never }, name!, [
+      { path: 'target.name', message, reason: 'FieldValueRequired' },
+    ]);
+  }
+  const pod = registry.get(resource, namespace, name!) as Pod;
+  if (pod.metadata.deletionTimestamp !== undefined) {
+    throw conflict(resource, name!, `pod ${name} is being deleted, cannot be assigned to a host`);
+  }
+  if (pod.spec.nodeName) {
+    throw conflict(resource, name!, `pod ${name} is already assigned to node "${pod.spec.nodeName}"`);
+  }
+  registry.get(resourceOfKind('Node')!, undefined, node);
+  registry.write({ ...pod, spec: { ...pod.spec, nodeName: node } }, pod, dryRun);
+  replyJson(response, 201, JSON.stringify(SUCCESS));
+}
+
+/** pods/eviction: a deletion that a disruption budget may refuse (registry/core/pod/storage/eviction.go). */
+async function evict(call: Call): Promise<void> {
+  const { registry, target, query, request, response } = call;
+  const { resource, namespace, name } = target;
+  const eviction = (await parseObject(request, await readBody(request))) as {
+    metadata?: { name?: string };
+    deleteOptions?: unknown;
+  };
+  if (eviction.metadata?.name !== undefined && eviction.metadata.name !== name) {
+    throw badRequest('name in URL does not match name in Eviction object');
+  }
+  const options = readDeleteOptions(query, eviction.deleteOptions);
+  const pod = registry.get(resource, namespace, name!) as Pod;
+  const running = pod.status?.phase === 'Running' && pod.metadata.deletionTimestamp === undefined;
+  if (running) checkBudgets(call, pod);
+  registry.delete(resource, namespace, name!, options);
+  replyJson(response, 201, JSON.stringify(SUCCESS));
+}
+
+/** @throws ApiError 429 when a budget that somebody keeps has nothing left */
+function checkBudgets({ registry }: Call, pod: Pod): void {
+  const budgets = resourceOfKind('PodDisruptionBudget')!;
+  if (budgets.inert) return;
+  for (const budget of registry.store.list(budgets.key, pod.metadata.namespace) as KubeObject[]) {
+    const selector = at(budget, 'spec.selector') as LabelSelector | undefined;
+    if (selector === undefined || !matchesSelector(selector, pod.metadata.labels ?? {})) continue;
+    const { name, generation = 1 } = budget.metadata;
+    if (Number(at(budget, 'status.observedGeneration') ?? 0) < generation) {
+      throw tooManyRequests(
+        `Cannot evict pod as it would violate the pod's disruption budget. The disruption budget ${name} is still being processed by the server.`,
+        {
+          retryAfterSeconds: 10,
+          causes: [
+            {
+              reason: 'DisruptionBudget',
+              message: `The disruption budget ${name} is still being processed by the server.`,
+            },
+          ],
+        },
+      );
+    }
+    if (Number(at(budget, 'status.disruptionsAllowed') ?? 0) > 0) continue;
+    const needs = Number(at(budget, 'status.desiredHealthy') ?? 0);
+    const has = Number(at(budget, 'status.currentHealthy') ?? 0);
+    const message = `The disruption budget ${name} needs ${needs} healthy pods and has ${has} currently`;
+    throw tooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", {
+      causes: [{ reason: 'DisruptionBudget', message }],
+    });
+  }
+}
+
+/** namespaces/finalize: what must happen before the namespace may go. */
+async function finalize(call: Call): Promise<void> {
+  const { registry, target, query, request } = call;
+  const { resource, name } = target;
+  const { dryRun } = readWriteOptions(query, 'UpdateOptions');
+  const given = (await parseObject(request, await readBody(request))) as NamespaceObject;
+  const old = registry.get(resource, undefined, name!) as NamespaceObject;
+  const finalizers = given.spec?.finalizers ?? [];
+  replyObject(call, 200, registry.write({ ...old, spec: { ...old.spec, finalizers } }, old, dryRun));
+}

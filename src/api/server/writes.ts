@@ -1,0 +1,131 @@
+/** POST, PUT, PATCH and DELETE on resources; what a write means is `store/registry.ts`. */
+import { badRequest, methodNotAllowed, tooLarge, unsupportedMediaType } from '../errors.ts';
+import { PatchError, PatchTooLargeError } from '../patches/json.ts';
+import { jsonPatch } from '../patches/json-patch.ts';
+import { mergePatch } from '../patches/merge-patch.ts';
+import { strategicMergePatch } from '../patches/strategic.ts';
+import { typeNameOf } from '../published/types.ts';
+import type { Resource } from '../resources.ts';
+import type { WriteRequest } from '../store/registry.ts';
+import type { KubeObject, Status } from '../types/objects.ts';
+import { type Call, rendererOf, replyJson, replyObject } from './call.ts';
+import { readDeleteOptions, readWriteOptions } from './query.ts';
+import { selected } from './reads.ts';
+import { mediaTypeOf, parseJson, parseObject, parseYaml, readBody } from './request-body.ts';
+
+const APPLY = 'application/apply-patch+yaml';
+const JSON_PATCH = 'application/json-patch+json';
+const MERGE_PATCH = 'application/merge-patch+json';
+const STRATEGIC_PATCH = 'application/strategic-merge-patch+json';
+const PATCHES = [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY];
+
+export async function create(call: Call): Promise<void> {
+  const { registry, target, request } = call;
+  const { resource, namespace } = target;
+  if (resource.namespaced && namespace === undefined) throw methodNotAllowed();
+  rendererOf(call); // A client that reads nothing we can write is refused before anything is changed.
+  const options = writeRequest(call, 'CreateOptions');
+  const object = await parseObject(request, await readBody(request));
+  const { object: made, warnings } = registry.create(resource, namespace, object, options);
+  replyObject(call, 201, made, warnings);
+}
+
+export async function update(call: Call): Promise<void> {
+  const { registry, target, request } = call;
+  const { resource, namespace, name } = target;
+  rendererOf(call);
+  const options = writeRequest(call, 'UpdateOptions');
+  const object = await parseObject(request, await readBody(request));
+  const { object: put, warnings } = registry.update(resource, namespace, name!, object, options);
+  replyObject(call, 200, put, warnings);
+}
+
+export async function patch(call: Call): Promise<void> {
+  const { registry, target, request } = call;
+  const { resource, namespace, name, subresource } = target;
+  const mediaType = mediaTypeOf(request);
+  if (!PATCHES.includes(mediaType)) throw unsupportedMediaType(mediaType, PATCHES);
+  rendererOf(call);
+  const options = writeRequest(call, 'PatchOptions', mediaType === APPLY);
+  const body = await readBody(request);
+  const change = mediaType === APPLY ? await parseYaml(body) : parseJson(body);
+  if (mediaType === APPLY && subresource === undefined && !registry.store.get(resource.key, namespace, name!)) {
+    const { object, warnings } = registry.create(resource, namespace, change, options);
+    return replyObject(call, 201, object, warnings);
+  }
+  const { object, warnings } = applied(mediaType, resource, change, (by) =>
+    registry.update(resource, namespace, name!, by(registry.get(resource, namespace, name!)), options),
+  );
+  replyObject(call, 200, object, warnings);
+}
+
+/** `write` with the patch as a function of the object; a patch that does not fit is refused in Kubernetes' terms. */
+function applied<T>(
+  mediaType: string,
+  resource: Resource,
+  patch: unknown,
+  write: (by: (old: KubeObject) => unknown) => T,
+): T {
+  try {
+    return write((old) => patchBy(mediaType, resource, old, patch));
+  } catch (error) {
+    if (error instanceof PatchTooLargeError) throw tooLarge(error.message);
+    if (error instanceof PatchError) throw badRequest(`the patch cannot be applied: ${error.message}`);
+    throw error;
+  }
+}
+
+/** The object changed by a patch. @throws PatchError, ApiError 415 */
+export function patchBy(mediaType: string, resource: Resource, old: KubeObject, patch: unknown): unknown {
+  if (mediaType === JSON_PATCH) return jsonPatch(old, patch);
+  if (mediaType === MERGE_PATCH) return mergePatch(old, patch);
+  const type = typeNameOf(resource.group, resource.version, resource.kind);
+  // There is nothing in a custom resource by which to merge (apiextensions-apiserver supports the other two).
+  if (type === undefined)
+    throw unsupportedMediaType(
+      mediaType,
+      PATCHES.filter((p) => p !== STRATEGIC_PATCH),
+    );
+  return strategicMergePatch(old, patch, type);
+}
+
+/** Kinds whose deletion answers with the object; others with a Status (`ReturnDeletedObject` of their REST storage). */
+const RETURNED = new Set(
+  'Pod Service ServiceAccount PersistentVolume PersistentVolumeClaim PodTemplate ResourceQuota'.split(' '),
+);
+
+export async function remove(call: Call): Promise<void> {
+  const { registry, target, request, query, response } = call;
+  const { resource, namespace, name } = target;
+  if (resource.namespaced && namespace === undefined) throw methodNotAllowed();
+  const body = await readBody(request);
+  const options = readDeleteOptions(query, body.length === 0 ? undefined : await parseObject(request, body));
+  if (name === undefined) {
+    const victims = selected(call);
+    for (const { metadata } of victims) registry.delete(resource, metadata.namespace, metadata.name, options);
+    const { head, item, tail } = rendererOf(call).list({ resourceVersion: String(registry.store.version) });
+    return replyJson(response, 200, head + victims.map(item).join() + tail);
+  }
+  const { object, gone } = registry.delete(resource, namespace, name, options);
+  if (!gone || RETURNED.has(resource.kind)) return replyObject(call, 200, object);
+  replyJson(response, 200, JSON.stringify(deleted(resource, object)));
+}
+
+function deleted(resource: Resource, { metadata }: KubeObject): Status {
+  const { group, plural } = resource;
+  const details = { name: metadata.name, ...(group !== '' && { group }), kind: plural, uid: metadata.uid };
+  return { apiVersion: 'v1', kind: 'Status', metadata: {}, status: 'Success', details };
+}
+
+function writeRequest({ query, request, target }: Call, kind: string, apply: boolean = false): WriteRequest {
+  const options = readWriteOptions(query, kind, apply);
+  const agent = request.headers['user-agent'] ?? '';
+  return {
+    dryRun: options.dryRun,
+    fieldValidation: options.fieldValidation,
+    subresource: target.subresource as 'status' | undefined,
+    // As in Kubernetes: a client that gives no name goes by its program's (handlers/create.go, managerOrUserAgent).
+    manager: options.fieldManager || agent.split('/')[0]!.slice(0, 128) || 'unknown',
+    force: options.force,
+  };
+}
