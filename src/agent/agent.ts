@@ -8,6 +8,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ServiceWriter } from '../../native-free-dataplane/services/writer.ts';
 import { addressWords } from '../../native-free-dataplane/wire/address.ts';
+import { agentSocketPath } from '../api/agent-socket.ts';
 import { ApiClient } from '../api/client/client.ts';
 import { type Informer, startInformer } from '../api/client/informer.ts';
 import { type ClusterOptions, clusterDnsAddress, clusterOptionsOf, overlayOverhead } from '../api/cluster-options.ts';
@@ -38,6 +39,7 @@ import { RemoteNodes } from './overlay/remote-nodes.ts';
 import { PodNetwork } from './pods/network.ts';
 import { flushEndpoints } from './services/flush.ts';
 import { HealthChecks } from './services/health-checks.ts';
+import { PodStreams } from './streams/pod-streams.ts';
 import { type NodeTables, openNodeTables } from './tables.ts';
 import { HostNetwork, underlayDevice } from './underlay/host-network.ts';
 import { WorkerPool } from './worker-pool.ts';
@@ -286,9 +288,11 @@ class RunningAgent implements Agent {
     const { host, pool, client, options } = this;
     pool.addPort(0, host.tap.fds, host.tap.headerBytes);
     this.repair = setInterval(() => this.lookAfterRules(), REPAIR_MS);
-    this.closeControl = await serveAgentControl(join(options.stateDir, 'nodes', options.node), {
-      restart: (namespace, pod, container) => this.pods.restartContainer(namespace, pod, container),
-    });
+    this.closeControl = await serveAgentControl(
+      agentSocketPath(options.stateDir, options.node),
+      { restart: (namespace, pod, container) => this.pods.restartContainer(namespace, pod, container) },
+      new PodStreams(options.stateDir),
+    );
     this.watchCluster();
     await this.pods.adopt();
     const setPod = (pod: Pod): void => {

@@ -1,10 +1,9 @@
 /** A node's own small door for the CLI: things only the running agent can do. A unix socket that root alone may open. */
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { join } from 'node:path';
-
-/** Name of the socket in a node's state directory. */
-export const AGENT_SOCKET = 'agent.sock';
+import { dirname } from 'node:path';
+import type { Duplex } from 'node:stream';
+import type { PodStreams } from './streams/pod-streams.ts';
 
 export interface AgentActions {
   /** Restart one container, or all of a pod. Rejects with a sentence when there is no such thing. */
@@ -12,11 +11,29 @@ export interface AgentActions {
 }
 
 /** Serve until the returned function is called. POST /restart?namespace=…&pod=…[&container=…] */
-export async function serveAgentControl(directory: string, actions: AgentActions): Promise<() => Promise<void>> {
-  mkdirSync(directory, { recursive: true });
-  const path = join(directory, AGENT_SOCKET);
+export async function serveAgentControl(
+  path: string,
+  actions: AgentActions,
+  streams: PodStreams,
+): Promise<() => Promise<void>> {
+  mkdirSync(dirname(path), { recursive: true });
   rmSync(path, { force: true });
-  const server = createServer((request, response) => void answer(request, response, actions));
+  const server = createServer({ requestTimeout: 0 }, (request, response) => {
+    if (!streams.serve(request, response)) void answer(request, response, actions);
+  });
+  const upgraded = new Set<Duplex>();
+  const keep = (socket: Duplex): void => {
+    upgraded.add(socket);
+    socket.once('close', () => upgraded.delete(socket));
+  };
+  server.on('upgrade', (request, socket, head) => {
+    keep(socket);
+    streams.upgrade(request, socket, head);
+  });
+  server.on('connect', (request, socket, head) => {
+    keep(socket);
+    streams.connect(request, socket, head);
+  });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(path, resolve);
@@ -24,6 +41,7 @@ export async function serveAgentControl(directory: string, actions: AgentActions
   chmodSync(path, 0o600);
   return async () => {
     server.closeAllConnections();
+    for (const socket of upgraded) socket.destroy(); // Node no longer counts them among the server's.
     await new Promise<void>((resolve) => server.close(() => resolve()));
     rmSync(path, { force: true });
   };

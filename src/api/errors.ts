@@ -144,6 +144,8 @@ export const tooManyRequests = (message: string, details: Status['details'] = {}
 export const invalidOptions = (kind: string, errors: readonly FieldError[]): ApiError =>
   invalid({ kind, group: 'meta.k8s.io', plural: kind } as unknown as Resource, '', errors);
 
+export const serviceUnavailable = (message: string): ApiError => failure(503, 'ServiceUnavailable', message);
+
 export const methodNotAllowed = (): ApiError =>
   failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource');
 

@@ -6,8 +6,11 @@ import type { Condition, Deployment, KubeObject, NodeObject, Pod } from '../api/
 const isTrue = (conditions: readonly Condition[] | undefined, type: string): boolean =>
   conditions?.find((condition) => condition.type === type)?.status === 'True';
 
+/** The last line that a container wrote, where this machine has its log. */
+export type LastLine = (pod: Pod, container: string) => string | undefined;
+
 /** Undefined when the object is Ready, or when its kind has nothing to wait for. */
-export function whyNotReady(object: KubeObject): string | undefined {
+export function whyNotReady(object: KubeObject, lastLine: LastLine = () => undefined): string | undefined {
   switch (object.kind) {
     case 'Node': {
       const { status } = object as NodeObject;
@@ -18,7 +21,7 @@ export function whyNotReady(object: KubeObject): string | undefined {
     case 'Pod': {
       const pod = object as Pod;
       if (pod.status?.phase === 'Succeeded' || isTrue(pod.status?.conditions, 'Ready')) return undefined;
-      return whyPodNotReady(pod);
+      return whyPodNotReady(pod, lastLine);
     }
     case 'Deployment': {
       const { spec, status, metadata } = object as Deployment;
@@ -33,16 +36,16 @@ export function whyNotReady(object: KubeObject): string | undefined {
   }
 }
 
-/** The pod's STATUS and, where a container is the cause, the last line it wrote. */
-function whyPodNotReady(pod: Pod): string {
+/** The pod's STATUS and, where a container is the cause, its termination message or the last line it wrote. */
+function whyPodNotReady(pod: Pod, lastLine: LastLine): string {
   const reason = podReason(pod);
   const { containerStatuses = [], initContainerStatuses = [], conditions } = pod.status ?? {};
   for (const { name, ready, state, lastState } of [...initContainerStatuses, ...containerStatuses]) {
     if (ready) continue;
     const ended = state?.terminated ?? lastState?.terminated;
     if (ended !== undefined && ended.reason !== 'Completed') {
-      const lastLine = ended.message?.trim().split('\n').at(-1);
-      return `${reason}: container ${name} ended with status ${ended.exitCode}${lastLine ? `: ${lastLine}` : ''}`;
+      const said = ended.message?.trim().split('\n').at(-1) || lastLine(pod, name);
+      return `${reason}: container ${name} ended with status ${ended.exitCode}${said ? `: ${said}` : ''}`;
     }
     const { message } = state?.waiting ?? {};
     if (message) return `${reason}: container ${name}: ${message}`;

@@ -2,9 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ApiClient } from '../api/client/client.ts';
 import type { Kind, KubeObject, Manifest } from '../api/types/objects.ts';
+import { logTail, podDirectory } from '../runtime/container/logs.ts';
 import { ClusterError } from './errors.ts';
-import { whyNotReady } from './readiness.ts';
-import type { ClusterNode } from './state.ts';
+import { type LastLine, whyNotReady } from './readiness.ts';
+import { type ClusterNode, STATE_DIR } from './state.ts';
 
 const LOOK_MS = 25;
 /** A container that ends as soon as it has started is Ready for a moment; one that lasts this long stays so. */
@@ -38,7 +39,7 @@ export async function waitUntilReady(
     const looked = await Promise.all(
       waiting.map(async (one) => {
         const object = (await client.find(one.kind, one.name, one.namespace)) as KubeObject | undefined;
-        return { ...one, why: object === undefined ? 'it is gone' : whyNotReady(object) };
+        return { ...one, why: object === undefined ? 'it is gone' : whyNotReady(object, lastLine) };
       }),
     );
     waiting = looked.filter((one): one is typeof one & { why: string } => one.why !== undefined);
@@ -59,3 +60,10 @@ export async function waitUntilReady(
     await sleep(LOOK_MS);
   }
 }
+
+/** Of the instance that runs, or of the one before when it has written nothing yet. */
+const lastLine: LastLine = ({ metadata: { namespace = 'default', name } }, container) => {
+  const directory = podDirectory(STATE_DIR, namespace, name);
+  const tail = logTail(directory, container).trim() || logTail(directory, `${container}.previous`).trim();
+  return tail.split('\n').at(-1) || undefined;
+};

@@ -3,6 +3,7 @@
  * it may be killed and started again at any time; agents go on forwarding meanwhile.
  */
 import { join } from 'node:path';
+import { agentSocketPath } from '../api/agent-socket.ts';
 import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../api/cluster-options.ts';
 import { resourceOfKind } from '../api/resources.ts';
 import { claimSocket, startApiServer } from '../api/server/server.ts';
@@ -94,6 +95,7 @@ export async function startController(given: ControllerOptions): Promise<Control
     socketPath,
     ...(access && { secure: access.secure }),
     ...(given.insecure && { insecure: given.insecure }),
+    agentSocket: (node) => (given.agents?.nodes.includes(node) ? agentSocketPath(stateDir, node) : undefined),
   });
   access?.announce(server.securePorts);
   const agents = given.agents && startAgentSupervisor({ ...given.agents, stateDir, log });

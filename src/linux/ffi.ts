@@ -50,6 +50,11 @@ export const bind = libc.func('int bind(int fd, void *name, unsigned int bytes)'
   name: Buffer,
   bytes: number,
 ) => number;
+export const connect = libc.func('int connect(int fd, void *name, unsigned int bytes)') as (
+  fd: number,
+  name: Buffer,
+  bytes: number,
+) => number;
 export const listen = libc.func('int listen(int fd, int backlog)') as (fd: number, backlog: number) => number;
 export const setSocketOption = libc.func(
   'int setsockopt(int fd, int level, int name, void *value, unsigned int bytes)',
@@ -109,6 +114,7 @@ export const EBUSY = 16;
 export const EINVAL = 22;
 export const EBADFD = 77;
 export const ENOBUFS = 105;
+export const EINPROGRESS = 115;
 
 /** A system call that failed: which, on what, and why. `code` is stable. */
 export class SystemError extends Error {

@@ -4,8 +4,8 @@
  */
 import { bind, close, listen, SystemError, setSocketOption, socket } from './ffi.ts';
 import { inNamespace } from './netns.ts';
+import { AF_INET, socketAddress } from './socket-address.ts';
 
-const AF_INET = 2;
 /** SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK (socket(2)). */
 const STREAM = 1 | 0o2000000 | 0o4000;
 const SOL_SOCKET = 1;
@@ -34,13 +34,4 @@ export function listenInNamespace(path: string, address: string, port: number): 
     }
     return fd;
   });
-}
-
-/** struct sockaddr_in (ip(7)): the family in the host's byte order, port and address in the network's. */
-function socketAddress(address: string, port: number): Buffer {
-  const bytes = Buffer.alloc(16);
-  bytes.writeUInt16LE(AF_INET, 0);
-  bytes.writeUInt16BE(port, 2);
-  for (const [i, octet] of address.split('.').entries()) bytes[4 + i] = Number(octet);
-  return bytes;
 }

@@ -8,9 +8,11 @@ import { attempt, mc3, NAMESPACE, until } from './runtime-world.ts';
 
 const { test, left } = runtimeSuite('runtime: containers', import.meta.url);
 
+const TELL_BY_LOG = { terminationMessagePolicy: 'FallbackToLogsOnError' } as const;
+
 test('a process that ends again and again backs off, with its last words in the status', async ({ world }) => {
   const command = ['sh', '-c', 'echo "cannot go on" >&2; exit 3'];
-  world.pod('crash', { containers: [{ name: 'c', image: 'process', command }] });
+  world.pod('crash', { containers: [{ name: 'c', image: 'process', command, ...TELL_BY_LOG }] });
   const status = await until('back-off', () => {
     const c = world.container('crash', 'c');
     return c?.state?.waiting?.reason === 'CrashLoopBackOff' && c.restartCount >= 2 && c;
@@ -23,7 +25,7 @@ test('a process that ends again and again backs off, with its last words in the 
 });
 
 test('two containers on one port: the second fails with the kernel’s own words', async ({ world }) => {
-  const container = (name: string) => ({ name, image: 'nginx' });
+  const container = (name: string) => ({ name, image: 'nginx', ...TELL_BY_LOG });
   world.pod('clash', { containers: [container('first'), container('second')] });
   const status = await until('failure', () => world.container('clash', 'second')?.lastState?.terminated, 15_000);
   assert.is(status.exitCode, 1);

@@ -1,10 +1,10 @@
 /** kubectl itself against a cluster that is up. Which one: environment variable KUBECTL, else the one in the PATH. */
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { output, type Ran, type RunOptions, run } from './cluster.ts';
 
 const PROGRAM = process.env.KUBECTL || 'kubectl';
-/** Written by `dataplane up`. */
-const KUBECONFIG = '/run/dataplane/kubeconfig';
+/** The kubeconfig is the one `dataplane up` writes; nothing of this machine's user counts. */
+export const KUBECTL_ENV: NodeJS.ProcessEnv = { KUBECONFIG: '/run/dataplane/kubeconfig', HOME: '/nonexistent' };
 
 /** Why kubectl cannot be run here; undefined when it can. */
 export function whyNoKubectl(): string | undefined {
@@ -14,9 +14,17 @@ export function whyNoKubectl(): string | undefined {
 
 /** Runs kubectl to its end, on this machine as its users do. */
 export function tryKubectl(words: readonly string[], options: RunOptions = {}): Promise<Ran> {
-  return run([PROGRAM, ...words], { ...options, env: { KUBECONFIG, HOME: '/nonexistent', ...options.env } });
+  return run([PROGRAM, ...words], { ...options, env: { ...KUBECTL_ENV, ...options.env } });
 }
 
 /** What kubectl printed. @throws Error with all it said when it failed */
 export const kubectl = (words: readonly string[], options?: RunOptions): Promise<string> =>
   output(tryKubectl(words, options));
+
+/** Starts kubectl; the caller ends it. */
+export function spawnKubectl(words: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
+  return spawn(PROGRAM, words, { env: { ...process.env, ...KUBECTL_ENV, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** For a shell. The words must need no quoting. */
+export const kubectlLine = (words: readonly string[]): string => [PROGRAM, ...words].join(' ');

@@ -118,9 +118,10 @@ const container = shared(
       terminationMessagePath: text(),
       terminationMessagePolicy: oneOf('File', 'FallbackToLogsOnError'),
       stdin: bool,
+      stdinOnce: bool,
       tty: bool,
     },
-    ['resizePolicy', 'restartPolicy', 'restartPolicyRules', 'securityContext', 'stdinOnce', 'volumeDevices'],
+    ['resizePolicy', 'restartPolicy', 'restartPolicyRules', 'securityContext', 'volumeDevices'],
   ),
 );
 

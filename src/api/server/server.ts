@@ -4,15 +4,23 @@
  * Status errors are `exchange.ts`.
  */
 import { chmodSync, rmSync } from 'node:fs';
-import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { authenticate, impersonate, type VerifyToken } from '../access/authentication.ts';
 import { type Authorize, actionOf, authorizer } from '../access/authorization.ts';
 import { ROOT_USER, type User } from '../access/user.ts';
-import { ApiError, forbiddenAction, internalError } from '../errors.ts';
+import { ApiError, forbiddenAction, internalError, noSuchPath } from '../errors.ts';
 import type { Registry } from '../store/registry.ts';
 import { Exchange } from './exchange.ts';
+import { type AgentSocket, PodProxy } from './pod-proxy.ts';
 
 /** An address to bind, or the descriptor of a socket that listens already. */
 export type ListenAddress = { host: string; port: number } | { fd: number };
@@ -33,6 +41,8 @@ export interface ApiServerOptions {
   insecure?: { host: string; port: number };
   verifyToken?: VerifyToken;
   authorize?: Authorize;
+  /** How the nodes' agents are reached, for logs, exec and the like. */
+  agentSocket?: AgentSocket;
 }
 
 export interface ApiServer {
@@ -63,71 +73,114 @@ export async function claimSocket(socketPath: string): Promise<void> {
   rmSync(socketPath, { force: true });
 }
 
-type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+/** By which door a request came: the socket that root alone may open, or one that asks for credentials. */
+type Door = 'root' | 'anybody';
+
+interface Handlers {
+  request(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void>;
+}
 
 /** Serves until closed. */
 export async function startApiServer(registry: Registry, options: ApiServerOptions): Promise<ApiServer> {
   await claimSocket(options.socketPath);
   const streams = new Set<() => void>();
   const authorize = options.authorize ?? authorizer();
-  const serve = (request: IncomingMessage, response: ServerResponse, user: User) => {
+  const proxy = new PodProxy(registry.store, options.agentSocket ?? (() => undefined));
+  const check = (request: IncomingMessage, user: User) => {
     const asked = impersonate(request, user, authorize);
     const action = actionOf(request.method ?? 'GET', request.url ?? '/');
     const decision = authorize(asked, action);
     if (!decision.allowed) throw forbiddenAction(asked.name, action, decision.reason);
-    new Exchange(registry, streams, request, response).run();
+    return asked;
   };
-  const byRoot: Handler = (request, response) => {
-    try {
-      serve(request, response, ROOT_USER);
-    } catch (error) {
-      refuse(response, error);
-    }
+  const identify: Record<Door, (request: IncomingMessage) => Promise<User> | User> = {
+    root: () => ROOT_USER,
+    anybody: (request) => authenticate(request, options.verifyToken),
   };
-  const byAnybody: Handler = (request, response) => {
-    authenticate(request, options.verifyToken)
-      .then((user) => serve(request, response, user))
-      .catch((error: unknown) => refuse(response, error));
-  };
+  const handlers = (door: Door): Handlers => ({
+    async request(request, response) {
+      try {
+        check(request, await identify[door](request));
+        if (!proxy.serve(request, response)) new Exchange(registry, streams, request, response).run();
+      } catch (error) {
+        refuse(response, error);
+      }
+    },
+    async upgrade(request, socket, head) {
+      socket.on('error', () => socket.destroy());
+      try {
+        check(request, await identify[door](request));
+        if (!proxy.upgrade(request, socket, head)) throw noSuchPath(request.url ?? '');
+      } catch (error) {
+        refuseUpgrade(socket, error);
+      }
+    },
+  });
   const { secure, insecure } = options;
   const servers: Server[] = [];
-  const start = async (handler: Handler, where: object, identity?: TlsIdentity): Promise<number> => {
-    const server = await listen(handler, where, identity);
+  const upgraded = new Set<Duplex>();
+  const start = async (door: Door, where: object, identity?: TlsIdentity): Promise<number> => {
+    const server = await listen(handlers(door), where, identity);
+    server.on('upgrade', (_request, socket: Duplex) => {
+      upgraded.add(socket);
+      socket.once('close', () => upgraded.delete(socket));
+    });
     servers.push(server);
     const address = server.address();
     return typeof address === 'object' && address !== null ? address.port : 0;
   };
   const close = async () => {
     for (const end of streams) end();
+    for (const socket of upgraded) socket.destroy();
     await Promise.all(servers.map(stop));
   };
   try {
-    await start(byRoot, { path: options.socketPath });
+    await start('root', { path: options.socketPath });
     chmodSync(options.socketPath, 0o600);
     const securePorts: number[] = [];
-    for (const where of secure?.addresses ?? []) securePorts.push(await start(byAnybody, where, secure!.identity));
-    return { securePorts, insecurePort: insecure && (await start(byRoot, insecure)), close };
+    for (const where of secure?.addresses ?? []) securePorts.push(await start('anybody', where, secure!.identity));
+    return { securePorts, insecurePort: insecure && (await start('root', insecure)), close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
+const asApiError = (error: unknown): ApiError =>
+  error instanceof ApiError ? error : internalError((error as Error).message);
+
 /** Answers with the Status of an error. */
 function refuse(response: ServerResponse, error: unknown): void {
-  const { code, status } = error instanceof ApiError ? error : internalError((error as Error).message);
+  const { code, status } = asApiError(error);
   const text = JSON.stringify(status);
-  if (code === 401) response.setHeader('www-authenticate', 'Bearer realm="kubernetes"');
+  if (code === 401) response.setHeader('www-authenticate', CHALLENGE);
   response.writeHead(code, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
   response.end(text);
 }
 
-function listen(handler: Handler, where: object, identity: TlsIdentity | undefined): Promise<Server> {
+/** The same on a connection that was to be taken over: Node has let go of it, so the answer is written by hand. */
+function refuseUpgrade(socket: Duplex, error: unknown): void {
+  const { code, status } = asApiError(error);
+  const text = JSON.stringify(status);
+  const head = [
+    `HTTP/1.1 ${code} ${STATUS_CODES[code] ?? ''}`,
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(text)}`,
+    'connection: close',
+    ...(code === 401 ? [`www-authenticate: ${CHALLENGE}`] : []),
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${text}`);
+}
+
+const CHALLENGE = 'Bearer realm="kubernetes"';
+
+function listen(handlers: Handlers, where: object, identity: TlsIdentity | undefined): Promise<Server> {
   // Node's limits would end watches after five minutes and idle connections after five seconds, a race for every POST.
   const limits = { requestTimeout: 0, keepAliveTimeout: 600_000, noDelay: true };
   const server =
     identity === undefined
-      ? createHttpServer(limits, handler)
+      ? createHttpServer(limits, handlers.request)
       : createHttpsServer(
           {
             ...limits,
@@ -139,8 +192,9 @@ function listen(handler: Handler, where: object, identity: TlsIdentity | undefin
             // A certificate that is not ours identifies nobody; the connection itself may be used.
             rejectUnauthorized: false,
           },
-          handler,
+          handlers.request,
         );
+  server.on('upgrade', handlers.upgrade);
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(where, () => resolve(server));

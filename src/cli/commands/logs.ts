@@ -1,5 +1,4 @@
 /** `dataplane logs`: what a container wrote to its standard output and error. */
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { STATE_DIR } from '../../cluster/state.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
@@ -9,7 +8,6 @@ import { failed, needRoot } from '../errors.ts';
 import { namespaceOf, withClient } from '../with-client.ts';
 
 const LOOK_MS = 100;
-const CHUNK_BYTES = 64 * 1024;
 
 export const command: Command = {
   usage: ['logs POD [-c CONTAINER] [-f] [--tail N] [--previous] [-n NAMESPACE]'],
@@ -32,82 +30,35 @@ async function run(args: Args): Promise<void> {
   const previous = args.flag('previous');
   needRoot('logs');
   const { container } = await withClient((client) => findPod(client, name, namespace, args.text('container'), true));
-  const { logPath, podDirectory } = await import('../../runtime/container/logs.ts');
+  const { hasLog, readLog } = await import('../../runtime/container/log-reader.ts');
+  const { podDirectory } = await import('../../runtime/container/logs.ts');
   const { readState } = await import('../../runtime/state.ts');
-  const path = logPath(STATE_DIR, namespace, name, container!, previous);
-  const hasEnded = () => {
-    const state = readState(podDirectory(STATE_DIR, namespace, name));
-    return state === undefined || state.containers[container!]?.phase === 'terminated';
-  };
+  const place = { stateDir: STATE_DIR, namespace, pod: name, container: container! };
+  const recordOf = () => readState(podDirectory(STATE_DIR, namespace, name))?.containers[container!];
   const follow = args.flag('follow') && !previous;
-  let file = openLog(path);
-  if (file === undefined && !follow) {
+  if (!follow && !hasLog(place, previous)) {
     const what = previous ? 'has no previous instance' : 'has not started yet';
     throw failed(`container ${container} of pod ${name} ${what}`, `see \`dataplane describe pod ${name}\``);
   }
-  let at = file === undefined || tail === undefined ? 0 : startOfTail(file, tail);
-  for (;;) {
-    const over = follow && hasEnded(); // Checked before reading, so that the last lines are not missed.
-    if (file !== undefined) at = await copy(file, at);
-    if (!follow) break;
-    const replaced = file === undefined ? true : isReplaced(file, path);
-    if (over && !replaced) break;
-    if (replaced) {
-      if (file !== undefined) {
-        await copy(file, at);
-        closeSync(file);
-      }
-      file = openLog(path);
-      at = 0;
-      if (file === undefined && over) break;
-      if (file !== undefined) continue;
+  let tailLines = tail;
+  for (let shown = 0; ; ) {
+    const instance = recordOf()?.instances ?? 0;
+    const endedFor = () => {
+      const record = recordOf();
+      return record?.instances !== instance || record.phase === 'terminated';
+    };
+    if (instance !== shown && hasLog(place, previous)) {
+      const options = { follow, previous, tailLines };
+      for await (const piece of readLog(place, options, endedFor, new AbortController().signal)) await write(piece);
+      shown = instance;
+      tailLines = undefined; // Of a later instance everything is news.
     }
+    const record = recordOf();
+    if (!follow || record === undefined || (record.phase === 'terminated' && record.instances === shown)) return;
     await sleep(LOOK_MS);
   }
-  if (file !== undefined) closeSync(file);
 }
 
-function openLog(path: string): number | undefined {
-  try {
-    return openSync(path, 'r');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
-}
-
-/** Prints from `at` to the end; returns the end. A log that was cut short begins anew. */
-async function copy(file: number, at: number): Promise<number> {
-  const chunk = Buffer.alloc(CHUNK_BYTES);
-  let from = fstatSync(file).size < at ? 0 : at;
-  for (;;) {
-    const count = readSync(file, chunk, 0, chunk.length, from);
-    if (count === 0) return from;
-    from += count;
-    const room = process.stdout.write(Buffer.from(chunk.subarray(0, count)));
-    if (!room) await new Promise((resolve) => process.stdout.once('drain', resolve));
-  }
-}
-
-/** Has a new instance begun a new file? */
-function isReplaced(file: number, path: string): boolean {
-  const now = statSync(path, { throwIfNoEntry: false });
-  return now?.ino !== fstatSync(file).ino;
-}
-
-/** Where the last `lines` lines begin. */
-function startOfTail(file: number, lines: number): number {
-  const { size } = fstatSync(file);
-  if (lines === 0) return size;
-  const chunk = Buffer.alloc(CHUNK_BYTES);
-  let wanted = lines;
-  for (let end = size; end > 0; end -= CHUNK_BYTES) {
-    const start = Math.max(0, end - CHUNK_BYTES);
-    const count = readSync(file, chunk, 0, end - start, start);
-    for (let i = count - 1; i >= 0; i--) {
-      const last = start + i === size - 1;
-      if (chunk[i] === 0x0a && !last && --wanted <= 0) return start + i + 1;
-    }
-  }
-  return 0;
+async function write(piece: Buffer): Promise<void> {
+  if (!process.stdout.write(piece)) await new Promise((resolve) => process.stdout.once('drain', resolve));
 }

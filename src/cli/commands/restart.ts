@@ -1,7 +1,6 @@
 /** `dataplane restart`: one container, or all of a pod. The pod's network, address and connections' peers stay. */
 import { request } from 'node:http';
-import { join } from 'node:path';
-import { AGENT_SOCKET } from '../../agent/control-socket.ts';
+import { agentSocketPath } from '../../api/agent-socket.ts';
 import { STATE_DIR } from '../../cluster/state.ts';
 import type { Args, Command } from '../args/args.ts';
 import { findPod, POD_OPTIONS, readPodName } from '../args/pod-args.ts';
@@ -33,7 +32,7 @@ async function run(args: Args): Promise<void> {
 /** @throws CliError with the agent's message when it refuses */
 function askAgent(node: string, query: Record<string, string>): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socketPath = join(STATE_DIR, 'nodes', node, AGENT_SOCKET);
+    const socketPath = agentSocketPath(STATE_DIR, node);
     const path = `/restart?${new URLSearchParams(query)}`;
     const asked = request({ socketPath, path, method: 'POST', timeout: TIMEOUT_MS }, (response) => {
       let text = '';

@@ -2,9 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAlive } from '../../linux/processes.ts';
-import { quote } from '../shell.ts';
 import { containerDirectory, readState } from '../state.ts';
-import { ENVIRONMENT_FILE, privilegeWords } from './launch-script.ts';
+import { ENVIRONMENT_FILE, privilegeWords, terminalWords } from './launch-script.ts';
 import { podDirectory } from './logs.ts';
 import { capabilitiesOf, userOf } from './security.ts';
 
@@ -17,6 +16,8 @@ export interface ExecRequest {
   command: readonly string[];
   /** Give the command a terminal of its own, inside; the caller's stdio must be one. */
   tty?: boolean;
+  /** `NAME=value`, beside what the container was started with. */
+  environment?: readonly string[];
 }
 
 export interface CommandLine {
@@ -24,12 +25,20 @@ export interface CommandLine {
   args: string[];
 }
 
+export interface ContainerCommand extends CommandLine {
+  /** The container's first process, by its number outside. */
+  mainPid: number;
+  /** The user the command runs as. */
+  uid: number;
+}
+
 /**
  * Joins all namespaces of the container, its root, working directory and environment. To be run as root with stdio as
  * wanted; ends with the command's own exit status (128 + signal).
  * @throws Error that says what is missing: the pod, the container, or that it does not run
  */
-export function execCommand({ stateDir, namespace, pod, container, command, tty }: ExecRequest): CommandLine {
+export function execCommand(request: ExecRequest): ContainerCommand {
+  const { stateDir, namespace, pod, container, command, tty } = request;
   const podDir = podDirectory(stateDir, namespace, pod);
   const state = readState(podDir);
   if (state === undefined) throw new Error(`pod "${pod}" in namespace "${namespace}" does not run on this machine`);
@@ -46,15 +55,15 @@ export function execCommand({ stateDir, namespace, pod, container, command, tty 
   const entry = ['--target', String(main.pid), '--mount', '--uts', '--ipc', '--net', '--pid', '--root', '--wd', '--'];
   const { user, group } = userOf(state.pod, spec);
   const environment = readEnvironment(containerDirectory(podDir, name));
+  environment.push(...(request.environment ?? []));
   if (tty && process.env.TERM) environment.push(`TERM=${process.env.TERM}`);
   const words = [
     ...privilegeWords({ user, group, capabilities: capabilitiesOf(spec) }),
     ...['env', '-i', ...environment],
     ...command,
   ];
-  // script(1) opens a terminal from the container's own /dev/pts and copies between it and ours.
-  const inner = tty ? ['script', '-q', '-e', '-f', '-c', `exec ${words.map(quote).join(' ')}`, '/dev/null'] : words;
-  return { file: 'nsenter', args: [...entry, ...inner] };
+  const inner = tty ? terminalWords(words) : words;
+  return { file: 'nsenter', args: [...entry, ...inner], mainPid: main.pid, uid: user ?? 0 };
 }
 
 /** What the container was started with. */

@@ -44,6 +44,8 @@ export interface LaunchPlan {
   /** Capabilities to keep, without `cap_`; undefined: all. */
   capabilities?: readonly string[] | undefined;
   command: readonly string[];
+  /** Give it a terminal of its own as standard input and output. */
+  tty?: boolean;
 }
 
 /** Where the host's root is during the set-up. */
@@ -83,6 +85,11 @@ export function bindMounts(plan: Pick<LaunchPlan, 'hidden' | 'mounts'>): string 
       `${fstabField(`/${OLD_ROOT}${source}`)} ${fstabField(target)} none ${readOnly ? 'bind,ro,nodev' : 'rbind,nodev'} 0 0\n`,
   );
   return [...plan.hidden.map((path) => `/${OLD_ROOT}/dev/null ${path} none bind 0 0\n`), ...volumes].join('');
+}
+
+/** script(1) opens a terminal from the container's own /dev/pts and copies between it and our own input and output. */
+export function terminalWords(words: readonly string[]): string[] {
+  return ['script', '-q', '-e', '-f', '-c', `exec ${words.map(quote).join(' ')}`, '/dev/null'];
 }
 
 /** The words that turn a root shell's right to everything into what a container may do. */
@@ -190,7 +197,8 @@ function checkLines({ command, environment }: LaunchPlan): string {
 
 function finalWords(plan: LaunchPlan): string[] {
   const environment = [...plan.environment].map(([name, value]) => `${name}=${value}`);
-  return [...privilegeWords(plan), 'env', '-i', ...environment, ...plan.command];
+  const words = [...privilegeWords(plan), 'env', '-i', ...environment, ...plan.command];
+  return plan.tty === true ? terminalWords(words) : words;
 }
 
 /** Files the script expects beside itself. */

@@ -5,6 +5,7 @@
 import { closeSync, copyFileSync, fstatSync, openSync, readSync, renameSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileName } from '../shell.ts';
+import { rotateLogTimes } from './log-times.ts';
 
 export const MAX_LOG_BYTES = 10 * 1024 * 1024;
 /** What kubelet takes for a termination message (pkg/kubelet/kuberuntime: 80 lines, 2048 bytes). */
@@ -27,6 +28,7 @@ export function beginLog(directory: string, container: string): number {
   } catch {
     // The first instance.
   }
+  rotateLogTimes(directory, container);
   return openSync(path, 'a', 0o640);
 }
 

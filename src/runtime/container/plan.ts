@@ -20,6 +20,7 @@ import { containerDirectory } from '../state.ts';
 import { commandOf, environmentOf } from './environment.ts';
 import type { BindMount, LaunchPlan } from './launch-script.ts';
 import { capabilitiesOf, userOf } from './security.ts';
+import { prepareTerminationMessage } from './termination-message.ts';
 
 /** As runc's default maskedPaths and readonlyPaths, where the host has them. */
 const HIDDEN_FILES = ['/proc/kcore', '/proc/keys', '/proc/timer_list', '/proc/sched_debug'];
@@ -72,13 +73,14 @@ export async function planContainer(
     hidden: HIDDEN_FILES.filter(existsSync),
     readOnly: READ_ONLY.filter(existsSync),
     directories: image.directories ?? [],
-    mounts: bindMountsOf(pod, container, podDir),
+    mounts: [...bindMountsOf(pod, container, podDir), prepareTerminationMessage(directory, container)],
     workingDir: container.workingDir || image.workingDir || '/',
     environment,
     user,
     group,
     capabilities: capabilitiesOf(container),
     command: commandOf(container, image, environment),
+    tty: container.tty === true,
   };
 }
 

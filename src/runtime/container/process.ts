@@ -31,6 +31,7 @@ export class StartError extends Error {}
 
 /**
  * Start what the plan says in the namespaces of `pausePid`; `environment` and command are in the plan.
+ * @param input descriptor of its standard input; undefined: it has none
  * @param output descriptor of the log, for stdout and stderr
  * @param onExit called when it ended, as long as this process lives
  * @throws StartError with the reason; nothing is left running then
@@ -38,6 +39,7 @@ export class StartError extends Error {}
 export async function startContainer(
   plan: LaunchPlan,
   pausePid: number,
+  input: number | undefined,
   output: number,
   onExit: () => void,
 ): Promise<ContainerProcess> {
@@ -54,7 +56,7 @@ export async function startContainer(
       detached: true,
       cwd: '/',
       env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
-      stdio: ['ignore', output, output, 'pipe'],
+      stdio: [input ?? 'ignore', output, output, 'pipe'],
     },
   );
   child.unref();

@@ -15,11 +15,14 @@ import { backOff, printDelay } from './back-off.ts';
 import { execCommand } from './exec.ts';
 import { type HandlerTarget, runHandler } from './handlers.ts';
 import type { LaunchPlan } from './launch-script.ts';
-import { beginLog, boundLog, logTail } from './logs.ts';
+import { LogTimes } from './log-times.ts';
+import { beginLog, boundLog } from './logs.ts';
 import { planContainer } from './plan.ts';
 import { ContainerProbes } from './probes.ts';
 import { exitOf, findContainerProcess, StartError, startContainer, stopContainer } from './process.ts';
 import { recordEnd, recordStart, recordWaiting } from './record.ts';
+import { openStdin, releaseStdin } from './stdin.ts';
+import { terminationMessage } from './termination-message.ts';
 
 /** How soon a manifest that could not be followed is tried again: what it refers to may have come. */
 const CONFIG_RETRY_MS = 2_000;
@@ -32,6 +35,7 @@ export class ContainerRunner {
   readonly isInit: boolean;
   private readonly context: PodContext;
   private probes: ContainerProbes | undefined;
+  private logTimes: LogTimes | undefined;
   /** Why the running instance has to go, when it has to. */
   private condemned: { message: string; probe?: Probe } | undefined;
 
@@ -75,7 +79,10 @@ export class ContainerRunner {
       const found = findContainerProcess(this.directory);
       if (found === undefined) this.wait('ContainerCreating');
       else this.markRunning(found);
-    } else if (record.phase === 'running') this.runProbes({ started: record.started, ready: record.ready });
+    } else if (record.phase === 'running') {
+      this.logTimes = new LogTimes(this.context.podDir, this.name);
+      this.runProbes({ started: record.started, ready: record.ready });
+    }
   }
 
   /** Has the running instance ended? */
@@ -83,8 +90,13 @@ export class ContainerRunner {
     const { record } = this;
     if (record.phase !== 'running' || record.process === undefined) return;
     const exit = exitOf(this.directory, record.process);
-    if (exit === undefined) boundLog(this.context.podDir, this.name);
-    else this.markEnded(exit.code, exit.atMs, exit.code === 0 ? undefined : logTail(this.context.podDir, this.name));
+    if (exit === undefined) {
+      boundLog(this.context.podDir, this.name);
+      this.logTimes?.look();
+    } else {
+      const message = terminationMessage(this.directory, this.context.podDir, this.spec, exit.code);
+      this.markEnded(exit.code, exit.atMs, message);
+    }
   }
 
   /** Start, restart or end as the manifest and what happened ask for. @returns when to look again, if time alone matters */
@@ -152,6 +164,18 @@ export class ContainerRunner {
     this.probes = undefined;
   }
 
+  /** This process stops looking after the container, which lives on. */
+  release(): void {
+    this.stopProbes();
+    this.closeLogTimes();
+  }
+
+  private closeLogTimes(): void {
+    this.logTimes?.close();
+    this.logTimes = undefined;
+    releaseStdin(this.directory);
+  }
+
   graceSeconds(): number {
     return this.pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS;
   }
@@ -183,8 +207,9 @@ export class ContainerRunner {
     recordStart(record, hashOf(spec), nowMs, this.pod.metadata.uid);
     context.save();
     const log = beginLog(context.podDir, this.name);
+    const input = openStdin(this.directory, spec);
     try {
-      this.markRunning(await startContainer(plan, context.state.pause!.pid, log, context.wake));
+      this.markRunning(await startContainer(plan, context.state.pause!.pid, input, log, context.wake));
       context.event('Normal', 'Started', `Started container ${this.name}`);
     } catch (error) {
       if (!(error instanceof StartError)) throw error;
@@ -195,6 +220,7 @@ export class ContainerRunner {
       context.wake();
     } finally {
       closeSync(log);
+      if (input !== undefined) closeSync(input);
     }
     return undefined;
   }
@@ -220,6 +246,8 @@ export class ContainerRunner {
     record.message = undefined;
     record.startedAtMs = Date.now();
     this.condemned = undefined;
+    this.logTimes?.close();
+    this.logTimes = new LogTimes(this.context.podDir, this.name);
     this.runProbes();
     this.context.save();
     const hook = this.spec.lifecycle?.postStart;
@@ -229,6 +257,7 @@ export class ContainerRunner {
   private markEnded(exitCode: number, atMs: number, message: string | undefined, reason?: string): void {
     const { record } = this;
     this.stopProbes();
+    this.closeLogTimes();
     const startedAtMs = record.startedAtMs ?? atMs;
     recordEnd(record, startedAtMs, atMs, exitCode, message, reason);
     backOff(record, atMs - startedAtMs, atMs, this.context.backOffMs);

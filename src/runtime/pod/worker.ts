@@ -124,7 +124,7 @@ export class PodWorker {
   async close(): Promise<void> {
     this.closed = true;
     clearTimeout(this.timer);
-    for (const runner of this.containers.known()) runner.stopProbes();
+    for (const runner of this.containers.known()) runner.release();
     this.reporter.close();
     await this.loop;
   }

@@ -1,0 +1,92 @@
+/**
+ * What a command in a container is connected to, whichever protocol carries it: WebSocket (web-socket-channels.ts) or
+ * SPDY (spdy-channels.ts).
+ */
+import type { Readable, Writable } from 'node:stream';
+
+export interface TerminalSize {
+  columns: number;
+  rows: number;
+}
+
+export interface CommandChannels {
+  /** Ends when the client has no more to say. Undefined: not asked for. */
+  readonly stdin: Readable | undefined;
+  readonly stdout: Writable | undefined;
+  readonly stderr: Writable | undefined;
+  /** Called with every size the client's terminal takes; also with those that came before. */
+  onResize(listener: (size: TerminalSize) => void): void;
+  /** Aborted when the client has gone. */
+  readonly gone: AbortSignal;
+  /** Tells the client how it ended, and closes. */
+  finish(outcome: Outcome): Promise<void>;
+}
+
+/** How a command ended; `failure` when it never ran or could not be followed. */
+export type Outcome = { exitCode: number } | { failure: string };
+
+/** What the client wants connected (query of exec and attach). */
+export interface ChannelRequest {
+  stdin: boolean;
+  stdout: boolean;
+  stderr: boolean;
+  tty: boolean;
+}
+
+/** Status on the error channel since v4 (kubelet, pkg/kubelet/cri/streaming/remotecommand). */
+export function outcomeStatus(outcome: Outcome): object {
+  if ('failure' in outcome) {
+    return {
+      metadata: {},
+      status: 'Failure',
+      message: `Internal error occurred: ${outcome.failure}`,
+      reason: 'InternalError',
+      details: { causes: [{ message: outcome.failure }] },
+      code: 500,
+    };
+  }
+  const { exitCode } = outcome;
+  if (exitCode === 0) return { metadata: {}, status: 'Success' };
+  return {
+    metadata: {},
+    status: 'Failure',
+    message: `command terminated with non-zero exit code: exit status ${exitCode}`,
+    reason: 'NonZeroExitCode',
+    details: { causes: [{ reason: 'ExitCode', message: String(exitCode) }] },
+  };
+}
+
+/** What clients before v4 are told: nothing, or a sentence. */
+export function outcomeText(outcome: Outcome): string {
+  if ('failure' in outcome) return outcome.failure;
+  return outcome.exitCode === 0 ? '' : `command terminated with exit code ${outcome.exitCode}`;
+}
+
+/** `{"Width":80,"Height":24}`; undefined when it is nothing of the kind. */
+export function parseTerminalSize(text: string): TerminalSize | undefined {
+  try {
+    const { Width, Height } = JSON.parse(text) as { Width?: unknown; Height?: unknown };
+    const fits = (value: unknown): value is number =>
+      Number.isInteger(value) && Number(value) >= 0 && Number(value) < 65536;
+    return fits(Width) && fits(Height) ? { columns: Width, rows: Height } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Sizes that came before anybody listened are kept: the latest counts. */
+export class SizeQueue {
+  private last: TerminalSize | undefined;
+  private listener: ((size: TerminalSize) => void) | undefined;
+
+  push(size: TerminalSize | undefined): void {
+    if (size === undefined) return;
+    this.last = size;
+    this.listener?.(size);
+  }
+
+  listen(listener: (size: TerminalSize) => void): void {
+    this.listener = listener;
+    if (this.last !== undefined) listener(this.last);
+  }
+}

@@ -1,0 +1,31 @@
+/** struct sockaddr_in and sockaddr_in6 (ip(7), ipv6(7)) of an address literal: family in the host's byte order, the rest in the network's. */
+import { isIPv6 } from 'node:net';
+
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+
+export function familyOf(address: string): number {
+  return isIPv6(address) ? AF_INET6 : AF_INET;
+}
+
+export function socketAddress(address: string, port: number): Buffer {
+  const family = familyOf(address);
+  const bytes = Buffer.alloc(family === AF_INET6 ? 28 : 16);
+  bytes.writeUInt16LE(family, 0);
+  bytes.writeUInt16BE(port, 2);
+  if (family === AF_INET) for (const [i, octet] of address.split('.').entries()) bytes[4 + i] = Number(octet);
+  else for (const [i, word] of words(address).entries()) bytes.writeUInt16BE(word, 8 + 2 * i);
+  return bytes;
+}
+
+/** The eight words of an IPv6 address without a dotted part. */
+function words(address: string): number[] {
+  const [head = '', tail] = address.split('::');
+  const parse = (part: string) =>
+    part
+      .split(':')
+      .filter(Boolean)
+      .map((word) => Number.parseInt(word, 16));
+  const [first, last] = [parse(head), parse(tail ?? '')];
+  return [...first, ...Array<number>(8 - first.length - last.length).fill(0), ...last];
+}

@@ -1,0 +1,39 @@
+/** Pseudo-terminals (pty(7), ioctl_tty(2)): a pair opened from any devpts, and its size. */
+import { closeSync, constants, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { ioctl, SystemError } from './ffi.ts';
+
+/** linux/asm-generic/ioctls.h */
+const TIOCGPTN = 0x80045430;
+const TIOCSPTLCK = 0x40045431;
+const TIOCSWINSZ = 0x5414;
+
+export interface Terminal {
+  /** Descriptor of the side that plays the terminal. */
+  master: number;
+  /** Descriptor of the side that programs have as their standard input and output. */
+  slave: number;
+}
+
+/** A new terminal of the devpts mounted at `directory`. Both descriptors are the caller's. @throws Error */
+export function openTerminal(directory: string): Terminal {
+  const master = openSync(join(directory, 'ptmx'), constants.O_RDWR | constants.O_NOCTTY);
+  try {
+    const word = Buffer.alloc(4);
+    if (ioctl(master, TIOCSPTLCK, word) !== 0) throw new SystemError('unlockpt', directory);
+    if (ioctl(master, TIOCGPTN, word) !== 0) throw new SystemError('ptsname', directory);
+    const slave = openSync(join(directory, String(word.readUInt32LE())), constants.O_RDWR | constants.O_NOCTTY);
+    return { master, slave };
+  } catch (error) {
+    closeSync(master);
+    throw error;
+  }
+}
+
+/** struct winsize: rows, columns, and pixels that nobody uses. The programs on it get SIGWINCH. */
+export function setTerminalSize(fd: number, columns: number, rows: number): void {
+  const size = Buffer.alloc(8);
+  size.writeUInt16LE(rows, 0);
+  size.writeUInt16LE(columns, 2);
+  ioctl(fd, TIOCSWINSZ, size);
+}
