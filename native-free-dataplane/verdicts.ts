@@ -468,7 +468,7 @@ export const Verdict = {
     class: 'dropped',
     sentence: 'The inner source of a VXLAN packet does not belong to the node that sent it.',
     source: 'RFC 7348 §7',
-    advice: 'Two nodes claim one pod network, or a node forges: compare podCIDRs with `dataplane get nodes -o wide`.',
+    advice: 'Two nodes claim one pod network, or a node forges: compare their networks with `dataplane status`.',
   }) as 54,
   VXLAN_INNER_FRAME: row(55, {
     name: 'vxlan-inner-frame',
