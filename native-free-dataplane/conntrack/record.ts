@@ -28,7 +28,7 @@ import {
 } from '../shared/layout.ts';
 import { defaultTimeouts } from './timeouts.ts';
 
-const VERSION = 3;
+const VERSION = 4;
 
 const H_ADDRESS_WORDS = H_OWN;
 const H_MAX = H_OWN + 1;
@@ -97,7 +97,7 @@ export const Rec = {
   /** Doubles (two words, 8-byte aligned). */
   BYTES_ORIGINAL: 8,
   BYTES_REPLY: 10,
-  /** Ten words of TCP tracking (conntrack-tcp.ts). */
+  /** Ten words of TCP tracking (tcp/connection.ts). */
   TCP: 12,
   /** UDP, in the same place: monotonic milliseconds after which an answered connection is a stream. */
   STREAM_FROM: 12,

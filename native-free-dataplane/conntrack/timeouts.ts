@@ -7,7 +7,7 @@
 export const TimeoutClass = {
   /** A reset was the only answer: nothing is left to remember (linux nf_ct_kill_acct). */
   TCP_REFUSED: 0,
-  /** The TCP states, by their own numbers (conntrack-tcp-states.ts). */
+  /** The TCP states, by their own numbers (tcp/states.ts). */
   TCP_SYN_SENT: 1,
   TCP_SYN_RECV: 2,
   TCP_ESTABLISHED: 3,

@@ -10,6 +10,7 @@
 import { allocateRecord, freeRecord, scheduleRecord } from '../conntrack/lifetime.ts';
 import { Rec, recordAt, Setting, Status } from '../conntrack/record.ts';
 import { firstFreePort } from '../conntrack/snat-ports.ts';
+import { segment } from '../conntrack/tcp/segment.ts';
 import { TcpResult, tcpNew, tcpTimeoutClass } from '../conntrack/tcp/tracker.ts';
 import { TimeoutClass } from '../conntrack/timeouts.ts';
 import { InsertResult, insertRecord, tupleInUse } from '../conntrack/tuple-index.ts';
@@ -21,7 +22,7 @@ import { PROTOCOL_ICMP, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../pro
 import { hashWord } from '../shared/hash.ts';
 import { Verdict } from '../verdicts.ts';
 import { isIcmpRequest } from '../wire/icmp.ts';
-import { readTcpOptions, tcpOptions } from '../wire/tcp.ts';
+import { readTcpSegment } from '../wire/tcp.ts';
 
 /** How often a lost race for a source port is tried again before the packet is given up. */
 const MAX_RACES = 8;
@@ -106,22 +107,12 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
 /** First state and life time of the connection. */
 function startTracking(pkt: Packet, dp: Dataplane, at: number): Verdict {
   const { words } = dp.conntrack;
-  const { view, l4 } = pkt;
   let timeout: number = TimeoutClass.GENERIC;
   if (pkt.protocol === PROTOCOL_TCP) {
-    readTcpOptions(view, l4, pkt.headersEnd);
-    const result = tcpNew(
-      words,
-      at + Rec.TCP,
-      pkt.tcpFlags,
-      view.getInt32(l4 + 4),
-      view.getInt32(l4 + 8),
-      view.getUint16(l4 + 14),
-      pkt.payloadBytes,
-      tcpOptions.windowScale,
-      tcpOptions.sackPermitted,
-      dp.timeouts[Setting.TCP_LOOSE],
-    );
+    readTcpSegment(pkt.view, pkt.l4, pkt.headersEnd, segment);
+    segment.direction = 0;
+    segment.payloadBytes = pkt.payloadBytes;
+    const result = tcpNew(words, at + Rec.TCP, segment, dp.timeouts[Setting.TCP_LOOSE]);
     if (result === TcpResult.INVALID) return Verdict.CONNTRACK_INVALID;
     timeout = tcpTimeoutClass(words, at + Rec.TCP, 0, dp.timeouts);
   } else if (pkt.protocol === PROTOCOL_UDP) {

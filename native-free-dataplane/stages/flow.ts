@@ -8,8 +8,8 @@
 
 import { EventKind, isFollowed, publishEvent } from '../conntrack/events.ts';
 import { LOCK_MASK, Rec, recordAt, Setting, Status } from '../conntrack/record.ts';
-import { TcpResult, tcpAssured, tcpPacket, tcpState, tcpTimeoutClass } from '../conntrack/tcp/tracker.ts';
-import { fitContinued } from '../conntrack/tcp/window.ts';
+import { segment } from '../conntrack/tcp/segment.ts';
+import { TcpResult, tcpAssured, tcpFragment, tcpPacket, tcpState, tcpTimeoutClass } from '../conntrack/tcp/tracker.ts';
 import { TimeoutClass } from '../conntrack/timeouts.ts';
 import { findTuple, hashTuple, removeRecord } from '../conntrack/tuple-index.ts';
 import type { Dataplane } from '../dataplane.ts';
@@ -18,7 +18,7 @@ import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { countEndpointPacket } from '../services/table.ts';
 import { lock, unlock } from '../shared/spin-lock.ts';
 import { Verdict } from '../verdicts.ts';
-import { readTcpOptions, tcpOptions } from '../wire/tcp.ts';
+import { readTcpSegment } from '../wire/tcp.ts';
 
 /**
  * Find the packet's flow: pkt.flow and pkt.direction, or pkt.flow = -1. pkt.hash is set either way.
@@ -113,25 +113,13 @@ function trackTcp(pkt: Packet, dp: Dataplane, at: number, meta: number): Verdict
   if (pkt.fragmentOffset !== 0) {
     // But what it sent may be acknowledged.
     const end = (dp.fragments.sequence + pkt.fragmentOffset + pkt.end - l4) | 0;
-    fitContinued(words, at + Rec.TCP, pkt.direction, end);
+    tcpFragment(words, at + Rec.TCP, pkt.direction, end);
     return Verdict.GO_ON;
   }
-  readTcpOptions(view, l4, pkt.headersEnd);
-  const result = tcpPacket(
-    words,
-    at + Rec.TCP,
-    pkt.direction,
-    pkt.tcpFlags,
-    view.getInt32(l4 + 4),
-    view.getInt32(l4 + 8),
-    view.getUint16(l4 + 14),
-    pkt.payloadBytes,
-    tcpOptions.windowScale,
-    tcpOptions.sackPermitted,
-    tcpOptions.sackEdge,
-    tcpOptions.hasSack,
-    dp.timeouts[Setting.TCP_LIBERAL],
-  );
+  readTcpSegment(view, l4, pkt.headersEnd, segment);
+  segment.direction = pkt.direction;
+  segment.payloadBytes = pkt.payloadBytes;
+  const result = tcpPacket(words, at + Rec.TCP, segment, dp.timeouts[Setting.TCP_LIBERAL]);
   if (result === TcpResult.INVALID) return Verdict.CONNTRACK_INVALID;
   if (result === TcpResult.INVALID_CLOSING) {
     const soon = (dp.nowMs + dp.timeouts[TimeoutClass.TCP_UNACKNOWLEDGED] * 1000) | 0;

@@ -174,6 +174,34 @@ function readSack(view: DataView, at: number, bytes: number): void {
   }
 }
 
+/** What readTcpSegment fills: the header's fields that a tracker of connections needs. */
+export interface TcpSegmentFields {
+  flags: number;
+  /** int32. */
+  sequence: number;
+  acknowledgment: number;
+  /** As it stands, not scaled. */
+  window: number;
+  /** As in tcpOptions. */
+  windowScale: number;
+  sackPermitted: number;
+  hasSack: number;
+  sackEdge: number;
+}
+
+/** Read header and options. @param l4,headerEnd as for readTcpOptions */
+export function readTcpSegment(view: DataView, l4: number, headerEnd: number, into: TcpSegmentFields): void {
+  readTcpOptions(view, l4, headerEnd);
+  into.flags = tcpFlags(view, l4);
+  into.sequence = tcpSequence(view, l4);
+  into.acknowledgment = tcpAcknowledgment(view, l4);
+  into.window = tcpWindow(view, l4);
+  into.windowScale = tcpOptions.windowScale;
+  into.sackPermitted = tcpOptions.sackPermitted;
+  into.hasSack = tcpOptions.hasSack;
+  into.sackEdge = tcpOptions.sackEdge;
+}
+
 /**
  * Lower the MSS option to `limit` where it is larger, and fix the checksum.
  * @param headerEnd one past the header's last byte

@@ -28,7 +28,7 @@ function openKernel(): KernelConntrack | undefined {
   }
 }
 
-/** Where ours differs on purpose (conntrack-tcp.ts, -reset.ts): such a packet is not compared, nor what follows. */
+/** Where ours differs on purpose (tcp/tracker.ts, tcp/reset.ts): such a packet is not compared, nor what follows. */
 function differsOnPurpose(
   before: Seen | undefined,
   after: Seen,

@@ -12,6 +12,8 @@
  * not simply belong (invalid, ignored, reopened, refused), the state after it, the life time that is left, assured.
  */
 import * as assert from 'uvu/assert';
+import { TCP_WORDS } from '../../native-free-dataplane/conntrack/tcp/connection.ts';
+import { Segment as TrackedSegment } from '../../native-free-dataplane/conntrack/tcp/segment.ts';
 import { TCP_STATE_NAMES } from '../../native-free-dataplane/conntrack/tcp/states.ts';
 import {
   TcpResult,
@@ -21,7 +23,6 @@ import {
   tcpState,
   tcpTimeoutClass,
 } from '../../native-free-dataplane/conntrack/tcp/tracker.ts';
-import { TCP_WORDS } from '../../native-free-dataplane/conntrack/tcp/words.ts';
 import { defaultTimeouts, TimeoutClass } from '../../native-free-dataplane/conntrack/timeouts.ts';
 
 export interface Segment {
@@ -97,15 +98,7 @@ export class TcpPlayer {
 
   private first(segment: Segment): Outcome {
     const { words, at } = this;
-    const { sequence, acknowledged } = this.numbers(segment);
-    const { flags, window, payloadBytes, scale, sackPermitted } = segment;
-    const loose = this.options.loose ?? 1;
-    if (
-      tcpNew(words, at, flags, sequence, acknowledged, window, payloadBytes, scale, sackPermitted, loose) !==
-      TcpResult.OK
-    ) {
-      return 'invalid';
-    }
+    if (tcpNew(words, at, this.tracked(segment, 0), this.options.loose ?? 1) !== TcpResult.OK) return 'invalid';
     this.live = true;
     this.origin = segment.direction;
     this.seenReply = false;
@@ -116,23 +109,8 @@ export class TcpPlayer {
 
   private next(segment: Segment): Outcome {
     const { words, at } = this;
-    const { sequence, acknowledged, sackEdge } = this.numbers(segment);
     const direction = segment.direction ^ this.origin;
-    const result = tcpPacket(
-      words,
-      at,
-      direction,
-      segment.flags,
-      sequence,
-      acknowledged,
-      segment.window,
-      segment.payloadBytes,
-      segment.scale,
-      segment.sackPermitted,
-      sackEdge,
-      segment.sacks.length > 0 ? 1 : 0,
-      this.options.liberal ?? 0,
-    );
+    const result = tcpPacket(words, at, this.tracked(segment, direction), this.options.liberal ?? 0);
     switch (result) {
       case TcpResult.INVALID:
         return 'invalid';
@@ -167,23 +145,28 @@ export class TcpPlayer {
     return seconds as number;
   }
 
-  private numbers({ direction, flags, sequence, acknowledged, sacks }: Segment): {
-    sequence: number;
-    acknowledged: number;
-    sackEdge: number;
-  } {
+  /** The segment as the tracker takes it. @param direction as the entry counts it */
+  private tracked(segment: Segment, direction: number): TrackedSegment {
     const shift = this.options.shift ?? [0, 0];
-    const own = shift[direction as 0 | 1];
-    const other = shift[(1 - direction) as 0 | 1];
+    const own = shift[segment.direction as 0 | 1];
+    const other = shift[(1 - segment.direction) as 0 | 1];
     let highest: number | undefined;
-    for (const [, right] of sacks) {
+    for (const [, right] of segment.sacks) {
       if (highest === undefined || ((right - highest) | 0) > 0) highest = right;
     }
-    return {
-      sequence: (sequence + own) | 0,
-      acknowledged: (flags & 16) !== 0 ? (acknowledged + other) | 0 : 0,
+    const { flags, window, payloadBytes, sackPermitted } = segment;
+    return Object.assign(new TrackedSegment(), {
+      direction,
+      flags,
+      sequence: (segment.sequence + own) | 0,
+      acknowledgment: (flags & 16) !== 0 ? (segment.acknowledged + other) | 0 : 0,
+      window,
+      payloadBytes,
+      windowScale: segment.scale,
+      sackPermitted,
+      hasSack: highest === undefined ? 0 : 1,
       sackEdge: ((highest ?? 0) + other) | 0,
-    };
+    });
   }
 
   private seen(outcome: Outcome): Seen {

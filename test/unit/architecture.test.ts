@@ -129,6 +129,8 @@ const EVERYWHERE = ['src/shm-names.ts'];
 const MORE: Record<string, string[]> = {
   // The names and overheads of the overlays: data, one table for packets and people.
   'src/api/cluster-options.ts': ['overlay/'],
+  // A segment's kind follows from its flags; the rest of the tracker knows kinds only.
+  [`${PIPELINE}/conntrack/tcp/segment.ts`]: ['wire/'],
   // The virtio-net header is read into the descriptor: it is no part of the frame.
   [`${PIPELINE}/wire/vnet-header.ts`]: ['packet.ts'],
   // Addresses of four words, as tables hold them too.

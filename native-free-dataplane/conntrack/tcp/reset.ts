@@ -1,93 +1,58 @@
 /**
- * How much to believe of a reset. One that is believed ends the connection, so a blind attacker's guess must not be
- * (RFC 5961 §3), while one that answers a packet the tracker let through has numbers the table does not know.
+ * Which resets end a connection. One that is accepted does, so a blind attacker's guess must not be (RFC 5961 §3), while
+ * a reset that answers an ignored segment has numbers the connection does not know.
  *
  * Linux nf_conntrack_tcp_packet, case TCP_CONNTRACK_CLOSE, with these differences:
- *   - "Reset right behind the data" (a train) is recognised by the sender's newest end, where Linux takes the last
- *     packet's; so that nobody can move that end by a reset, a doubted one teaches the window nothing.
+ *   - "Reset right behind the data" (a train) is recognised by the sender's newest end, where Linux uses the last
+ *     segment's; so that nobody can move that end by a reset, an inexact one teaches the window nothing.
  *   - Before the handshake is done a reset must answer the SYN that was seen, or fit the window. Linux compares with
- *     whatever an earlier packet left, often 0, which is what a reset without ACK carries.
- *   - A SYN that was let through does not weaken the check of a reset from its own side: one spoofed SYN and one
- *     spoofed reset would close the connection here, though not at its ends.
+ *     whatever an earlier segment left, often 0, which is what a reset without ACK carries.
+ *   - A SYN that was ignored does not weaken the check of a reset from its own side: one spoofed SYN and one spoofed
+ *     reset would close the connection here, though not at its ends.
  *   - A connection in ESTABLISHED is taken as assured.
  */
-import { Kind, TcpState } from './states.ts';
-import {
-  ACK_SEEN,
-  before,
-  DIRECTION_WORDS,
-  END,
-  hasFlag,
-  LAST,
-  LAST_KIND_MASK,
-  LAST_KIND_SHIFT,
-  LAST_REPLY,
-  lastWas,
-  MAX_ACK,
-  STATE,
-  STATE_MASK,
-} from './words.ts';
+import { before, type Connection, StreamFlag } from './connection.ts';
+import { Kind, type Segment } from './segment.ts';
+import { TcpState } from './states.ts';
 
 export const Reset = {
-  /** Nothing speaks against it: the window decides. */
-  PLAUSIBLE: 0,
-  /** It answers what was let through, or the connection is ending anyway. */
-  BELIEVED: 1,
-  /** In the window but not exact: it passes, and the state stays, as its receiver may answer with a challenge ACK. */
-  DOUBTED: 2,
+  /** It must fit the window. */
+  CHECK_WINDOW: 0,
+  /** It answers an ignored segment, or the connection is ending anyway: accepted wherever it lies. */
+  ACCEPT: 1,
+  /** In the window but not exact: forwarded, and the state stays, as its receiver may answer with a challenge ACK. */
+  INEXACT: 2,
   /** Below what its receiver has acknowledged. */
   INVALID: 3,
 } as const;
 export type Reset = (typeof Reset)[keyof typeof Reset];
 
-/** How much to believe of a reset: RFC 5961 §3, and the exceptions for answers to what was let through. */
-export function judgeReset(
-  words: Int32Array,
-  at: number,
-  direction: number,
-  sequence: number,
-  acknowledged: number,
-): Reset {
-  const word = words[at + STATE];
-  const old = word & STATE_MASK;
-  // From the first FIN on the tuple may be in use again, with numbers that are not in the table.
-  if (old >= TcpState.FIN_WAIT && old <= TcpState.CLOSE) return Reset.BELIEVED;
-  const lastKind = (word >>> LAST_KIND_SHIFT) & LAST_KIND_MASK;
-  const established = old === TcpState.ESTABLISHED;
-  const other = at + (1 - direction) * DIRECTION_WORDS;
-  // What the other side acknowledged may be out of date only if it has just been sent a SYN that we did not believe.
-  if (!lastWas(word, Kind.SYN, 1 - direction) && hasFlag(word, 1 - direction, ACK_SEEN)) {
-    const expected = words[other + MAX_ACK];
-    if (!established && sequence === 0) return Reset.PLAUSIBLE;
+/** How far to trust a reset: RFC 5961 §3, and the exceptions for answers to ignored segments. */
+export function judgeReset(tcp: Connection, segment: Segment): Reset {
+  const { sender, receiver, state } = tcp;
+  const { sequence } = segment;
+  // From the first FIN on the tuple may be in use again, with numbers that the connection does not know.
+  if (state >= TcpState.FIN_WAIT && state <= TcpState.CLOSE) return Reset.ACCEPT;
+  // What the receiver acknowledged may be out of date only if it has just sent a SYN that was ignored.
+  if (!tcp.receiverSentLast(Kind.SYN) && receiver.has(StreamFlag.ACK_SEEN)) {
+    const expected = receiver.maxAck;
+    const established = state === TcpState.ESTABLISHED;
+    if (!established && sequence === 0) return Reset.CHECK_WINDOW;
     if (before(sequence, expected)) return Reset.INVALID;
-    if (!established || sequence === expected) return Reset.PLAUSIBLE;
-    const behindData = lastWas(word, Kind.ACK, direction) && sequence === words[at + direction * DIRECTION_WORDS + END];
-    return behindData ? Reset.PLAUSIBLE : Reset.DOUBTED;
+    if (!established || sequence === expected) return Reset.CHECK_WINDOW;
+    const behindData = tcp.senderSentLast(Kind.ACK) && sequence === sender.end;
+    return behindData ? Reset.CHECK_WINDOW : Reset.INEXACT;
   }
-  return answersLetThrough(words, at, direction, old, lastKind, sequence, acknowledged)
-    ? Reset.BELIEVED
-    : Reset.PLAUSIBLE;
+  return answersIgnored(tcp, segment) ? Reset.ACCEPT : Reset.CHECK_WINDOW;
 }
 
-/** Does the reset answer a SYN, or the ACK of a half-open connection, that was let through? */
-function answersLetThrough(
-  words: Int32Array,
-  at: number,
-  direction: number,
-  old: number,
-  lastKind: number,
-  sequence: number,
-  acknowledged: number,
-): boolean {
-  const word = words[at + STATE];
-  const last = words[at + LAST];
-  if (lastKind === Kind.SYN) return old !== TcpState.SYN_SENT && acknowledged === last;
+/** Does the reset answer an ignored SYN, or the ignored ACK of a half-open connection? */
+function answersIgnored(tcp: Connection, segment: Segment): boolean {
+  const { state, last, lastKind } = tcp;
+  const { sequence, acknowledgment } = segment;
+  if (lastKind === Kind.SYN) return state !== TcpState.SYN_SENT && acknowledgment === last;
   if (lastKind !== Kind.ACK) return false;
-  if (old === TcpState.SYN_SENT) return (word & LAST_REPLY) !== 0 && sequence === last;
-  if (old === TcpState.SYN_SENT2) return acknowledged === last;
-  return (
-    old === TcpState.SYN_RECV &&
-    lastWas(word, Kind.ACK, 1 - direction) &&
-    acknowledged === words[at + (1 - direction) * DIRECTION_WORDS + END]
-  );
+  if (state === TcpState.SYN_SENT) return tcp.lastDirection === 1 && sequence === last;
+  if (state === TcpState.SYN_SENT2) return acknowledgment === last;
+  return state === TcpState.SYN_RECV && tcp.receiverSentLast(Kind.ACK) && acknowledgment === tcp.receiver.end;
 }

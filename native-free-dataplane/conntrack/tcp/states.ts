@@ -1,14 +1,14 @@
 /**
- * Which packet moves a TCP connection from which state to which: the table, and nothing else.
+ * Which segment moves a TCP connection from which state to which: the table, and nothing else.
  *
- * Linux's tcp_conntracks (net/netfilter/nf_conntrack_proto_tcp.c), by direction, kind of packet, state. The states are
- * what a listener in the middle can know, not those of either end:
+ * Linux's tcp_conntracks (net/netfilter/nf_conntrack_proto_tcp.c), by direction, kind of segment (segment.ts), state.
+ * The states are what a listener in the middle can know, not those of either end:
  *   SYN_SENT     a SYN was seen            SYN_SENT2    one from each side (simultaneous open, RFC 9293 figure 7)
  *   SYN_RECV     SYN-ACK seen              ESTABLISHED  the ACK that ends the handshake, or data of an adopted connection
  *   FIN_WAIT     a FIN was seen            CLOSE_WAIT   and acknowledged
  *   LAST_ACK     FINs from both sides      TIME_WAIT    the last one acknowledged
- *   CLOSE        a reset was believed
- * IGNORE: let it through, but do not believe it (the table may be out of date); INVALID_STATE: it cannot be.
+ *   CLOSE        a reset was accepted
+ * IGNORE: forward it, but keep the state (the record may be out of date); INVALID_STATE: it cannot be.
  */
 export const TcpState = {
   NONE: 0,
@@ -40,16 +40,6 @@ export const TCP_STATE_NAMES: readonly string[] = [
 
 export const INVALID_STATE = 10;
 export const IGNORE = 11;
-
-export const FIN = 0x01;
-export const SYN = 0x02;
-export const RST = 0x04;
-export const PSH = 0x08;
-export const ACK = 0x10;
-export const URG = 0x20;
-
-/** Kinds of packets, by their flags. */
-export const Kind = { SYN: 0, SYN_ACK: 1, FIN: 2, ACK: 3, RST: 4, NONE: 5 } as const;
 
 const STATES = 10;
 const KINDS = 6;
@@ -89,33 +79,4 @@ const TABLE: Uint8Array = Uint8Array.from(ROWS.flatMap((row) => row.split(' ').m
 /** The state after a packet of `kind` in `direction` (0 original, 1 reply), or IGNORE or INVALID_STATE. */
 export function nextState(direction: number, kind: number, state: number): number {
   return TABLE[(direction * KINDS + kind) * STATES + state];
-}
-
-/** What a segment's flags make of it. */
-export function kindOf(flags: number): number {
-  if ((flags & RST) !== 0) return Kind.RST;
-  if ((flags & SYN) !== 0) return (flags & ACK) !== 0 ? Kind.SYN_ACK : Kind.SYN;
-  if ((flags & FIN) !== 0) return Kind.FIN;
-  return (flags & ACK) !== 0 ? Kind.ACK : Kind.NONE;
-}
-
-/** Combinations of flags some stack sends; PSH, ECE and CWR may come with any (linux tcp_valid_flags). */
-const VALID_FLAGS: Uint8Array = (() => {
-  const valid = new Uint8Array(64);
-  const combinations = [SYN, SYN | URG, SYN | ACK, RST, RST | ACK, FIN | ACK, FIN | ACK | URG, ACK, ACK | URG];
-  for (const flags of combinations) {
-    valid[flags] = 1;
-    valid[flags | PSH] = 1;
-  }
-  return valid;
-})();
-
-/** May a segment bear these flags? Nothing, everything ("Christmas tree"), SYN with FIN or RST may not. */
-export function validTcpFlags(flags: number): boolean {
-  return VALID_FLAGS[flags & 0x3f] === 1;
-}
-
-/** One past the last sequence number the segment takes up. */
-export function endOf(sequence: number, payloadBytes: number, flags: number): number {
-  return (sequence + payloadBytes + ((flags & SYN) !== 0 ? 1 : 0) + ((flags & FIN) !== 0 ? 1 : 0)) | 0;
 }

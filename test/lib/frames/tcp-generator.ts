@@ -83,7 +83,7 @@ export class Conversation {
     if (random.below(4) === 0) segment.sequence = (segment.sequence + this.pick(far)) | 0;
     if (random.below(4) === 0) segment.acknowledged = (segment.acknowledged + this.pick(far)) | 0;
     if ((flags & SYN) !== 0 && random.below(3) === 0) segment.sequence = random.word() | 0;
-    // The tracker assumes this much of a SYN that it lets through (conntrack-tcp-words.ts).
+    // The tracker assumes this window of an unconfirmed SYN (tcp/tracker.ts).
     if (flags === SYN) segment.window = 65535;
     if ((flags & ACK) !== 0 && (flags & SYN) === 0 && random.below(8) === 0) {
       const left = (segment.acknowledged + this.pick([1, 1000, 5000])) | 0;

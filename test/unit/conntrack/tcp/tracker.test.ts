@@ -2,15 +2,14 @@
  * conversations: test/conformance/tcp-*.test.ts. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { TCP_WORDS } from '../../../../native-free-dataplane/conntrack/tcp/connection.ts';
+import { Kind, kindOf, Segment, validTcpFlags } from '../../../../native-free-dataplane/conntrack/tcp/segment.ts';
 import {
   IGNORE,
   INVALID_STATE,
-  Kind,
-  kindOf,
   nextState,
   TCP_STATE_NAMES,
   TcpState,
-  validTcpFlags,
 } from '../../../../native-free-dataplane/conntrack/tcp/states.ts';
 import {
   TcpResult,
@@ -19,11 +18,10 @@ import {
   tcpState,
   tcpTimeoutClass,
 } from '../../../../native-free-dataplane/conntrack/tcp/tracker.ts';
-import { TCP_WORDS } from '../../../../native-free-dataplane/conntrack/tcp/words.ts';
 import { defaultTimeouts, TIMEOUT_NAMES, TimeoutClass } from '../../../../native-free-dataplane/conntrack/timeouts.ts';
 import { Conversation } from '../../../lib/frames/tcp-generator.ts';
 import { seededRandom } from '../../../lib/seeded-random.ts';
-import { printSegment, type Seen, TcpPlayer } from '../../../lib/tcp-script.ts';
+import { playScript, printSegment, type Seen, TcpPlayer } from '../../../lib/tcp-script.ts';
 
 test('the table names a state, IGNORE or INVALID for every direction, kind and state', () => {
   for (let direction = 0; direction < 2; direction++) {
@@ -70,10 +68,23 @@ test('timeouts: one name and one default for each class, kube-proxy’s two amon
 test('an operator’s shorter timeout is not made longer by unacknowledged data', () => {
   const words = new Int32Array(TCP_WORDS);
   const timeouts = defaultTimeouts();
-  tcpNew(words, 0, 16, 100, 200, 1000, 10, -1, 0, 1);
+  const data = { flags: 16, sequence: 100, acknowledgment: 200, window: 1000, payloadBytes: 10 };
+  tcpNew(words, 0, Object.assign(new Segment(), data), 1);
   assert.is(tcpTimeoutClass(words, 0, 0, timeouts), TimeoutClass.TCP_UNACKNOWLEDGED);
   timeouts[TimeoutClass.TCP_ESTABLISHED] = 100;
   assert.is(tcpTimeoutClass(words, 0, 0, timeouts), TimeoutClass.TCP_ESTABLISHED);
+});
+
+test('a connection picked up in the middle that begins anew has its window checked in both directions', () => {
+  playScript(`
+    > . 1000:1000(0) ack 5000 win 1000        -> ESTABLISHED
+    < . 90000:90010(10) ack 1000 win 1000     -> ESTABLISHED
+    > S 9000:9000(0) win 1000                 -> ignored ESTABLISHED
+    < S. 200:200(0) ack 9001 win 1000         -> SYN_RECV
+    > . 9001:9001(0) ack 201 win 1000         -> ESTABLISHED
+    < . 900000:900010(10) ack 9001 win 1000   -> invalid ESTABLISHED
+    > . 900000:900010(10) ack 201 win 1000    -> invalid ESTABLISHED
+  `);
 });
 
 /** Play the same conversation and note everything that can be seen of it. */
@@ -109,41 +120,29 @@ test('any numbers at all: never throws, the state is one of the ten, a result on
   const words = new Int32Array(TCP_WORDS + 2);
   const results = new Set<number>(Object.values(TcpResult));
   const timeouts = defaultTimeouts();
+  const segment = new Segment();
   const odd = [0, 1, -1, 2 ** 31 - 1, -(2 ** 31), 65535, 65536];
   const number = (): number => (random.below(3) === 0 ? (odd[random.below(odd.length)] as number) : random.word() | 0);
   for (let i = 0; i < 200_000; i++) {
     // Now and then a record of garbage, as a crash might leave it.
     if (i % 1000 === 0) for (let w = 0; w < words.length; w++) words[w] = number();
     const state = tcpState(words, 1);
+    Object.assign(segment, {
+      direction: random.below(2),
+      flags: random.below(256),
+      sequence: number(),
+      acknowledgment: number(),
+      window: random.below(65536),
+      payloadBytes: random.below(65536),
+      windowScale: random.below(16) - 1,
+      sackPermitted: random.below(2),
+      hasSack: random.below(2),
+      sackEdge: number(),
+    });
     const result =
       random.below(50) === 0
-        ? tcpNew(
-            words,
-            1,
-            random.below(256),
-            number(),
-            number(),
-            random.below(65536),
-            random.below(65536),
-            random.below(16) - 1,
-            random.below(2),
-            random.below(2),
-          )
-        : tcpPacket(
-            words,
-            1,
-            random.below(2),
-            random.below(256),
-            number(),
-            number(),
-            random.below(65536),
-            random.below(65536),
-            random.below(16) - 1,
-            random.below(2),
-            number(),
-            random.below(2),
-            random.below(2),
-          );
+        ? tcpNew(words, 1, segment, random.below(2))
+        : tcpPacket(words, 1, segment, random.below(2));
     assert.ok(results.has(result));
     if (state <= TcpState.SYN_SENT2) assert.ok(tcpState(words, 1) <= TcpState.SYN_SENT2);
     const timeout = tcpTimeoutClass(words, 1, random.below(2), timeouts);
