@@ -10,6 +10,7 @@ import { attachFragments, type FragmentTable } from './fragments/table.ts';
 import { attachNodeTable, type NodeTable } from './node/config.ts';
 import type { Packet } from './packet.ts';
 import { attachServices, type ServiceTable } from './services/table.ts';
+import { ADDRESS_WORDS } from './shared/address.ts';
 import { attachCounters, type WorkerCounters, workerCounters } from './shared/counters.ts';
 
 /** Whoever takes finished frames: a worker's devices, a test's list. */
@@ -58,7 +59,7 @@ export interface Dataplane {
   /** Identification of the next IPv4 packet made here. */
   nextIpId: number;
   /** Last overlay peer seen: underlay address, its hop, and the route generation that holds for. */
-  peerAddress: number;
+  readonly peerAddress: Int32Array;
   peerHop: number;
   peerGeneration: number;
 }
@@ -108,7 +109,7 @@ export function attachDataplane(
     errorTokens: 0,
     errorFilledMs: 0,
     nextIpId: seed & 0xffff,
-    peerAddress: 0,
+    peerAddress: new Int32Array(ADDRESS_WORDS),
     peerHop: -1,
     peerGeneration: -1,
   };

@@ -11,7 +11,7 @@ import {
   servicesBytes,
 } from '../../native-free-dataplane/services/table.ts';
 import { ServiceWriter } from '../../native-free-dataplane/services/writer.ts';
-import { ServiceSync } from '../../src/compile/service-sync.ts';
+import { ServiceSync } from '../../src/agent/services/service-sync.ts';
 import { manyServices, service, slice } from '../../test/lib/services/objects.ts';
 import { BenchNode } from './lib/bench-node.ts';
 import type { Frames } from './lib/frames.ts';

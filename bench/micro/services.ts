@@ -12,7 +12,7 @@ import {
 import { ServiceWriter } from '../../native-free-dataplane/services/writer.ts';
 import { chooseService } from '../../native-free-dataplane/stages/service.ts';
 import { addressWords } from '../../native-free-dataplane/wire/address.ts';
-import { ServiceSync } from '../../src/compile/service-sync.ts';
+import { ServiceSync } from '../../src/agent/services/service-sync.ts';
 import { manyServices } from '../../test/lib/services/objects.ts';
 import { TestNode } from '../../test/lib/test-node.ts';
 

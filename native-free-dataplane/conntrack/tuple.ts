@@ -28,11 +28,22 @@ export function writeTuple(
   words[at + 8] = ports;
 }
 
+/** Fill the table's key: what findTuple looks for. @param kind protocol number, or ICMP_ANSWER (tuple-index.ts) */
+export function writeKey(table: Conntrack, src: Int32Array, dst: Int32Array, ports: number, kind: number): void {
+  writeTuple(table, table.key, 0, src, dst, ports);
+  table.key[table.tupleWords] = kind;
+}
+
 /** Is the tuple at word `at` of the table this one? */
 export function isTuple(table: Conntrack, at: number, src: Int32Array, dst: Int32Array, ports: number): boolean {
   const { words } = table;
   if (table.addressWords === 1) return words[at] === src[3] && words[at + 1] === dst[3] && words[at + 2] === ports;
   return sameAddress(src, words, at) && sameAddress(dst, words, at + 4) && words[at + 8] === ports;
+}
+
+/** Is this the source address of the tuple at word `at`? */
+export function isTupleSource({ words, addressWords }: Conntrack, at: number, address: Int32Array): boolean {
+  return addressWords === 1 ? words[at] === address[3] : sameAddress(address, words, at);
 }
 
 /** Source address of the tuple at word `at`, into four words. */

@@ -13,13 +13,23 @@ import { HopWord, hopAt, NO_HOP } from '../node/hops.ts';
 import { GSO_NONE, GSO_TCPV4, type Packet } from '../packet.ts';
 import { PROTOCOL_IPIP, PROTOCOL_TCP } from '../protocols.ts';
 import { Verdict } from '../verdicts.ts';
-import { ETHERTYPE_IPV4 } from '../wire/ethernet.ts';
+import {
+  ETHERNET_BYTES,
+  ETHERTYPE_IPV4,
+  writeDestinationMac,
+  writeEthernetType,
+  writeSourceMac,
+} from '../wire/ethernet.ts';
+import { transportProtocol } from '../wire/ip.ts';
 import { IPV4_MIN_BYTES } from '../wire/ipv4.ts';
 import { TCP_CHECKSUM } from '../wire/tcp.ts';
 import { OVERLAYS } from './modes.ts';
 import { writeOuterIpv4 } from './outer-ipv4.ts';
 import type { PacketOverlay } from './packet-overlay.ts';
 import { isFromTunnelNode, tunnelPeer } from './peers.ts';
+
+/** Ethernet source of packets out of the tunnel: a locally administered address, as nobody sent an Ethernet header. */
+const PEER_MAC_HIGH = 0x0200;
 
 export const ipip: PacketOverlay = {
   overheadBytes: OVERLAYS.ipip.overheadBytes,
@@ -53,15 +63,13 @@ function decapsulate(pkt: Packet, dp: Dataplane): Verdict {
   const hop = tunnelPeer(pkt, dp);
   if (hop === NO_HOP) return Verdict.IPIP_UNKNOWN_PEER;
   // Of a packet inside IPIP an offload header can describe a pending checksum, nothing else.
-  if (pkt.gsoType !== 0) return Verdict.OFFLOAD_INVALID;
+  if (pkt.gsoType !== GSO_NONE) return Verdict.OFFLOAD_INVALID;
   const { view, l4 } = pkt;
   const { config } = dp.node;
-  const at = l4 - 14;
-  view.setUint16(at, config[NodeWord.GATEWAY_MAC_HIGH]);
-  view.setInt32(at + 2, config[NodeWord.GATEWAY_MAC_LOW]);
-  view.setUint16(at + 6, 0x0200);
-  view.setUint32(at + 8, 0);
-  view.setUint16(at + 12, ETHERTYPE_IPV4);
+  const at = l4 - ETHERNET_BYTES;
+  writeDestinationMac(view, at, config[NodeWord.GATEWAY_MAC_HIGH], config[NodeWord.GATEWAY_MAC_LOW]);
+  writeSourceMac(view, at, PEER_MAC_HIGH, 0);
+  writeEthernetType(view, at, ETHERTYPE_IPV4);
   pkt.start = at;
   pkt.tunnelled = 1;
   pkt.tunnelNode = hop;
@@ -94,5 +102,5 @@ function adoptMerged(pkt: Packet, dp: Dataplane): Verdict {
 function markPeer(_pkt: Packet, _dp: Dataplane): void {}
 
 function isQuoted(view: DataView, l3: number, _l4: number, _config: Int32Array): boolean {
-  return view.getUint8(l3 + 9) === PROTOCOL_IPIP;
+  return transportProtocol(view, l3) === PROTOCOL_IPIP;
 }

@@ -8,6 +8,7 @@ import type { Dataplane } from '../dataplane.ts';
 import { NodeWord } from '../node/config.ts';
 import { HopKind, hopKind } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
+import { sameAddress } from '../shared/address.ts';
 import { hostGw } from './host-gw.ts';
 import { ipip } from './ipip.ts';
 import { OverlayMode } from './modes.ts';
@@ -30,7 +31,7 @@ export function overlayOf(dp: Dataplane): PacketOverlay {
 export function isTunnelPacket(pkt: Packet, dp: Dataplane): boolean {
   return (
     overlayOf(dp).isTunnelPacket(pkt, dp) &&
-    pkt.dst[3] === dp.node.config[NodeWord.NODE_IP + 3] &&
+    sameAddress(pkt.dst, dp.node.config, NodeWord.NODE_IP) &&
     pkt.fragmentOffset === 0 &&
     pkt.moreFragments === 0
   );

@@ -7,6 +7,7 @@ import { routeGeneration } from '../node/config.ts';
 import { HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
 import { findRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
+import { copyAddress, sameAddress } from '../shared/address.ts';
 
 /**
  * Hop of the node whose address, or whose pod's, the packet's source is; NO_HOP when it is no other node's. The last
@@ -14,10 +15,10 @@ import type { Packet } from '../packet.ts';
  */
 export function peerHop(pkt: Packet, dp: Dataplane): number {
   const generation = routeGeneration(dp.node);
-  if (dp.peerAddress === pkt.src[3] && dp.peerGeneration === generation) return dp.peerHop;
+  if (dp.peerGeneration === generation && sameAddress(pkt.src, dp.peerAddress, 0)) return dp.peerHop;
   let hop = findRoute(dp.node, pkt.src, 0);
   if (hop !== NO_HOP && hopKind(dp.node, hop) !== HopKind.NODE) hop = NO_HOP;
-  dp.peerAddress = pkt.src[3];
+  copyAddress(pkt.src, 0, dp.peerAddress);
   dp.peerGeneration = generation;
   dp.peerHop = hop;
   return hop;
@@ -31,7 +32,7 @@ export function tunnelPeer(pkt: Packet, dp: Dataplane): number {
 
 /** Is the packet's source the address the node has on the underlay? */
 export function isNodeAddress(pkt: Packet, dp: Dataplane, hop: number): boolean {
-  return dp.node.hops[hopAt(hop) + HopWord.ADDRESS + 3] === pkt.src[3];
+  return sameAddress(pkt.src, dp.node.hops, hopAt(hop) + HopWord.ADDRESS);
 }
 
 /** Does the inner packet's source belong to the node that sent it? One route look-up, which hits the same line. */

@@ -10,21 +10,30 @@
 import type { Dataplane } from '../dataplane.ts';
 import { NodeWord } from '../node/config.ts';
 import { HopWord, hopAt, NO_HOP } from '../node/hops.ts';
-import type { Packet } from '../packet.ts';
+import { GSO_NONE, type Packet } from '../packet.ts';
 import { PROTOCOL_UDP } from '../protocols.ts';
 import { Verdict } from '../verdicts.ts';
-import { finishChecksum, sumBytes } from '../wire/checksum.ts';
-import { pseudoHeaderSum } from '../wire/transport-checksum.ts';
-import { VXLAN_OVERHEAD_IPV4 } from '../wire/vxlan.ts';
+import {
+  ETHERNET_BYTES,
+  isDestinationMac,
+  writeDestinationMac,
+  writeEthernetType,
+  writeSourceMac,
+} from '../wire/ethernet.ts';
+import { etherTypeOf, transportProtocol } from '../wire/ip.ts';
+import { IPV4_MIN_BYTES } from '../wire/ipv4.ts';
+import { destinationPort } from '../wire/ports.ts';
+import { transportChecksum } from '../wire/transport-checksum.ts';
+import { emitUdp, UDP_BYTES, udpChecksum } from '../wire/udp.ts';
+import { emitVxlan, isCleanVxlan, VXLAN_BYTES, VXLAN_OUTER_IPV4_BYTES, vxlanNetwork } from '../wire/vxlan.ts';
 import { OVERLAYS } from './modes.ts';
 import { writeOuterIpv4 } from './outer-ipv4.ts';
 import type { PacketOverlay } from './packet-overlay.ts';
 import { isFromTunnelNode, tunnelPeer } from './peers.ts';
 
-const UDP_BYTES = 8;
-const VXLAN_BYTES = 8;
-/** Flags word with only the "VNI is valid" bit (RFC 7348 §5). */
-const VXLAN_FLAGS_WORD = 0x08000000;
+/** Source ports of the tunnel: the dynamic range, 49152..65535 (RFC 7348 §5). */
+const FIRST_SOURCE_PORT = 0xc000;
+const SOURCE_PORT_MASK = 0x3fff;
 
 export const vxlan: PacketOverlay = {
   overheadBytes: OVERLAYS.vxlan.overheadBytes,
@@ -49,27 +58,20 @@ function encapsulate(pkt: Packet, dp: Dataplane, hop: number): number {
   const { view } = pkt;
   const { config, hops } = dp.node;
   const at = hopAt(hop);
-  const inner = pkt.l3 - 14;
-  view.setUint16(inner, hops[at + HopWord.MAC_HIGH]);
-  view.setInt32(inner + 2, hops[at + HopWord.MAC_LOW]);
-  view.setUint16(inner + 6, config[NodeWord.GATEWAY_MAC_HIGH]);
-  view.setInt32(inner + 8, config[NodeWord.GATEWAY_MAC_LOW]);
-  view.setUint16(inner + 12, 0x0800);
+  const inner = pkt.l3 - ETHERNET_BYTES;
+  writeDestinationMac(view, inner, hops[at + HopWord.MAC_HIGH], hops[at + HopWord.MAC_LOW]);
+  writeSourceMac(view, inner, config[NodeWord.GATEWAY_MAC_HIGH], config[NodeWord.GATEWAY_MAC_LOW]);
+  writeEthernetType(view, inner, etherTypeOf(pkt.family));
 
-  const outer = inner - VXLAN_OVERHEAD_IPV4;
-  const l3 = outer + 14;
-  const udp = l3 + 20;
-  const bytes = pkt.end - l3;
+  const l3 = inner - VXLAN_OUTER_IPV4_BYTES;
+  const udp = l3 + IPV4_MIN_BYTES;
   writeOuterIpv4(pkt, dp, l3, hop, PROTOCOL_UDP);
+  // Entropy for links that share the load by ports: the inner flow's hash.
+  const srcPort = FIRST_SOURCE_PORT | ((pkt.hash ^ (pkt.hash >>> 16)) & SOURCE_PORT_MASK);
+  emitUdp(view, udp, srcPort, config[NodeWord.VXLAN_PORT], pkt.end - udp);
+  emitVxlan(view, udp + UDP_BYTES, config[NodeWord.VNI]);
 
-  // Entropy for whoever balances over links: the inner flow's hash, in the dynamic port range (RFC 7348 §5).
-  view.setUint16(udp, 0xc000 | ((pkt.hash ^ (pkt.hash >>> 16)) & 0x3fff));
-  view.setUint16(udp + 2, config[NodeWord.VXLAN_PORT]);
-  view.setUint32(udp + 4, (bytes - 20) << 16);
-  view.setUint32(udp + 8, 0x08000000);
-  view.setUint32(udp + 12, config[NodeWord.VNI] << 8);
-
-  if (pkt.gsoType !== 0) {
+  if (pkt.gsoType !== GSO_NONE) {
     pkt.outerL4 = udp;
     pkt.innerL3 = pkt.l3;
   }
@@ -82,30 +84,24 @@ function isTunnelPacket(pkt: Packet, dp: Dataplane): boolean {
 
 function decapsulate(pkt: Packet, dp: Dataplane): Verdict {
   const { view, l4 } = pkt;
-  const inner = l4 + UDP_BYTES + VXLAN_BYTES;
-  if (pkt.end - inner < 14) return Verdict.VXLAN_TRUNCATED;
-  if (view.getUint32(l4 + UDP_BYTES) !== VXLAN_FLAGS_WORD) return Verdict.VXLAN_FLAGS;
-  const identifier = view.getUint32(l4 + UDP_BYTES + 4);
-  if ((identifier & 0xff) !== 0) return Verdict.VXLAN_FLAGS;
-  if (identifier >>> 8 !== dp.node.config[NodeWord.VNI]) return Verdict.VXLAN_VNI;
+  const header = l4 + UDP_BYTES;
+  const inner = header + VXLAN_BYTES;
+  if (pkt.end - inner < ETHERNET_BYTES) return Verdict.VXLAN_TRUNCATED;
+  if (!isCleanVxlan(view, header)) return Verdict.VXLAN_FLAGS;
+  if (vxlanNetwork(view, header) !== dp.node.config[NodeWord.VNI]) return Verdict.VXLAN_VNI;
 
   const hop = tunnelPeer(pkt, dp);
   if (hop === NO_HOP) return Verdict.VXLAN_UNKNOWN_PEER;
 
-  if (pkt.gsoType !== 0) {
+  if (pkt.gsoType !== GSO_NONE) {
     // A super-packet inside: the kernel's offload header must place the layers where they are.
-    if (pkt.outerL4 !== l4 || pkt.innerL3 !== inner + 14) return Verdict.OFFLOAD_INVALID;
+    if (pkt.outerL4 !== l4 || pkt.innerL3 !== inner + ETHERNET_BYTES) return Verdict.OFFLOAD_INVALID;
   } else {
     if (pkt.needsChecksum !== 0 && pkt.checksumStart === l4) {
       // Only the outer checksum was pending: the inner packet is complete.
       pkt.needsChecksum = 0;
-    } else if (pkt.needsChecksum === 0) {
-      const checksum = view.getUint16(l4 + 6);
-      if (checksum !== 0) {
-        const bytes = pkt.end - l4;
-        const sum = sumBytes(view, l4, pkt.end, pseudoHeaderSum(view, pkt.l3, PROTOCOL_UDP, bytes));
-        if (finishChecksum(sum) !== 0) return Verdict.VXLAN_CHECKSUM;
-      }
+    } else if (pkt.needsChecksum === 0 && udpChecksum(view, l4) !== 0) {
+      if (transportChecksum(view, pkt.l3, l4, pkt.end, PROTOCOL_UDP) !== 0) return Verdict.VXLAN_CHECKSUM;
     }
   }
   pkt.outerL4 = 0;
@@ -119,13 +115,13 @@ function decapsulate(pkt: Packet, dp: Dataplane): Verdict {
 /** The inner frame must be for this node's VTEP. */
 function checkInner(pkt: Packet, dp: Dataplane): Verdict {
   const { config } = dp.node;
-  const { view, start } = pkt;
-  if (
-    view.getUint16(start) !== config[NodeWord.GATEWAY_MAC_HIGH] ||
-    view.getUint32(start + 2) !== config[NodeWord.GATEWAY_MAC_LOW] >>> 0
-  ) {
-    return Verdict.VXLAN_INNER_FRAME;
-  }
+  const ours = isDestinationMac(
+    pkt.view,
+    pkt.start,
+    config[NodeWord.GATEWAY_MAC_HIGH],
+    config[NodeWord.GATEWAY_MAC_LOW],
+  );
+  if (!ours) return Verdict.VXLAN_INNER_FRAME;
   return isFromTunnelNode(pkt, dp) ? Verdict.GO_ON : Verdict.VXLAN_INNER_SOURCE;
 }
 
@@ -133,5 +129,5 @@ function checkInner(pkt: Packet, dp: Dataplane): Verdict {
 function markPeer(_pkt: Packet, _dp: Dataplane): void {}
 
 function isQuoted(view: DataView, l3: number, l4: number, config: Int32Array): boolean {
-  return view.getUint8(l3 + 9) === PROTOCOL_UDP && view.getUint16(l4 + 2) === config[NodeWord.VXLAN_PORT];
+  return transportProtocol(view, l3) === PROTOCOL_UDP && destinationPort(view, l4) === config[NodeWord.VXLAN_PORT];
 }

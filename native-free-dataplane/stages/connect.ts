@@ -13,15 +13,18 @@ import { firstFreePort } from '../conntrack/snat-ports.ts';
 import { segment } from '../conntrack/tcp/segment.ts';
 import { TcpResult, tcpNew, tcpTimeoutClass } from '../conntrack/tcp/tracker.ts';
 import { TimeoutClass } from '../conntrack/timeouts.ts';
+import { tuplePortsAt, writeTuple } from '../conntrack/tuple.ts';
 import { InsertResult, insertRecord, tupleInUse } from '../conntrack/tuple-index.ts';
 import { type Dataplane, nextRandom } from '../dataplane.ts';
-import { isConfigAddress, NodeWord, routeGeneration } from '../node/config.ts';
+import { NodeWord, routeGeneration } from '../node/config.ts';
 import { HOST_HOP } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
-import { PROTOCOL_ICMP, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
+import { ADDRESS_WORDS, copyAddress, sameAddress } from '../shared/address.ts';
 import { hashWord } from '../shared/hash.ts';
 import { Verdict } from '../verdicts.ts';
 import { isIcmpRequest } from '../wire/icmp.ts';
+import { hasPorts } from '../wire/ports.ts';
 import { readTcpSegment } from '../wire/tcp.ts';
 
 /** How often a lost race for a source port is tried again before the packet is given up. */
@@ -30,6 +33,9 @@ const MAX_RACES = 8;
 const STREAM_AFTER_MS = 2000;
 /** Position in the secret tables of what begins the search for a port; no word of an IPv4 tuple has it. */
 const START_POSITION = 8;
+
+/** Source of a masqueraded connection; filled by sourceAfter, used until createFlow returns. */
+const masqueradeSource: Int32Array = new Int32Array(ADDRESS_WORDS);
 
 /** May a packet like this begin a connection? An ICMP answer to nothing may not (linux icmp_new). */
 export function mayConnect(pkt: Packet): Verdict {
@@ -62,22 +68,21 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
 
   const original = at + Rec.TUPLES;
   const reply = original + conntrack.tupleWords;
-  words[original] = pkt.src[3];
-  words[original + 1] = pkt.dst[3];
-  words[original + 2] = (pkt.srcPort << 16) | pkt.dstPort;
-  words[reply] = pkt.dnat ? pkt.newDst[3] : pkt.dst[3];
-  const replyFrom = pkt.dnat ? pkt.newDstPort : pkt.dstPort;
-  words[reply + 1] = sourceAfter(pkt, dp, hop);
-  words[reply + 2] = (replyFrom << 16) | pkt.srcPort;
+  const target = pkt.dnat ? pkt.newDst : pkt.dst;
+  const targetPort = pkt.dnat ? pkt.newDstPort : pkt.dstPort;
+  const source = sourceAfter(pkt, dp, hop);
+  writeTuple(conntrack, words, original, pkt.src, pkt.dst, (pkt.srcPort << 16) | pkt.dstPort);
+  writeTuple(conntrack, words, reply, target, source, (targetPort << 16) | pkt.srcPort);
+  const isDnat = targetPort !== pkt.dstPort || !sameAddress(target, pkt.dst, 0);
+  const isMasquerade = !sameAddress(source, pkt.src, 0);
 
   for (let race = 0; race < MAX_RACES; race++) {
-    const moved = words[reply + 1] !== pkt.src[3];
-    if (moved || tupleInUse(conntrack, words, reply, pkt.protocol)) {
+    if (isMasquerade || tupleInUse(conntrack, words, reply, pkt.protocol)) {
       if (!choosePort(pkt, dp, reply, hop)) break;
     }
-    let status = 0;
-    if (words[reply] !== pkt.dst[3] || replyFrom !== pkt.dstPort) status |= Status.DNAT;
-    if (words[reply + 1] !== pkt.src[3] || (words[reply + 2] & 0xffff) !== pkt.srcPort) status |= Status.SNAT;
+    let status = isDnat ? Status.DNAT : 0;
+    const sourcePort = words[tuplePortsAt(conntrack, reply)] & 0xffff;
+    if (isMasquerade || sourcePort !== pkt.srcPort) status |= Status.SNAT;
     words[at + Rec.META] = (pkt.protocol << 16) | status;
 
     const result = insertRecord(conntrack, record, dp.worker);
@@ -128,14 +133,17 @@ function startTracking(pkt: Packet, dp: Dataplane, at: number): Verdict {
  * in the node's own namespace would answer another address of the node without asking us, so toward it stands the
  * service network's first address, which no service has and which is routed to dp0.
  */
-function sourceAfter(pkt: Packet, dp: Dataplane, hop: number): number {
-  if (!pkt.masquerade) return pkt.src[3];
+function sourceAfter(pkt: Packet, dp: Dataplane, hop: number): Int32Array {
+  if (!pkt.masquerade) return pkt.src;
   const { config } = dp.node;
-  if (hop !== HOST_HOP) return config[NodeWord.GATEWAY_IP + 3];
-  const target = pkt.dnat ? pkt.newDst : pkt.dst;
-  const toItself =
-    isConfigAddress(config, NodeWord.NODE_IP, target) || isConfigAddress(config, NodeWord.GATEWAY_IP, target);
-  return toItself ? config[NodeWord.SERVICE_CIDR + 3] : config[NodeWord.NODE_IP + 3];
+  let word: number = NodeWord.GATEWAY_IP;
+  if (hop === HOST_HOP) {
+    const target = pkt.dnat ? pkt.newDst : pkt.dst;
+    const toItself = sameAddress(target, config, NodeWord.NODE_IP) || sameAddress(target, config, NodeWord.GATEWAY_IP);
+    word = toItself ? NodeWord.SERVICE_CIDR : NodeWord.NODE_IP;
+  }
+  copyAddress(config, word, masqueradeSource);
+  return masqueradeSource;
 }
 
 /** Find a free source port (or identifier) for the reply tuple at words[reply]; false when there is none. */
@@ -144,7 +152,7 @@ function choosePort(pkt: Packet, dp: Dataplane, reply: number, hop: number): boo
   let low = 1024;
   let high = 65535;
   if (pkt.protocol === PROTOCOL_ICMP) low = 0;
-  else if (pkt.protocol !== PROTOCOL_TCP && pkt.protocol !== PROTOCOL_UDP && pkt.protocol !== PROTOCOL_SCTP) {
+  else if (!hasPorts(pkt.protocol)) {
     return !tupleInUse(dp.conntrack, dp.conntrack.words, reply, pkt.protocol);
   } else if (hop === HOST_HOP && pkt.masquerade) {
     // Only these ports of the node's address come back to dp0; the node's own sockets keep off them.

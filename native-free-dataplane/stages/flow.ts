@@ -11,6 +11,7 @@ import { LOCK_MASK, Rec, recordAt, Setting, Status } from '../conntrack/record.t
 import { segment } from '../conntrack/tcp/segment.ts';
 import { TcpResult, tcpAssured, tcpFragment, tcpPacket, tcpState, tcpTimeoutClass } from '../conntrack/tcp/tracker.ts';
 import { TimeoutClass } from '../conntrack/timeouts.ts';
+import { writeKey } from '../conntrack/tuple.ts';
 import { findTuple, hashTuple, removeRecord } from '../conntrack/tuple-index.ts';
 import type { Dataplane } from '../dataplane.ts';
 import type { Packet } from '../packet.ts';
@@ -27,10 +28,7 @@ import { readTcpSegment } from '../wire/tcp.ts';
 export function findFlow(pkt: Packet, dp: Dataplane): void {
   const { conntrack } = dp;
   const { key, words } = conntrack;
-  key[0] = pkt.src[3];
-  key[1] = pkt.dst[3];
-  key[2] = (pkt.srcPort << 16) | pkt.dstPort;
-  key[3] = pkt.tupleKind;
+  writeKey(conntrack, pkt.src, pkt.dst, (pkt.srcPort << 16) | pkt.dstPort, pkt.tupleKind);
   pkt.hash = hashTuple(conntrack, key, 0, pkt.tupleKind);
   const reference = findTuple(conntrack, pkt.hash);
   if (reference < 0) {

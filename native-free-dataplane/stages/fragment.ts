@@ -9,8 +9,12 @@ import { FragmentResult, fragmentFirst, fragmentLater, takeHeld } from '../fragm
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_TCP } from '../protocols.ts';
 import { Verdict } from '../verdicts.ts';
+import { fragmentIdentification } from '../wire/ip.ts';
+import { IPV4_MAX_BYTES } from '../wire/ipv4.ts';
+import { flagsInSequence, tcpSequence } from '../wire/tcp.ts';
 
-const MAX_DATAGRAM = 65535;
+/** A fragment that begins here overwrites the flags of the TCP header in the first (RFC 3128 §4). */
+const INSIDE_TCP_HEADER = 8;
 
 function loadKey(pkt: Packet, dp: Dataplane): void {
   const { key } = dp.fragments;
@@ -18,7 +22,7 @@ function loadKey(pkt: Packet, dp: Dataplane): void {
     key[i] = pkt.src[i];
     key[4 + i] = pkt.dst[i];
   }
-  key[8] = pkt.view.getUint16(pkt.l3 + 4);
+  key[8] = fragmentIdentification(pkt.view, pkt.l3);
   key[9] = (pkt.protocol << 8) | pkt.family;
 }
 
@@ -42,7 +46,7 @@ function refusal(result: FragmentResult): Verdict {
 
 /** Would the whole datagram, header included, be longer than IPv4 allows (RFC 791: total length)? */
 function isTooLong(pkt: Packet): boolean {
-  return pkt.fragmentOffset + (pkt.end - pkt.l3) > MAX_DATAGRAM;
+  return pkt.fragmentOffset + (pkt.end - pkt.l3) > IPV4_MAX_BYTES;
 }
 
 /** A later fragment inherits the ports of the first (GO_ON), or is held until the first has come. */
@@ -50,8 +54,7 @@ export function inheritPorts(pkt: Packet, dp: Dataplane): Verdict {
   const { fragments } = dp;
   const { fragmentOffset } = pkt;
   if (isTooLong(pkt)) return Verdict.FRAGMENT_TOO_LONG;
-  // One unit in: it would overwrite the flags of the TCP header in the first (RFC 3128 §4).
-  if (fragmentOffset === 8 && pkt.protocol === PROTOCOL_TCP) return Verdict.FRAGMENT_TINY;
+  if (fragmentOffset === INSIDE_TCP_HEADER && pkt.protocol === PROTOCOL_TCP) return Verdict.FRAGMENT_TINY;
   loadKey(pkt, dp);
   const result = fragmentLater(
     fragments,
@@ -87,7 +90,7 @@ export function rememberFirst(pkt: Packet, dp: Dataplane): Verdict {
 /** Such that byte n of the segment, header included, ends at this + n; SYN and FIN take up a number each. */
 function sequenceAtHeader(pkt: Packet): number {
   const { view, l4, headersEnd, tcpFlags } = pkt;
-  return (view.getInt32(l4 + 4) - (headersEnd - l4) + ((tcpFlags >> 1) & 1) + (tcpFlags & 1)) | 0;
+  return (tcpSequence(view, l4) - (headersEnd - l4) + flagsInSequence(tcpFlags)) | 0;
 }
 
 /** After a first fragment: put the next one that was held for it into the arena, as if just received. False when none is left. */

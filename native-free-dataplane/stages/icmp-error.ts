@@ -8,34 +8,55 @@
  */
 
 import { Rec, recordAt, Status, tupleAt } from '../conntrack/record.ts';
+import {
+  isTupleSource,
+  readTupleDestination,
+  readTupleSource,
+  tuplePortsAt,
+  turnPorts,
+  writeKey,
+} from '../conntrack/tuple.ts';
 import { findTuple, hashTuple, ICMP_ANSWER } from '../conntrack/tuple-index.ts';
 import type { Dataplane } from '../dataplane.ts';
 import { inNetwork, NodeWord } from '../node/config.ts';
 import { HOST_HOP } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
-import { PROTOCOL_ICMP, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
+import { ADDRESS_WORDS, copyAddress, sameAddress } from '../shared/address.ts';
 import { Verdict } from '../verdicts.ts';
-import { finishChecksum, sumBytes, updateChecksum16, updateChecksum32 } from '../wire/checksum.ts';
-import { icmpQueryType, isIcmpRequest } from '../wire/icmp.ts';
-import { ipv4HeaderChecksum } from '../wire/ipv4.ts';
+import {
+  ICMP_BYTES,
+  ICMP_REDIRECT,
+  icmpPortsWord,
+  icmpQueryType,
+  icmpType,
+  isIcmpError as isIcmpErrorType,
+  isIcmpIntact,
+  isIcmpRequest,
+  rewriteIcmpPorts,
+  writeIcmpChecksum,
+} from '../wire/icmp.ts';
+import {
+  exchangeAddresses,
+  isLaterFragment,
+  isQuoteIntact,
+  readAddresses,
+  transportAt,
+  transportProtocol,
+} from '../wire/ip.ts';
+import { hasPorts, portsWord, writePorts } from '../wire/ports.ts';
+import { rewriteTcpPorts, TCP_CHECKSUM } from '../wire/tcp.ts';
+import { rewriteUdpPorts } from '../wire/udp.ts';
 
-const UNREACHABLE = 3;
-const SOURCE_QUENCH = 4;
-const REDIRECT = 5;
-const TIME_EXCEEDED = 11;
-const PARAMETER_PROBLEM = 12;
+/** Addresses of the quoted packet, as it is or as it is to be; filled and used within one call. */
+const quotedSrc: Int32Array = new Int32Array(ADDRESS_WORDS);
+const quotedDst: Int32Array = new Int32Array(ADDRESS_WORDS);
+/** Source that the error is to have. */
+const newSrc: Int32Array = new Int32Array(ADDRESS_WORDS);
 
-/** Does the packet tell of another packet? */
+/** Is the packet an ICMP error, about another packet? */
 export function isIcmpError(pkt: Packet): boolean {
-  if (pkt.protocol !== PROTOCOL_ICMP || pkt.fragmentOffset !== 0) return false;
-  const type = pkt.icmpType;
-  return (
-    type === UNREACHABLE ||
-    type === SOURCE_QUENCH ||
-    type === REDIRECT ||
-    type === TIME_EXCEEDED ||
-    type === PARAMETER_PROBLEM
-  );
+  return pkt.protocol === PROTOCOL_ICMP && pkt.fragmentOffset === 0 && isIcmpErrorType(pkt.icmpType);
 }
 
 /**
@@ -44,31 +65,27 @@ export function isIcmpError(pkt: Packet): boolean {
  */
 export function relateIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   const { view, l4 } = pkt;
-  if (pkt.icmpType === REDIRECT) return Verdict.ICMP_REDIRECT;
-  const inner = l4 + 8;
-  if (pkt.moreFragments !== 0 || pkt.end - inner < 28) return Verdict.ICMP_ERROR_MALFORMED;
-  const innerHeader = (view.getUint8(inner) & 15) << 2;
-  const innerL4 = inner + innerHeader;
-  if (view.getUint8(inner) >> 4 !== 4 || innerHeader < 20 || pkt.end - innerL4 < 8) return Verdict.ICMP_ERROR_MALFORMED;
-  if (pkt.needsChecksum === 0 && finishChecksum(sumBytes(view, l4, pkt.end, 0)) !== 0)
-    return Verdict.ICMP_ERROR_MALFORMED;
-  if (ipv4HeaderChecksum(view, inner, innerHeader) !== 0) return Verdict.ICMP_ERROR_MALFORMED;
-  if ((view.getUint16(inner + 6) & 0x1fff) !== 0) return Verdict.ICMP_ERROR_UNRELATED;
+  if (pkt.icmpType === ICMP_REDIRECT) return Verdict.ICMP_REDIRECT;
+  const quoted = l4 + ICMP_BYTES;
+  if (pkt.moreFragments !== 0 || !isQuoteIntact(view, quoted, pkt.end)) return Verdict.ICMP_ERROR_MALFORMED;
+  if (pkt.needsChecksum === 0 && !isIcmpIntact(view, l4, pkt.end)) return Verdict.ICMP_ERROR_MALFORMED;
+  if (isLaterFragment(view, quoted)) return Verdict.ICMP_ERROR_UNRELATED;
 
-  const protocol = view.getUint8(inner + 9);
-  const { conntrack } = dp;
-  const { key } = conntrack;
-  // The quoted packet turned round is a tuple of its flow, in the direction the error travels.
-  key[0] = view.getInt32(inner + 16);
-  key[1] = view.getInt32(inner + 12);
-  if (protocol === PROTOCOL_ICMP && icmpQueryType(view.getUint8(innerL4)) < 0) return Verdict.ICMP_ERROR_MALFORMED;
-  key[2] = turnedPorts(pkt, innerL4, protocol);
-  const kind = protocol === PROTOCOL_ICMP && isIcmpRequest(view.getUint8(innerL4)) ? ICMP_ANSWER : protocol;
-  key[3] = kind;
-  // Told to somebody else than the quoted packet's sender: no router does that (linux nf_conntrack_proto_icmp.c
+  const protocol = transportProtocol(view, quoted);
+  const quotedL4 = transportAt(view, quoted);
+  const isIcmp = protocol === PROTOCOL_ICMP;
+  if (isIcmp && icmpQueryType(icmpType(view, quotedL4)) < 0) return Verdict.ICMP_ERROR_MALFORMED;
+  readAddresses(view, quoted, quotedSrc, quotedDst);
+  // Sent to somebody else than the quoted packet's sender: no router does that (linux nf_conntrack_proto_icmp.c
   // nf_conntrack_inet_error, "address mismatch").
-  if (pkt.dst[3] !== key[1]) return Verdict.ICMP_ERROR_UNRELATED;
-  const hash = hashTuple(conntrack, key, 0, kind);
+  if (!sameAddress(pkt.dst, quotedSrc, 0)) return Verdict.ICMP_ERROR_UNRELATED;
+
+  const { conntrack } = dp;
+  // The quoted packet turned round is a tuple of its flow, in the direction the error travels.
+  const ports = isIcmp ? icmpPortsWord(view, quotedL4) : hasPorts(protocol) ? portsWord(view, quotedL4) : 0;
+  const kind = isIcmp && isIcmpRequest(icmpType(view, quotedL4)) ? ICMP_ANSWER : protocol;
+  writeKey(conntrack, quotedDst, quotedSrc, turnPorts(ports), kind);
+  const hash = hashTuple(conntrack, conntrack.key, 0, kind);
   const reference = findTuple(conntrack, hash);
   if (reference < 0) return Verdict.ICMP_ERROR_UNRELATED;
   const record = reference >> 1;
@@ -80,43 +97,27 @@ export function relateIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   return Verdict.GO_ON;
 }
 
-/** Ports word of the quoted packet turned round. */
-function turnedPorts(pkt: Packet, innerL4: number, protocol: number): number {
-  const { view } = pkt;
-  if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || protocol === PROTOCOL_SCTP) {
-    return (view.getUint16(innerL4 + 2) << 16) | view.getUint16(innerL4);
-  }
-  if (protocol !== PROTOCOL_ICMP) return 0;
-  const type = view.getUint8(innerL4);
-  const identifier = view.getUint16(innerL4 + 4);
-  return isIcmpRequest(type) ? (type << 16) | identifier : (identifier << 16) | icmpQueryType(type);
-}
-
 /** Rewrite the error and its quote as the flow says. @param hop by which it is about to be sent */
 export function rewriteIcmpError(pkt: Packet, dp: Dataplane, hop: number): void {
   const { conntrack } = dp;
   const { words } = conntrack;
   if ((words[recordAt(conntrack, pkt.flow) + Rec.META] & (Status.SNAT | Status.DNAT)) === 0) return;
-  const { view, l3, l4 } = pkt;
   const mine = tupleAt(conntrack, pkt.flow, pkt.direction);
   const other = tupleAt(conntrack, pkt.flow, 1 - pkt.direction);
+  // The quoted packet travelled the other way: the other tuple, as it stands, is what its sender sent.
+  readTupleSource(conntrack, other, quotedSrc);
+  readTupleDestination(conntrack, other, quotedDst);
+  rewriteQuote(pkt, words[tuplePortsAt(conntrack, other)]);
+  writeIcmpChecksum(pkt.view, pkt.l4, pkt.end);
 
-  rewriteQuote(pkt, words[other], words[other + 1], words[other + 2]);
-  view.setUint16(l4 + 2, 0);
-  view.setUint16(l4 + 2, finishChecksum(sumBytes(view, l4, pkt.end, 0)));
-
-  // An error from the far end itself appears to come from who was asked. So does one from a router inside the pod
-  // network when it leaves it, as nobody outside knows that address (RFC 5508 REQ-5). Other routers keep their own.
-  const src = pkt.src[3] === words[mine] || leavesPodNetwork(pkt, dp, hop) ? words[other + 1] : pkt.src[3];
-  const dst = words[other];
-  let sum = view.getUint16(l3 + 10);
-  sum = updateChecksum32(sum, pkt.src[3], src);
-  sum = updateChecksum32(sum, pkt.dst[3], dst);
-  view.setUint16(l3 + 10, sum);
-  view.setInt32(l3 + 12, src);
-  view.setInt32(l3 + 16, dst);
-  pkt.src[3] = src;
-  pkt.dst[3] = dst;
+  // An error from the far end itself appears to come from the address that the client connected to. So does one from a
+  // router inside the pod network when it leaves it, as that address means nothing outside (RFC 5508 REQ-5). Other
+  // routers keep their own.
+  const asDestination = isTupleSource(conntrack, mine, pkt.src) || leavesPodNetwork(pkt, dp, hop);
+  copyAddress(asDestination ? quotedDst : pkt.src, 0, newSrc);
+  exchangeAddresses(pkt.view, pkt.l3, newSrc, quotedSrc);
+  copyAddress(newSrc, 0, pkt.src);
+  copyAddress(quotedSrc, 0, pkt.dst);
 }
 
 function leavesPodNetwork(pkt: Packet, dp: Dataplane, hop: number): boolean {
@@ -124,38 +125,19 @@ function leavesPodNetwork(pkt: Packet, dp: Dataplane, hop: number): boolean {
   return hop === HOST_HOP && inNetwork(config, NodeWord.CLUSTER_CIDR, config[NodeWord.CLUSTER_CIDR_PREFIX], pkt.src);
 }
 
-/** The quoted packet as its sender knows it: addresses, ports or identifier, and checksums as far as they are quoted. */
-function rewriteQuote(pkt: Packet, src: number, dst: number, ports: number): void {
-  const { view, l4 } = pkt;
-  const inner = l4 + 8;
-  const innerL4 = inner + ((view.getUint8(inner) & 15) << 2);
-  const protocol = view.getUint8(inner + 9);
-  const oldSrc = view.getInt32(inner + 12);
-  const oldDst = view.getInt32(inner + 16);
-  let sum = view.getUint16(inner + 10);
-  sum = updateChecksum32(sum, oldSrc, src);
-  view.setUint16(inner + 10, updateChecksum32(sum, oldDst, dst));
-  view.setInt32(inner + 12, src);
-  view.setInt32(inner + 16, dst);
-
-  if (protocol === PROTOCOL_ICMP) {
-    const type = view.getUint8(innerL4);
-    const identifier = isIcmpRequest(type) ? ports >>> 16 : ports & 0xffff;
-    const before = view.getUint16(innerL4 + 4);
-    view.setUint16(innerL4 + 4, identifier);
-    view.setUint16(innerL4 + 2, updateChecksum16(view.getUint16(innerL4 + 2), before, identifier));
-    return;
-  }
-  if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP && protocol !== PROTOCOL_SCTP) return;
-  const oldPorts = view.getInt32(innerL4);
-  view.setInt32(innerL4, ports);
-  const field = protocol === PROTOCOL_TCP ? innerL4 + 16 : protocol === PROTOCOL_UDP ? innerL4 + 6 : 0;
-  if (field === 0 || field + 2 > pkt.end) return;
-  let l4Sum = view.getUint16(field);
-  if (protocol === PROTOCOL_UDP && l4Sum === 0) return;
-  l4Sum = updateChecksum32(l4Sum, oldSrc, src);
-  l4Sum = updateChecksum32(l4Sum, oldDst, dst);
-  l4Sum = updateChecksum32(l4Sum, oldPorts, ports);
-  // A computed zero is written as all ones, here as in the datagram itself (RFC 768).
-  view.setUint16(field, protocol === PROTOCOL_UDP && l4Sum === 0 ? 0xffff : l4Sum);
+/**
+ * Make the quoted packet what its sender knows: addresses quotedSrc and quotedDst, these ports or identifier, and
+ * checksums as far as they are quoted (eight bytes of TCP and SCTP end before theirs).
+ */
+function rewriteQuote(pkt: Packet, ports: number): void {
+  const { view, l4, end } = pkt;
+  const quoted = l4 + ICMP_BYTES;
+  const quotedL4 = transportAt(view, quoted);
+  const protocol = transportProtocol(view, quoted);
+  const addresses = exchangeAddresses(view, quoted, quotedSrc, quotedDst);
+  if (protocol === PROTOCOL_ICMP) rewriteIcmpPorts(view, quotedL4, ports);
+  else if (protocol === PROTOCOL_UDP) rewriteUdpPorts(view, quotedL4, ports, addresses, 0);
+  else if (protocol === PROTOCOL_TCP && quotedL4 + TCP_CHECKSUM + 2 <= end) {
+    rewriteTcpPorts(view, quotedL4, ports, addresses, 0);
+  } else if (hasPorts(protocol)) writePorts(view, quotedL4, ports);
 }

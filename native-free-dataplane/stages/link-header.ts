@@ -3,6 +3,8 @@ import type { Dataplane } from '../dataplane.ts';
 import { NodeWord } from '../node/config.ts';
 import { HOST_HOP, HopWord, hopAt } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
+import { ETHERNET_BYTES, writeDestinationMac, writeEthernetType, writeSourceMac } from '../wire/ethernet.ts';
+import { etherTypeOf, ipVersion } from '../wire/ip.ts';
 
 /** Ethernet source of frames handed to the node's kernel: anything but its own address. */
 const TO_HOST_MAC_HIGH = 0x0200;
@@ -15,12 +17,10 @@ const TO_HOST_MAC_LOW = 0x00000001;
 export function writeHostEthernet(pkt: Packet, dp: Dataplane, l3: number): void {
   const { view } = pkt;
   const { config } = dp.node;
-  const at = l3 - 14;
-  view.setUint16(at, config[NodeWord.GATEWAY_MAC_HIGH]);
-  view.setInt32(at + 2, config[NodeWord.GATEWAY_MAC_LOW]);
-  view.setUint16(at + 6, TO_HOST_MAC_HIGH);
-  view.setUint32(at + 8, TO_HOST_MAC_LOW);
-  view.setUint16(at + 12, 0x0800);
+  const at = l3 - ETHERNET_BYTES;
+  writeDestinationMac(view, at, config[NodeWord.GATEWAY_MAC_HIGH], config[NodeWord.GATEWAY_MAC_LOW]);
+  writeSourceMac(view, at, TO_HOST_MAC_HIGH, TO_HOST_MAC_LOW);
+  writeEthernetType(view, at, etherTypeOf(ipVersion(view, l3)));
   pkt.start = at;
 }
 
@@ -32,11 +32,10 @@ export function writeHostEthernet(pkt: Packet, dp: Dataplane, l3: number): void 
 export function writePodEthernet(pkt: Packet, dp: Dataplane, hop: number, from: number): void {
   const { view } = pkt;
   const { config, hops } = dp.node;
-  const at = pkt.l3 - 14;
-  view.setUint16(at, hops[hopAt(hop) + HopWord.MAC_HIGH]);
-  view.setInt32(at + 2, hops[hopAt(hop) + HopWord.MAC_LOW]);
-  view.setUint16(at + 6, from === HOST_HOP ? config[NodeWord.GATEWAY_MAC_HIGH] : hops[hopAt(from) + HopWord.MAC_HIGH]);
-  view.setInt32(at + 8, from === HOST_HOP ? config[NodeWord.GATEWAY_MAC_LOW] : hops[hopAt(from) + HopWord.MAC_LOW]);
-  view.setUint16(at + 12, 0x0800);
+  const at = pkt.l3 - ETHERNET_BYTES;
+  writeDestinationMac(view, at, hops[hopAt(hop) + HopWord.MAC_HIGH], hops[hopAt(hop) + HopWord.MAC_LOW]);
+  if (from === HOST_HOP) writeSourceMac(view, at, config[NodeWord.GATEWAY_MAC_HIGH], config[NodeWord.GATEWAY_MAC_LOW]);
+  else writeSourceMac(view, at, hops[hopAt(from) + HopWord.MAC_HIGH], hops[hopAt(from) + HopWord.MAC_LOW]);
+  writeEthernetType(view, at, etherTypeOf(pkt.family));
   pkt.start = at;
 }

@@ -6,64 +6,62 @@
  */
 import type { Dataplane } from '../dataplane.ts';
 import { inNetwork, NodeWord } from '../node/config.ts';
-import { HopKind, HopWord, hopAt, NO_HOP } from '../node/hops.ts';
+import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
 import { findRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
+import { mapIpv4, sameAddress } from '../shared/address.ts';
 import { Verdict } from '../verdicts.ts';
-
-const ARP_BYTES = 28;
-/** Hardware type Ethernet, protocol IPv4, sizes 6 and 4: the first six bytes of every ARP packet we understand. */
-const REQUEST = 1;
+import {
+  ARP_BYTES,
+  ARP_REQUEST,
+  answerArpInPlace,
+  arpOperation,
+  arpSenderIp,
+  arpSenderMacHigh,
+  arpSenderMacLow,
+  arpTargetIp,
+  isEthernetArp,
+} from '../wire/arp.ts';
+import { isSourceMac, writeDestinationMac, writeSourceMac } from '../wire/ethernet.ts';
 
 /** Answer an ARP request in place. The answer goes back to the port it came from. */
 export function answerArp(pkt: Packet, dp: Dataplane): Verdict {
   const { view, start, l3 } = pkt;
   const { config, hops } = dp.node;
-  if (pkt.end - l3 < ARP_BYTES) return Verdict.ARP_MALFORMED;
-  if (view.getUint32(l3) !== 0x00010800 || view.getUint16(l3 + 4) !== 0x0604) return Verdict.ARP_MALFORMED;
-  if (view.getUint16(l3 + 6) !== REQUEST) return Verdict.ARP_REPLY_IGNORED;
+  if (pkt.end - l3 < ARP_BYTES || !isEthernetArp(view, l3)) return Verdict.ARP_MALFORMED;
+  if (arpOperation(view, l3) !== ARP_REQUEST) return Verdict.ARP_REPLY_IGNORED;
   if (pkt.inPort === 0 || pkt.tunnelled !== 0) return Verdict.ARP_UNKNOWN_TARGET;
 
   const port = hopAt(pkt.inPort);
   if (hops[port + HopWord.KIND] !== HopKind.POD) return Verdict.FROM_UNKNOWN_PORT;
-  const macLow = hops[port + HopWord.MAC_LOW] >>> 0;
   const macHigh = hops[port + HopWord.MAC_HIGH];
-  if (view.getUint16(start + 6) !== macHigh || view.getUint32(start + 8) !== macLow) return Verdict.SPOOFED_SOURCE_MAC;
-  if (view.getUint16(l3 + 8) !== macHigh || view.getUint32(l3 + 10) !== macLow) return Verdict.ARP_SPOOFED;
-  const sender = view.getInt32(l3 + 14);
-  const own = hops[port + HopWord.ADDRESS + 3];
+  const macLow = hops[port + HopWord.MAC_LOW];
+  if (!isSourceMac(view, start, macHigh, macLow)) return Verdict.SPOOFED_SOURCE_MAC;
+  if (arpSenderMacHigh(view, l3) !== macHigh || arpSenderMacLow(view, l3) !== macLow) return Verdict.ARP_SPOOFED;
   // A probe (RFC 5227 §1.1) has no sender address yet; any other must be the pod's own.
-  if (sender !== own && sender !== 0) return Verdict.ARP_SPOOFED;
+  const sender = arpSenderIp(view, l3);
+  mapIpv4(sender, pkt.src);
+  if (sender !== 0 && !sameAddress(pkt.src, hops, port + HopWord.ADDRESS)) return Verdict.ARP_SPOOFED;
 
-  const target = view.getInt32(l3 + 24);
-  if (target === own) return Verdict.ARP_UNKNOWN_TARGET;
-  let answerHigh = config[NodeWord.GATEWAY_MAC_HIGH];
-  let answerLow = config[NodeWord.GATEWAY_MAC_LOW];
-  if (target !== config[NodeWord.GATEWAY_IP + 3]) {
-    pkt.dst[0] = 0;
-    pkt.dst[1] = 0;
-    pkt.dst[2] = 0xffff;
-    pkt.dst[3] = target;
-    if (!inNetwork(config, NodeWord.POD_CIDR, config[NodeWord.POD_CIDR_PREFIX], pkt.dst))
-      return Verdict.ARP_UNKNOWN_TARGET;
-    const hop = findRoute(dp.node, pkt.dst, 0);
-    if (hop === NO_HOP || hops[hopAt(hop) + HopWord.KIND] !== HopKind.POD) return Verdict.ARP_UNKNOWN_TARGET;
-    answerHigh = hops[hopAt(hop) + HopWord.MAC_HIGH];
-    answerLow = hops[hopAt(hop) + HopWord.MAC_LOW];
-  }
-
-  view.setUint16(start, macHigh);
-  view.setUint32(start + 2, macLow);
-  view.setUint16(start + 6, answerHigh);
-  view.setUint32(start + 8, answerLow);
-  view.setUint16(l3 + 6, 2);
-  view.setUint16(l3 + 8, answerHigh);
-  view.setUint32(l3 + 10, answerLow);
-  view.setInt32(l3 + 14, target);
-  view.setUint16(l3 + 18, macHigh);
-  view.setUint32(l3 + 20, macLow);
-  view.setInt32(l3 + 24, sender);
+  mapIpv4(arpTargetIp(view, l3), pkt.dst);
+  const target = ownerOf(pkt.dst, dp);
+  if (target === NO_HOP || target === pkt.inPort) return Verdict.ARP_UNKNOWN_TARGET;
+  const gateway = target === HOST_HOP;
+  const high = gateway ? config[NodeWord.GATEWAY_MAC_HIGH] : hops[hopAt(target) + HopWord.MAC_HIGH];
+  const low = gateway ? config[NodeWord.GATEWAY_MAC_LOW] : hops[hopAt(target) + HopWord.MAC_LOW];
+  answerArpInPlace(view, l3, high, low);
+  writeDestinationMac(view, start, macHigh, macLow);
+  writeSourceMac(view, start, high, low);
   pkt.end = l3 + ARP_BYTES;
   pkt.outPort = pkt.inPort;
   return Verdict.ARP_ANSWERED;
+}
+
+/** Who on this segment has the address: HOST_HOP for the gateway, a pod's hop, or NO_HOP. */
+function ownerOf(address: Int32Array, { node }: Dataplane): number {
+  const { config } = node;
+  if (sameAddress(address, config, NodeWord.GATEWAY_IP)) return HOST_HOP;
+  if (!inNetwork(config, NodeWord.POD_CIDR, config[NodeWord.POD_CIDR_PREFIX], address)) return NO_HOP;
+  const hop = findRoute(node, address, 0);
+  return hop !== NO_HOP && hopKind(node, hop) === HopKind.POD ? hop : NO_HOP;
 }

@@ -7,12 +7,8 @@
  */
 
 import { GSO_NONE, GSO_TCPV4, GSO_UDP_L4, type Packet } from '../packet.ts';
-import { PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
-import { finishChecksum, sumBytes } from '../wire/checksum.ts';
-
-/** Offset of the checksum in its header. */
-const TCP_CHECKSUM = 16;
-const UDP_CHECKSUM = 6;
+import { PROTOCOL_TCP } from '../protocols.ts';
+import { checksumOffsetOf, finishPendingChecksum } from '../wire/transport-checksum.ts';
 
 /**
  * True when nothing is pending, or a checksum of this packet's TCP or UDP header in the place where that header has it
@@ -26,22 +22,16 @@ export function offloadFits(pkt: Packet): boolean {
   if (pkt.outerL4 !== 0 || pkt.moreFragments !== 0 || pkt.fragmentOffset !== 0) return false;
   if (pkt.gsoType === GSO_NONE && pkt.checksumStart >= pkt.headersEnd) return finishInside(pkt);
   if (pkt.checksumStart !== pkt.l4) return false;
-  if (pkt.protocol === PROTOCOL_TCP) {
-    return pkt.checksumOffset === TCP_CHECKSUM && (pkt.gsoType === GSO_NONE || pkt.gsoType === GSO_TCPV4);
-  }
-  if (pkt.protocol === PROTOCOL_UDP) {
-    return pkt.checksumOffset === UDP_CHECKSUM && (pkt.gsoType === GSO_NONE || pkt.gsoType === GSO_UDP_L4);
-  }
-  return false;
+  const offset = checksumOffsetOf(pkt.protocol);
+  if (offset < 0 || pkt.checksumOffset !== offset) return false;
+  return pkt.gsoType === GSO_NONE || pkt.gsoType === (pkt.protocol === PROTOCOL_TCP ? GSO_TCPV4 : GSO_UDP_L4);
 }
 
 /** Finish a checksum that lies in the payload. False when it is not inside the packet. */
 function finishInside(pkt: Packet): boolean {
   const field = pkt.checksumStart + pkt.checksumOffset;
   if (field + 2 > pkt.end) return false;
-  // A sum of zero is sent as all ones, which is right for every protocol and a must for UDP (RFC 768).
-  const sum = finishChecksum(sumBytes(pkt.view, pkt.checksumStart, pkt.end, 0));
-  pkt.view.setUint16(field, sum === 0 ? 0xffff : sum);
+  finishPendingChecksum(pkt.view, pkt.checksumStart, field, pkt.end);
   pkt.needsChecksum = 0;
   return true;
 }

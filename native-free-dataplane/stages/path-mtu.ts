@@ -11,28 +11,32 @@ import { HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
 import { findRoute } from '../node/routes.ts';
 import { overlayOf } from '../overlay/overlay.ts';
 import type { Packet } from '../packet.ts';
+import { ADDRESS_WORDS, sameAddress } from '../shared/address.ts';
+import { ICMP_BYTES, ICMP_UNREACHABLE, icmpMtu, UNREACHABLE_FRAGMENTATION_NEEDED } from '../wire/icmp.ts';
+import { readAddresses, transportAt } from '../wire/ip.ts';
 
 /** Smaller reported MTUs count as this one: implausible, and a way to force tiny packets on us (linux ip_rt_min_pmtu). */
 const LEAST_MTU = 552;
-const peer: Int32Array = Int32Array.of(0, 0, 0xffff, 0);
+/** Addresses of the quoted packet; filled and used within one call. */
+const sender: Int32Array = new Int32Array(ADDRESS_WORDS);
+const peer: Int32Array = new Int32Array(ADDRESS_WORDS);
 
 /**
  * Take over the MTU of a "fragmentation needed" about a packet of our overlay. The packet is a checked ICMP error (its quote is whole up
  * to eight bytes of the transport header) sent to this node's address, about a connection that is none of the pods'.
  */
 export function learnPathMtu(pkt: Packet, dp: Dataplane): void {
-  if (pkt.icmpType !== 3 || pkt.icmpCode !== 4) return;
+  if (pkt.icmpType !== ICMP_UNREACHABLE || pkt.icmpCode !== UNREACHABLE_FRAGMENTATION_NEEDED) return;
   const { view, l4 } = pkt;
   const { config, hops } = dp.node;
   const overlay = overlayOf(dp);
-  const quoted = l4 + 8;
-  if (view.getInt32(quoted + 12) !== config[NodeWord.NODE_IP + 3]) return;
-  const transport = quoted + ((view.getUint8(quoted) & 15) << 2);
-  if (!overlay.isQuoted(view, quoted, transport, config)) return;
-  peer[3] = view.getInt32(quoted + 16);
+  const quoted = l4 + ICMP_BYTES;
+  readAddresses(view, quoted, sender, peer);
+  if (!sameAddress(sender, config, NodeWord.NODE_IP)) return;
+  if (!overlay.isQuoted(view, quoted, transportAt(view, quoted), config)) return;
   const hop = findRoute(dp.node, peer, 0);
   if (hop === NO_HOP || hopKind(dp.node, hop) !== HopKind.NODE) return;
-  const reported = view.getUint16(l4 + 6);
+  const reported = icmpMtu(view, l4);
   const mtu = (reported < LEAST_MTU ? LEAST_MTU : reported) - overlay.overheadBytes;
   const at = hopAt(hop) + HopWord.MTU;
   if (mtu >= hops[at]) return;

@@ -4,11 +4,13 @@
  */
 
 import { type Conntrack, Rec, recordAt, tupleAt } from '../conntrack/record.ts';
+import { readTupleSource } from '../conntrack/tuple.ts';
 import type { Dataplane } from '../dataplane.ts';
-import { inNetwork, isConfigAddress, type NodeTable, NodeWord, routeGeneration } from '../node/config.ts';
-import { HOST_HOP, HopKind, hopKind, NO_HOP } from '../node/hops.ts';
+import { inNetwork, type NodeTable, NodeWord, routeGeneration } from '../node/config.ts';
+import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
 import { findRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
+import { ADDRESS_WORDS, Scope, sameAddress, scopeOf } from '../shared/address.ts';
 
 /**
  * Hop for an address (four words, IPv4 mapped, at `at`).
@@ -26,32 +28,29 @@ export function hopForAddress(node: NodeTable, address: Int32Array): number {
 }
 
 /** The node's underlay address, the gateway, or loopback. */
-export function isOwnAddress(node: NodeTable, address: Int32Array): boolean {
-  return address[3] === node.config[NodeWord.GATEWAY_IP + 3]
-    ? isConfigAddress(node.config, NodeWord.GATEWAY_IP, address)
-    : address[3] === node.config[NodeWord.NODE_IP + 3]
-      ? isConfigAddress(node.config, NodeWord.NODE_IP, address)
-      : address[2] === 0xffff && address[3] >>> 24 === 127;
+export function isOwnAddress({ config }: NodeTable, address: Int32Array): boolean {
+  return (
+    sameAddress(address, config, NodeWord.GATEWAY_IP) ||
+    sameAddress(address, config, NodeWord.NODE_IP) ||
+    scopeOf(address) === Scope.LOOPBACK
+  );
 }
 
 /** A node's underlay address is in the routes so that its overlay packets are known; traffic to it goes by the underlay. */
 function isUnderlayOf(node: NodeTable, hop: number, address: Int32Array): boolean {
-  const at = hop * 16 + 4;
-  return node.hops[at + 3] === address[3] && node.hops[at + 2] === address[2];
+  return sameAddress(address, node.hops, hopAt(hop) + HopWord.ADDRESS);
 }
 
-const scratch: Int32Array = new Int32Array(4);
+const target: Int32Array = new Int32Array(ADDRESS_WORDS);
 
-/** The four-word form of a tuple's address word(s). */
-function loadAddress(table: Conntrack, at: number): Int32Array {
-  if (table.addressWords === 4) for (let i = 0; i < 4; i++) scratch[i] = table.words[at + i];
-  else {
-    scratch[0] = 0;
-    scratch[1] = 0;
-    scratch[2] = 0xffff;
-    scratch[3] = table.words[at];
-  }
-  return scratch;
+/**
+ * Where the flow's packets of a direction (0 original, 1 reply) travel, once translated: where those of the other
+ * direction come from.
+ * @returns four words, valid until the next call
+ */
+export function flowTarget(table: Conntrack, record: number, direction: number): Int32Array {
+  readTupleSource(table, tupleAt(table, record, 1 - direction), target);
+  return target;
 }
 
 /** Word for Rec.HOPS. NO_HOP is kept as 0xffff. */
@@ -69,8 +68,8 @@ export function hopOfFlow(pkt: Packet, dp: Dataplane): number {
   const at = recordAt(conntrack, pkt.flow);
   const generation = routeGeneration(node);
   if ((words[at + Rec.ROUTED] & 0xffff) !== generation) {
-    const original = hopForAddress(node, loadAddress(conntrack, tupleAt(conntrack, pkt.flow, 1)));
-    const reply = hopForAddress(node, loadAddress(conntrack, tupleAt(conntrack, pkt.flow, 0)));
+    const original = hopForAddress(node, flowTarget(conntrack, pkt.flow, 0));
+    const reply = hopForAddress(node, flowTarget(conntrack, pkt.flow, 1));
     words[at + Rec.HOPS] = packHops(original, reply);
     words[at + Rec.ROUTED] = (words[at + Rec.ROUTED] & ~0xffff) | generation;
   }

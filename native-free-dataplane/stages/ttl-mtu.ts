@@ -8,6 +8,7 @@ import { HOST_HOP, HopWord, hopAt } from '../node/hops.ts';
 import { isRoutedByHost } from '../overlay/overlay.ts';
 import { GSO_NONE, type Packet } from '../packet.ts';
 import { Verdict } from '../verdicts.ts';
+import { hopLimit, lowerHopLimit, mayFragment } from '../wire/ip.ts';
 
 /**
  * GO_ON when the packet may travel on by `hop`, TTL already lowered where this node is the router.
@@ -18,22 +19,18 @@ export function checkTtlAndMtu(pkt: Packet, dp: Dataplane, hop: number, toOwnAdd
   const bytes = pkt.gsoType === GSO_NONE ? pkt.end - l3 : pkt.headersEnd - l3 + pkt.gsoSize;
   const mtu = dp.node.hops[hopAt(hop) + HopWord.MTU];
   if (bytes > mtu && !(hop === HOST_HOP && toOwnAddress)) {
-    if ((view.getUint8(l3 + 6) & 0x40) !== 0 || pkt.gsoType !== GSO_NONE) return Verdict.FRAGMENTATION_NEEDED;
+    if (pkt.gsoType !== GSO_NONE || !mayFragment(view, l3)) return Verdict.FRAGMENTATION_NEEDED;
   }
   if (pkt.routed === 0 || pkt.forwarded !== 0 || (hop === HOST_HOP && toOwnAddress)) return Verdict.GO_ON;
-  const ttl = view.getUint8(l3 + 8);
-  if (ttl <= 1) return Verdict.TTL_EXCEEDED;
+  if (hopLimit(view, l3) <= 1) return Verdict.TTL_EXCEEDED;
   // What the kernel sends on, it lowers there.
   if (hop === HOST_HOP || isRoutedByHost(dp, hop)) return Verdict.GO_ON;
-  view.setUint8(l3 + 8, ttl - 1);
-  // The TTL is the high byte of its word: lowering it by 0x0100 raises the checksum by as much (RFC 1141).
-  const sum = view.getUint16(l3 + 10) + 0x0100;
-  view.setUint16(l3 + 10, (sum & 0xffff) + (sum >>> 16));
+  lowerHopLimit(view, l3);
   return Verdict.GO_ON;
 }
 
 /** Does a packet that this node routes to `hop` have no life left for it? Asked before a policy may refuse it. */
 export function endsHere(pkt: Packet, hop: number): boolean {
   if (pkt.routed === 0 || pkt.forwarded !== 0 || hop === HOST_HOP) return false;
-  return pkt.view.getUint8(pkt.l3 + 8) <= 1;
+  return hopLimit(pkt.view, pkt.l3) <= 1;
 }

@@ -21,14 +21,14 @@ import {
   type Service,
   WellKnown,
 } from '../api/types/objects.ts';
-import { ServiceSync } from '../compile/service-sync.ts';
-import { sweepStaleFlows } from '../compile/stale-flows.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { OffloadLevel } from '../linux/tap.ts';
 import { contains, parseCidr, parseIp } from '../net/address.ts';
 import { PodManager } from '../runtime/pod/manager.ts';
 import { memoryNames } from '../shm-names.ts';
-import { writeConntrackSettings } from './conntrack-settings.ts';
+import { flushEndpoints } from './connections/flush.ts';
+import { writeConntrackSettings } from './connections/settings.ts';
+import { sweepStaleFlows } from './connections/stale-flows.ts';
 import { serveAgentControl } from './control-socket.ts';
 import { recordEvent } from './events.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -37,8 +37,8 @@ import { type NodeIdentity, NodeSync } from './node-sync.ts';
 import { IpipTunnel } from './overlay/ipip-tunnel.ts';
 import { RemoteNodes } from './overlay/remote-nodes.ts';
 import { PodNetwork } from './pods/network.ts';
-import { flushEndpoints } from './services/flush.ts';
 import { HealthChecks } from './services/health-checks.ts';
+import { ServiceSync } from './services/service-sync.ts';
 import { PodStreams } from './streams/pod-streams.ts';
 import { type NodeTables, openNodeTables } from './tables.ts';
 import { HostNetwork, underlayDevice } from './underlay/host-network.ts';

@@ -40,7 +40,7 @@ const isDraining = (candidate: Candidate): boolean =>
 
 /**
  * The sets of one service port.
- * @param refuse told of every address that must not be an endpoint, and why
+ * @param refuse called with every address that must not be an endpoint, and why
  */
 export function endpointSets(
   port: ServicePort,

@@ -1,5 +1,5 @@
 /**
- * The addresses a service port can be asked at, and which of them may be believed.
+ * The addresses a service port can be reached at, and which of those that users wrote are served.
  *
  * A ClusterIP was given by the API. External and load-balancer addresses are whatever somebody wrote: unless the
  * operator listed them they would let one user take another's traffic (CVE-2020-8554), so they are checked here again,
@@ -14,7 +14,7 @@ import type { Service, ServicePort } from '../api/types/objects.ts';
 import { contains, parseIp, parseRange } from '../net/address.ts';
 import { UNUSABLE_NETWORKS } from '../net/reserved.ts';
 
-/** What the operator says of addresses; the cluster's options. */
+/** The operator's rules about addresses, of the cluster's options. */
 export type AddressRules = Pick<
   ClusterOptions,
   'externalIpCidrs' | 'loadBalancerPool' | 'podCidr' | 'serviceCidr' | 'underlayCidr'
@@ -25,7 +25,7 @@ const NO_ADDRESS = new Int32Array(4);
 /**
  * Addresses of a service port, ClusterIPs first.
  * @param rules undefined leaves the operator's lists to the API server's admission
- * @param refuse told of every address that is not served, and why
+ * @param refuse called with every address that is not served, and why
  */
 export function frontendsOf(
   { spec, status }: Service,

@@ -93,7 +93,7 @@ const ARROWS: Record<string, string[]> = {
   'src/dns': ['src/api', 'src/net'],
   'src/devices': ['src/linux', PIPELINE],
   'src/worker': ['src/devices', 'src/linux', PIPELINE],
-  'src/compile': ['src/api', 'src/net', 'protocols.ts', 'wire/', ...TABLES],
+  'src/compile': ['src/api', 'src/net', 'protocols.ts', 'wire/', 'services/'],
   'src/controllers': ['src/api', 'src/linux', 'src/net', 'wire/', ...TABLES],
   'src/runtime': ['src/api', 'src/linux'],
   'src/cluster': ['src/api', 'src/controllers', 'src/linux', 'src/net', 'src/runtime'],
@@ -192,6 +192,21 @@ test('a stage imports no stage', () => {
     imports.filter((target) => target.startsWith(`${PIPELINE}/stages/`)).map((target) => `${path} imports ${target}`),
   );
   assert.equal(wrong, []);
+});
+
+test('compile is pure: objects in, table contents out; no state, no clock, no table', () => {
+  const files = product.filter(({ path }) => path.startsWith('src/compile/'));
+  assert.ok(files.length > 0);
+  const impure = /^(?:export )?(?:let|class)\b|\bDate\b|\bperformance\b|Math\.random|\bAtomics\b/m;
+  const wrong = files.filter(
+    ({ code, imports }) =>
+      impure.test(code) ||
+      imports.some((target) => target.startsWith('node:') || /\/(writer|chains)\.ts$/.test(target)),
+  );
+  assert.equal(
+    wrong.map(({ path }) => path),
+    [],
+  );
 });
 
 test('everything that is imported is there', () => {

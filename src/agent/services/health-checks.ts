@@ -5,8 +5,8 @@
  * Read before editing: kubernetes pkg/proxy/healthcheck/service_health.go and proxy_health.go.
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
-import type { HealthCheck } from '../../compile/service-sync.ts';
 import { limitConnections } from '../../net/connection-limits.ts';
+import type { HealthCheck } from './service-sync.ts';
 
 /** kube-proxy's --healthz-bind-address and --metrics-bind-address. */
 const HEALTHZ_PORT = 10256;

@@ -3,7 +3,9 @@
  * Made equal before: the time to live, as our host side leaves the lowering to the node's kernel (checkTtlAndMtu), and
  * what either says of its own accord (ICMP errors, resets, echo replies of the node).
  */
+import { VERDICTS } from '../../../native-free-dataplane/verdicts.ts';
 import { macOf } from '../../../src/net/pod-network.ts';
+
 import { concat, ethernetFrame, viewOf } from '../frames/frame-builder.ts';
 import { TestNode } from '../test-node.ts';
 import type { KernelNat, Out, Side } from './nat.ts';
@@ -17,17 +19,8 @@ export const GATEWAY = '10.244.1.1';
 export const ROUTER = '203.0.113.9';
 
 const OWN_ADDRESSES: ReadonlySet<number> = new Set([0xac12000b, 0x0af40101]);
-/** Verdicts under which a node of ours speaks itself; the kernel's node may not (its output chain drops). */
-const SPEAKS: ReadonlySet<string> = new Set([
-  'ping-answered',
-  'rejected-tcp-reset',
-  'rejected-port-unreachable',
-  'rejected-prohibited',
-  'endpoint-gone',
-  'ttl-exceeded',
-  'fragmentation-needed',
-  'no-route-answered',
-]);
+/** Verdicts that a node of ours answers itself; the kernel's node may not (its output chain drops). */
+const ANSWERED: ReadonlySet<string> = new Set(VERDICTS.flatMap((row) => (row?.class === 'answered' ? [row.name] : [])));
 
 /** What was sent at once (one packet, or one datagram's fragments), and what became of it. */
 export interface Step {
@@ -74,7 +67,7 @@ export class Lockstep {
       const packet = sent.bytes.slice(14);
       // Handed to the node's own sockets: in the kernel's namespace that is no packet sent.
       const delivered = to === 'host' && OWN_ADDRESSES.has(viewOf(packet).getUint32(16));
-      if (!delivered && !SPEAKS.has(verdict)) out.push({ side: to, bytes: packet });
+      if (!delivered && !ANSWERED.has(verdict)) out.push({ side: to, bytes: packet });
       if ((side === 'host') !== (to === 'host')) lowerTtl(packet);
     }
     return { verdict, out };

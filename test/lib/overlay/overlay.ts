@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, output, type Ran, ROOT } from '../cluster.ts';
+import { ECHO } from '../services/services.ts';
 
 const built = (name: string): string[] => [process.execPath, join(ROOT, `dist/test/lib/overlay/${name}.js`)];
 
@@ -21,12 +22,7 @@ export class Paths {
     const { cluster } = this;
     const servers: ChildProcess[] = [
       cluster.start(netns, [...built('checked-stream'), 'serve', `${ServerPort.STREAM}`]),
-      cluster.start(netns, [
-        ...built('echo-server'),
-        `tcp:${ServerPort.ECHO}`,
-        `udp:${ServerPort.ECHO}`,
-        `name=${netns}`,
-      ]),
+      cluster.start(netns, [...ECHO, `tcp:${ServerPort.ECHO}`, `udp:${ServerPort.ECHO}`, `name=${netns}`]),
       cluster.start(netns, ['iperf3', '-s', '-p', `${ServerPort.IPERF}`]),
     ];
     for (const { stdout, stderr } of servers) {

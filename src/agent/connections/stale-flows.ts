@@ -5,10 +5,10 @@
  * itself.
  */
 
-import type { Conntrack } from '../../native-free-dataplane/conntrack/record.ts';
-import { PROTOCOL_UDP } from '../../native-free-dataplane/protocols.ts';
-import { addressWords } from '../../native-free-dataplane/wire/address.ts';
-import type { ServicePortState } from './service-sync.ts';
+import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
+import { PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
+import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
+import type { ServicePortState } from './ended.ts';
 import { frontendKey, placeOf, takeAwayFlows } from './tracked-flows.ts';
 
 /**

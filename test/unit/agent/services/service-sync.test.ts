@@ -1,11 +1,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { viewFrontends, viewService } from '../../../native-free-dataplane/services/inspect.ts';
-import { createServices, type ServiceTable, servicesBytes } from '../../../native-free-dataplane/services/table.ts';
-import { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts';
-import { addressWords, formatAddress } from '../../../native-free-dataplane/wire/address.ts';
-import { type RemovedEndpoint, ServiceSync, type ServiceSyncOptions } from '../../../src/compile/service-sync.ts';
-import { DNS, manyServices, service, slice } from '../../lib/services/objects.ts';
+import { viewFrontends, viewService } from '../../../../native-free-dataplane/services/inspect.ts';
+import { createServices, type ServiceTable, servicesBytes } from '../../../../native-free-dataplane/services/table.ts';
+import { ServiceWriter } from '../../../../native-free-dataplane/services/writer.ts';
+import { addressWords, formatAddress } from '../../../../native-free-dataplane/wire/address.ts';
+import type { RemovedEndpoint } from '../../../../src/agent/connections/ended.ts';
+import { ServiceSync, type ServiceSyncOptions } from '../../../../src/agent/services/service-sync.ts';
+import { DNS, manyServices, service, slice } from '../../../lib/services/objects.ts';
 
 const SECRET = Int32Array.of(1, 2, 3, 4);
 

@@ -2,8 +2,8 @@
 
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
-import type { RemovedEndpoint } from '../../compile/service-sync.ts';
-import { frontendKey, placeOf, takeAwayFlows } from '../../compile/tracked-flows.ts';
+import type { RemovedEndpoint } from './ended.ts';
+import { frontendKey, placeOf, takeAwayFlows } from './tracked-flows.ts';
 
 /** Instead of an endpoint: connections that were never translated. */
 const NEVER_TRANSLATED = -1;

@@ -1,7 +1,7 @@
 /** The cluster's options for connection tracking, written where the workers read them: in force from the next packet on. */
-import { type Conntrack, Setting } from '../../native-free-dataplane/conntrack/record.ts';
-import { timeoutsWith } from '../../native-free-dataplane/conntrack/timeouts.ts';
-import type { ClusterOptions } from '../api/cluster-options.ts';
+import { type Conntrack, Setting } from '../../../native-free-dataplane/conntrack/record.ts';
+import { timeoutsWith } from '../../../native-free-dataplane/conntrack/timeouts.ts';
+import type { ClusterOptions } from '../../api/cluster-options.ts';
 
 type Options = Pick<ClusterOptions, 'conntrackTimeouts' | 'conntrackTcpLiberal' | 'conntrackTcpLoose'>;
 

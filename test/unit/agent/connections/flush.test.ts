@@ -3,8 +3,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FrontendKind } from '../../../../native-free-dataplane/services/table.ts';
 import { addressWords } from '../../../../native-free-dataplane/wire/address.ts';
-import { flushEndpoints } from '../../../../src/agent/services/flush.ts';
-import type { RemovedEndpoint } from '../../../../src/compile/service-sync.ts';
+import type { RemovedEndpoint } from '../../../../src/agent/connections/ended.ts';
+import { flushEndpoints } from '../../../../src/agent/connections/flush.ts';
 import { TestNode } from '../../../lib/test-node.ts';
 
 const A = '10.244.1.2';

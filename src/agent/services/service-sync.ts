@@ -1,33 +1,16 @@
 /**
- * Keeps the service table in step with Services and EndpointSlices as they change: each change touches its own
- * Service's entries and nothing else, whatever their number. Says which connections must not go on.
+ * Applies what Services and EndpointSlices compile to: each change rewrites its own Service's entries in the table and
+ * nothing else, whatever their number, and reports which connections end with it (connections/ended.ts).
  */
 
-import type { FrontendContents } from '../../native-free-dataplane/services/contents.ts';
-import { FrontendKind } from '../../native-free-dataplane/services/table.ts';
-import type { ServiceWriter } from '../../native-free-dataplane/services/writer.ts';
-import { addressWords, formatAddress } from '../../native-free-dataplane/wire/address.ts';
-import { type EndpointSlice, type Service, WellKnown } from '../api/types/objects.ts';
-import { type CompiledPort, compileService } from './compile-service.ts';
-import { type Place, readyEndpointsOn } from './endpoint-sets.ts';
-import type { AddressRules } from './frontends.ts';
-
-/** A service port as it was left in force. */
-export interface ServicePortState {
-  readonly name: string;
-  readonly protocol: number;
-  readonly frontends: readonly FrontendContents[];
-  /** Keys (address:port) of the endpoints whose connections may go on. */
-  readonly serving: readonly string[];
-}
-
-/** An endpoint that a service port's addresses no longer lead to: its UDP connections must not go on to it. */
-export interface RemovedEndpoint {
-  readonly servicePort: Pick<ServicePortState, 'protocol' | 'frontends'>;
-  /** Four words, IPv4 mapped. With port 0: connections to the addresses that were never translated. */
-  readonly address: Int32Array;
-  readonly port: number;
-}
+import { FrontendKind } from '../../../native-free-dataplane/services/table.ts';
+import type { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts';
+import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
+import { type EndpointSlice, type Service, WellKnown } from '../../api/types/objects.ts';
+import { type CompiledPort, compileService } from '../../compile/compile-service.ts';
+import { type Place, readyEndpointsOn } from '../../compile/endpoint-sets.ts';
+import type { AddressRules } from '../../compile/frontends.ts';
+import { endedByChange, type RemovedEndpoint, type ServicePortState } from '../connections/ended.ts';
 
 /** A port on which load balancers ask whether this node has endpoints of a service. */
 export interface HealthCheck {
@@ -63,8 +46,6 @@ interface Known {
   ports: ServicePortState[];
 }
 
-const NONE = new Int32Array(4);
-
 export class ServiceSync {
   private readonly options: ServiceSyncOptions;
   private place: Place;
@@ -73,7 +54,7 @@ export class ServiceSync {
   private readonly services = new Map<string, Known>();
   /** Services that did not fit: tried again whenever something goes. */
   private readonly failed = new Set<string>();
-  /** What was last said of refused addresses, by service, so that it is said once. */
+  /** Refused addresses last reported, by service: each is reported once. */
   private readonly complaints = new Map<string, string>();
   private readonly addresses = new Map<string, number>();
 
@@ -84,21 +65,21 @@ export class ServiceSync {
     this.held = options.held ?? false;
   }
 
-  /** All objects there are have been told: put them in force. */
+  /** The initial lists are complete: apply everything. */
   begin(): void {
     if (!this.held) return;
     this.held = false;
     this.apply(this.services.keys());
   }
 
-  /** A Service came or changed. */
+  /** A Service is new or changed. */
   setService(service: Service): void {
     const key = keyOf(service.metadata.namespace, service.metadata.name);
     this.known(key).service = service;
     this.apply([key]);
   }
 
-  /** A Service went. */
+  /** A Service is gone. */
   removeService(service: Service): void {
     const key = keyOf(service.metadata.namespace, service.metadata.name);
     const known = this.services.get(key);
@@ -107,7 +88,7 @@ export class ServiceSync {
     this.apply([key]);
   }
 
-  /** A slice came or changed; it may have changed its Service. */
+  /** A slice is new or changed; it may belong to another Service now. */
   setSlice(slice: EndpointSlice, old?: EndpointSlice): void {
     const key = serviceOf(slice);
     const before = old && serviceOf(old);
@@ -117,7 +98,7 @@ export class ServiceSync {
     this.apply([key]);
   }
 
-  /** A slice went. */
+  /** A slice is gone. */
   removeSlice(slice: EndpointSlice): void {
     const key = serviceOf(slice);
     if (key === undefined || !this.services.get(key)?.slices.delete(slice.metadata.name)) return;
@@ -132,12 +113,12 @@ export class ServiceSync {
     this.apply(this.services.keys());
   }
 
-  /** Everything in force, for a look through the connections that an agent before this one left. */
+  /** Everything in force, for the sweep of the connections that a former agent left. */
   *states(): Generator<ServicePortState> {
     for (const { ports } of this.services.values()) yield* ports;
   }
 
-  /** External and load-balancer addresses in force: what `onAddresses` was told last. */
+  /** External and load-balancer addresses in force, as `onAddresses` had them last. */
   routedAddresses(): ReadonlySet<string> {
     return new Set(this.addresses.keys());
   }
@@ -191,7 +172,7 @@ export class ServiceSync {
       writer.remove(old.name, now());
       gone = true;
       this.count(old, -1, routes);
-      reportGone(old, undefined, removed);
+      removed.push(...endedByChange(old, undefined));
     }
     for (const port of compiled) {
       const old = before.find(({ name }) => name === port.name);
@@ -201,8 +182,7 @@ export class ServiceSync {
       if (state === old) continue;
       this.count(state, 1, routes);
       if (old) this.count(old, -1, routes);
-      if (old) reportGone(old, state, removed);
-      reportNew(old, state, removed);
+      removed.push(...endedByChange(old, state));
     }
     if (!service && slices.size === 0) this.services.delete(key);
     if (gone) for (const other of [...this.failed]) if (other !== key) this.compile(other, removed, routes);
@@ -237,7 +217,7 @@ export class ServiceSync {
     }
   }
 
-  /** Keep count of the addresses that the world outside must be routed here for. */
+  /** Keep count of the addresses that must be routed to this node. */
   private count({ frontends }: ServicePortState, users: 1 | -1, routes: { changed: boolean }): void {
     for (const { kind, address } of frontends) {
       if (kind !== FrontendKind.EXTERNAL_IP && kind !== FrontendKind.LOAD_BALANCER) continue;
@@ -249,37 +229,6 @@ export class ServiceSync {
       routes.changed ||= before === 0 || after === 0;
     }
   }
-}
-
-/**
- * Which connections end with a change: those of endpoints that serve no more, and all that came by an address the
- * service no longer has (S16 and S17 of docs/semantics.md; kubernetes #139628, #141371).
- */
-function reportGone(old: ServicePortState, now: ServicePortState | undefined, removed: RemovedEndpoint[]): void {
-  const serving = new Set(now?.serving);
-  const kept = new Set(now?.frontends.map(frontendKey));
-  const lost = old.frontends.filter((frontend) => !kept.has(frontendKey(frontend)));
-  for (const key of old.serving) {
-    const frontends = serving.has(key) ? lost : old.frontends;
-    if (frontends.length > 0) removed.push({ servicePort: { protocol: old.protocol, frontends }, ...endpointOf(key) });
-  }
-}
-
-/** Connections that began before the address was a service's, or had endpoints, go on untranslated (kubernetes #105657). */
-function reportNew(old: ServicePortState | undefined, now: ServicePortState, removed: RemovedEndpoint[]): void {
-  if (now.serving.length === 0) return;
-  const had = new Set(old && old.serving.length > 0 ? old.frontends.map(frontendKey) : []);
-  const frontends = now.frontends.filter((frontend) => !had.has(frontendKey(frontend)));
-  if (frontends.length > 0)
-    removed.push({ servicePort: { protocol: now.protocol, frontends }, address: NONE, port: 0 });
-}
-
-const frontendKey = ({ kind, address, port }: FrontendContents): string =>
-  kind === FrontendKind.NODE_PORT ? `node:${port}` : `${address.join()}:${port}`;
-
-function endpointOf(key: string): { address: Int32Array; port: number } {
-  const colon = key.lastIndexOf(':');
-  return { address: addressWords(key.slice(0, colon)), port: Number(key.slice(colon + 1)) };
 }
 
 function keyOf(namespace: string | undefined, name: string): string {

@@ -1,11 +1,11 @@
 /** What an agent does with the UDP flows its predecessor left (S16, S17 of docs/semantics.md). */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { FrontendKind } from '../../../native-free-dataplane/services/table.ts';
-import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
-import type { ServicePortState } from '../../../src/compile/service-sync.ts';
-import { sweepStaleFlows } from '../../../src/compile/stale-flows.ts';
-import { TestNode } from '../../lib/test-node.ts';
+import { FrontendKind } from '../../../../native-free-dataplane/services/table.ts';
+import { addressWords } from '../../../../native-free-dataplane/wire/address.ts';
+import type { ServicePortState } from '../../../../src/agent/connections/ended.ts';
+import { sweepStaleFlows } from '../../../../src/agent/connections/stale-flows.ts';
+import { TestNode } from '../../../lib/test-node.ts';
 
 const A = '10.244.1.2';
 const NODE = '172.18.0.11';

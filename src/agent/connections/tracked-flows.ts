@@ -12,9 +12,9 @@ import {
   StateWord,
   Status,
   tupleAt,
-} from '../../native-free-dataplane/conntrack/record.ts';
-import { removeRecord } from '../../native-free-dataplane/conntrack/tuple-index.ts';
-import { FrontendKind } from '../../native-free-dataplane/services/table.ts';
+} from '../../../native-free-dataplane/conntrack/record.ts';
+import { removeRecord } from '../../../native-free-dataplane/conntrack/tuple-index.ts';
+import { FrontendKind } from '../../../native-free-dataplane/services/table.ts';
 
 const LOOPBACK = 127;
 
