@@ -101,10 +101,11 @@ interface ClusterErrorLike {
   message: string;
   advice?: string;
   problems?: readonly string[];
+  details?: readonly string[];
 }
 
-function describeClusterError({ code, message, advice, problems }: ClusterErrorLike): string {
-  if (problems === undefined) return oneLine(withAdvice(message, advice ?? ADVICE[code]));
+function describeClusterError({ code, message, advice, problems, details = [] }: ClusterErrorLike): string {
+  if (problems === undefined) return [oneLine(withAdvice(message, advice ?? ADVICE[code])), ...details].join('\n');
   return limited(problems.map(oneLine));
 }
 

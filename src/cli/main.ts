@@ -105,6 +105,11 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 // processes, which the path of a link would defeat.
 process.argv[1] = fileURLToPath(import.meta.url);
 
+// Programs such as `ip` are here, where the path of a user's sudo or cron may not lead.
+process.env.PATH = [...new Set([...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/usr/bin', '/sbin', '/bin'])]
+  .filter(Boolean)
+  .join(':');
+
 try {
   await main(process.argv.slice(2));
 } catch (error) {

@@ -67,7 +67,7 @@ export const DEFAULT_TIMEOUT_SECONDS = 60;
  */
 export async function bringUp(options: BringUpOptions): Promise<Cluster> {
   const cluster = planCluster(options);
-  checkMachine();
+  checkMachine(cluster.nodes.length, cluster.options.maxConntrack);
   claim(cluster);
   const signal = options.signal ?? new AbortController().signal;
   try {
@@ -77,7 +77,8 @@ export async function bringUp(options: BringUpOptions): Promise<Cluster> {
     if (options.keepOnFailure && cause instanceof ClusterError && cause.code === 'NOT_READY') {
       delete cluster.bringingUp;
       writeClusterFile(cluster);
-      throw cause;
+      const advice = 'the cluster was left up; `dataplane down` removes it';
+      throw new ClusterError(cause.code, cause.message, advice, cause.details);
     }
     await tearDown();
     throw cause;

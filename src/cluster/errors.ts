@@ -28,11 +28,14 @@ export class ClusterError extends Error {
   readonly code: ClusterErrorCode;
   /** What to do about it, where that is more specific than what the code implies. */
   readonly advice: string | undefined;
+  /** Further lines, such as what the containers wrote last. */
+  readonly details: readonly string[];
 
-  constructor(code: ClusterErrorCode, message: string, advice?: string) {
+  constructor(code: ClusterErrorCode, message: string, advice?: string, details: readonly string[] = []) {
     super(message);
     this.code = code;
     this.advice = advice;
+    this.details = details;
   }
 }
 

@@ -51,5 +51,7 @@ function whyPodNotReady(pod: Pod, lastLine: LastLine): string {
     if (message) return `${reason}: container ${name}: ${message}`;
   }
   const scheduled = conditions?.find(({ type, status }) => type === 'PodScheduled' && status === 'False');
-  return scheduled?.message ? `${reason}: ${scheduled.message}` : reason;
+  if (scheduled?.message) return `${reason}: ${scheduled.message}`;
+  const unready = conditions?.find(({ type, status }) => type === 'Ready' && status === 'False');
+  return reason === 'Running' && unready?.message ? `${reason}: ${unready.message}` : reason;
 }

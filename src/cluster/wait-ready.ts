@@ -2,10 +2,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ApiClient } from '../api/client/client.ts';
 import type { Kind, KubeObject, Manifest } from '../api/types/objects.ts';
-import { logTail, podDirectory } from '../runtime/container/logs.ts';
 import { ClusterError } from './errors.ts';
-import { type LastLine, whyNotReady } from './readiness.ts';
-import { type ClusterNode, STATE_DIR } from './state.ts';
+import { explainPods } from './explain-pods.ts';
+import { lastLine } from './last-lines.ts';
+import { whyNotReady } from './readiness.ts';
+import type { ClusterNode } from './state.ts';
 
 const LOOK_MS = 25;
 /** A container that ends as soon as it has started is Ready for a moment; one that lasts this long stays so. */
@@ -54,16 +55,29 @@ export async function waitUntilReady(
     checkedAgain = !pods;
     const reasons = waiting.map(({ kind, name, why }) => `${kind} ${name} (${why})`);
     if (Date.now() > deadline) {
-      throw new ClusterError('NOT_READY', `not Ready after ${timeoutSeconds} s: ${reasons.join(', ')}`);
+      const details = await explainDeployments(client, waiting).catch(() => []);
+      throw new ClusterError(
+        'NOT_READY',
+        `not Ready after ${timeoutSeconds} s: ${reasons.join(', ')}`,
+        undefined,
+        details,
+      );
     }
     onProgress(`waiting for ${reasons.length === 1 ? reasons[0] : `${reasons.length} objects, ${reasons[0]}`}…`);
     await sleep(LOOK_MS);
   }
 }
 
-/** Of the instance that runs, or of the one before when it has written nothing yet. */
-const lastLine: LastLine = ({ metadata: { namespace = 'default', name } }, container) => {
-  const directory = podDirectory(STATE_DIR, namespace, name);
-  const tail = logTail(directory, container).trim() || logTail(directory, `${container}.previous`).trim();
-  return tail.split('\n').at(-1) || undefined;
-};
+/** A deployment's own reason is only how many pods are Ready. */
+async function explainDeployments(
+  client: ApiClient,
+  waiting: readonly { kind: Kind; name: string; namespace: string | undefined }[],
+): Promise<string[]> {
+  const lines: string[] = [];
+  for (const { kind, name, namespace } of waiting) {
+    if (kind !== 'Deployment') continue;
+    const deployment = await client.find('Deployment', name, namespace);
+    if (deployment !== undefined) lines.push(...(await explainPods(client, deployment)));
+  }
+  return lines;
+}

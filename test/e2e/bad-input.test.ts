@@ -81,6 +81,23 @@ before('without /dev/net/tun it says how to get one', async () => {
   );
 });
 
+before('a /dev/net/tun that cannot be opened, a /dev/shm without room, no ip', async () => {
+  const isolated = (prepare: string, up: string) => run(['unshare', '--mount', 'sh', '-c', `${prepare} && exec ${up}`]);
+  const up = `${process.execPath} ${MAIN} up`;
+  // A device without a driver behind it.
+  const noDriver = 'mount -t tmpfs none /dev/net && mknod /dev/net/tun c 10 254';
+  refused(await isolated(noDriver, up), /^\/dev\/net\/tun cannot be opened \(E(NODEV|NXIO|PERM)\): /);
+  refused(
+    await isolated('mount -t tmpfs -o size=4m none /dev/shm', up),
+    /^\/dev\/shm has \d MiB free, the tables of 2 nodes need 16 MiB: /,
+  );
+  const ip = (await run(['sh', '-c', 'readlink -f "$(command -v ip)"'])).stdout.trim();
+  refused(
+    await isolated(`mount --bind /dev/null ${ip}`, up),
+    /^the program `ip` is not on the path: apt install iproute2$/m,
+  );
+});
+
 before('a file that is not there, and one with nothing in it', async () => {
   refused(await dataplane(['up', '-f', '/nonexistent.yaml']), /^\/nonexistent\.yaml: no such file or directory/);
   refused(await dataplane(['get', 'pods']), /dataplane up/);

@@ -79,6 +79,41 @@ lifecycle('what does not become Ready is named with what it said, and everything
   assert.equal(leftovers(), []);
 });
 
+const failing = (name: string) => ({
+  apiVersion: 'apps/v1',
+  kind: 'Deployment',
+  metadata: { name },
+  spec: {
+    replicas: 2,
+    selector: { matchLabels: { app: name } },
+    template: {
+      metadata: { labels: { app: name } },
+      spec: { containers: [{ name: 'main', image: 'process', command: ['sh', '-c', 'echo no database; exit 4'] }] },
+    },
+  },
+});
+
+lifecycle('a Deployment that does not become Ready: the reason of each pod, and the last lines it wrote', async () => {
+  const { status, stderr } = await dataplane(['up', '--timeout', '6', '-f', '-'], { input: yaml(failing('web')) });
+  assert.is(status, 1);
+  assert.match(stderr, /Deployment web \(0 of 2 pods are ready\): everything was removed again$/m);
+  const pods = stderr.match(
+    /^ {2}Pod web-\S+ \((Error|CrashLoopBackOff): container main ended with status 4: no database\)$/gm,
+  );
+  assert.is(pods?.length, 2, stderr);
+  assert.match(stderr, /^ {4}main \| no database$/m);
+  assert.equal(leftovers(), []);
+});
+
+lifecycle('--keep-on-failure leaves the cluster up', async () => {
+  const words = ['up', '--nodes', '1', '--timeout', '4', '--keep-on-failure', '-f', '-'];
+  const { status, stderr } = await dataplane(words, { input: yaml(failing('web')) });
+  assert.is(status, 1);
+  assert.match(stderr, 'the cluster was left up; `dataplane down` removes it');
+  const { items } = JSON.parse((await dataplane(['get', 'pods', '-o', 'json'])).stdout);
+  assert.is(items.length, 2);
+});
+
 lifecycle('Ctrl-C at any moment leaves nothing', async () => {
   for (const afterMs of [150, 300, 450, 600, 800]) {
     const child = spawn(process.execPath, [MAIN, 'up', '-f', '-'], {

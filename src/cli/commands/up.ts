@@ -13,8 +13,8 @@ import { note, Progress, print } from '../output/output.ts';
 
 export const command: Command = {
   usage: ['up [-f FILE…] [--nodes N] [OPTIONS]'],
-  about: `Bring a cluster up and apply the files. Returns when everything applied is Ready; otherwise removes everything
-again and reports what was not Ready. All arguments and files are checked before anything is changed.`,
+  about: `Bring a cluster up and apply the files. Returns when everything applied is Ready; otherwise reports what is
+not, with the last lines it wrote, and removes everything again (see --keep-on-failure). All arguments and files are checked before anything is changed.`,
   options: {
     file: { short: 'f', value: 'FILE', multiple: true, help: 'manifests: a file, a directory, or - for stdin' },
     nodes: { value: 'N', help: 'number of nodes (default 2)' },
@@ -33,6 +33,7 @@ again and reports what was not Ready. All arguments and files are checked before
       value: 'SECONDS',
       help: `how long to wait until everything is Ready (default ${DEFAULT_TIMEOUT_SECONDS})`,
     },
+    'keep-on-failure': { help: 'leave a cluster that does not become Ready up, to be examined' },
     foreground: { help: 'stay until Ctrl-C, then remove everything' },
     label: { value: 'TEXT', help: 'a name for this cluster, shown by `dataplane status -o json`' },
     help: { short: 'h', help: 'show this help' },
@@ -82,6 +83,7 @@ async function run(args: Args): Promise<void> {
       noUnderlayShortcut: args.flag('no-underlay-shortcut'),
       label: args.text('label'),
       timeoutSeconds,
+      keepOnFailure: args.flag('keep-on-failure'),
       signal: stop.signal,
       onProgress: (text) => progress.show(text),
     });
