@@ -85,8 +85,7 @@ async function main(argv: readonly string[]): Promise<void> {
     const advice = near === undefined ? 'see `dataplane --help`' : `did you mean \`dataplane ${near}\`?`;
     throw usageError(`there is no command "${name}"`, advice);
   }
-  const { parseCommandLine, printHelp } = await import('./args/args.ts');
-  const { command } = await entry.load();
+  const [{ parseCommandLine, printHelp }, { command }] = await Promise.all([import('./args/args.ts'), entry.load()]);
   const end = rest.indexOf('--');
   const own = end < 0 ? rest : rest.slice(0, end);
   if (own.includes('--help') || own.includes('-h')) {

@@ -62,7 +62,7 @@ export interface PodState {
   containers: Record<string, ContainerRecord>;
 }
 
-export const statePath = (podDir: string): string => join(podDir, 'state.json');
+const statePath = (podDir: string): string => join(podDir, 'state.json');
 
 /** Directory of what belongs to one container. */
 export const containerDirectory = (podDir: string, container: string): string => join(podDir, 'run', container);

@@ -5,7 +5,7 @@
 import { HEADER_WORDS, headerMatches, TableKind, writeHeader } from '../../native-free-dataplane/shared/layout.ts';
 
 const VERSION = 1;
-export const CONTROL_WORDS_PER_WORKER = 32;
+const CONTROL_WORDS_PER_WORKER = 32;
 
 /** Words of a worker's block. */
 export const ControlWord = {

@@ -37,7 +37,7 @@ export const SCENARIOS: readonly Scenario[] = [
 ];
 
 /** A node that knows everybody of SCENARIOS. */
-export function benchNode(maxConntrack: number, pipeline?: PipelineModule): BenchNode {
+function benchNode(maxConntrack: number, pipeline?: PipelineModule): BenchNode {
   const node = new BenchNode(maxConntrack, undefined, pipeline);
   for (let k = 0; k < ENDPOINTS; k++) node.world.pod(`server${k}`, `10.244.1.${2 + k}`);
   node.world.peer(2);

@@ -9,7 +9,7 @@ import { type Contender, FAR_IP, NEAR_IP, NodePort, Port, planServices, type Wor
 const UP_SECONDS = 60;
 
 /** Where the built command lies; DATAPLANE in the environment overrides it (another build to compare with). */
-export function commandLine(): string {
+function commandLine(): string {
   return process.env.DATAPLANE ?? `${repositoryRoot()}/dist/bundle/cli/main.js`;
 }
 

@@ -9,7 +9,7 @@ const undo: { name: string; run: () => void }[] = [];
 const children = new Set<ChildProcess>();
 
 /** A program that ended badly, with what it said. */
-export class CommandError extends Error {
+class CommandError extends Error {
   readonly output: string;
   constructor(words: readonly string[], output: string) {
     super(`${words.join(' ').slice(0, 300)}: ${output.trim().slice(0, 2000) || 'failed'}`);
@@ -38,7 +38,7 @@ export function onCleanUp(name: string, run: () => void): () => void {
 }
 
 /** Ends every child and takes away all that was registered. Never throws: what cannot be removed is named on stderr. */
-export function cleanUp(): void {
+function cleanUp(): void {
   for (const child of children) child.kill('SIGKILL');
   children.clear();
   while (undo.length > 0) {

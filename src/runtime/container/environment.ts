@@ -85,7 +85,7 @@ export function expand(text: string, env: ReadonlyMap<string, string>): string {
 }
 
 /** @throws ContainerConfigError for a path that is not supported */
-export function fieldOf(pod: Pod, path: string, facts: Pick<EnvironmentFacts, 'podIP' | 'hostIP'>): string {
+function fieldOf(pod: Pod, path: string, facts: Pick<EnvironmentFacts, 'podIP' | 'hostIP'>): string {
   const { metadata, spec } = pod;
   const keyed = /^metadata\.(labels|annotations)\['([^']+)'\]$/.exec(path);
   if (keyed !== null) return metadata[keyed[1] as 'labels' | 'annotations']?.[keyed[2]!] ?? '';
@@ -111,10 +111,9 @@ export function fieldOf(pod: Pod, path: string, facts: Pick<EnvironmentFacts, 'p
   }
 }
 
-export const configMapTexts = (map: ConfigMap | undefined): Map<string, string> =>
-  new Map(Object.entries(map?.data ?? {}));
+const configMapTexts = (map: ConfigMap | undefined): Map<string, string> => new Map(Object.entries(map?.data ?? {}));
 
-export const secretTexts = (secret: Secret | undefined): Map<string, string> =>
+const secretTexts = (secret: Secret | undefined): Map<string, string> =>
   new Map(Object.entries(secret?.data ?? {}).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()]));
 
 const isVariableName = (name: string): boolean => /^[-._a-zA-Z][-._a-zA-Z0-9]*$/.test(name);

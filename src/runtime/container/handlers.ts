@@ -42,7 +42,7 @@ export async function runHandler(
 }
 
 /** @throws Error when no port has that name */
-export function portOf(port: number | string, container: Container): number {
+function portOf(port: number | string, container: Container): number {
   if (typeof port === 'number') return port;
   const named = container.ports?.find(({ name }) => name === port)?.containerPort;
   if (named !== undefined) return named;

@@ -61,7 +61,7 @@ export const SCRIPT_FILE = 'launch.sh';
 export const ENVIRONMENT_FILE = 'environment';
 
 /** fstab of the kernel's file systems in a container. */
-export function kernelMounts(plan: Pick<LaunchPlan, 'readOnly'>): string {
+function kernelMounts(plan: Pick<LaunchPlan, 'readOnly'>): string {
   const lines = [
     'proc /proc proc nosuid,nodev,noexec',
     ...plan.readOnly.map((path) => `${path} ${path} none bind,ro`),
@@ -79,7 +79,7 @@ export function kernelMounts(plan: Pick<LaunchPlan, 'readOnly'>): string {
  * fstab of what is bound in from the host: volumes, and /dev/null over what is hidden. `nodev`: a device node that a
  * container makes in a volume opens nothing (as containerd mounts volumes; CVE-2016-9962 shows why no layer may lack it).
  */
-export function bindMounts(plan: Pick<LaunchPlan, 'hidden' | 'mounts'>): string {
+function bindMounts(plan: Pick<LaunchPlan, 'hidden' | 'mounts'>): string {
   const volumes = plan.mounts.map(
     ({ source, target, readOnly }) =>
       `${fstabField(`/${OLD_ROOT}${source}`)} ${fstabField(target)} none ${readOnly ? 'bind,ro,nodev' : 'rbind,nodev'} 0 0\n`,
@@ -106,7 +106,7 @@ export function privilegeWords(plan: Pick<LaunchPlan, 'user' | 'group' | 'capabi
   return words.length === 0 ? [] : ['setpriv', ...words, '--'];
 }
 
-export function launchScript(plan: LaunchPlan): string {
+function launchScript(plan: LaunchPlan): string {
   return `#!/bin/sh
 # ${plan.title}
 D=${quote(plan.directory)}

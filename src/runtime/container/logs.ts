@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileName } from '../shell.ts';
 import { rotateLogTimes } from './log-times.ts';
 
-export const MAX_LOG_BYTES = 10 * 1024 * 1024;
+const MAX_LOG_BYTES = 10 * 1024 * 1024;
 /** What kubelet takes for a termination message (pkg/kubelet/kuberuntime: 80 lines, 2048 bytes). */
 const TAIL_LINES = 80;
 const TAIL_BYTES = 2048;

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { builtInImages } from './catalogue-images.ts';
 
-export const CATALOGUE_DIR = '/etc/dataplane/catalogue.d';
+const CATALOGUE_DIR = '/etc/dataplane/catalogue.d';
 
 export interface CatalogueUser {
   name: string;

@@ -18,7 +18,7 @@ export interface StatusFacts {
 }
 
 /** RFC 3339, whole seconds. */
-export const timestamp = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
+const timestamp = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
 
 export function podStatus(pod: Pod, state: PodState, facts: StatusFacts): PodStatus {
   const statusOf = (container: Container, isInit: boolean) =>

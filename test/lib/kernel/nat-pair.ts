@@ -19,7 +19,7 @@ export interface Forwarder {
   send(side: Side, bytes: Uint8Array): Out[];
 }
 
-export class OurNode implements Forwarder {
+class OurNode implements Forwarder {
   readonly node = new TestNode().pod('a', A).pod('b', B);
   verdict = '';
 

@@ -14,7 +14,7 @@ export const FOREIGN = 'foreign';
 export const FOREIGN_POD = 'foreign-pod';
 export const FOREIGN_IP = '172.18.0.100';
 export const FOREIGN_POD_IP = '10.244.200.2';
-export const FOREIGN_CIDR = '10.244.200.0/24';
+const FOREIGN_CIDR = '10.244.200.0/24';
 export const FOREIGN_MAC = '5e:11:22:33:44:55';
 const VXLAN_OVERHEAD = 50;
 

@@ -40,7 +40,7 @@ export function service(
 }
 
 /** `10.244.1.2@n1` is an endpoint on n1; behind it may stand any of not-ready, serving, terminating, zone=z, hint=z, hint-node=n. */
-export function endpoint(text: string): SliceEndpoint {
+function endpoint(text: string): SliceEndpoint {
   const [place = '', ...words] = text.split(' ');
   const [ip = '', nodeName] = place.split('@');
   const value = (name: string): string | undefined => words.find((word) => word.startsWith(`${name}=`))?.split('=')[1];

@@ -26,7 +26,7 @@ export interface TestCluster {
   close(): Promise<void>;
 }
 
-export async function testCluster(given: Partial<ControllerOptions> = {}): Promise<TestCluster> {
+async function testCluster(given: Partial<ControllerOptions> = {}): Promise<TestCluster> {
   const directory = mkdtempSync(join(tmpdir(), 'dataplane-test-'));
   const socketPath = join(directory, 'api.sock');
   // Most tests count Services and addresses: the name server's come only where they are asked for.
