@@ -5,7 +5,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ROOT } from '../lib/cluster.ts';
 
-const documents = ['README.md', 'bench/README.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)]
+const folders = ['', 'bench/', 'docs/', 'docs/adr/'];
+const documents = folders
+  .flatMap((folder) => readdirSync(join(ROOT, folder)).map((name) => `${folder}${name}`))
   .filter((path) => path.endsWith('.md') && existsSync(join(ROOT, path)))
   .map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }));
 const commands = new Map(
