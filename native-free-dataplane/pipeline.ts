@@ -18,13 +18,14 @@ import { expireFollower } from './conntrack/events.ts';
 import { expireRecords, isBehind } from './conntrack/lifetime.ts';
 import { Rec, recordAt, Status } from './conntrack/record.ts';
 import type { Dataplane } from './dataplane.ts';
-import { isConfigAddress, NodeWord } from './node/config.ts';
+import { NodeWord } from './node/config.ts';
 import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, NO_HOP } from './node/hops.ts';
 import { isRoutedByHost, isTunnelPacket, overlayOf } from './overlay/overlay.ts';
 import type { Packet } from './packet.ts';
 import { PROTOCOL_TCP } from './protocols.ts';
+import { sameAddress } from './shared/address.ts';
 import { countIn, countOut, countVerdict } from './shared/counters.ts';
-import { answerIcmpError, answerReset, routerAddress } from './stages/answer.ts';
+import { answerIcmpError, answerReset } from './stages/answer.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
 import { countFlow, findFlow, trackFlow } from './stages/flow.ts';
 import { inheritPorts, nextHeld, rememberFirst } from './stages/fragment.ts';
@@ -38,11 +39,12 @@ import { offloadFits } from './stages/offload.ts';
 import { FAMILY_ARP, parseFrame } from './stages/parse.ts';
 import { learnPathMtu } from './stages/path-mtu.ts';
 import { checkPolicy } from './stages/policy.ts';
-import { hopForAddress, hopOfFlow, isOwnAddress } from './stages/route.ts';
+import { flowTarget, hopForAddress, hopOfFlow, isOwnAddress } from './stages/route.ts';
 import { chooseService } from './stages/service.ts';
 import { checkTtlAndMtu, endsHere } from './stages/ttl-mtu.ts';
 import { transmit } from './transmit.ts';
-import { REPLY_ICMP, REPLY_KIND, ReplyKind, UNANSWERED, Verdict } from './verdicts.ts';
+import { REPLY_ERROR, REPLY_KIND, ReplyKind, UNANSWERED, Verdict } from './verdicts.ts';
+import { isDestinationMac } from './wire/ethernet.ts';
 
 /**
  * Process one received frame to its end. Never throws, whatever its bytes.
@@ -136,7 +138,7 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = mayConnect(pkt);
   // An unsolicited ICMP reply may belong to a query sent by the node itself.
   if (v !== Verdict.GO_ON) return fromHost && isOwnAddress(node, pkt.dst) ? handToHost(pkt, dp) : v;
-  if (!fromHost && isEchoRequest(pkt) && isConfigAddress(node.config, NodeWord.GATEWAY_IP, pkt.dst))
+  if (!fromHost && isEchoRequest(pkt) && sameAddress(pkt.dst, node.config, NodeWord.GATEWAY_IP))
     return Verdict.PING_ANSWERED;
 
   v = chooseService(pkt, dp);
@@ -201,21 +203,13 @@ function switchedTo(pkt: Packet, dp: Dataplane, hop: number): boolean {
   const at = hopAt(hop);
   return (
     hops[at + HopWord.KIND] === HopKind.POD &&
-    view.getUint16(start) === hops[at + HopWord.MAC_HIGH] &&
-    view.getUint32(start + 2) === hops[at + HopWord.MAC_LOW] >>> 0
+    isDestinationMac(view, start, hops[at + HopWord.MAC_HIGH], hops[at + HopWord.MAC_LOW])
   );
 }
 
 /** Is the packet, once translated, for the node itself? Then it is delivered, not forwarded. */
 function leavesToOwnAddress(pkt: Packet, dp: Dataplane): boolean {
-  const { conntrack, node } = dp;
-  const target =
-    conntrack.words[recordAt(conntrack, pkt.flow) + Rec.TUPLES + (1 - pkt.direction) * conntrack.tupleWords];
-  return (
-    target === node.config[NodeWord.NODE_IP + 3] ||
-    target === node.config[NodeWord.GATEWAY_IP + 3] ||
-    target >>> 24 === 127
-  );
+  return isOwnAddress(dp.node, flowTarget(dp.conntrack, pkt.flow, pkt.direction));
 }
 
 /** Was the endpoint of the packet's flow removed? */
@@ -241,7 +235,7 @@ function makeReply(pkt: Packet, dp: Dataplane, verdict: Verdict, kind: number): 
   const asClosedPort = kind === ReplyKind.AS_CLOSED_PORT;
   if (kind === ReplyKind.TCP_RESET || (asClosedPort && pkt.protocol === PROTOCOL_TCP)) return answerReset(pkt, dp);
   const mtu = verdict === Verdict.FRAGMENTATION_NEEDED ? mtuOf(pkt, dp) : 0;
-  return answerIcmpError(pkt, dp, asClosedPort ? pkt.dst[3] : routerAddress(pkt, dp), REPLY_ICMP[verdict], mtu);
+  return answerIcmpError(pkt, dp, REPLY_ERROR[verdict], mtu, asClosedPort);
 }
 
 /** MTU of the link the packet did not fit: that of its flow's hop. */

@@ -10,14 +10,7 @@
  * `unanswered` names the verdict to count when policy forbids the reply. test/unit/verdicts.test.ts makes a packet for
  * every row and compares the reply with it.
  */
-import {
-  ICMP_TIME_EXCEEDED,
-  ICMP_UNREACHABLE,
-  UNREACHABLE_FRAGMENTATION_NEEDED,
-  UNREACHABLE_HOST,
-  UNREACHABLE_PORT,
-  UNREACHABLE_PROHIBITED,
-} from './wire/icmp.ts';
+import { IcmpError } from './wire/icmp-error.ts';
 
 /**
  * What became of the packet.
@@ -43,8 +36,8 @@ export type ReplyKind = (typeof ReplyKind)[keyof typeof ReplyKind];
 
 export interface Reply {
   readonly kind: ReplyKind;
-  /** ICMP type << 8 | code of an ICMP error, else 0. */
-  readonly icmp: number;
+  /** What the ICMP error says; of no meaning for other kinds of reply. */
+  readonly error: IcmpError;
 }
 
 export interface VerdictRow {
@@ -85,11 +78,12 @@ function row<const N extends number>(number: N, contents: VerdictRow): N {
   return number;
 }
 
-const ARP_REPLY: Reply = { kind: ReplyKind.ARP_REPLY, icmp: 0 };
-const ECHO_REPLY: Reply = { kind: ReplyKind.ECHO_REPLY, icmp: 0 };
-const TCP_RESET: Reply = { kind: ReplyKind.TCP_RESET, icmp: 0 };
-const AS_CLOSED_PORT: Reply = { kind: ReplyKind.AS_CLOSED_PORT, icmp: (ICMP_UNREACHABLE << 8) | UNREACHABLE_PORT };
-const icmpError = (type: number, code: number): Reply => ({ kind: ReplyKind.ICMP_ERROR, icmp: (type << 8) | code });
+const NO_ERROR: IcmpError = IcmpError.PORT_UNREACHABLE;
+const ARP_REPLY: Reply = { kind: ReplyKind.ARP_REPLY, error: NO_ERROR };
+const ECHO_REPLY: Reply = { kind: ReplyKind.ECHO_REPLY, error: NO_ERROR };
+const TCP_RESET: Reply = { kind: ReplyKind.TCP_RESET, error: NO_ERROR };
+const AS_CLOSED_PORT: Reply = { kind: ReplyKind.AS_CLOSED_PORT, error: IcmpError.PORT_UNREACHABLE };
+const icmpError = (error: IcmpError): Reply => ({ kind: ReplyKind.ICMP_ERROR, error });
 
 const NORMAL = 'Nothing: normal traffic.';
 const MALFORMED = 'The sender is broken or hostile. Capture at the pod it comes from; other traffic is not affected.';
@@ -165,7 +159,7 @@ export const Verdict = {
   REJECTED_PORT_UNREACHABLE: row(7, {
     name: 'rejected-port-unreachable',
     class: 'answered',
-    reply: icmpError(ICMP_UNREACHABLE, UNREACHABLE_PORT),
+    reply: icmpError(IcmpError.PORT_UNREACHABLE),
     unanswered: 'no-endpoint-silent',
     sentence: 'A packet other than TCP to a service address whose port has no endpoint.',
     source: 'RFC 792, kubernetes pkg/proxy (REJECT)',
@@ -174,7 +168,7 @@ export const Verdict = {
   REJECTED_PROHIBITED: row(8, {
     name: 'rejected-prohibited',
     class: 'answered',
-    reply: icmpError(ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED),
+    reply: icmpError(IcmpError.PROHIBITED),
     unanswered: 'snat-exhausted',
     sentence: 'A new connection for which no translated source port is free.',
     source: 'RFC 5508 REQ-8',
@@ -183,7 +177,7 @@ export const Verdict = {
   TTL_EXCEEDED: row(9, {
     name: 'ttl-exceeded',
     class: 'answered',
-    reply: icmpError(ICMP_TIME_EXCEEDED, 0),
+    reply: icmpError(IcmpError.TTL_EXCEEDED),
     unanswered: 'ttl-exceeded-silent',
     sentence: 'The TTL expired at this node.',
     source: 'RFC 1812 §5.3.1',
@@ -192,7 +186,7 @@ export const Verdict = {
   FRAGMENTATION_NEEDED: row(10, {
     name: 'fragmentation-needed',
     class: 'answered',
-    reply: icmpError(ICMP_UNREACHABLE, UNREACHABLE_FRAGMENTATION_NEEDED),
+    reply: icmpError(IcmpError.TOO_BIG),
     unanswered: 'too-big-silent',
     sentence: 'Larger than the MTU of the next hop, and must not be fragmented (DF, or a super-packet).',
     source: 'RFC 1191 §4',
@@ -201,7 +195,7 @@ export const Verdict = {
   NO_ROUTE_ANSWERED: row(11, {
     name: 'no-route-answered',
     class: 'answered',
-    reply: icmpError(ICMP_UNREACHABLE, UNREACHABLE_HOST),
+    reply: icmpError(IcmpError.HOST_UNREACHABLE),
     unanswered: 'no-route',
     sentence: 'No route to the destination.',
     source: 'RFC 1812 §5.2.7.1',
@@ -749,9 +743,9 @@ export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 /** The rows, by number; undefined where no verdict has the number. */
 export const VERDICTS: readonly (VerdictRow | undefined)[] = rows;
 
-/** The rows as the pipeline reads them, by number: kind of reply, ICMP type and code, verdict when there is no reply. */
+/** The rows as the pipeline reads them, by number: kind of reply, ICMP error, verdict when there is no reply. */
 export const REPLY_KIND: Uint8Array = Uint8Array.from(rows, (each) => each?.reply?.kind ?? ReplyKind.NONE);
-export const REPLY_ICMP: Uint16Array = Uint16Array.from(rows, (each) => each?.reply?.icmp ?? 0);
+export const REPLY_ERROR: readonly IcmpError[] = Array.from(rows, (each) => each?.reply?.error ?? NO_ERROR);
 export const UNANSWERED: Uint8Array = Uint8Array.from(rows, (each, number) =>
   each?.unanswered === undefined ? number : verdictNamed(each.unanswered),
 );

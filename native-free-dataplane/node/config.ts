@@ -154,13 +154,3 @@ export function inNetwork(config: Int32Array, at: number, prefix: number, addres
   }
   return true;
 }
-
-/** Is the address (four words) this configuration address? */
-export function isConfigAddress(config: Int32Array, at: number, address: Int32Array): boolean {
-  return (
-    config[at + 3] === address[3] &&
-    config[at + 2] === address[2] &&
-    config[at + 1] === address[1] &&
-    config[at] === address[0]
-  );
-}

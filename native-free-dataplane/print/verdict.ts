@@ -1,5 +1,6 @@
 /** What became of a packet, for people: one line of it, and docs/drops.md. The texts are in verdicts.ts. */
 import { ReplyKind, VERDICTS, type VerdictClass, type VerdictRow, verdictName } from '../verdicts.ts';
+import { icmpErrorCode, icmpErrorType } from '../wire/icmp-error.ts';
 import { icmpName } from './protocol-names.ts';
 
 /** `name: sentence`, or `verdict-N` for a number that is not used. */
@@ -16,8 +17,8 @@ export function printVerdictFully(verdict: number): string {
 
 /** What an answered packet's sender gets: `TCP reset`, `ICMP unreachable port (3/3)`. */
 export function printReply({ reply }: VerdictRow): string {
-  const icmp = reply?.icmp ?? 0;
-  const error = `ICMP ${icmpName(icmp >> 8, icmp & 0xff)} (${icmp >> 8}/${icmp & 0xff})`;
+  const [type, code] = reply === undefined ? [0, 0] : [icmpErrorType(reply.error), icmpErrorCode(reply.error)];
+  const error = `ICMP ${icmpName(type, code)} (${type}/${code})`;
   switch (reply?.kind ?? ReplyKind.NONE) {
     case ReplyKind.ARP_REPLY:
       return 'ARP reply';

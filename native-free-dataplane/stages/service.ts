@@ -9,7 +9,7 @@
  * (masquerade, short circuit of the Local policy), KEP-2086 (internal traffic policy).
  */
 import { type Dataplane, nextRandom } from '../dataplane.ts';
-import { inNetwork, isConfigAddress, NodeWord } from '../node/config.ts';
+import { inNetwork, NodeWord } from '../node/config.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../protocols.ts';
 import { affinityEndpoint, affinityHash, rememberAffinity } from '../services/affinity.ts';
@@ -34,9 +34,9 @@ import {
   targetKind,
   targetService,
 } from '../services/table.ts';
+import { copyAddress, Scope, sameAddress, scopeOf } from '../shared/address.ts';
 import { Verdict } from '../verdicts.ts';
-
-const ECHO_REQUEST = 8;
+import { ICMP_ECHO_REQUEST } from '../wire/icmp.ts';
 
 /**
  * GO_ON with pkt.dnat set when the packet is for a service, GO_ON without when it is not; or how it ends here.
@@ -74,28 +74,24 @@ function notBalanced(pkt: Packet, dp: Dataplane): Verdict {
   // An external IP may be an address of this node, whose other ports are none of our business.
   if (isNodeAddress(pkt.dst, dp)) return Verdict.GO_ON;
   if (pkt.protocol === PROTOCOL_ICMP) {
-    return pkt.icmpType === ECHO_REQUEST ? Verdict.PING_ANSWERED : Verdict.ICMP_TO_SERVICE;
+    return pkt.icmpType === ICMP_ECHO_REQUEST ? Verdict.PING_ANSWERED : Verdict.ICMP_TO_SERVICE;
   }
   return refuse(pkt);
 }
 
 function isNodeAddress(address: Int32Array, dp: Dataplane): boolean {
   const { config } = dp.node;
-  return isConfigAddress(config, NodeWord.NODE_IP, address) || isConfigAddress(config, NodeWord.GATEWAY_IP, address);
-}
-
-function isLoopback(address: Int32Array): boolean {
-  return address[3] >>> 24 === 127 && address[2] === 0xffff && address[1] === 0 && address[0] === 0;
+  return sameAddress(address, config, NodeWord.NODE_IP) || sameAddress(address, config, NodeWord.GATEWAY_IP);
 }
 
 /** NodePorts are open on the node's own address, and on loopback for the node itself (kubernetes KEP-6032). */
 function isNodePortAddress(pkt: Packet, dp: Dataplane): boolean {
-  if (isConfigAddress(dp.node.config, NodeWord.NODE_IP, pkt.dst)) return true;
-  return isLoopback(pkt.dst) && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnSource(pkt, dp);
+  if (sameAddress(pkt.dst, dp.node.config, NodeWord.NODE_IP)) return true;
+  return scopeOf(pkt.dst) === Scope.LOOPBACK && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnSource(pkt, dp);
 }
 
 function isOwnSource(pkt: Packet, dp: Dataplane): boolean {
-  return isNodeAddress(pkt.src, dp) || isLoopback(pkt.src);
+  return isNodeAddress(pkt.src, dp) || scopeOf(pkt.src) === Scope.LOOPBACK;
 }
 
 function refuse(pkt: Packet): Verdict {
@@ -143,7 +139,7 @@ function chooseFrom(pkt: Packet, dp: Dataplane, block: number, kind: number): Ve
   const at = first + pickEndpoint(pkt, dp, block, first, count, onlyLocal) * ENDPOINT_WORDS;
 
   pkt.dnat = 1;
-  for (let i = 0; i < 4; i++) pkt.newDst[i] = pool[at + i];
+  copyAddress(pool, at, pkt.newDst);
   pkt.newDstPort = pool[at + ENDPOINT_PORT];
   pkt.endpoint = pool[at + ENDPOINT_ID];
   Atomics.add(services.connections, pkt.endpoint, 1);
@@ -204,10 +200,10 @@ function mustMasquerade(
   origin: number,
 ): boolean {
   const { newDst, src } = pkt;
-  if (newDst[3] === src[3] && newDst[2] === src[2] && newDst[1] === src[1] && newDst[0] === src[0]) return true;
+  if (sameAddress(newDst, src, 0)) return true;
   if (external) return !externalLocal || origin === Origin.NODE;
   if (origin === Origin.OUTSIDE) return true;
-  return origin === Origin.NODE && !isConfigAddress(dp.node.config, NodeWord.GATEWAY_IP, src);
+  return origin === Origin.NODE && !sameAddress(src, dp.node.config, NodeWord.GATEWAY_IP);
 }
 
 function inRanges(pkt: Packet, pool: Int32Array, block: number): boolean {

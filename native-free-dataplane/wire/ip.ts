@@ -26,6 +26,7 @@ import {
   lowerIpv4Ttl,
   resetIpv4Ttl,
   writeIpv4Addresses,
+  writeIpv4Identification,
   writeIpv4Segment,
 } from './ipv4.ts';
 import { IPV6_BYTES } from './ipv6.ts';
@@ -106,6 +107,11 @@ export function mayFragment(view: DataView, l3: number): boolean {
 /** What the fragments of one datagram have in common besides addresses. IPv6: 32 bits of the fragment header. */
 export function fragmentIdentification(view: DataView, l3: number): number {
   return ipv4Identification(view, l3);
+}
+
+/** Number a packet that is sent from here. IPv6 numbers fragments alone: there is nothing to do (RFC 8200 §4.5). */
+export function writeIdentification(view: DataView, l3: number, identification: number): void {
+  writeIpv4Identification(view, l3, identification);
 }
 
 /** Protocol of the transport header. IPv6: at the end of the chain of extension headers (ipv6-extensions.ts). */

@@ -196,8 +196,8 @@ export function writeIpv4Segment(
 }
 
 /**
- * Write the 20-byte header of a packet sent from here, around the addresses, which stand in it already. Not to be
- * fragmented, and with identification 0: it is meaningless in a packet that never is (RFC 6864 §4.1).
+ * Write the 20-byte header of a packet sent from here, around the addresses, which stand in it already. Identification
+ * 0, and not to be fragmented.
  * @param end one past the packet's last byte
  */
 export function emitIpv4(view: DataView, l3: number, end: number, protocol: number): void {
@@ -205,8 +205,15 @@ export function emitIpv4(view: DataView, l3: number, end: number, protocol: numb
   writeIpv4Checksum(view, l3, IPV4_MIN_BYTES);
 }
 
+/** Set the identification and fix the checksum. */
+export function writeIpv4Identification(view: DataView, l3: number, identification: number): void {
+  const difference = difference16(ipv4Identification(view, l3), identification);
+  view.setUint16(l3 + IDENTIFICATION, identification);
+  view.setUint16(l3 + CHECKSUM, applyDifference(view.getUint16(l3 + CHECKSUM), difference));
+}
+
 /**
- * The same for the outer header of a tunnel, whose checksum is added up from what is the same for every packet.
+ * The same as emitIpv4 for the outer header of a tunnel, whose checksum is added up from what is the same for every packet.
  * @param constantSum ipv4ConstantSum of the addresses that stand in the header
  */
 export function emitTunnelIpv4(

@@ -12,6 +12,7 @@ import {
   Verdict,
   verdictNamed,
 } from '../../native-free-dataplane/verdicts.ts';
+import { icmpErrorCode, icmpErrorType } from '../../native-free-dataplane/wire/icmp-error.ts';
 import { Write } from '../../src/devices/port.ts';
 import { PortEmitter } from '../../src/worker/port-emitter.ts';
 import { ROOT } from '../lib/cluster.ts';
@@ -138,7 +139,8 @@ function isReply(packet: VerdictPacket, n: TestNode): void {
     return;
   }
   assert.is(protocol, 1);
-  assert.is(view.getUint16(34), reply!.icmp, 'ICMP type and code');
+  const { error } = reply!;
+  assert.equal([view.getUint8(34), view.getUint8(35)], [icmpErrorType(error), icmpErrorCode(error)]);
   const mtu = packet.verdict === 'fragmentation-needed' ? n.identity.podMtu : 0;
   assert.is(view.getUint32(38), mtu, 'next-hop MTU');
   const quoted = sent.bytes.length - 42;

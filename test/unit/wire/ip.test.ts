@@ -24,6 +24,8 @@ test('a header is written from addresses of four words, to the byte', () => {
   ip.emitIp(view, AT, AT + 115, 17, SRC, DST);
   assert.is(hex(view, 20), '45000073000040004011b861c0a80001c0a800c7');
   untouchedAround(view, 20);
+  ip.writeIdentification(view, AT, 7);
+  assert.is(hex(view, 20), '45000073000740004011b85ac0a80001c0a800c7');
 });
 
 test('addresses: read as four words, written, exchanged, swapped', () => {

@@ -85,6 +85,15 @@ test('a segment gets its own length and identification', () => {
   assert.equal([ipv4.ipv4TotalLength(view, AT), ipv4.ipv4Identification(view, AT)], [1400, 77]);
 });
 
+test('an identification set afterwards leaves the header intact', () => {
+  const view = header();
+  for (const identification of [0, 1, 0xffff, 0x1234]) {
+    ipv4.writeIpv4Identification(view, AT, identification);
+    assert.is(ipv4.ipv4Identification(view, AT), identification);
+    assert.ok(isIntact(view));
+  }
+});
+
 test('exchanged addresses: the header stays intact, and the difference fits any sum they are in', () => {
   const random = seededRandom(SEED);
   for (let i = 0; i < 10_000; i++) {
