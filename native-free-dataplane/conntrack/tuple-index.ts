@@ -7,6 +7,7 @@
  * second is told who won (kubernetes #56903 is what happens otherwise).
  */
 
+import { PROTOCOL_ICMP } from '../protocols.ts';
 import { hashWord } from '../shared/hash.ts';
 import { lock, unlock } from '../shared/spin-lock.ts';
 import { EventKind, isFollowed, publishEvent } from './events.ts';
@@ -16,7 +17,6 @@ const TAG_MASK = 0xff000000 | 0;
 const REFERENCE_MASK = 0x00ffffff;
 /** Position of the kind among the key words for hashing; behind the longest pair of addresses and ports. */
 const KIND_POSITION = 9;
-const ICMP = 1;
 /** Kind of the tuple of an ICMP answer. */
 export const ICMP_ANSWER = 0x101;
 
@@ -30,7 +30,7 @@ export type InsertResult = (typeof InsertResult)[keyof typeof InsertResult];
  * @param direction 0 original, 1 reply
  */
 export function tupleKind(protocol: number, direction: number): number {
-  return protocol === ICMP && direction !== 0 ? ICMP_ANSWER : protocol;
+  return protocol === PROTOCOL_ICMP && direction !== 0 ? ICMP_ANSWER : protocol;
 }
 
 /** Keyed hash of a tuple: `words` at `at` holds src, dst, ports. @param kind protocol number, or ICMP_ANSWER */

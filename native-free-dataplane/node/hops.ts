@@ -6,7 +6,7 @@
  * look-up. Single writer: the agent. A hop is emptied (kind NONE) before its words are reused, and the node table's
  * generation moves on, so a flow that still names it looks again.
  */
-import { HOP_WORDS, type NodeTable, NodeWord, nextGeneration } from './config.ts';
+import { HOP_WORDS, type NodeTable, nextGeneration } from './config.ts';
 
 export const HopKind = { NONE: 0, HOST: 1, POD: 2, NODE: 3 } as const;
 export type HopKind = (typeof HopKind)[keyof typeof HopKind];
@@ -57,11 +57,13 @@ export interface HopContents {
   readonly mtu: number;
   readonly address: Int32Array;
   readonly address2?: Int32Array;
+  /** For another node: overlay/outer-ipv4.ts, outerSum. */
+  readonly outerSum?: number;
 }
 
 /** Fill a hop. The kind goes in last: until then it is not a place to send to. */
 export function setHop(table: NodeTable, hop: number, contents: HopContents): void {
-  const { hops, config } = table;
+  const { hops } = table;
   const at = hopAt(hop);
   Atomics.store(hops, at + HopWord.KIND, HopKind.NONE);
   hops[at + HopWord.MAC_HIGH] = contents.macHigh;
@@ -70,7 +72,7 @@ export function setHop(table: NodeTable, hop: number, contents: HopContents): vo
   hops.set(contents.address, at + HopWord.ADDRESS);
   if (contents.address2) hops.set(contents.address2, at + HopWord.ADDRESS_2);
   else hops.fill(0, at + HopWord.ADDRESS_2, at + HopWord.ADDRESS_2 + 4);
-  hops[at + HopWord.OUTER_SUM] = outerSum(config[NodeWord.NODE_IP + 3], contents.address[3]);
+  hops[at + HopWord.OUTER_SUM] = contents.outerSum ?? 0;
   Atomics.store(hops, at + HopWord.KIND, contents.kind);
   nextGeneration(table);
 }
@@ -85,11 +87,4 @@ export function clearHop(table: NodeTable, hop: number): void {
 export function freeHop(table: NodeTable, from: number, to: number): number {
   for (let hop = from; hop < to; hop++) if (hopKind(table, hop) === HopKind.NONE) return hop;
   return NO_HOP;
-}
-
-/** Folded sum of version, flags (do not fragment), TTL 64 and both addresses: all of an outer header that never changes. */
-function outerSum(from: number, to: number): number {
-  let sum = 0x4500 + 0x4000 + 0x4000 + (from >>> 16) + (from & 0xffff) + (to >>> 16) + (to & 0xffff);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return sum;
 }

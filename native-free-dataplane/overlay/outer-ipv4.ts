@@ -4,7 +4,12 @@ import { NodeWord } from '../node/config.ts';
 import { HopWord, hopAt } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
 import { writeAddresses } from '../wire/ip.ts';
-import { emitTunnelIpv4 } from '../wire/ipv4.ts';
+import { emitTunnelIpv4, ipv4ConstantSum } from '../wire/ipv4.ts';
+
+/** What a hop keeps of the outer headers from this node to another (HopContents.outerSum). Addresses: four words. */
+export function outerSum(from: Int32Array, to: Int32Array): number {
+  return ipv4ConstantSum(from[3], to[3]);
+}
 
 /**
  * Write the outer header at `l3`; the packet it heads ends where pkt does. What is the same for every packet to a node is

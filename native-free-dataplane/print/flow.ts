@@ -5,7 +5,8 @@
  *
  *   tcp      6 86399 ESTABLISHED src=… dst=… sport=… dport=… packets=5 bytes=420 src=… dst=… sport=… dport=… packets=4 bytes=3200 [ASSURED]
  */
-import { protocolName } from './protocol-names.ts';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, protocolName } from '../protocols.ts';
+import { icmpReplyType } from '../wire/icmp.ts';
 
 export interface TupleText {
   readonly src: string;
@@ -29,23 +30,15 @@ export interface FlowText {
   readonly status: readonly string[];
 }
 
-const ICMP = 1;
-const ICMPV6 = 58;
 /** conntrack-tools names it so. */
 const ICMPV6_NAME = 'icmpv6';
 
-/** The answer's type for a request's, which stands in the tuple in a port's place. */
-function answerType(type: number): number {
-  if (type === 8) return 0;
-  return type === 128 ? 129 : type + 1;
-}
-
 function printTuple(protocol: number, tuple: TupleText, reply: boolean): string {
   const addresses = `src=${tuple.src} dst=${tuple.dst}`;
-  if (protocol === ICMP || protocol === ICMPV6) {
+  if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) {
     // An identifier stands on the asking side, the request's type on the other.
     return reply
-      ? `${addresses} type=${answerType(tuple.srcPort)} code=0 id=${tuple.dstPort}`
+      ? `${addresses} type=${icmpReplyType(tuple.srcPort)} code=0 id=${tuple.dstPort}`
       : `${addresses} type=${tuple.dstPort} code=0 id=${tuple.srcPort}`;
   }
   if (tuple.srcPort === 0 && tuple.dstPort === 0) return addresses;
@@ -55,7 +48,7 @@ function printTuple(protocol: number, tuple: TupleText, reply: boolean): string 
 /** The flow's line, without a line end. */
 export function printFlow(flow: FlowText): string {
   const { protocol, status } = flow;
-  const name = protocol === ICMPV6 ? ICMPV6_NAME : protocolName(protocol).replace(/^protocol-.*/, 'unknown');
+  const name = protocol === PROTOCOL_ICMPV6 ? ICMPV6_NAME : protocolName(protocol).replace(/^protocol-.*/, 'unknown');
   const parts = [`${name.padEnd(8)} ${protocol} ${flow.timeoutSeconds}`];
   if (flow.state !== '') parts.push(flow.state);
   parts.push(printTuple(protocol, flow.original, false));

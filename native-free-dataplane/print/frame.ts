@@ -18,12 +18,51 @@ import {
   PROTOCOL_SCTP,
   PROTOCOL_TCP,
   PROTOCOL_UDP,
+  protocolName,
 } from '../protocols.ts';
 import { formatIpv4, formatIpv6, formatMac } from '../wire/address.ts';
-import { ARP_BYTES, ARP_REQUEST, arpOperation, arpSenderIp, arpTargetIp, isEthernetArp } from '../wire/arp.ts';
-import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN } from '../wire/ethernet.ts';
-import { ICMP_BYTES, icmpMtu, isIcmpError } from '../wire/icmp.ts';
 import {
+  ARP_BYTES,
+  ARP_REPLY,
+  ARP_REQUEST,
+  arpOperation,
+  arpSenderIp,
+  arpSenderMacHigh,
+  arpSenderMacLow,
+  arpTargetIp,
+  isEthernetArp,
+} from '../wire/arp.ts';
+import {
+  destinationMacHigh,
+  destinationMacLow,
+  ETHERNET_BYTES,
+  ETHERTYPE_ARP,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  ETHERTYPE_MIN,
+  ethernetType,
+  isVlanType,
+  sourceMacHigh,
+  sourceMacLow,
+  VLAN_TAG_BYTES,
+  vlanIdentifier,
+} from '../wire/ethernet.ts';
+import {
+  ICMP_BYTES,
+  ICMP_REDIRECT,
+  ICMP_UNREACHABLE,
+  icmpCode,
+  icmpIdentifier,
+  icmpMtu,
+  icmpRedirectGateway,
+  icmpSequence,
+  icmpType,
+  isIcmpError,
+  UNREACHABLE_FRAGMENTATION_NEEDED,
+} from '../wire/icmp.ts';
+import {
+  ICMPV6_ECHO_REPLY,
+  ICMPV6_ECHO_REQUEST,
   ICMPV6_NEIGHBOUR_ADVERTISEMENT,
   ICMPV6_NEIGHBOUR_SOLICITATION,
   ICMPV6_TOO_BIG,
@@ -32,16 +71,32 @@ import {
   ND_BYTES,
   ndTargetWord,
 } from '../wire/icmpv6.ts';
-import { ipv4HeaderChecksum } from '../wire/ipv4.ts';
+import { IPV4, IPV6, ipVersion } from '../wire/ip.ts';
+import {
+  IPV4_MIN_BYTES,
+  IPV4_MORE_FRAGMENTS,
+  ipv4Destination,
+  ipv4FragmentOffset,
+  ipv4FragmentWord,
+  ipv4HeaderBytes,
+  ipv4HeaderChecksum,
+  ipv4Identification,
+  ipv4Protocol,
+  ipv4Source,
+  ipv4TotalLength,
+  isIpv4Fragment,
+} from '../wire/ipv4.ts';
+import { IPV6_BYTES, ipv6DestinationWord, ipv6PayloadLength, ipv6SourceWord } from '../wire/ipv6.ts';
 import { ipv6Chain, walkIpv6Extensions } from '../wire/ipv6-extensions.ts';
-import { VXLAN_BYTES, VXLAN_PORT, vxlanNetwork } from '../wire/vxlan.ts';
-import { icmpName, icmpv6Name, protocolName } from './protocol-names.ts';
+import { destinationPort, PORTS_BYTES, sourcePort } from '../wire/ports.ts';
+import { TCP_MIN_BYTES } from '../wire/tcp.ts';
+import { UDP_BYTES } from '../wire/udp.ts';
+import { hasVxlanNetwork, VXLAN_BYTES, VXLAN_PORT, VXLAN_PORT_LINUX, vxlanNetwork } from '../wire/vxlan.ts';
+import { icmpName, icmpv6Name } from './icmp-names.ts';
 import { printSctp, printTcp, printUdp } from './transport.ts';
 
 /** How deep frames may lie in frames before the rest is left out. */
 const MAX_DEPTH = 4;
-/** The VXLAN port Linux and flannel used before IANA gave one (linux: vxlan_port). */
-const VXLAN_PORT_LINUX = 8472;
 
 /** What is handed down through the layers of one frame. */
 interface Context {
@@ -75,30 +130,26 @@ export function printPacket(view: DataView, l3: number, end: number, brief = fal
 function printEthernet(context: Context, start: number, end: number): string {
   const { view } = context;
   if (context.depth > MAX_DEPTH) return '…';
-  if (end - start < 14) return `!ethernet of ${Math.max(0, end - start)} bytes`;
-  let at = start + 12;
+  if (end - start < ETHERNET_BYTES) return `!ethernet of ${Math.max(0, end - start)} bytes`;
+  let at = start;
   let tags = '';
-  let type = view.getUint16(at);
-  while ((type === ETHERTYPE_VLAN || type === ETHERTYPE_QINQ) && end - at >= 6) {
-    tags += `vlan ${view.getUint16(at + 2) & 0xfff} `;
-    at += 4;
-    type = view.getUint16(at);
+  let type = ethernetType(view, at);
+  while (isVlanType(type) && end - at >= ETHERNET_BYTES + VLAN_TAG_BYTES) {
+    tags += `vlan ${vlanIdentifier(view, at)} `;
+    at += VLAN_TAG_BYTES;
+    type = ethernetType(view, at);
   }
-  const l3 = at + 2;
+  const l3 = at + ETHERNET_BYTES;
   if (type === ETHERTYPE_IPV4 || type === ETHERTYPE_IPV6) {
-    const version = type === ETHERTYPE_IPV4 ? 4 : 6;
-    if (end > l3 && view.getUint8(l3) >> 4 !== version)
-      return `${tags}!ipv${version} with version ${view.getUint8(l3) >> 4}`;
+    const version = type === ETHERTYPE_IPV4 ? IPV4 : IPV6;
+    if (end > l3 && ipVersion(view, l3) !== version) return `${tags}!ipv${version} with version ${ipVersion(view, l3)}`;
     return tags + printIp(context, l3, end);
   }
   if (type === ETHERTYPE_ARP) return tags + printArp(context, l3, end);
-  const macs = `${printMac(view, start + 6)} > ${printMac(view, start)}`;
-  const what = type < 0x600 ? '802.3' : `type 0x${type.toString(16).padStart(4, '0')}`;
+  const src = formatMac(sourceMacHigh(view, start), sourceMacLow(view, start));
+  const macs = `${src} > ${formatMac(destinationMacHigh(view, start), destinationMacLow(view, start))}`;
+  const what = type < ETHERTYPE_MIN ? '802.3' : `type 0x${type.toString(16).padStart(4, '0')}`;
   return `${tags}ethernet ${macs} ${what} len ${end - l3}`;
-}
-
-function printMac(view: DataView, at: number): string {
-  return formatMac(view.getUint16(at), view.getInt32(at + 2));
 }
 
 function printArp({ view }: Context, l3: number, end: number): string {
@@ -108,30 +159,33 @@ function printArp({ view }: Context, l3: number, end: number): string {
   const sender = formatIpv4(arpSenderIp(view, l3));
   const target = formatIpv4(arpTargetIp(view, l3));
   if (operation === ARP_REQUEST) return `arp who-has ${target} tell ${sender}`;
-  return operation === 2 ? `arp ${sender} is-at ${printMac(view, l3 + 8)}` : `arp operation ${operation}`;
+  if (operation !== ARP_REPLY) return `arp operation ${operation}`;
+  return `arp ${sender} is-at ${formatMac(arpSenderMacHigh(view, l3), arpSenderMacLow(view, l3))}`;
 }
 
 function printIp(context: Context, l3: number, end: number): string {
   const { view } = context;
   if (context.depth > MAX_DEPTH) return '…';
   if (end - l3 < 1) return '!ip cut short';
-  const version = view.getUint8(l3) >> 4;
-  if (version === 4) return printIpv4(context, l3, end);
-  return version === 6 ? printIpv6(context, l3, end) : `!ip version ${version}`;
+  const version = ipVersion(view, l3);
+  if (version === IPV4) return printIpv4(context, l3, end);
+  return version === IPV6 ? printIpv6(context, l3, end) : `!ip version ${version}`;
 }
 
 function printIpv4(context: Context, l3: number, end: number): string {
   const { view } = context;
-  if (end - l3 < 20) return '!ipv4 cut short';
-  const headerBytes = (view.getUint8(l3) & 15) << 2;
-  if (headerBytes < 20 || headerBytes > end - l3) return `!ipv4 header of ${headerBytes} bytes`;
-  const totalLength = view.getUint16(l3 + 2);
-  const src = formatIpv4(view.getInt32(l3 + 12));
-  const dst = formatIpv4(view.getInt32(l3 + 16));
-  const fragment = view.getUint16(l3 + 6);
+  if (end - l3 < IPV4_MIN_BYTES) return '!ipv4 cut short';
+  const headerBytes = ipv4HeaderBytes(view, l3);
+  if (headerBytes < IPV4_MIN_BYTES || headerBytes > end - l3) return `!ipv4 header of ${headerBytes} bytes`;
+  const totalLength = ipv4TotalLength(view, l3);
+  const src = formatIpv4(ipv4Source(view, l3));
+  const dst = formatIpv4(ipv4Destination(view, l3));
+  const fragment = ipv4FragmentWord(view, l3);
+  const offset = ipv4FragmentOffset(fragment);
   let notes = '';
-  if ((fragment & 0x3fff) !== 0) {
-    notes += ` frag id ${view.getUint16(l3 + 4)} offset ${(fragment & 0x1fff) << 3}${(fragment & 0x2000) !== 0 ? ' more' : ''}`;
+  if (isIpv4Fragment(fragment)) {
+    const more = (fragment & IPV4_MORE_FRAGMENTS) !== 0 ? ' more' : '';
+    notes += ` frag id ${ipv4Identification(view, l3)} offset ${offset}${more}`;
   }
   if (ipv4HeaderChecksum(view, l3, headerBytes) !== 0) notes += ' !ip-checksum';
   // A super-packet may be longer than its field can say; only a shorter packet is cut.
@@ -140,24 +194,25 @@ function printIpv4(context: Context, l3: number, end: number): string {
   else if (totalLength !== 0 && l3 + totalLength < end) packetEnd = l3 + totalLength;
   else if (l3 + totalLength > end && !context.quoted) notes += ` !total-length ${totalLength}`;
   const l4 = l3 + headerBytes;
-  return printPayload(context, view.getUint8(l3 + 9), src, dst, l4, packetEnd, (fragment & 0x1fff) !== 0) + notes;
+  return printPayload(context, ipv4Protocol(view, l3), src, dst, l4, packetEnd, offset !== 0) + notes;
 }
 
 function printIpv6(context: Context, l3: number, end: number): string {
   const { view } = context;
-  if (end - l3 < 40) return '!ipv6 cut short';
-  const address = (at: number): string =>
-    formatIpv6(view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
-  const src = address(l3 + 8);
-  const dst = address(l3 + 24);
-  const payload = view.getUint16(l3 + 4);
-  const packetEnd = payload !== 0 && l3 + 40 + payload < end ? l3 + 40 + payload : end;
+  if (end - l3 < IPV6_BYTES) return '!ipv6 cut short';
+  const address = (word: typeof ipv6SourceWord): string =>
+    formatIpv6(word(view, l3, 0), word(view, l3, 1), word(view, l3, 2), word(view, l3, 3));
+  const src = address(ipv6SourceWord);
+  const dst = address(ipv6DestinationWord);
+  const payload = ipv6PayloadLength(view, l3);
+  const statedEnd = l3 + IPV6_BYTES + payload;
+  const packetEnd = payload !== 0 && statedEnd < end ? statedEnd : end;
   if (!walkIpv6Extensions(view, l3, packetEnd)) return `ip6 ${src} > ${dst} !extension-headers`;
   const { protocol, l4, fragmentAt, fragmentOffset, moreFragments, identification } = ipv6Chain;
   let notes = '';
   if (fragmentAt !== 0)
     notes = ` frag id ${identification >>> 0} offset ${fragmentOffset}${moreFragments ? ' more' : ''}`;
-  if (l3 + 40 + payload > end && !context.quoted) notes += ` !payload-length ${payload}`;
+  if (statedEnd > end && !context.quoted) notes += ` !payload-length ${payload}`;
   return printPayload(context, protocol, src, dst, l4, packetEnd, fragmentOffset !== 0) + notes;
 }
 
@@ -184,18 +239,19 @@ function printPayload(
     case PROTOCOL_TCP:
     case PROTOCOL_UDP:
     case PROTOCOL_SCTP: {
-      if (room < 4) return `${plain} !cut`;
-      const srcPort = view.getUint16(l4);
-      const dstPort = view.getUint16(l4 + 2);
+      if (room < PORTS_BYTES) return `${plain} !cut`;
+      const srcPort = sourcePort(view, l4);
+      const dstPort = destinationPort(view, l4);
       const ends = `${endpoint(src, srcPort)} > ${endpoint(dst, dstPort)}`;
       if (protocol === PROTOCOL_TCP) {
-        const cut = room < 20 && !quoted ? ' !cut' : '';
+        const cut = room < TCP_MIN_BYTES && !quoted ? ' !cut' : '';
         return `tcp ${ends}${printTcp(view, l4, end, brief)}${cut}`;
       }
       if (protocol === PROTOCOL_SCTP) return `sctp ${ends}${printSctp(room, brief, quoted)}`;
       if (isVxlan(view, l4, end, dstPort)) {
         const outer = brief ? `${src} > ${dst}` : ends;
-        return `vxlan ${outer} vni ${vxlanNetwork(view, l4 + 8)} (${printEthernet(inner, l4 + 8 + VXLAN_BYTES, end)})`;
+        const header = l4 + UDP_BYTES;
+        return `vxlan ${outer} vni ${vxlanNetwork(view, header)} (${printEthernet(inner, header + VXLAN_BYTES, end)})`;
       }
       return `udp ${ends}${printUdp(view, l4, end, brief, quoted)}`;
     }
@@ -214,17 +270,18 @@ function printPayload(
 /** UDP to a VXLAN port whose "VNI is valid" bit is set. */
 function isVxlan(view: DataView, l4: number, end: number, dstPort: number): boolean {
   if (dstPort !== VXLAN_PORT && dstPort !== VXLAN_PORT_LINUX) return false;
-  return end - l4 >= 8 + VXLAN_BYTES && (view.getUint8(l4 + 8) & 0x08) !== 0;
+  return end - l4 >= UDP_BYTES + VXLAN_BYTES && hasVxlanNetwork(view, l4 + UDP_BYTES);
 }
 
 function printIcmp(context: Context, l4: number, end: number): string {
   const { view } = context;
   if (end - l4 < ICMP_BYTES) return ' !cut';
-  const type = view.getUint8(l4);
-  let text = ` ${icmpName(type, view.getUint8(l4 + 1))}`;
+  const type = icmpType(view, l4);
+  const code = icmpCode(view, l4);
+  let text = ` ${icmpName(type, code)}`;
   if (isIcmpError(type)) {
-    if (type === 3 && view.getUint8(l4 + 1) === 4) text += ` mtu ${icmpMtu(view, l4)}`;
-    if (type === 5) text += ` to ${formatIpv4(view.getInt32(l4 + 4))}`;
+    if (type === ICMP_UNREACHABLE && code === UNREACHABLE_FRAGMENTATION_NEEDED) text += ` mtu ${icmpMtu(view, l4)}`;
+    if (type === ICMP_REDIRECT) text += ` to ${formatIpv4(icmpRedirectGateway(view, l4))}`;
     return `${text} (${printIp({ ...context, quoted: true }, l4 + ICMP_BYTES, end)})`;
   }
   return text + printQuery(context, l4, end);
@@ -233,8 +290,8 @@ function printIcmp(context: Context, l4: number, end: number): string {
 function printIcmpv6(context: Context, l4: number, end: number): string {
   const { view } = context;
   if (end - l4 < ICMP_BYTES) return ' !cut';
-  const type = view.getUint8(l4);
-  let text = ` ${icmpv6Name(type, view.getUint8(l4 + 1))}`;
+  const type = icmpType(view, l4);
+  let text = ` ${icmpv6Name(type, icmpCode(view, l4))}`;
   if (isIcmpv6Error(type)) {
     if (type === ICMPV6_TOO_BIG) text += ` mtu ${icmpv6Mtu(view, l4)}`;
     return `${text} (${printIp({ ...context, quoted: true }, l4 + ICMP_BYTES, end)})`;
@@ -244,13 +301,13 @@ function printIcmpv6(context: Context, l4: number, end: number): string {
     const word = (index: number): number => ndTargetWord(view, l4, index);
     return `${text} ${formatIpv6(word(0), word(1), word(2), word(3))}`;
   }
-  return text + (type === 128 || type === 129 ? printQuery(context, l4, end) : '');
+  return text + (type === ICMPV6_ECHO_REQUEST || type === ICMPV6_ECHO_REPLY ? printQuery(context, l4, end) : '');
 }
 
 /** Identifier, sequence and data of an echo and its like. */
 function printQuery({ view, brief }: Context, l4: number, end: number): string {
-  const id = ` id ${view.getUint16(l4 + 4)}`;
+  const id = ` id ${icmpIdentifier(view, l4)}`;
   if (brief) return id;
   const data = end - l4 - ICMP_BYTES;
-  return `${id} seq ${view.getUint16(l4 + 6)}${data === 0 ? '' : ` len ${data}`}`;
+  return `${id} seq ${icmpSequence(view, l4)}${data === 0 ? '' : ` len ${data}`}`;
 }

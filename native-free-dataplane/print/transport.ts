@@ -1,14 +1,32 @@
 /** TCP, UDP and SCTP headers as text; each survives a header that is cut short. Called by print/frame.ts only. */
+import { SCTP_BYTES } from '../wire/sctp.ts';
 import {
   OPTION_END,
+  OPTION_HEADER_BYTES,
   OPTION_MSS,
+  OPTION_MSS_BYTES,
   OPTION_NOP,
   OPTION_SACK,
   OPTION_SACK_PERMITTED,
   OPTION_TIMESTAMPS,
+  OPTION_TIMESTAMPS_BYTES,
   OPTION_WINDOW_SCALE,
+  OPTION_WINDOW_SCALE_BYTES,
+  optionBytes,
+  optionKind,
+  optionMss,
+  optionScale,
+  optionWord,
+  sackBlocks,
   TCP_ACK,
+  TCP_CWR,
+  TCP_ECE,
+  TCP_FIN,
   TCP_MIN_BYTES,
+  TCP_PSH,
+  TCP_RST,
+  TCP_SYN,
+  TCP_URG,
   tcpAcknowledgment,
   tcpFlags,
   tcpHeaderBytes,
@@ -17,12 +35,12 @@ import {
 } from '../wire/tcp.ts';
 import { UDP_BYTES, udpLength } from '../wire/udp.ts';
 
-/** Ports, verification tag, checksum (RFC 9260 §3.1). */
-const SCTP_BYTES = 12;
+/** So much of a TCP header is in every quote of an ICMP error. */
+const PORTS_AND_SEQUENCE_BYTES = 8;
 
 /** Letters of the flags, as tcpdump's where it has one, in the order they are written: SYN and ACK are `SA`. */
 const FLAG_LETTERS = 'SFRPAUEC';
-const FLAG_BITS: readonly number[] = [0x02, 0x01, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80];
+const FLAG_BITS: readonly number[] = [TCP_SYN, TCP_FIN, TCP_RST, TCP_PSH, TCP_ACK, TCP_URG, TCP_ECE, TCP_CWR];
 
 /** `SA`, `PA`, `R`, …; `-` for none. */
 export function printTcpFlags(flags: number): string {
@@ -37,7 +55,8 @@ export function printTcpFlags(flags: number): string {
  * @param end one past the packet's last byte
  */
 export function printTcp(view: DataView, l4: number, end: number, brief: boolean): string {
-  if (end - l4 < TCP_MIN_BYTES) return end - l4 < 8 || brief ? '' : ` seq ${tcpSequence(view, l4) >>> 0}`;
+  if (end - l4 < TCP_MIN_BYTES)
+    return end - l4 < PORTS_AND_SEQUENCE_BYTES || brief ? '' : ` seq ${tcpSequence(view, l4) >>> 0}`;
   const flags = tcpFlags(view, l4);
   let text = ` ${printTcpFlags(flags)}`;
   if (brief) return text;
@@ -55,14 +74,14 @@ export function printTcp(view: DataView, l4: number, end: number, brief: boolean
 function printOptions(view: DataView, from: number, end: number): string {
   const parts: string[] = [];
   for (let at = from; at < end; ) {
-    const kind = view.getUint8(at);
+    const kind = optionKind(view, at);
     if (kind === OPTION_END) break;
     if (kind === OPTION_NOP) {
       at++;
       continue;
     }
-    const bytes = end - at < 2 ? 0 : view.getUint8(at + 1);
-    if (bytes < 2 || bytes > end - at) {
+    const bytes = end - at < OPTION_HEADER_BYTES ? 0 : optionBytes(view, at);
+    if (bytes < OPTION_HEADER_BYTES || bytes > end - at) {
       parts.push(`!option ${kind}`);
       break;
     }
@@ -73,15 +92,15 @@ function printOptions(view: DataView, from: number, end: number): string {
 }
 
 function printOption(view: DataView, at: number, kind: number, bytes: number): string {
-  if (kind === OPTION_MSS && bytes === 4) return `mss ${view.getUint16(at + 2)}`;
-  if (kind === OPTION_WINDOW_SCALE && bytes === 3) return `wscale ${view.getUint8(at + 2)}`;
-  if (kind === OPTION_SACK_PERMITTED && bytes === 2) return 'sackOK';
-  if (kind === OPTION_TIMESTAMPS && bytes === 10) return `ts ${view.getUint32(at + 2)} ${view.getUint32(at + 6)}`;
-  if (kind === OPTION_SACK && bytes >= 10 && (bytes - 2) % 8 === 0) {
+  if (kind === OPTION_MSS && bytes === OPTION_MSS_BYTES) return `mss ${optionMss(view, at)}`;
+  if (kind === OPTION_WINDOW_SCALE && bytes === OPTION_WINDOW_SCALE_BYTES) return `wscale ${optionScale(view, at)}`;
+  if (kind === OPTION_SACK_PERMITTED && bytes === OPTION_HEADER_BYTES) return 'sackOK';
+  if (kind === OPTION_TIMESTAMPS && bytes === OPTION_TIMESTAMPS_BYTES)
+    return `ts ${optionWord(view, at, 0)} ${optionWord(view, at, 1)}`;
+  const blocks = sackBlocks(bytes);
+  if (kind === OPTION_SACK && blocks > 0) {
     let text = 'sack';
-    for (let block = at + 2; block < at + bytes; block += 8) {
-      text += ` ${view.getUint32(block)}-${view.getUint32(block + 4)}`;
-    }
+    for (let i = 0; i < blocks; i++) text += ` ${optionWord(view, at, 2 * i)}-${optionWord(view, at, 2 * i + 1)}`;
     return text;
   }
   return `option-${kind}`;

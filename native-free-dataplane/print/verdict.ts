@@ -1,7 +1,7 @@
 /** What became of a packet, for people: one line of it, and docs/drops.md. The texts are in verdicts.ts. */
 import { ReplyKind, VERDICTS, type VerdictClass, type VerdictRow, verdictName } from '../verdicts.ts';
 import { icmpErrorCode, icmpErrorType } from '../wire/icmp-error.ts';
-import { icmpName } from './protocol-names.ts';
+import { icmpName } from './icmp-names.ts';
 
 /** `name: sentence`, or `verdict-N` for a number that is not used. */
 export function printVerdict(verdict: number): string {

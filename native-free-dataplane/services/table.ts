@@ -16,7 +16,9 @@
  *
  * Addresses are four words, IPv4 mapped, everywhere.
  */
+
 import { MAX_WORKERS } from '../conntrack/record.ts';
+import { PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { expandSecret, type HashTables, hashAddress, hashWord } from '../shared/hash.ts';
 import {
   H_OWN,
@@ -174,7 +176,9 @@ export function attachServices(buffer: ArrayBuffer): ServiceTable | undefined {
 
 /** 0, 1, 2 for TCP, UDP, SCTP; -1 for a protocol that has no services. */
 export function protocolClass(protocol: number): number {
-  return protocol === 6 ? 0 : protocol === 17 ? 1 : protocol === 132 ? 2 : -1;
+  if (protocol === PROTOCOL_TCP) return 0;
+  if (protocol === PROTOCOL_UDP) return 1;
+  return protocol === PROTOCOL_SCTP ? 2 : -1;
 }
 
 /** Index of a NodePort's word in `nodePorts`. The protocol must have services. */

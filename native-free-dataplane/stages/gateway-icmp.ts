@@ -10,12 +10,12 @@
 
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_ICMP } from '../protocols.ts';
-import { answerEchoInPlace, ICMP_ECHO_REQUEST } from '../wire/icmp.ts';
+import { answerEchoInPlace, ICMP_ECHO_REQUEST, ICMP_QUERY_CODE } from '../wire/icmp.ts';
 import { readAddresses, resetHopLimit, swapAddresses } from '../wire/ip.ts';
 
 /** Is this an echo request? */
 export function isEchoRequest(pkt: Packet): boolean {
-  return pkt.protocol === PROTOCOL_ICMP && pkt.icmpType === ICMP_ECHO_REQUEST && pkt.icmpCode === 0;
+  return pkt.protocol === PROTOCOL_ICMP && pkt.icmpType === ICMP_ECHO_REQUEST && pkt.icmpCode === ICMP_QUERY_CODE;
 }
 
 /**

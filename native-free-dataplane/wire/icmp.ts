@@ -37,6 +37,9 @@ export const ICMP_TIMESTAMP_REPLY = 14;
 export const ICMP_MASK_REQUEST = 17;
 export const ICMP_MASK_REPLY = 18;
 
+/** Queries and their replies have no other code. */
+export const ICMP_QUERY_CODE = 0;
+
 /** Codes of ICMP_UNREACHABLE (RFC 792, RFC 1812 §5.2.7.1). */
 export const UNREACHABLE_NETWORK = 0;
 export const UNREACHABLE_HOST = 1;
@@ -94,7 +97,7 @@ export function icmpQueryType(type: number): number {
   return -1;
 }
 
-/** The type of the reply to a request of this type. Only for request types. */
+/** The type of the reply to a request of this type, of either family (ICMPv6: RFC 4443 §4.1). Only for request types. */
 export function icmpReplyType(request: number): number {
   return request === ICMP_ECHO_REQUEST ? ICMP_ECHO_REPLY : request + 1;
 }

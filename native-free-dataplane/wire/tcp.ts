@@ -51,6 +51,14 @@ export const OPTION_SACK_PERMITTED = 4;
 export const OPTION_SACK = 5;
 export const OPTION_TIMESTAMPS = 8;
 
+/** Lengths of options, kind and length included. */
+export const OPTION_HEADER_BYTES = 2;
+export const OPTION_MSS_BYTES = 4;
+export const OPTION_WINDOW_SCALE_BYTES = 3;
+export const OPTION_TIMESTAMPS_BYTES = 10;
+/** Left and right edge of a SACK block. */
+const SACK_BLOCK_BYTES = 8;
+
 /** NOP, NOP, and the kind and length of a timestamps option: how Linux begins the options of every segment. */
 const ALIGNED_TIMESTAMPS = 0x0101080a;
 const ALIGNED_TIMESTAMPS_BYTES = 12;
@@ -114,6 +122,37 @@ export function flagsInSequence(flags: number): number {
   return ((flags & TCP_SYN) !== 0 ? 1 : 0) + ((flags & TCP_FIN) !== 0 ? 1 : 0);
 }
 
+/** Kind of the option at `at`. */
+export function optionKind(view: DataView, at: number): number {
+  return view.getUint8(at);
+}
+
+/** Length of the option at `at` as stated; OPTION_END and OPTION_NOP have no length. */
+export function optionBytes(view: DataView, at: number): number {
+  return view.getUint8(at + 1);
+}
+
+/** Value of the MSS option at `at`. */
+export function optionMss(view: DataView, at: number): number {
+  return view.getUint16(at + OPTION_HEADER_BYTES);
+}
+
+/** Shift count of the window scale option at `at`. */
+export function optionScale(view: DataView, at: number): number {
+  return view.getUint8(at + OPTION_HEADER_BYTES);
+}
+
+/** Word `index` of a timestamps or SACK option at `at`, uint32. */
+export function optionWord(view: DataView, at: number, index: number): number {
+  return view.getUint32(at + OPTION_HEADER_BYTES + (index << 2));
+}
+
+/** Blocks in a SACK option of so many bytes; 0 when that is no length such an option can have. */
+export function sackBlocks(bytes: number): number {
+  const blocks = (bytes - OPTION_HEADER_BYTES) / SACK_BLOCK_BYTES;
+  return Number.isInteger(blocks) ? blocks : 0;
+}
+
 /** What the last readTcpOptions found. One object, reused: read it before the next call. */
 export const tcpOptions: {
   /** Shift count 0..14, or -1 without the option. */
@@ -144,20 +183,20 @@ export function readTcpOptions(view: DataView, l4: number, headerEnd: number): v
   // Almost every segment of a connection: two NOPs and timestamps, nothing else.
   if (end - at === ALIGNED_TIMESTAMPS_BYTES && view.getInt32(at) === ALIGNED_TIMESTAMPS) return;
   while (at < end) {
-    const kind = view.getUint8(at);
+    const kind = optionKind(view, at);
     if (kind === OPTION_END) return;
     if (kind === OPTION_NOP) {
       at++;
       continue;
     }
-    if (end - at < 2) return;
-    const bytes = view.getUint8(at + 1);
-    if (bytes < 2 || bytes > end - at) return;
+    if (end - at < OPTION_HEADER_BYTES) return;
+    const bytes = optionBytes(view, at);
+    if (bytes < OPTION_HEADER_BYTES || bytes > end - at) return;
     if (kind === OPTION_SACK) readSack(view, at, bytes);
-    else if (kind === OPTION_MSS && bytes === 4) tcpOptions.mssOffset = at + 2;
-    else if (kind === OPTION_SACK_PERMITTED && bytes === 2) tcpOptions.sackPermitted = 1;
-    else if (kind === OPTION_WINDOW_SCALE && bytes === 3) {
-      const scale = view.getUint8(at + 2);
+    else if (kind === OPTION_MSS && bytes === OPTION_MSS_BYTES) tcpOptions.mssOffset = at + OPTION_HEADER_BYTES;
+    else if (kind === OPTION_SACK_PERMITTED && bytes === OPTION_HEADER_BYTES) tcpOptions.sackPermitted = 1;
+    else if (kind === OPTION_WINDOW_SCALE && bytes === OPTION_WINDOW_SCALE_BYTES) {
+      const scale = optionScale(view, at);
       tcpOptions.windowScale = Math.min(scale, MAX_WINDOW_SCALE);
     }
     at += bytes;

@@ -21,12 +21,12 @@ import {
 } from '../../native-free-dataplane/node/hops.ts';
 import { removeRoute, setRoute } from '../../native-free-dataplane/node/routes.ts';
 import { OVERLAYS, type OverlayName } from '../../native-free-dataplane/overlay/modes.ts';
-import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/protocols.ts';
+import { outerSum } from '../../native-free-dataplane/overlay/outer-ipv4.ts';
+import { SERVICE_PROTOCOLS } from '../../native-free-dataplane/protocols.ts';
 import { addressWords, macWords } from '../../native-free-dataplane/wire/address.ts';
 import { networkWords, parseCidr } from '../net/address.ts';
 import { gatewayOf, macOf } from '../net/pod-network.ts';
 
-const PROTOCOLS: Record<string, number> = { TCP: PROTOCOL_TCP, UDP: PROTOCOL_UDP, SCTP: 132 };
 const HOST_PREFIX = 128;
 
 /** What this node is, as the table wants to know it. */
@@ -165,7 +165,7 @@ export class NodeSync {
   private declare(port: number, pod: LocalPod): void {
     undeclarePorts(this.table, port);
     for (const { protocol, port: number } of pod.declared) {
-      const protocolNumber = PROTOCOLS[protocol];
+      const protocolNumber = SERVICE_PROTOCOLS[protocol];
       if (protocolNumber !== undefined) declarePort(this.table, port, protocolNumber, number);
     }
   }
@@ -199,12 +199,14 @@ export class NodeSync {
 
   private writeNode(hop: number, node: RemoteNode): void {
     const mac = macWords(node.vtepMac);
+    const address = addressWords(node.ip);
     setHop(this.table, hop, {
       kind: HopKind.NODE,
       macHigh: mac.high,
       macLow: mac.low,
       mtu: this.identity.underlayMtu - OVERLAYS[this.identity.overlay].overheadBytes,
-      address: addressWords(node.ip),
+      address,
+      outerSum: outerSum(addressWords(this.identity.nodeIP), address),
     });
   }
 

@@ -3,6 +3,7 @@
  * Kubernetes ends.
  */
 
+import { SERVICE_PROTOCOLS } from '../../native-free-dataplane/protocols.ts';
 import type { ServicePortContents } from '../../native-free-dataplane/services/contents.ts';
 import { type EndpointSlice, type Service, type ServicePort, WellKnown } from '../api/types/objects.ts';
 import { networkWords, parseCidr } from '../net/address.ts';
@@ -12,7 +13,6 @@ import { type AddressRules, frontendsOf } from './frontends.ts';
 /** Annotation that chooses how a connection picks its endpoint: `maglev`, or anything else for chance. */
 export const BALANCING_ANNOTATION = 'dataplane.dev/load-balancing';
 
-const PROTOCOLS: Record<string, number> = { TCP: 6, UDP: 17, SCTP: 132 };
 /** Kubernetes' own default, in seconds (k8s.io/api/core/v1 DefaultClientIPServiceAffinitySeconds). */
 const DEFAULT_AFFINITY_SECONDS = 10800;
 
@@ -55,7 +55,7 @@ export function compileService(
     refused.add(what);
   };
   for (const port of isServed(service) ? (service.spec.ports ?? []) : []) {
-    const protocol = PROTOCOLS[port.protocol ?? 'TCP'];
+    const protocol = SERVICE_PROTOCOLS[port.protocol ?? 'TCP'];
     if (protocol === undefined) continue;
     const { spec, metadata } = service;
     const clientIp = spec.sessionAffinity === 'ClientIP';

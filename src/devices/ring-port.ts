@@ -7,14 +7,17 @@
  */
 import { FRAME_AT } from '../../native-free-dataplane/dataplane.ts';
 import type { Packet } from '../../native-free-dataplane/packet.ts';
-import { ETHERTYPE_IPV4 } from '../../native-free-dataplane/wire/ethernet.ts';
+import {
+  ETHERNET_BYTES,
+  ETHERTYPE_IPV4,
+  writeDestinationMac,
+  writeEthernetType,
+  writeSourceMac,
+} from '../../native-free-dataplane/wire/ethernet.ts';
+import { IPV4_MIN_BYTES, ipv4Destination } from '../../native-free-dataplane/wire/ipv4.ts';
 import { read } from '../linux/ffi.ts';
 import type { PacketRing } from './packet-ring.ts';
 import { type Port, Read, Write } from './port.ts';
-
-const ETHERNET_BYTES = 14;
-const OUTER_BYTES = 20;
-const OUTER_DESTINATION = 16;
 
 export interface RingPortOptions {
   readonly index: number;
@@ -51,18 +54,17 @@ export class RingPort implements Port {
     pkt.bytes.set(inward.bytes.subarray(at, at + length), FRAME_AT + ETHERNET_BYTES);
     inward.release();
     pkt.reset(FRAME_AT, FRAME_AT + ETHERNET_BYTES + length, 0);
-    pkt.view.setUint32(FRAME_AT, 0);
-    pkt.view.setUint32(FRAME_AT + 4, 0);
-    pkt.view.setUint32(FRAME_AT + 8, 0);
-    pkt.view.setUint16(FRAME_AT + 12, ETHERTYPE_IPV4);
+    writeDestinationMac(pkt.view, FRAME_AT, 0, 0);
+    writeSourceMac(pkt.view, FRAME_AT, 0, 0);
+    writeEthernetType(pkt.view, FRAME_AT, ETHERTYPE_IPV4);
     return Read.FRAME;
   }
 
   write(pkt: Packet): number {
     const { outward, wake } = this.options;
     const outer = pkt.start + ETHERNET_BYTES;
-    const to = pkt.view.getInt32(outer + OUTER_DESTINATION);
-    if (!outward.push(to, pkt.bytes, outer + OUTER_BYTES, pkt.end)) return Write.FULL;
+    const to = ipv4Destination(pkt.view, outer);
+    if (!outward.push(to, pkt.bytes, outer + IPV4_MIN_BYTES, pkt.end)) return Write.FULL;
     if (outward.wantsWaking()) wake();
     return Write.SENT;
   }

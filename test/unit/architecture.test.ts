@@ -209,6 +209,84 @@ test('compile is pure: objects in, table contents out; no state, no clock, no ta
   );
 });
 
+/** Where a field lies and which number means what is known in wire/ and protocols.ts, and by formats that are no frames. */
+const KNOWS_OFFSETS = [
+  `${PIPELINE}/wire/`,
+  `${PIPELINE}/protocols.ts`,
+  // Files: pcap and pcapng.
+  `${PIPELINE}/capture/`,
+  // SPDY and WebSocket, over TCP connections of the node's kernel.
+  'src/agent/streams/',
+];
+const READS_FRAMES = [`${PIPELINE}/`, 'src/worker/', 'src/devices/', 'src/agent/'];
+
+/** What belongs into wire/ (numbers of protocols: protocols.ts), by what it looks like elsewhere. */
+const WIRE_KNOWLEDGE: [string, RegExp][] = [
+  ['access to a DataView', /\.[gs]et(Ui|I)nt(8|16|32)\(/],
+  ['access to numbers in a Buffer', /\.(read|write)U?Int\d*(BE|LE)?\(/],
+  [
+    'a number added to a place in a frame',
+    /(\b(l3|l4|\w*[iI]nner|\w*[oO]uter|\w*[qQ]uoted|headersEnd)|\.start)\s*[+-]\s*\d/,
+  ],
+  ['a byte by its number', /\bbytes\[[^\]]*[+-]\s*\d/],
+  ['an EtherType', /\b0x(0800|0806|86dd|8100|88a8)\b/i],
+  ['a protocol number', /\bprotocol\w*\)?\s*[=!]==?\s*\d|\bPROTOCOL_\w+(: number)? = \d|\b(TCP|UDP|tcp|udp): (6|17)\b/],
+  ['an ICMP type or code', /\b(icmpType|icmpCode|icmpType\(.*\))\s*[=!]==?\s*\d/],
+  ['a TCP flag', /\b(tcpFlags|flags)\s*&\s*(0x)?[0-9a-f]+\)/],
+];
+
+/** Stages handle addresses of either family whole, as four words (shared/address.ts). */
+const FAMILY_FREE = ['stages/', 'overlay/', 'pipeline.ts', 'transmit.ts'].map((part) => `${PIPELINE}/${part}`);
+const ONE_WORD: [string, RegExp][] = [
+  ['one word of an address', /\b(src|dst|newSrc|newDst|address|target|peerAddress)\[\d\]|(_IP|_CIDR|ADDRESS) \+ \d/],
+];
+
+function findIn(files: Source[], patterns: [string, RegExp][]): string[] {
+  return files.flatMap(({ path, code }) =>
+    code
+      .split('\n')
+      .flatMap((text, i) =>
+        patterns.flatMap(([what, pattern]) =>
+          pattern.test(text) ? [`${path}:${i + 1}: ${what}: ${text.trim()}`] : [],
+        ),
+      ),
+  );
+}
+
+const under = (folders: string[], { path }: Source): boolean => folders.some((folder) => path.startsWith(folder));
+
+test('outside wire/ nobody knows where a field lies, or a number of a protocol, type or flag', () => {
+  const files = product.filter((source) => under(READS_FRAMES, source) && !under(KNOWS_OFFSETS, source));
+  assert.ok(files.length > 100, `${files.length} files`);
+  assert.equal(findIn(files, WIRE_KNOWLEDGE), []);
+});
+
+test('stages, overlays and pipeline handle addresses whole', () => {
+  const files = product.filter((source) => under(FAMILY_FREE, source));
+  assert.ok(files.length > 25, `${files.length} files`);
+  assert.equal(findIn(files, ONE_WORD), []);
+});
+
+test('knowledge of the wire is recognized', () => {
+  const lines = [
+    'const type = view.getUint16(at);',
+    'packet.readInt32BE(16);',
+    'const at = pkt.l3 - 14;',
+    'if (bytes[at + 9] === x) return;',
+    'if (type === 0x0800) return;',
+    'if (pkt.protocol !== 17) return;',
+    'if (pkt.icmpType === 3) return;',
+    'if ((pkt.tcpFlags & 2) !== 0) return;',
+  ];
+  const source = { path: 'x', text: '', code: lines.join('\n'), imports: [] };
+  assert.equal(
+    findIn([source], WIRE_KNOWLEDGE).map((found) => found.split(': ')[1]),
+    WIRE_KNOWLEDGE.map(([what]) => what),
+  );
+  const words = { ...source, code: 'pkt.src[3]\nconfig[NodeWord.NODE_IP + 3]' };
+  assert.is(findIn([words], ONE_WORD).length, 2);
+});
+
 test('everything that is imported is there', () => {
   const missing = product.flatMap(({ path, imports }) =>
     imports

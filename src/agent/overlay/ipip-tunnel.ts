@@ -7,7 +7,14 @@
  *
  * RFC 2003; linux net/ipv4/raw.c (a raw socket gets the outer header with the packet).
  */
+import { PROTOCOL_IPIP } from '../../../native-free-dataplane/protocols.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
+import {
+  IPV4_MIN_BYTES,
+  ipv4Destination,
+  ipv4HeaderBytes,
+  ipv4Source,
+} from '../../../native-free-dataplane/wire/ipv4.ts';
 import { PacketRing, ringBytes } from '../../devices/packet-ring.ts';
 import { eventfd, mapPrivate, SystemError, write } from '../../linux/ffi.ts';
 import { isBusy, openRawSocket, type RawSocket } from '../../linux/raw-socket.ts';
@@ -16,7 +23,6 @@ import { unlinkShared } from '../../linux/shm-files.ts';
 import { ringNames } from '../../shm-names.ts';
 import type { TunnelOfWorker } from '../../worker/messages.ts';
 
-const PROTOCOL_IPIP = 4;
 /** Largest IP packet. */
 const PACKET_BYTES = 65536;
 /** Room of each ring: some 700 packets of 1500 bytes, as much as a device's queue. */
@@ -54,6 +60,7 @@ export class IpipTunnel {
   private readonly nodeIP: number;
   private readonly log: (line: string) => void;
   private readonly received = Buffer.alloc(PACKET_BYTES);
+  private readonly receivedView = viewOf(this.received);
   private readonly one = mapPrivate(8);
   private readonly dirty: boolean[] = [];
   private toldAt = 0;
@@ -148,12 +155,13 @@ export class IpipTunnel {
 
   /** A received packet, outer header first. */
   private take(packet: Buffer, bytes: number): void {
+    const view = packet === this.received ? this.receivedView : viewOf(packet);
     // Whatever was for another address would be handed back to the kernel by the pipeline, and by it to this socket.
-    if (bytes < 40 || packet.readInt32BE(16) !== this.nodeIP) return;
+    if (bytes < 2 * IPV4_MIN_BYTES || ipv4Destination(view, 0) !== this.nodeIP) return;
     // Both ends of a connection are in the sum, whichever way round: its packets stay in order, on one worker.
-    const inner = ((packet[0] as number) & 15) << 2;
-    if (bytes < inner + 20) return;
-    const mixed = Math.imul(packet.readInt32BE(inner + 12) ^ packet.readInt32BE(inner + 16), 0x9e3779b1);
+    const inner = ipv4HeaderBytes(view, 0);
+    if (bytes < inner + IPV4_MIN_BYTES) return;
+    const mixed = Math.imul(ipv4Source(view, inner) ^ ipv4Destination(view, inner), 0x9e3779b1);
     const worker = (mixed >>> 16) % this.rings.length;
     const rings = this.rings[worker] as WorkerRings;
     if (rings.inward.push(0, packet, 0, bytes)) this.dirty[worker] = true;
@@ -192,3 +200,5 @@ export class IpipTunnel {
 const ignore = (): void => {};
 const wordOf = (ip: string): number => addressWords(ip)[3] as number;
 const addressText = (word: number): string => [24, 16, 8, 0].map((shift) => (word >>> shift) & 255).join('.');
+
+const viewOf = (packet: Buffer): DataView => new DataView(packet.buffer, packet.byteOffset, packet.byteLength);

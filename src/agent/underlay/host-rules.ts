@@ -2,6 +2,12 @@
  * Which packets of the node come to dp0, as policy routing rules: overlay packets, NodePorts, answers to masqueraded
  * connections, fragments. Data only; host-network.ts puts them in place.
  */
+import {
+  PROTOCOL_ICMP,
+  PROTOCOL_IPIP,
+  PROTOCOL_UDP,
+  SERVICE_PROTOCOLS,
+} from '../../../native-free-dataplane/protocols.ts';
 import { LAST_RULE_PORT, LOCAL_TABLE, type Rule } from '../../linux/rules.ts';
 import { gatewayOf } from '../../net/pod-network.ts';
 import type { HostNetworkOptions } from './host-network.ts';
@@ -18,11 +24,8 @@ const PREF_HAS_PORTS = 11;
 const PREF_FRAGMENTS = 12;
 const PREF_GO_ON = 13;
 const PREF_LOCAL = 100;
-/** IP protocols with ports that services may use: TCP, UDP, SCTP. */
-const WITH_PORTS: readonly number[] = [6, 17, 132];
-const PROTOCOL_ICMP = 1;
-const PROTOCOL_IPIP = 4;
-const PROTOCOL_UDP = 17;
+/** IP protocols with ports that services may use. */
+const WITH_PORTS: readonly number[] = Object.values(SERVICE_PROTOCOLS);
 
 /** The kernel's own first rule, which would take what is ours before our rules are asked. */
 export const LOCAL_FIRST: Rule = { preference: 0, action: { table: LOCAL_TABLE } };

@@ -1,6 +1,13 @@
 /** Which connections are meant: conntrack-tools' filters, with their names (conntrack(8)). */
 
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
+import {
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_SCTP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from '../../../native-free-dataplane/protocols.ts';
 import { contains, parseCidr, parseIp, type Range, rangeOf } from '../../net/address.ts';
 import { usageError } from '../errors.ts';
 import type { Args, Options } from './args.ts';
@@ -31,7 +38,14 @@ export const FILTER_OPTIONS = {
 
 export type FlowFilter = (flow: FlowText) => boolean;
 
-const PROTOCOLS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 };
+/** Names as conntrack(8) takes them. */
+const PROTOCOLS: Readonly<Record<string, number>> = {
+  icmp: PROTOCOL_ICMP,
+  tcp: PROTOCOL_TCP,
+  udp: PROTOCOL_UDP,
+  icmpv6: PROTOCOL_ICMPV6,
+  sctp: PROTOCOL_SCTP,
+};
 const TCP_STATES = [
   ...['NONE', 'SYN_SENT', 'SYN_RECV', 'ESTABLISHED', 'FIN_WAIT', 'CLOSE_WAIT'],
   ...['LAST_ACK', 'TIME_WAIT', 'CLOSE', 'SYN_SENT2'],

@@ -1,7 +1,7 @@
 /** `dataplane conntrack`: the tracked connections of all nodes. */
 
 import { printFlow } from '../../../native-free-dataplane/print/flow.ts';
-import { protocolName } from '../../../native-free-dataplane/print/protocol-names.ts';
+import { protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { nearestWord } from '../../api/nearest-word.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { FILTER_OPTIONS, type FlowFilter, readFilter } from '../args/conntrack-filter.ts';

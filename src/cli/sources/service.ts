@@ -1,5 +1,6 @@
 /** What the nodes of this machine have in force for a service, read from their shared tables. */
 
+import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import { type AffinityView, viewAffinity } from '../../../native-free-dataplane/services/affinity.ts';
 import { type ServicePortView, viewService } from '../../../native-free-dataplane/services/inspect.ts';
 import { attachServices, type ServiceTable } from '../../../native-free-dataplane/services/table.ts';
@@ -23,8 +24,6 @@ export interface ServiceOnNode {
   readonly ports: readonly PortInForce[];
 }
 
-const PROTOCOLS: Record<string, number> = { TCP: 6, UDP: 17, SCTP: 132 };
-
 /** A service on every node whose tables can be read here: none without root or on another machine. */
 export function readServiceNodes(service: Service): ServiceOnNode[] {
   const { clusterIP } = service.spec;
@@ -37,7 +36,7 @@ export function readServiceNodes(service: Service): ServiceOnNode[] {
 }
 
 function readPort(table: ServiceTable, port: ServicePort, address: Int32Array): PortInForce {
-  const view = viewService(table, PROTOCOLS[port.protocol ?? 'TCP'] ?? 0, port.port, address);
+  const view = viewService(table, SERVICE_PROTOCOLS[port.protocol ?? 'TCP'] ?? 0, port.port, address);
   const sticky = view !== undefined && view.affinitySeconds > 0;
   return { port, view, clients: sticky ? viewAffinity(table, view.id, monotonicMs()) : [] };
 }
