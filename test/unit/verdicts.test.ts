@@ -5,6 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FRAME_AT } from '../../native-free-dataplane/dataplane.ts';
 import {
+  isFailure,
   MAX_VERDICTS,
   RETIRED,
   ReplyKind,
@@ -56,6 +57,20 @@ test('a row has a reply exactly when it is answered, and its fallback is a dropp
     assert.is(rowOf(row.unanswered).class, 'dropped', row.name);
     assert.ok(rowOf(row.unanswered).sentence.includes(row.name), `${row.unanswered} does not name ${row.name}`);
   }
+});
+
+test('`status` lists dropped, lost and refused packets, and not those that arrived or were served here', () => {
+  const arrived = rows.filter((row) => !isFailure(row)).map(({ name }) => name);
+  assert.equal(arrived.sort(), [
+    'arp-answered',
+    'encapsulated',
+    'forwarded',
+    'fragment-held',
+    'go-on',
+    'ping-answered',
+    'routed-to-node',
+    'to-host',
+  ]);
 });
 
 /** Verdicts that the code gives as a result: `Verdict.X` where it is not compared with. */
