@@ -82,6 +82,27 @@ export const conflict = (resource: Resource, name: string, why: string): ApiErro
     about(resource, name),
   );
 
+/** 409: an apply would change what others own (managedfields/internal/conflict.go). */
+export function applyConflict(conflicts: readonly { owner: string; path: string }[]): ApiError {
+  const causes = conflicts.map(({ owner, path }) => ({
+    reason: 'FieldManagerConflict',
+    message: `conflict with ${owner}`,
+    field: path,
+  }));
+  const [first] = conflicts;
+  if (conflicts.length === 1) {
+    const message = `Apply failed with 1 conflict: conflict with ${first!.owner}: ${first!.path}`;
+    return failure(409, 'Conflict', message, { causes });
+  }
+  const owners = [...new Set(conflicts.map(({ owner }) => owner))].sort();
+  const lines = owners.flatMap((owner) => [
+    `conflicts with ${owner}:`,
+    ...conflicts.filter((conflict) => conflict.owner === owner).map(({ path }) => `- ${path}`),
+  ]);
+  const message = `Apply failed with ${conflicts.length} conflicts: ${lines.join('\n')}`;
+  return failure(409, 'Conflict', message, { causes });
+}
+
 export const MODIFIED = 'the object has been modified; please apply your changes to the latest version and try again';
 
 export const forbidden = (resource: Resource, name: string, why: string): ApiError =>

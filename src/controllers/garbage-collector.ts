@@ -1,45 +1,164 @@
-/** When an object is gone, so are those that name it as an owner and have no other (background deletion). */
-import { RESOURCES, resourceOfKind } from '../api/resources.ts';
-import type { Kind, KubeObject } from '../api/types/objects.ts';
+/**
+ * Objects and those they own (pkg/controller/garbagecollector). An object whose owners are all gone goes, too, also when
+ * its owner never existed or went while nobody looked. An object that is deleted in the foreground waits for its
+ * dependents; one deleted with the policy Orphan first gives them up.
+ *
+ * Every object with owners, and every deletion that waits, is looked at once at start and whenever it changes.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { RESOURCES, type Resource, resourceOfKind } from '../api/resources.ts';
+import { FOREGROUND, ORPHAN } from '../api/store/deletion.ts';
+import type { KubeObject, OwnerReference } from '../api/types/objects.ts';
 import type { Cluster } from './cluster.ts';
 
+/** `Kind namespace name` */
+type Id = string;
+
+const idOf = (key: string, { metadata }: KubeObject): Id => `${key} ${metadata.namespace ?? ''} ${metadata.name}`;
+
 export function startGarbageCollector(cluster: Cluster): void {
-  const { store, registry } = cluster;
-  /** Owner's uid → its dependents, as `Kind namespace name`. */
-  const dependents = new Map<string, Set<string>>();
-  const file = (object: KubeObject, present: boolean) => {
-    const id = `${object.kind} ${object.metadata.namespace ?? ''} ${object.metadata.name}`;
-    for (const { uid } of object.metadata.ownerReferences ?? []) {
-      const set = dependents.get(uid) ?? new Set();
+  const collector = new GarbageCollector(cluster);
+  for (const resource of RESOURCES) collector.follow(resource);
+}
+
+function sameOwners({ metadata: a }: KubeObject, { metadata: b }: KubeObject): boolean {
+  return isDeepStrictEqual(a.ownerReferences, b.ownerReferences);
+}
+
+class GarbageCollector {
+  private readonly cluster: Cluster;
+  /** Owner's uid → the objects that name it. */
+  private readonly dependents = new Map<string, Set<Id>>();
+  private readonly queue: { add(id: Id): void };
+
+  constructor(cluster: Cluster) {
+    this.cluster = cluster;
+    this.queue = cluster.queue('garbage-collector', (id) => this.look(id));
+  }
+
+  follow({ key }: Resource): void {
+    const { store } = this.cluster;
+    for (const object of store.list(key)) this.file(key, object, true);
+    store.onCommit(key, ({ type, object, old }) => {
+      // Most changes are none of a collector's business.
+      if (type === 'MODIFIED' && sameOwners(object, old!) && object.metadata.deletionTimestamp === undefined) return;
+      if (old !== undefined) this.file(key, old, false);
+      if (type === 'DELETED') this.ended(object);
+      else this.file(key, object, true);
+    });
+  }
+
+  /** Keeps the index, and has what is new looked at. */
+  private file(key: string, object: KubeObject, present: boolean): void {
+    const id = idOf(key, object);
+    const { ownerReferences = [], deletionTimestamp, finalizers } = object.metadata;
+    for (const { uid } of ownerReferences) {
+      const set = this.dependents.get(uid) ?? new Set();
       if (present) set.add(id);
       else set.delete(id);
-      if (set.size > 0) dependents.set(uid, set);
-      else dependents.delete(uid);
+      if (set.size > 0) this.dependents.set(uid, set);
+      else this.dependents.delete(uid);
     }
-  };
-  const queue = cluster.queue('garbage-collector', (uid) => {
-    for (const id of [...(dependents.get(uid) ?? [])]) {
-      const [kind = '', namespace = '', name = ''] = id.split(' ');
-      const object = store.get(kind as Kind, namespace, name);
-      const owners = object?.metadata.ownerReferences ?? [];
-      if (object === undefined || object.metadata.deletionTimestamp !== undefined) continue;
-      if (owners.some((o) => o.uid !== uid && store.get(o.kind as Kind, namespace, o.name)?.metadata.uid === o.uid))
-        continue;
-      registry.delete(resourceOfKind(kind)!, namespace || undefined, name);
+    if (!present) return;
+    const waits = deletionTimestamp !== undefined && finalizers?.length;
+    if (ownerReferences.length > 0 || waits) this.queue.add(id);
+  }
+
+  /** An object is gone: who named it is looked at, and its owners, which may have waited for it. */
+  private ended({ metadata }: KubeObject): void {
+    for (const id of this.dependents.get(metadata.uid) ?? []) this.queue.add(id);
+    for (const owner of metadata.ownerReferences ?? []) {
+      const resource = resourceOfKind(owner.kind);
+      if (resource === undefined) continue;
+      this.queue.add(`${resource.key} ${resource.namespaced ? (metadata.namespace ?? '') : ''} ${owner.name}`);
     }
-  });
-  for (const { kind } of RESOURCES) {
-    for (const object of store.list(kind)) file(object, true);
-    store.onCommit(kind, ({ type, object, old }) => {
-      if (
-        old !== undefined &&
-        (type === 'DELETED' || old.metadata.ownerReferences !== object.metadata.ownerReferences)
-      ) {
-        file(old, false);
-        if (type !== 'DELETED') file(object, true);
+  }
+
+  private look(id: Id): void {
+    const { resource, object } = this.find(id);
+    if (object === undefined) return;
+    const { deletionTimestamp, finalizers = [] } = object.metadata;
+    if (deletionTimestamp !== undefined) {
+      if (finalizers.includes(ORPHAN)) this.orphan(object);
+      else if (finalizers.includes(FOREGROUND)) this.deleteDependents(object);
+      return;
+    }
+    this.lookAtOwners(resource, object);
+  }
+
+  private find(id: Id): { resource: Resource; object: KubeObject | undefined } {
+    const [key = '', namespace = '', name = ''] = id.split(' ');
+    const resource = resourceOfKind(key)!;
+    return { resource, object: this.cluster.store.get(resource.key, namespace || undefined, name) };
+  }
+
+  private lookAtOwners(resource: Resource, object: KubeObject): void {
+    const { registry } = this.cluster;
+    const owners = object.metadata.ownerReferences ?? [];
+    if (owners.length === 0) return;
+    const states = owners.map((owner) => this.stateOf(owner, object));
+    if (states.includes('there')) {
+      const left = owners.filter((_, i) => states[i] === 'there');
+      if (left.length < owners.length) {
+        registry.write({ ...object, metadata: { ...object.metadata, ownerReferences: left } }, object);
       }
-      if (type === 'ADDED') file(object, true);
-      if (type === 'DELETED' && dependents.has(object.metadata.uid)) queue.add(object.metadata.uid);
+      return;
+    }
+    const { namespace, name, uid, resourceVersion } = object.metadata;
+    const waited = states.includes('waiting') && this.blockers(uid).length > 0;
+    registry.delete(resource, namespace, name, {
+      preconditions: { uid, resourceVersion },
+      propagationPolicy: waited ? 'Foreground' : 'Background',
     });
+  }
+
+  /** An owner of a kind that is not served may well exist: nothing is concluded from it. */
+  private stateOf(owner: OwnerReference, dependent: KubeObject): 'there' | 'waiting' | 'gone' {
+    const resource = resourceOfKind(owner.kind);
+    if (resource === undefined) return 'there';
+    const namespace = resource.namespaced ? dependent.metadata.namespace : undefined;
+    const found = this.cluster.store.get(resource.key, namespace, owner.name);
+    if (found?.metadata.uid !== owner.uid) return 'gone';
+    const { deletionTimestamp, finalizers } = found.metadata;
+    return deletionTimestamp !== undefined && finalizers?.includes(FOREGROUND) ? 'waiting' : 'there';
+  }
+
+  /** Dependents that the owner may not go before. */
+  private blockers(uid: string): KubeObject[] {
+    return this.dependentsOf(uid).filter((object) =>
+      object.metadata.ownerReferences!.some((owner) => owner.uid === uid && owner.blockOwnerDeletion === true),
+    );
+  }
+
+  private dependentsOf(uid: string): KubeObject[] {
+    return [...(this.dependents.get(uid) ?? [])].flatMap((id) => this.find(id).object ?? []);
+  }
+
+  private orphan(owner: KubeObject): void {
+    const { registry } = this.cluster;
+    for (const object of this.dependentsOf(owner.metadata.uid)) {
+      const { ownerReferences = [], ...metadata } = object.metadata;
+      const left = ownerReferences.filter(({ uid }) => uid !== owner.metadata.uid);
+      registry.write(
+        { ...object, metadata: { ...metadata, ...(left.length > 0 && { ownerReferences: left }) } },
+        object,
+      );
+    }
+    this.finish(owner, ORPHAN);
+  }
+
+  private deleteDependents(owner: KubeObject): void {
+    const { uid } = owner.metadata;
+    for (const id of this.dependents.get(uid) ?? []) this.queue.add(id);
+    if (this.blockers(uid).length === 0) this.finish(owner, FOREGROUND);
+  }
+
+  private finish(object: KubeObject, finalizer: string): void {
+    const finalizers = (object.metadata.finalizers ?? []).filter((name) => name !== finalizer);
+    const { finalizers: _before, ...metadata } = object.metadata;
+    this.cluster.registry.write(
+      { ...object, metadata: { ...metadata, ...(finalizers.length > 0 && { finalizers }) } },
+      object,
+    );
   }
 }

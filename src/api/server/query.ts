@@ -4,6 +4,7 @@
  */
 import { badRequest, type FieldError, invalidOptions } from '../errors.ts';
 import { type Predicate, parseFieldSelector, parseLabelSelector, SelectorError } from '../selectors.ts';
+import type { DeleteRequest, PropagationPolicy } from '../store/deletion.ts';
 
 export interface ListOptions {
   watch: boolean;
@@ -24,15 +25,6 @@ export interface WriteOptions {
   fieldManager: string;
   fieldValidation: 'Strict' | 'Warn' | 'Ignore';
   force: boolean;
-}
-
-export type PropagationPolicy = 'Foreground' | 'Background' | 'Orphan';
-
-export interface DeleteOptions {
-  dryRun: boolean;
-  gracePeriodSeconds: number | undefined;
-  propagationPolicy: PropagationPolicy | undefined;
-  preconditions: { uid?: string; resourceVersion?: string } | undefined;
 }
 
 const VALIDATIONS = ['Ignore', 'Strict', 'Warn'] as const;
@@ -155,7 +147,7 @@ export function readWriteOptions(query: URLSearchParams, kind: string, apply: bo
 }
 
 /** The options of a deletion: those of the body count where both say something. */
-export function readDeleteOptions(query: URLSearchParams, body: unknown): DeleteOptions {
+export function readDeleteOptions(query: URLSearchParams, body: unknown): DeleteRequest {
   const given = (body ?? {}) as Record<string, unknown>;
   const dryRun = (given.dryRun as string[] | undefined) ?? query.getAll('dryRun').filter((value) => value !== '');
   const orphan =
@@ -181,7 +173,7 @@ export function readDeleteOptions(query: URLSearchParams, body: unknown): Delete
       seconds === undefined || seconds === null ? undefined : (seconds as number) < 0 ? 1 : (seconds as number),
     propagationPolicy:
       orphan === undefined ? (policy as PropagationPolicy | undefined) : orphan ? 'Orphan' : 'Background',
-    preconditions: given.preconditions as DeleteOptions['preconditions'],
+    preconditions: given.preconditions as DeleteRequest['preconditions'],
   };
 }
 

@@ -5,9 +5,8 @@ import { printSelector } from '../tables/cells.ts';
 import { at } from '../tables/stored-columns.ts';
 import type { KubeObject, LabelSelector } from '../types/objects.ts';
 import { type Call, replyJson } from './call.ts';
-import { readWriteOptions } from './query.ts';
 import { mediaTypeOf, parseJson, parseObject, readBody } from './request-body.ts';
-import { patchBy } from './writes.ts';
+import { patchBy, writeRequest } from './writes.ts';
 
 interface Scale extends KubeObject {
   spec: { replicas?: number };
@@ -58,9 +57,9 @@ export async function patchScale(call: Call): Promise<void> {
 }
 
 function write(call: Call, change: (scale: Scale) => unknown, options: string): void {
-  const { registry, target, query, response } = call;
+  const { registry, target, response } = call;
   const { resource, namespace, name } = target;
-  const { dryRun } = readWriteOptions(query, options);
+  const request = writeRequest(call, options);
   const old = registry.get(resource, namespace, name!);
   const wanted = change(scaleOf(resource, old)) as Partial<Scale> | null;
   if (typeof wanted !== 'object' || wanted === null || (wanted.kind ?? 'Scale') !== 'Scale') {
@@ -75,7 +74,13 @@ function write(call: Call, change: (scale: Scale) => unknown, options: string): 
       { path: 'spec.replicas', message },
     ]);
   }
-  const scaled = registry.write(withValue(old, resource.scale!.specReplicas, replicas), old, dryRun);
+  const scaled = registry.writeAs(
+    resource,
+    withValue(old, resource.scale!.specReplicas, replicas),
+    old,
+    request,
+    'scale',
+  );
   replyJson(response, 200, JSON.stringify(scaleOf(resource, scaled)));
 }
 

@@ -42,16 +42,16 @@ export async function update(call: Call): Promise<void> {
 
 export async function patch(call: Call): Promise<void> {
   const { registry, target, request } = call;
-  const { resource, namespace, name, subresource } = target;
+  const { resource, namespace, name } = target;
   const mediaType = mediaTypeOf(request);
   if (!PATCHES.includes(mediaType)) throw unsupportedMediaType(mediaType, PATCHES);
   rendererOf(call);
   const options = writeRequest(call, 'PatchOptions', mediaType === APPLY);
   const body = await readBody(request);
   const change = mediaType === APPLY ? await parseYaml(body) : parseJson(body);
-  if (mediaType === APPLY && subresource === undefined && !registry.store.get(resource.key, namespace, name!)) {
-    const { object, warnings } = registry.create(resource, namespace, change, options);
-    return replyObject(call, 201, object, warnings);
+  if (mediaType === APPLY) {
+    const { object, warnings, created } = registry.apply(resource, namespace, name!, change, options);
+    return replyObject(call, created ? 201 : 200, object, warnings);
   }
   const { object, warnings } = applied(mediaType, resource, change, (by) =>
     registry.update(resource, namespace, name!, by(registry.get(resource, namespace, name!)), options),
@@ -117,15 +117,15 @@ function deleted(resource: Resource, { metadata }: KubeObject): Status {
   return { apiVersion: 'v1', kind: 'Status', metadata: {}, status: 'Success', details };
 }
 
-function writeRequest({ query, request, target }: Call, kind: string, apply: boolean = false): WriteRequest {
+export function writeRequest({ query, request, target }: Call, kind: string, apply: boolean = false): WriteRequest {
   const options = readWriteOptions(query, kind, apply);
-  const agent = request.headers['user-agent'] ?? '';
+  const manager = options.fieldManager || (request.headers['user-agent'] ?? '').split('/')[0]!.slice(0, 128);
   return {
     dryRun: options.dryRun,
     fieldValidation: options.fieldValidation,
     subresource: target.subresource as 'status' | undefined,
-    // As in Kubernetes: a client that gives no name goes by its program's (handlers/create.go, managerOrUserAgent).
-    manager: options.fieldManager || agent.split('/')[0]!.slice(0, 128) || 'unknown',
+    // A client that gives no name goes by its program's (handlers/create.go, managerOrUserAgent).
+    ...(manager !== '' && { manager }),
     force: options.force,
   };
 }

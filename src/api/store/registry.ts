@@ -10,6 +10,7 @@ import { isDeepStrictEqual } from 'node:util';
 import {
   type ApiError,
   alreadyExists,
+  applyConflict,
   badRequest,
   conflict,
   type FieldError,
@@ -18,12 +19,16 @@ import {
   MODIFIED,
   notFound,
 } from '../errors.ts';
+import { afterUpdate, apply, type Typed, type Writer } from '../ownership/managed-fields.ts';
+import { shapeOfType, UNTYPED } from '../ownership/shape.ts';
+import { typeNameOf } from '../published/types.ts';
 import { apiVersionOf, type Resource } from '../resources.ts';
 import { checkRules } from '../rules/object.ts';
 import { checkUpdate } from '../rules/update.ts';
 import { withDefaults } from '../schema/defaults.ts';
-import { checkSchema, type FieldWarning } from '../schema/schema.ts';
-import type { Kind, KubeObject, ObjectByKind, ObjectMeta, Pod } from '../types/objects.ts';
+import { checkSchema, type FieldWarning, withoutNulls } from '../schema/schema.ts';
+import type { Kind, KubeObject, ManagedFieldsEntry, ObjectByKind, ObjectMeta } from '../types/objects.ts';
+import { afterDeletion, checkPreconditions, type DeleteRequest } from './deletion.ts';
 import { nowText, type Store } from './store.ts';
 
 export interface Admission<T extends KubeObject = KubeObject> {
@@ -45,13 +50,6 @@ export interface WriteRequest {
   manager?: string;
   /** An apply takes over what others own. */
   force?: boolean;
-}
-
-export interface DeleteRequest {
-  dryRun?: boolean;
-  gracePeriodSeconds?: number | undefined;
-  propagationPolicy?: 'Foreground' | 'Background' | 'Orphan' | undefined;
-  preconditions?: { uid?: string; resourceVersion?: string } | undefined;
 }
 
 export interface WriteResult {
@@ -76,6 +74,49 @@ export class Registry {
   }
 
   create(resource: Resource, namespace: string | undefined, input: unknown, request: WriteRequest = {}): WriteResult {
+    const given = managedFieldsOf(input);
+    return this.insert(resource, namespace, input, request, (object) =>
+      this.trackedFields(resource, undefined, object, given, request),
+    );
+  }
+
+  /** Server-side apply: creates what is not there, and changes what the configuration names or names no longer. */
+  apply(
+    resource: Resource,
+    namespace: string | undefined,
+    name: string,
+    input: unknown,
+    request: WriteRequest,
+  ): WriteResult & { created: boolean } {
+    const config = withoutNulls(this.address(resource, namespace, name, input)) as { metadata: Partial<ObjectMeta> };
+    if (managedFieldsOf(input)?.length) throw badRequest('metadata.managedFields must be nil');
+    const live = this.store.get(resource.key, namespace, name);
+    if (live === undefined && request.subresource !== undefined) throw notFound(resource, name);
+    if (live === undefined && config.metadata.uid) {
+      const why = `uid mismatch: the provided object specified uid ${config.metadata.uid}, and no existing object was found`;
+      throw conflict(resource, name, why);
+    }
+    const force = request.force === true;
+    const { object, managedFields, conflicts } = apply(
+      typedOf(resource),
+      live,
+      config,
+      force,
+      writerOf(resource, request),
+    );
+    if (conflicts.length > 0) throw applyConflict(conflicts);
+    const owners = () => managedFields;
+    if (live === undefined) return { ...this.insert(resource, namespace, object, request, owners), created: true };
+    return { ...this.replace(resource, live, object, request, owners), created: false };
+  }
+
+  private insert(
+    resource: Resource,
+    namespace: string | undefined,
+    input: unknown,
+    request: WriteRequest,
+    owners: (object: KubeObject) => ManagedFieldsEntry[] | undefined,
+  ): WriteResult {
     const addressed = this.address(resource, namespace, undefined, input);
     const { metadata } = addressed;
     if (metadata.resourceVersion) throw badRequest('resourceVersion should not be set on objects to be created');
@@ -91,7 +132,7 @@ export class Registry {
     const checked = this.check(resource, addressed, undefined, request);
     if (resource.namespaced) this.checkNamespace(resource, namespace!, metadata.name!);
     if (this.store.get(resource.key, namespace, metadata.name!)) throw alreadyExists(resource, metadata.name!);
-    const object = this.admit(resource, checked.object, undefined, undefined);
+    const object = this.admit(resource, withOwners(checked.object, owners(checked.object)), undefined, undefined);
     if (request.dryRun) return { object: unsaved(object), warnings: checked.warnings };
     return { object: this.store.insert(object), warnings: checked.warnings };
   }
@@ -104,6 +145,20 @@ export class Registry {
     request: WriteRequest = {},
   ): WriteResult {
     const old = this.get(resource, namespace, name);
+    const given = managedFieldsOf(input);
+    return this.replace(resource, old, input, request, (object) =>
+      this.trackedFields(resource, old, object, given, request),
+    );
+  }
+
+  private replace(
+    resource: Resource,
+    old: KubeObject,
+    input: unknown,
+    request: WriteRequest,
+    owners: (object: KubeObject) => ManagedFieldsEntry[] | undefined,
+  ): WriteResult {
+    const { name, namespace } = old.metadata;
     const given = this.address(resource, namespace, name, input);
     const { uid, resourceVersion } = given.metadata;
     if (resourceVersion && resourceVersion !== old.metadata.resourceVersion) throw conflict(resource, name, MODIFIED);
@@ -113,8 +168,30 @@ export class Registry {
     }
     const merged = keepServerFields(resource, given as KubeObject, old, request.subresource);
     const { object: checked, warnings } = this.check(resource, merged, old, request);
-    const object = this.admit(resource, checked, old, request.subresource);
+    const object = this.admit(resource, withOwners(checked, owners(checked)), old, request.subresource);
     return { object: this.write(object, old, request.dryRun), warnings };
+  }
+
+  /** A write by somebody to one part of an object, such as its scale: no rules, but the fields change their owner. */
+  writeAs<T extends KubeObject>(resource: Resource, object: T, old: T, request: WriteRequest, subresource: string): T {
+    const as = { ...request, subresource: subresource as 'status' };
+    return this.write(
+      withOwners(object, this.trackedFields(resource, old, object, undefined, as)),
+      old,
+      request.dryRun,
+    );
+  }
+
+  /** Who owns the object's fields after this write. Who gives no name at all owns nothing. */
+  private trackedFields(
+    resource: Resource,
+    old: KubeObject | undefined,
+    object: KubeObject,
+    given: ManagedFieldsEntry[] | undefined,
+    request: WriteRequest,
+  ): ManagedFieldsEntry[] | undefined {
+    if (request.manager === undefined) return given ?? old?.metadata.managedFields;
+    return afterUpdate(typedOf(resource), old, object, given, writerOf(resource, request));
   }
 
   /** A change by the cluster itself: no schema, no rules, no admission. Nothing happens when nothing differs. */
@@ -125,7 +202,9 @@ export class Registry {
     if (isDeepStrictEqual(next, { ...old, metadata: { ...old.metadata, generation: bumped } })) return old;
     const { deletionTimestamp, finalizers } = next.metadata;
     if (deletionTimestamp !== undefined && !finalizers?.length && old.metadata.finalizers?.length) {
-      if (!dryRun && next.kind !== 'Pod') return this.store.remove(old);
+      // A pod whose containers may still be ending goes when its node says that they have.
+      const ended = next.kind !== 'Pod' || !next.metadata.deletionGracePeriodSeconds;
+      if (!dryRun && ended) return this.store.remove(old);
     }
     return dryRun ? next : this.store.replace(next, old);
   }
@@ -138,47 +217,12 @@ export class Registry {
     request: DeleteRequest = {},
   ): { object: KubeObject; gone: boolean } {
     const old = this.get(resource, namespace, name);
-    this.checkPreconditions(resource, old, request.preconditions);
+    checkPreconditions(resource, old, request.preconditions);
     (this.admissions[resource.key] as Admission | undefined)?.checkDelete?.(old);
-    const grace = this.graceOf(old, request.gracePeriodSeconds);
-    if (grace === 0 && !old.metadata.finalizers?.length && resource.kind !== 'Namespace') {
-      return { object: request.dryRun ? old : this.store.remove(old), gone: true };
-    }
-    const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = old.metadata;
-    // A second request may shorten the time left, never lengthen it.
-    if (deletionTimestamp !== undefined && grace >= deletionGracePeriodSeconds) return { object: old, gone: false };
-    const metadata = {
-      ...old.metadata,
-      deletionTimestamp: nowText(Date.now() + grace * 1000),
-      deletionGracePeriodSeconds: grace,
-    };
-    const ending = { ...old, metadata } as KubeObject;
-    if (resource.kind === 'Namespace') (ending as { status?: unknown }).status = { phase: 'Terminating' };
+    const ending = afterDeletion(this.store, resource, old, request);
+    if (ending === undefined) return { object: request.dryRun ? old : this.store.remove(old), gone: true };
+    if (ending === old) return { object: old, gone: false };
     return { object: request.dryRun ? ending : this.store.replace(ending, old), gone: false };
-  }
-
-  /** Seconds until the object goes; only pods that run somewhere get any (registry/core/pod/strategy.go). */
-  private graceOf(object: KubeObject, asked: number | undefined): number {
-    if (object.kind !== 'Pod') return 0;
-    const { spec, status } = object as Pod;
-    const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
-    if (!spec.nodeName || ended || !this.store.get('Node', undefined, spec.nodeName)) return 0;
-    return Math.max(0, asked ?? spec.terminationGracePeriodSeconds ?? 30);
-  }
-
-  private checkPreconditions(resource: Resource, old: KubeObject, wanted: DeleteRequest['preconditions']): void {
-    const { name, uid, resourceVersion } = old.metadata;
-    if (wanted?.uid && wanted.uid !== uid) {
-      throw conflict(
-        resource,
-        name,
-        `Precondition failed: UID in precondition: ${wanted.uid}, UID in object meta: ${uid}`,
-      );
-    }
-    if (wanted?.resourceVersion && wanted.resourceVersion !== resourceVersion) {
-      const versions = `${wanted.resourceVersion}, ResourceVersion in object meta: ${resourceVersion}`;
-      throw conflict(resource, name, `Precondition failed: ResourceVersion in precondition: ${versions}`);
-    }
   }
 
   /** The object with kind, name and namespace as the path has them; refuses when it says otherwise. A shallow copy. */
@@ -259,6 +303,27 @@ export class Registry {
 
 function notFoundNamespace(name: string): ApiError {
   return notFound({ kind: 'Namespace', group: '', plural: 'namespaces' } as Resource, name);
+}
+
+function managedFieldsOf(input: unknown): ManagedFieldsEntry[] | undefined {
+  const given = (input as Partial<KubeObject> | null | undefined)?.metadata?.managedFields as unknown;
+  if (!Array.isArray(given)) return undefined;
+  return given.every((entry) => typeof entry === 'object' && entry !== null) ? given : undefined;
+}
+
+function withOwners<T extends KubeObject>(object: T, managedFields: ManagedFieldsEntry[] | undefined): T {
+  const { managedFields: _before, ...metadata } = object.metadata;
+  return { ...object, metadata: { ...metadata, ...(managedFields && { managedFields }) } };
+}
+
+function typedOf(resource: Resource): Typed {
+  const type = typeNameOf(resource.group, resource.version, resource.kind);
+  return { shape: type === undefined ? UNTYPED : shapeOfType(type), hasStatus: resource.status };
+}
+
+function writerOf(resource: Resource, request: WriteRequest): Writer {
+  const { manager = '', subresource } = request;
+  return { manager, apiVersion: apiVersionOf(resource), subresource, time: nowText() };
 }
 
 const specOf = (object: KubeObject): unknown => {

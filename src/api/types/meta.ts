@@ -27,6 +27,19 @@ export interface ObjectMeta {
   annotations?: Record<string, string>;
   ownerReferences?: OwnerReference[];
   finalizers?: string[];
+  /** Who owns which field. */
+  managedFields?: ManagedFieldsEntry[];
+}
+
+/** What one manager owns by one kind of write. */
+export interface ManagedFieldsEntry {
+  manager?: string;
+  operation?: 'Apply' | 'Update';
+  apiVersion?: string;
+  time?: string;
+  fieldsType?: 'FieldsV1';
+  fieldsV1?: object;
+  subresource?: string;
 }
 
 export interface KubeObject {

@@ -1,0 +1,95 @@
+/**
+ * How a value merges: field by field, element by element, or as a whole (structured-merge-diff's schema). From the
+ * published types; inside custom resources maps merge by field and lists are whole.
+ */
+import { isScalar, META, type PublishedField, publishedType, RUNTIME } from '../published/types.ts';
+
+export type Shape =
+  /** Replaced as a whole, whatever it is. */
+  | { merge: 'whole' }
+  /** By field; `field` gives the shape of each. */
+  | { merge: 'fields'; field: (name: string) => Shape }
+  /** A list of objects, told apart by these fields. */
+  | { merge: 'keys'; keys: readonly ListKey[]; item: Shape }
+  /** A list of values, each there or not. */
+  | { merge: 'set' };
+
+export interface ListKey {
+  name: string;
+  /** What an element that leaves it out has. */
+  fallback: unknown;
+}
+
+export const WHOLE: Shape = { merge: 'whole' };
+/** Nothing is known of the type. */
+export const UNTYPED: Shape = { merge: 'fields', field: () => UNTYPED_VALUE };
+const UNTYPED_VALUE: Shape = UNTYPED;
+
+/** Types whose JSON is no object with their fields, or any object at all. */
+const OPAQUE = new Set([
+  `${META}.Time`,
+  `${META}.MicroTime`,
+  `${META}.FieldsV1`,
+  `${RUNTIME}.RawExtension`,
+  'k8s.io.apimachinery.pkg.api.resource.Quantity',
+  'k8s.io.apimachinery.pkg.util.intstr.IntOrString',
+  'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSON',
+  'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray',
+  'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool',
+  'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray',
+]);
+
+const shapes = new Map<string, Shape>();
+
+/** The shape of a published type. */
+export function shapeOfType(type: string): Shape {
+  if (isScalar(type) || OPAQUE.has(type)) return WHOLE;
+  let shape = shapes.get(type);
+  if (shape === undefined) {
+    const { fields, atomic } = publishedType(type);
+    const known = new Map<string, Shape>();
+    shape = atomic
+      ? WHOLE
+      : {
+          merge: 'fields',
+          field: (name) => {
+            const of = known.get(name);
+            if (of !== undefined) return of;
+            const field = fields.get(name);
+            const made = field === undefined ? WHOLE : shapeOfField(field);
+            known.set(name, made);
+            return made;
+          },
+        };
+    shapes.set(type, shape);
+  }
+  return shape;
+}
+
+function shapeOfField(field: PublishedField): Shape {
+  const { type, list, map, atomic, listType, listMapKeys } = field;
+  if (atomic) return WHOLE;
+  if (list) {
+    if (listType === 'set') return { merge: 'set' };
+    if (listType !== 'map' || listMapKeys.length === 0) return WHOLE;
+    const inner = publishedType(type).fields;
+    const keys = listMapKeys.map((name) => ({ name, fallback: inner.get(name)?.defaultValue }));
+    return { merge: 'keys', keys, item: shapeOfType(type) };
+  }
+  if (map) {
+    const value = shapeOfType(type);
+    return { merge: 'fields', field: () => value };
+  }
+  return shapeOfType(type);
+}
+
+/** The element of a path that names an item of a list by its keys: `k:{"name":"c"}`. */
+export function keyElement(keys: readonly ListKey[], item: unknown): string {
+  const members = (item ?? {}) as Record<string, unknown>;
+  const named = keys.map(({ name, fallback }) => [name, members[name] ?? fallback] as const);
+  const sorted = named.filter(([, value]) => value !== undefined).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `k:${JSON.stringify(Object.fromEntries(sorted))}`;
+}
+
+export const valueElement = (value: unknown): string => `v:${JSON.stringify(value)}`;
+export const fieldElement = (name: string): string => `f:${name}`;

@@ -1,0 +1,87 @@
+/** What a deletion makes of an object: nothing, or one that waits for its end (apiserver/pkg/registry/generic/registry). */
+import { conflict } from '../errors.ts';
+import type { Resource } from '../resources.ts';
+import type { KubeObject, Pod } from '../types/objects.ts';
+import { nowText, type Store } from './store.ts';
+
+export type PropagationPolicy = 'Foreground' | 'Background' | 'Orphan';
+
+export interface DeleteRequest {
+  dryRun?: boolean;
+  gracePeriodSeconds?: number | undefined;
+  /** What becomes of the objects that this one owns; undefined: as is usual for the kind. */
+  propagationPolicy?: PropagationPolicy | undefined;
+  preconditions?: { uid?: string; resourceVersion?: string } | undefined;
+}
+
+/** Finalizers that the garbage collector answers for. */
+export const ORPHAN = 'orphan';
+export const FOREGROUND = 'foregroundDeletion';
+
+/** Kinds whose dependents stay unless the request says otherwise: their APIs are older than garbage collection. */
+const ORPHANING = new Set(['ReplicationController', 'Job']);
+
+/**
+ * The object as it is from now on: undefined when it goes at once, `old` itself when nothing changes.
+ * A second request may shorten the time left, never lengthen it.
+ */
+export function afterDeletion(
+  store: Store,
+  resource: Resource,
+  old: KubeObject,
+  request: DeleteRequest,
+): KubeObject | undefined {
+  const grace = graceOf(store, old, request.gracePeriodSeconds);
+  const finalizers = finalizersAfter(old, request.propagationPolicy);
+  if (grace === 0 && finalizers.length === 0 && resource.key !== 'Namespace') return undefined;
+  const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = old.metadata;
+  const sooner = deletionTimestamp === undefined || grace < deletionGracePeriodSeconds;
+  const same = finalizers.join() === (old.metadata.finalizers ?? []).join();
+  if (!sooner && same) return old;
+  const { finalizers: _before, ...metadata } = old.metadata;
+  const ending = {
+    ...old,
+    metadata: {
+      ...metadata,
+      ...(finalizers.length > 0 && { finalizers }),
+      ...(sooner && {
+        deletionTimestamp: nowText(Date.now() + grace * 1000),
+        deletionGracePeriodSeconds: grace,
+      }),
+    },
+  } as KubeObject;
+  if (resource.key === 'Namespace') (ending as { status?: unknown }).status = { phase: 'Terminating' };
+  return ending;
+}
+
+function finalizersAfter(old: KubeObject, policy: PropagationPolicy | undefined): string[] {
+  const present = old.metadata.finalizers ?? [];
+  const decided = present.includes(ORPHAN) || present.includes(FOREGROUND);
+  // Who has chosen before is not overruled by somebody who does not care.
+  if (policy === undefined && decided) return [...present];
+  const kept = present.filter((finalizer) => finalizer !== ORPHAN && finalizer !== FOREGROUND);
+  if (policy === 'Orphan' || (policy === undefined && ORPHANING.has(old.kind))) return [...kept, ORPHAN];
+  return policy === 'Foreground' ? [...kept, FOREGROUND] : kept;
+}
+
+/** Seconds until the object goes; only pods that run somewhere get any (registry/core/pod/strategy.go). */
+function graceOf(store: Store, object: KubeObject, asked: number | undefined): number {
+  if (object.kind !== 'Pod') return 0;
+  const { spec, status } = object as Pod;
+  const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
+  if (!spec.nodeName || ended || !store.get('Node', undefined, spec.nodeName)) return 0;
+  return Math.max(0, asked ?? spec.terminationGracePeriodSeconds ?? 30);
+}
+
+/** @throws ApiError 409 unless the object is still the one that is meant */
+export function checkPreconditions(resource: Resource, old: KubeObject, wanted: DeleteRequest['preconditions']): void {
+  const { name, uid, resourceVersion } = old.metadata;
+  if (wanted?.uid && wanted.uid !== uid) {
+    const uids = `${wanted.uid}, UID in object meta: ${uid}`;
+    throw conflict(resource, name, `Precondition failed: UID in precondition: ${uids}`);
+  }
+  if (wanted?.resourceVersion && wanted.resourceVersion !== resourceVersion) {
+    const versions = `${wanted.resourceVersion}, ResourceVersion in object meta: ${resourceVersion}`;
+    throw conflict(resource, name, `Precondition failed: ResourceVersion in precondition: ${versions}`);
+  }
+}
