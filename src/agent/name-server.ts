@@ -2,7 +2,6 @@
  * The cluster's name server on this node: answers pods and the node itself from what the agent already watches. It
  * listens on the node's address; Service kube-system/kube-dns leads to it from every pod of this node and no other.
  */
-import type { ClusterOptions } from '../api/cluster-options.ts';
 import { DNS_PORT } from '../api/cluster-options.ts';
 import type { EndpointSlice, Service } from '../api/types/objects.ts';
 import { ClusterZone } from '../dns/cluster-zone.ts';
@@ -10,40 +9,41 @@ import { Forwarder } from '../dns/forwarder.ts';
 import { Resolver } from '../dns/resolver.ts';
 import { DnsServer } from '../dns/server.ts';
 import { monotonicMs } from '../linux/clock.ts';
+import { contains, parseCidr, parseIp } from '../net/address.ts';
 import { parseNameServer } from '../net/name-server.ts';
+import type { NodeConfig } from './config.ts';
+import type { Part } from './parts.ts';
 
 /** The address is not the node's yet, or somebody has the port: tried again after this time. */
 const RETRY_MS = 1000;
 
-export interface NodeNameServerOptions {
-  readonly nodeIP: string;
-  /** Address of the Service that pods ask. */
-  readonly serviceAddress: string;
-  readonly cluster: Pick<ClusterOptions, 'clusterDomain' | 'dnsUpstreams'>;
-  /** Is an address (as text) one of the cluster's pods or Services? */
-  readonly isOwnAddress: (address: string) => boolean;
-  readonly log: (line: string) => void;
-}
+type NameServerConfig = Pick<
+  NodeConfig,
+  'nodeIP' | 'clusterCIDR' | 'serviceCIDR' | 'dnsAddress' | 'dnsUpstreams' | 'clusterDomain'
+>;
 
-export class NodeNameServer {
-  private readonly options: NodeNameServerOptions;
+export class NodeNameServer implements Part {
+  private readonly config: NameServerConfig;
+  private readonly log: (line: string) => void;
   private readonly zone: ClusterZone;
   private server: DnsServer | undefined;
   private timer: NodeJS.Timeout | undefined;
   private closed = false;
   private reported = '';
 
-  constructor(options: NodeNameServerOptions) {
-    this.options = options;
-    this.zone = new ClusterZone(options.cluster.clusterDomain, options.serviceAddress);
+  constructor(config: NameServerConfig, log: (line: string) => void) {
+    this.config = config;
+    this.log = log;
+    this.zone = new ClusterZone(config.clusterDomain, config.dnsAddress);
   }
 
   /** Begin to answer; all Services are known by now, so that no name is denied that exists. */
   start(): void {
-    const { cluster, isOwnAddress, nodeIP, log } = this.options;
-    const servers = cluster.dnsUpstreams.flatMap((text) => parseNameServer(text) ?? []);
+    const { log } = this;
+    const { nodeIP, dnsUpstreams } = this.config;
+    const servers = dnsUpstreams.flatMap((text) => parseNameServer(text) ?? []);
     const upstream = servers.length > 0 ? new Forwarder(servers, monotonicMs) : undefined;
-    const resolver = new Resolver({ zone: this.zone, upstream, isOwnAddress });
+    const resolver = new Resolver({ zone: this.zone, upstream, isOwnAddress: isInside(this.config) });
     const listen = (): void => {
       DnsServer.listen({ address: nodeIP, port: DNS_PORT, resolver, log })
         .then((server) => {
@@ -80,4 +80,13 @@ export class NodeNameServer {
     clearTimeout(this.timer);
     this.server?.close();
   }
+}
+
+/** Is an address one of the cluster's pods or Services? */
+function isInside({ clusterCIDR, serviceCIDR }: NameServerConfig): (text: string) => boolean {
+  const networks = [clusterCIDR, serviceCIDR].map(parseCidr).filter((network) => network !== undefined);
+  return (text) => {
+    const ip = parseIp(text);
+    return ip !== undefined && networks.some((network) => contains(network, ip));
+  };
 }

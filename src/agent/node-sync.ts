@@ -29,15 +29,15 @@ import { gatewayOf, macOf } from '../net/pod-network.ts';
 
 const HOST_PREFIX = 128;
 
-/** What this node is, as the table wants to know it. */
+/** What the node table records about the node. */
 export interface NodeIdentity {
   readonly nodeIP: string;
   readonly podCIDR: string;
   readonly clusterCIDR: string;
   readonly serviceCIDR: string;
   readonly overlay: OverlayName;
-  /** IPIP by a raw socket of the agent's, or by dp0 and the node's kernel. */
-  readonly ipipTransport?: 'raw-socket' | 'dp0';
+  /** The overlay's packets go to a raw socket of the agent; else to the node's kernel, by dp0. */
+  readonly rawSocket?: boolean;
   readonly vxlanPort: number;
   readonly vni: number;
   readonly podMtu: number;
@@ -49,7 +49,7 @@ export interface NodeIdentity {
   readonly masqueradePorts: readonly [first: number, last: number];
 }
 
-/** Another node, whoever runs it. */
+/** Another node, whether an agent of ours runs there or not. */
 export interface RemoteNode {
   readonly name: string;
   readonly ip: string;
@@ -71,7 +71,16 @@ function tableNetwork(text: string): { words: Int32Array; prefix: number } {
   return networkWords(cidr);
 }
 
-/** Write who this node is. Called at start and whenever the cluster's options change. */
+/** What of it may change while the agent runs. */
+export const CHANGING_IDENTITY: readonly (keyof NodeIdentity)[] = [
+  'podMtu',
+  'underlayMtu',
+  'portPolicy',
+  'localPolicyDrops',
+  'nodePortRange',
+];
+
+/** Write the node's identity into the table. */
 export function writeIdentity(table: NodeTable, node: NodeIdentity): void {
   const { config } = table;
   const gateway = gatewayOf(node.podCIDR);
@@ -91,8 +100,7 @@ export function writeIdentity(table: NodeTable, node: NodeIdentity): void {
   config[NodeWord.VXLAN_PORT] = node.vxlanPort;
   config[NodeWord.VNI] = node.vni;
   config[NodeWord.OVERLAY] = OVERLAYS[node.overlay].mode;
-  const rawSocket = node.overlay === 'ipip' && node.ipipTransport === 'raw-socket';
-  config[NodeWord.TUNNEL_PORT] = rawSocket ? tunnelPort(table) : 0;
+  config[NodeWord.TUNNEL_PORT] = node.rawSocket ? tunnelPort(table) : 0;
   config[NodeWord.POD_MTU] = node.podMtu;
   config[NodeWord.UNDERLAY_MTU] = node.underlayMtu;
   config[NodeWord.PORT_POLICY] = node.portPolicy === 'declared' ? PortPolicy.DECLARED : PortPolicy.OPEN;
@@ -210,7 +218,7 @@ export class NodeSync {
     });
   }
 
-  /** What was learnt of the paths to other nodes (stages/path-mtu.ts) is forgotten: they may have become wider. */
+  /** Reset the MTUs learnt about the paths to other nodes (stages/path-mtu.ts): they may have become larger. */
   forgetPathMtus(): void {
     const room = this.identity.underlayMtu - OVERLAYS[this.identity.overlay].overheadBytes;
     for (const { hop, node } of this.nodes.values()) {

@@ -39,10 +39,10 @@ export interface NodeTables {
   readonly counters: Counters;
   readonly fragments: FragmentTable;
   readonly names: { readonly [table in keyof TableBuffers]: string };
-  /** Connections taken over from the agent before. */
+  /** Connections taken over from a former agent. */
   readonly recovered: number;
   /** Unmap; the memory itself stays for the next agent unless `unlink`. */
-  close(unlink: boolean): void;
+  close(unlink?: boolean): void;
 }
 
 export interface NodeTablesOptions {
@@ -85,7 +85,7 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
     fragments,
     names,
     recovered,
-    close(unlink) {
+    close(unlink = false) {
       for (const memory of open) memory.close();
       if (unlink) for (const name of Object.values(names)) unlinkShared(name);
     },

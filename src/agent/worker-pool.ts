@@ -42,7 +42,7 @@ export interface WorkerPoolOptions {
    * system call or an endless loop can only be ended with its process: what to do is the caller's choice.
    */
   readonly onStall?: (worker: number, stalledMs: number) => void;
-  /** The workers' ways to the raw socket of IPIP, and who hears that a worker has something for it. */
+  /** The workers' ways to the overlay's raw socket, and what to call when a worker has put something into its ring. */
   readonly tunnels?: readonly TunnelOfWorker[];
   readonly onTunnel?: (worker: number) => void;
   /** Module the threads run; default the real worker. */

@@ -7,7 +7,7 @@ import { exchange, TestNode, type TestNodeOptions } from '../lib/test-node.ts';
 const A = '10.244.1.2';
 const FAR = '10.244.2.2';
 const INNER = `tcp ${FAR}:4000 > ${A}:80 S`;
-const IPIP: TestNodeOptions = { overlay: 'ipip', podMtu: 1480, ipipTransport: 'dp0' };
+const IPIP: TestNodeOptions = { overlay: 'ipip', podMtu: 1480 };
 const HOST_GW: TestNodeOptions = { overlay: 'host-gw', podMtu: 1500 };
 
 const node = (options: TestNodeOptions = {}): TestNode => new TestNode(options).pod('a', A).peer(2).peer(3);
@@ -168,7 +168,7 @@ test('IPIP out and in', () => {
 });
 
 test('IPIP by the raw socket leaves by a port of its own', () => {
-  const n = node({ ...IPIP, ipipTransport: 'raw-socket' });
+  const n = node({ ...IPIP, rawSocket: true });
   n.receive('a', `udp ${A}:1000 > ${FAR}:53 len 20`);
   const [sent] = n.out;
   assert.is(sent?.port, 31, 'the last port of a table for 32 pods');

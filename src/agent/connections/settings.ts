@@ -3,11 +3,17 @@ import { type Conntrack, Setting } from '../../../native-free-dataplane/conntrac
 import { timeoutsWith } from '../../../native-free-dataplane/conntrack/timeouts.ts';
 import type { ClusterOptions } from '../../api/cluster-options.ts';
 
-type Options = Pick<ClusterOptions, 'conntrackTimeouts' | 'conntrackTcpLiberal' | 'conntrackTcpLoose'>;
+export type ConntrackOptions = Pick<ClusterOptions, 'conntrackTimeouts' | 'conntrackTcpLiberal' | 'conntrackTcpLoose'>;
 
-/** Connections that are waiting already keep the end they were given; the next packet of each brings the new timeout. */
-export function writeConntrackSettings({ settings }: Conntrack, options: Options): void {
-  settings.set(timeoutsWith(options.conntrackTimeouts ?? {}));
+export const CONNTRACK_OPTIONS: readonly (keyof ConntrackOptions)[] = [
+  'conntrackTimeouts',
+  'conntrackTcpLiberal',
+  'conntrackTcpLoose',
+];
+
+/** Connections that are idle already keep the deadline they were given; the next packet of each brings the new timeout. */
+export function writeConntrackSettings({ settings }: Conntrack, options: ConntrackOptions): void {
+  settings.set(timeoutsWith(options.conntrackTimeouts));
   settings[Setting.TCP_LIBERAL] = options.conntrackTcpLiberal ? 1 : 0;
   settings[Setting.TCP_LOOSE] = options.conntrackTcpLoose ? 1 : 0;
 }

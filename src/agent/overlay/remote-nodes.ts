@@ -2,17 +2,19 @@
  * The other nodes, kept in step with their Node objects: hops and routes in the tables, and the kernel's
  * routes where there is no overlay.
  *
- * Node objects → overlay peers. A node is reached by what its annotations say, flannel's own ones, whether an agent of
- * ours runs there or flannel does (flannel pkg/subnet/kube/annotations.go).
+ * Node objects → overlay peers. How a node is reached is in flannel's annotations, whether an agent of ours runs there or
+ * flannel does (flannel pkg/subnet/kube/annotations.go).
  */
 
+import type { OverlayName } from '../../../native-free-dataplane/overlay/modes.ts';
 import { parseMac } from '../../../native-free-dataplane/wire/address.ts';
 import type { NodeObject } from '../../api/types/objects.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import type { NodeSync, RemoteNode } from '../node-sync.ts';
 import type { HostNetwork } from '../underlay/host-network.ts';
+import { NODE_OVERLAYS } from './overlay.ts';
 
-/** How long a path's MTU is believed (RFC 1191 §6.3; linux net.ipv4.route.mtu_expires). */
+/** How long a learnt path MTU holds (RFC 1191 §6.3; linux net.ipv4.route.mtu_expires). */
 const PATH_MTU_MS = 600_000;
 
 export const FlannelAnnotation = {
@@ -23,7 +25,7 @@ export const FlannelAnnotation = {
 
 /** What this cluster's overlay is. */
 export interface OverlayOfCluster {
-  readonly overlay: 'vxlan' | 'ipip' | 'host-gw';
+  readonly overlay: OverlayName;
   readonly vni: number;
 }
 
@@ -32,8 +34,7 @@ export function whyNoPeer(node: NodeObject, { overlay, vni }: OverlayOfCluster):
   const annotations = node.metadata.annotations ?? {};
   const backend = annotations[FlannelAnnotation.BACKEND_TYPE];
   if (backend !== undefined && backend !== overlay) return `its backend is ${backend}, this cluster's is ${overlay}`;
-  const theirs = overlay === 'vxlan' ? backendData(annotations[FlannelAnnotation.BACKEND_DATA]).VNI : undefined;
-  return typeof theirs === 'number' && theirs !== vni ? `its VNI is ${theirs}, this cluster's is ${vni}` : undefined;
+  return NODE_OVERLAYS[overlay].whyNoPeer(backendData(annotations[FlannelAnnotation.BACKEND_DATA]), { vni });
 }
 
 /** The peer a Node is; undefined while it has no address or no pod network yet. */
@@ -54,14 +55,14 @@ export function remoteNodeOf(node: NodeObject): RemoteNode | undefined {
 }
 
 function vtepMacOf(text: string | undefined): string | undefined {
-  const mac = backendData(text).VtepMAC;
+  const { VtepMAC: mac } = backendData(text);
   return typeof mac === 'string' && parseMac(mac) !== undefined ? mac.toLowerCase() : undefined;
 }
 
 /** The annotation's object; an empty one when it is none. Other backends than VXLAN write `null`. */
-function backendData(text: string | undefined): { VtepMAC?: unknown; VNI?: unknown } {
+function backendData(text: string | undefined): Readonly<Record<string, unknown>> {
   try {
-    return (JSON.parse(text ?? '{}') as object | null) ?? {};
+    return (JSON.parse(text ?? '{}') as Record<string, unknown> | null) ?? {};
   } catch {
     return {};
   }
@@ -77,7 +78,7 @@ export interface RemoteNodesOptions {
 export class RemoteNodes {
   private readonly options: RemoteNodesOptions;
   private readonly known = new Map<string, RemoteNode>();
-  /** Nodes that are no peers, and why: said once. */
+  /** Nodes that are no peers, and why: logged once. */
   private readonly refused = new Map<string, string>();
 
   private readonly forgetting: NodeJS.Timeout;

@@ -1,11 +1,12 @@
 /**
- * The runtime's door to the data plane: a sandbox gets its eth0, a port in every worker, and its place in the tables;
- * and loses them again.
+ * What the runtime asks of the data plane: give a sandbox its eth0, a port in every worker and its place in the tables, and
+ * take them away again.
  */
 import type { Pod } from '../../api/types/objects.ts';
 import type { OffloadLevel, Tap } from '../../linux/tap.ts';
 import { gatewayOf, macOf, prefixOf } from '../../net/pod-network.ts';
 import type { Sandbox } from '../../runtime/pod/sandbox.ts';
+import type { LiveConfig } from '../config.ts';
 import type { LocalPod, NodeSync } from '../node-sync.ts';
 import type { WorkerPool } from '../worker-pool.ts';
 import { closePodDevice, openPodDevice, setPodMtu } from './ports.ts';
@@ -13,12 +14,10 @@ import { closePodDevice, openPodDevice, setPodMtu } from './ports.ts';
 export interface PodNetworkOptions {
   readonly sync: NodeSync;
   readonly pool: WorkerPool;
-  readonly workers: number;
-  readonly podCIDR: string;
-  readonly podMtu: () => number;
+  readonly config: LiveConfig;
   /** Best offloads of the pods' devices. */
   readonly offloads: OffloadLevel;
-  /** A pod as the API has it; undefined while that is not known, and then `update` tells. */
+  /** A pod as the API has it; undefined while that is not known: `update` follows then. */
   readonly podOf: (namespace: string, name: string) => Pod | undefined;
 }
 
@@ -57,7 +56,8 @@ export class PodNetwork {
 
   /** Give a sandbox its network. @throws Error that says what failed */
   async attach(sandbox: Sandbox): Promise<void> {
-    const { sync, pool, workers, podCIDR, podMtu, offloads, podOf } = this.options;
+    const { sync, pool, config, offloads, podOf } = this.options;
+    const { workers, podCIDR, podMtu } = config.current;
     const key = keyOf(sandbox.namespace, sandbox.name);
     if (this.attached.has(key)) await this.detach(sandbox);
     const port = sync.freePort();
@@ -69,7 +69,7 @@ export class PodNetwork {
         prefix: prefixOf(podCIDR),
         gateway: gatewayOf(podCIDR),
         mac: macOf(sandbox.podIP),
-        mtu: podMtu(),
+        mtu: podMtu,
         offloads,
       },
       workers,
@@ -79,12 +79,12 @@ export class PodNetwork {
     pool.addPort(port, tap.fds, tap.headerBytes);
   }
 
-  /** The pods' MTU is another from now on. @throws SystemError of the last device that could not be changed */
+  /** Give all devices the pods' MTU as it is now. @throws SystemError of the last device that could not be changed */
   followMtu(): void {
     let failed: unknown;
     for (const { netnsPath } of this.attached.values()) {
       try {
-        setPodMtu(netnsPath, this.options.podMtu());
+        setPodMtu(netnsPath, this.options.config.current.podMtu);
       } catch (error) {
         failed = error;
       }

@@ -10,31 +10,16 @@ import { RoutingWatch } from '../../linux/netlink.ts';
 import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { presentRules, type Rule, ruleWords } from '../../linux/rules.ts';
 import { reservePorts, sysctl } from '../../linux/sysctl.ts';
-import { closeTap, type OffloadLevel, openTap, removeTap, type Tap } from '../../linux/tap.ts';
+import { closeTap, openTap, removeTap, type Tap } from '../../linux/tap.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
+import { NODE_OVERLAYS } from '../overlay/overlay.ts';
 import { GSO_MAX_BYTES } from '../pods/ports.ts';
-import { HOST_DEVICE, LOCAL_FIRST, NODES_TABLE, TABLE, wantedRules } from './host-rules.ts';
+import type { HostNetworkOptions } from './host-options.ts';
+import { LOCAL_FIRST, wantedRules } from './host-rules.ts';
+import { HOST_DEVICE, NODES_TABLE, TO_DP0_TABLE } from './rule-order.ts';
 import { makeShortcut, removeShortcut } from './shortcut.ts';
 
 const QUEUE_LENGTH = 1000;
-
-export interface HostNetworkOptions {
-  readonly nodeIP: string;
-  readonly podCIDR: string;
-  readonly clusterCIDR: string;
-  readonly serviceCIDR: string;
-  readonly underlayDevice: string;
-  readonly underlayMtu: number;
-  readonly overlay: 'vxlan' | 'ipip' | 'host-gw';
-  readonly ipipTransport: 'raw-socket' | 'dp0';
-  readonly vxlanPort: number;
-  readonly nodePortRange: readonly [number, number];
-  readonly masqueradePorts: readonly [number, number];
-  readonly workers: number;
-  /** Best offloads of dp0. */
-  readonly offloads: OffloadLevel;
-  readonly noUnderlayShortcut: boolean;
-}
 
 /**
  * dp0 and what leads to it. The device is persistent: while no agent holds it, what is ours is dropped there and sent
@@ -47,9 +32,9 @@ export class HostNetwork {
   private readonly options: HostNetworkOptions;
   private readonly rules: readonly Rule[];
   private inOrder = '';
-  /** Why the short way (underlay-shortcut.ts) is not there; undefined when it is. */
+  /** Why the short way (shortcut.ts) is not there; undefined when it is. */
   withoutShortcut: string | undefined;
-  /** Undefined until they are known: what an agent before this one routed stays so long. */
+  /** Undefined until they are known: until then the routes of a former agent stay. */
   private serviceAddresses: ReadonlySet<string> | undefined;
   private nodeRoutes: ReadonlyMap<string, string> = new Map();
   private underlayMtu: number;
@@ -124,16 +109,17 @@ export class HostNetwork {
   }
 
   /**
-   * The pods of other nodes, each network with its node's address: what the kernel routes where there is no overlay.
-   * Those of before that are not among them are routed no more. Nothing is done where there is an overlay.
+   * The pods of other nodes, each network with its node's address: what the kernel routes where the overlay is no tunnel.
+   * Routes that are not among them are removed. Does nothing where the overlay is a tunnel.
    * @throws SystemError, IpCommandError; Error that names a route the kernel refuses: tried again when routes change
    */
   setNodeRoutes(routes: ReadonlyMap<string, string>): void {
-    if (this.options.overlay !== 'host-gw' || sameEntries(routes, this.nodeRoutes)) return;
+    if (!NODE_OVERLAYS[this.options.overlay].routedByHost || sameEntries(routes, this.nodeRoutes)) return;
     this.nodeRoutes = new Map(routes);
     this.followRoutes();
     const [failed] = this.nodeRouteCommands();
-    if (failed !== undefined) throw new Error(`\`ip ${failed}\`: refused; host-gw needs the nodes on one segment`);
+    if (failed !== undefined)
+      throw new Error(`\`ip ${failed}\`: refused; ${this.options.overlay} needs the nodes on one segment`);
   }
 
   /** MTU of the device with the node's address as it is now. @throws SystemError */
@@ -156,15 +142,12 @@ export class HostNetwork {
       removeShortcut();
       return 'switched off';
     }
-    const { prefix } = underlayDevice(options.nodeIP);
     return makeShortcut({
       ...options,
-      prefix,
+      prefix: options.underlayPrefix,
       underlayMtu: this.underlayMtu,
       hostDevice: HOST_DEVICE,
-      vxlanPort: options.overlay === 'vxlan' ? options.vxlanPort : undefined,
-      ipip: options.overlay === 'ipip' && options.ipipTransport === 'dp0',
-      routedNetwork: options.overlay === 'host-gw' ? options.podCIDR : undefined,
+      overlayMatches: NODE_OVERLAYS[options.overlay].shortcutMatches(options),
     });
   }
 
@@ -210,7 +193,7 @@ export class HostNetwork {
     const main = [clusterCIDR, serviceCIDR, ...(this.serviceAddresses ?? [])];
     const missing = [
       ...main.map((to) => ({ to, table: MAIN_TABLE, words: `src ${gateway}` })),
-      { to: 'default', table: `${TABLE}`, words: '' },
+      { to: 'default', table: `${TO_DP0_TABLE}`, words: '' },
     ].filter(({ to, table }) => !present.has(`${table} ${to}`));
     const wanted = new Set(main.map((to) => `${MAIN_TABLE} ${to}`));
     // Of single addresses only those of services are routed here.
@@ -225,7 +208,7 @@ export class HostNetwork {
   /** What to change of the routes to other nodes' pods. */
   private nodeRouteCommands(): string[] {
     const { nodeRoutes, options } = this;
-    if (options.overlay !== 'host-gw') return [];
+    if (!NODE_OVERLAYS[options.overlay].routedByHost) return [];
     const present = presentNodeRoutes();
     const table = `dev ${options.underlayDevice} table ${NODES_TABLE}`;
     return [
@@ -277,22 +260,4 @@ function presentNodeRoutes(): Map<string, string> {
     table?: string;
   }[];
   return new Map(all.filter(({ table }) => table === `${NODES_TABLE}`).map(({ dst, gateway = '' }) => [dst, gateway]));
-}
-
-/** The device that bears the node's address, its MTU, and the network it is in. @throws Error naming the address */
-export function underlayDevice(nodeIP: string): {
-  device: string;
-  mtu: number;
-  prefix: number;
-} {
-  const addresses = JSON.parse(ipOutput(['-json', 'address', 'show'])) as {
-    ifname: string;
-    mtu: number;
-    addr_info: { local?: string; prefixlen: number; broadcast?: string }[];
-  }[];
-  for (const { ifname: device, mtu, addr_info } of addresses) {
-    const found = addr_info.find(({ local }) => local === nodeIP);
-    if (found) return { device, mtu, prefix: found.prefixlen };
-  }
-  throw new Error(`no device of this namespace has the node's address ${nodeIP}`);
 }

@@ -18,12 +18,8 @@ export interface ShortcutOptions {
   readonly underlayDevice: string;
   readonly underlayMtu: number;
   readonly hostDevice: string;
-  /** UDP port of the overlay; undefined where it has none. */
-  readonly vxlanPort: number | undefined;
-  /** IPIP comes in by dp0. */
-  readonly ipip: boolean;
-  /** The node's own pods, when other nodes send to them without an overlay; else undefined. */
-  readonly routedNetwork: string | undefined;
+  /** What of the overlay comes in by dp0, as nft matches. */
+  readonly overlayMatches: readonly string[];
   readonly nodePortRange: readonly [number, number];
   readonly masqueradePorts: readonly [number, number];
 }
@@ -33,18 +29,15 @@ export interface ShortcutOptions {
  * left to it, so that somebody hears of it.
  */
 export function shortcutRules(options: ShortcutOptions): string {
-  const { nodeIP, prefix, underlayDevice, underlayMtu, hostDevice, vxlanPort, ipip, routedNetwork } = options;
+  const { nodeIP, prefix, underlayDevice, underlayMtu, hostDevice } = options;
   const ranges = [options.nodePortRange, options.masqueradePorts].map(([low, high]) => `${low}-${high}`).join(', ');
-  const ports = `ip daddr ${nodeIP} meta l4proto { tcp, udp, sctp } th dport { ${ranges} } fwd to "${hostDevice}"`;
-  const overlay = vxlanPort === undefined ? '' : `ip daddr ${nodeIP} udp dport ${vxlanPort} fwd to "${hostDevice}"`;
+  const ports = `ip daddr ${nodeIP} meta l4proto { tcp, udp, sctp } th dport { ${ranges} }`;
+  const toDp0 = [...options.overlayMatches, ports].map((match) => `${match} fwd to "${hostDevice}"`);
   return `
 table netdev ${TABLE} {
   chain from-the-wire {
     type filter hook ingress device "${underlayDevice}" priority 0; policy accept;
-    ${overlay}
-    ${ipip ? `ip daddr ${nodeIP} ip protocol 4 fwd to "${hostDevice}"` : ''}
-    ${routedNetwork === undefined ? '' : `ip daddr ${routedNetwork} fwd to "${hostDevice}"`}
-    ${ports}
+    ${toDp0.join('\n    ')}
   }
   chain from-us {
     type filter hook ingress device "${hostDevice}" priority 0; policy accept;

@@ -1,9 +1,9 @@
 /**
- * IPIP by a raw socket: the main thread sends what the workers put into their rings as IP protocol 4, and puts what it
- * receives into the rings the other way. The kernel writes the outer header and puts fragments together.
+ * An overlay over IP by a raw socket: the main thread sends what the workers put into their rings as one IP protocol, and
+ * puts what it receives into the rings the other way. The kernel writes the outer header and reassembles fragments.
  *
- * A packet is passed on when it was sent to this node's address. Whether a node of the cluster sent it, and one whose
- * pod the inner source is, is looked at by the pipeline (overlay/ipip.ts), which counts what it refuses.
+ * A packet is passed on when it was sent to this node's address. Whether it came from a node of the cluster, and from the
+ * one that the inner source belongs to, is checked by the pipeline (overlay/peers.ts), which counts what it refuses.
  *
  * RFC 2003; linux net/ipv4/raw.c (a raw socket gets the outer header with the packet).
  */
@@ -22,6 +22,7 @@ import { openShared, type SharedMemory } from '../../linux/shm.ts';
 import { unlinkShared } from '../../linux/shm-files.ts';
 import { ringNames } from '../../shm-names.ts';
 import type { TunnelOfWorker } from '../../worker/messages.ts';
+import type { Tunnel } from './node-overlay.ts';
 
 /** Largest IP packet. */
 const PACKET_BYTES = 65536;
@@ -32,8 +33,8 @@ const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
 const QUEUE_BYTES = 8 << 20;
 /** Packets handled before the event loop has its turn. */
 const BATCH = 256;
-/** What is wrong is told at most so often. */
-const TELL_MS = 10_000;
+/** Failures are logged at most so often. */
+const LOG_MS = 10_000;
 
 interface WorkerRings {
   readonly outward: PacketRing;
@@ -43,14 +44,18 @@ interface WorkerRings {
   draining: boolean;
 }
 
-export interface IpipTunnelOptions {
-  readonly node: string;
+export interface RawSocketTunnelOptions {
+  readonly nodeName: string;
   readonly nodeIP: string;
   readonly workers: number;
+  /** Name of the overlay, for the rings and the log. */
+  readonly overlay: string;
+  /** IP protocol of its packets. */
+  readonly protocol: number;
   readonly log: (line: string) => void;
 }
 
-export class IpipTunnel {
+export class RawSocketTunnel implements Tunnel {
   /** What each worker is given. */
   readonly ofWorkers: readonly TunnelOfWorker[];
   private readonly socket: RawSocket;
@@ -59,30 +64,32 @@ export class IpipTunnel {
   private readonly names = new Map<number, string>();
   private readonly nodeIP: number;
   private readonly log: (line: string) => void;
+  private readonly overlay: string;
   private readonly received = Buffer.alloc(PACKET_BYTES);
   private readonly receivedView = viewOf(this.received);
   private readonly one = mapPrivate(8);
   private readonly dirty: boolean[] = [];
-  private toldAt = 0;
-  private untold = 0;
+  private loggedAt = 0;
+  private unlogged = 0;
   private closed = false;
 
   /** @throws Error when there is no raw-socket package, SystemError */
-  constructor(options: IpipTunnelOptions) {
+  constructor(options: RawSocketTunnelOptions) {
     this.nodeIP = wordOf(options.nodeIP);
     this.log = options.log;
-    this.socket = openRawSocket(PROTOCOL_IPIP, PACKET_BYTES, QUEUE_BYTES);
+    this.overlay = options.overlay;
+    this.socket = openRawSocket(options.protocol, PACKET_BYTES, QUEUE_BYTES);
     this.socket.on('message', (packet) => {
       this.take(packet, packet.length);
       this.drainSocket();
     });
-    this.socket.on('error', (error) => this.tell(error.message));
+    this.socket.on('error', (error) => this.report(error.message));
     new DataView(this.one.buffer).setBigUint64(0, 1n, true);
-    this.ofWorkers = Array.from({ length: options.workers }, (_, worker) => this.open(options.node, worker));
+    this.ofWorkers = Array.from({ length: options.workers }, (_, worker) => this.open(options.nodeName, worker));
   }
 
   private open(node: string, worker: number): TunnelOfWorker {
-    const names = ringNames(node, 'ipip', worker);
+    const names = ringNames(node, this.overlay, worker);
     const share = (name: string): SharedMemory => {
       unlinkShared(name);
       const memory = openShared(name, { bytes: ringBytes(RING_ROOM), create: true });
@@ -132,7 +139,7 @@ export class IpipTunnel {
           setTimeout(() => this.sendSome(rings), 1);
           return;
         }
-        this.tell(`to ${this.nameOf(outward.tag)}: ${(error as Error).message}`);
+        this.report(`to ${this.nameOf(outward.tag)}: ${(error as Error).message}`);
       }
       outward.release();
     }
@@ -144,7 +151,7 @@ export class IpipTunnel {
     try {
       for (let n = 1; n < BATCH; n++) this.socket.wrap.recv(this.received, taken);
     } catch (error) {
-      if (!isBusy(error)) this.tell((error as Error).message);
+      if (!isBusy(error)) this.report((error as Error).message);
     }
     for (let worker = 0; worker < this.rings.length; worker++) {
       if (!this.dirty[worker]) continue;
@@ -165,7 +172,7 @@ export class IpipTunnel {
     const worker = (mixed >>> 16) % this.rings.length;
     const rings = this.rings[worker] as WorkerRings;
     if (rings.inward.push(0, packet, 0, bytes)) this.dirty[worker] = true;
-    else this.tell('a worker does not keep up: packets are lost');
+    else this.report('a worker does not keep up: packets are lost');
   }
 
   private nameOf(address: number): string {
@@ -177,13 +184,13 @@ export class IpipTunnel {
     return name;
   }
 
-  private tell(what: string): void {
-    this.untold++;
+  private report(what: string): void {
+    this.unlogged++;
     const now = Date.now();
-    if (now - this.toldAt < TELL_MS) return;
-    this.log(`ipip: ${what}${this.untold > 1 ? ` (and ${this.untold - 1} more)` : ''}`);
-    this.toldAt = now;
-    this.untold = 0;
+    if (now - this.loggedAt < LOG_MS) return;
+    this.log(`${this.overlay}: ${what}${this.unlogged > 1 ? ` (and ${this.unlogged - 1} more)` : ''}`);
+    this.loggedAt = now;
+    this.unlogged = 0;
   }
 
   /** The workers must have stopped. Their ends of the rings stay valid memory until the process ends. */

@@ -1,0 +1,59 @@
+/**
+ * The parts of a running agent, in the order they were started. They are closed in the reverse order, so that a part never
+ * outlives one it uses. When a part fails to start, it and those before it are closed.
+ */
+
+export interface Part {
+  /** Resolves when the parts after this one may rely on it. */
+  start?(): void | Promise<void>;
+  /** Give back what was taken. Also called after a `start` that failed half-way. */
+  close?(): void | Promise<void>;
+}
+
+export class Parts {
+  private readonly started: { readonly name: string; readonly part: Part }[] = [];
+
+  /**
+   * The parts that `compose` starts.
+   * @param log called for parts that cannot be closed after another one failed
+   * @throws what `compose` throws, after closing what it had started
+   */
+  static async open(compose: (parts: Parts) => Promise<void>, log: (line: string) => void): Promise<Parts> {
+    const parts = new Parts();
+    try {
+      await compose(parts);
+      return parts;
+    } catch (error) {
+      await parts.close().catch((failure: Error) => log(failure.message));
+      throw error;
+    }
+  }
+
+  /** Names of the parts that run, in the order they were started. */
+  get names(): string[] {
+    return this.started.map(({ name }) => name);
+  }
+
+  /** Start a part behind those that run. @throws what its `start` throws */
+  async start<T extends Part>(name: string, part: T): Promise<T> {
+    this.started.push({ name, part });
+    await part.start?.();
+    return part;
+  }
+
+  /**
+   * Close all parts, the last one first; a second call does nothing.
+   * @throws AggregateError of the parts that failed, after all of them had their turn
+   */
+  async close(): Promise<void> {
+    const failures: Error[] = [];
+    for (let last = this.started.pop(); last !== undefined; last = this.started.pop()) {
+      try {
+        await last.part.close?.();
+      } catch (error) {
+        failures.push(new Error(`${last.name}: ${(error as Error).message}`, { cause: error }));
+      }
+    }
+    if (failures.length > 0) throw new AggregateError(failures, failures.map(({ message }) => message).join('; '));
+  }
+}

@@ -1,0 +1,44 @@
+/** The runtime of a node's pods, with the API and the data plane behind it. */
+import type { ApiClient } from '../../api/client/client.ts';
+import { PodManager } from '../../runtime/pod/manager.ts';
+import type { NodeConfig } from '../config.ts';
+import { recordEvent } from '../events.ts';
+import type { ClusterWatch } from '../watch.ts';
+import type { PodNetwork } from './network.ts';
+
+export interface PodRuntimeOptions {
+  readonly client: ApiClient;
+  readonly config: NodeConfig;
+  readonly stateDir: string;
+  /** YAML files that add to the image catalogue. */
+  readonly catalogue?: readonly string[] | undefined;
+  readonly network: PodNetwork;
+  /** What pods mount, and the Services in their environment. What the watch does not have yet is asked for. */
+  readonly watch: Pick<ClusterWatch, 'configMap' | 'secret' | 'allServices'>;
+  readonly log: (line: string) => void;
+}
+
+export function openPodRuntime(options: PodRuntimeOptions): PodManager {
+  const { client, config, stateDir, catalogue, network, watch, log } = options;
+  return new PodManager({
+    nodeName: config.nodeName,
+    nodeIP: config.nodeIP,
+    stateDir,
+    ...(catalogue !== undefined && { catalogueFiles: catalogue }),
+    dns: { nameservers: [config.dnsAddress], domain: config.clusterDomain },
+    services: () => watch.allServices(),
+    network,
+    getConfigMap: (namespace, name) => watch.configMap(namespace, name) ?? client.find('ConfigMap', name, namespace),
+    getSecret: (namespace, name) => watch.secret(namespace, name) ?? client.find('Secret', name, namespace),
+    reportStatus: async (pod, status) => {
+      const { name, namespace = 'default' } = pod.metadata;
+      await client.patch('Pod', name, { status }, { namespace, subresource: 'status', type: 'merge' });
+    },
+    confirmDeleted: async (pod) => {
+      const { name, namespace = 'default', uid } = pod.metadata;
+      await client.delete('Pod', name, { namespace, gracePeriodSeconds: 0, preconditions: { uid } });
+    },
+    recordEvent: (pod, type, reason, message) => recordEvent(client, config.nodeName, pod, type, reason, message),
+    log,
+  });
+}

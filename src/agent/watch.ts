@@ -1,0 +1,176 @@
+/**
+ * What a node watches at the API: an informer for each kind, and where its changes go. The copies stay as they are while
+ * the API is away.
+ */
+import type { ApiClient } from '../api/client/client.ts';
+import { type Informer, startInformer } from '../api/client/informer.ts';
+import { type ClusterOptions, clusterOptionsOf } from '../api/cluster-options.ts';
+import {
+  CONFIG_MAP,
+  type ConfigMap,
+  type EndpointSlice,
+  type NodeObject,
+  type Pod,
+  type Secret,
+  type Service,
+} from '../api/types/objects.ts';
+import type { Part } from './parts.ts';
+
+/** Where the changes of the cluster go. */
+export interface ClusterChanges {
+  /** This node's own object. */
+  ownNode(node: NodeObject): void;
+  /** The cluster's options. */
+  options(options: ClusterOptions): void;
+  setNode(node: NodeObject): void;
+  removeNode(name: string): void;
+  /** Services and slices go to each of them. */
+  readonly services: readonly ServiceChanges[];
+}
+
+export interface ServiceChanges {
+  setService(service: Service): void;
+  removeService(service: Service): void;
+  setSlice(slice: EndpointSlice, old?: EndpointSlice): void;
+  removeSlice(slice: EndpointSlice): void;
+}
+
+/** The cluster as this node sees it: Services, slices, nodes, and what its pods may mount. */
+export class ClusterWatch implements Part {
+  private readonly client: ApiClient;
+  private readonly nodeName: string;
+  private readonly changes: ClusterChanges;
+  private readonly informers: { whenSynced(): Promise<void>; close(): void }[] = [];
+  private configMaps: Informer<ConfigMap> | undefined;
+  private secrets: Informer<Secret> | undefined;
+  private services: Informer<Service> | undefined;
+
+  constructor(client: ApiClient, nodeName: string, changes: ClusterChanges) {
+    this.client = client;
+    this.nodeName = nodeName;
+    this.changes = changes;
+  }
+
+  start(): void {
+    const { client, changes, nodeName } = this;
+    const keep = <T extends { whenSynced(): Promise<void>; close(): void }>(informer: T): T => {
+      this.informers.push(informer);
+      return informer;
+    };
+    const setOptions = (map: ConfigMap): void => {
+      const { namespace, name } = map.metadata;
+      if (namespace === CONFIG_MAP.namespace && name === CONFIG_MAP.name) changes.options(clusterOptionsOf(map));
+    };
+    const setNode = (node: NodeObject): void =>
+      node.metadata.name === nodeName ? changes.ownNode(node) : changes.setNode(node);
+    const each = (change: (to: ServiceChanges) => void): void => changes.services.forEach(change);
+    const setService = (service: Service): void => each((to) => to.setService(service));
+
+    this.services = keep(
+      startInformer(
+        client,
+        'Service',
+        {},
+        { added: setService, updated: setService, deleted: (service) => each((to) => to.removeService(service)) },
+      ),
+    );
+    this.configMaps = keep(startInformer(client, 'ConfigMap', {}, { added: setOptions, updated: setOptions }));
+    this.secrets = keep(startInformer(client, 'Secret'));
+    keep(
+      startInformer(
+        client,
+        'Node',
+        {},
+        { added: setNode, updated: setNode, deleted: (node) => changes.removeNode(node.metadata.name) },
+      ),
+    );
+    keep(
+      startInformer(
+        client,
+        'EndpointSlice',
+        {},
+        {
+          added: (slice) => each((to) => to.setSlice(slice)),
+          updated: (slice, old) => each((to) => to.setSlice(slice, old)),
+          deleted: (slice) => each((to) => to.removeSlice(slice)),
+        },
+      ),
+    );
+  }
+
+  /** Resolves when every list is complete. */
+  async whenSynced(): Promise<void> {
+    await Promise.all(this.informers.map((informer) => informer.whenSynced()));
+  }
+
+  service(namespace: string, name: string): Service | undefined {
+    return this.services?.get(namespace, name);
+  }
+
+  allServices(): Iterable<Service> {
+    return this.services?.values() ?? [];
+  }
+
+  configMap(namespace: string, name: string): ConfigMap | undefined {
+    return this.configMaps?.get(namespace, name);
+  }
+
+  secret(namespace: string, name: string): Secret | undefined {
+    return this.secrets?.get(namespace, name);
+  }
+
+  close(): void {
+    for (const informer of this.informers) informer.close();
+  }
+}
+
+export interface PodChanges {
+  /** A pod is new or changed. */
+  set(pod: Pod): void;
+  /** The node's pods are these. Called after each change, once the list is complete. */
+  sync(pods: readonly Pod[]): void;
+}
+
+/** The pods of this node. */
+export class PodWatch implements Part {
+  private readonly client: ApiClient;
+  private readonly nodeName: string;
+  private readonly changes: PodChanges;
+  private pods: Informer<Pod> | undefined;
+
+  constructor(client: ApiClient, nodeName: string, changes: PodChanges) {
+    this.client = client;
+    this.nodeName = nodeName;
+    this.changes = changes;
+  }
+
+  start(): void {
+    const set = (pod: Pod): void => {
+      this.changes.set(pod);
+      this.sync();
+    };
+    const selection = { fieldSelector: `spec.nodeName=${this.nodeName}` };
+    this.pods = startInformer(this.client, 'Pod', selection, {
+      added: set,
+      updated: set,
+      deleted: () => this.sync(),
+    });
+  }
+
+  /** Resolves when the list is complete. */
+  async whenSynced(): Promise<void> {
+    await this.pods?.whenSynced();
+  }
+
+  pod(namespace: string, name: string): Pod | undefined {
+    return this.pods?.get(namespace, name);
+  }
+
+  sync(): void {
+    if (this.pods?.synced) this.changes.sync([...this.pods.values()]);
+  }
+
+  close(): void {
+    this.pods?.close();
+  }
+}
