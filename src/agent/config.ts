@@ -3,7 +3,7 @@
  * whenever one of them changes, frozen, and read by every part; nobody else combines the three.
  */
 import { OVERLAYS } from '../../native-free-dataplane/overlay/modes.ts';
-import { type ClusterOptions, clusterDnsAddress } from '../api/cluster-options.ts';
+import { type ClusterOptions, clusterDnsAddress, OVERLAY_OPTIONS } from '../api/cluster-options.ts';
 import { type NodeObject, WellKnown } from '../api/types/objects.ts';
 import type { AddressRules } from '../compile/frontends.ts';
 import { parseCidr } from '../net/address.ts';
@@ -34,7 +34,6 @@ export interface NodeConfig extends OverlayNode, NodeIdentity, ConntrackOptions 
   readonly workers: number;
   /** Tracked connections there is room for. */
   readonly maxConntrack: number;
-  readonly ipipTransport: ClusterOptions['ipipTransport'];
   readonly underlayPrefix: number;
   /** Who answers for the cluster's names: the agents, or something that the user deploys. */
   readonly dns: ClusterOptions['dns'];
@@ -51,27 +50,24 @@ export interface NodeConfig extends OverlayNode, NodeIdentity, ConntrackOptions 
 }
 
 /** What a node's devices, tables and rules are made for: it stays as it is until the node's agent is started anew. */
-type BuiltWith = Pick<
-  NodeConfig,
-  | 'nodeName'
-  | 'nodeIP'
-  | 'podCIDR'
-  | 'clusterCIDR'
-  | 'serviceCIDR'
-  | 'overlay'
-  | 'ipipTransport'
-  | 'rawSocket'
-  | 'vxlanPort'
-  | 'vni'
-  | 'workers'
-  | 'maxConntrack'
-  | 'underlayDevice'
-  | 'underlayPrefix'
-  | 'dns'
-  | 'dnsAddress'
-  | 'dnsUpstreams'
-  | 'clusterDomain'
->;
+const BUILT_WITH = [
+  'nodeName',
+  'nodeIP',
+  'podCIDR',
+  'clusterCIDR',
+  'serviceCIDR',
+  ...OVERLAY_OPTIONS,
+  'rawSocket',
+  'workers',
+  'maxConntrack',
+  'underlayDevice',
+  'underlayPrefix',
+  'dns',
+  'dnsAddress',
+  'dnsUpstreams',
+  'clusterDomain',
+] as const satisfies readonly (keyof NodeConfig)[];
+type BuiltWith = Pick<NodeConfig, (typeof BUILT_WITH)[number]>;
 
 function builtWith({ node, cluster, underlay }: ConfigInputs): BuiltWith {
   return {
@@ -80,11 +76,8 @@ function builtWith({ node, cluster, underlay }: ConfigInputs): BuiltWith {
     podCIDR: podNetworkOf(node),
     clusterCIDR: cluster.podCidr,
     serviceCIDR: cluster.serviceCidr,
-    overlay: cluster.overlay,
-    ipipTransport: cluster.ipipTransport,
+    ...pick(cluster, OVERLAY_OPTIONS),
     rawSocket: NODE_OVERLAYS[cluster.overlay].usesRawSocket(cluster),
-    vxlanPort: cluster.vxlanPort,
-    vni: cluster.vni,
     workers: cluster.workers > 0 ? cluster.workers : 1,
     maxConntrack: cluster.maxConntrack,
     underlayDevice: underlay.device,
@@ -122,7 +115,7 @@ function dnsAddressOf({ serviceCidr }: ClusterOptions): string {
  */
 export function deriveConfig(inputs: ConfigInputs, former?: NodeConfig): NodeConfig {
   const { node, cluster, underlay } = inputs;
-  const built = former === undefined ? builtWith(inputs) : keptOf(former);
+  const built = former === undefined ? builtWith(inputs) : pick(former, BUILT_WITH);
   const room = underlay.mtu - OVERLAYS[built.overlay].overheadBytes;
   return deepFreeze({
     ...built,
@@ -147,13 +140,9 @@ export function deriveConfig(inputs: ConfigInputs, former?: NodeConfig): NodeCon
   });
 }
 
-function keptOf(config: NodeConfig): BuiltWith {
-  const { nodeName, nodeIP, podCIDR, clusterCIDR, serviceCIDR, workers, maxConntrack } = config;
-  const { overlay, ipipTransport, rawSocket, vxlanPort, vni, underlayDevice, underlayPrefix } = config;
-  const { dns, dnsAddress, dnsUpstreams, clusterDomain } = config;
-  const node = { nodeName, nodeIP, podCIDR, clusterCIDR, serviceCIDR, workers, maxConntrack };
-  const names = { dns, dnsAddress, dnsUpstreams, clusterDomain };
-  return { ...node, ...names, overlay, ipipTransport, rawSocket, vxlanPort, vni, underlayDevice, underlayPrefix };
+/** Some properties of an object, in another. */
+function pick<T extends object, K extends keyof T>(from: T, keys: readonly K[]): Pick<T, K> {
+  return Object.fromEntries(keys.map((key) => [key, from[key]])) as Pick<T, K>;
 }
 
 /** A frozen copy: what the API's objects hold stays theirs. */

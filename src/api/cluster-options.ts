@@ -5,17 +5,24 @@ import { OVERLAYS, type OverlayName } from '../../native-free-dataplane/overlay/
 import { type Cidr, nthAddress, printCidr, printIp } from '../net/address.ts';
 import { CONFIG_MAP, type ConfigMap } from './types/objects.ts';
 
-export interface ClusterOptions {
+/** Options that say how packets travel between nodes. */
+export interface OverlayOptions {
+  overlay: OverlayName;
+  /** IPIP by a raw socket of the agent, or by dp0 and the node's kernel. */
+  ipipTransport: 'raw-socket' | 'dp0';
+  vxlanPort: number;
+  vni: number;
+}
+
+/** Their names, for whoever treats them alike. */
+export const OVERLAY_OPTIONS: readonly (keyof OverlayOptions)[] = ['overlay', 'ipipTransport', 'vxlanPort', 'vni'];
+
+export interface ClusterOptions extends OverlayOptions {
   /** Pods' network; node i gets its i-th /24. */
   podCidr: string;
   serviceCidr: string;
   /** The network joining the nodes and the outside. */
   underlayCidr: string;
-  overlay: OverlayName;
-  /** IPIP by a raw socket of the agent's, or by dp0 and the node's kernel. */
-  ipipTransport: 'raw-socket' | 'dp0';
-  vxlanPort: number;
-  vni: number;
   /** MTU of pods' devices; 0: underlay minus the overlay's overhead. */
   mtu: number;
   /** Forwarding workers per node; 0: chosen by the agent. */

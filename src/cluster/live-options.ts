@@ -7,7 +7,7 @@ import { type ClusterOptions, clusterOptionsOf } from '../api/cluster-options.ts
 import { CONFIG_MAP } from '../api/types/objects.ts';
 import { readClusterFile, writeClusterFile } from './state.ts';
 
-/** What agents put in force at once (src/agent, `configured`). Everything else is fixed when a node is made. */
+/** What agents put in force at once (src/agent/config.ts). Everything else is fixed when a node is made. */
 export type LiveOptions = Pick<
   ClusterOptions,
   'conntrackTimeouts' | 'conntrackTcpLiberal' | 'conntrackTcpLoose' | 'portPolicy' | 'localPolicyAction'

@@ -1,5 +1,5 @@
 /**
- * The port to a raw socket that another thread has: IPIP packets go out by one ring and come in by another.
+ * The port to a raw socket that another thread has: an overlay's packets go out by one ring and come in by another.
  *
  * Outward the pipeline's frame has host Ethernet and outer IP header in front; the raw socket's kernel writes the outer
  * header itself, so what goes into the ring is the inner packet, tagged with the address it is for. Inward the ring has

@@ -2,17 +2,16 @@
  * What an overlay needs of the node around it: which packets come to dp0, who routes, what other nodes must agree on. One
  * object of this shape per overlay; overlay.ts has them by name. What it does with packets is native-free-dataplane/overlay/.
  */
+import type { OverlayOptions } from '../../api/cluster-options.ts';
 import type { Rule } from '../../linux/rules.ts';
 import type { TunnelOfWorker } from '../../worker/messages.ts';
 
 /** What an overlay reads of the node's configuration. */
-export interface OverlayNode {
+export interface OverlayNode extends Readonly<OverlayOptions> {
   readonly nodeName: string;
   readonly nodeIP: string;
   readonly podCIDR: string;
   readonly underlayDevice: string;
-  readonly vxlanPort: number;
-  readonly ipipTransport: 'raw-socket' | 'dp0';
   readonly workers: number;
 }
 
@@ -37,9 +36,9 @@ export interface NodeOverlay {
    * Why a foreign node cannot be reached; undefined when it can.
    * @param backendData the node's flannel.alpha.coreos.com/backend-data
    */
-  whyNoPeer(backendData: Readonly<Record<string, unknown>>, cluster: { readonly vni: number }): string | undefined;
+  whyNoPeer(backendData: Readonly<Record<string, unknown>>, cluster: Pick<OverlayOptions, 'vni'>): string | undefined;
   /** Do the workers hand the overlay's packets to a raw socket of the agent? Then `openTunnel` opens it. */
-  usesRawSocket(node: Pick<OverlayNode, 'ipipTransport'>): boolean;
+  usesRawSocket(options: Readonly<OverlayOptions>): boolean;
   /** @throws Error, SystemError */
   openTunnel(node: OverlayNode, log: (line: string) => void): Tunnel | undefined;
 }

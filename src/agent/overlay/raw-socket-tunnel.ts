@@ -7,7 +7,6 @@
  *
  * RFC 2003; linux net/ipv4/raw.c (a raw socket gets the outer header with the packet).
  */
-import { PROTOCOL_IPIP } from '../../../native-free-dataplane/protocols.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import {
   IPV4_MIN_BYTES,

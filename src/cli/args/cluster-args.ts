@@ -1,9 +1,11 @@
 /** The options that describe a cluster: shared by `up` and `controller`. */
+
 import {
   isTimeoutName,
   MAX_TIMEOUT_SECONDS,
   TIMEOUT_NAMES,
 } from '../../../native-free-dataplane/conntrack/timeouts.ts';
+import { OVERLAY_NAMES } from '../../../native-free-dataplane/overlay/modes.ts';
 import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../../api/cluster-options.ts';
 import { nearestWord } from '../../api/nearest-word.ts';
 import { usageError } from '../errors.ts';
@@ -12,7 +14,7 @@ import { ipv4Cidr, mtuBytes, oneOf, portNumber, portRange, wholeNumber } from '.
 
 export const CLUSTER_OPTIONS = {
   workers: { value: 'N', help: 'forwarding workers of each node (default: chosen by the agent)' },
-  overlay: { value: 'MODE', help: 'between nodes: vxlan (default), ipip or host-gw' },
+  overlay: { value: 'MODE', help: `between nodes: ${overlayNames()}` },
   mtu: { value: 'BYTES', help: "MTU of pods' devices (default: the underlay's less the overlay's header)" },
   'pod-cidr': { value: 'CIDR', help: "pods' network; node i gets its i-th /24 (default 10.244.0.0/16)" },
   'service-cidr': { value: 'CIDR', help: "services' network (default 10.96.0.0/12)" },
@@ -52,11 +54,17 @@ export const CLUSTER_OPTIONS = {
   },
 } satisfies Options;
 
+/** Names of the overlays, for a sentence. */
+function overlayNames(): string {
+  const names = OVERLAY_NAMES.map((name) => (name === DEFAULT_CLUSTER_OPTIONS.overlay ? `${name} (default)` : name));
+  return `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
+}
+
 /** The defaults, overridden by the options given. @throws CliError with status 2 */
 export function readClusterOptions(args: Args): ClusterOptions {
   const given: Partial<ClusterOptions> = {
     workers: args.value('workers', wholeNumber(1, 16)),
-    overlay: args.value('overlay', oneOf('vxlan', 'ipip', 'host-gw')),
+    overlay: args.value('overlay', oneOf(...OVERLAY_NAMES)),
     mtu: args.value('mtu', mtuBytes),
     podCidr: args.value('pod-cidr', ipv4Cidr),
     serviceCidr: args.value('service-cidr', ipv4Cidr),

@@ -12,7 +12,9 @@ const NODE: OverlayNode = {
   nodeIP: '172.18.0.11',
   podCIDR: '10.244.1.0/24',
   underlayDevice: 'eth0',
+  overlay: 'ipip',
   vxlanPort: 4789,
+  vni: 1,
   ipipTransport: 'dp0',
   workers: 1,
 };
