@@ -14,11 +14,18 @@ import {
   MAIN,
   podNetns,
   processPod,
+  run,
   startCluster,
 } from '../lib/cluster.ts';
 
 const idle = (name: string, node?: string) => processPod(name, node, ['sleep', 'infinity']);
 const yaml = (object: object) => JSON.stringify(object);
+
+/** Escape sequences of colours (ECMA-48 SGR). */
+const ESC = String.fromCharCode(27);
+const COLOUR = new RegExp(`${ESC}\\[\\d+m`, 'g');
+const RED_FAILURE = new RegExp(`${ESC}\\[31m(Error|CrashLoopBackOff)${ESC}\\[0m`);
+const withoutColour = (text: string) => text.replace(COLOUR, '');
 
 const lifecycle = suite('up and down');
 
@@ -206,6 +213,23 @@ commands('get prints tables, objects and lists', async () => {
   );
   assert.is((await cluster.get<Pod>('pod/a')).status?.podIP, '10.244.1.2');
   assert.is(await cluster.cli('get', 'po,no', '-o', 'name'), 'pod/a\nnode/n1\nnode/n2\n');
+});
+
+commands('on a terminal of 80 columns every line fits, and what is wrong is coloured', async () => {
+  const onTerminal = (command: string) =>
+    run(['script', '-qec', `stty cols 80; ${process.execPath} ${MAIN} ${command}`, '/dev/null'], {
+      env: { TERM: 'xterm', NO_COLOR: '' },
+    });
+  if ((await run(['sh', '-c', 'command -v script'])).status !== 0) return;
+  await cluster.apply(processPod('broken', 'n2', ['sh', '-c', 'exit 3']));
+  await eventually(async () => (/Error|CrashLoop/.test(await cluster.cli('get', 'pods')) ? true : undefined));
+  for (const command of ['get pods -A -o wide', 'get svc,ep -o wide', 'get nodes -o wide', 'status', 'up --help']) {
+    const { stdout, status } = await onTerminal(command);
+    assert.is(status, 0, stdout);
+    for (const line of withoutColour(stdout).split(/\r?\n/)) assert.ok(line.length <= 80, `${command}: ${line}`);
+  }
+  assert.match((await onTerminal('get pods')).stdout, RED_FAILURE);
+  await cluster.cli('delete', 'pod', 'broken');
 });
 
 commands('what is not there is an error in the words of the API', async () => {

@@ -5,6 +5,7 @@
 import { parseArgs } from 'node:util';
 import { nearestWord } from '../../api/nearest-word.ts';
 import { CliError, usageError } from '../errors.ts';
+import { wrap } from '../output/table.ts';
 
 export interface Option {
   /** Name of the value in the help; without one the option is a switch. */
@@ -157,20 +158,29 @@ function translate(name: string, options: Options, { code, message }: NodeJS.Err
   return usageError(message.split('. ')[0]!, help);
 }
 
-/** The text of `dataplane NAME --help`. */
-export function printHelp(command: Command): string {
+/** Columns for help in a pipe; a terminal may have fewer, and more than MAX_COLUMNS are hard to read. */
+const DEFAULT_COLUMNS = 80;
+const MAX_COLUMNS = 100;
+/** A longer option has its help on the next line. */
+const MAX_USAGE = 28;
+
+/** The text of `dataplane NAME --help`, in lines that fit the terminal. */
+export function printHelp(command: Command, columns: number = process.stdout.columns || DEFAULT_COLUMNS): string {
+  const room = Math.min(columns, MAX_COLUMNS);
   const lines = command.usage.map((usage, i) => `${i === 0 ? 'Usage:' : '      '} dataplane ${usage}`);
-  lines.push('', command.about.trim());
+  lines.push('', ...wrap(command.about.trim().replaceAll('\n', ' '), room));
   const rows = Object.entries(command.options).map(([name, { short, value, help }]) => {
     const usage = `${short ? `-${short}, ` : '    '}--${name}${value ? ` ${value}` : ''}`;
     return [usage, help] as const;
   });
   if (rows.length > 0) {
-    const width = Math.max(...rows.map(([usage]) => usage.length));
+    const width = Math.min(MAX_USAGE, Math.max(...rows.map(([usage]) => usage.length)));
     lines.push('', 'Options:');
     for (const [usage, help] of rows) {
-      const [first, ...more] = help.split('\n');
-      lines.push(`  ${usage.padEnd(width)}  ${first}`, ...more.map((line) => `  ${' '.repeat(width)}  ${line}`));
+      const texts = wrap(help, room - width - 4);
+      if (usage.length > width) lines.push(`  ${usage}`);
+      else lines.push(`  ${usage.padEnd(width)}  ${texts.shift()}`);
+      lines.push(...texts.map((line) => `  ${' '.repeat(width)}  ${line}`));
     }
   }
   if (command.examples) lines.push('', 'Examples:', ...command.examples.map((example) => `  ${example}`));

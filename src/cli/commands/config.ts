@@ -5,7 +5,8 @@ import type { Args, Command } from '../args/args.ts';
 import { readTimeout } from '../args/cluster-args.ts';
 import { oneOf } from '../args/values.ts';
 import { needRoot, usageError } from '../errors.ts';
-import { formatOf, layOut, print } from '../output/output.ts';
+import { formatOf, print } from '../output/output.ts';
+import { tableText } from '../output/table.ts';
 import { withClient } from '../with-client.ts';
 
 type Change = (present: ClusterOptions) => Partial<LiveOptions>;
@@ -130,5 +131,5 @@ function show(options: ClusterOptions, json: boolean): void {
     `${TIMEOUT}${name}`,
     `${seconds}`,
   ]);
-  print(layOut([['OPTION', 'VALUE'], ...rows, ...timeouts]));
+  print(tableText([['OPTION', 'VALUE'], ...rows, ...timeouts]));
 }

@@ -7,7 +7,8 @@ import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { FILTER_OPTIONS, type FlowFilter, readFilter } from '../args/conntrack-filter.ts';
 import { dnsLabel } from '../args/values.ts';
 import { BRING_UP, failed, NOT_UP, needRoot, usageError } from '../errors.ts';
-import { formatOf, layOut, note, print } from '../output/output.ts';
+import { formatOf, note, print } from '../output/output.ts';
+import { tableText } from '../output/table.ts';
 import type { Flow } from '../sources/conntrack.ts';
 import type { FlowEvent } from '../sources/conntrack-events.ts';
 
@@ -97,7 +98,9 @@ function count(
   });
   if (json) print(JSON.stringify(rows, null, 2));
   else
-    print(layOut([['NODE', 'ENTRIES', 'MAX'], ...rows.map((row) => [row.node, String(row.entries), String(row.max)])]));
+    print(
+      tableText([['NODE', 'ENTRIES', 'MAX'], ...rows.map((row) => [row.node, String(row.entries), String(row.max)])]),
+    );
 }
 
 /** Events of all the nodes, each on a line, as `conntrack -E` prints them or as one JSON object. */

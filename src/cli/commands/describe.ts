@@ -19,7 +19,8 @@ import { readOperands } from '../args/kinds.ts';
 import { annotationLines, describePod, labelLines, printTime } from '../describe/pod.ts';
 import { describeService } from '../describe/service.ts';
 import { failed, usageError } from '../errors.ts';
-import { layOut, note, print, toYaml } from '../output/output.ts';
+import { note, print, toYaml } from '../output/output.ts';
+import { layOut, tableText } from '../output/table.ts';
 import { type Block, block, type Line, printBlock } from '../output/text.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 
@@ -181,9 +182,9 @@ async function events(client: ApiClient, { kind, metadata }: KubeObject): Promis
       (event.message ?? '').trim(),
     ];
   });
-  const table = layOut(
+  const table = tableText(
     [['', 'Type', 'Reason', 'Age', 'From', 'Message'], ['', '----', '------', '---', '----', '-------'], ...rows],
-    '  ',
+    { separator: '  ' },
   );
   return `Events:\n${table}`;
 }

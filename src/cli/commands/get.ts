@@ -6,7 +6,8 @@ import type { Args, Command } from '../args/args.ts';
 import { readOperands } from '../args/kinds.ts';
 import { usageError } from '../errors.ts';
 import { type TableOptions, tableRows } from '../output/columns.ts';
-import { type Format, formatOf, layOut, note, OUTPUT_OPTION, print, printObject } from '../output/output.ts';
+import { type Format, formatOf, note, OUTPUT_OPTION, print, printObject } from '../output/output.ts';
+import { layOut, tableText } from '../output/table.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 
 export const command: Command = {
@@ -113,7 +114,7 @@ async function show(found: readonly Found[], format: Format, table: TableOptions
         rows[i + (table.headers ? 1 : 0)]![nameAt] = displayName(resource, object.metadata.name);
       }
     }
-    return layOut(rows);
+    return tableText(rows, { headers: table.headers });
   });
   if (tables.length > 0) print(tables.join('\n'));
 }

@@ -4,13 +4,15 @@ import { printAge } from '../../api/tables/age.ts';
 import { readClusterFile } from '../../cluster/state.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { BRING_UP, failed, NOT_UP, needRoot } from '../errors.ts';
-import { colour, formatOf, layOut, print } from '../output/output.ts';
+import { paint } from '../output/highlight.ts';
+import { formatOf, print } from '../output/output.ts';
+import { tableText, terminalOf } from '../output/table.ts';
 import { type NodeStatus, readStatus } from '../sources/status.ts';
 
 export const command: Command = {
   usage: ['status [-o json]'],
-  about: `How the cluster is: its nodes and their agents, forwarding workers and what they dropped, the overlay, the tables'
-fill. Reads shared memory, so it answers also while the controller or an agent is away.`,
+  about: `The state of the cluster: nodes and their agents, forwarding workers and what they dropped, the overlay, and how full
+the connection tables are. Reads shared memory, so it works while the controller or an agent is down.`,
   options: {
     output: { short: 'o', value: 'FORMAT', help: 'json' },
     help: { short: 'h', help: 'this text' },
@@ -31,7 +33,9 @@ async function run(args: Args): Promise<void> {
     print(JSON.stringify({ label: cluster.label, startedAt: cluster.startedAt, controller, nodes }, null, 2));
   } else {
     const age = printAge(Date.now() - Date.parse(cluster.startedAt));
-    const where = controller.running ? `controller ${controller.pid}` : colour('red', 'controller not running');
+    const where = controller.running
+      ? `controller ${controller.pid}`
+      : paint(terminalOf()?.colour ? 'red' : undefined, 'controller not running');
     print(
       `Cluster up for ${age}, ${where}, ${nodes.length} ${nodes.length === 1 ? 'node' : 'nodes'}\n\n${tables(nodes)}`,
     );
@@ -44,7 +48,6 @@ function tables(nodes: readonly NodeStatus[]): string {
     node.name,
     node.ready ? 'Ready' : 'NotReady',
     node.ip,
-    node.podCIDR,
     node.agentPid === null ? 'not running' : String(node.agentPid),
     String(node.pods),
     `${node.conntrack.entries}/${node.conntrack.max}`,
@@ -52,7 +55,7 @@ function tables(nodes: readonly NodeStatus[]): string {
     node.overlay.tunnelOffload ? 'on' : 'off',
     String(node.overlay.mtu),
   ]);
-  const header = ['NODE', 'STATUS', 'IP', 'POD-CIDR', 'AGENT', 'PODS', 'CONNECTIONS', 'OVERLAY', 'OFFLOAD', 'MTU'];
+  const header = ['NODE', 'STATUS', 'IP', 'AGENT', 'PODS', 'CONNECTIONS', 'OVERLAY', 'OFFLOAD', 'MTU'];
   const workers = nodes.flatMap((node) =>
     node.workers.map((worker) => [
       node.name,
@@ -65,7 +68,7 @@ function tables(nodes: readonly NodeStatus[]): string {
     ]),
   );
   const workerHeader = ['NODE', 'WORKER', 'STATE', 'RESTARTS', 'FRAMES-IN', 'FRAMES-OUT', 'DROPS'];
-  return `${layOut([header, ...nodeRows])}\n${layOut([workerHeader, ...workers])}`;
+  return `${tableText([header, ...nodeRows])}\n${tableText([workerHeader, ...workers])}`;
 }
 
 /** The most frequent reasons, and how many more there are. */

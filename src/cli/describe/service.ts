@@ -7,7 +7,7 @@ import type { ApiClient } from '../../api/client/client.ts';
 import { firstThree } from '../../api/tables/cells.ts';
 import type { EndpointSlice, Service, ServicePort } from '../../api/types/objects.ts';
 import { WellKnown } from '../../api/types/objects.ts';
-import { layOut } from '../output/output.ts';
+import { layOut } from '../output/table.ts';
 import { type Block, block, type Line } from '../output/text.ts';
 import { type PortInForce, readServiceNodes, type ServiceOnNode } from '../sources/service.ts';
 import { annotationLines, labelLines } from './pod.ts';

@@ -1,6 +1,5 @@
 /**
- * How things look: tables as kubectl lays them out, colour and progress only where a terminal is, JSON and YAML of
- * objects in Kubernetes' schema.
+ * Output other than tables: JSON and YAML of objects in Kubernetes' schema, notes, and progress on a terminal.
  */
 import { usageError } from '../errors.ts';
 
@@ -26,19 +25,9 @@ export function print(text: string): void {
   process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
 }
 
-/** A line beside the result: warnings, what is being done. */
+/** A line on stderr: a warning, or what is being done. */
 export function note(text: string): void {
   process.stderr.write(`${text}\n`);
-}
-
-/** Columns three blanks apart, no blanks at line ends; kubectl's table printer. */
-export function layOut(rows: readonly (readonly string[])[], separator = '   '): string {
-  const widths: number[] = [];
-  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
-  return rows
-    .map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i]!))).join(separator))
-    .map((line) => `${line.trimEnd()}\n`)
-    .join('');
 }
 
 export async function printObject(object: unknown, format: 'json' | 'yaml'): Promise<void> {
@@ -57,15 +46,7 @@ export async function toYaml(object: unknown): Promise<string> {
   });
 }
 
-const COLOURS = { red: 31, green: 32, yellow: 33, dim: 2, bold: 1 } as const;
-
-/** Coloured on a terminal that wants it (https://no-color.org), plain elsewhere. */
-export function colour(name: keyof typeof COLOURS, text: string, stream: NodeJS.WriteStream = process.stdout): string {
-  if (!stream.isTTY || process.env.NO_COLOR || process.env.TERM === 'dumb') return text;
-  return `\x1b[${COLOURS[name]}m${text}\x1b[0m`;
-}
-
-/** One line that is written over as work goes on; nothing at all when stderr is no terminal. */
+/** One line that is overwritten as the work goes on; nothing unless stderr is a terminal. */
 export class Progress {
   private current = '';
 

@@ -88,4 +88,17 @@ test('the help has usage, options in a column and examples', () => {
   assert.match(text, 'Examples:\n  dataplane try\n');
 });
 
+test('the help fits 80 columns, and a narrower terminal', () => {
+  const long = {
+    usage: ['try X'],
+    about: `${'Some words about it. '.repeat(20)}`,
+    options: { 'an-option-with-a-long-name': { value: 'NAME=SECONDS', help: 'explains '.repeat(30).trim() } },
+    run: async () => {},
+  };
+  for (const columns of [80, 60]) {
+    for (const line of printHelp(long, columns).split('\n')) assert.ok(line.length <= columns, line);
+  }
+  assert.match(printHelp(long, 80), /--an-option-with-a-long-name NAME=SECONDS\n {32}explains/);
+});
+
 test.run();

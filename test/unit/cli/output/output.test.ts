@@ -6,7 +6,7 @@ import { printAge } from '../../../../src/api/tables/age.ts';
 import type { KubeObject, Pod, Service } from '../../../../src/api/types/objects.ts';
 import { CliError, describeError, failed, SilentExit } from '../../../../src/cli/errors.ts';
 import { tableRows } from '../../../../src/cli/output/columns.ts';
-import { formatOf, layOut, toYaml } from '../../../../src/cli/output/output.ts';
+import { formatOf, toYaml } from '../../../../src/cli/output/output.ts';
 import { block, printBlock } from '../../../../src/cli/output/text.ts';
 import { ClusterError, ManifestError } from '../../../../src/cluster/errors.ts';
 
@@ -21,16 +21,6 @@ const pod = (status: Partial<Pod['status']> & object, metadata: object = {}): Po
     spec: { nodeName: 'n1', containers: [{ name: 'webapp' }, { name: 'nginx' }] },
     status,
   }) as unknown as Pod;
-
-test('columns are three blanks apart and lines end without blanks', () => {
-  assert.is(
-    layOut([
-      ['NAME', 'AGE'],
-      ['a-long-name', ''],
-    ]),
-    'NAME          AGE\na-long-name\n',
-  );
-});
 
 test('ages are those of kubectl', () => {
   const of = (s: number) => printAge(s * 1000);

@@ -1,0 +1,130 @@
+/**
+ * Tables. In a pipe they are laid out as kubectl's, cell for cell, for scripts. On a terminal they fit its width: columns
+ * without any value are left out, long cells continue on the next line, and what is wrong is coloured.
+ */
+import { type Colour, colourOf, paint } from './highlight.ts';
+
+export interface Terminal {
+  columns: number;
+  colour: boolean;
+}
+
+export interface TableOptions {
+  /** Whether the first row is a header. */
+  headers?: boolean;
+  /** Between columns; default three blanks. */
+  separator?: string;
+  terminal?: Terminal | undefined;
+}
+
+type Row = readonly string[];
+
+const NO_VALUE = '<none>';
+const SEPARATOR = '   ';
+const NARROW_SEPARATOR = '  ';
+/** No column is made narrower than this, nor than the longest part of its header. */
+const MIN_CELL = 8;
+
+/** The terminal that standard output is; undefined in a pipe or a file. Colour as of https://no-color.org. */
+export function terminalOf(stream: NodeJS.WriteStream = process.stdout): Terminal | undefined {
+  if (!stream.isTTY) return undefined;
+  const colour = !process.env.NO_COLOR && process.env.TERM !== 'dumb';
+  return { columns: stream.columns || 80, colour };
+}
+
+/** Columns three blanks apart, no blanks at line ends: kubectl's table printer. */
+export function layOut(rows: readonly Row[], separator: string = SEPARATOR): string {
+  const widths = widthsOf(rows);
+  return rows
+    .map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i]!))).join(separator))
+    .map((line) => `${line.trimEnd()}\n`)
+    .join('');
+}
+
+/** A table for standard output: plain in a pipe, made to fit on a terminal. */
+export function tableText(rows: readonly Row[], options: TableOptions = {}): string {
+  const { headers = true, separator: between = SEPARATOR } = options;
+  const terminal = 'terminal' in options ? options.terminal : terminalOf();
+  if (terminal === undefined) return layOut(rows, between);
+  const shown = headers ? withoutEmptyColumns(rows) : rows;
+  const natural = widthsOf(shown);
+  const wide = total(natural, between) > terminal.columns;
+  const separator = wide ? NARROW_SEPARATOR : between;
+  const widths = wide ? shrink(natural, headers ? shown[0]! : [], terminal.columns) : natural;
+  return shown
+    .map((row, i) => {
+      const colours = row.map((cell, at) =>
+        headers && i > 0 && terminal.colour ? colourOf(shown[0]![at] ?? '', cell) : undefined,
+      );
+      return printRow(row, widths, separator, colours);
+    })
+    .join('');
+}
+
+function widthsOf(rows: readonly Row[]): number[] {
+  const widths: number[] = [];
+  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+  return widths;
+}
+
+const total = (widths: readonly number[], separator: string): number =>
+  widths.reduce((sum, width) => sum + width, 0) + separator.length * (widths.length - 1);
+
+function withoutEmptyColumns(rows: readonly Row[]): Row[] {
+  const [header = [], ...body] = rows;
+  if (body.length === 0) return [...rows];
+  const kept = header.map((_, i) => i === 0 || body.some((row) => row[i] !== NO_VALUE));
+  return rows.map((row) => row.filter((_, i) => kept[i]));
+}
+
+/** Narrows the widest column, again and again, until the table fits or no column can give more. */
+function shrink(natural: readonly number[], header: Row, columns: number): number[] {
+  const widths = [...natural];
+  const longestPart = (text: string) => Math.max(...text.split(/ |(?<=-)/).map((part) => part.length));
+  const least = widths.map((width, i) => Math.min(width, Math.max(MIN_CELL, longestPart(header[i] ?? ''))));
+  for (let excess = total(widths, NARROW_SEPARATOR) - columns; excess > 0; excess--) {
+    let widest = -1;
+    for (const [i, width] of widths.entries()) {
+      if (width > least[i]! && (widest < 0 || width > widths[widest]!)) widest = i;
+    }
+    if (widest < 0) break;
+    widths[widest]!--;
+  }
+  return widths;
+}
+
+function printRow(
+  row: Row,
+  widths: readonly number[],
+  separator: string,
+  colours: readonly (Colour | undefined)[],
+): string {
+  const cells = row.map((cell, i) => wrap(cell, widths[i]!));
+  const height = Math.max(...cells.map((lines) => lines.length));
+  let text = '';
+  for (let line = 0; line < height; line++) {
+    const last = cells.findLastIndex((lines) => lines[line] !== undefined && lines[line] !== '');
+    const parts = cells.slice(0, last + 1).map((lines, i) => {
+      const part = lines[line] ?? '';
+      const blanks = i === last ? '' : ' '.repeat(widths[i]! - part.length);
+      return `${part === '' ? part : paint(colours[i], part)}${blanks}`;
+    });
+    text += `${parts.join(separator)}\n`;
+  }
+  return text;
+}
+
+/** Lines of at most `width` characters, broken after a blank or one of `,/:=-` where there is one, words kept whole. */
+export function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let rest = text;
+  while (rest.length > width) {
+    const head = rest.slice(0, width + 1);
+    const blank = head.lastIndexOf(' ');
+    const mark = Math.max(...[...',/:=-'].map((character) => head.slice(0, width).lastIndexOf(character) + 1));
+    const at = blank > 0 ? blank : mark > 0 ? mark : width;
+    lines.push(rest.slice(0, at).trimEnd());
+    rest = rest.slice(at).trimStart();
+  }
+  return [...lines, rest];
+}
