@@ -38,6 +38,8 @@ export interface BringUpOptions {
   catalogue?: readonly string[];
   /** Port of the API on 127.0.0.1; absent: one that is free. */
   apiPort?: number | undefined;
+  /** rbac: users may do what roles allow them; absent: every authenticated user everything. */
+  authorization?: 'rbac' | undefined;
   /** Best offloads to ask the kernel for; absent: all it has. */
   offloads?: OffloadName | undefined;
   noUnderlayShortcut?: boolean;
@@ -104,6 +106,7 @@ function planCluster(wanted: BringUpOptions): ClusterFile {
     nodes,
     underlayMtu: underlayMtuFor(options),
     ...(wanted.apiPort !== undefined && { apiPort: wanted.apiPort }),
+    ...(wanted.authorization !== undefined && { authorization: wanted.authorization }),
     ...(offloads !== undefined && { offloads }),
     noUnderlayShortcut: wanted.noUnderlayShortcut ?? false,
     catalogue: [...catalogue],

@@ -30,6 +30,8 @@ export interface ClusterFile {
   underlayMtu: number;
   /** Port of the API on 127.0.0.1, where it was asked for. */
   apiPort?: number;
+  /** Who may do what at the API; absent: every authenticated user everything. */
+  authorization?: 'rbac';
   /** Best offloads the nodes' devices are to use; absent: all the kernel has. */
   offloads?: OffloadName;
   noUnderlayShortcut: boolean;

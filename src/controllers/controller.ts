@@ -3,15 +3,21 @@
  * it may be killed and started again at any time; agents go on forwarding meanwhile.
  */
 import { join } from 'node:path';
+import { authorizer } from '../api/access/authorization.ts';
+import { Rbac } from '../api/access/rbac.ts';
 import { agentSocketPath } from '../api/agent-socket.ts';
 import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../api/cluster-options.ts';
 import { resourceOfKind } from '../api/resources.ts';
 import { claimSocket, startApiServer } from '../api/server/server.ts';
-import { type Admissions, Registry } from '../api/store/registry.ts';
+import { type Admission, type Admissions, Registry } from '../api/store/registry.ts';
 import { Store } from '../api/store/store.ts';
-import { CONFIG_MAP } from '../api/types/objects.ts';
+import { CONFIG_MAP, type Pod } from '../api/types/objects.ts';
+import { makeBootstrapRoles } from './access/bootstrap-roles.ts';
 import { kubernetesServiceAddress, startKubernetesService } from './access/kubernetes-service.ts';
+import { withServiceAccount } from './access/pod-account.ts';
 import { type AccessOptions, prepareAccess } from './access/secure-access.ts';
+import { startServiceAccounts } from './access/service-accounts.ts';
+import { ServiceAccountTokens } from './access/tokens.ts';
 import { type Cluster, makeCluster } from './cluster.ts';
 import { startGarbageCollector } from './garbage-collector.ts';
 import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
@@ -71,8 +77,11 @@ export async function startController(given: ControllerOptions): Promise<Control
   const store = new Store({ directory: join(stateDir, 'store') });
   const services = new ServiceAddresses(store, ranges.service, options.nodePortRange, options.loadBalancerPool);
   const pods = new PodAddresses(store);
+  const tokens =
+    access && (await ServiceAccountTokens.open(store, access.certificates.serviceAccountKey, options.clusterDomain));
+  const rbac = given.access?.authorization === 'rbac' ? new Rbac(store) : undefined;
   const admissions: Admissions = {
-    Pod: podAdmission,
+    Pod: tokens === undefined ? podAdmission : withAccounts(store),
     Service: new ServiceAdmission(services, ranges.external),
     Node: new NodeAdmission(store, pods, ranges.pod),
     Namespace: namespaceAdmission,
@@ -82,6 +91,8 @@ export async function startController(given: ControllerOptions): Promise<Control
   startNamespaceController(cluster);
   if (given.access?.inCluster) startKubernetesService(cluster, ranges.service, given.access.inCluster);
   if (options.dns === 'agent') startClusterDns(cluster, ranges.service);
+  if (rbac !== undefined) makeBootstrapRoles(cluster);
+  startServiceAccounts(cluster, access?.certificates.authority);
   publishOptions(cluster, options);
   startGarbageCollector(cluster);
   startScheduler(cluster, pods);
@@ -95,6 +106,8 @@ export async function startController(given: ControllerOptions): Promise<Control
     socketPath,
     ...(access && { secure: access.secure }),
     ...(given.insecure && { insecure: given.insecure }),
+    ...(tokens && { tokens }),
+    ...(rbac && { authorize: authorizer(rbac.authorize), rulesOf: rbac.rulesOf }),
     agentSocket: (node) => (given.agents?.nodes.includes(node) ? agentSocketPath(stateDir, node) : undefined),
   });
   access?.announce(server.securePorts);
@@ -109,6 +122,14 @@ export async function startController(given: ControllerOptions): Promise<Control
       cluster.close();
       await store.close();
     },
+  };
+}
+
+/** Pods get their service account before anything else is looked at. */
+function withAccounts(store: Store): Admission<Pod> {
+  return {
+    ...podAdmission,
+    prepare: (pod, old) => podAdmission.prepare!(old === undefined ? withServiceAccount(store, pod) : pod, old),
   };
 }
 

@@ -95,7 +95,9 @@ test('kill -9 of the agent at any moment: the next one finds or makes the pod, a
 test('a container that ends while no agent runs: its status is known all the same', async ({ world }) => {
   world.pod('once', {
     restartPolicy: 'Never',
-    containers: [{ name: 'c', image: 'process', command: ['sh', '-c', 'echo said; sleep 0.5; exit 7'] }],
+    containers: [
+      { name: 'c', image: 'process', command: ['sh', '-c', 'echo said > /dev/termination-log; sleep 0.5; exit 7'] },
+    ],
   });
   await until('running', () => world.container('once', 'c')?.state?.running);
   await world.manager.close({ keepPods: true });

@@ -30,6 +30,12 @@ export function openPodRuntime(options: PodRuntimeOptions): PodManager {
     network,
     getConfigMap: (namespace, name) => watch.configMap(namespace, name) ?? client.find('ConfigMap', name, namespace),
     getSecret: (namespace, name) => watch.secret(namespace, name) ?? client.find('Secret', name, namespace),
+    requestToken: ({ metadata: { namespace = 'default', name, uid }, spec }, audience, expirationSeconds) =>
+      client.requestToken(namespace, spec.serviceAccountName ?? 'default', {
+        ...(audience !== undefined && { audiences: [audience] }),
+        expirationSeconds,
+        boundObjectRef: { apiVersion: 'v1', kind: 'Pod', name, uid },
+      }),
     reportStatus: async (pod, status) => {
       const { name, namespace = 'default' } = pod.metadata;
       await client.patch('Pod', name, { status }, { namespace, subresource: 'status', type: 'merge' });

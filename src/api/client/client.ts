@@ -191,6 +191,18 @@ export class ApiClient {
     return this.call('GET', path);
   }
 
+  /** A token of a service account (TokenRequest). */
+  async requestToken(
+    namespace: string,
+    account: string,
+    spec: { audiences?: string[]; expirationSeconds?: number; boundObjectRef?: object },
+  ): Promise<{ token: string; expiresAtMs: number }> {
+    const path = this.path('ServiceAccount', namespace, account, 'token');
+    const body = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec };
+    const { status } = await this.call<{ status: { token: string; expirationTimestamp: string } }>('POST', path, body);
+    return { token: status.token, expiresAtMs: Date.parse(status.expirationTimestamp) };
+  }
+
   /** Closes kept connections; calls under way fail. */
   close(): void {
     this.calls.destroy();

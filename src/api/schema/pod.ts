@@ -127,6 +127,16 @@ const container = shared(
 
 const keysToPaths = list(object({ 'key!': filled('a key'), 'path!': filled('a relative path'), mode: int(0, 0o777) }));
 const defaultMode = int(0, 0o777);
+const fieldsToPaths = list(
+  object(
+    {
+      'path!': filled('a relative path'),
+      fieldRef: object({ 'fieldPath!': filled('a field path such as metadata.labels'), apiVersion: text() }),
+      mode: int(0, 0o777),
+    },
+    ['resourceFieldRef'],
+  ),
+);
 
 const volume = object(
   {
@@ -135,6 +145,25 @@ const volume = object(
     hostPath: object({ 'path!': filled('a path on the host'), type: text() }),
     configMap: object({ name: text(), items: keysToPaths, defaultMode, optional: bool }),
     secret: object({ secretName: text(), items: keysToPaths, defaultMode, optional: bool }),
+    downwardAPI: object({ items: fieldsToPaths, defaultMode }),
+    projected: object({
+      defaultMode,
+      sources: list(
+        object(
+          {
+            configMap: object({ name: text(), items: keysToPaths, optional: bool }),
+            secret: object({ name: text(), items: keysToPaths, optional: bool }),
+            downwardAPI: object({ items: fieldsToPaths }),
+            serviceAccountToken: object({
+              audience: text(),
+              expirationSeconds: int(600),
+              'path!': filled('a relative path'),
+            }),
+          },
+          ['clusterTrustBundle', 'podCertificate'],
+        ),
+      ),
+    }),
   },
   [
     'awsElasticBlockStore',
@@ -143,7 +172,6 @@ const volume = object(
     'cephfs',
     'cinder',
     'csi',
-    'downwardAPI',
     'ephemeral',
     'fc',
     'flexVolume',
@@ -157,7 +185,6 @@ const volume = object(
     'persistentVolumeClaim',
     'photonPersistentDisk',
     'portworxVolume',
-    'projected',
     'quobyte',
     'rbd',
     'scaleIO',
@@ -190,10 +217,12 @@ export const podSpec: Schema = shared(
       hostAliases: list(object({ 'ip!': text('an IP address'), hostnames: list(text('a DNS name')) })),
       enableServiceLinks: bool,
       readinessGates: list(object({ 'conditionType!': filled('the type of a condition') })),
+      serviceAccountName: text(),
+      serviceAccount: text(),
+      automountServiceAccountToken: bool,
     },
     [
       'affinity',
-      'automountServiceAccountToken',
       'ephemeralContainers',
       'hostIPC',
       'hostPID',
@@ -211,8 +240,6 @@ export const podSpec: Schema = shared(
       'schedulerName',
       'schedulingGates',
       'securityContext',
-      'serviceAccount',
-      'serviceAccountName',
       'setHostnameAsFQDN',
       'shareProcessNamespace',
       'tolerations',

@@ -1,8 +1,14 @@
 /** The documents by which kubectl and client libraries find out what is served, one by one or all in two. */
-import { apiVersionOf, RESOURCES, type Resource } from '../resources.ts';
+import { apiVersionOf, type Resource, RESOURCES as STORED } from '../resources.ts';
+import { isReview, REVIEWS } from '../reviews.ts';
 import { subresourcesOf } from './subresources.ts';
 
+/** Everything that has a path: what is stored, and what is only asked. */
+const RESOURCES: readonly Resource[] = [...STORED, ...REVIEWS];
+
 const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
+
+const verbsOf = (resource: Resource): readonly string[] => (isReview(resource) ? ['create'] : VERBS);
 
 /** The Kubernetes version whose API this one is a part of. */
 const VERSION = {
@@ -40,7 +46,7 @@ function apiResources(resource: Resource) {
     singularName: singular,
     namespaced,
     kind,
-    verbs: VERBS,
+    verbs: verbsOf(resource),
     ...(shortNames.length > 0 && { shortNames }),
     ...(categories.length > 0 && { categories }),
   };
@@ -69,7 +75,7 @@ function discovered(resource: Resource) {
     responseKind: { ...own, kind },
     scope: namespaced ? 'Namespaced' : 'Cluster',
     singularResource: singular,
-    verbs: VERBS,
+    verbs: verbsOf(resource),
     ...(shortNames.length > 0 && { shortNames }),
     ...(categories.length > 0 && { categories }),
     ...(subresources.length > 0 && { subresources }),

@@ -14,13 +14,17 @@ import {
 import { createServer as createHttpsServer } from 'node:https';
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { authenticate, impersonate, type VerifyToken } from '../access/authentication.ts';
+import { authenticate, impersonate } from '../access/authentication.ts';
 import { type Authorize, actionOf, authorizer } from '../access/authorization.ts';
+import { type RulesOf, rulesWithoutRbac } from '../access/rbac.ts';
+import type { TokenIssuer } from '../access/service-account-tokens.ts';
 import { ROOT_USER, type User } from '../access/user.ts';
 import { ApiError, forbiddenAction, internalError, noSuchPath } from '../errors.ts';
 import type { Registry } from '../store/registry.ts';
+import { replyJson } from './call.ts';
 import { Exchange } from './exchange.ts';
 import { type AgentSocket, PodProxy } from './pod-proxy.ts';
+import { Reviews } from './reviews.ts';
 
 /** An address to bind, or the descriptor of a socket that listens already. */
 export type ListenAddress = { host: string; port: number } | { fd: number };
@@ -39,8 +43,11 @@ export interface ApiServerOptions {
   secure?: { identity: TlsIdentity; addresses: readonly ListenAddress[] };
   /** Served in the clear, to everybody, with all rights. */
   insecure?: { host: string; port: number };
-  verifyToken?: VerifyToken;
+  /** Who may do what; default: authenticated users everything. */
   authorize?: Authorize;
+  rulesOf?: RulesOf;
+  /** Service accounts' tokens. */
+  tokens?: TokenIssuer;
   /** How the nodes' agents are reached, for logs, exec and the like. */
   agentSocket?: AgentSocket;
 }
@@ -86,6 +93,8 @@ export async function startApiServer(registry: Registry, options: ApiServerOptio
   await claimSocket(options.socketPath);
   const streams = new Set<() => void>();
   const authorize = options.authorize ?? authorizer();
+  const { tokens, rulesOf = rulesWithoutRbac } = options;
+  const reviews = new Reviews({ store: registry.store, authorize, rulesOf, tokens });
   const proxy = new PodProxy(registry.store, options.agentSocket ?? (() => undefined));
   const check = (request: IncomingMessage, user: User) => {
     const asked = impersonate(request, user, authorize);
@@ -96,13 +105,16 @@ export async function startApiServer(registry: Registry, options: ApiServerOptio
   };
   const identify: Record<Door, (request: IncomingMessage) => Promise<User> | User> = {
     root: () => ROOT_USER,
-    anybody: (request) => authenticate(request, options.verifyToken),
+    anybody: (request) => authenticate(request, tokens && ((token) => tokens.verify(token))),
   };
   const handlers = (door: Door): Handlers => ({
     async request(request, response) {
       try {
-        check(request, await identify[door](request));
-        if (!proxy.serve(request, response)) new Exchange(registry, streams, request, response).run();
+        const user = check(request, await identify[door](request));
+        if (proxy.serve(request, response) || (await reviews.serve(request, response, user))) return;
+        const document = request.method === 'GET' ? reviews.document(request.url ?? '') : undefined;
+        if (document !== undefined) replyJson(response, 200, JSON.stringify(document));
+        else new Exchange(registry, streams, request, response).run();
       } catch (error) {
         refuse(response, error);
       }

@@ -42,9 +42,31 @@ const OF_KIND: Readonly<Record<string, Readonly<Record<string, Subresource>>>> =
   Namespace: { finalize: { kind: 'Namespace', methods: { PUT: finalize }, verbs: ['update'] } },
 };
 
+/** Answered elsewhere (pod-proxy.ts, reviews.ts), here for discovery alone. */
+const ELSEWHERE: Readonly<Record<string, Readonly<Record<string, Subresource>>>> = {
+  Pod: {
+    attach: { kind: 'PodAttachOptions', methods: {}, verbs: ['create', 'get'] },
+    exec: { kind: 'PodExecOptions', methods: {}, verbs: ['create', 'get'] },
+    log: { kind: 'Pod', methods: {}, verbs: ['get'] },
+    portforward: { kind: 'PodPortForwardOptions', methods: {}, verbs: ['create', 'get'] },
+    proxy: { kind: 'PodProxyOptions', methods: {}, verbs: ['create', 'delete', 'get', 'patch', 'update'] },
+  },
+  Service: {
+    proxy: { kind: 'ServiceProxyOptions', methods: {}, verbs: ['create', 'delete', 'get', 'patch', 'update'] },
+  },
+  Node: { proxy: { kind: 'NodeProxyOptions', methods: {}, verbs: ['create', 'delete', 'get', 'patch', 'update'] } },
+  ServiceAccount: {
+    token: { kind: 'TokenRequest', group: 'authentication.k8s.io', version: 'v1', methods: {}, verbs: ['create'] },
+  },
+};
+
 /** All subresources of a resource but `status`, by name. */
 export function subresourcesOf(resource: Resource): Readonly<Record<string, Subresource>> {
-  return { ...OF_KIND[resource.key], ...(resource.scale !== undefined && { scale: SCALE }) };
+  return {
+    ...ELSEWHERE[resource.key],
+    ...OF_KIND[resource.key],
+    ...(resource.scale !== undefined && { scale: SCALE }),
+  };
 }
 
 /** Serves it, when the resource has it; false otherwise. @throws ApiError 405 */

@@ -91,6 +91,22 @@ export interface Volume {
   hostPath?: { path: string; type?: string };
   configMap?: { name: string; items?: KeyToPath[]; defaultMode?: number; optional?: boolean };
   secret?: { secretName: string; items?: KeyToPath[]; defaultMode?: number; optional?: boolean };
+  downwardAPI?: { items?: FieldToPath[]; defaultMode?: number };
+  projected?: { sources?: ProjectedSource[]; defaultMode?: number };
+}
+
+export interface FieldToPath {
+  path: string;
+  fieldRef?: { fieldPath: string; apiVersion?: string };
+  mode?: number;
+}
+
+/** One of these. */
+export interface ProjectedSource {
+  configMap?: { name?: string; items?: KeyToPath[]; optional?: boolean };
+  secret?: { name?: string; items?: KeyToPath[]; optional?: boolean };
+  downwardAPI?: { items?: FieldToPath[] };
+  serviceAccountToken?: { path: string; audience?: string; expirationSeconds?: number };
 }
 
 export interface PodSpec {
@@ -110,6 +126,10 @@ export interface PodSpec {
   hostAliases?: { ip: string; hostnames?: string[] }[];
   enableServiceLinks?: boolean;
   readinessGates?: { conditionType: string }[];
+  serviceAccountName?: string;
+  /** The old name of the same. */
+  serviceAccount?: string;
+  automountServiceAccountToken?: boolean;
 }
 
 export interface ContainerState {

@@ -3,7 +3,7 @@
 import { markOf, readClusterFile, STATE_DIR, writeClusterFile } from '../../cluster/state.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions } from '../args/cluster-args.ts';
-import { portNumber } from '../args/values.ts';
+import { oneOf, portNumber } from '../args/values.ts';
 import { failed, usageError } from '../errors.ts';
 import { note } from '../output/output.ts';
 
@@ -14,6 +14,7 @@ into DIR its options count and an agent is kept running for each of its nodes, s
 controller died. Elsewhere the options below count and agents are started by whoever wants a node.`,
   options: {
     state: { value: 'DIR', help: `directory of the cluster's state (default ${STATE_DIR})` },
+    authorization: { value: 'MODE', help: 'open (default): every authenticated user may do all; or rbac' },
     'api-port': { value: 'PORT', help: 'port of the API on 127.0.0.1 (default: one that is free)' },
     listen: { value: 'HOST:PORT', help: 'serve the API there too, for other machines' },
     insecure: { help: 'with --listen: in the clear, with all rights for everybody; for private networks' },
@@ -50,6 +51,7 @@ async function run(args: Args): Promise<void> {
     log,
     access: {
       port: args.value('api-port', portNumber) ?? cluster?.apiPort,
+      authorization: cluster?.authorization ?? args.value('authorization', oneOf('open', 'rbac')) ?? 'open',
       inCluster: cluster && (await clusterEndpoint(options)),
       listen: insecure ? undefined : listen,
     },

@@ -28,6 +28,7 @@ not, with the last lines it wrote, and removes everything again (see --keep-on-f
       help: "route every frame in the node's namespace, even where nftables could forward it directly",
     },
     catalogue: { value: 'FILE', multiple: true, help: 'more programs for `image:`, in addition to the built-in ones' },
+    authorization: { value: 'MODE', help: 'at the API: open (default), every authenticated user may do all; or rbac' },
     'api-port': { value: 'PORT', help: 'port of the API on 127.0.0.1 (default: one that is free)' },
     timeout: {
       value: 'SECONDS',
@@ -51,6 +52,7 @@ async function run(args: Args): Promise<void> {
   const count = args.value('nodes', wholeNumber(1, 200)) ?? 2;
   const timeoutSeconds = args.value('timeout', seconds) ?? DEFAULT_TIMEOUT_SECONDS;
   const apiPort = args.value('api-port', portNumber);
+  const authorization = args.value('authorization', oneOf('open', 'rbac'));
   await checkClusterOptions(options);
   if (options.overlay === 'ipip' && options.ipipTransport === 'raw-socket') await checkRawSocket();
   const { roomForNodes } = await import('../../cluster/nodes.ts');
@@ -79,6 +81,7 @@ async function run(args: Args): Promise<void> {
       program: [process.execPath, ...process.execArgv, process.argv[1]!],
       catalogue,
       apiPort,
+      authorization: authorization === 'rbac' ? 'rbac' : undefined,
       offloads: offloadsOf(args),
       noUnderlayShortcut: args.flag('no-underlay-shortcut'),
       label: args.text('label'),

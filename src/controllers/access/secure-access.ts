@@ -16,6 +16,8 @@ export interface AccessOptions {
   port?: number | undefined;
   /** Where pods reach the API. `open` returns a listening socket there. */
   inCluster?: { address: string; port: number; open: () => number } | undefined;
+  /** rbac: users may do what roles allow them; open: authenticated users may do everything. */
+  authorization?: 'open' | 'rbac';
   /** For other machines. */
   listen?: { host: string; port: number } | undefined;
 }

@@ -85,7 +85,7 @@ export function expand(text: string, env: ReadonlyMap<string, string>): string {
 }
 
 /** @throws ContainerConfigError for a path that is not supported */
-function fieldOf(pod: Pod, path: string, facts: Pick<EnvironmentFacts, 'podIP' | 'hostIP'>): string {
+export function fieldOf(pod: Pod, path: string, facts: Pick<EnvironmentFacts, 'podIP' | 'hostIP'>): string {
   const { metadata, spec } = pod;
   const keyed = /^metadata\.(labels|annotations)\['([^']+)'\]$/.exec(path);
   if (keyed !== null) return metadata[keyed[1] as 'labels' | 'annotations']?.[keyed[2]!] ?? '';
@@ -99,7 +99,7 @@ function fieldOf(pod: Pod, path: string, facts: Pick<EnvironmentFacts, 'podIP' |
     case 'spec.nodeName':
       return spec.nodeName ?? '';
     case 'spec.serviceAccountName':
-      return 'default';
+      return spec.serviceAccountName ?? 'default';
     case 'status.podIP':
     case 'status.podIPs':
       return facts.podIP;

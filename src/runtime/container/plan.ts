@@ -14,7 +14,8 @@ import type { Container, Pod } from '../../api/types/objects.ts';
 import { type ConfigSource, ContainerConfigError } from '../files/config-source.ts';
 import { accountFiles, type DnsSettings, hostnameOf, hostsFile, resolvConf } from '../files/etc-files.ts';
 import { hostDevices, layeredMounts, mountOf, readMounts } from '../files/host-mounts.ts';
-import { insidePath, volumePath } from '../files/volumes.ts';
+import { insidePath } from '../files/volume-files.ts';
+import { followsObjects, volumePath } from '../files/volumes.ts';
 import type { CatalogueImage } from '../image/catalogue.ts';
 import { containerDirectory } from '../state.ts';
 import { commandOf, environmentOf } from './environment.ts';
@@ -92,7 +93,7 @@ function bindMountsOf(pod: Pod, container: Container, podDir: string): BindMount
     return {
       source: subPath ? subPathOf(root, subPath) : root,
       target: posix.join('/', mountPath),
-      readOnly: readOnly === true || volume.configMap !== undefined || volume.secret !== undefined,
+      readOnly: readOnly === true || followsObjects(volume),
       file: statSync(subPath ? subPathOf(root, subPath) : root).isFile(),
     };
   });

@@ -1,14 +1,28 @@
-/** ConfigMaps and Secrets as pods refer to them. */
-import type { ConfigMap, Secret } from '../../api/types/objects.ts';
+/** ConfigMaps, Secrets and tokens as pods refer to them. */
+import type { ConfigMap, Pod, Secret } from '../../api/types/objects.ts';
 import type { PodManagerOptions } from '../pod/options.ts';
 
 /** A container cannot be made from its manifest as things are: kubelet's CreateContainerConfigError. */
 export class ContainerConfigError extends Error {}
 
-export class ConfigSource {
-  private readonly options: Pick<PodManagerOptions, 'getConfigMap' | 'getSecret'>;
+type SourceOptions = Pick<PodManagerOptions, 'getConfigMap' | 'getSecret' | 'requestToken'>;
 
-  constructor(options: Pick<PodManagerOptions, 'getConfigMap' | 'getSecret'>) {
+/** A token is renewed when this share of its life is over (kubelet, pkg/kubelet/token). */
+const RENEW_AT = 0.8;
+
+interface HeldToken {
+  text: string;
+  renewAtMs: number;
+  expiresAtMs: number;
+}
+
+/** Of one pod. */
+export class ConfigSource {
+  private readonly options: SourceOptions;
+  /** By audience and asked lifetime. */
+  private readonly tokens = new Map<string, HeldToken>();
+
+  constructor(options: SourceOptions) {
     this.options = options;
   }
 
@@ -24,5 +38,23 @@ export class ConfigSource {
     const found = await this.options.getSecret(namespace, name);
     if (found === undefined && !optional) throw new ContainerConfigError(`secret "${name}" not found`);
     return found;
+  }
+
+  /** A token of the pod's service account that is good for a while. @throws Error when there is none to be had */
+  async token(pod: Pod, audience: string | undefined, seconds: number): Promise<string> {
+    const key = `${audience ?? ''} ${seconds}`;
+    const held = this.tokens.get(key);
+    const nowMs = Date.now();
+    if (held !== undefined && nowMs < held.renewAtMs) return held.text;
+    try {
+      if (this.options.requestToken === undefined) throw new Error('this node cannot request tokens');
+      const { token, expiresAtMs } = await this.options.requestToken(pod, audience, seconds);
+      this.tokens.set(key, { text: token, expiresAtMs, renewAtMs: nowMs + (expiresAtMs - nowMs) * RENEW_AT });
+      return token;
+    } catch (error) {
+      // The API may be away for a moment: the old one still serves.
+      if (held !== undefined && nowMs < held.expiresAtMs) return held.text;
+      throw error;
+    }
   }
 }

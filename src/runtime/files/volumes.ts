@@ -1,9 +1,10 @@
 /**
  * Volumes of a pod on disk, under <pod>/volumes/<name>.
  *
- * ConfigMaps and Secrets are laid out as kubelet does (pkg/volume/util/atomic_writer.go): the files are links through
+ * What comes from objects (volume-files.ts) is laid out as kubelet does (pkg/volume/util/atomic_writer.go): the files are links through
  * `..data`, itself a link to a directory with the present content, so that an update shows all at once.
  */
+import { createHash } from 'node:crypto';
 import {
   chmodSync,
   lstatSync,
@@ -16,25 +17,28 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join, normalize } from 'node:path';
-import type { KeyToPath, Pod, Volume } from '../../api/types/objects.ts';
+import { dirname, join } from 'node:path';
+import type { Pod, Volume } from '../../api/types/objects.ts';
 import { type ConfigSource, ContainerConfigError } from './config-source.ts';
+import { filesOf, type PodFacts, type VolumeFile } from './volume-files.ts';
 
 const DATA_LINK = '..data';
-const DEFAULT_MODE = 0o644;
 
 /** Where a volume of the pod is; for a hostPath its own place. */
 export const volumePath = (podDir: string, volume: Volume): string =>
   volume.hostPath?.path ?? join(podDir, 'volumes', volume.name);
 
-/** What the content of a volume hangs on: unchanged text, unchanged content. */
+/** What was last written into a volume, as a digest. */
 export type VolumeVersions = Map<string, string>;
 
-export const hasConfigVolumes = (pod: Pod): boolean =>
-  (pod.spec.volumes ?? []).some((volume) => volume.configMap !== undefined || volume.secret !== undefined);
+/** Filled from objects; containers may not write to it. */
+export const followsObjects = ({ configMap, secret, projected, downwardAPI }: Volume): boolean =>
+  (configMap ?? secret ?? projected ?? downwardAPI) !== undefined;
+
+export const hasConfigVolumes = (pod: Pod): boolean => (pod.spec.volumes ?? []).some(followsObjects);
 
 /**
- * Make all volumes, or bring those that follow a ConfigMap or Secret up to date.
+ * Make all volumes, or bring those that follow objects or hold a token up to date.
  * @throws ContainerConfigError naming the volume whose source is missing
  */
 export async function prepareVolumes(
@@ -42,30 +46,16 @@ export async function prepareVolumes(
   podDir: string,
   source: ConfigSource,
   versions: VolumeVersions,
+  facts: PodFacts,
 ): Promise<void> {
-  const namespace = pod.metadata.namespace ?? 'default';
   for (const volume of pod.spec.volumes ?? []) {
     const path = volumePath(podDir, volume);
     try {
-      if (volume.configMap !== undefined) {
-        const { name = '', items, defaultMode, optional } = volume.configMap;
-        const map = await source.configMap(namespace, name, optional);
-        const version = `${map?.metadata.uid}/${map?.metadata.resourceVersion}`;
+      if (followsObjects(volume)) {
+        const files = await filesOf(volume, pod, source, facts);
+        const version = digestOf(files);
         if (versions.get(volume.name) === version) continue;
-        const content = new Map<string, Buffer>();
-        for (const [key, text] of Object.entries(map?.data ?? {})) content.set(key, Buffer.from(text));
-        for (const [key, text] of Object.entries(map?.binaryData ?? {})) content.set(key, Buffer.from(text, 'base64'));
-        writeAtomically(path, select(content, items, defaultMode, optional));
-        versions.set(volume.name, version);
-      } else if (volume.secret !== undefined) {
-        const { secretName = '', items, defaultMode, optional } = volume.secret;
-        const secret = await source.secret(namespace, secretName, optional);
-        const version = `${secret?.metadata.uid}/${secret?.metadata.resourceVersion}`;
-        if (versions.get(volume.name) === version) continue;
-        const content = new Map(
-          Object.entries(secret?.data ?? {}).map(([key, text]) => [key, Buffer.from(text, 'base64')] as const),
-        );
-        writeAtomically(path, select(content, items, defaultMode, optional));
+        writeAtomically(path, files);
         versions.set(volume.name, version);
       } else if (volume.hostPath !== undefined) checkHostPath(volume.hostPath);
       else if (!versions.has(volume.name)) {
@@ -81,33 +71,10 @@ export async function prepareVolumes(
   }
 }
 
-interface VolumeFile {
-  content: Buffer;
-  mode: number;
-}
-
-function select(
-  content: ReadonlyMap<string, Buffer>,
-  items: KeyToPath[] | undefined,
-  defaultMode = DEFAULT_MODE,
-  optional = false,
-): Map<string, VolumeFile> {
-  const files = new Map<string, VolumeFile>();
-  if (items === undefined) for (const [key, bytes] of content) files.set(key, { content: bytes, mode: defaultMode });
-  for (const { key, path, mode } of items ?? []) {
-    const bytes = content.get(key);
-    if (bytes !== undefined) files.set(insidePath(path), { content: bytes, mode: mode ?? defaultMode });
-    else if (!optional) throw new Error(`references non-existent config key: ${key}`);
-  }
-  return files;
-}
-
-/** A relative path that does not lead out of its directory. @throws Error */
-export function insidePath(path: string): string {
-  const plain = normalize(path);
-  if (plain.startsWith('/') || plain.split('/').includes('..'))
-    throw new Error(`path "${path}" leads out of the volume`);
-  return plain;
+function digestOf(files: ReadonlyMap<string, VolumeFile>): string {
+  const digest = createHash('sha256');
+  for (const [path, { content, mode }] of files) digest.update(`${path}\0${mode}\0${content.length}\0`).update(content);
+  return digest.digest('base64');
 }
 
 function writeAtomically(volume: string, files: ReadonlyMap<string, VolumeFile>): void {

@@ -27,6 +27,12 @@ export interface PodManagerOptions {
   network: PodNetwork;
   getConfigMap(namespace: string, name: string): ConfigMap | undefined | Promise<ConfigMap | undefined>;
   getSecret(namespace: string, name: string): Secret | undefined | Promise<Secret | undefined>;
+  /** A token of the pod's service account, bound to the pod. Absent: there are none. */
+  requestToken?(
+    pod: Pod,
+    audience: string | undefined,
+    expirationSeconds: number,
+  ): Promise<{ token: string; expiresAtMs: number }>;
   /** Write the status (whole fields, good as a merge patch). A rejection is tried again later, 404 is the end. */
   reportStatus(pod: Pod, status: PodStatus): Promise<void>;
   /** Nothing of a pod that was being deleted is left: remove the object for good. */

@@ -179,7 +179,7 @@ export class PodWorker {
     if (!(await this.ensureSandbox())) return deadlineMs;
     this.reporter.publish();
     try {
-      await prepareVolumes(this.pod, this.podDir, this.source, this.volumes);
+      await prepareVolumes(this.pod, this.podDir, this.source, this.volumes, this.context.facts());
     } catch (error) {
       if (!(error instanceof ContainerConfigError)) throw error;
       this.trouble('FailedMount', error.message);

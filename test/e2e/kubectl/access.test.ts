@@ -1,5 +1,5 @@
 /** The ways to the API: from the host with the kubeconfig, from a pod by `kubernetes.default`, and for strangers. */
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, podNetns, processPod, run, startCluster } from '../../lib/cluster.ts';
@@ -69,6 +69,42 @@ test('pods of every node reach the API as 10.96.0.1:443, with a certificate for 
   const [slice] = (await cluster.get<{ items: { endpoints: { addresses: string[] }[] }[] }>('endpointslices')).items;
   assert.equal(slice!.endpoints[0]!.addresses, ['172.18.0.1']);
 });
+
+test('a pod finds token, certificate and namespace where client libraries look, and the API knows it by them', async () => {
+  const where = '/var/run/secrets/kubernetes.io/serviceaccount';
+  const ask = `curl -sS --max-time 5 --cacert ${where}/ca.crt -H "Authorization: Bearer $(cat ${where}/token)"`;
+  const review = '{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}';
+  const url =
+    'https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT/apis/authentication.k8s.io/v1/selfsubjectreviews';
+  const script = `cat ${where}/namespace; echo; ${ask} -H content-type:application/json -d '${review}' ${url}`;
+  const [namespace, answer] = (await cluster.cli('exec', 'one', '--', 'sh', '-c', script)).split('\n');
+  assert.is(namespace, 'default');
+  const { status } = JSON.parse(answer!) as {
+    status: { userInfo: { username: string; extra: Record<string, string[]> } };
+  };
+  assert.is(status.userInfo.username, 'system:serviceaccount:default:default');
+  assert.equal(status.userInfo.extra['authentication.kubernetes.io/pod-name'], ['one']);
+});
+
+(why === undefined ? test : test.skip)('kubectl auth whoami, can-i and create token', async () => {
+  assert.match(await kubectl(['auth', 'whoami']), /Username\s+kubernetes-admin/);
+  assert.is((await kubectl(['auth', 'can-i', 'delete', 'pods'])).trim(), 'yes');
+  assert.match(await kubectl(['auth', 'can-i', '--list']), /\*\.\*/);
+  await kubectl(['create', 'serviceaccount', 'robot']);
+  const token = (await kubectl(['create', 'token', 'robot'])).trim();
+  assert.match(
+    await kubectl(['--token', token, 'auth', 'whoami'], { env: await tokenOnly() }),
+    'system:serviceaccount:default:robot',
+  );
+});
+
+/** A kubeconfig without a client certificate. */
+async function tokenOnly(): Promise<NodeJS.ProcessEnv> {
+  const path = '/run/dataplane/without-certificate';
+  const text = await cluster.cli('kubeconfig');
+  writeFileSync(path, text.replace(/^ +client-.*\n/gm, '').replace(/^ +user:\n/m, ''));
+  return { KUBECONFIG: path };
+}
 
 test('default/kubernetes comes back when somebody deletes it', async () => {
   await cluster.cli('delete', 'service', 'kubernetes');

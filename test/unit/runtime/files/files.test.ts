@@ -19,7 +19,8 @@ import { beginLog, boundLog, logTail } from '../../../../src/runtime/container/l
 import { ConfigSource } from '../../../../src/runtime/files/config-source.ts';
 import { accountFiles, hostsFile, resolvConf } from '../../../../src/runtime/files/etc-files.ts';
 import { layeredMounts, mountOf, readMounts } from '../../../../src/runtime/files/host-mounts.ts';
-import { insidePath, prepareVolumes, type VolumeVersions } from '../../../../src/runtime/files/volumes.ts';
+import { insidePath } from '../../../../src/runtime/files/volume-files.ts';
+import { prepareVolumes, type VolumeVersions } from '../../../../src/runtime/files/volumes.ts';
 import { netnsNameOf } from '../../../../src/runtime/pod/sandbox.ts';
 import { fstabField, quote } from '../../../../src/runtime/shell.ts';
 
@@ -48,15 +49,16 @@ test('volumes: a ConfigMap changes all at once, keys that went go', async () => 
   const volumes = [{ name: 'v', configMap: { name: 'm', defaultMode: 0o400 } }];
   const pod = { metadata: { name: 'p' }, spec: { containers: [], volumes } } as unknown as Pod;
   const versions: VolumeVersions = new Map();
-  await prepareVolumes(pod, directory, source, versions);
+  const facts = { podIP: '10.244.1.2', hostIP: '172.18.0.11' };
+  await prepareVolumes(pod, directory, source, versions, facts);
   const at = (name: string) => join(directory, 'volumes/v', name);
   assert.is(readFileSync(at('b'), 'utf8'), '2');
   assert.is(statSync(at('a')).mode & 0o777, 0o400);
   const before = readlinkSync(at('..data'));
-  await prepareVolumes(pod, directory, source, versions);
+  await prepareVolumes(pod, directory, source, versions, facts);
   assert.is(readlinkSync(at('..data')), before);
   map = { metadata: { uid: 'u', resourceVersion: '2' }, data: { a: '3' } } as unknown as ConfigMap;
-  await prepareVolumes(pod, directory, source, versions);
+  await prepareVolumes(pod, directory, source, versions, facts);
   assert.is(readFileSync(at('a'), 'utf8'), '3');
   assert.throws(() => statSync(at('b')), /ENOENT/);
   assert.throws(() => statSync(at(before)), /ENOENT/);
