@@ -40,7 +40,7 @@ function sendOne(pkt: Packet, dp: Dataplane, hop: number): void {
   const kind = dp.node.hops[hopAt(hop) + HopWord.KIND];
   pkt.outPort = 0;
   if (kind === HopKind.POD) {
-    // A frame between two pods of the segment keeps its source; whatever was routed comes from the gateway.
+    // A frame between two pods of the segment keeps its source; routed packets come from the gateway.
     const switched = pkt.routed === 0 && pkt.tunnelled === 0 && pkt.inPort !== 0;
     writePodEthernet(pkt, dp, hop, switched ? pkt.inPort : HOST_HOP);
     pkt.outPort = hop;
@@ -53,7 +53,7 @@ function sendOne(pkt: Packet, dp: Dataplane, hop: number): void {
 /** To another node, as the overlay does it. */
 function sendToNode(pkt: Packet, dp: Dataplane, hop: number): void {
   const overlay = overlayOf(dp);
-  // The checksums of a super-packet belong to its segments; whoever cuts it finishes them.
+  // The checksums of a super-packet belong to its segments and are finished where it is cut.
   if (overlay.isTunnel && pkt.gsoType === GSO_NONE) completeChecksum(pkt);
   writeHostEthernet(pkt, dp, overlay.encapsulate(pkt, dp, hop));
   pkt.outPort = dp.node.config[NodeWord.TUNNEL_PORT];

@@ -1,7 +1,7 @@
 /**
  * host-gw: no tunnel. Packets for another node's pods are handed to the node's kernel, whose routes lead there; what
- * arrives from another node is handed over by the kernel like anything else. Nothing but its source tells who sent a
- * packet: the underlay has to be trusted (docs/overlay.md).
+ * arrives from another node is handed over by the kernel like anything else. Only its source address shows which node sent
+ * a packet: the underlay has to be trusted (docs/overlay.md).
  */
 import type { Dataplane } from '../dataplane.ts';
 import { NO_HOP } from '../node/hops.ts';

@@ -28,7 +28,7 @@ import { writeOuterIpv4 } from './outer-ipv4.ts';
 import type { PacketOverlay } from './packet-overlay.ts';
 import { isFromTunnelNode, tunnelPeer } from './peers.ts';
 
-/** Ethernet source of packets out of the tunnel: a locally administered address, as nobody sent an Ethernet header. */
+/** Ethernet source of packets out of the tunnel: a locally administered address, as there was no Ethernet header. */
 const PEER_MAC_HIGH = 0x0200;
 
 export const ipip: PacketOverlay = {
@@ -98,7 +98,7 @@ function adoptMerged(pkt: Packet, dp: Dataplane): Verdict {
   return Verdict.GO_ON;
 }
 
-/** Whatever another node sends comes in the tunnel. */
+/** Everything from another node comes in the tunnel. */
 function markPeer(_pkt: Packet, _dp: Dataplane): void {}
 
 function isQuoted(view: DataView, l3: number, _l4: number, _config: Int32Array): boolean {

@@ -1,6 +1,6 @@
 /**
- * The overlays there are: number, name and overhead of each. Data only, for whoever needs no packet: the API's options,
- * the agent, the command line. The packets' side of each is in its own file beside this one; overlay.ts joins them.
+ * The overlays there are: number, name and overhead of each. Data only, for the API's options, the agent and the
+ * command line. The packets' side of each is in its own file beside this one; overlay.ts joins them.
  */
 import { IPV4_MIN_BYTES } from '../wire/ipv4.ts';
 import { VXLAN_OVERHEAD_IPV4 } from '../wire/vxlan.ts';

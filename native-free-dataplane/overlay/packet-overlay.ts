@@ -1,4 +1,4 @@
-/** What an overlay does with packets. One object of this shape per overlay; overlay.ts says which one is in use. */
+/** What an overlay does with packets. One object of this shape per overlay; overlay.ts chooses the one in use. */
 import type { Dataplane } from '../dataplane.ts';
 import type { Packet } from '../packet.ts';
 import type { Verdict } from '../verdicts.ts';
@@ -9,7 +9,7 @@ export interface PacketOverlay {
   /** Verdict of a packet that was sent to another node. */
   readonly sentAs: Verdict;
   /**
-   * Do packets travel inside other packets? Then nobody on the way may finish a pending inner checksum (calico #3145,
+   * Do packets travel inside other packets? Then nothing on the way can finish a pending inner checksum (calico #3145,
    * flannel #2152), so it is finished before `encapsulate`.
    */
   readonly isTunnel: boolean;

@@ -1,6 +1,6 @@
 /**
  * Which node sent a packet: by its outer source in a tunnel, by its own source without one. Everything that comes from
- * another node is checked against this: nobody may send for another node's pods.
+ * another node is checked against this: a node may send for its own pods only.
  */
 import type { Dataplane } from '../dataplane.ts';
 import { routeGeneration } from '../node/config.ts';

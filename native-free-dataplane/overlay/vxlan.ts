@@ -125,7 +125,7 @@ function checkInner(pkt: Packet, dp: Dataplane): Verdict {
   return isFromTunnelNode(pkt, dp) ? Verdict.GO_ON : Verdict.VXLAN_INNER_SOURCE;
 }
 
-/** Whatever another node sends comes in the tunnel. */
+/** Everything from another node comes in the tunnel. */
 function markPeer(_pkt: Packet, _dp: Dataplane): void {}
 
 function isQuoted(view: DataView, l3: number, l4: number, config: Int32Array): boolean {

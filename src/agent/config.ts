@@ -1,6 +1,6 @@
 /**
  * A node's configuration: what follows from its Node object, the cluster's options and the underlay. Derived as a whole
- * whenever one of them changes, frozen, and read by every part; nobody else combines the three.
+ * whenever one of them changes, frozen, and read by every part; no other part combines the three.
  */
 import { OVERLAYS } from '../../native-free-dataplane/overlay/modes.ts';
 import { type ClusterOptions, clusterDnsAddress, OVERLAY_OPTIONS } from '../api/cluster-options.ts';

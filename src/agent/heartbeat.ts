@@ -1,4 +1,4 @@
-/** Tells the API that this node lives: its Ready condition, written anew every few seconds. */
+/** The node's heartbeat: its Ready condition at the API, renewed every few seconds. */
 import type { ApiClient } from '../api/client/client.ts';
 
 const PERIOD_MS = 3000;

@@ -20,13 +20,13 @@ const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
 /** Wait before a crashed worker is started again: none at first, doubled while it keeps crashing. */
 const FIRST_RESTART_MS = 5;
 const LAST_RESTART_MS = 2000;
-/** A worker that ran so long is believed to be well again. */
+/** A worker that has run for this long is restarted without delay after a crash. */
 const STEADY_MS = 10_000;
 const STOP_TIMEOUT_MS = 2000;
-/** A worker has a batch at least once a second, also when idle; one that had none for this long hangs. */
+/** Workers run a batch at least once a second, also when idle; one that has not for this long hangs. */
 const STALL_MS = 5000;
 const WATCH_MS = 1000;
-/** How long a worker may take to carry out a change before its descriptors are given up for lost. */
+/** How long a worker may take to carry out a change before it counts as hung. */
 const CHANGE_TIMEOUT_MS = 5000;
 
 export interface WorkerPoolOptions {
@@ -127,7 +127,7 @@ export class WorkerPool {
       if (fd === undefined) throw new RangeError(`port ${index}: no queue for worker ${worker}`);
       const port = { index, fd, headerBytes };
       thread.ports.set(index, port);
-      this.tell(thread, { kind: 'add', ...port });
+      this.send(thread, { kind: 'add', ...port });
     });
   }
 
@@ -138,7 +138,7 @@ export class WorkerPool {
   async removePort(index: number): Promise<void> {
     const numbers = this.threads.map((thread) => {
       thread.ports.delete(index);
-      return this.tell(thread, { kind: 'remove', index });
+      return this.send(thread, { kind: 'remove', index });
     });
     const done = (worker: number): boolean => {
       // A thread that is not there will take its ports from the map, where this one is no more.
@@ -185,7 +185,7 @@ export class WorkerPool {
   }
 
   /** @returns the change's number */
-  private tell(thread: Thread, change: PortChange): number {
+  private send(thread: Thread, change: PortChange): number {
     thread.changesSent = (thread.changesSent + 1) | 0;
     const message: NumberedChange = { number: thread.changesSent, change };
     thread.messages.postMessage(message);
@@ -238,7 +238,7 @@ export class WorkerPool {
     const steady = Date.now() - thread.startedAt > STEADY_MS;
     thread.backoffMs =
       steady || thread.backoffMs === 0 ? FIRST_RESTART_MS : Math.min(thread.backoffMs * 2, LAST_RESTART_MS);
-    // It may have died between filling its ring and saying so.
+    // It may have crashed between filling its ring and announcing it.
     this.options.onTunnel?.(worker);
     this.options.onCrash?.(worker, error);
   }

@@ -77,8 +77,8 @@ export function compileService(
 }
 
 /**
- * Networks of loadBalancerSourceRanges. A list without an IPv4 network lets nobody in; kube-proxy would let everyone
- * in there (serviceport.go drops the other family's ranges first), which nobody who writes such a list can mean.
+ * Networks of loadBalancerSourceRanges. A list without an IPv4 network admits no client; kube-proxy would admit all
+ * (serviceport.go drops the other family's ranges first), which cannot be what the list was written for.
  */
 function sourceRanges(
   { spec }: Service,

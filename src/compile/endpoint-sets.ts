@@ -61,7 +61,7 @@ export function endpointSets(
   };
 }
 
-/** Ready endpoints of a service on a node: healthCheckNodePort says 200 when there is one (S13 of docs/semantics.md). */
+/** Ready endpoints of a service on a node: healthCheckNodePort answers 200 when there is one (S13 of docs/semantics.md). */
 export function readyEndpointsOn(slices: readonly EndpointSlice[], nodeName: string): number {
   const addresses = new Set<string>();
   for (const slice of slices) {

@@ -1,9 +1,9 @@
 /**
  * The addresses a service port can be reached at, and which of those that users wrote are served.
  *
- * A ClusterIP was given by the API. External and load-balancer addresses are whatever somebody wrote: unless the
- * operator listed them they would let one user take another's traffic (CVE-2020-8554), so they are checked here again,
- * whoever the API server is.
+ * A ClusterIP was given by the API. External and load-balancer addresses are written by users: unless the
+ * operator listed them they would let one user take another's traffic (CVE-2020-8554), so they are checked here again, also
+ * behind an API server that is not ours.
  */
 
 import type { FrontendContents } from '../../native-free-dataplane/services/contents.ts';

@@ -27,7 +27,7 @@ export interface RingPortOptions {
   readonly inward: PacketRing;
   /** Numeric address of 8 bytes to read the eventfd into. */
   readonly scratch: number;
-  /** Wakes whoever reads the outward ring. */
+  /** Wakes the reader of the outward ring. */
   readonly wake: () => void;
 }
 

@@ -1,4 +1,4 @@
-/** What the agent gives a worker at start, and tells it later. */
+/** What the agent gives a worker at start, and sends it later. */
 import type { MessagePort } from 'node:worker_threads';
 import type { Features } from '../../native-free-dataplane/dataplane.ts';
 import type { NodeMemoryNames } from '../shm-names.ts';
@@ -14,7 +14,7 @@ export type PortChange =
   | ({ readonly kind: 'add' } & PortOfWorker)
   | { readonly kind: 'remove'; readonly index: number };
 
-/** A change as it is sent: the worker says in ControlWord.CHANGES_DONE how far it got. */
+/** A change as it is sent; the worker reports in ControlWord.CHANGES_DONE how far it got. */
 export interface NumberedChange {
   readonly number: number;
   readonly change: PortChange;

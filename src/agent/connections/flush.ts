@@ -1,4 +1,4 @@
-/** Taking connections away when services change: flows to an endpoint that is gone, or past a service that is new. */
+/** Ends connections when services change: flows to an endpoint that is gone, or past a service that is new. */
 
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
@@ -9,10 +9,10 @@ import { frontendKey, placeOf, takeAwayFlows } from './tracked-flows.ts';
 const NEVER_TRANSLATED = -1;
 
 /**
- * Take away the flows of the given endpoints, by the service address they were opened to: UDP, and of TCP those that
+ * Remove the flows of the given endpoints, by the service address they were opened to: UDP, and of TCP those that
  * were never translated nor answered, whose next SYN then finds the service.
  * @param nodeIP last word of the node's address, on which NodePorts are open
- * @returns flows taken away
+ * @returns flows removed
  */
 export function flushEndpoints(table: Conntrack, removed: readonly RemovedEndpoint[], nodeIP: number): number {
   const gone = new Map<number, Set<number>>();
@@ -31,7 +31,7 @@ export function flushEndpoints(table: Conntrack, removed: readonly RemovedEndpoi
   }
   if (gone.size === 0) return 0;
   return takeAwayFlows(table, nodeIP, (flow) => {
-    // Nearly all connections are passed over here, before anything is looked up.
+    // This rejects nearly all connections before anything is looked up.
     if (!ports.has(flow.askedPort)) return false;
     if (flow.protocol === PROTOCOL_TCP && flow.answered) return false;
     const endpoints = flow.at(gone);

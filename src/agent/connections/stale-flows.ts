@@ -1,8 +1,8 @@
 /**
- * The connections an agent finds when it starts were balanced by the one before it, and what changed in between nobody
- * reported: UDP flows to endpoints that serve no more, to addresses that are no service's any more, or that were never
- * translated although they should be, are taken away once (kubernetes #122740, #139628, #141371). TCP is left to end by
- * itself.
+ * The connections an agent finds when it starts were balanced by a former one, and the changes in between were seen by no
+ * agent. Once, at start, UDP flows are removed that lead to endpoints that no longer serve, to addresses that no service
+ * has any more, or past a service they should have been translated by (kubernetes #122740, #139628, #141371). TCP
+ * connections end by themselves.
  */
 
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
@@ -12,10 +12,10 @@ import type { ServicePortState } from './ended.ts';
 import { frontendKey, placeOf, takeAwayFlows } from './tracked-flows.ts';
 
 /**
- * Take stale UDP flows away.
+ * Remove stale UDP flows.
  * @param states every service port in force
  * @param nodeIP the address NodePorts are open on
- * @returns flows taken away
+ * @returns flows removed
  */
 export function sweepStaleFlows(table: Conntrack, states: Iterable<ServicePortState>, nodeIP: string): number {
   const serving = servingByFrontend(states);

@@ -1,5 +1,5 @@
 /**
- * The tracked connections as whoever takes some away looks at them: which frontend each was opened to, and where it goes.
+ * A walk over the tracked connections that removes some: which frontend each was opened to, and which endpoint it leads to.
  *
  * A walk over the records in shared memory, in the agent's own thread: workers find the entries missing at their next
  * look-up and balance the flow anew (kubernetes pkg/proxy/conntrack/cleanup.go; issues 139628, 141371, 130542, 105657
@@ -96,7 +96,7 @@ export class TrackedFlow {
 }
 
 /**
- * Take away the connections for which `isStale` says so.
+ * Remove the connections for which `isStale` returns true.
  * @param nodeIP last word of the node's address, on which NodePorts are open
  * @returns how many
  */

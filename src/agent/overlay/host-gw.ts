@@ -1,7 +1,7 @@
 /**
  * host-gw: the kernel routes between the nodes. What dp0 hands to it for another node's pods leaves by NODES_TABLE; what
- * comes for this node's pods is routed to dp0 anyway. Answers to the gateway's address, which hides whoever came by a
- * NodePort, need a rule.
+ * comes for this node's pods is routed to dp0 anyway. Answers to the gateway's address, the masquerade
+ * address of NodePort clients, need a rule.
  */
 import { gatewayOf } from '../../net/pod-network.ts';
 import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from '../underlay/rule-order.ts';

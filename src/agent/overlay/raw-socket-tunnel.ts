@@ -162,7 +162,7 @@ export class RawSocketTunnel implements Tunnel {
   /** A received packet, outer header first. */
   private take(packet: Buffer, bytes: number): void {
     const view = packet === this.received ? this.receivedView : viewOf(packet);
-    // Whatever was for another address would be handed back to the kernel by the pipeline, and by it to this socket.
+    // The pipeline would hand packets for another address back to the kernel, and the kernel to this socket.
     if (bytes < 2 * IPV4_MIN_BYTES || ipv4Destination(view, 0) !== this.nodeIP) return;
     // Both ends of a connection are in the sum, whichever way round: its packets stay in order, on one worker.
     const inner = ipv4HeaderBytes(view, 0);

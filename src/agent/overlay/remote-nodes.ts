@@ -59,7 +59,7 @@ function vtepMacOf(text: string | undefined): string | undefined {
   return typeof mac === 'string' && parseMac(mac) !== undefined ? mac.toLowerCase() : undefined;
 }
 
-/** The annotation's object; an empty one when it is none. Other backends than VXLAN write `null`. */
+/** The annotation's object; empty where the annotation is missing or no object. Backends other than VXLAN write `null`. */
 function backendData(text: string | undefined): Readonly<Record<string, unknown>> {
   try {
     return (JSON.parse(text ?? '{}') as Record<string, unknown> | null) ?? {};

@@ -54,7 +54,7 @@ export class PodNetwork {
     if (known) this.options.sync.setPod(known.port, { key, ip: known.ip, declared: declaredPorts(pod) });
   }
 
-  /** Give a sandbox its network. @throws Error that says what failed */
+  /** Give a sandbox its network. @throws Error naming what failed */
   async attach(sandbox: Sandbox): Promise<void> {
     const { sync, pool, config, offloads, podOf } = this.options;
     const { workers, podCIDR, podMtu } = config.current;
@@ -92,7 +92,7 @@ export class PodNetwork {
     if (failed !== undefined) throw failed;
   }
 
-  /** Take a sandbox's network away; nothing happens when it has none. */
+  /** Remove a sandbox's network; does nothing when it has none. */
   async detach(sandbox: Pick<Sandbox, 'namespace' | 'name'>): Promise<void> {
     const key = keyOf(sandbox.namespace, sandbox.name);
     const known = this.attached.get(key);

@@ -26,7 +26,7 @@ export interface PodDevice {
 
 /**
  * What a pod's device offers. Not tunnels: the overlay's own headers never reach a pod, and a VXLAN device inside a pod
- * (pods may tunnel among themselves) would send super-packets whose inner headers nobody here looks at.
+ * (pods may tunnel among themselves) would send super-packets whose inner headers are not checked here.
  */
 function podOffloads(best: OffloadLevel = OffloadLevel.UDP): OffloadLevel {
   return best > OffloadLevel.UDP ? OffloadLevel.UDP : best;

@@ -17,10 +17,10 @@ const LOOPBACK = '127.0.0.1';
  * descriptors with which the agent runs the node's pods.
  */
 const LIMITS = { total: 128, perAddress: 16 };
-/** A client that has sent no whole request by then, or says nothing between two, is disconnected. */
+/** A client that has not sent a whole request by then, or is idle between two, is disconnected. */
 const REQUEST_MS = 5000;
 const IDLE_MS = 5000;
-/** Somebody else has the port: it is asked for again after this time. */
+/** When another process has the port: time until the next attempt to listen. */
 const RETRY_MS = 5000;
 
 export interface HealthChecksOptions {
@@ -28,7 +28,7 @@ export interface HealthChecksOptions {
   readonly checks: () => HealthCheck[];
   /** Does this node forward? */
   readonly healthy: () => boolean;
-  /** Is this node being taken away? Load balancers shall send it nothing new then (KEP-3836). */
+  /** Is this node being deleted? Load balancers shall send it nothing new then (KEP-3836). */
   readonly leaving: () => boolean;
   readonly log: (line: string) => void;
 }
@@ -88,7 +88,7 @@ export class HealthChecks {
     for (const server of this.own) this.end(server);
   }
 
-  /** A port somebody else has is a line in the log, not the end of the agent. */
+  /** A port that another process has is logged; the agent goes on. */
   private serve(port: number, host: string, listener: RequestListener): Server {
     const server = createServer(
       {
@@ -103,10 +103,10 @@ export class HealthChecks {
     const listen = (): void => {
       if (!this.ended.has(server)) server.listen({ port, host, exclusive: true }).unref();
     };
-    let said = '';
+    let logged = '';
     server.on('error', ({ message }) => {
-      if (message !== said) this.options.log(`health checks on port ${port}: ${message}`);
-      said = message;
+      if (message !== logged) this.options.log(`health checks on port ${port}: ${message}`);
+      logged = message;
       setTimeout(listen, RETRY_MS).unref();
     });
     listen();

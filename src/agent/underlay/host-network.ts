@@ -3,7 +3,7 @@
  * NodePorts, answers to masqueraded connections, traffic to pods and services, external and load-balancer addresses
  * among that. Plain routes and rules, no netfilter.
  *
- * Runs in the node's namespace. Everything is idempotent, so that whoever deletes a rule finds it repaired.
+ * Runs in the node's namespace. Everything is idempotent: a rule that is deleted is put back.
  */
 import { ipBatch, ipOutput } from '../../linux/ip-command.ts';
 import { RoutingWatch } from '../../linux/netlink.ts';
@@ -22,8 +22,8 @@ import { makeShortcut, removeShortcut } from './shortcut.ts';
 const QUEUE_LENGTH = 1000;
 
 /**
- * dp0 and what leads to it. The device is persistent: while no agent holds it, what is ours is dropped there and sent
- * again by whoever sent it. Were it gone, the node's kernel would answer in our name, and reset our connections.
+ * dp0 and what leads to it. The device is persistent: while no agent holds it, our packets are dropped there and
+ * retransmitted by their senders. Without the device the node's kernel would answer them itself, and reset connections.
  */
 export class HostNetwork {
   readonly tap: Tap;
@@ -76,7 +76,7 @@ export class HostNetwork {
     return repaired + missing;
   }
 
-  /** What we route has changed, and the short way has not. What else changed meanwhile is the next `ensure`'s. */
+  /** Our routes have changed, the short way has not. Other changes since the last check are left to the next `ensure`. */
   private followRoutes(): void {
     const inOrder = this.watch.fingerprint() === this.inOrder;
     this.inOrder = '';
@@ -99,8 +99,8 @@ export class HostNetwork {
   }
 
   /**
-   * External and load-balancer addresses of services, each routed to dp0 for the node itself and for whoever sends
-   * such traffic to this node. Those of before that are not among them are routed no more.
+   * External and load-balancer addresses of services, each routed to dp0 for the node itself and for routers that
+   * send such traffic here. Routes to former addresses are removed.
    * @throws SystemError, IpCommandError; tried again by the next `ensure`
    */
   setServiceAddresses(addresses: ReadonlySet<string>): void {
@@ -158,7 +158,7 @@ export class HostNetwork {
     return (
       sysctl('net/ipv4/ip_forward', '1') +
       sysctl('net/ipv4/conf/all/rp_filter', '0') +
-      // A packet for a socket of the node on a NodePort nobody has takes the way over dp0; one that was given to its
+      // A packet for a socket of the node, on a port of the NodePort range without a Service, goes by dp0; one given to its
       // socket before it was routed would not be forwarded (linux ip_forward drops what has skb->sk).
       sysctl('net/ipv4/tcp_early_demux', '0', true) +
       sysctl('net/ipv4/udp_early_demux', '0', true) +
@@ -185,7 +185,7 @@ export class HostNetwork {
     return commands;
   }
 
-  /** Routes that are missing, and those of service addresses that are none any more. */
+  /** Adds the routes that are missing, removes those of former service addresses. */
   private routeCommands(): string[] {
     const { podCIDR, clusterCIDR, serviceCIDR } = this.options;
     const gateway = gatewayOf(podCIDR);
@@ -253,7 +253,7 @@ function presentRoutes(): Set<string> {
 
 /** The routes of NODES_TABLE: network and gateway. */
 function presentNodeRoutes(): Map<string, string> {
-  // Of a table that was never used `ip` says that it does not exist, so it is looked for among all.
+  // `ip` fails for a table that was never used, so all tables are listed.
   const all = JSON.parse(ipOutput(['-N', '-4', '-j', 'route', 'show', 'table', 'all']) || '[]') as {
     dst: string;
     gateway?: string;

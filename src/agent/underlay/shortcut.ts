@@ -25,8 +25,8 @@ export interface ShortcutOptions {
 }
 
 /**
- * The rules, as `nft -f` reads them. On the way out TTL and MTU are looked at as ip_forward would; what does not pass is
- * left to it, so that somebody hears of it.
+ * The rules, as `nft -f` reads them. On the way out TTL and MTU are checked as ip_forward does; packets that fail are
+ * left to it, which sends the ICMP error.
  */
 export function shortcutRules(options: ShortcutOptions): string {
   const { nodeIP, prefix, underlayDevice, underlayMtu, hostDevice } = options;
@@ -48,18 +48,18 @@ table netdev ${TABLE} {
 `;
 }
 
-/** The network's broadcast address, which is nobody's neighbour. */
+/** The network's broadcast address, which has no neighbour entry. */
 function broadcastOf(ip: string, prefix: number): string {
   return printIp({ family: 4, value: parseCidr(`${ip}/${prefix}`)!.last });
 }
 
-/** Put the short way in place of whatever was there. @returns why it cannot be had; undefined when it is there */
+/** Install the short way, replacing a former one. @returns why it cannot be installed; undefined when it is */
 export function makeShortcut(options: ShortcutOptions): string | undefined {
   // Created first, so that there is one to delete: nft carries out all of it or nothing.
   return nft(`table netdev ${TABLE}\ndelete table netdev ${TABLE}\n${shortcutRules(options)}`);
 }
 
-/** Take it away; nothing happens when there is none. */
+/** Remove it; does nothing when there is none. */
 export function removeShortcut(): void {
   nft(`table netdev ${TABLE}\ndelete table netdev ${TABLE}\n`);
 }
