@@ -185,6 +185,27 @@ test('every import follows an arrow of the architecture', () => {
   assert.equal(wrong, []);
 });
 
+/** Files that import each other in a circle, as one path each; types count. */
+export function circlesOf(importsByFile: ReadonlyMap<string, readonly string[]>): string[] {
+  const circles = new Set<string>();
+  const finished = new Set<string>();
+  const visit = (file: string, path: readonly string[]): void => {
+    const at = path.indexOf(file);
+    if (at >= 0) circles.add([...path.slice(at), file].join(' > '));
+    if (at >= 0 || finished.has(file)) return;
+    for (const target of importsByFile.get(file) ?? []) visit(target, [...path, file]);
+    finished.add(file);
+  };
+  for (const file of importsByFile.keys()) visit(file, []);
+  return [...circles];
+}
+
+test('no files import each other in a circle', () => {
+  const small = { a: ['b'], b: ['c'], c: ['a', 'd'], d: [] };
+  assert.equal(circlesOf(new Map(Object.entries(small))), ['a > b > c > a']);
+  assert.equal(circlesOf(new Map(product.map(({ path, imports }) => [path, imports]))), []);
+});
+
 test('a stage imports no stage', () => {
   const stages = sources.filter(({ path }) => path.startsWith(`${PIPELINE}/stages/`));
   assert.ok(stages.length > 10);

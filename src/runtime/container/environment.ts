@@ -2,7 +2,7 @@
 import { dirname } from 'node:path';
 import type { ConfigMap, Container, Pod, Secret } from '../../api/types/objects.ts';
 import { type ConfigSource, ContainerConfigError } from '../files/config-source.ts';
-import type { CatalogueImage } from '../image/catalogue.ts';
+import type { CatalogueImage } from '../image/catalogue-image.ts';
 
 const STANDARD_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 

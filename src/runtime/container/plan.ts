@@ -16,7 +16,7 @@ import { accountFiles, type DnsSettings, hostnameOf, hostsFile, resolvConf } fro
 import { hostDevices, layeredMounts, mountOf, readMounts } from '../files/host-mounts.ts';
 import { insidePath } from '../files/volume-files.ts';
 import { followsObjects, volumePath } from '../files/volumes.ts';
-import type { CatalogueImage } from '../image/catalogue.ts';
+import type { CatalogueImage } from '../image/catalogue-image.ts';
 import { containerDirectory } from '../state.ts';
 import { commandOf, environmentOf } from './environment.ts';
 import type { BindMount, LaunchPlan } from './launch-script.ts';

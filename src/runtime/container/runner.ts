@@ -7,7 +7,7 @@ import { closeSync } from 'node:fs';
 import type { Container, Handler, Pod, Probe } from '../../api/types/objects.ts';
 import { isAlive, signalProcess } from '../../linux/processes.ts';
 import { ContainerConfigError } from '../files/config-source.ts';
-import type { CatalogueImage } from '../image/catalogue.ts';
+import type { CatalogueImage } from '../image/catalogue-image.ts';
 import type { PodContext } from '../pod/context.ts';
 import { restarts } from '../pod/status.ts';
 import { type ContainerRecord, containerDirectory, newRecord } from '../state.ts';

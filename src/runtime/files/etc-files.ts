@@ -1,7 +1,7 @@
 /** The files of /etc that a container gets for itself: hosts, hostname, resolv.conf, and accounts where it needs some. */
 import { readFileSync } from 'node:fs';
 import type { Pod } from '../../api/types/objects.ts';
-import type { CatalogueUser } from '../image/catalogue.ts';
+import type { CatalogueUser } from '../image/catalogue-image.ts';
 
 export interface DnsSettings {
   nameservers: readonly string[];

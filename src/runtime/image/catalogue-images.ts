@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { CatalogueImage } from './catalogue.ts';
+import type { CatalogueImage } from './catalogue-image.ts';
 
 /** Like the image's own: everything in conf.d, logs to the container's output. */
 const NGINX_CONF = `user nginx;

@@ -7,41 +7,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
+import type { CatalogueImage } from './catalogue-image.ts';
 import { builtInImages } from './catalogue-images.ts';
 
 const CATALOGUE_DIR = '/etc/dataplane/catalogue.d';
-
-export interface CatalogueUser {
-  name: string;
-  uid: number;
-  gid?: number;
-  home?: string;
-  shell?: string;
-}
-
-export interface CatalogueImage {
-  names: string[];
-  /** What `command` in a manifest replaces; a program of the host. */
-  entrypoint?: string[];
-  /** What `args` replaces. */
-  cmd?: string[];
-  env?: Record<string, string>;
-  workingDir?: string;
-  /** Accounts the container has even if the host has not. */
-  users?: CatalogueUser[];
-  /** Directories that must be there. */
-  directories?: string[];
-  /** Path → text, in place of the host's file. */
-  files?: Record<string, string>;
-  /** Path → target of a symbolic link. */
-  links?: Record<string, string>;
-  /** Default SIGTERM. */
-  stopSignal?: NodeJS.Signals;
-  /** The Debian package that brings the program, for the message when it is missing. */
-  package?: string;
-  /** Search the host's own PATH, too. */
-  hostPath?: boolean;
-}
 
 const FIELDS: Record<string, (value: unknown) => boolean> = {
   names: isTexts,
