@@ -3,7 +3,8 @@
 import { claimMachine, inside } from './lib/netns.ts';
 import { benchOptions } from './lib/options.ts';
 import { background, end, finish, runScript } from './lib/processes.ts';
-import { addSample, type Results, table, writeResults } from './lib/report.ts';
+import { addSample, table, writeResults } from './lib/report.ts';
+import type { Results } from './lib/results.ts';
 import { quantile, short } from './lib/statistics.ts';
 import { compiled, describeMachine, missing } from './lib/tools.ts';
 import { scaledDataplane } from './scaling/dataplane.ts';

@@ -7,10 +7,12 @@ import { kernelIptables } from './contenders/kernel.ts';
 import { claimMachine } from './lib/netns.ts';
 import { benchOptions } from './lib/options.ts';
 import { runScript } from './lib/processes.ts';
-import { addSample, type Results, table, writeResults } from './lib/report.ts';
+import { addSample, table, writeResults } from './lib/report.ts';
+import type { Results } from './lib/results.ts';
 import { median } from './lib/statistics.ts';
 import { describeMachine, missing } from './lib/tools.ts';
-import { type PathName, throughput } from './metrics/bulk.ts';
+import { throughput } from './metrics/bulk.ts';
+import type { PathName } from './metrics/metric.ts';
 import { startServers } from './metrics/servers.ts';
 
 const HELP = `usage: node dist/bench/net/side-by-side.js [--rounds 5] [--seconds 4] [--output BASE]

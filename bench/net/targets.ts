@@ -1,5 +1,5 @@
 /** What the project wants to reach beside its peers, and how far a run got. */
-import type { Results } from './lib/report.ts';
+import type { Results } from './lib/results.ts';
 import { median } from './lib/statistics.ts';
 
 interface Target {

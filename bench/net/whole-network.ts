@@ -6,9 +6,11 @@ import { residentMiB } from './lib/cpu.ts';
 import { claimMachine } from './lib/netns.ts';
 import { benchOptions } from './lib/options.ts';
 import { runScript } from './lib/processes.ts';
-import { addSample, type Results, table, writeResults } from './lib/report.ts';
+import { addSample, table, writeResults } from './lib/report.ts';
+import type { Results } from './lib/results.ts';
 import { describeMachine, missing } from './lib/tools.ts';
-import { allMetrics, type Metric } from './metrics/metric.ts';
+import { allMetrics } from './metrics/all.ts';
+import type { Metric } from './metrics/metric.ts';
 import { startServers } from './metrics/servers.ts';
 import { targetLines } from './targets.ts';
 

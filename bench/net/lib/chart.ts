@@ -1,6 +1,6 @@
 /** Horizontal bars as SVG, by hand: one group per figure, one bar per contender, a whisker from the least to the largest
  * sample. Each group has its own scale, so only bars of one group compare. */
-import type { Results } from './report.ts';
+import type { Results } from './results.ts';
 import { median, short } from './statistics.ts';
 
 const COLOURS = ['#9aa5b1', '#4c78a8', '#54a24b', '#b279a2', '#eeca3b', '#e45756', '#72b7b2', '#ff9da6'];

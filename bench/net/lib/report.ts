@@ -2,26 +2,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { chart } from './chart.ts';
+import type { Results } from './results.ts';
 import { median, short, spread } from './statistics.ts';
-import { type Machine, repositoryRoot } from './tools.ts';
-
-export interface Row {
-  key: string;
-  title: string;
-  unit: string;
-  better: 'more' | 'less';
-}
-
-export interface Results {
-  title: string;
-  machine: Machine;
-  settings: Record<string, unknown>;
-  contenders: { name: string; title: string; about: string; notes: string[]; skipped?: string }[];
-  rows: Row[];
-  /** Every sample: row key → contender → one value per round. */
-  samples: Record<string, Record<string, number[]>>;
-  problems: string[];
-}
+import { repositoryRoot } from './tools.ts';
 
 export function addSample(results: Results, key: string, contender: string, value: number): void {
   results.samples[key] ??= {};

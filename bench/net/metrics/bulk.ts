@@ -3,9 +3,7 @@ import { type Path, Port, type World } from '../contenders/contender.ts';
 import { coresBetween, readCpu } from '../lib/cpu.ts';
 import { inside } from '../lib/netns.ts';
 import { finish } from '../lib/processes.ts';
-import type { Metric } from './metric.ts';
-
-export type PathName = 'sameNode' | 'acrossNodes' | 'nodePortNear' | 'nodePortFar';
+import type { Metric, PathName } from './metric.ts';
 
 export function bulk(name: string, where: string, pathName: PathName, streams: number): Metric {
   const what = `TCP bulk, ${streams} stream${streams > 1 ? 's' : ''}, ${where}`;

@@ -4,8 +4,7 @@ import { Port, type World } from '../contenders/contender.ts';
 import { inside } from '../lib/netns.ts';
 import { finish } from '../lib/processes.ts';
 import { compiled } from '../lib/tools.ts';
-import type { PathName } from './bulk.ts';
-import type { Metric } from './metric.ts';
+import type { Metric, PathName } from './metric.ts';
 
 const PARALLEL = 16;
 

@@ -6,8 +6,7 @@ import { receivedBy } from '../lib/links.ts';
 import { inside } from '../lib/netns.ts';
 import { background, end, finish } from '../lib/processes.ts';
 import { compiled } from '../lib/tools.ts';
-import type { PathName } from './bulk.ts';
-import type { Metric } from './metric.ts';
+import type { Metric, PathName } from './metric.ts';
 
 export function smallDatagrams(name: string, where: string, pathName: PathName): Metric {
   const what = `64-byte UDP delivered, ${where}`;

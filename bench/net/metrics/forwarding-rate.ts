@@ -5,8 +5,7 @@ import { coresBetween, readCpu } from '../lib/cpu.ts';
 import { firstHop, receivedBy } from '../lib/links.ts';
 import { inside } from '../lib/netns.ts';
 import { finish, onCleanUp, run, sleep } from '../lib/processes.ts';
-import type { PathName } from './bulk.ts';
-import type { Metric } from './metric.ts';
+import type { Metric, PathName } from './metric.ts';
 
 const SOURCE_PORT = 40_000;
 const TABLE = 'dpb-drop';

@@ -2,8 +2,7 @@
 import type { World } from '../contenders/contender.ts';
 import { inside } from '../lib/netns.ts';
 import { finish } from '../lib/processes.ts';
-import type { PathName } from './bulk.ts';
-import type { Metric } from './metric.ts';
+import type { Metric, PathName } from './metric.ts';
 
 export function http(name: string, where: string, pathName: PathName, keepAlive: boolean): Metric {
   const what = `nginx, ${keepAlive ? 'keep-alive' : 'a connection each'}, ${where}`;

@@ -1,11 +1,8 @@
-/** What a metric is, and the list of all of them in the order in which they run and are printed. */
+/** What a metric is. */
 import type { World } from '../contenders/contender.ts';
-import { bulk } from './bulk.ts';
-import { connectionRate } from './connections.ts';
-import { smallDatagrams } from './datagrams.ts';
-import { forwardingRate } from './forwarding-rate.ts';
-import { http } from './http.ts';
-import { roundTrip } from './round-trip.ts';
+
+/** The path between client and server that a metric measures. */
+export type PathName = 'sameNode' | 'acrossNodes' | 'nodePortNear' | 'nodePortFar';
 
 /** One figure: the key is `metric/figure`. */
 export interface Figure {
@@ -25,29 +22,4 @@ export interface Metric {
   figures: Figure[];
   /** Measures for about `seconds`; undefined when the world has no such path. @throws when a program fails */
   measure(world: World, seconds: number): Promise<Sample | undefined>;
-}
-
-/** Every metric. Names are what `--only` matches. */
-export function allMetrics(): Metric[] {
-  return [
-    bulk('bulk-1', 'same node', 'sameNode', 1),
-    bulk('bulk-8', 'same node', 'sameNode', 8),
-    bulk('bulk-1-across', 'across nodes', 'acrossNodes', 1),
-    bulk('bulk-8-across', 'across nodes', 'acrossNodes', 8),
-    smallDatagrams('udp', 'same node', 'sameNode'),
-    smallDatagrams('udp-across', 'across nodes', 'acrossNodes'),
-    forwardingRate('trafgen', 'same node', 'sameNode'),
-    forwardingRate('trafgen-across', 'across nodes', 'acrossNodes'),
-    roundTrip('rtt', 'same node', 'sameNode', false),
-    roundTrip('rtt-loaded', 'same node, beside bulk', 'sameNode', true),
-    roundTrip('rtt-across', 'across nodes', 'acrossNodes', false),
-    roundTrip('rtt-across-loaded', 'across nodes, beside bulk', 'acrossNodes', true),
-    connectionRate('connections', 'same node', 'sameNode'),
-    connectionRate('connections-across', 'across nodes', 'acrossNodes'),
-    http('http-pod', 'from a pod, same node', 'sameNode', true),
-    http('http', 'NodePort, pod on that node', 'nodePortNear', true),
-    http('http-new', 'NodePort, pod on that node', 'nodePortNear', false),
-    http('http-across', 'NodePort, pod on the other node', 'nodePortFar', true),
-    http('http-across-new', 'NodePort, pod on the other node', 'nodePortFar', false),
-  ];
 }

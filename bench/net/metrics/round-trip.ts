@@ -3,8 +3,8 @@
 import { Port, type World } from '../contenders/contender.ts';
 import { inside } from '../lib/netns.ts';
 import { finish } from '../lib/processes.ts';
-import { type PathName, throughput } from './bulk.ts';
-import type { Metric } from './metric.ts';
+import { throughput } from './bulk.ts';
+import type { Metric, PathName } from './metric.ts';
 
 const PERCENTILES: [string, string][] = [
   ['p50', '50.000'],
