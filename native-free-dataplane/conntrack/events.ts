@@ -11,6 +11,8 @@ export type EventKind = (typeof EventKind)[keyof typeof EventKind];
 
 const SEQUENCE = 0;
 const KIND = 1;
+/** Last word of a slot: at most 42 words come before it. */
+const TIME: number = EVENT_WORDS - 1;
 /** Where the copy of the record begins in a slot; even, so that its doubles stay aligned. */
 export const EVENT_RECORD = 2;
 
@@ -27,6 +29,11 @@ export function follow(table: Conntrack, nowMs: number): void {
   Atomics.store(table.state, StateWord.FOLLOWED, (nowMs + FOLLOW_MS) | 0 || 1);
 }
 
+/** The time of the events to come: by each worker at the start of a batch. Nothing is written while nobody follows. */
+export function stampEvents(table: Conntrack, nowMs: number): void {
+  if (isFollowed(table)) table.state[StateWord.CLOCK_MS] = nowMs | 0;
+}
+
 /** Forget a follower that has gone. Called now and then by the workers. */
 export function expireFollower(table: Conntrack, nowMs: number): void {
   const until = table.state[StateWord.FOLLOWED];
@@ -41,6 +48,7 @@ export function publishEvent(table: Conntrack, kind: EventKind, record: number):
   const at = (number & (EVENT_SLOTS - 1)) * EVENT_WORDS;
   Atomics.store(events, at + SEQUENCE, 0);
   events[at + KIND] = kind;
+  events[at + TIME] = state[StateWord.CLOCK_MS];
   const from = recordAt(table, record);
   for (let i = 0; i < recordWords; i++) events[at + EVENT_RECORD + i] = words[from + i];
   Atomics.store(events, at + SEQUENCE, (number + 1) | 0);
@@ -50,6 +58,9 @@ export function publishEvent(table: Conntrack, kind: EventKind, record: number):
 export function eventHead(table: Conntrack): number {
   return Atomics.load(table.state, StateWord.EVENT_HEAD);
 }
+
+/** Monotonic milliseconds (int32) of an event that was read. */
+export const eventTime = (event: Int32Array): number => event[TIME];
 
 /** Results of readEvent besides a kind. */
 export const NOT_YET = 0;

@@ -49,6 +49,8 @@ export const StateWord = {
   EVENT_HEAD: 6,
   /** Not 0 while somebody follows the events: monotonic milliseconds until when. */
   FOLLOWED: 7,
+  /** Monotonic milliseconds that events carry; kept by workers and followers while somebody follows. */
+  CLOCK_MS: 8,
   /** Per worker, from here: lock of its wheel, wheel position in ticks, cursor of evictions. */
   WHEELS: 16,
 } as const;
@@ -64,7 +66,7 @@ export const Setting = {
 } as const;
 const SETTING_WORDS = 32;
 
-/** The ring of events; a slot holds a sequence number, a kind and a copy of the record. */
+/** The ring of events; a slot holds a sequence number, a kind, a copy of the record and, last, the time. */
 export const EVENT_SLOTS = 4096;
 export const EVENT_WORDS = 48;
 

@@ -2,6 +2,7 @@
  * The forwarding loop of one worker: wait, read a batch from every ready port, hand each frame to the pipeline, write
  * what it emits. Reads nothing of the cluster and allocates nothing per frame.
  */
+import { stampEvents } from '../../native-free-dataplane/conntrack/events.ts';
 import { ARENA_BYTES, attachDataplane, type Dataplane } from '../../native-free-dataplane/dataplane.ts';
 import { tunnelPort } from '../../native-free-dataplane/node/hops.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
@@ -144,6 +145,7 @@ export class Forwarder {
       }
       const nowMs = monotonicMs();
       control[base + ControlWord.HEARTBEAT_MS] = nowMs | 0;
+      stampEvents(dataplane.conntrack, nowMs);
       control[base + ControlWord.BATCHES] = ((control[base + ControlWord.BATCHES] as number) + 1) | 0;
       if (Atomics.load(control, base + ControlWord.STOP) !== 0) break;
       if (control[base + ControlWord.CRASH] !== 0) {

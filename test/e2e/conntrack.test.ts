@@ -79,6 +79,21 @@ test('--follow tells the life of a connection, filtered, one JSON object a line'
   assert.is(told.at(-1)?.event, 'DESTROY');
 });
 
+test('--follow over several nodes is in one order, by the time of the events', async () => {
+  const following = dataplane(['conntrack', '--follow', '-p', 'icmp'], { timeoutMs: 4000 });
+  await sleep(1500);
+  const pods = await cluster.get<{ items: { metadata: { name: string }; status: { podIP: string } }[] }>('pods');
+  const other = pods.items.find(({ metadata }) => metadata.name !== 'client')!;
+  for (let i = 0; i < 5; i++) {
+    await cluster.exec(podNetns('client'), ['ping', '-c', '1', '-W', '1', other.status.podIP]);
+  }
+  const lines = (await following).stdout.trim().split('\n');
+  const times = lines.map((line) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/.exec(line)?.[0] ?? '');
+  assert.ok(times.length >= 5 && times.every(Boolean), lines.join('\n'));
+  assert.equal(times, [...times].sort());
+  assert.ok(times.every((time) => Math.abs(Date.now() - Date.parse(time)) < 10_000));
+});
+
 test('filters are conntrack-tools’; flush forgets what they choose and nothing else', async () => {
   await cluster.fetch(podNetns('client'), `http://${CLUSTER_IP}/`);
   await ask();

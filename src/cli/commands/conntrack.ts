@@ -27,7 +27,7 @@ a new one.`,
   options: {
     node: { value: 'NODE', help: 'of one node (default: all of this machine)' },
     ...FILTER_OPTIONS,
-    follow: { short: 'E', help: 'print what happens to connections as it happens, until interrupted' },
+    follow: { short: 'E', help: 'print events of connections as they happen, with their time, until interrupted' },
     output: { short: 'o', value: 'FORMAT', help: 'json' },
     help: { short: 'h', help: 'this text' },
   },
@@ -103,21 +103,24 @@ function count(
     );
 }
 
-/** Events of all the nodes, each on a line, as `conntrack -E` prints them or as one JSON object. */
+/** Events of all nodes in one order, each on a line as of `conntrack -E` with its time, or as one JSON object. */
 async function followAll(nodes: readonly string[], filter: FlowFilter, json: boolean): Promise<void> {
   const { followFlows } = await import('../sources/conntrack-events.ts');
+  const { monotonicMs } = await import('../../linux/clock.ts');
   const ended = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
-  // Whoever read our lines has had enough (`| head`).
+  // A reader that stops early (`| head`).
   process.stdout.on('error', () => ended.abort());
-  const show = ({ node, kind, flow }: FlowEvent) => {
-    if (!filter(flow)) return;
-    if (json) print(JSON.stringify({ event: kind, ...asJson({ node, record: 0, ...flow }) }));
-    else print(`${nodes.length > 1 ? `${node} ` : ''}${`[${kind}]`.padStart(9)} ${printFlow(flow)}`);
-  };
-  const follow = (node: string) =>
-    followFlows(node, ended.signal, show, (missed) => note(`node ${node}: ${missed} events came too fast to be shown`));
-  await Promise.all(nodes.map(follow));
+  await followFlows(nodes, {
+    ended: ended.signal,
+    onEvent: ({ node, kind, flow, atMs }: FlowEvent) => {
+      if (!filter(flow)) return;
+      const time = new Date(Date.now() - (monotonicMs() - atMs)).toISOString();
+      if (json) print(JSON.stringify({ time, event: kind, ...asJson({ node, record: 0, ...flow }) }));
+      else print(`${time} ${nodes.length > 1 ? `${node} ` : ''}${`[${kind}]`.padStart(9)} ${printFlow(flow)}`);
+    },
+    onMissed: (node, count) => note(`node ${node}: ${count} events were lost: they came faster than they were read`),
+  });
 }
 
 /** The shape that scripts rely on. */

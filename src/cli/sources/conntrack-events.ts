@@ -1,70 +1,132 @@
-/** What happens to a node's connections, as it happens: reads the ring that its workers write while somebody follows. */
+/**
+ * What happens to connections, as it happens: reads the rings that the nodes' workers write while somebody follows, and
+ * merges them by the time of the events.
+ */
 
 import {
   EVENT_RECORD,
   EventKind,
   eventHead,
+  eventTime,
   follow,
   NOT_YET,
   OVERTAKEN,
   readEvent,
+  stampEvents,
 } from '../../../native-free-dataplane/conntrack/events.ts';
-import { EVENT_WORDS } from '../../../native-free-dataplane/conntrack/record.ts';
+import { type Conntrack, EVENT_WORDS } from '../../../native-free-dataplane/conntrack/record.ts';
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
 import { monotonicMs } from '../../linux/clock.ts';
-import { flowText, nodesWithFlows, withTable } from './conntrack.ts';
+import { flowText, mapTable, nodesWithFlows } from './conntrack.ts';
 
 export interface FlowEvent {
   readonly node: string;
   readonly kind: 'NEW' | 'UPDATE' | 'DESTROY';
   readonly flow: FlowText;
+  /** Monotonic milliseconds, as the worker had them. */
+  readonly atMs: number;
+}
+
+export interface FollowOptions {
+  /** Aborted when the caller has had enough. */
+  readonly ended: AbortSignal;
+  onEvent(event: FlowEvent): void;
+  /** So many events of a node were overwritten before they were read. */
+  onMissed(node: string, count: number): void;
 }
 
 const KINDS = { [EventKind.NEW]: 'NEW', [EventKind.UPDATE]: 'UPDATE', [EventKind.DESTROY]: 'DESTROY' } as const;
 
-/** How often the ring is looked at, and how often a follower says that it is still there, milliseconds. */
-const LOOK_MS = 20;
+/** How often the rings are read, and how often a follower renews its mark, milliseconds. */
+const LOOK_MS = 5;
 const RENEW_MS = 1000;
+/** An event is held back this long: another node's, read later, may be older. A batch of a worker is much shorter. */
+const HOLD_MS = 20;
 
-/**
- * Hand over a node's events until `ended`, or until the node is gone.
- * @param missed told how many events were overwritten before they could be read
- * @throws CliError as withTable
- */
-export function followFlows(
-  node: string,
-  ended: AbortSignal,
-  event: (event: FlowEvent) => void,
-  missed: (count: number) => void,
+/** Hands over the events of these nodes, oldest first, until `ended` or until no node is left. @throws CliError as mapTable */
+export async function followFlows(
+  nodes: readonly string[],
+  { ended, onEvent, onMissed }: FollowOptions,
 ): Promise<void> {
-  return withTable(node, async (table) => {
-    const copy = new Int32Array(EVENT_WORDS);
-    const doubles = new Float64Array(copy.buffer);
-    let renewed = 0;
-    let next = eventHead(table);
-    while (!ended.aborted) {
+  let rings = nodes.map((node) => new Ring(node));
+  let held: FlowEvent[] = [];
+  const release = (untilMs: number) => {
+    held.sort((a, b) => a.atMs - b.atMs); // Stable: events of one node and one millisecond keep their order.
+    const ripe = held.findIndex(({ atMs }) => atMs > untilMs);
+    for (const event of held.splice(0, ripe < 0 ? held.length : ripe)) onEvent(event);
+  };
+  try {
+    while (!ended.aborted && rings.length > 0) {
       const nowMs = monotonicMs();
-      if (nowMs - renewed >= RENEW_MS) {
-        if (!nodesWithFlows().includes(node)) return;
-        follow(table, nowMs);
-        renewed = nowMs;
-      }
-      for (;;) {
-        const kind = readEvent(table, next, copy);
-        if (kind === NOT_YET) break;
-        if (kind === OVERTAKEN) {
-          const head = eventHead(table);
-          missed((head - next) | 0);
-          next = head;
-          break;
-        }
-        next = (next + 1) | 0;
-        const name = KINDS[kind as EventKind];
-        event({ node, kind: name, flow: flowText(table, copy, doubles, EVENT_RECORD, nowMs) });
-      }
+      rings = rings.filter((ring) => ring.renew(nowMs));
+      for (const ring of rings) ring.read(nowMs, (event) => held.push(event), onMissed);
+      release(nowMs - HOLD_MS);
       await pause(LOOK_MS, ended);
     }
-  });
+    release(Number.POSITIVE_INFINITY);
+    held = [];
+  } finally {
+    for (const ring of rings) ring.close();
+  }
+}
+
+/** The ring of one node and where we are in it. */
+class Ring {
+  private readonly node: string;
+  private readonly table: Conntrack;
+  private readonly unmap: () => void;
+  private readonly copy = new Int32Array(EVENT_WORDS);
+  private readonly doubles = new Float64Array(this.copy.buffer);
+  private renewedMs = Number.NEGATIVE_INFINITY;
+  private next: number;
+
+  constructor(node: string) {
+    const { table, close } = mapTable(node);
+    this.node = node;
+    this.table = table;
+    this.unmap = close;
+    this.next = eventHead(table);
+  }
+
+  /** Marks the ring as followed, and keeps its clock while no worker does. @returns false when the node is gone */
+  renew(nowMs: number): boolean {
+    if (nowMs - this.renewedMs >= RENEW_MS) {
+      if (!nodesWithFlows().includes(this.node)) {
+        this.unmap();
+        return false;
+      }
+      follow(this.table, nowMs);
+      this.renewedMs = nowMs;
+    }
+    stampEvents(this.table, nowMs);
+    return true;
+  }
+
+  read(nowMs: number, onEvent: (event: FlowEvent) => void, onMissed: FollowOptions['onMissed']): void {
+    const { node, table, copy, doubles } = this;
+    for (;;) {
+      const kind = readEvent(table, this.next, copy);
+      if (kind === NOT_YET) return;
+      if (kind === OVERTAKEN) {
+        const head = eventHead(table);
+        onMissed(node, (head - this.next) | 0);
+        this.next = head;
+        return;
+      }
+      this.next = (this.next + 1) | 0;
+      const flow = flowText(table, copy, doubles, EVENT_RECORD, nowMs);
+      onEvent({
+        node,
+        kind: KINDS[kind as EventKind],
+        flow,
+        atMs: nowMs - ((Math.floor(nowMs) - eventTime(copy)) | 0),
+      });
+    }
+  }
+
+  close(): void {
+    this.unmap();
+  }
 }
 
 function pause(milliseconds: number, ended: AbortSignal): Promise<void> {

@@ -43,27 +43,25 @@ export function nodesWithFlows(): string[] {
   return nodesWith('conntrack', listShared(SHM_PREFIX));
 }
 
-/**
- * Runs `work` on a node's table, which stays mapped until the work is done, also when that is a promise.
- * @throws CliError when there is none that this version understands
- */
-export function withTable<T>(node: string, work: (table: Conntrack) => T): T {
+/** A node's table, mapped until it is closed. @throws CliError when there is none that this version understands */
+export function mapTable(node: string): { table: Conntrack; close: () => void } {
   const memory = openTable(node);
-  const close = () => memory.close();
-  let result: T;
-  try {
-    const table = attachConntrack(memory.buffer);
-    if (table === undefined) {
-      throw failed(`node ${node}: its table of connections is of another version`, '`dataplane down` and `up` again');
-    }
-    result = work(table);
-  } catch (error) {
-    close();
-    throw error;
+  const table = attachConntrack(memory.buffer);
+  if (table === undefined) {
+    memory.close();
+    throw failed(`node ${node}: its connection table has another version`, '`dataplane down` and `up` again');
   }
-  if (result instanceof Promise) void result.then(close, close);
-  else close();
-  return result;
+  return { table, close: () => memory.close() };
+}
+
+/** Runs `work` on a node's table. @throws CliError as mapTable */
+function withTable<T>(node: string, work: (table: Conntrack) => T): T {
+  const { table, close } = mapTable(node);
+  try {
+    return work(table);
+  } finally {
+    close();
+  }
 }
 
 function openTable(node: string) {
@@ -71,7 +69,7 @@ function openTable(node: string) {
     return openShared(memoryName(node, 'conntrack'));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw failed(`node ${node} has no table of connections`, 'see `dataplane status`');
+    if (code === 'ENOENT') throw failed(`node ${node} has no connection table`, 'see `dataplane status`');
     if (code === 'EACCES') throw failed('the tables belong to root', 'run it with sudo');
     throw error;
   }

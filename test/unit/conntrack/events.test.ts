@@ -4,6 +4,7 @@ import {
   EVENT_RECORD,
   EventKind,
   eventHead,
+  eventTime,
   expireFollower,
   FOLLOW_MS,
   follow,
@@ -12,6 +13,7 @@ import {
   OVERTAKEN,
   publishEvent,
   readEvent,
+  stampEvents,
 } from '../../../native-free-dataplane/conntrack/events.ts';
 import { recoverConntrack } from '../../../native-free-dataplane/conntrack/lifetime.ts';
 import {
@@ -60,6 +62,26 @@ test('events come in order, each with a copy of its record at that moment', () =
     assert.is(copy[EVENT_RECORD + Rec.PACKETS_ORIGINAL], i + 1);
   }
   assert.is(readEvent(table, first + 3, copy), NOT_YET);
+});
+
+test('an event carries the time of its batch, and no clock is kept while nobody follows', () => {
+  const table = make();
+  const copy = new Int32Array(EVENT_WORDS);
+  stampEvents(table, 500);
+  publishEvent(table, EventKind.NEW, 0);
+  follow(table, 1000);
+  stampEvents(table, 2 ** 32 + 1001);
+  publishEvent(table, EventKind.UPDATE, 0);
+  readEvent(table, 0, copy);
+  assert.is(eventTime(copy), 0);
+  readEvent(table, 1, copy);
+  assert.is(eventTime(copy), 1001, 'milliseconds wrap at 32 bits');
+});
+
+test('the longest record leaves room for the time in a slot', () => {
+  const options = { ...OPTIONS, addressWords: 4, max: 1 };
+  const table = createConntrack(new ArrayBuffer(conntrackBytes(options)), options);
+  assert.ok(EVENT_RECORD + table.recordWords < EVENT_WORDS);
 });
 
 test('a reader that is too slow is told so, and can go on from the head', () => {
