@@ -1,6 +1,7 @@
 /** The nodes of a cluster: names, addresses, pod networks, and the Node objects that announce them. */
 
 import type { ClusterOptions } from '../api/cluster-options.ts';
+import { FlannelAnnotation } from '../api/types/objects.ts';
 import { parseCidr, printIp } from '../net/address.ts';
 import { gatewayOf, macOf } from '../net/pod-network.ts';
 import type { ClusterNode } from './state.ts';
@@ -42,10 +43,10 @@ export function nodeObject(node: ClusterNode, options: ClusterOptions) {
       name: node.name,
       labels: { 'kubernetes.io/hostname': node.name, 'kubernetes.io/os': 'linux' },
       annotations: {
-        'flannel.alpha.coreos.com/backend-type': options.overlay,
-        'flannel.alpha.coreos.com/backend-data': JSON.stringify(backend),
-        'flannel.alpha.coreos.com/public-ip': node.ip,
-        'flannel.alpha.coreos.com/kube-subnet-manager': 'true',
+        [FlannelAnnotation.BACKEND_TYPE]: options.overlay,
+        [FlannelAnnotation.BACKEND_DATA]: JSON.stringify(backend),
+        [FlannelAnnotation.PUBLIC_IP]: node.ip,
+        [FlannelAnnotation.SUBNET_MANAGER]: 'true',
       },
     },
     spec: { podCIDR: node.podCIDR, podCIDRs: [node.podCIDR] },

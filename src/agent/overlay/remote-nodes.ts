@@ -8,7 +8,7 @@
 
 import type { OverlayName } from '../../../native-free-dataplane/overlay/modes.ts';
 import { parseMac } from '../../../native-free-dataplane/wire/address.ts';
-import type { NodeObject } from '../../api/types/objects.ts';
+import { FlannelAnnotation, type NodeObject } from '../../api/types/objects.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import type { NodeSync, RemoteNode } from '../node-sync.ts';
 import type { HostNetwork } from '../underlay/host-network.ts';
@@ -16,12 +16,6 @@ import { NODE_OVERLAYS } from './overlay.ts';
 
 /** How long a learnt path MTU holds (RFC 1191 §6.3; linux net.ipv4.route.mtu_expires). */
 const PATH_MTU_MS = 600_000;
-
-export const FlannelAnnotation = {
-  BACKEND_TYPE: 'flannel.alpha.coreos.com/backend-type',
-  BACKEND_DATA: 'flannel.alpha.coreos.com/backend-data',
-  PUBLIC_IP: 'flannel.alpha.coreos.com/public-ip',
-} as const;
 
 /** What this cluster's overlay is. */
 export interface OverlayOfCluster {

@@ -253,5 +253,13 @@ export const WellKnown = {
   HOSTNAME: 'kubernetes.io/hostname',
 } as const;
 
+/** Flannel's annotations of a Node: how its overlay is reached (flannel pkg/subnet/kube/annotations.go). */
+export const FlannelAnnotation = {
+  BACKEND_TYPE: 'flannel.alpha.coreos.com/backend-type',
+  BACKEND_DATA: 'flannel.alpha.coreos.com/backend-data',
+  PUBLIC_IP: 'flannel.alpha.coreos.com/public-ip',
+  SUBNET_MANAGER: 'flannel.alpha.coreos.com/kube-subnet-manager',
+} as const;
+
 /** Where the cluster's options are published to the agents. */
 export const CONFIG_MAP = { namespace: 'kube-system', name: 'dataplane-config', key: 'options' } as const;
