@@ -139,6 +139,14 @@ export function displayName(resource: Resource, name: string): string {
   return `${resource.singular}${group}/${name}`;
 }
 
+/** The collection in which the store keeps an object. */
+export function collectionOf({ apiVersion, kind }: { apiVersion: string; kind: string }): Kind {
+  const slash = apiVersion.indexOf('/');
+  const group = slash < 0 ? '' : apiVersion.slice(0, slash);
+  const known = byKind.get(kind);
+  return known?.group === group ? known.key : (`${kind}.${group}` as Kind);
+}
+
 export function resourceOfKind(kind: string): Resource | undefined {
   return byKind.get(kind);
 }

@@ -6,9 +6,6 @@ import { nowText, type Store } from '../api/store/store.ts';
 import type { Condition, EventObject, KubeObject } from '../api/types/objects.ts';
 import { WorkQueue } from './work-queue.ts';
 
-/** Events kept; the oldest go first. Kubernetes keeps them for an hour. */
-const MAX_EVENTS = 1000;
-
 export interface Cluster {
   store: Store;
   registry: Registry;
@@ -96,11 +93,6 @@ class EventRecorder {
       lastTimestamp: now,
       source: { component: 'dataplane-controller' },
     });
-    if (this.known.size > MAX_EVENTS) {
-      const [oldest] = this.known.values();
-      const gone = oldest && this.store.get('Event', oldest.namespace, oldest.name);
-      if (gone !== undefined) this.store.remove(gone);
-    }
   }
 
   private remember(event: EventObject): void {

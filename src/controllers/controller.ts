@@ -2,6 +2,7 @@
  * The control plane in one process: store, API and all controllers. Everything it knows is in the state directory, so
  * it may be killed and started again at any time; agents go on forwarding meanwhile.
  */
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { authorizer } from '../api/access/authorization.ts';
 import { Rbac } from '../api/access/rbac.ts';
@@ -9,6 +10,7 @@ import { agentSocketPath } from '../api/agent-socket.ts';
 import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../api/cluster-options.ts';
 import { resourceOfKind } from '../api/resources.ts';
 import { claimSocket, startApiServer } from '../api/server/server.ts';
+import { lockDirectory } from '../api/store/directory-lock.ts';
 import { type Admission, type Admissions, Registry } from '../api/store/registry.ts';
 import { Store } from '../api/store/store.ts';
 import { CONFIG_MAP, type Pod } from '../api/types/objects.ts';
@@ -19,6 +21,7 @@ import { type AccessOptions, prepareAccess } from './access/secure-access.ts';
 import { startServiceAccounts } from './access/service-accounts.ts';
 import { ServiceAccountTokens } from './access/tokens.ts';
 import { type Cluster, makeCluster } from './cluster.ts';
+import { startEventExpiry } from './events.ts';
 import { startGarbageCollector } from './garbage-collector.ts';
 import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
 import { NodeAdmission } from './nodes/admission.ts';
@@ -66,15 +69,29 @@ export interface Controller {
   close(): Promise<void>;
 }
 
-/** Serves when it resolves. Throws ClusterOptionsError, SocketInUseError or JournalDamagedError. */
+/** Serves when it resolves. Throws ClusterOptionsError, DirectoryInUseError, SocketInUseError or JournalDamagedError. */
 export async function startController(given: ControllerOptions): Promise<Controller> {
+  checkOptions({ ...DEFAULT_CLUSTER_OPTIONS, ...given.options });
+  mkdirSync(given.stateDir, { recursive: true });
+  // Before the store is opened: two writers would ruin it.
+  const unlock = await lockDirectory(given.stateDir);
+  try {
+    return await start(given, unlock);
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+async function start(given: ControllerOptions, unlock: () => void): Promise<Controller> {
   const { stateDir, socketPath, log = () => {} } = given;
   const options = { ...DEFAULT_CLUSTER_OPTIONS, ...given.options };
   const ranges = checkOptions(options);
-  await claimSocket(socketPath); // Before the store is opened: two writers would ruin it.
+  await claimSocket(socketPath);
   const serviceAddress = kubernetesServiceAddress(ranges.service);
   const access = given.access && (await prepareAccess(stateDir, given.access, serviceAddress, options.clusterDomain));
   const store = new Store({ directory: join(stateDir, 'store') });
+  for (const damage of store.damages) log(`store: ${damage}; everything else is as it was`);
   const services = new ServiceAddresses(store, ranges.service, options.nodePortRange, options.loadBalancerPool);
   const pods = new PodAddresses(store);
   const tokens =
@@ -95,6 +112,7 @@ export async function startController(given: ControllerOptions): Promise<Control
   startServiceAccounts(cluster, access?.certificates.authority);
   publishOptions(cluster, options);
   startGarbageCollector(cluster);
+  const endExpiry = startEventExpiry(cluster);
   startScheduler(cluster, pods);
   startEndpointsController(cluster, pods);
   startReplicaSetController(cluster);
@@ -119,8 +137,10 @@ export async function startController(given: ControllerOptions): Promise<Control
       await agents?.close();
       lifecycle.close();
       await server.close();
+      endExpiry();
       cluster.close();
       await store.close();
+      unlock();
     },
   };
 }

@@ -4,6 +4,7 @@ import { parseCidr } from '../../net/address.ts';
 import type { FieldError } from '../errors.ts';
 import { matchesSelector } from '../selectors.ts';
 import type {
+  ConfigMap,
   Deployment,
   EndpointSlice,
   Endpoints,
@@ -13,6 +14,7 @@ import type {
   Pod,
   PodTemplate,
   ReplicaSet,
+  Secret,
   Service,
 } from '../types/objects.ts';
 import { checkEndpointSlice, checkEndpoints, checkService } from './network.ts';
@@ -23,6 +25,9 @@ export function checkRules(object: KubeObject): FieldError[] {
   switch (object.kind) {
     case 'Pod':
       return checkPodSpec((object as Pod).spec, 'spec');
+    case 'ConfigMap':
+    case 'Secret':
+      return checkSize(object as DataHolder);
     case 'Service':
       return checkService(object as Service);
     case 'Endpoints':
@@ -37,6 +42,21 @@ export function checkRules(object: KubeObject): FieldError[] {
     default:
       return [];
   }
+}
+
+type DataHolder = (ConfigMap | Secret) & Pick<ConfigMap, 'data' | 'binaryData'>;
+
+/** MaxSecretSize, and the same for ConfigMaps (apis/core/types.go). */
+const MAX_DATA_BYTES = 1024 * 1024;
+
+function checkSize(object: DataHolder): FieldError[] {
+  const texts = Object.values(object.data ?? {});
+  // Base64 of n bytes has 4n/3 characters.
+  const bytesOf = (text: string, encoded: boolean) => (encoded ? (text.length * 3) / 4 : Buffer.byteLength(text));
+  let size = texts.reduce((sum, text) => sum + bytesOf(text, object.kind === 'Secret'), 0);
+  for (const text of Object.values(object.binaryData ?? {})) size += bytesOf(text, true);
+  if (size <= MAX_DATA_BYTES) return [];
+  return [{ path: 'data', message: `Too long: may not be more than ${MAX_DATA_BYTES} bytes` }];
 }
 
 function checkNode({ spec }: NodeObject): FieldError[] {

@@ -1,6 +1,7 @@
 /**
- * The recent changes of one kind, in order, for watches: a ring of bounded length. A watch holds a cursor into it, so a
- * slow reader costs nothing but its place; when the ring has moved past that place, it must list again (410).
+ * The recent changes of one kind, in order, for watches: a ring bounded in length and in bytes. A watch holds a cursor
+ * into it, so a slow reader costs nothing but its place; when the ring has moved past that place, it must list again
+ * (410).
  *
  * Invariants: versions rise strictly; every change with a version above `floor` is in the ring.
  */
@@ -33,18 +34,32 @@ export class EventLog {
   /** Sequence number the next change gets. */
   next = 0;
   private readonly ring: (Change | undefined)[];
+  private readonly maxBytes: number;
+  private bytes = 0;
   private readonly listeners = new Set<() => void>();
 
-  constructor(capacity: number, floor: number) {
+  /** `maxBytes` of JSON; the last change is kept however large it is. */
+  constructor(capacity: number, floor: number, maxBytes: number = Number.MAX_SAFE_INTEGER) {
+    this.maxBytes = maxBytes;
     this.ring = new Array<Change | undefined>(capacity).fill(undefined);
     this.floor = floor;
   }
 
   push(change: Change): void {
-    if (this.next - this.first === this.ring.length) this.floor = this.at(this.first++).version;
+    if (this.next - this.first === this.ring.length) this.forget();
     this.ring[this.next % this.ring.length] = change;
     this.next++;
+    this.bytes += jsonOf(change).length;
+    while (this.bytes > this.maxBytes && this.next - this.first > 1) this.forget();
     for (const listener of this.listeners) listener();
+  }
+
+  private forget(): void {
+    const oldest = this.at(this.first);
+    this.ring[this.first % this.ring.length] = undefined;
+    this.first++;
+    this.floor = oldest.version;
+    this.bytes -= jsonOf(oldest).length;
   }
 
   /** The change with this sequence number, which must be in [first, next). */

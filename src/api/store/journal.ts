@@ -7,11 +7,17 @@
  *
  * `snapshot-<v>` holds all objects at version v; `log-<v>` the changes after v. A snapshot is written under another name,
  * synced and renamed while changes already go to the next log; older files go only after that. So at every moment the
- * newest snapshot plus the logs from it on is the whole state.
+ * newest snapshot plus the logs from it on is the whole state. `begun` says that there was a first change: without it an
+ * emptied log could not be told from a new one.
+ *
+ * Lines carry checksums. What is damaged is left out and reported, the file is kept as `damaged-…`, and the rest counts:
+ * an object whose last change is lost is as it was before that.
  */
 import {
   closeSync,
   constants,
+  copyFileSync,
+  existsSync,
   fdatasync,
   fstatSync,
   fsyncSync,
@@ -19,21 +25,22 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { KubeObject } from '../types/objects.ts';
 import { type Change, type ChangeType, jsonOf } from './event-log.ts';
+import { encodeLine, readLines } from './journal-file.ts';
 
 const SYNC_DELAY_MS = 1000;
 /** A snapshot is due when the log is larger than this and than twice the last snapshot. */
 const MIN_LOG_BYTES = 8 * 1024 * 1024;
 const SNAPSHOT_BATCH = 256;
+const BEGUN = 'begun';
 
-/** The directory holds something that cannot be the journal's own doing. */
+/** Nothing of what was written is left. */
 export class JournalDamagedError extends Error {
   override readonly name = 'JournalDamagedError';
   readonly code = 'ERR_JOURNAL_DAMAGED';
@@ -44,6 +51,8 @@ export interface LoadedState {
   snapshotVersion: number;
   objects: KubeObject[];
   changes: { version: number; type: ChangeType; object: KubeObject }[];
+  /** What could not be read, a sentence each. */
+  damages: string[];
 }
 
 export class Journal {
@@ -55,6 +64,7 @@ export class Journal {
   private syncTimer: NodeJS.Timeout | undefined;
   private snapshotting: Promise<void> | undefined;
   private closed = false;
+  private begun = false;
 
   constructor(directory: string, minLogBytes = MIN_LOG_BYTES) {
     this.directory = directory;
@@ -72,19 +82,26 @@ export class Journal {
         .map((name) => Number(name.slice(prefix.length + 1)))
         .sort((a, b) => a - b);
     const snapshotVersion = versions('snapshot').at(-1) ?? 0;
-    const state: LoadedState = { snapshotVersion, objects: [], changes: [] };
-    if (snapshotVersion > 0) state.objects = this.readSnapshot(snapshotVersion);
+    const state: LoadedState = { snapshotVersion, objects: [], changes: [], damages: [] };
+    if (snapshotVersion > 0) this.readSnapshot(snapshotVersion, state);
     const logs = versions('log').filter((version) => version >= snapshotVersion);
-    logs.forEach((version, i) => {
-      this.readLog(version, i === logs.length - 1, state);
-    });
+    for (const version of logs) this.readLog(version, state);
+    this.begun = names.includes(BEGUN);
+    const lost = snapshotVersion === 0 || state.damages.length > 0;
+    if (this.begun && lost && state.objects.length === 0 && state.changes.length === 0) {
+      throw new JournalDamagedError(
+        `${this.directory}: nothing is left of what was written there; put a copy of its files back, or remove ` +
+          'the directory to begin anew, which ends every pod that still runs',
+      );
+    }
     this.openLog(logs.at(-1) ?? snapshotVersion);
     return state;
   }
 
   /** Makes `change` last. Throws, with the file as it was, when the disk refuses. */
   append(change: Change): void {
-    const line = Buffer.from(`{"v":${change.version},"t":"${change.type}","o":${jsonOf(change)}}\n`);
+    if (!this.begun) this.begin();
+    const line = encodeLine(`{"v":${change.version},"t":"${change.type}","o":${jsonOf(change)}}`);
     try {
       for (let done = 0; done < line.length; )
         done += writeSync(this.fd, line, done, line.length - done, this.bytes + done);
@@ -133,52 +150,56 @@ export class Journal {
     if (this.fd >= 0) fdatasync(this.fd, () => {});
   }
 
-  private readSnapshot(version: number): KubeObject[] {
-    const path = join(this.directory, `snapshot-${version}`);
-    const lines = readFileSync(path, 'utf8').split('\n');
-    this.snapshotBytes = lines.reduce((sum, line) => sum + line.length + 1, 0);
-    const { count } = JSON.parse(lines[0]!) as { count: number };
-    if (lines.length !== count + 2) throw new JournalDamagedError(`${path}: expected ${count} objects, cut short`);
-    return lines.slice(1, -1).map((line) => JSON.parse(line) as KubeObject);
+  private begin(): void {
+    closeSync(openSync(join(this.directory, BEGUN), 'w', 0o600));
+    this.begun = true;
   }
 
-  private readLog(version: number, newest: boolean, state: LoadedState): void {
-    const path = join(this.directory, `log-${version}`);
-    const bytes = readFileSync(path);
-    let at = 0;
-    while (at < bytes.length) {
-      const end = bytes.indexOf(10, at);
-      const record = end < 0 ? undefined : parseRecord(bytes.toString('utf8', at, end));
-      if (record === undefined) {
-        if (!newest || (end >= 0 && end < bytes.length - 1)) {
-          throw new JournalDamagedError(`${path}: unreadable at byte ${at}; move the directory away to start afresh`);
-        }
-        truncate(path, at);
-        return;
-      }
-      if (record.version > state.snapshotVersion) state.changes.push(record);
-      at = end + 1;
+  private readSnapshot(version: number, state: LoadedState): void {
+    const path = join(this.directory, `snapshot-${version}`);
+    const { values, damaged, end } = readLines(path);
+    this.snapshotBytes = end;
+    const head = values[0] as { count?: number } | undefined;
+    state.objects = (head?.count === undefined ? values : values.slice(1)) as KubeObject[];
+    const missing = (head?.count ?? state.objects.length + damaged.length) - state.objects.length;
+    if (missing > 0 || damaged.length > 0) {
+      state.damages.push(`${this.setAside(path)}: ${Math.max(missing, damaged.length)} objects are unreadable`);
     }
+  }
+
+  private readLog(version: number, state: LoadedState): void {
+    const path = join(this.directory, `log-${version}`);
+    const { values, damaged, end } = readLines(path);
+    for (const value of values) {
+      const { v, t, o } = value as { v: number; t: ChangeType; o: KubeObject };
+      if (v > state.snapshotVersion) state.changes.push({ version: v, type: t, object: o });
+    }
+    if (damaged.length > 0) {
+      const where = damaged.slice(0, 5).join(', ');
+      state.damages.push(`${this.setAside(path)}: ${damaged.length} changes are unreadable, at byte ${where}`);
+    }
+    truncate(path, end);
+  }
+
+  /** Keeps a damaged file for whoever wants to look into it; returns its new name. */
+  private setAside(path: string): string {
+    const copy = join(this.directory, `damaged-${basename(path)}`);
+    if (!existsSync(copy)) copyFileSync(path, copy);
+    return copy;
   }
 
   private async writeSnapshot(version: number, objects: readonly KubeObject[]): Promise<void> {
     const path = join(this.directory, `snapshot-${version}`);
     const fd = openSync(`${path}.tmp`, 'w', 0o600);
     let size = 0;
-    const write = (text: string) => {
-      const bytes = Buffer.from(text);
+    const write = (bytes: Buffer) => {
       for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
       size += bytes.length;
     };
     try {
-      write(`${JSON.stringify({ version, count: objects.length })}\n`);
+      write(encodeLine(JSON.stringify({ version, count: objects.length })));
       for (let i = 0; i < objects.length; i += SNAPSHOT_BATCH) {
-        write(
-          objects
-            .slice(i, i + SNAPSHOT_BATCH)
-            .map((o) => `${JSON.stringify(o)}\n`)
-            .join(''),
-        );
+        write(Buffer.concat(objects.slice(i, i + SNAPSHOT_BATCH).map((o) => encodeLine(JSON.stringify(o)))));
         await new Promise((resolve) => setImmediate(resolve));
       }
       fsyncSync(fd);
@@ -201,15 +222,6 @@ export class Journal {
     } finally {
       closeSync(fd);
     }
-  }
-}
-
-function parseRecord(line: string): LoadedState['changes'][number] | undefined {
-  try {
-    const { v, t, o } = JSON.parse(line) as { v: number; t: ChangeType; o: KubeObject };
-    return typeof v === 'number' && o?.metadata ? { version: v, type: t, object: o } : undefined;
-  } catch {
-    return undefined;
   }
 }
 

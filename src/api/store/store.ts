@@ -6,14 +6,18 @@
  * refuses, nothing has happened. Stored objects are shared with everyone and must never be changed in place.
  */
 import { randomUUID } from 'node:crypto';
-import { RESOURCES } from '../resources.ts';
+import { tooLarge } from '../errors.ts';
+import { collectionOf, RESOURCES } from '../resources.ts';
 import type { Kind, KubeObject, ObjectByKind, ObjectMeta } from '../types/objects.ts';
 import { Collection } from './collection.ts';
-import { type Change, EventLog } from './event-log.ts';
+import { type Change, EventLog, jsonOf } from './event-log.ts';
 import { Journal } from './journal.ts';
 
-/** Changes per kind a watch may lag behind before it must list again. */
+/** Changes per kind a watch may lag behind before it must list again, and bytes of their JSON. */
 const HISTORY = 5000;
+const HISTORY_BYTES = 16 * 1024 * 1024;
+/** As etcd's limit of a request. */
+const MAX_OBJECT_BYTES = 1.5 * 1024 * 1024;
 
 export interface StoreOptions {
   /** Where to persist; undefined keeps everything in memory. */
@@ -37,34 +41,59 @@ export class Store {
   private readonly collections = new Map<Kind, Collection>();
   private readonly logs = new Map<Kind, EventLog>();
   private readonly listeners = new Map<Kind, Listener<Kind>[]>();
+  private readonly historyLength: number;
+  private readonly firstFloor: number;
+  /** What of the directory could not be read, a sentence each. */
+  readonly damages: readonly string[];
 
-  /** Loads what `directory` holds. Throws JournalDamagedError when that is not whole. */
+  /** Loads what `directory` holds. Throws JournalDamagedError when nothing is left of it. */
   constructor(options: StoreOptions = {}) {
     this.journal = options.directory === undefined ? undefined : new Journal(options.directory, options.minLogBytes);
     const loaded = this.journal?.load();
-    for (const { key } of RESOURCES) {
-      this.collections.set(key, new Collection());
-      this.logs.set(key, new EventLog(options.history ?? HISTORY, loaded?.snapshotVersion ?? 0));
+    this.historyLength = options.history ?? HISTORY;
+    this.damages = loaded?.damages ?? [];
+    const changes = loaded?.changes ?? [];
+    this.version = loaded?.snapshotVersion ?? 0;
+    // What happened between two versions is known only if nothing of it was lost.
+    const whole = this.damages.length === 0;
+    this.firstFloor = whole ? this.version : Math.max(this.version, changes.at(-1)?.version ?? 0) + 1;
+    for (const { key } of RESOURCES) this.collection(key);
+    for (const collection of this.collections.values()) collection.expectMany();
+    for (const object of loaded?.objects ?? []) this.collection(collectionOf(object)).put(object);
+    for (const { version, type, object } of changes) {
+      const old = this.get(collectionOf(object), object.metadata.namespace, object.metadata.name);
+      this.version = version;
+      this.remember({ type, version, object, old, json: undefined }, whole);
+    }
+    if (whole) return;
+    // A version of its own, for files of their own: the damaged ones go when the snapshot is done.
+    this.version++;
+    this.journal!.snapshot(this.version, this.everything()).catch(() => {});
+  }
+
+  /** Made when it is first needed: custom resources come and go. */
+  private collection(key: Kind): Collection {
+    let collection = this.collections.get(key);
+    if (collection === undefined) {
+      collection = new Collection();
+      this.collections.set(key, collection);
+      this.logs.set(key, new EventLog(this.historyLength, this.firstFloor, HISTORY_BYTES));
       this.listeners.set(key, []);
     }
-    if (loaded === undefined) return;
-    this.version = loaded.snapshotVersion;
-    for (const collection of this.collections.values()) collection.expectMany();
-    for (const object of loaded.objects) this.collections.get(object.kind as Kind)!.put(object);
-    for (const { version, type, object } of loaded.changes) {
-      const old = this.get(object.kind as Kind, object.metadata.namespace, object.metadata.name);
-      this.version = version;
-      this.remember({ type, version, object, old, json: undefined });
-    }
+    return collection;
+  }
+
+  private everything(): KubeObject[] {
+    return [...this.collections.values()].flatMap((collection) => collection.list());
   }
 
   get<K extends Kind>(kind: K, namespace: string | undefined, name: string): ObjectByKind[K] | undefined {
-    return this.collections.get(kind)!.get(namespace ?? '', name) as ObjectByKind[K] | undefined;
+    return this.collection(kind).get(namespace ?? '', name) as ObjectByKind[K] | undefined;
   }
 
   /** Objects of one kind, of one namespace or of all, by namespace and name. */
   list<K extends Kind>(kind: K, namespace?: string): ObjectByKind[K][] {
-    return this.collections.get(kind)!.list(namespace) as ObjectByKind[K][];
+    return this.collection(kind).list(namespace) as ObjectByKind[K][];
   }
 
   /** The list as it was at an earlier version; undefined when that is no longer known. */
@@ -86,15 +115,17 @@ export class Store {
   }
 
   count(kind: Kind, namespace: string): number {
-    return this.collections.get(kind)!.count(namespace);
+    return this.collection(kind).count(namespace);
   }
 
   history(kind: Kind): EventLog {
+    this.collection(kind);
     return this.logs.get(kind)!;
   }
 
   /** Calls `listener` synchronously after each commit of this kind, before the writer gets its answer. */
   onCommit<K extends Kind>(kind: K, listener: Listener<K>): void {
+    this.collection(kind);
     this.listeners.get(kind)!.push(listener as Listener<Kind>);
   }
 
@@ -135,23 +166,24 @@ export class Store {
   }
 
   private commit(change: Change): void {
+    const { type, object, old } = change;
+    if (type !== 'DELETED' && jsonOf(change).length > MAX_OBJECT_BYTES) throw tooLarge(MAX_OBJECT_BYTES);
     this.journal?.append(change);
     this.version = change.version;
-    this.remember(change);
-    const { type, object, old } = change;
-    for (const listener of this.listeners.get(object.kind as Kind)!) listener({ type, object, old } as never);
+    this.remember(change, true);
+    for (const listener of this.listeners.get(collectionOf(object))!) listener({ type, object, old } as never);
     if (this.journal?.wantsSnapshot()) {
-      const all = RESOURCES.flatMap(({ key }) => this.list(key) as KubeObject[]);
       // A failed snapshot costs nothing but space: the logs stay, and the next one is tried when they have grown again.
-      this.journal.snapshot(this.version, all).catch(() => {});
+      this.journal.snapshot(this.version, this.everything()).catch(() => {});
     }
   }
 
-  private remember(change: Change): void {
-    const collection = this.collections.get(change.object.kind as Kind)!;
+  private remember(change: Change, log: boolean): void {
+    const key = collectionOf(change.object);
+    const collection = this.collection(key);
     if (change.type === 'DELETED') collection.take(change.object);
     else collection.put(change.object);
-    this.logs.get(change.object.kind as Kind)!.push(change);
+    if (log) this.logs.get(key)!.push(change);
   }
 }
 

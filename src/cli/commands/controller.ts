@@ -39,8 +39,6 @@ async function run(args: Args): Promise<void> {
   const { agentCommand } = await import('../../controllers/nodes/agent-supervisor.ts');
   const socketPath = `${state}/api.sock`;
   const log = (line: string) => note(`${new Date().toISOString()} ${line}`);
-  // One that continues a cluster is its controller from here on.
-  if (cluster !== undefined && state === STATE_DIR) writeClusterFile({ ...cluster, controller: markOf(process.pid) });
   const { clusterEndpoint } = await import('../../cluster/api-endpoint.ts');
   const { outsideRouter } = await import('../../cluster/outside-routes.ts');
   const nodes = cluster?.nodes.map(({ name }) => name) ?? [];
@@ -59,6 +57,8 @@ async function run(args: Args): Promise<void> {
     ...(cluster !== undefined && { outside: outsideRouter(log) }),
     ...(nodes.length > 0 && { agents: { nodes, command: agentCommand(process.argv[1]!, socketPath) } }),
   });
+  // One that continues a cluster is its controller from here on. Not before: another may be running.
+  if (cluster !== undefined && state === STATE_DIR) writeClusterFile({ ...cluster, controller: markOf(process.pid) });
   log(`serving on ${socketPath} and https://127.0.0.1:${controller.apiPort}`);
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());

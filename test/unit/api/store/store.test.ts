@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { DirectoryInUseError, lockDirectory } from '../../../../src/api/store/directory-lock.ts';
 import { JournalDamagedError } from '../../../../src/api/store/journal.ts';
 import { Store } from '../../../../src/api/store/store.ts';
 import type { ConfigMap } from '../../../../src/api/types/objects.ts';
@@ -93,17 +94,103 @@ test('a torn last line is cut off, and the next change follows cleanly', async (
   await last.close();
 });
 
-test('damage in the middle is not papered over', async () => {
+const names = (store: Store) => store.list('ConfigMap').map((o) => o.metadata.name);
+
+/** A directory with a, b and c in its log, in which `spoil` changes the text of the log. */
+async function damaged(spoil: (text: string) => string): Promise<string> {
   const directory = fresh();
   const store = new Store({ directory });
   for (const name of ['a', 'b', 'c']) store.insert(map(name));
   await store.close();
   const log = join(directory, 'log-0');
-  writeFileSync(log, readFileSync(log, 'utf8').replace('"ADDED"', 'ADDED'));
-  assert.throws(
-    () => new Store({ directory }),
-    (e: Error) => e instanceof JournalDamagedError,
-  );
+  writeFileSync(log, spoil(readFileSync(log, 'utf8')));
+  return directory;
+}
+
+test('a damaged line costs itself only, is reported once, and its file is kept (cases: faults F18)', async () => {
+  const spoils: [(text: string) => string, string[]][] = [
+    [(text) => text.replace('"name":"b"', '"name":"x"'), ['a', 'c']],
+    [(text) => text.replace('"name":"c"', '"name":"x"'), ['a', 'b']],
+    [(text) => text.replace('"ADDED"', 'ADDED'), ['b', 'c']],
+  ];
+  for (const [spoil, left] of spoils) {
+    const directory = await damaged(spoil);
+    const store = new Store({ directory });
+    assert.equal(names(store), left);
+    assert.is(store.damages.length, 1);
+    assert.match(store.damages[0]!, /damaged-log-0: 1 changes are unreadable, at byte \d+$/);
+    assert.ok(readdirSync(directory).includes('damaged-log-0'));
+    assert.is(store.history('ConfigMap').after(1), -1, 'a watch from before must list again');
+    store.insert(map('d'));
+    await store.close();
+    const again = new Store({ directory });
+    assert.equal(again.damages, []);
+    assert.equal(names(again), [...left, 'd']);
+    await again.close();
+  }
+});
+
+test('a log from before there were checksums is read', async () => {
+  const directory = await damaged((text) => text.replace(/^[0-9a-f]{8} /gm, ''));
+  const store = new Store({ directory });
+  assert.equal(names(store), ['a', 'b', 'c']);
+  assert.equal(store.damages, []);
+  await store.close();
+});
+
+test('a directory of which nothing is left is refused, with what to do: an empty store would end every pod', async () => {
+  for (const spoil of [() => '', () => 'rubbish\nrubbish\n']) {
+    const directory = await damaged(spoil);
+    assert.throws(
+      () => new Store({ directory }),
+      (e: Error) => e instanceof JournalDamagedError && /nothing is left.*put a copy of its files back/.test(e.message),
+    );
+  }
+  await new Store({ directory: fresh() }).close();
+});
+
+test('an object of more than 1.5 MiB is refused and nothing changes', async () => {
+  const store = new Store();
+  const big = map('big', { k: 'x'.repeat(1.6 * 1024 * 1024) });
+  assert.throws(() => store.insert(big), 'Request entity too large: limit is 1572864');
+  assert.is(store.version, 0);
+  assert.equal(names(store), []);
+});
+
+test('the history is bounded by bytes: large objects are few in it (cases: api 9)', () => {
+  const store = new Store();
+  let object = store.insert(map('a'));
+  for (let i = 0; i < 200; i++) object = store.replace({ ...object, data: { k: `${i}`.padEnd(900_000, 'x') } }, object);
+  const log = store.history('ConfigMap');
+  assert.ok(log.next - log.first < 20, `${log.next - log.first} changes of 900 KB`);
+  assert.is(log.after(store.version - 1), log.next - 1);
+  assert.is(log.after(1), -1);
+});
+
+test('objects of kinds that are not served are kept', async () => {
+  const directory = fresh();
+  const store = new Store({ directory, minLogBytes: 1 });
+  const gadget = { ...map('g'), apiVersion: 'example.com/v1', kind: 'Service' } as unknown as ConfigMap;
+  store.insert(gadget);
+  store.insert(map('a'));
+  await store.close();
+  const again = new Store({ directory });
+  assert.is(again.list('Service.example.com' as 'ConfigMap').length, 1);
+  assert.is(again.list('Service').length, 0);
+  await again.close();
+});
+
+test('one process at a time has a directory, and a lock is gone with its process', async () => {
+  const directory = fresh();
+  const unlock = await lockDirectory(directory);
+  try {
+    await lockDirectory(`${directory}/.`);
+    assert.unreachable();
+  } catch (error) {
+    assert.instance(error, DirectoryInUseError);
+  }
+  unlock();
+  (await lockDirectory(directory))();
 });
 
 test('snapshots replace logs, while changes go on', async () => {

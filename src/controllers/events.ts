@@ -1,0 +1,64 @@
+/**
+ * Events do not last: each goes an hour after it was last seen, as in Kubernetes, and the oldest earlier when there are
+ * too many, whoever writes them.
+ */
+import type { EventObject } from '../api/types/objects.ts';
+import type { Cluster } from './cluster.ts';
+import { keyOf, splitKey } from './work-queue.ts';
+
+const MAX_EVENTS = 2000;
+const LIFETIME_MS = 60 * 60 * 1000;
+const SWEEP_MS = 60 * 1000;
+
+export interface EventLimits {
+  most: number;
+  lifetimeMs: number;
+  sweepMs: number;
+}
+
+const DEFAULTS: EventLimits = { most: MAX_EVENTS, lifetimeMs: LIFETIME_MS, sweepMs: SWEEP_MS };
+
+/** Returns the function that ends it. */
+export function startEventExpiry(cluster: Cluster, limits: EventLimits = DEFAULTS): () => void {
+  const { store } = cluster;
+  /** All events and when they were last seen by us; a new sighting moves one to the end. */
+  const seen = new Map<string, number>();
+  const remove = (key: string) => {
+    const [namespace, name] = splitKey(key);
+    const event: EventObject | undefined = store.get('Event', namespace, name);
+    if (event !== undefined) store.remove(event);
+  };
+  const note = (event: EventObject, at: number) => {
+    const key = keyOf(event);
+    seen.delete(key);
+    seen.set(key, at);
+  };
+  const shrink = () => {
+    for (const key of seen.keys()) {
+      if (seen.size <= limits.most) return;
+      remove(key);
+    }
+  };
+  const events = store.list('Event').sort((a, b) => lastSeen(a) - lastSeen(b));
+  const now = performance.now() - Date.now();
+  for (const event of events) note(event, lastSeen(event) + now);
+  store.onCommit('Event', ({ type, object }) => {
+    if (type === 'DELETED') seen.delete(keyOf(object));
+    else note(object, performance.now());
+    if (type === 'ADDED') shrink();
+  });
+  shrink();
+  const timer = setInterval(() => {
+    const oldest = performance.now() - limits.lifetimeMs;
+    for (const [key, at] of seen) {
+      if (at > oldest) return;
+      remove(key);
+    }
+  }, limits.sweepMs).unref();
+  return () => clearInterval(timer);
+}
+
+function lastSeen({ metadata, series, lastTimestamp, eventTime }: EventObject): number {
+  const time = Date.parse(series?.lastObservedTime ?? lastTimestamp ?? eventTime ?? metadata.creationTimestamp);
+  return Number.isNaN(time) ? Date.parse(metadata.creationTimestamp) : time;
+}

@@ -1,0 +1,48 @@
+/** Events are bounded, whoever writes them (cases: faults F16). */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Registry } from '../../../src/api/store/registry.ts';
+import { Store } from '../../../src/api/store/store.ts';
+import type { EventObject } from '../../../src/api/types/objects.ts';
+import { makeCluster } from '../../../src/controllers/cluster.ts';
+import { type EventLimits, startEventExpiry } from '../../../src/controllers/events.ts';
+import { sleep } from './test-cluster.ts';
+
+function stage(limits: Partial<EventLimits>) {
+  const store = new Store();
+  const cluster = makeCluster(store, new Registry(store), () => {});
+  const end = startEventExpiry(cluster, { most: 1000, lifetimeMs: 1e6, sweepMs: 1e6, ...limits });
+  const add = (name: string) =>
+    store.insert({
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { name, namespace: 'default' },
+      involvedObject: {},
+    } as unknown as EventObject);
+  const names = () => store.list('Event').map(({ metadata }) => metadata.name);
+  return { store, add, names, end };
+}
+
+test('of too many events the longest unseen go first', () => {
+  const { store, add, names, end } = stage({ most: 3 });
+  const first = add('a');
+  for (const name of ['b', 'c']) add(name);
+  store.replace({ ...first, count: 2 }, first); // Seen again.
+  add('d');
+  assert.equal(names(), ['a', 'c', 'd']);
+  for (let i = 0; i < 100; i++) add(`e${i}`);
+  assert.is(names().length, 3);
+  end();
+});
+
+test('an event goes when nobody has seen it for its lifetime', async () => {
+  const { add, names, end } = stage({ lifetimeMs: 60, sweepMs: 10 });
+  add('a');
+  await sleep(45);
+  add('b');
+  await sleep(40);
+  assert.equal(names(), ['b']);
+  end();
+});
+
+test.run();
