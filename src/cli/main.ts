@@ -109,12 +109,16 @@ process.env.PATH = [...new Set([...(process.env.PATH ?? '').split(':'), '/usr/sb
   .filter(Boolean)
   .join(':');
 
+const debug = process.env.DATAPLANE_DEBUG === '1';
+// The trace names lines of the sources, not of the bundle.
+if (debug) process.setSourceMapsEnabled(true);
+
 try {
   await main(process.argv.slice(2));
 } catch (error) {
   const { text, status } = describeError(error);
   if (text !== undefined) process.stderr.write(`${text}\n`);
-  if (process.env.DATAPLANE_DEBUG === '1' && text !== undefined) console.error(error);
+  if (debug && text !== undefined) console.error(error);
   // Not exitCode: a timer or socket left by a start that failed would keep a service running that does nothing.
   process.exit(status);
 }

@@ -36,7 +36,8 @@ export function agentCommand(main: string, socketPath: string): AgentSupervisorO
     // Not `ip netns exec`: that takes the process into a mount namespace of its own, where the namespaces of the
     // pods it makes would be seen by nobody else.
     ...(['nsenter', `--net=/run/netns/dp-node-${node}`] as const),
-    ...[process.execPath, main, 'agent', '--node', node, '--api', socketPath],
+    // Its log, and those of its workers, name lines of the sources.
+    ...[process.execPath, '--enable-source-maps', main, 'agent', '--node', node, '--api', socketPath],
   ];
 }
 
