@@ -63,6 +63,25 @@ test('options in the reference of `up` are those that it has', () => {
   assert.equal(documented, names);
 });
 
+test('a diff in a document stands, line by line, in the files that it names', () => {
+  const wrong: string[] = [];
+  for (const { path, text } of documents) {
+    for (const [, diff = ''] of text.matchAll(/^```diff\n([\s\S]*?)^```$/gm)) {
+      let source: string[] = [];
+      for (const line of diff.trimEnd().split('\n')) {
+        if (line.startsWith('--- ')) source = readFileSync(join(ROOT, line.slice(4)), 'utf8').split('\n');
+        else {
+          const at = source.indexOf(line.slice(1));
+          if (at < 0) wrong.push(`${path}: ${line}`);
+          // What follows in the diff follows in the file.
+          source = source.slice(at + 1);
+        }
+      }
+    }
+  }
+  assert.equal(wrong, []);
+});
+
 test('scripts that are named are in package.json', () => {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
     scripts: Record<string, string>;
