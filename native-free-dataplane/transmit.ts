@@ -4,8 +4,8 @@
  */
 
 import type { Dataplane } from './dataplane.ts';
-import { NodeWord } from './node/config.ts';
-import { HOST_HOP, HopKind, HopWord, hopAt } from './node/hops.ts';
+import { HopWord, NodeWord } from './node/config.ts';
+import { HOST_HOP, HopKind, hopAt } from './node/hops.ts';
 import { overlayOf } from './overlay/overlay.ts';
 import { GSO_NONE, GSO_UDP_L4, type Packet } from './packet.ts';
 import { countOut } from './shared/counters.ts';

@@ -23,6 +23,7 @@ import {
   HEADER_WORDS,
   headerMatches,
   headerSecret,
+  MAX_WORKERS,
   TableKind,
   writeHeader,
 } from '../shared/layout.ts';
@@ -55,7 +56,6 @@ export const StateWord = {
   WHEELS: 16,
 } as const;
 const STATE_WORDS = 64;
-export const MAX_WORKERS = 16;
 
 /** Words of the settings: the timeouts by class (conntrack-timeouts.ts), then these. Written by the agent. */
 export const Setting = {

@@ -2,9 +2,11 @@
  * The index of the connection table: finding a tuple, entering a record's two tuples, taking them out.
  *
  * Entering is the only step that must see two things at once ("nobody has this tuple" and "now I have it"), so it
- * holds the stripe locks of both tuples, taken in ascending order as nf_conntrack_double_lock does; everything else
- * is one word at a time. Two workers that enter one new tuple at the same time therefore end with one entry: the
- * second is told who won (kubernetes #56903 is what happens otherwise).
+ * holds the stripe locks of both tuples' hashes, taken in ascending order as nf_conntrack_double_lock does. Looking up and
+ * leaving take no lock: each is one word at a time, by compare-and-swap. Two workers that enter one new tuple at the same
+ * time therefore end with one entry: the second gets the winner's (kubernetes #56903 is what happens otherwise).
+ *
+ * Nobody who holds a stripe lock here may take another lock, or call what does.
  */
 
 import { PROTOCOL_ICMP } from '../protocols.ts';

@@ -1,10 +1,14 @@
 /**
- * The node's own table: who this node is (addresses, networks, limits), and behind it, in the same memory, the hops,
- * routes and declared ports that hops.ts, routes.ts and policy.ts read and write.
+ * The node's own table: every word of its memory is laid out here.
  *
- * Single writer: the agent's main thread. Readers take words as they find them; a change that must be seen whole is
- * published by one store (see routes.ts), and `generation` moves on whenever a route or hop changed, so that an
- * established flow knows to look its way up again.
+ *   header · configuration (who this node is: addresses, networks, limits) · hops · routes · declared ports
+ *
+ * What is done with them is in hops.ts, routes.ts and declared-ports.ts.
+ *
+ * Who writes: the agent's main thread, with two exceptions. Workers lower a hop's MTU (HopWord.MTU), a plain store that
+ * the agent undoes after a while; whoever changes a hop or a route moves `generation` on by Atomics.add, so that
+ * established flows look their way up again. Nobody takes a lock: a change that must be seen whole is published by one
+ * store, the last (a hop's KIND, a route's PREFIX, a declared port's KEY), and readers take single words as they are.
  */
 import { expandSecret, type HashTables } from '../shared/hash.ts';
 import {
@@ -50,14 +54,55 @@ export const NodeWord = {
   MAGLEV_SEED: 36,
   /** Port that takes the overlay's packets to a raw socket; 0: they go to the node's kernel by dp0. */
   TUNNEL_PORT: 37,
+  /** Prefix lengths of the routes in use, each plus 1, longest first; 0 ends them. Kept by routes.ts. */
+  PREFIX_LENGTHS: 40,
 } as const;
-const CONFIG_WORDS = 64;
+/** Different prefix lengths that routes may have. */
+export const MAX_PREFIX_LENGTHS = 20;
+export const CONFIG_WORDS = 64;
 
 export const PortPolicy = { OPEN: 0, DECLARED: 1 } as const;
 
+/** Words of a hop. */
+export const HopWord = {
+  KIND: 0,
+  /** Ethernet destination: upper 16 bits, lower 32 bits. The pod's MAC, or the remote VTEP's. */
+  MAC_HIGH: 1,
+  MAC_LOW: 2,
+  /**
+   * Largest network-layer packet this hop takes, in bytes (for a node: what fits inside the overlay). Workers lower it
+   * when a router reports a smaller path MTU (stages/path-mtu.ts).
+   */
+  MTU: 3,
+  /** The pod's address, or the remote node's underlay address: four words, IPv4 mapped. */
+  ADDRESS: 4,
+  /** The pod's address of the other family: four words, zero when it has none. */
+  ADDRESS_2: 8,
+  /** Folded sum of the constant part of the outer IPv4 header, but for its protocol (overlay/outer-ipv4.ts). */
+  OUTER_SUM: 12,
+} as const;
 export const HOP_WORDS = 16;
+
+/** Words of a route's slot. */
+export const RouteWord = {
+  /** Four words, IPv4 mapped, cut to the prefix. */
+  NETWORK: 0,
+  /** Prefix length of 128, plus 1; 0 in a slot never used, GONE in one that was emptied. */
+  PREFIX: 4,
+  HOP: 5,
+} as const;
 export const ROUTE_WORDS = 8;
+
+/** Words of a declared port's slot. */
+export const DeclaredWord = {
+  /** Hop and protocol; 0 in a slot never used, GONE in one that was emptied. */
+  KEY: 0,
+  PORT: 1,
+} as const;
 export const DECLARED_WORDS = 2;
+
+/** First word of a route or declared port that was taken away: a search goes on behind it. */
+export const GONE: number = -1;
 
 export interface NodeTableOptions {
   /** Hops: dp0, one for each pod of the node, one for each other node. */

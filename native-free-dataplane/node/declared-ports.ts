@@ -1,14 +1,15 @@
 /**
  * Declared ports: which (pod, protocol, port) may be connected to under the port policy "declared".
  *
- * A keyed open-addressing set, read for the first packet of a connection. Slot: (hop, protocol) and port, each plus
- * one so that no live slot is zero. The first word is stored last. Single writer: the agent.
+ * A keyed open-addressing set, read for the first packet of a connection. A slot's key is stored last.
+ * Written by the agent alone.
  */
 import { hashWord } from '../shared/hash.ts';
-import { DECLARED_WORDS, type NodeTable } from './config.ts';
+import { DECLARED_WORDS, DeclaredWord, GONE, type NodeTable } from './config.ts';
 
-const GONE = -1;
+const { KEY, PORT } = DeclaredWord;
 
+/** Never 0, and never negative. */
 const keyWord = (hop: number, protocol: number): number => (hop << 8) | protocol | 0x40000000;
 
 function startSlot(table: NodeTable, key: number, port: number): number {
@@ -25,8 +26,8 @@ export function portDeclared(table: NodeTable, hop: number, protocol: number, po
     probe++, slot = (slot + 1) & declaredMask
   ) {
     const at = slot * DECLARED_WORDS;
-    if (declared[at] === 0) return false;
-    if (declared[at] === key && declared[at + 1] === port) return true;
+    if (declared[at + KEY] === 0) return false;
+    if (declared[at + KEY] === key && declared[at + PORT] === port) return true;
   }
   return false;
 }
@@ -42,9 +43,9 @@ export function declarePort(table: NodeTable, hop: number, protocol: number, por
     probe++, slot = (slot + 1) & declaredMask
   ) {
     const at = slot * DECLARED_WORDS;
-    if (declared[at] !== 0 && declared[at] !== GONE) continue;
-    declared[at + 1] = port;
-    Atomics.store(declared, at, key);
+    if (declared[at + KEY] !== 0 && declared[at + KEY] !== GONE) continue;
+    declared[at + PORT] = port;
+    Atomics.store(declared, at + KEY, key);
     return true;
   }
   return false;
@@ -54,6 +55,7 @@ export function declarePort(table: NodeTable, hop: number, protocol: number, por
 export function undeclarePorts(table: NodeTable, hop: number): void {
   const { declared } = table;
   for (let at = 0; at < declared.length; at += DECLARED_WORDS) {
-    if (declared[at] > 0 && (declared[at] & 0x3fffff00) === hop << 8) Atomics.store(declared, at, GONE);
+    if (declared[at + KEY] > 0 && (declared[at + KEY] & 0x3fffff00) === hop << 8)
+      Atomics.store(declared, at + KEY, GONE);
   }
 }

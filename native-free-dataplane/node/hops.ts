@@ -3,28 +3,14 @@
  * pods' ports (hop number = port number); above them are the other nodes of the cluster, the overlay's FDB.
  *
  * One table for ports and VTEPs, so that a flow remembers one small number and an established packet needs no other
- * look-up. Single writer: the agent. A hop is emptied (kind NONE) before its words are reused, and the node table's
- * generation moves on, so a flow that still names it looks again.
+ * look-up. The agent writes hops; workers only ever lower an MTU. A hop is emptied (kind NONE) before its words are
+ * reused, and the node table's generation moves on, so a flow that still names it looks again. An MTU that a worker
+ * lowers at that very moment may meet the hop's next owner, until the agent writes it anew (forgetPathMtus).
  */
-import { HOP_WORDS, type NodeTable, nextGeneration } from './config.ts';
+import { HOP_WORDS, HopWord, type NodeTable, nextGeneration } from './config.ts';
 
 export const HopKind = { NONE: 0, HOST: 1, POD: 2, NODE: 3 } as const;
 export type HopKind = (typeof HopKind)[keyof typeof HopKind];
-
-export const HopWord = {
-  KIND: 0,
-  /** Ethernet destination: upper 16 bits, lower 32 bits. The pod's MAC, or the remote VTEP's. */
-  MAC_HIGH: 1,
-  MAC_LOW: 2,
-  /** Largest network-layer packet this hop takes, in bytes (for a node: what fits inside the overlay). */
-  MTU: 3,
-  /** The pod's address, or the remote node's underlay address: four words, IPv4 mapped. */
-  ADDRESS: 4,
-  /** The pod's address of the other family: four words, zero when it has none. */
-  ADDRESS_2: 8,
-  /** Folded sum of the constant part of the outer IPv4 header, but for its protocol (overlay/outer-ipv4.ts). */
-  OUTER_SUM: 12,
-} as const;
 
 export const HOST_HOP = 0;
 /** Result of a route look-up that found nothing. */

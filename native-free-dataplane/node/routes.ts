@@ -5,16 +5,22 @@
  * longest first. A cluster has three or four lengths (pods, pod networks, node addresses), so that is three probes at
  * any number of routes. Prefix lengths count in 128 bits; an IPv4 /24 is a /120 of its mapped form.
  *
- * Slot: network (4 words), prefix + 1, hop, 2 spare. A slot is filled before its prefix word is stored and emptied
- * by that word alone, so a reader sees a whole route or none. Single writer: the agent.
+ * A slot (RouteWord) is filled before its prefix word is stored and emptied
+ * by that word alone, so a reader sees a whole route or none. Written by the agent alone.
  */
 import { hashAddress, hashByte } from '../shared/hash.ts';
-import { type NodeTable, nextGeneration, ROUTE_WORDS } from './config.ts';
+import {
+  GONE,
+  MAX_PREFIX_LENGTHS,
+  type NodeTable,
+  NodeWord,
+  nextGeneration,
+  ROUTE_WORDS,
+  RouteWord,
+} from './config.ts';
 import { NO_HOP } from './hops.ts';
 
-const PREFIX = 4;
-const HOP = 5;
-const GONE = -1;
+const { PREFIX, HOP } = RouteWord;
 
 function slotHash(table: NodeTable, a: number, b: number, c: number, d: number, prefix: number): number {
   return hashAddress(table.hash, 0, a, b, c, d) ^ hashByte(table.hash, 4, prefix);
@@ -46,10 +52,6 @@ function findSlot(table: NodeTable, a: number, b: number, c: number, d: number, 
   return -1;
 }
 
-/** Which prefix lengths are in use, longest first; kept by the writer in the last words of the configuration. */
-const LENGTHS_AT = 40;
-const MAX_LENGTHS = 20;
-
 /**
  * Hop for an address, by the longest prefix that holds it.
  * @param words address at `at`: four words, IPv4 mapped
@@ -57,8 +59,8 @@ const MAX_LENGTHS = 20;
  */
 export function findRoute(table: NodeTable, words: Int32Array, at: number): number {
   const { config, routes } = table;
-  for (let i = 0; i < MAX_LENGTHS; i++) {
-    const prefix = config[LENGTHS_AT + i] - 1;
+  for (let i = 0; i < MAX_PREFIX_LENGTHS; i++) {
+    const prefix = config[NodeWord.PREFIX_LENGTHS + i] - 1;
     if (prefix < 0) return NO_HOP;
     const slot = findSlot(
       table,
@@ -73,20 +75,29 @@ export function findRoute(table: NodeTable, words: Int32Array, at: number): numb
   return NO_HOP;
 }
 
-function rewriteLengths(table: NodeTable): void {
+/** Prefix lengths in use, each plus 1, longest first. */
+function usedLengths({ routes }: NodeTable): number[] {
   const used = new Set<number>();
-  for (let at = 0; at < table.routes.length; at += ROUTE_WORDS) {
-    if (table.routes[at + PREFIX] > 0) used.add(table.routes[at + PREFIX]);
-  }
-  const sorted = [...used].sort((x, y) => y - x).slice(0, MAX_LENGTHS);
-  for (let i = 0; i < MAX_LENGTHS; i++) Atomics.store(table.config, LENGTHS_AT + i, sorted[i] ?? 0);
+  for (let at = 0; at < routes.length; at += ROUTE_WORDS) if (routes[at + PREFIX] > 0) used.add(routes[at + PREFIX]);
+  return [...used].sort((x, y) => y - x);
+}
+
+function rewriteLengths(table: NodeTable): void {
+  const used = usedLengths(table);
+  for (let i = 0; i < MAX_PREFIX_LENGTHS; i++) Atomics.store(table.config, NodeWord.PREFIX_LENGTHS + i, used[i] ?? 0);
+}
+
+/** May a route have this length? Look-ups try each length in use, so their number is bounded. */
+function hasRoomForLength(table: NodeTable, prefix: number): boolean {
+  const used = usedLengths(table);
+  return used.length < MAX_PREFIX_LENGTHS || used.includes(prefix + 1);
 }
 
 /**
  * Add or change a route.
  * @param network four words, IPv4 mapped; bits behind the prefix are ignored
  * @param prefix 0..128 (an IPv4 /n is 96 + n)
- * @returns false when the table is full
+ * @returns false when the table is full, or has MAX_PREFIX_LENGTHS other lengths; nothing is changed then
  */
 export function setRoute(table: NodeTable, network: Int32Array, prefix: number, hop: number): boolean {
   const { routes, routeMask } = table;
@@ -100,6 +111,7 @@ export function setRoute(table: NodeTable, network: Int32Array, prefix: number, 
     nextGeneration(table);
     return true;
   }
+  if (!hasRoomForLength(table, prefix)) return false;
   const hash = slotHash(table, a, b, c, d, prefix);
   for (let probe = 0, slot = hash & routeMask; probe <= routeMask; probe++, slot = (slot + 1) & routeMask) {
     const at = slot * ROUTE_WORDS;

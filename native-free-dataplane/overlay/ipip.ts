@@ -8,8 +8,8 @@
  * Read before editing: RFC 2003 §3.
  */
 import type { Dataplane } from '../dataplane.ts';
-import { NodeWord } from '../node/config.ts';
-import { HopWord, hopAt, NO_HOP } from '../node/hops.ts';
+import { HopWord, NodeWord } from '../node/config.ts';
+import { hopAt, NO_HOP } from '../node/hops.ts';
 import { GSO_NONE, GSO_TCPV4, type Packet } from '../packet.ts';
 import { PROTOCOL_IPIP, PROTOCOL_TCP } from '../protocols.ts';
 import { Verdict } from '../verdicts.ts';

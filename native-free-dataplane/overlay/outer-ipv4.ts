@@ -1,7 +1,7 @@
 /** The outer IPv4 header of a tunnel, from this node to another. */
 import type { Dataplane } from '../dataplane.ts';
-import { NodeWord } from '../node/config.ts';
-import { HopWord, hopAt } from '../node/hops.ts';
+import { HopWord, NodeWord } from '../node/config.ts';
+import { hopAt } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
 import { writeAddresses } from '../wire/ip.ts';
 import { emitTunnelIpv4, ipv4ConstantSum } from '../wire/ipv4.ts';

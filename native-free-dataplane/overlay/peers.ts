@@ -3,8 +3,8 @@
  * another node is checked against this: a node may send for its own pods only.
  */
 import type { Dataplane } from '../dataplane.ts';
-import { routeGeneration } from '../node/config.ts';
-import { HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
+import { HopWord, routeGeneration } from '../node/config.ts';
+import { HopKind, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
 import { findRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
 import { copyAddress, sameAddress } from '../shared/address.ts';

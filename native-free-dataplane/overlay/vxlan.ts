@@ -8,8 +8,8 @@
  * ignore them; we do as Linux does), drivers/net/tun_vnet.h (offload header).
  */
 import type { Dataplane } from '../dataplane.ts';
-import { NodeWord } from '../node/config.ts';
-import { HopWord, hopAt, NO_HOP } from '../node/hops.ts';
+import { HopWord, NodeWord } from '../node/config.ts';
+import { hopAt, NO_HOP } from '../node/hops.ts';
 import { GSO_NONE, type Packet } from '../packet.ts';
 import { PROTOCOL_UDP } from '../protocols.ts';
 import { Verdict } from '../verdicts.ts';

@@ -3,7 +3,7 @@
  * agent's next life too, because an id is looked for first where the hash of its names says. Connections in the
  * conntrack table carry them over a restart.
  */
-import { MAX_WORKERS } from '../conntrack/record.ts';
+import { MAX_WORKERS } from '../shared/layout.ts';
 import { nameHash } from './maglev.ts';
 import type { ServiceTable } from './table.ts';
 

@@ -2,7 +2,7 @@
  * The service table as people want to see it: for `dataplane describe service`, for tests. Any process that maps the
  * table may ask, while it is being written; never called on the path.
  */
-import { MAX_WORKERS } from '../conntrack/record.ts';
+import { MAX_WORKERS } from '../shared/layout.ts';
 import { Block, ENDPOINT_ID, ENDPOINT_PORT, ENDPOINT_WORDS, RANGE_WORDS, rangesAt, ServiceFlag } from './blocks.ts';
 import {
   blockOf,

@@ -17,7 +17,6 @@
  * Addresses are four words, IPv4 mapped, everywhere.
  */
 
-import { MAX_WORKERS } from '../conntrack/record.ts';
 import { PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { expandSecret, type HashTables, hashAddress, hashWord } from '../shared/hash.ts';
 import {
@@ -26,6 +25,7 @@ import {
   HEADER_WORDS,
   headerMatches,
   headerSecret,
+  MAX_WORKERS,
   TableKind,
   writeHeader,
 } from '../shared/layout.ts';

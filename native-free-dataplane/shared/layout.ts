@@ -20,6 +20,9 @@ export const H_SECRET = 4;
 /** Words 8..31 belong to the table. */
 export const H_OWN = 8;
 
+/** Forwarding threads a node may have: tables with words for each worker are made for so many. */
+export const MAX_WORKERS = 16;
+
 export const TableKind = { CONNTRACK: 1, SERVICES: 2, ROUTES: 3, COUNTERS: 4, CONTROL: 5, FRAGMENTS: 6 } as const;
 export type TableKind = (typeof TableKind)[keyof typeof TableKind];
 

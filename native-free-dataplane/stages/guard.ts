@@ -7,8 +7,8 @@
  */
 
 import type { Dataplane } from '../dataplane.ts';
-import { inNetwork, NodeWord } from '../node/config.ts';
-import { HopKind, HopWord, hopAt } from '../node/hops.ts';
+import { HopWord, inNetwork, NodeWord } from '../node/config.ts';
+import { HopKind, hopAt } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_GRE, PROTOCOL_IPIP, PROTOCOL_IPV6, PROTOCOL_UDP } from '../protocols.ts';
 import { Scope, sameAddress, scopeOf } from '../shared/address.ts';

@@ -1,7 +1,7 @@
 /** The Ethernet header of frames that leave: to a pod, or to the node's kernel by dp0. */
 import type { Dataplane } from '../dataplane.ts';
-import { NodeWord } from '../node/config.ts';
-import { HOST_HOP, HopWord, hopAt } from '../node/hops.ts';
+import { HopWord, NodeWord } from '../node/config.ts';
+import { HOST_HOP, hopAt } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
 import { ETHERNET_BYTES, writeDestinationMac, writeEthernetType, writeSourceMac } from '../wire/ethernet.ts';
 import { etherTypeOf, ipVersion } from '../wire/ip.ts';

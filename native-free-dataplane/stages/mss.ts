@@ -7,8 +7,8 @@
  */
 
 import type { Dataplane } from '../dataplane.ts';
-import { NodeWord } from '../node/config.ts';
-import { HopWord, hopAt } from '../node/hops.ts';
+import { HopWord, NodeWord } from '../node/config.ts';
+import { hopAt } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_TCP } from '../protocols.ts';
 import { minHeaderBytes } from '../wire/ip.ts';

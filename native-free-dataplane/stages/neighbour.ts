@@ -5,8 +5,8 @@
  * Read before editing: RFC 826, RFC 5227 (probes and announcements).
  */
 import type { Dataplane } from '../dataplane.ts';
-import { inNetwork, NodeWord } from '../node/config.ts';
-import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
+import { HopWord, inNetwork, NodeWord } from '../node/config.ts';
+import { HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
 import { findRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
 import { mapIpv4, sameAddress } from '../shared/address.ts';

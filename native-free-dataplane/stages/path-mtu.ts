@@ -6,8 +6,8 @@
  * Read before editing: RFC 1191 §4 and §6, RFC 5927 §7 (forged reports); linux net/ipv4/route.c ip_rt_min_pmtu.
  */
 import type { Dataplane } from '../dataplane.ts';
-import { NodeWord, nextGeneration } from '../node/config.ts';
-import { HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
+import { HopWord, NodeWord, nextGeneration } from '../node/config.ts';
+import { HopKind, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
 import { findRoute } from '../node/routes.ts';
 import { overlayOf } from '../overlay/overlay.ts';
 import type { Packet } from '../packet.ts';

@@ -6,8 +6,8 @@
 import { type Conntrack, Rec, recordAt, tupleAt } from '../conntrack/record.ts';
 import { readTupleSource } from '../conntrack/tuple.ts';
 import type { Dataplane } from '../dataplane.ts';
-import { inNetwork, type NodeTable, NodeWord, routeGeneration } from '../node/config.ts';
-import { HOST_HOP, HopKind, HopWord, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
+import { HopWord, inNetwork, type NodeTable, NodeWord, routeGeneration } from '../node/config.ts';
+import { HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
 import { findRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
 import { ADDRESS_WORDS, Scope, sameAddress, scopeOf } from '../shared/address.ts';

@@ -3,8 +3,10 @@
  *
  * Read before editing: RFC 1812 §5.3.1 (TTL), RFC 1191 and RFC 791 §3.2 (MTU, fragmentation).
  */
+
 import type { Dataplane } from '../dataplane.ts';
-import { HOST_HOP, HopWord, hopAt } from '../node/hops.ts';
+import { HopWord } from '../node/config.ts';
+import { HOST_HOP, hopAt } from '../node/hops.ts';
 import { isRoutedByHost } from '../overlay/overlay.ts';
 import { GSO_NONE, type Packet } from '../packet.ts';
 import { Verdict } from '../verdicts.ts';

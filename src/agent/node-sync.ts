@@ -6,7 +6,13 @@
  * lead to it.
  */
 
-import { type NodeTable, NodeWord, nextGeneration, PortPolicy } from '../../native-free-dataplane/node/config.ts';
+import {
+  HopWord,
+  type NodeTable,
+  NodeWord,
+  nextGeneration,
+  PortPolicy,
+} from '../../native-free-dataplane/node/config.ts';
 import { declarePort, undeclarePorts } from '../../native-free-dataplane/node/declared-ports.ts';
 import {
   clearHop,
@@ -14,7 +20,6 @@ import {
   freeHop,
   HOST_HOP,
   HopKind,
-  HopWord,
   hopAt,
   setHop,
   tunnelPort,

@@ -1,7 +1,7 @@
 /** Does a connection table still hang together? For the end of a test that did its worst to it. */
+
 import {
   type Conntrack,
-  MAX_WORKERS,
   Rec,
   recordAt,
   StateWord,
@@ -10,6 +10,7 @@ import {
   WHEEL_SLOTS,
 } from '../../native-free-dataplane/conntrack/record.ts';
 import { findTuple, hashTuple, tupleKind } from '../../native-free-dataplane/conntrack/tuple-index.ts';
+import { MAX_WORKERS } from '../../native-free-dataplane/shared/layout.ts';
 
 /** What is wrong with the table, in words; nothing when all is well. No worker may be running. */
 export function conntrackFaults(table: Conntrack): string[] {

@@ -3,8 +3,8 @@
  * offload header, where it goes, and that a translation kept the checksum as right or as wrong as it was.
  */
 import type { Emitter } from '../../../native-free-dataplane/dataplane.ts';
-import { NodeWord } from '../../../native-free-dataplane/node/config.ts';
-import { HopKind, HopWord, hopAt, hopKind, tunnelPort } from '../../../native-free-dataplane/node/hops.ts';
+import { HopWord, NodeWord } from '../../../native-free-dataplane/node/config.ts';
+import { HopKind, hopAt, hopKind, tunnelPort } from '../../../native-free-dataplane/node/hops.ts';
 import { Packet } from '../../../native-free-dataplane/packet.ts';
 import {
   readVnetHeader,

@@ -125,7 +125,10 @@ export function ipPacket(
     view.setUint8(8, ttl);
     packet.set(ipOptions, 20);
     writeIpv4Checksum(view, 0, headerBytes);
-  } else emitIpv6(view, 0, transport.length, protocol, ttl, src, dst);
+  } else {
+    emitIpv6(view, 0, transport.length, protocol, src, dst);
+    view.setUint8(7, ttl);
+  }
   if (checksumField < 0 || (options.fragmentOffset ?? 0) !== 0) return packet;
 
   const field = headerBytes + checksumField;
