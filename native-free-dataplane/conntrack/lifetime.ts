@@ -10,17 +10,9 @@
  * connection is refused.
  */
 
+import { MAX_WORKERS } from '../shared/layout.ts';
 import { lock, releaseAll, unlock } from '../shared/spin-lock.ts';
-import {
-  type Conntrack,
-  MAX_WORKERS,
-  Rec,
-  recordAt,
-  StateWord,
-  Status,
-  WHEEL_SLOTS,
-  WHEEL_TICK_SHIFT,
-} from './record.ts';
+import { type Conntrack, Rec, recordAt, StateWord, Status, WHEEL_SLOTS, WHEEL_TICK_SHIFT } from './record.ts';
 import { reenterRecord, removeRecord } from './tuple-index.ts';
 
 /** A removed record rests this long, so that a packet that had just found it is done with it. */

@@ -11,16 +11,15 @@ import { tupleInUse } from './tuple-index.ts';
 const FIRST_TRIES = 128;
 
 /**
- * Put a free port into the low half of the ports word of the reply tuple at words[reply].
- * @param wanted kept when it is free and within low..high
+ * Find a free port for the reply tuple at words[reply], whose destination port is the one wanted: it is kept when it is
+ * free and within low..high.
  * @param random any int32
- * @returns false when none was found; the tuple then holds `wanted`
+ * @returns false when none was found; the tuple is then as it was
  */
 export function firstFreePort(
   table: Conntrack,
   reply: number,
   protocol: number,
-  wanted: number,
   low: number,
   high: number,
   random: number,
@@ -28,6 +27,7 @@ export function firstFreePort(
   const { words } = table;
   const at = reply + 2 * table.addressWords;
   const upper = words[at] & ~0xffff;
+  const wanted = words[at] & 0xffff;
   if (wanted >= low && wanted <= high) {
     words[at] = upper | wanted;
     if (!tupleInUse(table, words, reply, protocol)) return true;

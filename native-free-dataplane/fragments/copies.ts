@@ -3,7 +3,16 @@
  * oldest. A flood of such fragments therefore costs memory that was set aside for it, and nobody waits longer for room
  * than the copy itself takes. Called with the table's lock held.
  */
-import { type FragmentMemory, FragmentWord, GENERATION, HELD_FIRST, HELD_LAST, LOST, slotAt } from './slots.ts';
+import {
+  COPY_WORDS,
+  type FragmentMemory,
+  FragmentWord,
+  GENERATION,
+  HELD_FIRST,
+  HELD_LAST,
+  LOST,
+  slotAt,
+} from './slots.ts';
 
 /** Words of a copy. SLOT is slot + 1; NEXT the next copy + 1 of the same datagram. */
 const OFFSET = 0;
@@ -12,7 +21,6 @@ const TAG = 2;
 const SLOT = 3;
 const NEXT = 4;
 const OWNER_GENERATION = 5;
-export const COPY_WORDS = 8;
 
 /** What the last takeCopy found beside the bytes: the tag it was kept with. */
 export const taken: { tag: number } = { tag: 0 };

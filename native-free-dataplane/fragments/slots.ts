@@ -60,6 +60,9 @@ export const RANGES = 32;
 export const MAX_RANGES = 64;
 export const SLOT_WORDS: number = RANGES + MAX_RANGES;
 
+/** Words of a copy (copies.ts). */
+export const COPY_WORDS = 8;
+
 export const FREE = 0;
 export const WAITING = 1;
 export const KNOWN = 2;
@@ -69,6 +72,39 @@ export const DEAD = 3;
 export const TIMEOUT_MS = 30_000;
 /** Datagrams whose time is over that one call gives up. */
 const EXPIRE_BUDGET = 4;
+
+/** Copies are counted as if none were shorter than this. */
+const SHORTEST_COPY = 256;
+
+/** Where everything is, in words from the start. */
+export interface FragmentShape {
+  max: number;
+  ringBytes: number;
+  copies: number;
+  heads: number;
+  slotsAt: number;
+  copiesAt: number;
+  totalWords: number;
+}
+
+/** The layout of a table for so many datagrams and so many bytes of copies. */
+export function shapeOf(max: number, heldBytes: number): FragmentShape {
+  const ringBytes = (heldBytes + 3) & ~3;
+  const copies = Math.max(16, Math.ceil(ringBytes / SHORTEST_COPY));
+  let heads = 64;
+  while (heads < max * 2) heads *= 2;
+  const slotsAt = HEADS_AT + heads;
+  const copiesAt = slotsAt + max * SLOT_WORDS;
+  return {
+    max,
+    ringBytes,
+    copies,
+    heads,
+    slotsAt,
+    copiesAt,
+    totalWords: copiesAt + copies * COPY_WORDS + (ringBytes >> 2),
+  };
+}
 
 /** What the functions of this folder need of the table; fragments.ts has the whole. */
 export interface FragmentMemory {

@@ -21,14 +21,15 @@
 import { expandSecret } from '../shared/hash.ts';
 import { HEADER_BYTES, headerMatches, headerSecret, TableKind, writeHeader } from '../shared/layout.ts';
 import { lock, unlock } from '../shared/spin-lock.ts';
-import { COPY_WORDS, keepCopy, takeCopy, taken } from './copies.ts';
+import { keepCopy, takeCopy, taken } from './copies.ts';
 import { Cover, coverRange, isComplete } from './ranges.ts';
-import { type FragmentShape, shapeOf } from './shape.ts';
 import {
+  COPY_WORDS,
   clearSlots,
   DEAD,
   disownCopies,
   type FragmentMemory,
+  type FragmentShape,
   FragmentWord,
   findOrAddSlot,
   GENERATION,
@@ -42,6 +43,7 @@ import {
   releaseSlot,
   SEQUENCE,
   STATE,
+  shapeOf,
   slotAt,
   WAITING,
 } from './slots.ts';
@@ -77,11 +79,29 @@ export interface FragmentOptions {
   readonly secret: Int32Array;
 }
 
-export interface FragmentTable extends FragmentMemory {
-  /** Ports of the last fragment that was FOUND: source << 16 | destination. Private to this thread, like all below. */
+/** The fragment in hand of a thread; filled before each call, beside the key of its datagram. */
+export interface Fragment {
+  /** Its bytes of the datagram's payload: [from, to), a first one's from 0. */
+  from: number;
+  to: number;
+  /** 0 for the last fragment. */
+  more: number;
+  /** A later one: its frame is bytes[start, end), and the number given back with the copy when it is HELD. */
+  start: number;
+  end: number;
+  tag: number;
+  /** Source port << 16 | destination port. Of a first fragment: given; of a later one: set when it is FOUND. */
   ports: number;
-  /** And what fragmentFirst was told as its sequence number. */
+  /**
+   * Of a TCP segment: such that byte n of the datagram's payload ends at `sequence` + n; else the kind of tuple that the
+   * ports belong to. Given and set as `ports`.
+   */
   sequence: number;
+}
+
+/** Shared memory, and behind it what is private to this thread. */
+export interface FragmentTable extends FragmentMemory {
+  readonly fragment: Fragment;
   /** Datagram whose copies this thread is giving out, -1 = none; 1 in `releasing` while one of them is on its way. */
   ready: number;
   readyGeneration: number;
@@ -109,8 +129,7 @@ function open(buffer: ArrayBuffer, shape: FragmentShape): FragmentTable {
     slotsAt: shape.slotsAt,
     copiesAt: shape.copiesAt,
     key: new Int32Array(KEY_WORDS),
-    ports: 0,
-    sequence: 0,
+    fragment: { from: 0, to: 0, more: 0, start: 0, end: 0, tag: 0, ports: 0, sequence: 0 },
     ready: -1,
     readyGeneration: 0,
     readyPorts: 0,
@@ -154,121 +173,83 @@ export function releaseFragmentLock(table: FragmentTable, worker: number): void 
   unlock(words, FragmentWord.LOCK);
 }
 
-function wellFormed(from: number, to: number, more: number): FragmentResult {
+function wellFormed({ from, to, more }: Fragment): FragmentResult {
   if (to <= from || (more !== 0 && ((to - from) & 7) !== 0)) return FragmentResult.MALFORMED;
   return to > MAX_DATAGRAM ? FragmentResult.TOO_LONG : FragmentResult.FOUND;
 }
 
 /**
- * The first fragment of the datagram in `table.key`, its connection known: bytes [0, to). Copies held for it are then
- * to be had by takeHeld.
+ * The first fragment (table.fragment) of the datagram in `table.key`, its connection known. Copies held for it can then
+ * be taken by takeHeld.
  * @param owner number of the calling worker
- * @param ports source << 16 | destination
- * @param sequence of a TCP segment: such that byte n of the datagram's payload ends at `sequence` + n; else what kind of
- * tuple the ports belong to
  */
-export function fragmentFirst(
-  table: FragmentTable,
-  owner: number,
-  nowMs: number,
-  to: number,
-  more: number,
-  ports: number,
-  sequence: number,
-): FragmentResult {
-  const formed = wellFormed(0, to, more);
+export function fragmentFirst(table: FragmentTable, owner: number, nowMs: number): FragmentResult {
+  const formed = wellFormed(table.fragment);
   // An atomic fragment is a whole datagram: it meets no other with its identification (RFC 6946 §4).
-  if (formed !== FragmentResult.FOUND || more === 0) return formed;
+  if (formed !== FragmentResult.FOUND || table.fragment.more === 0) return formed;
   lock(table.words, FragmentWord.LOCK, owner);
-  const result = first(table, nowMs, to, more, ports, sequence);
+  const result = first(table, nowMs);
   unlock(table.words, FragmentWord.LOCK);
   return result;
 }
 
-function first(
-  table: FragmentTable,
-  nowMs: number,
-  to: number,
-  more: number,
-  ports: number,
-  sequence: number,
-): FragmentResult {
-  const { words } = table;
+function first(table: FragmentTable, nowMs: number): FragmentResult {
+  const { words, fragment } = table;
   const slot = findOrAddSlot(table, nowMs | 0);
   const at = slotAt(table, slot);
-  const covered = cover(words, at, 0, to, more);
+  const covered = cover(words, at, fragment);
   if (covered !== FragmentResult.FOUND) return covered;
-  words[at + PORTS] = ports;
-  words[at + SEQUENCE] = sequence;
+  words[at + PORTS] = fragment.ports;
+  words[at + SEQUENCE] = fragment.sequence;
   words[at + STATE] = KNOWN;
   if (words[at + HELD_FIRST] !== 0) {
     table.ready = slot;
     table.readyGeneration = words[at + GENERATION];
-    table.readyPorts = ports;
-    table.readySequence = sequence;
+    table.readyPorts = fragment.ports;
+    table.readySequence = fragment.sequence;
   } else if (isComplete(words, at)) releaseSlot(table, slot);
   return FragmentResult.FOUND;
 }
 
 /**
- * A later fragment of the datagram in `table.key`: payload bytes [from, to), in the frame bytes[start, end).
- * @param more 0 for the last one
- * @param tag number given back with the copy when it is HELD
- * @returns FOUND with table.ports and table.sequence, HELD, or why it is to be dropped
+ * A later fragment (table.fragment) of the datagram in `table.key`.
+ * @param bytes the arena that holds its frame
+ * @returns FOUND with the fragment's ports and sequence set, HELD, or why it is to be dropped
  */
-export function fragmentLater(
-  table: FragmentTable,
-  owner: number,
-  nowMs: number,
-  from: number,
-  to: number,
-  more: number,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  tag: number,
-): FragmentResult {
+export function fragmentLater(table: FragmentTable, owner: number, nowMs: number, bytes: Uint8Array): FragmentResult {
+  const { fragment } = table;
   if (table.releasing !== 0) {
     // One of our own copies on its way again.
-    table.ports = table.readyPorts;
-    table.sequence = table.readySequence;
+    fragment.ports = table.readyPorts;
+    fragment.sequence = table.readySequence;
     return FragmentResult.FOUND;
   }
-  const formed = wellFormed(from, to, more);
+  const formed = wellFormed(fragment);
   if (formed !== FragmentResult.FOUND) return formed;
   lock(table.words, FragmentWord.LOCK, owner);
-  const result = later(table, nowMs, from, to, more, bytes, start, end, tag);
+  const result = later(table, nowMs, bytes);
   unlock(table.words, FragmentWord.LOCK);
   return result;
 }
 
-function later(
-  table: FragmentTable,
-  nowMs: number,
-  from: number,
-  to: number,
-  more: number,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  tag: number,
-): FragmentResult {
-  const { words } = table;
+function later(table: FragmentTable, nowMs: number, bytes: Uint8Array): FragmentResult {
+  const { words, fragment } = table;
   const slot = findOrAddSlot(table, nowMs | 0);
   const at = slotAt(table, slot);
-  const covered = cover(words, at, from, to, more);
+  const covered = cover(words, at, fragment);
   if (covered !== FragmentResult.FOUND) return covered;
   if (words[at + STATE] === WAITING) {
-    return keepCopy(table, slot, bytes, start, end, tag) ? FragmentResult.HELD : FragmentResult.FULL;
+    const kept = keepCopy(table, slot, bytes, fragment.start, fragment.end, fragment.tag);
+    return kept ? FragmentResult.HELD : FragmentResult.FULL;
   }
-  table.ports = words[at + PORTS];
-  table.sequence = words[at + SEQUENCE];
+  fragment.ports = words[at + PORTS];
+  fragment.sequence = words[at + SEQUENCE];
   if (words[at + HELD_FIRST] === 0 && isComplete(words, at)) releaseSlot(table, slot);
   return FragmentResult.FOUND;
 }
 
 /** Note the bytes; FOUND when they are new. */
-function cover(words: Int32Array, at: number, from: number, to: number, more: number): FragmentResult {
+function cover(words: Int32Array, at: number, { from, to, more }: Fragment): FragmentResult {
   if (words[at + STATE] === DEAD) return FragmentResult.OVERLAP;
   const covered = coverRange(words, at, from, to, more);
   if (covered === Cover.NEW) return FragmentResult.FOUND;

@@ -167,5 +167,9 @@ function choosePort(pkt: Packet, dp: Dataplane, reply: number, hop: number): boo
   }
   // Random numbers that somebody has seen tell the next ones; through the node's secret they tell nothing (RFC 6056 §3.3).
   const start = hashWord(dp.conntrack.hash, START_POSITION, nextRandom(dp));
-  return firstFreePort(dp.conntrack, reply, pkt.protocol, pkt.srcPort, low, high, start);
+  // A lost race may have left another port there.
+  const { words } = dp.conntrack;
+  const ports = tuplePortsAt(dp.conntrack, reply);
+  words[ports] = (words[ports] & ~0xffff) | pkt.srcPort;
+  return firstFreePort(dp.conntrack, reply, pkt.protocol, low, high, start);
 }

@@ -110,7 +110,7 @@ function trackTcp(pkt: Packet, dp: Dataplane, at: number, meta: number): Verdict
   const { view, l4 } = pkt;
   if (pkt.fragmentOffset !== 0) {
     // But what it sent may be acknowledged.
-    const end = (dp.fragments.sequence + pkt.fragmentOffset + pkt.end - l4) | 0;
+    const end = (dp.fragments.fragment.sequence + pkt.fragmentOffset + pkt.end - l4) | 0;
     tcpFragment(words, at + Rec.TCP, pkt.direction, end);
     return Verdict.GO_ON;
   }

@@ -56,22 +56,18 @@ export function inheritPorts(pkt: Packet, dp: Dataplane): Verdict {
   if (isTooLong(pkt)) return Verdict.FRAGMENT_TOO_LONG;
   if (fragmentOffset === INSIDE_TCP_HEADER && pkt.protocol === PROTOCOL_TCP) return Verdict.FRAGMENT_TINY;
   loadKey(pkt, dp);
-  const result = fragmentLater(
-    fragments,
-    dp.worker,
-    dp.nowMs,
-    fragmentOffset,
-    fragmentOffset + pkt.end - pkt.l4,
-    pkt.moreFragments,
-    pkt.bytes,
-    pkt.start,
-    pkt.end,
-    pkt.tunnelled !== 0 ? -1 - pkt.tunnelNode : pkt.inPort,
-  );
+  const { fragment } = fragments;
+  fragment.from = fragmentOffset;
+  fragment.to = fragmentOffset + pkt.end - pkt.l4;
+  fragment.more = pkt.moreFragments;
+  fragment.start = pkt.start;
+  fragment.end = pkt.end;
+  fragment.tag = pkt.tunnelled !== 0 ? -1 - pkt.tunnelNode : pkt.inPort;
+  const result = fragmentLater(fragments, dp.worker, dp.nowMs, pkt.bytes);
   if (result !== FragmentResult.FOUND) return refusal(result);
-  pkt.srcPort = fragments.ports >>> 16;
-  pkt.dstPort = fragments.ports & 0xffff;
-  if (pkt.protocol !== PROTOCOL_TCP) pkt.tupleKind = fragments.sequence;
+  pkt.srcPort = fragment.ports >>> 16;
+  pkt.dstPort = fragment.ports & 0xffff;
+  if (pkt.protocol !== PROTOCOL_TCP) pkt.tupleKind = fragment.sequence;
   return Verdict.GO_ON;
 }
 
@@ -80,10 +76,13 @@ export function rememberFirst(pkt: Packet, dp: Dataplane): Verdict {
   if (pkt.fragmentOffset !== 0) return Verdict.GO_ON;
   if (isTooLong(pkt)) return Verdict.FRAGMENT_TOO_LONG;
   loadKey(pkt, dp);
-  const ports = (pkt.srcPort << 16) | pkt.dstPort;
-  const bytes = pkt.end - pkt.l4;
-  const sequence = pkt.protocol === PROTOCOL_TCP ? sequenceAtHeader(pkt) : pkt.tupleKind;
-  const result = fragmentFirst(dp.fragments, dp.worker, dp.nowMs, bytes, pkt.moreFragments, ports, sequence);
+  const { fragment } = dp.fragments;
+  fragment.from = 0;
+  fragment.to = pkt.end - pkt.l4;
+  fragment.more = pkt.moreFragments;
+  fragment.ports = (pkt.srcPort << 16) | pkt.dstPort;
+  fragment.sequence = pkt.protocol === PROTOCOL_TCP ? sequenceAtHeader(pkt) : pkt.tupleKind;
+  const result = fragmentFirst(dp.fragments, dp.worker, dp.nowMs);
   return result === FragmentResult.FOUND ? Verdict.GO_ON : refusal(result);
 }
 

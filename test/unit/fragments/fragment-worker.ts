@@ -46,13 +46,17 @@ export class Worker {
     table.key[7] = 99;
     table.key[8] = id;
     table.key[9] = (17 << 8) | 4;
-    if (from === 0)
-      return RESULT_NAMES[fragmentFirst(table, number, nowMs, to, more ? 1 : 0, PORTS + id, SEQUENCE - id)] ?? '?';
+    const { fragment } = table;
+    Object.assign(fragment, { from, to, more: more ? 1 : 0 });
+    if (from === 0) {
+      Object.assign(fragment, { ports: PORTS + id, sequence: SEQUENCE - id });
+      return RESULT_NAMES[fragmentFirst(table, number, nowMs)] ?? '?';
+    }
     const end = 258 + 34 + to - from;
     for (let i = 0; i < end - 258; i++) arena[258 + i] = (id * 31 + from + i) & 255;
-    const tag = id * 100_000 + from;
-    const result = fragmentLater(table, number, nowMs, from, to, more ? 1 : 0, arena, 258, end, tag);
-    if (result === FragmentResult.FOUND) assert.equal([table.ports, table.sequence], [PORTS + id, SEQUENCE - id]);
+    Object.assign(fragment, { start: 258, end, tag: id * 100_000 + from, ports: 0, sequence: 0 });
+    const result = fragmentLater(table, number, nowMs, arena);
+    if (result === FragmentResult.FOUND) assert.equal([fragment.ports, fragment.sequence], [PORTS + id, SEQUENCE - id]);
     return RESULT_NAMES[result] ?? '?';
   }
 
@@ -67,11 +71,10 @@ export class Worker {
         if (arena[258 + i] !== ((id * 31 + from + i) & 255)) assert.unreachable(`byte ${i} of ${table.tag}`);
       }
       tags.push(from);
-      assert.is(
-        fragmentLater(table, number, this.nowMs, from, from + length - 34, 1, arena, 258, 258 + length, 0),
-        FragmentResult.FOUND,
-      );
-      assert.equal([table.ports, table.sequence], [PORTS + id, SEQUENCE - id]);
+      const { fragment } = table;
+      Object.assign(fragment, { from, to: from + length - 34, more: 1, start: 258, end: 258 + length, tag: 0 });
+      assert.is(fragmentLater(table, number, this.nowMs, arena), FragmentResult.FOUND);
+      assert.equal([fragment.ports, fragment.sequence], [PORTS + id, SEQUENCE - id]);
     }
     return tags;
   }
