@@ -194,7 +194,7 @@ function printIpv4(context: Context, l3: number, end: number): string {
   else if (totalLength !== 0 && l3 + totalLength < end) packetEnd = l3 + totalLength;
   else if (l3 + totalLength > end && !context.quoted) notes += ` !total-length ${totalLength}`;
   const l4 = l3 + headerBytes;
-  return printPayload(context, ipv4Protocol(view, l3), src, dst, l4, packetEnd, offset !== 0) + notes;
+  return printPayload(context, ipv4Protocol(view, l3), [src, dst], l4, packetEnd, offset !== 0) + notes;
 }
 
 function printIpv6(context: Context, l3: number, end: number): string {
@@ -213,7 +213,7 @@ function printIpv6(context: Context, l3: number, end: number): string {
   if (fragmentAt !== 0)
     notes = ` frag id ${identification >>> 0} offset ${fragmentOffset}${moreFragments ? ' more' : ''}`;
   if (statedEnd > end && !context.quoted) notes += ` !payload-length ${payload}`;
-  return printPayload(context, protocol, src, dst, l4, packetEnd, fragmentOffset !== 0) + notes;
+  return printPayload(context, protocol, [src, dst], l4, packetEnd, fragmentOffset !== 0) + notes;
 }
 
 function endpoint(address: string, port: number): string {
@@ -223,8 +223,7 @@ function endpoint(address: string, port: number): string {
 function printPayload(
   context: Context,
   protocol: number,
-  src: string,
-  dst: string,
+  [src, dst]: readonly [src: string, dst: string],
   l4: number,
   end: number,
   laterFragment: boolean,

@@ -19,6 +19,7 @@ export const IPV6_BYTES = 40;
 const PAYLOAD_LENGTH = 4;
 const NEXT_HEADER = 6;
 const HOP_LIMIT = 7;
+const DEFAULT_HOP_LIMIT = 64;
 const SOURCE = 8;
 const DESTINATION = 24;
 /** Version 6, traffic class and flow label 0. */
@@ -59,7 +60,7 @@ export function sumIpv6Addresses(view: DataView, l3: number): number {
 }
 
 /**
- * Write a whole header; traffic class and flow label 0.
+ * Write a whole header; traffic class and flow label 0, hop limit 64 (IANA, "IP parameters").
  * @param payloadLength bytes behind the header
  * @param src,dst four int32 words each
  */
@@ -68,14 +69,13 @@ export function emitIpv6(
   l3: number,
   payloadLength: number,
   nextHeader: number,
-  hopLimit: number,
   src: Int32Array,
   dst: Int32Array,
 ): void {
   view.setUint32(l3, FIRST_WORD);
   view.setUint16(l3 + PAYLOAD_LENGTH, payloadLength);
   view.setUint8(l3 + NEXT_HEADER, nextHeader);
-  view.setUint8(l3 + HOP_LIMIT, hopLimit);
+  view.setUint8(l3 + HOP_LIMIT, DEFAULT_HOP_LIMIT);
   for (let i = 0; i < 4; i++) {
     view.setInt32(l3 + SOURCE + (i << 2), src[i]);
     view.setInt32(l3 + DESTINATION + (i << 2), dst[i]);

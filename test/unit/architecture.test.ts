@@ -68,7 +68,7 @@ const ARROWS: Record<string, string[]> = {
   'conntrack/': ['shared/', 'protocols.ts'],
   'fragments/': ['shared/', 'verdicts.ts'],
   'node/': ['shared/'],
-  'services/': ['shared/', 'conntrack/', 'protocols.ts'],
+  'services/': ['shared/', 'protocols.ts'],
   'dataplane.ts': ['packet.ts', ...TABLES],
   'overlay/': ['packet.ts', 'verdicts.ts', 'protocols.ts', 'dataplane.ts', 'wire/', ...TABLES],
   'stages/': ['packet.ts', 'verdicts.ts', 'protocols.ts', 'dataplane.ts', 'overlay/', 'wire/', ...TABLES],
@@ -356,13 +356,19 @@ interface Fn {
   body: string;
 }
 
-/** Functions at a file's top level, by path and name. */
-function functionsOf(files: Source[]): Map<string, Fn> {
-  const functions = new Map<string, Fn>();
+const FUNCTION = /^(?:export )?(?:default )?function (\w+)[\s\S]*?^}/gm;
+const METHOD = /^ {2}(?:private )?(?:get |set )?(\w+)\(.*\)(?:: [^{\n]*)? \{\n[\s\S]*?^ {2}}/gm;
+
+/** Functions at a file's top level and methods of its classes, by path and name. */
+function functionsOf(files: Source[]): Map<string, Fn[]> {
+  const functions = new Map<string, Fn[]>();
   for (const { path, code } of files) {
-    for (const found of code.matchAll(/^(?:export )?(?:default )?function (\w+)[\s\S]*?^}/gm)) {
+    for (const found of [...code.matchAll(FUNCTION), ...code.matchAll(METHOD)]) {
       const [body, name] = found;
-      functions.set(`${path} ${name}`, { path, line: code.slice(0, found.index).split('\n').length, body });
+      if (name === 'constructor') continue;
+      const key = `${path} ${name}`;
+      const line = code.slice(0, found.index).split('\n').length;
+      functions.set(key, [...(functions.get(key) ?? []), { path, line, body }]);
     }
   }
   return functions;
@@ -382,10 +388,11 @@ function pathOfAPacket(): Fn[] {
   ];
   const seen = new Set(begin.map((name) => `${PIPELINE}/${name}`));
   for (const key of seen) {
-    const { path = '', body = '' } = functions.get(key) ?? {};
-    for (const [word] of body.matchAll(/\b[A-Za-z]\w*\b/g)) {
-      for (const file of [path, ...(importsOfFile.get(path) ?? [])]) {
-        if (functions.has(`${file} ${word}`)) seen.add(`${file} ${word}`);
+    for (const { path, body } of functions.get(key) ?? []) {
+      for (const [word] of body.matchAll(/\b[A-Za-z]\w*\b/g)) {
+        for (const file of [path, ...(importsOfFile.get(path) ?? [])]) {
+          if (functions.has(`${file} ${word}`)) seen.add(`${file} ${word}`);
+        }
       }
     }
   }
@@ -414,6 +421,8 @@ test('the path of a packet is found', () => {
       name,
     );
   }
+  for (const method of ['get maxEnd()', 'countAck(fingerprint'])
+    assert.ok(hot.some(({ body }) => body.includes(method)));
   assert.ok(hot.length > 150, `${hot.length} functions`);
 });
 

@@ -5,7 +5,7 @@ import { AT, hex, memory, untouchedAround } from '../../lib/frames/header-memory
 
 test('a header is written to the byte and read back', () => {
   const view = memory();
-  ipv6.emitIpv6(view, AT, 20, 6, 64, Int32Array.of(0xfd000000, 0, 0, 1), Int32Array.of(0xfd000000, 0, 0, 2));
+  ipv6.emitIpv6(view, AT, 20, 6, Int32Array.of(0xfd000000, 0, 0, 1), Int32Array.of(0xfd000000, 0, 0, 2));
   assert.is(hex(view, 40), `6000000000140640fd${'00'.repeat(14)}01fd${'00'.repeat(14)}02`);
   untouchedAround(view, 40);
   assert.equal([ipv6.ipv6PayloadLength(view, AT), ipv6.ipv6NextHeader(view, AT)], [20, 6]);
