@@ -3,6 +3,7 @@
  * A row is all it takes to serve a kind that Kubernetes publishes; its fields are in `published/`.
  */
 import type { Kind } from './types/objects.ts';
+import { AUTOSCALING_V1, EVENTS_V1, type View } from './views.ts';
 
 export interface Resource {
   /** Of a custom resource any text, which no code here knows. */
@@ -24,6 +25,8 @@ export interface Resource {
   scale?: ScalePaths;
   /** Stored, served and watched, but nothing in this cluster acts on it. */
   inert: boolean;
+  /** Another form of a kind that is stored as `resourceOfKind(key)` says. */
+  view?: View;
 }
 
 /** Paths within the object, as `spec.replicas`. */
@@ -97,10 +100,10 @@ export const RESOURCES: readonly Resource[] = [
   row('IngressClass', NETWORKING, 'ingressclasses', [], 'cluster', 'inert'),
   row('ServiceCIDR', NETWORKING, 'servicecidrs', [], 'cluster', 'status', 'inert'),
   row('IPAddress', NETWORKING, 'ipaddresses', ['ip'], 'cluster', 'inert'),
-  row('Role', RBAC, 'roles', [], 'inert'),
-  row('RoleBinding', RBAC, 'rolebindings', [], 'inert'),
-  row('ClusterRole', RBAC, 'clusterroles', [], 'cluster', 'inert'),
-  row('ClusterRoleBinding', RBAC, 'clusterrolebindings', [], 'cluster', 'inert'),
+  row('Role', RBAC, 'roles', []),
+  row('RoleBinding', RBAC, 'rolebindings', []),
+  row('ClusterRole', RBAC, 'clusterroles', [], 'cluster'),
+  row('ClusterRoleBinding', RBAC, 'clusterrolebindings', [], 'cluster'),
   row('StorageClass', STORAGE, 'storageclasses', ['sc'], 'cluster', 'inert'),
   row('VolumeAttachment', STORAGE, 'volumeattachments', [], 'cluster', 'status', 'inert'),
   row('CSIDriver', STORAGE, 'csidrivers', [], 'cluster', 'inert'),
@@ -116,7 +119,25 @@ export const RESOURCES: readonly Resource[] = [
 ];
 
 const byKind = new Map<string, Resource>(RESOURCES.map((r) => [r.kind, r]));
-const byPath = new Map<string, Resource>(RESOURCES.map((r) => [`${apiVersionOf(r)}/${r.plural}`, r]));
+
+/** A kind in the form of another group or version. */
+function view(kind: Kind, group: string, version: string, conversion: View): Resource {
+  const { categories: _once, ...stored } = byKind.get(kind)!;
+  return { ...stored, categories: [], group, version, view: conversion };
+}
+
+/** Everything with a path: what is stored, and other forms of it. */
+export const SERVED: readonly Resource[] = [
+  ...RESOURCES,
+  view('Event', 'events.k8s.io', 'v1', EVENTS_V1),
+  view('HorizontalPodAutoscaler', 'autoscaling', 'v1', AUTOSCALING_V1),
+];
+
+const byPath = new Map<string, Resource>(SERVED.map((r) => [`${apiVersionOf(r)}/${r.plural}`, r]));
+
+/** The resource as it is stored. */
+export const storedForm = (resource: Resource): Resource =>
+  resource.view === undefined ? resource : byKind.get(resource.key)!;
 
 /** `v1`, `discovery.k8s.io/v1`, … */
 export function apiVersionOf(resource: Resource): string {

@@ -82,6 +82,17 @@ const SELECTABLE: Record<string, readonly string[]> = {
   ],
 };
 
+/** Fields of events.k8s.io by their names in the stored form (pkg/apis/events/v1/conversion.go). */
+const FIELD_ALIASES: Record<string, string> = {
+  ...Object.fromEntries(
+    ['kind', 'namespace', 'name', 'uid', 'apiVersion', 'resourceVersion', 'fieldPath'].map((part) => [
+      `regarding.${part}`,
+      `involvedObject.${part}`,
+    ]),
+  ),
+  reportingController: 'reportingComponent',
+};
+
 /** `metadata.name=x,status.phase!=Failed` → a test; undefined for the empty selector. */
 export function parseFieldSelector(kind: string, text: string): Predicate | undefined {
   const tests: Predicate[] = [];
@@ -90,10 +101,13 @@ export function parseFieldSelector(kind: string, text: string): Predicate | unde
     const pair = /^\s*([^\s=!]+)\s*(==?|!=)\s*(\S*)\s*$/.exec(term);
     if (!pair) throw new SelectorError(`invalid selector: '${term}'; can't understand '${term}'`);
     const [, field = '', operator, value = ''] = pair;
-    const known = field === 'metadata.name' || field === 'metadata.namespace' || SELECTABLE[kind]?.includes(field);
+    const known =
+      field === 'metadata.name' ||
+      field === 'metadata.namespace' ||
+      SELECTABLE[kind]?.includes(FIELD_ALIASES[field] ?? field);
     if (!known)
       throw new SelectorError(`"${field}" is not a known field selector: only "metadata.name", "metadata.namespace"`);
-    const path = field.split('.');
+    const path = (FIELD_ALIASES[field] ?? field).split('.');
     const wanted = operator !== '!=';
     tests.push((object) => (fieldText(object, path) === value) === wanted);
   }

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { output, type Ran, type RunOptions, run } from './cluster.ts';
 
-const PROGRAM = process.env.KUBECTL || 'kubectl';
+export const PROGRAM: string = process.env.KUBECTL || 'kubectl';
 /** The kubeconfig is the one `dataplane up` writes; nothing of this machine's user counts. */
 export const KUBECTL_ENV: NodeJS.ProcessEnv = { KUBECONFIG: '/run/dataplane/kubeconfig', HOME: '/nonexistent' };
 

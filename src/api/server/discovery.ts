@@ -1,10 +1,10 @@
 /** The documents by which kubectl and client libraries find out what is served, one by one or all in two. */
-import { apiVersionOf, type Resource, RESOURCES as STORED } from '../resources.ts';
+import { apiVersionOf, type Resource, SERVED } from '../resources.ts';
 import { isReview, REVIEWS } from '../reviews.ts';
 import { subresourcesOf } from './subresources.ts';
 
 /** Everything that has a path: what is stored, and what is only asked. */
-const RESOURCES: readonly Resource[] = [...STORED, ...REVIEWS];
+const RESOURCES: readonly Resource[] = [...SERVED, ...REVIEWS];
 
 const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
 

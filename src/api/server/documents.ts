@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { methodNotAllowed, noSuchPath } from '../errors.ts';
 import { OpenApiV3, openApiV2 } from '../openapi/documents.ts';
 import { ANSWERED_V2, encodeV2, PROTOBUF_V2 } from '../openapi/v2-protobuf.ts';
-import { RESOURCES } from '../resources.ts';
+import { SERVED } from '../resources.ts';
 import { replyJson, replyText } from './call.ts';
 import { aggregated, discoveryDocument } from './discovery.ts';
 import { acceptRanges } from './negotiation.ts';
@@ -14,7 +14,7 @@ interface Text {
   type: string;
 }
 
-const openApiV3 = new OpenApiV3(RESOURCES, randomUUID());
+const openApiV3 = new OpenApiV3(SERVED, randomUUID());
 let v2Json: string | undefined;
 let v2Protobuf: Uint8Array | undefined;
 
@@ -55,11 +55,11 @@ function documentAt(given: string, accept: string | undefined): Text | { json: u
 function openApiV2Text(accept: string | undefined): Text {
   for (const { type } of acceptRanges(accept)) {
     if (type === PROTOBUF_V2) {
-      v2Protobuf ??= encodeV2(openApiV2(RESOURCES));
+      v2Protobuf ??= encodeV2(openApiV2(SERVED));
       return { body: v2Protobuf, type: ANSWERED_V2 };
     }
     if (type === 'application/json' || type === '*/*') break;
   }
-  v2Json ??= JSON.stringify(openApiV2(RESOURCES));
+  v2Json ??= JSON.stringify(openApiV2(SERVED));
   return { body: v2Json, type: 'application/json' };
 }

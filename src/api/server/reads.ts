@@ -17,7 +17,7 @@ export function get(call: Call): void | Promise<void> {
   const { registry, target, query, response } = call;
   const { resource, namespace, name } = target;
   const options = readListOptions(query);
-  if (options.watch) return watch(call, options, responseSink(response));
+  if (options.watch) return watch(call, options)(responseSink(response));
   if (name === undefined) return list(call, options);
   checkVersion(options.resourceVersion, registry.store.version);
   replyObject(call, 200, registry.get(resource, namespace, name));
@@ -101,8 +101,8 @@ function onceWritable(response: ServerResponse, done: () => void): void {
   response.on('close', either);
 }
 
-/** Watches a collection, or one object of it. */
-export function watch(call: Call, options: ListOptions, sink: WatchSink): void {
+/** A watch of a collection, or of one object of it; begins when its sink is known. @throws ApiError before that */
+export function watch(call: Call, options: ListOptions): (sink: WatchSink) => void {
   const { registry, streams, target } = call;
   const { resource, namespace, name } = target;
   const { store } = registry;
@@ -118,7 +118,7 @@ export function watch(call: Call, options: ListOptions, sink: WatchSink): void {
     return selects === undefined ? all : all.filter(selects);
   };
   const seconds = options.timeoutSeconds;
-  const end = startWatch(sink, store.history(resource.key), {
+  const watched = {
     renderer: rendererOf(call),
     namespace,
     selects,
@@ -127,7 +127,10 @@ export function watch(call: Call, options: ListOptions, sink: WatchSink): void {
     version: fromNow ? store.version : version,
     initial: fromNow ? initial() : undefined,
     endMark: options.sendInitialEvents,
-  });
-  streams.add(end);
-  sink.onClose(() => streams.delete(end));
+  };
+  return (sink) => {
+    const end = startWatch(sink, store.history(resource.key), watched);
+    streams.add(end);
+    sink.onClose(() => streams.delete(end));
+  };
 }

@@ -31,14 +31,15 @@ export function renderer(resource: Resource, form: Form, include: IncludeObject)
 function plain(resource: Resource): Renderer {
   const { kind } = resource;
   const apiVersion = apiVersionOf(resource);
+  const text = (object: KubeObject) => JSON.stringify(resource.view?.read(object) ?? object);
   return {
-    object: (object) => JSON.stringify(object),
+    object: text,
     list: (metadata) => ({
       head: `{"kind":"${kind}List","apiVersion":"${apiVersion}","metadata":${JSON.stringify(metadata)},"items":[`,
-      item: (object) => JSON.stringify(object),
+      item: text,
       tail: ']}\n',
     }),
-    event: (_object, json) => json(),
+    event: (object, json) => (resource.view === undefined ? json() : text(object)),
     bookmark: (metadata) => JSON.stringify({ kind, apiVersion, metadata }),
   };
 }

@@ -68,9 +68,9 @@ export async function parseYaml(body: Buffer): Promise<unknown> {
   try {
     return JSON.parse(text);
   } catch {
-    const { parse } = await import('yaml');
+    const { readYaml } = await import('../yaml.ts');
     try {
-      return parse(text, { maxAliasCount: 100 });
+      return readYaml(text);
     } catch (error) {
       throw badRequest(`the body is not YAML: ${(error as Error).message}`);
     }

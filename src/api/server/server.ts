@@ -25,6 +25,7 @@ import { replyJson } from './call.ts';
 import { Exchange } from './exchange.ts';
 import { type AgentSocket, PodProxy } from './pod-proxy.ts';
 import { Reviews } from './reviews.ts';
+import { upgradeToWatch } from './watch-upgrade.ts';
 
 /** An address to bind, or the descriptor of a socket that listens already. */
 export type ListenAddress = { host: string; port: number } | { fd: number };
@@ -123,7 +124,8 @@ export async function startApiServer(registry: Registry, options: ApiServerOptio
       socket.on('error', () => socket.destroy());
       try {
         check(request, await identify[door](request));
-        if (!proxy.upgrade(request, socket, head)) throw noSuchPath(request.url ?? '');
+        const taken = proxy.upgrade(request, socket, head) || upgradeToWatch(registry, streams, request, socket, head);
+        if (!taken) throw noSuchPath(request.url ?? '');
       } catch (error) {
         refuseUpgrade(socket, error);
       }

@@ -5,7 +5,7 @@ import { jsonPatch } from '../patches/json-patch.ts';
 import { mergePatch } from '../patches/merge-patch.ts';
 import { strategicMergePatch } from '../patches/strategic.ts';
 import { typeNameOf } from '../published/types.ts';
-import type { Resource } from '../resources.ts';
+import { apiVersionOf, type Resource, storedForm } from '../resources.ts';
 import type { WriteRequest } from '../store/registry.ts';
 import type { KubeObject, Status } from '../types/objects.ts';
 import { type Call, rendererOf, replyJson, replyObject } from './call.ts';
@@ -26,7 +26,12 @@ export async function create(call: Call): Promise<void> {
   rendererOf(call); // A client that reads nothing we can write is refused before anything is changed.
   const options = writeRequest(call, 'CreateOptions');
   const object = await parseObject(request, await readBody(request));
-  const { object: made, warnings } = registry.create(resource, namespace, object, options);
+  const { object: made, warnings } = registry.create(
+    storedForm(resource),
+    namespace,
+    toStored(resource, object),
+    options,
+  );
   replyObject(call, 201, made, warnings);
 }
 
@@ -36,7 +41,8 @@ export async function update(call: Call): Promise<void> {
   rendererOf(call);
   const options = writeRequest(call, 'UpdateOptions');
   const object = await parseObject(request, await readBody(request));
-  const { object: put, warnings } = registry.update(resource, namespace, name!, object, options);
+  const input = toStored(resource, object);
+  const { object: put, warnings } = registry.update(storedForm(resource), namespace, name!, input, options);
   replyObject(call, 200, put, warnings);
 }
 
@@ -50,11 +56,12 @@ export async function patch(call: Call): Promise<void> {
   const body = await readBody(request);
   const change = mediaType === APPLY ? await parseYaml(body) : parseJson(body);
   if (mediaType === APPLY) {
-    const { object, warnings, created } = registry.apply(resource, namespace, name!, change, options);
+    const config = toStored(resource, change);
+    const { object, warnings, created } = registry.apply(storedForm(resource), namespace, name!, config, options);
     return replyObject(call, created ? 201 : 200, object, warnings);
   }
   const { object, warnings } = applied(mediaType, resource, change, (by) =>
-    registry.update(resource, namespace, name!, by(registry.get(resource, namespace, name!)), options),
+    registry.update(storedForm(resource), namespace, name!, by(registry.get(resource, namespace, name!)), options),
   );
   replyObject(call, 200, object, warnings);
 }
@@ -67,7 +74,7 @@ function applied<T>(
   write: (by: (old: KubeObject) => unknown) => T,
 ): T {
   try {
-    return write((old) => patchBy(mediaType, resource, old, patch));
+    return write((old) => toStored(resource, patchBy(mediaType, resource, resource.view?.read(old) ?? old, patch)));
   } catch (error) {
     if (error instanceof PatchTooLargeError) throw tooLarge(error.message);
     if (error instanceof PatchError) throw badRequest(`the patch cannot be applied: ${error.message}`);
@@ -87,6 +94,18 @@ export function patchBy(mediaType: string, resource: Resource, old: KubeObject, 
       PATCHES.filter((p) => p !== STRATEGIC_PATCH),
     );
   return strategicMergePatch(old, patch, type);
+}
+
+/** An object as a client sends it, in the form in which it is stored; what is no object is refused later. */
+function toStored(resource: Resource, given: unknown): unknown {
+  const { view } = resource;
+  if (view === undefined || typeof given !== 'object' || given === null || Array.isArray(given)) return given;
+  const { apiVersion, kind } = given as { apiVersion?: unknown; kind?: unknown };
+  const expected = apiVersionOf(resource);
+  if ((apiVersion !== undefined && apiVersion !== expected) || (kind !== undefined && kind !== resource.kind)) {
+    throw badRequest(`expected ${expected} ${resource.kind}, got ${apiVersion ?? ''} ${kind ?? ''}`);
+  }
+  return view.write(given as Record<string, unknown>);
 }
 
 /** Kinds whose deletion answers with the object; others with a Status (`ReturnDeletedObject` of their REST storage). */

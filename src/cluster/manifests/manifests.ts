@@ -8,6 +8,7 @@ import { LineCounter, parseAllDocuments } from 'yaml';
 import { resourceOfKind } from '../../api/resources.ts';
 import { type FieldWarning, validate, withoutNulls } from '../../api/schema/schema.ts';
 import type { KubeObject, Manifest } from '../../api/types/objects.ts';
+import { MAX_ALIASES, YAML_OPTIONS } from '../../api/yaml.ts';
 import { ClusterError, ManifestError } from '../errors.ts';
 
 export interface Document {
@@ -79,7 +80,7 @@ export function parseManifests(sources: readonly Source[], namespace = 'default'
 
 function parseSource({ name, text }: Source, errors: string[]): Document[] {
   const lines = new LineCounter();
-  const parsed = parseAllDocuments(text, { merge: true, prettyErrors: false, lineCounter: lines, version: '1.2' });
+  const parsed = parseAllDocuments(text, { ...YAML_OPTIONS, prettyErrors: false, lineCounter: lines });
   if (!Array.isArray(parsed)) return [];
   const documents: Document[] = [];
   let number = 0;
@@ -94,7 +95,7 @@ function parseSource({ name, text }: Source, errors: string[]): Document[] {
     }
     let value: unknown;
     try {
-      value = yaml.toJS({ maxAliasCount: 100 });
+      value = yaml.toJS({ maxAliasCount: MAX_ALIASES });
     } catch (problem) {
       errors.push(`${where}: ${(problem as Error).message}`);
       continue;

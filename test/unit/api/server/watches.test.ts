@@ -2,6 +2,7 @@
 import { connect } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { WebSocket } from 'ws';
 import type { ConfigMap, WatchEvent } from '../../../../src/api/types/objects.ts';
 import { configMap, eventually, refusal, request, sleep, withCluster } from '../../controllers/test-cluster.ts';
 
@@ -124,6 +125,37 @@ test(
       tables.map(({ columnDefinitions }) => columnDefinitions.length),
       [3, 0],
     );
+  }),
+);
+
+test(
+  'a watch over WebSocket: a message per event; what is wrong with it is refused before the upgrade',
+  withCluster(async ({ client, socketPath }) => {
+    await client.create(configMap('a'));
+    const path = '/api/v1/namespaces/default/configmaps';
+    const socket = new WebSocket(`ws+unix://${socketPath}:${path}?watch=true`);
+    const events: string[] = [];
+    socket.on('message', (data) => {
+      const { type, object } = JSON.parse(String(data)) as WatchEvent<ConfigMap>;
+      events.push(`${type} ${object.metadata.name}`);
+    });
+    await eventually(() => events.length === 1);
+    await client.create(configMap('b'));
+    await client.delete('ConfigMap', 'a');
+    await eventually(() => events.length === 3);
+    assert.equal(events, ['ADDED a', 'ADDED b', 'DELETED a']);
+    const closed = new Promise<number>((resolve) => socket.once('close', resolve));
+    socket.close();
+    await closed;
+    for (const [query, code] of [
+      ['?watch&resourceVersion=999999', 410],
+      ['?watch&resourceVersion=x', 400],
+      ['', 404],
+    ] as const) {
+      const refused = new WebSocket(`ws+unix://${socketPath}:${path}${query}`);
+      const error = await new Promise<Error>((resolve) => refused.once('error', resolve));
+      assert.match(error.message, String(code));
+    }
   }),
 );
 
