@@ -56,7 +56,7 @@ export interface BringUpOptions {
 export interface Cluster {
   readonly file: ClusterFile;
   readonly nodes: readonly ClusterNode[];
-  /** Takes everything away. */
+  /** Removes everything. */
   tearDown(): Promise<TearDownReport>;
 }
 
@@ -64,7 +64,7 @@ export const DEFAULT_TIMEOUT_SECONDS = 60;
 
 /**
  * Makes the network, starts controller and agents, applies the documents and waits until everything is Ready. Everything
- * that can be checked is checked before anything is changed; after a later failure everything is taken away again.
+ * that can be checked is checked before anything is changed; after a later failure everything is removed again.
  * @throws ClusterError, ApiError
  */
 export async function bringUp(options: BringUpOptions): Promise<Cluster> {

@@ -10,7 +10,7 @@ import { runIpBatch } from '../linux/ip-command.ts';
 import { OUTSIDE } from './underlay.ts';
 
 const run = promisify(execFile);
-/** Marks our routes among others (iproute2 `proto`; 200 is nobody's). */
+/** Marks our routes among others (iproute2 `proto`; 200 is unassigned). */
 const PROTOCOL = '200';
 /** Choose the next hop by ports too, not by addresses alone (linux ip-sysctl, fib_multipath_hash_policy). */
 const BY_CONNECTION = 'echo 1 > /proc/sys/net/ipv4/fib_multipath_hash_policy';

@@ -44,8 +44,8 @@ function whyPodNotReady(pod: Pod, lastLine: LastLine): string {
     if (ready) continue;
     const ended = state?.terminated ?? lastState?.terminated;
     if (ended !== undefined && ended.reason !== 'Completed') {
-      const said = ended.message?.trim().split('\n').at(-1) || lastLine(pod, name);
-      return `${reason}: container ${name} ended with status ${ended.exitCode}${said ? `: ${said}` : ''}`;
+      const lastText = ended.message?.trim().split('\n').at(-1) || lastLine(pod, name);
+      return `${reason}: container ${name} ended with status ${ended.exitCode}${lastText ? `: ${lastText}` : ''}`;
     }
     const { message } = state?.waiting ?? {};
     if (message) return `${reason}: container ${name}: ${message}`;

@@ -41,7 +41,7 @@ export interface ClusterFile {
   /** The `dataplane up` at work; gone once it is done. */
   bringingUp?: ProcessMark;
   controller?: ProcessMark;
-  /** Who started it, to be told apart from others (`npm run demo` takes only its own down). */
+  /** Distinguishes clusters: `npm run demo` takes down only its own. */
   label?: string;
 }
 

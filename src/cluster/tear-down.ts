@@ -1,6 +1,6 @@
 /**
- * Takes everything away: after `down`, after an `up` that failed, after any crash. Works from what the kernel shows
- * (namespaces, mounts, who is in which namespace), so that a lost state directory loses nothing. Idempotent.
+ * Removes everything: for `down`, after an `up` that failed, after any crash. Works from the kernel's state (namespaces,
+ * mounts, the processes in each namespace), so that it also works without the state directory. Idempotent.
  */
 import { readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ export interface TearDownReport {
   stateDirectory: boolean;
 }
 
-/** Everything away. What is left undone is thrown as an error at the end, after all else was tried. */
+/** Removes everything. @throws ClusterError TEAR_DOWN naming what could not be removed, after the rest was */
 export async function tearDown(): Promise<TearDownReport> {
   const problems: string[] = [];
   const attempt = async <T>(what: string, otherwise: T, work: () => T | Promise<T>): Promise<T> => {
@@ -38,7 +38,7 @@ export async function tearDown(): Promise<TearDownReport> {
       return otherwise;
     }
   };
-  // The controller first: it would start the agents again. All that it and they know is about to go, so no farewell.
+  // The controller first: it would start the agents again. No orderly shutdown: what it and they would save is removed too.
   const controller = await attempt('controller', false, () => killAll(controllers()).then((n) => n > 0));
   const agents = await attempt('agents', 0, () => killAll(agentMarks()));
   const pods = namespaces().filter((name) => name.startsWith('dp-pod-')).length;

@@ -1,4 +1,4 @@
-/** What every controller works with: the store, writes with Kubernetes' meaning, and a place to tell what happened. */
+/** What every controller works with: the store, writes with Kubernetes' meaning, and a place to record events. */
 
 import { resourceOfKind } from '../api/resources.ts';
 import type { Registry } from '../api/store/registry.ts';

@@ -51,7 +51,7 @@ export interface ControllerOptions {
   /** Serve on this address too, in the clear and with all rights for everybody. */
   insecure?: { host: string; port: number } | undefined;
   options?: Partial<ClusterOptions>;
-  /** Start and keep one agent per node; left out: agents are somebody else's business. */
+  /** Start and keep one agent per node; left out: agents are started separately. */
   agents?: Pick<AgentSupervisorOptions, 'nodes' | 'command'>;
   /** Silence after which a node is not Ready, in milliseconds. Default 10000. */
   nodeSilenceMs?: number;

@@ -1,6 +1,6 @@
 /**
  * Objects and those they own (pkg/controller/garbagecollector). An object whose owners are all gone goes, too, also when
- * its owner never existed or went while nobody looked. An object that is deleted in the foreground waits for its
+ * its owner never existed, or was deleted while no controller ran. An object that is deleted in the foreground waits for its
  * dependents; one deleted with the policy Orphan first gives them up.
  *
  * Every object with owners, and every deletion that waits, is looked at once at start and whenever it changes.
@@ -40,7 +40,7 @@ class GarbageCollector {
     const { store } = this.cluster;
     for (const object of store.list(key)) this.file(key, object, true);
     store.onCommit(key, ({ type, object, old }) => {
-      // Most changes are none of a collector's business.
+      // Most changes do not concern owners.
       if (type === 'MODIFIED' && sameOwners(object, old!) && object.metadata.deletionTimestamp === undefined) return;
       if (old !== undefined) this.file(key, old, false);
       if (type === 'DELETED') this.ended(object);
@@ -48,7 +48,7 @@ class GarbageCollector {
     });
   }
 
-  /** Keeps the index, and has what is new looked at. */
+  /** Updates the index and queues new objects. */
   private file(key: string, object: KubeObject, present: boolean): void {
     const id = idOf(key, object);
     const { ownerReferences = [], deletionTimestamp, finalizers } = object.metadata;
@@ -64,7 +64,7 @@ class GarbageCollector {
     if (ownerReferences.length > 0 || waits) this.queue.add(id);
   }
 
-  /** An object is gone: who named it is looked at, and its owners, which may have waited for it. */
+  /** An object was deleted: queues its dependents, and its owners, which may have waited for it. */
   private ended({ metadata }: KubeObject): void {
     for (const id of this.dependents.get(metadata.uid) ?? []) this.queue.add(id);
     for (const owner of metadata.ownerReferences ?? []) {
@@ -112,7 +112,7 @@ class GarbageCollector {
     });
   }
 
-  /** An owner of a kind that is not served may well exist: nothing is concluded from it. */
+  /** An owner of a kind that is not served may exist: it is never taken for missing. */
   private stateOf(owner: OwnerReference, dependent: KubeObject): 'there' | 'waiting' | 'gone' {
     const resource = resourceOfKind(owner.kind);
     if (resource === undefined) return 'there';
@@ -123,7 +123,7 @@ class GarbageCollector {
     return deletionTimestamp !== undefined && finalizers?.includes(FOREGROUND) ? 'waiting' : 'there';
   }
 
-  /** Dependents that the owner may not go before. */
+  /** Dependents that block the owner's deletion. */
   private blockers(uid: string): KubeObject[] {
     return this.dependentsOf(uid).filter((object) =>
       object.metadata.ownerReferences!.some((owner) => owner.uid === uid && owner.blockOwnerDeletion === true),

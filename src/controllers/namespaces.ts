@@ -33,7 +33,7 @@ export function startNamespaceController(cluster: Cluster): void {
         if (metadata.deletionTimestamp === undefined) deleteQuietly(cluster, resource, name, metadata.name);
       }
     }
-    // Pods take their time; the last of them brings us back here.
+    // Pods end later; the deletion of the last one queues the namespace again.
     if (content.every(({ kind }) => store.count(kind, name) === 0)) {
       ending.delete(name);
       store.remove(namespace);

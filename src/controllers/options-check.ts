@@ -66,7 +66,7 @@ export function checkOptions(options: ClusterOptions): Ranges {
       const pair = `loadBalancerPool ${text} and ${name} ${options[name]}`;
       throw new ClusterOptionsError(`${pair} overlap: choose addresses that the cluster does not use`);
     }
-    // Nodes' addresses are passed over when one is given out; these are nobody's to give.
+    // Nodes' addresses are skipped on allocation; these three must not be in the pool at all.
     for (const value of [underlay.first, underlay.first + 1n, underlay.last]) {
       if (!contains(range, { family: underlay.family, value })) continue;
       const own = printIp({ family: underlay.family, value });

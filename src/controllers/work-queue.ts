@@ -15,7 +15,7 @@ export class WorkQueue {
   private scheduled = false;
   private closed = false;
 
-  /** `work` is synchronous and must see the store as it is now; `failed` is told of every exception. */
+  /** `work` is synchronous and must see the store as it is now; `failed` is called with every exception. */
   constructor(work: (key: string) => void, failed: (key: string, error: Error) => void) {
     this.work = work;
     this.failed = failed;

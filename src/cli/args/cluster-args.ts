@@ -15,10 +15,13 @@ import { ipv4Cidr, mtuBytes, oneOf, portNumber, portRange, wholeNumber } from '.
 export const CLUSTER_OPTIONS = {
   workers: { value: 'N', help: 'forwarding workers of each node (default: chosen by the agent)' },
   overlay: { value: 'MODE', help: `between nodes: ${overlayNames()}` },
-  mtu: { value: 'BYTES', help: "MTU of pods' devices (default: the underlay's less the overlay's header)" },
+  mtu: { value: 'BYTES', help: "MTU of pods' devices (default: the underlay's minus the overlay's headers)" },
   'pod-cidr': { value: 'CIDR', help: "pods' network; node i gets its i-th /24 (default 10.244.0.0/16)" },
   'service-cidr': { value: 'CIDR', help: "services' network (default 10.96.0.0/12)" },
-  'ipip-transport': { value: 'WAY', help: 'IPIP by the npm package raw-socket (raw-socket, the default) or by dp0' },
+  'ipip-transport': {
+    value: 'WAY',
+    help: 'IPIP over a raw socket (raw-socket, the default; an npm package) or over dp0',
+  },
   'vxlan-port': { value: 'PORT', help: 'UDP port of the overlay (default 4789)' },
   'node-port-range': { value: 'A-B', help: 'NodePorts (default 30000-32767)' },
   'port-policy': {
@@ -29,10 +32,12 @@ export const CLUSTER_OPTIONS = {
   'conntrack-timeout': {
     value: 'NAME=SECONDS',
     multiple: true,
-    help: `how long a connection without traffic is remembered; names: ${TIMEOUT_NAMES.slice(1).join(', ')}`,
+    help: `how long an idle connection is tracked; names: ${TIMEOUT_NAMES.slice(1).join(', ')}`,
   },
   'conntrack-tcp-liberal': { help: 'let TCP segments outside the window pass (nf_conntrack_tcp_be_liberal)' },
-  'conntrack-tcp-strict': { help: 'track no TCP connection whose beginning was not seen (nf_conntrack_tcp_loose=0)' },
+  'conntrack-tcp-strict': {
+    help: 'do not pick up TCP connections that are already established (nf_conntrack_tcp_loose=0)',
+  },
   'local-policy-action': {
     value: 'ACTION',
     help: 'a Local traffic policy without an endpoint on the node: reject (default), or drop as kube-proxy does',
@@ -40,9 +45,13 @@ export const CLUSTER_OPTIONS = {
   'load-balancer-pool': {
     value: 'CIDR',
     multiple: true,
-    help: 'addresses for services of type LoadBalancer; a CIDR or first-last, several times if need be',
+    help: 'addresses for services of type LoadBalancer: a CIDR or first-last; may be repeated',
   },
-  'external-ip-cidr': { value: 'CIDR', multiple: true, help: "networks that services' externalIPs may lie in" },
+  'external-ip-cidr': {
+    value: 'CIDR',
+    multiple: true,
+    help: 'networks from which services may take externalIPs; may be repeated',
+  },
   dns: {
     value: 'WHO',
     help: 'who answers for names: agent (default), the agent of each node; external, what you deploy (CoreDNS)',

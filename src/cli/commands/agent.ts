@@ -13,10 +13,10 @@ export const command: Command = {
   about: `Run a node: forward its packets and run its pods, in the foreground, in the network namespace it is started in.
 \`dataplane up\` starts one in each node's namespace; on a machine of its own start it in the machine's.`,
   options: {
-    node: { value: 'NAME', help: "the node's name; its Node object is at the API" },
+    node: { value: 'NAME', help: "the node's name, as of its Node object" },
     api: { value: 'TARGET', help: `a unix socket or http://HOST:PORT (default ${API_SOCKET})` },
     state: { value: 'DIR', help: `directory of the node's state (default ${STATE_DIR})` },
-    help: { short: 'h', help: 'this text' },
+    help: { short: 'h', help: 'show this help' },
   },
   run,
 };

@@ -1,4 +1,4 @@
-/** `dataplane apply`: create, or change what the manifests say. */
+/** `dataplane apply`: create objects from manifests, or update them. */
 
 import type { Document } from '../../cluster/manifests/manifests.ts';
 import type { Args, Command } from '../args/args.ts';
@@ -13,10 +13,10 @@ first is applied; if one is refused, none is applied. Fields that an earlier app
 are removed; fields set by others stay.`,
   options: {
     file: { short: 'f', value: 'FILE', multiple: true, help: 'a file, a directory, or - for stdin' },
-    recursive: { short: 'R', help: 'directories with all below them' },
+    recursive: { short: 'R', help: 'read directories recursively' },
     ...NAMESPACE_OPTION,
     'dry-run': { help: 'have the cluster check the objects, and change nothing' },
-    help: { short: 'h', help: 'this text' },
+    help: { short: 'h', help: 'show this help' },
   },
   examples: ['dataplane apply -f demo/', 'cat pod.yaml | dataplane apply -f -'],
   run,

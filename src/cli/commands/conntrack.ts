@@ -29,7 +29,7 @@ a new one.`,
     ...FILTER_OPTIONS,
     follow: { short: 'E', help: 'print events of connections as they happen, with their time, until interrupted' },
     output: { short: 'o', value: 'FORMAT', help: 'json' },
-    help: { short: 'h', help: 'this text' },
+    help: { short: 'h', help: 'show this help' },
   },
   examples: [
     'dataplane conntrack -p tcp --dport 31418',

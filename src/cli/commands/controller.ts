@@ -10,16 +10,16 @@ import { note } from '../output/output.ts';
 export const command: Command = {
   usage: ['controller [--state DIR] [--api-port PORT] [--listen HOST:PORT [--insecure]] [OPTIONS]'],
   about: `Serve the API on DIR/api.sock and run the controllers, in the foreground. Where \`dataplane up\` wrote a cluster
-into DIR its options count and an agent is kept running for each of its nodes, so this also continues a cluster whose
-controller died. Elsewhere the options below count and agents are started by whoever wants a node.`,
+into DIR its options apply and an agent is kept running for each of its nodes, so this also continues a cluster whose
+controller died. Elsewhere the options below apply, and agents are started separately.`,
   options: {
     state: { value: 'DIR', help: `directory of the cluster's state (default ${STATE_DIR})` },
     authorization: { value: 'MODE', help: 'open (default): every authenticated user may do all; or rbac' },
     'api-port': { value: 'PORT', help: 'port of the API on 127.0.0.1 (default: one that is free)' },
     listen: { value: 'HOST:PORT', help: 'serve the API there too, for other machines' },
-    insecure: { help: 'with --listen: in the clear, with all rights for everybody; for private networks' },
+    insecure: { help: 'with --listen: unencrypted and with all rights for everybody; for private networks only' },
     ...CLUSTER_OPTIONS,
-    help: { short: 'h', help: 'this text' },
+    help: { short: 'h', help: 'show this help' },
   },
   run,
 };

@@ -14,19 +14,19 @@ const LOOK_MS = 50;
 
 export const command: Command = {
   usage: ['delete -f FILE…', 'delete KIND NAME… [-n NAMESPACE]', 'delete KIND (-l LABELS | --all)'],
-  about: `Delete objects and wait until they are gone. Pods get their grace period to end.`,
+  about: `Delete objects and wait until they are gone. Pods have their grace period to end.`,
   options: {
     file: { short: 'f', value: 'FILE', multiple: true, help: 'a file, a directory, or - for stdin' },
-    recursive: { short: 'R', help: 'directories with all below them' },
+    recursive: { short: 'R', help: 'read directories recursively' },
     ...NAMESPACE_OPTION,
-    selector: { short: 'l', value: 'LABELS', help: 'all of the kind with these labels' },
-    all: { help: 'all of the kind in the namespace' },
-    'grace-period': { value: 'SECONDS', help: "instead of the pods' own; 0 ends them at once" },
+    selector: { short: 'l', value: 'LABELS', help: 'all objects of the kind with these labels' },
+    all: { help: 'all objects of the kind in the namespace' },
+    'grace-period': { value: 'SECONDS', help: "grace period in place of the pods' own; 0 ends them at once" },
     now: { help: 'the same as --grace-period=1' },
-    'ignore-not-found': { help: 'what is not there counts as deleted' },
+    'ignore-not-found': { help: 'treat an object that does not exist as deleted' },
     'no-wait': { help: 'do not wait until they are gone' },
     timeout: { value: 'SECONDS', help: 'how long to wait (default 120)' },
-    help: { short: 'h', help: 'this text' },
+    help: { short: 'h', help: 'show this help' },
   },
   run,
 };

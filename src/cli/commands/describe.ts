@@ -1,4 +1,4 @@
-/** `dataplane describe`: one object with everything about it, its events among that. */
+/** `dataplane describe`: one object in full, with its events. */
 import type { ApiClient } from '../../api/client/client.ts';
 import type { Resource } from '../../api/resources.ts';
 import { ageOf } from '../../api/tables/age.ts';
@@ -26,11 +26,11 @@ import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 
 export const command: Command = {
   usage: ['describe KIND NAME… [-n NAMESPACE]', 'describe KIND/NAME…', 'describe KIND [-l LABELS]'],
-  about: 'Show objects with everything about them, and the events they had.',
+  about: 'Show objects in full, with their events.',
   options: {
     ...NAMESPACE_OPTION,
-    selector: { short: 'l', value: 'LABELS', help: 'all of the kind with these labels' },
-    help: { short: 'h', help: 'this text' },
+    selector: { short: 'l', value: 'LABELS', help: 'all objects of the kind with these labels' },
+    help: { short: 'h', help: 'show this help' },
   },
   examples: ['dataplane describe pod mc3', 'dataplane describe service mc3', 'dataplane describe node n1'],
   run,

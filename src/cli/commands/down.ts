@@ -1,4 +1,4 @@
-/** `dataplane down`: take it all away. */
+/** `dataplane down`: remove the cluster. */
 
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { needRoot } from '../errors.ts';
@@ -6,9 +6,9 @@ import { print } from '../output/output.ts';
 
 export const command: Command = {
   usage: ['down'],
-  about: `Take the cluster away: controller, agents, pods, network namespaces, shared tables and state. Works whatever
+  about: `Remove the cluster: controller, agents, pods, network namespaces, shared tables and state. Works whatever
 state the cluster is in, also after a crash; succeeds when there is nothing.`,
-  options: { help: { short: 'h', help: 'this text' } },
+  options: { help: { short: 'h', help: 'show this help' } },
   run,
 };
 
@@ -17,5 +17,5 @@ async function run(args: Args): Promise<void> {
   needRoot('down');
   const { tearDown } = await import('../../cluster/tear-down.ts');
   const { describeTearDown } = await import('../output/tear-down.ts');
-  print(describeTearDown(await tearDown()) ?? 'there was nothing to take away');
+  print(describeTearDown(await tearDown()) ?? 'there was nothing to remove');
 }

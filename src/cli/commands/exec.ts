@@ -13,9 +13,9 @@ export const command: Command = {
   about: 'Run a command in a container and exit with its status. The command follows `--`.',
   options: {
     ...POD_OPTIONS,
-    stdin: { short: 'i', help: 'hand the standard input on' },
-    tty: { short: 't', help: 'give it a terminal' },
-    help: { short: 'h', help: 'this text' },
+    stdin: { short: 'i', help: 'pass standard input to the command' },
+    tty: { short: 't', help: 'allocate a terminal' },
+    help: { short: 'h', help: 'show this help' },
   },
   examples: ['dataplane exec mc3 -c nginx -- cat /etc/nginx/nginx.conf', 'dataplane exec -it client -- sh'],
   run,

@@ -11,7 +11,7 @@ const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer'] as const satisfies reado
 
 export const command: Command = {
   usage: ['expose pod NAME --port PORT [--type TYPE] [OPTIONS]', 'expose deployment NAME --port PORT'],
-  about: `Make a service that leads to a pod, by its labels.`,
+  about: `Create a service that selects a pod by its labels.`,
   options: {
     type: { value: 'TYPE', help: `${TYPES.join(', ')} (default ClusterIP)` },
     port: { value: 'PORT', help: "the service's port; default: the container's, when it declares one" },
@@ -23,8 +23,8 @@ export const command: Command = {
     'session-affinity': { value: 'MODE', help: 'None (default) or ClientIP' },
     ...NAMESPACE_OPTION,
     ...OUTPUT_OPTION,
-    'dry-run': { help: 'ask the cluster whether it would, and change nothing' },
-    help: { short: 'h', help: 'this text' },
+    'dry-run': { help: 'have the cluster check the object, and change nothing' },
+    help: { short: 'h', help: 'show this help' },
   },
   examples: ['dataplane expose pod mc3 --type NodePort --port 80 --node-port 31418'],
   run,

@@ -15,14 +15,14 @@ export const command: Command = {
   about: `Show objects. KIND is a name such as pod, pods or po, several with commas, or all.`,
   options: {
     ...NAMESPACE_OPTION,
-    'all-namespaces': { short: 'A', help: 'of all namespaces' },
+    'all-namespaces': { short: 'A', help: 'objects of all namespaces' },
     selector: { short: 'l', value: 'LABELS', help: 'only those with these labels, such as app=mc3' },
     'field-selector': { value: 'FIELDS', help: 'only those with these fields, such as spec.nodeName=n1' },
     ...OUTPUT_OPTION,
-    watch: { short: 'w', help: 'go on with every change, until Ctrl-C' },
-    'show-labels': { help: 'with a column of labels' },
-    'no-headers': { help: 'without the header row' },
-    help: { short: 'h', help: 'this text' },
+    watch: { short: 'w', help: 'print every change until Ctrl-C' },
+    'show-labels': { help: 'add a column of labels' },
+    'no-headers': { help: 'omit the header row' },
+    help: { short: 'h', help: 'show this help' },
   },
   examples: ['dataplane get pods -A -o wide', 'dataplane get svc,ep', 'dataplane get pod mc3 -o yaml'],
   run,
@@ -109,7 +109,7 @@ async function show(found: readonly Found[], format: Format, table: TableOptions
     const rows = tableRows(resource.kind, objects, table, Date.now());
     const nameAt = table.namespaces ? 1 : 0;
     if (found.length > 1) {
-      // With several kinds every name says which it is of.
+      // With several kinds, each name is printed with its kind.
       for (const [i, object] of objects.entries()) {
         rows[i + (table.headers ? 1 : 0)]![nameAt] = displayName(resource, object.metadata.name);
       }

@@ -11,13 +11,13 @@ const LOOK_MS = 100;
 
 export const command: Command = {
   usage: ['logs POD [-c CONTAINER] [-f] [--tail N] [--previous] [-n NAMESPACE]'],
-  about: `What a container wrote. With -f it goes on until the container has ended for good, the pod is gone, or Ctrl-C.`,
+  about: `Print what a container wrote. With -f, continue until the container has ended for good, the pod is gone, or Ctrl-C.`,
   options: {
     ...POD_OPTIONS,
-    follow: { short: 'f', help: 'go on with what it writes' },
+    follow: { short: 'f', help: 'continue with what it writes' },
     tail: { value: 'N', help: 'only the last N lines' },
-    previous: { short: 'p', help: 'of the instance before the present one' },
-    help: { short: 'h', help: 'this text' },
+    previous: { short: 'p', help: 'the log of the previous instance' },
+    help: { short: 'h', help: 'show this help' },
   },
   run,
 };

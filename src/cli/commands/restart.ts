@@ -12,8 +12,8 @@ const TIMEOUT_MS = 60_000;
 
 export const command: Command = {
   usage: ['restart POD [-c CONTAINER] [-n NAMESPACE]'],
-  about: "Restart a pod's container (all of them when none is named). The pod keeps its network namespace and address.",
-  options: { ...POD_OPTIONS, help: { short: 'h', help: 'this text' } },
+  about: 'Restart one container of a pod, or all of them. The pod keeps its network namespace and address.',
+  options: { ...POD_OPTIONS, help: { short: 'h', help: 'show this help' } },
   run,
 };
 

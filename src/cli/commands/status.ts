@@ -15,7 +15,7 @@ export const command: Command = {
 the connection tables are. Reads shared memory, so it works while the controller or an agent is down.`,
   options: {
     output: { short: 'o', value: 'FORMAT', help: 'json' },
-    help: { short: 'h', help: 'this text' },
+    help: { short: 'h', help: 'show this help' },
   },
   run,
 };

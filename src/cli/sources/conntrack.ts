@@ -1,6 +1,6 @@
 /**
- * The tracked connections of a node, read from its shared table without asking anybody. Records that change while they
- * are read are left out or come out with the values of one moment or the next; nothing is locked.
+ * The tracked connections of a node, read from its shared table without locks. A record that changes while it is read is left
+ * out, or has its values of before or after the change.
  */
 
 import {

@@ -1,4 +1,4 @@
-/** What `dataplane status` tells, gathered from the API, the agents' own files and the shared tables. */
+/** The content of `dataplane status`, gathered from the API, the agents' own files and the shared tables. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { attachCounters, portTotals } from '../../../native-free-dataplane/shared/counters.ts';
@@ -78,7 +78,7 @@ function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | und
   const mark = readJson<ProcessMark>(join(STATE_DIR, 'nodes', name, 'agent.json'));
   const agentPid = isAlive(mark) ? mark!.pid : null;
   const agent = readJson<AgentFile>(join(STATE_DIR, 'nodes', name, 'dataplane.json'));
-  // Without a controller there is nobody to ask; the agent forwards all the same.
+  // Without a controller the API does not answer; agents forward nevertheless.
   const why = object === undefined ? undefined : whyNotReady(object);
   const message = agentPid === null && planned !== undefined ? 'its agent is not running' : why;
   const { options } = cluster;

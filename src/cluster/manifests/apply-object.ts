@@ -1,6 +1,6 @@
 /**
- * Create, or change what the manifest says: kubectl's three-way apply. What an earlier apply set and this manifest no
- * longer has is removed; what others set is left alone.
+ * Create or update an object from a manifest: kubectl's three-way apply. Fields that an earlier apply set and this
+ * manifest no longer has are removed; fields set by others stay.
  */
 import type { ApiClient } from '../../api/client/client.ts';
 import { ApiError } from '../../api/errors.ts';
@@ -46,7 +46,7 @@ export async function applyObject(
       const same = object.metadata.resourceVersion === present.metadata.resourceVersion;
       return { outcome: same ? 'unchanged' : 'configured', object, before: present };
     } catch (error) {
-      // Somebody made or removed it between the look and the write.
+      // It was created or removed between the read and the write.
       const raced =
         error instanceof ApiError && (error.reason === 'AlreadyExists' || error.code === 404) && attempt < 3;
       if (!raced || (present === undefined && error.code === 404)) throw error;

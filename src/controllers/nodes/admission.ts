@@ -59,7 +59,7 @@ export class NodeAdmission implements Admission<NodeObject> {
   private freeNetwork(name: string): Cidr {
     const others = [...this.networks(name)];
     const foreign: Cidr[] = [];
-    // A node that comes back gets the network its pods still have addresses of; nobody else may get it.
+    // A node that comes back gets the network of its remaining pods; no other node may get it.
     for (const [text, podKey] of this.pods.addresses()) {
       const network = parseCidr(`${text}/${NODE_PREFIX}`)!;
       if (!contains(this.podRange, parseIp(text)!) || others.some(({ cidr }) => overlap(cidr, network))) continue;

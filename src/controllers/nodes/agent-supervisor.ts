@@ -99,12 +99,12 @@ class Keeper {
       closeSync(log);
     }
     child.on('error', (error) => {
-      this.say(`cannot be started: ${error.message}`);
+      this.report(`cannot be started: ${error.message}`);
       if (child.pid === undefined) this.exited(startedAt);
     });
     if (child.pid === undefined) return;
     child.on('exit', (code, signal) => {
-      if (!this.closing) this.say(`ended ${signal ?? `with status ${code}`}`);
+      if (!this.closing) this.report(`ended ${signal ?? `with status ${code}`}`);
       this.exited(startedAt);
     });
     this.process = findProcess(child.pid) ?? { pid: child.pid, startTime: '' };
@@ -150,7 +150,7 @@ class Keeper {
     }
   }
 
-  private say(text: string): void {
+  private report(text: string): void {
     this.options.log?.(`agent of node ${this.node} ${text}`);
   }
 }

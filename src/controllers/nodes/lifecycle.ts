@@ -1,7 +1,7 @@
 /**
  * Notices nodes that fall silent. Agents write `status.conditions[Ready].lastHeartbeatTime`; ten seconds without one and
  * the node is no longer Ready and its pods are no endpoints any more. When it is back, so are they. Their own containers'
- * state is left alone: it is this controller's word that is taken back, not the agent's.
+ * state is left alone: only this controller's own condition is reverted, not the agent's.
  */
 import { nowText } from '../../api/store/store.ts';
 import type { NodeObject, Pod } from '../../api/types/objects.ts';
@@ -23,12 +23,12 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
   const { store, registry } = cluster;
   const timers = new Map<string, NodeJS.Timeout>();
 
-  /** (Re)starts the clock of a node. After a restart every node has the full time to show itself. */
+  /** (Re)starts the clock of a node. After a restart every node has the full time to report. */
   const listen = (name: string) => {
     clearTimeout(timers.get(name));
     const due = Date.now() + silenceMs;
     const timer = setTimeout(() => {
-      // Late by much: it was us who slept, and heartbeats may be waiting in our sockets.
+      // A timer that fires late means that this process was stopped; heartbeats may be waiting in its sockets.
       if (Date.now() - due > silenceMs / 4) listen(name);
       else silent(name);
     }, silenceMs);
@@ -57,7 +57,7 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
     if (pod === undefined || !nodeName) return;
     const node = store.get('Node', undefined, nodeName);
     if (node === undefined && pod.metadata.deletionTimestamp !== undefined) {
-      store.remove(pod); // Nobody is left to end it.
+      store.remove(pod); // No agent is left to end it.
       return;
     }
     const next = node !== undefined && isReady(node) ? recovered(pod) : suspended(pod, node);
@@ -93,7 +93,7 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
 
 function heartbeat(node: NodeObject | undefined): string {
   const ready = conditionOf(node?.status?.conditions, 'Ready');
-  // The word of a node itself; our own Unknown is no sign of life.
+  // Only what the node itself reported counts; our own Unknown is no sign of life.
   return ready === undefined || ready.status === 'Unknown' ? '' : `${ready.lastHeartbeatTime} ${ready.status}`;
 }
 

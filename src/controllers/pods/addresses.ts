@@ -8,7 +8,7 @@ import { type Pod, WellKnown } from '../../api/types/objects.ts';
 import { type Cidr, printIp } from '../../net/address.ts';
 import { keyOf } from '../work-queue.ts';
 
-/** How long an address rests after its pod is gone: connections to the dead must not reach a stranger. */
+/** How long an address rests after its pod is gone: connections to the old pod must not reach a new one. */
 const REST_MS = 60_000;
 
 const NOBODY: ReadonlySet<string> = new Set();
@@ -42,7 +42,7 @@ export class PodAddresses {
 
   /**
    * The lowest address of a node's network that is free and rested, else the one freed longest ago; undefined when all
-   * are in use. Network address, gateway (the first) and broadcast address are nobody's.
+   * are in use. The network, gateway (first) and broadcast addresses are never allocated.
    */
   free(network: Cidr, nowMs: number): string | undefined {
     let oldest: string | undefined;
@@ -87,7 +87,7 @@ export class PodAddresses {
   }
 }
 
-/** The address IPAM gave the pod. Nobody else can write it (`pod-admission.ts`), so it is one. */
+/** The address IPAM gave the pod. Only IPAM can write it (admission.ts), so it is valid. */
 export function podIpOf(pod: Pod): string | undefined {
   return pod.metadata.annotations?.[WellKnown.POD_IP];
 }

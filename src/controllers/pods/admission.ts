@@ -1,4 +1,4 @@
-/** Pods on their way into the store: the address is IPAM's to give, and a status may only confirm it. */
+/** Admission of pods: IPAM chooses the address, and a status may only confirm it. */
 import { invalid } from '../../api/errors.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Admission } from '../../api/store/registry.ts';
@@ -19,9 +19,9 @@ export const podAdmission: Admission<Pod> = {
   admit(pod, old, subresource) {
     if (subresource !== 'status' || old === undefined || pod.spec.hostNetwork) return pod;
     const given = podIpOf(pod);
-    const told = pod.status?.podIP;
-    if (!told || told === given) return pod;
-    const message = `Invalid value: "${told}": the address given to this pod is ${given ?? 'not chosen yet'}`;
+    const reported = pod.status?.podIP;
+    if (!reported || reported === given) return pod;
+    const message = `Invalid value: "${reported}": the address given to this pod is ${given ?? 'not chosen yet'}`;
     throw invalid(resourceOfKind('Pod')!, pod.metadata.name, [{ path: 'status.podIP', message }]);
   },
 };

@@ -12,7 +12,7 @@ import { keyOf, splitKey } from '../work-queue.ts';
 import type { PodAddresses } from './addresses.ts';
 import { podIpOf } from './addresses.ts';
 
-/** What about a node decides whether a pod may go there. */
+/** The properties of a node that decide whether a pod may run there. */
 const fitness = (node: NodeObject | undefined) =>
   node === undefined
     ? ''
@@ -80,9 +80,9 @@ function place(cluster: Cluster, addresses: PodAddresses, pod: Pod): boolean {
     }
   }
   if (best !== undefined) return bind(cluster, addresses, pod, best);
-  const told = [...reasons].map(([why, count]) => `${count} node(s) ${why}`).join(', ');
+  const causes = [...reasons].map(([why, count]) => `${count} node(s) ${why}`).join(', ');
   const message =
-    nodes.length === 0 ? 'no nodes available to schedule pods' : `0/${nodes.length} nodes are available: ${told}.`;
+    nodes.length === 0 ? 'no nodes available to schedule pods' : `0/${nodes.length} nodes are available: ${causes}.`;
   return refuse(cluster, pod, 'Unschedulable', message);
 }
 
@@ -122,7 +122,7 @@ function hostPorts({ spec }: Pod): HostPort[] {
 const clash = (a: HostPort, b: HostPort) =>
   a.protocol === b.protocol && a.port === b.port && (a.ip === b.ip || a.ip === '0.0.0.0' || b.ip === '0.0.0.0');
 
-/** Counts first: on a node with fewer pods than addresses there is nothing to look for. */
+/** Compares counts first: a node with fewer pods than addresses has a free one. */
 function hasRoom(addresses: PodAddresses, node: NodeObject): boolean {
   const network = parseCidr(node.spec?.podCIDR ?? '');
   if (network === undefined) return false;

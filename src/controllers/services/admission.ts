@@ -192,7 +192,7 @@ export class ServiceAdmission implements Admission<Service> {
   }
 }
 
-/** Clears what only the old type had, unless the user changed it: then the rules say why it may not be. */
+/** Clears fields that only the old type has, unless the user changed them: validation then refuses them. */
 function dropWhatTheTypeHasNot(spec: ServiceSpec, old: ServiceSpec): void {
   if (needsClusterIp(old) && !needsClusterIp(spec) && (spec.clusterIP ?? old.clusterIP) === old.clusterIP) {
     delete spec.clusterIP;

@@ -25,7 +25,7 @@ const LEADER = 'control-plane.alpha.kubernetes.io/leader';
 /** Tells the Endpoints objects made here from those that people wrote (Kubernetes 1.33). */
 const MADE_BY = 'endpoints.kubernetes.io/managed-by';
 const MAKER = 'endpoint-controller';
-/** Labels that say what an object is for: not handed on from the service or Endpoints object. */
+/** Labels with a meaning of their own: not copied from the service or Endpoints object. */
 const OWN_LABELS: readonly string[] = [WellKnown.HEADLESS, WellKnown.SERVICE_NAME, WellKnown.MANAGED_BY, MADE_BY];
 
 const SLICES = resourceOfKind('EndpointSlice')!;

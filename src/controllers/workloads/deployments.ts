@@ -22,7 +22,7 @@ export function startDeploymentController(cluster: Cluster): void {
 }
 
 const replicasOf = (set: ReplicaSet) => set.spec.replicas ?? 1;
-/** A set that was told to shrink counts as smaller at once, though its status does not say so yet. */
+/** A set that is being scaled down counts as smaller at once, before its status shows it. */
 const availableOf = (set: ReplicaSet) => Math.min(set.status?.availableReplicas ?? 0, replicasOf(set));
 const presentOf = (set: ReplicaSet) => set.status?.replicas ?? 0;
 const total = (sets: readonly ReplicaSet[], of: (set: ReplicaSet) => number) => sets.reduce((n, s) => n + of(s), 0);
@@ -89,7 +89,7 @@ class Rollout {
     const room = this.wanted + surge - total(all, replicasOf);
     const more = Math.min(this.wanted - replicasOf(fresh), Math.max(0, room));
     if (more !== 0) this.scale(fresh, replicasOf(fresh) + more);
-    // Pods of old templates that are not up cost nobody anything; the others go as the new ones come up.
+    // Old pods that are not available can be removed at once; the others go as new ones become available.
     let spare = total(all, availableOf) - (this.wanted - missing);
     for (const set of [...old].sort((a, b) => revisionOf(a) - revisionOf(b))) {
       const broken = Math.max(0, replicasOf(set) - availableOf(set));
@@ -153,7 +153,7 @@ function share(value: number | string, of: number, round: (n: number) => number)
   return typeof value === 'number' ? value : round((Number.parseInt(value, 10) * of) / 100);
 }
 
-/** The same for templates that say the same, whatever the order of their keys. */
+/** Equal for equal templates, whatever the order of their keys. */
 function templateHash({ spec: { template } }: Deployment): string {
   const sorted = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(sorted);

@@ -1,4 +1,4 @@
-/** Who controls which objects: the reference that says so, and an index of it. */
+/** Controlling owners: the owner reference, and an index by owner. */
 import type { Store } from '../../api/store/store.ts';
 import type { Kind, KubeObject, ObjectByKind } from '../../api/types/objects.ts';
 import { keyOf, splitKey, type WorkQueue } from '../work-queue.ts';
@@ -33,7 +33,7 @@ export class Owned<Child extends Kind, Owner extends Kind> {
     return [...keys].map((key) => this.store.get(this.child, ...splitKey(key))!);
   }
 
-  /** Begin; from now on whoever owns an object that comes, changes or goes is queued, and whoever changes itself. */
+  /** Starts the index: from now on an owner is queued when it or an object it owns is created, changed or deleted. */
   queueOwners(queue: WorkQueue): void {
     const { store, child, owner } = this;
     const file = (object: KubeObject, present: boolean) => {

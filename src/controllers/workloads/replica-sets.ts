@@ -64,12 +64,12 @@ export function startReplicaSetController(cluster: Cluster): void {
       observedGeneration: set.metadata.generation,
     };
     registry.write({ ...set, status }, set);
-    // Nothing happens in the store when the time is up, so a clock has to bring us back.
+    // The store does not change when the time is up, so a timer queues the set again.
     if (settled.length < ready.length) setTimeout(() => queue.add(keyOf(set)), settleMs + 1000).unref();
   }
 }
 
-/** Whom to end first: unplaced before placed, unready before ready, younger before older. */
+/** Which pods to end first: unplaced before placed, unready before ready, younger before older. */
 function leastMissed(a: Pod, b: Pod): number {
   const rank = (p: Pod) => (p.spec.nodeName ? 1 : 0) + (isPodReady(p) ? 2 : 0);
   return rank(a) - rank(b) || Number(b.metadata.resourceVersion) - Number(a.metadata.resourceVersion);
