@@ -6,7 +6,7 @@
 import type { Dataplane } from './dataplane.ts';
 import { HopWord, NodeWord } from './node/config.ts';
 import { HOST_HOP, HopKind, hopAt } from './node/hops.ts';
-import { overlayOf } from './overlay/overlay.ts';
+import { encapsulate, overlayOf, takesSuperPackets } from './overlay/overlay.ts';
 import { GSO_NONE, GSO_UDP_L4, type Packet } from './packet.ts';
 import { countOut } from './shared/counters.ts';
 import { writeHostEthernet, writePodEthernet } from './stages/link-header.ts';
@@ -22,7 +22,7 @@ export function transmit(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   const done = kind === HopKind.NODE ? overlayOf(dp).sentAs : kind === HopKind.POD ? Verdict.SENT : Verdict.TO_HOST;
 
   if (pkt.gsoType !== GSO_NONE) {
-    const whole = kind !== HopKind.NODE || overlayOf(dp).takesSuperPackets(dp);
+    const whole = kind !== HopKind.NODE || takesSuperPackets(dp);
     if (!whole || (pkt.gsoType === GSO_UDP_L4 && !dp.udpSegmentation)) {
       const cut = cutSegments(pkt, dp, hop, pieces);
       return cut === Verdict.GO_ON ? done : cut;
@@ -55,7 +55,7 @@ function sendToNode(pkt: Packet, dp: Dataplane, hop: number): void {
   const overlay = overlayOf(dp);
   // The checksums of a super-packet belong to its segments and are finished where it is cut.
   if (overlay.isTunnel && pkt.gsoType === GSO_NONE) completeChecksum(pkt);
-  writeHostEthernet(pkt, dp, overlay.encapsulate(pkt, dp, hop));
+  writeHostEthernet(pkt, dp, encapsulate(pkt, dp, hop));
   pkt.outPort = dp.node.config[NodeWord.TUNNEL_PORT];
 }
 
