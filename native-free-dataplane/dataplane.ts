@@ -61,6 +61,8 @@ export interface Dataplane {
   /** Last overlay peer seen: underlay address, its hop, and the route generation that holds for. */
   readonly peerAddress: Int32Array;
   peerHop: number;
+  /** 1 when it is the node's own address on the underlay, 0 when a pod's of the node. */
+  peerIsNode: number;
   peerGeneration: number;
 }
 
@@ -111,6 +113,7 @@ export function attachDataplane(
     nextIpId: seed & 0xffff,
     peerAddress: new Int32Array(ADDRESS_WORDS),
     peerHop: -1,
+    peerIsNode: 0,
     peerGeneration: -1,
   };
 }

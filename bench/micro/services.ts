@@ -2,7 +2,9 @@
  * Services: a look-up among 10 to 50,000 of them, and the choice of an endpoint. What it costs to put them in force is
  * in compile.ts.
  */
+
 import Benchmark from 'benchmark';
+import { PROTOCOL_TCP as TCP } from '../../native-free-dataplane/protocols.ts';
 import {
   createServices,
   findFrontend,
@@ -17,7 +19,6 @@ import { manyServices } from '../../test/lib/services/objects.ts';
 import { TestNode } from '../../test/lib/test-node.ts';
 
 const ENDPOINTS = 10;
-const TCP = 6;
 const HTTP = (TCP << 16) | 80;
 const SECRET = Int32Array.of(0x1f2e3d4c, 0x5b6a7988, 0x01234567, 0x76543210);
 

@@ -9,7 +9,7 @@ import type { Packet } from '../packet.ts';
 import { Verdict } from '../verdicts.ts';
 import { OVERLAYS } from './modes.ts';
 import type { PacketOverlay } from './packet-overlay.ts';
-import { isNodeAddress, peerHop } from './peers.ts';
+import { podPeer } from './peers.ts';
 
 export const hostGw: PacketOverlay = {
   overheadBytes: OVERLAYS['host-gw'].overheadBytes,
@@ -46,8 +46,8 @@ function checkInner(_pkt: Packet, _dp: Dataplane): Verdict {
 
 /** A pod of another node's, by its source: from here on the packet is treated as one out of a tunnel. */
 function markPeer(pkt: Packet, dp: Dataplane): void {
-  const hop = peerHop(pkt, dp);
-  if (hop === NO_HOP || isNodeAddress(pkt, dp, hop)) return;
+  const hop = podPeer(pkt, dp);
+  if (hop === NO_HOP) return;
   pkt.tunnelled = 1;
   pkt.tunnelNode = hop;
 }

@@ -14,8 +14,8 @@ import {
   insertRecord,
   tupleInUse,
 } from '../../../native-free-dataplane/conntrack/tuple-index.ts';
+import { PROTOCOL_TCP as TCP } from '../../../native-free-dataplane/protocols.ts';
 
-const TCP = 6;
 const ADDRESS_MASK = 0xffff_0000 | 0;
 
 /** How the tuples of a pattern differ from one another: the words of tuple n. */
