@@ -15,9 +15,6 @@ export const GSO_TCPV4 = 1;
 export const GSO_TCPV6 = 4;
 export const GSO_UDP_L4 = 5;
 
-/** Bytes kept free in front of every received frame: outer Ethernet, IPv6, UDP and VXLAN with room to spare. */
-export const HEADROOM_BYTES = 128;
-
 export class Packet {
   /** The arena, and a view over the very same bytes. */
   bytes: Uint8Array;
@@ -109,7 +106,7 @@ export class Packet {
 
   /**
    * Make the descriptor stand for a newly received frame; all that was known of the last one is forgotten.
-   * @param start absolute offset of the Ethernet header, with HEADROOM_BYTES free in front
+   * @param start absolute offset of the Ethernet header, with room for an overlay's headers in front (dataplane.ts, FRAME_AT)
    * @param end one past the last byte
    * @param inPort index of the receiving port
    */

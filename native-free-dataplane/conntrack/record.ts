@@ -235,12 +235,6 @@ export function attachConntrack(buffer: ArrayBuffer): Conntrack | undefined {
   return open(buffer, addressWords, max, words[H_WORKERS]);
 }
 
-/** The table's shape without mapping it: what a reader of the header needs to know before it compares options. */
-export function conntrackShape(buffer: ArrayBuffer): { addressWords: number; max: number; workers: number } {
-  const words = new Int32Array(buffer, 0, HEADER_WORDS);
-  return { addressWords: words[H_ADDRESS_WORDS], max: words[H_MAX], workers: words[H_WORKERS] };
-}
-
 /** First word of a record in `words`. */
 export function recordAt(table: Conntrack, record: number): number {
   return table.recordsAt + record * table.recordWords;

@@ -31,7 +31,7 @@ export const FragmentWord = {
   OVERWRITTEN: 42,
 } as const;
 const STATE_WORDS = 32;
-export const HEADS_AT: number = HEADER_WORDS + STATE_WORDS;
+const HEADS_AT: number = HEADER_WORDS + STATE_WORDS;
 
 export const H_MAX: number = H_OWN;
 export const H_COPIES: number = H_OWN + 1;
@@ -40,7 +40,7 @@ export const H_RING_BYTES: number = H_OWN + 2;
 /** Words of a slot behind its key. */
 export const STATE = 10;
 export const PORTS = 11;
-export const EXPIRES = 12;
+const EXPIRES = 12;
 /** Bytes of the whole datagram's payload, 0 until the last fragment was seen; the highest end so far. */
 export const TOTAL = 13;
 export const END = 14;
@@ -58,18 +58,18 @@ export const LOST = 23;
 export const SEQUENCE = 24;
 export const RANGES = 32;
 export const MAX_RANGES = 64;
-export const SLOT_WORDS: number = RANGES + MAX_RANGES;
+const SLOT_WORDS: number = RANGES + MAX_RANGES;
 
 /** Words of a copy (copies.ts). */
 export const COPY_WORDS = 8;
 
-export const FREE = 0;
+const FREE = 0;
 export const WAITING = 1;
 export const KNOWN = 2;
 export const DEAD = 3;
 
 /** RFC 791 suggests 15 s at least; linux net.ipv4.ipfrag_time is 30. */
-export const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 /** Datagrams whose time is over that one call gives up. */
 const EXPIRE_BUDGET = 4;
 

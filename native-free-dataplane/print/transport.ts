@@ -43,7 +43,7 @@ const FLAG_LETTERS = 'SFRPAUEC';
 const FLAG_BITS: readonly number[] = [TCP_SYN, TCP_FIN, TCP_RST, TCP_PSH, TCP_ACK, TCP_URG, TCP_ECE, TCP_CWR];
 
 /** `SA`, `PA`, `R`, …; `-` for none. */
-export function printTcpFlags(flags: number): string {
+function printTcpFlags(flags: number): string {
   let text = '';
   for (let i = 0; i < FLAG_BITS.length; i++) if ((flags & FLAG_BITS[i]) !== 0) text += FLAG_LETTERS[i];
   return text === '' ? '-' : text;

@@ -16,7 +16,7 @@ export function printVerdictFully(verdict: number): string {
 }
 
 /** What an answered packet's sender gets: `TCP reset`, `ICMP unreachable port (3/3)`. */
-export function printReply({ reply }: VerdictRow): string {
+function printReply({ reply }: VerdictRow): string {
   const [type, code] = reply === undefined ? [0, 0] : [icmpErrorType(reply.error), icmpErrorCode(reply.error)];
   const error = `ICMP ${icmpName(type, code)} (${type}/${code})`;
   switch (reply?.kind ?? ReplyKind.NONE) {

@@ -8,7 +8,7 @@
 export const ADDRESS_WORDS = 4;
 
 /** Third word of a mapped IPv4 address; the two before it are 0. */
-export const IPV4_MAPPED = 0xffff;
+const IPV4_MAPPED = 0xffff;
 
 /** Is `address` the one whose words start at words[at]? The last word differs most often, so it is compared first. */
 export function sameAddress(address: Int32Array, words: Int32Array, at: number): boolean {

@@ -12,11 +12,11 @@ const MAGIC = 0x64706c31;
 export const HEADER_WORDS = 32;
 export const HEADER_BYTES: number = HEADER_WORDS * 4;
 
-export const H_MAGIC = 0;
-export const H_KIND = 1;
-export const H_VERSION = 2;
+const H_MAGIC = 0;
+const H_KIND = 1;
+const H_VERSION = 2;
 /** Words 4..7: the per-boot secret (128 bits) from which hash tables are expanded. */
-export const H_SECRET = 4;
+const H_SECRET = 4;
 /** Words 8..31 belong to the table. */
 export const H_OWN = 8;
 

@@ -89,7 +89,7 @@ function parseIpv4(pkt: Packet): Verdict {
 }
 
 /** Transport header at pkt.l4: ports, flags, types, and where the payload starts. */
-export function parseTransport(pkt: Packet): Verdict {
+function parseTransport(pkt: Packet): Verdict {
   const { view, l4 } = pkt;
   const room = pkt.end - l4;
   switch (pkt.protocol) {

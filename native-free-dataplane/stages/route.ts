@@ -54,7 +54,7 @@ export function flowTarget(table: Conntrack, record: number, direction: number):
 }
 
 /** Word for Rec.HOPS. NO_HOP is kept as 0xffff. */
-export function packHops(original: number, reply: number): number {
+function packHops(original: number, reply: number): number {
   return (original & 0xffff) | (reply << 16);
 }
 

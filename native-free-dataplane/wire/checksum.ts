@@ -68,11 +68,6 @@ export function updateChecksum16(field: number, from: number, to: number): numbe
   return applyDifference(field, difference16(from, to));
 }
 
-/** The same for a 32-bit word (an IPv4 address) at an even offset; words are int32 or uint32. */
-export function updateChecksum32(field: number, from: number, to: number): number {
-  return applyDifference(field, difference32(from, to));
-}
-
 /**
  * What exchanging a 32-bit word adds to a sum. Differences add up: several words changed at once cost one fold.
  * @param from,to int32 or uint32

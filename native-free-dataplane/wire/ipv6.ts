@@ -35,10 +35,6 @@ export function ipv6NextHeader(view: DataView, l3: number): number {
   return view.getUint8(l3 + NEXT_HEADER);
 }
 
-export function ipv6HopLimit(view: DataView, l3: number): number {
-  return view.getUint8(l3 + HOP_LIMIT);
-}
-
 /** Word `index` (0..3) of the source address, int32. */
 export function ipv6SourceWord(view: DataView, l3: number, index: number): number {
   return view.getInt32(l3 + SOURCE + (index << 2));

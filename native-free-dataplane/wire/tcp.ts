@@ -22,7 +22,7 @@ import { applyDifference, applyPartialDifference, difference32, updateChecksum16
 import { destinationPort, portsWord, sourcePort, writePorts } from './ports.ts';
 
 export const TCP_MIN_BYTES = 20;
-export const TCP_MAX_HEADER_BYTES = 60;
+const TCP_MAX_HEADER_BYTES = 60;
 /** Offset of the checksum in the header, as a virtio-net header names it. */
 export const TCP_CHECKSUM = 16;
 
