@@ -6,9 +6,11 @@
  * then the workers begin: a packet of a running connection that finds its route or service missing would end that
  * connection, and until then the devices keep what arrives. The API may go away at any time: what is in force stays.
  */
+
 import { join } from 'node:path';
 import { agentSocketPath } from '../api/agent-socket.ts';
 import { ApiClient } from '../api/client/client.ts';
+import type { Pod } from '../api/types/objects.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { OffloadLevel } from '../linux/tap.ts';
 import { memoryNames } from '../shm-names.ts';
@@ -87,7 +89,12 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   await parts.start('workers, waiting', { close: () => pool.stop() });
   pool.addPort(0, host.tap.fds, host.tap.headerBytes);
   const podOf = (namespace: string, name: string) => podWatch.pod(namespace, name);
-  const network = await parts.start('pod network', new PodNetwork({ sync, pool, config: live, offloads, podOf }));
+  const onTrouble = (pod: Pod, message: string): void => {
+    log(message);
+    recordEvent(client, nodeName, pod, 'Warning', 'TableFull', message);
+  };
+  const podNetwork = new PodNetwork({ sync, pool, config: live, offloads, podOf, onTrouble });
+  const network = await parts.start('pod network', podNetwork);
 
   // What may change while the agent runs, in the order it is applied.
   live.follow(['underlayMtu'], (now) => host.setUnderlayMtu(now.underlayMtu));

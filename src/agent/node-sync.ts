@@ -155,12 +155,19 @@ export class NodeSync {
     return hop < 0 ? undefined : hop;
   }
 
-  /** Packets for the pod's address go to this port from now on. */
+  /**
+   * Send packets for the pod's address to this port from now on, and open the ports it declares.
+   * @throws RangeError when a table is full: without a route the pod has no place in the tables at all; of its declared
+   * ports as many are open as fit
+   */
   setPod(port: number, pod: LocalPod): void {
     this.pods.set(pod.key, { hop: port, pod });
     this.writePod(port, pod.ip);
+    if (!setRoute(this.table, addressWords(pod.ip), HOST_PREFIX, port)) {
+      this.removePod(pod.key);
+      throw new RangeError(`pod ${pod.key}: the node's table of routes is full (${this.table.routeMask + 1})`);
+    }
     this.declare(port, pod);
-    setRoute(this.table, addressWords(pod.ip), HOST_PREFIX, port);
   }
 
   private writePod(port: number, ip: string): void {
@@ -179,7 +186,11 @@ export class NodeSync {
     undeclarePorts(this.table, port);
     for (const { protocol, port: number } of pod.declared) {
       const protocolNumber = SERVICE_PROTOCOLS[protocol];
-      if (protocolNumber !== undefined) declarePort(this.table, port, protocolNumber, number);
+      if (protocolNumber === undefined || declarePort(this.table, port, protocolNumber, number)) continue;
+      const slots = this.table.declaredMask + 1;
+      throw new RangeError(
+        `pod ${pod.key}: port ${number} stays closed: the table of declared ports is full (${slots})`,
+      );
     }
   }
 
@@ -193,7 +204,7 @@ export class NodeSync {
     clearHop(this.table, known.hop);
   }
 
-  /** Another node joined or changed. */
+  /** Another node joined or changed. @throws RangeError when a table is full; the node has no place in the tables then */
   setNode(node: RemoteNode): void {
     const known = this.nodes.get(node.name);
     if (known && JSON.stringify(known.node) === JSON.stringify(node)) return;
@@ -203,11 +214,10 @@ export class NodeSync {
       throw new RangeError(`node ${node.name}: no hop is left for it (${this.table.maxHops >> 1} nodes at most)`);
     this.nodes.set(node.name, { hop, node });
     this.writeNode(hop, node);
-    setRoute(this.table, addressWords(node.ip), HOST_PREFIX, hop);
-    for (const text of node.podCIDRs) {
-      const { words, prefix } = tableNetwork(text);
-      setRoute(this.table, words, prefix, hop);
-    }
+    const networks = [{ words: addressWords(node.ip), prefix: HOST_PREFIX }, ...node.podCIDRs.map(tableNetwork)];
+    if (networks.every(({ words, prefix }) => setRoute(this.table, words, prefix, hop))) return;
+    this.removeNode(node.name);
+    throw new RangeError(`node ${node.name}: the table of routes is full (${this.table.routeMask + 1})`);
   }
 
   private writeNode(hop: number, node: RemoteNode): void {

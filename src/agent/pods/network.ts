@@ -17,6 +17,8 @@ export interface PodNetworkOptions {
   readonly config: LiveConfig;
   /** Best offloads of the pods' devices. */
   readonly offloads: OffloadLevel;
+  /** A table of the data plane is full: a running pod's declared ports are not all open. */
+  readonly onTrouble: (pod: Pod, message: string) => void;
   /** A pod as the API has it; undefined while that is not known: `update` follows then. */
   readonly podOf: (namespace: string, name: string) => Pod | undefined;
 }
@@ -51,7 +53,13 @@ export class PodNetwork {
   update(pod: Pod): void {
     const key = keyOf(pod.metadata.namespace ?? 'default', pod.metadata.name);
     const known = this.attached.get(key);
-    if (known) this.options.sync.setPod(known.port, { key, ip: known.ip, declared: declaredPorts(pod) });
+    if (!known) return;
+    try {
+      this.options.sync.setPod(known.port, { key, ip: known.ip, declared: declaredPorts(pod) });
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      this.options.onTrouble(pod, error.message);
+    }
   }
 
   /** Give a sandbox its network. @throws Error naming what failed */
@@ -74,8 +82,14 @@ export class PodNetwork {
       },
       workers,
     );
+    try {
+      sync.setPod(port, { key, ip: sandbox.podIP, declared: declaredPorts(podOf(sandbox.namespace, sandbox.name)) });
+    } catch (error) {
+      sync.removePod(key);
+      await closePodDevice(tap);
+      throw error;
+    }
     this.attached.set(key, { port, tap, ip: sandbox.podIP, netnsPath: sandbox.netnsPath });
-    sync.setPod(port, { key, ip: sandbox.podIP, declared: declaredPorts(podOf(sandbox.namespace, sandbox.name)) });
     pool.addPort(port, tap.fds, tap.headerBytes);
   }
 
