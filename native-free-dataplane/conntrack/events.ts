@@ -2,7 +2,8 @@
  * What happens to connections, for whoever follows: a ring in the table's own memory, written only while somebody does.
  *
  * A writer takes the next number, fills the slot and stores the number in it last; a reader that finds another number
- * than it expects was too slow or too early, and knows which. Nobody waits for anybody.
+ * than it expects was too slow or too early, and knows which. No locks: the head is taken by Atomics.add, a slot belongs to
+ * whoever took its number. The copy of a record may mix words of two packets that came at once; its tuples never change.
  */
 import { type Conntrack, EVENT_SLOTS, EVENT_WORDS, recordAt, StateWord } from './record.ts';
 

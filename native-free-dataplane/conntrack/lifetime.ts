@@ -8,6 +8,9 @@
  * Full: below the low-water mark every new connection first takes an unanswered one away, from any worker's wheel; an
  * assured one is never taken (linux early_drop keeps the same promise). When only assured ones are left the new
  * connection is refused.
+ *
+ * Locks: FREE_LOCK guards the free queue and the watermark, one lock per wheel its lists; record.ts says which guards
+ * what. No function here holds two at a time, and none is called with one held.
  */
 
 import { MAX_WORKERS } from '../shared/layout.ts';
@@ -35,7 +38,7 @@ export function freeRecords(table: Conntrack): number {
 }
 
 /**
- * A record of one's own to fill; -1 when the table is full of connections that may not be taken.
+ * Allocate a record; -1 if every record is assured and cannot be evicted.
  * @param owner number of the calling worker
  */
 export function allocateRecord(table: Conntrack, owner: number, nowMs: number): number {

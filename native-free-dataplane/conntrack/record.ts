@@ -9,8 +9,22 @@
  * tag (8 bits) | reference + 1 (24 bits), reference = record << 1 | direction (0 original, 1 reply); 0 is free.
  * Entering and leaving are one compare-and-swap of one word, so readers take no lock and never see half an entry.
  *
- * Who writes: every worker, its own flows' packets; creation and removal from any thread (conntrack-index.ts,
- * conntrack-lifetime.ts). A removed record is not reused before QUARANTINE_MS, longer than any packet is in flight.
+ * Who writes what, and under which lock (shared/spin-lock.ts). Readers take none.
+ *   index words            by compare-and-swap; entering holds the stripe locks of both tuples' hashes (tuple-index.ts)
+ *   META                   Atomics.or: any worker with a packet of the connection, the agent (removal, ENDPOINT_GONE)
+ *   EXPIRES, STREAM_FROM   plain stores by whichever worker has a packet; the last one counts
+ *   ROUTED, HOPS           the same; two workers that look routes up at once find the same hops. The number of the wheel,
+ *                          also in ROUTED, informs only
+ *   PACKETS_*, BYTES_*     plain additions: exact while each direction stays with one worker, as TAP queues have it; when
+ *                          it moves, a packet may go uncounted
+ *   TCP                    the stripe lock of the record's number, when the table has several workers (stages/flow.ts)
+ *   LINK                   the lock of the list that the record is in: FREE_LOCK, or its wheel's
+ *   TUPLES, ENDPOINT       written before the record is entered, never changed after
+ *   FREE_*, WATERMARK      FREE_LOCK; read without it as an estimate
+ *   wheels                 the wheel's lock; position: its worker alone; cursor: whoever evicts, unlocked (a hint)
+ *   settings               the agent
+ * No thread holds two locks, but for the two stripes of an insert. A removed record is not reused before QUARANTINE_MS,
+ * longer than any packet is in flight.
  *
  * Memory, IPv4: 28 words a record + 16 bytes of index = 128 bytes a connection. The address family is a parameter
  * (`addressWords`): the same code holds IPv6 in 40 words a record.
@@ -46,7 +60,7 @@ export const StateWord = {
   FREE_HEAD: 3,
   FREE_TAIL: 4,
   FREE_COUNT: 5,
-  /** Events ever published; the ring's next place (conntrack-events.ts). */
+  /** Events ever published; the ring's next place (events.ts). */
   EVENT_HEAD: 6,
   /** Not 0 while somebody follows the events: monotonic milliseconds until when. */
   FOLLOWED: 7,
@@ -57,7 +71,7 @@ export const StateWord = {
 } as const;
 const STATE_WORDS = 64;
 
-/** Words of the settings: the timeouts by class (conntrack-timeouts.ts), then these. Written by the agent. */
+/** Words of the settings: the timeouts by class (timeouts.ts), then these. Written by the agent alone. */
 export const Setting = {
   /** 1: segments outside the window pass (nf_conntrack_tcp_be_liberal). */
   TCP_LIBERAL: 24,
@@ -70,7 +84,7 @@ const SETTING_WORDS = 32;
 export const EVENT_SLOTS = 4096;
 export const EVENT_WORDS = 48;
 
-/** Stripe locks that make "look, then enter" one step for a tuple. */
+/** Stripe locks: by a tuple's hash, for "look, then enter" in one step; by a record's number, for its TCP words. */
 const LOCK_WORDS = 1024;
 export const LOCK_MASK: number = LOCK_WORDS - 1;
 

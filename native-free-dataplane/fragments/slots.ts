@@ -1,6 +1,7 @@
 /**
  * The memory of the fragment table: a slot for each datagram in fragments, found by a keyed hash, kept in order of age.
- * Everything here is called with the table's lock held (fragments.ts).
+ * FragmentWord.LOCK guards every word of
+ * the table behind the header; everything here is called with it held (table.ts), except on a table that is being made.
  *
  *   header · state words · hash heads · slots (96 words each) · copies (8 words each) · ring of copied bytes
  *

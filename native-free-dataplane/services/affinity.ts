@@ -133,7 +133,7 @@ export function affinityHash(client: Int32Array, servicePort: number, nowMs: num
 
 /**
  * Take over what another table remembers: an agent that starts anew makes a new table, and clients stay where they
- * were. Ids of service ports and endpoints are the same in both (service-writer.ts); where one is not, the client is
+ * were. Ids of service ports and endpoints are the same in both (writer.ts); where one is not, the client is
  * balanced afresh.
  * @returns clients taken over
  */

@@ -3,7 +3,7 @@
  *
  * A block is written once, published by one store of its offset, and never changed while anyone can reach it. Memory
  * is handed out in powers of two, so that what one service leaves behind fits the next; a larger free piece is cut when
- * no piece of the right size is left. Used by the writer alone (service-writer.ts); readers take words as named here.
+ * no piece of the right size is left. Used by the writer alone (writer.ts); readers take words as named here.
  */
 
 import type { ServicePortContents } from './contents.ts';

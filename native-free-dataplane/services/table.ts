@@ -8,10 +8,13 @@
  *
  * Frontends hang in chains from a hash table, newest first. Of what a reader can reach only two words of a frontend are
  * ever changed, each by one store: where it leads, and its link when the one behind it is taken out. What was taken out
- * (frontends, blocks, numbers) rests for a grace period before it is used again (service-writer.ts); nobody holds any
+ * (frontends, blocks, numbers) rests for a grace period before it is used again (writer.ts); nobody holds any
  * of it across a batch.
  *
- * Single writer: the agent. Readers: every worker, without locks. A look-up costs one keyed hash and two or three cache
+ * The agent alone writes chains, frontends, NodePorts, blocks and pool, without locks: each change is published by one
+ * store. Workers write three things: `connections`, by Atomics.add; `packets`, each worker in words of its own; and
+ * `affinity`, unlocked, where a check word tells whole slots from torn ones (affinity.ts). The agent clears the counters
+ * of an endpoint id before it is used again. A look-up costs one keyed hash and two or three cache
  * lines, at any number of services and however often they came and went: there are no tombstones.
  *
  * Addresses are four words, IPv4 mapped, everywhere.

@@ -1,6 +1,6 @@
 /**
- * The writer's side of the service table: service ports put in force, changed and taken back. One writer per table (the
- * agent's main thread); never called on the path.
+ * The agent's side of the service table: service ports put in force, changed and taken back. One writer per table (the
+ * agent's main thread) for all but affinity and counters, which workers write; never called on the path.
  *
  * A change of endpoints is one store (the service port's block). A new address is entered after the block it leads to;
  * one that goes is taken out of its chain, and its record, like every block and number taken out of use, rests for a

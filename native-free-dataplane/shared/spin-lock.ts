@@ -1,8 +1,10 @@
 /**
  * A spin lock in one word of shared memory: 0 free, else the owner's number + 1.
  *
- * Held for tens of nanoseconds: when a connection is made or taken away, and, with several workers, while a TCP segment
- * is tracked. The owner is recorded so that the agent can let go of the locks of a thread that died (releaseAll).
+ * Held for tens of nanoseconds in the connection table: when a connection is created or freed, and, with several workers,
+ * while a TCP segment is tracked. The fragment table's only lock is held while a fragment is noted, and copied if it has
+ * to wait: some microseconds for the longest. The owner is recorded so that the agent can release the locks of a thread
+ * that died (releaseAll).
  */
 
 /** Take the lock at words[at]; spins until it is free. @param owner worker number */
