@@ -73,12 +73,17 @@ export class Packet {
   masquerade = 0;
   /** Id of the endpoint chosen (services.ts), 0 = none. */
   endpoint = 0;
+  /** Service port whose affinity the choice is to be remembered for, and how long; 0 seconds = not at all. */
+  affinityPort = 0;
+  affinitySeconds = 0;
 
   /** Conntrack record of the packet's flow, or -1, and its direction: 0 original, 1 reply. */
   flow = -1;
   direction = 0;
   /** 1 when the flow is one that another worker made while this one was about to. */
   joined = 0;
+  /** MTU of the link that the packet does not fit, with Verdict.FRAGMENTATION_NEEDED; else of no meaning. */
+  linkMtu = 0;
 
   /** virtio-net header: checksum still to be finished by whoever takes the frame. */
   needsChecksum = 0;
@@ -137,6 +142,7 @@ export class Packet {
     this.newDstPort = 0;
     this.masquerade = 0;
     this.endpoint = 0;
+    this.affinitySeconds = 0;
     this.flow = -1;
     this.direction = 0;
     this.joined = 0;

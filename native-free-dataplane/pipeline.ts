@@ -5,7 +5,9 @@
  *                                                                                   │
  *              first packet:  service? ─► route? ─► policy? ─► make the flow  ◄─────┤
  *                                                                                   ▼
- *                            track ─► hop ─► TTL and MTU ─► translate ─► send, encapsulated if to another node
+ *                            hop ─► TTL and MTU ─► track ─► translate ─► send, encapsulated if to another node
+ *
+ * A packet that ends before it is sent changes no table: whatever can refuse it is asked before its flow is made or moved.
  *
  * Each step returns GO_ON, or the verdict that ends the packet (verdicts.ts). A verdict whose row has a reply (a reset,
  * an ICMP error, an echo reply) gets it in one place, `settle`.
@@ -17,6 +19,7 @@
 import { expireFollower } from './conntrack/events.ts';
 import { expireRecords, isBehind } from './conntrack/lifetime.ts';
 import { Rec, recordAt, Status } from './conntrack/record.ts';
+import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
 import { HopWord, NodeWord } from './node/config.ts';
 import { HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from './node/hops.ts';
@@ -27,8 +30,8 @@ import { sameAddress } from './shared/address.ts';
 import { countIn, countOut, countVerdict } from './shared/counters.ts';
 import { answerIcmpError, answerReset } from './stages/answer.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
-import { countFlow, findFlow, trackFlow } from './stages/flow.ts';
-import { inheritPorts, nextHeld, rememberFirst } from './stages/fragment.ts';
+import { countFlow, findFlow, opensAnother, trackFlow } from './stages/flow.ts';
+import { forgetFirst, inheritPorts, nextHeld, rememberFirst } from './stages/fragment.ts';
 import { answerEcho, isEchoRequest } from './stages/gateway-icmp.ts';
 import { guard, speaksAsPod } from './stages/guard.ts';
 import { isIcmpError, relateIcmpError, rewriteIcmpError } from './stages/icmp-error.ts';
@@ -40,8 +43,8 @@ import { FAMILY_ARP, parseFrame } from './stages/parse.ts';
 import { learnPathMtu } from './stages/path-mtu.ts';
 import { checkPolicy } from './stages/policy.ts';
 import { flowTarget, hopForAddress, hopOfFlow, isOwnAddress } from './stages/route.ts';
-import { chooseService } from './stages/service.ts';
-import { checkTtlAndMtu, endsHere } from './stages/ttl-mtu.ts';
+import { chooseService, noteChoice } from './stages/service.ts';
+import { lowerTtl, mayLeave } from './stages/ttl-mtu.ts';
 import { transmit } from './transmit.ts';
 import { REPLY_ERROR, REPLY_KIND, ReplyKind, UNANSWERED, Verdict } from './verdicts.ts';
 import { isDestinationMac } from './wire/ethernet.ts';
@@ -101,34 +104,42 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   }
 
   findFlow(pkt, dp);
-  if (pkt.flow >= 0) {
-    v = trackFlow(pkt, dp);
-    if (v !== Verdict.GO_ON) return v;
-  }
-  if (pkt.flow < 0) {
+  let known = pkt.flow >= 0 && !opensAnother(pkt, dp);
+  if (!known) {
     v = connect(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
-    if (pkt.joined !== 0) {
-      // Another worker created the flow first: to that flow this is a later packet, and maybe a reply.
-      v = trackFlow(pkt, dp);
-      if (v !== Verdict.GO_ON) return v;
-      if (pkt.flow < 0) return Verdict.CONNTRACK_INVALID;
-    }
+    // Another worker created the flow first: to that flow this is a later packet, and maybe a reply.
+    known = pkt.joined !== 0;
   }
   const hop = hopOfFlow(pkt, dp);
-  if (hop === NO_HOP || goneEndpoint(pkt, dp))
-    return pkt.protocol === PROTOCOL_TCP ? Verdict.ENDPOINT_GONE : Verdict.NO_ROUTE_ANSWERED;
-
-  v = checkTtlAndMtu(pkt, dp, hop, hop === HOST_HOP && leavesToOwnAddress(pkt, dp));
-  if (v !== Verdict.GO_ON) return v;
-  if (pkt.moreFragments !== 0 || pkt.fragmentOffset !== 0) {
-    v = rememberFirst(pkt, dp);
+  if (known) {
+    v = follow(pkt, dp, hop);
     if (v !== Verdict.GO_ON) return v;
   }
+  lowerTtl(pkt, dp, hop);
   if (!rewrite(pkt, dp)) return Verdict.CONNTRACK_INVALID;
   countFlow(pkt, dp);
   clampMss(pkt, dp, hop);
   return transmit(pkt, dp, hop);
+}
+
+/**
+ * A packet of a known flow: may it travel on, and does it fit its connection? The connection is asked last, and learns of
+ * the packet only if it goes on: one that is dropped must neither move a state nor prolong or shorten a life. (A reset
+ * whose TTL ends on the way to its receiver is how a blind attacker would end a connection here alone.)
+ */
+function follow(pkt: Packet, dp: Dataplane, hop: number): Verdict {
+  if (hop === NO_HOP || goneEndpoint(pkt, dp))
+    return pkt.protocol === PROTOCOL_TCP ? Verdict.ENDPOINT_GONE : Verdict.NO_ROUTE_ANSWERED;
+  let v = mayLeave(pkt, dp, hop, hop === HOST_HOP && leavesToOwnAddress(pkt, dp));
+  if (v !== Verdict.GO_ON) return v;
+  if (pkt.moreFragments !== 0) {
+    v = rememberFirst(pkt, dp);
+    if (v !== Verdict.GO_ON) return v;
+  }
+  v = trackFlow(pkt, dp);
+  if (v !== Verdict.GO_ON && pkt.moreFragments !== 0) forgetFirst(pkt, dp);
+  return v;
 }
 
 /** The first packet of a connection: only here are services, routes and policy read. GO_ON with pkt.flow set, or the end. */
@@ -152,18 +163,28 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   }
   if (pkt.routed === 0 && !fromHost && pkt.dnat === 0 && !switchedTo(pkt, dp, hop))
     return Verdict.DESTINATION_MAC_FOREIGN;
-  if (endsHere(pkt, hop)) return Verdict.TTL_EXCEEDED;
+  const own = hop === HOST_HOP && isOwnAddress(node, target);
+  v = mayLeave(pkt, dp, hop, own);
+  if (v !== Verdict.GO_ON) return v;
   v = checkPolicy(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
   if (hop === HOST_HOP) {
     // The outside has no route to pods; and what the node's own sockets reply to others or to the node does not pass here.
-    const own = isOwnAddress(node, target);
     if (fromHost ? own || isOwnAddress(node, pkt.src) : pkt.inPort !== 0 && !own) pkt.masquerade = 1;
   }
 
   const replyHop = hopForAddress(node, pkt.src);
   if (replyHop === NO_HOP) return Verdict.NO_ROUTE_BACK;
-  return createFlow(pkt, dp, hop, replyHop);
+  if (pkt.moreFragments !== 0) {
+    v = rememberFirst(pkt, dp);
+    if (v !== Verdict.GO_ON) return v;
+  }
+  // The connection that this one follows on the same tuple ends now, when nothing is in the new one's way any more.
+  if (pkt.flow >= 0) removeRecord(dp.conntrack, pkt.flow);
+  v = createFlow(pkt, dp, hop, replyHop);
+  if (v === Verdict.GO_ON) noteChoice(pkt, dp);
+  else if (pkt.moreFragments !== 0) forgetFirst(pkt, dp);
+  return v;
 }
 
 /** Give the packet back to the node's kernel as it came, without a flow. Later fragments follow their first there. */
@@ -190,8 +211,9 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   if (v !== Verdict.GO_ON) return v;
   const hop = hopOfFlow(pkt, dp);
   if (hop === NO_HOP) return Verdict.NO_ROUTE_ANSWERED;
-  v = checkTtlAndMtu(pkt, dp, hop, hop === HOST_HOP && leavesToOwnAddress(pkt, dp));
+  v = mayLeave(pkt, dp, hop, hop === HOST_HOP && leavesToOwnAddress(pkt, dp));
   if (v !== Verdict.GO_ON) return v;
+  lowerTtl(pkt, dp, hop);
   rewriteIcmpError(pkt, dp, hop);
   return transmit(pkt, dp, hop);
 }
@@ -234,13 +256,8 @@ function makeReply(pkt: Packet, dp: Dataplane, verdict: Verdict, kind: number): 
   if (kind === ReplyKind.ECHO_REPLY) return answerEcho(pkt);
   const asClosedPort = kind === ReplyKind.AS_CLOSED_PORT;
   if (kind === ReplyKind.TCP_RESET || (asClosedPort && pkt.protocol === PROTOCOL_TCP)) return answerReset(pkt, dp);
-  const mtu = verdict === Verdict.FRAGMENTATION_NEEDED ? mtuOf(pkt, dp) : 0;
+  const mtu = verdict === Verdict.FRAGMENTATION_NEEDED ? pkt.linkMtu : 0;
   return answerIcmpError(pkt, dp, REPLY_ERROR[verdict], mtu, asClosedPort);
-}
-
-/** MTU of the link the packet did not fit: that of its flow's hop. */
-function mtuOf(pkt: Packet, dp: Dataplane): number {
-  return dp.node.hops[hopAt(hopOfFlow(pkt, dp)) + HopWord.MTU];
 }
 
 /** Send a reply back the way the packet came. */

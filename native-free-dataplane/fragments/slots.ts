@@ -144,17 +144,28 @@ export function findOrAddSlot(table: FragmentMemory, nowMs: number): number {
   const { words, key } = table;
   expire(table, nowMs);
   const head = headOf(table, key, 0);
-  for (let link = words[head]; link !== 0; ) {
-    const at = slotAt(table, link - 1);
-    if (sameKey(words, at, key)) {
-      if (((words[at + EXPIRES] - nowMs) | 0) > 0) return link - 1;
-      words[FragmentWord.TIMED_OUT]++;
-      releaseSlot(table, link - 1);
-      break;
-    }
-    link = words[at + NEXT];
+  const slot = findSlot(table, head);
+  if (slot >= 0) {
+    if (((words[slotAt(table, slot) + EXPIRES] - nowMs) | 0) > 0) return slot;
+    words[FragmentWord.TIMED_OUT]++;
+    releaseSlot(table, slot);
   }
   return addSlot(table, head, nowMs);
+}
+
+/** Forget the datagram in `table.key`, if it is in the table. */
+export function forgetSlot(table: FragmentMemory): void {
+  const slot = findSlot(table, headOf(table, table.key, 0));
+  if (slot >= 0) releaseSlot(table, slot);
+}
+
+/** The slot of the datagram in `table.key`, whose chain begins at words[head]; -1 when it has none. */
+function findSlot(table: FragmentMemory, head: number): number {
+  const { words, key } = table;
+  for (let link = words[head]; link !== 0; link = words[slotAt(table, link - 1) + NEXT]) {
+    if (sameKey(words, slotAt(table, link - 1), key)) return link - 1;
+  }
+  return -1;
 }
 
 function sameKey(words: Int32Array, at: number, key: Int32Array): boolean {

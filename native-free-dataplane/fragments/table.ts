@@ -32,6 +32,7 @@ import {
   type FragmentShape,
   FragmentWord,
   findOrAddSlot,
+  forgetSlot,
   GENERATION,
   H_COPIES,
   H_MAX,
@@ -209,6 +210,17 @@ function first(table: FragmentTable, nowMs: number): FragmentResult {
     table.readySequence = fragment.sequence;
   } else if (isComplete(words, at)) releaseSlot(table, slot);
   return FragmentResult.FOUND;
+}
+
+/**
+ * The first fragment of the datagram in `table.key` is dropped after all: neither it nor what was held for it is left.
+ * @param owner number of the calling worker
+ */
+export function fragmentForget(table: FragmentTable, owner: number): void {
+  lock(table.words, FragmentWord.LOCK, owner);
+  forgetSlot(table);
+  table.ready = -1;
+  unlock(table.words, FragmentWord.LOCK);
 }
 
 /**

@@ -9,7 +9,15 @@
 import { EventKind, isFollowed, publishEvent } from '../conntrack/events.ts';
 import { LOCK_MASK, Rec, recordAt, Setting, Status } from '../conntrack/record.ts';
 import { segment } from '../conntrack/tcp/segment.ts';
-import { TcpResult, tcpAssured, tcpFragment, tcpPacket, tcpState, tcpTimeoutClass } from '../conntrack/tcp/tracker.ts';
+import {
+  TcpResult,
+  tcpAssured,
+  tcpFragment,
+  tcpPacket,
+  tcpReopens,
+  tcpState,
+  tcpTimeoutClass,
+} from '../conntrack/tcp/tracker.ts';
 import { TimeoutClass } from '../conntrack/timeouts.ts';
 import { writeKey } from '../conntrack/tuple.ts';
 import { findTuple, hashTuple, removeRecord } from '../conntrack/tuple-index.ts';
@@ -45,10 +53,14 @@ export function findFlow(pkt: Packet, dp: Dataplane): void {
   pkt.direction = reference & 1;
 }
 
-/**
- * Let the packet of a known flow move its state on: GO_ON, or the reason it does not belong.
- * pkt.flow becomes -1 when the connection is over and the packet opens a new one in its place.
- */
+/** Does the packet open another connection, its flow being over? The flow stays as it is until the other one is made. */
+export function opensAnother(pkt: Packet, dp: Dataplane): boolean {
+  if (pkt.protocol !== PROTOCOL_TCP || pkt.fragmentOffset !== 0) return false;
+  const { conntrack } = dp;
+  return tcpReopens(conntrack.words, recordAt(conntrack, pkt.flow) + Rec.TCP, pkt.direction, pkt.tcpFlags);
+}
+
+/** Let the packet of a known flow move its state on: GO_ON, or the reason it does not belong. */
 export function trackFlow(pkt: Packet, dp: Dataplane): Verdict {
   return isFollowed(dp.conntrack) ? trackAndTell(pkt, dp) : track(pkt, dp);
 }
@@ -117,17 +129,12 @@ function trackTcp(pkt: Packet, dp: Dataplane, at: number, meta: number): Verdict
   readTcpSegment(view, l4, pkt.headersEnd, segment);
   segment.direction = pkt.direction;
   segment.payloadBytes = pkt.payloadBytes;
-  const result = tcpPacket(words, at + Rec.TCP, segment, dp.timeouts[Setting.TCP_LIBERAL]);
+  const result = tcpPacket(words, at + Rec.TCP, segment, meta & Status.SEEN_REPLY, dp.timeouts[Setting.TCP_LIBERAL]);
   if (result === TcpResult.INVALID) return Verdict.CONNTRACK_INVALID;
   if (result === TcpResult.INVALID_CLOSING) {
     const soon = (dp.nowMs + dp.timeouts[TimeoutClass.TCP_UNACKNOWLEDGED] * 1000) | 0;
     if (((words[at + Rec.EXPIRES] - soon) | 0) > 0) words[at + Rec.EXPIRES] = soon;
     return Verdict.CONNTRACK_INVALID;
-  }
-  if (result === TcpResult.REOPEN) {
-    removeRecord(conntrack, pkt.flow);
-    pkt.flow = -1;
-    return Verdict.GO_ON;
   }
   if (pkt.direction === 1 && (meta & Status.SEEN_REPLY) === 0) Atomics.or(words, at + Rec.META, Status.SEEN_REPLY);
   if (result === TcpResult.IGNORED) return Verdict.GO_ON;

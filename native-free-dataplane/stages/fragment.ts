@@ -5,7 +5,7 @@
  */
 import type { Dataplane } from '../dataplane.ts';
 import { FRAME_AT } from '../dataplane.ts';
-import { FragmentResult, fragmentFirst, fragmentLater, takeHeld } from '../fragments/table.ts';
+import { FragmentResult, fragmentFirst, fragmentForget, fragmentLater, takeHeld } from '../fragments/table.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_TCP } from '../protocols.ts';
 import { Verdict } from '../verdicts.ts';
@@ -71,7 +71,7 @@ export function inheritPorts(pkt: Packet, dp: Dataplane): Verdict {
   return Verdict.GO_ON;
 }
 
-/** Remember the ports of a first fragment, whose flow is known, for the later ones. */
+/** Remember the ports of a first fragment for the later ones. The packet is not translated yet. */
 export function rememberFirst(pkt: Packet, dp: Dataplane): Verdict {
   if (pkt.fragmentOffset !== 0) return Verdict.GO_ON;
   if (isTooLong(pkt)) return Verdict.FRAGMENT_TOO_LONG;
@@ -84,6 +84,13 @@ export function rememberFirst(pkt: Packet, dp: Dataplane): Verdict {
   fragment.sequence = pkt.protocol === PROTOCOL_TCP ? sequenceAtHeader(pkt) : pkt.tupleKind;
   const result = fragmentFirst(dp.fragments, dp.worker, dp.nowMs);
   return result === FragmentResult.FOUND ? Verdict.GO_ON : refusal(result);
+}
+
+/** The packet is dropped after rememberFirst: its datagram is forgotten, so that no later fragment is sent without it. */
+export function forgetFirst(pkt: Packet, dp: Dataplane): void {
+  if (pkt.fragmentOffset !== 0) return;
+  loadKey(pkt, dp);
+  fragmentForget(dp.fragments, dp.worker);
 }
 
 /** Such that byte n of the segment, header included, ends at this + n; SYN and FIN take up a number each. */

@@ -142,7 +142,6 @@ function chooseFrom(pkt: Packet, dp: Dataplane, block: number, kind: number): Ve
   copyAddress(pool, at, pkt.newDst);
   pkt.newDstPort = pool[at + ENDPOINT_PORT];
   pkt.endpoint = pool[at + ENDPOINT_ID];
-  Atomics.add(services.connections, pkt.endpoint, 1);
   if (mustMasquerade(pkt, dp, external, externalLocal, origin)) pkt.masquerade = 1;
   return Verdict.GO_ON;
 }
@@ -176,9 +175,18 @@ function pickEndpoint(
     if (maglev > 0) chosen = maglevChoice(pkt, dp, block, maglev, 0);
     else chosen = affinityHash(pkt.src, servicePort, nowMs, seconds) % count;
   }
-  const endpoint = pool[first + chosen * ENDPOINT_WORDS + ENDPOINT_ID];
-  rememberAffinity(services, pkt.src, servicePort, endpoint, nowMs, seconds);
+  pkt.affinityPort = servicePort;
+  pkt.affinitySeconds = seconds;
   return chosen;
+}
+
+/** The connection of the packet has been made: count it, and remember the client's endpoint. */
+export function noteChoice(pkt: Packet, dp: Dataplane): void {
+  if (pkt.endpoint === 0 || pkt.joined !== 0) return;
+  const { services, nowMs } = dp;
+  Atomics.add(services.connections, pkt.endpoint, 1);
+  if (pkt.affinitySeconds === 0) return;
+  rememberAffinity(services, pkt.src, pkt.affinityPort, pkt.endpoint, nowMs, pkt.affinitySeconds);
 }
 
 function maglevChoice(pkt: Packet, dp: Dataplane, block: number, size: number, srcPort: number): number {

@@ -1,38 +1,45 @@
 /**
- * Time to live and packet size, before anything of the packet is changed: an ICMP error quotes it as its sender knows it.
+ * May a packet leave by its hop: is there a device, has it time to live, does it fit? Asked before anything of the packet
+ * or of its connection changes: an ICMP error quotes it as its sender knows it, and a packet that ends here leaves no
+ * trace in any table.
  *
- * Read before editing: RFC 1812 §5.3.1 (TTL), RFC 1191 and RFC 791 §3.2 (MTU, fragmentation).
+ * Read before editing: RFC 1812 §5.3.1 (TTL), RFC 1191 and RFC 791 §3.2 (MTU, fragmentation); linux net/ipv4/ip_forward.c
+ * (TTL before MTU, both before the filter table sees the packet).
  */
-
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord } from '../node/config.ts';
-import { HOST_HOP, hopAt } from '../node/hops.ts';
+import { HOST_HOP, HopKind, hopAt } from '../node/hops.ts';
 import { isRoutedByHost } from '../overlay/overlay.ts';
 import { GSO_NONE, type Packet } from '../packet.ts';
 import { Verdict } from '../verdicts.ts';
 import { hopLimit, lowerHopLimit, mayFragment } from '../wire/ip.ts';
 
 /**
- * GO_ON when the packet may travel on by `hop`, TTL already lowered where this node is the router.
- * A packet that the node's kernel forwarded to us or will forward is lowered there, once (ip_forward), not here.
+ * GO_ON when the packet may travel on by `hop`; pkt.linkMtu is set when it is too large. Changes nothing else.
+ * @param toOwnAddress the packet is delivered to the node itself: neither TTL nor MTU counts
  */
-export function checkTtlAndMtu(pkt: Packet, dp: Dataplane, hop: number, toOwnAddress: boolean): Verdict {
+export function mayLeave(pkt: Packet, dp: Dataplane, hop: number, toOwnAddress: boolean): Verdict {
   const { view, l3 } = pkt;
+  const { hops } = dp.node;
+  const at = hopAt(hop);
+  if (hops[at + HopWord.KIND] === HopKind.NONE) return Verdict.PORT_DOWN;
+  if (toOwnAddress) return Verdict.GO_ON;
+  if (isRouter(pkt) && hopLimit(view, l3) <= 1) return Verdict.TTL_EXCEEDED;
   const bytes = pkt.gsoType === GSO_NONE ? pkt.end - l3 : pkt.headersEnd - l3 + pkt.gsoSize;
-  const mtu = dp.node.hops[hopAt(hop) + HopWord.MTU];
-  if (bytes > mtu && !(hop === HOST_HOP && toOwnAddress)) {
-    if (pkt.gsoType !== GSO_NONE || !mayFragment(view, l3)) return Verdict.FRAGMENTATION_NEEDED;
-  }
-  if (pkt.routed === 0 || pkt.forwarded !== 0 || (hop === HOST_HOP && toOwnAddress)) return Verdict.GO_ON;
-  if (hopLimit(view, l3) <= 1) return Verdict.TTL_EXCEEDED;
-  // What the kernel sends on, it lowers there.
-  if (hop === HOST_HOP || isRoutedByHost(dp, hop)) return Verdict.GO_ON;
-  lowerHopLimit(view, l3);
-  return Verdict.GO_ON;
+  const mtu = hops[at + HopWord.MTU];
+  if (bytes <= mtu || (pkt.gsoType === GSO_NONE && mayFragment(view, l3))) return Verdict.GO_ON;
+  pkt.linkMtu = mtu;
+  return Verdict.FRAGMENTATION_NEEDED;
 }
 
-/** Does a packet that this node routes to `hop` have no life left for it? Asked before a policy may refuse it. */
-export function endsHere(pkt: Packet, hop: number): boolean {
-  if (pkt.routed === 0 || pkt.forwarded !== 0 || hop === HOST_HOP) return false;
-  return hopLimit(pkt.view, pkt.l3) <= 1;
+/** Lower the time to live of a packet that is about to leave by `hop`, where nobody else on this node does. */
+export function lowerTtl(pkt: Packet, dp: Dataplane, hop: number): void {
+  // What the kernel sends on, it lowers there.
+  if (!isRouter(pkt) || hop === HOST_HOP || isRoutedByHost(dp, hop)) return;
+  lowerHopLimit(pkt.view, pkt.l3);
+}
+
+/** Is this node the packet's router? One that the node's kernel forwarded to us was lowered there, once (ip_forward). */
+function isRouter(pkt: Packet): boolean {
+  return pkt.routed !== 0 && pkt.forwarded === 0;
 }

@@ -18,7 +18,7 @@ const ESTABLISHED = `
 
 test('§3.2: a reset in the window but not exact passes and ends nothing', () => {
   playScript(`${ESTABLISHED}
-    > R 1102:1102(0) win 0                    -> ESTABLISHED 10s
+    > R 1102:1102(0) win 0                    -> ESTABLISHED 300s
     // The challenge ACK of the one who got it puts things right.
     < . 6001:6001(0) ack 1101 win 509         -> ESTABLISHED 86400s
     > R 1101:1101(0) win 0                    -> CLOSE 10s`);
@@ -26,20 +26,20 @@ test('§3.2: a reset in the window but not exact passes and ends nothing', () =>
 
 test('§3.2: two inexact resets in a row are as little believed as one', () => {
   playScript(`${ESTABLISHED}
-    > R 2000:2000(0) win 0                    -> ESTABLISHED 10s
+    > R 2000:2000(0) win 0                    -> ESTABLISHED 300s
     > . 1101:1101(0) ack 6001 win 502         -> ESTABLISHED 86400s
-    > R 2000:2000(0) win 0                    -> ESTABLISHED 10s
-    > R 2000:2000(0) win 0                    -> ESTABLISHED 10s
+    > R 2000:2000(0) win 0                    -> ESTABLISHED 300s
+    > R 2000:2000(0) win 0                    -> ESTABLISHED 300s
     < . 6001:6001(0) ack 1101 win 509         -> ESTABLISHED 86400s`);
 });
 
 test('§4: a spoofed SYN is ignored, and prepares no reset', () => {
   playScript(`${ESTABLISHED}
     > S 1105:1105(0) win 1000                 -> ignored ESTABLISHED
-    > R 1106:1106(0) win 0                    -> ESTABLISHED 10s
+    > R 1106:1106(0) win 0                    -> ESTABLISHED 300s
     < . 6001:6001(0) ack 1101 win 509         -> ESTABLISHED 86400s
     < S 6001:6001(0) win 1000                 -> invalid ESTABLISHED
-    < R 6100:6100(0) win 0                    -> ESTABLISHED 10s
+    < R 6100:6100(0) win 0                    -> ESTABLISHED 300s
     > . 1101:1101(0) ack 6001 win 502         -> ESTABLISHED 86400s`);
 });
 

@@ -20,6 +20,7 @@ import {
   tcpAssured,
   tcpNew,
   tcpPacket,
+  tcpReopens,
   tcpState,
   tcpTimeoutClass,
 } from '../../native-free-dataplane/conntrack/tcp/tracker.ts';
@@ -110,17 +111,19 @@ export class TcpPlayer {
   private next(segment: Segment): Outcome {
     const { words, at } = this;
     const direction = segment.direction ^ this.origin;
-    const result = tcpPacket(words, at, this.tracked(segment, direction), this.options.liberal ?? 0);
+    if (tcpReopens(words, at, direction, segment.flags)) {
+      this.live = false;
+      assert.is(this.first(segment), 'ok');
+      return 'reopened';
+    }
+    const tracked = this.tracked(segment, direction);
+    const result = tcpPacket(words, at, tracked, this.seenReply ? 1 : 0, this.options.liberal ?? 0);
     switch (result) {
       case TcpResult.INVALID:
         return 'invalid';
       case TcpResult.INVALID_CLOSING:
         this.expires = Math.min(this.expires, this.nowSeconds + this.timeout(TimeoutClass.TCP_UNACKNOWLEDGED));
         return 'invalid';
-      case TcpResult.REOPEN:
-        this.live = false;
-        assert.is(this.first(segment), 'ok');
-        return 'reopened';
       case TcpResult.IGNORED:
         if (direction === 1) this.seenReply = true;
         return 'ignored';

@@ -46,7 +46,7 @@ test(`no function of the pipeline has more than ${MAX_PARAMETERS} parameters`, (
   const functions = functionsOf('native-free-dataplane');
   assert.ok(functions.length > 500, `${functions.length} functions found`);
   const counted = (name: string) => functions.find(({ where }) => where.includes(`: ${name} `))?.parameters;
-  assert.is(counted('tcpPacket'), 4, 'parameters are counted');
+  assert.is(counted('tcpPacket'), 5, 'parameters are counted');
   const wide = functions.filter(({ parameters }) => parameters > MAX_PARAMETERS);
   assert.equal(
     wide.map(({ where, parameters }) => `${where}: ${parameters} parameters`),

@@ -13,8 +13,8 @@ import { rewrite } from '../../../native-free-dataplane/stages/nat.ts';
 import { parseFrame } from '../../../native-free-dataplane/stages/parse.ts';
 import { checkPolicy } from '../../../native-free-dataplane/stages/policy.ts';
 import { hopForAddress, hopOfFlow } from '../../../native-free-dataplane/stages/route.ts';
-import { chooseService } from '../../../native-free-dataplane/stages/service.ts';
-import { checkTtlAndMtu } from '../../../native-free-dataplane/stages/ttl-mtu.ts';
+import { chooseService, noteChoice } from '../../../native-free-dataplane/stages/service.ts';
+import { lowerTtl, mayLeave } from '../../../native-free-dataplane/stages/ttl-mtu.ts';
 import { transmit } from '../../../native-free-dataplane/transmit.ts';
 import { Verdict } from '../../../native-free-dataplane/verdicts.ts';
 
@@ -30,9 +30,9 @@ export const ESTABLISHED = [
   'decapsulate, parse the inner frame',
   'guard',
   'find the flow',
-  'track',
   'hop',
   'TTL and MTU',
+  'track',
   'count',
   'translate',
   'send',
@@ -73,12 +73,13 @@ function established(pkt: Packet, dp: Dataplane, level: number): boolean {
   findFlow(pkt, dp);
   if (pkt.flow < 0) return false;
   if (level < 5) return true;
-  if (trackFlow(pkt, dp) !== Verdict.GO_ON) return false;
-  if (level < 6) return true;
   const hop = hopOfFlow(pkt, dp);
-  if (level < 7) return hop >= 0;
-  if (checkTtlAndMtu(pkt, dp, hop, false) !== Verdict.GO_ON) return false;
+  if (level < 6) return hop >= 0;
+  if (mayLeave(pkt, dp, hop, false) !== Verdict.GO_ON) return false;
+  if (level < 7) return true;
+  if (trackFlow(pkt, dp) !== Verdict.GO_ON) return false;
   if (level < 8) return true;
+  lowerTtl(pkt, dp, hop);
   countFlow(pkt, dp);
   if (level < 9) return true;
   rewrite(pkt, dp);
@@ -111,5 +112,7 @@ function first(pkt: Packet, dp: Dataplane, level: number): boolean {
   if (hop < 0 || checkPolicy(pkt, dp, hop) !== Verdict.GO_ON) return false;
   const replyHop = hopForAddress(dp.node, pkt.src);
   if (level < 5) return replyHop >= 0;
-  return createFlow(pkt, dp, hop, replyHop) === Verdict.GO_ON;
+  if (createFlow(pkt, dp, hop, replyHop) !== Verdict.GO_ON) return false;
+  noteChoice(pkt, dp);
+  return true;
 }

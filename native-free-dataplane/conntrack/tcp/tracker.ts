@@ -18,6 +18,9 @@
  *     as that side's position. (Linux compares with 0 in both cases, so that the outcome depends on the numbers.)
  *   - A FIN or reset from outside the window is noted in ESTABLISHED, FIN_WAIT and CLOSE_WAIT only, as no other state
  *     lasts long enough to need it.
+ *   - A reset that is in the window but not exact (reset.ts, INEXACT) leaves the connection 300 s, the timeout of
+ *     unacknowledged data, for the challenge ACK or the next segment to come. Linux 6.18 leaves it 10 s, as after a reset
+ *     that ends it: a connection that is quiet for longer then continues as a new one, at another endpoint.
  *   - There is no flag for "closed in order" (IP_CT_TCP_FLAG_CLOSE_INIT), on which Linux lets a SYN replace a
  *     connection in TIME_WAIT: by the table, nothing but a FIN leads there.
  *
@@ -36,7 +39,7 @@ import {
   tcpBits,
 } from './connection.ts';
 import { judgeReset, Reset } from './reset.ts';
-import { classify, Kind, type Segment, validTcpFlags } from './segment.ts';
+import { classify, Kind, kindOf, type Segment, validTcpFlags } from './segment.ts';
 import { IGNORE, INVALID_STATE, nextState, TcpState } from './states.ts';
 import { extendSegment, Fit, fitWindow } from './window.ts';
 
@@ -45,8 +48,6 @@ export const TcpResult = {
   OK: 0,
   /** The segment cannot belong to this connection: drop it, change nothing. */
   INVALID: 1,
-  /** A SYN for a connection that is over: the caller replaces the entry. */
-  REOPEN: 2,
   /** Forward it, but leave the timeout as it is; the state has not changed. */
   IGNORED: 3,
   /** As INVALID, but both sides have tried to close by now: let the entry live no longer than TCP_UNACKNOWLEDGED. */
@@ -97,10 +98,30 @@ export function tcpNew(words: Int32Array, at: number, segment: Segment, loose: n
 }
 
 /**
+ * Is a segment with these flags a SYN that opens another connection in place of this one, which is over? Asked before
+ * tcpPacket, which takes such a SYN for a segment of this connection. Changes nothing.
+ */
+export function tcpReopens(words: Int32Array, at: number, direction: number, flags: number): boolean {
+  if (kindOf(flags) !== Kind.SYN || !validTcpFlags(flags)) return false;
+  const state = stateOf(tcpBits(words, at));
+  return (
+    (state === TcpState.TIME_WAIT || state === TcpState.CLOSE) &&
+    nextState(direction, Kind.SYN, state) === TcpState.SYN_SENT
+  );
+}
+
+/**
  * A segment of a known connection.
+ * @param seenReply not 0 when the other side was heard before this segment
  * @param liberal 1 to let segments outside the window pass (nf_conntrack_tcp_be_liberal)
  */
-export function tcpPacket(words: Int32Array, at: number, segment: Segment, liberal: number): TcpResult {
+export function tcpPacket(
+  words: Int32Array,
+  at: number,
+  segment: Segment,
+  seenReply: number,
+  liberal: number,
+): TcpResult {
   if (!validTcpFlags(segment.flags)) return TcpResult.INVALID;
   classify(segment);
   const { kind } = segment;
@@ -114,7 +135,8 @@ export function tcpPacket(words: Int32Array, at: number, segment: Segment, liber
     case INVALID_STATE:
       return TcpResult.INVALID;
     case TcpState.SYN_SENT:
-      if (old === TcpState.TIME_WAIT || old === TcpState.CLOSE) return TcpResult.REOPEN;
+      // The connection ended since tcpReopens was asked, by another worker's hand. The SYN will come again.
+      if (old === TcpState.TIME_WAIT || old === TcpState.CLOSE) return TcpResult.INVALID;
       break;
     case IGNORE:
       if (!confirmsSyn(segment)) {
@@ -158,8 +180,9 @@ export function tcpPacket(words: Int32Array, at: number, segment: Segment, liber
   if (kind === Kind.SYN) tcp.last = segment.end;
   tcp.accept(kind, state, state === TcpState.ESTABLISHED ? Flag.HANDSHAKE_DONE : 0);
   if (state === TcpState.SYN_SENT) tcp.clear(Flag.SIMULTANEOUS_OPEN);
-  // A retransmitted SYN must not keep an entry alive for ever: whoever reuses the port would inherit its endpoint.
-  return kind === Kind.SYN && old === TcpState.SYN_SENT && state === TcpState.SYN_SENT
+  // A retransmitted SYN must not keep an unanswered entry alive for ever: whoever reuses the port would inherit its
+  // endpoint. After an answer, such as a challenge ACK of the server's old connection, it is the client's next attempt.
+  return kind === Kind.SYN && old === TcpState.SYN_SENT && state === TcpState.SYN_SENT && seenReply === 0
     ? TcpResult.IGNORED
     : TcpResult.OK;
 }
@@ -253,7 +276,11 @@ export function tcpTimeoutClass(words: Int32Array, at: number, seenReply: number
   }
   if (isRetransmitted(bits) && timeouts[state] > timeouts[TimeoutClass.TCP_MAX_RETRANS])
     return TimeoutClass.TCP_MAX_RETRANS;
-  if (reset) return TimeoutClass.TCP_CLOSE;
+  if (reset) {
+    return state === TcpState.CLOSE
+      ? TimeoutClass.TCP_CLOSE
+      : shorter(timeouts, state, TimeoutClass.TCP_UNACKNOWLEDGED);
+  }
   if (isUnacknowledged(bits) && timeouts[state] > timeouts[TimeoutClass.TCP_UNACKNOWLEDGED])
     return TimeoutClass.TCP_UNACKNOWLEDGED;
   return (bits & Flag.ZERO_WINDOW) !== 0 ? shorter(timeouts, state, TimeoutClass.TCP_MAX_RETRANS) : state;

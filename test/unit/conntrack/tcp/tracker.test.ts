@@ -142,7 +142,7 @@ test('any numbers at all: never throws, the state is one of the ten, a result on
     const result =
       random.below(50) === 0
         ? tcpNew(words, 1, segment, random.below(2))
-        : tcpPacket(words, 1, segment, random.below(2));
+        : tcpPacket(words, 1, segment, random.below(2), random.below(2));
     assert.ok(results.has(result));
     if (state <= TcpState.SYN_SENT2) assert.ok(tcpState(words, 1) <= TcpState.SYN_SENT2);
     const timeout = tcpTimeoutClass(words, 1, random.below(2), timeouts);
