@@ -86,7 +86,7 @@ export const CHANGING_IDENTITY: readonly (keyof NodeIdentity)[] = [
 ];
 
 /** Write the node's identity into the table. */
-export function writeIdentity(table: NodeTable, node: NodeIdentity): void {
+function writeIdentity(table: NodeTable, node: NodeIdentity): void {
   const { config } = table;
   const gateway = gatewayOf(node.podCIDR);
   const mac = macWords(macOf(gateway));

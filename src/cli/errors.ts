@@ -132,7 +132,7 @@ const oneLine = (text: string): string =>
     .filter(Boolean)
     .join(' ');
 
-export const isRoot = (): boolean => process.geteuid?.() === 0;
+const isRoot = (): boolean => process.geteuid?.() === 0;
 
 /** Every command that touches namespaces or devices begins with this. */
 export function needRoot(command: string): void {

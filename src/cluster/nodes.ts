@@ -9,7 +9,7 @@ import type { ClusterNode } from './state.ts';
 /** The first node's address is the network's first plus this. */
 const FIRST_NODE = 11n;
 /** So that the outside, the nodes and the broadcast address fit in a /24. */
-export const MAX_NODES = 200;
+const MAX_NODES = 200;
 
 /** Names, addresses and pod networks of `count` nodes. Node i has the i-th /24 of the pods' network. */
 export function planNodes(count: number, podCidr: string, underlayCidr: string): ClusterNode[] {

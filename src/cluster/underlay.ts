@@ -13,7 +13,7 @@ import { ClusterError } from './errors.ts';
 import type { ClusterNode } from './state.ts';
 
 export const OUTSIDE = 'dp-outside';
-export const nodeNetns = (node: string): string => `dp-node-${node}`;
+const nodeNetns = (node: string): string => `dp-node-${node}`;
 
 const ETHERNET_MTU = 1500;
 

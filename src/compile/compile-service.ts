@@ -28,14 +28,14 @@ export interface CompiledService {
 }
 
 /** Does this data plane serve the Service at all? */
-export function isServed({ spec, metadata }: Service): boolean {
+function isServed({ spec, metadata }: Service): boolean {
   if (spec.type === 'ExternalName' || !spec.clusterIP || spec.clusterIP === 'None') return false;
   const labels = metadata.labels ?? {};
   return !(WellKnown.SERVICE_PROXY_NAME in labels) && !(WellKnown.HEADLESS in labels);
 }
 
 /** Name of a service port in the tables. */
-export function servicePortName({ metadata }: Service, port: ServicePort): string {
+function servicePortName({ metadata }: Service, port: ServicePort): string {
   return `${metadata.namespace ?? 'default'}/${metadata.name}:${port.name ?? ''}/${port.protocol ?? 'TCP'}`;
 }
 

@@ -13,7 +13,7 @@
  */
 import type { EndpointSlice, Service, ServicePort, SlicePort } from '../api/types/objects.ts';
 
-export const SPECIFICATION = '1.1.0';
+const SPECIFICATION = '1.1.0';
 
 /** A record without its owner's name. Addresses as text; names absolute, without the final dot. */
 export type ZoneRecord =

@@ -2,7 +2,7 @@
 import { isIPv6 } from 'node:net';
 
 export const AF_INET = 2;
-export const AF_INET6 = 10;
+const AF_INET6 = 10;
 
 export function familyOf(address: string): number {
   return isIPv6(address) ? AF_INET6 : AF_INET;

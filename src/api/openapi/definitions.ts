@@ -11,7 +11,7 @@ export type Version = 'v2' | 'v3';
 const EXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
 
 /** `k8s.io.api.core.v1.Pod` → `io.k8s.api.core.v1.Pod`, as Go packages are written the other way round. */
-export function definitionName(type: string): string {
+function definitionName(type: string): string {
   return type.replace(/^k8s\.io\./, 'io.k8s.').replace('apiextensions_apiserver', 'apiextensions-apiserver');
 }
 

@@ -41,7 +41,7 @@ const STRIPPED_META = 'name namespace creationTimestamp selfLink uid generation 
   .split(' ')
   .concat('deletionTimestamp', 'deletionGracePeriodSeconds');
 
-export function decodeEntries(entries: readonly ManagedFieldsEntry[] | undefined): Entry[] {
+function decodeEntries(entries: readonly ManagedFieldsEntry[] | undefined): Entry[] {
   return (entries ?? [])
     .filter(({ operation, fieldsType }) => operation !== undefined && fieldsType === 'FieldsV1')
     .map(({ manager = '', operation, apiVersion = '', subresource, time, fieldsV1 }) => ({

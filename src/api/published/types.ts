@@ -53,7 +53,7 @@ export interface PublishedType {
 
 export const META = 'k8s.io.apimachinery.pkg.apis.meta.v1';
 export const RUNTIME = 'k8s.io.apimachinery.pkg.runtime';
-export const APIEXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
+const APIEXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
 export const OPENAPI_V2 = 'openapi.v2';
 
 const FILES: Readonly<Record<string, string>> = {

@@ -112,7 +112,7 @@ export const map = (values: Schema): Schema => ({
 export const textMap: Schema = map(text('text (quote numbers and true/false)'));
 
 /** Label or annotation key: optional DNS prefix, '/', name of at most 63 characters. */
-export const qualifiedKey: Schema = {
+const qualifiedKey: Schema = {
   pattern: `^${bounded(317)}(${DNS_LABEL}(\\.${DNS_LABEL})*/)?(?=[^/]{1,63}$)${QUALIFIED}$`,
   maxLength: 317,
   expected: "a key such as app or example.com/app (letters, digits, '-', '_', '.')",
@@ -198,7 +198,7 @@ const metadataParts = {
 };
 
 /** Metadata of a kind whose names follow `name`. What the server fills in may be sent back to it. */
-export const metadata = (name: Schema): Schema =>
+const metadata = (name: Schema): Schema =>
   object({
     name,
     generateName: text(),

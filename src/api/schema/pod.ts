@@ -193,7 +193,7 @@ const volume = object(
   ],
 );
 
-export const podSpec: Schema = shared(
+const podSpec: Schema = shared(
   'podSpec',
   object(
     {

@@ -62,7 +62,7 @@ export interface ApiServer {
 }
 
 /** Another process answers on the socket. */
-export class SocketInUseError extends Error {
+class SocketInUseError extends Error {
   override readonly name = 'SocketInUseError';
   readonly code = 'EADDRINUSE';
 }

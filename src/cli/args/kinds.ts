@@ -17,7 +17,7 @@ export function needResource(word: string): Resource {
 }
 
 /** Kinds by a list of names: `po,svc` or `all`. */
-export function needResources(names: string): Resource[] {
+function needResources(names: string): Resource[] {
   return names
     .split(',')
     .filter(Boolean)

@@ -61,7 +61,7 @@ const ipLines = (pod: Pod): Line[] => (pod.status?.podIPs ?? []).map(({ ip }): L
 const conditionText = ({ status, reason, message }: { status: string; reason?: string; message?: string }) =>
   [status, reason && `(${reason}${message ? `: ${message}` : ''})`].filter(Boolean).join('  ');
 
-export function ownerLine({ metadata }: Pod): Line | undefined {
+function ownerLine({ metadata }: Pod): Line | undefined {
   const owner = metadata.ownerReferences?.find(({ controller }) => controller);
   return owner === undefined ? undefined : ['Controlled By', `${owner.kind}/${owner.name}`];
 }

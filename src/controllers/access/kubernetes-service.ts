@@ -12,7 +12,7 @@ import type { Cluster } from '../cluster.ts';
 const NAMESPACE = 'default';
 const NAME = 'kubernetes';
 const PORT_NAME = 'https';
-export const SERVICE_PORT = 443;
+const SERVICE_PORT = 443;
 
 /** The service network's first address, which no other Service is given. */
 export function kubernetesServiceAddress(serviceRange: Cidr): string {

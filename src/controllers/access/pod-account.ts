@@ -8,7 +8,7 @@ import type { Store } from '../../api/store/store.ts';
 import type { Container, KubeObject, Pod, Volume } from '../../api/types/objects.ts';
 import { DEFAULT_ACCOUNT, ROOT_CA } from './service-accounts.ts';
 
-export const MOUNT_PATH = '/var/run/secrets/kubernetes.io/serviceaccount';
+const MOUNT_PATH = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** A token is renewed when four fifths of this are over, so an hour and seven seconds never end in use. */
 const TOKEN_SECONDS = 3607;
 const VOLUME_PREFIX = 'kube-api-access-';

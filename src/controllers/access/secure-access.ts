@@ -9,7 +9,7 @@ import type { ListenAddress, TlsIdentity } from '../../api/server/server.ts';
 import { type ClusterCertificates, ensureCertificates } from './certificates.ts';
 import { adminKubeconfig, writeKubeconfig } from './kubeconfig.ts';
 
-export const LOOPBACK = '127.0.0.1';
+const LOOPBACK = '127.0.0.1';
 
 export interface AccessOptions {
   /** Port on 127.0.0.1. Left out: the one of last time, or any that is free. */
@@ -29,7 +29,7 @@ export interface SecureAccess {
   announce(securePorts: readonly number[]): void;
 }
 
-export const kubeconfigPath = (stateDir: string): string => join(stateDir, 'kubeconfig');
+const kubeconfigPath = (stateDir: string): string => join(stateDir, 'kubeconfig');
 
 /** @param serviceAddress of Service default/kubernetes */
 export async function prepareAccess(

@@ -10,7 +10,7 @@ import type { PodAddresses } from '../pods/addresses.ts';
 import { isReady } from '../pods/scheduler.ts';
 import { keyOf, splitKey } from '../work-queue.ts';
 
-export const SILENCE_MS = 10_000;
+const SILENCE_MS = 10_000;
 
 /** The reason by which a pod's Ready condition is known to be ours. */
 const NODE_NOT_READY = 'NodeNotReady';

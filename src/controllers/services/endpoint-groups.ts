@@ -27,7 +27,7 @@ export interface EndpointGroup {
 }
 
 /** Endpoints beyond this are left out of the Endpoints object, which says so (KEP-752). */
-export const MAX_ENDPOINTS = 1000;
+const MAX_ENDPOINTS = 1000;
 
 export const isPodReady = (pod: Pod): boolean => conditionOf(pod.status?.conditions, 'Ready')?.status === 'True';
 
@@ -63,7 +63,7 @@ function candidates(service: Service, pods: readonly Pod[]): Candidate[] {
 }
 
 /** The number behind a target port on this pod; undefined when no container has a port of that name and protocol. */
-export function targetPortOf(pod: Pod, { port, targetPort = port, protocol = 'TCP' }: ServicePort): number | undefined {
+function targetPortOf(pod: Pod, { port, targetPort = port, protocol = 'TCP' }: ServicePort): number | undefined {
   if (typeof targetPort === 'number') return targetPort;
   for (const container of pod.spec.containers) {
     for (const p of container.ports ?? []) {

@@ -7,7 +7,7 @@ import type { EndpointSlice, SliceEndpoint } from '../../api/types/objects.ts';
 import { type EndpointGroup, groupKey } from './endpoint-groups.ts';
 
 /** kube-controller-manager's default for --max-endpoints-per-slice. */
-export const MAX_PER_SLICE = 100;
+const MAX_PER_SLICE = 100;
 
 export interface SlicePlan {
   create: EndpointGroup[];

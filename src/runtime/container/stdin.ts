@@ -13,7 +13,7 @@ const FILE = 'stdin';
 /** Writing ends held open, so that a container with `stdinOnce` waits for its client. By directory. */
 const held = new Map<string, number>();
 
-export const hasStdin = (container: Container): boolean => container.stdin === true || container.tty === true;
+const hasStdin = (container: Container): boolean => container.stdin === true || container.tty === true;
 
 /** Makes the pipe anew. @returns the descriptor to be the container's standard input; the caller closes it */
 export function openStdin(directory: string, container: Container): number | undefined {
