@@ -2,7 +2,8 @@
  * The resources the API serves: one row per kind, from which paths, discovery, schemas, tables and the CLI's names come.
  * A row is all it takes to serve a kind that Kubernetes publishes; its fields are in `published/`.
  */
-import type { Kind } from './types/objects.ts';
+import type { Columns } from './tables/cells.ts';
+import type { Kind, KubeObject } from './types/objects.ts';
 import { AUTOSCALING_V1, EVENTS_V1, type View } from './views.ts';
 
 export interface Resource {
@@ -27,6 +28,8 @@ export interface Resource {
   inert: boolean;
   /** Another form of a kind that is stored as `resourceOfKind(key)` says. */
   view?: View;
+  /** Of a custom resource: what its definition says of this version. */
+  custom?: { schema: object; storedApiVersion: string; columns: Columns<KubeObject> };
 }
 
 /** Paths within the object, as `spec.replicas`. */
@@ -112,6 +115,14 @@ export const RESOURCES: readonly Resource[] = [
   row('Lease', 'coordination.k8s.io/v1', 'leases', []),
   row('PriorityClass', 'scheduling.k8s.io/v1', 'priorityclasses', ['pc'], 'cluster', 'inert'),
   row('RuntimeClass', 'node.k8s.io/v1', 'runtimeclasses', [], 'cluster', 'inert'),
+  row(
+    'CustomResourceDefinition',
+    'apiextensions.k8s.io/v1',
+    'customresourcedefinitions',
+    ['crd', 'crds'],
+    'cluster',
+    'status',
+  ),
   row('ValidatingAdmissionPolicy', ADMISSION, 'validatingadmissionpolicies', [], 'cluster', 'status', 'inert'),
   row('ValidatingAdmissionPolicyBinding', ADMISSION, 'validatingadmissionpolicybindings', [], 'cluster', 'inert'),
   row('ValidatingWebhookConfiguration', ADMISSION, 'validatingwebhookconfigurations', [], 'cluster', 'inert'),
@@ -137,7 +148,7 @@ const byPath = new Map<string, Resource>(SERVED.map((r) => [`${apiVersionOf(r)}/
 
 /** The resource as it is stored. */
 export const storedForm = (resource: Resource): Resource =>
-  resource.view === undefined ? resource : byKind.get(resource.key)!;
+  resource.view === undefined || resource.custom !== undefined ? resource : byKind.get(resource.key)!;
 
 /** `v1`, `discovery.k8s.io/v1`, … */
 export function apiVersionOf(resource: Resource): string {

@@ -21,6 +21,7 @@ import { type AccessOptions, prepareAccess } from './access/secure-access.ts';
 import { startServiceAccounts } from './access/service-accounts.ts';
 import { ServiceAccountTokens } from './access/tokens.ts';
 import { type Cluster, makeCluster } from './cluster.ts';
+import { startCustomResourceCleanup } from './custom-resources.ts';
 import { startEventExpiry } from './events.ts';
 import { startGarbageCollector } from './garbage-collector.ts';
 import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
@@ -112,6 +113,7 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   startServiceAccounts(cluster, access?.certificates.authority);
   publishOptions(cluster, options);
   startGarbageCollector(cluster);
+  startCustomResourceCleanup(cluster);
   const endExpiry = startEventExpiry(cluster);
   startScheduler(cluster, pods);
   startEndpointsController(cluster, pods);

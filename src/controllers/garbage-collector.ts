@@ -6,9 +6,9 @@
  * Every object with owners, and every deletion that waits, is looked at once at start and whenever it changes.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { RESOURCES, type Resource, resourceOfKind } from '../api/resources.ts';
+import { RESOURCES, type Resource } from '../api/resources.ts';
 import { FOREGROUND, ORPHAN } from '../api/store/deletion.ts';
-import type { KubeObject, OwnerReference } from '../api/types/objects.ts';
+import type { Kind, KubeObject, OwnerReference } from '../api/types/objects.ts';
 import type { Cluster } from './cluster.ts';
 
 /** `Kind namespace name` */
@@ -19,6 +19,7 @@ const idOf = (key: string, { metadata }: KubeObject): Id => `${key} ${metadata.n
 export function startGarbageCollector(cluster: Cluster): void {
   const collector = new GarbageCollector(cluster);
   for (const resource of RESOURCES) collector.follow(resource);
+  cluster.registry.kinds.onKind((resource) => collector.follow(resource));
 }
 
 function sameOwners({ metadata: a }: KubeObject, { metadata: b }: KubeObject): boolean {
@@ -68,7 +69,7 @@ class GarbageCollector {
   private ended({ metadata }: KubeObject): void {
     for (const id of this.dependents.get(metadata.uid) ?? []) this.queue.add(id);
     for (const owner of metadata.ownerReferences ?? []) {
-      const resource = resourceOfKind(owner.kind);
+      const resource = this.cluster.registry.kinds.ofKind(owner.apiVersion, owner.kind);
       if (resource === undefined) continue;
       this.queue.add(`${resource.key} ${resource.namespaced ? (metadata.namespace ?? '') : ''} ${owner.name}`);
     }
@@ -76,7 +77,7 @@ class GarbageCollector {
 
   private look(id: Id): void {
     const { resource, object } = this.find(id);
-    if (object === undefined) return;
+    if (resource === undefined || object === undefined) return;
     const { deletionTimestamp, finalizers = [] } = object.metadata;
     if (deletionTimestamp !== undefined) {
       if (finalizers.includes(ORPHAN)) this.orphan(object);
@@ -86,10 +87,10 @@ class GarbageCollector {
     this.lookAtOwners(resource, object);
   }
 
-  private find(id: Id): { resource: Resource; object: KubeObject | undefined } {
+  private find(id: Id): { resource: Resource | undefined; object: KubeObject | undefined } {
     const [key = '', namespace = '', name = ''] = id.split(' ');
-    const resource = resourceOfKind(key)!;
-    return { resource, object: this.cluster.store.get(resource.key, namespace || undefined, name) };
+    const { registry, store } = this.cluster;
+    return { resource: registry.kinds.ofKey(key), object: store.get(key as Kind, namespace || undefined, name) };
   }
 
   private lookAtOwners(resource: Resource, object: KubeObject): void {
@@ -114,7 +115,7 @@ class GarbageCollector {
 
   /** An owner of a kind that is not served may exist: it is never taken for missing. */
   private stateOf(owner: OwnerReference, dependent: KubeObject): 'there' | 'waiting' | 'gone' {
-    const resource = resourceOfKind(owner.kind);
+    const resource = this.cluster.registry.kinds.ofKind(owner.apiVersion, owner.kind);
     if (resource === undefined) return 'there';
     const namespace = resource.namespaced ? dependent.metadata.namespace : undefined;
     const found = this.cluster.store.get(resource.key, namespace, owner.name);

@@ -1,6 +1,6 @@
 /** The namespaces every cluster has, and the end of a namespace: its content first, then itself. */
 import { ApiError, forbidden } from '../api/errors.ts';
-import { RESOURCES, resourceOfKind } from '../api/resources.ts';
+import { RESOURCES, type Resource, resourceOfKind } from '../api/resources.ts';
 import type { Admission } from '../api/store/registry.ts';
 import type { NamespaceObject } from '../api/types/objects.ts';
 import type { Cluster } from './cluster.ts';
@@ -20,7 +20,7 @@ export function startNamespaceController(cluster: Cluster): void {
     if (store.get('Namespace', undefined, name)) continue;
     registry.create(NAMESPACES, undefined, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
   }
-  const content = RESOURCES.filter((r) => r.namespaced);
+  const content: Resource[] = [];
   const ending = new Set<string>();
   const queue = cluster.queue('namespaces', (name) => {
     const namespace = store.get('Namespace', undefined, name);
@@ -29,12 +29,12 @@ export function startNamespaceController(cluster: Cluster): void {
       return;
     }
     for (const resource of content) {
-      for (const { metadata } of store.list(resource.kind, name)) {
+      for (const { metadata } of store.list(resource.key, name)) {
         if (metadata.deletionTimestamp === undefined) deleteQuietly(cluster, resource, name, metadata.name);
       }
     }
     // Pods end later; the deletion of the last one queues the namespace again.
-    if (content.every(({ kind }) => store.count(kind, name) === 0)) {
+    if (content.every(({ key }) => store.count(key, name) === 0)) {
       ending.delete(name);
       store.remove(namespace);
     }
@@ -48,15 +48,19 @@ export function startNamespaceController(cluster: Cluster): void {
     if (type !== 'DELETED') begin(object);
   });
   for (const namespace of store.list('Namespace')) begin(namespace);
-  for (const { kind } of content) {
-    store.onCommit(kind, ({ type, object }) => {
+  const follow = (resource: Resource) => {
+    if (!resource.namespaced) return;
+    content.push(resource);
+    store.onCommit(resource.key, ({ type, object }) => {
       const { namespace = '' } = object.metadata;
       if (type !== 'MODIFIED' && ending.has(namespace)) queue.add(namespace);
     });
-  }
+  };
+  for (const resource of RESOURCES) follow(resource);
+  registry.kinds.onKind(follow);
 }
 
-function deleteQuietly(cluster: Cluster, resource: (typeof RESOURCES)[number], namespace: string, name: string): void {
+function deleteQuietly(cluster: Cluster, resource: Resource, namespace: string, name: string): void {
   try {
     cluster.registry.delete(resource, namespace, name);
   } catch (error) {

@@ -75,6 +75,27 @@ export class Definitions {
     this.schemas[name] = this.schemaOf(type);
   }
 
+  /** Adds a custom kind, by the schema of its definition, and its list. */
+  addCustom(type: string, schema: OpenApiSchema): void {
+    const kinds = (name: string) => ({ 'x-kubernetes-group-version-kind': this.kinds.get(name) });
+    this.add(`${META}.ObjectMeta`);
+    this.add(`${META}.ListMeta`);
+    const metadata = (meta: string) => {
+      const one = reference(`${META}.${meta}`, this.version);
+      return this.version === 'v2' ? one : { allOf: [one] };
+    };
+    const own = (this.version === 'v2' ? plainForV2(schema) : schema) as OpenApiSchema;
+    const properties = { ...(own.properties as object), ...TYPE_META, metadata: metadata('ObjectMeta') };
+    this.schemas[type] = { ...own, type: 'object', properties, ...kinds(type) };
+    const items = { type: 'array', items: reference(type, this.version) };
+    this.schemas[`${type}List`] = {
+      type: 'object',
+      required: ['items'],
+      properties: { ...TYPE_META, metadata: metadata('ListMeta'), items },
+      ...kinds(`${type}List`),
+    };
+  }
+
   private schemaOf(type: string): OpenApiSchema {
     const { description, fields, atomic } = publishedType(type);
     const text = description === '' ? {} : { description };
@@ -120,6 +141,14 @@ export class Definitions {
     this.add(type);
     return reference(type, this.version);
   }
+}
+
+/** What version 2 has no words for: alternatives, and null (apiextensions-apiserver/pkg/controller/openapi/v2). */
+function plainForV2(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(plainForV2);
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const entries = Object.entries(schema).filter(([keyword]) => !/^(oneOf|anyOf|allOf|not|nullable)$/.test(keyword));
+  return Object.fromEntries(entries.map(([keyword, value]) => [keyword, plainForV2(value)]));
 }
 
 /** A Go default: JSON, or a word. */

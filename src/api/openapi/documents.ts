@@ -13,7 +13,7 @@ function build(resources: readonly Resource[], version: Version): { paths: OpenA
   const kinds = new Map<string, OpenApiSchema[]>();
   const types = new Map<Resource, string>();
   for (const resource of resources) {
-    const type = typeNameOf(resource.group, resource.version, resource.kind);
+    const type = resource.custom ? customName(resource) : typeNameOf(resource.group, resource.version, resource.kind);
     if (type === undefined) continue;
     types.set(resource, type);
     kinds.set(type, [groupVersionKind(resource, resource.kind)]);
@@ -25,11 +25,17 @@ function build(resources: readonly Resource[], version: Version): { paths: OpenA
   );
   kinds.set(`${META}.Status`, [{ group: '', kind: 'Status', version: 'v1' }]);
   const definitions = new Definitions(version, kinds);
+  for (const [resource, type] of types) {
+    if (resource.custom) definitions.addCustom(type, resource.custom.schema as OpenApiSchema);
+  }
   for (const type of [...kinds.keys(), ...COMMON]) definitions.add(type);
   const paths: OpenApiSchema = {};
   for (const [resource, type] of types) Object.assign(paths, pathsOf(resource, type, version));
   return { paths, schemas: definitions.schemas };
 }
+
+/** `com.example.v1.Gadget` */
+const customName = ({ group, version, kind }: Resource) => [...group.split('.').reverse(), version, kind].join('.');
 
 /** `/openapi/v2` */
 export function openApiV2(resources: readonly Resource[]): OpenApiSchema {

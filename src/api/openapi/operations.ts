@@ -126,7 +126,9 @@ const typed = (type: string, version: Version): OpenApiSchema => (version === 'v
 
 function operationOf(resource: Resource, path: string, operation: Operation, version: Version): OpenApiSchema {
   const { action, query, answer, body } = operation;
-  const consumes = operation.mediaTypes ?? JSON_TYPES;
+  const types = operation.mediaTypes ?? JSON_TYPES;
+  // kubectl chooses its patches by this: there is nothing in a custom resource by which to merge strategically.
+  const consumes = resource.custom ? types.filter((type) => !type.includes('strategic')) : types;
   const parameters: OpenApiSchema[] = [...new Set(query)].map((name) => {
     const [type, description] = QUERY[name]!;
     return { name, in: 'query', description, ...(version === 'v2' && { uniqueItems: true }), ...typed(type, version) };

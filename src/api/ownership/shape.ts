@@ -2,6 +2,7 @@
  * How a value merges: field by field, element by element, or as a whole (structured-merge-diff's schema). From the
  * published types; inside custom resources maps merge by field and lists are whole.
  */
+import type { StructuralSchema } from '../custom/structural.ts';
 import { isScalar, META, type PublishedField, publishedType, RUNTIME } from '../published/types.ts';
 
 export type Shape =
@@ -81,6 +82,29 @@ function shapeOfField(field: PublishedField): Shape {
     return { merge: 'fields', field: () => value };
   }
   return shapeOfType(type);
+}
+
+/** The shape of a custom resource, by its structural schema. */
+export function shapeOfSchema(schema: StructuralSchema): Shape {
+  const { properties, additionalProperties, items } = schema;
+  if (schema.type === 'array' || items !== undefined) {
+    const listType = schema['x-kubernetes-list-type'];
+    if (listType === 'set') return { merge: 'set' };
+    const names = schema['x-kubernetes-list-map-keys'] ?? [];
+    if (listType !== 'map' || items === undefined || names.length === 0) return WHOLE;
+    const keys = names.map((name) => ({ name, fallback: items.properties?.[name]?.default }));
+    return { merge: 'keys', keys, item: shapeOfSchema(items) };
+  }
+  if (schema['x-kubernetes-map-type'] === 'atomic') return WHOLE;
+  if (schema.type !== 'object') return schema['x-kubernetes-preserve-unknown-fields'] ? UNTYPED : WHOLE;
+  return {
+    merge: 'fields',
+    field: (name) => {
+      const own = properties?.[name];
+      if (own !== undefined) return shapeOfSchema(own);
+      return typeof additionalProperties === 'object' ? shapeOfSchema(additionalProperties) : UNTYPED;
+    },
+  };
 }
 
 /** The element of a path that names an item of a list by its keys: `k:{"name":"c"}`. */

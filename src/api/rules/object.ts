@@ -1,6 +1,7 @@
 /** Rules between the fields of one object, beyond its schema. Texts follow k8s.io/kubernetes/pkg/apis/core/validation. */
 
 import { parseCidr } from '../../net/address.ts';
+import { checkDefinition, type Definition } from '../custom/definition.ts';
 import type { FieldError } from '../errors.ts';
 import { matchesSelector } from '../selectors.ts';
 import type {
@@ -28,6 +29,8 @@ export function checkRules(object: KubeObject): FieldError[] {
     case 'ConfigMap':
     case 'Secret':
       return checkSize(object as DataHolder);
+    case 'CustomResourceDefinition':
+      return checkDefinition(object as Definition);
     case 'Service':
       return checkService(object as Service);
     case 'Endpoints':

@@ -7,6 +7,7 @@
  */
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { DataValidateFunction } from 'ajv/dist/types/index.js';
+import { hasRules } from '../custom/definition.ts';
 import type { FieldError } from '../errors.ts';
 import { nearestWord } from '../nearest-word.ts';
 import { typeNameOf } from '../published/types.ts';
@@ -55,10 +56,11 @@ for (const [name, schema] of Object.entries(SHARED)) ajv.addSchema(schema, name)
 const validators = new Map<string, ValidateFunction>();
 
 function validatorOf(resource: Resource): ValidateFunction {
-  let validator = validators.get(resource.key);
+  const name = `${apiVersionOf(resource)}/${resource.kind}`;
+  let validator = validators.get(name);
   if (validator === undefined) {
     validator = ajv.compile(SCHEMAS[resource.key] ?? envelope(resource));
-    validators.set(resource.key, validator);
+    validators.set(name, validator);
   }
   return validator;
 }
@@ -71,6 +73,12 @@ function envelope(resource: Resource): Schema {
   const { kind } = resource;
   const name = FREE_NAMES.has(kind) ? pathSegment : dnsSubdomain;
   return { ...document(apiVersionOf(resource), kind, name, {}), additionalProperties: anything };
+}
+
+/** What is wrong with an object's kind, version and metadata. */
+export function checkEnvelope(resource: Resource, object: KubeObject): FieldError[] {
+  const validator = validatorOf(resource);
+  return validator.call([], object) ? [] : fieldErrors((validator.errors ?? []).flatMap(findingOf));
 }
 
 /** What the published type says of the fields that no schema of ours covers. */
@@ -131,6 +139,9 @@ export function checkSchema(input: unknown, unknown: 'Strict' | 'Warn' | 'Ignore
   found.push(...checkPublished(resource, object, unsupported));
   const warnings = unsupported.map(unsupportedWarning);
   if (resource.inert) warnings.push(inertWarning(resource));
+  if (resource.key === 'CustomResourceDefinition' && hasRules(object)) {
+    warnings.push({ path: '', message: 'x-kubernetes-validations are stored and not evaluated' });
+  }
   if (found.length === 0) return { errors, warnings, object };
   if (unknown === 'Strict') return { errors: fieldErrors(found), warnings, object };
   const strays = found.filter(({ what }) => what === 'unknown');

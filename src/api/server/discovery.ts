@@ -1,10 +1,7 @@
 /** The documents by which kubectl and client libraries find out what is served, one by one or all in two. */
-import { apiVersionOf, type Resource, SERVED } from '../resources.ts';
+import { apiVersionOf, type Resource } from '../resources.ts';
 import { isReview, REVIEWS } from '../reviews.ts';
 import { subresourcesOf } from './subresources.ts';
-
-/** Everything that has a path: what is stored, and what is only asked. */
-const RESOURCES: readonly Resource[] = [...SERVED, ...REVIEWS];
 
 const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
 
@@ -93,48 +90,59 @@ function byGroup(resources: readonly Resource[]): Map<string, Map<string, Resour
   return groups;
 }
 
-/** All of `/api` (the core group) or of `/apis` (the others) in one document. */
-export function aggregated(core: boolean, version: 'v2' | 'v2beta1'): object {
-  const items = [...byGroup(RESOURCES)]
-    .filter(([name]) => (name === '') === core)
-    .map(([name, versions]) => ({
-      metadata: { ...(name !== '' && { name }), creationTimestamp: null },
-      versions: [...versions].map(([v, resources]) => ({
-        version: v,
-        resources: resources.map(discovered),
-        freshness: 'Current',
-      })),
-    }));
-  return { kind: 'APIGroupDiscoveryList', apiVersion: `apidiscovery.k8s.io/${version}`, metadata: {}, items };
-}
-
 function apiGroup(name: string, versions: Iterable<string>) {
   const all = [...versions].map((version) => ({ groupVersion: `${name}/${version}`, version }));
   return { name, versions: all, preferredVersion: all[0] };
 }
 
-function documents(): Map<string, unknown> {
-  const groups = [...byGroup(RESOURCES)]
-    .filter(([name]) => name !== '')
-    .map(([name, versions]) => apiGroup(name, versions.keys()));
+/** The documents about a set of resources. */
+export class Discovery {
+  private readonly groups: Map<string, Map<string, Resource[]>>;
+  private readonly documents: Map<string, unknown>;
+
+  /** `stored`: what is stored; what is only asked is always there. */
+  constructor(stored: readonly Resource[]) {
+    const resources = [...stored, ...REVIEWS];
+    this.groups = byGroup(resources);
+    this.documents = documentsOf(resources, this.groups);
+  }
+
+  /** The document at this path, without its query and without a slash at its end; undefined when there is none. */
+  document(path: string): unknown {
+    return this.documents.get(path);
+  }
+
+  /** All of `/api` (the core group) or of `/apis` (the others) in one document. */
+  aggregated(core: boolean, version: 'v2' | 'v2beta1'): object {
+    const items = [...this.groups]
+      .filter(([name]) => (name === '') === core)
+      .map(([name, versions]) => ({
+        metadata: { ...(name !== '' && { name }), creationTimestamp: null },
+        versions: [...versions].map(([v, resources]) => ({
+          version: v,
+          resources: resources.map(discovered),
+          freshness: 'Current',
+        })),
+      }));
+    return { kind: 'APIGroupDiscoveryList', apiVersion: `apidiscovery.k8s.io/${version}`, metadata: {}, items };
+  }
+}
+
+function documentsOf(
+  resources: readonly Resource[],
+  byName: Map<string, Map<string, Resource[]>>,
+): Map<string, unknown> {
+  const groups = [...byName].filter(([name]) => name !== '').map(([name, versions]) => apiGroup(name, versions.keys()));
   const all = new Map<string, unknown>([
     ['/version', VERSION],
     ['/api', { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [] }],
     ['/apis', { kind: 'APIGroupList', apiVersion: 'v1', groups }],
   ]);
   for (const group of groups) all.set(`/apis/${group.name}`, { kind: 'APIGroup', apiVersion: 'v1', ...group });
-  for (const groupVersion of new Set(RESOURCES.map(apiVersionOf))) {
-    const resources = RESOURCES.filter((r) => apiVersionOf(r) === groupVersion).flatMap(apiResources);
+  for (const groupVersion of new Set(resources.map(apiVersionOf))) {
+    const list = resources.filter((r) => apiVersionOf(r) === groupVersion).flatMap(apiResources);
     const path = groupVersion.includes('/') ? `/apis/${groupVersion}` : `/api/${groupVersion}`;
-    all.set(path, { kind: 'APIResourceList', apiVersion: 'v1', groupVersion, resources });
+    all.set(path, { kind: 'APIResourceList', apiVersion: 'v1', groupVersion, resources: list });
   }
   return all;
-}
-
-let known: Map<string, unknown> | undefined;
-
-/** The document at this path, without its query and without a slash at its end; undefined when there is none. */
-export function discoveryDocument(path: string): unknown {
-  known ??= documents();
-  return known.get(path);
 }

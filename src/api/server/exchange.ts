@@ -32,8 +32,8 @@ export class Exchange {
     const url = request.url ?? '/';
     const mark = url.indexOf('?');
     const path = mark < 0 ? url : url.slice(0, mark);
-    const target = parseResourcePath(path);
-    if (target === undefined) return serveDocument(request, response, path);
+    const target = parseResourcePath(path, registry.kinds);
+    if (target === undefined) return serveDocument(request, response, path, registry.kinds);
     const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
     const call: Call = { registry, streams, request, response, target, query };
     const { subresource, resource } = target;

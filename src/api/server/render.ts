@@ -59,7 +59,7 @@ function partial(apiVersion: string): Renderer {
 }
 
 function table(resource: Resource, apiVersion: string, include: IncludeObject): Renderer {
-  const columns = columnsOf(resource.key);
+  const columns = resource.custom?.columns ?? columnsOf(resource.key);
   const definitions = columnDefinitions(columns);
   const row = (object: KubeObject) => JSON.stringify(tableRow(columns, object, include, Date.now()));
   const whole = (metadata: object, columnDefinitions: object[], rows: string) =>

@@ -1,5 +1,6 @@
 /** What a URL of the API is about (apiserver/pkg/endpoints/request/requestinfo.go). */
-import { type Resource, resourceOfPath } from '../resources.ts';
+import type { CustomKinds } from '../custom/kinds.ts';
+import type { Resource } from '../resources.ts';
 
 export interface ResourcePath {
   resource: Resource;
@@ -11,7 +12,7 @@ export interface ResourcePath {
 }
 
 /** Undefined when no resource served here is meant. `path` without the query. */
-export function parseResourcePath(path: string): ResourcePath | undefined {
+export function parseResourcePath(path: string, kinds: CustomKinds): ResourcePath | undefined {
   let parts: string[];
   try {
     parts = path.split('/').filter(Boolean).map(decodeURIComponent);
@@ -30,7 +31,7 @@ export function parseResourcePath(path: string): ResourcePath | undefined {
     rest = rest.slice(2);
   }
   const [plural, name, subresource, ...more] = rest;
-  const resource = resourceOfPath(apiVersion ?? '', plural ?? '');
+  const resource = kinds.ofPath(apiVersion ?? '', plural ?? '');
   if (resource === undefined || more.length > 0) return undefined;
   if (resource.namespaced ? name !== undefined && namespace === undefined : inside) return undefined;
   return { resource, namespace, name, subresource };

@@ -22,7 +22,7 @@ export function upgradeToWatch(
 ): boolean {
   const url = request.url ?? '/';
   const mark = url.indexOf('?');
-  const target = parseResourcePath(mark < 0 ? url : url.slice(0, mark));
+  const target = parseResourcePath(mark < 0 ? url : url.slice(0, mark), registry.kinds);
   const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
   if (target === undefined || target.subresource !== undefined || !query.has('watch')) return false;
   const options = readListOptions(query);

@@ -19,7 +19,7 @@ export const ORPHAN = 'orphan';
 export const FOREGROUND = 'foregroundDeletion';
 
 /** Kinds whose dependents stay unless the request says otherwise: their APIs are older than garbage collection. */
-const ORPHANING = new Set(['ReplicationController', 'Job']);
+const ORPHANING = new Set<string>(['ReplicationController', 'Job']);
 
 /**
  * The object as it is from now on: undefined when it goes at once, `old` itself when nothing changes.
@@ -31,8 +31,8 @@ export function afterDeletion(
   old: KubeObject,
   request: DeleteRequest,
 ): KubeObject | undefined {
-  const grace = graceOf(store, old, request.gracePeriodSeconds);
-  const finalizers = finalizersAfter(old, request.propagationPolicy);
+  const grace = resource.key === 'Pod' ? graceOf(store, old as Pod, request.gracePeriodSeconds) : 0;
+  const finalizers = finalizersAfter(resource, old, request.propagationPolicy);
   if (grace === 0 && finalizers.length === 0 && resource.key !== 'Namespace') return undefined;
   const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = old.metadata;
   const sooner = deletionTimestamp === undefined || grace < deletionGracePeriodSeconds;
@@ -54,20 +54,18 @@ export function afterDeletion(
   return ending;
 }
 
-function finalizersAfter(old: KubeObject, policy: PropagationPolicy | undefined): string[] {
+function finalizersAfter(resource: Resource, old: KubeObject, policy: PropagationPolicy | undefined): string[] {
   const present = old.metadata.finalizers ?? [];
   const decided = present.includes(ORPHAN) || present.includes(FOREGROUND);
   // Who has chosen before is not overruled by somebody who does not care.
   if (policy === undefined && decided) return [...present];
   const kept = present.filter((finalizer) => finalizer !== ORPHAN && finalizer !== FOREGROUND);
-  if (policy === 'Orphan' || (policy === undefined && ORPHANING.has(old.kind))) return [...kept, ORPHAN];
+  if (policy === 'Orphan' || (policy === undefined && ORPHANING.has(resource.key))) return [...kept, ORPHAN];
   return policy === 'Foreground' ? [...kept, FOREGROUND] : kept;
 }
 
 /** Seconds until the object goes; only pods that run somewhere get any (registry/core/pod/strategy.go). */
-function graceOf(store: Store, object: KubeObject, asked: number | undefined): number {
-  if (object.kind !== 'Pod') return 0;
-  const { spec, status } = object as Pod;
+function graceOf(store: Store, { spec, status }: Pod, asked: number | undefined): number {
   const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
   if (!spec.nodeName || ended || !store.get('Node', undefined, spec.nodeName)) return 0;
   return Math.max(0, asked ?? spec.terminationGracePeriodSeconds ?? 30);

@@ -7,6 +7,10 @@
  * over the store, so a dry run or a failed write leaves nothing behind.
  */
 import { isDeepStrictEqual } from 'node:util';
+import { checkCustom } from '../custom/check.ts';
+import { type Definition, establishedStatus, withDefinitionDefaults } from '../custom/definition.ts';
+import { CustomKinds } from '../custom/kinds.ts';
+import type { StructuralSchema } from '../custom/structural.ts';
 import {
   type ApiError,
   alreadyExists,
@@ -20,14 +24,14 @@ import {
   notFound,
 } from '../errors.ts';
 import { afterUpdate, apply, type Typed, type Writer } from '../ownership/managed-fields.ts';
-import { shapeOfType, UNTYPED } from '../ownership/shape.ts';
+import { shapeOfSchema, shapeOfType, UNTYPED } from '../ownership/shape.ts';
 import { typeNameOf } from '../published/types.ts';
-import { apiVersionOf, type Resource } from '../resources.ts';
+import { apiVersionOf, collectionOf, type Resource } from '../resources.ts';
 import { checkRules } from '../rules/object.ts';
 import { checkUpdate } from '../rules/update.ts';
 import { withDefaults } from '../schema/defaults.ts';
 import { checkSchema, type FieldWarning, withoutNulls } from '../schema/schema.ts';
-import type { Kind, KubeObject, ManagedFieldsEntry, ObjectByKind, ObjectMeta } from '../types/objects.ts';
+import type { Kind, KubeObject, ManagedFieldsEntry, ObjectByKind, ObjectMeta, StoredObject } from '../types/objects.ts';
 import { afterDeletion, checkPreconditions, type DeleteRequest } from './deletion.ts';
 import { nowText, type Store } from './store.ts';
 
@@ -59,11 +63,13 @@ export interface WriteResult {
 
 export class Registry {
   readonly store: Store;
+  readonly kinds: CustomKinds;
   private readonly admissions: Admissions;
 
   constructor(store: Store, admissions: Admissions = {}) {
     this.store = store;
-    this.admissions = admissions;
+    this.kinds = new CustomKinds(store);
+    this.admissions = { CustomResourceDefinition: DEFINITIONS, ...admissions };
   }
 
   /** Throws ApiError 404. */
@@ -134,7 +140,7 @@ export class Registry {
     if (this.store.get(resource.key, namespace, metadata.name!)) throw alreadyExists(resource, metadata.name!);
     const object = this.admit(resource, withOwners(checked.object, owners(checked.object)), undefined, undefined);
     if (request.dryRun) return { object: unsaved(object), warnings: checked.warnings };
-    return { object: this.store.insert(object), warnings: checked.warnings };
+    return { object: this.store.insert(asStored(resource, object)), warnings: checked.warnings };
   }
 
   update(
@@ -169,7 +175,7 @@ export class Registry {
     const merged = keepServerFields(resource, given as KubeObject, old, request.subresource);
     const { object: checked, warnings } = this.check(resource, merged, old, request);
     const object = this.admit(resource, withOwners(checked, owners(checked)), old, request.subresource);
-    return { object: this.write(object, old, request.dryRun), warnings };
+    return { object: this.write(asStored(resource, object), old, request.dryRun), warnings };
   }
 
   /** A write by somebody to one part of an object, such as its scale: no rules, but the fields change their owner. */
@@ -203,7 +209,7 @@ export class Registry {
     const { deletionTimestamp, finalizers } = next.metadata;
     if (deletionTimestamp !== undefined && !finalizers?.length && old.metadata.finalizers?.length) {
       // A pod whose containers may still be ending goes when its node says that they have.
-      const ended = next.kind !== 'Pod' || !next.metadata.deletionGracePeriodSeconds;
+      const ended = collectionOf(next) !== 'Pod' || !next.metadata.deletionGracePeriodSeconds;
       if (!dryRun && ended) return this.store.remove(old);
     }
     return dryRun ? next : this.store.replace(next, old);
@@ -276,9 +282,11 @@ export class Registry {
     old: KubeObject | undefined,
     request: WriteRequest,
   ): WriteResult {
-    const schema = checkSchema(input, request.fieldValidation ?? 'Strict');
+    const unknown = request.fieldValidation ?? 'Strict';
+    const schema = resource.custom ? checkCustom(resource, input, unknown) : checkSchema(input, unknown);
     const name = input.metadata.name ?? input.metadata.generateName ?? '';
     this.refuse(resource, name, schema.errors);
+    if (resource.custom) return { object: schema.object, warnings: schema.warnings };
     const defaulted = withDefaults(schema.object);
     const admission = this.admissions[resource.key] as Admission | undefined;
     const object = admission?.prepare?.(defaulted, old) ?? defaulted;
@@ -305,6 +313,20 @@ function notFoundNamespace(name: string): ApiError {
   return notFound({ kind: 'Namespace', group: '', plural: 'namespaces' } as Resource, name);
 }
 
+/** All versions of a custom resource are stored as one. */
+function asStored<T extends KubeObject>(resource: Resource, object: T): T {
+  return resource.custom === undefined ? object : { ...object, apiVersion: resource.custom.storedApiVersion };
+}
+
+const DEFINITIONS: Admission<StoredObject> = {
+  prepare: (object, old) =>
+    withDefinitionDefaults(object as unknown as Definition, old === undefined) as unknown as StoredObject,
+  admit: (object, _old, subresource) =>
+    subresource === 'status'
+      ? object
+      : ({ ...object, status: establishedStatus(object as unknown as Definition, nowText()) } as StoredObject),
+};
+
 function managedFieldsOf(input: unknown): ManagedFieldsEntry[] | undefined {
   const given = (input as Partial<KubeObject> | null | undefined)?.metadata?.managedFields as unknown;
   if (!Array.isArray(given)) return undefined;
@@ -317,8 +339,10 @@ function withOwners<T extends KubeObject>(object: T, managedFields: ManagedField
 }
 
 function typedOf(resource: Resource): Typed {
-  const type = typeNameOf(resource.group, resource.version, resource.kind);
-  return { shape: type === undefined ? UNTYPED : shapeOfType(type), hasStatus: resource.status };
+  const { group, version, kind, custom, status } = resource;
+  if (custom !== undefined) return { shape: shapeOfSchema(custom.schema as StructuralSchema), hasStatus: status };
+  const type = typeNameOf(group, version, kind);
+  return { shape: type === undefined ? UNTYPED : shapeOfType(type), hasStatus: status };
 }
 
 function writerOf(resource: Resource, request: WriteRequest): Writer {

@@ -210,6 +210,7 @@ const BINDING = {
 const WEBHOOKS = { Name: name, Webhooks: count('webhooks'), Age: age };
 
 export const STORED_COLUMNS: { readonly [K in Kind]?: Columns<KubeObject> } = {
+  CustomResourceDefinition: table({ Name: name, 'Created At': created }),
   ServiceAccount: table({ Name: name, Secrets: count('secrets'), Age: age }),
   ReplicationController: table({
     Name: name,

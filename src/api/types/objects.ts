@@ -136,6 +136,7 @@ export interface Deployment extends KubeObject {
 
 /** Kinds whose fields no code here reads: their types are the published ones. */
 export type StoredKind =
+  | 'CustomResourceDefinition'
   | 'ServiceAccount'
   | 'ReplicationController'
   | 'PodTemplate'

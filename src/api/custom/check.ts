@@ -1,0 +1,43 @@
+/** A custom resource as its definition has it: pruned, filled in, checked. */
+import type { ValidateFunction } from 'ajv';
+import { type FieldError, internalError } from '../errors.ts';
+import type { Resource } from '../resources.ts';
+import { checkEnvelope, type FieldWarning, withoutNulls } from '../schema/schema.ts';
+import type { KubeObject } from '../types/objects.ts';
+import { compileStructural, prune, type StructuralSchema, structuralErrors, withSchemaDefaults } from './structural.ts';
+
+export interface CustomCheck {
+  object: KubeObject;
+  errors: FieldError[];
+  warnings: FieldWarning[];
+}
+
+/** By schema, which is a new object whenever its definition changes. */
+const validators = new WeakMap<object, ValidateFunction>();
+
+function validatorOf(resource: Resource, schema: StructuralSchema): ValidateFunction {
+  let validator = validators.get(schema);
+  if (validator === undefined) {
+    try {
+      validator = compileStructural(schema);
+    } catch (error) {
+      throw internalError(`the schema of ${resource.kind} cannot be used: ${(error as Error).message}`);
+    }
+    validators.set(schema, validator);
+  }
+  return validator;
+}
+
+/** `unknown` says what a field is that the schema does not have: an error, a warning, or nothing. */
+export function checkCustom(resource: Resource, input: object, unknown: 'Strict' | 'Warn' | 'Ignore'): CustomCheck {
+  const schema = resource.custom!.schema as StructuralSchema;
+  const { metadata, ...rest } = input as KubeObject;
+  const strays: string[] = [];
+  const pruned = prune({ ...rest, metadata: withoutNulls(metadata) }, schema, strays);
+  const object = withSchemaDefaults(pruned, schema) as KubeObject;
+  const errors = checkEnvelope(resource, object);
+  const notes = strays.map((path) => ({ path, message: 'unknown field' }));
+  if (unknown === 'Strict') errors.push(...notes.map((note) => ({ ...note, reason: 'FieldUnknown' as const })));
+  errors.push(...structuralErrors(validatorOf(resource, schema), object));
+  return { object, errors, warnings: unknown === 'Warn' ? notes : [] };
+}
