@@ -28,6 +28,7 @@ import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
 import { NodeAdmission } from './nodes/admission.ts';
 import { type AgentSupervisorOptions, startAgentSupervisor } from './nodes/agent-supervisor.ts';
 import { startNodeLifecycle } from './nodes/lifecycle.ts';
+import { startTaintEviction } from './nodes/taint-eviction.ts';
 import { checkOptions } from './options-check.ts';
 import { PodAddresses } from './pods/addresses.ts';
 import { podAdmission } from './pods/admission.ts';
@@ -38,8 +39,13 @@ import { startBalancerAddresses } from './services/balancer-addresses.ts';
 import { startClusterDns } from './services/cluster-dns.ts';
 import { startEndpointsController } from './services/endpoints.ts';
 import { type OutsideRoutes, startOutsideRoutes } from './services/outside-routes.ts';
+import { startCronJobController } from './workloads/cron-jobs.ts';
+import { startDaemonSetController } from './workloads/daemon-sets.ts';
 import { startDeploymentController } from './workloads/deployments.ts';
-import { startReplicaSetController } from './workloads/replica-sets.ts';
+import { startDisruptionBudgets } from './workloads/disruption-budgets.ts';
+import { jobAdmission, startJobController } from './workloads/jobs.ts';
+import { startReplicaSetController, startReplicationControllers } from './workloads/replica-sets.ts';
+import { startStatefulSetController } from './workloads/stateful-sets.ts';
 
 export { ClusterOptionsError, checkOptions } from './options-check.ts';
 
@@ -103,6 +109,7 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
     Service: new ServiceAdmission(services, ranges.external),
     Node: new NodeAdmission(store, pods, ranges.pod),
     Namespace: namespaceAdmission,
+    Job: jobAdmission,
   };
   const registry = new Registry(store, admissions);
   const cluster = makeCluster(store, registry, log);
@@ -118,7 +125,14 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   startScheduler(cluster, pods);
   startEndpointsController(cluster, pods);
   startReplicaSetController(cluster);
+  startReplicationControllers(cluster);
   startDeploymentController(cluster);
+  startStatefulSetController(cluster);
+  startDaemonSetController(cluster);
+  startJobController(cluster);
+  startCronJobController(cluster);
+  startDisruptionBudgets(cluster);
+  startTaintEviction(cluster, pods);
   startBalancerAddresses(cluster, services);
   if (given.outside) startOutsideRoutes(cluster, given.outside);
   const lifecycle = startNodeLifecycle(cluster, pods, given.nodeSilenceMs);

@@ -147,6 +147,7 @@ const PACKAGES: Record<string, string[]> = {
   protobufjs: ['src/api'],
   '@peculiar': ['src/controllers'],
   'reflect-metadata': ['src/controllers'],
+  croner: ['src/controllers'],
   jose: ['src/controllers'],
   ws: ['src/agent', 'src/api'],
   yaml: ['src/api', 'src/cli', 'src/cluster', 'src/runtime'],

@@ -30,6 +30,8 @@ export interface DeleteOptions {
   /** Seconds a pod gets to end; 0 removes the object at once. */
   gracePeriodSeconds?: number;
   dryRun?: boolean;
+  /** What becomes of the objects it owns; left out: as is usual for the kind. */
+  propagationPolicy?: 'Foreground' | 'Background' | 'Orphan';
   /** Refuse (409) unless the object is still this one. */
   preconditions?: { uid?: string; resourceVersion?: string };
 }
@@ -131,12 +133,13 @@ export class ApiClient {
 
   /** Returns the object as it is now being deleted, or as it was when it went at once. */
   delete<K extends Kind>(kind: K, name: string, options: DeleteOptions = {}): Promise<ObjectByKind[K]> {
-    const { namespace, gracePeriodSeconds, preconditions, dryRun } = options;
+    const { namespace, gracePeriodSeconds, preconditions, dryRun, propagationPolicy } = options;
     const body = {
       apiVersion: 'v1',
       kind: 'DeleteOptions',
       ...(gracePeriodSeconds !== undefined && { gracePeriodSeconds }),
       ...(preconditions && { preconditions }),
+      ...(propagationPolicy && { propagationPolicy }),
       ...(dryRun && { dryRun: ['All'] }),
     };
     return this.call('DELETE', this.path(kind, namespace ?? 'default', name), body);

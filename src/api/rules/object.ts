@@ -3,23 +3,19 @@
 import { parseCidr } from '../../net/address.ts';
 import { checkDefinition, type Definition } from '../custom/definition.ts';
 import type { FieldError } from '../errors.ts';
-import { matchesSelector } from '../selectors.ts';
 import type {
   ConfigMap,
-  Deployment,
   EndpointSlice,
   Endpoints,
   KubeObject,
-  LabelSelector,
   NodeObject,
   Pod,
-  PodTemplate,
-  ReplicaSet,
   Secret,
   Service,
 } from '../types/objects.ts';
 import { checkEndpointSlice, checkEndpoints, checkService } from './network.ts';
 import { checkPodSpec } from './pod.ts';
+import { checkWorkload } from './workload.ts';
 
 /** All rules the object breaks; its schema is known to hold (unknown fields aside). */
 export function checkRules(object: KubeObject): FieldError[] {
@@ -39,11 +35,8 @@ export function checkRules(object: KubeObject): FieldError[] {
       return checkEndpointSlice(object as EndpointSlice);
     case 'Node':
       return checkNode(object as NodeObject);
-    case 'Deployment':
-    case 'ReplicaSet':
-      return checkWorkload(object as Deployment | ReplicaSet);
     default:
-      return [];
+      return checkWorkload(object);
   }
 }
 
@@ -75,22 +68,6 @@ function checkNode({ spec }: NodeObject): FieldError[] {
   });
   if (spec?.podCIDR !== undefined && spec.podCIDRs?.[0] !== undefined && spec.podCIDR !== spec.podCIDRs[0]) {
     errors.push({ path: 'spec.podCIDRs[0]', message: 'must be the same as `podCIDR`' });
-  }
-  return errors;
-}
-
-function checkWorkload(workload: Deployment | ReplicaSet): FieldError[] {
-  const { selector, template } = workload.spec as { selector: LabelSelector; template: PodTemplate };
-  const errors = checkPodSpec(template.spec, 'spec.template.spec');
-  const empty = !selector.matchLabels && !selector.matchExpressions?.length;
-  if (empty) {
-    errors.push({ path: 'spec.selector', message: 'empty selector is invalid for deployment' });
-  } else if (!matchesSelector(selector, template.metadata?.labels ?? {})) {
-    errors.push({ path: 'spec.template.metadata.labels', message: '`selector` does not match template `labels`' });
-  }
-  if (template.spec.restartPolicy !== undefined && template.spec.restartPolicy !== 'Always') {
-    const message = `Unsupported value: "${template.spec.restartPolicy}": supported values: "Always"`;
-    errors.push({ path: 'spec.template.spec.restartPolicy', message, reason: 'FieldValueNotSupported' });
   }
   return errors;
 }

@@ -39,7 +39,10 @@ export function checkUpdate(object: KubeObject, old: KubeObject): FieldError[] {
     case 'Node':
       return checkNode(object as NodeObject, old as NodeObject);
     case 'Deployment':
-    case 'ReplicaSet': {
+    case 'ReplicaSet':
+    case 'StatefulSet':
+    case 'DaemonSet':
+    case 'Job': {
       const { selector } = (object as Deployment).spec;
       return isDeepStrictEqual(selector, (old as Deployment).spec.selector)
         ? []

@@ -1,21 +1,17 @@
 /** What Kubernetes fills in where a manifest is silent (k8s.io/kubernetes/pkg/apis/core/v1/defaults.go and its kin). */
 import { isExternallyAccessible } from '../rules/network.ts';
 import type {
-  Container,
-  Deployment,
   EndpointSlice,
   Endpoints,
   KubeObject,
   NamespaceObject,
   Pod,
-  PodSpec,
-  Probe,
-  ReplicaSet,
   Secret,
   Service,
   ServiceSpec,
-  Volume,
 } from '../types/objects.ts';
+import { podSpec } from './pod-defaults.ts';
+import { workloadDefaults } from './workload-defaults.ts';
 
 /** The object with defaults; `object` itself is not changed. Its schema is known to hold. */
 export function withDefaults<T extends KubeObject>(object: T): T {
@@ -69,90 +65,9 @@ function defaulted(object: KubeObject): KubeObject {
         status: { phase: 'Active', ...status },
       } as NamespaceObject;
     }
-    case 'ReplicaSet': {
-      const set = object as ReplicaSet;
-      const template = { ...set.spec.template, spec: podSpec(set.spec.template.spec) };
-      return { ...set, spec: { ...set.spec, replicas: set.spec.replicas ?? 1, template } } as ReplicaSet;
-    }
-    case 'Deployment':
-      return deployment(object as Deployment);
     default:
-      return object;
+      return workloadDefaults(object);
   }
-}
-
-function deployment(object: Deployment): Deployment {
-  const { spec } = object;
-  const type = spec.strategy?.type ?? 'RollingUpdate';
-  const rolling = { maxSurge: '25%', maxUnavailable: '25%', ...spec.strategy?.rollingUpdate };
-  return {
-    ...object,
-    spec: {
-      ...spec,
-      replicas: spec.replicas ?? 1,
-      revisionHistoryLimit: spec.revisionHistoryLimit ?? 10,
-      progressDeadlineSeconds: spec.progressDeadlineSeconds ?? 600,
-      strategy: type === 'RollingUpdate' ? { type, rollingUpdate: rolling } : { type },
-      template: { ...spec.template, spec: podSpec(spec.template.spec) },
-    },
-  };
-}
-
-function podSpec(spec: PodSpec): PodSpec {
-  return {
-    ...spec,
-    containers: spec.containers.map((c) => container(c, spec.hostNetwork === true)),
-    ...(spec.initContainers && { initContainers: spec.initContainers.map((c) => container(c, false)) }),
-    ...(spec.volumes && { volumes: spec.volumes.map(volume) }),
-    restartPolicy: spec.restartPolicy ?? 'Always',
-    terminationGracePeriodSeconds: spec.terminationGracePeriodSeconds ?? 30,
-    dnsPolicy: spec.dnsPolicy ?? 'ClusterFirst',
-    enableServiceLinks: spec.enableServiceLinks ?? true,
-  };
-}
-
-/** `name`, `name:latest` → Always; another tag or a digest → IfNotPresent. */
-function pullPolicy(image: string): 'Always' | 'IfNotPresent' {
-  if (image.includes('@')) return 'IfNotPresent';
-  const tag = /:([^:/]+)$/.exec(image)?.[1] ?? 'latest';
-  return tag === 'latest' ? 'Always' : 'IfNotPresent';
-}
-
-function container(c: Container, hostNetwork: boolean): Container {
-  return {
-    ...c,
-    imagePullPolicy: c.imagePullPolicy ?? pullPolicy(c.image),
-    terminationMessagePath: c.terminationMessagePath ?? '/dev/termination-log',
-    terminationMessagePolicy: c.terminationMessagePolicy ?? 'File',
-    ...(c.ports && {
-      ports: c.ports.map((p) => ({
-        ...p,
-        protocol: p.protocol ?? 'TCP',
-        ...(hostNetwork && { hostPort: p.hostPort ?? p.containerPort }),
-      })),
-    }),
-    ...(c.livenessProbe && { livenessProbe: probe(c.livenessProbe) }),
-    ...(c.readinessProbe && { readinessProbe: probe(c.readinessProbe) }),
-    ...(c.startupProbe && { startupProbe: probe(c.startupProbe) }),
-  };
-}
-
-function probe(p: Probe): Probe {
-  return {
-    ...p,
-    timeoutSeconds: p.timeoutSeconds ?? 1,
-    periodSeconds: p.periodSeconds ?? 10,
-    successThreshold: p.successThreshold ?? 1,
-    failureThreshold: p.failureThreshold ?? 3,
-    ...(p.httpGet && { httpGet: { path: '/', scheme: 'HTTP' as const, ...p.httpGet } }),
-  };
-}
-
-function volume(v: Volume): Volume {
-  if (v.configMap) return { ...v, configMap: { defaultMode: 0o644, ...v.configMap } };
-  if (v.secret) return { ...v, secret: { defaultMode: 0o644, ...v.secret } };
-  if (v.hostPath) return { ...v, hostPath: { type: '', ...v.hostPath } };
-  return v;
 }
 
 /** Three hours: kube-proxy's and the API's default (core/v1 DefaultClientIPServiceAffinitySeconds). */

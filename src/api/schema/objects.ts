@@ -56,11 +56,23 @@ const namespace = document('v1', 'Namespace', dnsLabel, {
 const cidr = text('a CIDR such as 10.244.1.0/24');
 
 const node = document('v1', 'Node', dnsSubdomain, {
-  spec: object({ podCIDR: cidr, podCIDRs: list(cidr), unschedulable: bool, providerID: text() }, [
-    'configSource',
-    'externalID',
-    'taints',
-  ]),
+  spec: object(
+    {
+      podCIDR: cidr,
+      podCIDRs: list(cidr),
+      unschedulable: bool,
+      providerID: text(),
+      taints: list(
+        object({
+          'key!': filled('the name of a taint'),
+          value: text(),
+          'effect!': oneOf('NoSchedule', 'PreferNoSchedule', 'NoExecute'),
+          timeAdded: text(),
+        }),
+      ),
+    },
+    ['configSource', 'externalID'],
+  ),
   status: object(
     {
       addresses: list(

@@ -220,6 +220,15 @@ const podSpec: Schema = shared(
       serviceAccountName: text(),
       serviceAccount: text(),
       automountServiceAccountToken: bool,
+      tolerations: list(
+        object({
+          key: text(),
+          operator: oneOf('Exists', 'Equal'),
+          value: text(),
+          effect: oneOf('NoSchedule', 'PreferNoSchedule', 'NoExecute'),
+          tolerationSeconds: int(Number.MIN_SAFE_INTEGER),
+        }),
+      ),
     },
     [
       'affinity',
@@ -242,7 +251,6 @@ const podSpec: Schema = shared(
       'securityContext',
       'setHostnameAsFQDN',
       'shareProcessNamespace',
-      'tolerations',
       'topologySpreadConstraints',
     ],
   ),

@@ -6,8 +6,8 @@ import { badRequest, conflict, invalid, methodNotAllowed, tooManyRequests } from
 import type { Resource } from '../resources.ts';
 import { resourceOfKind } from '../resources.ts';
 import { matchesSelector } from '../selectors.ts';
-import { at } from '../tables/stored-columns.ts';
-import type { KubeObject, LabelSelector, NamespaceObject, Pod, Status } from '../types/objects.ts';
+import { nowText } from '../store/store.ts';
+import type { NamespaceObject, Pod, PodDisruptionBudget, Status } from '../types/objects.ts';
 import { type Call, replyJson, replyObject } from './call.ts';
 import { readDeleteOptions, readWriteOptions } from './query.ts';
 import { parseObject, readBody } from './request-body.ts';
@@ -120,20 +120,30 @@ async function evict(call: Call): Promise<void> {
   const options = readDeleteOptions(query, eviction.deleteOptions);
   const pod = registry.get(resource, namespace, name!) as Pod;
   const running = pod.status?.phase === 'Running' && pod.metadata.deletionTimestamp === undefined;
-  if (running) checkBudgets(call, pod);
+  const budgets = running ? checkBudgets(call, pod) : [];
   registry.delete(resource, namespace, name!, options);
+  if (!options.dryRun) for (const budget of budgets) spend(call, budget, pod);
   replyJson(response, 201, JSON.stringify(SUCCESS));
 }
 
-/** @throws ApiError 429 when a budget that somebody keeps has nothing left */
-function checkBudgets({ registry }: Call, pod: Pod): void {
-  const budgets = resourceOfKind('PodDisruptionBudget')!;
-  if (budgets.inert) return;
-  for (const budget of registry.store.list(budgets.key, pod.metadata.namespace) as KubeObject[]) {
-    const selector = at(budget, 'spec.selector') as LabelSelector | undefined;
+/** Counts an eviction against its budget at once: the next one may come before its controller has looked. */
+function spend({ registry }: Call, budget: PodDisruptionBudget, pod: Pod): void {
+  const now = registry.store.get('PodDisruptionBudget', budget.metadata.namespace, budget.metadata.name);
+  if (now?.status === undefined) return;
+  const disruptedPods = { ...now.status.disruptedPods, [pod.metadata.name]: nowText() };
+  const disruptionsAllowed = Math.max(0, (now.status.disruptionsAllowed ?? 0) - 1);
+  registry.write({ ...now, status: { ...now.status, disruptedPods, disruptionsAllowed } }, now);
+}
+
+/** The budgets that the pod counts in. @throws ApiError 429 when one of them has nothing left */
+function checkBudgets({ registry }: Call, pod: Pod): PodDisruptionBudget[] {
+  const concerned: PodDisruptionBudget[] = [];
+  for (const budget of registry.store.list('PodDisruptionBudget', pod.metadata.namespace)) {
+    const { selector } = budget.spec;
     if (selector === undefined || !matchesSelector(selector, pod.metadata.labels ?? {})) continue;
     const { name, generation = 1 } = budget.metadata;
-    if (Number(at(budget, 'status.observedGeneration') ?? 0) < generation) {
+    const { observedGeneration = 0, disruptionsAllowed = 0, desiredHealthy, currentHealthy } = budget.status ?? {};
+    if (observedGeneration < generation) {
       throw tooManyRequests(
         `Cannot evict pod as it would violate the pod's disruption budget. The disruption budget ${name} is still being processed by the server.`,
         {
@@ -147,15 +157,25 @@ function checkBudgets({ registry }: Call, pod: Pod): void {
         },
       );
     }
-    if (Number(at(budget, 'status.disruptionsAllowed') ?? 0) > 0) continue;
-    const needs = Number(at(budget, 'status.desiredHealthy') ?? 0);
-    const has = Number(at(budget, 'status.currentHealthy') ?? 0);
-    const message = `The disruption budget ${name} needs ${needs} healthy pods and has ${has} currently`;
+    // A pod that is not ready anyway disrupts nobody while enough others are (unhealthyPodEvictionPolicy).
+    const healthy = isReady(pod);
+    if (!healthy && budget.spec.unhealthyPodEvictionPolicy === 'AlwaysAllow') continue;
+    if (!healthy && (currentHealthy ?? 0) >= (desiredHealthy ?? 0) && (desiredHealthy ?? 0) > 0) continue;
+    if (disruptionsAllowed > 0) {
+      concerned.push(budget);
+      continue;
+    }
+    const needs = desiredHealthy ?? 0;
+    const message = `The disruption budget ${name} needs ${needs} healthy pods and has ${currentHealthy ?? 0} currently`;
     throw tooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", {
       causes: [{ reason: 'DisruptionBudget', message }],
     });
   }
+  return concerned;
 }
+
+const isReady = ({ status }: Pod): boolean =>
+  status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') === true;
 
 /** namespaces/finalize: what must happen before the namespace may go. */
 async function finalize(call: Call): Promise<void> {

@@ -129,12 +129,12 @@ export class Store {
     this.listeners.get(kind)!.push(listener as Listener<Kind>);
   }
 
-  /** Adds a new object, giving it uid, version, time and generation. The name must be free. */
+  /** Adds a new object, giving it a uid if it has none, version, time and generation. The name must be free. */
   insert<T extends KubeObject>(object: T): T {
     const version = this.version + 1;
     const metadata: ObjectMeta = {
       ...object.metadata,
-      uid: randomUUID(),
+      uid: object.metadata.uid || randomUUID(),
       resourceVersion: String(version),
       generation: 1,
       creationTimestamp: nowText(),

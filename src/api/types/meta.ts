@@ -59,6 +59,7 @@ export interface Condition {
   lastTransitionTime?: string;
   lastProbeTime?: string | null;
   lastHeartbeatTime?: string;
+  lastUpdateTime?: string;
   observedGeneration?: number;
 }
 

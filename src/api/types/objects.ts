@@ -6,12 +6,24 @@
  * Objects handed out by the store, the client's informers and the watch streams are shared: never change them in place.
  */
 import type { Condition, KubeObject, ObjectMeta, ObjectReference } from './meta.ts';
-import type { Pod, PodSpec } from './pod.ts';
+import type { Pod } from './pod.ts';
 import type { EndpointSlice, Endpoints, Service } from './service.ts';
+import type {
+  ControllerRevision,
+  CronJob,
+  DaemonSet,
+  Deployment,
+  Job,
+  PodDisruptionBudget,
+  ReplicaSet,
+  ReplicationController,
+  StatefulSet,
+} from './workloads.ts';
 
 export type * from './meta.ts';
 export type * from './pod.ts';
 export type * from './service.ts';
+export type * from './workloads.ts';
 
 // ----------------------------------------------------------------------------------------------------- plain documents
 
@@ -66,10 +78,23 @@ export interface NodeAddress {
   address: string;
 }
 
+export interface Taint {
+  key: string;
+  value?: string;
+  effect: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute';
+  timeAdded?: string;
+}
+
 export interface NodeObject extends KubeObject {
   apiVersion: 'v1';
   kind: 'Node';
-  spec?: { podCIDR?: string; podCIDRs?: string[]; unschedulable?: boolean; providerID?: string };
+  spec?: {
+    podCIDR?: string;
+    podCIDRs?: string[];
+    unschedulable?: boolean;
+    providerID?: string;
+    taints?: Taint[];
+  };
   status?: {
     addresses?: NodeAddress[];
     conditions?: Condition[];
@@ -80,77 +105,18 @@ export interface NodeObject extends KubeObject {
   };
 }
 
-// ---------------------------------------------------------------------------------------------- Deployment, ReplicaSet
-
-export interface LabelSelector {
-  matchLabels?: Record<string, string>;
-  matchExpressions?: { key: string; operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist'; values?: string[] }[];
-}
-
-export interface PodTemplate {
-  metadata?: { labels?: Record<string, string>; annotations?: Record<string, string> };
-  spec: PodSpec;
-}
-
-export interface ReplicaSet extends KubeObject {
-  apiVersion: 'apps/v1';
-  kind: 'ReplicaSet';
-  spec: { replicas?: number; minReadySeconds?: number; selector: LabelSelector; template: PodTemplate };
-  status?: {
-    replicas?: number;
-    fullyLabeledReplicas?: number;
-    readyReplicas?: number;
-    availableReplicas?: number;
-    observedGeneration?: number;
-  };
-}
-
-export interface Deployment extends KubeObject {
-  apiVersion: 'apps/v1';
-  kind: 'Deployment';
-  spec: {
-    replicas?: number;
-    selector: LabelSelector;
-    template: PodTemplate;
-    minReadySeconds?: number;
-    revisionHistoryLimit?: number;
-    progressDeadlineSeconds?: number;
-    paused?: boolean;
-    strategy?: {
-      type?: 'RollingUpdate' | 'Recreate';
-      rollingUpdate?: { maxSurge?: number | string; maxUnavailable?: number | string };
-    };
-  };
-  status?: {
-    replicas?: number;
-    updatedReplicas?: number;
-    readyReplicas?: number;
-    availableReplicas?: number;
-    unavailableReplicas?: number;
-    observedGeneration?: number;
-    conditions?: Condition[];
-  };
-}
-
 // ------------------------------------------------------------------------------------------------------------ protocol
 
 /** Kinds whose fields no code here reads: their types are the published ones. */
 export type StoredKind =
   | 'CustomResourceDefinition'
   | 'ServiceAccount'
-  | 'ReplicationController'
   | 'PodTemplate'
   | 'ResourceQuota'
   | 'LimitRange'
   | 'PersistentVolume'
   | 'PersistentVolumeClaim'
-  | 'StatefulSet'
-  | 'DaemonSet'
-  | 'ControllerRevision'
-  | 'Job'
-  | 'CronJob'
   | 'HorizontalPodAutoscaler'
-  | 'PodDisruptionBudget'
   | 'NetworkPolicy'
   | 'Ingress'
   | 'IngressClass'
@@ -191,6 +157,13 @@ export interface ObjectByKind extends Record<StoredKind, StoredObject> {
   Event: EventObject;
   Deployment: Deployment;
   ReplicaSet: ReplicaSet;
+  ReplicationController: ReplicationController;
+  StatefulSet: StatefulSet;
+  DaemonSet: DaemonSet;
+  ControllerRevision: ControllerRevision;
+  Job: Job;
+  CronJob: CronJob;
+  PodDisruptionBudget: PodDisruptionBudget;
 }
 
 export type Kind = keyof ObjectByKind;

@@ -92,6 +92,7 @@ export interface Volume {
   configMap?: { name: string; items?: KeyToPath[]; defaultMode?: number; optional?: boolean };
   secret?: { secretName: string; items?: KeyToPath[]; defaultMode?: number; optional?: boolean };
   downwardAPI?: { items?: FieldToPath[]; defaultMode?: number };
+  persistentVolumeClaim?: { claimName: string; readOnly?: boolean };
   projected?: { sources?: ProjectedSource[]; defaultMode?: number };
 }
 
@@ -130,6 +131,15 @@ export interface PodSpec {
   /** The old name of the same. */
   serviceAccount?: string;
   automountServiceAccountToken?: boolean;
+  tolerations?: Toleration[];
+}
+
+export interface Toleration {
+  key?: string;
+  operator?: 'Exists' | 'Equal';
+  value?: string;
+  effect?: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute';
+  tolerationSeconds?: number;
 }
 
 export interface ContainerState {

@@ -11,12 +11,23 @@ import { type Cluster, conditionOf, withCondition } from '../cluster.ts';
 import { keyOf, splitKey } from '../work-queue.ts';
 import type { PodAddresses } from './addresses.ts';
 import { podIpOf } from './addresses.ts';
+import { nodeAffinityFits } from './node-affinity.ts';
+import { untolerated } from './tolerations.ts';
 
 /** The properties of a node that decide whether a pod may run there. */
 const fitness = (node: NodeObject | undefined) =>
   node === undefined
     ? ''
-    : JSON.stringify([isReady(node), node.spec?.unschedulable === true, node.spec?.podCIDR, node.metadata.labels]);
+    : JSON.stringify([
+        isReady(node),
+        node.spec?.unschedulable === true,
+        node.spec?.podCIDR,
+        node.metadata.labels,
+        node.spec?.taints,
+      ]);
+
+/** More than pods fit on a node. */
+const AVOIDED = 1_000_000;
 
 export function isReady(node: NodeObject): boolean {
   return conditionOf(node.status?.conditions, 'Ready')?.status === 'True';
@@ -73,10 +84,16 @@ function place(cluster: Cluster, addresses: PodAddresses, pod: Pod): boolean {
   for (const node of nodes) {
     const why = whyNot(cluster, addresses, pod, node);
     const pods = addresses.podsOn(node.metadata.name).size;
-    if (why !== undefined) reasons.set(why, (reasons.get(why) ?? 0) + 1);
-    else if (pods < fewest) {
+    if (why !== undefined) {
+      reasons.set(why, (reasons.get(why) ?? 0) + 1);
+      continue;
+    }
+    // A node that would rather have others counts as fuller than any that would not.
+    const avoided = untolerated(node.spec?.taints, pod.spec.tolerations, ['PreferNoSchedule']) !== undefined;
+    const load = pods + (avoided ? AVOIDED : 0);
+    if (load < fewest) {
       best = node;
-      fewest = pods;
+      fewest = load;
     }
   }
   if (best !== undefined) return bind(cluster, addresses, pod, best);
@@ -89,7 +106,11 @@ function place(cluster: Cluster, addresses: PodAddresses, pod: Pod): boolean {
 function whyNot(cluster: Cluster, addresses: PodAddresses, pod: Pod, node: NodeObject): string | undefined {
   if (!isReady(node)) return 'were not ready';
   if (node.spec?.unschedulable) return 'were unschedulable';
-  if (!matchesLabels(pod.spec.nodeSelector ?? {}, node.metadata.labels)) return "didn't match Pod's node selector";
+  const taint = untolerated(node.spec?.taints, pod.spec.tolerations, ['NoSchedule', 'NoExecute']);
+  if (taint !== undefined) return `had untolerated taint {${taint.key}: ${taint.value ?? ''}}`;
+  if (!matchesLabels(pod.spec.nodeSelector ?? {}, node.metadata.labels) || !nodeAffinityFits(pod.spec, node)) {
+    return "didn't match Pod's node affinity/selector";
+  }
   const wanted = hostPorts(pod);
   if (wanted.length > 0) {
     for (const key of addresses.podsOn(node.metadata.name)) {

@@ -1,171 +1,132 @@
-/** Brings the pods of a Deployment to its template, through one ReplicaSet per template: all at once or step by step. */
-import { createHash } from 'node:crypto';
-import { resourceOfKind } from '../../api/resources.ts';
+/**
+ * Brings the pods of a Deployment to its template, through one ReplicaSet per template: all at once or step by step
+ * (pkg/controller/deployment). Old sets are kept, empty, as the history to go back to. What the Deployment's status says
+ * about it is `deployment-status.ts`.
+ */
 import type { Deployment, ReplicaSet } from '../../api/types/objects.ts';
-import { type Cluster, withCondition } from '../cluster.ts';
-import { splitKey } from '../work-queue.ts';
-import { Owned, ownedBy } from './owners.ts';
-
-const SETS = resourceOfKind('ReplicaSet')!;
-const HASH = 'pod-template-hash';
-const REVISION = 'deployment.kubernetes.io/revision';
+import type { Cluster } from '../cluster.ts';
+import { keyOf, splitKey, type WorkQueue } from '../work-queue.ts';
+import { DeploymentHistory } from './deployment-history.ts';
+import { availableOf, presentOf, replicasOf, scaleProportionally, total } from './deployment-scale.ts';
+import { writeDeploymentStatus } from './deployment-status.ts';
+import { controllerOf, Owned } from './owners.ts';
+import { isEnded, share } from './pod-control.ts';
 
 export function startDeploymentController(cluster: Cluster): void {
   const { store } = cluster;
   const sets = new Owned(store, 'ReplicaSet', 'Deployment');
-  const queue = cluster.queue('deployments', (key) => {
+  const pods = new Owned(store, 'Pod', 'ReplicaSet');
+  const queue: WorkQueue = cluster.queue('deployments', (key) => {
     const deployment = store.get('Deployment', ...splitKey(key));
     if (deployment === undefined || deployment.metadata.deletionTimestamp !== undefined) return;
-    new Rollout(cluster, deployment, sets.of(deployment)).run();
+    const claimed = sets.claim(cluster, deployment, deployment.spec.selector);
+    const someLeft = (set: ReplicaSet) => pods.of(set).some((pod) => !isEnded(pod));
+    const nextMs = new Rollout(cluster, deployment, claimed, someLeft).run();
+    if (nextMs !== undefined) queue.addAfter(key, nextMs);
   });
-  sets.queueOwners(queue);
+  pods.queueOwners(cluster.queue('pods-of-deployments', () => {}));
+  sets.queueOwners(queue, ({ spec }) => spec.selector);
+  // The strategy Recreate waits until the last pod is gone for good, of which its ReplicaSet says nothing.
+  store.onCommit('Pod', ({ type, object }) => {
+    const owner = type === 'DELETED' ? controllerOf(object, 'ReplicaSet') : undefined;
+    const set = owner && store.get('ReplicaSet', object.metadata.namespace, owner.name);
+    const deployment = set && controllerOf(set, 'Deployment');
+    if (deployment !== undefined) queue.add(keyOf({ metadata: { ...object.metadata, name: deployment.name } }));
+  });
 }
-
-const replicasOf = (set: ReplicaSet) => set.spec.replicas ?? 1;
-/** A set that is being scaled down counts as smaller at once, before its status shows it. */
-const availableOf = (set: ReplicaSet) => Math.min(set.status?.availableReplicas ?? 0, replicasOf(set));
-const presentOf = (set: ReplicaSet) => set.status?.replicas ?? 0;
-const total = (sets: readonly ReplicaSet[], of: (set: ReplicaSet) => number) => sets.reduce((n, s) => n + of(s), 0);
 
 class Rollout {
   private readonly cluster: Cluster;
   private readonly deployment: Deployment;
   private readonly wanted: number;
-  private sets: ReplicaSet[];
+  private readonly sets: readonly ReplicaSet[];
+  /** Has a set pods that have not ended, also such as are ending? */
+  private readonly someLeft: (set: ReplicaSet) => boolean;
 
-  constructor(cluster: Cluster, deployment: Deployment, sets: ReplicaSet[]) {
+  constructor(
+    cluster: Cluster,
+    deployment: Deployment,
+    sets: readonly ReplicaSet[],
+    someLeft: (set: ReplicaSet) => boolean,
+  ) {
     this.cluster = cluster;
     this.deployment = deployment;
     this.sets = sets;
+    this.someLeft = someLeft;
     this.wanted = deployment.spec.replicas ?? 1;
   }
 
-  run(): void {
-    const hash = templateHash(this.deployment);
-    const fresh = this.sets.find((s) => s.metadata.labels?.[HASH] === hash) ?? this.makeSet(hash);
-    const old = this.sets.filter((s) => s !== fresh);
-    if (this.deployment.spec.paused !== true) this.roll(fresh, old);
-    this.writeStatus(fresh, old);
-    this.forget(old);
+  /** @returns when to look again though nothing may have happened */
+  run(): number | undefined {
+    const { cluster, deployment } = this;
+    const history = new DeploymentHistory(cluster, deployment, this.sets);
+    const paused = deployment.spec.paused === true;
+    // While it is paused a new template has no effect; the number of pods does.
+    const fresh = paused ? history.present() : history.ensure(this.maxSurge());
+    const old = history.others(fresh);
+    if (paused || this.isScaling(fresh, old)) this.scaleAll(fresh, old);
+    else if (fresh !== undefined) this.roll(fresh, old);
+    const nextMs = writeDeploymentStatus(cluster, deployment, fresh?.metadata.name, old);
+    if (!paused) history.forget(old);
+    return nextMs;
   }
 
-  private makeSet(hash: string): ReplicaSet {
-    const { spec, metadata } = this.deployment;
-    const { namespace, name } = metadata;
-    const revision = 1 + Math.max(0, ...this.sets.map((s) => Number(s.metadata.annotations?.[REVISION] ?? 0)));
-    const labels = { ...spec.template.metadata?.labels, [HASH]: hash };
-    const { object } = this.cluster.registry.create(SETS, namespace, {
-      apiVersion: 'apps/v1',
-      kind: 'ReplicaSet',
-      metadata: {
-        name: `${name}-${hash}`,
-        namespace,
-        labels,
-        annotations: { [REVISION]: String(revision) },
-        ownerReferences: [ownedBy(this.deployment)],
-      },
-      spec: {
-        replicas: 0,
-        ...(spec.minReadySeconds && { minReadySeconds: spec.minReadySeconds }),
-        selector: { ...spec.selector, matchLabels: { ...spec.selector.matchLabels, [HASH]: hash } },
-        template: { ...spec.template, metadata: { ...spec.template.metadata, labels } },
-      },
+  private maxSurge(): number {
+    const { strategy } = this.deployment.spec;
+    if (strategy?.type === 'Recreate') return 0;
+    return share(strategy?.rollingUpdate?.maxSurge ?? '25%', this.wanted, Math.ceil);
+  }
+
+  /** Has the number of pods changed since the sets were given their shares? (isScalingEvent) */
+  private isScaling(fresh: ReplicaSet | undefined, old: readonly ReplicaSet[]): boolean {
+    const active = [...(fresh ? [fresh] : []), ...old].filter((set) => replicasOf(set) > 0);
+    return active.some((set) => {
+      const desired = DeploymentHistory.desiredOf(set);
+      return desired !== undefined && desired !== this.wanted;
     });
-    return object as ReplicaSet;
+  }
+
+  private scaleAll(fresh: ReplicaSet | undefined, old: readonly ReplicaSet[]): void {
+    const surge = this.maxSurge();
+    for (const [set, replicas] of scaleProportionally(fresh, old, this.wanted, surge)) {
+      this.scale(set, replicas, surge);
+    }
   }
 
   private roll(fresh: ReplicaSet, old: readonly ReplicaSet[]): void {
     const { strategy } = this.deployment.spec;
     if (strategy?.type === 'Recreate') {
-      for (const set of old) this.scale(set, 0);
-      if (total(old, presentOf) === 0) this.scale(fresh, this.wanted);
+      for (const set of old) this.scale(set, 0, 0);
+      if (total(old, presentOf) === 0 && !old.some(this.someLeft)) this.scale(fresh, this.wanted, 0);
       return;
     }
-    const { maxSurge = '25%', maxUnavailable = '25%' } = strategy?.rollingUpdate ?? {};
-    const surge = share(maxSurge, this.wanted, Math.ceil);
+    const surge = this.maxSurge();
     // Both zero would be a stand-still (apps/v1 validation; percentages can round to it).
-    const missing = share(maxUnavailable, this.wanted, Math.floor) || (surge === 0 ? 1 : 0);
+    const given = share(strategy?.rollingUpdate?.maxUnavailable ?? '25%', this.wanted, Math.floor);
+    const missing = given || (surge === 0 ? 1 : 0);
     const all = [fresh, ...old];
     const room = this.wanted + surge - total(all, replicasOf);
     const more = Math.min(this.wanted - replicasOf(fresh), Math.max(0, room));
-    if (more !== 0) this.scale(fresh, replicasOf(fresh) + more);
+    const freshNow = this.scale(fresh, replicasOf(fresh) + more, surge);
     // Old pods that are not available can be removed at once; the others go as new ones become available.
-    let spare = total(all, availableOf) - (this.wanted - missing);
-    for (const set of [...old].sort((a, b) => revisionOf(a) - revisionOf(b))) {
+    let spare = total([freshNow, ...old], availableOf) - (this.wanted - missing);
+    for (const set of [...old].sort((a, b) => DeploymentHistory.revisionOf(a) - DeploymentHistory.revisionOf(b))) {
       const broken = Math.max(0, replicasOf(set) - availableOf(set));
       const fewer = Math.min(replicasOf(set), broken + Math.max(0, Math.min(spare, availableOf(set))));
       if (fewer === 0) continue;
       spare -= Math.max(0, fewer - broken);
-      this.scale(set, replicasOf(set) - fewer);
+      this.scale(set, replicasOf(set) - fewer, surge);
     }
   }
 
-  private scale(set: ReplicaSet, replicas: number): ReplicaSet {
-    if (replicasOf(set) === replicas) return set;
-    const verb = replicas > replicasOf(set) ? 'up' : 'down';
-    const message = `Scaled ${verb} replica set ${set.metadata.name} from ${replicasOf(set)} to ${replicas}`;
-    this.cluster.event(this.deployment, 'Normal', 'ScalingReplicaSet', message);
-    return this.cluster.registry.write({ ...set, spec: { ...set.spec, replicas } }, set);
-  }
-
-  private writeStatus(fresh: ReplicaSet, old: readonly ReplicaSet[]): void {
-    const { store, registry } = this.cluster;
-    const { namespace, name, generation } = this.deployment.metadata;
-    const now = store.get('Deployment', namespace, name);
-    if (now === undefined) return;
-    const all = [fresh, ...old];
-    const available = total(all, availableOf);
-    const { maxUnavailable = '25%' } = this.deployment.spec.strategy?.rollingUpdate ?? {};
-    const enough = available >= this.wanted - share(maxUnavailable, this.wanted, Math.floor);
-    const conditions = withCondition(now.status?.conditions, {
-      type: 'Available',
-      status: enough ? 'True' : 'False',
-      reason: enough ? 'MinimumReplicasAvailable' : 'MinimumReplicasUnavailable',
-      message: enough ? 'Deployment has minimum availability.' : 'Deployment does not have minimum availability.',
-    });
-    const status = {
-      replicas: total(all, presentOf),
-      updatedReplicas: presentOf(fresh),
-      readyReplicas: total(all, (s) => s.status?.readyReplicas ?? 0),
-      availableReplicas: available,
-      unavailableReplicas: Math.max(0, this.wanted - available),
-      observedGeneration: generation,
-      conditions,
-    };
-    const revision = fresh.metadata.annotations?.[REVISION] ?? '1';
-    const annotations = { ...now.metadata.annotations, [REVISION]: revision };
-    registry.write({ ...now, metadata: { ...now.metadata, annotations }, status }, now);
-  }
-
-  private forget(old: readonly ReplicaSet[]): void {
-    const idle = old
-      .filter((s) => replicasOf(s) === 0 && presentOf(s) === 0)
-      .sort((a, b) => revisionOf(b) - revisionOf(a));
-    for (const set of idle.slice(this.deployment.spec.revisionHistoryLimit ?? 10)) {
-      this.cluster.registry.delete(SETS, set.metadata.namespace, set.metadata.name);
+  private scale(set: ReplicaSet, replicas: number, surge: number): ReplicaSet {
+    const annotations = { ...set.metadata.annotations, ...DeploymentHistory.scaleNotes(this.wanted, surge) };
+    if (replicasOf(set) !== replicas) {
+      const verb = replicas > replicasOf(set) ? 'up' : 'down';
+      const message = `Scaled ${verb} replica set ${set.metadata.name} from ${replicasOf(set)} to ${replicas}`;
+      this.cluster.event(this.deployment, 'Normal', 'ScalingReplicaSet', message);
     }
+    const metadata = { ...set.metadata, annotations };
+    return this.cluster.registry.write({ ...set, metadata, spec: { ...set.spec, replicas } }, set);
   }
-}
-
-const revisionOf = (set: ReplicaSet) => Number(set.metadata.annotations?.[REVISION] ?? 0);
-
-function share(value: number | string, of: number, round: (n: number) => number): number {
-  return typeof value === 'number' ? value : round((Number.parseInt(value, 10) * of) / 100);
-}
-
-/** Equal for equal templates, whatever the order of their keys. */
-function templateHash({ spec: { template } }: Deployment): string {
-  const sorted = (value: unknown): unknown => {
-    if (Array.isArray(value)) return value.map(sorted);
-    if (typeof value !== 'object' || value === null) return value;
-    return Object.fromEntries(
-      Object.entries(value)
-        .sort()
-        .map(([key, member]) => [key, sorted(member)]),
-    );
-  };
-  return createHash('sha256')
-    .update(JSON.stringify(sorted(template)))
-    .digest('hex')
-    .slice(0, 10);
 }

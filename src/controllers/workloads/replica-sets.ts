@@ -1,76 +1,94 @@
-/** Keeps as many pods of a ReplicaSet as it asks for. */
-import { resourceOfKind } from '../../api/resources.ts';
-import { matchesSelector } from '../../api/selectors.ts';
-import type { Pod, ReplicaSet } from '../../api/types/objects.ts';
-import { type Cluster, conditionOf } from '../cluster.ts';
-import { isPodReady } from '../services/endpoint-groups.ts';
-import { keyOf, splitKey } from '../work-queue.ts';
-import { Owned, ownedBy } from './owners.ts';
+/** Keeps as many pods of a ReplicaSet, or of a ReplicationController, as it asks for. */
+import { ApiError } from '../../api/errors.ts';
+import type { Condition, LabelSelector, Pod, ReplicaSet, ReplicationController } from '../../api/types/objects.ts';
+import { type Cluster, withCondition } from '../cluster.ts';
+import { keyOf, splitKey, type WorkQueue } from '../work-queue.ts';
+import { Owned } from './owners.ts';
+import { createPod, deletePod, isActive, leastMissedFirst, progressOf, withoutZeros } from './pod-control.ts';
 
-const PODS = resourceOfKind('Pod')!;
+type Replicated = ReplicaSet | ReplicationController;
+
+/** So many pods are made or ended in one turn; the rest follows in the next. */
+const BURST = 500;
 
 export function startReplicaSetController(cluster: Cluster): void {
-  const { store, registry } = cluster;
-  const owned = new Owned(store, 'Pod', 'ReplicaSet');
-  const queue = cluster.queue('replica-sets', (key) => {
-    const set = store.get('ReplicaSet', ...splitKey(key));
-    if (set === undefined || set.metadata.deletionTimestamp !== undefined) return;
-    reconcile(cluster, set, owned.of(set));
-  });
-  owned.queueOwners(queue);
-
-  function reconcile({ event }: Cluster, set: ReplicaSet, pods: readonly Pod[]): void {
-    const wanted = set.spec.replicas ?? 1;
-    const alive = pods.filter((p) => {
-      const ended = p.status?.phase === 'Succeeded' || p.status?.phase === 'Failed';
-      return (
-        !ended &&
-        p.metadata.deletionTimestamp === undefined &&
-        matchesSelector(set.spec.selector, p.metadata.labels ?? {})
-      );
-    });
-    for (let i = alive.length; i < wanted; i++) {
-      const { namespace, name } = set.metadata;
-      const { labels, annotations } = set.spec.template.metadata ?? {};
-      const metadata = {
-        generateName: `${name}-`,
-        namespace,
-        ...(labels && { labels }),
-        ...(annotations && { annotations }),
-        ownerReferences: [ownedBy(set)],
-      };
-      const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec: set.spec.template.spec };
-      const { object } = registry.create(PODS, namespace, pod);
-      event(set, 'Normal', 'SuccessfulCreate', `Created pod: ${object.metadata.name}`);
-    }
-    for (const pod of alive.sort(leastMissed).slice(0, Math.max(0, alive.length - wanted))) {
-      registry.delete(PODS, pod.metadata.namespace, pod.metadata.name);
-      event(set, 'Normal', 'SuccessfulDelete', `Deleted pod: ${pod.metadata.name}`);
-    }
-    const now = store.get('ReplicaSet', set.metadata.namespace, set.metadata.name);
-    if (now !== undefined) writeStatus(now, alive);
-  }
-
-  function writeStatus(set: ReplicaSet, alive: readonly Pod[]): void {
-    const ready = alive.filter(isPodReady);
-    const settleMs = (set.spec.minReadySeconds ?? 0) * 1000;
-    const since = (p: Pod) => Date.parse(conditionOf(p.status?.conditions, 'Ready')?.lastTransitionTime ?? '') || 0;
-    const settled = ready.filter((p) => settleMs === 0 || Date.now() - since(p) >= settleMs);
-    const status = {
-      replicas: alive.length,
-      fullyLabeledReplicas: alive.length,
-      readyReplicas: ready.length,
-      availableReplicas: settled.length,
-      observedGeneration: set.metadata.generation,
-    };
-    registry.write({ ...set, status }, set);
-    // The store does not change when the time is up, so a timer queues the set again.
-    if (settled.length < ready.length) setTimeout(() => queue.add(keyOf(set)), settleMs + 1000).unref();
-  }
+  start(cluster, 'ReplicaSet', 'replica-sets', ({ spec }) => spec.selector);
 }
 
-/** Which pods to end first: unplaced before placed, unready before ready, younger before older. */
-function leastMissed(a: Pod, b: Pod): number {
-  const rank = (p: Pod) => (p.spec.nodeName ? 1 : 0) + (isPodReady(p) ? 2 : 0);
-  return rank(a) - rank(b) || Number(b.metadata.resourceVersion) - Number(a.metadata.resourceVersion);
+export function startReplicationControllers(cluster: Cluster): void {
+  start(cluster, 'ReplicationController', 'replication-controllers', ({ spec }) => ({
+    matchLabels: spec.selector ?? spec.template.metadata?.labels ?? {},
+  }));
+}
+
+function start<K extends 'ReplicaSet' | 'ReplicationController'>(
+  cluster: Cluster,
+  kind: K,
+  name: string,
+  selectorOf: (owner: K extends 'ReplicaSet' ? ReplicaSet : ReplicationController) => LabelSelector,
+): void {
+  const { store } = cluster;
+  const owned = new Owned(store, 'Pod', kind);
+  const queue = cluster.queue(name, (key) => {
+    const set = store.get(kind, ...splitKey(key)) as Replicated | undefined;
+    if (set === undefined || set.metadata.deletionTimestamp !== undefined) return;
+    const pods = owned.claim(cluster, set, selectorOf(set as never));
+    reconcile(cluster, queue, set, pods);
+  });
+  owned.queueOwners(queue, selectorOf as never);
+}
+
+function reconcile(cluster: Cluster, queue: WorkQueue, set: Replicated, pods: readonly Pod[]): void {
+  const wanted = set.spec.replicas ?? 1;
+  const active = pods.filter(isActive);
+  let failure: ApiError | undefined;
+  const missing = Math.min(wanted - active.length, BURST);
+  try {
+    for (let i = 0; i < missing; i++) active.push(createPod(cluster, set, set.spec.template));
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    failure = error;
+  }
+  const surplus = Math.max(0, active.length - wanted);
+  const leaving = leastMissedFirst(active).slice(0, Math.min(surplus, BURST));
+  for (const pod of leaving) deletePod(cluster, set, pod);
+  const staying = active.filter((pod) => !leaving.includes(pod));
+  const nextMs = writeStatus(cluster, set, staying, failure);
+  if (nextMs !== undefined) queue.addAfter(keyOf(set), nextMs);
+  if (missing === BURST || leaving.length === BURST) queue.add(keyOf(set));
+  if (failure !== undefined) throw failure; // Tried again, later each time.
+}
+
+/** @returns when to look again for pods that become available by and by */
+function writeStatus(
+  cluster: Cluster,
+  set: Replicated,
+  pods: readonly Pod[],
+  failure: ApiError | undefined,
+): number | undefined {
+  const { store, registry } = cluster;
+  const now = store.get(set.kind, set.metadata.namespace, set.metadata.name) as Replicated | undefined;
+  if (now === undefined) return undefined;
+  const { ready, available, nextMs } = progressOf(pods, now.spec.minReadySeconds);
+  const wanted = Object.entries(now.spec.template.metadata?.labels ?? {});
+  const labelled = pods.filter(({ metadata }) => wanted.every(([key, value]) => metadata.labels?.[key] === value));
+  const conditions = conditionsOf(now.status?.conditions, failure);
+  const status = {
+    replicas: pods.length,
+    ...withoutZeros({ fullyLabeledReplicas: labelled.length, readyReplicas: ready, availableReplicas: available }),
+    observedGeneration: now.metadata.generation,
+    ...(conditions.length > 0 && { conditions }),
+  };
+  registry.write({ ...now, status } as ReplicaSet, now as ReplicaSet);
+  return nextMs;
+}
+
+function conditionsOf(old: readonly Condition[] | undefined, failure: ApiError | undefined): Condition[] {
+  if (failure === undefined) return (old ?? []).filter(({ type }) => type !== 'ReplicaFailure');
+  return withCondition(old, {
+    type: 'ReplicaFailure',
+    status: 'True',
+    reason: 'FailedCreate',
+    message: failure.message,
+  });
 }

@@ -62,9 +62,12 @@ export function withCluster(body: (cluster: TestCluster) => Promise<void>, given
   };
 }
 
-/** Waits until `probe` gives something; fails after two seconds with what `probe` gave or threw last. */
-export async function eventually<T>(probe: () => Promise<T | undefined | false> | T | undefined | false): Promise<T> {
-  const end = Date.now() + 2000;
+/** Waits until `probe` gives something; fails when the time is up with what `probe` gave or threw last. */
+export async function eventually<T>(
+  probe: () => Promise<T | undefined | false> | T | undefined | false,
+  timeoutMs = 2000,
+): Promise<T> {
+  const end = Date.now() + timeoutMs;
   let last: unknown;
   for (;;) {
     try {

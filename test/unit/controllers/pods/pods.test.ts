@@ -114,7 +114,9 @@ test(
     await eventually(async () => ipOf(await client.get('Pod', 'early', 'default')));
     await client.create(pod('picky', {}, { nodeSelector: { disk: 'ssd' } }));
     await eventually(async () =>
-      scheduled(await client.get('Pod', 'picky', 'default'))?.message?.includes("didn't match Pod's node selector"),
+      scheduled(await client.get('Pod', 'picky', 'default'))?.message?.includes(
+        "didn't match Pod's node affinity/selector",
+      ),
     );
     await client.patch('Node', 'n1', { metadata: { labels: { disk: 'ssd' } } });
     await eventually(async () => ipOf(await client.get('Pod', 'picky', 'default')));

@@ -1,0 +1,114 @@
+/** Rules of the kinds that make pods (pkg/apis/{apps,batch,core,policy}/validation). */
+import type { FieldError } from '../errors.ts';
+import { matchesSelector } from '../selectors.ts';
+import type {
+  CronJob,
+  DaemonSet,
+  Deployment,
+  Job,
+  JobSpec,
+  KubeObject,
+  LabelSelector,
+  PodDisruptionBudget,
+  PodTemplate,
+  ReplicaSet,
+  ReplicationController,
+  StatefulSet,
+} from '../types/objects.ts';
+import { checkPodSpec } from './pod.ts';
+
+/** The errors of an object; none for a kind that makes no pods. */
+export function checkWorkload(object: KubeObject): FieldError[] {
+  switch (object.kind) {
+    case 'Deployment':
+    case 'ReplicaSet':
+    case 'StatefulSet':
+    case 'DaemonSet': {
+      const { selector, template } = (object as Deployment | ReplicaSet | StatefulSet | DaemonSet).spec;
+      return [...checkSelector(object.kind, selector, template), ...checkTemplate(template, 'spec', ['Always'])];
+    }
+    case 'ReplicationController': {
+      const { selector, template } = (object as ReplicationController).spec;
+      const matchLabels = selector ?? template?.metadata?.labels;
+      if (template === undefined) return [required('spec.template')];
+      const errors = checkSelector(object.kind, { ...(matchLabels && { matchLabels }) }, template);
+      return [...errors, ...checkTemplate(template, 'spec', ['Always'])];
+    }
+    case 'Job':
+      return checkJob((object as Job).spec, 'spec');
+    case 'CronJob':
+      return checkCronJob(object as CronJob);
+    case 'PodDisruptionBudget': {
+      const { minAvailable, maxUnavailable } = (object as PodDisruptionBudget).spec ?? {};
+      if (minAvailable === undefined || maxUnavailable === undefined) return [];
+      const message = 'minAvailable and maxUnavailable cannot be both set';
+      return [{ path: 'spec', message }];
+    }
+    default:
+      return [];
+  }
+}
+
+const required = (path: string): FieldError => ({
+  path,
+  message: 'Required value',
+  reason: 'FieldValueRequired',
+});
+
+function checkSelector(kind: string, selector: LabelSelector | undefined, template: PodTemplate): FieldError[] {
+  if (selector === undefined) return [required('spec.selector')];
+  if (!selector.matchLabels && !selector.matchExpressions?.length) {
+    return [{ path: 'spec.selector', message: `empty selector is invalid for ${kind.toLowerCase()}` }];
+  }
+  if (matchesSelector(selector, template?.metadata?.labels ?? {})) return [];
+  return [{ path: 'spec.template.metadata.labels', message: '`selector` does not match template `labels`' }];
+}
+
+function checkTemplate(template: PodTemplate | undefined, at: string, policies: readonly string[]): FieldError[] {
+  if (template?.spec === undefined) return [required(`${at}.template.spec`)];
+  const errors = checkPodSpec(template.spec, `${at}.template.spec`);
+  const policy = template.spec.restartPolicy;
+  if (policy !== undefined && !policies.includes(policy)) {
+    const supported = policies.map((each) => `"${each}"`).join(', ');
+    const message = `Unsupported value: "${policy}": supported values: ${supported}`;
+    errors.push({ path: `${at}.template.spec.restartPolicy`, message, reason: 'FieldValueNotSupported' });
+  }
+  return errors;
+}
+
+function checkJob(spec: JobSpec, at: string): FieldError[] {
+  const errors = checkTemplate(spec.template, at, ['OnFailure', 'Never']);
+  if (spec.completionMode === 'Indexed' && spec.completions === undefined) {
+    errors.push({ ...required(`${at}.completions`), message: 'Required value: when completion mode is Indexed' });
+  }
+  return errors;
+}
+
+/** Five fields of a crontab, or one of its names (robfig/cron, which Kubernetes uses). */
+const FIELD = /^(\*|\?|[0-9a-z]+(-[0-9a-z]+)?)(\/[0-9]+)?(,(\*|[0-9a-z]+(-[0-9a-z]+)?)(\/[0-9]+)?)*$/i;
+const NAMED = /^@(yearly|annually|monthly|weekly|daily|midnight|hourly)$/;
+
+function checkCronJob({ spec }: CronJob): FieldError[] {
+  const errors = checkJob(spec.jobTemplate.spec, 'spec.jobTemplate.spec');
+  const fields = spec.schedule.trim().split(/\s+/);
+  if (!NAMED.test(spec.schedule) && (fields.length !== 5 || !fields.every((field) => FIELD.test(field)))) {
+    const message = `Invalid value: "${spec.schedule}": expected five fields of a crontab such as "*/5 * * * *", or @hourly, @daily, …`;
+    errors.push({ path: 'spec.schedule', message });
+  }
+  if (spec.timeZone !== undefined && !isTimeZone(spec.timeZone)) {
+    errors.push({
+      path: 'spec.timeZone',
+      message: `Invalid value: "${spec.timeZone}": unknown time zone ${spec.timeZone}`,
+    });
+  }
+  return errors;
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return name !== '' && name !== 'Local';
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,61 @@
+/** What Kubernetes fills in where a pod's manifest, or the template of one, is silent (pkg/apis/core/v1/defaults.go). */
+import type { Container, PodSpec, Probe, Volume } from '../types/objects.ts';
+
+export function podSpec(spec: PodSpec): PodSpec {
+  return {
+    ...spec,
+    containers: spec.containers.map((c) => container(c, spec.hostNetwork === true)),
+    ...(spec.initContainers && { initContainers: spec.initContainers.map((c) => container(c, false)) }),
+    ...(spec.volumes && { volumes: spec.volumes.map(volume) }),
+    restartPolicy: spec.restartPolicy ?? 'Always',
+    terminationGracePeriodSeconds: spec.terminationGracePeriodSeconds ?? 30,
+    dnsPolicy: spec.dnsPolicy ?? 'ClusterFirst',
+    enableServiceLinks: spec.enableServiceLinks ?? true,
+  };
+}
+
+/** `name`, `name:latest` → Always; another tag or a digest → IfNotPresent. */
+function pullPolicy(image: string): 'Always' | 'IfNotPresent' {
+  if (image.includes('@')) return 'IfNotPresent';
+  const tag = /:([^:/]+)$/.exec(image)?.[1] ?? 'latest';
+  return tag === 'latest' ? 'Always' : 'IfNotPresent';
+}
+
+function container(c: Container, hostNetwork: boolean): Container {
+  return {
+    ...c,
+    imagePullPolicy: c.imagePullPolicy ?? pullPolicy(c.image),
+    terminationMessagePath: c.terminationMessagePath ?? '/dev/termination-log',
+    terminationMessagePolicy: c.terminationMessagePolicy ?? 'File',
+    ...(c.ports && {
+      ports: c.ports.map((p) => ({
+        ...p,
+        protocol: p.protocol ?? 'TCP',
+        ...(hostNetwork && { hostPort: p.hostPort ?? p.containerPort }),
+      })),
+    }),
+    ...(c.livenessProbe && { livenessProbe: probe(c.livenessProbe) }),
+    ...(c.readinessProbe && { readinessProbe: probe(c.readinessProbe) }),
+    ...(c.startupProbe && { startupProbe: probe(c.startupProbe) }),
+  };
+}
+
+function probe(p: Probe): Probe {
+  return {
+    ...p,
+    timeoutSeconds: p.timeoutSeconds ?? 1,
+    periodSeconds: p.periodSeconds ?? 10,
+    successThreshold: p.successThreshold ?? 1,
+    failureThreshold: p.failureThreshold ?? 3,
+    ...(p.httpGet && { httpGet: { path: '/', scheme: 'HTTP' as const, ...p.httpGet } }),
+  };
+}
+
+function volume(v: Volume): Volume {
+  if (v.configMap) return { ...v, configMap: { defaultMode: 0o644, ...v.configMap } };
+  if (v.secret) return { ...v, secret: { defaultMode: 0o644, ...v.secret } };
+  if (v.downwardAPI) return { ...v, downwardAPI: { defaultMode: 0o644, ...v.downwardAPI } };
+  if (v.projected) return { ...v, projected: { defaultMode: 0o644, ...v.projected } };
+  if (v.hostPath) return { ...v, hostPath: { type: '', ...v.hostPath } };
+  return v;
+}

@@ -1,0 +1,193 @@
+/** Objects that make pods and keep them: apps/v1, batch/v1, policy/v1, and the oldest of them from v1. */
+import type { Condition, KubeObject, ObjectMeta } from './meta.ts';
+import type { PodSpec } from './pod.ts';
+
+export interface LabelSelector {
+  matchLabels?: Record<string, string>;
+  matchExpressions?: { key: string; operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist'; values?: string[] }[];
+}
+
+export interface PodTemplate {
+  metadata?: {
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+    finalizers?: string[];
+  };
+  spec: PodSpec;
+}
+
+export type CountOrPercent = number | string;
+
+interface ReplicaStatus {
+  replicas?: number;
+  fullyLabeledReplicas?: number;
+  readyReplicas?: number;
+  availableReplicas?: number;
+  observedGeneration?: number;
+  conditions?: Condition[];
+}
+
+export interface ReplicaSet extends KubeObject {
+  apiVersion: 'apps/v1';
+  kind: 'ReplicaSet';
+  spec: { replicas?: number; minReadySeconds?: number; selector: LabelSelector; template: PodTemplate };
+  status?: ReplicaStatus;
+}
+
+export interface ReplicationController extends KubeObject {
+  apiVersion: 'v1';
+  kind: 'ReplicationController';
+  spec: {
+    replicas?: number;
+    minReadySeconds?: number;
+    selector?: Record<string, string>;
+    template: PodTemplate;
+  };
+  status?: ReplicaStatus;
+}
+
+export interface Deployment extends KubeObject {
+  apiVersion: 'apps/v1';
+  kind: 'Deployment';
+  spec: {
+    replicas?: number;
+    selector: LabelSelector;
+    template: PodTemplate;
+    minReadySeconds?: number;
+    revisionHistoryLimit?: number;
+    progressDeadlineSeconds?: number;
+    paused?: boolean;
+    strategy?: {
+      type?: 'RollingUpdate' | 'Recreate';
+      rollingUpdate?: { maxSurge?: CountOrPercent; maxUnavailable?: CountOrPercent };
+    };
+  };
+  status?: {
+    replicas?: number;
+    updatedReplicas?: number;
+    readyReplicas?: number;
+    availableReplicas?: number;
+    unavailableReplicas?: number;
+    observedGeneration?: number;
+    conditions?: Condition[];
+  };
+}
+
+export interface StatefulSet extends KubeObject {
+  apiVersion: 'apps/v1';
+  kind: 'StatefulSet';
+  spec: {
+    replicas?: number;
+    selector: LabelSelector;
+    template: PodTemplate;
+    serviceName?: string;
+    podManagementPolicy?: 'OrderedReady' | 'Parallel';
+    updateStrategy?: { type?: 'RollingUpdate' | 'OnDelete'; rollingUpdate?: { partition?: number } };
+    minReadySeconds?: number;
+    revisionHistoryLimit?: number;
+    ordinals?: { start?: number };
+    volumeClaimTemplates?: { metadata: Partial<ObjectMeta>; spec?: object }[];
+    persistentVolumeClaimRetentionPolicy?: { whenDeleted?: 'Retain' | 'Delete'; whenScaled?: 'Retain' | 'Delete' };
+  };
+  status?: ReplicaStatus & {
+    currentReplicas?: number;
+    updatedReplicas?: number;
+    currentRevision?: string;
+    updateRevision?: string;
+    collisionCount?: number;
+  };
+}
+
+export interface DaemonSet extends KubeObject {
+  apiVersion: 'apps/v1';
+  kind: 'DaemonSet';
+  spec: {
+    selector: LabelSelector;
+    template: PodTemplate;
+    updateStrategy?: {
+      type?: 'RollingUpdate' | 'OnDelete';
+      rollingUpdate?: { maxUnavailable?: CountOrPercent; maxSurge?: CountOrPercent };
+    };
+    minReadySeconds?: number;
+    revisionHistoryLimit?: number;
+  };
+  status?: Record<string, unknown>;
+}
+
+/** One template of a StatefulSet or DaemonSet, for its history. */
+export interface ControllerRevision extends KubeObject {
+  apiVersion: 'apps/v1';
+  kind: 'ControllerRevision';
+  revision: number;
+  data?: { spec: { template: PodTemplate & { $patch?: 'replace' } } };
+}
+
+export interface JobSpec {
+  parallelism?: number;
+  completions?: number;
+  completionMode?: 'NonIndexed' | 'Indexed';
+  activeDeadlineSeconds?: number;
+  backoffLimit?: number;
+  ttlSecondsAfterFinished?: number;
+  suspend?: boolean;
+  manualSelector?: boolean;
+  selector?: LabelSelector;
+  template: PodTemplate;
+}
+
+export interface Job extends KubeObject {
+  apiVersion: 'batch/v1';
+  kind: 'Job';
+  spec: JobSpec;
+  status?: {
+    active?: number;
+    ready?: number;
+    terminating?: number;
+    succeeded?: number;
+    failed?: number;
+    completedIndexes?: string;
+    startTime?: string;
+    completionTime?: string;
+    conditions?: Condition[];
+  };
+}
+
+export interface CronJob extends KubeObject {
+  apiVersion: 'batch/v1';
+  kind: 'CronJob';
+  spec: {
+    schedule: string;
+    timeZone?: string;
+    startingDeadlineSeconds?: number;
+    concurrencyPolicy?: 'Allow' | 'Forbid' | 'Replace';
+    suspend?: boolean;
+    successfulJobsHistoryLimit?: number;
+    failedJobsHistoryLimit?: number;
+    jobTemplate: {
+      metadata?: { labels?: Record<string, string>; annotations?: Record<string, string> };
+      spec: JobSpec;
+    };
+  };
+  status?: { active?: object[]; lastScheduleTime?: string; lastSuccessfulTime?: string };
+}
+
+export interface PodDisruptionBudget extends KubeObject {
+  apiVersion: 'policy/v1';
+  kind: 'PodDisruptionBudget';
+  spec: {
+    selector?: LabelSelector;
+    minAvailable?: CountOrPercent;
+    maxUnavailable?: CountOrPercent;
+    unhealthyPodEvictionPolicy?: 'IfHealthyBudget' | 'AlwaysAllow';
+  };
+  status?: {
+    currentHealthy?: number;
+    desiredHealthy?: number;
+    disruptionsAllowed?: number;
+    expectedPods?: number;
+    observedGeneration?: number;
+    /** Pods whose eviction was allowed and has not been seen yet → when. */
+    disruptedPods?: Record<string, string>;
+    conditions?: Condition[];
+  };
+}

@@ -1,0 +1,51 @@
+/** Node affinity that is required: does a pod fit a node's labels and name? (component-helpers, nodeaffinity) */
+import type { NodeObject, PodSpec } from '../../api/types/objects.ts';
+
+interface Requirement {
+  key: string;
+  operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist' | 'Gt' | 'Lt';
+  values?: string[];
+}
+
+interface Term {
+  matchExpressions?: Requirement[];
+  matchFields?: Requirement[];
+}
+
+interface Affinity {
+  nodeAffinity?: { requiredDuringSchedulingIgnoredDuringExecution?: { nodeSelectorTerms?: Term[] } };
+}
+
+/** One of the terms has to hold, and of a term everything; an empty term holds never. */
+export function nodeAffinityFits(spec: PodSpec, node: NodeObject): boolean {
+  const { affinity } = spec as { affinity?: Affinity };
+  const terms = affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
+  if (terms === undefined) return true;
+  const { labels = {}, name } = node.metadata;
+  return terms.some(({ matchExpressions = [], matchFields = [] }) => {
+    if (matchExpressions.length + matchFields.length === 0) return false;
+    return (
+      matchExpressions.every((each) => holds(each, labels[each.key])) &&
+      matchFields.every((each) => holds(each, each.key === 'metadata.name' ? name : undefined))
+    );
+  });
+}
+
+function holds({ operator, values = [] }: Requirement, value: string | undefined): boolean {
+  switch (operator) {
+    case 'In':
+      return value !== undefined && values.includes(value);
+    case 'NotIn':
+      return value === undefined || !values.includes(value);
+    case 'Exists':
+      return value !== undefined;
+    case 'DoesNotExist':
+      return value === undefined;
+    case 'Gt':
+      return value !== undefined && Number(value) > Number(values[0]);
+    case 'Lt':
+      return value !== undefined && Number(value) < Number(values[0]);
+    default:
+      return false;
+  }
+}

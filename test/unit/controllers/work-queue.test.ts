@@ -1,0 +1,165 @@
+/** The properties that work-queue.ts promises, one by one, with a clock of our own. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type QueueClock, WorkQueue } from '../../../src/controllers/work-queue.ts';
+
+/** Time stands still until `advance`; `turn` runs what was put off to the next turn of the event loop. */
+class FakeClock implements QueueClock {
+  private ms = 0;
+  private timers: { dueMs: number; work: () => void }[] = [];
+  private soon: (() => void)[] = [];
+
+  now = () => this.ms;
+  setTimeout = (work: () => void, delayMs: number) => {
+    const timer = { dueMs: this.ms + delayMs, work, unref: () => {} };
+    this.timers.push(timer);
+    return timer;
+  };
+  clearTimeout = (timer: unknown) => {
+    this.timers = this.timers.filter((each) => each !== timer);
+  };
+  setImmediate = (work: () => void) => {
+    this.soon.push(work);
+  };
+
+  turn(): void {
+    while (this.soon.length > 0) this.soon.shift()!();
+  }
+
+  advance(ms: number): void {
+    const end = this.ms + ms;
+    for (;;) {
+      this.turn();
+      const next = this.timers.filter(({ dueMs }) => dueMs <= end).sort((a, b) => a.dueMs - b.dueMs)[0];
+      if (next === undefined) break;
+      this.ms = next.dueMs;
+      this.clearTimeout(next);
+      next.work();
+    }
+    this.ms = end;
+    this.turn();
+  }
+
+  get pending(): number {
+    return this.timers.length;
+  }
+
+  spend(ms: number): void {
+    this.ms += ms;
+  }
+}
+
+function setUp(work: (key: string) => void = () => {}) {
+  const clock = new FakeClock();
+  const seen: string[] = [];
+  const errors: string[] = [];
+  const queue = new WorkQueue(
+    (key) => {
+      seen.push(key);
+      work(key);
+    },
+    (key, error) => errors.push(`${key}: ${error.message}`),
+    clock,
+  );
+  return { clock, queue, seen, errors };
+}
+
+test('a key added several times before it is looked at is looked at once, in the order of the first', () => {
+  const { clock, queue, seen } = setUp();
+  for (const key of ['a', 'b', 'a', 'a', 'c', 'b']) queue.add(key);
+  assert.equal(seen, [], 'not in the turn of who added it');
+  clock.turn();
+  assert.equal(seen, ['a', 'b', 'c']);
+  clock.turn();
+  assert.is(seen.length, 3);
+});
+
+test('a key added while it is looked at is looked at again', () => {
+  let more = 2;
+  const { clock, queue, seen } = setUp((key) => {
+    if (more-- > 0) queue.add(key);
+  });
+  queue.add('a');
+  clock.turn();
+  assert.equal(seen, ['a', 'a', 'a']);
+});
+
+test('work that throws comes again, later each time, and from the beginning after a success', () => {
+  let broken = true;
+  const { clock, queue, seen, errors } = setUp(() => {
+    if (broken) throw new Error('no');
+  });
+  queue.add('a');
+  clock.turn();
+  const at = (ms: number) => {
+    clock.advance(ms);
+    return seen.length;
+  };
+  assert.equal([at(19), at(1), at(39), at(1), at(79), at(1)], [1, 2, 2, 3, 3, 4]);
+  assert.equal(errors, Array(4).fill('a: no'));
+  clock.advance(60_000);
+  const before = seen.length;
+  clock.advance(50_000);
+  assert.is(seen.length - before, 10, 'every five seconds at the longest');
+  broken = false;
+  clock.advance(5000);
+  assert.is(clock.pending, 0);
+  broken = true;
+  queue.add('a');
+  clock.turn();
+  const failed = seen.length;
+  clock.advance(20);
+  assert.is(seen.length, failed + 1);
+});
+
+test('one key that fails does not keep others waiting', () => {
+  const { clock, queue, seen } = setUp((key) => {
+    if (key === 'bad') throw new Error('no');
+  });
+  queue.add('bad');
+  queue.add('good');
+  clock.turn();
+  assert.equal(seen, ['bad', 'good']);
+});
+
+test('of several times for one key the earliest counts, and the key comes once', () => {
+  const { clock, queue, seen } = setUp();
+  queue.addAfter('a', 1000);
+  queue.addAfter('a', 200);
+  queue.addAfter('a', 500);
+  clock.advance(199);
+  assert.equal(seen, []);
+  clock.advance(1);
+  assert.equal(seen, ['a']);
+  clock.advance(5000);
+  assert.equal(seen, ['a']);
+});
+
+test('a long queue lets others have a turn every few milliseconds', () => {
+  const { clock, queue, seen } = setUp(() => clock.spend(3));
+  for (let i = 0; i < 10; i++) queue.add(String(i));
+  let turns = 0;
+  const soon: (() => void)[] = [];
+  clock.setImmediate = (work) => {
+    turns++;
+    soon.push(work);
+  };
+  clock.turn();
+  while (soon.length > 0) soon.shift()!();
+  assert.is(seen.length, 10);
+  assert.ok(turns >= 3, `${turns} turns`);
+});
+
+test('after close nothing is looked at any more, and no timer is left', () => {
+  const { clock, queue, seen } = setUp();
+  queue.add('a');
+  queue.addAfter('b', 10);
+  queue.close();
+  queue.add('c');
+  queue.addAfter('d', 10);
+  clock.advance(1000);
+  assert.equal(seen, []);
+  assert.is(clock.pending, 0);
+});
+
+test.run();
