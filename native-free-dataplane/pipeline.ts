@@ -18,7 +18,6 @@
 
 import { expireFollower } from './conntrack/events.ts';
 import { expireRecords, isBehind } from './conntrack/lifetime.ts';
-import { Rec, recordAt, Status } from './conntrack/record.ts';
 import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
 import { HopWord, NodeWord } from './node/config.ts';
@@ -129,8 +128,7 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
  * whose TTL ends on the way to its receiver is how a blind attacker would end a connection here alone.)
  */
 function follow(pkt: Packet, dp: Dataplane, hop: number): Verdict {
-  if (hop === NO_HOP || goneEndpoint(pkt, dp))
-    return pkt.protocol === PROTOCOL_TCP ? Verdict.ENDPOINT_GONE : Verdict.NO_ROUTE_ANSWERED;
+  if (hop === NO_HOP) return pkt.protocol === PROTOCOL_TCP ? Verdict.ENDPOINT_GONE : Verdict.NO_ROUTE_ANSWERED;
   let v = mayLeave(pkt, dp, hop, hop === HOST_HOP && leavesToOwnAddress(pkt, dp));
   if (v !== Verdict.GO_ON) return v;
   if (pkt.moreFragments !== 0) {
@@ -232,11 +230,6 @@ function switchedTo(pkt: Packet, dp: Dataplane, hop: number): boolean {
 /** Is the packet, once translated, for the node itself? Then it is delivered, not forwarded. */
 function leavesToOwnAddress(pkt: Packet, dp: Dataplane): boolean {
   return isOwnAddress(dp.node, flowTarget(dp.conntrack, pkt.flow, pkt.direction));
-}
-
-/** Was the endpoint of the packet's flow removed? */
-function goneEndpoint(pkt: Packet, dp: Dataplane): boolean {
-  return (dp.conntrack.words[recordAt(dp.conntrack, pkt.flow) + Rec.META] & Status.ENDPOINT_GONE) !== 0;
 }
 
 /** Send the reply this verdict requires, if any; returns the verdict to count. */

@@ -1,9 +1,11 @@
 /**
- * What happens to connections, for whoever follows: a ring in the table's own memory, written only while somebody does.
+ * Connection events (new, update, destroy) for monitoring: a ring in the table's own memory, written only while a
+ * follower is attached.
  *
- * A writer takes the next number, fills the slot and stores the number in it last; a reader that finds another number
- * than it expects was too slow or too early, and knows which. No locks: the head is taken by Atomics.add, a slot belongs to
- * whoever took its number. The copy of a record may mix words of two packets that came at once; its tuples never change.
+ * A writer claims the next sequence number, fills the slot and stores the number in it last. A reader that finds a
+ * different number is either too early or has been overtaken, and can tell which. No locks: the head is claimed by
+ * Atomics.add, and a slot belongs to the writer that claimed its number. The copied record may mix fields from two
+ * packets processed at the same time; its tuples never change.
  */
 import { type Conntrack, EVENT_SLOTS, EVENT_WORDS, recordAt, StateWord } from './record.ts';
 
@@ -12,37 +14,40 @@ export type EventKind = (typeof EventKind)[keyof typeof EventKind];
 
 const SEQUENCE = 0;
 const KIND = 1;
-/** Last word of a slot: at most 42 words come before it. */
+/** Last word of a slot; at most 42 words precede it. */
 const TIME: number = EVENT_WORDS - 1;
 /** Where the copy of the record begins in a slot; even, so that its doubles stay aligned. */
 export const EVENT_RECORD = 2;
 
-/** How long a follower is believed to be there after it last said so. */
+/** How long after its last heartbeat a follower counts as attached. */
 export const FOLLOW_MS = 3000;
 
-/** Is somebody following? One load, asked before every event. */
+/** Is a follower attached? One load, checked before every event. */
 export function isFollowed(table: Conntrack): boolean {
   return table.state[StateWord.FOLLOWED] !== 0;
 }
 
-/** A follower says that it is there. */
+/** Heartbeat of a follower; it has to repeat this within FOLLOW_MS. */
 export function follow(table: Conntrack, nowMs: number): void {
   Atomics.store(table.state, StateWord.FOLLOWED, (nowMs + FOLLOW_MS) | 0 || 1);
 }
 
-/** The time of the events to come: by each worker at the start of a batch. Nothing is written while nobody follows. */
+/**
+ * Set the timestamp for the following events; each worker calls this at the start of a batch. Writes nothing while
+ * there is no follower.
+ */
 export function stampEvents(table: Conntrack, nowMs: number): void {
   if (isFollowed(table)) table.state[StateWord.CLOCK_MS] = nowMs | 0;
 }
 
-/** Forget a follower that has gone. Called now and then by the workers. */
+/** Detach a follower whose heartbeat has expired. Workers call this periodically. */
 export function expireFollower(table: Conntrack, nowMs: number): void {
   const until = table.state[StateWord.FOLLOWED];
   if (until !== 0 && ((until - (nowMs | 0)) | 0) < 0)
     Atomics.compareExchange(table.state, StateWord.FOLLOWED, until, 0);
 }
 
-/** Tell followers what became of a record. */
+/** Publish an event with a copy of the record. */
 export function publishEvent(table: Conntrack, kind: EventKind, record: number): void {
   const { events, words, recordWords, state } = table;
   const number = Atomics.add(state, StateWord.EVENT_HEAD, 1);
@@ -55,21 +60,21 @@ export function publishEvent(table: Conntrack, kind: EventKind, record: number):
   Atomics.store(events, at + SEQUENCE, (number + 1) | 0);
 }
 
-/** Number of the next event to be published: where a new follower begins. */
+/** Sequence number of the next event to be published: where a new follower starts reading. */
 export function eventHead(table: Conntrack): number {
   return Atomics.load(table.state, StateWord.EVENT_HEAD);
 }
 
-/** Monotonic milliseconds (int32) of an event that was read. */
+/** Timestamp of an event that was read: monotonic milliseconds, int32. */
 export const eventTime = (event: Int32Array): number => event[TIME];
 
-/** Results of readEvent besides a kind. */
+/** Results of readEvent other than an EventKind. */
 export const NOT_YET = 0;
 export const OVERTAKEN: number = -1;
 
 /**
  * Copy event `number` into `into` (EVENT_WORDS words).
- * @returns its EventKind, NOT_YET, or OVERTAKEN when the ring has gone round since
+ * @returns its EventKind, NOT_YET, or OVERTAKEN if the ring has wrapped and the event was overwritten
  */
 export function readEvent(table: Conntrack, number: number, into: Int32Array): number {
   const behind = (eventHead(table) - number) | 0;

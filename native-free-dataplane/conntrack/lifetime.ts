@@ -1,16 +1,16 @@
 /**
- * Birth and death of connection records: allocation, the timer wheel, eviction when full, recovery after a crash.
+ * Lifetime of connection records: allocation, the timer wheel, eviction when the table is full, recovery after a crash.
  *
- * Wheel: one per worker, 256 slots of 64 ms, singly linked. A record is looked at when its slot comes up, at the
- * latest every 16 s, and moved on if it lives longer: refreshing a connection is one store (EXPIRES) and shortening
- * its life needs no unlinking. The work per tick is bounded; nothing ever walks the table (except recovery, once).
+ * Timer wheel: one per worker, 256 slots of 64 ms, singly linked. A record is examined when its slot comes up, after 16
+ * s at most, and rescheduled if it has not expired. Refreshing a connection is therefore one store (EXPIRES), and
+ * shortening its lifetime needs no unlinking. The work per tick is bounded; only recovery walks the whole table, once.
  *
- * Full: below the low-water mark every new connection first takes an unanswered one away, from any worker's wheel; an
- * assured one is never taken (linux early_drop keeps the same promise). When only assured ones are left the new
- * connection is refused.
+ * Eviction: below the low-water mark every new connection first evicts one that is not assured, from any wheel.
+ * Assured connections are never evicted (linux early_drop gives the same guarantee). If only assured ones are left, the
+ * new connection is refused.
  *
- * Locks: FREE_LOCK guards the free queue and the watermark, one lock per wheel its lists; record.ts says which guards
- * what. No function here holds two at a time, and none is called with one held.
+ * Locks: FREE_LOCK guards the free queue and the watermark; each wheel has a lock for its lists. The full list is in
+ * record.ts. No function here holds two locks at a time, and none is called with a lock held.
  */
 
 import { MAX_WORKERS } from '../shared/layout.ts';
@@ -18,21 +18,21 @@ import { lock, releaseAll, unlock } from '../shared/spin-lock.ts';
 import { type Conntrack, Rec, recordAt, StateWord, Status, WHEEL_SLOTS, WHEEL_TICK_SHIFT } from './record.ts';
 import { reenterRecord, removeRecord } from './tuple-index.ts';
 
-/** A removed record rests this long, so that a packet that had just found it is done with it. */
+/** Time before a freed record is reused, so that a packet that has just looked it up is finished with it. */
 const QUARANTINE_MS = 20;
-/** The farthest a record is put ahead on the wheel, in ticks. */
+/** The furthest ahead a record is scheduled, in ticks. */
 const HORIZON_TICKS: number = WHEEL_SLOTS - 2;
-/** Records looked at in one tick, and in one search for a victim. */
+/** Records examined per tick, and per search for a record to evict. */
 const TICK_BUDGET = 1024;
 const EVICT_BUDGET = 64;
-/** One part in this many of the table is kept free by eviction. */
+/** Eviction keeps 1/2^LOW_WATER_SHIFT of the table free. */
 const LOW_WATER_SHIFT = 4;
 
 const wheelLock = (worker: number): number => StateWord.WHEELS + worker * 3;
 const wheelPosition = (worker: number): number => StateWord.WHEELS + worker * 3 + 1;
 const wheelCursor = (worker: number): number => StateWord.WHEELS + worker * 3 + 2;
 
-/** Records that could be given out, those in quarantine included. */
+/** Records available for allocation, including those in quarantine. */
 export function freeRecords(table: Conntrack): number {
   return table.max - table.state[StateWord.WATERMARK] + table.state[StateWord.FREE_COUNT];
 }
@@ -48,7 +48,8 @@ export function allocateRecord(table: Conntrack, owner: number, nowMs: number): 
   lock(state, StateWord.FREE_LOCK, owner);
   const head = state[StateWord.FREE_HEAD] - 1;
   const rested = head < 0 ? -1 : ((nowMs | 0) - words[recordAt(table, head) + Rec.EXPIRES]) | 0;
-  // Freed in the future: a last packet was on its way and refreshed the record. It must not hold up the queue for a day.
+  // A freeing time in the future: a packet in flight refreshed the record. Reset it, or it would block the queue for a
+  // day.
   if (head >= 0 && rested < -QUARANTINE_MS) words[recordAt(table, head) + Rec.EXPIRES] = nowMs | 0;
   if (head >= 0 && rested >= QUARANTINE_MS) {
     record = head;
@@ -63,11 +64,11 @@ export function allocateRecord(table: Conntrack, owner: number, nowMs: number): 
   return record;
 }
 
-/** Give a record back: one that was never entered, or that is dead and off every wheel. */
+/** Free a record that was never inserted, or that is dead and on no wheel. */
 export function freeRecord(table: Conntrack, record: number, owner: number, nowMs: number): void {
   const { state, words } = table;
   const at = recordAt(table, record);
-  // All else stays as it was: a packet that has just found the record is translated as if it had come before.
+  // Leave all other fields: a packet that has just looked the record up is translated as if it had arrived earlier.
   Atomics.or(words, at + Rec.META, Status.DEAD);
   words[at + Rec.EXPIRES] = nowMs | 0;
   words[at + Rec.LINK] = 0;
@@ -82,8 +83,8 @@ export function freeRecord(table: Conntrack, record: number, owner: number, nowM
 
 /**
  * Put a confirmed record on the calling worker's wheel.
- * @param emptied slot that is being emptied, -1 = none: what belongs there goes one slot behind, where it is met again
- *   just before its time and not at once
+ * @param emptied slot being emptied, -1 = none. A record that belongs in it goes into the slot before, so that it comes
+ *   up just before it expires and not again in this pass.
  */
 export function scheduleRecord(table: Conntrack, record: number, worker: number, nowMs: number, emptied = -1): void {
   const { words } = table;
@@ -91,8 +92,9 @@ export function scheduleRecord(table: Conntrack, record: number, worker: number,
   const now = (nowMs | 0) >> WHEEL_TICK_SHIFT;
   let ahead = (((words[at + Rec.EXPIRES] - (nowMs | 0)) | 0) >> WHEEL_TICK_SHIFT) + 1;
   if (ahead < 1) ahead = 1;
-  // The far half is filled evenly: no slot comes up with more to look at than the others. By the time as well, or
-  // records would come back to the slot that evictions just took them from, and the newest be the next to go.
+  // Spread long-lived records evenly over the far half, so that no slot has more work than the others. The spread
+  // depends on the time too: otherwise records would return to the slot that eviction just emptied, and the newest
+  // would be evicted next.
   if (ahead > HORIZON_TICKS) ahead = (WHEEL_SLOTS >> 1) + (Math.imul(record ^ (nowMs << 12), 0x9e3779b1) >>> 25) - 2;
   words[at + Rec.ROUTED] = (words[at + Rec.ROUTED] & 0xffff) | (worker << 16);
   let slot = (now + ahead) & (WHEEL_SLOTS - 1);
@@ -109,7 +111,7 @@ function pushSlot(table: Conntrack, record: number, worker: number, slot: number
   unlock(state, wheelLock(worker));
 }
 
-/** Take the first record off a slot; -1 when it is empty. */
+/** Pop the first record of a slot; -1 if the slot is empty. */
 function popSlot(table: Conntrack, worker: number, slot: number, caller: number): number {
   const { words, wheels, state } = table;
   const at = worker * WHEEL_SLOTS + slot;
@@ -122,8 +124,8 @@ function popSlot(table: Conntrack, worker: number, slot: number, caller: number)
 }
 
 /**
- * Expire what is due on the calling worker's wheel, a bounded number of records.
- * @returns records that ended
+ * Expire due records on the calling worker's wheel, a bounded number per call.
+ * @returns records that expired
  */
 export function expireRecords(table: Conntrack, worker: number, nowMs: number): number {
   const { state, words } = table;
@@ -160,16 +162,16 @@ export function expireRecords(table: Conntrack, worker: number, nowMs: number): 
   return ended;
 }
 
-/** Has expireRecords left something due? It wants to be called again soon then, not at the next tick. */
+/** Did expireRecords run out of budget with records still due? Then call it again soon, not at the next tick. */
 export function isBehind(table: Conntrack, worker: number, nowMs: number): boolean {
   return table.state[wheelPosition(worker)] !== (nowMs | 0) >> WHEEL_TICK_SHIFT;
 }
 
 /**
- * Take one unanswered connection away. Each wheel is gone round by a cursor of its own; an assured record it meets is
- * put one slot behind it, so that the next search goes on where this one stopped. (That slot comes up within 16 s like
- * any other, which is all that a record needs.)
- * @returns true when one was found within the budget
+ * Evict one connection that is not assured. Each wheel has its own eviction cursor. An assured record at the cursor is moved one
+ * slot back, so that the next search continues where this one stopped. (That slot still comes up within 16 s, which is
+ * all a record needs.)
+ * @returns true if one was found within the budget
  */
 function evict(table: Conntrack, caller: number, nowMs: number): boolean {
   const { state, words } = table;
@@ -199,7 +201,7 @@ function evict(table: Conntrack, caller: number, nowMs: number): boolean {
   return false;
 }
 
-/** Let go of every lock a crashed worker thread held. Called by the agent before it starts the worker again. */
+/** Release every lock held by a crashed worker thread. The agent calls this before it restarts the worker. */
 export function releaseLocksOf(table: Conntrack, worker: number): void {
   releaseAll(table.locks, 0, table.locks.length, worker);
   releaseAll(table.state, StateWord.FREE_LOCK, StateWord.FREE_LOCK + 1, worker);
@@ -207,15 +209,14 @@ export function releaseLocksOf(table: Conntrack, worker: number): void {
 }
 
 /**
- * Make everything that can be derived from the records anew: index, wheels, free queue, locks, counts. For an agent
- * that starts over a table of its predecessor; nobody else may be running. Records that were not confirmed are
- * dropped, expired ones too.
- * @returns connections that live on
+ * Rebuild everything derived from the records: index, wheels, free queue, locks, counts. For an agent that takes over
+ * the table of a previous agent; no other thread may be running. Unconfirmed and expired records are dropped.
+ * @returns connections that survive
  */
 export function recoverConntrack(table: Conntrack, nowMs: number, workers: number): number {
   const { state, words, index, wheels, locks } = table;
   const watermark = Math.min(Math.max(state[StateWord.WATERMARK], 0), table.max);
-  // Followers go on counting where they are.
+  // Followers continue from their current position.
   const [events, followed] = [state[StateWord.EVENT_HEAD], state[StateWord.FOLLOWED]];
   state.fill(0);
   state[StateWord.EVENT_HEAD] = events;

@@ -1,33 +1,33 @@
 /**
- * The connection table: memory layout, and the ways into it.
+ * The connection table: its memory layout and accessors.
  *
- * A record holds one connection: its original and its reply tuple (the difference between them is the translation),
- * its state, when it expires, where its packets go next. Both tuples are entered in one hash index, so the first
- * packet, every later packet and every answer find it by one look-up.
+ * A record holds one connection: its original and its reply tuple (the difference between them is the translation), its
+ * state, its expiry time and its next hops. Both tuples are in one hash index, so the first packet, every later packet
+ * and every reply are found by one look-up.
  *
- * Index: buckets of eight words, two candidate buckets for each tuple, at most half full. A word is
- * tag (8 bits) | reference + 1 (24 bits), reference = record << 1 | direction (0 original, 1 reply); 0 is free.
- * Entering and leaving are one compare-and-swap of one word, so readers take no lock and never see half an entry.
+ * Index: buckets of eight words, two candidate buckets per tuple, at most half full. A word is tag (8 bits) | reference
+ * + 1 (24 bits), reference = record << 1 | direction (0 original, 1 reply); 0 is free. Inserting and removing an entry
+ * are one compare-and-swap each, so readers take no lock and never see half an entry.
  *
- * Who writes what, and under which lock (shared/spin-lock.ts). Readers take none.
- *   index words            by compare-and-swap; entering holds the stripe locks of both tuples' hashes (tuple-index.ts)
- *   META                   Atomics.or: any worker with a packet of the connection, the agent (removal, ENDPOINT_GONE)
- *   EXPIRES, STREAM_FROM   plain stores by whichever worker has a packet; the last one counts
- *   ROUTED, HOPS           the same; two workers that look routes up at once find the same hops. The number of the wheel,
- *                          also in ROUTED, informs only
- *   PACKETS_*, BYTES_*     plain additions: exact while each direction stays with one worker, as TAP queues have it; when
- *                          it moves, a packet may go uncounted
- *   TCP                    the stripe lock of the record's number, when the table has several workers (stages/flow.ts)
- *   LINK                   the lock of the list that the record is in: FREE_LOCK, or its wheel's
- *   TUPLES, ENDPOINT       written before the record is entered, never changed after
+ * Writers and locks (shared/spin-lock.ts). Readers take none.
+ *   index words            by compare-and-swap; inserting holds the stripe locks of both tuples' hashes (tuple-index.ts)
+ *   META                   Atomics.or: any worker with a packet of the connection, and the agent when it removes one
+ *   EXPIRES, STREAM_FROM   plain stores by whichever worker has a packet; the last store wins
+ *   ROUTED, HOPS           the same; two workers that look up routes at once find the same hops. The wheel's worker number,
+ *                          also in ROUTED, is informational
+ *   PACKETS_*, BYTES_*     plain additions: exact while each direction stays on one worker, as TAP queues keep it; when a
+ *                          direction moves, a packet may go uncounted
+ *   TCP                    the stripe lock of the record's number, if the table has several workers (stages/flow.ts)
+ *   LINK                   the lock of the list that holds the record: FREE_LOCK, or its wheel's
+ *   TUPLES, ENDPOINT       written before the record is inserted, never changed afterwards
  *   FREE_*, WATERMARK      FREE_LOCK; read without it as an estimate
- *   wheels                 the wheel's lock; position: its worker alone; cursor: whoever evicts, unlocked (a hint)
+ *   wheels                 the wheel's lock; position: its own worker; cursor: whoever evicts, unlocked (a hint)
  *   settings               the agent
- * No thread holds two locks, but for the two stripes of an insert. A removed record is not reused before QUARANTINE_MS,
- * longer than any packet is in flight.
+ * No thread holds two locks, except for the two stripes of an insert. A removed record is not reused before
+ * QUARANTINE_MS, which is longer than any packet is in flight.
  *
- * Memory, IPv4: 28 words a record + 16 bytes of index = 128 bytes a connection. The address family is a parameter
- * (`addressWords`): the same code holds IPv6 in 40 words a record.
+ * Memory, IPv4: 28 words per record + 16 bytes of index = 128 bytes per connection. The address family is a parameter
+ * (`addressWords`): the same code holds IPv6 in 40 words per record.
  */
 
 import { expandSecret, type HashTables } from '../shared/hash.ts';
@@ -49,33 +49,33 @@ const H_ADDRESS_WORDS = H_OWN;
 const H_MAX = H_OWN + 1;
 const H_WORKERS = H_OWN + 2;
 
-/** Shared state of the table, words from the start of `state`. */
+/** Shared state of the table, as word offsets in `state`. */
 export const StateWord = {
   /** Live connections (confirmed and not dead). */
   ENTRIES: 0,
-  /** Records ever used: the ones above were never touched. */
+  /** Records ever used: those above were never touched. */
   WATERMARK: 1,
   FREE_LOCK: 2,
   /** Queue of freed records, oldest first: record + 1, 0 = none. */
   FREE_HEAD: 3,
   FREE_TAIL: 4,
   FREE_COUNT: 5,
-  /** Events ever published; the ring's next place (events.ts). */
+  /** Number of events published; its low bits are the next slot of the ring (events.ts). */
   EVENT_HEAD: 6,
-  /** Not 0 while somebody follows the events: monotonic milliseconds until when. */
+  /** Until when a follower is attached, in monotonic milliseconds; 0 = no follower. */
   FOLLOWED: 7,
-  /** Monotonic milliseconds that events carry; kept by workers and followers while somebody follows. */
+  /** Timestamp for events, in monotonic milliseconds; workers and followers update it while a follower is attached. */
   CLOCK_MS: 8,
-  /** Per worker, from here: lock of its wheel, wheel position in ticks, cursor of evictions. */
+  /** From here, per worker: lock of its wheel, wheel position in ticks, eviction cursor. */
   WHEELS: 16,
 } as const;
 const STATE_WORDS = 64;
 
-/** Words of the settings: the timeouts by class (timeouts.ts), then these. Written by the agent alone. */
+/** Words of the settings: the timeouts by class (timeouts.ts), then these. Only the agent writes them. */
 export const Setting = {
-  /** 1: segments outside the window pass (nf_conntrack_tcp_be_liberal). */
+  /** 1: accept segments outside the window (nf_conntrack_tcp_be_liberal). */
   TCP_LIBERAL: 24,
-  /** 1: connections that are already running are picked up (nf_conntrack_tcp_loose). */
+  /** 1: adopt connections that are already established (nf_conntrack_tcp_loose). */
   TCP_LOOSE: 25,
 } as const;
 const SETTING_WORDS = 32;
@@ -84,7 +84,7 @@ const SETTING_WORDS = 32;
 export const EVENT_SLOTS = 4096;
 export const EVENT_WORDS = 48;
 
-/** Stripe locks: by a tuple's hash, for "look, then enter" in one step; by a record's number, for its TCP words. */
+/** Stripe locks: by a tuple's hash, to make check-and-insert atomic; by a record's number, for its TCP words. */
 const LOCK_WORDS = 1024;
 export const LOCK_MASK: number = LOCK_WORDS - 1;
 
@@ -102,7 +102,7 @@ export const Rec = {
   EXPIRES: 1,
   /** Next record + 1 in the wheel slot or the free queue. */
   LINK: 2,
-  /** Route generation the hops were looked up in (16 bits), worker whose wheel holds it (8 bits). */
+  /** Route generation the hops were looked up in (16 bits), worker whose wheel holds the record (8 bits). */
   ROUTED: 3,
   /** Hop of original packets (low 16 bits) and of reply packets (high 16). */
   HOPS: 4,
@@ -115,7 +115,7 @@ export const Rec = {
   BYTES_REPLY: 10,
   /** Ten words of TCP tracking (tcp/connection.ts). */
   TCP: 12,
-  /** UDP, in the same place: monotonic milliseconds after which an answered connection is a stream. */
+  /** UDP only, in the same words: monotonic milliseconds after which an answered connection counts as a stream. */
   STREAM_FROM: 12,
   TUPLES: 22,
 } as const;
@@ -127,16 +127,14 @@ export const Status = {
   DEAD: 8,
   SNAT: 16,
   DNAT: 32,
-  /** The endpoint is gone: the next packet of the client is answered with a reset. */
-  ENDPOINT_GONE: 64,
-  /** UDP that was answered and still goes on two seconds after its first packet: the longer timeout. */
+  /** UDP that was answered and is still active two seconds after its first packet: gets the longer timeout. */
   STREAM: 128,
 } as const;
 
 export interface ConntrackOptions {
   /** 1 for IPv4, 4 for IPv6. */
   readonly addressWords: number;
-  /** Connections the table holds; at most 8 million. */
+  /** Capacity in connections; at most 8 million. */
   readonly max: number;
   readonly workers: number;
   readonly secret: Int32Array;
@@ -149,7 +147,7 @@ export interface Conntrack {
   readonly max: number;
   readonly workers: number;
   readonly hash: HashTables;
-  /** Everything from the first byte, for code that walks the table. */
+  /** The whole table from its first byte, for code that walks it. */
   readonly words: Int32Array;
   readonly doubles: Float64Array;
   readonly state: Int32Array;
@@ -159,11 +157,11 @@ export interface Conntrack {
   readonly wheels: Int32Array;
   readonly index: Int32Array;
   readonly bucketMask: number;
-  /** Word of record 0 in `words`. */
+  /** Word offset of record 0 in `words`. */
   readonly recordsAt: number;
-  /** The tuple asked for: src, dst, ports, protocol. Private to this thread. */
+  /** The tuple to look up: src, dst, ports, protocol. Private to this thread. */
   readonly key: Int32Array;
-  /** Reference found by the last insert that met an existing entry; private to this thread. */
+  /** Reference of the existing entry that the last insert ran into; private to this thread. */
   readonly found: Int32Array;
 }
 
@@ -180,7 +178,7 @@ function shapeOf(addressWords: number, max: number): Shape {
   const tupleWords = 2 * addressWords + 1;
   const recordWords = (Rec.TUPLES + 2 * tupleWords + 1) & ~1;
   let buckets = 1;
-  // Two tuples a connection and eight words a bucket, at most half full.
+  // Two tuples per connection and eight words per bucket, at most half full.
   while (buckets * BUCKET_WORDS < max * 4) buckets *= 2;
   const indexAt =
     HEADER_WORDS + STATE_WORDS + SETTING_WORDS + LOCK_WORDS + MAX_WORKERS * WHEEL_SLOTS + EVENT_SLOTS * EVENT_WORDS;
@@ -188,7 +186,7 @@ function shapeOf(addressWords: number, max: number): Shape {
   return { tupleWords, recordWords, buckets, indexAt, recordsAt, totalWords: recordsAt + max * recordWords };
 }
 
-/** Bytes of memory a table takes; untouched records cost no memory until they are used. */
+/** Bytes of memory a table takes; records never used cost no physical memory. */
 export function conntrackBytes(options: Pick<ConntrackOptions, 'addressWords' | 'max'>): number {
   return shapeOf(options.addressWords, options.max).totalWords * 4;
 }
@@ -238,7 +236,7 @@ export function createConntrack(buffer: ArrayBuffer, options: ConntrackOptions):
   return table;
 }
 
-/** Map a table that another thread or process made. Undefined when the memory holds something else. */
+/** Map a table that another thread or process created. Undefined if the memory does not hold one of this layout. */
 export function attachConntrack(buffer: ArrayBuffer): Conntrack | undefined {
   if (buffer.byteLength < HEADER_BYTES) return undefined;
   const words = new Int32Array(buffer, 0, buffer.byteLength >> 2);

@@ -1,9 +1,9 @@
 /**
- * Source ports for translated connections. There is no list of ports: a port is free when no connection has the reply
- * tuple it would give, so a live tuple can never be taken and the same port serves any number of destinations.
+ * Source ports for translated connections. There is no list of ports: a port is free if no connection has the reply
+ * tuple it would produce, so a tuple in use is never allocated again and one port serves any number of destinations.
  *
- * Read before editing: linux net/netfilter/nf_nat_core.c nf_nat_l4proto_unique_tuple (keep the port when free, random
- * start, at most 128 tries, then fewer and fewer from new starting points); RFC 4787 §4.2.1 REQ-3.
+ * Read before editing: linux net/netfilter/nf_nat_core.c nf_nat_l4proto_unique_tuple (keep the port if it is free,
+ * random start, at most 128 attempts, then fewer and fewer from new starting points); RFC 4787 §4.2.1 REQ-3.
  */
 import type { Conntrack } from './record.ts';
 import { tupleInUse } from './tuple-index.ts';
@@ -11,10 +11,10 @@ import { tupleInUse } from './tuple-index.ts';
 const FIRST_TRIES = 128;
 
 /**
- * Find a free port for the reply tuple at words[reply], whose destination port is the one wanted: it is kept when it is
- * free and within low..high.
+ * Find a free port for the reply tuple at words[reply], whose destination port is the preferred one: it is kept if it
+ * is free and within low..high.
  * @param random any int32
- * @returns false when none was found; the tuple is then as it was
+ * @returns false if none was found; the tuple is then unchanged
  */
 export function firstFreePort(
   table: Conntrack,

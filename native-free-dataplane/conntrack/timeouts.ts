@@ -1,13 +1,13 @@
 /**
- * How long a connection lives without traffic: seconds by class, an array so that an operator can change each.
+ * Idle timeouts of connections, in seconds by class; an array, so that an operator can change each.
  *
- * Defaults are netfilter's (linux Documentation/networking/nf_conntrack-sysctl.rst) but for the two that kube-proxy
+ * Defaults are netfilter's (linux Documentation/networking/nf_conntrack-sysctl.rst) except for the two that kube-proxy
  * sets: established one day, CLOSE_WAIT one hour (kubernetes pkg/proxy/apis/config/v1alpha1/defaults.go).
  */
 export const TimeoutClass = {
-  /** A reset was the only answer: nothing is left to remember (linux nf_ct_kill_acct). */
+  /** The first reply was a reset: delete the connection at once (linux nf_ct_kill_acct). */
   TCP_REFUSED: 0,
-  /** The TCP states, by their own numbers (tcp/states.ts). */
+  /** The TCP states, numbered as in tcp/states.ts. */
   TCP_SYN_SENT: 1,
   TCP_SYN_RECV: 2,
   TCP_ESTABLISHED: 3,
@@ -48,15 +48,15 @@ export const TIMEOUT_NAMES: readonly string[] = [
   'generic',
 ];
 
-/** The longest timeout: the end of a connection is kept in milliseconds as an int32 that wraps after 24.8 days. */
+/** The longest timeout: expiry times are int32 milliseconds, which wrap after 24.8 days. */
 export const MAX_TIMEOUT_SECONDS = 2_000_000;
 
-/** Is this the name of a timeout that can be chosen? */
+/** Is this the name of a configurable timeout? */
 export function isTimeoutName(name: string): boolean {
   return TIMEOUT_NAMES.indexOf(name) > TimeoutClass.TCP_REFUSED;
 }
 
-/** The defaults with some changed, by class. Names and values that are none are passed over. */
+/** The defaults with some changed, by class. Unknown names and out-of-range values are ignored. */
 export function timeoutsWith(changed: Readonly<Record<string, number>>): Int32Array {
   const timeouts = defaultTimeouts();
   for (const name of Object.keys(changed)) {
@@ -67,7 +67,7 @@ export function timeoutsWith(changed: Readonly<Record<string, number>>): Int32Ar
   return timeouts;
 }
 
-/** A fresh array of the defaults, in seconds, by class. */
+/** A new array of the defaults, in seconds, by class. */
 export function defaultTimeouts(): Int32Array {
   return Int32Array.from(DEFAULTS);
 }

@@ -1,12 +1,13 @@
 /**
- * The index of the connection table: finding a tuple, entering a record's two tuples, taking them out.
+ * The index of the connection table: look up a tuple, insert a record's two tuples, remove them.
  *
- * Entering is the only step that must see two things at once ("nobody has this tuple" and "now I have it"), so it
- * holds the stripe locks of both tuples' hashes, taken in ascending order as nf_conntrack_double_lock does. Looking up and
- * leaving take no lock: each is one word at a time, by compare-and-swap. Two workers that enter one new tuple at the same
- * time therefore end with one entry: the second gets the winner's (kubernetes #56903 is what happens otherwise).
+ * Insertion is the only operation that has to check and change atomically (the tuple is absent, then present), so it
+ * holds the stripe locks of both tuples' hashes, taken in ascending order as nf_conntrack_double_lock does. Look-up and
+ * removal take no lock: look-up reads single words, removal is a compare-and-swap per word. Two workers that insert the
+ * same new tuple at the same time therefore end up with one entry: the second one gets the first one's (kubernetes
+ * #56903 shows what happens otherwise).
  *
- * Nobody who holds a stripe lock here may take another lock, or call what does.
+ * Code that holds a stripe lock here must not take another lock, nor call code that does.
  */
 
 import { PROTOCOL_ICMP } from '../protocols.ts';
@@ -17,18 +18,19 @@ import { BUCKET_SHIFT, BUCKET_WORDS, type Conntrack, LOCK_MASK, Rec, recordAt, S
 
 const TAG_MASK = 0xff000000 | 0;
 const REFERENCE_MASK = 0x00ffffff;
-/** Position of the kind among the key words for hashing; behind the longest pair of addresses and ports. */
+/** Position of the kind among the key words for hashing; after the longest pair of addresses and ports. */
 const KIND_POSITION = 9;
-/** Kind of the tuple of an ICMP answer. */
+/** Kind of the reply tuple of an ICMP query. */
 export const ICMP_ANSWER = 0x101;
 
 export const InsertResult = { INSERTED: 0, ORIGINAL_EXISTS: 1, REPLY_EXISTS: 2, NO_ROOM: 3 } as const;
 export type InsertResult = (typeof InsertResult)[keyof typeof InsertResult];
 
 /**
- * What a tuple is besides its addresses and ports: its protocol number, but ICMP's answers are not its questions. A tuple
- * has room for an identifier and the question's type; where these are the same number, that of A asking B would
- * otherwise be that of B answering A, or asking (linux nf_conntrack_proto_icmp.c has both types; GHSA-c66w-hq56-4q97).
+ * What identifies a tuple besides its addresses and ports: the protocol number, except that ICMP replies have a kind of
+ * their own. A tuple has room for an identifier and the query's type only. Where these are the same number, the reply
+ * tuple of a query from A to B would otherwise equal the original tuple of a query from B to A (linux
+ * nf_conntrack_proto_icmp.c stores both types; GHSA-c66w-hq56-4q97).
  * @param direction 0 original, 1 reply
  */
 export function tupleKind(protocol: number, direction: number): number {
@@ -45,7 +47,7 @@ export function hashTuple(table: Conntrack, words: Int32Array, at: number, kind:
   return mixed ^ hash[(KIND_POSITION << 10) + kind];
 }
 
-/** The second candidate bucket: another function of all 32 bits, so that two tuples rarely share both. */
+/** The second candidate bucket: a different function of all 32 bits, so that two tuples rarely share both buckets. */
 function secondBucket(hash: number): number {
   return Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 7;
 }
@@ -106,7 +108,10 @@ function enter(index: Int32Array, at: number, entry: number): boolean {
   return false;
 }
 
-/** Enter a reference in the emptier of its two buckets; the first while it has room to spare, to be found sooner. */
+/**
+ * Insert a reference into the emptier of its two buckets; prefer the first while it has more than two free words,
+ * because it is searched first.
+ */
 function enterEither(table: Conntrack, hash: number, reference: number): boolean {
   const { index, bucketMask } = table;
   const entry = (hash & TAG_MASK) | (reference + 1);
@@ -129,8 +134,8 @@ function leave(table: Conntrack, hash: number, reference: number): void {
 }
 
 /**
- * Enter a filled record under both of its tuples and confirm it.
- * On ORIGINAL_EXISTS or REPLY_EXISTS nothing was entered and `table.found[0]` names the entry in the way.
+ * Insert a filled record under both of its tuples and confirm it. On ORIGINAL_EXISTS or REPLY_EXISTS nothing was
+ * inserted and `table.found[0]` is the existing entry.
  * @param owner number of the calling worker
  */
 export function insertRecord(table: Conntrack, record: number, owner: number): InsertResult {
@@ -173,7 +178,7 @@ export function insertRecord(table: Conntrack, record: number, owner: number): I
   return result;
 }
 
-/** Is anyone using this reply tuple? Asked when a source port is being chosen; `words` at `at` holds src, dst, ports. */
+/** Is this reply tuple in use? For choosing a source port; `words` at `at` holds src, dst, ports. */
 export function tupleInUse(table: Conntrack, words: Int32Array, at: number, protocol: number): boolean {
   const { key, tupleWords } = table;
   const kind = tupleKind(protocol, 1);
@@ -183,8 +188,8 @@ export function tupleInUse(table: Conntrack, words: Int32Array, at: number, prot
 }
 
 /**
- * Take a record out of the index. It is not found any more; its memory stays on its wheel until that frees it.
- * @returns true for the one caller that did it
+ * Remove a record from the index, so that look-ups no longer find it. Its memory stays on its wheel, which frees it.
+ * @returns true only for the caller whose call removed it
  */
 export function removeRecord(table: Conntrack, record: number): boolean {
   const { words, state, tupleWords } = table;
@@ -200,7 +205,7 @@ export function removeRecord(table: Conntrack, record: number): boolean {
   return true;
 }
 
-/** Enter a record again after the index was cleared (recovery; nobody else is running). */
+/** Insert a record again after the index was cleared (recovery; no other thread is running). */
 export function reenterRecord(table: Conntrack, record: number): boolean {
   const { words, tupleWords } = table;
   const at = recordAt(table, record);

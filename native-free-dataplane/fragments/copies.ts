@@ -1,7 +1,7 @@
 /**
- * Copies of fragments that came before the first of their datagram: one ring of bytes, the newest overwrites the
- * oldest. A flood of such fragments therefore costs memory that was set aside for it, and nobody waits longer for room
- * than the copy itself takes. Called with the table's lock held.
+ * Copies of fragments that arrived before the first fragment of their datagram: one ring of bytes, in which new copies
+ * overwrite the oldest. A flood of such fragments can therefore use only memory set aside for it, and making room takes
+ * no longer than the copy itself. Called with the table's lock held.
  */
 import {
   COPY_WORDS,
@@ -14,7 +14,7 @@ import {
   slotAt,
 } from './slots.ts';
 
-/** Words of a copy. SLOT is slot + 1; NEXT the next copy + 1 of the same datagram. */
+/** Words of a copy. SLOT is the datagram's slot + 1; NEXT the next copy + 1 of the same datagram. */
 const OFFSET = 0;
 const LENGTH = 1;
 const TAG = 2;
@@ -22,7 +22,7 @@ const SLOT = 3;
 const NEXT = 4;
 const OWNER_GENERATION = 5;
 
-/** What the last takeCopy found beside the bytes: the tag it was kept with. */
+/** Second result of takeCopy: the tag the copy was stored with. */
 export const taken: { tag: number } = { tag: 0 };
 
 function copyAt(table: FragmentMemory, copy: number): number {
@@ -30,9 +30,9 @@ function copyAt(table: FragmentMemory, copy: number): number {
 }
 
 /**
- * Keep bytes[start, end) for the datagram in `slot`.
- * @param tag number given back with the copy
- * @returns false when a copy of that size is never kept
+ * Store bytes[start, end) for the datagram in `slot`.
+ * @param tag number returned with the copy
+ * @returns false if the fragment is too large to be copied
  */
 export function keepCopy(
   table: FragmentMemory,
@@ -46,7 +46,7 @@ export function keepCopy(
   const length = end - start;
   const offset = makeRoom(table, length);
   if (offset < 0) return false;
-  // One view a copy: 22 ns, against 800 for an index loop over 1472 bytes (V8 11.3).
+  // One view per copy: 22 ns, against 800 for an index loop over 1472 bytes (V8 11.3).
   ring.set(bytes.subarray(start, end), offset);
   const copy = (words[FragmentWord.COPY_OLDEST] + words[FragmentWord.COPY_COUNT]) % table.copies;
   words[FragmentWord.COPY_COUNT]++;
@@ -66,7 +66,7 @@ export function keepCopy(
   return true;
 }
 
-/** Where `length` bytes can go, older copies out of the way; -1 when they are too many. */
+/** Make room for `length` bytes by dropping older copies. @returns where they go; -1 if they are too many */
 function makeRoom(table: FragmentMemory, length: number): number {
   const { words, ring } = table;
   if (length > ring.length >> 2) return -1;
@@ -74,7 +74,7 @@ function makeRoom(table: FragmentMemory, length: number): number {
   while (words[FragmentWord.COPY_COUNT] === table.copies) dropOldest(table);
   let write = words[FragmentWord.RING_WRITE];
   if (write + length > ring.length) {
-    // The rest of the ring is too short: what lies there is the oldest, and the next round begins at 0.
+    // The rest of the ring is too short. It holds the oldest copies: drop them and wrap to 0.
     while (words[FragmentWord.COPY_COUNT] > 0 && oldestOffset(table) >= write) dropOldest(table);
     write = 0;
   }
@@ -91,7 +91,7 @@ function oldestOffset(table: FragmentMemory): number {
   return table.words[copyAt(table, table.words[FragmentWord.COPY_OLDEST]) + OFFSET];
 }
 
-/** Does a datagram still wait for this copy? */
+/** Does the copy's datagram still need it? */
 function isOwned(table: FragmentMemory, copy: number): boolean {
   const { words } = table;
   const at = copyAt(table, copy);
@@ -99,7 +99,7 @@ function isOwned(table: FragmentMemory, copy: number): boolean {
   return slot !== 0 && words[slotAt(table, slot - 1) + GENERATION] === words[at + OWNER_GENERATION];
 }
 
-/** The oldest copy of all is also the first of its datagram's. */
+/** The oldest copy in the ring is also the first of its datagram. */
 function dropOldest(table: FragmentMemory): void {
   const { words } = table;
   const copy = words[FragmentWord.COPY_OLDEST];
@@ -116,7 +116,7 @@ function dropOldest(table: FragmentMemory): void {
   words[FragmentWord.COPY_COUNT]--;
 }
 
-/** Move the datagram's first copy to bytes[at…). @returns its length, 0 when there is none; the tag is in `taken` */
+/** Move the datagram's first copy to bytes[at…). @returns its length, 0 if there is none; its tag is in `taken` */
 export function takeCopy(table: FragmentMemory, slot: number, bytes: Uint8Array, at: number): number {
   const { words, ring } = table;
   const owner = slotAt(table, slot);

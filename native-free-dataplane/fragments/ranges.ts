@@ -1,16 +1,19 @@
 /**
- * Which bytes of a datagram were seen: at most 64 ranges, neighbours joined. One word each: the first byte in units of
- * eight (13 bits), one past the last byte (17 bits). Called with the table's lock held.
+ * Which bytes of a datagram have arrived: at most 64 ranges; adjacent ranges are merged. One word each: the first byte
+ * in units of eight (13 bits), one past the last byte (17 bits). Called with the table's lock held.
  */
 import { COVERED, END, LOST, MAX_RANGES, RANGE_COUNT, RANGES, TOTAL } from './slots.ts';
 
 export const Cover = {
   NEW: 0,
-  /** All of it was seen before: a copy made by the network, to be dropped alone (RFC 8200 §4.5, linux IPFRAG_DUP). */
+  /**
+   * All of its bytes arrived before: a duplicate made by the network; drop this fragment only (RFC 8200 §4.5, linux
+   * IPFRAG_DUP).
+   */
   DUPLICATE: 1,
-  /** It overlaps, or ends where the datagram does not: the whole datagram is to be dropped (RFC 5722 §4). */
+  /** It overlaps others, or contradicts the datagram's end: drop the whole datagram (RFC 5722 §4). */
   OVERLAP: 2,
-  /** More separate pieces than are kept. */
+  /** The datagram has more separate ranges than are kept. */
   TOO_MANY: 3,
 } as const;
 export type Cover = (typeof Cover)[keyof typeof Cover];
@@ -25,7 +28,9 @@ function rangeOf(from: number, to: number): number {
 const fromOf = (range: number): number => (range >>> END_BITS) << 3;
 const toOf = (range: number): number => range & END_MASK;
 
-/** Note bytes [from, to) of the datagram whose slot is at words[at]. @param more 0 for the datagram's last fragment */
+/**
+ * Record bytes [from, to) of the datagram whose slot is at words[at]. @param more 0 for the datagram's last fragment
+ */
 export function coverRange(words: Int32Array, at: number, from: number, to: number, more: number): Cover {
   const base = at + RANGES;
   const count = words[at + RANGE_COUNT];
@@ -34,7 +39,7 @@ export function coverRange(words: Int32Array, at: number, from: number, to: numb
     if (from >= toOf(range) || to <= fromOf(range)) continue;
     return from >= fromOf(range) && to <= toOf(range) ? Cover.DUPLICATE : Cover.OVERLAP;
   }
-  // Two different ends, or bytes behind the end (linux ip_frag_queue).
+  // Two different ends, or bytes beyond the end (linux ip_frag_queue).
   const total = words[at + TOTAL];
   if (total !== 0 ? to > total || (more === 0 && to !== total) : more === 0 && to < words[at + END])
     return Cover.OVERLAP;
@@ -48,7 +53,7 @@ export function coverRange(words: Int32Array, at: number, from: number, to: numb
       joined = i;
       continue;
     }
-    // It closes the gap between two: one of them takes the other in.
+    // It closes the gap between two ranges: merge them.
     const first = words[joined];
     words[joined] =
       toOf(first) === fromOf(range) ? rangeOf(fromOf(first), toOf(range)) : rangeOf(fromOf(range), toOf(first));
@@ -66,7 +71,7 @@ export function coverRange(words: Int32Array, at: number, from: number, to: numb
   return Cover.NEW;
 }
 
-/** Was every byte seen? */
+/** Have all bytes arrived, with no copy lost? */
 export function isComplete(words: Int32Array, at: number): boolean {
   return words[at + TOTAL] !== 0 && words[at + COVERED] === words[at + TOTAL] && words[at + LOST] === 0;
 }

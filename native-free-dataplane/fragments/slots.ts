@@ -1,12 +1,12 @@
 /**
- * The memory of the fragment table: a slot for each datagram in fragments, found by a keyed hash, kept in order of age.
- * FragmentWord.LOCK guards every word of
- * the table behind the header; everything here is called with it held (table.ts), except on a table that is being made.
+ * Memory of the fragment table: one slot per fragmented datagram, found by a keyed hash and linked in order of age.
+ * FragmentWord.LOCK guards every word after the header; everything here is called with it held (table.ts), except on a
+ * table that is being created.
  *
  *   header · state words · hash heads · slots (96 words each) · copies (8 words each) · ring of copied bytes
  *
- * A slot is FREE, WAITING (first fragment not seen), KNOWN (ports valid) or DEAD (fragments overlapped: the rest of the
- * datagram goes the same way). GENERATION changes whenever a slot loses its copies, so copies need not be unlinked.
+ * A slot is FREE, WAITING (first fragment not seen), KNOWN (ports valid) or DEAD (fragments overlapped: later fragments
+ * are dropped too). GENERATION changes whenever a slot gives up its copies, so copies need not be unlinked.
  */
 import { type HashTables, hashWord } from '../shared/hash.ts';
 import { H_OWN, HEADER_WORDS } from '../shared/layout.ts';
@@ -14,7 +14,7 @@ import { H_OWN, HEADER_WORDS } from '../shared/layout.ts';
 /** Source and destination (four words each), identification, protocol and family. */
 export const KEY_WORDS = 10;
 
-/** Words of the table's state, behind the header's 32. */
+/** Words of the table's state, after the 32 of the header. */
 export const FragmentWord = {
   LOCK: 32,
   FREE: 33,
@@ -22,11 +22,11 @@ export const FragmentWord = {
   NEWEST: 35,
   /** Datagrams in the table. */
   COUNT: 36,
-  /** Oldest copy and how many there are; where the next goes in the ring. */
+  /** Oldest copy and number of copies; where the next goes in the ring. */
   COPY_OLDEST: 37,
   COPY_COUNT: 38,
   RING_WRITE: 39,
-  /** Datagrams given up for newer ones, or because their time was over; copies overwritten by newer ones. */
+  /** Datagrams evicted for newer ones; datagrams that timed out; copies overwritten by newer ones. */
   EVICTED: 40,
   TIMED_OUT: 41,
   OVERWRITTEN: 42,
@@ -38,11 +38,11 @@ export const H_MAX: number = H_OWN;
 export const H_COPIES: number = H_OWN + 1;
 export const H_RING_BYTES: number = H_OWN + 2;
 
-/** Words of a slot behind its key. */
+/** Words of a slot after its key. */
 export const STATE = 10;
 export const PORTS = 11;
 const EXPIRES = 12;
-/** Bytes of the whole datagram's payload, 0 until the last fragment was seen; the highest end so far. */
+/** Payload bytes of the whole datagram, 0 until the last fragment arrives; the highest end so far. */
 export const TOTAL = 13;
 export const END = 14;
 export const COVERED = 15;
@@ -53,9 +53,9 @@ export const RANGE_COUNT = 19;
 export const HELD_FIRST = 20;
 export const HELD_LAST = 21;
 export const GENERATION = 22;
-/** Not 0 when a copy was overwritten: the datagram will never be complete here. */
+/** Not 0 once a copy was overwritten: the datagram can no longer be completed here. */
 export const LOST = 23;
-/** Of a TCP segment: the sequence number its first byte would have if the header counted. */
+/** TCP only: the sequence number of the datagram's first payload byte, as if the TCP header consumed sequence space. */
 export const SEQUENCE = 24;
 export const RANGES = 32;
 export const MAX_RANGES = 64;
@@ -69,15 +69,15 @@ export const WAITING = 1;
 export const KNOWN = 2;
 export const DEAD = 3;
 
-/** RFC 791 suggests 15 s at least; linux net.ipv4.ipfrag_time is 30. */
+/** RFC 791 suggests at least 15 s; linux net.ipv4.ipfrag_time is 30. */
 const TIMEOUT_MS = 30_000;
-/** Datagrams whose time is over that one call gives up. */
+/** Expired datagrams removed per call. */
 const EXPIRE_BUDGET = 4;
 
-/** Copies are counted as if none were shorter than this. */
+/** Sizes the array of copies: it has room for this many bytes per copy. */
 const SHORTEST_COPY = 256;
 
-/** Where everything is, in words from the start. */
+/** The layout, as word offsets from the start. */
 export interface FragmentShape {
   max: number;
   ringBytes: number;
@@ -88,7 +88,7 @@ export interface FragmentShape {
   totalWords: number;
 }
 
-/** The layout of a table for so many datagrams and so many bytes of copies. */
+/** The layout of a table for `max` datagrams and `heldBytes` bytes of copies. */
 export function shapeOf(max: number, heldBytes: number): FragmentShape {
   const ringBytes = (heldBytes + 3) & ~3;
   const copies = Math.max(16, Math.ceil(ringBytes / SHORTEST_COPY));
@@ -107,7 +107,7 @@ export function shapeOf(max: number, heldBytes: number): FragmentShape {
   };
 }
 
-/** What the functions of this folder need of the table; fragments.ts has the whole. */
+/** The part of the table that copies.ts and ranges.ts use; table.ts has the rest. */
 export interface FragmentMemory {
   readonly max: number;
   readonly copies: number;
@@ -117,7 +117,7 @@ export interface FragmentMemory {
   readonly ring: Uint8Array;
   readonly slotsAt: number;
   readonly copiesAt: number;
-  /** The datagram asked for; filled by the caller, private to this thread. */
+  /** The datagram to look up; filled by the caller, private to this thread. */
   readonly key: Int32Array;
 }
 
@@ -132,14 +132,14 @@ function headOf(table: FragmentMemory, words: Int32Array, at: number): number {
   return HEADS_AT + (mixed & table.headMask);
 }
 
-/** Make all slots free. The memory is zeroed. */
+/** Put all slots on the free list. The memory is zeroed. */
 export function clearSlots(table: FragmentMemory): void {
   const { words, max } = table;
   for (let slot = 0; slot < max; slot++) words[slotAt(table, slot) + NEXT] = slot + 2 <= max ? slot + 2 : 0;
   words[FragmentWord.FREE] = 1;
 }
 
-/** The slot of the datagram in `table.key`, a new one if need be: the oldest gives way when all are taken. */
+/** The slot of the datagram in `table.key`, a new one if necessary; if all are taken, the oldest is evicted. */
 export function findOrAddSlot(table: FragmentMemory, nowMs: number): number {
   const { words, key } = table;
   expire(table, nowMs);
@@ -202,7 +202,7 @@ function addSlot(table: FragmentMemory, head: number, nowMs: number): number {
   return slot;
 }
 
-/** Give up some datagrams whose time is over: all live equally long, so the oldest is first. */
+/** Remove some expired datagrams. All have the same lifetime, so the oldest expires first. */
 function expire(table: FragmentMemory, nowMs: number): void {
   const { words } = table;
   for (let budget = EXPIRE_BUDGET; budget > 0; budget--) {
@@ -213,7 +213,7 @@ function expire(table: FragmentMemory, nowMs: number): void {
   }
 }
 
-/** Forget a datagram; its copies are nobody's then. */
+/** Remove a datagram; its copies lose their owner. */
 export function releaseSlot(table: FragmentMemory, slot: number): void {
   const { words } = table;
   const at = slotAt(table, slot);
@@ -237,7 +237,7 @@ export function releaseSlot(table: FragmentMemory, slot: number): void {
   words[FragmentWord.COUNT]--;
 }
 
-/** The slot at words[at] has no copies any more. */
+/** The slot at words[at] gives up its copies. */
 export function disownCopies(words: Int32Array, at: number): void {
   words[at + GENERATION] = (words[at + GENERATION] + 1) | 0;
   words[at + HELD_FIRST] = 0;

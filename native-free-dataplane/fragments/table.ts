@@ -1,21 +1,22 @@
 /**
- * Datagrams in fragments: which ports the first fragment had, so that later ones follow its connection, and copies of
- * those that came before it. Nothing is put together: fragments are forwarded as fragments.
+ * Fragmented datagrams: the ports of the first fragment, by which later fragments find their connection, and copies of
+ * fragments that arrived before it. Nothing is reassembled: fragments are forwarded as fragments.
  *
  * Shared by all workers, under one lock. All fragments of a datagram have the same flow hash (linux
- * net/core/flow_dissector.c leaves the ports out of every fragment), but the queue of a hash moves to whichever queue
- * last *sent* a frame of the same pair of addresses (drivers/net/tun.c tun_flow_update, tun_automq_select_queue), so a
- * datagram may well be split between two workers.
+ * net/core/flow_dissector.c leaves the ports out of every fragment), but a hash's queue changes to whichever queue last
+ * *sent* a frame between the same addresses (drivers/net/tun.c tun_flow_update, tun_automq_select_queue), so a datagram
+ * may be split between two workers.
  *
- * Bounded on every side: datagrams at once, the oldest incomplete one gives way (a complete one is forgotten at once);
- * bytes of copies, the newest overwrite the oldest; 64 ranges a datagram; each fragment costs one hash chain and two
- * passes over these (FragmentSmack, CVE-2018-5391, was a walk that grew). 30 s for each datagram.
+ * Everything is bounded: the number of datagrams (the oldest incomplete one is evicted; a complete one is removed at
+ * once), the bytes of copies (new ones overwrite the oldest), 64 ranges per datagram, 30 s per datagram. Each fragment
+ * costs one hash chain and two passes over the ranges (FragmentSmack, CVE-2018-5391, was a walk that grew).
  *
- * Overlap kills the datagram, also what is still to come of it (RFC 5722 §4; linux inet_fragment.c does so for IPv4 as
- * well). A fragment that was seen whole before is dropped alone (RFC 8200 §4.5, linux IPFRAG_DUP): networks duplicate.
+ * Overlapping fragments kill the datagram, including fragments still to come (RFC 5722 §4; linux inet_fragment.c does
+ * the same for IPv4). A fragment whose bytes have all arrived before is dropped alone (RFC 8200 §4.5, linux
+ * IPFRAG_DUP): networks duplicate.
  *
- * Read before editing: RFC 791 §3.2, RFC 815, RFC 1858, RFC 3128, RFC 5722, RFC 6946 (atomic fragments have no business
- * here), RFC 4787 REQ-14.
+ * Read before editing: RFC 791 §3.2, RFC 815, RFC 1858, RFC 3128, RFC 5722, RFC 6946 (atomic fragments do not enter
+ * this table), RFC 4787 REQ-14.
  */
 
 import { expandSecret } from '../shared/hash.ts';
@@ -55,15 +56,15 @@ const DEFAULT_HELD_BYTES: number = 4 * 1024 * 1024;
 const MAX_DATAGRAM = 65535;
 
 export const FragmentResult = {
-  /** Go on: the ports are known (table.ports), or the first fragment has been noted. */
+  /** Continue: the ports are known (table.fragment.ports), or the first fragment has been recorded. */
   FOUND: 0,
-  /** A copy was kept until the first fragment comes. */
+  /** A copy was stored until the first fragment arrives. */
   HELD: 1,
-  /** It overlaps others: the whole datagram is dead. */
+  /** It overlaps others: the whole datagram is dropped. */
   OVERLAP: 2,
-  /** It was seen before: drop it alone. */
+  /** Its bytes have arrived before: drop it alone. */
   DUPLICATE: 3,
-  /** No room for a copy, or too many pieces. */
+  /** No room for a copy, or too many separate ranges. */
   FULL: 4,
   /** It ends beyond 65535 bytes. */
   TOO_LONG: 5,
@@ -73,47 +74,49 @@ export const FragmentResult = {
 export type FragmentResult = (typeof FragmentResult)[keyof typeof FragmentResult];
 
 export interface FragmentOptions {
-  /** Datagrams in fragments at once. */
+  /** Maximum number of fragmented datagrams. */
   readonly maxDatagrams?: number;
-  /** Bytes of copies at once. */
+  /** Maximum bytes of copies. */
   readonly heldBytes?: number;
   readonly secret: Int32Array;
 }
 
-/** The fragment in hand of a thread; filled before each call, beside the key of its datagram. */
+/** The fragment being processed by a thread; filled before each call, together with the key of its datagram. */
 export interface Fragment {
-  /** Its bytes of the datagram's payload: [from, to), a first one's from 0. */
+  /** Its range of the datagram's payload: [from, to); 0 is the first fragment's `from`. */
   from: number;
   to: number;
   /** 0 for the last fragment. */
   more: number;
-  /** A later one: its frame is bytes[start, end), and the number given back with the copy when it is HELD. */
+  /** Later fragments only: the frame is bytes[start, end); `tag` is stored with the copy if the result is HELD. */
   start: number;
   end: number;
   tag: number;
-  /** Source port << 16 | destination port. Of a first fragment: given; of a later one: set when it is FOUND. */
+  /** Source port << 16 | destination port. Input for a first fragment, output for a later one if FOUND. */
   ports: number;
   /**
-   * Of a TCP segment: such that byte n of the datagram's payload ends at `sequence` + n; else the kind of tuple that the
-   * ports belong to. Given and set as `ports`.
+   * TCP: chosen so that byte n of the datagram's payload ends at `sequence` + n. Other protocols: the kind of tuple
+   * that the ports belong to. Input and output as `ports`.
    */
   sequence: number;
 }
 
-/** Shared memory, and behind it what is private to this thread. */
+/** Shared memory, and the state private to this thread. */
 export interface FragmentTable extends FragmentMemory {
   readonly fragment: Fragment;
-  /** Datagram whose copies this thread is giving out, -1 = none; 1 in `releasing` while one of them is on its way. */
+  /**
+   * Datagram whose copies this thread is releasing, -1 = none; `releasing` is 1 while one of them is being forwarded.
+   */
   ready: number;
   readyGeneration: number;
   readyPorts: number;
   readySequence: number;
   releasing: number;
-  /** Tag of the copy taken last. */
+  /** Tag of the last copy taken. */
   tag: number;
 }
 
-/** Bytes of memory a table takes; untouched parts cost none. */
+/** Bytes of memory a table takes; parts never touched cost no physical memory. */
 export function fragmentsBytes(options: Omit<FragmentOptions, 'secret'> = {}): number {
   return shapeOf(options.maxDatagrams ?? DEFAULT_MAX, options.heldBytes ?? DEFAULT_HELD_BYTES).totalWords * 4;
 }
@@ -153,7 +156,7 @@ export function createFragments(buffer: ArrayBuffer, options: FragmentOptions): 
   return table;
 }
 
-/** Map a table that another thread or process made. Undefined when the memory holds something else. */
+/** Map a table that another thread or process created. Undefined if the memory does not hold one of this layout. */
 export function attachFragments(buffer: ArrayBuffer): FragmentTable | undefined {
   if (buffer.byteLength < HEADER_BYTES) return undefined;
   const words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
@@ -163,8 +166,8 @@ export function attachFragments(buffer: ArrayBuffer): FragmentTable | undefined 
 }
 
 /**
- * Let go of the lock if a crashed worker thread held it. It may have stopped half way, so the table starts empty: the
- * datagrams under way are lost, as packets may be.
+ * Release the lock if a crashed worker thread held it. The update may be half done, so the table is cleared: the
+ * datagrams in it are lost, as packets may be.
  */
 export function releaseFragmentLock(table: FragmentTable, worker: number): void {
   const { words } = table;
@@ -180,13 +183,13 @@ function wellFormed({ from, to, more }: Fragment): FragmentResult {
 }
 
 /**
- * The first fragment (table.fragment) of the datagram in `table.key`, its connection known. Copies held for it can then
- * be taken by takeHeld.
+ * The first fragment (table.fragment) of the datagram in `table.key`, whose connection is known. takeHeld then returns
+ * the copies that waited for it.
  * @param owner number of the calling worker
  */
 export function fragmentFirst(table: FragmentTable, owner: number, nowMs: number): FragmentResult {
   const formed = wellFormed(table.fragment);
-  // An atomic fragment is a whole datagram: it meets no other with its identification (RFC 6946 §4).
+  // An atomic fragment is a whole datagram: it never matches others with its identification (RFC 6946 §4).
   if (formed !== FragmentResult.FOUND || table.fragment.more === 0) return formed;
   lock(table.words, FragmentWord.LOCK, owner);
   const result = first(table, nowMs);
@@ -225,13 +228,13 @@ export function fragmentForget(table: FragmentTable, owner: number): void {
 
 /**
  * A later fragment (table.fragment) of the datagram in `table.key`.
- * @param bytes the arena that holds its frame
- * @returns FOUND with the fragment's ports and sequence set, HELD, or why it is to be dropped
+ * @param bytes the buffer that holds its frame
+ * @returns FOUND with the fragment's ports and sequence set, HELD, or the reason to drop it
  */
 export function fragmentLater(table: FragmentTable, owner: number, nowMs: number, bytes: Uint8Array): FragmentResult {
   const { fragment } = table;
   if (table.releasing !== 0) {
-    // One of our own copies on its way again.
+    // One of our own copies, being forwarded now.
     fragment.ports = table.readyPorts;
     fragment.sequence = table.readySequence;
     return FragmentResult.FOUND;
@@ -260,7 +263,7 @@ function later(table: FragmentTable, nowMs: number, bytes: Uint8Array): Fragment
   return FragmentResult.FOUND;
 }
 
-/** Note the bytes; FOUND when they are new. */
+/** Record the byte range; FOUND if it is new. */
 function cover(words: Int32Array, at: number, { from, to, more }: Fragment): FragmentResult {
   if (words[at + STATE] === DEAD) return FragmentResult.OVERLAP;
   const covered = coverRange(words, at, from, to, more);
@@ -272,8 +275,8 @@ function cover(words: Int32Array, at: number, { from, to, more }: Fragment): Fra
 }
 
 /**
- * After fragmentFirst: the next copy that waited for it, moved to bytes[at…).
- * @returns its length, its tag in table.tag; 0 when there is none (left)
+ * After fragmentFirst: move the next copy that waited for it to bytes[at…).
+ * @returns its length, its tag in table.tag; 0 if none is left
  */
 export function takeHeld(table: FragmentTable, owner: number, bytes: Uint8Array, at: number): number {
   if (table.ready < 0) return 0;

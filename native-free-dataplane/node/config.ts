@@ -1,14 +1,14 @@
 /**
- * The node's own table: every word of its memory is laid out here.
+ * The node table: every word of its memory is laid out here.
  *
- *   header · configuration (who this node is: addresses, networks, limits) · hops · routes · declared ports
+ *   header · configuration (the node's addresses, networks, limits) · hops · routes · declared ports
  *
- * What is done with them is in hops.ts, routes.ts and declared-ports.ts.
+ * hops.ts, routes.ts and declared-ports.ts hold the operations on them.
  *
- * Who writes: the agent's main thread, with two exceptions. Workers lower a hop's MTU (HopWord.MTU), a plain store that
- * the agent undoes after a while; whoever changes a hop or a route moves `generation` on by Atomics.add, so that
- * established flows look their way up again. Nobody takes a lock: a change that must be seen whole is published by one
- * store, the last (a hop's KIND, a route's PREFIX, a declared port's KEY), and readers take single words as they are.
+ * Writers: the agent's main thread, with two exceptions. Workers lower a hop's MTU (HopWord.MTU), a plain store that
+ * the agent reverts after a while; and every change of a hop or a route increments `generation` by Atomics.add, so that
+ * established flows repeat their route look-up. There are no locks: a change that must be seen whole is published by
+ * its last store (a hop's KIND, a route's PREFIX, a declared port's KEY), and readers load single words.
  */
 import { expandSecret, type HashTables } from '../shared/hash.ts';
 import {
@@ -27,7 +27,7 @@ const H_MAX_HOPS = H_OWN + 1;
 const H_ROUTE_SLOTS = H_OWN + 2;
 const H_DECLARED_SLOTS = H_OWN + 3;
 
-/** Words of the configuration block, by name. Addresses take four words, IPv4 mapped. */
+/** Words of the configuration block. Addresses take four words, IPv4 mapped. */
 export const NodeWord = {
   NODE_IP: 0,
   GATEWAY_IP: 4,
@@ -52,12 +52,12 @@ export const NodeWord = {
   MASQUERADE_PORT_HIGH: 34,
   LOCAL_POLICY_DROPS: 35,
   MAGLEV_SEED: 36,
-  /** Port that takes the overlay's packets to a raw socket; 0: they go to the node's kernel by dp0. */
+  /** Port that hands the overlay's packets to a raw socket; 0: they go to the node's kernel through dp0. */
   TUNNEL_PORT: 37,
-  /** Prefix lengths of the routes in use, each plus 1, longest first; 0 ends them. Kept by routes.ts. */
+  /** Prefix lengths of the routes in use, each plus 1, longest first; 0 ends the list. Maintained by routes.ts. */
   PREFIX_LENGTHS: 40,
 } as const;
-/** Different prefix lengths that routes may have. */
+/** Maximum number of distinct prefix lengths among the routes. */
 export const MAX_PREFIX_LENGTHS = 20;
 export const CONFIG_WORDS = 64;
 
@@ -70,24 +70,24 @@ export const HopWord = {
   MAC_HIGH: 1,
   MAC_LOW: 2,
   /**
-   * Largest network-layer packet this hop takes, in bytes (for a node: what fits inside the overlay). Workers lower it
-   * when a router reports a smaller path MTU (stages/path-mtu.ts).
+   * Largest network-layer packet this hop accepts, in bytes (for a node: what fits inside the overlay). Workers lower
+   * it when a router reports a smaller path MTU (stages/path-mtu.ts).
    */
   MTU: 3,
   /** The pod's address, or the remote node's underlay address: four words, IPv4 mapped. */
   ADDRESS: 4,
-  /** The pod's address of the other family: four words, zero when it has none. */
+  /** The pod's address of the other family: four words, zero if it has none. */
   ADDRESS_2: 8,
-  /** Folded sum of the constant part of the outer IPv4 header, but for its protocol (overlay/outer-ipv4.ts). */
+  /** Folded sum of the constant part of the outer IPv4 header, without its protocol (overlay/outer-ipv4.ts). */
   OUTER_SUM: 12,
 } as const;
 export const HOP_WORDS = 16;
 
 /** Words of a route's slot. */
 export const RouteWord = {
-  /** Four words, IPv4 mapped, cut to the prefix. */
+  /** Four words, IPv4 mapped, masked to the prefix. */
   NETWORK: 0,
-  /** Prefix length of 128, plus 1; 0 in a slot never used, GONE in one that was emptied. */
+  /** Prefix length of 128, plus 1; 0 in a slot never used, GONE in a deleted one. */
   PREFIX: 4,
   HOP: 5,
 } as const;
@@ -95,13 +95,13 @@ export const ROUTE_WORDS = 8;
 
 /** Words of a declared port's slot. */
 export const DeclaredWord = {
-  /** Hop and protocol; 0 in a slot never used, GONE in one that was emptied. */
+  /** Hop and protocol; 0 in a slot never used, GONE in a deleted one. */
   KEY: 0,
   PORT: 1,
 } as const;
 export const DECLARED_WORDS = 2;
 
-/** First word of a route or declared port that was taken away: a search goes on behind it. */
+/** Marks a deleted route or declared port (in PREFIX or KEY): a search continues past it. */
 export const GONE: number = -1;
 
 export interface NodeTableOptions {
@@ -162,7 +162,7 @@ export function createNodeTable(buffer: ArrayBuffer, options: NodeTableOptions):
   return open(buffer, options);
 }
 
-/** Map a table that another thread or process made. Undefined when the memory holds something else. */
+/** Map a table that another thread or process created. Undefined if the memory does not hold one of this layout. */
 export function attachNodeTable(buffer: ArrayBuffer): NodeTable | undefined {
   const words = new Int32Array(buffer);
   if (!headerMatches(words, TableKind.ROUTES, VERSION)) return undefined;
@@ -174,7 +174,7 @@ export function attachNodeTable(buffer: ArrayBuffer): NodeTable | undefined {
   return buffer.byteLength >= nodeTableBytes(sizes) ? open(buffer, sizes) : undefined;
 }
 
-/** Routes and hops as of now; flows remember it and look their way up again when it has moved on. 16 bits. */
+/** Generation of routes and hops, 16 bits; a flow stores it and repeats its route look-up when it has changed. */
 export function routeGeneration(table: NodeTable): number {
   return table.words[H_GENERATION] & 0xffff;
 }

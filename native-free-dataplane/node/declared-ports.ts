@@ -1,8 +1,8 @@
 /**
- * Declared ports: which (pod, protocol, port) may be connected to under the port policy "declared".
+ * Declared ports: which (pod, protocol, port) accept connections under the port policy "declared".
  *
- * A keyed open-addressing set, read for the first packet of a connection. A slot's key is stored last.
- * Written by the agent alone.
+ * A keyed open-addressing set, read for the first packet of a connection. A slot's key is stored last. Only the agent
+ * writes it.
  */
 import { hashWord } from '../shared/hash.ts';
 import { DECLARED_WORDS, DeclaredWord, GONE, type NodeTable } from './config.ts';
@@ -51,7 +51,7 @@ export function declarePort(table: NodeTable, hop: number, protocol: number, por
   return false;
 }
 
-/** Forget every declared port of a hop. */
+/** Remove every declared port of a hop. */
 export function undeclarePorts(table: NodeTable, hop: number): void {
   const { declared } = table;
   for (let at = 0; at < declared.length; at += DECLARED_WORDS) {

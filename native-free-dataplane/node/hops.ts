@@ -1,11 +1,11 @@
 /**
- * Hops: every place a packet can be sent to next. Hop 0 is the node itself (dp0); hops below `firstNodeHop` are the
- * pods' ports (hop number = port number); above them are the other nodes of the cluster, the overlay's FDB.
+ * Hops: every destination a packet can be sent to next. Hop 0 is the node itself (dp0); hops below `firstNodeHop` are
+ * the pods' ports (hop number = port number); those above are the other nodes of the cluster, the overlay's FDB.
  *
- * One table for ports and VTEPs, so that a flow remembers one small number and an established packet needs no other
- * look-up. The agent writes hops; workers only ever lower an MTU. A hop is emptied (kind NONE) before its words are
- * reused, and the node table's generation moves on, so a flow that still names it looks again. An MTU that a worker
- * lowers at that very moment may meet the hop's next owner, until the agent writes it anew (forgetPathMtus).
+ * Ports and VTEPs share one table, so that a flow stores one small number and an established packet needs no other
+ * look-up. The agent writes hops; workers only lower an MTU. A hop is cleared (kind NONE) before its words are reused,
+ * and the node table's generation is incremented, so a flow that still refers to it repeats its look-up. An MTU that a
+ * worker lowers at that very moment may apply to the hop's next owner until the agent rewrites it (forgetPathMtus).
  */
 import { HOP_WORDS, HopWord, type NodeTable, nextGeneration } from './config.ts';
 
@@ -13,15 +13,15 @@ export const HopKind = { NONE: 0, HOST: 1, POD: 2, NODE: 3 } as const;
 export type HopKind = (typeof HopKind)[keyof typeof HopKind];
 
 export const HOST_HOP = 0;
-/** Result of a route look-up that found nothing. */
+/** Result of a route look-up without a match. */
 export const NO_HOP: number = -1;
 
-/** First hop number used for other nodes: half of the table is for pods. */
+/** First hop number used for other nodes: the lower half of the table is for pods. */
 export function firstNodeHop(table: NodeTable): number {
   return table.maxHops >> 1;
 }
 
-/** Port number of the hand-over to an overlay's raw socket: the last of those for pods, which no pod gets. */
+/** Port number of the hand-over to an overlay's raw socket: the last pod port, which is never given to a pod. */
 export function tunnelPort(table: NodeTable): number {
   return firstNodeHop(table) - 1;
 }
@@ -43,11 +43,11 @@ export interface HopContents {
   readonly mtu: number;
   readonly address: Int32Array;
   readonly address2?: Int32Array;
-  /** For another node: overlay/outer-ipv4.ts, outerSum. */
+  /** For another node: outerSum of overlay/outer-ipv4.ts. */
   readonly outerSum?: number;
 }
 
-/** Fill a hop. The kind goes in last: until then it is not a place to send to. */
+/** Fill a hop. The kind is stored last: until then no packet is sent to it. */
 export function setHop(table: NodeTable, hop: number, contents: HopContents): void {
   const { hops } = table;
   const at = hopAt(hop);
@@ -63,13 +63,13 @@ export function setHop(table: NodeTable, hop: number, contents: HopContents): vo
   nextGeneration(table);
 }
 
-/** Take a hop away. */
+/** Clear a hop. */
 export function clearHop(table: NodeTable, hop: number): void {
   Atomics.store(table.hops, hopAt(hop) + HopWord.KIND, HopKind.NONE);
   nextGeneration(table);
 }
 
-/** A hop that is free, at or above `from` and below `to`; NO_HOP when there is none. */
+/** The first free hop in from..to-1; NO_HOP if there is none. */
 export function freeHop(table: NodeTable, from: number, to: number): number {
   for (let hop = from; hop < to; hop++) if (hopKind(table, hop) === HopKind.NONE) return hop;
   return NO_HOP;

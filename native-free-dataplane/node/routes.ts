@@ -1,12 +1,12 @@
 /**
- * Longest-prefix match: address → hop. Read for the first packet of a connection only; the flow remembers the answer.
+ * Longest-prefix match: address → hop. Read only for the first packet of a connection; the flow stores the result.
  *
- * One keyed open-addressing hash of (network, prefix length), probed once for each prefix length that is in use, the
- * longest first. A cluster has three or four lengths (pods, pod networks, node addresses), so that is three probes at
- * any number of routes. Prefix lengths count in 128 bits; an IPv4 /24 is a /120 of its mapped form.
+ * One keyed open-addressing hash of (network, prefix length), probed once per prefix length in use, longest first. A
+ * cluster has three or four lengths (pods, pod networks, node addresses): three or four probes, at any number of
+ * routes. Prefix lengths count in 128 bits; an IPv4 /24 is a /120 of its mapped form.
  *
- * A slot (RouteWord) is filled before its prefix word is stored and emptied
- * by that word alone, so a reader sees a whole route or none. Written by the agent alone.
+ * A slot (RouteWord) is filled before its prefix word is stored, and deleted by that word alone, so a reader sees a
+ * whole route or none. Only the agent writes routes.
  */
 import { hashAddress, hashByte } from '../shared/hash.ts';
 import {
@@ -53,7 +53,7 @@ function findSlot(table: NodeTable, a: number, b: number, c: number, d: number, 
 }
 
 /**
- * Hop for an address, by the longest prefix that holds it.
+ * Hop for an address, by longest-prefix match.
  * @param words address at `at`: four words, IPv4 mapped
  * @returns hop number, or NO_HOP
  */
@@ -87,7 +87,7 @@ function rewriteLengths(table: NodeTable): void {
   for (let i = 0; i < MAX_PREFIX_LENGTHS; i++) Atomics.store(table.config, NodeWord.PREFIX_LENGTHS + i, used[i] ?? 0);
 }
 
-/** May a route have this length? Look-ups try each length in use, so their number is bounded. */
+/** May a route have this length? Look-ups probe each length in use, so their number is limited. */
 function hasRoomForLength(table: NodeTable, prefix: number): boolean {
   const used = usedLengths(table);
   return used.length < MAX_PREFIX_LENGTHS || used.includes(prefix + 1);
@@ -95,9 +95,9 @@ function hasRoomForLength(table: NodeTable, prefix: number): boolean {
 
 /**
  * Add or change a route.
- * @param network four words, IPv4 mapped; bits behind the prefix are ignored
+ * @param network four words, IPv4 mapped; bits after the prefix are ignored
  * @param prefix 0..128 (an IPv4 /n is 96 + n)
- * @returns false when the table is full, or has MAX_PREFIX_LENGTHS other lengths; nothing is changed then
+ * @returns false if the table is full or already has MAX_PREFIX_LENGTHS other lengths; nothing is changed then
  */
 export function setRoute(table: NodeTable, network: Int32Array, prefix: number, hop: number): boolean {
   const { routes, routeMask } = table;
@@ -129,7 +129,7 @@ export function setRoute(table: NodeTable, network: Int32Array, prefix: number, 
   return false;
 }
 
-/** Take a route away; nothing happens when it is not there. */
+/** Remove a route, if it exists. */
 export function removeRoute(table: NodeTable, network: Int32Array, prefix: number): void {
   const slot = findSlot(
     table,

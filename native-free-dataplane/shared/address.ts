@@ -2,15 +2,15 @@
  * IP addresses as packets and tables hold them: four int32 words, an IPv4 address mapped (0, 0, 0xffff, a.b.c.d). One
  * form for both families, so that code which compares, copies or classifies addresses exists once.
  *
- * IPv6: `scopeOf` gets a second answer for addresses that are not mapped (RFC 4291 §2.4); the rest holds as it is.
- * See RFC 4291 §2.5.5.2 (mapped addresses), RFC 6890 (special-purpose addresses).
+ * IPv6 only has to add a branch to `scopeOf` for addresses that are not mapped (RFC 4291 §2.4). See RFC 4291 §2.5.5.2
+ * (mapped addresses), RFC 6890 (special-purpose addresses).
  */
 export const ADDRESS_WORDS = 4;
 
 /** Third word of a mapped IPv4 address; the two before it are 0. */
 const IPV4_MAPPED = 0xffff;
 
-/** Is `address` the one whose words start at words[at]? The last word differs most often, so it is compared first. */
+/** Does the address at words[at] equal `address`? The last word differs most often, so it is compared first. */
 export function sameAddress(address: Int32Array, words: Int32Array, at: number): boolean {
   return (
     address[3] === words[at + 3] &&
@@ -28,7 +28,7 @@ export function copyAddress(from: Int32Array, at: number, into: Int32Array): voi
   into[3] = from[at + 3];
 }
 
-/** Make `into` the mapped form of an IPv4 address. @param word int32 */
+/** Write the mapped form of an IPv4 address to `into`. @param word int32 */
 export function mapIpv4(word: number, into: Int32Array): void {
   into[0] = 0;
   into[1] = 0;

@@ -1,9 +1,9 @@
 /**
- * What happened, counted: packets per verdict, frames and bytes per port.
+ * Counters: packets per verdict, frames and bytes per port.
  *
- * One block of doubles per worker, so that no counter is ever written by two threads and adding to one is a plain load
- * and store (0.5 ns against 9 for Atomics.add). A reader sums the blocks; a double counts bytes exactly to 2^53.
- * Single writer of a block: its worker. Anyone may read, at any time, without asking.
+ * One block of doubles per worker: only that worker writes it, so an increment is a plain load and store (0.5 ns
+ * against 9 for Atomics.add). A reader sums the blocks, at any time and without a lock; a double counts bytes exactly
+ * up to 2^53.
  */
 import { MAX_VERDICTS } from '../verdicts.ts';
 import { H_OWN, HEADER_BYTES, headerMatches, TableKind, writeHeader } from './layout.ts';
@@ -30,7 +30,7 @@ export interface Counters {
   readonly blocks: readonly Float64Array[];
 }
 
-/** One worker's block, with where its ports begin. */
+/** One worker's block, and the offset of its port counters. */
 export interface WorkerCounters {
   readonly values: Float64Array;
 }
@@ -60,7 +60,9 @@ export function createCounters(buffer: ArrayBuffer, options: CountersOptions): C
   return open(buffer, options.workers, options.ports);
 }
 
-/** Map counters that another thread or process made. Undefined when the memory holds something else. */
+/**
+ * Map counters that another thread or process created. Undefined if the memory does not hold counters of this layout.
+ */
 export function attachCounters(buffer: ArrayBuffer): Counters | undefined {
   const words = new Int32Array(buffer);
   if (!headerMatches(words, TableKind.COUNTERS, VERSION)) return undefined;
@@ -72,26 +74,26 @@ export function workerCounters(counters: Counters, worker: number): WorkerCounte
   return { values: counters.blocks[worker] };
 }
 
-/** One packet ended this way. */
+/** Count a packet's final verdict. */
 export function countVerdict(own: WorkerCounters, verdict: number): void {
   own.values[verdict]++;
 }
 
-/** A frame was received on a port. */
+/** Count a frame received on a port. */
 export function countIn(own: WorkerCounters, port: number, bytes: number): void {
   const at = MAX_VERDICTS + port * PORT_DOUBLES;
   own.values[at]++;
   own.values[at + 1] += bytes;
 }
 
-/** A frame was sent by a port. */
+/** Count a frame sent on a port. */
 export function countOut(own: WorkerCounters, port: number, bytes: number): void {
   const at = MAX_VERDICTS + port * PORT_DOUBLES;
   own.values[at + 2]++;
   own.values[at + 3] += bytes;
 }
 
-/** Packets of one verdict over all workers. */
+/** Packets with this verdict, over all workers. */
 export function verdictTotal(counters: Counters, verdict: number): number {
   let sum = 0;
   for (const block of counters.blocks) sum += block[verdict];
@@ -105,7 +107,7 @@ export interface PortTotals {
   bytesOut: number;
 }
 
-/** Traffic of one port over the given workers (all when not said). */
+/** Traffic of one port for one worker, or for all if `worker` is omitted. */
 export function portTotals(counters: Counters, port: number, worker?: number): PortTotals {
   const totals: PortTotals = { framesIn: 0, bytesIn: 0, framesOut: 0, bytesOut: 0 };
   const at = MAX_VERDICTS + port * PORT_DOUBLES;

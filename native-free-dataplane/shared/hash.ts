@@ -1,11 +1,12 @@
 /**
  * Keyed hashing of tuples: simple tabulation.
  *
- * One table of 256 random words per key byte; the hash is their exclusive-or. Unlike multiply-and-shift mixes, whose
- * collisions can be found without knowing the seed (a difference in the top bit survives every odd multiplier, so the
- * next word can cancel it), nothing about a collision can be known here without the tables, and simple tabulation is
- * known to be enough for linear probing and two-choice tables (Patrascu and Thorup, "The Power of Simple Tabulation
- * Hashing", 2011). The tables are expanded from a per-boot secret: see CVE-2003-0244 for what happens without one.
+ * One table of 256 random words per key byte; the hash is the exclusive-or of the entries. For multiply-and-shift
+ * mixes, collisions can be found without knowing the seed (a difference in the top bit survives every odd multiplier,
+ * so the next word can cancel it). Here nothing about a collision can be predicted without the tables, and simple
+ * tabulation is proven sufficient for linear probing and two-choice tables (Patrascu and Thorup, "The Power of Simple
+ * Tabulation Hashing", 2011). The tables are expanded from a per-boot secret: see CVE-2003-0244 for the attack on an
+ * unkeyed hash.
  */
 
 /** Bytes of the longest key: two 16-byte addresses, two ports, protocol, zone. */
@@ -15,7 +16,7 @@ const MAX_KEY_BYTES = 40;
 export type HashTables = Int32Array;
 
 /**
- * Expand a secret into tabulation tables (40 KiB). Done once per thread at start.
+ * Expand a secret into tabulation tables (40 KiB), once per thread at start.
  * @param secret four int32 words
  */
 export function expandSecret(secret: Int32Array): HashTables {
@@ -52,8 +53,8 @@ export function hashWord(tables: HashTables, position: number, word: number): nu
 }
 
 /**
- * Contribution of an address, four words, IPv4 mapped. Mapped addresses differ in the last word alone, so only that is
- * hashed: 4 loads instead of 16, and no two addresses of a family share more than chance makes them.
+ * Contribution of an address, four words, IPv4 mapped. Mapped addresses differ only in the last word, so only that is
+ * hashed: 4 loads instead of 16, and addresses of one family collide no more often than by chance.
  * @param position of its first word in the key
  */
 export function hashAddress(tables: HashTables, position: number, a: number, b: number, c: number, d: number): number {
@@ -62,7 +63,7 @@ export function hashAddress(tables: HashTables, position: number, a: number, b: 
   return hashWord(tables, position, a) ^ hashWord(tables, position + 1, b) ^ hashWord(tables, position + 2, c) ^ last;
 }
 
-/** Contribution of a small key word, 0..255: one byte's. */
+/** Contribution of a one-byte key word, 0..255. */
 export function hashByte(tables: HashTables, position: number, byte: number): number {
   return tables[(position << 10) + byte];
 }

@@ -1,9 +1,9 @@
 /**
- * The header in front of every shared table: what it is, which layout, and the secret its hashes are keyed with.
+ * The header of every shared table: kind, layout version, and the secret that keys its hashes.
  *
- * A table lives in memory that other threads and processes map. Whoever maps it checks magic, kind and version before
- * believing a word of it; a table of another version is made anew, never reinterpreted. Words are host-endian int32:
- * the memory never leaves the machine.
+ * Tables live in memory that other threads and processes map. Before using it they check magic, kind and version; a
+ * table of another version is created anew, never reinterpreted. Words are host-endian int32: the memory never leaves
+ * the machine.
  */
 
 /** 'dpl1' as an int32. */
@@ -17,17 +17,18 @@ const H_KIND = 1;
 const H_VERSION = 2;
 /** Words 4..7: the per-boot secret (128 bits) from which hash tables are expanded. */
 const H_SECRET = 4;
-/** Words 8..31 belong to the table. */
+/** Words 8..31 are for the table's own use. */
 export const H_OWN = 8;
 
-/** Forwarding threads a node may have: tables with words for each worker are made for so many. */
+/** Maximum number of worker threads per node: tables with per-worker words are sized for this many. */
 export const MAX_WORKERS = 16;
 
 export const TableKind = { CONNTRACK: 1, SERVICES: 2, ROUTES: 3, COUNTERS: 4, CONTROL: 5, FRAGMENTS: 6 } as const;
 export type TableKind = (typeof TableKind)[keyof typeof TableKind];
 
 /**
- * Write the common header. The magic word goes last, so that a half-made table is never taken for a whole one.
+ * Write the common header. The magic word is stored last, so that an incomplete table is never taken for a complete
+ * one.
  * @param words the table's memory from its first byte
  * @param secret four random int32 words, drawn once per boot of the node
  */
@@ -38,7 +39,7 @@ export function writeHeader(words: Int32Array, kind: TableKind, version: number,
   Atomics.store(words, H_MAGIC, MAGIC);
 }
 
-/** True when the memory holds a finished table of this kind and version. */
+/** True if the memory holds a complete table of this kind and version. */
 export function headerMatches(words: Int32Array, kind: TableKind, version: number): boolean {
   return (
     words.length > HEADER_WORDS &&
