@@ -2,6 +2,7 @@
  * Bundles what runs, out of the sources, into dist/bundle:
  *
  *   pipeline.js                  the pipeline and its tables, importable as `dataplane/pipeline`; imports nothing
+ *   traced.js                    the same pipeline, reporting its calls (traced-pipeline.mjs); loaded by `dataplane trace` alone
  *   cli/main.js, worker/main.js  the command with the agent and the controller, and the entry of a forwarding thread
  *   chunks/                      what the two share, and what a command loads only when it needs it
  *   published/                   the published types, read at run time, with their licence
@@ -17,10 +18,15 @@ import { chmodSync, cpSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { tracedPipeline } from './traced-pipeline.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const OUT = join(ROOT, 'dist/bundle');
-const PIPELINE = join(ROOT, 'native-free-dataplane/pipeline.ts');
+/** Sources that are bundled once, for whoever imports them, and where: one directory above every entry and chunk. */
+const BUNDLED = {
+  [join(ROOT, 'native-free-dataplane/pipeline.ts')]: '../pipeline.js',
+  [join(ROOT, 'native-free-dataplane/trace/traced.ts')]: '../traced.js',
+};
 
 const COMMON = {
   absWorkingDir: ROOT,
@@ -33,33 +39,36 @@ const COMMON = {
 };
 
 /** One function that holds `entry` and all it imports; its exports are the file's. */
-async function bundleAsFunction(entry, outfile) {
-  const probe = await build({ ...COMMON, entryPoints: [entry], format: 'esm', write: false, metafile: true, outfile });
+async function bundleAsFunction(entry, outfile, plugins = []) {
+  const options = { ...COMMON, plugins, entryPoints: [entry], outfile };
+  const probe = await build({ ...options, format: 'esm', write: false, metafile: true });
   const { exports, imports } = Object.values(probe.metafile.outputs).find(({ entryPoint }) => entryPoint);
   if (imports.length > 0) throw new Error(`${entry} imports ${imports[0].path}: it must run without anything`);
   await build({
-    ...COMMON,
-    entryPoints: [entry],
+    ...options,
     format: 'iife',
     globalName: 'bundled',
     footer: { js: `export const { ${exports.join(', ')} } = bundled;` },
-    outfile,
   });
 }
 
-/** Whoever runs the pipeline runs the bundled one, which is one directory above every entry and chunk. */
+/** Whoever runs the pipeline runs the bundled one. */
 const bundledPipeline = {
   name: 'bundled-pipeline',
   setup({ onResolve }) {
-    onResolve({ filter: /\/pipeline\.ts$/ }, ({ path, resolveDir }) =>
-      join(resolveDir, path) === PIPELINE ? { path: '../pipeline.js', external: true } : undefined,
-    );
+    onResolve({ filter: /\/(pipeline|traced)\.ts$/ }, ({ path, resolveDir }) => {
+      const bundled = BUNDLED[join(resolveDir, path)];
+      return bundled === undefined ? undefined : { path: bundled, external: true };
+    });
   },
 };
 
 rmSync(OUT, { recursive: true, force: true });
 await Promise.all([
   bundleAsFunction('native-free-dataplane/public.ts', 'dist/bundle/pipeline.js'),
+  bundleAsFunction('native-free-dataplane/trace/traced.ts', 'dist/bundle/traced.js', [
+    tracedPipeline(ROOT, join(ROOT, 'native-free-dataplane/trace/probe.ts')),
+  ]),
   bundleAsFunction('bench/micro/lib/stage-loops.ts', 'dist/bench/micro/bundle/stage-loops.js'),
   bundleAsFunction('bench/micro/lib/conntrack-loops.ts', 'dist/bench/micro/bundle/conntrack-loops.js'),
   build({

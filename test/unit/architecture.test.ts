@@ -84,6 +84,7 @@ const ARROWS: Record<string, string[]> = {
     'stages/',
     ...TABLES,
   ],
+  'trace/': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'pipeline.ts'],
   'print/': ['verdicts.ts', 'protocols.ts', 'wire/', ...TABLES],
   'public.ts': [PIPELINE],
   'src/linux': [],
