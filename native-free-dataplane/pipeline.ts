@@ -22,6 +22,7 @@ import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
 import { HopWord, NodeWord } from './node/config.ts';
 import { HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from './node/hops.ts';
+import { combineEcn } from './overlay/ecn.ts';
 import { isRoutedByHost, isTunnelPacket, overlayOf } from './overlay/overlay.ts';
 import type { Packet } from './packet.ts';
 import { PROTOCOL_TCP } from './protocols.ts';
@@ -47,6 +48,7 @@ import { lowerTtl, mayLeave } from './stages/ttl-mtu.ts';
 import { transmit } from './transmit.ts';
 import { REPLY_ERROR, REPLY_KIND, ReplyKind, UNANSWERED, Verdict } from './verdicts.ts';
 import { isDestinationMac } from './wire/ethernet.ts';
+import { ecn } from './wire/ip.ts';
 
 /**
  * Process one received frame to its end. Never throws, whatever its bytes.
@@ -78,12 +80,15 @@ function receive(pkt: Packet, dp: Dataplane): Verdict {
   if (pkt.family === FAMILY_ARP) return answerArp(pkt, dp);
 
   if (pkt.inPort === 0 && pkt.tunnelled === 0 && isTunnelPacket(pkt, dp)) {
+    const mark = ecn(pkt.view, pkt.l3);
     v = overlayOf(dp).decapsulate(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
     v = parseFrame(pkt);
     if (v !== Verdict.GO_ON) return v;
     if (pkt.family === FAMILY_ARP) return Verdict.VXLAN_INNER_FRAME;
     v = overlayOf(dp).checkInner(pkt, dp);
+    if (v !== Verdict.GO_ON) return v;
+    v = combineEcn(pkt, mark);
     if (v !== Verdict.GO_ON) return v;
   }
   v = guard(pkt, dp);

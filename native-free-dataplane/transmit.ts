@@ -5,7 +5,7 @@
 
 import type { Dataplane } from './dataplane.ts';
 import { HopWord, NodeWord } from './node/config.ts';
-import { HOST_HOP, HopKind, hopAt } from './node/hops.ts';
+import { HOST_HOP, HopKind, hopAt, hopKind } from './node/hops.ts';
 import { encapsulate, overlayOf, takesSuperPackets } from './overlay/overlay.ts';
 import { GSO_NONE, GSO_UDP_L4, type Packet } from './packet.ts';
 import { countOut } from './shared/counters.ts';
@@ -21,18 +21,28 @@ export function transmit(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   if (kind === HopKind.NONE) return Verdict.PORT_DOWN;
   const done = kind === HopKind.NODE ? overlayOf(dp).sentAs : kind === HopKind.POD ? Verdict.SENT : Verdict.TO_HOST;
 
-  if (pkt.gsoType !== GSO_NONE) {
-    const whole = kind !== HopKind.NODE || takesSuperPackets(dp);
-    if (!whole || (pkt.gsoType === GSO_UDP_L4 && !dp.udpSegmentation)) {
-      const cut = cutSegments(pkt, dp, hop, pieces);
-      return cut === Verdict.GO_ON ? done : cut;
-    }
-  } else if (pkt.end - pkt.l3 > hops[at + HopWord.MTU] && hop !== 0) {
-    const cut = cutFragments(pkt, dp, hop, hops[at + HopWord.MTU], pieces);
-    return cut === Verdict.GO_ON ? done : cut;
-  }
-  sendOne(pkt, dp, hop);
+  const mtu = hops[at + HopWord.MTU];
+  if (pkt.gsoType !== GSO_NONE) sendSuperPacket(pkt, dp, hop, mtu);
+  else if (pkt.end - pkt.l3 > mtu && hop !== HOST_HOP) cutFragments(pkt, dp, hop, mtu, pieces);
+  else sendOne(pkt, dp, hop);
   return done;
+}
+
+/** Send a super-packet whole, where its link takes it and its segments fit, else in pieces. */
+function sendSuperPacket(pkt: Packet, dp: Dataplane, hop: number, mtu: number): void {
+  const headers = pkt.headersEnd - pkt.l3;
+  let taker = pieces;
+  let whole = hopKind(dp.node, hop) !== HopKind.NODE || takesSuperPackets(dp);
+  if (pkt.gsoType === GSO_UDP_L4 && !dp.udpSegmentation) whole = false;
+  if (headers + pkt.gsoSize > mtu && hop !== HOST_HOP) {
+    // Its segments do not fit and have no DF (stages/ttl-mtu.ts). TCP is as well cut smaller; datagrams become fragments.
+    if (pkt.gsoType === GSO_UDP_L4) {
+      whole = false;
+      taker = datagrams;
+    } else pkt.gsoSize = mtu - headers;
+  }
+  if (whole) sendOne(pkt, dp, hop);
+  else cutSegments(pkt, dp, hop, taker);
 }
 
 /** Put the link's headers in front of one packet that fits, and hand it to the device. */
@@ -59,4 +69,12 @@ function sendToNode(pkt: Packet, dp: Dataplane, hop: number): void {
   pkt.outPort = dp.node.config[NodeWord.TUNNEL_PORT];
 }
 
+/** One datagram of a UDP super-packet whose datagrams do not fit. */
+function sendFragments(pkt: Packet, dp: Dataplane, hop: number): void {
+  const mtu = dp.node.hops[hopAt(hop) + HopWord.MTU];
+  if (pkt.end - pkt.l3 <= mtu) sendOne(pkt, dp, hop);
+  else cutFragments(pkt, dp, hop, mtu, pieces);
+}
+
 const pieces: SegmentTaker = { take: sendOne };
+const datagrams: SegmentTaker = { take: sendFragments };

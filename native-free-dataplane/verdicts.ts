@@ -65,6 +65,7 @@ export const RETIRED: Readonly<Record<number, string>> = {
   43: 'a wrong transport checksum: left to the receiver, which has to verify it anyway',
   49: 'fragment-timeout: a held fragment that is never released stays fragment-held',
   60: 'an ICMP query that looked like a reply',
+  75: 'segmentation-failed: a super-packet that cannot be cut is offload-invalid, before it changes anything',
 };
 
 const rows: (VerdictRow | undefined)[] = new Array(MAX_VERDICTS).fill(undefined);
@@ -601,13 +602,6 @@ export const Verdict = {
     source: 'linux drivers/net/tun.c',
     advice: 'The pod does not read fast enough: its CPU is busy. TCP slows down by itself; UDP loses datagrams.',
   }) as 74,
-  SEGMENTATION_FAILED: row(75, {
-    name: 'segmentation-failed',
-    class: 'dropped',
-    sentence: 'The packet cannot be cut to fit the next hop.',
-    source: 'linux net/core/skbuff.c skb_segment',
-    advice: 'A super-packet whose header contradicts itself: a raw-socket sender, or a fault of dataplane; capture it.',
-  }) as 75,
   NOT_FOR_US: row(76, {
     name: 'not-for-us',
     class: 'dropped',
@@ -737,6 +731,13 @@ export const Verdict = {
     source: 'linux drivers/net/tun.c',
     advice: 'The pod is ending. If it lasts: `dataplane status`, then the log of the agent.',
   }) as 93,
+  ECN_MARK_LOST: row(94, {
+    name: 'ecn-not-capable',
+    class: 'dropped',
+    sentence: 'Out of the overlay, marked for congestion on the way, and its sender does not understand such marks.',
+    source: 'RFC 6040 §4.2',
+    advice: 'A link between the nodes is congested and marks packets it should drop, or the mark is forged.',
+  }) as 94,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 

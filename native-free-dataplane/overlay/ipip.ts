@@ -23,6 +23,7 @@ import {
 import { transportProtocol } from '../wire/ip.ts';
 import { IPV4_MIN_BYTES } from '../wire/ipv4.ts';
 import { TCP_CHECKSUM } from '../wire/tcp.ts';
+import { isChecksumPending } from '../wire/transport-checksum.ts';
 import { OVERLAYS } from './modes.ts';
 import { writeOuterIpv4 } from './outer-ipv4.ts';
 import type { PacketOverlay } from './packet-overlay.ts';
@@ -85,11 +86,14 @@ function checkInner(pkt: Packet, dp: Dataplane): Verdict {
  * A raw socket is given packets as the kernel holds them: what its receive offload merged, or what a sender on the same
  * machine never cut, is larger than the overlay's MTU, its checksum field holds the pseudo-header's sum, and no offload
  * header comes with it. TCP can be cut anew at any size that fits; where one datagram ended and the next began is lost.
+ * A packet that is too large but has its own checksum is no such thing: it travels on as it is, or is refused as too large.
  */
 function adoptMerged(pkt: Packet, dp: Dataplane): Verdict {
   const mtu = dp.node.hops[hopAt(pkt.tunnelNode) + HopWord.MTU];
-  if (pkt.end - pkt.l3 <= mtu || pkt.needsChecksum !== 0) return Verdict.GO_ON;
-  if (pkt.protocol !== PROTOCOL_TCP || pkt.fragmentOffset !== 0) return Verdict.OFFLOAD_INVALID;
+  if (pkt.end - pkt.l3 <= mtu || pkt.needsChecksum !== 0 || pkt.fragmentOffset !== 0 || pkt.moreFragments !== 0)
+    return Verdict.GO_ON;
+  if (!isChecksumPending(pkt.view, pkt.l3, pkt.l4, pkt.end, pkt.protocol)) return Verdict.GO_ON;
+  if (pkt.protocol !== PROTOCOL_TCP) return Verdict.OFFLOAD_INVALID;
   pkt.needsChecksum = 1;
   pkt.checksumStart = pkt.l4;
   pkt.checksumOffset = TCP_CHECKSUM;

@@ -3,7 +3,7 @@ import type { Dataplane } from '../dataplane.ts';
 import { HopWord, NodeWord } from '../node/config.ts';
 import { hopAt } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
-import { writeAddresses } from '../wire/ip.ts';
+import { ecn, NOT_ECT, writeAddresses, writeEcn } from '../wire/ip.ts';
 import { emitTunnelIpv4, ipv4ConstantSum } from '../wire/ipv4.ts';
 
 /** What a hop keeps of the outer headers from this node to another (HopContents.outerSum). Addresses: four words. */
@@ -14,6 +14,7 @@ export function outerSum(from: Int32Array, to: Int32Array): number {
 /**
  * Write the outer header at `l3`; the packet it heads ends where pkt does. What is the same for every packet to a node is
  * summed once in its hop (HopWord.OUTER_SUM): per packet a length, an identification and the protocol are added.
+ * The ECN field is that of the packet inside (RFC 6040 §4.1).
  */
 export function writeOuterIpv4(pkt: Packet, dp: Dataplane, l3: number, hop: number, protocol: number): void {
   const { config, hops } = dp.node;
@@ -22,4 +23,6 @@ export function writeOuterIpv4(pkt: Packet, dp: Dataplane, l3: number, hop: numb
   dp.nextIpId = (identification + 1) & 0xffff;
   writeAddresses(pkt.view, l3, config, NodeWord.NODE_IP, hops, at + HopWord.ADDRESS);
   emitTunnelIpv4(pkt.view, l3, pkt.end, protocol, identification, hops[at + HopWord.OUTER_SUM]);
+  const mark = ecn(pkt.view, pkt.l3);
+  if (mark !== NOT_ECT) writeEcn(pkt.view, l3, mark);
 }

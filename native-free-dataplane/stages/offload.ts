@@ -11,8 +11,17 @@ import { PROTOCOL_TCP } from '../protocols.ts';
 import { checksumOffsetOf, finishPendingChecksum } from '../wire/transport-checksum.ts';
 
 /**
+ * Segments that one super-packet may become: the work for a frame is bounded, here or in the kernel that it is handed to.
+ * UDP as Linux refuses more to its own senders (include/linux/udp.h UDP_MAX_SEGMENTS). TCP: 64 KiB in segments of 128 bytes,
+ * smaller than those of any path that Linux believes in (ip_rt_min_pmtu leaves 500).
+ */
+const MAX_UDP_SEGMENTS = 128;
+const MAX_TCP_SEGMENTS = 512;
+
+/**
  * True when nothing is pending, or a checksum of this packet's TCP or UDP header in the place where that header has it
- * (anywhere else the kernel would overwrite, say, a port after it was judged), and a super-packet of the same protocol.
+ * (anywhere else the kernel would overwrite, say, a port after it was judged), and a super-packet of the same
+ * protocol that can be cut, into no more pieces than permitted.
  * A fragment has neither: its checksum covers bytes that are elsewhere.
  *
  * A checksum pending deeper inside, of a tunnel between pods, is finished here: no later stage has to know of it.
@@ -24,7 +33,11 @@ export function offloadFits(pkt: Packet): boolean {
   if (pkt.checksumStart !== pkt.l4) return false;
   const offset = checksumOffsetOf(pkt.protocol);
   if (offset < 0 || pkt.checksumOffset !== offset) return false;
-  return pkt.gsoType === GSO_NONE || pkt.gsoType === (pkt.protocol === PROTOCOL_TCP ? GSO_TCPV4 : GSO_UDP_L4);
+  if (pkt.gsoType === GSO_NONE) return true;
+  const isTcp = pkt.protocol === PROTOCOL_TCP;
+  const payload = pkt.end - pkt.headersEnd;
+  const most = (isTcp ? MAX_TCP_SEGMENTS : MAX_UDP_SEGMENTS) * pkt.gsoSize;
+  return pkt.gsoType === (isTcp ? GSO_TCPV4 : GSO_UDP_L4) && payload > 0 && payload <= most;
 }
 
 /** Finish a checksum that lies in the payload. False when it is not inside the packet. */

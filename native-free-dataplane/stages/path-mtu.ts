@@ -13,9 +13,12 @@ import { overlayOf } from '../overlay/overlay.ts';
 import type { Packet } from '../packet.ts';
 import { ADDRESS_WORDS, sameAddress } from '../shared/address.ts';
 import { ICMP_BYTES, ICMP_UNREACHABLE, icmpMtu, UNREACHABLE_FRAGMENTATION_NEEDED } from '../wire/icmp.ts';
-import { readAddresses, transportAt } from '../wire/ip.ts';
+import { readAddresses, totalBytes, transportAt } from '../wire/ip.ts';
 
-/** Smaller reported MTUs count as this one: implausible, and a way to force tiny packets on us (linux ip_rt_min_pmtu). */
+/**
+ * Smaller reported MTUs count as leaving pods this one: implausible, and a way to force tiny packets on us. A pod's kernel
+ * believes in nothing smaller either, and would send larger packets without DF for ever (linux ip_rt_min_pmtu).
+ */
 const LEAST_MTU = 552;
 /** Addresses of the quoted packet; filled and used within one call. */
 const sender: Int32Array = new Int32Array(ADDRESS_WORDS);
@@ -37,7 +40,10 @@ export function learnPathMtu(pkt: Packet, dp: Dataplane): void {
   const hop = findRoute(dp.node, peer, 0);
   if (hop === NO_HOP || hopKind(dp.node, hop) !== HopKind.NODE) return;
   const reported = icmpMtu(view, l4);
-  const mtu = (reported < LEAST_MTU ? LEAST_MTU : reported) - overlay.overheadBytes;
+  // A router reports what did not fit. The report's quote is cut; its header says how long the packet was.
+  if (totalBytes(view, quoted) <= reported) return;
+  const inner = reported - overlay.overheadBytes;
+  const mtu = inner < LEAST_MTU ? LEAST_MTU : inner;
   const at = hopAt(hop) + HopWord.MTU;
   if (mtu >= hops[at]) return;
   hops[at] = mtu;

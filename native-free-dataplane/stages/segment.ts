@@ -10,9 +10,8 @@
  */
 
 import type { Dataplane } from '../dataplane.ts';
-import { GSO_NONE, GSO_TCPV4, GSO_UDP_L4, type Packet } from '../packet.ts';
+import { GSO_NONE, type Packet } from '../packet.ts';
 import { PROTOCOL_TCP } from '../protocols.ts';
-import { Verdict } from '../verdicts.ts';
 import { fragmentIdentification, writeSegmentHeader } from '../wire/ip.ts';
 import {
   IPV4_MORE_FRAGMENTS,
@@ -31,28 +30,22 @@ const SAVED_BYTES = 256;
 const FRAGMENT_UNIT = 8;
 const saved: Uint8Array = new Uint8Array(SAVED_BYTES);
 const savedView: DataView = new DataView(saved.buffer);
-
-/** Number of segments of a TCP or UDP super-packet; 0 when it cannot be cut. */
-function countSegments(pkt: Packet): number {
-  if (pkt.gsoSize < 1 || (pkt.gsoType !== GSO_TCPV4 && pkt.gsoType !== GSO_UDP_L4)) return 0;
-  if (pkt.headersEnd <= pkt.l4 || pkt.headersEnd - pkt.l3 > SAVED_BYTES || pkt.headersEnd > pkt.end) return 0;
-  return Math.ceil((pkt.end - pkt.headersEnd) / pkt.gsoSize);
-}
+/** The same for fragments, of which a segment may become several. */
+const savedByFragments: Uint8Array = new Uint8Array(SAVED_BYTES);
 
 /** What `cutSegments` calls for each finished segment: pkt stands for it, from its IP header on. */
 export interface SegmentTaker {
   take(pkt: Packet, dp: Dataplane, hop: number): void;
 }
 
-/** Cut a super-packet and hand every segment to `taker`. @returns GO_ON or SEGMENTATION_FAILED */
-export function cutSegments(pkt: Packet, dp: Dataplane, hop: number, taker: SegmentTaker): Verdict {
-  const count = countSegments(pkt);
-  if (count === 0) return Verdict.SEGMENTATION_FAILED;
+/** Cut a super-packet and hand every segment to `taker`. The packet was checked (stages/offload.ts). */
+export function cutSegments(pkt: Packet, dp: Dataplane, hop: number, taker: SegmentTaker): void {
   const { bytes, view, l3, l4, end } = pkt;
   const headerBytes = pkt.headersEnd - l3;
   const l4Offset = l4 - l3;
   const payload = pkt.headersEnd;
   const size = pkt.gsoSize;
+  const count = Math.ceil((end - payload) / size);
   for (let i = 0; i < headerBytes; i++) saved[i] = bytes[l3 + i];
   const isTcp = pkt.protocol === PROTOCOL_TCP;
   const sequence = isTcp ? tcpSequence(savedView, l4Offset) : 0;
@@ -82,7 +75,6 @@ export function cutSegments(pkt: Packet, dp: Dataplane, hop: number, taker: Segm
     writePendingChecksum(view, at, pkt.l4, to, pkt.protocol);
     taker.take(pkt, dp, hop);
   }
-  return Verdict.GO_ON;
 }
 
 /** Finish a pending checksum: the packet is about to lose its offload header. */
@@ -96,20 +88,19 @@ export function completeChecksum(pkt: Packet): void {
  * Cut an IPv4 packet into fragments that fit `mtu` and hand each to `taker`. Every option is copied
  * into every piece: those that must not be are only ones that nothing behind here acts on (source routes never get here).
  */
-export function cutFragments(pkt: Packet, dp: Dataplane, hop: number, mtu: number, taker: SegmentTaker): Verdict {
+export function cutFragments(pkt: Packet, dp: Dataplane, hop: number, mtu: number, taker: SegmentTaker): void {
   completeChecksum(pkt);
   const { bytes, view, l3, end } = pkt;
   const headerBytes = ipv4HeaderBytes(view, l3);
-  // All pieces but the last are multiples of the fragment offset's unit long.
-  const size = (mtu - headerBytes) & -FRAGMENT_UNIT;
-  if (size < FRAGMENT_UNIT) return Verdict.SEGMENTATION_FAILED;
-  for (let i = 0; i < headerBytes; i++) saved[i] = bytes[l3 + i];
-  const word = ipv4FragmentWord(savedView, 0);
+  // All pieces but the last are multiples of the fragment offset's unit long. No link is that small, but none may stop us.
+  const size = Math.max(FRAGMENT_UNIT, (mtu - headerBytes) & -FRAGMENT_UNIT);
+  for (let i = 0; i < headerBytes; i++) savedByFragments[i] = bytes[l3 + i];
+  const word = ipv4FragmentWord(view, l3);
   const body = l3 + headerBytes;
   for (let from = body; from < end; from += size) {
     const to = from + size < end ? from + size : end;
     const at = from - headerBytes;
-    for (let i = 0; i < headerBytes; i++) bytes[at + i] = saved[i];
+    for (let i = 0; i < headerBytes; i++) bytes[at + i] = savedByFragments[i];
     pkt.l3 = at;
     pkt.l4 = from;
     pkt.headersEnd = from;
@@ -119,5 +110,4 @@ export function cutFragments(pkt: Packet, dp: Dataplane, hop: number, mtu: numbe
     writeIpv4Fragment(view, at, headerBytes, to, offset | more);
     taker.take(pkt, dp, hop);
   }
-  return Verdict.GO_ON;
 }

@@ -27,7 +27,7 @@ export function mayLeave(pkt: Packet, dp: Dataplane, hop: number, toOwnAddress: 
   if (isRouter(pkt) && hopLimit(view, l3) <= 1) return Verdict.TTL_EXCEEDED;
   const bytes = pkt.gsoType === GSO_NONE ? pkt.end - l3 : pkt.headersEnd - l3 + pkt.gsoSize;
   const mtu = hops[at + HopWord.MTU];
-  if (bytes <= mtu || (pkt.gsoType === GSO_NONE && mayFragment(view, l3))) return Verdict.GO_ON;
+  if (bytes <= mtu || mayFragment(view, l3)) return Verdict.GO_ON;
   pkt.linkMtu = mtu;
   return Verdict.FRAGMENTATION_NEEDED;
 }

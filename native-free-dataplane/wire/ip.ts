@@ -16,16 +16,19 @@ import {
   IPV4_MIN_BYTES,
   IPV4_OFFSET_MASK,
   ipv4Destination,
+  ipv4Ecn,
   ipv4FragmentWord,
   ipv4HeaderBytes,
   ipv4HeaderChecksum,
   ipv4Identification,
   ipv4Protocol,
   ipv4Source,
+  ipv4TotalLength,
   ipv4Ttl,
   lowerIpv4Ttl,
   resetIpv4Ttl,
   writeIpv4Addresses,
+  writeIpv4Ecn,
   writeIpv4Identification,
   writeIpv4Segment,
 } from './ipv4.ts';
@@ -33,6 +36,12 @@ import { IPV6_BYTES } from './ipv6.ts';
 
 export const IPV4 = 4;
 export const IPV6 = 6;
+
+/** Values of the ECN field: the sender does not understand marks, it does (two kinds), a router marked the packet. */
+export const NOT_ECT = 0;
+export const ECT_1 = 1;
+export const ECT_0 = 2;
+export const CONGESTION_EXPERIENCED = 3;
 
 /** So much of its transport header is quoted of any packet (RFC 792); enough to find its connection. */
 const QUOTED_TRANSPORT_BYTES = 8;
@@ -89,6 +98,16 @@ export function hopLimit(view: DataView, l3: number): number {
   return ipv4Ttl(view, l3);
 }
 
+/** Congestion mark: NOT_ECT, ECT_1, ECT_0 or CONGESTION_EXPERIENCED (RFC 3168 §5). */
+export function ecn(view: DataView, l3: number): number {
+  return ipv4Ecn(view, l3);
+}
+
+/** Set the congestion mark, and fix the header's own checksum where the family has one. */
+export function writeEcn(view: DataView, l3: number, mark: number): void {
+  writeIpv4Ecn(view, l3, mark);
+}
+
 /** Lower the time to live (hop limit) by one. */
 export function lowerHopLimit(view: DataView, l3: number): void {
   lowerIpv4Ttl(view, l3);
@@ -117,6 +136,11 @@ export function writeIdentification(view: DataView, l3: number, identification: 
 /** Protocol of the transport header. IPv6: at the end of the chain of extension headers (ipv6-extensions.ts). */
 export function transportProtocol(view: DataView, l3: number): number {
   return ipv4Protocol(view, l3);
+}
+
+/** Bytes of the whole packet by its header, which may be more than are here. */
+export function totalBytes(view: DataView, l3: number): number {
+  return ipv4TotalLength(view, l3);
 }
 
 /** Absolute offset of the transport header; IPv6: as transportProtocol. */

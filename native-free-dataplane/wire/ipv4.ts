@@ -24,6 +24,7 @@ export const IPV4_MIN_BYTES = 20;
 /** The largest packet a total length can express, header included. */
 export const IPV4_MAX_BYTES = 65535;
 
+const SERVICE = 1;
 const TOTAL_LENGTH = 2;
 const IDENTIFICATION = 4;
 const FRAGMENT = 6;
@@ -37,6 +38,8 @@ const DESTINATION = 16;
 export const IPV4_DONT_FRAGMENT = 0x4000;
 export const IPV4_MORE_FRAGMENTS = 0x2000;
 export const IPV4_OFFSET_MASK = 0x1fff;
+
+const ECN_MASK = 3;
 
 /** Version and header length of a header without options; type of service 0. */
 const FIRST_WORD = 0x4500;
@@ -53,6 +56,19 @@ const OPTION_STRICT_SOURCE_ROUTE = 137;
 /** Header length in bytes as stated, 0..60; below 20 it is invalid. */
 export function ipv4HeaderBytes(view: DataView, l3: number): number {
   return (view.getUint8(l3) & 15) << 2;
+}
+
+/** ECN field: the lower two bits of the type of service (RFC 3168 §5). */
+export function ipv4Ecn(view: DataView, l3: number): number {
+  return view.getUint8(l3 + SERVICE) & ECN_MASK;
+}
+
+/** Set the ECN field and fix the checksum. */
+export function writeIpv4Ecn(view: DataView, l3: number, ecn: number): void {
+  const service = view.getUint8(l3 + SERVICE);
+  const difference = difference16(service & ECN_MASK, ecn);
+  view.setUint8(l3 + SERVICE, (service & ~ECN_MASK) | ecn);
+  view.setUint16(l3 + CHECKSUM, applyDifference(view.getUint16(l3 + CHECKSUM), difference));
 }
 
 /** Header and payload, bytes. */

@@ -45,6 +45,13 @@ export function writeTcpChecksum(view: DataView, l3: number, l4: number, end: nu
   view.setUint16(l4 + TCP_CHECKSUM, transportChecksum(view, l3, l4, end, PROTOCOL_TCP));
 }
 
+/** Does the checksum field hold what writePendingChecksum writes? False for a protocol without a checksum of that kind. */
+export function isChecksumPending(view: DataView, l3: number, l4: number, end: number, protocol: number): boolean {
+  const offset = checksumOffsetOf(protocol);
+  if (offset < 0) return false;
+  return view.getUint16(l4 + offset) === fold16(pseudoHeaderSum(view, l3, protocol, end - l4));
+}
+
 /** Set the checksum of a TCP or UDP header as one that is pending: the pseudo-header's sum alone. */
 export function writePendingChecksum(view: DataView, l3: number, l4: number, end: number, protocol: number): void {
   view.setUint16(l4 + checksumOffsetOf(protocol), fold16(pseudoHeaderSum(view, l3, protocol, end - l4)));

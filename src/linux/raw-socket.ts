@@ -66,6 +66,15 @@ export function openRawSocket(protocol: number, bufferBytes: number, queueBytes:
   return socket;
 }
 
+/** linux include/uapi/linux/in.h */
+const IPPROTO_IP = 0;
+const IP_TOS = 1;
+
+/** Second byte of the IPv4 headers that the kernel writes for this socket from now on. */
+export function setTypeOfService(socket: RawSocket, service: number): void {
+  socket.setOption(IPPROTO_IP, IP_TOS, service);
+}
+
 const BUSY: readonly string[] = [errorText(EAGAIN), errorText(ENOBUFS)];
 
 /** Does an error of `send` or `recv` say "not now"? */

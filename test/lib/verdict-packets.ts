@@ -183,6 +183,7 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
   }),
   bytes('vxlan-inner-frame', 'host', patchedVxlan(14 + 20 + 8 + 8 + 12, 0x08, 0x06), { of: 'ARP' }),
   bytes('vxlan-checksum', 'host', patchedVxlan(14 + 20 + 6, 0x12, 0x34)),
+  text('ecn-not-capable', 'host', [vxlan(INNER), { outer: { service: 3 } }]),
   text('ipip-unknown-peer', 'host', [ipip(INNER, `172.18.0.99 > ${NODE}`)], { node: IPIP }),
   text('ipip-inner-source', 'host', [ipip(`udp 10.244.3.2:53 > ${A}:4000 len 8`)], { node: IPIP }),
   text('overlay-from-pod', 'a', [`udp ${A}:50000 > 172.18.0.12:4789 len 60`]),
@@ -214,10 +215,6 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
   // The agent removes a pod's route before its hop; a worker may have read the route before.
   text('port-down', 'a', [TCP], { before: (n) => clearHop(n.node, n.portOf('b')) }),
   text('from-unknown-port', 'a', [TCP], { before: (n) => clearHop(n.node, n.portOf('a')) }),
-  text('segmentation-failed', 'a', [`udp ${A}:4000 > ${SERVER}:53 len 0`, { partial: true, gsoSize: 100 }], {
-    node: { features: { tunnelOffload: false, udpSegmentation: false } },
-    before: (n) => n.receive('a', `udp ${A}:4000 > ${SERVER}:53 len 8`),
-  }),
   text('not-for-us', 'host', [`udp ${SERVER}:4000 > 8.8.8.8:53 len 8`]),
   text('no-route-back', 'host', [`udp 10.96.0.77:4000 > ${B}:53 len 8`]),
   text('endpoint-gone', 'a', [`tcp ${A}:4000 > ${SERVICE}:80 PA seq 2 ack 6 len 10`], {

@@ -197,7 +197,24 @@ test('IPIP segments that the receiving kernel merged are a super-packet again; d
   assert.is(n.receiveBytes('host', bytes), 'forwarded');
   const [sent] = n.sentFrames('a');
   assert.equal([sent?.needsChecksum, sent?.gsoType, sent?.gsoSize], [1, 1, 1440]);
-  assert.is(n.receive('host', ipip(`udp ${FAR}:4000 > ${A}:80 len 5000`)), 'offload-invalid');
+  const datagrams = ipip(`udp ${FAR}:4000 > ${A}:80 len 5000`);
+  assert.is(n.receive('host', datagrams, { partial: true, outer: { dstMac: '0a:58:0a:f4:01:01' } }), 'offload-invalid');
+});
+
+test('IPIP: a whole packet one byte larger than the MTU, its checksum finished, is no merged one', () => {
+  const n = node(IPIP);
+  const large = ipip(`tcp ${FAR}:4000 > ${A}:80 A seq 1 ack 1 len 1441`);
+  assert.is(n.receive('host', large), 'fragmentation-needed');
+  assert.equal(n.sent('a'), []);
+  assert.is(n.receive('host', large, { df: false }), 'forwarded');
+  const pieces = n.sentFrames('a');
+  assert.equal(
+    pieces.map(({ gsoType, needsChecksum }) => [gsoType, needsChecksum]),
+    [
+      [0, 0],
+      [0, 0],
+    ],
+  );
 });
 
 test('IPIP around something that is no IPv4 packet', () => {
@@ -333,7 +350,12 @@ for (const options of [{}, IPIP]) {
     say(n, quoted('172.18.0.11', '172.18.0.12'), 5000);
     assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len 1400`), 'encapsulated');
     say(n, quoted('172.18.0.11', '172.18.0.12'), 68);
-    assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len ${552 - overhead - 28}`), 'encapsulated', 'not below 552');
+    assert.is(
+      n.receive('a', `udp ${A}:1 > ${FAR}:2 len ${552 - 28}`),
+      'encapsulated',
+      'pods are never left less than 552',
+    );
+    assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len ${552 - 27}`), 'fragmentation-needed');
   });
 }
 

@@ -16,7 +16,7 @@ import {
 } from '../../../native-free-dataplane/wire/ipv4.ts';
 import { PacketRing, ringBytes } from '../../devices/packet-ring.ts';
 import { eventfd, mapPrivate, SystemError, write } from '../../linux/ffi.ts';
-import { isBusy, openRawSocket, type RawSocket } from '../../linux/raw-socket.ts';
+import { isBusy, openRawSocket, type RawSocket, setTypeOfService } from '../../linux/raw-socket.ts';
 import { openShared, type SharedMemory } from '../../linux/shm.ts';
 import { unlinkShared } from '../../linux/shm-files.ts';
 import { ringNames } from '../../shm-names.ts';
@@ -32,6 +32,8 @@ const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
 const QUEUE_BYTES = 8 << 20;
 /** Packets handled before the event loop has its turn. */
 const BATCH = 256;
+/** The ECN field in the second byte of an IPv4 header (RFC 3168 §5). */
+const ECN_MASK = 3;
 /** Failures are logged at most so often. */
 const LOG_MS = 10_000;
 
@@ -68,6 +70,8 @@ export class RawSocketTunnel implements Tunnel {
   private readonly receivedView = viewOf(this.received);
   private readonly one = mapPrivate(8);
   private readonly dirty: boolean[] = [];
+  /** ECN field of what the socket sends now. */
+  private ecn = 0;
   private loggedAt = 0;
   private unlogged = 0;
   private closed = false;
@@ -131,6 +135,7 @@ export class RawSocketTunnel implements Tunnel {
         return;
       }
       try {
+        this.mark(out[outward.at + 1] as number);
         this.socket.wrap.send(out, outward.at, outward.length, this.nameOf(outward.tag), ignore);
       } catch (error) {
         // The kernel has no room: what is in the ring waits there, and what finds the ring full is counted and lost.
@@ -142,6 +147,14 @@ export class RawSocketTunnel implements Tunnel {
       }
       outward.release();
     }
+  }
+
+  /** Let the kernel's outer header have the ECN field of the packet inside (RFC 6040 §4.1). @param service its second byte */
+  private mark(service: number): void {
+    const ecn = service & ECN_MASK;
+    if (ecn === this.ecn) return;
+    setTypeOfService(this.socket, ecn);
+    this.ecn = ecn;
   }
 
   /** Everything that is there; one packet has been taken already. */

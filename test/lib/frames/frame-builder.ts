@@ -30,6 +30,8 @@ export interface FrameOptions {
   dstMac?: string;
   /** 802.1Q tag. */
   vlan?: number;
+  /** IPv4 type of service: DSCP and ECN; 0. */
+  service?: number;
   /** Time to live or hop limit; 64. */
   ttl?: number;
   /** IPv4 identification; 0. */
@@ -120,6 +122,7 @@ export function ipPacket(
     writeIpv4Addresses(view, 0, src[3] ?? 0, dst[3] ?? 0);
     emitIpv4(view, 0, packet.length, protocol);
     view.setUint8(0, 0x40 | (headerBytes >> 2));
+    view.setUint8(1, options.service ?? 0);
     view.setUint16(4, options.id ?? 0);
     view.setUint16(6, flags | (offset >> 3));
     view.setUint8(8, ttl);

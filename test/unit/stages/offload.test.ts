@@ -1,8 +1,12 @@
 /** What the fuzzer found: lies in the offload header, pieces of a switched packet, ICMP errors sent to the wrong one. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { HopWord } from '../../../native-free-dataplane/node/config.ts';
+import { hopAt } from '../../../native-free-dataplane/node/hops.ts';
+import { findRoute } from '../../../native-free-dataplane/node/routes.ts';
 import { processFrame } from '../../../native-free-dataplane/pipeline.ts';
 import { verdictName } from '../../../native-free-dataplane/verdicts.ts';
+import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import { residueOf } from '../../lib/frames/frame-residue.ts';
 import { frame } from '../../lib/frames/frame-text.ts';
 import { loadFrame } from '../../lib/frames/load-frame.ts';
@@ -83,14 +87,63 @@ test('an ICMP error goes to the sender of the packet it quotes and to nobody els
   assert.is(n.receive('b', `icmp ${B} > ${A} unreachable port ${quoted}`), 'forwarded');
 });
 
-test('what was counted as handed to the node was', () => {
+test('a super-packet without payload ends before it changes anything', () => {
   const n = node();
   loadFrame(n.pkt, frame('udp 172.18.0.1:9 > 172.18.0.11:9 len 0', { dstMac: '0a:58:0a:f4:01:01', partial: true }), 0, {
     gsoSize: 100,
   });
-  // An empty super-packet cannot be cut.
-  assert.is(verdictName(processFrame(n.pkt, n.dataplane, n.nowMs)), 'segmentation-failed');
-  assert.equal(n.sent('host'), []);
+  assert.is(verdictName(processFrame(n.pkt, n.dataplane, n.nowMs)), 'offload-invalid');
+  assert.equal([n.sent('host'), n.flows], [[], 0]);
 });
+
+for (const features of [
+  { tunnelOffload: true, udpSegmentation: true },
+  { tunnelOffload: false, udpSegmentation: false },
+]) {
+  const whole = features.tunnelOffload ? 'by the kernel' : 'here';
+  const remote = '10.244.2.2';
+
+  test(`cut ${whole}: one frame becomes at most 128 datagrams or 512 segments, or is refused`, () => {
+    for (const to of [B, remote, '203.0.113.9']) {
+      const receive = (text: string, gsoSize: number): [string, number] => {
+        const n = new TestNode({ features }).pod('a', A).pod('b', B).peer(2);
+        const verdict = n.receive('a', text, { partial: true, gsoSize });
+        return [verdict, n.out.length];
+      };
+      const udp = (bytes: number, size: number) => receive(`udp ${A}:4000 > ${to}:53 len ${bytes}`, size);
+      const tcp = (bytes: number, size: number) => receive(`tcp ${A}:4000 > ${to}:80 A len ${bytes}`, size);
+      assert.equal(udp(60_000, 1), ['offload-invalid', 0], to);
+      assert.equal(udp(128 * 400 + 1, 400), ['offload-invalid', 0], to);
+      assert.ok(udp(128 * 400, 400)[1] >= 1, to);
+      assert.equal(tcp(60_000, 1), ['offload-invalid', 0], to);
+      assert.equal(tcp(512 * 100 + 1, 100), ['offload-invalid', 0], to);
+      const most = tcp(512 * 100, 100)[1];
+      assert.ok(most >= 1 && most <= 512, to);
+    }
+  });
+
+  test(`cut ${whole}: a super-packet without DF is sent in smaller pieces when the way has become narrower`, () => {
+    const n = new TestNode({ features }).pod('a', A).pod('b', B).peer(2);
+    n.node.hops[hopAt(findRoute(n.node, addressWords(remote), 0)) + HopWord.MTU] = 552;
+    assert.is(
+      n.receive('a', `tcp ${A}:4000 > ${remote}:80 A len 5000`, { partial: true, gsoSize: 1410, df: false }),
+      'encapsulated',
+    );
+    const segments = n.sentFrames('host');
+    assert.is(features.tunnelOffload ? segments[0]?.gsoSize : segments.length, features.tunnelOffload ? 512 : 10);
+    assert.is(
+      n.receive('a', `udp ${A}:4000 > ${remote}:53 len 2800`, { partial: true, gsoSize: 1400, df: false }),
+      'encapsulated',
+    );
+    const fragments = n.sentFrames('host');
+    assert.is(fragments.length, 6);
+    for (const { bytes } of fragments) assert.ok(bytes.length <= 14 + 50 + 552);
+    // With DF its sender is told, as before.
+    assert.is(
+      n.receive('a', `tcp ${A}:4000 > ${remote}:80 A len 5000`, { partial: true, gsoSize: 1410 }),
+      'fragmentation-needed',
+    );
+  });
+}
 
 test.run();
