@@ -1,45 +1,45 @@
 /**
- * What a capture file holds: frames, and the interfaces they were captured on. Shared by the readers and the writers.
+ * Contents of a capture file: frames, and the interfaces they were captured on. Shared by the readers and the writers.
  * Link types: tcpdump.org/linktypes.
  */
 
 export const LINKTYPE_ETHERNET = 1;
 
-/** Frames longer than this are damage, not data (libpcap: MAXIMUM_SNAPLEN). */
+/** Longer frames are treated as damage (libpcap: MAXIMUM_SNAPLEN). */
 export const MAX_CAPTURED_BYTES = 262144;
 
 export interface CaptureInterface {
   readonly linkType: number;
   /** Longest captured frame in bytes; 0 = no limit. */
   readonly snapBytes: number;
-  /** Bytes of frame check sequence at the end of each frame; 0 when there is none or the file does not say. */
+  /** Bytes of frame check sequence at the end of each frame; 0 if there is none or the file does not specify it. */
   readonly fcsBytes: number;
-  /** if_name and if_description; '' where the file has none (classic pcap never has). */
+  /** if_name and if_description; '' if the file has none (classic pcap never does). */
   readonly name: string;
   readonly description: string;
 }
 
-/** What pcapng can say of one frame beside its bytes. All optional in the file. */
+/** Per-frame metadata of pcapng. All optional in the file. */
 export interface FrameOptions {
   /** Direction, reception type and link-layer errors (epb_flags). */
   readonly flags?: number;
-  /** The same number for one packet wherever it was captured (epb_packetid). Exact below 2^53. */
+  /** Identifies one packet in all places it was captured (epb_packetid). Exact below 2^53. */
   readonly packetId?: number;
   /** Queue of the interface (epb_queue). */
   readonly queue?: number;
   /** Frames lost between this one and the one before it on this interface (epb_dropcount). */
   readonly dropCount?: number;
-  /** epb_verdict: its type (0 hardware, 1 eBPF TC, 2 eBPF XDP, others by their owners) and its bytes. */
+  /** epb_verdict: its type (0 hardware, 1 eBPF TC, 2 eBPF XDP, others defined by their owners) and its bytes. */
   readonly verdicts?: readonly { readonly type: number; readonly bytes: Uint8Array }[];
   readonly comments?: readonly string[];
 }
 
 export interface CapturedFrame {
-  /** Captured bytes: a window on what the reader was given, not a copy. */
+  /** Captured bytes: a view of the reader's input, not a copy. */
   readonly bytes: Uint8Array;
-  /** Length on the wire; larger than bytes.length when the capture cut it. */
+  /** Length on the wire; larger than bytes.length if the capture truncated it. */
   readonly originalBytes: number;
-  /** Time since 1970: whole seconds, and nanoseconds within. Both 0 where the file has no time. */
+  /** Time since 1970: whole seconds, and nanoseconds within. Both 0 if the file has no time. */
   readonly seconds: number;
   readonly nanoseconds: number;
   readonly source: CaptureInterface;

@@ -1,12 +1,12 @@
 /**
- * Classic pcap: where its fields lie, which variants there are, and what each of them means. Bytes only.
+ * Classic pcap: layout, variants and their meaning. Bytes only.
  *
- *  file header, 24 bytes: magic · major · minor · reserved · reserved · snap length · FCS and link type
- *  record header, 16:     seconds · fraction · captured bytes · original bytes, then the frame
+ *   file header, 24 bytes: magic · major · minor · reserved · reserved · snap length · FCS and link type
+ *   record header, 16:     seconds · fraction · captured bytes · original bytes, then the frame
  *
- * Read before editing: draft-ietf-opsawg-pcap; libpcap sf-pcap.c for the variants that the draft does not know: the
+ * Read before editing: draft-ietf-opsawg-pcap; libpcap sf-pcap.c for variants that the draft does not cover: the
  * modified record header of some Linux distributions (magic a1b2cd34, 24 bytes), and files before version 2.3, which
- * have the two lengths in the other order (version 2.3 itself: in either).
+ * have the two lengths in reverse order (version 2.3 itself: in either order).
  */
 import {
   type CapturedFrame,
@@ -31,7 +31,7 @@ const FCS_VALID = 1 << 26;
 const FCS_SHIFT = 28;
 
 const RECORD_BYTES = 16;
-/** Interface index, protocol, packet type and a byte of padding follow the usual record header. */
+/** Interface index, protocol, packet type and a padding byte follow the usual record header. */
 const MODIFIED_RECORD_BYTES = 24;
 const SECONDS = 0;
 const FRACTION = 4;
@@ -40,7 +40,7 @@ const ORIGINAL = 12;
 
 const ETHERNET_HEADER_BYTES = 14;
 
-/** Which of the two lengths of a record comes first. */
+/** Order of the two lengths in a record header. */
 const Lengths = { CAPTURED_FIRST: 0, ORIGINAL_FIRST: 1, EITHER: 2 } as const;
 
 export interface PcapFile {
@@ -60,18 +60,19 @@ function isMagic(word: number): boolean {
   return word === MAGIC_MICRO || word === MAGIC_NANO || word === MAGIC_MODIFIED;
 }
 
-/** The file's properties from its first PCAP_HEADER_BYTES, or why it cannot be read. */
+/** The file's properties from its first PCAP_HEADER_BYTES, or the reason it cannot be read. */
 export function readPcapHeader(view: DataView, at: number): PcapFile | string {
   const little = isMagic(view.getUint32(at, true));
   const magic = view.getUint32(at, little);
   const major = view.getUint16(at + MAJOR, little);
   const minor = view.getUint16(at + MINOR, little);
-  // 543.0 is what DG/UX's tcpdump wrote.
+  // Version 543.0 was written by DG/UX's tcpdump.
   const dgux = major === 543 && minor === 0;
   if (!dgux && (major !== 2 || minor > 4)) return `pcap version ${major}.${minor} is not supported (2.0 to 2.4 are)`;
   const link = view.getUint32(at + LINK, little);
   const snap = view.getUint32(at + SNAP, little);
-  // A modified pcap may have been captured in cooked mode, its Ethernet headers made up and not counted.
+  // A modified pcap may have been captured in cooked mode, with Ethernet headers made up and not counted in the
+  // lengths.
   const madeUp = magic === MAGIC_MODIFIED && (link & LINK_MASK) === LINKTYPE_ETHERNET ? ETHERNET_HEADER_BYTES : 0;
   return {
     little,
@@ -88,7 +89,7 @@ export function readPcapHeader(view: DataView, at: number): PcapFile | string {
   };
 }
 
-/** Captured bytes of the record at `at`, whose header is there. */
+/** Captured bytes of the record at `at`; its header must be complete. */
 export function pcapCapturedBytes(view: DataView, at: number, file: PcapFile): number {
   const first = view.getUint32(at + CAPTURED, file.little);
   const second = view.getUint32(at + ORIGINAL, file.little);
@@ -99,15 +100,15 @@ function lengthsSwapped(file: PcapFile, first: number, second: number): boolean 
   return file.lengths === Lengths.ORIGINAL_FIRST || (file.lengths === Lengths.EITHER && first > second);
 }
 
-/** The record at `at`, which is there whole. */
+/** The record at `at`, which must be complete. */
 export function readPcapRecord(bytes: Uint8Array, view: DataView, at: number, file: PcapFile): CapturedFrame {
   const { little, perSecond } = file;
   const captured = pcapCapturedBytes(view, at, file);
   const sum = view.getUint32(at + CAPTURED, little) + view.getUint32(at + ORIGINAL, little);
-  // A fraction beyond a second harms nobody: it is carried over.
+  // A fraction of a second or more is harmless: it is carried over.
   const fraction = view.getUint32(at + FRACTION, little);
   const from = at + file.recordBytes;
-  // More than the file's own limit was never captured: what follows is not of this frame (libpcap cuts it as well).
+  // Bytes beyond the file's own snap length are not part of the frame (libpcap truncates it as well).
   const { snapBytes } = file.source;
   return {
     bytes: bytes.subarray(from, from + (snapBytes !== 0 && snapBytes < captured ? snapBytes : captured)),
@@ -119,7 +120,7 @@ export function readPcapRecord(bytes: Uint8Array, view: DataView, at: number, fi
   };
 }
 
-/** The file header that records of `pcapRecord` may follow: little-endian, nanoseconds, version 2.4. */
+/** File header for records of `pcapRecord`: little-endian, nanoseconds, version 2.4. */
 export function pcapHeader(linkType: number): Uint8Array {
   const bytes = new Uint8Array(PCAP_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
@@ -134,7 +135,7 @@ export function pcapHeader(linkType: number): Uint8Array {
 /**
  * One record: its header and a copy of the frame.
  * @param seconds,nanoseconds since 1970, and within the second
- * @param originalBytes length on the wire, when the frame was cut
+ * @param originalBytes length on the wire, if the frame was truncated
  */
 export function pcapRecord(
   frame: Uint8Array,

@@ -1,16 +1,15 @@
 /**
- * pcapng: numbers of its blocks and options, where their fields lie, and how times are counted. Shared by the reader
- * and the writer.
+ * pcapng: codes of its blocks and options, field offsets, time units. Shared by the reader and the writer.
  *
- *  block:  type · total length · body (padded to 4) · total length again
- *  option: code u16 · length u16 · value (padded to 4)
+ *   block:  type · total length · body (padded to 4) · total length again
+ *   option: code u16 · length u16 · value (padded to 4)
  *
- * Read before editing: draft-ietf-opsawg-pcapng §3 and §4; libpcap sf-pcapng.c for what it refuses.
+ * Read before editing: draft-ietf-opsawg-pcapng §3 and §4; libpcap sf-pcapng.c for what it rejects.
  */
 
 export const Block = {
   INTERFACE: 1,
-  /** Obsolete since 2004, and still written by some: an enhanced packet with a short interface number. */
+  /** Obsolete since 2004 but still written by some tools: an enhanced packet with a 16-bit interface number. */
   PACKET: 2,
   SIMPLE_PACKET: 3,
   NAMES: 4,
@@ -20,10 +19,10 @@ export const Block = {
 } as const;
 
 export const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
-/** Type and total length in front of the body, and the length again behind it. */
+/** Type and total length before the body, and the length again after it. */
 export const BLOCK_HEAD_BYTES = 8;
 export const BLOCK_TAIL_BYTES = 4;
-/** libpcap's limit as well (INITIAL_MAX_BLOCKSIZE). */
+/** The same limit as libpcap's (INITIAL_MAX_BLOCKSIZE). */
 export const MAX_BLOCK_BYTES: number = 16 * 1024 * 1024;
 
 /** Offsets in the bodies. */
@@ -54,7 +53,7 @@ export const NameRecord = { END: 0, IPV4: 1, IPV6: 2 } as const;
 const WORD = 0x100000000;
 const NANO = 1e9;
 
-/** Bytes that padding to a multiple of four makes of `bytes`. */
+/** `bytes` rounded up to a multiple of four. */
 export function padded(bytes: number): number {
   return (bytes + 3) & ~3;
 }
@@ -64,9 +63,9 @@ export interface Time {
   readonly nanoseconds: number;
 }
 
-/** From 64 bits of units since 1970; exact for every resolution down to the nanosecond. */
+/** Time from a 64-bit count of units since 1970; exact for every resolution down to the nanosecond. */
 export function timeOfUnits(high: number, low: number, perSecond: number, offsetSeconds: number): Time {
-  // In doubles without losing a unit: a remainder is exact, and the quotient is whole.
+  // Exact in doubles: the remainder is exact, and the quotient is whole.
   const upper = high * WORD;
   const rest = upper % perSecond;
   const units = rest + low;
@@ -81,7 +80,7 @@ export function timeOfUnits(high: number, low: number, perSecond: number, offset
 
 /** Upper and lower word of `seconds` and `nanoseconds` in nanoseconds since 1970. */
 export function nanosecondWords(seconds: number, nanoseconds: number): readonly [high: number, low: number] {
-  // In two halves of 16 bits, so that no product leaves the 53 bits of a double.
+  // In two halves of 16 bits, so that no product exceeds the 53 bits of a double.
   const upper = Math.floor(seconds / 65536) * NANO;
   const lower = (seconds % 65536) * NANO + nanoseconds + (upper % 65536) * 65536;
   return [Math.floor(upper / 65536) + Math.floor(lower / WORD), lower % WORD];

@@ -1,10 +1,10 @@
 /**
- * One section after another of a pcapng file, block by block. Given whole blocks only (reader.ts waits for them).
+ * Reads the sections of a pcapng file block by block. It gets complete blocks only (reader.ts waits for them).
  *
- * Refused, as libpcap refuses it: another version than 1.0 and 1.2, a section header or interface description that is
- * too short, options of an interface that leave their block, two that contradict each other, a time resolution that
- * cannot be represented. Blocks of unknown type are passed over (draft-ietf-opsawg-pcapng §3.1). Options of a packet
- * that leave their block cost the options, not the packet: libpcap does not even look at them.
+ * Rejected, as by libpcap: versions other than 1.0 and 1.2, a section header or interface description that is too
+ * short, interface options that extend beyond their block, two that contradict each other, a time resolution that
+ * cannot be represented. Blocks of unknown type are skipped (draft-ietf-opsawg-pcapng §3.1). If a packet's options
+ * extend beyond their block, the options are dropped and the packet is kept: libpcap does not read them at all.
  */
 import {
   type CapturedFrame,
@@ -34,18 +34,18 @@ import {
 } from './pcapng-format.ts';
 import { decodeUtf8 } from './utf8.ts';
 
-/** Interfaces of one section; a file of nothing else must not take all memory. */
+/** Interfaces per section; limits the memory that a malicious file can use. */
 const MAX_INTERFACES = 65536;
 /** Bytes kept of an interface's name and of its description. */
 const MAX_NAME_BYTES = 256;
 
 interface Interface extends CaptureInterface {
-  /** Units of its time stamps per second, and what is added to them (if_tsresol, if_tsoffset). */
+  /** Time stamp units per second, and the offset added to them (if_tsresol, if_tsoffset). */
   readonly perSecond: number;
   readonly offsetSeconds: number;
 }
 
-/** One option: its code, and where its value lies. */
+/** Called with an option's code and the position of its value. */
 type OptionVisitor = (code: number, from: number, bytes: number) => string;
 
 export class PcapngReader {
@@ -54,14 +54,14 @@ export class PcapngReader {
 
   /**
    * Length of the block that begins at `at`.
-   * @returns bytes; 0 when more of the file is needed to know; a text when the block cannot be read
+   * @returns bytes; 0 if more of the file is needed to determine it; a text if the block cannot be read
    */
   blockBytes(view: DataView, at: number, end: number): number | string {
     if (end - at < BLOCK_HEAD_BYTES) return 0;
     if (view.getUint32(at) === Block.SECTION) {
       const body = at + BLOCK_HEAD_BYTES;
       if (end - body < SectionField.BYTES) return 0;
-      // A section states its own byte order.
+      // A section declares its own byte order.
       if (view.getUint32(body, true) === BYTE_ORDER_MAGIC) this.little = true;
       else if (view.getUint32(body) === BYTE_ORDER_MAGIC) this.little = false;
       else return 'section header without a byte order';
@@ -73,8 +73,8 @@ export class PcapngReader {
   }
 
   /**
-   * Read the block at `at`, which is there whole.
-   * @returns its frame; undefined when it holds none; a text when it cannot be read
+   * Read the complete block at `at`.
+   * @returns its frame; undefined if it contains none; a text if it cannot be read
    */
   readBlock(file: Uint8Array, view: DataView, at: number, bytes: number): CapturedFrame | undefined | string {
     const tail = at + bytes - BLOCK_TAIL_BYTES;
@@ -103,7 +103,7 @@ export class PcapngReader {
     const minor = view.getUint16(body + SectionField.MINOR, this.little);
     if (major !== 1 || (minor !== 0 && minor !== 2))
       return `pcapng version ${major}.${minor} is not supported (1.0 is)`;
-    // Interfaces are numbered anew in each section.
+    // Interface numbers start at 0 in each section.
     this.interfaces = [];
     return undefined;
   }
@@ -221,7 +221,7 @@ export class PcapngReader {
     return found;
   }
 
-  /** Visit the options between `at` and `end`; '' or what is wrong with them. */
+  /** Visit the options between `at` and `end`; returns '' or what is wrong with them. */
   private options(view: DataView, start: number, end: number, visit: OptionVisitor): string {
     for (let at = start; at < end; ) {
       if (end - at < OPTION_HEAD_BYTES) return 'option cut short';
@@ -238,7 +238,7 @@ export class PcapngReader {
   }
 }
 
-/** if_tsresol: a negative power of ten, or of two with the upper bit set; 0 when a 64-bit count cannot hold a second. */
+/** if_tsresol: a negative power of ten, or of two if the upper bit is set; 0 if a 64-bit count cannot hold a second. */
 function unitsPerSecond(resolution: number): number {
   const exponent = resolution & 0x7f;
   if ((resolution & 0x80) !== 0) return exponent > 63 ? 0 : 2 ** exponent;

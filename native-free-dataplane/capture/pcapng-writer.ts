@@ -3,7 +3,7 @@
  *
  *     section · interface, interface, … · packet, packet, … · statistics of each interface
  *
- * An interface's number is its place among those of the section. Read before editing: draft-ietf-opsawg-pcapng §4.
+ * An interface's number is its position among those of the section. Read before editing: draft-ietf-opsawg-pcapng §4.
  */
 import type { FrameOptions } from './frame.ts';
 import {
@@ -29,13 +29,13 @@ import { encodeUtf8 } from './utf8.ts';
 
 /** if_tsresol: 10^-9 seconds. */
 const NANOSECONDS = 9;
-/** An option's length has 16 bits; longer texts are cut, at a whole character. */
+/** An option's length has 16 bits; longer texts are truncated at a character boundary. */
 const MAX_OPTION_BYTES = 0xffff;
 const WORD = 0x100000000;
 
 type OptionValue = readonly [code: number, value: Uint8Array];
 
-/** One block: body, options, and the lengths around them. */
+/** One block: body and options, enclosed by its lengths. */
 function block(type: number, body: Uint8Array, options: readonly OptionValue[]): Uint8Array {
   let optionBytes = options.length === 0 ? 0 : OPTION_HEAD_BYTES;
   for (const [, value] of options) optionBytes += OPTION_HEAD_BYTES + padded(value.length);
@@ -52,7 +52,7 @@ function block(type: number, body: Uint8Array, options: readonly OptionValue[]):
     bytes.set(value, at + OPTION_HEAD_BYTES);
     at += OPTION_HEAD_BYTES + padded(value.length);
   }
-  // Zeros, which are there already, are the end of options.
+  // The end-of-options marker is all zeros, which are already there.
   view.setUint32(total - BLOCK_TAIL_BYTES, total, true);
   return bytes;
 }
@@ -87,12 +87,12 @@ function uint64(value: number): Uint8Array {
 export interface SectionDescription {
   readonly hardware?: string;
   readonly os?: string;
-  /** The program that writes the file, with its version. */
+  /** Name and version of the program that writes the file. */
   readonly application?: string;
   readonly comments?: readonly string[];
 }
 
-/** The block a file begins with. Its length is left open, so that a file may be written as it grows. */
+/** The first block of a file. Its length is unspecified, so that the file may be written as it grows. */
 export function pcapngSection(description: SectionDescription = {}): Uint8Array {
   const body = new Uint8Array(SectionField.BYTES);
   const view = new DataView(body.buffer);
@@ -115,7 +115,7 @@ export interface InterfaceDescription {
   readonly snapBytes?: number;
   readonly name?: string;
   readonly description?: string;
-  /** The capture filter, in pcap-filter(7)'s language. */
+  /** The capture filter, in the language of pcap-filter(7). */
   readonly filter?: string;
   readonly comments?: readonly string[];
 }
@@ -132,7 +132,7 @@ export function pcapngInterface(description: InterfaceDescription): Uint8Array {
     ...textOptions(InterfaceOption.NAME, description.name),
     ...textOptions(InterfaceOption.DESCRIPTION, description.description),
     [InterfaceOption.TIME_RESOLUTION, Uint8Array.of(NANOSECONDS)],
-    // The first byte says how the filter is written: 0 = as text.
+    // The first byte states the filter's format: 0 = text.
     ...(filter ? [textOption(InterfaceOption.FILTER, `\0${filter}`)] : []),
   ]);
 }
@@ -143,12 +143,12 @@ export interface PacketDescription {
   /** Time since 1970: whole seconds, and nanoseconds within. */
   readonly seconds: number;
   readonly nanoseconds: number;
-  /** Length on the wire, when the frame is cut. */
+  /** Length on the wire, if the frame is truncated. */
   readonly originalBytes?: number;
   readonly options?: FrameOptions;
 }
 
-/** One frame, copied. */
+/** A packet block with a copy of the frame. */
 export function pcapngPacket(frame: Uint8Array, packet: PacketDescription): Uint8Array {
   const body = new Uint8Array(EnhancedField.BYTES + frame.length);
   const view = new DataView(body.buffer);
@@ -174,7 +174,7 @@ function packetOptions(options: FrameOptions): readonly OptionValue[] {
   ];
 }
 
-/** Names of addresses, which Wireshark shows in their place (name resolution block). */
+/** Names of addresses, which Wireshark displays instead of them (name resolution block). */
 export function pcapngNames(names: readonly { readonly address: Uint8Array; readonly name: string }[]): Uint8Array {
   const records: number[] = [];
   for (const { address, name } of names) {
@@ -190,15 +190,15 @@ export function pcapngNames(names: readonly { readonly address: Uint8Array; read
 
 export interface InterfaceStatistics {
   readonly source: number;
-  /** When they were read. */
+  /** When the counters were read. */
   readonly seconds: number;
   readonly nanoseconds: number;
-  /** Frames that passed, and those of them that the capture lost. */
+  /** Frames that passed, and how many of them the capture lost. */
   readonly received: number;
   readonly dropped: number;
 }
 
-/** How many frames an interface saw and how many the capture lost. */
+/** Interface statistics block: frames seen and lost. */
 export function pcapngStatistics(statistics: InterfaceStatistics): Uint8Array {
   const body = new Uint8Array(StatisticsField.BYTES);
   const view = new DataView(body.buffer);

@@ -1,13 +1,13 @@
 /**
- * Reads a capture file as it comes: bytes in, in pieces of any size, frames out. pcap in all its variants and pcapng,
- * told apart by their first bytes. No I/O. Holds no more than the piece it was given and the block that one cut.
+ * Reads a capture file as it arrives: bytes in, in pieces of any size, frames out. It accepts all variants of pcap, and
+ * pcapng, recognised by their first bytes. No I/O. Holds no more than the last piece and the block that it cut.
  *
  *     reader.push(chunk);
  *     for (let frame = reader.next(); frame !== undefined; frame = reader.next()) …
- *     reader.end();                       // reader.damage then says whether all of it was read
+ *     reader.end();                       // then reader.damage is '' if all of it was read
  *
- * Every length is checked. A file that is cut short or damaged yields the frames in front of the damage, and a
- * sentence about it.
+ * Every length is checked. A file that is truncated or damaged yields the frames before the damage, and a sentence
+ * about the damage.
  */
 import { type CapturedFrame, MAX_CAPTURED_BYTES } from './frame.ts';
 import {
@@ -21,19 +21,19 @@ import {
 import { Block } from './pcapng-format.ts';
 import { PcapngReader } from './pcapng-reader.ts';
 
-/** Bytes that tell the format. */
+/** Bytes that identify the format. */
 const MAGIC_BYTES = 4;
 
 export class CaptureReader {
-  /** What is wrong with the file, or '' as long as nothing is. After that there are no more frames. */
+  /** What is wrong with the file; '' if nothing is. No frames follow damage. */
   damage = '';
 
   private bytes: Uint8Array = new Uint8Array(0);
   private view = new DataView(this.bytes.buffer);
-  /** Next byte to read in `bytes`, and how many of the file came before `bytes`. */
+  /** Next byte to read in `bytes`, and the file position of `bytes`. */
   private at = 0;
   private before = 0;
-  /** Pieces of what comes after `bytes`, until they make the `wanted` bytes from `at` on that can be read at once. */
+  /** Pieces that follow `bytes`, collected until the `wanted` bytes from `at` on are complete. */
   private later: Uint8Array[] = [];
   private laterBytes = 0;
   private wanted = 0;
@@ -41,13 +41,14 @@ export class CaptureReader {
   private pcapng: PcapngReader | undefined;
 
   /**
-   * More of the file.
-   * @param chunk must not change as long as frames of it are in use: they are windows on it
+   * Append more of the file.
+   * @param chunk must not change while frames of it are in use: they are views of it
    */
   push(chunk: Uint8Array): void {
     this.later.push(chunk);
     this.laterBytes += chunk.length;
-    // Joined once a block and not once a piece: many small pieces of a large block would be copied over and over.
+    // Joined once per block, not once per piece: otherwise many small pieces of a large block would be copied over and
+    // over.
     if (this.bytes.length - this.at + this.laterBytes >= this.wanted) this.join();
   }
 
@@ -71,13 +72,13 @@ export class CaptureReader {
     this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
   }
 
-  /** More of the file is needed: so many bytes from `at` on. */
+  /** Wait for more of the file: `bytes` bytes from `at` on are needed. */
   private wait(bytes: number): undefined {
     this.wanted = bytes;
     return undefined;
   }
 
-  /** The next frame that is there whole; undefined when more of the file is needed, or nothing more can be read. */
+  /** The next complete frame; undefined if more of the file is needed, or nothing more can be read. */
   next(): CapturedFrame | undefined {
     while (this.damage === '') {
       if (this.pcapng) {
@@ -98,7 +99,7 @@ export class CaptureReader {
     return undefined;
   }
 
-  /** The file ends here: what is left over is damage. */
+  /** End of the file: any bytes left over are damage. */
   end(): void {
     if (this.damage !== '') return;
     if (this.later.length > 0) this.join();
@@ -117,7 +118,7 @@ export class CaptureReader {
     return frame;
   }
 
-  /** Which format is it? False when that cannot be said yet, or not at all. */
+  /** Detect the format. False if that is not possible yet, or not at all. */
   private recognise(): boolean {
     const room = this.bytes.length;
     if (room < MAGIC_BYTES) return false;

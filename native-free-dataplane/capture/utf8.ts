@@ -1,8 +1,10 @@
-/** UTF-8, as pcapng's texts are. The pipeline runs where there is no TextEncoder, and these texts are short. */
+/**
+ * UTF-8, the encoding of pcapng's texts. The pipeline runs where there is no TextEncoder, and these texts are short.
+ */
 
 const REPLACEMENT = '\ufffd';
 
-/** Never throws: what is not UTF-8 becomes U+FFFD, a byte at a time. */
+/** Decode; never throws. Bytes that are not UTF-8 become U+FFFD, one each. */
 export function decodeUtf8(bytes: Uint8Array): string {
   let text = '';
   for (let at = 0; at < bytes.length; ) {
@@ -15,7 +17,7 @@ export function decodeUtf8(bytes: Uint8Array): string {
   return text;
 }
 
-/** The code point of `1 + more` bytes at `at`; -1 when they are no well-formed sequence (Unicode 15, table 3-7). */
+/** The code point of the `1 + more` bytes at `at`; -1 if they are not well-formed (Unicode 15, table 3-7). */
 function codePoint(bytes: Uint8Array, at: number, more: number): number {
   if (more < 0 || at + more >= bytes.length) return -1;
   if (more === 0) return bytes[at];
@@ -30,7 +32,7 @@ function codePoint(bytes: Uint8Array, at: number, more: number): number {
   return point;
 }
 
-/** Lone surrogates become U+FFFD. */
+/** Encode; lone surrogates become U+FFFD. */
 export function encodeUtf8(text: string): Uint8Array {
   const bytes: number[] = [];
   for (const character of text) {

@@ -1,7 +1,7 @@
 /**
- * One tracked connection as a line, laid out as `conntrack -L` does, so that eyes and scripts that know that tool can
- * read ours (conntrack-tools; libnetfilter_conntrack src/conntrack/snprintf_default.c). Attributes we do not keep
- * (mark, use) are left out, as that library leaves out what is not set.
+ * One tracked connection as a line in the format of `conntrack -L`, so that people and scripts familiar with that tool
+ * can read it (conntrack-tools; libnetfilter_conntrack src/conntrack/snprintf_default.c). Attributes we do not keep
+ * (mark, use) are omitted, as that library omits unset ones.
  *
  *   tcp      6 86399 ESTABLISHED src=… dst=… sport=… dport=… packets=5 bytes=420 src=… dst=… sport=… dport=… packets=4 bytes=3200 [ASSURED]
  */
@@ -30,13 +30,13 @@ export interface FlowText {
   readonly status: readonly string[];
 }
 
-/** conntrack-tools names it so. */
+/** The name that conntrack-tools use. */
 const ICMPV6_NAME = 'icmpv6';
 
 function printTuple(protocol: number, tuple: TupleText, reply: boolean): string {
   const addresses = `src=${tuple.src} dst=${tuple.dst}`;
   if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) {
-    // An identifier stands on the asking side, the request's type on the other.
+    // The identifier is in the source port of the side that asks, the request's type in its destination port.
     return reply
       ? `${addresses} type=${icmpReplyType(tuple.srcPort)} code=0 id=${tuple.dstPort}`
       : `${addresses} type=${tuple.dstPort} code=0 id=${tuple.srcPort}`;
@@ -45,7 +45,7 @@ function printTuple(protocol: number, tuple: TupleText, reply: boolean): string 
   return `${addresses} sport=${tuple.srcPort} dport=${tuple.dstPort}`;
 }
 
-/** The flow's line, without a line end. */
+/** The flow as one line, without a line end. */
 export function printFlow(flow: FlowText): string {
   const { protocol, status } = flow;
   const name = protocol === PROTOCOL_ICMPV6 ? ICMPV6_NAME : protocolName(protocol).replace(/^protocol-.*/, 'unknown');

@@ -1,13 +1,14 @@
 /**
- * Any frame as one line, for capture, trace and failing tests; frames within frames (VXLAN, IP in IP, ICMP errors)
- * stand in parentheses. Survives any bytes: what does not fit is said with a `!`, and nothing outside [start, end) is
- * read. Never called on the packet path.
+ * Any frame as one line, for capture, trace and failing tests; nested frames (VXLAN, IP in IP, ICMP errors) are in
+ * parentheses. Accepts any bytes: inconsistencies are marked with `!`, and nothing outside [start, end) is read. Never
+ * called on the packet path.
  *
  *   tcp 10.244.1.2:4000 > 10.96.0.10:80 S seq 1 win 64240 <mss 1410>
  *   vxlan 172.18.0.11:52001 > 172.18.0.12:4789 vni 1 (udp 10.244.1.2:5353 > 10.244.2.2:53 len 31)
  *   icmp 10.244.1.1 > 10.244.1.2 unreachable port (udp 10.244.1.2:4000 > 10.96.0.10:99 len 5)
  *
- * In brief (for comparing) only what names the packet is left: no sequence numbers, windows, options, lengths.
+ * The brief form (for comparisons) keeps only what identifies the packet: no sequence numbers, windows, options,
+ * lengths.
  */
 
 import {
@@ -95,10 +96,10 @@ import { hasVxlanNetwork, VXLAN_BYTES, VXLAN_PORT, VXLAN_PORT_LINUX, vxlanNetwor
 import { icmpName, icmpv6Name } from './icmp-names.ts';
 import { printSctp, printTcp, printUdp } from './transport.ts';
 
-/** How deep frames may lie in frames before the rest is left out. */
+/** Nesting depth of frames before the rest is omitted. */
 const MAX_DEPTH = 4;
 
-/** What is handed down through the layers of one frame. */
+/** State passed down through the layers of one frame. */
 interface Context {
   readonly view: DataView;
   readonly brief: boolean;
@@ -108,15 +109,15 @@ interface Context {
 }
 
 /**
- * One line about the Ethernet frame at [start, end).
- * @param brief leave out what changes from packet to packet
+ * Print the Ethernet frame at [start, end) as one line.
+ * @param brief omit what changes from packet to packet
  */
 export function printFrame(view: DataView, start: number, end: number, brief = false): string {
   const from = Math.min(Math.max(0, start), view.byteLength);
   return printEthernet({ view, brief, quoted: false, depth: 0 }, from, Math.min(end, view.byteLength));
 }
 
-/** The same for a frame that has its bytes to itself. */
+/** The same for a frame in an array of its own. */
 export function printBytes(frame: Uint8Array, brief = false): string {
   return printFrame(new DataView(frame.buffer, frame.byteOffset, frame.byteLength), 0, frame.length, brief);
 }
@@ -188,7 +189,7 @@ function printIpv4(context: Context, l3: number, end: number): string {
     notes += ` frag id ${ipv4Identification(view, l3)} offset ${offset}${more}`;
   }
   if (ipv4HeaderChecksum(view, l3, headerBytes) !== 0) notes += ' !ip-checksum';
-  // A super-packet may be longer than its field can say; only a shorter packet is cut.
+  // A super-packet may be longer than its length field can express; only a shorter length cuts the packet.
   let packetEnd = end;
   if (totalLength !== 0 && totalLength < headerBytes) notes += ` !total-length ${totalLength}`;
   else if (totalLength !== 0 && l3 + totalLength < end) packetEnd = l3 + totalLength;
@@ -303,7 +304,7 @@ function printIcmpv6(context: Context, l4: number, end: number): string {
   return text + (type === ICMPV6_ECHO_REQUEST || type === ICMPV6_ECHO_REPLY ? printQuery(context, l4, end) : '');
 }
 
-/** Identifier, sequence and data of an echo and its like. */
+/** Identifier, sequence number and data length of an echo and similar queries. */
 function printQuery({ view, brief }: Context, l4: number, end: number): string {
   const id = ` id ${icmpIdentifier(view, l4)}`;
   if (brief) return id;

@@ -1,4 +1,4 @@
-/** Names of ICMP types and codes, as people know them. Sources: RFC 792, RFC 1812 §5.2.7.1, RFC 4443, IANA. */
+/** Common names of ICMP types and codes. Sources: RFC 792, RFC 1812 §5.2.7.1, RFC 4443, IANA. */
 import * as icmp from '../wire/icmp.ts';
 import * as icmpv6 from '../wire/icmpv6.ts';
 
@@ -47,7 +47,7 @@ const ICMPV6_TYPES: Readonly<Record<number, string>> = {
   143: 'listener-report-v2',
 };
 
-/** `echo-request`, `unreachable port`, …; numbers where there is no name. */
+/** `echo-request`, `unreachable port`, …; numbers where no name is known. */
 export function icmpName(type: number, code: number): string {
   const name = ICMP_TYPES[type] ?? `type-${type}`;
   if (type === icmp.ICMP_UNREACHABLE) return `${name} ${UNREACHABLE_CODES[code] ?? `code-${code}`}`;

@@ -1,4 +1,4 @@
-/** TCP, UDP and SCTP headers as text; each survives a header that is cut short. Called by print/frame.ts only. */
+/** TCP, UDP and SCTP headers as text; truncated headers are accepted. Called only by print/frame.ts. */
 import { SCTP_BYTES } from '../wire/sctp.ts';
 import {
   OPTION_END,
@@ -35,10 +35,10 @@ import {
 } from '../wire/tcp.ts';
 import { UDP_BYTES, udpLength } from '../wire/udp.ts';
 
-/** So much of a TCP header is in every quote of an ICMP error. */
+/** Every ICMP error quotes at least this much of a TCP header. */
 const PORTS_AND_SEQUENCE_BYTES = 8;
 
-/** Letters of the flags, as tcpdump's where it has one, in the order they are written: SYN and ACK are `SA`. */
+/** Letters of the flags, as in tcpdump where it has one, in printing order: SYN and ACK are `SA`. */
 const FLAG_LETTERS = 'SFRPAUEC';
 const FLAG_BITS: readonly number[] = [TCP_SYN, TCP_FIN, TCP_RST, TCP_PSH, TCP_ACK, TCP_URG, TCP_ECE, TCP_CWR];
 
@@ -50,8 +50,8 @@ function printTcpFlags(flags: number): string {
 }
 
 /**
- * What follows the endpoints of a TCP segment: ` S seq 1 win 64240 <mss 1410> len 5`, in brief ` S`.
- * @param l4 absolute offset of the TCP header, of which at least 4 bytes are there
+ * The part of a TCP line after the addresses: ` S seq 1 win 64240 <mss 1410> len 5`, in brief ` S`.
+ * @param l4 absolute offset of the TCP header, of which at least 4 bytes are present
  * @param end one past the packet's last byte
  */
 export function printTcp(view: DataView, l4: number, end: number, brief: boolean): string {
@@ -106,7 +106,7 @@ function printOption(view: DataView, at: number, kind: number, bytes: number): s
   return `option-${kind}`;
 }
 
-/** What follows the endpoints of a UDP datagram: ` len 5`, nothing in brief or without payload. */
+/** The part of a UDP line after the addresses: ` len 5`; empty in brief or without payload. */
 export function printUdp(view: DataView, l4: number, end: number, brief: boolean, quoted: boolean): string {
   if (end - l4 < UDP_BYTES) return quoted ? '' : ' !cut';
   const bytes = udpLength(view, l4);
@@ -116,7 +116,7 @@ export function printUdp(view: DataView, l4: number, end: number, brief: boolean
   return payload === 0 ? '' : ` len ${payload}`;
 }
 
-/** What follows the endpoints of an SCTP packet: the bytes of its chunks. */
+/** The part of an SCTP line after the addresses: the bytes of its chunks. */
 export function printSctp(room: number, brief: boolean, quoted: boolean): string {
   if (room < SCTP_BYTES) return quoted ? '' : ' !cut';
   return brief ? '' : ` len ${room - SCTP_BYTES}`;

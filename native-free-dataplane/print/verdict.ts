@@ -1,4 +1,4 @@
-/** What became of a packet, for people: one line of it, and docs/drops.md. The texts are in verdicts.ts. */
+/** Verdicts as text: one line each, and docs/drops.md. The texts are in verdicts.ts. */
 import { ReplyKind, VERDICTS, type VerdictClass, type VerdictRow, verdictName } from '../verdicts.ts';
 import { icmpErrorCode, icmpErrorType } from '../wire/icmp-error.ts';
 import { icmpName } from './icmp-names.ts';
@@ -15,7 +15,7 @@ export function printVerdictFully(verdict: number): string {
   return row === undefined ? verdictName(verdict) : `${row.class}  ${row.name}: ${row.sentence} (${row.source})`;
 }
 
-/** What an answered packet's sender gets: `TCP reset`, `ICMP unreachable port (3/3)`. */
+/** The reply to the sender of an answered packet: `TCP reset`, `ICMP unreachable port (3/3)`. */
 function printReply({ reply }: VerdictRow): string {
   const [type, code] = reply === undefined ? [0, 0] : [icmpErrorType(reply.error), icmpErrorCode(reply.error)];
   const error = `ICMP ${icmpName(type, code)} (${type}/${code})`;
@@ -56,7 +56,7 @@ const CHAPTERS: readonly [VerdictClass, title: string, text: string][] = [
   ['delivered', 'Delivered', "The packet goes to this node's kernel."],
 ];
 
-/** docs/drops.md: every verdict with its meaning, its reason and what to do. */
+/** docs/drops.md: every verdict with its meaning, its source and advice. */
 export function verdictsAsMarkdown(): string {
   const lines = [
     '# What becomes of a packet',

@@ -1,20 +1,21 @@
 /**
- * Session affinity: (client, service port) → endpoint, for so many seconds after the last new connection.
+ * Session affinity: (client, service port) → endpoint, until a number of seconds after the client's last new
+ * connection.
  *
- * Shared by all workers without locks. Slots are found by a keyed hash, at most eight probes; when all are taken, the
- * one that would end first gives way. Each slot ends in a check word over the others: what two workers wrote at once,
- * or one is writing just now, does not fit its check and counts as forgotten. What is read is still only a wish: the
- * endpoint is looked for in the service's present block before it is used.
+ * Shared by all workers without locks. Slots are found by a keyed hash, at most eight probes; if all are taken, the one
+ * that expires first is replaced. The last word of a slot is a check word over the others: a slot that two workers
+ * write at once, or that is being written, fails its check and counts as empty. An entry is only a preference: the
+ * endpoint is looked up in the service's current block before it is used.
  *
- * Forgetting is cheap, because the endpoint a client gets first is no matter of chance (affinityHash): all workers
- * choose the same one for it, also when two of its connections begin in the same instant.
+ * Losing an entry costs little, because the first endpoint a client gets is not random (affinityHash): all workers
+ * choose the same one for it, even when two of its connections start at the same moment.
  */
 import { hashWord } from '../shared/hash.ts';
 import { maglevHash } from './maglev.ts';
 import { AFFINITY_WORDS, type ServiceTable } from './table.ts';
 
 const PROBES = 8;
-/** Words of a slot behind the client's address. */
+/** Words of a slot after the client's address. */
 const SERVICE_PORT = 4;
 const ENDPOINT = 5;
 /** Monotonic milliseconds, wrapping int32; an API maximum of 86,400 s is far from a wrap. */
@@ -36,7 +37,7 @@ function checkWord(start: number, endpoint: number, expires: number): number {
   return Math.imul(Math.imul(start ^ endpoint, 0x85ebca6b) ^ expires, 0xc2b2ae35) | 1;
 }
 
-/** Is this the client's slot, whole? */
+/** Does this slot hold the client's entry, with a valid check word? */
 function isOf(table: ServiceTable, at: number, client: Int32Array, servicePort: number, start: number): boolean {
   const { affinity } = table;
   return (
@@ -49,7 +50,7 @@ function isOf(table: ServiceTable, at: number, client: Int32Array, servicePort: 
   );
 }
 
-/** Endpoint id the client was sent to last, 0 when that is too long ago or never was. */
+/** Endpoint id the client was last sent to; 0 if there is none or it has expired. */
 export function affinityEndpoint(table: ServiceTable, client: Int32Array, servicePort: number, nowMs: number): number {
   const { affinity, affinityMask } = table;
   const start = firstSlot(table, client, servicePort);
@@ -62,7 +63,7 @@ export function affinityEndpoint(table: ServiceTable, client: Int32Array, servic
   return 0;
 }
 
-/** Remember (or renew) the client's endpoint for `seconds`. */
+/** Store or renew the client's endpoint for `seconds`. */
 export function rememberAffinity(
   table: ServiceTable,
   client: Int32Array,
@@ -98,7 +99,7 @@ export function rememberAffinity(
   affinity[best + CHECK] = checkWord(start, endpoint, expires);
 }
 
-/** A client that is remembered, for people to see. */
+/** An affinity entry, for display. */
 export interface AffinityView {
   /** Four words, IPv4 mapped. */
   readonly client: Int32Array;
@@ -107,7 +108,7 @@ export interface AffinityView {
   readonly leftMs: number;
 }
 
-/** Clients a service port remembers. Reads the whole table: never called on the path. */
+/** Affinity entries of a service port. Reads the whole table: never called on the path. */
 export function viewAffinity(table: ServiceTable, servicePort: number, nowMs: number): AffinityView[] {
   const { affinity } = table;
   const views: AffinityView[] = [];
@@ -122,8 +123,8 @@ export function viewAffinity(table: ServiceTable, servicePort: number, nowMs: nu
 }
 
 /**
- * Which endpoint a client gets when nothing is remembered of it: a hash that stays the same for one timeout, so that
- * workers need not tell each other, and changes with the next, so that a client that was away may get another
+ * Hash that chooses the endpoint of a client without an affinity entry. It is constant for one timeout, so that workers
+ * agree without communicating, and changes with the next, so that a client that was away may get another endpoint
  * (kubernetes e2e "should have session affinity timeout work").
  * @returns uint32
  */
@@ -132,10 +133,9 @@ export function affinityHash(client: Int32Array, servicePort: number, nowMs: num
 }
 
 /**
- * Take over what another table remembers: an agent that starts anew makes a new table, and clients stay where they
- * were. Ids of service ports and endpoints are the same in both (writer.ts); where one is not, the client is
- * balanced afresh.
- * @returns clients taken over
+ * Copy the entries of another table: an agent that restarts creates a new table, and clients keep their endpoints. Ids
+ * of service ports and endpoints are the same in both (writer.ts); if one is not, the client is balanced again.
+ * @returns entries copied
  */
 export function adoptAffinity(table: ServiceTable, previous: ServiceTable, nowMs: number): number {
   const { affinity } = previous;

@@ -1,19 +1,21 @@
 /**
- * Blocks of the service table: their layout, the memory they come from, and how one is written.
+ * Blocks of the service table: their layout, their allocator, and how a block is written.
  *
- * A block is written once, published by one store of its offset, and never changed while anyone can reach it. Memory
- * is handed out in powers of two, so that what one service leaves behind fits the next; a larger free piece is cut when
- * no piece of the right size is left. Used by the writer alone (writer.ts); readers take words as named here.
+ * A block is written once, published by one store of its offset, and never changed while it is reachable. Memory is
+ * allocated in powers of two, so that a block freed by one service fits the next; a larger free block is split if none
+ * of the right size is left. Only the writer (writer.ts) uses this file; readers use the word names.
  */
 
 import type { ServicePortContents } from './contents.ts';
 import { maglevSize, writeMaglev } from './maglev.ts';
 
-/** Words of a block, by name; behind them the endpoints of the cluster set, the local set, source ranges, Maglev. */
+/** Words of a block; after them the endpoints of the cluster set, the local set, source ranges, the Maglev table. */
 export const Block = {
-  /** Words of the piece of memory the block lies in. */
+  /** Words allocated for the block. */
   SIZE: 0,
-  /** Id of the service port, the same on every node and after every restart; affinity hangs on it. Never 0. */
+  /**
+   * Id of the service port, the same on every node and after every restart; the key of its affinity entries. Never 0.
+   */
   SERVICE_PORT: 1,
   FLAGS: 2,
   AFFINITY_SECONDS: 3,
@@ -29,9 +31,9 @@ export const ServiceFlag = {
   AFFINITY: 1,
   INTERNAL_LOCAL: 2,
   EXTERNAL_LOCAL: 4,
-  /** Endpoints exist somewhere, though maybe none that this policy may use. */
+  /** Some endpoint exists, though maybe none that this policy may use. */
   HAS_ENDPOINTS: 8,
-  /** Only clients in the source ranges may use the load balancer's addresses, even if no range is left to name. */
+  /** Only clients in the source ranges may use the load balancer's addresses, even if the list of ranges is empty. */
   RANGES: 16,
 } as const;
 
@@ -42,7 +44,7 @@ export const ENDPOINT_ID = 5;
 /** Words of a source range: network (4), prefix of 128. */
 export const RANGE_WORDS = 5;
 
-/** Smallest piece of memory: a service with one endpoint in one set. */
+/** Smallest allocation: a service with one endpoint in one set. */
 const SMALLEST_WORDS = 16;
 
 /** First word of a block's source ranges. */
@@ -69,7 +71,7 @@ export function blockWords(contents: ServicePortContents): number {
 }
 
 /**
- * Write a block into memory that no reader knows of.
+ * Write a block into memory that is not yet published.
  * @param servicePort id of the service port
  * @param idOf id of an endpoint by its key
  */
@@ -117,13 +119,13 @@ export function writeBlock(
     );
 }
 
-/** Do two blocks of the same size say the same? Then there is nothing to publish. */
+/** Are two blocks of the same size identical? Then there is nothing to publish. */
 export function sameBlock(pool: Int32Array, one: number, other: number, words: number): boolean {
   for (let i = 0; i < words; i++) if (pool[one + i] !== pool[other + i]) return false;
   return true;
 }
 
-/** The memory blocks come from. Block 0 does not exist: an offset of 0 means none. */
+/** Allocator of blocks. No block has offset 0: it means "none". */
 export class BlockPool {
   private readonly pool: Int32Array;
   private readonly free = new Map<number, number[]>();
@@ -133,7 +135,7 @@ export class BlockPool {
     this.pool = pool;
   }
 
-  /** Memory for so many words: the block's offset, or 0 when there is none. SIZE is set. */
+  /** Allocate a block of `words` words: its offset, or 0 if memory is exhausted. SIZE is set. */
   allocate(words: number): number {
     let size = SMALLEST_WORDS;
     while (size < words) size *= 2;
@@ -143,7 +145,7 @@ export class BlockPool {
     return block;
   }
 
-  /** Give a block back that no reader can hold any more. */
+  /** Free a block that no reader can reach any more. */
   release(block: number): void {
     this.put(block, this.pool[block + Block.SIZE]);
   }
@@ -161,7 +163,7 @@ export class BlockPool {
     return block;
   }
 
-  /** Cut the smallest larger piece in halves until one has the size. */
+  /** Split the smallest larger free block in halves until one has the size. */
   private cut(size: number): number | undefined {
     for (let larger = size * 2; larger <= this.pool.length; larger *= 2) {
       const block = this.free.get(larger)?.pop();

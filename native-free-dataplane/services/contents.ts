@@ -1,11 +1,14 @@
-/** What the agent says of a service port, before it becomes words. */
+/** A service port as the agent describes it, before it is written to the table. */
 import type { FrontendKind } from './table.ts';
 
 export interface EndpointContents {
   /** Four words, IPv4 mapped. */
   readonly address: Int32Array;
   readonly port: number;
-  /** Name of the endpoint within its service port, the same on every node: its id, counters and Maglev place hang on it. */
+  /**
+   * Name of the endpoint within its service port, the same on every node: its id, counters and Maglev position derive
+   * from it.
+   */
   readonly key: string;
 }
 
@@ -22,18 +25,20 @@ export interface ServicePortContents {
   readonly name: string;
   readonly protocol: number;
   readonly frontends: readonly FrontendContents[];
-  /** Endpoints for everyone, and those for traffic under a Local policy. */
+  /** Endpoints under the Cluster policy, and those under a Local policy. */
   readonly cluster: readonly EndpointContents[];
   readonly local: readonly EndpointContents[];
-  /** Seconds a client stays with its endpoint after its last new connection; 0 = no affinity. */
+  /** Seconds a client keeps its endpoint after its last new connection; 0 = no affinity. */
   readonly affinitySeconds: number;
   readonly internalLocal: boolean;
   readonly externalLocal: boolean;
-  /** Some endpoint exists anywhere, serving. */
+  /** Some endpoint serves, on any node. */
   readonly hasEndpoints: boolean;
   readonly maglev: boolean;
-  /** Networks of loadBalancerSourceRanges: four words and a prefix of 128 each. Empty: everyone, unless `restricted`. */
+  /**
+   * Networks of loadBalancerSourceRanges: four words and a prefix of 128 each. Empty: all clients, unless `restricted`.
+   */
   readonly sourceRanges: readonly { readonly words: Int32Array; readonly prefix: number }[];
-  /** Source ranges were asked for, though none of them can match here: nobody is let in. */
+  /** Source ranges were specified, but none can match here: no client is admitted. */
   readonly restricted?: boolean;
 }

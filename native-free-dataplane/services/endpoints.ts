@@ -1,7 +1,7 @@
 /**
- * Ids of endpoints: the same for as long as the endpoint belongs to its service port, and, nearly always, in the
- * agent's next life too, because an id is looked for first where the hash of its names says. Connections in the
- * conntrack table carry them over a restart.
+ * Ids of endpoints: constant while the endpoint belongs to its service port and, nearly always, across a restart of the
+ * agent, because the search for an id starts at the hash of its names. Connections in the conntrack table refer to
+ * these ids over a restart.
  */
 import { MAX_WORKERS } from '../shared/layout.ts';
 import { nameHash } from './maglev.ts';
@@ -9,12 +9,12 @@ import type { ServiceTable } from './table.ts';
 
 const FREE = 0;
 const IN_USE = 1;
-/** Free, but its counters are not zero. Others are left alone: looking at a page of shared memory allocates it. */
+/** Free, but its counters are not zero. Others are not touched: reading a page of shared memory allocates it. */
 const USED_BEFORE = 2;
 
 export class EndpointIds {
   private readonly table: ServiceTable;
-  /** FREE, IN_USE or USED_BEFORE by id. Id 0 means none. */
+  /** FREE, IN_USE or USED_BEFORE by id. Id 0 means "none". */
   private readonly used: Uint8Array;
   private inUse = 0;
 
@@ -25,8 +25,8 @@ export class EndpointIds {
   }
 
   /**
-   * Ids for the endpoints of a service port: those it has already keep theirs.
-   * @returns undefined when there are not enough left; nothing is changed then
+   * Ids for the endpoints of a service port; endpoints that already have one keep it.
+   * @returns undefined if too few are left; nothing is changed then
    */
   assign(
     name: string,
@@ -41,7 +41,7 @@ export class EndpointIds {
     return ids;
   }
 
-  /** Give ids back, except those that `kept` has as well. */
+  /** Release ids, except those that are also in `kept`. */
   release(ids: ReadonlyMap<string, number>, kept?: ReadonlyMap<string, number>): void {
     for (const [key, id] of ids) {
       if (kept?.has(key)) continue;

@@ -1,18 +1,18 @@
 /**
- * The chains of the service table's hash, from the writer's side: frontends entered and taken out while readers walk.
+ * Writer's side of the service table's hash chains: frontends are inserted and removed while readers traverse them.
  *
- * A record is filled before the store that makes it the first of its chain. Taking one out is a store into the link in
- * front of it; its own link stays, so a reader that stands on it finds its way on. It may be used again only after the
- * grace period (ServiceWriter).
+ * A record is filled before the store that makes it the head of its chain. Removing one is a store into the link of its
+ * predecessor; its own link stays, so a reader positioned on it can continue. It may be reused only after the grace
+ * period (ServiceWriter).
  *
- * For every address that has a frontend there is a marker with key 0, counted by its users.
+ * For every address that has a frontend there is a marker record with key 0, reference-counted.
  */
 import type { FrontendContents } from './contents.ts';
 import { chainOf, FRONTEND_WORDS, Frontend, type FrontendKind, type ServiceTable } from './table.ts';
 
 export interface FrontendRecord {
   readonly number: number;
-  /** The address as text, under which its marker is counted. */
+  /** The address as text: the key of its marker's reference count. */
   readonly address: string;
 }
 
@@ -26,12 +26,12 @@ export class FrontendChains {
     this.table = table;
   }
 
-  /** Is there room for so many more frontends, each at an address of its own? */
+  /** Is there room for this many more frontends, each at an address of its own? */
   hasRoom(frontends: number): boolean {
     return this.free.length + (this.table.frontends.length / FRONTEND_WORDS - this.next) >= frontends * 2;
   }
 
-  /** Enter a frontend that leads to a service port. There must be room. */
+  /** Insert a frontend that leads to a service port. There must be room. */
   insert(protocol: number, { address, port, kind }: FrontendContents, service: number): FrontendRecord {
     const text = address.join();
     const number = this.link(address, (protocol << 16) | port, (service << 3) | kind);
@@ -41,12 +41,12 @@ export class FrontendChains {
     return { number, address: text };
   }
 
-  /** Let a frontend lead elsewhere, or be of another kind. */
+  /** Change a frontend's service port or kind. */
   retarget({ number }: FrontendRecord, service: number, kind: FrontendKind): void {
     Atomics.store(this.table.frontends, number * FRONTEND_WORDS + Frontend.TARGET, (service << 3) | kind);
   }
 
-  /** Take a frontend out. @returns numbers of the records to release after the grace period */
+  /** Remove a frontend. @returns numbers of the records to release after the grace period */
   remove({ number, address }: FrontendRecord): number[] {
     this.unlink(number);
     const marker = this.markers.get(address) as { number: number; users: number };
@@ -57,7 +57,7 @@ export class FrontendChains {
     return [number, marker.number];
   }
 
-  /** Records that no reader can stand on any more. */
+  /** Release records that no reader can be positioned on any more. */
   release(numbers: readonly number[]): void {
     this.free.push(...numbers);
   }

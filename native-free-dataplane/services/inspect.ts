@@ -1,6 +1,6 @@
 /**
- * The service table as people want to see it: for `dataplane describe service`, for tests. Any process that maps the
- * table may ask, while it is being written; never called on the path.
+ * Readable views of the service table, for `dataplane describe service` and tests. Any process that maps the table may
+ * use them, even while the table is being written; never called on the path.
  */
 import { MAX_WORKERS } from '../shared/layout.ts';
 import { Block, ENDPOINT_ID, ENDPOINT_PORT, ENDPOINT_WORDS, RANGE_WORDS, rangesAt, ServiceFlag } from './blocks.ts';
@@ -22,13 +22,13 @@ export interface EndpointView {
   readonly address: Int32Array;
   readonly port: number;
   readonly id: number;
-  /** New connections it was given since it became an endpoint, and packets of both directions they carried. */
+  /** New connections it received since it became an endpoint, and packets of both directions they carried. */
   readonly connections: number;
   readonly packets: number;
 }
 
 export interface ServicePortView {
-  /** Id of the service port, under which clients' affinity is remembered. */
+  /** Id of the service port, the key of its affinity entries. */
   readonly id: number;
   readonly cluster: readonly EndpointView[];
   readonly local: readonly EndpointView[];
@@ -37,7 +37,7 @@ export interface ServicePortView {
   readonly externalLocal: boolean;
   readonly hasEndpoints: boolean;
   readonly maglev: boolean;
-  /** Undefined when everyone may come. */
+  /** Undefined if all clients are admitted. */
   readonly sourceRanges: readonly { readonly words: Int32Array; readonly prefix: number }[] | undefined;
 }
 
@@ -51,8 +51,8 @@ export interface FrontendView {
 }
 
 /**
- * What an address and port lead to, or undefined.
- * @param address four words; for a NodePort leave it out
+ * The service port behind an address and port, or undefined.
+ * @param address four words; omit it for a NodePort
  */
 export function viewService(
   table: ServiceTable,
@@ -71,7 +71,7 @@ export function viewService(
   return block === 0 ? undefined : viewBlock(table, block);
 }
 
-/** Every address and port that leads to a service port, NodePorts left out; in no particular order. */
+/** Every address and port that leads to a service port, except NodePorts; in no particular order. */
 export function viewFrontends(table: ServiceTable): FrontendView[] {
   const views: FrontendView[] = [];
   const { chains, frontends } = table;

@@ -1,25 +1,27 @@
 /**
- * Maglev hashing: a look-up table in which every endpoint has nearly the same share, the same on every node, and in
- * which few entries move when an endpoint comes or goes. Built when endpoints change; read with one index.
+ * Maglev hashing: a look-up table in which all endpoints have nearly equal shares, which is the same on every node, and
+ * in which few entries change when an endpoint is added or removed. Built when endpoints change; a look-up is one array
+ * access.
  *
- * Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016, §3.4. The table's size is
- * a prime of a hundred times the number of endpoints or more, which bounds the difference of shares to 1 %.
+ * Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016, §3.4. The table's size is a
+ * prime of at least a hundred times the number of endpoints, which bounds the difference of shares to 1 %.
  */
 
 /**
- * Primes, few: when a service grows from one to the next, all of its clients move. Good for 81, 327 and 1310 endpoints;
- * beyond that shares differ by more. With the endpoints in front each fits the next power of two.
+ * A short list of primes: when a service grows from one to the next, all of its clients move. Sufficient for 81, 327
+ * and 1310 endpoints; beyond that shares differ by more than 1 %. Together with the endpoints before it, each table
+ * just fits a power of two.
  */
 const SIZES: readonly number[] = [8191, 32749, 131071];
 
-/** Table size for so many endpoints; 0 for none. */
+/** Table size for this many endpoints; 0 for none. */
 export function maglevSize(endpoints: number): number {
   if (endpoints === 0) return 0;
   for (const size of SIZES) if (size >= endpoints * 100) return size;
   return SIZES[SIZES.length - 1];
 }
 
-/** FNV-1a (Fowler, Noll, Vo) with a final mix: the same on every node, as the key is the endpoint's name alone. */
+/** FNV-1a (Fowler, Noll, Vo) with a final mix: the same on every node, because the key is only the endpoint's name. */
 export function nameHash(name: string, basis: number): number {
   let hash = basis;
   for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
@@ -34,7 +36,7 @@ export function nameHash(name: string, basis: number): number {
  * @param names one stable name for each endpoint, in the order of the block
  */
 export function writeMaglev(words: Int32Array, at: number, size: number, names: readonly string[]): void {
-  // The order they are given in must not matter: endpoints take turns in the order of their names.
+  // The result must not depend on the order of `names`: endpoints take turns in the order of their names.
   const order = names.map((name, index) => ({ name, index })).sort((x, y) => (x.name < y.name ? -1 : 1));
   const next = order.map(({ name }) => nameHash(name, 0x811c9dc5) % size);
   const skip = order.map(({ name }) => (nameHash(name, 0x1b873593) % (size - 1)) + 1);
@@ -51,10 +53,10 @@ export function writeMaglev(words: Int32Array, at: number, size: number, names: 
 }
 
 /**
- * Hash of a client, the same on every node: no secret of the boot in it, so that nodes agree.
+ * Hash of a client. It contains no per-boot secret, so that all nodes agree.
  * @param client four words
- * @param srcPort 0 where the client's every connection shall be alike
- * @param seed any word that all nodes of the cluster share
+ * @param srcPort 0 if all connections of the client must get the same endpoint
+ * @param seed a word that is the same on all nodes of the cluster
  * @returns uint32
  */
 export function maglevHash(client: Int32Array, srcPort: number, protocol: number, seed: number): number {

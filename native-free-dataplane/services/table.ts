@@ -1,21 +1,20 @@
 /**
- * Services as packets see them: (address, protocol, port) → a block with everything the choice of an endpoint needs.
+ * The service table: (address, protocol, port) → a block with everything needed to choose an endpoint.
  *
- * Three steps, each one word: a frontend (or NodePort) names a service port, a service port names its block, a block
- * holds the endpoints. Every address of a service port names the same service port, so storing one word, its block's
- * offset, changes the service at all its addresses at once; a packet sees the old block or the new one, never half of
- * each.
+ * Three steps of one word each: a frontend (or NodePort) refers to a service port, a service port to its block, a block
+ * holds the endpoints. All addresses of a service port refer to the same service port, so storing one word, the offset
+ * of its block, changes the service at all its addresses at once; a packet sees the old block or the new one, never
+ * half of each.
  *
- * Frontends hang in chains from a hash table, newest first. Of what a reader can reach only two words of a frontend are
- * ever changed, each by one store: where it leads, and its link when the one behind it is taken out. What was taken out
- * (frontends, blocks, numbers) rests for a grace period before it is used again (writer.ts); nobody holds any
- * of it across a batch.
+ * Frontends are in hash chains, newest first. Of a reachable frontend only two words are ever changed, each by one
+ * store: its target, and its link when its successor is removed. Whatever is removed (frontends, blocks, numbers) waits
+ * for a grace period before it is reused (writer.ts); no reader holds a reference beyond a batch.
  *
- * The agent alone writes chains, frontends, NodePorts, blocks and pool, without locks: each change is published by one
+ * Only the agent writes chains, frontends, NodePorts, blocks and pool, without locks: each change is published by one
  * store. Workers write three things: `connections`, by Atomics.add; `packets`, each worker in words of its own; and
- * `affinity`, unlocked, where a check word tells whole slots from torn ones (affinity.ts). The agent clears the counters
- * of an endpoint id before it is used again. A look-up costs one keyed hash and two or three cache
- * lines, at any number of services and however often they came and went: there are no tombstones.
+ * `affinity`, unlocked, where a check word exposes torn slots (affinity.ts). The agent clears the counters of an
+ * endpoint id before it is reused. A look-up costs one keyed hash and two or three cache lines, at any number of
+ * services and after any number of changes: there are no tombstones.
  *
  * Addresses are four words, IPv4 mapped, everywhere.
  */
@@ -39,19 +38,19 @@ const H_POOL_WORDS = H_OWN + 1;
 const H_ENDPOINTS = H_OWN + 2;
 const H_AFFINITY_SLOTS = H_OWN + 3;
 
-/** Words of a frontend, by name. Record 0 is never used: 0 ends a chain. */
+/** Words of a frontend. Record 0 is never used: 0 ends a chain. */
 export const Frontend = {
   ADDRESS: 0,
-  /** protocol << 16 | port; 0 marks "an address of some service" for as long as one has it. */
+  /** protocol << 16 | port; 0 in the marker "address of some service". */
   KEY: 4,
-  /** Number of the service port << 3 | kind, in one word so that both change as one. */
+  /** Number of the service port << 3 | kind, in one word so that both change together. */
   TARGET: 5,
-  /** Next frontend of the chain, its number. */
+  /** Number of the next frontend in the chain. */
   NEXT: 6,
 } as const;
 export const FRONTEND_WORDS = 8;
 
-/** How a packet came to the service: what the address it asked for is. */
+/** Kind of the address that the client used. */
 export const FrontendKind = { CLUSTER_IP: 1, EXTERNAL_IP: 2, LOAD_BALANCER: 3, NODE_PORT: 4 } as const;
 export type FrontendKind = (typeof FrontendKind)[keyof typeof FrontendKind];
 
@@ -67,9 +66,9 @@ const NODE_PORTS = 65536;
 const PROTOCOLS = 3;
 
 export interface ServicesOptions {
-  /** Hash chains, frontends and service ports the table has room for, a power of two. Default 131072. */
+  /** Capacity of hash chains, frontends and service ports, a power of two. Default 131072. */
   readonly slots?: number;
-  /** Words for blocks. Default 8 Mi (32 MB, only touched words cost memory). */
+  /** Words for blocks. Default 8 Mi (32 MB; only touched words cost memory). */
   readonly poolWords?: number;
   /** Endpoint ids, even. Default 524288. */
   readonly endpoints?: number;
@@ -84,16 +83,16 @@ export interface ServiceTable {
   readonly chains: Int32Array;
   readonly chainMask: number;
   readonly frontends: Int32Array;
-  /** Offset in `pool` of each service port's block; 0 when it has none. */
+  /** Offset in `pool` of each service port's block; 0 if it has none. */
   readonly blocks: Int32Array;
   /** Number of the service port behind each NodePort. */
   readonly nodePorts: Int32Array;
   readonly pool: Int32Array;
-  /** Connections made to each endpoint, by id; a uint32 that wraps. */
+  /** Number of connections made to each endpoint, by id; a uint32 that wraps. */
   readonly connections: Int32Array;
   /** Packets of each endpoint's connections, by worker * endpoints + id. */
   readonly packets: Float64Array;
-  /** Endpoint ids there are. */
+  /** Capacity of endpoint ids. */
   readonly endpoints: number;
   readonly affinity: Int32Array;
   readonly affinityMask: number;
@@ -121,7 +120,7 @@ function totalWords(sizes: Sizes): number {
   );
 }
 
-/** Bytes of memory the table takes when all of it is touched, which it never is (a fresh page costs nothing). */
+/** Bytes of memory if all of the table is touched, which never happens (untouched pages cost nothing). */
 export function servicesBytes(options: ServicesOptions): number {
   return totalWords(sizesOf(options)) * 4;
 }
@@ -164,7 +163,7 @@ export function createServices(buffer: ArrayBuffer, options: ServicesOptions & {
   return open(buffer, sizes);
 }
 
-/** Map a table that another thread or process made. Undefined when the memory holds something else. */
+/** Map a table that another thread or process created. Undefined if the memory does not hold one of this layout. */
 export function attachServices(buffer: ArrayBuffer): ServiceTable | undefined {
   const words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
   if (!headerMatches(words, TableKind.SERVICES, VERSION)) return undefined;
@@ -177,19 +176,19 @@ export function attachServices(buffer: ArrayBuffer): ServiceTable | undefined {
   return buffer.byteLength >= totalWords(sizes) * 4 ? open(buffer, sizes) : undefined;
 }
 
-/** 0, 1, 2 for TCP, UDP, SCTP; -1 for a protocol that has no services. */
+/** 0, 1, 2 for TCP, UDP, SCTP; -1 for a protocol that services do not support. */
 export function protocolClass(protocol: number): number {
   if (protocol === PROTOCOL_TCP) return 0;
   if (protocol === PROTOCOL_UDP) return 1;
   return protocol === PROTOCOL_SCTP ? 2 : -1;
 }
 
-/** Index of a NodePort's word in `nodePorts`. The protocol must have services. */
+/** Index of a NodePort's word in `nodePorts`. The protocol must be one that services support. */
 export function nodePortAt(protocol: number, port: number): number {
   return protocolClass(protocol) * NODE_PORTS + port;
 }
 
-/** Chain of a frontend. @param key protocol << 16 | port; 0 for "is this an address of any service" */
+/** Chain of a frontend. @param key protocol << 16 | port; 0 for the marker of the address */
 export function chainOf(table: ServiceTable, address: Int32Array, key: number): number {
   const { hash } = table;
   const mixed = hashAddress(hash, 0, address[0], address[1], address[2], address[3]) ^ hashWord(hash, 4, key);
@@ -197,7 +196,7 @@ export function chainOf(table: ServiceTable, address: Int32Array, key: number): 
 }
 
 /**
- * Find a frontend: index of its first word in `frontends`, or -1. Good until the end of the batch.
+ * Find a frontend: index of its first word in `frontends`, or -1. Valid until the end of the batch.
  * @param address four words, IPv4 mapped
  * @param key protocol << 16 | port, or 0 to ask whether the address belongs to any service
  */
@@ -220,12 +219,15 @@ export function findFrontend(table: ServiceTable, address: Int32Array, key: numb
   return -1;
 }
 
-/** Block of a service port by its number: offset in `pool`, 0 when it has none (any more). Good until the batch ends. */
+/**
+ * Block of a service port by its number: offset in `pool`, 0 if it has none (any more). Valid until the end of the
+ * batch.
+ */
 export function blockOf(table: ServiceTable, service: number): number {
   return Atomics.load(table.blocks, service);
 }
 
-/** One packet of a connection that was balanced to this endpoint. Each worker has words of its own. */
+/** Count one packet of a connection that was balanced to this endpoint. Each worker has words of its own. */
 export function countEndpointPacket(table: ServiceTable, worker: number, endpoint: number): void {
   table.packets[worker * table.endpoints + endpoint]++;
 }

@@ -1,13 +1,13 @@
 /**
- * The agent's side of the service table: service ports put in force, changed and taken back. One writer per table (the
- * agent's main thread) for all but affinity and counters, which workers write; never called on the path.
+ * The agent's side of the service table: service ports are added, changed and removed. There is one writer per table
+ * (the agent's main thread) for everything but affinity and counters, which workers write; never called on the path.
  *
- * A change of endpoints is one store (the service port's block). A new address is entered after the block it leads to;
- * one that goes is taken out of its chain, and its record, like every block and number taken out of use, rests for a
- * grace period before it is used again, so that a packet in the middle of a look-up goes on over sound memory.
+ * A change of endpoints is one store (the service port's block). A new address is inserted after the block it leads to.
+ * An address that goes is removed from its chain, and its record, like every block and number taken out of use, waits
+ * for a grace period before it is reused, so that a packet in the middle of a look-up continues over intact memory.
  *
- * Two service ports may ask for the same address and port (two Services with one external IP). The one that asked
- * first has it; when it lets go, the next one gets it.
+ * Two service ports may claim the same address and port (two Services with one external IP). The first to claim it has
+ * it; when it gives it up, the next one gets it.
  */
 
 import { BlockPool, blockWords, sameBlock, writeBlock } from './blocks.ts';
@@ -17,14 +17,14 @@ import { FrontendChains, type FrontendRecord } from './frontends.ts';
 import { nameHash } from './maglev.ts';
 import { blockOf, FrontendKind, nodePortAt, type ServiceTable } from './table.ts';
 
-/** What was taken out of use rests so long: far longer than any batch takes. */
+/** Grace period before anything removed is reused: far longer than any batch takes. */
 const GRACE_MS = 1000;
 
-/** An address and port that someone has, and who else would like it. */
+/** An address and port in use, with all service ports that claim it. */
 interface Claim {
-  /** Its record in the table; absent for a NodePort. */
+  /** Its record in the table; undefined for a NodePort. */
   readonly record: FrontendRecord | undefined;
-  /** Service ports that asked for it, in that order; the first has it. */
+  /** Service ports that claimed it, in that order; the first has it. */
   readonly claimants: Published[];
 }
 
@@ -33,13 +33,13 @@ interface Published {
   readonly protocol: number;
   /** Number in the table. */
   readonly service: number;
-  /** Names of the frontends it asked for. */
+  /** Names of the frontends it claimed. */
   frontends: Map<string, FrontendContents>;
   /** Keys of its endpoints and their ids. */
   endpoints: Map<string, number>;
 }
 
-/** Owner of a service table. */
+/** The writer of a service table. */
 export class ServiceWriter {
   private readonly table: ServiceTable;
   private readonly pool: BlockPool;
@@ -51,7 +51,7 @@ export class ServiceWriter {
   private nextService = 1;
   private readonly resting: { readonly at: number; readonly release: () => void }[] = [];
 
-  /** @param table one that nothing was written to yet */
+  /** @param table a new, empty table */
   constructor(table: ServiceTable) {
     this.table = table;
     this.pool = new BlockPool(table.pool);
@@ -59,27 +59,27 @@ export class ServiceWriter {
     this.ids = new EndpointIds(table);
   }
 
-  /** Service ports in force. */
+  /** Number of published service ports. */
   get size(): number {
     return this.ports.size;
   }
 
-  /** Offset of a service port's block, 0 when it is not in force. */
+  /** Offset of a service port's block, 0 if it is not published. */
   blockOf(name: string): number {
     const known = this.ports.get(name);
     return known ? blockOf(this.table, known.service) : 0;
   }
 
-  /** Id of an endpoint of a service port, for counters; 0 when it is not in force. */
+  /** Id of an endpoint of a service port, for counters; 0 if it is not published. */
   endpointId(name: string, key: string): number {
     return this.ports.get(name)?.endpoints.get(key) ?? 0;
   }
 
   /**
-   * Put a service port in force, new or changed, at all its addresses in one step.
+   * Publish a service port, new or changed, at all its addresses in one step.
    * @param nowMs monotonic milliseconds
    * @returns whether anything had to be written
-   * @throws RangeError when the table is full; what was in force before stays
+   * @throws RangeError if the table is full; what was published before stays
    */
   set(contents: ServicePortContents, nowMs: number): boolean {
     this.reclaim(nowMs);
@@ -114,7 +114,7 @@ export class ServiceWriter {
     return this.replaceFrontends(port, wanted, nowMs) || changed;
   }
 
-  /** Take a service port out of force. @returns false when it was not */
+  /** Withdraw a service port. @returns false if it was not published */
   remove(name: string, nowMs: number): boolean {
     const known = this.ports.get(name);
     if (!known) return false;
@@ -131,7 +131,9 @@ export class ServiceWriter {
     return true;
   }
 
-  /** Give back what has rested long enough. Done by every change; call it now and then when there are none. */
+  /**
+   * Release everything whose grace period is over. Every change does this; call it periodically when there are none.
+   */
   reclaim(nowMs: number): void {
     let rested = 0;
     while (rested < this.resting.length && nowMs - this.resting[rested].at >= GRACE_MS)
@@ -143,7 +145,7 @@ export class ServiceWriter {
     this.resting.push({ at: nowMs, release });
   }
 
-  /** Everything that could run out, before anything is changed. */
+  /** Check everything that could run out, before anything is changed. */
   private checkRoom(wanted: Map<string, FrontendContents>, known: Published | undefined): void {
     let records = 0;
     for (const [name, { kind }] of wanted) if (kind !== FrontendKind.NODE_PORT && !this.claims.has(name)) records++;
@@ -160,7 +162,7 @@ export class ServiceWriter {
     return port;
   }
 
-  /** New addresses first, then those that go: a service that moves is never without one. */
+  /** Insert new addresses before removing old ones, so that a service that moves is never without an address. */
   private replaceFrontends(port: Published, wanted: Map<string, FrontendContents>, nowMs: number): boolean {
     let changed = false;
     const before = port.frontends;
@@ -208,7 +210,7 @@ export class ServiceWriter {
     }
   }
 
-  /** Let an address lead to whoever has it now. */
+  /** Make an address lead to the service port that has it now. */
   private lead(name: string): void {
     const { record, claimants } = this.claims.get(name) as Claim;
     const { service, protocol, frontends } = claimants[0];
@@ -218,12 +220,15 @@ export class ServiceWriter {
   }
 }
 
-/** Id of a service port in blocks and affinity: of its name alone, so that an agent's next life finds the same. */
+/**
+ * Id of a service port in blocks and affinity entries: derived from its name alone, so that it survives a restart of
+ * the agent.
+ */
 export function servicePortId(name: string): number {
   return nameHash(name, 0x2f0b4c47) & 0x7fffffff || 1;
 }
 
-/** Frontends by a name of their own; an address named twice is what it was named first. */
+/** Frontends by name; if an address occurs twice, the first entry wins. */
 function byName({ protocol, frontends }: ServicePortContents): Map<string, FrontendContents> {
   const named = new Map<string, FrontendContents>();
   for (const frontend of frontends) {

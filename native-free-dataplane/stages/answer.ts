@@ -1,9 +1,9 @@
 /**
- * Replies to a packet that goes no further: TCP resets and ICMP errors. Which verdict gets which is in verdicts.ts.
+ * Replies to a packet that is not forwarded: TCP resets and ICMP errors. verdicts.ts defines which verdict gets which.
  *
- * The reply is built in the arena's scratch part and the descriptor is made to describe it; the pipeline sends it back
+ * The reply is built in the arena's scratch part and the descriptor is set to describe it; the pipeline sends it back
  * the way the packet came. ICMP errors, resets and later fragments get no reply, and the rate is limited (RFC 1812
- * §4.3.2.7 and §4.3.2.8), so that replies can never multiply.
+ * §4.3.2.7 and §4.3.2.8), so that replies cannot multiply.
  *
  * Read before editing: RFC 792, RFC 1812 §4.3.2, RFC 9293 §3.10.7.1 (resets), RFC 1191 §4 (next-hop MTU).
  */
@@ -26,18 +26,18 @@ import { emitIp, minHeaderBytes, writeIdentification } from '../wire/ip.ts';
 import { emitTcpReset, TCP_MIN_BYTES, TCP_RST } from '../wire/tcp.ts';
 import { writeTcpChecksum } from '../wire/transport-checksum.ts';
 
-/** Replies per second and worker, and how many may be sent at once (linux icmp_msgs_per_sec is 1000 as well). */
+/** Replies per second and worker, and the burst size (linux icmp_msgs_per_sec is also 1000). */
 const ERRORS_PER_SECOND = 1000;
 const ERROR_BURST = 200;
 
-/** Ethernet headers of replies start here: the IP header is then 4-aligned, with headroom for an overlay in front. */
+/** Ethernet headers of replies start here: the IP header is then 4-aligned, with headroom for an overlay. */
 const ANSWER_AT: number = SCRATCH_AT + 130;
 const ANSWER_L3: number = ANSWER_AT + ETHERNET_BYTES;
 
 /** Source address of the reply; filled and used within one call. */
 const replySrc: Int32Array = new Int32Array(ADDRESS_WORDS);
 
-/** Is a reply to this packet permitted? Takes one from the rate limit when it is. */
+/** Is a reply to this packet permitted? If so, this takes one token from the rate limit. */
 function mayAnswer(pkt: Packet, dp: Dataplane): boolean {
   if (pkt.fragmentOffset !== 0) return false;
   if (pkt.protocol === PROTOCOL_ICMP && icmpQueryType(pkt.icmpType) < 0) return false;
@@ -84,8 +84,8 @@ function becomeReply(pkt: Packet, dp: Dataplane, protocol: number, end: number):
 }
 
 /**
- * Answer a TCP segment with a reset from the address it was sent to (RFC 9293 §3.10.7.1).
- * @returns false when policy forbids a reply
+ * Reply to a TCP segment with a reset from the address it was sent to (RFC 9293 §3.10.7.1).
+ * @returns false if a reply is not permitted
  */
 export function answerReset(pkt: Packet, dp: Dataplane): boolean {
   if (pkt.protocol !== PROTOCOL_TCP || !mayAnswer(pkt, dp)) return false;
@@ -102,11 +102,11 @@ export function answerReset(pkt: Packet, dp: Dataplane): boolean {
 }
 
 /**
- * Answer with an ICMP error that quotes the packet.
+ * Reply with an ICMP error that quotes the packet.
  * @param mtu of the next hop for IcmpError.TOO_BIG (RFC 1191 §4), else 0
- * @param asDestination the error comes from where the packet was sent to; else from this router, by the address it has
- *   on the side the packet came from: the gateway's toward pods and other nodes, else the node's
- * @returns false when policy forbids a reply
+ * @param asDestination true: the error's source is the packet's destination. False: it is this router's address on the
+ *   side the packet came from: the gateway's toward pods and other nodes, else the node's.
+ * @returns false if a reply is not permitted
  */
 export function answerIcmpError(
   pkt: Packet,

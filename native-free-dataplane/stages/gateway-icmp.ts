@@ -1,9 +1,9 @@
 /**
- * Echo requests to the gateway or to a service address are answered here, by turning the packet round in place.
+ * Echo requests to the gateway or to a service address are answered here, by turning the request into its reply in
+ * place.
  *
- * A ClusterIP that does not ping is what users ask about most (kubernetes #47156); there is nobody else to answer. The
- * request's checksum is not verified but changed by the difference: of a damaged request the reply is damaged too, and
- * its receiver drops it.
+ * Users expect a ClusterIP to answer ping (kubernetes #47156), and no endpoint could. The request's checksum is not
+ * verified but updated by the difference: a damaged request gets a damaged reply, which its receiver drops.
  *
  * Read before editing: RFC 792 (echo), RFC 1624.
  */
@@ -19,8 +19,8 @@ export function isEchoRequest(pkt: Packet): boolean {
 }
 
 /**
- * Turn an echo request into its reply: addresses exchanged, a TTL of its own, type and checksum changed.
- * @returns false for a fragment: the reply's checksum covers bytes that are elsewhere
+ * Turn an echo request into its reply: swap the addresses, reset the TTL, change the type and update the checksum.
+ * @returns false for a fragment: the reply's checksum covers bytes in other fragments
  */
 export function answerEcho(pkt: Packet): boolean {
   const { view, l3, l4 } = pkt;

@@ -1,10 +1,10 @@
 /**
- * ICMP errors about translated connections: the packet quoted inside is turned back into what its sender sent, the
- * outside likewise, and all three checksums are made right. An error neither refreshes nor ends a connection.
+ * ICMP errors about translated connections: the quoted packet is restored to what its sender sent, the outer addresses
+ * are translated likewise, and all three checksums are updated. An error neither refreshes nor ends a connection.
  *
  * Read before editing: RFC 5508 §4 (REQ-3 to REQ-6), RFC 1812 §4.3.2; linux nf_conntrack_proto_icmp.c
  * nf_conntrack_inet_error, nf_nat_core.c nf_nat_icmp_reply_translation (any router may be the sender, eight bytes of
- * the quoted transport header are enough, inner options are walked over, redirects are dropped).
+ * the quoted transport header suffice, inner options are skipped, redirects are dropped).
  */
 
 import { Rec, recordAt, Status, tupleAt } from '../conntrack/record.ts';
@@ -48,20 +48,21 @@ import { hasPorts, portsWord, writePorts } from '../wire/ports.ts';
 import { rewriteTcpPorts, TCP_CHECKSUM } from '../wire/tcp.ts';
 import { rewriteUdpPorts } from '../wire/udp.ts';
 
-/** Addresses of the quoted packet, as it is or as it is to be; filled and used within one call. */
+/** Addresses of the quoted packet, before or after translation; filled and used within one call. */
 const quotedSrc: Int32Array = new Int32Array(ADDRESS_WORDS);
 const quotedDst: Int32Array = new Int32Array(ADDRESS_WORDS);
-/** Source that the error is to have. */
+/** New source of the error. */
 const newSrc: Int32Array = new Int32Array(ADDRESS_WORDS);
 
-/** Is the packet an ICMP error, about another packet? */
+/** Is the packet an ICMP error about another packet? */
 export function isIcmpError(pkt: Packet): boolean {
   return pkt.protocol === PROTOCOL_ICMP && pkt.fragmentOffset === 0 && isIcmpErrorType(pkt.icmpType);
 }
 
 /**
- * Find the connection that the quoted packet belongs to: pkt.flow, and pkt.direction in which the error travels.
- * @returns GO_ON, ICMP_ERROR_UNRELATED, or why the error is no error
+ * Find the connection that the quoted packet belongs to: sets pkt.flow, and pkt.direction to the direction the error
+ * travels.
+ * @returns GO_ON, ICMP_ERROR_UNRELATED, or the reason the error is invalid
  */
 export function relateIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   const { view, l4 } = pkt;
@@ -76,12 +77,12 @@ export function relateIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   const isIcmp = protocol === PROTOCOL_ICMP;
   if (isIcmp && icmpQueryType(icmpType(view, quotedL4)) < 0) return Verdict.ICMP_ERROR_MALFORMED;
   readAddresses(view, quoted, quotedSrc, quotedDst);
-  // Sent to somebody else than the quoted packet's sender: no router does that (linux nf_conntrack_proto_icmp.c
+  // Sent to an address other than the quoted packet's sender, which no router does (linux nf_conntrack_proto_icmp.c
   // nf_conntrack_inet_error, "address mismatch").
   if (!sameAddress(pkt.dst, quotedSrc, 0)) return Verdict.ICMP_ERROR_UNRELATED;
 
   const { conntrack } = dp;
-  // The quoted packet turned round is a tuple of its flow, in the direction the error travels.
+  // The quoted packet's tuple reversed is a tuple of its flow, in the direction the error travels.
   const ports = isIcmp ? icmpPortsWord(view, quotedL4) : hasPorts(protocol) ? portsWord(view, quotedL4) : 0;
   const kind = isIcmp && isIcmpRequest(icmpType(view, quotedL4)) ? ICMP_ANSWER : protocol;
   writeKey(conntrack, quotedDst, quotedSrc, turnPorts(ports), kind);
@@ -97,22 +98,22 @@ export function relateIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   return Verdict.GO_ON;
 }
 
-/** Rewrite the error and its quote as the flow says. @param hop by which it is about to be sent */
+/** Translate the error and its quote as the flow requires. @param hop its next hop */
 export function rewriteIcmpError(pkt: Packet, dp: Dataplane, hop: number): void {
   const { conntrack } = dp;
   const { words } = conntrack;
   if ((words[recordAt(conntrack, pkt.flow) + Rec.META] & (Status.SNAT | Status.DNAT)) === 0) return;
   const mine = tupleAt(conntrack, pkt.flow, pkt.direction);
   const other = tupleAt(conntrack, pkt.flow, 1 - pkt.direction);
-  // The quoted packet travelled the other way: the other tuple, as it stands, is what its sender sent.
+  // The quoted packet travelled the other way: the other tuple, unchanged, is what its sender sent.
   readTupleSource(conntrack, other, quotedSrc);
   readTupleDestination(conntrack, other, quotedDst);
   rewriteQuote(pkt, words[tuplePortsAt(conntrack, other)]);
   writeIcmpChecksum(pkt.view, pkt.l4, pkt.end);
 
-  // An error from the far end itself appears to come from the address that the client connected to. So does one from a
-  // router inside the pod network when it leaves it, as that address means nothing outside (RFC 5508 REQ-5). Other
-  // routers keep their own.
+  // An error from the far end itself gets the address that the client connected to as its source. So does one from a
+  // router inside the pod network when it leaves that network, because the router's address has no meaning outside (RFC
+  // 5508 REQ-5). Other routers keep their own.
   const asDestination = isTupleSource(conntrack, mine, pkt.src) || leavesPodNetwork(pkt, dp, hop);
   copyAddress(asDestination ? quotedDst : pkt.src, 0, newSrc);
   exchangeAddresses(pkt.view, pkt.l3, newSrc, quotedSrc);
@@ -126,8 +127,8 @@ function leavesPodNetwork(pkt: Packet, dp: Dataplane, hop: number): boolean {
 }
 
 /**
- * Make the quoted packet what its sender knows: addresses quotedSrc and quotedDst, these ports or identifier, and
- * checksums as far as they are quoted (eight bytes of TCP and SCTP end before theirs).
+ * Restore the quoted packet: addresses quotedSrc and quotedDst, these ports or this identifier, and checksums as far as
+ * they are quoted (eight bytes of TCP and SCTP end before theirs).
  */
 function rewriteQuote(pkt: Packet, ports: number): void {
   const { view, l4, end } = pkt;

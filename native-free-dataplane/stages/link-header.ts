@@ -1,4 +1,4 @@
-/** The Ethernet header of frames that leave: to a pod, or to the node's kernel by dp0. */
+/** The Ethernet header of outgoing frames: to a pod, or to the node's kernel through dp0. */
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord, NodeWord } from '../node/config.ts';
 import { HOST_HOP, hopAt } from '../node/hops.ts';
@@ -6,13 +6,13 @@ import type { Packet } from '../packet.ts';
 import { ETHERNET_BYTES, writeDestinationMac, writeEthernetType, writeSourceMac } from '../wire/ethernet.ts';
 import { etherTypeOf, ipVersion } from '../wire/ip.ts';
 
-/** Ethernet source of frames handed to the node's kernel: anything but its own address. */
+/** Ethernet source of frames handed to the node's kernel; it must differ from dp0's own address. */
 const TO_HOST_MAC_HIGH = 0x0200;
 const TO_HOST_MAC_LOW = 0x00000001;
 
 /**
- * Ethernet header of a frame for the node's kernel. The frame starts with it.
- * @param l3 where the frame's (outermost) IP header is
+ * Ethernet header of a frame for the node's kernel; the frame starts with it.
+ * @param l3 offset of the frame's (outermost) IP header
  */
 export function writeHostEthernet(pkt: Packet, dp: Dataplane, l3: number): void {
   const { view } = pkt;
@@ -26,8 +26,8 @@ export function writeHostEthernet(pkt: Packet, dp: Dataplane, l3: number): void 
 
 /**
  * Ethernet header of a frame for a pod, in front of pkt.l3. A frame between pods of one segment keeps its source. The
- * header is always written: of a packet cut into pieces, only the first has its own in front.
- * @param from hop of the pod that sent it; HOST_HOP when the gateway is the source
+ * header is always written, because when a packet is cut up, only the first piece still has its own in front.
+ * @param from hop of the pod that sent it; HOST_HOP if the gateway is the source
  */
 export function writePodEthernet(pkt: Packet, dp: Dataplane, hop: number, from: number): void {
   const { view } = pkt;

@@ -1,7 +1,7 @@
 /**
- * Keep TCP's segments within the path: the MSS option of a SYN is lowered to what the smaller of both links takes.
- * Nobody else does so by default, and half of the field's "works with small pages only" reports come from it
- * (flannel #1011, cilium #34380). Path MTU messages are sent as well; this only saves the first loss.
+ * MSS clamping: the MSS option of a SYN is lowered to what the smaller of the two links can carry. No other component
+ * does so by default, and many reports of the kind "only small pages load" are caused by its absence (flannel #1011,
+ * cilium #34380). Path MTU messages are sent as well; clamping saves the first loss.
  *
  * Read before editing: RFC 9293 §3.7.1, RFC 6691.
  */
@@ -14,13 +14,13 @@ import { PROTOCOL_TCP } from '../protocols.ts';
 import { minHeaderBytes } from '../wire/ip.ts';
 import { lowerMss, TCP_MIN_BYTES, TCP_SYN } from '../wire/tcp.ts';
 
-/** Lower the MSS of a SYN that leaves by `hop`, if it is larger than pods and overlay can take. */
+/** Lower the MSS of a SYN that leaves by `hop`, if it is larger than pods and overlay can carry. */
 export function clampMss(pkt: Packet, dp: Dataplane, hop: number): void {
   if (pkt.protocol !== PROTOCOL_TCP || (pkt.tcpFlags & TCP_SYN) === 0 || pkt.fragmentOffset !== 0) return;
   const podMtu = dp.node.config[NodeWord.POD_MTU];
   const hopMtu = dp.node.hops[hopAt(hop) + HopWord.MTU];
   const mtu = hopMtu < podMtu ? hopMtu : podMtu;
-  // MSS does not count the network and TCP headers without options (RFC 6691 §2).
+  // MSS excludes the network and TCP headers without options (RFC 6691 §2).
   const limit = mtu - minHeaderBytes(pkt.family) - TCP_MIN_BYTES;
   lowerMss(pkt.view, pkt.l4, pkt.headersEnd, limit, pkt.needsChecksum);
 }

@@ -1,7 +1,7 @@
 /**
- * Rewrite the packet as its flow says: the tuple of the other direction, turned round. Checksums are changed by the
- * difference, never recomputed, and a pending one is treated as the sum it is (getting this wrong passes ping and fails
- * TCP). Each header's own file in wire/ exchanges ports and fixes the checksum in one step.
+ * Translation: rewrite the packet with the reverse of its flow's other tuple. Checksums are updated by the difference,
+ * never recomputed. A pending checksum holds a plain sum and is updated as one (getting this wrong leaves ping working
+ * and breaks TCP). Each header's file in wire/ changes ports and checksum in one step.
  *
  * Read before editing: RFC 1624 §3, RFC 768 (zero means none), RFC 3022 §4.1; wire/sctp.ts.
  */
@@ -21,14 +21,14 @@ import { rewriteUdpPorts } from '../wire/udp.ts';
 
 const ANY_NAT: number = Status.SNAT | Status.DNAT;
 
-/** The addresses a packet is to have; filled and used within one call. */
+/** The packet's new addresses; filled and used within one call. */
 const newSrc: Int32Array = new Int32Array(4);
 const newDst: Int32Array = new Int32Array(4);
 
 /**
- * Translate addresses, ports and checksums in place. pkt.src, dst and ports follow.
- * @returns false when the record has come to hold another flow: this thread was held up for so long that the record was
- *   released, quarantined and reused. The packet must not follow that flow.
+ * Translate addresses, ports and checksums in place, and update pkt.src, dst and ports.
+ * @returns false if the record now holds another flow: this thread was delayed for so long that the record was freed,
+ *   quarantined and reused. The packet must not follow that flow.
  */
 export function rewrite(pkt: Packet, dp: Dataplane): boolean {
   const { conntrack } = dp;
@@ -39,20 +39,20 @@ export function rewrite(pkt: Packet, dp: Dataplane): boolean {
   readTupleDestination(conntrack, other, newSrc);
   readTupleSource(conntrack, other, newDst);
   const ports = turnPorts(words[tuplePortsAt(conntrack, other)]);
-  // Compared last: what was read before it then belongs to this packet's flow.
+  // Compared last, so that everything read before it belongs to this packet's flow.
   if (!isOwnTuple(pkt, dp)) return false;
   translate(pkt, ports);
   return true;
 }
 
-/** Does the packet's flow still have the tuple that the packet was found by? */
+/** Does the packet's flow still have the tuple by which the packet was matched? */
 function isOwnTuple(pkt: Packet, dp: Dataplane): boolean {
   const { conntrack } = dp;
   const mine = tupleAt(conntrack, pkt.flow, pkt.direction);
   return isTuple(conntrack, mine, pkt.src, pkt.dst, (pkt.srcPort << 16) | pkt.dstPort);
 }
 
-/** Give the packet the addresses newSrc and newDst, and these ports. */
+/** Set the packet's addresses to newSrc and newDst, and its ports. */
 function translate(pkt: Packet, ports: number): void {
   const { view, l4 } = pkt;
   const addresses = exchangeAddresses(view, pkt.l3, newSrc, newDst);
@@ -68,7 +68,7 @@ function translate(pkt: Packet, ports: number): void {
         rewriteIcmpPorts(view, l4, ports);
         break;
       case PROTOCOL_SCTP:
-        // The checksum of a datagram in fragments covers bytes that are not here.
+        // The checksum of a fragmented datagram covers bytes that are not here.
         if (pkt.moreFragments === 0) rewriteSctpPorts(view, l4, pkt.end, ports);
         else writePorts(view, l4, ports);
         break;

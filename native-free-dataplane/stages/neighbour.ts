@@ -1,6 +1,6 @@
 /**
- * ARP from pods: answered here for the gateway and for every pod of the node, from the cluster's state. Nothing is
- * flooded and nothing is learned from the wire, so there is nothing to poison.
+ * ARP from pods is answered here for the gateway and every pod of the node, from the cluster's state. Nothing is
+ * flooded and nothing is learned from the wire, so ARP cannot be poisoned.
  *
  * Read before editing: RFC 826, RFC 5227 (probes and announcements).
  */
@@ -24,7 +24,7 @@ import {
 } from '../wire/arp.ts';
 import { isSourceMac, writeDestinationMac, writeSourceMac } from '../wire/ethernet.ts';
 
-/** Answer an ARP request in place. The answer goes back to the port it came from. */
+/** Turn an ARP request into its reply in place. The pipeline sends it back to the port it came from. */
 export function answerArp(pkt: Packet, dp: Dataplane): Verdict {
   const { view, start, l3 } = pkt;
   const { config, hops } = dp.node;
@@ -38,7 +38,7 @@ export function answerArp(pkt: Packet, dp: Dataplane): Verdict {
   const macLow = hops[port + HopWord.MAC_LOW];
   if (!isSourceMac(view, start, macHigh, macLow)) return Verdict.SPOOFED_SOURCE_MAC;
   if (arpSenderMacHigh(view, l3) !== macHigh || arpSenderMacLow(view, l3) !== macLow) return Verdict.ARP_SPOOFED;
-  // A probe (RFC 5227 §1.1) has no sender address yet; any other must be the pod's own.
+  // A probe (RFC 5227 §1.1) has no sender address yet; any other sender address must be the pod's own.
   const sender = arpSenderIp(view, l3);
   mapIpv4(sender, pkt.src);
   if (sender !== 0 && !sameAddress(pkt.src, hops, port + HopWord.ADDRESS)) return Verdict.ARP_SPOOFED;
@@ -57,7 +57,7 @@ export function answerArp(pkt: Packet, dp: Dataplane): Verdict {
   return Verdict.ARP_ANSWERED;
 }
 
-/** Who on this segment has the address: HOST_HOP for the gateway, a pod's hop, or NO_HOP. */
+/** Owner of the address on this segment: HOST_HOP for the gateway, a pod's hop, or NO_HOP. */
 function ownerOf(address: Int32Array, { node }: Dataplane): number {
   const { config } = node;
   if (sameAddress(address, config, NodeWord.GATEWAY_IP)) return HOST_HOP;

@@ -1,9 +1,11 @@
 /**
- * Is what the virtio-net header says about the very packet that was parsed? A kernel's header always is; a pod with raw
- * sockets may write any (PACKET_VNET_HDR). Everything behind this stage, and whoever finishes the checksum, trusts it.
+ * Checks the virtio-net header against the parsed packet. A kernel's header is always correct, but a pod with raw
+ * sockets may write anything (PACKET_VNET_HDR). All later stages, and the receiver that finishes the checksum, trust
+ * it.
  *
- * Read before editing: linux include/linux/virtio_net.h virtio_net_hdr_to_skb, Documentation/networking/checksum-offloads.rst
- * (LCO: an outer checksum is right once the inner one is finished); virtio 1.3 §5.1.6.2.
+ * Read before editing: linux include/linux/virtio_net.h virtio_net_hdr_to_skb,
+ * Documentation/networking/checksum-offloads.rst (LCO: an outer checksum is right once the inner one is finished);
+ * virtio 1.3 §5.1.6.2.
  */
 
 import { GSO_NONE, GSO_TCPV4, GSO_UDP_L4, type Packet } from '../packet.ts';
@@ -11,20 +13,21 @@ import { PROTOCOL_TCP } from '../protocols.ts';
 import { checksumOffsetOf, finishPendingChecksum } from '../wire/transport-checksum.ts';
 
 /**
- * Segments that one super-packet may become: the work for a frame is bounded, here or in the kernel that it is handed to.
- * UDP as Linux refuses more to its own senders (include/linux/udp.h UDP_MAX_SEGMENTS). TCP: 64 KiB in segments of 128 bytes,
- * smaller than those of any path that Linux believes in (ip_rt_min_pmtu leaves 500).
+ * Maximum number of segments of one super-packet: bounds the work per frame, here or in the kernel that it is handed to.
+ * UDP: Linux refuses more to its own senders (include/linux/udp.h UDP_MAX_SEGMENTS). TCP: 64 KiB in segments of 128 bytes,
+ * smaller than those of any path MTU that Linux accepts (ip_rt_min_pmtu leaves 500).
  */
 const MAX_UDP_SEGMENTS = 128;
 const MAX_TCP_SEGMENTS = 512;
 
 /**
- * True when nothing is pending, or a checksum of this packet's TCP or UDP header in the place where that header has it
- * (anywhere else the kernel would overwrite, say, a port after it was judged), and a super-packet of the same
- * protocol that can be cut, into no more pieces than permitted.
- * A fragment has neither: its checksum covers bytes that are elsewhere.
+ * True if nothing is pending, or only the checksum of this packet's TCP or UDP header, in that header's own checksum
+ * field (anywhere else the kernel would overwrite, for example, a port after it was checked), with segmentation of the
+ * same protocol into no more segments than permitted. A fragment may have neither: its checksum covers bytes in other
+ * fragments.
  *
- * A checksum pending deeper inside, of a tunnel between pods, is finished here: no later stage has to know of it.
+ * A checksum pending in a nested packet, of a tunnel between pods, is finished here, so that later stages need not
+ * handle it.
  */
 export function offloadFits(pkt: Packet): boolean {
   if (pkt.needsChecksum === 0 && pkt.gsoType === GSO_NONE) return true;
@@ -40,7 +43,7 @@ export function offloadFits(pkt: Packet): boolean {
   return pkt.gsoType === (isTcp ? GSO_TCPV4 : GSO_UDP_L4) && payload > 0 && payload <= most;
 }
 
-/** Finish a checksum that lies in the payload. False when it is not inside the packet. */
+/** Finish a checksum that lies in the payload. False if it is not inside the packet. */
 function finishInside(pkt: Packet): boolean {
   const field = pkt.checksumStart + pkt.checksumOffset;
   if (field + 2 > pkt.end) return false;

@@ -1,6 +1,6 @@
 /**
- * Bytes → descriptor: Ethernet, IPv4 and the transport header, checked once so that no later stage can read outside
- * the frame. Refuses to guess: whatever does not add up ends here with its reason.
+ * Bytes → descriptor: Ethernet, IPv4 and the transport header, checked once so that no later stage can read outside the
+ * frame. Inconsistent packets are dropped here with the reason; nothing is guessed.
  *
  * Read before editing: RFC 1812 §5.2.2 (IPv4 checks), RFC 9293 §3.1, RFC 768, RFC 792, RFC 791 (fragments).
  */
@@ -40,7 +40,9 @@ import { UDP_BYTES, udpLength } from '../wire/udp.ts';
 /** packet.family of a frame that carries ARP. */
 export const FAMILY_ARP = 1;
 
-/** The frame's Ethernet header and what it carries. GO_ON with pkt.family 4 or FAMILY_ARP, or why not. */
+/**
+ * Parse the Ethernet header and the header it carries. GO_ON with pkt.family 4 or FAMILY_ARP, or the reason to drop.
+ */
 export function parseFrame(pkt: Packet): Verdict {
   const { view, start } = pkt;
   if (pkt.end - start < ETHERNET_BYTES) return Verdict.FRAME_TRUNCATED;
@@ -67,7 +69,7 @@ function parseIpv4(pkt: Packet): Verdict {
   const totalLength = ipv4TotalLength(view, l3);
   if (totalLength < headerBytes || totalLength > room) return Verdict.IPV4_TOTAL_LENGTH;
   if (ipv4HeaderChecksum(view, l3, headerBytes) !== 0) return Verdict.IPV4_CHECKSUM;
-  // Ethernet padding, or bytes an attacker hung on behind the packet (CVE-2020-35498): not part of it.
+  // Ethernet padding, or bytes that an attacker appended (CVE-2020-35498), are not part of the packet.
   pkt.end = l3 + totalLength;
   // Loose and strict source routes are never forwarded (RFC 7126 §4.3, §4.4).
   if (headerBytes > IPV4_MIN_BYTES && hasSourceRoute(view, l3, headerBytes)) return Verdict.IPV4_SOURCE_ROUTE;
@@ -108,7 +110,8 @@ function parseTransport(pkt: Packet): Verdict {
     case PROTOCOL_UDP: {
       if (room < UDP_BYTES) return pkt.moreFragments ? Verdict.FRAGMENT_TINY : Verdict.UDP_TRUNCATED;
       const length = udpLength(view, l4);
-      // A super-packet's UDP length may be that of one segment or of the whole (linux udp_offload.c); a first fragment's is the whole datagram's.
+      // The UDP length of a super-packet may be that of one segment or of the whole (linux udp_offload.c); that of a
+      // first fragment is the whole datagram's.
       if (length < UDP_BYTES || (length > room && pkt.moreFragments === 0)) return Verdict.UDP_LENGTH;
       pkt.srcPort = sourcePort(view, l4);
       pkt.dstPort = destinationPort(view, l4);
@@ -134,8 +137,8 @@ function parseTransport(pkt: Packet): Verdict {
 }
 
 /**
- * ICMP: an identifier takes the place of the port, and the request's type stands opposite to it. Answers are a kind of
- * tuple of their own, so that a request is never taken for the answer to somebody's earlier one (GHSA-c66w-hq56-4q97).
+ * ICMP: the identifier takes the place of one port and the request's type that of the other. Replies have a tuple kind
+ * of their own, so that a request never matches as the reply to an earlier request (GHSA-c66w-hq56-4q97).
  */
 function parseIcmp(pkt: Packet, room: number): Verdict {
   const { view, l4 } = pkt;

@@ -1,7 +1,7 @@
 /**
- * A router between the nodes may have a link smaller than theirs. It reports that about the overlay's packets, which are
- * never fragmented; the MTU is kept with the node's hop, so that the next pod that sends more gets an ICMP error of its
- * own. The agent resets it after a while, as routes change (RFC 1191 §6.3).
+ * Path MTU between nodes. A router whose link is smaller than the nodes' reports that about the overlay's packets,
+ * which are never fragmented. The MTU is stored in the node's hop, so that the next pod that sends a larger packet gets
+ * an ICMP error itself. The agent resets it after a while, because routes change (RFC 1191 §6.3).
  *
  * Read before editing: RFC 1191 §4 and §6, RFC 5927 §7 (forged reports); linux net/ipv4/route.c ip_rt_min_pmtu.
  */
@@ -16,8 +16,9 @@ import { ICMP_BYTES, ICMP_UNREACHABLE, icmpMtu, UNREACHABLE_FRAGMENTATION_NEEDED
 import { readAddresses, totalBytes, transportAt } from '../wire/ip.ts';
 
 /**
- * Smaller reported MTUs count as leaving pods this one: implausible, and a way to force tiny packets on us. A pod's kernel
- * believes in nothing smaller either, and would send larger packets without DF for ever (linux ip_rt_min_pmtu).
+ * Smaller reported MTUs are raised to one that leaves pods this one: they are implausible, and a way to force tiny packets
+ * on us. A pod's kernel accepts nothing smaller either, and would keep sending larger packets without DF (linux
+ * ip_rt_min_pmtu).
  */
 const LEAST_MTU = 552;
 /** Addresses of the quoted packet; filled and used within one call. */
@@ -25,8 +26,8 @@ const sender: Int32Array = new Int32Array(ADDRESS_WORDS);
 const peer: Int32Array = new Int32Array(ADDRESS_WORDS);
 
 /**
- * Take over the MTU of a "fragmentation needed" about a packet of our overlay. The packet is a checked ICMP error (its quote is whole up
- * to eight bytes of the transport header) sent to this node's address, about a connection that is none of the pods'.
+ * Store the MTU of a "fragmentation needed" about a packet of our overlay. The packet is a checked ICMP error (with at
+ * least eight bytes of the quoted transport header) sent to this node's address, about no connection of a pod.
  */
 export function learnPathMtu(pkt: Packet, dp: Dataplane): void {
   if (pkt.icmpType !== ICMP_UNREACHABLE || pkt.icmpCode !== UNREACHABLE_FRAGMENTATION_NEEDED) return;

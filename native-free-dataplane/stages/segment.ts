@@ -1,10 +1,10 @@
 /**
- * Cutting: super-packets into segments where the kernel cannot take them whole, and packets into IPv4 fragments where
- * the link is too small and the sender allows it.
+ * Cutting packets: super-packets into segments where the kernel cannot take them whole, and packets into IPv4 fragments
+ * where the link MTU is too small and the sender permits it.
  *
- * Both work in place, front to back: the headers of piece k are written right in front of its payload, over the tail
- * of piece k-1, which has been sent by then. Payload bytes never move. A segment's checksum stays pending, so the
- * kernel (or nobody, if the frame never leaves the machine) sums it.
+ * Both work in place, front to back: the headers of piece k are written directly before its payload, over the tail of
+ * piece k-1, which has already been sent. Payload bytes never move. A segment's checksum stays pending, so the kernel
+ * computes it (or nothing does, if the frame never leaves the machine).
  *
  * Read before editing: linux net/ipv4/tcp_offload.c tcp_gso_segment (sequence, PSH/FIN/CWR flags), RFC 791 §3.2.
  */
@@ -24,21 +24,21 @@ import { TCP_CWR, TCP_FIN, TCP_PSH, tcpFlags, tcpSequence, writeTcpFlags, writeT
 import { checksumOffsetOf, finishPendingChecksum, writePendingChecksum } from '../wire/transport-checksum.ts';
 import { writeUdpLength } from '../wire/udp.ts';
 
-/** Where the pieces' common headers are kept while the packet is cut up; the largest: 74 + 60 + 60 bytes. */
+/** Space for the common headers while the packet is cut up; the largest are 74 + 60 + 60 bytes. */
 const SAVED_BYTES = 256;
-/** Bytes that one step of a fragment offset counts. */
+/** Unit of the fragment offset, in bytes. */
 const FRAGMENT_UNIT = 8;
 const saved: Uint8Array = new Uint8Array(SAVED_BYTES);
 const savedView: DataView = new DataView(saved.buffer);
-/** The same for fragments, of which a segment may become several. */
+/** The same for fragments: one segment may be cut into several. */
 const savedByFragments: Uint8Array = new Uint8Array(SAVED_BYTES);
 
-/** What `cutSegments` calls for each finished segment: pkt stands for it, from its IP header on. */
+/** Called by `cutSegments` for each finished segment: pkt describes it, from its IP header on. */
 export interface SegmentTaker {
   take(pkt: Packet, dp: Dataplane, hop: number): void;
 }
 
-/** Cut a super-packet and hand every segment to `taker`. The packet was checked (stages/offload.ts). */
+/** Cut a super-packet and pass every segment to `taker`. stages/offload.ts has checked the packet. */
 export function cutSegments(pkt: Packet, dp: Dataplane, hop: number, taker: SegmentTaker): void {
   const { bytes, view, l3, l4, end } = pkt;
   const headerBytes = pkt.headersEnd - l3;
@@ -85,14 +85,16 @@ export function completeChecksum(pkt: Packet): void {
 }
 
 /**
- * Cut an IPv4 packet into fragments that fit `mtu` and hand each to `taker`. Every option is copied
- * into every piece: those that must not be are only ones that nothing behind here acts on (source routes never get here).
+ * Cut an IPv4 packet into fragments that fit `mtu` and pass each to `taker`. Every option is copied into every
+ * fragment: the options that must not be copied are ones on which no later hop acts (source routes are dropped
+ * earlier).
  */
 export function cutFragments(pkt: Packet, dp: Dataplane, hop: number, mtu: number, taker: SegmentTaker): void {
   completeChecksum(pkt);
   const { bytes, view, l3, end } = pkt;
   const headerBytes = ipv4HeaderBytes(view, l3);
-  // All pieces but the last are multiples of the fragment offset's unit long. No link is that small, but none may stop us.
+  // All fragments but the last have a payload that is a multiple of the offset unit. The maximum keeps a tiny MTU from
+  // stopping the loop.
   const size = Math.max(FRAGMENT_UNIT, (mtu - headerBytes) & -FRAGMENT_UNIT);
   for (let i = 0; i < headerBytes; i++) savedByFragments[i] = bytes[l3 + i];
   const word = ipv4FragmentWord(view, l3);
