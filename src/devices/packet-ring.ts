@@ -1,13 +1,13 @@
 /**
- * A one-way ring of packets between two threads, in memory that both have mapped: one writes, one reads, neither waits.
+ * A one-way ring of packets between two threads that map the same memory: one writer, one reader, neither blocks.
  *
- * Words: HEAD (bytes ever written; the writer's), TAIL (bytes ever read; the reader's), IDLE (1: the reader has seen the
- * ring empty and wants to be woken). Behind them records of 8-byte multiples: length, tag, packet. A record never wraps:
- * one that would not fit before the ring's end is put at its start, behind a record of length SKIP. So only a record of
- * up to half the room always fits into an empty ring.
+ * Words: HEAD (bytes ever written; set by the writer), TAIL (bytes ever read; set by the reader), IDLE (1: the reader
+ * has found the ring empty and must be woken). They are followed by records of 8-byte multiples: length, tag, packet. A
+ * record never wraps: one that would not fit before the end of the ring is put at its start, after a record of length
+ * SKIP. So an empty ring is sure to have room only for records of up to half its size.
  *
- * A record is whole before HEAD says so, and its memory is not written again before TAIL says so; a thread that dies in
- * between leaves the ring as it was.
+ * A record is complete before HEAD includes it, and its memory is not reused before TAIL has passed it; a thread that
+ * dies in between leaves the ring consistent.
  */
 const HEAD = 0;
 const TAIL = 16;
@@ -22,7 +22,7 @@ export function ringBytes(room: number): number {
 }
 
 export class PacketRing {
-  /** The record at hand after `next()`: where its packet lies in `bytes`, its length, and what the writer said of it. */
+  /** The current record after `next()`: offset of its packet in `bytes`, its length, and the writer's tag. */
   at = 0;
   length = 0;
   tag = 0;
@@ -39,7 +39,7 @@ export class PacketRing {
     this.mask = room - 1;
   }
 
-  /** Write a packet. @returns false when there is no room */
+  /** Write a packet. @returns false if there is no room */
   push(tag: number, from: Uint8Array, start: number, end: number): boolean {
     const { words, mask } = this;
     const length = end - start;
@@ -64,7 +64,7 @@ export class PacketRing {
     return true;
   }
 
-  /** The oldest packet that is not released yet: at, length and tag. @returns false when there is none */
+  /** Find the oldest packet that is not released yet: at, length and tag. @returns false if there is none */
   next(): boolean {
     const { words, mask } = this;
     let tail = words[TAIL] as number;
@@ -83,12 +83,12 @@ export class PacketRing {
     return true;
   }
 
-  /** Done with the packet that `next` found. */
+  /** Release the packet that `next` found. */
   release(): void {
     Atomics.store(this.words, TAIL, ((this.words[TAIL] as number) + this.taken) | 0);
   }
 
-  /** The reader goes to sleep. @returns false when a packet came meanwhile: it must not */
+  /** The reader is about to sleep. @returns false if a packet has arrived meanwhile: it must not sleep */
   sleep(): boolean {
     Atomics.store(this.words, IDLE, 1);
     if (Atomics.load(this.words, HEAD) === this.words[TAIL]) return true;
@@ -96,7 +96,7 @@ export class PacketRing {
     return false;
   }
 
-  /** Asked by the writer after `push`. @returns true once for each sleep: the reader has to be woken */
+  /** For the writer, after `push`. @returns true once per sleep: the reader has to be woken */
   wantsWaking(): boolean {
     return Atomics.load(this.words, IDLE) === 1 && Atomics.exchange(this.words, IDLE, 0) === 1;
   }

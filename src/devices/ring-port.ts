@@ -1,9 +1,11 @@
 /**
- * The port to a raw socket that another thread has: an overlay's packets go out by one ring and come in by another.
+ * The port to a raw socket owned by another thread: an overlay's packets leave through one ring and arrive through
+ * another.
  *
- * Outward the pipeline's frame has host Ethernet and outer IP header in front; the raw socket's kernel writes the outer
- * header itself, so what goes into the ring is the inner packet, tagged with the address it is for. Inward the ring has
- * what the raw socket received, outer header first, and an Ethernet header is put in front as the node's kernel would.
+ * Outward, the pipeline's frame starts with an Ethernet header for the node's kernel and an outer IP header. The raw
+ * socket's kernel writes the outer header itself, so only the inner packet goes into the ring, tagged with its
+ * destination address. Inward, the ring holds what the raw socket received, outer header first, and an Ethernet header
+ * is put in front as the node's kernel would do.
  */
 import { FRAME_AT } from '../../native-free-dataplane/dataplane.ts';
 import type { Packet } from '../../native-free-dataplane/packet.ts';
@@ -21,7 +23,7 @@ import { type Port, Read, Write } from './port.ts';
 
 export interface RingPortOptions {
   readonly index: number;
-  /** eventfd that is written when the inward ring has something new. */
+  /** eventfd that is written when packets have been added to the inward ring. */
   readonly fd: number;
   readonly outward: PacketRing;
   readonly inward: PacketRing;
@@ -46,7 +48,7 @@ export class RingPort implements Port {
   read(pkt: Packet): number {
     const { inward, fd, scratch } = this.options;
     if (!inward.next()) {
-      // Quiet the eventfd first: a packet that comes after this look makes it ready again.
+      // Clear the eventfd first: a packet that arrives after this check makes it ready again.
       read(fd, scratch, 8);
       if (!inward.next()) return Read.EMPTY;
     }

@@ -1,8 +1,8 @@
 /**
  * One queue of a TAP device: read(2) and write(2) with the virtio-net header in front of the frame.
  *
- * The header is read right in front of where the Ethernet header belongs, and written right in front of wherever the
- * frame starts by then; nothing is copied.
+ * The header is read into the bytes directly before the Ethernet header, and written directly before the frame's
+ * current start; nothing is copied.
  */
 import { FRAME_AT, SCRATCH_AT } from '../../native-free-dataplane/dataplane.ts';
 import type { Packet } from '../../native-free-dataplane/packet.ts';
@@ -10,7 +10,7 @@ import { readVnetHeader, writeVnetHeader } from '../../native-free-dataplane/wir
 import { EAGAIN, EBADFD, EINTR, EINVAL, EIO, ENOBUFS, ENOMEM, errno, read, write } from '../linux/ffi.ts';
 import { type Port, Read, Write } from './port.ts';
 
-/** Largest frame that is read: a 64 KiB super-packet with headers, short of the arena's scratch part. */
+/** Largest frame that can be read: a 64 KiB super-packet with headers, ending below the arena's scratch part. */
 const READ_BYTES: number = SCRATCH_AT - 1024;
 
 export class TapPort implements Port {
@@ -23,7 +23,7 @@ export class TapPort implements Port {
 
   /**
    * @param arena numeric address of the worker's arena
-   * @param headerBytes 12 or 24, as agreed when the device was opened
+   * @param headerBytes 12 or 24, as negotiated when the device was opened
    */
   constructor(index: number, fd: number, headerBytes: number, arena: number) {
     this.index = index;
@@ -37,7 +37,8 @@ export class TapPort implements Port {
     const bytes = read(this.fd, this.arena + this.readAt, READ_BYTES);
     if (bytes < 0) {
       const number = errno();
-      // A frame too odd for a header (EINVAL) was taken off the queue and is lost; the device is well.
+      // A frame for which the kernel cannot build a header (EINVAL) is removed from the queue and lost; the device
+      // still works.
       if (number === EINVAL) return Read.INVALID;
       return number === EAGAIN || number === EINTR || number === ENOMEM ? Read.EMPTY : Read.GONE;
     }

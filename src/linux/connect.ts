@@ -1,4 +1,4 @@
-/** A TCP connection from inside another network namespace; the socket belongs to that namespace for good. */
+/** A TCP connection from another network namespace; the socket keeps belonging to that namespace. */
 import { Socket } from 'node:net';
 import { close, connect, EINPROGRESS, errno, SystemError, socket } from './ffi.ts';
 import { inNamespace } from './netns.ts';
@@ -10,8 +10,8 @@ const STREAM = 1 | 0o2000000 | 0o4000;
 /**
  * @param path of the namespace, as /run/netns/NAME
  * @param address an IP address
- * @returns a socket that is connected, or on its way: failing later it emits 'error'
- * @throws SystemError when the namespace cannot be entered or the peer refuses at once
+ * @returns a socket that is connected or connecting; a later failure is emitted as 'error'
+ * @throws SystemError if the namespace cannot be entered or the peer refuses at once
  */
 export function connectInNamespace(path: string, address: string, port: number): Socket {
   const fd = inNamespace(path, () => {

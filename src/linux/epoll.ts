@@ -21,7 +21,7 @@ export class Epoll {
   private readonly memory: Mapping;
   private readonly view: DataView;
 
-  /** @param max events taken at once */
+  /** @param max events returned per wait */
   constructor(max: number) {
     this.fd = epollCreate(EPOLL_CLOEXEC);
     if (this.fd < 0) throw new SystemError('epoll_create1', '');
@@ -30,7 +30,7 @@ export class Epoll {
     this.view = new DataView(this.memory.buffer);
   }
 
-  /** Watch a file descriptor for input; `key` (int32) names it in `keyAt`. @throws SystemError */
+  /** Poll a file descriptor for input; `keyAt` returns its `key` (int32). @throws SystemError */
   add(fd: number, key: number): void {
     const event = Buffer.alloc(16);
     event.writeUInt32LE(EPOLLIN, 0);
@@ -38,12 +38,12 @@ export class Epoll {
     if (epollControl(this.fd, ADD, fd, event) !== 0) throw new SystemError('epoll_ctl', `fd ${fd}`);
   }
 
-  /** Watch it no more; nothing happens when it was not watched. */
+  /** Stop polling a file descriptor, if it was polled. */
   remove(fd: number): void {
     epollControl(this.fd, DELETE, fd, null);
   }
 
-  /** Wait for input. @returns how many are ready, 0 after `timeoutMs`; an interrupted wait counts as 0 */
+  /** Wait for input. @returns number of ready descriptors, 0 after `timeoutMs`; an interrupted wait counts as 0 */
   wait(timeoutMs: number): number {
     const ready = epollWait(this.fd, this.memory.address, this.max, timeoutMs);
     return ready < 0 ? 0 : ready;

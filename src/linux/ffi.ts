@@ -1,9 +1,9 @@
 /**
- * The C library's system call wrappers, through koffi. Addresses are passed as numbers: no object is made per call
- * (298 ns a read against 334 with a Buffer, 173 from C), as long as the number is a small integer to V8, below 2^31:
- * `mapPrivate` sees to that.
+ * The C library's system call wrappers, through koffi. Addresses are passed as numbers, so no object is created per
+ * call (298 ns per read against 334 with a Buffer, 173 from C), as long as the number is a small integer to V8, below
+ * 2^31: `mapPrivate` allocates there.
  *
- * A call that fails answers -1 and leaves errno; nothing here throws on the path.
+ * A call that fails returns -1 and sets errno; nothing here throws on the packet path.
  */
 import koffi from 'koffi';
 
@@ -61,9 +61,9 @@ export const setSocketOption = libc.func(
 ) as (fd: number, level: number, name: number, value: Buffer, bytes: number) => number;
 /** Arguments of `socket` for rtnetlink: AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE. */
 export const NETLINK_SOCKET = [16, 3 | 0o2000000, 0] as const;
-/** Number of the calling thread, as `ps -L` and /proc/<pid>/task show it. */
+/** Id of the calling thread, as `ps -L` and /proc/<pid>/task show it. */
 export const threadId = libc.func('int gettid()') as () => number;
-/** Let whoever waits for this core have it; back at once when nobody does. */
+/** Yield the core to another runnable thread; returns at once if there is none. */
 export const schedYield = libc.func('int sched_yield()') as () => number;
 /** clock_gettime into memory at a numeric address. */
 export const clockGetTime = libc.func('int clock_gettime(int clock, uintptr_t at)') as (
@@ -101,7 +101,7 @@ export function errno(): number {
   return koffi.errno();
 }
 
-/** What the C library says of an error number. */
+/** The C library's text for an error number. */
 export function errorText(number: number): string {
   return strerror(number);
 }
@@ -116,7 +116,7 @@ export const EBADFD = 77;
 export const ENOBUFS = 105;
 export const EINPROGRESS = 115;
 
-/** A system call that failed: which, on what, and why. `code` is stable. */
+/** A failed system call: which one, on what, and why. `code` is stable. */
 export class SystemError extends Error {
   readonly code = 'SYSTEM_CALL';
   readonly errno: number;
@@ -138,7 +138,7 @@ export interface Mapping {
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
-/** Below 2 GiB, on x86-64 (mmap(2)); no other architecture has it. */
+/** Below 2 GiB, on x86-64 (mmap(2)); other architectures do not have it. */
 const MAP_32BIT = process.arch === 'x64' ? 0x40 : 0;
 
 function map(bytes: number, flags: number, fd: number, subject: string): Mapping {
@@ -153,8 +153,8 @@ export function mapShared(fd: number, bytes: number, subject: string): Mapping {
 }
 
 /**
- * Private zeroed memory with a numeric address: a worker's arena. It lies below 2 GiB where that can be had: V8 keeps a
- * larger number on the heap, and every call that is given one would make one.
+ * Private zeroed memory with a numeric address: a worker's arena. It is below 2 GiB where possible: V8 keeps a larger
+ * number on the heap, and would allocate one for every call that takes it.
  * @throws SystemError
  */
 export function mapPrivate(bytes: number): Mapping {

@@ -1,10 +1,10 @@
-/** iproute2, many commands in one process: a batch costs one fork, not one a line. */
+/** iproute2 with many commands in one process: a batch costs one fork, not one per line. */
 import { execFile, spawnSync } from 'node:child_process';
 
-/** A batch takes milliseconds; one that takes this long hangs. */
+/** A batch takes milliseconds; after this long it is considered hung. */
 const BATCH_TIMEOUT_MS = 20_000;
 
-/** `ip` refused: what it was told, and what it said. `code` is stable. */
+/** `ip` failed: the command, and its error message. `code` is stable. */
 export class IpCommandError extends Error {
   readonly code = 'IP_COMMAND';
   constructor(what: string, said: string) {
@@ -14,9 +14,9 @@ export class IpCommandError extends Error {
 }
 
 /**
- * Run lines of `ip` commands (without the word ip) in the calling thread's network namespace.
- * @param force go on after a line that fails, and do not throw
- * @throws IpCommandError with what ip said
+ * Run lines of `ip` commands (without the word `ip`) in the calling thread's network namespace.
+ * @param force continue after a line that fails, and do not throw
+ * @throws IpCommandError with ip's error message
  */
 export function ipBatch(lines: readonly string[], force = false): void {
   const args = force ? ['-force', '-batch', '-'] : ['-batch', '-'];
@@ -28,8 +28,8 @@ export function ipBatch(lines: readonly string[], force = false): void {
 /**
  * Run lines of `ip` commands without blocking.
  * @param options of the one `ip` process, such as `-n NETNS`
- * @param force go on after a line that fails, and do not throw
- * @throws IpCommandError with what ip said and the line it refused
+ * @param force continue after a line that fails, and do not throw
+ * @throws IpCommandError with ip's error message and the line that failed
  */
 export function runIpBatch(options: readonly string[], lines: readonly string[], force = false): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -46,7 +46,7 @@ export function runIpBatch(options: readonly string[], lines: readonly string[],
   });
 }
 
-/** Run one `ip` command and give back what it printed. @throws IpCommandError */
+/** Run one `ip` command and return its output. @throws IpCommandError */
 export function ipOutput(args: readonly string[]): string {
   const result = spawnSync('ip', args, { encoding: 'utf8' });
   if (result.error) throw new IpCommandError(args.join(' '), `${result.error.message} (is iproute2 installed?)`);

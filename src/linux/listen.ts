@@ -1,6 +1,6 @@
 /**
- * A TCP socket that listens in another network namespace. What is accepted from it belongs to that namespace too, so a
- * server there costs no process there. Node takes the descriptor over (`server.listen({ fd })`).
+ * A TCP socket that listens in another network namespace. Connections accepted from it belong to that namespace too, so
+ * a server there needs no process there. Node takes over the descriptor (`server.listen({ fd })`).
  */
 import { bind, close, listen, SystemError, setSocketOption, socket } from './ffi.ts';
 import { inNamespace } from './netns.ts';
@@ -15,8 +15,8 @@ const BACKLOG = 511;
 /**
  * @param path of the namespace, as /run/netns/NAME
  * @param address IPv4, one of that namespace's own
- * @returns the descriptor, which is the caller's to close
- * @throws SystemError when the namespace cannot be entered or the address is taken
+ * @returns the descriptor, to be closed by the caller
+ * @throws SystemError if the namespace cannot be entered or the address is in use
  */
 export function listenInNamespace(path: string, address: string, port: number): number {
   return inNamespace(path, () => {

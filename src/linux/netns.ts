@@ -1,7 +1,7 @@
 /**
- * Doing something inside another network namespace: the calling thread goes there and comes back, synchronously.
+ * Run code inside another network namespace: the calling thread enters it and comes back, synchronously.
  *
- * setns(CLONE_NEWNET) moves one thread only, and a file descriptor opened there stays good afterwards. Nothing
+ * setns(CLONE_NEWNET) moves one thread only, and a file descriptor opened there stays valid afterwards. Nothing
  * asynchronous may run meanwhile: libuv's own threads do not follow.
  */
 import { closeSync, openSync } from 'node:fs';
@@ -9,14 +9,16 @@ import { SystemError, setns } from './ffi.ts';
 
 const CLONE_NEWNET = 0x40000000;
 
-/** Path of a named namespace, as `ip netns add` makes it. */
+/** Path of a named namespace, as created by `ip netns add`. */
 export function namespacePath(name: string): string {
   return `/run/netns/${name}`;
 }
 
 /**
- * Run `work` inside the network namespace at `path`. The thread is back in its own when this returns or throws.
- * @throws SystemError when the namespace cannot be entered; process.exit when it cannot be left (never seen)
+ * Run `work` inside the network namespace at `path`. The thread is back in its own namespace when this returns or
+ * throws.
+ * @throws SystemError if the namespace cannot be entered; process.exit if the thread cannot return to its own (never
+ *   seen)
  */
 export function inNamespace<T>(path: string, work: () => T): T {
   const own = openSync('/proc/thread-self/ns/net', 'r');
@@ -30,7 +32,7 @@ export function inNamespace<T>(path: string, work: () => T): T {
     try {
       return work();
     } finally {
-      // Anything done from a namespace that is not ours would hit the wrong network: better to end at once.
+      // Anything done from the wrong namespace would change the wrong network: exit at once.
       if (setns(own, CLONE_NEWNET) !== 0) process.exit(70);
     }
   } finally {

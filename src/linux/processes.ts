@@ -1,7 +1,7 @@
 /**
- * Processes named so that no other is ever taken for them: by pid and start time (proc_pid_stat(5), field 22), read from
- * /proc. A process counts as gone only when the kernel says so: an agent that ran out of descriptors cannot read /proc,
- * and must not conclude that its pods have died.
+ * Processes identified unambiguously: by pid and start time (proc_pid_stat(5), field 22), read from /proc. A process
+ * counts as gone only if the kernel reports so: an agent that has run out of descriptors cannot read /proc, and must
+ * not conclude that its pods have died.
  */
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,7 +13,7 @@ export interface ProcessMark {
   startTime: string;
 }
 
-/** The mark in a line of /proc/pid/stat; undefined for a zombie, which is as good as gone. */
+/** The mark in a line of /proc/pid/stat; undefined for a zombie, which counts as gone. */
 export function parseStat(line: string): ProcessMark | undefined {
   // The command's name is in parentheses and may itself contain blanks and parentheses.
   const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
@@ -23,13 +23,13 @@ export function parseStat(line: string): ProcessMark | undefined {
   return { pid, startTime };
 }
 
-/** The living process with this pid. @throws when /proc cannot be read, so that nothing is known */
+/** The live process with this pid. @throws if /proc cannot be read, so that nothing is known */
 export function findProcess(pid: number): ProcessMark | undefined {
   const line = readIfPresent(`/proc/${pid}/stat`, 'latin1');
   return line === undefined ? undefined : parseStat(line);
 }
 
-/** Is the process still there? True when that cannot be determined. */
+/** Is the process still running? True if that cannot be determined. */
 export function isAlive(mark: ProcessMark | undefined): boolean {
   if (mark === undefined) return false;
   try {
@@ -39,10 +39,10 @@ export function isAlive(mark: ProcessMark | undefined): boolean {
   }
 }
 
-/** Send a signal, if the process is known to be the one it was. @returns whether it was sent */
+/** Send a signal if the process is known to be the one that was marked. @returns whether it was sent */
 export function signalProcess(mark: ProcessMark | undefined, signal: NodeJS.Signals): boolean {
   try {
-    // Not isAlive: a signal to a pid whose owner is unknown could end somebody else's process.
+    // Not isAlive: a signal to a pid of unknown owner could end an unrelated process.
     if (mark === undefined || findProcess(mark.pid)?.startTime !== mark.startTime) return false;
     return process.kill(mark.pid, signal);
   } catch {
@@ -50,7 +50,9 @@ export function signalProcess(mark: ProcessMark | undefined, signal: NodeJS.Sign
   }
 }
 
-/** Would this signal (by number) do nothing because the process has no handler? False when it is ignored on purpose. */
+/**
+ * Would this signal (by number) have no effect because the process has no handler? False if it is ignored on purpose.
+ */
 export function lacksHandler(pid: number, signal: number): boolean {
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'latin1');
@@ -63,10 +65,10 @@ export function lacksHandler(pid: number, signal: number): boolean {
 }
 
 /**
- * The processes of a sandbox: in its network namespace, and not in our own UTS namespace. Somebody who went there with
- * `ip netns exec` stays in the host's and is none of them. Holds after any crash, as the mount at `netnsPath` keeps the
- * namespace's number from being used again.
- * @throws when /proc cannot be read
+ * The processes of a sandbox: those in its network namespace that are not in our own UTS namespace. A process started
+ * with `ip netns exec` stays in the host's UTS namespace and is not included. This holds after any crash, because the
+ * mount at `netnsPath` keeps the namespace's number from being reused.
+ * @throws if /proc cannot be read
  */
 export function sandboxProcesses(netnsPath: string): ProcessMark[] {
   const namespace = statSync(netnsPath, { throwIfNoEntry: false });
@@ -86,7 +88,7 @@ export function sandboxProcesses(netnsPath: string): ProcessMark[] {
   });
 }
 
-/** Wait until all are gone. @returns false when `timeoutMs` passed first */
+/** Wait until all have ended. @returns false if `timeoutMs` passed first */
 export async function waitGone(marks: readonly ProcessMark[], timeoutMs: number): Promise<boolean> {
   const end = Date.now() + timeoutMs;
   for (let pause = 1; marks.some(isAlive); pause = Math.min(pause * 2, 50)) {

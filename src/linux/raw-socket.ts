@@ -1,14 +1,15 @@
 /**
  * The npm package `raw-socket`, as far as it is used here: an optional dependency with a native part that has to be
- * compiled, and that loads in a process's main thread only.
+ * compiled, and that can be loaded only in a process's main thread.
  *
- * Its `send` hands one packet a turn of the event loop to the kernel, and none while there is something to receive
- * (raw.cc HandleIOEvent); so packets go by the wrapped socket's own `send` and `recv`, which are plain system calls.
+ * Its `send` passes one packet per turn of the event loop to the kernel, and none while there is something to receive
+ * (raw.cc HandleIOEvent). So packets are sent and received by the wrapped socket's own `send` and `recv`, which are
+ * plain system calls.
  */
 import { createRequire } from 'node:module';
 import { EAGAIN, ENOBUFS, errorText } from './ffi.ts';
 
-/** The native socket inside a RawSocket. Both throw an Error with strerror's words. */
+/** The native socket inside a RawSocket. Both throw an Error with strerror's text. */
 interface SocketWrap {
   send(buffer: Buffer, offset: number, length: number, address: string, done: (bytes: number) => void): void;
   recv(buffer: Buffer, done: (buffer: Buffer, bytes: number, source: string) => void): void;
@@ -30,7 +31,7 @@ function load(): RawSocketPackage {
   return createRequire(import.meta.url)('raw-socket') as RawSocketPackage;
 }
 
-/** Why the package cannot be used here, in one line; undefined when it can. */
+/** The reason the package cannot be used here, in one line; undefined if it can. */
 export function whyNoRawSocket(): string | undefined {
   try {
     load();
@@ -43,7 +44,7 @@ export function whyNoRawSocket(): string | undefined {
   }
 }
 
-/** What to do about it. */
+/** How to install it. */
 export const RAW_SOCKET_HINT =
   'in the project: `apt install make g++ python3 && npm install raw-socket@1.8.1 && npm rebuild raw-socket`';
 
@@ -55,7 +56,7 @@ const SO_RCVBUFFORCE = 33;
 /**
  * A raw IPv4 socket for an IP protocol, in the calling thread's network namespace.
  * @param bufferBytes largest packet
- * @param queueBytes how much may wait in the kernel each way while the event loop is busy
+ * @param queueBytes size of the kernel's queue in each direction, for while the event loop is busy
  * @throws Error
  */
 export function openRawSocket(protocol: number, bufferBytes: number, queueBytes: number): RawSocket {
@@ -77,7 +78,7 @@ export function setTypeOfService(socket: RawSocket, service: number): void {
 
 const BUSY: readonly string[] = [errorText(EAGAIN), errorText(ENOBUFS)];
 
-/** Does an error of `send` or `recv` say "not now"? */
+/** Does an error of `send` or `recv` mean "try again later"? */
 export function isBusy(error: unknown): boolean {
   return BUSY.includes((error as Error).message);
 }

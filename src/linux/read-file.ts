@@ -1,16 +1,16 @@
-/** Reading files that may not be there, without taking "it cannot be read now" for "it is not there". */
+/** Reads files that may not exist, distinguishing "cannot be read now" from "does not exist". */
 import { readFileSync } from 'node:fs';
 
-/** No such file, a directory on the way that is none, or a process that ended while its file in /proc was read. */
+/** No such file, a path component that is not a directory, or a process that ended while its file in /proc was read. */
 const ABSENT = new Set(['ENOENT', 'ENOTDIR', 'ESRCH']);
 
-/** Does this error mean that what was asked for does not exist? EMFILE, EIO or EACCES do not. */
+/** Does this error mean that the file does not exist? EMFILE, EIO or EACCES do not. */
 export function isAbsent(error: unknown): boolean {
   return ABSENT.has((error as NodeJS.ErrnoException).code ?? '');
 }
 
 /**
- * The file's text; undefined when there is no such file.
+ * The file's text; undefined if there is no such file.
  * @throws any other error: too many open files, no permission, an I/O error
  */
 export function readIfPresent(path: string, encoding: 'utf8' | 'latin1' = 'utf8'): string | undefined {

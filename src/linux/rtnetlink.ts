@@ -1,6 +1,6 @@
 /**
- * Setting up a device without starting a process: address, MTU, routes by rtnetlink messages, each acknowledged.
- * Some 20 µs a message, where an `ip` process costs 3 to 10 ms and holds up the calling thread.
+ * Configures devices without starting a process: address, MTU, routes by rtnetlink messages, each acknowledged. About
+ * 20 µs per message, where an `ip` process costs 3 to 10 ms and blocks the calling thread.
  *
  * linux include/uapi/linux/netlink.h (nlmsghdr, nlattr), rtnetlink.h, if_link.h, if_addr.h. IPv4 only.
  */
@@ -47,21 +47,21 @@ const SCOPE_UNIVERSE = 0;
 const SCOPE_LINK = 253;
 const TYPE_UNICAST = 1;
 
-/** What to change of a device; what is left out stays. */
+/** Changes to a device; omitted fields stay as they are. */
 export interface LinkChange {
   /** aa:bb:cc:dd:ee:ff */
   readonly mac?: string;
   readonly mtu?: number;
-  /** Frames that may wait in each queue. */
+  /** Frames that each queue can hold. */
   readonly queueLength?: number;
   /** Largest super-packet handed to the device, bytes with headers. */
   readonly gsoMaxBytes?: number;
   readonly up?: boolean;
-  /** Whether neighbours' MAC addresses are asked for on it. */
+  /** Whether ARP is used on it. */
   readonly arp?: boolean;
 }
 
-/** Devices, addresses and routes of the network namespace it was made in. */
+/** Devices, addresses and routes of the network namespace in which the socket was created. */
 export class RouteSocket {
   private readonly fd: number;
   private readonly memory: Mapping;
@@ -78,17 +78,17 @@ export class RouteSocket {
     this.view = new DataView(this.memory.buffer);
   }
 
-  /** Index of a device. @throws SystemError when there is none of that name */
+  /** Index of a device. @throws SystemError if there is none of that name */
   linkIndex(name: string): number {
     return this.ask(SIOCGIFINDEX, name);
   }
 
-  /** MTU of a device, bytes. @throws SystemError when there is none of that name */
+  /** MTU of a device, bytes. @throws SystemError if there is none of that name */
   linkMtu(name: string): number {
     return this.ask(SIOCGIFMTU, name);
   }
 
-  /** linux include/uapi/linux/if.h: struct ifreq, 16 bytes of name, then the answer. */
+  /** linux include/uapi/linux/if.h: struct ifreq, 16 bytes of name, then the result. */
   private ask(request: number, name: string): number {
     const ifreq = Buffer.alloc(40);
     ifreq.write(name, 0, 15, 'ascii');
@@ -115,7 +115,7 @@ export class RouteSocket {
     this.send(`device ${index}`);
   }
 
-  /** Give a device an address, or find it there. @throws SystemError */
+  /** Give a device an address; succeeds if it already has it. @throws SystemError */
   setAddress(index: number, ip: string, prefix: number): void {
     this.begin(RTM_NEWADDR, NLM_F_REPLACE_CREATE, 8);
     this.bytes.set([AF_INET, prefix, 0, SCOPE_UNIVERSE], HEADER_BYTES);
@@ -125,7 +125,10 @@ export class RouteSocket {
     this.send(`address ${ip}/${prefix}`);
   }
 
-  /** Make or replace a route of the main table. @param gateway left out: on the link itself. @throws SystemError */
+  /**
+   * Add or replace a route of the main table. @param gateway omit it for a directly connected network. @throws
+   * SystemError
+   */
   setRoute(network: string, prefix: number, index: number, gateway?: string): void {
     this.begin(RTM_NEWROUTE, NLM_F_REPLACE_CREATE, 12);
     const scope = gateway === undefined ? SCOPE_LINK : SCOPE_UNIVERSE;
@@ -162,12 +165,12 @@ export class RouteSocket {
     this.attribute(type, [value & 0xff, (value >> 8) & 0xff, (value >> 16) & 0xff, value >>> 24]);
   }
 
-  /** Send the message and take the kernel's answer. @throws SystemError with the kernel's error number */
+  /** Send the message and read the kernel's reply. @throws SystemError with the kernel's error number */
   private send(subject: string): void {
     const { view, memory, fd, end } = this;
     view.setUint32(0, end, true);
     if (write(fd, memory.address, end) !== end) throw new SystemError('rtnetlink', subject);
-    // NLMSG_ERROR carries the answer: minus the error number, 0 for done.
+    // NLMSG_ERROR carries the result: minus the error number, 0 for success.
     if (read(fd, memory.address, BUFFER_BYTES) < HEADER_BYTES + 4) throw new SystemError('rtnetlink', subject);
     const number = view.getUint16(4, true) === NLMSG_ERROR ? -view.getInt32(HEADER_BYTES, true) : 0;
     if (number !== 0) throw new SystemError('rtnetlink', subject, number);

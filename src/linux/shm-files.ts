@@ -1,9 +1,9 @@
-/** Named shared memory as files: listed and removed without mapping any. */
+/** Lists and removes named shared memory as files, without mapping it. */
 import { readdirSync, unlinkSync } from 'node:fs';
 
 export const SHM_DIRECTORY = '/dev/shm';
 
-/** Remove the name; whoever has it mapped keeps it. Nothing happens when it is not there. */
+/** Remove the name, if it exists; processes that have it mapped keep the memory. */
 export function unlinkShared(name: string): void {
   try {
     unlinkSync(`${SHM_DIRECTORY}/${name}`);
@@ -12,7 +12,7 @@ export function unlinkShared(name: string): void {
   }
 }
 
-/** Names that begin with `prefix`; none where there is no shared memory at all. */
+/** Names that begin with `prefix`; an empty list if there is no shared memory at all. */
 export function listShared(prefix: string): string[] {
   try {
     return readdirSync(SHM_DIRECTORY).filter((name) => name.startsWith(prefix));

@@ -1,6 +1,6 @@
 /**
- * Named memory under /dev/shm that threads and processes share, and that outlives them. Readable by root alone: it
- * holds connections and the secret their hashes are keyed with.
+ * Named memory under /dev/shm, shared by threads and processes, which outlives them. Readable only by root: it holds
+ * connections and the secret that keys their hashes.
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { ftruncate, mapShared, munmap, SystemError } from './ffi.ts';
@@ -15,9 +15,9 @@ export interface SharedMemory {
 }
 
 /**
- * Map /dev/shm/<name>. With `create` it is made (zeroed) or grown to `bytes`; without, it must be there and `bytes`
- * left out means all of it.
- * @throws SystemError, or an Error with code ENOENT when it is not there
+ * Map /dev/shm/<name>. With `create` it is created (zeroed) or enlarged to `bytes`; without, it must exist, and
+ * omitting `bytes` maps all of it.
+ * @throws SystemError, or an Error with code ENOENT if it does not exist
  */
 export function openShared(name: string, options: { bytes?: number; create?: boolean } = {}): SharedMemory {
   const path = `${SHM_DIRECTORY}/${name}`;

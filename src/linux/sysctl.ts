@@ -1,7 +1,13 @@
-/** Settings under /proc/sys that belong to a network namespace: the files show those of the thread that opens them. */
+/**
+ * Settings under /proc/sys that belong to a network namespace: the files apply to the namespace of the thread that
+ * opens them.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 
-/** Keep the node's own sockets off these ports, beside those that are reserved already. @returns 1 when that was new */
+/**
+ * Keep the node's own sockets from using these ports, in addition to those already reserved. @returns 1 if that was a
+ * change
+ */
 export function reservePorts([low, high]: readonly [number, number]): number {
   const name = 'net/ipv4/ip_local_reserved_ports';
   const reserved = readFileSync(`/proc/sys/${name}`, 'utf8').trim();
@@ -14,8 +20,8 @@ export function reservePorts([low, high]: readonly [number, number]): number {
 
 /**
  * Set a sysctl of the calling thread's network namespace, by its path under /proc/sys.
- * @param optional a kernel may do without it
- * @returns 1 when it had another value
+ * @param optional ignore it if the kernel does not have it
+ * @returns 1 if it had another value
  */
 export function sysctl(name: string, value: string, optional = false): number {
   const path = `/proc/sys/${name}`;

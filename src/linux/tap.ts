@@ -1,5 +1,5 @@
 /**
- * TAP devices: made or opened in the calling thread's network namespace, with all the offloads the kernel has.
+ * TAP devices: created or opened in the calling thread's network namespace, with all the offloads the kernel supports.
  *
  * Numbers and layouts: linux include/uapi/linux/if_tun.h and if.h (struct ifreq: 16 bytes of name, then the flags).
  */
@@ -29,7 +29,7 @@ const TUNNEL_GSO_CSUM = 0x100;
 
 const PLAIN = CSUM | TSO4 | TSO6 | TSO_ECN;
 
-/** Sets of offloads, each with all of the one before. */
+/** Sets of offloads; each includes the one before. */
 export const OffloadLevel = {
   NONE: 0,
   CHECKSUM: 1,
@@ -41,11 +41,11 @@ export const OffloadLevel = {
   TUNNEL: 4,
 } as const;
 export type OffloadLevel = (typeof OffloadLevel)[keyof typeof OffloadLevel];
-/** Names of the levels, for people. */
+/** Names of the levels, for display. */
 export const OFFLOAD_NAMES = ['none', 'checksum', 'tcp', 'udp', 'tunnel'] as const;
 export type OffloadName = (typeof OFFLOAD_NAMES)[number];
 
-/** TUN_F_* by level; a kernel answers EINVAL to bits it does not know. */
+/** TUN_F_* by level; a kernel returns EINVAL for bits it does not know. */
 const OFFLOAD_SETS: readonly number[] = [
   0,
   CSUM,
@@ -54,7 +54,7 @@ const OFFLOAD_SETS: readonly number[] = [
   PLAIN | USO4 | USO6 | TUNNEL_GSO | TUNNEL_GSO_CSUM,
 ];
 
-/** What a device was found to take. */
+/** What a device was found to support. */
 export interface TapFeatures {
   /** Bytes of virtio-net header in front of every frame: 24 with tunnel offload, else 12. */
   readonly headerBytes: number;
@@ -74,7 +74,7 @@ export interface TapOptions {
   readonly queues: number;
   /** Keep the device when its last file descriptor closes. */
   readonly persist: boolean;
-  /** Best offloads to ask for although the kernel may have more: what an older kernel gets. Default TUNNEL. */
+  /** The most to ask for, even if the kernel supports more: emulates an older kernel. Default TUNNEL. */
   readonly offloads?: OffloadLevel;
 }
 
@@ -92,7 +92,7 @@ function setInt(fd: number, call: number, value: number): boolean {
 }
 
 /**
- * Make the device, or attach to it when it is there.
+ * Create the device, or attach to it if it exists.
  * @throws SystemError naming the call; nothing stays open then
  */
 export function openTap(options: TapOptions): Tap {
@@ -124,7 +124,9 @@ function attachQueue(fd: number, name: string): void {
   throw new SystemError('TUNSETIFF', `${name}${hint}`, number);
 }
 
-/** Agree on header size and offloads. Offloads belong to the device: the first queue decides, the others follow. */
+/**
+ * Negotiate header size and offloads. Offloads belong to the device: the first queue decides, the others use the same.
+ */
 function negotiate(fd: number, options: TapOptions, known: TapFeatures | undefined): TapFeatures {
   if (!setInt(fd, TUNSETVNETLE, 1)) throw new SystemError('TUNSETVNETLE', options.name);
   if (known) return known;
@@ -140,9 +142,9 @@ function negotiate(fd: number, options: TapOptions, known: TapFeatures | undefin
 }
 
 /**
- * The best level that the kernel takes, from `best` down.
- * @param accepts asks the kernel: this header size with these TUN_F_* bits?
- * @returns undefined when it takes none
+ * The highest level that the kernel accepts, from `best` down.
+ * @param accepts asks the kernel: does it accept this header size with these TUN_F_* bits?
+ * @returns undefined if it accepts none
  */
 export function probeOffloads(
   best: OffloadLevel,
@@ -162,18 +164,18 @@ export function probeOffloads(
   return undefined;
 }
 
-/** Let go of the device; it stays if it is persistent. */
+/** Close the device's file descriptors; a persistent device stays. */
 export function closeTap(tap: Pick<Tap, 'fds'>): void {
   for (const fd of tap.fds) close(fd);
 }
 
-/** The device goes with its last file descriptor. */
+/** Remove the device when its last file descriptor is closed. */
 export function makeTemporary(tap: Pick<Tap, 'fds'>): void {
   const first = tap.fds[0];
   if (first !== undefined) ioctlNumber(first, TUNSETPERSIST, 0);
 }
 
-/** Take the device away: not persistent any more, and all queues closed. */
+/** Remove the device: no longer persistent, and all queues closed. */
 export function removeTap(tap: Pick<Tap, 'fds'>): void {
   makeTemporary(tap);
   closeTap(tap);

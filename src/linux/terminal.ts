@@ -9,13 +9,13 @@ const TIOCSPTLCK = 0x40045431;
 const TIOCSWINSZ = 0x5414;
 
 export interface Terminal {
-  /** Descriptor of the side that plays the terminal. */
+  /** Descriptor of the side that acts as the terminal. */
   master: number;
-  /** Descriptor of the side that programs have as their standard input and output. */
+  /** Descriptor of the side that programs use as standard input and output. */
   slave: number;
 }
 
-/** A new terminal of the devpts mounted at `directory`. Both descriptors are the caller's. @throws Error */
+/** A new terminal in the devpts mounted at `directory`. The caller closes both descriptors. @throws Error */
 export function openTerminal(directory: string): Terminal {
   const master = openSync(join(directory, 'ptmx'), constants.O_RDWR | constants.O_NOCTTY);
   try {
@@ -30,7 +30,7 @@ export function openTerminal(directory: string): Terminal {
   }
 }
 
-/** struct winsize: rows, columns, and pixels that nobody uses. The programs on it get SIGWINCH. */
+/** struct winsize: rows, columns, and unused pixel sizes. The programs on the terminal get SIGWINCH. */
 export function setTerminalSize(fd: number, columns: number, rows: number): void {
   const size = Buffer.alloc(8);
   size.writeUInt16LE(rows, 0);

@@ -1,6 +1,6 @@
 /**
- * Control memory: what the agent and its workers tell each other without a message, and what anyone may read to see
- * whether a worker lives. One block of words per worker.
+ * Control memory: one block of words per worker, through which the agent and its workers communicate without messages,
+ * and from which any process can read whether a worker is alive.
  */
 import { HEADER_WORDS, headerMatches, TableKind, writeHeader } from '../../native-free-dataplane/shared/layout.ts';
 
@@ -11,19 +11,19 @@ const CONTROL_WORDS_PER_WORKER = 32;
 export const ControlWord = {
   /** 1: leave the loop at the next batch. Written by the agent. */
   STOP: 0,
-  /** 1: throw at the next batch. Written by tests, and by whoever wants to see a worker come back. */
+  /** 1: throw at the next batch. Written by tests, and by hand to watch a worker restart. */
   CRASH: 1,
   /** ThreadState. */
   STATE: 2,
   /** Low 32 bits of the monotonic milliseconds of the last batch. */
   HEARTBEAT_MS: 3,
-  /** Batches handled; wraps. */
+  /** Batches processed; wraps. */
   BATCHES: 4,
-  /** How often the worker was started again after a crash. */
+  /** Restarts of the worker after a crash. */
   RESTARTS: 5,
   /** Thread id (gettid) of the worker. */
   THREAD: 6,
-  /** Number of the last PortChange the worker has carried out. */
+  /** Number of the last PortChange that the worker has applied. */
   CHANGES_DONE: 7,
   /** Low 32 bits of the monotonic milliseconds of the last crash; 0 when there was none. Written by the agent. */
   CRASHED_MS: 8,
@@ -39,7 +39,7 @@ export const THREAD_STATE_NAMES: readonly string[] = [
   'starting',
 ];
 
-/** Bytes for so many workers. */
+/** Bytes of control memory for `workers` workers. */
 export function controlBytes(workers: number): number {
   return (HEADER_WORDS + workers * CONTROL_WORDS_PER_WORKER) * 4;
 }
@@ -51,7 +51,7 @@ export function createControl(buffer: ArrayBuffer): Int32Array {
   return words;
 }
 
-/** Map control memory that another made; undefined when it holds something else. */
+/** Map existing control memory; undefined if the memory holds something else. */
 export function attachControl(buffer: ArrayBuffer): Int32Array | undefined {
   const words = new Int32Array(buffer);
   return headerMatches(words, TableKind.CONTROL, VERSION) ? words : undefined;

@@ -1,6 +1,6 @@
 /**
- * The forwarding loop of one worker: wait, read a batch from every ready port, hand each frame to the pipeline, write
- * what it emits. Reads nothing of the cluster and allocates nothing per frame.
+ * The forwarding loop of one worker: wait, read a batch from every ready port, pass each frame to the pipeline, write
+ * the frames that it emits. It reads no cluster state and allocates nothing per frame.
  */
 import { stampEvents } from '../../native-free-dataplane/conntrack/events.ts';
 import { ARENA_BYTES, attachDataplane, type Dataplane } from '../../native-free-dataplane/dataplane.ts';
@@ -17,6 +17,7 @@ import { monotonicMs } from '../linux/clock.ts';
 import { Epoll } from '../linux/epoll.ts';
 import { type Mapping, mapPrivate, munmap, read, threadId } from '../linux/ffi.ts';
 import { openShared, type SharedMemory } from '../linux/shm.ts';
+import { AdaptivePoll } from './adaptive-poll.ts';
 import { attachControl, ControlWord, controlAt, ThreadState } from './control.ts';
 import {
   type NumberedChange,
@@ -25,24 +26,23 @@ import {
   type TunnelOfWorker,
   type WorkerTask,
 } from './messages.ts';
-import { Patience } from './patience.ts';
 import { PortEmitter } from './port-emitter.ts';
 
-/** Frames taken from one port before the next one has its turn. */
+/** Frames taken from one port before the next port's turn. */
 const BUDGET = 64;
-/** And bytes: a super-packet costs as much time as dozens of small frames, and the others' wait for it. */
+/** The same in bytes: a super-packet takes as much time as dozens of small frames, and delays the frames behind it. */
 const BUDGET_BYTES = 128 * 1024;
-/** Rounds over the ready ports before the clock is read and epoll asked again. */
+/** Ready ports taken from one epoll_wait, before the clock is read again. */
 const MAX_READY = 64;
-/** Key of the wake-up eventfd among the epoll keys; ports use their index. */
+/** epoll key of the wake-up eventfd; ports use their index. */
 const WAKE_KEY = -1;
 /** How often `tick` runs while traffic flows, milliseconds. */
 const TICK_MS = 64;
 
-/** What becomes of a frame: the real pipeline, or a stand-in that shows what the loop alone costs. */
+/** Processes frames: the real pipeline, or a substitute that measures the cost of the loop alone. */
 export interface Pipeline {
   processFrame(pkt: Packet, dp: Dataplane, nowMs: number): Verdict;
-  /** @returns milliseconds until it wants to be called again */
+  /** @returns milliseconds until the next call is due */
   tick(dp: Dataplane, nowMs: number): number;
 }
 
@@ -51,7 +51,7 @@ export class Forwarder {
   private readonly pipeline: Pipeline;
   private readonly control: Int32Array;
   private readonly epoll = new Epoll(MAX_READY);
-  private readonly patience = new Patience();
+  private readonly poll = new AdaptivePoll();
   private readonly emitter = new PortEmitter();
   private readonly dataplane: Dataplane;
   private readonly pkt: Packet;
@@ -60,7 +60,7 @@ export class Forwarder {
   /** This worker's block in the control words. */
   private readonly base: number;
 
-  /** @throws SystemError, Error when the shared memory is not what the task says */
+  /** @throws SystemError, or Error if the shared memory does not match the task */
   constructor(task: WorkerTask, stages: Pipeline = pipeline) {
     this.task = task;
     this.pipeline = stages;
@@ -68,7 +68,7 @@ export class Forwarder {
     if (!control) throw new Error(`${task.tables.control} holds no control memory of this version`);
     this.control = control;
     this.base = controlAt(task.worker, 0);
-    // One page more than the arena: what the wake-up descriptor is read into.
+    // One page more than the arena, as a buffer for reading the wake-up eventfd.
     this.arena = mapPrivate(ARENA_BYTES + 4096);
     this.pkt = new Packet(this.arena.buffer);
     this.dataplane = attachDataplane(
@@ -88,8 +88,8 @@ export class Forwarder {
     this.epoll.add(task.wakeFd, WAKE_KEY);
     for (const port of task.ports) this.change({ kind: 'add', ...port });
     if (task.tunnel) this.openTunnel(task.tunnel);
-    this.say(ControlWord.CHANGES_DONE, task.changesDone);
-    this.say(ControlWord.THREAD, threadId());
+    this.setWord(ControlWord.CHANGES_DONE, task.changesDone);
+    this.setWord(ControlWord.THREAD, threadId());
   }
 
   private map(name: string): ArrayBuffer {
@@ -98,7 +98,7 @@ export class Forwarder {
     return memory.buffer;
   }
 
-  private say(word: number, value: number): void {
+  private setWord(word: number, value: number): void {
     Atomics.store(this.control, this.base + word, value);
   }
 
@@ -115,7 +115,7 @@ export class Forwarder {
     this.epoll.add(tunnel.wakeFd, index);
   }
 
-  /** A port came or went. */
+  /** Add or remove a port. */
   change(change: PortChange): void {
     const known = this.emitter.ports[change.index];
     if (known) {
@@ -129,19 +129,19 @@ export class Forwarder {
   }
 
   /**
-   * Forward until told to stop.
-   * @param nextChange the next change the agent has sent, undefined when there is none
+   * Forward until the stop word is set.
+   * @param nextChange the next change sent by the agent, undefined if there is none
    */
   run(nextChange: () => NumberedChange | undefined): void {
-    const { control, base, epoll, dataplane, patience } = this;
+    const { control, base, epoll, dataplane, poll } = this;
     let nextTick = 0;
     let idleMs = 0;
     for (;;) {
-      let ready = patience.look(epoll);
+      let ready = poll.poll(epoll);
       if (ready === 0) {
-        this.say(ControlWord.STATE, ThreadState.SLEEPING);
-        ready = patience.sleep(epoll, idleMs);
-        this.say(ControlWord.STATE, ThreadState.RUNNING);
+        this.setWord(ControlWord.STATE, ThreadState.SLEEPING);
+        ready = poll.sleep(epoll, idleMs);
+        this.setWord(ControlWord.STATE, ThreadState.RUNNING);
       }
       const nowMs = monotonicMs();
       control[base + ControlWord.HEARTBEAT_MS] = nowMs | 0;
@@ -150,7 +150,7 @@ export class Forwarder {
       if (Atomics.load(control, base + ControlWord.STOP) !== 0) break;
       if (control[base + ControlWord.CRASH] !== 0) {
         control[base + ControlWord.CRASH] = 0;
-        throw new Error('told to crash');
+        throw new Error('crash requested by the control word CRASH');
       }
       if (nowMs >= nextTick) {
         idleMs = this.pipeline.tick(dataplane, nowMs);
@@ -158,38 +158,38 @@ export class Forwarder {
       }
       for (let i = 0; i < ready; i++) {
         const key = epoll.keyAt(i);
-        if (key === WAKE_KEY) this.carryOut(nextChange);
+        if (key === WAKE_KEY) this.applyChanges(nextChange);
         else this.drain(key, nowMs);
       }
     }
-    this.say(ControlWord.STATE, ThreadState.STOPPED);
+    this.setWord(ControlWord.STATE, ThreadState.STOPPED);
   }
 
-  /** Give back what the constructor took. Neither the forwarder nor its packet may be used afterwards. */
+  /** Release what the constructor acquired. Neither the forwarder nor its packet may be used afterwards. */
   close(): void {
     this.epoll.close();
     munmap(this.arena.address, this.arena.bytes);
     for (const memory of this.shared) memory.close();
   }
 
-  /** Everything the agent has sent since the last time. */
-  private carryOut(nextChange: () => NumberedChange | undefined): void {
+  /** Apply every change the agent has sent since the last call. */
+  private applyChanges(nextChange: () => NumberedChange | undefined): void {
     read(this.task.wakeFd, this.arena.address + ARENA_BYTES, 8);
     for (let next = nextChange(); next; next = nextChange()) {
       this.change(next.change);
-      this.say(ControlWord.CHANGES_DONE, next.number);
+      this.setWord(ControlWord.CHANGES_DONE, next.number);
     }
   }
 
   /**
-   * Take up to BUDGET frames or BUDGET_BYTES from one port. When frames come one at a time only one is asked for: epoll
-   * tells whether there is another, and to hear from the device that there is none costs a system call of its own.
+   * Read up to BUDGET frames or BUDGET_BYTES from one port. When frames arrive one at a time, only one is read: epoll
+   * reports whether there is another, and a read that finds the device empty costs a system call.
    */
   private drain(index: number, nowMs: number): void {
     const port = this.emitter.ports[index];
     if (!port) return;
     const { pkt, dataplane } = this;
-    const budget = port.lastBatch === 1 && this.patience.waited ? 1 : BUDGET;
+    const budget = port.lastBatch === 1 && this.poll.waited ? 1 : BUDGET;
     let bytes = BUDGET_BYTES;
     let n = 0;
     for (; n < budget && bytes > 0; n++) {
@@ -199,7 +199,7 @@ export class Forwarder {
         this.pipeline.processFrame(pkt, dataplane, nowMs);
       } else if (result === Read.INVALID) countVerdict(dataplane.counters, Verdict.OFFLOAD_INVALID);
       else {
-        // A device that is gone would be ready for ever: stop watching it until the agent says what became of it.
+        // A removed device would be ready forever: stop polling it until the agent sends the change.
         if (result === Read.GONE) this.change({ kind: 'remove', index });
         break;
       }

@@ -1,10 +1,10 @@
-/** Entry of a forwarding thread: Piscina calls it once, and it returns when the worker is told to stop. */
+/** Entry point of a worker thread: Piscina calls it once, and it returns when the worker is stopped. */
 import { receiveMessageOnPort } from 'node:worker_threads';
 import { Forwarder } from './forwarder.ts';
 import { raiseInliningLimit } from './inlining.ts';
 import type { NumberedChange, WorkerTask } from './messages.ts';
 
-/** Forward until told to stop. A thrown error ends this task; the agent starts it again over the same tables. */
+/** Forward until stopped. A thrown error ends this task; the agent restarts it over the same tables. */
 export default function forward(task: WorkerTask): void {
   raiseInliningLimit();
   const forwarder = new Forwarder(task);

@@ -1,4 +1,4 @@
-/** What the agent gives a worker at start, and sends it later. */
+/** What the agent passes to a worker at start, and the changes it sends later. */
 import type { MessagePort } from 'node:worker_threads';
 import type { Features } from '../../native-free-dataplane/dataplane.ts';
 import type { NodeMemoryNames } from '../shm-names.ts';
@@ -14,22 +14,22 @@ export type PortChange =
   | ({ readonly kind: 'add' } & PortOfWorker)
   | { readonly kind: 'remove'; readonly index: number };
 
-/** A change as it is sent; the worker reports in ControlWord.CHANGES_DONE how far it got. */
+/** A numbered change; the worker stores the number of the last one applied in ControlWord.CHANGES_DONE. */
 export interface NumberedChange {
   readonly number: number;
   readonly change: PortChange;
 }
 
-/** A worker's way to the raw socket of the main thread (src/devices/ring-port.ts). */
+/** A worker's connection to the raw socket of the main thread (src/devices/ring-port.ts). */
 export interface TunnelOfWorker {
   /** Names of the rings under /dev/shm. */
   readonly outward: string;
   readonly inward: string;
-  /** eventfd that is written when the inward ring has something new. */
+  /** eventfd that is written when packets have been added to the inward ring. */
   readonly wakeFd: number;
 }
 
-/** What a worker posts when its outward ring was empty and is so no more. */
+/** Posted by a worker when its empty outward ring has received a packet. */
 export const TUNNEL_MESSAGE = 'tunnel';
 
 export interface WorkerTask {
@@ -40,9 +40,9 @@ export interface WorkerTask {
   readonly features: Features;
   readonly ports: readonly PortOfWorker[];
   readonly tunnel?: TunnelOfWorker;
-  /** Number of the last change that `ports` already contains. */
+  /** Number of the last change already included in `ports`. */
   readonly changesDone: number;
-  /** eventfd that is written after a message was posted or the stop word set. */
+  /** eventfd that is written after a message is posted or the stop word is set. */
   readonly wakeFd: number;
   readonly messages: MessagePort;
 }

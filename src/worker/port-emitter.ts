@@ -1,4 +1,4 @@
-/** Sends the pipeline's frames out of this worker's ports, and counts those that a device did not take. */
+/** Sends the pipeline's frames to this worker's ports, and counts those that a device did not accept. */
 import type { Dataplane, Emitter } from '../../native-free-dataplane/dataplane.ts';
 import type { Packet } from '../../native-free-dataplane/packet.ts';
 import { countVerdict } from '../../native-free-dataplane/shared/counters.ts';
