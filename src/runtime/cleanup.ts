@@ -1,17 +1,18 @@
-/** Taking all pods of this machine away without an agent: after `dataplane down`, after any crash. */
+/** Removes all pods of this machine without an agent: after `dataplane down`, after any crash. */
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ProcessMark, parseStat, signalProcess, waitGone } from '../linux/processes.ts';
 import { readIfPresent } from '../linux/read-file.ts';
-import { removeSandbox, withdrawWarrants } from './pod/sandbox.ts';
+import { cancelSetups, removeSandbox } from './pod/sandbox.ts';
 import { podDirectories, readState } from './state.ts';
 
 const GONE_MS = 5_000;
 
 /**
- * Kill every container and pause process recorded under `stateDir` (each only if it is still the process recorded), what
- * else runs in their sandboxes, and remove namespaces and directories. All pods are tried.
- * @throws Error with everything that could not be done
+ * Kill every container and pause process recorded under `stateDir` (each only if it is still the recorded process) and
+ * any other process in their sandboxes, then remove namespaces and directories. A failure does not stop the removal of
+ * other pods.
+ * @throws Error that lists everything that could not be removed
  */
 export async function cleanupAll(stateDir: string): Promise<void> {
   const problems: string[] = [];
@@ -24,13 +25,13 @@ export async function cleanupAll(stateDir: string): Promise<void> {
   if (problems.length > 0) throw new Error(problems.join('; '));
 }
 
-/** Everything of the pod in this directory: processes, namespace, files. */
+/** Remove everything of the pod in this directory: processes, namespace, files. */
 export async function removePodFiles(directory: string): Promise<void> {
   const state = readState(directory);
   const marks = [...recordedMarks(join(directory, 'run')), ...(state?.pause === undefined ? [] : [state.pause])];
   for (const mark of marks) signalProcess(mark, 'SIGKILL');
   if (!(await waitGone(marks, GONE_MS))) throw new Error('a process does not end');
-  withdrawWarrants(directory);
+  cancelSetups(directory);
   if (state !== undefined) await removeSandbox(state.netnsName);
   removeDirectory(directory);
 }
@@ -43,7 +44,7 @@ export function removeDirectory(directory: string): void {
   rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
 }
 
-/** The processes that containers' scripts noted. */
+/** The processes recorded by the containers' scripts. */
 function recordedMarks(runDirectory: string): ProcessMark[] {
   if (!existsSync(runDirectory)) return [];
   return readdirSync(runDirectory).flatMap((container) =>

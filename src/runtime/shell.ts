@@ -4,13 +4,13 @@ import { createHash } from 'node:crypto';
 /** Longest name of a file (Linux, NAME_MAX). */
 const NAME_MAX = 255;
 
-/** The name, or what fits of it and a hash of all. */
+/** The name; if it is too long, its beginning and a hash of the whole. */
 export function fileName(name: string): string {
   if (name.length <= NAME_MAX) return name;
   return `${name.slice(0, NAME_MAX - 17)}-${createHash('sha256').update(name).digest('hex').slice(0, 16)}`;
 }
 
-/** One word of sh. */
+/** Quote one word for sh. */
 export const quote = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;
 
 /** One field of fstab(5), where blanks and backslashes are octal. */

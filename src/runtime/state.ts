@@ -1,6 +1,6 @@
 /**
- * What must outlive an agent: one `state.json` per pod, written whole and renamed into place. Everything else can be
- * read from the API, from /proc, or from the files beside it.
+ * State that must outlive an agent: one `state.json` per pod, written completely and renamed into place. Everything
+ * else can be read from the API, from /proc, or from the files beside it.
  */
 import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,30 +19,30 @@ export interface Termination {
   containerID?: string;
 }
 
-/** The life of one container over all its instances. */
+/** The history of one container over all its instances. */
 export interface ContainerRecord {
   name: string;
   phase: 'waiting' | 'starting' | 'running' | 'terminated';
-  /** Why it waits. */
+  /** Reason for waiting. */
   reason?: string;
   message?: string;
-  /** Of the present or the last instance. */
+  /** Of the current or the last instance. */
   process?: ContainerProcess;
   startedAtMs?: number;
   containerID?: string;
-  /** How the present instance ended. */
+  /** How the current instance ended. */
   ended?: Termination;
-  /** How the one before ended. */
+  /** How the previous instance ended. */
   last?: Termination;
   restartCount: number;
   /** Instances so far. */
   instances: number;
-  /** What it was started from; another hash means start it anew. */
+  /** Hash of the spec it was started from; a different hash requires a restart. */
   specHash?: string;
-  /** The next delay of the back-off, and when it was last drawn. */
+  /** The next delay of the back-off, and when it was last computed. */
   backOffMs: number;
   notBeforeMs: number;
-  /** Results of the probes, kept so that a new agent does not take a good pod out of service. */
+  /** Probe results, kept so that a new agent does not take a healthy pod out of service. */
   ready: boolean;
   started: boolean;
 }
@@ -50,21 +50,21 @@ export interface ContainerRecord {
 export interface PodState {
   version: 1;
   nodeName: string;
-  /** As last seen; `status` is left out. */
+  /** As last seen, without `status`. */
   pod: Pod;
   netnsName: string;
   podIP: string;
   pause?: ProcessMark;
   startedAtMs: number;
   initialized: boolean;
-  /** A reason that ended the pod as a whole, such as DeadlineExceeded. */
+  /** A failure of the pod as a whole, such as DeadlineExceeded. */
   failure?: { reason: string; message: string };
   containers: Record<string, ContainerRecord>;
 }
 
 const statePath = (podDir: string): string => join(podDir, 'state.json');
 
-/** Directory of what belongs to one container. */
+/** Directory of one container's files. */
 export const containerDirectory = (podDir: string, container: string): string => join(podDir, 'run', container);
 
 export function writeState(podDir: string, state: PodState): void {
@@ -74,7 +74,7 @@ export function writeState(podDir: string, state: PodState): void {
   renameSync(`${path}.new`, path);
 }
 
-/** undefined when there is none, or none that can be understood. @throws when it cannot be read now */
+/** undefined if there is none, or it cannot be parsed. @throws if it cannot be read now */
 export function readState(podDir: string): PodState | undefined {
   const text = readIfPresent(statePath(podDir));
   if (text === undefined) return undefined;
@@ -86,7 +86,7 @@ export function readState(podDir: string): PodState | undefined {
   }
 }
 
-/** Directories of all pods on this machine, of any node. @throws when they cannot be listed now */
+/** Directories of all pods on this machine, of any node. @throws if they cannot be listed now */
 export function podDirectories(stateDir: string): string[] {
   const pods = join(stateDir, 'pods');
   try {

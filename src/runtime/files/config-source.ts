@@ -1,13 +1,13 @@
-/** ConfigMaps, Secrets and tokens as pods refer to them. */
+/** ConfigMaps, Secrets and tokens to which pods refer. */
 import type { ConfigMap, Pod, Secret } from '../../api/types/objects.ts';
 import type { PodManagerOptions } from '../pod/options.ts';
 
-/** A container cannot be made from its manifest as things are: kubelet's CreateContainerConfigError. */
+/** A container cannot be created from its manifest at present: kubelet's CreateContainerConfigError. */
 export class ContainerConfigError extends Error {}
 
 type SourceOptions = Pick<PodManagerOptions, 'getConfigMap' | 'getSecret' | 'requestToken'>;
 
-/** A token is renewed when this share of its life is over (kubelet, pkg/kubelet/token). */
+/** A token is renewed after this fraction of its lifetime (kubelet, pkg/kubelet/token). */
 const RENEW_AT = 0.8;
 
 interface HeldToken {
@@ -16,31 +16,31 @@ interface HeldToken {
   expiresAtMs: number;
 }
 
-/** Of one pod. */
+/** The sources of one pod. */
 export class ConfigSource {
   private readonly options: SourceOptions;
-  /** By audience and asked lifetime. */
+  /** By audience and requested lifetime. */
   private readonly tokens = new Map<string, HeldToken>();
 
   constructor(options: SourceOptions) {
     this.options = options;
   }
 
-  /** @throws ContainerConfigError when it is not there and not optional */
+  /** @throws ContainerConfigError if it does not exist and is not optional */
   async configMap(namespace: string, name: string, optional = false): Promise<ConfigMap | undefined> {
     const found = await this.options.getConfigMap(namespace, name);
     if (found === undefined && !optional) throw new ContainerConfigError(`configmap "${name}" not found`);
     return found;
   }
 
-  /** @throws ContainerConfigError when it is not there and not optional */
+  /** @throws ContainerConfigError if it does not exist and is not optional */
   async secret(namespace: string, name: string, optional = false): Promise<Secret | undefined> {
     const found = await this.options.getSecret(namespace, name);
     if (found === undefined && !optional) throw new ContainerConfigError(`secret "${name}" not found`);
     return found;
   }
 
-  /** A token of the pod's service account that is good for a while. @throws Error when there is none to be had */
+  /** A token of the pod's service account that is not about to expire. @throws Error if none can be obtained */
   async token(pod: Pod, audience: string | undefined, seconds: number): Promise<string> {
     const key = `${audience ?? ''} ${seconds}`;
     const held = this.tokens.get(key);
@@ -52,7 +52,7 @@ export class ConfigSource {
       this.tokens.set(key, { text: token, expiresAtMs, renewAtMs: nowMs + (expiresAtMs - nowMs) * RENEW_AT });
       return token;
     } catch (error) {
-      // The API may be away for a moment: the old one still serves.
+      // The API may be temporarily unavailable: the old token is still valid.
       if (held !== undefined && nowMs < held.expiresAtMs) return held.text;
       throw error;
     }

@@ -1,4 +1,4 @@
-/** The files of /etc that a container gets for itself: hosts, hostname, resolv.conf, and accounts where it needs some. */
+/** The files in /etc that each container has of its own: hosts, hostname, resolv.conf, and accounts if it needs any. */
 import { readFileSync } from 'node:fs';
 import type { Pod } from '../../api/types/objects.ts';
 import type { CatalogueUser } from '../image/catalogue-image.ts';
@@ -26,7 +26,9 @@ export function hostsFile(pod: Pod, podIP: string, domain: string): string {
   ].join('\n');
 }
 
-/** As kubelet's pkg/kubelet/network/dns: the cluster's name servers and search list, or the host's, plus dnsConfig. */
+/**
+ * As in kubelet's pkg/kubelet/network/dns: the cluster's name servers and search list, or the host's, plus dnsConfig.
+ */
 export function resolvConf(pod: Pod, dns: DnsSettings | undefined): string {
   const { dnsPolicy = 'ClusterFirst', dnsConfig } = pod.spec;
   const clustered = dnsPolicy.startsWith('ClusterFirst') && dns !== undefined && dns.nameservers.length > 0;
@@ -50,7 +52,7 @@ export function resolvConf(pod: Pod, dns: DnsSettings | undefined): string {
   return `${[host, ...search, ...own].join('\n')}\n`;
 }
 
-/** The host's accounts and groups plus those the image brings; undefined when it brings none that is missing. */
+/** The host's accounts and groups plus those of the image; undefined if the host already has them all. */
 export function accountFiles(
   users: readonly CatalogueUser[] | undefined,
 ): { passwd: string; group: string } | undefined {

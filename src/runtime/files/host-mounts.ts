@@ -1,7 +1,7 @@
-/** What of the host's mounts a container's root is made of. */
+/** Which of the host's mounts make up a container's root. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 
-/** Not content of the host: kernel interfaces, and what a container gets of its own. */
+/** Not content of the host: kernel interfaces, and file systems that a container has of its own. */
 const KERNEL_FILE_SYSTEMS = new Set(
   (
     'proc sysfs devtmpfs devpts mqueue hugetlbfs cgroup cgroup2 nsfs debugfs tracefs securityfs pstore bpf autofs ' +
@@ -16,17 +16,17 @@ export interface HostMount {
   noexec: boolean;
 }
 
-/** Mounted directories of this mount namespace that a container sees a copy of, outermost first; `/` is one of them. */
+/** Mounts of this mount namespace of which a container sees a copy, outermost first; `/` is one of them. */
 export function layeredMounts(mounts: readonly HostMount[]): HostMount[] {
   const wanted = mounts.filter(
     ({ path, fileSystem }) =>
       !KERNEL_FILE_SYSTEMS.has(fileSystem) &&
       !OWN_DIRECTORIES.some((own) => path === own || path.startsWith(`${own}/`)) &&
-      // An overlay's option list has no way to write these in a lower directory's name that all kernels agree on.
+      // There is no escape for these characters in an overlay's lower-directory option that all kernels accept.
       !/[:,\\\s]/.test(path) &&
       statSync(path, { throwIfNoEntry: false })?.isDirectory(),
   );
-  // A path mounted over twice: the last is the one seen.
+  // If a path is mounted over twice, the last mount is the visible one.
   const byPath = new Map(wanted.map((mount) => [mount.path, mount]));
   return [...byPath.values()].sort((a, b) => a.path.length - b.path.length);
 }
@@ -57,7 +57,7 @@ export function readMounts(file = '/proc/self/mountinfo'): HostMount[] {
     });
 }
 
-/** Those of the host's /dev that every container has. Its /dev/ptmx leads to a devpts of its own. */
+/** The host's device nodes that every container has. Its /dev/ptmx leads to a devpts of its own. */
 export const hostDevices = (): string[] =>
   ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'fd', 'stdin', 'stdout', 'stderr']
     .map((name) => `/dev/${name}`)

@@ -1,5 +1,5 @@
 /**
- * The files of a volume that is filled from objects: ConfigMap, Secret, the pod's own fields, a service account's token,
+ * The files of a volume that is filled from objects: ConfigMap, Secret, the pod's own fields, a service account token,
  * or several of these (`projected`).
  */
 import { normalize } from 'node:path';
@@ -22,7 +22,7 @@ export interface PodFacts {
   hostIP: string;
 }
 
-/** @throws Error when something that is not optional is missing */
+/** @throws Error if something that is not optional is missing */
 export async function filesOf(volume: Volume, pod: Pod, source: ConfigSource, facts: PodFacts): Promise<VolumeFiles> {
   const { configMap, secret, downwardAPI, projected } = volume;
   const parts = projected?.sources ?? [
@@ -76,7 +76,7 @@ async function filesOfSource(
   return files;
 }
 
-/** All labels or annotations as lines (pkg/fieldpath, FormatMap), else one value. */
+/** All labels or annotations as lines (pkg/fieldpath, FormatMap), or a single value. */
 function fieldText(pod: Pod, path: string, facts: PodFacts): string {
   const whole = /^metadata\.(labels|annotations)$/.exec(path);
   if (whole === null) return fieldOf(pod, path, facts);
@@ -103,7 +103,7 @@ function select(
   return files;
 }
 
-/** A relative path that does not lead out of its directory. @throws Error */
+/** A relative path that stays inside its directory. @throws Error */
 export function insidePath(path: string): string {
   const plain = normalize(path);
   if (plain.startsWith('/') || plain.split('/').includes('..'))

@@ -1,8 +1,9 @@
 /**
  * Volumes of a pod on disk, under <pod>/volumes/<name>.
  *
- * What comes from objects (volume-files.ts) is laid out as kubelet does (pkg/volume/util/atomic_writer.go): the files are links through
- * `..data`, itself a link to a directory with the present content, so that an update shows all at once.
+ * Volumes filled from objects (volume-files.ts) are laid out as kubelet does (pkg/volume/util/atomic_writer.go): the
+ * files are links through `..data`, itself a link to a directory with the current content, so that an update becomes
+ * visible at once as a whole.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -24,21 +25,21 @@ import { filesOf, type PodFacts, type VolumeFile } from './volume-files.ts';
 
 const DATA_LINK = '..data';
 
-/** Where a volume of the pod is; for a hostPath its own place. */
+/** Directory of a volume of the pod; for a hostPath, its own path. */
 export const volumePath = (podDir: string, volume: Volume): string =>
   volume.hostPath?.path ?? join(podDir, 'volumes', volume.name);
 
-/** What was last written into a volume, as a digest. */
+/** Digest of the content last written to each volume. */
 export type VolumeVersions = Map<string, string>;
 
-/** Filled from objects; containers may not write to it. */
+/** Is it filled from objects? Containers may not write to such a volume. */
 export const followsObjects = ({ configMap, secret, projected, downwardAPI }: Volume): boolean =>
   (configMap ?? secret ?? projected ?? downwardAPI) !== undefined;
 
 export const hasConfigVolumes = (pod: Pod): boolean => (pod.spec.volumes ?? []).some(followsObjects);
 
 /**
- * Make all volumes, or bring those that follow objects or hold a token up to date.
+ * Create all volumes, or update those that are filled from objects or hold a token.
  * @throws ContainerConfigError naming the volume whose source is missing
  */
 export async function prepareVolumes(

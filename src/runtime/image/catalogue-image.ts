@@ -1,4 +1,4 @@
-/** An entry of the image catalogue: what an image's name stands for on this machine. */
+/** An entry of the image catalogue: what an image name stands for on this machine. */
 export interface CatalogueUser {
   name: string;
   uid: number;
@@ -9,24 +9,24 @@ export interface CatalogueUser {
 
 export interface CatalogueImage {
   names: string[];
-  /** What `command` in a manifest replaces; a program of the host. */
+  /** Replaced by a manifest's `command`; a program of the host. */
   entrypoint?: string[];
-  /** What `args` replaces. */
+  /** Replaced by a manifest's `args`. */
   cmd?: string[];
   env?: Record<string, string>;
   workingDir?: string;
-  /** Accounts the container has even if the host has not. */
+  /** Accounts the container has even if the host does not. */
   users?: CatalogueUser[];
-  /** Directories that must be there. */
+  /** Directories that must exist. */
   directories?: string[];
-  /** Path → text, in place of the host's file. */
+  /** Path → text, replacing the host's file. */
   files?: Record<string, string>;
   /** Path → target of a symbolic link. */
   links?: Record<string, string>;
-  /** Default SIGTERM. */
+  /** Default: SIGTERM. */
   stopSignal?: NodeJS.Signals;
-  /** The Debian package that brings the program, for the message when it is missing. */
+  /** The Debian package that contains the program, for the message when it is missing. */
   package?: string;
-  /** Search the host's own PATH, too. */
+  /** Also search the host's own PATH. */
   hostPath?: boolean;
 }

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { CatalogueImage } from './catalogue-image.ts';
 
-/** Like the image's own: everything in conf.d, logs to the container's output. */
+/** Like the official image's configuration: includes everything in conf.d, logs to the container's output. */
 const NGINX_CONF = `user nginx;
 worker_processes auto;
 error_log /var/log/nginx/error.log notice;
@@ -68,7 +68,7 @@ export function builtInImages(): CatalogueImage[] {
   ];
 }
 
-/** The directory with our package.json, from dist/src/runtime as from src/runtime. */
+/** The directory of our package.json, seen from dist/src/runtime as from src/runtime. */
 function projectRoot(): string {
   let directory = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(directory, 'package.json')) && directory !== '/') directory = dirname(directory);

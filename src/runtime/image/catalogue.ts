@@ -1,8 +1,8 @@
 /**
- * The image catalogue: which program of this machine stands for which image name.
+ * The image catalogue: which program of this machine runs for which image name.
  *
- * Built-in entries, then /etc/dataplane/catalogue.d/*.yaml in order of name, then files given by the user; a later entry wins.
- * A name without a tag stands for every tag; `*` matches any text.
+ * Built-in entries, then /etc/dataplane/catalogue.d/*.yaml in order of name, then files given by the user; a later
+ * entry wins. A name without a tag matches every tag; `*` matches any text.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -42,12 +42,12 @@ export class Catalogue {
     return this.images.findLast((entry) => entry.names.some((n) => matches(plainName(n), name, tagless)));
   }
 
-  /** Every name that can stand behind `image:`. */
+  /** Every name that `image:` can have. */
   names(): string[] {
     return [...new Set(this.images.flatMap((entry) => entry.names))].sort();
   }
 
-  /** What to tell somebody whose image is not in here. */
+  /** Message for an image that is not in the catalogue. */
   explainMissing(image: string): string {
     return (
       `image "${image}" is not in the catalogue (${this.names().join(', ')}). Use "image: process" with a command of the ` +
@@ -56,13 +56,13 @@ export class Catalogue {
   }
 }
 
-/** @throws Error naming file, entry and field when a file cannot be used */
+/** @throws Error naming file, entry and field if a file is invalid */
 export function loadCatalogue(files: readonly string[] = [], directory = CATALOGUE_DIR): Catalogue {
   let found: string[] = [];
   try {
     found = readdirSync(directory).filter((name) => /\.ya?ml$/.test(name));
   } catch {
-    // There need not be any.
+    // The directory is optional.
   }
   const paths = [...found.sort().map((name) => join(directory, name)), ...files];
   return new Catalogue([...builtInImages(), ...paths.flatMap((path) => parseImages(readFileSync(path, 'utf8'), path))]);
@@ -93,7 +93,7 @@ function matches(pattern: string, name: string, tagless: string): boolean {
   return regExp.test(name) || (!/:[^:/]*$/.test(pattern) && regExp.test(tagless));
 }
 
-/** Without digest, and without the registry that is meant anyway. */
+/** Without digest, and without the default registry. */
 const plainName = (image: string): string =>
   image
     .replace(/@.*$/, '')

@@ -1,4 +1,4 @@
-/** The containers of one pod: a runner for each, made when it is first asked for, and the order of the init containers. */
+/** The containers of one pod: a runner for each, created on first use, and the order of the init containers. */
 import { ContainerRunner } from '../container/runner.ts';
 import type { PodContext } from './context.ts';
 import { restarts } from './status.ts';
@@ -21,7 +21,7 @@ export class PodContainers {
     return runner;
   }
 
-  /** Those of all containers of the manifest, init containers first. */
+  /** Runners of all containers of the manifest, init containers first. */
   all(): ContainerRunner[] {
     const { initContainers = [], containers } = this.context.pod.spec;
     return [
@@ -30,12 +30,12 @@ export class PodContainers {
     ];
   }
 
-  /** Those that were asked for so far. */
+  /** Runners created so far. */
   known(): Iterable<ContainerRunner> {
     return this.runners.values();
   }
 
-  /** When waiting containers want to be tried again, at the earliest in `atLeastMs`. */
+  /** Delays until waiting containers are to be tried again, each at least `atLeastMs`. */
   waits(atLeastMs: number): number[] {
     return this.all()
       .filter(({ record }) => record.phase === 'waiting')
@@ -43,7 +43,7 @@ export class PodContainers {
       .filter(Number.isFinite);
   }
 
-  /** Run the init containers, one after the other. @returns true when all are done */
+  /** Run the init containers one after the other. @returns true when all have completed */
   async initialize(): Promise<boolean> {
     const { pod, state } = this.context;
     if (state.initialized) return true;

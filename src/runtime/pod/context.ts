@@ -1,4 +1,4 @@
-/** What the parts of one pod share: its manifest, its record, and ways to the outside. */
+/** Shared by the parts of one pod: its manifest, its record, and callbacks to the outside. */
 import type { Pod } from '../../api/types/objects.ts';
 import type { ContainerFacts } from '../container/plan.ts';
 import type { ConfigSource } from '../files/config-source.ts';
@@ -15,11 +15,11 @@ export interface PodContext {
   readonly backOffMs: number;
   facts(): Omit<ContainerFacts, 'instance'>;
   catalogue(): Catalogue;
-  /** Read the files again: somebody may have added what was missing. */
+  /** Read the files again: a missing entry may have been added. */
   reloadCatalogue(): Catalogue;
   /** Write the record to disk. */
   save(): void;
-  /** Something happened: look at the pod soon. */
+  /** Something changed: reconcile the pod soon. */
   wake(): void;
   event(type: 'Normal' | 'Warning', reason: string, message: string): void;
 }

@@ -1,7 +1,7 @@
 /**
- * The pods of one node as processes: the kubelet's part of the agent. Told which pods there should be, it makes sandboxes
- * and containers, watches, probes and restarts them, and takes them away. Holds nothing that another instance could not
- * find again: an agent that is killed is replaced by one that takes everything over as it runs.
+ * The pods of one node as processes: the agent's counterpart of kubelet. Given the desired pods, it creates sandboxes
+ * and containers, watches, probes and restarts them, and removes them. All its state can be recovered: an agent that is
+ * killed is replaced by one that takes over everything while it runs.
  */
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +16,9 @@ export type { PodManagerOptions, PodNetwork } from './options.ts';
 export type { Sandbox } from './sandbox.ts';
 
 const DEFAULT_STATE_DIR = '/run/dataplane';
-/** For what this process is not told of: the end of what an earlier agent started, log sizes, late ConfigMaps. */
+/**
+ * For changes without notification: processes that an earlier agent started may have ended, log sizes, late ConfigMaps.
+ */
 const POLL_MS = 500;
 const VOLUME_CHECK_MS = 10_000;
 const RELOAD_MS = 2_000;
@@ -33,7 +35,7 @@ export class PodManager {
   private closed = false;
   private timers: NodeJS.Timeout[] = [];
 
-  /** @throws Error when a catalogue file cannot be used */
+  /** @throws Error if a catalogue file is invalid */
   constructor(options: PodManagerOptions) {
     this.options = options;
     this.stateDir = options.stateDir ?? DEFAULT_STATE_DIR;
@@ -46,16 +48,16 @@ export class PodManager {
       reloadCatalogue: () => this.reloadCatalogue(),
       onGone: (worker) => this.forget(worker),
     };
-    // Volumes are read by containers' users, whoever started the agent with whichever mask.
+    // Containers' users must be able to read volumes, whatever umask the agent was started with.
     process.umask(0o022);
-    // Volumes hold Secrets, and logs whatever a program writes: nobody but root looks in (kubelet: /var/lib/kubelet/pods).
+    // Volumes hold Secrets and logs arbitrary output: only root may read them (kubelet: /var/lib/kubelet/pods).
     mkdirSync(join(this.stateDir, 'pods'), { recursive: true, mode: 0o700 });
     chmodSync(join(this.stateDir, 'pods'), 0o700);
   }
 
   /**
-   * Take over what an earlier agent of this node left running: networks are attached again, probes and restarts go on.
-   * Does not need the API. `sync` does it when it was not called.
+   * Take over the pods that an earlier agent of this node left running: networks are attached again, probes and
+   * restarts continue. Does not need the API. `sync` calls it if it has not been called.
    */
   adopt(): void {
     if (this.adopted) return;
@@ -72,7 +74,7 @@ export class PodManager {
     );
   }
 
-  /** The pods bound to this node, all of them. Returns at once; the work is done in the background. */
+  /** The complete list of pods bound to this node. Returns at once; the work is done in the background. */
   sync(pods: readonly Pod[]): void {
     if (this.closed) return;
     this.adopt();
@@ -86,8 +88,8 @@ export class PodManager {
   }
 
   /**
-   * End one container of a pod, or all, and start anew; the pod's network stays. Resolves when they have been started.
-   * @throws Error when there is no such pod or container here
+   * Stop and restart one container of a pod, or all; the pod's network stays. Resolves when they have been started.
+   * @throws Error if there is no such pod or container here
    */
   async restartContainer(namespace: string, pod: string, container?: string): Promise<void> {
     const worker = this.workers.get(`${namespace}/${pod}`);
@@ -95,7 +97,9 @@ export class PodManager {
     await worker.restart(container);
   }
 
-  /** Stop working. `keepPods`: pods and containers live on for the next manager; else all are taken away. */
+  /**
+   * Stop working. With `keepPods`, pods and containers keep running for the next manager; otherwise all are removed.
+   */
   async close({ keepPods }: { keepPods: boolean }): Promise<void> {
     this.closed = true;
     for (const timer of this.timers) clearInterval(timer);
@@ -111,7 +115,7 @@ export class PodManager {
     this.workers.delete(worker.key);
     const next = this.wanted.get(worker.key);
     if (this.closed || next === undefined) return;
-    // A new pod of the same name was waiting; the deleted one itself is about to vanish from the API.
+    // A new pod of the same name was waiting; the deleted one is about to disappear from the API.
     if (next.metadata.uid !== worker.pod.metadata.uid) this.begin(worker.key, next);
     else this.wanted.delete(worker.key);
   }

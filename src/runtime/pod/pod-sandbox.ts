@@ -1,6 +1,6 @@
 /**
- * The sandbox of one pod: its namespaces with the pause process that holds them, and its place in the network. Made when
- * the pod has an address, attached once by each agent, removed with the pod or when pause has died.
+ * The sandbox of one pod: its namespaces with the pause process that holds them, and its network. Created when the pod
+ * has an address, attached once by each agent, removed with the pod or when pause has died.
  */
 import { WellKnown } from '../../api/types/objects.ts';
 import { isAlive } from '../../linux/processes.ts';
@@ -22,13 +22,13 @@ export class PodSandbox {
     this.trouble = trouble;
   }
 
-  /** Has the pause process died under its pod? */
+  /** Has the pause process died while the pod still exists? */
   isLost(): boolean {
     const { pause } = this.context.state;
     return pause !== undefined && !isAlive(pause);
   }
 
-  /** Make it and attach it, as far as that has not been done. @returns false when that is not possible yet */
+  /** Create and attach it, unless done already. @returns false if that is not possible yet */
   async ensure(): Promise<boolean> {
     const { context } = this;
     const { pod, state } = context;
@@ -39,7 +39,7 @@ export class PodSandbox {
         this.trouble('FailedCreatePodSandBox', why);
         return false;
       }
-      if (state.podIP === '') return false; // The scheduler's next write brings it.
+      if (state.podIP === '') return false; // The scheduler has not assigned it yet.
       state.netnsName = this.freeName();
       context.save();
       const { mark, child } = await startSandbox(state.netnsName, hostnameOf(pod), context.stateDir, context.podDir);
@@ -54,7 +54,7 @@ export class PodSandbox {
     return true;
   }
 
-  /** Take it out of the network and end what is in it. */
+  /** Detach its network and end its processes. */
   async remove(): Promise<void> {
     const { state } = this.context;
     if (state.pause === undefined && !this.attached) return;
@@ -76,7 +76,7 @@ export class PodSandbox {
     return { namespace, name, uid, netnsName, netnsPath: netnsPathOf(netnsName), podIP, pausePid: pause?.pid ?? 0 };
   }
 
-  /** `a-b`/`c` and `a`/`b-c` have the same name: the second gets a piece of its uid added. */
+  /** `a-b`/`c` and `a`/`b-c` have the same name: the second gets part of its uid appended. */
   private freeName(): string {
     const { stateDir, podDir, pod } = this.context;
     const { namespace = 'default', name, uid } = pod.metadata;

@@ -33,7 +33,7 @@ const READY_MS = 10_000;
 const GONE_MS = 5_000;
 const run = promisify(execFile);
 
-/** @param suffix tells apart two pods whose names join to the same text (`a-b`/`c` and `a`/`b-c`) */
+/** @param suffix distinguishes two pods whose joined names are equal (`a-b`/`c` and `a`/`b-c`) */
 export function netnsNameOf(namespace: string, pod: string, suffix = ''): string {
   return fileName(`dp-pod-${namespace}-${pod}${suffix}`);
 }
@@ -45,22 +45,22 @@ export interface PauseProcess {
   child: ChildProcess;
 }
 
-/** Begins the names of the files that say, in a pod's directory, that a sandbox is being made. */
-const WARRANT = 'making-sandbox-';
-let warrants = 0;
+/** Prefix of marker files in a pod's directory; each permits one script to create a sandbox. */
+const SETUP_MARKER = 'making-sandbox-';
+let setups = 0;
 
 /**
- * From now on no script makes a sandbox for this pod, not even one that outlived its agent and is half-way: each looks
- * for its warrant after the namespace is there and before pause starts, and undoes what it did when the file is gone.
+ * Stop every script that is creating a sandbox for this pod, even one that outlived its agent: each script checks its
+ * marker after the namespace exists and before pause starts, and undoes its work if the marker is gone.
  */
-export function withdrawWarrants(podDirectory: string): void {
+export function cancelSetups(podDirectory: string): void {
   if (!existsSync(podDirectory)) return;
-  for (const name of readdirSync(podDirectory)) if (name.startsWith(WARRANT)) rmSync(join(podDirectory, name));
+  for (const name of readdirSync(podDirectory)) if (name.startsWith(SETUP_MARKER)) rmSync(join(podDirectory, name));
 }
 
 /**
- * Make the namespace anew and start its pause process. What an earlier sandbox of this name left is removed first.
- * @throws Error with what the tools said
+ * Create the namespace and start its pause process, after removing any earlier sandbox of this name.
+ * @throws Error with the tools' error messages
  */
 export async function startSandbox(
   netnsName: string,
@@ -68,23 +68,23 @@ export async function startSandbox(
   stateDir: string,
   podDirectory: string,
 ): Promise<PauseProcess> {
-  withdrawWarrants(podDirectory);
+  cancelSetups(podDirectory);
   if (existsSync(netnsPathOf(netnsName))) await removeSandbox(netnsName);
-  const warrant = join(podDirectory, `${WARRANT}${process.pid}-${++warrants}`);
-  writeFileSync(warrant, '');
+  const marker = join(podDirectory, `${SETUP_MARKER}${process.pid}-${++setups}`);
+  writeFileSync(marker, '');
   const inside = [
     `echo ${quote(hostname.slice(0, 63))} > /proc/sys/kernel/hostname`,
-    // As containerd sets them: low ports and ping need no privilege inside a pod.
+    // As containerd does: low ports and ping need no privilege inside a pod.
     'echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start',
     "echo '0 2147483647' > /proc/sys/net/ipv4/ping_group_range",
     'ip link set lo up',
-    `test -e ${quote(warrant)}`,
+    `test -e ${quote(marker)}`,
     'echo ok >&3',
     `exec ${quote(pauseProgram(stateDir))} infinity 2>/dev/null 3>&-`,
   ];
   const outside = [
     `ip netns add ${quote(netnsName)}`,
-    `test -e ${quote(warrant)} || { ip netns delete ${quote(netnsName)}; exit 1; }`,
+    `test -e ${quote(marker)} || { ip netns delete ${quote(netnsName)}; exit 1; }`,
     `exec nsenter --net=${quote(netnsPathOf(netnsName))} -- unshare --uts --ipc -- sh -ec ${quote(inside.join('\n'))}`,
   ];
   const child = spawn('sh', ['-ec', outside.join('\n')], {
@@ -104,15 +104,15 @@ export async function startSandbox(
     throw error;
   } finally {
     child.stderr?.destroy();
-    rmSync(warrant, { force: true });
+    rmSync(marker, { force: true });
   }
 }
 
-/** Kill everything in the sandbox and delete its namespace. @throws Error when something does not end */
+/** Kill everything in the sandbox and delete its namespace. @throws Error if a process does not end */
 export async function removeSandbox(netnsName: string, pause?: ProcessMark): Promise<void> {
   const path = netnsPathOf(netnsName);
   if (isAlive(pause)) signalProcess(pause, 'SIGKILL');
-  // Twice: a launch on its way may have forked meanwhile.
+  // Twice: a launch in progress may fork in between.
   for (let round = 0; round < 2; round++) {
     const marks = sandboxProcesses(path);
     if (marks.length === 0) break;
@@ -122,7 +122,10 @@ export async function removeSandbox(netnsName: string, pause?: ProcessMark): Pro
   if (existsSync(path)) await run('ip', ['netns', 'delete', netnsName]);
 }
 
-/** coreutils' sleep under the name pause, so that it is told apart in `ps`; under its own where one program is many. */
+/**
+ * coreutils' sleep under the name pause, so that `ps` shows the difference; under its own name on systems where one
+ * binary provides all commands.
+ */
 function pauseProgram(stateDir: string): string {
   const sleep = ['/usr/bin/sleep', '/bin/sleep'].find(existsSync) ?? 'sleep';
   if (sleep === 'sleep' || basename(realpathSync(sleep)) !== 'sleep') return sleep;
@@ -132,7 +135,7 @@ function pauseProgram(stateDir: string): string {
     try {
       symlinkSync(sleep, path);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error; // Another agent was faster.
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error; // Another agent has just created it.
     }
   }
   return path;

@@ -1,4 +1,7 @@
-/** Sends a pod's status to the API when it changed: one at a time, the latest wins, tried again until it arrived. */
+/**
+ * Sends a pod's status to the API when it changes: one request at a time, the latest status wins, retried until it
+ * succeeds.
+ */
 import type { Condition, Pod, PodStatus } from '../../api/types/objects.ts';
 import type { PodState } from '../state.ts';
 import type { PodManagerOptions } from './options.ts';
@@ -35,7 +38,7 @@ export class StatusReporter {
     this.sending ??= this.send();
   }
 
-  /** Resolves when all is sent, or after `timeoutMs`. */
+  /** Resolves when everything is sent, or after `timeoutMs`. */
   async settled(timeoutMs: number): Promise<void> {
     if (this.sending === undefined) return;
     let timer: NodeJS.Timeout | undefined;
@@ -61,7 +64,7 @@ export class StatusReporter {
         retryMs = FIRST_RETRY_MS;
       } catch (error) {
         if ((error as { code?: unknown }).code === 404) {
-          this.sent = text; // There is nobody left to be told.
+          this.sent = text; // The object no longer exists.
           continue;
         }
         this.options.log(`status of pod ${this.pod().metadata.name}: ${(error as Error).message}`);

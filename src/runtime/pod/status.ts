@@ -1,4 +1,4 @@
-/** From the records of a pod's containers to its Kubernetes status (kubelet_pods.go, status/generate.go). Pure. */
+/** The Kubernetes status of a pod, from the records of its containers (kubelet_pods.go, status/generate.go). Pure. */
 import type {
   Condition,
   Container,
@@ -13,7 +13,7 @@ import type { ContainerRecord, PodState, Termination } from '../state.ts';
 export interface StatusFacts {
   hostIP: string | undefined;
   nowMs: number;
-  /** The conditions of the last status, for their times of transition. */
+  /** The conditions of the last status, for their transition times. */
   conditions: readonly Condition[];
 }
 
@@ -97,7 +97,7 @@ function phaseOf(pod: Pod, state: PodState): PodPhase {
   if (initFailed) return 'Failed';
   if (!state.initialized) return 'Pending';
   const records = pod.spec.containers.map((c) => state.containers[c.name]);
-  // Waiting for the first time, as opposed to waiting to be restarted.
+  // Waiting for the first start, not for a restart.
   if (
     records.some((r) => r === undefined || (r.phase !== 'running' && r.ended === undefined && r.last === undefined))
   ) {
@@ -153,7 +153,7 @@ function terminated(t: Termination): NonNullable<ContainerState['terminated']> {
   };
 }
 
-/** pkg/apis/core/v1/helper/qos: Guaranteed when every container limits cpu and memory to what it requests. */
+/** pkg/apis/core/v1/helper/qos: Guaranteed if every container's cpu and memory limits equal its requests. */
 function qosClassOf(pod: Pod): string {
   const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
   const some = containers.some(({ resources: r }) => Object.keys({ ...r?.limits, ...r?.requests }).length > 0);

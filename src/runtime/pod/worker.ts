@@ -1,6 +1,6 @@
 /**
- * One pod on this node, from the first sight of its manifest until nothing of it is left. Level-triggered: whatever
- * happens only wakes the worker, which compares what should be with what is; one step at a time.
+ * One pod on this node, from the first sight of its manifest until nothing of it is left. Level-triggered: every event
+ * only wakes the worker, which compares the desired state with the actual state, one step at a time.
  */
 import type { Pod, PodStatus } from '../../api/types/objects.ts';
 import { WellKnown } from '../../api/types/objects.ts';
@@ -52,7 +52,7 @@ export class PodWorker {
   private restartRequests: { names: string[]; done: () => void }[] = [];
   private lastTrouble = '';
 
-  /** @param found what an earlier agent left of this pod */
+  /** @param found state that an earlier agent left of this pod */
   constructor(around: WorkerSurroundings, pod: Pod, found?: PodState) {
     const { namespace = 'default', name } = pod.metadata;
     this.around = around;
@@ -81,21 +81,24 @@ export class PodWorker {
     return `${this.pod.metadata.namespace ?? 'default'}/${this.pod.metadata.name}`;
   }
 
-  /** The manifest as it is now, of the same pod (uid). */
+  /** A new version of the manifest of the same pod (uid). */
   update(pod: Pod): void {
     const changed = pod.metadata.resourceVersion !== this.pod.metadata.resourceVersion;
     this.pod = pod;
     if (changed || hasConfigVolumes(pod)) this.wake();
   }
 
-  /** The object is gone: end at once, without grace. */
+  /** The object is gone: end at once, without a grace period. */
   retire(): void {
     this.retired = true;
     for (const runner of this.containers.known()) runner.kill();
     this.wake();
   }
 
-  /** Restart one container, or all; resolves when they have been started again. @throws Error when there is no such one */
+  /**
+   * Restart one container, or all; resolves when they have been started again. @throws Error if there is no such
+   * container
+   */
   restart(container?: string): Promise<void> {
     const names = this.pod.spec.containers.map(({ name }) => name);
     if (container !== undefined && !names.includes(container)) {
@@ -112,7 +115,7 @@ export class PodWorker {
     this.loop ??= this.run();
   };
 
-  /** A look at what may have ended without this process being told: containers that an earlier agent started. */
+  /** Check for exits without notification: containers that an earlier agent started. */
   poll(): void {
     const { pause, containers } = this.state;
     const running = Object.values(containers).filter((record) => record.phase === 'running');
@@ -120,7 +123,7 @@ export class PodWorker {
     if (ended || (pause !== undefined && !isAlive(pause))) this.wake();
   }
 
-  /** Stop caring; the pod lives on. Resolves when the step at work is done. */
+  /** Stop managing the pod, which keeps running. Resolves when the step in progress is done. */
   async close(): Promise<void> {
     this.closed = true;
     clearTimeout(this.timer);
@@ -129,7 +132,7 @@ export class PodWorker {
     await this.loop;
   }
 
-  /** Take the pod away now, whatever the API says. */
+  /** Remove the pod now, whatever the API contains. */
   async destroy(): Promise<void> {
     await this.close();
     await this.removeAll();
@@ -161,7 +164,7 @@ export class PodWorker {
     if (nextMs !== undefined) this.wakeAt(nextMs);
   }
 
-  /** @returns when to look again */
+  /** @returns when to reconcile again */
   private async converge(): Promise<number | undefined> {
     const nowMs = Date.now();
     const deadlineMs = this.deadline();
@@ -196,7 +199,7 @@ export class PodWorker {
     return earliest(times);
   }
 
-  /** @returns false when there cannot be one yet */
+  /** @returns false if it cannot exist yet */
   private async ensureSandbox(): Promise<boolean> {
     if (this.sandbox.isLost()) {
       this.event('Normal', 'SandboxChanged', 'Pod sandbox changed, it will be killed and re-created.');
@@ -210,7 +213,7 @@ export class PodWorker {
     await this.sandbox.remove();
   }
 
-  /** End the containers with grace, take everything away, tell the API. */
+  /** End the containers with their grace period, remove everything, report to the API. */
   private async terminate(): Promise<void> {
     const { options } = this.around;
     const { deletionGracePeriodSeconds, deletionTimestamp } = this.pod.metadata;
@@ -258,7 +261,7 @@ export class PodWorker {
     this.around.options.recordEvent(this.pod, type, reason, message);
   }
 
-  /** The same trouble is told once. */
+  /** Report a problem, but not twice in a row. */
   private trouble(reason: string, message: string): void {
     const text = `${reason}: ${message}`;
     if (text !== this.lastTrouble) {
@@ -301,7 +304,7 @@ const earliest = (times: readonly (number | undefined)[]): number | undefined =>
   return known.length === 0 ? undefined : Math.min(...known);
 };
 
-/** What is worth keeping of a manifest: status and version change with every report of ours. */
+/** The parts of a manifest worth keeping: status and version change with every report of ours. */
 function withoutStatus({ status: _, ...pod }: Pod & { status?: PodStatus }): Pod {
   return { ...pod, metadata: { ...pod.metadata, resourceVersion: '' } };
 }
