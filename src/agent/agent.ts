@@ -141,7 +141,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   await parts.start('watch of the pods', podWatch);
 
   await Promise.all([watch.whenSynced(), podWatch.whenSynced()]);
-  services.putInForce();
+  services.applyAll();
   if (names) await parts.start('name server', names);
   await pool.start();
   podWatch.sync();

@@ -1,6 +1,6 @@
 /**
- * A node's configuration: what follows from its Node object, the cluster's options and the underlay. Derived as a whole
- * whenever one of them changes, frozen, and read by every part; no other part combines the three.
+ * A node's configuration, derived from its Node object, the cluster's options and the underlay. It is recomputed as a
+ * whole whenever one of them changes, frozen, and read by every part; no other part combines the three.
  */
 import { OVERLAYS } from '../../native-free-dataplane/overlay/modes.ts';
 import { type ClusterOptions, clusterDnsAddress, OVERLAY_OPTIONS } from '../api/cluster-options.ts';
@@ -15,11 +15,11 @@ import { NODE_OVERLAYS } from './overlay/overlay.ts';
 /** Ports of the node's address that masqueraded connections to the outside use (docs/semantics.md). */
 const MASQUERADE_PORTS: readonly [number, number] = [32768, 49151];
 
-/** The device that bears the node's address, and the network it is in. */
+/** The device that has the node's address, and its network. */
 export interface Underlay {
   readonly device: string;
   readonly mtu: number;
-  /** Prefix length of the node's address: the addresses its link reaches without a router. */
+  /** Prefix length of the node's address: the addresses reachable on its link without a router. */
   readonly prefix: number;
 }
 
@@ -30,26 +30,26 @@ export interface ConfigInputs {
 }
 
 export interface NodeConfig extends OverlayNode, NodeIdentity, ConntrackOptions {
-  /** Forwarding workers. */
+  /** Number of worker threads. */
   readonly workers: number;
-  /** Tracked connections there is room for. */
+  /** Capacity of the connection table. */
   readonly maxConntrack: number;
   readonly underlayPrefix: number;
-  /** Who answers for the cluster's names: the agents, or something that the user deploys. */
+  /** Who serves the cluster's names: the agents, or a server that the user deploys. */
   readonly dns: ClusterOptions['dns'];
   /** Address of Service kube-system/kube-dns. */
   readonly dnsAddress: string;
   readonly dnsUpstreams: readonly string[];
   readonly clusterDomain: string;
-  /** Topology zone of the node: which endpoints are near. */
+  /** Topology zone of the node, for zone hints. */
   readonly zone: string | undefined;
-  /** The node is being deleted: load balancers shall send it nothing new (KEP-3836). */
+  /** The node is being deleted: load balancers should send it no new connections (KEP-3836). */
   readonly leaving: boolean;
-  /** The operator's rules about the addresses that users may give their services. */
+  /** The operator's rules about the addresses that services may use. */
   readonly addressRules: AddressRules;
 }
 
-/** What a node's devices, tables and rules are made for: it stays as it is until the node's agent is started anew. */
+/** Values that devices, tables and rules are built with: they keep their first value until the agent is restarted. */
 const BUILT_WITH = [
   'nodeName',
   'nodeIP',
@@ -109,9 +109,10 @@ function dnsAddressOf({ serviceCidr }: ClusterOptions): string {
 }
 
 /**
- * The configuration that follows from the inputs.
- * @param former the configuration before: what the node was built with is taken from it, whatever the inputs have now
- * @throws Error for a Node without an address or a pod network, when there is no `former`
+ * The configuration derived from the inputs.
+ * @param former the previous configuration: the values the node was built with are taken from it, whatever the inputs
+ *   contain now
+ * @throws Error for a Node without an address or a pod network, if there is no `former`
  */
 export function deriveConfig(inputs: ConfigInputs, former?: NodeConfig): NodeConfig {
   const { node, cluster, underlay } = inputs;
@@ -140,12 +141,12 @@ export function deriveConfig(inputs: ConfigInputs, former?: NodeConfig): NodeCon
   });
 }
 
-/** Some properties of an object, in another. */
+/** A copy of some properties of an object. */
 function pick<T extends object, K extends keyof T>(from: T, keys: readonly K[]): Pick<T, K> {
   return Object.fromEntries(keys.map((key) => [key, from[key]])) as Pick<T, K>;
 }
 
-/** A frozen copy: what the API's objects hold stays theirs. */
+/** A frozen copy: objects of the API are not frozen themselves. */
 function deepFreeze<T>(value: T): T {
   if (typeof value !== 'object' || value === null) return value;
   const copy = Array.isArray(value)
@@ -156,14 +157,14 @@ function deepFreeze<T>(value: T): T {
 
 const same = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other);
 
-/** The node's configuration as it is now, and who reads which of its values. */
+/** The node's current configuration, and its followers. */
 export class LiveConfig {
   private config: NodeConfig;
   private inputs: ConfigInputs;
   private readonly log: (line: string) => void;
   private readonly followers: { readonly keys: readonly (keyof NodeConfig)[]; readonly apply: ConfigFollower }[] = [];
 
-  /** @throws Error as deriveConfig */
+  /** @throws Error as deriveConfig does */
   constructor(inputs: ConfigInputs, log: (line: string) => void) {
     this.inputs = inputs;
     this.config = deriveConfig(inputs);
@@ -174,12 +175,14 @@ export class LiveConfig {
     return this.config;
   }
 
-  /** Call `apply` whenever one of the values has changed; in the order of registration. It may throw: that is logged. */
+  /**
+   * Call `apply` whenever one of the values has changed, in order of registration. If it throws, the error is logged.
+   */
   follow(keys: readonly (keyof NodeConfig)[], apply: ConfigFollower): void {
     this.followers.push({ keys, apply });
   }
 
-  /** One or more of the inputs are new. */
+  /** Replace one or more of the inputs. */
   change(inputs: Partial<ConfigInputs>): void {
     this.inputs = { ...this.inputs, ...inputs };
     const former = this.config;

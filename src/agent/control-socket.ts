@@ -1,4 +1,7 @@
-/** A node's own small door for the CLI: things only the running agent can do. A unix socket that root alone may open. */
+/**
+ * The node's control socket for the CLI: operations that only the running agent can perform. A unix socket that only
+ * root may open.
+ */
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { dirname } from 'node:path';
@@ -6,7 +9,7 @@ import type { Duplex } from 'node:stream';
 import type { PodStreams } from './streams/pod-streams.ts';
 
 export interface AgentActions {
-  /** Restart one container, or all of a pod. Rejects with a sentence when there is no such thing. */
+  /** Restart one container, or all of a pod. Rejects with a one-line message if there is no such pod or container. */
   restart(namespace: string, pod: string, container: string | undefined): Promise<void>;
 }
 

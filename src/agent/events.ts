@@ -1,10 +1,10 @@
-/** Events of a node's pods and services, for `describe`. An event that cannot be written is not worth a failure. */
+/** Kubernetes events about a node's pods and services, for `describe`. A failure to write an event is ignored. */
 import type { ApiClient } from '../api/client/client.ts';
 import type { EventObject, KubeObject } from '../api/types/objects.ts';
 
 let count = 0;
 
-/** Record that something happened to an object. */
+/** Record an event about an object. */
 export function recordEvent(
   client: ApiClient,
   nodeName: string,

@@ -17,7 +17,7 @@ export class Heartbeat {
     this.log = log;
   }
 
-  /** First beat now, then periodically. */
+  /** Send the first heartbeat now, then periodically. */
   async start(): Promise<void> {
     await this.beat();
     this.timer = setInterval(() => void this.beat(), PERIOD_MS);
@@ -43,10 +43,10 @@ export class Heartbeat {
         { status: { conditions: [condition] } },
         { subresource: 'status', type: 'strategic' },
       );
-      if (this.failing) this.log('the API is back');
+      if (this.failing) this.log('the API answers again');
       this.failing = false;
     } catch (error) {
-      if (!this.failing) this.log(`the API does not answer; forwarding goes on: ${(error as Error).message}`);
+      if (!this.failing) this.log(`the API does not answer; forwarding continues: ${(error as Error).message}`);
       this.failing = true;
     }
   }

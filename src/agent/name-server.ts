@@ -1,6 +1,6 @@
 /**
- * The cluster's name server on this node: answers pods and the node itself from what the agent already watches. It
- * listens on the node's address; Service kube-system/kube-dns leads to it from every pod of this node and no other.
+ * The cluster's name server on this node: answers pods and the node itself from the agent's watches. It listens on the
+ * node's address; Service kube-system/kube-dns leads to it from the pods of this node only.
  */
 import { DNS_PORT } from '../api/cluster-options.ts';
 import type { EndpointSlice, Service } from '../api/types/objects.ts';
@@ -14,7 +14,7 @@ import { parseNameServer } from '../net/name-server.ts';
 import type { NodeConfig } from './config.ts';
 import type { Part } from './parts.ts';
 
-/** The address is not the node's yet, or somebody has the port: tried again after this time. */
+/** Delay before another attempt to listen if the address is not configured yet or the port is in use. */
 const RETRY_MS = 1000;
 
 type NameServerConfig = Pick<
@@ -37,7 +37,7 @@ export class NodeNameServer implements Part {
     this.zone = new ClusterZone(config.clusterDomain, config.dnsAddress);
   }
 
-  /** Begin to answer; all Services are known by now, so that no name is denied that exists. */
+  /** Start serving. All Services are known by now, so that no existing name is denied. */
   start(): void {
     const { log } = this;
     const { nodeIP, dnsUpstreams } = this.config;

@@ -1,12 +1,12 @@
 /**
- * The parts of a running agent, in the order they were started. They are closed in the reverse order, so that a part never
- * outlives one it uses. When a part fails to start, it and those before it are closed.
+ * The parts of a running agent, in the order they were started. They are closed in reverse order, so that a part never
+ * outlives one it uses. If a part fails to start, it and those before it are closed.
  */
 
 export interface Part {
-  /** Resolves when the parts after this one may rely on it. */
+  /** Resolves when later parts may rely on it. */
   start?(): void | Promise<void>;
-  /** Give back what was taken. Also called after a `start` that failed half-way. */
+  /** Release all resources. Also called after a `start` that failed half-way. */
   close?(): void | Promise<void>;
 }
 
@@ -34,7 +34,7 @@ export class Parts {
     return this.started.map(({ name }) => name);
   }
 
-  /** Start a part behind those that run. @throws what its `start` throws */
+  /** Start a part after those already running. @throws what its `start` throws */
   async start<T extends Part>(name: string, part: T): Promise<T> {
     this.started.push({ name, part });
     await part.start?.();
@@ -43,7 +43,7 @@ export class Parts {
 
   /**
    * Close all parts, the last one first; a second call does nothing.
-   * @throws AggregateError of the parts that failed, after all of them had their turn
+   * @throws AggregateError of the failures, after all parts have been closed
    */
   async close(): Promise<void> {
     const failures: Error[] = [];

@@ -1,4 +1,4 @@
-/** The first configuration of a node: waits for the API to have the Node. */
+/** The first configuration of a node: waits until the Node object exists at the API. */
 import type { ApiClient } from '../api/client/client.ts';
 import { clusterOptionsOf } from '../api/cluster-options.ts';
 import { CONFIG_MAP } from '../api/types/objects.ts';
@@ -6,10 +6,10 @@ import { addressOf, LiveConfig } from './config.ts';
 import { underlayDevice } from './underlay/underlay-device.ts';
 
 const RETRY_MS = 100;
-/** A line in the log for so many attempts. */
+/** Log one line per this many attempts. */
 const LOG_EVERY = 50;
 
-/** @throws Error for a Node without address or pod network, or whose address no device has */
+/** @throws Error for a Node without address or pod network, or if no device has its address */
 export async function readConfig(
   client: ApiClient,
   nodeName: string,

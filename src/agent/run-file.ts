@@ -1,4 +1,4 @@
-/** The file that `dataplane status` reads: what the running agent has chosen for its node. */
+/** The file that `dataplane status` reads: the running agent's choices for its node. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Tap } from '../linux/tap.ts';

@@ -1,6 +1,6 @@
 /**
- * What a node watches at the API: an informer for each kind, and where its changes go. The copies stay as they are while
- * the API is away.
+ * What a node watches at the API: an informer per kind, and the receivers of the changes. The copies stay as they are
+ * while the API is unavailable.
  */
 import type { ApiClient } from '../api/client/client.ts';
 import { type Informer, startInformer } from '../api/client/informer.ts';
@@ -16,7 +16,7 @@ import {
 } from '../api/types/objects.ts';
 import type { Part } from './parts.ts';
 
-/** Where the changes of the cluster go. */
+/** Receivers of the cluster's changes. */
 export interface ClusterChanges {
   /** This node's own object. */
   ownNode(node: NodeObject): void;
@@ -24,7 +24,7 @@ export interface ClusterChanges {
   options(options: ClusterOptions): void;
   setNode(node: NodeObject): void;
   removeNode(name: string): void;
-  /** Services and slices go to each of them. */
+  /** Each of them gets all Services and slices. */
   readonly services: readonly ServiceChanges[];
 }
 
@@ -35,7 +35,7 @@ export interface ServiceChanges {
   removeSlice(slice: EndpointSlice): void;
 }
 
-/** The cluster as this node sees it: Services, slices, nodes, and what its pods may mount. */
+/** The cluster as seen by this node: Services, slices, nodes, and the objects that its pods may mount. */
 export class ClusterWatch implements Part {
   private readonly client: ApiClient;
   private readonly nodeName: string;
@@ -127,7 +127,7 @@ export class ClusterWatch implements Part {
 export interface PodChanges {
   /** A pod is new or changed. */
   set(pod: Pod): void;
-  /** The node's pods are these. Called after each change, once the list is complete. */
+  /** The complete list of the node's pods. Called after each change, once the initial list is complete. */
   sync(pods: readonly Pod[]): void;
 }
 

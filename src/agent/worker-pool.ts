@@ -1,6 +1,6 @@
 /**
- * The forwarding threads of a node: one never-ending Piscina task each. A task that fails is run again on a live
- * thread with the same tables and the same devices, so a crash costs the packets of one batch.
+ * The worker threads of a node: one never-ending Piscina task each. A task that fails is started again on a live thread
+ * with the same tables and devices, so a crash costs the packets of one batch.
  */
 import { randomInt } from 'node:crypto';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
@@ -17,16 +17,16 @@ import { ControlWord, controlAt, controlBytes, createControl, ThreadState } from
 import type { NumberedChange, PortChange, PortOfWorker, TunnelOfWorker, WorkerTask } from '../worker/messages.ts';
 
 const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
-/** Wait before a crashed worker is started again: none at first, doubled while it keeps crashing. */
+/** Delay before a crashed worker is restarted: none at first, doubled while it keeps crashing. */
 const FIRST_RESTART_MS = 5;
 const LAST_RESTART_MS = 2000;
 /** A worker that has run for this long is restarted without delay after a crash. */
 const STEADY_MS = 10_000;
 const STOP_TIMEOUT_MS = 2000;
-/** Workers run a batch at least once a second, also when idle; one that has not for this long hangs. */
+/** Workers run a batch at least once a second, even when idle; one that has not for this long is hung. */
 const STALL_MS = 5000;
 const WATCH_MS = 1000;
-/** How long a worker may take to carry out a change before it counts as hung. */
+/** How long a worker may take to apply a change before it counts as hung. */
 const CHANGE_TIMEOUT_MS = 5000;
 
 export interface WorkerPoolOptions {
@@ -35,17 +35,20 @@ export interface WorkerPoolOptions {
   readonly features: Features;
   readonly conntrack: Conntrack;
   readonly fragments: FragmentTable;
-  /** Called when a worker crashed and will be started again. */
+  /** Called when a worker has crashed and will be restarted. */
   readonly onCrash?: (worker: number, error: Error) => void;
   /**
-   * Called once when a worker has had no batch for `stalledMs`, and again should it hang anew. A thread inside a
-   * system call or an endless loop can only be ended with its process: what to do is the caller's choice.
+   * Called once when a worker has had no batch for `stalledMs`, and again if it hangs another time. A thread inside a
+   * system call or an endless loop can only be ended with its process: the caller decides what to do.
    */
   readonly onStall?: (worker: number, stalledMs: number) => void;
-  /** The workers' ways to the overlay's raw socket, and what to call when a worker has put something into its ring. */
+  /**
+   * The workers' connections to the overlay's raw socket; `onTunnel` is called when a worker has added a packet to its
+   * ring.
+   */
   readonly tunnels?: readonly TunnelOfWorker[];
   readonly onTunnel?: (worker: number) => void;
-  /** Module the threads run; default the real worker. */
+  /** Module that the threads run; default: the real worker. */
   readonly entry?: URL;
 }
 
@@ -53,7 +56,7 @@ interface Thread {
   readonly wakeFd: number;
   messages: MessagePort;
   readonly ports: Map<number, PortOfWorker>;
-  /** Number of the last change it was sent. */
+  /** Number of the last change sent to it. */
   changesSent: number;
   startedAt: number;
   backoffMs: number;
@@ -95,7 +98,7 @@ export class WorkerPool {
     this.watchdog = setInterval(() => this.lookForStalls(), WATCH_MS).unref();
   }
 
-  /** Start the threads; resolves when all of them are in their loop. */
+  /** Start the threads; resolves when all of them are in their loops. */
   async start(): Promise<void> {
     for (let worker = 0; worker < this.options.workers; worker++) this.running.push(this.keep(worker));
     for (let waited = 0; waited < 10_000; waited += 5) {
@@ -110,7 +113,7 @@ export class WorkerPool {
     return Atomics.load(this.control, controlAt(worker, ControlWord.STATE));
   }
 
-  /** Do all workers forward? */
+  /** Are all workers forwarding? */
   isHealthy(): boolean {
     return this.threads.every(({ stalled }, worker) => !stalled && this.isLooping(worker));
   }
@@ -120,7 +123,7 @@ export class WorkerPool {
     return state === ThreadState.RUNNING || state === ThreadState.SLEEPING;
   }
 
-  /** Give every worker its queue of a device. @param fds one for each worker */
+  /** Give every worker its queue of a device. @param fds one per worker */
   addPort(index: number, fds: readonly number[], headerBytes: number): void {
     this.threads.forEach((thread, worker) => {
       const fd = fds[worker];
@@ -132,8 +135,8 @@ export class WorkerPool {
   }
 
   /**
-   * Take a device from all workers. The caller may close its descriptors when the promise resolves.
-   * @throws Error when a worker hangs: the descriptors must stay open then, or it might use their numbers for others
+   * Remove a device from all workers. The caller may close its descriptors when the promise resolves.
+   * @throws Error if a worker hangs: the descriptors must stay open then, or it might use their numbers for other files
    */
   async removePort(index: number): Promise<void> {
     const numbers = this.threads.map((thread) => {
@@ -141,7 +144,7 @@ export class WorkerPool {
       return this.send(thread, { kind: 'remove', index });
     });
     const done = (worker: number): boolean => {
-      // A thread that is not there will take its ports from the map, where this one is no more.
+      // A thread that is not running takes its ports from the map when it starts, and this one is no longer in it.
       if (!this.isLooping(worker) && this.state(worker) !== ThreadState.STARTING) return true;
       return (
         ((Atomics.load(this.control, controlAt(worker, ControlWord.CHANGES_DONE)) - (numbers[worker] ?? 0)) | 0) >= 0
@@ -149,12 +152,12 @@ export class WorkerPool {
     };
     const end = monotonicMs() + CHANGE_TIMEOUT_MS;
     for (let pauseMs = 0; !this.threads.every((_, worker) => done(worker)); pauseMs = Math.min(pauseMs + 1, 20)) {
-      if (monotonicMs() > end) throw new Error(`port ${index}: a forwarding thread does not let go of it`);
+      if (monotonicMs() > end) throw new Error(`port ${index}: a forwarding thread does not release it`);
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
 
-  /** Make a worker throw at its next batch, to see it come back. */
+  /** Make a worker throw at its next batch, to test its restart. */
   crash(worker: number): void {
     Atomics.store(this.control, controlAt(worker, ControlWord.CRASH), 1);
     this.wake(this.threads[worker] as Thread);
@@ -179,7 +182,7 @@ export class WorkerPool {
     await Promise.race([this.pool.destroy(), timeout]);
     for (const thread of this.threads) {
       thread.messages.close();
-      // A thread that hangs still has the number of its eventfd.
+      // A hung thread still uses the number of its eventfd.
       if (!late) close(thread.wakeFd);
     }
   }
@@ -197,7 +200,7 @@ export class WorkerPool {
     write(thread.wakeFd, this.one.address, 8);
   }
 
-  /** Run a worker, and again when it fails. */
+  /** Run a worker, and restart it when it fails. */
   private async keep(worker: number): Promise<void> {
     const thread = this.threads[worker] as Thread;
     while (!this.stopping) {

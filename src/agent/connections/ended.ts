@@ -1,21 +1,21 @@
 /**
  * Which connections end when a service port changes (S16 and S17 of docs/semantics.md; kubernetes #139628, #141371).
- * Pure: flush.ts carries it out, and stale-flows.ts does the same for the changes that no agent saw.
+ * Pure: flush.ts ends them, and stale-flows.ts covers changes that happened while no agent ran.
  */
 import type { FrontendContents } from '../../../native-free-dataplane/services/contents.ts';
 import { FrontendKind } from '../../../native-free-dataplane/services/table.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 
-/** A service port as it was left in force. */
+/** The state of a service port as it was last applied. */
 export interface ServicePortState {
   readonly name: string;
   readonly protocol: number;
   readonly frontends: readonly FrontendContents[];
-  /** Keys (address:port) of the endpoints whose connections may go on. */
+  /** Keys (address:port) of the endpoints whose connections may continue. */
   readonly serving: readonly string[];
 }
 
-/** An endpoint that a service port's addresses no longer lead to: its UDP connections must not go on to it. */
+/** An endpoint to which a service port's addresses no longer lead: its UDP connections must not continue. */
 export interface RemovedEndpoint {
   readonly servicePort: Pick<ServicePortState, 'protocol' | 'frontends'>;
   /** Four words, IPv4 mapped. With port 0: connections to the addresses that were never translated. */
@@ -23,15 +23,15 @@ export interface RemovedEndpoint {
   readonly port: number;
 }
 
-/** Stands for every address: connections that were never translated. */
+/** Matches every address: connections that were never translated. */
 const ANY = new Int32Array(4);
 
-/** What ends when a service port that was `old` becomes `now`; either is undefined where there is none. */
+/** Connections that end when service port `old` becomes `now`; either is undefined if it does not exist. */
 export function endedByChange(old: ServicePortState | undefined, now: ServicePortState | undefined): RemovedEndpoint[] {
   return [...(old ? gone(old, now) : []), ...(now ? neverTranslated(old, now) : [])];
 }
 
-/** Those of endpoints that no longer serve, and all that came by an address the service no longer has. */
+/** Connections to endpoints that no longer serve, and all that used an address the service no longer has. */
 function gone(old: ServicePortState, now: ServicePortState | undefined): RemovedEndpoint[] {
   const removed: RemovedEndpoint[] = [];
   const serving = new Set(now?.serving);
@@ -44,7 +44,10 @@ function gone(old: ServicePortState, now: ServicePortState | undefined): Removed
   return removed;
 }
 
-/** Connections that began before the address was a service's, or had endpoints: they would go on untranslated (kubernetes #105657). */
+/**
+ * Connections that started before the address belonged to a service, or before the service had endpoints: they would
+ * continue untranslated (kubernetes #105657).
+ */
 function neverTranslated(old: ServicePortState | undefined, now: ServicePortState): RemovedEndpoint[] {
   if (now.serving.length === 0) return [];
   const had = new Set(old && old.serving.length > 0 ? old.frontends.map(frontendKey) : []);

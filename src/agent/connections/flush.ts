@@ -1,16 +1,16 @@
-/** Ends connections when services change: flows to an endpoint that is gone, or past a service that is new. */
+/** Ends connections when services change: flows to a removed endpoint, or flows that bypass a new service. */
 
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 import type { RemovedEndpoint } from './ended.ts';
-import { frontendKey, placeOf, takeAwayFlows } from './tracked-flows.ts';
+import { frontendKey, placeOf, removeFlows } from './tracked-flows.ts';
 
-/** Instead of an endpoint: connections that were never translated. */
+/** Stands for an endpoint: connections that were never translated. */
 const NEVER_TRANSLATED = -1;
 
 /**
- * Remove the flows of the given endpoints, by the service address they were opened to: UDP, and of TCP those that
- * were never translated nor answered, whose next SYN then finds the service.
+ * Remove the flows of the given endpoints, matched by the service address they were opened to: UDP flows, and TCP flows
+ * that were neither translated nor answered, whose next SYN is then balanced by the service.
  * @param nodeIP last word of the node's address, on which NodePorts are open
  * @returns flows removed
  */
@@ -30,8 +30,8 @@ export function flushEndpoints(table: Conntrack, removed: readonly RemovedEndpoi
     }
   }
   if (gone.size === 0) return 0;
-  return takeAwayFlows(table, nodeIP, (flow) => {
-    // This rejects nearly all connections before anything is looked up.
+  return removeFlows(table, nodeIP, (flow) => {
+    // This rejects nearly all connections without a look-up.
     if (!ports.has(flow.askedPort)) return false;
     if (flow.protocol === PROTOCOL_TCP && flow.answered) return false;
     const endpoints = flow.at(gone);

@@ -1,4 +1,7 @@
-/** The cluster's options for connection tracking, written where the workers read them: in force from the next packet on. */
+/**
+ * The cluster's options for connection tracking, written where the workers read them: they apply from the next packet
+ * on.
+ */
 import { type Conntrack, Setting } from '../../../native-free-dataplane/conntrack/record.ts';
 import { timeoutsWith } from '../../../native-free-dataplane/conntrack/timeouts.ts';
 import type { ClusterOptions } from '../../api/cluster-options.ts';
@@ -11,7 +14,7 @@ export const CONNTRACK_OPTIONS: readonly (keyof ConntrackOptions)[] = [
   'conntrackTcpLoose',
 ];
 
-/** Connections that are idle already keep the deadline they were given; the next packet of each brings the new timeout. */
+/** Idle connections keep their current deadline; the next packet of each applies the new timeout. */
 export function writeConntrackSettings({ settings }: Conntrack, options: ConntrackOptions): void {
   settings.set(timeoutsWith(options.conntrackTimeouts));
   settings[Setting.TCP_LIBERAL] = options.conntrackTcpLiberal ? 1 : 0;

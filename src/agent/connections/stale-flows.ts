@@ -1,32 +1,32 @@
 /**
- * The connections an agent finds when it starts were balanced by a former one, and the changes in between were seen by no
- * agent. Once, at start, UDP flows are removed that lead to endpoints that no longer serve, to addresses that no service
- * has any more, or past a service they should have been translated by (kubernetes #122740, #139628, #141371). TCP
- * connections end by themselves.
+ * Connections that an agent finds when it starts were balanced by a previous one, and changes may have happened in
+ * between. Once, at start, this removes UDP flows that lead to endpoints that no longer serve, to addresses that no
+ * longer belong to a service, or that bypass a service that should have translated them (kubernetes #122740, #139628,
+ * #141371). TCP connections end by themselves.
  */
 
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
 import { PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import type { ServicePortState } from './ended.ts';
-import { frontendKey, placeOf, takeAwayFlows } from './tracked-flows.ts';
+import { frontendKey, placeOf, removeFlows } from './tracked-flows.ts';
 
 /**
  * Remove stale UDP flows.
- * @param states every service port in force
+ * @param states every service port in the table
  * @param nodeIP the address NodePorts are open on
  * @returns flows removed
  */
 export function sweepStaleFlows(table: Conntrack, states: Iterable<ServicePortState>, nodeIP: string): number {
   const serving = servingByFrontend(states);
-  return takeAwayFlows(table, addressWords(nodeIP)[3] as number, (flow) => {
+  return removeFlows(table, addressWords(nodeIP)[3] as number, (flow) => {
     if (flow.protocol !== PROTOCOL_UDP) return false;
     const endpoints = flow.at(serving);
     return endpoints ? !endpoints.has(flow.endpoint) : flow.isBalanced;
   });
 }
 
-/** Endpoints that serve, by the frontend asked for. */
+/** Serving endpoints, by frontend. */
 function servingByFrontend(states: Iterable<ServicePortState>): Map<number, Set<number>> {
   const serving = new Map<number, Set<number>>();
   for (const { protocol, frontends, serving: keys } of states) {

@@ -1,9 +1,9 @@
 /**
- * A walk over the tracked connections that removes some: which frontend each was opened to, and which endpoint it leads to.
+ * Removes tracked connections by criteria: the frontend to which each was opened, and the endpoint it leads to.
  *
- * A walk over the records in shared memory, in the agent's own thread: workers find the entries missing at their next
- * look-up and balance the flow anew (kubernetes pkg/proxy/conntrack/cleanup.go; issues 139628, 141371, 130542, 105657
- * are what goes wrong otherwise). IPv4 only, as services are.
+ * The agent's own thread walks the records in shared memory. Workers then miss the entries at their next look-up and
+ * balance the flow again (kubernetes pkg/proxy/conntrack/cleanup.go; issues 139628, 141371, 130542, 105657 show what
+ * goes wrong otherwise). IPv4 only, like services.
  */
 import {
   type Conntrack,
@@ -21,10 +21,10 @@ const LOOPBACK = 127;
 /** Address (last word) and port as one number, below 2^48. */
 export const placeOf = (address: number, port: number): number => (address >>> 0) * 0x1_0000 + port;
 
-/** Protocol and place as one number: exact, below 2^53. */
+/** Protocol, address and port as one number: exact, below 2^53. */
 const keyOf = (protocol: number, place: number): number => protocol * 0x1_0000_0000_0000 + place;
 
-/** What a frontend is found by in `TrackedFlow.at`; a NodePort's address is 0. */
+/** Key of a frontend in `TrackedFlow.at`; a NodePort's address is 0. */
 export function frontendKey(
   protocol: number,
   frontend: { readonly kind: FrontendKind; readonly address: Int32Array; readonly port: number },
@@ -33,16 +33,16 @@ export function frontendKey(
   return keyOf(protocol, placeOf(address, frontend.port));
 }
 
-/** One connection of a walk: it stands for the next one afterwards. */
+/** The connection at the walk's current position; `read` moves it to another record. */
 export class TrackedFlow {
   private readonly table: Conntrack;
   private readonly nodeIP: number;
   private record = 0;
   private base = 0;
   protocol = 0;
-  /** Has the other side answered? */
+  /** Has a reply been seen? */
   answered = false;
-  /** Last word of the address the client asked for, and the port. */
+  /** Last word of the address, and the port, to which the client connected. */
   asked = 0;
   askedPort = 0;
 
@@ -51,7 +51,7 @@ export class TrackedFlow {
     this.nodeIP = nodeIP;
   }
 
-  /** @returns false when the record holds no live connection */
+  /** @returns false if the record holds no live connection */
   read(record: number): boolean {
     const { table } = this;
     const { words, addressWords: span } = table;
@@ -68,7 +68,7 @@ export class TrackedFlow {
     return true;
   }
 
-  /** What `frontends` has for the frontend the client asked for: by its address, or as a NodePort. */
+  /** The entry of `frontends` for the frontend to which the client connected: by its address, or as a NodePort. */
   at<T>(frontends: ReadonlyMap<number, T>): T | undefined {
     const { protocol, asked, askedPort } = this;
     const found = frontends.get(keyOf(protocol, placeOf(asked, askedPort)));
@@ -77,14 +77,14 @@ export class TrackedFlow {
     return isNode ? frontends.get(keyOf(protocol, placeOf(0, askedPort))) : undefined;
   }
 
-  /** Where it goes: the place that answers. */
+  /** The endpoint that replies. */
   get endpoint(): number {
     const { words, addressWords: span } = this.table;
     const reply = tupleAt(this.table, this.record, 1);
     return placeOf(words[reply + span - 1] as number, (words[reply + 2 * span] as number) >>> 16);
   }
 
-  /** Does it go where the client asked, with no translation? */
+  /** Does it go to the address the client used, without translation? */
   get isUntranslated(): boolean {
     return this.endpoint === placeOf(this.asked, this.askedPort);
   }
@@ -100,12 +100,12 @@ export class TrackedFlow {
  * @param nodeIP last word of the node's address, on which NodePorts are open
  * @returns how many
  */
-export function takeAwayFlows(table: Conntrack, nodeIP: number, isStale: (flow: TrackedFlow) => boolean): number {
+export function removeFlows(table: Conntrack, nodeIP: number, isStale: (flow: TrackedFlow) => boolean): number {
   const flow = new TrackedFlow(table, nodeIP);
   const used = Math.min(table.state[StateWord.WATERMARK] ?? 0, table.max);
-  let taken = 0;
+  let removed = 0;
   for (let record = 0; record < used; record++) {
-    if (flow.read(record) && isStale(flow) && removeRecord(table, record)) taken++;
+    if (flow.read(record) && isStale(flow) && removeRecord(table, record)) removed++;
   }
-  return taken;
+  return removed;
 }

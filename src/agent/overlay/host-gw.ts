@@ -1,6 +1,6 @@
 /**
- * host-gw: the kernel routes between the nodes. What dp0 hands to it for another node's pods leaves by NODES_TABLE; what
- * comes for this node's pods is routed to dp0 anyway. Answers to the gateway's address, the masquerade
+ * host-gw: the kernel routes between the nodes. Packets that dp0 hands to it for another node's pods leave by
+ * NODES_TABLE; packets for this node's pods are routed to dp0 anyway. Replies to the gateway's address, the masquerade
  * address of NodePort clients, need a rule.
  */
 import { gatewayOf } from '../../net/pod-network.ts';

@@ -1,6 +1,6 @@
 /**
- * IPIP: by a raw socket of the agent (raw-socket-tunnel.ts), or by dp0 and the node's kernel. A raw socket gets its packets
- * from the kernel itself, so they must not be sent to dp0.
+ * IPIP: through a raw socket of the agent (raw-socket-tunnel.ts), or through dp0 and the node's kernel. A raw socket
+ * gets its packets directly from the kernel, so they must not be routed to dp0.
  */
 import { PROTOCOL_IPIP } from '../../../native-free-dataplane/protocols.ts';
 import { Preference, TO_DP0_TABLE } from '../underlay/rule-order.ts';

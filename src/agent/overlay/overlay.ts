@@ -1,4 +1,4 @@
-/** The node's side of each overlay, by the name that the cluster's options have. A new overlay is a line here. */
+/** The node's side of each overlay, by its name in the cluster's options. A new overlay adds a line here. */
 import type { OverlayName } from '../../../native-free-dataplane/overlay/modes.ts';
 import { hostGw } from './host-gw.ts';
 import { ipip } from './ipip.ts';

@@ -1,9 +1,10 @@
 /**
- * An overlay over IP by a raw socket: the main thread sends what the workers put into their rings as one IP protocol, and
- * puts what it receives into the rings the other way. The kernel writes the outer header and reassembles fragments.
+ * An overlay over IP through a raw socket: the main thread sends the packets in the workers' rings with one IP
+ * protocol, and puts received packets into the rings of the other direction. The kernel writes the outer header and
+ * reassembles fragments.
  *
- * A packet is passed on when it was sent to this node's address. Whether it came from a node of the cluster, and from the
- * one that the inner source belongs to, is checked by the pipeline (overlay/peers.ts), which counts what it refuses.
+ * A packet is passed on if it was sent to this node's address. The pipeline (overlay/peers.ts) checks that it came from
+ * a node of the cluster, and from the node that the inner source belongs to, and counts what it drops.
  *
  * RFC 2003; linux net/ipv4/raw.c (a raw socket gets the outer header with the packet).
  */
@@ -25,16 +26,16 @@ import type { Tunnel } from './node-overlay.ts';
 
 /** Largest IP packet. */
 const PACKET_BYTES = 65536;
-/** Room of each ring: some 700 packets of 1500 bytes, as much as a device's queue. */
+/** Size of each ring: about 700 packets of 1500 bytes, as many as a device's queue. */
 const RING_ROOM = 1 << 20;
 const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
-/** What the kernel keeps for the socket while the agent does something else. */
+/** Size of the socket's kernel queues, for while the agent is busy. */
 const QUEUE_BYTES = 8 << 20;
-/** Packets handled before the event loop has its turn. */
+/** Packets handled before yielding to the event loop. */
 const BATCH = 256;
 /** The ECN field in the second byte of an IPv4 header (RFC 3168 §5). */
 const ECN_MASK = 3;
-/** Failures are logged at most so often. */
+/** Shortest interval between log lines about failures. */
 const LOG_MS = 10_000;
 
 interface WorkerRings {
@@ -57,7 +58,7 @@ export interface RawSocketTunnelOptions {
 }
 
 export class RawSocketTunnel implements Tunnel {
-  /** What each worker is given. */
+  /** Passed to each worker. */
   readonly ofWorkers: readonly TunnelOfWorker[];
   private readonly socket: RawSocket;
   private readonly rings: WorkerRings[] = [];
@@ -76,7 +77,7 @@ export class RawSocketTunnel implements Tunnel {
   private unlogged = 0;
   private closed = false;
 
-  /** @throws Error when there is no raw-socket package, SystemError */
+  /** @throws Error if the raw-socket package is missing, SystemError */
   constructor(options: RawSocketTunnelOptions) {
     this.nodeIP = wordOf(options.nodeIP);
     this.log = options.log;
@@ -114,7 +115,7 @@ export class RawSocketTunnel implements Tunnel {
     return { ...names, wakeFd };
   }
 
-  /** A worker has put something into its ring that was empty. */
+  /** A worker has added a packet to its empty ring. */
   drain(worker: number): void {
     const rings = this.rings[worker];
     if (!rings || rings.draining || this.closed) return;
@@ -138,7 +139,7 @@ export class RawSocketTunnel implements Tunnel {
         this.mark(out[outward.at + 1] as number);
         this.socket.wrap.send(out, outward.at, outward.length, this.nameOf(outward.tag), ignore);
       } catch (error) {
-        // The kernel has no room: what is in the ring waits there, and what finds the ring full is counted and lost.
+        // The kernel's queue is full: packets wait in the ring, and those that find the ring full are counted and lost.
         if (isBusy(error)) {
           setTimeout(() => this.sendSome(rings), 1);
           return;
@@ -149,7 +150,7 @@ export class RawSocketTunnel implements Tunnel {
     }
   }
 
-  /** Let the kernel's outer header have the ECN field of the packet inside (RFC 6040 §4.1). @param service its second byte */
+  /** Give the kernel's outer header the ECN field of the inner packet (RFC 6040 §4.1). @param service its second byte */
   private mark(service: number): void {
     const ecn = service & ECN_MASK;
     if (ecn === this.ecn) return;
@@ -157,7 +158,7 @@ export class RawSocketTunnel implements Tunnel {
     this.ecn = ecn;
   }
 
-  /** Everything that is there; one packet has been taken already. */
+  /** Read every packet available; one has been read already. */
   private drainSocket(): void {
     const taken = (buffer: Buffer, bytes: number): void => this.take(buffer, bytes);
     try {
@@ -175,9 +176,9 @@ export class RawSocketTunnel implements Tunnel {
   /** A received packet, outer header first. */
   private take(packet: Buffer, bytes: number): void {
     const view = packet === this.received ? this.receivedView : viewOf(packet);
-    // The pipeline would hand packets for another address back to the kernel, and the kernel to this socket.
+    // The pipeline would return packets for another address to the kernel, and the kernel to this socket.
     if (bytes < 2 * IPV4_MIN_BYTES || ipv4Destination(view, 0) !== this.nodeIP) return;
-    // Both ends of a connection are in the sum, whichever way round: its packets stay in order, on one worker.
+    // The sum covers both ends of a connection, symmetrically: its packets stay in order, on one worker.
     const inner = ipv4HeaderBytes(view, 0);
     if (bytes < inner + IPV4_MIN_BYTES) return;
     const mixed = Math.imul(ipv4Source(view, inner) ^ ipv4Destination(view, inner), 0x9e3779b1);
@@ -205,7 +206,7 @@ export class RawSocketTunnel implements Tunnel {
     this.unlogged = 0;
   }
 
-  /** The workers must have stopped. Their ends of the rings stay valid memory until the process ends. */
+  /** The workers must have stopped. Their ends of the rings stay mapped until the process ends. */
   close(): void {
     this.closed = true;
     this.socket.close();

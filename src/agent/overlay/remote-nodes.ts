@@ -1,9 +1,9 @@
 /**
- * The other nodes, kept in step with their Node objects: hops and routes in the tables, and the kernel's
- * routes where there is no overlay.
+ * The other nodes, synchronized with their Node objects: hops and routes in the tables, and the kernel's routes if
+ * there is no overlay.
  *
- * Node objects → overlay peers. How a node is reached is in flannel's annotations, whether an agent of ours runs there or
- * flannel does (flannel pkg/subnet/kube/annotations.go).
+ * Node objects → overlay peers. flannel's annotations describe how a node is reached, whether it runs our agent or
+ * flannel (flannel pkg/subnet/kube/annotations.go).
  */
 
 import type { OverlayName } from '../../../native-free-dataplane/overlay/modes.ts';
@@ -14,16 +14,16 @@ import type { NodeSync, RemoteNode } from '../node-sync.ts';
 import type { HostNetwork } from '../underlay/host-network.ts';
 import { NODE_OVERLAYS } from './overlay.ts';
 
-/** How long a learnt path MTU holds (RFC 1191 §6.3; linux net.ipv4.route.mtu_expires). */
+/** Lifetime of a learned path MTU (RFC 1191 §6.3; linux net.ipv4.route.mtu_expires). */
 const PATH_MTU_MS = 600_000;
 
-/** What this cluster's overlay is. */
+/** The cluster's overlay. */
 export interface OverlayOfCluster {
   readonly overlay: OverlayName;
   readonly vni: number;
 }
 
-/** Why a Node's annotations and this cluster's overlay do not go together; undefined when they do. */
+/** The reason a Node's annotations do not match this cluster's overlay; undefined if they do. */
 export function whyNoPeer(node: NodeObject, { overlay, vni }: OverlayOfCluster): string | undefined {
   const annotations = node.metadata.annotations ?? {};
   const backend = annotations[FlannelAnnotation.BACKEND_TYPE];
@@ -31,7 +31,7 @@ export function whyNoPeer(node: NodeObject, { overlay, vni }: OverlayOfCluster):
   return NODE_OVERLAYS[overlay].whyNoPeer(backendData(annotations[FlannelAnnotation.BACKEND_DATA]), { vni });
 }
 
-/** The peer a Node is; undefined while it has no address or no pod network yet. */
+/** The peer described by a Node; undefined while it has no address or no pod network. */
 export function remoteNodeOf(node: NodeObject): RemoteNode | undefined {
   const annotations = node.metadata.annotations ?? {};
   const podCIDRs = node.spec?.podCIDRs ?? (node.spec?.podCIDR ? [node.spec.podCIDR] : []);
@@ -53,7 +53,9 @@ function vtepMacOf(text: string | undefined): string | undefined {
   return typeof mac === 'string' && parseMac(mac) !== undefined ? mac.toLowerCase() : undefined;
 }
 
-/** The annotation's object; empty where the annotation is missing or no object. Backends other than VXLAN write `null`. */
+/**
+ * The annotation's object; empty if the annotation is missing or not an object. Backends other than VXLAN write `null`.
+ */
 function backendData(text: string | undefined): Readonly<Record<string, unknown>> {
   try {
     return (JSON.parse(text ?? '{}') as Record<string, unknown> | null) ?? {};
@@ -72,7 +74,7 @@ export interface RemoteNodesOptions {
 export class RemoteNodes {
   private readonly options: RemoteNodesOptions;
   private readonly known = new Map<string, RemoteNode>();
-  /** Nodes that are no peers, and why: logged once. */
+  /** Nodes that are not peers, with the reason: logged once. */
   private readonly refused = new Map<string, string>();
 
   private readonly forgetting: NodeJS.Timeout;

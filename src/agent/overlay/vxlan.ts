@@ -1,4 +1,4 @@
-/** VXLAN: the node's kernel sends and receives the datagrams, dp0 gets those for the cluster's port. */
+/** VXLAN: the node's kernel sends and receives the datagrams; those for the cluster's port are routed to dp0. */
 import { PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 import { Preference, TO_DP0_TABLE } from '../underlay/rule-order.ts';
 import type { NodeOverlay } from './node-overlay.ts';

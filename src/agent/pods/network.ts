@@ -1,6 +1,6 @@
 /**
- * What the runtime asks of the data plane: give a sandbox its eth0, a port in every worker and its place in the tables, and
- * take them away again.
+ * The runtime's interface to the data plane: gives a sandbox its eth0, a port in every worker and its table entries,
+ * and removes them.
  */
 import type { Pod } from '../../api/types/objects.ts';
 import type { OffloadLevel, Tap } from '../../linux/tap.ts';
@@ -15,11 +15,11 @@ export interface PodNetworkOptions {
   readonly sync: NodeSync;
   readonly pool: WorkerPool;
   readonly config: LiveConfig;
-  /** Best offloads of the pods' devices. */
+  /** The most offloads that the pods' devices may use. */
   readonly offloads: OffloadLevel;
-  /** A table of the data plane is full: a running pod's declared ports are not all open. */
+  /** Called if a table of the data plane is full: not all declared ports of a running pod could be opened. */
   readonly onTrouble: (pod: Pod, message: string) => void;
-  /** A pod as the API has it; undefined while that is not known: `update` follows then. */
+  /** A pod's object from the API; undefined while it is not known: `update` follows then. */
   readonly podOf: (namespace: string, name: string) => Pod | undefined;
 }
 
@@ -30,7 +30,7 @@ interface Attached {
   readonly netnsPath: string;
 }
 
-/** Ports a pod declares, for the port policy. */
+/** Ports that a pod declares, for the port policy. */
 function declaredPorts(pod: Pod | undefined): LocalPod['declared'] {
   if (pod === undefined) return [];
   const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
@@ -49,7 +49,7 @@ export class PodNetwork {
     this.options = options;
   }
 
-  /** The pod's manifest, for its declared ports; they are in force from the next connection on. */
+  /** A new version of the pod's manifest; its declared ports apply to new connections. */
   update(pod: Pod): void {
     const key = keyOf(pod.metadata.namespace ?? 'default', pod.metadata.name);
     const known = this.attached.get(key);
@@ -62,7 +62,7 @@ export class PodNetwork {
     }
   }
 
-  /** Give a sandbox its network. @throws Error naming what failed */
+  /** Connect a sandbox to the network. @throws Error naming what failed */
   async attach(sandbox: Sandbox): Promise<void> {
     const { sync, pool, config, offloads, podOf } = this.options;
     const { workers, podCIDR, podMtu } = config.current;
@@ -93,7 +93,7 @@ export class PodNetwork {
     pool.addPort(port, tap.fds, tap.headerBytes);
   }
 
-  /** Give all devices the pods' MTU as it is now. @throws SystemError of the last device that could not be changed */
+  /** Set the current pod MTU on all devices. @throws SystemError of the last device that could not be changed */
   followMtu(): void {
     let failed: unknown;
     for (const { netnsPath } of this.attached.values()) {
@@ -106,7 +106,7 @@ export class PodNetwork {
     if (failed !== undefined) throw failed;
   }
 
-  /** Remove a sandbox's network; does nothing when it has none. */
+  /** Disconnect a sandbox from the network, if it is connected. */
   async detach(sandbox: Pick<Sandbox, 'namespace' | 'name'>): Promise<void> {
     const key = keyOf(sandbox.namespace, sandbox.name);
     const known = this.attached.get(key);
@@ -117,7 +117,7 @@ export class PodNetwork {
     closePodDevice(known.tap);
   }
 
-  /** The agent ends: let go of the devices, which live on in their namespaces. */
+  /** The agent ends: close the devices, which persist in their namespaces. */
   close(): void {
     this.attached.clear();
   }

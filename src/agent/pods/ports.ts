@@ -1,6 +1,6 @@
 /**
- * A pod's device: eth0 inside the pod's namespace is a TAP, and this process holds its other ends, one queue for each
- * worker. The device is persistent: its address and routes outlive an agent that dies, and the next one attaches again.
+ * A pod's device: eth0 in the pod's namespace is a TAP, and this process holds its other ends, one queue per worker.
+ * The device is persistent: its address and routes outlive an agent that dies, and the next agent attaches to it.
  */
 import { close, writeFileSync } from 'node:fs';
 import { inNamespace } from '../../linux/netns.ts';
@@ -9,7 +9,10 @@ import { closeTap, makeTemporary, OffloadLevel, openTap, removeTap, type Tap } f
 
 const DEVICE = 'eth0';
 const LOOPBACK_INDEX = 1;
-/** Largest super-packet a pod may send: encapsulated it must still fit 64 KiB (linux tun_vnet: inner frame ≤ 65499). */
+/**
+ * Largest super-packet a pod may send: after encapsulation it must still fit 64 KiB (linux tun_vnet: inner frame ≤
+ * 65499).
+ */
 export const GSO_MAX_BYTES = 65000;
 const QUEUE_LENGTH = 1000;
 
@@ -20,21 +23,22 @@ export interface PodDevice {
   readonly gateway: string;
   readonly mac: string;
   readonly mtu: number;
-  /** Best offloads to ask for; default, and most, is UDP. */
+  /** The most offloads to ask for; UDP is both default and maximum. */
   readonly offloads?: OffloadLevel;
 }
 
 /**
- * What a pod's device offers. Not tunnels: the overlay's own headers never reach a pod, and a VXLAN device inside a pod
- * (pods may tunnel among themselves) would send super-packets whose inner headers are not checked here.
+ * Offloads of a pod's device. Tunnel offload is excluded: the overlay's own headers never reach a pod, and a VXLAN
+ * device inside a pod (pods may run tunnels between themselves) would send super-packets whose inner headers are not
+ * checked here.
  */
 function podOffloads(best: OffloadLevel = OffloadLevel.UDP): OffloadLevel {
   return best > OffloadLevel.UDP ? OffloadLevel.UDP : best;
 }
 
 /**
- * Make (or attach to) eth0 in the pod's namespace and configure it. About 1 ms.
- * @throws SystemError; the device is gone again then unless it was there before
+ * Create (or attach to) eth0 in the pod's namespace and configure it. About 1 ms.
+ * @throws SystemError; the device is removed then, unless it existed before
  */
 export function openPodDevice(device: PodDevice, workers: number): Tap {
   const offloads = podOffloads(device.offloads);
@@ -59,10 +63,10 @@ export function openPodDevice(device: PodDevice, workers: number): Tap {
 
 function configure(device: PodDevice, routes: RouteSocket): void {
   try {
-    // No IPv6 yet: what the pod would send of it (router solicitations, MLD) could only be dropped.
+    // IPv6 is not supported yet: what the pod would send (router solicitations, MLD) would only be dropped.
     writeFileSync(`/proc/sys/net/ipv6/conf/${DEVICE}/disable_ipv6`, '1');
   } catch {
-    // A kernel without IPv6 has nothing to switch off.
+    // A kernel without IPv6 has nothing to disable.
   }
   const index = routes.linkIndex(DEVICE);
   routes.changeLink(LOOPBACK_INDEX, { up: true });
@@ -72,7 +76,7 @@ function configure(device: PodDevice, routes: RouteSocket): void {
   routes.setRoute('0.0.0.0', 0, index, device.gateway);
 }
 
-/** Change the MTU of a pod's device. @throws SystemError when it is not there */
+/** Change the MTU of a pod's device. @throws SystemError if it does not exist */
 export function setPodMtu(netnsPath: string, mtu: number): void {
   inNamespace(netnsPath, () => {
     const routes = new RouteSocket();
@@ -93,8 +97,8 @@ function hasLink(routes: RouteSocket, name: string): boolean {
 }
 
 /**
- * Close the queues and take the device away; resolves when it is gone. Not on this thread: the kernel takes its time
- * to unregister a device (10 to 20 ms).
+ * Close the queues and remove the device; resolves when it is gone. Not on this thread: unregistering a device takes
+ * the kernel 10 to 20 ms.
  */
 export async function closePodDevice(tap: Tap): Promise<void> {
   makeTemporary(tap);

@@ -1,4 +1,4 @@
-/** The runtime of a node's pods, with the API and the data plane behind it. */
+/** The pod runtime of a node, connected to the API and the data plane. */
 import type { ApiClient } from '../../api/client/client.ts';
 import { PodManager } from '../../runtime/pod/manager.ts';
 import type { NodeConfig } from '../config.ts';
@@ -10,10 +10,13 @@ export interface PodRuntimeOptions {
   readonly client: ApiClient;
   readonly config: NodeConfig;
   readonly stateDir: string;
-  /** YAML files that add to the image catalogue. */
+  /** YAML files that extend the image catalogue. */
   readonly catalogue?: readonly string[] | undefined;
   readonly network: PodNetwork;
-  /** What pods mount, and the Services in their environment. What the watch does not have yet is asked for. */
+  /**
+   * Objects that pods mount, and the Services in their environment. What the watch does not have yet is requested from
+   * the API.
+   */
   readonly watch: Pick<ClusterWatch, 'configMap' | 'secret' | 'allServices'>;
   readonly log: (line: string) => void;
 }

@@ -1,6 +1,6 @@
 /**
- * The HTTP ports of a node that load balancers and monitors ask, as kube-proxy serves them: a health-check port for
- * each Service with `externalTrafficPolicy: Local`, and the proxy's own /healthz, /livez and /proxyMode.
+ * HTTP ports of a node for load balancers and monitors, as kube-proxy serves them: a health-check port for each Service
+ * with `externalTrafficPolicy: Local`, and the proxy's own /healthz, /livez and /proxyMode.
  *
  * Read before editing: kubernetes pkg/proxy/healthcheck/service_health.go and proxy_health.go.
  */
@@ -13,22 +13,22 @@ const HEALTHZ_PORT = 10256;
 const METRICS_PORT = 10249;
 const LOOPBACK = '127.0.0.1';
 /**
- * Load balancers and monitors hold a handful of connections each; more of one client, or of all, would take the
- * descriptors with which the agent runs the node's pods.
+ * Load balancers and monitors hold a handful of connections each; more than this, from one client or in total, would
+ * use up the descriptors that the agent needs for the node's pods.
  */
 const LIMITS = { total: 128, perAddress: 16 };
-/** A client that has not sent a whole request by then, or is idle between two, is disconnected. */
+/** A client that has not sent a complete request within this time, or is idle between two, is disconnected. */
 const REQUEST_MS = 5000;
 const IDLE_MS = 5000;
-/** When another process has the port: time until the next attempt to listen. */
+/** If another process has the port: time until the next attempt to listen. */
 const RETRY_MS = 5000;
 
 export interface HealthChecksOptions {
-  /** Health-check ports there should be, and what is known of their Services. */
+  /** Required health-check ports, and the state of their Services. */
   readonly checks: () => HealthCheck[];
-  /** Does this node forward? */
+  /** Is this node forwarding? */
   readonly healthy: () => boolean;
-  /** Is this node being deleted? Load balancers shall send it nothing new then (KEP-3836). */
+  /** Is this node being deleted? Load balancers should send it no new connections then (KEP-3836). */
   readonly leaving: () => boolean;
   readonly log: (line: string) => void;
 }
@@ -55,7 +55,7 @@ export class HealthChecks {
     ];
   }
 
-  /** Services changed: soon, and once for many changes, open the ports there should be and close the others. */
+  /** Services changed: open the required ports and close the others, soon, and once for many changes. */
   refresh(): void {
     if (this.refreshing) return;
     this.refreshing = true;
@@ -88,7 +88,7 @@ export class HealthChecks {
     for (const server of this.own) this.end(server);
   }
 
-  /** A port that another process has is logged; the agent goes on. */
+  /** If another process has the port, that is logged, and the agent continues. */
   private serve(port: number, host: string, listener: RequestListener): Server {
     const server = createServer(
       {
@@ -160,5 +160,5 @@ function answerNotFound(response: ServerResponse): void {
   response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end('404 page not found\n');
 }
 
-/** Of a request, without its query. */
+/** Path of a request, without its query. */
 const pathOf = ({ url = '/' }: IncomingMessage): string => url.split('?', 1)[0] as string;

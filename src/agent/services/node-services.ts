@@ -1,6 +1,6 @@
 /**
- * The services of a node: the table that workers read, the routes that lead to their addresses, the connections that end
- * when they change, and the health checks that load balancers ask for.
+ * The services of a node: the table that workers read, the routes to their addresses, the connections that end when
+ * they change, and the health checks for load balancers.
  */
 import { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
@@ -21,9 +21,9 @@ export interface NodeServicesOptions {
   readonly config: LiveConfig;
   readonly tables: Pick<NodeTables, 'services' | 'conntrack'>;
   readonly host: Pick<HostNetwork, 'setServiceAddresses'>;
-  /** Do the workers forward? */
+  /** Are the workers forwarding? */
   readonly forwarding: () => boolean;
-  /** A Service could not be put in force, or not all of it. */
+  /** Called if a Service could not be applied, or not all of it. */
   readonly onTrouble: (namespace: string, name: string, message: string) => void;
   readonly log: (line: string) => void;
 }
@@ -58,7 +58,7 @@ export class NodeServices implements Part {
     config.follow(['zone', 'addressRules'], (now) => this.sync.reconfigure(placeOf(now), now.addressRules));
   }
 
-  /** The health checks answer from now on; nothing is in force before `putInForce`. */
+  /** Start answering health checks; no service is applied before `applyAll`. */
   start(): void {
     const { config, forwarding, log } = this.options;
     this.health = new HealthChecks({
@@ -89,8 +89,11 @@ export class NodeServices implements Part {
     this.refreshHealth();
   }
 
-  /** All Services and slices are known: apply them, and end what a former agent balanced to endpoints that are gone. */
-  putInForce(): void {
+  /**
+   * All Services and slices are known: apply them, and end connections that a previous agent balanced to removed
+   * endpoints.
+   */
+  applyAll(): void {
     this.sync.begin();
     this.route(this.sync.routedAddresses());
     const swept = sweepStaleFlows(this.options.tables.conntrack, this.sync.states(), this.nodeIP);
@@ -118,6 +121,6 @@ export class NodeServices implements Part {
   private end(removed: readonly RemovedEndpoint[]): void {
     const { tables, log } = this.options;
     const ended = flushEndpoints(tables.conntrack, removed, addressWords(this.nodeIP)[3] as number);
-    if (ended > 0) log(`${ended} connections to endpoints that are gone were removed`);
+    if (ended > 0) log(`${ended} connections to removed endpoints were ended`);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Applies what Services and EndpointSlices compile to: each change rewrites its own Service's entries in the table and
- * nothing else, whatever their number, and reports which connections end with it (connections/ended.ts).
+ * Applies compiled Services and EndpointSlices: each change rewrites only its own Service's entries in the table,
+ * whatever the number of Services, and reports which connections end with it (connections/ended.ts).
  */
 
 import { FrontendKind } from '../../../native-free-dataplane/services/table.ts';
@@ -12,7 +12,7 @@ import { type Place, readyEndpointsOn } from '../../compile/endpoint-sets.ts';
 import type { AddressRules } from '../../compile/frontends.ts';
 import { endedByChange, type RemovedEndpoint, type ServicePortState } from '../connections/ended.ts';
 
-/** A port on which load balancers ask whether this node has endpoints of a service. */
+/** A port on which load balancers check whether this node has endpoints of a service. */
 export interface HealthCheck {
   readonly namespace: string;
   readonly name: string;
@@ -24,16 +24,16 @@ export interface ServiceSyncOptions {
   readonly writer: ServiceWriter;
   readonly place: Place;
   readonly now: () => number;
-  /** Called after the change is in force. */
+  /** Called after the change is applied. */
   readonly onRemoved: (removed: readonly RemovedEndpoint[]) => void;
-  /** Called with an error of one service (a full table, an address refused); the others go on. */
+  /** Called with an error of one service (a full table, a rejected address); the others are not affected. */
   readonly onError: (service: string, error: Error) => void;
   /** Called with the addresses that must be routed to the data plane, whenever they change. */
   readonly onAddresses?: (wanted: ReadonlySet<string>) => void;
   /** The operator's lists of addresses; undefined: the API server has checked them. */
   readonly rules?: AddressRules;
   /**
-   * Nothing is put in force until `begin`: after a restart a Service whose slices are not yet listed would refuse its
+   * Nothing is applied until `begin`: after a restart, a Service whose slices are not yet listed would refuse its
    * clients.
    */
   readonly held?: boolean;
@@ -52,9 +52,9 @@ export class ServiceSync {
   private rules: AddressRules | undefined;
   private held: boolean;
   private readonly services = new Map<string, Known>();
-  /** Services that did not fit: tried again whenever something goes. */
+  /** Services that did not fit: retried whenever something is removed. */
   private readonly failed = new Set<string>();
-  /** Refused addresses last reported, by service: each is reported once. */
+  /** Rejected addresses last reported, by service: each is reported once. */
   private readonly complaints = new Map<string, string>();
   private readonly addresses = new Map<string, number>();
 
@@ -79,7 +79,7 @@ export class ServiceSync {
     this.apply([key]);
   }
 
-  /** A Service is gone. */
+  /** A Service was deleted. */
   removeService(service: Service): void {
     const key = keyOf(service.metadata.namespace, service.metadata.name);
     const known = this.services.get(key);
@@ -98,7 +98,7 @@ export class ServiceSync {
     this.apply([key]);
   }
 
-  /** A slice is gone. */
+  /** A slice was deleted. */
   removeSlice(slice: EndpointSlice): void {
     const key = serviceOf(slice);
     if (key === undefined || !this.services.get(key)?.slices.delete(slice.metadata.name)) return;
@@ -113,17 +113,17 @@ export class ServiceSync {
     this.apply(this.services.keys());
   }
 
-  /** Everything in force, for the sweep of the connections that a former agent left. */
+  /** Everything applied, for the removal of stale connections of a previous agent. */
   *states(): Generator<ServicePortState> {
     for (const { ports } of this.services.values()) yield* ports;
   }
 
-  /** External and load-balancer addresses in force, as `onAddresses` had them last. */
+  /** External and load-balancer addresses in use, as last passed to `onAddresses`. */
   routedAddresses(): ReadonlySet<string> {
     return new Set(this.addresses.keys());
   }
 
-  /** Health-check ports that this node must answer, and with what. */
+  /** Health-check ports that this node must serve, and their answers. */
   healthChecks(): HealthCheck[] {
     const checks: HealthCheck[] = [];
     for (const { service, slices } of this.services.values()) {
@@ -204,7 +204,7 @@ export class ServiceSync {
     }
   }
 
-  /** Put a port in force. When it does not fit, what was in force stays, and this is tried again later. */
+  /** Apply a port. If it does not fit, the previous state stays, and this is retried later. */
   private put(key: string, port: CompiledPort, old: ServicePortState | undefined): ServicePortState | undefined {
     const { name, protocol, frontends, serving } = port;
     try {
@@ -217,7 +217,7 @@ export class ServiceSync {
     }
   }
 
-  /** Keep count of the addresses that must be routed to this node. */
+  /** Count the users of each address that must be routed to this node. */
   private count({ frontends }: ServicePortState, users: 1 | -1, routes: { changed: boolean }): void {
     for (const { kind, address } of frontends) {
       if (kind !== FrontendKind.EXTERNAL_IP && kind !== FrontendKind.LOAD_BALANCER) continue;

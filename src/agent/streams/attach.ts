@@ -1,6 +1,6 @@
 /**
- * A client joins a running container: it sees what the container writes from now on, which is its log, and if the
- * container has an input (`stdin: true`) what the client types goes there. Ends when the container does.
+ * Attaches a client to a running container: it receives the container's output from now on, read from its log, and if
+ * the container has an input (`stdin: true`), the client's input is sent there. Ends with the container.
  */
 import { closeSync, constants, openSync } from 'node:fs';
 import { Socket } from 'node:net';
@@ -19,7 +19,7 @@ interface Target {
   container: string;
 }
 
-/** @throws Error when the container does not run */
+/** @throws Error if the container is not running */
 export function attachToContainer(
   stateDir: string,
   target: Target,
@@ -54,7 +54,7 @@ function written(output: Writable, piece: Buffer): Promise<void> {
   return new Promise((resolve) => output.write(piece, () => resolve()));
 }
 
-/** Resolves when the client has said all; what it says to a container without an input is dropped. */
+/** Resolves at the end of the client's input; input to a container without stdin is discarded. */
 function copyInput({ stdin, gone }: CommandChannels, directory: string): void {
   const path = stdinPipeOf(directory);
   if (stdin === undefined || path === undefined) {
@@ -63,11 +63,11 @@ function copyInput({ stdin, gone }: CommandChannels, directory: string): void {
   }
   let pipe: Socket;
   try {
-    // Not by fs: a container that does not read would block one of libuv's few threads.
+    // Not through fs: a container that does not read would block one of libuv's few threads.
     const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
     pipe = new Socket({ fd, readable: false, writable: true });
   } catch {
-    stdin.resume(); // Nobody has the other end open any more.
+    stdin.resume(); // The other end is closed.
     return;
   }
   pipe.on('error', () => stdin.resume());
@@ -76,7 +76,7 @@ function copyInput({ stdin, gone }: CommandChannels, directory: string): void {
   stdin.pipe(pipe);
 }
 
-/** The container's terminal is the first of its devpts. */
+/** The container's terminal is the first in its devpts. */
 function followSize(channels: CommandChannels, mainPid: number): void {
   channels.onResize(({ columns, rows }) => {
     try {
@@ -84,7 +84,7 @@ function followSize(channels: CommandChannels, mainPid: number): void {
       setTerminalSize(terminal, columns, rows);
       closeSync(terminal);
     } catch {
-      // It has ended meanwhile.
+      // The container has ended meanwhile.
     }
   });
 }

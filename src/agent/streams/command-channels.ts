@@ -1,5 +1,5 @@
 /**
- * What a command in a container is connected to, whichever protocol carries it: WebSocket (web-socket-channels.ts) or
+ * The connections of a command in a container, whichever protocol carries them: WebSocket (web-socket-channels.ts) or
  * SPDY (spdy-channels.ts).
  */
 import type { Readable, Writable } from 'node:stream';
@@ -10,22 +10,22 @@ export interface TerminalSize {
 }
 
 export interface CommandChannels {
-  /** Ends when the client has no more to say. Undefined: not asked for. */
+  /** Ends with the client's input. Undefined: not requested. */
   readonly stdin: Readable | undefined;
   readonly stdout: Writable | undefined;
   readonly stderr: Writable | undefined;
-  /** Called with every size the client's terminal takes; also with those that came before. */
+  /** Called with every size of the client's terminal, including those received before the listener was added. */
   onResize(listener: (size: TerminalSize) => void): void;
-  /** Aborted when the client has gone. */
+  /** Aborted when the client disconnects. */
   readonly gone: AbortSignal;
-  /** Tells the client how it ended, and closes. */
+  /** Reports the outcome to the client, and closes the connection. */
   finish(outcome: Outcome): Promise<void>;
 }
 
-/** How a command ended; `failure` when it never ran or could not be followed. */
+/** How a command ended; `failure` if it could not be started or observed. */
 export type Outcome = { exitCode: number } | { failure: string };
 
-/** What the client wants connected (query of exec and attach). */
+/** The channels the client requests (query of exec and attach). */
 export interface ChannelRequest {
   stdin: boolean;
   stdout: boolean;
@@ -56,13 +56,13 @@ export function outcomeStatus(outcome: Outcome): object {
   };
 }
 
-/** What clients before v4 are told: nothing, or a sentence. */
+/** Outcome for clients before v4: nothing, or a sentence. */
 export function outcomeText(outcome: Outcome): string {
   if ('failure' in outcome) return outcome.failure;
   return outcome.exitCode === 0 ? '' : `command terminated with exit code ${outcome.exitCode}`;
 }
 
-/** `{"Width":80,"Height":24}`; undefined when it is nothing of the kind. */
+/** `{"Width":80,"Height":24}`; undefined for any other text. */
 export function parseTerminalSize(text: string): TerminalSize | undefined {
   try {
     const { Width, Height } = JSON.parse(text) as { Width?: unknown; Height?: unknown };
@@ -74,7 +74,7 @@ export function parseTerminalSize(text: string): TerminalSize | undefined {
   }
 }
 
-/** Sizes that came before anybody listened are kept: the latest counts. */
+/** Keeps the latest size received before a listener is added. */
 export class SizeQueue {
   private last: TerminalSize | undefined;
   private listener: ((size: TerminalSize) => void) | undefined;

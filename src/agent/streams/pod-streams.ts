@@ -1,7 +1,7 @@
 /**
- * The part of kubelet's own API that people reach through the API server: logs, exec, attach, port-forward, and plain
- * connections to pods. Paths are kubelet's (pkg/kubelet/server). Served on the agent's unix socket; who may ask is
- * settled by the API server.
+ * The part of kubelet's own API that users reach through the API server: logs, exec, attach, port-forward, and plain
+ * connections to pods. Paths are kubelet's (pkg/kubelet/server). Served on the agent's unix socket; the API server does
+ * the authorization.
  *
  *   GET     /containerLogs/NAMESPACE/POD/CONTAINER
  *   upgrade /exec/NAMESPACE/POD/CONTAINER  /attach/NAMESPACE/POD/CONTAINER  /portForward/NAMESPACE/POD
@@ -44,7 +44,7 @@ export class PodStreams {
     this.stateDir = stateDir;
   }
 
-  /** Serves a plain request if it is one for here. */
+  /** Handle a plain request, if its path is one of these. @returns whether it was */
   serve(request: IncomingMessage, response: ServerResponse): boolean {
     const target = targetOf(request.url ?? '/');
     if (request.method !== 'GET' || target.action !== 'containerLogs') return false;
@@ -62,7 +62,7 @@ export class PodStreams {
     });
   }
 
-  /** CONNECT: a connection from this node, as the API server's proxy uses them. */
+  /** CONNECT: a connection from this node, for the API server's proxy. */
   connect(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const match = /^\[?([0-9a-f.:]+?)\]?:(\d+)$/i.exec(request.url ?? '');
     if (match === null) {
@@ -152,7 +152,7 @@ export class PodStreams {
     if (channels !== undefined) await serve(channels, wanted.tty);
   }
 
-  /** Checks what can be checked before the connection is taken over. */
+  /** Everything that can be checked before the connection is upgraded. */
   private exec(target: Target): (channels: CommandChannels, tty: boolean) => Promise<void> {
     const { namespace, pod, container, query } = target;
     const command = query.getAll('command');
@@ -170,7 +170,7 @@ export class PodStreams {
 
 const flag = (query: URLSearchParams, name: string): boolean => ['true', '1'].includes(query.get(name) ?? '');
 
-/** The API's names, and kubelet's older ones for the same. */
+/** Reads the API's parameter names, and kubelet's older ones for the same. */
 function channelRequest(query: URLSearchParams): ChannelRequest {
   const either = (name: string, old: string) => flag(query, name) || flag(query, old);
   return {
@@ -212,7 +212,7 @@ function drained(response: ServerResponse): Promise<void> {
   });
 }
 
-/** As an API error, whatever it is: the API server hands it on as it is. */
+/** Any error as an API error, which the API server passes on unchanged. */
 const asApiError = (error: Error): ApiError => (error instanceof ApiError ? error : internalError(error.message));
 
 function refuse(response: ServerResponse, error: Error): void {
@@ -221,7 +221,7 @@ function refuse(response: ServerResponse, error: Error): void {
   response.end(JSON.stringify(status));
 }
 
-/** The answer to an upgrade that is refused. */
+/** The response to a rejected upgrade. */
 function plainAnswer(error: Error): string {
   const { code, status } = asApiError(error);
   const body = JSON.stringify(status);

@@ -1,7 +1,8 @@
 /**
- * Connections of a client into a pod's network namespace, also to what listens on the pod's 127.0.0.1 only. Each is a
- * pair of streams, data and error, over SPDY/3.1 (kubelet, pkg/kubelet/cri/streaming/portforward/httpstream.go), which
- * newer clients carry inside a WebSocket; or, as older ones do, channels of a WebSocket (websocket.go there).
+ * Connections of a client into a pod's network namespace, including services that listen only on the pod's 127.0.0.1.
+ * Each is a pair of streams, data and error, over SPDY/3.1 (kubelet,
+ * pkg/kubelet/cri/streaming/portforward/httpstream.go), which newer clients carry inside a WebSocket; or, for older
+ * clients, channels of a WebSocket (websocket.go there).
  */
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
@@ -15,16 +16,16 @@ import { acceptWebSocket } from './web-socket-channels.ts';
 const PORT_FORWARD = 'portforward.k8s.io';
 const TUNNELED = `SPDY/3.1+${PORT_FORWARD}`;
 const CHANNELS = 'v4.channel.k8s.io';
-/** As `kubelet` dials "localhost". */
+/** The addresses `kubelet` tries for "localhost". */
 const LOOPBACKS = ['127.0.0.1', '::1'];
-/** A stream whose other half does not come is given up (DefaultStreamCreationTimeout). */
+/** A stream whose pair does not arrive within this time is reset (DefaultStreamCreationTimeout). */
 const PAIR_MS = 30_000;
 const MAX_PORTS = 64;
 
 /** Opens connections to a port of the pod. */
 export type Dial = (port: number) => Socket;
 
-/** @throws Error that says why nothing can be reached */
+/** @throws Error with the reason if the pod cannot be reached */
 export function dialPod(netnsPath: string): Dial {
   return (port) => {
     let failure: unknown;
@@ -44,7 +45,7 @@ export function portForwardOverSpdy(request: IncomingMessage, socket: Duplex, di
   return serveSpdy(socket, dial);
 }
 
-/** @param ports from the query, for clients that name them there */
+/** @param ports from the query, for clients that specify them there */
 export async function portForwardOverWebSocket(
   request: IncomingMessage,
   socket: Duplex,
@@ -97,14 +98,14 @@ function serveSpdy(transport: Duplex, dial: Dial): Promise<void> {
 const isPort = (port: number): boolean => Number.isInteger(port) && port >= 1 && port <= 65535;
 
 function forward(data: SpdyStream, error: SpdyStream, port: number, dial: Dial): void {
-  error.resume(); // The client closes its half at once; what it might say means nothing.
+  error.resume(); // The client closes its half at once; anything it sends is meaningless.
   join(data, port, dial, (failure) => {
     if (failure !== undefined && !error.destroyed) error.end(`error forwarding port ${port} to pod: ${failure}`);
     else error.end();
   });
 }
 
-/** Copies both ways until both have ended; `done` is called once, with what went wrong if anything did. */
+/** Copies in both directions until both have ended; `done` is called once, with the error if there was one. */
 function join(data: Duplex, port: number, dial: Dial, done: (failure: string | undefined) => void): void {
   let socket: Socket;
   try {
@@ -136,7 +137,7 @@ function join(data: Duplex, port: number, dial: Dial, done: (failure: string | u
   socket.pipe(data);
 }
 
-/** Two channels for each port: data on 2i, error on 2i+1. The first message of each is the port, little endian. */
+/** Two channels per port: data on 2i, error on 2i+1. The first message of each is the port, little endian. */
 function serveChannels(connection: WebSocket, dial: Dial, ports: readonly number[]): void {
   const sockets: (Socket | undefined)[] = [];
   const send = (channel: number, bytes: Buffer, sent?: () => void) => {

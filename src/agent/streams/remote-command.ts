@@ -1,4 +1,4 @@
-/** Runs a command in a container for a client that is elsewhere: pipes or a terminal, its size, and how it ended. */
+/** Runs a command in a container for a remote client: pipes or a terminal, its size, and the exit status. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, fchownSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -8,12 +8,12 @@ import { openTerminal, setTerminalSize } from '../../linux/terminal.ts';
 import type { ContainerCommand } from '../../runtime/container/exec.ts';
 import type { CommandChannels, Outcome } from './command-channels.ts';
 
-/** What a command's children may hold open after it has ended, we wait for this long. */
+/** After a command has ended, how long to wait for output that its children still hold open. */
 const DRAIN_MS = 1000;
-/** A command whose client has gone gets a hang-up, and this long to follow it. */
+/** If its client disconnects, a command gets SIGHUP, and this long to exit. */
 const HANG_UP_MS = 2000;
 
-/** Resolves when the client has been told how it ended. */
+/** Resolves when the outcome has been sent to the client. */
 export async function runRemoteCommand(line: ContainerCommand, channels: CommandChannels, tty: boolean): Promise<void> {
   let outcome: Outcome;
   try {
@@ -27,10 +27,10 @@ export async function runRemoteCommand(line: ContainerCommand, channels: Command
 async function runWithPipes(line: ContainerCommand, channels: CommandChannels): Promise<Outcome> {
   const { stdin, stdout, stderr } = channels;
   const wire = (channel: Readable | Writable | undefined) => (channel === undefined ? 'ignore' : 'pipe');
-  // A process group of its own: `nsenter` forks, and all of it has to end when the client goes.
+  // A process group of its own: `nsenter` forks, and all processes have to end when the client disconnects.
   const child = spawn(line.file, line.args, { detached: true, stdio: [wire(stdin), wire(stdout), wire(stderr)] });
   if (stdin !== undefined && child.stdin) {
-    child.stdin.on('error', () => stdin.resume()); // It reads no more: drop what still comes.
+    child.stdin.on('error', () => stdin.resume()); // It has stopped reading: discard the rest.
     stdin.pipe(child.stdin);
   }
   const outputs = [copy(child.stdout, stdout), copy(child.stderr, stderr)];
@@ -51,7 +51,7 @@ async function runInTerminal(line: ContainerCommand, channels: CommandChannels):
   }
   channels.onResize(({ columns, rows }) => setTerminalSize(master, columns, rows));
   const terminal = new ReadStream(master);
-  // EIO: nobody has the other side open any more.
+  // EIO: no process has the other side open any more.
   terminal.on('error', () => terminal.destroy());
   stdin?.on('data', (chunk: Buffer) => {
     if (!terminal.destroyed && !terminal.write(chunk)) {

@@ -1,6 +1,6 @@
 /**
  * The channels of a command over SPDY/3.1, one stream each, named by the header `streamtype` (kubelet,
- * pkg/kubelet/cri/streaming/remotecommand/httpstream.go). The client opens them; we begin when all are there.
+ * pkg/kubelet/cri/streaming/remotecommand/httpstream.go). The client opens them; the command starts when all are open.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex, Readable, Writable } from 'node:stream';
@@ -22,7 +22,7 @@ const MAX_SIZE_BYTES = 4096;
 /** In our order of preference. From v3 on there is a resize stream, from v4 on a Status on the error stream. */
 const PROTOCOLS = ['v4.channel.k8s.io', 'v3.channel.k8s.io', 'v2.channel.k8s.io', 'channel.k8s.io'] as const;
 
-/** Answers the upgrade with the best protocol both know. Undefined, and 403 said, when there is none. */
+/** Accepts the upgrade with the best common protocol. Undefined, after a 403 response, if there is none. */
 export function acceptSpdy(
   request: IncomingMessage,
   socket: Duplex,
@@ -41,7 +41,7 @@ export function acceptSpdy(
   return { protocol };
 }
 
-/** Resolves when all streams are open; undefined when they do not come. */
+/** Resolves when all streams are open; undefined if they are not opened in time. */
 export async function spdyChannels(
   request: IncomingMessage,
   socket: Duplex,
@@ -126,7 +126,7 @@ class SpdyChannels implements CommandChannels {
     this.session.close();
   }
 
-  /** JSON objects one after the other, as Go's encoder writes them: one a line. */
+  /** A sequence of JSON objects, one per line, as Go's encoder writes them. */
   private readSizes(stream: Readable): void {
     let text = '';
     stream.on('data', (chunk: Buffer) => {

@@ -1,7 +1,7 @@
 /**
- * The channels of a command over one WebSocket: the first byte of a message names the channel (apiserver/pkg/util/
- * wsstream; client-go tools/remotecommand/websocket.go). v5 adds a message that closes a channel, so that a command sees
- * the end of its input. The base64 kinds are for browsers: a digit, then the content in base64, as text.
+ * The channels of a command over one WebSocket: the first byte of a message is the channel number (apiserver/pkg/util/
+ * wsstream; client-go tools/remotecommand/websocket.go). v5 adds a message that closes a channel, so that a command
+ * sees the end of its input. The base64 variants are for browsers: a digit, then the content in base64, as text.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -19,7 +19,7 @@ import {
 
 const Channel = { STDIN: 0, STDOUT: 1, STDERR: 2, ERROR: 3, RESIZE: 4, CLOSE: 255 } as const;
 
-/** In our order of preference. An old client may name none. */
+/** In our order of preference. An old client may offer none. */
 const PROTOCOLS: Readonly<Record<string, { base64: boolean; status: boolean }>> = {
   'v5.channel.k8s.io': { base64: false, status: true },
   'v4.channel.k8s.io': { base64: false, status: true },
@@ -34,11 +34,11 @@ const NORMAL = 1000;
 
 export interface AcceptedWebSocket {
   socket: WebSocket;
-  /** Empty when the client named none. */
+  /** Empty if the client offered none. */
   protocol: string;
 }
 
-/** Takes the connection over. Resolves to undefined when the client offers no protocol known here (it is told). */
+/** Accepts the upgrade. Resolves to undefined, after an error response, if the client offers no protocol known here. */
 export function acceptWebSocket(
   request: IncomingMessage,
   socket: Duplex,
@@ -53,7 +53,7 @@ export function acceptWebSocket(
     return Promise.resolve(undefined);
   }
   const server = new WebSocketServer({ noServer: true, clientTracking: false, maxPayload: MAX_MESSAGE_BYTES });
-  // Not by way of `ws`: it takes tokens only (RFC 6455 §4.1), and Kubernetes has protocols with a slash in their names.
+  // Not through `ws`: it accepts only tokens (RFC 6455 §4.1), and some of Kubernetes' protocol names contain a slash.
   delete request.headers['sec-websocket-protocol'];
   server.on('headers', (lines: string[]) => {
     if (protocol !== '') lines.push(`Sec-WebSocket-Protocol: ${protocol}`);
@@ -63,7 +63,7 @@ export function acceptWebSocket(
   });
 }
 
-/** Undefined when there is no protocol in common. */
+/** Undefined if there is no common protocol. */
 export async function webSocketChannels(
   request: IncomingMessage,
   socket: Duplex,
@@ -94,7 +94,7 @@ class WebSocketChannels implements CommandChannels {
     socket.on('message', (message: Buffer) => this.receive(message));
     socket.on('close', () => this.lose());
     socket.on('error', () => this.lose());
-    // Tells the client that the channels are there (apiserver, wsstream: an empty message on the first that we write).
+    // Signals that the channels are ready (apiserver, wsstream: an empty message on the first writable channel).
     const first = wanted.stdout ? Channel.STDOUT : wanted.stderr ? Channel.STDERR : Channel.ERROR;
     this.send(first, Buffer.alloc(0), () => {});
   }
@@ -122,13 +122,13 @@ class WebSocketChannels implements CommandChannels {
     if (channel === Channel.RESIZE) this.sizes.push(parseTerminalSize(content.toString()));
     else if (channel === Channel.CLOSE && content[0] === Channel.STDIN) this.stdin?.push(null);
     else if (channel === Channel.STDIN && content.length > 0 && this.stdin?.readableEnded === false) {
-      // Nobody reads as fast as it comes: let the connection wait.
+      // The reader is slower than the client: pause the connection.
       if (!this.stdin.push(content)) this.socket.pause();
     }
   }
 
   private send(channel: number, bytes: Buffer, done: (error?: Error | null) => void): void {
-    // What cannot be sent is dropped: the close event ends what there is to end.
+    // A failed send is ignored: the close event cleans up.
     const sent = () => done();
     if (this.socket.readyState !== this.socket.OPEN) sent();
     else if (this.kind.base64) this.socket.send(String(channel) + bytes.toString('base64'), sent);

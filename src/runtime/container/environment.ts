@@ -11,11 +11,11 @@ export interface EnvironmentFacts {
   hostIP: string;
   hostname: string;
   home: string;
-  /** Variables that lead to Services (service-environment.ts); the container's own come before them. */
+  /** Variables for Services (service-environment.ts); the container's own take precedence. */
   services?: ReadonlyMap<string, string>;
 }
 
-/** @throws ContainerConfigError when something referred to is not there */
+/** @throws ContainerConfigError if a referenced object does not exist */
 export async function environmentOf(
   pod: Pod,
   container: Container,
@@ -31,7 +31,7 @@ export async function environmentOf(
     ...(facts.services ?? []),
   ]);
   const namespace = pod.metadata.namespace ?? 'default';
-  // What `$(NAME)` can refer to: the container's own variables so far, not the image's.
+  // `$(NAME)` can refer to the container's own variables so far, but not to the image's.
   const known = new Map<string, string>(facts.services);
   const set = (name: string, value: string) => {
     env.set(name, value);
@@ -62,11 +62,11 @@ export async function environmentOf(
   return env;
 }
 
-/** The words to run. @throws ContainerConfigError when there are none */
+/** The command line to run. @throws ContainerConfigError if there is none */
 export function commandOf(container: Container, image: CatalogueImage, env: ReadonlyMap<string, string>): string[] {
   const command = container.command?.length ? container.command : undefined;
   const args = container.args?.length ? container.args : undefined;
-  // `command` alone also drops the image's own arguments.
+  // A `command` without `args` also drops the image's own arguments.
   const expanded = (texts: string[] | undefined) => texts?.map((text) => expand(text, env));
   const words = [
     ...(expanded(command) ?? image.entrypoint ?? []),
@@ -77,7 +77,7 @@ export function commandOf(container: Container, image: CatalogueImage, env: Read
   return words;
 }
 
-/** `$(NAME)` becomes the variable's value, `$$` a dollar sign; an unknown name stays as it is written. */
+/** `$(NAME)` becomes the variable's value, `$$` a dollar sign; unknown names are left unchanged. */
 export function expand(text: string, env: ReadonlyMap<string, string>): string {
   return text.replace(/\$(\$|\(([^)]*)\))/g, (whole, second: string, name: string) =>
     second === '$' ? '$' : (env.get(name) ?? whole),
@@ -118,7 +118,7 @@ const secretTexts = (secret: Secret | undefined): Map<string, string> =>
 
 const isVariableName = (name: string): boolean => /^[-._a-zA-Z][-._a-zA-Z0-9]*$/.test(name);
 
-/** The standard directories, then what the agent itself has, then where this Node.js is. */
+/** The standard directories, then the agent's own PATH, then the directory of this Node.js. */
 function hostPath(): string {
   const own = (process.env.PATH ?? '').split(':').filter((directory) => directory.startsWith('/'));
   return [...new Set([...STANDARD_PATH.split(':'), ...own, dirname(process.execPath)])].join(':');

@@ -1,9 +1,9 @@
-/** The command line that runs something inside a container that is running. */
+/** The command line that runs something inside a running container. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAlive } from '../../linux/processes.ts';
 import { containerDirectory, readState } from '../state.ts';
-import { ENVIRONMENT_FILE, privilegeWords, terminalWords } from './launch-script.ts';
+import { ENVIRONMENT_FILE, privilegeCommand, terminalCommand } from './launch-script.ts';
 import { podDirectory } from './logs.ts';
 import { capabilitiesOf, userOf } from './security.ts';
 
@@ -14,9 +14,9 @@ export interface ExecRequest {
   /** Default: the pod's first container. */
   container?: string | undefined;
   command: readonly string[];
-  /** Give the command a terminal of its own, inside; the caller's stdio must be one. */
+  /** Give the command a terminal of its own, inside; the caller's stdio must be a terminal. */
   tty?: boolean;
-  /** `NAME=value`, beside what the container was started with. */
+  /** `NAME=value`, in addition to the container's environment. */
   environment?: readonly string[];
 }
 
@@ -26,16 +26,16 @@ export interface CommandLine {
 }
 
 export interface ContainerCommand extends CommandLine {
-  /** The container's first process, by its number outside. */
+  /** Host pid of the container's first process. */
   mainPid: number;
   /** The user the command runs as. */
   uid: number;
 }
 
 /**
- * Joins all namespaces of the container, its root, working directory and environment. To be run as root with stdio as
- * wanted; ends with the command's own exit status (128 + signal).
- * @throws Error that says what is missing: the pod, the container, or that it does not run
+ * Joins all namespaces of the container, its root, working directory and environment. To be run as root with the
+ * desired stdio; exits with the command's own exit status (128 + signal).
+ * @throws Error if the pod or container does not exist, or is not running
  */
 export function execCommand(request: ExecRequest): ContainerCommand {
   const { stateDir, namespace, pod, container, command, tty } = request;
@@ -58,15 +58,15 @@ export function execCommand(request: ExecRequest): ContainerCommand {
   environment.push(...(request.environment ?? []));
   if (tty && process.env.TERM) environment.push(`TERM=${process.env.TERM}`);
   const words = [
-    ...privilegeWords({ user, group, capabilities: capabilitiesOf(spec) }),
+    ...privilegeCommand({ user, group, capabilities: capabilitiesOf(spec) }),
     ...['env', '-i', ...environment],
     ...command,
   ];
-  const inner = tty ? terminalWords(words) : words;
+  const inner = tty ? terminalCommand(words) : words;
   return { file: 'nsenter', args: [...entry, ...inner], mainPid: main.pid, uid: user ?? 0 };
 }
 
-/** What the container was started with. */
+/** The environment with which the container was started. */
 function readEnvironment(directory: string): string[] {
   return readFileSync(join(directory, ENVIRONMENT_FILE), 'utf8')
     .split('\0')

@@ -1,4 +1,4 @@
-/** One try of a probe or a lifecycle hook: exec, HTTP, TCP (kubelet's pkg/probe). */
+/** One attempt of a probe or a lifecycle hook: exec, HTTP, TCP (kubelet's pkg/probe). */
 import { spawn } from 'node:child_process';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
@@ -11,13 +11,13 @@ const MAX_BODY_BYTES = 10 * 1024;
 export interface HandlerTarget {
   podIP: string;
   container: Container;
-  /** The command line that runs a command in the container. @throws Error when it is not running */
+  /** The command line that runs a command in the container. @throws Error if it is not running */
   commandLine(command: readonly string[]): CommandLine;
 }
 
 export interface Outcome {
   ok: boolean;
-  /** What was answered, or why nothing was. */
+  /** The response, or the reason there was none. */
   message: string;
 }
 
@@ -41,7 +41,7 @@ export async function runHandler(
   }
 }
 
-/** @throws Error when no port has that name */
+/** @throws Error if no port has that name */
 function portOf(port: number | string, container: Container): number {
   if (typeof port === 'number') return port;
   const named = container.ports?.find(({ name }) => name === port)?.containerPort;
@@ -51,7 +51,7 @@ function portOf(port: number | string, container: Container): number {
   throw new Error(`container "${container.name}" has no port named "${port}"`);
 }
 
-/** kubelet follows redirects within the host only; any 2xx or 3xx is a success. */
+/** kubelet follows redirects only within the host; any 2xx or 3xx is a success. */
 function getHttp(
   { path = '/', port, host, scheme, httpHeaders }: NonNullable<Handler['httpGet']>,
   target: HandlerTarget,
@@ -110,7 +110,7 @@ function connectTcp(host: string, port: number, timeoutMs: number): Promise<Outc
 
 function runCommand({ file, args }: CommandLine, timeoutMs: number): Promise<Outcome> {
   return new Promise((resolve) => {
-    // A process group of its own: nsenter forks, and both have to go.
+    // A process group of its own: nsenter forks, and both processes have to end.
     const child = spawn(file, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'], cwd: '/' });
     let output = '';
     const collect = (chunk: Buffer) => {
@@ -128,13 +128,13 @@ function runCommand({ file, args }: CommandLine, timeoutMs: number): Promise<Out
       try {
         process.kill(-child.pid!, 'SIGKILL');
       } catch {
-        // It ended in this moment.
+        // It has just ended.
       }
       finish({ ok: false, message: `command timed out after ${timeoutMs} ms` });
     }, timeoutMs);
     child.once('error', (error) => finish({ ok: false, message: error.message }));
     child.once('exit', (code) => {
-      // What it wrote last may still be on its way.
+      // Its last output may still be in transit.
       setImmediate(() => finish({ ok: code === 0, message: output.trim() || `exit status ${code}` }));
     });
   });

@@ -1,14 +1,14 @@
 /**
- * The shell script that starts one container; it stays beside the container's state, to be read when something is odd.
+ * The shell script that starts one container; it stays beside the container's state for debugging.
  *
- * It runs twice. First as the *keeper*, outside: `nsenter` and `unshare` have put it into the pod's network, UTS and IPC
- * namespaces and a mount namespace of its own, and its children into a new PID namespace. It waits for its one child and
- * writes down the exit status, so that an agent that was away still learns it. Then as that child, PID 1, the *stage*:
- * it builds the root (an overlay over the host's own, written to a tmpfs that vanishes with the mount namespace), moves
- * there with pivot_root, and becomes the container's command.
+ * It runs twice. First as the *keeper*, outside: `nsenter` and `unshare` have put it into the pod's network, UTS and
+ * IPC namespaces and a mount namespace of its own, and its children into a new PID namespace. It waits for its only
+ * child and records the exit status, so that an agent that was not running at that time can read it. Then as that
+ * child, PID 1, the *stage*: it builds the root (an overlay over the host's own, with a tmpfs for changes that
+ * disappears with the mount namespace), enters it with pivot_root, and executes the container's command.
  *
- * Beside the script: `keeper`, `pid` (their lines of /proc/pid/stat), `started` (not empty: the command has the word),
- * `error` (what went wrong before), `exit` (the status, as of sh: 128 + signal).
+ * Beside the script: `keeper`, `pid` (their lines of /proc/pid/stat), `started` (not empty once the command is
+ * executed), `error` (a failure before that), `exit` (the status, as in sh: 128 + signal).
  */
 import { dirname } from 'node:path';
 import { fstabField, quote } from '../shell.ts';
@@ -22,17 +22,17 @@ export interface BindMount {
 }
 
 export interface LaunchPlan {
-  /** For the script's head. */
+  /** Title in the script's first lines. */
   title: string;
   /** Directory of the script; `files/` in it is copied over the root, `root/` is where the root is built. */
   directory: string;
-  /** Mounted directories of the host that the root shows, `/` first. */
+  /** Mounts of the host that make up the root, `/` first. */
   layers: readonly string[];
-  /** A mount of the host to make executable in here: the one with the volumes, when it is not. */
+  /** A mount of the host to make executable inside: the one with the volumes, if it is not. */
   makeExecutable?: string | undefined;
-  /** Device nodes of the host to have. */
+  /** Device nodes of the host to provide. */
   devices: readonly string[];
-  /** Files of /proc not to be seen, directories of /proc not to be changed. */
+  /** Files of /proc to hide, directories of /proc to make read-only. */
   hidden: readonly string[];
   readOnly: readonly string[];
   directories: readonly string[];
@@ -48,10 +48,10 @@ export interface LaunchPlan {
   tty?: boolean;
 }
 
-/** Where the host's root is during the set-up. */
+/** Mount point of the host's root during set-up. */
 const OLD_ROOT = '.host';
 
-/** What Docker and containerd leave a container. */
+/** The capabilities that Docker and containerd grant by default. */
 export const DEFAULT_CAPABILITIES: readonly string[] =
   'chown dac_override fsetid fowner mknod net_raw setgid setuid setfcap setpcap net_bind_service sys_chroot kill audit_write'.split(
     ' ',
@@ -60,13 +60,13 @@ export const DEFAULT_CAPABILITIES: readonly string[] =
 export const SCRIPT_FILE = 'launch.sh';
 export const ENVIRONMENT_FILE = 'environment';
 
-/** fstab of the kernel's file systems in a container. */
+/** fstab of the kernel file systems in a container. */
 function kernelMounts(plan: Pick<LaunchPlan, 'readOnly'>): string {
   const lines = [
     'proc /proc proc nosuid,nodev,noexec',
     ...plan.readOnly.map((path) => `${path} ${path} none bind,ro`),
     'sysfs /sys sysfs ro,nosuid,nodev,noexec',
-    // Nothing made in it is a device: those of the host that a container has are bound in one by one.
+    // nodev: nothing created in it is a device; the host's devices that a container has are bind-mounted.
     'tmpfs /dev tmpfs nosuid,nodev,mode=0755,size=65536k',
     'devpts /dev/pts devpts x-mount.mkdir,nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5',
     'tmpfs /dev/shm tmpfs x-mount.mkdir,nosuid,nodev,noexec,mode=1777,size=65536k',
@@ -76,8 +76,9 @@ function kernelMounts(plan: Pick<LaunchPlan, 'readOnly'>): string {
 }
 
 /**
- * fstab of what is bound in from the host: volumes, and /dev/null over what is hidden. `nodev`: a device node that a
- * container makes in a volume opens nothing (as containerd mounts volumes; CVE-2016-9962 shows why no layer may lack it).
+ * fstab of the bind mounts from the host: volumes, and /dev/null over hidden files. `nodev`: a device node that a
+ * container creates in a volume cannot be opened (as containerd mounts volumes; CVE-2016-9962 shows why no layer may
+ * omit it).
  */
 function bindMounts(plan: Pick<LaunchPlan, 'hidden' | 'mounts'>): string {
   const volumes = plan.mounts.map(
@@ -88,12 +89,12 @@ function bindMounts(plan: Pick<LaunchPlan, 'hidden' | 'mounts'>): string {
 }
 
 /** script(1) opens a terminal from the container's own /dev/pts and copies between it and our own input and output. */
-export function terminalWords(words: readonly string[]): string[] {
+export function terminalCommand(words: readonly string[]): string[] {
   return ['script', '-q', '-e', '-f', '-c', `exec ${words.map(quote).join(' ')}`, '/dev/null'];
 }
 
-/** The words that turn a root shell's right to everything into what a container may do. */
-export function privilegeWords(plan: Pick<LaunchPlan, 'user' | 'group' | 'capabilities'>): string[] {
+/** Command prefix that reduces root's privileges to those of a container. */
+export function privilegeCommand(plan: Pick<LaunchPlan, 'user' | 'group' | 'capabilities'>): string[] {
   const { user, group, capabilities } = plan;
   const words = [
     ...(capabilities === undefined
@@ -149,7 +150,7 @@ ${checkLines(plan)}
 echo started >&5
 (trap '' PIPE; echo started >&3) || :
 exec 2>&7 3>&- 5>&- 6>&- 7>&-
-exec ${finalWords(plan).map(quote).join(' ')}
+exec ${finalCommand(plan).map(quote).join(' ')}
 `;
 }
 
@@ -157,11 +158,11 @@ function layerLines(path: string, i: number): string {
   const at = path === '/' ? '' : path;
   const overlay = `mount -n -t overlay overlay -o nodev,${quote(`lowerdir=${path}`)},upperdir="$R/upper${i}",workdir="$R/work${i}" "$R/root"${quote(at)}`;
   if (path === '/') return `${overlay} ||\n  fail 'the root file system cannot be layered (overlayfs)'`;
-  // A file system that cannot be a lower layer is shown as it is, but not for writing.
+  // A file system that cannot be a lower layer is bind-mounted read-only.
   return `${overlay} 2>/dev/null || mount -n -o bind,ro,nodev ${quote(path)} "$R/root"${quote(at)} 2>/dev/null || :`;
 }
 
-/** Device nodes are bound over empty files, as /dev itself allows none; links are copied. */
+/** Device nodes are bound over empty files, because /dev itself allows none; links are copied. */
 function deviceLines({ devices }: LaunchPlan): string {
   return devices
     .map((path) => {
@@ -195,17 +196,17 @@ function checkLines({ command, environment }: LaunchPlan): string {
   return `(PATH=${quote(environment.get('PATH') ?? '')}; command -v -- ${quote(program)} >/dev/null) || fail ${missing}`;
 }
 
-function finalWords(plan: LaunchPlan): string[] {
+function finalCommand(plan: LaunchPlan): string[] {
   const environment = [...plan.environment].map(([name, value]) => `${name}=${value}`);
-  const words = [...privilegeWords(plan), 'env', '-i', ...environment, ...plan.command];
-  return plan.tty === true ? terminalWords(words) : words;
+  const words = [...privilegeCommand(plan), 'env', '-i', ...environment, ...plan.command];
+  return plan.tty === true ? terminalCommand(words) : words;
 }
 
-/** Files the script expects beside itself. */
+/** Files the script expects in its directory. */
 export const launchFiles = (plan: LaunchPlan): Record<string, string> => ({
   [SCRIPT_FILE]: launchScript(plan),
   'kernel.fstab': kernelMounts(plan),
   'volumes.fstab': bindMounts(plan),
-  // NUL after each, as in /proc/pid/environ, which a program such as nginx writes over.
+  // Each entry ends with NUL, as in /proc/pid/environ, which a program such as nginx overwrites.
   [ENVIRONMENT_FILE]: [...plan.environment].map(([name, value]) => `${name}=${value}\0`).join(''),
 });

@@ -1,4 +1,4 @@
-/** Waiting for a process that is being started: it writes one line to descriptor 3 when it is where it should be. */
+/** Waits for a process to start: it writes one line to descriptor 3 once it is set up. */
 import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 
@@ -6,7 +6,7 @@ const MAX_COMPLAINT_CHARACTERS = 2_000;
 
 /**
  * Resolves when the child has written to descriptor 3.
- * @throws Error with what it said on stderr (where that is a pipe) when it ended first, or nothing came in time
+ * @throws Error with its stderr (if that is a pipe) if it ended first, or wrote nothing in time
  */
 export function firstLine(child: ChildProcess, timeoutMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -21,7 +21,7 @@ export function firstLine(child: ChildProcess, timeoutMs: number): Promise<void>
       else reject(error);
     };
     const onClose = () => done(new Error(complaint.trim().split('\n').slice(-3).join('; ') || 'it ended at once'));
-    // Without a stderr to wait for there is nothing more to learn; 'close' may never come when others hold the pipe.
+    // Without a stderr nothing more can be learned; 'close' may never come if other processes hold the pipe.
     const onExit = () => setTimeout(onClose, child.stderr === null ? 0 : 50);
     const timer = setTimeout(() => done(new Error(`not started within ${timeoutMs} ms`)), timeoutMs);
     child.stderr?.on('data', (chunk: Buffer) => {

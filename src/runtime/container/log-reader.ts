@@ -1,6 +1,6 @@
 /**
- * A container's log as a client asked for it: the last lines, lines since a time, with times, with a limit, and what is
- * still to come (kubelet, pkg/kubelet/kuberuntime/logs).
+ * A container's log as requested by a client: the last lines, lines since a time, with timestamps, with a size limit,
+ * and following new output (kubelet, pkg/kubelet/kuberuntime/logs).
  */
 import { closeSync, fstatSync, openSync, readSync, statSync, watch } from 'node:fs';
 import { readLogTimes, type TimeOfByte } from './log-times.ts';
@@ -8,13 +8,13 @@ import { logPath, podDirectory } from './logs.ts';
 
 const CHUNK_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
-/** How often to look for what no notification came of: the end of the container, a log that was replaced. */
+/** Poll interval for changes without notification: the end of the container, a replaced log. */
 const LOOK_MS = 250;
 
 export interface LogOptions {
   follow?: boolean;
   tailLines?: number | undefined;
-  /** Lines written before are left out. */
+  /** Lines written earlier are omitted. */
   sinceMs?: number | undefined;
   timestamps?: boolean;
   previous?: boolean;
@@ -28,15 +28,15 @@ export interface LogPlace {
   container: string;
 }
 
-/** Is there a log at all? */
+/** Does the log exist? */
 export function hasLog({ stateDir, namespace, pod, container }: LogPlace, previous: boolean): boolean {
   return statSync(logPath(stateDir, namespace, pod, container, previous), { throwIfNoEntry: false }) !== undefined;
 }
 
 /**
- * The log, piece by piece, at the reader's pace. With `follow` it goes on until `ended` (asked before each look) or
- * `signal`.
- * @throws Error when there is no log
+ * The log, piece by piece, at the reader's pace. With `follow` it continues until `ended` returns true (checked before
+ * each read) or `signal` is aborted.
+ * @throws Error if there is no log
  */
 export async function* readLog(
   place: LogPlace,
@@ -56,8 +56,8 @@ export async function* readLog(
     let left = options.limitBytes ?? Number.POSITIVE_INFINITY;
     let at = firstByte(file, options, timed ? times() : undefined);
     for (;;) {
-      const over = !options.follow || previous || ended(); // Asked before reading, so that nothing is missed.
-      if (fstatSync(file).size < at) at = 0; // It was cut.
+      const over = !options.follow || previous || ended(); // Checked before reading, so that nothing is missed.
+      if (fstatSync(file).size < at) at = 0; // It was truncated.
       lines.refresh();
       for (;;) {
         const chunk = Buffer.alloc(CHUNK_BYTES);
@@ -78,7 +78,7 @@ export async function* readLog(
   }
 }
 
-/** Resolves when the file may have grown, or a moment later. */
+/** Resolves when the file may have grown, or after a moment. */
 function grown(path: string, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
@@ -94,17 +94,17 @@ function grown(path: string, signal: AbortSignal): Promise<void> {
       watcher = watch(path, { persistent: false }, done);
       watcher.on('error', done);
     } catch {
-      // Replaced, or no more watches: the timer brings us back.
+      // The file was replaced, or no inotify watch is left: the timer takes over.
     }
   });
 }
 
-/** Where to begin: the later of the last lines and the first line since. */
+/** Start offset: the later of the last lines and the first line since the given time. */
 function firstByte(file: number, { tailLines, sinceMs }: LogOptions, timeOf: TimeOfByte | undefined): number {
   const { size } = fstatSync(file);
   const tail = tailLines === undefined ? 0 : startOfTail(file, size, tailLines);
   if (sinceMs === undefined || timeOf === undefined) return tail;
-  // Times grow with the offset: look for the first byte that is new enough, and from there for the start of a line.
+  // Times increase with the offset: find the first byte that is new enough, then the start of the next line.
   let low = 0;
   let high = size;
   while (low < high) {
@@ -115,7 +115,7 @@ function firstByte(file: number, { tailLines, sinceMs }: LogOptions, timeOf: Tim
   return Math.max(tail, low === 0 || low >= size ? low : startOfLine(file, low));
 }
 
-/** Where the last `lines` lines begin. */
+/** Offset of the last `lines` lines. */
 function startOfTail(file: number, size: number, lines: number): number {
   if (lines === 0) return size;
   const chunk = Buffer.alloc(CHUNK_BYTES);
@@ -131,7 +131,7 @@ function startOfTail(file: number, size: number, lines: number): number {
   return 0;
 }
 
-/** Where the line begins that the byte at `offset` is in. */
+/** Start of the line that contains the byte at `offset`. */
 function startOfLine(file: number, offset: number): number {
   const chunk = Buffer.alloc(CHUNK_BYTES);
   for (let end = offset; end > 0; end -= CHUNK_BYTES) {
@@ -143,7 +143,7 @@ function startOfLine(file: number, offset: number): number {
   return 0;
 }
 
-/** Puts the time before every line; passes everything through when no times are wanted. */
+/** Prefixes every line with its time; passes everything through if timestamps are not requested. */
 class LineStamps {
   private readonly times: (() => TimeOfByte) | undefined;
   private timeOf: TimeOfByte | undefined;
@@ -174,7 +174,7 @@ class LineStamps {
   }
 }
 
-/** RFC 3339 with nanoseconds, as kubelet writes them. */
+/** RFC 3339 with nanoseconds, in kubelet's format. */
 function logTimestamp(ms: number): string {
   return new Date(ms).toISOString().replace('Z', '000000Z');
 }

@@ -1,18 +1,18 @@
 /**
- * When the bytes of a log were written. Containers write their logs themselves (logs.ts), so nothing stands between that
- * could stamp every line; instead the agent is told by the kernel when the file grows, and notes how long it was then.
- * What is written while no agent runs has the time at which the next one looked.
+ * When the bytes of a log were written. Containers write their logs themselves (logs.ts), so no process in between can
+ * timestamp every line. Instead the kernel notifies the agent when the file grows, and the agent records the length
+ * with the time. Output written while no agent runs gets the time at which the next agent first looks.
  *
- * The notes are a file beside the log: pairs of (length, milliseconds since 1970), both little-endian doubles, both
- * growing. A byte was written shortly before the time of the first note whose length includes it.
+ * The records are a file beside the log: pairs of (length, milliseconds since 1970), both little-endian doubles, both
+ * increasing. A byte was written shortly before the time of the first record whose length includes it.
  */
 import { appendFileSync, type FSWatcher, readFileSync, renameSync, rmSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
 
 const NOTE_BYTES = 16;
-/** Growth within this time is one note. */
+/** Growth within this time is one record. */
 const GRAIN_MS = 10;
-/** Past this many notes on one log only every second is noted. */
+/** Beyond this many records for a log, only one per second is kept. */
 const FINE_NOTES = 32 * 1024;
 const COARSE_GRAIN_MS = 1000;
 /** 4 MiB; a log itself is bounded to 10. */
@@ -21,7 +21,7 @@ const MAX_NOTES = 256 * 1024;
 const timesPath = (directory: string, container: string, suffix = ''): string =>
   join(directory, `${container}${suffix}.log.times`);
 
-/** Takes notes on one log until it is closed. */
+/** Records the times of one log until it is closed. */
 export class LogTimes {
   private readonly log: string;
   private readonly path: string;
@@ -41,15 +41,15 @@ export class LogTimes {
       this.watcher = watch(this.log, { persistent: false }, () => this.look());
       this.watcher.on('error', () => this.watcher?.close());
     } catch {
-      // No more inotify watches on this machine: the agent's regular look has to do.
+      // No inotify watch is left on this machine: the agent's periodic check has to suffice.
     }
     this.look();
   }
 
-  /** Notes how far the log has come. */
+  /** Record the log's current length. */
   look(nowMs = Date.now()): void {
     const size = sizeOf(this.log);
-    if (size < this.noted) this.begin(); // It was cut.
+    if (size < this.noted) this.begin(); // It was truncated.
     if (size <= this.noted || this.count >= MAX_NOTES) return;
     const grain = this.count < FINE_NOTES ? GRAIN_MS : COARSE_GRAIN_MS;
     if (nowMs - this.lastMs < grain) {
@@ -81,7 +81,7 @@ export class LogTimes {
   }
 }
 
-/** The notes go aside with the log they belong to. */
+/** Rotate the times with the log they belong to. */
 export function rotateLogTimes(directory: string, container: string): void {
   try {
     renameSync(timesPath(directory, container), timesPath(directory, container, '.previous'));
@@ -90,7 +90,7 @@ export function rotateLogTimes(directory: string, container: string): void {
   }
 }
 
-/** When the byte at `offset` was written, in milliseconds; the log's own time when nobody took notes. */
+/** When the byte at `offset` was written, in milliseconds; the log's modification time if nothing was recorded. */
 export type TimeOfByte = (offset: number) => number;
 
 export function readLogTimes(directory: string, container: string, previous: boolean): TimeOfByte {

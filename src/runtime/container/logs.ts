@@ -1,6 +1,6 @@
 /**
- * Container logs: files that the containers write themselves, so that no line is lost while no agent runs. Bounded by
- * copying and truncating, which works on a file others have open for appending.
+ * Container logs: files that the containers write themselves, so that no line is lost while no agent runs. Their size
+ * is limited by copy and truncate, which works on a file that other processes have open for appending.
  */
 import { closeSync, copyFileSync, fstatSync, openSync, readSync, renameSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,31 +8,31 @@ import { fileName } from '../shell.ts';
 import { rotateLogTimes } from './log-times.ts';
 
 const MAX_LOG_BYTES = 10 * 1024 * 1024;
-/** What kubelet takes for a termination message (pkg/kubelet/kuberuntime: 80 lines, 2048 bytes). */
+/** The part of a log that kubelet uses as a termination message (pkg/kubelet/kuberuntime: 80 lines, 2048 bytes). */
 const TAIL_LINES = 80;
 const TAIL_BYTES = 2048;
 
 export const podDirectory = (stateDir: string, namespace: string, pod: string): string =>
   join(stateDir, 'pods', fileName(`${namespace}_${pod}`));
 
-/** @param previous the log of the instance before the present one */
+/** @param previous the log of the instance before the current one */
 export function logPath(stateDir: string, namespace: string, pod: string, container: string, previous = false): string {
   return join(podDirectory(stateDir, namespace, pod), `${container}${previous ? '.previous' : ''}.log`);
 }
 
-/** Put the last instance's log aside and begin a new one. @returns a descriptor for appending */
+/** Rotate the last instance's log and start a new one. @returns a descriptor for appending */
 export function beginLog(directory: string, container: string): number {
   const path = join(directory, `${container}.log`);
   try {
     renameSync(path, join(directory, `${container}.previous.log`));
   } catch {
-    // The first instance.
+    // This is the first instance.
   }
   rotateLogTimes(directory, container);
   return openSync(path, 'a', 0o640);
 }
 
-/** Keep a log within bounds: what is over goes to `<container>.log.1`, in place of what was there. */
+/** Limit the size of a log: beyond it, the content moves to `<container>.log.1`, replacing that. */
 export function boundLog(directory: string, container: string, maxBytes = MAX_LOG_BYTES): void {
   const path = join(directory, `${container}.log`);
   if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) <= maxBytes) return;
@@ -40,7 +40,7 @@ export function boundLog(directory: string, container: string, maxBytes = MAX_LO
   truncateSync(path);
 }
 
-/** The last lines of a log, as a termination message; empty when there is none. */
+/** The last lines of a log, as a termination message; empty if there is none. */
 export function logTail(directory: string, container: string): string {
   try {
     const file = openSync(join(directory, `${container}.log`), 'r');

@@ -1,4 +1,4 @@
-/** From a container's manifest to everything its launch needs. */
+/** From a container's manifest to a complete launch plan. */
 import {
   existsSync,
   mkdirSync,
@@ -23,7 +23,7 @@ import type { BindMount, LaunchPlan } from './launch-script.ts';
 import { capabilitiesOf, userOf } from './security.ts';
 import { prepareTerminationMessage } from './termination-message.ts';
 
-/** As runc's default maskedPaths and readonlyPaths, where the host has them. */
+/** runc's default maskedPaths and readonlyPaths, where the host has them. */
 const HIDDEN_FILES = ['/proc/kcore', '/proc/keys', '/proc/timer_list', '/proc/sched_debug'];
 const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
@@ -32,15 +32,15 @@ export interface ContainerFacts {
   podIP: string;
   hostIP: string;
   dns: DnsSettings | undefined;
-  /** Variables that lead to the Services there are now. */
+  /** Variables for the Services that exist now. */
   services: ReadonlyMap<string, string>;
-  /** Which instance of the container this will be, from 1. */
+  /** Number of this instance of the container, from 1. */
   instance: number;
 }
 
 /**
- * Also writes the files that are laid over the container's root.
- * @throws ContainerConfigError when the manifest cannot be followed as things are
+ * Also writes the files that are copied over the container's root.
+ * @throws ContainerConfigError if the manifest cannot be applied at present
  */
 export async function planContainer(
   pod: Pod,
@@ -97,11 +97,11 @@ function bindMountsOf(pod: Pod, container: Container, podDir: string): BindMount
       file: statSync(subPath ? subPathOf(root, subPath) : root).isFile(),
     };
   });
-  // What is mounted inside another mount comes after it.
+  // Nested mounts come after the mounts that contain them.
   return mounts.sort((a, b) => a.target.length - b.target.length);
 }
 
-/** The real place of a part of a volume; a directory where there is none yet. Never outside the volume. */
+/** The real path of a part of a volume; a directory is created if it does not exist. Never outside the volume. */
 function subPathOf(root: string, subPath: string): string {
   let path: string;
   try {
@@ -111,7 +111,7 @@ function subPathOf(root: string, subPath: string): string {
   } catch (error) {
     throw new ContainerConfigError(`failed to prepare subPath "${subPath}": ${(error as Error).message}`);
   }
-  // A container may have put a symbolic link into its volume (CVE-2017-1002101).
+  // A container may have created a symbolic link in its volume (CVE-2017-1002101).
   if (!path.startsWith(`${realpathSync(root)}/`))
     throw new ContainerConfigError(`subPath "${subPath}" leads out of the volume`);
   return path;

@@ -1,9 +1,9 @@
 /**
- * The probes of one running container (kubelet's pkg/kubelet/prober/worker.go): startup first, until it succeeded the
- * others wait; liveness ends the container, readiness takes it out of service.
+ * The probes of one running container (kubelet's pkg/kubelet/prober/worker.go): the startup probe first; the others
+ * wait until it has succeeded. A failed liveness probe ends the container; readiness takes it out of service.
  *
- * Beyond kubelet: until a probe has succeeded once it is also tried in between, after 50, 100, 200 … ms, so that a fast
- * program is not found ready only a whole period later. Failures of these tries do not count.
+ * Unlike kubelet, a probe that has not yet succeeded is also tried in between, after 50, 100, 200 … ms, so that a
+ * program that starts quickly is not found ready only a whole period later. Failures of these extra tries do not count.
  */
 import type { Probe } from '../../api/types/objects.ts';
 import { type HandlerTarget, type Outcome, runHandler } from './handlers.ts';
@@ -11,12 +11,12 @@ import { type HandlerTarget, type Outcome, runHandler } from './handlers.ts';
 const FIRST_RETRY_MS = 50;
 
 export interface ProbeResult {
-  /** The threshold was reached just now. */
+  /** The threshold has just been reached. */
   passed?: boolean;
   failed?: boolean;
 }
 
-/** Counting outcomes against the thresholds; no clock, no I/O. */
+/** Counts results against the thresholds; no clock, no I/O. */
 export class ProbeCounter {
   private readonly probe: Probe;
   private successes = 0;
@@ -41,7 +41,7 @@ export class ProbeCounter {
 export interface ProbeEvents {
   onPassed(): void;
   onFailed(message: string): void;
-  /** Every failure that counts, for the pod's events. */
+  /** Called for every failure that counts, for the pod's events. */
   onUnhealthy(message: string): void;
 }
 
@@ -55,7 +55,7 @@ export class ProbeRunner {
   private stopped = false;
   private everPassed: boolean;
 
-  /** @param startedAtMs when the container started; @param passed what is known from before */
+  /** @param startedAtMs when the container started; @param passed result known from before */
   constructor(probe: Probe, target: HandlerTarget, events: ProbeEvents, startedAtMs: number, passed = false) {
     this.probe = probe;
     this.target = target;
@@ -71,7 +71,7 @@ export class ProbeRunner {
     clearTimeout(this.timer);
   }
 
-  /** @param dueMs when the next try that counts is due; @param retryMs distance of the tries in between */
+  /** @param dueMs when the next counted try is due; @param retryMs interval of the extra tries */
   private schedule(delayMs: number, dueMs: number, retryMs: number): void {
     this.timer = setTimeout(() => void this.tryOnce(dueMs, retryMs), delayMs);
   }

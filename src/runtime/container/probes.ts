@@ -1,4 +1,4 @@
-/** The probes of one instance of a container, and what follows from them: started, ready, or to be restarted. */
+/** The probes of one instance of a container, and their consequences: started, ready, or to be restarted. */
 import type { Container, Probe } from '../../api/types/objects.ts';
 import type { HandlerTarget } from './handlers.ts';
 import { ProbeRunner } from './probe.ts';
@@ -10,7 +10,7 @@ export interface Health {
 
 export interface HealthEvents {
   onChange(health: Health): void;
-  /** A liveness or startup probe gave it up. */
+  /** A liveness or startup probe has failed. */
   onDead(kind: 'Liveness' | 'Startup', message: string): void;
   onUnhealthy(kind: 'Liveness' | 'Readiness' | 'Startup', message: string): void;
 }
@@ -23,7 +23,7 @@ export class ContainerProbes {
   private runners: ProbeRunner[] = [];
   private health: Health;
 
-  /** @param known health from before, for a container that an earlier agent started */
+  /** @param known earlier health, for a container that a previous agent started */
   constructor(container: Container, target: HandlerTarget, events: HealthEvents, startedAtMs: number, known?: Health) {
     this.container = container;
     this.target = target;
@@ -50,7 +50,7 @@ export class ContainerProbes {
     if (readinessProbe !== undefined) {
       this.run(readinessProbe, 'Readiness', () => this.change({ started: true, ready: true }), this.health.ready);
     }
-    // A program that is still starting is not dead: nothing is learnt from success, so no hurry either.
+    // A program that is still starting is not dead, and a success has no effect: no extra tries.
     if (livenessProbe !== undefined) this.run(livenessProbe, 'Liveness', () => {}, true);
   }
 

@@ -1,5 +1,5 @@
 /**
- * A container's processes: starting them, knowing them again, learning how they ended. The keeper (a shell) waits for
+ * A container's processes: starting them, recognizing them, reading their exit status. The keeper (a shell) waits for
  * PID 1 of the container and writes its status to a file; see launch-script.ts.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -17,7 +17,7 @@ const EXIT_KILLED = 137;
 
 export interface ContainerProcess {
   keeper: ProcessMark;
-  /** PID 1 of the container, by its number outside. */
+  /** PID 1 of the container, by its host pid. */
   main: ProcessMark;
 }
 
@@ -30,10 +30,10 @@ export interface Exit {
 export class StartError extends Error {}
 
 /**
- * Start what the plan says in the namespaces of `pausePid`; `environment` and command are in the plan.
- * @param input descriptor of its standard input; undefined: it has none
+ * Start the plan's command in the namespaces of `pausePid`; `environment` and command are in the plan.
+ * @param input descriptor of its standard input; undefined: none
  * @param output descriptor of the log, for stdout and stderr
- * @param onExit called when it ended, as long as this process lives
+ * @param onExit called when it has ended, while this process lives
  * @throws StartError with the reason; nothing is left running then
  */
 export async function startContainer(
@@ -65,7 +65,7 @@ export async function startContainer(
   await firstLine(child, START_MS).catch((error: Error) => {
     failure = error;
   });
-  // A short command may have ended before its word was read here: the files know.
+  // A short command may have ended before its message was read here: check the files.
   const found = findContainerProcess(plan.directory);
   if (found !== undefined) return found;
   const marks = [readMark(plan.directory, 'pid'), readMark(plan.directory, 'keeper')].filter((m) => m !== undefined);
@@ -76,14 +76,17 @@ export async function startContainer(
   throw new StartError(complaint || (failure?.message ?? 'it ended at once'));
 }
 
-/** What was started from this directory, dead or alive; undefined when the command never got the word. */
+/** The process started from this directory, dead or alive; undefined if the command was never executed. */
 export function findContainerProcess(directory: string): ContainerProcess | undefined {
   const keeper = readMark(directory, 'keeper');
   const main = readMark(directory, 'pid');
   return keeper !== undefined && main !== undefined && read(directory, 'started') ? { keeper, main } : undefined;
 }
 
-/** How it ended; undefined while it runs. A keeper that was killed leaves no status: the rest is then killed, too. */
+/**
+ * How it ended; undefined while it runs. A keeper that was killed leaves no status: the remaining processes are killed
+ * then.
+ */
 export function exitOf(directory: string, { keeper, main }: ContainerProcess): Exit | undefined {
   // In this order: the status is written before the keeper ends.
   const keeperAlive = isAlive(keeper);
@@ -97,8 +100,8 @@ export function exitOf(directory: string, { keeper, main }: ContainerProcess): E
 }
 
 /**
- * Ask the container to end, then make it. A command that has no handler for the signal would not see it, being PID 1
- * (pid_namespaces(7)); anywhere else it would have ended by it, so it is ended at once rather than after the grace.
+ * Ask the container to end, then kill it. As PID 1, a command without a handler ignores the signal (pid_namespaces(7));
+ * outside a container the signal would have ended it, so it is killed at once instead of after the grace period.
  */
 export async function stopContainer(
   { keeper, main }: ContainerProcess,

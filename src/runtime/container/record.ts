@@ -1,8 +1,8 @@
-/** How a container's record changes when it waits, is started, has ended. What `get pod` shows is made from it. */
+/** Changes of a container's record when it waits, starts, or ends. `get pod` shows the result. */
 import { createHash } from 'node:crypto';
 import type { ContainerRecord } from '../state.ts';
 
-/** It cannot run now, and why. */
+/** It cannot run now, with the reason. */
 export function recordWaiting(record: ContainerRecord, reason: string, message?: string): void {
   record.phase = 'waiting';
   record.reason = reason;
@@ -11,7 +11,7 @@ export function recordWaiting(record: ContainerRecord, reason: string, message?:
   record.started = false;
 }
 
-/** A new instance is about to be started. @param specHash of what it is started from; @param podUid makes its id unique */
+/** A new instance is about to start. @param specHash of its spec; @param podUid makes its id unique */
 export function recordStart(record: ContainerRecord, specHash: string, nowMs: number, podUid: string): void {
   if (record.ended !== undefined) record.last = record.ended;
   record.ended = undefined;
@@ -24,7 +24,7 @@ export function recordStart(record: ContainerRecord, specHash: string, nowMs: nu
   record.containerID = `dataplane://${createHash('sha256').update(text).digest('hex')}`;
 }
 
-/** An instance has ended. @param reason when it is another than Completed or Error, as the exit code says */
+/** An instance has ended. @param reason if it is not Completed or Error, which follow from the exit code */
 export function recordEnd(
   record: ContainerRecord,
   startedAtMs: number,

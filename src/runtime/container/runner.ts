@@ -1,6 +1,6 @@
 /**
- * One container of a pod over all its instances. Only the pod's worker calls it, one call at a time; what happens by
- * itself (an exit, a probe's verdict) is noted and the worker woken.
+ * One container of a pod over all its instances. Only the pod's worker calls it, one call at a time; asynchronous
+ * events (an exit, a probe result) are recorded and wake the worker.
  */
 import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
@@ -24,7 +24,7 @@ import { recordEnd, recordStart, recordWaiting } from './record.ts';
 import { openStdin, releaseStdin } from './stdin.ts';
 import { terminationMessage } from './termination-message.ts';
 
-/** How soon a manifest that could not be followed is tried again: what it refers to may have come. */
+/** Retry interval for a manifest that cannot be applied: a missing object may have been created. */
 const CONFIG_RETRY_MS = 2_000;
 const START_ERROR_CODE = 128;
 const HOOK_TIMEOUT_MS = 30_000;
@@ -36,8 +36,8 @@ export class ContainerRunner {
   private readonly context: PodContext;
   private probes: ContainerProbes | undefined;
   private logTimes: LogTimes | undefined;
-  /** Why the running instance has to go, when it has to. */
-  private condemned: { message: string; probe?: Probe } | undefined;
+  /** Why the running instance has to be restarted; undefined if it does not. */
+  private restartCause: { message: string; probe?: Probe } | undefined;
 
   constructor(context: PodContext, name: string, isInit: boolean) {
     this.context = context;
@@ -72,7 +72,7 @@ export class ContainerRunner {
     return containerDirectory(this.context.podDir, this.name);
   }
 
-  /** After another agent: a start it did not see to its end has either happened or not. */
+  /** After a restart of the agent: an interrupted start has either happened or not. */
   adopt(): void {
     const { record } = this;
     if (record.phase === 'starting') {
@@ -99,17 +99,20 @@ export class ContainerRunner {
     }
   }
 
-  /** Start, restart or end as the manifest and what happened ask for. @returns when to look again, if time alone matters */
+  /**
+   * Start, restart or end the container as required by the manifest and events. @returns when to call again, if only
+   * time matters
+   */
   async reconcile(nowMs: number): Promise<number | undefined> {
     const { record } = this;
     if (record.phase === 'running') {
       if (!this.isInit && record.specHash !== hashOf(this.spec)) {
-        this.condemned = { message: `Container ${this.name} definition changed, will be restarted` };
+        this.restartCause = { message: `Container ${this.name} definition changed, will be restarted` };
       }
-      if (this.condemned === undefined) return undefined;
-      const { message, probe } = this.condemned;
+      if (this.restartCause === undefined) return undefined;
+      const { message, probe } = this.restartCause;
       await this.stop(probe?.terminationGracePeriodSeconds ?? this.graceSeconds(), message);
-      this.condemned = undefined;
+      this.restartCause = undefined;
     }
     if (record.phase === 'terminated') {
       if (!restarts(this.pod, record, this.isInit)) return undefined;
@@ -119,12 +122,12 @@ export class ContainerRunner {
     return this.start(nowMs);
   }
 
-  /** Let the next start come at once and in any case, whatever the restart policy and the back-off say. */
-  hurry(): void {
+  /** Restart at once, whatever the restart policy and the back-off. */
+  restartNow(): void {
     this.record.backOffMs = 0;
     this.record.notBeforeMs = 0;
     if (this.record.phase === 'terminated') this.wait('ContainerCreating');
-    if (this.running) this.condemned = { message: `Container ${this.name} is restarted on request` };
+    if (this.running) this.restartCause = { message: `Container ${this.name} is restarted on request` };
   }
 
   /** End the running instance; returns when it has ended. */
@@ -139,19 +142,19 @@ export class ContainerRunner {
       const outcome = await runHandler(preStop, this.target(), graceSeconds * 1000);
       if (!outcome.ok) this.context.event('Warning', 'FailedPreStopHook', outcome.message);
     }
-    // As kubelet: a hook that used it all up leaves two seconds.
+    // Like kubelet: a hook that used up the grace period leaves two seconds.
     const left = graceSeconds > 0 ? Math.max(end - Date.now(), 2000) : 0;
     await stopContainer(record.process, this.image()?.stopSignal ?? 'SIGTERM', left);
     this.observe();
   }
 
-  /** Cut a grace period short. */
+  /** End the grace period now. */
   kill(): void {
     signalProcess(this.record.process?.main, 'SIGKILL');
   }
 
-  /** The sandbox went, and the container with it. */
-  lose(): void {
+  /** The sandbox is gone, and the container with it. */
+  sandboxLost(): void {
     if (this.record.phase !== 'running') return;
     this.kill();
     this.markEnded(137, Date.now(), 'the pod sandbox was lost');
@@ -164,7 +167,7 @@ export class ContainerRunner {
     this.probes = undefined;
   }
 
-  /** This process stops looking after the container, which lives on. */
+  /** This process stops managing the container, which keeps running. */
   release(): void {
     this.stopProbes();
     this.closeLogTimes();
@@ -245,7 +248,7 @@ export class ContainerRunner {
     record.reason = undefined;
     record.message = undefined;
     record.startedAtMs = Date.now();
-    this.condemned = undefined;
+    this.restartCause = undefined;
     this.logTimes?.close();
     this.logTimes = new LogTimes(this.context.podDir, this.name);
     this.runProbes();
@@ -295,7 +298,7 @@ export class ContainerRunner {
           const text = `Container ${this.name} failed ${kind.toLowerCase()} probe, will be restarted`;
           this.context.event('Warning', 'Unhealthy', `${kind} probe failed: ${message}`);
           const probe = kind === 'Startup' ? this.spec.startupProbe : this.spec.livenessProbe;
-          this.condemned = { message: text, ...(probe && { probe }) };
+          this.restartCause = { message: text, ...(probe && { probe }) };
           this.context.wake();
         },
         onUnhealthy: (kind, message) => this.context.event('Warning', 'Unhealthy', `${kind} probe failed: ${message}`),
@@ -309,7 +312,7 @@ export class ContainerRunner {
     const outcome = await runHandler(hook, this.target(), HOOK_TIMEOUT_MS);
     if (outcome.ok || !this.running) return;
     this.context.event('Warning', 'FailedPostStartHook', outcome.message);
-    this.condemned = { message: `Container ${this.name} failed its postStart hook` };
+    this.restartCause = { message: `Container ${this.name} failed its postStart hook` };
     this.context.wake();
   }
 

@@ -1,4 +1,4 @@
-/** What of `securityContext` is read: runAsUser, runAsGroup, privileged, capabilities. */
+/** Supported fields of `securityContext`: runAsUser, runAsGroup, privileged, capabilities. */
 import type { Container, Pod } from '../../api/types/objects.ts';
 import { DEFAULT_CAPABILITIES } from './launch-script.ts';
 
@@ -12,14 +12,14 @@ interface SecurityContext {
 const contextOf = (object: object): SecurityContext =>
   (object as { securityContext?: SecurityContext }).securityContext ?? {};
 
-/** The container's own word, then the pod's; undefined is root. */
+/** The container's value, else the pod's; undefined means root. */
 export function userOf(pod: Pod, container: Container): { user: number | undefined; group: number | undefined } {
   const own = contextOf(container);
   const common = contextOf(pod.spec);
   return { user: own.runAsUser ?? common.runAsUser, group: own.runAsGroup ?? common.runAsGroup };
 }
 
-/** Names without `cap_`; undefined is all of them. */
+/** Names without `cap_`; undefined means all of them. */
 export function capabilitiesOf(container: Container): readonly string[] | undefined {
   const { privileged, capabilities } = contextOf(container);
   if (privileged === true || capabilities?.add?.includes('ALL')) return undefined;

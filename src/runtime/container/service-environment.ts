@@ -1,6 +1,6 @@
 /**
- * The variables by which a container finds Services without asking a name server: `WEB_SERVICE_HOST`, and the older
- * `WEB_PORT_80_TCP_ADDR` of Docker's links. A container has those of the Services that exist when it starts: of its own
+ * Environment variables for Services, for programs that do not use DNS: `WEB_SERVICE_HOST`, and the older
+ * `WEB_PORT_80_TCP_ADDR` of Docker links. A container gets those of the Services that exist when it starts: of its own
  * namespace, unless `enableServiceLinks` is false, and always of `default/kubernetes`.
  *
  * Read before editing: kubernetes pkg/kubelet/envvars/envvars.go and kubelet_pods.go (getServiceEnvVarMap).
@@ -17,7 +17,7 @@ export function serviceEnvironment(pod: Pod, services: Iterable<Service>): Map<s
   for (const service of services) {
     const { name, namespace: home = 'default' } = service.metadata;
     const api = home === API_NAMESPACE && name === API_SERVICE;
-    // A Service of that name in the pod's own namespace comes before the API's (kubelet).
+    // A Service of that name in the pod's own namespace takes precedence over the API's (kubelet).
     if (api ? namespace !== API_NAMESPACE && env.has('KUBERNETES_SERVICE_HOST') : !(links && home === namespace))
       continue;
     for (const [key, value] of variablesOf(service)) env.set(key, value);

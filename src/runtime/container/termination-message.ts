@@ -1,6 +1,6 @@
 /**
- * What a container leaves behind about its end: the file that its manifest names (terminationMessagePath), which is bound
- * in from the host, or with FallbackToLogsOnError the end of its log when it failed and the file is empty (kubelet,
+ * A container's termination message: the file that its manifest names (terminationMessagePath), bind-mounted from the
+ * host, or with FallbackToLogsOnError the end of its log, if it failed and the file is empty (kubelet,
  * pkg/kubelet/kuberuntime/kuberuntime_container.go, getTerminationMessage).
  */
 import { chmodSync, closeSync, openSync, readSync, writeFileSync } from 'node:fs';
@@ -14,15 +14,15 @@ const FILE = 'termination-log';
 const MAX_BYTES = 4096;
 const DEFAULT_PATH = '/dev/termination-log';
 
-/** An empty file for the next instance. @returns where the container sees it */
+/** Create an empty file for the next instance. @returns its bind mount */
 export function prepareTerminationMessage(directory: string, container: Container): BindMount {
   const source = join(directory, FILE);
   writeFileSync(source, '');
-  chmodSync(source, 0o666); // Whichever user it runs as.
+  chmodSync(source, 0o666); // The container may run as any user.
   return { source, target: container.terminationMessagePath || DEFAULT_PATH, readOnly: false, file: true };
 }
 
-/** @param podDir where the logs are */
+/** @param podDir directory with the logs */
 export function terminationMessage(
   directory: string,
   podDir: string,

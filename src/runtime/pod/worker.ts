@@ -190,7 +190,7 @@ export class PodWorker {
     }
     if (!(await this.containers.initialize())) return earliest([deadlineMs, ...this.containers.waits(RETRY_MS)]);
     const requests = this.restartRequests.splice(0);
-    for (const { names } of requests) for (const name of names) this.containers.of(name, false).hurry();
+    for (const { names } of requests) for (const name of names) this.containers.of(name, false).restartNow();
     const times: (number | undefined)[] = [deadlineMs];
     for (const { name } of this.pod.spec.containers)
       times.push(await this.containers.of(name, false).reconcile(Date.now()));
@@ -209,7 +209,7 @@ export class PodWorker {
   }
 
   private async removeSandbox(): Promise<void> {
-    for (const runner of this.containers.known()) runner.lose();
+    for (const runner of this.containers.known()) runner.sandboxLost();
     await this.sandbox.remove();
   }
 

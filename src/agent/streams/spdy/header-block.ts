@@ -1,11 +1,11 @@
 /**
  * Name/value blocks of SPDY/3.1 (draft-mbelshe-httpbis-spdy-00 §2.6.10): each direction of a connection is one zlib
- * stream that begins with a preset dictionary. We inflate what comes; what we send goes uncompressed into stored blocks
- * of the same format (RFC 1951 §3.2.4), because our own headers are a few bytes.
+ * stream with a preset dictionary. Received blocks are inflated; sent blocks use stored (uncompressed) blocks of the
+ * same format (RFC 1951 §3.2.4), because our headers are only a few bytes.
  */
 import { constants, createInflate, type Inflate } from 'node:zlib';
 
-/** First half of the dictionary: words, each behind its length in 32 bits. */
+/** First half of the dictionary: words, each preceded by its length in 32 bits. */
 const WORDS =
   'options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age allow ' +
   'authorization cache-control connection content-base content-encoding content-language content-length ' +
@@ -14,7 +14,7 @@ const WORDS =
   'proxy-authenticate proxy-authorization range referer retry-after server te trailer transfer-encoding upgrade ' +
   'user-agent vary via warning www-authenticate method get status|200 OK|version HTTP/1.1 url public set-cookie ' +
   'keep-alive origin';
-/** Second half: text as it is. */
+/** Second half: text without lengths. */
 const TEXT =
   '100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505' +
   '203 Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 Unauthorized403 Forbidden' +
@@ -23,20 +23,20 @@ const TEXT =
   'chunked,text/html,image/png,image/jpg,image/gif,application/xml,application/xhtml+xml,text/plain,text/javascript,' +
   'publicprivatemax-age=gzip,deflate,sdchcharset=utf-8charset=iso-8859-1,utf-,*,enq=0.';
 
-/** Adler-32 of the dictionary below, which a zlib stream names (RFC 1950 §2.2, DICTID). */
+/** Adler-32 of the dictionary below, which a zlib stream refers to (RFC 1950 §2.2, DICTID). */
 export const DICTIONARY_ID = 0xe3c6a7c2;
 export const DICTIONARY = makeDictionary();
 
 /** CMF and FLG for a 32 KiB window and a preset dictionary; their 16 bits are a multiple of 31 (RFC 1950 §2.2). */
 const ZLIB_HEADER = 0x78bb;
-/** An empty stored block: what came before it is complete (Z_SYNC_FLUSH). */
+/** An empty stored block: marks everything before it as complete (Z_SYNC_FLUSH). */
 const SYNC = Buffer.from([0, 0, 0, 0xff, 0xff]);
 
 const MAX_BLOCK_BYTES = 16 * 1024;
 const MAX_HEADERS = 64;
 
 function makeDictionary(): Buffer {
-  // "200 OK" is one word.
+  // "200 OK" is one entry.
   const words = WORDS.split('|').flatMap((part, i) => (i === 1 ? [part] : part.split(' ').filter(Boolean)));
   const parts = words.map((word) => {
     const bytes = Buffer.alloc(4 + word.length);
@@ -47,7 +47,7 @@ function makeDictionary(): Buffer {
   return Buffer.concat([...parts, Buffer.from(TEXT, 'latin1')]);
 }
 
-/** The peer's half: one block after the other, in the order they came. */
+/** Decoder of the peer's blocks, in the order received. */
 export class HeaderReader {
   private readonly inflate: Inflate = createInflate({
     dictionary: DICTIONARY,
@@ -69,14 +69,14 @@ export class HeaderReader {
     });
   }
 
-  /** @throws Error when the block is damaged or larger than 16 KiB */
+  /** @throws Error if the block is damaged or larger than 16 KiB */
   async read(block: Buffer): Promise<Map<string, string>> {
     this.pieces = [];
     this.size = 0;
     if (this.failure === undefined) {
       await new Promise<void>((resolve) => {
         this.failed = resolve;
-        // What the block held has been handed over when the callback comes.
+        // When the callback runs, the whole block has been delivered.
         this.inflate.write(block, () => resolve());
       });
     }
@@ -113,7 +113,7 @@ function parse(bytes: Buffer): Map<string, string> {
   return headers;
 }
 
-/** Our half. */
+/** Encoder of our blocks. */
 export class HeaderWriter {
   private begun = false;
 

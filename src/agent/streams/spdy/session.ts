@@ -1,8 +1,8 @@
 /**
  * SPDY/3.1 as Kubernetes uses it for exec, attach and port-forward (moby/spdystream): many streams over one connection,
- * no HTTP in them, no flow control but the connection's own. The peer opens streams; we answer.
+ * without HTTP semantics and without flow control other than the connection's own. The peer opens streams; we reply.
  *
- * What a stream has received and nobody has read yet is bounded: past MAX_UNREAD_BYTES the whole connection waits.
+ * Received data that is not yet read is bounded: beyond MAX_UNREAD_BYTES the whole connection pauses.
  */
 import { Duplex } from 'node:stream';
 import { HeaderReader, HeaderWriter } from './header-block.ts';
@@ -12,11 +12,11 @@ const Type = { SYN_STREAM: 1, SYN_REPLY: 2, RST_STREAM: 3, SETTINGS: 4, PING: 6,
 const VERSION = 3;
 const CONTROL_BIT = 0x8000;
 const FLAG_FIN = 1;
-/** Status of RST_STREAM: the peer refused, or we no longer want it (§2.6.3). */
+/** Status of RST_STREAM: we refuse the stream, or no longer want it (§2.6.3). */
 export const Reset = { REFUSED_STREAM: 3, CANCEL: 5 } as const;
 
 const HEADER_BYTES = 8;
-/** Largest frame taken from a peer; kubectl sends 32 KiB. */
+/** Largest frame accepted from a peer; kubectl sends 32 KiB. */
 const MAX_FRAME_BYTES = 1024 * 1024;
 /** Largest data frame sent. */
 const DATA_BYTES = 32 * 1024;
@@ -31,7 +31,7 @@ export class SpdySession {
   private readonly writer = new HeaderWriter();
   private highest = 0;
 
-  /** @param onStream called for each stream the peer opens; it takes it with `accept` or refuses it with `reset` */
+  /** @param onStream called for each stream the peer opens; it accepts it with `accept` or refuses it with `reset` */
   constructor(transport: Duplex, onStream: (stream: SpdyStream) => void) {
     this.transport = transport;
     this.onStream = onStream;
@@ -42,16 +42,16 @@ export class SpdySession {
     try {
       await this.read();
     } catch {
-      // The peer broke the protocol, or the connection broke: there is nobody to report to.
+      // A protocol error or a broken connection: there is no peer to report it to.
     } finally {
       this.transport.destroy();
       this.reader.close();
-      for (const stream of this.streams.values()) stream.lose();
+      for (const stream of this.streams.values()) stream.wasReset();
       this.streams.clear();
     }
   }
 
-  /** Ends the connection once all that was written is sent. */
+  /** Ends the connection once all pending data is sent. */
   close(): void {
     this.transport.end();
   }
@@ -78,7 +78,7 @@ export class SpdySession {
 
   private async data(id: number, flags: number, body: Buffer): Promise<void> {
     const stream = this.streams.get(id);
-    // One that we have ended may still have frames on the way.
+    // Frames may still arrive for a stream that we have ended.
     if (stream === undefined) return;
     await stream.receive(body, (flags & FLAG_FIN) !== 0);
   }
@@ -89,14 +89,14 @@ export class SpdySession {
         return this.open(flags, body);
       case Type.HEADERS:
       case Type.SYN_REPLY:
-        // The compression state goes on with every block, also with one that means nothing to us.
+        // Every block changes the compression state, even one that is otherwise ignored.
         await this.reader.read(body.subarray(4));
         return;
       case Type.RST_STREAM: {
         const id = body.readUInt32BE(0);
         const stream = this.streams.get(id);
         this.streams.delete(id);
-        stream?.lose();
+        stream?.wasReset();
         return;
       }
       case Type.PING:
@@ -198,7 +198,7 @@ export class SpdyStream extends Duplex {
     this.id = id;
     this.headers = headers;
     this.wire = wire;
-    // A stream that nobody listens to may still be lost.
+    // A stream without a listener may still be reset.
     this.on('error', () => {});
   }
 
@@ -212,7 +212,7 @@ export class SpdyStream extends Duplex {
     this.destroy();
   }
 
-  /** From the session; resolves when there is room for more. */
+  /** Called by the session; resolves when there is room for more. */
   async receive(bytes: Buffer, fin: boolean): Promise<void> {
     if (this.destroyed) return;
     // A copy: the frame is a view into the connection's buffer.
@@ -225,8 +225,8 @@ export class SpdyStream extends Duplex {
     }
   }
 
-  /** The peer reset it, or the connection has ended. */
-  lose(): void {
+  /** The peer reset the stream, or the connection has ended. */
+  wasReset(): void {
     this.lost = true;
     this.destroy(new Error('the stream was reset'));
   }
