@@ -1,5 +1,5 @@
 /**
- * One Service and its EndpointSlices → what the packets of this node need: a pure function, and the border where
+ * One Service and its EndpointSlices → the table contents for this node: a pure function, and the boundary at which
  * Kubernetes ends.
  */
 
@@ -10,24 +10,24 @@ import { networkWords, parseCidr } from '../net/address.ts';
 import { endpointSets, type Place } from './endpoint-sets.ts';
 import { type AddressRules, frontendsOf } from './frontends.ts';
 
-/** Annotation that chooses how a connection picks its endpoint: `maglev`, or anything else for chance. */
+/** Annotation that chooses the balancing: `maglev`, or anything else for random. */
 export const BALANCING_ANNOTATION = 'dataplane.dev/load-balancing';
 
 /** Kubernetes' own default, in seconds (k8s.io/api/core/v1 DefaultClientIPServiceAffinitySeconds). */
 const DEFAULT_AFFINITY_SECONDS = 10800;
 
 export interface CompiledPort extends ServicePortContents {
-  /** Keys (address:port) of the endpoints whose connections may go on, chosen for new ones or not. */
+  /** Keys (address:port) of the endpoints whose connections may continue, whether chosen for new ones or not. */
   readonly serving: readonly string[];
 }
 
 export interface CompiledService {
   readonly ports: CompiledPort[];
-  /** Addresses that were left out, each with the reason, for the log. */
+  /** Rejected addresses with the reason, for the log. */
   readonly refused: string[];
 }
 
-/** Does this data plane serve the Service at all? */
+/** Does this data plane serve the Service? */
 function isServed({ spec, metadata }: Service): boolean {
   if (spec.type === 'ExternalName' || !spec.clusterIP || spec.clusterIP === 'None') return false;
   const labels = metadata.labels ?? {};
@@ -40,7 +40,7 @@ function servicePortName({ metadata }: Service, port: ServicePort): string {
 }
 
 /**
- * Everything a Service puts in force on a node; nothing when it is not served.
+ * Everything that a Service requires on a node; nothing if it is not served.
  * @param rules the operator's lists of addresses; undefined: the API server has checked them
  */
 export function compileService(
@@ -78,7 +78,7 @@ export function compileService(
 
 /**
  * Networks of loadBalancerSourceRanges. A list without an IPv4 network admits no client; kube-proxy would admit all
- * (serviceport.go drops the other family's ranges first), which cannot be what the list was written for.
+ * (serviceport.go first drops the ranges of the other family), which contradicts the list's purpose.
  */
 function sourceRanges(
   { spec }: Service,

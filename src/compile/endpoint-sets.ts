@@ -1,9 +1,10 @@
 /**
- * Which endpoints of a service port a node uses: all the choices that depend on the endpoint and the node are made
- * here, when something changes, so that a packet only picks from a set.
+ * Which endpoints of a service port a node uses. Every choice that depends on the endpoint and the node is made here,
+ * when something changes, so that a packet only picks from a set.
  *
- * Read before editing: kubernetes pkg/proxy/topology.go CategorizeEndpoints and topologyModeFromHints, endpointslicecache.go
- * (ports without a number are ignored, only an endpoint's first address counts), KEP-1669 (terminating endpoints).
+ * Read before editing: kubernetes pkg/proxy/topology.go CategorizeEndpoints and topologyModeFromHints,
+ * endpointslicecache.go (ports without a number are ignored, only an endpoint's first address counts), KEP-1669
+ * (terminating endpoints).
  */
 
 import type { EndpointContents } from '../../native-free-dataplane/services/contents.ts';
@@ -11,7 +12,7 @@ import type { EndpointSlice, ServicePort, SliceEndpoint } from '../api/types/obj
 import { ipWords, parseIp } from '../net/address.ts';
 import { whyNotEndpoint } from '../net/reserved.ts';
 
-/** Where the compiled node stands. */
+/** The node for which services are compiled. */
 export interface Place {
   readonly nodeName: string;
   readonly zone?: string | undefined;
@@ -20,9 +21,9 @@ export interface Place {
 export interface EndpointSets {
   readonly cluster: EndpointContents[];
   readonly local: EndpointContents[];
-  /** Some endpoint, ready or serving while it ends, exists anywhere. */
+  /** Some endpoint, ready or serving while it terminates, exists on any node. */
   readonly hasEndpoints: boolean;
-  /** Keys of the endpoints whose connections may go on: those that serve, chosen or not. */
+  /** Keys of the endpoints whose connections may continue: those that serve, chosen or not. */
   readonly serving: string[];
 }
 
@@ -34,13 +35,13 @@ interface Candidate {
 /** Absent conditions mean: ready; serving as ready; not terminating (discovery/v1 EndpointConditions). */
 const isReady = ({ source }: Candidate): boolean => source.conditions?.ready ?? true;
 const isServing = ({ source }: Candidate): boolean => source.conditions?.serving ?? source.conditions?.ready ?? true;
-/** Ending, but still answering: used when nothing better is left. */
+/** Terminating, but still serving: used if no endpoint is ready. */
 const isDraining = (candidate: Candidate): boolean =>
   !isReady(candidate) && isServing(candidate) && candidate.source.conditions?.terminating === true;
 
 /**
- * The sets of one service port.
- * @param refuse called with every address that must not be an endpoint, and why
+ * The endpoint sets of one service port.
+ * @param refuse called with every address that must not be an endpoint, and the reason
  */
 export function endpointSets(
   port: ServicePort,
@@ -61,7 +62,9 @@ export function endpointSets(
   };
 }
 
-/** Ready endpoints of a service on a node: healthCheckNodePort answers 200 when there is one (S13 of docs/semantics.md). */
+/**
+ * Ready endpoints of a service on a node: healthCheckNodePort returns 200 if there is one (S13 of docs/semantics.md).
+ */
 export function readyEndpointsOn(slices: readonly EndpointSlice[], nodeName: string): number {
   const addresses = new Set<string>();
   for (const slice of slices) {
@@ -75,7 +78,7 @@ export function readyEndpointsOn(slices: readonly EndpointSlice[], nodeName: str
 
 const contentsOf = (chosen: readonly Candidate[]): EndpointContents[] => chosen.map(({ contents }) => contents);
 
-/** All endpoints of a service port over its slices, in the order of their keys: the same on every node. */
+/** All endpoints of a service port over its slices, ordered by key: the same on every node. */
 function candidates(port: ServicePort, slices: readonly EndpointSlice[], refuse: (what: string) => void): Candidate[] {
   const found = new Map<string, Candidate>();
   for (const slice of slices) {
@@ -103,13 +106,15 @@ function numberOf(port: ServicePort, slice: EndpointSlice): number | undefined {
   return undefined;
 }
 
-/** An endpoint that moves between slices is in both for a moment: the better of the two states holds. */
+/** An endpoint that moves between slices is briefly in both: the better of the two states counts. */
 function rank({ conditions }: SliceEndpoint): number {
   if (conditions?.ready ?? true) return 2;
   return conditions?.serving === true ? 1 : 0;
 }
 
-/** The endpoint's address; undefined where no traffic may be sent. Checked here too, for an API server that is not ours. */
+/**
+ * The endpoint's address; undefined if no traffic may be sent to it. Checked here too, for API servers other than ours.
+ */
 function parseEndpoint(text: string, refuse: (what: string) => void): Int32Array | undefined {
   const ip = parseIp(text);
   const why = ip?.family === 4 ? whyNotEndpoint(ip) : 'no IPv4 address';
@@ -118,7 +123,9 @@ function parseEndpoint(text: string, refuse: (what: string) => void): Int32Array
   return undefined;
 }
 
-/** Hints for this node, else for its zone, when every ready endpoint carries some and one of them is for us. */
+/**
+ * Endpoints with hints for this node, else for its zone, if every ready endpoint has hints and one of them is for us.
+ */
 function nearest(ready: Candidate[], { nodeName, zone }: Place): Candidate[] {
   const sameNode = hinted(ready, nodeName, ({ source }) => source.hints?.forNodes);
   if (sameNode.length > 0) return sameNode;

@@ -1,9 +1,9 @@
 /**
- * The addresses a service port can be reached at, and which of those that users wrote are served.
+ * The addresses of a service port, and which of the user-specified ones are served.
  *
- * A ClusterIP was given by the API. External and load-balancer addresses are written by users: unless the
- * operator listed them they would let one user take another's traffic (CVE-2020-8554), so they are checked here again, also
- * behind an API server that is not ours.
+ * The API assigns ClusterIPs. External and load-balancer addresses are specified by users: unless the operator listed
+ * them, one user could take another's traffic (CVE-2020-8554), so they are checked here again, for API servers other
+ * than ours.
  */
 
 import type { FrontendContents } from '../../native-free-dataplane/services/contents.ts';
@@ -25,7 +25,7 @@ const NO_ADDRESS = new Int32Array(4);
 /**
  * Addresses of a service port, ClusterIPs first.
  * @param rules undefined leaves the operator's lists to the API server's admission
- * @param refuse called with every address that is not served, and why
+ * @param refuse called with every address that is not served, and the reason
  */
 export function frontendsOf(
   { spec, status }: Service,
@@ -52,7 +52,7 @@ export function frontendsOf(
   if (spec.type === 'LoadBalancer') {
     const listed = rules && [...rules.loadBalancerPool, ...rules.externalIpCidrs];
     for (const { ip, ipMode } of status?.loadBalancer?.ingress ?? []) {
-      // ipMode Proxy: the balancer wants to see the packets itself (KEP-1860).
+      // ipMode Proxy: the load balancer must see the packets itself (KEP-1860).
       if (ip && ipMode !== 'Proxy') addGiven(FrontendKind.LOAD_BALANCER, ip, listed, 'loadBalancerPool');
     }
   }

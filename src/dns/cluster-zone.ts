@@ -1,6 +1,6 @@
 /**
- * The names of a cluster, from its Services and EndpointSlices as they change: Kubernetes' DNS specification 1.1.0
- * (kubernetes/dns, docs/specification.md). Pure: it is told of objects and asked for records.
+ * The DNS names of a cluster, from its Services and EndpointSlices as they change: Kubernetes' DNS specification 1.1.0
+ * (kubernetes/dns, docs/specification.md). Pure: objects in, records out.
  *
  *     SERVICE.NAMESPACE.svc.ZONE              A of the ClusterIP; headless: A of every ready endpoint
  *     _PORT._PROTO.SERVICE.NAMESPACE.svc.ZONE SRV, for ports that have a name
@@ -8,28 +8,28 @@
  *     1-2-3-4.NAMESPACE.pod.ZONE              A of that address, as CoreDNS does with `pods insecure`
  *     dns-version.ZONE                        TXT
  *
- * An endpoint without a hostname is called by its address with dashes (CoreDNS). Where the specification and CoreDNS
- * differ, the specification is followed: a headless service without a ready endpoint does not exist (§2.4.1).
+ * An endpoint without a hostname is named by its address with dashes (CoreDNS). Where the specification and CoreDNS
+ * differ, this follows the specification: a headless service without a ready endpoint does not exist (§2.4.1).
  */
 import type { EndpointSlice, Service, ServicePort, SlicePort } from '../api/types/objects.ts';
 
 const SPECIFICATION = '1.1.0';
 
-/** A record without its owner's name. Addresses as text; names absolute, without the final dot. */
+/** A record without its owner name. Addresses as text; names absolute, without the final dot. */
 export type ZoneRecord =
   | { readonly type: 'A' | 'AAAA'; readonly address: string }
   | { readonly type: 'SRV'; readonly target: string; readonly port: number; readonly addresses: readonly string[] }
   | { readonly type: 'CNAME' | 'PTR'; readonly name: string }
   | { readonly type: 'TXT'; readonly text: string };
 
-/** undefined: there is no such name. An empty list: the name exists, with records of other types at most. */
+/** undefined: the name does not exist. An empty list: the name exists, but has no records, or only of other types. */
 export type ZoneAnswer = readonly ZoneRecord[] | undefined;
 
 interface Endpoint {
   readonly address: string;
   readonly family: 'A' | 'AAAA';
   readonly hostname: string;
-  /** Named by a hostname of its own: only these have PTR records (§2.4.1). */
+  /** Has a hostname of its own: only these endpoints have PTR records (§2.4.1). */
   readonly named: boolean;
   readonly ports: readonly SlicePort[];
 }
@@ -39,9 +39,9 @@ interface Entry {
   readonly name: string;
   service: Service | undefined;
   readonly slices: Map<string, EndpointSlice>;
-  /** Ready endpoints, for a headless service only. */
+  /** Ready endpoints, only for a headless service. */
   endpoints: readonly Endpoint[];
-  /** Addresses that have this entry as a name, so that they can be taken back. */
+  /** Addresses for which this entry has PTR records, for their removal. */
   reverse: readonly string[];
 }
 
@@ -52,9 +52,9 @@ export class ClusterZone {
   readonly domain: string;
   private readonly domainLabels: readonly string[];
   private readonly entries = new Map<string, Entry>();
-  /** Services with a name in each namespace. */
+  /** Number of Services in each namespace. */
   private readonly namespaces = new Map<string, number>();
-  /** Address → names, by the entry they come from. */
+  /** PTR names by address and by the entry they belong to. */
   private readonly names = new Map<string, Map<Entry, string>>();
   private readonly serverAddress: string;
 
@@ -104,7 +104,7 @@ export class ClusterZone {
     return from >= 0 && this.domainLabels.every((label, i) => labels[from + i] === label);
   }
 
-  /** All records of a name in this zone. @param labels in lower case, the zone's own included */
+  /** All records of a name in this zone. @param labels in lower case, including the zone's own */
   find(labels: readonly string[]): ZoneAnswer {
     const own = labels.slice(0, labels.length - this.domainLabels.length);
     const kind = own.pop();
@@ -112,13 +112,13 @@ export class ClusterZone {
     if (kind === 'svc') return this.findService(own);
     if (kind === 'pod') return this.findPod(own);
     if (kind === 'dns-version' && own.length === 0) return [{ type: 'TXT', text: SPECIFICATION }];
-    // The zone's name server, as its NS and SOA records name it.
+    // The zone's name server, to which its NS and SOA records refer.
     if (kind === 'dns')
       return own.length === 0 ? [] : own.join('.') === 'ns' ? this.addressOf(this.serverAddress) : undefined;
     return undefined;
   }
 
-  /** Names of an address, as PTR records. @param address as text */
+  /** PTR records of an address. @param address as text */
   findAddress(address: string): ZoneAnswer {
     const names = this.names.get(address);
     return names && [...names.values()].map((name) => ({ type: 'PTR' as const, name }));
@@ -138,7 +138,7 @@ export class ClusterZone {
       return labels.length === 0 ? [{ type: 'CNAME', name: target }] : undefined;
     }
     const headless = spec.clusterIP === 'None';
-    // Without a ready endpoint a headless service has no records at all, and so no name.
+    // A headless service without a ready endpoint has no records at all, and so does not exist.
     if (headless && entry.endpoints.length === 0) return undefined;
     if (labels.length === 0)
       return headless ? entry.endpoints.map(addressRecord) : clusterAddresses(spec).flatMap((ip) => this.addressOf(ip));
@@ -149,7 +149,7 @@ export class ClusterZone {
     return found.length === 0 ? undefined : found.map(addressRecord);
   }
 
-  /** `_port._proto`, or `_proto` alone, which has no records but exists as soon as a port of it has a name. */
+  /** `_port._proto`, or `_proto` alone, which has no records but exists if one of its ports has a name. */
   private findPort(entry: Entry, labels: readonly string[]): ZoneAnswer {
     const [port, protocol] = labels.length === 2 ? labels : [undefined, labels[0]];
     if (labels.length > 2 || protocol === undefined) return undefined;
@@ -225,7 +225,7 @@ export class ClusterZone {
     else this.namespaces.delete(namespace);
   }
 
-  /** What of an entry is looked up: its ready endpoints and the names of its addresses. */
+  /** Derive the entry's ready endpoints and PTR names. */
   private derive(entry: Entry): void {
     for (const address of entry.reverse) {
       const names = this.names.get(address);
@@ -256,7 +256,7 @@ const familyOf = (address: string): 'A' | 'AAAA' => (address.includes(':') ? 'AA
 
 const addressRecord = ({ family, address }: Endpoint): ZoneRecord => ({ type: family, address });
 
-/** ClusterIPs that are addresses; none for headless services and those that have not got theirs. */
+/** ClusterIPs that are addresses; none for headless services and those not yet assigned. */
 function clusterAddresses(spec: { clusterIP?: string; clusterIPs?: readonly string[] }): readonly string[] {
   const addresses = spec.clusterIPs ?? (spec.clusterIP === undefined ? [] : [spec.clusterIP]);
   return addresses.filter((address) => address !== '' && address !== 'None');
@@ -275,7 +275,7 @@ function readyEndpoints(slices: readonly EndpointSlice[], publishNotReady: boole
           family: familyOf(address),
           hostname: hostname?.toLowerCase() ?? known?.hostname ?? address.replace(/[.:]/g, '-'),
           named: hostname !== undefined || known?.named === true,
-          // Endpoints whose ports differ stand in slices of their own.
+          // Endpoints with different ports are in different slices.
           ports: [...(known?.ports ?? []), ...ports],
         });
       }

@@ -1,7 +1,7 @@
 /**
- * Asks upstream name servers for what is not the cluster's, and remembers their answers as long as they allow. Each
- * query leaves from a socket of its own, connected to the server, with a random identifier: an answer that somebody
- * else made up has 32 bits to guess (RFC 5452 §4). Identical questions that wait are asked once.
+ * Forwards queries for names outside the cluster to upstream name servers, and caches their responses as long as they
+ * allow. Each query is sent from a socket of its own, connected to the server, with a random identifier: a forged
+ * response has to guess 32 bits (RFC 5452 §4). Identical pending queries are sent once.
  */
 import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
@@ -12,11 +12,11 @@ import { type Query, Rcode, type Response, UDP_BYTES } from './message.ts';
 import type { Upstream } from './resolver.ts';
 
 const TIMEOUT_MS = 1500;
-/** Each server is asked so often before the answer is SERVFAIL. */
+/** Attempts per server before the response is SERVFAIL. */
 const ROUNDS = 2;
 const MAX_CACHED = 10_000;
 const MAX_TTL_SECONDS = 3600;
-/** Of an answer that carries no SOA to say how long a name stays unknown (RFC 2308 §5). */
+/** TTL of a negative response without an SOA (RFC 2308 §5). */
 const NEGATIVE_TTL_SECONDS = 5;
 
 interface Cached {
@@ -28,7 +28,7 @@ interface Cached {
 export class Forwarder implements Upstream {
   private readonly servers: readonly NameServer[];
   private readonly nowMs: () => number;
-  /** In order of their last use, so that the first is the one to forget. */
+  /** In order of last use: the first is evicted first. */
   private readonly cache = new Map<string, Cached>();
   private readonly asking = new Map<string, Promise<Response>>();
 
@@ -110,7 +110,7 @@ export class Forwarder implements Upstream {
     if (packet && ((packet.flags ?? 0) & TRUNCATED_RESPONSE) !== 0) packet = await askOverTcp(server, bytes, matches);
     if (packet === undefined) return undefined;
     const rcode = ((packet.flags ?? 0) & 0xf) as Rcode;
-    // Another server may know better than one that cannot answer.
+    // Another server may be able to answer.
     if (rcode === Rcode.SERVFAIL || rcode === Rcode.REFUSED) return undefined;
     return {
       rcode,
@@ -141,7 +141,7 @@ function askOverUdp(
       const packet = read(message);
       if (packet && matches(packet)) done(packet);
     });
-    // Connected, so that only the server's datagrams come, and an ICMP error ends the wait at once.
+    // Connected, so that only the server's datagrams are received, and an ICMP error fails the query at once.
     socket.connect(server.port, server.address, () => socket.send(query));
   });
 }
@@ -184,7 +184,7 @@ function read(message: Buffer): Packet | undefined {
 
 const ttlOf = (record: Answer): number => ('ttl' in record && typeof record.ttl === 'number' ? record.ttl : 0);
 
-/** Seconds that an answer may be kept: its shortest record's, or what the SOA of a negative one says (RFC 2308 §5). */
+/** Seconds a response may be cached: its shortest TTL, or what the SOA of a negative one specifies (RFC 2308 §5). */
 function timeToLive({ answers = [], authorities = [] }: Response): number {
   if (answers.length > 0) return Math.min(MAX_TTL_SECONDS, ...answers.map(ttlOf));
   const soa = authorities.find((record) => record.type === 'SOA');
@@ -200,7 +200,7 @@ function aged(response: Response, seconds: number): Response {
   return { ...response, answers: older(response.answers), authorities: older(response.authorities) };
 }
 
-/** The same answer for whoever wrote the name in other letters. */
+/** The same response with the name in the letter case of this query. */
 function renamed(response: Response, name: string): Response {
   const lower = name.toLowerCase();
   const answers = (response.answers ?? []).map((record) =>

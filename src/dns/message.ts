@@ -1,6 +1,6 @@
 /**
- * DNS messages: what a query asks, and answers that fit. The wire format is dns-packet's; the rules are RFC 1035 §4,
- * RFC 2308 (negative answers), RFC 6891 (EDNS), RFC 8482 (ANY) and RFC 8914 (extended errors).
+ * DNS messages: reading queries, writing responses that fit. The wire format is dns-packet's; the rules are RFC 1035
+ * §4, RFC 2308 (negative responses), RFC 6891 (EDNS), RFC 8482 (ANY) and RFC 8914 (extended errors).
  */
 import {
   type Answer,
@@ -17,11 +17,14 @@ import {
 export const Rcode = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4, REFUSED: 5, BADVERS: 16 } as const;
 export type Rcode = (typeof Rcode)[keyof typeof Rcode];
 
-/** Header without anything behind it. */
+/** Bytes of the header. */
 const HEADER_BYTES = 12;
-/** Longest answer over UDP to a client without EDNS (RFC 1035 §2.3.4). */
+/** Longest response over UDP to a client without EDNS (RFC 1035 §2.3.4). */
 const PLAIN_UDP_BYTES = 512;
-/** Longest answer that we send over UDP, and what we say we take: no fragment on any path (DNS flag day 2020). */
+/**
+ * Longest response that we send over UDP, and the size we announce: it is not fragmented on any path (DNS flag day
+ * 2020).
+ */
 export const UDP_BYTES = 1232;
 export const TCP_BYTES = 65535;
 /** Extended DNS error "other" (RFC 8914 §4.1). */
@@ -30,18 +33,20 @@ const OPTION_EDE = 15;
 
 export interface Query {
   readonly id: number;
-  /** As it was written, without the final dot. */
+  /** As the client wrote it, without the final dot. */
   readonly name: string;
   /** In lower case. */
   readonly labels: readonly string[];
   readonly type: string;
   readonly class: string;
   readonly recursionDesired: boolean;
-  /** Bytes that the client takes over UDP; 0 when it does not speak EDNS. */
+  /** Bytes that the client accepts over UDP; 0 if it does not use EDNS. */
   readonly udpBytes: number;
 }
 
-/** A query, or the code to refuse it with; undefined when it deserves no answer (an answer itself, or no header). */
+/**
+ * A query, or the code to refuse it with; undefined if it must not be answered (it is a response, or has no header).
+ */
 export function readQuery(message: Buffer): Query | { readonly id: number; readonly rcode: Rcode } | undefined {
   if (message.length < HEADER_BYTES || (message.readUInt8(2) & 0x80) !== 0) return undefined;
   const id = message.readUInt16BE(0);
@@ -75,16 +80,16 @@ export interface Response {
   readonly answers?: readonly Answer[];
   readonly authorities?: readonly Answer[];
   readonly additionals?: readonly Answer[];
-  /** The answer is from a zone of ours. */
+  /** The response is authoritative. */
   readonly authoritative: boolean;
   readonly recursionAvailable: boolean;
-  /** For people: why it is what it is, sent to clients that speak EDNS. */
+  /** Explanation for people, sent to clients that use EDNS. */
   readonly reason?: string;
 }
 
 /**
- * The bytes of an answer, at most `maxBytes` long. What does not fit over UDP is left out whole and marked as cut, so
- * that the client asks again over TCP.
+ * The bytes of a response, at most `maxBytes` long. Records that do not fit over UDP are omitted, and the response is
+ * marked as truncated, so that the client retries over TCP.
  */
 export function writeResponse(query: Query, response: Response, maxBytes: number): Buffer {
   const {
@@ -118,17 +123,17 @@ export function writeResponse(query: Query, response: Response, maxBytes: number
     });
   const whole = message({ answers, authorities, additionals: [...additionals, ...opt] });
   if (whole.length <= maxBytes) return whole;
-  // Additional records may be left out without a word (RFC 2181 §9).
+  // Additional records may be omitted without truncation (RFC 2181 §9).
   const shorter = message({ answers, authorities, additionals: opt });
   return shorter.length <= maxBytes ? shorter : message({ additionals: opt }, TRUNCATED_RESPONSE);
 }
 
-/** Bytes that an answer over UDP may have. */
+/** Maximum size of a response over UDP. */
 export function udpRoom(query: Query): number {
   return query.udpBytes === 0 ? PLAIN_UDP_BYTES : Math.min(query.udpBytes, UDP_BYTES);
 }
 
-/** An answer to a message that could not be read as a query: its header alone. */
+/** The response to a message that could not be parsed as a query: only a header. */
 export function writeRefusal(id: number, rcode: Rcode): Buffer {
   const additionals: Answer[] =
     rcode === Rcode.BADVERS ? [{ ...optRecord(undefined), extendedRcode: 1 } as Answer] : [];

@@ -1,19 +1,19 @@
 /**
- * From a query to an answer: the cluster's zone, the reverse names of its addresses, and for everything else whoever is
- * upstream. With nobody upstream every other name is answered at once, as one that does not exist: some resolvers
- * (musl's) wait out their time after REFUSED and SERVFAIL, and a program that hangs tells nobody what is wrong.
+ * Resolves a query: from the cluster's zone, the PTR names of its addresses, or upstream for everything else. Without
+ * an upstream server, every other name gets NXDOMAIN at once: after REFUSED or SERVFAIL some resolvers (musl's) wait
+ * for their timeout, and the program appears to hang.
  */
 import type { Answer } from 'dns-packet';
 import type { ClusterZone, ZoneRecord } from './cluster-zone.ts';
 import { type Query, Rcode, type Response } from './message.ts';
 
-/** Seconds that an answer from the cluster's zone may be kept, also one that a name does not exist (CoreDNS: 5). */
+/** TTL of records from the cluster's zone, also for negative responses (CoreDNS: 5). */
 const TTL = 5;
 /** Aliases followed within the zone. */
 const MAX_ALIASES = 8;
 const NO_UPSTREAM = 'not a name of this cluster, and there is no upstream name server';
 
-/** Answers what is not the cluster's. */
+/** Resolves names outside the cluster. */
 export interface Upstream {
   resolve(query: Query): Promise<Response>;
 }
@@ -21,13 +21,13 @@ export interface Upstream {
 export interface ResolverOptions {
   readonly zone: ClusterZone;
   readonly upstream?: Upstream | undefined;
-  /** Is an address (as text) of this cluster, so that its name is ours to know? */
+  /** Is an address (as text) one of this cluster, so that its name is ours to resolve? */
   readonly isOwnAddress: (address: string) => boolean;
 }
 
 export class Resolver {
   private readonly options: ResolverOptions;
-  /** Seconds since 1970: a secondary that compared them would see a change. */
+  /** Seconds since 1970: a secondary that compares serials would see a change. */
   private readonly serial = Math.floor(Date.now() / 1000);
   private turn = 0;
 
@@ -35,7 +35,7 @@ export class Resolver {
     this.options = options;
   }
 
-  /** An answer that is known here, or a promise of one from upstream. */
+  /** A response from local data, or a promise of one from upstream. */
   resolve(query: Query): Response | Promise<Response> {
     if (query.class !== 'IN') return this.own(Rcode.REFUSED);
     if (query.type === 'AXFR' || query.type === 'IXFR') return this.own(Rcode.REFUSED);
@@ -57,7 +57,7 @@ export class Resolver {
     if (query.labels.length === zone.domain.split('.').length) return this.apex(query);
     const records = zone.find(query.labels);
     if (records === undefined) return this.negative(Rcode.NXDOMAIN);
-    // An answer to ANY need not be everything (RFC 8482 §4.2).
+    // A response to ANY need not be complete (RFC 8482 §4.2).
     if (query.type === 'ANY') {
       return this.positive([{ type: 'HINFO', name: query.name, ttl: TTL, data: { cpu: 'RFC8482', os: '' } }]);
     }
@@ -72,7 +72,7 @@ export class Resolver {
     );
   }
 
-  /** CNAME and, as far as it can be had, what its target is (RFC 1034 §3.6.2). */
+  /** The CNAME and, if it can be resolved, its target (RFC 1034 §3.6.2). */
   private async followAlias(query: Query, target: string): Promise<Response> {
     const answers: Answer[] = [];
     let name = query.name;
@@ -102,7 +102,7 @@ export class Resolver {
     return this.positive(records.map((record) => toAnswer(query.name, record)));
   }
 
-  /** The zone's own name: who serves it. */
+  /** Records of the zone's own name. */
   private apex(query: Query): Response {
     const { domain } = this.options.zone;
     if (query.type === 'SOA') return this.positive([{ ...this.soa(), name: query.name }]);
@@ -137,12 +137,12 @@ export class Resolver {
     return { ...this.own(Rcode.NOERROR), answers, additionals };
   }
 
-  /** The name, or the type, does not exist; the SOA says for how long that may be believed (RFC 2308 §3). */
+  /** The name, or the type, does not exist; the SOA says how long that may be cached (RFC 2308 §3). */
   private negative(rcode: Rcode): Response {
     return { ...this.own(rcode), authorities: [this.soa()] };
   }
 
-  /** Another record first each time: most clients take the first. */
+  /** Rotate the records: most clients use the first. */
   private rotate<T>(records: readonly T[]): readonly T[] {
     if (records.length < 2) return records;
     this.turn = (this.turn + 1) >>> 0;
@@ -170,7 +170,7 @@ function toAnswer(name: string, record: ZoneRecord): Answer {
   }
 }
 
-/** The addresses of an SRV record's target, which the client asks for next. */
+/** The addresses of an SRV record's target, for which the client would ask next. */
 function additionalsOf(record: ZoneRecord): readonly Answer[] {
   if (record.type !== 'SRV') return [];
   return record.addresses.map((address) => ({
@@ -181,7 +181,7 @@ function additionalsOf(record: ZoneRecord): readonly Answer[] {
   }));
 }
 
-/** The IPv4 address that a name under in-addr.arpa stands for. */
+/** The IPv4 address of a name under in-addr.arpa. */
 function reverseAddress(labels: readonly string[]): string | undefined {
   if (labels.length !== 6 || labels[4] !== 'in-addr' || labels[5] !== 'arpa') return undefined;
   const octets = labels.slice(0, 4).reverse();

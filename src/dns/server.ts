@@ -1,6 +1,6 @@
 /**
- * The name server of a node: UDP and TCP on one address and port. A query that cannot be read is answered with the code
- * that says so, or not at all; nothing a client sends throws or is kept.
+ * The name server of a node: UDP and TCP on one address and port. A query that cannot be parsed gets the matching error
+ * code, or no response; nothing a client sends throws or is stored.
  */
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -18,12 +18,12 @@ import {
 import type { Resolver } from './resolver.ts';
 
 const LIMITS = { total: 512, perAddress: 64 };
-/** A TCP connection on which nothing was asked for this long ends (RFC 7766 §6.2.3). */
+/** A TCP connection without a query for this long is closed (RFC 7766 §6.2.3). */
 const IDLE_MS = 10_000;
-/** Queries of one connection, or of all over UDP, that wait for upstream; more are refused. */
+/** Pending upstream queries per connection, and for all over UDP; more are refused. */
 const MAX_WAITING_TCP = 32;
 const MAX_WAITING_UDP = 2000;
-/** Of the socket's receive buffer: bursts of some thousand queries while the agent is busy elsewhere. */
+/** Size of the socket's receive buffer: for bursts of some thousand queries while the agent is busy. */
 const RECEIVE_BYTES = 4 * 1024 * 1024;
 
 export interface DnsServerOptions {
@@ -54,7 +54,7 @@ export class DnsServer {
     limitConnections(this.tcp, LIMITS);
   }
 
-  /** @throws Error when the address is taken */
+  /** @throws Error if the address is in use */
   static async listen(options: DnsServerOptions): Promise<DnsServer> {
     const server = new DnsServer(options);
     const { address, port } = options;
@@ -77,7 +77,7 @@ export class DnsServer {
     return server;
   }
 
-  /** The port of both sockets: the one asked for, or the one that 0 became. */
+  /** The port of both sockets: the requested one, or the one assigned for 0. */
   get port(): number {
     return this.udp.address().port;
   }
@@ -88,7 +88,7 @@ export class DnsServer {
   }
 
   private receive(message: Buffer, from: RemoteInfo): void {
-    // A source port of 0 cannot be answered.
+    // A response to source port 0 cannot be sent.
     if (from.port === 0) return;
     const send = (answer: Buffer) => this.udp.send(answer, from.port, from.address, () => {});
     const query = this.read(message, send);
@@ -124,7 +124,7 @@ export class DnsServer {
           void this.finish(query, answer, TCP_BYTES, send).finally(() => waiting--);
         }
       }
-      // A client that does not read its answers is not read from either.
+      // If a client does not read its responses, we stop reading from it.
       if (socket.writableNeedDrain) {
         socket.pause();
         socket.once('drain', () => socket.resume());
@@ -165,7 +165,7 @@ export class DnsServer {
       rcode: Rcode.REFUSED,
       authoritative: false,
       recursionAvailable: true,
-      reason: 'too many queries wait for the upstream name server',
+      reason: 'too many queries are pending at the upstream name server',
     };
     return writeResponse(query, response, room);
   }

@@ -1,8 +1,9 @@
 /**
- * IP addresses, networks and ranges of the control path: text, numbers, comparison. Both families in one type; a bigint
- * makes arithmetic the same for both. Text is parsed by native-free-dataplane/wire/address.ts, whose words the tables hold.
+ * IP addresses, networks and ranges of the control path: text, numbers, comparison. One type for both families; a
+ * bigint makes arithmetic the same for both. Text is parsed by native-free-dataplane/wire/address.ts, in the form that
+ * the tables use.
  *
- * Errors: `parse…` returns undefined for anything that is not what its name says, and the caller knows what to report.
+ * Errors: `parse…` returns undefined for invalid text, and the caller knows what to report.
  */
 import { formatIpv4, formatIpv6, parseAddress } from '../../native-free-dataplane/wire/address.ts';
 
@@ -24,11 +25,11 @@ export interface Cidr extends Range {
   readonly prefix: number;
 }
 
-/** Undefined when `text` is not an address; IPv4 with leading zeros is none (CVE-2021-29923), nor is one with a zone. */
+/** Undefined if `text` is not an address, has leading zeros (CVE-2021-29923) or a zone. */
 export function parseIp(text: string): IpAddress | undefined {
   const words = parseAddress(text);
   if (words === undefined) return undefined;
-  // A mapped address keeps the family it was written in: Kubernetes refuses ::ffff:1.2.3.4 where 1.2.3.4 may stand.
+  // A mapped address keeps the family it was written in: Kubernetes rejects ::ffff:1.2.3.4 where 1.2.3.4 is valid.
   if (!text.includes(':')) return { family: 4, value: BigInt(words[3]! >>> 0) };
   return { family: 6, value: words.reduce((value, word) => (value << 32n) | BigInt(word >>> 0), 0n) };
 }
@@ -46,7 +47,7 @@ export function ipWords({ family, value }: IpAddress): Int32Array {
   return Int32Array.from([96n, 64n, 32n, 0n], (shift) => Number((mapped >> shift) & 0xffff_ffffn) | 0);
 }
 
-/** Undefined when `text` is not `address/prefix`. Host bits may be set; they are cleared, as Kubernetes does. */
+/** Undefined if `text` is not `address/prefix`. Host bits are cleared, as in Kubernetes. */
 export function parseCidr(text: string): Cidr | undefined {
   const match = /^([^/]+)\/(0|[1-9]\d{0,2})$/.exec(text);
   const ip = match && parseIp(match[1]!);
@@ -63,7 +64,7 @@ export function printCidr({ family, first, prefix }: Cidr): string {
   return `${printIp({ family, value: first })}/${prefix}`;
 }
 
-/** The network as the tables hold it: its first address in four words, and a prefix that counts in 128 bits. */
+/** The network as the tables hold it: its first address in four words, and a prefix length of 128 bits. */
 export function networkWords({ family, first, prefix }: Cidr): { words: Int32Array; prefix: number } {
   return { words: ipWords({ family, value: first }), prefix: family === 4 ? prefix + 96 : prefix };
 }
@@ -89,7 +90,7 @@ export function overlap(a: Range, b: Range): boolean {
   return a.family === b.family && a.first <= b.last && b.first <= a.last;
 }
 
-/** The `n`-th address of a range, its first being number 0; undefined beyond its end. */
+/** The `n`-th address of a range, counted from 0; undefined beyond its end. */
 export function nthAddress({ family, first, last }: Range, n: number): IpAddress | undefined {
   const value = first + BigInt(n);
   return value <= last ? { family, value } : undefined;

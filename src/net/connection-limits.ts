@@ -1,9 +1,9 @@
 /**
- * Bounds on the connections that a listening socket holds, in all and from one address. Without them a
- * client that opens connections and says nothing takes all file descriptors of the process.
+ * Limits on the connections that a listening socket holds, in total and per client address. Without them an idle client
+ * that opens connections could use all file descriptors of the process.
  *
- * The newest connection is served and the oldest goes: a client that fills its share only ends its own connections, and
- * when all shares are taken the client with the most connections loses one.
+ * The newest connection is served and the oldest closed: a client that exceeds its share only loses its own
+ * connections, and if the total is reached, the client with the most connections loses one.
  */
 import type { Server, Socket } from 'node:net';
 
@@ -12,9 +12,9 @@ export interface ConnectionLimits {
   readonly perAddress: number;
 }
 
-/** Hold a server to `limits`. @returns how many connections have been closed for it, so far */
+/** Apply `limits` to a server. @returns a function that returns how many connections have been closed for it */
 export function limitConnections(server: Server, limits: ConnectionLimits): () => number {
-  // Sets keep the order in which their members came.
+  // Sets keep the order of insertion.
   const open = new Map<string, Set<Socket>>();
   let count = 0;
   let closed = 0;

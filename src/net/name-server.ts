@@ -1,4 +1,4 @@
-/** The address of a name server, as options and resolv.conf(5) give it. */
+/** The address of a name server, in the format of options and resolv.conf(5). */
 import { isIPv4 } from 'node:net';
 
 export interface NameServer {
@@ -8,7 +8,7 @@ export interface NameServer {
 
 const DNS_PORT = 53;
 
-/** `ADDRESS` or `ADDRESS:PORT`; undefined when it is neither. IPv4 only, as the nodes are. */
+/** `ADDRESS` or `ADDRESS:PORT`; undefined for anything else. IPv4 only, like the nodes. */
 export function parseNameServer(text: string): NameServer | undefined {
   const [address = '', port, ...more] = text.split(':');
   if (!isIPv4(address) || more.length > 0) return undefined;

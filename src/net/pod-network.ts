@@ -1,4 +1,4 @@
-/** What follows from a pod's or a node's addresses by convention: the gateway of a pod network, the MAC of an address. */
+/** Conventions for the addresses of pods and nodes: the gateway of a pod network, the MAC of an address. */
 import { type Cidr, nthAddress, parseCidr, parseIp, printIp } from './address.ts';
 
 /** A pod network. @throws RangeError for text that is not a network */

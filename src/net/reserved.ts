@@ -1,7 +1,7 @@
-/** Addresses that no host of a cluster may have, and those that no service may send traffic to. */
+/** Addresses that no host of a cluster may have, and those to which no service may send traffic. */
 import { type Cidr, contains, type IpAddress, parseCidr } from './address.ts';
 
-/** Networks that no host may have an address of: packets of them are dropped (RFC 1122 §3.2.1.3, RFC 3927). */
+/** Networks in which no host may have an address: their packets are dropped (RFC 1122 §3.2.1.3, RFC 3927). */
 export const UNUSABLE_NETWORKS: readonly Cidr[] = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'].map(
   (text) => parseCidr(text)!,
 );
@@ -22,8 +22,8 @@ const NEVER_ENDPOINTS: readonly (readonly [Cidr, string])[] = (
 ).map(([cidr, why]) => [parseCidr(cidr)!, why]);
 
 /**
- * Why traffic may not be sent to `ip` through a service, or undefined. CVE-2021-25737; an IPv4 address mapped into IPv6
- * would be a way round it.
+ * The reason traffic may not be sent to `ip` through a service, or undefined. CVE-2021-25737; IPv4 addresses mapped
+ * into IPv6 are included, as they would bypass the check.
  */
 export function whyNotEndpoint(ip: IpAddress): string | undefined {
   const mapped = ip.family === 6 && ip.value >> 32n === 0xffffn;

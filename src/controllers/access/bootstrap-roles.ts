@@ -1,6 +1,6 @@
 /**
- * The roles and bindings that every cluster with RBAC begins with (plugin/pkg/auth/authorizer/rbac/bootstrappolicy),
- * restricted to what is served here. They are made when they are missing; what somebody changed stays as it is.
+ * The default roles and bindings of a cluster with RBAC (plugin/pkg/auth/authorizer/rbac/bootstrappolicy), restricted
+ * to the resources served here. They are created if missing; changes by users are kept.
  */
 import type { PolicyRule } from '../../api/access/rbac.ts';
 import { AUTHENTICATED, MASTERS, UNAUTHENTICATED } from '../../api/access/user.ts';
@@ -17,7 +17,7 @@ const on = (apiGroup: string, resources: readonly string[], verbs: readonly stri
   verbs: [...verbs],
 });
 
-/** What people work with in a namespace, but Secrets. */
+/** Namespaced resources for everyday work, except Secrets. */
 const VIEWED: Readonly<Record<string, readonly string[]>> = {
   '': [
     ...[

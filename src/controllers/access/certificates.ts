@@ -1,9 +1,9 @@
 /**
- * The cluster's own certificate authority and what it issues: the API server's certificate and the administrator's. All
- * of it lies in one directory that root alone may read, and outlives the controller. Leaf certificates are issued anew
- * when they are about to expire or when the server gets other names; the authority itself is made once.
+ * The cluster's own certificate authority and the certificates it issues: the API server's and the administrator's. All
+ * of it is in one directory that only root may read, and outlives the controller. Leaf certificates are reissued when
+ * they are about to expire or when the server gets other names; the authority itself is created once.
  *
- * Node can check certificates but not make them; @peculiar/x509 does, and is loaded only when one has to be made.
+ * Node can verify certificates but not create them; @peculiar/x509 does, and is loaded only when one has to be created.
  */
 import { generateKeyPairSync, type KeyObject, randomBytes, webcrypto, X509Certificate } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ const DAY_MS = 24 * 3600 * 1000;
 /** As kubeadm: ten years for the authority, one for what it signs (kubeadm constants.go, CertificateValidityPeriod). */
 const AUTHORITY_MS = 3650 * DAY_MS;
 const LEAF_MS = 365 * DAY_MS;
-/** A leaf with less time left is issued anew. */
+/** A leaf certificate with less time left is reissued. */
 const RENEW_MS = 30 * DAY_MS;
 /** Clients' clocks may be behind ours. */
 const BACKDATE_MS = 5 * 60 * 1000;
@@ -32,13 +32,15 @@ export interface ClusterCertificates {
   /** PEM. */
   authority: string;
   server: KeyPair;
-  /** Organization system:masters: may do everything (RBAC's bootstrap policy). */
+  /** Organization system:masters: all permissions (RBAC's bootstrap policy). */
   admin: KeyPair;
   /** Signs and checks service accounts' tokens. PEM, PKCS #8. */
   serviceAccountKey: string;
 }
 
-/** What is in `directory`, with anything missing or stale issued. `serverNames`: DNS names and addresses. */
+/**
+ * Loads the certificates in `directory`, and issues missing or outdated ones. `serverNames`: DNS names and addresses.
+ */
 export async function ensureCertificates(
   directory: string,
   serverNames: readonly string[],
@@ -80,7 +82,7 @@ interface Request {
 }
 
 async function issue(directory: string, name: string, request: Request, issuer: KeyPair | undefined): Promise<KeyPair> {
-  await import('reflect-metadata'); // x509's dependency injection wants it first.
+  await import('reflect-metadata'); // Must be loaded first, for x509's dependency injection.
   const x509 = await import('@peculiar/x509');
   const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
   const { use, subject, names = [], nowMs } = request;
@@ -148,7 +150,7 @@ function serviceAccountKey(directory: string): string {
   return text;
 }
 
-/** Undefined when it is not there, not readable as a pair, or not `good`. */
+/** Undefined if it does not exist, is not a valid pair, or is not `good`. */
 function read(directory: string, name: string, good: (pair: KeyPair) => boolean): KeyPair | undefined {
   const certificate = readText(join(directory, `${name}.crt`));
   const key = readText(join(directory, `${name}.key`));
@@ -156,7 +158,7 @@ function read(directory: string, name: string, good: (pair: KeyPair) => boolean)
   try {
     return good({ certificate, key }) ? { certificate, key } : undefined;
   } catch {
-    return undefined; // Cut short by a crash: issue it again.
+    return undefined; // Truncated by a crash: reissue it.
   }
 }
 

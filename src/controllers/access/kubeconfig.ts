@@ -1,10 +1,10 @@
-/** The file by which kubectl and every client library find the cluster and show who they are. */
+/** The kubeconfig file, with which kubectl and client libraries find the cluster and authenticate. */
 import { renameSync, writeFileSync } from 'node:fs';
 import type { ClusterCertificates } from './certificates.ts';
 
 const NAME = 'dataplane';
 
-/** A kubeconfig for the administrator, with the certificates in it. */
+/** A kubeconfig for the administrator, with embedded certificates. */
 export function adminKubeconfig(server: string, certificates: ClusterCertificates): string {
   const base64 = (text: string) => Buffer.from(text).toString('base64');
   return `apiVersion: v1
@@ -29,7 +29,7 @@ preferences: {}
 `;
 }
 
-/** Writes it so that nobody ever reads half of it, readable by root alone. */
+/** Writes the file atomically, readable only by root. */
 export function writeKubeconfig(path: string, text: string): void {
   writeFileSync(`${path}.tmp`, text, { mode: 0o600 });
   renameSync(`${path}.tmp`, path);

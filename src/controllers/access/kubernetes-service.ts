@@ -1,6 +1,6 @@
 /**
- * The Service `default/kubernetes`, by which pods find the API, with its Endpoints and EndpointSlice. They exist as long
- * as the API has an address that pods can reach; whoever deletes or changes them gets them back (kube-apiserver,
+ * The Service `default/kubernetes`, through which pods find the API, with its Endpoints and EndpointSlice. They exist
+ * while the API has an address that pods can reach; if one is deleted or changed, it is restored (kube-apiserver,
  * pkg/controlplane/controller/kubernetesservice).
  */
 
@@ -14,12 +14,12 @@ const NAME = 'kubernetes';
 const PORT_NAME = 'https';
 const SERVICE_PORT = 443;
 
-/** The service network's first address, which no other Service is given. */
+/** The service network's first address, reserved for this Service. */
 export function kubernetesServiceAddress(serviceRange: Cidr): string {
   return printIp({ family: serviceRange.family, value: serviceRange.first + 1n });
 }
 
-/** Keeps the three objects. `endpoint`: where the API listens for pods. */
+/** Maintains the three objects. `endpoint`: where the API listens for pods. */
 export function startKubernetesService(
   cluster: Cluster,
   serviceRange: Cidr,
@@ -35,7 +35,7 @@ export function startKubernetesService(
       if (object.metadata.namespace === NAMESPACE && object.metadata.name === NAME) queue.add(NAME);
     });
   }
-  // Before anybody else can ask for the address.
+  // Before any other Service can claim the address.
   for (const object of objects) ensure(cluster, object);
 }
 
@@ -49,7 +49,7 @@ function ensure({ store, registry }: Cluster, object: Kept): void {
   }
   const labels = { ...old.metadata.labels, ...object.metadata.labels };
   const metadata = { ...old.metadata, labels };
-  // People may add to the Service what they like, but its address and port stay.
+  // User additions to the Service are kept, but its address and port stay.
   if (object.kind === 'Service')
     registry.write({ ...old, metadata, spec: { ...(old as Service).spec, ...object.spec } } as Service, old as Service);
   else registry.write({ ...old, ...object, metadata } as Endpoints, old as Endpoints);
@@ -72,7 +72,7 @@ function wanted(clusterIP: string, { address, port }: { address: string; port: n
   const endpoints = {
     apiVersion: 'v1',
     kind: 'Endpoints',
-    // We write its slice ourselves, with a name of its own.
+    // We create its slice ourselves, with a name of its own.
     metadata: metadata({ [WellKnown.SKIP_MIRROR]: 'true' }),
     subsets: [{ addresses: [{ ip: address }], ports: [{ name: PORT_NAME, port, protocol: 'TCP' }] }],
   } as Endpoints;

@@ -1,6 +1,6 @@
 /**
- * A pod's service account on its way into the store: the account's name, and the volume with its token, the authority's
- * certificate and the namespace, mounted where client libraries look (plugin/pkg/admission/serviceaccount).
+ * Admission of a pod's service account: the account's name, and the volume with its token, the authority's certificate
+ * and the namespace, mounted where client libraries expect it (plugin/pkg/admission/serviceaccount).
  */
 import { forbidden } from '../../api/errors.ts';
 import { resourceOfKind } from '../../api/resources.ts';
@@ -9,7 +9,7 @@ import type { Container, KubeObject, Pod, Volume } from '../../api/types/objects
 import { DEFAULT_ACCOUNT, ROOT_CA } from './service-accounts.ts';
 
 const MOUNT_PATH = '/var/run/secrets/kubernetes.io/serviceaccount';
-/** A token is renewed when four fifths of this are over, so an hour and seven seconds never end in use. */
+/** A token is renewed after four fifths of this, so it never expires in use. */
 const TOKEN_SECONDS = 3607;
 const VOLUME_PREFIX = 'kube-api-access-';
 const LETTERS = 'bcdfghjklmnpqrstvwxz2456789';
@@ -19,7 +19,7 @@ interface Account extends KubeObject {
   imagePullSecrets?: { name: string }[];
 }
 
-/** @throws ApiError 403 when the account that the pod names does not exist */
+/** @throws ApiError 403 if the account that the pod names does not exist */
 export function withServiceAccount(store: Store, pod: Pod): Pod {
   const name = pod.spec.serviceAccountName || pod.spec.serviceAccount || DEFAULT_ACCOUNT;
   const account = store.get('ServiceAccount', pod.metadata.namespace, name) as Account | undefined;

@@ -1,6 +1,6 @@
 /**
- * The API's doors over TLS: one on the machine's loopback for kubectl, one inside the cluster for pods, one on an address
- * of the operator's choice for other machines; and the kubeconfig that leads to the first.
+ * The API's TLS listeners: one on the machine's loopback for kubectl, one inside the cluster for pods, one on an
+ * address of the operator's choice for other machines; and the kubeconfig for the first.
  */
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -12,13 +12,13 @@ import { adminKubeconfig, writeKubeconfig } from './kubeconfig.ts';
 const LOOPBACK = '127.0.0.1';
 
 export interface AccessOptions {
-  /** Port on 127.0.0.1. Left out: the one of last time, or any that is free. */
+  /** Port on 127.0.0.1. Omitted: the previous one, or any free port. */
   port?: number | undefined;
-  /** Where pods reach the API. `open` returns a listening socket there. */
+  /** Address of the API for pods. `open` returns a listening socket there. */
   inCluster?: { address: string; port: number; open: () => number } | undefined;
-  /** rbac: users may do what roles allow them; open: authenticated users may do everything. */
+  /** rbac: users may do what roles permit; open: authenticated users may do everything. */
   authorization?: 'open' | 'rbac';
-  /** For other machines. */
+  /** Listener for other machines. */
   listen?: { host: string; port: number } | undefined;
 }
 
@@ -31,7 +31,7 @@ export interface SecureAccess {
 
 const kubeconfigPath = (stateDir: string): string => join(stateDir, 'kubeconfig');
 
-/** @param serviceAddress of Service default/kubernetes */
+/** @param serviceAddress address of Service default/kubernetes */
 export async function prepareAccess(
   stateDir: string,
   { port, inCluster, listen }: AccessOptions,
@@ -67,7 +67,7 @@ export async function prepareAccess(
   };
 }
 
-/** The port in the kubeconfig of last time; 0 when there is none. A port that stays spares people a new `export`. */
+/** The port in the previous kubeconfig; 0 if there is none. With an unchanged port users need no new `export`. */
 function lastPort(path: string): number {
   try {
     return Number(/^ *server: https:\/\/127\.0\.0\.1:(\d+)$/m.exec(readFileSync(path, 'utf8'))?.[1] ?? 0);
@@ -76,7 +76,7 @@ function lastPort(path: string): number {
   }
 }
 
-/** `wanted` when nobody has it, else 0. */
+/** `wanted` if it is free, else 0. */
 function freePort(wanted: number): Promise<number> {
   return new Promise((resolve) => {
     const probe = createServer();

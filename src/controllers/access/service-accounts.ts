@@ -1,6 +1,7 @@
 /**
- * What every namespace has so that its pods can use the API: the service account `default`, and the ConfigMap
- * `kube-root-ca.crt` with the authority's certificate (kube-controller-manager: serviceaccount and root-ca-cert-publisher).
+ * Objects that every namespace needs so that its pods can use the API: the service account `default`, and the ConfigMap
+ * `kube-root-ca.crt` with the authority's certificate (kube-controller-manager: serviceaccount and
+ * root-ca-cert-publisher).
  */
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Cluster } from '../cluster.ts';
@@ -10,7 +11,7 @@ export const ROOT_CA = 'kube-root-ca.crt';
 const CA_KEY = 'ca.crt';
 const DESCRIPTION = 'kubernetes.io/description';
 
-/** @param authority PEM; undefined where the API is not served over TLS: then there is no ConfigMap */
+/** @param authority PEM; undefined if the API is not served over TLS: then there is no ConfigMap */
 export function startServiceAccounts(cluster: Cluster, authority: string | undefined): void {
   const { store, registry } = cluster;
   const queue = cluster.queue('service-accounts', (name) => {

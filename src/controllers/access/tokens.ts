@@ -1,7 +1,7 @@
 /**
- * Tokens of service accounts: JSON Web Tokens (RFC 7519) signed with a key of the cluster's own (ES256). Each is bound to
- * its account, and to a pod or secret if asked for: when that object is gone, or has been made anew under the same name,
- * the token is no longer valid (kubernetes/pkg/serviceaccount).
+ * Tokens of service accounts: JSON Web Tokens (RFC 7519) signed with a key of the cluster's own (ES256). Each is bound
+ * to its account, and to a pod or secret if requested: if that object is deleted, or recreated under the same name, the
+ * token becomes invalid (kubernetes/pkg/serviceaccount).
  */
 import { createHash, createPublicKey, randomUUID } from 'node:crypto';
 import {
@@ -20,7 +20,7 @@ import type { Store } from '../../api/store/store.ts';
 import type { KubeObject } from '../../api/types/objects.ts';
 
 const ALGORITHM = 'ES256';
-/** Verified tokens are remembered by their digest for so long; what they are bound to is checked every time. */
+/** Cache size for verified tokens, by digest; the objects they are bound to are checked every time. */
 const MAX_REMEMBERED = 1000;
 const PREFIX = 'system:serviceaccount:';
 

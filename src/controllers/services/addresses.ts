@@ -1,6 +1,7 @@
 /**
- * Which service holds which ClusterIP, NodePort and load-balancer address: an index over the store, so it is right after
- * a restart and cannot leak. Choosing does not reserve; the commit that follows in the same turn does.
+ * Which service has which ClusterIP, NodePort and load-balancer address: an index over the store, so it is correct
+ * after a restart and cannot leak. Choosing an address does not reserve it; the commit in the same turn of the event
+ * loop does.
  */
 
 import type { Store } from '../../api/store/store.ts';
@@ -19,7 +20,7 @@ export class ServiceAddresses {
   private nextIp: bigint;
   private nextPort: number;
 
-  /** `pool`: ranges of load-balancer addresses. All texts must parse. */
+  /** `pool`: ranges of load-balancer addresses. All texts must be valid. */
   constructor(store: Store, serviceRange: Cidr, nodePortRange: readonly [number, number], pool: readonly string[]) {
     this.store = store;
     this.serviceRange = serviceRange;
@@ -51,8 +52,8 @@ export class ServiceAddresses {
   }
 
   /**
-   * A free address, or undefined when all are taken. Goes round the range, so that an address given back rests as long
-   * as possible. The lowest part is taken last: people choose from there themselves (KEP-3070).
+   * A free address, or undefined if all are in use. Allocation goes round the range, so that a released address is
+   * reused as late as possible. The lowest part is used last: users choose addresses from it themselves (KEP-3070).
    */
   freeClusterIp(): string | undefined {
     const { first, last, family } = this.serviceRange;
@@ -64,7 +65,7 @@ export class ServiceAddresses {
     return printIp({ family, value: found });
   }
 
-  /** A free NodePort, or undefined; `also` are taken by the service in hand. */
+  /** A free NodePort, or undefined; those in `also` are used by the service being processed. */
   freeNodePort(protocol: Protocol, also: ReadonlySet<string>): number | undefined {
     const [first, last] = this.nodePortRange;
     const low = first + this.staticPorts();
@@ -87,7 +88,7 @@ export class ServiceAddresses {
     return this.pool.length > 0;
   }
 
-  /** In the pool, and not an address of a node: a pool may lie in the underlay. */
+  /** In the pool, and not an address of a node: a pool may overlap the underlay. */
   inBalancerPool(text: string): boolean {
     const ip = parseIp(text);
     return ip !== undefined && this.pool.some((range) => contains(range, ip)) && !this.nodeAddresses().has(text);
@@ -114,7 +115,7 @@ export class ServiceAddresses {
     return new Set(nodes.flatMap(({ status }) => (status?.addresses ?? []).map(({ address }) => address)));
   }
 
-  /** Addresses at the low end left to explicit requests: min(max(16, n/16), 256), as in Kubernetes. */
+  /** Addresses at the low end reserved for explicit requests: min(max(16, n/16), 256), as in Kubernetes. */
   private staticBand(): bigint {
     const { first, last } = this.serviceRange;
     const size = Number(last - first + 1n);

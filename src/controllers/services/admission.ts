@@ -1,6 +1,6 @@
 /**
- * Services on their way into the store: what a change of type drops or keeps (registry/core/service/strategy.go), and
- * ClusterIP, NodePorts, health-check port and load-balancer address. Refusals use Kubernetes' texts.
+ * Admission of Services: fields that a change of type drops or keeps (registry/core/service/strategy.go), and
+ * allocation of ClusterIP, NodePorts, health-check port and load-balancer address. Rejections use Kubernetes' texts.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { type FieldError, internalError, invalid } from '../../api/errors.ts';
@@ -31,7 +31,7 @@ export class ServiceAdmission implements Admission<Service> {
   private readonly addresses: ServiceAddresses;
   private readonly externalRanges: readonly Cidr[];
 
-  /** `externalRanges`: networks externalIPs may lie in. */
+  /** `externalRanges`: networks that may contain externalIPs. */
   constructor(addresses: ServiceAddresses, externalRanges: readonly Cidr[]) {
     this.addresses = addresses;
     this.externalRanges = externalRanges;
@@ -137,7 +137,7 @@ export class ServiceAdmission implements Admission<Service> {
       return port;
     };
     if (wantsNodePorts(spec)) {
-      // One number for the same port over several protocols, where it is free for all (a DNS server's TCP and UDP).
+      // One number for the same port over several protocols, if it is free for all (a DNS server's TCP and UDP).
       const byPort = new Map<number, number>();
       for (const { port, nodePort } of spec.ports ?? []) if (nodePort) byPort.set(port, nodePort);
       spec.ports = spec.ports?.map((port) => {
@@ -178,7 +178,7 @@ export class ServiceAdmission implements Admission<Service> {
     return ip !== undefined && this.externalRanges.some((range) => contains(range, ip));
   }
 
-  /** The addresses it has, when they still fit; else a new one from the pool; nothing for other types. */
+  /** Its current addresses, if they are still valid; else a new one from the pool; nothing for other types. */
   private balancerStatus({ spec, status }: Service, key: string): { ingress?: object[] } {
     if (spec.type !== 'LoadBalancer') return {};
     const present = status?.loadBalancer?.ingress ?? [];
@@ -192,7 +192,7 @@ export class ServiceAdmission implements Admission<Service> {
   }
 }
 
-/** Clears fields that only the old type has, unless the user changed them: validation then refuses them. */
+/** Clears fields that only the old type has, unless the user changed them: validation then rejects them. */
 function dropWhatTheTypeHasNot(spec: ServiceSpec, old: ServiceSpec): void {
   if (needsClusterIp(old) && !needsClusterIp(spec) && (spec.clusterIP ?? old.clusterIP) === old.clusterIP) {
     delete spec.clusterIP;
@@ -218,7 +218,7 @@ function dropWhatTheTypeHasNot(spec: ServiceSpec, old: ServiceSpec): void {
   drop((s) => s.sessionAffinity === 'ClientIP', 'sessionAffinityConfig');
 }
 
-/** A replacement that does not name address and ports keeps them. */
+/** A replacement that omits address and ports keeps them. */
 function keepWhatIsLeftOut(spec: ServiceSpec, old: ServiceSpec): void {
   if (needsClusterIp(spec) && needsClusterIp(old) && !spec.clusterIP && !spec.clusterIPs?.length) {
     spec.clusterIP = old.clusterIP;

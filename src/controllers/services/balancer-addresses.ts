@@ -1,7 +1,7 @@
 /**
- * Services of type LoadBalancer without an address, because there is no pool, it is exhausted, or the requested address is
- * taken: an event says which, and the service gets an address as soon as one is free. A service that finds a free address
- * gets it at admission (admission.ts).
+ * Services of type LoadBalancer without an address, because there is no pool, it is exhausted, or the requested address
+ * is in use: an event states the reason, and the service gets an address as soon as one is free. If one is free from
+ * the start, it gets it at admission (admission.ts).
  */
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Service } from '../../api/types/objects.ts';

@@ -1,7 +1,7 @@
 /**
- * The Service `kube-system/kube-dns`, by which pods find their name server: the one in the agent of their own node. Its
- * EndpointSlice has one endpoint a node, and its internal traffic policy keeps every query on the node it comes from.
- * Whoever deletes or changes them gets them back.
+ * The Service `kube-system/kube-dns`, through which pods find their name server: the one in the agent of their own
+ * node. Its EndpointSlice has one endpoint per node, and its internal traffic policy keeps every query on its own node.
+ * If either is deleted or changed, it is restored.
  */
 import { clusterDnsAddress, DNS_PORT } from '../../api/cluster-options.ts';
 import { resourceOfKind } from '../../api/resources.ts';
@@ -17,7 +17,7 @@ const PORTS = [
   { name: 'dns-tcp', protocol: 'TCP' },
 ] as const;
 
-/** Keeps the Service and its slice. */
+/** Maintains the Service and its slice. */
 export function startClusterDns(cluster: Cluster, serviceRange: Cidr): void {
   const { store } = cluster;
   const service = serviceOf(clusterDnsAddress(serviceRange));
@@ -39,7 +39,7 @@ export function startClusterDns(cluster: Cluster, serviceRange: Cidr): void {
     )
       queue.add(NAME);
   });
-  // Before anybody else can ask for the address.
+  // Before any other Service can claim the address.
   ensure(cluster, service);
   ensure(cluster, sliceOf(store.list('Node')));
 }
@@ -50,7 +50,7 @@ function ensure({ store, registry }: Cluster, object: Service | EndpointSlice): 
   else {
     const metadata = { ...old.metadata, labels: { ...old.metadata.labels, ...object.metadata.labels } };
     if (object.kind === 'Service') {
-      // What people add to the Service stays, but for where it leads.
+      // User additions to the Service are kept, except where it leads.
       const before = old as Service;
       registry.write({ ...before, metadata, spec: { ...before.spec, ...object.spec } }, before);
     } else registry.write({ ...object, metadata } as EndpointSlice, old as EndpointSlice);

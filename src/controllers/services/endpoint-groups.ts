@@ -1,7 +1,7 @@
 /**
- * Which endpoints a service has, from its pods or from an Endpoints object: pure functions. A group is a set of
- * endpoints that share address family and ports; pods whose named target port resolves to different numbers are in
- * different groups (k8s.io/endpointslice/reconciler.go).
+ * The endpoints of a service, from its pods or from an Endpoints object: pure functions. A group is a set of endpoints
+ * with the same address family and ports; pods whose named target port resolves to different numbers are in different
+ * groups (k8s.io/endpointslice/reconciler.go).
  */
 
 import type {
@@ -26,7 +26,7 @@ export interface EndpointGroup {
   endpoints: SliceEndpoint[];
 }
 
-/** Endpoints beyond this are left out of the Endpoints object, which says so (KEP-752). */
+/** Endpoints beyond this are omitted from the Endpoints object, which is marked accordingly (KEP-752). */
 const MAX_ENDPOINTS = 1000;
 
 export const isPodReady = (pod: Pod): boolean => conditionOf(pod.status?.conditions, 'Ready')?.status === 'True';
@@ -42,7 +42,7 @@ interface Candidate {
   ready: boolean;
 }
 
-/** Pods that run somewhere and have a fit address; those that ended are no endpoints (k/k #109414). */
+/** Running pods with a usable address; terminated pods are not endpoints (k/k #109414). */
 function candidates(service: Service, pods: readonly Pod[]): Candidate[] {
   const found: Candidate[] = [];
   for (const pod of pods) {
@@ -62,7 +62,7 @@ function candidates(service: Service, pods: readonly Pod[]): Candidate[] {
   return found.sort((a, b) => (a.pod.metadata.name < b.pod.metadata.name ? -1 : 1));
 }
 
-/** The number behind a target port on this pod; undefined when no container has a port of that name and protocol. */
+/** The number of a target port on this pod; undefined if no container has a port of that name and protocol. */
 function targetPortOf(pod: Pod, { port, targetPort = port, protocol = 'TCP' }: ServicePort): number | undefined {
   if (typeof targetPort === 'number') return targetPort;
   for (const container of pod.spec.containers) {
@@ -80,11 +80,11 @@ const podRef = ({ metadata: { namespace, name, uid } }: Pod) => ({
   uid,
 });
 
-/** A pod's DNS name under the service exists only when its subdomain is the service (dns-pod-service). */
+/** A pod has a DNS name under the service only if its subdomain is the service (dns-pod-service). */
 const hostnameOf = ({ spec }: Pod, service: Service) =>
   spec.hostname && spec.subdomain === service.metadata.name ? { hostname: spec.hostname } : {};
 
-/** What the service's slices should hold. Never empty: a service without endpoints has one empty group. */
+/** Desired content of the service's slices. Never empty: a service without endpoints has one empty group. */
 export function groupsFromPods(service: Service, pods: readonly Pod[], zoneOf: ZoneOf): EndpointGroup[] {
   const groups = new Map<string, EndpointGroup>();
   for (const { pod, ip, family, ports, ready: serving } of candidates(service, pods)) {
@@ -107,7 +107,7 @@ export function groupsFromPods(service: Service, pods: readonly Pod[], zoneOf: Z
   return [...groups.values()];
 }
 
-/** KEP-4444, KEP-3015: the distribution asked for, as hints for every ready endpoint. */
+/** KEP-4444, KEP-3015: the requested traffic distribution, as hints for every ready endpoint. */
 function hintsOf({ spec }: Service, ready: boolean, zone: string | undefined, node: string | undefined) {
   if (spec.trafficDistribution === undefined || !ready) return {};
   const forZones = zone ? { forZones: [{ name: zone }] } : {};
@@ -134,7 +134,7 @@ export function groupKey(addressType: string, ports: readonly SlicePort[] | unde
   return `${addressType} ${sorted.sort().join()}`;
 }
 
-/** What mirrored slices of a hand-written Endpoints object should hold. */
+/** Desired content of the slices mirrored from a hand-written Endpoints object. */
 export function groupsFromEndpoints(endpoints: Endpoints, zoneOf: ZoneOf): EndpointGroup[] {
   const groups = new Map<string, EndpointGroup>();
   const add = (subset: EndpointSubset, addresses: readonly EndpointAddress[] | undefined, ready: boolean) => {
@@ -164,7 +164,10 @@ export function groupsFromEndpoints(endpoints: Endpoints, zoneOf: ZoneOf): Endpo
   return [...groups.values()];
 }
 
-/** The Endpoints object of a service: subsets by ports, ready and not; ending pods only if unready ones are published. */
+/**
+ * The Endpoints object of a service: subsets by ports, ready and not; terminating pods only if unready ones are
+ * published.
+ */
 export function subsetsFromPods(service: Service, pods: readonly Pod[]): { subsets: EndpointSubset[]; cut: boolean } {
   const everything = service.spec.publishNotReadyAddresses === true;
   const subsets = new Map<string, EndpointSubset>();

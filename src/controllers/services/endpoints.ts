@@ -1,6 +1,7 @@
 /**
- * Keeps Endpoints and EndpointSlices true: from pods for services with a selector, mirrored from the Endpoints object
- * for services without one (KEP-752, KEP-1780). A change costs what it touches: a pod its services, a service its pods.
+ * Maintains Endpoints and EndpointSlices: from pods for services with a selector, mirrored from the Endpoints object
+ * for services without one (KEP-752, KEP-1780). The cost of a change is proportional to what it affects: a pod's
+ * services, a service's pods.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { resourceOfKind } from '../../api/resources.ts';
@@ -22,10 +23,10 @@ import { planSlices } from './slice-plan.ts';
 const BY_PODS = 'endpointslice-controller.k8s.io';
 const BY_MIRROR = 'endpointslicemirroring-controller.k8s.io';
 const LEADER = 'control-plane.alpha.kubernetes.io/leader';
-/** Tells the Endpoints objects made here from those that people wrote (Kubernetes 1.33). */
+/** Distinguishes Endpoints objects created here from those that users wrote (Kubernetes 1.33). */
 const MADE_BY = 'endpoints.kubernetes.io/managed-by';
 const MAKER = 'endpoint-controller';
-/** Labels with a meaning of their own: not copied from the service or Endpoints object. */
+/** Labels with a special meaning: not copied from the service or Endpoints object. */
 const OWN_LABELS: readonly string[] = [WellKnown.HEADLESS, WellKnown.SERVICE_NAME, WellKnown.MANAGED_BY, MADE_BY];
 
 const SLICES = resourceOfKind('EndpointSlice')!;
@@ -39,9 +40,9 @@ class EndpointsController {
   private readonly cluster: Cluster;
   private readonly addresses: PodAddresses;
   private readonly index: ServiceIndex;
-  /** Service key → the slices that are labelled as its own. */
+  /** Service key → the slices labelled as belonging to it. */
   private readonly slices = new Map<string, Map<string, EndpointSlice>>();
-  /** Services deleted since they were last looked at: their Endpoints go too, whoever wrote them. */
+  /** Services deleted since the last reconciliation: their Endpoints are deleted too, whoever created them. */
   private readonly goneServices = new Set<string>();
   private writing = false;
 
@@ -141,7 +142,7 @@ class EndpointsController {
   private readonly zoneOf = (nodeName: string): string | undefined =>
     zoneLabel(this.cluster.store.get('Node', undefined, nodeName));
 
-  /** New slices first and old ones last, so that a watcher never sees fewer endpoints than there are. */
+  /** New slices first and old ones last, so that a watcher never sees too few endpoints. */
   private applySlices(
     key: string,
     manager: string,
@@ -233,7 +234,7 @@ function ownerReference({ metadata: { name, uid } }: Service) {
 const matters = (service: Service, old: Service) =>
   service.spec !== old.spec || service.metadata.labels !== old.metadata.labels;
 
-/** Everything of a pod that its endpoints show, as one text. */
+/** Everything of a pod that affects its endpoints, as one text. */
 function podState(pod: Pod): string {
   const { phase, podIP } = pod.status ?? {};
   const ended = phase === 'Succeeded' || phase === 'Failed';

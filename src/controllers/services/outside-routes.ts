@@ -1,10 +1,10 @@
 /**
- * Who outside the cluster should send to which nodes: for every external and load-balancer address of a Service the
- * nodes that would take it, as a cloud's load balancer (or BGP) would learn it from the health checks.
+ * Routes from outside the cluster: for every external and load-balancer address of a Service the nodes that would
+ * accept its traffic, as a cloud's load balancer (or BGP) would learn from the health checks.
  *
- * Policy Cluster: every Ready node. Policy Local: nodes with a ready endpoint; when there is none anywhere, those whose
- * endpoints still serve while they end; else every node, so that somebody refuses. With session affinity only one of
- * them, because each node remembers its own clients.
+ * Policy Cluster: every Ready node. Policy Local: nodes with a ready endpoint; if there is none anywhere, nodes whose
+ * endpoints still serve while terminating; else every node, so that clients are refused at once. With session affinity
+ * only one of them, because each node has its own affinity table.
  */
 import { nameHash } from '../../../native-free-dataplane/services/maglev.ts';
 import type { EndpointSlice, NodeObject, Service, SliceEndpoint } from '../../api/types/objects.ts';
@@ -12,10 +12,10 @@ import { WellKnown } from '../../api/types/objects.ts';
 import { type Cluster, conditionOf } from '../cluster.ts';
 import { keyOf } from '../work-queue.ts';
 
-/** Address → underlay addresses of the nodes, sorted. Addresses without any node are left out. */
+/** Address → underlay addresses of the nodes, sorted. Addresses without any node are omitted. */
 export type OutsideRoutes = ReadonlyMap<string, readonly string[]>;
 
-/** Addresses of a Service that the outside may use. IPv4 only. */
+/** Addresses of a Service for use from outside. IPv4 only. */
 export function outsideAddresses({ spec, status }: Service): string[] {
   if (spec.type === 'ExternalName' || !spec.clusterIP || spec.clusterIP === 'None') return [];
   const ingress = spec.type === 'LoadBalancer' ? (status?.loadBalancer?.ingress ?? []) : [];
@@ -23,7 +23,7 @@ export function outsideAddresses({ spec, status }: Service): string[] {
   return [...(spec.externalIPs ?? []), ...balanced].filter((ip): ip is string => ip?.includes('.') === true);
 }
 
-/** Underlay addresses of the nodes that should get the traffic of a Service from outside. */
+/** Underlay addresses of the nodes that should receive the traffic of a Service from outside. */
 export function nodesFor(service: Service, slices: readonly EndpointSlice[], nodes: readonly NodeObject[]): string[] {
   const ready = nodes.filter(({ status }) => conditionOf(status?.conditions, 'Ready')?.status === 'True');
   const able = ready.length > 0 ? ready : nodes;
@@ -44,16 +44,16 @@ export function nodesFor(service: Service, slices: readonly EndpointSlice[], nod
   return service.spec.sessionAffinity === 'ClientIP' ? favourite(keyOf(service), addresses) : addresses;
 }
 
-/** One of several, the same as long as it is there (rendezvous hashing, Thaler and Ravishankar 1998). */
+/** One of several, the same while it exists (rendezvous hashing, Thaler and Ravishankar 1998). */
 function favourite(key: string, addresses: readonly string[]): string[] {
   const weight = (ip: string): number => nameHash(`${key} ${ip}`, 0) >>> 0;
   return [...addresses].sort((one, other) => weight(other) - weight(one)).slice(0, 1);
 }
 
-/** Calls `apply` with all routes, at the start and after every change of one. */
+/** Calls `apply` with all routes, at the start and after every change. */
 export function startOutsideRoutes(cluster: Cluster, apply: (routes: OutsideRoutes) => void): void {
   const { store } = cluster;
-  /** Keys of the Services with such addresses: the others' changes cost nothing. */
+  /** Keys of the Services with such addresses: changes of others are ignored. */
   const external = new Set<string>();
   let last: string | undefined;
 
@@ -69,7 +69,7 @@ export function startOutsideRoutes(cluster: Cluster, apply: (routes: OutsideRout
       if (!external.has(keyOf(service))) continue;
       const hops = nodesFor(service, slices.get(keyOf(service)) ?? [], nodes);
       for (const ip of outsideAddresses(service)) {
-        // Two Services may share an address by different ports: all the nodes of both.
+        // Two Services may share an address with different ports: use all nodes of both.
         const all = [...new Set([...(routes.get(ip) ?? []), ...hops])].sort();
         if (all.length > 0) routes.set(ip, all);
       }

@@ -1,6 +1,6 @@
 /**
- * Which services select a pod, and which pods a service selects, without looking at all of either. Each service is filed
- * under one pair of its selector, each pod under every label it has.
+ * Which services select a pod, and which pods a service selects, without scanning all of either. Each service is
+ * indexed by one pair of its selector, each pod by all its labels.
  */
 import { matchesLabels } from '../../api/selectors.ts';
 import type { Pod, Service } from '../../api/types/objects.ts';
@@ -30,7 +30,7 @@ const EMPTY: ReadonlySet<string> = new Set();
 
 const bucketOf = (namespace: string | undefined, label: string, value: string) => `${namespace}/${label}=${value}`;
 
-/** A selector worth following: present and not empty. ExternalName services have no endpoints. */
+/** A usable selector: present and not empty. ExternalName services have no endpoints. */
 export function selectorOf(service: Service): Record<string, string> | undefined {
   const { selector, type } = service.spec;
   if (type === 'ExternalName' || selector === undefined) return undefined;

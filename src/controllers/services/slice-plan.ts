@@ -1,6 +1,6 @@
 /**
- * From the slices there are to the slices there should be, with as few writes as possible: endpoints stay in the slice
- * they are in, new ones fill the fullest slice with room, and only then a new slice is made. Pure.
+ * Computes how to change the existing slices into the desired ones with as few writes as possible: endpoints stay in
+ * their slice, new ones go into the fullest slice with room, and only then is a new slice created. Pure.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { EndpointSlice, SliceEndpoint } from '../../api/types/objects.ts';
@@ -17,7 +17,7 @@ export interface SlicePlan {
 
 const identity = ({ addresses, targetRef }: SliceEndpoint) => `${addresses[0]} ${targetRef?.uid ?? ''}`;
 
-/** `slices` are those one owner manages; the plan's updates are only those whose endpoints differ. */
+/** `slices` are those that one owner manages; the plan only updates those whose endpoints differ. */
 export function planSlices(slices: readonly EndpointSlice[], groups: readonly EndpointGroup[]): SlicePlan {
   const plan: SlicePlan = { create: [], update: [], remove: [] };
   const byKey = new Map<string, EndpointSlice[]>();
@@ -52,7 +52,7 @@ function planGroup(slices: readonly EndpointSlice[], group: EndpointGroup, plan:
     const room = MAX_PER_SLICE - endpoints.length;
     if (room > 0) endpoints.push(...fresh.splice(0, room));
   }
-  // A group without endpoints is a service without any: one empty slice stands for it.
+  // A service without endpoints has a group without endpoints: one empty slice represents it.
   let placeholder = group.endpoints.length === 0;
   for (const { slice, endpoints } of kept) {
     if (endpoints.length === 0 && !placeholder) plan.remove.push(slice);
