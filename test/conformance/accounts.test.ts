@@ -38,7 +38,7 @@ function traffic(node: TestNode, random: Random): void {
   node.receive(from, texts[random.below(texts.length)]!, options);
 }
 
-test('frames in = frames out + drops by reason, to the last one, by the counters alone', () => {
+test('frames in = frames out + drops by reason, exactly, from the counters alone', () => {
   const node = nodeFor().peer(2);
   const random = seededRandom(17);
   for (let i = 0; i < 60_000; i++) {

@@ -97,7 +97,7 @@ class Client {
   }
 }
 
-test('SYN flood of ten times the table: no established connection is lost, most new clients get in, all is reclaimed', () => {
+test('SYN flood of ten times the table size: no established connection is lost, most new clients connect, all records are reclaimed', () => {
   const n = server();
   const random = seededRandom(71261);
   const old = Array.from({ length: 800 }, (_, i) => new Client(n, i));
@@ -152,7 +152,7 @@ test('SYN flood of ten times the table: no established connection is lost, most 
   for (const { client, step } of clients) if (step === 3) assert.ok(client.talks());
 });
 
-test('full of established connections: the newcomer is refused and counted, nobody has to go for it', () => {
+test('a table full of established connections: a new connection is refused and counted, none is evicted', () => {
   const n = server();
   const old = Array.from({ length: MAX }, (_, i) => new Client(n, i));
   for (const client of old) {
@@ -177,7 +177,7 @@ test('full of established connections: the newcomer is refused and counted, nobo
   assert.equal(conntrackFaults(n.conntrack), []);
 });
 
-test('questions that were answered once (DNS) are no established connections: they give way', () => {
+test('queries that were answered once (DNS) are not assured: they can be evicted', () => {
   const n = natNode({ maxConntrack: 1024 });
   for (let i = 0; i < 3000; i++) {
     n.advance(1);
@@ -190,7 +190,7 @@ test('questions that were answered once (DNS) are no established connections: th
   assert.equal(conntrackFaults(n.conntrack), []);
 });
 
-test('cilium #12686, OVS 6c082a831: what is evicted or removed is gone in both directions, and its port is free', () => {
+test('cilium #12686, OVS 6c082a831: an evicted or removed connection is gone in both directions, and its port is free', () => {
   const n = natNode({ maxConntrack: 256, masqueradePorts: [40000, 41999] });
   for (let i = 0; i < 2000; i++) {
     // A sixteenth of the table is kept free, and what was given up rests for 20 ms.
@@ -207,7 +207,7 @@ test('cilium #12686, OVS 6c082a831: what is evicted or removed is gone in both d
   assert.equal(conntrackFaults(n.conntrack), []);
 });
 
-test('CVE-2003-0244, OVS hash_basis: tuples chosen to meet in one bucket meet there under that secret only', () => {
+test('CVE-2003-0244, OVS hash_basis: tuples chosen to collide in one bucket collide only under that secret', () => {
   const make = (secret: Int32Array) => {
     const options = { addressWords: 1, max: 1 << 14, workers: 1, secret };
     return createConntrack(new ArrayBuffer(conntrackBytes(options)), options);
@@ -258,7 +258,7 @@ test('CVE-2003-0244, OVS hash_basis: tuples chosen to meet in one bucket meet th
   assert.equal(conntrackFaults(known), []);
 });
 
-test('a packet on its way when its connection is given up is translated all the same, not sent on as it came', () => {
+test('a packet in flight when its connection is evicted is still translated, not forwarded untranslated', () => {
   const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:5353`] });
   n.receive('a', `udp ${A}:4000 > 10.96.0.10:53 len 8`);
   n.out.length = 0;
@@ -285,7 +285,7 @@ test('a packet on its way when its connection is given up is translated all the 
   assert.is(pkt.dstPort, 53);
 });
 
-test('a packet on its way when its connection is given up does not hold up the free records', () => {
+test('a packet in flight when its connection is evicted does not block the free queue', () => {
   const n = natNode({ maxConntrack: 64 });
   const { conntrack } = n;
   const all: number[] = [];

@@ -34,7 +34,7 @@ for (const [rule, bytes, verdict] of [
   });
 }
 
-test('RFC 1812 §5.2.2, CVE-2020-35498: bytes behind the packet are no part of it, however many', () => {
+test('RFC 1812 §5.2.2, CVE-2020-35498: bytes after the packet are not part of it, however many', () => {
   const bytes = frame(text, FROM_A);
   for (const more of [1, 12, 1200]) {
     const n = natNode();
@@ -45,7 +45,7 @@ test('RFC 1812 §5.2.2, CVE-2020-35498: bytes behind the packet are no part of i
   }
 });
 
-test('RFC 1812 §5.3.1: a TTL of 0 or 1 goes no further, the sender is told; others are lowered by one', () => {
+test('RFC 1812 §5.3.1: a packet with TTL 0 or 1 is not forwarded and its sender gets an error; other TTLs are decremented', () => {
   for (const ttl of [0, 1]) {
     const n = natNode();
     assert.is(n.receive('a', text, { ttl }), 'ttl-exceeded');
@@ -60,7 +60,7 @@ test('RFC 1812 §5.3.1: a TTL of 0 or 1 goes no further, the sender is told; oth
   }
 });
 
-test('RFC 1812 §5.3.1: what is for the node itself is delivered, whatever its TTL', () => {
+test('RFC 1812 §5.3.1: a packet for the node itself is delivered, whatever its TTL', () => {
   const n = natNode();
   for (const ttl of [1, 64]) {
     assert.is(n.receive('a', `tcp ${A}:4000 > ${NODE}:22 S`, { ttl }), 'to-host');
@@ -70,7 +70,7 @@ test('RFC 1812 §5.3.1: what is for the node itself is delivered, whatever its T
   }
 });
 
-test('RFC 1812 §5.3.4: what came as a link broadcast or multicast is not forwarded', () => {
+test('RFC 1812 §5.3.4: a packet received as a link-layer broadcast or multicast is not forwarded', () => {
   const n = natNode();
   for (const dstMac of ['ff:ff:ff:ff:ff:ff', '01:00:5e:00:00:01', '33:33:00:00:00:01']) {
     assert.is(n.receive('a', text, { dstMac }), 'multicast');
@@ -110,7 +110,7 @@ test('RFC 1812 §5.3.7: martians are dropped, silently, from either side', () =>
   assert.is(n.flows, 0);
 });
 
-test('RFC 1812 §5.2.7.2, RFC 7126 §4.3: redirects are not believed, source routes not followed', () => {
+test('RFC 1812 §5.2.7.2, RFC 7126 §4.3: redirects and source routes are ignored', () => {
   const n = natNode();
   for (const kind of [131, 137]) {
     const ipOptions = Uint8Array.of(kind, 7, 4, 10, 244, 1, 3, 0);
@@ -147,7 +147,7 @@ test('RFC 1812 §4.3.2.7: no error about an error, a later fragment, a reset of 
   assert.equal(n.out, []);
 });
 
-test('RFC 1812 §4.3.2.8: errors are limited in number: 200 at once, a thousand in a second, the rest is silent and counted', () => {
+test('RFC 1812 §4.3.2.8: errors are rate-limited: a burst of 200, a thousand per second; the rest is not sent but counted', () => {
   const n = natNode();
   n.advance(1000);
   for (let i = 0; i < 1000; i++) n.receive('a', text, { ttl: 1 });
@@ -187,7 +187,7 @@ test('RFC 1812 §5.3.9, RFC 1812 §4.3.2.4: an error’s source is the address o
   assert.match(n.sent('host')[0] ?? '', `icmp ${NODE} > ${SERVER} unreachable port`);
 });
 
-test('RFC 1812 §4.3.3.1: nowhere to go is said as host unreachable', () => {
+test('RFC 1812 §4.3.3.1: a packet without a route is answered with host unreachable', () => {
   const n = natNode();
   assert.is(n.receive('a', `udp ${A}:4000 > 10.244.9.9:53 len 20`), 'no-route-answered');
   assert.equal(n.sent('a'), [`icmp ${GATEWAY} > ${A} unreachable host (udp ${A}:4000 > 10.244.9.9:53)`]);

@@ -24,7 +24,7 @@ function bothAsk(n: TestNode, request: string, rest: string): void {
 }
 
 for (const [request, reply, type] of QUERIES) {
-  test(`${request}: leave to ask is not leave to be asked, whatever the identifier`, () => {
+  test(`${request}: a flow for an outgoing query does not admit an incoming query, whatever the identifier`, () => {
     const n = natNode();
     // But for their kinds both tuples look alike.
     n.receive('a', `icmp ${A} > ${OTHER} ${request} id ${type} seq 1`);
@@ -40,7 +40,7 @@ for (const [request, reply, type] of QUERIES) {
     assert.is(n.receive('host', `icmp ${OTHER} > ${NODE} ${reply} id ${type} seq 1`), 'forwarded');
   });
 
-  test(`${request}: two that ask each other with one identifier are two connections, whatever number it is`, () => {
+  test(`${request}: two hosts that query each other with the same identifier have two connections, whatever the identifier`, () => {
     for (const identifier of [type, 1]) {
       const n = natNode();
       const rest = `id ${identifier} seq 1`;
@@ -53,7 +53,7 @@ for (const [request, reply, type] of QUERIES) {
   });
 }
 
-test('in fragments, later ones follow the question or the answer they are part of', () => {
+test('later fragments follow the query or reply they belong to', () => {
   const n = natNode();
   const fragments = (port: string, from: string, to: string, type: string): void => {
     for (const text of [
@@ -71,7 +71,7 @@ test('in fragments, later ones follow the question or the answer they are part o
   assert.is(entries(n).length, 2);
 });
 
-test('what a router says of either question reaches the one who asked', () => {
+test('a router’s error about either query reaches its sender', () => {
   const n = natNode();
   bothAsk(n, 'echo-request', 'id 8 seq 1 len 40');
   for (const [asking, from, to] of [

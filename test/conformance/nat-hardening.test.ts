@@ -44,7 +44,7 @@ function stillWorks(n: TestNode): void {
   isPacket(onlySent(n, 'a'), `tcp 10.96.0.10:80 > ${A}:4000 PA seq 501 ack 111 len 20`, { ttl: 63 });
 }
 
-test('kubernetes #74839, #117924: a stray segment of the server never reaches the client as the server’s own', () => {
+test('kubernetes #74839, #117924: a stray segment of the server never reaches the client with the server’s own address', () => {
   const n = throughService();
   for (const seq of [501 + 100_000_000, 501 - 100_000_000, 0x7fffffff]) {
     for (const flags of ['A', 'PA', 'FA', 'R', 'RA', 'SA']) {
@@ -75,7 +75,7 @@ test('RFC 5961 through a translation: blind resets and SYNs, from either side, e
   assert.is(entries(n)[0]!.life, 86_400_000);
 });
 
-test('openshift/sdn #269, felix #2983: one source port to a service and straight to its endpoint: both work', () => {
+test('openshift/sdn #269, felix #2983: one source port to a service and directly to its endpoint: both work', () => {
   for (const serviceFirst of [true, false]) {
     const n = natNode().service('tcp 10.96.0.10:80', { endpoints: [`${B}:80`] });
     const asks = [`tcp ${A}:4000 > 10.96.0.10:80 S seq 100`, `tcp ${A}:4000 > ${B}:80 S seq 900`];
@@ -98,7 +98,7 @@ test('openshift/sdn #269, felix #2983: one source port to a service and straight
   }
 });
 
-test('openshift/sdn #269: one client port, one endpoint, by way of two nodes', () => {
+test('openshift/sdn #269: one client port to one endpoint through two nodes', () => {
   const service = { endpoints: ['10.244.1.3:80'], nodePort: 31418 };
   const one = new TestNode({ number: 1 }).pod('b', B).peer(2).service('tcp 10.96.0.10:80', service);
   const two = new TestNode({ number: 2 }).peer(1).service('tcp 10.96.0.10:80', service);
@@ -116,7 +116,7 @@ test('openshift/sdn #269: one client port, one endpoint, by way of two nodes', (
   assert.equal(one.sent('host'), [`tcp 172.18.0.11:31418 > ${SERVER}:5000 SA`]);
 });
 
-test('CVE-2021-3773 (nft_nat.sh port shadow): no pod’s source port takes a port of the node away from others', () => {
+test('CVE-2021-3773 (nft_nat.sh port shadow): no pod’s source port shadows a port of the node', () => {
   const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:53`], nodePort: 31418 });
   // The pod speaks from the NodePort's number, from a listener's, from the overlay's, to a host that will then ask.
   for (const port of [31418, 22, 53, 4789, 10250, 6443]) {
@@ -132,7 +132,7 @@ test('CVE-2021-3773 (nft_nat.sh port shadow): no pod’s source port takes a por
   }
 });
 
-test('OVS "conntrack - SNAT with port range with exhaustion": refused with a reason, no live connection harmed', () => {
+test('OVS "conntrack - SNAT with port range with exhaustion": refused with a reason, live connections are not affected', () => {
   const n = natNode({ masqueradePorts: [40000, 40003] });
   const taken = new Set<number>();
   for (let port = 5000; port < 5004; port++) {
@@ -160,7 +160,7 @@ test('OVS "conntrack - SNAT with port range with exhaustion": refused with a rea
   assert.equal(conntrackFaults(n.conntrack), []);
 });
 
-test('OVS "conntrack - SNAT port clash": the same packets make the same choices, and a live tuple is never given twice', () => {
+test('OVS "conntrack - SNAT port clash": the same packets get the same ports, and a live tuple is never allocated twice', () => {
   const run = (): number[] => {
     const n = natNode({ maxConntrack: 8192, seed: 11 }).pod('c', '10.244.1.4').pod('d', '10.244.1.5');
     const seen: number[] = [];
@@ -182,7 +182,7 @@ test('OVS "conntrack - SNAT port clash": the same packets make the same choices,
   assert.equal(run(), run());
 });
 
-test('CVE-2023-1668: each of the 256 protocols is a connection of its own, none lets another in', () => {
+test('CVE-2023-1668: each of the 256 protocols is a connection of its own and admits no other protocol', () => {
   const n = natNode();
   const special = new Set([1, 4, 6, 17, 41, 47, 132]);
   const name = (protocol: number): Uint8Array => {
@@ -204,7 +204,7 @@ test('CVE-2023-1668: each of the 256 protocols is a connection of its own, none 
   assert.is(n.receive('host', `esp ${SERVER} > ${NODE} len 4`), 'forwarded');
 });
 
-test('OVS 40225b0c0, CVE-2017-9264: every length of every frame, cut anywhere: no byte is read that is not there', () => {
+test('OVS 40225b0c0, CVE-2017-9264: frames truncated at every length: nothing beyond the end is read', () => {
   const frames = [
     `tcp ${A}:4000 > ${SERVER}:80 S seq 1`,
     `udp ${A}:4000 > ${SERVER}:53 len 4`,
@@ -233,7 +233,7 @@ test('OVS 40225b0c0, CVE-2017-9264: every length of every frame, cut anywhere: n
   }
 });
 
-test('CVE-2000-0305, RFC 5722: overlap kills the datagram through a translation, the connection goes on', () => {
+test('CVE-2000-0305, RFC 5722: overlapping fragments drop a translated datagram, its connection continues', () => {
   const n = natNode();
   const whole = (id: number): Uint8Array[] =>
     fragments(frame(`udp ${A}:40000 > ${SERVER}:53 len 400`, { id, df: false }), 220);
@@ -274,7 +274,7 @@ test('CVE-2018-5391 (FragmentSmack): a flood of fragments in random order takes 
   assert.is(n.flows, 1);
 });
 
-test('suricata security-8510: protocol and addresses are part of a datagram’s name, not its identification alone', () => {
+test('suricata security-8510: a datagram is identified by protocol and addresses, not by its identification alone', () => {
   const n = natNode();
   n.receive('a', `udp ${A}:40000 > ${SERVER}:53 len 64 frag id 5 offset 0 more`);
   n.out.length = 0;

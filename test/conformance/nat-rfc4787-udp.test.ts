@@ -30,7 +30,7 @@ function ask(n: TestNode, pod: 'a' | 'b', port: number, to = `${SERVER}:53`): nu
   return portsOf(onlySent(n, 'host'))[0];
 }
 
-test('RFC 4787 REQ-1: one internal socket has one external port, whomever it talks to, while that is free there', () => {
+test('RFC 4787 REQ-1: an internal socket has one external port for all destinations, while that port is free there', () => {
   const n = natNode();
   assert.is(ask(n, 'a', 40000, `${SERVER}:53`), 40000);
   assert.is(ask(n, 'a', 40000, `${SERVER}:54`), 40000);
@@ -42,7 +42,7 @@ test('RFC 4787 REQ-1: one internal socket has one external port, whomever it tal
   assert.is(ask(m, 'a', 40000, `${OTHER}:53`), 40000);
 });
 
-test('RFC 4787 REQ-2: all of a pod goes out under one address', () => {
+test('RFC 4787 REQ-2: all connections of a pod leave with one external address', () => {
   const n = natNode();
   for (let port = 40000; port < 40050; port++) {
     n.receive('a', `udp ${A}:${port} > ${SERVER}:53 len 20`);
@@ -50,7 +50,7 @@ test('RFC 4787 REQ-2: all of a pod goes out under one address', () => {
   }
 });
 
-test('RFC 4787 REQ-3: two pods with one port and one destination never share a mapping, and each gets its own answers', () => {
+test('RFC 4787 REQ-3: two pods with the same port and destination never share a mapping, and each gets its own replies', () => {
   const n = natNode();
   const [a, b] = [ask(n, 'a', 40000), ask(n, 'b', 40000)];
   assert.is(a, 40000);
@@ -79,7 +79,7 @@ test('RFC 4787 REQ-3a: a port of 1..511, 512..1023 or above stays in its class (
   }
 });
 
-test('RFC 4787 REQ-3, REQ-4 (differs): to the outside only the ports that come back to us are used, whatever the parity', () => {
+test('RFC 4787 REQ-3, REQ-4 (differs): external ports are taken only from the masquerade range, whatever the parity', () => {
   const n = natNode();
   for (const port of [0, 53, 1023, 5000, 5001, 32767, 49152, 65535]) {
     const got = ask(n, 'a', port);
@@ -89,7 +89,7 @@ test('RFC 4787 REQ-3, REQ-4 (differs): to the outside only the ports that come b
   assert.is(ask(n, 'a', 49151), 49151);
 });
 
-test('RFC 4787 REQ-5 (differs, as netfilter): 30 s until a datagram is answered, two minutes once both sides went on', () => {
+test('RFC 4787 REQ-5 (differs, as netfilter): 30 s until a datagram is answered, two minutes once it is a stream', () => {
   const n = natNode();
   ask(n, 'a', 40000);
   assert.is(secondsLeft(n), 30);
@@ -105,7 +105,7 @@ test('RFC 4787 REQ-5 (differs, as netfilter): 30 s until a datagram is answered,
   n.sent('a');
 });
 
-test('RFC 4787 REQ-5: the operator can have the RFC’s five minutes', () => {
+test('RFC 4787 REQ-5: the operator can configure the RFC’s five minutes', () => {
   const n = natNode();
   n.conntrack.settings.set(timeoutsWith({ udp: 300, 'udp-stream': 300 }));
   ask(n, 'a', 40000);
@@ -126,7 +126,7 @@ test('RFC 4787 REQ-6: packets from inside refresh a mapping; so do those from ou
   }
 });
 
-test('RFC 4787 REQ-8: filtering is by address and port: who was not asked does not reach the pod', () => {
+test('RFC 4787 REQ-8: address- and port-dependent filtering: an unsolicited sender does not reach the pod', () => {
   const n = natNode();
   ask(n, 'a', 40000);
   for (const stranger of [`${OTHER}:53`, `${SERVER}:54`, `${OTHER}:9999`]) {
@@ -136,7 +136,7 @@ test('RFC 4787 REQ-8: filtering is by address and port: who was not asked does n
   assert.is(n.receive('host', `udp ${SERVER}:53 > ${NODE}:40000 len 9`), 'forwarded');
 });
 
-test('RFC 4787 REQ-9: hairpinning, and the external address is what the other side sees', () => {
+test('RFC 4787 REQ-9: hairpinning, and the other side sees the external address', () => {
   const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${A}:5353`], nodePort: 31418 });
   // A pod to itself, another pod to it, both through the node's address; answers come from where they asked.
   for (const [pod, address] of [
@@ -164,7 +164,7 @@ for (const [id, what, over, from, to, payload] of [
   ['RFC 5382 REQ-6 (differs)', 'FTP', 'tcp', 5021, 21, 'PORT 10,244,1,2,27,158\r\n'],
   ['CVE-2020-28041', 'H.323', 'tcp', 1720, 1720, 'setup 10.244.1.2:7070'],
 ] as const) {
-  test(`${id}: there is no application gateway: ${what} is carried as it is and opens nothing`, () => {
+  test(`${id}: there is no application gateway: ${what} is forwarded unchanged and opens no port`, () => {
     const n = natNode();
     // A connection that is running already, where it is one.
     const rest = over === 'tcp' ? ' PA' : '';
@@ -181,7 +181,7 @@ for (const [id, what, over, from, to, payload] of [
   });
 }
 
-test('RFC 4787 REQ-11: what a pod gets does not depend on chance or on others, while its port is free', () => {
+test('RFC 4787 REQ-11: a pod’s mapping is deterministic while its port is free', () => {
   for (const seed of [1, 2, 3]) {
     const n = natNode({ seed });
     for (let port = 41000; port < 41100; port++) ask(n, 'b', port);
@@ -189,7 +189,7 @@ test('RFC 4787 REQ-11: what a pod gets does not depend on chance or on others, w
   }
 });
 
-test('RFC 4787 REQ-13: too big and not to be fragmented: the sender is told the MTU; else fragments, in order', () => {
+test('RFC 4787 REQ-13: too big with DF: the sender gets the MTU; without DF: fragments, in order', () => {
   const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:5353`] });
   assert.is(n.receive('a', `udp ${A}:4000 > 10.96.0.10:53 len 2000`, { df: true }), 'fragmentation-needed');
   const told = n.sentFully('a');
@@ -230,7 +230,7 @@ test('RFC 4787 REQ-14: fragments of a translated datagram, in every order', () =
   }
 });
 
-test('RFC 768 through a translation: no checksum stays none, one that comes out as zero is written as all ones', () => {
+test('RFC 768 through a translation: an absent checksum stays absent, a computed zero is written as all ones', () => {
   const n = natNode();
   const build = (address: string, payload: Uint8Array): Uint8Array =>
     packet(`udp ${address}:40000 > ${SERVER}:53`, { payload });
@@ -248,7 +248,7 @@ test('RFC 768 through a translation: no checksum stays none, one that comes out 
   isPacket(pending, `udp ${NODE}:40000 > ${SERVER}:53`, { payload, partial: true });
 });
 
-test('RFC 3022 §4.1: every checksum of a datagram whose words are all there is, from 0 to ffff', () => {
+test('RFC 3022 §4.1: translation is correct for every checksum value from 0 to ffff', () => {
   const n = natNode();
   for (let word = 0; word <= 0xffff; word += 0x111) {
     const payload = Uint8Array.of(word >> 8, word & 0xff, 0xab);

@@ -32,7 +32,7 @@ function established(): TestNode {
   return n;
 }
 
-test('RFC 5382 REQ-1: one external port whomever a socket connects to, while it is free there', () => {
+test('RFC 5382 REQ-1: a socket has one external port for all destinations, while that port is free there', () => {
   const n = natNode();
   for (const server of [SERVER, OTHER, '172.18.0.3']) {
     n.receive('a', `tcp ${A}:40000 > ${server}:80 S`);
@@ -58,14 +58,14 @@ test('RFC 5382 REQ-3: filtering is by address and port', () => {
   assert.is(n.sentFrames('a').length, 0);
 });
 
-test('RFC 5382 REQ-4 (differs): an unsolicited SYN is the node’s own to answer, at once and as any of its closed ports', () => {
+test('RFC 5382 REQ-4 (differs): an unsolicited SYN is answered by the node itself, at once, like any closed port', () => {
   const n = natNode();
   assert.is(n.receive('host', `tcp ${SERVER}:80 > ${NODE}:40000 S seq 7`), 'to-host');
   isPacket(onlySent(n, 'host'), `tcp ${SERVER}:80 > ${NODE}:40000 S seq 7`);
   assert.is(n.flows, 0, 'and keeps nothing here');
 });
 
-test('RFC 5382 REQ-5: an established connection is kept a day (2 h 4 min are asked for); transitory ones as netfilter does', () => {
+test('RFC 5382 REQ-5: an established connection is kept for a day (required: 2 h 4 min); transitory ones as long as in netfilter', () => {
   const n = established();
   assert.ok(secondsLeft(n) >= 7440 && secondsLeft(n) === 86400);
   // Differs: the RFC asks for four minutes where netfilter has two, or one.

@@ -34,7 +34,7 @@ test('RFC 5508 REQ-3b: an error whose quoted IP header has a wrong checksum is d
   assert.equal(n.out, []);
 });
 
-test('RFC 5508 REQ-3c: the quoted packet’s options are walked over, up to the longest header', () => {
+test('RFC 5508 REQ-3c: the quoted packet’s options are skipped, up to the longest header', () => {
   for (const bytes of [4, 20, 40]) {
     const quoted = { ipOptions: new Uint8Array(bytes).fill(1) };
     const { n, bytes: error } = errorInHand(quoted);
@@ -52,7 +52,7 @@ test('RFC 5508 REQ-3c: the quoted packet’s options are walked over, up to the 
   assert.is(n.receiveBytes('host', short), 'icmp-error-malformed');
 });
 
-test('RFC 5508 REQ-3d: the quoted packet’s transport checksum is not looked at, and stays as wrong as it was', () => {
+test('RFC 5508 REQ-3d: the quoted packet’s transport checksum is not verified, and a wrong one stays wrong', () => {
   const { n, bytes, view } = errorInHand();
   const field = 14 + 20 + 8 + 20 + 6;
   view.setUint16(field, view.getUint16(field) ^ 0x5555);
@@ -71,7 +71,7 @@ test('RFC 5508 REQ-3d: the quoted packet’s transport checksum is not looked at
   assert.is(sum, got.getUint16(36), 'the ICMP checksum is right all the same');
 });
 
-test('RFC 5508 REQ-3e: what follows the quoted packet (RFC 4884) is carried as it is', () => {
+test('RFC 5508 REQ-3e: extensions after the quoted packet (RFC 4884) are forwarded unchanged', () => {
   const n = natNode();
   n.receive('a', `udp ${A}:40000 > ${SERVER}:53 len 100`);
   n.sent('host');

@@ -51,7 +51,7 @@ const OUTWARD: Readonly<Record<string, string>> = {
 };
 
 for (const [id, text] of Object.entries(OUTWARD)) {
-  test(`${id}: errors of every type, from any router on the way, are translated and change nothing`, () => {
+  test(`${id}: errors of every type, from any router on the path, are translated and do not affect the connection`, () => {
     const n = natNode();
     assert.is(n.receive('a', text.replace('%', A)), 'to-host');
     isPacket(onlySent(n, 'host'), text.replace('%', NODE));
@@ -69,7 +69,7 @@ for (const [id, text] of Object.entries(OUTWARD)) {
     assert.is(n.flows, 1);
   });
 
-  test(`${id}: eight bytes of the quoted packet behind its IP header are enough, seven are not`, () => {
+  test(`${id}: eight bytes of the quoted packet after its IP header suffice, seven do not`, () => {
     const n = natNode();
     n.receive('a', text.replace('%', A));
     n.sent('host');
@@ -89,7 +89,7 @@ for (const [id, text] of Object.entries(OUTWARD)) {
   });
 }
 
-test('an error about a connection to a service: the endpoint that says so appears as the service, a router as itself', () => {
+test('an error about a connection to a service: one from the endpoint gets the service’s address, one from a router keeps its own', () => {
   const n = natNode().service('tcp 10.96.0.10:80', { endpoints: [`${B}:8080`] });
   n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 S`);
   n.sent('b');
@@ -102,7 +102,7 @@ test('an error about a connection to a service: the endpoint that says so appear
   isPacket(onlySent(n, 'a'), `icmp 10.244.2.1 > ${A} time-exceeded (tcp ${A}:4000 > 10.96.0.10:80 S)`, { ttl: 63 });
 });
 
-test('an error toward the endpoint, about an answer of its own, is turned into its terms', () => {
+test('an error toward the endpoint, about its own reply, is translated to the endpoint’s addresses', () => {
   const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:5353`], nodePort: 31418 });
   n.receive('host', `udp ${SERVER}:5000 > ${NODE}:31418 len 5`);
   isPacket(onlySent(n, 'b'), `udp ${GATEWAY}:5000 > ${B}:5353 len 5`);
@@ -132,7 +132,7 @@ test('RFC 5508 REQ-4: an error from inside about a packet that came from outside
   assert.equal(tableWords(n), before);
 });
 
-test('RFC 5508 REQ-4a, REQ-5a: an error about a connection nobody has is dropped, or the node’s own', () => {
+test('RFC 5508 REQ-4a, REQ-5a: an error about an unknown connection is dropped, or belongs to the node itself', () => {
   const n = natNode();
   assert.is(
     n.receive('a', `icmp ${A} > ${SERVER} unreachable port (udp ${SERVER}:53 > ${A}:40000 len 30)`),
@@ -150,7 +150,7 @@ test('RFC 5508 REQ-4a, REQ-5a: an error about a connection nobody has is dropped
   );
 });
 
-test('RFC 5508 REQ-6: an error neither lengthens nor ends a life: the mapping goes at its time', () => {
+test('RFC 5508 REQ-6: an error neither refreshes nor ends a mapping, which expires at its time', () => {
   const n = natNode();
   n.receive('a', `udp ${A}:40000 > ${SERVER}:53 len 20`);
   n.sent('host');
@@ -188,7 +188,7 @@ test('RFC 5508 REQ-7: errors about hairpinned packets', () => {
   });
 });
 
-test('RFC 5508 REQ-10: an error that quotes an error, or a later fragment, belongs to nobody', () => {
+test('RFC 5508 REQ-10: an error that quotes an error or a later fragment matches no connection', () => {
   const n = natNode();
   n.receive('a', `udp ${A}:40000 > ${SERVER}:53 len 20`);
   n.sent('host');
@@ -199,7 +199,7 @@ test('RFC 5508 REQ-10: an error that quotes an error, or a later fragment, belon
   assert.equal(n.out, []);
 });
 
-test('RFC 768 inside an error: a quoted checksum that comes out as zero is written as all ones, none stays none', () => {
+test('RFC 768 inside an error: a quoted checksum of zero is written as all ones, an absent one stays absent', () => {
   // Ports and addresses are known, so a payload word makes the quoted checksum come out as anything.
   const build = (address: string, word: number): Uint8Array =>
     packet(`udp ${address}:40000 > ${SERVER}:53`, { payload: Uint8Array.of(word >> 8, word & 0xff) });

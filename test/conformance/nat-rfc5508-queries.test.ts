@@ -21,7 +21,7 @@ for (const [request, reply] of [
   ['timestamp-request', 'timestamp-reply'],
   ['mask-request', 'mask-reply'],
 ] as const) {
-  test(`RFC 5508 REQ-1: ${request} goes out mapped by its identifier, and ${reply} comes back`, () => {
+  test(`RFC 5508 REQ-1: ${request} is mapped by its identifier, and ${reply} comes back`, () => {
     const n = natNode();
     n.receive('a', `icmp ${A} > ${SERVER} ${request} id 700 seq 1 len 12`);
     isPacket(onlySent(n, 'host'), `icmp ${NODE} > ${SERVER} ${request} id 700 seq 1 len 12`);
@@ -37,7 +37,7 @@ for (const [request, reply] of [
   });
 }
 
-test('OVS 627fef05b: hosts that ping one server with one identifier through one address, all at once', () => {
+test('OVS 627fef05b: many hosts ping one server with the same identifier through one address at the same time', () => {
   const n = natNode().pod('c', '10.244.1.4').pod('d', '10.244.1.5');
   const pods: Record<string, string> = { a: A, b: B, c: '10.244.1.4', d: '10.244.1.5' };
   const outside = new Map<string, number>();
@@ -52,7 +52,7 @@ test('OVS 627fef05b: hosts that ping one server with one identifier through one 
   }
 });
 
-test('RFC 5508 REQ-2 (differs, as netfilter): a query is kept 30 s where 60 are asked for; the operator may say 60', () => {
+test('RFC 5508 REQ-2 (differs, as netfilter): a query mapping is kept for 30 s instead of 60; the operator can configure 60', () => {
   const n = natNode();
   n.receive('a', `icmp ${A} > ${SERVER} echo-request id 7 seq 1`);
   assert.is(secondsLeft(n), 30);
@@ -63,7 +63,7 @@ test('RFC 5508 REQ-2 (differs, as netfilter): a query is kept 30 s where 60 are 
   assert.is(n.receive('host', `icmp ${SERVER} > ${NODE} echo-reply id 7 seq 2`), 'forwarded');
 });
 
-test('RFC 5508 REQ-11: redirects, router advertisements and all that neither asks nor tells is dropped', () => {
+test('RFC 5508 REQ-11: redirects, router advertisements and all types that are neither query nor error are dropped', () => {
   const n = natNode();
   n.receive('a', `udp ${A}:40000 > ${SERVER}:53 len 20`);
   n.sent('host');

@@ -47,7 +47,7 @@ function state(n: TestNode): string {
   return [...flows, `affinity ${affinity}`, `connections ${connections}`, `fragments ${fragments}`].join('\n');
 }
 
-test('an in-window reset that is not exact leaves the connection alive: 11 quiet seconds later it is the same one', () => {
+test('an inexact in-window reset leaves the connection alive: it continues after 11 idle seconds', () => {
   const n = node();
   const frames: [string, string][] = [
     [
@@ -77,7 +77,7 @@ test('an in-window reset that is not exact leaves the connection alive: 11 quiet
   assert.ok((n.conntrack.words[at + Rec.META]! & Status.ASSURED) !== 0);
 });
 
-test('a connection to a service keeps its endpoint through an inexact reset and 11 quiet seconds', () => {
+test('a connection to a service keeps its endpoint after an inexact reset and 11 idle seconds', () => {
   for (let seed = 1; seed <= 40; seed++) {
     const n = new TestNode({ seed })
       .pod('a', A)
@@ -158,7 +158,7 @@ for (const [how, verdict, drop] of LATER) {
   });
 }
 
-test('a later packet: the port of its receiver is gone', () => {
+test('a later packet: the receiving pod’s port was removed', () => {
   const n = connected();
   n.node.hops[hopAt(n.portOf('a')) + HopWord.KIND] = HopKind.NONE;
   const before = state(n);
@@ -166,7 +166,7 @@ test('a later packet: the port of its receiver is gone', () => {
   assert.is(state(n), before);
 });
 
-test('a first fragment that does not fit its connection is forgotten, so nothing follows it', () => {
+test('a first fragment that does not fit its connection is removed, so no later fragment is forwarded', () => {
   const n = connected();
   const before = state(n);
   assert.is(
@@ -233,7 +233,7 @@ for (const [how, verdict, drop] of FIRST) {
   });
 }
 
-test('a SYN that is dropped does not end the closed connection whose tuple it has', () => {
+test('a dropped SYN does not end the closed connection that has its tuple', () => {
   const n = connected();
   n.receive('b', `tcp ${B}:80 > ${A}:2000 R seq 5001`, TO_A);
   const before = state(n);
@@ -244,7 +244,7 @@ test('a SYN that is dropped does not end the closed connection whose tuple it ha
   assert.is(n.flows, 1);
 });
 
-test('a SYN that opens another connection goes to an endpoint that is there, though the old one is gone', () => {
+test('a SYN that opens a new connection goes to an existing endpoint, if the old one was removed', () => {
   const n = node().service('tcp 10.96.0.10:80', { endpoints: [`${B}:80`] });
   n.receive('a', `tcp ${A}:2000 > 10.96.0.10:80 S seq 1000`);
   n.receive('b', `tcp ${B}:80 > ${A}:2000 SA seq 5000 ack 1001`, TO_A);
@@ -257,7 +257,7 @@ test('a SYN that opens another connection goes to an endpoint that is there, tho
   assert.is(n.sent('c').length, 1);
 });
 
-test('a SYN sent again renews SYN_SENT only after an answer such as a challenge ACK', () => {
+test('a retransmitted SYN refreshes SYN_SENT only after a reply such as a challenge ACK', () => {
   const n = node();
   const left = () => Math.round((n.conntrack.words[recordAt(n.conntrack, 0) + Rec.EXPIRES]! - n.nowMs) / 1000);
   n.receive('a', `tcp ${A}:2000 > ${B}:80 S seq 1000`, TO_B);

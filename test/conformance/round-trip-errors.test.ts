@@ -33,7 +33,7 @@ const ERRORS: readonly (readonly [type: number, code: number, rest: number])[] =
   [12, 0, 0x14000000],
 ];
 
-test('ICMP errors of every type: the quote is what its sender sent, byte for byte, however much is quoted', () => {
+test('ICMP errors of every type: the quote equals what its sender sent, byte for byte, whatever its length', () => {
   const random = seededRandom(11);
   let checked = 0;
   for (const way of WAYS) {

@@ -57,7 +57,7 @@ for (const way of WAYS) {
 }
 
 for (const protocol of ['tcp', 'udp']) {
-  test(`${protocol}: translated and back with every checksum there is, the zeroes too`, () => {
+  test(`${protocol}: translated and back with every possible checksum, including zeros`, () => {
     for (const way of WAYS.filter(({ name }) => name === 'both (NodePort)' || name === 'source and port')) {
       const node = nodeFor();
       const bytes = packet(textOf(protocol, way, 8), { id: 1 });
@@ -81,7 +81,7 @@ for (const protocol of ['tcp', 'udp']) {
   });
 }
 
-test('a wrong checksum stays as wrong as it was: damage is never hidden', () => {
+test('a wrong checksum stays wrong by the same difference: damage is never hidden', () => {
   const random = seededRandom(7);
   for (const way of WAYS) {
     for (const protocol of ['tcp', 'udp']) {
@@ -97,7 +97,7 @@ test('a wrong checksum stays as wrong as it was: damage is never hidden', () => 
   }
 });
 
-test('ICMP queries hidden behind the node and back, the identifier changed or kept', () => {
+test('ICMP queries masqueraded and back, with the identifier changed or kept', () => {
   const random = seededRandom(9);
   for (const type of [8, 13, 17]) {
     const node = nodeFor();
@@ -123,7 +123,7 @@ test('ICMP queries hidden behind the node and back, the identifier changed or ke
   }
 });
 
-test('a protocol without ports hidden behind the node and back', () => {
+test('a protocol without ports masqueraded and back', () => {
   const [way] = WAYS.filter(({ name }) => name === 'source, port kept') as [Way];
   for (const protocol of [2, 50, 89, 103, 253]) {
     const node = nodeFor();
@@ -133,7 +133,7 @@ test('a protocol without ports hidden behind the node and back', () => {
   }
 });
 
-test('UDP in fragments, translated and back: put together it is the datagram that was sent', () => {
+test('fragmented UDP, translated and back: reassembled it equals the datagram that was sent', () => {
   for (const way of WAYS) {
     const node = nodeFor();
     const random = seededRandom(13);

@@ -32,14 +32,14 @@ for (const [order, arrange] of [
   ['first fragment last', (pieces: Uint8Array[]) => [...pieces].reverse()],
 ] as const) {
   for (const first of [1, 0xffff_ff00]) {
-    test(`what was sent in fragments may be acknowledged: ${order}, from ${first}`, () => {
+    test(`data sent in fragments may be acknowledged: ${order}, from ${first}`, () => {
       const n = connected(first);
       arriveInFragments(n, `tcp ${TO_SERVICE} PA seq ${first} ack 9001 len 1300`, arrange);
       assert.is(n.receive('b', `tcp ${TO_CLIENT} A seq 9001 ack ${(first + 1300) >>> 0}`), 'forwarded');
       assert.is(n.receive('b', `tcp ${TO_CLIENT} A seq 9001 ack ${(first + 1301) >>> 0}`), 'conntrack-invalid');
     });
 
-    test(`a FIN at the end of a segment in fragments counts: ${order}, from ${first}`, () => {
+    test(`a FIN at the end of a fragmented segment counts: ${order}, from ${first}`, () => {
       const n = connected(first);
       arriveInFragments(n, `tcp ${TO_SERVICE} FA seq ${first} ack 9001 len 1300`, arrange);
       assert.is(n.receive('b', `tcp ${TO_CLIENT} FA seq 9001 ack ${(first + 1301) >>> 0}`), 'forwarded');
@@ -48,7 +48,7 @@ for (const [order, arrange] of [
   }
 }
 
-test('an old segment sent again in fragments takes nothing back', () => {
+test('an old segment retransmitted in fragments does not move the window back', () => {
   const n = connected(1);
   n.receive('a', `tcp ${TO_SERVICE} PA seq 1 ack 9001 len 1300`);
   n.receive('a', `tcp ${TO_SERVICE} PA seq 1301 ack 9001 len 1300`);
@@ -56,7 +56,7 @@ test('an old segment sent again in fragments takes nothing back', () => {
   assert.is(n.receive('b', `tcp ${TO_CLIENT} A seq 9001 ack 2601`), 'forwarded');
 });
 
-test('fragments of a segment that was refused teach nothing', () => {
+test('fragments of an invalid segment do not update the window', () => {
   const n = connected(1);
   arriveInFragments(n, `tcp ${TO_SERVICE} PA seq 900001 ack 9001 len 1300`, (pieces) => pieces);
   assert.is(n.receive('b', `tcp ${TO_CLIENT} A seq 9001 ack 901301`), 'conntrack-invalid');

@@ -5,7 +5,7 @@
 import { test } from 'uvu';
 import { established, playScript } from '../lib/tcp-script.ts';
 
-test('conntrack_ack_loss_stall: old, acknowledged data is let through, so that its sender is told again', () => {
+test('conntrack_ack_loss_stall: old, acknowledged data passes, so that it is acknowledged again', () => {
   const lines = [
     '> S 0:0(0) win 32792             -> SYN_SENT',
     '< S. 0:0(0) ack 1 win 65535      -> SYN_RECV',
@@ -23,7 +23,7 @@ test('conntrack_ack_loss_stall: old, acknowledged data is let through, so that i
   playScript(lines.join('\n'));
 });
 
-test('conntrack_inexact_rst: once closing, a reset need not be exact', () => {
+test('conntrack_inexact_rst: in a closing connection, a reset need not be exact', () => {
   playScript(`
     > S 0:0(0) win 65535 <sackOK,wscale 8>     -> SYN_SENT 120s
     < S. 1:1(0) ack 1 win 65535                -> SYN_RECV 60s
@@ -39,7 +39,7 @@ test('conntrack_inexact_rst: once closing, a reset need not be exact', () => {
   `);
 });
 
-test('conntrack_rst_invalid: resets below the acknowledged are invalid, in-window ones doubted, the exact one believed', () => {
+test('conntrack_rst_invalid: resets below the acknowledged data are invalid, in-window ones pass without effect, an exact one ends the connection', () => {
   playScript(`
     > S 0:0(0) win 65535 <sackOK,wscale 8>
     < S. 1:1(0) ack 1 win 65535
@@ -60,7 +60,7 @@ test('conntrack_rst_invalid: resets below the acknowledged are invalid, in-windo
   `);
 });
 
-test('conntrack_syn_challenge_ack: old server state answers a SYN with a challenge ACK, the client resets and tries again', () => {
+test('conntrack_syn_challenge_ack: a server with old state answers a SYN with a challenge ACK, the client resets and retries', () => {
   playScript(`
     > S 0:0(0) win 65535 <sackOK,wscale 8>                         -> SYN_SENT 120s
     wait 10s
@@ -72,7 +72,7 @@ test('conntrack_syn_challenge_ack: old server state answers a SYN with a challen
   `);
 });
 
-test('conntrack_synack_old: a SYN-ACK of an older incarnation is invalid and does not spoil the right one', () => {
+test('conntrack_synack_old: a SYN-ACK of an earlier connection is invalid and does not affect the right one', () => {
   playScript(`
     > S 0:0(0) win 65535 <sackOK,wscale 8>                         -> SYN_SENT
     < S. 145824453:145824453(0) ack 643160523 win 240 <wscale 0>   -> invalid SYN_SENT
@@ -99,7 +99,7 @@ test('conntrack_synack_reuse: a SYN into an established connection passes, its c
   `);
 });
 
-test('a SYN that was let through and is answered: both ends agree, so the table follows them, with its options', () => {
+test('an ignored SYN that is answered: both ends agree, so the record starts over, with the SYN’s options', () => {
   playScript(`${established(1000)}
     // Both ends restarted without a word.
     > S 700000:700000(0) win 64240 <sackOK,wscale 7>               -> ignored ESTABLISHED
@@ -111,7 +111,7 @@ test('a SYN that was let through and is answered: both ends agree, so the table 
   `);
 });
 
-test('the answer to the let-through SYN must acknowledge it exactly', () => {
+test('the reply to an ignored SYN must acknowledge it exactly', () => {
   playScript(`${established(1000)}
     > S 700000:700000(0) win 64240                -> ignored ESTABLISHED
     < S. 900000:900000(0) ack 700002 win 65160    -> ignored ESTABLISHED
@@ -134,7 +134,7 @@ test('a challenge ACK in LAST_ACK does not pass for the acknowledgement of the l
   `);
 });
 
-test('a reset is the only answer: the entry goes at once, so that the next attempt is balanced anew', () => {
+test('a reset as the only reply removes the record at once, so that the next attempt is balanced again', () => {
   playScript(`
     > S 0:0(0) win 65535                          -> SYN_SENT
     < R. 0:0(0) ack 1 win 0                       -> refused
@@ -142,7 +142,7 @@ test('a reset is the only answer: the entry goes at once, so that the next attem
   `);
 });
 
-test('unacknowledged data, retransmissions and a closed window shorten the life of an established connection', () => {
+test('unacknowledged data, retransmissions and a closed window shorten the timeout of an established connection', () => {
   playScript(`${established(65535)}
     > P. 1:101(100) ack 1 win 65535               -> ESTABLISHED 300s
     < . 1:1(0) ack 101 win 65535                  -> ESTABLISHED 86400s
@@ -155,7 +155,7 @@ test('unacknowledged data, retransmissions and a closed window shorten the life 
   `);
 });
 
-test('window updates of an application that drains its buffer are not retransmissions', () => {
+test('window updates of a receiver that drains its buffer are not retransmissions', () => {
   playScript(`${established(65535)}
     < . 1:1(0) ack 1 win 1000                     -> ESTABLISHED 86400s
     < . 1:1(0) ack 1 win 2000                     -> ESTABLISHED 86400s
@@ -165,7 +165,7 @@ test('window updates of an application that drains its buffer are not retransmis
   `);
 });
 
-test('a connection picked up in the middle is tracked liberally, and assured once it was answered and went on', () => {
+test('a connection picked up in the middle is tracked liberally, and assured once both sides were seen', () => {
   playScript(`
     > P. 5000:5100(100) ack 9000 win 500          -> ESTABLISHED 300s
     > P. 5100:5200(100) ack 9000 win 500          -> ESTABLISHED 300s
@@ -177,12 +177,12 @@ test('a connection picked up in the middle is tracked liberally, and assured onc
   `);
 });
 
-test('nf_conntrack_tcp_loose=0: what does not begin with a SYN is no connection', () => {
+test('nf_conntrack_tcp_loose=0: only a SYN starts a connection', () => {
   playScript('> P. 5000:5100(100) ack 9000 win 500   -> invalid', { loose: 0 });
   playScript('> S 5000:5000(0) win 500               -> SYN_SENT', { loose: 0 });
 });
 
-test('nf_conntrack_tcp_be_liberal=1: only what no state allows is invalid', () => {
+test('nf_conntrack_tcp_be_liberal=1: a segment is invalid only if no state allows it', () => {
   const script = (outcome: string) => `${established(1000)}
     < P. 500000:500100(100) ack 1 win 1000        -> ${outcome}
     > R 0:0(0) win 0                              -> invalid ESTABLISHED
@@ -191,7 +191,7 @@ test('nf_conntrack_tcp_be_liberal=1: only what no state allows is invalid', () =
   playScript(script('ESTABLISHED'), { liberal: 1 });
 });
 
-test('both sides end a connection we are out of step with: it does not linger for a day', () => {
+test('both sides end a connection whose record is out of sync: it is not kept for a day', () => {
   playScript(`${established(1000)}
     > F. 900000:900000(0) ack 1 win 1000          -> invalid ESTABLISHED 86400s
     > F. 900000:900000(0) ack 1 win 1000          -> invalid ESTABLISHED 86400s
@@ -199,7 +199,7 @@ test('both sides end a connection we are out of step with: it does not linger fo
   `);
 });
 
-test('more bytes than the window allows, but no more than one window: let through, and their acknowledgement believed', () => {
+test('data beyond the window by at most one window passes, and its acknowledgement is accepted', () => {
   playScript(`${established(1000)}
     < . 1:1001(1000) ack 1 win 1000               -> ESTABLISHED
     < . 1002:1502(500) ack 1 win 1000             -> ignored ESTABLISHED

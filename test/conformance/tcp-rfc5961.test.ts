@@ -24,7 +24,7 @@ test('§3.2: a reset in the window but not exact passes and ends nothing', () =>
     > R 1101:1101(0) win 0                    -> CLOSE 10s`);
 });
 
-test('§3.2: two inexact resets in a row are as little believed as one', () => {
+test('§3.2: two inexact resets in a row have no more effect than one', () => {
   playScript(`${ESTABLISHED}
     > R 2000:2000(0) win 0                    -> ESTABLISHED 300s
     > . 1101:1101(0) ack 6001 win 502         -> ESTABLISHED 86400s
@@ -33,7 +33,7 @@ test('§3.2: two inexact resets in a row are as little believed as one', () => {
     < . 6001:6001(0) ack 1101 win 509         -> ESTABLISHED 86400s`);
 });
 
-test('§4: a spoofed SYN is ignored, and prepares no reset', () => {
+test('§4: a spoofed SYN is ignored, and makes no later reset acceptable', () => {
   playScript(`${ESTABLISHED}
     > S 1105:1105(0) win 1000                 -> ignored ESTABLISHED
     > R 1106:1106(0) win 0                    -> ESTABLISHED 300s
@@ -43,7 +43,7 @@ test('§4: a spoofed SYN is ignored, and prepares no reset', () => {
     > . 1101:1101(0) ack 6001 win 502         -> ESTABLISHED 86400s`);
 });
 
-test('§4: a reset that answers a let-through SYN is believed only if it acknowledges it', () => {
+test('§4: a reset that answers an ignored SYN is accepted only if it acknowledges it', () => {
   playScript(`${ESTABLISHED}
     > S 900000000:900000000(0) win 1000       -> ignored ESTABLISHED
     < R. 0:0(0) ack 900000001 win 0           -> CLOSE 10s`);
@@ -52,7 +52,7 @@ test('§4: a reset that answers a let-through SYN is believed only if it acknowl
     < R. 0:0(0) ack 900000000 win 0           -> invalid ESTABLISHED`);
 });
 
-test('§5: data with an acknowledgement of what was never sent is invalid', () => {
+test('§5: data that acknowledges data never sent is invalid', () => {
   playScript(`${ESTABLISHED}
     > P. 1101:1111(10) ack 6002 win 502       -> invalid ESTABLISHED
     > P. 1101:1111(10) ack 2000000000 win 502 -> invalid ESTABLISHED
@@ -61,7 +61,7 @@ test('§5: data with an acknowledgement of what was never sent is invalid', () =
     < . 6001:6001(0) ack 1102 win 509         -> invalid ESTABLISHED`);
 });
 
-test('kubernetes #74839: a segment from beyond the window is invalid, so nobody resets the healthy connection', () => {
+test('kubernetes #74839: a segment beyond the window is invalid, so no endpoint resets the healthy connection', () => {
   playScript(`${ESTABLISHED}
     < . 100000000:100000000(0) ack 1101 win 509   -> invalid ESTABLISHED 86400s
     < P. 6001:6101(100) ack 1101 win 509          -> ESTABLISHED

@@ -21,7 +21,7 @@ test('figure 7: simultaneous connection synchronisation', () => {
   `);
 });
 
-test('figure 7, as stacks do it: one side answers the SYN-ACK with an ACK', () => {
+test('figure 7, as real stacks do it: one side answers the SYN-ACK with an ACK', () => {
   playScript(`
     > S 100:100(0) win 65535           -> SYN_SENT
     < S 300:300(0) win 65535           -> SYN_SENT2
@@ -31,7 +31,7 @@ test('figure 7, as stacks do it: one side answers the SYN-ACK with an ACK', () =
   `);
 });
 
-test('split handshake: the server acknowledges first and then opens from its side', () => {
+test('split handshake: the server acknowledges first and then sends its own SYN', () => {
   playScript(`
     > S 100:100(0) win 65535           -> SYN_SENT
     < . 300:300(0) ack 101 win 65535   -> ignored SYN_SENT
@@ -53,7 +53,7 @@ test('figure 8: recovery from an old duplicate SYN', () => {
   `);
 });
 
-test('figure 9: half-open connection, the side that crashed opens again', () => {
+test('figure 9: half-open connection, the side that crashed reconnects', () => {
   playScript(`${established(65535, 0, 200)}
     > . 1:100(99) ack 201 win 65535
     < . 201:201(0) ack 100 win 65535   -> ESTABLISHED 86400s
@@ -93,7 +93,7 @@ test('figure 13: simultaneous close', () => {
   `);
 });
 
-test('a half-closed connection goes on in the other direction (RFC 9293 §3.6)', () => {
+test('a half-closed connection continues in the other direction (RFC 9293 §3.6)', () => {
   playScript(`${established(65535, 99, 299)}
     > F. 100:100(0) ack 300 win 65535     -> FIN_WAIT
     < . 300:300(0) ack 101 win 65535      -> CLOSE_WAIT 3600s
@@ -102,7 +102,7 @@ test('a half-closed connection goes on in the other direction (RFC 9293 §3.6)',
   `);
 });
 
-test('RFC 1122 §4.2.2.13: TIME_WAIT may be opened anew, from either side', () => {
+test('RFC 1122 §4.2.2.13: a connection in TIME_WAIT may be reopened from either side', () => {
   const closed = `${established(65535, 99, 299)}
     > F. 100:100(0) ack 300 win 65535
     < F. 300:300(0) ack 101 win 65535
@@ -113,7 +113,7 @@ test('RFC 1122 §4.2.2.13: TIME_WAIT may be opened anew, from either side', () =
     < S 5000:5000(0) win 65535            -> reopened SYN_SENT 120s`);
 });
 
-test('a retransmitted SYN passes but keeps nothing alive', () => {
+test('a retransmitted SYN passes but does not refresh the record', () => {
   playScript(`
     > S 99:99(0) win 65535                -> SYN_SENT 120s
     wait 60s
@@ -138,7 +138,7 @@ test('RFC 7413: data in the SYN is acknowledged with it', () => {
   `);
 });
 
-test('RFC 7323 §2.2: windows are scaled when both sides offered it, and not otherwise', () => {
+test('RFC 7323 §2.2: windows are scaled only if both sides offered scaling', () => {
   const open = (reply: string) => `
     > S 0:0(0) win 1000 <wscale 7>
     < S. 0:0(0) ack 1 win 1000 ${reply}
@@ -149,7 +149,7 @@ test('RFC 7323 §2.2: windows are scaled when both sides offered it, and not oth
     < . 100001:101461(1460) ack 1 win 1000  -> invalid ESTABLISHED`);
 });
 
-test('RFC 2018: a selective acknowledgement may be as new as what was sent, and no newer', () => {
+test('RFC 2018: a selective acknowledgement may not exceed the data sent', () => {
   playScript(`
     > S 0:0(0) win 65535 <sackOK>
     < S. 0:0(0) ack 1 win 65535 <sackOK>
@@ -161,7 +161,7 @@ test('RFC 2018: a selective acknowledgement may be as new as what was sent, and 
   `);
 });
 
-test('a keep-alive probe one below the next number, and its answer (RFC 9293 §3.8.4)', () => {
+test('a keep-alive probe one below the next sequence number, and its reply (RFC 9293 §3.8.4)', () => {
   playScript(`${established(65535)}
     > . 0:0(0) ack 1 win 65535            -> ESTABLISHED 86400s
     < . 1:1(0) ack 1 win 65535            -> ESTABLISHED 86400s

@@ -66,7 +66,7 @@ function playSide({ buffers, control, side }: Told): void {
 
 if (!isMainThread) playSide(workerData as Told);
 else {
-  test('both sides send and close at once, each met by a thread of its own: every connection ends in TIME_WAIT', async () => {
+  test('both sides send and close at once, each direction on a thread of its own: every connection ends in TIME_WAIT', async () => {
     const memory = (bytes: number): ArrayBuffer => new SharedArrayBuffer(bytes) as unknown as ArrayBuffer;
     const n = new TestNode({ workers: 2, memory }).pod('a', A!).pod('b', B!);
     n.nowMs = NOW_MS;

@@ -88,7 +88,7 @@ function firstPackets(port: number): Step[] {
 }
 
 for (const threads of [1, 2, 4]) {
-  test(`${threads} threads: one first packet on all of them at once makes one connection, translated alike by all`, async () => {
+  test(`${threads} threads: the same first packet on all of them at once creates one connection, translated identically by all`, async () => {
     const n = sharedNode(threads, 16_384);
     const rounds = Array.from({ length: 400 }, (_, i) => firstPackets(33_000 + i));
     const saw = await play(n, threads, rounds);
@@ -112,7 +112,7 @@ for (const threads of [1, 2, 4]) {
     comesToRest(n, threads);
   });
 
-  test(`${threads} threads: both ends open at once on different threads: one connection, and it comes about`, async () => {
+  test(`${threads} threads: simultaneous open on different threads establishes one connection`, async () => {
     const n = sharedNode(threads, 16_384);
     const rounds: Step[][] = [];
     for (let port = 2000; port < 2400; port++) {
@@ -176,7 +176,7 @@ for (const threads of [1, 2, 4]) {
     comesToRest(n, threads);
   });
 
-  test(`${threads} threads: a table too small, connections made, answered and given up all the time: none meets another’s`, async () => {
+  test(`${threads} threads: constant creation and eviction in a table too small: no connection gets another’s packets`, async () => {
     const n = sharedNode(threads, 1024);
     const results = await runThreads<Churn>(n, threads, { churnMs: 500 });
     assert.equal(

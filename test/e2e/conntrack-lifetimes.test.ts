@@ -71,7 +71,7 @@ function step(side: Side, src: string, dst: string, ...packets: Uint8Array[]): K
 const cut = (bytes: Uint8Array): Uint8Array[] =>
   fragments(concat(new Uint8Array(14), bytes), 600).map((piece) => piece.subarray(14));
 
-test('UDP: questions and answers are no stream within two seconds, however many; afterwards they are', async () => {
+test('UDP: queries and replies within two seconds are not a stream, however many; afterwards they are', async () => {
   const ask = (id: number): Uint8Array => packet(`udp ${A}:40000 > ${SERVER}:53 len 30`, { id });
   const answer = (id: number): Uint8Array => packet(`udp ${SERVER}:53 > 172.18.0.11:40000 len 90`, { id });
   const first = step('a', A, SERVER, ask(1));
@@ -87,20 +87,20 @@ test('UDP: questions and answers are no stream within two seconds, however many;
   step('a', A, SERVER, ask(7));
 });
 
-test('UDP that is not answered is no stream, however long it lasts', async () => {
+test('unanswered UDP is not a stream, however long it lasts', async () => {
   step('a', A, SERVER, packet(`udp ${A}:40001 > ${SERVER}:514 len 30`, { id: 1 }));
   await sleep(2200);
   const { seconds, assured } = step('a', A, SERVER, packet(`udp ${A}:40001 > ${SERVER}:514 len 30`, { id: 2 }));
   assert.ok(seconds <= 30 && !assured);
 });
 
-test('a datagram in fragments counts once', () => {
+test('a fragmented datagram counts once', () => {
   step('a', A, SERVER, ...cut(packet(`udp ${A}:40002 > ${SERVER}:53 len 2000`, { id: 1, df: false })));
   const whole = packet(`udp ${SERVER}:53 > 172.18.0.11:40002 len 2000`, { id: 1, df: false });
   assert.not(step('host', A, SERVER, ...cut(whole)).assured);
 });
 
-test('later fragments of a segment move no state and shorten no life', () => {
+test('later fragments of a segment change neither state nor timeout', () => {
   const tcp = (from: 'a' | 'b', rest: string, id: number): Uint8Array => {
     const way = from === 'a' ? `${A}:4000 > ${B}:8080` : `${B}:8080 > ${A}:4000`;
     return packet(`tcp ${way} ${rest}`, { id, df: false });
@@ -116,7 +116,7 @@ test('later fragments of a segment move no state and shorten no life', () => {
   step('b', A, B, tcp('b', 'A seq 1701 ack 1301', 7));
 });
 
-test('queries live thirty seconds after each packet and are never assured', () => {
+test('ICMP queries live thirty seconds after each packet and are never assured', () => {
   step('a', A, SERVER, packet(`icmp ${A} > ${SERVER} echo-request id 7 seq 1 len 56`));
   for (let seq = 1; seq < 4; seq++) {
     step('host', A, SERVER, packet(`icmp ${SERVER} > 172.18.0.11 echo-reply id 7 seq ${seq} len 56`));
@@ -125,7 +125,7 @@ test('queries live thirty seconds after each packet and are never assured', () =
   }
 });
 
-test('other protocols live ten minutes; an answer makes them assured here (docs/semantics.md), not in the kernel', () => {
+test('other protocols live ten minutes; a reply makes them assured here (docs/semantics.md), not in the kernel', () => {
   const esp = (text: string): Uint8Array => packet(text.replace('udp', 'protocol-253').replace(/:\d+/g, ''));
   step('a', A, SERVER, esp(`udp ${A}:0 > ${SERVER}:0 len 40`));
   const back = esp(`udp ${SERVER}:0 > 172.18.0.11:0 len 40`);
@@ -136,7 +136,7 @@ test('other protocols live ten minutes; an answer makes them assured here (docs/
   assert.equal([our.seenReply, its?.seenReply, our.assured, its?.assured], [true, true, true, false]);
 });
 
-test('an ICMP error lengthens no life and moves no state', async () => {
+test('an ICMP error changes neither timeout nor state', async () => {
   step('a', A, SERVER, packet(`udp ${A}:40003 > ${SERVER}:9 len 30`, { id: 1 }));
   await sleep(1600);
   const error = `icmp ${SERVER} > 172.18.0.11 unreachable port (udp 172.18.0.11:40003 > ${SERVER}:9 len 30)`;

@@ -61,7 +61,7 @@ const ask = async (): Promise<string> =>
     cluster.exec(podNetns('client'), ['sh', '-c', `echo hello | socat -T1 - UDP4:${CLUSTER_IP}:53,sourceport=4053`]),
   );
 
-test('--follow tells the life of a connection, filtered, one JSON object a line', async () => {
+test('--follow prints the events of a connection, filtered, one JSON object per line', async () => {
   await cluster.cli('conntrack', 'flush');
   const words = ['conntrack', '--follow', '-o', 'json', '-p', 'tcp', '--dport', '80', '--dst-nat'];
   const following = dataplane(words, { timeoutMs: 4000 });
@@ -79,7 +79,7 @@ test('--follow tells the life of a connection, filtered, one JSON object a line'
   assert.is(told.at(-1)?.event, 'DESTROY');
 });
 
-test('--follow over several nodes is in one order, by the time of the events', async () => {
+test('--follow over several nodes is ordered by the time of the events', async () => {
   const following = dataplane(['conntrack', '--follow', '-p', 'icmp'], { timeoutMs: 4000 });
   await sleep(1500);
   const pods = await cluster.get<{ items: { metadata: { name: string }; status: { podIP: string } }[] }>('pods');
@@ -94,7 +94,7 @@ test('--follow over several nodes is in one order, by the time of the events', a
   assert.ok(times.every((time) => Math.abs(Date.now() - Date.parse(time)) < 10_000));
 });
 
-test('filters are conntrack-tools’; flush forgets what they choose and nothing else', async () => {
+test('filters are those of conntrack-tools; flush removes the connections they match and no others', async () => {
   await cluster.fetch(podNetns('client'), `http://${CLUSTER_IP}/`);
   await ask();
   const client = (await cluster.get<{ status: { podIP: string } }>('pod', 'client')).status.podIP;
@@ -108,7 +108,7 @@ test('filters are conntrack-tools’; flush forgets what they choose and nothing
   assert.ok(entries >= 1 && max === 262144);
 });
 
-test('timeouts are those the operator chose, also while the cluster runs', async () => {
+test('configured timeouts apply, and can be changed while the cluster runs', async () => {
   await cluster.cli('conntrack', 'flush');
   await cluster.fetch(podNetns('client'), `http://${CLUSTER_IP}/`);
   await ask();
@@ -130,7 +130,7 @@ test('timeouts are those the operator chose, also while the cluster runs', async
   });
 });
 
-test('a timeout that does not exist is refused by name', async () => {
+test('an unknown timeout is rejected by name', async () => {
   const { status, stderr } = await dataplane(['up', '--conntrack-timeout', 'tcp-establish=5']);
   assert.is(status, 2);
   assert.match(stderr, /there is no timeout "tcp-establish": did you mean tcp-established\?/);

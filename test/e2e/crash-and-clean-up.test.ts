@@ -79,7 +79,7 @@ function openLine(netns: string, host: string, port: number) {
   };
 }
 
-test('a second agent of a node is refused, with the first one named, and changes nothing', async () => {
+test('a second agent of a node is refused with the pid of the first, and changes nothing', async () => {
   const before = agentPid('n1');
   const words = [
     'nsenter',
@@ -96,7 +96,7 @@ test('a second agent of a node is refused, with the first one named, and changes
   line.close();
 });
 
-test('20,000 connections to a node’s health port: the agent keeps its descriptors, and its pods run on', async () => {
+test('20,000 connections to a node’s health port: the agent keeps its descriptors, and its pods keep running', async () => {
   const script = `
     const { connect } = require('net');
     let open = 0, opened = 0;
@@ -135,7 +135,7 @@ test('20,000 connections to a node’s health port: the agent keeps its descript
   assert.match(answer.stdout, 'lastUpdated');
 });
 
-test('on the wire: VXLAN with sound inner frames; in the pod: the ClusterIP, never the endpoint', async () => {
+test('on the wire: VXLAN with valid inner frames; in the pod: the ClusterIP, never the endpoint', async () => {
   const files = ['/tmp/dataplane-test-underlay.pcap', '/tmp/dataplane-test-pod.pcap'];
   const capture = (netns: string, device: string, file: string) =>
     run(['ip', 'netns', 'exec', netns, 'timeout', '4', 'tcpdump', '-Z', 'root', '-ni', device, '-s', '0', '-w', file], {
@@ -180,7 +180,7 @@ test('on the wire: VXLAN with sound inner frames; in the pod: the ClusterIP, nev
   }
 });
 
-test('a worker that crashes is started again and carries on with the same connections', async () => {
+test('a worker that crashes is restarted and continues with the same connections', async () => {
   const line = openLine('dp-outside', '172.18.0.11', 31700);
   try {
     await line.say('before');
@@ -203,7 +203,7 @@ test('a worker that crashes is started again and carries on with the same connec
   }
 });
 
-test('kill -9 of an agent: pods, connections and services are there for the next one', async () => {
+test('kill -9 of an agent: the next one takes over pods, connections and services', async () => {
   const line = openLine('dp-outside', '172.18.0.11', 31700);
   const inside = openLine(podNetns('near'), CLUSTER_IP, 7000);
   try {
@@ -239,7 +239,7 @@ test('kill -9 of an agent: pods, connections and services are there for the next
   }
 });
 
-test('rules of dp0 that somebody deletes come back', async () => {
+test('deleted rules of dp0 are restored', async () => {
   const rules = async (): Promise<string> => (await cluster.exec(nodeNetns('n1'), ['ip', 'rule'])).stdout;
   const before = await rules();
   await cluster.exec(nodeNetns('n1'), ['ip', 'rule', 'del', 'pref', '5']);

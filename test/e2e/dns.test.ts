@@ -45,7 +45,7 @@ const inPod = async (pod: string, ...command: string[]) => {
   return { status, output: stdout.trim(), stderr };
 };
 
-test('the system’s resolver finds a Service by its short, longer and whole name', async () => {
+test('the system’s resolver resolves a Service by its short, partly and fully qualified name', async () => {
   for (const name of ['web', 'web.default', 'web.default.svc', 'web.default.svc.cluster.local', 'WEB']) {
     const { output } = await eventually(async () => {
       const found = await inPod('client', 'getent', 'ahostsv4', name);
@@ -63,7 +63,7 @@ test('a client reaches a Service by its name, over the overlay, and a headless o
   assert.is((await inPod('none', 'curl', '-sS', '--max-time', '5', 'http://web.default/')).output, 'server');
 });
 
-test('a name that does not exist fails at once, in the cluster and outside of it', async () => {
+test('a name that does not exist fails at once, inside and outside the cluster', async () => {
   for (const name of ['nobody', 'nobody.default.svc.cluster.local', 'example.com']) {
     const start = Date.now();
     const { status } = await inPod('client', 'getent', 'hosts', name);
@@ -81,7 +81,7 @@ test('each node answers its own pods, and the node itself', async () => {
   }
 });
 
-test('a changed endpoint is in the answers within a second', async () => {
+test('a changed endpoint appears in responses within a second', async () => {
   await cluster.cli('delete', 'pod', 'server');
   await eventually(async () => {
     const { status } = await inPod('client', 'getent', 'hosts', 'db');
@@ -89,7 +89,7 @@ test('a changed endpoint is in the answers within a second', async () => {
   }, 1000);
 });
 
-test('containers find Services, and the API, in their environment', async () => {
+test('containers have Services and the API in their environment', async () => {
   const { output } = await inPod('client', 'env');
   assert.match(output, /^WEB_SERVICE_HOST=10\.\d+\.\d+\.\d+$/m);
   assert.match(output, /^WEB_SERVICE_PORT_HTTP=80$/m);

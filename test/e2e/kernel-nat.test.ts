@@ -44,7 +44,7 @@ test.after(() => {
 });
 
 for (const [kind, sequence] of Object.entries(SEQUENCES)) {
-  test(`${kind}: what comes out is the same, or differs as it should`, () => {
+  test(`${kind}: the output is the same, or differs as documented`, () => {
     const failures: string[] = [];
     const kinds = new Map<string, number>();
     const both = new Lockstep(kernel as KernelNat);
@@ -82,7 +82,7 @@ for (const [kind, sequence] of Object.entries(SEQUENCES)) {
   });
 }
 
-test('every difference that is listed occurs, and most packets were compared', () => {
+test('every listed difference occurs, and most packets were compared', () => {
   if (process.env.KERNEL_NAT_SHOW) console.log(count, Object.fromEntries(occurred));
   assert.equal(
     DIFFERENCES.filter(({ name }) => !occurred.has(name)).map(({ name }) => name),
@@ -91,7 +91,7 @@ test('every difference that is listed occurs, and most packets were compared', (
   assert.ok(count.passed > 500 && count.dropped > 200, JSON.stringify(count));
 });
 
-test('every difference that is listed is documented', () => {
+test('every listed difference is documented', () => {
   const text = readFileSync(join(ROOT, 'docs/semantics.md'), 'utf8');
   const table = /## What differs from Linux\n(.*?)\n## /s.exec(text)?.[1] ?? '';
   assert.equal(

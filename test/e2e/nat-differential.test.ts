@@ -331,7 +331,7 @@ const KINDS = {
 };
 
 for (const [kind, converse] of Object.entries(KINDS)) {
-  test(`${kind}: what comes out is the same`, () => {
+  test(`${kind}: the output is the same`, () => {
     worlds.forget();
     const before = { ...worlds.count };
     for (let i = 0; i < CONVERSATIONS / 4; i++) {

@@ -53,7 +53,7 @@ test.after(async () => {
   await removeForeignNode();
 });
 
-test('our Node objects say what flannel needs to know of our nodes', async () => {
+test('our Node objects carry the annotations that flannel needs', async () => {
   const { items } = await cluster.get<{ items: { metadata: { name: string; annotations: Record<string, string> } }[] }>(
     'nodes',
   );
@@ -134,7 +134,7 @@ test('a service whose endpoint lies behind the foreign node: ClusterIP, and Node
   }
 });
 
-test('bulk through a ClusterIP that leads abroad', async () => {
+test('bulk transfer through a ClusterIP with an endpoint on the foreign node', async () => {
   const service = await s.serve(serviceObject('bulk', undefined, { ports: [{ port: 7000 }] }));
   await s.create(sliceObject('bulk', [{ ip: FOREIGN_POD_IP }], { port: ServerPort.STREAM }));
   const { clusterIP } = service.spec;
@@ -143,7 +143,7 @@ test('bulk through a ClusterIP that leads abroad', async () => {
   await paths.stream(CLIENT, 'down', clusterIP as string);
 });
 
-test('who speaks for others, in another network, or digs a tunnel of his own is not heard, and counted', async () => {
+test('spoofed sources, wrong VNIs and nested tunnels are dropped and counted', async () => {
   const stray = '10.244.2.77';
   const spoof = async (): Promise<void> => {
     await cluster.exec(FOREIGN_POD, ['ip', 'address', 'add', `${stray}/32`, 'dev', 'lo']);
@@ -165,7 +165,7 @@ test('who speaks for others, in another network, or digs a tunnel of his own is 
   await eventually(async () => ((await paths.tryPing(CLIENT, FOREIGN_POD_IP)).status === 0 ? true : undefined));
 });
 
-test('a new VTEP address takes effect, the old one is spoken to no more (flannel #1788)', async () => {
+test('a new VTEP address takes effect, and the old one is no longer used (flannel #1788)', async () => {
   const mac = '5e:99:88:77:66:55';
   await cluster.apply(foreignNodeObject(mac));
   await eventually(async () => ((await paths.tryPing(CLIENT, FOREIGN_POD_IP)).status !== 0 ? true : undefined));
@@ -179,7 +179,7 @@ test('nothing was dropped for a bad header, checksum or offload', async () => {
     assert.is(dropped[reason] ?? 0, 0, `${reason}: ${dropped[reason]}`);
 });
 
-test('a foreign node that is deleted is a stranger', async () => {
+test('packets of a foreign node that was deleted are dropped', async () => {
   await cluster.cli('delete', 'node', 'foreign');
   await eventually(async () => {
     const { stdout } = await paths.tryPing(CLIENT, FOREIGN_POD_IP);

@@ -80,7 +80,7 @@ for (const mode of MODES) {
     });
   }
 
-  test('what is on the wire', async () => {
+  test('packets on the wire have the overlay’s format', async () => {
     const watch = cluster.start(OUTSIDE, [
       'tcpdump',
       '-nn',
@@ -101,7 +101,7 @@ for (const mode of MODES) {
     assert.match(seen, mode.wire);
   });
 
-  test("the pods' MTU is what the overlay leaves, and packets of that size pass", async () => {
+  test("the pods' MTU is the underlay's less the overlay's headers, and packets of that size pass", async () => {
     const link = await output(cluster.exec(CLIENT, ['ip', 'link', 'show', 'eth0']));
     assert.match(link, `mtu ${mode.mtu} `);
     await paths.ping(CLIENT, SERVER_IP, '-M', 'do', '-s', `${mode.mtu - 28}`);
@@ -138,7 +138,7 @@ for (const mode of MODES) {
     assert.ok(mbits > mode.leastMbits, `${mbits} Mbit/s`);
   });
 
-  test('bulk TCP where the wire merges what it receives (GRO)', async () => {
+  test('bulk TCP over a link that merges received segments (GRO)', async () => {
     const merge = (state: string) =>
       Promise.all(['n1', 'n2'].map((n) => output(cluster.exec(nodeNetns(n), ['ethtool', '-K', 'eth0', 'gro', state]))));
     await merge('on');
@@ -152,7 +152,7 @@ for (const mode of MODES) {
     await paths.datagrams(SERVER, CLIENT_IP, sizes);
   });
 
-  test('answers of a service on the other node come back through its translation', async () => {
+  test('replies of a service endpoint on the other node are translated back', async () => {
     const ports = [
       { name: 'echo', port: 80, targetPort: ServerPort.ECHO },
       { name: 'stream', port: 7000 },
@@ -184,7 +184,7 @@ for (const mode of MODES) {
     for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, clusterIP, 8 << 20);
   });
 
-  test('a worker that crashes is started again and forwards', async () => {
+  test('a worker that crashes is restarted and forwards', async () => {
     const memory = openShared(memoryName('n1', 'control'));
     const words = attachControl(memory.buffer) as Int32Array;
     Atomics.store(words, controlAt(0, ControlWord.CRASH), 1);
@@ -199,7 +199,7 @@ for (const mode of MODES) {
   });
 
   if (mode.words.includes('ipip')) {
-    test('IPIP from a stranger, or about what is not its own, is dropped and counted', async () => {
+    test("IPIP from an unknown node, or with a source that is not the sender's, is dropped and counted", async () => {
       const send = (netns: string, source: string, outer = '172.18.0.11') =>
         output(cluster.exec(netns, ['python3', '-c', IPIP_SENDER, outer, source, CLIENT_IP]));
       const moved = async (work: () => Promise<unknown>) => Object.keys(await dropsMoved(cluster, 'n1', work));
@@ -209,7 +209,7 @@ for (const mode of MODES) {
       assert.equal(await moved(() => send(nodeNetns('n2'), SERVER_IP)), []);
     });
 
-    test("IPIP to the gateway's address ends there, and does not go round", async () => {
+    test("IPIP to the gateway's address is dropped there, and does not loop", async () => {
       await output(cluster.exec(nodeNetns('n2'), ['python3', '-c', IPIP_SENDER, '10.244.1.1', SERVER_IP, CLIENT_IP]));
       const frames = async () => (await cluster.status()).nodes[0]?.workers[0]?.framesIn as number;
       const before = await frames();
@@ -218,7 +218,7 @@ for (const mode of MODES) {
     });
   }
 
-  test('an agent that dies is followed by one that forwards', async () => {
+  test('after an agent dies, the next one forwards', async () => {
     const pidOf = async () => (await cluster.status()).nodes.find(({ name }) => name === 'n1')?.agentPid as number;
     const before = await pidOf();
     process.kill(before, 'SIGKILL');
@@ -227,7 +227,7 @@ for (const mode of MODES) {
     await paths.stream(CLIENT, 'up', SERVER_IP, 1 << 20);
   });
 
-  test('a node that leaves is a stranger, one that comes back is a node again', async () => {
+  test('packets of a node that left are dropped, until it comes back', async () => {
     const { spec, metadata } = await s.api.get('Node', 'n2');
     await cluster.cli('delete', 'node', 'n2');
     await eventually(async () => ((await paths.tryPing(CLIENT, SERVER_IP)).status !== 0 ? true : undefined));

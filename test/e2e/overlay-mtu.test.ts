@@ -89,7 +89,7 @@ test('--mtu 9000: pods have it, and an underlay with room for the overlay', asyn
   assert.is(n1?.overlay.mtu, POD_MTU);
 });
 
-test('a full packet travels in one frame', async () => {
+test('a full-size packet travels in one frame', async () => {
   const fields = ['ip.len', 'vxlan.vni', 'icmp.type'].flatMap((field) => ['-e', field]);
   const words = ['tshark', '-l', '-n', '-i', 'to-n1', '-c', '1', '-Y', 'vxlan && icmp', '-T', 'fields', ...fields];
   const seen = await watched(OUTSIDE, [...words, '-f', 'udp port 4789'], () =>
@@ -103,7 +103,7 @@ test('bulk TCP in large segments', async () => {
   assert.ok((await paths.iperf(CLIENT, SERVER_IP)) > 200);
 });
 
-test("a client with a larger link is told the pods' segment size", async () => {
+test("a client with a larger MTU gets the pods' MSS", async () => {
   const ports = [{ port: 80, targetPort: ServerPort.ECHO }];
   const service = await s.serve(serviceObject('sized', undefined, { type: 'NodePort', ports }));
   await s.create(sliceObject('sized', [{ ip: SERVER_IP }], { port: ServerPort.ECHO }));
@@ -117,7 +117,7 @@ test("a client with a larger link is told the pods' segment size", async () => {
   assert.match(atClient, `mss ${POD_MTU - 40},`);
 });
 
-test('a smaller underlay is followed: dp0, pods, tables, and what is too large is told', async () => {
+test('a smaller underlay MTU is applied to dp0, pods and tables, and larger packets get an ICMP error', async () => {
   await setUnderlay(1400);
   await followed(1350);
   assert.is(await mtuOf(nodeNetns('n1'), 'dp0'), 1400);
@@ -134,7 +134,7 @@ test('a smaller underlay is followed: dp0, pods, tables, and what is too large i
   for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, SERVER_IP, 8 << 20);
 });
 
-test('through a service too: the one who asked is told about the packet that it sent', async () => {
+test('through a service too: the client gets the error about the packet that it sent', async () => {
   await s.serve(
     serviceObject('datagrams', undefined, { clusterIP: '10.96.0.99', ports: [{ port: 53, protocol: 'UDP' }] }),
   );
@@ -154,7 +154,7 @@ except OSError as error: print(error.errno, s.getsockopt(0, 14))`;
   assert.is(await output(cluster.exec(CLIENT, ['python3', '-c', script])), '90 1350\n');
 });
 
-test('connections outlive a change of the underlay', async () => {
+test('connections survive a change of the underlay', async () => {
   await output(cluster.exec(CLIENT, ['ip', 'link', 'set', 'eth0', 'mtu', '1350']));
   await setUnderlay(9050);
   await followed(9000);
@@ -166,7 +166,7 @@ test('connections outlive a change of the underlay', async () => {
   await paths.ping(CLIENT, SERVER_IP, '-M', 'do', '-s', '1422');
 });
 
-test('a narrow link outside: its router tells the pod behind the masquerade', async () => {
+test("a link with a small MTU outside: its router's error reaches the masqueraded pod", async () => {
   await behindNarrowLink(FAR, FAR_IP, '172.30.0.1', 1280);
   await output(cluster.exec(OUTSIDE, ['sysctl', '-qw', 'net.ipv4.ip_forward=1']));
   await paths.startServers(FAR);
@@ -177,7 +177,7 @@ test('a narrow link outside: its router tells the pod behind the masquerade', as
   for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, FAR_IP, 4 << 20);
 });
 
-test('a narrow link between the nodes: what its router says reaches the pod that sends too much', async () => {
+test("a link with a small MTU between the nodes: its router's error reaches the pod whose packet is too large", async () => {
   await behindNarrowLink(NARROW, NARROW_IP, '172.31.0.1', 1400);
   await makeFlannel([peerOf(1)], { netns: NARROW, address: NARROW_IP, mtu: 1400 });
   await paths.startServers(NARROW);

@@ -43,7 +43,7 @@ for (const { words, tunnelOffload } of [
     await cluster.down();
   });
 
-  test('the devices have what was asked for', async () => {
+  test('the devices have the requested offloads', async () => {
     const [n1] = (await cluster.status()).nodes;
     // An older kernel has less than it is asked for.
     if (!tunnelOffload) assert.is(n1?.overlay.tunnelOffload, false);

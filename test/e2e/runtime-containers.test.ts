@@ -10,7 +10,7 @@ const { test, left } = runtimeSuite('runtime: containers', import.meta.url);
 
 const TELL_BY_LOG = { terminationMessagePolicy: 'FallbackToLogsOnError' } as const;
 
-test('a process that ends again and again backs off, with its last words in the status', async ({ world }) => {
+test('a process that keeps ending backs off, with its last output in the status', async ({ world }) => {
   const command = ['sh', '-c', 'echo "cannot go on" >&2; exit 3'];
   world.pod('crash', { containers: [{ name: 'c', image: 'process', command, ...TELL_BY_LOG }] });
   const status = await until('back-off', () => {
@@ -24,7 +24,7 @@ test('a process that ends again and again backs off, with its last words in the 
   assert.is(world.status('crash').phase, 'Running');
 });
 
-test('two containers on one port: the second fails with the kernel’s own words', async ({ world }) => {
+test('two containers on one port: the second fails with the kernel’s own message', async ({ world }) => {
   const container = (name: string) => ({ name, image: 'nginx', ...TELL_BY_LOG });
   world.pod('clash', { containers: [container('first'), container('second')] });
   const status = await until('failure', () => world.container('clash', 'second')?.lastState?.terminated, 15_000);
@@ -34,7 +34,7 @@ test('two containers on one port: the second fails with the kernel’s own words
   assert.match(world.get('clash'), /Welcome to nginx!/);
 });
 
-test('stopping a command without a handler for SIGTERM takes no grace', async ({ world }) => {
+test('a command without a handler for SIGTERM is stopped without a grace period', async ({ world }) => {
   world.pod('deaf', {
     terminationGracePeriodSeconds: 30,
     containers: [
@@ -91,7 +91,7 @@ test('environment, arguments, working directory, user', async ({ world }) => {
   );
 });
 
-test('a mounted ConfigMap follows its changes, a missing one is waited for', async ({ world }) => {
+test('a mounted ConfigMap is updated when it changes; a container waits for a missing one', async ({ world }) => {
   world.pod('follow', {
     containers: [
       {
@@ -137,7 +137,7 @@ test('probes: exec readiness comes and goes, liveness restarts', async ({ world 
   assert.ok(world.events.some((event) => event.includes('failed liveness probe, will be restarted')));
 });
 
-test('what cannot be started says why', async ({ world }) => {
+test('a container that cannot be started has the reason in its status', async ({ world }) => {
   world.pod('wrong', {
     containers: [
       { name: 'image', image: 'quay.io/some/thing:1' },
@@ -160,7 +160,7 @@ test('what cannot be started says why', async ({ world }) => {
   );
 });
 
-test('restartContainer: a new instance at once, the network stays', async ({ world }) => {
+test('restartContainer: a new instance starts at once, the network stays', async ({ world }) => {
   mc3(world);
   await world.ready('mc3');
   const [nginx, pause] = [world.mainPid('mc3', 'nginx'), world.pausePid('mc3')];
@@ -177,7 +177,7 @@ test('restartContainer: a new instance at once, the network stays', async ({ wor
   assert.match(refused, /no container "other" \(it has webapp, nginx\)/);
 });
 
-test('a terminal inside; exit status and environment come through', async ({ world }) => {
+test('exec with a terminal; exit status and environment are passed on', async ({ world }) => {
   world.pod('tty', {
     containers: [{ name: 'c', image: 'process', command: ['sleep', '1000'], env: [{ name: 'X', value: 'y z' }] }],
   });

@@ -11,7 +11,7 @@ const { test } = runtimeSuite('runtime: containment', import.meta.url);
 /** Block and character devices of every machine: the kernel's memory devices, the first loop device. */
 const NODES = ['c 1 1', 'c 1 4', 'b 7 0', 'c 10 237', 'c 10 200'];
 
-test('a device node that a container makes opens nothing, wherever it is made', async ({ world }) => {
+test('a device node created by a container cannot be opened, wherever it is created', async ({ world }) => {
   const places = ['/dev', '/tmp', '/root', '/run', '/shared', '/var/tmp'];
   const attempts = places.flatMap((place) =>
     NODES.map(

@@ -41,7 +41,7 @@ test('two containers share network and hostname; nothing else, and nothing reach
   assert.match(world.exec('mc3', 'nginx', 'env'), /^HOSTNAME=mc3$/m);
 });
 
-test('an agent that is gone changes nothing; the next one takes over', async ({ world }) => {
+test('pods keep running without an agent; the next one takes over', async ({ world }) => {
   mc3(world);
   await world.ready('mc3');
   const before = [world.mainPid('mc3', 'nginx'), world.mainPid('mc3', 'webapp'), world.pausePid('mc3')];
@@ -59,7 +59,7 @@ test('an agent that is gone changes nothing; the next one takes over', async ({ 
   assert.is(world.container('mc3', 'nginx')?.restartCount, 0);
 });
 
-test('kill -9 of the agent at any moment: the next one finds or makes the pod, and can take it all away', async ({
+test('kill -9 of the agent at any moment: the next one finds or creates the pod, and can remove it completely', async ({
   world,
 }) => {
   const random = seededRandom(7);
@@ -92,7 +92,7 @@ test('kill -9 of the agent at any moment: the next one finds or makes the pod, a
   }
 });
 
-test('a container that ends while no agent runs: its status is known all the same', async ({ world }) => {
+test('a container that ends while no agent runs: its exit status is still known', async ({ world }) => {
   world.pod('once', {
     restartPolicy: 'Never',
     containers: [
@@ -110,7 +110,7 @@ test('a container that ends while no agent runs: its status is known all the sam
   assert.is(terminated?.message, 'said\n');
 });
 
-test('killing pause makes the whole pod anew with the same address', async ({ world }) => {
+test('killing pause recreates the whole pod with the same address', async ({ world }) => {
   mc3(world);
   await world.ready('mc3');
   const { podIP } = world.status('mc3');
@@ -125,7 +125,7 @@ test('killing pause makes the whole pod anew with the same address', async ({ wo
   assert.is(world.get('mc3'), 'Hello world!');
 });
 
-test('deleting: everything is gone, then the API is told', async ({ world }) => {
+test('deleting: everything is removed before it is reported to the API', async ({ world }) => {
   mc3(world);
   await world.ready('mc3');
   const start = Date.now();
@@ -148,7 +148,7 @@ test('a pod of the same name with another uid replaces the first', async ({ worl
   assert.not(existsSync(`/proc/${old}`));
 });
 
-test('cleanupAll needs no manager, and spares whoever got a recorded pid since', async ({ world }) => {
+test('cleanupAll needs no manager, and spares a process that was given a recorded pid since', async ({ world }) => {
   mc3(world);
   await world.ready('mc3');
   await world.manager.close({ keepPods: true });

@@ -40,7 +40,7 @@ test('an external IP outside the allowed networks is refused (CVE-2020-8554)', a
   }
 });
 
-test('an external IP that the cluster allows no more is served no more, and an event says so', async () => {
+test('an external IP that the cluster no longer allows is no longer served, and an event reports it', async () => {
   const service = await s.serve(serviceObject('was-allowed', 'web', { externalIPs: ['203.0.113.9'] }), 2);
   await s.eventuallyNames(CLIENT_1, '203.0.113.9', WEB);
   await s.configure({ externalIpCidrs: [] });
@@ -153,7 +153,7 @@ test('should release NodePorts on delete', async () => {
   await s.eventuallyNames(OUTSIDE, `${N1}:31501`, WEB);
 });
 
-test('deleted and made again with the same address leads to the new endpoints alone', async () => {
+test('a service recreated with the same address leads only to the new endpoints', async () => {
   const service = await s.serve(serviceObject('twice', 'web'), 2);
   const clusterIP = vip(service);
   await s.eventuallyNames(CLIENT_1, clusterIP, WEB);
@@ -181,7 +181,7 @@ test('should be rejected when no endpoints exist', async () => {
   }
 });
 
-test('an unused port of a live address is refused, its ping answered', async () => {
+test('an unused port of a service address is refused, and its ping answered', async () => {
   const service = await s.serve(serviceObject('live', 'web'), 2);
   await s.eventuallyNames(CLIENT_1, vip(service), WEB);
   for (const netns of [CLIENT_1, nodeNetns('n1')]) {

@@ -142,7 +142,7 @@ test('should function for client IP based session affinity: udp', async () => {
   assert.is(seen.size, 1, [...seen].join());
 });
 
-test('a client whose endpoint goes gets another, and stays with that', async () => {
+test('a client whose endpoint is removed gets another, and keeps it', async () => {
   const service = await s.serve(serviceObject('moves', 'web', sticky()), 4);
   await up(CLIENT, vip(service));
   const first = await oneOnly(CLIENT, vip(service));
@@ -155,7 +155,7 @@ test('a client whose endpoint goes gets another, and stays with that', async () 
   assert.is(await oneOnly(CLIENT, vip(service)), second);
 });
 
-test('describe service: what each node has in force, whom it gave to which endpoint', async () => {
+test('describe service: the state of each node, and which client has which endpoint', async () => {
   const annotations = { [BALANCING_ANNOTATION]: 'maglev' };
   const service = await s.serve(serviceObject('told', 'web', sticky(600), { annotations }), 4);
   await up(CLIENT, vip(service));
@@ -179,7 +179,7 @@ test('describe service: what each node has in force, whom it gave to which endpo
   assert.match(row.exec(n2)?.[0] ?? '', / 0 +0 +0$/);
 });
 
-test('sessions outlive the agent', async () => {
+test('session affinity survives a restart of the agent', async () => {
   const service = await s.serve(serviceObject('outlives', 'web', sticky(3600)), 4);
   await up(CLIENT, vip(service));
   // Several services, so that luck would be needed to find all the same again.
@@ -199,7 +199,7 @@ test('sessions outlive the agent', async () => {
   assert.equal(await Promise.all(places.map((place) => oneOnly(CLIENT, place, 3))), before);
 });
 
-test('Maglev: the same choice for a client on each node, and few move when an endpoint goes', async () => {
+test('Maglev: a client gets the same endpoint on each node, and few move when an endpoint is removed', async () => {
   const annotations = { [BALANCING_ANNOTATION]: 'maglev' };
   const service = await s.serve(serviceObject('maglev', 'web', { type: 'NodePort', ports: UDP }, { annotations }), 4);
   for (const node of [N1, N2]) await upUdp(OUTSIDE, `${node}:${nodePort(service)}`);

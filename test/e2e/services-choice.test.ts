@@ -157,7 +157,7 @@ for (const distribution of ['PreferClose', 'PreferSameZone', 'PreferSameNode'] a
   });
 }
 
-test('topology hints of a hand-written slice count when every ready endpoint has some', async () => {
+test('topology hints of a hand-written slice are used if every ready endpoint has some', async () => {
   const [one, two] = [await s.podIp('web-1'), await s.podIp('web-2')];
   await setZones({ n1: 'east', n2: 'west' });
   const service = await s.serve(serviceObject('hinted', undefined));

@@ -57,7 +57,7 @@ test('should respect internalTrafficPolicy=Local Pod (hostNetwork: true) to Pod'
   await s.eventuallyRefused(nodeNetns('n2'), vip(service));
 });
 
-test('ETP Local: should work for type=NodePort, the client seen as it is', async () => {
+test('ETP Local: should work for type=NodePort, preserving the client address', async () => {
   const service = await onN1('etp', { type: 'NodePort', externalTrafficPolicy: 'Local' });
   const port = nodePort(service);
   await s.eventuallyNames(OUTSIDE, `${N1}:${port}`, ['web-1']);
@@ -69,7 +69,7 @@ test('ETP Local: should work for type=NodePort, the client seen as it is', async
   assert.is(clientOf((await s.ask(CLIENT_2, `${N2}:${port}`))[0]), await s.podIp('client-2'));
 });
 
-test('a cluster that drops: no answer for a Local policy without local endpoints, and back', async () => {
+test('option to drop: no reply for a Local policy without local endpoints, until the option is reset', async () => {
   const service = await onN1('dropped', { type: 'NodePort', externalTrafficPolicy: 'Local' });
   const place = `${N2}:${nodePort(service)}`;
   await s.eventuallyRefused(OUTSIDE, place);

@@ -72,7 +72,7 @@ test('should be able to handle large requests: http and udp', async () => {
   }
 });
 
-test('iperf3: much data both ways, over a ClusterIP and a NodePort', async () => {
+test('iperf3: bulk data in both directions, over a ClusterIP and a NodePort', async () => {
   await s.create({
     ...idlePod('iperf', 'n2'),
     spec: { ...idlePod('iperf', 'n2').spec, containers: [{ name: 'm', image: 'process', command: ['iperf3', '-s'] }] },

@@ -146,7 +146,7 @@ for (const kind of ['ClusterIP', 'NodePort'] as const) {
   });
 }
 
-test('scaled to zero: refused at once, not kept for the dead (kubernetes #139628)', async () => {
+test('scaled to zero: clients are refused at once, not sent to removed endpoints (kubernetes #139628)', async () => {
   const service = await s.serve(serviceObject('zero', 'a', { type: 'NodePort', ports: UDP }), 1);
   const talkers = [
     talk(CLIENT, `${vip(service)}:80`, 20),
@@ -168,7 +168,7 @@ test('scaled to zero: refused at once, not kept for the dead (kubernetes #139628
   for (const talker of talkers) await talker.end();
 });
 
-test('a deleted service lets go of its flows; who gets its address next gets its clients (kubernetes #141371)', async () => {
+test("a deleted service's flows are removed; the next service with its address gets its clients (kubernetes #141371)", async () => {
   const ports = [{ ...UDP[0], nodePort: 31_778 }];
   const object = serviceObject('first', 'a', { type: 'NodePort', clusterIP: '10.96.0.78', ports });
   await s.serve(object, 1);
@@ -186,7 +186,7 @@ test('a deleted service lets go of its flows; who gets its address next gets its
   }
 });
 
-test("flows to other addresses with a NodePort's number are left alone (kubernetes #49881)", async () => {
+test("flows to other addresses with a NodePort's number are not affected (kubernetes #49881)", async () => {
   cluster.start(OUTSIDE, [...ECHO, 'udp:31779', 'name=outsider']);
   const ports = [{ ...UDP[0], nodePort: 31_779 }];
   await s.serve(serviceObject('same-number', 'a', { type: 'NodePort', ports }), 1);
@@ -209,7 +209,7 @@ test("flows to other addresses with a NodePort's number are left alone (kubernet
   await talker.end();
 });
 
-test('what changed while the agent was away is seen when it is back (kubernetes #122740)', async () => {
+test('changes made while the agent was down apply when it is back (kubernetes #122740)', async () => {
   const service = await s.serve(serviceObject('away', 'a', { ports: UDP }), 1);
   const talker = talk(CLIENT, `${vip(service)}:80`, 20, 12_347);
   await talker.hears('a');
@@ -220,7 +220,7 @@ test('what changed while the agent was away is seen when it is back (kubernetes 
   await talker.end();
 });
 
-test('two questions from one socket at once get two answers from one endpoint (kubernetes #56903)', async () => {
+test('two queries from one socket at once get two replies from one endpoint (kubernetes #56903)', async () => {
   const service = await s.serve(serviceObject('dns', undefined, { selector: { tier: 'dns' }, ports: UDP }));
   for (const name of ['a', 'b']) {
     await s.api.patch('Pod', name, { metadata: { labels: { tier: 'dns' } } }, { namespace: 'default' });

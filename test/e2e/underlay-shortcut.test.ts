@@ -38,7 +38,7 @@ async function withCluster(words: string[], work: (cluster: Cluster) => Promise<
 
 const test = suite('underlay shortcut');
 
-test('a router lowers the TTL once: by n1, and by n2 and n1', async () => {
+test('each router decrements the TTL once: n1, and n2 and n1', async () => {
   await withCluster([], async (cluster) => {
     assert.match(await output(nft('list', 'table', 'netdev', 'dataplane')), /fwd to "dp0"/);
     assert.equal(await ttls(cluster), [63, 62]);

@@ -111,7 +111,7 @@ function jsonPatchOf(random: Random): Json {
 }
 
 test(
-  `${REQUESTS} spoilt requests`,
+  `${REQUESTS} malformed requests`,
   withCluster(async ({ client }) => {
     const random = seededRandom(SEED);
     const objects: Json[] = [

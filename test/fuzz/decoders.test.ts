@@ -22,7 +22,7 @@ function failure(index: number, bytes: Uint8Array, error: unknown): Error {
   return new Error(`seed ${SEED}, input ${index}, ${bytes.length} bytes:\n${hex}\n${(error as Error).stack}`);
 }
 
-test(`${FRAMES} frames are printed, whatever is in them`, () => {
+test(`${FRAMES} frames are printed, whatever they contain`, () => {
   const random = seededRandom(SEED);
   const room = 4096;
   const buffer = new Uint8Array(room + 256);
@@ -69,7 +69,7 @@ function capture(random: ReturnType<typeof seededRandom>): Uint8Array {
   return Uint8Array.from([...section, ...device, ...packets]);
 }
 
-test(`${CAPTURES} capture files are read as far as they go`, () => {
+test(`${CAPTURES} capture files are read as far as they are valid`, () => {
   const random = seededRandom(SEED + 1);
   let whole = 0;
   let damaged = 0;

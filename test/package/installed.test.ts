@@ -72,7 +72,7 @@ const installed = whyNotInstalled === undefined ? test : test.skip;
 const up = whyNotUp === undefined ? test : test.skip;
 if (whyNotUp !== undefined) console.log(`skipped: ${whyNotUp}`);
 
-test('the package of a fresh clone is built, and holds what runs and nothing else', () => {
+test('the package of a fresh clone is built, and contains only what is needed to run', () => {
   assert.equal(
     paths.filter((path) => !SHIPPED.some((pattern) => pattern.test(path))),
     [],

@@ -278,19 +278,19 @@ function findIn(files: Source[], patterns: [string, RegExp][]): string[] {
 
 const under = (folders: string[], { path }: Source): boolean => folders.some((folder) => path.startsWith(folder));
 
-test('outside wire/ nobody knows where a field lies, or a number of a protocol, type or flag', () => {
+test('outside wire/ no code has field offsets, or numbers of protocols, types or flags', () => {
   const files = product.filter((source) => under(READS_FRAMES, source) && !under(KNOWS_OFFSETS, source));
   assert.ok(files.length > 100, `${files.length} files`);
   assert.equal(findIn(files, WIRE_KNOWLEDGE), []);
 });
 
-test('stages, overlays and pipeline handle addresses whole', () => {
+test('stages, overlays and pipeline handle whole addresses', () => {
   const files = product.filter((source) => under(FAMILY_FREE, source));
   assert.ok(files.length > 25, `${files.length} files`);
   assert.equal(findIn(files, ONE_WORD), []);
 });
 
-test('knowledge of the wire is recognized', () => {
+test('the check recognizes offsets and protocol numbers', () => {
   const lines = [
     'const type = view.getUint16(at);',
     'packet.readInt32BE(16);',
@@ -310,7 +310,7 @@ test('knowledge of the wire is recognized', () => {
   assert.is(findIn([words], ONE_WORD).length, 2);
 });
 
-test('everything that is imported is there', () => {
+test('every imported package is declared', () => {
   const missing = product.flatMap(({ path, imports }) =>
     imports
       .filter((target) => target.endsWith('.ts') && target.includes('/') && !existsSync(join(ROOT, target)))
@@ -336,7 +336,7 @@ test(`no source is longer than ${MAX_LINES} lines without a reason`, () => {
   assert.equal(needless, [], 'short enough now: take them off the list');
 });
 
-test('nothing is left to do', () => {
+test('no source contains a marker of unfinished work', () => {
   const marks = ['TO' + 'DO', 'FIX' + 'ME', 'X' + 'XX', 'HA' + 'CK'];
   const pattern = new RegExp(`\\b(${marks.join('|')})\\b`);
   assert.equal(
@@ -416,7 +416,7 @@ const DEAR: [string, RegExp][] = [
   ['clock or chance of its own', /\bDate\b|\bperformance\b|Math\.random/],
 ];
 
-test('the path of a packet is found', () => {
+test("the functions on a packet's path are found", () => {
   for (const name of ['parseIpv4', 'guard', 'insertRecord', 'tcpPacket', 'cutSegments', 'pickEndpoint', 'evict']) {
     assert.ok(
       hot.some(({ body }) => body.includes(`function ${name}(`)),

@@ -18,7 +18,7 @@ const commands = new Map(
 );
 const clusterWords = readFileSync(join(ROOT, 'src/cli/args/cluster-args.ts'), 'utf8');
 
-test('links lead somewhere', () => {
+test('links in documents resolve', () => {
   const broken = documents.flatMap(({ path, text }) =>
     [...text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)]
       .map(([, target = '']) => target)
@@ -28,7 +28,7 @@ test('links lead somewhere', () => {
   assert.equal(broken, []);
 });
 
-test('files that are named exist', () => {
+test('files named in documents exist', () => {
   const places = ['', 'native-free-dataplane/', 'src/', 'docs/'];
   const missing = documents.flatMap(({ path, text }) =>
     [...text.matchAll(/`([a-z][a-z0-9/.-]*\/[a-z0-9/.-]*\.(?:ts|sh|yaml|json|md))`/g)]
@@ -39,7 +39,7 @@ test('files that are named exist', () => {
   assert.equal(missing, []);
 });
 
-test('commands that are named exist, and every command is documented', () => {
+test('commands named in documents exist, and every command is documented', () => {
   const unknown = documents.flatMap(({ path, text }) =>
     [...text.matchAll(/(?:`|^|sudo |\| )dataplane ([a-z]+)/gm)]
       .map(([, word = '']) => word)
@@ -52,7 +52,7 @@ test('commands that are named exist, and every command is documented', () => {
   assert.equal(silent, []);
 });
 
-test('options in the reference of `up` are those that it has', () => {
+test('the reference of `up` lists exactly its options', () => {
   const reference = documents.find(({ path }) => path === 'docs/cli.md')?.text ?? '';
   const section = /### `dataplane up[\s\S]*?\n### /.exec(reference)?.[0] ?? '';
   const documented = [...section.matchAll(/^\| `(?:-\w, )?--([a-z-]+)/gm)].map(([, name = '']) => name).sort();
@@ -63,7 +63,7 @@ test('options in the reference of `up` are those that it has', () => {
   assert.equal(documented, names);
 });
 
-test('a diff in a document stands, line by line, in the files that it names', () => {
+test('the lines of a diff in a document are in the files that it names', () => {
   const wrong: string[] = [];
   for (const { path, text } of documents) {
     for (const [, diff = ''] of text.matchAll(/^```diff\n([\s\S]*?)^```$/gm)) {
@@ -82,7 +82,7 @@ test('a diff in a document stands, line by line, in the files that it names', ()
   assert.equal(wrong, []);
 });
 
-test('scripts that are named are in package.json', () => {
+test('scripts named in documents are in package.json', () => {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
     scripts: Record<string, string>;
   };

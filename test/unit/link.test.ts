@@ -47,7 +47,7 @@ test('linking twice changes nothing and prints nothing; a link that npm left is 
   assert.is(readFileSync(launcher, 'utf8'), text);
 });
 
-test("somebody else's program of that name is left alone", () => {
+test('an unrelated program of that name is not replaced', () => {
   const launcher = join(directory, 'dataplane');
   writeFileSync(launcher, '#!/bin/sh\n');
   const { status, stderr } = link(launcher);

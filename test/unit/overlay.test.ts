@@ -15,7 +15,7 @@ const vxlan = (inner: string, outer = '172.18.0.12:50000 > 172.18.0.11:4789 vni 
   `vxlan ${outer} (${inner})`;
 const ipip = (inner: string, outer = '172.18.0.12 > 172.18.0.11'): string => `ipip ${outer} (${inner})`;
 
-test('VXLAN out: from node to node, the source port tells flows apart, no outer checksum', () => {
+test('VXLAN out: from node to node, the source port depends on the flow, no outer checksum', () => {
   const n = node();
   const ports = new Set<string>();
   for (let port = 1000; port < 1020; port++) {
@@ -55,13 +55,13 @@ for (const [name, options, protocol] of [
   });
 }
 
-test('VXLAN in: believed from a node about its own pods', () => {
+test('VXLAN in: accepted from a node for its own pods', () => {
   const n = node();
   assert.is(n.receive('host', vxlan(INNER)), 'forwarded');
   assert.equal(n.sent('a'), [INNER]);
 });
 
-test('VXLAN from who is no node: a stranger, or a pod of a node', () => {
+test('VXLAN from a source that is not a node: an unknown host, or a pod of a node', () => {
   const n = node();
   for (const source of ['172.18.0.99', FAR, '172.18.0.1', A]) {
     assert.is(n.receive('host', vxlan(INNER, `${source}:50000 > 172.18.0.11:4789 vni 1`)), 'vxlan-unknown-peer');
@@ -69,7 +69,7 @@ test('VXLAN from who is no node: a stranger, or a pod of a node', () => {
   assert.equal(n.out, []);
 });
 
-test('an inner source that is not of the node that sent it: of another node, of this node, of nobody', () => {
+test("an inner source that is not the sending node's is dropped: another node's, this node's, an unassigned address", () => {
   const n = node();
   for (const source of ['10.244.3.2', A, '10.244.1.1', '172.18.0.13', '172.18.0.11', '8.8.8.8', '10.244.9.9']) {
     assert.is(n.receive('host', vxlan(`tcp ${source}:4000 > ${A}:80 S`)), 'vxlan-inner-source', source);
@@ -77,7 +77,7 @@ test('an inner source that is not of the node that sent it: of another node, of 
   assert.equal(n.out, []);
 });
 
-test('another network, flags and bits that are reserved, too short', () => {
+test('another VNI, reserved flags and bits, and truncated headers are dropped', () => {
   const n = node();
   assert.is(n.receive('host', vxlan(INNER, '172.18.0.12:50000 > 172.18.0.11:4789 vni 2')), 'vxlan-vni');
   const good = frame(vxlan(INNER), { outer: { dstMac: '0a:58:0a:f4:01:01' }, dstMac: '0a:58:0a:f4:01:01' });
@@ -96,7 +96,7 @@ test('another network, flags and bits that are reserved, too short', () => {
   assert.is(n.receiveBytes('host', stump), 'vxlan-truncated');
 });
 
-test('an outer checksum that is there has to be right', () => {
+test('an outer checksum that is present must be right', () => {
   const n = node();
   const options = { outer: { dstMac: '0a:58:0a:f4:01:01', udpChecksum: true }, dstMac: '0a:58:0a:f4:01:01' };
   const good = frame(vxlan(INNER), options);
@@ -106,7 +106,7 @@ test('an outer checksum that is there has to be right', () => {
   assert.is(n.receiveBytes('host', bad), 'vxlan-checksum');
 });
 
-test('an inner frame that no node sends: ARP, a VLAN tag, to another MAC, from a group', () => {
+test('inner frames that no node sends are dropped: ARP, a VLAN tag, another destination MAC, a group source MAC', () => {
   const n = node();
   assert.is(n.receive('host', vxlan(`arp who-has ${A} tell ${FAR}`)), 'vxlan-inner-frame');
   assert.is(n.receive('host', vxlan(INNER), { vlan: 5 }), 'vlan-tagged');
@@ -116,7 +116,7 @@ test('an inner frame that no node sends: ARP, a VLAN tag, to another MAC, from a
   assert.is(n.receiveBytes('host', frame(vxlan(INNER), group)), 'source-mac-invalid');
 });
 
-test('pods dig no tunnels to nodes or outside; among themselves they may', () => {
+test('pods may not tunnel to nodes or outside, but to each other', () => {
   const n = node();
   for (const to of ['172.18.0.11', '172.18.0.12', '172.18.0.1']) {
     for (const text of [
@@ -144,7 +144,7 @@ test('the port of the overlay that the cluster uses is guarded too', () => {
   assert.is(n.receive('host', vxlan(INNER, '172.18.0.12:50000 > 172.18.0.11:12345 vni 1')), 'forwarded');
 });
 
-test('a tunnel inside the overlay goes no further, wherever it was let in', () => {
+test('a tunnel inside the overlay is dropped, even if another node accepted it', () => {
   const n = node();
   const nested = `udp ${FAR}:50000 > 172.18.0.11:4789 len 80`;
   assert.is(n.receive('host', vxlan(nested)), 'overlay-from-pod');
@@ -153,7 +153,7 @@ test('a tunnel inside the overlay goes no further, wherever it was let in', () =
   assert.equal([...n.out, ...i.out], []);
 });
 
-test('the overlay in fragments is not ours to put together: the kernel does or drops it', () => {
+test('a fragmented overlay packet is not reassembled here: the kernel reassembles or drops it', () => {
   const n = node();
   const first = 'udp 172.18.0.12:50000 > 172.18.0.11:4789 len 64 frag id 5 offset 0 more';
   assert.is(n.receive('host', first), 'to-host');
@@ -167,7 +167,7 @@ test('IPIP out and in', () => {
   assert.equal(n.sentFully('a'), [`udp ${FAR}:53 > ${A}:1000 len 20`]);
 });
 
-test('IPIP by the raw socket leaves by a port of its own', () => {
+test('IPIP through the raw socket leaves by a port of its own', () => {
   const n = node({ ...IPIP, rawSocket: true });
   n.receive('a', `udp ${A}:1000 > ${FAR}:53 len 20`);
   const [sent] = n.out;
@@ -178,7 +178,7 @@ test('IPIP by the raw socket leaves by a port of its own', () => {
   assert.throws(() => n.pod('one-more', '10.244.1.99'), /no port is free/);
 });
 
-test('IPIP from a stranger, and about what is not of the node that sent it', () => {
+test("IPIP from an unknown node, or with an inner source that is not the sender's, is dropped", () => {
   const n = node(IPIP);
   for (const source of ['172.18.0.99', FAR, '172.18.0.1']) {
     assert.is(n.receive('host', ipip(INNER, `${source} > 172.18.0.11`)), 'ipip-unknown-peer', source);
@@ -189,7 +189,7 @@ test('IPIP from a stranger, and about what is not of the node that sent it', () 
   assert.equal(n.out, []);
 });
 
-test('IPIP segments that the receiving kernel merged are a super-packet again; datagrams are lost', () => {
+test('IPIP segments merged by the receiving kernel become a super-packet again; merged datagrams are lost', () => {
   const n = node(IPIP);
   // What GRO leaves: one long packet, in its checksum field the pseudo-header's sum (linux tcp4_gro_complete).
   const merged = ipip(`tcp ${FAR}:4000 > ${A}:80 A len 5000`);
@@ -217,7 +217,7 @@ test('IPIP: a whole packet one byte larger than the MTU, its checksum finished, 
   );
 });
 
-test('IPIP around something that is no IPv4 packet', () => {
+test('IPIP around something other than an IPv4 packet is dropped', () => {
   const n = node(IPIP);
   const whole = frame(ipip(INNER), { outer: { dstMac: '0a:58:0a:f4:01:01' } });
   for (let cut = 34; cut < whole.length; cut++) {
@@ -235,13 +235,13 @@ test('IPIP around something that is no IPv4 packet', () => {
   assert.equal(n.out, []);
 });
 
-test('an overlay that is not in use is not believed', () => {
+test('packets of an overlay that is not in use are not decapsulated', () => {
   assert.is(node(IPIP).receive('host', vxlan(INNER)), 'to-host');
   assert.is(node(HOST_GW).receive('host', vxlan(INNER)), 'to-host');
   assert.is(node().receive('host', ipip(INNER)), 'to-host');
 });
 
-test('host-gw: handed to the kernel with the TTL for it to lower, and taken from it', () => {
+test('host-gw: packets are handed to the kernel, which decrements the TTL, and accepted from it', () => {
   const n = node(HOST_GW);
   assert.is(n.receive('a', `udp ${A}:1000 > ${FAR}:53 len 20`, { ttl: 7 }), 'routed-to-node');
   const [sent] = n.sentFrames('host');
@@ -251,7 +251,7 @@ test('host-gw: handed to the kernel with the TTL for it to lower, and taken from
   assert.is(back?.bytes[22], 6);
 });
 
-test("host-gw: what the node's kernel refuses of another node's pod, that pod is told", () => {
+test("host-gw: an error of the node's kernel about another node's pod reaches that pod", () => {
   const quote = `(udp ${FAR}:1 > ${A}:2 len 20)`;
   const n = node(HOST_GW);
   assert.is(n.receive('host', `icmp 172.18.0.11 > ${FAR} time-exceeded ${quote}`), 'routed-to-node');
@@ -262,7 +262,7 @@ test("host-gw: what the node's kernel refuses of another node's pod, that pod is
 
 for (const options of [{}, IPIP, HOST_GW]) {
   const mode = options.overlay ?? 'vxlan';
-  test(`${mode}: a service on another node, and its answer through the translation`, () => {
+  test(`${mode}: a service on another node, and its reply translated back`, () => {
     const one = node(options).service('tcp 10.96.0.10:80', { endpoints: [`${FAR}:8080`], nodePort: 31_418 });
     const two = new TestNode({ ...options, number: 2 }).pod('b', FAR).peer(1);
     one.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 S`);
@@ -282,7 +282,7 @@ for (const options of [{}, IPIP, HOST_GW]) {
     assert.equal(one.sent('host'), ['tcp 172.18.0.11:31418 > 172.18.0.1:5000 SA']);
   });
 
-  test(`${mode}: what is too large for the way to another node is told, with what fits`, () => {
+  test(`${mode}: a packet too large for the path to another node gets an error with the MTU`, () => {
     const n = node({ ...options, podMtu: 9000 });
     const room = { vxlan: 1450, ipip: 1480, 'host-gw': 1500 }[mode];
     assert.is(
@@ -296,7 +296,7 @@ for (const options of [{}, IPIP, HOST_GW]) {
     assert.equal(n.sentFrames('host'), []);
   });
 
-  test(`${mode}: too large for a pod here, the sender on the other node is told`, () => {
+  test(`${mode}: a packet too large for a pod here: the sender on the other node gets the error`, () => {
     const n = node({ ...options, podMtu: 1300 });
     const inner = `udp ${FAR}:5000 > ${A}:2 len 1400`;
     const text = mode === 'vxlan' ? vxlan(inner) : mode === 'ipip' ? ipip(inner) : inner;
@@ -306,7 +306,7 @@ for (const options of [{}, IPIP, HOST_GW]) {
     assert.is(line.startsWith(mode === 'host-gw' ? 'icmp' : mode), true, line);
   });
 
-  test(`${mode}: a SYN's segment size is lowered to what the way takes`, () => {
+  test(`${mode}: a SYN's MSS is lowered to fit the path`, () => {
     const n = node({ ...options, podMtu: 9000 });
     n.receive('a', `tcp ${A}:1 > ${FAR}:2 S <mss 8960>`);
     const [line = ''] = n.sentFully('host');
@@ -324,7 +324,7 @@ for (const options of [{}, IPIP]) {
   const say = (n: TestNode, quote: string, mtu = 1400): string =>
     n.receive('host', `icmp 172.18.0.1 > 172.18.0.11 unreachable fragmentation-needed mtu ${mtu} (${quote})`);
 
-  test(`${mode}: a router between the nodes says what fits: the next pod that sends more is told`, () => {
+  test(`${mode}: a router between the nodes reports its MTU: the next pod that sends a larger packet gets an error`, () => {
     const n = node({ ...options, podMtu: 9000 });
     assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len 1400`), 'encapsulated');
     assert.is(say(n, quoted('172.18.0.11', '172.18.0.12')), 'to-host');
@@ -342,7 +342,7 @@ for (const options of [{}, IPIP]) {
     assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len 1400`), 'encapsulated');
   });
 
-  test(`${mode}: nonsense of that kind changes nothing`, () => {
+  test(`${mode}: invalid MTU reports change nothing`, () => {
     const n = node({ ...options, podMtu: 9000 });
     say(n, quoted('172.18.0.99', '172.18.0.12'));
     say(n, quoted('172.18.0.11', '172.18.0.99'));
@@ -365,7 +365,7 @@ for (const [name, options, whole] of [
   ['IPIP', IPIP, false],
   ['host-gw', HOST_GW, true],
 ] as const) {
-  test(`a super-packet over ${name} goes out ${whole ? 'whole' : 'in segments'}`, () => {
+  test(`a super-packet over ${name} is sent ${whole ? 'whole' : 'in segments'}`, () => {
     const n = node(options);
     const text = `tcp ${A}:1000 > ${FAR}:80 PA seq 100 len 3000`;
     n.receive('a', text, { partial: true, gsoSize: 1400 });

@@ -9,7 +9,7 @@ function node(): TestNode {
   return new TestNode().pod('a', A).pod('b', B).peer(2);
 }
 
-test('ARP: the gateway and the pods of the node are answered, nobody else', () => {
+test("ARP: requests for the gateway and the node's pods are answered, no others", () => {
   const n = node();
   assert.is(n.receive('a', `arp who-has 10.244.1.1 tell ${A}`), 'arp-answered');
   assert.equal(n.sent('a'), ['arp 10.244.1.1 is-at 0a:58:0a:f4:01:01']);
@@ -35,7 +35,7 @@ test('the gateway answers ping', () => {
   assert.equal(n.sentFully('a'), [`icmp 10.244.1.1 > ${A} echo-reply id 7 seq 1 len 56`]);
 });
 
-test("what is the node's own is handed to it: answers to its pings, datagrams in fragments", () => {
+test("packets of the node's own flows are handed to it: replies to its pings, fragmented datagrams", () => {
   const n = node();
   assert.is(n.receive('host', 'icmp 172.18.0.1 > 172.18.0.11 echo-reply id 7 seq 1 len 56'), 'to-host');
   assert.is(n.receive('host', 'udp 172.18.0.1:53 > 172.18.0.11:999 len 64 frag id 9 offset 0 more'), 'to-host');
@@ -56,7 +56,7 @@ test('ClusterIP: the reply leaves with the service as its source', () => {
   assert.equal(n.countersMoved(), { forwarded: 2 });
 });
 
-test('hairpin: a pod reaches itself through its service, seen as the gateway', () => {
+test('hairpin: a pod reaches itself through its service, with the gateway as source', () => {
   const n = node().service('tcp 10.96.0.10:80', { endpoints: [`${A}:80`] });
   n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 S`);
   assert.equal(n.sent('a'), [`tcp 10.244.1.1:4000 > ${A}:80 S`]);
@@ -72,7 +72,7 @@ test('NodePort from outside: translated, masqueraded, and back', () => {
   assert.equal(n.sent('host'), ['tcp 172.18.0.11:31418 > 172.18.0.1:5000 SA']);
 });
 
-test('NodePort on loopback: the node itself only', () => {
+test('NodePort on loopback: only from the node itself', () => {
   const n = node().service('tcp 10.96.0.10:80', { endpoints: [`${B}:8080`], nodePort: 31418 });
   n.receive('host', 'tcp 127.0.0.1:5000 > 127.0.0.1:31418 S');
   assert.equal(n.sent('b'), [`tcp 10.244.1.1:5000 > ${B}:8080 S`]);
@@ -97,7 +97,7 @@ test('two nodes: a ClusterIP with an endpoint on the other, over the overlay', (
   assert.equal(one.sent('a'), [`tcp 10.96.0.10:80 > ${A}:4000 SA`]);
 });
 
-test('VXLAN from a stranger, with a foreign inner source, or from a pod is dropped', () => {
+test('VXLAN from an unknown node, with a foreign inner source, or from a pod is dropped', () => {
   const n = node();
   const inner = `tcp 10.244.2.2:1 > ${A}:2 S`;
   assert.is(n.receive('host', `vxlan 172.18.0.99:50000 > 172.18.0.11:4789 vni 1 (${inner})`), 'vxlan-unknown-peer');
@@ -110,7 +110,7 @@ test('VXLAN from a stranger, with a foreign inner source, or from a pod is dropp
   assert.equal(n.out, []);
 });
 
-test('traceroute: the gateway says when the TTL ran out, and quotes the packet', () => {
+test('traceroute: the gateway reports that the TTL expired, and quotes the packet', () => {
   const n = node();
   assert.is(n.receive('a', `udp ${A}:4000 > 10.244.2.2:33434 len 12`, { ttl: 1 }), 'ttl-exceeded');
   assert.equal(n.sent('a'), [`icmp 10.244.1.1 > ${A} time-exceeded (udp ${A}:4000 > 10.244.2.2:33434)`]);
@@ -124,7 +124,7 @@ test('traceroute to the other node: its gateway answers over the overlay', () =>
   assert.equal(one.sent('a'), [`icmp 10.244.2.1 > ${A} time-exceeded (udp ${A}:4000 > 10.244.2.2:33435)`]);
 });
 
-test('without tunnel offload a super-packet crosses the overlay in sound segments', () => {
+test('without tunnel offload a super-packet crosses the overlay in valid segments', () => {
   const features = { tunnelOffload: false, udpSegmentation: false };
   const one = new TestNode({ number: 1, features }).pod('a', A).peer(2);
   const two = new TestNode({ number: 2 }).pod('c', '10.244.2.2').peer(1);
@@ -172,7 +172,7 @@ test('a service without endpoints refuses: reset for TCP, port unreachable for U
   assert.is(n.receive('a', `icmp ${A} > 10.96.0.10 echo-request id 1 seq 1`), 'ping-answered');
 });
 
-test('port policy "declared": other ports of the pod are refused and counted, whoever asks', () => {
+test('port policy "declared": other ports of the pod are refused and counted, for every client', () => {
   const n = new TestNode({ portPolicy: 'declared' })
     .pod('a', A)
     .pod('b', B, [{ protocol: 'TCP', port: 80 }])
@@ -196,7 +196,7 @@ test('port policy "declared": traceroute still sees the gateway, then the pod', 
   assert.match(n.sent('host')[0] ?? '', /icmp 10\.244\.1\.2 > 10\.244\.2\.2 unreachable port/);
 });
 
-test('a pod may not speak for another, nor for the loopback', () => {
+test("a pod may not use another pod's address, nor loopback", () => {
   const n = node();
   assert.is(n.receive('a', `tcp ${B}:4000 > 10.244.2.2:80 S`, { srcMac: '0a:58:0a:f4:01:02' }), 'spoofed-source-ip');
   assert.is(n.receive('a', `tcp ${A}:4000 > 10.244.2.2:80 S`, { srcMac: '0a:58:0a:f4:01:03' }), 'spoofed-source-mac');
@@ -204,7 +204,7 @@ test('a pod may not speak for another, nor for the loopback', () => {
   assert.equal(n.out, []);
 });
 
-test('nobody outside may speak as a pod: pods of the node at their ports, those of others in the overlay', () => {
+test("a pod's address is accepted only from its port, or from its node through the overlay", () => {
   for (const overlay of ['vxlan', 'ipip', 'host-gw'] as const) {
     const n = new TestNode({ overlay }).pod('a', A).pod('b', B).peer(2);
     n.service('udp 10.96.0.10:53', { endpoints: [`${B}:53`], nodePort: 31053 });
@@ -220,7 +220,7 @@ test('nobody outside may speak as a pod: pods of the node at their ports, those 
   }
 });
 
-test('to the outside a pod is hidden behind its node, in the ports that come back', () => {
+test("to the outside a pod is masqueraded with its node's address and the masquerade ports", () => {
   const n = node();
   assert.is(n.receive('a', `udp ${A}:40000 > 172.18.0.1:53 len 20`), 'to-host');
   assert.equal(n.sent('host'), ['udp 172.18.0.11:40000 > 172.18.0.1:53']);
@@ -232,7 +232,7 @@ test('to the outside a pod is hidden behind its node, in the ports that come bac
   assert.ok(port >= 32768 && port <= 49151, line);
 });
 
-test('ICMP errors about a translated connection: outside and quote are turned back', () => {
+test('ICMP errors about a translated connection: outer addresses and quote are translated back', () => {
   const n = node().service('udp 10.96.0.10:53', { endpoints: [`${B}:5353`] });
   n.receive('a', `udp ${A}:4000 > 10.96.0.10:53 len 5`);
   n.sent('b');
@@ -245,13 +245,13 @@ test('ICMP errors about a translated connection: outside and quote are turned ba
   assert.equal(n.sent('a'), [`icmp 10.96.0.10 > ${A} unreachable port (udp ${A}:4000 > 10.96.0.10:53)`]);
 });
 
-test('too big for the overlay: the sender is told the MTU', () => {
+test('too big for the overlay: the sender gets an error with the MTU', () => {
   const n = node();
   assert.is(n.receive('a', `udp ${A}:4000 > 10.244.2.2:53 len 1432`, { df: true }), 'fragmentation-needed');
   assert.match(n.sentFully('a')[0] ?? '', /fragmentation-needed mtu 1450/);
 });
 
-test('the endpoint of a running connection is gone: the next segment is answered with a reset', () => {
+test('the endpoint of an established connection is removed: the next segment is answered with a reset', () => {
   const n = node().service('tcp 10.96.0.10:80', { endpoints: [`${B}:80`] });
   n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 S`);
   n.receive('b', `tcp ${B}:80 > ${A}:4000 SA seq 5 ack 1`, { dstMac: '0a:58:0a:f4:01:02' });
@@ -262,7 +262,7 @@ test('the endpoint of a running connection is gone: the next segment is answered
   assert.equal(n.sent('a'), [`tcp 10.96.0.10:80 > ${A}:4000 R`]);
 });
 
-test('echo requests and replies: one cannot pass for the other', () => {
+test("echo requests and replies do not match each other's flows", () => {
   const n = node();
   n.receive('a', `icmp ${A} > ${B} echo-request id 9 seq 1`, { dstMac: '0a:58:0a:f4:01:03' });
   n.receive('b', `icmp ${B} > ${A} echo-reply id 9 seq 1`, { dstMac: '0a:58:0a:f4:01:02' });

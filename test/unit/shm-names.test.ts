@@ -3,14 +3,14 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { memoryName, memoryNames, nodesWith, ringNames, SHM_PREFIX } from '../../src/shm-names.ts';
 
-test("a node's memories have names of their own, all under the prefix that tear-down removes", () => {
+test('each memory of a node has its own name, all with the prefix that tear-down removes', () => {
   const { outward, inward } = ringNames('n1', 'ipip', 0);
   const names = [...Object.values(memoryNames('n1')), outward, inward, ringNames('n1', 'ipip', 1).outward];
   assert.is(new Set(names).size, names.length);
   for (const name of names) assert.ok(name.startsWith(SHM_PREFIX), name);
 });
 
-test('the names on disk are stable: an agent finds the connections of one of an earlier build', () => {
+test('the names are stable: an agent finds the connections of an agent of an earlier build', () => {
   assert.equal(memoryNames('n1'), {
     conntrack: 'dataplane-n1-conntrack',
     services: 'dataplane-n1-services',
@@ -21,7 +21,7 @@ test('the names on disk are stable: an agent finds the connections of one of an 
   });
 });
 
-test('the nodes that have a memory are found by its name alone', () => {
+test('nodes with shared memory are found by its name alone', () => {
   const names = [
     memoryName('worker-2', 'conntrack'),
     memoryName('a-conntrack', 'conntrack'),

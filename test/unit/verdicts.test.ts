@@ -101,7 +101,7 @@ test('every verdict is returned: by name, or as the fallback of an answered one,
 /** Neither has a packet of the pipeline: the first is no end, the others are counted by the worker (below). */
 const WITHOUT_PACKET = new Set(['go-on', 'write-failed', 'write-queue-full', 'device-closed']);
 
-test('every verdict has a packet that ends in it', () => {
+test('every verdict has a packet in this test', () => {
   const covered = new Set(VERDICT_PACKETS.map(({ verdict }) => verdict));
   const missing = rows.map(({ name }) => name).filter((name) => !covered.has(name) && !unanswered.has(name));
   assert.equal(new Set(missing), WITHOUT_PACKET);
@@ -190,7 +190,7 @@ test('every fallback is reached: beyond the rate limit, or by a packet of its ow
   );
 });
 
-test('what a device does not take is counted beside the verdict, as a lost one', () => {
+test('a frame that a device does not accept is counted as lost, in addition to its verdict', () => {
   const n = nodeOf({ verdict: 'forwarded', from: 'a', send: () => '' });
   const emitter = new PortEmitter();
   emitter.dataplane = n.dataplane;

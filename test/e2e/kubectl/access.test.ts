@@ -15,7 +15,7 @@ test.after(() => cluster.down());
 const kubeconfig = async () => (await cluster.cli('kubeconfig', '--path')).trim();
 const serverOf = (text: string) => /server: (\S+)/.exec(text)![1]!;
 
-test('`kubeconfig --path` names a file that root alone may read, `kubeconfig` prints it', async () => {
+test('`kubeconfig --path` names a file that only root may read, `kubeconfig` prints it', async () => {
   const path = await kubeconfig();
   assert.is(statSync(path).mode & 0o777, 0o600);
   assert.is(await cluster.cli('kubeconfig'), readFileSync(path, 'utf8'));
@@ -32,7 +32,7 @@ if (why !== undefined) console.log(`skipped: ${why}`);
   assert.match(await kubectl(['version']), /Server Version.*v1\./);
 });
 
-test('strangers reach version and health and nothing else', async () => {
+test('unauthenticated clients reach version and health and nothing else', async () => {
   const server = serverOf(await cluster.cli('kubeconfig'));
   const ask = async (path: string, ...words: string[]) => {
     const { stdout } = await run([
@@ -70,7 +70,7 @@ test('pods of every node reach the API as 10.96.0.1:443, with a certificate for 
   assert.equal(slice!.endpoints[0]!.addresses, ['172.18.0.1']);
 });
 
-test('a pod finds token, certificate and namespace where client libraries look, and the API knows it by them', async () => {
+test('a pod has token, certificate and namespace where client libraries expect them, and the API accepts them', async () => {
   const where = '/var/run/secrets/kubernetes.io/serviceaccount';
   const ask = `curl -sS --max-time 5 --cacert ${where}/ca.crt -H "Authorization: Bearer $(cat ${where}/token)"`;
   const review = '{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}';
@@ -106,7 +106,7 @@ async function tokenOnly(): Promise<NodeJS.ProcessEnv> {
   return { KUBECONFIG: path };
 }
 
-test('default/kubernetes comes back when somebody deletes it', async () => {
+test('default/kubernetes is restored after it is deleted', async () => {
   await cluster.cli('delete', 'service', 'kubernetes');
   await eventually(async () => {
     const { spec } = await cluster.get<{ spec: { clusterIP: string } }>('service', 'kubernetes');

@@ -57,7 +57,7 @@ test('a Node without an address or a pod network is refused by name', () => {
   assert.throws(() => deriveConfig(without({ spec: {} })), /Node n1 has no podCIDR/);
 });
 
-test('the configuration is frozen, all of it, and the inputs are not', () => {
+test('the configuration is deeply frozen, the inputs are not', () => {
   const given = inputs({ externalIpCidrs: ['203.0.113.0/24'] });
   const config = deriveConfig(given);
   assert.throws(() => Object.assign(config, { podMtu: 1 }), /read only/);
@@ -67,7 +67,7 @@ test('the configuration is frozen, all of it, and the inputs are not', () => {
   assert.not(Object.isFrozen(given.cluster.externalIpCidrs));
 });
 
-test('what the node was built with stays; the rest follows', () => {
+test('values the node was built with stay; the others are updated', () => {
   const before = deriveConfig(inputs());
   const cluster: Partial<ClusterOptions> = {
     overlay: 'ipip',
@@ -92,7 +92,7 @@ test('what the node was built with stays; the rest follows', () => {
   });
 });
 
-test('those who read a value are called when it changes, in order, and nobody else is', () => {
+test('followers of a value are called when it changes, in order, and no others', () => {
   const live = new LiveConfig(inputs(), unexpected);
   const calls: string[] = [];
   live.follow(['underlayMtu'], ({ underlayMtu }) => calls.push(`dp0 ${underlayMtu}`));
@@ -117,7 +117,7 @@ test('a node that is being deleted is leaving', () => {
   assert.is(live.current.leaving, true);
 });
 
-test('one part that cannot follow does not keep the others from it', () => {
+test('a follower that fails does not affect the others', () => {
   const lines: string[] = [];
   const live = new LiveConfig(inputs(), (line) => lines.push(line));
   const followed: number[] = [];

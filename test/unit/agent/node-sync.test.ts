@@ -45,7 +45,7 @@ test('a node whose routes do not fit is refused, and leaves neither a hop nor ha
   assert.is(hopOf(table, '10.244.3.7'), 9, 'the hop of the refused node is free again');
 });
 
-test('a node without a hop is refused', () => {
+test('a node is refused if no hop is left', () => {
   const { sync } = node({ maxHops: 4, routeSlots: 64, declaredSlots: 4 });
   sync.setNode(remote(2));
   sync.setNode(remote(3));

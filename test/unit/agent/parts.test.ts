@@ -56,7 +56,7 @@ test('a step between two parts that fails closes the parts before it', async () 
   assert.equal(events, ['start tables', 'close tables']);
 });
 
-test('a part that cannot be closed does not keep the others from being closed', async () => {
+test('if a part cannot be closed, the others still are', async () => {
   const { events, part } = recorder();
   const parts = await Parts.open(async (all) => {
     for (const name of ['tables', 'dp0', 'workers']) await all.start(name, part(name, name === 'dp0' ? 'close' : ''));

@@ -59,7 +59,7 @@ function capture(): Uint8Array {
   );
 }
 
-test('everything that is written is read again', () => {
+test('everything written is read back', () => {
   const { frames, damage } = readCapture(capture(), 5);
   assert.is(damage, '');
   const [before, after] = frames;
@@ -76,7 +76,7 @@ test('everything that is written is read again', () => {
   );
 });
 
-test('times are exact to the nanosecond, far beyond 32 bits of seconds', () => {
+test('times are exact to the nanosecond, beyond 32 bits of seconds', () => {
   for (const [seconds, nanoseconds] of [
     [0, 0],
     [0, 999_999_999],
@@ -89,7 +89,7 @@ test('times are exact to the nanosecond, far beyond 32 bits of seconds', () => {
   }
 });
 
-test('text is UTF-8; what is not becomes U+FFFD, never an exception', () => {
+test('text is UTF-8; invalid bytes become U+FFFD, never an exception', () => {
   for (const text of ['', 'mc3', 'Prüfung', '检查', '🙂 a', '\u0800\uffff']) {
     assert.equal(encodeUtf8(text), new Uint8Array(Buffer.from(text)));
     assert.is(decodeUtf8(Buffer.from(text)), text);
@@ -101,7 +101,7 @@ test('text is UTF-8; what is not becomes U+FFFD, never an exception', () => {
   assert.equal(encodeUtf8('\ud800'), Uint8Array.of(0xef, 0xbf, 0xbd));
 });
 
-test('a comment longer than an option can be is cut at a whole character', () => {
+test('a comment longer than an option can be is truncated at a character boundary', () => {
   const file = concat(
     pcapngSection(),
     pcapngInterface({ linkType: LINKTYPE_ETHERNET }),

@@ -62,7 +62,7 @@ const enhanced = (little: boolean, units: bigint, bytes: Uint8Array, of = 0): Ui
   );
 };
 
-test('what is written is read again', () => {
+test('what is written is read back', () => {
   const frames = [SYN, PING].map((bytes, i) => ({ bytes, seconds: 1700000000 + i, nanoseconds: 999_999_999 - i }));
   const { frames: again, damage } = readCapture(writeCapture(frames));
   assert.is(damage, '');
@@ -76,7 +76,7 @@ test('what is written is read again', () => {
   );
 });
 
-test('an empty capture, and a cut frame that remembers its length', () => {
+test('an empty capture, and a truncated frame that keeps its original length', () => {
   assert.equal(readCapture(writeCapture([])), { frames: [], damage: '' });
   const file = concat(writeCapture([]), pcapRecord(SYN.subarray(0, 20), 1, 2, SYN.length));
   assert.is(readCapture(file).frames[0]?.originalBytes, SYN.length);
@@ -128,7 +128,7 @@ test('pcapng of both byte orders; times to the nanosecond', () => {
   }
 });
 
-test('pcapng: simple packets keep to the snap length, sections begin anew', () => {
+test('pcapng: simple packets are limited to the snap length, sections start over', () => {
   const simple = block(true, 3, concat(words(true, [32, PING.length]), PING.subarray(0, 40)));
   const file = concat(
     section(true),
@@ -151,7 +151,7 @@ test('pcapng: simple packets keep to the snap length, sections begin anew', () =
   );
 });
 
-test('a damaged file yields the frames in front of the damage, and says where it is', () => {
+test('a damaged file yields the frames before the damage, and its position', () => {
   const whole = classic(true, 0xa1b2c3d4, 0, [SYN, PING]);
   assert.match(readCapture(whole.subarray(0, whole.length - 1)).damage, /ends in the middle of a record at byte \d+/);
   assert.is(readCapture(whole.subarray(0, whole.length - 1)).frames.length, 1);
@@ -163,7 +163,7 @@ test('a damaged file yields the frames in front of the damage, and says where it
   assert.match(readCapture(new Uint8Array(64)).damage, 'neither');
 });
 
-test('random and bent files end, never throw, and no frame lies outside the file', () => {
+test('random and mutated files: reading ends, never throws, and no frame lies outside the file', () => {
   const random = seededRandom(SEED);
   const seeds = [
     classic(true, 0xa1b2c3d4, 0, [SYN, PING]),
@@ -190,7 +190,7 @@ test('a fraction beyond a second is carried over', () => {
 
 const hexBytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
 
-test('a file that comes in pieces of any size gives the same frames', () => {
+test('a file read in pieces of any size gives the same frames', () => {
   const files = [
     classic(false, 0xa1b2c3d4, 7, [SYN, PING, SYN]),
     concat(section(true), description(true, 0, 9), enhanced(true, 5n, SYN), enhanced(true, 6n, PING)),
@@ -260,7 +260,7 @@ test('the modified pcap has a record header of 24 bytes', () => {
   );
 });
 
-test('a record longer than the snap length of its file is cut to it, and the rest passed over', () => {
+test("a record longer than its file's snap length is truncated to it, and the rest skipped", () => {
   const file = classic(true, 0xa1b2c3d4, 0, [SYN, PING]);
   new DataView(file.buffer).setUint32(16, 20, true);
   const { frames, damage } = readCapture(file);
@@ -271,7 +271,7 @@ test('a record longer than the snap length of its file is cut to it, and the res
   );
 });
 
-test('before version 2.3 the original length comes first; in 2.3 the smaller one is the captured one', () => {
+test('before version 2.3 the original length comes first; in 2.3 the smaller is the captured length', () => {
   const ofVersion = (minor: number, first: number, second: number) => {
     const file = concat(
       classic(true, 0xa1b2c3d4, 0, []),
@@ -288,7 +288,7 @@ test('before version 2.3 the original length comes first; in 2.3 the smaller one
   assert.equal(ofVersion(4, 20, 60), [20, 60]);
 });
 
-test('versions, lengths and options that libpcap refuses are refused, with the reason', () => {
+test('versions, lengths and options that libpcap rejects are rejected, with the reason', () => {
   const version = (major: number, minor: number) => {
     const file = concat(section(true), description(true), enhanced(true, 1n, SYN));
     new DataView(file.buffer).setUint16(12, major, true);
@@ -347,7 +347,7 @@ test('the time offset of an interface is added, and its check sequence and names
   assert.is(frames[0]?.source.description, 'a pod');
 });
 
-test('options of a packet that leave their block cost the options, not the packet', () => {
+test("options that extend beyond a packet's block are dropped, the packet is kept", () => {
   const body = concat(words(true, [32, 0], [32, 0], [32, 1], [32, 4], [32, 4]), new Uint8Array(4));
   const bad = block(true, 6, concat(body, words(true, [16, 1], [16, 60])));
   const { frames, damage } = readCapture(concat(section(true), description(true), bad, enhanced(true, 1n, SYN)));

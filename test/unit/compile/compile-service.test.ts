@@ -64,7 +64,7 @@ test('all addresses of a port: ClusterIP, external IPs, balancer IPs, NodePort',
   assert.equal(compiled.refused, []);
 });
 
-test('CVE-2020-8554: external and balancer addresses the operator did not list are not served, and it is said', () => {
+test('CVE-2020-8554: external and load-balancer addresses the operator did not list are not served, and reported', () => {
   const given = ['8.8.8.8', '10.244.1.5', '10.96.0.10', '127.0.0.1', '169.254.169.254', '172.18.0.12'];
   const external = service('a', '10.96.0.1', { externalIPs: given });
   const compiled = compileService(external, [], HERE, { ...RULES, externalIpCidrs: ['10.0.0.0/8'] });
@@ -85,7 +85,7 @@ test('CVE-2020-8554: external and balancer addresses the operator did not list a
   assert.equal(addresses(compileService(clusterIp, [], HERE)), ['cluster 10.96.0.1:80'], 'the status of no balancer');
 });
 
-test('policies, affinity and balancing as the objects say', () => {
+test('policies, affinity and balancing are taken from the objects', () => {
   const [plain] = compileService(service('a', '10.96.0.1'), [], HERE).ports;
   assert.equal(
     [plain?.affinitySeconds, plain?.internalLocal, plain?.externalLocal, plain?.maglev, plain?.restricted],
@@ -106,7 +106,7 @@ test('policies, affinity and balancing as the objects say', () => {
   assert.is(compileService(special, [], HERE).ports[0]?.affinitySeconds, 7);
 });
 
-test("S11: source ranges are the balancer type's alone; a list without an IPv4 network lets nobody in", () => {
+test('S11: source ranges apply only to type LoadBalancer; a list without an IPv4 network admits no client', () => {
   const ranges = { loadBalancerSourceRanges: [' 0.0.0.0/1', '128.0.0.0/1'] };
   assert.is(compileService(service('a', '10.96.0.1', ranges), [], HERE).ports[0]?.sourceRanges.length, 0);
   const [open] = compileService(service('a', '10.96.0.1', { type: 'LoadBalancer', ...ranges }), [], HERE).ports;

@@ -118,14 +118,14 @@ for (const { name, endpoints, cluster, local, hasEndpoints = true } of ROWS) {
   });
 }
 
-test('S8: a node without a zone uses all', () => {
+test('S8: a node without a zone uses all endpoints', () => {
   assert.is(
     ips(sets(['10.0.0.1@n1 hint=east', '10.0.0.2@n2 hint=west'], { nodeName: 'n1' }).cluster),
     '10.0.0.1 10.0.0.2',
   );
 });
 
-test('S16: serving are those that answer, chosen or not', () => {
+test('S16: every endpoint that answers counts as serving, chosen or not', () => {
   const found = sets([
     '10.0.0.1@n1',
     '10.0.0.2@n2 terminating serving',
@@ -151,7 +151,7 @@ test('case 43: a named target port may be another number in another slice', () =
   );
 });
 
-test('cases 2, 40: ports of another name or protocol, and without a number, are of others', () => {
+test('cases 2, 40: ports with another name or protocol, or without a number, are ignored', () => {
   const ports = [
     { name: 'http', protocol: 'UDP' as const, port: 1 },
     { name: 'metrics', protocol: 'TCP' as const, port: 2 },
@@ -171,7 +171,7 @@ test('an address in two slices counts once, in the better of its two states', ()
   }
 });
 
-test('CVE-2021-25737: loopback, link-local, multicast and unspecified addresses are no endpoints, and it is said', () => {
+test('CVE-2021-25737: loopback, link-local, multicast and unspecified addresses are rejected as endpoints, and reported', () => {
   const refused: string[] = [];
   const bad = [
     '127.0.0.1',

@@ -33,7 +33,7 @@ const test = suite('conntrack events');
 const OPTIONS = { addressWords: 1, max: 64, workers: 1, secret: new Int32Array([1, 2, 3, 4]) };
 const make = (): Conntrack => createConntrack(new ArrayBuffer(conntrackBytes(OPTIONS)), OPTIONS);
 
-test('a follower is believed for three seconds', () => {
+test('a follower counts as attached for three seconds', () => {
   const table = make();
   assert.not(isFollowed(table));
   follow(table, 1000);
@@ -64,7 +64,7 @@ test('events come in order, each with a copy of its record at that moment', () =
   assert.is(readEvent(table, first + 3, copy), NOT_YET);
 });
 
-test('an event carries the time of its batch, and no clock is kept while nobody follows', () => {
+test('an event carries the time of its batch, and no timestamp is written without a follower', () => {
   const table = make();
   const copy = new Int32Array(EVENT_WORDS);
   stampEvents(table, 500);
@@ -84,7 +84,7 @@ test('the longest record leaves room for the time in a slot', () => {
   assert.ok(EVENT_RECORD + table.recordWords < EVENT_WORDS);
 });
 
-test('a reader that is too slow is told so, and can go on from the head', () => {
+test('a reader that is too slow gets OVERTAKEN, and can continue from the head', () => {
   const table = make();
   const copy = new Int32Array(EVENT_WORDS);
   for (let i = 0; i < EVENT_SLOTS + 1; i++) publishEvent(table, EventKind.NEW, 0);
@@ -92,7 +92,7 @@ test('a reader that is too slow is told so, and can go on from the head', () => 
   assert.is(readEvent(table, 1, copy), EventKind.NEW);
 });
 
-test('an agent that starts over the table leaves followers where they are', () => {
+test('recovery of the table keeps followers at their position', () => {
   const table = make();
   follow(table, 1000);
   publishEvent(table, EventKind.NEW, 0);
@@ -101,7 +101,7 @@ test('an agent that starts over the table leaves followers where they are', () =
   assert.ok(isFollowed(table));
 });
 
-test('a connection’s life as followers see it; nothing is written while nobody follows', () => {
+test('the events of a connection from creation to removal; nothing is written without a follower', () => {
   const node = new TestNode().pod('a', '10.244.1.2').pod('b', '10.244.1.3');
   const { conntrack } = node;
   node.receive('a', 'udp 10.244.1.2:1000 > 10.244.1.3:53 len 4');

@@ -89,14 +89,14 @@ test('an IPv4 connection takes at most 128 bytes', () => {
   assert.ok(conntrackBytes({ addressWords: 1, max: million }) <= million * 128 + 1024 * 1024);
 });
 
-test('the same tuple is not entered twice', () => {
+test('the same tuple is not inserted twice', () => {
   const ct = table(1024);
   const first = connect(ct, 1, 1, 0, 5000);
   assert.is(connect(ct, 1, 1, 0, 5000), -1);
   assert.is(ct.found[0], first << 1);
 });
 
-test('a full table gives the unanswered away, never the assured', () => {
+test('a full table evicts connections that are not assured, never assured ones', () => {
   const ct = table(1024);
   const assured: number[] = [];
   for (let i = 0; i < 512; i++) assured.push(connect(ct, 100 + i, 1, 0, 400_000, Status.ASSURED));
@@ -111,7 +111,7 @@ test('a full table gives the unanswered away, never the assured', () => {
   for (let i = 0; i < 512; i++) assert.is(find(ct, 100 + i, 1), (assured[i] as number) << 1);
 });
 
-test('a table full of assured connections refuses', () => {
+test('a table full of assured connections refuses a new one', () => {
   const ct = table(256);
   let now = 0;
   let made = 0;
@@ -122,7 +122,7 @@ test('a table full of assured connections refuses', () => {
   assert.is(made, 256);
 });
 
-test('a worker that was stopped for longer than its wheel goes round catches up, and stays there', () => {
+test('a worker stopped for longer than a turn of its wheel catches up', () => {
   const ct = table(65536);
   for (let n = 0; n < 3000; n++) connect(ct, n, 1, 0, 100_000);
   const calls: number[] = [];
@@ -139,7 +139,7 @@ test('a worker that was stopped for longer than its wheel goes round catches up,
   assert.is(ct.state[StateWord.ENTRIES], 3000 + 100 * 16, 'those that live for a second: sixteen ticks of them');
 });
 
-test('records expire at their time, whatever they were scheduled for, and come back into use', () => {
+test('records expire at their time, wherever they were scheduled, and are reused', () => {
   const ct = table(1024);
   const early = connect(ct, 1, 1, 0, 1000);
   const late = connect(ct, 2, 1, 0, 100_000);
@@ -157,7 +157,7 @@ test('records expire at their time, whatever they were scheduled for, and come b
   assert.ok(early >= 0);
 });
 
-test('churn conserves records: what was made is live or free', () => {
+test('churn conserves records: each is live or free', () => {
   const ct = table(4096);
   let seed = 12345;
   const random = (): number => {
@@ -188,7 +188,7 @@ test('churn conserves records: what was made is live or free', () => {
   assert.is(freeRecords(ct) + live.size, 4096);
 });
 
-test('recovery: index, wheels and counts come back from the records alone', () => {
+test('recovery: index, wheels and counts are rebuilt from the records alone', () => {
   const ct = table(4096);
   const flows = new Map<number, number>();
   for (let i = 1; i <= 3000; i++) flows.set(i, connect(ct, i, 9, 1000, i % 3 === 0 ? 500 : 60_000));
@@ -201,7 +201,7 @@ test('recovery: index, wheels and counts come back from the records alone', () =
   assert.ok(connect(ct, 5000, 9, 2100, 1000) >= 0);
 });
 
-test('half a million tuples at half load: every one is entered and found', () => {
+test('half a million tuples at half load: every one is inserted and found', () => {
   const ct = table(262_144);
   let made = 0;
   for (let i = 0; i < 240_000; i++) if (connect(ct, i, 5, 0, 60_000, Status.ASSURED) >= 0) made++;

@@ -21,7 +21,7 @@ function take(reader: PacketRing): { tag: number; bytes: Uint8Array } | undefine
   return { tag, bytes };
 }
 
-test('what goes in comes out, in order, byte for byte', () => {
+test('packets are read in the order written, byte for byte', () => {
   const { writer, reader } = bothEnds();
   assert.is(take(reader), undefined);
   for (const length of [0, 1, 7, 8, 63, 64, 200]) assert.ok(writer.push(-length, packet(length), 0, length));
@@ -33,13 +33,13 @@ test('what goes in comes out, in order, byte for byte', () => {
   assert.is(take(reader), undefined);
 });
 
-test('a slice of a larger memory', () => {
+test('a ring in a part of a larger buffer', () => {
   const { writer, reader } = bothEnds();
   writer.push(1, packet(100), 20, 50);
   assert.equal(take(reader)?.bytes, packet(100).slice(20, 50));
 });
 
-test('full: refused, nothing lost of what is in it, and room again after a packet is taken', () => {
+test('a full ring refuses a packet, keeps its contents, and has room again after one is released', () => {
   const { writer, reader } = bothEnds();
   let count = 0;
   while (writer.push(count, packet(120), 0, 120)) count++;
@@ -58,7 +58,7 @@ test('a packet that can never fit is refused', () => {
   assert.ok(writer.push(0, packet(ROOM - 8), 0, ROOM - 8));
 });
 
-test('looking does not take: a reader that dies finds the packet again', () => {
+test('next() does not release: after a crash the reader finds the packet again', () => {
   const { writer, reader } = bothEnds();
   writer.push(5, packet(10), 0, 10);
   assert.ok(reader.next());
@@ -94,7 +94,7 @@ test('any sequence of writes and reads equals a plain queue', () => {
   }
 });
 
-test('room is a power of two', () =>
+test('the size must be a power of two', () =>
   assert.throws(() => new PacketRing(new ArrayBuffer(ringBytes(1000))), /power of two/));
 
 test.run();

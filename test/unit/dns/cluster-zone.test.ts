@@ -119,13 +119,13 @@ test('pods have names by their address, in namespaces that exist', () => {
   }
 });
 
-test('names that others are below exist and have no records', () => {
+test('a name with names below it exists and has no records', () => {
   const zone = zoneOf([service('web', { clusterIP: '10.96.3.4', ports: [HTTP] })]);
   for (const name of ['svc', 'default.svc', 'pod', 'default.pod', 'dns']) assert.equal(find(zone, name), [], name);
   assert.equal(find(zone, 'ns.dns'), [{ type: 'A', address: '10.96.0.10' }]);
 });
 
-test('changes are followed: type, endpoints, a slice that moves to another service', () => {
+test('changes apply: type, endpoints, a slice that moves to another service', () => {
   const zone = zoneOf([service('web', { clusterIP: '10.96.3.4', ports: [HTTP] })]);
   const endpoints = [{ addresses: ['10.244.1.2'], conditions: {} }];
   const own = slice('web', endpoints, [HTTP], 's');

@@ -71,7 +71,7 @@ async function ask(name: string, type = 'A', payload = 0, port = server.port): P
 
 const rcode = (packet: Packet): number => (packet.flags ?? 0) & 0xf;
 
-test('a name of the cluster is answered with authority, in the letters of the question', async () => {
+test('a name of the cluster gets an authoritative response, in the letter case of the query', async () => {
   const packet = await ask('WeB.default.SVC.cluster.local');
   assert.is(packet.id, 7);
   assert.ok((packet.flags ?? 0) & AUTHORITATIVE);
@@ -96,7 +96,7 @@ test('AAAA of a name with an A record is NODATA, an unknown name NXDOMAIN; both 
   }
 });
 
-test('A and AAAA asked together from one socket are both answered, a thousand times', async () => {
+test('A and AAAA queries sent together from one socket are both answered, a thousand times', async () => {
   const socket = createSocket('udp4');
   let answers = 0;
   socket.on('message', () => answers++);
@@ -111,7 +111,7 @@ test('A and AAAA asked together from one socket are both answered, a thousand ti
   assert.is(answers, 2000);
 });
 
-test('what is not of the cluster, with nobody upstream, is answered at once, with the reason for those who can read it', async () => {
+test('without an upstream, names outside the cluster are answered at once, with the reason as an extended error', async () => {
   const packet = await ask('example.com', 'A', 1232);
   assert.is(rcode(packet), NXDOMAIN);
   const opt = packet.additionals?.find((record) => record.type === 'OPT');
@@ -120,7 +120,7 @@ test('what is not of the cluster, with nobody upstream, is answered at once, wit
   assert.match(option?.data.subarray(2).toString() ?? '', 'no upstream name server');
 });
 
-test('an answer that does not fit is cut, and whole over TCP; EDNS makes room', async () => {
+test('a response that does not fit is truncated, and complete over TCP; EDNS makes room', async () => {
   const cut = await ask('many.default.svc.cluster.local');
   assert.ok((cut.flags ?? 0) & TRUNCATED);
   assert.equal(cut.answers, []);
@@ -131,7 +131,7 @@ test('an answer that does not fit is cut, and whole over TCP; EDNS makes room', 
   assert.is((await resolver.resolve4('many.default.svc.cluster.local')).length, 200);
 });
 
-test('the order of addresses changes from answer to answer', async () => {
+test('the order of addresses rotates', async () => {
   const resolver = new NodeResolver();
   resolver.setServers([`127.0.0.1:${server.port}`]);
   const first = new Set<string | undefined>();
@@ -139,7 +139,7 @@ test('the order of addresses changes from answer to answer', async () => {
   assert.ok(first.size > 1);
 });
 
-test('SRV brings the addresses of its targets; PTR and aliases lead back', async () => {
+test('SRV responses include the addresses of their targets; PTR and aliases resolve', async () => {
   const packet = await ask('_http._tcp.web.default.svc.cluster.local', 'SRV');
   const [srv] = packet.answers ?? [];
   assert.equal(srv?.type === 'SRV' && srv.data, {
@@ -186,7 +186,7 @@ test('an unknown EDNS version is answered BADVERS, two questions FORMERR', async
   assert.is(rcode((await askBytes(encode({ type: 'query', id: 3, questions: two })))!), 1);
 });
 
-test('random bytes and bent queries never end it', async () => {
+test('the server survives random bytes and mutated queries', async () => {
   const random = seededRandom(0xd45);
   const good = encode({ type: 'query', id: 1, questions: [{ name: 'web.default.svc.cluster.local', type: 'A' }] });
   const socket = createSocket('udp4');
@@ -208,7 +208,7 @@ test('random bytes and bent queries never end it', async () => {
   assert.equal(log, []);
 });
 
-test('upstream: asked once for many, its answers kept, a dead server passed over, none at all SERVFAIL', async () => {
+test('upstream: one query for many clients, responses cached, a dead server skipped, none at all SERVFAIL', async () => {
   let asked = 0;
   const upstream = createSocket('udp4');
   upstream.on('message', (message, from) => {

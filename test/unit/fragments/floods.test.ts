@@ -6,7 +6,7 @@ import { attachFragments, type FragmentTable } from '../../../native-free-datapl
 import { type Random, seededRandom } from '../../lib/seeded-random.ts';
 import { memory, PIECES, Worker } from './fragment-worker.ts';
 
-test('a flood of first fragments takes the oldest incomplete datagrams, and nothing else', () => {
+test('a flood of first fragments evicts the oldest incomplete datagrams, and nothing else', () => {
   const worker = new Worker(memory({ maxDatagrams: 64 }).table);
   for (let id = 0; id < 10_000; id++) {
     assert.is(worker.receive(id & 0xffff, 0, 1480, true, 66), 'FOUND');
@@ -17,7 +17,7 @@ test('a flood of first fragments takes the oldest incomplete datagrams, and noth
   assert.is(worker.datagrams, 64);
 });
 
-test('a flood of lone later fragments: the copies of a client survive what they must', () => {
+test("a flood of lone later fragments: a client's copies survive up to the documented limit", () => {
   const worker = new Worker(memory({ maxDatagrams: 1024, heldBytes: 256 * 1024 }).table);
   for (let round = 0; round < 200; round++) {
     const id = 20_000 + (round % 100);
@@ -82,7 +82,7 @@ function randomPiece(random: Random): [from: number, to: number, more: boolean] 
   return [from, from + bytes, more];
 }
 
-test('seeded random fragments agree with the slow twin, result by result', () => {
+test('seeded random fragments give the same results as a simple reference implementation', () => {
   const random = seededRandom(815);
   const counts: Record<string, number> = {};
   for (let run = 0; run < 300; run++) {
@@ -102,7 +102,7 @@ test('seeded random fragments agree with the slow twin, result by result', () =>
     assert.ok((counts[name] ?? 0) > 1000, `${name}: ${counts[name]}`);
 });
 
-test('random sizes in a small ring, two workers: never a wrong byte, never out of bounds, never stuck', () => {
+test('random sizes in a small ring, two workers: bytes are right, in bounds, and it never blocks', () => {
   const random = seededRandom(5391);
   const { buffer, table } = memory({ maxDatagrams: 32, heldBytes: 8 * 1024 });
   const workers = [new Worker(table, 0), new Worker(attachFragments(buffer) as FragmentTable, 1)];

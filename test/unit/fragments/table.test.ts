@@ -15,7 +15,7 @@ function permutations<T>(items: readonly T[]): T[][] {
   return items.flatMap((item, i) => permutations(items.filter((_, j) => j !== i)).map((rest) => [item, ...rest]));
 }
 
-test('four fragments in all 24 orders: everything passes with its ports, and nothing stays behind', () => {
+test('four fragments in all 24 orders: all pass with their ports, and the table is empty afterwards', () => {
   for (const order of permutations(PIECES)) {
     const { table } = memory();
     const worker = new Worker(table);
@@ -70,7 +70,7 @@ test('memory of another kind, or too little of it, is not taken for a table', ()
   assert.is(attachFragments(buffer.slice(0, buffer.byteLength - 4096)), undefined);
 });
 
-test('RFC 5722 §4: overlap kills the datagram, copies and later fragments included', () => {
+test('RFC 5722 §4: overlap drops the datagram, including copies and later fragments', () => {
   const worker = new Worker(memory().table);
   assert.is(worker.receive(7, 1480, 2960, true), 'HELD');
   assert.is(worker.receive(7, 2952, 4432, true), 'OVERLAP');
@@ -82,7 +82,7 @@ test('RFC 5722 §4: overlap kills the datagram, copies and later fragments inclu
   assert.is(worker.receive(8, 0, 1480, true), 'FOUND');
 });
 
-test('RFC 8200 §4.5: an exact duplicate, or a part of what was seen, is dropped alone', () => {
+test('RFC 8200 §4.5: an exact duplicate, or a part of data already seen, is dropped alone', () => {
   const worker = new Worker(memory().table);
   assert.is(worker.receive(7, 0, 1480, true), 'FOUND');
   assert.is(worker.receive(7, 0, 1480, true), 'DUPLICATE');
@@ -92,7 +92,7 @@ test('RFC 8200 §4.5: an exact duplicate, or a part of what was seen, is dropped
   assert.is(worker.receive(7, 2960, 3000, false), 'FOUND');
 });
 
-test('two ends, or bytes behind the end, kill the datagram (linux ip_frag_queue)', () => {
+test('two different ends, or bytes beyond the end, drop the datagram (linux ip_frag_queue)', () => {
   for (const [from, to, more] of [
     [3000, 3008, true],
     [2000, 2008, false],
@@ -107,7 +107,7 @@ test('two ends, or bytes behind the end, kill the datagram (linux ip_frag_queue)
   assert.is(worker.receive(7, 1480, 2000, false), 'OVERLAP');
 });
 
-test('what no datagram can have: empty, odd in the middle, beyond 65535', () => {
+test('malformed fragments: empty, not a multiple of eight in the middle, beyond 65535', () => {
   const worker = new Worker(memory().table);
   assert.is(worker.receive(7, 1480, 1480, true), 'MALFORMED');
   assert.is(worker.receive(7, 1480, 1487, true), 'MALFORMED');
@@ -116,7 +116,7 @@ test('what no datagram can have: empty, odd in the middle, beyond 65535', () => 
   assert.is(worker.receive(7, 0, 0, true), 'MALFORMED');
 });
 
-test('RFC 6946: an atomic fragment is whole and meets nobody', () => {
+test('RFC 6946: an atomic fragment is a whole datagram and matches no other', () => {
   const worker = new Worker(memory().table);
   assert.is(worker.receive(7, 1480, 2960, true), 'HELD');
   assert.is(worker.receive(7, 0, 100, false), 'FOUND');
@@ -124,7 +124,7 @@ test('RFC 6946: an atomic fragment is whole and meets nobody', () => {
   assert.is(worker.datagrams, 1);
 });
 
-test('after 30 s a datagram is forgotten, and another may have its identification', () => {
+test('after 30 s a datagram times out, and another may have its identification', () => {
   const worker = new Worker(memory().table);
   worker.nowMs = 2 ** 31 - 5000;
   assert.is(worker.receive(7, 1480, 2960, true), 'HELD');
@@ -136,7 +136,7 @@ test('after 30 s a datagram is forgotten, and another may have its identificatio
   assert.is(worker.table.words[FragmentWord.TIMED_OUT], 1);
 });
 
-test('more pieces than are kept: 64 apart from each other, any number that touch', () => {
+test('the limit of ranges: 64 separate ones, any number that are adjacent', () => {
   const worker = new Worker(memory().table);
   for (let i = 0; i < 64; i++) assert.is(worker.receive(7, 8 + i * 16, 16 + i * 16, true), 'HELD');
   assert.is(worker.receive(7, 8 + 64 * 16, 16 + 64 * 16, true), 'FULL');
@@ -149,7 +149,7 @@ test('more pieces than are kept: 64 apart from each other, any number that touch
   assert.is(worker.datagrams, 1);
 });
 
-test('a crash inside the lock: the table starts empty, and works', () => {
+test('after a crash with the lock held the table is cleared, and works', () => {
   const { table } = memory({ maxDatagrams: 16, heldBytes: 16 * 1024 });
   const worker = new Worker(table, 3);
   for (let id = 0; id < 10; id++) worker.receive(id, 1480, 2960, true);

@@ -29,7 +29,7 @@ test('it counts milliseconds of the machine’s monotonic clock, as every proces
   assert.ok(Math.abs(now - (seconds * 1000 + nanoseconds / 1e6)) < 50, `${now} to ${seconds} s`);
 });
 
-test('it measures short spans in microseconds, across the place where it begins again', async () => {
+test('it measures short spans in microseconds, across the wrap', async () => {
   const start = microseconds();
   await new Promise((resolve) => setTimeout(resolve, 20));
   const passed = microsecondsSince(start);
@@ -39,7 +39,7 @@ test('it measures short spans in microseconds, across the place where it begins 
   assert.ok(Math.abs(microsecondsSince(before) - (microseconds() + 5000)) < 100_000);
 });
 
-test('to ask for the time and for ready devices puts nothing on the heap', () => {
+test('reading the time and polling allocate nothing on the heap', () => {
   const epoll = new Epoll(4);
   let sum = 0;
   const waiting = bytesPerCall(() => {

@@ -11,7 +11,7 @@ import { ROOT } from '../../lib/cluster.ts';
 const directory = mkdtempSync(join(tmpdir(), 'lock-'));
 test.after(() => rmSync(directory, { recursive: true }));
 
-test('a lock is held once; its holder is named; released, it is free', () => {
+test('a lock has one holder, who is named; after release it is free', () => {
   const path = join(directory, 'a');
   const first = takeLock(path);
   assert.type(first, 'object');

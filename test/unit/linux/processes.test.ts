@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { findProcess, isAlive, signalProcess } from '../../../src/linux/processes.ts';
 import { ROOT } from '../../lib/cluster.ts';
 
-test('a process that has ended is gone; one whose pid is used again is another', () => {
+test('a process that has ended is gone; a reused pid is another process', () => {
   const pid = Number(execFileSync('sh', ['-c', 'echo $$'], { encoding: 'utf8' }));
   assert.is(findProcess(pid), undefined);
   const own = findProcess(process.pid)!;

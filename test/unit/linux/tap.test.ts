@@ -10,7 +10,7 @@ const KNOWN = { '5.10': 0x1f, '6.2': 0x7f, '6.17': 0x1ff };
 const kernel = (version: keyof typeof KNOWN) => (headerBytes: number, bits: number) =>
   (bits & ~KNOWN[version]) === 0 && ((bits & 0x80) === 0 || headerBytes === 24);
 
-test('the best that the kernel takes', () => {
+test('the highest level that the kernel accepts is used', () => {
   assert.equal(probeOffloads(OffloadLevel.TUNNEL, kernel('6.17')), {
     headerBytes: 24,
     tunnelOffload: true,
@@ -31,13 +31,13 @@ test('the best that the kernel takes', () => {
   });
 });
 
-test('never better than what is asked for', () => {
+test('never more than requested', () => {
   assert.is(probeOffloads(OffloadLevel.UDP, kernel('6.17'))?.tunnelOffload, false);
   assert.is(probeOffloads(OffloadLevel.TCP, kernel('6.17'))?.udpSegmentation, false);
   assert.is(probeOffloads(OffloadLevel.NONE, kernel('6.17'))?.segmentation, false);
 });
 
-test('the long header goes with tunnel offload only', () => {
+test('the long header is used with tunnel offload only', () => {
   const asked: [number, number][] = [];
   probeOffloads(OffloadLevel.TUNNEL, (headerBytes, bits) => asked.push([headerBytes, bits]) > 4);
   assert.equal(asked, [
@@ -49,7 +49,7 @@ test('the long header goes with tunnel offload only', () => {
   ]);
 });
 
-test('a kernel that takes nothing', () => {
+test('a kernel that accepts no level', () => {
   assert.is(
     probeOffloads(OffloadLevel.TUNNEL, () => false),
     undefined,

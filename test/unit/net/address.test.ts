@@ -41,7 +41,7 @@ test('text to number and back', () => {
     assert.is(parseIp(text), undefined);
 });
 
-test('a mapped address keeps the family it is written in, and has the words of the IPv4 address', () => {
+test('a mapped address keeps the family it is written in, and the table form of the IPv4 address', () => {
   const mapped = parseIp('::ffff:1.2.3.4')!;
   assert.is(mapped.family, 6);
   assert.equal(ipWords(mapped), ipWords(parseIp('1.2.3.4')!));
@@ -53,7 +53,7 @@ test('networks: host bits are cleared', () => {
   assert.is(printCidr(cidr('fd00:0:0:8001::1/49')), 'fd00:0:0:8000::/49');
 });
 
-test('texts that are not networks', () => {
+test('invalid networks are rejected', () => {
   for (const text of [
     '10.0.0.0',
     '10.0.0.0/',
@@ -69,7 +69,7 @@ test('texts that are not networks', () => {
   }
 });
 
-test('a network contains its addresses and those of no other family', () => {
+test('a network contains its addresses, and none of the other family', () => {
   assert.ok(inside('10.244.77.1/16', '10.244.255.255'));
   assert.not(inside('10.244.77.1/16', '10.245.0.0'));
   assert.ok(inside('0.0.0.0/0', '255.1.2.3'));

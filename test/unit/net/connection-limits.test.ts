@@ -14,7 +14,7 @@ async function client(port: number, localAddress: string): Promise<Socket> {
 
 const settle = () => new Promise((resolve) => setTimeout(resolve, 50));
 
-test('a client with more than its share loses its own oldest connections, nobody else theirs', async () => {
+test('a client that exceeds its share loses its own oldest connections, other clients none', async () => {
   const server = createServer((socket) => socket.on('error', () => {}));
   const closed = limitConnections(server, { total: 100, perAddress: 3 });
   server.listen(0, '127.0.0.1');
@@ -32,7 +32,7 @@ test('a client with more than its share loses its own oldest connections, nobody
   server.close();
 });
 
-test('when all shares are taken, the client with the most connections loses one', async () => {
+test('when the total is reached, the client with the most connections loses one', async () => {
   const server = createServer((socket) => socket.on('error', () => {}));
   limitConnections(server, { total: 6, perAddress: 4 });
   server.listen(0, '127.0.0.1');

@@ -49,7 +49,7 @@ for (const [name, fields, words] of [
   });
 }
 
-test('configuration, hops, routes and declared ports lie one behind the other and end with the memory', () => {
+test('configuration, hops, routes and declared ports are contiguous and fill the memory', () => {
   const buffer = new ArrayBuffer(nodeTableBytes(SIZES));
   const table = createNodeTable(buffer, { ...SIZES, secret: Int32Array.of(1, 2, 3, 4) });
   let end = table.config.byteOffset;

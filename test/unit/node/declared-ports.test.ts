@@ -8,7 +8,7 @@ import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/proto
 const SIZES = { maxHops: 8, routeSlots: 8, declaredSlots: 8 };
 const SECRET = Int32Array.of(1, 2, 3, 4);
 
-test('hop, protocol and port must all be those declared', () => {
+test('hop, protocol and port must all match a declared port', () => {
   const node = createNodeTable(new ArrayBuffer(nodeTableBytes(SIZES)), { ...SIZES, secret: SECRET });
   assert.ok(declarePort(node, 1, PROTOCOL_TCP, 80));
   assert.ok(portDeclared(node, 1, PROTOCOL_TCP, 80));
@@ -17,7 +17,7 @@ test('hop, protocol and port must all be those declared', () => {
   assert.not.ok(portDeclared(node, 1, PROTOCOL_TCP, 81));
 });
 
-test('a full table refuses another port and changes nothing; the ports of a hop that goes make room', () => {
+test("a full table refuses another port and changes nothing; removing a hop's ports makes room", () => {
   const node = createNodeTable(new ArrayBuffer(nodeTableBytes(SIZES)), { ...SIZES, secret: SECRET });
   for (let i = 0; i < 8; i++) assert.ok(declarePort(node, 1 + (i & 1), PROTOCOL_TCP, 1000 + i));
   const before = node.words.slice();

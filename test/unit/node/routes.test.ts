@@ -46,7 +46,7 @@ test('a full table refuses another route and changes nothing; a known route can 
   assert.ok(setRoute(node, address(0x0a0000ff), 128, 1), 'the slot of a route that was taken away is used again');
 });
 
-test('a prefix length beyond those that look-ups try is refused, not accepted and never found', () => {
+test('a route is refused if its prefix length exceeds the number that look-ups try', () => {
   const node = table(64);
   for (let i = 0; i < MAX_PREFIX_LENGTHS; i++) assert.ok(setRoute(node, address(0x0a000000), 128 - i, i));
   const before = node.words.slice();

@@ -18,7 +18,7 @@ function nodeWith(overlay: OverlayName): TestNode {
 }
 
 for (const name of OVERLAY_NAMES) {
-  test(`${name}: puts exactly its overhead in front of the packet, and moves not a byte of it`, () => {
+  test(`${name}: adds exactly its overhead in front of the packet, which stays in place`, () => {
     const { pkt, dataplane, node } = nodeWith(name);
     const before = pkt.bytes.slice(pkt.l3, pkt.end);
     const overlay = overlayOf(dataplane);
@@ -30,7 +30,7 @@ for (const name of OVERLAY_NAMES) {
   });
 }
 
-test('the kernel routes to another node where there is no tunnel, and only there', () => {
+test('the kernel routes to another node only if there is no tunnel', () => {
   const routed = OVERLAY_NAMES.filter((name) => {
     const { dataplane, node } = nodeWith(name);
     assert.not(isRoutedByHost(dataplane, HOST_HOP), `${name}: the node itself`);
@@ -40,7 +40,7 @@ test('the kernel routes to another node where there is no tunnel, and only there
   assert.equal(routed, ['host-gw']);
 });
 
-test("an overlay takes no other overlay's packets", () => {
+test("an overlay does not accept another overlay's packets", () => {
   const packets = { vxlan: { protocol: 17, dstPort: 4789 }, ipip: { protocol: 4, dstPort: 0 } };
   const taken = OVERLAY_NAMES.flatMap((name) =>
     Object.entries(packets).flatMap(([of, fields]) => {
@@ -53,7 +53,7 @@ test("an overlay takes no other overlay's packets", () => {
   assert.equal(taken, ['vxlan takes vxlan', 'ipip takes ipip']);
 });
 
-test('a packet for another address than the node, or a fragment, is not taken out of its tunnel', () => {
+test("a packet for an address other than the node's, or a fragment, is not decapsulated", () => {
   for (const [what, change] of Object.entries({
     address: (node: TestNode) => node.pkt.dst.set([0, 0, 0xffff, 0x01020304]),
     'first fragment': (node: TestNode) => Object.assign(node.pkt, { moreFragments: 1 }),

@@ -23,7 +23,7 @@ test('an established TCP connection, as conntrack -L prints it', () => {
   );
 });
 
-test('UDP without an answer', () => {
+test('UDP without a reply', () => {
   const flow = {
     ...TCP,
     protocol: 17,
@@ -40,7 +40,7 @@ test('UDP without an answer', () => {
   );
 });
 
-test('a ping: type and identifier stand where ports would', () => {
+test('a ping: type and identifier in place of the ports', () => {
   const flow = {
     ...TCP,
     protocol: 1,

@@ -43,7 +43,7 @@ for (const line of LINES) {
   });
 }
 
-test('in brief only what names the packet is left', () => {
+test('the brief form keeps only what identifies the packet', () => {
   const brief = (text: string): string => printBytes(frame(text), true);
   assert.is(
     brief('tcp 10.244.1.2:4000 > 10.96.0.10:80 SA seq 5 ack 6 win 7 <mss 1460> len 3'),
@@ -97,7 +97,7 @@ test('fragments of a datagram', () => {
   );
 });
 
-test('what is wrong with a frame is said', () => {
+test('errors in a frame are shown', () => {
   const bent = (at: number, value: number): string => {
     const bytes = frame('tcp 10.244.1.2:4000 > 10.96.0.10:80 S');
     bytes[at] = value;
@@ -118,26 +118,26 @@ test('Ethernet padding is not payload', () => {
   assert.is(printBytes(concat(frame('udp 1.1.1.1:1 > 2.2.2.2:2'), new Uint8Array(18))), 'udp 1.1.1.1:1 > 2.2.2.2:2');
 });
 
-test('a packet without its Ethernet header, and a frame inside a larger memory', () => {
+test('a packet without its Ethernet header, and a frame inside a larger buffer', () => {
   const bytes = packet('udp 10.0.0.1:1 > 10.0.0.2:2 len 3');
   assert.is(printPacket(viewOf(bytes), 0, bytes.length), 'udp 10.0.0.1:1 > 10.0.0.2:2 len 3');
   const arena = concat(new Uint8Array(258).fill(0xee), frame('udp 10.0.0.1:1 > 10.0.0.2:2 len 3'), new Uint8Array(99));
   assert.is(printFrame(viewOf(arena), 258, arena.length - 99, true), 'udp 10.0.0.1:1 > 10.0.0.2:2');
 });
 
-test('VXLAN within VXLAN ends at some depth', () => {
+test('nested VXLAN is printed to a limited depth', () => {
   let text = 'udp 10.0.0.1:1 > 10.0.0.2:2';
   for (let i = 0; i < 8; i++) text = `vxlan 1.1.1.1:5 > 2.2.2.2:4789 vni 1 (${text})`;
   assert.match(printBytes(frame(text)), /\(…\)/);
 });
 
-test('a line that makes no sense is refused with what was expected', () => {
+test('an invalid line is rejected with what was expected', () => {
   assert.throws(() => frame('tcp 10.0.0.1:1 10.0.0.2:2 S'), /expected >, found "10.0.0.2:2"/);
   assert.throws(() => frame('tcp 10.0.0.1:1 > 10.0.0.2:2 S nonsense'), /expected the end, found "nonsense"/);
   assert.throws(() => frame('frob 10.0.0.1 > 10.0.0.2'), /a protocol instead of frob/);
 });
 
-test('random and bent frames: always one line, never an exception', () => {
+test('random and mutated frames: always one line, never an exception', () => {
   const random = seededRandom(SEED);
   const seeds = LINES.map((line) => frame(line));
   const types = [0x08, 0x00, 0x86, 0xdd, 0x08, 0x06, 0x81, 0x00];

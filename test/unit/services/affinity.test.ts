@@ -23,7 +23,7 @@ const client = (n: number): Int32Array => Int32Array.of(0, 0, 0xffff, 0x0a000000
 const A = client(1);
 const B = client(2);
 
-test('S9: remembered per client and service port, until the timeout after the last connection', () => {
+test('S9: affinity per client and service port, until the timeout after the last connection', () => {
   const t = table();
   rememberAffinity(t, A, 5, 77, 1000, 10);
   assert.is(affinityEndpoint(t, A, 5, 10_999), 77);
@@ -44,7 +44,7 @@ test('the clock may wrap', () => {
   assert.is(affinityEndpoint(t, A, 5, now + 1001), 0);
 });
 
-test('full: whoever would be forgotten first gives way, and the newest is always remembered', () => {
+test('full: the entry that expires first is replaced, and the newest is always stored', () => {
   const t = table(64);
   for (let n = 0; n < 1000; n++) {
     rememberAffinity(t, client(n), 1, n + 1, n, 1000);
@@ -55,7 +55,7 @@ test('full: whoever would be forgotten first gives way, and the newest is always
   assert.ok(known > 48 && known <= 64, `${known} of 64 slots are in use`);
 });
 
-test('words of two writers in one slot count as forgotten, whichever they are', () => {
+test('a slot with words of two writers counts as empty, whichever words they are', () => {
   const t = table();
   rememberAffinity(t, A, 5, 77, 1000, 10);
   const one = t.affinity.slice();
@@ -71,7 +71,7 @@ test('words of two writers in one slot count as forgotten, whichever they are', 
   }
 });
 
-test('the first choice: alike for a timeout, another after it, even over clients', () => {
+test('the first choice: constant for one timeout, different after it, even over clients', () => {
   const counts = new Array<number>(7).fill(0);
   let moved = 0;
   for (let n = 0; n < 7000; n++) {
@@ -84,7 +84,7 @@ test('the first choice: alike for a timeout, another after it, even over clients
   assert.ok(Math.abs(moved / 7000 - 6 / 7) < 0.03, `${moved} of 7000 moved`);
 });
 
-test('an agent that starts anew takes over what the last one remembered', () => {
+test('an agent that restarts takes over the affinity entries', () => {
   const old = table(64, Int32Array.of(9, 9, 9, 9));
   rememberAffinity(old, A, 5, 77, 1000, 10);
   rememberAffinity(old, B, 5, 78, 1000, 1);

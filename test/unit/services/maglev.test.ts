@@ -26,7 +26,7 @@ for (const count of [1, 2, 3, 10, 81, 100, 500, 1310]) {
   });
 }
 
-test('the same table whatever order the endpoints are told in', () => {
+test('the table does not depend on the order of the endpoints', () => {
   const one = names(20);
   const other = [...one].reverse();
   const a = build(one);
@@ -35,7 +35,7 @@ test('the same table whatever order the endpoints are told in', () => {
 });
 
 for (const count of [3, 10, 50]) {
-  test(`one of ${count} endpoints goes: its clients move, of the others hardly any`, () => {
+  test(`one of ${count} endpoints is removed: its clients move, of the others hardly any`, () => {
     const before = names(count);
     const gone = before[1]!;
     const after = before.filter((name) => name !== gone);
@@ -70,7 +70,7 @@ test('clients are spread evenly, by source port and by address', () => {
   assert.ok(withinChance(chiSquare(byAddress), count - 1), `by address: ${chiSquare(byAddress)}`);
 });
 
-test('the seed is part of the choice, and a uint32 comes out', () => {
+test('the hash depends on the seed, and is a uint32', () => {
   const client = Int32Array.of(-1, -2, -3, -4);
   const one = maglevHash(client, 65535, 17, 1);
   assert.ok(one >= 0 && one <= 0xffffffff && Number.isInteger(one));

@@ -101,7 +101,7 @@ function read({ memory, control }: Told): void {
 }
 
 if (isMainThread) {
-  test('two readers hammer while services change, come and go', async () => {
+  test('two readers run while services are added, changed and removed', async () => {
     const memory = new SharedArrayBuffer(servicesBytes(SIZES));
     const control = new SharedArrayBuffer(4);
     const table = createServices(memory as unknown as ArrayBuffer, { ...SIZES, secret: Int32Array.of(5, 6, 7, 8) });

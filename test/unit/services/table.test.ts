@@ -84,7 +84,7 @@ test('all addresses of a service port lead to one block and change with one stor
   assert.equal(t.chains, chains);
 });
 
-test('protocol and port are part of the address; an address is known by itself as long as a port has it', () => {
+test('protocol and port are part of the key; an address is known while any port has it', () => {
   const t = table();
   const w = new ServiceWriter(t);
   w.set(contents('dns-tcp', ['10.96.0.10:53'], ['10.0.0.1:1']), 0);
@@ -112,7 +112,7 @@ test('setting the same again writes nothing', () => {
   assert.ok(w.set({ ...all, affinitySeconds: 61 }, 0));
 });
 
-test('an address moves: the new one is there before the old one goes', () => {
+test('an address moves: the new one is inserted before the old one is removed', () => {
   const t = table();
   const w = new ServiceWriter(t);
   w.set(contents('a', ['10.96.0.1:80', 'np:30000'], ['10.0.0.1:1']), 0);
@@ -122,7 +122,7 @@ test('an address moves: the new one is there before the old one goes', () => {
   assert.equal([isVip(t, '10.96.0.1'), isVip(t, '10.96.0.2')], [false, true]);
 });
 
-test('two services that want one address: the first has it, then the other', () => {
+test('two services claim one address: the first has it, then the other', () => {
   const t = table();
   const w = new ServiceWriter(t);
   w.set(contents('a', ['ext:192.0.2.1:80', 'np:30000'], ['10.0.0.1:1']), 0);
@@ -138,7 +138,7 @@ test('two services that want one address: the first has it, then the other', () 
   assert.is(viewFrontends(t)[0]?.kind, FrontendKind.EXTERNAL_IP, 'an address may change its kind');
 });
 
-test('blocks and records rest for a second before they are used again', () => {
+test('blocks and records are reused only after a grace period of a second', () => {
   const t = table();
   const w = new ServiceWriter(t);
   w.set(contents('a', ['10.96.0.1:80'], ['10.0.0.1:1']), 0);
@@ -151,7 +151,7 @@ test('blocks and records rest for a second before they are used again', () => {
   assert.is(w.blockOf('a'), first);
 });
 
-test('endpoint ids: stable while the endpoint lives, the same for the next writer, counters start at 0', () => {
+test('endpoint ids: stable while the endpoint exists, the same for the next writer, counters start at 0', () => {
   const t = table();
   const w = new ServiceWriter(t);
   w.set(contents('a', ['10.96.0.1:80'], ['10.0.0.1:1', '10.0.0.2:1']), 0);
@@ -176,7 +176,7 @@ test('endpoint ids: stable while the endpoint lives, the same for the next write
   assert.is.not(next.endpointId('b', '10.0.0.2:1'), id, 'another service counts for itself');
 });
 
-test('a full table says so, and what was in force stays', () => {
+test('a full table throws, and the previous state stays', () => {
   const small = table({ poolWords: 64 });
   const w = new ServiceWriter(small);
   w.set(contents('a', ['10.96.0.1:80'], ['10.0.0.1:1']), 0);
@@ -202,7 +202,7 @@ test('a full table says so, and what was in force stays', () => {
   assert.not.ok(isVip(ids, '10.96.0.2'));
 });
 
-test('random churn against a map: every address leads where it should, nothing is lost or left behind', () => {
+test('random churn against a map: every address leads where it should, nothing is lost or leaked', () => {
   const seed = 20240611;
   const random = seededRandom(seed);
   const t = table({ slots: 512, poolWords: 1 << 18, endpoints: 2048 });
@@ -240,7 +240,7 @@ test('random churn against a map: every address leads where it should, nothing i
   assert.ok(t.blocks.every((block) => block === 0));
 });
 
-test('a look-up in a table that saw a hundred times its size come and go walks no longer than in a new one', () => {
+test("after churn of a hundred times the table's size, look-ups are as short as in a new table", () => {
   const t = table({ slots: 1024 });
   const w = new ServiceWriter(t);
   for (let i = 0; i < 50_000; i++) {
@@ -258,7 +258,7 @@ test('a look-up in a table that saw a hundred times its size come and go walks n
   );
 });
 
-test('memory of another layout or kind is refused', () => {
+test('memory of another layout or kind is rejected', () => {
   const t = table();
   const buffer = t.words.buffer as ArrayBuffer;
   assert.ok(attachServices(buffer));
@@ -267,7 +267,7 @@ test('memory of another layout or kind is refused', () => {
   assert.is(attachServices(buffer), undefined, 'another kind');
 });
 
-test('block memory: sizes are cut from larger pieces when the end is reached', () => {
+test('block allocator: larger free blocks are split when the pool is used up', () => {
   const memory = new Int32Array(16 + 64);
   const pool = new BlockPool(memory);
   const whole = pool.allocate(64);

@@ -13,7 +13,7 @@ function node(): TestNode {
   return new TestNode().pod('a', A).pod('b', B).peer(2);
 }
 
-test('fragments: later ones follow the first, those ahead of it wait, a duplicate is dropped alone', () => {
+test('fragments: later ones follow the first, those that arrive before it wait, a duplicate is dropped alone', () => {
   const n = node();
   const whole = frame(`udp ${A}:4000 > ${B}:53 len 3000`, { id: 9, ...MACS });
   const [first, second, third] = fragments(whole, 1450) as [Uint8Array, Uint8Array, Uint8Array];

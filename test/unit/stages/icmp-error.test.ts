@@ -7,7 +7,7 @@ const A = '10.244.1.2';
 const B = '10.244.1.3';
 const CLIENT = '198.51.100.7';
 
-test('a connection from port 65535 to port 65535 has errors like any other', () => {
+test('ICMP errors work for a connection from port 65535 to port 65535', () => {
   const n = new TestNode().pod('a', A).pod('b', B);
   for (const protocol of ['udp', 'sctp']) {
     n.receive('a', `${protocol} ${A}:65535 > ${B}:65535 len 20`);
@@ -16,7 +16,7 @@ test('a connection from port 65535 to port 65535 has errors like any other', () 
   }
 });
 
-test('RFC 5508 REQ-5: a gateway’s error leaves the pod network as from whom the client asked', () => {
+test('RFC 5508 REQ-5: a gateway’s error leaves the pod network with the address that the client used as source', () => {
   const one = new TestNode({ number: 1 }).peer(2);
   one.service('udp 10.96.0.11:53', { endpoints: ['10.244.2.2:53'], nodePort: 31053 });
   const two = new TestNode({ number: 2 }).peer(1);
@@ -28,7 +28,7 @@ test('RFC 5508 REQ-5: a gateway’s error leaves the pod network as from whom th
   ]);
 });
 
-test('toward a pod the gateway of another node is seen as itself', () => {
+test('toward a pod the gateway of another node keeps its address', () => {
   const one = new TestNode({ number: 1 }).pod('a', A).peer(2);
   one.service('udp 10.96.0.11:53', { endpoints: ['10.244.2.2:53'] });
   const two = new TestNode({ number: 2 }).peer(1);

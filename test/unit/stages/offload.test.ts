@@ -32,7 +32,7 @@ function receivePending(n: TestNode, text: string, offset: number, gsoType = 0):
   return verdictName(processFrame(n.pkt, n.dataplane, n.nowMs));
 }
 
-test('a pending checksum is where the protocol has it, or the frame is dropped', () => {
+test("a frame is dropped unless its pending checksum is in the protocol's checksum field", () => {
   assert.is(receivePending(node(), `tcp ${A}:4000 > ${B}:80 S`, 16), 'forwarded');
   assert.is(receivePending(node(), `udp ${A}:4000 > ${B}:53 len 300`, 6), 'forwarded');
   // At 2 the kernel would write over the port that the policy was asked about.
@@ -58,14 +58,14 @@ test('a checksum pending inside a tunnel between pods is finished', () => {
   assert.equal(residueOf(view, 14 + 20 + 8 + 8 + 14, false), { kind: 'full', value: 0 });
 });
 
-test('a super-packet is of the protocol of its packet', () => {
+test('a super-packet must have the protocol of its packet', () => {
   assert.is(receivePending(node(), `tcp ${A}:4000 > ${B}:80 A len 300`, 16, 1), 'forwarded');
   assert.is(receivePending(node(), `tcp ${A}:4000 > ${B}:80 A len 300`, 16, 4), 'offload-invalid');
   assert.is(receivePending(node(), `tcp ${A}:4000 > ${B}:80 A len 300`, 16, 5), 'offload-invalid');
   assert.is(receivePending(node(), `udp ${A}:4000 > ${B}:53 len 300`, 6, 1), 'offload-invalid');
 });
 
-test('every piece of a packet between two pods of a segment has the Ethernet source of its sender', () => {
+test('every segment of a packet between two pods of one L2 segment has the Ethernet source of its sender', () => {
   const n = node();
   const cut = n.receive('a', `udp ${A}:4000 > ${B}:53 len 3000`, { dstMac: MAC_B, partial: true, gsoSize: 1000 });
   assert.is(cut, 'forwarded');
@@ -77,7 +77,7 @@ test('every piece of a packet between two pods of a segment has the Ethernet sou
   assert.equal(sources, new Array(6).fill(MAC_A));
 });
 
-test('an ICMP error goes to the sender of the packet it quotes and to nobody else', () => {
+test('an ICMP error is accepted only if it is sent to the sender of the quoted packet', () => {
   const n = node();
   n.receive('a', `udp ${A}:4000 > ${B}:53 len 8`);
   const quoted = `(udp ${A}:4000 > ${B}:53 len 8)`;
@@ -87,7 +87,7 @@ test('an ICMP error goes to the sender of the packet it quotes and to nobody els
   assert.is(n.receive('b', `icmp ${B} > ${A} unreachable port ${quoted}`), 'forwarded');
 });
 
-test('a super-packet without payload ends before it changes anything', () => {
+test('a super-packet without payload is dropped before it changes any table', () => {
   const n = node();
   loadFrame(n.pkt, frame('udp 172.18.0.1:9 > 172.18.0.11:9 len 0', { dstMac: '0a:58:0a:f4:01:01', partial: true }), 0, {
     gsoSize: 100,

@@ -23,7 +23,7 @@ for (const [who, from, asked] of [
   ['the node itself by the NodePort', `${NODE}:4000`, `${NODE}:30080`],
   ['somebody outside', `${OUTSIDE}:4000`, `${NODE}:30080`],
 ] as const) {
-  test(`an endpoint in the node's own namespace answers us, whoever asks: ${who}`, () => {
+  test(`replies of an endpoint in the node's own namespace come back to the pipeline for every client: ${who}`, () => {
     const n = node(`${NODE}:8080`);
     assert.is(n.receive('host', `tcp ${from} > ${asked} S`), 'to-host');
     const [sent = ''] = n.sent('host');
@@ -34,7 +34,7 @@ for (const [who, from, asked] of [
   });
 }
 
-test('a pod is seen as itself by its own node, as its node by others outside the pod network', () => {
+test("a pod keeps its address toward its own node, and has its node's address outside the pod network", () => {
   const own = node(`${NODE}:8080`);
   own.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 S`);
   assert.equal(own.sent('host'), [`tcp ${A}:4000 > ${NODE}:8080 S`]);
@@ -43,7 +43,7 @@ test('a pod is seen as itself by its own node, as its node by others outside the
   assert.match(other.sent('host')[0] ?? '', /^tcp 172\.18\.0\.11:\d+ > 172\.18\.0\.12:8080 S$/);
 });
 
-test('the node itself toward an endpoint outside: as its underlay address, not as the gateway nobody knows', () => {
+test("the node itself toward an endpoint outside: with its underlay address, not the gateway's, which is unknown there", () => {
   const n = node('172.18.0.12:8080');
   n.receive('host', `tcp ${GATEWAY}:4000 > 10.96.0.10:80 S`);
   assert.match(n.sent('host')[0] ?? '', /^tcp 172\.18\.0\.11:\d+ > 172\.18\.0\.12:8080 S$/);

@@ -22,13 +22,13 @@ function ports(count: number, secret?: number): number[] {
   });
 }
 
-test('the same node chooses the same ports, one with another secret others, though its random numbers are the same', () => {
+test("port choice depends on the node's secret, even with the same random numbers", () => {
   assert.equal(ports(50), ports(50));
   const [one, two] = [ports(50, 1), ports(50, 2)];
   assert.ok(one.filter((port, i) => port === two[i]).length <= 2);
 });
 
-test('all of the range is used, evenly enough', () => {
+test('the whole range is used, evenly', () => {
   const chosen = ports(4000);
   assert.ok(chosen.every((port) => port >= 32768 && port <= 49151));
   const quarters = [0, 0, 0, 0];

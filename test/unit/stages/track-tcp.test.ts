@@ -12,7 +12,7 @@ function node(): TestNode {
   return new TestNode().pod('a', A).pod('b', B).peer(2);
 }
 
-test('kubernetes #74839: a segment from outside the window is dropped, the connection goes on', () => {
+test('kubernetes #74839: a segment from outside the window is dropped, the connection continues', () => {
   const n = node();
   n.receive('a', `tcp ${A}:4000 > ${B}:80 S seq 0`, TO_B);
   n.receive('b', `tcp ${B}:80 > ${A}:4000 SA seq 0 ack 1`, TO_A);
@@ -23,7 +23,7 @@ test('kubernetes #74839: a segment from outside the window is dropped, the conne
   assert.is(n.receive('b', `tcp ${B}:80 > ${A}:4000 PA seq 1 ack 1 len 10`, TO_A), 'forwarded');
 });
 
-test('a refused connection leaves nothing: the reset passes, the entry is over', () => {
+test('a refused connection: the reset passes, the record is removed', () => {
   const n = node();
   n.receive('a', `tcp ${A}:4000 > ${B}:81 S seq 0`, TO_B);
   assert.is(n.receive('b', `tcp ${B}:81 > ${A}:4000 RA seq 0 ack 1`, TO_A), 'forwarded');

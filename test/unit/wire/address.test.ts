@@ -29,7 +29,7 @@ test('IPv4 text and int32', () => {
   assert.is(formatIpv4(addressWords('172.18.0.11')[3]!), '172.18.0.11');
 });
 
-test('texts that are no IPv4 address', () => {
+test('invalid IPv4 addresses are rejected', () => {
   for (const text of [
     '',
     '1.2.3',
@@ -53,7 +53,7 @@ test('an IPv4 address is mapped, whichever way it is written', () => {
   assert.is(addressFamily(addressWords('::1')), 6);
 });
 
-test('IPv6 text as RFC 5952 writes it', () => {
+test('IPv6 text follows RFC 5952', () => {
   for (const [text, expected] of [
     ['2001:0db8:0:0:1:0:0:1', '2001:db8::1:0:0:1'],
     ['2001:db8:0:1:1:1:1:1', '2001:db8:0:1:1:1:1:1'],
@@ -69,7 +69,7 @@ test('IPv6 text as RFC 5952 writes it', () => {
   }
 });
 
-test('texts that are no IPv6 address', () => {
+test('invalid IPv6 addresses are rejected', () => {
   const texts = [
     ':',
     ':::',

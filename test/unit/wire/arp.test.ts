@@ -22,7 +22,7 @@ test('a request is written to the byte and read back', () => {
   assert.equal([arp.arpSenderIp(view, AT), arp.arpTargetIp(view, AT)], [0x0af40102, 0x0af40101]);
 });
 
-test('a request becomes its answer in place', () => {
+test('a request is turned into its reply in place', () => {
   const view = request();
   arp.answerArpInPlace(view, AT, 0x0a58, 0x0af40101);
   assert.is(hex(view, 28), '00010800060400020a580af401010af401010a580af401020af40102');
@@ -30,7 +30,7 @@ test('a request becomes its answer in place', () => {
   assert.is(arp.arpOperation(view, AT), arp.ARP_REPLY);
 });
 
-test('other hardware, other protocols and other address sizes are not ours', () => {
+test('other hardware, protocols and address sizes are rejected', () => {
   for (const at of [0, 1, 2, 3, 4, 5]) {
     const view = request();
     view.setUint8(AT + at, view.getUint8(AT + at) ^ 8);

@@ -39,7 +39,7 @@ test('a full sum neither overflows nor wraps on 64 KiB of ones, and ranges chain
   assert.is(fold16(sumBytes(viewOf(random), 1000, 2999, sumBytes(viewOf(random), 0, 1000, 5))), whole);
 });
 
-test('nothing outside the range counts, also through a window on a larger buffer', () => {
+test('nothing outside the range counts, even in a view of a larger buffer', () => {
   const around = new Uint8Array(64).fill(0xee);
   const bytes = around.subarray(11, 40);
   bytes.fill(0);

@@ -21,7 +21,7 @@ test('a header is written to the byte and read back', () => {
   assert.equal([ethernet.sourceMacHigh(view, AT), ethernet.sourceMacLow(view, AT)], [0x0a58, 0x0af40102]);
 });
 
-test('MACs are compared whole, their low word as int32', () => {
+test('MACs are compared completely, the low word as int32', () => {
   const view = header();
   assert.ok(ethernet.isDestinationMac(view, AT, 0x0a58, 0x0af40101));
   assert.ok(ethernet.isSourceMac(view, AT, 0x0a58, 0x0af40102));
@@ -40,7 +40,7 @@ test('group addresses', () => {
   assert.ok(ethernet.isGroupSource(view, AT));
 });
 
-test('VLAN tags: the identifier, and the type behind the tag', () => {
+test('VLAN tags: the identifier, and the type after the tag', () => {
   const view = memory();
   ethernet.writeEthernetType(view, AT, ethernet.ETHERTYPE_QINQ);
   view.setUint16(AT + 14, 0xe064);

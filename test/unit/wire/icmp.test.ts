@@ -46,7 +46,7 @@ test('ports of a query: the identifier on the asking side, the request type oppo
   assert.is(icmp.icmpPortsWord(view, AT), (8 << 16) | 0x9abc);
 });
 
-test('an exchanged identifier leaves what a sender with that identifier would have sent', () => {
+test('a changed identifier gives what a sender with that identifier would have sent', () => {
   for (const [name, ports] of [
     ['echo-request', (4711 << 16) | 8],
     ['echo-reply', (8 << 16) | 4711],
@@ -57,13 +57,13 @@ test('an exchanged identifier leaves what a sender with that identifier would ha
   }
 });
 
-test('an echo request becomes its reply in place', () => {
+test('an echo request is turned into its reply in place', () => {
   const bytes = packet('icmp 10.0.0.1 > 10.0.0.2 echo-request id 1 seq 2 len 33');
   icmp.answerEchoInPlace(viewOf(bytes), 20);
   assert.equal(bytes, packet('icmp 10.0.0.1 > 10.0.0.2 echo-reply id 1 seq 2 len 33'));
 });
 
-test('the checksum: written, found right, and found wrong for any flipped bit', () => {
+test('the checksum is written, verified, and found wrong after any flipped bit', () => {
   const bytes = packet('icmp 10.0.0.1 > 10.0.0.2 echo-request id 1 seq 2 len 33').subarray(20);
   const view = viewOf(bytes);
   const right = view.getUint16(2);

@@ -12,14 +12,14 @@ const DST = mapped(0xc0a800c7);
 
 const udp = (options = {}): DataView => viewOf(packet('udp 192.168.0.1:1 > 192.168.0.199:2 len 95', options));
 
-test('what a family is called in a frame, and how long its header is', () => {
+test('EtherType and header length of each family', () => {
   assert.equal([ip.IPV4, ip.IPV6].map(ip.etherTypeOf), [0x0800, 0x86dd]);
   assert.equal([ip.IPV4, ip.IPV6].map(ip.minHeaderBytes), [20, 40]);
   assert.is(ip.ipVersion(udp(), 0), ip.IPV4);
   assert.is(ip.ipVersion(viewOf(packet('udp [fd00::2]:1 > [fd00::3]:2 len 0')), 0), ip.IPV6);
 });
 
-test('a header is written from addresses of four words, to the byte', () => {
+test('a header is written from addresses of four words, byte for byte', () => {
   const view = memory();
   ip.emitIp(view, AT, AT + 115, 17, SRC, DST);
   assert.is(hex(view, 20), '45000073000040004011b861c0a80001c0a800c7');
@@ -28,7 +28,7 @@ test('a header is written from addresses of four words, to the byte', () => {
   assert.is(hex(view, 20), '45000073000740004011b85ac0a80001c0a800c7');
 });
 
-test('addresses: read as four words, written, exchanged, swapped', () => {
+test('addresses: read as four words, written, replaced, swapped', () => {
   const view = memory();
   ip.emitIp(view, AT, AT + 115, 17, SRC, DST);
   const [src, dst] = [new Int32Array(4).fill(9), new Int32Array(4).fill(9)];
@@ -58,7 +58,7 @@ test('hop limit: read, lowered, reset; the header stays intact', () => {
   assert.is(ipv4HeaderChecksum(view, 0, 20), 0);
 });
 
-test('fragments: who may cut, what the pieces have in common, which one has no transport header', () => {
+test('fragments: whether fragmenting is permitted, the common header, which one has no transport header', () => {
   assert.not(ip.mayFragment(udp(), 0));
   assert.ok(ip.mayFragment(udp({ df: false }), 0));
   assert.is(ip.fragmentIdentification(udp({ id: 0xbeef }), 0), 0xbeef);
@@ -66,13 +66,13 @@ test('fragments: who may cut, what the pieces have in common, which one has no t
   assert.ok(ip.isLaterFragment(udp({ fragmentOffset: 8 }), 0));
 });
 
-test('the transport header: its protocol, and its place behind options', () => {
+test('the transport header: its protocol, and its offset after options', () => {
   assert.is(ip.transportProtocol(udp(), 0), 17);
   assert.is(ip.transportAt(udp(), 0), 20);
   assert.is(ip.transportAt(udp({ ipOptions: Uint8Array.of(1, 1, 1, 0) }), 0), 24);
 });
 
-test('a quote is intact with a whole right header and 8 bytes behind it', () => {
+test('a quote is valid with a complete, correct header and 8 bytes after it', () => {
   const view = udp({ ipOptions: Uint8Array.of(1, 1, 1, 0) });
   assert.ok(ip.isQuoteIntact(view, 0, 32));
   assert.not(ip.isQuoteIntact(view, 0, 31), 'seven bytes of transport header');

@@ -40,7 +40,7 @@ test('a known IPv4 header', () => {
   assert.is(ipv4.ipv4HeaderChecksum(viewOf(bytes), 0, 20), 0);
 });
 
-test('a header that is sent from here: DF, TTL 64, identification 0, a right checksum, and nothing beside it', () => {
+test('a header created here: DF, TTL 64, identification 0, a correct checksum, no other field set', () => {
   const view = header();
   assert.is(hex(view, 20), '45000073000040004011b861c0a80001c0a800c7');
   untouchedAround(view, 20);
@@ -49,7 +49,7 @@ test('a header that is sent from here: DF, TTL 64, identification 0, a right che
   assert.equal([ipv4.ipv4Ttl(view, AT), ipv4.ipv4Protocol(view, AT), ipv4.ipv4Identification(view, AT)], [64, 17, 0]);
 });
 
-test('a tunnel header: the checksum added up from the constant part is the one a full sum gives', () => {
+test('a tunnel header: the checksum computed from the constant part equals a full sum', () => {
   const random = seededRandom(SEED);
   for (let i = 0; i < 10_000; i++) {
     const view = memory();
@@ -85,7 +85,7 @@ test('a segment gets its own length and identification', () => {
   assert.equal([ipv4.ipv4TotalLength(view, AT), ipv4.ipv4Identification(view, AT)], [1400, 77]);
 });
 
-test('an identification set afterwards leaves the header intact', () => {
+test('a header stays valid after its identification is set', () => {
   const view = header();
   for (const identification of [0, 1, 0xffff, 0x1234]) {
     ipv4.writeIpv4Identification(view, AT, identification);
@@ -94,7 +94,7 @@ test('an identification set afterwards leaves the header intact', () => {
   }
 });
 
-test('exchanged addresses: the header stays intact, and the difference fits any sum they are in', () => {
+test('replaced addresses: the header stays valid, and the difference updates any checksum that covers them', () => {
   const random = seededRandom(SEED);
   for (let i = 0; i < 10_000; i++) {
     const view = header();

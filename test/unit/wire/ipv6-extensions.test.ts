@@ -22,7 +22,7 @@ test('no extension headers', () => {
   assert.equal([ipv6Chain.protocol, ipv6Chain.l4, ipv6Chain.fragmentAt], [6, 40, 0]);
 });
 
-test('hop-by-hop, destination and routing headers are passed over, each by its own length', () => {
+test('hop-by-hop, destination and routing headers are skipped, each by its own length', () => {
   assert.ok(walk(0, ...eight(60), ...eight(43, 1), ...eight(0), ...eight(17)));
   assert.equal([ipv6Chain.protocol, ipv6Chain.l4], [17, 72]);
 });
@@ -55,14 +55,14 @@ test('ESP and "no next header" end the chain', () => {
   assert.is(ipv6Chain.protocol, 59);
 });
 
-test('refused: cut short, beyond the packet, hop-by-hop not first, too many', () => {
+test('rejected: truncated, beyond the packet, hop-by-hop not first, too many', () => {
   assert.not(walk(0, 6, 0, 0), 'cut short');
   assert.not(walk(0, ...eight(6, 1)), 'longer than the packet');
   assert.not(walk(60, ...eight(0), ...eight(6)), 'hop-by-hop not first');
   assert.not(walk(60, ...Array.from({ length: 9 }, () => eight(60)).flat()), 'too many');
 });
 
-test('random chains: the walk ends inside the packet or refuses', () => {
+test('random chains: parsing ends inside the packet or rejects it', () => {
   const random = seededRandom(SEED);
   const kinds = [0, 43, 44, 51, 60, 135, 6, 17];
   for (let i = 0; i < 50_000; i++) {

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import * as ports from '../../../native-free-dataplane/wire/ports.ts';
 import { AT, hex, memory, untouchedAround } from '../../lib/frames/header-memory.ts';
 
-test('both ports as one word, and each by itself', () => {
+test('both ports as one word, and each separately', () => {
   const view = memory();
   ports.writePorts(view, AT, (0x9000 << 16) | 80);
   assert.is(hex(view, 4), '90000050');

@@ -17,7 +17,7 @@ function crc32c(bytes: Uint8Array): number {
   return ~crc;
 }
 
-test('exchanged ports: the checksum is that of the new packet, for every length', () => {
+test('replaced ports: the checksum is that of the new packet, for every length', () => {
   const random = seededRandom(SEED);
   for (let payload = 0; payload < 300; payload++) {
     const bytes = random.bytes(SCTP_BYTES + payload);

@@ -48,7 +48,7 @@ test('fields of a segment', () => {
   assert.is(tcpHeaderBytes(view, 20), 24);
 });
 
-test('the options of a SYN as Linux sends it', () => {
+test('the options of a SYN sent by Linux', () => {
   assert.equal(read('mss 1460, sackOK, ts 1 0, nop, wscale 7'), {
     ...NOTHING,
     mssOffset: 22,
@@ -75,7 +75,7 @@ test('the highest right edge of the SACK blocks wins, also across the wrap of se
   assert.is(wrapped.hasSack, 1);
 });
 
-test('options of wrong lengths are passed over or end the walk; what stood before counts', () => {
+test('options of wrong length are skipped or end parsing; options before them count', () => {
   assert.equal(read([2, 3, 5, 1]), NOTHING, 'MSS of three bytes');
   assert.equal(read([3, 3, 7, 2, 0, 0, 0, 0]), { ...NOTHING, windowScale: 7 }, 'length 0');
   assert.equal(read([3, 3, 7, 2, 1, 0, 0, 0]), { ...NOTHING, windowScale: 7 }, 'length 1');
@@ -84,7 +84,7 @@ test('options of wrong lengths are passed over or end the walk; what stood befor
   assert.equal(read([5, 9, 1, 2, 3, 4, 5, 6, 7, 1, 3, 3]), NOTHING, 'half a SACK block');
 });
 
-test('random bytes: the walk ends, stays inside the header and finds nothing outside it', () => {
+test('random bytes: parsing ends and stays inside the header', () => {
   const random = seededRandom(SEED);
   for (let i = 0; i < 100_000; i++) {
     const headerBytes = 20 + random.below(80);
@@ -98,7 +98,7 @@ test('random bytes: the walk ends, stays inside the header and finds nothing out
   }
 });
 
-test('a header end before the header itself is survived', () => {
+test('a header end before the header itself does no harm', () => {
   readTcpOptions(viewOf(new Uint8Array(20)), 0, 12);
   assert.equal({ ...tcpOptions }, NOTHING);
 });
@@ -115,20 +115,20 @@ function resetOf(segment: string, payload: number): number[] {
   return [tcpFlags(view, 60), tcpSequence(view, 60), tcpAcknowledgment(view, 60)];
 }
 
-test('a reset answers as RFC 9293 §3.10.7.1 says', () => {
+test('a reset is built as RFC 9293 §3.10.7.1 specifies', () => {
   assert.equal(resetOf('A seq 5 ack 900', 10), [TCP_RST, 900, 0]);
   assert.equal(resetOf('S seq 5', 0), [TCP_RST | TCP_ACK, 0, 6]);
   assert.equal(resetOf('F seq 4294967295', 10), [TCP_RST | TCP_ACK, 0, 10], 'sequence numbers wrap');
 });
 
-test('SYN and FIN take a sequence number each', () => {
+test('SYN and FIN consume a sequence number each', () => {
   assert.equal([0, TCP_SYN, TCP_FIN, TCP_SYN | TCP_FIN, TCP_ACK].map(flagsInSequence), [0, 1, 1, 2, 0]);
 });
 
 const BEFORE = 'tcp 10.244.1.2:4000 > 10.96.0.10:80 PA seq 7 len 33';
 const AFTER = 'tcp 172.18.0.11:1024 > 10.244.2.5:8080 PA seq 7 len 33';
 
-test('exchanged ports: what comes out is what a sender with those addresses and ports would have sent', () => {
+test('replaced ports: the result is what a sender with those addresses and ports would have sent', () => {
   for (const options of [{}, { partial: true }]) {
     const bytes = packet(BEFORE, options);
     const view = viewOf(bytes);

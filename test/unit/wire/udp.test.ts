@@ -31,7 +31,7 @@ function translated(options: object): Uint8Array {
   return bytes;
 }
 
-test('exchanged ports: what comes out is what a sender with those addresses and ports would have sent', () => {
+test('replaced ports: the result is what a sender with those addresses and ports would have sent', () => {
   assert.equal(translated({}), packet(AFTER));
   assert.equal(translated({ partial: true }), packet(AFTER, { partial: true }), 'checksum pending');
   assert.equal(translated({ udpChecksum: false }), packet(AFTER, { udpChecksum: false }), 'no checksum stays none');

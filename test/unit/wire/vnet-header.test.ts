@@ -88,7 +88,7 @@ test('a tunnelled super-packet: the tunnel bits come off, both headers are found
   assert.equal(offloads(pkt), [1, FRAME_AT + 84, 16, GSO_TCPV4, 1398, 0, FRAME_AT + 116, FRAME_AT + 34, FRAME_AT + 64]);
 });
 
-test('what was read is written back byte by byte', () => {
+test('what was read is written back byte for byte', () => {
   const cases: [string, Header, number][] = [
     ['none, 12', NONE, 12],
     ['none, 24', NONE, 24],
@@ -124,7 +124,7 @@ test('an outer UDP checksum that is not zero is pending too (UDP_TUNNEL_CSUM)', 
   assert.is(pkt.view.getUint8(0), 9);
 });
 
-test('an outer IPv6 header is told by the EtherType', () => {
+test('an outer IPv6 header is recognised by the EtherType', () => {
   const { ok, pkt } = read({ ...TUNNEL, type: 0x41, outerL4: 54, innerL3: 84, start: 104, headerLength: 136 });
   assert.ok(ok);
   pkt.view.setUint16(FRAME_AT + 12, 0x86dd);
@@ -144,7 +144,7 @@ test('pushing and popping 50 bytes moves only the frame: the header follows', ()
   assert.equal(new Uint8Array(pkt.view.buffer, pkt.start - 24, 24), expected);
 });
 
-test('a header that contradicts itself or its frame is refused, and leaves nothing behind', () => {
+test('a header that contradicts itself or its frame is rejected, and changes nothing', () => {
   const cases: [string, Header, number?, number?][] = [
     ['checksum beyond the frame', { ...NONE, flags: 1, start: 34, offset: 16 }, 12, 51],
     ['checksum start far out', { ...NONE, flags: 1, start: 0xffff, offset: 0xffff }, 12],
@@ -181,7 +181,7 @@ test('a header that contradicts itself or its frame is refused, and leaves nothi
   }
 });
 
-test('a super-packet loaded for a test is one that the reader believes', () => {
+test('a super-packet built for tests is accepted by the reader', () => {
   for (const text of ['tcp 10.0.0.1:1 > 10.0.0.2:2 A len 9000', 'udp [fd00::1]:1 > [fd00::2]:2 len 9000']) {
     const pkt = new Packet(new ArrayBuffer(16384));
     loadFrame(pkt, frame(text, { partial: true }), 1, { gsoSize: 1400 });
@@ -193,7 +193,7 @@ test('a super-packet loaded for a test is one that the reader believes', () => {
   }
 });
 
-test('random headers: whatever is believed lies inside the frame', () => {
+test('random headers: every accepted offset lies inside the frame', () => {
   const random = seededRandom(SEED);
   const pkt = new Packet(new ArrayBuffer(16384));
   let believed = 0;

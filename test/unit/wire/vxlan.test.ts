@@ -12,7 +12,7 @@ test('a header is written to the byte and read back', () => {
   assert.is(vxlan.vxlanNetwork(view, AT), 0xabcdef);
 });
 
-test('every reserved bit makes a header unclean, and so does a missing VNI flag', () => {
+test('any reserved bit, or a missing VNI flag, makes a header invalid', () => {
   const view = memory();
   for (let bit = 0; bit < 64; bit++) {
     if (bit >= 32 && bit < 56) continue;
@@ -24,7 +24,7 @@ test('every reserved bit makes a header unclean, and so does a missing VNI flag'
   }
 });
 
-test('what stands in front of an inner packet: 50 bytes of MTU, 36 in front of the inner Ethernet header', () => {
+test('overhead: 50 bytes of MTU, 36 before the inner Ethernet header', () => {
   assert.equal([vxlan.VXLAN_OVERHEAD_IPV4, vxlan.VXLAN_OUTER_IPV4_BYTES], [50, 36]);
 });
 

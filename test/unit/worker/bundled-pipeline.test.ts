@@ -44,7 +44,7 @@ function story(
   return done;
 }
 
-test('what workers run does what the modules do', () => {
+test('the bundled pipeline behaves like the modules', () => {
   const gateway = { dstMac: '0a:58:0a:f4:01:01' };
   const texts: [string, string][] = [
     ['a', 'arp who-has 10.244.1.1 tell 10.244.1.2'],

@@ -81,11 +81,11 @@ function turns(waiting: readonly (readonly number[])[]): number[] {
 
 const many = (count: number, bytes: number): number[] => Array.from({ length: count }, () => bytes);
 
-test('a port full of super-packets lets another speak after 128 KiB', () => {
+test('a port full of super-packets yields to another after 128 KiB', () => {
   assert.equal(turns([many(6, LARGE), [SMALL]]), [1, 1, 1, 1, 1, 2, 1]);
 });
 
-test('one full of small frames does after 64 of them', () => {
+test('a port full of small frames yields after 64 of them', () => {
   assert.equal(turns([many(100, SMALL), [SMALL]]), [...many(64, 1), 2, ...many(36, 1)]);
 });
 

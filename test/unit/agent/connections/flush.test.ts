@@ -55,7 +55,7 @@ for (const [name, frontend, endpoint, flushed] of [
   });
 }
 
-test('TCP: only what was never translated nor answered', () => {
+test('TCP: only connections that were neither translated nor answered are removed', () => {
   const n = node('tcp');
   assert.is(flushEndpoints(n.conntrack, [removed(6, '10.96.0.10:53', '10.244.2.2:5353')], OWN), 0);
   assert.is(flushEndpoints(n.conntrack, [removed(6, '203.0.113.9:53')], OWN), 1);

@@ -50,7 +50,7 @@ for (const [name, states, swept] of [
   });
 }
 
-test('#49881: a NodePort number on another address is no NodePort', () => {
+test('#49881: a NodePort number on another address is not a NodePort', () => {
   const n = new TestNode().pod('a', A).peer(2);
   n.receive('a', `udp ${A}:4000 > 172.18.0.1:30053 len 5`);
   n.receive('a', `udp ${A}:4000 > ${NODE}:30053 len 5`);
@@ -58,7 +58,7 @@ test('#49881: a NodePort number on another address is no NodePort', () => {
   assert.is(sweepStaleFlows(n.conntrack, [state(17, VIPS, ['10.244.2.2:5353'])], NODE), 1, 'the untranslated one');
 });
 
-test('TCP is left to end by itself', () => {
+test('TCP connections are left to end by themselves', () => {
   const n = node('tcp');
   assert.is(sweepStaleFlows(n.conntrack, [], NODE), 0);
   assert.is(n.flows, 3);

@@ -20,14 +20,14 @@ const NODE: OverlayNode = {
 };
 const RAW_SOCKET: OverlayNode = { ...NODE, ipipTransport: 'raw-socket' };
 
-test('both sides have the same overlays, each with a number of its own', () => {
+test('agent and pipeline have the same overlays, each with a number of its own', () => {
   assert.equal(Object.keys(NODE_OVERLAYS).sort(), [...OVERLAY_NAMES].sort());
   const modes = OVERLAY_NAMES.map((name) => OVERLAYS[name].mode);
   assert.is(new Set(modes).size, modes.length);
   assert.not(modes.includes(0 as never), 'zero is a table that nobody has written');
 });
 
-test("an overlay's packets come to dp0 by its own rules", () => {
+test("an overlay's packets are routed to dp0 by its own rules", () => {
   const rules = (overlay: NodeOverlay, node = NODE) => overlay.hostRules(node).map(ruleWords);
   assert.equal(rules(NODE_OVERLAYS.vxlan), ['pref 10 iif eth0 to 172.18.0.11 ipproto 17 dport 4789 lookup 100']);
   assert.equal(rules(NODE_OVERLAYS.ipip), ['pref 10 iif eth0 to 172.18.0.11 ipproto 4 lookup 100']);
@@ -38,7 +38,7 @@ test("an overlay's packets come to dp0 by its own rules", () => {
   ]);
 });
 
-test('the short way takes the same packets', () => {
+test('the shortcut matches the same packets', () => {
   const lines = (overlay: NodeOverlay, node = NODE) => overlay.shortcutMatches(node);
   assert.equal(lines(NODE_OVERLAYS.vxlan), ['ip daddr 172.18.0.11 udp dport 4789']);
   assert.equal(lines(NODE_OVERLAYS.ipip), ['ip daddr 172.18.0.11 ip protocol 4']);

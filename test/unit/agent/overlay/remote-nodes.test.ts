@@ -19,7 +19,7 @@ function node(
   } as NodeObject;
 }
 
-test("what flannel's annotations say", () => {
+test("flannel's annotations are read", () => {
   const annotations = {
     'backend-type': 'vxlan',
     'backend-data': '{"VNI":1,"VtepMAC":"5E:11:22:33:44:55"}',
@@ -48,7 +48,7 @@ test('without annotations: the internal address, and the MAC our own VTEPs have'
 
 test('a node without a pod network yet', () => assert.is(remoteNodeOf(node({}, {})), undefined));
 
-test('another backend or another VNI is not spoken to', () => {
+test('a node with another backend or another VNI is not a peer', () => {
   const why = (annotations: Record<string, string>, cluster: Parameters<typeof whyNoPeer>[1] = VXLAN) =>
     whyNoPeer(node(annotations), cluster);
   assert.match(why({ 'backend-type': 'host-gw' }) ?? '', "its backend is host-gw, this cluster's is vxlan");

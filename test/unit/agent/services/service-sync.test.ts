@@ -100,7 +100,7 @@ test('cases 3, 12 to 15, 42: ports, type and policy change on a live service', (
   assert.equal(errors, []);
 });
 
-test('S17: everything that stales UDP flows is reported, with the addresses they were opened to', () => {
+test('S17: every change that makes UDP flows stale is reported, with the addresses they were opened to', () => {
   const { sync, removed } = world();
   const dns = (spec = {}) =>
     service('dns', '10.96.0.10', { ports: [{ ...DNS.service[0]!, nodePort: 30053 }], ...spec });
@@ -134,7 +134,7 @@ test('S17: everything that stales UDP flows is reported, with the addresses they
   assert.equal(removed(), ['10.0.0.1:5353 via 10.96.0.10:53,node:30054'], 'the service deleted (PR #141371)');
 });
 
-test('held back until begin: no service is ever in force without the endpoints it has', () => {
+test('nothing is applied until begin: no service is ever applied without its endpoints', () => {
   const { sync, table, removed } = world({ held: true });
   sync.setService(service('a', '10.96.0.1'));
   sync.setSlice(slice('a', ['10.0.0.1']));
@@ -144,7 +144,7 @@ test('held back until begin: no service is ever in force without the endpoints i
   assert.is(removed().length, 1);
 });
 
-test('one service that does not fit leaves the others alone, and gets its turn when there is room', () => {
+test('a service that does not fit does not affect the others, and is applied when there is room', () => {
   const { sync, table, errors } = world({}, { slots: 8, poolWords: 4096, endpoints: 512, affinitySlots: 16 });
   for (const name of ['a', 'b', 'c']) {
     sync.setSlice(slice(name, ['10.0.0.1']));
@@ -161,7 +161,7 @@ test('one service that does not fit leaves the others alone, and gets its turn w
   assert.equal(endpoints(table, '10.96.0.100'), ['10.0.0.9']);
 });
 
-test('external addresses to be routed here are told whenever they change, and refusals once', () => {
+test('external addresses to be routed here are reported whenever they change, and rejections once', () => {
   const { sync, addresses, errors } = world();
   const with_ = (...externalIPs: string[]) => service('a', '10.96.0.1', { externalIPs });
   sync.setService(with_('203.0.113.1'));
@@ -175,7 +175,7 @@ test('external addresses to be routed here are told whenever they change, and re
   assert.equal(errors, ['default/a: not served: address 127.0.0.1: loopback, link-local or multicast']);
 });
 
-test('a slice that is labelled for another service leaves the first', () => {
+test('a slice relabelled for another service leaves the first', () => {
   const { sync, table } = world();
   sync.setService(service('a', '10.96.0.1'));
   sync.setService(service('b', '10.96.0.2'));
@@ -185,7 +185,7 @@ test('a slice that is labelled for another service leaves the first', () => {
   assert.equal([endpoints(table, '10.96.0.1'), endpoints(table, '10.96.0.2')], [[], ['10.0.0.1']]);
 });
 
-test("the node's zone changes: hints are read anew", () => {
+test("the node's zone changes: hints are evaluated again", () => {
   const { sync, table } = world();
   sync.setService(service('a', '10.96.0.1'));
   sync.setSlice(slice('a', ['10.0.0.1 hint=east', '10.0.0.2 hint=west']));

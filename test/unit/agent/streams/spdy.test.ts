@@ -89,7 +89,7 @@ function open(onStream: (stream: SpdyStream) => void) {
   return { send: (bytes: Buffer) => up.write(bytes), hangUp: () => up.end(), frames, ended };
 }
 
-test('the dictionary is the one of the draft', () => {
+test('the dictionary is that of the draft', () => {
   let [a, b] = [1, 0];
   for (const byte of DICTIONARY) {
     a = (a + byte) % 65521;
@@ -99,7 +99,7 @@ test('the dictionary is the one of the draft', () => {
   assert.is(DICTIONARY.length, 1423);
 });
 
-test('header blocks: what zlib compresses is read, block after block; what we write zlib can read', async () => {
+test("header blocks: zlib's output is read, block after block, and zlib reads ours", async () => {
   const compressor = new Compressor();
   const reader = new HeaderReader();
   for (const headers of [{ streamtype: 'error', port: '80' }, { streamtype: 'data', port: '80' }, {}]) {
@@ -113,7 +113,7 @@ test('header blocks: what zlib compresses is read, block after block; what we wr
   }
 });
 
-test('header blocks that are damaged, too large or cut short are refused', async () => {
+test('header blocks that are damaged, too large or truncated are rejected', async () => {
   const refused = async (block: Buffer) => {
     try {
       await new HeaderReader().read(block);
@@ -131,7 +131,7 @@ test('header blocks that are damaged, too large or cut short are refused', async
   assert.match(await refused(short), 'cut short');
 });
 
-test('a stream: opened, accepted, both ways, half closed and closed', async () => {
+test('a stream is opened, accepted, used in both directions, half closed and closed', async () => {
   const compressor = new Compressor();
   const streams: SpdyStream[] = [];
   const wire = open((stream) => {
@@ -161,7 +161,7 @@ test('a stream: opened, accepted, both ways, half closed and closed', async () =
   await wire.ended;
 });
 
-test('large writes leave in frames of 32 KiB; frames may come in any pieces', async () => {
+test('large writes are sent in frames of 32 KiB; frames may arrive in any pieces', async () => {
   const compressor = new Compressor();
   const wire = open((stream) => {
     stream.accept();
@@ -177,7 +177,7 @@ test('large writes leave in frames of 32 KiB; frames may come in any pieces', as
   await wire.ended;
 });
 
-test('pings are answered, a reset stream is lost alone, an unread stream holds up the connection', async () => {
+test('pings are answered, a reset affects one stream only, an unread stream pauses the connection', async () => {
   const compressor = new Compressor();
   const streams: SpdyStream[] = [];
   const wire = open((stream) => {
@@ -207,7 +207,7 @@ test('pings are answered, a reset stream is lost alone, an unread stream holds u
   await wire.ended;
 });
 
-test('what is no SPDY/3.1 ends the connection: other versions, streams out of order, frames of more than a MiB', async () => {
+test('a protocol error ends the connection: other versions, streams out of order, frames of more than a MiB', async () => {
   const compressor = new Compressor();
   const even = synStream(2, await compressor.block({}));
   const huge = data(1, '');

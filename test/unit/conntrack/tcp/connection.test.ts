@@ -73,7 +73,7 @@ test('a flag of a stream changes no other field, and not the other stream', () =
   }
 });
 
-test('who sends and who receives depends on the direction', () => {
+test('sender and receiver depend on the direction', () => {
   words.fill(0);
   assert.equal(
     changedBy(0, () => {
@@ -122,7 +122,7 @@ test('the options of an unconfirmed SYN wait in place of the retransmissions, an
   }
 });
 
-test('the view keeps to its ten words', () => {
+test('the view touches only its ten words', () => {
   words.fill(-559038737);
   for (const direction of [0, 1]) {
     tcp.open(words, 1, direction);

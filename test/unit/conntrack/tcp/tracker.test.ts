@@ -51,7 +51,7 @@ test('flags: nine combinations, each with and without PSH, whatever ECN says', (
   assert.is(kindOf(8), Kind.NONE);
 });
 
-test('timeouts: one name and one default for each class, kube-proxy’s two among them', () => {
+test('timeouts: one name and one default for each class, including kube-proxy’s two', () => {
   const timeouts = defaultTimeouts();
   assert.is(timeouts.length, Object.keys(TimeoutClass).length);
   assert.is(TIMEOUT_NAMES.length, timeouts.length);
@@ -65,7 +65,7 @@ test('timeouts: one name and one default for each class, kube-proxy’s two amon
   assert.is(timeouts[0], 0);
 });
 
-test('an operator’s shorter timeout is not made longer by unacknowledged data', () => {
+test('unacknowledged data does not lengthen a shorter timeout set by the operator', () => {
   const words = new Int32Array(TCP_WORDS);
   const timeouts = defaultTimeouts();
   const data = { flags: 16, sequence: 100, acknowledgment: 200, window: 1000, payloadBytes: 10 };
@@ -75,7 +75,7 @@ test('an operator’s shorter timeout is not made longer by unacknowledged data'
   assert.is(tcpTimeoutClass(words, 0, 0, timeouts), TimeoutClass.TCP_ESTABLISHED);
 });
 
-test('a connection picked up in the middle that begins anew has its window checked in both directions', () => {
+test('a picked-up connection that starts over has its window checked in both directions', () => {
   playScript(`
     > . 1000:1000(0) ack 5000 win 1000        -> ESTABLISHED
     < . 90000:90010(10) ack 1000 win 1000     -> ESTABLISHED
@@ -101,7 +101,7 @@ function transcript(seed: number, packets: number, shift: [number, number]): { s
   return { seen, lines };
 }
 
-test('wherever the sequence numbers begin, and whenever they wrap, the results are the same', () => {
+test('results do not depend on the initial sequence numbers or on their wrap', () => {
   const random = seededRandom(20240229);
   const reached = new Set<string>();
   for (let seed = 0; seed < 3000; seed++) {
@@ -115,7 +115,7 @@ test('wherever the sequence numbers begin, and whenever they wrap, the results a
   assert.equal([...reached].sort(), ['', ...TCP_STATE_NAMES.slice(1)].sort());
 });
 
-test('any numbers at all: never throws, the state is one of the ten, a result one of the five', () => {
+test('arbitrary numbers: never throws, the state is one of the ten, a result one of the five', () => {
   const random = seededRandom(4711);
   const words = new Int32Array(TCP_WORDS + 2);
   const results = new Set<number>(Object.values(TcpResult));
@@ -151,7 +151,7 @@ test('any numbers at all: never throws, the state is one of the ten, a result on
   }
 });
 
-test('what is not OK changes neither state nor life', () => {
+test('a segment that is not OK changes neither state nor timeout', () => {
   for (let seed = 0; seed < 500; seed++) {
     const { seen, lines } = transcript(seed, 30, [0, 0]);
     for (const [i, now] of seen.entries()) {

@@ -42,7 +42,7 @@ test('environmentOf: later variables see earlier ones, fields are read from the 
   assert.is(found.get('HOSTNAME'), 'p');
 });
 
-test('environmentOf: what is referred to must be there', async () => {
+test('environmentOf: referenced objects must exist', async () => {
   const missing = container({ envFrom: [{ configMapRef: { name: 'nobody' } }] });
   let message = '';
   await environmentOf(pod as unknown as Pod, missing, { names: [] }, facts, source).catch((error: Error) => {

@@ -21,7 +21,7 @@ async function read(options: LogOptions, ended = () => true, signal = new AbortC
   return text;
 }
 
-test('all of it, the last lines, no more than so many bytes', async () => {
+test('the whole log, the last lines, a limited number of bytes', async () => {
   writeFileSync(log, 'one\ntwo\nthree\nfour');
   assert.is(await read({}), 'one\ntwo\nthree\nfour');
   assert.is(await read({ tailLines: 2 }), 'three\nfour');
@@ -59,7 +59,7 @@ test('every line has the time at which the log grew to include it', async () => 
   times.close();
 });
 
-test('what was written while nobody looked has the time of the next look; a cut log begins anew', async () => {
+test('output written without an agent has the time of the next check; a truncated log starts over', async () => {
   appendFileSync(log, 'e\n');
   const later = new LogTimes(directory, 'c');
   const found = readLogTimes(directory, 'c', false)(8);
@@ -71,7 +71,7 @@ test('what was written while nobody looked has the time of the next look; a cut 
   later.close();
 });
 
-test('a new instance puts log and times aside: they are what --previous shows', async () => {
+test('a new instance rotates log and times, which --previous shows', async () => {
   writeFileSync(log, '');
   const times = new LogTimes(directory, 'c');
   appendFileSync(log, 'old\n');
@@ -85,7 +85,7 @@ test('a new instance puts log and times aside: they are what --previous shows', 
   assert.is(await read({}), 'new\n');
 });
 
-test('follow: goes on until the container has ended, and then shows the last of it', async () => {
+test('follow: continues until the container has ended, including its last output', async () => {
   writeFileSync(log, 'a\n');
   let over = false;
   setTimeout(() => appendFileSync(log, 'b\n'), 30);

@@ -22,7 +22,7 @@ const target = {
   commandLine: (command: readonly string[]) => ({ file: command[0]!, args: command.slice(1) }),
 };
 
-test('counter: thresholds of consecutive results, told once', () => {
+test('counter: thresholds of consecutive results, reported once', () => {
   const counter = new ProbeCounter({ successThreshold: 2, failureThreshold: 3 });
   const results = [true, true, true, false, false, false, false, true, false].map((ok) => counter.count(ok));
   assert.equal(results, [{}, { passed: true }, {}, {}, {}, { failed: true }, {}, {}, {}]);
@@ -55,7 +55,7 @@ test('tcpSocket and exec', async () => {
   assert.equal(slow, { ok: false, message: 'command timed out after 50 ms' });
 });
 
-test('runner: before the first success it does not wait a whole period', async () => {
+test('runner: before the first success it retries before the period is over', async () => {
   status = 500;
   const told: string[] = [];
   const runner = new ProbeRunner(

@@ -15,7 +15,7 @@ const DNS = service('shop', 'dns', '10.96.4.5', [
   { name: 'dns-tcp', port: 53, protocol: 'TCP' },
 ]);
 
-test('a Service of the pod’s namespace has the variables of kubelet, with dashes as underscores', () => {
+test('a Service of the pod’s namespace has kubelet’s variables, with dashes as underscores', () => {
   assert.equal(Object.fromEntries(serviceEnvironment(pod('shop'), [REDIS])), {
     REDIS_MASTER_SERVICE_HOST: '10.96.4.4',
     REDIS_MASTER_SERVICE_PORT: '6379',
@@ -35,7 +35,7 @@ test('named ports have a variable each; the first port is the plain one', () => 
   assert.is(env.get('DNS_PORT_53_TCP'), 'tcp://10.96.4.5:53');
 });
 
-test('the API is found from every namespace, also without service links; others only from their own', () => {
+test('the API’s variables are in every namespace, even without service links; others only in their own', () => {
   const env = serviceEnvironment(pod('other', { enableServiceLinks: false }), [KUBERNETES, REDIS]);
   assert.is(env.get('KUBERNETES_SERVICE_HOST'), '10.96.0.1');
   assert.is(env.get('KUBERNETES_SERVICE_PORT_HTTPS'), '443');
@@ -43,7 +43,7 @@ test('the API is found from every namespace, also without service links; others 
   assert.not.ok(serviceEnvironment(pod('shop', { enableServiceLinks: false }), [REDIS]).size);
 });
 
-test('a Service called kubernetes in the pod’s own namespace comes before the API’s, in whatever order they come', () => {
+test('a Service named kubernetes in the pod’s own namespace takes precedence over the API’s, in any order', () => {
   const own = service('shop', 'kubernetes', '10.96.7.7', [{ port: 1 }]);
   for (const services of [
     [KUBERNETES, own],

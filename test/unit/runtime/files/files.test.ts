@@ -27,7 +27,7 @@ import { fstabField, quote } from '../../../../src/runtime/shell.ts';
 const directory = mkdtempSync(join(tmpdir(), 'runtime-files-'));
 test.after(() => rmSync(directory, { recursive: true }));
 
-test('logs: the last instance’s is put aside; too long a one is cut while it is open', () => {
+test('logs: the last instance’s is rotated; one that is too long is truncated while open', () => {
   closeSync(beginLog(directory, 'c'));
   appendFileSync(join(directory, 'c.log'), 'first\n');
   const log = beginLog(directory, 'c');
@@ -43,7 +43,7 @@ test('logs: the last instance’s is put aside; too long a one is cut while it i
   assert.is(logTail(directory, 'nobody'), '');
 });
 
-test('volumes: a ConfigMap changes all at once, keys that went go', async () => {
+test('volumes: a ConfigMap changes atomically, removed keys disappear', async () => {
   let map = { metadata: { uid: 'u', resourceVersion: '1' }, data: { a: '1', b: '2' } } as unknown as ConfigMap;
   const source = new ConfigSource({ getConfigMap: () => map, getSecret: () => undefined });
   const volumes = [{ name: 'v', configMap: { name: 'm', defaultMode: 0o400 } }];
@@ -119,7 +119,7 @@ test('processes: names with blanks and parentheses; zombies are gone; another st
   assert.ok(lacksHandler(process.pid, 12));
 });
 
-test('names and words', () => {
+test('file names and shell quoting', () => {
   assert.is(netnsNameOf('default', 'mc3'), 'dp-pod-default-mc3');
   assert.is(netnsNameOf('n', 'x'.repeat(300)).length, 255);
   assert.is(quote("it's"), "'it'\\''s'");

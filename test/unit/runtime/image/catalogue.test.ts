@@ -14,7 +14,7 @@ test('find: any tag, digest and default registry of a name without a tag', () =>
   assert.is(catalogue.find('localhost:5000/nginx'), undefined);
 });
 
-test('find: later entries win, a tag in the entry binds, * is any text', () => {
+test('find: later entries win, a tag in the entry must match, * is any text', () => {
   const entry = (name: string, program: string) => ({ names: [name], entrypoint: [program] });
   const catalogue = new Catalogue([entry('a', '1'), entry('a:x', '2'), entry('reg:5000/*', '3')]);
   assert.is(catalogue.find('a')?.entrypoint?.[0], '1');

@@ -35,7 +35,7 @@ test('phases', () => {
   assert.is(status([ended(0)], 'Always').phase, 'Running');
 });
 
-test('Ready names who is not', () => {
+test('the Ready condition names the containers that are not', () => {
   assert.is(ready(status([running, running]))?.status, 'True');
   const unready = ready(status([running, { ...running, ready: false }]));
   assert.is(unready?.message, 'containers with unready status: [c1]');
@@ -59,7 +59,7 @@ test('a condition keeps its time while it does not change', () => {
   assert.is(found.find(({ type }) => type === 'Ready')?.lastTransitionTime, '1970-01-01T00:00:05Z');
 });
 
-test('back-off: none, 10 s, doubling to 5 min, forgotten after 10 good minutes', () => {
+test('back-off: none, 10 s, doubling to 5 min, reset after 10 minutes of running', () => {
   const record = newRecord('c');
   const delays: number[] = [];
   for (let i = 0; i < 8; i++) {
