@@ -15,7 +15,7 @@ npm run --silent build
 sh scripts/link.sh
 dataplane() { node dist/bundle/cli/main.js "$@"; }
 
-# Only a cluster that an earlier demo left is taken down; anybody else's stays.
+# Take down only a cluster that an earlier demo left; others stay.
 if [ -e /run/dataplane/cluster.json ]; then
   grep -q '"label": *"demo"' /run/dataplane/cluster.json ||
     fail 'a cluster that is not the demo'"'"'s is up: `dataplane down` takes it away'
@@ -31,7 +31,7 @@ echo
 dataplane get pods,services -o wide
 echo
 
-# An exposed service takes a moment to be everywhere: a refusal is asked again, for at most five seconds.
+# A newly exposed service takes a moment to reach all nodes: retry a refused connection for at most five seconds.
 fetch() {
   netns=$1; url=$2; who=$3
   tries=0

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The ground on which `dataplane up` builds, in plain `ip` commands: to be read, to be played with, and to see what is
+# The network on which `dataplane up` builds, in plain `ip` commands, for reading and experiments: it shows what is
 # the kernel's part and what is not. Two nodes and an outside on one bridged segment; pods are network namespaces behind
 # a node's bridge. There is no data plane here: the kernel itself switches on each node and tunnels between them (VXLAN).
 #
@@ -17,7 +17,7 @@ set -eu
 [ ! -e /run/netns/dpx-outside ] || { echo 'it is there already: netns-scripts/remove.sh takes it away' >&2; exit 1; }
 trap 'status=$?; [ $status = 0 ] || sh "$(dirname "$0")/remove.sh"; exit $status' EXIT
 
-# Outside, and the segment that joins everybody. The bridge itself carries the outside's address.
+# Outside, and the segment that connects all nodes. The bridge itself has the outside's address.
 ip netns add dpx-outside
 ip -n dpx-outside link set lo up
 ip -n dpx-outside link add underlay type bridge
@@ -26,7 +26,7 @@ ip -n dpx-outside link set underlay up
 
 for i in 1 2; do
   node=dpx-node-n$i
-  # A node: a namespace, and a wire to the segment.
+  # A node: a namespace, and a veth pair to the segment.
   ip netns add $node
   ip -n $node link set lo up
   ip -n dpx-outside link add to-n$i type veth peer name eth0 netns $node
@@ -41,12 +41,12 @@ for i in 1 2; do
   ip -n $node address add 10.244.$i.1/24 dev cni0
   ip -n $node link set cni0 mtu 1450 up
 
-  # The overlay: what is for the other node's pods goes into VXLAN.
+  # The overlay: packets for the other node's pods go through VXLAN.
   ip -n $node link add flannel.1 type vxlan id 1 dev eth0 local 172.18.0.1$i dstport 4789 nolearning
   ip -n $node link set flannel.1 address 0a:58:0a:f4:0$i:01 mtu 1450 up
 done
 
-# What flannel's agents tell each other: where the other's pods are, and behind which MAC.
+# The entries that flannel's agents would create: where the other node's pods are, and behind which MAC.
 for i in 1 2; do
   other=$((3 - i))
   ip -n dpx-node-n$i neighbour add 10.244.$other.0 lladdr 0a:58:0a:f4:0$other:01 dev flannel.1

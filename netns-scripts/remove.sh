@@ -1,5 +1,5 @@
 #!/bin/sh
-# Takes away what make.sh made; devices go with their namespaces.
+# Removes what make.sh created; devices are removed with their namespaces.
 set -eu
 for path in /run/netns/dpx-*; do
   [ -e "$path" ] || continue

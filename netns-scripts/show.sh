@@ -1,5 +1,5 @@
 #!/bin/sh
-# What make.sh made, namespace by namespace: addresses, routes, and the overlay's tables.
+# Shows what make.sh created, per namespace: addresses, routes, and the overlay's tables.
 set -eu
 found=
 for path in /run/netns/dpx-*; do

@@ -1,16 +1,16 @@
 /**
- * Bundles what runs, out of the sources, into dist/bundle:
+ * Bundles the sources into dist/bundle:
  *
  *   pipeline.js                  the pipeline and its tables, importable as `dataplane/pipeline`; imports nothing
- *   traced.js                    the same pipeline, reporting its calls (traced-pipeline.mjs); loaded by `dataplane trace` alone
- *   cli/main.js, worker/main.js  the command with the agent and the controller, and the entry of a forwarding thread
- *   chunks/                      what the two share, and what a command loads only when it needs it
+ *   traced.js                    the same pipeline, reporting its calls (traced-pipeline.mjs); loaded only by `dataplane trace`
+ *   cli/main.js, worker/main.js  the command with the agent and the controller, and the entry point of a worker thread
+ *   chunks/                      code that both share, or that a command loads only if needed
  *   published/                   the published types, read at run time, with their licence
  *
- * The pipeline is one function that runs once. V8 reads an imported constant again at every use (a load, a check that it
- * is initialized, a check of its type, for every `Verdict.GO_ON`); a variable of an enclosing function that has run once
- * is known to the compiler. One ES module around the same code is 7 to 12 % slower than one function, separate modules
- * take about twice as long (bench/README.md, "One function").
+ * The pipeline is one function that runs once. V8 reads an imported constant again at every use (a load, a check that
+ * it is initialized, a check of its type, for every `Verdict.GO_ON`); a variable of an enclosing function that has run
+ * once is known to the compiler. One ES module around the same code is 7 to 12 % slower than one function, separate
+ * modules take about twice as long (bench/README.md, "One function").
  *
  * Packages stay outside: npm installs them beside the bundle.
  */
@@ -22,7 +22,7 @@ import { tracedPipeline } from './traced-pipeline.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const OUT = join(ROOT, 'dist/bundle');
-/** Sources that are bundled once, for whoever imports them, and where: one directory above every entry and chunk. */
+/** Sources that are bundled once for all importers, and where: one directory above every entry and chunk. */
 const BUNDLED = {
   [join(ROOT, 'native-free-dataplane/pipeline.ts')]: '../pipeline.js',
   [join(ROOT, 'native-free-dataplane/trace/traced.ts')]: '../traced.js',
@@ -32,13 +32,13 @@ const COMMON = {
   absWorkingDir: ROOT,
   bundle: true,
   target: 'node20',
-  // File and line of a stack trace; the package holds no sources to quote.
+  // Names file and line in a stack trace; the package contains no sources to quote.
   sourcemap: true,
   sourcesContent: false,
   logLevel: 'warning',
 };
 
-/** One function that holds `entry` and all it imports; its exports are the file's. */
+/** One function that contains `entry` and everything it imports; its exports are those of the file. */
 async function bundleAsFunction(entry, outfile, plugins = []) {
   const options = { ...COMMON, plugins, entryPoints: [entry], outfile };
   const probe = await build({ ...options, format: 'esm', write: false, metafile: true });

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing, and nothing when all is there (so it also works offline then).
+# Installs missing programs; does nothing if all are installed (so it also works offline then).
 #   scripts/install.sh demo    programs for the demo, npm packages
 #   scripts/install.sh test    the same, and the programs of the tests
 set -eu
@@ -31,7 +31,7 @@ if [ -n "$missing" ]; then
   echo "Installing by apt:$missing"
   [ "$(id -u)" = 0 ] || fail "that needs root: run it with sudo, or \`apt install$missing\` yourself"
   command -v apt-get >/dev/null || fail "there is no apt here: install$missing yourself"
-  # A package's own service (nginx) is not wanted on this machine: nothing is started.
+  # Do not start a package's own service (nginx) on this machine.
   policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT

@@ -14,12 +14,12 @@ node=$(node -p process.execPath)
 text=$(printf '#!/bin/sh\n%s\nexec %s %s "$@"' "$mark" "$(quoted "$node")" "$(quoted "$main")")
 
 [ -f "$launcher" ] && [ ! -L "$launcher" ] && [ "$(cat "$launcher")" = "$text" ] && exit 0
-# A symbolic link is what npm leaves there; any other file is somebody else's.
+# A symbolic link was left by npm; any other file is not ours.
 if [ -e "$launcher" ] && [ ! -L "$launcher" ] && ! grep -qxF "$mark" "$launcher"; then
   echo "$launcher is not ours and was left alone: use node $main instead of dataplane" >&2
   exit 0
 fi
-# Put in place by one rename, so that whoever starts it meanwhile gets the old one or the new one.
+# Installed by one rename, so that a start meanwhile gets the old file or the new one.
 if mkdir -p "$(dirname "$launcher")" 2>/dev/null && (umask 022 && printf '%s\n' "$text" > "$launcher.$$") 2>/dev/null &&
   chmod 755 "$launcher.$$" && mv -f "$launcher.$$" "$launcher"; then
   echo "Linked as $launcher: \`sudo dataplane …\` works from any directory."

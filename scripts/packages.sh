@@ -1,4 +1,4 @@
-# What must be installed, in one place: a program and the Debian/Ubuntu package it is in. Read by install.sh.
+# Required programs, each with its Debian/Ubuntu package. Read by install.sh.
 # shellcheck shell=sh disable=SC2034
 
 # Names of programs may differ from those of their packages; the first that is missing has its package installed.

@@ -1,6 +1,6 @@
 /**
- * From Kubernetes' objects to tables: 10,000 Services of ten endpoints from nothing, one endpoint that changes, and what
- * the number of Services means to the first packet of a connection.
+ * From Kubernetes objects to tables: 10,000 Services of ten endpoints from scratch, one changed endpoint, and the
+ * effect of the number of Services on the first packet of a connection.
  */
 
 import { TimeoutClass } from '../../native-free-dataplane/conntrack/timeouts.ts';
@@ -22,7 +22,7 @@ const ENDPOINTS = 10;
 const SECRET = Int32Array.of(0x1f2e3d4c, 0x5b6a7988, 0x01234567, 0x76543210);
 const MEBIBYTE = 2 ** 20;
 
-/** Limits: all services from nothing, in time and memory; one change; how much dearer 50,000 services may be than 10. */
+/** Limits: all services from scratch, in time and memory; one change; the ratio of 50,000 services to 10. */
 const MOST_MS = 1000;
 const MOST_MIB = 64;
 const CHANGE_MS = 5;
@@ -34,7 +34,7 @@ interface Loaded {
   readonly sync: ServiceSync;
 }
 
-/** An agent's service table and what keeps it, holding still until `begin`. */
+/** An agent's service table and its writer, idle until `begin`. */
 function held(): Loaded {
   let now = 0;
   const buffer = new ArrayBuffer(servicesBytes({}));
@@ -56,7 +56,7 @@ export function measure(): Fact[] {
   return [...fromNothing(), ...oneChange(), ...firstPackets()];
 }
 
-/** The API's objects, which the informers keep anyway, are not counted. */
+/** The API's objects, which the informers keep in any case, are not counted. */
 function fromNothing(): Fact[] {
   const { gc } = globalThis as { gc?: () => void };
   const { services, slices } = manyServices(SERVICES, ENDPOINTS);
@@ -92,14 +92,14 @@ function touchedBytes(buffer: ArrayBuffer): number {
   return touched;
 }
 
-/** From the slice's arrival until a packet meets the new endpoint. */
+/** From the slice's arrival until a packet reaches the new endpoint. */
 function oneChange(): Fact[] {
   const { services, slices } = manyServices(SERVICES, ENDPOINTS);
   const { sync } = held();
   for (const one of slices) sync.setSlice(one);
   for (const one of services) sync.setService(one);
   sync.begin();
-  // What is left of the objects' making is not the change's.
+  // Collect garbage from creating the objects, so that it is not attributed to the change.
   (globalThis as { gc?: () => void }).gc?.();
   const times: number[] = [];
   for (let turn = 0; turn < 2000; turn++) {
@@ -130,7 +130,7 @@ interface Contender {
   readonly times: number[];
 }
 
-/** A node that knows so many services, and first packets to the last of them. */
+/** A node with this many services, and first packets to the last of them. */
 function contender(count: number): Contender {
   const { buffer, sync } = held();
   const endpoints = Array.from({ length: ENDPOINTS }, (_, n) => `10.244.2.${2 + n}@n2`);
@@ -148,7 +148,7 @@ function contender(count: number): Contender {
   return { count, node, frames: node.frames([syn]), times: [] };
 }
 
-/** In turn, so that the machine's moods meet all alike. */
+/** Interleaved, so that other load on the machine affects all alike. */
 function firstPackets(): Fact[] {
   const all = [10, 1000, 10_000, 50_000].map(contender);
   let source = 0;

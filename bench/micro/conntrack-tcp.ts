@@ -1,4 +1,7 @@
-/** What tracking costs a segment of an established connection, both ways of a bulk transfer, and a whole short life. */
+/**
+ * Cost of tracking per segment of an established connection, in both directions of a bulk transfer, and of a whole
+ * short connection.
+ */
 import Benchmark from 'benchmark';
 import { TCP_WORDS } from '../../native-free-dataplane/conntrack/tcp/connection.ts';
 import { segment } from '../../native-free-dataplane/conntrack/tcp/segment.ts';

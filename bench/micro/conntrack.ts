@@ -1,6 +1,6 @@
 /**
- * The connection table at 1,000, 64,000 and a million connections: found, not found, made, ended; its memory; and
- * tuples chosen to collide under a hash that is not keyed, which must cost what any others cost.
+ * The connection table at 1,000, 64,000 and a million connections: hits, misses, creation, expiry; its memory; and
+ * tuples chosen to collide under an unkeyed hash, which must cost no more than others.
  */
 import Benchmark from 'benchmark';
 import { recoverConntrack } from '../../native-free-dataplane/conntrack/lifetime.ts';
@@ -17,11 +17,11 @@ import { shuffled } from './lib/scenarios.ts';
 
 const loops = await bundledLoops<typeof import('./lib/conntrack-loops.ts')>('conntrack-loops');
 
-/** The last in a table for 2^20: the sixteenth part of a table is kept free of connections nobody has answered. */
+/** The largest number in a table for 2^20: a sixteenth of a table is kept free of connections that are not assured. */
 const COUNTS = [1000, 64_000, 980_000];
 const MAX_CONNECTIONS = [1100, 70_000, 1 << 20];
 const SECRET = Int32Array.of(0x1f2e3d4c, 0x5b6a7988, 0x01234567, 0x76543210);
-/** Look-ups a call of a benchmark's function makes. */
+/** Look-ups per call of a benchmark's function. */
 const BATCH = 500;
 const DAY_MS = 86_400_000;
 
@@ -33,7 +33,7 @@ const CLIENTS: Pattern = {
 };
 const STRANGERS: Pattern = { ...CLIENTS, name: 'not there', dst: (n) => 0x0b600000 + (n % 1009) };
 
-/** Each differs in one field, or in bits that a careless hash throws away. */
+/** Each pattern differs in one field, or in bits that a weak hash discards. */
 const PATTERNS: readonly Pattern[] = [
   CLIENTS,
   { name: 'only the source port differs', src: () => 0x0af40102, dst: () => 0x0a60000a, ports: (n) => (n << 16) | 80 },
@@ -97,7 +97,7 @@ function filled(pattern: Pattern, count: number): Filled {
   return kept.filled;
 }
 
-/** A table with so many connections, and their tuples in another order. */
+/** A table with this many connections, and their tuples in another order. */
 function fill(pattern: Pattern, count: number): Filled {
   const table = emptyTable(count);
   const tuples = loops.tuplesOf(pattern, count);
@@ -147,7 +147,7 @@ for (const count of COUNTS) {
   });
   add(`look-up of what is not there, among ${count}`, strangers, loops.lookUp, 0);
 }
-/** Rounds of making and ending all connections, and how long each lives. */
+/** Rounds of creating and ending all connections, and the lifetime of each. */
 const ROUNDS = 5;
 const LIFE_MS = 5000;
 
@@ -169,7 +169,7 @@ export function measure(): Fact[] {
       const end = performance.now();
       if (made !== count || ended !== count) throw new Error(`${made} made and ${ended} ended of ${count}`);
       nowMs += 2 * LIFE_MS;
-      // The first round pays for memory that nobody has touched yet.
+      // The first round touches the memory for the first time.
       if (round === 0) continue;
       making = Math.min(making, ((between - begin) * 1e6) / count);
       ending = Math.min(ending, ((end - between) * 1e6) / count);
@@ -186,13 +186,13 @@ export function measure(): Fact[] {
   return facts;
 }
 
-/** How much dearer may chosen tuples be to find than any others. */
+/** Maximum ratio between look-ups of chosen tuples and others. */
 const FLAT = 1.5;
 const PASSES = 3;
 
 /**
- * Look-ups of each pattern, in turn so that the machine's moods meet all alike: the best pass of each, as a multiple of
- * the first's.
+ * Look-ups of each pattern, interleaved so that other load on the machine affects all alike: the best pass of each, as
+ * a multiple of the first pattern's.
  */
 function collisions(): Fact[] {
   const all = PATTERNS.map((pattern) => ({ pattern, ...fill(pattern, 64_000), best: Number.POSITIVE_INFINITY }));

@@ -1,6 +1,6 @@
 /**
- * Nothing is allocated for a frame: the pipeline runs for some seconds over established connections and new ones, and
- * the heap must not grow with the frames, nor the garbage collector stop it for long.
+ * Forwarding allocates nothing per frame: the pipeline runs for some seconds over established and new connections, and
+ * the heap must not grow with the frames, nor garbage collection pause it for long.
  */
 import { constants, type PerformanceEntry, PerformanceObserver } from 'node:perf_hooks';
 import { setImmediate, setTimeout } from 'node:timers/promises';
@@ -11,7 +11,7 @@ import type { Fact } from './lib/results.ts';
 import { request, SCENARIOS, type Scenario, tcpConversation, udpConversation } from './lib/scenarios.ts';
 
 const SECONDS = 4;
-/** Bytes of heap a frame may cost, on average: far below the smallest object there is (16 bytes). */
+/** Average bytes of heap per frame that are allowed: far below the smallest object (16 bytes). */
 const MOST_BYTES = 0.05;
 const MOST_PAUSE_MS = 5;
 const BATCH = 20_000;
@@ -69,7 +69,7 @@ interface Collection {
   readonly ms: number;
 }
 
-/** @returns what was found of allocations and collections */
+/** @returns allocations and collections observed */
 export async function measure(): Promise<Fact[]> {
   const all = players();
   const collections: Collection[] = [];
@@ -82,7 +82,7 @@ export async function measure(): Promise<Fact[]> {
   observer.observe({ entryTypes: ['gc'] });
   await rounds(all, SECONDS);
   (globalThis as { gc?: () => void }).gc?.();
-  // What was collected so far is told a little later.
+  // Collections are reported with a delay.
   await setTimeout(100);
   collections.length = 0;
 

@@ -1,6 +1,7 @@
 /**
- * The same pipeline in four builds, each in a process of its own, in turn: as separate modules, or as the one function
- * that workers run (scripts/bundle.mjs); with V8's own limit of inlining, or the workers' (src/worker/main.ts).
+ * The same pipeline in four builds, each in a process of its own, interleaved: as separate modules, or as the one
+ * function that workers run (scripts/bundle.mjs); with V8's default inlining limit, or the workers'
+ * (src/worker/main.ts).
  */
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -57,7 +58,7 @@ function inProcess({ joined, inlining }: Build): Promise<Times> {
   });
 }
 
-/** What a child does: each row for a while, the bench's own part taken off. */
+/** Run in a child process: each row for a while, the benchmark's own overhead subtracted. */
 function timeAll(pipeline: PipelineModule): Times {
   const [clusterIp, remote] = [SCENARIOS[2]!, SCENARIOS[3]!];
   const local = udpConversation(clusterIp, FLOWS, pipeline);

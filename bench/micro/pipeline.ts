@@ -1,6 +1,6 @@
 /**
  * The whole pipeline, frame by frame: established connections of every kind, one flow, a thousand, 64,000; and the
- * first packets of new ones. What it costs the bench itself to put a frame in place stands in rows of its own.
+ * first packets of new ones. The benchmark's own cost of putting a frame in place has rows of its own.
  */
 import Benchmark from 'benchmark';
 import { TimeoutClass } from '../../native-free-dataplane/conntrack/timeouts.ts';
@@ -27,11 +27,11 @@ interface Stage {
   readonly frames: Frames;
 }
 
-/** Verdicts of packets that went on their way. */
+/** Verdicts of packets that were forwarded. */
 const isSent = (verdict: Verdict): boolean =>
   verdict === Verdict.SENT || verdict === Verdict.ENCAPSULATED || verdict === Verdict.TO_HOST;
 
-/** Play frames through the pipeline. @throws Error when one of them did not get through */
+/** Process frames. @throws Error if one of them was not forwarded */
 function play({ node, frames }: Stage): void {
   let lost: Verdict = Verdict.GO_ON;
   for (let i = 0; i < BATCH; i++) {
@@ -42,7 +42,7 @@ function play({ node, frames }: Stage): void {
   if (lost !== Verdict.GO_ON) throw new Error(`a packet ended with ${verdictName(lost)}`);
 }
 
-/** A row of the table: its world is made when its turn comes, and dropped afterwards. */
+/** A row of the table: its node is created when its turn comes, and dropped afterwards. */
 function add(name: string, prepare: () => Stage, run: (stage: Stage) => void): void {
   let stage: Stage | undefined;
   suite.add(name, {
@@ -121,7 +121,7 @@ for (const scenario of SCENARIOS) {
   }
 }
 
-/** Milliseconds of the packets' clock in which as many new connections are made. */
+/** Time on the packets' clock in which as many new connections are created, in milliseconds. */
 const TICK_MS = 64;
 const NEW_IN_TICK = 1024;
 

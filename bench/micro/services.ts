@@ -1,5 +1,5 @@
 /**
- * Services: a look-up among 10 to 50,000 of them, and the choice of an endpoint. What it costs to put them in force is
+ * Services: a look-up among 10 to 50,000 of them, and the choice of an endpoint. The cost of applying them is measured
  * in compile.ts.
  */
 
@@ -56,7 +56,7 @@ function load(count: number): Loaded {
   return { table, sync, addresses: services.map(({ spec }) => addressWords(spec.clusterIP!)) };
 }
 
-/** Sums up what was found, so that nothing is optimised away. */
+/** Sums up the results, so that nothing is optimised away. */
 export let sink = 0;
 
 export const suite = new Benchmark.Suite();

@@ -1,6 +1,6 @@
 /**
- * What each stage costs a packet: the pipeline is run up to one stage and up to the next, in turn, and the difference is
- * reported. (A stage by itself cannot be run twice over one packet: the second time there is nothing left to do.)
+ * Cost of each stage per packet: the pipeline is run up to one stage and up to the next, interleaved, and the
+ * difference is reported. (A stage cannot be run twice over one packet: the second time there is nothing left to do.)
  */
 import { TimeoutClass } from '../../native-free-dataplane/conntrack/timeouts.ts';
 import type { BenchNode } from './lib/bench-node.ts';
@@ -15,7 +15,7 @@ const FLOWS = 1000;
 const BATCH = 4000;
 const ROUNDS = 250;
 
-/** What it takes until connections that live for a second have ended. */
+/** Time until connections that live for a second have expired. */
 const TICK_MS = 64;
 const LIFE_TICKS = 20;
 

@@ -1,6 +1,6 @@
 /**
- * How long the command takes from its start to its end, as a person at a shell waits for it: nothing, a help text, a
- * question for which no cluster is up. In turn, so that other load meets all alike.
+ * Run time of the command as a user at a shell sees it: no arguments, a help text, a query without a cluster.
+ * Interleaved, so that other load affects all alike.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

@@ -1,5 +1,7 @@
-/** The ways between nodes beside each other: one TCP stream, small UDP, round trips from a pod to a service on the other node,
- * for each overlay in turn (ours have fixed names, so one is up at a time) and the kernel's VXLAN with kube-proxy's rules. */
+/**
+ * The overlays compared: one TCP stream, small UDP, round trips from a pod to a service on the other node, for each
+ * overlay in turn (ours have fixed names, so one is up at a time) and the kernel's VXLAN with kube-proxy's rules.
+ */
 
 import type { Contender, World } from './contenders/contender.ts';
 import { dataplane } from './contenders/dataplane.ts';

@@ -1,5 +1,7 @@
-/** Does the garbage collector ever stop a worker? The workers of two nodes forward 64-byte datagrams as fast as they can for a
- * minute, with V8's own trace of collections (`--trace-gc`) switched on in every thread of their agents. */
+/**
+ * Does garbage collection ever pause a worker? The workers of two nodes forward 64-byte datagrams as fast as they can
+ * for a minute, with V8's own trace of collections (`--trace-gc`) enabled in every thread of their agents.
+ */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { Port, SMALL_PAYLOAD_BYTES } from './contenders/contender.ts';
 import { cli, dataplane, dataplaneUnavailable } from './contenders/dataplane.ts';

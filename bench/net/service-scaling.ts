@@ -1,5 +1,7 @@
-/** What a service costs when there are many: the first packet of a connection to the first and the last of N services, and
- * the time until one changed endpoint is in force, for 10 to 50,000 services with ten endpoints each. */
+/**
+ * Cost of many services: the first packet of a connection to the first and the last of N services, and the time until
+ * one changed endpoint takes effect, for 10 to 50,000 services with ten endpoints each.
+ */
 import { claimMachine, inside } from './lib/netns.ts';
 import { benchOptions } from './lib/options.ts';
 import { background, end, finish, runScript } from './lib/processes.ts';
@@ -131,7 +133,7 @@ async function loadOrReduce(
   }
 }
 
-/** Microseconds of CONNECTS connections, one after the other. */
+/** Microseconds per connection for CONNECTS connections, one after the other. */
 async function firstPackets(client: string, address: string): Promise<number[]> {
   const words = ['first-packet', address, SERVICE_PORT, CONNECTS, PAUSE_US].map(String);
   const { stdout, stderr } = await finish(inside(client, compiled('traffic'), ...words), 60_000);
@@ -141,7 +143,7 @@ async function firstPackets(client: string, address: string): Promise<number[]> 
   return samples;
 }
 
-/** Milliseconds from asking for the change of one endpoint until a new connection meets it. */
+/** Milliseconds from the request to change one endpoint until a new connection reaches it. */
 async function changeOne(
   contender: Scaled,
   plan: ScalingPlan,

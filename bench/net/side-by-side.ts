@@ -1,5 +1,7 @@
-/** The shortest fair answer: one iperf3 stream through a ClusterIP, ours against the kernel's bridge + iptables (and VXLAN
- * across nodes), both worlds up at once, taking turns in one run. */
+/**
+ * A short fair comparison: one iperf3 stream through a ClusterIP, ours against the kernel's bridge + iptables (and
+ * VXLAN across nodes), both up at once, interleaved in one run.
+ */
 
 import type { Contender, World } from './contenders/contender.ts';
 import { dataplane } from './contenders/dataplane.ts';

@@ -1,4 +1,4 @@
-/** What the project wants to reach beside its peers, and how far a run got. */
+/** Performance targets relative to other implementations, and whether a run reached them. */
 import type { Results } from './lib/results.ts';
 import { median } from './lib/statistics.ts';
 
@@ -6,7 +6,7 @@ interface Target {
   /** Row of the results. */
   readonly key: string;
   readonly against: string;
-  /** Ours as a multiple of the other's figure: at least that much, or at most where less is better. */
+  /** Ours as a multiple of the other's figure: at least this, or at most this if less is better. */
   readonly ratio: number;
 }
 
@@ -26,7 +26,7 @@ const KERNEL: readonly Target[] = [
 const OVS_RATIO = 1.5;
 const SPEED = /\/(gbits|kpps|p50|p99|p99\.9|rate)$/;
 
-/** One line per target: its row, our ratio, what was wanted, whether that is met. Empty when ours was not measured. */
+/** One line per target: its row, our ratio, the target, whether it is met. Empty if ours was not measured. */
 export function targetLines(results: Results): string[] {
   const ovs = results.rows
     .filter(({ key }) => SPEED.test(key))

@@ -1,6 +1,6 @@
 /**
- * What holds after any traffic: the counters account for every frame, and the connection table loses no record. Seeds are
- * fixed.
+ * Invariants after any traffic: the counters account for every frame, and the connection table loses no record. Seeds
+ * are fixed.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -13,7 +13,7 @@ import { nodeFor, OUTSIDE } from '../lib/round-trip.ts';
 import { type Random, seededRandom } from '../lib/seeded-random.ts';
 import { TestNode } from '../lib/test-node.ts';
 
-/** Random traffic of every kind, most of it sound, at every port. */
+/** Random traffic of every kind, mostly valid, at every port. */
 function traffic(node: TestNode, random: Random): void {
   const sources: [string, string][] = [
     ['a', A],

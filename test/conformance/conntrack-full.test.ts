@@ -1,6 +1,7 @@
 /**
- * A connection table that is too small: who may stay, who gets in, who is told, and that it is whole again afterwards.
- * (kubernetes #71261 and #18604, felix #617, cilium #3232; OVS "conntrack - limit"; linux early_drop.)
+ * A connection table that is too small: which connections stay, which new ones are admitted, who gets an error, and
+ * that the table is consistent afterwards. (kubernetes #71261 and #18604, felix #617, cilium #3232; OVS "conntrack -
+ * limit"; linux early_drop.)
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -43,12 +44,12 @@ function server(): TestNode {
   return natNode({ maxConntrack: MAX }).service('tcp 10.96.0.10:80', { endpoints: [`${B}:80`], nodePort: 31418 });
 }
 
-/** A client outside, by its number, whose segments go through the NodePort. */
+/** Client number n outside, whose segments go through the NodePort. */
 class Client {
   readonly address: string;
   readonly port: number;
   private readonly n: TestNode;
-  /** The port pod b sees it under. */
+  /** The client's source port as pod b sees it. */
   seen = 0;
 
   constructor(n: TestNode, number: number, network = '10.50') {
@@ -63,8 +64,8 @@ class Client {
     const sent = this.n.sentFrames('b');
     if (sent.length !== 1) return false;
     const [port] = portsOf(sent[0]!);
-    // Another port than before: its entry was given up and the segment taken for a new connection's, which the server
-    // would reset.
+    // A different port than before: its record was evicted and the segment treated as a new connection, which the
+    // server would reset.
     const same = this.seen === 0 || this.seen === port;
     this.seen = port;
     return same;
@@ -91,7 +92,7 @@ class Client {
     return this.toServer('A seq 101 ack 501');
   }
 
-  /** Data to and fro; the same bytes every time, as a keep-alive of an application would. */
+  /** Data in both directions; the same bytes every time, like an application keep-alive. */
   talks(): boolean {
     return this.toServer('PA seq 101 ack 501 len 10') && this.toClient('PA seq 501 ack 111 len 10');
   }
@@ -112,7 +113,7 @@ test('SYN flood of ten times the table size: no established connection is lost, 
   let reached = 0;
   let admitted = 0;
   let talked = 0;
-  // Four spoofed SYNs in a millisecond; the server answers every other one, as one with SYN cookies does.
+  // Four spoofed SYNs per millisecond; the server answers every other one, as one with SYN cookies does.
   for (let ms = 0; received < 10 * MAX; ms++) {
     n.advance(1);
     for (let i = 0; i < 4; i++, received++) {
@@ -121,7 +122,7 @@ test('SYN flood of ten times the table size: no established connection is lost, 
       reached++;
       if ((i & 1) === 0) spoofed.synAck();
     }
-    // Ten real clients in 100 ms, each 20 ms away; meanwhile one of the old ones says something.
+    // Ten real clients in 100 ms, each with a latency of 20 ms; meanwhile one of the old connections sends something.
     if (ms % 10 === 0) clients.push({ client: new Client(n, clients.length, '10.60'), step: 0, at: ms });
     for (const each of clients) {
       if (each.step > 2 || each.at + each.step * 20 !== ms) continue;
@@ -142,7 +143,7 @@ test('SYN flood of ten times the table size: no established connection is lost, 
   assert.ok(n.flows <= MAX);
   assert.equal(conntrackFaults(n.conntrack), []);
 
-  // Everything but the established is gone when its time is over, and every frame was counted once.
+  // Everything but the established connections has expired, and every frame was counted once.
   n.advance(200_000);
   // (A client whose entry was given up just before its ACK was picked up again under the same port, if it was free.)
   assert.ok(n.flows <= old.length + admitted && n.flows >= old.length + 0.98 * admitted, `${n.flows} flows`);
@@ -168,7 +169,7 @@ test('a table full of established connections: a new connection is refused and c
   }
   assert.equal(n.countersMoved(), { 'conntrack-full': 100 });
   for (const client of old) assert.ok(client.talks());
-  // One goes, one may come.
+  // One connection ends, so one can be admitted.
   const [first] = old as [Client];
   n.receive('host', `tcp ${first.address}:${first.port} > ${NODE}:31418 R seq 111`);
   n.advance(30_000);
@@ -193,7 +194,7 @@ test('queries that were answered once (DNS) are not assured: they can be evicted
 test('cilium #12686, OVS 6c082a831: an evicted or removed connection is gone in both directions, and its port is free', () => {
   const n = natNode({ maxConntrack: 256, masqueradePorts: [40000, 41999] });
   for (let i = 0; i < 2000; i++) {
-    // A sixteenth of the table is kept free, and what was given up rests for 20 ms.
+    // A sixteenth of the table is kept free, and evicted records are quarantined for 20 ms.
     n.advance(2);
     assert.is(n.receive('a', `udp ${A}:${10_000 + i} > ${SERVER}:53 len 4`), 'to-host', `connection ${i}`);
     n.out.length = 0;
@@ -226,7 +227,7 @@ test('CVE-2003-0244, OVS hash_basis: tuples chosen to collide in one bucket coll
       buckets.set(bucket, (buckets.get(bucket) ?? 0) + 1);
     }
     assert.ok(Math.max(...buckets.values()) <= 4, `${Math.max(...buckets.values())} in one bucket`);
-    // And so all of them can be entered.
+    // And so all of them can be inserted.
     for (const tuple of chosen) {
       const record = allocateRecord(other, 0, 0);
       const at = recordAt(other, record);
@@ -239,7 +240,7 @@ test('CVE-2003-0244, OVS hash_basis: tuples chosen to collide in one bucket coll
     }
     assert.equal(conntrackFaults(other), []);
   }
-  // Under the secret they were chosen for there is no room for most, and that is an answer, not a loop.
+  // Under the secret they were chosen for, most do not fit: the insert fails, it does not loop.
   let refused = 0;
   for (const tuple of chosen) {
     const record = allocateRecord(known, 0, 0);
@@ -262,7 +263,7 @@ test('a packet in flight when its connection is evicted is still translated, not
   const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:5353`] });
   n.receive('a', `udp ${A}:4000 > 10.96.0.10:53 len 8`);
   n.out.length = 0;
-  // As another worker does it between this one's look-up and its translation.
+  // As another worker would between this one's look-up and its translation.
   const { pkt, dataplane, conntrack, nowMs } = n;
   loadFrame(pkt, frame(`udp ${A}:4000 > 10.96.0.10:53 len 8`), n.portOf('a'));
   assert.is(parseFrame(pkt), Verdict.GO_ON);
@@ -276,7 +277,7 @@ test('a packet in flight when its connection is evicted is still translated, not
   assert.is(hopOfFlow(pkt, dataplane), n.portOf('b'));
   assert.ok(rewrite(pkt, dataplane));
   assert.equal([pkt.dst[3], pkt.dstPort], [0x0af40103, 5353]);
-  // Much later the record is another connection's: the packet is not sent as that one's.
+  // Much later the record belongs to another connection: the packet is not sent as part of that one.
   loadFrame(pkt, frame(`udp ${A}:4000 > 10.96.0.10:53 len 8`), n.portOf('a'));
   assert.is(parseFrame(pkt), Verdict.GO_ON);
   pkt.flow = flow;

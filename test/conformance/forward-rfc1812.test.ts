@@ -1,4 +1,6 @@
-/** RFC 1812, requirements for IPv4 routers, as far as this node is one: what is forwarded, what is not, who is told. */
+/**
+ * RFC 1812, requirements for IPv4 routers, as far as they apply: what is forwarded, what is dropped, who gets an error.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { repairChecksums, repairHeaderChecksum } from '../lib/frames/frame-residue.ts';
@@ -8,7 +10,7 @@ import { A, B, GATEWAY, isPacket, NODE, natNode, onlySent, SERVER } from '../lib
 const FROM_A = { srcMac: '0a:58:0a:f4:01:02', dstMac: '0a:58:0a:f4:01:01' };
 const text = `udp ${A}:4000 > ${B}:53 len 20`;
 
-/** A frame of pod a with its IPv4 header changed; the header's checksum is right unless told otherwise. */
+/** A frame of pod a with its IPv4 header changed; the header checksum is right unless specified otherwise. */
 function spoilt(change: (view: DataView) => void, checksum = true): Uint8Array {
   const bytes = frame(text, FROM_A);
   const view = new DataView(bytes.buffer, bytes.byteOffset);
@@ -117,7 +119,7 @@ test('RFC 1812 §5.2.7.2, RFC 7126 §4.3: redirects and source routes are ignore
     assert.is(n.receive('a', text, { ipOptions }), 'ipv4-source-route');
   }
   assert.equal(n.out, []);
-  // Other options are carried as they are.
+  // Other options are forwarded unchanged.
   const ipOptions = Uint8Array.of(7, 7, 4, 0, 0, 0, 0, 0);
   assert.is(n.receive('a', text, { ipOptions }), 'forwarded');
   isPacket(onlySent(n, 'b'), text, { ttl: 63, ipOptions });
@@ -136,12 +138,12 @@ test('RFC 1812 §4.3.2.7: no error about an error, a later fragment, a reset of 
     n.receive(pod, packet, { ttl: 1 });
     assert.equal(n.out, [], packet);
   }
-  // Later fragments that do follow a first: only the first is told about.
+  // Later fragments whose first was seen: only the first causes an error.
   assert.is(n.receive('a', `udp ${A}:4000 > ${B}:53 len 64 frag id 8 offset 0 more`), 'forwarded');
   n.sent('b');
   assert.is(n.receive('a', `udp ${A} > ${B} len 64 frag id 8 offset 72`, { ttl: 1 }), 'ttl-exceeded-silent');
   assert.equal(n.out, []);
-  // A reset toward a service that refuses.
+  // A reset to a service that refuses connections.
   n.service('tcp 10.96.0.10:80', { endpoints: [] });
   assert.is(n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 R`), 'no-endpoint-silent');
   assert.equal(n.out, []);

@@ -1,6 +1,6 @@
 /**
- * Two hosts that ask each other, where question and answer could be taken for one another: identifiers that are the number
- * of the question's type as well (linux nf_conntrack_proto_icmp.c; GHSA-c66w-hq56-4q97).
+ * Two hosts that query each other, with identifiers that equal the query's type, so that query and reply could be
+ * confused (linux nf_conntrack_proto_icmp.c; GHSA-c66w-hq56-4q97).
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -14,7 +14,7 @@ const QUERIES = [
   ['mask-request', 'mask-reply', 17],
 ] as const;
 
-/** Both pods have asked each other, `rest` behind the type. */
+/** Both pods have sent each other a query; `rest` follows the type. */
 function bothAsk(n: TestNode, request: string, rest: string): void {
   assert.is(n.receive('a', `icmp ${A} > ${B} ${request} ${rest}`), 'forwarded');
   assert.is(n.receive('b', `icmp ${B} > ${A} ${request} ${rest}`), 'forwarded');
@@ -26,7 +26,7 @@ function bothAsk(n: TestNode, request: string, rest: string): void {
 for (const [request, reply, type] of QUERIES) {
   test(`${request}: a flow for an outgoing query does not admit an incoming query, whatever the identifier`, () => {
     const n = natNode();
-    // But for their kinds both tuples look alike.
+    // The tuples differ only in their kinds.
     n.receive('a', `icmp ${A} > ${OTHER} ${request} id ${type} seq 1`);
     n.sent('host');
     const before = tableWords(n);
@@ -58,7 +58,7 @@ test('later fragments follow the query or reply they belong to', () => {
   const fragments = (port: string, from: string, to: string, type: string): void => {
     for (const text of [
       `icmp ${from} > ${to} ${type} id 8 seq 1 len 1000 frag id 7 offset 0 more`,
-      // What looks like a header here is data: the first fragment alone says what it is.
+      // Data that looks like a header: only the first fragment has one.
       `icmp ${from} > ${to} timestamp-reply id 8 seq 1 len 400 frag id 7 offset 1008`,
     ]) {
       assert.is(n.receive(port, text), 'forwarded', text);

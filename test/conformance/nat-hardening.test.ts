@@ -1,6 +1,6 @@
 /**
- * What others got wrong about translation, each test named after where it happened: clashes, exhaustion, stray segments,
- * shadowed ports, fragments that do not add up.
+ * Errors of other implementations in translation, each test named after its report: clashes, exhaustion, stray
+ * segments, shadowed ports, inconsistent fragments.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -36,7 +36,7 @@ function throughService(): TestNode {
   return n;
 }
 
-/** Data goes both ways, translated. */
+/** Data in both directions, translated. */
 function stillWorks(n: TestNode): void {
   assert.is(n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 PA seq 101 ack 501 len 10`), 'forwarded');
   isPacket(onlySent(n, 'b'), `tcp ${A}:4000 > ${B}:8080 PA seq 101 ack 501 len 10`, { ttl: 63 });
@@ -60,15 +60,15 @@ test('RFC 5961 through a translation: blind resets and SYNs, from either side, e
   const n = throughService();
   const random = seededRandom(5961);
   for (let i = 0; i < 2000; i++) {
-    // Guesses beyond the window that was offered.
+    // Guesses beyond the offered window.
     const seq = (501 + 70_000 + random.below(0xffff0000)) >>> 0;
     n.receive('b', `tcp ${B}:8080 > ${A}:4000 R seq ${seq}`);
     n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 ${i & 1 ? 'R' : 'S'} seq ${seq}`);
   }
   n.out.length = 0;
   assert.is(n.flows, 1);
-  // Resets of both sides that fit nothing make a connection live five minutes instead of a day (linux
-  // nf_tcp_handle_invalid); the next packet that fits gives it the day back.
+  // Resets from both sides that do not fit shorten the timeout to five minutes (linux nf_tcp_handle_invalid); the next
+  // packet that fits restores the day.
   assert.ok(entries(n)[0]!.life >= 300_000);
   stillWorks(n);
   assert.is(n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 A seq 111 ack 521`), 'forwarded');
@@ -118,7 +118,7 @@ test('openshift/sdn #269: one client port to one endpoint through two nodes', ()
 
 test('CVE-2021-3773 (nft_nat.sh port shadow): no pod’s source port shadows a port of the node', () => {
   const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:53`], nodePort: 31418 });
-  // The pod speaks from the NodePort's number, from a listener's, from the overlay's, to a host that will then ask.
+  // The pod sends from the NodePort's number, a listener's, the overlay's, to a host that will then connect.
   for (const port of [31418, 22, 53, 4789, 10250, 6443]) {
     n.out.length = 0;
     n.receive('a', `udp ${A}:${port} > ${SERVER}:7777 len 8`);
@@ -149,7 +149,7 @@ test('OVS "conntrack - SNAT with port range with exhaustion": refused with a rea
   assert.equal(n.countersMoved(), { 'rejected-prohibited': 10 });
   assert.equal(tableWords(n).subarray(0, before.length), before, 'nobody’s mapping was touched');
   assert.is(n.flows, 4);
-  // Another destination has all its ports free; and so has this one when somebody is done.
+  // Another destination has all its ports free; and so has this one when a connection ends.
   assert.is(n.receive('b', `tcp ${B}:5000 > ${OTHER}:80 S seq 1`), 'to-host');
   const [first] = [...taken];
   assert.is(n.receive('host', `tcp ${SERVER}:80 > ${NODE}:${first} RA seq 0 ack 5001`), 'forwarded');
@@ -218,7 +218,7 @@ test('OVS 40225b0c0, CVE-2017-9264: frames truncated at every length: nothing be
     const view = new DataView(whole.buffer);
     for (let l3Bytes = 0; l3Bytes < whole.length - 14; l3Bytes++) {
       const cut = whole.slice(0, 14 + l3Bytes);
-      // What lies behind the frame in the arena must not complete it.
+      // Bytes after the frame in the arena must not complete it.
       n.pkt.bytes.set(whole, 258);
       if (l3Bytes >= 20) {
         const its = new DataView(cut.buffer);
@@ -239,7 +239,7 @@ test('CVE-2000-0305, RFC 5722: overlapping fragments drop a translated datagram,
     fragments(frame(`udp ${A}:40000 > ${SERVER}:53 len 400`, { id, df: false }), 220);
   const [first, second, third] = whole(1) as [Uint8Array, Uint8Array, Uint8Array];
   assert.is(n.receiveBytes('a', first), 'to-host');
-  // Eight bytes further left than it should be.
+  // Eight bytes to the left of where it should be.
   const overlapping = second.slice();
   const view = new DataView(overlapping.buffer);
   view.setUint16(20, view.getUint16(20) - 1);
@@ -267,7 +267,7 @@ test('CVE-2018-5391 (FragmentSmack): a flood of fragments in random order takes 
     assert.is(onlySent(n, 'host').bytes.length, 50);
     assert.ok(words[FragmentWord.COUNT]! <= max);
   }
-  // A datagram in fragments, in order, gets through in the middle of it.
+  // A fragmented datagram, in order, gets through meanwhile.
   for (const piece of fragments(frame(`udp ${B}:40000 > ${SERVER}:53 len 3000`, { id: 3, df: false }), 1450)) {
     assert.is(n.receiveBytes('b', piece), 'to-host');
   }

@@ -1,7 +1,6 @@
 /**
- * RFC 4787 (UDP through a NAT) as assertions, one test for each requirement, and the checksums of datagrams. Where we do as
- * netfilter does and not as the RFC says, the test says so and holds us to netfilter's way: what people know from their
- * clusters.
+ * RFC 4787 (UDP through a NAT) as assertions, one test per requirement, and the checksums of datagrams. Where we follow
+ * netfilter and not the RFC, the test says so and checks netfilter's behaviour, which users know from their clusters.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -24,7 +23,7 @@ import {
 } from '../lib/nat-world.ts';
 import type { TestNode } from '../lib/test-node.ts';
 
-/** A pod's datagram to the outside; the port it got there. */
+/** A pod's datagram to the outside; returns its external port. */
 function ask(n: TestNode, pod: 'a' | 'b', port: number, to = `${SERVER}:53`): number {
   assert.is(n.receive(pod, `udp ${pod === 'a' ? A : B}:${port} > ${to} len 20`), 'to-host');
   return portsOf(onlySent(n, 'host'))[0];
@@ -35,7 +34,7 @@ test('RFC 4787 REQ-1: an internal socket has one external port for all destinati
   assert.is(ask(n, 'a', 40000, `${SERVER}:53`), 40000);
   assert.is(ask(n, 'a', 40000, `${SERVER}:54`), 40000);
   assert.is(ask(n, 'a', 40000, `${OTHER}:53`), 40000);
-  // As netfilter: the mapping is made for each destination, so that a port taken there is the only one exchanged.
+  // As in netfilter, there is a mapping per destination, so that only a port in use at that destination is replaced.
   const m = natNode();
   ask(m, 'b', 40000, `${SERVER}:53`);
   assert.is.not(ask(m, 'a', 40000, `${SERVER}:53`), 40000);
@@ -138,7 +137,7 @@ test('RFC 4787 REQ-8: address- and port-dependent filtering: an unsolicited send
 
 test('RFC 4787 REQ-9: hairpinning, and the other side sees the external address', () => {
   const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${A}:5353`], nodePort: 31418 });
-  // A pod to itself, another pod to it, both through the node's address; answers come from where they asked.
+  // A pod to itself, and another pod to it, both through the node's address; replies come from the address they used.
   for (const [pod, address] of [
     ['a', A],
     ['b', B],
@@ -166,7 +165,7 @@ for (const [id, what, over, from, to, payload] of [
 ] as const) {
   test(`${id}: there is no application gateway: ${what} is forwarded unchanged and opens no port`, () => {
     const n = natNode();
-    // A connection that is running already, where it is one.
+    // An established connection, where there is one.
     const rest = over === 'tcp' ? ' PA' : '';
     n.receive('a', `${over} ${A}:${from} > ${SERVER}:${to}${rest}`, { payload });
     const sent = onlySent(n, 'host');

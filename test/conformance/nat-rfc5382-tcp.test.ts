@@ -1,7 +1,7 @@
 /**
- * RFC 5382 (TCP through a NAT) as assertions, one test for each requirement; REQ-6 is in nat-rfc4787-udp.test.ts, REQ-9 and
- * REQ-10 are in nat-rfc5508-errors.test.ts. Where we do as netfilter does and not as the RFC says, the test says so and
- * holds us to netfilter's way.
+ * RFC 5382 (TCP through a NAT) as assertions, one test per requirement; REQ-6 is in nat-rfc4787-udp.test.ts, REQ-9 and
+ * REQ-10 are in nat-rfc5508-errors.test.ts. Where we follow netfilter and not the RFC, the test says so and checks
+ * netfilter's behaviour.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -68,7 +68,7 @@ test('RFC 5382 REQ-4 (differs): an unsolicited SYN is answered by the node itsel
 test('RFC 5382 REQ-5: an established connection is kept for a day (required: 2 h 4 min); transitory ones as long as in netfilter', () => {
   const n = established();
   assert.ok(secondsLeft(n) >= 7440 && secondsLeft(n) === 86400);
-  // Differs: the RFC asks for four minutes where netfilter has two, or one.
+  // Differs: the RFC requires four minutes where netfilter has two, or one.
   const m = natNode();
   m.receive('a', `tcp ${A}:40000 > ${SERVER}:80 S seq 100`);
   assert.is(secondsLeft(m), 120);

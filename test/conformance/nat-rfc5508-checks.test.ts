@@ -1,4 +1,4 @@
-/** RFC 5508 REQ-3: what of an ICMP error is looked at before it is translated, and what is carried as it is. */
+/** RFC 5508 REQ-3: what is verified in an ICMP error before it is translated, and what is forwarded unchanged. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { repairChecksums } from '../lib/frames/frame-residue.ts';
@@ -6,7 +6,7 @@ import { frame } from '../lib/frames/frame-text.ts';
 import { A, HOST_MACS, isPacket, NODE, natNode, onlySent, ROUTER, SERVER } from '../lib/nat-world.ts';
 import type { TestNode } from '../lib/test-node.ts';
 
-/** A node with one datagram of pod a outside, and an error about it as bytes, to be spoilt. */
+/** A node with one datagram from pod a to the outside, and an error about it as bytes, to be corrupted. */
 function errorInHand(quoted = {}): { n: TestNode; bytes: Uint8Array; view: DataView } {
   const n = natNode();
   n.receive('a', `udp ${A}:40000 > ${SERVER}:53 len 20`);
@@ -16,7 +16,7 @@ function errorInHand(quoted = {}): { n: TestNode; bytes: Uint8Array; view: DataV
   return { n, bytes, view: new DataView(bytes.buffer, bytes.byteOffset) };
 }
 
-/** Make the checksums of the error, its own and its header's, right again. */
+/** Correct the checksums of the error, its own and its header's. */
 const sumAgain = (view: DataView): void => repairChecksums(view, 14, view.byteLength, true, false);
 
 test('RFC 5508 REQ-3a: an error whose ICMP checksum is wrong is dropped', () => {
@@ -43,7 +43,7 @@ test('RFC 5508 REQ-3c: the quoted packet’s options are skipped, up to the long
       quoted,
     });
   }
-  // A quoted header that says it is longer than what is there.
+  // A quoted header whose length exceeds the quote.
   const { n, bytes } = errorInHand({ ipOptions: new Uint8Array(40).fill(1) });
   const short = bytes.slice(0, 14 + 20 + 8 + 60);
   const cut = new DataView(short.buffer);
@@ -62,7 +62,7 @@ test('RFC 5508 REQ-3d: the quoted packet’s transport checksum is not verified,
   const right = new DataView(said.buffer).getUint16(field);
   const sent = onlySent(n, 'a').bytes;
   const got = new DataView(sent.buffer, sent.byteOffset);
-  // By as much as before, in ones' complement.
+  // By the same difference as before, in ones' complement.
   const original = frame(`udp ${NODE}:40000 > ${SERVER}:53 len 20`);
   const before = new DataView(original.buffer).getUint16(14 + 20 + 6);
   assert.is((got.getUint16(field) - right + 0xffff) % 0xffff, ((before ^ 0x5555) - before + 0xffff) % 0xffff);

@@ -1,6 +1,6 @@
 /**
- * ICMP errors through a NAT: RFC 5508 with what RFC 4787 REQ-12 and RFC 5382 REQ-9 and REQ-10 ask of them. Errors are
- * translated at all three levels, every packet is compared with one built from scratch.
+ * ICMP errors through a NAT: RFC 5508 with the related requirements RFC 4787 REQ-12 and RFC 5382 REQ-9 and REQ-10.
+ * Errors are translated at all three levels; every packet is compared with one built from scratch.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -31,7 +31,7 @@ const UNREACHABLE: Readonly<Record<number, string>> = {
   13: 'prohibited',
 };
 
-/** Every kind of error there is, but the redirect. */
+/** Every type of error except redirects. */
 const ERRORS: readonly string[] = [
   ...Array.from({ length: 16 }, (_, code) => `unreachable ${UNREACHABLE[code] ?? `code-${code}`}`),
   'source-quench',
@@ -41,7 +41,10 @@ const ERRORS: readonly string[] = [
   'parameter-problem code-1',
 ];
 
-/** The first packet of a connection of pod a with the outside; % is the pod, or the node for which it stands there. */
+/**
+ * The first packet of a connection from pod a to the outside; % stands for the pod's address, or the node's after
+ * translation.
+ */
 const OUTWARD: Readonly<Record<string, string>> = {
   'RFC 4787 REQ-12 (UDP)': `udp %:40000 > ${SERVER}:53 len 20`,
   'RFC 5382 REQ-9, REQ-10 (TCP)': `tcp %:40000 > ${SERVER}:80 S seq 100`,
@@ -108,7 +111,7 @@ test('an error toward the endpoint, about its own reply, is translated to the en
   isPacket(onlySent(n, 'b'), `udp ${GATEWAY}:5000 > ${B}:5353 len 5`);
   n.receive('b', `udp ${B}:5353 > ${GATEWAY}:5000 len 900`);
   isPacket(onlySent(n, 'host'), `udp ${NODE}:31418 > ${SERVER}:5000 len 900`);
-  // The client gave up; a router on the way says the answer was too big.
+  // The client is gone; a router on the path reports that the reply was too big.
   n.receive('host', `icmp ${SERVER} > ${NODE} unreachable port (udp ${NODE}:31418 > ${SERVER}:5000 len 900)`);
   isPacket(onlySent(n, 'b'), `icmp ${GATEWAY} > ${B} unreachable port (udp ${B}:5353 > ${GATEWAY}:5000 len 900)`);
   n.receive(
@@ -177,7 +180,7 @@ test('RFC 5508 REQ-7: errors about hairpinned packets', () => {
     ttl: 63,
     quoted,
   });
-  // A pod that reaches itself.
+  // A pod that connects to itself.
   const m = natNode().service('udp 10.96.0.10:53', { endpoints: [`${A}:5353`] });
   m.receive('a', `udp ${A}:4000 > 10.96.0.10:53 len 20`);
   isPacket(onlySent(m, 'a'), `udp ${GATEWAY}:4000 > ${A}:5353 len 20`, { ttl: 63 });
@@ -200,7 +203,7 @@ test('RFC 5508 REQ-10: an error that quotes an error or a later fragment matches
 });
 
 test('RFC 768 inside an error: a quoted checksum of zero is written as all ones, an absent one stays absent', () => {
-  // Ports and addresses are known, so a payload word makes the quoted checksum come out as anything.
+  // Ports and addresses are known, so one payload word can produce any quoted checksum.
   const build = (address: string, word: number): Uint8Array =>
     packet(`udp ${address}:40000 > ${SERVER}:53`, { payload: Uint8Array.of(word >> 8, word & 0xff) });
   const plain = new DataView(build(A, 0).buffer).getUint16(26);

@@ -1,4 +1,4 @@
-/** RFC 5508, ICMP queries through a NAT, mapped by identifier; and what is neither query nor error. */
+/** RFC 5508: ICMP queries through a NAT, mapped by identifier; and ICMP that is neither query nor error. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { timeoutsWith } from '../../native-free-dataplane/conntrack/timeouts.ts';

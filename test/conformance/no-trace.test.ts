@@ -1,6 +1,6 @@
 /**
- * A packet that is dropped leaves no trace: no connection is made, moved, shortened or prolonged by it, no counter of one,
- * no affinity, no datagram in fragments. Whatever can drop a packet is tried on a first packet and on a later one.
+ * A dropped packet leaves no trace: it creates, changes, shortens or prolongs no connection, and changes no counter of
+ * one, no affinity, no fragmented datagram. Every cause of a drop is tried with a first packet and with a later one.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -32,7 +32,7 @@ function connected(): TestNode {
   return n;
 }
 
-/** Everything in the tables that packets change, in brief: equal exactly when nothing has changed. */
+/** Everything in the tables that packets change, in brief: equal if and only if nothing has changed. */
 function state(n: TestNode): string {
   const { conntrack, services } = n;
   const flows: string[] = [];
@@ -99,7 +99,7 @@ test('a connection to a service keeps its endpoint after an inexact reset and 11
   }
 });
 
-/** How to make a packet of an established connection be dropped, and the verdict. */
+/** Ways to have a packet of an established connection dropped, with the verdict. */
 const LATER: [string, string, (n: TestNode) => string][] = [
   [
     'its TTL ends here, a reset',
@@ -142,7 +142,7 @@ for (const [how, verdict, drop] of LATER) {
     const n = connected();
     if (verdict === 'fragmentation-needed') n.node.hops[hopAt(n.portOf('a')) + HopWord.MTU] = 1400;
     if (verdict === 'fragment-duplicate') {
-      // The first one teaches; its repetition must not.
+      // The first one updates the window; its repetition must not.
       const once = connected();
       once.receive('b', `tcp ${B}:80 > ${A}:2000 PA seq 5001 ack 1001 len 20`, { ...TO_A, id: 7, moreFragments: true });
       n.advance(0);
@@ -176,7 +176,7 @@ test('a first fragment that does not fit its connection is removed, so no later 
   assert.is(state(n), before);
 });
 
-/** How to make a first packet be dropped. */
+/** Ways to have a first packet dropped. */
 const FIRST: [string, string, (n: TestNode) => string][] = [
   ['its TTL ends here', 'ttl-exceeded', (n) => n.receive('a', `tcp ${A}:3000 > ${REMOTE}:80 S seq 1`, { ttl: 1 })],
   [

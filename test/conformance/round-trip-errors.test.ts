@@ -1,14 +1,14 @@
-/** What holds for every ICMP error: the packet it quotes is translated back to what its sender sent, byte for byte. */
+/** Property of every ICMP error: the packet it quotes is translated back to what its sender sent, byte for byte. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { concat, type FrameOptions, viewOf } from '../lib/frames/frame-builder.ts';
 import { repairChecksums, residueOf } from '../lib/frames/frame-residue.ts';
 import { packet } from '../lib/frames/frame-text.ts';
-import { transportAt, turnRound, withTtl } from '../lib/frames/turn-round.ts';
+import { reversePacket, transportAt, withTtl } from '../lib/frames/reverse-packet.ts';
 import { nodeFor, ODD_OPTIONS, pass, type Side, textOf, WAYS } from '../lib/round-trip.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 
-/** An ICMP error about `about` from `src`, quoting so many bytes of it; its checksums are right. */
+/** An ICMP error about `about` from `src` with a quote of this many bytes; its checksums are right. */
 function icmpError(src: Uint8Array, about: Uint8Array, type: number, code: number, rest: number, quoted: number) {
   const header = new Uint8Array(28);
   const view = viewOf(header);
@@ -24,7 +24,7 @@ function icmpError(src: Uint8Array, about: Uint8Array, type: number, code: numbe
   return error;
 }
 
-/** Every type that quotes a packet, but redirects, which are dropped. */
+/** Every type that quotes a packet, except redirects, which are dropped. */
 const ERRORS: readonly (readonly [type: number, code: number, rest: number])[] = [
   ...Array.from({ length: 16 }, (_, code) => [3, code, code === 4 ? 1300 : 0] as const),
   [4, 0, 0],
@@ -43,13 +43,13 @@ test('ICMP errors of every type: the quote equals what its sender sent, byte for
         const sent = packet(textOf(protocol, way, 61), { id: 5, ...options });
         const l4 = transportAt(sent);
         const there = pass(node, way.from, sent, way.to);
-        const answer = withTtl(turnRound(there), 64);
+        const answer = withTtl(reversePacket(there), 64);
         const back = pass(node, way.to, answer, way.from);
         for (const [type, code, rest] of ERRORS) {
-          // Not so many that the quote ends within a checksum: half of one cannot be made right.
+          // Not a quote that ends within a checksum: half of one cannot be corrected.
           const quotes = [l4 + 8, l4 + 18, sent.length, l4 + (protocol === 'tcp' ? 18 : 12) + random.below(50)];
           for (const quoted of quotes) {
-            // About the original packet, by the host it went to; then about the answer, by the host that had asked.
+            // About the original packet, from its destination; then about the reply, from the host that sent the query.
             const about: [Side, Uint8Array, Uint8Array, Side][] = [
               [way.to, there, sent, way.from],
               [way.from, back, answer, way.to],
@@ -63,7 +63,8 @@ test('ICMP errors of every type: the quote equals what its sender sent, byte for
               assert.is(view.getUint32(24), rest);
               const quote = got.subarray(28);
               const expected = withTtl(was, told[8]!).subarray(0, quoted);
-              // SCTP's sum is of the whole packet, which a quote seldom is (linux nf_nat_proto.c leaves it too).
+              // SCTP's checksum covers the whole packet, which is seldom quoted completely (linux nf_nat_proto.c also
+              // leaves it).
               if (protocol === 'sctp') quote.set(expected.subarray(l4 + 8, l4 + 12), l4 + 8);
               assert.equal(Buffer.from(quote).toString('hex'), Buffer.from(expected).toString('hex'));
               assert.equal(got.subarray(12, 16), was.subarray(16, 20), 'as if from the host that was asked');

@@ -1,11 +1,11 @@
-/** What holds for every packet: translated and translated back it is what it was, byte for byte. Seeds are fixed. */
+/** Property of every packet: translated and translated back, it is unchanged, byte for byte. Seeds are fixed. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
 import { concat, type FrameOptions, fragments, viewOf } from '../lib/frames/frame-builder.ts';
 import { repairChecksums, residueOf } from '../lib/frames/frame-residue.ts';
 import { packet } from '../lib/frames/frame-text.ts';
-import { crc32c, finishSctp, transportAt, turnRound, withTtl } from '../lib/frames/turn-round.ts';
+import { crc32c, finishSctp, reversePacket, transportAt, withTtl } from '../lib/frames/reverse-packet.ts';
 import { A, B, ETHERNET } from '../lib/nat-world.ts';
 import {
   nodeFor,
@@ -68,13 +68,13 @@ for (const protocol of ['tcp', 'udp']) {
         view.setUint16(bytes.length - 2, word);
         view.setUint16(field, 1);
         repairChecksums(view, 0, bytes.length, true, false);
-        // A sum of ones is a checksum of zero; only UDP writes it the other way.
+        // A sum of all ones is a checksum of zero; only UDP writes it as ones.
         if (protocol === 'tcp' && view.getUint16(field) === 0xffff) view.setUint16(field, 0);
         const out = thereAndBack(node, way, bytes);
         seen.add(viewOf(out).getUint16(field));
         if (residueOf(viewOf(out), 0, false).value !== 0) throw new Error(`${protocol} ${word}: a wrong checksum`);
       }
-      // Each once, but that zero has two names, of which UDP uses the other.
+      // Each value once; zero has two representations, and UDP uses the other one.
       assert.is(seen.size, 65535);
       assert.is(seen.has(0), protocol === 'tcp');
     }
@@ -141,8 +141,8 @@ test('fragmented UDP, translated and back: reassembled it equals the datagram th
       const whole = packet(textOf('udp', way, 1400 + random.below(5000)), { id: i, df: false });
       const there = through(node, way.from, fragmentsOf(whole, random), way.to);
       assert.is(residueOf(viewOf(there), 0, false).value, 0);
-      const back = through(node, way.to, fragmentsOf(withTtl(turnRound(there), 64), random), way.from);
-      assert.ok(Buffer.from(withTtl(turnRound(back), 64)).equals(whole), `${way.name}, datagram ${i}`);
+      const back = through(node, way.to, fragmentsOf(withTtl(reversePacket(there), 64), random), way.from);
+      assert.ok(Buffer.from(withTtl(reversePacket(back), 64)).equals(whole), `${way.name}, datagram ${i}`);
     }
   }
 });
@@ -158,7 +158,7 @@ function fragmentsOf(whole: Uint8Array, random: Random): Uint8Array[] {
   return pieces;
 }
 
-/** Pass fragments through the node and put together what comes out. */
+/** Pass fragments through the node and reassemble the output. */
 function through(node: TestNode, from: Side, pieces: readonly Uint8Array[], to: Side): Uint8Array {
   for (const piece of pieces) node.receiveBytes(from, concat(ETHERNET[from], withTtl(piece, 64)));
   const out = node.sentFrames(to).map(({ bytes }) => bytes.subarray(14));

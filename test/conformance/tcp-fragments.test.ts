@@ -1,7 +1,7 @@
 /**
- * TCP segments in fragments: the tracker counts all of them as sent, as netfilter does, which sees them put together
- * (RFC 791 §3.2; linux nf_defrag_ipv4). Otherwise the acknowledgement of the whole would be one of something never sent,
- * and the connection would hang.
+ * Fragmented TCP segments: the tracker counts all fragments as sent, like netfilter, which sees them reassembled (RFC
+ * 791 §3.2; linux nf_defrag_ipv4). Otherwise acknowledging the whole segment would acknowledge data never sent, and the
+ * connection would hang.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

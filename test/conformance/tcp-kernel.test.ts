@@ -1,6 +1,6 @@
 /**
- * The tracker against its model: the same random conversations to nf_conntrack of the running kernel and to ours.
- * After every packet both must agree on pass or drop, state, life time, whether a reply was seen, and assured.
+ * The tracker against its model: the same random conversations through nf_conntrack of the running kernel and through
+ * ours. After every packet both must agree on pass or drop, state, timeout, whether a reply was seen, and assured.
  * Needs root, TUN and nft; skipped without.
  */
 import { test } from 'uvu';
@@ -28,7 +28,7 @@ function openKernel(): KernelConntrack | undefined {
   }
 }
 
-/** Where ours differs on purpose (tcp/tracker.ts, tcp/reset.ts): such a packet is not compared, nor what follows. */
+/** Intended differences (tcp/tracker.ts, tcp/reset.ts): neither such a packet nor later ones are compared. */
 function differsOnPurpose(
   before: Seen | undefined,
   after: Seen,
@@ -36,7 +36,7 @@ function differsOnPurpose(
   strayed: boolean,
   heard: boolean,
 ): boolean {
-  // What one side acknowledges says nothing while the other has not been heard; the kernel compares it with 0.
+  // What one side acknowledges is not checked before the other side was seen; the kernel compares it with 0.
   if (before?.state && !heard && segment.direction === before.origin && (segment.flags & ACK) !== 0) return true;
   const isReset = (segment.flags & RST) !== 0;
   if (isReset && strayed) return true;
@@ -53,8 +53,8 @@ function differsOnPurpose(
 }
 
 /**
- * Packets that are judged alike, but teach the two something different: a doubted reset, and a FIN or reset from
- * outside the window of a connection that is assured but neither established nor half closed.
+ * Packets with the same result that update the two differently: an inexact reset, and a FIN or reset from outside the
+ * window of a connection that is assured but neither established nor half closed.
  */
 function endsComparison(after: Seen, segment: Segment): boolean {
   const ends = (segment.flags & (FIN | RST)) !== 0;
@@ -62,7 +62,7 @@ function endsComparison(after: Seen, segment: Segment): boolean {
   return (segment.flags & RST) !== 0 && after.state === 'ESTABLISHED' && after.outcome === 'ok';
 }
 
-/** Both let a reset pass, but only one believed it: whether it followed right behind data is told differently. */
+/** Both forward a reset, but only one accepts it: they decide differently whether it directly followed data. */
 function beliefDiffers(ours: Seen, kernel: KernelView, segment: Segment): boolean {
   const believed = (state: string): boolean => state === 'CLOSE';
   return (
@@ -80,7 +80,7 @@ function compare(ours: Seen, kernel: KernelView, isReset: boolean, told: string)
   assert.is(ours.assured, kernel.assured, `assured\n${told}`);
   assert.is(ours.seenReply, kernel.seenReply, `seen reply\n${told}`);
   if (ours.state !== '') assert.is(ours.origin, kernel.origin, told);
-  // A reset that is not exact leaves ours longer (tcp/tracker.ts).
+  // An inexact reset leaves ours a longer timeout (tcp/tracker.ts).
   if (isReset && ours.state === 'ESTABLISHED' && ours.outcome === 'ok') return;
   const seconds = Math.abs(ours.seconds - kernel.seconds);
   assert.ok(seconds <= 2, `ours ${ours.seconds} s, kernel ${kernel.seconds} s\n${told}`);

@@ -1,6 +1,6 @@
 /**
- * The situations netfilter's own tests protect (linux tools/testing/selftests/net/netfilter/packetdrill), packet by
- * packet: each is a bug that real stacks once ran into.
+ * The cases of netfilter's own tests (linux tools/testing/selftests/net/netfilter/packetdrill), packet by packet: each
+ * is a bug that real stacks once hit.
  */
 import { test } from 'uvu';
 import { established, playScript } from '../lib/tcp-script.ts';
@@ -17,7 +17,7 @@ test('conntrack_ack_loss_stall: old, acknowledged data passes, so that it is ack
     next += 1460;
     lines.push(`< . 1:1(0) ack ${next} win 65535                  -> ESTABLISHED 86400s`);
   }
-  // All acknowledgements were lost behind us: the first segment comes again, more than a window below the newest.
+  // All acknowledgements were lost after us: the first segment comes again, more than a window below the newest.
   lines.push('> P. 1:1461(1460) ack 1 win 257   -> ignored ESTABLISHED');
   lines.push(`< . 1:1(0) ack ${next} win 65535  -> ESTABLISHED`);
   playScript(lines.join('\n'));
@@ -34,7 +34,7 @@ test('conntrack_inexact_rst: in a closing connection, a reset need not be exact'
     < F. 1002:1002(0) ack 1001 win 65535       -> FIN_WAIT 120s
     > . 1001:1001(0) ack 1003 win 65535        -> CLOSE_WAIT 3600s
     > R. 1001:1001(0) ack 1003 win 65535       -> CLOSE 10s
-    // The other end knows nothing any more and answers with a number nobody expects.
+    // The other end has lost its state and replies with an unexpected number.
     < R 602:602(0) win 0                       -> CLOSE 10s
   `);
 });
@@ -101,7 +101,7 @@ test('conntrack_synack_reuse: a SYN into an established connection passes, its c
 
 test('an ignored SYN that is answered: both ends agree, so the record starts over, with the SYN’s options', () => {
   playScript(`${established(1000)}
-    // Both ends restarted without a word.
+    // Both ends restarted silently.
     > S 700000:700000(0) win 64240 <sackOK,wscale 7>               -> ignored ESTABLISHED
     < S. 900000:900000(0) ack 700001 win 65160 <sackOK,wscale 7>   -> SYN_RECV 60s
     > . 700001:700001(0) ack 900001 win 502                        -> ESTABLISHED
@@ -115,7 +115,7 @@ test('the reply to an ignored SYN must acknowledge it exactly', () => {
   playScript(`${established(1000)}
     > S 700000:700000(0) win 64240                -> ignored ESTABLISHED
     < S. 900000:900000(0) ack 700002 win 65160    -> ignored ESTABLISHED
-    // That one was another last packet: the SYN must be repeated first.
+    // This was a different last packet: the SYN must be retransmitted first.
     < S. 900000:900000(0) ack 700001 win 65160    -> ignored ESTABLISHED
     > S 700000:700000(0) win 64240                -> ignored ESTABLISHED
     < S. 900000:900000(0) ack 700001 win 65160    -> SYN_RECV
@@ -172,7 +172,7 @@ test('a connection picked up in the middle is tracked liberally, and assured onc
     < . 9000:9000(0) ack 5200 win 500             -> ESTABLISHED 300s
     > P. 5200:5300(100) ack 9000 win 500          -> ESTABLISHED 300s assured
     < . 9000:9000(0) ack 5300 win 500             -> ESTABLISHED 86400s
-    // The scale is not known: nothing is outside the window.
+    // The window scale is unknown: nothing is outside the window.
     < P. 99000:99100(100) ack 5300 win 500        -> ESTABLISHED
   `);
 });

@@ -1,6 +1,6 @@
 /**
- * Blind attacks (RFC 5961, CVE-2016-5696) and strays of healthy connections (kubernetes #74839): what a packet from
- * somebody who does not know the numbers may change, which is nothing.
+ * Blind attacks (RFC 5961, CVE-2016-5696) and stray segments of healthy connections (kubernetes #74839): a packet from
+ * a sender who does not know the sequence numbers must have no effect.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -19,7 +19,7 @@ const ESTABLISHED = `
 test('§3.2: a reset in the window but not exact passes and ends nothing', () => {
   playScript(`${ESTABLISHED}
     > R 1102:1102(0) win 0                    -> ESTABLISHED 300s
-    // The challenge ACK of the one who got it puts things right.
+    // The receiver's challenge ACK resolves it.
     < . 6001:6001(0) ack 1101 win 509         -> ESTABLISHED 86400s
     > R 1101:1101(0) win 0                    -> CLOSE 10s`);
 });
@@ -56,7 +56,7 @@ test('§5: data that acknowledges data never sent is invalid', () => {
   playScript(`${ESTABLISHED}
     > P. 1101:1111(10) ack 6002 win 502       -> invalid ESTABLISHED
     > P. 1101:1111(10) ack 2000000000 win 502 -> invalid ESTABLISHED
-    // One that is merely very old passes, and changes nothing.
+    // A segment that is only very old passes, and has no effect.
     > P. 1101:1111(10) ack 4000000000 win 502 -> ignored ESTABLISHED 86400s
     < . 6001:6001(0) ack 1102 win 509         -> invalid ESTABLISHED`);
 });
@@ -107,7 +107,7 @@ test('100,000 blind guesses leave an established connection established', () => 
     assert.is(seen.state, 'ESTABLISHED', `guess ${i}`);
     if (seen.outcome === 'ok') passed++;
   }
-  // Windows of 64 KiB in a space of 4 GiB, and the acknowledgement must fit as well: next to nothing gets through.
+  // Windows of 64 KiB in a space of 4 GiB, and the acknowledgement must fit as well: almost nothing passes.
   assert.ok(passed < 20, `${passed} guesses fitted`);
   assert.is(player.play(data).outcome, 'ok');
   assert.is(player.play(answer).state, 'ESTABLISHED');

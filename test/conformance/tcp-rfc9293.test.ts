@@ -1,4 +1,4 @@
-/** The sequences that RFC 9293 draws, as a tracker between the two ends sees them. */
+/** The sequences of RFC 9293's figures, as seen by a tracker between the two ends. */
 import { test } from 'uvu';
 import { established, playScript } from '../lib/tcp-script.ts';
 
@@ -43,7 +43,7 @@ test('split handshake: the server acknowledges first and then sends its own SYN'
 
 test('figure 8: recovery from an old duplicate SYN', () => {
   playScript(`
-    // The old duplicate arrives first, in our eyes as well.
+    // The old duplicate arrives first at the tracker, too.
     > S 90:90(0) win 65535             -> SYN_SENT
     < S. 300:300(0) ack 91 win 65535   -> SYN_RECV
     > R 91:91(0) win 0                 -> CLOSE
@@ -57,7 +57,7 @@ test('figure 9: half-open connection, the side that crashed reconnects', () => {
   playScript(`${established(65535, 0, 200)}
     > . 1:100(99) ack 201 win 65535
     < . 201:201(0) ack 100 win 65535   -> ESTABLISHED 86400s
-    // The client crashes and comes back with a SYN; the server answers with what it knows.
+    // The client crashes and reconnects with a SYN; the server replies from its old state.
     > S 400:400(0) win 65535           -> ignored ESTABLISHED
     < . 201:201(0) ack 100 win 65535   -> ESTABLISHED
     > R 100:100(0) win 0               -> CLOSE
@@ -68,7 +68,7 @@ test('figure 9: half-open connection, the side that crashed reconnects', () => {
 test('figure 10: the active side causes the discovery of a half-open connection', () => {
   playScript(`${established(65535, 0, 200)}
     < P. 201:211(10) ack 1 win 65535   -> ESTABLISHED
-    // The client no longer knows the connection: reset in place of what was acknowledged.
+    // The client no longer knows the connection: it sends a reset at the acknowledged number.
     > R 1:1(0) win 0                   -> CLOSE 10s
   `);
 });

@@ -1,7 +1,7 @@
 /**
- * Both directions of a TCP connection met by two worker threads at the same time: the tracker must come to the same end
- * as if one had met them all. One thread plays the clients, one the servers, round after round; what they say within
- * a round has no order, as on two cores.
+ * Both directions of a TCP connection processed by two worker threads at the same time: the tracker must reach the same
+ * result as if one thread had processed them all. One thread plays the clients, one the servers, in rounds; packets
+ * within a round are unordered, as on two cores.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { test } from 'uvu';
@@ -29,12 +29,12 @@ interface Told {
   side: number;
 }
 
-/** What a side says: data in every round, then FIN, then the last acknowledgement. */
+/** Packets of a side: data in every round, then FIN, then the last acknowledgement. */
 function lines(side: number, port: number): string[] {
   const way = side === 0 ? `${A}:${port} > ${B}:80` : `${B}:80 > ${A}:${port}`;
   const said: string[] = [];
   for (let round = 0; round < ROUNDS; round++) {
-    // What the other side said in the round before is acknowledged; what it says now is on its way.
+    // Acknowledges what the other side sent in the previous round; its current packets are in flight.
     said.push(`tcp ${way} PA seq ${1001 + 10 * round} ack ${1001 + 10 * round} win 60000 len 10`);
   }
   const end = 1001 + 10 * ROUNDS;
@@ -53,7 +53,7 @@ function playSide({ buffers, control, side }: Told): void {
   let invalid = 0;
   for (let round = 0; round < ROUNDS + 2; round++) {
     for (let i = 0; i < CONNECTIONS; i++) {
-      // Shoulder to shoulder: neither begins a connection's turn before the other has come to it.
+      // In step: neither starts a connection's turn before the other has reached it.
       const turn = 2 * (round * CONNECTIONS + i + 1);
       Atomics.add(meeting, 0, 1);
       while (Atomics.load(meeting, 0) < turn);

@@ -1,6 +1,6 @@
 /**
- * One worker thread of threads.test.ts: the real pipeline over tables that other threads use at the same time. It does
- * what the scenario says, step by step with the others, and writes down what became of every packet.
+ * One worker thread of threads.test.ts: the real pipeline over tables that other threads use at the same time. It
+ * executes the scenario step by step together with the others, and records the outcome of every packet.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { ARENA_BYTES, attachDataplane, type TableBuffers } from '../../native-free-dataplane/dataplane.ts';
@@ -10,14 +10,14 @@ import { frame } from '../lib/frames/frame-text.ts';
 import { loadFrame } from '../lib/frames/load-frame.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 
-/** A packet to be handled: port it comes from, its text, and by which thread (-1 = by all of them). */
+/** A packet to process: the port it comes from, its text, and the thread (-1 = all of them). */
 export interface Step {
   port: number;
   text: string;
   thread: number;
 }
 
-/** Words written down for every packet and thread. */
+/** Words recorded per packet and thread. */
 export const SEEN_WORDS = 5;
 /** Verdict, port it left by, source, destination, ports (of a query: its identifier). */
 export const Seen = { VERDICT: 0, PORT: 1, SRC: 2, DST: 3, PORTS: 4 } as const;
@@ -28,10 +28,10 @@ export interface Told {
   threads: number;
   /** Words: threads that have arrived, rounds begun. */
   control: SharedArrayBuffer;
-  /** What each thread saw, SEEN_WORDS a packet. */
+  /** Outcomes recorded by each thread, SEEN_WORDS per packet. */
   seen: SharedArrayBuffer;
   rounds: Step[][];
-  /** Instead of rounds: make and break connections for so long. */
+  /** Instead of rounds: create and end connections for this long. */
   churnMs: number;
 }
 
@@ -105,8 +105,8 @@ function run(told: Told): void {
 const CHURN_PACKETS = 1000;
 
 /**
- * Clients that come and go in a table too small for them, at random on all threads. Whatever the others do meanwhile, a
- * packet may only go to whom it is for, as from whom it came.
+ * Clients that come and go in a table too small for them, at random on all threads. Whatever the other threads do, a
+ * packet may only go to its own destination, with its own source.
  */
 function churn(told: Told): void {
   const { worker, churnMs } = told;
@@ -124,7 +124,7 @@ function churn(told: Told): void {
   };
   const dp = attachDataplane(told.buffers, worker, emitter, { tunnelOffload: true, udpSegmentation: true }, worker + 1);
   const address = (pod: number): number => 0x0af40100 + 1 + pod;
-  // Frames are made once; ports are put in without touching the checksum, which nobody looks at.
+  // Frames are built once; ports are inserted without updating the checksum, which is not verified.
   const ask = [1, 2].map((pod) => frame(`udp 10.244.1.${pod + 1}:1 > 10.96.0.10:53 len 8`));
   const answer = [3, 4].map((pod) =>
     [1, 2].map((to) => frame(`udp 10.244.1.${pod + 1}:5353 > 10.244.1.${to + 1}:1 len 8`)),
@@ -134,7 +134,7 @@ function churn(told: Told): void {
     if (result.wrong.length < 5) result.wrong.push(what);
   };
   const end = sharedMs() + churnMs;
-  // On a busy machine a thread may hardly run for that long: every thread sends a minimum in any case.
+  // On a busy machine a thread may hardly run in that time: every thread sends a minimum in any case.
   for (let now = sharedMs(); now < end || result.packets <= CHURN_PACKETS; now = sharedMs()) {
     for (let i = 0; i < 16; i++) {
       const pod = 1 + random.below(2);

@@ -1,7 +1,7 @@
 /**
- * Any number of worker threads over one set of tables: whoever meets a packet, it is translated alike; two that make one
- * connection at the same time end with one; nothing is lost from the table or left in it. (kubernetes #56903: the race
- * of two first packets that costs five seconds.)
+ * Any number of worker threads over one set of tables: a packet is translated identically by each; two threads that
+ * create the same connection at the same time end with one; the table neither loses nor leaks records. (kubernetes
+ * #56903: the race of two first packets that costs five seconds.)
  */
 import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
@@ -28,7 +28,7 @@ function sharedNode(threads: number, maxConntrack: number): TestNode {
   return n;
 }
 
-/** Start the threads; what each posted at its end. */
+/** Start the threads; returns what each posted at its end. */
 async function runThreads<T>(n: TestNode, threads: number, what: Partial<Told>): Promise<T[]> {
   const control = new SharedArrayBuffer(8);
   const results = Array.from({ length: threads }, (_, worker) => {
@@ -45,7 +45,7 @@ async function runThreads<T>(n: TestNode, threads: number, what: Partial<Told>):
 /** What one thread saw of a packet: verdict, port, source, destination, ports. */
 type Saw = [verdict: string, port: number, src: number, dst: number, ports: number];
 
-/** Let the threads work through the rounds; for each packet, what each thread saw of it that handled it. */
+/** Let the threads run the rounds; returns, for each packet, the outcome on each thread that processed it. */
 async function play(n: TestNode, threads: number, rounds: Step[][]): Promise<Saw[][]> {
   const count = rounds.reduce((sum, steps) => sum + steps.length, 0);
   const seen = new SharedArrayBuffer(threads * count * SEEN_WORDS * 4);
@@ -59,7 +59,7 @@ async function play(n: TestNode, threads: number, rounds: Step[][]): Promise<Saw
   );
 }
 
-/** After all time has passed every record is free again, and the table hangs together. */
+/** After all timeouts every record is free again, and the table is consistent. */
 function comesToRest(n: TestNode, threads: number): void {
   assert.equal(conntrackFaults(n.conntrack), []);
   let now = Number(process.hrtime.bigint() / 1_000_000n) & 0x3fffffff;
@@ -72,7 +72,7 @@ function comesToRest(n: TestNode, threads: number): void {
   assert.equal(conntrackFaults(n.conntrack), []);
 }
 
-/** First packets of eight connections that have nothing, or everything, to do with each other. */
+/** First packets of eight connections that are unrelated, or as related as possible. */
 function firstPackets(port: number): Step[] {
   const step = (from: number, text: string): Step => ({ port: from, text, thread: -1 });
   return [
@@ -147,7 +147,7 @@ for (const threads of [1, 2, 4]) {
       add(2, 1, `tcp ${client} > ${server} A seq 101 ack 501 win 500`);
       let [mine, its] = [101, 501];
       for (let phase = 3; phase < 3 + DATA; phase++) {
-        // Every segment acknowledges what came before the phase: any order among them is one a network may make.
+        // Every segment acknowledges data from before the phase: any order among them is possible on a network.
         for (let i = 0; i < 3; i++) {
           add(phase, 1, `tcp ${client} > ${server} A seq ${mine + i * 700} ack ${its} win 500 len 700`);
           add(phase, 3, `tcp ${reply} > ${client} A seq ${its + i * 900} ack ${mine} win 500 len 900`);

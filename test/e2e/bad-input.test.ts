@@ -1,6 +1,6 @@
 /**
- * What is wrong is said in one line with what to do, ends with a status that is not 0, and leaves everything as it was:
- * on the command line, in manifests, on a machine that cannot.
+ * Errors are reported in one line with what to do, end with a non-zero status, and change nothing: on the command line,
+ * in manifests, on a machine that lacks something.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,7 +1,7 @@
 /**
- * How long a connection is remembered, and what it is worth: our table against the kernel's after each packet of the same
- * conversations, in the same time. TCP's states and times are in test/conformance/tcp-kernel.test.ts; here is what they
- * leave out: UDP, queries, other protocols, and datagrams in fragments. Needs root, TUN, nft and conntrack.
+ * Lifetime and state of connections: our table against the kernel's after each packet of the same conversations, at the
+ * same time. TCP's states and timeouts are in test/conformance/tcp-kernel.test.ts; this file covers the rest: UDP,
+ * queries, other protocols, and fragmented datagrams. Needs root, TUN, nft and conntrack.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
@@ -12,29 +12,29 @@ import { tcpState } from '../../native-free-dataplane/conntrack/tcp/tracker.ts';
 import { concat, fragments } from '../lib/frames/frame-builder.ts';
 import { packet } from '../lib/frames/frame-text.ts';
 import { type KernelEntry, KernelNat, type Side } from '../lib/kernel/nat.ts';
-import { SERVER, Worlds } from '../lib/kernel/nat-pair.ts';
+import { Compared, SERVER } from '../lib/kernel/nat-pair.ts';
 import { A, B } from '../lib/nat-world.ts';
 
 const test = suite('conntrack: lifetimes, ours and the kernel’s');
-let worlds: Worlds;
+let compared: Compared;
 let begun = 0;
 
 test.before(() => {
-  worlds = new Worlds(new KernelNat(`dpt-life-${process.pid}`));
+  compared = new Compared(new KernelNat(`dpt-life-${process.pid}`));
 });
 
 test.after(() => {
-  worlds?.kernel.close();
+  compared?.kernel.close();
 });
 
 test.before.each(() => {
-  worlds.forget();
+  compared.forget();
   begun = performance.now();
 });
 
 /** The only connection of ours. */
 function ourEntry(): KernelEntry {
-  const { node } = worlds.ours;
+  const { node } = compared.ours;
   const { words, state } = node.conntrack;
   const live = Array.from({ length: state[StateWord.WATERMARK]! }, (_, record) =>
     recordAt(node.conntrack, record),
@@ -54,7 +54,7 @@ function ourEntry(): KernelEntry {
 
 /** The packets go to both; afterwards the connection from `src` to `dst` must be the same in both tables. */
 function step(side: Side, src: string, dst: string, ...packets: Uint8Array[]): KernelEntry {
-  const { ours, kernel } = worlds;
+  const { ours, kernel } = compared;
   ours.node.nowMs = 100_000 + Math.round(performance.now() - begun);
   for (const bytes of packets) {
     ours.send(side, bytes);
@@ -129,9 +129,9 @@ test('other protocols live ten minutes; a reply makes them assured here (docs/se
   const esp = (text: string): Uint8Array => packet(text.replace('udp', 'protocol-253').replace(/:\d+/g, ''));
   step('a', A, SERVER, esp(`udp ${A}:0 > ${SERVER}:0 len 40`));
   const back = esp(`udp ${SERVER}:0 > 172.18.0.11:0 len 40`);
-  worlds.ours.send('host', back);
-  worlds.kernel.send('host', back);
-  const [its] = worlds.kernel.entries(A, SERVER);
+  compared.ours.send('host', back);
+  compared.kernel.send('host', back);
+  const [its] = compared.kernel.entries(A, SERVER);
   const our = ourEntry();
   assert.equal([our.seenReply, its?.seenReply, our.assured, its?.assured], [true, true, true, false]);
 });

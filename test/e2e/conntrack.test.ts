@@ -1,4 +1,4 @@
-/** Connection tracking as an operator sees and sets it: events, filters, flush, timeouts, live changes. */
+/** Connection tracking for operators: events, filters, flush, timeouts, changes at run time. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

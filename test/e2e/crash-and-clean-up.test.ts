@@ -1,4 +1,4 @@
-/** What survives what: workers, agents, everything killed; and what the wire looks like meanwhile. */
+/** Crashes: of workers, of agents, of everything; and the traffic on the wire meanwhile. */
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * The demo as its user sees it: the manifests of demo/, a cluster as demo/run.sh brings it up, the page from everywhere,
- * ten restarts of nginx under it, and the door that stays shut.
+ * The demo as its user runs it: the manifests of demo/, a cluster brought up as by demo/run.sh, the page fetched from
+ * everywhere, ten restarts of nginx, and the port that is not exposed.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** Names in pods: what programs ask by the system's resolver, and what they see in their environment. */
+/** Names in pods: queries through the system's resolver, and Services in the environment. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, dataplane, eventually, nodeNetns, podNetns, processPod, startCluster } from '../lib/cluster.ts';

@@ -1,9 +1,9 @@
 /**
- * The edges of translation and connection tracking, packet by packet, against the kernel's: seeded sequences of packets
- * that are late, stray, cut, damaged or in fragments go to a node of ours and to nftables rules that say the same; what
- * comes out is compared byte for byte (test/lib/kernel/nat-lockstep.ts says what is made equal before). Long and sound
- * conversations are in nat-differential.test.ts. What differs on purpose is named in test/lib/kernel/nat-differences.ts
- * and docs/semantics.md: another difference fails, and so does one of the list that never occurs. Needs root, TUN, nft
+ * Edge cases of translation and connection tracking, packet by packet, against the kernel: seeded sequences of packets
+ * that are late, stray, truncated, damaged or fragmented go to a node of ours and to equivalent nftables rules, and the
+ * output is compared byte for byte (test/lib/kernel/nat-lockstep.ts lists what is equalized first). Long and valid
+ * conversations are in nat-differential.test.ts. Intended differences are listed in test/lib/kernel/nat-differences.ts
+ * and docs/semantics.md: any other difference fails, and so does a listed one that never occurs. Needs root, TUN, nft
  * and conntrack.
  *
  *   KERNEL_NAT_SEED=7 KERNEL_NAT_ROUNDS=100 node dist/test/run.js e2e/kernel-nat
@@ -23,11 +23,11 @@ import { seededRandom } from '../lib/seeded-random.ts';
 
 const SEED = Number(process.env.KERNEL_NAT_SEED ?? 1);
 const ROUNDS = Number(process.env.KERNEL_NAT_ROUNDS ?? 16);
-/** Failures that are told; one is enough to fail. */
+/** Maximum number of failures reported. */
 const TOLD = Number(process.env.KERNEL_NAT_TOLD ?? 3);
-/** Steps of a failing sequence that are told. */
+/** Maximum number of steps reported for a failing sequence. */
 const HISTORY = Number(process.env.KERNEL_NAT_HISTORY ?? 5);
-/** Within the ports that are kept on the way to the outside. */
+/** In the range of ports that are kept toward the outside. */
 const FIRST_PORT = 33_000;
 
 const test = suite('NAT at its edges: ours and the kernel’s');

@@ -1,8 +1,8 @@
 /**
- * Our translation against the kernel's: the same seeded packets to a node of ours and to nftables rules that say the same,
- * and what comes out of each compared byte for byte. Left out of the comparison: the time to live (both lower it, at
- * different doors) and a source port that had to be changed, which is anybody's choice; its checksum must be right then.
- * What differs on purpose is listed in docs/semantics.md and named here. Needs root, TUN, nft and conntrack.
+ * Our translation against the kernel's: the same seeded packets go to a node of ours and to equivalent nftables rules,
+ * and the output of both is compared byte for byte. Not compared: the TTL (both decrement it, at different places) and
+ * a source port that had to be changed, which either may choose freely; its checksum must be right then. Intended
+ * differences are listed in docs/semantics.md and named here. Needs root, TUN, nft and conntrack.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -10,9 +10,9 @@ import { conntrackFaults } from '../lib/conntrack-check.ts';
 import { concat, type FrameOptions, fragments, viewOf } from '../lib/frames/frame-builder.ts';
 import { repairChecksums } from '../lib/frames/frame-residue.ts';
 import { packet } from '../lib/frames/frame-text.ts';
-import { transportAt, turnRound, withTtl } from '../lib/frames/turn-round.ts';
+import { reversePacket, transportAt, withTtl } from '../lib/frames/reverse-packet.ts';
 import { KernelNat, type Out, type Side } from '../lib/kernel/nat.ts';
-import { type Forwarder, Pair, ROUTER, SERVER, WAYS, type Way, Worlds } from '../lib/kernel/nat-pair.ts';
+import { Compared, type Forwarder, Pair, ROUTER, SERVER, WAYS, type Way } from '../lib/kernel/nat-pair.ts';
 import { A, B } from '../lib/nat-world.ts';
 import { type Random, seededRandom } from '../lib/seeded-random.ts';
 
@@ -20,25 +20,25 @@ const CONVERSATIONS = Number(process.env.NAT_CONVERSATIONS ?? 240);
 const SEED = Number(process.env.NAT_SEED ?? 1);
 
 const test = suite('NAT: ours and the kernel’s');
-let worlds: Worlds;
+let compared: Compared;
 
 test.before(() => {
-  worlds = new Worlds(new KernelNat(`dpt-nat-${process.pid}`));
+  compared = new Compared(new KernelNat(`dpt-nat-${process.pid}`));
 });
 
 test.after(() => {
-  worlds?.kernel.close();
+  compared?.kernel.close();
 });
 
 const both = (bytes: Uint8Array): [Uint8Array, Uint8Array] => [bytes, bytes];
 
-/** What each saw, turned round and changed in the same way: the answer to it. */
+/** The reply to what each saw: reversed and changed in the same way. */
 function answerTo(
   seen: readonly [Uint8Array, Uint8Array],
   change: (bytes: Uint8Array) => void,
 ): [Uint8Array, Uint8Array] {
   return seen.map((bytes) => {
-    const answer = withTtl(turnRound(bytes), 64);
+    const answer = withTtl(reversePacket(bytes), 64);
     change(answer);
     repairChecksums(viewOf(answer), 0, answer.length, true, false);
     return answer;
@@ -55,14 +55,14 @@ function someOptions(random: Random): FrameOptions {
   };
 }
 
-/** ICMP of every type and code about what each saw, from whom it reached or from a router on the way. */
-function tellErrors(pair: Pair, from: Side, seen: readonly [Uint8Array, Uint8Array], random: Random): void {
+/** ICMP of every type and code about what each saw, from its receiver or from a router on the path. */
+function sendErrors(pair: Pair, from: Side, seen: readonly [Uint8Array, Uint8Array], random: Random): void {
   const l4 = transportAt(seen[0]);
   for (const type of [3, 3, 3, 4, 5, 11, 12, 9, 10, 30, 37]) {
     const code = type === 3 ? random.below(16) : random.below(2);
     const rest = type === 3 && code === 4 ? 1200 + random.below(200) : type === 12 ? random.word() : 0;
     const whole = seen[0].length;
-    // A quote that ends between a TCP checksum and its header's end is made right by us and left by the kernel.
+    // We correct a quote that ends between a TCP checksum and the end of its header, the kernel does not.
     const quoted = Math.min([l4 + 8, l4 + 8, l4 + 28, whole, 548][random.below(5)]!, whole);
     const byRouter = from === 'host' && random.below(2) === 0;
     const errors = seen.map((about) => errorAbout(about, type, code, rest, quoted, byRouter, random)) as [
@@ -72,20 +72,20 @@ function tellErrors(pair: Pair, from: Side, seen: readonly [Uint8Array, Uint8Arr
     const damaged = random.below(6) === 0;
     if (type === 5 && !pair.translated) {
       // Differs: the kernel drops redirects about translated connections only, we drop all (CVE-2020-10749).
-      assert.equal(worlds.ours.send(from, errors[0]), []);
+      assert.equal(compared.ours.send(from, errors[0]), []);
       continue;
     }
     if (damaged) for (const error of errors) error[error.length - 1]! ^= 0x10;
     if (pair.way.client === 'host' && from === 'host' && byRouter && !damaged && [3, 4, 11, 12].includes(type)) {
-      // Differs: the kernel hides the router behind the translated source; we tell the pod who it was.
-      const our = worlds.ours.send(from, errors[0]);
-      const its = worlds.kernel.send(from, errors[1]);
+      // Differs: the kernel hides the router behind the translated source; the pod sees our router's own address.
+      const our = compared.ours.send(from, errors[0]);
+      const its = compared.kernel.send(from, errors[1]);
       assert.equal([our.length, its.length], [1, 1]);
       const [one, two] = [our[0]!.bytes.slice(), its[0]!.bytes.slice()];
       assert.equal([...one.subarray(12, 16)], [...ROUTER]);
       one.set(two.subarray(12, 16), 12);
       pair.compare(withTtl(one, 64), two);
-      worlds.count.packets++;
+      compared.count.packets++;
       continue;
     }
     pair.send(from, errors);
@@ -123,11 +123,11 @@ const somePort = (random: Random): number =>
   [32768 + random.below(16000), 50000 + random.below(15000), 1024 + random.below(5000)][random.below(3)]!;
 
 function tcpConversation(way: Way, random: Random): void {
-  const pair = new Pair(worlds, way);
+  const pair = new Pair(compared, way);
   const srcPort = somePort(random);
   let client = random.word();
   let server = random.word();
-  const say = (flags: string, length: number, strayed = 0): [Uint8Array, Uint8Array] | undefined => {
+  const send = (flags: string, length: number, strayed = 0): [Uint8Array, Uint8Array] | undefined => {
     const ack = flags.includes('A') ? server >>> 0 : 0;
     const text = `tcp ${ports(way, srcPort)} ${flags} seq ${(client + strayed) >>> 0} ack ${ack} win 60000`;
     const options = flags === 'S' ? ' <mss 1300, sackOK, nop, wscale 7>' : '';
@@ -135,7 +135,7 @@ function tcpConversation(way: Way, random: Random): void {
     if (strayed === 0) client = (client + length + (/[SF]/.test(flags) ? 1 : 0)) >>> 0;
     return seen;
   };
-  const first = say('S', 0);
+  const first = send('S', 0);
   if (first === undefined) throw new Error(pair.told.join('\n'));
   const answer = (flags: number, length: number, strayed = 0): [Uint8Array, Uint8Array] | undefined => {
     const seen = pair.send(
@@ -155,13 +155,13 @@ function tcpConversation(way: Way, random: Random): void {
   const refused = random.below(8) === 0;
   const seen = answer(refused ? 0x14 : 0x12, 0);
   if (refused) return;
-  say('A', 0);
+  send('A', 0);
   for (let i = 0; i < 10; i++) {
-    const sent = random.below(2) === 0 ? say('PA', 1 + random.below(1200)) : answer(0x18, 1 + random.below(1200));
+    const sent = random.below(2) === 0 ? send('PA', 1 + random.below(1200)) : answer(0x18, 1 + random.below(1200));
     assert.ok(sent, 'data passes');
     switch (random.below(6)) {
       case 0:
-        say('A', 10, 50_000_000);
+        send('A', 10, 50_000_000);
         break;
       case 1:
         answer(0x10, 10, 50_000_000);
@@ -172,18 +172,18 @@ function tcpConversation(way: Way, random: Random): void {
       default:
     }
     if (random.below(4) === 0) {
-      const mine = say('PA', 40)!;
-      tellErrors(pair, way.server, mine, random);
-      tellErrors(pair, way.client, answer(0x18, 40) ?? seen!, random);
+      const mine = send('PA', 40)!;
+      sendErrors(pair, way.server, mine, random);
+      sendErrors(pair, way.client, answer(0x18, 40) ?? seen!, random);
     }
   }
   if (random.below(3) === 0) {
-    say(random.below(2) === 0 ? 'R' : 'RA', 0);
+    send(random.below(2) === 0 ? 'R' : 'RA', 0);
     return;
   }
-  say('FA', 0);
+  send('FA', 0);
   answer(0x11, 0);
-  say('A', 0);
+  send('A', 0);
   answer(0x10, 1, 70_000_000);
 }
 
@@ -199,7 +199,7 @@ function emptied(syn: Uint8Array, length: number): Uint8Array {
 }
 
 function udpConversation(way: Way, random: Random): void {
-  const pair = new Pair(worlds, way);
+  const pair = new Pair(compared, way);
   const srcPort = somePort(random);
   for (let i = 0; i < 6; i++) {
     const options = { ...someOptions(random), udpChecksum: random.below(4) !== 0 };
@@ -214,15 +214,15 @@ function udpConversation(way: Way, random: Random): void {
     );
     if (back === undefined) throw new Error(`an answer is lost\n${pair.told.join('\n')}`);
     if (random.below(3) === 0) {
-      tellErrors(pair, way.server, seen, random);
-      tellErrors(pair, way.client, back, random);
+      sendErrors(pair, way.server, seen, random);
+      sendErrors(pair, way.client, back, random);
     }
   }
 }
 
 function icmpConversation(way: Way, random: Random): void {
   const target = way.server === 'host' ? way.dst : B;
-  const pair = new Pair(worlds, way, way.server === 'host');
+  const pair = new Pair(compared, way, way.server === 'host');
   const id = random.below(50);
   for (let i = 0; i < 4; i++) {
     const query = packet(
@@ -239,19 +239,19 @@ function icmpConversation(way: Way, random: Random): void {
       answerTo(seen, () => {}),
     );
     if (back === undefined) throw new Error(`an answer is lost\n${pair.told.join('\n')}`);
-    // An answer to another identifier, and a request the other way round with ours, which is no answer.
+    // A reply with another identifier, and a request in the other direction with ours, which is not a reply.
     const stray = answerTo(seen, (bytes) => viewOf(bytes).setUint16(transportAt(bytes) + 4, 60000 + id));
     assert.is(pair.send(way.server, stray), undefined);
     if (random.below(2) === 0) {
-      tellErrors(pair, way.server, seen, random);
-      tellErrors(pair, way.client, back, random);
+      sendErrors(pair, way.server, seen, random);
+      sendErrors(pair, way.client, back, random);
     }
   }
 }
 
-/** A datagram in fragments, in any order; put together it must be the same with both. */
+/** A fragmented datagram, in any order; reassembled it must be the same with both. */
 function fragmentConversation(way: Way, random: Random): void {
-  const pair = new Pair(worlds, way);
+  const pair = new Pair(compared, way);
   const srcPort = somePort(random);
   const whole = packet(`udp ${ports(way, srcPort)} len ${1500 + random.below(4000)}`, {
     id: random.below(65536),
@@ -274,7 +274,7 @@ function passFragments(
 ): [Uint8Array, Uint8Array] {
   const size = 400 + 8 * random.below(100);
   const order = random.word();
-  const { ours, kernel, count } = worlds;
+  const { ours, kernel, count } = compared;
   const forwarders: Forwarder[] = [ours, kernel];
   const out = forwarders.map((forwarder, i) => {
     const shuffle = seededRandom(order);
@@ -301,11 +301,11 @@ function joined(outs: readonly Out[]): Uint8Array {
   return withTtl(whole, 64);
 }
 
-/** Two pods, few ports, one server: some of them have to be changed, and the answers still find the right pod. */
+/** Two pods, few ports, one server: some ports have to be changed, and the replies still reach the right pod. */
 function clashConversation(_: Way, random: Random): void {
   const pairs = (['a', 'b'] as const).map((client) => {
     const way: Way = { client, server: 'host', src: client === 'a' ? A : B, dst: SERVER, dstPort: 53 };
-    return new Pair(worlds, way);
+    return new Pair(compared, way);
   });
   for (let i = 0; i < 8; i++) {
     const pair = pairs[random.below(2)]!;
@@ -318,7 +318,7 @@ function clashConversation(_: Way, random: Random): void {
     );
     if (back === undefined) throw new Error(`an answer is lost\n${pair.told.join('\n')}`);
     assert.equal([...back[0].subarray(16, 20)], [...datagram.subarray(12, 16)]);
-    if (random.below(3) === 0) tellErrors(pair, 'host', seen, random);
+    if (random.below(3) === 0) sendErrors(pair, 'host', seen, random);
   }
 }
 
@@ -332,8 +332,8 @@ const KINDS = {
 
 for (const [kind, converse] of Object.entries(KINDS)) {
   test(`${kind}: the output is the same`, () => {
-    worlds.forget();
-    const before = { ...worlds.count };
+    compared.forget();
+    const before = { ...compared.count };
     for (let i = 0; i < CONVERSATIONS / 4; i++) {
       const seed = SEED * 1000 + i;
       const ways = kind === 'icmp' ? WAYS.filter(({ client, server }) => client === 'a' && server !== client) : WAYS;
@@ -343,12 +343,12 @@ for (const [kind, converse] of Object.entries(KINDS)) {
       } catch (error) {
         throw new Error(`seed ${seed}, ${way.src} to ${way.dst}: ${(error as Error).message}`);
       }
-      if (i % 20 === 19) worlds.forget();
+      if (i % 20 === 19) compared.forget();
     }
-    assert.equal(conntrackFaults(worlds.ours.node.conntrack), []);
-    const passed = worlds.count.passed - before.passed;
+    assert.equal(conntrackFaults(compared.ours.node.conntrack), []);
+    const passed = compared.count.passed - before.passed;
     assert.ok(passed >= CONVERSATIONS / 2, `${passed} packets passed`);
-    if (process.env.NAT_SHOW) console.log(kind, worlds.count);
+    if (process.env.NAT_SHOW) console.log(kind, compared.count);
   });
 }
 

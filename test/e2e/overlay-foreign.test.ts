@@ -1,6 +1,6 @@
 /**
- * A node on which flannel runs and no agent of ours: the Linux kernel's vxlan device, set up as flannel sets it up, and
- * pods of both sides that reach each other through it.
+ * A node that runs flannel instead of our agent: the Linux kernel's vxlan device, configured as by flannel, and pods on
+ * both sides that reach each other through it.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

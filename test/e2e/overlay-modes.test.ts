@@ -1,4 +1,4 @@
-/** The ways between nodes other than VXLAN: the kernel's own routes (host-gw), and IPIP by a raw socket or by dp0. */
+/** Overlays other than VXLAN: the kernel's own routes (host-gw), and IPIP through a raw socket or through dp0. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

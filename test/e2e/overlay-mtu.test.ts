@@ -1,6 +1,6 @@
 /**
- * Packet sizes: what pods get, what is on the wire, what happens when the underlay changes under them, and who is told
- * what when a packet is too large.
+ * Packet sizes: the pods' MTU, the sizes on the wire, changes of the underlay's MTU, and the errors for packets that
+ * are too large.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -60,7 +60,7 @@ async function setUnderlay(mtu: number): Promise<void> {
   }
 }
 
-/** A host behind a link of the outside's that takes less than the host itself believes. */
+/** A host behind an outside link whose MTU is smaller than the host's own. */
 async function behindNarrowLink(netns: string, address: string, gateway: string, mtu: number): Promise<void> {
   await addNamespaces(netns);
   await ip(
@@ -72,7 +72,7 @@ async function behindNarrowLink(netns: string, address: string, gateway: string,
   await makeHost(netns, address, gateway);
 }
 
-/** What the client's kernel has learnt of paths: it believes it for ten minutes. */
+/** Path MTUs learned by the client's kernel, which keeps them for ten minutes. */
 const forgetPaths = (): Promise<string> => output(cluster.exec(CLIENT, ['ip', 'route', 'flush', 'cache']));
 
 const followed = (mtu: number): Promise<true> =>

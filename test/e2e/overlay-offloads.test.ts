@@ -1,6 +1,6 @@
 /**
- * The same traffic whatever the kernel can do: super-packets through the overlay whole, cut in user space, or none at all.
- * A level stands for a kernel: `udp` for one before 6.17, `tcp` for one before 6.2.
+ * The same traffic at every offload level: super-packets sent whole through the overlay, segmented in user space, or
+ * not used at all. A level emulates a kernel: `udp` one before 6.17, `tcp` one before 6.2.
  */
 import { join } from 'node:path';
 import { suite } from 'uvu';

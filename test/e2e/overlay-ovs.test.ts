@@ -1,4 +1,6 @@
-/** A foreign node of another make: Open vSwitch's userspace datapath, a second opinion on what we put on the wire. */
+/**
+ * A foreign node with another implementation, Open vSwitch's userspace datapath: an independent check of our packets.
+ */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, podNetns, startCluster } from '../lib/cluster.ts';

@@ -1,4 +1,4 @@
-/** Containers of pods: how they are started, told, probed, stopped and started again. */
+/** Containers of pods: how they are started, configured, probed, stopped and restarted. */
 import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';

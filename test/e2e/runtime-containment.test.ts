@@ -1,4 +1,6 @@
-/** What a container cannot reach: the host's devices, and what other users of the host cannot read of a pod. */
+/**
+ * Isolation of containers: no access to the host's devices, and no access to a pod's files for other users of the host.
+ */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** Pods as real processes in real namespaces: what they share, who takes them over, and that they go without a trace. */
+/** Pods as real processes in real namespaces: sharing, take-over by another agent, and complete removal. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * Clients that stay with an endpoint: session affinity and Maglev. Named after the Kubernetes end-to-end tests they mirror
- * (kubernetes test/e2e/network/service.go, loadbalancer.go).
+ * Clients that keep their endpoint: session affinity and Maglev. Named after the Kubernetes end-to-end tests they
+ * mirror (kubernetes test/e2e/network/service.go, loadbalancer.go).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';

@@ -1,5 +1,5 @@
 /**
- * Which endpoints are chosen by what they are: ending, not ready, near; and the choice after rules or agents were lost.
+ * Choice of endpoints by their state: terminating, not ready, near; and the choice after rules or agents were lost.
  * Named after the Kubernetes end-to-end tests they mirror (kubernetes test/e2e/network/service.go,
  * traffic_distribution.go, networking.go).
  */

@@ -1,6 +1,7 @@
 /**
- * Endpoints come, go and are replaced a hundred times while clients go on: not one request fails. Kubernetes asks for
- * 95 % (test/e2e/network/loadbalancer.go, "should not have connectivity disruption during rolling update").
+ * Endpoints are added, removed and replaced a hundred times while clients keep sending: not one request fails.
+ * Kubernetes requires 95 % (test/e2e/network/loadbalancer.go, "should not have connectivity disruption during rolling
+ * update").
  */
 import type { ChildProcess } from 'node:child_process';
 import * as assert from 'uvu/assert';
@@ -9,7 +10,7 @@ import { echoPod, nodePort, OUTSIDE, serviceObject, vip } from '../lib/services/
 import { N1, N2, serviceSuite } from '../lib/services/suite.ts';
 
 const CHANGES = 100;
-/** A pod that is told to end serves for so long yet, then finishes what it has begun. */
+/** How long a pod keeps serving after it is told to end, before it finishes open requests. */
 const LINGER = 'linger=1000';
 
 /** Pods there are, oldest first, by node. */

@@ -1,7 +1,7 @@
 /**
- * What passes through a service: its clients' own addresses, a pod's words to itself, datagrams, much data; and what does
- * not belong to a connection. Named after the Kubernetes end-to-end tests they mirror (kubernetes
- * test/e2e/network/service.go, networking.go, conntrack.go).
+ * Traffic through a service: client addresses, hairpin, datagrams, bulk data; and packets that do not belong to a
+ * connection. Named after the Kubernetes end-to-end tests they mirror (kubernetes test/e2e/network/service.go,
+ * networking.go, conntrack.go).
  */
 import * as assert from 'uvu/assert';
 import { eventually, nodeNetns, processPod } from '../lib/cluster.ts';

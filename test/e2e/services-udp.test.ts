@@ -1,6 +1,6 @@
 /**
- * UDP clients when endpoints change under them: what conntrack remembers must not outlive what it leads to. Named after
- * the Kubernetes end-to-end tests they mirror (kubernetes test/e2e/network/conntrack.go) or the issue they keep away.
+ * UDP clients when endpoints change: conntrack records must not outlive the endpoint they lead to. Named after the
+ * Kubernetes end-to-end tests they mirror (kubernetes test/e2e/network/conntrack.go) or the issue they prevent.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';

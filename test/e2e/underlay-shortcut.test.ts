@@ -1,4 +1,4 @@
-/** The short way between wire and dp0, and the same cluster without it: nobody can tell them apart but by the speed. */
+/** The shortcut between wire and dp0, and the same cluster without it: they differ only in speed. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

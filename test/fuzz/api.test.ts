@@ -1,4 +1,4 @@
-/** The API's input: objects, patches, paths and queries that are wrong. Every request gets an answer, none a 500. */
+/** Fuzzes the API's input: invalid objects, patches, paths and queries. Every request gets a response, none a 500. */
 import { request } from 'node:http';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -33,7 +33,7 @@ const ODD: readonly Json[] = [
   { __proto__: null, constructor: 1 },
 ];
 
-/** The value with something in it replaced, removed, doubled or moved. */
+/** The value with something in it replaced, removed, duplicated or moved. */
 function spoil(value: Json, random: Random): Json {
   const odd = (): Json => ODD[random.below(ODD.length)];
   if (random.below(12) === 0 || typeof value !== 'object' || value === null) return odd();
@@ -167,7 +167,7 @@ test(
         assert.ok((answer.message ?? '').length > 0, told);
       } else if (!/^\/(api|apis)$/.test(path)) JSON.parse(text);
     }
-    // It is still there, and was not only refusing.
+    // The server still works, and did not only reject requests.
     assert.is((await client.list('Node')).kind, 'NodeList');
     for (const status of [200, 201, 400, 404, 405, 422])
       assert.ok(statuses.has(status), `no ${status}: ${[...statuses]}`);

@@ -1,4 +1,4 @@
-/** Printers and the reader of captures: any bytes, never an exception, and always an end. */
+/** Fuzzes the printers and the capture reader: any bytes, never an exception, and they always terminate. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MAX_CAPTURED_BYTES } from '../../native-free-dataplane/capture/frame.ts';
@@ -12,7 +12,7 @@ import { seededRandom } from '../lib/seeded-random.ts';
 const SEED = Number(process.env.FUZZ_SEED ?? 20240611);
 const FRAMES = Number(process.env.FUZZ_FRAMES ?? 100_000);
 const CAPTURES = FRAMES / 10;
-/** The longest line a person could want of one frame, nested as deep as it goes. */
+/** Upper limit for the line of one frame at the maximum nesting depth. */
 const MAX_LINE = 4000;
 
 const seeds = seedFrames();
@@ -32,7 +32,7 @@ test(`${FRAMES} frames are printed, whatever they contain`, () => {
     buffer.set(seed);
     mutant.end = seed.length;
     mutate(mutant, random, seeds, room);
-    // A copy of its own: what reads beyond the end finds the end of the memory.
+    // In a buffer of its own: a read beyond the end leaves the buffer.
     const bytes = buffer.slice(0, mutant.end);
     try {
       const brief = random.below(2) === 0;
@@ -76,7 +76,7 @@ test(`${CAPTURES} capture files are read as far as they are valid`, () => {
   for (let index = 0; index < CAPTURES; index++) {
     const good = capture(random);
     const file = good.slice(0, random.below(4) === 0 ? random.below(good.length) : good.length);
-    // Lengths and magics are in the first bytes of each block: that is where lies are told.
+    // Lengths and magic numbers are in the first bytes of each block: corrupt those.
     for (let n = random.below(4); n > 0 && file.length > 0; n--) {
       file[random.below(random.below(2) === 0 ? file.length : Math.min(file.length, 120))] = random.word();
     }
@@ -89,7 +89,7 @@ test(`${CAPTURES} capture files are read as far as they are valid`, () => {
         assert.ok(Number.isInteger(originalBytes) && originalBytes >= 0, `original ${originalBytes}`);
         assert.ok(Number.isFinite(seconds) && nanoseconds >= 0 && nanoseconds < 1e9, `${seconds}.${nanoseconds}`);
       }
-      // What was read can be written and read again.
+      // What was read can be written and read back.
       assert.is(readCapture(writeCapture(frames)).frames.length, frames.length);
     } catch (error) {
       throw failure(index, file, error);

@@ -1,6 +1,6 @@
 /**
- * A million frames, most of them wrong, through nodes of every configuration: nothing throws, every frame ends in a
- * verdict with a name, the counters add up, whatever is sent is well formed, and the connection table hangs together.
+ * A million frames, most of them invalid, through nodes of every configuration: nothing throws, every frame ends in a
+ * verdict with a name, the counters add up, every sent frame is well formed, and the connection table is consistent.
  *
  *   FUZZ_FRAMES=10000000 FUZZ_SEED=7 node dist/test/fuzz/pipeline.test.js
  */
@@ -39,7 +39,7 @@ const CONFIGURATIONS: Record<string, TestNodeOptions> = {
 
 const seeds = seedFrames();
 
-/** The residue of the IPv4 packet at l3, undefined when its lengths do not hold. */
+/** The residue of the IPv4 packet at l3, undefined if its lengths are inconsistent. */
 function residueAt(view: DataView, l3: number, end: number, pending: boolean): Residue | undefined {
   if (end - l3 < 20 || view.getUint8(l3) >> 4 !== 4) return undefined;
   const headerBytes = (view.getUint8(l3) & 15) << 2;
@@ -66,7 +66,7 @@ class Fuzzer {
     this.check.onFrame = (pkt, innerStart) => this.echoes.remember(pkt, innerStart);
   }
 
-  /** One frame, from the draw to the comparison. Throws, telling all, when something is wrong. */
+  /** One frame, from generation to comparison. Throws with all details if something is wrong. */
   step(index: number): void {
     const { random, node } = this;
     const { pkt } = node;
@@ -112,7 +112,8 @@ class Fuzzer {
     const l3 = mutant.start + 14;
     const ipip = node.identity.overlay === 'ipip';
     const nested = l3 + (ipip ? 20 : 50);
-    // A raw socket does not tell what the kernel merged: what is larger than the overlay is taken for it.
+    // A raw socket does not indicate what the kernel merged: a packet larger than the overlay's MTU is treated as
+    // merged.
     const merged = ipip && pkt.view.getUint16(nested + 2) > node.identity.podMtu && pkt.view.getUint8(nested + 9) === 6;
     const isPending = (at: number) => pending && pkt.checksumStart === at + ((pkt.view.getUint8(at) & 15) << 2);
     const outer = residueAt(pkt.view, l3, mutant.end, isPending(l3));
@@ -136,7 +137,7 @@ class Fuzzer {
     if (mustSend !== sent > 0) throw new Error(`${row.name}: ${row.class}, and ${sent} frames were sent`);
     if (sent === 0) return;
     const tunnelled = check.emissions[0]!.tunnelled && node.identity.overlay !== 'host-gw';
-    // A checksum inside the payload was finished, which changes what the one around it covers.
+    // A checksum inside the payload was finished, which changes bytes that the outer checksum covers.
     const echo = verdict === Verdict.PING_ANSWERED;
     if ((echo || !answers) && (tunnelled ? elsewhere : notOuter)) return;
     const was = tunnelled ? inner : outer;
@@ -179,7 +180,7 @@ Object.entries(CONFIGURATIONS).forEach(([name, options], number) => {
     }
     assert.is(framesIn, fuzzer.fed, 'frames in');
     assert.is(framesOut, check.total, 'frames out');
-    // The draw is no use when it never gets anywhere.
+    // The generator is useless if no frame is ever forwarded.
     for (const verdict of ['forwarded', 'to-host', 'conntrack-invalid', 'offload-invalid', 'fragment-held']) {
       assert.ok((seen[verdict] ?? 0) > FRAMES / 40_000, `${verdict}: ${seen[verdict]}`);
     }

@@ -1,5 +1,5 @@
 /**
- * A cluster for a test: brought up, spoken to by its command line and from inside its namespaces, always taken down.
+ * A cluster for a test: brought up, driven by its command line and from inside its namespaces, always taken down.
  *
  *   const cluster = await startCluster({ words: ['--nodes', '2', '-f', 'demo/'] });
  *   await cluster.exec('dp-outside', ['curl', '-s', 'http://172.18.0.11:31418/']);
@@ -28,23 +28,23 @@ export interface RunOptions {
 }
 
 export interface ClusterOptions {
-  /** Further words for `dataplane up`. */
+  /** Further arguments for `dataplane up`. */
   words?: readonly string[];
-  /** Manifests, handed over by stdin. */
+  /** Manifests, passed on stdin. */
   manifests?: readonly object[];
 }
 
-/** The project's root: where package.json lies. */
+/** The project's root: the directory of package.json. */
 export const ROOT = (() => {
   let directory = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(directory, 'package.json'))) directory = dirname(directory);
   return directory;
 })();
 
-/** The command as it ships. */
+/** The command as it is shipped. */
 export const MAIN = join(ROOT, 'dist/bundle/cli/main.js');
 
-/** Why a cluster cannot be brought up here; undefined when it can. A test's reason to skip. */
+/** The reason a cluster cannot be brought up here; undefined if it can. For a test to skip. */
 export function whyNoCluster(): string | undefined {
   if (process.getuid?.() !== 0) return 'it needs root';
   if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
@@ -78,7 +78,7 @@ export function run(words: readonly string[], { input, timeoutMs = 30_000, env }
 export const dataplane = (words: readonly string[], options?: RunOptions) =>
   run([process.execPath, MAIN, ...words], options);
 
-/** What a program printed. @throws Error with all it said when its status is not 0 */
+/** Output of a program. @throws Error with its output if its status is not 0 */
 export async function output(ran: Promise<Ran>): Promise<string> {
   const { status, stdout, stderr } = await ran;
   if (status !== 0) throw new Error(`status ${status}: ${stderr}${stdout}`);
@@ -97,7 +97,7 @@ export class Cluster {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
   }
 
-  /** Standard output of `dataplane …`. @throws Error when it fails */
+  /** Standard output of `dataplane …`. @throws Error if it fails */
   cli(...words: string[]): Promise<string> {
     return output(dataplane(words));
   }
@@ -120,7 +120,7 @@ export class Cluster {
     return run(['ip', 'netns', 'exec', netns, ...words], options);
   }
 
-  /** Starts a program inside a namespace and leaves it running until `down`. */
+  /** Starts a program inside a namespace, which keeps running until `down`. */
   start(netns: string, words: readonly string[]): ChildProcess {
     const child = spawn('ip', ['netns', 'exec', netns, ...words], { stdio: ['pipe', 'pipe', 'pipe'] });
     this.children.add(child);
@@ -128,12 +128,12 @@ export class Cluster {
     return child;
   }
 
-  /** The page at `url` as somebody in `netns` sees it; a failure is an `Error` with curl's words. */
+  /** The page at `url` as fetched from `netns`; a failure is an `Error` with curl's message. */
   async fetch(netns: string, url: string, ...words: string[]): Promise<string> {
     return output(this.exec(netns, ['curl', '-sS', '--max-time', '5', ...words, url]));
   }
 
-  /** Takes everything away. @throws Error when something is left behind */
+  /** Removes everything. @throws Error if something is left behind */
   async down(): Promise<void> {
     for (const child of this.children) child.kill('SIGKILL');
     process.off('exit', this.atExit);
@@ -143,7 +143,7 @@ export class Cluster {
   }
 }
 
-/** Brings a cluster up. @throws Error with what `dataplane up` said; nothing is left then */
+/** Brings a cluster up. @throws Error with the output of `dataplane up`; nothing is left then */
 export async function startCluster({ words = [], manifests = [] }: ClusterOptions = {}): Promise<Cluster> {
   const cluster = new Cluster();
   try {
@@ -159,7 +159,7 @@ export async function startCluster({ words = [], manifests = [] }: ClusterOption
 export const nodeNetns = (node: string): string => `dp-node-${node}`;
 export const podNetns = (pod: string, namespace = 'default'): string => `dp-pod-${namespace}-${pod}`;
 
-/** What a cluster leaves in the system; empty after `down`. */
+/** What a cluster has left in the system; empty after `down`. */
 export function leftovers(): string[] {
   const list = (directory: string, prefix: string) =>
     existsSync(directory) ? readdirSync(directory).filter((name) => name.startsWith(prefix)) : [];
@@ -181,7 +181,7 @@ export function processPod(name: string, nodeName: string | undefined, command: 
   };
 }
 
-/** Asks until `work` returns something else than undefined; its last error, or a timeout, is thrown. */
+/** Retries until `work` returns something other than undefined; throws its last error, or a timeout. */
 export async function eventually<T>(work: () => Promise<T | undefined>, timeoutMs = 10_000): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   let last: Error | undefined;

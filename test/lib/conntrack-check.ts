@@ -1,4 +1,4 @@
-/** Does a connection table still hang together? For the end of a test that did its worst to it. */
+/** Checks the consistency of a connection table at the end of a test that stressed it. */
 
 import {
   type Conntrack,
@@ -12,7 +12,7 @@ import {
 import { findTuple, hashTuple, tupleKind } from '../../native-free-dataplane/conntrack/tuple-index.ts';
 import { MAX_WORKERS } from '../../native-free-dataplane/shared/layout.ts';
 
-/** What is wrong with the table, in words; nothing when all is well. No worker may be running. */
+/** Description of the first inconsistency; empty if there is none. No worker may be running. */
 export function conntrackFaults(table: Conntrack): string[] {
   const { words, state, key, wheels, tupleWords } = table;
   const faults: string[] = [];
@@ -29,7 +29,7 @@ export function conntrackFaults(table: Conntrack): string[] {
       const kind = tupleKind((meta >>> 16) & 0xff, direction);
       key[tupleWords] = kind;
       const found = findTuple(table, hashTuple(table, key, 0, kind));
-      // Of a connection to itself both tuples are one, found as either.
+      // A connection to itself has two identical tuples; either is found.
       const itself = words[tuple] === words[tuple + 1] && words[tuple + 2]! >>> 16 === (words[tuple + 2]! & 0xffff);
       if (found !== ((record << 1) | (itself ? found & 1 : direction)))
         faults.push(`record ${record}, tuple ${direction}: found as ${found}`);

@@ -1,6 +1,6 @@
 /**
- * One test file inside its private world (private-world.sh), and then a look at what it left: a test that leaves something
- * behind has failed, although the world's end takes it away.
+ * Runs one test file inside its private namespaces (private-world.sh), and then checks what it left: a test that leaves
+ * something behind has failed, although it would be removed with the namespaces.
  *
  *   node dist/test/lib/file-in-world.js FILE
  */

@@ -1,4 +1,4 @@
-/** Nodes with some of everything, and valid frames of every kind that may reach them: what the fuzzer starts from. */
+/** Nodes with tables of every kind, and valid frames of every kind that may reach them: the fuzzer's starting point. */
 import type { Emitter } from '../../native-free-dataplane/dataplane.ts';
 import type { FrameOptions } from './frames/frame-builder.ts';
 import { fragments } from './frames/frame-builder.ts';
@@ -8,7 +8,7 @@ import { TestNode, type TestNodeOptions } from './test-node.ts';
 const GATEWAY_MAC = '0a:58:0a:f4:01:01';
 const NODE_MAC = '02:00:00:00:00:09';
 
-/** Node 1: three pods, two known nodes, services of every sort. */
+/** Node 1: three pods, two known nodes, services of every type. */
 export function fuzzNode(emitter: Emitter, options: TestNodeOptions): TestNode {
   const node = new TestNode({ number: 1, maxConntrack: 512, emitter, ...options });
   node.pod('a', '10.244.1.2', [{ protocol: 'TCP', port: 80 }]);
@@ -37,7 +37,7 @@ export function fuzzNode(emitter: Emitter, options: TestNodeOptions): TestNode {
   return node;
 }
 
-/** A frame and the port it is made for; `gso` when it can be sent as a super-packet. */
+/** A frame and the port it arrives at; `gso` if it can be sent as a super-packet. */
 export interface SeedFrame {
   from: string;
   bytes: Uint8Array;
@@ -66,7 +66,7 @@ const TARGETS = [
 ];
 const STRANGERS = ['203.0.113.5', '172.18.0.1', '172.18.0.11', '10.244.1.1', '198.51.100.7', '127.0.0.1', '10.244.2.2'];
 
-/** What travels between two addresses: as the text of a frame, with options. */
+/** Packets between two addresses: as the text of a frame, with options. */
 function conversation(src: string, dst: string): [string, FrameOptions][] {
   const tcp = (ports: string, rest: string): string => {
     const [from, to] = ports.split('>');
@@ -108,7 +108,7 @@ const IPV6: string[] = [
   'icmp6 fd00::2 > fd00::3 echo-request id 1 seq 1 len 8',
 ];
 
-/** Every kind of frame, in the order of a list that never changes. */
+/** Every kind of frame, in a fixed order. */
 export function seedFrames(): SeedFrame[] {
   const seeds: SeedFrame[] = [];
   const add = (from: string, bytes: Uint8Array, gso: boolean): void => {
@@ -150,7 +150,7 @@ export function seedFrames(): SeedFrame[] {
   for (const dst of ['10.244.1.3', '10.244.2.2', '10.96.0.10']) {
     add('a', frame(`tcp 10.244.1.2:4000 > ${dst}:80 A seq 101 ack 1 len 60000`, bulk), true);
   }
-  // The overlay: from peers, from strangers, to us and not to us.
+  // The overlay: from peers and unknown hosts, to this node and others.
   for (const peer of ['172.18.0.12', '172.18.0.13', '172.18.0.66']) {
     const inner = peer.endsWith('13') ? '10.244.3.2' : '10.244.2.2';
     for (const dst of ['10.244.1.2', '10.244.1.3', '10.96.0.10', '10.244.1.1', '10.244.2.9']) {

@@ -3,10 +3,10 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { output, type Ran, type RunOptions, run } from './cluster.ts';
 
 export const PROGRAM: string = process.env.KUBECTL || 'kubectl';
-/** The kubeconfig is the one `dataplane up` writes; nothing of this machine's user counts. */
+/** The kubeconfig is the one `dataplane up` writes; this machine's user configuration is ignored. */
 export const KUBECTL_ENV: NodeJS.ProcessEnv = { KUBECONFIG: '/run/dataplane/kubeconfig', HOME: '/nonexistent' };
 
-/** Why kubectl cannot be run here; undefined when it can. */
+/** The reason kubectl cannot be run here; undefined if it can. */
 export function whyNoKubectl(): string | undefined {
   const { error } = spawnSync(PROGRAM, ['version', '--client'], { stdio: 'ignore' });
   return error === undefined ? undefined : `there is no ${PROGRAM} (set KUBECTL)`;
@@ -17,14 +17,14 @@ export function tryKubectl(words: readonly string[], options: RunOptions = {}): 
   return run([PROGRAM, ...words], { ...options, env: { ...KUBECTL_ENV, ...options.env } });
 }
 
-/** What kubectl printed. @throws Error with all it said when it failed */
+/** kubectl's output. @throws Error with its output if it failed */
 export const kubectl = (words: readonly string[], options?: RunOptions): Promise<string> =>
   output(tryKubectl(words, options));
 
-/** Starts kubectl; the caller ends it. */
+/** Starts kubectl; the caller stops it. */
 export function spawnKubectl(words: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
   return spawn(PROGRAM, words, { env: { ...process.env, ...KUBECTL_ENV, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-/** For a shell. The words must need no quoting. */
+/** For a shell. The arguments must need no quoting. */
 export const kubectlLine = (words: readonly string[]): string => [PROGRAM, ...words].join(' ');

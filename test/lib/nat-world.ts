@@ -1,6 +1,6 @@
 /**
- * What the conformance tests of conntrack and NAT have in common: a node with two pods behind its address, packets
- * compared byte for byte with ones built from scratch, and the connection table as it stands.
+ * Shared by the conformance tests of conntrack and NAT: a node with two pods behind its address, packets compared byte
+ * for byte with ones built from scratch, and the contents of the connection table.
  */
 import * as assert from 'uvu/assert';
 import { Rec, recordAt, StateWord, Status, tupleAt } from '../../native-free-dataplane/conntrack/record.ts';
@@ -13,12 +13,12 @@ export const A = '10.244.1.2';
 export const B = '10.244.1.3';
 export const GATEWAY = '10.244.1.1';
 export const NODE = '172.18.0.11';
-/** Hosts of the outside, and a router on the way to them. */
+/** Hosts outside, and a router on the path to them. */
 export const SERVER = '172.18.0.1';
 export const OTHER = '172.18.0.2';
 export const ROUTER = '172.18.0.254';
 
-/** Of a frame that the node's kernel hands over. */
+/** Options of a frame that the node's kernel hands over. */
 export const HOST_MACS = { dstMac: '0a:58:0a:f4:01:01', srcMac: '02:00:00:00:00:09' };
 
 /** The Ethernet header of an IPv4 packet from a pod or from the node's kernel. */
@@ -35,7 +35,7 @@ export function natNode(options: TestNodeOptions = {}): TestNode {
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
-/** The packet of a frame that was sent must be, byte for byte, the one of this text built from scratch. */
+/** The packet of a sent frame must equal, byte for byte, the one built from this text. */
 export function isPacket(sent: Sent | undefined, text: string, options: FrameOptions = {}): void {
   assert.ok(sent, `nothing was sent, expected ${text}`);
   assert.is(hex(sent.bytes.subarray(14)), hex(packet(text, options)), text);
@@ -48,7 +48,7 @@ export function onlySent(n: TestNode, to: string): Sent {
   return frames[0]!;
 }
 
-/** Ports of the packet in a frame: source, destination; of an ICMP query its identifier, twice. */
+/** Ports of the packet in a frame: source, destination; for an ICMP query its identifier, twice. */
 export function portsOf(sent: Sent): [number, number] {
   const view = new DataView(sent.bytes.buffer, sent.bytes.byteOffset);
   const l4 = 14 + ((view.getUint8(14) & 15) << 2);
@@ -56,7 +56,7 @@ export function portsOf(sent: Sent): [number, number] {
   return [view.getUint16(l4), view.getUint16(l4 + 2)];
 }
 
-/** Every word of every record ever used: equal before and after means that nothing at all was changed. */
+/** Every word of every record ever used: equal before and after means that nothing changed. */
 export function tableWords(n: TestNode): Int32Array {
   const { words, recordsAt, recordWords, state } = n.conntrack;
   return words.slice(recordsAt, recordsAt + state[StateWord.WATERMARK]! * recordWords);
@@ -65,7 +65,7 @@ export function tableWords(n: TestNode): Int32Array {
 export interface Entry {
   record: number;
   assured: boolean;
-  /** Milliseconds it has left. */
+  /** Milliseconds until it expires. */
   life: number;
   original: number[];
   reply: number[];
@@ -95,7 +95,7 @@ export function entries(n: TestNode): Entry[] {
   return found;
 }
 
-/** The only live connection's seconds left. */
+/** Seconds until the only live connection expires. */
 export function secondsLeft(n: TestNode): number {
   const all = entries(n);
   assert.is(all.length, 1, `${all.length} connections`);

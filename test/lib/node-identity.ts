@@ -1,6 +1,6 @@
 import type { NodeIdentity } from '../../src/agent/node-sync.ts';
 
-/** Who node `number` of a test is unless it says otherwise: underlay 172.18.0.(10+n), pods 10.244.n.0/24. */
+/** Default identity of node `number` in tests: underlay 172.18.0.(10+n), pods 10.244.n.0/24. */
 export function nodeIdentity(number = 1): NodeIdentity {
   return {
     nodeIP: `172.18.0.${10 + number}`,

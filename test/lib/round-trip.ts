@@ -1,10 +1,10 @@
 /**
- * Packets through a node and back again, every way there is of translating them. Whatever comes back must be, turned round,
- * what went in.
+ * Sends packets through a node and back, with every kind of translation. The packet that comes back must be, with its
+ * direction reversed, the packet that went in.
  */
 import { concat, viewOf } from './frames/frame-builder.ts';
 import { ipv4HeaderIsRight } from './frames/frame-residue.ts';
-import { turnRound, withTtl } from './frames/turn-round.ts';
+import { reversePacket, withTtl } from './frames/reverse-packet.ts';
 import { A, B, ETHERNET } from './nat-world.ts';
 import { TestNode } from './test-node.ts';
 
@@ -13,7 +13,7 @@ export const OUTSIDE = '198.51.100.7';
 /** Where a packet enters or leaves: a pod, or the node's kernel. */
 export type Side = keyof typeof ETHERNET;
 
-/** A way through the node: who asks what, where it comes out, and what was translated on the way. */
+/** A path through the node: sender, destination, where it comes out, and what is translated. */
 export interface Way {
   name: string;
   from: Side;
@@ -33,7 +33,7 @@ export const WAYS: readonly Way[] = [
   { name: 'source and port', from: 'a', to: 'host', src: A, srcPort: 60000, dst: OUTSIDE, dstPort: 53 },
 ];
 
-/** A node with pods a and b, and services for every way. */
+/** A node with pods a and b, and services for every path. */
 export function nodeFor(): TestNode {
   const node = new TestNode().pod('a', A).pod('b', B);
   for (const protocol of ['tcp', 'udp', 'sctp']) {
@@ -44,7 +44,7 @@ export function nodeFor(): TestNode {
   return node;
 }
 
-/** Hand the node an IPv4 packet at a port, and take what comes out at another. */
+/** Pass an IPv4 packet to the node at a port, and return what comes out at another. */
 export function pass(node: TestNode, from: Side, bytes: Uint8Array, to: Side): Uint8Array {
   const verdict = node.receiveBytes(from, concat(ETHERNET[from], bytes));
   const out = node.sentFrames(to);
@@ -54,12 +54,12 @@ export function pass(node: TestNode, from: Side, bytes: Uint8Array, to: Side): U
   return sent;
 }
 
-/** There and back: what comes back is what went in, turned round. @returns what was seen on the far side */
+/** Round trip: the packet that comes back equals the one that went in, reversed. @returns the packet on the far side */
 export function thereAndBack(node: TestNode, way: Way, bytes: Uint8Array): Uint8Array {
   const out = pass(node, way.from, bytes, way.to);
-  const back = pass(node, way.to, withTtl(turnRound(out), 64), way.from);
+  const back = pass(node, way.to, withTtl(reversePacket(out), 64), way.from);
   const expected = withTtl(bytes, 64);
-  const got = withTtl(turnRound(back), 64);
+  const got = withTtl(reversePacket(back), 64);
   if (!Buffer.from(got).equals(expected)) {
     const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex');
     throw new Error(`${way.name}: not what it was\n in   ${hex(expected)}\n there ${hex(out)}\n back ${hex(got)}`);
@@ -70,7 +70,7 @@ export function thereAndBack(node: TestNode, way: Way, bytes: Uint8Array): Uint8
 /** Of an IPv4 header: a record route with one place left, and the end of the list. */
 export const ODD_OPTIONS = Uint8Array.of(7, 7, 4, 0, 0, 0, 0, 0);
 
-/** The packet that goes in, as text, with so many bytes of payload. */
+/** The input packet as text, with this many bytes of payload. */
 export function textOf(protocol: string, way: Way, bytes: number): string {
   const { src, srcPort, dst, dstPort } = way;
   if (protocol === 'tcp') return `tcp ${src}:${srcPort} > ${dst}:${dstPort} PA seq 7 ack 9 len ${bytes}`;

@@ -1,4 +1,4 @@
-/** Random numbers that come out the same for the same seed: a failing test prints its seed and can be run again. */
+/** Reproducible random numbers: a failing test prints its seed and can be run again. */
 
 export interface Random {
   /** Uint32. */

@@ -1,5 +1,5 @@
 /**
- * TCP conversations as text, one readable line per packet, played to the tracker. The notation is packetdrill's:
+ * TCP conversations as text, one readable line per packet, run through the tracker. The notation is packetdrill's:
  *
  *   > S 0:0(0) win 65535 <sackOK,wscale 8>     -> SYN_SENT 120s
  *   < S. 0:0(0) ack 1 win 65535                -> SYN_RECV
@@ -8,8 +8,8 @@
  *   wait 60s
  *
  * `>` is the side that opened the connection. Flags: S F R P U and `.` for ACK. Options: wscale N, sackOK,
- * sack LEFT:RIGHT (several may be given). Behind the arrow, all of it optional: what became of the packet if it did
- * not simply belong (invalid, ignored, reopened, refused), the state after it, the life time that is left, assured.
+ * sack LEFT:RIGHT (several may be given). After the arrow, all optional: the outcome if the packet was not simply
+ * accepted (invalid, ignored, reopened, refused), the state after it, the remaining timeout, assured.
  */
 import * as assert from 'uvu/assert';
 import { TCP_WORDS } from '../../native-free-dataplane/conntrack/tcp/connection.ts';
@@ -43,7 +43,7 @@ export interface Segment {
 
 const FLAG_LETTERS: Record<string, number> = { F: 1, S: 2, R: 4, P: 8, '.': 16, U: 32 };
 
-/** What became of a packet: the tracker's result, or the life of its entry where that says more. */
+/** Outcome of a packet: the tracker's result, or the change of its record if that is more specific. */
 export type Outcome = 'ok' | 'invalid' | 'ignored' | 'reopened' | 'refused';
 
 export interface Seen {
@@ -53,7 +53,7 @@ export interface Seen {
   seconds: number;
   assured: boolean;
   seenReply: boolean;
-  /** Direction (of Segment) that the entry calls original. */
+  /** Direction (of Segment) that is original in the record. */
   origin: number;
 }
 
@@ -65,7 +65,7 @@ export interface PlayerOptions {
   shift?: [original: number, reply: number];
 }
 
-/** One connection's entry, kept as the pipeline keeps it. */
+/** One connection's record, kept as the pipeline keeps it. */
 export class TcpPlayer {
   readonly words: Int32Array = new Int32Array(TCP_WORDS + 2).fill(-559038737);
   readonly timeouts: Int32Array;
@@ -83,7 +83,7 @@ export class TcpPlayer {
     this.timeouts = options.timeouts ?? defaultTimeouts();
   }
 
-  /** Let time pass. */
+  /** Advance the clock. */
   wait(seconds: number): void {
     this.nowSeconds += seconds;
   }
@@ -91,7 +91,7 @@ export class TcpPlayer {
   play(segment: Segment): Seen {
     if (this.live && this.expires <= this.nowSeconds) this.live = false;
     const outcome = this.live ? this.next(segment) : this.first(segment);
-    // The tracker keeps to its own words.
+    // The tracker must not write outside its own words.
     assert.is(this.words[0], -559038737);
     assert.is(this.words[TCP_WORDS + 1], -559038737);
     return this.seen(outcome);
@@ -148,7 +148,7 @@ export class TcpPlayer {
     return seconds as number;
   }
 
-  /** The segment as the tracker takes it. @param direction as the entry counts it */
+  /** The segment as the tracker expects it. @param direction as the record counts it */
   private tracked(segment: Segment, direction: number): TrackedSegment {
     const shift = this.options.shift ?? [0, 0];
     const own = shift[segment.direction as 0 | 1];
@@ -217,7 +217,7 @@ export function parseSegment(line: string): Segment {
   return segment;
 }
 
-/** One line of a script for people: the reverse of parseSegment. */
+/** One line of a script, for messages: the reverse of parseSegment. */
 export function printSegment(segment: Segment): string {
   const letters = Object.entries(FLAG_LETTERS).flatMap(([letter, bit]) =>
     (segment.flags & bit) !== 0 ? [letter] : [],
@@ -233,7 +233,7 @@ export function printSegment(segment: Segment): string {
   return `${segment.direction === 0 ? '>' : '<'} ${letters.join('') || '-'} ${from}:${from + segment.payloadBytes}(${segment.payloadBytes})${ack} win ${segment.window}${text}`;
 }
 
-/** The lines of a handshake without options: both sides offer this window, and begin at these numbers. */
+/** The lines of a handshake without options: both sides offer this window, with these initial sequence numbers. */
 export function established(window: number, first = 0, second = 0): string {
   return `
     > S ${first}:${first}(0) win ${window}
@@ -241,7 +241,7 @@ export function established(window: number, first = 0, second = 0): string {
     > . ${first + 1}:${first + 1}(0) ack ${second + 1} win ${window}   -> ESTABLISHED 86400s assured`;
 }
 
-/** Play a script and hold it to what it says. Lines that are empty or begin with // are passed over. */
+/** Run a script and check its expectations. Empty lines and lines that begin with // are skipped. */
 export function playScript(script: string, options: PlayerOptions = {}): TcpPlayer {
   const player = new TcpPlayer(options);
   for (const [index, raw] of script.split('\n').entries()) {

@@ -1,6 +1,6 @@
 /**
- * A node in memory: real tables, the real pipeline, no devices, no root, a clock that is told the time. Frames go in
- * as text and come out as text; several nodes can be wired to each other through their overlay.
+ * A node in memory: real tables, the real pipeline, no devices, no root, a simulated clock. Frames are text on input
+ * and output; several nodes can be connected through their overlay.
  */
 
 import {
@@ -42,14 +42,14 @@ import { nodeIdentity } from './node-identity.ts';
 const SECRET = Int32Array.of(11, 22, 33, 44);
 
 export interface TestNodeOptions extends Partial<NodeIdentity> {
-  /** Number of the node, of which its addresses are made (node-identity.ts); 1. */
+  /** Number of the node, from which its addresses derive (node-identity.ts); 1. */
   number?: number;
   maxConntrack?: number;
   features?: Features;
   seed?: number;
-  /** Who takes what is sent, instead of `sent`: sees the packet as a device would. */
+  /** Receives sent packets instead of `sent`, as a device would. */
   emitter?: Emitter;
-  /** Workers the tables are made for, and where their memory comes from: shared, when the workers are other threads. */
+  /** Number of workers of the tables, and where their memory comes from: shared, if the workers are other threads. */
   workers?: number;
   memory?: (bytes: number) => ArrayBuffer;
 }
@@ -70,7 +70,7 @@ export interface TestService {
 
 const PROTOCOLS: Record<string, number> = { tcp: 6, udp: 17, sctp: 132 };
 
-/** What was sent: the port and the frame's bytes. */
+/** A sent frame: the port and its bytes. */
 export interface Sent {
   port: number;
   bytes: Uint8Array;
@@ -135,7 +135,7 @@ export class TestNode {
     return this;
   }
 
-  /** Make another node known. */
+  /** Add another node. */
   peer(number: number): this {
     const { nodeIP, podCIDR } = nodeIdentity(number);
     this.sync.setNode({
@@ -194,7 +194,7 @@ export class TestNode {
     return port;
   }
 
-  /** A frame arrives at a pod's port (or at `host`); the verdict's name comes back. */
+  /** A frame arrives at a pod's port (or at `host`); returns the verdict's name. */
   receive(from: string, text: string, options: FrameOptions & LoadOptions = {}): string {
     const hostMacs =
       from === 'host' ? { dstMac: macOf(this.gateway), srcMac: '02:00:00:00:00:09' } : { dstMac: macOf(this.gateway) };
@@ -210,7 +210,7 @@ export class TestNode {
     return verdictName(processFrame(this.pkt, this.dataplane, this.nowMs));
   }
 
-  /** Let time pass. */
+  /** Advance the clock. */
   advance(ms: number): void {
     const end = this.nowMs + ms;
     while (this.nowMs < end) {
@@ -270,7 +270,7 @@ export class TestNode {
 const SERVICE_SIZES = { slots: 4096, poolWords: 262144, endpoints: 8192, affinitySlots: 1024 };
 const NODE_SIZES = { maxHops: 64, routeSlots: 256, declaredSlots: 256 };
 
-/** Carry what each node sent over the overlay to the other, until nothing moves. */
+/** Carry overlay packets between the nodes until none is left. */
 export function exchange(a: TestNode, b: TestNode): void {
   for (let round = 0; round < 20; round++) {
     const fromA = a.sentFrames('host');
@@ -281,7 +281,7 @@ export function exchange(a: TestNode, b: TestNode): void {
   }
 }
 
-/** What the kernel's route would do: the outer frame is readdressed to the other node's dp0. */
+/** Does what the kernel's route would do: the outer frame is readdressed to the other node's dp0. */
 export function deliver(to: TestNode, sent: Sent): void {
   const mac = macOf(to.gateway)
     .split(':')

@@ -1,7 +1,7 @@
 /**
- * A packet for every verdict of the pipeline: the node it needs, what happens before, and the frame that ends in it. The
- * verdicts that stand for "no reply was permitted" need none: they are the packets of their answered twins with the rate
- * limit used up (test/unit/verdicts.test.ts).
+ * A packet for every verdict of the pipeline: the node it needs, preceding packets, and the frame itself. The verdicts
+ * for "no reply was permitted" need none: they are the packets of their answered counterparts with the rate limit
+ * exhausted (test/unit/verdicts.test.ts).
  */
 import { clearHop } from '../../native-free-dataplane/node/hops.ts';
 import { addressWords } from '../../native-free-dataplane/wire/address.ts';
@@ -13,14 +13,14 @@ import type { TestNode, TestNodeOptions } from './test-node.ts';
 export interface VerdictPacket {
   /** Name of the verdict. */
   readonly verdict: string;
-  /** Which of several packets of the same verdict. */
+  /** Distinguishes several packets of the same verdict. */
   readonly of?: string;
   readonly node?: TestNodeOptions;
-  /** What the node has seen before. */
+  /** Preceding packets. */
   readonly before?: (n: TestNode) => void;
   /** Port the frame comes from. */
   readonly from: 'a' | 'b' | 'host';
-  /** Give the node the frame. @returns the verdict's name */
+  /** Pass the frame to the node. @returns the verdict's name */
   readonly send: (n: TestNode) => string;
 }
 
@@ -31,7 +31,7 @@ const SERVICE = '10.96.0.10';
 const DNS = '10.96.0.20';
 const LOAD_BALANCER = '203.0.113.10';
 
-/** The node of a packet: pods a and b, node 2, a web service on b, and services without an endpoint. */
+/** The default node: pods a and b, node 2, a web service on b, and services without an endpoint. */
 export function nodeOf(packet: VerdictPacket): TestNode {
   const n = natNode(packet.node)
     .service(`tcp ${SERVICE}:80`, { endpoints: [`${B}:80`], nodePort: 30080 })
@@ -50,7 +50,7 @@ function text(verdict: string, from: VerdictPacket['from'], [line, options]: Tex
   return { verdict, from, send: (n: TestNode) => n.receive(from, line, options), ...more };
 }
 
-/** A frame of pod a with some bytes overwritten, or cut. */
+/** A frame of pod a with some bytes overwritten, or truncated. */
 function bytes(
   verdict: string,
   from: VerdictPacket['from'],
@@ -63,7 +63,7 @@ function bytes(
 const TCP = `tcp ${A}:4000 > ${B}:80 S`;
 const TO_GATEWAY = { dstMac: HOST_MACS.dstMac };
 
-/** TCP from pod a to pod b by the gateway, with bytes overwritten from `at` on. */
+/** TCP from pod a to pod b through the gateway, with bytes overwritten from `at` on. */
 function patched(at: number, ...values: number[]): () => Uint8Array {
   return () => {
     const whole = frame(TCP, { srcMac: MAC_A, ...TO_GATEWAY });
@@ -72,7 +72,7 @@ function patched(at: number, ...values: number[]): () => Uint8Array {
   };
 }
 
-/** A sound IPv4 packet from pod a around whatever stands for the transport header. */
+/** A valid IPv4 packet from pod a with an arbitrary transport header. */
 function transport(protocol: number, header: number[], options: FrameOptions = {}): () => Uint8Array {
   return () =>
     concat(ETHERNET.a, ipPacket(addressWords(A), addressWords(B), protocol, Uint8Array.from(header), -1, options));
@@ -86,7 +86,7 @@ const DECLARED = { portPolicy: 'declared' } as const;
 const IPIP = { overlay: 'ipip', podMtu: 1480 } as const;
 const HOST_GW = { overlay: 'host-gw', podMtu: 1500 } as const;
 
-/** A VXLAN frame off the underlay with bytes overwritten. */
+/** A VXLAN frame from the underlay with bytes overwritten. */
 function patchedVxlan(at: number, ...values: number[]): () => Uint8Array {
   return () => {
     const whole = frame(vxlan(INNER), { ...TO_GATEWAY, outer: HOST_MACS });
@@ -102,7 +102,7 @@ function connected(n: TestNode): void {
   n.receive('a', `tcp ${A}:4000 > ${SERVICE}:80 A seq 2 ack 6`);
 }
 
-/** Established connections until no other is let in. */
+/** Established connections until no more is admitted. */
 function fillConntrack(n: TestNode): void {
   for (let port = 10_000; port < 10_100; port++) {
     n.receive('a', `tcp ${A}:${port} > ${B}:80 S seq 1`, { dstMac: MAC_B });
@@ -212,7 +212,7 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
   text('port-not-declared', 'a', [`tcp ${A}:4000 > ${B}:81 S`, { dstMac: MAC_B }], { node: DECLARED, of: 'TCP' }),
   text('port-not-declared', 'a', [`udp ${A}:4000 > ${B}:81 len 8`, { dstMac: MAC_B }], { node: DECLARED, of: 'UDP' }),
   text('port-not-declared', 'a', [`sctp ${A}:4000 > ${B}:81 len 8`, { dstMac: MAC_B }], { node: DECLARED, of: 'SCTP' }),
-  // The agent removes a pod's route before its hop; a worker may have read the route before.
+  // The agent removes a pod's route before its hop; a worker may have read the route before that.
   text('port-down', 'a', [TCP], { before: (n) => clearHop(n.node, n.portOf('b')) }),
   text('from-unknown-port', 'a', [TCP], { before: (n) => clearHop(n.node, n.portOf('a')) }),
   text('not-for-us', 'host', [`udp ${SERVER}:4000 > 8.8.8.8:53 len 8`]),

@@ -1,4 +1,4 @@
-/** `npm run docs`: the pages that are made from the source. */
+/** `npm run docs`: generates the pages that are derived from the source. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { verdictsAsMarkdown } from '../../native-free-dataplane/print/verdict.ts';

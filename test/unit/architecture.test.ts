@@ -1,6 +1,6 @@
 /**
- * docs/architecture.md, held by a machine: which folder may import which, how long a file may be, what no packet may
- * cost. A new arrow is a decision: make it here and there.
+ * docs/architecture.md as tests: which folder may import which, how long a file may be, what the packet path must not
+ * do. A new arrow is a decision: change it here and there.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';

@@ -1,4 +1,4 @@
-/** What the documents name is there: files, links, commands and their options. */
+/** Checks that what the documents name exists: files, links, commands and their options. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'uvu';
@@ -73,7 +73,7 @@ test('the lines of a diff in a document are in the files that it names', () => {
         else {
           const at = source.indexOf(line.slice(1));
           if (at < 0) wrong.push(`${path}: ${line}`);
-          // What follows in the diff follows in the file.
+          // Consecutive lines of the diff are consecutive in the file.
           source = source.slice(at + 1);
         }
       }

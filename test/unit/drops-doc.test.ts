@@ -1,4 +1,4 @@
-/** docs/drops.md is what the rows of verdicts.ts give. */
+/** docs/drops.md matches the rows of verdicts.ts. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';

@@ -1,4 +1,4 @@
-/** Between nodes: what is put on the wire, what is taken from it, and what is refused. */
+/** Between nodes: what is sent, what is accepted, and what is dropped. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { frame } from '../lib/frames/frame-text.ts';
@@ -321,13 +321,13 @@ for (const options of [{}, IPIP]) {
     mode === 'vxlan'
       ? `udp ${from}:50000 > ${to}:4789 len 1400`
       : `ipip ${from} > ${to} (udp ${A}:1 > ${FAR}:2 len 1400)`;
-  const say = (n: TestNode, quote: string, mtu = 1400): string =>
+  const report = (n: TestNode, quote: string, mtu = 1400): string =>
     n.receive('host', `icmp 172.18.0.1 > 172.18.0.11 unreachable fragmentation-needed mtu ${mtu} (${quote})`);
 
   test(`${mode}: a router between the nodes reports its MTU: the next pod that sends a larger packet gets an error`, () => {
     const n = node({ ...options, podMtu: 9000 });
     assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len 1400`), 'encapsulated');
-    assert.is(say(n, quoted('172.18.0.11', '172.18.0.12')), 'to-host');
+    assert.is(report(n, quoted('172.18.0.11', '172.18.0.12')), 'to-host');
     n.out.length = 0;
     assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len 1400`), 'fragmentation-needed');
     const [line = ''] = n.sentFully('a');
@@ -344,12 +344,12 @@ for (const options of [{}, IPIP]) {
 
   test(`${mode}: invalid MTU reports change nothing`, () => {
     const n = node({ ...options, podMtu: 9000 });
-    say(n, quoted('172.18.0.99', '172.18.0.12'));
-    say(n, quoted('172.18.0.11', '172.18.0.99'));
-    say(n, 'udp 172.18.0.11:50000 > 172.18.0.12:53 len 1400');
-    say(n, quoted('172.18.0.11', '172.18.0.12'), 5000);
+    report(n, quoted('172.18.0.99', '172.18.0.12'));
+    report(n, quoted('172.18.0.11', '172.18.0.99'));
+    report(n, 'udp 172.18.0.11:50000 > 172.18.0.12:53 len 1400');
+    report(n, quoted('172.18.0.11', '172.18.0.12'), 5000);
     assert.is(n.receive('a', `udp ${A}:1 > ${FAR}:2 len 1400`), 'encapsulated');
-    say(n, quoted('172.18.0.11', '172.18.0.12'), 68);
+    report(n, quoted('172.18.0.11', '172.18.0.12'), 68);
     assert.is(
       n.receive('a', `udp ${A}:1 > ${FAR}:2 len ${552 - 28}`),
       'encapsulated',

@@ -1,4 +1,4 @@
-/** The one spelling of shared-memory names: what one process makes, the others find. */
+/** Shared-memory names: what one process creates, others find. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { memoryName, memoryNames, nodesWith, ringNames, SHM_PREFIX } from '../../src/shm-names.ts';

@@ -1,4 +1,4 @@
-/** The rows of verdicts.ts: each is returned, means one thing, and its sender gets what the row says. */
+/** The rows of verdicts.ts: each is returned, has one meaning, and its sender gets the reply that the row specifies. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -73,7 +73,7 @@ test('`status` lists dropped, lost and refused packets, and not those that arriv
   ]);
 });
 
-/** Verdicts that the code gives as a result: `Verdict.X` where it is not compared with. */
+/** Verdicts that the code returns: `Verdict.X` where it is not compared with. */
 function returnedInCode(): Set<string> {
   const found = new Set<string>();
   for (const folder of ['native-free-dataplane', 'src']) {
@@ -98,7 +98,7 @@ test('every verdict is returned: by name, or as the fallback of an answered one,
   }
 });
 
-/** Neither has a packet of the pipeline: the first is no end, the others are counted by the worker (below). */
+/** Neither has a packet of the pipeline: the first is not final, the others are counted by the worker (below). */
 const WITHOUT_PACKET = new Set(['go-on', 'write-failed', 'write-queue-full', 'device-closed']);
 
 test('every verdict has a packet in this test', () => {
@@ -124,7 +124,7 @@ for (const packet of VERDICT_PACKETS) {
   });
 }
 
-/** Bytes of the frame that was given to the node last, as long as its reply was built elsewhere. */
+/** The frame last passed to the node, as long as its reply was built elsewhere. */
 const received = (n: TestNode, bytes: number): Uint8Array => n.pkt.bytes.subarray(FRAME_AT + 14, FRAME_AT + 14 + bytes);
 
 /** The one frame sent is the reply of the packet's row, and goes to the packet's sender. */

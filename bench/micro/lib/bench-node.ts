@@ -1,6 +1,6 @@
 /**
- * A node in memory for timing: the tables a worker has, the real pipeline, and devices that take every frame and only
- * count it.
+ * A node in memory for timing: a worker's tables, the real pipeline, and devices that accept every frame and only count
+ * it.
  */
 import { attachDataplane, type Dataplane, type Emitter } from '../../../native-free-dataplane/dataplane.ts';
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
@@ -88,7 +88,7 @@ export class BenchNode {
     return verdict;
   }
 
-  /** Frames to be played in turn. */
+  /** Frames to be processed in turn. */
   frames(templates: readonly Template[]): Frames {
     return new Frames(this.pkt, templates, () => this.process());
   }
@@ -98,7 +98,7 @@ export class BenchNode {
     return this.pipeline.processFrame(this.pkt, this.dp, this.nowMs);
   }
 
-  /** Let time pass; as a worker does, until the pipeline has no more to do. */
+  /** Advance the clock; as a worker does, until the pipeline has nothing left to do. */
   advance(ms: number): void {
     this.nowMs += ms;
     while (this.pipeline.tick(this.dp, this.nowMs) === 1);

@@ -1,15 +1,15 @@
-/** What a benchmark finds out, how it is printed, and what a module of this folder may export. */
+/** Results of a benchmark, how they are printed, and what a module of this folder may export. */
 import type Benchmark from 'benchmark';
 
 /** Time of one operation, over the samples of one run. */
 export interface Timing {
   readonly suite: string;
   readonly name: string;
-  /** First decile of the samples: whatever else the machine does only ever adds to them. */
+  /** First decile of the samples: other load on the machine can only add to them. */
   readonly nanoseconds: number;
   readonly median: number;
   readonly samples: number;
-  /** The most that is acceptable. */
+  /** Upper limit. */
   readonly atMost?: number;
 }
 
@@ -66,7 +66,7 @@ export function factLine({ value, unit, name, atMost }: Fact): string {
   return `${figure(value).padStart(10)} ${unit.padEnd(19)} ${name}${verdict(value, atMost)}`;
 }
 
-/** Is the figure worse than it may be? */
+/** Does the figure exceed its limit? */
 export function isTooMuch(value: number, atMost: number | undefined): boolean {
   return atMost !== undefined && value > atMost;
 }

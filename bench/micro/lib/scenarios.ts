@@ -1,6 +1,6 @@
 /**
- * The ways of a packet through a node that are worth a figure each: who talks to whom, by which address. Another
- * family, or another way, is one more row of SCENARIOS.
+ * The paths of a packet through a node that are measured: which client, which server, through which address. Another
+ * family or path is one more row of SCENARIOS.
  */
 import { macOf } from '../../../src/net/pod-network.ts';
 import type { FrameOptions } from '../../../test/lib/frames/frame-text.ts';
@@ -18,7 +18,7 @@ export interface Scenario {
   readonly name: string;
   /** Where client k sends from (a pod, or `host` for the world outside) and its address. */
   readonly client: (k: number) => { readonly port: string; readonly address: string };
-  /** Address and port it asks for. */
+  /** Address and port the client connects to. */
   readonly server: string;
   /** The pod that answers, when it is one of this node (or the client's own segment switches to it). */
   readonly switchedTo?: string;
@@ -36,7 +36,7 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: 'NodePort with masquerade, endpoint on another node', client: outside, server: '172.18.0.11:30011' },
 ];
 
-/** A node that knows everybody of SCENARIOS. */
+/** A node with everything in SCENARIOS. */
 function benchNode(maxConntrack: number, pipeline?: PipelineModule): BenchNode {
   const node = new BenchNode(maxConntrack, undefined, pipeline);
   for (let k = 0; k < ENDPOINTS; k++) node.world.pod(`server${k}`, `10.244.1.${2 + k}`);
@@ -75,7 +75,7 @@ export function request(
   return node.template(port, `${protocol} ${source} > ${server} ${rest}`, { ...macs, ...options }, more);
 }
 
-/** Numbers 0..count-1 in a random order that is always the same: neighbours in time are no neighbours in memory. */
+/** Numbers 0..count-1 in a random but fixed order: neighbours in time are not neighbours in memory. */
 export function shuffled(count: number): number[] {
   const order = Array.from({ length: count }, (_, i) => i);
   let random = 12345;

@@ -1,6 +1,6 @@
 /**
- * The pipeline up to a stage, in loops: the difference between two of them is what a stage costs. The order is that of
- * pipeline.ts; bundled with the stages as the workers' pipeline is (scripts/bundle.mjs).
+ * The pipeline up to a stage, in loops: the difference between two of them is the cost of a stage. The order is that of
+ * pipeline.ts; bundled with the stages like the workers' pipeline (scripts/bundle.mjs).
  */
 import type { Dataplane } from '../../../native-free-dataplane/dataplane.ts';
 import { isTunnelPacket, overlayOf } from '../../../native-free-dataplane/overlay/overlay.ts';

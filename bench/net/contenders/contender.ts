@@ -1,10 +1,12 @@
-/** What every contender offers: a small world to be measured, in which clients and servers are ordinary programs.
+/**
+ * What every contender provides: a small network to be measured, in which clients and servers are ordinary programs.
  *
- * All worlds have the same plan and the same addresses (each in namespaces of its own, so they do not meet):
+ * All networks have the same plan and the same addresses (each in its own namespaces, so they do not interfere):
  *   outside 172.18.0.1 ── underlay ── node 1 172.18.0.11 (pod a = client 10.244.1.2, pod b = server 10.244.1.3)
  *                                 └── node 2 172.18.0.12 (pod c = server 10.244.2.2)
- * Service `near` 10.96.0.10 has pod b behind it, service `far` 10.96.0.11 has pod c; NodePorts 31419 and 31418 lead to their
- * port 80. A world without services is dialled at the pods' own addresses. */
+ * Service `near` 10.96.0.10 leads to pod b, service `far` 10.96.0.11 to pod c; NodePorts 31419 and 31418 lead to their
+ * port 80. A network without services is measured at the pods' own addresses.
+ */
 import type { ServicePort } from '../kube-proxy/service-port.ts';
 
 export const POD_CIDR = '10.244.0.0/16';
@@ -37,7 +39,7 @@ export interface World {
   nodePortFar?: Path;
   /** Processes that forward, one per agent; empty when the kernel does. */
   forwarders: number[];
-  /** What was special: a setting that was refused, a version. */
+  /** Anything special: a setting that was refused, a version. */
   notes: string[];
 }
 
@@ -46,7 +48,7 @@ export interface Contender {
   title: string;
   /** One sentence for the report. */
   about: string;
-  /** Why it cannot run here, or nothing. */
+  /** The reason it cannot run here, if any. */
   unavailable(): string | undefined;
   up(): Promise<World>;
   down(): Promise<void>;

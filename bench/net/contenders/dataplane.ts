@@ -1,5 +1,7 @@
-/** Ours: the cluster that `dataplane up` makes, spoken to by its command line only, with the same pods and services as the
- * other worlds. Its names are fixed (`dp-…`), so it refuses to run beside a cluster that somebody else brought up. */
+/**
+ * Ours: the cluster that `dataplane up` creates, used only through its command line, with the same pods and services as
+ * the other networks. Its names are fixed (`dp-…`), so it refuses to run beside an existing cluster.
+ */
 import { existsSync, writeFileSync } from 'node:fs';
 import { stateDirectory } from '../lib/netns.ts';
 import { finish, onCleanUp, run } from '../lib/processes.ts';
@@ -17,12 +19,12 @@ export interface Status {
   nodes: { name: string; ip: string; agentPid: number }[];
 }
 
-/** Runs `dataplane …` and returns what it printed. @throws {CommandError} with its own words when it fails */
+/** Runs `dataplane …` and returns its output. @throws {CommandError} with its error message */
 export function cli(...words: string[]): string {
   return run([process.execPath, commandLine(), ...words], undefined, UP_SECONDS * 1000);
 }
 
-/** Why ours cannot run: not built, no driver, or a cluster that is not ours to end. */
+/** The reason ours cannot run: not built, no driver, or an existing cluster that is not ours to end. */
 export function dataplaneUnavailable(): string | undefined {
   if (!existsSync(commandLine())) return `not built: ${commandLine()} is not there (npm run build)`;
   if (existsSync('/run/netns/dp-outside')) return 'a cluster is up: end it with `dataplane down` first';

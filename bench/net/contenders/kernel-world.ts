@@ -1,5 +1,7 @@
-/** Two nodes of the kernel's own: a bridge with veth pairs on each, and flannel's VXLAN between them. The contenders put
- * their rules on top; OVS takes the same names and replaces what is between the pods. */
+/**
+ * Two nodes of the kernel's own: a bridge with veth pairs on each, and flannel's VXLAN between them. The contenders add
+ * their rules; OVS uses the same names and replaces the connection between the pods.
+ */
 import { addNetns, ip, PREFIX, removeNetns, sysctl } from '../lib/netns.ts';
 import { run } from '../lib/processes.ts';
 import { POD_MTU } from './contender.ts';

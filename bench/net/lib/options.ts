@@ -1,4 +1,4 @@
-/** The few words all three scripts take; anything else ends them before something is changed. */
+/** The options of all three scripts; anything else ends them before something is changed. */
 import { parseArgs } from 'node:util';
 
 export interface BenchOptions {

@@ -1,14 +1,18 @@
-/** Running other programs: at once, for a while, or until the end; and a promise that nothing stays behind.
+/**
+ * Runs other programs: to their end, for a while, or until the benchmark ends; and guarantees that nothing is left
+ * behind.
  *
- * Whatever a benchmark makes (processes, namespaces, directories) registers how it is taken away. `cleanUp()` runs these
- * newest first; it also runs on SIGINT, SIGTERM and on an exception, so an interrupted run leaves the machine as it was. */
+ * Whatever a benchmark creates (processes, namespaces, directories) registers its removal. `cleanUp()` runs these
+ * newest first; it also runs on SIGINT, SIGTERM and on an exception, so an interrupted run leaves the machine as it
+ * was.
+ */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { Readable } from 'node:stream';
 
 const undo: { name: string; run: () => void }[] = [];
 const children = new Set<ChildProcess>();
 
-/** A program that ended badly, with what it said. */
+/** A program that failed, with its output. */
 class CommandError extends Error {
   readonly output: string;
   constructor(words: readonly string[], output: string) {
@@ -37,7 +41,7 @@ export function onCleanUp(name: string, run: () => void): () => void {
   };
 }
 
-/** Ends every child and takes away all that was registered. Never throws: what cannot be removed is named on stderr. */
+/** Stops every child and removes everything registered. Never throws: what cannot be removed is named on stderr. */
 function cleanUp(): void {
   for (const child of children) child.kill('SIGKILL');
   children.clear();
@@ -132,7 +136,9 @@ export async function end(child: ChildProcess | undefined, signal: NodeJS.Signal
   });
 }
 
-/** Runs a program to its end without blocking, for at most `timeoutMs`. A bad end is in the result, not an exception. */
+/**
+ * Runs a program to its end without blocking, for at most `timeoutMs`. A failure is in the result, not an exception.
+ */
 export function finish(
   words: readonly string[],
   timeoutMs: number,

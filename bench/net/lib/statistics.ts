@@ -1,4 +1,4 @@
-/** Figures from a handful of samples on a machine that is never quite quiet: medians, and how far the samples spread. */
+/** Statistics of a handful of samples on a machine that is never quite idle: medians, and the spread of the samples. */
 
 /** Middle value; NaN for none. */
 export function median(samples: readonly number[]): number {

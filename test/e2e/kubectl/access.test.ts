@@ -1,4 +1,7 @@
-/** The ways to the API: from the host with the kubeconfig, from a pod by `kubernetes.default`, and for strangers. */
+/**
+ * Access to the API: from the host with the kubeconfig, from a pod through `kubernetes.default`, and without
+ * credentials.
+ */
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,4 +1,4 @@
-/** Whole capture files for tests: bytes in, all frames out, and the other way round. */
+/** Complete capture files for tests: bytes in, all frames out, and vice versa. */
 import { type CapturedFrame, LINKTYPE_ETHERNET } from '../../../native-free-dataplane/capture/frame.ts';
 import { pcapHeader, pcapRecord } from '../../../native-free-dataplane/capture/pcap-format.ts';
 import { CaptureReader } from '../../../native-free-dataplane/capture/reader.ts';
@@ -9,7 +9,7 @@ export interface Capture {
   readonly damage: string;
 }
 
-/** All frames of a file, given to the reader in pieces of `chunkBytes`. */
+/** All frames of a file that is passed to the reader in pieces of `chunkBytes`. */
 export function readCapture(file: Uint8Array, chunkBytes: number = file.length || 1): Capture {
   const reader = new CaptureReader();
   const frames: CapturedFrame[] = [];

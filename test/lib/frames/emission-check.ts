@@ -1,6 +1,6 @@
 /**
- * Looks at every frame a node sends as a strict receiver would, and at the packet before and after: lengths, headers,
- * offload header, where it goes, and that a translation kept the checksum as right or as wrong as it was.
+ * Checks every frame a node sends as a strict receiver would, and compares the packet before and after: lengths,
+ * headers, offload header, destination, and that a translation kept the checksum exactly as right or wrong as it was.
  */
 import type { Emitter } from '../../../native-free-dataplane/dataplane.ts';
 import { HopWord, NodeWord } from '../../../native-free-dataplane/node/config.ts';
@@ -15,7 +15,7 @@ import {
 import type { TestNode } from '../test-node.ts';
 import { ipv4HeaderIsRight, type Residue, residueOf } from './frame-residue.ts';
 
-/** One frame that was sent, as far as the comparison needs it. */
+/** One sent frame, as far as the comparison needs it. */
 export interface Emission {
   residue: Residue;
   protocol: number;
@@ -30,7 +30,7 @@ export class EmissionCheck implements Emitter {
   readonly emissions: Emission[] = [];
   total = 0;
   node: TestNode | undefined;
-  /** Called with every frame that is well formed: where its innermost Ethernet header starts. */
+  /** Called with every well-formed frame: the offset of its innermost Ethernet header. */
   onFrame: (pkt: Packet, innerStart: number) => void = () => {};
 
   emit(pkt: Packet): void {
@@ -84,7 +84,8 @@ export class EmissionCheck implements Emitter {
     if (view.getUint16(l3 + 2) !== pkt.end - l3) fail(`total length ${view.getUint16(l3 + 2)}, ${pkt.end - l3} bytes`);
     if (pkt.end - l3 < headerBytes) fail('a header cut short');
     if (!ipv4HeaderIsRight(view, l3)) fail('a wrong IPv4 checksum');
-    // Delivery ends a packet's life anyway (RFC 1122 §3.2.1.7); and what the kernel handed over has lost its hop there.
+    // Delivery does not decrement the TTL (RFC 1122 §3.2.1.7), and the kernel has already decremented that of packets
+    // it hands over.
     const { config } = this.node!.node;
     const to = view.getInt32(l3 + 16);
     const delivered = to === config[NodeWord.NODE_IP + 3] || to === config[NodeWord.GATEWAY_IP + 3];
@@ -95,7 +96,7 @@ export class EmissionCheck implements Emitter {
     if ((fragment & 0x1fff) !== 0 && ends > 65535) fail('a fragment beyond 65535');
   }
 
-  /** The offload header that a device would get: one that our own reader, as strict as the kernel, believes. */
+  /** The offload header for the device: it must be accepted by our own reader, which is as strict as the kernel. */
   private checkOffload(pkt: Packet, headerBytes: number, fail: (why: string) => never): void {
     const at = pkt.start - headerBytes;
     const saved = pkt.bytes.slice(at, pkt.start);
@@ -109,7 +110,7 @@ export class EmissionCheck implements Emitter {
     if (pkt.needsChecksum !== 0 && pkt.checksumStart + pkt.checksumOffset + 2 > pkt.end) fail('checksum out of range');
   }
 
-  /** A pod gets what is for it, from an address that may be on a network. */
+  /** A pod only gets packets for its address, from an address that is valid on a network. */
   private checkPod(pkt: Packet, l3: number, fail: (why: string) => never): void {
     const { view } = pkt;
     const { hops } = this.node!.node;
@@ -121,7 +122,7 @@ export class EmissionCheck implements Emitter {
     if (from === 0 || from === 127 || from >= 224) fail(`a source in ${from}/8`);
   }
 
-  /** Where the inner packet starts, when this one carries the overlay; else the same. */
+  /** Offset of the inner packet if this one is an overlay packet; else of the packet itself. */
   private innerOf(pkt: Packet, l3: number, fail: (why: string) => never): number {
     const { view } = pkt;
     const { config } = this.node!.node;
@@ -141,9 +142,9 @@ export class EmissionCheck implements Emitter {
   }
 
   /**
-   * Compare what came in with what went out.
+   * Compare the received packet with the sent one.
    * @param before residue of the packet as received
-   * @param kind what the verdict says became of it
+   * @param kind the packet's outcome according to the verdict
    * @returns what is wrong, or undefined
    */
   compare(before: Residue, kind: 'answer' | 'echo' | 'forward'): string | undefined {
@@ -155,7 +156,7 @@ export class EmissionCheck implements Emitter {
     }
     const first = emissions[0];
     if (kind === 'answer' || first === undefined) return undefined;
-    // A pending sum may be made anew, when a super-packet is cut: right, whatever it was.
+    // A pending sum may be recomputed when a super-packet is cut: correct, whatever it was before.
     const differs = (after: Residue): string | undefined =>
       before.kind === after.kind && (before.value === after.value || (after.kind === 'pending' && after.value === 0))
         ? undefined

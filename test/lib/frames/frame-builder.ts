@@ -1,6 +1,6 @@
 /**
- * Whole frames from values, for tests: every length and checksum right unless asked otherwise. Not fast, not careful
- * with memory; frame-text.ts is the comfortable way to it.
+ * Complete frames from values, for tests: every length and checksum is correct unless specified otherwise. Not
+ * optimized for speed or memory; frame-text.ts is the convenient interface.
  */
 
 import { PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
@@ -25,7 +25,7 @@ import { emitIpv6 } from '../../../native-free-dataplane/wire/ipv6.ts';
 import { pseudoHeaderSum, transportChecksum } from '../../../native-free-dataplane/wire/transport-checksum.ts';
 
 export interface FrameOptions {
-  /** MACs as text. By default the source is 0a:58 and the IPv4 source, the destination that of its /24's gateway. */
+  /** MACs as text. Defaults: source 0a:58 and the IPv4 source, destination that of the gateway of its /24. */
   srcMac?: string;
   dstMac?: string;
   /** 802.1Q tag. */
@@ -43,14 +43,14 @@ export interface FrameOptions {
   moreFragments?: boolean;
   /** IPv4 options, a multiple of 4 bytes. */
   ipOptions?: Uint8Array;
-  /** Bytes, text, or how many bytes of a fixed pattern. */
+  /** Bytes, text, or a number of bytes of a fixed pattern. */
   payload?: Uint8Array | string | number;
   seq?: number;
   ack?: number;
   win?: number;
   /** As printed: `mss 1460, sackOK, ts 1 0, nop, wscale 7`; or raw bytes, a multiple of 4. */
   tcpOptions?: string | Uint8Array;
-  /** Leave the transport checksum to be finished: the field holds the folded pseudo-header sum (NEEDS_CSUM). */
+  /** Leave the transport checksum pending: the field holds the folded pseudo-header sum (NEEDS_CSUM). */
   partial?: boolean;
   /** false: UDP without a checksum. */
   udpChecksum?: boolean;
@@ -58,7 +58,7 @@ export interface FrameOptions {
   quotedBytes?: number;
   /** Options of the packet quoted in an ICMP error. */
   quoted?: FrameOptions;
-  /** Options of the outer headers, when the text is of a VXLAN or IP-in-IP packet. */
+  /** Options of the outer headers, if the text is a VXLAN or IP-in-IP packet. */
   outer?: FrameOptions;
 }
 

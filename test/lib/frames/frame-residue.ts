@@ -1,21 +1,21 @@
 /**
- * A second opinion on a frame's checksums, sharing no code with the pipeline. The residue of a packet is the ones'
- * complement sum of all that its transport checksum covers, the field included: 0 when the checksum is right, and the
- * same number before and after a correct translation even when it is wrong (RFC 1624 §3).
+ * An independent check of a frame's checksums, sharing no code with the pipeline. The residue of a packet is the ones'
+ * complement sum of everything its transport checksum covers, including the field: 0 if the checksum is right, and
+ * equal before and after a correct translation even if it is wrong (RFC 1624 §3).
  */
 
-/** What can be said of a packet's transport checksum. */
+/** State of a packet's transport checksum. */
 export interface Residue {
   /**
-   * full: finished. pending: the field holds a sum of the pseudo-header that the kernel will finish. none: the
-   * packet has none (UDP zero, a protocol without). part: a fragment, whose sum needs the others.
+   * full: finished. pending: the field holds a sum of the pseudo-header that the kernel will finish. none: the packet
+   * has none (UDP zero, a protocol without). part: a fragment, whose sum needs the others.
    */
   kind: 'full' | 'pending' | 'none' | 'part';
-  /** 0..0xfffe, 0 = right. Of a part, what its bytes (and the first one's addresses) add to the sum. */
+  /** 0..0xfffe, 0 = right. For a part, the contribution of its bytes (and of the first one's addresses) to the sum. */
   value: number;
 }
 
-/** Sum of 16-bit words modulo 0xffff; an odd last byte counts as if a zero followed it. */
+/** Sum of 16-bit words modulo 0xffff; an odd last byte is padded with zero. */
 function sumOf(view: DataView, from: number, to: number): number {
   let sum = 0;
   let at = from;
@@ -29,14 +29,14 @@ function pseudoHeader(view: DataView, l3: number, protocol: number, transportByt
   return (sumOf(view, l3 + 12, l3 + 20) + protocol + transportBytes) % 0xffff;
 }
 
-/** Is the IPv4 header's own checksum right? */
+/** Is the IPv4 header checksum right? */
 export function ipv4HeaderIsRight(view: DataView, l3: number): boolean {
   return sumOf(view, l3, l3 + ((view.getUint8(l3) & 15) << 2)) === 0;
 }
 
 /**
  * The residue of the IPv4 packet at `l3`, whose lengths are right.
- * @param pending the packet's checksum is still to be finished, as the offload header says
+ * @param pending the packet's checksum is pending according to the offload header
  */
 export function residueOf(view: DataView, l3: number, pending: boolean): Residue {
   const headerBytes = (view.getUint8(l3) & 15) << 2;
@@ -62,13 +62,13 @@ export function residueOf(view: DataView, l3: number, pending: boolean): Residue
   return { kind: 'full', value: (sumOf(view, l4, end) + pseudo) % 0xffff };
 }
 
-/** Make the checksum of the IPv4 header at `l3` right, taken to be of 20 bytes whatever it says of itself. */
+/** Correct the checksum of the IPv4 header at `l3`, assuming 20 bytes, whatever its IHL. */
 export function repairHeaderChecksum(view: DataView, l3: number): void {
   view.setUint16(l3 + 10, 0);
   view.setUint16(l3 + 10, ~sumOf(view, l3, l3 + 20) & 0xffff);
 }
 
-/** Make the checksums of the IPv4 packet at `l3` right, as far as its lengths let one tell where they are. */
+/** Correct the checksums of the IPv4 packet at `l3`, as far as its lengths allow locating them. */
 export function repairChecksums(view: DataView, l3: number, end: number, transport: boolean, pending: boolean): void {
   if (end - l3 < 20) return;
   const headerBytes = (view.getUint8(l3) & 15) << 2;

@@ -36,7 +36,7 @@ export type { FrameOptions } from './frame-builder.ts';
 const BROADCAST = 'ff:ff:ff:ff:ff:ff';
 const FLAG_BITS: Readonly<Record<string, number>> = { S: 2, F: 1, R: 4, P: 8, A: 16, U: 32, E: 64, C: 128 };
 
-/** The words of a line, read once from left to right. */
+/** The tokens of a line, read once from left to right. */
 class Words {
   private readonly words: string[];
   private at = 0;
@@ -58,7 +58,7 @@ class Words {
     return word;
   }
 
-  /** Take the word if it is the next one. */
+  /** Consume the token if it is the next one. */
   take(word: string): boolean {
     if (this.peek() !== word) return false;
     this.at++;
@@ -69,7 +69,7 @@ class Words {
     if (!this.take(word)) this.fail(word);
   }
 
-  /** The number behind a keyword, or undefined when the keyword is not next. */
+  /** The number after a keyword, or undefined if the keyword is not next. */
   number(keyword: string): number | undefined {
     if (!this.take(keyword)) return undefined;
     const value = Number(this.next());
@@ -87,7 +87,7 @@ interface Endpoint {
   port: number | undefined;
 }
 
-/** The IP packet of a line, with what the Ethernet header around it needs. */
+/** The IP packet of a line, and the values for its Ethernet header. */
 interface Packet {
   bytes: Uint8Array;
   src: Int32Array;

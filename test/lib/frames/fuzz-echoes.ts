@@ -1,6 +1,6 @@
 /**
- * Answers to what a node sent: its own frames turned round, so that a fuzzer meets established connections and not
- * first packets only.
+ * Replies to frames that a node sent: its own frames with the direction reversed, so that a fuzzer reaches established
+ * connections and not only first packets.
  */
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
 import type { Random } from '../seeded-random.ts';
@@ -17,7 +17,7 @@ interface Remembered {
   bytes: Uint8Array;
   length: number;
   port: number;
-  /** Underlay address of the node it went to over the overlay, 0 = it did not. */
+  /** Underlay address of the node it was sent to over the overlay, 0 = not over the overlay. */
   peer: number;
 }
 
@@ -44,7 +44,7 @@ export class Echoes {
     slot.peer = innerStart === pkt.start ? 0 : pkt.view.getInt32(pkt.start + 14 + 16);
   }
 
-  /** One time in three, an answer in place of the mutant. @returns the port it arrives at, -1 when there is none */
+  /** One time in three, a reply instead of the mutant. @returns the port it arrives at, -1 if there is none */
   next(mutant: Mutant): number {
     if (this.random.below(3) !== 0) return -1;
     const slot = this.slots[this.random.below(SLOTS)];
@@ -63,7 +63,7 @@ export class Echoes {
     return slot.peer === 0 && slot.port < 32 - 1 ? slot.port : 0;
   }
 
-  /** Ports, and what the other side would say next. */
+  /** Ports, and the next sequence numbers of the other side. */
   private turnTransport(bytes: Uint8Array, view: DataView, l3: number, end: number): void {
     const l4 = l3 + ((view.getUint8(l3) & 15) << 2);
     const protocol = view.getUint8(l3 + 9);
@@ -81,7 +81,7 @@ export class Echoes {
     view.setUint8(l4 + 13, (flags & (SYN | ACK)) === SYN ? SYN | ACK : ACK | (this.random.below(8) === 0 ? 1 : 0));
   }
 
-  /** Ethernet and the overlay's headers as they would be on the way back. */
+  /** Ethernet and overlay headers in the reverse direction. */
   private address({ bytes, view, start, end }: Mutant, inner: number, slot: Remembered, overhead: number): void {
     const gateway = Uint8Array.of(0x0a, 0x58, 0x0a, 0xf4, 1, 1);
     if (slot.port !== 0 && slot.peer === 0) {
@@ -91,7 +91,7 @@ export class Echoes {
     bytes.set(gateway, inner);
     bytes.set([2, 0, 0, 0, 0, 9], inner + 6);
     if (overhead === 0) return;
-    // Outer headers last: over IPIP they lie where the inner Ethernet header was.
+    // Outer headers last: over IPIP they occupy the place of the inner Ethernet header.
     bytes.set(gateway, start);
     bytes.set([2, 0, 0, 0, 0, 9, 8, 0], start + 6);
     const l3 = start + 14;

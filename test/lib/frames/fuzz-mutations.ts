@@ -1,13 +1,13 @@
-/** What goes wrong with a frame: bits, lengths, ends, two frames in one, and lies in the offload header. */
+/** Mutations of a frame: bits, lengths, ends, two frames in one, and a wrong offload header. */
 
 import type { Random } from '../seeded-random.ts';
 import { repairChecksums } from './frame-residue.ts';
 
-/** Fields whose value decides where others are: offsets from the IPv4 header. */
+/** Fields that determine the position of others: offsets from the IPv4 header. */
 const LENGTH_FIELDS: readonly number[] = [0, 2, 6, 7, 9, 24, 25, 32, 33];
 const EDGES: readonly number[] = [0, 1, 7, 8, 19, 20, 21, 27, 28, 41, 60, 0x45, 0x46, 0x4f, 0x7f, 0x80, 0xff];
 
-/** A frame in a larger buffer, and the virtio-net header that goes with it. */
+/** A frame in a larger buffer, and its virtio-net header. */
 export interface Mutant {
   readonly bytes: Uint8Array;
   readonly view: DataView;
@@ -22,7 +22,7 @@ export interface Mutant {
  */
 export function mutate(mutant: Mutant, random: Random, others: readonly { bytes: Uint8Array }[], room: number): void {
   const { bytes, view, start } = mutant;
-  // Most lies are told in the inner headers when there are two.
+  // Mostly mutate the inner headers, if there are two.
   const l3 = start + 14 + (mutant.end - start > 100 && random.below(2) === 0 ? 50 : 0);
   for (let n = 1 + random.below(3); n > 0; n--) {
     const length = mutant.end - start;
@@ -55,7 +55,7 @@ export function mutate(mutant: Mutant, random: Random, others: readonly { bytes:
         bytes[l3 + LENGTH_FIELDS[random.below(LENGTH_FIELDS.length)]!] = random.word();
         break;
       case 6:
-        // A packet that ends where the frame does, whatever was cut.
+        // Set the packet's length to the end of the frame, wherever it was cut.
         if (mutant.end > l3 + 4) view.setUint16(l3 + 2, mutant.end - l3);
         break;
       case 7:
@@ -69,7 +69,7 @@ export function mutate(mutant: Mutant, random: Random, others: readonly { bytes:
   }
 }
 
-/** Make the IPv4 checksums right again, as most of the time a sender would: outer, and inner behind VXLAN or IPIP. */
+/** Correct the IPv4 checksums, as most senders would: outer, and inner after VXLAN or IPIP. */
 export function repair(mutant: Mutant, random: Random, pending: boolean): void {
   const { view, start, end } = mutant;
   if (end - start < 34 || view.getUint16(start + 12) !== 0x0800) return;
@@ -83,8 +83,8 @@ export function repair(mutant: Mutant, random: Random, pending: boolean): void {
 }
 
 /**
- * A virtio-net header for the frame: the right one, a nearly right one or nonsense.
- * @returns true when it says that the (inner) checksum is pending
+ * A virtio-net header for the frame: correct, nearly correct or nonsense.
+ * @returns true if it marks the (inner) checksum as pending
  */
 export function offloadHeader(mutant: Mutant, at: number, random: Random, gso: boolean, headerBytes: number): boolean {
   const { bytes, view, start, end } = mutant;

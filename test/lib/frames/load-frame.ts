@@ -1,14 +1,14 @@
-/** A frame into a packet descriptor, as a worker does it after a read. */
+/** Loads a frame into a packet descriptor, as a worker does after a read. */
 
 import { GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, type Packet } from '../../../native-free-dataplane/packet.ts';
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
 
 export interface LoadOptions {
-  /** Where the Ethernet header starts; 258, so that the IP header is 4-aligned. */
+  /** Offset of the Ethernet header; 258, so that the IP header is 4-aligned. */
   at?: number;
-  /** The transport checksum is still to be finished: build the frame with `partial` too. */
+  /** The transport checksum is pending: build the frame with `partial` too. */
   partial?: boolean;
-  /** The frame is a TCP or UDP super-packet of segments with so many bytes of payload; implies partial. */
+  /** The frame is a TCP or UDP super-packet with this segment size; implies partial. */
   gsoSize?: number;
 }
 

@@ -1,4 +1,4 @@
-/** The Internet checksum's sum in the most obvious way, as an oracle for the fast one. */
+/** The sum of the Internet checksum, computed in the simplest way, as a reference for the fast one. */
 
 /** Byte pairs of bytes[from, to), folded at every step. */
 export function naiveSum(bytes: Uint8Array, from: number, to: number, sum: number): number {

@@ -1,4 +1,4 @@
-/** Random TCP conversations that go wrong in the ways real and hostile ones do; the same for the same seed. */
+/** Random TCP conversations with the faults of real and hostile stacks; the same for the same seed. */
 import type { Random } from '../seeded-random.ts';
 import type { Segment } from '../tcp-script.ts';
 
@@ -8,7 +8,7 @@ const RST = 4;
 const PSH = 8;
 const ACK = 16;
 
-/** Two ends that mostly speak in turn, with numbers near where they should be. */
+/** Two ends that mostly take turns, with sequence numbers close to the right ones. */
 export class Conversation {
   private readonly random: Random;
   /** Next sequence number of each side. */
@@ -16,9 +16,9 @@ export class Conversation {
   private readonly fin: [boolean, boolean] = [false, false];
   private step = 0;
   private last: Segment | undefined;
-  /** How far the script keeps to a handshake before it goes wild: 0 not at all. */
+  /** How many steps of the handshake the script follows before it becomes random: 0 none. */
   private readonly tame: number;
-  /** Reset with sequence number 0, and 0 acknowledged, mean something of their own. */
+  /** A reset with sequence number 0, or acknowledging 0, has a special meaning. */
   private readonly zeroes: boolean;
 
   constructor(random: Random, zeroes: boolean) {
@@ -91,7 +91,7 @@ export class Conversation {
     }
     if (this.zeroes && (flags & RST) !== 0 && random.below(4) === 0) segment.sequence = 0;
     if (this.zeroes && (flags & RST) !== 0 && random.below(6) === 0) segment.acknowledged = 0;
-    // Often enough both ends believe it, and go on from there.
+    // Often enough both ends accept it and continue from there.
     return random.below(3) !== 0 ? this.advance(segment) : segment;
   }
 

@@ -1,4 +1,4 @@
-/** TCP options from the text that print/transport.ts prints of them, padded with NOPs to a multiple of four bytes. */
+/** TCP options from the text that print/transport.ts prints, padded with NOPs to a multiple of four bytes. */
 
 /** `mss 1460, sackOK, ts 1 0, nop, wscale 7, sack 5-9 20-30`; bytes are passed through. */
 export function tcpOptionBytes(options: string | Uint8Array): Uint8Array {

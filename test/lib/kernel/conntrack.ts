@@ -1,6 +1,6 @@
 /**
- * The kernel's own connection tracking as an oracle: a namespace with one TAP, which forwards what is written to it
- * back out of it unless nf_conntrack calls it invalid, as kube-proxy's rules do. Needs root.
+ * The kernel's own connection tracking as a reference: a namespace with one TAP, which forwards what is written to it
+ * back out of it unless nf_conntrack marks it invalid, as kube-proxy's rules do. Needs root.
  */
 import { spawnSync } from 'node:child_process';
 import { closeSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
@@ -20,7 +20,7 @@ table ip oracle {
   chain forward { type filter hook forward priority 0; ct state invalid drop; }
 }`;
 
-/** Everything but the defaults: kube-proxy's two timeouts, and no need to make checksums. */
+/** Settings other than the defaults: kube-proxy's two timeouts, and no checksum verification. */
 const SETTINGS: Record<string, string> = {
   'net/ipv4/ip_forward': '1',
   'net/ipv4/conf/all/rp_filter': '0',
@@ -46,7 +46,7 @@ export class KernelConntrack {
   private readonly tap: Tap;
   private clientPort = 10_000;
 
-  /** @throws SystemError, IpCommandError or Error when the machine lacks something (root, TUN, nft) */
+  /** @throws SystemError, IpCommandError or Error if the machine lacks something (root, TUN, nft) */
   constructor(name: string) {
     this.namespace = name;
     ipBatch([`netns add ${name}`]);
@@ -74,7 +74,7 @@ export class KernelConntrack {
     ipBatch([`netns del ${this.namespace}`], true);
   }
 
-  /** Forget all connections and begin another. */
+  /** Remove all connections and start another one. */
   begin(): void {
     this.clientPort++;
     run('ip', ['netns', 'exec', this.namespace, 'conntrack', '-F'], '');
@@ -85,7 +85,7 @@ export class KernelConntrack {
     if (fd === undefined) throw new Error('the TAP has no queue');
     const frame = build(segment, this.clientPort, this.tap.headerBytes);
     while (read(fd)) {
-      // Whatever the namespace says of itself.
+      // Frames that the namespace sends on its own.
     }
     writeSync(fd, frame);
     let passed = false;
@@ -172,7 +172,7 @@ function optionsOf({ flags, scale, sackPermitted, sacks }: Segment): Buffer {
     bytes.push(1, 1, 5, 2 + 8 * sacks.length);
     for (const edge of sacks.flat()) bytes.push(edge >>> 24, (edge >>> 16) & 255, (edge >>> 8) & 255, edge & 255);
   }
-  // A SYN has some option in practice; the kernel keeps the old ones of one that has none at all.
+  // In practice a SYN has some option; the kernel keeps the old ones if it has none at all.
   if ((flags & 2) !== 0 && bytes.length === 0) bytes.push(1, 1, 1, 1);
   return Buffer.from(bytes);
 }

@@ -1,17 +1,17 @@
 /**
- * Where a node of ours does otherwise than the kernel, on purpose: docs/semantics.md has the same list for people. Each
- * says of a step whether that is what happened in it, to the byte where both send something.
+ * Intended differences between a node of ours and the kernel; docs/semantics.md has the same list. Each entry decides
+ * for a step whether it is an instance of that difference, to the byte if both send something.
  */
 import { viewOf } from '../frames/frame-builder.ts';
 import { residueOf } from '../frames/frame-residue.ts';
-import { transportAt } from '../frames/turn-round.ts';
+import { transportAt } from '../frames/reverse-packet.ts';
 import { isInFragments, ROUTER, reassembled, type Step } from './nat-lockstep.ts';
 
 export interface Difference {
   name: string;
-  /** Words of its line in the table of docs/semantics.md. */
+  /** Text of its row in the table of docs/semantics.md. */
   documented: string;
-  /** Why ours is to be as it is. */
+  /** Why ours differs. */
   reason: string;
   happened(step: Step): boolean;
 }
@@ -24,7 +24,7 @@ const first = ({ packets }: Step): Uint8Array => packets[0] as Uint8Array;
 const isError = (bytes: Uint8Array): boolean => bytes[9] === 1 && ERRORS.includes(bytes[transportAt(bytes)] ?? 0);
 const onlyOurs = ({ ours, kernel }: Step): boolean => ours.length === 1 && kernel.length === 0;
 const onlyKernel = ({ ours, kernel }: Step): boolean => ours.length === 0 && kernel.length === 1;
-/** Where the transport header of the packet quoted in an error begins. */
+/** Offset of the transport header of the packet quoted in an error. */
 const quotedTransport = (bytes: Uint8Array): number =>
   transportAt(bytes) + 8 + (((bytes[transportAt(bytes) + 8] ?? 0) & 15) << 2);
 const ones = (bytes: Uint8Array, from: number, to: number): number => {
@@ -34,7 +34,7 @@ const ones = (bytes: Uint8Array, from: number, to: number): number => {
 };
 const refused = (step: Step, verdict: string): boolean => onlyKernel(step) && step.verdicts[0] === verdict;
 
-/** Did both send one packet to the same side, equal but for these bytes? */
+/** Did both send one packet to the same side, equal except for these bytes? */
 function equalBut({ ours, kernel }: Step, ranges: readonly (readonly [from: number, to: number])[]): boolean {
   const [one, two] = [ours[0], kernel[0]];
   if (ours.length !== 1 || kernel.length !== 1 || one?.side !== two?.side) return false;
@@ -43,7 +43,7 @@ function equalBut({ ours, kernel }: Step, ranges: readonly (readonly [from: numb
   return Buffer.from(a).equals(b);
 }
 
-/** Are the checksums of what ours sent right? */
+/** Are the checksums of our packet right? */
 function isSound({ ours }: Step): boolean {
   const bytes = ours[0]?.bytes;
   if (bytes === undefined) return false;

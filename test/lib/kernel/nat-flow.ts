@@ -1,16 +1,19 @@
 /**
- * A translated connection as both of its ends know it, and the packets they would send: right ones, and ones that are
- * wrong in one way each. For test/e2e/kernel-nat.test.ts.
+ * A translated connection as seen by its two ends, and the packets they would send: correct ones, and ones with a
+ * single error each. For test/e2e/kernel-nat.test.ts.
  */
 import { concat, type FrameOptions, viewOf } from '../frames/frame-builder.ts';
 import { repairChecksums } from '../frames/frame-residue.ts';
 import { packet } from '../frames/frame-text.ts';
-import { transportAt } from '../frames/turn-round.ts';
+import { transportAt } from '../frames/reverse-packet.ts';
 import type { Random } from '../seeded-random.ts';
 import type { Side } from './nat.ts';
 import { GATEWAY, NODE, OUTSIDE, POD_A, POD_B } from './nat-lockstep.ts';
 
-/** Who asks whom, and how the server sees it. Ports are kept, so that the other end is known without looking. */
+/**
+ * Client, server, and the client's address as the server sees it. Ports are kept, so that the other end is known
+ * without a look-up.
+ */
 export interface Way {
   name: string;
   client: Side;
@@ -37,7 +40,7 @@ export const WAYS: readonly Way[] = [
   way('direct', 'a', 'b', `${POD_A} > ${POD_B}:8080`, `${POD_A} > ${POD_B}:8080`),
 ];
 
-/** Ends of a conversation: 0 the one that asks, 1 the one that answers. */
+/** Ends of a conversation: 0 the client, 1 the server. */
 export type End = 0 | 1;
 
 export class Flow {
@@ -48,7 +51,7 @@ export class Flow {
   constructor(its: Way, port: number) {
     this.way = its;
     this.port = port;
-    // Eight to a connection, so that no two datagrams in fragments have the same.
+    // Eight per connection, so that no two fragmented datagrams have the same identification.
     this.id = port * 8;
   }
 
@@ -56,7 +59,7 @@ export class Flow {
     return end === 0 ? this.way.client : this.way.server;
   }
 
-  /** `text` is what stands behind the addresses in frame-text.ts. ICMP has no ports. */
+  /** `text` is the part after the addresses in frame-text.ts. ICMP has no ports. */
   packet(end: End, protocol: string, text: string, options: FrameOptions = {}): Uint8Array {
     const { src, dst, dstPort, seenSrc, seenDst, seenPort } = this.way;
     const at = (address: string, port: number): string => (protocol === 'icmp' ? address : `${address}:${port}`);
@@ -67,7 +70,7 @@ export class Flow {
     return packet(`${protocol} ${line} ${text}`, { id: this.id++ & 0xffff, ...options });
   }
 
-  /** The packet as the other end received it: what it would quote. */
+  /** The packet as the other end received it, and would quote it. */
   seenBy(end: End, protocol: string, text: string, options: FrameOptions = {}): Uint8Array {
     const { src, dst, dstPort, seenSrc, seenDst, seenPort } = this.way;
     const at = (address: string, port: number): string => (protocol === 'icmp' ? address : `${address}:${port}`);
@@ -85,9 +88,9 @@ export interface ErrorOptions {
   rest?: number;
   /** Bytes of the transport header that are quoted; all by default. */
   quoted?: number;
-  /** Who tells; the one the quoted packet was for by default. */
+  /** Sender of the error; by default the destination of the quoted packet. */
   from?: string;
-  /** Whom it is told to; the quoted packet's sender by default. */
+  /** Receiver of the error; by default the sender of the quoted packet. */
   to?: Uint8Array;
 }
 
@@ -115,7 +118,7 @@ export function repaired(bytes: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** A change at a byte of the packet, and the checksums that are to be right after it. */
+/** A change at a byte of the packet, and the checksums to be corrected afterwards. */
 export function changed(
   bytes: Uint8Array,
   at: number,
@@ -128,7 +131,7 @@ export function changed(
   return copy;
 }
 
-/** The packet cut to so many bytes, its total length and header checksum right. */
+/** The packet truncated to this many bytes, its total length and header checksum right. */
 export function cut(bytes: Uint8Array, length: number): Uint8Array {
   const copy = bytes.slice(0, length);
   viewOf(copy).setUint16(2, length);
@@ -153,6 +156,6 @@ export function pick<T>(random: Random, values: readonly T[]): T {
 
 export const someEnd = (random: Random): End => random.below(2) as End;
 
-/** Sends packets that make one step; false when the two nodes did not do the same, which ends the sequence. */
+/** Sends packets that make up one step; false if the two nodes differed, which ends the sequence. */
 export type Send = (side: Side, ...packets: Uint8Array[]) => boolean;
 export type Sequence = (flow: Flow, send: Send, random: Random) => void;

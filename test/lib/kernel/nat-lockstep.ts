@@ -1,7 +1,7 @@
 /**
- * One node of ours and one of the kernel's, told the same packets: what comes out of each is compared byte for byte.
- * Made equal before: the time to live, as our host side leaves the lowering to the node's kernel (checkTtlAndMtu), and
- * what either says of its own accord (ICMP errors, resets, echo replies of the node).
+ * One node of ours and one of the kernel's, given the same packets: their output is compared byte for byte. Equalized
+ * before the comparison: the TTL, which our host side leaves to the node's kernel to decrement, and packets that either
+ * sends on its own (ICMP errors, resets, echo replies of the node).
  */
 import { VERDICTS } from '../../../native-free-dataplane/verdicts.ts';
 import { macOf } from '../../../src/net/pod-network.ts';
@@ -15,14 +15,14 @@ export const POD_B = '10.244.1.3';
 export const OUTSIDE = '198.51.100.7';
 export const NODE = '172.18.0.11';
 export const GATEWAY = '10.244.1.1';
-/** A router on the way to the outside. */
+/** A router on the path to the outside. */
 export const ROUTER = '203.0.113.9';
 
 const OWN_ADDRESSES: ReadonlySet<number> = new Set([0xac12000b, 0x0af40101]);
-/** Verdicts that a node of ours answers itself; the kernel's node may not (its output chain drops). */
+/** Verdicts to which a node of ours replies itself; the kernel's node may not (its output chain drops). */
 const ANSWERED: ReadonlySet<string> = new Set(VERDICTS.flatMap((row) => (row?.class === 'answered' ? [row.name] : [])));
 
-/** What was sent at once (one packet, or one datagram's fragments), and what became of it. */
+/** One step: packets sent together (one packet, or one datagram's fragments), and the output. */
 export interface Step {
   side: Side;
   packets: readonly Uint8Array[];
@@ -31,7 +31,7 @@ export interface Step {
   kernel: Out[];
 }
 
-/** Both nodes; a new one of ours for every lockstep, the kernel's is lent and forgets all it knew. */
+/** Both nodes; every lockstep has a new one of ours, and the kernel's with its connections cleared. */
 export class Lockstep {
   readonly node: TestNode = new TestNode().pod('a', POD_A).pod('b', POD_B);
   private readonly kernel: KernelNat;
@@ -65,7 +65,7 @@ export class Lockstep {
     for (const sent of node.out.splice(0)) {
       const to: Side = sent.port === 0 ? 'host' : sent.port === node.portOf('a') ? 'a' : 'b';
       const packet = sent.bytes.slice(14);
-      // Handed to the node's own sockets: in the kernel's namespace that is no packet sent.
+      // Delivered to the node's own sockets: the kernel's namespace sends no packet then.
       const delivered = to === 'host' && OWN_ADDRESSES.has(viewOf(packet).getUint32(16));
       if (!delivered && !ANSWERED.has(verdict)) out.push({ side: to, bytes: packet });
       if ((side === 'host') !== (to === 'host')) lowerTtl(packet);
@@ -74,7 +74,7 @@ export class Lockstep {
   }
 }
 
-/** Lower the time to live by one, and only that: a wrong header checksum stays as wrong as it was (RFC 1141). */
+/** Decrement the TTL, and nothing else: a wrong header checksum stays wrong by the same difference (RFC 1141). */
 function lowerTtl(packet: Uint8Array): void {
   const view = viewOf(packet);
   packet[8] = (packet[8] ?? 0) - 1;
@@ -82,7 +82,7 @@ function lowerTtl(packet: Uint8Array): void {
   view.setUint16(10, (sum & 0xffff) + (sum >>> 16));
 }
 
-/** Did both do the same? Of a datagram in fragments: would the receiver get the same? The kernel cuts it anew. */
+/** Did both do the same? For a fragmented datagram: would the receiver get the same? The kernel fragments it again. */
 export function agree(step: Step): boolean {
   const { ours, kernel } = step;
   if (isInFragments(step) && ours.length > 0 && kernel.length > 0) {
@@ -100,7 +100,7 @@ export function isInFragments({ packets }: Step): boolean {
   return packets.some((bytes) => bytes.length >= 20 && (viewOf(bytes).getUint16(6) & 0x3fff) !== 0);
 }
 
-/** The datagram that a receiver puts together, undefined while it is not whole. Fragments are in order of arrival. */
+/** The datagram that a receiver reassembles, undefined while it is incomplete. Fragments are in order of arrival. */
 export function reassembled(outs: readonly Out[]): Uint8Array | undefined {
   const pieces = outs.map(({ bytes }) => {
     const view = viewOf(bytes);
@@ -115,7 +115,7 @@ export function reassembled(outs: readonly Out[]): Uint8Array | undefined {
   let whole = false;
   for (const piece of pieces) {
     const payload = piece.bytes.subarray(((piece.bytes[0] ?? 0) & 15) << 2);
-    // One that came twice.
+    // A duplicate.
     if (piece.from + payload.length === at && parts.at(-1)?.length === payload.length) continue;
     if (piece.from !== at || whole) return undefined;
     parts.push(payload);
@@ -130,7 +130,7 @@ export function reassembled(outs: readonly Out[]): Uint8Array | undefined {
   return concat(header, ...parts);
 }
 
-/** The kind of a step in a few words, to count failures by. */
+/** A short name for the kind of a step, to group failures. */
 export function summary({ packets, verdicts, ours, kernel }: Step): string {
   const first = packets[0] as Uint8Array;
   const l4 = ((first[0] ?? 0) & 15) << 2;
@@ -138,7 +138,7 @@ export function summary({ packets, verdicts, ours, kernel }: Step): string {
   return `${protocol} ${[...new Set(verdicts)].join(', ')}: ours ${ours.length}, kernel ${kernel.length} of ${packets.length}`;
 }
 
-/** A step in words, for a failure. */
+/** Description of a step, for a failure. */
 export function describe({ side, packets, verdicts, ours, kernel }: Step): string {
   const text = (bytes: Uint8Array): string =>
     `${bytes.length} bytes ${Buffer.from(bytes).toString('hex').slice(0, 176)}`;

@@ -1,10 +1,10 @@
 /**
- * The same conversation with a node of ours and with the kernel: packets that mean the same to each go in, what comes
- * out of each is compared byte for byte. For test/e2e/nat-differential.test.ts, which says what may differ.
+ * The same conversation with a node of ours and with the kernel: equivalent packets go into each, and their output is
+ * compared byte for byte. For test/e2e/nat-differential.test.ts, which lists the permitted differences.
  */
 import { concat, viewOf } from '../frames/frame-builder.ts';
 import { ipv4HeaderIsRight, residueOf } from '../frames/frame-residue.ts';
-import { transportAt, withTtl } from '../frames/turn-round.ts';
+import { transportAt, withTtl } from '../frames/reverse-packet.ts';
 import { A, B, ETHERNET } from '../nat-world.ts';
 import { TestNode } from '../test-node.ts';
 import type { KernelNat, Out, Side } from './nat.ts';
@@ -14,7 +14,7 @@ export const ROUTER = Uint8Array.of(203, 0, 113, 9);
 const NODE_ADDRESS = 0xac12000b;
 const GATEWAY_ADDRESS = 0x0af40101;
 
-/** Somebody who forwards: the kernel, or a node of ours. */
+/** A forwarder: the kernel, or a node of ours. */
 export interface Forwarder {
   send(side: Side, bytes: Uint8Array): Out[];
 }
@@ -38,7 +38,7 @@ class OurNode implements Forwarder {
       const to = port === 0 ? 'host' : port === node.portOf('a') ? 'a' : 'b';
       const sent = frame.subarray(14);
       const address = viewOf(sent).getUint32(16);
-      // Handed to the node itself: in the kernel's world that is no packet sent.
+      // Delivered to the node itself: the kernel's namespace sends no packet then.
       if (to !== 'host' || (address !== NODE_ADDRESS && address !== GATEWAY_ADDRESS))
         out.push({ side: to, bytes: sent });
     }
@@ -46,7 +46,7 @@ class OurNode implements Forwarder {
   }
 }
 
-/** How a conversation is translated: who asks, where from and what for, and who is the other side. */
+/** How a conversation is translated: client, its side, destination, and the other side. */
 export interface Way {
   client: Side;
   server: Side;
@@ -66,8 +66,8 @@ export const WAYS: readonly Way[] = [
 const hex = (bytes: Uint8Array | undefined): string =>
   bytes ? `${bytes.length} bytes ${Buffer.from(bytes).toString('hex').slice(0, 200)}` : 'nothing';
 
-/** Both, and what was compared so far: packets, how many of them both let through, and ports that had to be changed. */
-export class Worlds {
+/** Both forwarders, and counts so far: packets, packets that both forwarded, and ports that had to be changed. */
+export class Compared {
   ours = new OurNode();
   readonly kernel: KernelNat;
   readonly count = { packets: 0, passed: 0, dropped: 0, moved: 0 };
@@ -76,29 +76,29 @@ export class Worlds {
     this.kernel = kernel;
   }
 
-  /** Forget all connections. */
+  /** Remove all connections. */
   forget(): void {
     this.kernel.flush();
     this.ours = new OurNode();
   }
 }
 
-/** The same conversation with both: what each was told last, in either direction. */
+/** The same conversation with both: the last packet each sent in either direction. */
 export class Pair {
   readonly way: Way;
   readonly translated: boolean;
   readonly told: string[] = [];
-  private readonly worlds: Worlds;
+  private readonly compared: Compared;
 
-  constructor(worlds: Worlds, way: Way, translated: boolean = way.dst !== B) {
-    this.worlds = worlds;
+  constructor(compared: Compared, way: Way, translated: boolean = way.dst !== B) {
+    this.compared = compared;
     this.way = way;
     this.translated = translated;
   }
 
-  /** Packets that mean the same to each go in at `side`; what comes out is compared. Undefined when both dropped them. */
+  /** Equivalent packets go in at `side`; the output is compared. Undefined if both dropped them. */
   send(side: Side, [forOurs, forKernel]: readonly [Uint8Array, Uint8Array]): [Uint8Array, Uint8Array] | undefined {
-    const { ours, kernel, count } = this.worlds;
+    const { ours, kernel, count } = this.compared;
     const one = ours.send(side, forOurs);
     const two = kernel.send(side, forKernel);
     this.told.push(`${side}: ${hex(forOurs)} -> ${ours.verdict}`);
@@ -117,7 +117,7 @@ export class Pair {
     return [our, its];
   }
 
-  /** Equal but for the time to live, and for a port that had to be changed. */
+  /** Equal except for the TTL, and for a port that had to be changed. */
   compare(our: Uint8Array, its: Uint8Array): void {
     const [a, b] = [canonical(our), canonical(its)];
     if (!a.right || !b.right) this.fail('a checksum is wrong', { bytes: our }, { bytes: its });
@@ -125,7 +125,7 @@ export class Pair {
     const [c, d] = [anyPort(a.bytes), anyPort(b.bytes)];
     if (portsOf(a.bytes) === portsOf(b.bytes) || !Buffer.from(c).equals(d))
       this.fail('they differ', { bytes: our }, { bytes: its });
-    this.worlds.count.moved++;
+    this.compared.count.moved++;
   }
 
   fail(why: string, our: { bytes: Uint8Array } | undefined, its: { bytes: Uint8Array } | undefined): never {
@@ -134,14 +134,14 @@ export class Pair {
   }
 }
 
-/** The packet with a time to live of 64, and whether its checksums were right. */
+/** The packet with TTL 64, and whether its checksums were right. */
 function canonical(bytes: Uint8Array): { bytes: Uint8Array; right: boolean } {
   const view = viewOf(bytes);
   const residue = residueOf(view, 0, false);
   let right = ipv4HeaderIsRight(view, 0) && (residue.kind === 'part' || residue.value === 0);
   const plain = withTtl(bytes, 64);
   if (isError(plain)) {
-    // The quote's time to live is that of the packet as each delivered it.
+    // The quoted TTL is that of the packet as each delivered it.
     const inner = transportAt(plain) + 8;
     plain.set(withTtl(plain.subarray(inner), 64), inner);
     const whole = plain.length - inner >= view.getUint16(inner + 2);
@@ -163,7 +163,7 @@ function portsOf(bytes: Uint8Array): number {
   return viewOf(bytes).getUint32(icmp ? at + 4 : at);
 }
 
-/** Without the ports of the client's side and all checksums over them. */
+/** Without the client side's ports and all checksums that cover them. */
 function anyPort(bytes: Uint8Array): Uint8Array {
   const copy = bytes.slice();
   const view = viewOf(copy);

@@ -1,9 +1,9 @@
 /**
- * Sequences of packets for test/e2e/kernel-nat.test.ts: conversations that go wrong in one way or another, each drawn
- * from a seeded generator. A sequence ends with the first packet that the two nodes take differently.
+ * Sequences of packets for test/e2e/kernel-nat.test.ts: faulty conversations, each drawn from a seeded generator. A
+ * sequence ends with the first packet on which the two nodes differ.
  */
 import { concat, type FrameOptions, viewOf } from '../frames/frame-builder.ts';
-import { transportAt } from '../frames/turn-round.ts';
+import { transportAt } from '../frames/reverse-packet.ts';
 import type { Random } from '../seeded-random.ts';
 import {
   changed,
@@ -40,11 +40,11 @@ function udpBothWays(flow: Flow, send: Send, random: Random): void {
   }
 }
 
-/** Datagrams whose checksum, once translated, is a computed zero, which is sent as all ones (RFC 768). */
+/** Datagrams whose checksum is zero after translation, which is sent as all ones (RFC 768). */
 function udpZeroSum(flow: Flow, send: Send, random: Random): void {
   if (!send(flow.side(0), flow.packet(0, 'udp', 'len 4'))) return;
   for (const end of [0, 1] as const) {
-    // Seen by the other end with this checksum; four bytes of payload to make it come out.
+    // The other end sees this checksum; four payload bytes produce it.
     const there = flow.seenBy(end === 0 ? 1 : 0, 'udp', 'len 4', { payload: random.bytes(4) });
     const here = flow.packet(end, 'udp', 'len 4', { payload: there.slice(28) });
     const view = viewOf(here);
@@ -54,18 +54,18 @@ function udpZeroSum(flow: Flow, send: Send, random: Random): void {
   }
 }
 
-/** Where pods are asked, not service addresses: those answer pings themselves. */
+/** For queries to pods, not service addresses: those answer pings themselves. */
 const asksPods = ({ way }: Flow): boolean => way.name === 'outside' || way.name === 'direct';
 
 function icmpQueries(flow: Flow, send: Send, random: Random): void {
   if (!asksPods(flow)) return;
   const type = pick(random, [8, 8, 8, 13, 17]);
-  // An identifier that is a type as well: what asks and what answers look alike then, but for the type.
+  // An identifier that equals a type: query and reply then differ only in the type.
   const id = random.below(3) === 0 ? type : flow.port;
   for (let i = 0; i < 5; i++) {
     const end = i === 0 ? 0 : someEnd(random);
     const query = flow.packet(end, 'icmp', `echo-request id ${id} seq ${i} len ${random.below(800)}`);
-    // Mostly an answer comes back; sometimes a question with the same identifier, or another type's answer.
+    // Mostly a reply comes back; sometimes a query with the same identifier, or a reply of another type.
     const answer = random.below(5) === 0 ? pick(random, [0, 14, 18, 8]) : type === 8 ? 0 : type + 1;
     const stray = random.below(8) === 0 ? 1 : 0;
     query[transportAt(query)] = end === 0 ? type : answer;
@@ -76,7 +76,7 @@ function icmpQueries(flow: Flow, send: Send, random: Random): void {
   send(flow.side(1), changed(asked, transportAt(asked), type, 'all'));
 }
 
-/** What an error may quote: the last packet of a connection, as its receiver got it. */
+/** A packet that an error may quote: the last packet of a connection, as its receiver got it. */
 function quotable(flow: Flow, send: Send, random: Random, end: End): Uint8Array | undefined {
   const options: FrameOptions = {
     ...(random.below(3) === 0 ? { ipOptions: pick(random, [NOP_OPTIONS, ROUTER_ALERT]) } : {}),
@@ -99,7 +99,7 @@ function quotable(flow: Flow, send: Send, random: Random, end: End): Uint8Array 
   return flow.seenBy(receiver, 'tcp', `PA seq ${ends.next[end]} ack 5 len 100`, options);
 }
 
-/** Every ICMP error about what either end sent, whole or cut, sound or damaged. */
+/** Every ICMP error about what either end sent, whole or truncated, valid or damaged. */
 function icmpErrors(flow: Flow, send: Send, random: Random): void {
   const end = someEnd(random);
   const about = quotable(flow, send, random, end);
@@ -115,7 +115,7 @@ function icmpErrors(flow: Flow, send: Send, random: Random): void {
   }
 }
 
-/** Errors that are wrong in one way each. */
+/** Errors with a single fault each. */
 function icmpErrorsWrong(flow: Flow, send: Send, random: Random): void {
   const end = someEnd(random);
   const about = quotable(flow, send, random, end);
@@ -146,7 +146,7 @@ function icmpErrorsWrong(flow: Flow, send: Send, random: Random): void {
   send(side, piece(sound, 0, 32, true), piece(sound, 32, sound.length - 20, false));
 }
 
-/** Headers cut short or that contradict themselves, and checksums that are wrong. */
+/** Headers that are truncated or contradictory, and wrong checksums. */
 function damaged(flow: Flow, send: Send, random: Random): void {
   const protocol = pick(random, asksPods(flow) ? ['tcp', 'udp', 'icmp'] : ['tcp', 'udp']);
   const text = { tcp: 'S len 40', udp: 'len 40', icmp: `echo-request id ${flow.port} seq 3 len 40` }[
@@ -171,7 +171,7 @@ function damaged(flow: Flow, send: Send, random: Random): void {
   if (protocol === 'udp') {
     send(side, changed(sound, l4 + 5, 7, 'all'));
     send(side, changed(sound, l4 + 5, 200, 'all'));
-    // Nine bytes behind the datagram, but inside the packet.
+    // Nine bytes after the datagram, but inside the packet.
     const longer = concat(sound, random.bytes(9));
     viewOf(longer).setUint16(2, longer.length);
     send(side, cut(longer, longer.length));
@@ -188,7 +188,7 @@ function damaged(flow: Flow, send: Send, random: Random): void {
   send(side, sound);
 }
 
-/** A datagram in fragments: shuffled, some twice, overlapping or missing. */
+/** A fragmented datagram: shuffled, with duplicates, overlaps or gaps. */
 function fragmented(flow: Flow, send: Send, random: Random): void {
   const protocol = pick(random, ['udp', 'udp', 'udp', 'icmp']);
   if (protocol === 'icmp' && !asksPods(flow)) return;

@@ -3,7 +3,7 @@ import { viewOf } from '../frames/frame-builder.ts';
 import type { Random } from '../seeded-random.ts';
 import { type End, type Flow, pick, piece, type Send, type Sequence, someEnd } from './nat-flow.ts';
 
-/** The two ends of a TCP connection: what each would send next. */
+/** The two ends of a TCP connection: the next sequence numbers of each. */
 export class TcpEnds {
   private readonly flow: Flow;
   private readonly random: Random;
@@ -16,7 +16,7 @@ export class TcpEnds {
     this.next = [random.word(), random.word()];
   }
 
-  /** The next segment of an end; `seq` and `ack` move it away from where it should be. */
+  /** The next segment of an end; `seq` and `ack` shift it from its right position. */
   segment(end: End, flags: string, { len = 0, seq = 0, ack = 0, options = '', keep = false } = {}): Uint8Array {
     const other: End = end === 0 ? 1 : 0;
     const acknowledged = flags.includes('A') ? (this.next[other] + ack) >>> 0 : 0;
@@ -27,7 +27,7 @@ export class TcpEnds {
     return bytes;
   }
 
-  /** Handshake; false when it did not come about. */
+  /** Handshake; false if it failed. */
   open(send: Send): boolean {
     const { flow } = this;
     const options = pick(this.random, ['', '<mss 1300>', '<mss 1300, sackOK, nop, wscale 2>']);
@@ -73,7 +73,7 @@ function tcpClose(flow: Flow, send: Send, random: Random): void {
   const second: End = first === 0 ? 1 : 0;
   if (!send(flow.side(first), ends.segment(first, 'FA', { len: random.below(100) }))) return;
   if (!send(flow.side(second), ends.segment(second, 'A'))) return;
-  // Half closed: the other side still talks.
+  // Half closed: the other side still sends.
   for (let i = random.below(3); i > 0; i--) {
     if (!send(flow.side(second), ends.segment(second, 'PA', { len: 700 }))) return;
     if (!send(flow.side(first), ends.segment(first, 'A'))) return;
@@ -85,7 +85,7 @@ function tcpClose(flow: Flow, send: Send, random: Random): void {
   send(flow.side(first), ends.segment(first, 'A', { keep: true }));
 }
 
-/** A port that comes back while its last connection is in TIME_WAIT or was reset. */
+/** Port reuse while the last connection is in TIME_WAIT or was reset. */
 function tcpReuse(flow: Flow, send: Send, random: Random): void {
   let ends = new TcpEnds(flow, random);
   if (!ends.open(send)) return;
@@ -101,7 +101,7 @@ function tcpReuse(flow: Flow, send: Send, random: Random): void {
   ends.close(send, someEnd(random));
 }
 
-/** SYNs again, answers that are none, both ends that open at once. */
+/** Repeated SYNs, invalid replies, simultaneous open. */
 function tcpOpening(flow: Flow, send: Send, random: Random): void {
   const ends = new TcpEnds(flow, random);
   const again = (end: End, flags: string, seq: number): boolean =>
@@ -152,12 +152,12 @@ function tcpReset(flow: Flow, send: Send, random: Random): void {
   if (!send(flow.side(end), ends.segment(end, pick(random, ['R', 'RA']), { seq, keep: true }))) return;
   if (seq === 0) {
     const other: End = end === 0 ? 1 : 0;
-    // What was on its way when the connection was reset.
+    // Packets in flight when the connection was reset.
     send(flow.side(other), ends.segment(other, pick(random, ['R', 'RA'])));
   } else send(flow.side(end), ends.segment(end, 'PA', { len: 5 }));
 }
 
-/** Segments in fragments: what the other side then acknowledges is the whole of them. */
+/** Fragmented segments, which the other side then acknowledges as a whole. */
 function tcpFragments(flow: Flow, send: Send, random: Random): void {
   const ends = new TcpEnds(flow, random);
   if (!ends.open(send)) return;
@@ -175,7 +175,7 @@ function tcpFragments(flow: Flow, send: Send, random: Random): void {
   ends.close(send, someEnd(random));
 }
 
-/** More than the path to a pod takes. */
+/** More than the path to a pod can carry. */
 function tcpLargeMss(flow: Flow, send: Send, random: Random): void {
   const ends = new TcpEnds(flow, random);
   send(
@@ -186,7 +186,7 @@ function tcpLargeMss(flow: Flow, send: Send, random: Random): void {
   send(flow.side(0), ends.segment(0, 'A'));
 }
 
-/** A connection of which the beginning was not seen. */
+/** A connection whose beginning was not seen. */
 function tcpMiddle(flow: Flow, send: Send, random: Random): void {
   const ends = new TcpEnds(flow, random);
   const flags = pick(random, ['A', 'PA', 'FA', 'R', 'RA', 'SA']);

@@ -1,6 +1,6 @@
 /**
- * The kernel's own NAT as an oracle: a namespace that is what a node of ours is to its pods and to the outside, with
- * nftables rules that say what kube-proxy's say. One TAP toward the pods, one toward the underlay. Needs root.
+ * The kernel's own NAT as a reference: a namespace with the role of our node toward its pods and the outside, with
+ * nftables rules equivalent to kube-proxy's. One TAP toward the pods, one toward the underlay. Needs root.
  */
 import { spawnSync } from 'node:child_process';
 import { closeSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { OffloadLevel, openTap, type Tap } from '../../../src/linux/tap.ts';
 import { concat, ethernetFrame, viewOf } from '../frames/frame-builder.ts';
 import { packet } from '../frames/frame-text.ts';
 
-/** Where a packet goes in or comes out: a pod, or everything else. */
+/** Where a packet enters or leaves: a pod, or everything else. */
 export type Side = 'a' | 'b' | 'host';
 
 export interface Out {
@@ -28,7 +28,7 @@ const MACS: Readonly<Record<Side, string>> = {
   host: ROUTER_MAC,
 };
 
-/** What the kernel knows of a connection. */
+/** A connection as the kernel reports it. */
 export interface KernelEntry {
   protocol: number;
   state: string;
@@ -37,7 +37,10 @@ export interface KernelEntry {
   assured: boolean;
 }
 
-/** A pod's service, the same by the node's port, and all pods hidden behind the node. The node itself keeps silent. */
+/**
+ * A pod's service, the same through the node's port, and all pods masqueraded behind the node. The node itself sends
+ * nothing.
+ */
 const RULES = `
 table ip node {
   chain prerouting {
@@ -65,13 +68,13 @@ const SETTINGS: Readonly<Record<string, string>> = {
   'net/ipv4/conf/all/send_redirects': '0',
   'net/ipv4/conf/tp/send_redirects': '0',
   'net/ipv6/conf/all/disable_ipv6': '1',
-  // Datagrams that never become whole stay for 30 s.
+  // Incomplete datagrams are kept for 30 s.
   'net/ipv4/ipfrag_high_thresh': '268435456',
   'net/netfilter/nf_conntrack_tcp_timeout_established': '86400',
   'net/netfilter/nf_conntrack_tcp_timeout_close_wait': '3600',
 };
 
-/** An untranslated datagram sent after each packet: when it is out, whatever became of the packet has happened. */
+/** An untranslated datagram sent after each packet: once it is out, the packet has been processed. */
 const MARKER_ID = 0xbeef;
 const MARKER: Uint8Array = packet('udp 10.244.1.2:9 > 10.244.1.3:9 len 1', { id: MARKER_ID });
 
@@ -81,7 +84,7 @@ export class KernelNat {
   private readonly underlay: Tap;
   private readonly buffer = Buffer.alloc(70_000);
 
-  /** @throws SystemError, IpCommandError or Error when the machine lacks something (root, TUN, nft) */
+  /** @throws SystemError, IpCommandError or Error if the machine lacks something (root, TUN, nft) */
   constructor(name: string) {
     this.namespace = name;
     ipBatch([`netns add ${name}`]);
@@ -115,12 +118,12 @@ export class KernelNat {
     ipBatch([`netns del ${this.namespace}`], true);
   }
 
-  /** Forget all connections. */
+  /** Remove all connections. */
   flush(): void {
     this.run('ip', ['netns', 'exec', this.namespace, 'conntrack', '-F'], '');
   }
 
-  /** The connections from one address to another, as the original packets have them. */
+  /** The connections from one address to another, by their original direction. */
   entries(src: string, dst: string): KernelEntry[] {
     const text = inNamespace(namespacePath(this.namespace), () =>
       readFileSync('/proc/thread-self/net/nf_conntrack', 'utf8'),
@@ -133,7 +136,7 @@ export class KernelNat {
     });
   }
 
-  /** An IPv4 packet arrives; what comes out because of it. */
+  /** Deliver an IPv4 packet; returns the resulting output. */
   send(side: Side, bytes: Uint8Array): Out[] {
     this.write(side, bytes);
     this.write('a', MARKER);
@@ -156,7 +159,7 @@ export class KernelNat {
     writeSync(tap.fds[0]!, concat(new Uint8Array(tap.headerBytes), frame));
   }
 
-  /** The next IPv4 packet that was sent to somebody of ours. */
+  /** The next IPv4 packet sent to one of our sides. */
   private read(tap: Tap): Out | undefined {
     for (;;) {
       let length: number;

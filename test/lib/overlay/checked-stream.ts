@@ -1,10 +1,12 @@
 /**
- * Bulk TCP whose bytes are checked: both ends make the same pseudo-random stream from a seed and compare what arrives.
+ * Bulk TCP with verified content: both ends generate the same pseudo-random stream from a seed and compare what
+ * arrives.
  *
  *   node checked-stream.js serve PORT                      until it is ended
- *   node checked-stream.js up|down IP PORT BYTES [SEED]    prints `ok BYTES MILLISECONDS`, or says what was wrong
+ *   node checked-stream.js up|down IP PORT BYTES [SEED]    prints `ok BYTES MILLISECONDS`, or what was wrong
  *
- * `up` sends and waits for the server's verdict; `down` receives. Every connection says first what it wants.
+ * `up` sends and waits for the server's result; `down` receives. Every connection starts with a line that selects the
+ * mode.
  */
 import { type Cipher, createCipheriv } from 'node:crypto';
 import { connect, createServer, type Socket } from 'node:net';
@@ -25,7 +27,7 @@ class Keystream {
   }
 }
 
-/** @returns when all has been handed to the kernel */
+/** @returns when everything has been handed to the kernel */
 async function send(socket: Socket, seed: string, bytes: number): Promise<void> {
   const stream = new Keystream(seed);
   for (let left = bytes; left > 0; left -= CHUNK) {
@@ -34,7 +36,7 @@ async function send(socket: Socket, seed: string, bytes: number): Promise<void> 
   }
 }
 
-/** Compares what comes with the stream. @returns what was wrong; undefined when nothing was */
+/** Compares received data with the stream. @returns what was wrong; undefined if nothing was */
 async function check(socket: Socket, first: Buffer, seed: string, bytes: number): Promise<string | undefined> {
   const stream = new Keystream(seed);
   let got = 0;

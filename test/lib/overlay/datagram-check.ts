@@ -1,6 +1,6 @@
 /**
- * Sends datagrams of the given payload sizes to a UDP echo server, one after another, and compares what comes back. Each
- * is asked three times at most: a network may lose datagrams, but not change them.
+ * Sends datagrams of the given payload sizes to a UDP echo server, one after another, and compares the echoes. Each is
+ * sent three times at most: a network may lose datagrams, but not change them.
  *
  *   node datagram-check.js IP PORT SIZE…
  */

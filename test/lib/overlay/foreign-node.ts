@@ -1,7 +1,7 @@
 /**
- * A node that no agent of ours runs on: a namespace on the underlay whose kernel does the overlay, set up as flannel does
- * it (flannel pkg/backend/vxlan: a vxlan device that learns nothing, and for every other node a permanent neighbour, a
- * forwarding entry and an onlink route), and one pod behind it.
+ * A node without our agent: a namespace on the underlay whose kernel runs the overlay, set up as flannel does (flannel
+ * pkg/backend/vxlan: a vxlan device without learning, and for every other node a permanent neighbour, a forwarding
+ * entry and an onlink route), and one pod behind it.
  *
  *   dp-outside: underlay ── to-foreign ═══ eth0 172.18.0.100 :foreign: flannel.1, cni0 10.244.200.1/24
  *                                                              cni0 ── vethpod ═══ eth0 10.244.200.2 :foreign-pod
@@ -19,18 +19,18 @@ export const FOREIGN_MAC = '5e:11:22:33:44:55';
 const VXLAN_OVERHEAD = 50;
 
 export interface FlannelOptions {
-  /** Where it runs, and by which address; by default the foreign node. */
+  /** Its namespace and its address; by default those of the foreign node. */
   netns?: string;
   address?: string;
   /** MTU of the underlay. Default 1500. */
   mtu?: number;
   vni?: number;
-  /** The outer UDP checksum, which the kernel's device has by default and RFC 7348 advises against. */
+  /** The outer UDP checksum, which the kernel's device uses by default and RFC 7348 advises against. */
   udpChecksum?: boolean;
   mac?: string;
 }
 
-/** One of our nodes as flannel on the foreign node would know it. */
+/** One of our nodes as flannel on the foreign node would see it. */
 export interface Peer {
   ip: string;
   podCIDR: string;
@@ -43,7 +43,7 @@ export const peerOf = (number: number): Peer => ({
   vtepMac: `0a:58:0a:f4:0${number}:01`,
 });
 
-/** The namespaces and wires; no overlay yet. */
+/** Creates the namespaces and links; no overlay yet. */
 export async function makeForeignNode(mtu = 1500): Promise<void> {
   await addNamespaces(FOREIGN, FOREIGN_POD);
   await ip(
@@ -66,7 +66,7 @@ export async function makeForeignNode(mtu = 1500): Promise<void> {
   await output(run(['ip', 'netns', 'exec', FOREIGN, 'sysctl', '-qw', 'net.ipv4.ip_forward=1']));
 }
 
-/** flannel.1 and the way to each peer; one that is there already is replaced. */
+/** Creates flannel.1 and the entries for each peer; an existing device is replaced. */
 export async function makeFlannel(peers: readonly Peer[], options: FlannelOptions = {}): Promise<void> {
   const { netns = FOREIGN, address = FOREIGN_IP, mtu = 1500, vni = 1, udpChecksum = true, mac = FOREIGN_MAC } = options;
   await run(['ip', '-n', netns, 'link', 'del', 'flannel.1']);

@@ -1,4 +1,4 @@
-/** What the overlay's tests ask of a path: ping, checked bulk TCP, iperf3, datagrams of any size. */
+/** Traffic of the overlay's tests: ping, verified bulk TCP, iperf3, datagrams of any size. */
 import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -17,7 +17,7 @@ export class Paths {
     this.cluster = cluster;
   }
 
-  /** In a namespace: the checked stream, the echo server (TCP and UDP) and iperf3. */
+  /** Started in a namespace: the checked stream, the echo server (TCP and UDP) and iperf3. */
   async startServers(netns: string): Promise<void> {
     const { cluster } = this;
     const servers: ChildProcess[] = [
@@ -35,7 +35,7 @@ export class Paths {
     });
   }
 
-  /** Is every echo answered? @param words of ping */
+  /** Is every echo answered? @param words arguments of ping */
   async ping(netns: string, ip: string, ...words: string[]): Promise<void> {
     const { status, stdout } = await this.cluster.exec(netns, ['ping', '-q', '-c3', '-i0.05', '-W2', ...words, ip]);
     assert.is(status, 0, `ping ${ip} from ${netns}: ${stdout}`);
@@ -47,7 +47,7 @@ export class Paths {
     return this.cluster.exec(netns, ['ping', '-c1', '-W1', ...words, ip]);
   }
 
-  /** Bytes of a stream arrive as they were sent. @returns Mbit/s */
+  /** A stream arrives unchanged. @returns Mbit/s */
   async stream(netns: string, way: 'up' | 'down', ip: string, bytes = 24 << 20, port: number = ServerPort.STREAM) {
     const words = [...built('checked-stream'), way, ip, `${port}`, `${bytes}`];
     const { stdout, stderr } = await this.cluster.exec(netns, words, { timeoutMs: 20_000 });
@@ -56,7 +56,7 @@ export class Paths {
     return (bytes * 8) / 1000 / Number(took);
   }
 
-  /** iperf3's view of it. @returns Mbit/s received */
+  /** Throughput measured by iperf3. @returns Mbit/s received */
   async iperf(netns: string, ip: string, ...words: string[]): Promise<number> {
     const report = JSON.parse(
       await output(this.cluster.exec(netns, ['iperf3', '-c', ip, '-J', '-t', '1', ...words], { timeoutMs: 15_000 })),
@@ -65,7 +65,7 @@ export class Paths {
     return report.end.sum_received.bits_per_second / 1e6;
   }
 
-  /** Datagrams of these sizes come back from the echo server with all their bytes. */
+  /** Datagrams of these sizes come back from the echo server unchanged. */
   async datagrams(netns: string, ip: string, sizes: readonly number[], port: number = ServerPort.ECHO): Promise<void> {
     const words = [...built('datagram-check'), ip, `${port}`, ...sizes.map(String)];
     const { status, stdout, stderr } = await this.cluster.exec(netns, words);
@@ -82,7 +82,7 @@ export async function drops(cluster: Cluster, node: string): Promise<Record<stri
   return total;
 }
 
-/** Which of them moved meanwhile, and by how much. */
+/** Which of them changed meanwhile, and by how much. */
 export async function dropsMoved(cluster: Cluster, node: string, work: () => Promise<unknown>) {
   const before = await drops(cluster, node);
   await work();

@@ -1,7 +1,7 @@
 /**
- * A foreign node of another make: Open vSwitch's userspace datapath in a namespace on the underlay, its VXLAN port driven by
- * flows that do what flannel's routes, neighbours and forwarding entries do. Its database, sockets and process ids are in
- * a directory of their own.
+ * A foreign node with another implementation: Open vSwitch's userspace datapath in a namespace on the underlay, its
+ * VXLAN port driven by flows that correspond to flannel's routes, neighbours and forwarding entries. Its database,
+ * sockets and pid files are in a directory of their own.
  *
  *   dp-outside: underlay ── to-ovs ═══ eth0 :ovs: br-phy 172.18.0.101, br-int (vx, pod) ═══ eth0 10.244.201.2 :ovs-pod
  */
@@ -21,13 +21,13 @@ export const OVS_MAC = '0a:58:0a:f4:c9:01';
 const POD_MAC = '0a:58:0a:f4:c9:02';
 const SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema';
 
-/** Why there can be no such node here; undefined when there can. */
+/** The reason there can be no such node here; undefined if there can. */
 export function whyNoOvs(): string | undefined {
   return existsSync(SCHEMA) && existsSync('/usr/sbin/ovs-vswitchd') ? undefined : 'openvswitch-switch is not installed';
 }
 
 export interface OvsNode {
-  /** Ends the daemons and takes the namespaces away. */
+  /** Stops the daemons and removes the namespaces. */
   remove(): Promise<void>;
 }
 
@@ -52,7 +52,8 @@ export async function makeOvsNode(peers: readonly Peer[], port: number): Promise
     `neighbour add 10.244.201.1 lladdr ${OVS_MAC} dev eth0 nud permanent`,
     'route add default via 10.244.201.1',
   );
-  // A wire carries packets, not super-packets: what enters Open vSwitch by a packet socket has to be cut and summed before.
+  // A link carries packets, not super-packets: those entering Open vSwitch through a packet socket have to be segmented
+  // and checksummed first.
   for (const [netns, device] of [
     ['dp-outside', 'to-ovs'],
     [OVS_POD, 'eth0'],
@@ -108,7 +109,7 @@ export async function makeOvsNode(peers: readonly Peer[], port: number): Promise
         try {
           process.kill(Number(readFileSync(`${directory}/${name}.pid`, 'utf8')));
         } catch {
-          // It ended by itself.
+          // It has ended by itself.
         }
       }
       await removeNamespaces(OVS, OVS_POD);

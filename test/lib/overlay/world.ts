@@ -1,4 +1,4 @@
-/** What most tests of the overlay begin with: a pod on either node, and the servers of overlay.ts in both. */
+/** Setup of most overlay tests: a pod on either node, and the servers of overlay.ts in both. */
 import { type Cluster, podNetns, startCluster } from '../cluster.ts';
 import { idlePod, Services } from '../services/services.ts';
 import { Paths } from './overlay.ts';
@@ -7,7 +7,7 @@ export const CLIENT = podNetns('client');
 export const SERVER = podNetns('server');
 export const [CLIENT_IP, SERVER_IP] = ['10.244.1.2', '10.244.2.2'];
 
-/** @param words for `dataplane up` */
+/** @param words arguments for `dataplane up` */
 export async function startOverlayWorld(
   words: readonly string[],
 ): Promise<{ cluster: Cluster; paths: Paths; s: Services }> {

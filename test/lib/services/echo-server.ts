@@ -1,14 +1,14 @@
 /**
- * A server for tests that says who it is, whom it saw and where: `<hostname> <client address>:<client port> <own port>`,
- * one line.
+ * A test server that replies with its name, the client it saw and its port: `<hostname> <client address>:<client port>
+ * <own port>`, one line.
  *
- *   node echo-server.js tcp:80 udp:53 …    words may also be
- *     name=N     answer with this name instead of the hostname
+ *   node echo-server.js tcp:80 udp:53 …    further arguments:
+ *     name=N     reply with this name instead of the hostname
  *     unready    start not ready
- *     linger=MS  after SIGTERM go on serving for so long, then finish what was begun and end (default: end at once)
+ *     linger=MS  after SIGTERM continue serving for this long, then finish open requests and exit (default: exit at once)
  *
- * HTTP: /healthz is 200 while ready, else 503; /ready and /unready change that; /?wait=MS answers later; any other path
- * at once. UDP: every datagram is answered, with what it said behind it.
+ * HTTP: /healthz is 200 while ready, else 503; /ready and /unready change that; /?wait=MS replies later; any other path
+ * at once. UDP: every datagram is answered, with its own content appended.
  */
 import { createSocket } from 'node:dgram';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -57,8 +57,8 @@ process.on('SIGTERM', () => {
 });
 
 /**
- * Listen no more once nobody came for a few turns of the event loop: whoever waits in the kernel's queue when a socket
- * is closed is reset, and after a time without CPU timers run before connections are taken.
+ * Stop listening once no client has connected for a few turns of the event loop: clients waiting in the kernel's queue
+ * when a socket is closed are reset, and after a time without CPU, timers run before connections are accepted.
  */
 function closeWhenQuiet(): void {
   let [seen, quiet] = [connections, 0];
@@ -74,7 +74,7 @@ function closeWhenQuiet(): void {
   }, TURN_MS);
 }
 
-/** All requests under way are answered when all servers are closed. */
+/** All open requests are answered when all servers are closed. */
 function endWhenDone(): void {
   closed++;
   if (closed === servers.length) process.exit(0);

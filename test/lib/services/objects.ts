@@ -1,4 +1,4 @@
-/** Services and EndpointSlices for tests and benches, with as few words as the case needs. */
+/** Services and EndpointSlices for tests and benchmarks, specified as briefly as possible. */
 import { clusterOptionsOf } from '../../../src/api/cluster-options.ts';
 import type {
   EndpointSlice,
@@ -39,7 +39,10 @@ export function service(
   };
 }
 
-/** `10.244.1.2@n1` is an endpoint on n1; behind it may stand any of not-ready, serving, terminating, zone=z, hint=z, hint-node=n. */
+/**
+ * `10.244.1.2@n1` is an endpoint on n1; it may be followed by any of not-ready, serving, terminating, zone=z, hint=z,
+ * hint-node=n.
+ */
 function endpoint(text: string): SliceEndpoint {
   const [place = '', ...words] = text.split(' ');
   const [ip = '', nodeName] = place.split('@');
@@ -62,7 +65,7 @@ function endpoint(text: string): SliceEndpoint {
   };
 }
 
-/** A slice of a service, its port http/TCP 8080 unless said otherwise. */
+/** A slice of a service; its port is http/TCP 8080 unless specified. */
 export function slice(
   serviceName: string,
   endpoints: readonly (string | SliceEndpoint)[],
@@ -84,7 +87,7 @@ export const DNS: { service: ServicePort[]; slice: NonNullable<EndpointSlice['po
   slice: [{ name: 'dns', protocol: 'UDP', port: 5353 }],
 };
 
-/** So many services with so many endpoints each, as the API would list them. */
+/** A number of services with a number of endpoints each, as the API would list them. */
 export function manyServices(count: number, endpoints: number): { services: Service[]; slices: EndpointSlice[] } {
   const address = (base: number, offset: number): string => {
     const word = base + offset;

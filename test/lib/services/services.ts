@@ -1,6 +1,6 @@
 /**
- * Services of a real cluster, for end-to-end tests: objects by the API, and real clients (curl, nc) in the namespaces
- * of pods, nodes and the outside.
+ * Services of a real cluster, for end-to-end tests: objects through the API, and real clients (curl, nc) in the
+ * namespaces of pods, nodes and the outside.
  */
 import { join } from 'node:path';
 import { ApiClient } from '../../../src/api/client/client.ts';
@@ -24,13 +24,13 @@ export const NODE_IPS: Readonly<Record<string, string>> = { n1: '172.18.0.11', n
 export const ECHO = [process.execPath, join(ROOT, 'dist/test/lib/services/echo-server.js')];
 
 export interface EchoOptions {
-  /** Words of echo-server.ts; default `tcp:80 udp:80`. */
+  /** Arguments of echo-server.ts; default `tcp:80 udp:80`. */
   serve?: readonly string[];
   labels?: Record<string, string>;
   /** Named container ports. */
   ports?: readonly object[];
   graceSeconds?: number;
-  /** Ready when /healthz on port 80 says so; else ready as soon as it runs. */
+  /** Ready if /healthz on port 80 succeeds; else ready as soon as it runs. */
   probe?: boolean;
 }
 
@@ -49,7 +49,7 @@ export function echoPod(name: string, node: string, app: string, options: EchoOp
   };
 }
 
-/** A pod that only sleeps: somewhere to start clients. */
+/** A pod that only sleeps: a namespace in which to start clients. */
 export const idlePod = (name: string, node: string) => processPod(name, node, ['sleep', 'infinity']);
 
 export type NewPort = Partial<ServicePort> & { port: number };
@@ -96,7 +96,7 @@ export function sliceObject(
   };
 }
 
-/** An answer of a health-check port. */
+/** A response of a health-check port. */
 export interface Health {
   readonly status: number;
   readonly weight: string;
@@ -116,21 +116,21 @@ export class Services {
     this.cluster = cluster;
   }
 
-  /** Creates objects; `cleanUp` takes them away. */
+  /** Creates objects; `cleanUp` deletes them. */
   async create<T extends KubeObject>(object: object): Promise<T> {
     const made = await this.api.create(object as T);
     this.made.push({ kind: made.kind as Kind, name: made.metadata.name });
     return made;
   }
 
-  /** A Service in force on all nodes that says it has so many ready endpoints. */
+  /** A Service that all nodes have applied with this many ready endpoints. */
   async serve(object: ReturnType<typeof serviceObject>, endpoints?: number): Promise<Service> {
     const service = await this.create<Service>(object);
     if (endpoints !== undefined) await this.readyEndpoints(service.metadata.name, endpoints);
     return service;
   }
 
-  /** The same for `app=<app>` with UDP port 80 alone. */
+  /** The same for `app=<app>` with only UDP port 80. */
   serveUdp(name: string, app: string, endpoints: number): Promise<Service> {
     return this.serve(serviceObject(name, app, { ports: UDP }), endpoints);
   }
@@ -143,7 +143,7 @@ export class Services {
     await this.api.patch('ConfigMap', name, { data: { [key]: text } }, { namespace });
   }
 
-  /** Waits until the slices of a service have exactly so many ready endpoints; their addresses. */
+  /** Waits until the slices of a service have exactly this many ready endpoints; returns their addresses. */
   readyEndpoints(name: string, count: number): Promise<string[]> {
     return eventually(async () => {
       const ready = (await this.slices(name))
@@ -170,7 +170,7 @@ export class Services {
     });
   }
 
-  /** Waits until there is no such object. */
+  /** Waits until the object no longer exists. */
   async gone(kind: Kind, name: string): Promise<void> {
     await eventually(async () => ((await this.api.find(kind, name, 'default')) === undefined ? true : undefined));
   }
@@ -188,7 +188,7 @@ export class Services {
     return (await this.pod(name)).status?.podIP as string;
   }
 
-  /** Takes away what `create` made since the last time. */
+  /** Deletes what `create` created since the last call. */
   async cleanUp(): Promise<void> {
     const made = this.made.splice(0).reverse();
     for (const { kind, name } of made) {
@@ -199,8 +199,8 @@ export class Services {
   }
 
   /**
-   * So many requests by curl, each over a connection of its own: the answers, or curl's complaint as the only one.
-   * A complaint begins with `!` and curl's status: 7 refused, 28 too late.
+   * Sends this many requests by curl, each over its own connection: the replies, or curl's error as the only entry. An
+   * error begins with `!` and curl's status: 7 refused, 28 timeout.
    */
   async ask(netns: string, place: string, count = 1, ...words: string[]): Promise<string[]> {
     const url = `http://${place}/?${count > 1 ? `[1-${count}]` : '1'}`;
@@ -210,12 +210,12 @@ export class Services {
     return status === 0 ? answers : [...answers, `!${status}`];
   }
 
-  /** Names of those who answered, sorted, each once. */
+  /** Names of the servers that replied, sorted, without duplicates. */
   async names(netns: string, place: string, count = 12): Promise<string[]> {
     return unique((await this.ask(netns, place, count)).map(nameOf));
   }
 
-  /** One datagram by nc: its answer, or `!refused` or `!silence`. */
+  /** One datagram by nc: its reply, or `!refused` or `!silence`. */
   async datagram(netns: string, place: string, sourcePort?: number, text = 'hello'): Promise<string> {
     const [ip = '', port = ''] = place.split(':');
     const from = sourcePort === undefined ? [] : ['-p', `${sourcePort}`];
@@ -223,11 +223,11 @@ export class Services {
     const nc = ['nc', '-u', '-w', '2', '-W', '1', ...from, ip, port];
     const { stdout } = await this.cluster.exec(netns, nc, { input: text });
     if (stdout !== '') return stdout.trim();
-    // An ICMP error ends it at once, silence after its two seconds.
+    // An ICMP error ends it at once, no reply after its two seconds.
     return performance.now() - before < 1500 ? '!refused' : '!silence';
   }
 
-  /** Asks until the names of those who answer are these. */
+  /** Retries until exactly these servers reply. */
   async eventuallyNames(netns: string, place: string, wanted: readonly string[], timeoutMs = 5000): Promise<void> {
     let last: string[] = [];
     await eventually(async () => {
@@ -238,7 +238,7 @@ export class Services {
     });
   }
 
-  /** Sends datagrams until one is answered by one of these: whom. */
+  /** Sends datagrams until one of these servers replies; returns which. */
   eventuallyDatagram(netns: string, place: string, wanted: readonly string[]): Promise<string> {
     let last = '';
     return eventually(async () => {
@@ -249,7 +249,7 @@ export class Services {
     });
   }
 
-  /** Asks until there is no answer. */
+  /** Retries until there is no reply. */
   async eventuallySilent(netns: string, place: string): Promise<void> {
     await eventually(async () => {
       const [answer] = await this.ask(netns, place, 1, '--max-time', '0.3');
@@ -257,7 +257,7 @@ export class Services {
     });
   }
 
-  /** What a health-check port says. */
+  /** Response of a health-check port. */
   async health(netns: string, place: string): Promise<Health> {
     const { stdout } = await this.cluster.exec(netns, ['curl', '-sS', '-i', '--max-time', '2', `http://${place}/`]);
     const [head = '', body = '{}'] = stdout.split('\r\n\r\n');
@@ -268,7 +268,7 @@ export class Services {
     };
   }
 
-  /** Asks until refused; how long the refusal itself took, in milliseconds. @throws Error with what it got instead */
+  /** Retries until refused; returns how long the refusal took, in milliseconds. @throws Error with the last result */
   async eventuallyRefused(netns: string, place: string, timeoutMs = 5000): Promise<number> {
     let last = '';
     return eventually(async () => {
@@ -285,7 +285,7 @@ export const vip = ({ spec }: Service): string => spec.clusterIP as string;
 export const nodePort = ({ spec }: Service): number => spec.ports?.[0]?.nodePort as number;
 export const balancerIp = ({ status }: Service): string => status?.loadBalancer?.ingress?.[0]?.ip as string;
 
-/** What `ask` says of a refused connection, and of silence. */
+/** The results of `ask` for a refused connection, and for no reply. */
 export const REFUSED = '!7';
 export const SILENCE = '!28';
 

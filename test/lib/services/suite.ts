@@ -1,5 +1,5 @@
 /**
- * A suite of tests of services, all in one cluster that is up before the first of them and gone after the last.
+ * A suite of service tests, all in one cluster that is brought up before the first and taken down after the last.
  *
  *   const { test, cluster, s } = await serviceSuite('addresses', { manifests: PODS });
  *   test('…', …);
@@ -13,7 +13,9 @@ export const [N1, N2] = [NODE_IPS.n1 as string, NODE_IPS.n2 as string];
 
 const serve = ['tcp:80', 'tcp:81', 'udp:80'];
 
-/** Endpoints of `web` on either node, of which `only=web-1` is the first, one of `other`, and a client on either node. */
+/**
+ * Endpoints of `web` on either node, the first of which is `only=web-1`, one of `other`, and a client on either node.
+ */
 export const PODS: readonly object[] = [
   echoPod('web-1', 'n1', 'web', { serve, labels: { only: 'web-1' } }),
   echoPod('web-2', 'n2', 'web', { serve }),
@@ -25,8 +27,8 @@ export const WEB = ['web-1', 'web-2'];
 export const [CLIENT_1, CLIENT_2] = [podNetns('client-1'), podNetns('client-2')];
 
 /**
- * What a test makes by `s` is taken away after it. The cluster is brought up here and not by `test.before`, whose errors
- * uvu keeps to itself.
+ * Objects that a test creates through `s` are deleted after it. The cluster is brought up here and not in
+ * `test.before`, whose errors uvu does not report.
  */
 export async function serviceSuite(
   name: string,

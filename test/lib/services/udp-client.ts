@@ -1,6 +1,6 @@
 /**
- * A UDP client with one socket, for tests: a numbered datagram every few milliseconds, until SIGTERM; each answer is a
- * line `<number> <answer>` on its standard output. Errors (ICMP) are lines `! <code>`. At the end: `sent <count>`.
+ * A UDP client with one socket, for tests: a numbered datagram every few milliseconds, until SIGTERM; each reply is a
+ * line `<number> <reply>` on its standard output. Errors (ICMP) are lines `! <code>`. At the end: `sent <count>`.
  *
  *   node udp-client.js ADDRESS PORT INTERVAL-MS [SOURCE-PORT]
  */
@@ -24,7 +24,7 @@ socket.bind(Number(sourcePort ?? 0), () => {
   });
 });
 process.on('SIGTERM', () => {
-  // What is on its way may still come.
+  // Replies in flight may still arrive.
   setTimeout(() => {
     console.log(`sent ${sent}`);
     process.exit(0);

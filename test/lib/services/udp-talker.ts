@@ -1,8 +1,8 @@
-/** A UDP client of a test's (udp-client.ts), and what it heard. */
+/** Runs the UDP client of a test (udp-client.ts) and collects its replies. */
 import { join } from 'node:path';
 import { type Cluster, eventually, ROOT } from '../cluster.ts';
 
-/** A client with one socket that goes on sending; what it heard so far. */
+/** A client with one socket that keeps sending; the replies so far. */
 export class Talker {
   readonly answers: { number: number; name: string; port: number }[] = [];
   readonly errors: string[] = [];
@@ -33,7 +33,7 @@ export class Talker {
     return this.answers.at(-1)?.name ?? '';
   }
 
-  /** Waits until answers come from this one. */
+  /** Waits until this server replies. */
   async hears(name: string, timeoutMs = 5000): Promise<void> {
     const from = this.answers.length;
     await eventually(
@@ -44,7 +44,7 @@ export class Talker {
     });
   }
 
-  /** Ends it; the numbers that were never answered. */
+  /** Stops it; returns the numbers that were never answered. */
   async end(): Promise<number[]> {
     this.child.kill('SIGTERM');
     await this.ended;

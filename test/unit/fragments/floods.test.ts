@@ -1,4 +1,4 @@
-/** Fragments without end: floods, and random ones beside a slow twin of the table. */
+/** Floods of fragments, and random ones compared with a simple reference implementation of the table. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FragmentWord } from '../../../native-free-dataplane/fragments/slots.ts';
@@ -11,7 +11,7 @@ test('a flood of first fragments evicts the oldest incomplete datagrams, and not
   for (let id = 0; id < 10_000; id++) {
     assert.is(worker.receive(id & 0xffff, 0, 1480, true, 66), 'FOUND');
     if (id % 7 !== 0) continue;
-    // A client in the middle of it, fragments 20 frames of the flood apart at most.
+    // A client in the middle of it, its fragments at most 20 frames of the flood apart.
     for (const [from, to, more] of PIECES) assert.is(worker.receive(id, from, to, more), 'FOUND');
   }
   assert.is(worker.datagrams, 64);
@@ -30,7 +30,7 @@ test("a flood of lone later fragments: a client's copies survive up to the docum
   assert.ok((worker.table.words[FragmentWord.OVERWRITTEN] as number) > 10_000);
 });
 
-/** The slow twin: a bit for every eight bytes, maps for everything, no limits but time. */
+/** The reference implementation: a bit per eight bytes, maps for everything, no limits except time. */
 class Oracle {
   private readonly seen = new Map<
     number,
@@ -65,7 +65,7 @@ class Oracle {
     return 'FOUND';
   }
 
-  /** What the first fragment of `id` released; a complete datagram is gone after it. */
+  /** Copies released by the first fragment of `id`; a complete datagram is removed afterwards. */
   settle(id: number): number[] {
     const entry = this.seen.get(id);
     if (!entry?.known || entry.dead) return [];

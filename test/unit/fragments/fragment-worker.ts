@@ -1,4 +1,4 @@
-/** A fragment table and workers that receive datagrams in pieces: what the table's tests have in common. */
+/** A fragment table and workers that receive fragmented datagrams: shared by the table's tests. */
 import * as assert from 'uvu/assert';
 import { FragmentWord } from '../../../native-free-dataplane/fragments/slots.ts';
 import {

@@ -1,4 +1,4 @@
-/** Fragments as the table keeps them: what passes, what is held, what kills a datagram. */
+/** The fragment table: what passes, what is held, what drops a datagram. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FragmentWord } from '../../../native-free-dataplane/fragments/slots.ts';

@@ -1,4 +1,7 @@
-/** Readers in other threads look services up while the writer changes them: never half of a service, never another's. */
+/**
+ * Readers in other threads look services up while the writer changes them: they never see half of a service, or
+ * another's.
+ */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -21,7 +24,7 @@ const SIZES = { slots: 16384, poolWords: 1 << 22, endpoints: 4096, affinitySlots
 const TCP = 6;
 const PORT = 80;
 const KEY = (TCP << 16) | PORT;
-/** Services that are always there, each at two addresses; and one that comes and goes in the chains between them. */
+/** Services that always exist, each at two addresses; and one that comes and goes in the chains between them. */
 const STABLE = 20;
 const RUN_MS = 2500;
 
@@ -33,7 +36,7 @@ interface Told {
   control: SharedArrayBuffer;
 }
 
-/** Every word of a version's block can be told from it: count, affinity seconds, ports and addresses. */
+/** Every word of a version's block identifies the version: count, affinity seconds, ports and addresses. */
 function contents(service: number, version: number) {
   const count = 1 + (version % 13);
   const cluster = Array.from({ length: count }, (_, i) => ({
@@ -56,7 +59,7 @@ function contents(service: number, version: number) {
   };
 }
 
-/** One look-up as the stage does it; what is wrong with what it saw, or undefined. */
+/** One look-up as the stage does it; returns what is wrong with the result, or undefined. */
 function inspect(table: ServiceTable, service: number, address: Int32Array): string | undefined {
   const at = findFrontend(table, address, KEY);
   if (at < 0) return 'not found';

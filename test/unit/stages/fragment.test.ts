@@ -1,4 +1,4 @@
-/** Fragments through the pipeline: where the later ones go, and what becomes of those that should not be. */
+/** Fragments through the pipeline: where later ones go, and what happens to invalid ones. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fragments } from '../../lib/frames/frame-builder.ts';

@@ -1,4 +1,4 @@
-/** ICMP errors at their edges: whose address they bear, and ports that look like no ports. */
+/** Edge cases of ICMP errors: their source address, and ports that look like no ports. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { deliver, exchange, TestNode } from '../../lib/test-node.ts';

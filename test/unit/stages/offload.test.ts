@@ -1,4 +1,6 @@
-/** What the fuzzer found: lies in the offload header, pieces of a switched packet, ICMP errors sent to the wrong one. */
+/**
+ * Bugs found by the fuzzer: wrong offload headers, segments of a switched packet, ICMP errors sent to the wrong host.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { HopWord } from '../../../native-free-dataplane/node/config.ts';
@@ -21,7 +23,7 @@ function node(): TestNode {
   return new TestNode({ features: { tunnelOffload: false, udpSegmentation: false } }).pod('a', A).pod('b', B).peer(2);
 }
 
-/** A frame from pod a whose pending checksum is said to be at `offset` of the transport header. */
+/** A frame from pod a whose offload header places the pending checksum at `offset` of the transport header. */
 function receivePending(n: TestNode, text: string, offset: number, gsoType = 0): string {
   loadFrame(n.pkt, frame(text, { partial: true }), n.portOf('a'), { partial: true });
   n.pkt.checksumOffset = offset;
@@ -35,7 +37,7 @@ function receivePending(n: TestNode, text: string, offset: number, gsoType = 0):
 test("a frame is dropped unless its pending checksum is in the protocol's checksum field", () => {
   assert.is(receivePending(node(), `tcp ${A}:4000 > ${B}:80 S`, 16), 'forwarded');
   assert.is(receivePending(node(), `udp ${A}:4000 > ${B}:53 len 300`, 6), 'forwarded');
-  // At 2 the kernel would write over the port that the policy was asked about.
+  // At 2 the kernel would overwrite the port that the policy checked.
   assert.is(receivePending(node(), `tcp ${A}:4000 > ${B}:80 S`, 2), 'offload-invalid');
   assert.is(receivePending(node(), `udp ${A}:4000 > ${B}:53 len 300`, 16), 'offload-invalid');
   assert.is(receivePending(node(), `icmp ${A} > ${B} echo-request id 1 seq 1 len 56`, 2), 'offload-invalid');
@@ -81,7 +83,7 @@ test('an ICMP error is accepted only if it is sent to the sender of the quoted p
   const n = node();
   n.receive('a', `udp ${A}:4000 > ${B}:53 len 8`);
   const quoted = `(udp ${A}:4000 > ${B}:53 len 8)`;
-  // To the gateway, and to another pod's address: neither sent what is quoted.
+  // To the gateway, and to another pod's address: neither sent the quoted packet.
   assert.is(n.receive('b', `icmp ${B} > 10.244.1.1 unreachable port ${quoted}`), 'icmp-error-unrelated');
   assert.is(n.receive('b', `icmp ${B} > 10.244.2.7 unreachable port ${quoted}`), 'icmp-error-unrelated');
   assert.is(n.receive('b', `icmp ${B} > ${A} unreachable port ${quoted}`), 'forwarded');

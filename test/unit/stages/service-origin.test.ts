@@ -1,4 +1,4 @@
-/** Services whose endpoint is a socket of a node, Local policies without an endpoint here, endpoints' packets. */
+/** Services with a node's socket as endpoint, Local policies without a local endpoint, packets of endpoints. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { viewService } from '../../../native-free-dataplane/services/inspect.ts';
@@ -9,7 +9,7 @@ const A = '10.244.1.2';
 const NODE = '172.18.0.11';
 const GATEWAY = '10.244.1.1';
 const OUTSIDE = '172.18.0.1';
-/** First address of the service network: routed to dp0, and nobody's. */
+/** First address of the service network: routed to dp0, and assigned to no service. */
 const NOBODY = '10.96.0.0';
 
 const node = (endpoint: string, more: object = {}) =>

@@ -1,4 +1,4 @@
-/** What can be foreseen of the ports that translated connections get: nothing, without the node's secret (RFC 6056). */
+/** Source ports of translated connections are unpredictable without the node's secret (RFC 6056). */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { seededRandom } from '../../lib/seeded-random.ts';
@@ -6,7 +6,7 @@ import { TestNode } from '../../lib/test-node.ts';
 
 const POD = '10.244.1.2';
 
-/** Ports of so many connections whose own port cannot be kept. */
+/** Source ports of this many connections whose own port cannot be kept. */
 function ports(count: number, secret?: number): number[] {
   const node = new TestNode({ seed: 99 }).pod('a', POD);
   if (secret !== undefined) {

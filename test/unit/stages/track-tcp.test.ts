@@ -1,4 +1,4 @@
-/** What the tracker's results become in the pipeline: the entry's life, and whether the packet goes on. */
+/** Effect of the tracker's results in the pipeline: the record's timeout, and whether the packet is forwarded. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { TestNode } from '../../lib/test-node.ts';
@@ -28,7 +28,7 @@ test('a refused connection: the reset passes, the record is removed', () => {
   n.receive('a', `tcp ${A}:4000 > ${B}:81 S seq 0`, TO_B);
   assert.is(n.receive('b', `tcp ${B}:81 > ${A}:4000 RA seq 0 ack 1`, TO_A), 'forwarded');
   assert.equal(n.sent('a').length, 1);
-  // A second reset belongs to nothing any more.
+  // A second reset no longer matches a connection.
   assert.is(n.receive('b', `tcp ${B}:81 > ${A}:4000 RA seq 0 ack 1`, TO_A), 'conntrack-invalid');
 });
 

@@ -1,4 +1,4 @@
-/** The forwarding loop's turns: the real one over sockets in place of TAPs, with a stand-in for the pipeline. */
+/** Turns of the forwarding loop: the real one over sockets instead of TAPs, with a substitute for the pipeline. */
 import koffi from 'koffi';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -28,7 +28,9 @@ const HEADER_BYTES = 12;
 const LARGE = 30_000;
 const SMALL = 60;
 
-/** Frames that wait at each port when the loop begins, by their bytes. @returns the ports in the order they had their turn */
+/**
+ * Frames waiting at each port when the loop starts, by size in bytes. @returns the ports in the order of their turns
+ */
 function turns(waiting: readonly (readonly number[])[]): number[] {
   const name = `test-forwarder-${process.pid}`;
   const tables = openNodeTables({ nodeName: name, workers: 1, maxConntrack: 1024, nowMs: monotonicMs() });

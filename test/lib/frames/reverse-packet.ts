@@ -1,7 +1,7 @@
 /**
- * A packet turned round: as if its receiver sent it back, every byte but the direction the same. Ones' complement sums
- * do not care for order, so swapped addresses and ports leave the checksums of TCP and UDP as they are: whatever comes
- * back through a translator must be what went in, turned round. Shares no code with the pipeline.
+ * Reverses a packet: as if its receiver sent it back, every byte the same except the direction. Ones' complement sums
+ * do not depend on order, so swapped addresses and ports leave the checksums of TCP and UDP valid: a packet that comes
+ * back through a translator must equal the reverse of the one that went in. Shares no code with the pipeline.
  */
 import { viewOf } from './frame-builder.ts';
 
@@ -10,7 +10,7 @@ const TCP = 6;
 const UDP = 17;
 const SCTP = 132;
 
-/** Requests and answers of ICMP queries: each is the other turned round (RFC 792, RFC 950). */
+/** Request and reply types of ICMP queries: each reversed gives the other (RFC 792, RFC 950). */
 const ANSWERS: ReadonlyMap<number, number> = new Map([
   [8, 0],
   [0, 8],
@@ -25,8 +25,8 @@ export function transportAt(packet: Uint8Array): number {
   return ((packet[0] ?? 0) & 15) << 2;
 }
 
-/** A copy of an IPv4 packet (no Ethernet header), going the other way. */
-export function turnRound(packet: Uint8Array): Uint8Array {
+/** A copy of an IPv4 packet (no Ethernet header) in the opposite direction. */
+export function reversePacket(packet: Uint8Array): Uint8Array {
   const turned = packet.slice();
   const view = viewOf(turned);
   swap(turned, 12, 16, 4);
@@ -43,7 +43,7 @@ export function turnRound(packet: Uint8Array): Uint8Array {
   return turned;
 }
 
-/** A checksum after a word it covers changed (RFC 1624 §3, equation 3). */
+/** A checksum after a word that it covers has changed (RFC 1624 §3, equation 3). */
 function changed(sum: number, from: number, to: number): number {
   let total = (~sum & 0xffff) + (~from & 0xffff) + to;
   while (total > 0xffff) total = (total & 0xffff) + (total >>> 16);
@@ -56,7 +56,7 @@ function swap(bytes: Uint8Array, a: number, b: number, count: number): void {
   bytes.set(first, b);
 }
 
-/** The packet with another time to live, its header checksum right. */
+/** The packet with another TTL and a correct header checksum. */
 export function withTtl(packet: Uint8Array, ttl: number): Uint8Array {
   const copy = packet.slice();
   const view = viewOf(copy);
@@ -79,7 +79,7 @@ export function crc32c(bytes: Uint8Array, from: number, to: number): number {
   return ~crc >>> 0;
 }
 
-/** Write the right CRC32c into the SCTP packet at `l4`: little-endian, over everything with the field as zero. */
+/** Write the correct CRC32c into the SCTP packet at `l4`: little-endian, over the packet with the field as zero. */
 export function finishSctp(bytes: Uint8Array, l4: number, end: number): void {
   const view = viewOf(bytes);
   view.setUint32(l4 + 8, 0);
