@@ -93,7 +93,7 @@ test('every listed difference occurs, and most packets were compared', () => {
 
 test('every listed difference is documented', () => {
   const text = readFileSync(join(ROOT, 'docs/semantics.md'), 'utf8');
-  const table = /## What differs from Linux\n(.*?)\n## /s.exec(text)?.[1] ?? '';
+  const table = /## Differences from Linux\n(.*?)\n## /s.exec(text)?.[1] ?? '';
   assert.equal(
     DIFFERENCES.filter(({ documented }) => !table.includes(documented)).map(({ name }) => name),
     [],

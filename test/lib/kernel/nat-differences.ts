@@ -100,7 +100,7 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     name: 'quote-under-8-bytes',
-    documented: 'under eight bytes',
+    documented: 'less than eight bytes',
     reason: 'an error quotes eight bytes of the transport header at least (RFC 792); without, it proves nothing',
     happened: (step) =>
       refused(step, 'icmp-error-malformed') &&
@@ -124,13 +124,13 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     name: 'redirect',
-    documented: 'ICMP redirects are dropped',
+    documented: 'ICMP redirects are always dropped',
     reason: 'redirects are dropped for every connection, the kernel’s only for translated ones (CVE-2020-10749)',
     happened: (step) => refused(step, 'icmp-redirect'),
   },
   {
     name: 'router-keeps-address',
-    documented: "an error from a router keeps the router's address",
+    documented: "an ICMP error from a router keeps the router's address",
     reason: 'a pod learns which router speaks, so that traceroute works (RFC 5508 REQ-4); the kernel masquerades it',
     happened: (step) =>
       isError(first(step)) &&
@@ -157,7 +157,7 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     name: 'fragment-within-others',
-    documented: 'bytes all came before',
+    documented: 'whose bytes were all received before',
     reason: 'all of its bytes came before: dropped alone. The kernel does so too, but only where those came in order',
     happened: (step) =>
       isInFragments(step) &&
@@ -183,7 +183,7 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     name: 'udp-source-port-zero',
-    documented: 'UDP source port 0 gets a port',
+    documented: 'a masqueraded UDP source port 0 is replaced',
     reason: 'a masqueraded datagram without a source port gets one, as its answers are told apart by it',
     happened(step) {
       const l4 = transportAt(first(step));
