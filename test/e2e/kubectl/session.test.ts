@@ -75,7 +75,7 @@ for (const file of readdirSync(FOLDER)
     const server = `http://127.0.0.1:${controller.insecurePort}`;
     // kubectl by its name, whatever the program is, with a home of its own for what it keeps.
     const env = { PATH: process.env.PATH, HOME: directory, KUBECONFIG: '/dev/null', KUBECTL: PROGRAM, SERVER: server };
-    const kubectl = 'kubectl() { "$KUBECTL" --server "$SERVER" "$@"; }; export -f kubectl; ';
+    const kubectl = 'kubectl() { command "$KUBECTL" --server "$SERVER" "$@"; }; export -f kubectl; ';
     const wrong: string[] = [];
     try {
       for (const step of parse(readFileSync(join(FOLDER, file), 'utf8'))) {
