@@ -22,6 +22,8 @@ export interface Resource {
   namespaced: boolean;
   /** Has a `/status` subresource: a write to the object leaves `status` alone, and the other way round. */
   status: boolean;
+  /** `metadata.generation` counts the changes of everything but metadata and status. */
+  generation?: boolean;
   /** Where `/scale` finds its numbers; undefined without that subresource. */
   scale?: ScalePaths;
   /** Stored, served and watched, but nothing in this cluster acts on it. */
@@ -40,7 +42,7 @@ export interface ScalePaths {
   selector?: string;
 }
 
-type Trait = 'cluster' | 'status' | 'scale' | 'all' | 'inert';
+type Trait = 'cluster' | 'status' | 'scale' | 'all' | 'inert' | 'generation';
 
 const REPLICAS: ScalePaths = {
   specReplicas: 'spec.replicas',
@@ -62,6 +64,7 @@ function row(kind: Kind, apiVersion: string, plural: string, short: readonly str
     categories: traits.includes('all') ? ['all'] : [],
     namespaced: !traits.includes('cluster'),
     status: traits.includes('status'),
+    ...(traits.includes('generation') && { generation: true }),
     ...(traits.includes('scale') && { scale: REPLICAS }),
     inert: traits.includes('inert'),
   };
@@ -73,7 +76,7 @@ const STORAGE = 'storage.k8s.io/v1';
 const ADMISSION = 'admissionregistration.k8s.io/v1';
 
 export const RESOURCES: readonly Resource[] = [
-  row('Pod', 'v1', 'pods', ['po'], 'status', 'all'),
+  row('Pod', 'v1', 'pods', ['po'], 'status', 'all', 'generation'),
   row('Service', 'v1', 'services', ['svc'], 'status', 'all'),
   row('Endpoints', 'v1', 'endpoints', ['ep']),
   row('ConfigMap', 'v1', 'configmaps', ['cm']),
@@ -82,25 +85,25 @@ export const RESOURCES: readonly Resource[] = [
   row('Node', 'v1', 'nodes', ['no'], 'cluster', 'status'),
   row('Namespace', 'v1', 'namespaces', ['ns'], 'cluster', 'status'),
   row('ServiceAccount', 'v1', 'serviceaccounts', ['sa']),
-  row('ReplicationController', 'v1', 'replicationcontrollers', ['rc'], 'status', 'scale', 'all'),
+  row('ReplicationController', 'v1', 'replicationcontrollers', ['rc'], 'status', 'scale', 'all', 'generation'),
   row('PodTemplate', 'v1', 'podtemplates', []),
   row('ResourceQuota', 'v1', 'resourcequotas', ['quota'], 'status', 'inert'),
   row('LimitRange', 'v1', 'limitranges', ['limits'], 'inert'),
   row('PersistentVolume', 'v1', 'persistentvolumes', ['pv'], 'cluster', 'status', 'inert'),
   row('PersistentVolumeClaim', 'v1', 'persistentvolumeclaims', ['pvc'], 'status', 'inert'),
-  row('EndpointSlice', 'discovery.k8s.io/v1', 'endpointslices', []),
-  row('Deployment', 'apps/v1', 'deployments', ['deploy'], 'status', 'scale', 'all'),
-  row('ReplicaSet', 'apps/v1', 'replicasets', ['rs'], 'status', 'scale', 'all'),
-  row('StatefulSet', 'apps/v1', 'statefulsets', ['sts'], 'status', 'scale', 'all'),
-  row('DaemonSet', 'apps/v1', 'daemonsets', ['ds'], 'status', 'all'),
+  row('EndpointSlice', 'discovery.k8s.io/v1', 'endpointslices', [], 'generation'),
+  row('Deployment', 'apps/v1', 'deployments', ['deploy'], 'status', 'scale', 'all', 'generation'),
+  row('ReplicaSet', 'apps/v1', 'replicasets', ['rs'], 'status', 'scale', 'all', 'generation'),
+  row('StatefulSet', 'apps/v1', 'statefulsets', ['sts'], 'status', 'scale', 'all', 'generation'),
+  row('DaemonSet', 'apps/v1', 'daemonsets', ['ds'], 'status', 'all', 'generation'),
   row('ControllerRevision', 'apps/v1', 'controllerrevisions', []),
-  row('Job', 'batch/v1', 'jobs', [], 'status', 'all'),
-  row('CronJob', 'batch/v1', 'cronjobs', ['cj'], 'status', 'all'),
+  row('Job', 'batch/v1', 'jobs', [], 'status', 'all', 'generation'),
+  row('CronJob', 'batch/v1', 'cronjobs', ['cj'], 'status', 'all', 'generation'),
   row('HorizontalPodAutoscaler', 'autoscaling/v2', 'horizontalpodautoscalers', ['hpa'], 'status', 'all', 'inert'),
-  row('PodDisruptionBudget', 'policy/v1', 'poddisruptionbudgets', ['pdb'], 'status'),
-  row('NetworkPolicy', NETWORKING, 'networkpolicies', ['netpol'], 'inert'),
-  row('Ingress', NETWORKING, 'ingresses', ['ing'], 'status', 'inert'),
-  row('IngressClass', NETWORKING, 'ingressclasses', [], 'cluster', 'inert'),
+  row('PodDisruptionBudget', 'policy/v1', 'poddisruptionbudgets', ['pdb'], 'status', 'generation'),
+  row('NetworkPolicy', NETWORKING, 'networkpolicies', ['netpol'], 'inert', 'generation'),
+  row('Ingress', NETWORKING, 'ingresses', ['ing'], 'status', 'inert', 'generation'),
+  row('IngressClass', NETWORKING, 'ingressclasses', [], 'cluster', 'inert', 'generation'),
   row('ServiceCIDR', NETWORKING, 'servicecidrs', [], 'cluster', 'status', 'inert'),
   row('IPAddress', NETWORKING, 'ipaddresses', ['ip'], 'cluster', 'inert'),
   row('Role', RBAC, 'roles', []),
@@ -113,7 +116,7 @@ export const RESOURCES: readonly Resource[] = [
   row('CSINode', STORAGE, 'csinodes', [], 'cluster', 'inert'),
   row('CSIStorageCapacity', STORAGE, 'csistoragecapacities', [], 'inert'),
   row('Lease', 'coordination.k8s.io/v1', 'leases', []),
-  row('PriorityClass', 'scheduling.k8s.io/v1', 'priorityclasses', ['pc'], 'cluster', 'inert'),
+  row('PriorityClass', 'scheduling.k8s.io/v1', 'priorityclasses', ['pc'], 'cluster', 'inert', 'generation'),
   row('RuntimeClass', 'node.k8s.io/v1', 'runtimeclasses', [], 'cluster', 'inert'),
   row(
     'CustomResourceDefinition',
@@ -122,11 +125,37 @@ export const RESOURCES: readonly Resource[] = [
     ['crd', 'crds'],
     'cluster',
     'status',
+    'generation',
   ),
-  row('ValidatingAdmissionPolicy', ADMISSION, 'validatingadmissionpolicies', [], 'cluster', 'status', 'inert'),
-  row('ValidatingAdmissionPolicyBinding', ADMISSION, 'validatingadmissionpolicybindings', [], 'cluster', 'inert'),
-  row('ValidatingWebhookConfiguration', ADMISSION, 'validatingwebhookconfigurations', [], 'cluster', 'inert'),
-  row('MutatingWebhookConfiguration', ADMISSION, 'mutatingwebhookconfigurations', [], 'cluster', 'inert'),
+  row(
+    'ValidatingAdmissionPolicy',
+    ADMISSION,
+    'validatingadmissionpolicies',
+    [],
+    'cluster',
+    'status',
+    'inert',
+    'generation',
+  ),
+  row(
+    'ValidatingAdmissionPolicyBinding',
+    ADMISSION,
+    'validatingadmissionpolicybindings',
+    [],
+    'cluster',
+    'inert',
+    'generation',
+  ),
+  row(
+    'ValidatingWebhookConfiguration',
+    ADMISSION,
+    'validatingwebhookconfigurations',
+    [],
+    'cluster',
+    'inert',
+    'generation',
+  ),
+  row('MutatingWebhookConfiguration', ADMISSION, 'mutatingwebhookconfigurations', [], 'cluster', 'inert', 'generation'),
 ];
 
 const byKind = new Map<string, Resource>(RESOURCES.map((r) => [r.kind, r]));
@@ -169,6 +198,12 @@ export function qualifiedName(resource: Pick<Resource, 'group' | 'plural'>): str
 export function displayName(resource: Resource, name: string): string {
   const group = resource.group === '' ? '' : `.${resource.group}`;
   return `${resource.singular}${group}/${name}`;
+}
+
+/** Do the objects of this kind have a generation? All custom ones do. */
+export function hasGeneration(object: { apiVersion: string; kind: string }): boolean {
+  const known = byKind.get(collectionOf(object));
+  return known === undefined || known.generation === true;
 }
 
 /** The collection in which the store keeps an object. */

@@ -15,6 +15,7 @@ import type {
 } from '../types/objects.ts';
 import { checkEndpointSlice, checkEndpoints, checkService } from './network.ts';
 import { checkPodSpec } from './pod.ts';
+import { checkDataSize, checkSecret } from './secret.ts';
 import { checkWorkload } from './workload.ts';
 
 /** All rules the object breaks; its schema is known to hold (unknown fields aside). */
@@ -23,8 +24,9 @@ export function checkRules(object: KubeObject): FieldError[] {
     case 'Pod':
       return checkPodSpec((object as Pod).spec, 'spec');
     case 'ConfigMap':
+      return checkDataSize(object as ConfigMap);
     case 'Secret':
-      return checkSize(object as DataHolder);
+      return checkSecret(object as Secret);
     case 'CustomResourceDefinition':
       return checkDefinition(object as Definition);
     case 'Service':
@@ -38,21 +40,6 @@ export function checkRules(object: KubeObject): FieldError[] {
     default:
       return checkWorkload(object);
   }
-}
-
-type DataHolder = (ConfigMap | Secret) & Pick<ConfigMap, 'data' | 'binaryData'>;
-
-/** MaxSecretSize, and the same for ConfigMaps (apis/core/types.go). */
-const MAX_DATA_BYTES = 1024 * 1024;
-
-function checkSize(object: DataHolder): FieldError[] {
-  const texts = Object.values(object.data ?? {});
-  // Base64 of n bytes has 4n/3 characters.
-  const bytesOf = (text: string, encoded: boolean) => (encoded ? (text.length * 3) / 4 : Buffer.byteLength(text));
-  let size = texts.reduce((sum, text) => sum + bytesOf(text, object.kind === 'Secret'), 0);
-  for (const text of Object.values(object.binaryData ?? {})) size += bytesOf(text, true);
-  if (size <= MAX_DATA_BYTES) return [];
-  return [{ path: 'data', message: `Too long: may not be more than ${MAX_DATA_BYTES} bytes` }];
 }
 
 function checkNode({ spec }: NodeObject): FieldError[] {

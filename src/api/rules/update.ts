@@ -23,6 +23,21 @@ const fixed = (path: string, value: unknown, message: string): FieldError => ({
 
 /** All rules broken by putting `object` in the place of `old`. */
 export function checkUpdate(object: KubeObject, old: KubeObject): FieldError[] {
+  return [...checkFinalizers(object, old), ...checkKind(object, old)];
+}
+
+/** Who is being deleted takes on no new duties (apimachinery/pkg/api/validation, ValidateObjectMetaAccessorUpdate). */
+export function checkFinalizers({ metadata }: KubeObject, old: KubeObject): FieldError[] {
+  if (old.metadata.deletionTimestamp === undefined) return [];
+  const before = new Set(old.metadata.finalizers);
+  const added = (metadata.finalizers ?? []).filter((finalizer) => !before.has(finalizer));
+  if (added.length === 0) return [];
+  const names = added.map((name) => JSON.stringify(name)).join(', ');
+  const why = `no new finalizers can be added if the object is being deleted, found new finalizers []string{${names}}`;
+  return [{ path: 'metadata.finalizers', message: `Forbidden: ${why}`, reason: 'FieldValueForbidden' }];
+}
+
+function checkKind(object: KubeObject, old: KubeObject): FieldError[] {
   switch (object.kind) {
     case 'Pod':
       return checkPod((object as Pod).spec, (old as Pod).spec);

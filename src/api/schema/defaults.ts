@@ -78,7 +78,7 @@ function serviceSpec(spec: ServiceSpec): ServiceSpec {
   const sessionAffinity = spec.sessionAffinity ?? 'None';
   const typed: ServiceSpec = { ...spec, type, sessionAffinity };
   if (spec.ports) {
-    typed.ports = spec.ports.map((p) => ({ ...p, protocol: p.protocol ?? 'TCP', targetPort: p.targetPort ?? p.port }));
+    typed.ports = spec.ports.map((p) => ({ ...p, protocol: p.protocol ?? 'TCP', targetPort: p.targetPort || p.port }));
   }
   if (sessionAffinity === 'ClientIP') {
     const timeoutSeconds = spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? AFFINITY_SECONDS;

@@ -194,7 +194,11 @@ const metadataParts = {
       }),
     ),
   ),
-  finalizers: list(filled('the name of a finalizer')),
+  finalizers: list({
+    ...qualifiedKey,
+    type: 'string',
+    expected: 'the name of a finalizer such as example.com/cleanup',
+  }),
 };
 
 /** Metadata of a kind whose names follow `name`. What the server fills in may be sent back to it. */

@@ -29,7 +29,8 @@ const servicePort = object({
   protocol,
   appProtocol: text(),
   'port!': portNumber,
-  targetPort: portRef,
+  // Go writes a port that is not set as 0.
+  targetPort: { ...portRef, minimum: 0 },
   nodePort: { ...int(0, 65535), expected: 'integer 1–65535' },
 });
 

@@ -26,9 +26,9 @@ import {
 import { afterUpdate, apply, type Typed, type Writer } from '../ownership/managed-fields.ts';
 import { shapeOfSchema, shapeOfType, UNTYPED } from '../ownership/shape.ts';
 import { typeNameOf } from '../published/types.ts';
-import { apiVersionOf, collectionOf, type Resource } from '../resources.ts';
+import { apiVersionOf, collectionOf, hasGeneration, type Resource } from '../resources.ts';
 import { checkRules } from '../rules/object.ts';
-import { checkUpdate } from '../rules/update.ts';
+import { checkFinalizers, checkUpdate } from '../rules/update.ts';
 import { withDefaults } from '../schema/defaults.ts';
 import { checkSchema, type FieldWarning, withoutNulls } from '../schema/schema.ts';
 import type { Kind, KubeObject, ManagedFieldsEntry, ObjectByKind, ObjectMeta, StoredObject } from '../types/objects.ts';
@@ -202,10 +202,10 @@ export class Registry {
 
   /** A change by the cluster itself: no schema, no rules, no admission. Nothing happens when nothing differs. */
   write<T extends KubeObject>(object: T, old: T, dryRun = false): T {
+    if (isDeepStrictEqual(object, old)) return old;
     const { generation = 1 } = old.metadata;
-    const bumped = isDeepStrictEqual(specOf(object), specOf(old)) ? generation : generation + 1;
-    const next = { ...object, metadata: { ...object.metadata, generation: bumped } };
-    if (isDeepStrictEqual(next, { ...old, metadata: { ...old.metadata, generation: bumped } })) return old;
+    const changed = hasGeneration(old) && !isDeepStrictEqual(specOf(object), specOf(old));
+    const next = changed ? { ...object, metadata: { ...object.metadata, generation: generation + 1 } } : object;
     const { deletionTimestamp, finalizers } = next.metadata;
     if (deletionTimestamp !== undefined && !finalizers?.length && old.metadata.finalizers?.length) {
       // A pod whose containers may still be ending goes when its node says that they have.
@@ -286,7 +286,10 @@ export class Registry {
     const schema = resource.custom ? checkCustom(resource, input, unknown) : checkSchema(input, unknown);
     const name = input.metadata.name ?? input.metadata.generateName ?? '';
     this.refuse(resource, name, schema.errors);
-    if (resource.custom) return { object: schema.object, warnings: schema.warnings };
+    if (resource.custom) {
+      this.refuse(resource, name, old ? checkFinalizers(schema.object, old) : []);
+      return { object: schema.object, warnings: schema.warnings };
+    }
     const defaulted = withDefaults(schema.object);
     const admission = this.admissions[resource.key] as Admission | undefined;
     const object = admission?.prepare?.(defaulted, old) ?? defaulted;
@@ -383,6 +386,7 @@ function keepServerFields(
 
 /** How a dry run's creation looks: as if it had been stored. */
 function unsaved(object: KubeObject): KubeObject {
-  const metadata = { ...object.metadata, uid: crypto.randomUUID(), creationTimestamp: nowText(), generation: 1 };
+  const metadata = { ...object.metadata, uid: crypto.randomUUID(), creationTimestamp: nowText() };
+  if (hasGeneration(object)) metadata.generation = 1;
   return { ...object, metadata };
 }

@@ -7,7 +7,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { tooLarge } from '../errors.ts';
-import { collectionOf, RESOURCES } from '../resources.ts';
+import { collectionOf, hasGeneration, RESOURCES } from '../resources.ts';
 import type { Kind, KubeObject, ObjectByKind, ObjectMeta } from '../types/objects.ts';
 import { Collection } from './collection.ts';
 import { type Change, EventLog, jsonOf } from './event-log.ts';
@@ -136,7 +136,7 @@ export class Store {
       ...object.metadata,
       uid: object.metadata.uid || randomUUID(),
       resourceVersion: String(version),
-      generation: 1,
+      ...(hasGeneration(object) && { generation: 1 }),
       creationTimestamp: nowText(),
     };
     const stored = { ...object, metadata };

@@ -1,7 +1,7 @@
 /** Objects by the API: made, read, changed, refused, taken away. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ConfigMap, KubeObject, Manifest, Status } from '../../../../src/api/types/objects.ts';
+import type { ConfigMap, KubeObject, Manifest, Service, Status } from '../../../../src/api/types/objects.ts';
 import { configMap, pod, refusal, request, service, withCluster } from '../../controllers/test-cluster.ts';
 
 test(
@@ -12,7 +12,7 @@ test(
     assert.match(made.metadata.creationTimestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
     assert.equal(await client.get('ConfigMap', 'a', 'default'), made);
     const put = await client.update({ ...made, data: { k: '2' } });
-    assert.is(put.metadata.generation, 2);
+    assert.is(put.metadata.generation, undefined, 'not of this kind');
     assert.is(put.metadata.uid, made.metadata.uid);
     assert.is(
       (await client.update(put)).metadata.resourceVersion,
@@ -172,6 +172,52 @@ test(
     for (let i = 0; i < 501; i++) await client.create(configMap(`m${i}`));
     const { items } = await client.list('ConfigMap', { namespace: 'default' });
     assert.is(new Set(items.map((m) => m.metadata.name)).size, 501);
+  }),
+);
+
+test(
+  'secrets of a type hold what the type asks for; finalizers have proper names and come not too late (cases: api 21)',
+  withCluster(async ({ client }) => {
+    const secret = (type: string, data: Record<string, string>): Manifest<KubeObject> =>
+      ({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 's' }, type, data }) as never;
+    const rows: [string, Record<string, string>, RegExp][] = [
+      ['kubernetes.io/tls', { 'tls.key': 'YQ==' }, /data\[tls\.crt\]: Required value/],
+      ['kubernetes.io/basic-auth', {}, /data\[username\]: Required value, data\[password\]: Required value/],
+      ['kubernetes.io/dockerconfigjson', { '.dockerconfigjson': 'YQ==' }, /must be JSON/],
+      ['kubernetes.io/service-account-token', {}, /service-account\.name\]: Required value/],
+    ];
+    for (const [type, data, words] of rows)
+      assert.match((await refusal(client.create(secret(type, data)))).message, words);
+    await client.create(secret('kubernetes.io/basic-auth', { username: 'YQ==' }));
+    const held = configMap('held');
+    held.metadata.finalizers = ['not a name'];
+    assert.match(
+      (await refusal(client.create(held))).message,
+      /metadata\.finalizers\[0\]: expected the name of a finalizer/,
+    );
+    held.metadata.finalizers = ['example.com/hold'];
+    await client.create(held);
+    await client.delete('ConfigMap', 'held');
+    const late = { metadata: { finalizers: ['example.com/hold', 'example.com/late'] } };
+    const { message } = await refusal(client.patch('ConfigMap', 'held', late));
+    assert.match(message, /no new finalizers can be added if the object is being deleted.*"example\.com\/late"/);
+    await client.patch('ConfigMap', 'held', { metadata: { finalizers: null } });
+  }),
+);
+
+test(
+  'generation counts changes of the kinds that have one in Kubernetes, and of no others',
+  withCluster(async ({ client }) => {
+    assert.is((await client.create(pod('a'))).metadata.generation, 1);
+    assert.is((await client.create(service('s'))).metadata.generation, undefined);
+  }),
+);
+
+test(
+  'a target port of 0 is one that is not set: Go writes it so',
+  withCluster(async ({ client }) => {
+    const made = await client.create<Service>(service('s', { ports: [{ port: 80, targetPort: 0 }] }));
+    assert.is(made.spec.ports![0]!.targetPort, 80);
   }),
 );
 
