@@ -153,12 +153,12 @@ test('strategic: an order without elements moves what is there; a key missing or
 
 test('a JSON patch whose copies double is stopped, as is one with too many operations (cases: api 10)', () => {
   const doubling = Array.from({ length: 22 }, (_, i) => ({ op: 'copy', from: '', path: `/x${i}` }));
-  const begun = performance.now();
+  const begun = process.cpuUsage();
   assert.throws(
     () => jsonPatch({ a: 'a'.repeat(1000) }, doubling),
     (error: Error) => error instanceof PatchTooLargeError && /accumulated size increase of copy/.test(error.message),
   );
-  assert.ok(performance.now() - begun < 1000, 'in little time');
+  assert.ok(process.cpuUsage(begun).user < 1_000_000, 'in little time');
   const many = Array.from({ length: 10_001 }, () => ({ op: 'test', path: '', value: {} }));
   assert.throws(() => jsonPatch({}, many), 'The allowed maximum operations in a JSON patch is 10000, got 10001');
 });

@@ -152,7 +152,7 @@ test('endpoints may not point at loopback, link-local, multicast or 0/8 (CVE-202
 test('a megabyte of text is refused as fast as a word', () => {
   const long = `${'a'.repeat(1_000_000)}!`;
   const digits = `${'1'.repeat(1_000_000)}x`;
-  const started = performance.now();
+  const started = process.cpuUsage(); // Not the clock: others may be busy on this machine.
   const resources = { limits: { cpu: digits } };
   validate(
     pod(
@@ -161,7 +161,7 @@ test('a megabyte of text is refused as fast as a word', () => {
     ),
   );
   validate(svc({ type: 'ExternalName', externalName: long }));
-  assert.ok(performance.now() - started < 500);
+  assert.ok(process.cpuUsage(started).user < 500_000);
 });
 
 test('any junk gets an answer, never an exception', () => {
