@@ -1,0 +1,61 @@
+/**
+ * Client libraries in other languages, unmodified. CLIENT_GO: the program of clients/client-go, built; PYTHON_CLIENT: a
+ * Python that has the package kubernetes.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { startController } from '../../src/controllers/controller.ts';
+import { output, ROOT, run } from '../lib/cluster.ts';
+
+/** What a program prints that is given the address of an API of its own. */
+async function printed(...command: string[]): Promise<string[]> {
+  const stateDir = mkdtempSync(join(tmpdir(), 'dataplane-client-'));
+  const insecure = { host: '127.0.0.1', port: 0 };
+  const controller = await startController({ stateDir, socketPath: join(stateDir, 'api.sock'), insecure });
+  try {
+    const text = await output(run([...command, `http://127.0.0.1:${controller.insecurePort}`]));
+    return text.trim().split('\n');
+  } finally {
+    await controller.close();
+    rmSync(stateDir, { recursive: true });
+  }
+}
+
+function client(name: string, variable: string, body: (program: string) => Promise<void>): void {
+  const program = process.env[variable];
+  if (program === undefined) console.log(`skipped: ${name}: ${variable} is not set`);
+  (program === undefined ? test.skip : test)(name, () => body(program!));
+}
+
+client(
+  'client-go: typed writes in protobuf, informer, scale, apply, events, leader election',
+  'CLIENT_GO',
+  async (program) => {
+    assert.equal(await printed(program), [
+      'already exists: true',
+      'informer synced: 1',
+      'replicas: 0',
+      'applied: map[a:2 b:3]',
+      'event: the same 3',
+      'leading: true',
+      'renewed: true',
+      'informer saw the deletion',
+      'pods: 0',
+    ]);
+  },
+);
+
+client('the Python client: a watch, refusals, scale, lists in parts, apply', 'PYTHON_CLIENT', async (program) => {
+  assert.equal(await printed(program, join(ROOT, 'test/e2e/clients/python-client.py')), [
+    'watch: ADDED MODIFIED DELETED',
+    'not found: 404',
+    'scale: 1',
+    'continue: True',
+    'applied: 2',
+  ]);
+});
+
+test.run();
