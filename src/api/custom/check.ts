@@ -28,7 +28,7 @@ function validatorOf(resource: Resource, schema: StructuralSchema): ValidateFunc
   return validator;
 }
 
-/** `unknown` says what a field is that the schema does not have: an error, a warning, or nothing. */
+/** `unknown`: is a field that the schema does not have an error, a warning, or nothing? */
 export function checkCustom(resource: Resource, input: object, unknown: 'Strict' | 'Warn' | 'Ignore'): CustomCheck {
   const schema = resource.custom!.schema as StructuralSchema;
   const { metadata, ...rest } = input as KubeObject;

@@ -25,7 +25,7 @@ export interface StructuralSchema {
   [keyword: string]: unknown;
 }
 
-/** Fields that every object has, whatever its schema says. */
+/** Fields that every object has, in its schema or not. */
 const TYPE_META = new Set(['apiVersion', 'kind', 'metadata']);
 
 /** The value without fields that the schema does not know; their paths go to `unknown`. */
@@ -88,7 +88,7 @@ export function compileStructural(schema: StructuralSchema): ValidateFunction {
   return ajv.compile(plainSchema(schema) as object);
 }
 
-/** As JSON schema: defaults are no concern of it, and a value of two types is said in its way. */
+/** As JSON schema: defaults are no concern of it, and a value of two types has a list of them. */
 function plainSchema(schema: Json): Json {
   if (Array.isArray(schema)) return schema.map(plainSchema);
   if (!isObject(schema)) return schema;
@@ -110,7 +110,7 @@ function plainSchema(schema: Json): Json {
   return result;
 }
 
-/** What is wrong with a value, in Kubernetes' words (k8s.io/kube-openapi/pkg/validation). */
+/** What is wrong with a value, in the messages of k8s.io/kube-openapi/pkg/validation. */
 export function structuralErrors(validator: ValidateFunction, value: Json): FieldError[] {
   if (validator(value)) return [];
   const byPath = new Map<string, FieldError>();

@@ -143,7 +143,7 @@ export class Definitions {
   }
 }
 
-/** What version 2 has no words for: alternatives, and null (apiextensions-apiserver/pkg/controller/openapi/v2). */
+/** Removes what version 2 cannot express: alternatives, and null (apiextensions-apiserver/pkg/controller/openapi/v2). */
 function plainForV2(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(plainForV2);
   if (typeof schema !== 'object' || schema === null) return schema;

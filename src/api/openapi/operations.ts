@@ -9,7 +9,7 @@ import { groupVersionKind, type OpenApiSchema, reference, type Version } from '.
 /** One verb of a path, before it is written for a version of OpenAPI. */
 interface Operation {
   method: 'get' | 'post' | 'put' | 'patch' | 'delete';
-  /** Kubernetes' word for it (x-kubernetes-action). */
+  /** Its name in Kubernetes (x-kubernetes-action). */
   action: string;
   query: readonly string[];
   /** Type of the body; undefined without one. */
@@ -110,8 +110,8 @@ export function pathsOf(resource: Resource, type: string, version: Version): Rec
 }
 
 function pathItem(resource: Resource, path: string, operations: Operation[], version: Version): OpenApiSchema {
-  const words = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name);
-  const parameters = words.map((name) => ({
+  const placeholders = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name);
+  const parameters = placeholders.map((name) => ({
     name,
     in: 'path',
     required: true,

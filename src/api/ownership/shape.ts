@@ -10,7 +10,7 @@ export type Shape =
   | { merge: 'whole' }
   /** By field; `field` gives the shape of each. */
   | { merge: 'fields'; field: (name: string) => Shape }
-  /** A list of objects, told apart by these fields. */
+  /** A list of objects, identified by these fields. */
   | { merge: 'keys'; keys: readonly ListKey[]; item: Shape }
   /** A list of values, each there or not. */
   | { merge: 'set' };

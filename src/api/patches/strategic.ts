@@ -16,7 +16,7 @@ export function fieldOf(type: string | undefined, name: string): PublishedField 
   return type === undefined || isScalar(type) ? undefined : publishedType(type).fields.get(name);
 }
 
-/** The field that tells the elements of a list apart; undefined: the list is replaced as a whole, or united. */
+/** The field that identifies the elements of a list; undefined: the list is replaced as a whole, or united. */
 export function mergeKeyOf(field: PublishedField | undefined): string | undefined {
   return field?.patchStrategy?.includes('merge') ? field.patchMergeKey : undefined;
 }

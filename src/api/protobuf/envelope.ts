@@ -10,7 +10,7 @@ export const PROTOBUF = 'application/vnd.kubernetes.protobuf';
 
 const MAGIC = Buffer.from([0x6b, 0x38, 0x73, 0]);
 
-/** The body is not what its media type says. */
+/** The body does not match its media type. */
 export class ProtobufError extends Error {
   override readonly name = 'ProtobufError';
 }

@@ -146,7 +146,7 @@ export function readWriteOptions(query: URLSearchParams, kind: string, apply: bo
   };
 }
 
-/** The options of a deletion: those of the body count where both say something. */
+/** The options of a deletion; those of the body take precedence over the query's. */
 export function readDeleteOptions(query: URLSearchParams, body: unknown): DeleteRequest {
   const given = (body ?? {}) as Record<string, unknown>;
   const dryRun = (given.dryRun as string[] | undefined) ?? query.getAll('dryRun').filter((value) => value !== '');

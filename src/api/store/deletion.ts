@@ -18,7 +18,7 @@ export interface DeleteRequest {
 export const ORPHAN = 'orphan';
 export const FOREGROUND = 'foregroundDeletion';
 
-/** Kinds whose dependents stay unless the request says otherwise: their APIs are older than garbage collection. */
+/** Kinds whose dependents stay unless the request has another policy: their APIs are older than garbage collection. */
 const ORPHANING = new Set<string>(['ReplicationController', 'Job']);
 
 /**

@@ -16,7 +16,7 @@ export const UNSET = '<unset>';
 export const age = ({ metadata }: KubeObject, nowMs: number): string => ageOf(metadata.creationTimestamp, nowMs);
 export const orNone = (text: string | undefined): string => (text ? text : NONE);
 export const size = (map: object | undefined): number => Object.keys(map ?? {}).length;
-export const joined = (words: readonly string[], otherwise: string = NONE): string => words.join(',') || otherwise;
+export const joined = (texts: readonly string[], otherwise: string = NONE): string => texts.join(',') || otherwise;
 
 /** Labels and the like: `app=mc3,tier=web`. */
 export function printLabels(labels: Record<string, string> | undefined): string {

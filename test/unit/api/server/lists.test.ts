@@ -56,7 +56,8 @@ test(
   withCluster(async ({ client, socketPath }) => {
     await fill(client, 'abc');
     const first = await getJson<List>(socketPath, `${PATH}?limit=1`);
-    for (let i = 0; i < 5001; i++) await client.patch('ConfigMap', 'c', { data: { k: String(i) } });
+    // More than the 16 MiB of changes that are kept.
+    for (let i = 0; i < 20; i++) await client.patch('ConfigMap', 'c', { data: { k: `${i}`.padEnd(1_000_000, 'x') } });
     const rest = `${PATH}?continue=${first.metadata.continue}`;
     const { status, body } = await request(socketPath, 'GET', rest);
     assert.is(status, 410);

@@ -49,11 +49,11 @@ test(
 test(
   'a version too old or from the future is 410',
   withCluster(async ({ client }) => {
-    for (let i = 0; i < 6000; i++)
-      await client.patchStatus('Namespace', 'default', undefined, {
-        conditions: [{ type: `T${i % 2}`, status: 'True' }],
-      });
-    const old = await refusal(client.watch('Namespace', { resourceVersion: '5' }, () => {}));
+    await client.create(configMap('a'));
+    const { resourceVersion } = (await client.list('ConfigMap')).metadata;
+    // More than the 16 MiB of changes that are kept.
+    for (let i = 0; i < 20; i++) await client.patch('ConfigMap', 'a', { data: { k: `${i}`.padEnd(1_000_000, 'x') } });
+    const old = await refusal(client.watch('ConfigMap', { resourceVersion }, () => {}));
     assert.is(old.code, 410);
     assert.is(old.reason, 'Expired');
     assert.is((await refusal(client.watch('Namespace', { resourceVersion: '99999999' }, () => {}))).code, 410);
