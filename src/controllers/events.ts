@@ -14,9 +14,16 @@ export interface EventLimits {
   most: number;
   lifetimeMs: number;
   sweepMs: number;
+  /** A monotonic clock in milliseconds. */
+  now: () => number;
 }
 
-const DEFAULTS: EventLimits = { most: MAX_EVENTS, lifetimeMs: LIFETIME_MS, sweepMs: SWEEP_MS };
+const DEFAULTS: EventLimits = {
+  most: MAX_EVENTS,
+  lifetimeMs: LIFETIME_MS,
+  sweepMs: SWEEP_MS,
+  now: () => performance.now(),
+};
 
 /** Returns the function that ends it. */
 export function startEventExpiry(cluster: Cluster, limits: EventLimits = DEFAULTS): () => void {
@@ -40,16 +47,16 @@ export function startEventExpiry(cluster: Cluster, limits: EventLimits = DEFAULT
     }
   };
   const events = store.list('Event').sort((a, b) => lastSeen(a) - lastSeen(b));
-  const now = performance.now() - Date.now();
-  for (const event of events) note(event, lastSeen(event) + now);
+  const offset = limits.now() - Date.now();
+  for (const event of events) note(event, lastSeen(event) + offset);
   store.onCommit('Event', ({ type, object }) => {
     if (type === 'DELETED') seen.delete(keyOf(object));
-    else note(object, performance.now());
+    else note(object, limits.now());
     if (type === 'ADDED') shrink();
   });
   shrink();
   const timer = setInterval(() => {
-    const oldest = performance.now() - limits.lifetimeMs;
+    const oldest = limits.now() - limits.lifetimeMs;
     for (const [key, at] of seen) {
       if (at > oldest) return;
       remove(key);
