@@ -22,6 +22,7 @@ import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
 import { HopWord, NodeWord } from './node/config.ts';
 import { HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from './node/hops.ts';
+import { isFirstOfRoute } from './node/routes.ts';
 import { combineEcn } from './overlay/ecn.ts';
 import { isRoutedByHost, isTunnelPacket, overlayOf } from './overlay/overlay.ts';
 import type { Packet } from './packet.ts';
@@ -31,10 +32,10 @@ import { countIn, countOut, countVerdict } from './shared/counters.ts';
 import { answerIcmpError, answerReset } from './stages/answer.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
 import { countFlow, findFlow, opensAnother, trackFlow } from './stages/flow.ts';
-import { forgetFirst, inheritPorts, nextHeld, rememberFirst } from './stages/fragment.ts';
+import { expireHeld, forgetFirst, inheritPorts, nextHeld, rememberFirst } from './stages/fragment.ts';
 import { answerEcho, isEchoRequest } from './stages/gateway-icmp.ts';
-import { guard, speaksAsPod } from './stages/guard.ts';
-import { isIcmpError, relateIcmpError, rewriteIcmpError } from './stages/icmp-error.ts';
+import { entersTunnel, guard, speaksAsPod } from './stages/guard.ts';
+import { isFromFarEnd, isIcmpError, relateIcmpError, rewriteIcmpError } from './stages/icmp-error.ts';
 import { clampMss } from './stages/mss.ts';
 import { rewrite } from './stages/nat.ts';
 import { answerArp } from './stages/neighbour.ts';
@@ -54,13 +55,14 @@ import { ecn } from './wire/ip.ts';
  * Process one received frame to its end. Never throws, whatever its bytes.
  * @param pkt reset to the frame, its offload fields filled in
  * @param nowMs monotonic milliseconds of the batch
- * @returns the verdict, already counted
+ * @returns the verdict, already counted unless it is FRAGMENT_HELD
  */
 export function processFrame(pkt: Packet, dp: Dataplane, nowMs: number): Verdict {
   dp.nowMs = nowMs;
   countIn(dp.counters, pkt.inPort, pkt.end - pkt.start);
   const verdict = settle(pkt, dp, receive(pkt, dp));
-  countVerdict(dp.counters, verdict);
+  // A held fragment has its verdict when its first has come, or never does (stages/fragment.ts).
+  if (verdict !== Verdict.FRAGMENT_HELD) countVerdict(dp.counters, verdict);
   while (nextHeld(pkt, dp)) countVerdict(dp.counters, settle(pkt, dp, receive(pkt, dp)));
   return verdict;
 }
@@ -70,6 +72,7 @@ export function tick(dp: Dataplane, nowMs: number): number {
   dp.nowMs = nowMs;
   expireRecords(dp.conntrack, dp.worker, nowMs);
   expireFollower(dp.conntrack, nowMs);
+  expireHeld(dp);
   return isBehind(dp.conntrack, dp.worker, nowMs) ? 1 : 1000;
 }
 
@@ -115,7 +118,7 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
     // Another worker created the flow first: to that flow this is a later packet, and maybe a reply.
     known = pkt.joined !== 0;
   }
-  const hop = hopOfFlow(pkt, dp);
+  const hop = hopOfFlow(pkt, dp, pkt.direction);
   if (known) {
     v = follow(pkt, dp, hop);
     if (v !== Verdict.GO_ON) return v;
@@ -157,6 +160,8 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
 
   v = chooseService(pkt, dp);
   if (v !== Verdict.GO_ON) return v;
+  // An address is judged after its translation as well: a node takes what this one sends for the overlay's.
+  if (pkt.dnat !== 0 && entersTunnel(dp, pkt.protocol, pkt.newDst, pkt.newDstPort)) return Verdict.OVERLAY_FROM_POD;
   const target = pkt.dnat !== 0 ? pkt.newDst : pkt.dst;
   const hop = hopForAddress(node, target);
   if (hop === NO_HOP) return Verdict.NO_ROUTE_ANSWERED;
@@ -212,13 +217,28 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
     if (isRoutedByHost(dp, asker)) return transmit(pkt, dp, asker);
   }
   if (v !== Verdict.GO_ON) return v;
-  const hop = hopOfFlow(pkt, dp);
+  if (!isFromPath(pkt, dp)) return Verdict.ICMP_ERROR_UNRELATED;
+  const hop = hopOfFlow(pkt, dp, pkt.direction);
   if (hop === NO_HOP) return Verdict.NO_ROUTE_ANSWERED;
   v = mayLeave(pkt, dp, hop, hop === HOST_HOP && leavesToOwnAddress(pkt, dp));
   if (v !== Verdict.GO_ON) return v;
   lowerTtl(pkt, dp, hop);
   rewriteIcmpError(pkt, dp, hop);
   return transmit(pkt, dp, hop);
+}
+
+/**
+ * Does an ICMP error come from where the packet that it quotes was sent? Anybody else has only guessed the connection.
+ * Toward a pod nothing but the pod itself is on the way; toward another node its pod and the node.
+ */
+function isFromPath(pkt: Packet, dp: Dataplane): boolean {
+  const sentBy = hopOfFlow(pkt, dp, 1 - pkt.direction);
+  if (pkt.tunnelled !== 0) {
+    return sentBy === pkt.tunnelNode && (isFromFarEnd(pkt, dp) || isFirstOfRoute(dp.node, pkt.src));
+  }
+  if (pkt.inPort !== 0) return sentBy === pkt.inPort;
+  // The node's kernel answers for what it forwards, and for its own addresses.
+  return sentBy === HOST_HOP || isRoutedByHost(dp, sentBy) || isOwnAddress(dp.node, pkt.src);
 }
 
 /** Was a frame that is not for the gateway sent to the MAC of the pod that has its IP destination? */

@@ -17,7 +17,7 @@ import { IcmpError } from './wire/icmp-error.ts';
  * - go-on: nothing yet; the next stage decides. Never counted.
  * - forwarded: sent to a pod or to another node. delivered: handed to this node's kernel.
  * - answered: the packet ends here and its sender gets the row's reply.
- * - held: a copy waits for another packet, and is counted a second time when that has come.
+ * - held: a copy waits for another packet. Never counted: the frame's verdict is what becomes of the copy.
  * - dropped: it ends here and its sender gets nothing.
  * - lost: counted beside the packet's own verdict, when a device did not take what the pipeline sent.
  */
@@ -63,7 +63,7 @@ export const MAX_VERDICTS = 128;
 export const RETIRED: Readonly<Record<number, string>> = {
   39: 'tcp-flags: flags that no stack sends are conntrack-invalid',
   43: 'a wrong transport checksum: left to the receiver, which has to verify it anyway',
-  49: 'fragment-timeout: a held fragment that is never released stays fragment-held',
+  49: 'fragment-timeout: now fragment-first-missing, which counts frames and not datagrams',
   60: 'an ICMP query that looked like a reply',
   75: 'segmentation-failed: a super-packet that cannot be cut is offload-invalid, before it changes anything',
 };
@@ -208,7 +208,7 @@ export const Verdict = {
     class: 'held',
     sentence: 'A later fragment that arrived before the first of its datagram; it is sent once the first has come.',
     source: 'RFC 791, RFC 4787 REQ-14',
-    advice: 'Fragments arrive out of order: normal. If datagrams are lost as well, their first fragments are.',
+    advice: 'Never counted: it ends as its first fragment does, or in fragment-first-missing.',
   }) as 12,
   FRAME_TRUNCATED: row(16, {
     name: 'frame-truncated',
@@ -738,6 +738,14 @@ export const Verdict = {
     source: 'RFC 6040 §4.2',
     advice: 'A link between the nodes is congested and marks packets it should drop, or the mark is forged.',
   }) as 94,
+  FRAGMENT_FIRST_MISSING: row(95, {
+    name: 'fragment-first-missing',
+    class: 'dropped',
+    sentence:
+      'A held fragment that was not sent: the first of its datagram did not come within 30 s, or was refused, fragments overlapped, or newer ones took the room.',
+    source: 'RFC 791, linux net.ipv4.ipfrag_time',
+    advice: 'First fragments are lost or refused on the way, or a flood of fragments.',
+  }) as 95,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 

@@ -8,6 +8,7 @@ import {
   type FragmentMemory,
   FragmentWord,
   GENERATION,
+  HELD_COUNT,
   HELD_FIRST,
   HELD_LAST,
   LOST,
@@ -63,6 +64,7 @@ export function keepCopy(
   if (last === 0) words[owner + HELD_FIRST] = copy + 1;
   else words[copyAt(table, last - 1) + NEXT] = copy + 1;
   words[owner + HELD_LAST] = copy + 1;
+  words[owner + HELD_COUNT]++;
   return true;
 }
 
@@ -108,7 +110,9 @@ function dropOldest(table: FragmentMemory): void {
     const owner = slotAt(table, words[at + SLOT] - 1);
     words[owner + HELD_FIRST] = words[at + NEXT];
     if (words[at + NEXT] === 0) words[owner + HELD_LAST] = 0;
+    words[owner + HELD_COUNT]--;
     words[owner + LOST] = 1;
+    table.abandoned++;
     words[FragmentWord.OVERWRITTEN]++;
   }
   words[at + SLOT] = 0;
@@ -129,6 +133,7 @@ export function takeCopy(table: FragmentMemory, slot: number, bytes: Uint8Array,
   taken.tag = words[copy + TAG];
   words[owner + HELD_FIRST] = words[copy + NEXT];
   if (words[copy + NEXT] === 0) words[owner + HELD_LAST] = 0;
+  words[owner + HELD_COUNT]--;
   words[copy + SLOT] = 0;
   return length;
 }

@@ -57,6 +57,8 @@ export const GENERATION = 22;
 export const LOST = 23;
 /** TCP only: the sequence number of the datagram's first payload byte, as if the TCP header consumed sequence space. */
 export const SEQUENCE = 24;
+/** Copies that are held. */
+export const HELD_COUNT = 26;
 export const RANGES = 32;
 export const MAX_RANGES = 64;
 const SLOT_WORDS: number = RANGES + MAX_RANGES;
@@ -119,6 +121,8 @@ export interface FragmentMemory {
   readonly copiesAt: number;
   /** The datagram to look up; filled by the caller, private to this thread. */
   readonly key: Int32Array;
+  /** Copies given up by this thread that nobody has counted yet. */
+  abandoned: number;
 }
 
 /** First word of a slot. */
@@ -203,7 +207,7 @@ function addSlot(table: FragmentMemory, head: number, nowMs: number): number {
 }
 
 /** Remove some expired datagrams. All have the same lifetime, so the oldest expires first. */
-function expire(table: FragmentMemory, nowMs: number): void {
+export function expire(table: FragmentMemory, nowMs: number): void {
   const { words } = table;
   for (let budget = EXPIRE_BUDGET; budget > 0; budget--) {
     const oldest = words[FragmentWord.OLDEST];
@@ -231,14 +235,17 @@ export function releaseSlot(table: FragmentMemory, slot: number): void {
   if (newer === 0) words[FragmentWord.NEWEST] = older;
   else words[slotAt(table, newer - 1) + OLDER] = older;
   words[at + STATE] = FREE;
-  disownCopies(words, at);
+  disownCopies(table, at);
   words[at + NEXT] = words[FragmentWord.FREE];
   words[FragmentWord.FREE] = slot + 1;
   words[FragmentWord.COUNT]--;
 }
 
 /** The slot at words[at] gives up its copies. */
-export function disownCopies(words: Int32Array, at: number): void {
+export function disownCopies(table: FragmentMemory, at: number): void {
+  const { words } = table;
+  table.abandoned += words[at + HELD_COUNT];
+  words[at + HELD_COUNT] = 0;
   words[at + GENERATION] = (words[at + GENERATION] + 1) | 0;
   words[at + HELD_FIRST] = 0;
   words[at + HELD_LAST] = 0;

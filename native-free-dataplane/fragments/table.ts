@@ -29,6 +29,7 @@ import {
   clearSlots,
   DEAD,
   disownCopies,
+  expire,
   type FragmentMemory,
   type FragmentShape,
   FragmentWord,
@@ -50,7 +51,7 @@ import {
   WAITING,
 } from './slots.ts';
 
-const VERSION = 3;
+const VERSION = 4;
 const DEFAULT_MAX = 1024;
 const DEFAULT_HELD_BYTES: number = 4 * 1024 * 1024;
 const MAX_DATAGRAM = 65535;
@@ -133,6 +134,7 @@ function open(buffer: ArrayBuffer, shape: FragmentShape): FragmentTable {
     slotsAt: shape.slotsAt,
     copiesAt: shape.copiesAt,
     key: new Int32Array(KEY_WORDS),
+    abandoned: 0,
     fragment: { from: 0, to: 0, more: 0, start: 0, end: 0, tag: 0, ports: 0, sequence: 0 },
     ready: -1,
     readyGeneration: 0,
@@ -201,7 +203,7 @@ function first(table: FragmentTable, nowMs: number): FragmentResult {
   const { words, fragment } = table;
   const slot = findOrAddSlot(table, nowMs | 0);
   const at = slotAt(table, slot);
-  const covered = cover(words, at, fragment);
+  const covered = cover(table, at);
   if (covered !== FragmentResult.FOUND) return covered;
   words[at + PORTS] = fragment.ports;
   words[at + SEQUENCE] = fragment.sequence;
@@ -251,7 +253,7 @@ function later(table: FragmentTable, nowMs: number, bytes: Uint8Array): Fragment
   const { words, fragment } = table;
   const slot = findOrAddSlot(table, nowMs | 0);
   const at = slotAt(table, slot);
-  const covered = cover(words, at, fragment);
+  const covered = cover(table, at);
   if (covered !== FragmentResult.FOUND) return covered;
   if (words[at + STATE] === WAITING) {
     const kept = keepCopy(table, slot, bytes, fragment.start, fragment.end, fragment.tag);
@@ -263,14 +265,24 @@ function later(table: FragmentTable, nowMs: number, bytes: Uint8Array): Fragment
   return FragmentResult.FOUND;
 }
 
-/** Record the byte range; FOUND if it is new. */
-function cover(words: Int32Array, at: number, { from, to, more }: Fragment): FragmentResult {
+/** Give up datagrams whose time is over while no fragments arrive. @param owner number of the calling worker */
+export function expireFragments(table: FragmentTable, owner: number, nowMs: number): void {
+  if (table.words[FragmentWord.COUNT] === 0) return;
+  lock(table.words, FragmentWord.LOCK, owner);
+  expire(table, nowMs | 0);
+  unlock(table.words, FragmentWord.LOCK);
+}
+
+/** Record the byte range of the fragment in hand; FOUND if it is new. */
+function cover(table: FragmentTable, at: number): FragmentResult {
+  const { words, fragment } = table;
+  const { from, to, more } = fragment;
   if (words[at + STATE] === DEAD) return FragmentResult.OVERLAP;
   const covered = coverRange(words, at, from, to, more);
   if (covered === Cover.NEW) return FragmentResult.FOUND;
   if (covered === Cover.DUPLICATE) return FragmentResult.DUPLICATE;
   words[at + STATE] = DEAD;
-  disownCopies(words, at);
+  disownCopies(table, at);
   return covered === Cover.OVERLAP ? FragmentResult.OVERLAP : FragmentResult.FULL;
 }
 

@@ -21,6 +21,8 @@ import {
 import { NO_HOP } from './hops.ts';
 
 const { PREFIX, HOP } = RouteWord;
+/** Prefix length of a route to one address. */
+const HOST_PREFIX = 128;
 
 function slotHash(table: NodeTable, a: number, b: number, c: number, d: number, prefix: number): number {
   return hashAddress(table.hash, 0, a, b, c, d) ^ hashByte(table.hash, 4, prefix);
@@ -58,10 +60,28 @@ function findSlot(table: NodeTable, a: number, b: number, c: number, d: number, 
  * @returns hop number, or NO_HOP
  */
 export function findRoute(table: NodeTable, words: Int32Array, at: number): number {
-  const { config, routes } = table;
+  const slot = longestMatch(table, words, at);
+  return slot < 0 ? NO_HOP : table.routes[slot + HOP];
+}
+
+/**
+ * Is the address (four words) the network address of the route that holds it, or the first behind it? In the pod network
+ * of a node these are no pod's but the node's own: flannel gives its device the one, bridges and we have the other.
+ */
+export function isFirstOfRoute(table: NodeTable, address: Int32Array): boolean {
+  const slot = longestMatch(table, address, 0);
+  if (slot < 0) return false;
+  const { routes } = table;
+  const isHost = routes[slot + PREFIX] - 1 === HOST_PREFIX;
+  return !isHost && address[3] - routes[slot + 3] <= 1 && address[2] === routes[slot + 2];
+}
+
+/** Slot of the longest prefix that holds the address, or -1. */
+function longestMatch(table: NodeTable, words: Int32Array, at: number): number {
+  const { config } = table;
   for (let i = 0; i < MAX_PREFIX_LENGTHS; i++) {
     const prefix = config[NodeWord.PREFIX_LENGTHS + i] - 1;
-    if (prefix < 0) return NO_HOP;
+    if (prefix < 0) return -1;
     const slot = findSlot(
       table,
       words[at] & maskOf(prefix, 0),
@@ -70,9 +90,9 @@ export function findRoute(table: NodeTable, words: Int32Array, at: number): numb
       words[at + 3] & maskOf(prefix, 3),
       prefix,
     );
-    if (slot >= 0) return routes[slot + HOP];
+    if (slot >= 0) return slot;
   }
-  return NO_HOP;
+  return -1;
 }
 
 /** Prefix lengths in use, each plus 1, longest first. */

@@ -61,7 +61,7 @@ export function verdictsAsMarkdown(): string {
   const lines = [
     '# What becomes of a packet',
     '',
-    'Every frame that a node receives ends in exactly one verdict (a held fragment in two), and each verdict has a counter.',
+    'Every frame that a node receives ends in exactly one verdict, and each verdict has a counter.',
     '`dataplane status` lists those of packets that did not arrive: dropped, lost, or refused with a reset or an ICMP error',
     '(per worker with `-o json`). `npm run docs` makes this page from the rows of',
     '[`verdicts.ts`](../native-free-dataplane/verdicts.ts); tests hold that both agree, and that each reply is what is sent.',

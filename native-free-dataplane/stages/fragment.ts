@@ -5,9 +5,18 @@
  */
 import type { Dataplane } from '../dataplane.ts';
 import { FRAME_AT } from '../dataplane.ts';
-import { FragmentResult, fragmentFirst, fragmentForget, fragmentLater, takeHeld } from '../fragments/table.ts';
+import {
+  expireFragments,
+  FragmentResult,
+  fragmentFirst,
+  fragmentForget,
+  fragmentLater,
+  takeHeld,
+} from '../fragments/table.ts';
+import { overlayOf } from '../overlay/overlay.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_TCP } from '../protocols.ts';
+import { countVerdict } from '../shared/counters.ts';
 import { Verdict } from '../verdicts.ts';
 import { fragmentIdentification } from '../wire/ip.ts';
 import { IPV4_MAX_BYTES } from '../wire/ipv4.ts';
@@ -62,8 +71,10 @@ export function inheritPorts(pkt: Packet, dp: Dataplane): Verdict {
   fragment.more = pkt.moreFragments;
   fragment.start = pkt.start;
   fragment.end = pkt.end;
-  fragment.tag = pkt.tunnelled !== 0 ? -1 - pkt.tunnelNode : pkt.inPort;
+  // What came out of a tunnel cannot go in there again; all else takes the same way as when it arrived.
+  fragment.tag = pkt.tunnelled !== 0 && overlayOf(dp).isTunnel ? -1 - pkt.tunnelNode : pkt.inPort;
   const result = fragmentLater(fragments, dp.worker, dp.nowMs, pkt.bytes);
+  countAbandoned(dp);
   if (result !== FragmentResult.FOUND) return refusal(result);
   pkt.srcPort = fragment.ports >>> 16;
   pkt.dstPort = fragment.ports & 0xffff;
@@ -83,6 +94,7 @@ export function rememberFirst(pkt: Packet, dp: Dataplane): Verdict {
   fragment.ports = (pkt.srcPort << 16) | pkt.dstPort;
   fragment.sequence = pkt.protocol === PROTOCOL_TCP ? sequenceAtHeader(pkt) : pkt.tupleKind;
   const result = fragmentFirst(dp.fragments, dp.worker, dp.nowMs);
+  countAbandoned(dp);
   return result === FragmentResult.FOUND ? Verdict.GO_ON : refusal(result);
 }
 
@@ -91,6 +103,19 @@ export function forgetFirst(pkt: Packet, dp: Dataplane): void {
   if (pkt.fragmentOffset !== 0) return;
   loadKey(pkt, dp);
   fragmentForget(dp.fragments, dp.worker);
+  countAbandoned(dp);
+}
+
+/** Datagrams are given up when their time is over, also while no fragments arrive. */
+export function expireHeld(dp: Dataplane): void {
+  expireFragments(dp.fragments, dp.worker, dp.nowMs);
+  countAbandoned(dp);
+}
+
+/** Held fragments that were given up have their verdict now: each frame ends in one. */
+function countAbandoned(dp: Dataplane): void {
+  const { fragments, counters } = dp;
+  for (; fragments.abandoned > 0; fragments.abandoned--) countVerdict(counters, Verdict.FRAGMENT_FIRST_MISSING);
 }
 
 /** Such that byte n of the segment, header included, ends at this + n; SYN and FIN take up a number each. */

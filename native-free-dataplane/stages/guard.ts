@@ -9,6 +9,7 @@
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord, inNetwork, NodeWord } from '../node/config.ts';
 import { HopKind, hopAt } from '../node/hops.ts';
+import { isFirstOfRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_GRE, PROTOCOL_IPIP, PROTOCOL_IPV6, PROTOCOL_UDP } from '../protocols.ts';
 import { Scope, sameAddress, scopeOf } from '../shared/address.ts';
@@ -27,7 +28,9 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
   } else if (isGroupDestination(view, start)) {
     return Verdict.MULTICAST;
   } else if (pkt.inPort === 0 && pkt.tunnelled === 0) {
-    // Straight off the wire, where it was sent to the node's own MAC (src/agent/underlay/shortcut.ts).
+    // Straight off the wire, where it was sent to the node's own MAC (src/agent/underlay/shortcut.ts). The kernel has not
+    // checked its source, and would not have let anybody else speak as the node (linux fib_frontend.c, martian source).
+    if (isNodeAddress(pkt.src, config)) return Verdict.SPOOFED_SOURCE_IP;
     pkt.routed = 1;
   }
 
@@ -43,7 +46,8 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
     }
   }
   // Inside the overlay as well: whatever node it comes from may be less strict with its pods.
-  if ((pkt.inPort !== 0 || pkt.tunnelled !== 0) && isTunnel(pkt, config)) return Verdict.OVERLAY_FROM_POD;
+  const fromPod = pkt.inPort !== 0 || pkt.tunnelled !== 0;
+  if (fromPod && entersTunnel(dp, pkt.protocol, pkt.dst, pkt.dstPort)) return Verdict.OVERLAY_FROM_POD;
   return checkAddresses(pkt, config);
 }
 
@@ -82,23 +86,30 @@ function isNodeAddress(address: Int32Array, config: Int32Array): boolean {
   return sameAddress(address, config, NodeWord.GATEWAY_IP) || sameAddress(address, config, NodeWord.NODE_IP);
 }
 
-/** Tunnel traffic from a pod to a node of the cluster, in the first fragment or a whole packet. */
-function isTunnel(pkt: Packet, config: Int32Array): boolean {
-  if (pkt.protocol === PROTOCOL_UDP) {
-    return (
-      pkt.fragmentOffset === 0 &&
-      (pkt.dstPort === config[NodeWord.VXLAN_PORT] || isTunnelPort(pkt.dstPort)) &&
-      !toPodNetwork(pkt, config)
-    );
-  }
-  return (
-    (pkt.protocol === PROTOCOL_IPIP || pkt.protocol === PROTOCOL_IPV6 || pkt.protocol === PROTOCOL_GRE) &&
-    !toPodNetwork(pkt, config)
-  );
+/**
+ * Does a packet of this protocol, sent to this address and port, end in a tunnel's end of a node? Asked of what pods send,
+ * and again of the endpoint that a service has chosen: nothing that goes through here may speak to a node as a node does.
+ * @param port of UDP; a fragment without ports has 0
+ */
+export function entersTunnel(dp: Dataplane, protocol: number, address: Int32Array, port: number): boolean {
+  const { config } = dp.node;
+  if (protocol === PROTOCOL_UDP) {
+    if (port !== config[NodeWord.VXLAN_PORT] && !isTunnelPort(port)) return false;
+  } else if (protocol !== PROTOCOL_IPIP && protocol !== PROTOCOL_IPV6 && protocol !== PROTOCOL_GRE) return false;
+  return !isPodAddress(dp, address);
 }
 
-/** Pods may tunnel among themselves: that is their own traffic (no pod is a tunnel end of the overlay). */
-function toPodNetwork(pkt: Packet, config: Int32Array): boolean {
+/**
+ * Pods may tunnel among themselves: that is their own traffic (no pod is a tunnel end of the overlay). But some addresses
+ * of the pod network are the nodes' own, and a node that is not ours decapsulates what is sent to any of its addresses.
+ */
+function isPodAddress(dp: Dataplane, address: Int32Array): boolean {
+  const { config } = dp.node;
   const prefix = config[NodeWord.CLUSTER_CIDR_PREFIX];
-  return prefix > 0 && inNetwork(config, NodeWord.CLUSTER_CIDR, prefix, pkt.dst);
+  return (
+    prefix > 0 &&
+    inNetwork(config, NodeWord.CLUSTER_CIDR, prefix, address) &&
+    !sameAddress(address, config, NodeWord.GATEWAY_IP) &&
+    !isFirstOfRoute(dp.node, address)
+  );
 }

@@ -98,12 +98,16 @@ export function relateIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   return Verdict.GO_ON;
 }
 
+/** Does the error come from the far end of its connection, the one the quoted packet was sent to? */
+export function isFromFarEnd(pkt: Packet, dp: Dataplane): boolean {
+  return isTupleSource(dp.conntrack, tupleAt(dp.conntrack, pkt.flow, pkt.direction), pkt.src);
+}
+
 /** Translate the error and its quote as the flow requires. @param hop its next hop */
 export function rewriteIcmpError(pkt: Packet, dp: Dataplane, hop: number): void {
   const { conntrack } = dp;
   const { words } = conntrack;
   if ((words[recordAt(conntrack, pkt.flow) + Rec.META] & (Status.SNAT | Status.DNAT)) === 0) return;
-  const mine = tupleAt(conntrack, pkt.flow, pkt.direction);
   const other = tupleAt(conntrack, pkt.flow, 1 - pkt.direction);
   // The quoted packet travelled the other way: the other tuple, unchanged, is what its sender sent.
   readTupleSource(conntrack, other, quotedSrc);
@@ -114,7 +118,7 @@ export function rewriteIcmpError(pkt: Packet, dp: Dataplane, hop: number): void 
   // An error from the far end itself gets the address that the client connected to as its source. So does one from a
   // router inside the pod network when it leaves that network, because the router's address has no meaning outside (RFC
   // 5508 REQ-5). Other routers keep their own.
-  const asDestination = isTupleSource(conntrack, mine, pkt.src) || leavesPodNetwork(pkt, dp, hop);
+  const asDestination = isFromFarEnd(pkt, dp) || leavesPodNetwork(pkt, dp, hop);
   copyAddress(asDestination ? quotedDst : pkt.src, 0, newSrc);
   exchangeAddresses(pkt.view, pkt.l3, newSrc, quotedSrc);
   copyAddress(newSrc, 0, pkt.src);

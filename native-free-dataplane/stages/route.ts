@@ -59,10 +59,11 @@ function packHops(original: number, reply: number): number {
 }
 
 /**
- * Hop of the packet's flow in the packet's direction, looked up again when routes have changed since last time.
+ * Hop of the packet's flow, looked up again when routes have changed since last time.
+ * @param direction of the packets that travel by it: 0 original, 1 reply
  * @returns hop number or NO_HOP
  */
-export function hopOfFlow(pkt: Packet, dp: Dataplane): number {
+export function hopOfFlow(pkt: Packet, dp: Dataplane, direction: number): number {
   const { conntrack, node } = dp;
   const { words } = conntrack;
   const at = recordAt(conntrack, pkt.flow);
@@ -74,6 +75,6 @@ export function hopOfFlow(pkt: Packet, dp: Dataplane): number {
     words[at + Rec.ROUTED] = (words[at + Rec.ROUTED] & ~0xffff) | generation;
   }
   const hops = words[at + Rec.HOPS];
-  const hop = pkt.direction === 0 ? hops & 0xffff : hops >>> 16;
+  const hop = direction === 0 ? hops & 0xffff : hops >>> 16;
   return hop === 0xffff ? NO_HOP : hop;
 }

@@ -274,7 +274,7 @@ test('a packet in flight when its connection is evicted is still translated, not
   removeRecord(conntrack, flow);
   freeRecord(conntrack, flow, 0, nowMs);
   assert.is(trackFlow(pkt, dataplane), Verdict.GO_ON);
-  assert.is(hopOfFlow(pkt, dataplane), n.portOf('b'));
+  assert.is(hopOfFlow(pkt, dataplane, pkt.direction), n.portOf('b'));
   assert.ok(rewrite(pkt, dataplane));
   assert.equal([pkt.dst[3], pkt.dstPort], [0x0af40103, 5353]);
   // Much later the record belongs to another connection: the packet is not sent as part of that one.

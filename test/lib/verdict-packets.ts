@@ -4,6 +4,8 @@
  * exhausted (test/unit/verdicts.test.ts).
  */
 import { clearHop } from '../../native-free-dataplane/node/hops.ts';
+import { verdictTotal } from '../../native-free-dataplane/shared/counters.ts';
+import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { addressWords } from '../../native-free-dataplane/wire/address.ts';
 import { concat, type FrameOptions, ipPacket } from './frames/frame-builder.ts';
 import { frame } from './frames/frame-text.ts';
@@ -134,6 +136,15 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
   text('fragmentation-needed', 'a', [`udp ${A}:4000 > ${FAR}:53 len 1432`, { df: true }]),
   text('no-route-answered', 'a', [`udp ${A}:4000 > 10.244.9.9:53 len 8`]),
   text('fragment-held', 'a', [later(1, 8, 8)]),
+  {
+    verdict: 'fragment-first-missing',
+    from: 'a',
+    send: (n) => {
+      n.receive('a', later(1, 8, 8));
+      n.advance(31_000);
+      return verdictTotal(n.counters, Verdict.FRAGMENT_FIRST_MISSING) === 1 ? 'fragment-first-missing' : 'not counted';
+    },
+  },
   bytes('frame-truncated', 'a', () => new Uint8Array(13)),
   text('source-mac-invalid', 'a', [TCP, { srcMac: '01:00:5e:00:00:01' }]),
   text('destination-mac-foreign', 'a', [TCP, { dstMac: '0a:58:0a:f4:01:99' }]),
@@ -163,14 +174,20 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
   bytes('icmp-truncated', 'a', transport(1, zeros(7))),
   bytes('sctp-truncated', 'a', transport(132, zeros(11))),
   text('port-zero', 'a', [`tcp ${A}:0 > ${B}:80 S`]),
-  text('fragment-overlap', 'a', [later(1, 24, 24)], { before: (n) => n.receive('a', later(1, 8, 24)) }),
+  text('fragment-overlap', 'a', [later(1, 24, 24)], {
+    before: (n) => {
+      n.receive('a', `udp ${A}:1 > ${B}:2 len 0 frag id 1 offset 0 more`, { dstMac: MAC_B });
+      n.receive('a', later(1, 8, 24), { dstMac: MAC_B });
+    },
+  }),
   text('fragment-duplicate', 'a', [later(1, 8, 24)], { before: (n) => n.receive('a', later(1, 8, 24)) }),
   bytes('fragment-tiny', 'a', transport(6, zeros(8), { moreFragments: true })),
   text('fragment-length', 'a', [later(1, 8, 12)]),
   text('fragment-too-long', 'a', [later(1, 65528, 64, '')]),
-  text('fragment-table-full', 'a', [later(1, 8 + 64 * 16, 8)], {
+  text('fragment-table-full', 'a', [later(1, 64 * 16, 8)], {
     before: (n) => {
-      for (let piece = 0; piece < 64; piece++) n.receive('a', later(1, 8 + piece * 16, 8));
+      n.receive('a', `udp ${A}:1 > ${B}:2 len 0 frag id 1 offset 0 more`, { dstMac: MAC_B });
+      for (let piece = 1; piece < 64; piece++) n.receive('a', later(1, piece * 16, 8), { dstMac: MAC_B });
     },
   }),
   text('vxlan-truncated', 'host', [`udp 172.18.0.12:50000 > ${NODE}:4789 len 10`]),

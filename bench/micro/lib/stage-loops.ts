@@ -73,7 +73,7 @@ function established(pkt: Packet, dp: Dataplane, level: number): boolean {
   findFlow(pkt, dp);
   if (pkt.flow < 0) return false;
   if (level < 5) return true;
-  const hop = hopOfFlow(pkt, dp);
+  const hop = hopOfFlow(pkt, dp, pkt.direction);
   if (level < 6) return hop >= 0;
   if (mayLeave(pkt, dp, hop, false) !== Verdict.GO_ON) return false;
   if (level < 7) return true;

@@ -145,6 +145,7 @@ export class HostNetwork {
     return makeShortcut({
       ...options,
       prefix: options.underlayPrefix,
+      gateway: gatewayOf(options.podCIDR),
       underlayMtu: this.underlayMtu,
       hostDevice: HOST_DEVICE,
       overlayMatches: NODE_OVERLAYS[options.overlay].shortcutMatches(options),

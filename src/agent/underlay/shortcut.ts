@@ -15,6 +15,8 @@ export interface ShortcutOptions {
   readonly nodeIP: string;
   /** Prefix length of the node's address: whom its wire reaches without a router. */
   readonly prefix: number;
+  /** Address of dp0, the pods' router. */
+  readonly gateway: string;
   readonly underlayDevice: string;
   readonly underlayMtu: number;
   readonly hostDevice: string;
@@ -26,10 +28,11 @@ export interface ShortcutOptions {
 
 /**
  * The rules, as `nft -f` reads them. On the way out TTL and MTU are checked as ip_forward does; packets that fail are
- * left to it, which sends the ICMP error.
+ * left to it, which sends the ICMP error. On the way in, what is addressed to another machine's MAC or has a source that
+ * nobody on the wire may have is left to the kernel, which drops it (linux ip_rcv PACKET_OTHERHOST, fib_validate_source).
  */
 export function shortcutRules(options: ShortcutOptions): string {
-  const { nodeIP, prefix, underlayDevice, underlayMtu, hostDevice } = options;
+  const { nodeIP, prefix, gateway, underlayDevice, underlayMtu, hostDevice } = options;
   const ranges = [options.nodePortRange, options.masqueradePorts].map(([low, high]) => `${low}-${high}`).join(', ');
   const ports = `ip daddr ${nodeIP} meta l4proto { tcp, udp, sctp } th dport { ${ranges} }`;
   const toDp0 = [...options.overlayMatches, ports].map((match) => `${match} fwd to "${hostDevice}"`);
@@ -37,6 +40,8 @@ export function shortcutRules(options: ShortcutOptions): string {
 table netdev ${TABLE} {
   chain from-the-wire {
     type filter hook ingress device "${underlayDevice}" priority 0; policy accept;
+    meta pkttype != host accept
+    ip saddr { ${nodeIP}, ${gateway}, ${broadcastOf(nodeIP, prefix)} } accept
     ${toDp0.join('\n    ')}
   }
   chain from-us {

@@ -21,6 +21,7 @@ export interface Emission {
   protocol: number;
   icmpType: number;
   transportBytes: number;
+  isFirst: boolean;
   tunnelled: boolean;
 }
 
@@ -48,7 +49,14 @@ export class EmissionCheck implements Emitter {
     const type = view.getUint16(pkt.start + 12);
     if (type === 0x0806) {
       if (pkt.end - pkt.start !== 42 || view.getUint16(pkt.start + 20) !== 2) fail('a bad ARP reply');
-      this.emissions.push({ residue: NONE, protocol: 0, icmpType: 0, transportBytes: 0, tunnelled: false });
+      this.emissions.push({
+        residue: NONE,
+        protocol: 0,
+        icmpType: 0,
+        transportBytes: 0,
+        isFirst: true,
+        tunnelled: false,
+      });
       return;
     }
     if (type !== 0x0800) fail(`EtherType ${type.toString(16)}`);
@@ -72,6 +80,7 @@ export class EmissionCheck implements Emitter {
       protocol,
       icmpType: protocol === 1 && pkt.end > l4 ? view.getUint8(l4) : -1,
       transportBytes: pkt.end - l4,
+      isFirst: (view.getUint16(l3 + 6) & 0x1fff) === 0,
       tunnelled: pkt.tunnelled !== 0,
     });
     this.onFrame(pkt, l3 - 14);
@@ -172,11 +181,17 @@ export class EmissionCheck implements Emitter {
       if (before.kind === 'none' || (before.kind === 'pending' && before.value !== 0)) return undefined;
       let sum = 0;
       let bytes = 0;
-      for (const { residue, transportBytes } of emissions) {
+      let datagrams = 0;
+      for (const { residue, transportBytes, isFirst } of emissions) {
+        if (residue.kind !== 'part') continue;
         sum = (sum + residue.value) % 0xffff;
         bytes += transportBytes;
+        if (isFirst) datagrams++;
       }
-      const pseudo = first.protocol === 1 || before.kind === 'part' ? 0 : first.protocol + bytes;
+      // The datagrams of a super-packet, each of them in fragments; those that fit are whole.
+      const whole = emissions.find(({ residue }) => residue.kind !== 'part' && residue.value !== 0);
+      if (whole) return differs(whole.residue);
+      const pseudo = first.protocol === 1 || before.kind === 'part' ? 0 : datagrams * first.protocol + bytes;
       const after: Residue = { kind: 'part', value: (sum + pseudo) % 0xffff };
       return after.value === before.value ? undefined : differs(after);
     }

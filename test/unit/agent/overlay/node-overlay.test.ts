@@ -48,6 +48,7 @@ test('the shortcut matches the same packets', () => {
     const text = shortcutRules({
       ...NODE,
       prefix: 24,
+      gateway: '10.244.1.1',
       underlayMtu: 1500,
       hostDevice: 'dp0',
       overlayMatches,
