@@ -12,6 +12,7 @@
  */
 
 import {
+  PROTOCOL_GRE,
   PROTOCOL_ICMP,
   PROTOCOL_ICMPV6,
   PROTOCOL_IPIP,
@@ -48,6 +49,7 @@ import {
   VLAN_TAG_BYTES,
   vlanIdentifier,
 } from '../wire/ethernet.ts';
+import { GRE_ETHERNET, GRE_MIN_BYTES, greHeaderBytes, greType } from '../wire/gre.ts';
 import {
   ICMP_BYTES,
   ICMP_REDIRECT,
@@ -103,7 +105,7 @@ const MAX_DEPTH = 4;
 interface Context {
   readonly view: DataView;
   readonly brief: boolean;
-  /** Inside an ICMP error: the packet may end early. */
+  /** Inside an ICMP error, or a fragment: the packet may end early. */
   readonly quoted: boolean;
   readonly depth: number;
 }
@@ -143,8 +145,9 @@ function printEthernet(context: Context, start: number, end: number): string {
   const l3 = at + ETHERNET_BYTES;
   if (type === ETHERTYPE_IPV4 || type === ETHERTYPE_IPV6) {
     const version = type === ETHERTYPE_IPV4 ? IPV4 : IPV6;
-    if (end > l3 && ipVersion(view, l3) !== version) return `${tags}!ipv${version} with version ${ipVersion(view, l3)}`;
-    return tags + printIp(context, l3, end);
+    if (end <= l3 || ipVersion(view, l3) === version) return tags + printIp(context, l3, end);
+    // The version decides, as everywhere (linux passes it on by EtherType and drops it there; tshark opens it).
+    return `${tags}${printIp(context, l3, end)} !ethertype of ipv${version}`;
   }
   if (type === ETHERTYPE_ARP) return tags + printArp(context, l3, end);
   const src = formatMac(sourceMacHigh(view, start), sourceMacLow(view, start));
@@ -195,7 +198,9 @@ function printIpv4(context: Context, l3: number, end: number): string {
   else if (totalLength !== 0 && l3 + totalLength < end) packetEnd = l3 + totalLength;
   else if (l3 + totalLength > end && !context.quoted) notes += ` !total-length ${totalLength}`;
   const l4 = l3 + headerBytes;
-  return printPayload(context, ipv4Protocol(view, l3), [src, dst], l4, packetEnd, offset !== 0) + notes;
+  // A first fragment ends before its datagram does, as a quoted packet may.
+  const inside = isIpv4Fragment(fragment) ? { ...context, quoted: true } : context;
+  return printPayload(inside, ipv4Protocol(view, l3), [src, dst], l4, packetEnd, offset !== 0) + notes;
 }
 
 function printIpv6(context: Context, l3: number, end: number): string {
@@ -214,7 +219,8 @@ function printIpv6(context: Context, l3: number, end: number): string {
   if (fragmentAt !== 0)
     notes = ` frag id ${identification >>> 0} offset ${fragmentOffset}${moreFragments ? ' more' : ''}`;
   if (statedEnd > end && !context.quoted) notes += ` !payload-length ${payload}`;
-  return printPayload(context, protocol, [src, dst], l4, packetEnd, fragmentOffset !== 0) + notes;
+  const inside = fragmentAt !== 0 ? { ...context, quoted: true } : context;
+  return printPayload(inside, protocol, [src, dst], l4, packetEnd, fragmentOffset !== 0) + notes;
 }
 
 function endpoint(address: string, port: number): string {
@@ -262,8 +268,27 @@ function printPayload(
     case PROTOCOL_IPIP:
     case PROTOCOL_IPV6:
       return `${plain} (${printIp(inner, l4, end)})`;
+    case PROTOCOL_GRE:
+      return `${plain}${printGre(inner, l4, end) ?? length}`;
     default:
       return plain + length;
+  }
+}
+
+/** ` (…)` with what is inside; undefined when the header is cut or not opened. */
+function printGre(context: Context, l4: number, end: number): string | undefined {
+  const { view } = context;
+  const headerBytes = end - l4 < GRE_MIN_BYTES ? 0 : greHeaderBytes(view, l4);
+  const at = l4 + headerBytes;
+  if (headerBytes === 0 || at > end) return undefined;
+  switch (greType(view, l4)) {
+    case GRE_ETHERNET:
+      return ` (${printEthernet(context, at, end)})`;
+    case ETHERTYPE_IPV4:
+    case ETHERTYPE_IPV6:
+      return ` (${printIp(context, at, end)})`;
+    default:
+      return undefined;
   }
 }
 

@@ -30,6 +30,7 @@ import {
   tcpAcknowledgment,
   tcpFlags,
   tcpHeaderBytes,
+  tcpReserved,
   tcpSequence,
   tcpWindow,
 } from '../wire/tcp.ts';
@@ -42,10 +43,14 @@ const PORTS_AND_SEQUENCE_BYTES = 8;
 const FLAG_LETTERS = 'SFRPAUEC';
 const FLAG_BITS: readonly number[] = [TCP_SYN, TCP_FIN, TCP_RST, TCP_PSH, TCP_ACK, TCP_URG, TCP_ECE, TCP_CWR];
 
-/** `SA`, `PA`, `R`, …; `-` for none. */
-function printTcpFlags(flags: number): string {
+/** The bit before the flags byte: accurate ECN. tcpdump's letter. */
+const AE = 1;
+
+/** `SA`, `PA`, `R`, …; `-` for none. @param reserved the four bits in front of the flags */
+function printTcpFlags(flags: number, reserved: number): string {
   let text = '';
   for (let i = 0; i < FLAG_BITS.length; i++) if ((flags & FLAG_BITS[i]) !== 0) text += FLAG_LETTERS[i];
+  if ((reserved & AE) !== 0) text += 'e';
   return text === '' ? '-' : text;
 }
 
@@ -58,11 +63,13 @@ export function printTcp(view: DataView, l4: number, end: number, brief: boolean
   if (end - l4 < TCP_MIN_BYTES)
     return end - l4 < PORTS_AND_SEQUENCE_BYTES || brief ? '' : ` seq ${tcpSequence(view, l4) >>> 0}`;
   const flags = tcpFlags(view, l4);
-  let text = ` ${printTcpFlags(flags)}`;
+  const reserved = tcpReserved(view, l4);
+  let text = ` ${printTcpFlags(flags, reserved)}`;
   if (brief) return text;
   text += ` seq ${tcpSequence(view, l4) >>> 0}`;
   if ((flags & TCP_ACK) !== 0) text += ` ack ${tcpAcknowledgment(view, l4) >>> 0}`;
   text += ` win ${tcpWindow(view, l4)}`;
+  if (reserved >> 1 !== 0) text += ` reserved ${reserved >> 1}`;
   const headerBytes = tcpHeaderBytes(view, l4);
   if (headerBytes < TCP_MIN_BYTES) return `${text} !header-length ${headerBytes}`;
   const options = printOptions(view, l4 + TCP_MIN_BYTES, Math.min(l4 + headerBytes, end));
@@ -106,14 +113,22 @@ function printOption(view: DataView, at: number, kind: number, bytes: number): s
   return `option-${kind}`;
 }
 
-/** The part of a UDP line after the addresses: ` len 5`; empty in brief or without payload. */
+/**
+ * The part of a UDP line after the addresses: ` len 5`; empty in brief or without payload. The length is UDP's own; bytes
+ * that the IP packet has beyond it are no part of the datagram (RFC 768), and are stated.
+ * @param quoted the packet may end before the datagram does: in an ICMP error, or a first fragment
+ */
 export function printUdp(view: DataView, l4: number, end: number, brief: boolean, quoted: boolean): string {
   if (end - l4 < UDP_BYTES) return quoted ? '' : ' !cut';
   const bytes = udpLength(view, l4);
   if (brief) return '';
   if (bytes < UDP_BYTES) return ` !length ${bytes}`;
-  const payload = quoted ? bytes - UDP_BYTES : end - l4 - UDP_BYTES;
-  return payload === 0 ? '' : ` len ${payload}`;
+  const payload = bytes - UDP_BYTES;
+  const beyond = end - l4 - bytes;
+  let text = payload === 0 ? '' : ` len ${payload}`;
+  if (beyond > 0) text += ` trailing ${beyond}`;
+  else if (beyond < 0 && !quoted) text += ' !cut';
+  return text;
 }
 
 /** The part of an SCTP line after the addresses: the bytes of its chunks. */

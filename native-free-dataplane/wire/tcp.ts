@@ -81,6 +81,11 @@ export function tcpAcknowledgment(view: DataView, l4: number): number {
   return view.getInt32(l4 + ACKNOWLEDGMENT);
 }
 
+/** The four bits between header length and flags: three reserved ones, and AE (RFC 9768 §3.1; once NS, RFC 3540). */
+export function tcpReserved(view: DataView, l4: number): number {
+  return view.getUint8(l4 + OFFSET_AND_FLAGS) & 0xf;
+}
+
 /** Header length in bytes as stated, 0..60; below 20 it is invalid. */
 export function tcpHeaderBytes(view: DataView, l4: number): number {
   return (view.getUint8(l4 + OFFSET_AND_FLAGS) >> 4) << 2;

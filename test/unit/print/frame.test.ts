@@ -91,7 +91,7 @@ test('fragments of a datagram', () => {
   assert.equal(
     pieces.map((piece) => printBytes(piece)),
     [
-      'udp 10.244.1.2:1 > 10.244.2.2:2 len 1472 frag id 7 offset 0 more',
+      'udp 10.244.1.2:1 > 10.244.2.2:2 len 2000 frag id 7 offset 0 more',
       'udp 10.244.1.2 > 10.244.2.2 len 528 frag id 7 offset 1480',
     ],
   );
@@ -105,7 +105,7 @@ test('errors in a frame are shown', () => {
   };
   assert.match(bent(22, 9), / !ip-checksum$/);
   assert.match(bent(16, 9), /!total-length 2344/);
-  assert.is(bent(14, 0x65), '!ipv4 with version 6');
+  assert.is(bent(14, 0x65), 'protocol-64 4006:2471:af4:102:a60:a:fa0:50 > 0:1::5002:faf0:8ea1:0 len 0 !ethertype of ipv4');
   assert.is(bent(14, 0x41), '!ipv4 header of 4 bytes');
   assert.match(bent(46, 0x40), /!header-length 16/);
   assert.match(bent(46, 0xf0), /!cut/);
@@ -162,6 +162,55 @@ test('random and mutated frames: always one line, never an exception', () => {
       );
     }
   }
+});
+
+const hexFrame = (text: string): string => printBytes(Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex')));
+
+test('UDP has its own length: what the IP packet has beyond it is stated, and so is what is missing', () => {
+  const bytes = frame('udp 10.244.1.2:1 > 10.244.2.2:2 len 20');
+  viewOf(bytes).setUint16(14 + 20 + 4, 13);
+  assert.match(printBytes(bytes), 'udp 10.244.1.2:1 > 10.244.2.2:2 len 5 trailing 15');
+  viewOf(bytes).setUint16(14 + 20 + 4, 29);
+  assert.match(printBytes(bytes), 'udp 10.244.1.2:1 > 10.244.2.2:2 len 21 !cut');
+});
+
+test('a first fragment of UDP has the length of its datagram', () => {
+  const [first] = fragments(frame('udp 10.244.1.2:1 > 10.244.2.2:2 len 3000', { df: false }), 1500);
+  assert.match(printBytes(first!), 'len 3000 frag id 0 offset 0 more');
+});
+
+test('AE and the reserved bits of a TCP header are shown', () => {
+  const bytes = frame('tcp 10.244.1.2:1 > 10.244.2.2:2 SEC seq 1 win 5');
+  viewOf(bytes).setUint8(14 + 20 + 12, 0x51);
+  assert.is(printBytes(bytes), 'tcp 10.244.1.2:1 > 10.244.2.2:2 SECe seq 1 win 5');
+  viewOf(bytes).setUint8(14 + 20 + 12, 0x5a);
+  assert.is(printBytes(bytes), 'tcp 10.244.1.2:1 > 10.244.2.2:2 SEC seq 1 win 5 reserved 5');
+});
+
+test('GRE is opened: IP, Ethernet, and behind checksum, key and sequence number', () => {
+  const ip = packet('udp 10.0.0.1:1 > 10.0.0.2:2 len 3');
+  const inner = Buffer.from(ip).toString('hex');
+  const ethernet = Buffer.from(frame('udp 10.0.0.1:1 > 10.0.0.2:2 len 3')).toString('hex');
+  const around = (gre: string): string => {
+    const payload = Uint8Array.from(Buffer.from(gre, 'hex'));
+    const bytes = frame(`gre 10.244.1.2 > 10.244.2.2 len ${payload.length}`);
+    bytes.set(payload, 14 + 20);
+    return printBytes(bytes);
+  };
+  const opened = 'gre 10.244.1.2 > 10.244.2.2 (udp 10.0.0.1:1 > 10.0.0.2:2 len 3)';
+  assert.is(around(`00000800${inner}`), opened);
+  assert.is(around(`20000800 00000007${inner}`.replace(' ', '')), opened);
+  assert.is(around(`b0000800000000000000000700000001${inner}`), opened);
+  assert.is(around(`00006558${ethernet}`), opened);
+  assert.is(around('0001880b00000000'), 'gre 10.244.1.2 > 10.244.2.2 len 8', 'PPTP');
+  assert.is(around('b0000800'), 'gre 10.244.1.2 > 10.244.2.2 len 4', 'cut');
+});
+
+test("the version decides what is inside IPv4's EtherType, and the contradiction is stated", () => {
+  const bytes = frame('udp [fd00::2]:1 > [fd00::3]:2 len 4');
+  viewOf(bytes).setUint16(12, 0x0800);
+  assert.is(printBytes(bytes), 'udp [fd00::2]:1 > [fd00::3]:2 len 4 !ethertype of ipv4');
+  assert.match(hexFrame(`0a580af40101 0a580af40102 0800 ${'55'.repeat(20)}`), '!ip version 5');
 });
 
 test.run();
