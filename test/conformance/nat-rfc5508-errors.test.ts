@@ -98,11 +98,14 @@ test('an error about a connection to a service: one from the endpoint gets the s
   n.sent('b');
   n.receive('b', `icmp ${B} > ${A} unreachable port (tcp ${A}:4000 > ${B}:8080 S)`);
   isPacket(onlySent(n, 'a'), `icmp 10.96.0.10 > ${A} unreachable port (tcp ${A}:4000 > 10.96.0.10:80 S)`, { ttl: 63 });
+  // The other node is a router on the way to its pod.
+  n.service('tcp 10.96.0.10:80', { endpoints: ['10.244.2.2:8080'] });
+  n.receive('a', `tcp ${A}:4001 > 10.96.0.10:80 S`);
   n.receive(
     'host',
-    `vxlan 172.18.0.12:50000 > ${NODE}:4789 vni 1 (icmp 10.244.2.1 > ${A} time-exceeded (tcp ${A}:4000 > ${B}:8080 S))`,
+    `vxlan 172.18.0.12:50000 > ${NODE}:4789 vni 1 (icmp 10.244.2.1 > ${A} time-exceeded (tcp ${A}:4001 > 10.244.2.2:8080 S))`,
   );
-  isPacket(onlySent(n, 'a'), `icmp 10.244.2.1 > ${A} time-exceeded (tcp ${A}:4000 > 10.96.0.10:80 S)`, { ttl: 63 });
+  isPacket(onlySent(n, 'a'), `icmp 10.244.2.1 > ${A} time-exceeded (tcp ${A}:4001 > 10.96.0.10:80 S)`, { ttl: 63 });
 });
 
 test('an error toward the endpoint, about its own reply, is translated to the endpoint’s addresses', () => {

@@ -105,7 +105,10 @@ test('errors in a frame are shown', () => {
   };
   assert.match(bent(22, 9), / !ip-checksum$/);
   assert.match(bent(16, 9), /!total-length 2344/);
-  assert.is(bent(14, 0x65), 'protocol-64 4006:2471:af4:102:a60:a:fa0:50 > 0:1::5002:faf0:8ea1:0 len 0 !ethertype of ipv4');
+  assert.is(
+    bent(14, 0x65),
+    'protocol-64 4006:2471:af4:102:a60:a:fa0:50 > 0:1::5002:faf0:8ea1:0 len 0 !ethertype of ipv4',
+  );
   assert.is(bent(14, 0x41), '!ipv4 header of 4 bytes');
   assert.match(bent(46, 0x40), /!header-length 16/);
   assert.match(bent(46, 0xf0), /!cut/);
