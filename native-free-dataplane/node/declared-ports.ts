@@ -32,6 +32,16 @@ export function portDeclared(table: NodeTable, hop: number, protocol: number, po
   return false;
 }
 
+/** What the pod behind this hop declares, in no particular order; for people, never on a packet's path. */
+export function declaredPorts({ declared }: NodeTable, hop: number): { protocol: number; port: number }[] {
+  const found: { protocol: number; port: number }[] = [];
+  for (let at = 0; at < declared.length; at += DECLARED_WORDS) {
+    const key = declared[at + KEY];
+    if (key > 0 && key === keyWord(hop, key & 0xff)) found.push({ protocol: key & 0xff, port: declared[at + PORT] });
+  }
+  return found;
+}
+
 /** Declare a port of a pod. @returns false when the table is full */
 export function declarePort(table: NodeTable, hop: number, protocol: number, port: number): boolean {
   if (portDeclared(table, hop, protocol, port)) return true;

@@ -58,6 +58,11 @@ export function icmpCode(view: DataView, l4: number): number {
   return view.getUint8(l4 + CODE);
 }
 
+/** The checksum as it stands in the header. */
+export function icmpChecksum(view: DataView, l4: number): number {
+  return view.getUint16(l4 + CHECKSUM);
+}
+
 /** Identifier of a query or its answer. */
 export function icmpIdentifier(view: DataView, l4: number): number {
   return view.getUint16(l4 + IDENTIFIER);

@@ -167,6 +167,11 @@ export function ipv4HeaderChecksum(view: DataView, l3: number, headerBytes: numb
   return ~((once & 0xffff) + (once >>> 16)) & 0xffff;
 }
 
+/** The checksum as it stands in the header. */
+export function ipv4StoredChecksum(view: DataView, l3: number): number {
+  return view.getUint16(l3 + CHECKSUM);
+}
+
 /** Set the checksum over the header as it stands. */
 export function writeIpv4Checksum(view: DataView, l3: number, headerBytes: number): void {
   view.setUint16(l3 + CHECKSUM, 0);

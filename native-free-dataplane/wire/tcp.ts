@@ -99,6 +99,11 @@ export function writeTcpFlags(view: DataView, l4: number, flags: number): void {
   view.setUint8(l4 + FLAGS, flags);
 }
 
+/** The checksum as it stands in the header. */
+export function tcpChecksum(view: DataView, l4: number): number {
+  return view.getUint16(l4 + TCP_CHECKSUM);
+}
+
 /** Window as announced, not scaled. */
 export function tcpWindow(view: DataView, l4: number): number {
   return view.getUint16(l4 + WINDOW);
@@ -290,5 +295,25 @@ export function emitTcpReset(view: DataView, l4: number, segment: number, payloa
     view.setUint16(l4 + OFFSET_AND_FLAGS, MIN_OFFSET | TCP_RST | TCP_ACK);
   }
   view.setUint16(l4 + WINDOW, 0);
+  view.setInt32(l4 + TCP_CHECKSUM, 0);
+}
+
+/**
+ * Write a header without options, payload to follow, its checksum 0: a segment of this node's own making.
+ * @param ports source << 16 | destination
+ */
+export function emitTcp(
+  view: DataView,
+  l4: number,
+  ports: number,
+  sequence: number,
+  acknowledgment: number,
+  flags: number,
+): void {
+  writePorts(view, l4, ports);
+  view.setInt32(l4 + SEQUENCE, sequence);
+  view.setInt32(l4 + ACKNOWLEDGMENT, acknowledgment);
+  view.setUint16(l4 + OFFSET_AND_FLAGS, MIN_OFFSET | flags);
+  view.setUint16(l4 + WINDOW, 0xffff);
   view.setInt32(l4 + TCP_CHECKSUM, 0);
 }

@@ -35,6 +35,10 @@ const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> = {
     restart: { about: "restart a pod's containers; its network stays", load: () => import('./commands/restart.ts') },
   },
   Packets: {
+    trace: {
+      about: 'a packet through the live tables, explained step by step',
+      load: () => import('./commands/trace.ts'),
+    },
     conntrack: { about: 'the tracked connections', load: () => import('./commands/conntrack.ts') },
   },
   'The parts that `up` starts': {

@@ -109,6 +109,7 @@ const ARROWS: Record<string, string[]> = {
     'src/api',
     PIPELINE,
   ],
+  'src/observe': ['src/api', 'src/linux', 'src/net', PIPELINE],
   'src/cli': [
     'src/agent',
     'src/api',
@@ -117,6 +118,7 @@ const ARROWS: Record<string, string[]> = {
     'src/devices',
     'src/linux',
     'src/net',
+    'src/observe',
     'src/runtime',
     'src/worker',
     PIPELINE,

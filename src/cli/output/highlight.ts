@@ -1,8 +1,8 @@
 /** Which cells of a table show that something is wrong: red what does not work, yellow what needs attention. */
 
-export type Colour = 'red' | 'yellow';
+export type Colour = 'red' | 'yellow' | 'green';
 
-const CODES: Readonly<Record<Colour, number>> = { red: 31, yellow: 33 };
+const CODES: Readonly<Record<Colour, number>> = { red: 31, green: 32, yellow: 33 };
 
 /** States in which something waits, and which usually pass. */
 const WAITING =

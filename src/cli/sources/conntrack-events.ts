@@ -16,8 +16,9 @@ import {
 } from '../../../native-free-dataplane/conntrack/events.ts';
 import { type Conntrack, EVENT_WORDS } from '../../../native-free-dataplane/conntrack/record.ts';
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
+import { flowText } from '../../../native-free-dataplane/print/record.ts';
 import { monotonicMs } from '../../linux/clock.ts';
-import { flowText, mapTable, nodesWithFlows } from './conntrack.ts';
+import { mapTable, nodesWithFlows } from './conntrack.ts';
 
 export interface FlowEvent {
   readonly node: string;

@@ -11,12 +11,9 @@ import {
   StateWord,
   Status,
 } from '../../../native-free-dataplane/conntrack/record.ts';
-import { TCP_STATE_NAMES } from '../../../native-free-dataplane/conntrack/tcp/states.ts';
-import { tcpState } from '../../../native-free-dataplane/conntrack/tcp/tracker.ts';
 import { removeRecord } from '../../../native-free-dataplane/conntrack/tuple-index.ts';
-import type { FlowText, TupleText } from '../../../native-free-dataplane/print/flow.ts';
-import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
-import { formatAddress, formatIpv4 } from '../../../native-free-dataplane/wire/address.ts';
+import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
+import { flowText } from '../../../native-free-dataplane/print/record.ts';
 import { monotonicMs } from '../../linux/clock.ts';
 import { openShared } from '../../linux/shm.ts';
 import { listShared } from '../../linux/shm-files.ts';
@@ -28,15 +25,6 @@ export interface Flow extends FlowText {
   /** Place in the table, for `flush`. */
   readonly record: number;
 }
-
-/** Names of the status bits, as conntrack-tools have them. */
-const STATUS_NAMES: readonly (readonly [bit: number, name: string])[] = [
-  [Status.SEEN_REPLY, 'SEEN_REPLY'],
-  [Status.ASSURED, 'ASSURED'],
-  [Status.CONFIRMED, 'CONFIRMED'],
-  [Status.SNAT, 'SRC_NAT'],
-  [Status.DNAT, 'DST_NAT'],
-];
 
 /** Nodes of this machine that have a table of connections. */
 export function nodesWithFlows(): string[] {
@@ -106,34 +94,4 @@ function readFlow(node: string, table: Conntrack, record: number, nowMs: number)
   if ((meta & (Status.CONFIRMED | Status.DEAD)) !== Status.CONFIRMED) return undefined;
   if (((words[at + Rec.EXPIRES]! - nowMs) | 0) <= 0) return undefined;
   return { node, record, ...flowText(table, words, doubles, at, nowMs) };
-}
-
-/** A record's words, in the table or copied out of it, as text. */
-export function flowText(
-  table: Conntrack,
-  words: Int32Array,
-  doubles: Float64Array,
-  at: number,
-  nowMs: number,
-): FlowText {
-  const meta = words[at + Rec.META]!;
-  const leftMs = Math.max(0, (words[at + Rec.EXPIRES]! - nowMs) | 0);
-  const protocol = (meta >>> 16) & 0xff;
-  const tcp = protocol === PROTOCOL_TCP;
-  return {
-    protocol,
-    state: tcp ? (TCP_STATE_NAMES[tcpState(words, at + Rec.TCP)] ?? '') : '',
-    timeoutSeconds: Math.floor(leftMs / 1000),
-    original: readTuple(table, words, at + Rec.TUPLES),
-    reply: readTuple(table, words, at + Rec.TUPLES + table.tupleWords),
-    packets: [words[at + Rec.PACKETS_ORIGINAL]! >>> 0, words[at + Rec.PACKETS_REPLY]! >>> 0],
-    bytes: [doubles[(at + Rec.BYTES_ORIGINAL) >> 1]!, doubles[(at + Rec.BYTES_REPLY) >> 1]!],
-    status: STATUS_NAMES.filter(([bit]) => (meta & bit) !== 0).map(([, name]) => name),
-  };
-}
-
-function readTuple({ addressWords }: Conntrack, words: Int32Array, at: number): TupleText {
-  const address = (from: number) => (addressWords === 1 ? formatIpv4(words[from]!) : formatAddress(words, from));
-  const ports = words[at + 2 * addressWords]!;
-  return { src: address(at), srcPort: ports >>> 16, dst: address(at + addressWords), dstPort: ports & 0xffff };
 }

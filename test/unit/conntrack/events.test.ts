@@ -25,7 +25,7 @@ import {
   Rec,
   recordAt,
 } from '../../../native-free-dataplane/conntrack/record.ts';
-import { flowText } from '../../../src/cli/sources/conntrack.ts';
+import { flowText } from '../../../native-free-dataplane/print/record.ts';
 import { TestNode } from '../../lib/test-node.ts';
 
 const test = suite('conntrack events');

@@ -1,0 +1,83 @@
+/** The words of `dataplane trace`: who sends, to whom, which packet. All readers throw CliError with status 2. */
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
+import { TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG } from '../../../native-free-dataplane/wire/tcp.ts';
+import { parseIp } from '../../net/address.ts';
+import { usageError } from '../errors.ts';
+import { portNumber } from './values.ts';
+
+/** An end of the packet as it was named. `port` is a number or a Service port's name; undefined when left out. */
+export interface EndWords {
+  readonly kind: 'pod' | 'node' | 'svc' | 'outside' | 'ip';
+  readonly name: string;
+  readonly port: string | undefined;
+}
+
+const KINDS: Readonly<Record<string, EndWords['kind']>> = {
+  pod: 'pod',
+  po: 'pod',
+  pods: 'pod',
+  node: 'node',
+  no: 'node',
+  nodes: 'node',
+  svc: 'svc',
+  service: 'svc',
+  services: 'svc',
+};
+
+const FORMS = 'pod/NAME, node/NAME, svc/NAME or an IPv4 address';
+
+/** `pod/client`, `svc/web:80`, `svc/web:http`, `node/n1:31418`, `10.96.0.10:80`, `outside`. */
+export function readEnd(text: string, option: string): EndWords {
+  const [, head = '', port] = /^([^:]*)(?::([a-z0-9-]+))?$/.exec(text) ?? [];
+  if (head === 'outside' && port === undefined) return { kind: 'outside', name: '', port };
+  if (parseIp(head)?.family === 4) return { kind: 'ip', name: head, port };
+  const [kind = '', name = '', more] = head.split('/');
+  const known = Object.hasOwn(KINDS, kind) ? KINDS[kind] : undefined;
+  if (known === undefined || name === '' || more !== undefined) {
+    throw usageError(`${option} ${text}: expected ${FORMS}, with :PORT where one is meant`);
+  }
+  return { kind: known, name, port };
+}
+
+/** The port as a number. */
+export function readPort({ port }: EndWords, option: string): number | undefined {
+  return port === undefined ? undefined : portNumber(port, option);
+}
+
+const PROTOCOLS: Readonly<Record<string, number>> = { tcp: PROTOCOL_TCP, udp: PROTOCOL_UDP, icmp: PROTOCOL_ICMP };
+
+export function readProtocol(text: string, option: string): number {
+  const protocol = Object.hasOwn(PROTOCOLS, text.toLowerCase()) ? PROTOCOLS[text.toLowerCase()] : undefined;
+  if (protocol === undefined) throw usageError(`${option} ${text}: expected tcp, udp or icmp`);
+  return protocol;
+}
+
+const FLAGS: Readonly<Record<string, number>> = {
+  S: TCP_SYN,
+  A: TCP_ACK,
+  F: TCP_FIN,
+  R: TCP_RST,
+  P: TCP_PSH,
+  U: TCP_URG,
+};
+
+/** `S`, `SA`, `PA`, … as tcpdump writes them. */
+export function readFlags(text: string, option: string): number {
+  let flags = 0;
+  for (const letter of text.toUpperCase()) {
+    const flag = FLAGS[letter];
+    if (flag === undefined)
+      throw usageError(`${option} ${text}: expected letters of ${Object.keys(FLAGS).join('')}, such as S or PA`);
+    flags |= flag;
+  }
+  return flags;
+}
+
+/** Bytes in hexadecimal; blanks and colons between them are ignored. */
+export function readHex(text: string, option: string): Uint8Array {
+  const digits = text.replace(/[\s:]/g, '');
+  if (digits === '' || digits.length % 2 !== 0 || !/^[0-9a-f]*$/i.test(digits)) {
+    throw usageError(`${option}: expected a frame as pairs of hexadecimal digits`);
+  }
+  return Uint8Array.from(digits.match(/../g)!, (pair) => Number.parseInt(pair, 16));
+}

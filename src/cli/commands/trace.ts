@@ -1,0 +1,177 @@
+/** `dataplane trace`: a packet through copies of the live nodes' tables, explained step by step. */
+import { readFileSync } from 'node:fs';
+import { CaptureReader } from '../../../native-free-dataplane/capture/reader.ts';
+import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
+import { TCP_SYN } from '../../../native-free-dataplane/wire/tcp.ts';
+import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
+import { type EndWords, readEnd, readFlags, readHex, readProtocol } from '../args/trace-packet.ts';
+import { portNumber, wholeNumber } from '../args/values.ts';
+import { BRING_UP, failed, NOT_UP, needRoot, usageError } from '../errors.ts';
+import { paint } from '../output/highlight.ts';
+import { note, print } from '../output/output.ts';
+import { terminalOf, wrap } from '../output/table.ts';
+import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
+
+const FORMATS = ['json', 'mermaid'] as const;
+const MAX_COLUMNS = 80;
+/** Payload that still fits an underlay of jumbo frames. */
+const MAX_PAYLOAD = 9000;
+
+export const command: Command = {
+  usage: [
+    'trace FROM --to TO[:PORT] [--protocol tcp|udp|icmp] [--tcp-flags FLAGS] [--src-port N]',
+    'trace [FROM] --hex FRAME',
+    'trace [FROM] --pcap FILE [--frame N]',
+  ],
+  about: `Shows what would become of a packet, without sending it and without changing anything: the tables of the nodes of
+this machine are copied, and the pipeline that forwards runs over the copies, from node to node to the packet's end, and back with
+the answer. Every step names the line of the source that decided, the row of the table that it read, and what it changed.
+FROM and TO are pod/NAME, node/NAME or an IPv4 address; FROM may be outside, TO may be svc/NAME[:PORT], the port by number or
+name.`,
+  options: {
+    to: { value: 'TO', help: 'the destination' },
+    from: { value: 'FROM', help: 'the same as the operand FROM' },
+    'from-outside': { help: 'the same as --from outside' },
+    protocol: { short: 'p', value: 'NAME', help: 'tcp, udp or icmp (default: tcp)' },
+    'tcp-flags': { value: 'FLAGS', help: 'letters of SAFRPU (default: S)' },
+    'src-port': { value: 'N', help: 'source port, or identifier of an echo request (default: 40000)' },
+    src: { value: 'ADDRESS', help: "source address (default: the sender's own)" },
+    ttl: { value: 'N', help: 'time to live (default: 64)' },
+    length: { value: 'BYTES', help: 'bytes of payload (default: 0)' },
+    hex: { value: 'FRAME', help: 'an Ethernet frame in hexadecimal' },
+    pcap: { value: 'FILE', help: 'an Ethernet frame out of a capture, pcap or pcapng' },
+    frame: { value: 'N', help: 'which frame of the capture (default: 1)' },
+    ...NAMESPACE_OPTION,
+    output: { short: 'o', value: 'FORMAT', help: 'json or mermaid' },
+    help: { short: 'h', help: 'show this help' },
+  },
+  examples: [
+    'dataplane trace pod/client --to svc/mc3:80',
+    'dataplane trace outside --to 172.18.0.11:31418',
+    'dataplane trace pod/client --to 10.96.0.10:53 -p udp -o json',
+    'dataplane trace pod/client --pcap bad.pcap --frame 7',
+  ],
+  run,
+};
+
+async function run(args: Args): Promise<void> {
+  operandsAtMost('trace', args, 1);
+  const from = readFrom(args);
+  const given = readFrame(args);
+  if (given === undefined && from === undefined) needOperand('trace', args, 0, 'FROM');
+  const to = args.value('to', readEnd);
+  if (given === undefined && to === undefined)
+    throw usageError('dataplane trace: --to is missing', 'see `dataplane trace --help`');
+  if (given !== undefined && to !== undefined)
+    throw usageError('--to does not go with --hex or --pcap', 'the frame has its destination');
+  const words = readWords(args);
+  const format = args.text('output');
+  if (format !== undefined && !FORMATS.some((known) => known === format)) {
+    throw usageError(`-o ${format}: expected ${FORMATS.join(' or ')}`);
+  }
+  const namespace = namespaceOf(args);
+  needRoot('trace');
+
+  const [source, { NodeCopy }, { NO_OBJECTS, Names }, { Walker }, { processTraced }, { monotonicMs }] =
+    await Promise.all([
+      import('../sources/trace.ts'),
+      import('../../observe/trace/node-copy.ts'),
+      import('../../observe/trace/names.ts'),
+      import('../../observe/trace/walk.ts'),
+      import('../../../native-free-dataplane/trace/traced.ts'),
+      import('../../linux/clock.ts'),
+    ]);
+  const tables = source.copyLiveTables();
+  if (tables.length === 0) throw failed(NOT_UP, BRING_UP);
+  const nowMs = monotonicMs();
+  const nodes = tables.map((node, number) => new NodeCopy(node, nowMs, (nowMs ^ number) | 1));
+  let objects = NO_OBJECTS;
+  try {
+    objects = await withClient(source.readNamedObjects);
+  } catch (error) {
+    note(`no names: the API does not answer (${(error as Error).message})`);
+  }
+  const names = new Names(objects);
+  const resolver = new source.Resolver(nodes, names);
+  const start =
+    given === undefined
+      ? resolver.packet({ from: from!, to: to!, namespace, ...words })
+      : { from: from === undefined ? resolver.placeOfFrame(given) : resolver.place(from, namespace), frame: given };
+  const walk = new Walker(nodes, names, processTraced, nowMs).walk(start.frame, start.from);
+  await show(walk, format);
+}
+
+function readFrom(args: Args): EndWords | undefined {
+  const ways = [args.operands[0], args.text('from'), args.flag('from-outside') ? 'outside' : undefined].filter(
+    (text): text is string => text !== undefined,
+  );
+  if (ways.length > 1) throw usageError(`the sender is given twice, as ${ways.join(' and as ')}`, 'give it once');
+  return ways[0] === undefined ? undefined : readEnd(ways[0], 'FROM');
+}
+
+function readWords(args: Args) {
+  const protocol = args.value('protocol', readProtocol) ?? PROTOCOL_TCP;
+  if (args.has('tcp-flags') && protocol !== PROTOCOL_TCP)
+    throw usageError('--tcp-flags goes with --protocol tcp alone');
+  const src = args.value('src', readEnd);
+  if (src !== undefined && src.kind !== 'ip') throw usageError(`--src ${args.text('src')}: expected an IPv4 address`);
+  return {
+    protocol,
+    flags: args.value('tcp-flags', readFlags) ?? TCP_SYN,
+    srcPort: args.value('src-port', portNumber) ?? 40_000,
+    ttl: args.value('ttl', wholeNumber(1, 64, 'a time to live')) ?? 64,
+    payloadBytes: args.value('length', wholeNumber(0, MAX_PAYLOAD, 'bytes')) ?? 0,
+    src: src?.name,
+  };
+}
+
+/** Longest frame that is traced: what a worker's arena holds of one. */
+const MAX_FRAME = 65_549;
+const MIN_FRAME = 34;
+
+/** The frame of --hex or --pcap. */
+function readFrame(args: Args): Uint8Array | undefined {
+  const hex = args.value('hex', readHex);
+  const file = args.text('pcap');
+  if (hex !== undefined && file !== undefined) throw usageError('--hex and --pcap are two frames', 'give one');
+  const number = args.value('frame', wholeNumber(1, 1_000_000_000, 'the number of a frame'));
+  if (number !== undefined && file === undefined) throw usageError('--frame goes with --pcap');
+  const frame = file === undefined ? hex : frameOf(file, number ?? 1);
+  if (frame === undefined || (frame.length >= MIN_FRAME && frame.length <= MAX_FRAME)) return frame;
+  throw usageError(`the frame has ${frame.length} bytes`, `expected an Ethernet frame of ${MIN_FRAME} to ${MAX_FRAME}`);
+}
+
+function frameOf(file: string, number: number): Uint8Array {
+  const reader = new CaptureReader();
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    throw failed(`${file} cannot be read: ${(error as Error).message}`);
+  }
+  reader.push(bytes);
+  let count = 0;
+  for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {
+    if (++count < number) continue;
+    if (frame.bytes.length < frame.originalBytes) {
+      throw failed(`${file}: frame ${number} was cut when it was captured`, 'capture whole frames (tcpdump -s 0)');
+    }
+    return frame.bytes;
+  }
+  reader.end();
+  const why = reader.damage === '' ? '' : `, then: ${reader.damage}`;
+  throw failed(`${file} has ${count} frames${why}`, 'see --frame');
+}
+
+async function show(walk: import('../../observe/trace/walk.ts').Walk, format: string | undefined): Promise<void> {
+  if (format === 'json') return print(JSON.stringify(walk.traces, null, 2));
+  const { traceDiagram, traceLines } = await import('../../observe/trace/print.ts');
+  if (format === 'mermaid') return print(traceDiagram(walk));
+  const terminal = terminalOf();
+  const columns = Math.min(terminal?.columns ?? MAX_COLUMNS, MAX_COLUMNS);
+  for (const { indent, text, kind } of traceLines(walk)) {
+    const colour = kind === 'good' ? 'green' : kind === 'bad' ? 'red' : undefined;
+    const lines = text === '' ? [''] : wrap(text, columns - indent);
+    for (const line of lines) print(`${' '.repeat(indent)}${terminal?.colour ? paint(colour, line) : line}`.trimEnd());
+  }
+}

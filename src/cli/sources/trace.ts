@@ -1,0 +1,248 @@
+/** What `dataplane trace` reads before it traces: copies of the nodes' tables, names of the API, and the frame. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Features, TableBuffers } from '../../../native-free-dataplane/dataplane.ts';
+import { HopWord, NodeWord } from '../../../native-free-dataplane/node/config.ts';
+import { firstNodeHop, HopKind, hopAt, hopKind } from '../../../native-free-dataplane/node/hops.ts';
+import { PROTOCOL_ICMP, protocolName } from '../../../native-free-dataplane/protocols.ts';
+import { formatAddress, type Mac } from '../../../native-free-dataplane/wire/address.ts';
+import type { ApiClient } from '../../api/client/client.ts';
+import type { Service } from '../../api/types/objects.ts';
+import { readClusterFile, STATE_DIR } from '../../cluster/state.ts';
+import { listShared, SHM_DIRECTORY } from '../../linux/shm-files.ts';
+import { nthAddress, parseCidr, printIp } from '../../net/address.ts';
+import { makeFrame, sourceOf } from '../../observe/trace/frames.ts';
+import type { NamedObjects, Names } from '../../observe/trace/names.ts';
+import type { NodeCopy, NodeTables } from '../../observe/trace/node-copy.ts';
+import type { Place } from '../../observe/trace/walk.ts';
+import { memoryName, nodesWith, SHM_PREFIX } from '../../shm-names.ts';
+import { type EndWords, readPort } from '../args/trace-packet.ts';
+import { failed, usageError } from '../errors.ts';
+
+const TABLES = ['conntrack', 'services', 'routes', 'counters', 'fragments'] as const;
+
+/** Copies of the tables of every node of this machine. Reading changes nothing. */
+export function copyLiveTables(): NodeTables[] {
+  return nodesWith('conntrack', listShared(SHM_PREFIX)).map((name) => ({
+    name,
+    tables: Object.fromEntries(
+      TABLES.map((table) => [table, copyOf(memoryName(name, table))]),
+    ) as unknown as TableBuffers,
+    features: readFeatures(name),
+  }));
+}
+
+function copyOf(memory: string): ArrayBuffer {
+  const { buffer, byteOffset, byteLength } = readFileSync(join(SHM_DIRECTORY, memory));
+  // Node keeps small files in a pool of its own.
+  return byteLength === buffer.byteLength ? buffer : buffer.slice(byteOffset, byteOffset + byteLength);
+}
+
+/** What the node's device can take, as its agent found out. */
+function readFeatures(node: string): Features {
+  try {
+    const text = readFileSync(join(STATE_DIR, 'nodes', node, 'dataplane.json'), 'utf8');
+    const { tunnelOffload = false, udpSegmentation = false } = JSON.parse(text) as Partial<Features>;
+    return { tunnelOffload, udpSegmentation };
+  } catch {
+    return { tunnelOffload: false, udpSegmentation: false };
+  }
+}
+
+/** The objects that give addresses their names. */
+export async function readNamedObjects(client: ApiClient): Promise<NamedObjects> {
+  const [pods, services, nodes] = await Promise.all([client.list('Pod'), client.list('Service'), client.list('Node')]);
+  return { pods: pods.items, services: services.items, nodes: nodes.items };
+}
+
+/** Port of the pod with this address, and its node. */
+function podPlace(nodes: readonly NodeCopy[], ip: string): { node: NodeCopy; port: number } | undefined {
+  for (const node of nodes) {
+    const table = node.dp.node;
+    for (let hop = 1; hop < firstNodeHop(table); hop++) {
+      const isPod = hopKind(table, hop) === HopKind.POD;
+      if (isPod && formatAddress(table.hops, hopAt(hop) + HopWord.ADDRESS) === ip) return { node, port: hop };
+    }
+  }
+  return undefined;
+}
+
+const own = ({ dp }: NodeCopy, word: number): string => formatAddress(dp.node.config, word);
+
+export interface PacketOptions {
+  readonly from: EndWords;
+  readonly to: EndWords;
+  readonly namespace: string;
+  readonly protocol: number;
+  readonly flags: number;
+  readonly srcPort: number;
+  readonly ttl: number;
+  /** Source address; undefined: the sender's own. */
+  readonly src: string | undefined;
+  readonly payloadBytes: number;
+}
+
+/** Finds places and addresses by name. */
+export class Resolver {
+  private readonly nodes: readonly NodeCopy[];
+  private readonly names: Names;
+
+  constructor(nodes: readonly NodeCopy[], names: Names) {
+    this.nodes = nodes;
+    this.names = names;
+  }
+
+  /** Where the frame begins, and the frame. */
+  packet(options: PacketOptions): { from: Place; frame: Uint8Array } {
+    const { to, namespace, protocol } = options;
+    const from = this.place(options.from, namespace);
+    const { ip: dst, port } = this.target(to, from, namespace, protocol);
+    if (port === undefined && protocol !== PROTOCOL_ICMP) {
+      throw usageError(`--to needs a port for ${protocolName(protocol)}`, 'such as --to 10.96.0.10:80');
+    }
+    const own = options.from.kind === 'ip' ? options.from.name : this.sourceAddress(from, dst);
+    const src = options.src ?? own;
+    const [mac, gateway] = this.macs(from);
+    return { from, frame: makeFrame({ ...options, src, dst, dstPort: port ?? 0 }, mac, gateway) };
+  }
+
+  /** Where a captured frame begins, by its source. */
+  placeOfFrame(frame: Uint8Array): Place {
+    const source = sourceOf(frame);
+    if (source === undefined) throw usageError('the frame carries no IPv4 packet that names its sender', 'name FROM');
+    return this.placeOfSource(formatAddress(source));
+  }
+
+  /** At the pod whose address it is, or on the wire. */
+  private placeOfSource(ip: string): Place {
+    const pod = podPlace(this.nodes, ip);
+    return pod === undefined
+      ? { node: undefined, port: 0, name: `outside (${ip})` }
+      : { ...pod, name: this.names.address(ip) };
+  }
+
+  place(end: EndWords, namespace: string): Place {
+    switch (end.kind) {
+      case 'outside':
+        return { node: undefined, port: 0, name: 'outside' };
+      case 'node': {
+        const node = this.node(end.name);
+        return { node, port: 0, name: `node ${node.name}` };
+      }
+      case 'ip':
+        return this.placeOfSource(end.name);
+      case 'pod': {
+        const ip = this.podAddress(end.name, namespace);
+        const at = podPlace(this.nodes, ip);
+        if (at === undefined)
+          throw failed(`no node of this machine has pod ${end.name} (${ip})`, 'see `dataplane status`');
+        return { ...at, name: this.names.address(ip) };
+      }
+      default:
+        throw usageError('a packet does not come from a Service', 'name a pod, a node, an address or outside');
+    }
+  }
+
+  private node(name: string): NodeCopy {
+    const node = this.nodes.find((each) => each.name === name);
+    if (node !== undefined) return node;
+    throw failed(
+      `there is no node "${name}" on this machine`,
+      `there are ${this.nodes.map((each) => each.name).join(', ')}`,
+    );
+  }
+
+  private podAddress(name: string, namespace: string): string {
+    const pods = this.names.objects.pods.filter(({ metadata }) => (metadata.namespace ?? 'default') === namespace);
+    const pod = pods.find(({ metadata }) => metadata.name === name);
+    if (pod === undefined)
+      throw failed(
+        `there is no pod ${name} in namespace ${namespace}`,
+        'give its address instead, or see `dataplane get pods`',
+      );
+    if (pod.status?.podIP === undefined) throw failed(`pod ${name} has no address yet`, 'see `dataplane describe pod`');
+    return pod.status.podIP;
+  }
+
+  private target(
+    to: EndWords,
+    from: Place,
+    namespace: string,
+    protocol: number,
+  ): { ip: string; port: number | undefined } {
+    switch (to.kind) {
+      case 'ip':
+        return { ip: to.name, port: readPort(to, '--to') };
+      case 'pod':
+        return { ip: this.podAddress(to.name, namespace), port: readPort(to, '--to') };
+      case 'node':
+        return { ip: own(this.node(to.name), NodeWord.NODE_IP), port: readPort(to, '--to') };
+      case 'svc':
+        return this.serviceTarget(to, from, namespace, protocol);
+      default:
+        throw usageError('--to outside: expected an address', 'such as --to 172.18.0.1:80');
+    }
+  }
+
+  private serviceTarget({ name, port: wanted }: EndWords, from: Place, namespace: string, protocol: number) {
+    const service = this.names.objects.services.find(
+      ({ metadata }) => metadata.name === name && (metadata.namespace ?? 'default') === namespace,
+    );
+    if (service === undefined)
+      throw failed(
+        `there is no service ${name} in namespace ${namespace}`,
+        'give its address instead, or see `dataplane get services`',
+      );
+    const { clusterIP } = service.spec;
+    if (!clusterIP?.includes('.'))
+      throw failed(`service ${name} has no cluster IP`, 'give the address of one of its pods');
+    const ports = service.spec.ports ?? [];
+    const ofProtocol = ports.filter((port) => (port.protocol ?? 'TCP') === protocolName(protocol).toUpperCase());
+    const port =
+      wanted === undefined
+        ? ofProtocol.length === 1
+          ? ofProtocol[0]
+          : undefined
+        : ofProtocol.find((each) => each.name === wanted || String(each.port) === wanted);
+    const number = port?.port ?? (wanted !== undefined && /^\d+$/.test(wanted) ? Number(wanted) : undefined);
+    if (protocol !== PROTOCOL_ICMP && number === undefined) {
+      const has = ports.map((each) => `${each.port}/${each.protocol ?? 'TCP'}`).join(', ');
+      throw failed(`service ${name}: which port? It has ${has}`, `such as --to svc/${name}:${ports[0]?.port ?? 80}`);
+    }
+    if (from.node !== undefined) return { ip: clusterIP, port: number };
+    return this.outsideTarget(service, port?.nodePort, number);
+  }
+
+  /** The outside has no route to cluster IPs: it asks by an external address, or by a NodePort of the first node. */
+  private outsideTarget({ metadata, spec, status }: Service, nodePort: number | undefined, port: number | undefined) {
+    const external = spec.externalIPs?.[0] ?? status?.loadBalancer?.ingress?.find(({ ip }) => ip !== undefined)?.ip;
+    if (nodePort !== undefined) return { ip: own(this.nodes[0]!, NodeWord.NODE_IP), port: nodePort };
+    if (external !== undefined) return { ip: external, port };
+    throw failed(`service ${metadata.name} cannot be reached from outside: it has no NodePort and no external address`);
+  }
+
+  /** As the sender's kernel chooses it: a node's address on the device that the route names. */
+  private sourceAddress(from: Place, dst: string): string {
+    if (from.node === undefined) return outsideAddress();
+    if (from.port !== 0) return formatAddress(from.node.dp.node.hops, hopAt(from.port) + HopWord.ADDRESS);
+    const nodeIP = own(from.node, NodeWord.NODE_IP);
+    return dst === nodeIP ? nodeIP : own(from.node, NodeWord.GATEWAY_IP);
+  }
+
+  private macs({ node, port }: Place): [from: Mac, to: Mac] {
+    const any: Mac = { high: 0x0200, low: 9 };
+    if (node === undefined) return [any, any];
+    const { config, hops } = node.dp.node;
+    const gateway = { high: config[NodeWord.GATEWAY_MAC_HIGH]!, low: config[NodeWord.GATEWAY_MAC_LOW]! };
+    if (port === 0) return [any, gateway];
+    const at = hopAt(port);
+    return [{ high: hops[at + HopWord.MAC_HIGH]!, low: hops[at + HopWord.MAC_LOW]! }, gateway];
+  }
+}
+
+/** The machine outside the cluster has the underlay's first address. */
+function outsideAddress(): string {
+  const cidr = parseCidr(readClusterFile()?.options.underlayCidr ?? '172.18.0.0/24');
+  const first = cidr && nthAddress(cidr, 1);
+  return first === undefined ? '172.18.0.1' : printIp(first);
+}

@@ -1,0 +1,68 @@
+/** Routes and hops in words: which route an address has, and what is behind a hop. */
+import type { Dataplane } from '../../../native-free-dataplane/dataplane.ts';
+import {
+  HopWord,
+  inNetwork,
+  type NodeTable,
+  NodeWord,
+  ROUTE_WORDS,
+  RouteWord,
+} from '../../../native-free-dataplane/node/config.ts';
+import { HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from '../../../native-free-dataplane/node/hops.ts';
+import { OVERLAYS } from '../../../native-free-dataplane/overlay/modes.ts';
+import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
+import type { Asked, Described } from './asked.ts';
+import type { Names } from './names.ts';
+
+/** Length of the IPv4-mapped prefix in front of an IPv4 address. */
+const IPV4_PREFIX = 96;
+
+/** What is behind a hop. `node` is the words for it. */
+export function describeHop(dp: Dataplane, hop: number, names: Names): { node: string; kind: string; address: string } {
+  const { config, hops } = dp.node;
+  if (hop === HOST_HOP) return { node: "the node's kernel (dp0)", kind: 'host', address: '' };
+  const address = formatAddress(hops, hopAt(hop) + HopWord.ADDRESS);
+  if (hopKind(dp.node, hop) === HopKind.POD)
+    return { node: `${names.address(address)} at port ${hop}`, kind: 'pod', address };
+  const overlay = Object.entries(OVERLAYS).find(([, { mode }]) => mode === config[NodeWord.OVERLAY])?.[0] ?? 'host-gw';
+  return { node: `${names.address(address)} (${address}) by ${overlay}`, kind: 'node', address };
+}
+
+/** The longest route that holds an address, as `10.244.2.0/24`; undefined without one. */
+function routeOf(table: NodeTable, address: Int32Array): string | undefined {
+  const { routes } = table;
+  let best = -1;
+  for (let at = 0; at < routes.length; at += ROUTE_WORDS) {
+    const prefix = routes[at + RouteWord.PREFIX]! - 1;
+    const longer = best < 0 || prefix >= routes[best + RouteWord.PREFIX]!;
+    if (prefix >= 0 && longer && inNetwork(routes, at, prefix, address)) best = at;
+  }
+  if (best < 0) return undefined;
+  return `${formatAddress(routes, best)}/${routes[best + RouteWord.PREFIX]! - 1 - IPV4_PREFIX}`;
+}
+
+/** A look-up of an address, or the hop that the flow remembers. */
+export function describeRoute({ call, pkt, dp, names, done }: Asked): Described | undefined {
+  const hop = call.result as number;
+  const ofFlow = call.name === 'hopOfFlow';
+  // The flow was made a moment ago, with the hop that was looked up for it.
+  if (ofFlow && done.has('createFlow')) return undefined;
+  const asked = ofFlow ? undefined : (call.args[1] as Int32Array);
+  const stage = asked === pkt.src ? 'route back' : 'route';
+  const target = asked === undefined ? '' : formatAddress(asked);
+  if (hop === NO_HOP) {
+    const text = [ofFlow ? 'the flow has no hop any more' : `no route to ${target}`];
+    return { stage, table: 'routes', row: { text, ...(target && { address: target }) } };
+  }
+  const { node, kind, address } = describeHop(dp, hop, names);
+  if (asked === undefined) {
+    return { stage, table: 'conntrack', row: { text: [`the flow's hop: ${node}`], hop, kind, hopAddress: address } };
+  }
+  const route = hop === HOST_HOP ? undefined : routeOf(dp.node, asked);
+  const text = [`${route ?? target} → ${node}`];
+  return {
+    stage,
+    table: 'routes',
+    row: { text, address: target, ...(route && { route }), hop, kind, ...(address && { hopAddress: address }) },
+  };
+}

@@ -1,0 +1,74 @@
+/** The service table in words: which Service the packet asked for, which endpoint it was given, and how that was chosen. */
+import { NodeWord } from '../../../native-free-dataplane/node/config.ts';
+import { protocolName } from '../../../native-free-dataplane/protocols.ts';
+import {
+  type EndpointView,
+  type ServicePortView,
+  viewService,
+} from '../../../native-free-dataplane/services/inspect.ts';
+import { Verdict } from '../../../native-free-dataplane/verdicts.ts';
+import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
+import type { Asked, Call, Described } from './asked.ts';
+import { printServicePort } from './names.ts';
+
+/** What the tables hold for the address and port that a packet asks for; undefined when it is no Service's. */
+export function serviceAsked({ pkt, dp }: Pick<Asked, 'pkt' | 'dp'>): ServicePortView | undefined {
+  const { config } = dp.node;
+  const byAddress = viewService(dp.services, pkt.protocol, pkt.dstPort, pkt.dst);
+  if (byAddress !== undefined) return byAddress;
+  const inRange = pkt.dstPort >= config[NodeWord.NODE_PORT_LOW]! && pkt.dstPort <= config[NodeWord.NODE_PORT_HIGH]!;
+  return inRange ? viewService(dp.services, pkt.protocol, pkt.dstPort) : undefined;
+}
+
+const calls = (call: Call, name: string): Call | undefined => {
+  for (const inner of call.calls) {
+    const found = inner.name === name ? inner : calls(inner, name);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+};
+
+/** The set that was chosen from: the node's own endpoints, or all. */
+function setOf(view: ServicePortView, call: Call): readonly EndpointView[] {
+  return calls(call, 'pickEndpoint')?.args[5] === true ? view.local : view.cluster;
+}
+
+function choice(view: ServicePortView, call: Call, count: number): string {
+  if (count === 1) return 'the only endpoint';
+  if (calls(call, 'maglevChoice') !== undefined) return `by Maglev hashing over ${count} endpoints`;
+  if (view.affinitySeconds === 0) return `at random of ${count} endpoints`;
+  const remembered = calls(call, 'affinityEndpoint')?.result !== 0;
+  return remembered
+    ? `by session affinity: this client was sent there before (${count} endpoints)`
+    : `by session affinity: from now on this client's, for ${view.affinitySeconds} s (${count} endpoints)`;
+}
+
+export function describeService(asked: Asked): Described | undefined {
+  const { call, pkt, names } = asked;
+  const stage = 'service';
+  const view = serviceAsked(asked);
+  const address = formatAddress(pkt.dst);
+  const protocol = protocolName(pkt.protocol).toUpperCase();
+  if (view === undefined) {
+    if (call.result !== Verdict.GO_ON) return { stage, table: 'services' };
+    const text = [`${address}:${pkt.dstPort}/${protocol} is no Service's: no translation`];
+    return { stage, table: 'services', row: { text } };
+  }
+  const named = names.servicePort(address, pkt.protocol, pkt.dstPort);
+  const service = named === undefined ? `${address}:${pkt.dstPort}` : printServicePort(named);
+  const text = [`Service ${service}, ${address}:${pkt.dstPort}/${protocol}`];
+  const ready = { endpoints: view.cluster.length, endpointsOnNode: view.local.length };
+  if (pkt.dnat === 0) {
+    text.push(`${view.cluster.length} endpoints, ${view.local.length} on this node`);
+    return { stage, table: 'services', row: { text, service, ...ready } };
+  }
+  const target = formatAddress(pkt.newDst);
+  const chosen = choice(view, call, setOf(view, call).length);
+  text.push(`endpoint ${target}:${pkt.newDstPort} (${names.address(target)}), ${chosen}`);
+  if (pkt.masquerade !== 0) text.push('masquerade: the source is hidden behind this node');
+  return {
+    stage,
+    table: 'services',
+    row: { text, service, endpoint: `${target}:${pkt.newDstPort}`, chosen, masquerade: pkt.masquerade !== 0, ...ready },
+  };
+}

@@ -1,0 +1,90 @@
+/** Kubernetes' names for addresses: from the API's objects where there are any, else the addresses themselves. */
+import { protocolName } from '../../../native-free-dataplane/protocols.ts';
+import type { NodeObject, Pod, Service, ServicePort } from '../../api/types/objects.ts';
+
+export interface NamedObjects {
+  readonly pods: readonly Pod[];
+  readonly services: readonly Service[];
+  readonly nodes: readonly NodeObject[];
+}
+
+export interface ServicePortName {
+  readonly service: Service;
+  readonly port: ServicePort;
+}
+
+export const NO_OBJECTS: NamedObjects = { pods: [], services: [], nodes: [] };
+
+const keyOf = ({ metadata }: Pod | Service): string => `${metadata.namespace ?? 'default'}/${metadata.name}`;
+const ended = ({ status }: Pod): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';
+
+export class Names {
+  readonly objects: NamedObjects;
+
+  constructor(objects: NamedObjects = NO_OBJECTS) {
+    this.objects = objects;
+  }
+
+  /** The pod of an address; pods on the host's network share it and have no name here. */
+  podAt(ip: string): Pod | undefined {
+    return this.objects.pods.find((pod) => pod.status?.podIP === ip && !pod.spec.hostNetwork && !ended(pod));
+  }
+
+  /** `pod default/web`, `node n1`, or the address. */
+  address(ip: string): string {
+    const pod = this.podAt(ip);
+    if (pod !== undefined) return `pod ${keyOf(pod)}`;
+    const node = this.nodeAt(ip);
+    if (node !== undefined) return `node ${node}`;
+    const service = this.objects.services.find(({ spec }) => spec.clusterIP === ip);
+    return service === undefined ? ip : `Service ${keyOf(service)}`;
+  }
+
+  nodeAt(ip: string): string | undefined {
+    const has = ({ status }: NodeObject): boolean => status?.addresses?.some(({ address }) => address === ip) ?? false;
+    return this.objects.nodes.find(has)?.metadata.name;
+  }
+
+  /** The port of a Service that an address and port belong to; a NodePort belongs to any address. */
+  servicePort(ip: string, protocol: number, number: number): ServicePortName | undefined {
+    const named = protocolName(protocol).toUpperCase();
+    const ports = this.objects.services.flatMap((service) =>
+      (service.spec.ports ?? [])
+        .filter(({ protocol: own = 'TCP' }) => own === named)
+        .map((port): ServicePortName => ({ service, port })),
+    );
+    return (
+      ports.find(({ service, port }) => port.port === number && addressesOf(service).includes(ip)) ??
+      ports.find(({ port }) => port.nodePort === number)
+    );
+  }
+
+  /** Pods that a Service selects, ready or not. */
+  selected({ metadata, spec }: Service): readonly Pod[] {
+    const selector = Object.entries(spec.selector ?? {});
+    if (selector.length === 0) return [];
+    return this.objects.pods.filter(
+      (pod) =>
+        (pod.metadata.namespace ?? 'default') === (metadata.namespace ?? 'default') &&
+        selector.every(([name, value]) => pod.metadata.labels?.[name] === value),
+    );
+  }
+}
+
+function addressesOf({ spec, status }: Service): string[] {
+  const ingress = status?.loadBalancer?.ingress ?? [];
+  const all = [spec.clusterIP, ...(spec.externalIPs ?? []), ...ingress.map(({ ip }) => ip)];
+  return all.filter((ip): ip is string => ip !== undefined);
+}
+
+/** `default/web`, and the port's name where it has one: `default/web:http`. */
+export function printServicePort({ service, port }: ServicePortName): string {
+  return `${keyOf(service)}${port.name ? `:${port.name}` : ''}`;
+}
+
+/** `app=web,tier=front`. */
+export function printSelector(selector: Readonly<Record<string, string>>): string {
+  return Object.entries(selector)
+    .map((pair) => pair.join('='))
+    .join(',');
+}

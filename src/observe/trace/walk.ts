@@ -1,0 +1,210 @@
+/**
+ * A packet's way from node to node, and its answer's way back, over copies of the nodes' tables. Between the nodes stands
+ * what their kernels do: send the frame on by the underlay, and hand it to dp0 where the rules of
+ * src/agent/underlay say so.
+ */
+import { HopWord, inNetwork, NodeWord } from '../../../native-free-dataplane/node/config.ts';
+import { HopKind, hopAt, hopKind } from '../../../native-free-dataplane/node/hops.ts';
+import { OverlayMode } from '../../../native-free-dataplane/overlay/modes.ts';
+import { printBytes } from '../../../native-free-dataplane/print/frame.ts';
+import { PROTOCOL_IPIP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
+import { viewService } from '../../../native-free-dataplane/services/inspect.ts';
+import { findFrontend } from '../../../native-free-dataplane/services/table.ts';
+import { ADDRESS_WORDS, Scope, sameAddress, scopeOf } from '../../../native-free-dataplane/shared/address.ts';
+import type { processTraced } from '../../../native-free-dataplane/trace/traced.ts';
+import { VERDICTS, verdictNamed } from '../../../native-free-dataplane/verdicts.ts';
+import { formatAddress, macWords } from '../../../native-free-dataplane/wire/address.ts';
+import { ETHERNET_BYTES } from '../../../native-free-dataplane/wire/ethernet.ts';
+import { readAddresses, transportAt, transportProtocol } from '../../../native-free-dataplane/wire/ip.ts';
+import { destinationPort, hasPorts, PORTS_BYTES } from '../../../native-free-dataplane/wire/ports.ts';
+import { answerTo, forwardedByKernel, readdress } from './frames.ts';
+import type { Names } from './names.ts';
+import type { NodeCopy, Sent, Surroundings } from './node-copy.ts';
+import type { NodeTrace } from './step.ts';
+
+/** Where a frame comes from, or where it ends. */
+export interface Place {
+  /** Undefined: outside the cluster. */
+  readonly node: NodeCopy | undefined;
+  /** Port of a pod; 0: the node's own kernel. */
+  readonly port: number;
+  /** In words: `pod default/web`, `node n1`, `outside`. */
+  readonly name: string;
+}
+
+export interface Walk {
+  readonly traces: readonly NodeTrace[];
+  readonly from: Place;
+  /** Where the packet ended; undefined when it did not get anywhere. */
+  readonly to: Place | undefined;
+  /** Where the answer ended. */
+  readonly answered: Place | undefined;
+  /** What happened between the nodes that no step says. */
+  readonly notes: readonly string[];
+}
+
+/** Frames may go round between nodes; then the trace ends here. */
+const MAX_NODES = 12;
+/** MAC of a node's device on the underlay, as far as its tables know: any but the gateway's. */
+const UNDERLAY_MAC = macWords('02:00:00:00:00:0a');
+
+export class Walker {
+  private readonly nodes: readonly NodeCopy[];
+  private readonly names: Names;
+  private readonly surroundings: Surroundings;
+  private readonly traces: NodeTrace[] = [];
+  private readonly notes: string[] = [];
+
+  constructor(nodes: readonly NodeCopy[], names: Names, process: typeof processTraced, nowMs: number) {
+    this.nodes = nodes;
+    this.names = names;
+    const nodesWithEndpoint: Surroundings['nodesWithEndpoint'] = (address, protocol, port) =>
+      nodes
+        .filter(({ dp }) => {
+          const view = viewService(dp.services, protocol, port, address) ?? viewService(dp.services, protocol, port);
+          return view !== undefined && view.local.length > 0;
+        })
+        .map(({ name }) => name);
+    this.surroundings = { process, nowMs, names, nodesWithEndpoint };
+  }
+
+  /** Follow a frame from where it is sent to its end, and the answer back. */
+  walk(frame: Uint8Array, from: Place): Walk {
+    const { arrived, answered, last } = this.send(frame, from, 'original');
+    let back = answered ? arrived : undefined;
+    if (!answered && arrived !== undefined && last !== undefined) {
+      const answer = answerTo(last);
+      if (answer === undefined) this.notes.push(`${arrived.name} sends no answer to such a packet`);
+      else back = this.send(answer, arrived, 'reply').arrived;
+    }
+    const { traces, notes } = this;
+    return { traces, from, to: answered ? undefined : arrived, answered: back, notes };
+  }
+
+  /** One direction. `answered`: the data plane itself replied, and `arrived` is where the reply went. */
+  private send(frame: Uint8Array, from: Place, direction: NodeTrace['direction']) {
+    let at: { node: NodeCopy; port: number; frame: Uint8Array } | undefined;
+    let arrived: Place | undefined;
+    let answered = false;
+    let last: Uint8Array | undefined;
+    if (from.node === undefined) ({ at, arrived } = this.onTheWire(frame));
+    else if (from.port === 0) ({ at, arrived } = this.fromKernel(frame, from.node));
+    else at = { node: from.node, port: from.port, frame };
+    for (let hops = 0; at !== undefined && hops < MAX_NODES; hops++) {
+      const { node, port } = at;
+      const passage = node.receive(at.frame, port, this.surroundings);
+      const { steps, verdict, wouldDiffer } = passage;
+      if (VERDICTS[verdictNamed(verdict)]?.class === 'answered') answered = true;
+      const way = answered ? 'reply' : direction;
+      const packet = printBytes(at.frame, true);
+      this.traces.push({ node: node.name, direction: hops > 0 ? way : direction, packet, steps, verdict, wouldDiffer });
+      const [sent, ...more] = passage.sent;
+      if (more.length > 0) this.notes.push(`${node.name} sends it in ${more.length + 1} pieces; the first is followed`);
+      if (sent === undefined) return { arrived: undefined, answered, last };
+      last = sent.bytes;
+      ({ at, arrived } = this.follow(sent, node));
+    }
+    return { arrived, answered, last };
+  }
+
+  /** Where a frame goes that a node's pipeline sent. */
+  private follow({ port, bytes }: Sent, node: NodeCopy): Next {
+    if (port !== 0 && hopKind(node.dp.node, port) === HopKind.POD) return { arrived: this.podPlace(node, port) };
+    const { dst } = addressesOf(bytes);
+    if (isOwn(node, dst)) return { arrived: { node, port: 0, name: `node ${node.name}` } };
+    const sent = forwardedByKernel(bytes);
+    if (sent !== undefined) return this.onTheWire(sent);
+    this.notes.push(`the kernel of ${node.name} drops it: its time to live ends there`);
+    return {};
+  }
+
+  /** A frame on the underlay: whose it is, and whether that node hands it to dp0. */
+  private onTheWire(frame: Uint8Array): Next {
+    const { dst } = addressesOf(frame);
+    const node = this.nodes.find(
+      (each) => sameAddress(dst, each.dp.node.config, NodeWord.NODE_IP) || this.takesByRoute(each, dst),
+    );
+    if (node === undefined) {
+      const known = this.nodes[0]?.dp.node.config;
+      const inside =
+        known !== undefined && inNetwork(known, NodeWord.CLUSTER_CIDR, known[NodeWord.CLUSTER_CIDR_PREFIX]!, dst);
+      if (inside) {
+        this.notes.push(`no node of this machine has ${formatAddress(dst)}: the trace ends on the wire`);
+        return {};
+      }
+      return { arrived: { node: undefined, port: 0, name: this.outsideName(dst) } };
+    }
+    if (this.comesToDp0(node, frame)) return { at: { node, port: 0, frame: readdress(frame, UNDERLAY_MAC) } };
+    return { arrived: { node, port: 0, name: `node ${node.name}` } };
+  }
+
+  /** Without a tunnel the other nodes' kernels route the pod networks; the outside routes services' addresses. */
+  private takesByRoute({ dp }: NodeCopy, dst: Int32Array): boolean {
+    const { config } = dp.node;
+    const external = findFrontend(dp.services, dst, 0) >= 0;
+    if (external && !inNetwork(config, NodeWord.SERVICE_CIDR, config[NodeWord.SERVICE_CIDR_PREFIX]!, dst)) return true;
+    const routed = config[NodeWord.OVERLAY] === OverlayMode.HOST_GW;
+    return routed && inNetwork(config, NodeWord.POD_CIDR, config[NodeWord.POD_CIDR_PREFIX]!, dst);
+  }
+
+  /** The rules of src/agent/underlay/: the overlay's packets, NodePorts and masqueraded answers come by dp0. */
+  private comesToDp0({ dp }: NodeCopy, frame: Uint8Array): boolean {
+    const { config } = dp.node;
+    const { dst, protocol, port } = addressesOf(frame);
+    if (!sameAddress(dst, config, NodeWord.NODE_IP)) return true;
+    const between = (low: number, high: number): boolean => port >= config[low]! && port <= config[high]!;
+    if (protocol === PROTOCOL_IPIP) return config[NodeWord.OVERLAY] === OverlayMode.IPIP;
+    const vxlan = config[NodeWord.OVERLAY] === OverlayMode.VXLAN && protocol === PROTOCOL_UDP;
+    if (vxlan && port === config[NodeWord.VXLAN_PORT]) return true;
+    if (!hasPorts(protocol)) return true;
+    return (
+      between(NodeWord.NODE_PORT_LOW, NodeWord.NODE_PORT_HIGH) ||
+      between(NodeWord.MASQUERADE_PORT_LOW, NodeWord.MASQUERADE_PORT_HIGH)
+    );
+  }
+
+  /** A frame that a node's own program sends: pods, services and its own NodePorts are routed to dp0. */
+  private fromKernel(frame: Uint8Array, node: NodeCopy): Next {
+    const { config } = node.dp.node;
+    const { dst } = addressesOf(frame);
+    const toDp0 =
+      inNetwork(config, NodeWord.CLUSTER_CIDR, config[NodeWord.CLUSTER_CIDR_PREFIX]!, dst) ||
+      inNetwork(config, NodeWord.SERVICE_CIDR, config[NodeWord.SERVICE_CIDR_PREFIX]!, dst) ||
+      (isOwn(node, dst) && this.comesToDp0(node, frame));
+    const gateway = { high: config[NodeWord.GATEWAY_MAC_HIGH]!, low: config[NodeWord.GATEWAY_MAC_LOW]! };
+    if (toDp0) return { at: { node, port: 0, frame: readdress(frame, gateway) } };
+    this.notes.push(`the kernel of ${node.name} sends it by its own routes, past the data plane`);
+    return this.onTheWire(frame);
+  }
+
+  podPlace(node: NodeCopy, port: number): Place {
+    return { node, port, name: this.names.address(formatAddress(node.dp.node.hops, hopAt(port) + HopWord.ADDRESS)) };
+  }
+
+  private outsideName(dst: Int32Array): string {
+    return `outside (${formatAddress(dst)})`;
+  }
+}
+
+interface Next {
+  at?: { node: NodeCopy; port: number; frame: Uint8Array };
+  arrived?: Place;
+}
+
+/** Addresses, protocol and port of a frame's outermost IP header. */
+function addressesOf(frame: Uint8Array) {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  const src = new Int32Array(ADDRESS_WORDS);
+  const dst = new Int32Array(ADDRESS_WORDS);
+  readAddresses(view, ETHERNET_BYTES, src, dst);
+  const protocol = transportProtocol(view, ETHERNET_BYTES);
+  const l4 = transportAt(view, ETHERNET_BYTES);
+  const port = hasPorts(protocol) && frame.length >= l4 + PORTS_BYTES ? destinationPort(view, l4) : 0;
+  return { src, dst, protocol, port };
+}
+
+function isOwn({ dp }: NodeCopy, address: Int32Array): boolean {
+  const { config } = dp.node;
+  const own = sameAddress(address, config, NodeWord.NODE_IP) || sameAddress(address, config, NodeWord.GATEWAY_IP);
+  return own || scopeOf(address) === Scope.LOOPBACK;
+}

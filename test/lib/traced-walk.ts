@@ -1,0 +1,72 @@
+/** `dataplane trace` over nodes in memory: copies of their tables, names from objects, a packet given in words. */
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/protocols.ts';
+import { TCP_SYN } from '../../native-free-dataplane/wire/tcp.ts';
+import type { Pod, Service } from '../../src/api/types/objects.ts';
+import { readEnd, readFlags } from '../../src/cli/args/trace-packet.ts';
+import { Resolver } from '../../src/cli/sources/trace.ts';
+import { type NamedObjects, Names } from '../../src/observe/trace/names.ts';
+import { NodeCopy } from '../../src/observe/trace/node-copy.ts';
+import { type Walk, Walker } from '../../src/observe/trace/walk.ts';
+import type { TestNode } from './test-node.ts';
+import { processTraced } from './traced-build.ts';
+
+const PROTOCOLS: Readonly<Record<string, number>> = { tcp: PROTOCOL_TCP, udp: PROTOCOL_UDP, icmp: PROTOCOL_ICMP };
+
+export interface TraceWords {
+  from: string;
+  to: string;
+  protocol?: string;
+  flags?: string;
+  srcPort?: number;
+  ttl?: number;
+  length?: number;
+  src?: string;
+}
+
+/** Copies of the nodes' tables, under the names n1, n2, … */
+function copiesOf(nodes: readonly TestNode[], seed = 7): NodeCopy[] {
+  return nodes.map(({ buffers, dataplane, nowMs }, i) => {
+    const tables = Object.fromEntries(
+      Object.entries(buffers).map(([table, memory]) => [table, (memory as ArrayBuffer).slice(0)]),
+    ) as unknown as typeof buffers;
+    return new NodeCopy({ name: `n${i + 1}`, tables, features: dataplane }, nowMs, seed);
+  });
+}
+
+export function traceWords(nodes: readonly TestNode[], words: TraceWords, objects: Partial<NamedObjects> = {}): Walk {
+  const names = new Names({ pods: [], services: [], nodes: [], ...objects });
+  const copies = copiesOf(nodes);
+  const { from, frame } = new Resolver(copies, names).packet({
+    from: readEnd(words.from, 'FROM'),
+    to: readEnd(words.to, '--to'),
+    namespace: 'default',
+    protocol: PROTOCOLS[words.protocol ?? 'tcp'] ?? PROTOCOL_TCP,
+    flags: words.flags === undefined ? TCP_SYN : readFlags(words.flags, '--tcp-flags'),
+    srcPort: words.srcPort ?? 40000,
+    ttl: words.ttl ?? 64,
+    payloadBytes: words.length ?? 0,
+    src: words.src,
+  });
+  return new Walker(copies, names, processTraced, nodes[0]!.nowMs).walk(frame, from);
+}
+
+/** A pod object with an address. */
+export function podObject(name: string, ip: string, labels: Record<string, string> = {}): Pod {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'default', labels },
+    spec: { containers: [], nodeName: 'n1' },
+    status: { podIP: ip },
+  } as unknown as Pod;
+}
+
+/** A Service object of one port. */
+export function serviceObject(name: string, clusterIP: string, port: number, app: string): Service {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name, namespace: 'default' },
+    spec: { clusterIP, selector: { app }, ports: [{ port, protocol: 'TCP' }] },
+  } as unknown as Service;
+}
