@@ -1,11 +1,12 @@
 /**
  * The same pipeline in four builds, each in a process of its own, interleaved: as separate modules, or as the one
- * function that workers run (scripts/bundle.mjs); with V8's default inlining limit, or the workers'
- * (src/worker/main.ts).
+ * function that workers run (scripts/bundle.mjs); with V8's default inlining limits, or the workers'
+ * (src/worker/inlining.ts).
  */
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import * as modules from '../../native-free-dataplane/pipeline.ts';
+import { INLINING_FLAGS } from '../../src/worker/inlining.ts';
 import type { BenchNode } from './lib/bench-node.ts';
 import { bundledPipeline, type PipelineModule } from './lib/bundles.ts';
 import type { Frames } from './lib/frames.ts';
@@ -21,14 +22,15 @@ const MILLISECONDS = 700;
 interface Build {
   readonly name: string;
   readonly joined: boolean;
-  readonly inlining: number;
+  /** Node's options. */
+  readonly flags: readonly string[];
 }
 
 const BUILDS: readonly Build[] = [
-  { name: 'modules, inlining 920', joined: false, inlining: 920 },
-  { name: 'modules, inlining 4000', joined: false, inlining: 4000 },
-  { name: 'joined, inlining 920', joined: true, inlining: 920 },
-  { name: 'joined, inlining 4000', joined: true, inlining: 4000 },
+  { name: 'modules', joined: false, flags: [] },
+  { name: "modules, workers' limits", joined: false, flags: INLINING_FLAGS },
+  { name: 'one function', joined: true, flags: [] },
+  { name: "one function, workers' limits", joined: true, flags: INLINING_FLAGS },
 ];
 
 /** Nanoseconds by row. */
@@ -48,10 +50,10 @@ export async function measure(): Promise<Fact[]> {
   );
 }
 
-function inProcess({ joined, inlining }: Build): Promise<Times> {
+function inProcess({ joined, flags }: Build): Promise<Times> {
   return new Promise((resolve, reject) => {
     const child = fork(SELF, [joined ? 'joined' : 'modules'], {
-      execArgv: [`--max-inlined-bytecode-size-cumulative=${inlining}`],
+      execArgv: [...flags],
     });
     child.once('message', (times) => resolve(times as Times));
     child.once('exit', (code) => reject(new Error(`a build ended with status ${code} and no result`)));

@@ -1,12 +1,12 @@
 /** Entry point of a worker thread: Piscina calls it once, and it returns when the worker is stopped. */
 import { receiveMessageOnPort } from 'node:worker_threads';
 import { Forwarder } from './forwarder.ts';
-import { raiseInliningLimit } from './inlining.ts';
+import { raiseInliningLimits } from './inlining.ts';
 import type { NumberedChange, WorkerTask } from './messages.ts';
 
 /** Forward until stopped. A thrown error ends this task; the agent restarts it over the same tables. */
 export default function forward(task: WorkerTask): void {
-  raiseInliningLimit();
+  raiseInliningLimits();
   const forwarder = new Forwarder(task);
   try {
     forwarder.run(() => receiveMessageOnPort(task.messages)?.message as NumberedChange | undefined);

@@ -1,5 +1,5 @@
 /** The code under measurement as it ships: bundled into one function by scripts/bundle.mjs. */
-import { raiseInliningLimit } from '../../../src/worker/inlining.ts';
+import { raiseInliningLimits } from '../../../src/worker/inlining.ts';
 
 export type PipelineModule = Pick<typeof import('../../../native-free-dataplane/pipeline.ts'), 'processFrame' | 'tick'>;
 
@@ -10,12 +10,12 @@ export const bundledPipeline = (await load('../../../bundle/pipeline.js')) as Pi
 
 /** The pipeline as workers run it. */
 export function workersPipeline(): PipelineModule {
-  raiseInliningLimit();
+  raiseInliningLimits();
   return bundledPipeline;
 }
 
-/** The loops of `lib/NAME.ts`, in one function with all they call, under the workers' limit of inlining. */
+/** The loops of `lib/NAME.ts`, in one function with all they call, under the workers' limits of inlining. */
 export async function bundledLoops<Loops>(name: string): Promise<Loops> {
-  raiseInliningLimit();
+  raiseInliningLimits();
   return (await load(`../bundle/${name}.js`)) as Loops;
 }
