@@ -1,8 +1,14 @@
 /** `dataplane trace` in a real cluster: what it says is what then happens, and it changes nothing. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { macOf } from '../../src/net/pod-network.ts';
 import type { NodeTrace } from '../../src/observe/trace/step.ts';
 import { type Cluster, dataplane, eventually, podNetns, processPod, startCluster } from '../lib/cluster.ts';
+import { writeCapture } from '../lib/frames/capture-file.ts';
+import { frame } from '../lib/frames/frame-text.ts';
 
 const SERVE = "require('http').createServer((q, r) => r.end(process.argv[1])).listen(8080);";
 
@@ -107,6 +113,37 @@ test('a packet of a connection that is established is part of it', async () => {
   );
   assert.match(stepOf([first!], 'flow')?.row?.text.join(' ') ?? '', /^record \d+/);
   assert.is(line.reply.src, server.status.podIP);
+});
+
+test('a frame in hexadecimal and the same out of a capture begin at the pod that has its source', async () => {
+  const { status } = await cluster.get<{ status: { podIP: string } }>('pod', 'client');
+  const text = `tcp ${status.podIP}:4000 > 10.96.4.1:80 S`;
+  const bytes = frame(text, { srcMac: macOf(status.podIP), dstMac: macOf('10.244.2.1') });
+  const inHex = await trace('--hex', Buffer.from(bytes).toString('hex'));
+  assert.is(inHex[0]?.packet, text);
+  assert.is(inHex[0]?.verdict, 'encapsulated');
+  const directory = mkdtempSync(join(tmpdir(), 'trace-'));
+  try {
+    const file = join(directory, 'two.pcap');
+    const at = { seconds: 1, nanoseconds: 0 };
+    writeFileSync(
+      file,
+      writeCapture([
+        { bytes: new Uint8Array(60), ...at },
+        { bytes, ...at },
+      ]),
+    );
+    const captured = await trace('--pcap', file, '--frame', '2');
+    assert.equal(
+      captured.map(({ node, verdict }) => `${node} ${verdict}`),
+      inHex.map(({ node, verdict }) => `${node} ${verdict}`),
+    );
+    const beyond = await dataplane(['trace', '--pcap', file, '--frame', '3']);
+    assert.is(beyond.status, 1);
+    assert.match(beyond.stderr, 'has 2 frames');
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
 
 test('names and words that are wrong are refused', async () => {
