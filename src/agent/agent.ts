@@ -116,11 +116,12 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   });
   const names = config.dns === 'agent' ? new NodeNameServer(config, log) : undefined;
   const remotes = new RemoteNodes({ sync, host, cluster: config, log });
+  const heartbeat = new Heartbeat(client, () => live.node, log);
   const watch = new ClusterWatch(client, nodeName, {
     ownNode: (node) => live.change({ node }),
     options: (cluster) => live.change({ cluster }),
     setNode: (node) => remotes.set(node),
-    removeNode: (name) => remotes.remove(name),
+    removeNode: (name) => (name === nodeName ? void heartbeat.beat() : remotes.remove(name)),
     services: names ? [services, names] : [services],
   });
   const runtime = openPodRuntime({ client, config, stateDir, catalogue, network, watch, log });
@@ -145,7 +146,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   if (names) await parts.start('name server', names);
   await pool.start();
   podWatch.sync();
-  await parts.start('heartbeat', new Heartbeat(client, nodeName, log));
+  await parts.start('heartbeat', heartbeat);
   await parts.start('run file', new RunFile(join(stateDir, 'nodes', nodeName), live, host.tap));
   log(`node ${nodeName} forwards with ${workers} worker(s), tunnel offload ${host.tap.tunnelOffload ? 'on' : 'off'}`);
 }

@@ -171,6 +171,11 @@ export class LiveConfig {
     this.log = log;
   }
 
+  /** The Node object as last seen. */
+  get node(): NodeObject {
+    return this.inputs.node;
+  }
+
   get current(): NodeConfig {
     return this.config;
   }

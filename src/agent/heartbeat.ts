@@ -1,19 +1,27 @@
-/** The node's heartbeat: its Ready condition at the API, renewed every few seconds. */
+/**
+ * The node's heartbeat: its Ready condition at the API, renewed every few seconds. A Node object that somebody deleted
+ * while its agent lives comes back with the next beat, as kubelet registers its node again.
+ */
 import type { ApiClient } from '../api/client/client.ts';
+import { ApiError } from '../api/errors.ts';
+import type { NodeObject } from '../api/types/objects.ts';
 
 const PERIOD_MS = 3000;
 
 export class Heartbeat {
   private readonly client: ApiClient;
   private readonly nodeName: string;
+  /** The Node object as last seen. */
+  private readonly node: () => NodeObject;
   private readonly log: (line: string) => void;
   private timer: NodeJS.Timeout | undefined;
   private readonly since = new Date().toISOString();
   private failing = false;
 
-  constructor(client: ApiClient, nodeName: string, log: (line: string) => void) {
+  constructor(client: ApiClient, node: () => NodeObject, log: (line: string) => void) {
     this.client = client;
-    this.nodeName = nodeName;
+    this.node = node;
+    this.nodeName = node().metadata.name;
     this.log = log;
   }
 
@@ -27,7 +35,8 @@ export class Heartbeat {
     clearInterval(this.timer);
   }
 
-  private async beat(): Promise<void> {
+  /** Never rejects. */
+  async beat(): Promise<void> {
     const condition = {
       type: 'Ready',
       status: 'True',
@@ -37,17 +46,35 @@ export class Heartbeat {
       lastTransitionTime: this.since,
     };
     try {
-      await this.client.patch(
-        'Node',
-        this.nodeName,
-        { status: { conditions: [condition] } },
-        { subresource: 'status', type: 'strategic' },
-      );
+      await this.report(condition).catch(async (error: Error) => {
+        if (!(error instanceof ApiError && error.code === 404)) throw error;
+        await this.register();
+        await this.report(condition);
+      });
       if (this.failing) this.log('the API answers again');
       this.failing = false;
     } catch (error) {
       if (!this.failing) this.log(`the API does not answer; forwarding continues: ${(error as Error).message}`);
       this.failing = true;
     }
+  }
+
+  private report(condition: object): Promise<NodeObject> {
+    const status = { conditions: [condition] };
+    return this.client.patch('Node', this.nodeName, { status }, { subresource: 'status', type: 'strategic' });
+  }
+
+  /** What was chosen for the node when it was added: labels, annotations, addresses, its pods' network. */
+  private async register(): Promise<void> {
+    const { metadata, spec, status } = this.node();
+    const { name, labels, annotations } = metadata;
+    await this.client.create<NodeObject>({
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name, ...(labels && { labels }), ...(annotations && { annotations }) },
+      spec: { ...(spec?.podCIDR && { podCIDR: spec.podCIDR }), ...(spec?.podCIDRs && { podCIDRs: spec.podCIDRs }) },
+      status: { ...(status?.addresses && { addresses: status.addresses }) },
+    });
+    this.log(`Node ${name} was deleted while its agent runs, and is registered again`);
   }
 }

@@ -117,7 +117,9 @@ function limited(lines: readonly string[]): string {
 function describeUnreachable(code: string, message: string): string {
   if (code === 'ENOENT') return `${NOT_UP}: ${BRING_UP}`;
   if (code === 'ECONNREFUSED') {
-    return `${NOT_UP}, only what is left of one whose controller died: \`dataplane down\` removes it`;
+    const again =
+      'try again in a second, or start it with `dataplane controller`; `dataplane down` removes the cluster';
+    return `the controller is not running, nodes go on forwarding: ${again}`;
   }
   if (code === 'EACCES' || code === 'EPERM') return 'the cluster belongs to root: run it with sudo';
   return oneLine(message);

@@ -77,8 +77,7 @@ export async function bringUp(options: BringUpOptions): Promise<Cluster> {
   } catch (error) {
     const cause = signal.aborted ? (signal.reason as Error) : (error as Error);
     if (options.keepOnFailure && cause instanceof ClusterError && cause.code === 'NOT_READY') {
-      delete cluster.bringingUp;
-      writeClusterFile(cluster);
+      isUp(cluster);
       const advice = 'the cluster was left up; `dataplane down` removes it';
       throw new ClusterError(cause.code, cause.message, advice, cause.details);
     }
@@ -116,12 +115,20 @@ function planCluster(wanted: BringUpOptions): ClusterFile {
   };
 }
 
+/** Records that nobody is at work on it any more. Its controller has entered itself meanwhile. */
+function isUp(cluster: ClusterFile): void {
+  delete cluster.bringingUp;
+  const { controller } = readClusterFile() ?? {};
+  if (controller !== undefined) cluster.controller = controller;
+  writeClusterFile(cluster);
+}
+
 /** Takes the state directory for this cluster; of two `up` at the same time, one is refused. @throws ClusterError */
 function claim(cluster: ClusterFile): void {
   const present = readClusterFile();
   if (present !== undefined) {
     if (isAlive(present.bringingUp)) throw new ClusterError('BEING_BROUGHT_UP', 'a cluster is being brought up');
-    if (isAlive(present.controller)) {
+    if (isAlive(present.controller) || isAlive(present.supervisor)) {
       const since = `since ${present.startedAt.replace('T', ' ').slice(0, 19)} UTC`;
       throw new ClusterError('ALREADY_UP', `a cluster is already up (${since})`);
     }
@@ -150,10 +157,10 @@ async function start(cluster: ClusterFile, wanted: BringUpOptions, signal: Abort
   await makeUnderlay(nodes, options.underlayCidr, cluster.underlayMtu);
   signal.throwIfAborted();
   onProgress('starting the controller…');
-  cluster.controller = startController(wanted.program);
+  cluster.supervisor = startController(wanted.program);
   writeClusterFile(cluster);
   const deadline = Date.now() + timeoutSeconds * 1000;
-  await waitForApi(cluster.controller, deadline, signal);
+  await waitForApi(cluster.supervisor, deadline, signal);
   const client = new ApiClient(API_SOCKET);
   try {
     await Promise.all(nodes.map((node) => client.create<NodeObject>(nodeObject(node, options))));
@@ -171,6 +178,5 @@ async function start(cluster: ClusterFile, wanted: BringUpOptions, signal: Abort
     client.close();
   }
   signal.throwIfAborted();
-  delete cluster.bringingUp;
-  writeClusterFile(cluster);
+  isUp(cluster);
 }

@@ -41,6 +41,8 @@ export interface ClusterFile {
   /** The `dataplane up` at work; gone once it is done. */
   bringingUp?: ProcessMark;
   controller?: ProcessMark;
+  /** Starts the controller again when it ends. */
+  supervisor?: ProcessMark;
   /** Distinguishes clusters: `npm run demo` takes down only its own. */
   label?: string;
 }

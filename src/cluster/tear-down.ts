@@ -59,10 +59,12 @@ export function anythingThere(): boolean {
   return namespaces().length > 0 || readClusterFile() !== undefined;
 }
 
-/** The recorded controller, and any other that works on our state directory: ours, not that of a container's. */
+/**
+ * The recorded controller, its supervisor, and any other that works on our state directory: ours, not that of a container's.
+ */
 function controllers(): ProcessMark[] {
-  const recorded = readClusterFile()?.controller;
-  const marks = recorded === undefined ? [] : [recorded];
+  const { controller, supervisor } = readClusterFile() ?? {};
+  const marks = [supervisor, controller].filter((mark) => mark !== undefined);
   const own = namespaceOf('self', 'mnt');
   for (const pid of pids()) {
     const words = commandLine(pid);

@@ -72,7 +72,7 @@ export interface Controller {
   readonly apiPort: number | undefined;
   /** Port of the listener in the clear. */
   readonly insecurePort: number | undefined;
-  /** Ends agents, watches and the API, and writes what is left to write. */
+  /** Ends watches and the API, and writes what is left to write. Agents go on forwarding. */
   close(): Promise<void>;
 }
 
@@ -150,7 +150,7 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
     apiPort: server.securePorts[0],
     insecurePort: server.insecurePort,
     async close() {
-      await agents?.close();
+      agents?.release();
       lifecycle.close();
       await server.close();
       endExpiry();

@@ -128,6 +128,14 @@ export class Cluster {
     return child;
   }
 
+  /** Starts `dataplane …` and leaves it running until `down`. */
+  startHere(words: readonly string[]): ChildProcess {
+    const child = spawn(process.execPath, [MAIN, ...words], { stdio: 'ignore' });
+    this.children.add(child);
+    child.once('exit', () => this.children.delete(child));
+    return child;
+  }
+
   /** The page at `url` as fetched from `netns`; a failure is an `Error` with curl's message. */
   async fetch(netns: string, url: string, ...words: string[]): Promise<string> {
     return output(this.exec(netns, ['curl', '-sS', '--max-time', '5', ...words, url]));

@@ -146,14 +146,14 @@ function summary(nodes: readonly ClusterNode[], objects: number): string {
   return lines.join('\n');
 }
 
-/** `--foreground`: until a signal, or until the controller is gone. */
+/** `--foreground`: until a signal, or until the controller is gone for good. */
 async function stay(cluster: Cluster, signal: AbortSignal): Promise<void> {
   const { readClusterFile } = await import('../../cluster/state.ts');
   const { isAlive } = await import('../../linux/processes.ts');
   const { describeTearDown } = await import('../output/tear-down.ts');
   note('Ctrl-C removes everything.');
   while (!signal.aborted) {
-    if (!isAlive(readClusterFile()?.controller)) {
+    if (!isAlive(readClusterFile()?.supervisor)) {
       await cluster.tearDown();
       throw failed(`the controller (pid ${cluster.file.controller?.pid}) is gone`, 'everything was removed');
     }

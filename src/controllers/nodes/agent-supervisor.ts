@@ -26,6 +26,8 @@ export interface AgentSupervisorOptions {
 export interface AgentSupervisor {
   /** Pid of a node's agent, while it runs. */
   pidOf(node: string): number | undefined;
+  /** Stops looking after them. They go on: the next supervisor finds them. */
+  release(): void;
   /** SIGTERM to all, SIGKILL three seconds later to those that are still there. */
   close(): Promise<void>;
 }
@@ -46,6 +48,9 @@ export function startAgentSupervisor(options: AgentSupervisorOptions): AgentSupe
   for (const keeper of keepers.values()) keeper.start();
   return {
     pidOf: (node) => keepers.get(node)?.process?.pid,
+    release: () => {
+      for (const keeper of keepers.values()) keeper.release();
+    },
     close: async () => {
       await Promise.all([...keepers.values()].map((keeper) => keeper.close()));
     },
@@ -59,7 +64,9 @@ class Keeper {
   private readonly directory: string;
   private backoffMs = MIN_BACKOFF_MS;
   private timer: NodeJS.Timeout | undefined;
+  private child: ChildProcess | undefined;
   private closing = false;
+  private released = false;
   private ended: () => void = () => {};
 
   constructor(node: string, options: AgentSupervisorOptions) {
@@ -73,6 +80,13 @@ class Keeper {
     const left = this.recorded();
     if (left === undefined) this.spawn();
     else this.adopt(left);
+  }
+
+  release(): void {
+    this.closing = true;
+    this.released = true;
+    clearTimeout(this.timer);
+    this.child?.unref();
   }
 
   async close(): Promise<void> {
@@ -103,6 +117,7 @@ class Keeper {
       if (child.pid === undefined) this.exited(startedAt);
     });
     if (child.pid === undefined) return;
+    this.child = child;
     child.on('exit', (code, signal) => {
       if (!this.closing) this.report(`ended ${signal ?? `with status ${code}`}`);
       this.exited(startedAt);
@@ -115,6 +130,7 @@ class Keeper {
     this.process = record;
     const startedAt = Date.now();
     const look = () => {
+      if (this.released) return;
       if (!isAlive(record)) this.exited(startedAt);
       else setTimeout(look, LOOK_MS);
     };

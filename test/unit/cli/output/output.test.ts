@@ -109,7 +109,7 @@ test('an error of the cluster has advice by its code, unless it has its own', ()
 test('no API: what to do depends on why', () => {
   const unreachable = (code: string) => Object.assign(new Error('connect'), { name: 'ApiUnreachableError', code });
   assert.match(describeError(unreachable('ENOENT')).text!, 'bring one up with `dataplane up`');
-  assert.match(describeError(unreachable('ECONNREFUSED')).text!, '`dataplane down` removes it');
+  assert.match(describeError(unreachable('ECONNREFUSED')).text!, 'nodes go on forwarding: try again in a second');
   assert.match(describeError(unreachable('EACCES')).text!, 'run it with sudo');
 });
 

@@ -49,6 +49,19 @@ test('the agent of a supervisor that was killed is taken over, not doubled', asy
   await old.close();
 });
 
+test('released agents go on, and the next supervisor has them', async () => {
+  const command = () => ['sleep', '60'] as const;
+  const old = startAgentSupervisor({ nodes: ['n5'], stateDir: directory, command });
+  const pid = old.pidOf('n5')!;
+  old.release();
+  await sleep(300);
+  assert.ok(alive(pid));
+  const next = startAgentSupervisor({ nodes: ['n5'], stateDir: directory, command });
+  assert.is(next.pidOf('n5'), pid);
+  await next.close();
+  assert.not(alive(pid));
+});
+
 test('a program that is not there is tried again, without an exception', async () => {
   const lines: string[] = [];
   const log = (line: string) => lines.push(line);

@@ -1,0 +1,133 @@
+/** Nodes that are deleted, cordoned, drained and tainted, and a controller that dies: forwarding goes on, and all comes back. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Cluster, dataplane, eventually, podNetns, processPod, startCluster } from '../../lib/cluster.ts';
+import { kubectl, tryKubectl, whyNoKubectl } from '../../lib/kubectl.ts';
+
+const why = whyNoKubectl();
+if (why !== undefined) console.log(`skipped: ${why}`);
+const kubectlTest = why === undefined ? test : test.skip;
+
+let cluster: Cluster;
+test.before(async () => {
+  const server = processPod('server', 'n1', ['python3', '-m', 'http.server', '80']) as {
+    spec: { containers: object[] };
+  };
+  server.spec.containers[0] = {
+    ...server.spec.containers[0],
+    readinessProbe: { httpGet: { port: 80 }, periodSeconds: 1 },
+  };
+  const service = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'server' },
+    spec: { selector: { app: 'server' }, clusterIP: '10.96.7.7', ports: [{ port: 80 }] },
+  };
+  cluster = await startCluster({ manifests: [server, processPod('client', 'n2', ['sleep', 'infinity']), service] });
+});
+test.after(() => cluster?.down());
+
+const page = () => cluster.fetch(podNetns('client'), 'http://10.96.7.7/etc/hostname');
+const controllerPid = async () => (await cluster.status()).controller.pid;
+
+test('a controller that is killed is started again; meanwhile connections are made and commands say so', async () => {
+  const pid = await controllerPid();
+  const { nodes } = await cluster.status();
+  const killedAt = Date.now();
+  process.kill(pid, 'SIGKILL');
+  const ran = await dataplane(['get', 'pods']);
+  if (ran.status !== 0) assert.match(ran.stderr, 'nodes go on forwarding');
+  assert.is(await page(), 'server\n');
+  await eventually(async () => {
+    const status = await cluster.status();
+    return (status.controller.running && status.controller.pid !== pid) || undefined;
+  });
+  console.log(`the controller was back after ${Date.now() - killedAt} ms`);
+  assert.equal(
+    (await cluster.status()).nodes.map(({ agentPid }) => agentPid),
+    nodes.map(({ agentPid }) => agentPid),
+    'the same agents',
+  );
+});
+
+test('a second controller is refused and changes nothing', async () => {
+  const before = await controllerPid();
+  const second = await dataplane(['controller']);
+  assert.is(second.status, 1);
+  assert.match(second.stderr, 'already running');
+  assert.is(await controllerPid(), before);
+});
+
+test('a controller that is asked to end leaves the agents forwarding; `dataplane controller` goes on from there', async () => {
+  const before = await cluster.status();
+  process.kill(before.controller.pid, 'SIGTERM');
+  await eventually(async () => ((await cluster.status()).controller.running ? undefined : true));
+  assert.is(await page(), 'server\n');
+  const after = await cluster.status();
+  assert.equal(
+    after.nodes.map(({ agentPid }) => agentPid),
+    before.nodes.map(({ agentPid }) => agentPid),
+  );
+  cluster.startHere(['controller']);
+  await eventually(async () => ((await cluster.status()).controller.running ? true : undefined));
+  await eventually(() => cluster.cli('get', 'pods'));
+});
+
+kubectlTest('a Node that is deleted comes back while its agent lives, and its pods are endpoints again', async () => {
+  const cidr = await kubectl(['get', 'node', 'n1', '-o', 'jsonpath={.spec.podCIDR}']);
+  await kubectl(['delete', 'node', 'n1']);
+  await eventually(async () => {
+    const ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}';
+    return (await kubectl(['get', 'node', 'n1', '-o', ready])) === 'True' || undefined;
+  });
+  assert.is(await kubectl(['get', 'node', 'n1', '-o', 'jsonpath={.spec.podCIDR}']), cidr);
+  assert.is(await eventually(page), 'server\n');
+});
+
+kubectlTest(
+  'cordon keeps new pods away, drain moves the others as far as budgets allow, uncordon ends it',
+  async () => {
+    const deployment = {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: 'web' },
+      spec: {
+        replicas: 2,
+        selector: { matchLabels: { app: 'web' } },
+        template: {
+          metadata: { labels: { app: 'web' } },
+          spec: {
+            terminationGracePeriodSeconds: 0,
+            containers: [{ name: 'main', image: 'process', command: ['sleep', 'infinity'] }],
+          },
+        },
+      },
+    };
+    const budget = {
+      apiVersion: 'policy/v1',
+      kind: 'PodDisruptionBudget',
+      metadata: { name: 'web' },
+      spec: { selector: { matchLabels: { app: 'web' } }, minAvailable: 1 },
+    };
+    await cluster.apply(deployment, budget);
+    await kubectl(['rollout', 'status', 'deployment/web', '--timeout=20s']);
+    await kubectl(['cordon', 'n2']);
+    assert.match(await kubectl(['get', 'node', 'n2']), 'SchedulingDisabled');
+    const drained = await tryKubectl([
+      'drain',
+      'n2',
+      '--force',
+      '--ignore-daemonsets',
+      '--grace-period=0',
+      '--timeout=30s',
+    ]);
+    assert.is(drained.status, 0, drained.stderr);
+    await kubectl(['rollout', 'status', 'deployment/web', '--timeout=20s']);
+    const nodes = await kubectl(['get', 'pods', '-l', 'app=web', '-o', 'jsonpath={.items[*].spec.nodeName}']);
+    assert.equal([...new Set(nodes.split(' '))], ['n1']);
+    await kubectl(['uncordon', 'n2']);
+    assert.not.match(await kubectl(['get', 'node', 'n2']), 'SchedulingDisabled');
+  },
+);
+
+test.run();
