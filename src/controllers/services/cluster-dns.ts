@@ -39,9 +39,14 @@ export function startClusterDns(cluster: Cluster, serviceRange: Cidr): void {
     )
       queue.add(NAME);
   });
-  // Before any other Service can claim the address.
-  ensure(cluster, service);
-  ensure(cluster, sliceOf(store.list('Node')));
+  try {
+    // Before any other Service can claim the address.
+    ensure(cluster, service);
+    ensure(cluster, sliceOf(store.list('Node')));
+  } catch (error) {
+    // A cluster from a time without a name server may have given the address away. It serves all the same, without names.
+    cluster.log(`cluster-dns: ${(error as Error).message}: pods find no name server until the address is free`);
+  }
 }
 
 function ensure({ store, registry }: Cluster, object: Service | EndpointSlice): void {

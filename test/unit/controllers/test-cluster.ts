@@ -4,6 +4,7 @@ import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ApiClient } from '../../../src/api/client/client.ts';
+import type { ClusterOptions } from '../../../src/api/cluster-options.ts';
 import { ApiError } from '../../../src/api/errors.ts';
 import { nowText } from '../../../src/api/store/store.ts';
 import type {
@@ -22,7 +23,7 @@ export interface TestCluster {
   directory: string;
   socketPath: string;
   /** Stops the controller and starts another on the same directory. */
-  restart(): Promise<void>;
+  restart(options?: Partial<ClusterOptions>): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -31,16 +32,17 @@ async function testCluster(given: Partial<ControllerOptions> = {}): Promise<Test
   const socketPath = join(directory, 'api.sock');
   // Most tests count Services and addresses: the name server's come only where they are asked for.
   const options = { dns: 'external' as const, ...given.options };
-  const start = () => startController({ stateDir: directory, socketPath, ...given, options });
+  const start = (changed: Partial<ClusterOptions> = {}) =>
+    startController({ stateDir: directory, socketPath, ...given, options: { ...options, ...changed } });
   let controller: Controller = await start();
   const client = new ApiClient(socketPath);
   return {
     client,
     directory,
     socketPath,
-    async restart() {
+    async restart(changed = {}) {
       await controller.close();
-      controller = await start();
+      controller = await start(changed);
     },
     async close() {
       client.close();

@@ -1,7 +1,7 @@
 /** Service kube-system/kube-dns: where pods find the name server of their own node. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addNode, eventually, withCluster } from '../test-cluster.ts';
+import { addNode, eventually, service, withCluster } from '../test-cluster.ts';
 
 const NAMESPACE = 'kube-system';
 const NAME = 'kube-dns';
@@ -55,6 +55,25 @@ test(
   withCluster(
     async ({ client }) => {
       assert.is(await client.find('Service', NAME, NAMESPACE), undefined);
+    },
+    { options: { dns: 'external' } },
+  ),
+);
+
+test(
+  'a cluster whose tenth address belongs to another Service starts all the same, and takes the address when it is free',
+  withCluster(
+    async (cluster) => {
+      const { client } = cluster;
+      const spec = { clusterIP: '10.96.0.10', ports: [{ port: 53 }] };
+      await client.create(service('own', spec));
+      await cluster.restart({ dns: 'agent' });
+      assert.is((await client.get('Service', 'own', 'default')).spec.clusterIP, '10.96.0.10');
+      assert.is(await client.find('Service', NAME, NAMESPACE), undefined);
+      await client.delete('Service', 'own');
+      // Any change of a Node makes the controller look again.
+      await addNode(client, 'n1');
+      await eventually(async () => (await client.find('Service', NAME, NAMESPACE)) !== undefined);
     },
     { options: { dns: 'external' } },
   ),
