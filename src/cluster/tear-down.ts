@@ -41,9 +41,11 @@ export async function tearDown(): Promise<TearDownReport> {
   // The controller first: it would start the agents again. No orderly shutdown: what it and they would save is removed too.
   const controller = await attempt('controller', false, () => killAll(controllers()).then((n) => n > 0));
   const agents = await attempt('agents', 0, () => killAll(agentMarks()));
+  // Noted before the pods' namespaces lose their names: a process of the user's keeps its namespace alive without one.
+  const ours = namespaceNumbers();
   const pods = namespaces().filter((name) => name.startsWith('dp-pod-')).length;
   await attempt('pods', undefined, cleanUpPods);
-  const strays = await attempt('processes', 0, () => killAll(insiders()));
+  const strays = await attempt('processes', 0, () => killAll(insiders(ours)));
   const names = namespaces();
   await attempt('namespaces', undefined, () => removeNamespaces(names));
   const sharedMemory = await attempt('shared memory', 0, removeSharedMemory);
@@ -103,8 +105,8 @@ async function cleanUpPods(): Promise<void> {
   await cleanupAll(STATE_DIR);
 }
 
-/** Every process whose network namespace is one of ours, except this one and those it runs under. */
-function insiders(): ProcessMark[] {
+/** The cluster's network namespaces as namespaceOf() names those of processes. */
+function namespaceNumbers(): Set<string> {
   const ours = new Set<string>();
   for (const name of namespaces()) {
     try {
@@ -113,6 +115,11 @@ function insiders(): ProcessMark[] {
       // It went meanwhile.
     }
   }
+  return ours;
+}
+
+/** Every process whose network namespace is one of these, except this one and those it runs under. */
+function insiders(ours: ReadonlySet<string>): ProcessMark[] {
   if (ours.size === 0) return [];
   const spared = ancestors();
   return pids().flatMap((pid) => {

@@ -289,4 +289,15 @@ test('kill -9 of everything: down leaves nothing, and up works again', async () 
   assert.ok(existsSync('/run/dataplane/api.sock'));
 });
 
+test('a process of the user’s in a pod’s namespace ends with `down`', async () => {
+  const own = cluster.start(podNetns('near'), ['sleep', '3600']);
+  await eventually(async () => own.pid !== undefined || undefined);
+  const ended = new Promise<NodeJS.Signals | null>((resolve) => own.once('exit', (_code, signal) => resolve(signal)));
+  // Without the clean-up of cluster.down(), which would end it as well.
+  const { status } = await run([process.execPath, join(ROOT, 'dist/bundle/cli/main.js'), 'down']);
+  assert.is(status, 0);
+  const signal = await Promise.race([ended, sleep(2000, undefined)]);
+  assert.is(signal, 'SIGKILL');
+});
+
 test.run();
