@@ -55,11 +55,14 @@ const PATCH_MEDIA_TYPES: Record<PatchType, string> = {
   apply: 'application/apply-patch+yaml',
 };
 
+/** So long a connection is idle before the kernel asks the other side whether it is still there. */
+const KEEP_ALIVE_MS = 2000;
+
 /** As many kept connections may turn out to be closed, one after the other. */
 const MAX_STALE = 16;
 
 export interface ClientOptions {
-  /** Milliseconds without an answer before a call fails (watches have no limit). Default 30000. */
+  /** Milliseconds without an answer before a call fails; a watch that has begun has no limit. Default 30000. */
   timeoutMs?: number;
 }
 
@@ -172,7 +175,10 @@ export class ApiClient {
       const response = await this.send('GET', path, undefined, undefined, this.streams, (req) => {
         outgoing = req;
         if (signal?.aborted) req.destroy();
+        req.setTimeout(this.timeoutMs, () => req.destroy(noAnswer()));
       });
+      // From here on silence is no sign of trouble: nothing may change for hours.
+      outgoing?.setTimeout(0);
       if (response.statusCode !== 200) throw refusal(response, await readText(response));
       options.onOpen?.();
       await readLines(response, (line) => {
@@ -244,9 +250,7 @@ export class ApiClient {
       let reused = false;
       try {
         const response = await this.send(method, path, body, mediaType, this.calls, (req) => {
-          req.setTimeout(this.timeoutMs, () =>
-            req.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })),
-          );
+          req.setTimeout(this.timeoutMs, () => req.destroy(noAnswer()));
           req.on('socket', () => {
             reused = req.reusedSocket;
           });
@@ -281,11 +285,16 @@ export class ApiClient {
       }
       const req = request({ ...this.where, method, path, headers, agent }, resolve);
       req.on('error', reject);
+      // A server that vanished without a word (a partition, a machine that lost power) is noticed within twelve seconds:
+      // the kernel probes an idle connection every second then, ten times (libuv src/unix/tcp.c uv__tcp_keepalive).
+      req.on('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
       onRequest(req);
       req.end(body);
     });
   }
 }
+
+const noAnswer = (): Error => Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' });
 
 function selectionQuery(s: Selection): Record<string, string | undefined> {
   return { labelSelector: s.labelSelector || undefined, fieldSelector: s.fieldSelector || undefined };

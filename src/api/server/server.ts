@@ -189,9 +189,12 @@ function refuseUpgrade(socket: Duplex, error: unknown): void {
 
 const CHALLENGE = 'Bearer realm="kubernetes"';
 
+/** A client that vanished without a word gives its connection, and its watch, back. */
+const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelay: 10_000 };
+
 function listen(handlers: Handlers, where: object, identity: TlsIdentity | undefined): Promise<Server> {
   // Node's limits would end watches after five minutes and idle connections after five seconds, a race for every POST.
-  const limits = { requestTimeout: 0, keepAliveTimeout: 600_000, noDelay: true };
+  const limits = { requestTimeout: 0, keepAliveTimeout: 600_000, noDelay: true, ...KEEP_ALIVE };
   const server =
     identity === undefined
       ? createHttpServer(limits, handlers.request)
