@@ -22,6 +22,7 @@ import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
 import { HopWord, NodeWord } from './node/config.ts';
 import { HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from './node/hops.ts';
+import { isOwnAddress } from './node/host-routes.ts';
 import { isFirstOfRoute } from './node/routes.ts';
 import { combineEcn } from './overlay/ecn.ts';
 import { isRoutedByHost, isTunnelPacket, overlayOf } from './overlay/overlay.ts';
@@ -43,7 +44,7 @@ import { offloadFits } from './stages/offload.ts';
 import { FAMILY_ARP, parseFrame } from './stages/parse.ts';
 import { learnPathMtu } from './stages/path-mtu.ts';
 import { checkPolicy } from './stages/policy.ts';
-import { flowTarget, hopForAddress, hopOfFlow, isOwnAddress } from './stages/route.ts';
+import { hopForAddress, hopOfFlow } from './stages/route.ts';
 import { chooseService, noteChoice } from './stages/service.ts';
 import { lowerTtl, mayLeave } from './stages/ttl-mtu.ts';
 import { transmit } from './transmit.ts';
@@ -137,7 +138,7 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
  */
 function follow(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   if (hop === NO_HOP) return pkt.protocol === PROTOCOL_TCP ? Verdict.ENDPOINT_GONE : Verdict.NO_ROUTE_ANSWERED;
-  let v = mayLeave(pkt, dp, hop, hop === HOST_HOP && leavesToOwnAddress(pkt, dp));
+  let v = mayLeave(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
   if (pkt.moreFragments !== 0) {
     v = rememberFirst(pkt, dp);
@@ -165,21 +166,17 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   const target = pkt.dnat !== 0 ? pkt.newDst : pkt.dst;
   const hop = hopForAddress(node, target);
   if (hop === NO_HOP) return Verdict.NO_ROUTE_ANSWERED;
-  if (hop === HOST_HOP && fromHost && pkt.dnat === 0) {
-    // The node's own traffic that its rules sent here: a ping to the node, a reply to no flow of ours.
-    return isOwnAddress(node, pkt.dst) ? handToHost(pkt, dp) : Verdict.NOT_FOR_US;
-  }
+  const kind = hopKind(node, hop);
+  // The node's own traffic that its rules sent here: a ping to the node, a reply to no flow of ours.
+  if (kind === HopKind.LOCAL && fromHost && pkt.dnat === 0) return handToHost(pkt, dp);
+  if (kind === HopKind.HOST && fromHost && pkt.dnat === 0) return Verdict.NOT_FOR_US;
   if (pkt.routed === 0 && !fromHost && pkt.dnat === 0 && !switchedTo(pkt, dp, hop))
     return Verdict.DESTINATION_MAC_FOREIGN;
-  const own = hop === HOST_HOP && isOwnAddress(node, target);
-  v = mayLeave(pkt, dp, hop, own);
+  v = mayLeave(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
   v = checkPolicy(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
-  if (hop === HOST_HOP) {
-    // The outside has no route to pods; and what the node's own sockets reply to others or to the node does not pass here.
-    if (fromHost ? own || isOwnAddress(node, pkt.src) : pkt.inPort !== 0 && !own) pkt.masquerade = 1;
-  }
+  if (hidesSource(pkt, dp, kind)) pkt.masquerade = 1;
 
   const replyHop = hopForAddress(node, pkt.src);
   if (replyHop === NO_HOP) return Verdict.NO_ROUTE_BACK;
@@ -193,6 +190,24 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   if (v === Verdict.GO_ON) noteChoice(pkt, dp);
   else if (pkt.moreFragments !== 0) forgetFirst(pkt, dp);
   return v;
+}
+
+/**
+ * Must the source be hidden because answers to it would not come back this way? What a service asks for is decided by
+ * stages/service.ts.
+ * @param kind of the hop that the packet leaves by
+ */
+function hidesSource(pkt: Packet, dp: Dataplane, kind: number): boolean {
+  const { node } = dp;
+  const fromHost = pkt.inPort === 0 && pkt.tunnelled === 0;
+  // Other nodes know this one's pods and its gateway, and send what is for other addresses past the overlay (flannel
+  // pkg/trafficmngr/iptables: "! -s cluster -d cluster -j MASQUERADE").
+  if (kind === HopKind.NODE) return fromHost && !sameAddress(pkt.src, node.config, NodeWord.GATEWAY_IP);
+  // What the node's own sockets reply to itself does not pass here.
+  if (kind === HopKind.LOCAL) return fromHost;
+  // The outside has no route to pods; and what the node's own sockets send to the outside is answered past us.
+  if (kind === HopKind.HOST) return fromHost ? isOwnAddress(node, pkt.src) : pkt.inPort !== 0;
+  return false;
 }
 
 /** Give the packet back to the node's kernel as it came, without a flow. Later fragments follow their first there. */
@@ -220,7 +235,7 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   if (!isFromPath(pkt, dp)) return Verdict.ICMP_ERROR_UNRELATED;
   const hop = hopOfFlow(pkt, dp, pkt.direction);
   if (hop === NO_HOP) return Verdict.NO_ROUTE_ANSWERED;
-  v = mayLeave(pkt, dp, hop, hop === HOST_HOP && leavesToOwnAddress(pkt, dp));
+  v = mayLeave(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
   lowerTtl(pkt, dp, hop);
   rewriteIcmpError(pkt, dp, hop);
@@ -250,11 +265,6 @@ function switchedTo(pkt: Packet, dp: Dataplane, hop: number): boolean {
     hops[at + HopWord.KIND] === HopKind.POD &&
     isDestinationMac(view, start, hops[at + HopWord.MAC_HIGH], hops[at + HopWord.MAC_LOW])
   );
-}
-
-/** Is the packet, once translated, for the node itself? Then it is delivered, not forwarded. */
-function leavesToOwnAddress(pkt: Packet, dp: Dataplane): boolean {
-  return isOwnAddress(dp.node, flowTarget(dp.conntrack, pkt.flow, pkt.direction));
 }
 
 /** Send the reply this verdict requires, if any; returns the verdict to count. */

@@ -1,9 +1,10 @@
 /**
  * The node table: every word of its memory is laid out here.
  *
- *   header · configuration (the node's addresses, networks, limits) · hops · routes · declared ports
+ *   header · configuration (the node's addresses, networks, limits) · hops · routes · host routes · sources
+ *   · declared ports
  *
- * hops.ts, routes.ts and declared-ports.ts hold the operations on them.
+ * hops.ts, routes.ts, host-routes.ts and declared-ports.ts hold the operations on them.
  *
  * Writers: the agent's main thread, with two exceptions. Workers lower a hop's MTU (HopWord.MTU), a plain store that
  * the agent reverts after a while; and every change of a hop or a route increments `generation` by Atomics.add, so that
@@ -21,11 +22,12 @@ import {
   writeHeader,
 } from '../shared/layout.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 const H_GENERATION = H_OWN;
 const H_MAX_HOPS = H_OWN + 1;
 const H_ROUTE_SLOTS = H_OWN + 2;
 const H_DECLARED_SLOTS = H_OWN + 3;
+const H_HOST_ROUTE_SLOTS = H_OWN + 4;
 
 /** Words of the configuration block. Addresses take four words, IPv4 mapped. */
 export const NodeWord = {
@@ -56,10 +58,12 @@ export const NodeWord = {
   TUNNEL_PORT: 37,
   /** Prefix lengths of the routes in use, each plus 1, longest first; 0 ends the list. Maintained by routes.ts. */
   PREFIX_LENGTHS: 40,
+  /** The same for the host routes. */
+  HOST_PREFIX_LENGTHS: 60,
 } as const;
 /** Maximum number of distinct prefix lengths among the routes. */
 export const MAX_PREFIX_LENGTHS = 20;
-export const CONFIG_WORDS = 64;
+export const CONFIG_WORDS = 80;
 
 export const PortPolicy = { OPEN: 0, DECLARED: 1 } as const;
 
@@ -83,15 +87,20 @@ export const HopWord = {
 } as const;
 export const HOP_WORDS = 16;
 
-/** Words of a route's slot. */
+/** Words of a slot of the routes, and of the host routes. */
 export const RouteWord = {
   /** Four words, IPv4 mapped, masked to the prefix. */
   NETWORK: 0,
   /** Prefix length of 128, plus 1; 0 in a slot never used, GONE in a deleted one. */
   PREFIX: 4,
+  /** Where it leads: a hop; of a host route, host-routes.ts has the values. */
   HOP: 5,
 } as const;
 export const ROUTE_WORDS = 8;
+
+/** Source addresses for masquerading, each four words, IPv4 mapped; the first is the node's own address. */
+export const MAX_SOURCES = 64;
+export const SOURCE_WORDS = 4;
 
 /** Words of a declared port's slot. */
 export const DeclaredWord = {
@@ -109,9 +118,21 @@ export interface NodeTableOptions {
   readonly maxHops: number;
   /** Slots of the route table, a power of two. */
   readonly routeSlots: number;
+  /** Slots of the host routes, a power of two. */
+  readonly hostRouteSlots: number;
   /** Slots of the declared-port table, a power of two. */
   readonly declaredSlots: number;
   readonly secret: Int32Array;
+}
+
+/** A longest-prefix-match table within the node's table. */
+export interface RouteSet {
+  /** Slots of RouteWord. */
+  readonly slots: Int32Array;
+  readonly slotMask: number;
+  /** The words of the configuration that have its prefix lengths in use. */
+  readonly lengths: Int32Array;
+  readonly hash: HashTables;
 }
 
 export interface NodeTable {
@@ -120,33 +141,53 @@ export interface NodeTable {
   readonly config: Int32Array;
   readonly hops: Int32Array;
   readonly maxHops: number;
-  readonly routes: Int32Array;
-  readonly routeMask: number;
+  /** Pods and other nodes: address to hop. */
+  readonly routes: RouteSet;
+  /** What the node's kernel does with an address. */
+  readonly hostRoutes: RouteSet;
+  readonly sources: Int32Array;
   readonly declared: Int32Array;
   readonly declaredMask: number;
 }
 
-type Sizes = Pick<NodeTableOptions, 'maxHops' | 'routeSlots' | 'declaredSlots'>;
+type Sizes = Omit<NodeTableOptions, 'secret'>;
 
 /** Bytes of memory the table takes. */
 export function nodeTableBytes(sizes: Sizes): number {
-  const own = CONFIG_WORDS + sizes.maxHops * HOP_WORDS;
-  return HEADER_BYTES + (own + sizes.routeSlots * ROUTE_WORDS + sizes.declaredSlots * DECLARED_WORDS) * 4;
+  const own = CONFIG_WORDS + sizes.maxHops * HOP_WORDS + MAX_SOURCES * SOURCE_WORDS;
+  const routes = (sizes.routeSlots + sizes.hostRouteSlots) * ROUTE_WORDS;
+  return HEADER_BYTES + (own + routes + sizes.declaredSlots * DECLARED_WORDS) * 4;
 }
 
 function open(buffer: ArrayBuffer, sizes: Sizes): NodeTable {
   const words = new Int32Array(buffer);
   const hopsAt = HEADER_WORDS + CONFIG_WORDS;
   const routesAt = hopsAt + sizes.maxHops * HOP_WORDS;
-  const declaredAt = routesAt + sizes.routeSlots * ROUTE_WORDS;
+  const hostRoutesAt = routesAt + sizes.routeSlots * ROUTE_WORDS;
+  const sourcesAt = hostRoutesAt + sizes.hostRouteSlots * ROUTE_WORDS;
+  const declaredAt = sourcesAt + MAX_SOURCES * SOURCE_WORDS;
+  const hash = expandSecret(headerSecret(words));
+  const config = words.subarray(HEADER_WORDS, hopsAt);
+  const lengths = (word: number): Int32Array => config.subarray(word, word + MAX_PREFIX_LENGTHS);
   return {
     words,
-    hash: expandSecret(headerSecret(words)),
-    config: words.subarray(HEADER_WORDS, hopsAt),
+    hash,
+    config,
     hops: words.subarray(hopsAt, routesAt),
     maxHops: sizes.maxHops,
-    routes: words.subarray(routesAt, declaredAt),
-    routeMask: sizes.routeSlots - 1,
+    routes: {
+      slots: words.subarray(routesAt, hostRoutesAt),
+      slotMask: sizes.routeSlots - 1,
+      lengths: lengths(NodeWord.PREFIX_LENGTHS),
+      hash,
+    },
+    hostRoutes: {
+      slots: words.subarray(hostRoutesAt, sourcesAt),
+      slotMask: sizes.hostRouteSlots - 1,
+      lengths: lengths(NodeWord.HOST_PREFIX_LENGTHS),
+      hash,
+    },
+    sources: words.subarray(sourcesAt, declaredAt),
     declared: words.subarray(declaredAt, declaredAt + sizes.declaredSlots * DECLARED_WORDS),
     declaredMask: sizes.declaredSlots - 1,
   };
@@ -158,6 +199,7 @@ export function createNodeTable(buffer: ArrayBuffer, options: NodeTableOptions):
   words[H_MAX_HOPS] = options.maxHops;
   words[H_ROUTE_SLOTS] = options.routeSlots;
   words[H_DECLARED_SLOTS] = options.declaredSlots;
+  words[H_HOST_ROUTE_SLOTS] = options.hostRouteSlots;
   writeHeader(words, TableKind.ROUTES, VERSION, options.secret);
   return open(buffer, options);
 }
@@ -170,6 +212,7 @@ export function attachNodeTable(buffer: ArrayBuffer): NodeTable | undefined {
     maxHops: words[H_MAX_HOPS],
     routeSlots: words[H_ROUTE_SLOTS],
     declaredSlots: words[H_DECLARED_SLOTS],
+    hostRouteSlots: words[H_HOST_ROUTE_SLOTS],
   };
   return buffer.byteLength >= nodeTableBytes(sizes) ? open(buffer, sizes) : undefined;
 }

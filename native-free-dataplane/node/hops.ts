@@ -1,6 +1,7 @@
 /**
- * Hops: every destination a packet can be sent to next. Hop 0 is the node itself (dp0); hops below `firstNodeHop` are
- * the pods' ports (hop number = port number); those above are the other nodes of the cluster, the overlay's FDB.
+ * Hops: every destination a packet can be sent to next. Hop 0 is the node's kernel (dp0); hops below `firstNodeHop` are
+ * the pods' ports (hop number = port number); those above are the other nodes of the cluster, the overlay's FDB. The last
+ * one is the node's own sockets: the same device as hop 0, but what goes there is delivered, not forwarded.
  *
  * Ports and VTEPs share one table, so that a flow stores one small number and an established packet needs no other
  * look-up. The agent writes hops; workers only lower an MTU. A hop is cleared (kind NONE) before its words are reused,
@@ -9,7 +10,8 @@
  */
 import { HOP_WORDS, HopWord, type NodeTable, nextGeneration } from './config.ts';
 
-export const HopKind = { NONE: 0, HOST: 1, POD: 2, NODE: 3 } as const;
+/** LOCAL: the node's own sockets, to which its kernel delivers; HOST: wherever its kernel routes. Both are reached by dp0. */
+export const HopKind = { NONE: 0, HOST: 1, POD: 2, NODE: 3, LOCAL: 4 } as const;
 export type HopKind = (typeof HopKind)[keyof typeof HopKind];
 
 export const HOST_HOP = 0;
@@ -19,6 +21,11 @@ export const NO_HOP: number = -1;
 /** First hop number used for other nodes: the lower half of the table is for pods. */
 export function firstNodeHop(table: NodeTable): number {
   return table.maxHops >> 1;
+}
+
+/** The hop of the node's own sockets. */
+export function localHop(table: NodeTable): number {
+  return table.maxHops - 1;
 }
 
 /** Port number of the hand-over to an overlay's raw socket: the last pod port, which is never given to a pod. */

@@ -1,5 +1,6 @@
 /**
- * Longest-prefix match: address → hop. Read only for the first packet of a connection; the flow stores the result.
+ * Longest-prefix match: address → hop (and in host-routes.ts: what the node's kernel does with it). Read only for the
+ * first packet of a connection; the flow stores the result.
  *
  * One keyed open-addressing hash of (network, prefix length), probed once per prefix length in use, longest first. A
  * cluster has three or four lengths (pods, pod networks, node addresses): three or four probes, at any number of
@@ -13,9 +14,9 @@ import {
   GONE,
   MAX_PREFIX_LENGTHS,
   type NodeTable,
-  NodeWord,
   nextGeneration,
   ROUTE_WORDS,
+  type RouteSet,
   RouteWord,
 } from './config.ts';
 import { NO_HOP } from './hops.ts';
@@ -24,8 +25,8 @@ const { PREFIX, HOP } = RouteWord;
 /** Prefix length of a route to one address. */
 const HOST_PREFIX = 128;
 
-function slotHash(table: NodeTable, a: number, b: number, c: number, d: number, prefix: number): number {
-  return hashAddress(table.hash, 0, a, b, c, d) ^ hashByte(table.hash, 4, prefix);
+function slotHash(set: RouteSet, a: number, b: number, c: number, d: number, prefix: number): number {
+  return hashAddress(set.hash, 0, a, b, c, d) ^ hashByte(set.hash, 4, prefix);
 }
 
 /** Mask of word `index` (0..3) under a prefix of 128 bits. */
@@ -34,20 +35,14 @@ function maskOf(prefix: number, index: number): number {
   return bits <= 0 ? 0 : bits >= 32 ? -1 : -1 << (32 - bits);
 }
 
-function findSlot(table: NodeTable, a: number, b: number, c: number, d: number, prefix: number): number {
-  const { routes, routeMask } = table;
-  const hash = slotHash(table, a, b, c, d, prefix);
-  for (let probe = 0, slot = hash & routeMask; probe <= routeMask; probe++, slot = (slot + 1) & routeMask) {
+function findSlot(set: RouteSet, a: number, b: number, c: number, d: number, prefix: number): number {
+  const { slots, slotMask } = set;
+  const hash = slotHash(set, a, b, c, d, prefix);
+  for (let probe = 0, slot = hash & slotMask; probe <= slotMask; probe++, slot = (slot + 1) & slotMask) {
     const at = slot * ROUTE_WORDS;
-    const stored = routes[at + PREFIX];
+    const stored = slots[at + PREFIX];
     if (stored === 0) return -1;
-    if (
-      stored === prefix + 1 &&
-      routes[at + 3] === d &&
-      routes[at + 2] === c &&
-      routes[at + 1] === b &&
-      routes[at] === a
-    ) {
+    if (stored === prefix + 1 && slots[at + 3] === d && slots[at + 2] === c && slots[at + 1] === b && slots[at] === a) {
       return at;
     }
   }
@@ -55,13 +50,18 @@ function findSlot(table: NodeTable, a: number, b: number, c: number, d: number, 
 }
 
 /**
- * Hop for an address, by longest-prefix match.
+ * Where the longest prefix that holds an address leads.
  * @param words address at `at`: four words, IPv4 mapped
- * @returns hop number, or NO_HOP
+ * @returns RouteWord.HOP of the route, or NO_HOP
  */
+export function findLongest(set: RouteSet, words: Int32Array, at: number): number {
+  const slot = longestMatch(set, words, at);
+  return slot < 0 ? NO_HOP : set.slots[slot + HOP];
+}
+
+/** Hop for an address among pods and other nodes, or NO_HOP. @param words address at `at`: four words, IPv4 mapped */
 export function findRoute(table: NodeTable, words: Int32Array, at: number): number {
-  const slot = longestMatch(table, words, at);
-  return slot < 0 ? NO_HOP : table.routes[slot + HOP];
+  return findLongest(table.routes, words, at);
 }
 
 /**
@@ -69,21 +69,21 @@ export function findRoute(table: NodeTable, words: Int32Array, at: number): numb
  * of a node these are no pod's but the node's own: flannel gives its device the one, bridges and we have the other.
  */
 export function isFirstOfRoute(table: NodeTable, address: Int32Array): boolean {
-  const slot = longestMatch(table, address, 0);
+  const slot = longestMatch(table.routes, address, 0);
   if (slot < 0) return false;
-  const { routes } = table;
-  const isHost = routes[slot + PREFIX] - 1 === HOST_PREFIX;
-  return !isHost && address[3] - routes[slot + 3] <= 1 && address[2] === routes[slot + 2];
+  const { slots } = table.routes;
+  const isHost = slots[slot + PREFIX] - 1 === HOST_PREFIX;
+  return !isHost && address[3] - slots[slot + 3] <= 1 && address[2] === slots[slot + 2];
 }
 
 /** Slot of the longest prefix that holds the address, or -1. */
-function longestMatch(table: NodeTable, words: Int32Array, at: number): number {
-  const { config } = table;
+function longestMatch(set: RouteSet, words: Int32Array, at: number): number {
+  const { lengths } = set;
   for (let i = 0; i < MAX_PREFIX_LENGTHS; i++) {
-    const prefix = config[NodeWord.PREFIX_LENGTHS + i] - 1;
+    const prefix = lengths[i] - 1;
     if (prefix < 0) return -1;
     const slot = findSlot(
-      table,
+      set,
       words[at] & maskOf(prefix, 0),
       words[at + 1] & maskOf(prefix, 1),
       words[at + 2] & maskOf(prefix, 2),
@@ -96,20 +96,20 @@ function longestMatch(table: NodeTable, words: Int32Array, at: number): number {
 }
 
 /** Prefix lengths in use, each plus 1, longest first. */
-function usedLengths({ routes }: NodeTable): number[] {
+function usedLengths({ slots }: RouteSet): number[] {
   const used = new Set<number>();
-  for (let at = 0; at < routes.length; at += ROUTE_WORDS) if (routes[at + PREFIX] > 0) used.add(routes[at + PREFIX]);
+  for (let at = 0; at < slots.length; at += ROUTE_WORDS) if (slots[at + PREFIX] > 0) used.add(slots[at + PREFIX]);
   return [...used].sort((x, y) => y - x);
 }
 
-function rewriteLengths(table: NodeTable): void {
-  const used = usedLengths(table);
-  for (let i = 0; i < MAX_PREFIX_LENGTHS; i++) Atomics.store(table.config, NodeWord.PREFIX_LENGTHS + i, used[i] ?? 0);
+function rewriteLengths(set: RouteSet): void {
+  const used = usedLengths(set);
+  for (let i = 0; i < MAX_PREFIX_LENGTHS; i++) Atomics.store(set.lengths, i, used[i] ?? 0);
 }
 
 /** May a route have this length? Look-ups probe each length in use, so their number is limited. */
-function hasRoomForLength(table: NodeTable, prefix: number): boolean {
-  const used = usedLengths(table);
+function hasRoomForLength(set: RouteSet, prefix: number): boolean {
+  const used = usedLengths(set);
   return used.length < MAX_PREFIX_LENGTHS || used.includes(prefix + 1);
 }
 
@@ -117,32 +117,39 @@ function hasRoomForLength(table: NodeTable, prefix: number): boolean {
  * Add or change a route.
  * @param network four words, IPv4 mapped; bits after the prefix are ignored
  * @param prefix 0..128 (an IPv4 /n is 96 + n)
+ * @param set the routes to pods and other nodes unless given
  * @returns false if the table is full or already has MAX_PREFIX_LENGTHS other lengths; nothing is changed then
  */
-export function setRoute(table: NodeTable, network: Int32Array, prefix: number, hop: number): boolean {
-  const { routes, routeMask } = table;
+export function setRoute(
+  table: NodeTable,
+  network: Int32Array,
+  prefix: number,
+  hop: number,
+  set: RouteSet = table.routes,
+): boolean {
+  const { slots, slotMask } = set;
   const a = network[0] & maskOf(prefix, 0);
   const b = network[1] & maskOf(prefix, 1);
   const c = network[2] & maskOf(prefix, 2);
   const d = network[3] & maskOf(prefix, 3);
-  const known = findSlot(table, a, b, c, d, prefix);
+  const known = findSlot(set, a, b, c, d, prefix);
   if (known >= 0) {
-    Atomics.store(routes, known + HOP, hop);
+    Atomics.store(slots, known + HOP, hop);
     nextGeneration(table);
     return true;
   }
-  if (!hasRoomForLength(table, prefix)) return false;
-  const hash = slotHash(table, a, b, c, d, prefix);
-  for (let probe = 0, slot = hash & routeMask; probe <= routeMask; probe++, slot = (slot + 1) & routeMask) {
+  if (!hasRoomForLength(set, prefix)) return false;
+  const hash = slotHash(set, a, b, c, d, prefix);
+  for (let probe = 0, slot = hash & slotMask; probe <= slotMask; probe++, slot = (slot + 1) & slotMask) {
     const at = slot * ROUTE_WORDS;
-    if (routes[at + PREFIX] > 0) continue;
-    routes[at] = a;
-    routes[at + 1] = b;
-    routes[at + 2] = c;
-    routes[at + 3] = d;
-    routes[at + HOP] = hop;
-    Atomics.store(routes, at + PREFIX, prefix + 1);
-    rewriteLengths(table);
+    if (slots[at + PREFIX] > 0) continue;
+    slots[at] = a;
+    slots[at + 1] = b;
+    slots[at + 2] = c;
+    slots[at + 3] = d;
+    slots[at + HOP] = hop;
+    Atomics.store(slots, at + PREFIX, prefix + 1);
+    rewriteLengths(set);
     nextGeneration(table);
     return true;
   }
@@ -150,9 +157,9 @@ export function setRoute(table: NodeTable, network: Int32Array, prefix: number, 
 }
 
 /** Remove a route, if it exists. */
-export function removeRoute(table: NodeTable, network: Int32Array, prefix: number): void {
+export function removeRoute(table: NodeTable, network: Int32Array, prefix: number, set: RouteSet = table.routes): void {
   const slot = findSlot(
-    table,
+    set,
     network[0] & maskOf(prefix, 0),
     network[1] & maskOf(prefix, 1),
     network[2] & maskOf(prefix, 2),
@@ -160,7 +167,7 @@ export function removeRoute(table: NodeTable, network: Int32Array, prefix: numbe
     prefix,
   );
   if (slot < 0) return;
-  Atomics.store(table.routes, slot + PREFIX, GONE);
-  rewriteLengths(table);
+  Atomics.store(set.slots, slot + PREFIX, GONE);
+  rewriteLengths(set);
   nextGeneration(table);
 }

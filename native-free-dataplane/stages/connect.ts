@@ -17,7 +17,8 @@ import { tuplePortsAt, writeTuple } from '../conntrack/tuple.ts';
 import { InsertResult, insertRecord, tupleInUse } from '../conntrack/tuple-index.ts';
 import { type Dataplane, nextRandom } from '../dataplane.ts';
 import { NodeWord, routeGeneration } from '../node/config.ts';
-import { HOST_HOP } from '../node/hops.ts';
+import { HOST_HOP, HopKind, hopKind } from '../node/hops.ts';
+import { readSource } from '../node/host-routes.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { ADDRESS_WORDS, copyAddress, sameAddress } from '../shared/address.ts';
@@ -129,20 +130,19 @@ function startTracking(pkt: Packet, dp: Dataplane, at: number): Verdict {
 }
 
 /**
- * Source address after translation: the gateway toward pods, the node toward the outside, else as it was. An endpoint
+ * Source address after translation: the gateway toward pods, the node's address of the device it leaves by toward the
+ * outside, else as it was. An endpoint
  * in the node's own namespace would answer another address of the node without asking us, so toward it stands the
  * service network's first address, which no service has and which is routed to dp0.
  */
 function sourceAfter(pkt: Packet, dp: Dataplane, hop: number): Int32Array {
   if (!pkt.masquerade) return pkt.src;
-  const { config } = dp.node;
-  let word: number = NodeWord.GATEWAY_IP;
-  if (hop === HOST_HOP) {
-    const target = pkt.dnat ? pkt.newDst : pkt.dst;
-    const toItself = sameAddress(target, config, NodeWord.NODE_IP) || sameAddress(target, config, NodeWord.GATEWAY_IP);
-    word = toItself ? NodeWord.SERVICE_CIDR : NodeWord.NODE_IP;
+  const { node } = dp;
+  if (hop === HOST_HOP) readSource(node, pkt.dnat ? pkt.newDst : pkt.dst, masqueradeSource);
+  else {
+    const word = hopKind(node, hop) === HopKind.LOCAL ? NodeWord.SERVICE_CIDR : NodeWord.GATEWAY_IP;
+    copyAddress(node.config, word, masqueradeSource);
   }
-  copyAddress(config, word, masqueradeSource);
   return masqueradeSource;
 }
 

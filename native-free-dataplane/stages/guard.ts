@@ -9,6 +9,7 @@
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord, inNetwork, NodeWord } from '../node/config.ts';
 import { HopKind, hopAt } from '../node/hops.ts';
+import { isOwnAddress } from '../node/host-routes.ts';
 import { isFirstOfRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_GRE, PROTOCOL_IPIP, PROTOCOL_IPV6, PROTOCOL_UDP } from '../protocols.ts';
@@ -48,7 +49,7 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
   // Inside the overlay as well: whatever node it comes from may be less strict with its pods.
   const fromPod = pkt.inPort !== 0 || pkt.tunnelled !== 0;
   if (fromPod && entersTunnel(dp, pkt.protocol, pkt.dst, pkt.dstPort)) return Verdict.OVERLAY_FROM_POD;
-  return checkAddresses(pkt, config);
+  return checkAddresses(pkt, dp);
 }
 
 /**
@@ -66,7 +67,7 @@ export function speaksAsPod(pkt: Packet, dp: Dataplane): boolean {
 }
 
 /** Martian addresses (RFC 1812 §5.3.7); loopback only from the node itself (CVE-2020-8558). */
-function checkAddresses(pkt: Packet, config: Int32Array): Verdict {
+function checkAddresses(pkt: Packet, dp: Dataplane): Verdict {
   const from = scopeOf(pkt.src);
   const to = scopeOf(pkt.dst);
   if (from === Scope.UNICAST && to === Scope.UNICAST) return Verdict.GO_ON;
@@ -74,7 +75,7 @@ function checkAddresses(pkt: Packet, config: Int32Array): Verdict {
     // To loopback from an address of the node itself: its own NodePort traffic. The kernel picks dp0's address as the
     // source, and never forwards a packet for 127/8 that it received from elsewhere.
     const fromHost = pkt.inPort === 0 && pkt.tunnelled === 0;
-    return fromHost && to === Scope.LOOPBACK && (from === Scope.LOOPBACK || isNodeAddress(pkt.src, config))
+    return fromHost && to === Scope.LOOPBACK && (from === Scope.LOOPBACK || isOwnAddress(dp.node, pkt.src))
       ? Verdict.GO_ON
       : Verdict.LOOPBACK_FROM_NETWORK;
   }

@@ -7,10 +7,11 @@ import { type Conntrack, Rec, recordAt, tupleAt } from '../conntrack/record.ts';
 import { readTupleSource } from '../conntrack/tuple.ts';
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord, inNetwork, type NodeTable, NodeWord, routeGeneration } from '../node/config.ts';
-import { HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from '../node/hops.ts';
+import { HOST_HOP, HopKind, hopAt, hopKind, localHop, NO_HOP } from '../node/hops.ts';
+import { isOwnAddress } from '../node/host-routes.ts';
 import { findRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
-import { ADDRESS_WORDS, Scope, sameAddress, scopeOf } from '../shared/address.ts';
+import { ADDRESS_WORDS, sameAddress } from '../shared/address.ts';
 
 /**
  * Hop for an address (four words, IPv4 mapped, at `at`).
@@ -19,21 +20,12 @@ import { ADDRESS_WORDS, Scope, sameAddress, scopeOf } from '../shared/address.ts
  */
 export function hopForAddress(node: NodeTable, address: Int32Array): number {
   const { config } = node;
-  if (isOwnAddress(node, address)) return HOST_HOP;
   const hop = findRoute(node, address, 0);
   if (hop !== NO_HOP) return hopKind(node, hop) === HopKind.NODE && isUnderlayOf(node, hop, address) ? HOST_HOP : hop;
+  if (isOwnAddress(node, address)) return localHop(node);
   if (inNetwork(config, NodeWord.CLUSTER_CIDR, config[NodeWord.CLUSTER_CIDR_PREFIX], address)) return NO_HOP;
   if (inNetwork(config, NodeWord.SERVICE_CIDR, config[NodeWord.SERVICE_CIDR_PREFIX], address)) return NO_HOP;
   return HOST_HOP;
-}
-
-/** The node's underlay address, the gateway, or loopback. */
-export function isOwnAddress({ config }: NodeTable, address: Int32Array): boolean {
-  return (
-    sameAddress(address, config, NodeWord.GATEWAY_IP) ||
-    sameAddress(address, config, NodeWord.NODE_IP) ||
-    scopeOf(address) === Scope.LOOPBACK
-  );
 }
 
 /** A node's underlay address is in the routes so that its overlay packets are known; traffic to it goes by the underlay. */
@@ -48,7 +40,7 @@ const target: Int32Array = new Int32Array(ADDRESS_WORDS);
  * direction come from.
  * @returns four words, valid until the next call
  */
-export function flowTarget(table: Conntrack, record: number, direction: number): Int32Array {
+function flowTarget(table: Conntrack, record: number, direction: number): Int32Array {
   readTupleSource(table, tupleAt(table, record, 1 - direction), target);
   return target;
 }

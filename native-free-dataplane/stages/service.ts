@@ -10,6 +10,7 @@
  */
 import { type Dataplane, nextRandom } from '../dataplane.ts';
 import { inNetwork, NodeWord } from '../node/config.ts';
+import { isOwnAddress } from '../node/host-routes.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../protocols.ts';
 import { affinityEndpoint, affinityHash, rememberAffinity } from '../services/affinity.ts';
@@ -72,26 +73,22 @@ function notBalanced(pkt: Packet, dp: Dataplane): Verdict {
     return inRange ? Verdict.NO_SUCH_SERVICE : Verdict.GO_ON;
   }
   // An external IP may be an address of this node, whose other ports are none of our business.
-  if (isNodeAddress(pkt.dst, dp)) return Verdict.GO_ON;
+  if (isOwnAddress(dp.node, pkt.dst)) return Verdict.GO_ON;
   if (pkt.protocol === PROTOCOL_ICMP) {
     return pkt.icmpType === ICMP_ECHO_REQUEST ? Verdict.PING_ANSWERED : Verdict.ICMP_TO_SERVICE;
   }
   return refuse(pkt);
 }
 
-function isNodeAddress(address: Int32Array, dp: Dataplane): boolean {
-  const { config } = dp.node;
-  return sameAddress(address, config, NodeWord.NODE_IP) || sameAddress(address, config, NodeWord.GATEWAY_IP);
-}
-
-/** NodePorts are open on the node's own address, and on loopback for the node itself (kubernetes KEP-6032). */
+/**
+ * NodePorts are open on every address of the node's devices but the pods' gateway (kube-proxy's default,
+ * nodePortAddresses empty, in iptables mode), and on loopback for the node itself (kubernetes KEP-6032).
+ */
 function isNodePortAddress(pkt: Packet, dp: Dataplane): boolean {
-  if (sameAddress(pkt.dst, dp.node.config, NodeWord.NODE_IP)) return true;
-  return scopeOf(pkt.dst) === Scope.LOOPBACK && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnSource(pkt, dp);
-}
-
-function isOwnSource(pkt: Packet, dp: Dataplane): boolean {
-  return isNodeAddress(pkt.src, dp) || scopeOf(pkt.src) === Scope.LOOPBACK;
+  const { node } = dp;
+  if (scopeOf(pkt.dst) === Scope.LOOPBACK)
+    return pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(node, pkt.src);
+  return isOwnAddress(node, pkt.dst) && !sameAddress(pkt.dst, node.config, NodeWord.GATEWAY_IP);
 }
 
 function refuse(pkt: Packet): Verdict {
@@ -109,7 +106,7 @@ const Origin = { POD: 0, NODE: 1, OTHER_NODE: 2, OUTSIDE: 3 } as const;
 function originOf(pkt: Packet, dp: Dataplane): number {
   if (pkt.inPort !== 0) return Origin.POD;
   if (pkt.tunnelled !== 0) return Origin.OTHER_NODE;
-  return isOwnSource(pkt, dp) ? Origin.NODE : Origin.OUTSIDE;
+  return isOwnAddress(dp.node, pkt.src) ? Origin.NODE : Origin.OUTSIDE;
 }
 
 function chooseFrom(pkt: Packet, dp: Dataplane, block: number, kind: number): Verdict {

@@ -8,7 +8,7 @@
  */
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord } from '../node/config.ts';
-import { HOST_HOP, HopKind, hopAt } from '../node/hops.ts';
+import { HOST_HOP, HopKind, hopAt, localHop } from '../node/hops.ts';
 import { isRoutedByHost } from '../overlay/overlay.ts';
 import { GSO_NONE, type Packet } from '../packet.ts';
 import { Verdict } from '../verdicts.ts';
@@ -16,14 +16,15 @@ import { hopLimit, lowerHopLimit, mayFragment } from '../wire/ip.ts';
 
 /**
  * GO_ON when the packet may travel on by `hop`; pkt.linkMtu is set when it is too large. Changes nothing else.
- * @param toOwnAddress the packet is delivered to the node itself: neither TTL nor MTU counts
+ * For a packet that is delivered to the node itself neither TTL nor MTU counts.
  */
-export function mayLeave(pkt: Packet, dp: Dataplane, hop: number, toOwnAddress: boolean): Verdict {
+export function mayLeave(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   const { view, l3 } = pkt;
   const { hops } = dp.node;
   const at = hopAt(hop);
-  if (hops[at + HopWord.KIND] === HopKind.NONE) return Verdict.PORT_DOWN;
-  if (toOwnAddress) return Verdict.GO_ON;
+  const kind = hops[at + HopWord.KIND];
+  if (kind === HopKind.NONE) return Verdict.PORT_DOWN;
+  if (kind === HopKind.LOCAL) return Verdict.GO_ON;
   if (isRouter(pkt) && hopLimit(view, l3) <= 1) return Verdict.TTL_EXCEEDED;
   const bytes = pkt.gsoType === GSO_NONE ? pkt.end - l3 : pkt.headersEnd - l3 + pkt.gsoSize;
   const mtu = hops[at + HopWord.MTU];
@@ -34,8 +35,8 @@ export function mayLeave(pkt: Packet, dp: Dataplane, hop: number, toOwnAddress: 
 
 /** Lower the time to live of a packet that is about to leave by `hop`, where nobody else on this node does. */
 export function lowerTtl(pkt: Packet, dp: Dataplane, hop: number): void {
-  // What the kernel sends on, it lowers there.
-  if (!isRouter(pkt) || hop === HOST_HOP || isRoutedByHost(dp, hop)) return;
+  // What the kernel sends on, it lowers there; what is delivered keeps it.
+  if (!isRouter(pkt) || hop === HOST_HOP || hop === localHop(dp.node) || isRoutedByHost(dp, hop)) return;
   lowerHopLimit(pkt.view, pkt.l3);
 }
 

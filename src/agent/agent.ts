@@ -32,8 +32,12 @@ import { PodStreams } from './streams/pod-streams.ts';
 import { openNodeTables } from './tables.ts';
 import { HostNetwork } from './underlay/host-network.ts';
 import { Repair } from './underlay/repair.ts';
+import { RoutingFollower } from './underlay/routing-follower.ts';
 import { ClusterWatch, PodWatch } from './watch.ts';
 import { WorkerPool } from './worker-pool.ts';
+
+/** An API that has not answered for so long is away: heartbeats are due every three seconds. */
+const API_TIMEOUT_MS = 10_000;
 
 export interface AgentOptions {
   readonly node: string;
@@ -63,7 +67,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 
 async function startParts(parts: Parts, options: AgentOptions, log: Log): Promise<void> {
   const { offloads = OffloadLevel.TUNNEL, noUnderlayShortcut = false, stateDir, catalogue } = options;
-  const client = await parts.start('client of the API', new ApiClient(options.api));
+  const client = await parts.start('client of the API', new ApiClient(options.api, { timeoutMs: API_TIMEOUT_MS }));
   const live = await readConfig(client, options.node, log);
   const config = live.current;
 
@@ -101,7 +105,9 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   live.follow(CHANGING_IDENTITY, (now) => sync.reconfigure(now));
   live.follow(CONNTRACK_OPTIONS, (now) => writeConntrackSettings(tables.conntrack, now));
   live.follow(['podMtu'], () => network.followMtu());
-  await parts.start('repair of dp0', new Repair({ host, config: live, log }));
+  const repair = await parts.start('repair of dp0', new Repair({ host, config: live, log }));
+  const follower = new RoutingFollower({ host, sync, config, onChange: () => repair.look(), log });
+  await parts.start("the node's routes", follower);
 
   const services = new NodeServices({
     config: live,

@@ -8,6 +8,7 @@
 
 import {
   HopWord,
+  MAX_SOURCES,
   type NodeTable,
   NodeWord,
   nextGeneration,
@@ -21,9 +22,11 @@ import {
   HOST_HOP,
   HopKind,
   hopAt,
+  localHop,
   setHop,
   tunnelPort,
 } from '../../native-free-dataplane/node/hops.ts';
+import { LOCAL, setSource } from '../../native-free-dataplane/node/host-routes.ts';
 import { removeRoute, setRoute } from '../../native-free-dataplane/node/routes.ts';
 import { OVERLAYS, type OverlayName } from '../../native-free-dataplane/overlay/modes.ts';
 import { outerSum } from '../../native-free-dataplane/overlay/outer-ipv4.ts';
@@ -31,8 +34,11 @@ import { SERVICE_PROTOCOLS } from '../../native-free-dataplane/protocols.ts';
 import { addressWords, macWords } from '../../native-free-dataplane/wire/address.ts';
 import { networkWords, parseCidr } from '../net/address.ts';
 import { gatewayOf, macOf } from '../net/pod-network.ts';
+import type { HostRoute } from './underlay/host-routes.ts';
 
 const HOST_PREFIX = 128;
+/** Bytes of the largest IP packet. */
+const LARGEST_PACKET = 65535;
 
 /** What the node table records about the node. */
 export interface NodeIdentity {
@@ -121,7 +127,18 @@ function writeIdentity(table: NodeTable, node: NodeIdentity): void {
     mtu: node.underlayMtu,
     address: addressWords(node.nodeIP),
   });
+  // Delivered, not sent: it fits whatever its size.
+  setHop(table, localHop(table), {
+    kind: HopKind.LOCAL,
+    macHigh: mac.high,
+    macLow: mac.low,
+    mtu: LARGEST_PACKET,
+    address: addressWords(node.nodeIP),
+  });
 }
+
+/** An IPv4 address, given as a word, in the four words of the tables. */
+const mapped = (address: number): Int32Array => Int32Array.of(0, 0, 0xffff, address);
 
 interface KnownNode {
   readonly hop: number;
@@ -132,6 +149,10 @@ interface KnownNode {
 export class NodeSync {
   private readonly nodes = new Map<string, KnownNode>();
   private readonly pods = new Map<string, { hop: number; pod: LocalPod }>();
+  /** Host routes in the table, by network and prefix: where they lead. */
+  private hostRoutes: ReadonlyMap<string, number> = new Map();
+  /** Source addresses of masqueraded connections, by their number. They stay: flows of former ones may go on. */
+  private readonly sources: number[] = [];
   private readonly table: NodeTable;
   private identity: NodeIdentity;
 
@@ -165,7 +186,7 @@ export class NodeSync {
     this.writePod(port, pod.ip);
     if (!setRoute(this.table, addressWords(pod.ip), HOST_PREFIX, port)) {
       this.removePod(pod.key);
-      throw new RangeError(`pod ${pod.key}: the node's table of routes is full (${this.table.routeMask + 1})`);
+      throw new RangeError(`pod ${pod.key}: the node's table of routes is full (${this.table.routes.slotMask + 1})`);
     }
     this.declare(port, pod);
   }
@@ -209,15 +230,17 @@ export class NodeSync {
     const known = this.nodes.get(node.name);
     if (known && JSON.stringify(known.node) === JSON.stringify(node)) return;
     if (known) this.removeNode(node.name);
-    const hop = freeHop(this.table, firstNodeHop(this.table), this.table.maxHops);
+    const hop = freeHop(this.table, firstNodeHop(this.table), localHop(this.table));
     if (hop < 0)
-      throw new RangeError(`node ${node.name}: no hop is left for it (${this.table.maxHops >> 1} nodes at most)`);
+      throw new RangeError(
+        `node ${node.name}: no hop is left for it (${localHop(this.table) - firstNodeHop(this.table)} nodes at most)`,
+      );
     this.nodes.set(node.name, { hop, node });
     this.writeNode(hop, node);
     const networks = [{ words: addressWords(node.ip), prefix: HOST_PREFIX }, ...node.podCIDRs.map(tableNetwork)];
     if (networks.every(({ words, prefix }) => setRoute(this.table, words, prefix, hop))) return;
     this.removeNode(node.name);
-    throw new RangeError(`node ${node.name}: the table of routes is full (${this.table.routeMask + 1})`);
+    throw new RangeError(`node ${node.name}: the table of routes is full (${this.table.routes.slotMask + 1})`);
   }
 
   private writeNode(hop: number, node: RemoteNode): void {
@@ -253,6 +276,41 @@ export class NodeSync {
     }
     clearHop(this.table, known.hop);
     nextGeneration(this.table);
+  }
+
+  /**
+   * The node's own routes and addresses are these (host-routes.ts in underlay/). Shortest prefix first: of more than fit,
+   * the most specific are left out.
+   * @returns how many did not fit
+   */
+  setHostRoutes(routes: readonly HostRoute[]): number {
+    const { table } = this;
+    const wanted = new Map<string, number>();
+    let left = 0;
+    for (const { network, prefix, source } of routes) {
+      const to = source === undefined ? LOCAL : this.sourceNumber(source);
+      const text = `${network}/${prefix}`;
+      const known = this.hostRoutes.get(text) === to;
+      if (to !== undefined && (known || setRoute(table, mapped(network), 96 + prefix, to, table.hostRoutes))) {
+        wanted.set(text, to);
+      } else left++;
+    }
+    for (const text of this.hostRoutes.keys()) {
+      if (wanted.has(text)) continue;
+      const [network, prefix] = text.split('/').map(Number) as [number, number];
+      removeRoute(table, mapped(network), 96 + prefix, table.hostRoutes);
+    }
+    this.hostRoutes = wanted;
+    return left;
+  }
+
+  /** Number of a source address, a new one when it has none yet; undefined when all are taken. */
+  private sourceNumber(address: number): number | undefined {
+    const known = this.sources.indexOf(address);
+    if (known >= 0) return known;
+    if (this.sources.length >= MAX_SOURCES) return undefined;
+    setSource(this.table, this.sources.length, mapped(address));
+    return this.sources.push(address) - 1;
   }
 
   /** Names of the nodes that are known, for a comparison with the API's list. */

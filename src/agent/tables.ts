@@ -31,6 +31,7 @@ import { memoryNames } from '../shm-names.ts';
 const MAX_HOPS = 4096;
 const ROUTE_SLOTS = 16384;
 const DECLARED_SLOTS = 16384;
+const HOST_ROUTE_SLOTS = 4096;
 
 export interface NodeTables {
   readonly conntrack: Conntrack;
@@ -72,7 +73,12 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
     if (previous) adoptAffinity(services, previous, options.nowMs);
     before.close();
   }
-  const sizes = { maxHops: MAX_HOPS, routeSlots: ROUTE_SLOTS, declaredSlots: DECLARED_SLOTS };
+  const sizes = {
+    maxHops: MAX_HOPS,
+    routeSlots: ROUTE_SLOTS,
+    hostRouteSlots: HOST_ROUTE_SLOTS,
+    declaredSlots: DECLARED_SLOTS,
+  };
   const node = createNodeTable(fresh(names.routes, nodeTableBytes(sizes)), { ...sizes, secret });
   const shape = { workers: options.workers, ports: MAX_HOPS >> 1 };
   const counters = createCounters(fresh(names.counters, countersBytes(shape)), { ...shape, secret });

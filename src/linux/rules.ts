@@ -71,8 +71,8 @@ function ruleOf(shown: ShownRule): Rule {
   };
 }
 
-/** The namespace's IPv4 rules as `ruleWords` would write them. @throws IpCommandError */
-export function presentRules(): Set<string> {
+/** The namespace's IPv4 rules. @throws IpCommandError */
+export function presentRules(): Rule[] {
   const shown = JSON.parse(ipOutput(['-N', '-4', '-j', 'rule', 'show']) || '[]') as ShownRule[];
-  return new Set(shown.map((rule) => ruleWords(ruleOf(rule))));
+  return shown.map(ruleOf);
 }

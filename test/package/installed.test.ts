@@ -154,7 +154,7 @@ const ANSWER_ARP = `
 import * as p from 'dataplane/pipeline';
 const secret = Int32Array.of(1, 2, 3, 4);
 const conntrack = { addressWords: 1, max: 1024, workers: 1, secret };
-const node = { maxHops: 16, routeSlots: 64, declaredSlots: 64, secret };
+const node = { maxHops: 16, routeSlots: 64, hostRouteSlots: 16, declaredSlots: 64, secret };
 const counters = { workers: 1, ports: 16, secret };
 const tables = {
   conntrack: new ArrayBuffer(p.conntrackBytes(conntrack)),

@@ -75,7 +75,7 @@ function established(pkt: Packet, dp: Dataplane, level: number): boolean {
   if (level < 5) return true;
   const hop = hopOfFlow(pkt, dp, pkt.direction);
   if (level < 6) return hop >= 0;
-  if (mayLeave(pkt, dp, hop, false) !== Verdict.GO_ON) return false;
+  if (mayLeave(pkt, dp, hop) !== Verdict.GO_ON) return false;
   if (level < 7) return true;
   if (trackFlow(pkt, dp) !== Verdict.GO_ON) return false;
   if (level < 8) return true;

@@ -11,15 +11,21 @@ import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { presentRules, type Rule, ruleWords } from '../../linux/rules.ts';
 import { reservePorts, sysctl } from '../../linux/sysctl.ts';
 import { closeTap, openTap, removeTap, type Tap } from '../../linux/tap.ts';
+import { type Cidr, parseCidr, printIp } from '../../net/address.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import { NODE_OVERLAYS } from '../overlay/overlay.ts';
 import { GSO_MAX_BYTES } from '../pods/ports.ts';
 import type { HostNetworkOptions } from './host-options.ts';
-import { LOCAL_FIRST, wantedRules } from './host-rules.ts';
+import type { HostRouting } from './host-routes.ts';
+import { isOurs, LOCAL_FIRST, LOOPBACK, wantedRules } from './host-rules.ts';
 import { HOST_DEVICE, NODES_TABLE, TO_DP0_TABLE } from './rule-order.ts';
-import { makeShortcut, removeShortcut } from './shortcut.ts';
+import { makeShortcut, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
 
 const QUEUE_LENGTH = 1000;
+/** Addresses of the node that packets are taken for; each costs a rule that new connections are compared with. */
+const MAX_ADDRESSES = 256;
+/** Neighbours that the short way leads to; the others are reached by routing. */
+const MAX_NEIGHBOURS = 4096;
 
 /**
  * dp0 and what leads to it. The device is persistent: while no agent holds it, our packets are dropped there and
@@ -30,7 +36,10 @@ export class HostNetwork {
   private readonly watch: RoutingWatch;
   private readonly routes: RouteSocket;
   private readonly options: HostNetworkOptions;
-  private readonly rules: readonly Rule[];
+  /** Addresses of the node's devices, at first the one that is known, each with the source of the node's own sockets. */
+  private localAddresses: ReadonlyMap<string, string>;
+  private routedNetworks: readonly string[] = [];
+  private neighbours: readonly string[] = [];
   private inOrder = '';
   /** Why the short way (shortcut.ts) is not there; undefined when it is. */
   withoutShortcut: string | undefined;
@@ -43,7 +52,7 @@ export class HostNetwork {
   constructor(options: HostNetworkOptions) {
     this.options = options;
     this.underlayMtu = options.underlayMtu;
-    this.rules = wantedRules(options);
+    this.localAddresses = new Map([[options.nodeIP, options.nodeIP]]);
     this.tap = openTap({ name: HOST_DEVICE, queues: options.workers, persist: true, offloads: options.offloads });
     this.watch = new RoutingWatch();
     this.routes = new RouteSocket();
@@ -109,6 +118,41 @@ export class HostNetwork {
   }
 
   /**
+   * The node's own addresses and routes have changed: rules and the short way follow.
+   * @throws SystemError, IpCommandError; tried again by the next `ensure`
+   */
+  setRouting({ addresses, ownRoutes }: Pick<HostRouting, 'addresses' | 'ownRoutes'>): void {
+    const { nodeIP } = this.options;
+    const all = addresses.map(({ address, source }) => [printWord(address), printWord(source)] as const);
+    const local = new Map([[nodeIP, nodeIP] as const, ...all].slice(0, MAX_ADDRESSES));
+    const networks = ownRoutes.map(({ network, prefix }) => `${printWord(network)}/${prefix}`);
+    if (sameEntries(local, this.localAddresses) && same(networks, this.routedNetworks)) return;
+    this.localAddresses = local;
+    this.routedNetworks = networks;
+    this.inOrder = '';
+    this.ensure();
+  }
+
+  /** Which addresses on the underlay's wire the kernel has found; as 32-bit words. */
+  setNeighbours(addresses: readonly number[]): void {
+    const { nodeIP, underlayPrefix } = this.options;
+    const network = parseCidr(`${nodeIP}/${underlayPrefix}`) as Cidr;
+    const near = addresses.map((word) => BigInt(word >>> 0)).filter((ip) => ip >= network.first && ip <= network.last);
+    const neighbours = near
+      .map((value) => printIp({ family: 4, value }))
+      .sort()
+      .slice(0, MAX_NEIGHBOURS);
+    if (same(neighbours, this.neighbours)) return;
+    this.neighbours = neighbours;
+    if (this.withoutShortcut === undefined) setShortcutNeighbours(neighbours);
+  }
+
+  private rules(): Rule[] {
+    const { options, localAddresses, serviceAddresses } = this;
+    return wantedRules(options, { local: [...localAddresses.keys()], services: serviceAddresses ?? new Set() });
+  }
+
+  /**
    * The pods of other nodes, each network with its node's address: what the kernel routes where the overlay is no tunnel.
    * Routes that are not among them are removed. Does nothing where the overlay is a tunnel.
    * @throws SystemError, IpCommandError; Error that names a route the kernel refuses: tried again when routes change
@@ -120,6 +164,15 @@ export class HostNetwork {
     const [failed] = this.nodeRouteCommands();
     if (failed !== undefined)
       throw new Error(`\`ip ${failed}\`: refused; ${this.options.overlay} needs the nodes on one segment`);
+  }
+
+  /** Number of a device, dp0 unless named; 0 when it is not there. */
+  deviceIndex(name: string = HOST_DEVICE): number {
+    try {
+      return this.routes.linkIndex(name);
+    } catch {
+      return 0;
+    }
   }
 
   /** MTU of the device with the node's address as it is now. @throws SystemError */
@@ -148,6 +201,9 @@ export class HostNetwork {
       gateway: gatewayOf(options.podCIDR),
       underlayMtu: this.underlayMtu,
       hostDevice: HOST_DEVICE,
+      localAddresses: [...this.localAddresses.keys()],
+      routedNetworks: this.routedNetworks,
+      neighbours: this.neighbours,
       overlayMatches: NODE_OVERLAYS[options.overlay].shortcutMatches(options),
     });
   }
@@ -169,6 +225,9 @@ export class HostNetwork {
       sysctl(`${ours}/route_localnet`, '1') +
       sysctl(`${ours}/send_redirects`, '0') +
       sysctl('net/ipv4/conf/all/send_redirects', '0') +
+      // The kernel's errors about masqueraded packets all go to an address of the node: one a second is too few for its pods.
+      // The limit of a thousand a second for the whole namespace stays (icmp_msgs_per_sec).
+      sysctl('net/ipv4/icmp_ratelimit', '10', true) +
       sysctl(`net/ipv4/conf/${underlayDevice}/rp_filter`, '0', true) +
       sysctl(`net/ipv6/conf/${HOST_DEVICE}/disable_ipv6`, '1', true) +
       reservePorts(masqueradePorts)
@@ -177,12 +236,14 @@ export class HostNetwork {
 
   private missingRules(): string[] {
     const present = presentRules();
-    const commands = this.rules
-      .map(ruleWords)
-      .filter((words) => !present.has(words))
-      .map((words) => `rule add ${words}`);
+    const presentWords = new Set(present.map(ruleWords));
+    const wanted = new Set(this.rules().map(ruleWords));
+    const commands = [...wanted].filter((words) => !presentWords.has(words)).map((words) => `rule add ${words}`);
+    // Of addresses that are gone, and of former versions. After those that replace them: no packet meets neither.
+    const stale = present.filter(isOurs).map(ruleWords);
+    commands.push(...stale.filter((words) => !wanted.has(words)).map((words) => `rule del ${words}`));
     // The kernel's own "local first" rule would take what is ours before our rules are asked.
-    if (present.has(ruleWords(LOCAL_FIRST))) commands.push(`rule del ${ruleWords(LOCAL_FIRST)}`);
+    if (presentWords.has(ruleWords(LOCAL_FIRST))) commands.push(`rule del ${ruleWords(LOCAL_FIRST)}`);
     return commands;
   }
 
@@ -192,17 +253,21 @@ export class HostNetwork {
     const gateway = gatewayOf(podCIDR);
     const present = presentRoutes();
     const main = [clusterCIDR, serviceCIDR, ...(this.serviceAddresses ?? [])];
-    const missing = [
+    const all = [
       ...main.map((to) => ({ to, table: MAIN_TABLE, words: `src ${gateway}` })),
       { to: 'default', table: `${TO_DP0_TABLE}`, words: '' },
-    ].filter(({ to, table }) => !present.has(`${table} ${to}`));
-    const wanted = new Set(main.map((to) => `${MAIN_TABLE} ${to}`));
-    // Of single addresses only those of services are routed here.
+      // The node's sockets that talk to the node keep the source they would have without us: a server sees its true peer.
+      { to: LOOPBACK, table: `${TO_DP0_TABLE}`, words: 'src 127.0.0.1' },
+      ...[...this.localAddresses].map(([to, from]) => ({ to, table: `${TO_DP0_TABLE}`, words: `src ${from}` })),
+    ];
+    const missing = all.filter(({ to, table }) => !present.has(`${table} ${to}`));
+    const wanted = new Set(all.map(({ to, table }) => `${table} ${to}`));
+    // Of single addresses only those of services and of the node are routed here.
     const isStale = (route: string) => SINGLE_ADDRESS.test(route) && !wanted.has(route);
     const stale = this.serviceAddresses === undefined ? [] : [...present].filter(isStale);
     return [
       ...missing.map(({ to, table, words }) => `route replace ${to} dev ${HOST_DEVICE} table ${table} ${words}`),
-      ...stale.map((route) => `route del ${route.split(' ')[1]} dev ${HOST_DEVICE} table ${MAIN_TABLE}`),
+      ...stale.map((route) => `route del ${route.split(' ')[1]} dev ${HOST_DEVICE} table ${route.split(' ')[0]}`),
     ];
   }
 
@@ -230,7 +295,9 @@ export class HostNetwork {
   /** Take dp0, its rules and routes away: the node's kernel is alone again. */
   remove(): void {
     removeShortcut();
-    const ours = this.rules.map(ruleWords).map((words) => `rule del ${words}`);
+    const ours = this.rules()
+      .map(ruleWords)
+      .map((words) => `rule del ${words}`);
     ipBatch([`rule add ${ruleWords(LOCAL_FIRST)}`, ...ours], true);
     this.watch.close();
     this.routes.close();
@@ -238,12 +305,14 @@ export class HostNetwork {
   }
 }
 
+const same = (a: readonly string[], b: readonly string[]): boolean => a.join() === b.join();
+const printWord = (word: number): string => printIp({ family: 4, value: BigInt(word >>> 0) });
 const sameEntries = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
   a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
 
 const MAIN_TABLE = '254';
-/** A route of the main table to one address, as presentRoutes() writes it. */
-const SINGLE_ADDRESS = /^254 [\d.]+$/;
+/** A route of a table of ours, or of the main one, to one address, as presentRoutes() writes it. */
+const SINGLE_ADDRESS = /^(254|100) [\d.]+$/;
 /** dp0's routes as `<table> <destination>`. */
 function presentRoutes(): Set<string> {
   const routes = JSON.parse(

@@ -13,9 +13,14 @@ export const NODES_TABLE = 101;
 export const Preference = {
   FROM_DP0: 5,
   TO_NODES: 6,
-  TO_DP0: 10,
-  HAS_PORTS: 11,
-  FRAGMENTS: 12,
-  GO_ON: 13,
+  TO_DP0: 7,
+  TO_NODE: 8,
+  ELSEWHERE: 9,
+  OWN_ICMP: 10,
+  NODE_PORTS: 11,
+  OWN_OUTPUT: 12,
+  MASQUERADED: 13,
+  HAS_PORTS: 14,
+  FRAGMENTS: 15,
   LOCAL: 100,
 } as const;

@@ -10,6 +10,7 @@ import { spawnSync } from 'node:child_process';
 import { parseCidr, printIp } from '../../net/address.ts';
 
 const TABLE = 'dataplane';
+const NEIGHBOURS = 'neighbours';
 
 export interface ShortcutOptions {
   readonly nodeIP: string;
@@ -20,6 +21,12 @@ export interface ShortcutOptions {
   readonly underlayDevice: string;
   readonly underlayMtu: number;
   readonly hostDevice: string;
+  /** Addresses of the node's devices: what is sent to them is delivered here. */
+  readonly localAddresses: readonly string[];
+  /** Addresses on the wire whose link addresses the kernel knows. */
+  readonly neighbours: readonly string[];
+  /** Networks on the wire for which the node has routes of its own: what is sent there is left to them. */
+  readonly routedNetworks: readonly string[];
   /** What of the overlay comes in by dp0, as nft matches. */
   readonly overlayMatches: readonly string[];
   readonly nodePortRange: readonly [number, number];
@@ -28,29 +35,43 @@ export interface ShortcutOptions {
 
 /**
  * The rules, as `nft -f` reads them. On the way out TTL and MTU are checked as ip_forward does; packets that fail are
- * left to it, which sends the ICMP error. On the way in, what is addressed to another machine's MAC or has a source that
- * nobody on the wire may have is left to the kernel, which drops it (linux ip_rcv PACKET_OTHERHOST, fib_validate_source).
+ * left to it, which sends the ICMP error. So are packets to a neighbour that the kernel has not found: `fwd` would drop them
+ * in silence. On the way in, what is addressed to another machine's MAC or has a source that nobody on the wire may have is
+ * left to the kernel, which drops it (linux ip_rcv PACKET_OTHERHOST, fib_validate_source).
  */
 export function shortcutRules(options: ShortcutOptions): string {
   const { nodeIP, prefix, gateway, underlayDevice, underlayMtu, hostDevice } = options;
   const ranges = [options.nodePortRange, options.masqueradePorts].map(([low, high]) => `${low}-${high}`).join(', ');
   const ports = `ip daddr ${nodeIP} meta l4proto { tcp, udp, sctp } th dport { ${ranges} }`;
+  const staying = [...new Set([nodeIP, broadcastOf(nodeIP, prefix), ...options.localAddresses])];
+  const routed = options.routedNetworks.map((network) => `ip daddr ${network} accept`);
   const toDp0 = [...options.overlayMatches, ports].map((match) => `${match} fwd to "${hostDevice}"`);
   return `
 table netdev ${TABLE} {
+  set ${NEIGHBOURS} { type ipv4_addr; }
   chain from-the-wire {
     type filter hook ingress device "${underlayDevice}" priority 0; policy accept;
     meta pkttype != host accept
-    ip saddr { ${nodeIP}, ${gateway}, ${broadcastOf(nodeIP, prefix)} } accept
+    ip saddr { ${[...staying, gateway].join(', ')} } accept
     ${toDp0.join('\n    ')}
   }
   chain from-us {
     type filter hook ingress device "${hostDevice}" priority 0; policy accept;
-    ip daddr { ${nodeIP}, ${broadcastOf(nodeIP, prefix)} } accept
-    ip daddr ${nodeIP}/${prefix} ip ttl > 1 meta length <= ${underlayMtu} fwd ip to ip daddr device "${underlayDevice}"
+    ip daddr { ${staying.join(', ')} } accept
+    ${routed.join('\n    ')}
+    ip daddr @${NEIGHBOURS} ip ttl > 1 meta length <= ${underlayMtu} fwd ip to ip daddr device "${underlayDevice}"
   }
 }
 `;
+}
+
+/** Replace the neighbours. @returns why it failed, as when the short way is not there */
+export function setShortcutNeighbours(neighbours: readonly string[]): string | undefined {
+  return nft(`flush set netdev ${TABLE} ${NEIGHBOURS}\n${elements(neighbours)}`);
+}
+
+function elements(neighbours: readonly string[]): string {
+  return neighbours.length === 0 ? '' : `add element netdev ${TABLE} ${NEIGHBOURS} { ${neighbours.join(', ')} }\n`;
 }
 
 /** The network's broadcast address, which has no neighbour entry. */
@@ -61,7 +82,9 @@ function broadcastOf(ip: string, prefix: number): string {
 /** Install the short way, replacing a former one. @returns why it cannot be installed; undefined when it is */
 export function makeShortcut(options: ShortcutOptions): string | undefined {
   // Created first, so that there is one to delete: nft carries out all of it or nothing.
-  return nft(`table netdev ${TABLE}\ndelete table netdev ${TABLE}\n${shortcutRules(options)}`);
+  return nft(
+    `table netdev ${TABLE}\ndelete table netdev ${TABLE}\n${shortcutRules(options)}${elements(options.neighbours)}`,
+  );
 }
 
 /** Remove it; does nothing when there is none. */

@@ -22,6 +22,8 @@ export function describeHop(dp: Dataplane, hop: number, names: Names): { node: s
   const { config, hops } = dp.node;
   if (hop === HOST_HOP) return { node: "the node's kernel (dp0)", kind: 'host', address: '' };
   const address = formatAddress(hops, hopAt(hop) + HopWord.ADDRESS);
+  if (hopKind(dp.node, hop) === HopKind.LOCAL)
+    return { node: "the node's own sockets (dp0)", kind: 'local', address: '' };
   if (hopKind(dp.node, hop) === HopKind.POD)
     return { node: `${names.address(address)} at port ${hop}`, kind: 'pod', address };
   const overlay = Object.entries(OVERLAYS).find(([, { mode }]) => mode === config[NodeWord.OVERLAY])?.[0] ?? 'host-gw';
@@ -30,7 +32,7 @@ export function describeHop(dp: Dataplane, hop: number, names: Names): { node: s
 
 /** The longest route that holds an address, as `10.244.2.0/24`; undefined without one. */
 function routeOf(table: NodeTable, address: Int32Array): string | undefined {
-  const { routes } = table;
+  const { slots: routes } = table.routes;
   let best = -1;
   for (let at = 0; at < routes.length; at += ROUTE_WORDS) {
     const prefix = routes[at + RouteWord.PREFIX]! - 1;
@@ -58,7 +60,7 @@ export function describeRoute({ call, pkt, dp, names, done }: Asked): Described 
   if (asked === undefined) {
     return { stage, table: 'conntrack', row: { text: [`the flow's hop: ${node}`], hop, kind, hopAddress: address } };
   }
-  const route = hop === HOST_HOP ? undefined : routeOf(dp.node, asked);
+  const route = kind === 'host' || kind === 'local' ? undefined : routeOf(dp.node, asked);
   const text = [`${route ?? target} → ${node}`];
   return {
     stage,

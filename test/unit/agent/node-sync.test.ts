@@ -10,7 +10,7 @@ import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import { NodeSync } from '../../../src/agent/node-sync.ts';
 import { nodeIdentity } from '../../lib/node-identity.ts';
 
-function node(sizes: { maxHops: number; routeSlots: number; declaredSlots: number }): {
+function node(sizes: { maxHops: number; routeSlots: number; hostRouteSlots: number; declaredSlots: number }): {
   table: NodeTable;
   sync: NodeSync;
 } {
@@ -33,7 +33,7 @@ const pod = (n: number, ports: number[] = []) => ({
 });
 
 test('a node whose routes do not fit is refused, and leaves neither a hop nor half of its routes', () => {
-  const { table, sync } = node({ maxHops: 16, routeSlots: 4, declaredSlots: 4 });
+  const { table, sync } = node({ maxHops: 16, routeSlots: 4, hostRouteSlots: 16, declaredSlots: 4 });
   sync.setNode(remote(2));
   sync.setPod(1, pod(5));
   assert.throws(() => sync.setNode(remote(3)), /node node-3: the table of routes is full \(4\)/);
@@ -46,7 +46,7 @@ test('a node whose routes do not fit is refused, and leaves neither a hop nor ha
 });
 
 test('a node is refused if no hop is left', () => {
-  const { sync } = node({ maxHops: 4, routeSlots: 64, declaredSlots: 4 });
+  const { sync } = node({ maxHops: 6, routeSlots: 64, hostRouteSlots: 16, declaredSlots: 4 });
   sync.setNode(remote(2));
   sync.setNode(remote(3));
   assert.throws(() => sync.setNode(remote(4)), /node node-4: no hop is left for it \(2 nodes at most\)/);
@@ -54,7 +54,7 @@ test('a node is refused if no hop is left', () => {
 });
 
 test('a pod whose route does not fit is refused, and its port is free again', () => {
-  const { table, sync } = node({ maxHops: 16, routeSlots: 2, declaredSlots: 4 });
+  const { table, sync } = node({ maxHops: 16, routeSlots: 2, hostRouteSlots: 16, declaredSlots: 4 });
   sync.setPod(1, pod(5));
   sync.setPod(2, pod(6));
   assert.throws(() => sync.setPod(3, pod(7)), /pod default\/pod-7: the node's table of routes is full \(2\)/);
@@ -64,7 +64,7 @@ test('a pod whose route does not fit is refused, and its port is free again', ()
 });
 
 test('a declared port that does not fit is named; the ports of other pods stay open', () => {
-  const { table, sync } = node({ maxHops: 16, routeSlots: 8, declaredSlots: 2 });
+  const { table, sync } = node({ maxHops: 16, routeSlots: 8, hostRouteSlots: 16, declaredSlots: 2 });
   sync.setPod(1, pod(5, [80]));
   assert.throws(
     () => sync.setPod(2, pod(6, [81, 82])),

@@ -16,7 +16,7 @@ import {
   RouteWord,
 } from '../../../native-free-dataplane/node/config.ts';
 
-const SIZES = { maxHops: 8, routeSlots: 16, declaredSlots: 4 };
+const SIZES = { maxHops: 8, routeSlots: 16, hostRouteSlots: 16, declaredSlots: 4 };
 
 /** Fields of more than one word. */
 const WIDTHS: Record<string, number> = {
@@ -26,6 +26,7 @@ const WIDTHS: Record<string, number> = {
   CLUSTER_CIDR: 4,
   SERVICE_CIDR: 4,
   PREFIX_LENGTHS: MAX_PREFIX_LENGTHS,
+  HOST_PREFIX_LENGTHS: MAX_PREFIX_LENGTHS,
   ADDRESS: 4,
   ADDRESS_2: 4,
   NETWORK: 4,
@@ -49,16 +50,23 @@ for (const [name, fields, words] of [
   });
 }
 
-test('configuration, hops, routes and declared ports are contiguous and fill the memory', () => {
+test('configuration, hops, routes, sources and declared ports are contiguous and fill the memory', () => {
   const buffer = new ArrayBuffer(nodeTableBytes(SIZES));
   const table = createNodeTable(buffer, { ...SIZES, secret: Int32Array.of(1, 2, 3, 4) });
   let end = table.config.byteOffset;
-  for (const part of [table.config, table.hops, table.routes, table.declared]) {
+  for (const part of [
+    table.config,
+    table.hops,
+    table.routes.slots,
+    table.hostRoutes.slots,
+    table.sources,
+    table.declared,
+  ]) {
     assert.is(part.byteOffset, end);
     end += part.byteLength;
   }
   assert.is(end, buffer.byteLength);
-  assert.is(attachNodeTable(buffer)?.routeMask, SIZES.routeSlots - 1);
+  assert.is(attachNodeTable(buffer)?.routes.slotMask, SIZES.routeSlots - 1);
   assert.is(attachNodeTable(buffer.slice(0, buffer.byteLength - 4)), undefined);
 });
 

@@ -5,7 +5,7 @@ import { createNodeTable, nodeTableBytes } from '../../../native-free-dataplane/
 import { declarePort, portDeclared, undeclarePorts } from '../../../native-free-dataplane/node/declared-ports.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 
-const SIZES = { maxHops: 8, routeSlots: 8, declaredSlots: 8 };
+const SIZES = { maxHops: 8, routeSlots: 8, hostRouteSlots: 16, declaredSlots: 8 };
 const SECRET = Int32Array.of(1, 2, 3, 4);
 
 test('hop, protocol and port must all match a declared port', () => {

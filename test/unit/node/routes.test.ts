@@ -12,7 +12,7 @@ import { NO_HOP } from '../../../native-free-dataplane/node/hops.ts';
 import { findRoute, removeRoute, setRoute } from '../../../native-free-dataplane/node/routes.ts';
 
 function table(routeSlots: number): NodeTable {
-  const sizes = { maxHops: 8, routeSlots, declaredSlots: 4 };
+  const sizes = { maxHops: 8, routeSlots, hostRouteSlots: 16, declaredSlots: 4 };
   return createNodeTable(new ArrayBuffer(nodeTableBytes(sizes)), { ...sizes, secret: Int32Array.of(1, 2, 3, 4) });
 }
 

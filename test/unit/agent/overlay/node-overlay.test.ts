@@ -29,12 +29,12 @@ test('agent and pipeline have the same overlays, each with a number of its own',
 
 test("an overlay's packets are routed to dp0 by its own rules", () => {
   const rules = (overlay: NodeOverlay, node = NODE) => overlay.hostRules(node).map(ruleWords);
-  assert.equal(rules(NODE_OVERLAYS.vxlan), ['pref 10 iif eth0 to 172.18.0.11 ipproto 17 dport 4789 lookup 100']);
-  assert.equal(rules(NODE_OVERLAYS.ipip), ['pref 10 iif eth0 to 172.18.0.11 ipproto 4 lookup 100']);
+  assert.equal(rules(NODE_OVERLAYS.vxlan), ['pref 7 iif eth0 to 172.18.0.11 ipproto 17 dport 4789 lookup 100']);
+  assert.equal(rules(NODE_OVERLAYS.ipip), ['pref 7 iif eth0 to 172.18.0.11 ipproto 4 lookup 100']);
   assert.equal(rules(NODE_OVERLAYS.ipip, RAW_SOCKET), [], 'the kernel gives them to the raw socket');
   assert.equal(rules(NODE_OVERLAYS['host-gw']), [
     'pref 6 iif dp0 lookup 101',
-    'pref 10 iif eth0 to 10.244.1.1 lookup 100',
+    'pref 7 iif eth0 to 10.244.1.1 lookup 100',
   ]);
 });
 
@@ -51,6 +51,9 @@ test('the shortcut matches the same packets', () => {
       gateway: '10.244.1.1',
       underlayMtu: 1500,
       hostDevice: 'dp0',
+      localAddresses: [NODE.nodeIP],
+      routedNetworks: [],
+      neighbours: [],
       overlayMatches,
       nodePortRange: [30000, 32767],
       masqueradePorts: [32768, 49151],

@@ -1,0 +1,68 @@
+/**
+ * Keeps rules and tables in step with the node's devices, addresses and routes: the kernel announces each change
+ * (src/linux/routing-events.ts), and everything is read anew then.
+ */
+import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
+import { RoutingEvents } from '../../linux/routing-events.ts';
+import { RoutingTable } from '../../linux/routing-table.ts';
+import type { NodeConfig } from '../config.ts';
+import type { NodeSync } from '../node-sync.ts';
+import type { Part } from '../parts.ts';
+import type { HostNetwork } from './host-network.ts';
+import { hostRoutingOf } from './host-routes.ts';
+
+export interface RoutingFollowerOptions {
+  readonly host: Pick<HostNetwork, 'setRouting' | 'setNeighbours' | 'deviceIndex'>;
+  readonly sync: Pick<NodeSync, 'setHostRoutes'>;
+  readonly config: Pick<NodeConfig, 'nodeIP' | 'underlayDevice' | 'underlayPrefix'>;
+  /** Called after every change, when the tables have followed. */
+  readonly onChange: () => void;
+  readonly log: (line: string) => void;
+}
+
+export class RoutingFollower implements Part {
+  private readonly options: RoutingFollowerOptions;
+  private readonly table = new RoutingTable();
+  private events: RoutingEvents | undefined;
+  private leftOut = 0;
+
+  constructor(options: RoutingFollowerOptions) {
+    this.options = options;
+  }
+
+  /** @throws SystemError, IpCommandError */
+  start(): void {
+    // The announcements first: what changes during the first reading is read again.
+    this.events = new RoutingEvents(() => this.changed());
+    this.follow();
+  }
+
+  close(): void {
+    this.events?.close();
+    this.table.close();
+  }
+
+  private changed(): void {
+    try {
+      this.follow();
+    } catch (error) {
+      this.options.log(`the node's routes: ${(error as Error).message}`);
+    }
+    this.options.onChange();
+  }
+
+  private follow(): void {
+    const { host, sync, config, log } = this.options;
+    const node = { address: addressWords(config.nodeIP)[3] as number, prefix: config.underlayPrefix };
+    const routing = hostRoutingOf(this.table.routes(), this.table.addresses(), node, host.deviceIndex());
+    const leftOut = sync.setHostRoutes(routing.routes);
+    if (leftOut > 0 && leftOut !== this.leftOut) {
+      log(
+        `${leftOut} of the node's routes do not fit into its table: what leaves by them is masqueraded as the network around`,
+      );
+    }
+    this.leftOut = leftOut;
+    host.setNeighbours(this.table.neighbours(host.deviceIndex(config.underlayDevice)));
+    host.setRouting(routing);
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * A node's kernel refuses a masqueraded packet: its ICMP error reaches the pod that sent the packet, translated. Nothing
+ * that a pod sends disappears without the answer that plain Linux would have given.
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Cluster, eventually, nodeNetns, output, podNetns, processPod, startCluster } from '../lib/cluster.ts';
+import { Paths } from '../lib/overlay/overlay.ts';
+
+const N1 = nodeNetns('n1');
+const CLIENT = podNetns('client');
+const test = suite('ICMP errors of the node’s kernel');
+let cluster: Cluster;
+
+/** An echo request is refused as expected; asked again for a while, as the kernel limits the rate of its errors. */
+async function refused(ip: string, expected: RegExp, ...words: string[]): Promise<void> {
+  let said = '';
+  await eventually(async () => {
+    const { stdout, stderr } = await cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '4', ...words, ip]);
+    said = stdout + stderr;
+    return expected.test(said) || undefined;
+  }, 8000).catch(() => assert.match(said, expected));
+}
+
+async function route(...words: string[]): Promise<void> {
+  await output(cluster.exec(N1, ['ip', 'route', ...words]));
+}
+
+test('the cluster is up', async () => {
+  cluster = await startCluster({
+    words: ['--nodes', '2'],
+    manifests: [processPod('client', 'n1', ['sleep', 'infinity'])],
+  });
+});
+
+for (const [kind, expected] of [
+  ['unreachable', /Destination Host Unreachable/],
+  ['prohibit', /Packet filtered/],
+] as const) {
+  for (const ip of ['198.51.100.9', '172.18.0.77']) {
+    test(`a route of type ${kind}, to ${ip}`, async () => {
+      await route('add', kind, ip);
+      await refused(ip, expected);
+      await route('del', kind, ip);
+    });
+  }
+}
+
+test('no route at all', async () => {
+  await route('del', 'default');
+  await refused('198.51.100.9', /Destination Net(work)? Unreachable/);
+  await route('add', 'default', 'via', '172.18.0.1');
+});
+
+test('a dead neighbour', async () => {
+  await refused('172.18.0.99', /Destination Host Unreachable/);
+  // A connection ends as soon, with the error that Linux gives.
+  const { stderr } = await cluster.exec(CLIENT, ['curl', '-sS', '--max-time', '8', 'http://172.18.0.98/']);
+  assert.match(stderr, /No route to host|Couldn't connect/);
+});
+
+test('a firewall of the node that rejects', async () => {
+  const rules =
+    'table ip host { chain f { type filter hook forward priority 0; ip daddr 198.51.100.10 reject with icmp type admin-prohibited; }; }';
+  await output(cluster.exec(N1, ['nft', '-f', '-'], { input: rules }));
+  await refused('198.51.100.10', /Packet filtered/);
+  await output(cluster.exec(N1, ['nft', 'delete', 'table', 'ip', 'host']));
+});
+
+test('a route of the node with a smaller MTU: fragmentation needed, and an upload ends', async () => {
+  const paths = new Paths(cluster);
+  await paths.startServers('dp-outside');
+  await route('add', '172.18.0.1', 'dev', 'eth0', 'mtu', '1300');
+  await refused('172.18.0.1', /mtu ?= ?1300/, '-M', 'do', '-s', '1400');
+  await paths.stream(CLIENT, 'up', '172.18.0.1', 3 << 20);
+  await paths.stream(CLIENT, 'down', '172.18.0.1', 3 << 20);
+  await route('del', '172.18.0.1');
+});
+
+test('the node’s own pings and errors to itself are as they were', async () => {
+  await output(cluster.exec(N1, ['ping', '-c', '2', '-i', '0.2', '-W', '1', '172.18.0.11']));
+  await output(cluster.exec(N1, ['ping', '-c', '1', '-W', '1', '127.0.0.1']));
+  // A closed UDP port of the node itself: the kernel's error reaches the sender.
+  const script = `const s = require('dgram').createSocket('udp4'); s.on('error', (e) => { console.log(e.code); process.exit(); });
+    s.connect(9, '172.18.0.11', () => { s.send('x'); setTimeout(() => s.send('y'), 300); setTimeout(process.exit, 2000); });`;
+  const { stdout } = await cluster.exec(N1, [process.execPath, '-e', script]);
+  assert.is(stdout.trim(), 'ECONNREFUSED');
+});
+
+test('the cluster is down, and nothing is left', async () => cluster.down());
+
+test.run();
