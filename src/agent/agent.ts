@@ -91,7 +91,9 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     onCrash: (worker, error) => log(`worker ${worker} crashed and is started again: ${error.message}`),
   });
   await parts.start('workers, waiting', { close: () => pool.stop() });
-  pool.addPort(0, host.tap.fds, host.tap.headerBytes);
+  const addHost = (): void => pool.addPort(0, host.tap.fds, host.tap.headerBytes);
+  addHost();
+  host.onRemade = addHost;
   const podOf = (namespace: string, name: string) => podWatch.pod(namespace, name);
   const onTrouble = (pod: Pod, message: string): void => {
     log(message);
@@ -122,7 +124,12 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   });
   const names = config.dns === 'agent' ? new NodeNameServer(config, log) : undefined;
   const remotes = new RemoteNodes({ sync, host, cluster: config, log });
-  const heartbeat = new Heartbeat(client, () => live.node, log);
+  const heartbeat = new Heartbeat(
+    client,
+    () => live.node,
+    () => repair.obstacle,
+    log,
+  );
   const watch = new ClusterWatch(client, nodeName, {
     ownNode: (node) => live.change({ node }),
     options: (cluster) => live.change({ cluster }),

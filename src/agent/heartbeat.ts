@@ -15,13 +15,21 @@ export class Heartbeat {
   private readonly node: () => NodeObject;
   private readonly log: (line: string) => void;
   private timer: NodeJS.Timeout | undefined;
-  private readonly since = new Date().toISOString();
+  private readonly obstacle: () => string | undefined;
+  private since = new Date().toISOString();
+  private wasReady = true;
   private failing = false;
 
-  constructor(client: ApiClient, node: () => NodeObject, log: (line: string) => void) {
+  constructor(
+    client: ApiClient,
+    node: () => NodeObject,
+    obstacle: () => string | undefined,
+    log: (line: string) => void,
+  ) {
     this.client = client;
     this.node = node;
     this.nodeName = node().metadata.name;
+    this.obstacle = obstacle;
     this.log = log;
   }
 
@@ -37,11 +45,15 @@ export class Heartbeat {
 
   /** Never rejects. */
   async beat(): Promise<void> {
+    const obstacle = this.obstacle();
+    const ready = obstacle === undefined;
+    if (ready !== this.wasReady) this.since = new Date().toISOString();
+    this.wasReady = ready;
     const condition = {
       type: 'Ready',
-      status: 'True',
-      reason: 'AgentReady',
-      message: 'the agent is forwarding',
+      status: ready ? 'True' : 'False',
+      reason: ready ? 'AgentReady' : 'NetworkObstructed',
+      message: obstacle ?? 'the agent is forwarding',
       lastHeartbeatTime: new Date().toISOString(),
       lastTransitionTime: this.since,
     };

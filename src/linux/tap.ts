@@ -116,6 +116,21 @@ export function openTap(options: TapOptions): Tap {
   }
 }
 
+/**
+ * Make a device anew that somebody deleted, with the descriptors of its queues: who reads from them goes on.
+ * @throws SystemError naming the call, as when another device has the name
+ */
+export function remakeTap(tap: Tap, options: Omit<TapOptions, 'name' | 'queues'>): void {
+  const all = { ...options, name: tap.name, queues: tap.fds.length };
+  let features: TapFeatures | undefined;
+  for (const fd of tap.fds) {
+    attachQueue(fd, tap.name);
+    features = negotiate(fd, all, features);
+  }
+  const first = tap.fds[0];
+  if (first !== undefined) ioctlNumber(first, TUNSETPERSIST, options.persist ? 1 : 0);
+}
+
 function attachQueue(fd: number, name: string): void {
   const flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
   if (ioctl(fd, TUNSETIFF, request(name, flags)) === 0) return;

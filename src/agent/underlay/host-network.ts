@@ -5,21 +5,24 @@
  *
  * Runs in the node's namespace. Everything is idempotent: a rule that is deleted is put back.
  */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { ipBatch, ipOutput } from '../../linux/ip-command.ts';
 import { RoutingWatch } from '../../linux/netlink.ts';
 import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { presentRules, type Rule, ruleWords } from '../../linux/rules.ts';
 import { reservePorts, sysctl } from '../../linux/sysctl.ts';
-import { closeTap, openTap, removeTap, type Tap } from '../../linux/tap.ts';
+import { closeTap, openTap, remakeTap, removeTap, type Tap } from '../../linux/tap.ts';
 import { type Cidr, parseCidr, printIp } from '../../net/address.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import { NODE_OVERLAYS } from '../overlay/overlay.ts';
 import { GSO_MAX_BYTES } from '../pods/ports.ts';
+import { LIST_RULESET, leaveFirewall, MAX_RULESET_BYTES, readRuleset, untrackedRules } from './firewall.ts';
 import type { HostNetworkOptions } from './host-options.ts';
 import type { HostRouting } from './host-routes.ts';
 import { isOurs, LOCAL_FIRST, LOOPBACK, wantedRules } from './host-rules.ts';
 import { HOST_DEVICE, NODES_TABLE, TO_DP0_TABLE } from './rule-order.ts';
-import { makeShortcut, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
+import { makeShortcut, NFT_TABLE, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
 
 const QUEUE_LENGTH = 1000;
 /** Addresses of the node that packets are taken for; each costs a rule that new connections are compared with. */
@@ -40,6 +43,10 @@ export class HostNetwork {
   private localAddresses: ReadonlyMap<string, string>;
   private routedNetworks: readonly string[] = [];
   private neighbours: readonly string[] = [];
+  private index = 0;
+  private withoutNft = true;
+  /** Called when dp0 had to be made anew: whoever reads from it has stopped. */
+  onRemade: (() => void) | undefined;
   private inOrder = '';
   /** Why the short way (shortcut.ts) is not there; undefined when it is. */
   withoutShortcut: string | undefined;
@@ -57,18 +64,60 @@ export class HostNetwork {
     this.watch = new RoutingWatch();
     this.routes = new RouteSocket();
     try {
-      this.routes.changeLink(this.routes.linkIndex(HOST_DEVICE), {
-        mac: macOf(gatewayOf(options.podCIDR)),
-        mtu: options.underlayMtu,
-        queueLength: QUEUE_LENGTH,
-        arp: false,
-      });
-      this.routes.changeLink(this.routes.linkIndex(HOST_DEVICE), { gsoMaxBytes: GSO_MAX_BYTES });
+      this.configure();
       this.ensure();
     } catch (error) {
       this.close();
       throw error;
     }
+  }
+
+  /** dp0's own properties. */
+  private configure(): void {
+    this.index = this.routes.linkIndex(HOST_DEVICE);
+    this.routes.changeLink(this.index, {
+      mac: macOf(gatewayOf(this.options.podCIDR)),
+      mtu: this.underlayMtu,
+      queueLength: QUEUE_LENGTH,
+      arp: false,
+    });
+    this.routes.changeLink(this.index, { gsoMaxBytes: GSO_MAX_BYTES });
+  }
+
+  /**
+   * dp0 as it was made: anew when somebody deleted it, its MTU when somebody changed that.
+   * @returns how much of it was missing
+   * @throws SystemError when it cannot be made, as when another device has its name
+   */
+  private ensureDevice(): number {
+    if (this.deviceIndex() !== this.index) {
+      const { offloads } = this.options;
+      try {
+        remakeTap(this.tap, { persist: true, offloads });
+      } catch (error) {
+        throw new Error(`device ${HOST_DEVICE} is gone and cannot be made anew: ${(error as Error).message}`);
+      }
+      this.configure();
+      this.inOrder = '';
+      this.onRemade?.();
+      return 1;
+    }
+    if (this.routes.linkMtu(HOST_DEVICE) === this.underlayMtu) return 0;
+    this.routes.changeLink(this.index, { mtu: this.underlayMtu });
+    return 1;
+  }
+
+  /** Others changed nftables: what is ours is put back, and accepted where they drop. @throws Error saying what is in the way */
+  async ensureFirewall(): Promise<void> {
+    if (this.withoutNft) return;
+    const { stdout } = await promisify(execFile)(...LIST_RULESET, { maxBuffer: MAX_RULESET_BYTES });
+    const { ours, accepts } = readRuleset(stdout);
+    if (!ours.includes('ip') || (this.withoutShortcut === undefined && !ours.includes('netdev'))) this.inOrder = '';
+    if (accepts.length > 0) {
+      const why = nft(`${accepts.join('\n')}\n`);
+      if (why !== undefined) throw new Error(`a firewall drops what is forwarded (${accepts[0]}): ${why}`);
+    }
+    this.ensure();
   }
 
   /**
@@ -77,10 +126,12 @@ export class HostNetwork {
    * @throws SystemError when dp0 is gone, IpCommandError
    */
   ensure(): number {
-    const repaired = this.ensureSysctls();
+    // The device first: some of the sysctls are its own.
+    const repaired = this.ensureDevice() + this.ensureSysctls();
     if (this.watch.fingerprint() === this.inOrder) return repaired;
     const missing = this.restore();
     this.withoutShortcut = this.shorten();
+    this.withoutNft = this.keepOffConntrack();
     this.inOrder = this.watch.fingerprint();
     return repaired + missing;
   }
@@ -186,6 +237,19 @@ export class HostNetwork {
     this.routes.changeLink(this.routes.linkIndex(HOST_DEVICE), { mtu });
     this.inOrder = '';
     this.ensure();
+  }
+
+  /** @returns whether there is no nftables here */
+  private keepOffConntrack(): boolean {
+    const { options } = this;
+    const rules = untrackedRules({
+      localAddresses: [...this.localAddresses.keys()],
+      networks: [options.clusterCIDR, options.serviceCIDR, ...(this.serviceAddresses ?? [])],
+      overlayMatches: NODE_OVERLAYS[options.overlay].shortcutMatches(options),
+      nodePortRange: options.nodePortRange,
+      masqueradePorts: options.masqueradePorts,
+    });
+    return nft(`table ip ${NFT_TABLE}\ndelete table ip ${NFT_TABLE}\n${rules}`) !== undefined;
   }
 
   /** @returns why the short way is not there */
@@ -295,6 +359,7 @@ export class HostNetwork {
   /** Take dp0, its rules and routes away: the node's kernel is alone again. */
   remove(): void {
     removeShortcut();
+    leaveFirewall();
     const ours = this.rules()
       .map(ruleWords)
       .map((words) => `rule del ${words}`);

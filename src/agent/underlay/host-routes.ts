@@ -87,8 +87,9 @@ export function hostRoutingOf(
   return {
     routes: routes.sort((a, b) => a.prefix - b.prefix),
     ownRoutes: kernelRoutes.filter(
-      ({ table, network, prefix, metrics }) =>
+      ({ table, network, prefix, metrics, device }) =>
         table !== LOCAL_TABLE &&
+        device !== dp0 &&
         isWithin(network, node.address, node.prefix) &&
         (prefix > node.prefix || (prefix === node.prefix && metrics)),
     ),

@@ -2,14 +2,19 @@
  * Looks after dp0 once a second, whatever the API does: rules and routes that somebody deleted are put back, and a changed
  * MTU of the underlay becomes the node's.
  */
+import { monotonicMs } from '../../linux/clock.ts';
+import { KernelEvents, NFTABLES } from '../../linux/kernel-events.ts';
 import type { LiveConfig } from '../config.ts';
 import type { Part } from '../parts.ts';
 import type { HostNetwork } from './host-network.ts';
 
 const PERIOD_MS = 1000;
 
+/** Others' rule sets change many times a second while they are written: they are read once in this time. */
+const FIREWALL_PERIOD_MS = 1000;
+
 export interface RepairOptions {
-  readonly host: Pick<HostNetwork, 'ensure' | 'readUnderlayMtu'>;
+  readonly host: Pick<HostNetwork, 'ensure' | 'ensureFirewall' | 'readUnderlayMtu'>;
   readonly config: LiveConfig;
   readonly log: (line: string) => void;
 }
@@ -17,18 +22,53 @@ export interface RepairOptions {
 export class Repair implements Part {
   private readonly options: RepairOptions;
   private timer: NodeJS.Timeout | undefined;
+  private firewallEvents: KernelEvents | undefined;
+  private firewallChanged = true;
+  private firewallReadMs = 0;
+  private firewallTrouble = '';
   private trouble = '';
+  private lasting = false;
 
   constructor(options: RepairOptions) {
     this.options = options;
   }
 
   start(): void {
-    this.timer = setInterval(() => this.look(), PERIOD_MS);
+    this.firewallEvents = new KernelEvents(NFTABLES, () => {
+      this.firewallChanged = true;
+      void this.lookAtFirewall();
+    });
+    this.timer = setInterval(() => {
+      this.look();
+      void this.lookAtFirewall();
+    }, PERIOD_MS);
   }
 
   close(): void {
     clearInterval(this.timer);
+    this.firewallEvents?.close();
+  }
+
+  /** What keeps the node from forwarding, when two rounds could not put it right; undefined when nothing does. */
+  get obstacle(): string | undefined {
+    if (this.trouble !== '' && this.lasting) return `dp0: ${this.trouble}`;
+    return this.firewallTrouble || undefined;
+  }
+
+  /** Others changed nftables: once in a while, and after the last of their changes. */
+  private async lookAtFirewall(): Promise<void> {
+    const nowMs = monotonicMs();
+    if (!this.firewallChanged || nowMs - this.firewallReadMs < FIREWALL_PERIOD_MS) return;
+    this.firewallChanged = false;
+    this.firewallReadMs = nowMs;
+    const before = this.firewallTrouble;
+    try {
+      await this.options.host.ensureFirewall();
+      this.firewallTrouble = '';
+    } catch (error) {
+      this.firewallTrouble = (error as Error).message;
+    }
+    if (this.firewallTrouble !== '' && this.firewallTrouble !== before) this.options.log(this.firewallTrouble);
   }
 
   /** One round. A failure that lasts is logged once. */
@@ -43,6 +83,7 @@ export class Repair implements Part {
       trouble = (error as Error).message;
     }
     if (trouble !== '' && trouble !== this.trouble) log(`dp0: ${trouble}`);
+    this.lasting = trouble !== '' && this.trouble !== '';
     this.trouble = trouble;
   }
 

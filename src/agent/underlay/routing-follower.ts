@@ -1,9 +1,9 @@
 /**
  * Keeps rules and tables in step with the node's devices, addresses and routes: the kernel announces each change
- * (src/linux/routing-events.ts), and everything is read anew then.
+ * (src/linux/kernel-events.ts), and everything is read anew then.
  */
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
-import { RoutingEvents } from '../../linux/routing-events.ts';
+import { KernelEvents, ROUTING } from '../../linux/kernel-events.ts';
 import { RoutingTable } from '../../linux/routing-table.ts';
 import type { NodeConfig } from '../config.ts';
 import type { NodeSync } from '../node-sync.ts';
@@ -23,7 +23,7 @@ export interface RoutingFollowerOptions {
 export class RoutingFollower implements Part {
   private readonly options: RoutingFollowerOptions;
   private readonly table = new RoutingTable();
-  private events: RoutingEvents | undefined;
+  private events: KernelEvents | undefined;
   private leftOut = 0;
 
   constructor(options: RoutingFollowerOptions) {
@@ -33,7 +33,7 @@ export class RoutingFollower implements Part {
   /** @throws SystemError, IpCommandError */
   start(): void {
     // The announcements first: what changes during the first reading is read again.
-    this.events = new RoutingEvents(() => this.changed());
+    this.events = new KernelEvents(ROUTING, () => this.changed());
     this.follow();
   }
 

@@ -9,7 +9,9 @@
 import { spawnSync } from 'node:child_process';
 import { parseCidr, printIp } from '../../net/address.ts';
 
-const TABLE = 'dataplane';
+/** Name of our nftables tables. */
+export const NFT_TABLE = 'dataplane';
+const TABLE = NFT_TABLE;
 const NEIGHBOURS = 'neighbours';
 
 export interface ShortcutOptions {
@@ -92,7 +94,8 @@ export function removeShortcut(): void {
   nft(`table netdev ${TABLE}\ndelete table netdev ${TABLE}\n`);
 }
 
-function nft(commands: string): string | undefined {
+/** Carry out nft commands, all or none. @returns why it failed; undefined when it did not */
+export function nft(commands: string): string | undefined {
   const { error, status, stderr } = spawnSync('nft', ['-f', '-'], { input: commands, encoding: 'utf8' });
   if (error) return `nft: ${error.message}`;
   return status === 0 ? undefined : stderr.trim().split('\n')[0] || 'nft failed';

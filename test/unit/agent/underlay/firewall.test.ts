@@ -1,0 +1,56 @@
+/** What others' nftables ask of a node: accepts in front of rules that drop, and nothing where nobody drops. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { readRuleset } from '../../../../src/agent/underlay/firewall.ts';
+
+const table = (family: string, name: string) => ({ table: { family, name } });
+const forward = (policy: string, more: object = {}) => ({
+  chain: { family: 'ip', table: 'filter', name: 'FORWARD', type: 'filter', hook: 'forward', prio: 0, policy, ...more },
+});
+const rule = (expr: object[], handle = 5) => ({
+  rule: { family: 'ip', table: 'filter', chain: 'FORWARD', handle, expr },
+});
+const device = (key: string, right = 'dp0') => ({ match: { op: '==', left: { meta: { key } }, right } });
+const read = (...nftables: object[]) => readRuleset(JSON.stringify({ nftables: [{ metainfo: {} }, ...nftables] }));
+
+const BOTH = [
+  'insert rule ip filter FORWARD iifname "dp0" counter accept',
+  'insert rule ip filter FORWARD oifname "dp0" counter accept',
+];
+
+test('a forward chain whose policy is drop gets both accepts', () => {
+  assert.equal(read(table('ip', 'filter'), forward('drop')).accepts, BOTH);
+});
+
+test('so does one whose table drops or rejects anything', () => {
+  for (const verdict of [{ drop: null }, { reject: { type: 'icmp' } }]) {
+    assert.equal(read(forward('accept'), rule([verdict])).accepts, BOTH);
+  }
+});
+
+test('where nobody drops nothing is inserted', () => {
+  assert.equal(read(forward('accept'), rule([{ accept: null }])).accepts, []);
+});
+
+test('other hooks and families are left alone', () => {
+  const others = [
+    forward('drop', { hook: 'input' }),
+    forward('drop', { family: 'ip6' }),
+    forward('drop', { type: 'nat' }),
+  ];
+  assert.equal(read(...others).accepts, []);
+});
+
+test('what is there is not inserted again, and is known for its removal; a rule of the user’s about dp0 is not ours', () => {
+  const mine = rule([device('iifname'), { counter: { packets: 1, bytes: 2 } }, { accept: null }], 7);
+  const user = rule([device('oifname'), { match: { op: '==', left: {}, right: 1 } }, { accept: null }], 8);
+  const { accepts, withdrawals } = read(forward('drop'), mine, user);
+  assert.equal(accepts, [BOTH[1] as string]);
+  assert.equal(withdrawals, ['delete rule ip filter FORWARD handle 7']);
+});
+
+test('our own tables are found', () => {
+  assert.equal(read(table('ip', 'dataplane'), table('netdev', 'dataplane'), table('ip', 'nat')).ours, ['ip', 'netdev']);
+});
+
+test.run();
