@@ -173,7 +173,7 @@ export const Verdict = {
     unanswered: 'snat-exhausted',
     sentence: 'A new connection for which no translated source port is free.',
     source: 'RFC 5508 REQ-8',
-    advice: 'More than 16384 connections to one destination from behind this node: spread over nodes or destinations.',
+    advice: 'All masquerade ports are in use toward one destination: spread over nodes or destinations.',
   }) as 8,
   TTL_EXCEEDED: row(9, {
     name: 'ttl-exceeded',

@@ -5,17 +5,19 @@
  * s at most, and rescheduled if it has not expired. Refreshing a connection is therefore one store (EXPIRES), and
  * shortening its lifetime needs no unlinking. The work per tick is bounded; only recovery walks the whole table, once.
  *
- * Eviction: below the low-water mark every new connection first evicts one that is not assured, from any wheel.
- * Assured connections are never evicted (linux early_drop gives the same guarantee). If only assured ones are left, the
- * new connection is refused.
+ * Eviction: below the low-water mark every new connection first evicts one that is not assured, or a TCP connection that
+ * is closed, from any wheel. Assured connections in use are never evicted (linux early_drop and gc_worker_can_early_drop
+ * give the same guarantee). If only those are left, the new connection is refused.
  *
  * Locks: FREE_LOCK guards the free queue and the watermark; each wheel has a lock for its lists. The full list is in
  * record.ts. No function here holds two locks at a time, and none is called with a lock held.
  */
 
+import { PROTOCOL_TCP } from '../protocols.ts';
 import { MAX_WORKERS } from '../shared/layout.ts';
 import { lock, releaseAll, unlock } from '../shared/spin-lock.ts';
 import { type Conntrack, Rec, recordAt, StateWord, Status, WHEEL_SLOTS, WHEEL_TICK_SHIFT } from './record.ts';
+import { tcpIsClosed } from './tcp/reuse.ts';
 import { reenterRecord, removeRecord } from './tuple-index.ts';
 
 /** Time before a freed record is reused, so that a packet that has just looked it up is finished with it. */
@@ -168,9 +170,9 @@ export function isBehind(table: Conntrack, worker: number, nowMs: number): boole
 }
 
 /**
- * Evict one connection that is not assured. Each wheel has its own eviction cursor. An assured record at the cursor is moved one
- * slot back, so that the next search continues where this one stopped. (That slot still comes up within 16 s, which is
- * all a record needs.)
+ * Evict one connection that is closed or not assured. Each wheel has its own eviction cursor. Another record at the cursor is
+ * moved one slot back, so that the next search continues where this one stopped. (That slot still comes up within 16 s,
+ * which is all a record needs.)
  * @returns true if one was found within the budget
  */
 function evict(table: Conntrack, caller: number, nowMs: number): boolean {
@@ -185,8 +187,9 @@ function evict(table: Conntrack, caller: number, nowMs: number): boolean {
         record >= 0;
         record = popSlot(table, worker, slot, caller)
       ) {
-        const meta = words[recordAt(table, record) + Rec.META];
-        if ((meta & (Status.DEAD | Status.ASSURED)) === Status.ASSURED) {
+        const at = recordAt(table, record);
+        const meta = words[at + Rec.META];
+        if ((meta & (Status.DEAD | Status.ASSURED)) === Status.ASSURED && !isClosed(words, at)) {
           pushSlot(table, record, worker, (slot - 1) & (WHEEL_SLOTS - 1), caller);
         } else {
           removeRecord(table, record);
@@ -199,6 +202,11 @@ function evict(table: Conntrack, caller: number, nowMs: number): boolean {
     }
   }
   return false;
+}
+
+/** Is it a TCP connection that is closed (linux nf_conntrack_proto_tcp.c tcp_can_early_drop)? */
+function isClosed(words: Int32Array, at: number): boolean {
+  return ((words[at + Rec.META] >>> 16) & 0xff) === PROTOCOL_TCP && tcpIsClosed(words, at + Rec.TCP);
 }
 
 /** Release every lock held by a crashed worker thread. The agent calls this before it restarts the worker. */
@@ -219,6 +227,7 @@ export function recoverConntrack(table: Conntrack, nowMs: number, workers: numbe
   // Followers continue from their current position.
   const [events, followed] = [state[StateWord.EVENT_HEAD], state[StateWord.FOLLOWED]];
   state.fill(0);
+  table.mappings.fill(0);
   state[StateWord.EVENT_HEAD] = events;
   state[StateWord.FOLLOWED] = followed;
   locks.fill(0);

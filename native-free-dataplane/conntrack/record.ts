@@ -22,7 +22,8 @@
  *   TUPLES, ENDPOINT       written before the record is inserted, never changed afterwards
  *   FREE_*, WATERMARK      FREE_LOCK; read without it as an estimate
  *   wheels                 the wheel's lock; position: its own worker; cursor: whoever evicts, unlocked (a hint)
- *   settings               the agent
+ *   mappings               plain stores by any worker; a hint, verified before use (mappings.ts)
+ *   settings, hostPorts    the agent
  * No thread holds two locks, except for the two stripes of an insert. A removed record is not reused before
  * QUARANTINE_MS, which is longer than any packet is in flight.
  *
@@ -43,7 +44,7 @@ import {
 } from '../shared/layout.ts';
 import { defaultTimeouts } from './timeouts.ts';
 
-const VERSION = 4;
+const VERSION = 5;
 
 const H_ADDRESS_WORDS = H_OWN;
 const H_MAX = H_OWN + 1;
@@ -83,6 +84,13 @@ const SETTING_WORDS = 32;
 /** The ring of events; a slot holds a sequence number, a kind, a copy of the record and, last, the time. */
 export const EVENT_SLOTS = 4096;
 export const EVENT_WORDS = 48;
+
+/** Mappings of sources to records, by the hash of the source (mappings.ts); a power of two. */
+const MAPPING_WORDS = 4096;
+export const MAPPING_MASK: number = MAPPING_WORDS - 1;
+
+/** One bit per port: in use by a socket of the node itself (snat-ports.ts). Written by the agent. */
+const HOST_PORT_WORDS = 2048;
 
 /** Stripe locks: by a tuple's hash, to make check-and-insert atomic; by a record's number, for its TCP words. */
 const LOCK_WORDS = 1024;
@@ -155,6 +163,8 @@ export interface Conntrack {
   readonly locks: Int32Array;
   readonly events: Int32Array;
   readonly wheels: Int32Array;
+  readonly mappings: Int32Array;
+  readonly hostPorts: Int32Array;
   readonly index: Int32Array;
   readonly bucketMask: number;
   /** Word offset of record 0 in `words`. */
@@ -181,7 +191,14 @@ function shapeOf(addressWords: number, max: number): Shape {
   // Two tuples per connection and eight words per bucket, at most half full.
   while (buckets * BUCKET_WORDS < max * 4) buckets *= 2;
   const indexAt =
-    HEADER_WORDS + STATE_WORDS + SETTING_WORDS + LOCK_WORDS + MAX_WORKERS * WHEEL_SLOTS + EVENT_SLOTS * EVENT_WORDS;
+    HEADER_WORDS +
+    STATE_WORDS +
+    SETTING_WORDS +
+    LOCK_WORDS +
+    MAX_WORKERS * WHEEL_SLOTS +
+    EVENT_SLOTS * EVENT_WORDS +
+    MAPPING_WORDS +
+    HOST_PORT_WORDS;
   const recordsAt = indexAt + buckets * BUCKET_WORDS;
   return { tupleWords, recordWords, buckets, indexAt, recordsAt, totalWords: recordsAt + max * recordWords };
 }
@@ -198,6 +215,8 @@ function open(buffer: ArrayBuffer, addressWords: number, max: number, workers: n
   const locksAt = settingsAt + SETTING_WORDS;
   const wheelsAt = locksAt + LOCK_WORDS;
   const eventsAt = wheelsAt + MAX_WORKERS * WHEEL_SLOTS;
+  const mappingsAt = eventsAt + EVENT_SLOTS * EVENT_WORDS;
+  const hostPortsAt = mappingsAt + MAPPING_WORDS;
   return {
     addressWords,
     tupleWords: shape.tupleWords,
@@ -211,7 +230,9 @@ function open(buffer: ArrayBuffer, addressWords: number, max: number, workers: n
     settings: words.subarray(settingsAt, locksAt),
     locks: words.subarray(locksAt, wheelsAt),
     wheels: words.subarray(wheelsAt, eventsAt),
-    events: words.subarray(eventsAt, shape.indexAt),
+    events: words.subarray(eventsAt, mappingsAt),
+    mappings: words.subarray(mappingsAt, hostPortsAt),
+    hostPorts: words.subarray(hostPortsAt, shape.indexAt),
     index: words.subarray(shape.indexAt, shape.recordsAt),
     bucketMask: shape.buckets - 1,
     recordsAt: shape.recordsAt,

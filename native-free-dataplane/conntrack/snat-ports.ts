@@ -2,46 +2,152 @@
  * Source ports for translated connections. There is no list of ports: a port is free if no connection has the reply
  * tuple it would produce, so a tuple in use is never allocated again and one port serves any number of destinations.
  *
- * Read before editing: linux net/netfilter/nf_nat_core.c nf_nat_l4proto_unique_tuple (keep the port if it is free,
- * random start, at most 128 attempts, then fewer and fewer from new starting points); RFC 4787 §4.2.1 REQ-3.
+ * Order of preference: the port of the source's last connection (mappings.ts), its own port, then the ports of the range
+ * in an order derived from a keyed hash of the source. One socket therefore has one external port for all destinations,
+ * unless it is in use at one of them (RFC 4787 REQ-1, RFC 5382 REQ-1), and the same one after the table was flushed; it
+ * cannot be predicted without the node's secret (RFC 6056). UDP keeps its port's parity if possible (RFC 4787 REQ-4).
+ *
+ * Eviction: after TRIES_BEFORE_EVICTION ports in use, the connection idle for longest among those seen that are closed
+ * (tcp/reuse.ts) or not assured is removed and its port reused. Connections in use are never removed. If all are in use,
+ * the search fails after MAX_TRIES look-ups.
+ *
+ * Read before editing: linux net/netfilter/nf_nat_core.c get_unique_tuple, nf_nat_l4proto_unique_tuple and
+ * nf_nat_used_tuple_harder; RFC 4787 §4.2.
  */
-import type { Conntrack } from './record.ts';
-import { tupleInUse } from './tuple-index.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
+import { findMapping } from './mappings.ts';
+import { type Conntrack, Rec, recordAt, Status } from './record.ts';
+import { tcpYieldsPort } from './tcp/reuse.ts';
+import { tcpTimeoutClass } from './tcp/tracker.ts';
+import { TimeoutClass } from './timeouts.ts';
+import { tuplePortsAt } from './tuple.ts';
+import { loadReplyKey, ownerOfPort, removeRecord } from './tuple-index.ts';
 
-const FIRST_TRIES = 128;
+/** Ports tried at most, and how many of them must have been taken before a connection is made to give up its port. */
+const MAX_TRIES = 240;
+const TRIES_BEFORE_EVICTION = 64;
+
+/** Steps through a range: primes larger than any, so that every port is met once in a round. */
+const STEPS: Int32Array = Int32Array.of(
+  ...[66029, 70003, 75109, 79697, 84913, 88903, 93683, 97961, 102059, 106181, 112097, 119027, 123701, 128761, 133541],
+  139907,
+);
+
+/** What kind of port is wanted. One object per thread; fill every field before each call. */
+class PortRequest {
+  /** First and last port that will do. */
+  low = 0;
+  high = 0;
+  /** 1 when the translated address is the node's, whose own sockets have ports of it as well. */
+  ofNode = 0;
+  /** hashSource of the connection. */
+  source = 0;
+  /** Of TCP: the sequence number of the first segment. */
+  sequence = 0;
+  /** 1 when others may be made to give up their ports: not for a connection that was picked up in the middle. */
+  evicts = 0;
+  nowMs = 0;
+}
+export const portRequest: PortRequest = new PortRequest();
+
+/** The connection that would give up its port, best of those met in this search: record (-1 = none), ports, idle time. */
+const victim = { record: -1, ports: 0, idleMs: 0 };
 
 /**
- * Find a free port for the reply tuple at words[reply], whose destination port is the preferred one: it is kept if it
- * is free and within low..high.
- * @param random any int32
- * @returns false if none was found; the tuple is then unchanged
+ * Find a port as `portRequest` asks, for the connection at word `at`, whose tuples are filled in but not inserted. It is
+ * written to the reply tuple. A connection that had to give it up is removed.
+ * @returns false if there is none; the tuple is then unchanged
  */
-export function firstFreePort(
-  table: Conntrack,
-  reply: number,
-  protocol: number,
-  low: number,
-  high: number,
-  random: number,
-): boolean {
+export function findPort(table: Conntrack, at: number): boolean {
   const { words } = table;
-  const at = reply + 2 * table.addressWords;
-  const upper = words[at] & ~0xffff;
-  const wanted = words[at] & 0xffff;
-  if (wanted >= low && wanted <= high) {
-    words[at] = upper | wanted;
-    if (!tupleInUse(table, words, reply, protocol)) return true;
+  const { low, high } = portRequest;
+  const protocol = (words[at + Rec.META] >>> 16) & 0xff;
+  const reply = at + Rec.TUPLES + table.tupleWords;
+  const ports = tuplePortsAt(table, reply);
+  const before = words[ports];
+  const upper = before & ~0xffff;
+  const own = words[tuplePortsAt(table, at + Rec.TUPLES)] >>> 16;
+  const base = loadReplyKey(table, reply, protocol);
+  const known = findMapping(table, at, portRequest.source, portRequest.nowMs);
+  for (let i = 0; i < 2; i++) {
+    const port = i === 0 ? known : own;
+    if (port < low || port > high) continue;
+    words[ports] = upper | port;
+    if (isFree(table, base, words[ports])) return true;
   }
-  const range = high - low + 1;
-  let start = (random >>> 0) % range;
-  for (let tries = range < FIRST_TRIES ? range : FIRST_TRIES; tries >= 16 || tries === range; tries >>= 1) {
-    for (let i = 0; i < tries; i++) {
-      words[at] = upper | (low + ((start + i) % range));
-      if (!tupleInUse(table, words, reply, protocol)) return true;
-    }
-    start = (Math.imul(start + 1, 0x9e3779b1) >>> 0) % range;
-    if (tries === range) break;
-  }
-  words[at] = upper | wanted;
+  const sameParity = low + ((low ^ own) & 1);
+  if (protocol === PROTOCOL_UDP && search(table, base, ports, sameParity, 2)) return true;
+  if (search(table, base, ports, low, 1)) return true;
+  words[ports] = before;
   return false;
+}
+
+/** Try ports of the request's range in the source's order: `first`, and every `stride`th after it. */
+function search(table: Conntrack, base: number, ports: number, first: number, stride: number): boolean {
+  const { words } = table;
+  const { high, source } = portRequest;
+  const upper = words[ports] & ~0xffff;
+  const count = first > high ? 0 : Math.floor((high - first) / stride) + 1;
+  const tries = count < MAX_TRIES ? count : MAX_TRIES;
+  const step = STEPS[Math.imul(source, 0x9e3779b1) >>> 28];
+  let place = tries === 0 ? 0 : (source >>> 0) % count;
+  victim.record = -1;
+  for (let i = 0; i < tries; i++) {
+    if (i === TRIES_BEFORE_EVICTION && victim.record >= 0) break;
+    words[ports] = upper | (first + place * stride);
+    if (isFree(table, base, words[ports])) return true;
+    place = (place + step) % count;
+  }
+  if (victim.record < 0) return false;
+  removeRecord(table, victim.record);
+  words[ports] = victim.ports;
+  return true;
+}
+
+/** Does nobody have the key's tuple with these ports? Remembers who has it if that connection may give it up. */
+function isFree(table: Conntrack, base: number, ports: number): boolean {
+  if (portRequest.ofNode !== 0 && isHostPort(table, ports & 0xffff)) return false;
+  const owner = ownerOfPort(table, base, ports);
+  if (owner < 0) return true;
+  // The other direction of a connection, which was not translated to this port.
+  if ((owner & 1) === 0) return false;
+  const record = owner >> 1;
+  const left = (table.words[recordAt(table, record) + Rec.EXPIRES] - (portRequest.nowMs | 0)) | 0;
+  if (left <= 0) {
+    removeRecord(table, record);
+    return true;
+  }
+  if (portRequest.evicts === 0) return false;
+  const lifetime = lifetimeIfYielding(table, record);
+  if (lifetime < 0) return false;
+  const idleMs = lifetime * 1000 - left;
+  if (victim.record < 0 || idleMs > victim.idleMs) {
+    victim.record = record;
+    victim.ports = ports;
+    victim.idleMs = idleMs;
+  }
+  return false;
+}
+
+/** Does a socket of the node's own have this port? */
+function isHostPort({ hostPorts }: Conntrack, port: number): boolean {
+  return ((hostPorts[port >>> 5] >>> (port & 31)) & 1) !== 0;
+}
+
+/** Timeout in seconds of a connection that may be made to give up its port; -1 if it may not. */
+function lifetimeIfYielding(table: Conntrack, record: number): number {
+  const { words, settings } = table;
+  const at = recordAt(table, record);
+  const meta = words[at + Rec.META];
+  // A port that was not translated is its owner's own.
+  if ((meta & Status.SNAT) === 0) return -1;
+  const assured = (meta & Status.ASSURED) !== 0;
+  const protocol = (meta >>> 16) & 0xff;
+  if (protocol === PROTOCOL_TCP) {
+    if (assured && !tcpYieldsPort(words, at + Rec.TCP, portRequest.sequence)) return -1;
+    return settings[tcpTimeoutClass(words, at + Rec.TCP, meta & Status.SEEN_REPLY, settings)];
+  }
+  if (assured) return -1;
+  if (protocol === PROTOCOL_UDP) return settings[TimeoutClass.UDP];
+  return settings[protocol === PROTOCOL_ICMP ? TimeoutClass.ICMP : TimeoutClass.GENERIC];
 }

@@ -178,6 +178,29 @@ export function insertRecord(table: Conntrack, record: number, owner: number): I
   return result;
 }
 
+/**
+ * Load the reply tuple at words[at] as the key, to look up one destination port after another with `ownerOfPort`.
+ * @returns the tuple's hash without its ports
+ */
+export function loadReplyKey(table: Conntrack, at: number, protocol: number): number {
+  const { hash, words, addressWords } = table;
+  const kind = tupleKind(protocol, 1);
+  loadKey(table, at, kind);
+  const position = 2 * addressWords;
+  return hashTuple(table, words, at, kind) ^ hashWord(hash, position, words[at + position]);
+}
+
+/**
+ * Which connection has the key's tuple with these ports? @param base result of loadReplyKey
+ * @returns record << 1 | direction, or -1
+ */
+export function ownerOfPort(table: Conntrack, base: number, ports: number): number {
+  const { hash, key, addressWords } = table;
+  const position = 2 * addressWords;
+  key[position] = ports;
+  return findTuple(table, base ^ hashWord(hash, position, ports));
+}
+
 /** Is this reply tuple in use? For choosing a source port; `words` at `at` holds src, dst, ports. */
 export function tupleInUse(table: Conntrack, words: Int32Array, at: number, protocol: number): boolean {
   const { key, tupleWords } = table;

@@ -65,6 +65,9 @@ export const NodeWord = {
 export const MAX_PREFIX_LENGTHS = 20;
 export const CONFIG_WORDS = 80;
 
+/** Ports that take the place of source ports below 1024 toward the outside (linux nf_nat_l4proto_unique_tuple). */
+export const PRIVILEGED_PORTS: readonly [low: number, high: number] = [600, 1023];
+
 export const PortPolicy = { OPEN: 0, DECLARED: 1 } as const;
 
 /** Words of a hop. */

@@ -8,21 +8,21 @@
  */
 
 import { allocateRecord, freeRecord, scheduleRecord } from '../conntrack/lifetime.ts';
+import { hashSource, noteMapping } from '../conntrack/mappings.ts';
 import { Rec, recordAt, Setting, Status } from '../conntrack/record.ts';
-import { firstFreePort } from '../conntrack/snat-ports.ts';
-import { segment } from '../conntrack/tcp/segment.ts';
+import { findPort, portRequest } from '../conntrack/snat-ports.ts';
+import { Kind, segment } from '../conntrack/tcp/segment.ts';
 import { TcpResult, tcpNew, tcpTimeoutClass } from '../conntrack/tcp/tracker.ts';
 import { TimeoutClass } from '../conntrack/timeouts.ts';
 import { tuplePortsAt, writeTuple } from '../conntrack/tuple.ts';
 import { InsertResult, insertRecord, tupleInUse } from '../conntrack/tuple-index.ts';
-import { type Dataplane, nextRandom } from '../dataplane.ts';
-import { NodeWord, routeGeneration } from '../node/config.ts';
+import type { Dataplane } from '../dataplane.ts';
+import { NodeWord, PRIVILEGED_PORTS, routeGeneration } from '../node/config.ts';
 import { HOST_HOP, HopKind, hopKind } from '../node/hops.ts';
 import { readSource } from '../node/host-routes.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { ADDRESS_WORDS, copyAddress, sameAddress } from '../shared/address.ts';
-import { hashWord } from '../shared/hash.ts';
 import { Verdict } from '../verdicts.ts';
 import { isIcmpRequest } from '../wire/icmp.ts';
 import { hasPorts } from '../wire/ports.ts';
@@ -32,9 +32,6 @@ import { readTcpSegment } from '../wire/tcp.ts';
 const MAX_RACES = 8;
 /** So long after its first packet an answered UDP connection is a stream (linux nf_conntrack_proto_udp.c stream_ts). */
 const STREAM_AFTER_MS = 2000;
-/** Position in the secret tables of what begins the search for a port; no word of an IPv4 tuple has it. */
-const START_POSITION = 8;
-
 /** Source of a masqueraded connection; filled by sourceAfter, used until createFlow returns. */
 const masqueradeSource: Int32Array = new Int32Array(ADDRESS_WORDS);
 
@@ -79,7 +76,7 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
 
   for (let race = 0; race < MAX_RACES; race++) {
     if (isMasquerade || tupleInUse(conntrack, words, reply, pkt.protocol)) {
-      if (!choosePort(pkt, dp, reply, hop)) break;
+      if (!choosePort(pkt, dp, at, hop)) break;
     }
     let status = isDnat ? Status.DNAT : 0;
     const sourcePort = words[tuplePortsAt(conntrack, reply)] & 0xffff;
@@ -89,6 +86,7 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
     const result = insertRecord(conntrack, record, dp.worker);
     if (result === InsertResult.INSERTED) {
       scheduleRecord(conntrack, record, dp.worker, nowMs);
+      if (sourcePort !== pkt.srcPort) noteMapping(conntrack, record, portRequest.source);
       pkt.flow = record;
       pkt.direction = 0;
       return Verdict.GO_ON;
@@ -146,30 +144,39 @@ function sourceAfter(pkt: Packet, dp: Dataplane, hop: number): Int32Array {
   return masqueradeSource;
 }
 
-/** Find a free source port (or identifier) for the reply tuple at words[reply]; false when there is none. */
-function choosePort(pkt: Packet, dp: Dataplane, reply: number, hop: number): boolean {
+/** Find a source port (or identifier) for the connection at word `at`; false when there is none. */
+function choosePort(pkt: Packet, dp: Dataplane, at: number, hop: number): boolean {
+  const { conntrack } = dp;
+  const reply = at + Rec.TUPLES + conntrack.tupleWords;
+  if (pkt.protocol !== PROTOCOL_ICMP && !hasPorts(pkt.protocol))
+    return !tupleInUse(conntrack, conntrack.words, reply, pkt.protocol);
+  choosePortRange(pkt, dp, hop);
+  portRequest.source = hashSource(conntrack, pkt.src, pkt.srcPort, pkt.protocol);
+  portRequest.sequence = segment.sequence;
+  portRequest.evicts = pkt.protocol !== PROTOCOL_TCP || segment.kind === Kind.SYN ? 1 : 0;
+  portRequest.nowMs = dp.nowMs;
+  return findPort(conntrack, at);
+}
+
+/**
+ * Which ports will do: of the original's class (linux nf_nat_l4proto_unique_tuple; RFC 4787 REQ-3a). The node's address
+ * has to be shared with the node's own sockets: only some ports of it come back to dp0 (docs/semantics.md), and none
+ * below 600, where a node's services are.
+ */
+function choosePortRange(pkt: Packet, dp: Dataplane, hop: number): void {
   const { config } = dp.node;
-  let low = 1024;
-  let high = 65535;
-  if (pkt.protocol === PROTOCOL_ICMP) low = 0;
-  else if (!hasPorts(pkt.protocol)) {
-    return !tupleInUse(dp.conntrack, dp.conntrack.words, reply, pkt.protocol);
-  } else if (hop === HOST_HOP && pkt.masquerade) {
-    // Only these ports of the node's address come back to dp0; the node's own sockets keep off them.
-    low = config[NodeWord.MASQUERADE_PORT_LOW];
-    high = config[NodeWord.MASQUERADE_PORT_HIGH];
-  } else if (pkt.srcPort < 512) {
-    low = 1;
-    high = 511;
-  } else if (pkt.srcPort < 1024) {
-    low = 600;
-    high = 1023;
+  const outside = hop === HOST_HOP && pkt.masquerade !== 0;
+  portRequest.ofNode = outside && pkt.protocol !== PROTOCOL_ICMP ? 1 : 0;
+  portRequest.low = outside ? config[NodeWord.MASQUERADE_PORT_LOW] : 1024;
+  portRequest.high = outside ? config[NodeWord.MASQUERADE_PORT_HIGH] : 65535;
+  if (pkt.protocol === PROTOCOL_ICMP) {
+    portRequest.low = 0;
+    portRequest.high = 65535;
+  } else if (pkt.srcPort < 512 && !outside) {
+    portRequest.low = 1;
+    portRequest.high = 511;
+  } else if (pkt.srcPort < 1024 && pkt.srcPort !== 0) {
+    portRequest.low = PRIVILEGED_PORTS[0];
+    portRequest.high = PRIVILEGED_PORTS[1];
   }
-  // Random numbers that somebody has seen tell the next ones; through the node's secret they tell nothing (RFC 6056 §3.3).
-  const start = hashWord(dp.conntrack.hash, START_POSITION, nextRandom(dp));
-  // A lost race may have left another port there.
-  const { words } = dp.conntrack;
-  const ports = tuplePortsAt(dp.conntrack, reply);
-  words[ports] = (words[ports] & ~0xffff) | pkt.srcPort;
-  return firstFreePort(dp.conntrack, reply, pkt.protocol, low, high, start);
 }

@@ -14,6 +14,7 @@ import type { Pod } from '../api/types/objects.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { OffloadLevel } from '../linux/tap.ts';
 import { memoryNames } from '../shm-names.ts';
+import { PortExhaustion } from './connections/port-exhaustion.ts';
 import { CONNTRACK_OPTIONS, writeConntrackSettings } from './connections/settings.ts';
 import { serveAgentControl } from './control-socket.ts';
 import { recordEvent } from './events.ts';
@@ -31,6 +32,7 @@ import { NodeServices } from './services/node-services.ts';
 import { PodStreams } from './streams/pod-streams.ts';
 import { openNodeTables } from './tables.ts';
 import { HostNetwork } from './underlay/host-network.ts';
+import { HostPorts } from './underlay/host-ports.ts';
 import { Repair } from './underlay/repair.ts';
 import { RoutingFollower } from './underlay/routing-follower.ts';
 import { ClusterWatch, PodWatch } from './watch.ts';
@@ -107,6 +109,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   live.follow(CHANGING_IDENTITY, (now) => sync.reconfigure(now));
   live.follow(CONNTRACK_OPTIONS, (now) => writeConntrackSettings(tables.conntrack, now));
   live.follow(['podMtu'], () => network.followMtu());
+  await parts.start("the node's own ports", new HostPorts(tables.conntrack));
   const repair = await parts.start('repair of dp0', new Repair({ host, config: live, log }));
   const follower = new RoutingFollower({ host, sync, config, onChange: () => repair.look(), log });
   await parts.start("the node's routes", follower);
@@ -159,6 +162,13 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   if (names) await parts.start('name server', names);
   await pool.start();
   podWatch.sync();
+  await parts.start(
+    'watch of exhausted ports',
+    new PortExhaustion(tables.counters, (message) => {
+      log(message);
+      recordEvent(client, nodeName, live.node, 'Warning', 'SourcePortsExhausted', message);
+    }),
+  );
   await parts.start('heartbeat', heartbeat);
   await parts.start('run file', new RunFile(join(stateDir, 'nodes', nodeName), live, host.tap));
   log(`node ${nodeName} forwards with ${workers} worker(s), tunnel offload ${host.tap.tunnelOffload ? 'on' : 'off'}`);

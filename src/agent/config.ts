@@ -12,9 +12,6 @@ import type { NodeIdentity } from './node-sync.ts';
 import type { OverlayNode } from './overlay/node-overlay.ts';
 import { NODE_OVERLAYS } from './overlay/overlay.ts';
 
-/** Ports of the node's address that masqueraded connections to the outside use (docs/semantics.md). */
-const MASQUERADE_PORTS: readonly [number, number] = [32768, 49151];
-
 /** The device that has the node's address, and its network. */
 export interface Underlay {
   readonly device: string;
@@ -60,6 +57,7 @@ const BUILT_WITH = [
   'rawSocket',
   'workers',
   'maxConntrack',
+  'masqueradePorts',
   'underlayDevice',
   'underlayPrefix',
   'dns',
@@ -80,6 +78,7 @@ function builtWith({ node, cluster, underlay }: ConfigInputs): BuiltWith {
     rawSocket: NODE_OVERLAYS[cluster.overlay].usesRawSocket(cluster),
     workers: cluster.workers > 0 ? cluster.workers : 1,
     maxConntrack: cluster.maxConntrack,
+    masqueradePorts: cluster.masqueradePorts,
     underlayDevice: underlay.device,
     underlayPrefix: underlay.prefix,
     dns: cluster.dns,
@@ -127,7 +126,6 @@ export function deriveConfig(inputs: ConfigInputs, former?: NodeConfig): NodeCon
     portPolicy: cluster.portPolicy,
     localPolicyDrops: cluster.localPolicyAction === 'drop',
     nodePortRange: cluster.nodePortRange,
-    masqueradePorts: MASQUERADE_PORTS,
     conntrackTimeouts: cluster.conntrackTimeouts ?? {},
     conntrackTcpLiberal: cluster.conntrackTcpLiberal,
     conntrackTcpLoose: cluster.conntrackTcpLoose,

@@ -31,6 +31,11 @@ export interface ClusterOptions extends OverlayOptions {
   portPolicy: 'open' | 'declared';
   /** First and last NodePort, both inclusive. */
   nodePortRange: readonly [first: number, last: number];
+  /**
+   * First and last port of a node's addresses for masqueraded connections to the outside. The node's own sockets keep off
+   * them (docs/semantics.md).
+   */
+  masqueradePorts: readonly [first: number, last: number];
   /** Tracked connections per node. */
   maxConntrack: number;
   /** Seconds by name (conntrack-timeouts.ts, TIMEOUT_NAMES); what is not named has its default. */
@@ -74,6 +79,7 @@ export const DEFAULT_CLUSTER_OPTIONS: ClusterOptions = {
   workers: 0,
   portPolicy: 'open',
   nodePortRange: [30000, 32767],
+  masqueradePorts: [36864, 65534],
   maxConntrack: 262144,
   conntrackTimeouts: {},
   conntrackTcpLiberal: false,

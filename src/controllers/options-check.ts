@@ -55,6 +55,7 @@ export function checkOptions(options: ClusterOptions): Ranges {
   if (!(first >= 1 && first <= last && last <= 65535)) {
     throw new ClusterOptionsError(`nodePortRange ${first}-${last}: expected two ports, the lower one first`);
   }
+  checkMasqueradePorts(options.masqueradePorts, options.nodePortRange);
   for (const text of options.loadBalancerPool) {
     const range = parseRange(text);
     if (range === undefined) throw new ClusterOptionsError(`loadBalancerPool ${text}: expected a CIDR or first-last`);
@@ -92,3 +93,20 @@ export function checkOptions(options: ClusterOptions): Ranges {
   }
   return { pod, service, external };
 }
+
+/** Lowest and highest port of the range: not below the privileged ones, and none that a policy routing rule cannot have. */
+const [LOWEST_MASQUERADE_PORT, HIGHEST_MASQUERADE_PORT] = [1024, 65534];
+
+function checkMasqueradePorts([first, last]: Range, [firstNodePort, lastNodePort]: Range): void {
+  const range = `masqueradePorts ${first}-${last}`;
+  if (!(first >= LOWEST_MASQUERADE_PORT && first <= last && last <= HIGHEST_MASQUERADE_PORT)) {
+    const allowed = `${LOWEST_MASQUERADE_PORT} to ${HIGHEST_MASQUERADE_PORT}`;
+    throw new ClusterOptionsError(`${range}: expected two ports from ${allowed}, the lower one first`);
+  }
+  if (first <= lastNodePort && firstNodePort <= last) {
+    const nodePorts = `nodePortRange ${firstNodePort}-${lastNodePort}`;
+    throw new ClusterOptionsError(`${range} and ${nodePorts} overlap: choose ranges apart`);
+  }
+}
+
+type Range = readonly [first: number, last: number];

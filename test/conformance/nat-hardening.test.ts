@@ -5,6 +5,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FragmentWord } from '../../native-free-dataplane/fragments/slots.ts';
+import { HostPorts } from '../../src/agent/underlay/host-ports.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
 import { fragments } from '../lib/frames/frame-builder.ts';
 import { repairHeaderChecksum } from '../lib/frames/frame-residue.ts';
@@ -123,7 +124,8 @@ test('CVE-2021-3773 (nft_nat.sh port shadow): no pod’s source port shadows a p
     n.out.length = 0;
     n.receive('a', `udp ${A}:${port} > ${SERVER}:7777 len 8`);
     const [outside] = portsOf(onlySent(n, 'host'));
-    assert.ok(outside >= 32768 && outside <= 49151, `${port} became ${outside}`);
+    const [low, high] = port < 1024 ? [600, 1023] : [32768, 49151];
+    assert.ok(outside >= low && outside <= high, `${port} became ${outside}`);
     const verdict = n.receive('host', `udp ${SERVER}:7777 > ${NODE}:${port} len 8`);
     if (port === 31418) {
       assert.is(verdict, 'forwarded');
@@ -132,12 +134,34 @@ test('CVE-2021-3773 (nft_nat.sh port shadow): no pod’s source port shadows a p
   }
 });
 
+test('CVE-2021-3773: a port that a socket of the node has is not given to a pod, although it is in the range', () => {
+  const n = natNode({ masqueradePorts: [40000, 40003] });
+  const host = new HostPorts(n.conntrack, () => new Set([40000, 40002, 640]));
+  host.look();
+  const got = [40000, 40001, 40002, 40003, 640].map((port) => {
+    n.receive('a', `udp ${A}:${port} > ${SERVER}:${1000 + port} len 8`);
+    return portsOf(onlySent(n, 'host'))[0];
+  });
+  assert.is(got[1], 40001);
+  assert.is(got[3], 40003);
+  assert.ok([40001, 40003].includes(got[0]!) && [40001, 40003].includes(got[2]!), got.join());
+  assert.ok(got[4]! >= 600 && got[4]! <= 1023 && got[4] !== 640, `640 became ${got[4]}`);
+  // Once the node's socket is gone its port is one like the others.
+  new HostPorts(n.conntrack, () => new Set()).look();
+  n.receive('b', `udp ${B}:40002 > ${SERVER}:9 len 8`);
+  assert.is(portsOf(onlySent(n, 'host'))[0], 40002);
+});
+
 test('OVS "conntrack - SNAT with port range with exhaustion": refused with a reason, live connections are not affected', () => {
   const n = natNode({ masqueradePorts: [40000, 40003] });
   const taken = new Set<number>();
   for (let port = 5000; port < 5004; port++) {
     n.receive('a', `tcp ${A}:${port} > ${SERVER}:80 S seq ${port}`);
-    taken.add(portsOf(onlySent(n, 'host'))[0]);
+    const [outside] = portsOf(onlySent(n, 'host'));
+    n.receive('host', `tcp ${SERVER}:80 > ${NODE}:${outside} SA seq 70 ack ${port + 1}`);
+    n.receive('a', `tcp ${A}:${port} > ${SERVER}:80 A seq ${port + 1} ack 71`);
+    n.out.length = 0;
+    taken.add(outside);
   }
   assert.equal([...taken].sort(), [40000, 40001, 40002, 40003]);
   n.countersMoved();
@@ -152,8 +176,7 @@ test('OVS "conntrack - SNAT with port range with exhaustion": refused with a rea
   // Another destination has all its ports free; and so has this one when a connection ends.
   assert.is(n.receive('b', `tcp ${B}:5000 > ${OTHER}:80 S seq 1`), 'to-host');
   const [first] = [...taken];
-  assert.is(n.receive('host', `tcp ${SERVER}:80 > ${NODE}:${first} RA seq 0 ack 5001`), 'forwarded');
-  n.advance(100);
+  assert.is(n.receive('host', `tcp ${SERVER}:80 > ${NODE}:${first} RA seq 71 ack 5001`), 'forwarded');
   n.out.length = 0;
   assert.is(n.receive('b', `tcp ${B}:5000 > ${SERVER}:80 S seq 1`), 'to-host');
   assert.is(portsOf(onlySent(n, 'host'))[0], first);

@@ -5,11 +5,13 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { timeoutsWith } from '../../native-free-dataplane/conntrack/timeouts.ts';
+import { removeRecord } from '../../native-free-dataplane/conntrack/tuple-index.ts';
 import { fragments } from '../lib/frames/frame-builder.ts';
 import { frame, packet } from '../lib/frames/frame-text.ts';
 import {
   A,
   B,
+  entries,
   GATEWAY,
   HOST_MACS,
   isPacket,
@@ -18,6 +20,7 @@ import {
   OTHER,
   onlySent,
   portsOf,
+  ROUTER,
   SERVER,
   secondsLeft,
 } from '../lib/nat-world.ts';
@@ -29,16 +32,52 @@ function ask(n: TestNode, pod: 'a' | 'b', port: number, to = `${SERVER}:53`): nu
   return portsOf(onlySent(n, 'host'))[0];
 }
 
-test('RFC 4787 REQ-1: an internal socket has one external port for all destinations, while that port is free there', () => {
+/** Both sides of a mapping go on for so long that it is a stream: assured. */
+function answerAndGoOn(n: TestNode, port: number, outside: number): void {
+  for (let i = 0; i < 2; i++) {
+    n.receive('host', `udp ${SERVER}:53 > ${NODE}:${outside} len 9`);
+    n.advance(1500);
+    n.receive('a', `udp ${A}:${port} > ${SERVER}:53 len 20`);
+  }
+  n.out.length = 0;
+}
+
+test('RFC 4787 REQ-1: an internal socket has one external port for all destinations', () => {
   const n = natNode();
   assert.is(ask(n, 'a', 40000, `${SERVER}:53`), 40000);
   assert.is(ask(n, 'a', 40000, `${SERVER}:54`), 40000);
   assert.is(ask(n, 'a', 40000, `${OTHER}:53`), 40000);
-  // As in netfilter, there is a mapping per destination, so that only a port in use at that destination is replaced.
-  const m = natNode();
-  ask(m, 'b', 40000, `${SERVER}:53`);
-  assert.is.not(ask(m, 'a', 40000, `${SERVER}:53`), 40000);
-  assert.is(ask(m, 'a', 40000, `${OTHER}:53`), 40000);
+  // A port that cannot be kept is replaced by the same one at every destination.
+  const outside = ask(n, 'a', 5000, `${SERVER}:53`);
+  for (let i = 0; i < 100; i++) assert.is(ask(n, 'a', 5000, `198.51.100.${i}:${1000 + i}`), outside);
+});
+
+test('RFC 4787 REQ-1: a port replaced because it was in use at one destination is the same at all others', () => {
+  const n = natNode();
+  ask(n, 'b', 40000, `${SERVER}:53`);
+  const outside = ask(n, 'a', 40000, `${SERVER}:53`);
+  assert.is.not(outside, 40000);
+  assert.is(ask(n, 'a', 40000, `${OTHER}:53`), outside);
+  assert.is(ask(n, 'a', 40000, `${SERVER}:54`), outside);
+  // As netfilter: only where that one is in use as well it is replaced.
+  ask(n, 'b', outside, `${ROUTER}:53`);
+  assert.is.not(ask(n, 'a', 40000, `${ROUTER}:53`), outside);
+  // Once the socket's mappings are over its own port is kept again.
+  n.advance(31_000);
+  assert.is(ask(n, 'a', 40000, `${SERVER}:53`), 40000);
+});
+
+test('RFC 4787 REQ-1: mappings that are forgotten while their sockets live on come back as they were', () => {
+  const n = natNode();
+  ask(n, 'b', 40000);
+  const sockets = [40000, 5000, 700, 20001, 55001];
+  const before = sockets.map((port) => ask(n, 'a', port));
+  for (const { record } of entries(n)) removeRecord(n.conntrack, record);
+  assert.is(n.flows, 0);
+  assert.equal(
+    sockets.map((port) => ask(n, 'a', port)),
+    before,
+  );
 });
 
 test('RFC 4787 REQ-2: all connections of a pod leave with one external address', () => {
@@ -78,14 +117,37 @@ test('RFC 4787 REQ-3a: a port of 1..511, 512..1023 or above stays in its class (
   }
 });
 
-test('RFC 4787 REQ-3, REQ-4 (differs): external ports are taken only from the masquerade range, whatever the parity', () => {
+test('RFC 4787 REQ-3, REQ-4: to the outside a port keeps its parity, and stays below 1024 if it was', () => {
   const n = natNode();
-  for (const port of [0, 53, 1023, 5000, 5001, 32767, 49152, 65535]) {
+  for (const port of [1, 53, 512, 599, 1024, 5000, 5001, 32767, 49152, 65535]) {
     const got = ask(n, 'a', port);
-    assert.ok(got >= 32768 && got <= 49151, `${port} became ${got}`);
+    const [low, high] = port < 1024 ? [600, 1023] : [32768, 49151];
+    assert.ok(got >= low && got <= high, `${port} became ${got}`);
+    assert.is(got & 1, port & 1, `${port} became ${got}`);
   }
-  assert.is(ask(n, 'a', 32768), 32768);
-  assert.is(ask(n, 'a', 49151), 49151);
+  for (const port of [600, 700, 999, 1023, 32768, 49151]) assert.is(ask(n, 'a', port), port);
+  for (const port of [700, 1001]) {
+    ask(n, 'a', port);
+    const got = ask(n, 'b', port);
+    assert.ok(got !== port && got >= 600 && got <= 1023, `${port} became ${got}`);
+  }
+});
+
+test('RFC 4787 REQ-4: when all ports of one parity are in use, the others are better than none', () => {
+  const n = natNode({ masqueradePorts: [40000, 40003] });
+  const clients = [5000, 5002, 5004, 5006].map((port) => {
+    const got = ask(n, 'a', port);
+    answerAndGoOn(n, port, got);
+    return got;
+  });
+  assert.ok(clients.slice(0, 2).every((port) => (port & 1) === 0));
+  assert.equal(clients.sort(), [40000, 40001, 40002, 40003]);
+});
+
+test('RFC 6335: port 0 is replaced by an unprivileged port', () => {
+  const n = natNode();
+  const got = ask(n, 'a', 0);
+  assert.ok(got >= 32768 && got <= 49151, `0 became ${got}`);
 });
 
 test('RFC 4787 REQ-5 (differs, as netfilter): 30 s until a datagram is answered, two minutes once it is a stream', () => {

@@ -130,7 +130,11 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
   text('rejected-port-unreachable', 'a', [`udp ${A}:4000 > ${DNS}:53 len 8`]),
   text('rejected-prohibited', 'b', [`tcp ${B}:5000 > ${SERVER}:80 S`], {
     node: { masqueradePorts: [40000, 40000] },
-    before: (n) => n.receive('a', `tcp ${A}:5000 > ${SERVER}:80 S`),
+    before: (n) => {
+      n.receive('a', `tcp ${A}:5000 > ${SERVER}:80 S seq 1`);
+      n.receive('host', `tcp ${SERVER}:80 > ${NODE}:40000 SA seq 5 ack 2`);
+      n.receive('a', `tcp ${A}:5000 > ${SERVER}:80 A seq 2 ack 6`);
+    },
   }),
   text('ttl-exceeded', 'a', [`udp ${A}:4000 > ${FAR}:33434 len 8`, { ttl: 1 }]),
   text('fragmentation-needed', 'a', [`udp ${A}:4000 > ${FAR}:53 len 1432`, { df: true }]),

@@ -207,6 +207,11 @@ export function tcpBits(words: Int32Array, at: number): number {
   return words[at + BITS];
 }
 
+/** One past the highest sequence number of the side that opened the connection. */
+export function originalEnd(words: Int32Array, at: number): number {
+  return words[at + END];
+}
+
 export function stateOf(bits: number): number {
   return bits & STATE_MASK;
 }

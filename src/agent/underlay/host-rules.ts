@@ -2,6 +2,7 @@
  * Which packets of the node come to dp0, as policy routing rules: overlay packets, NodePorts, answers to masqueraded
  * connections, fragments. Data only; host-network.ts puts them in place.
  */
+import { PRIVILEGED_PORTS } from '../../../native-free-dataplane/node/config.ts';
 import { PROTOCOL_ICMP, SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import { LAST_RULE_PORT, LOCAL_TABLE, type Rule } from '../../linux/rules.ts';
 import { NODE_OVERLAYS } from '../overlay/overlay.ts';
@@ -50,12 +51,14 @@ export function wantedRules(options: HostNetworkOptions, { local, services }: Ho
       action: toDp0,
     })),
     { preference: Preference.OWN_OUTPUT, from: 'lo', action: goOn },
-    ...WITH_PORTS.map((protocol) => ({
-      preference: Preference.MASQUERADED,
-      protocol,
-      ports: masqueradePorts,
-      action: toDp0,
-    })),
+    ...WITH_PORTS.flatMap((protocol) =>
+      [PRIVILEGED_PORTS, masqueradePorts].map((ports) => ({
+        preference: Preference.MASQUERADED,
+        protocol,
+        ports,
+        action: toDp0,
+      })),
+    ),
     { preference: Preference.MASQUERADED, protocol: PROTOCOL_ICMP, action: toDp0 },
     // A fragment has no ports for a rule to see, so fragments for the node all come to us: what has ports jumps over
     // the rules that take what has none. Fragments of no connection of ours are handed back.

@@ -7,6 +7,7 @@
  * Per small frame it saves the node's route look-ups and its forwarding, a fifth of what the frame costs the machine.
  */
 import { spawnSync } from 'node:child_process';
+import { PRIVILEGED_PORTS } from '../../../native-free-dataplane/node/config.ts';
 import { parseCidr, printIp } from '../../net/address.ts';
 
 /** Name of our nftables tables. */
@@ -43,7 +44,9 @@ export interface ShortcutOptions {
  */
 export function shortcutRules(options: ShortcutOptions): string {
   const { nodeIP, prefix, gateway, underlayDevice, underlayMtu, hostDevice } = options;
-  const ranges = [options.nodePortRange, options.masqueradePorts].map(([low, high]) => `${low}-${high}`).join(', ');
+  const ranges = [PRIVILEGED_PORTS, options.nodePortRange, options.masqueradePorts]
+    .map(([low, high]) => `${low}-${high}`)
+    .join(', ');
   const ports = `ip daddr ${nodeIP} meta l4proto { tcp, udp, sctp } th dport { ${ranges} }`;
   const staying = [...new Set([nodeIP, broadcastOf(nodeIP, prefix), ...options.localAddresses])];
   const routed = options.routedNetworks.map((network) => `ip daddr ${network} accept`);

@@ -24,6 +24,10 @@ export const CLUSTER_OPTIONS = {
   },
   'vxlan-port': { value: 'PORT', help: 'UDP port of the overlay (default 4789)' },
   'node-port-range': { value: 'A-B', help: 'NodePorts (default 30000-32767)' },
+  'masquerade-ports': {
+    value: 'A-B',
+    help: "ports of a node's address for its pods' connections to the outside (default 36864-65534)",
+  },
   'port-policy': {
     value: 'POLICY',
     help: 'open (default): pods are reachable on every port; declared: on the ports they declare',
@@ -80,6 +84,7 @@ export function readClusterOptions(args: Args): ClusterOptions {
     ipipTransport: args.value('ipip-transport', oneOf('raw-socket', 'dp0')),
     vxlanPort: args.value('vxlan-port', portNumber),
     nodePortRange: args.value('node-port-range', portRange),
+    masqueradePorts: args.value('masquerade-ports', portRange),
     portPolicy: args.value('port-policy', oneOf('open', 'declared')),
     maxConntrack: args.value('max-conntrack', wholeNumber(16, 8_000_000)),
     conntrackTimeouts: timeouts(args.texts('conntrack-timeout')),
@@ -127,13 +132,18 @@ export async function checkClusterOptions(options: ClusterOptions): Promise<void
         .replaceAll('serviceCidr', '--service-cidr')
         .replaceAll('underlayCidr', 'the underlay')
         .replaceAll('nodePortRange', '--node-port-range')
+        .replaceAll('masqueradePorts', '--masquerade-ports')
         .replaceAll('loadBalancerPool', '--load-balancer-pool')
         .replaceAll('externalIpCidrs', '--external-ip-cidr')
         .replaceAll('dnsUpstreams', '--dns-upstream'),
     );
   }
-  const [first, last] = options.nodePortRange;
-  if (options.vxlanPort >= first && options.vxlanPort <= last) {
-    throw usageError(`--vxlan-port ${options.vxlanPort} lies among the NodePorts ${first}-${last}`, 'choose another');
+  const { vxlanPort, nodePortRange, masqueradePorts } = options;
+  for (const [name, [first, last]] of [
+    ['NodePorts', nodePortRange],
+    ['masquerade ports', masqueradePorts],
+  ] as const) {
+    if (vxlanPort >= first && vxlanPort <= last)
+      throw usageError(`--vxlan-port ${vxlanPort} lies among the ${name} ${first}-${last}`, 'choose another');
   }
 }

@@ -28,6 +28,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   'service-cidr': { read: ({ serviceCidr }) => serviceCidr },
   'vxlan-port': { read: ({ vxlanPort }) => String(vxlanPort) },
   'node-port-range': { read: ({ nodePortRange }) => nodePortRange.join('-') },
+  'masquerade-ports': { read: ({ masqueradePorts }) => masqueradePorts.join('-') },
   'port-policy': {
     read: ({ portPolicy }) => portPolicy,
     set: (text, key) => {

@@ -1,0 +1,28 @@
+/** Local ports of the sockets in the calling thread's network namespace, as /proc/net shows them. */
+import { readFileSync } from 'node:fs';
+
+const FILES: readonly string[] = ['tcp', 'tcp6', 'udp', 'udp6'];
+/** `sl: local_address:port`, addresses in words of the host's byte order (linux net/ipv4/tcp_ipv4.c get_tcp4_sock). */
+const LOCAL = /^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) /gm;
+/** 127.0.0.0/8 and ::1, on a little-endian machine. */
+const LOOPBACK = /^(?:[0-9A-F]{6}7F|0{24}01000000|0{16}FFFF0000[0-9A-F]{6}7F)$/;
+
+/** Ports that TCP or UDP sockets have, but for those bound to loopback. A protocol the kernel lacks has none. */
+export function localPorts(): Set<number> {
+  const ports = new Set<number>();
+  for (const file of FILES) {
+    for (const [, address = '', port = ''] of read(file).matchAll(LOCAL)) {
+      if (!LOOPBACK.test(address)) ports.add(Number.parseInt(port, 16));
+    }
+  }
+  return ports;
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(`/proc/thread-self/net/${file}`, 'latin1');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
+}

@@ -1,0 +1,33 @@
+/** Ports of the sockets in this thread's network namespace. */
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { localPorts } from '../../../src/linux/socket-ports.ts';
+
+test('ports of listeners and of UDP sockets are there while they are open, those on loopback are not', async () => {
+  const listen = async (host: string) => {
+    const server = createServer().listen(0, host);
+    await once(server, 'listening');
+    return server;
+  };
+  const portOf = (server: { address(): unknown }) => (server.address() as { port: number }).port;
+  const [open, v6, loopback] = [await listen('0.0.0.0'), await listen('::'), await listen('127.0.0.1')];
+  const udp = createSocket('udp4').bind(0, '0.0.0.0');
+  await once(udp, 'listening');
+  const ports = [open, v6, udp].map(portOf);
+  const during = localPorts();
+  assert.ok(ports.every((port) => during.has(port)));
+  assert.not.ok(during.has(portOf(loopback)));
+  for (const server of [open, v6, loopback]) {
+    server.close();
+    await once(server, 'close');
+  }
+  udp.close();
+  await once(udp, 'close');
+  const after = localPorts();
+  assert.ok(ports.every((port) => !after.has(port)));
+});
+
+test.run();
