@@ -1,0 +1,80 @@
+/**
+ * Many short connections from behind one address: from a pod to one server outside, and from outside by a NodePort with one
+ * endpoint. None may fail, however many there are (cilium #23604, kubernetes #76699). The short form has few source ports
+ * and 20,000 connections; the full one has those of a real cluster, and 100,000:
+ *
+ *   npm run test:source-ports
+ */
+
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Cluster, eventually, output, podNetns, processPod, ROOT, run, startCluster } from '../lib/cluster.ts';
+import { ip } from '../lib/namespaces.ts';
+import { NODE_IPS, OUTSIDE, serviceObject } from '../lib/services/services.ts';
+import type { Outcome } from '../lib/short-connections.ts';
+
+const FULL = process.env.SOURCE_PORTS_FULL === '1';
+const COUNT = FULL ? 100_000 : 20_000;
+const PROGRAM = [process.execPath, join(ROOT, 'dist/test/lib/short-connections.js')];
+const SERVER = '172.18.0.1';
+const NODE_PORT = 31418;
+const TIMEOUT_MS = 300_000;
+
+const test = suite('source ports');
+let cluster: Cluster;
+
+test.before(async () => {
+  const server = processPod('server', 'n1', [...PROGRAM, 'serve', '80']);
+  cluster = await startCluster({
+    words: ['--nodes', '1', ...(FULL ? [] : ['--masquerade-ports', '40000-40999'])],
+    manifests: [
+      { ...server, metadata: { ...server.metadata, labels: { app: 'web' } } },
+      processPod('client', 'n1', ['sleep', 'infinity']),
+      serviceObject('web', 'web', { type: 'NodePort', ports: [{ port: 80, nodePort: NODE_PORT }] }),
+    ],
+  });
+  cluster.start(OUTSIDE, [...PROGRAM, 'serve', '8080']);
+  for (const [netns, address] of [
+    [podNetns('client'), `${SERVER}:8080`],
+    [OUTSIDE, `${NODE_IPS.n1}:${NODE_PORT}`],
+  ] as const)
+    await eventually(async () => {
+      const { done } = await shortConnections(netns, address, 1);
+      return done === 1 ? true : undefined;
+    });
+});
+
+test.after(async () => {
+  await cluster?.down();
+});
+
+async function shortConnections(netns: string, to: string, count: number, ...from: string[]): Promise<Outcome> {
+  const [host = '', port = ''] = to.split(':');
+  const words = ['ip', 'netns', 'exec', netns, ...PROGRAM, 'connect', host, port, String(count), ...from];
+  return JSON.parse(await output(run(words, { timeoutMs: TIMEOUT_MS }))) as Outcome;
+}
+
+const told = (what: string, outcome: Outcome): void => {
+  if (FULL || process.env.SOURCE_PORTS_SHOW) console.log(`\n${what}: ${JSON.stringify(outcome)}`);
+};
+
+test(`${COUNT} short connections from one pod to one server outside: none fails`, async () => {
+  const outcome = await shortConnections(podNetns('client'), `${SERVER}:8080`, COUNT);
+  told('from a pod', outcome);
+  assert.equal(outcome.failed, {});
+  assert.is(outcome.done, COUNT);
+});
+
+test(`${COUNT} short connections from outside by a NodePort with one endpoint: none fails`, async () => {
+  // Ports below 1024 have the smallest class, 424 ports: what it takes tens of thousands of connections for elsewhere.
+  const addresses = FULL ? [] : [SERVER, '172.18.0.201', '172.18.0.202', '172.18.0.203'];
+  await ip(OUTSIDE, ...addresses.slice(1).map((address) => `address add ${address}/24 dev underlay`));
+  const from = FULL ? [] : ['600-1000', ...addresses];
+  const outcome = await shortConnections(OUTSIDE, `${NODE_IPS.n1}:${NODE_PORT}`, COUNT, ...from);
+  told('by a NodePort', outcome);
+  assert.equal(outcome.failed, {});
+  assert.is(outcome.done, COUNT);
+});
+
+test.run();
