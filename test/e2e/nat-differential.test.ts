@@ -17,6 +17,9 @@ import { A, B } from '../lib/nat-world.ts';
 import { type Random, seededRandom } from '../lib/seeded-random.ts';
 
 const CONVERSATIONS = Number(process.env.NAT_CONVERSATIONS ?? 240);
+/** Ports of the class 600-1023, and connections beyond their number in the test of their reuse. */
+const PORTS = 424;
+const MORE_THAN_PORTS = 60;
 const SEED = Number(process.env.NAT_SEED ?? 1);
 
 const test = suite('NAT: ours and the kernel’s');
@@ -120,7 +123,9 @@ const ports = (way: Way, srcPort: number): string => `${way.src}:${srcPort} > ${
 
 /** A source port: kept, to be changed, or of a class of its own. */
 const somePort = (random: Random): number =>
-  [32768 + random.below(16000), 50000 + random.below(15000), 1024 + random.below(5000)][random.below(3)]!;
+  [32768 + random.below(16000), 50000 + random.below(15000), 1024 + random.below(5000), 600 + random.below(400)][
+    random.below(4)
+  ]!;
 
 function tcpConversation(way: Way, random: Random): void {
   const pair = new Pair(compared, way);
@@ -322,12 +327,75 @@ function clashConversation(_: Way, random: Random): void {
   }
 }
 
+const sourcePort = (bytes: Uint8Array): number => viewOf(bytes).getUint16(transportAt(bytes));
+
+/** One socket, many destinations: both sides give it one external port, and both keep its own, or neither does. */
+function oneSocketConversation(_: Way, random: Random): void {
+  const protocol = random.below(3) === 0 ? 'tcp' : 'udp';
+  const srcPort = somePort(random);
+  const outside: [Set<number>, Set<number>] = [new Set(), new Set()];
+  for (let i = 0; i < 8; i++) {
+    const dst = `198.51.100.${1 + random.below(200)}`;
+    const pair = new Pair(compared, { client: 'a', server: 'host', src: A, dst, dstPort: 443 });
+    const text = `${protocol} ${A}:${srcPort} > ${dst}:443`;
+    const first = packet(protocol === 'tcp' ? `${text} S seq ${random.word() >>> 0} win 60000` : `${text} len 20`);
+    const seen = pair.send('a', both(first));
+    if (seen === undefined) throw new Error(`a first packet is lost\n${pair.told.join('\n')}`);
+    for (const side of [0, 1] as const) outside[side].add(sourcePort(seen[side]));
+    if (protocol === 'tcp') continue;
+    const back = pair.send(
+      'host',
+      answerTo(seen, () => {}),
+    );
+    if (back === undefined) throw new Error(`a reply is lost\n${pair.told.join('\n')}`);
+  }
+  const became = `${srcPort} became ${[...outside[0]]} here and ${[...outside[1]]} in the kernel`;
+  assert.equal([outside[0].size, outside[1].size], [1, 1], became);
+  assert.is(outside[0].has(srcPort), outside[1].has(srcPort), became);
+}
+
+/** Short connections through the NodePort, all from one port of the class 600-1023, more than it has. None is refused. */
+function reuseConversation(random: Random): void {
+  const srcPort = 600 + random.below(PORTS);
+  for (let i = 0; i < PORTS + MORE_THAN_PORTS; i++) {
+    const src = `198.18.${i >> 8}.${i & 255}`;
+    const way: Way = { client: 'host', server: 'b', src, dst: '172.18.0.11', dstPort: 31418 };
+    const pair = new Pair(compared, way);
+    // Later connections begin beyond the numbers of those before.
+    const isn = i * 1000 + random.below(500);
+    const step = (flags: string, sequence: number, acknowledgment: number) =>
+      pair.send(
+        'host',
+        both(packet(`tcp ${ports(way, srcPort)} ${flags} seq ${sequence} ack ${acknowledgment} win 60000`)),
+      );
+    const syn = step('S', isn, 0);
+    if (syn === undefined) throw new Error(`connection ${i} is refused\n${pair.told.join('\n')}`);
+    const answer = (flags: number, sequence: number, acknowledgment: number) =>
+      pair.send(
+        'b',
+        answerTo(syn, (bytes) => {
+          const [view, l4] = [viewOf(bytes), transportAt(bytes)];
+          view.setUint32(l4 + 4, sequence);
+          view.setUint32(l4 + 8, acknowledgment);
+          bytes[l4 + 13] = flags;
+        }),
+      );
+    answer(0x12, 500, isn + 1);
+    step('A', isn + 1, 501);
+    answer(0x11, 501, isn + 1);
+    step('FA', isn + 1, 502);
+    if (answer(0x10, 502, isn + 2) === undefined)
+      throw new Error(`connection ${i} is not closed\n${pair.told.join('\n')}`);
+  }
+}
+
 const KINDS = {
   tcp: tcpConversation,
   udp: udpConversation,
   icmp: icmpConversation,
   fragments: fragmentConversation,
   clash: clashConversation,
+  'one socket': oneSocketConversation,
 };
 
 for (const [kind, converse] of Object.entries(KINDS)) {
@@ -351,5 +419,13 @@ for (const [kind, converse] of Object.entries(KINDS)) {
     if (process.env.NAT_SHOW) console.log(kind, compared.count);
   });
 }
+
+test('short connections, more than there are ports: both reuse the ports of closed ones', () => {
+  compared.forget();
+  const before = compared.count.passed;
+  reuseConversation(seededRandom(SEED));
+  assert.equal(conntrackFaults(compared.ours.node.conntrack), []);
+  assert.is(compared.count.passed - before, 6 * (PORTS + MORE_THAN_PORTS));
+});
 
 test.run();

@@ -163,6 +163,9 @@ function portsOf(bytes: Uint8Array): number {
   return viewOf(bytes).getUint32(icmp ? at + 4 : at);
 }
 
+/** The server side's ports in all conversations. */
+const SERVER_PORTS: readonly number[] = [53, 80, 443, 8080, 31418];
+
 /** Without the client side's ports and all checksums that cover them. */
 function anyPort(bytes: Uint8Array): Uint8Array {
   const copy = bytes.slice();
@@ -174,7 +177,7 @@ function anyPort(bytes: Uint8Array): Uint8Array {
       view.setUint32(l4 + 2, 0);
       return;
     }
-    for (const at of [l4, l4 + 2]) if (view.getUint16(at) >= 1024 && view.getUint16(at) !== 8080) view.setUint16(at, 0);
+    for (const at of [l4, l4 + 2]) if (!SERVER_PORTS.includes(view.getUint16(at))) view.setUint16(at, 0);
     const field = l4 + (protocol === 6 ? 16 : 6);
     if (field + 2 <= copy.length) view.setUint16(field, 0);
   };

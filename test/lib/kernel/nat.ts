@@ -53,6 +53,7 @@ table ip node {
   chain postrouting {
     type nat hook postrouting priority srcnat;
     meta mark 0x4000 masquerade
+    oifname tu ip saddr 10.244.0.0/16 meta l4proto { tcp, udp } th sport 1-1023 masquerade to :600-1023
     oifname tu ip saddr 10.244.0.0/16 meta l4proto { tcp, udp } masquerade to :32768-49151
     oifname tu ip saddr 10.244.0.0/16 masquerade
   }
