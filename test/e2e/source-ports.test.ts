@@ -9,6 +9,7 @@
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Pod } from '../../src/api/types/objects.ts';
 import { type Cluster, eventually, output, podNetns, processPod, ROOT, run, startCluster } from '../lib/cluster.ts';
 import { ip } from '../lib/namespaces.ts';
 import { NODE_IPS, OUTSIDE, serviceObject } from '../lib/services/services.ts';
@@ -75,6 +76,15 @@ test(`${COUNT} short connections from outside by a NodePort with one endpoint: n
   told('by a NodePort', outcome);
   assert.equal(outcome.failed, {});
   assert.is(outcome.done, COUNT);
+});
+
+test('a pod’s source port below 1024 stays below 1024, and is kept while it is free (rancher #3099)', async () => {
+  const { status } = await cluster.get<Pod>('pod', 'client');
+  const from = (port: number) =>
+    shortConnections(podNetns('client'), `${SERVER}:8080`, 1, `${port}-${port}`, status?.podIP ?? '');
+  for (const port of [600, 700, 1000, 1023]) assert.equal((await from(port)).ports, [port, port]);
+  const { ports } = await from(100);
+  assert.ok(ports[0] >= 600 && ports[0] <= 1023, `100 became ${ports[0]}`);
 });
 
 test.run();

@@ -14,6 +14,8 @@ export interface Outcome {
   readonly perSecond: number;
   /** The longest time that a connection took to its end. */
   readonly slowestMs: number;
+  /** The lowest and the highest source port that the server saw. */
+  readonly ports: readonly [lowest: number, highest: number];
 }
 
 const PARALLEL = 32;
@@ -22,7 +24,7 @@ const TIMEOUT_MS = 10_000;
 function serve(port: number): void {
   createServer((socket) => {
     socket.on('error', () => {});
-    socket.end('x');
+    socket.end(String(socket.remotePort));
   }).listen(port, '0.0.0.0', 4096);
 }
 
@@ -45,22 +47,26 @@ function* locals(range: string | undefined, addresses: readonly string[]): Gener
 async function connectMany(host: string, port: number, count: number, from: Iterator<Local | undefined>) {
   const failed: Record<string, number> = {};
   let [begun, done, slowestMs] = [0, 0, 0];
+  let [lowest, highest] = [65_535, 0];
   const one = (): Promise<void> =>
     new Promise((resolve) => {
       const start = performance.now();
       const socket = connect({ host, port, ...from.next().value });
       socket.setTimeout(TIMEOUT_MS, () => socket.destroy(Object.assign(new Error('timeout'), { code: 'ETIMEDOUT' })));
       let code: string | undefined;
-      let answered = false;
-      socket.on('data', () => {
-        answered = true;
+      let answer = '';
+      socket.setEncoding('utf8').on('data', (text: string) => {
+        answer += text;
       });
       socket.on('error', (error: NodeJS.ErrnoException) => {
         code = error.code ?? error.message;
       });
       socket.on('close', () => {
-        if (code === undefined && answered) done++;
-        else failed[code ?? 'no answer'] = (failed[code ?? 'no answer'] ?? 0) + 1;
+        if (code === undefined && answer !== '') {
+          done++;
+          lowest = Math.min(lowest, Number(answer));
+          highest = Math.max(highest, Number(answer));
+        } else failed[code ?? 'no answer'] = (failed[code ?? 'no answer'] ?? 0) + 1;
         slowestMs = Math.max(slowestMs, performance.now() - start);
         resolve();
       });
@@ -71,7 +77,7 @@ async function connectMany(host: string, port: number, count: number, from: Iter
   };
   await Promise.all(Array.from({ length: PARALLEL }, line));
   const perSecond = Math.round((done * 1000) / (performance.now() - start));
-  return { done, failed, perSecond, slowestMs: Math.round(slowestMs) } satisfies Outcome;
+  return { done, failed, perSecond, slowestMs: Math.round(slowestMs), ports: [lowest, highest] } satisfies Outcome;
 }
 
 const [role, ...words] = process.argv.slice(2);
