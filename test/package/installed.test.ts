@@ -13,7 +13,7 @@ const NPM_TIMEOUT_MS = 100_000;
 /** Everything that may be in the package. */
 const SHIPPED = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
-  /^dist\/bundle\/(pipeline|(cli|worker)\/main|chunks\/[\w-]+)\.js(\.map)?$/,
+  /^dist\/bundle\/(pipeline|traced|(cli|worker)\/main|chunks\/[\w-]+)\.js(\.map)?$/,
   /^dist\/bundle\/published\/([\w-]+\.json|LICENSE|README\.md)$/,
   /^dist\/native-free-dataplane\/[\w/-]+\.d\.ts$/,
   /^demo\/([\w-]+\.yaml|webapp\/webapp\.mjs)$/,
