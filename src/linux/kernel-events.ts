@@ -3,7 +3,7 @@
  * nftables. What changed is not
  * read from them: an announcement may be lost when too many come at once (ENOBUFS), a dump afterwards is complete.
  *
- * The socket is looked at ten times a second, half a microsecond each: neither Node nor koffi can wait for a descriptor
+ * The socket is read four times a second, half a microsecond each: neither Node nor koffi can wait for a descriptor
  * of this kind on the main thread, and a thread of its own would cost more.
  *
  * linux include/uapi/linux/rtnetlink.h (RTMGRP_*), netfilter/nfnetlink.h (NFNLGRP_NFTABLES).
@@ -40,7 +40,7 @@ export const ROUTING: Announcements = { protocol: 0, groups: GROUPS };
 const AF_NETLINK = 16;
 const SOCK_NONBLOCK = 0o4000;
 const BUFFER_BYTES = 65536;
-const PERIOD_MS = 100;
+const PERIOD_MS = 250;
 
 export class KernelEvents {
   private readonly fd: number;

@@ -7,7 +7,7 @@ import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.
 import { localPorts } from '../../linux/socket-ports.ts';
 import type { Part } from '../parts.ts';
 
-const PERIOD_MS = 1000;
+const PERIOD_MS = 2000;
 
 export class HostPorts implements Part {
   private readonly table: Conntrack;
