@@ -72,7 +72,9 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
   writeTuple(conntrack, words, original, pkt.src, pkt.dst, (pkt.srcPort << 16) | pkt.dstPort);
   writeTuple(conntrack, words, reply, target, source, (targetPort << 16) | pkt.srcPort);
   const isDnat = targetPort !== pkt.dstPort || !sameAddress(target, pkt.dst, 0);
-  const isMasquerade = !sameAddress(source, pkt.src, 0);
+  // Also when the source stays: a node's own connection to its NodePort has the node's address before and after, and only
+  // a port of the masqueraded ones brings the reply back here.
+  const isMasquerade = pkt.masquerade !== 0 || !sameAddress(source, pkt.src, 0);
 
   for (let race = 0; race < MAX_RACES; race++) {
     if (isMasquerade || tupleInUse(conntrack, words, reply, pkt.protocol)) {
