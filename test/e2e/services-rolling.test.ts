@@ -10,7 +10,7 @@ import { echoPod, nodePort, OUTSIDE, serviceObject, vip } from '../lib/services/
 import { N1, N2, serviceSuite } from '../lib/services/suite.ts';
 
 const CHANGES = 100;
-/** How long a pod keeps serving after it is told to end, before it finishes open requests. */
+/** How long a pod keeps serving after it is asked to end, before it finishes open requests. */
 const LINGER = 'linger=1000';
 
 /** Pods there are, oldest first, by node. */

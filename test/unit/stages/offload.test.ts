@@ -140,7 +140,7 @@ for (const features of [
     const fragments = n.sentFrames('host');
     assert.is(fragments.length, 6);
     for (const { bytes } of fragments) assert.ok(bytes.length <= 14 + 50 + 552);
-    // With DF its sender is told, as before.
+    // With DF its sender gets the ICMP error, as before.
     assert.is(
       n.receive('a', `tcp ${A}:4000 > ${remote}:80 A len 5000`, { partial: true, gsoSize: 1410 }),
       'fragmentation-needed',

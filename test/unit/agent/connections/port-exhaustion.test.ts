@@ -1,4 +1,4 @@
-/** When an operator is told that connections are refused for want of ports. */
+/** When connections are reported to the operator as refused for want of ports. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
