@@ -107,6 +107,8 @@ function count(
 async function followAll(nodes: readonly string[], filter: FlowFilter, json: boolean): Promise<void> {
   const { followFlows } = await import('../sources/conntrack-events.ts');
   const { monotonicMs } = await import('../../linux/clock.ts');
+  // Read once: two readings of the two clocks differ by up to a millisecond, which would put events out of order.
+  const monotonicEpochMs = Date.now() - monotonicMs();
   const ended = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
   // A reader that stops early (`| head`).
@@ -115,7 +117,7 @@ async function followAll(nodes: readonly string[], filter: FlowFilter, json: boo
     ended: ended.signal,
     onEvent: ({ node, kind, flow, atMs }: FlowEvent) => {
       if (!filter(flow)) return;
-      const time = new Date(Date.now() - (monotonicMs() - atMs)).toISOString();
+      const time = new Date(monotonicEpochMs + atMs).toISOString();
       if (json) print(JSON.stringify({ time, event: kind, ...asJson({ node, record: 0, ...flow }) }));
       else print(`${time} ${nodes.length > 1 ? `${node} ` : ''}${`[${kind}]`.padStart(9)} ${printFlow(flow)}`);
     },

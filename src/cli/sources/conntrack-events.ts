@@ -24,7 +24,7 @@ export interface FlowEvent {
   readonly node: string;
   readonly kind: 'NEW' | 'UPDATE' | 'DESTROY';
   readonly flow: FlowText;
-  /** Monotonic milliseconds, as the worker had them. */
+  /** Monotonic time in whole milliseconds; never earlier than that of the node's event before it. */
   readonly atMs: number;
 }
 
@@ -79,6 +79,8 @@ class Ring {
   private readonly copy = new Int32Array(EVENT_WORDS);
   private readonly doubles = new Float64Array(this.copy.buffer);
   private renewedMs = Number.NEGATIVE_INFINITY;
+  /** Time of the last event that was read. */
+  private lastMs = Number.NEGATIVE_INFINITY;
   private next: number;
 
   constructor(node: string) {
@@ -105,6 +107,7 @@ class Ring {
 
   read(nowMs: number, onEvent: (event: FlowEvent) => void, onMissed: FollowOptions['onMissed']): void {
     const { node, table, copy, doubles } = this;
+    const wholeMs = Math.floor(nowMs);
     for (;;) {
       const kind = readEvent(table, this.next, copy);
       if (kind === NOT_YET) return;
@@ -116,12 +119,10 @@ class Ring {
       }
       this.next = (this.next + 1) | 0;
       const flow = flowText(table, copy, doubles, EVENT_RECORD, nowMs);
-      onEvent({
-        node,
-        kind: KINDS[kind as EventKind],
-        flow,
-        atMs: nowMs - ((Math.floor(nowMs) - eventTime(copy)) | 0),
-      });
+      // The order of the ring is the order in which things happened. Its clock is set by every worker and by followers, and a
+      // thread that was preempted before it stored the time sets it back.
+      this.lastMs = Math.max(this.lastMs, wholeMs - ((wholeMs - eventTime(copy)) | 0));
+      onEvent({ node, kind: KINDS[kind as EventKind], flow, atMs: this.lastMs });
     }
   }
 
