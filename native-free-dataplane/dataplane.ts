@@ -1,8 +1,8 @@
 /**
- * Everything one worker's pipeline works with: the tables, its own counters, where frames go, its own small state.
+ * The context of one worker's pipeline: its node's tables, its own counters and state, and where it sends frames.
  *
- * Made once per worker; the stages get it as their second argument. Nothing in it is shared between workers but the
- * memory under the tables.
+ * Created once per worker and passed to every stage as the second argument. Workers share nothing but the memory of the
+ * tables.
  */
 
 import { attachConntrack, type Conntrack } from './conntrack/record.ts';
@@ -13,23 +13,27 @@ import { attachServices, type ServiceTable } from './services/table.ts';
 import { ADDRESS_WORDS } from './shared/address.ts';
 import { attachCounters, type WorkerCounters, workerCounters } from './shared/counters.ts';
 
-/** Whoever takes finished frames: a worker's devices, a test's list. */
+/** Takes finished frames: a worker's devices, or a list in a test. */
 export interface Emitter {
-  /** Send bytes[start, end) of the packet, with its offload fields, to port pkt.outPort. Must not keep the packet. */
+  /**
+   * Send bytes[start, end) of the packet, with its offload fields, on port pkt.outPort. The descriptor and its bytes
+   * are reused after the call.
+   */
   emit(pkt: Packet): void;
 }
 
+/** The memory of a node's tables, as each table's create function laid it out. */
 export interface TableBuffers {
   readonly conntrack: ArrayBuffer;
   readonly services: ArrayBuffer;
   /** The node's own table: configuration, hops, routes, declared ports. */
   readonly routes: ArrayBuffer;
   readonly counters: ArrayBuffer;
-  /** Datagrams in fragments. */
+  /** Fragmented datagrams, and held fragments. */
   readonly fragments: ArrayBuffer;
 }
 
-/** What the device toward the underlay (dp0) can take; found out when it was opened. */
+/** Offloads that the kernel accepts on dp0; detected when the device is opened (src/linux/tap.ts). */
 export interface Features {
   /** Whole VXLAN-encapsulated super-packets (Linux 6.17 and later). */
   readonly tunnelOffload: boolean;
@@ -38,6 +42,7 @@ export interface Features {
 }
 
 export interface Dataplane {
+  /** Number of this worker, from 0. */
   readonly worker: number;
   readonly emitter: Emitter;
   readonly counters: WorkerCounters;
@@ -49,34 +54,38 @@ export interface Dataplane {
   readonly udpSegmentation: boolean;
   /** The conntrack settings: seconds by timeout class (conntrack/timeouts.ts), then the switches of Setting. */
   readonly timeouts: Int32Array;
-  /** Monotonic milliseconds of the batch in hand. */
+  /** Monotonic milliseconds when the current batch of frames was read. */
   nowMs: number;
   /** Random state of this worker (xorshift32), for choices that need no secrecy. */
   random: number;
-  /** Tokens left for ICMP errors and resets, and when they were last filled up (RFC 1812 §4.3.2.8). */
+  /** Token bucket of ICMP errors and resets: tokens left, and when it was last refilled (RFC 1812 §4.3.2.8). */
   errorTokens: number;
   errorFilledMs: number;
-  /** Identification of the next IPv4 packet made here. */
+  /** IPv4 identification of the next packet that this worker builds. */
   nextIpId: number;
-  /** Last overlay peer seen: underlay address, its hop, and the route generation that holds for. */
+  /**
+   * The last peer look-up (overlay/peers.ts): a source address, the hop of its node, and the route generation it is
+   * valid for.
+   */
   readonly peerAddress: Int32Array;
   peerHop: number;
-  /** 1 when it is the node's own address on the underlay, 0 when a pod's of the node. */
+  /** 1 if peerAddress is the node's own underlay address, 0 if it belongs to a pod of that node. */
   peerIsNode: number;
   peerGeneration: number;
 }
 
-/** Arena bytes a worker needs: the frame in hand below SCRATCH_AT, what the pipeline builds above it. */
+/** Size of a worker's arena: the received frame lies below SCRATCH_AT, replies are built above it. */
 export const ARENA_BYTES: number = 192 * 1024;
 export const SCRATCH_AT: number = 96 * 1024;
-/** Where a received frame's Ethernet header starts: room for headers in front, and the IP header 4-aligned. */
+/** Where a received frame's Ethernet header starts: with headroom for overlay headers, and the IP header 4-aligned. */
 export const FRAME_AT = 258;
 
 /**
- * Bind a worker to its node's tables.
- * @param worker 0-based number of the worker
- * @param seed any number; workers get different ones
- * @throws Error when a buffer does not hold the table it should (set-up only, never on the path)
+ * Attach a worker to its node's tables.
+ * @param worker number of the worker, from 0; below the number of workers the counters were laid out for
+ * @param emitter takes the frames that the pipeline sends
+ * @param seed initial state of nextRandom; workers should have different ones
+ * @throws Error if a buffer does not hold a table of the expected kind and version
  */
 export function attachDataplane(
   buffers: TableBuffers,
@@ -118,7 +127,7 @@ export function attachDataplane(
   };
 }
 
-/** Next random int32 of a worker: xorshift32 (Marsaglia, 2003). Spreads load; nothing secret hangs on it. */
+/** Next pseudo-random int32 of a worker: xorshift32 (Marsaglia, 2003). For spreading load only: it is predictable. */
 export function nextRandom(dp: Dataplane): number {
   let x = dp.random;
   x ^= x << 13;

@@ -1,12 +1,12 @@
 /**
- * The one packet descriptor of a worker: where a frame lies in the worker's arena and what is known of it.
+ * The packet descriptor: where a frame lies in its worker's arena, what its headers say, and what was decided about it.
  *
- * Every offset is absolute in `bytes`, so pushing or popping a header moves `start` and nothing else. That holds for
- * the checksum offsets of the virtio-net header too: on the wire they count from the frame's first byte, here they
- * do not move when 50 bytes of VXLAN are put in front (linux: include/linux/virtio_net.h, virtio_net_hdr_to_skb).
+ * Every offset is absolute in `bytes`, so pushing or popping a header moves `start` and nothing else. That includes the
+ * checksum offsets of the virtio-net header: in that header they count from the frame's first byte, here they stay the
+ * same when 50 bytes of VXLAN are put in front (linux include/linux/virtio_net.h virtio_net_hdr_to_skb).
  *
- * One object is made per worker and reused; every field is born a number (a field that starts undefined and later
- * holds an unsigned word boxes a double at each store: 3.2 → 7.4 ns, V8 11.3).
+ * Each worker has one descriptor and reuses it for every frame. Every field starts as a number, because V8 boxes each
+ * store of an unsigned word into a field that started undefined (3.2 → 7.4 ns, V8 11.3).
  */
 
 /** virtio_net_hdr.gso_type without the ECN and tunnel bits (linux: include/uapi/linux/virtio_net.h). */
@@ -29,75 +29,85 @@ export class Packet {
   /** First byte of the transport header; 0 until parsed. */
   l4 = 0;
 
-  /** Port (device) the frame came from, and the one it leaves by. */
+  /** Device the frame was received on (0 = dp0, the node's kernel), and the device it is sent on. */
   inPort = 0;
   outPort = 0;
 
-  /** 0 = not IP, 4 or 6. */
+  /** 4, 6 or FAMILY_ARP (stages/parse.ts); 0 until parsed. */
   family = 0;
   /** IP protocol number of the transport header. */
   protocol = 0;
-  /** Addresses of the packet as it stands: 4 words each, IPv4 mapped (0, 0, 0xffff, a.b.c.d as int32). */
+  /** The packet's current addresses: four words each, IPv4 mapped (0, 0, 0xffff, a.b.c.d as int32). */
   readonly src: Int32Array = new Int32Array(4);
   readonly dst: Int32Array = new Int32Array(4);
-  /** L4 ports; 0 for protocols without. ICMP queries: the identifier on the asking side, the request's type opposite. */
+  /**
+   * Transport ports; 0 for protocols without ports. An ICMP query has its identifier as the querying side's port and
+   * the request's type as the other side's.
+   */
   srcPort = 0;
   dstPort = 0;
-  /** What these are looked up as in the connection table: the protocol number, but ICMP's answers apart from its questions. */
+  /** Tuple kind for look-ups in the connection table: the protocol number, or ICMP_ANSWER for ICMP replies. */
   tupleKind = 0;
-  /** TCP flags byte, ICMP type and code where they apply. */
+  /** TCP flags byte; 0 for other protocols. */
   tcpFlags = 0;
+  /** ICMP type and code; 0 for other protocols. */
   icmpType = 0;
   icmpCode = 0;
   /** IPv4 fragment offset in bytes; moreFragments is 0 or 1. A whole packet has both 0. */
   fragmentOffset = 0;
   moreFragments = 0;
 
-  /** 1 when the Ethernet destination was this node's gateway MAC (the frame is routed, not switched). */
+  /**
+   * 1 if this node is the packet's router: the frame was sent to the gateway's MAC. 0: it is switched to a pod of the
+   * node.
+   */
   routed = 0;
-  /** 1 when the node's kernel handed the frame over as a router does, its TTL lowered; 0 from a pod or off the wire. */
+  /** 1 if the node's kernel routed the packet to dp0 and lowered its TTL; 0 from a pod, the overlay or the shortcut. */
   forwarded = 0;
-  /** 1 when the frame came out of the overlay; tunnelNode is then the sending node's next-hop slot. */
+  /** 1 if the packet came from another node; tunnelNode is then that node's hop. */
   tunnelled = 0;
   tunnelNode = 0;
 
-  /** Keyed hash of the tuple the packet was looked up by; the overlay's source port comes from it. */
+  /** Keyed hash of the tuple the packet was looked up by; also the source of the overlay's outer UDP port. */
   hash = 0;
   /** Bytes of transport payload (TCP: sequence space without SYN and FIN). */
   payloadBytes = 0;
 
-  /** Decisions about a first packet: translate the destination to newDst:newDstPort, hide the source behind the node. */
+  /** Decisions about a first packet. 1 if the destination is translated to newDst:newDstPort. */
   dnat = 0;
   readonly newDst: Int32Array = new Int32Array(4);
   newDstPort = 0;
+  /** 1 if the source is translated to an address of this node. */
   masquerade = 0;
-  /** Id of the endpoint chosen (services.ts), 0 = none. */
+  /** Id of the chosen endpoint (services/endpoints.ts), 0 = none. */
   endpoint = 0;
-  /** Service port whose affinity the choice is to be remembered for, and how long; 0 seconds = not at all. */
+  /**
+   * Service port with client affinity that the endpoint is remembered for, and its timeout; 0 seconds = no affinity.
+   */
   affinityPort = 0;
   affinitySeconds = 0;
 
   /** Conntrack record of the packet's flow, or -1, and its direction: 0 original, 1 reply. */
   flow = -1;
   direction = 0;
-  /** 1 when the flow is one that another worker made while this one was about to. */
+  /** 1 if another worker created the flow while this one was about to. */
   joined = 0;
-  /** MTU of the link that the packet does not fit, with Verdict.FRAGMENTATION_NEEDED; else of no meaning. */
+  /** With Verdict.FRAGMENTATION_NEEDED: MTU of the link that is too small for the packet. Undefined otherwise. */
   linkMtu = 0;
 
-  /** virtio-net header: checksum still to be finished by whoever takes the frame. */
+  /** Offload fields, from the virtio-net header. 1 if the transport checksum is pending: the receiver completes it. */
   needsChecksum = 0;
   /** Absolute offset of the transport header the pending checksum covers, and the field's offset in it. */
   checksumStart = 0;
   checksumOffset = 0;
-  /** GSO_NONE or the kind of super-packet; gsoSize is the payload bytes of each segment to be. */
+  /** GSO_NONE or the kind of super-packet; gsoSize is the payload bytes per segment. */
   gsoType: number = GSO_NONE;
   gsoSize = 0;
-  /** 1 when the TCP super-packet carries ECN (VIRTIO_NET_HDR_GSO_ECN). */
+  /** 1 if the TCP super-packet has CWR set, in its first segment only (VIRTIO_NET_HDR_GSO_ECN). */
   gsoEcn = 0;
   /** Absolute offset of the end of the innermost transport header; a hint for the kernel. */
   headersEnd = 0;
-  /** Absolute offset of the outer UDP header when an encapsulated super-packet, else 0; and of the inner IP header. */
+  /** Absolute offsets of the outer UDP header and the inner IP header of an encapsulated super-packet; else 0. */
   outerL4 = 0;
   innerL3 = 0;
 
@@ -110,10 +120,11 @@ export class Packet {
   }
 
   /**
-   * Make the descriptor stand for a newly received frame; all that was known of the last one is forgotten.
-   * @param start absolute offset of the Ethernet header, with room for an overlay's headers in front (dataplane.ts, FRAME_AT)
+   * Make the descriptor describe a newly received frame: set its position and clear every other field.
+   * @param start absolute offset of the Ethernet header, with room for an overlay's headers in front (dataplane.ts,
+   *   FRAME_AT)
    * @param end one past the last byte
-   * @param inPort index of the receiving port
+   * @param inPort number of the receiving port
    */
   reset(start: number, end: number, inPort: number): void {
     this.start = start;

@@ -1,19 +1,35 @@
 /**
- * A packet's life, top to bottom.
+ * The path of a packet through a node, top to bottom. Read this file first; every step is a function in stages/.
  *
- *     frame ─► parse ─► (from another node? decapsulate, parse again) ─► guard ─► which flow?
+ *     frame ─► parse ─► from another node? decapsulate, parse again ─► guard ─► find the flow
  *                                                                                   │
- *              first packet:  service? ─► route? ─► policy? ─► make the flow  ◄─────┤
+ *              first packet:  service ─► route ─► policy ─► create the flow  ◄──────┤
  *                                                                                   ▼
- *                            hop ─► TTL and MTU ─► track ─► translate ─► send, encapsulated if to another node
+ *                             next hop ─► TTL, MTU ─► track ─► translate ─► send, encapsulated if to another node
  *
- * A packet that ends before it is sent changes no table: whatever can refuse it is asked before its flow is made or moved.
+ * What Kubernetes asks of a network, and where it happens:
+ *   - Every pod reaches every other pod under the pod's own address, on whatever node it runs. `hopForAddress` finds
+ *     the next hop: a pod of this node, another node (through the overlay), or this node's kernel for everything else.
+ *   - A service address belongs to no device. `chooseService` picks one of the service's endpoints and the destination
+ *     is translated to it (DNAT), as kube-proxy does; replies leave with the service address as their source again.
+ *   - The source is translated too (masquerade) wherever the reply would not come back through this node otherwise:
+ *     `hidesSource` for routing reasons, stages/service.ts for reasons of the service.
+ *   - A pod can send only from its own address, and a node only for its own pods: `guard`, `checkInner`.
  *
- * Each step returns GO_ON, or the verdict that ends the packet (verdicts.ts). A verdict whose row has a reply (a reset,
- * an ICMP error, an echo reply) gets it in one place, `settle`.
+ * A flow is one tracked connection (conntrack/). Its first packet makes all of these decisions and stores them; every
+ * later packet, in either direction, finds translation and next hop with one look-up and reads no service, policy or
+ * route.
  *
- * An established packet makes one look-up: its flow knows the translation, the hop and the overlay's peer. Services,
- * policy and routes are read for the first packet of a connection only.
+ * Where a packet comes from is told by two fields of its descriptor:
+ *   inPort ≠ 0                  a pod of this node; inPort is its TAP
+ *   inPort = 0, tunnelled = 1   another node, through the overlay
+ *   inPort = 0, tunnelled = 0   this node's kernel, through dp0 (`fromHost` below): a process on the node, or a packet
+ *                               from outside the cluster, such as a NodePort client or a reply to a masqueraded
+ *                               connection
+ *
+ * Each step returns GO_ON, or the verdict that ends the packet (verdicts.ts). If that verdict requires a reply (a TCP
+ * reset, an ICMP error, an echo reply), `settle` sends it. All checks that can drop a packet come before its flow is
+ * created or updated, so a dropped packet changes no table.
  */
 
 import { expireFollower } from './conntrack/events.ts';
@@ -32,10 +48,10 @@ import { sameAddress } from './shared/address.ts';
 import { countIn, countOut, countVerdict } from './shared/counters.ts';
 import { answerIcmpError, answerReset } from './stages/answer.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
-import { countFlow, findFlow, opensAnother, trackFlow } from './stages/flow.ts';
+import { countFlow, findFlow, reopensFlow, trackFlow } from './stages/flow.ts';
 import { expireHeld, forgetFirst, inheritPorts, nextHeld, rememberFirst } from './stages/fragment.ts';
 import { answerEcho, isEchoRequest } from './stages/gateway-icmp.ts';
-import { entersTunnel, guard, speaksAsPod } from './stages/guard.ts';
+import { claimsPodSource, guard, reachesTunnelEndpoint } from './stages/guard.ts';
 import { isFromFarEnd, isIcmpError, relateIcmpError, rewriteIcmpError } from './stages/icmp-error.ts';
 import { clampMss } from './stages/mss.ts';
 import { rewrite } from './stages/nat.ts';
@@ -53,22 +69,26 @@ import { isDestinationMac } from './wire/ethernet.ts';
 import { ecn } from './wire/ip.ts';
 
 /**
- * Process one received frame to its end. Never throws, whatever its bytes.
- * @param pkt reset to the frame, its offload fields filled in
- * @param nowMs monotonic milliseconds of the batch
- * @returns the verdict, already counted unless it is FRAGMENT_HELD
+ * Process one received frame: forward it, answer it or drop it. Never throws, whatever bytes it holds.
+ * @param pkt reset to the frame (Packet.reset), with its offload fields filled in
+ * @param nowMs monotonic milliseconds; one value per batch of frames
+ * @returns the frame's verdict, already counted unless it is FRAGMENT_HELD
  */
 export function processFrame(pkt: Packet, dp: Dataplane, nowMs: number): Verdict {
   dp.nowMs = nowMs;
   countIn(dp.counters, pkt.inPort, pkt.end - pkt.start);
   const verdict = settle(pkt, dp, receive(pkt, dp));
-  // A held fragment has its verdict when its first has come, or never does (stages/fragment.ts).
+  // A held fragment is counted when it is released, or given up because its first fragment is missing
+  // (stages/fragment.ts).
   if (verdict !== Verdict.FRAGMENT_HELD) countVerdict(dp.counters, verdict);
   while (nextHeld(pkt, dp)) countVerdict(dp.counters, settle(pkt, dp, receive(pkt, dp)));
   return verdict;
 }
 
-/** Expire connections. @returns milliseconds after which it is to be called again */
+/**
+ * Periodic work: expire connections, event followers and held fragments.
+ * @returns milliseconds until the next call: 1000, or 1 while connections that are due remain
+ */
 export function tick(dp: Dataplane, nowMs: number): number {
   dp.nowMs = nowMs;
   expireRecords(dp.conntrack, dp.worker, nowMs);
@@ -77,7 +97,7 @@ export function tick(dp: Dataplane, nowMs: number): number {
   return isBehind(dp.conntrack, dp.worker, nowMs) ? 1 : 1000;
 }
 
-/** From a received frame to a packet whose headers and source are valid. */
+/** Parse and check a received frame, taking it out of the overlay if it came from another node. */
 function receive(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = parseFrame(pkt);
   if (v !== Verdict.GO_ON) return v;
@@ -98,11 +118,11 @@ function receive(pkt: Packet, dp: Dataplane): Verdict {
   v = guard(pkt, dp);
   if (v !== Verdict.GO_ON) return v;
   if (pkt.inPort === 0 && pkt.tunnelled === 0) overlayOf(dp).markPeer(pkt, dp);
-  if (speaksAsPod(pkt, dp)) return Verdict.SPOOFED_SOURCE_IP;
+  if (claimsPodSource(pkt, dp)) return Verdict.SPOOFED_SOURCE_IP;
   return offloadFits(pkt) ? forward(pkt, dp) : Verdict.OFFLOAD_INVALID;
 }
 
-/** From a valid packet to the hop it leaves by. */
+/** Find or create the flow of a valid packet, translate the packet and send it to its next hop. */
 function forward(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = Verdict.GO_ON;
   if (isIcmpError(pkt)) return forwardIcmpError(pkt, dp);
@@ -112,16 +132,16 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   }
 
   findFlow(pkt, dp);
-  let known = pkt.flow >= 0 && !opensAnother(pkt, dp);
+  let known = pkt.flow >= 0 && !reopensFlow(pkt, dp);
   if (!known) {
     v = connect(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
-    // Another worker created the flow first: to that flow this is a later packet, and maybe a reply.
+    // Another worker created the flow first. This packet is then a later packet of that flow, possibly a reply.
     known = pkt.joined !== 0;
   }
   const hop = hopOfFlow(pkt, dp, pkt.direction);
   if (known) {
-    v = follow(pkt, dp, hop);
+    v = continueFlow(pkt, dp, hop);
     if (v !== Verdict.GO_ON) return v;
   }
   lowerTtl(pkt, dp, hop);
@@ -132,11 +152,11 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
 }
 
 /**
- * A packet of a known flow: may it travel on, and does it fit its connection? The connection is asked last, and learns of
- * the packet only if it goes on: one that is dropped must neither move a state nor prolong or shorten a life. (A reset
- * whose TTL ends on the way to its receiver is how a blind attacker would end a connection here alone.)
+ * Check a packet of a known flow against its next hop, then update the state of the connection. Tracking comes last,
+ * because a packet that is dropped must neither change the state nor the lifetime of its connection. Otherwise an
+ * attacker could close the connection on this node alone, by a reset whose TTL expires before it reaches the receiver.
  */
-function follow(pkt: Packet, dp: Dataplane, hop: number): Verdict {
+function continueFlow(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   if (hop === NO_HOP) return pkt.protocol === PROTOCOL_TCP ? Verdict.ENDPOINT_GONE : Verdict.NO_ROUTE_ANSWERED;
   let v = mayLeave(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
@@ -149,7 +169,10 @@ function follow(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   return v;
 }
 
-/** The first packet of a connection: only here are services, routes and policy read. GO_ON with pkt.flow set, or the end. */
+/**
+ * Create the flow of a connection's first packet. Services, routes and policy are read nowhere else.
+ * @returns GO_ON with pkt.flow set, or the verdict that ends the packet
+ */
 function connect(pkt: Packet, dp: Dataplane): Verdict {
   const { node } = dp;
   const fromHost = pkt.inPort === 0 && pkt.tunnelled === 0;
@@ -161,16 +184,19 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
 
   v = chooseService(pkt, dp);
   if (v !== Verdict.GO_ON) return v;
-  // An address is judged after its translation as well: a node takes what this one sends for the overlay's.
-  if (pkt.dnat !== 0 && entersTunnel(dp, pkt.protocol, pkt.newDst, pkt.newDstPort)) return Verdict.OVERLAY_FROM_POD;
+  // `guard` has checked the original destination. An endpoint can be another node's VXLAN port too, and that node would
+  // accept the packet as overlay traffic from this one.
+  if (pkt.dnat !== 0 && reachesTunnelEndpoint(dp, pkt.protocol, pkt.newDst, pkt.newDstPort))
+    return Verdict.OVERLAY_FROM_POD;
   const target = pkt.dnat !== 0 ? pkt.newDst : pkt.dst;
   const hop = hopForAddress(node, target);
   if (hop === NO_HOP) return Verdict.NO_ROUTE_ANSWERED;
   const kind = hopKind(node, hop);
-  // The node's own traffic that its rules sent here: a ping to the node, a reply to no flow of ours.
+  // From the node's kernel and back to it, with nothing to translate. For the node's own sockets: give it back (a ping
+  // of the node, a reply to a connection of the node's). For anywhere else: it should not have been routed to dp0.
   if (kind === HopKind.LOCAL && fromHost && pkt.dnat === 0) return handToHost(pkt, dp);
   if (kind === HopKind.HOST && fromHost && pkt.dnat === 0) return Verdict.NOT_FOR_US;
-  if (pkt.routed === 0 && !fromHost && pkt.dnat === 0 && !switchedTo(pkt, dp, hop))
+  if (pkt.routed === 0 && !fromHost && pkt.dnat === 0 && !isSentToMacOf(pkt, dp, hop))
     return Verdict.DESTINATION_MAC_FOREIGN;
   v = mayLeave(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
@@ -184,7 +210,7 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
     v = rememberFirst(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
   }
-  // The connection that this one follows on the same tuple ends now, when nothing is in the new one's way any more.
+  // A closed connection with the same tuple (reopensFlow) is removed only now, after all checks of the new one.
   if (pkt.flow >= 0) removeRecord(dp.conntrack, pkt.flow);
   v = createFlow(pkt, dp, hop, replyHop);
   if (v === Verdict.GO_ON) noteChoice(pkt, dp);
@@ -193,24 +219,24 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
 }
 
 /**
- * Must the source be hidden because answers to it would not come back this way? What a service asks for is decided by
- * stages/service.ts.
+ * Must the source be masqueraded because replies to it would not come back through this node? Masquerading that a
+ * service requires is decided in stages/service.ts.
  * @param kind of the hop that the packet leaves by
  */
 function hidesSource(pkt: Packet, dp: Dataplane, kind: number): boolean {
   const { node } = dp;
   const fromHost = pkt.inPort === 0 && pkt.tunnelled === 0;
-  // Other nodes know this one's pods and its gateway, and send what is for other addresses past the overlay (flannel
-  // pkg/trafficmngr/iptables: "! -s cluster -d cluster -j MASQUERADE").
+  // Another node has overlay routes to this node's pods and gateway only. It would reply to any other source without
+  // the overlay (flannel pkg/trafficmngr/iptables: "! -s cluster -d cluster -j MASQUERADE").
   if (kind === HopKind.NODE) return fromHost && !sameAddress(pkt.src, node.config, NodeWord.GATEWAY_IP);
-  // What the node's own sockets reply to itself does not pass here.
+  // The node's sockets would reply to a source on the same node directly, not through dp0.
   if (kind === HopKind.LOCAL) return fromHost;
-  // The outside has no route to pods; and what the node's own sockets send to the outside is answered past us.
+  // The outside has no route to pods. Replies to the node's own sockets go to these directly, not through dp0.
   if (kind === HopKind.HOST) return fromHost ? isOwnAddress(node, pkt.src) : pkt.inPort !== 0;
   return false;
 }
 
-/** Give the packet back to the node's kernel as it came, without a flow. Later fragments follow their first there. */
+/** Return the packet to the node's kernel unchanged, without a flow. Its later fragments are returned as well. */
 function handToHost(pkt: Packet, dp: Dataplane): Verdict {
   if (pkt.moreFragments !== 0) {
     const v = rememberFirst(pkt, dp);
@@ -219,7 +245,10 @@ function handToHost(pkt: Packet, dp: Dataplane): Verdict {
   return transmit(pkt, dp, HOST_HOP);
 }
 
-/** ICMP errors belong to the flow of the packet they quote, and change nothing about it (RFC 5508 REQ-6). */
+/**
+ * An ICMP error belongs to the flow of the packet that it quotes, and does not change that flow (RFC 5508 REQ-6).
+ * Errors about connections of the node itself go to its kernel.
+ */
 function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = relateIcmpError(pkt, dp);
   if (v === Verdict.ICMP_ERROR_UNRELATED && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(dp.node, pkt.dst)) {
@@ -227,9 +256,10 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
     return transmit(pkt, dp, HOST_HOP);
   }
   if (v === Verdict.ICMP_ERROR_UNRELATED && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(dp.node, pkt.src)) {
-    // Without an overlay the node's kernel routes between pods: it may refuse packets that never reached the pipeline.
-    const asker = hopForAddress(dp.node, pkt.dst);
-    if (isRoutedByHost(dp, asker)) return transmit(pkt, dp, asker);
+    // With host-gw the node's kernel routes packets between nodes, so it can send an error about a packet that never
+    // reached the pipeline.
+    const sender = hopForAddress(dp.node, pkt.dst);
+    if (isRoutedByHost(dp, sender)) return transmit(pkt, dp, sender);
   }
   if (v !== Verdict.GO_ON) return v;
   if (!isFromPath(pkt, dp)) return Verdict.ICMP_ERROR_UNRELATED;
@@ -243,8 +273,9 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
 }
 
 /**
- * Does an ICMP error come from where the packet that it quotes was sent? Anybody else has only guessed the connection.
- * Toward a pod nothing but the pod itself is on the way; toward another node its pod and the node.
+ * Does an ICMP error come from a host on the path of the packet that it quotes? Any other sender has guessed the
+ * connection. The path to a pod of this node is the pod itself; the path to a pod of another node is that node and that
+ * pod.
  */
 function isFromPath(pkt: Packet, dp: Dataplane): boolean {
   const sentBy = hopOfFlow(pkt, dp, 1 - pkt.direction);
@@ -252,12 +283,12 @@ function isFromPath(pkt: Packet, dp: Dataplane): boolean {
     return sentBy === pkt.tunnelNode && (isFromFarEnd(pkt, dp) || isFirstOfRoute(dp.node, pkt.src));
   }
   if (pkt.inPort !== 0) return sentBy === pkt.inPort;
-  // The node's kernel answers for what it forwards, and for its own addresses.
+  // The node's kernel sends errors about packets that it forwards, and about its own addresses.
   return sentBy === HOST_HOP || isRoutedByHost(dp, sentBy) || isOwnAddress(dp.node, pkt.src);
 }
 
-/** Was a frame that is not for the gateway sent to the MAC of the pod that has its IP destination? */
-function switchedTo(pkt: Packet, dp: Dataplane, hop: number): boolean {
+/** Is `hop` a pod, and is the frame addressed to its MAC? Required of frames that pods send past the gateway. */
+function isSentToMacOf(pkt: Packet, dp: Dataplane, hop: number): boolean {
   const { view, start } = pkt;
   const { hops } = dp.node;
   const at = hopAt(hop);
@@ -279,7 +310,10 @@ function settle(pkt: Packet, dp: Dataplane, verdict: Verdict): Verdict {
   return makeReply(pkt, dp, verdict, kind) ? sendBack(pkt, dp, verdict) : (UNANSWERED[verdict] as Verdict);
 }
 
-/** Turn the packet into the reply of the verdict's row. False when policy forbids it (stages/answer.ts). */
+/**
+ * Turn the packet into the reply of the verdict's row.
+ * @returns false if a reply is not permitted (stages/answer.ts)
+ */
 function makeReply(pkt: Packet, dp: Dataplane, verdict: Verdict, kind: number): boolean {
   if (kind === ReplyKind.ECHO_REPLY) return answerEcho(pkt);
   const asClosedPort = kind === ReplyKind.AS_CLOSED_PORT;
@@ -288,7 +322,7 @@ function makeReply(pkt: Packet, dp: Dataplane, verdict: Verdict, kind: number): 
   return answerIcmpError(pkt, dp, REPLY_ERROR[verdict], mtu, asClosedPort);
 }
 
-/** Send a reply back the way the packet came. */
+/** Send a reply to where the packet came from. */
 function sendBack(pkt: Packet, dp: Dataplane, verdict: Verdict): Verdict {
   const hop = pkt.tunnelled !== 0 ? pkt.tunnelNode : pkt.inPort;
   pkt.routed = 1;

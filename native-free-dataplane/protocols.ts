@@ -1,6 +1,5 @@
 /**
- * IP protocol numbers and their names: the one place for both. Tables store these numbers, headers carry them, the CLI
- * and the API spell them.
+ * IP protocol numbers and their names, defined once for packets, tables, the API and the CLI.
  *
  * Source: IANA, "Assigned Internet Protocol Numbers".
  */
@@ -21,7 +20,7 @@ export const SERVICE_PROTOCOLS: Readonly<Record<string, number>> = {
   SCTP: PROTOCOL_SCTP,
 };
 
-/** Names as tcpdump and /etc/protocols have them; those without a constant are only ever printed. */
+/** Names as in tcpdump and /etc/protocols. Protocols without a constant above are only printed. */
 const NAMES: Readonly<Record<number, string>> = {
   [PROTOCOL_ICMP]: 'icmp',
   2: 'igmp',
@@ -40,7 +39,7 @@ const NAMES: Readonly<Record<number, string>> = {
   136: 'udplite',
 };
 
-/** `tcp`, `udp`, …; `protocol-N` for a number without a name here. */
+/** Name of a protocol: `tcp`, `udp`, …; `protocol-N` for a number that is not in the list. */
 export function protocolName(protocol: number): string {
   return NAMES[protocol] ?? `protocol-${protocol}`;
 }

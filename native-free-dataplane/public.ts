@@ -1,6 +1,6 @@
 /**
- * What the package exports as `dataplane/pipeline`: enough to lay out a node's tables in plain memory, fill them, and
- * push frames through. Nothing inside the pipeline imports this file.
+ * The package's export `dataplane/pipeline`: lay out a node's tables in plain memory, fill them, and process frames.
+ * Nothing inside the pipeline imports this file.
  *
  *     const tables = { conntrack: new ArrayBuffer(conntrackBytes(options)), … };
  *     createConntrack(tables.conntrack, options); …                // lay out each table once

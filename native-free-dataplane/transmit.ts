@@ -1,6 +1,7 @@
 /**
- * The last step of a packet: to a pod, over the overlay, or to the node's kernel, with what each needs in front. Also
- * where a packet becomes several (segments where the kernel cannot take a super-packet whole, IPv4 fragments).
+ * The last step: write the headers that the next hop needs (a pod, another node, the node's kernel) and hand the frame
+ * to the emitter. Packets are cut here: super-packets into segments if the receiver cannot take them whole, and packets
+ * larger than the MTU into IPv4 fragments.
  */
 
 import type { Dataplane } from './dataplane.ts';
@@ -13,7 +14,11 @@ import { writeHostEthernet, writePodEthernet } from './stages/link-header.ts';
 import { completeChecksum, cutFragments, cutSegments, type SegmentTaker } from './stages/segment.ts';
 import { Verdict } from './verdicts.ts';
 
-/** Send the packet, whole or in pieces, to `hop`. @returns the packet's verdict */
+/**
+ * Send the packet to `hop`, whole or in pieces. stages/ttl-mtu.ts has checked that it may be fragmented if it has to
+ * be.
+ * @returns the packet's verdict: SENT, TO_HOST, the overlay's, or PORT_DOWN if the hop no longer exists
+ */
 export function transmit(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   const { hops } = dp.node;
   const at = hopAt(hop);
@@ -28,14 +33,15 @@ export function transmit(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   return done;
 }
 
-/** Send a super-packet whole, where its link takes it and its segments fit, else in pieces. */
+/** Send a super-packet whole if the next hop accepts it and its segments fit the MTU, else in pieces. */
 function sendSuperPacket(pkt: Packet, dp: Dataplane, hop: number, mtu: number): void {
   const headers = pkt.headersEnd - pkt.l3;
   let taker = pieces;
   let whole = hopKind(dp.node, hop) !== HopKind.NODE || takesSuperPackets(dp);
   if (pkt.gsoType === GSO_UDP_L4 && !dp.udpSegmentation) whole = false;
   if (headers + pkt.gsoSize > mtu && hop !== HOST_HOP) {
-    // Its segments do not fit and have no DF (stages/ttl-mtu.ts). TCP is as well cut smaller; datagrams become fragments.
+    // The segments exceed the MTU, and have no DF (stages/ttl-mtu.ts). TCP is cut into smaller segments; UDP datagrams
+    // have to keep their size and are fragmented.
     if (pkt.gsoType === GSO_UDP_L4) {
       whole = false;
       taker = datagrams;
@@ -45,12 +51,12 @@ function sendSuperPacket(pkt: Packet, dp: Dataplane, hop: number, mtu: number): 
   else cutSegments(pkt, dp, hop, taker);
 }
 
-/** Put the link's headers in front of one packet that fits, and hand it to the device. */
+/** Send one packet that fits the MTU: write its link headers and hand it to the emitter. */
 function sendOne(pkt: Packet, dp: Dataplane, hop: number): void {
   const kind = dp.node.hops[hopAt(hop) + HopWord.KIND];
   pkt.outPort = 0;
   if (kind === HopKind.POD) {
-    // A frame between two pods of the segment keeps its source; routed packets come from the gateway.
+    // A frame switched between two pods keeps its source MAC; a routed packet gets the gateway's.
     const switched = pkt.routed === 0 && pkt.tunnelled === 0 && pkt.inPort !== 0;
     writePodEthernet(pkt, dp, hop, switched ? pkt.inPort : HOST_HOP);
     pkt.outPort = hop;
@@ -60,16 +66,17 @@ function sendOne(pkt: Packet, dp: Dataplane, hop: number): void {
   dp.emitter.emit(pkt);
 }
 
-/** To another node, as the overlay does it. */
+/** Encapsulate a packet for another node, and choose the port it leaves by. */
 function sendToNode(pkt: Packet, dp: Dataplane, hop: number): void {
   const overlay = overlayOf(dp);
-  // The checksums of a super-packet belong to its segments and are finished where it is cut.
+  // A pending checksum cannot stay pending inside a tunnel. Those of a super-packet are completed where it is
+  // segmented.
   if (overlay.isTunnel && pkt.gsoType === GSO_NONE) completeChecksum(pkt);
   writeHostEthernet(pkt, dp, encapsulate(pkt, dp, hop));
   pkt.outPort = dp.node.config[NodeWord.TUNNEL_PORT];
 }
 
-/** One datagram of a UDP super-packet whose datagrams do not fit. */
+/** Send one datagram of a UDP super-packet, fragmented if it exceeds the MTU. */
 function sendFragments(pkt: Packet, dp: Dataplane, hop: number): void {
   const mtu = dp.node.hops[hopAt(hop) + HopWord.MTU];
   if (pkt.end - pkt.l3 <= mtu) sendOne(pkt, dp, hop);

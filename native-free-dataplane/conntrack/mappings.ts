@@ -1,24 +1,25 @@
 /**
- * Which external port has this source now? An index of connections by their source, for endpoint-independent mapping: one
- * socket's further connections get the port that its last one got, whatever their destination (RFC 4787 REQ-1, RFC 5382
+ * The current external port of a source: an index of translated connections by their source, for endpoint-independent
+ * mapping. A socket's new connection gets the port of its last one, whatever its destination (RFC 4787 REQ-1, RFC 5382
  * REQ-1; linux nf_nat_core.c find_appropriate_src).
  *
- * A hint, not a promise: one word a slot (tag | record + 1), the newest connection wins, and the record is compared before
- * it is believed. Only connections whose port was translated are in it, as a port that is kept needs no memory. A removed
- * record still counts until its time is over or it is used again: the connections of a flushed table keep their ports.
+ * The index is a hint: one word per slot (tag | record + 1), newer connections overwrite older ones, and the record is
+ * compared with the source before its port is used. Only connections whose port was translated are entered. A removed
+ * record still counts until it would have expired or is reused, so connections keep their ports after the table was
+ * flushed.
  */
 import { hashAddress, hashWord } from '../shared/hash.ts';
 import { type Conntrack, MAPPING_MASK, Rec, recordAt, Status } from './record.ts';
 import { tuplePortsAt } from './tuple.ts';
 
-/** Positions in the secret tables that hash a source: words that no IPv4 tuple has. */
+/** Key positions for hashing a source (shared/hash.ts): ones that no IPv4 tuple uses. */
 const ADDRESS_POSITION = 4;
 const PORT_POSITION = 8;
 
 const TAG_MASK = 0xff000000 | 0;
 const RECORD_MASK = 0x00ffffff;
 
-/** Keyed hash of a socket. @param src four words; @param port its port or identifier */
+/** Keyed hash of a source. @param src four words @param port source port, or ICMP identifier */
 export function hashSource(table: Conntrack, src: Int32Array, port: number, protocol: number): number {
   const address = hashAddress(table.hash, ADDRESS_POSITION, src[0], src[1], src[2], src[3]);
   return address ^ hashWord(table.hash, PORT_POSITION, (port << 16) | protocol);
@@ -47,7 +48,7 @@ export function findMapping(table: Conntrack, at: number, hash: number, nowMs: n
   return words[other + ports + tupleWords] & 0xffff;
 }
 
-/** The source's newest connection is this one. */
+/** Enter a connection as the newest of its source. @param hash hashSource of the connection */
 export function noteMapping(table: Conntrack, record: number, hash: number): void {
   table.mappings[hash & MAPPING_MASK] = (hash & TAG_MASK) | (record + 1);
 }

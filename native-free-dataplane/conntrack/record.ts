@@ -10,13 +10,14 @@
  * are one compare-and-swap each, so readers take no lock and never see half an entry.
  *
  * Writers and locks (shared/spin-lock.ts). Readers take none.
- *   index words            by compare-and-swap; inserting holds the stripe locks of both tuples' hashes (tuple-index.ts)
+ *   index words            by compare-and-swap; inserting holds the stripe locks of both tuples' hashes
+ *                          (tuple-index.ts)
  *   META                   Atomics.or: any worker with a packet of the connection, and the agent when it removes one
  *   EXPIRES, STREAM_FROM   plain stores by whichever worker has a packet; the last store wins
- *   ROUTED, HOPS           the same; two workers that look up routes at once find the same hops. The wheel's worker number,
- *                          also in ROUTED, is informational
- *   PACKETS_*, BYTES_*     plain additions: exact while each direction stays on one worker, as TAP queues keep it; when a
- *                          direction moves, a packet may go uncounted
+ *   ROUTED, HOPS           the same; two workers that look up routes at once find the same hops. The wheel's worker
+ *                          number, also in ROUTED, is informational
+ *   PACKETS_*, BYTES_*     plain additions: exact while each direction stays on one worker, as TAP queues keep it; when
+ *                          a direction moves, a packet may go uncounted
  *   TCP                    the stripe lock of the record's number, if the table has several workers (stages/flow.ts)
  *   LINK                   the lock of the list that holds the record: FREE_LOCK, or its wheel's
  *   TUPLES, ENDPOINT       written before the record is inserted, never changed afterwards
@@ -114,7 +115,7 @@ export const Rec = {
   ROUTED: 3,
   /** Hop of original packets (low 16 bits) and of reply packets (high 16). */
   HOPS: 4,
-  /** Endpoint id that the connection was balanced to (services.ts), 0 = none. */
+  /** Id of the endpoint that the connection was balanced to (services/endpoints.ts), 0 = none. */
   ENDPOINT: 5,
   PACKETS_ORIGINAL: 6,
   PACKETS_REPLY: 7,

@@ -2,14 +2,15 @@
  * Source ports for translated connections. There is no list of ports: a port is free if no connection has the reply
  * tuple it would produce, so a tuple in use is never allocated again and one port serves any number of destinations.
  *
- * Order of preference: the port of the source's last connection (mappings.ts), its own port, then the ports of the range
- * in an order derived from a keyed hash of the source. One socket therefore has one external port for all destinations,
- * unless it is in use at one of them (RFC 4787 REQ-1, RFC 5382 REQ-1), and the same one after the table was flushed; it
- * cannot be predicted without the node's secret (RFC 6056). UDP keeps its port's parity if possible (RFC 4787 REQ-4).
+ * Order of preference: the port of the source's last connection (mappings.ts), its own port, then the ports of the
+ * range in an order derived from a keyed hash of the source. One socket therefore has one external port for all
+ * destinations, unless it is in use at one of them (RFC 4787 REQ-1, RFC 5382 REQ-1), and the same one after the table
+ * was flushed; it cannot be predicted without the node's secret (RFC 6056). UDP keeps its port's parity if possible
+ * (RFC 4787 REQ-4).
  *
  * Eviction: after TRIES_BEFORE_EVICTION ports in use, the connection idle for longest among those seen that are closed
- * (tcp/reuse.ts) or not assured is removed and its port reused. Connections in use are never removed. If all are in use,
- * the search fails after MAX_TRIES look-ups.
+ * (tcp/reuse.ts) or not assured is removed and its port reused. Connections in use are never removed. If all are in
+ * use, the search fails after MAX_TRIES look-ups.
  *
  * Read before editing: linux net/netfilter/nf_nat_core.c get_unique_tuple, nf_nat_l4proto_unique_tuple and
  * nf_nat_used_tuple_harder; RFC 4787 §4.2.
@@ -23,40 +24,41 @@ import { TimeoutClass } from './timeouts.ts';
 import { tuplePortsAt } from './tuple.ts';
 import { loadReplyKey, ownerOfPort, removeRecord } from './tuple-index.ts';
 
-/** Ports tried at most, and how many of them must have been taken before a connection is made to give up its port. */
+/** Maximum number of ports tried, and the number found in use before another connection is evicted from its port. */
 const MAX_TRIES = 240;
 const TRIES_BEFORE_EVICTION = 64;
 
-/** Steps through a range: primes larger than any, so that every port is met once in a round. */
+/** Step sizes through a range: primes larger than any range, so that a round visits every port once. */
 const STEPS: Int32Array = Int32Array.of(
   ...[66029, 70003, 75109, 79697, 84913, 88903, 93683, 97961, 102059, 106181, 112097, 119027, 123701, 128761, 133541],
   139907,
 );
 
-/** What kind of port is wanted. One object per thread; fill every field before each call. */
+/** The parameters of findPort. One object per thread; set every field before each call. */
 class PortRequest {
-  /** First and last port that will do. */
+  /** First and last port of the range. */
   low = 0;
   high = 0;
-  /** 1 when the translated address is the node's, whose own sockets have ports of it as well. */
+  /** 1 if the translated address is one of the node's, so that ports in use by its own sockets must be avoided. */
   ofNode = 0;
-  /** hashSource of the connection. */
+  /** hashSource of the connection (mappings.ts). */
   source = 0;
-  /** Of TCP: the sequence number of the first segment. */
+  /** TCP: sequence number of the first segment. */
   sequence = 0;
-  /** 1 when others may be made to give up their ports: not for a connection that was picked up in the middle. */
+  /** 1 if other connections may be evicted. 0 for a TCP connection that does not begin with a SYN. */
   evicts = 0;
   nowMs = 0;
 }
 export const portRequest: PortRequest = new PortRequest();
 
-/** The connection that would give up its port, best of those met in this search: record (-1 = none), ports, idle time. */
+/** Best candidate for eviction in the current search: record (-1 = none), ports word, idle time. */
 const victim = { record: -1, ports: 0, idleMs: 0 };
 
 /**
- * Find a port as `portRequest` asks, for the connection at word `at`, whose tuples are filled in but not inserted. It is
- * written to the reply tuple. A connection that had to give it up is removed.
- * @returns false if there is none; the tuple is then unchanged
+ * Find a source port for the connection whose record starts at word `at`, with the parameters in `portRequest`. Its
+ * tuples are filled in but not inserted. The port is written to the reply tuple; a connection evicted from it is
+ * removed.
+ * @returns false if no port is available; the tuple is then unchanged
  */
 export function findPort(table: Conntrack, at: number): boolean {
   const { words } = table;
@@ -82,7 +84,10 @@ export function findPort(table: Conntrack, at: number): boolean {
   return false;
 }
 
-/** Try ports of the request's range in the source's order: `first`, and every `stride`th after it. */
+/**
+ * Try the ports first, first + stride, … of the requested range, in the order that the hash of the source determines.
+ * @returns true if a port was found and stored in words[ports]
+ */
 function search(table: Conntrack, base: number, ports: number, first: number, stride: number): boolean {
   const { words } = table;
   const { high, source } = portRequest;
@@ -104,12 +109,12 @@ function search(table: Conntrack, base: number, ports: number, first: number, st
   return true;
 }
 
-/** Does nobody have the key's tuple with these ports? Remembers who has it if that connection may give it up. */
+/** Is the key's tuple with these ports unused? If a connection that may be evicted has it, it becomes a candidate. */
 function isFree(table: Conntrack, base: number, ports: number): boolean {
   if (portRequest.ofNode !== 0 && isHostPort(table, ports & 0xffff)) return false;
   const owner = ownerOfPort(table, base, ports);
   if (owner < 0) return true;
-  // The other direction of a connection, which was not translated to this port.
+  // The original tuple of a connection: its owner has not been translated to this port.
   if ((owner & 1) === 0) return false;
   const record = owner >> 1;
   const left = (table.words[recordAt(table, record) + Rec.EXPIRES] - (portRequest.nowMs | 0)) | 0;
@@ -129,17 +134,17 @@ function isFree(table: Conntrack, base: number, ports: number): boolean {
   return false;
 }
 
-/** Does a socket of the node's own have this port? */
+/** Is the port in use by a socket of the node itself? */
 function isHostPort({ hostPorts }: Conntrack, port: number): boolean {
   return ((hostPorts[port >>> 5] >>> (port & 31)) & 1) !== 0;
 }
 
-/** Timeout in seconds of a connection that may be made to give up its port; -1 if it may not. */
+/** Timeout, in seconds, of a connection that may be evicted from its port; -1 if it may not. */
 function lifetimeIfYielding(table: Conntrack, record: number): number {
   const { words, settings } = table;
   const at = recordAt(table, record);
   const meta = words[at + Rec.META];
-  // A port that was not translated is its owner's own.
+  // Untranslated: the port is the one that the connection's own source uses.
   if ((meta & Status.SNAT) === 0) return -1;
   const assured = (meta & Status.ASSURED) !== 0;
   const protocol = (meta >>> 16) & 0xff;

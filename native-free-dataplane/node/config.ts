@@ -96,7 +96,7 @@ export const RouteWord = {
   NETWORK: 0,
   /** Prefix length of 128, plus 1; 0 in a slot never used, GONE in a deleted one. */
   PREFIX: 4,
-  /** Where it leads: a hop; of a host route, host-routes.ts has the values. */
+  /** A hop; for host routes see host-routes.ts. */
   HOP: 5,
 } as const;
 export const ROUTE_WORDS = 8;
@@ -133,7 +133,7 @@ export interface RouteSet {
   /** Slots of RouteWord. */
   readonly slots: Int32Array;
   readonly slotMask: number;
-  /** The words of the configuration that have its prefix lengths in use. */
+  /** The words of the configuration that hold its prefix lengths in use. */
   readonly lengths: Int32Array;
   readonly hash: HashTables;
 }

@@ -1,7 +1,7 @@
 /**
- * Hops: every destination a packet can be sent to next. Hop 0 is the node's kernel (dp0); hops below `firstNodeHop` are
- * the pods' ports (hop number = port number); those above are the other nodes of the cluster, the overlay's FDB. The last
- * one is the node's own sockets: the same device as hop 0, but what goes there is delivered, not forwarded.
+ * Hops: every destination a packet can be sent to next. Hop 0 is the node's kernel (dp0). Hops below `firstNodeHop` are
+ * the pods' ports (hop number = port number). Hops from there on are the other nodes of the cluster: the overlay's FDB.
+ * The last hop is the node's own sockets, reached through dp0 like hop 0, but by local delivery instead of forwarding.
  *
  * Ports and VTEPs share one table, so that a flow stores one small number and an established packet needs no other
  * look-up. The agent writes hops; workers only lower an MTU. A hop is cleared (kind NONE) before its words are reused,
@@ -10,7 +10,7 @@
  */
 import { HOP_WORDS, HopWord, type NodeTable, nextGeneration } from './config.ts';
 
-/** LOCAL: the node's own sockets, to which its kernel delivers; HOST: wherever its kernel routes. Both are reached by dp0. */
+/** LOCAL: the node's own sockets. HOST: whatever the node's kernel forwards to. Both are reached through dp0. */
 export const HopKind = { NONE: 0, HOST: 1, POD: 2, NODE: 3, LOCAL: 4 } as const;
 export type HopKind = (typeof HopKind)[keyof typeof HopKind];
 
@@ -43,12 +43,17 @@ export function hopAt(hop: number): number {
   return hop * HOP_WORDS;
 }
 
+/** The fields of a hop (HopWord). */
 export interface HopContents {
   readonly kind: HopKind;
+  /** Upper 16 and lower 32 bits of the Ethernet destination. */
   readonly macHigh: number;
   readonly macLow: number;
+  /** Largest network-layer packet, in bytes. */
   readonly mtu: number;
+  /** Four words: the pod's address, or the other node's underlay address. */
   readonly address: Int32Array;
+  /** The pod's address of the other family. */
   readonly address2?: Int32Array;
   /** For another node: outerSum of overlay/outer-ipv4.ts. */
   readonly outerSum?: number;

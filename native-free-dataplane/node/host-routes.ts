@@ -1,20 +1,21 @@
 /**
- * What the node's kernel does with an address that is no pod's and no other node's pod network: it delivers it to the
- * node's own sockets, or sends it out by some device. A copy of the kernel's routes, which the agent keeps by netlink
- * (src/agent/underlay/host-routes.ts). Read for the first packet of a connection only: the flow remembers the hop.
+ * Host routes: what the node's kernel does with an address outside the pod networks, deliver it to the node's own
+ * sockets or forward it. A copy of the kernel's routing tables that the agent maintains by netlink
+ * (src/agent/underlay/host-routes.ts). Read only for the first packet of a connection; the flow stores the result.
  *
- * A host route leads to LOCAL (RouteWord.HOP), or to the number of the source address that masqueraded connections take.
- * Only routes that differ from the one around them are kept; where none matches, the source is the node's own address.
+ * The value of a host route (RouteWord.HOP) is LOCAL, or the number of the source address for masqueraded connections.
+ * Routes with the same value as the enclosing route are left out. Without a matching route, the source is the node's
+ * address.
  *
- * Read before editing: linux net/netfilter/nf_nat_masquerade.c (the source is the address of the device the packet leaves
- * by), net/ipv4/fib_frontend.c inet_addr_type.
+ * Read before editing: linux net/netfilter/nf_nat_masquerade.c (the source is the address of the device the packet
+ * leaves by), net/ipv4/fib_frontend.c inet_addr_type.
  */
 import { ADDRESS_WORDS, copyAddress, Scope, sameAddress, scopeOf } from '../shared/address.ts';
 import { MAX_SOURCES, type NodeTable, NodeWord, SOURCE_WORDS } from './config.ts';
 import { NO_HOP } from './hops.ts';
 import { findLongest } from './routes.ts';
 
-/** Where a host route leads that is of the kernel's local table. No source has this number. */
+/** Value of a host route from the kernel's local table. Larger than every source number. */
 export const LOCAL: number = MAX_SOURCES;
 
 /** Does the node deliver this address to its own sockets? The gateway, the node's addresses, loopback. */
@@ -28,7 +29,7 @@ export function isOwnAddress(node: NodeTable, address: Int32Array): boolean {
   );
 }
 
-/** Source that a masqueraded connection to `target` takes. @param into four words, filled with it */
+/** Source address of a masqueraded connection to `target`. @param into four words, filled with the address */
 export function readSource(node: NodeTable, target: Int32Array, into: Int32Array): void {
   const source = findLongest(node.hostRoutes, target, 0);
   const { config, sources } = node;

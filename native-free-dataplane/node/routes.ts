@@ -1,6 +1,6 @@
 /**
- * Longest-prefix match: address → hop (and in host-routes.ts: what the node's kernel does with it). Read only for the
- * first packet of a connection; the flow stores the result.
+ * Longest-prefix match, from address to hop; host-routes.ts uses the same code. Read only for the first packet of a
+ * connection; the flow stores the result.
  *
  * One keyed open-addressing hash of (network, prefix length), probed once per prefix length in use, longest first. A
  * cluster has three or four lengths (pods, pod networks, node addresses): three or four probes, at any number of
@@ -50,7 +50,7 @@ function findSlot(set: RouteSet, a: number, b: number, c: number, d: number, pre
 }
 
 /**
- * Where the longest prefix that holds an address leads.
+ * Longest-prefix match.
  * @param words address at `at`: four words, IPv4 mapped
  * @returns RouteWord.HOP of the route, or NO_HOP
  */
@@ -65,8 +65,9 @@ export function findRoute(table: NodeTable, words: Int32Array, at: number): numb
 }
 
 /**
- * Is the address (four words) the network address of the route that holds it, or the first behind it? In the pod network
- * of a node these are no pod's but the node's own: flannel gives its device the one, bridges and we have the other.
+ * Is the address (four words) the network address of its route, or the first address after it? In a node's pod network
+ * these two belong to the node and never to a pod: flannel's device has the former; bridges and our gateway have the
+ * latter.
  */
 export function isFirstOfRoute(table: NodeTable, address: Int32Array): boolean {
   const slot = longestMatch(table.routes, address, 0);
@@ -76,7 +77,7 @@ export function isFirstOfRoute(table: NodeTable, address: Int32Array): boolean {
   return !isHost && address[3] - slots[slot + 3] <= 1 && address[2] === slots[slot + 2];
 }
 
-/** Slot of the longest prefix that holds the address, or -1. */
+/** Slot of the route with the longest prefix that contains the address, or -1. */
 function longestMatch(set: RouteSet, words: Int32Array, at: number): number {
   const { lengths } = set;
   for (let i = 0; i < MAX_PREFIX_LENGTHS; i++) {

@@ -1,7 +1,7 @@
 /**
- * Congestion marks and tunnels: a router between the nodes marks the outer header, and the mark has to reach the pod.
- * On the way in, the outer header gets the inner one's ECN field (outer-ipv4.ts, RFC 6040 §4.1, normal mode); here is the
- * way out. The DSCP stays where it is, in neither direction is it copied (RFC 2983, pipe model).
+ * ECN at tunnel egress. A router between the nodes sets its congestion mark in the outer header, and the mark must
+ * reach the pod. At ingress the outer header gets a copy of the inner ECN field (outer-ipv4.ts; RFC 6040 §4.1, normal
+ * mode). The DSCP is not copied in either direction (RFC 2983, pipe model).
  *
  * Read before editing: RFC 6040 §4.2 and figure 4; linux include/net/inet_ecn.h INET_ECN_decapsulate.
  */
@@ -10,8 +10,9 @@ import { Verdict } from '../verdicts.ts';
 import { CONGESTION_EXPERIENCED, ECT_0, ECT_1, ecn, NOT_ECT, writeEcn } from '../wire/ip.ts';
 
 /**
- * Combine the outer mark with that of the parsed inner packet.
- * @returns GO_ON, or ECN_MARK_LOST: the mark stands for a loss, and the inner sender would not understand it
+ * Combine the ECN field of the outer header with that of the parsed inner packet.
+ * @returns GO_ON, or ECN_MARK_LOST if congestion was marked on a packet whose sender does not support ECN: it must be
+ *   dropped instead (RFC 6040 §4.2)
  */
 export function combineEcn(pkt: Packet, outer: number): Verdict {
   if (outer === NOT_ECT) return Verdict.GO_ON;

@@ -1,7 +1,6 @@
 /**
- * host-gw: no tunnel. Packets for another node's pods are handed to the node's kernel, whose routes lead there; what
- * arrives from another node is handed over by the kernel like anything else. Only its source address shows which node sent
- * a packet: the underlay has to be trusted (docs/overlay.md).
+ * host-gw: no tunnel. The node's kernel routes packets to the pods of other nodes, and hands packets from them to dp0.
+ * Only the source address shows which node sent a packet, so the underlay has to be trusted (docs/overlay.md).
  */
 import type { Dataplane } from '../dataplane.ts';
 import { NO_HOP } from '../node/hops.ts';
@@ -44,7 +43,7 @@ function checkInner(_pkt: Packet, _dp: Dataplane): Verdict {
   return Verdict.GO_ON;
 }
 
-/** A pod of another node's, by its source: from here on the packet is treated as one out of a tunnel. */
+/** A packet from a pod of another node, by its source address, is from here on treated like one out of a tunnel. */
 function markPeer(pkt: Packet, dp: Dataplane): void {
   const hop = podPeer(pkt, dp);
   if (hop === NO_HOP) return;

@@ -1,9 +1,9 @@
 /**
- * IPIP: an IPv4 header to the other node in front of the packet, 20 bytes. There is no inner Ethernet header, and no
- * offload header of the kernel's describes a super-packet inside IPIP, so super-packets are cut first.
+ * IPIP: an outer IPv4 header in front of the packet, 20 bytes, and no inner Ethernet header. The kernel's offload
+ * header cannot describe a super-packet inside IPIP, so super-packets are segmented first.
  *
- * By dp0 the node's kernel sends the packet as it leaves here; by a raw socket (NodeWord.TUNNEL_PORT) it goes to the agent's
- * main thread, whose kernel writes the same outer header again (src/devices/ring-port.ts).
+ * Encapsulated packets are sent either through dp0, where the node's kernel routes them, or through a raw socket of the
+ * agent (NodeWord.TUNNEL_PORT, src/devices/ring-port.ts), for which the kernel writes the outer header anew.
  *
  * Read before editing: RFC 2003 §3.
  */
@@ -59,11 +59,13 @@ function isTunnelPacket(pkt: Packet, _dp: Dataplane): boolean {
   return pkt.protocol === PROTOCOL_IPIP;
 }
 
-/** An Ethernet header is written over the outer header's end, as a VXLAN node's VTEP would have sent it. */
+/**
+ * Write an Ethernet header over the end of the outer IPv4 header, so that the inner packet can be parsed as a frame.
+ */
 function decapsulate(pkt: Packet, dp: Dataplane): Verdict {
   const hop = tunnelPeer(pkt, dp);
   if (hop === NO_HOP) return Verdict.IPIP_UNKNOWN_PEER;
-  // Of a packet inside IPIP an offload header can describe a pending checksum, nothing else.
+  // For a packet inside IPIP an offload header can describe a pending checksum, but no segmentation.
   if (pkt.gsoType !== GSO_NONE) return Verdict.OFFLOAD_INVALID;
   const { view, l4 } = pkt;
   const { config } = dp.node;
@@ -83,10 +85,10 @@ function checkInner(pkt: Packet, dp: Dataplane): Verdict {
 }
 
 /**
- * A raw socket is given packets as the kernel holds them: what its receive offload merged, or what a sender on the same
- * machine never cut, is larger than the overlay's MTU, its checksum field holds the pseudo-header's sum, and no offload
- * header comes with it. TCP can be cut anew at any size that fits; where one datagram ended and the next began is lost.
- * A packet that is too large but has its own checksum is no such thing: it travels on as it is, or is refused as too large.
+ * Restore the offload fields of a super-packet that arrived without an offload header. A raw socket receives packets as
+ * the kernel holds them. One that GRO merged, or that a sender on the same machine did not segment, is larger than the
+ * overlay's MTU and has a pending checksum. TCP can be segmented again at any size that fits; for UDP the boundaries of
+ * the datagrams are lost. A packet with a complete checksum was not merged: it is forwarded, or refused as too large.
  */
 function adoptMerged(pkt: Packet, dp: Dataplane): Verdict {
   const mtu = dp.node.hops[hopAt(pkt.tunnelNode) + HopWord.MTU];
@@ -102,7 +104,7 @@ function adoptMerged(pkt: Packet, dp: Dataplane): Verdict {
   return Verdict.GO_ON;
 }
 
-/** Everything from another node comes in the tunnel. */
+/** All packets from other nodes are encapsulated: nothing to mark. */
 function markPeer(_pkt: Packet, _dp: Dataplane): void {}
 
 function isQuoted(view: DataView, l3: number, _l4: number, _config: Int32Array): boolean {

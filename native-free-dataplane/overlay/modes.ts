@@ -1,11 +1,11 @@
 /**
- * The overlays there are: number, name and overhead of each. Data only, for the API's options, the agent and the
- * command line. The packets' side of each is in its own file beside this one; overlay.ts joins them.
+ * The overlays by name, with number and overhead: data only, for cluster options, agent and command line. What an
+ * overlay does with packets is in a file of its own; overlay.ts selects it.
  */
 import { IPV4_MIN_BYTES } from '../wire/ipv4.ts';
 import { VXLAN_OVERHEAD_IPV4 } from '../wire/vxlan.ts';
 
-/** Value of NodeWord.OVERLAY. Numbers are stable: worker and agent of different builds may share a node's memory. */
+/** Value of NodeWord.OVERLAY. Numbers are stable, because tables outlive the agent that wrote them. */
 export const OverlayMode = { VXLAN: 1, IPIP: 2, HOST_GW: 3 } as const;
 export type OverlayMode = (typeof OverlayMode)[keyof typeof OverlayMode];
 
@@ -14,7 +14,7 @@ export type OverlayName = 'vxlan' | 'ipip' | 'host-gw';
 
 export interface OverlayFacts {
   readonly mode: OverlayMode;
-  /** Bytes in front of the pod's IP packet, the frame's own Ethernet header aside. */
+  /** Bytes that the overlay adds to the pod's IP packet; the outer Ethernet header does not count. */
   readonly overheadBytes: number;
 }
 

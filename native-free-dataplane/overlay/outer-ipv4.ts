@@ -1,4 +1,4 @@
-/** The outer IPv4 header of a tunnel, from this node to another. */
+/** The outer IPv4 header of overlay packets from this node to another. */
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord, NodeWord } from '../node/config.ts';
 import { hopAt } from '../node/hops.ts';
@@ -6,15 +6,18 @@ import type { Packet } from '../packet.ts';
 import { ecn, NOT_ECT, writeAddresses, writeEcn } from '../wire/ip.ts';
 import { emitTunnelIpv4, ipv4ConstantSum } from '../wire/ipv4.ts';
 
-/** What a hop keeps of the outer headers from this node to another (HopContents.outerSum). Addresses: four words. */
+/**
+ * Checksum contribution of what all outer headers from one node to another share (HopContents.outerSum). Addresses:
+ * four words.
+ */
 export function outerSum(from: Int32Array, to: Int32Array): number {
   return ipv4ConstantSum(from[3], to[3]);
 }
 
 /**
- * Write the outer header at `l3`; the packet it heads ends where pkt does. What is the same for every packet to a node is
- * summed once in its hop (HopWord.OUTER_SUM): per packet a length, an identification and the protocol are added.
- * The ECN field is that of the packet inside (RFC 6040 §4.1).
+ * Write the outer header at `l3`, for a packet that ends at pkt.end. Its checksum starts from the hop's precomputed sum
+ * (HopWord.OUTER_SUM), to which only length, identification and protocol are added. The ECN field is copied from the
+ * inner packet (RFC 6040 §4.1).
  */
 export function writeOuterIpv4(pkt: Packet, dp: Dataplane, l3: number, hop: number, protocol: number): void {
   const { config, hops } = dp.node;

@@ -1,6 +1,6 @@
 /**
- * The overlay of this node, whichever it is: the only place that chooses one. A new overlay is a file in this folder, a
- * row in modes.ts and a case in each switch here.
+ * Selects the overlay that the node uses. A new overlay is a file in this folder, a row in modes.ts and a case in each
+ * switch here.
  */
 import type { Dataplane } from '../dataplane.ts';
 import { NodeWord } from '../node/config.ts';
@@ -26,9 +26,9 @@ export function overlayOf(dp: Dataplane): PacketOverlay {
 }
 
 /**
- * Put the headers to another node in front of the packet, as the overlay does. Written out, not `overlayOf(dp).encapsulate`:
- * V8 inlines a function that it knows (ClusterIP to another node: 202 → 177 ns, V8 11.3).
- * @returns where the outermost IP header starts
+ * Encapsulate a packet for another node. A switch instead of `overlayOf(dp).encapsulate`, so that V8 can inline the
+ * callee (ClusterIP to another node: 202 → 177 ns, V8 11.3).
+ * @returns offset of the outermost IP header
  */
 export function encapsulate(pkt: Packet, dp: Dataplane, hop: number): number {
   switch (dp.node.config[NodeWord.OVERLAY]) {
@@ -41,7 +41,7 @@ export function encapsulate(pkt: Packet, dp: Dataplane, hop: number): number {
   }
 }
 
-/** Can the node's kernel take a super-packet to another node whole? */
+/** Can the node's kernel accept an encapsulated super-packet whole? */
 export function takesSuperPackets(dp: Dataplane): boolean {
   switch (dp.node.config[NodeWord.OVERLAY]) {
     case OverlayMode.VXLAN:
@@ -53,7 +53,7 @@ export function takesSuperPackets(dp: Dataplane): boolean {
   }
 }
 
-/** Is this parsed packet off the node's wire one of the overlay's, whole and sent to this node? */
+/** Is this parsed packet from dp0 an unfragmented overlay packet for this node? */
 export function isTunnelPacket(pkt: Packet, dp: Dataplane): boolean {
   return (
     overlayOf(dp).isTunnelPacket(pkt, dp) &&
@@ -63,7 +63,7 @@ export function isTunnelPacket(pkt: Packet, dp: Dataplane): boolean {
   );
 }
 
-/** Another node, to which the kernel's own routes lead? False for NO_HOP. */
+/** Is the hop another node that this node's kernel routes to (host-gw)? False for NO_HOP. */
 export function isRoutedByHost(dp: Dataplane, hop: number): boolean {
   return hop >= 0 && hopKind(dp.node, hop) === HopKind.NODE && !overlayOf(dp).isTunnel;
 }

@@ -1,6 +1,6 @@
 /**
- * Which node sent a packet: by its outer source in a tunnel, by its own source without one. Everything that comes from
- * another node is checked against this: a node may send for its own pods only.
+ * Which node sent a packet: identified by the outer source address in a tunnel, else by the packet's own source. A node
+ * may send only for its own pods.
  */
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord, routeGeneration } from '../node/config.ts';
@@ -10,8 +10,8 @@ import type { Packet } from '../packet.ts';
 import { copyAddress, sameAddress } from '../shared/address.ts';
 
 /**
- * Hop of the node whose address, or whose pod's, the packet's source is; NO_HOP when it is no other node's. The last
- * answer is remembered, as traffic comes in runs.
+ * Hop of the other node that the packet's source address belongs to, or NO_HOP. The source may be the node's underlay
+ * address or an address of one of its pods. The last result is cached, because packets from one node arrive in runs.
  */
 function peerHop(pkt: Packet, dp: Dataplane): number {
   const generation = routeGeneration(dp.node);
@@ -25,19 +25,19 @@ function peerHop(pkt: Packet, dp: Dataplane): number {
   return hop;
 }
 
-/** Hop of the node that the packet's source is the underlay address of; NO_HOP when it is no node's. */
+/** Hop of the node whose underlay address is the packet's source; NO_HOP if there is none. */
 export function tunnelPeer(pkt: Packet, dp: Dataplane): number {
   const hop = peerHop(pkt, dp);
   return dp.peerIsNode !== 0 ? hop : NO_HOP;
 }
 
-/** Hop of the node that the packet's source is a pod's address of; NO_HOP when it is no other node's pod. */
+/** Hop of the node that has the packet's source in its pod network; NO_HOP if no other node has. */
 export function podPeer(pkt: Packet, dp: Dataplane): number {
   const hop = peerHop(pkt, dp);
   return dp.peerIsNode !== 0 ? NO_HOP : hop;
 }
 
-/** Does the inner packet's source belong to the node that sent it? One route look-up, which hits the same line. */
+/** Does the inner packet's source belong to the node that sent it? */
 export function isFromTunnelNode(pkt: Packet, dp: Dataplane): boolean {
   return findRoute(dp.node, pkt.src, 0) === pkt.tunnelNode;
 }

@@ -1,7 +1,7 @@
 /**
- * VXLAN: the inner Ethernet header, VXLAN, UDP and IPv4 are written into the headroom in front of the packet, 50 bytes;
- * the packet itself does not move. Like every other header, they are taken off by moving `start`; what the kernel's
- * offload header says about the super-packet inside (absolute offsets) stays as it is.
+ * VXLAN: 50 bytes of inner Ethernet, VXLAN, UDP and IPv4 headers, written into the headroom in front of the packet. The
+ * packet itself does not move. Removing the headers moves `start`; the offload fields of a super-packet inside stay
+ * valid, because their offsets are absolute.
  *
  * Read before editing: RFC 7348 §4.1 (the outer UDP checksum is zero), §4.3, §5 (layout), §7; linux
  * drivers/net/vxlan/vxlan_core.c vxlan_rcv (a packet with reserved bits set is dropped there, although the RFC says to
@@ -48,12 +48,12 @@ export const vxlan: PacketOverlay = {
   isQuoted,
 };
 
-/** From Linux 6.17 on (tun_vnet.h, TUN_F_UDP_TUNNEL_GSO). */
+/** Since Linux 6.17 (tun_vnet.h, TUN_F_UDP_TUNNEL_GSO). */
 function takesSuperPackets(dp: Dataplane): boolean {
   return dp.tunnelOffload;
 }
 
-/** The inner Ethernet header goes to the node's VTEP, the outer headers to the node. */
+/** Write all headers: inner Ethernet to the other node's VTEP, outer IPv4 and UDP to the node. */
 function encapsulate(pkt: Packet, dp: Dataplane, hop: number): number {
   const { view } = pkt;
   const { config, hops } = dp.node;
@@ -66,7 +66,7 @@ function encapsulate(pkt: Packet, dp: Dataplane, hop: number): number {
   const l3 = inner - VXLAN_OUTER_IPV4_BYTES;
   const udp = l3 + IPV4_MIN_BYTES;
   writeOuterIpv4(pkt, dp, l3, hop, PROTOCOL_UDP);
-  // Entropy for links that share the load by ports: the inner flow's hash.
+  // The inner flow's hash, so that ECMP and link aggregation distribute flows (RFC 7348 §5).
   const srcPort = FIRST_SOURCE_PORT | ((pkt.hash ^ (pkt.hash >>> 16)) & SOURCE_PORT_MASK);
   emitUdp(view, udp, srcPort, config[NodeWord.VXLAN_PORT], pkt.end - udp);
   emitVxlan(view, udp + UDP_BYTES, config[NodeWord.VNI]);
@@ -94,7 +94,7 @@ function decapsulate(pkt: Packet, dp: Dataplane): Verdict {
   if (hop === NO_HOP) return Verdict.VXLAN_UNKNOWN_PEER;
 
   if (pkt.gsoType !== GSO_NONE) {
-    // A super-packet inside: the kernel's offload header must place the layers where they are.
+    // A super-packet inside: the offsets in the kernel's offload header must match the parsed headers.
     if (pkt.outerL4 !== l4 || pkt.innerL3 !== inner + ETHERNET_BYTES) return Verdict.OFFLOAD_INVALID;
   } else {
     if (pkt.needsChecksum !== 0 && pkt.checksumStart === l4) {
@@ -112,7 +112,7 @@ function decapsulate(pkt: Packet, dp: Dataplane): Verdict {
   return Verdict.GO_ON;
 }
 
-/** The inner frame must be for this node's VTEP. */
+/** The inner frame must be sent to this node's VTEP, with a source that belongs to the sending node. */
 function checkInner(pkt: Packet, dp: Dataplane): Verdict {
   const { config } = dp.node;
   const ours = isDestinationMac(
@@ -125,7 +125,7 @@ function checkInner(pkt: Packet, dp: Dataplane): Verdict {
   return isFromTunnelNode(pkt, dp) ? Verdict.GO_ON : Verdict.VXLAN_INNER_SOURCE;
 }
 
-/** Everything from another node comes in the tunnel. */
+/** All packets from other nodes are encapsulated: nothing to mark. */
 function markPeer(_pkt: Packet, _dp: Dataplane): void {}
 
 function isQuoted(view: DataView, l3: number, l4: number, config: Int32Array): boolean {

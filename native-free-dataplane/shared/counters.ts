@@ -30,7 +30,7 @@ export interface Counters {
   readonly blocks: readonly Float64Array[];
 }
 
-/** One worker's block, and the offset of its port counters. */
+/** One worker's block of counters. */
 export interface WorkerCounters {
   readonly values: Float64Array;
 }
@@ -100,6 +100,7 @@ export function verdictTotal(counters: Counters, verdict: number): number {
   return sum;
 }
 
+/** Traffic of a port. In: received from the device; out: sent to it. Bytes include the Ethernet header. */
 export interface PortTotals {
   framesIn: number;
   bytesIn: number;

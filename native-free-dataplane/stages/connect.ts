@@ -1,7 +1,7 @@
 /**
- * The first packet of a connection: the record is made here, with everything later packets need. The service, the
- * policy and the route have been asked (pipeline.ts); what is left is the pair of tuples, and that nobody else has
- * them.
+ * Creating a flow: the record of a new connection, with everything that later packets need. Service, route and policy
+ * have been decided (pipeline.ts); what remains is to fill in both tuples, to find a source port that makes the reply
+ * tuple unique, and to insert the record.
  *
  * Read before editing: linux net/netfilter/nf_nat_core.c get_unique_tuple, nf_conntrack_core.c
  * __nf_conntrack_confirm; RFC 4787 §4.2 (port assignment), RFC 5508 REQ-8 (nothing free).
@@ -28,23 +28,25 @@ import { isIcmpRequest } from '../wire/icmp.ts';
 import { hasPorts } from '../wire/ports.ts';
 import { readTcpSegment } from '../wire/tcp.ts';
 
-/** How often a lost race for a source port is tried again before the packet is given up. */
+/** Attempts to insert when another worker takes the chosen source port first. */
 const MAX_RACES = 8;
-/** So long after its first packet an answered UDP connection is a stream (linux nf_conntrack_proto_udp.c stream_ts). */
+/** Age from which an answered UDP connection counts as a stream (linux nf_conntrack_proto_udp.c stream_ts). */
 const STREAM_AFTER_MS = 2000;
-/** Source of a masqueraded connection; filled by sourceAfter, used until createFlow returns. */
+/** Source of a masqueraded connection; filled by translatedSource, used until createFlow returns. */
 const masqueradeSource: Int32Array = new Int32Array(ADDRESS_WORDS);
 
-/** May a packet like this begin a connection? An ICMP answer to nothing may not (linux icmp_new). */
+/** May this packet begin a connection? Every packet but an unsolicited ICMP reply may (linux icmp_new). */
 export function mayConnect(pkt: Packet): Verdict {
   if (pkt.protocol !== PROTOCOL_ICMP) return Verdict.GO_ON;
   return isIcmpRequest(pkt.icmpType) ? Verdict.GO_ON : Verdict.CONNTRACK_INVALID;
 }
 
 /**
- * Make the flow of a first packet, from the decisions on the descriptor (dnat, newDst, newDstPort, masquerade).
- * @param hop where original packets go; @param replyHop where replies go
- * @returns GO_ON with pkt.flow set (maybe another worker's, which won the race: pkt.joined), or why it cannot be
+ * Create the flow of a first packet from the decisions in its descriptor (dnat, newDst, newDstPort, masquerade).
+ * @param hop next hop of original packets
+ * @param replyHop next hop of replies
+ * @returns GO_ON with pkt.flow set; pkt.joined is 1 if another worker created the flow first and this packet uses it.
+ *   Otherwise CONNTRACK_FULL, CONNTRACK_INVALID (TCP flags), or REJECTED_PROHIBITED if no source port is free.
  */
 export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: number): Verdict {
   const { conntrack, node, nowMs } = dp;
@@ -68,12 +70,12 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
   const reply = original + conntrack.tupleWords;
   const target = pkt.dnat ? pkt.newDst : pkt.dst;
   const targetPort = pkt.dnat ? pkt.newDstPort : pkt.dstPort;
-  const source = sourceAfter(pkt, dp, hop);
+  const source = translatedSource(pkt, dp, hop);
   writeTuple(conntrack, words, original, pkt.src, pkt.dst, (pkt.srcPort << 16) | pkt.dstPort);
   writeTuple(conntrack, words, reply, target, source, (targetPort << 16) | pkt.srcPort);
   const isDnat = targetPort !== pkt.dstPort || !sameAddress(target, pkt.dst, 0);
-  // Also when the source stays: a node's own connection to its NodePort has the node's address before and after, and only
-  // a port of the masqueraded ones brings the reply back here.
+  // A masqueraded connection needs a port of the masquerade range even if its source address stays the same (a node's
+  // own connection to its NodePort): only that range is routed back to dp0.
   const isMasquerade = pkt.masquerade !== 0 || !sameAddress(source, pkt.src, 0);
 
   for (let race = 0; race < MAX_RACES; race++) {
@@ -94,7 +96,7 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
       return Verdict.GO_ON;
     }
     if (result === InsertResult.ORIGINAL_EXISTS) {
-      // Another worker made this very connection a moment ago: its choice counts (linux nf_ct_resolve_clash).
+      // Another worker has just created the same connection: use its record (linux nf_ct_resolve_clash).
       freeRecord(conntrack, record, dp.worker, nowMs);
       pkt.flow = conntrack.found[0] >> 1;
       pkt.direction = conntrack.found[0] & 1;
@@ -110,7 +112,7 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
   return Verdict.REJECTED_PROHIBITED;
 }
 
-/** First state and life time of the connection. */
+/** Set the initial state and timeout of the connection whose record starts at word `at`. */
 function startTracking(pkt: Packet, dp: Dataplane, at: number): Verdict {
   const { words } = dp.conntrack;
   let timeout: number = TimeoutClass.GENERIC;
@@ -130,12 +132,13 @@ function startTracking(pkt: Packet, dp: Dataplane, at: number): Verdict {
 }
 
 /**
- * Source address after translation: the gateway toward pods, the node's address of the device it leaves by toward the
- * outside, else as it was. An endpoint
- * in the node's own namespace would answer another address of the node without asking us, so toward it stands the
- * service network's first address, which no service has and which is routed to dp0.
+ * Source address after translation. Unless the connection is masqueraded, that is the original source. Toward pods it
+ * is the gateway; toward the outside it is the node's address on the device that the packet leaves by. A host-network
+ * endpoint on this node would reply to any address of the node directly, so toward it the source is the first address
+ * of the service network, which no service has and which is routed to dp0.
+ * @returns four words, valid until the next call
  */
-function sourceAfter(pkt: Packet, dp: Dataplane, hop: number): Int32Array {
+function translatedSource(pkt: Packet, dp: Dataplane, hop: number): Int32Array {
   if (!pkt.masquerade) return pkt.src;
   const { node } = dp;
   if (hop === HOST_HOP) readSource(node, pkt.dnat ? pkt.newDst : pkt.dst, masqueradeSource);
@@ -146,7 +149,7 @@ function sourceAfter(pkt: Packet, dp: Dataplane, hop: number): Int32Array {
   return masqueradeSource;
 }
 
-/** Find a source port (or identifier) for the connection at word `at`; false when there is none. */
+/** Choose a source port (ICMP: an identifier) for the connection at word `at`; false if none is free. */
 function choosePort(pkt: Packet, dp: Dataplane, at: number, hop: number): boolean {
   const { conntrack } = dp;
   const reply = at + Rec.TUPLES + conntrack.tupleWords;
@@ -161,9 +164,9 @@ function choosePort(pkt: Packet, dp: Dataplane, at: number, hop: number): boolea
 }
 
 /**
- * Which ports will do: of the original's class (linux nf_nat_l4proto_unique_tuple; RFC 4787 REQ-3a). The node's address
- * has to be shared with the node's own sockets: only some ports of it come back to dp0 (docs/semantics.md), and none
- * below 600, where a node's services are.
+ * Set the range to choose a port from. A port stays in its class: below 512, 512 to 1023, or above (linux
+ * nf_nat_l4proto_unique_tuple; RFC 4787 REQ-3a). The node's addresses are shared with the node's own sockets, so toward
+ * the outside only the ports that are routed to dp0 can be used (docs/semantics.md), and none below 600.
  */
 function choosePortRange(pkt: Packet, dp: Dataplane, hop: number): void {
   const { config } = dp.node;

@@ -1,9 +1,8 @@
 /**
- * Which connection does the packet belong to, and does it fit there? One look-up, then the tracker's opinion.
+ * Connection look-up, tracking and accounting: find the packet's flow, update its state and lifetime, count the packet.
  *
- * An established packet reads its record and nothing else of the cluster: services, policy and routes were consulted
- * when the record was made. What does not fit its connection is INVALID and dropped, never passed on un-NATed
- * (kubernetes #74839: the endpoint would answer with a reset into a healthy connection).
+ * A packet that does not fit the state of its connection is dropped, never forwarded untranslated: the endpoint would
+ * answer it with a reset into a healthy connection (kubernetes #74839).
  */
 
 import { EventKind, isFollowed, publishEvent } from '../conntrack/events.ts';
@@ -30,8 +29,8 @@ import { Verdict } from '../verdicts.ts';
 import { readTcpSegment } from '../wire/tcp.ts';
 
 /**
- * Find the packet's flow: pkt.flow and pkt.direction, or pkt.flow = -1. pkt.hash is set either way.
- * An entry past its time is taken away here, so that it never answers for a new connection.
+ * Find the packet's flow: sets pkt.flow and pkt.direction, or pkt.flow = -1. Sets pkt.hash in both cases.
+ * An expired flow that has not been removed yet is removed here, so that a new connection does not continue it.
  */
 export function findFlow(pkt: Packet, dp: Dataplane): void {
   const { conntrack } = dp;
@@ -53,20 +52,26 @@ export function findFlow(pkt: Packet, dp: Dataplane): void {
   pkt.direction = reference & 1;
 }
 
-/** Does the packet open another connection, its flow being over? The flow stays as it is until the other one is made. */
-export function opensAnother(pkt: Packet, dp: Dataplane): boolean {
+/**
+ * Is the packet a SYN that opens a new connection on the tuple of a closed one? Changes nothing: the old flow is
+ * removed when the new one is created (pipeline.ts).
+ */
+export function reopensFlow(pkt: Packet, dp: Dataplane): boolean {
   if (pkt.protocol !== PROTOCOL_TCP || pkt.fragmentOffset !== 0) return false;
   const { conntrack } = dp;
   return tcpReopens(conntrack.words, recordAt(conntrack, pkt.flow) + Rec.TCP, pkt.direction, pkt.tcpFlags);
 }
 
-/** Let the packet of a known flow move its state on: GO_ON, or the reason it does not belong. */
+/**
+ * Update state and timeout of the packet's flow. GO_ON, or CONNTRACK_INVALID if the packet does not fit the flow's
+ * state.
+ */
 export function trackFlow(pkt: Packet, dp: Dataplane): Verdict {
-  return isFollowed(dp.conntrack) ? trackAndTell(pkt, dp) : track(pkt, dp);
+  return isFollowed(dp.conntrack) ? trackAndPublish(pkt, dp) : track(pkt, dp);
 }
 
-/** The same, and followers hear of a new state or status. */
-function trackAndTell(pkt: Packet, dp: Dataplane): Verdict {
+/** Track, and publish an event if the state or the status has changed. */
+function trackAndPublish(pkt: Packet, dp: Dataplane): Verdict {
   const { conntrack } = dp;
   const { words } = conntrack;
   const record = pkt.flow;
@@ -85,12 +90,12 @@ function track(pkt: Packet, dp: Dataplane): Verdict {
   const { words } = conntrack;
   const at = recordAt(conntrack, pkt.flow);
   const meta = words[at + Rec.META];
-  // The first fragment spoke for the whole datagram; the others are no further packets of the connection.
+  // The first fragment has updated the connection for the whole datagram.
   if (pkt.fragmentOffset !== 0 && pkt.protocol !== PROTOCOL_TCP) return Verdict.GO_ON;
   if (pkt.protocol === PROTOCOL_TCP) {
     if (conntrack.workers === 1) return trackTcp(pkt, dp, at, meta);
-    // The other direction may be in another worker's hands at this moment, and both write the connection's state (linux:
-    // ct->lock). One more stripe held alone, so no order of locks matters.
+    // Another worker may be processing a packet of the other direction, and both write the connection's state (linux
+    // ct->lock). No other lock is held, so the order of locks does not matter.
     const turn = pkt.flow & LOCK_MASK;
     lock(conntrack.locks, turn, dp.worker);
     const verdict = trackTcp(pkt, dp, at, meta);
@@ -100,8 +105,8 @@ function track(pkt: Packet, dp: Dataplane): Verdict {
 
   let seconds: number;
   if (pkt.protocol === PROTOCOL_UDP) {
-    // A question and its answer are no stream yet, however many there are: DNS must not fill the table with entries that
-    // cannot be taken away (linux nf_conntrack_proto_udp.c: still active after two seconds).
+    // A query and its reply are not a stream: otherwise DNS would fill the table with entries that cannot be evicted
+    // (linux nf_conntrack_proto_udp.c: a stream is still active two seconds after its first packet).
     const stream = (meta & Status.SEEN_REPLY) !== 0 && ((words[at + Rec.STREAM_FROM] - (dp.nowMs | 0)) | 0) < 0;
     if (stream && (meta & Status.ASSURED) === 0) Atomics.or(words, at + Rec.META, Status.ASSURED | Status.STREAM);
     seconds = dp.timeouts[stream ? TimeoutClass.UDP_STREAM : TimeoutClass.UDP];
@@ -116,12 +121,13 @@ function track(pkt: Packet, dp: Dataplane): Verdict {
   return Verdict.GO_ON;
 }
 
+/** Track a TCP segment. @param at first word of its record; @param meta the record's META word */
 function trackTcp(pkt: Packet, dp: Dataplane, at: number, meta: number): Verdict {
   const { conntrack } = dp;
   const { words } = conntrack;
   const { view, l4 } = pkt;
   if (pkt.fragmentOffset !== 0) {
-    // But what it sent may be acknowledged.
+    // Its bytes count as sent, so that the other side may acknowledge them.
     const end = (dp.fragments.fragment.sequence + pkt.fragmentOffset + pkt.end - l4) | 0;
     tcpFragment(words, at + Rec.TCP, pkt.direction, end);
     return Verdict.GO_ON;
@@ -146,7 +152,10 @@ function trackTcp(pkt: Packet, dp: Dataplane, at: number, meta: number): Verdict
   return Verdict.GO_ON;
 }
 
-/** Packets and bytes of the flow, in the packet's direction, and packets of its endpoint. Bytes count from the network header, as conntrack's do. */
+/**
+ * Count the packet and its bytes for its flow and direction, and the packet for its endpoint. Bytes count from the
+ * network header (linux nf_conntrack_acct does the same).
+ */
 export function countFlow(pkt: Packet, dp: Dataplane): void {
   const { words, doubles } = dp.conntrack;
   const at = recordAt(dp.conntrack, pkt.flow);

@@ -1,5 +1,6 @@
 /**
- * IPv4 fragments: the later ones carry no ports, so they inherit those of the first.
+ * IPv4 fragments. Only the first fragment of a datagram has ports; the later ones inherit them and so find the same
+ * flow. Later fragments that arrive before the first are held until it comes. Datagrams are not reassembled.
  *
  * Read before editing: RFC 791 §3.2, RFC 1858 and RFC 3128 (tiny fragments), RFC 5722, RFC 4787 REQ-14 (any order).
  */
@@ -22,9 +23,10 @@ import { fragmentIdentification } from '../wire/ip.ts';
 import { IPV4_MAX_BYTES } from '../wire/ipv4.ts';
 import { flagsInSequence, tcpSequence } from '../wire/tcp.ts';
 
-/** A fragment that begins here overwrites the flags of the TCP header in the first (RFC 3128 §4). */
+/** A fragment at this offset would overwrite the TCP flags of the first fragment (RFC 3128 §4). */
 const INSIDE_TCP_HEADER = 8;
 
+/** Fill the fragment table's key with the packet's datagram: addresses, identification, protocol (RFC 791 §3.2). */
 function loadKey(pkt: Packet, dp: Dataplane): void {
   const { key } = dp.fragments;
   for (let i = 0; i < 4; i++) {
@@ -58,7 +60,11 @@ function isTooLong(pkt: Packet): boolean {
   return pkt.fragmentOffset + (pkt.end - pkt.l3) > IPV4_MAX_BYTES;
 }
 
-/** A later fragment inherits the ports of the first (GO_ON), or is held until the first has come. */
+/**
+ * Give a later fragment the ports of the first.
+ * @returns GO_ON with pkt.srcPort, dstPort and tupleKind set; FRAGMENT_HELD if the first has not arrived; or the reason
+ *   to drop
+ */
 export function inheritPorts(pkt: Packet, dp: Dataplane): Verdict {
   const { fragments } = dp;
   const { fragmentOffset } = pkt;
@@ -71,7 +77,8 @@ export function inheritPorts(pkt: Packet, dp: Dataplane): Verdict {
   fragment.more = pkt.moreFragments;
   fragment.start = pkt.start;
   fragment.end = pkt.end;
-  // What came out of a tunnel cannot go in there again; all else takes the same way as when it arrived.
+  // How to process the fragment again when it is released. One out of a tunnel is stored without the outer headers, so
+  // it cannot be decapsulated again: store the node it came from (negative). Otherwise store the receiving port.
   fragment.tag = pkt.tunnelled !== 0 && overlayOf(dp).isTunnel ? -1 - pkt.tunnelNode : pkt.inPort;
   const result = fragmentLater(fragments, dp.worker, dp.nowMs, pkt.bytes);
   countAbandoned(dp);
@@ -82,7 +89,7 @@ export function inheritPorts(pkt: Packet, dp: Dataplane): Verdict {
   return Verdict.GO_ON;
 }
 
-/** Remember the ports of a first fragment for the later ones. The packet is not translated yet. */
+/** Store the ports of a first fragment for the later ones. The packet must not have been translated yet. */
 export function rememberFirst(pkt: Packet, dp: Dataplane): Verdict {
   if (pkt.fragmentOffset !== 0) return Verdict.GO_ON;
   if (isTooLong(pkt)) return Verdict.FRAGMENT_TOO_LONG;
@@ -98,7 +105,7 @@ export function rememberFirst(pkt: Packet, dp: Dataplane): Verdict {
   return result === FragmentResult.FOUND ? Verdict.GO_ON : refusal(result);
 }
 
-/** The packet is dropped after rememberFirst: its datagram is forgotten, so that no later fragment is sent without it. */
+/** Undo rememberFirst for a packet that is dropped after all, so that no later fragment is sent without the first. */
 export function forgetFirst(pkt: Packet, dp: Dataplane): void {
   if (pkt.fragmentOffset !== 0) return;
   loadKey(pkt, dp);
@@ -106,25 +113,31 @@ export function forgetFirst(pkt: Packet, dp: Dataplane): void {
   countAbandoned(dp);
 }
 
-/** Datagrams are given up when their time is over, also while no fragments arrive. */
+/** Give up expired datagrams. Called periodically, because otherwise only a new fragment does it. */
 export function expireHeld(dp: Dataplane): void {
   expireFragments(dp.fragments, dp.worker, dp.nowMs);
   countAbandoned(dp);
 }
 
-/** Held fragments that were given up have their verdict now: each frame ends in one. */
+/** Count held fragments that were given up: every received frame ends in exactly one verdict. */
 function countAbandoned(dp: Dataplane): void {
   const { fragments, counters } = dp;
   for (; fragments.abandoned > 0; fragments.abandoned--) countVerdict(counters, Verdict.FRAGMENT_FIRST_MISSING);
 }
 
-/** Such that byte n of the segment, header included, ends at this + n; SYN and FIN take up a number each. */
+/**
+ * Base for sequence numbers of the segment's fragments: a fragment that ends at byte n of the datagram's payload (TCP
+ * header included) ends at sequence number base + n. SYN and FIN take one sequence number each.
+ */
 function sequenceAtHeader(pkt: Packet): number {
   const { view, l4, headersEnd, tcpFlags } = pkt;
   return (tcpSequence(view, l4) - (headersEnd - l4) + flagsInSequence(tcpFlags)) | 0;
 }
 
-/** After a first fragment: put the next one that was held for it into the arena, as if just received. False when none is left. */
+/**
+ * After a first fragment: copy the next fragment that was held for it into the arena, and reset the descriptor to it.
+ * @returns false if none is left
+ */
 export function nextHeld(pkt: Packet, dp: Dataplane): boolean {
   const { fragments } = dp;
   if (fragments.ready < 0) return false;

@@ -1,6 +1,6 @@
 /**
- * May this packet have come from there? Bindings of address and MAC to the pod's port, addresses no packet on a
- * network may bear, tunnels that pods must not dig. Refuses; never repairs.
+ * Anti-spoofing and address checks: a pod may send only from its own MAC and address, martian addresses are dropped,
+ * and a pod may not send tunnel traffic to a node. Packets are dropped, never corrected.
  *
  * Read before editing: RFC 1812 §5.3.7 and §5.3.8, RFC 2827, CVE-2020-8558 (loopback), CVE-2020-10136 and calico
  * felix #2063 (encapsulated traffic from a pod).
@@ -18,7 +18,7 @@ import { Verdict } from '../verdicts.ts';
 import { isDestinationMac, isGroupDestination, isSourceMac } from '../wire/ethernet.ts';
 import { isTunnelPort } from '../wire/vxlan.ts';
 
-/** GO_ON when the packet may be believed; pkt.routed tells whether it was sent to the gateway. */
+/** Check a parsed IP packet. GO_ON with pkt.routed and pkt.forwarded set, or the reason to drop. */
 export function guard(pkt: Packet, dp: Dataplane): Verdict {
   const { view, start } = pkt;
   const { config, hops } = dp.node;
@@ -29,14 +29,15 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
   } else if (isGroupDestination(view, start)) {
     return Verdict.MULTICAST;
   } else if (pkt.inPort === 0 && pkt.tunnelled === 0) {
-    // Straight off the wire, where it was sent to the node's own MAC (src/agent/underlay/shortcut.ts). The kernel has not
-    // checked its source, and would not have let anybody else speak as the node (linux fib_frontend.c, martian source).
+    // Sent to the node's own MAC and moved to dp0 by the shortcut (src/agent/underlay/shortcut.ts), so the kernel has
+    // not checked it. The kernel drops packets from outside that have the node's own source (linux fib_frontend.c,
+    // martian source).
     if (isNodeAddress(pkt.src, config)) return Verdict.SPOOFED_SOURCE_IP;
     pkt.routed = 1;
   }
 
   if (pkt.inPort !== 0) {
-    // From a pod: its own MAC and address, nothing else.
+    // From a pod: the source MAC and address must be its own.
     const at = hopAt(pkt.inPort);
     if (hops[at + HopWord.KIND] !== HopKind.POD) return Verdict.FROM_UNKNOWN_PORT;
     if (!isSourceMac(view, start, hops[at + HopWord.MAC_HIGH], hops[at + HopWord.MAC_LOW])) {
@@ -46,18 +47,19 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
       return scopeOf(pkt.src) === Scope.LOOPBACK ? Verdict.LOOPBACK_FROM_NETWORK : Verdict.SPOOFED_SOURCE_IP;
     }
   }
-  // Inside the overlay as well: whatever node it comes from may be less strict with its pods.
+  // Checked for packets from other nodes as well: a node that is not running this data plane may not check its pods.
   const fromPod = pkt.inPort !== 0 || pkt.tunnelled !== 0;
-  if (fromPod && entersTunnel(dp, pkt.protocol, pkt.dst, pkt.dstPort)) return Verdict.OVERLAY_FROM_POD;
+  if (fromPod && reachesTunnelEndpoint(dp, pkt.protocol, pkt.dst, pkt.dstPort)) return Verdict.OVERLAY_FROM_POD;
   return checkAddresses(pkt, dp);
 }
 
 /**
- * Does a packet off the wire say that a pod sent it? Pods of this node speak at their own ports, those of others inside
- * the overlay, or as packets of their node (markPeer). The kernel's own check of sources has to be off for what dp0
- * hands back to it, so nobody else asks (RFC 2827, RFC 1812 §5.3.8).
+ * Does a packet from the node's kernel have a pod's address as its source? Such a packet is spoofed: pods of this node
+ * send on their own ports, and packets of other nodes' pods have been marked as tunnelled (decapsulate, markPeer). The
+ * kernel cannot check this, because rp_filter must be off for packets that dp0 hands back to it (RFC 2827, RFC 1812
+ * §5.3.8).
  */
-export function speaksAsPod(pkt: Packet, dp: Dataplane): boolean {
+export function claimsPodSource(pkt: Packet, dp: Dataplane): boolean {
   const { config } = dp.node;
   if (pkt.inPort !== 0 || pkt.tunnelled !== 0) return false;
   return (
@@ -72,8 +74,8 @@ function checkAddresses(pkt: Packet, dp: Dataplane): Verdict {
   const to = scopeOf(pkt.dst);
   if (from === Scope.UNICAST && to === Scope.UNICAST) return Verdict.GO_ON;
   if (from === Scope.LOOPBACK || to === Scope.LOOPBACK) {
-    // To loopback from an address of the node itself: its own NodePort traffic. The kernel picks dp0's address as the
-    // source, and never forwards a packet for 127/8 that it received from elsewhere.
+    // From the node itself to loopback: a NodePort on 127.0.0.1. The kernel uses dp0's address as the source, and never
+    // forwards a packet for 127/8 that it received from a network.
     const fromHost = pkt.inPort === 0 && pkt.tunnelled === 0;
     return fromHost && to === Scope.LOOPBACK && (from === Scope.LOOPBACK || isOwnAddress(dp.node, pkt.src))
       ? Verdict.GO_ON
@@ -88,11 +90,11 @@ function isNodeAddress(address: Int32Array, config: Int32Array): boolean {
 }
 
 /**
- * Does a packet of this protocol, sent to this address and port, end in a tunnel's end of a node? Asked of what pods send,
- * and again of the endpoint that a service has chosen: nothing that goes through here may speak to a node as a node does.
- * @param port of UDP; a fragment without ports has 0
+ * Would a packet of this protocol to this address and port reach a node's tunnel endpoint? Checked for the destination
+ * that a pod chose and again for a service's endpoint, so that no pod can inject packets into the overlay.
+ * @param port UDP destination port; 0 for a later fragment
  */
-export function entersTunnel(dp: Dataplane, protocol: number, address: Int32Array, port: number): boolean {
+export function reachesTunnelEndpoint(dp: Dataplane, protocol: number, address: Int32Array, port: number): boolean {
   const { config } = dp.node;
   if (protocol === PROTOCOL_UDP) {
     if (port !== config[NodeWord.VXLAN_PORT] && !isTunnelPort(port)) return false;
@@ -101,8 +103,9 @@ export function entersTunnel(dp: Dataplane, protocol: number, address: Int32Arra
 }
 
 /**
- * Pods may tunnel among themselves: that is their own traffic (no pod is a tunnel end of the overlay). But some addresses
- * of the pod network are the nodes' own, and a node that is not ours decapsulates what is sent to any of its addresses.
+ * Does the address belong to a pod, as opposed to a node? Pods may use tunnels among themselves, as none of them is a
+ * tunnel endpoint of the overlay. The gateways and network addresses of pod networks belong to nodes, and a node that
+ * runs another CNI plugin decapsulates what is sent to any of its addresses.
  */
 function isPodAddress(dp: Dataplane, address: Int32Array): boolean {
   const { config } = dp.node;

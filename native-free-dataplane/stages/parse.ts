@@ -1,6 +1,6 @@
 /**
- * Bytes → descriptor: Ethernet, IPv4 and the transport header, checked once so that no later stage can read outside the
- * frame. Inconsistent packets are dropped here with the reason; nothing is guessed.
+ * From bytes to the descriptor: Ethernet, IPv4 and the transport header. Lengths are checked here once, so that no
+ * later stage can read outside the frame. A malformed packet is dropped with the reason, never repaired.
  *
  * Read before editing: RFC 1812 §5.2.2 (IPv4 checks), RFC 9293 §3.1, RFC 768, RFC 792, RFC 791 (fragments).
  */
@@ -40,9 +40,7 @@ import { UDP_BYTES, udpLength } from '../wire/udp.ts';
 /** packet.family of a frame that carries ARP. */
 export const FAMILY_ARP = 1;
 
-/**
- * Parse the Ethernet header and the header it carries. GO_ON with pkt.family 4 or FAMILY_ARP, or the reason to drop.
- */
+/** Parse a frame from pkt.start on. GO_ON with pkt.family 4 or FAMILY_ARP, or the reason to drop. */
 export function parseFrame(pkt: Packet): Verdict {
   const { view, start } = pkt;
   if (pkt.end - start < ETHERNET_BYTES) return Verdict.FRAME_TRUNCATED;

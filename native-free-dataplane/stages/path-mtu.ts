@@ -1,7 +1,7 @@
 /**
- * Path MTU between nodes. A router whose link is smaller than the nodes' reports that about the overlay's packets,
- * which are never fragmented. The MTU is stored in the node's hop, so that the next pod that sends a larger packet gets
- * an ICMP error itself. The agent resets it after a while, because routes change (RFC 1191 §6.3).
+ * Path MTU between nodes. Overlay packets are never fragmented, so a router with a smaller link reports its MTU to the
+ * sending node. That MTU is stored in the other node's hop, and a pod that sends a larger packet there gets an ICMP
+ * error itself. The agent resets it after a while, because routes change (RFC 1191 §6.3).
  *
  * Read before editing: RFC 1191 §4 and §6, RFC 5927 §7 (forged reports); linux net/ipv4/route.c ip_rt_min_pmtu.
  */
@@ -16,8 +16,8 @@ import { ICMP_BYTES, ICMP_UNREACHABLE, icmpMtu, UNREACHABLE_FRAGMENTATION_NEEDED
 import { readAddresses, totalBytes, transportAt } from '../wire/ip.ts';
 
 /**
- * Smaller reported MTUs are raised to one that leaves pods this one: they are implausible, and a way to force tiny packets
- * on us. A pod's kernel accepts nothing smaller either, and would keep sending larger packets without DF (linux
+ * Smaller reported MTUs are raised to one that leaves pods this one: they are implausible, and a way to force tiny
+ * packets on us. A pod's kernel accepts nothing smaller either, and would keep sending larger packets without DF (linux
  * ip_rt_min_pmtu).
  */
 const LEAST_MTU = 552;
@@ -41,7 +41,7 @@ export function learnPathMtu(pkt: Packet, dp: Dataplane): void {
   const hop = findRoute(dp.node, peer, 0);
   if (hop === NO_HOP || hopKind(dp.node, hop) !== HopKind.NODE) return;
   const reported = icmpMtu(view, l4);
-  // A router reports what did not fit. The report's quote is cut; its header says how long the packet was.
+  // The quoted packet must be larger than the reported MTU. The quote is truncated, so its IP header gives the length.
   if (totalBytes(view, quoted) <= reported) return;
   const inner = reported - overlay.overheadBytes;
   const mtu = inner < LEAST_MTU ? LEAST_MTU : inner;

@@ -1,6 +1,6 @@
 /**
- * Where does a packet for this address go next? Asked for the first packet of a connection and again when routes have
- * changed since; every other packet finds the answer in its flow.
+ * Routing: the next hop for an address. Looked up for the first packet of a connection, and again after routes have
+ * changed; every other packet takes the hop that its flow stores.
  */
 
 import { type Conntrack, Rec, recordAt, tupleAt } from '../conntrack/record.ts';
@@ -14,9 +14,8 @@ import type { Packet } from '../packet.ts';
 import { ADDRESS_WORDS, sameAddress } from '../shared/address.ts';
 
 /**
- * Hop for an address (four words, IPv4 mapped, at `at`).
- * The node's own addresses and everything outside the cluster belong to the node's kernel; an address of the pod or
- * service network that nobody has leads nowhere.
+ * Hop for an address (four words, IPv4 mapped). The node's own addresses and everything outside the cluster go to the
+ * node's kernel. NO_HOP for an address of the pod network or service network that is not in use.
  */
 export function hopForAddress(node: NodeTable, address: Int32Array): number {
   const { config } = node;
@@ -28,7 +27,10 @@ export function hopForAddress(node: NodeTable, address: Int32Array): number {
   return HOST_HOP;
 }
 
-/** A node's underlay address is in the routes so that its overlay packets are known; traffic to it goes by the underlay. */
+/**
+ * Is this the node's own underlay address? It is in the routes to identify overlay packets (overlay/peers.ts); packets
+ * sent to it travel over the underlay, not the overlay.
+ */
 function isUnderlayOf(node: NodeTable, hop: number, address: Int32Array): boolean {
   return sameAddress(address, node.hops, hopAt(hop) + HopWord.ADDRESS);
 }
@@ -36,8 +38,8 @@ function isUnderlayOf(node: NodeTable, hop: number, address: Int32Array): boolea
 const target: Int32Array = new Int32Array(ADDRESS_WORDS);
 
 /**
- * Where the flow's packets of a direction (0 original, 1 reply) travel, once translated: where those of the other
- * direction come from.
+ * Destination, after translation, of the flow's packets in a direction (0 original, 1 reply): the source of the tuple
+ * of the other direction.
  * @returns four words, valid until the next call
  */
 function flowTarget(table: Conntrack, record: number, direction: number): Int32Array {
@@ -45,13 +47,13 @@ function flowTarget(table: Conntrack, record: number, direction: number): Int32A
   return target;
 }
 
-/** Word for Rec.HOPS. NO_HOP is kept as 0xffff. */
+/** Word for Rec.HOPS. NO_HOP is stored as 0xffff. */
 function packHops(original: number, reply: number): number {
   return (original & 0xffff) | (reply << 16);
 }
 
 /**
- * Hop of the packet's flow, looked up again when routes have changed since last time.
+ * Next hop of the packet's flow; looked up again if routes have changed since the last time.
  * @param direction of the packets that travel by it: 0 original, 1 reply
  * @returns hop number or NO_HOP
  */

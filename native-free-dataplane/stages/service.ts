@@ -1,9 +1,10 @@
 /**
- * Is this connection for a service, and to which endpoint does it go? Asked of the first packet of a connection only.
+ * Service load balancing: find the service of a connection's first packet and choose an endpoint.
  *
- * What kube-proxy's users rely on, decided here: which set of endpoints (all, or this node's) by where the packet
- * comes from and the service's policy; then affinity; then chance or Maglev; whether the source must be hidden behind
- * the node so that the answer comes back this way. And refusal instead of silence wherever somebody waits.
+ * The decisions are kube-proxy's. The set of endpoints is all of them or this node's, depending on the traffic policy
+ * and on where the packet comes from. Within the set, client affinity decides, else Maglev or chance. The source is
+ * masqueraded if the reply would not come back through this node otherwise. A connection that cannot be served is
+ * refused (TCP reset, ICMP error) instead of dropped, so that clients need not wait for a timeout.
  *
  * Read before editing: docs/semantics.md; kubernetes pkg/proxy/topology.go (sets), pkg/proxy/nftables/proxier.go
  * (masquerade, short circuit of the Local policy), KEP-2086 (internal traffic policy).
@@ -40,7 +41,9 @@ import { Verdict } from '../verdicts.ts';
 import { ICMP_ECHO_REQUEST } from '../wire/icmp.ts';
 
 /**
- * GO_ON with pkt.dnat set when the packet is for a service, GO_ON without when it is not; or how it ends here.
+ * Choose the endpoint of a first packet.
+ * @returns GO_ON with pkt.dnat, newDst, newDstPort, endpoint and masquerade set; GO_ON with pkt.dnat 0 if the packet is
+ *   not for a service; or the verdict that ends it
  */
 export function chooseService(pkt: Packet, dp: Dataplane): Verdict {
   const { services, node } = dp;
@@ -59,20 +62,20 @@ export function chooseService(pkt: Packet, dp: Dataplane): Verdict {
   ) {
     const service = Atomics.load(services.nodePorts, nodePortAt(pkt.protocol, pkt.dstPort));
     const block = service === 0 ? 0 : blockOf(services, service);
-    // A NodePort nobody has is the kernel's to refuse: the address is the node's own.
+    // The address is the node's own, so an unused NodePort is refused by the node's kernel.
     return block === 0 ? Verdict.GO_ON : chooseFrom(pkt, dp, block, FrontendKind.NODE_PORT);
   }
   return notBalanced(pkt, dp);
 }
 
-/** Not a port of any service: fine, unless the address is a service's. */
+/** Not a service port. GO_ON, unless the address belongs to a service: then the packet is answered or refused. */
 function notBalanced(pkt: Packet, dp: Dataplane): Verdict {
   const { config } = dp.node;
   if (findFrontend(dp.services, pkt.dst, 0) < 0) {
     const inRange = inNetwork(config, NodeWord.SERVICE_CIDR, config[NodeWord.SERVICE_CIDR_PREFIX], pkt.dst);
     return inRange ? Verdict.NO_SUCH_SERVICE : Verdict.GO_ON;
   }
-  // An external IP may be an address of this node, whose other ports are none of our business.
+  // An external IP may be an address of this node; its other ports belong to the node's own sockets.
   if (isOwnAddress(dp.node, pkt.dst)) return Verdict.GO_ON;
   if (pkt.protocol === PROTOCOL_ICMP) {
     return pkt.icmpType === ICMP_ECHO_REQUEST ? Verdict.PING_ANSWERED : Verdict.ICMP_TO_SERVICE;
@@ -91,15 +94,17 @@ function isNodePortAddress(pkt: Packet, dp: Dataplane): boolean {
   return isOwnAddress(node, pkt.dst) && !sameAddress(pkt.dst, node.config, NodeWord.GATEWAY_IP);
 }
 
+/** As a closed port answers: a reset for TCP, ICMP port unreachable for everything else. */
 function refuse(pkt: Packet): Verdict {
   return pkt.protocol === PROTOCOL_TCP ? Verdict.REJECTED_TCP_RESET : Verdict.REJECTED_PORT_UNREACHABLE;
 }
 
 /**
- * Where a packet comes from, for the traffic policies. The external Local policy does not count a pod of another node as
- * a pod: it gets the endpoints of this node (k8s e2e "should fallback to local terminating endpoints when there are no
- * ready endpoints with externalTrafficPolicy=Local"). Its packets are marked as tunnelled in every overlay mode, and a pod
- * address on any other packet from the node's kernel has been dropped (stages/guard.ts speaksAsPod).
+ * Where a packet comes from, for the traffic policies. Under externalTrafficPolicy Local a pod of another node is
+ * treated like a client outside the cluster: it gets this node's endpoints only (k8s e2e "should fallback to local
+ * terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Local"). Its packets have
+ * pkt.tunnelled set in every overlay mode, and any other packet from dp0 with a pod's source has been dropped
+ * (stages/guard.ts claimsPodSource).
  */
 const Origin = { POD: 0, NODE: 1, OTHER_NODE: 2, OUTSIDE: 3 } as const;
 
@@ -109,6 +114,11 @@ function originOf(pkt: Packet, dp: Dataplane): number {
   return isOwnAddress(dp.node, pkt.src) ? Origin.NODE : Origin.OUTSIDE;
 }
 
+/**
+ * Choose an endpoint of one service port.
+ * @param block word offset of its block in the pool (services/blocks.ts)
+ * @param kind FrontendKind of the address and port that the client used
+ */
 function chooseFrom(pkt: Packet, dp: Dataplane, block: number, kind: number): Verdict {
   const { services, node } = dp;
   const { pool } = services;
@@ -120,8 +130,8 @@ function chooseFrom(pkt: Packet, dp: Dataplane, block: number, kind: number): Ve
     return Verdict.SOURCE_RANGE;
   }
 
-  // The Local policies: internal for cluster IPs; external only for those who come from elsewhere, because a pod of
-  // this node or the node itself reaches the endpoints the short way (proxier.go: "short-circuit").
+  // internalTrafficPolicy Local applies to every client of a ClusterIP. externalTrafficPolicy Local applies only to
+  // clients on other nodes and outside: this node and its pods may use every endpoint (proxier.go: "short-circuit").
   const externalLocal = (flags & ServiceFlag.EXTERNAL_LOCAL) !== 0;
   const onlyLocal = external
     ? externalLocal && origin >= Origin.OTHER_NODE
@@ -143,7 +153,7 @@ function chooseFrom(pkt: Packet, dp: Dataplane, block: number, kind: number): Ve
   return Verdict.GO_ON;
 }
 
-/** Number of the endpoint within the set that begins at `first`. */
+/** Choose one of the `count` endpoints that start at `first`; returns its index. Sets the affinity to remember. */
 function pickEndpoint(
   pkt: Packet,
   dp: Dataplane,
@@ -157,7 +167,7 @@ function pickEndpoint(
   const maglev = onlyLocal ? 0 : pool[block + Block.MAGLEV_SIZE];
   if ((pool[block + Block.FLAGS] & ServiceFlag.AFFINITY) === 0) {
     if (maglev > 0) return maglevChoice(pkt, dp, block, maglev, pkt.srcPort);
-    // High bits scaled to the count: no modulo bias worth the name below 2^32 / count.
+    // Scale 32 random bits to the count; the bias is below count / 2^32.
     return Math.floor(((nextRandom(dp) >>> 0) * count) / 0x100000000);
   }
   const servicePort = pool[block + Block.SERVICE_PORT];
@@ -168,7 +178,7 @@ function pickEndpoint(
     if (pool[first + i * ENDPOINT_WORDS + ENDPOINT_ID] === wanted) chosen = i;
   }
   if (chosen < 0) {
-    // The client's source port is left out: all its connections go one way.
+    // Hash the client's address without its port, so that all its connections get the same endpoint.
     if (maglev > 0) chosen = maglevChoice(pkt, dp, block, maglev, 0);
     else chosen = affinityHash(pkt.src, servicePort, nowMs, seconds) % count;
   }
@@ -177,7 +187,7 @@ function pickEndpoint(
   return chosen;
 }
 
-/** The connection of the packet has been made: count it, and remember the client's endpoint. */
+/** Count a new connection for its endpoint, and remember the endpoint for the client. Called once the flow exists. */
 export function noteChoice(pkt: Packet, dp: Dataplane): void {
   if (pkt.endpoint === 0 || pkt.joined !== 0) return;
   const { services, nowMs } = dp;
@@ -193,9 +203,9 @@ function maglevChoice(pkt: Packet, dp: Dataplane, block: number, size: number, s
 }
 
 /**
- * Must the source be hidden behind this node? When the answer would otherwise not come back this way: the endpoint is
- * the client itself (hairpin); external addresses under the Cluster policy; the node itself, under the Local policy
- * too; and a cluster IP asked for from outside the pod network (S5 and S7 of docs/semantics.md).
+ * Must the source be masqueraded so that the reply comes back through this node? Yes if the endpoint is the client
+ * itself (hairpin); for external addresses under the Cluster policy, and from the node itself under the Local policy
+ * too; and for a ClusterIP used by the node itself or from outside the pod network (S5 and S7 of docs/semantics.md).
  */
 function mustMasquerade(
   pkt: Packet,
@@ -211,6 +221,7 @@ function mustMasquerade(
   return origin === Origin.NODE && !sameAddress(src, dp.node.config, NodeWord.GATEWAY_IP);
 }
 
+/** Is the client inside the service's loadBalancerSourceRanges? */
 function inRanges(pkt: Packet, pool: Int32Array, block: number): boolean {
   const count = pool[block + Block.RANGE_COUNT];
   for (let i = 0, at = rangesAt(pool, block); i < count; i++, at += RANGE_WORDS) {

@@ -1,10 +1,9 @@
 /**
- * May a packet leave by its hop: is there a device, has it time to live, does it fit? Asked before anything of the packet
- * or of its connection changes: an ICMP error quotes it as its sender knows it, and a packet that ends here leaves no
- * trace in any table.
+ * TTL and MTU. Both are checked before the packet or its connection is changed, because an ICMP error must quote the
+ * packet as its sender sent it, and a dropped packet must not change any table.
  *
- * Read before editing: RFC 1812 §5.3.1 (TTL), RFC 1191 and RFC 791 §3.2 (MTU, fragmentation); linux net/ipv4/ip_forward.c
- * (TTL before MTU, both before the filter table sees the packet).
+ * Read before editing: RFC 1812 §5.3.1 (TTL), RFC 1191 and RFC 791 §3.2 (MTU, fragmentation); linux
+ * net/ipv4/ip_forward.c (TTL before MTU, both before the filter table sees the packet).
  */
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord } from '../node/config.ts';
@@ -15,8 +14,8 @@ import { Verdict } from '../verdicts.ts';
 import { hopLimit, lowerHopLimit, mayFragment } from '../wire/ip.ts';
 
 /**
- * GO_ON when the packet may travel on by `hop`; pkt.linkMtu is set when it is too large. Changes nothing else.
- * For a packet that is delivered to the node itself neither TTL nor MTU counts.
+ * May the packet be sent to `hop`? Neither TTL nor MTU matters for one that is delivered to the node's own sockets.
+ * @returns GO_ON, PORT_DOWN, TTL_EXCEEDED, or FRAGMENTATION_NEEDED with pkt.linkMtu set
  */
 export function mayLeave(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   const { view, l3 } = pkt;
@@ -33,14 +32,14 @@ export function mayLeave(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   return Verdict.FRAGMENTATION_NEEDED;
 }
 
-/** Lower the time to live of a packet that is about to leave by `hop`, where nobody else on this node does. */
+/** Decrement the TTL of a packet that is about to leave by `hop`, unless the node's kernel does so. */
 export function lowerTtl(pkt: Packet, dp: Dataplane, hop: number): void {
-  // What the kernel sends on, it lowers there; what is delivered keeps it.
+  // The kernel decrements the TTL of what it forwards; a delivered packet keeps its TTL.
   if (!isRouter(pkt) || hop === HOST_HOP || hop === localHop(dp.node) || isRoutedByHost(dp, hop)) return;
   lowerHopLimit(pkt.view, pkt.l3);
 }
 
-/** Is this node the packet's router? One that the node's kernel forwarded to us was lowered there, once (ip_forward). */
+/** Does the pipeline route this packet? The kernel has already decremented the TTL of one that it forwarded to dp0. */
 function isRouter(pkt: Packet): boolean {
   return pkt.routed !== 0 && pkt.forwarded === 0;
 }
