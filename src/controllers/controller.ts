@@ -11,12 +11,11 @@ import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../api/cluster-opt
 import { resourceOfKind } from '../api/resources.ts';
 import { claimSocket, startApiServer } from '../api/server/server.ts';
 import { lockDirectory } from '../api/store/directory-lock.ts';
-import { type Admission, type Admissions, Registry } from '../api/store/registry.ts';
+import { type Admissions, Registry } from '../api/store/registry.ts';
 import { Store } from '../api/store/store.ts';
-import { CONFIG_MAP, type Pod } from '../api/types/objects.ts';
+import { CONFIG_MAP } from '../api/types/objects.ts';
 import { makeBootstrapRoles } from './access/bootstrap-roles.ts';
 import { kubernetesServiceAddress, startKubernetesService } from './access/kubernetes-service.ts';
-import { withServiceAccount } from './access/pod-account.ts';
 import { type AccessOptions, prepareAccess } from './access/secure-access.ts';
 import { startServiceAccounts } from './access/service-accounts.ts';
 import { ServiceAccountTokens } from './access/tokens.ts';
@@ -24,6 +23,8 @@ import { type Cluster, makeCluster } from './cluster.ts';
 import { startCustomResourceCleanup } from './custom-resources.ts';
 import { startEventExpiry } from './events.ts';
 import { startGarbageCollector } from './garbage-collector.ts';
+import { checkClaimLimits } from './limits/limit-ranges.ts';
+import { Quotas } from './limits/quotas.ts';
 import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
 import { NodeAdmission } from './nodes/admission.ts';
 import { type AgentSupervisorOptions, startAgentSupervisor } from './nodes/agent-supervisor.ts';
@@ -31,7 +32,7 @@ import { startNodeLifecycle } from './nodes/lifecycle.ts';
 import { startTaintEviction } from './nodes/taint-eviction.ts';
 import { checkOptions } from './options-check.ts';
 import { PodAddresses } from './pods/addresses.ts';
-import { podAdmission } from './pods/admission.ts';
+import { podAdmissionOf } from './pods/admission.ts';
 import { startScheduler } from './pods/scheduler.ts';
 import { ServiceAddresses } from './services/addresses.ts';
 import { ServiceAdmission } from './services/admission.ts';
@@ -104,14 +105,16 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   const tokens =
     access && (await ServiceAccountTokens.open(store, access.certificates.serviceAccountKey, options.clusterDomain));
   const rbac = given.access?.authorization === 'rbac' ? new Rbac(store) : undefined;
+  const quotas = new Quotas(store);
   const admissions: Admissions = {
-    Pod: tokens === undefined ? podAdmission : withAccounts(store),
+    Pod: podAdmissionOf(store, tokens !== undefined),
+    PersistentVolumeClaim: { admit: (claim) => checkClaimLimits(store, claim) },
     Service: new ServiceAdmission(services, ranges.external),
     Node: new NodeAdmission(store, pods, ranges.pod),
     Namespace: namespaceAdmission,
     Job: jobAdmission,
   };
-  const registry = new Registry(store, admissions);
+  const registry = new Registry(store, admissions, (...write) => quotas.check(...write));
   const cluster = makeCluster(store, registry, log);
   startNamespaceController(cluster);
   if (given.access?.inCluster) startKubernetesService(cluster, ranges.service, given.access.inCluster);
@@ -122,6 +125,7 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   startGarbageCollector(cluster);
   startCustomResourceCleanup(cluster);
   const endExpiry = startEventExpiry(cluster);
+  quotas.start(cluster);
   startScheduler(cluster, pods);
   startEndpointsController(cluster, pods);
   startReplicaSetController(cluster);
@@ -158,14 +162,6 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
       await store.close();
       unlock();
     },
-  };
-}
-
-/** Pods get their service account before anything else is looked at. */
-function withAccounts(store: Store): Admission<Pod> {
-  return {
-    ...podAdmission,
-    prepare: (pod, old) => podAdmission.prepare!(old === undefined ? withServiceAccount(store, pod) : pod, old),
   };
 }
 

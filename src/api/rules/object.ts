@@ -8,11 +8,14 @@ import type {
   EndpointSlice,
   Endpoints,
   KubeObject,
+  LimitRange,
   NodeObject,
   Pod,
+  ResourceQuota,
   Secret,
   Service,
 } from '../types/objects.ts';
+import { checkLimitRange, checkQuota } from './limits.ts';
 import { checkEndpointSlice, checkEndpoints, checkService } from './network.ts';
 import { checkPodSpec } from './pod.ts';
 import { checkDataSize, checkSecret } from './secret.ts';
@@ -37,6 +40,10 @@ export function checkRules(object: KubeObject): FieldError[] {
       return checkEndpointSlice(object as EndpointSlice);
     case 'Node':
       return checkNode(object as NodeObject);
+    case 'ResourceQuota':
+      return checkQuota(object as ResourceQuota);
+    case 'LimitRange':
+      return checkLimitRange(object as LimitRange);
     default:
       return checkWorkload(object);
   }

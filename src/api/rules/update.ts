@@ -10,6 +10,7 @@ import type {
   NodeObject,
   Pod,
   PodSpec,
+  ResourceQuota,
   Secret,
   Service,
 } from '../types/objects.ts';
@@ -62,6 +63,11 @@ function checkKind(object: KubeObject, old: KubeObject): FieldError[] {
       return isDeepStrictEqual(selector, (old as Deployment).spec.selector)
         ? []
         : [fixed('spec.selector', selector, IMMUTABLE)];
+    }
+    case 'ResourceQuota': {
+      const { scopes } = (object as ResourceQuota).spec ?? {};
+      const same = isDeepStrictEqual(scopes ?? [], (old as ResourceQuota).spec?.scopes ?? []);
+      return same ? [] : [fixed('spec.scopes', scopes, IMMUTABLE)];
     }
     default:
       return [];

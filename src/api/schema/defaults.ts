@@ -4,13 +4,15 @@ import type {
   EndpointSlice,
   Endpoints,
   KubeObject,
+  LimitRange,
   NamespaceObject,
   Pod,
   Secret,
   Service,
   ServiceSpec,
 } from '../types/objects.ts';
-import { podSpec } from './pod-defaults.ts';
+import { limitDefaults } from './limit-defaults.ts';
+import { podSpec, withRequests } from './pod-defaults.ts';
 import { workloadDefaults } from './workload-defaults.ts';
 
 /** The object with defaults; `object` itself is not changed. Its schema is known to hold. */
@@ -24,7 +26,7 @@ function defaulted(object: KubeObject): KubeObject {
       const pod = object as Pod;
       return {
         ...pod,
-        spec: podSpec(pod.spec),
+        spec: withRequests(podSpec(pod.spec)),
         status: { ...pod.status, phase: pod.status?.phase ?? 'Pending' },
       } as Pod;
     }
@@ -65,6 +67,8 @@ function defaulted(object: KubeObject): KubeObject {
         status: { phase: 'Active', ...status },
       } as NamespaceObject;
     }
+    case 'LimitRange':
+      return limitDefaults(object as LimitRange);
     default:
       return workloadDefaults(object);
   }

@@ -14,6 +14,19 @@ export function podSpec(spec: PodSpec): PodSpec {
   };
 }
 
+/** Of a pod, not of a template: a container that is limited and requests nothing requests its limit. */
+export function withRequests(spec: PodSpec): PodSpec {
+  const fill = (c: Container): Container => {
+    if (c.resources?.limits === undefined) return c;
+    return { ...c, resources: { ...c.resources, requests: { ...c.resources.limits, ...c.resources.requests } } };
+  };
+  return {
+    ...spec,
+    containers: spec.containers.map(fill),
+    ...(spec.initContainers && { initContainers: spec.initContainers.map(fill) }),
+  };
+}
+
 /** `name`, `name:latest` → Always; another tag or a digest → IfNotPresent. */
 function pullPolicy(image: string): 'Always' | 'IfNotPresent' {
   if (image.includes('@')) return 'IfNotPresent';

@@ -14,6 +14,7 @@ import { typeNameOf } from '../published/types.ts';
 import { apiVersionOf, RESOURCES, type Resource, resourceOfKind } from '../resources.ts';
 import { checkRules } from '../rules/object.ts';
 import type { KubeObject } from '../types/objects.ts';
+import { withCanonicalQuantities } from './canonical.ts';
 import { anything, dnsSubdomain, document, pathSegment, type Schema, SHARED } from './fields.ts';
 import { SCHEMAS } from './objects.ts';
 import { checkField, checkType, type Finding, fieldAt } from './published.ts';
@@ -142,6 +143,8 @@ export function checkSchema(input: unknown, unknown: 'Strict' | 'Warn' | 'Ignore
   if (resource.key === 'CustomResourceDefinition' && hasRules(object)) {
     warnings.push({ path: '', message: 'x-kubernetes-validations are stored and not evaluated' });
   }
+  const type = typeNameOf(resource.group, resource.version, resource.kind);
+  if (type !== undefined) object = withCanonicalQuantities(object, type);
   if (found.length === 0) return { errors, warnings, object };
   if (unknown === 'Strict') return { errors: fieldErrors(found), warnings, object };
   const strays = found.filter(({ what }) => what === 'unknown');

@@ -46,6 +46,9 @@ export interface Admission<T extends KubeObject = KubeObject> {
 
 export type Admissions = { [K in Kind]?: Admission<ObjectByKind[K]> };
 
+/** Asked last about every write of every kind, with the object as it would be stored. Throws ApiError. */
+export type Gate = (resource: Resource, object: KubeObject, old: KubeObject | undefined) => void;
+
 export interface WriteRequest {
   dryRun?: boolean;
   fieldValidation?: 'Strict' | 'Warn' | 'Ignore';
@@ -65,9 +68,11 @@ export class Registry {
   readonly store: Store;
   readonly kinds: CustomKinds;
   private readonly admissions: Admissions;
+  private readonly gate: Gate;
 
-  constructor(store: Store, admissions: Admissions = {}) {
+  constructor(store: Store, admissions: Admissions = {}, gate: Gate = () => {}) {
     this.store = store;
+    this.gate = gate;
     this.kinds = new CustomKinds(store);
     this.admissions = { CustomResourceDefinition: DEFINITIONS, ...admissions };
   }
@@ -304,7 +309,9 @@ export class Registry {
     subresource: 'status' | undefined,
   ): KubeObject {
     const admission = this.admissions[resource.key] as Admission | undefined;
-    return admission?.admit?.(object, old, subresource) ?? object;
+    const admitted = admission?.admit?.(object, old, subresource) ?? object;
+    if (subresource === undefined) this.gate(resource, admitted, old);
+    return admitted;
   }
 
   private refuse(resource: Resource, name: string, errors: readonly FieldError[]): void {

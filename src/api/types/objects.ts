@@ -5,9 +5,11 @@
  * here is accepted with a warning by `schema.ts` and kept in the stored object, but nothing reads it.
  * Objects handed out by the store, the client's informers and the watch streams are shared: never change them in place.
  */
+import type { LimitRange, ResourceQuota } from './limits.ts';
 import type { Condition, KubeObject, ObjectMeta, ObjectReference } from './meta.ts';
 import type { Pod } from './pod.ts';
 import type { EndpointSlice, Endpoints, Service } from './service.ts';
+import type { PersistentVolume, PersistentVolumeClaim, StorageClass } from './storage.ts';
 import type {
   ControllerRevision,
   CronJob,
@@ -20,9 +22,11 @@ import type {
   StatefulSet,
 } from './workloads.ts';
 
+export type * from './limits.ts';
 export type * from './meta.ts';
 export type * from './pod.ts';
 export type * from './service.ts';
+export type * from './storage.ts';
 export type * from './workloads.ts';
 
 // ----------------------------------------------------------------------------------------------------- plain documents
@@ -112,10 +116,6 @@ export type StoredKind =
   | 'CustomResourceDefinition'
   | 'ServiceAccount'
   | 'PodTemplate'
-  | 'ResourceQuota'
-  | 'LimitRange'
-  | 'PersistentVolume'
-  | 'PersistentVolumeClaim'
   | 'HorizontalPodAutoscaler'
   | 'NetworkPolicy'
   | 'Ingress'
@@ -126,7 +126,6 @@ export type StoredKind =
   | 'RoleBinding'
   | 'ClusterRole'
   | 'ClusterRoleBinding'
-  | 'StorageClass'
   | 'VolumeAttachment'
   | 'CSIDriver'
   | 'CSINode'
@@ -164,6 +163,11 @@ export interface ObjectByKind extends Record<StoredKind, StoredObject> {
   Job: Job;
   CronJob: CronJob;
   PodDisruptionBudget: PodDisruptionBudget;
+  ResourceQuota: ResourceQuota;
+  LimitRange: LimitRange;
+  PersistentVolume: PersistentVolume;
+  PersistentVolumeClaim: PersistentVolumeClaim;
+  StorageClass: StorageClass;
 }
 
 export type Kind = keyof ObjectByKind;

@@ -1,11 +1,32 @@
-/** Admission of pods: IPAM chooses the address, and a status may only confirm it. */
+/**
+ * Admission of pods: a new pod gets its service account and the defaults of its namespace, and has to keep within its
+ * bounds; IPAM chooses the address, and a status may only confirm it.
+ */
 import { invalid } from '../../api/errors.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Admission } from '../../api/store/registry.ts';
+import type { Store } from '../../api/store/store.ts';
 import { type Container, type Pod, type PodSpec, WellKnown } from '../../api/types/objects.ts';
+import { withServiceAccount } from '../access/pod-account.ts';
+import { checkPodLimits, withLimitDefaults } from '../limits/limit-ranges.ts';
 import { podIpOf } from './addresses.ts';
 
-export const podAdmission: Admission<Pod> = {
+/** `accounts`: pods run as a service account, whose token they mount. */
+export function podAdmissionOf(store: Store, accounts: boolean): Admission<Pod> {
+  return {
+    prepare(pod, old) {
+      if (old !== undefined) return addressing.prepare!(pod, old);
+      const known = accounts ? withServiceAccount(store, pod) : pod;
+      return addressing.prepare!(withLimitDefaults(store, known), old);
+    },
+    admit(pod, old, subresource) {
+      if (old === undefined) checkPodLimits(store, pod);
+      return addressing.admit!(pod, old, subresource);
+    },
+  };
+}
+
+const addressing: Admission<Pod> = {
   prepare(pod, old) {
     const { [WellKnown.POD_IP]: _asked, ...annotations } = pod.metadata.annotations ?? {};
     const given = old === undefined ? undefined : podIpOf(old);
@@ -27,7 +48,7 @@ export const podAdmission: Admission<Pod> = {
 };
 
 /** apis/core/v1/helper/qos: by requests and limits of cpu and memory. */
-function qosClass(spec: PodSpec): string {
+export function qosClass(spec: PodSpec): string {
   const containers: readonly Container[] = [...spec.containers, ...(spec.initContainers ?? [])];
   const of = (c: Container, kind: 'limits' | 'requests', what: string) => c.resources?.[kind]?.[what];
   const what = ['cpu', 'memory'];
