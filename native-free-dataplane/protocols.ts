@@ -13,6 +13,26 @@ export const PROTOCOL_GRE = 47;
 export const PROTOCOL_ICMPV6 = 58;
 export const PROTOCOL_SCTP = 132;
 
+/** UDP port of VXLAN by IANA (RFC 7348 §5). */
+export const VXLAN_PORT = 4789;
+/** What Linux and flannel used before IANA assigned one (linux: vxlan_port). */
+export const VXLAN_PORT_LINUX = 8472;
+/** Other tunnels over UDP: Generic UDP Encapsulation, Geneve (RFC 8926), VXLAN-GPE. */
+const GUE_PORT = 6080;
+const GENEVE_PORT = 6081;
+const VXLAN_GPE_PORT = 4790;
+
+/** Do nodes of some cluster network tunnel to this UDP port? */
+export function isTunnelPort(port: number): boolean {
+  return (
+    port === VXLAN_PORT ||
+    port === VXLAN_PORT_LINUX ||
+    port === GENEVE_PORT ||
+    port === GUE_PORT ||
+    port === VXLAN_GPE_PORT
+  );
+}
+
 /** Protocols of a Service's ports, as the Kubernetes API spells them (core/v1 Protocol). */
 export const SERVICE_PROTOCOLS: Readonly<Record<string, number>> = {
   TCP: PROTOCOL_TCP,

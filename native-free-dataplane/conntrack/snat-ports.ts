@@ -15,7 +15,7 @@
  * Read before editing: linux net/netfilter/nf_nat_core.c get_unique_tuple, nf_nat_l4proto_unique_tuple and
  * nf_nat_used_tuple_harder; RFC 4787 §4.2.
  */
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
+import { isTunnelPort, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { findMapping } from './mappings.ts';
 import { type Conntrack, Rec, recordAt, Status } from './record.ts';
 import { tcpYieldsPort } from './tcp/reuse.ts';
@@ -41,6 +41,8 @@ class PortRequest {
   high = 0;
   /** 1 if the translated address is one of the node's, so that ports in use by its own sockets must be avoided. */
   ofNode = 0;
+  /** UDP: the node's own VXLAN port. Neither it nor another tunnel's port is ever allocated. -1 for other protocols. */
+  vxlanPort = -1;
   /** hashSource of the connection (mappings.ts). */
   source = 0;
   /** TCP: sequence number of the first segment. */
@@ -109,9 +111,12 @@ function search(table: Conntrack, base: number, ports: number, first: number, st
   return true;
 }
 
-/** Is the key's tuple with these ports unused? If a connection that may be evicted has it, it becomes a candidate. */
+/** May these ports be used, and is the tuple free? If a connection that may be evicted has it, it becomes a candidate. */
 function isFree(table: Conntrack, base: number, ports: number): boolean {
-  if (portRequest.ofNode !== 0 && isHostPort(table, ports & 0xffff)) return false;
+  const port = ports & 0xffff;
+  if (portRequest.ofNode !== 0 && isHostPort(table, port)) return false;
+  // What a pod sends to a tunnel's port of a node is dropped (stages/guard.ts): the answers would be lost.
+  if (portRequest.vxlanPort >= 0 && (port === portRequest.vxlanPort || isTunnelPort(port))) return false;
   const owner = ownerOfPort(table, base, ports);
   if (owner < 0) return true;
   // The original tuple of a connection: its owner has not been translated to this port.

@@ -2,7 +2,15 @@
  * The fields of a frame by name, as text: what two states of a packet are compared by. Those of a tunnel's own headers
  * begin with `outer `. Bytes that are no whole header have no fields. Never called on the packet path.
  */
-import { PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PROTOCOL_UDP, protocolName } from '../protocols.ts';
+import {
+  PROTOCOL_ICMP,
+  PROTOCOL_IPIP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  protocolName,
+  VXLAN_PORT,
+  VXLAN_PORT_LINUX,
+} from '../protocols.ts';
 import { formatIpv4, formatMac } from '../wire/address.ts';
 import {
   destinationMacHigh,
@@ -39,7 +47,7 @@ import {
   tcpOptions,
 } from '../wire/tcp.ts';
 import { UDP_BYTES, udpChecksum } from '../wire/udp.ts';
-import { hasVxlanNetwork, VXLAN_BYTES, VXLAN_PORT, VXLAN_PORT_LINUX, vxlanNetwork } from '../wire/vxlan.ts';
+import { hasVxlanNetwork, VXLAN_BYTES, vxlanNetwork } from '../wire/vxlan.ts';
 import { icmpName } from './icmp-names.ts';
 
 export type FrameFields = Readonly<Record<string, string>>;

@@ -21,6 +21,8 @@ import {
   PROTOCOL_TCP,
   PROTOCOL_UDP,
   protocolName,
+  VXLAN_PORT,
+  VXLAN_PORT_LINUX,
 } from '../protocols.ts';
 import { formatIpv4, formatIpv6, formatMac } from '../wire/address.ts';
 import {
@@ -94,7 +96,7 @@ import { ipv6Chain, walkIpv6Extensions } from '../wire/ipv6-extensions.ts';
 import { destinationPort, PORTS_BYTES, sourcePort } from '../wire/ports.ts';
 import { TCP_MIN_BYTES } from '../wire/tcp.ts';
 import { UDP_BYTES } from '../wire/udp.ts';
-import { hasVxlanNetwork, VXLAN_BYTES, VXLAN_PORT, VXLAN_PORT_LINUX, vxlanNetwork } from '../wire/vxlan.ts';
+import { hasVxlanNetwork, VXLAN_BYTES, vxlanNetwork } from '../wire/vxlan.ts';
 import { icmpName, icmpv6Name } from './icmp-names.ts';
 import { printSctp, printTcp, printUdp } from './transport.ts';
 

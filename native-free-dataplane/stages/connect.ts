@@ -160,6 +160,7 @@ function choosePort(pkt: Packet, dp: Dataplane, at: number, hop: number): boolea
   portRequest.sequence = segment.sequence;
   portRequest.evicts = pkt.protocol !== PROTOCOL_TCP || segment.kind === Kind.SYN ? 1 : 0;
   portRequest.nowMs = dp.nowMs;
+  portRequest.vxlanPort = pkt.protocol === PROTOCOL_UDP ? dp.node.config[NodeWord.VXLAN_PORT] : -1;
   return findPort(conntrack, at);
 }
 

@@ -12,11 +12,10 @@ import { HopKind, hopAt } from '../node/hops.ts';
 import { isOwnAddress } from '../node/host-routes.ts';
 import { isFirstOfRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
-import { PROTOCOL_GRE, PROTOCOL_IPIP, PROTOCOL_IPV6, PROTOCOL_UDP } from '../protocols.ts';
+import { isTunnelPort, PROTOCOL_GRE, PROTOCOL_IPIP, PROTOCOL_IPV6, PROTOCOL_UDP } from '../protocols.ts';
 import { Scope, sameAddress, scopeOf } from '../shared/address.ts';
 import { Verdict } from '../verdicts.ts';
 import { isDestinationMac, isGroupDestination, isSourceMac } from '../wire/ethernet.ts';
-import { isTunnelPort } from '../wire/vxlan.ts';
 
 /** Check a parsed IP packet. GO_ON with pkt.routed and pkt.forwarded set, or the reason to drop. */
 export function guard(pkt: Packet, dp: Dataplane): Verdict {

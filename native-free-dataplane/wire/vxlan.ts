@@ -23,29 +23,9 @@ export const VXLAN_OUTER_IPV4_BYTES: number = IPV4_MIN_BYTES + UDP_BYTES + VXLAN
 /** Bytes that encapsulation puts in front of an IP packet, outer Ethernet header left out. */
 export const VXLAN_OVERHEAD_IPV4: number = VXLAN_OUTER_IPV4_BYTES + ETHERNET_BYTES;
 
-/** UDP port by IANA. */
-export const VXLAN_PORT = 4789;
-/** What Linux and flannel used before IANA gave one (linux: vxlan_port). */
-export const VXLAN_PORT_LINUX = 8472;
-/** Other tunnels over UDP: Generic UDP Encapsulation, GENEVE, VXLAN-GPE (IANA). */
-const GUE_PORT = 6080;
-const GENEVE_PORT = 6081;
-const VXLAN_GPE_PORT = 4790;
-
 const IDENTIFIER = 4;
 /** First word of a header that says "the VNI is valid" and nothing else. */
 const FLAGS_WORD = 0x08000000;
-
-/** Do nodes of some cluster network tunnel to this UDP port? */
-export function isTunnelPort(port: number): boolean {
-  return (
-    port === VXLAN_PORT ||
-    port === VXLAN_PORT_LINUX ||
-    port === GENEVE_PORT ||
-    port === GUE_PORT ||
-    port === VXLAN_GPE_PORT
-  );
-}
 
 /** Network identifier, 0..2^24-1. */
 export function vxlanNetwork(view: DataView, at: number): number {

@@ -134,6 +134,19 @@ test('CVE-2021-3773 (nft_nat.sh port shadow): no pod’s source port shadows a p
   }
 });
 
+test('a masqueraded UDP connection never gets the port of a tunnel, where its answers would be dropped', () => {
+  const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:53`], nodePort: 31418 });
+  for (const port of [4789, 8472, 6080, 6081, 4790]) {
+    n.out.length = 0;
+    n.receive('host', `udp ${SERVER}:${port} > ${NODE}:31418 len 8`);
+    const [outside] = portsOf(onlySent(n, 'b'));
+    assert.is.not(outside, port);
+    n.out.length = 0;
+    assert.is(n.receive('b', `udp ${B}:53 > ${GATEWAY}:${outside} len 8`), 'to-host', `client port ${port}`);
+    isPacket(onlySent(n, 'host'), `udp ${NODE}:31418 > ${SERVER}:${port} len 8`);
+  }
+});
+
 test('CVE-2021-3773: a port that a socket of the node has is not given to a pod, although it is in the range', () => {
   const n = natNode({ masqueradePorts: [40000, 40003] });
   const host = new HostPorts(n.conntrack, () => new Set([40000, 40002, 640]));

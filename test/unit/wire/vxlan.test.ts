@@ -1,5 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { isTunnelPort } from '../../../native-free-dataplane/protocols.ts';
 import * as vxlan from '../../../native-free-dataplane/wire/vxlan.ts';
 import { AT, hex, memory, untouchedAround } from '../../lib/frames/header-memory.ts';
 
@@ -30,7 +31,7 @@ test('overhead: 50 bytes of MTU, 36 before the inner Ethernet header', () => {
 
 test('ports of tunnels', () => {
   const tunnels = [];
-  for (let port = 0; port < 65536; port++) if (vxlan.isTunnelPort(port)) tunnels.push(port);
+  for (let port = 0; port < 65536; port++) if (isTunnelPort(port)) tunnels.push(port);
   assert.equal(tunnels, [4789, 4790, 6080, 6081, 8472]);
 });
 
