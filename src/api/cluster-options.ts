@@ -1,20 +1,21 @@
 /**
- * The cluster's options: chosen at `dataplane up`, published in ConfigMap kube-system/dataplane-config, watched by agents.
+ * The cluster's options: chosen at `dataplane up`, published in ConfigMap kube-system/dataplane-config, watched by
+ * agents.
  */
 import { OVERLAYS, type OverlayName } from '../../native-free-dataplane/overlay/modes.ts';
 import { type Cidr, nthAddress, printCidr, printIp } from '../net/address.ts';
 import { CONFIG_MAP, type ConfigMap } from './types/objects.ts';
 
-/** Options that say how packets travel between nodes. */
+/** How packets travel between nodes. */
 export interface OverlayOptions {
   overlay: OverlayName;
-  /** IPIP by a raw socket of the agent, or by dp0 and the node's kernel. */
+  /** IPIP packets go through a raw socket of the agent, or through dp0 and the node's kernel. */
   ipipTransport: 'raw-socket' | 'dp0';
   vxlanPort: number;
   vni: number;
 }
 
-/** Their names, for whoever treats them alike. */
+/** The names of these options. */
 export const OVERLAY_OPTIONS: readonly (keyof OverlayOptions)[] = ['overlay', 'ipipTransport', 'vxlanPort', 'vni'];
 
 export interface ClusterOptions extends OverlayOptions {
@@ -32,35 +33,37 @@ export interface ClusterOptions extends OverlayOptions {
   /** First and last NodePort, both inclusive. */
   nodePortRange: readonly [first: number, last: number];
   /**
-   * First and last port of a node's addresses for masqueraded connections to the outside. The node's own sockets keep off
-   * them (docs/semantics.md).
+   * First and last port of a node's addresses for masqueraded connections to the outside. The kernel gives none of them
+   * to the node's own sockets (docs/semantics.md).
    */
   masqueradePorts: readonly [first: number, last: number];
   /** Tracked connections per node. */
   maxConntrack: number;
-  /** Seconds by name (conntrack-timeouts.ts, TIMEOUT_NAMES); what is not named has its default. */
+  /** Seconds by name (native-free-dataplane/conntrack/timeouts.ts, TIMEOUT_NAMES); others have their default. */
   conntrackTimeouts: Readonly<Record<string, number>>;
   /** TCP segments outside the window pass (nf_conntrack_tcp_be_liberal). */
   conntrackTcpLiberal: boolean;
   /** TCP connections that are already running are picked up (nf_conntrack_tcp_loose). */
   conntrackTcpLoose: boolean;
-  /** A Local traffic policy and no endpoint on the node: refuse at once, or drop in silence as kube-proxy does. */
+  /**
+   * For a Local traffic policy without an endpoint on the node: refuse at once, or drop silently as kube-proxy does.
+   */
   localPolicyAction: 'reject' | 'drop';
-  /** Addresses for `type: LoadBalancer`: CIDRs or `first-last` ranges. Empty: none are handed out. */
+  /** Addresses for `type: LoadBalancer`: CIDRs or `first-last` ranges. Empty: no addresses are allocated. */
   loadBalancerPool: readonly string[];
   /** Networks `spec.externalIPs` may lie in (CVE-2020-8554). Empty: none are accepted. */
   externalIpCidrs: readonly string[];
   clusterDomain: string;
-  /** Who answers for the cluster's names: each node's agent, or something that the cluster's user brings (CoreDNS). */
+  /** What serves cluster DNS: each node's agent, or a server that the user deploys (CoreDNS). */
   dns: 'agent' | 'external';
-  /** Name servers for everything else, `address` or `address:port`; none: such names do not exist. */
+  /** Name servers for all other names, `address` or `address:port`; empty: other names do not exist (NXDOMAIN). */
   dnsUpstreams: readonly string[];
 }
 
-/** Where an agent's name server listens, on the node's address; pods ask it through Service kube-system/kube-dns. */
+/** The port of the agent's DNS server on the node's address; pods reach it through Service kube-system/kube-dns. */
 export const DNS_PORT = 10053;
 
-/** Where pods ask: the service network's tenth address, as kubeadm chooses it. */
+/** The ClusterIP of cluster DNS: the tenth address of the service network, as with kubeadm. */
 export function clusterDnsAddress(serviceRange: Cidr): string {
   const address = nthAddress(serviceRange, 10);
   if (address === undefined) throw new RangeError(`${printCidr(serviceRange)} has no tenth address`);
@@ -97,7 +100,7 @@ export function overlayOverhead(overlay: OverlayName): number {
   return OVERLAYS[overlay].overheadBytes;
 }
 
-/** Options as the ConfigMap has them; defaults for what it lacks, also when it is missing or not JSON. */
+/** The options in the ConfigMap; defaults for those it lacks, and for all if it is missing or not JSON. */
 export function clusterOptionsOf(config: ConfigMap | undefined): ClusterOptions {
   try {
     const given = JSON.parse(config?.data?.[CONFIG_MAP.key] ?? '{}') as Partial<ClusterOptions>;

@@ -1,12 +1,12 @@
 /**
- * Errors of the API, both ends: the server throws them and writes their Status, the client rebuilds them from it.
- * Texts are Kubernetes' own (k8s.io/apimachinery/pkg/api/errors), since people search for them.
+ * Errors of the API on both sides: the server throws them and sends their Status, the client rebuilds them from it.
+ * The messages are those of Kubernetes (k8s.io/apimachinery/pkg/api/errors), because people search for them.
  */
 import { type Action, isPathAction } from './access/authorization.ts';
 import { qualifiedName, type Resource } from './resources.ts';
 import type { Status, StatusCause } from './types/objects.ts';
 
-/** The API refused. `code` is the HTTP status, `reason` Kubernetes' stable word for it. */
+/** The API refused the request. `code` is the HTTP status, `reason` the StatusReason (`NotFound`, `Conflict`, …). */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
   readonly code: number;
@@ -21,7 +21,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The API could not be reached, or the connection broke before it answered. `code` as of Node's system errors. */
+/** The API could not be reached, or the connection broke before the response. `code` is that of Node's system error. */
 export class ApiUnreachableError extends Error {
   override readonly name = 'ApiUnreachableError';
   readonly code: string;
@@ -32,7 +32,7 @@ export class ApiUnreachableError extends Error {
   }
 }
 
-/** One thing wrong with an object: where, what, and Kubernetes' word for the kind of mistake. */
+/** One error in an object: path, message, and Kubernetes' reason (`FieldValueRequired`, …). */
 export interface FieldError {
   /** As in `spec.ports[0].nodePort`. */
   path: string;
@@ -67,7 +67,7 @@ const about = (resource: Resource, name: string) => ({
 export const notFound = (resource: Resource, name: string): ApiError =>
   failure(404, 'NotFound', `${qualifiedName(resource)} "${name}" not found`, about(resource, name));
 
-/** With details, though empty: kubectl looks into them without asking whether they are there. */
+/** With details, though empty: kubectl reads them without checking that they exist. */
 export const noSuchPath = (path: string): ApiError =>
   failure(404, 'NotFound', `the server could not find the requested resource (${path})`, {});
 
@@ -82,7 +82,7 @@ export const conflict = (resource: Resource, name: string, why: string): ApiErro
     about(resource, name),
   );
 
-/** 409: an apply would change what others own (managedfields/internal/conflict.go). */
+/** 409: an apply would change fields that others own (managedfields/internal/conflict.go). */
 export function applyConflict(conflicts: readonly { owner: string; path: string }[]): ApiError {
   const causes = conflicts.map(({ owner, path }) => ({
     reason: 'FieldManagerConflict',
@@ -135,7 +135,7 @@ export const badRequest = (message: string): ApiError => failure(400, 'BadReques
 
 export const expired = (message: string): ApiError => failure(410, 'Expired', message);
 
-/** 410 in the middle of a list; with `continueToken` the rest can be had, as it is now. */
+/** 410 in the middle of a paginated list; `continueToken` retrieves the rest at the current version. */
 export function listExpired(continueToken: string): ApiError {
   const error = expired(
     'The provided continue parameter is too old to display a consistent list result. You can start a new list ' +
@@ -147,7 +147,7 @@ export function listExpired(continueToken: string): ApiError {
   return error;
 }
 
-/** 504, as a server answers that has not got that far yet. */
+/** 504, as from a server that has not reached that version yet. */
 export const tooLargeVersion = (wanted: number, current: number): ApiError =>
   failure(504, 'Timeout', `Too large resource version: ${wanted}, current: ${current}`, {
     retryAfterSeconds: 1,
@@ -157,7 +157,7 @@ export const tooLargeVersion = (wanted: number, current: number): ApiError =>
 export const notAcceptable = (accepted: readonly string[]): ApiError =>
   failure(406, 'NotAcceptable', `only the following media types are accepted: ${accepted.join(', ')}`);
 
-/** 429: not now. */
+/** 429: try again later. */
 export const tooManyRequests = (message: string, details: Status['details'] = {}): ApiError =>
   failure(429, 'TooManyRequests', message, details);
 
@@ -188,7 +188,7 @@ export const tooLarge = (limit: number | string): ApiError =>
 export const internalError = (message: string): ApiError =>
   failure(500, 'InternalError', `Internal error occurred: ${message}`);
 
-/** 422: the object breaks one or more rules; every one of them becomes a cause. */
+/** 422: the object is invalid; each error becomes a cause. */
 export function invalid(resource: Resource, name: string, errors: readonly FieldError[]): ApiError {
   const lines = errors.map((e) => (e.path === '' ? e.message : `${e.path}: ${e.message}`));
   const causes: StatusCause[] = errors.map((e) => ({

@@ -1,9 +1,9 @@
-/** What somebody may have meant who wrote a word that we do not know. */
+/** "Did you mean …?" for an unknown word. */
 
-/** More edits than these make another word. */
+/** A candidate with more edits than this is not proposed. */
 const MOST_EDITS = 2;
 
-/** The candidate within two edits of `word`, ignoring case, of which no more than half is wrong; undefined when there is none. */
+/** The closest candidate, ignoring case, within two edits and half its length; undefined if there is none. */
 export function nearestWord(word: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
   let least = MOST_EDITS + 1;
@@ -17,7 +17,7 @@ export function nearestWord(word: string, candidates: readonly string[]): string
   return best;
 }
 
-/** Levenshtein's distance, one row at a time. */
+/** Levenshtein distance, one row at a time. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {

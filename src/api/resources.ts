@@ -1,15 +1,15 @@
 /**
- * The resources the API serves: one row per kind, from which paths, discovery, schemas, tables and the CLI's names come.
- * A row is all it takes to serve a kind that Kubernetes publishes; its fields are in `published/`.
+ * The resources the API serves: one row per kind. Paths, discovery, schemas, tables and the CLI's names follow from it.
+ * A row suffices to serve a kind that Kubernetes publishes; its fields are in `published/`.
  */
 import type { Columns } from './tables/cells.ts';
 import type { Kind, KubeObject } from './types/objects.ts';
 import { AUTOSCALING_V1, EVENTS_V1, type View } from './views.ts';
 
 export interface Resource {
-  /** Of a custom resource any text, which no code here knows. */
+  /** For a custom resource, any text that is no name in `Kind`. */
   kind: Kind;
-  /** Names the collection in the store: the kind, for a custom resource `Kind.group`. */
+  /** The collection in the store: the kind, or `Kind.group` for a custom resource. */
   key: Kind;
   /** Empty for the core group. */
   group: string;
@@ -17,24 +17,24 @@ export interface Resource {
   plural: string;
   singular: string;
   shortNames: readonly string[];
-  /** `all`, and what `kubectl get all` shows with it. */
+  /** Categories, such as `all` for `kubectl get all`. */
   categories: readonly string[];
   namespaced: boolean;
-  /** Has a `/status` subresource: a write to the object leaves `status` alone, and the other way round. */
+  /** Has a `/status` subresource: a write to the object does not change `status`, and the other way round. */
   status: boolean;
   /** `metadata.generation` counts the changes of everything but metadata and status. */
   generation?: boolean;
-  /** Where `/scale` finds its numbers; undefined without that subresource. */
+  /** The fields that `/scale` reads and writes; undefined if there is no such subresource. */
   scale?: ScalePaths;
-  /** Stored, served and watched, but nothing in this cluster acts on it. */
+  /** Stored, served and watched, but no controller acts on it. */
   inert: boolean;
-  /** Another form of a kind that is stored as `resourceOfKind(key)` says. */
+  /** Set if this is another version of a kind that is stored as `resourceOfKind(key)`. */
   view?: View;
-  /** Of a custom resource: what its definition says of this version. */
+  /** Set for custom resources: this version in the definition. */
   custom?: { schema: object; storedApiVersion: string; columns: Columns<KubeObject> };
 }
 
-/** Paths within the object, as `spec.replicas`. */
+/** Paths within the object, such as `spec.replicas`. */
 export interface ScalePaths {
   specReplicas: string;
   statusReplicas: string;
@@ -166,7 +166,7 @@ function view(kind: Kind, group: string, version: string, conversion: View): Res
   return { ...stored, categories: [], group, version, view: conversion };
 }
 
-/** Everything with a path: what is stored, and other forms of it. */
+/** Every resource with a URL: the stored kinds and other versions of them. */
 export const SERVED: readonly Resource[] = [
   ...RESOURCES,
   view('Event', 'events.k8s.io', 'v1', EVENTS_V1),
@@ -175,7 +175,7 @@ export const SERVED: readonly Resource[] = [
 
 const byPath = new Map<string, Resource>(SERVED.map((r) => [`${apiVersionOf(r)}/${r.plural}`, r]));
 
-/** The resource as it is stored. */
+/** The resource in its stored version. */
 export const storedForm = (resource: Resource): Resource =>
   resource.view === undefined || resource.custom !== undefined ? resource : byKind.get(resource.key)!;
 
@@ -189,12 +189,12 @@ export function apiRootOf(resource: Resource): string {
   return resource.group === '' ? `/api/${resource.version}` : `/apis/${resource.group}/${resource.version}`;
 }
 
-/** `pods`, `deployments.apps`: as error texts name a resource. */
+/** `pods`, `deployments.apps`: a resource's name in error messages. */
 export function qualifiedName(resource: Pick<Resource, 'group' | 'plural'>): string {
   return resource.group === '' ? resource.plural : `${resource.plural}.${resource.group}`;
 }
 
-/** `pod/mc3`, `deployment.apps/web`: as kubectl names an object. */
+/** `pod/mc3`, `deployment.apps/web`: an object's name in kubectl's output. */
 export function displayName(resource: Resource, name: string): string {
   const group = resource.group === '' ? '' : `.${resource.group}`;
   return `${resource.singular}${group}/${name}`;
@@ -206,7 +206,7 @@ export function hasGeneration(object: { apiVersion: string; kind: string }): boo
   return known === undefined || known.generation === true;
 }
 
-/** The collection in which the store keeps an object. */
+/** The collection of an object in the store. */
 export function collectionOf({ apiVersion, kind }: { apiVersion: string; kind: string }): Kind {
   const slash = apiVersion.indexOf('/');
   const group = slash < 0 ? '' : apiVersion.slice(0, slash);
@@ -222,7 +222,7 @@ export function resourceOfPath(apiVersion: string, plural: string): Resource | u
   return byPath.get(`${apiVersion}/${plural}`);
 }
 
-/** The resource a person means by `po`, `pod`, `pods`, `Pod` or `endpointslices.discovery.k8s.io`. */
+/** The resource meant by `po`, `pod`, `pods`, `Pod` or `endpointslices.discovery.k8s.io`. */
 export function resourceNamed(word: string): Resource | undefined {
   const name = word.toLowerCase();
   return RESOURCES.find(

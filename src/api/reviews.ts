@@ -1,4 +1,4 @@
-/** Questions that are asked by creating an object and answered in its status; nothing of them is stored. */
+/** Review kinds: a client creates the object and gets the result in its status. Nothing is stored. */
 import type { Resource } from './resources.ts';
 
 const question = (kind: string, group: string, scope: 'cluster' | 'namespaced' = 'cluster'): Resource => ({

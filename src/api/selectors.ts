@@ -4,7 +4,10 @@ import type { KubeObject, LabelSelector } from './types/objects.ts';
 type Labels = Readonly<Record<string, string>>;
 export type Predicate = (object: KubeObject) => boolean;
 
-/** Does every pair of `selector` occur in `labels`? An empty selector matches all; say no beforehand if that is wrong. */
+/**
+ * Does every pair of `selector` occur in `labels`? An empty selector matches everything; callers handle it if it should
+ * not.
+ */
 export function matchesLabels(selector: Labels, labels: Labels | undefined): boolean {
   for (const key in selector) if (labels?.[key] !== selector[key]) return false;
   return true;
@@ -60,7 +63,7 @@ function parseTerm(term: string): (labels: Labels) => boolean {
   return negated ? (labels) => !(key in labels) : (labels) => key in labels;
 }
 
-/** What may stand in a field selector of each kind, beside metadata.name and metadata.namespace. */
+/** The fields that a field selector may name, by kind, besides metadata.name and metadata.namespace. */
 const SELECTABLE: Record<string, readonly string[]> = {
   Pod: ['spec.nodeName', 'spec.restartPolicy', 'spec.hostNetwork', 'status.phase', 'status.podIP'],
   Service: ['spec.clusterIP', 'spec.type'],
@@ -82,7 +85,7 @@ const SELECTABLE: Record<string, readonly string[]> = {
   ],
 };
 
-/** Fields of events.k8s.io by their names in the stored form (pkg/apis/events/v1/conversion.go). */
+/** Fields of events.k8s.io → their names in the stored version (pkg/apis/events/v1/conversion.go). */
 const FIELD_ALIASES: Record<string, string> = {
   ...Object.fromEntries(
     ['kind', 'namespace', 'name', 'uid', 'apiVersion', 'resourceVersion', 'fieldPath'].map((part) => [

@@ -1,6 +1,6 @@
 /**
- * Kinds that are served in two forms and stored in one: the conversions of k8s.io/kubernetes/pkg/apis between them.
- * `read` makes the other form of a stored object, `write` the stored form of an object that a client sends.
+ * Kinds that are served in two versions and stored in one, with the conversions of k8s.io/kubernetes/pkg/apis. `read`
+ * converts from the stored version, `write` to it.
  */
 import type { KubeObject } from './types/objects.ts';
 
@@ -11,7 +11,7 @@ export interface View {
 
 type Json = Record<string, unknown>;
 
-/** Members under new names; what is absent stays absent, what is not named here is kept. */
+/** Renames members; members without a new name are kept. */
 function renamed(object: Json, names: Readonly<Record<string, string>>): Json {
   const result: Json = {};
   for (const [name, value] of Object.entries(object)) result[names[name] ?? name] = value;
@@ -95,7 +95,7 @@ export const AUTOSCALING_V1: View = {
   },
 };
 
-/** What stands in the annotation is data of whoever wrote it: what is no list of metrics is left out. */
+/** The metrics in the annotation. Users may write it, so anything that is not a list of metrics is ignored. */
 function othersOf(text: unknown): Metric[] {
   try {
     return listOf(JSON.parse(String(text)));

@@ -1,10 +1,10 @@
 /**
- * YAML as kubectl reads it (sigs.k8s.io/yaml over go-yaml v2): the scalars of YAML 1.1, so that `0755` is a mode and `yes`
- * is true, merge keys, and no key twice; but `22:22` and dates are texts, as go-yaml leaves them.
+ * YAML as kubectl reads it (sigs.k8s.io/yaml with go-yaml v2): the scalars of YAML 1.1, so that `0755` is octal and
+ * `yes` is true; merge keys; no duplicate keys. As in go-yaml, `22:22` and dates are strings.
  */
 import { type ParseOptions, parse, type SchemaOptions, type Tags } from 'yaml';
 
-/** Tags of YAML 1.1 that go-yaml v2 does not give to plain scalars, or that JSON has no place for. */
+/** Tags of YAML 1.1 that go-yaml v2 does not resolve for plain scalars, or that JSON cannot represent. */
 const ABSENT = new Set(
   ['tag:yaml.org,2002:timestamp', 'tag:yaml.org,2002:set', 'tag:yaml.org,2002:omap'].concat('tag:yaml.org,2002:pairs'),
 );
@@ -12,7 +12,7 @@ const ABSENT = new Set(
 function goTags(tags: Tags): Tags {
   return tags.filter((tag) => {
     if (typeof tag === 'string') return !/^(timestamp|set|omap|pairs|floatTime|intTime)$/.test(tag);
-    // Numbers to the base 60: `22:22` would be a port mapping of 1342.
+    // Base 60: `22:22` would be the number 1342.
     return !ABSENT.has(tag.tag) && (tag as { format?: string }).format !== 'TIME';
   });
 }
@@ -25,7 +25,7 @@ export const YAML_OPTIONS: ParseOptions & SchemaOptions & { version: '1.1' } = {
   customTags: goTags,
 };
 
-/** More aliases to one anchor are an attack (a "billion laughs"). */
+/** Limit on aliases, against exponential expansion ("billion laughs"). */
 export const MAX_ALIASES = 100;
 
 /** One document. Throws Error with line and column. */

@@ -1,7 +1,7 @@
 /**
- * Who sends a request: by client certificate (name from CN, groups from O), by bearer token, or nobody we know. A token
- * that is not valid refuses the request even where anonymous ones would pass, so that an expired token is noticed
- * (apiserver/pkg/authentication/request/{x509,bearertoken,union}).
+ * Authentication: a user is identified by a client certificate (name from CN, groups from O) or a bearer token;
+ * otherwise the request is anonymous. A request with an invalid token is refused even where an anonymous one would be
+ * allowed, so that an expired token is noticed (apiserver/pkg/authentication/request/{x509,bearertoken,union}).
  */
 import type { IncomingMessage } from 'node:http';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
@@ -12,10 +12,10 @@ import { ANONYMOUS, AUTHENTICATED, type User } from './user.ts';
 /** The user a token was issued to; undefined when it is not valid. */
 export type VerifyToken = (token: string) => Promise<User | undefined>;
 
-/** Subprotocol by which a browser, which cannot set headers on a WebSocket, hands over a token. */
+/** WebSocket subprotocol that carries a token, for browsers: they cannot set headers on a WebSocket. */
 const PROTOCOL_TOKEN = 'base64url.bearer.authorization.k8s.io.';
 
-/** @throws ApiError 401 when credentials are shown that are not valid */
+/** @throws ApiError 401 when the request has credentials that are not valid */
 export async function authenticate(request: IncomingMessage, verifyToken: VerifyToken | undefined): Promise<User> {
   const byCertificate = certificateUser(request.socket as TLSSocket);
   if (byCertificate !== undefined) return byCertificate;
@@ -27,10 +27,10 @@ export async function authenticate(request: IncomingMessage, verifyToken: Verify
 }
 
 function certificateUser(socket: TLSSocket): User | undefined {
-  // `authorized`: Node has checked the chain against our authority, and the time.
+  // `authorized`: Node has verified the chain against our CA, and the validity period.
   if (socket.authorized !== true) return undefined;
   const certificate: PeerCertificate | undefined = socket.getPeerCertificate();
-  // A field that comes more than once is an array.
+  // A field that occurs more than once is an array.
   const subject = (certificate?.subject ?? {}) as unknown as Record<string, string | string[]>;
   const [name] = [subject.CN ?? []].flat();
   return name ? { name, groups: [...[subject.O ?? []].flat(), AUTHENTICATED] } : undefined;
@@ -45,7 +45,7 @@ function bearerToken({ headers }: IncomingMessage): string | undefined {
 }
 
 /**
- * The user that `user` asks to be (`kubectl --as`): each name, group and extra has to be allowed by itself
+ * The user that `user` impersonates (`kubectl --as`); each name, group and extra field is authorized separately
  * (apiserver/pkg/endpoints/filters/impersonation.go).
  * @throws ApiError 400 or 403
  */

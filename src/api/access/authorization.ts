@@ -1,6 +1,6 @@
 /**
- * May this user do this? An action is what a request does, in the terms of RBAC: a verb on a resource, or a verb on a
- * path that is no resource (apiserver/pkg/authorization/authorizer, endpoints/request/requestinfo.go).
+ * Authorization. An action is what a request does, in the terms of RBAC: a verb on a resource, or a verb on a
+ * non-resource path (apiserver/pkg/authorization/authorizer, endpoints/request/requestinfo.go).
  */
 import { ANONYMOUS, AUTHENTICATED, MASTERS, type User } from './user.ts';
 
@@ -23,7 +23,7 @@ export type Action = ResourceAction | PathAction;
 
 export interface Decision {
   allowed: boolean;
-  /** Why, for people; may be empty. */
+  /** Appended to the error message; may be empty. */
   reason: string;
 }
 
@@ -31,10 +31,10 @@ export type Authorize = (user: User, action: Action) => Decision;
 
 export const isPathAction = (action: Action): action is PathAction => 'path' in action;
 
-/** What is open to everybody (RBAC's system:public-info-viewer). */
+/** Paths that anonymous users may read (the ClusterRole system:public-info-viewer). */
 const PUBLIC = new Set(['/version', '/livez', '/readyz', '/healthz']);
 
-/** Open to everybody: version and health. Open to every authenticated user: everything, unless `further` decides. */
+/** Version and health are open to everybody; everything else to every authenticated user, or as `further` decides. */
 export function authorizer(further?: Authorize): Authorize {
   return (user, action) => {
     if (user.groups.includes(MASTERS)) return { allowed: true, reason: '' };
@@ -61,7 +61,7 @@ export function actionOf(method: string, url: string): Action {
   const core = parts[0] === 'api';
   const rest = parts.slice(core ? 2 : 3);
   if ((!core && parts[0] !== 'apis') || rest.length === 0) return { verb: method.toLowerCase(), path };
-  // The old spellings: /watch/ before the resource is a watch of it, /proxy/ is a call through.
+  // Deprecated forms: /watch/ before the resource is a watch of it, /proxy/ is a proxied request.
   const prefix = rest[0] === 'watch' || rest[0] === 'proxy' ? rest.shift() : undefined;
   const inside = rest[0] === 'namespaces' && rest.length > 2 && rest[2] !== 'status' && rest[2] !== 'finalize';
   const namespace = inside ? rest[1] : rest[0] === 'namespaces' ? rest[1] : undefined;

@@ -1,7 +1,6 @@
 /**
- * Role-based access control over the objects in the store (plugin/pkg/auth/authorizer/rbac): an action is allowed when a
- * rule of a role that is bound to the user, to one of their groups or to their service account covers it. There are no
- * rules that forbid.
+ * Role-based access control over the objects in the store (plugin/pkg/auth/authorizer/rbac). An action is allowed if it
+ * is covered by a rule of a role bound to the user, one of the user's groups or the service account. No rule can deny.
  */
 import type { Store } from '../store/store.ts';
 import type { StoredObject } from '../types/objects.ts';
@@ -36,7 +35,7 @@ const EVERYTHING = {
   incomplete: false,
 };
 
-/** Where every authenticated user may do everything. */
+/** The rules without RBAC: every authenticated user may do everything. */
 export const rulesWithoutRbac: RulesOf = (user) =>
   user.groups.includes(AUTHENTICATED) || user.groups.includes(MASTERS)
     ? EVERYTHING
@@ -106,7 +105,10 @@ function means({ kind, name, namespace }: Subject, user: User, bindingNamespace:
   }
 }
 
-/** rbac/v1 evaluation helpers: VerbMatches, APIGroupMatches, ResourceMatches, ResourceNameMatches, NonResourceURLMatches. */
+/**
+ * rbac/v1 evaluation helpers: VerbMatches, APIGroupMatches, ResourceMatches, ResourceNameMatches,
+ * NonResourceURLMatches.
+ */
 function covers(rule: PolicyRule, action: Action): boolean {
   if (!has(rule.verbs, action.verb)) return false;
   if (isPathAction(action)) {

@@ -1,4 +1,4 @@
-/** Who asks (k8s.io/apiserver/pkg/authentication/user). */
+/** The user of a request (k8s.io/apiserver/pkg/authentication/user). */
 export interface User {
   name: string;
   uid?: string;
@@ -8,7 +8,7 @@ export interface User {
 
 export const AUTHENTICATED = 'system:authenticated';
 export const UNAUTHENTICATED = 'system:unauthenticated';
-/** Members may do everything, whatever RBAC says. */
+/** Members may do everything, regardless of RBAC. */
 export const MASTERS = 'system:masters';
 
 export const ANONYMOUS: User = { name: 'system:anonymous', groups: [UNAUTHENTICATED] };

@@ -1,6 +1,6 @@
 /**
- * Client of the Kubernetes-shaped API over a unix socket or HTTP. Every call either returns the object or throws
- * `ApiError` (the API refused: has `code`, `reason`, `status`) or `ApiUnreachableError` (nobody answered).
+ * Client of the Kubernetes API over a unix socket or HTTP. Every call either returns the object or throws `ApiError`
+ * (the server refused: has `code`, `reason`, `status`) or `ApiUnreachableError` (no answer).
  */
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { ApiError, ApiUnreachableError } from '../errors.ts';
@@ -16,28 +16,28 @@ export interface Selection {
 }
 
 export interface WriteOptions {
-  /** Check and answer as usual, but change nothing. */
+  /** Process the request as usual, but persist nothing. */
   dryRun?: boolean;
   /** Unknown fields: refuse (the default), warn, or drop silently. */
   fieldValidation?: 'Strict' | 'Warn' | 'Ignore';
   subresource?: 'status';
-  /** Called once for every warning the API sends with its answer. */
+  /** Called once for each warning in the response. */
   onWarning?: (text: string) => void;
 }
 
 export interface DeleteOptions {
   namespace?: string;
-  /** Seconds a pod gets to end; 0 removes the object at once. */
+  /** Seconds that a pod has to terminate; 0 removes the object at once. */
   gracePeriodSeconds?: number;
   dryRun?: boolean;
-  /** What becomes of the objects it owns; left out: as is usual for the kind. */
+  /** What happens to the objects it owns; default: as is usual for the kind. */
   propagationPolicy?: 'Foreground' | 'Background' | 'Orphan';
-  /** Refuse (409) unless the object is still this one. */
+  /** The deletion fails with 409 unless the object still has this uid and version. */
   preconditions?: { uid?: string; resourceVersion?: string };
 }
 
 export interface WatchOptions extends Selection {
-  /** Changes after this version; left out: the present objects first, as ADDED. */
+  /** Watch changes after this version; if omitted, the present objects come first, as ADDED. */
   resourceVersion?: string;
   allowWatchBookmarks?: boolean;
   timeoutSeconds?: number;
@@ -55,14 +55,14 @@ const PATCH_MEDIA_TYPES: Record<PatchType, string> = {
   apply: 'application/apply-patch+yaml',
 };
 
-/** So long a connection is idle before the kernel asks the other side whether it is still there. */
+/** How long a connection is idle before the kernel sends keep-alive probes. */
 const KEEP_ALIVE_MS = 2000;
 
-/** As many kept connections may turn out to be closed, one after the other. */
+/** How many pooled connections in a row may turn out to be closed before a call fails. */
 const MAX_STALE = 16;
 
 export interface ClientOptions {
-  /** Milliseconds without an answer before a call fails; a watch that has begun has no limit. Default 30000. */
+  /** Milliseconds without a response before a call fails; an accepted watch has no limit. Default 30000. */
   timeoutMs?: number;
 }
 
@@ -79,7 +79,8 @@ export class ApiClient {
     this.timeoutMs = options.timeoutMs ?? 30_000;
     if (/^https?:/.test(target)) {
       const url = new URL(target);
-      if (url.protocol !== 'http:') throw new TypeError(`${target}: only http:// and unix sockets are spoken here`);
+      if (url.protocol !== 'http:')
+        throw new TypeError(`${target}: expected an http:// URL or the path of a unix socket`);
       this.where = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 80) };
     } else {
       this.where = { socketPath: target.replace(/^unix:(\/\/)?/, '') };
@@ -109,14 +110,14 @@ export class ApiClient {
     return this.call('POST', this.path(object.kind, namespace) + query(writeQuery(options)), object, options);
   }
 
-  /** Replaces the object; with `metadata.resourceVersion` set only if nobody changed it meanwhile (else 409). */
+  /** Replaces the object. If `metadata.resourceVersion` is set, fails with 409 when the object has changed since. */
   update<T extends KubeObject>(object: T, options: WriteOptions = {}): Promise<T> {
     const { namespace, name } = object.metadata;
     const path = this.path(object.kind, namespace ?? 'default', name, options.subresource);
     return this.call('PUT', path + query(writeQuery(options)), object, options);
   }
 
-  /** Changes the object by RFC 7396 (`merge`, the default), RFC 6902 (`json`) or Kubernetes' own rules. */
+  /** Patches the object by RFC 7396 (`merge`, the default), RFC 6902 (`json`) or Kubernetes' own rules. */
   patch<K extends Kind>(
     kind: K,
     name: string,
@@ -129,12 +130,12 @@ export class ApiClient {
     return this.call('PATCH', path + query({ ...writeQuery(options), ...extra }), patch, options, mediaType);
   }
 
-  /** Writes `status` alone, as a merge patch. */
+  /** Writes only `status`, as a merge patch. */
   patchStatus<K extends Kind>(kind: K, name: string, namespace: string | undefined, status: unknown) {
     return this.patch(kind, name, { status }, { ...(namespace && { namespace }), subresource: 'status' });
   }
 
-  /** Returns the object as it is now being deleted, or as it was when it went at once. */
+  /** Returns the terminating object, or its last state if it was removed at once. */
   delete<K extends Kind>(kind: K, name: string, options: DeleteOptions = {}): Promise<ObjectByKind[K]> {
     const { namespace, gracePeriodSeconds, preconditions, dryRun, propagationPolicy } = options;
     const body = {
@@ -149,8 +150,8 @@ export class ApiClient {
   }
 
   /**
-   * Follows changes until the server ends the stream (resolves), `signal` aborts (resolves) or something breaks
-   * (throws). An `ERROR` event, such as 410 for a version too old, is thrown as ApiError.
+   * Watches until the server ends the stream (resolves), `signal` aborts (resolves) or the connection fails
+   * (throws). An `ERROR` event, such as 410 for an expired version, is thrown as ApiError.
    */
   async watch<K extends Kind>(
     kind: K,
@@ -177,7 +178,7 @@ export class ApiClient {
         if (signal?.aborted) req.destroy();
         req.setTimeout(this.timeoutMs, () => req.destroy(noAnswer()));
       });
-      // From here on silence is no sign of trouble: nothing may change for hours.
+      // From here on there is no timeout: nothing may change for hours.
       outgoing?.setTimeout(0);
       if (response.statusCode !== 200) throw refusal(response, await readText(response));
       options.onOpen?.();
@@ -257,9 +258,9 @@ export class ApiClient {
         });
         return { response, text: await readText(response) };
       } catch (error) {
-        // A kept connection that the server closed meanwhile says nothing about the request: once more on a fresh one.
-        // EPIPE: it cannot have been read whole. ECONNRESET: it may have been, so what must not happen twice is not
-        // sent again.
+        // The server had closed the pooled connection, which is no failure of the request: retry on another. After
+        // EPIPE the server cannot have read the whole request. After ECONNRESET it may have, so only idempotent
+        // requests are sent again.
         const code = isSystemError(error) ? error.code : '';
         const again =
           reused &&
@@ -285,8 +286,8 @@ export class ApiClient {
       }
       const req = request({ ...this.where, method, path, headers, agent }, resolve);
       req.on('error', reject);
-      // A server that vanished without a word (a partition, a machine that lost power) is noticed within twelve seconds:
-      // the kernel probes an idle connection every second then, ten times (libuv src/unix/tcp.c uv__tcp_keepalive).
+      // A server that disappears without closing (a partition, a power failure) is noticed within twelve seconds: the
+      // kernel then probes an idle connection every second, ten times (libuv src/unix/tcp.c uv__tcp_keepalive).
       req.on('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
       onRequest(req);
       req.end(body);

@@ -1,26 +1,26 @@
-/** The client's side of HTTP: queries, answers as text or lines, refusals and warnings. */
+/** The client's side of HTTP: query strings, responses as text or lines, errors and warnings. */
 import type { IncomingMessage } from 'node:http';
 import { ApiError } from '../errors.ts';
 import type { Status } from '../types/objects.ts';
 
-/** `?a=b&…` of what is given; empty when nothing is. */
+/** `?a=b&…` of the parameters that are defined; empty if none is. */
 export function query(parameters: Record<string, string | undefined>): string {
   const given = Object.entries(parameters).filter((p): p is [string, string] => p[1] !== undefined);
   return given.length === 0 ? '' : `?${new URLSearchParams(given)}`;
 }
 
-/** An error of the operating system or of Node: nobody answered. */
+/** Is it an error of the operating system or of Node, so that there is no response? */
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string';
 }
 
-/** The API's own words for why it refused, or HTTP's. */
+/** The error of a response: from its Status object, or else from its HTTP status. */
 export function refusal(response: IncomingMessage, text: string): ApiError {
   try {
     const status = JSON.parse(text) as Status;
     if (status.kind === 'Status') return new ApiError(status);
   } catch {
-    // Not ours: fall through to what HTTP itself says.
+    // Not a Status object: use the HTTP status.
   }
   const code = response.statusCode ?? 500;
   const message = `HTTP ${code}: ${text.slice(0, 200)}`;
@@ -38,7 +38,7 @@ export function warningsOf(response: IncomingMessage): string[] {
   return texts;
 }
 
-/** The whole answer. */
+/** The whole response body. */
 export async function readText(response: IncomingMessage): Promise<string> {
   response.setEncoding('utf8');
   let text = '';
@@ -46,7 +46,7 @@ export async function readText(response: IncomingMessage): Promise<string> {
   return text;
 }
 
-/** Calls back for every line of a stream, until it ends. */
+/** Calls `onLine` for every line of a stream, until it ends. */
 export async function readLines(response: IncomingMessage, onLine: (line: string) => void): Promise<void> {
   response.setEncoding('utf8');
   let rest = '';

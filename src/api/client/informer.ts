@@ -1,7 +1,7 @@
 /**
- * A local copy of one kind of objects that follows the API: list, then watch from the list's version. When the
- * connection breaks it resumes from the last version seen; when that is too old (410) it lists again and emits only
- * what differs. It never gives up, and it never forgets objects while the API is away.
+ * A local cache of the objects of one kind: list, then watch from the list's version. When the connection breaks, the
+ * informer resumes from the last version seen; if that has expired (410), it lists again and reports only what differs.
+ * It retries for ever, and keeps its objects while the API is unreachable.
  */
 
 import { ApiError } from '../errors.ts';
@@ -12,11 +12,11 @@ export interface InformerHandlers<T extends KubeObject> {
   added?(object: T): void;
   updated?(object: T, old: T): void;
   deleted?(object: T): void;
-  /** The first list is complete: all `added` of it have been called. Called once. */
+  /** The initial list is complete: `added` has been called for all of it. Called once. */
   synced?(): void;
-  /** The API went away or answered with an error; the informer goes on trying. */
+  /** The API is unreachable or returned an error; the informer retries. */
   problem?(error: Error, retryInMs: number): void;
-  /** The connection stands again after a problem. */
+  /** The watch is established again after a problem. */
   recovered?(): void;
 }
 
@@ -34,9 +34,9 @@ export interface Informer<T extends KubeObject> {
   values(): IterableIterator<T>;
   readonly size: number;
   readonly synced: boolean;
-  /** The version up to which the copy is known to be true. */
+  /** The version that the cache is known to be up to date with. */
   readonly resourceVersion: string | undefined;
-  /** Resolves after the first complete list; rejects only when closed before it. */
+  /** Resolves after the first complete list; rejects only if closed before that. */
   whenSynced(): Promise<void>;
   close(): void;
 }
@@ -103,7 +103,7 @@ class ListWatcher<K extends Kind> implements Informer<ObjectByKind[K]> {
         if (this.resourceVersion === undefined) await this.relist();
         if (signal.aborted) return;
         await this.follow();
-        // The server ended the stream in good order (its time limit, or it is stopping): a short pause, no complaint.
+        // The server ended the stream normally (its time limit, or it is stopping): pause briefly, report nothing.
         await this.pause(this.minBackoff());
       } catch (error) {
         if (signal.aborted) return;
@@ -170,7 +170,7 @@ class ListWatcher<K extends Kind> implements Informer<ObjectByKind[K]> {
     const old = this.objects.get(key);
     if (old?.metadata.resourceVersion === object.metadata.resourceVersion) return;
     if (old !== undefined && old.metadata.uid !== object.metadata.uid) {
-      // Deleted and made again while we were not looking: to everyone downstream these are two objects.
+      // Deleted and created again since the last event: for the handlers these are two objects.
       this.remove(key);
       this.store(object);
       return;

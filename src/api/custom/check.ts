@@ -1,4 +1,4 @@
-/** A custom resource as its definition has it: pruned, filled in, checked. */
+/** Prunes, defaults and validates a custom resource by the schema of its definition. */
 import type { ValidateFunction } from 'ajv';
 import { type FieldError, internalError } from '../errors.ts';
 import type { Resource } from '../resources.ts';
@@ -12,7 +12,7 @@ export interface CustomCheck {
   warnings: FieldWarning[];
 }
 
-/** By schema, which is a new object whenever its definition changes. */
+/** Keyed by schema, which is a new object whenever its definition changes. */
 const validators = new WeakMap<object, ValidateFunction>();
 
 function validatorOf(resource: Resource, schema: StructuralSchema): ValidateFunction {
@@ -28,7 +28,7 @@ function validatorOf(resource: Resource, schema: StructuralSchema): ValidateFunc
   return validator;
 }
 
-/** `unknown`: is a field that the schema does not have an error, a warning, or nothing? */
+/** @param unknown fields that the schema does not have are errors, warnings, or silently dropped */
 export function checkCustom(resource: Resource, input: object, unknown: 'Strict' | 'Warn' | 'Ignore'): CustomCheck {
   const schema = resource.custom!.schema as StructuralSchema;
   const { metadata, ...rest } = input as KubeObject;

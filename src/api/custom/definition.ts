@@ -1,7 +1,7 @@
 /**
- * CustomResourceDefinitions: what makes one valid, what the server fills in, and the resources that it stands for
- * (apiextensions-apiserver/pkg/apis/apiextensions). Conversion between versions is that of the strategy None: another
- * apiVersion and nothing else.
+ * CustomResourceDefinitions: their validation, their defaults, and the resources they define
+ * (apiextensions-apiserver/pkg/apis/apiextensions). The conversion strategy between versions is None: only apiVersion
+ * changes.
  */
 import type { FieldError } from '../errors.ts';
 import type { Resource } from '../resources.ts';
@@ -48,10 +48,10 @@ export interface Definition extends KubeObject {
 
 const APPROVED = 'api-approved.kubernetes.io';
 
-/** Instances go before their definition. */
+/** The finalizer that keeps a definition until its instances are deleted. */
 export const CLEANUP = 'customresourcecleanup.apiextensions.k8s.io';
 
-/** Names and strategies where the definition is silent. */
+/** Defaults for the names and strategies that the definition leaves out. */
 export function withDefinitionDefaults(definition: Definition, created: boolean): Definition {
   const { names, conversion } = definition.spec;
   const finalizers = definition.metadata.finalizers ?? [];
@@ -144,13 +144,13 @@ function checkStructural(schema: StructuralSchema, path: string, errors: FieldEr
   }
 }
 
-/** Does a schema hold rules in CEL, which nothing evaluates here? */
+/** Does a schema contain CEL rules? They are not evaluated here. */
 export function hasRules(schema: unknown): boolean {
   if (typeof schema !== 'object' || schema === null) return false;
   return Object.entries(schema).some(([key, value]) => key === 'x-kubernetes-validations' || hasRules(value));
 }
 
-/** The status of a definition whose names nobody else has. */
+/** The status of a definition whose names are accepted. */
 export function establishedStatus(definition: Definition, now: string): Definition['status'] {
   const { names, versions } = definition.spec;
   const condition = (type: string, reason: string, message: string) => ({

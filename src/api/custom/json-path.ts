@@ -1,8 +1,11 @@
-/** The JSONPath of printer columns: `.spec.size`, `.status.conditions[?(@.type=="Ready")].status`, `.list[0]`, `.list[*]`. */
+/**
+ * The JSONPath of printer columns: `.spec.size`, `.status.conditions[?(@.type=="Ready")].status`, `.list[0]`,
+ * `.list[*]`.
+ */
 
 const STEP = /\.([\w$-]+)|\.?\['([^']+)'\]|\[(\d+)\]|\[(\*)\]|\[\?\(@\.([\w.-]+)\s*==\s*["']([^"']*)["']\)\]/y;
 
-/** The values at a path; none when the path is not understood. */
+/** The values at a path; empty if the path is not of the supported forms. */
 export function valuesAt(root: unknown, path: string): unknown[] {
   let values = [root];
   let at = 0;

@@ -1,10 +1,10 @@
-/** The custom kinds of one cluster: what its CustomResourceDefinitions stand for, as they come and go. */
+/** The custom kinds of one cluster, kept up to date with its CustomResourceDefinitions. */
 import { apiVersionOf, type Resource, resourceOfKind, resourceOfPath } from '../resources.ts';
 import type { Store } from '../store/store.ts';
 import { type Definition, resourceOf } from './definition.ts';
 
 export class CustomKinds {
-  /** Counts changes of the kinds that are served. */
+  /** Incremented whenever the kinds that are served change. */
   generation = 0;
   private readonly byDefinition = new Map<string, Resource[]>();
   private readonly byPath = new Map<string, Resource>();
@@ -34,7 +34,7 @@ export class CustomKinds {
     return resourceOfPath(apiVersion, plural) ?? this.byPath.get(`${apiVersion}/${plural}`);
   }
 
-  /** The resource in which an owner is found. */
+  /** The resource that an owner reference means. */
   ofKind(apiVersion: string, kind: string): Resource | undefined {
     const own = resourceOfKind(kind);
     if (own !== undefined && own.group === groupOf(apiVersion)) return own;
@@ -45,7 +45,7 @@ export class CustomKinds {
     return resourceOfKind(key) ?? this.kinds().find((resource) => resource.key === key);
   }
 
-  /** Calls back once for every kind there is or will be. */
+  /** Calls `listener` once for every present and future kind. */
   onKind(listener: (resource: Resource) => void): void {
     this.listeners.push(listener);
     for (const resource of this.kinds()) listener(resource);

@@ -1,6 +1,6 @@
 /**
- * Structural schemas of custom resources (apiextensions-apiserver/pkg/apiserver/schema): which fields an object may have,
- * what is filled in where it is silent, and what its values must be. The functions change nothing but their result.
+ * Structural schemas of custom resources (apiextensions-apiserver/pkg/apiserver/schema): pruning, defaulting and
+ * validation. No function changes its arguments.
  */
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { FieldError } from '../errors.ts';
@@ -25,10 +25,10 @@ export interface StructuralSchema {
   [keyword: string]: unknown;
 }
 
-/** Fields that every object has, in its schema or not. */
+/** Fields that every object has, whether or not its schema lists them. */
 const TYPE_META = new Set(['apiVersion', 'kind', 'metadata']);
 
-/** The value without fields that the schema does not know; their paths go to `unknown`. */
+/** The value without the fields that the schema does not list; their paths are appended to `unknown`. */
 export function prune(value: Json, schema: StructuralSchema, unknown: string[], path: string = ''): Json {
   if (Array.isArray(value)) {
     if (schema.items === undefined) return value;
@@ -51,7 +51,7 @@ export function prune(value: Json, schema: StructuralSchema, unknown: string[], 
   return result;
 }
 
-/** The value with the schema's defaults where it has nothing. */
+/** The value with the schema's defaults for missing fields. */
 export function withSchemaDefaults(value: Json, schema: StructuralSchema): Json {
   if (Array.isArray(value)) {
     return schema.items === undefined ? value : value.map((item) => withSchemaDefaults(item, schema.items!));
@@ -83,12 +83,12 @@ const ajv = new Ajv({
   validateFormats: false,
 });
 
-/** Ready to check values. Throws Error for a schema that is none. */
+/** A validator of the schema. Throws Error if it is not a valid schema. */
 export function compileStructural(schema: StructuralSchema): ValidateFunction {
   return ajv.compile(plainSchema(schema) as object);
 }
 
-/** As JSON schema: defaults are no concern of it, and a value of two types has a list of them. */
+/** As JSON Schema: without defaults, and with a list of types where two are allowed (int-or-string, nullable). */
 function plainSchema(schema: Json): Json {
   if (Array.isArray(schema)) return schema.map(plainSchema);
   if (!isObject(schema)) return schema;
@@ -101,7 +101,7 @@ function plainSchema(schema: Json): Json {
     } else define(result, keyword, keyword === 'enum' ? value : plainSchema(value));
   }
   if (schema['x-kubernetes-int-or-string'] === true) result.type = ['integer', 'string'];
-  // OpenAPI of version 3.0 has a flag where JSON schema has a number.
+  // In OpenAPI 3.0 exclusiveMinimum is a flag beside minimum; in JSON Schema it is the bound itself.
   for (const bound of ['Minimum', 'Maximum']) {
     const flag = `exclusive${bound}`;
     if (result[flag] === true) result[flag] = result[bound.toLowerCase()];
@@ -110,7 +110,7 @@ function plainSchema(schema: Json): Json {
   return result;
 }
 
-/** What is wrong with a value, in the messages of k8s.io/kube-openapi/pkg/validation. */
+/** The errors of a value, with the messages of k8s.io/kube-openapi/pkg/validation. */
 export function structuralErrors(validator: ValidateFunction, value: Json): FieldError[] {
   if (validator(value)) return [];
   const byPath = new Map<string, FieldError>();

@@ -1,6 +1,6 @@
 /**
- * The published types as OpenAPI schemas: what kubectl explains, merges and checks by. The two versions differ in how a
- * reference is written beside a description, and in what a value of one of two types may be called.
+ * The published types as OpenAPI schemas, which kubectl uses for `explain`, merging and validation. Versions 2 and 3
+ * differ in how a reference is written beside a description, and in how a value of one of two types is declared.
  */
 import { isScalar, META, type PublishedField, publishedType, RUNTIME } from '../published/types.ts';
 import type { Resource } from '../resources.ts';
@@ -10,7 +10,7 @@ export type Version = 'v2' | 'v3';
 
 const EXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
 
-/** `k8s.io.api.core.v1.Pod` → `io.k8s.api.core.v1.Pod`, as Go packages are written the other way round. */
+/** `k8s.io.api.core.v1.Pod` → `io.k8s.api.core.v1.Pod`: the domain name of the Go package, reversed. */
 function definitionName(type: string): string {
   return type.replace(/^k8s\.io\./, 'io.k8s.').replace('apiextensions_apiserver', 'apiextensions-apiserver');
 }
@@ -56,7 +56,7 @@ function both(schema: OpenApiSchema): Record<Version, OpenApiSchema> {
   return { v2: schema, v3: schema };
 }
 
-/** The types a document consists of; each names those it refers to. */
+/** The schemas of one document. Adding a type also adds the types it refers to. */
 export class Definitions {
   readonly schemas: Record<string, OpenApiSchema> = {};
   private readonly version: Version;
@@ -71,7 +71,7 @@ export class Definitions {
   add(type: string): void {
     const name = definitionName(type);
     if (this.schemas[name] !== undefined) return;
-    this.schemas[name] = {}; // Types refer to themselves.
+    this.schemas[name] = {}; // Set before its fields are read: types are recursive.
     this.schemas[name] = this.schemaOf(type);
   }
 
@@ -130,7 +130,7 @@ export class Definitions {
     }
     const extensions = listExtensions(field);
     if (one.$ref === undefined) return { ...text, ...fallback, ...one, ...extensions };
-    // In version 2 what stands beside a reference has no meaning, but the published documents have it all the same.
+    // In version 2 members beside a $ref have no meaning, but Kubernetes' published documents have them all the same.
     return this.version === 'v2'
       ? { ...text, ...one, ...extensions }
       : { ...text, ...fallback, allOf: [one], ...extensions };
@@ -143,7 +143,7 @@ export class Definitions {
   }
 }
 
-/** Removes what version 2 cannot express: alternatives, and null (apiextensions-apiserver/pkg/controller/openapi/v2). */
+/** Removes what version 2 cannot express: anyOf and nullable (apiextensions-apiserver/pkg/controller/openapi/v2). */
 function plainForV2(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(plainForV2);
   if (typeof schema !== 'object' || schema === null) return schema;
@@ -151,7 +151,7 @@ function plainForV2(schema: unknown): unknown {
   return Object.fromEntries(entries.map(([keyword, value]) => [keyword, plainForV2(value)]));
 }
 
-/** A Go default: JSON, or a word. */
+/** A `+default` marker of Go: JSON, or plain text. */
 function readDefault(text: string): unknown {
   try {
     return JSON.parse(text);

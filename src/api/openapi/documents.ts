@@ -1,4 +1,4 @@
-/** `/openapi/v3`, one document per group and version, and `/openapi/v2`, everything in one. */
+/** `/openapi/v3`: one document per group and version. `/openapi/v2`: one document for everything. */
 import { META, typeNameOf } from '../published/types.ts';
 import { apiRootOf, apiVersionOf, type Resource } from '../resources.ts';
 import { Definitions, groupVersionKind, type OpenApiSchema, type Version } from './definitions.ts';
@@ -6,7 +6,7 @@ import { pathsOf } from './operations.ts';
 
 const INFO = { title: 'Kubernetes', version: 'v1.34.0' };
 
-/** Bodies that belong to no resource: what deletes, patches and refusals consist of. */
+/** Bodies that belong to no resource: those of deletions, patches and errors. */
 const COMMON = ['DeleteOptions', 'Status', 'Patch'].map((name) => `${META}.${name}`);
 
 function build(resources: readonly Resource[], version: Version): { paths: OpenApiSchema; schemas: OpenApiSchema } {
@@ -55,7 +55,7 @@ export class OpenApiV3 {
   private readonly documents = new Map<string, string>();
   private readonly edition: string;
 
-  /** `edition` changes whenever the documents may have changed: clients keep what they have under its name. */
+  /** @param edition changes whenever the documents may have changed; clients cache by it */
   constructor(resources: readonly Resource[], edition: string) {
     this.edition = edition;
     for (const resource of resources) {

@@ -1,12 +1,12 @@
 /**
- * The paths of an OpenAPI document: every verb of every resource. kubectl finds the type of a resource by them, and
- * whether the server validates fields by the parameters of `patch`.
+ * The paths of an OpenAPI document: every verb of every resource. kubectl finds the type of a resource there, and reads
+ * from the parameters of `patch` whether the server validates fields.
  */
 import { META } from '../published/types.ts';
 import { apiRootOf, type Resource } from '../resources.ts';
 import { groupVersionKind, type OpenApiSchema, reference, type Version } from './definitions.ts';
 
-/** One verb of a path, before it is written for a version of OpenAPI. */
+/** One verb of a path, before it is rendered for a version of OpenAPI. */
 interface Operation {
   method: 'get' | 'post' | 'put' | 'patch' | 'delete';
   /** Its name in Kubernetes (x-kubernetes-action). */
@@ -14,7 +14,7 @@ interface Operation {
   query: readonly string[];
   /** Type of the body; undefined without one. */
   body?: string | undefined;
-  /** Type of the answer. */
+  /** Type of the response. */
   answer: string;
   mediaTypes?: readonly string[];
 }
@@ -127,7 +127,7 @@ const typed = (type: string, version: Version): OpenApiSchema => (version === 'v
 function operationOf(resource: Resource, path: string, operation: Operation, version: Version): OpenApiSchema {
   const { action, query, answer, body } = operation;
   const types = operation.mediaTypes ?? JSON_TYPES;
-  // kubectl chooses its patches by this: there is nothing in a custom resource by which to merge strategically.
+  // kubectl chooses its patch type by this. Custom resources have no merge keys for a strategic merge patch.
   const consumes = resource.custom ? types.filter((type) => !type.includes('strategic')) : types;
   const parameters: OpenApiSchema[] = [...new Set(query)].map((name) => {
     const [type, description] = QUERY[name]!;

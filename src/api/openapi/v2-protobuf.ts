@@ -1,6 +1,6 @@
 /**
- * The version 2 document as protobuf (`openapi.v2.Document` of gnostic), the only form in which kubectl asks for it. It
- * differs from the JSON in shape: every map is a list of names and values, extensions and free values are YAML texts.
+ * The version 2 document as protobuf (`openapi.v2.Document` of gnostic), the only form that kubectl requests. Its shape
+ * differs from the JSON: every map is a list of names and values; extensions and arbitrary values are YAML strings.
  */
 
 import { messageType } from '../protobuf/root.ts';
@@ -8,12 +8,12 @@ import { OPENAPI_V2 } from '../published/types.ts';
 import type { OpenApiSchema } from './definitions.ts';
 
 export const PROTOBUF_V2 = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
-/** What the answer is called: Go refuses media types with an @ (kube-openapi/pkg/handler). */
+/** The response's media type: Go rejects media types with an @ (kube-openapi/pkg/handler). */
 export const ANSWERED_V2 = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
 
 type Json = Record<string, unknown>;
 
-/** Encodes a document as `openApiV2` makes it. */
+/** Encodes a document of `openApiV2`. */
 export function encodeV2(document: OpenApiSchema): Uint8Array {
   const type = messageType(`${OPENAPI_V2}.Document`);
   const message = {

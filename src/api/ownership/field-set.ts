@@ -1,13 +1,12 @@
 /**
- * A set of fields of an object, as a tree of path elements (structured-merge-diff/fieldpath). Its JSON is what
- * `managedFields` holds as FieldsV1: `{"f:spec":{"f:replicas":{}}}`; a `.` stands for the element itself where it has
- * others below it.
+ * A set of an object's fields, as a tree of path elements (structured-merge-diff/fieldpath). Its JSON is the FieldsV1
+ * of `managedFields`: `{"f:spec":{"f:replicas":{}}}`; a `.` means the element itself, where it has others below it.
  */
 
 type FieldsV1 = { [element: string]: FieldsV1 };
 
 export class FieldSet {
-  /** The field at this place belongs to the set. */
+  /** Whether the field at this path is in the set. */
   self = false;
   readonly children = new Map<string, FieldSet>();
 
@@ -37,7 +36,7 @@ export class FieldSet {
     return !this.self && this.children.size === 0;
   }
 
-  /** The place below this one, made when it is not there. */
+  /** The node below this one; created if it does not exist. */
   at(element: string): FieldSet {
     let child = this.children.get(element);
     if (child === undefined) {
@@ -51,7 +50,7 @@ export class FieldSet {
     return this.combine(other, (a, b) => a || b);
   }
 
-  /** The fields of this set that the other has not. */
+  /** The fields of this set that are not in the other. */
   difference(other: FieldSet): FieldSet {
     return this.combine(other, (a, b) => a && !b);
   }
@@ -64,7 +63,7 @@ export class FieldSet {
     return JSON.stringify(this.encode()) === JSON.stringify(other.encode()) && this.self === other.self;
   }
 
-  /** Paths of all fields, as people read them: `.spec.containers[name="c"].image`. */
+  /** Readable paths of all fields: `.spec.containers[name="c"].image`. */
   *paths(prefix: string = ''): Generator<string> {
     if (this.self && prefix !== '') yield prefix;
     for (const [element, child] of this.children) yield* child.paths(prefix + printElement(element));

@@ -1,7 +1,8 @@
 /**
- * Who owns which field (server-side apply, apimachinery/pkg/util/managedfields). An apply owns what its configuration
- * names, and what it named before and names no longer is removed unless somebody else owns it, too. Every other write
- * owns what it changes. An apply that would change somebody else's field is refused, unless it is forced.
+ * Field ownership (server-side apply, apimachinery/pkg/util/managedfields). An apply owns the fields of its
+ * configuration; a field that was in its previous configuration and no longer is gets removed, unless it has another
+ * owner too. Every other write owns the fields that it changes. An apply that would change another manager's field is a
+ * conflict, unless forced.
  */
 import type { KubeObject, ManagedFieldsEntry, ObjectMeta } from '../types/objects.ts';
 import { FieldSet } from './field-set.ts';
@@ -16,9 +17,9 @@ export interface Writer {
   time: string;
 }
 
-/** One field that an apply would take from its owner. */
+/** One field that an apply would change although another manager owns it. */
 export interface Conflict {
-  /** The owner, as a refusal names it: `"kubectl-edit" using apps/v1 at 2025-01-31T12:00:00Z`. */
+  /** The owner, as in the error message: `"kubectl-edit" using apps/v1 at 2025-01-31T12:00:00Z`. */
   owner: string;
   path: string;
 }
@@ -32,11 +33,11 @@ interface Entry {
   fields: FieldSet;
 }
 
-/** Entries of updates kept; the oldest beyond them become one (managedfields/capmanagers.go). */
+/** Maximum number of Update entries; the oldest beyond it are merged into one (managedfields/capmanagers.go). */
 const MAX_UPDATERS = 10;
 const ANCIENT = 'ancient-changes';
 
-/** What nobody owns (managedfields/stripmeta.go). */
+/** Metadata without owners (managedfields/stripmeta.go). */
 const STRIPPED_META = 'name namespace creationTimestamp selfLink uid generation managedFields resourceVersion'
   .split(' ')
   .concat('deletionTimestamp', 'deletionGracePeriodSeconds');
@@ -111,14 +112,16 @@ function owned(fields: FieldSet, hasStatus: boolean, subresource: string | undef
   return result;
 }
 
-/** Which entry is a writer's: updates of one manager through different subresources are apart, applies too. */
+/**
+ * Does an entry belong to the writer? Each subresource has an entry of its own, and so has each apiVersion for updates.
+ */
 const isOf = (writer: Writer, operation: Entry['operation']) => (entry: Entry) =>
   entry.manager === writer.manager &&
   entry.operation === operation &&
   entry.subresource === writer.subresource &&
   (operation === 'Apply' || entry.apiVersion === writer.apiVersion);
 
-/** What of an object is not its managers' business: the entries themselves. */
+/** The object without `managedFields`, which nobody owns. */
 function bare(object: object | undefined): object {
   const { metadata, ...rest } = (object ?? {}) as { metadata?: ObjectMeta };
   if (metadata === undefined) return rest;
@@ -128,11 +131,11 @@ function bare(object: object | undefined): object {
 
 export interface Typed {
   shape: Shape;
-  /** The kind has a status subresource: its status is owned through that alone. */
+  /** Whether the kind has a status subresource; its status then has owners only through that. */
   hasStatus: boolean;
 }
 
-/** The entries after a create, update or patch that made `next` of `old` (undefined: a create). */
+/** The entries after a create, update or patch from `old` (undefined: a create) to `next`. */
 export function afterUpdate(
   typed: Typed,
   old: KubeObject | undefined,
@@ -140,7 +143,7 @@ export function afterUpdate(
   given: readonly ManagedFieldsEntry[] | undefined,
   writer: Writer,
 ): ManagedFieldsEntry[] | undefined {
-  // Entries sent with an update replace what is there; an empty one clears them all.
+  // Entries in the request replace the stored ones; a single empty entry clears them.
   if (given?.length === 1 && Object.keys(given[0]!).length === 0) return undefined;
   const sent = decodeEntries(given);
   const before = sent.length > 0 ? sent : decodeEntries(old?.metadata.managedFields);
@@ -164,7 +167,7 @@ export interface Applied {
   conflicts: Conflict[];
 }
 
-/** `config` applied to `live` (undefined: there is nothing yet). With `force` conflicts are settled for the applier. */
+/** `config` applied to `live` (undefined: no such object yet). `force` takes the conflicting fields over. */
 export function apply(
   typed: Typed,
   live: KubeObject | undefined,

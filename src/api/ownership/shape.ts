@@ -1,32 +1,33 @@
 /**
- * How a value merges: field by field, element by element, or as a whole (structured-merge-diff's schema). From the
- * published types; inside custom resources maps merge by field and lists are whole.
+ * How a value merges: field by field, element by element, or atomically (the schema of structured-merge-diff). Taken
+ * from the published types. In custom resources maps are granular and lists atomic, unless the schema has
+ * x-kubernetes-* markers.
  */
 import type { StructuralSchema } from '../custom/structural.ts';
 import { isScalar, META, type PublishedField, publishedType, RUNTIME } from '../published/types.ts';
 
 export type Shape =
-  /** Replaced as a whole, whatever it is. */
+  /** Atomic: replaced as a whole. */
   | { merge: 'whole' }
   /** By field; `field` gives the shape of each. */
   | { merge: 'fields'; field: (name: string) => Shape }
   /** A list of objects, identified by these fields. */
   | { merge: 'keys'; keys: readonly ListKey[]; item: Shape }
-  /** A list of values, each there or not. */
+  /** A list of scalars with set semantics. */
   | { merge: 'set' };
 
 export interface ListKey {
   name: string;
-  /** What an element that leaves it out has. */
+  /** The default for elements that leave the key out. */
   fallback: unknown;
 }
 
 export const WHOLE: Shape = { merge: 'whole' };
-/** Nothing is known of the type. */
+/** The shape of a type without a schema. */
 export const UNTYPED: Shape = { merge: 'fields', field: () => UNTYPED_VALUE };
 const UNTYPED_VALUE: Shape = UNTYPED;
 
-/** Types whose JSON is no object with their fields, or any object at all. */
+/** Types whose JSON is not an object with the type's fields, or may be any object. */
 const OPAQUE = new Set([
   `${META}.Time`,
   `${META}.MicroTime`,

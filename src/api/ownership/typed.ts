@@ -1,6 +1,6 @@
 /**
- * Values by their shape: which fields they have, what changed between two, one merged into the other, and one without
- * some fields (structured-merge-diff/typed). None changes its arguments.
+ * Operations on values of a shape: list the fields, compare two, merge two, remove fields
+ * (structured-merge-diff/typed). No function changes its arguments.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { define, isObject } from '../patches/json.ts';
@@ -16,7 +16,7 @@ interface Part {
   shape: Shape;
 }
 
-/** The parts of a value that merge one by one; undefined when it is one whole. */
+/** The parts of a value that merge one by one; undefined if it is atomic. */
 function partsOf(value: Json, shape: Shape): Part[] | undefined {
   if (shape.merge === 'fields') {
     if (!isObject(value)) return undefined;
@@ -38,7 +38,7 @@ function partsOf(value: Json, shape: Shape): Part[] | undefined {
 
 const isItem = (element: string) => !element.startsWith('f:');
 
-/** The fields an applied configuration claims: its leaves, and every item of its lists. */
+/** The fields that an applied configuration owns: its leaves, and every item of its lists. */
 export function fieldsOf(value: Json, shape: Shape): FieldSet {
   const set = new FieldSet();
   const parts = partsOf(value, shape);
@@ -54,7 +54,7 @@ export function fieldsOf(value: Json, shape: Shape): FieldSet {
   return set;
 }
 
-/** Every place of a value, its maps included: what appears when it appears as a whole. */
+/** Every path of a value, including maps: the fields that are new when the value is. */
 function placesOf(value: Json, shape: Shape): FieldSet {
   const set = new FieldSet();
   set.self = true;
@@ -92,7 +92,7 @@ export function compare(old: Json, next: Json, shape: Shape): Comparison {
   return result;
 }
 
-/** `config` over `live`. */
+/** `config` merged over `live`. */
 export function merge(live: Json, config: Json, shape: Shape): Json {
   const before = partsOf(live, shape);
   const after = partsOf(config, shape);
@@ -109,7 +109,7 @@ export function merge(live: Json, config: Json, shape: Shape): Json {
   return mergeItems(before, after, mine);
 }
 
-/** The configuration's items in its order; each other item stays behind the one it followed. */
+/** The configuration's items in its order; every other item stays behind the one it followed. */
 function mergeItems(before: readonly Part[], after: readonly Part[], mine: Map<string, Json>): Json[] {
   const wanted = new Set(after.map(({ element }) => element));
   const result: Json[] = [];
@@ -124,7 +124,7 @@ function mergeItems(before: readonly Part[], after: readonly Part[], mine: Map<s
   return result;
 }
 
-/** The value without the fields of `gone`, but for what `kept` has. Undefined: nothing is left of it. */
+/** The value without the fields in `gone`, except those in `kept`; undefined if nothing is left. */
 export function without(value: Json, shape: Shape, gone: FieldSet, kept: FieldSet): Json {
   const parts = partsOf(value, shape);
   if (parts === undefined) return value;
@@ -136,7 +136,7 @@ export function without(value: Json, shape: Shape, gone: FieldSet, kept: FieldSe
     if (out === undefined) {
       left.push(part);
     } else if (out.self && stay === undefined) {
-      changed = true; // With all that is in it: nobody else has a claim on any of that.
+      changed = true; // Removed with everything below it, as no other manager owns any of that.
     } else {
       const inner = without(part.value, part.shape, out, stay ?? new FieldSet());
       changed ||= inner !== part.value;

@@ -1,4 +1,4 @@
-/** JSON patch (RFC 6902), with the work of one patch bounded. */
+/** JSON patch (RFC 6902), with bounded work per patch. */
 import { isDeepStrictEqual } from 'node:util';
 import { define, isObject, type Json, type JsonObject, PatchError, PatchTooLargeError } from './json.ts';
 
@@ -9,21 +9,23 @@ interface Operation {
   value?: Json;
 }
 
-/** As k8s.io/apiserver has it (handlers/patch.go). */
+/** The limit of k8s.io/apiserver (handlers/patch.go). */
 const MAX_OPERATIONS = 10_000;
-/** Bytes of JSON that all copies of one patch may add: they double what they copy. */
+/**
+ * Bytes of JSON that all `copy` operations of a patch may add together: repeated copies grow a document exponentially.
+ */
 const MAX_COPIED_BYTES = 3 * 1024 * 1024;
-/** Elements of lists moved aside by insertions and removals. */
+/** List elements that all insertions and removals of a patch may shift. */
 const MAX_SHIFTED = 20_000_000;
 const MAX_DEPTH = 1000;
 
-/** What one patch has cost so far. */
+/** The cost of a patch so far. */
 interface Work {
   copiedBytes: number;
   shifted: number;
 }
 
-/** RFC 6902; all operations or none. `target` is left alone. */
+/** RFC 6902: applies all operations or none. `target` is not changed. */
 export function jsonPatch(target: Json, operations: Json): Json {
   if (!Array.isArray(operations)) throw new PatchError('a JSON patch is a list of operations');
   if (operations.length > MAX_OPERATIONS) {
@@ -37,7 +39,7 @@ export function jsonPatch(target: Json, operations: Json): Json {
   return document;
 }
 
-/** A copy of its own, on the bill of the patch. */
+/** A deep copy; its size counts toward the limits of the patch. */
 function copied(value: Json, depth: number, work: Work): Json {
   const size = measure(value, depth);
   work.copiedBytes += size;
@@ -49,7 +51,7 @@ function copied(value: Json, depth: number, work: Work): Json {
   return structuredClone(value);
 }
 
-/** About the bytes of its JSON. Without recursion: how deep it is nested is what is to be found out. */
+/** The approximate size of the JSON in bytes. Not recursive, because it also checks the nesting depth. */
 function measure(value: Json, depth: number): number {
   let size = 0;
   const open: { value: Json; depth: number }[] = [{ value, depth }];
@@ -67,7 +69,7 @@ function measure(value: Json, depth: number): number {
   return size;
 }
 
-/** Opens or closes a gap in a list. */
+/** Inserts or removes elements of a list. */
 function splice(list: Json[], at: number, removed: number, items: Json[], work: Work): void {
   work.shifted += list.length - at;
   if (work.shifted > MAX_SHIFTED) throw new PatchTooLargeError('the patch moves too many elements of lists');

@@ -1,4 +1,4 @@
-/** What all patches work on, and how they fail. */
+/** JSON values, and the errors of all patch types. */
 export type Json = unknown;
 export type JsonObject = Record<string, Json>;
 
@@ -7,7 +7,7 @@ export class PatchError extends Error {
   override readonly name: string = 'PatchError';
 }
 
-/** Applying it would cost more than one request may. */
+/** The patch exceeds a limit on work or size. */
 export class PatchTooLargeError extends PatchError {
   override readonly name = 'PatchTooLargeError';
 }
@@ -15,7 +15,7 @@ export class PatchTooLargeError extends PatchError {
 export const isObject = (value: Json): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Sets a member also when it is called `__proto__`. */
+/** Sets a member, even one named `__proto__`. */
 export function define(object: JsonObject, key: string, value: Json): void {
   Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
 }

@@ -1,4 +1,4 @@
-/** JSON merge patch (RFC 7396). Changes neither argument; what is not touched is shared with the result. */
+/** JSON merge patch (RFC 7396). Changes neither argument; the result shares the unchanged parts with them. */
 import { define, isObject, type Json, type JsonObject } from './json.ts';
 
 /** RFC 7396 §2. */

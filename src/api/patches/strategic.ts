@@ -1,6 +1,6 @@
 /**
- * Kubernetes' strategic merge patch (apimachinery/pkg/util/strategicpatch): a merge patch that knows from the published
- * types which lists are merged by a key. Changes neither argument; what is not touched is shared with the result.
+ * Kubernetes' strategic merge patch (apimachinery/pkg/util/strategicpatch): a merge patch that merges lists by the
+ * merge keys of the published types. Changes neither argument; the result shares the unchanged parts with them.
  */
 import { isScalar, type PublishedField, publishedType } from '../published/types.ts';
 import { define, isObject, type Json, type JsonObject, PatchError } from './json.ts';
@@ -16,12 +16,12 @@ export function fieldOf(type: string | undefined, name: string): PublishedField 
   return type === undefined || isScalar(type) ? undefined : publishedType(type).fields.get(name);
 }
 
-/** The field that identifies the elements of a list; undefined: the list is replaced as a whole, or united. */
+/** The merge key of a list; undefined: the list is replaced, or is a set of scalars. */
 export function mergeKeyOf(field: PublishedField | undefined): string | undefined {
   return field?.patchStrategy?.includes('merge') ? field.patchMergeKey : undefined;
 }
 
-/** Lists of plain values that are united instead of replaced. */
+/** Is it a list of scalars that is merged as a set? */
 const isUnited = (field: PublishedField | undefined) =>
   field?.list === true && field.patchStrategy?.includes('merge') === true && field.patchMergeKey === undefined;
 
@@ -59,7 +59,7 @@ function mergeObject(target: JsonObject, patch: JsonObject, type: string | undef
       define(result, key, mergeList(Object.hasOwn(result, key) ? result[key] : undefined, value, field, order));
     } else define(result, key, value);
   }
-  // An order may come without elements: only their places change.
+  // $setElementOrder may come without elements: only their order changes.
   for (const [key, order] of Object.entries(patch)) {
     const name = key.slice(key.indexOf('/') + 1);
     if (!key.startsWith('$setElementOrder/') || name in patch || !Array.isArray(result[name])) continue;
@@ -68,7 +68,7 @@ function mergeObject(target: JsonObject, patch: JsonObject, type: string | undef
   return result;
 }
 
-/** `$retainKeys`: every other member goes. What the patch itself sets must be among them. */
+/** `$retainKeys`: all other members are removed. Every member that the patch sets must be listed. */
 function retain(result: JsonObject, patch: JsonObject): void {
   if (patch.$retainKeys === undefined) return;
   const kept = new Set(listOf('$retainKeys', patch.$retainKeys));
@@ -118,7 +118,7 @@ function mergeByKey(present: readonly Json[], patch: readonly Json[], mergeKey: 
     }
     const at = places.get(key);
     if (item.$patch === 'delete') {
-      // Two elements may share a key, such as port 53 over TCP and UDP: all of them are meant.
+      // Several elements may have the same key, such as port 53 over TCP and UDP: the patch applies to all of them.
       result.forEach((old, i) => {
         if (isObject(old) && old[mergeKey] === key) result[i] = undefined;
       });
@@ -130,7 +130,7 @@ function mergeByKey(present: readonly Json[], patch: readonly Json[], mergeKey: 
   return result.filter((item) => item !== undefined);
 }
 
-/** Named elements in this order; the others keep to the element they followed. */
+/** The listed elements in this order; every other element stays behind the one it followed. */
 function inOrder(items: readonly Json[], order: readonly Json[], mergeKey: string | undefined): Json[] {
   const keyOf = (item: Json) => (mergeKey !== undefined && isObject(item) ? item[mergeKey] : item);
   const rank = new Map(order.map((item, i) => [keyOf(item), i]));

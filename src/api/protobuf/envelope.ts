@@ -1,6 +1,6 @@
 /**
  * Kubernetes' protobuf bodies: four bytes of magic, then runtime.Unknown with the kind and the object's own message
- * (apimachinery/pkg/runtime/serializer/protobuf). What comes out is the object as its JSON would be.
+ * (apimachinery/pkg/runtime/serializer/protobuf). They are decoded to the object that the JSON body would be.
  */
 import { META, RUNTIME, typeNameOf } from '../published/types.ts';
 import { toJson } from './json.ts';
@@ -15,7 +15,7 @@ export class ProtobufError extends Error {
   override readonly name = 'ProtobufError';
 }
 
-/** Kinds that every group has, whatever apiVersion a client gives them. */
+/** Kinds that exist in every group: clients send them with any apiVersion. */
 const OPTIONS = new Set(['DeleteOptions', 'CreateOptions', 'UpdateOptions', 'PatchOptions', 'Status']);
 
 function typeOf(apiVersion: string, kind: string): string | undefined {
@@ -24,7 +24,7 @@ function typeOf(apiVersion: string, kind: string): string | undefined {
   return typeNameOf(slash < 0 ? '' : apiVersion.slice(0, slash), apiVersion.slice(slash + 1), kind);
 }
 
-/** Throws ProtobufError for a body that cannot be read, and for kinds that are not published. */
+/** @throws ProtobufError for a malformed body, and for kinds that Kubernetes does not publish */
 export function decodeBody(body: Buffer): unknown {
   if (!body.subarray(0, MAGIC.length).equals(MAGIC)) {
     throw new ProtobufError('provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]');

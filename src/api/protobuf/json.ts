@@ -1,6 +1,6 @@
 /**
- * Decoded messages as JSON. Go writes fields that are no pointers also when they are zero, so what its JSON leaves out
- * (`omitempty`) must be left out here; structs are written always, as in its JSON.
+ * Decoded messages as JSON. Go encodes non-pointer fields in protobuf even if they are zero, so those that its JSON
+ * omits (`omitempty`) are omitted here. Structs are always written, as in Go's JSON.
  */
 import {
   type FieldDescriptor,
@@ -16,7 +16,7 @@ type Message = Record<string, unknown>;
 
 const EXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
 
-/** Types with a JSON of their own. Undefined: nothing was set. */
+/** Types with a special JSON form. Undefined: the field is not set. */
 const SPECIAL: Readonly<Record<string, (message: Message) => unknown>> = {
   [`${META}.Time`]: (time) => timeText(time, 0),
   [`${META}.MicroTime`]: (time) => timeText(time, 6),
@@ -84,7 +84,7 @@ function parsed(raw: unknown): unknown {
   return text === '' ? undefined : JSON.parse(text);
 }
 
-/** Year 1, which is Go's zero time, is no time at all. */
+/** RFC 3339; undefined for year 1, Go's zero time. */
 function timeText(time: Message, digits: number): string | undefined {
   if (!own(time, 'seconds')) return undefined;
   const seconds = Number(time.seconds);

@@ -1,7 +1,7 @@
 /**
- * The types of the Kubernetes API as published: every field with its protobuf number, its meaning and how it merges. They
- * come from the .proto files of k8s.io/api (Apache-2.0), made into the JSON files of this folder by
- * `scripts/published-types.mjs`. A package is read when one of its types is first asked for.
+ * The published types of the Kubernetes API: every field with its protobuf number, description and merge strategy. They
+ * come from the .proto files of k8s.io/api (Apache-2.0); `scripts/published-types.mjs` converts them to the JSON files
+ * of this folder. A package is read when one of its types is first used.
  */
 import { createRequire } from 'node:module';
 
@@ -30,11 +30,11 @@ export interface PublishedField {
   map: boolean;
   required: boolean;
   description: string;
-  /** Values the API knows; undefined when any text will do. */
+  /** The values of an enum; undefined if any text is allowed. */
   values: readonly string[] | undefined;
   patchStrategy: string | undefined;
   patchMergeKey: string | undefined;
-  /** As structured merge treats a list; undefined means atomic (for lists) or granular (for maps and structs). */
+  /** The list type for structured merge; undefined means atomic (lists) or granular (maps and structs). */
   listType: 'map' | 'set' | 'atomic' | undefined;
   listMapKeys: readonly string[];
   /** The map or struct is replaced as a whole. */
@@ -79,7 +79,7 @@ const require = createRequire(import.meta.url);
 export function messagesOf(packageName: string): Readonly<Record<string, MessageDescriptor>> {
   const file = FILES[packageName];
   if (file === undefined) throw new TypeError(`no published package is called ${packageName}`);
-  // From here as from the bundle, where these files lie beside its chunks.
+  // The same relative path works in the bundle, where these files are beside its chunks.
   return (require(`../published/${file}.json`) as { messages: Record<string, MessageDescriptor> }).messages;
 }
 

@@ -1,4 +1,4 @@
-/** Rules between the fields of Service, Endpoints and EndpointSlice. */
+/** Validation across the fields of Service, Endpoints and EndpointSlice. */
 import { parseCidr, parseIp } from '../../net/address.ts';
 import { whyNotEndpoint } from '../../net/reserved.ts';
 import type { FieldError } from '../errors.ts';
@@ -30,7 +30,7 @@ const duplicate = (path: string, value: unknown): FieldError => ({
 
 const ADDRESS = 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)';
 
-/** Reachable from outside: these have externalTrafficPolicy. */
+/** Is the Service reachable from outside, so that it has an externalTrafficPolicy? */
 export function isExternallyAccessible(spec: ServiceSpec): boolean {
   return spec.type === 'LoadBalancer' || spec.type === 'NodePort' || (isClusterIpType(spec) && hasExternalIps(spec));
 }

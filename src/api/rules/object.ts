@@ -1,4 +1,4 @@
-/** Rules between the fields of one object, beyond its schema. Texts follow k8s.io/kubernetes/pkg/apis/core/validation. */
+/** Validation across the fields of one object. Messages follow k8s.io/kubernetes/pkg/apis/core/validation. */
 
 import { parseCidr } from '../../net/address.ts';
 import { checkDefinition, type Definition } from '../custom/definition.ts';
@@ -21,7 +21,7 @@ import { checkPodSpec } from './pod.ts';
 import { checkDataSize, checkSecret } from './secret.ts';
 import { checkWorkload } from './workload.ts';
 
-/** All rules the object breaks; its schema is known to hold (unknown fields aside). */
+/** All errors of an object that has passed its schema (except for unknown fields). */
 export function checkRules(object: KubeObject): FieldError[] {
   switch (object.kind) {
     case 'Pod':

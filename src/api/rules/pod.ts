@@ -1,4 +1,4 @@
-/** Rules between the fields of a pod's spec. */
+/** Validation across the fields of a pod's spec. */
 import { parseIp } from '../../net/address.ts';
 import type { FieldError } from '../errors.ts';
 import type { Container, Handler, PodSpec, Probe, Volume } from '../types/objects.ts';

@@ -1,4 +1,7 @@
-/** What a Secret of each type must hold (pkg/apis/core/validation, ValidateSecret), and how large it and a ConfigMap may be. */
+/**
+ * The keys that each type of Secret requires (pkg/apis/core/validation, ValidateSecret); the size limit of Secrets and
+ * ConfigMaps.
+ */
 import type { FieldError } from '../errors.ts';
 import type { ConfigMap, Secret } from '../types/objects.ts';
 
@@ -17,7 +20,7 @@ export function checkDataSize(object: DataHolder): FieldError[] {
   return [{ path: 'data', message: `Too long: may not be more than ${MAX_DATA_BYTES} bytes` }];
 }
 
-/** Keys that a Secret of a type must have: all of one of the lists. */
+/** Required keys by type of Secret: all keys of at least one of the lists. */
 const KEYS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   'kubernetes.io/tls': [['tls.crt', 'tls.key']],
   'kubernetes.io/ssh-auth': [['ssh-privatekey']],

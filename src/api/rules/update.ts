@@ -1,4 +1,4 @@
-/** What may not change once an object exists. Texts follow k8s.io/kubernetes/pkg/apis validation. */
+/** Validation of updates: immutable fields. Messages follow the validation in k8s.io/kubernetes/pkg/apis. */
 import { isDeepStrictEqual } from 'node:util';
 import type { FieldError } from '../errors.ts';
 import type {
@@ -22,12 +22,12 @@ const fixed = (path: string, value: unknown, message: string): FieldError => ({
   message: `Invalid value: ${JSON.stringify(value)}: ${message}`,
 });
 
-/** All rules broken by putting `object` in the place of `old`. */
+/** All errors of replacing `old` with `object`. */
 export function checkUpdate(object: KubeObject, old: KubeObject): FieldError[] {
   return [...checkFinalizers(object, old), ...checkKind(object, old)];
 }
 
-/** Who is being deleted takes on no new duties (apimachinery/pkg/api/validation, ValidateObjectMetaAccessorUpdate). */
+/** A terminating object gets no new finalizers (apimachinery/pkg/api/validation, ValidateObjectMetaAccessorUpdate). */
 export function checkFinalizers({ metadata }: KubeObject, old: KubeObject): FieldError[] {
   if (old.metadata.deletionTimestamp === undefined) return [];
   const before = new Set(old.metadata.finalizers);
@@ -95,7 +95,7 @@ function checkPod(spec: PodSpec, old: PodSpec): FieldError[] {
 
 function checkService({ spec }: Service, { spec: old }: Service): FieldError[] {
   const errors: FieldError[] = [];
-  // A change from or to ExternalName gives up or takes an address; every other change keeps it.
+  // A change from or to ExternalName releases or allocates the ClusterIP; no other change of type does.
   const both = spec.type !== 'ExternalName' && old.type !== 'ExternalName';
   if (both && old.clusterIP && spec.clusterIP !== old.clusterIP) {
     errors.push(fixed('spec.clusterIPs[0]', [spec.clusterIP ?? ''], 'may not change once set'));

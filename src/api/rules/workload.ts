@@ -1,4 +1,4 @@
-/** Rules of the kinds that make pods (pkg/apis/{apps,batch,core,policy}/validation). */
+/** Validation of workloads and disruption budgets (pkg/apis/{apps,batch,core,policy}/validation). */
 import type { FieldError } from '../errors.ts';
 import { matchesSelector } from '../selectors.ts';
 import type {
@@ -17,7 +17,7 @@ import type {
 } from '../types/objects.ts';
 import { checkPodSpec } from './pod.ts';
 
-/** The errors of an object; none for a kind that makes no pods. */
+/** The errors of an object; empty for all other kinds. */
 export function checkWorkload(object: KubeObject): FieldError[] {
   switch (object.kind) {
     case 'Deployment':

@@ -1,4 +1,4 @@
-/** What Kubernetes fills in where a manifest is silent (k8s.io/kubernetes/pkg/apis/core/v1/defaults.go and its kin). */
+/** The API server's defaults for fields that a manifest omits (k8s.io/kubernetes/pkg/apis/{core,…}/v1/defaults.go). */
 import { isExternallyAccessible } from '../rules/network.ts';
 import type {
   EndpointSlice,
@@ -15,7 +15,7 @@ import { limitDefaults } from './limit-defaults.ts';
 import { podSpec, withRequests } from './pod-defaults.ts';
 import { workloadDefaults } from './workload-defaults.ts';
 
-/** The object with defaults; `object` itself is not changed. Its schema is known to hold. */
+/** The object with defaults; `object` itself is not changed. It must have passed its schema. */
 export function withDefaults<T extends KubeObject>(object: T): T {
   return defaulted(object) as T;
 }

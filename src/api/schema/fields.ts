@@ -1,7 +1,7 @@
 /**
- * Words to write object schemas with. Each makes a JSON Schema node that carries, in `expected`, the sentence a person
- * is shown when a value does not fit. Two keywords are our own: `expected` (a text) and `unsupported` (a real
- * Kubernetes field that nothing here reads: allowed, and named in a warning).
+ * Building blocks for object schemas. Each makes a JSON Schema node with two keywords of our own: `expected`, the text
+ * that the error message for a wrong value contains, and `unsupported`, which marks a Kubernetes field that has no
+ * effect here: it is allowed and causes a warning.
  */
 
 export interface Schema {
@@ -17,7 +17,7 @@ export interface Schema {
 
 const UNSUPPORTED: Schema = { unsupported: true };
 
-/** RFC 1123 label, as Kubernetes narrows it: lower case. */
+/** RFC 1123 label in lower case, as Kubernetes requires. */
 export const DNS_LABEL = '[a-z0-9]([-a-z0-9]*[a-z0-9])?';
 const QUALIFIED = '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]';
 
@@ -43,7 +43,7 @@ export const oneOf = (...words: readonly string[]): Schema => ({
   expected: words.length === 1 ? `"${words[0]}"` : `one of ${words.join(', ')}`,
 });
 
-/** Looked at first, so that a megabyte of text cannot keep the expression behind it busy. */
+/** Checks the length before the rest of the expression, whose time grows with the length. */
 const bounded = (maxLength: number) => `(?=[^]{0,${maxLength}}$)`;
 
 const matching = (pattern: string, maxLength: number, expected: string): Schema => ({
@@ -78,7 +78,7 @@ export const portName: Schema = matching(
   "a port name of lower-case letters, digits and '-' with at least one letter, of at most 15 characters (RFC 6335)",
 );
 
-/** A port by its number or by the name a container gives it. */
+/** A port number, or the name of a container port. */
 export const portRef: Schema = {
   ...portName,
   type: ['integer', 'string'],
@@ -129,7 +129,9 @@ export const labels: Schema = {
   expected: 'an object of labels',
 };
 
-/** An object with exactly these fields; a name that ends in `!` is required. `unsupported` are real, but not ours. */
+/**
+ * An object with exactly these fields; a name that ends in `!` is required. `unsupported` fields have no effect here.
+ */
 export function object(fields: Record<string, Schema>, unsupported: readonly string[] = []): Schema {
   const properties: Record<string, Schema> = {};
   const required: string[] = [];
@@ -145,13 +147,15 @@ export function object(fields: Record<string, Schema>, unsupported: readonly str
 /** Schemas that occur in several places, by name: compiled once instead of once per place. */
 export const SHARED: Record<string, Schema> = {};
 
-/** Makes `schema` a shared one and returns the reference to it. */
+/** Registers `schema` under a name and returns a reference to it. */
 export function shared(name: string, schema: Schema): Schema {
   SHARED[name] = schema;
   return { $ref: name, ...(schema.expected !== undefined && { expected: schema.expected }) };
 }
 
-/** Names that become one segment of a URL, such as those of roles: `system:node` (apimachinery/pkg/api/validation/path). */
+/**
+ * Names that become one segment of a URL, such as those of roles: `system:node` (apimachinery/pkg/api/validation/path).
+ */
 export const pathSegment: Schema = {
   type: 'string',
   pattern: '^(?!\\.\\.?$)[^/%]+$',
@@ -201,7 +205,7 @@ const metadataParts = {
   }),
 };
 
-/** Metadata of a kind whose names follow `name`. What the server fills in may be sent back to it. */
+/** Metadata of a kind whose names follow `name`. Fields that the server sets are accepted too. */
 const metadata = (name: Schema): Schema =>
   object({
     name,

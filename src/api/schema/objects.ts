@@ -147,7 +147,7 @@ const replicaSet = document('apps/v1', 'ReplicaSet', dnsSubdomain, {
   }),
 });
 
-/** Kinds whose fields are read here; all others are checked by their published type alone. */
+/** Kinds whose fields are used here; all others are checked against their published type only. */
 export const SCHEMAS: { readonly [K in Kind]?: Schema } = {
   Pod: pod,
   Service: service,

@@ -1,4 +1,4 @@
-/** What Kubernetes fills in where a pod's manifest, or the template of one, is silent (pkg/apis/core/v1/defaults.go). */
+/** The API server's defaults for the spec of a pod or a pod template (pkg/apis/core/v1/defaults.go). */
 import type { Container, PodSpec, Probe, Volume } from '../types/objects.ts';
 
 export function podSpec(spec: PodSpec): PodSpec {

@@ -316,7 +316,7 @@ const podStatus = object(
 
 export const pod: Schema = document('v1', 'Pod', dnsSubdomain, { 'spec!': podSpec, status: podStatus });
 
-/** Of a template's metadata labels and annotations are used; the rest is allowed, as in Kubernetes. */
+/** Only labels and annotations of a template's metadata are used; other fields are allowed, as in Kubernetes. */
 export const podTemplate: Schema = object({
   metadata: object({
     labels,

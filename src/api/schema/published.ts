@@ -1,21 +1,22 @@
 /**
- * Checks values against the published types: kinds that are only stored, and the fields of other kinds that nothing here
- * reads. Interpreted, not compiled: these types are many and large, and most are met once (Pod's alone took ajv 0.4 s).
+ * Checks values against the published types: whole objects of kinds that are only stored, and the unsupported fields of
+ * other kinds. Interpreted, not compiled: there are many large types, most of them used once (ajv took 0.4 s for Pod
+ * alone).
  */
 import { isScalar, META, type PublishedField, publishedType, RUNTIME } from '../published/types.ts';
 import { QUANTITY } from './fields.ts';
 
 export interface Finding {
-  /** JSON pointer of the object the finding is about. */
+  /** JSON pointer of the value with the error. */
   pointer: string;
-  /** The member of it that is unknown or missing; undefined: the value itself is wrong. */
+  /** The unknown or missing member; undefined if the value itself is wrong. */
   member?: string;
   what: 'unknown' | 'missing' | 'wrong' | 'not-listed';
-  /** What belongs there. */
+  /** Description of a valid value. */
   expected: string;
-  /** What is there. */
+  /** The actual value. */
   value?: unknown;
-  /** For an unknown member: the names that there are. */
+  /** For an unknown member: the valid names. */
   names?: readonly string[];
 }
 
@@ -52,14 +53,14 @@ const VALUES: Readonly<Record<string, { check: Check; expected: string }>> = {
   },
 };
 
-/** Types that are one thing or the other; their parts are checked where they are an object. */
+/** Union types: a value that is an object is checked as the named type. */
 const EITHER: Readonly<Record<string, string>> = {
   [`${EXTENSIONS}.JSONSchemaPropsOrArray`]: `${EXTENSIONS}.JSONSchemaProps`,
   [`${EXTENSIONS}.JSONSchemaPropsOrBool`]: `${EXTENSIONS}.JSONSchemaProps`,
   [`${EXTENSIONS}.JSONSchemaPropsOrStringArray`]: `${EXTENSIONS}.JSONSchemaProps`,
 };
 
-/** Go types that are lists of text under a name of their own. */
+/** Named Go types of a list of strings. */
 const TEXT_LISTS = new Set(['k8s.io.api.authentication.v1.ExtraValue', 'k8s.io.api.authorization.v1.ExtraValue']);
 
 function isTime(value: unknown): boolean {
@@ -70,12 +71,12 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Who fills in a status may leave out what a manifest may not. */
+/** Required fields are not enforced in a status: controllers may leave them out. */
 const isReport = (type: string) => /(Status|Condition)$/.test(type);
 
 const escaped = (key: string) => key.replace(/~/g, '~0').replace(/\//g, '~1');
 
-/** Adds to `findings` what is wrong with `value`, a value of the published type. */
+/** Appends the errors of `value`, which should be of the published type, to `findings`. */
 export function checkType(value: unknown, type: string, pointer: string, findings: Finding[]): void {
   const plain = VALUES[type];
   if (plain !== undefined) {
@@ -135,7 +136,7 @@ export function checkField(value: unknown, field: PublishedField, pointer: strin
   }
 }
 
-/** The field at a JSON pointer into an object of this type; undefined where there is none. */
+/** The field at a JSON pointer into an object of this type; undefined if there is none. */
 export function fieldAt(type: string, pointer: string): PublishedField | undefined {
   let at: PublishedField | undefined;
   let inside = type;

@@ -1,9 +1,10 @@
 /**
- * Is this object what Kubernetes would accept, and what do we make of it? Usable without a server: the CLI checks every
- * document with `validate` before it applies any.
+ * Validation of objects, with errors as in Kubernetes and warnings for fields without effect here. Usable without a
+ * server: the CLI checks every document with `validate` before it applies any.
  *
- * Three layers: the schema of the kind (ajv; compiled on first use of a kind, about 10 ms), rules between fields
- * (`rules/object.ts`), and what only the cluster knows (addresses, ports, names taken), which the controllers check on writing.
+ * There are three layers: the schema of the kind (ajv; compiled on first use of a kind, about 10 ms); rules across
+ * fields (`rules/object.ts`); and checks against the cluster's state (addresses, ports and names in use), which the
+ * controllers do on each write.
  */
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { DataValidateFunction } from 'ajv/dist/types/index.js';
@@ -20,7 +21,7 @@ import { SCHEMAS } from './objects.ts';
 import { checkField, checkType, type Finding, fieldAt } from './published.ts';
 
 export interface FieldWarning {
-  /** Empty: about the object as a whole. */
+  /** Empty if the warning is about the object as a whole. */
   path: string;
   message: string;
 }
@@ -28,12 +29,12 @@ export interface FieldWarning {
 export interface Validation {
   /** Empty: the object can be applied. */
   errors: FieldError[];
-  /** Fields that Kubernetes has and we do not act upon. */
+  /** Fields that exist in Kubernetes and have no effect here. */
   warnings: FieldWarning[];
 }
 
-// Our schemas are not checked against the meta-schema and the code made from them is not optimised: both take longer
-// than all the checking a command ever does (Pod: 350 ms with them, Node 20, 2 cores).
+// Without the check against the meta-schema and without code optimisation: both take longer than all validation that a
+// command does (Pod: 350 ms with them, Node 20, 2 cores).
 const ajv = new Ajv({
   allErrors: true,
   verbose: true,
@@ -66,23 +67,23 @@ function validatorOf(resource: Resource): ValidateFunction {
   return validator;
 }
 
-/** Kinds whose objects have names that need not be DNS names. */
+/** Kinds whose names need not be DNS names. */
 const FREE_NAMES = new Set(['Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding']);
 
-/** Kind, version and metadata of a kind that is only stored; its fields are checked by their published type. */
+/** Schema of kind, version and metadata for kinds that are only stored. */
 function envelope(resource: Resource): Schema {
   const { kind } = resource;
   const name = FREE_NAMES.has(kind) ? pathSegment : dnsSubdomain;
   return { ...document(apiVersionOf(resource), kind, name, {}), additionalProperties: anything };
 }
 
-/** What is wrong with an object's kind, version and metadata. */
+/** The errors of an object's kind, version and metadata. */
 export function checkEnvelope(resource: Resource, object: KubeObject): FieldError[] {
   const validator = validatorOf(resource);
   return validator.call([], object) ? [] : fieldErrors((validator.errors ?? []).flatMap(findingOf));
 }
 
-/** What the published type says of the fields that no schema of ours covers. */
+/** The errors of the fields that only the published type describes. */
 function checkPublished(resource: Resource, object: KubeObject, unsupported: readonly string[]): Finding[] {
   const findings: Finding[] = [];
   const covered = SCHEMAS[resource.key] !== undefined;
@@ -123,11 +124,11 @@ export function validate(object: unknown): Validation {
 }
 
 export interface SchemaCheck extends Validation {
-  /** The object without nulls and, unless unknown fields are errors, without these. */
+  /** The object without null members and, with `Warn` and `Ignore`, without unknown fields. */
   object: KubeObject;
 }
 
-/** The first layer alone. `unknown` says what a field that does not exist is: an error, a warning, or nothing. */
+/** The first layer only. @param unknown unknown fields are errors, warnings, or silently dropped */
 export function checkSchema(input: unknown, unknown: 'Strict' | 'Warn' | 'Ignore' = 'Strict'): SchemaCheck {
   const errors = checkKind(input);
   let object = input as KubeObject;
@@ -181,7 +182,7 @@ function checkKind(object: unknown): FieldError[] {
   return [];
 }
 
-/** The same text for every object of a kind: clients show it once. */
+/** The text is the same for all objects of a kind, so that clients print it once. */
 function inertWarning({ plural }: Resource): FieldWarning {
   return { path: '', message: `${plural} are stored and have no effect in this cluster` };
 }
@@ -220,7 +221,7 @@ function fieldError({ pointer, member, what, expected, value, names = [] }: Find
   }
 }
 
-/** An error of ajv as a finding; none for the one that only wraps another. */
+/** An error of ajv as a finding; empty for an error that only wraps another. */
 function findingOf(error: ErrorObject): Finding[] {
   const schema = error.parentSchema as Schema;
   const pointer = error.instancePath;
@@ -234,7 +235,7 @@ function findingOf(error: ErrorObject): Finding[] {
       return [{ pointer, member, what: 'unknown', expected: '', names: Object.keys(schema.properties ?? {}) }];
     }
     case 'propertyNames':
-      return []; // Its cause is an error of its own, with the key as data.
+      return []; // The cause is reported separately, with the key as its data.
     default: {
       const expected = schema.expected ?? error.message ?? '';
       const what = error.keyword === 'enum' ? 'not-listed' : 'wrong';
@@ -267,7 +268,7 @@ function show(value: unknown): string {
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
 
-/** `; did you mean "port"?` when a name is near. */
+/** `; did you mean "port"?` if there is a similar name. */
 function didYouMean(word: string, names: readonly string[]): string {
   const near = nearestWord(word, names);
   return near === undefined ? '' : `; did you mean "${near}"?`;

@@ -29,7 +29,7 @@ const servicePort = object({
   protocol,
   appProtocol: text(),
   'port!': portNumber,
-  // Go writes a port that is not set as 0.
+  // Go clients send 0 for a port that is not set.
   targetPort: { ...portRef, minimum: 0 },
   nodePort: { ...int(0, 65535), expected: 'integer 1–65535' },
 });

@@ -1,4 +1,4 @@
-/** What Kubernetes fills in for the kinds that make pods (pkg/apis/{apps,batch}/v1/defaults.go). */
+/** The API server's defaults for workloads (pkg/apis/{apps,batch}/v1/defaults.go). */
 import type {
   CronJob,
   DaemonSet,
@@ -13,7 +13,7 @@ import type {
 } from '../types/objects.ts';
 import { podSpec } from './pod-defaults.ts';
 
-/** The object itself when its kind has no defaults here. */
+/** The object with defaults; the object itself if its kind has none here. */
 export function workloadDefaults(object: KubeObject): KubeObject {
   switch (object.kind) {
     case 'ReplicaSet': {
@@ -44,7 +44,7 @@ export function workloadDefaults(object: KubeObject): KubeObject {
 
 const template = (t: PodTemplate): PodTemplate => ({ ...t, spec: podSpec(t.spec) });
 
-/** Selector and labels come from the template, so that the shortest manifest works. */
+/** Selector and labels default to the template's labels. */
 function replicationController(object: ReplicationController): ReplicationController {
   const { spec, metadata } = object;
   const labels = spec.template.metadata?.labels;
@@ -114,7 +114,7 @@ function daemonSet(object: DaemonSet): DaemonSet {
   };
 }
 
-/** Without a number of completions one success is enough, unless a number of pods is to work side by side. */
+/** `completions` defaults to 1, unless `parallelism` is set (a work queue). */
 function jobSpec(spec: JobSpec): JobSpec {
   const { completions, parallelism } = spec;
   const alone = completions === undefined && parallelism === undefined;

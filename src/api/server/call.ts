@@ -1,4 +1,4 @@
-/** One request on its way through the handlers, and the ways to answer it. */
+/** The context of one request, and the functions that write responses. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ApiError, badRequest, internalError } from '../errors.ts';
 import { type FieldWarning, warningText } from '../schema/schema.ts';
@@ -11,7 +11,7 @@ import type { ResourcePath } from './request-path.ts';
 
 export interface Call {
   registry: Registry;
-  /** What ends every open watch when the server stops. */
+  /** One function per open watch; called when the server stops, to end it. */
   streams: Set<() => void>;
   request: IncomingMessage;
   response: ServerResponse;
@@ -19,7 +19,7 @@ export interface Call {
   query: URLSearchParams;
 }
 
-/** How this client wants objects. @throws ApiError 406, 400 */
+/** The renderer for the form that the client accepts. @throws ApiError 406, 400 */
 export function rendererOf({ request, target, query }: Call): Renderer {
   const include = query.get('includeObject') ?? 'Metadata';
   if (include !== 'None' && include !== 'Metadata' && include !== 'Object') {
@@ -37,7 +37,7 @@ export function replyJson(response: ServerResponse, code: number, json: string):
   replyText(response, code, json, 'application/json');
 }
 
-/** Answers with an object, and its warnings as headers (RFC 7234 §5.5). */
+/** Sends an object, with warnings as headers (RFC 7234 §5.5). */
 export function replyObject(
   call: Call,
   code: number,
@@ -49,12 +49,12 @@ export function replyObject(
   replyJson(call.response, code, rendererOf(call).object(object));
 }
 
-/** As quoted-string of a header: ASCII only. */
+/** Text as a quoted-string of a header: ASCII only. */
 function headerText(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, '\\$&');
 }
 
-/** Answers with the Status of an error; ends an answer that had begun. */
+/** Sends the Status of an error; closes a response whose head is already sent. */
 export function replyError(response: ServerResponse, error: unknown): void {
   if (response.headersSent || response.destroyed) {
     response.destroy();

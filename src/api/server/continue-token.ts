@@ -1,11 +1,13 @@
-/** Where a list in parts goes on: the version it shows and the last name it has shown (apiserver/pkg/storage/continue.go). */
+/**
+ * The `continue` token of a paginated list: its version and the last name returned (apiserver/pkg/storage/continue.go).
+ */
 import { badRequest } from '../errors.ts';
 import type { KubeObject } from '../types/objects.ts';
 
 export interface Position {
-  /** -1: as things are now. */
+  /** -1: the current version. */
   version: number;
-  /** `namespace/name` of the last object shown. */
+  /** `namespace/name` of the last object returned. */
   after: string;
 }
 
@@ -15,7 +17,7 @@ export function encodePosition({ version, after }: Position): string {
   return Buffer.from(JSON.stringify({ v: 'meta.k8s.io/v1', rv: version, start: after })).toString('base64url');
 }
 
-/** @throws ApiError 400 for what no server of this kind has written */
+/** @throws ApiError 400 for a token that is malformed */
 export function decodePosition(token: string): Position {
   try {
     const { v, rv, start } = JSON.parse(Buffer.from(token, 'base64url').toString('utf8')) as Record<string, unknown>;

@@ -1,4 +1,4 @@
-/** The documents by which kubectl and client libraries find out what is served, one by one or all in two. */
+/** Discovery documents, from which clients learn what is served: one per group and version, and aggregated. */
 import { apiVersionOf, type Resource } from '../resources.ts';
 import { isReview, REVIEWS } from '../reviews.ts';
 import { subresourcesOf } from './subresources.ts';
@@ -7,7 +7,7 @@ const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', '
 
 const verbsOf = (resource: Resource): readonly string[] => (isReview(resource) ? ['create'] : VERBS);
 
-/** The Kubernetes version whose API this one is a part of. */
+/** The Kubernetes version whose API is served, in part. */
 const VERSION = {
   major: '1',
   minor: '34',
@@ -24,7 +24,7 @@ interface Part {
   name: string;
   kind: string;
   verbs: readonly string[];
-  /** Where they are not the resource's. */
+  /** Set if they differ from the resource's. */
   group?: string;
   version?: string;
 }
@@ -58,7 +58,7 @@ function apiResources(resource: Resource) {
   ];
 }
 
-/** The resource as aggregated discovery has it (apidiscovery.k8s.io). */
+/** The resource in aggregated discovery (apidiscovery.k8s.io). */
 function discovered(resource: Resource) {
   const { plural, singular, namespaced, kind, group, version, shortNames, categories } = resource;
   const own = { group, version };
@@ -79,7 +79,7 @@ function discovered(resource: Resource) {
   };
 }
 
-/** Resources by group and, inside, by version. */
+/** Resources by group and, within it, by version. */
 function byGroup(resources: readonly Resource[]): Map<string, Map<string, Resource[]>> {
   const groups = new Map<string, Map<string, Resource[]>>();
   for (const resource of resources) {
@@ -95,24 +95,24 @@ function apiGroup(name: string, versions: Iterable<string>) {
   return { name, versions: all, preferredVersion: all[0] };
 }
 
-/** The documents about a set of resources. */
+/** The discovery documents of a set of resources. */
 export class Discovery {
   private readonly groups: Map<string, Map<string, Resource[]>>;
   private readonly documents: Map<string, unknown>;
 
-  /** `stored`: what is stored; what is only asked is always there. */
+  /** @param stored the resources without the review kinds, which are always served */
   constructor(stored: readonly Resource[]) {
     const resources = [...stored, ...REVIEWS];
     this.groups = byGroup(resources);
     this.documents = documentsOf(resources, this.groups);
   }
 
-  /** The document at this path, without its query and without a slash at its end; undefined when there is none. */
+  /** The document at a path, without query and trailing slash; undefined if there is none. */
   document(path: string): unknown {
     return this.documents.get(path);
   }
 
-  /** All of `/api` (the core group) or of `/apis` (the others) in one document. */
+  /** Aggregated discovery: all of `/api` (the core group) or of `/apis` (all other groups). */
   aggregated(core: boolean, version: 'v2' | 'v2beta1'): object {
     const items = [...this.groups]
       .filter(([name]) => (name === '') === core)

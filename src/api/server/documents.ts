@@ -1,4 +1,4 @@
-/** Everything that is no resource: version, health, discovery, OpenAPI. */
+/** Non-resource paths: version, health, discovery, OpenAPI. */
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CustomKinds } from '../custom/kinds.ts';
@@ -15,7 +15,7 @@ interface Text {
   type: string;
 }
 
-/** All documents about a set of resources; each is made when it is first asked for. */
+/** All documents of a set of resources; each is made on first use. */
 class Documents {
   private readonly resources: readonly Resource[];
   private readonly discovery: Discovery;
@@ -68,9 +68,9 @@ class Documents {
   }
 }
 
-/** Those of a cluster without kinds of its own. */
+/** The documents of a cluster without custom kinds. */
 const COMMON = new Documents(SERVED);
-/** Those of clusters with custom kinds, as of a generation of these. */
+/** The documents of clusters with custom kinds, for one generation of these. */
 const own = new WeakMap<CustomKinds, { generation: number; documents: Documents }>();
 
 function documentsOf(kinds: CustomKinds): Documents {
@@ -83,7 +83,7 @@ function documentsOf(kinds: CustomKinds): Documents {
   return documents;
 }
 
-/** Answers, when there is such a document. @throws ApiError 404, 405 */
+/** Sends the document, if there is one at this path. @throws ApiError 404, 405 */
 export function serveDocument(
   request: IncomingMessage,
   response: ServerResponse,

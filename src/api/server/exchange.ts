@@ -1,4 +1,4 @@
-/** One request to the API: which handler answers it. Paths are `request-path.ts`, queries `query.ts`. */
+/** Routes one request to its handler. Paths are parsed in `request-path.ts`, query strings in `query.ts`. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { methodNotAllowed, noSuchPath } from '../errors.ts';
 import type { Registry } from '../store/registry.ts';
@@ -9,7 +9,7 @@ import { parseResourcePath } from './request-path.ts';
 import { serveSubresource } from './subresources.ts';
 import { create, patch, remove, update } from './writes.ts';
 
-/** One request and its answer. */
+/** One request and its response. */
 export class Exchange {
   private readonly registry: Registry;
   private readonly streams: Set<() => void>;

@@ -1,4 +1,4 @@
-/** What a client wants to read (RFC 9110 §12.5.1), of the forms an object has here. */
+/** Content negotiation (RFC 9110 §12.5.1): which form of an object the client accepts. */
 import { notAcceptable } from '../errors.ts';
 
 export type Form =
@@ -15,7 +15,7 @@ interface Range {
   quality: number;
 }
 
-/** The ranges of an Accept header, best first. */
+/** The media ranges of an Accept header, in order of preference. */
 export function acceptRanges(header: string | undefined): Range[] {
   const ranges = (header || '*/*').split(',').map((part): Range => {
     const [type = '', ...rest] = part.split(';').map((word) => word.trim());
@@ -34,7 +34,7 @@ export function acceptRanges(header: string | undefined): Range[] {
 const ACCEPTED = ['application/json', 'application/yaml'];
 const FORMS = new Set(['Table', 'PartialObjectMetadata', 'PartialObjectMetadataList']);
 
-/** The form of objects for this client. @throws ApiError 406 */
+/** The form in which to send objects to this client. @throws ApiError 406 */
 export function negotiate(header: string | undefined): Form {
   for (const { type, parameters } of acceptRanges(header)) {
     if (type !== 'application/json' && type !== 'application/yaml' && type !== '*/*' && type !== 'application/*')

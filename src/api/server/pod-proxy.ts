@@ -1,7 +1,7 @@
 /**
- * Requests that end at a node: logs, exec, attach and port-forward of pods, and HTTP to pods, services and nodes by
- * `/proxy`. The node's agent does the work (src/agent/streams); here the object is found, what is asked for is checked,
- * and bytes are handed on both ways.
+ * Requests that a node's agent serves (src/agent/streams): logs, exec, attach and port-forward of pods, and HTTP to
+ * pods, services and nodes through `/proxy`. This module finds the object, checks the request, and relays bytes in both
+ * directions.
  */
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
@@ -12,11 +12,11 @@ import type { Store } from '../store/store.ts';
 import type { Pod } from '../types/objects.ts';
 import { proxyTarget } from './proxy-target.ts';
 
-/** Path of the unix socket of a node's agent; undefined when it cannot be reached from here. */
+/** Path of the unix socket of a node's agent; undefined if the agent cannot be reached from here. */
 export type AgentSocket = (node: string) => string | undefined;
 
 const PODS = resourceOfKind('Pod')!;
-/** Subresource of pods → action of the agent. */
+/** Subresource of a pod → the agent's action. */
 const ACTIONS: Readonly<Record<string, string>> = {
   log: 'containerLogs',
   exec: 'exec',
@@ -24,7 +24,7 @@ const ACTIONS: Readonly<Record<string, string>> = {
   portforward: 'portForward',
 };
 const DEFAULT_CONTAINER = 'kubectl.kubernetes.io/default-container';
-/** Of one connection only (RFC 9110 §7.6.1), or meant for us alone. */
+/** Headers that are not forwarded: hop-by-hop (RFC 9110 §7.6.1), or for this server only. */
 const NOT_HANDED_ON = new Set(['authorization', 'connection', 'keep-alive', 'proxy-connection', 'te', 'trailer']);
 
 export class PodProxy {
@@ -36,7 +36,7 @@ export class PodProxy {
     this.agentSocket = agentSocket;
   }
 
-  /** Serves a plain request if it is one of these. @throws ApiError */
+  /** Serves a plain request if it is one of these; false otherwise. @throws ApiError */
   serve(request: IncomingMessage, response: ServerResponse): boolean {
     const found = this.find(request);
     if (found === undefined) return false;
@@ -47,7 +47,7 @@ export class PodProxy {
       method: request.method,
       path,
       headers,
-      // Without `agent`, which would ignore createConnection.
+      // Without `agent`: an agent would ignore createConnection.
       ...(through === undefined
         ? { socketPath, agent: false }
         : {
@@ -69,7 +69,7 @@ export class PodProxy {
     return true;
   }
 
-  /** Takes over a connection that is to be upgraded. @throws ApiError when it is none of these, or cannot be */
+  /** Takes over a connection that is upgraded. @throws ApiError if the path is none of these or cannot be upgraded */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
     const found = this.find(request);
     if (found === undefined) return false;
@@ -84,7 +84,7 @@ export class PodProxy {
     return true;
   }
 
-  /** Hands the request on, and then all bytes both ways. */
+  /** Forwards the request, and then all bytes in both directions. */
   private join(request: IncomingMessage, socket: Duplex, head: Buffer, path: string, agent: Duplex): void {
     const lines = [`${request.method} ${path} HTTP/1.1`];
     for (let i = 0; i < request.rawHeaders.length; i += 2) {
@@ -103,13 +103,13 @@ export class PodProxy {
       if (answered) socket.destroy();
       else socket.end(unreachable(error));
     });
-    // What the agent has sent last is still on its way: end, do not cut.
+    // The agent's last bytes may still be in flight: end the socket, do not destroy it.
     agent.on('close', () => socket.end());
     socket.on('error', () => agent.destroy());
     socket.on('close', () => agent.destroy());
   }
 
-  /** Where a request leads; undefined when it is not one of these. */
+  /** The target of a request; undefined if the path is none of these. */
   private find(request: IncomingMessage): Found | undefined {
     const url = request.url ?? '/';
     const mark = url.indexOf('?');
@@ -157,15 +157,15 @@ type Connected = (error: Error | null, socket: Duplex) => void;
 interface Found {
   kind: 'plain' | 'stream';
   socketPath: string;
-  /** With its query. */
+  /** Including the query. */
   path: string;
-  /** For error texts. */
+  /** For error messages. */
   what: string;
-  /** `address:port` behind the agent; undefined: the agent itself. */
+  /** `address:port` to reach through the agent; undefined: the agent itself. */
   through: string | undefined;
 }
 
-/** The container that is meant (registry/core/pod/strategy.go). @throws ApiError 400 */
+/** The container that the request means (registry/core/pod/strategy.go). @throws ApiError 400 */
 function containerOf(pod: Pod, asked: string): string {
   const { name, annotations } = pod.metadata;
   const { containers, initContainers = [] } = pod.spec;
@@ -213,13 +213,13 @@ function handedOn(request: IncomingMessage): Record<string, string | string[]> {
   return headers;
 }
 
-/** The answer to an upgrade when nobody is there to take it. */
+/** The response to an upgrade request when the agent cannot be reached. */
 function unreachable(error: Error): string {
   const body = JSON.stringify(serviceUnavailable(`error trying to reach service: ${error.message}`).status);
   return `HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`;
 }
 
-/** A connection to `address:port` from a node's network, by its agent (HTTP CONNECT, RFC 9110 §9.3.6). */
+/** A connection from a node's network to `address:port`, through its agent (HTTP CONNECT, RFC 9110 §9.3.6). */
 function openTunnel(socketPath: string, address: string, done: (error: Error | null, socket: Duplex) => void): void {
   const asked = httpRequest({ socketPath, method: 'CONNECT', path: address, agent: false });
   asked.on('connect', (answer, socket, head) => {

@@ -1,4 +1,4 @@
-/** What a `/proxy` path of a pod, service or node leads to: an address, and a node from which it is reached. */
+/** The target of a `/proxy` path of a pod, service or node: an address, and the node to reach it from. */
 import { badRequest, notFound, serviceUnavailable } from '../errors.ts';
 import { resourceOfKind } from '../resources.ts';
 import type { Store } from '../store/store.ts';
@@ -9,16 +9,16 @@ export interface ProxyTarget {
   node: string;
   /** `address:port`; undefined: the node's agent itself. */
   address: string | undefined;
-  /** What is asked for there, with the query. */
+  /** The path at the target, with the query. */
   path: string;
-  /** For error texts. */
+  /** For error messages. */
   what: string;
 }
 
 /**
- * @param parts of the path behind /api/v1
- * @param query with its `?`
- * @throws ApiError when the object is missing, or nobody serves
+ * @param parts segments of the path after /api/v1
+ * @param query including `?`
+ * @throws ApiError if the object does not exist, or the service has no ready endpoint
  */
 export function proxyTarget(store: Store, parts: readonly string[], query: string): ProxyTarget | undefined {
   if (parts[0] === 'nodes' && parts[2] === 'proxy') {
@@ -37,7 +37,7 @@ export function proxyTarget(store: Store, parts: readonly string[], query: strin
 
 const rest = (parts: readonly string[], query: string): string => `/${parts.join('/')}${query}`;
 
-/** `name`, `name:port` or `scheme:name:port`; only plain HTTP is spoken. */
+/** `name`, `name:port` or `scheme:name:port`; only the scheme http is supported. */
 function splitReference(text: string): { name: string; port: string } {
   const parts = text.split(':');
   if (parts.length === 3) {
@@ -71,7 +71,7 @@ function serviceTarget(store: Store, namespace: string, name: string, port: stri
   const ready = slices.flatMap((slice) => readyEndpoints(slice, wanted.name ?? ''));
   if (ready.length === 0) throw serviceUnavailable(`no endpoints available for service "${name}"`);
   const chosen = ready[Math.floor(Math.random() * ready.length)]!;
-  // What is outside the cluster is reached from any node.
+  // An address outside the cluster can be reached from any node.
   const node = chosen.node ?? store.list('Node')[0]?.metadata.name;
   if (node === undefined) throw serviceUnavailable('there is no node to reach it from');
   return { node, address: chosen.address, path, what: `service ${name}` };

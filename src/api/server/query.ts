@@ -1,6 +1,6 @@
 /**
- * The query parameters of a request, checked as Kubernetes checks them (apimachinery/pkg/apis/meta/v1/validation and
- * internalversion/validation). Parameters that mean nothing to a verb are ignored, as there.
+ * The query parameters of a request, validated as in Kubernetes (apimachinery/pkg/apis/meta/v1/validation and
+ * internalversion/validation). As there, parameters that do not apply to a verb are ignored.
  */
 import { badRequest, type FieldError, invalidOptions } from '../errors.ts';
 import { type Predicate, parseFieldSelector, parseLabelSelector, SelectorError } from '../selectors.ts';
@@ -10,7 +10,7 @@ export interface ListOptions {
   watch: boolean;
   labelSelector: string;
   fieldSelector: string;
-  /** Undefined: the newest; 0: any. */
+  /** Undefined: the most recent; 0: any. */
   resourceVersion: number | undefined;
   exact: boolean;
   limit: number;
@@ -42,7 +42,7 @@ const forbidden = (path: string, why: string): FieldError => ({
   reason: 'FieldValueForbidden',
 });
 
-/** Anything but 0 and false, also nothing: `?watch` (apimachinery runtime.Convert_Slice_string_To_bool). */
+/** True for anything except 0 and false, even for `?watch` (apimachinery runtime.Convert_Slice_string_To_bool). */
 function flag(query: URLSearchParams, name: string): boolean {
   const value = query.get(name);
   return value !== null && !/^(0|false)$/i.test(value);
@@ -115,7 +115,7 @@ function checkDryRun(values: readonly string[]): FieldError[] {
   return values.filter((value) => value !== 'All').map((value) => unsupported('dryRun', value, ['All']));
 }
 
-/** `kind` names the options in refusals: CreateOptions, UpdateOptions or PatchOptions. */
+/** @param kind name of the options in error messages: CreateOptions, UpdateOptions or PatchOptions */
 export function readWriteOptions(query: URLSearchParams, kind: string, apply: boolean = false): WriteOptions {
   const dryRun = query.getAll('dryRun').filter((value) => value !== '');
   const fieldManager = query.get('fieldManager') ?? '';
@@ -146,7 +146,7 @@ export function readWriteOptions(query: URLSearchParams, kind: string, apply: bo
   };
 }
 
-/** The options of a deletion; those of the body take precedence over the query's. */
+/** The options of a deletion; those in the body take precedence over the query. */
 export function readDeleteOptions(query: URLSearchParams, body: unknown): DeleteRequest {
   const given = (body ?? {}) as Record<string, unknown>;
   const dryRun = (given.dryRun as string[] | undefined) ?? query.getAll('dryRun').filter((value) => value !== '');
@@ -168,7 +168,7 @@ export function readDeleteOptions(query: URLSearchParams, body: unknown): Delete
   if (errors.length > 0) throw invalidOptions('DeleteOptions', errors);
   return {
     dryRun: dryRun.length > 0,
-    // Less than nothing counts as 1 second (registry/rest/delete.go).
+    // A negative grace period counts as 1 second (registry/rest/delete.go).
     gracePeriodSeconds:
       seconds === undefined || seconds === null ? undefined : (seconds as number) < 0 ? 1 : (seconds as number),
     propagationPolicy:
@@ -177,7 +177,7 @@ export function readDeleteOptions(query: URLSearchParams, body: unknown): Delete
   };
 }
 
-/** The objects that both selectors choose; undefined: all. @throws ApiError 400 */
+/** A test for objects that both selectors match; undefined: all match. @throws ApiError 400 */
 export function selection(kind: string, { labelSelector, fieldSelector }: ListOptions): Predicate | undefined {
   try {
     const byLabel = parseLabelSelector(labelSelector);

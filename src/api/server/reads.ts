@@ -1,4 +1,4 @@
-/** GET on resources: an object, a list, whole or in parts, a watch. */
+/** GET on resources: an object, a list (complete or paginated), a watch. */
 import type { ServerResponse } from 'node:http';
 import { expired, listExpired, tooLargeVersion } from '../errors.ts';
 import type { Predicate } from '../selectors.ts';
@@ -37,8 +37,8 @@ async function list(call: Call, options: ListOptions): Promise<void> {
   const { items, metadata } = part(call, options, selection(call.target.resource.kind, options));
   const { head, item, tail } = rendererOf(call).list(metadata);
   if (items.length <= LIST_BATCH) return replyJson(response, 200, head + items.map(item).join() + tail);
-  // Long lists go out in parts, so that they do not hold up the writes and watches of everybody else. The objects
-  // are never changed in place, so all of them are as they were at the version in the head.
+  // Long lists are written in pieces, so that they do not delay other requests and watches. Objects are never changed
+  // in place, so all of them are still as of the version in the list's metadata.
   response.writeHead(200, { 'content-type': 'application/json' });
   response.write(head);
   for (let i = 0; i < items.length && !response.destroyed; i += LIST_BATCH) {
@@ -57,7 +57,7 @@ async function list(call: Call, options: ListOptions): Promise<void> {
   response.end(tail);
 }
 
-/** The objects of a list, or of the part of it that is asked for (`limit`, `continue`). */
+/** The objects of a list, or of the requested page (`limit`, `continue`). */
 function part({ registry, target }: Call, options: ListOptions, selects: Predicate | undefined): Part {
   const { store } = registry;
   const { resource, namespace } = target;
@@ -76,7 +76,8 @@ function part({ registry, target }: Call, options: ListOptions, selects: Predica
   const metadata: ListMeta = { resourceVersion: String(version) };
   const { limit } = options;
   if (limit > 0 && items.length > limit) {
-    // How many are left is said of whole lists only, as a selection would have to be counted (storage/interfaces.go).
+    // remainingItemCount is set only without selectors, as counting matches would cost too much
+    // (storage/interfaces.go).
     if (selects === undefined) metadata.remainingItemCount = items.length - limit;
     items = items.slice(0, limit);
     metadata.continue = encodePosition({ version, after: keyOf(items.at(-1)!) });
@@ -84,13 +85,13 @@ function part({ registry, target }: Call, options: ListOptions, selects: Predica
   return { items, metadata };
 }
 
-/** The objects of a collection that a deletion is about. */
+/** The objects that a deletion of a collection selects. */
 export function selected(call: Call): KubeObject[] {
   const options = readListOptions(call.query);
   return part(call, options, selection(call.target.resource.kind, options)).items;
 }
 
-/** Calls back when the client has read on, or has gone. */
+/** Calls `done` when the response accepts more data, or is closed. */
 function onceWritable(response: ServerResponse, done: () => void): void {
   const either = () => {
     response.off('drain', either);
@@ -101,7 +102,7 @@ function onceWritable(response: ServerResponse, done: () => void): void {
   response.on('close', either);
 }
 
-/** A watch of a collection, or of one object of it; begins when its sink is known. @throws ApiError before that */
+/** Prepares a watch of a collection or of one object; the returned function starts it. @throws ApiError */
 export function watch(call: Call, options: ListOptions): (sink: WatchSink) => void {
   const { registry, streams, target } = call;
   const { resource, namespace, name } = target;
@@ -110,7 +111,7 @@ export function watch(call: Call, options: ListOptions): (sink: WatchSink) => vo
   const selects: Predicate | undefined =
     name === undefined ? chosen : (o) => o.metadata.name === name && (chosen?.(o) ?? true);
   const version = options.resourceVersion ?? 0;
-  // A client from before this store began anew: it must list again.
+  // The client's version is from before this store was created anew: it must list again.
   if (version > store.version) throw expired(`too large resource version: ${version}, current: ${store.version}`);
   const fromNow = version === 0 || options.sendInitialEvents;
   const initial = () => {

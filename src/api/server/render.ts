@@ -1,4 +1,4 @@
-/** Objects, lists and watch events in the form a client asked for. */
+/** Renders objects, lists and watch events in the negotiated form. */
 import { apiVersionOf, type Resource } from '../resources.ts';
 import { columnDefinitions, columnsOf, type IncludeObject, metadataOnly, tableRow } from '../tables/table.ts';
 import type { KubeObject } from '../types/objects.ts';
@@ -10,15 +10,18 @@ export interface ListMeta {
   remainingItemCount?: number;
 }
 
-/** How objects of one resource are written for one client. */
+/** Renders objects of one resource for one client. */
 export interface Renderer {
-  /** One object as a whole answer. */
+  /** A response with one object. */
   object(object: KubeObject): string;
-  /** What goes before and after the items of a list, and each of them. */
+  /** A list: the text before its items, each item, and the text after them. */
   list(metadata: ListMeta): { head: string; item: (object: KubeObject) => string; tail: string };
-  /** An object in a watch event; `first` in its stream. `json` is the object's own JSON, made when first asked for. */
+  /**
+   * An object in a watch event. @param json makes the object's own JSON; @param first whether it is the stream's first
+   * event
+   */
   event(object: KubeObject, json: () => string, first: boolean): string;
-  /** A bookmark in a watch event. */
+  /** The object of a BOOKMARK event. */
   bookmark(metadata: object): string;
 }
 
@@ -69,7 +72,7 @@ function table(resource: Resource, apiVersion: string, include: IncludeObject): 
   return {
     object: (object) => whole(versionOf(object), definitions, row(object)),
     list: (metadata) => ({ head: whole(metadata, definitions, '').slice(0, -2), item: row, tail: ']}\n' }),
-    // The columns of a watch go with its first event only.
+    // Only the first event of a watch has the column definitions.
     event: (object, _json, first) => whole(versionOf(object), first ? definitions : [], row(object)),
     bookmark: (metadata) => whole(metadata, [], ''),
   };

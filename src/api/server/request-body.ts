@@ -1,11 +1,11 @@
-/** What a request brings along: read within limits of size and depth, and parsed by its media type. */
+/** The body of a request: read within limits of size and depth, and parsed by media type. */
 import type { IncomingMessage } from 'node:http';
 import { badRequest, tooLarge, unsupportedMediaType } from '../errors.ts';
 import { decodeBody, PROTOBUF, ProtobufError } from '../protobuf/envelope.ts';
 
-/** As the API server's limit of a request. */
+/** The limit of kube-apiserver. */
 const MAX_BODY_BYTES = 3 * 1024 * 1024;
-/** As deep as Go's JSON decoder goes is 10,000; no object of Kubernetes needs a hundred. */
+/** Go's JSON decoder allows 10,000; no Kubernetes object needs a hundred. */
 const MAX_DEPTH = 1000;
 
 /** @throws ApiError 413 when the body is longer than 3 MiB */
@@ -61,7 +61,7 @@ export function parseJson(body: Buffer): unknown {
   }
 }
 
-/** JSON is YAML too, and most senders of YAML send just that. @throws ApiError 400 */
+/** Tries JSON first: it is valid YAML, and most clients that declare YAML send it. @throws ApiError 400 */
 export async function parseYaml(body: Buffer): Promise<unknown> {
   const text = body.toString('utf8');
   checkDepth(text);
@@ -77,7 +77,9 @@ export async function parseYaml(body: Buffer): Promise<unknown> {
   }
 }
 
-/** Everything that walks an object recurses: what is nested too deeply would exhaust the stack, so it stops here. */
+/**
+ * Limits the nesting depth: code that walks an object is recursive and would exhaust the stack. @throws ApiError 400
+ */
 function checkDepth(text: string): void {
   let depth = 0;
   let quoted = false;

@@ -1,4 +1,4 @@
-/** What a URL of the API is about (apiserver/pkg/endpoints/request/requestinfo.go). */
+/** Parses the URL paths of the API (apiserver/pkg/endpoints/request/requestinfo.go). */
 import type { CustomKinds } from '../custom/kinds.ts';
 import type { Resource } from '../resources.ts';
 
@@ -11,7 +11,7 @@ export interface ResourcePath {
   subresource: string | undefined;
 }
 
-/** Undefined when no resource served here is meant. `path` without the query. */
+/** The resource that a path, without its query, addresses; undefined if no such resource is served. */
 export function parseResourcePath(path: string, kinds: CustomKinds): ResourcePath | undefined {
   let parts: string[];
   try {
@@ -24,7 +24,8 @@ export function parseResourcePath(path: string, kinds: CustomKinds): ResourcePat
   const apiVersion = core ? parts[1] : `${parts[1]}/${parts[2]}`;
   let rest = parts.slice(core ? 2 : 3);
   let namespace: string | undefined;
-  // `/namespaces/x` is the object x, `/namespaces/x/pods` what lies in it; `status` and `finalize` are x's own.
+  // `/namespaces/x` is the object x, `/namespaces/x/pods` the pods in it; `status` and `finalize` are subresources of
+  // x.
   const inside = rest[0] === 'namespaces' && rest.length > 2 && rest[2] !== 'status' && rest[2] !== 'finalize';
   if (inside) {
     namespace = rest[1];

@@ -1,5 +1,5 @@
 /**
- * Answers to "who am I", "may I", "may they", "whose token is this", and requests for a service account's token
+ * SelfSubjectReview, the access reviews, TokenReview, and TokenRequest for a service account's token
  * (registry/authentication, registry/authorization, registry/core/serviceaccount/storage/token.go).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -17,7 +17,7 @@ import { replyJson } from './call.ts';
 import { parseObject, readBody } from './request-body.ts';
 
 const DEFAULT_SECONDS = 3600;
-/** As kube-apiserver: at least ten minutes, at most what fits into 32 bits. */
+/** Expiration as in kube-apiserver: at least ten minutes, at most 2^32 seconds. */
 const MIN_SECONDS = 600;
 const MAX_SECONDS = 2 ** 32;
 
@@ -47,7 +47,7 @@ export class Reviews {
     };
   }
 
-  /** Answers if the request is one of these. Rejects with ApiError. */
+  /** Serves the request if it is one of these; false otherwise. Rejects with ApiError. */
   async serve(request: IncomingMessage, response: ServerResponse, user: User): Promise<boolean> {
     const path = (request.url ?? '/').split('?')[0]!;
     const token = /^\/api\/v1\/namespaces\/([^/]+)\/serviceaccounts\/([^/]+)\/token$/.exec(path);
@@ -77,7 +77,7 @@ export class Reviews {
     return true;
   }
 
-  /** OpenID discovery: by whom tokens are issued, and the keys to check them. Undefined for other paths. */
+  /** OpenID discovery: the issuer of tokens, and the keys to verify them. Undefined for other paths. */
   document(path: string): object | undefined {
     const { tokens } = this.options;
     if (path === '/openid/v1/jwks') return tokens?.keys;
@@ -188,7 +188,7 @@ function subject({ spec = {} }: Body): User {
   return { name: user, groups, ...(uid !== undefined && { uid }) };
 }
 
-/** @throws ApiError 400 unless exactly one of both is there */
+/** @throws ApiError 400 unless exactly one kind of attributes is given */
 function actionAsked(spec: Record<string, unknown>): Action {
   const { resourceAttributes, nonResourceAttributes } = spec as {
     resourceAttributes?: Record<string, string>;

@@ -1,8 +1,8 @@
-/** The `scale` subresource: how many replicas an object has and wants, whatever its kind (autoscaling/v1 Scale). */
+/** The `scale` subresource: the desired and actual replicas of any kind that has them (autoscaling/v1 Scale). */
 import { badRequest, conflict, invalid, MODIFIED } from '../errors.ts';
 import type { Resource } from '../resources.ts';
 import { printSelector } from '../tables/cells.ts';
-import { at } from '../tables/stored-columns.ts';
+import { at } from '../tables/path-cells.ts';
 import type { KubeObject, LabelSelector } from '../types/objects.ts';
 import { type Call, replyJson } from './call.ts';
 import { mediaTypeOf, parseJson, parseObject, readBody } from './request-body.ts';
@@ -13,7 +13,7 @@ interface Scale extends KubeObject {
   status: { replicas: number; selector?: string };
 }
 
-/** The Scale of an object; `printSelector` writes selectors as Go does, in the order of their keys. */
+/** The Scale of an object. */
 function scaleOf(resource: Resource, object: KubeObject): Scale {
   const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
   const paths = resource.scale!;
@@ -34,7 +34,7 @@ function selectorText(selector: unknown): string {
   if (typeof selector === 'string') return selector;
   const { matchLabels, matchExpressions } = selector as LabelSelector;
   if (matchLabels === undefined && matchExpressions === undefined) {
-    return printSelector({ matchLabels: selector as Record<string, string> }); // A ReplicationController's.
+    return printSelector({ matchLabels: selector as Record<string, string> }); // of a ReplicationController
   }
   return printSelector(selector as LabelSelector);
 }

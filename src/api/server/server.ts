@@ -1,7 +1,7 @@
 /**
- * The API over HTTP: on a unix socket, which root alone may open, and over TLS for everybody else. Who asks and whether
- * that is allowed is settled here, before anything of the request is looked at; Kubernetes' paths, verbs, media types and
- * Status errors are `exchange.ts`.
+ * The API over HTTP: on a unix socket that only root can open, and over TLS for all other clients. Requests are
+ * authenticated and authorized here before anything else; Kubernetes' paths, verbs, media types and Status errors are
+ * in `exchange.ts`.
  */
 import { chmodSync, rmSync } from 'node:fs';
 import {
@@ -27,14 +27,14 @@ import { type AgentSocket, PodProxy } from './pod-proxy.ts';
 import { Reviews } from './reviews.ts';
 import { upgradeToWatch } from './watch-upgrade.ts';
 
-/** An address to bind, or the descriptor of a socket that listens already. */
+/** An address to bind, or the descriptor of a socket that is already listening. */
 export type ListenAddress = { host: string; port: number } | { fd: number };
 
 export interface TlsIdentity {
   /** PEM. */
   certificate: string;
   key: string;
-  /** Clients' certificates are checked against it. */
+  /** PEM; client certificates are verified against it. */
   authority: string;
 }
 
@@ -42,14 +42,14 @@ export interface ApiServerOptions {
   socketPath: string;
   /** Served over TLS. */
   secure?: { identity: TlsIdentity; addresses: readonly ListenAddress[] };
-  /** Served in the clear, to everybody, with all rights. */
+  /** Plain HTTP without authentication; every client may do everything. */
   insecure?: { host: string; port: number };
-  /** Who may do what; default: authenticated users everything. */
+  /** Default: authenticated users may do everything. */
   authorize?: Authorize;
   rulesOf?: RulesOf;
-  /** Service accounts' tokens. */
+  /** Issues and verifies service account tokens. */
   tokens?: TokenIssuer;
-  /** How the nodes' agents are reached, for logs, exec and the like. */
+  /** How to reach the nodes' agents, for logs, exec and the like. */
   agentSocket?: AgentSocket;
 }
 
@@ -61,13 +61,13 @@ export interface ApiServer {
   close(): Promise<void>;
 }
 
-/** Another process answers on the socket. */
+/** Another process is listening on the socket. */
 class SocketInUseError extends Error {
   override readonly name = 'SocketInUseError';
   readonly code = 'EADDRINUSE';
 }
 
-/** Throws SocketInUseError when somebody answers on `socketPath`; removes a socket nobody listens on. */
+/** Throws SocketInUseError if a process is listening on `socketPath`; removes a socket that no process listens on. */
 export async function claimSocket(socketPath: string): Promise<void> {
   const alive = await new Promise<boolean>((resolve) => {
     const probe: Socket = connect(socketPath);
@@ -81,7 +81,7 @@ export async function claimSocket(socketPath: string): Promise<void> {
   rmSync(socketPath, { force: true });
 }
 
-/** By which door a request came: the socket that root alone may open, or one that asks for credentials. */
+/** Where a request was received: the socket that only root can open, or an address that requires credentials. */
 type Door = 'root' | 'anybody';
 
 interface Handlers {
@@ -89,7 +89,7 @@ interface Handlers {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void>;
 }
 
-/** Serves until closed. */
+/** Starts the server; it runs until closed. */
 export async function startApiServer(registry: Registry, options: ApiServerOptions): Promise<ApiServer> {
   await claimSocket(options.socketPath);
   const streams = new Set<() => void>();
@@ -164,7 +164,7 @@ export async function startApiServer(registry: Registry, options: ApiServerOptio
 const asApiError = (error: unknown): ApiError =>
   error instanceof ApiError ? error : internalError((error as Error).message);
 
-/** Answers with the Status of an error. */
+/** Sends the Status of an error. */
 function refuse(response: ServerResponse, error: unknown): void {
   const { code, status } = asApiError(error);
   const text = JSON.stringify(status);
@@ -173,7 +173,7 @@ function refuse(response: ServerResponse, error: unknown): void {
   response.end(text);
 }
 
-/** The same on a connection that was to be taken over: Node has let go of it, so the answer is written by hand. */
+/** The same for an upgrade request: Node has detached the connection, so the response is written as text. */
 function refuseUpgrade(socket: Duplex, error: unknown): void {
   const { code, status } = asApiError(error);
   const text = JSON.stringify(status);
@@ -189,11 +189,12 @@ function refuseUpgrade(socket: Duplex, error: unknown): void {
 
 const CHALLENGE = 'Bearer realm="kubernetes"';
 
-/** A client that vanished without a word gives its connection, and its watch, back. */
+/** Detects clients that disappeared without closing, so that their connections and watches are freed. */
 const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelay: 10_000 };
 
 function listen(handlers: Handlers, where: object, identity: TlsIdentity | undefined): Promise<Server> {
-  // Node's limits would end watches after five minutes and idle connections after five seconds, a race for every POST.
+  // Node's defaults would end watches after five minutes, and idle connections after five seconds, which races with
+  // every POST on a pooled connection.
   const limits = { requestTimeout: 0, keepAliveTimeout: 600_000, noDelay: true, ...KEEP_ALIVE };
   const server =
     identity === undefined
@@ -206,7 +207,7 @@ function listen(handlers: Handlers, where: object, identity: TlsIdentity | undef
             ca: identity.authority,
             minVersion: 'TLSv1.2',
             requestCert: true,
-            // A certificate that is not ours identifies nobody; the connection itself may be used.
+            // A client certificate of another CA is ignored: the client is anonymous unless it sends a token.
             rejectUnauthorized: false,
           },
           handlers.request,

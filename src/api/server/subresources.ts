@@ -1,6 +1,6 @@
 /**
- * The parts of objects that have URLs of their own, one row each. `status` is written by the ordinary writes; logs, exec
- * and the like, which a node answers, never come here.
+ * Subresources, one row each. `status` is handled by the ordinary writes; logs, exec and the like are served by a node
+ * (pod-proxy.ts).
  */
 import { badRequest, conflict, invalid, methodNotAllowed, tooManyRequests } from '../errors.ts';
 import type { Resource } from '../resources.ts';
@@ -16,7 +16,7 @@ import { getScale, patchScale, putScale } from './scale.ts';
 type Handler = (call: Call) => void | Promise<void>;
 
 export interface Subresource {
-  /** Kind of its bodies in discovery. */
+  /** Kind of its body, for discovery. */
   kind: string;
   group?: string;
   version?: string;
@@ -42,7 +42,7 @@ const OF_KIND: Readonly<Record<string, Readonly<Record<string, Subresource>>>> =
   Namespace: { finalize: { kind: 'Namespace', methods: { PUT: finalize }, verbs: ['update'] } },
 };
 
-/** Answered elsewhere (pod-proxy.ts, reviews.ts), here for discovery alone. */
+/** Served elsewhere (pod-proxy.ts, reviews.ts); listed here only for discovery. */
 const ELSEWHERE: Readonly<Record<string, Readonly<Record<string, Subresource>>>> = {
   Pod: {
     attach: { kind: 'PodAttachOptions', methods: {}, verbs: ['create', 'get'] },
@@ -60,7 +60,7 @@ const ELSEWHERE: Readonly<Record<string, Readonly<Record<string, Subresource>>>>
   },
 };
 
-/** All subresources of a resource but `status`, by name. */
+/** All subresources of a resource except `status`, by name. */
 export function subresourcesOf(resource: Resource): Readonly<Record<string, Subresource>> {
   return {
     ...ELSEWHERE[resource.key],
@@ -69,7 +69,7 @@ export function subresourcesOf(resource: Resource): Readonly<Record<string, Subr
   };
 }
 
-/** Serves it, when the resource has it; false otherwise. @throws ApiError 405 */
+/** Serves the subresource; false if the resource does not have it. @throws ApiError 405 */
 export function serveSubresource(call: Call): void | Promise<void> | false {
   const { resource, subresource = '' } = call.target;
   const found = subresourcesOf(resource)[subresource];
@@ -79,7 +79,9 @@ export function serveSubresource(call: Call): void | Promise<void> | false {
   return handler(call);
 }
 
-/** pods/binding: the pod's node, chosen by a scheduler of somebody's own (registry/core/pod/storage, assignPod). */
+/**
+ * pods/binding: assigns the pod to a node, for a scheduler that the user runs (registry/core/pod/storage, assignPod).
+ */
 async function bind(call: Call): Promise<void> {
   const { registry, target, query, request, response } = call;
   const { resource, namespace, name } = target;
@@ -106,7 +108,7 @@ async function bind(call: Call): Promise<void> {
   replyJson(response, 201, JSON.stringify(SUCCESS));
 }
 
-/** pods/eviction: a deletion that a disruption budget may refuse (registry/core/pod/storage/eviction.go). */
+/** pods/eviction: a deletion that a disruption budget can refuse (registry/core/pod/storage/eviction.go). */
 async function evict(call: Call): Promise<void> {
   const { registry, target, query, request, response } = call;
   const { resource, namespace, name } = target;
@@ -126,7 +128,7 @@ async function evict(call: Call): Promise<void> {
   replyJson(response, 201, JSON.stringify(SUCCESS));
 }
 
-/** Counts an eviction against its budget at once: the next one may come before its controller has looked. */
+/** Counts an eviction against its budget at once: the next may come before the budget's controller has run. */
 function spend({ registry }: Call, budget: PodDisruptionBudget, pod: Pod): void {
   const now = registry.store.get('PodDisruptionBudget', budget.metadata.namespace, budget.metadata.name);
   if (now?.status === undefined) return;
@@ -135,7 +137,7 @@ function spend({ registry }: Call, budget: PodDisruptionBudget, pod: Pod): void 
   registry.write({ ...now, status: { ...now.status, disruptedPods, disruptionsAllowed } }, now);
 }
 
-/** The budgets that the pod counts in. @throws ApiError 429 when one of them has nothing left */
+/** The budgets that select the pod. @throws ApiError 429 if one of them allows no disruption now */
 function checkBudgets({ registry }: Call, pod: Pod): PodDisruptionBudget[] {
   const concerned: PodDisruptionBudget[] = [];
   for (const budget of registry.store.list('PodDisruptionBudget', pod.metadata.namespace)) {
@@ -157,7 +159,7 @@ function checkBudgets({ registry }: Call, pod: Pod): PodDisruptionBudget[] {
         },
       );
     }
-    // A pod that is not ready anyway disrupts nobody while enough others are (unhealthyPodEvictionPolicy).
+    // Evicting a pod that is not ready is allowed while enough others are healthy (unhealthyPodEvictionPolicy).
     const healthy = isReady(pod);
     if (!healthy && budget.spec.unhealthyPodEvictionPolicy === 'AlwaysAllow') continue;
     if (!healthy && (currentHealthy ?? 0) >= (desiredHealthy ?? 0) && (desiredHealthy ?? 0) > 0) continue;
@@ -177,7 +179,7 @@ function checkBudgets({ registry }: Call, pod: Pod): PodDisruptionBudget[] {
 const isReady = ({ status }: Pod): boolean =>
   status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') === true;
 
-/** namespaces/finalize: what must happen before the namespace may go. */
+/** namespaces/finalize: replaces the namespace's spec.finalizers. */
 async function finalize(call: Call): Promise<void> {
   const { registry, target, query, request } = call;
   const { resource, name } = target;

@@ -1,11 +1,11 @@
-/** Where the events of a watch go: a response whose lines they are, or a WebSocket whose messages they are. */
+/** The output of a watch: one line per event in a response, or one message per event on a WebSocket. */
 import type { ServerResponse } from 'node:http';
 import type { WebSocket } from 'ws';
 
 export interface WatchSink {
-  /** The request is accepted. */
+  /** Sends the response head: the watch is accepted. */
   open(): void;
-  /** False: the client reads too slowly; `onDrain` calls back. */
+  /** Sends events. False: the client reads too slowly; wait for `onDrain`. */
   send(events: readonly string[]): boolean;
   end(): void;
   onDrain(callback: () => void): void;
@@ -25,17 +25,17 @@ export function responseSink(response: ServerResponse): WatchSink {
   };
 }
 
-/** Bytes a WebSocket may have unsent before its watch waits. */
+/** Unsent bytes of a WebSocket above which its watch pauses. */
 const MAX_BUFFERED = 256 * 1024;
 
-/** Browsers and dashboards watch like this: one text message per event (apiserver/pkg/endpoints/handlers/watch.go). */
+/** For browsers and dashboards: one text message per event (apiserver/pkg/endpoints/handlers/watch.go). */
 export function webSocketSink(socket: WebSocket): WatchSink {
   let drained = () => {};
   return {
     open() {},
     send(events) {
       for (const event of events.slice(0, -1)) socket.send(event);
-      // All of them have left with the last.
+      // The callback of the last message: by then all have been written.
       socket.send(events.at(-1)!, () => drained());
       return socket.bufferedAmount < MAX_BUFFERED;
     },

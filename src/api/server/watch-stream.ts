@@ -1,6 +1,6 @@
 /**
- * One client's watch: events on a connection that stays open. It pulls from the event log at the client's pace; a client
- * that falls behind further than the log reaches gets a 410 event and must list again.
+ * One client's watch. It reads from the event log at the client's pace; a client that has fallen behind the log's
+ * oldest change gets a 410 event and must list again.
  */
 import { expired } from '../errors.ts';
 import type { Predicate } from '../selectors.ts';
@@ -11,7 +11,7 @@ import type { WatchSink } from './watch-sink.ts';
 
 /** Bytes collected before they are handed to the socket. */
 const CHUNK = 64 * 1024;
-/** After so many changes that were not the client's, a bookmark moves its version on. */
+/** After this many changes that the watch does not select, a bookmark sends the client the current version. */
 const BOOKMARK_AFTER = 1000;
 
 export interface WatchRequest {
@@ -20,14 +20,14 @@ export interface WatchRequest {
   selects: Predicate | undefined;
   bookmarks: boolean;
   timeoutMs: number;
-  /** Follow changes after this version. */
+  /** Send changes after this version. */
   version: number;
-  /** Objects to begin with, as ADDED; `endMark` has a bookmark say where they end (sendInitialEvents). */
+  /** Objects to send first, as ADDED; with `endMark` a bookmark marks their end (sendInitialEvents). */
   initial: readonly KubeObject[] | undefined;
   endMark: boolean;
 }
 
-/** Begins the stream. Returns the function that ends it in good order. */
+/** Starts the stream. Returns a function that ends it normally. */
 export function startWatch(sink: WatchSink, log: EventLog, request: WatchRequest): () => void {
   const stream = new WatchStream(sink, log, request);
   stream.start();
@@ -76,7 +76,7 @@ class WatchStream {
     this.schedule();
   }
 
-  /** Ends the stream: the client comes back with the version it has. */
+  /** Ends the stream; the client resumes from the last version it received. */
   end(): void {
     if (!this.open) return;
     if (this.request.bookmarks) this.sink.send([this.bookmark()]);
@@ -137,7 +137,7 @@ class WatchStream {
     this.blocked = !this.sink.send(events);
   }
 
-  /** The event for this client; undefined when the change is none of its business. */
+  /** The event for this client; undefined if its selectors match neither the old nor the new object. */
   private eventOf(change: Change): string | undefined {
     const { namespace, selects } = this.request;
     const { type, object, old } = change;
@@ -148,7 +148,7 @@ class WatchStream {
     const after = selects(object);
     if (after) return this.event(before ? 'MODIFIED' : 'ADDED', object, () => jsonOf(change));
     if (!before) return undefined;
-    // It left the selection: to this client it is gone, in the last state that it was allowed to see.
+    // It no longer matches the selectors: DELETED, with its last state that matched.
     const metadata = { ...old!.metadata, resourceVersion: String(change.version) };
     const last = { ...old!, metadata };
     return this.event('DELETED', last, () => JSON.stringify(last));

@@ -1,4 +1,4 @@
-/** A watch over WebSocket, as browsers and dashboards open it: GET with an upgrade, one message per event. */
+/** A watch over a WebSocket, as opened by browsers and dashboards: GET with an upgrade, one message per event. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
@@ -9,10 +9,10 @@ import { watch } from './reads.ts';
 import { parseResourcePath } from './request-path.ts';
 import { webSocketSink } from './watch-sink.ts';
 
-/** Clients send nothing but control frames. */
+/** Clients send only control frames. */
 const server = new WebSocketServer({ noServer: true, maxPayload: 1024 });
 
-/** Takes the connection over when a watch is asked for; false: it is somebody else's. @throws ApiError before that */
+/** Takes the connection over if the request is a watch; false otherwise. @throws ApiError before taking it over */
 export function upgradeToWatch(
   registry: Registry,
   streams: Set<() => void>,
@@ -28,7 +28,7 @@ export function upgradeToWatch(
   const options = readListOptions(query);
   if (!options.watch) return false;
   const call: Call = { registry, streams, request, response: NO_RESPONSE, target, query };
-  // Whatever is wrong with the request is found before the connection changes hands.
+  // Errors in the request are thrown before the connection is taken over.
   const start = watch(call, options);
   server.handleUpgrade(request, socket, head, (client) => {
     client.on('error', () => client.terminate());
@@ -37,5 +37,5 @@ export function upgradeToWatch(
   return true;
 }
 
-/** A watch writes to its sink. */
+/** The handlers of a watch write to its sink only. */
 const NO_RESPONSE = undefined as unknown as ServerResponse;

@@ -1,4 +1,4 @@
-/** POST, PUT, PATCH and DELETE on resources; what a write means is `store/registry.ts`. */
+/** POST, PUT, PATCH and DELETE on resources. The semantics of writes are in `store/registry.ts`. */
 import { badRequest, methodNotAllowed, tooLarge, unsupportedMediaType } from '../errors.ts';
 import { PatchError, PatchTooLargeError } from '../patches/json.ts';
 import { jsonPatch } from '../patches/json-patch.ts';
@@ -23,7 +23,7 @@ export async function create(call: Call): Promise<void> {
   const { registry, target, request } = call;
   const { resource, namespace } = target;
   if (resource.namespaced && namespace === undefined) throw methodNotAllowed();
-  rendererOf(call); // A client that reads nothing we can write is refused before anything is changed.
+  rendererOf(call); // 406 before anything is changed
   const options = writeRequest(call, 'CreateOptions');
   const object = await parseObject(request, await readBody(request));
   const { object: made, warnings } = registry.create(
@@ -66,7 +66,7 @@ export async function patch(call: Call): Promise<void> {
   replyObject(call, 200, object, warnings);
 }
 
-/** `write` with the patch as a function of the object; a patch that does not fit is refused in Kubernetes' terms. */
+/** Calls `write` with the patch as a function of the object; turns patch errors into API errors. */
 function applied<T>(
   mediaType: string,
   resource: Resource,
@@ -82,12 +82,12 @@ function applied<T>(
   }
 }
 
-/** The object changed by a patch. @throws PatchError, ApiError 415 */
+/** The patched object. @throws PatchError, ApiError 415 */
 export function patchBy(mediaType: string, resource: Resource, old: KubeObject, patch: unknown): unknown {
   if (mediaType === JSON_PATCH) return jsonPatch(old, patch);
   if (mediaType === MERGE_PATCH) return mergePatch(old, patch);
   const type = typeNameOf(resource.group, resource.version, resource.kind);
-  // There is nothing in a custom resource by which to merge (apiextensions-apiserver supports the other two).
+  // Custom resources have no merge keys (apiextensions-apiserver supports the other two patch types).
   if (type === undefined)
     throw unsupportedMediaType(
       mediaType,
@@ -96,7 +96,7 @@ export function patchBy(mediaType: string, resource: Resource, old: KubeObject, 
   return strategicMergePatch(old, patch, type);
 }
 
-/** An object as a client sends it, in the form in which it is stored; what is no object is refused later. */
+/** A client's object, converted to the stored version. A body that is not an object is refused later. */
 function toStored(resource: Resource, given: unknown): unknown {
   const { view } = resource;
   if (view === undefined || typeof given !== 'object' || given === null || Array.isArray(given)) return given;
@@ -108,7 +108,10 @@ function toStored(resource: Resource, given: unknown): unknown {
   return view.write(given as Record<string, unknown>);
 }
 
-/** Kinds whose deletion answers with the object; others with a Status (`ReturnDeletedObject` of their REST storage). */
+/**
+ * Kinds whose deletion returns the object; for others it returns a Status (`ReturnDeletedObject` of their REST
+ * storage).
+ */
 const RETURNED = new Set(
   'Pod Service ServiceAccount PersistentVolume PersistentVolumeClaim PodTemplate ResourceQuota'.split(' '),
 );
@@ -143,7 +146,7 @@ export function writeRequest({ query, request, target }: Call, kind: string, app
     dryRun: options.dryRun,
     fieldValidation: options.fieldValidation,
     subresource: target.subresource as 'status' | undefined,
-    // A client that gives no name goes by its program's (handlers/create.go, managerOrUserAgent).
+    // Without fieldManager, the name of the client program is used (handlers/create.go, managerOrUserAgent).
     ...(manager !== '' && { manager }),
     force: options.force,
   };

@@ -1,6 +1,6 @@
 /**
- * All objects of one kind: found by name, listed in the order of Kubernetes, which is that of etcd's keys
- * (`namespace/name`, by code unit, so `a-b/x` comes before `a/x`).
+ * All objects of one kind: looked up by name, listed in the order of Kubernetes, which is that of etcd's keys
+ * (`namespace/name` by code unit, so `a-b/x` comes before `a/x`).
  */
 import type { KubeObject } from '../types/objects.ts';
 
@@ -8,7 +8,7 @@ const keyOf = (namespace: string, name: string) => `${namespace}/${name}`;
 
 export class Collection {
   private readonly objects = new Map<string, KubeObject>();
-  /** The keys in order; undefined until the next list when many were added. */
+  /** The sorted keys; undefined after bulk insertion, until the next list. */
   private keys: string[] | undefined = [];
   private readonly sizes = new Map<string, number>();
 
@@ -28,7 +28,7 @@ export class Collection {
     return found;
   }
 
-  /** How many objects the namespace has. */
+  /** Number of objects in the namespace. */
   count(namespace: string): number {
     return this.sizes.get(namespace) ?? 0;
   }
@@ -53,7 +53,7 @@ export class Collection {
     if (this.keys !== undefined) this.keys.splice(indexOf(this.keys, key), 1);
   }
 
-  /** Before many objects are put at once: the order is made when it is next needed. */
+  /** Call before inserting many objects: the keys are then sorted once, when next needed. */
   expectMany(): void {
     this.keys = undefined;
   }
@@ -64,7 +64,7 @@ export class Collection {
   }
 }
 
-/** Index of the first key that is not before `key`. */
+/** Index of the first key that is not less than `key`. */
 function indexOf(keys: readonly string[], key: string): number {
   let low = 0;
   let high = keys.length;

@@ -1,4 +1,6 @@
-/** What a deletion makes of an object: nothing, or one that waits for its end (apiserver/pkg/registry/generic/registry). */
+/**
+ * What a deletion does to an object: removes it, or marks it as terminating (apiserver/pkg/registry/generic/registry).
+ */
 import { conflict } from '../errors.ts';
 import type { Resource } from '../resources.ts';
 import type { KubeObject, Pod } from '../types/objects.ts';
@@ -9,21 +11,21 @@ export type PropagationPolicy = 'Foreground' | 'Background' | 'Orphan';
 export interface DeleteRequest {
   dryRun?: boolean;
   gracePeriodSeconds?: number | undefined;
-  /** What becomes of the objects that this one owns; undefined: as is usual for the kind. */
+  /** What happens to the dependents; undefined: the default of the kind. */
   propagationPolicy?: PropagationPolicy | undefined;
   preconditions?: { uid?: string; resourceVersion?: string } | undefined;
 }
 
-/** Finalizers that the garbage collector answers for. */
+/** Finalizers that the garbage collector removes. */
 export const ORPHAN = 'orphan';
 export const FOREGROUND = 'foregroundDeletion';
 
-/** Kinds whose dependents stay unless the request has another policy: their APIs are older than garbage collection. */
+/** Kinds whose dependents are orphaned by default: their APIs are older than garbage collection. */
 const ORPHANING = new Set<string>(['ReplicationController', 'Job']);
 
 /**
- * The object as it is from now on: undefined when it goes at once, `old` itself when nothing changes.
- * A second request may shorten the time left, never lengthen it.
+ * The object after the deletion request: undefined if it is removed at once, `old` itself if nothing changes. A second
+ * request can shorten the grace period, never lengthen it.
  */
 export function afterDeletion(
   store: Store,
@@ -57,21 +59,24 @@ export function afterDeletion(
 function finalizersAfter(resource: Resource, old: KubeObject, policy: PropagationPolicy | undefined): string[] {
   const present = old.metadata.finalizers ?? [];
   const decided = present.includes(ORPHAN) || present.includes(FOREGROUND);
-  // Who has chosen before is not overruled by somebody who does not care.
+  // A request without a policy does not override an earlier choice.
   if (policy === undefined && decided) return [...present];
   const kept = present.filter((finalizer) => finalizer !== ORPHAN && finalizer !== FOREGROUND);
   if (policy === 'Orphan' || (policy === undefined && ORPHANING.has(resource.key))) return [...kept, ORPHAN];
   return policy === 'Foreground' ? [...kept, FOREGROUND] : kept;
 }
 
-/** Seconds until the object goes; only pods that run somewhere get any (registry/core/pod/strategy.go). */
+/**
+ * The grace period in seconds; 0 for pods that are not assigned to a node or have ended
+ * (registry/core/pod/strategy.go).
+ */
 function graceOf(store: Store, { spec, status }: Pod, asked: number | undefined): number {
   const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
   if (!spec.nodeName || ended || !store.get('Node', undefined, spec.nodeName)) return 0;
   return Math.max(0, asked ?? spec.terminationGracePeriodSeconds ?? 30);
 }
 
-/** @throws ApiError 409 unless the object is still the one that is meant */
+/** @throws ApiError 409 unless uid and version match the preconditions */
 export function checkPreconditions(resource: Resource, old: KubeObject, wanted: DeleteRequest['preconditions']): void {
   const { name, uid, resourceVersion } = old.metadata;
   if (wanted?.uid && wanted.uid !== uid) {

@@ -1,9 +1,9 @@
 /**
- * The recent changes of one kind, in order, for watches: a ring bounded in length and in bytes. A watch holds a cursor
- * into it, so a slow reader costs nothing but its place; when the ring has moved past that place, it must list again
- * (410).
+ * The recent changes of one kind, in order, for watches: a ring bounded in length and in bytes. A watch holds only a
+ * cursor into it, so a slow client costs no memory; once the ring has overwritten the cursor's position, it must list
+ * again (410).
  *
- * Invariants: versions rise strictly; every change with a version above `floor` is in the ring.
+ * Invariants: versions increase strictly; every change with a version above `floor` is in the ring.
  */
 import type { KubeObject } from '../types/objects.ts';
 
@@ -27,18 +27,18 @@ export function jsonOf(change: Change): string {
 }
 
 export class EventLog {
-  /** Changes up to here may be missing. */
+  /** Changes up to and including this version may be missing. */
   floor: number;
   /** Sequence number of the oldest change kept. */
   first = 0;
-  /** Sequence number the next change gets. */
+  /** Sequence number of the next change. */
   next = 0;
   private readonly ring: (Change | undefined)[];
   private readonly maxBytes: number;
   private bytes = 0;
   private readonly listeners = new Set<() => void>();
 
-  /** `maxBytes` of JSON; the last change is kept however large it is. */
+  /** @param maxBytes limit on the changes' JSON; the last change is kept even if it is larger */
   constructor(capacity: number, floor: number, maxBytes: number = Number.MAX_SAFE_INTEGER) {
     this.maxBytes = maxBytes;
     this.ring = new Array<Change | undefined>(capacity).fill(undefined);
@@ -67,7 +67,7 @@ export class EventLog {
     return this.ring[sequence % this.ring.length]!;
   }
 
-  /** Sequence number of the first change after `version`, or -1 when changes after it are no longer known. */
+  /** Sequence number of the first change after `version`; -1 if some changes after it are no longer in the ring. */
   after(version: number): number {
     if (version < this.floor) return -1;
     let low = this.first;
@@ -80,7 +80,7 @@ export class EventLog {
     return low;
   }
 
-  /** Calls `listener` after every push; returns the function that ends this. */
+  /** Calls `listener` after every push; returns a function that unsubscribes it. */
   subscribe(listener: () => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);

@@ -1,6 +1,6 @@
 /**
- * The lines of the journal's files: a checksum of the rest (CRC-32, 8 hex digits), a blank, JSON. Lines of earlier
- * versions have no checksum and begin with the JSON. A damaged line costs itself only: its neighbours are still read.
+ * The lines of the journal's files: a CRC-32 of the JSON (8 hex digits), a space, JSON. Lines of earlier versions have
+ * only the JSON. A damaged line does not affect the others.
  */
 import { readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
@@ -14,7 +14,7 @@ export function encodeLine(json: string): Buffer {
   return Buffer.from(`${sum} ${json}\n`);
 }
 
-/** The JSON of a line without its end; undefined when it is not what was written. */
+/** The JSON of a line without its newline; undefined if the line is damaged. */
 function decodeLine(line: Buffer): unknown {
   let json = line;
   if (line[0] !== BRACE) {
@@ -31,9 +31,9 @@ function decodeLine(line: Buffer): unknown {
 export interface Lines {
   /** The intact lines. */
   values: unknown[];
-  /** Offsets in bytes at which a line is damaged. */
+  /** Byte offsets of damaged lines. */
   damaged: number[];
-  /** Bytes up to the end of the last whole line: what follows was half-written. */
+  /** Byte offset of the end of the last complete line; anything after it was written only in part. */
   end: number;
 }
 

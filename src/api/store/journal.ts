@@ -1,17 +1,17 @@
 /**
- * The store's memory on disk: snapshots and append-only logs in one directory.
+ * Persistence of the store: snapshots and append-only logs in one directory.
  *
- * Every change is one line, handed to the kernel by write(2) before anybody is told of it, so a killed process loses
- * nothing it has acknowledged. fdatasync follows within a second: only a crash of the whole machine can cost that second.
- * A half-written last line was never acknowledged and is cut off when the directory is opened.
+ * Every change is one line, written with write(2) before it is acknowledged, so a killed process loses no acknowledged
+ * change. fdatasync follows within a second: only a crash of the machine can lose that second. An incomplete last line
+ * was never acknowledged and is truncated when the directory is opened.
  *
- * `snapshot-<v>` holds all objects at version v; `log-<v>` the changes after v. A snapshot is written under another name,
- * synced and renamed while changes already go to the next log; older files go only after that. So at every moment the
- * newest snapshot plus the logs from it on is the whole state. `begun` says that there was a first change: without it an
- * emptied log could not be told from a new one.
+ * `snapshot-<v>` holds all objects at version v; `log-<v>` the changes after v. A snapshot is written under a temporary
+ * name, synced and renamed while changes already go to the next log; older files are removed after that. At every
+ * moment the newest snapshot and the logs from it on are the whole state. The file `begun` exists from the first change
+ * on: without it, a log that lost its contents would look like a new one.
  *
- * Lines carry checksums. What is damaged is left out and reported, the file is kept as `damaged-…`, and the rest counts:
- * an object whose last change is lost is as it was before that.
+ * Lines have checksums. Damaged lines are skipped and reported, the file is kept as `damaged-…`, and the rest is used:
+ * an object whose last change is lost has the state before it.
  */
 import {
   closeSync,
@@ -35,12 +35,12 @@ import { type Change, type ChangeType, jsonOf } from './event-log.ts';
 import { encodeLine, readLines } from './journal-file.ts';
 
 const SYNC_DELAY_MS = 1000;
-/** A snapshot is due when the log is larger than this and than twice the last snapshot. */
+/** A snapshot is written when the log is larger than this and than twice the last snapshot. */
 const MIN_LOG_BYTES = 8 * 1024 * 1024;
 const SNAPSHOT_BATCH = 256;
 const BEGUN = 'begun';
 
-/** Nothing of what was written is left. */
+/** The directory has been in use, and none of its contents can be read. */
 export class JournalDamagedError extends Error {
   override readonly name = 'JournalDamagedError';
   readonly code = 'ERR_JOURNAL_DAMAGED';
@@ -51,7 +51,7 @@ export interface LoadedState {
   snapshotVersion: number;
   objects: KubeObject[];
   changes: { version: number; type: ChangeType; object: KubeObject }[];
-  /** What could not be read, a sentence each. */
+  /** What could not be read, one sentence each. */
   damages: string[];
 }
 
@@ -72,7 +72,7 @@ export class Journal {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   }
 
-  /** Reads everything and opens the log for appending. Call once, before anything else. */
+  /** Reads all files and opens the log for appending. Call once, before any other method. */
   load(): LoadedState {
     const names = readdirSync(this.directory);
     for (const name of names) if (name.endsWith('.tmp')) rmSync(join(this.directory, name));
@@ -90,15 +90,15 @@ export class Journal {
     const lost = snapshotVersion === 0 || state.damages.length > 0;
     if (this.begun && lost && state.objects.length === 0 && state.changes.length === 0) {
       throw new JournalDamagedError(
-        `${this.directory}: nothing is left of what was written there; put a copy of its files back, or remove ` +
-          'the directory to begin anew, which ends every pod that still runs',
+        `${this.directory}: none of the stored objects can be read; restore its files from a backup, or remove the ` +
+          'directory to start with an empty cluster, which ends every pod that is still running',
       );
     }
     this.openLog(logs.at(-1) ?? snapshotVersion);
     return state;
   }
 
-  /** Makes `change` last. Throws, with the file as it was, when the disk refuses. */
+  /** Persists `change`. If the write fails, throws and leaves the file as it was. */
   append(change: Change): void {
     if (!this.begun) this.begin();
     const line = encodeLine(`{"v":${change.version},"t":"${change.type}","o":${jsonOf(change)}}`);
@@ -113,12 +113,12 @@ export class Journal {
     this.syncTimer ??= setTimeout(() => this.sync(), SYNC_DELAY_MS).unref();
   }
 
-  /** Has the log grown enough to be replaced by a snapshot? */
+  /** Is the log large enough for a snapshot? */
   wantsSnapshot(): boolean {
     return this.snapshotting === undefined && this.bytes > Math.max(this.minLogBytes, 2 * this.snapshotBytes);
   }
 
-  /** Starts a snapshot of `objects`, all objects at `version`. They must never change in place. */
+  /** Starts a snapshot of `objects`, which are all objects at `version`. They must never change in place. */
   snapshot(version: number, objects: readonly KubeObject[]): Promise<void> {
     fsyncSync(this.fd);
     closeSync(this.fd);
@@ -146,7 +146,7 @@ export class Journal {
 
   private sync(): void {
     this.syncTimer = undefined;
-    // A failure here shows again, synchronously, at the next append or at close.
+    // An I/O error is reported again, synchronously, by the next append or by close.
     if (this.fd >= 0) fdatasync(this.fd, () => {});
   }
 
@@ -181,7 +181,7 @@ export class Journal {
     truncate(path, end);
   }
 
-  /** Keeps a damaged file for whoever wants to look into it; returns its new name. */
+  /** Keeps a damaged file for examination; returns its new name. */
   private setAside(path: string): string {
     const copy = join(this.directory, `damaged-${basename(path)}`);
     if (!existsSync(copy)) copyFileSync(path, copy);

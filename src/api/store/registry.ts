@@ -1,10 +1,10 @@
 /**
- * What a write means: from a user's manifest to a stored object. Synchronous throughout, so a write, with everything
- * admission picks for it (addresses, ports), is one transaction.
+ * The semantics of writes: from a user's manifest to a stored object. Everything is synchronous, so that a write, with
+ * what admission allocates for it (addresses, ports), is one transaction.
  *
- * Order: path and name → schema → defaults → `prepare` (what the old object hands on) → rules → `admit` (checks against
- * the cluster, allocation) → store. Admission plug-ins keep no state of their own: what is taken they read from indexes
- * over the store, so a dry run or a failed write leaves nothing behind.
+ * Order: path and name → schema → defaults → `prepare` (fields kept from the old object) → rules → `admit` (checks
+ * against the cluster, allocation) → store. Admission keeps no state of its own: it reads what is in use from indexes
+ * over the store, so a dry run or a failed write has no side effects.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { checkCustom } from '../custom/check.ts';
@@ -36,11 +36,11 @@ import { afterDeletion, checkPreconditions, type DeleteRequest } from './deletio
 import { nowText, type Store } from './store.ts';
 
 export interface Admission<T extends KubeObject = KubeObject> {
-  /** Carries over from `old` what the new state leaves out or may not keep. Before the rules are checked. */
+  /** Keeps fields of `old` that the new object omits, and drops those it may not have. Runs before the rules. */
   prepare?(object: T, old: T | undefined): T;
-  /** Last word before storing: allocates, or throws ApiError. Must not change anything itself. */
+  /** The last step before storing: allocates, or throws ApiError. Must have no side effects. */
   admit?(object: T, old: T | undefined, subresource: 'status' | undefined): T;
-  /** May it be deleted? Throws ApiError. */
+  /** Throws ApiError if the object may not be deleted. */
   checkDelete?(object: T): void;
 }
 
@@ -53,9 +53,9 @@ export interface WriteRequest {
   dryRun?: boolean;
   fieldValidation?: 'Strict' | 'Warn' | 'Ignore';
   subresource?: 'status' | undefined;
-  /** Who writes, for the ownership of fields. */
+  /** The field manager. */
   manager?: string;
-  /** An apply takes over what others own. */
+  /** An apply takes over conflicting fields. */
   force?: boolean;
 }
 
@@ -77,7 +77,7 @@ export class Registry {
     this.admissions = { CustomResourceDefinition: DEFINITIONS, ...admissions };
   }
 
-  /** Throws ApiError 404. */
+  /** @throws ApiError 404 */
   get(resource: Resource, namespace: string | undefined, name: string): KubeObject {
     const found = this.store.get(resource.key, namespace, name);
     if (found === undefined) throw notFound(resource, name);
@@ -91,7 +91,7 @@ export class Registry {
     );
   }
 
-  /** Server-side apply: creates what is not there, and changes what the configuration names or names no longer. */
+  /** Server-side apply: creates the object, or merges the configuration and removes what it no longer has. */
   apply(
     resource: Resource,
     namespace: string | undefined,
@@ -183,7 +183,7 @@ export class Registry {
     return { object: this.write(asStored(resource, object), old, request.dryRun), warnings };
   }
 
-  /** A write by somebody to one part of an object, such as its scale: no rules, but the fields change their owner. */
+  /** A client's write to a subresource such as scale: without validation, but with field ownership. */
   writeAs<T extends KubeObject>(resource: Resource, object: T, old: T, request: WriteRequest, subresource: string): T {
     const as = { ...request, subresource: subresource as 'status' };
     return this.write(
@@ -193,7 +193,7 @@ export class Registry {
     );
   }
 
-  /** Who owns the object's fields after this write. Who gives no name at all owns nothing. */
+  /** `managedFields` after this write. A client without a name owns nothing. */
   private trackedFields(
     resource: Resource,
     old: KubeObject | undefined,
@@ -205,7 +205,7 @@ export class Registry {
     return afterUpdate(typedOf(resource), old, object, given, writerOf(resource, request));
   }
 
-  /** A change by the cluster itself: no schema, no rules, no admission. Nothing happens when nothing differs. */
+  /** A write by a controller: without schema, rules and admission. Does nothing if the object is unchanged. */
   write<T extends KubeObject>(object: T, old: T, dryRun = false): T {
     if (isDeepStrictEqual(object, old)) return old;
     const { generation = 1 } = old.metadata;
@@ -213,14 +213,14 @@ export class Registry {
     const next = changed ? { ...object, metadata: { ...object.metadata, generation: generation + 1 } } : object;
     const { deletionTimestamp, finalizers } = next.metadata;
     if (deletionTimestamp !== undefined && !finalizers?.length && old.metadata.finalizers?.length) {
-      // A pod whose containers may still be ending goes when its node says that they have.
+      // A pod with a grace period left is removed when its agent reports that the containers have ended.
       const ended = collectionOf(next) !== 'Pod' || !next.metadata.deletionGracePeriodSeconds;
       if (!dryRun && ended) return this.store.remove(old);
     }
     return dryRun ? next : this.store.replace(next, old);
   }
 
-  /** Returns the object as it is while ending, or its last state when it is gone; `gone` says which. */
+  /** Returns the terminating object, or its last state if it is removed (`gone`). */
   delete(
     resource: Resource,
     namespace: string | undefined,
@@ -236,7 +236,7 @@ export class Registry {
     return { object: request.dryRun ? ending : this.store.replace(ending, old), gone: false };
   }
 
-  /** The object with kind, name and namespace as the path has them; refuses when it says otherwise. A shallow copy. */
+  /** A shallow copy with the kind, name and namespace of the path. @throws ApiError 400 if the object has others */
   private address(resource: Resource, namespace: string | undefined, name: string | undefined, input: unknown) {
     if (typeof input !== 'object' || input === null || Array.isArray(input)) throw badRequest('expected an object');
     const { apiVersion, kind, metadata } = input as Partial<KubeObject>;
@@ -264,7 +264,7 @@ export class Registry {
   }
 
   private generateName(resource: Resource, namespace: string | undefined, metadata: Partial<ObjectMeta>): string {
-    // Kubernetes' alphabet: no vowels and nothing that looks like another character (util/rand).
+    // Kubernetes' alphabet: without vowels and characters that look like others (util/rand).
     const alphabet = 'bcdfghjklmnpqrstvwxz2456789';
     for (;;) {
       let name = metadata.generateName!.slice(0, 58);
@@ -323,7 +323,7 @@ function notFoundNamespace(name: string): ApiError {
   return notFound({ kind: 'Namespace', group: '', plural: 'namespaces' } as Resource, name);
 }
 
-/** All versions of a custom resource are stored as one. */
+/** All versions of a custom resource are stored as its storage version. */
 function asStored<T extends KubeObject>(resource: Resource, object: T): T {
   return resource.custom === undefined ? object : { ...object, apiVersion: resource.custom.storedApiVersion };
 }
@@ -365,7 +365,7 @@ const specOf = (object: KubeObject): unknown => {
   return rest;
 };
 
-/** A write to the object leaves its status alone, a write to its status everything but labels and annotations. */
+/** A write to the object keeps its status; a write to its status keeps everything except labels and annotations. */
 function keepServerFields(
   resource: Resource,
   object: KubeObject,
@@ -391,7 +391,7 @@ function keepServerFields(
   return { ...rest, metadata: kept, ...(keptStatus !== undefined && { status: keptStatus }) } as KubeObject;
 }
 
-/** How a dry run's creation looks: as if it had been stored. */
+/** The result of creating an object in a dry run. */
 function unsaved(object: KubeObject): KubeObject {
   const metadata = { ...object.metadata, uid: crypto.randomUUID(), creationTimestamp: nowText() };
   if (hasGeneration(object)) metadata.generation = 1;

@@ -1,9 +1,9 @@
 /**
- * All objects of the cluster, in memory, with one counter of changes: every change takes the next version, every object
- * carries the version of its last change. Synchronous: what happens between two awaits is one transaction.
+ * All objects of the cluster, in memory, with one version counter: every change increments it, and every object has the
+ * version of its last change. Synchronous: everything between two awaits is one transaction.
  *
- * Order within a commit: journal, memory, listeners (indexes first, as they subscribed first), watches. When the journal
- * refuses, nothing has happened. Stored objects are shared with everyone and must never be changed in place.
+ * Order within a commit: journal, memory, listeners (indexes first, as they subscribed first), watches. If the journal
+ * fails, nothing has changed. Stored objects are shared and must never be changed in place.
  */
 import { randomUUID } from 'node:crypto';
 import { tooLarge } from '../errors.ts';
@@ -13,14 +13,14 @@ import { Collection } from './collection.ts';
 import { type Change, EventLog, jsonOf } from './event-log.ts';
 import { Journal } from './journal.ts';
 
-/** Changes per kind a watch may lag behind before it must list again, and bytes of their JSON. */
+/** Changes kept per kind for watches, and the limit on the bytes of their JSON. */
 const HISTORY = 5000;
 const HISTORY_BYTES = 16 * 1024 * 1024;
-/** As etcd's limit of a request. */
+/** etcd's limit on a request. */
 const MAX_OBJECT_BYTES = 1.5 * 1024 * 1024;
 
 export interface StoreOptions {
-  /** Where to persist; undefined keeps everything in memory. */
+  /** The journal's directory; undefined: nothing is persisted. */
   directory?: string | undefined;
   /** Changes per kind kept for watches. Default 5000. */
   history?: number;
@@ -43,10 +43,10 @@ export class Store {
   private readonly listeners = new Map<Kind, Listener<Kind>[]>();
   private readonly historyLength: number;
   private readonly firstFloor: number;
-  /** What of the directory could not be read, a sentence each. */
+  /** What could not be read from the directory, one sentence each. */
   readonly damages: readonly string[];
 
-  /** Loads what `directory` holds. Throws JournalDamagedError when nothing is left of it. */
+  /** Loads the state from `directory`. @throws JournalDamagedError if nothing of it can be read */
   constructor(options: StoreOptions = {}) {
     this.journal = options.directory === undefined ? undefined : new Journal(options.directory, options.minLogBytes);
     const loaded = this.journal?.load();
@@ -54,7 +54,7 @@ export class Store {
     this.damages = loaded?.damages ?? [];
     const changes = loaded?.changes ?? [];
     this.version = loaded?.snapshotVersion ?? 0;
-    // What happened between two versions is known only if nothing of it was lost.
+    // After damage, some changes may be missing: watches must not resume from earlier versions.
     const whole = this.damages.length === 0;
     this.firstFloor = whole ? this.version : Math.max(this.version, changes.at(-1)?.version ?? 0) + 1;
     for (const { key } of RESOURCES) this.collection(key);
@@ -66,12 +66,12 @@ export class Store {
       this.remember({ type, version, object, old, json: undefined }, whole);
     }
     if (whole) return;
-    // A version of its own, for files of their own: the damaged ones go when the snapshot is done.
+    // A new version, so that snapshot and log get new files: the damaged ones are removed when the snapshot is written.
     this.version++;
     this.journal!.snapshot(this.version, this.everything()).catch(() => {});
   }
 
-  /** Made when it is first needed: custom resources come and go. */
+  /** Created on first use: custom kinds are defined at run time. */
   private collection(key: Kind): Collection {
     let collection = this.collections.get(key);
     if (collection === undefined) {
@@ -91,12 +91,12 @@ export class Store {
     return this.collection(kind).get(namespace ?? '', name) as ObjectByKind[K] | undefined;
   }
 
-  /** Objects of one kind, of one namespace or of all, by namespace and name. */
+  /** Objects of one kind, in one namespace or all, sorted by namespace and name. */
   list<K extends Kind>(kind: K, namespace?: string): ObjectByKind[K][] {
     return this.collection(kind).list(namespace) as ObjectByKind[K][];
   }
 
-  /** The list as it was at an earlier version; undefined when that is no longer known. */
+  /** The list as of an earlier version; undefined if that is no longer known. */
   listAt<K extends Kind>(kind: K, namespace: string | undefined, version: number): ObjectByKind[K][] | undefined {
     const log = this.history(kind);
     const first = log.after(version);
@@ -123,13 +123,13 @@ export class Store {
     return this.logs.get(kind)!;
   }
 
-  /** Calls `listener` synchronously after each commit of this kind, before the writer gets its answer. */
+  /** Calls `listener` synchronously after each commit of this kind, before the write returns. */
   onCommit<K extends Kind>(kind: K, listener: Listener<K>): void {
     this.collection(kind);
     this.listeners.get(kind)!.push(listener as Listener<Kind>);
   }
 
-  /** Adds a new object, giving it a uid if it has none, version, time and generation. The name must be free. */
+  /** Adds a new object and sets its version, creation time, generation and, if missing, uid. The name must be free. */
   insert<T extends KubeObject>(object: T): T {
     const version = this.version + 1;
     const metadata: ObjectMeta = {
@@ -144,7 +144,7 @@ export class Store {
     return stored;
   }
 
-  /** Puts `object` in the place of `old`, which must be what is stored now. */
+  /** Replaces `old`, which must be the stored object, with `object`. */
   replace<T extends KubeObject>(object: T, old: T): T {
     const version = this.version + 1;
     const stored = { ...object, metadata: { ...object.metadata, resourceVersion: String(version) } };
@@ -152,7 +152,7 @@ export class Store {
     return stored;
   }
 
-  /** Removes `old`, which must be what is stored now; returns its last state. */
+  /** Removes `old`, which must be the stored object; returns its last state. */
   remove<T extends KubeObject>(old: T): T {
     const version = this.version + 1;
     const object = { ...old, metadata: { ...old.metadata, resourceVersion: String(version) } };
@@ -160,7 +160,7 @@ export class Store {
     return object;
   }
 
-  /** Waits for a snapshot under way and closes the files. */
+  /** Waits for a snapshot in progress and closes the files. */
   async close(): Promise<void> {
     await this.journal?.close();
   }
@@ -173,7 +173,7 @@ export class Store {
     this.remember(change, true);
     for (const listener of this.listeners.get(collectionOf(object))!) listener({ type, object, old } as never);
     if (this.journal?.wantsSnapshot()) {
-      // A failed snapshot costs nothing but space: the logs stay, and the next one is tried when they have grown again.
+      // A failed snapshot only costs space: the logs are kept, and it is tried again when they have grown.
       this.journal.snapshot(this.version, this.everything()).catch(() => {});
     }
   }
@@ -187,7 +187,7 @@ export class Store {
   }
 }
 
-/** Now as Kubernetes writes times: RFC 3339, UTC, whole seconds. */
+/** A time as in Kubernetes objects: RFC 3339, UTC, whole seconds. */
 export function nowText(ms: number = Date.now()): string {
   return `${new Date(ms).toISOString().slice(0, 19)}Z`;
 }

@@ -1,4 +1,4 @@
-/** Ages and times for people. */
+/** Ages as kubectl prints them. */
 
 /** An age as kubectl prints it (apimachinery duration.HumanDuration): 12s, 4m5s, 3h20m, 2d. */
 export function printAge(milliseconds: number): string {

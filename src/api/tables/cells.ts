@@ -1,10 +1,10 @@
-/** What several kinds of rows have in common: labels, selectors, templates, lists cut short. */
+/** Cells that several kinds share: labels, selectors, pod templates, shortened lists. */
 import type { KubeObject, LabelSelector, PodTemplate } from '../types/objects.ts';
 import { ageOf } from './age.ts';
 
 export type Cell = string | number | boolean;
 
-/** How the objects of one kind become rows. A column's name that begins with `+` is shown with `-o wide` only. */
+/** The table columns of a kind. A column whose name begins with `+` is shown with `-o wide` only. */
 export interface Columns<T> {
   names: readonly string[];
   row: (object: T, nowMs: number) => readonly Cell[];
@@ -18,19 +18,23 @@ export const orNone = (text: string | undefined): string => (text ? text : NONE)
 export const size = (map: object | undefined): number => Object.keys(map ?? {}).length;
 export const joined = (texts: readonly string[], otherwise: string = NONE): string => texts.join(',') || otherwise;
 
-/** Labels and the like: `app=mc3,tier=web`. */
+/** Labels, sorted: `app=mc3,tier=web` (apimachinery/pkg/labels, Set.String). */
 export function printLabels(labels: Record<string, string> | undefined): string {
-  return joined(Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`));
+  const pairs = Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`);
+  return joined(pairs.sort());
 }
 
+/** A selector, its requirements and their values sorted (apimachinery/pkg/labels, internalSelector.String). */
 export function printSelector({ matchLabels, matchExpressions }: LabelSelector): string {
-  const pairs = Object.entries(matchLabels ?? {}).map(([key, value]) => `${key}=${value}`);
-  const expressions = (matchExpressions ?? []).map(({ key, operator, values }) => {
-    if (operator === 'Exists') return key;
-    if (operator === 'DoesNotExist') return `!${key}`;
-    return `${key} ${operator === 'In' ? 'in' : 'notin'} (${(values ?? []).join(',')})`;
-  });
-  return joined([...pairs, ...expressions]);
+  const requirements = Object.entries(matchLabels ?? {}).map(([key, value]) => ({ key, text: `${key}=${value}` }));
+  for (const { key, operator, values = [] } of matchExpressions ?? []) {
+    const set = `(${[...values].sort().join(',')})`;
+    if (operator === 'Exists') requirements.push({ key, text: key });
+    else if (operator === 'DoesNotExist') requirements.push({ key, text: `!${key}` });
+    else requirements.push({ key, text: `${key} ${operator === 'In' ? 'in' : 'notin'} ${set}` });
+  }
+  requirements.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  return joined(requirements.map(({ text }) => text));
 }
 
 /** `a,b,c + 2 more...` */

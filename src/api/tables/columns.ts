@@ -1,4 +1,7 @@
-/** The columns of the kinds that act here, as kubectl's (k8s.io/kubernetes/pkg/printers/internalversion/printers.go). */
+/**
+ * Columns of the kinds that have types here, as in kubectl
+ * (k8s.io/kubernetes/pkg/printers/internalversion/printers.go).
+ */
 import type {
   Condition,
   Deployment,

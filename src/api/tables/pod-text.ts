@@ -1,7 +1,7 @@
-/** A pod in a few words, as kubectl has them (k8s.io/kubernetes/pkg/printers/internalversion/printers.go, printPod). */
+/** Cells of a pod, as in kubectl (k8s.io/kubernetes/pkg/printers/internalversion/printers.go, printPod). */
 import type { ContainerState, ContainerStatus, Pod } from '../types/objects.ts';
 
-/** The STATUS column: what matters most now. */
+/** The STATUS column: the phase, or a more specific reason. */
 export function podReason(pod: Pod): string {
   const { status, metadata, spec } = pod;
   let reason = status?.reason || status?.phase || 'Unknown';
@@ -51,7 +51,7 @@ export function restartCount(pod: Pod): number {
   return (pod.status?.containerStatuses ?? []).reduce((sum, { restartCount }) => sum + restartCount, 0);
 }
 
-/** When a container last ended to be started again. */
+/** When a container that has been restarted last terminated. */
 export function lastRestart(pod: Pod): string | undefined {
   const times = (pod.status?.containerStatuses ?? []).map((c: ContainerStatus) => c.lastState?.terminated?.finishedAt);
   return times

@@ -1,75 +1,30 @@
 /**
- * The columns of the kinds that are only stored, as kubectl's (k8s.io/kubernetes/pkg/printers/internalversion). A cell is
- * read by a path into the object, or made by a function.
+ * Columns of all other kinds, as in kubectl (k8s.io/kubernetes/pkg/printers/internalversion). A cell is read by its
+ * path in the object (`path-cells.ts`), or made by a function.
  */
-import type { Kind, KubeObject, LabelSelector, PodTemplate } from '../types/objects.ts';
-import { ageOf, printAge } from './age.ts';
+import type { Kind, KubeObject } from '../types/objects.ts';
+import { printAge } from './age.ts';
+import { type Columns, firstThree, joined, NONE, orNone, UNSET } from './cells.ts';
 import {
-  type Cell,
-  type Columns,
-  containerCells,
-  firstThree,
-  joined,
-  NONE,
-  orNone,
-  printLabels,
-  printSelector,
-  size,
-  UNSET,
-} from './cells.ts';
-
-type Json = Record<string, unknown>;
-type Read = (object: Json, nowMs: number) => Cell;
-
-/** The value at `spec.replicas`. */
-export function at(object: unknown, path: string): unknown {
-  let value = object;
-  for (const part of path.split('.')) value = (value as Json | undefined | null)?.[part];
-  return value ?? undefined;
-}
-
-const name: Read = (o) => at(o, 'metadata.name') as string;
-const age: Read = (o, nowMs) => ageOf(at(o, 'metadata.creationTimestamp') as string, nowMs);
-const created: Read = (o) => at(o, 'metadata.creationTimestamp') as string;
-const text =
-  (path: string, otherwise = ''): Read =>
-  (o) =>
-    String(at(o, path) ?? otherwise);
-const number =
-  (path: string, otherwise = 0): Read =>
-  (o) =>
-    Number(at(o, path) ?? otherwise);
-const count =
-  (path: string): Read =>
-  (o) =>
-    size(at(o, path) as object);
-const flag =
-  (path: string, otherwise: boolean): Read =>
-  (o) =>
-    (at(o, path) as boolean | undefined) ?? otherwise;
-const list = (o: unknown, path: string) => (at(o, path) as Json[] | undefined) ?? [];
-const names =
-  (path: string, otherwise = NONE): Read =>
-  (o) =>
-    joined((at(o, path) as string[] | undefined) ?? [], otherwise);
-const selector =
-  (path: string): Read =>
-  (o) =>
-    printSelector((at(o, path) as LabelSelector | undefined) ?? {});
-const since =
-  (path: string): Read =>
-  (o, nowMs) => {
-    const time = at(o, path) as string | undefined;
-    return time === undefined ? NONE : ageOf(time, nowMs);
-  };
-const containers =
-  (path: string): Read =>
-  (o) =>
-    containerCells(at(o, path) as PodTemplate)[0];
-const images =
-  (path: string): Read =>
-  (o) =>
-    containerCells(at(o, path) as PodTemplate)[1];
+  age,
+  at,
+  containers,
+  count,
+  created,
+  flag,
+  images,
+  type Json,
+  labels,
+  list,
+  name,
+  names,
+  number,
+  type Read,
+  selector,
+  since,
+  table,
+  text,
+} from './path-cells.ts';
 
 const ACCESS_MODES: Readonly<Record<string, string>> = {
   ReadWriteOnce: 'RWO',
@@ -82,7 +37,7 @@ const accessModes =
   (o) =>
     ((at(o, path) as string[] | undefined) ?? []).map((mode) => ACCESS_MODES[mode] ?? mode).join(',');
 
-/** `requests.cpu: 0/4`, of the limits or of the rest. */
+/** `requests.cpu: 0/4`, either for the limits or for everything else. */
 const quota =
   (limits: boolean): Read =>
   (o) =>
@@ -125,7 +80,7 @@ const jobDuration: Read = (o, nowMs) => {
   return printAge((end === undefined ? nowMs : Date.parse(end)) - Date.parse(start));
 };
 
-/** `cpu: 12%/80%`, or `<unknown>` for what nobody has measured. */
+/** `cpu: 12%/80%`, with `<unknown>` for a metric that has not been measured. */
 const targets: Read = (o) => {
   const measured = list(o, 'status.currentMetrics');
   const cells = list(o, 'spec.metrics').map((metric, i) => {
@@ -193,11 +148,6 @@ const paramKind: Read = (o) => {
   return kind === undefined ? UNSET : `${kind.apiVersion}/${kind.kind}`;
 };
 
-function table(cells: Record<string, Read>): Columns<KubeObject> {
-  const reads = Object.values(cells);
-  return { names: Object.keys(cells), row: (object, nowMs) => reads.map((read) => read(object as never, nowMs)) };
-}
-
 const TEMPLATE = { '+Containers': containers('spec.template'), '+Images': images('spec.template') };
 const BINDING = {
   Name: name,
@@ -219,13 +169,13 @@ export const STORED_COLUMNS: { readonly [K in Kind]?: Columns<KubeObject> } = {
     Ready: number('status.readyReplicas'),
     Age: age,
     ...TEMPLATE,
-    '+Selector': (o) => printLabels(at(o, 'spec.selector') as Record<string, string>),
+    '+Selector': labels('spec.selector'),
   }),
   PodTemplate: table({
     Name: name,
     Containers: containers('template'),
     Images: images('template'),
-    'Pod Labels': (o) => printLabels(at(o, 'template.metadata.labels') as Record<string, string>),
+    'Pod Labels': labels('template.metadata.labels'),
   }),
   ResourceQuota: table({ Name: name, Request: quota(false), Limit: quota(true), Age: age }),
   LimitRange: table({ Name: name, 'Created At': created }),
@@ -266,7 +216,7 @@ export const STORED_COLUMNS: { readonly [K in Kind]?: Columns<KubeObject> } = {
     Ready: number('status.numberReady'),
     'Up-to-date': number('status.updatedNumberScheduled'),
     Available: number('status.numberAvailable'),
-    'Node Selector': (o) => printLabels(at(o, 'spec.template.spec.nodeSelector') as Record<string, string>),
+    'Node Selector': labels('spec.template.spec.nodeSelector'),
     Age: age,
     ...TEMPLATE,
     '+Selector': selector('spec.selector'),

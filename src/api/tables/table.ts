@@ -1,10 +1,10 @@
-/** Objects as a `Table` (meta.k8s.io/v1): what kubectl, k9s and Lens ask for, so that columns are the server's business. */
+/** Objects as a `Table` (meta.k8s.io/v1), the form that kubectl, k9s and Lens request, with the server's columns. */
 import type { Kind, KubeObject } from '../types/objects.ts';
 import { age, type Columns } from './cells.ts';
 import { COLUMNS } from './columns.ts';
 import { STORED_COLUMNS } from './stored-columns.ts';
 
-/** What a row carries of its object (query parameter `includeObject`). */
+/** How much of its object a row contains (query parameter `includeObject`). */
 export type IncludeObject = 'None' | 'Metadata' | 'Object';
 
 const PLAIN: Columns<KubeObject> = {
@@ -51,7 +51,7 @@ export function tableRow(
   return { cells: columns.row(object, nowMs), ...(include !== 'None' && { object: part }) };
 }
 
-/** The object as PartialObjectMetadata: who it is, and nothing of what it is. */
+/** The object as PartialObjectMetadata: metadata only. */
 export function metadataOnly(object: KubeObject): KubeObject {
   return { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata: object.metadata };
 }

@@ -1,4 +1,4 @@
-/** What every object of the API has: names, versions, conditions. */
+/** Types common to all objects of the API: metadata, conditions, references. */
 export interface OwnerReference {
   apiVersion: string;
   kind: string;
@@ -8,13 +8,13 @@ export interface OwnerReference {
   blockOwnerDeletion?: boolean;
 }
 
-/** Metadata of a stored object: what the API server fills in is always there. */
+/** Metadata of a stored object, including the fields that the API server sets. */
 export interface ObjectMeta {
   name: string;
   /** Absent on cluster-scoped objects (Node, Namespace). */
   namespace?: string;
   uid: string;
-  /** Decimal text of the store's change counter; compare only for equality, hand back to `watch`. */
+  /** The store's version counter in decimal; compare only for equality, or pass it to `watch`. */
   resourceVersion: string;
   /** Counts changes of `spec`. */
   generation?: number;
@@ -27,11 +27,11 @@ export interface ObjectMeta {
   annotations?: Record<string, string>;
   ownerReferences?: OwnerReference[];
   finalizers?: string[];
-  /** Who owns which field. */
+  /** Field ownership. */
   managedFields?: ManagedFieldsEntry[];
 }
 
-/** What one manager owns by one kind of write. */
+/** The fields that a manager owns through one kind of write. */
 export interface ManagedFieldsEntry {
   manager?: string;
   operation?: 'Apply' | 'Update';

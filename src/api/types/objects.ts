@@ -1,8 +1,8 @@
 /**
- * The Kubernetes objects this project speaks, restricted to the fields it supports.
+ * The Kubernetes objects that this project uses, restricted to the fields it supports.
  *
  * Names, nesting and optionality are those of the Kubernetes v1.32 API (k8s.io/api). A field that exists there but not
- * here is accepted with a warning by `schema.ts` and kept in the stored object, but nothing reads it.
+ * here is accepted by `schema.ts` with a warning and stored, but has no effect.
  * Objects handed out by the store, the client's informers and the watch streams are shared: never change them in place.
  */
 import type { LimitRange, ResourceQuota } from './limits.ts';
@@ -44,7 +44,7 @@ export interface Secret extends KubeObject {
   apiVersion: 'v1';
   kind: 'Secret';
   type?: string;
-  /** Base64; `stringData` is merged into it when the object is written. */
+  /** Base64; `stringData` is merged into it on writing. */
   data?: Record<string, string>;
   immutable?: boolean;
 }
@@ -138,7 +138,7 @@ export type StoredKind =
   | 'ValidatingWebhookConfiguration'
   | 'MutatingWebhookConfiguration';
 
-/** An object of a kind that is stored as it comes. */
+/** An object of a kind that is only stored. */
 export interface StoredObject extends KubeObject {
   [field: string]: unknown;
 }
@@ -172,7 +172,7 @@ export interface ObjectByKind extends Record<StoredKind, StoredObject> {
 
 export type Kind = keyof ObjectByKind;
 
-/** An object as a user writes it: the server fills in the rest of its metadata. */
+/** An object as a user writes it; the server sets the rest of its metadata. */
 export type Manifest<T extends KubeObject> = Omit<T, 'metadata'> & { metadata: Partial<ObjectMeta> };
 
 export interface ObjectList<T extends KubeObject> {
@@ -188,7 +188,7 @@ export interface StatusCause {
   field?: string;
 }
 
-/** The API's answer when it did not do what was asked. */
+/** The API's response to a failed request, and to some successful ones. */
 export interface Status {
   apiVersion: 'v1';
   kind: 'Status';
@@ -218,7 +218,7 @@ export interface WatchEvent<T extends KubeObject> {
 
 /** Labels and annotations with a meaning here. */
 export const WellKnown = {
-  /** Pod annotation: the address IPAM gave the pod. */
+  /** Pod annotation: the address that IPAM allocated to the pod. */
   POD_IP: 'dataplane.dev/pod-ip',
   SERVICE_NAME: 'kubernetes.io/service-name',
   HEADLESS: 'service.kubernetes.io/headless',
@@ -231,7 +231,7 @@ export const WellKnown = {
   HOSTNAME: 'kubernetes.io/hostname',
 } as const;
 
-/** Flannel's annotations of a Node: how its overlay is reached (flannel pkg/subnet/kube/annotations.go). */
+/** Flannel's annotations of a Node, which describe its overlay endpoint (flannel pkg/subnet/kube/annotations.go). */
 export const FlannelAnnotation = {
   BACKEND_TYPE: 'flannel.alpha.coreos.com/backend-type',
   BACKEND_DATA: 'flannel.alpha.coreos.com/backend-data',

@@ -128,7 +128,7 @@ export interface PodSpec {
   enableServiceLinks?: boolean;
   readinessGates?: { conditionType: string }[];
   serviceAccountName?: string;
-  /** The old name of the same. */
+  /** Deprecated alias of serviceAccountName. */
   serviceAccount?: string;
   automountServiceAccountToken?: boolean;
   tolerations?: Toleration[];

@@ -1,4 +1,4 @@
-/** Objects that make pods and keep them: apps/v1, batch/v1, policy/v1, and the oldest of them from v1. */
+/** Workloads and disruption budgets: apps/v1, batch/v1, policy/v1, and ReplicationController of v1. */
 import type { Condition, KubeObject, ObjectMeta } from './meta.ts';
 import type { PodSpec } from './pod.ts';
 
@@ -114,7 +114,7 @@ export interface DaemonSet extends KubeObject {
   status?: Record<string, unknown>;
 }
 
-/** One template of a StatefulSet or DaemonSet, for its history. */
+/** A revision of a StatefulSet's or DaemonSet's template. */
 export interface ControllerRevision extends KubeObject {
   apiVersion: 'apps/v1';
   kind: 'ControllerRevision';
@@ -186,7 +186,7 @@ export interface PodDisruptionBudget extends KubeObject {
     disruptionsAllowed?: number;
     expectedPods?: number;
     observedGeneration?: number;
-    /** Pods whose eviction was allowed and has not been seen yet → when. */
+    /** Pods whose eviction was allowed but is not observed yet → the time it was allowed. */
     disruptedPods?: Record<string, string>;
     conditions?: Condition[];
   };

@@ -5,7 +5,7 @@ import type { KubeObject } from '../../../src/api/types/objects.ts';
 
 const labelled = (labels: Record<string, string>) => ({ metadata: { name: 'x', labels } }) as unknown as KubeObject;
 
-test('label selectors', () => {
+test('label selectors: equality, sets and existence as in Kubernetes; malformed ones are refused', () => {
   const rows: [string, Record<string, string>, boolean][] = [
     ['a=1', { a: '1' }, true],
     ['a==1', { a: '2' }, false],
@@ -29,7 +29,7 @@ test('label selectors', () => {
   }
 });
 
-test('field selectors', () => {
+test('field selectors match the fields of a kind; an unknown field is refused', () => {
   const pod = { metadata: { name: 'x' }, spec: { nodeName: 'n1' }, status: {} } as unknown as KubeObject;
   assert.ok(parseFieldSelector('Pod', 'spec.nodeName=n1,metadata.name=x')!(pod));
   assert.not(parseFieldSelector('Pod', 'spec.nodeName!=n1')!(pod));

@@ -1,4 +1,4 @@
-/** Kinds in two forms: events of both groups, autoscalers of both versions. */
+/** Kinds served in two versions: events of both groups, autoscalers of both versions. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { KubeObject } from '../../../src/api/types/objects.ts';
@@ -9,7 +9,7 @@ const NEW_EVENTS = '/apis/events.k8s.io/v1/namespaces/default/events';
 const CORE_EVENTS = '/api/v1/namespaces/default/events';
 
 test(
-  'an event written in one group is read in the other, in its terms',
+  'an event written in one group can be read in the other, with the fields of that group',
   withCluster(async ({ socketPath }) => {
     const event = {
       apiVersion: 'events.k8s.io/v1',
@@ -52,7 +52,7 @@ test(
   }),
 );
 
-test('both forms say the same: there and back', () => {
+test('conversion to the other version and back loses nothing', () => {
   const event = {
     apiVersion: 'v1',
     kind: 'Event',
@@ -73,7 +73,7 @@ test('both forms say the same: there and back', () => {
   assert.equal(EVENTS_V1.write(there as never), event);
 });
 
-test('autoscaling/v1 has a field for the processor, and keeps other metrics in an annotation', () => {
+test('autoscaling/v1 has a field for CPU utilization, and keeps other metrics in an annotation', () => {
   const cpu = {
     type: 'Resource',
     resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: 80 } },

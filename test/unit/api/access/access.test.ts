@@ -1,4 +1,4 @@
-/** Who may do what, asked over TLS as clients do. */
+/** Authentication and authorization over TLS. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { tmpdir } from 'node:os';
@@ -50,7 +50,7 @@ test('the certificate of system:masters may do everything', async () => {
   assert.is((await ask('/api/v1/secrets', asAdmin())).code, 200);
 });
 
-test('without credentials: version and health only, and the refusal says so in Kubernetes words', async () => {
+test('an anonymous client may read version and health only; errors have the text of Kubernetes', async () => {
   for (const path of ['/version', '/healthz', '/livez', '/readyz']) assert.is((await ask(path)).code, 200, path);
   assert.equal(await ask('/api/v1/namespaces/default/pods/x/log'), {
     code: 403,
@@ -61,21 +61,21 @@ test('without credentials: version and health only, and the refusal says so in K
   assert.is((await ask('/version', {}, 'POST')).code, 403);
 });
 
-test('a token that is not valid is refused even where strangers may go', async () => {
+test('a request with an invalid token is refused even where anonymous requests are allowed', async () => {
   assert.equal(await ask('/version', { headers: { authorization: 'Bearer x.y.z' } }), {
     code: 401,
     message: 'Unauthorized',
   });
 });
 
-test('a certificate of another authority identifies nobody', async () => {
+test('a client with a certificate of another CA is anonymous', async () => {
   const other = mkdtempSync(join(tmpdir(), 'dataplane-test-'));
   const { admin } = await ensureCertificates(other, ['x']);
   assert.is((await ask('/api/v1/pods', { cert: admin.certificate, key: admin.key })).code, 403);
   rmSync(other, { recursive: true });
 });
 
-test('system:masters may act as another user, who then has the rights of that user', async () => {
+test('system:masters may impersonate a user, and then has the rights of that user', async () => {
   const as = (name: string, ...groups: string[]) =>
     ask('/api/v1/pods', { ...asAdmin(), headers: { 'impersonate-user': name, 'impersonate-group': groups } });
   assert.is((await as('jane')).code, 200);
@@ -92,7 +92,7 @@ test('after a restart the port in the kubeconfig and the certificates are the sa
   assert.is(kubeconfig(), before);
 });
 
-test('requests are actions in the terms of RBAC', () => {
+test('requests become actions in the terms of RBAC', () => {
   const pods = { apiGroup: '', resource: 'pods' };
   assert.equal(actionOf('GET', '/api/v1/pods'), { verb: 'list', ...pods });
   assert.equal(actionOf('GET', '/api/v1/pods?watch=1'), { verb: 'watch', ...pods });

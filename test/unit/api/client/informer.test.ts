@@ -23,7 +23,7 @@ function follow(client: Parameters<typeof startInformer>[0]) {
 }
 
 test(
-  'first the list, then the changes',
+  'an informer reports first the list, then the changes',
   withCluster(async ({ client }) => {
     await client.create(configMap('a', { k: '1' }));
     const { informer, calls } = follow(client);
@@ -41,7 +41,7 @@ test(
 );
 
 test(
-  'it resumes after the controller comes back: nothing lost, nothing twice, nothing forgotten meanwhile',
+  'an informer resumes when the controller is back: no change is lost or repeated, and objects are kept meanwhile',
   withCluster(async (cluster) => {
     const { client } = cluster;
     await client.create(configMap('a', { k: '1' }));
@@ -59,13 +59,13 @@ test(
 );
 
 test(
-  'an object deleted and made again while it looked away is two objects',
+  'an object that was deleted and created again while the watch was down is reported as two objects',
   withCluster(async (cluster) => {
     const { client } = cluster;
     await client.create(configMap('a'));
     const { informer, calls } = follow(client);
     await informer.whenSynced();
-    // A list instead of a resumed watch: what a 410 leads to.
+    // After a 410 the informer lists again instead of resuming its watch.
     const inner = informer as unknown as { resourceVersion: string | undefined };
     inner.resourceVersion = undefined;
     await client.delete('ConfigMap', 'a');
@@ -80,7 +80,7 @@ test(
 );
 
 test(
-  'it waits for an API that is not there yet, and ends when closed',
+  'an informer waits for an API that is not up yet, and stops when it is closed',
   withCluster(async (cluster) => {
     const { ApiClient } = await import('../../../../src/api/client/client.ts');
     const away = new ApiClient(`${cluster.directory}/nothing.sock`);

@@ -1,4 +1,4 @@
-/** Custom resources: what a definition makes of the API, of objects, and what its end leaves. */
+/** Custom resources: definitions, the objects of their kinds, and deletion. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { KubeObject, Status } from '../../../../src/api/types/objects.ts';
@@ -90,7 +90,7 @@ const create = ({ socketPath }: TestCluster, object: object, query = ''): Promis
   request(socketPath, 'POST', GADGETS + query, object);
 
 test(
-  'a definition is established at once, and its kind served: discovery, OpenAPI, lists',
+  'a definition is established at once, and its kind is served: discovery, OpenAPI, lists',
   withCluster(async (cluster) => {
     const { socketPath } = cluster;
     assert.is((await request(socketPath, 'GET', GADGETS)).status, 404);
@@ -118,7 +118,7 @@ test(
 );
 
 test(
-  'objects are pruned, filled in and checked by their schema',
+  'objects are pruned, defaulted and validated by their schema',
   withCluster(async (cluster) => {
     await define(cluster);
     const made = await create(
@@ -154,7 +154,7 @@ test(
 );
 
 test(
-  'status and scale have URLs of their own; a Table has the columns of the definition',
+  'status and scale are subresources; a Table has the columns of the definition',
   withCluster(async (cluster) => {
     const { socketPath } = cluster;
     await define(cluster);
@@ -181,7 +181,7 @@ test(
 );
 
 test(
-  'several versions: one object, read in the version that is asked for',
+  'several versions: one object, returned in the requested version',
   withCluster(async (cluster) => {
     const { client, socketPath } = cluster;
     await define(cluster, { versions: [version('v1beta1', false), version('v1', true)] });
@@ -212,7 +212,7 @@ test(
 );
 
 test(
-  'patches: merge and apply by the schema; strategic merge is for kinds of Kubernetes alone',
+  'patches: merge patch and apply follow the schema; strategic merge patch is refused with 415',
   withCluster(async (cluster) => {
     const { socketPath } = cluster;
     await define(cluster);
@@ -235,7 +235,7 @@ test(
 );
 
 test(
-  'a definition that is deleted takes its objects along, then its kind is gone; a namespace takes its own',
+  'deleting a definition deletes its objects, and then its kind is gone; deleting a namespace deletes the objects in it',
   withCluster(async (cluster) => {
     const { client, socketPath } = cluster;
     await define(cluster);
@@ -264,7 +264,7 @@ test(
 );
 
 test(
-  'custom objects and their kinds are there after a restart, and a kind may have the name of another',
+  'custom objects and their kinds survive a restart, and a custom kind may have the name of a built-in one',
   withCluster(async (cluster) => {
     const { socketPath, client } = cluster;
     const names = { plural: 'services', kind: 'Service' };
@@ -287,7 +287,7 @@ test(
 );
 
 test(
-  'definitions that cannot work are refused',
+  'invalid definitions are refused',
   withCluster(async ({ socketPath }) => {
     const rows: [object, RegExp][] = [
       [

@@ -12,7 +12,7 @@ const object = {
   },
 };
 
-test('paths of printer columns: members, quoted ones, indexes, all, chosen by a field', () => {
+test('JSONPath of printer columns: members, quoted members, indexes, wildcards, filters', () => {
   const rows: [string, unknown[]][] = [
     ['.spec.size', [3]],
     [".spec['odd.name']", ['x']],

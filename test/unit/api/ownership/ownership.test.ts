@@ -1,4 +1,4 @@
-/** Server-side apply: who owns which field, and what an apply changes (cases: api 7). */
+/** Server-side apply: field ownership, and what an apply changes. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ApiError } from '../../../../src/api/errors.ts';
@@ -20,7 +20,7 @@ function applyAs(cluster: TestCluster, manager: string, object: object, query: s
   return request(cluster.socketPath, 'PATCH', path, object, 'application/apply-patch+yaml');
 }
 
-/** Applies and returns the object. Throws with the refusal's message. */
+/** Applies and returns the object. Throws Error with the message of the Status if it is refused. */
 async function applied<T>(cluster: TestCluster, manager: string, object: object, query: string = ''): Promise<T> {
   const { status, body } = await applyAs(cluster, manager, object, query);
   if (status >= 300) throw new Error((JSON.parse(body) as ApiError).message);
@@ -51,11 +51,11 @@ function owners({ metadata }: KubeObject): string[] {
     const paths = [...FieldSet.decode(fieldsV1).paths()].join(' ');
     return `${manager} ${operation}${subresource ? `/${subresource}` : ''}: ${paths}`;
   });
-  return lines.sort(); // They are stored by time.
+  return lines.sort(); // The entries are stored in order of time.
 }
 
 test(
-  'create by apply; what the manager applies no longer is removed, what others own stays',
+  'apply creates the object; a field that the manager no longer applies is removed, others keep theirs',
   withCluster(async (cluster) => {
     const { status, body } = await applyAs(cluster, 'one', map({ a: '1', b: '1' }));
     assert.is(status, 201);
@@ -71,7 +71,7 @@ test(
 );
 
 test(
-  'another value for what another owns is a conflict that names him; force takes it over; the same value is shared',
+  'a different value for a field of another manager is a conflict that names it; force takes it over; an equal value is shared',
   withCluster(async (cluster) => {
     await applied(cluster, 'one', map({ a: '1', b: '1' }));
     const shared = await applied<ConfigMap>(cluster, 'two', map({ a: '1' }));
@@ -96,7 +96,7 @@ test(
 );
 
 test(
-  'an owner in common keeps a field that one of them gives up',
+  'a field with two owners stays when one of them stops applying it',
   withCluster(async (cluster) => {
     await applied(cluster, 'one', map({ a: '1' }));
     await applied(cluster, 'two', map({ a: '1' }));
@@ -106,7 +106,7 @@ test(
 );
 
 test(
-  'other writes own what they change, by name or by the program that makes them',
+  'other writes own the fields they change, by fieldManager or else by the name of the program',
   withCluster(async (cluster) => {
     const { client, socketPath } = cluster;
     const path = `${PATHS.ConfigMap}?fieldManager=maker`;
@@ -132,7 +132,7 @@ test(
 );
 
 test(
-  'lists of objects merge by their keys, and an item that is applied no longer goes',
+  'lists of objects merge by their keys, and an item that is no longer applied is removed',
   withCluster(async (cluster) => {
     const service = (...ports: object[]) => ({
       apiVersion: 'v1',
@@ -154,7 +154,7 @@ test(
 );
 
 test(
-  'scale owns the replicas it sets: an apply of another number must be forced, one without them leaves them alone',
+  'scale owns the replicas it sets: applying another number needs force, an apply without replicas keeps them',
   withCluster(async (cluster) => {
     await applied(cluster, 'one', deployment({}, { replicas: 2 }));
     const scale = `${PATHS.Deployment}/web/scale?fieldManager=scaler`;
@@ -168,7 +168,7 @@ test(
 );
 
 test(
-  'an apply that changes nothing writes nothing; one of the status owns the status alone',
+  'an apply without changes writes nothing; an apply of the status owns only the status',
   withCluster(async (cluster) => {
     const first = await applied<ConfigMap>(cluster, 'one', map({ a: '1' }));
     const second = await applied<ConfigMap>(cluster, 'one', map({ a: '1' }));
@@ -186,7 +186,7 @@ test(
 );
 
 test(
-  'apply is refused without a manager, with managedFields of its own, and for a uid that is not there',
+  'apply is refused without a field manager, with managedFields in its body, and with a uid that does not exist',
   withCluster(async (cluster) => {
     const type = 'application/apply-patch+yaml';
     const path = `${PATHS.ConfigMap}/a`;
@@ -200,7 +200,7 @@ test(
 );
 
 test(
-  'entries sent with an update count; a single empty one clears them',
+  'managedFields in an update replace the stored ones; a single empty entry clears them',
   withCluster(async (cluster) => {
     const { socketPath } = cluster;
     const made = await applied<ConfigMap>(cluster, 'one', map({ a: '1' }));
@@ -219,7 +219,7 @@ test(
 
 const POD = shapeOfType('k8s.io.api.core.v1.Pod');
 
-test('sets of fields: as FieldsV1 and back; selectors and lists without keys are one field each', () => {
+test('field sets encode to FieldsV1 and back; selectors and lists without keys are one field each', () => {
   const pod = {
     spec: {
       containers: [{ name: 'c', args: ['a', 'b'], ports: [{ containerPort: 80 }] }],
@@ -240,7 +240,7 @@ test('sets of fields: as FieldsV1 and back; selectors and lists without keys are
   assert.equal(FieldSet.decode(set.encode()).encode(), set.encode());
 });
 
-test('merging keeps the order of the configuration, and strangers where they were', () => {
+test('a merged list has the order of the configuration; items of others stay behind the one they followed', () => {
   const containers = (...names: string[]) => ({ spec: { containers: names.map((name) => ({ name })) } });
   const merged = merge(containers('a', 'x', 'b'), containers('b', 'a'), POD) as ReturnType<typeof containers>;
   assert.equal(
@@ -249,7 +249,7 @@ test('merging keeps the order of the configuration, and strangers where they wer
   );
 });
 
-test('what differs: changed, added with everything in it, removed', () => {
+test('a comparison reports changed fields, added ones with everything below them, and removed ones', () => {
   const old = { metadata: { labels: { a: '1' } }, spec: { containers: [{ name: 'c', image: 'x' }] } };
   const next = { metadata: { annotations: { b: '1' } }, spec: { containers: [{ name: 'c', image: 'y' }] } };
   const { written, removed } = compare(old, next, POD);

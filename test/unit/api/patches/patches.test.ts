@@ -68,7 +68,7 @@ test('JSON patch: operations of RFC 6902, appendix A', () => {
     );
 });
 
-test('JSON patch leaves the target alone, also when a later operation fails', () => {
+test('JSON patch does not change its target, not even when a later operation fails', () => {
   const target = { a: [1] };
   const patch = [
     { op: 'add', path: '/a/-', value: 2 },
@@ -78,7 +78,7 @@ test('JSON patch leaves the target alone, also when a later operation fails', ()
   assert.equal(target, { a: [1] });
 });
 
-test('strategic: lists with a merge key are merged, others replaced', () => {
+test('strategic merge patch: lists with a merge key are merged, others replaced', () => {
   const target = {
     kind: 'Pod',
     spec: {
@@ -121,7 +121,7 @@ test('strategic: $patch, $deleteFromPrimitiveList, $setElementOrder, $retainKeys
   assert.equal(replaced, { spec: { z: 1 } });
 });
 
-test('strategic: keys come from the published type of the place, not from the name of the list', () => {
+test('strategic merge patch: merge keys come from the published type, not from the name of the list', () => {
   const ports = { spec: { template: { spec: { containers: [{ name: 'a', ports: [{ containerPort: 1 }] }] } } } };
   const more = { spec: { template: { spec: { containers: [{ name: 'a', ports: [{ containerPort: 2 }] }] } } } };
   const merged = strategicMergePatch(ports, more, DEPLOYMENT) as typeof ports;
@@ -133,7 +133,7 @@ test('strategic: keys come from the published type of the place, not from the na
   assert.equal(strategicMergePatch(endpoints('1.1.1.1'), endpoints('2.2.2.2'), type), endpoints('2.2.2.2'));
 });
 
-test('strategic: an order without elements moves what is there; a key missing or a directive wrong is refused', () => {
+test('strategic merge patch: $setElementOrder alone reorders; a missing key or an unknown directive is refused', () => {
   const target = { spec: { containers: [{ name: 'a' }, { name: 'b' }] } };
   const order = { spec: { '$setElementOrder/containers': [{ name: 'b' }, { name: 'a' }] } };
   assert.equal(strategicMergePatch(target, order, POD), { spec: { containers: [{ name: 'b' }, { name: 'a' }] } });
@@ -151,7 +151,7 @@ test('strategic: an order without elements moves what is there; a key missing or
   }
 });
 
-test('a JSON patch whose copies double is stopped, as is one with too many operations (cases: api 10)', () => {
+test('a JSON patch is refused when its copies grow exponentially, or when it has too many operations', () => {
   const doubling = Array.from({ length: 22 }, (_, i) => ({ op: 'copy', from: '', path: `/x${i}` }));
   const begun = process.cpuUsage();
   assert.throws(
@@ -163,7 +163,7 @@ test('a JSON patch whose copies double is stopped, as is one with too many opera
   assert.throws(() => jsonPatch({}, many), 'The allowed maximum operations in a JSON patch is 10000, got 10001');
 });
 
-test('a JSON patch cannot nest without end, nor push a long list aside for ever', () => {
+test('a JSON patch is refused when it nests too deeply, or shifts too many list elements', () => {
   const deeper = Array.from({ length: 1200 }, () => ({ op: 'copy', from: '/a', path: '/a/b' }));
   assert.throws(
     () => jsonPatch({ a: { b: 1 } }, deeper),

@@ -1,4 +1,4 @@
-/** The published types of Kubernetes, and that what is said by hand of some kinds agrees with them. */
+/** The published types of Kubernetes, and the schemas written by hand compared with them. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { isScalar, publishedType, typeNameOf } from '../../../../src/api/published/types.ts';
@@ -12,7 +12,7 @@ const resolved = (schema: unknown): Schema | undefined => {
   return $ref === undefined ? (schema as Schema | undefined) : SHARED[$ref];
 };
 
-/** Fields that one of the two has and the other has not. */
+/** Fields that only one of schema and published type has. */
 function* differences(schema: Schema, type: string, path: string, seen: Set<Schema>): Generator<string> {
   if (seen.has(schema)) return;
   seen.add(schema);
@@ -33,7 +33,9 @@ function* differences(schema: Schema, type: string, path: string, seen: Set<Sche
   }
 }
 
-/** Conditions of all kinds share one schema. A template's metadata has no use for what only the server sets. */
+/**
+ * Known differences: conditions of all kinds share one schema; a template's metadata lacks what only the server sets.
+ */
 const EXPECTED =
   /conditions\.(last\w+Time|observedGeneration): not|declaredFeatures: not|template\.metadata\.\w+: missing/;
 
@@ -49,7 +51,7 @@ test('schemas written by hand have the published fields, no more and no fewer', 
   );
 });
 
-test('every kind that is served is published', () => {
+test('every kind that is served has a published type', () => {
   for (const { kind, group, version } of RESOURCES) assert.ok(typeNameOf(group, version, kind), kind);
 });
 
@@ -60,7 +62,7 @@ test('fields of inlined structs belong to the type around them', () => {
   assert.ok(publishedType('k8s.io.api.core.v1.Probe').fields.has('httpGet'));
 });
 
-test('how lists merge is known: patch keys and list types', () => {
+test('published types have the merge keys and list types of lists', () => {
   const ports = publishedType('k8s.io.api.core.v1.ServiceSpec').fields.get('ports')!;
   assert.equal([ports.patchStrategy, ports.patchMergeKey, ports.listType], ['merge', 'port', 'map']);
   assert.equal(ports.listMapKeys, ['port', 'protocol']);
@@ -76,7 +78,7 @@ const networkPolicy = (spec: unknown) => ({
 
 const errorsOf = (object: unknown) => validate(object).errors.map(({ path, message }) => `${path}: ${message}`);
 
-test('a kind that is only stored is checked by its published type, and says that it has no effect', () => {
+test('a kind that is only stored is checked against its published type, with a warning that it has no effect', () => {
   const { errors, warnings } = validate(networkPolicy({ podSelector: {}, policyTypes: ['Ingress'] }));
   assert.equal(errors, []);
   assert.equal(warnings, [{ path: '', message: 'networkpolicies are stored and have no effect in this cluster' }]);
@@ -102,7 +104,7 @@ test('roles may have names with colons, other kinds may not', () => {
   assert.match(errorsOf(named('ServiceAccount', 'v1')).join(), /^metadata\.name: expected a name/);
 });
 
-test('a field that nothing reads is checked all the same', () => {
+test('a field without effect is checked against its published type too', () => {
   const pod = (spec: object) => ({
     apiVersion: 'v1',
     kind: 'Pod',

@@ -7,12 +7,12 @@ const container = (more: object = {}) => ({ name: 'c', image: 'nginx', ...more }
 const errorsOf = (object: unknown) => validate(object).errors.map((e) => `${e.path}: ${e.message}`);
 const svc = (spec: object) => ({ apiVersion: 'v1', kind: 'Service', metadata: { name: 'web' }, spec });
 
-test('a plain pod and a plain service are right', () => {
+test('a minimal pod and a minimal service are valid', () => {
   assert.equal(validate(pod({ containers: [container()] })), { errors: [], warnings: [] });
   assert.equal(validate(svc({ selector: { app: 'web' }, ports: [{ port: 80 }] })), { errors: [], warnings: [] });
 });
 
-test('a wrong type names its path and what was expected', () => {
+test('an error for a wrong value has its path and what was expected', () => {
   const ports = [{ containerPort: 'abc' }];
   assert.equal(errorsOf(pod({ containers: [container({ ports })] })), [
     'spec.containers[0].ports[0].containerPort: expected integer 1–65535, got "abc"',
@@ -25,7 +25,7 @@ test('a wrong type names its path and what was expected', () => {
   ]);
 });
 
-test('a missing field names itself', () => {
+test('an error for a missing field has its path', () => {
   assert.equal(errorsOf(pod({ containers: [{ name: 'c' }] })), [
     'spec.containers[0].image: required value is missing: expected the name of an image',
   ]);
@@ -34,14 +34,14 @@ test('a missing field names itself', () => {
   ]);
 });
 
-test('a field that does not exist is an error with the one that was meant', () => {
+test('an unknown field is an error that proposes a similar name', () => {
   assert.equal(errorsOf(pod({ containers: [container({ imagepullPolicy: 'Always' })] })), [
     'spec.containers[0].imagepullPolicy: unknown field; did you mean "imagePullPolicy"?',
   ]);
   assert.equal(errorsOf(svc({ ports: [{ port: 80 }], foo: 1 })), ['spec.foo: unknown field']);
 });
 
-test('a field that is Kubernetes but not ours is a warning naming it, also deep inside', () => {
+test('a Kubernetes field without effect here is a warning with its path, also deep inside', () => {
   const { errors, warnings } = validate(
     pod({
       affinity: {},
@@ -58,7 +58,7 @@ test('kinds: unknown, wrong version', () => {
   for (const junk of [null, undefined, 1, 'x', [], {}]) assert.is(validate(junk).errors.length, 1);
 });
 
-test('names follow the RFC their kind asks for', () => {
+test('names follow the RFC that their kind requires', () => {
   const named = (kind: string, name: string) =>
     validate({ apiVersion: 'v1', kind, metadata: { name } }).errors.some((e) => e.path === 'metadata.name');
   assert.not(named('ConfigMap', 'a.b-c.9'));
@@ -73,7 +73,7 @@ test('null members count as absent', () => {
   assert.equal(errorsOf(pod({ containers: [container({ env: null })] }, { name: 'a', labels: null })), []);
 });
 
-test('env values and labels must be text, and the message says so', () => {
+test('values of env and labels must be strings; the error message says to quote them', () => {
   const env = [{ name: 'A', value: 5 }];
   assert.equal(errorsOf(pod({ containers: [container({ env })] })), [
     'spec.containers[0].env[0].value: expected text (quote numbers and true/false), got 5',
@@ -84,7 +84,7 @@ test('env values and labels must be text, and the message says so', () => {
   );
 });
 
-test('pods: names once, mounts of volumes that exist, one handler per probe', () => {
+test('pods: unique names, mounts only of existing volumes, one handler per probe', () => {
   const spec = {
     containers: [
       container({ volumeMounts: [{ name: 'data', mountPath: '/d' }] }),
@@ -104,7 +104,7 @@ test('pods: names once, mounts of volumes that exist, one handler per probe', ()
   ]);
 });
 
-test('services: rules between type, ports and policies', () => {
+test('services: type, ports and policies must fit together', () => {
   const first = (spec: object) => errorsOf(svc(spec))[0] ?? '';
   assert.match(first({}), /^spec\.ports: Required value/);
   assert.is(first({ clusterIP: 'None' }), '');
@@ -149,10 +149,10 @@ test('endpoints may not point at loopback, link-local, multicast or 0/8 (CVE-202
   assert.is(slice('FQDN', 'example.com'), 0);
 });
 
-test('a megabyte of text is refused as fast as a word', () => {
+test('a megabyte of text is refused as fast as a short text', () => {
   const long = `${'a'.repeat(1_000_000)}!`;
   const digits = `${'1'.repeat(1_000_000)}x`;
-  const started = process.cpuUsage(); // Not the clock: others may be busy on this machine.
+  const started = process.cpuUsage(); // CPU time, so that other load on the machine does not matter.
   const resources = { limits: { cpu: digits } };
   validate(
     pod(
@@ -164,7 +164,7 @@ test('a megabyte of text is refused as fast as a word', () => {
   assert.ok(process.cpuUsage(started).user < 500_000);
 });
 
-test('any junk gets an answer, never an exception', () => {
+test('validate never throws, whatever its input', () => {
   const junk = [0, '', 'x', true, null, [], {}, [[]], { a: 1 }, -1, 1e99, '\u0000'];
   const kinds = ['Pod', 'Service', 'Endpoints', 'ConfigMap', 'Secret', 'Node', 'Namespace', 'Event'];
   for (const kind of kinds) {

@@ -33,7 +33,7 @@ test(
 );
 
 test(
-  'OpenAPI v3: patch says that fields are validated here, or kubectl would do it itself',
+  'OpenAPI v3: patch has the parameter fieldValidation; without it kubectl would validate on its side',
   withCluster(async ({ socketPath }) => {
     const document = await getJson<Json>(socketPath, '/openapi/v3/api/v1');
     const patch = at(document, 'paths', '/api/v1/namespaces/{namespace}/pods/{name}', 'patch');
@@ -47,7 +47,7 @@ test(
 );
 
 test(
-  'OpenAPI v2: JSON, and the protobuf that kubectl asks for; both say the same',
+  'OpenAPI v2: JSON, and the protobuf that kubectl requests, with the same contents',
   withCluster(async ({ socketPath }) => {
     const json = await getJson<Json>(socketPath, '/openapi/v2');
     assert.is(json.swagger, '2.0');
@@ -68,7 +68,7 @@ test(
 );
 
 test(
-  'aggregated discovery: everything in two documents, in either version',
+  'aggregated discovery: two documents for everything, in both versions',
   withCluster(async ({ socketPath }) => {
     for (const version of ['v2', 'v2beta1']) {
       const accept = `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList,application/json`;
@@ -87,7 +87,7 @@ test(
 );
 
 test(
-  'a path that does not exist is 404 whatever the method; one that does, 405 (cases: api 13, 14)',
+  'an unknown path is 404 for every method; a known path with a wrong method is 405',
   withCluster(async ({ socketPath }) => {
     const rows: [string, string, number][] = [
       ['POST', '/nowhere', 404],
@@ -101,7 +101,7 @@ test(
     for (const [method, path, code] of rows) {
       const { status, body } = await request(socketPath, method, path, method === 'GET' ? undefined : {});
       assert.is(status, code, `${method} ${path}`);
-      if (code === 404) assert.type(JSON.parse(body).details, 'object', 'kubectl looks into the details');
+      if (code === 404) assert.type(JSON.parse(body).details, 'object', 'kubectl reads the details');
     }
   }),
 );

@@ -1,4 +1,4 @@
-/** Lists: their order, their parts, their versions, and the forms in which clients want them. */
+/** Lists: order, pagination, versions, and the forms that clients accept. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ApiClient } from '../../../../src/api/client/client.ts';
@@ -17,7 +17,7 @@ async function fill(client: ApiClient, letters: string): Promise<void> {
 }
 
 test(
-  'lists are in the order of namespace and name, not of creation (cases: api 24)',
+  'lists are in the order of namespace and name, not of creation',
   withCluster(async ({ client, socketPath }) => {
     await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'a' } });
     await fill(client, 'cab');
@@ -31,7 +31,7 @@ test(
 );
 
 test(
-  'a list in parts shows one version from beginning to end, whatever is written meanwhile',
+  'all pages of a list show one version, whatever is written meanwhile',
   withCluster(async ({ client, socketPath }) => {
     await fill(client, 'abcde');
     const first = await getJson<List>(socketPath, `${PATH}?limit=2`);
@@ -52,11 +52,11 @@ test(
 );
 
 test(
-  'a list in parts that took too long: 410, with a token for the rest as it is now',
+  'a page requested too late gets 410, with a token for the rest at the current version',
   withCluster(async ({ client, socketPath }) => {
     await fill(client, 'abc');
     const first = await getJson<List>(socketPath, `${PATH}?limit=1`);
-    // More than the 16 MiB of changes that are kept.
+    // More than the 16 MiB of changes that the event log keeps.
     for (let i = 0; i < 20; i++) await client.patch('ConfigMap', 'c', { data: { k: `${i}`.padEnd(1_000_000, 'x') } });
     const rest = `${PATH}?continue=${first.metadata.continue}`;
     const { status, body } = await request(socketPath, 'GET', rest);
@@ -68,7 +68,7 @@ test(
 );
 
 test(
-  'an exact version is that version; any other is not older than the one asked for',
+  'resourceVersionMatch=Exact lists that version; otherwise the list is at least as new as the given version',
   withCluster(async ({ client, socketPath }) => {
     await fill(client, 'ab');
     const { metadata } = await getJson<List>(socketPath, PATH);
@@ -86,7 +86,7 @@ test(
 );
 
 test(
-  'query parameters that mean nothing are refused, and nothing is written (cases: api 15)',
+  'invalid query parameters are refused, and nothing is written',
   withCluster(async ({ client, socketPath }) => {
     const rows: [string, string, number, RegExp][] = [
       ['POST', '?dryRun=foo', 422, /dryRun: Unsupported value: "foo": supported values: "All"/],
@@ -115,7 +115,7 @@ test(
 );
 
 test(
-  'a Table: the columns of the kind, a row per object with its metadata (cases: api 3)',
+  'a Table has the columns of the kind, and a row per object with its metadata',
   withCluster(async ({ client, socketPath }) => {
     await client.create(pod('a'));
     const accept = 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json';
@@ -138,7 +138,7 @@ test(
 );
 
 test(
-  'metadata alone: PartialObjectMetadata and its list; a form nobody has is 406 and writes nothing',
+  'PartialObjectMetadata and its list; a form that is not supported is 406 and writes nothing',
   withCluster(async ({ client, socketPath }) => {
     await client.create(configMap('a', { k: 'v' }));
     const as = (form: string) => `application/json;as=${form};v=v1;g=meta.k8s.io`;

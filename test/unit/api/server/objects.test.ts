@@ -1,4 +1,4 @@
-/** Objects by the API: made, read, changed, refused, taken away. */
+/** Objects over the API: create, read, change, refuse, delete. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ConfigMap, KubeObject, Manifest, Service, Status } from '../../../../src/api/types/objects.ts';
@@ -12,7 +12,7 @@ test(
     assert.match(made.metadata.creationTimestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
     assert.equal(await client.get('ConfigMap', 'a', 'default'), made);
     const put = await client.update({ ...made, data: { k: '2' } });
-    assert.is(put.metadata.generation, undefined, 'not of this kind');
+    assert.is(put.metadata.generation, undefined, 'ConfigMaps have no generation');
     assert.is(put.metadata.uid, made.metadata.uid);
     assert.is(
       (await client.update(put)).metadata.resourceVersion,
@@ -28,7 +28,7 @@ test(
 );
 
 test(
-  'refusals are Status objects with reason, code and causes',
+  'errors are Status objects with reason, code and causes',
   withCluster(async ({ client, socketPath }) => {
     const made = await client.create(configMap('a'));
     const rows: [Promise<unknown>, number, string, RegExp][] = [
@@ -92,7 +92,7 @@ test(
 );
 
 test(
-  'unsupported fields warn, unknown ones are refused, warned of or dropped as asked',
+  'unsupported fields cause warnings; unknown ones are errors, warnings or dropped, as fieldValidation requires',
   withCluster(async ({ client }) => {
     const warnings: string[] = [];
     const odd = pod('a', {}, { affinity: {}, containers: [{ name: 'c', image: 'x', securityContext: {} }] } as object);
@@ -116,7 +116,7 @@ test(
 );
 
 test(
-  'status is written apart from the object',
+  'status is written separately from the object',
   withCluster(async ({ client }) => {
     const made = await client.create(service('s'));
     const both = {
@@ -134,7 +134,7 @@ test(
 );
 
 test(
-  'patches of all kinds, and apply creates or merges',
+  'merge, JSON and strategic merge patches; apply creates or merges',
   withCluster(async ({ client, socketPath }) => {
     await client.create(configMap('a', { x: '1', y: '2' }));
     assert.equal((await client.patch('ConfigMap', 'a', { data: { x: null } })).data, { y: '2' });
@@ -167,7 +167,7 @@ test(
 );
 
 test(
-  'long lists arrive whole',
+  'long lists are complete',
   withCluster(async ({ client }) => {
     for (let i = 0; i < 501; i++) await client.create(configMap(`m${i}`));
     const { items } = await client.list('ConfigMap', { namespace: 'default' });
@@ -176,7 +176,7 @@ test(
 );
 
 test(
-  'secrets of a type hold what the type asks for; finalizers have proper names and come not too late (cases: api 21)',
+  'secrets have the keys of their type; finalizers have qualified names and cannot be added to terminating objects',
   withCluster(async ({ client }) => {
     const secret = (type: string, data: Record<string, string>): Manifest<KubeObject> =>
       ({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 's' }, type, data }) as never;
@@ -206,7 +206,7 @@ test(
 );
 
 test(
-  'generation counts changes of the kinds that have one in Kubernetes, and of no others',
+  'only the kinds that have a generation in Kubernetes have one here',
   withCluster(async ({ client }) => {
     assert.is((await client.create(pod('a'))).metadata.generation, 1);
     assert.is((await client.create(service('s'))).metadata.generation, undefined);
@@ -214,7 +214,7 @@ test(
 );
 
 test(
-  'a target port of 0 is one that is not set: Go writes it so',
+  'targetPort 0 means that it is not set: Go clients send it so',
   withCluster(async ({ client }) => {
     const made = await client.create<Service>(service('s', { ports: [{ port: 80, targetPort: 0 }] }));
     assert.is(made.spec.ports![0]!.targetPort, 80);

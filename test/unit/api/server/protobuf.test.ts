@@ -1,4 +1,4 @@
-/** Bodies as Go clients send them: protobuf in Kubernetes' envelope (cases: api 2). */
+/** Protobuf bodies in Kubernetes' envelope, as Go clients send them. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { decodeBody, PROTOBUF } from '../../../../src/api/protobuf/envelope.ts';
@@ -6,7 +6,7 @@ import { messageType } from '../../../../src/api/protobuf/root.ts';
 import type { Secret } from '../../../../src/api/types/objects.ts';
 import { request, withCluster } from '../../controllers/test-cluster.ts';
 
-/** An envelope around a message given by its fields' names in the .proto files. */
+/** An envelope around a message, whose fields have their names in the .proto files. */
 function envelope(apiVersion: string, kind: string, type: string, fields: object): Buffer {
   const message = messageType(type);
   const raw = message.encode(message.fromObject(fields)).finish();
@@ -17,9 +17,9 @@ function envelope(apiVersion: string, kind: string, type: string, fields: object
 
 const CORE = 'k8s.io.api.core.v1';
 
-test('what Go writes for unset fields is left out, what a pointer points to is not', () => {
+test('zero values that Go writes for unset fields are left out; zero values behind pointers are kept', () => {
   const deployment = envelope('apps/v1', 'Deployment', 'k8s.io.api.apps.v1.Deployment', {
-    // As gogo-protobuf does: every field that is no pointer is written, also when it is empty.
+    // gogo-protobuf writes every field that is not a pointer, even if it is empty.
     metadata: { name: 'web', namespace: '', generateName: '', creationTimestamp: {} },
     spec: {
       replicas: 0,
@@ -50,7 +50,7 @@ test('what Go writes for unset fields is left out, what a pointer points to is n
   });
 });
 
-test('inlined structs, quantities, times, ports by name and bytes become what they are in JSON', () => {
+test('inlined structs, quantities, times, named ports and bytes have their JSON forms', () => {
   const pod = envelope('v1', 'Pod', `${CORE}.Pod`, {
     metadata: { name: 'a', creationTimestamp: { seconds: 1_700_000_000, nanos: 0 } },
     spec: {
@@ -84,7 +84,7 @@ test('inlined structs, quantities, times, ports by name and bytes become what th
 });
 
 test(
-  'protobuf creates, replaces and deletes; the answer is JSON, which the client reads too',
+  'protobuf bodies create, replace and delete; the response is JSON, which the client accepts too',
   withCluster(async ({ client, socketPath }) => {
     const path = '/api/v1/namespaces/default/configmaps';
     const body = (data: object) => envelope('v1', 'ConfigMap', `${CORE}.ConfigMap`, { metadata: { name: 'a' }, data });
@@ -105,7 +105,7 @@ test(
 );
 
 test(
-  'bytes that are no such envelope are refused as such',
+  'a body that is not a valid envelope is refused',
   withCluster(async ({ client, socketPath }) => {
     const path = '/api/v1/namespaces/default/configmaps';
     const rows: [Buffer, RegExp][] = [
@@ -124,7 +124,7 @@ test(
 );
 
 test(
-  'bodies nested without end are refused, not followed (cases: api 10)',
+  'bodies that are nested too deeply are refused',
   withCluster(async ({ socketPath }) => {
     const path = '/api/v1/namespaces/default/configmaps';
     const deep = `{"metadata":{"name":"a"},"data":${'['.repeat(100_000)}${']'.repeat(100_000)}}`;

@@ -1,4 +1,4 @@
-/** How the API is reached: discovery, sockets, and nobody there. */
+/** Reaching the API: discovery, sockets, and an API that is down. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ApiClient } from '../../../../src/api/client/client.ts';
@@ -7,7 +7,7 @@ import { startController } from '../../../../src/controllers/controller.ts';
 import { request, withCluster } from '../../controllers/test-cluster.ts';
 
 test(
-  'discovery: what kubectl asks before anything else',
+  'discovery: the documents that kubectl reads first',
   withCluster(async ({ client, socketPath }) => {
     assert.equal((await client.raw<{ versions: string[] }>('/api')).versions, ['v1']);
     const groups = (await client.raw<{ groups: { name: string }[] }>('/apis')).groups.map((g) => g.name);
@@ -25,7 +25,7 @@ test(
 );
 
 test(
-  'also over TCP when asked; a second controller on the socket is refused',
+  'the API is served over TCP if configured; a second controller on the socket is refused',
   withCluster(async ({ directory, socketPath }) => {
     try {
       await startController({ stateDir: directory, socketPath });
@@ -45,7 +45,7 @@ test(
   }),
 );
 
-test('nobody there: an error of its own that says where', async () => {
+test('an API that is down: ApiUnreachableError with the address', async () => {
   const client = new ApiClient('/nonexistent/api.sock');
   try {
     await client.list('Pod');

@@ -1,4 +1,4 @@
-/** Parts of objects with URLs of their own: scale, eviction, binding. */
+/** Subresources: scale, eviction, binding. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Deployment, KubeObject, Manifest, Status } from '../../../../src/api/types/objects.ts';
@@ -18,7 +18,7 @@ const deployment = {
 const SCALE = '/apis/apps/v1/namespaces/default/deployments/web/scale';
 
 test(
-  'scale: read, replaced, patched, with the version it was read at',
+  'scale is read, replaced and patched, with a check of the version it was read at',
   withCluster(async ({ client, socketPath }) => {
     await client.create(deployment);
     const scale = await getJson<{ kind: string; metadata: { resourceVersion: string }; spec: object; status: object }>(
@@ -29,7 +29,7 @@ test(
     assert.equal(scale.spec, { replicas: 2 });
     assert.match(JSON.stringify(scale.status), '"selector":"app=web"');
     await eventually(async () => {
-      // The Deployment's controller writes to it, too.
+      // The Deployment's controller writes to it too.
       const fresh = await getJson<object>(socketPath, SCALE);
       return (await request(socketPath, 'PUT', SCALE, { ...fresh, spec: { replicas: 3 } })).status === 200;
     });
@@ -63,7 +63,7 @@ test(
 );
 
 test(
-  'binding gives a pod its node, once',
+  'binding assigns a pod to a node, once',
   withCluster(async ({ client, socketPath }) => {
     await client.create(pod('a'));
     await client.create({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'n1' } } as Manifest<KubeObject>);
@@ -83,7 +83,7 @@ test(
 );
 
 test(
-  'a deletion answers with the object where Kubernetes does, with a Status elsewhere',
+  'a deletion returns the object for the kinds where Kubernetes does, and a Status for others',
   withCluster(async ({ client, socketPath }) => {
     await client.create(pod('a'));
     const answer = await request(socketPath, 'DELETE', '/api/v1/namespaces/default/pods/a');

@@ -1,4 +1,4 @@
-/** Watches: what is sent, from which version, and to whom that does not listen. */
+/** Watches: which events are sent, from which version, and clients that do not read. */
 import { connect } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -7,7 +7,7 @@ import type { ConfigMap, WatchEvent } from '../../../../src/api/types/objects.ts
 import { configMap, eventually, refusal, request, sleep, withCluster } from '../../controllers/test-cluster.ts';
 
 test(
-  'a watch sends what happens after its version, selected and in order',
+  'a watch sends the changes after its version that match its selectors, in order',
   withCluster(async ({ client }) => {
     const start = (await client.list('ConfigMap')).metadata.resourceVersion;
     const events: string[] = [];
@@ -34,7 +34,7 @@ test(
 );
 
 test(
-  'a watch without a version begins with what is there; bookmarks and time limits',
+  'a watch without a version begins with the present objects; bookmarks and time limits',
   withCluster(async ({ client }) => {
     await client.create(configMap('a'));
     const events: string[] = [];
@@ -47,11 +47,11 @@ test(
 );
 
 test(
-  'a version too old or from the future is 410',
+  'a watch from a version that has expired or is in the future gets 410',
   withCluster(async ({ client }) => {
     await client.create(configMap('a'));
     const { resourceVersion } = (await client.list('ConfigMap')).metadata;
-    // More than the 16 MiB of changes that are kept.
+    // More than the 16 MiB of changes that the event log keeps.
     for (let i = 0; i < 20; i++) await client.patch('ConfigMap', 'a', { data: { k: `${i}`.padEnd(1_000_000, 'x') } });
     const old = await refusal(client.watch('ConfigMap', { resourceVersion }, () => {}));
     assert.is(old.code, 410);
@@ -61,7 +61,7 @@ test(
 );
 
 test(
-  'a watcher that does not read costs no memory and does not hold up the others',
+  'a client that does not read costs no memory and does not delay the others',
   withCluster(async ({ client, socketPath }) => {
     const lazy = connect(socketPath);
     lazy.pause();
@@ -89,7 +89,7 @@ test(
 );
 
 test(
-  'a watch by any spelling but 0 and false (cases: api 6)',
+  'the parameter watch is true with any value except 0 and false',
   withCluster(async ({ client, socketPath }) => {
     await client.create(configMap('a'));
     const path = '/api/v1/namespaces/default/configmaps?timeoutSeconds=1&';
@@ -103,7 +103,7 @@ test(
 );
 
 test(
-  'a watch of a Table: rows, and the columns with the first of them only',
+  'a watch of a Table: each event has a row, only the first has the columns',
   withCluster(async ({ client, socketPath }) => {
     await client.create(configMap('a'));
     await client.create(configMap('b'));
@@ -129,7 +129,7 @@ test(
 );
 
 test(
-  'a watch over WebSocket: a message per event; what is wrong with it is refused before the upgrade',
+  'a watch over WebSocket: one message per event; an invalid request is refused before the upgrade',
   withCluster(async ({ client, socketPath }) => {
     await client.create(configMap('a'));
     const path = '/api/v1/namespaces/default/configmaps';

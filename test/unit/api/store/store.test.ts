@@ -28,7 +28,7 @@ const map = (name: string, data: Record<string, string> = {}) =>
 const state = (store: Store) =>
   JSON.stringify(store.list('ConfigMap').sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1)));
 
-test('versions rise by one with every change, whatever the kind', () => {
+test('every change of any kind increments the version by one', () => {
   const store = new Store();
   const a = store.insert(map('a'));
   const b = store.replace({ ...a, data: { x: '1' } }, a);
@@ -41,7 +41,7 @@ test('versions rise by one with every change, whatever the kind', () => {
   assert.is(store.get('ConfigMap', 'default', 'a'), undefined);
 });
 
-test('history knows what came after a version, and when it no longer does', () => {
+test('the event log finds the first change after a version, and reports versions that are too old', () => {
   const store = new Store({ history: 4 });
   for (let i = 0; i < 6; i++) store.insert(map(`m${i}`));
   const log = store.history('ConfigMap');
@@ -51,7 +51,7 @@ test('history knows what came after a version, and when it no longer does', () =
   assert.is(log.after(6), log.next);
 });
 
-test('everything is there again after a restart, and watches may resume', async () => {
+test('all objects survive a restart, and watches can resume', async () => {
   const directory = fresh();
   const store = new Store({ directory });
   const a = store.insert(map('a'));
@@ -66,7 +66,7 @@ test('everything is there again after a restart, and watches may resume', async 
   await again.close();
 });
 
-test('a torn last line is cut off, and the next change follows cleanly', async () => {
+test('an incomplete last line is cut off, and the next change is appended after the last complete one', async () => {
   const directory = fresh();
   const store = new Store({ directory });
   store.insert(map('a'));
@@ -107,7 +107,7 @@ async function damaged(spoil: (text: string) => string): Promise<string> {
   return directory;
 }
 
-test('a damaged line costs itself only, is reported once, and its file is kept (cases: faults F18)', async () => {
+test('a damaged line loses only its own change, is reported once, and its file is kept', async () => {
   const spoils: [(text: string) => string, string[]][] = [
     [(text) => text.replace('"name":"b"', '"name":"x"'), ['a', 'c']],
     [(text) => text.replace('"name":"c"', '"name":"x"'), ['a', 'b']],
@@ -130,7 +130,7 @@ test('a damaged line costs itself only, is reported once, and its file is kept (
   }
 });
 
-test('a log from before there were checksums is read', async () => {
+test('a log without checksums, of an earlier version, is read', async () => {
   const directory = await damaged((text) => text.replace(/^[0-9a-f]{8} /gm, ''));
   const store = new Store({ directory });
   assert.equal(names(store), ['a', 'b', 'c']);
@@ -138,12 +138,13 @@ test('a log from before there were checksums is read', async () => {
   await store.close();
 });
 
-test('a directory of which nothing is left is refused, with what to do: an empty store would end every pod', async () => {
+test('a directory of which nothing can be read is refused, because an empty store would end every pod', async () => {
   for (const spoil of [() => '', () => 'rubbish\nrubbish\n']) {
     const directory = await damaged(spoil);
     assert.throws(
       () => new Store({ directory }),
-      (e: Error) => e instanceof JournalDamagedError && /nothing is left.*put a copy of its files back/.test(e.message),
+      (e: Error) =>
+        e instanceof JournalDamagedError && /none of the stored objects can be read; restore its files/.test(e.message),
     );
   }
   await new Store({ directory: fresh() }).close();
@@ -157,7 +158,7 @@ test('an object of more than 1.5 MiB is refused and nothing changes', async () =
   assert.equal(names(store), []);
 });
 
-test('the history is bounded by bytes: large objects are few in it (cases: api 9)', () => {
+test('the event log is bounded in bytes: it keeps few changes of large objects', () => {
   const store = new Store();
   let object = store.insert(map('a'));
   for (let i = 0; i < 200; i++) object = store.replace({ ...object, data: { k: `${i}`.padEnd(900_000, 'x') } }, object);
@@ -167,7 +168,7 @@ test('the history is bounded by bytes: large objects are few in it (cases: api 9
   assert.is(log.after(1), -1);
 });
 
-test('objects of kinds that are not served are kept', async () => {
+test('stored objects of kinds that are not served are kept', async () => {
   const directory = fresh();
   const store = new Store({ directory, minLogBytes: 1 });
   const gadget = { ...map('g'), apiVersion: 'example.com/v1', kind: 'Service' } as unknown as ConfigMap;
@@ -180,7 +181,7 @@ test('objects of kinds that are not served are kept', async () => {
   await again.close();
 });
 
-test('one process at a time has a directory, and a lock is gone with its process', async () => {
+test('only one process at a time locks a directory, and the lock ends with its process', async () => {
   const directory = fresh();
   const unlock = await lockDirectory(directory);
   try {
@@ -193,7 +194,7 @@ test('one process at a time has a directory, and a lock is gone with its process
   (await lockDirectory(directory))();
 });
 
-test('snapshots replace logs, while changes go on', async () => {
+test('snapshots replace logs while changes continue', async () => {
   const directory = fresh();
   const store = new Store({ directory, minLogBytes: 20_000 });
   for (let round = 0; round < 50; round++) {
@@ -220,7 +221,7 @@ test('a crash between log and snapshot loses nothing', async () => {
   const directory = fresh();
   const store = new Store({ directory, minLogBytes: 2000 });
   for (let i = 0; i < 20; i++) store.insert(map(`m${i}`));
-  // Not closed: the snapshot is half-way, as if the process had been killed here.
+  // Not closed: the snapshot is incomplete, as if the process had been killed here.
   const again = new Store({ directory });
   assert.is(again.list('ConfigMap').length, 20);
   assert.is(again.version, 20);

@@ -1,14 +1,15 @@
-/** The columns by which kinds are shown. */
+/** The columns of `kubectl get` for each kind. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RESOURCES } from '../../../../src/api/resources.ts';
+import { printLabels, printSelector } from '../../../../src/api/tables/cells.ts';
 import { columnDefinitions, columnsOf } from '../../../../src/api/tables/table.ts';
 import type { Kind, KubeObject } from '../../../../src/api/types/objects.ts';
 
 const NOW = Date.parse('2026-01-01T00:05:00Z');
 const metadata = { name: 'a', namespace: 'default', creationTimestamp: '2026-01-01T00:00:00Z' };
 
-/** The cells of an object, the wide ones last and after a bar. */
+/** The cells of an object; those shown only with `-o wide` follow a bar. */
 function cells(kind: Kind, object: object): string {
   const { names, row } = columnsOf(kind);
   const all = row({ metadata, ...object } as unknown as KubeObject, NOW).map(String);
@@ -16,7 +17,7 @@ function cells(kind: Kind, object: object): string {
   return of(true) === '' ? of(false) : `${of(false)} | ${of(true)}`;
 }
 
-/** The least that an object of any kind has. */
+/** The minimal object of each kind that needs more than metadata and an empty spec. */
 const BARE: Record<string, object> = {
   Pod: { spec: { containers: [] } },
   Deployment: { spec: { selector: {}, template: { spec: { containers: [] } } } },
@@ -25,7 +26,7 @@ const BARE: Record<string, object> = {
   Event: { involvedObject: {} },
 };
 
-test('every kind has columns, a cell for each, also for the emptiest object', () => {
+test('every kind has columns, and a row with one cell for each even from a minimal object', () => {
   for (const { key } of RESOURCES) {
     const { names, row } = columnsOf(key);
     const object = { metadata, spec: {}, ...BARE[key] } as unknown as KubeObject;
@@ -39,7 +40,7 @@ test('every kind has columns, a cell for each, also for the emptiest object', ()
   }
 });
 
-test('an event: where it came from is shown wide', () => {
+test('an event: -o wide adds its source and subobject', () => {
   const event = {
     involvedObject: { kind: 'Pod', name: 'web', fieldPath: 'spec.containers{c}' },
     type: 'Warning',
@@ -54,7 +55,7 @@ test('an event: where it came from is shown wide', () => {
   assert.is(cells('Event', event), `60s · Warning · BackOff · pod/web · restarting | ${wide}`);
 });
 
-test('a volume claim: modes by their initials', () => {
+test('a volume claim: access modes are abbreviated', () => {
   const claim = {
     spec: { storageClassName: 'fast', volumeName: 'pv1' },
     status: { phase: 'Bound', capacity: { storage: '1Gi' }, accessModes: ['ReadWriteOnce', 'ReadOnlyMany'] },
@@ -62,7 +63,7 @@ test('a volume claim: modes by their initials', () => {
   assert.is(cells('PersistentVolumeClaim', claim), 'a · Bound · pv1 · 1Gi · RWO,ROX · fast · <unset> · 5m | <unset>');
 });
 
-test('an autoscaler: measured against wanted', () => {
+test('an autoscaler: targets show the measured value before the target', () => {
   const resource = { name: 'cpu', target: { type: 'Utilization', averageUtilization: 80 } };
   const spec = {
     scaleTargetRef: { kind: 'Deployment', name: 'web' },
@@ -78,7 +79,7 @@ test('an autoscaler: measured against wanted', () => {
   assert.match(cells('HorizontalPodAutoscaler', { spec, status }), 'cpu: 12%/80%');
 });
 
-test('a job: state, completions and how long it took', () => {
+test('a job: status, completions and duration', () => {
   const job = {
     spec: { completions: 3 },
     status: {
@@ -91,7 +92,7 @@ test('a job: state, completions and how long it took', () => {
   assert.match(cells('Job', job), 'a · Complete · 3/3 · 65s · 5m');
 });
 
-test('bindings: the role, and wide who has it', () => {
+test('bindings: the role; -o wide adds the subjects', () => {
   const binding = {
     roleRef: { kind: 'ClusterRole', name: 'view' },
     subjects: [
@@ -100,6 +101,18 @@ test('bindings: the role, and wide who has it', () => {
     ],
   };
   assert.is(cells('RoleBinding', binding), 'a · ClusterRole/view · 5m | ann ·  · ci/bot');
+});
+
+test('labels and selectors are sorted by key, and the values of an expression too, as kubectl prints them', () => {
+  assert.is(printLabels({ tier: 'web', app: 'mc3' }), 'app=mc3,tier=web');
+  const matchExpressions = [
+    { key: 'env', operator: 'In' as const, values: ['prod', 'dev'] },
+    { key: 'b', operator: 'DoesNotExist' as const },
+  ];
+  assert.is(
+    printSelector({ matchLabels: { tier: 'web', app: 'mc3' }, matchExpressions }),
+    'app=mc3,!b,env in (dev,prod),tier=web',
+  );
 });
 
 test.run();
