@@ -1,25 +1,25 @@
 /**
- * Every way a packet ends, one row each. The row is all there is to a verdict: its number, its texts for people, and the
- * reply its sender gets. Counters, `dataplane status`, docs/drops.md and the pipeline's `settle` come from these rows; to
- * add a verdict, append a row and return it from the stage that decides it.
+ * Every way a packet ends, one row each. A row defines everything about a verdict: its number, its texts, and the reply
+ * that the sender gets. Counters, `dataplane status`, docs/drops.md and the pipeline's `settle` use these rows. To add
+ * a verdict, append a row and return the verdict from the stage that decides it.
  *
- * A number is the index of a counter in shared memory, which outlives the agent that wrote it. Numbers are stable: never
- * renumber or reuse one; append new verdicts, and list in RETIRED what is no longer returned.
+ * A number is the index of a counter in shared memory, which outlives the agent that wrote it. Numbers are stable:
+ * never renumber or reuse one; append new verdicts, and list in RETIRED what is no longer returned.
  *
- * Replies obey RFC 1812 §4.3.2.7 and §4.3.2.8: some packets get none, and the others only up to a rate (stages/answer.ts).
- * `unanswered` names the verdict to count when policy forbids the reply. test/unit/verdicts.test.ts makes a packet for
- * every row and compares the reply with it.
+ * Replies follow RFC 1812 §4.3.2.7 and §4.3.2.8: some packets never get one, and their rate is limited
+ * (stages/answer.ts). `unanswered` names the verdict to count when policy forbids the reply. test/unit/verdicts.test.ts
+ * sends a packet for every row and compares the reply with it.
  */
 import { IcmpError } from './wire/icmp-error.ts';
 
 /**
- * What became of the packet.
- * - go-on: nothing yet; the next stage decides. Never counted.
+ * What happened to the packet.
+ * - go-on: undecided; the next stage continues. Never counted.
  * - forwarded: sent to a pod or to another node. delivered: handed to this node's kernel.
  * - answered: the packet ends here and its sender gets the row's reply.
- * - held: a copy waits for another packet. Never counted: the frame's verdict is what becomes of the copy.
- * - dropped: it ends here and its sender gets nothing.
- * - lost: counted beside the packet's own verdict, when a device did not take what the pipeline sent.
+ * - held: a copy waits for another packet. Never counted; the copy is counted when it is released or given up.
+ * - dropped: the packet ends here and its sender gets no reply.
+ * - lost: counted in addition to the packet's verdict, if a device did not accept the frame that the pipeline sent.
  */
 export type VerdictClass = 'go-on' | 'forwarded' | 'delivered' | 'answered' | 'held' | 'dropped' | 'lost';
 
@@ -29,14 +29,14 @@ export const ReplyKind = {
   ECHO_REPLY: 2,
   TCP_RESET: 3,
   ICMP_ERROR: 4,
-  /** What a closed port of the destination itself would send: a reset for TCP, the ICMP error for anything else. */
+  /** As if the destination's port were closed: a reset for TCP, the ICMP error for other protocols. */
   AS_CLOSED_PORT: 5,
 } as const;
 export type ReplyKind = (typeof ReplyKind)[keyof typeof ReplyKind];
 
 export interface Reply {
   readonly kind: ReplyKind;
-  /** What the ICMP error says; of no meaning for other kinds of reply. */
+  /** Kind of the ICMP error; unused for other kinds of reply. */
   readonly error: IcmpError;
 }
 
@@ -46,11 +46,11 @@ export interface VerdictRow {
   readonly class: VerdictClass;
   /** What happened, in one sentence. */
   readonly sentence: string;
-  /** Where the rule comes from. */
+  /** The standard or source file that the rule comes from. */
   readonly source: string;
-  /** What to do when the counter rises. */
+  /** What to do if the counter rises. */
   readonly advice: string;
-  /** What an answered packet's sender gets. */
+  /** The reply to the sender; only for the class `answered`. */
   readonly reply?: Reply;
   /** Name of the verdict to count when policy forbids the reply. */
   readonly unanswered?: string;
@@ -59,7 +59,7 @@ export interface VerdictRow {
 /** Size of the block of counters in shared memory: every number is below it. */
 export const MAX_VERDICTS = 128;
 
-/** Numbers that were in use once and must not be used again. 13 to 15 never were. */
+/** Numbers that were once in use and must not be reused, each with the reason. Numbers 13 to 15 were never used. */
 export const RETIRED: Readonly<Record<number, string>> = {
   39: 'tcp-flags: flags that no stack sends are conntrack-invalid',
   43: 'a wrong transport checksum: left to the receiver, which has to verify it anyway',
@@ -70,7 +70,10 @@ export const RETIRED: Readonly<Record<number, string>> = {
 
 const rows: (VerdictRow | undefined)[] = new Array(MAX_VERDICTS).fill(undefined);
 
-/** Enter a row under its number. @throws Error when the number is taken, retired or too large (at load, never later) */
+/**
+ * Enter a row under its number.
+ * @throws Error if the number is taken, retired or too large; only when the module loads
+ */
 function row<const N extends number>(number: N, contents: VerdictRow): N {
   if (rows[number] !== undefined || RETIRED[number] !== undefined || number >= MAX_VERDICTS) {
     throw new Error(`verdict ${number} (${contents.name}): the number is taken, retired or not below ${MAX_VERDICTS}`);
@@ -97,9 +100,9 @@ const FORBIDDEN =
   'Replies are limited to 1000 a second and worker, and later fragments, ICMP errors and TCP resets never get one.';
 
 /**
- * Number of each verdict, by name. The number at the end of a row is its type (declarations are emitted without
- * inference); the compiler refuses one that differs from the row's. A plain object, so that V8 compiles `Verdict.X`
- * in as a constant.
+ * The number of each verdict, by name. The type at the end of a row repeats its number, because declarations are
+ * emitted without inference; the compiler rejects one that differs. Verdict is a plain object, so that V8 treats
+ * `Verdict.X` as a constant.
  */
 export const Verdict = {
   GO_ON: row(0, {
@@ -227,7 +230,7 @@ export const Verdict = {
   DESTINATION_MAC_FOREIGN: row(18, {
     name: 'destination-mac-foreign',
     class: 'dropped',
-    sentence: 'The Ethernet destination is neither the gateway nor the pod that has the IP destination.',
+    sentence: "The Ethernet destination is neither the gateway's nor that of the pod with the IP destination.",
     source: 'RFC 1812 §5.3.4',
     advice: 'A stale neighbour entry in the pod: `ip neigh flush dev eth0` there.',
   }) as 18,
@@ -255,7 +258,8 @@ export const Verdict = {
   ARP_UNKNOWN_TARGET: row(22, {
     name: 'arp-unknown-target',
     class: 'dropped',
-    sentence: 'An ARP request that is not answered here: no other pod of this node has the address, or the node asks.',
+    sentence:
+      'An ARP request that is not answered: no other pod of this node has the address, or the node itself sent it.',
     source: 'RFC 826',
     advice: 'A pod looks for a deleted neighbour or announces its own address: harmless.',
   }) as 22,
@@ -441,12 +445,12 @@ export const Verdict = {
     class: 'dropped',
     sentence: 'The VNI flag is missing or a reserved bit is set.',
     source: 'RFC 7348 §5, linux vxlan_rcv',
-    advice: 'Another VXLAN dialect (GPE, GBP) on our port: choose another with `dataplane up --vxlan-port`.',
+    advice: 'Another VXLAN variant (GPE, GBP) on the same port: choose another with `dataplane up --vxlan-port`.',
   }) as 51,
   VXLAN_VNI: row(52, {
     name: 'vxlan-vni',
     class: 'dropped',
-    sentence: 'A network identifier other than ours.',
+    sentence: 'The network identifier (VNI) is not that of this cluster.',
     source: 'RFC 7348 §4.2',
     advice: 'Another overlay on the same port: choose another with `dataplane up --vxlan-port`.',
   }) as 52,
@@ -456,14 +460,15 @@ export const Verdict = {
     sentence: 'The outer source of a VXLAN packet is not a node of the cluster.',
     source: 'RFC 7348 §7',
     advice:
-      'A node that this one does not know yet (settles within seconds), or a stranger: `dataplane get nodes -o wide`.',
+      'A node that has just joined (settles within seconds), or a host outside the cluster: `dataplane get nodes -o wide`.',
   }) as 53,
   VXLAN_INNER_SOURCE: row(54, {
     name: 'vxlan-inner-source',
     class: 'dropped',
     sentence: 'The inner source of a VXLAN packet does not belong to the node that sent it.',
     source: 'RFC 7348 §7',
-    advice: 'Two nodes claim one pod network, or a node forges: compare their networks with `dataplane status`.',
+    advice:
+      'Two nodes claim one pod network, or a node forges sources: compare their networks with `dataplane status`.',
   }) as 54,
   VXLAN_INNER_FRAME: row(55, {
     name: 'vxlan-inner-frame',
@@ -489,17 +494,18 @@ export const Verdict = {
   CONNTRACK_INVALID: row(58, {
     name: 'conntrack-invalid',
     class: 'dropped',
-    sentence: 'The packet neither fits the state of a connection nor may begin one.',
+    sentence: 'The packet neither fits the state of its connection nor may begin a new one.',
     source: 'kubernetes #74839, linux nf_conntrack',
     advice:
-      'A few after a restart are normal (connections forgotten). Many: traffic that passes this node one way only, or a scan.',
+      'A few after a restart are normal (connections were lost). Many: traffic that passes this node in one direction only, or a scan.',
   }) as 58,
   CONNTRACK_FULL: row(59, {
     name: 'conntrack-full',
     class: 'dropped',
     sentence: 'The connection table is full and no entry may be evicted.',
     source: 'linux nf_conntrack_core.c',
-    advice: 'Raise the size of the table, or find who holds so many: `dataplane conntrack count`, then list by source.',
+    advice:
+      'Enlarge the table, or find the pods with too many connections: `dataplane conntrack count`, then list by source.',
   }) as 59,
   SNAT_EXHAUSTED: row(61, {
     name: 'snat-exhausted',
@@ -685,7 +691,7 @@ export const Verdict = {
   PING_FRAGMENTED: row(87, {
     name: 'ping-fragmented',
     class: 'dropped',
-    sentence: 'As ping-answered, but the echo request came in fragments, which are not put together here.',
+    sentence: 'As ping-answered, but the echo request was fragmented, and fragments are not reassembled here.',
     source: 'docs/architecture.md',
     advice: "Ping with less than the pod's MTU (`ping -s 1400`).",
   }) as 87,
@@ -734,7 +740,7 @@ export const Verdict = {
   ECN_MARK_LOST: row(94, {
     name: 'ecn-not-capable',
     class: 'dropped',
-    sentence: 'Out of the overlay, marked for congestion on the way, and its sender does not understand such marks.',
+    sentence: 'An overlay packet with a congestion mark in its outer header whose inner sender does not support ECN.',
     source: 'RFC 6040 §4.2',
     advice: 'A link between the nodes is congested and marks packets it should drop, or the mark is forged.',
   }) as 94,
@@ -742,7 +748,7 @@ export const Verdict = {
     name: 'fragment-first-missing',
     class: 'dropped',
     sentence:
-      'A held fragment that was not sent: the first of its datagram did not come within 30 s, or was refused, fragments overlapped, or newer ones took the room.',
+      'A held fragment that was given up: the first fragment of its datagram did not arrive within 30 s or was refused, fragments overlapped, or newer fragments took its memory.',
     source: 'RFC 791, linux net.ipv4.ipfrag_time',
     advice: 'First fragments are lost or refused on the way, or a flood of fragments.',
   }) as 95,
@@ -752,28 +758,28 @@ export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 /** The rows, by number; undefined where no verdict has the number. */
 export const VERDICTS: readonly (VerdictRow | undefined)[] = rows;
 
-/** The rows as the pipeline reads them, by number: kind of reply, ICMP error, verdict when there is no reply. */
+/** The rows as arrays for the pipeline, by number: kind of reply, ICMP error, verdict to count without a reply. */
 export const REPLY_KIND: Uint8Array = Uint8Array.from(rows, (each) => each?.reply?.kind ?? ReplyKind.NONE);
 export const REPLY_ERROR: readonly IcmpError[] = Array.from(rows, (each) => each?.reply?.error ?? NO_ERROR);
 export const UNANSWERED: Uint8Array = Uint8Array.from(rows, (each, number) =>
   each?.unanswered === undefined ? number : verdictNamed(each.unanswered),
 );
 
-/** Number of the verdict with this name. @throws Error when there is none */
+/** Number of the verdict with this name. @throws Error if there is none */
 export function verdictNamed(name: string): Verdict {
   const number = rows.findIndex((each) => each?.name === name);
   if (number < 0) throw new Error(`no verdict is named ${name}`);
   return number as Verdict;
 }
 
-/** Name of a verdict, for people. */
+/** Name of a verdict; `verdict-N` for a number that is not used. */
 export function verdictName(verdict: number): string {
   return rows[verdict]?.name ?? `verdict-${verdict}`;
 }
 
 /**
- * Did the packet fail to reach whoever it was sent to? Dropped, lost, or refused with a reset or an ICMP error: what
- * `dataplane status` lists.
+ * Did the packet fail to reach its destination: dropped, lost, or refused with a reset or an ICMP error? `dataplane
+ * status` lists these.
  */
 export function isFailure(verdict: VerdictRow): boolean {
   if (verdict.class === 'dropped' || verdict.class === 'lost') return true;

@@ -38,7 +38,7 @@ export const H_MAX: number = H_OWN;
 export const H_COPIES: number = H_OWN + 1;
 export const H_RING_BYTES: number = H_OWN + 2;
 
-/** Words of a slot after its key. */
+/** Words of a slot, after its key. */
 export const STATE = 10;
 export const PORTS = 11;
 const EXPIRES = 12;
@@ -157,13 +157,13 @@ export function findOrAddSlot(table: FragmentMemory, nowMs: number): number {
   return addSlot(table, head, nowMs);
 }
 
-/** Forget the datagram in `table.key`, if it is in the table. */
+/** Remove the datagram in `table.key`, if it is in the table. */
 export function forgetSlot(table: FragmentMemory): void {
   const slot = findSlot(table, headOf(table, table.key, 0));
   if (slot >= 0) releaseSlot(table, slot);
 }
 
-/** The slot of the datagram in `table.key`, whose chain begins at words[head]; -1 when it has none. */
+/** The slot of the datagram in `table.key`, whose chain begins at words[head]; -1 if it is not in the table. */
 function findSlot(table: FragmentMemory, head: number): number {
   const { words, key } = table;
   for (let link = words[head]; link !== 0; link = words[slotAt(table, link - 1) + NEXT]) {
@@ -217,7 +217,7 @@ export function expire(table: FragmentMemory, nowMs: number): void {
   }
 }
 
-/** Remove a datagram; its copies lose their owner. */
+/** Remove a datagram and give up its copies. */
 export function releaseSlot(table: FragmentMemory, slot: number): void {
   const { words } = table;
   const at = slotAt(table, slot);
@@ -241,7 +241,7 @@ export function releaseSlot(table: FragmentMemory, slot: number): void {
   words[FragmentWord.COUNT]--;
 }
 
-/** The slot at words[at] gives up its copies. */
+/** Give up the copies of the slot at words[at]: its new generation invalidates them. */
 export function disownCopies(table: FragmentMemory, at: number): void {
   const { words } = table;
   table.abandoned += words[at + HELD_COUNT];

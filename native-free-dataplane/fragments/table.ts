@@ -218,7 +218,7 @@ function first(table: FragmentTable, nowMs: number): FragmentResult {
 }
 
 /**
- * The first fragment of the datagram in `table.key` is dropped after all: neither it nor what was held for it is left.
+ * Remove the datagram in `table.key`, with the fragments held for it: its first fragment was dropped after all.
  * @param owner number of the calling worker
  */
 export function fragmentForget(table: FragmentTable, owner: number): void {
@@ -265,7 +265,7 @@ function later(table: FragmentTable, nowMs: number, bytes: Uint8Array): Fragment
   return FragmentResult.FOUND;
 }
 
-/** Give up datagrams whose time is over while no fragments arrive. @param owner number of the calling worker */
+/** Remove expired datagrams. @param owner number of the calling worker */
 export function expireFragments(table: FragmentTable, owner: number, nowMs: number): void {
   if (table.words[FragmentWord.COUNT] === 0) return;
   lock(table.words, FragmentWord.LOCK, owner);
@@ -273,7 +273,7 @@ export function expireFragments(table: FragmentTable, owner: number, nowMs: numb
   unlock(table.words, FragmentWord.LOCK);
 }
 
-/** Record the byte range of the fragment in hand; FOUND if it is new. */
+/** Record the byte range of table.fragment for the slot at word `at`; FOUND if it is new. */
 function cover(table: FragmentTable, at: number): FragmentResult {
   const { words, fragment } = table;
   const { from, to, more } = fragment;

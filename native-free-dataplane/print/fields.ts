@@ -1,6 +1,6 @@
 /**
- * The fields of a frame by name, as text: what two states of a packet are compared by. Those of a tunnel's own headers
- * begin with `outer `. Bytes that are no whole header have no fields. Never called on the packet path.
+ * The fields of a frame by name, as text, to compare two states of a packet. Names of the outer headers of a tunnel
+ * begin with `outer `. Incomplete headers have no fields. Never called on the packet path.
  */
 import {
   PROTOCOL_ICMP,
@@ -64,7 +64,7 @@ export function frameFields(view: DataView, start: number, end: number): FrameFi
   return fields;
 }
 
-/** What was read so far belongs to a tunnel's headers. */
+/** Rename the fields read so far: they belong to the outer headers of a tunnel. */
 function makeOuter(fields: Writable): void {
   for (const [name, value] of Object.entries(fields)) {
     if (name === 'headers') continue;
@@ -131,7 +131,9 @@ function readTransport(view: DataView, l4: number, end: number, protocol: number
   }
 }
 
-/** Fields of both that differ, with their values; a field that one of them lacks is absent there. */
+/**
+ * The fields that differ, with their values before and after; undefined if none do. A field may exist on one side only.
+ */
 export function changedFields(
   before: FrameFields,
   after: FrameFields,

@@ -148,7 +148,7 @@ function printEthernet(context: Context, start: number, end: number): string {
   if (type === ETHERTYPE_IPV4 || type === ETHERTYPE_IPV6) {
     const version = type === ETHERTYPE_IPV4 ? IPV4 : IPV6;
     if (end <= l3 || ipVersion(view, l3) === version) return tags + printIp(context, l3, end);
-    // The version decides, as everywhere (linux passes it on by EtherType and drops it there; tshark opens it).
+    // The version field decides how to print it, as in tshark. (Linux goes by the EtherType and drops the packet.)
     return `${tags}${printIp(context, l3, end)} !ethertype of ipv${version}`;
   }
   if (type === ETHERTYPE_ARP) return tags + printArp(context, l3, end);

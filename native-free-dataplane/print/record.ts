@@ -15,7 +15,7 @@ const STATUS_NAMES: readonly (readonly [bit: number, name: string])[] = [
   [Status.DNAT, 'DST_NAT'],
 ];
 
-/** A record's words, in the table or copied out of it, as text. */
+/** A record as text. @param words,doubles the table's memory, or a copy of the record; @param at its first word */
 export function flowText(
   table: Conntrack,
   words: Int32Array,

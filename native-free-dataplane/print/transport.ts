@@ -114,8 +114,8 @@ function printOption(view: DataView, at: number, kind: number, bytes: number): s
 }
 
 /**
- * The part of a UDP line after the addresses: ` len 5`; empty in brief or without payload. The length is UDP's own; bytes
- * that the IP packet has beyond it are no part of the datagram (RFC 768), and are stated.
+ * The part of a UDP line after the addresses: ` len 5`; empty in brief or without payload. The length is that of the
+ * UDP header; bytes of the IP packet beyond it are not part of the datagram (RFC 768) and are printed as `trailing`.
  * @param quoted the packet may end before the datagram does: in an ICMP error, or a first fragment
  */
 export function printUdp(view: DataView, l4: number, end: number, brief: boolean, quoted: boolean): string {

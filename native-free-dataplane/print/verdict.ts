@@ -9,7 +9,7 @@ export function printVerdict(verdict: number): string {
   return row === undefined ? verdictName(verdict) : `${row.name}: ${row.sentence}`;
 }
 
-/** The same with the class in front and the source behind: `dropped  ipv4-checksum: … (RFC 1812 §5.2.2)`. */
+/** The same with class and source: `dropped  ipv4-checksum: … (RFC 1812 §5.2.2)`. */
 export function printVerdictFully(verdict: number): string {
   const row = VERDICTS[verdict];
   return row === undefined ? verdictName(verdict) : `${row.class}  ${row.name}: ${row.sentence} (${row.source})`;
@@ -36,21 +36,21 @@ function printReply({ reply }: VerdictRow): string {
 }
 
 const CHAPTERS: readonly [VerdictClass, title: string, text: string][] = [
-  ['dropped', 'Dropped', 'The packet ends here and its sender gets nothing.'],
+  ['dropped', 'Dropped', 'The packet ends here and its sender gets no reply.'],
   [
     'answered',
     'Answered',
-    'The packet ends here and its sender gets a reply. When policy forbids the reply (RFC 1812 §4.3.2.7), the other counter rises.',
+    'The packet ends here and its sender gets a reply. If policy forbids the reply (RFC 1812 §4.3.2.7), the packet is counted under "counter without reply" instead.',
   ],
   [
     'lost',
     'Lost at a device',
-    'Counted beside the verdict of the packet: the pipeline sent it, and the device did not take it.',
+    'Counted in addition to the verdict of the packet: the pipeline sent it, but the device did not accept it.',
   ],
   [
     'held',
     'Held',
-    'A copy of the packet waits for another. It is counted here, and once more when it goes on its way.',
+    'A copy of the packet waits for another packet. It is counted only when it is released or given up.',
   ],
   ['forwarded', 'Forwarded', 'The packet goes to a pod or to another node.'],
   ['delivered', 'Delivered', "The packet goes to this node's kernel."],
@@ -59,12 +59,12 @@ const CHAPTERS: readonly [VerdictClass, title: string, text: string][] = [
 /** docs/drops.md: every verdict with its meaning, its source and advice. */
 export function verdictsAsMarkdown(): string {
   const lines = [
-    '# What becomes of a packet',
+    '# What happens to a packet',
     '',
     'Every frame that a node receives ends in exactly one verdict, and each verdict has a counter.',
     '`dataplane status` lists those of packets that did not arrive: dropped, lost, or refused with a reset or an ICMP error',
-    '(per worker with `-o json`). `npm run docs` makes this page from the rows of',
-    '[`verdicts.ts`](../native-free-dataplane/verdicts.ts); tests hold that both agree, and that each reply is what is sent.',
+    '(per worker with `-o json`). `npm run docs` generates this page from the rows of',
+    '[`verdicts.ts`](../native-free-dataplane/verdicts.ts); tests check that both agree and that each reply is really sent.',
   ];
   for (const [chapter, title, text] of CHAPTERS) {
     const answered = chapter === 'answered';

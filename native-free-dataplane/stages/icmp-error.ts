@@ -37,10 +37,10 @@ import {
   writeIcmpChecksum,
 } from '../wire/icmp.ts';
 import {
-  exchangeAddresses,
   isLaterFragment,
   isQuoteIntact,
   readAddresses,
+  rewriteAddresses,
   transportAt,
   transportProtocol,
 } from '../wire/ip.ts';
@@ -120,7 +120,7 @@ export function rewriteIcmpError(pkt: Packet, dp: Dataplane, hop: number): void 
   // 5508 REQ-5). Other routers keep their own.
   const asDestination = isFromFarEnd(pkt, dp) || leavesPodNetwork(pkt, dp, hop);
   copyAddress(asDestination ? quotedDst : pkt.src, 0, newSrc);
-  exchangeAddresses(pkt.view, pkt.l3, newSrc, quotedSrc);
+  rewriteAddresses(pkt.view, pkt.l3, newSrc, quotedSrc);
   copyAddress(newSrc, 0, pkt.src);
   copyAddress(quotedSrc, 0, pkt.dst);
 }
@@ -139,7 +139,7 @@ function rewriteQuote(pkt: Packet, ports: number): void {
   const quoted = l4 + ICMP_BYTES;
   const quotedL4 = transportAt(view, quoted);
   const protocol = transportProtocol(view, quoted);
-  const addresses = exchangeAddresses(view, quoted, quotedSrc, quotedDst);
+  const addresses = rewriteAddresses(view, quoted, quotedSrc, quotedDst);
   if (protocol === PROTOCOL_ICMP) rewriteIcmpPorts(view, quotedL4, ports);
   else if (protocol === PROTOCOL_UDP) rewriteUdpPorts(view, quotedL4, ports, addresses, 0);
   else if (protocol === PROTOCOL_TCP && quotedL4 + TCP_CHECKSUM + 2 <= end) {

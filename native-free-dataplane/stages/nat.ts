@@ -13,7 +13,7 @@ import type { Packet } from '../packet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { copyAddress } from '../shared/address.ts';
 import { rewriteIcmpPorts } from '../wire/icmp.ts';
-import { exchangeAddresses } from '../wire/ip.ts';
+import { rewriteAddresses } from '../wire/ip.ts';
 import { writePorts } from '../wire/ports.ts';
 import { rewriteSctpPorts } from '../wire/sctp.ts';
 import { rewriteTcpPorts } from '../wire/tcp.ts';
@@ -55,7 +55,7 @@ function isOwnTuple(pkt: Packet, dp: Dataplane): boolean {
 /** Set the packet's addresses to newSrc and newDst, and its ports. */
 function translate(pkt: Packet, ports: number): void {
   const { view, l4 } = pkt;
-  const addresses = exchangeAddresses(view, pkt.l3, newSrc, newDst);
+  const addresses = rewriteAddresses(view, pkt.l3, newSrc, newDst);
   if (pkt.fragmentOffset === 0) {
     switch (pkt.protocol) {
       case PROTOCOL_TCP:

@@ -3,17 +3,17 @@
  * the calls to `probe` into copies of the sources (scripts/traced-pipeline.mjs), so a worker's pipeline has none.
  */
 
-/** Told of every call of the traced build, in order; calls nest strictly. */
+/** Receives every function call of the traced build, in order; calls are properly nested. */
 export interface Tracer {
   /**
    * A function begins.
    * @param file,name where it is declared, e.g. `native-free-dataplane/stages/guard.ts` and `guard`
-   * @param judges it returns a verdict
-   * @param args its arguments: live objects, to be read now
+   * @param judges true if it returns a verdict
+   * @param args its arguments: live objects, which change after the call
    */
   enter(file: string, name: string, judges: boolean, args: ArrayLike<unknown>): void;
   /**
-   * The function that began last and has not ended ends.
+   * The innermost function that is running returns.
    * @param line of the `return` that was taken, or of the closing brace
    */
   leave(line: number, result: unknown): void;

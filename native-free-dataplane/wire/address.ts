@@ -2,14 +2,14 @@
  * Addresses between text and the words of the tables; never called for a packet. Networks, ranges and arithmetic are
  * src/net/address.ts.
  *
- * An IP address is four int32 words, an IPv4 one mapped (0, 0, 0xffff, a.b.c.d). A MAC is its first 16 bits and the 32
- * below. `parse…` returns undefined for text that is none; `addressWords` and `macWords` convert text that has been
- * validated and throw.
+ * An IP address is four int32 words, an IPv4 one mapped (0, 0, 0xffff, a.b.c.d). A MAC is its upper 16 and its lower 32
+ * bits. `parse…` returns undefined for invalid text; `addressWords` and `macWords` are for text that has been
+ * validated, and throw.
  *
  * See RFC 4291 §2.2 and §2.5.5.2 (text, mapped), RFC 5952 §4 (the canonical form).
  */
 
-/** Text that should have been a valid address. `code` is stable. */
+/** Thrown for text that is not a valid address. `code` is stable. */
 export class AddressError extends Error {
   readonly code = 'ADDRESS_INVALID';
   constructor(text: string, expected: string) {
@@ -27,7 +27,10 @@ export interface Mac {
 
 const IPV4_MAPPED = 0xffff;
 
-/** Int32 of an IPv4 address in dotted text, or NaN. Leading zeros are refused: they meant octal (CVE-2021-29923). */
+/**
+ * Int32 of an IPv4 address in dotted text, or NaN. Leading zeros are refused: other parsers read octal
+ * (CVE-2021-29923).
+ */
 function tryIpv4(text: string): number {
   const parts = text.split('.');
   if (parts.length !== 4) return Number.NaN;
@@ -70,7 +73,7 @@ function tryIpv6(text: string): number[] | undefined {
   return [...groups[0], ...new Array<number>(missing).fill(0), ...groups[1]];
 }
 
-/** The four words of an IP address; undefined when the text is none. */
+/** The four words of an IP address; undefined if the text is not one. */
 export function parseAddress(text: string): Int32Array | undefined {
   const word = tryIpv4(text);
   if (!Number.isNaN(word)) return Int32Array.of(0, 0, IPV4_MAPPED, word);
@@ -120,7 +123,7 @@ export function formatIpv6(a: number, b: number, c: number, d: number): string {
   return best < 0 ? hex(0, 8) : `${hex(0, best)}::${hex(best + bestRun, 8)}`;
 }
 
-/** The two numbers of a MAC (six hex pairs with colons); undefined when the text is none. */
+/** The two numbers of a MAC (six hex pairs with colons); undefined if the text is not one. */
 export function parseMac(text: string): Mac | undefined {
   if (!/^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/.test(text)) return undefined;
   const hex = text.replaceAll(':', '');

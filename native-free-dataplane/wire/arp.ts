@@ -1,5 +1,5 @@
 /**
- * ARP for IPv4 over Ethernet. Other hardware or protocol types are recognized by isEthernetArp and never read further.
+ * ARP for IPv4 over Ethernet. Packets of other hardware or protocol types must be rejected with isEthernetArp first.
  *
  *   0       2       4   5   6       8                   14
  *  +-------+-------+---+---+-------+-------------------+---------------+
@@ -29,7 +29,7 @@ const ETHERNET_IPV4 = 0x00010800;
 /** Address sizes 6 and 4. */
 const SIZES_6_4 = 0x0604;
 
-/** Hardware Ethernet, protocol IPv4, sizes 6 and 4? The caller has made sure of ARP_BYTES. */
+/** Is this ARP for IPv4 over Ethernet? The caller has checked that ARP_BYTES lie inside the frame. */
 export function isEthernetArp(view: DataView, at: number): boolean {
   return view.getInt32(at) === ETHERNET_IPV4 && view.getUint16(at + SIZES) === SIZES_6_4;
 }
@@ -59,7 +59,7 @@ export function arpTargetIp(view: DataView, at: number): number {
   return view.getInt32(at + TARGET_IP);
 }
 
-/** Write the part before the addresses. */
+/** Write the fields before the addresses. */
 export function emitArp(view: DataView, at: number, operation: number): void {
   view.setInt32(at, ETHERNET_IPV4);
   view.setUint16(at + SIZES, SIZES_6_4);
@@ -80,7 +80,7 @@ export function writeArpTarget(view: DataView, at: number, macHigh: number, macL
   view.setInt32(at + TARGET_IP, ip);
 }
 
-/** Turn the request at `at` into its answer in place: the target's IP is at this MAC. */
+/** Turn the request at `at` into its reply in place: the target's IP address is at this MAC. */
 export function answerArpInPlace(view: DataView, at: number, macHigh: number, macLow: number): void {
   const target = arpTargetIp(view, at);
   writeArpTarget(view, at, arpSenderMacHigh(view, at), arpSenderMacLow(view, at), arpSenderIp(view, at));

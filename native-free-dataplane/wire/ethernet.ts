@@ -1,13 +1,14 @@
 /**
- * Ethernet II. The caller has made sure that ETHERNET_BYTES lie inside the frame.
+ * Ethernet II. The caller has checked that ETHERNET_BYTES lie inside the frame.
  *
  *   0                   6                   12      14
  *  +-------------------+-------------------+-------+----------
  *  |  destination MAC  |    source MAC     | type  | payload …
  *  +-------------------+-------------------+-------+----------
  *
- * A MAC address is two numbers everywhere: its first 16 bits and the 32 below. A tagged frame (802.1Q) has four bytes
- * between source and type: read with `at` moved on by VLAN_TAG_BYTES, the same accessors give what is behind the tag.
+ * A MAC address is two numbers everywhere: its upper 16 and its lower 32 bits. A tagged frame (802.1Q) has four more
+ * bytes between source and type: with `at` increased by VLAN_TAG_BYTES, the same accessors read the fields after the
+ * tag.
  *
  * See IEEE 802.3 §3.2, IEEE 802.1Q §9.6; types: IEEE 802 numbers (IANA).
  */
@@ -37,7 +38,7 @@ export function isVlanType(type: number): boolean {
   return type === ETHERTYPE_VLAN || type === ETHERTYPE_QINQ;
 }
 
-/** VLAN identifier of a frame whose type is that of a tag. The caller has made sure of VLAN_TAG_BYTES more. */
+/** VLAN identifier of a tagged frame. The caller has checked that VLAN_TAG_BYTES more lie inside the frame. */
 export function vlanIdentifier(view: DataView, at: number): number {
   return view.getUint16(at + ETHERNET_BYTES) & 0xfff;
 }
@@ -77,7 +78,7 @@ export function isGroupDestination(view: DataView, at: number): boolean {
   return (view.getUint8(at) & GROUP_BIT) !== 0;
 }
 
-/** Is the source a group address? Nobody may send from one (IEEE 802.3 §3.2.3). */
+/** Is the source a group address? That is not allowed (IEEE 802.3 §3.2.3). */
 export function isGroupSource(view: DataView, at: number): boolean {
   return (view.getUint8(at + SOURCE) & GROUP_BIT) !== 0;
 }
@@ -94,6 +95,7 @@ export function writeSourceMac(view: DataView, at: number, high: number, low: nu
   view.setInt32(at + SOURCE + 2, low);
 }
 
+/** Write the EtherType. */
 export function writeEthernetType(view: DataView, at: number, type: number): void {
   view.setUint16(at + TYPE, type);
 }

@@ -1,12 +1,12 @@
 /**
- * The GRE header, as far as the packet behind it is to be found. Nothing here builds or forwards GRE.
+ * The GRE header, as far as it is needed to find the packet inside. The data plane neither builds nor forwards GRE.
  *
  *   0                   1                   2                   3
  *   0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
  *  +-+-+-+-+-----------------+-----+-------------------------------+
  *  |C| |K|S|    reserved     | ver |         protocol type         |  0
  *  +-+-+-+-+-----------------+-----+-------------------------------+
- *  |  checksum, key and sequence number, four bytes each, as C, K and S say          4
+ *  |  checksum, key and sequence number, four bytes each, if C, K and S are set      4
  *
  * See RFC 2784 §2, RFC 2890 §2.
  */
@@ -21,7 +21,7 @@ const VERSION_MASK = 7;
 const TYPE = 2;
 const FIELD_BYTES = 4;
 
-/** Bytes of the header at `l4`, of which GRE_MIN_BYTES are there; 0 when it is of another version (PPTP has 1). */
+/** Length of the header at `l4`, of which GRE_MIN_BYTES must be present; 0 for another version (PPTP uses 1). */
 export function greHeaderBytes(view: DataView, l4: number): number {
   const flags = view.getUint16(l4);
   if ((flags & VERSION_MASK) !== 0) return 0;
@@ -30,7 +30,7 @@ export function greHeaderBytes(view: DataView, l4: number): number {
   return bytes;
 }
 
-/** EtherType of what is inside, or GRE_ETHERNET. */
+/** EtherType of the packet inside, or GRE_ETHERNET. */
 export function greType(view: DataView, l4: number): number {
   return view.getUint16(l4 + TYPE);
 }

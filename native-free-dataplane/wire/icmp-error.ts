@@ -1,7 +1,7 @@
 /**
- * ICMP errors sent from here, by what they say: the same five kinds in both families, with each family's own type and
- * code. ICMPv6's (RFC 4443 §3) go into a second table, and its checksum covers the pseudo-header; callers stay as they
- * are.
+ * The ICMP errors that the pipeline sends: five kinds, with type and code. ICMPv6 (RFC 4443 §3) needs a second table of
+ * types and codes, and a checksum that covers the pseudo-header; the kinds and the callers are the same for both
+ * families.
  *
  * See RFC 792, RFC 1812 §4.3.2 and §5.2.7.1, RFC 1191 §4.
  */
@@ -18,13 +18,13 @@ import {
 } from './icmp.ts';
 
 export const IcmpError = {
-  /** Nobody listens on the port. */
+  /** No process listens on the port. */
   PORT_UNREACHABLE: 0,
   /** No route to the destination. */
   HOST_UNREACHABLE: 1,
   /** Communication is administratively prohibited. */
   PROHIBITED: 2,
-  /** The packet is larger than the next link takes; the word behind the checksum is that link's MTU. */
+  /** The packet exceeds the MTU of the next link, which the error states. */
   TOO_BIG: 3,
   /** Time to live (hop limit) exceeded in transit. */
   TTL_EXCEEDED: 4,
@@ -60,7 +60,7 @@ export function icmpErrorCode(error: IcmpError): number {
 }
 
 /**
- * Write the header of an error, with its checksum over the quote, which stands behind it already.
+ * Write the header of an error in front of the quoted packet, which must be in place, and set the checksum over both.
  * @param end one past the quote's last byte
  * @param mtu of the next link for TOO_BIG, else 0
  */

@@ -15,7 +15,7 @@
  */
 import { finishChecksum, sumBytes, updateChecksum16 } from './checksum.ts';
 
-/** Up to where the quoted packet of an error begins. */
+/** Header length; in an error, the quoted packet starts after it. */
 export const ICMP_BYTES = 8;
 
 const CODE = 1;
@@ -37,7 +37,7 @@ export const ICMP_TIMESTAMP_REPLY = 14;
 export const ICMP_MASK_REQUEST = 17;
 export const ICMP_MASK_REPLY = 18;
 
-/** Queries and their replies have no other code. */
+/** The only code of queries and their replies. */
 export const ICMP_QUERY_CODE = 0;
 
 /** Codes of ICMP_UNREACHABLE (RFC 792, RFC 1812 §5.2.7.1). */
@@ -50,25 +50,27 @@ export const UNREACHABLE_PROHIBITED = 13;
 /** Code of ICMP_TIME_EXCEEDED: in transit, not during reassembly. */
 export const TIME_EXCEEDED_TTL = 0;
 
+/** Message type. */
 export function icmpType(view: DataView, l4: number): number {
   return view.getUint8(l4);
 }
 
+/** Message code; its meaning depends on the type. */
 export function icmpCode(view: DataView, l4: number): number {
   return view.getUint8(l4 + CODE);
 }
 
-/** The checksum as it stands in the header. */
+/** The checksum field. */
 export function icmpChecksum(view: DataView, l4: number): number {
   return view.getUint16(l4 + CHECKSUM);
 }
 
-/** Identifier of a query or its answer. */
+/** Identifier of a query or its reply. */
 export function icmpIdentifier(view: DataView, l4: number): number {
   return view.getUint16(l4 + IDENTIFIER);
 }
 
-/** Sequence number of a query or its answer. */
+/** Sequence number of a query or its reply. */
 export function icmpSequence(view: DataView, l4: number): number {
   return view.getUint16(l4 + SEQUENCE);
 }
@@ -78,12 +80,14 @@ export function icmpMtu(view: DataView, l4: number): number {
   return view.getUint16(l4 + MTU);
 }
 
-/** Router that a redirect names, int32. */
+/** Gateway address of a redirect, int32. */
 export function icmpRedirectGateway(view: DataView, l4: number): number {
   return view.getInt32(l4 + GATEWAY);
 }
 
-/** Does a message of this type quote the packet it is about? No error is ever sent about one (RFC 1812 §4.3.2.7). */
+/**
+ * Is this the type of an error message, which quotes a packet? Errors are never sent about errors (RFC 1812 §4.3.2.7).
+ */
 export function isIcmpError(type: number): boolean {
   return (
     type === ICMP_UNREACHABLE ||
@@ -94,7 +98,9 @@ export function isIcmpError(type: number): boolean {
   );
 }
 
-/** The type of the request that a query type belongs to: itself, or what it replies to; -1 for other types. */
+/**
+ * Request type of a query: the type itself if it is a request, the type it replies to if it is a reply; -1 otherwise.
+ */
 export function icmpQueryType(type: number): number {
   if (type === ICMP_ECHO_REQUEST || type === ICMP_ECHO_REPLY) return ICMP_ECHO_REQUEST;
   if (type === ICMP_TIMESTAMP_REQUEST || type === ICMP_TIMESTAMP_REPLY) return ICMP_TIMESTAMP_REQUEST;
@@ -102,7 +108,9 @@ export function icmpQueryType(type: number): number {
   return -1;
 }
 
-/** The type of the reply to a request of this type, of either family (ICMPv6: RFC 4443 §4.1). Only for request types. */
+/**
+ * The type of the reply to a request of this type, of either family (ICMPv6: RFC 4443 §4.1). Only for request types.
+ */
 export function icmpReplyType(request: number): number {
   return request === ICMP_ECHO_REQUEST ? ICMP_ECHO_REPLY : request + 1;
 }
@@ -113,8 +121,8 @@ export function isIcmpRequest(type: number): boolean {
 }
 
 /**
- * What stands for a query's ports, source << 16 | destination: the identifier on the asking side, the request's type
- * opposite to it (RFC 5508 §3.1). Only for query types.
+ * A query's equivalent of ports, source << 16 | destination: the identifier as the querying side's port, the request's
+ * type as the other side's (RFC 5508 §3.1). Only for query types.
  */
 export function icmpPortsWord(view: DataView, l4: number): number {
   const type = icmpType(view, l4);
@@ -122,7 +130,7 @@ export function icmpPortsWord(view: DataView, l4: number): number {
   return isIcmpRequest(type) ? (identifier << 16) | type : (icmpQueryType(type) << 16) | identifier;
 }
 
-/** Exchange the identifier of a query and fix the checksum, which covers no addresses. @param ports as icmpPortsWord */
+/** Write a new identifier and update the checksum, which covers no addresses. @param ports as icmpPortsWord */
 export function rewriteIcmpPorts(view: DataView, l4: number, ports: number): void {
   const identifier = isIcmpRequest(icmpType(view, l4)) ? ports >>> 16 : ports & 0xffff;
   const before = icmpIdentifier(view, l4);
@@ -131,7 +139,7 @@ export function rewriteIcmpPorts(view: DataView, l4: number, ports: number): voi
   view.setUint16(l4 + CHECKSUM, updateChecksum16(view.getUint16(l4 + CHECKSUM), before, identifier));
 }
 
-/** Turn an echo request into its reply in place; identifier, sequence number and data stay. */
+/** Turn an echo request into its reply in place: change the type and update the checksum. */
 export function answerEchoInPlace(view: DataView, l4: number): void {
   const before = view.getUint16(l4);
   const after = (ICMP_ECHO_REPLY << 8) | (before & 0xff);
@@ -150,7 +158,7 @@ export function writeIcmpChecksum(view: DataView, l4: number, end: number): void
   view.setUint16(l4 + CHECKSUM, finishChecksum(sumBytes(view, l4, end, 0)));
 }
 
-/** Write a header with checksum 0. `rest` is the word behind the checksum: identifier and sequence, MTU, or 0. */
+/** Write a header with checksum 0. @param rest second word: identifier and sequence number, MTU, or 0 */
 export function emitIcmp(view: DataView, l4: number, type: number, code: number, rest: number): void {
   view.setInt32(l4, (type << 24) | (code << 16));
   view.setInt32(l4 + IDENTIFIER, rest);

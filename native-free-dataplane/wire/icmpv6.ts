@@ -1,6 +1,6 @@
 /**
- * ICMPv6, as far as it is printed. Queries and errors have the shape of ICMP's and are read with icmp.ts; the checksum
- * covers an IPv6 pseudo-header too, and the MTU of "packet too big" is the whole second word.
+ * ICMPv6, as far as it is printed. Queries and errors have the layout of ICMP and are read with icmp.ts, except that
+ * the MTU of "packet too big" is the whole second word. The checksum covers an IPv6 pseudo-header too.
  *
  *  +---------------+---------------+-------------------------------+
  *  |     type      |     code      |           checksum            |  0
@@ -37,12 +37,12 @@ export function icmpv6Mtu(view: DataView, l4: number): number {
   return view.getUint32(l4 + MTU);
 }
 
-/** Does a message of this type quote the packet it is about? */
+/** Is this the type of an error message, which quotes a packet? */
 export function isIcmpv6Error(type: number): boolean {
   return type < FIRST_INFORMATIONAL;
 }
 
-/** Word `index` (0..3) of the target of a solicitation or advertisement, int32. The caller has made sure of ND_BYTES. */
+/** Word `index` (0..3) of the target of a solicitation or advertisement, int32. ND_BYTES must lie inside the packet. */
 export function ndTargetWord(view: DataView, l4: number, index: number): number {
   return view.getInt32(l4 + ND_TARGET + (index << 2));
 }

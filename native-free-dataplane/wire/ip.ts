@@ -1,17 +1,16 @@
 /**
- * What stages do to a packet's network header, whichever family it is of. Addresses are four words (shared/address.ts).
+ * The network header independent of its family, for the stages. Addresses are four words (shared/address.ts).
  *
- * Only IPv4 gets past stages/parse.ts today, so most functions give IPv4's answer alone. IPv6 is to be added in here
- * and not in the stages: every function gets the header's offset, whose first nibble is the version, and can choose by
- * it as pseudoHeaderSum (transport-checksum.ts) does. Where the families differ in kind, the function says how.
+ * Only IPv4 passes stages/parse.ts at present, so most functions support IPv4 only. IPv6 belongs here and not in the
+ * stages: every function has the header's offset, whose first nibble is the version, and can branch on it as
+ * pseudoHeaderSum (transport-checksum.ts) does. Comments state where IPv6 differs.
  *
- * The caller has made sure that the whole header lies inside the frame. See RFC 791 §3.1, RFC 8200 §3 and §8.
+ * The caller has checked that the whole header lies inside the frame. See RFC 791 §3.1, RFC 8200 §3 and §8.
  */
 import { mapIpv4 } from '../shared/address.ts';
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './ethernet.ts';
 import {
   emitIpv4,
-  exchangeIpv4Addresses,
   IPV4_DONT_FRAGMENT,
   IPV4_MIN_BYTES,
   IPV4_OFFSET_MASK,
@@ -27,6 +26,7 @@ import {
   ipv4Ttl,
   lowerIpv4Ttl,
   resetIpv4Ttl,
+  rewriteIpv4Addresses,
   writeIpv4Addresses,
   writeIpv4Ecn,
   writeIpv4Identification,
@@ -37,13 +37,13 @@ import { IPV6_BYTES } from './ipv6.ts';
 export const IPV4 = 4;
 export const IPV6 = 6;
 
-/** Values of the ECN field: the sender does not understand marks, it does (two kinds), a router marked the packet. */
+/** Values of the ECN field: not ECN-capable, ECN-capable (two code points), congestion experienced (RFC 3168 §5). */
 export const NOT_ECT = 0;
 export const ECT_1 = 1;
 export const ECT_0 = 2;
 export const CONGESTION_EXPERIENCED = 3;
 
-/** So much of its transport header is quoted of any packet (RFC 792); enough to find its connection. */
+/** Bytes of the transport header that every ICMP error quotes (RFC 792); enough to find the connection. */
 const QUOTED_TRANSPORT_BYTES = 8;
 
 /** Version field: IPV4, IPV6, or anything else. */
@@ -56,7 +56,7 @@ export function etherTypeOf(family: number): number {
   return family === IPV6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
 }
 
-/** Bytes of a header of this family without options or extension headers. */
+/** Length of this family's header without options or extension headers. */
 export function minHeaderBytes(family: number): number {
   return family === IPV6 ? IPV6_BYTES : IPV4_MIN_BYTES;
 }
@@ -67,7 +67,7 @@ export function readAddresses(view: DataView, l3: number, src: Int32Array, dst: 
   mapIpv4(ipv4Destination(view, l3), dst);
 }
 
-/** Write the addresses at src[srcAt] and dst[dstAt], four words each, and leave the checksum. */
+/** Write the addresses at src[srcAt] and dst[dstAt], four words each, without updating the checksum. */
 export function writeAddresses(
   view: DataView,
   l3: number,
@@ -80,15 +80,15 @@ export function writeAddresses(
 }
 
 /**
- * Exchange both addresses, and fix the header's own checksum where the family has one.
+ * Write new addresses and update the header checksum (IPv6 has none).
  * @param src,dst four words each
- * @returns what that adds to the sum of a pseudo-header, for a transport header's rewrite… function
+ * @returns difference of the pseudo-header's sum, for the rewrite… function of the transport header
  */
-export function exchangeAddresses(view: DataView, l3: number, src: Int32Array, dst: Int32Array): number {
-  return exchangeIpv4Addresses(view, l3, src[3], dst[3]);
+export function rewriteAddresses(view: DataView, l3: number, src: Int32Array, dst: Int32Array): number {
+  return rewriteIpv4Addresses(view, l3, src[3], dst[3]);
 }
 
-/** Let source and destination change places. No checksum changes: a sum does not depend on the order. */
+/** Swap source and destination. No checksum changes, because a sum does not depend on the order. */
 export function swapAddresses(view: DataView, l3: number): void {
   writeIpv4Addresses(view, l3, ipv4Destination(view, l3), ipv4Source(view, l3));
 }
@@ -98,37 +98,37 @@ export function hopLimit(view: DataView, l3: number): number {
   return ipv4Ttl(view, l3);
 }
 
-/** Congestion mark: NOT_ECT, ECT_1, ECT_0 or CONGESTION_EXPERIENCED (RFC 3168 §5). */
+/** The ECN field: NOT_ECT, ECT_1, ECT_0 or CONGESTION_EXPERIENCED (RFC 3168 §5). */
 export function ecn(view: DataView, l3: number): number {
   return ipv4Ecn(view, l3);
 }
 
-/** Set the congestion mark, and fix the header's own checksum where the family has one. */
+/** Set the ECN field and update the header checksum (IPv6 has none). */
 export function writeEcn(view: DataView, l3: number, mark: number): void {
   writeIpv4Ecn(view, l3, mark);
 }
 
-/** Lower the time to live (hop limit) by one. */
+/** Decrement the time to live (hop limit). */
 export function lowerHopLimit(view: DataView, l3: number): void {
   lowerIpv4Ttl(view, l3);
 }
 
-/** Make the time to live (hop limit) that of a packet sent from here. */
+/** Set the time to live (hop limit) to the default, 64. */
 export function resetHopLimit(view: DataView, l3: number): void {
   resetIpv4Ttl(view, l3);
 }
 
-/** May a router cut the packet into fragments? IPv6: never (RFC 8200 §5). */
+/** May a router fragment the packet? IPv6: never (RFC 8200 §5). */
 export function mayFragment(view: DataView, l3: number): boolean {
   return (ipv4FragmentWord(view, l3) & IPV4_DONT_FRAGMENT) === 0;
 }
 
-/** What the fragments of one datagram have in common besides addresses. IPv6: 32 bits of the fragment header. */
+/** Identification of the datagram that a fragment belongs to. IPv6: 32 bits of the fragment header. */
 export function fragmentIdentification(view: DataView, l3: number): number {
   return ipv4Identification(view, l3);
 }
 
-/** Number a packet that is sent from here. IPv6 numbers fragments alone: there is nothing to do (RFC 8200 §4.5). */
+/** Set the identification of a new packet. IPv6 has one only in fragments (RFC 8200 §4.5). */
 export function writeIdentification(view: DataView, l3: number, identification: number): void {
   writeIpv4Identification(view, l3, identification);
 }
@@ -138,7 +138,7 @@ export function transportProtocol(view: DataView, l3: number): number {
   return ipv4Protocol(view, l3);
 }
 
-/** Bytes of the whole packet by its header, which may be more than are here. */
+/** Packet length according to the header; may exceed the bytes available. */
 export function totalBytes(view: DataView, l3: number): number {
   return ipv4TotalLength(view, l3);
 }
@@ -154,8 +154,8 @@ export function isLaterFragment(view: DataView, l3: number): boolean {
 }
 
 /**
- * Is what an ICMP error quotes at `l3` an intact header, with as much of the transport header behind it as any router
- * quotes? Nothing at `l3` has been checked; what is beyond `end` is not read.
+ * Is the packet that an ICMP error quotes at `l3` usable: an intact network header, and 8 bytes of transport header?
+ * Accepts any bytes at `l3` and reads nothing beyond `end`.
  */
 export function isQuoteIntact(view: DataView, l3: number, end: number): boolean {
   if (end - l3 < IPV4_MIN_BYTES + QUOTED_TRANSPORT_BYTES || ipVersion(view, l3) !== IPV4) return false;
@@ -165,7 +165,7 @@ export function isQuoteIntact(view: DataView, l3: number, end: number): boolean 
 }
 
 /**
- * Make a copy of a super-packet's header that of one of its segments, [l3, end).
+ * Turn a copy of a super-packet's header into the header of one of its segments, [l3, end).
  * @param l4 absolute offset of the segment's transport header
  * @param identification IPv6 has none, and needs only its payload length
  */
@@ -174,8 +174,8 @@ export function writeSegmentHeader(view: DataView, l3: number, l4: number, end: 
 }
 
 /**
- * Write the header of a packet [l3, end) that is sent from here. Its family is that of the addresses, which are four
- * words each; its length minHeaderBytes of that family.
+ * Write the header of a new packet [l3, end). The addresses, four words each, determine the family; the header has
+ * minHeaderBytes of that family.
  */
 export function emitIp(
   view: DataView,

@@ -8,7 +8,7 @@
  *  |                        identification                         |
  *  +---------------------------------------------------------------+
  *
- * The walk is bounded in headers and never leaves the packet; nothing of the options is interpreted. Encrypted
+ * The number of headers is limited, nothing beyond the packet is read, and options are not interpreted. Encrypted
  * payload (ESP) and "no next header" end the chain like a transport header.
  *
  * Read before editing: RFC 8200 §4, RFC 6564 (uniform format), RFC 7045 (unknown headers), RFC 7112 (whole chain in
@@ -27,10 +27,10 @@ const HEADER_SHIM6 = 140;
 
 const FRAGMENT_BYTES = 8;
 
-/** Longer chains are refused: only attacks have them (linux: net.ipv6.max_dst_opts_number is 8 options as well). */
+/** Longer chains are refused: only attacks use them (linux net.ipv6.max_dst_opts_number: 8 options). */
 const MAX_EXTENSION_HEADERS = 8;
 
-/** What the last walk found. One object, reused: read it before the next walk. */
+/** Result of the last walk. One object, reused: read it before the next walk. */
 export const ipv6Chain: {
   /** Protocol number at the end of the chain. */
   protocol: number;
@@ -48,7 +48,7 @@ export const ipv6Chain: {
  * Walk the chain of the packet at `l3` into `ipv6Chain`.
  * @param l3 absolute offset of the IPv6 header, whole inside the packet
  * @param end one past the packet's last byte
- * @returns false when the chain leaves the packet, is too long, or has its hop-by-hop header elsewhere than first
+ * @returns false if the chain extends beyond the packet, is too long, or has a hop-by-hop header that is not first
  */
 export function walkIpv6Extensions(view: DataView, l3: number, end: number): boolean {
   let at = l3 + IPV6_BYTES;
@@ -69,11 +69,11 @@ export function walkIpv6Extensions(view: DataView, l3: number, end: number): boo
       ipv6Chain.identification = view.getInt32(at + 4);
       at += FRAGMENT_BYTES;
       header = next;
-      // Behind the first fragment there is payload, whatever it looks like.
+      // A later fragment contains payload only; the next-header value describes the first fragment.
       if (ipv6Chain.fragmentOffset !== 0) break;
       continue;
     }
-    // The authentication header alone counts in words of four bytes (RFC 4302 §2.2).
+    // Only the authentication header has its length in units of four bytes (RFC 4302 §2.2).
     const length = view.getUint8(at + 1);
     at += header === HEADER_AUTHENTICATION ? (length + 2) << 2 : (length + 1) << 3;
     if (at > end) return false;
@@ -84,7 +84,7 @@ export function walkIpv6Extensions(view: DataView, l3: number, end: number): boo
   return true;
 }
 
-/** Does this protocol number name an extension header that can be walked over? */
+/** Is this the protocol number of an extension header that can be skipped? */
 function isExtension(header: number): boolean {
   return (
     header === HEADER_HOP_BY_HOP ||

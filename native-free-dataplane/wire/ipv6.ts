@@ -1,5 +1,5 @@
 /**
- * The IPv6 header. The caller has made sure that IPV6_BYTES lie inside the frame.
+ * The IPv6 header. The caller has checked that IPV6_BYTES lie inside the frame.
  *
  *   0                   1                   2                   3
  *   0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -25,7 +25,7 @@ const DESTINATION = 24;
 /** Version 6, traffic class and flow label 0. */
 const FIRST_WORD = 0x60000000;
 
-/** Bytes behind the header, extension headers included; 0 for a jumbogram (RFC 2675), which is not supported. */
+/** Bytes after the header, extension headers included; 0 for a jumbogram (RFC 2675), which is not supported. */
 export function ipv6PayloadLength(view: DataView, l3: number): number {
   return view.getUint16(l3 + PAYLOAD_LENGTH);
 }
@@ -57,7 +57,7 @@ export function sumIpv6Addresses(view: DataView, l3: number): number {
 
 /**
  * Write a whole header; traffic class and flow label 0, hop limit 64 (IANA, "IP parameters").
- * @param payloadLength bytes behind the header
+ * @param payloadLength bytes after the header
  * @param src,dst four int32 words each
  */
 export function emitIpv6(

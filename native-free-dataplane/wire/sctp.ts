@@ -1,10 +1,12 @@
 /**
- * SCTP, as far as translation needs it. Its checksum is a CRC32c over header and chunks: ports are in it, addresses are
- * not.
+ * SCTP, as far as translation needs it. Its checksum is a CRC32c over header and chunks: it covers the ports but not
+ * the addresses.
  *
- * A CRC is linear: those of two messages of one length differ by that of their difference (all zeroes but the ports), so
- * the field is changed by as much and a checksum that was wrong stays wrong. Read before editing: RFC 9260 §6.8 and
- * appendix A (reflected polynomial 0x82f63b78; the register's low byte goes on the wire first).
+ * A CRC is linear: the CRCs of two messages of equal length differ by the CRC of their difference, which here is zero
+ * except for the ports. So the checksum is updated by that difference, and a wrong checksum stays wrong.
+ *
+ * Read before editing: RFC 9260 §6.8 and appendix A (reflected polynomial 0x82f63b78; the low byte of the register
+ * comes first in the header).
  */
 import { PORTS_BYTES, portsWord, writePorts } from './ports.ts';
 
@@ -20,8 +22,8 @@ const TABLE: Int32Array = Int32Array.from({ length: 256 }, (_, byte) => {
 });
 
 /**
- * Exchange both ports and fix the checksum.
- * @param end one past the packet's last byte: the whole packet must be there, no fragment
+ * Write new ports and update the checksum.
+ * @param end one past the packet's last byte; the packet must not be a fragment
  * @param ports source << 16 | destination
  */
 export function rewriteSctpPorts(view: DataView, l4: number, end: number, ports: number): void {

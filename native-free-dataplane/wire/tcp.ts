@@ -1,6 +1,6 @@
 /**
- * The TCP header and the options that connection tracking and the MSS clamp read. The caller has made sure that 20 bytes (or
- * headerBytes) lie inside the packet. Ports: ports.ts.
+ * The TCP header, and the options that connection tracking and MSS clamping read. The caller has checked that 20 bytes
+ * (or headerBytes) lie inside the packet. Ports: ports.ts.
  *
  *   0                   1                   2                   3
  *   0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -23,7 +23,7 @@ import { destinationPort, portsWord, sourcePort, writePorts } from './ports.ts';
 
 export const TCP_MIN_BYTES = 20;
 const TCP_MAX_HEADER_BYTES = 60;
-/** Offset of the checksum in the header, as a virtio-net header names it. */
+/** Offset of the checksum in the header (csum_offset of the virtio-net header). */
 export const TCP_CHECKSUM = 16;
 
 const SEQUENCE = 4;
@@ -59,11 +59,11 @@ export const OPTION_TIMESTAMPS_BYTES = 10;
 /** Left and right edge of a SACK block. */
 const SACK_BLOCK_BYTES = 8;
 
-/** NOP, NOP, and the kind and length of a timestamps option: how Linux begins the options of every segment. */
+/** NOP, NOP, kind and length of the timestamps option: the first four bytes of the options in a Linux segment. */
 const ALIGNED_TIMESTAMPS = 0x0101080a;
 const ALIGNED_TIMESTAMPS_BYTES = 12;
 
-/** The largest shift that may be used; a larger one counts as this (RFC 7323 §2.3). */
+/** Largest shift count; a larger one is treated as this one (RFC 7323 §2.3). */
 const MAX_WINDOW_SCALE = 14;
 
 /** Sequence number, int32: compare by the sign of a difference. */
@@ -86,34 +86,36 @@ export function tcpReserved(view: DataView, l4: number): number {
   return view.getUint8(l4 + OFFSET_AND_FLAGS) & 0xf;
 }
 
-/** Header length in bytes as stated, 0..60; below 20 it is invalid. */
+/** Header length field in bytes, 0..60; below 20 it is invalid. */
 export function tcpHeaderBytes(view: DataView, l4: number): number {
   return (view.getUint8(l4 + OFFSET_AND_FLAGS) >> 4) << 2;
 }
 
+/** The flags byte: TCP_FIN to TCP_CWR. */
 export function tcpFlags(view: DataView, l4: number): number {
   return view.getUint8(l4 + FLAGS);
 }
 
+/** Write the flags byte; the checksum is left as it is. */
 export function writeTcpFlags(view: DataView, l4: number, flags: number): void {
   view.setUint8(l4 + FLAGS, flags);
 }
 
-/** The checksum as it stands in the header. */
+/** The checksum field. */
 export function tcpChecksum(view: DataView, l4: number): number {
   return view.getUint16(l4 + TCP_CHECKSUM);
 }
 
-/** Window as announced, not scaled. */
+/** The window field, not scaled. */
 export function tcpWindow(view: DataView, l4: number): number {
   return view.getUint16(l4 + WINDOW);
 }
 
 /**
- * Exchange both ports and fix the checksum, in a packet whose addresses were exchanged too.
+ * Write new ports and update the checksum for them and for the packet's new addresses.
  * @param ports source << 16 | destination
- * @param addresses what exchanging the addresses added to the pseudo-header's sum (ip.ts exchangeAddresses)
- * @param pending not 0 when the field holds the pseudo-header's sum alone (NEEDS_CSUM)
+ * @param addresses difference of the pseudo-header's sum, as ip.ts rewriteAddresses returned it
+ * @param pending not 0 if the field holds only the pseudo-header's sum (NEEDS_CSUM)
  */
 export function rewriteTcpPorts(view: DataView, l4: number, ports: number, addresses: number, pending: number): void {
   const before = portsWord(view, l4);
@@ -127,7 +129,7 @@ export function rewriteTcpPorts(view: DataView, l4: number, ports: number, addre
   );
 }
 
-/** Sequence numbers that flags of a segment occupy: SYN and FIN take one each (RFC 9293 §3.4). */
+/** Sequence numbers that a segment's flags occupy: SYN and FIN take one each (RFC 9293 §3.4). */
 export function flagsInSequence(flags: number): number {
   return ((flags & TCP_SYN) !== 0 ? 1 : 0) + ((flags & TCP_FIN) !== 0 ? 1 : 0);
 }
@@ -137,7 +139,7 @@ export function optionKind(view: DataView, at: number): number {
   return view.getUint8(at);
 }
 
-/** Length of the option at `at` as stated; OPTION_END and OPTION_NOP have no length. */
+/** Length field of the option at `at`; OPTION_END and OPTION_NOP have none. */
 export function optionBytes(view: DataView, at: number): number {
   return view.getUint8(at + 1);
 }
@@ -157,19 +159,19 @@ export function optionWord(view: DataView, at: number, index: number): number {
   return view.getUint32(at + OPTION_HEADER_BYTES + (index << 2));
 }
 
-/** Blocks in a SACK option of so many bytes; 0 when that is no length such an option can have. */
+/** Number of blocks in a SACK option of this length; 0 if the length is invalid for a SACK option. */
 export function sackBlocks(bytes: number): number {
   const blocks = (bytes - OPTION_HEADER_BYTES) / SACK_BLOCK_BYTES;
   return Number.isInteger(blocks) ? blocks : 0;
 }
 
-/** What the last readTcpOptions found. One object, reused: read it before the next call. */
+/** Result of the last readTcpOptions. One object, reused: read it before the next call. */
 export const tcpOptions: {
   /** Shift count 0..14, or -1 without the option. */
   windowScale: number;
   /** 1 with the option, else 0. */
   sackPermitted: number;
-  /** 1 when there was a SACK block; sackEdge is then the highest right edge, int32. */
+  /** 1 if there is a SACK block; sackEdge is then the highest right edge, int32. */
   hasSack: number;
   sackEdge: number;
   /** Absolute offset of the 16-bit MSS value, 0 without the option. It may be odd. */
@@ -177,10 +179,10 @@ export const tcpOptions: {
 } = { windowScale: -1, sackPermitted: 0, hasSack: 0, sackEdge: 0, mssOffset: 0 };
 
 /**
- * Read the options into `tcpOptions`. Any bytes may be there: an option that is cut short or of a wrong length ends the
- * walk, and what stood before it counts (linux: tcp_parse_options does the same).
+ * Read the options into `tcpOptions`. Accepts any bytes: a truncated option, or one with a wrong length, ends the
+ * search, and the options before it count (linux tcp_parse_options does the same).
  * @param l4 absolute offset of the TCP header
- * @param headerEnd one past the header's last byte; more than 60 bytes are not looked at
+ * @param headerEnd one past the header's last byte; bytes beyond the 60th of the header are ignored
  */
 export function readTcpOptions(view: DataView, l4: number, headerEnd: number): void {
   tcpOptions.windowScale = -1;
@@ -190,7 +192,7 @@ export function readTcpOptions(view: DataView, l4: number, headerEnd: number): v
   tcpOptions.mssOffset = 0;
   let at = l4 + TCP_MIN_BYTES;
   const end = headerEnd - l4 > TCP_MAX_HEADER_BYTES ? l4 + TCP_MAX_HEADER_BYTES : headerEnd;
-  // Almost every segment of a connection: two NOPs and timestamps, nothing else.
+  // The usual case: two NOPs and timestamps, nothing else.
   if (end - at === ALIGNED_TIMESTAMPS_BYTES && view.getInt32(at) === ALIGNED_TIMESTAMPS) return;
   while (at < end) {
     const kind = optionKind(view, at);
@@ -213,7 +215,7 @@ export function readTcpOptions(view: DataView, l4: number, headerEnd: number): v
   }
 }
 
-/** The highest right edge among the blocks; one to four of them fit (RFC 2018 §3). */
+/** Find the highest right edge among the blocks of a SACK option; one to four fit (RFC 2018 §3). */
 function readSack(view: DataView, at: number, bytes: number): void {
   if (bytes < 10 || ((bytes - 2) & 7) !== 0) return;
   for (let block = at + 2, end = at + bytes; block < end; block += 8) {
@@ -223,13 +225,13 @@ function readSack(view: DataView, at: number, bytes: number): void {
   }
 }
 
-/** What readTcpSegment fills: the header's fields that a tracker of connections needs. */
+/** The header fields that connection tracking needs; filled by readTcpSegment. */
 export interface TcpSegmentFields {
   flags: number;
   /** int32. */
   sequence: number;
   acknowledgment: number;
-  /** As it stands, not scaled. */
+  /** As in the header, not scaled. */
   window: number;
   /** As in tcpOptions. */
   windowScale: number;
@@ -252,9 +254,9 @@ export function readTcpSegment(view: DataView, l4: number, headerEnd: number, in
 }
 
 /**
- * Lower the MSS option to `limit` where it is larger, and fix the checksum.
+ * Lower the MSS option to `limit` if it is larger, and update the checksum.
  * @param headerEnd one past the header's last byte
- * @param pending not 0 when the checksum is computed later, over the option as it stands then (NEEDS_CSUM)
+ * @param pending not 0 if the checksum is still to be computed over the header (NEEDS_CSUM)
  */
 export function lowerMss(view: DataView, l4: number, headerEnd: number, limit: number, pending: number): void {
   readTcpOptions(view, l4, headerEnd);
@@ -265,7 +267,7 @@ export function lowerMss(view: DataView, l4: number, headerEnd: number, limit: n
   view.setUint16(at, limit);
   if (pending !== 0) return;
   const field = view.getUint16(l4 + TCP_CHECKSUM);
-  // At an odd offset the value straddles two words of the sum, which exchanges its bytes (RFC 1071 §2(B)).
+  // At an odd offset the value straddles two words of the sum, which swaps its bytes (RFC 1071 §2(B)).
   const even = ((at - l4) & 1) === 0;
   const sum = even ? updateChecksum16(field, mss, limit) : updateChecksum16(field, swapBytes(mss), swapBytes(limit));
   view.setUint16(l4 + TCP_CHECKSUM, sum);
@@ -276,9 +278,10 @@ function swapBytes(word: number): number {
 }
 
 /**
- * Write at `l4` the 20-byte header of the reset that answers the segment at `segment` (RFC 9293 §3.10.7.1): in its
- * place in the sequence when that acknowledged something, else acknowledging all it occupied. Checksum 0.
- * @param payloadBytes of the segment that is answered
+ * Write at `l4` the 20-byte header of a reset in response to the segment at `segment` (RFC 9293 §3.10.7.1). If that
+ * segment had an ACK, the reset takes its sequence number from it; else the reset acknowledges the segment. The
+ * checksum is 0.
+ * @param payloadBytes payload of the segment that is answered
  */
 export function emitTcpReset(view: DataView, l4: number, segment: number, payloadBytes: number): void {
   const flags = tcpFlags(view, segment);
@@ -299,7 +302,7 @@ export function emitTcpReset(view: DataView, l4: number, segment: number, payloa
 }
 
 /**
- * Write a header without options, payload to follow, its checksum 0: a segment of this node's own making.
+ * Write a header without options, with checksum 0.
  * @param ports source << 16 | destination
  */
 export function emitTcp(

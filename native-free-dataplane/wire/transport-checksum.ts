@@ -1,6 +1,6 @@
 /**
- * Checksums of transport headers, which cover parts of the network header too (the pseudo-header): both families, by
- * the version field.
+ * Checksums of transport headers, which cover parts of the network header too (the pseudo-header). The version field
+ * selects the address family.
  *
  * Read before editing: RFC 768, RFC 9293 §3.1, RFC 8200 §8.1, RFC 4443 §2.3; linux
  * Documentation/networking/checksum-offloads.rst (a pending checksum is the pseudo-header's folded sum).
@@ -20,7 +20,8 @@ export function checksumOffsetOf(protocol: number): number {
 }
 
 /**
- * Sum of the pseudo-header of the packet at `l3`, not folded. A routing header's final destination is not looked for.
+ * Sum of the pseudo-header of the packet at `l3`, not folded. An IPv6 routing header's final destination is not
+ * considered.
  * @param protocol of the transport header; behind IPv6 extension headers it is not in the IPv6 header itself
  * @param bytes transport header and payload
  */
@@ -32,8 +33,8 @@ export function pseudoHeaderSum(view: DataView, l3: number, protocol: number, by
 }
 
 /**
- * Checksum over pseudo-header, transport header and payload as they stand: 0 when intact; with the field set to 0
- * first, the value to store (UDP stores 0 as 0xffff). ICMP has no pseudo-header, ICMPv6 has one.
+ * Checksum over pseudo-header, transport header and payload: 0 if the stored checksum is right. If the checksum field
+ * is 0, the result is the value to store (UDP stores 0 as 0xffff). ICMP has no pseudo-header, ICMPv6 has one.
  */
 export function transportChecksum(view: DataView, l3: number, l4: number, end: number, protocol: number): number {
   const pseudo = protocol === PROTOCOL_ICMP ? 0 : pseudoHeaderSum(view, l3, protocol, end - l4);
@@ -45,21 +46,24 @@ export function writeTcpChecksum(view: DataView, l3: number, l4: number, end: nu
   view.setUint16(l4 + TCP_CHECKSUM, transportChecksum(view, l3, l4, end, PROTOCOL_TCP));
 }
 
-/** Does the checksum field hold what writePendingChecksum writes? False for a protocol without a checksum of that kind. */
+/**
+ * Is the checksum pending: does the field hold only the pseudo-header's sum? False for protocols other than TCP and
+ * UDP.
+ */
 export function isChecksumPending(view: DataView, l3: number, l4: number, end: number, protocol: number): boolean {
   const offset = checksumOffsetOf(protocol);
   if (offset < 0) return false;
   return view.getUint16(l4 + offset) === fold16(pseudoHeaderSum(view, l3, protocol, end - l4));
 }
 
-/** Set the checksum of a TCP or UDP header as one that is pending: the pseudo-header's sum alone. */
+/** Set the checksum of a TCP or UDP header to the pseudo-header's sum: a pending checksum. */
 export function writePendingChecksum(view: DataView, l3: number, l4: number, end: number, protocol: number): void {
   view.setUint16(l4 + checksumOffsetOf(protocol), fold16(pseudoHeaderSum(view, l3, protocol, end - l4)));
 }
 
 /**
- * Finish the pending checksum at `field`, which covers [start, end) and holds the sum of the rest. A result of 0 is
- * stored as all ones, the same number to everybody who verifies it, and a must for UDP (RFC 768).
+ * Finish the pending checksum at `field`, which covers [start, end). A result of 0 is stored as 0xffff, as UDP requires
+ * (RFC 768); both are the same number in one's complement.
  */
 export function finishPendingChecksum(view: DataView, start: number, field: number, end: number): void {
   const sum = finishChecksum(sumBytes(view, start, end, 0));

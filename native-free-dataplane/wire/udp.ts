@@ -1,5 +1,5 @@
 /**
- * The UDP header. The caller has made sure that UDP_BYTES lie inside the packet. Ports: ports.ts.
+ * The UDP header. The caller has checked that UDP_BYTES lie inside the packet. Ports: ports.ts.
  *
  *   0                   1                   2                   3
  *   0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -14,7 +14,7 @@ import { applyDifference, applyPartialDifference, difference32 } from './checksu
 import { portsWord, writePorts } from './ports.ts';
 
 export const UDP_BYTES = 8;
-/** Offset of the checksum in the header, as a virtio-net header names it. */
+/** Offset of the checksum in the header (csum_offset of the virtio-net header). */
 export const UDP_CHECKSUM = 6;
 
 const LENGTH = 4;
@@ -24,6 +24,7 @@ export function udpLength(view: DataView, l4: number): number {
   return view.getUint16(l4 + LENGTH);
 }
 
+/** Write the length field; the checksum is left as it is. @param bytes header and payload */
 export function writeUdpLength(view: DataView, l4: number, bytes: number): void {
   view.setUint16(l4 + LENGTH, bytes);
 }
@@ -34,10 +35,10 @@ export function udpChecksum(view: DataView, l4: number): number {
 }
 
 /**
- * Exchange both ports and fix the checksum, in a packet whose addresses were exchanged too.
+ * Write new ports and update the checksum for them and for the packet's new addresses. A missing checksum (0) stays 0.
  * @param ports source << 16 | destination
- * @param addresses what exchanging the addresses added to the pseudo-header's sum (ip.ts exchangeAddresses)
- * @param pending not 0 when the field holds the pseudo-header's sum alone (NEEDS_CSUM)
+ * @param addresses difference of the pseudo-header's sum, as ip.ts rewriteAddresses returned it
+ * @param pending not 0 if the field holds only the pseudo-header's sum (NEEDS_CSUM)
  */
 export function rewriteUdpPorts(view: DataView, l4: number, ports: number, addresses: number, pending: number): void {
   const before = portsWord(view, l4);

@@ -1,6 +1,6 @@
 /**
- * The virtio-net header in front of every frame of a TAP with IFF_VNET_HDR: what is still to be done to the frame
- * (finish a checksum, cut it into segments), 12 bytes, or 24 when the device knows of UDP tunnels (Linux 6.17).
+ * The virtio-net header in front of every frame of a TAP with IFF_VNET_HDR: the offloads that the frame still needs (a
+ * checksum to complete, segmentation). It has 12 bytes, or 24 if the device supports UDP tunnel offload (Linux 6.17).
  *
  *   0     1     2         4         6         8         10        12
  *  +-----+-----+---------+---------+---------+---------+---------+
@@ -12,9 +12,9 @@
  *  |    hash value     | report  | padding |outer_th |inner_nh |
  *  +-------------------+---------+---------+---------+---------+
  *
- * All little-endian (TUNSETVNETLE). Offsets count from the frame's first byte here; in the descriptor they are
- * absolute, so that pushing and popping headers leaves them alone. What reaches us was made by a kernel, but a header
- * is believed only as far as it fits its frame: everything behind the reader uses these offsets unchecked.
+ * All fields are little-endian (TUNSETVNETLE). Offsets in the header count from the frame's first byte; in the
+ * descriptor they are absolute, so that pushing and popping headers does not change them. Later stages use these
+ * offsets without further checks, so a header is accepted only if it fits its frame.
  *
  * Read before editing: linux include/uapi/linux/virtio_net.h, include/linux/virtio_net.h (virtio_net_hdr_to_skb,
  * virtio_net_hdr_tnl_to_skb), drivers/net/tun_vnet.h; virtio 1.3 §5.1.6.2.
@@ -47,15 +47,14 @@ const GSO_OUTER_IPV6 = 0x40;
 const GSO_OUTER_ANY = 0x60;
 const GSO_ECN = 0x80;
 
-/** No transport header begins earlier in a frame: Ethernet and the smallest IP header. */
+/** Smallest offset of a transport header in a frame: after Ethernet and the shortest IP header. */
 const MIN_TRANSPORT: number = ETHERNET_BYTES + IPV4_MIN_BYTES;
 const MIN_TRANSPORT_IPV6: number = ETHERNET_BYTES + IPV6_BYTES;
 
 /**
- * Read the header at `at` into the descriptor, whose start and end are those of the frame and whose offload fields
- * are all 0 (Packet.reset).
+ * Read the header at `at` into the descriptor, which has just been reset to the frame (Packet.reset).
  * @param headerBytes VNET_BYTES or VNET_TUNNEL_BYTES, as set with TUNSETVNETHDRSZ
- * @returns false when it contradicts itself or its frame; the descriptor's offload fields are then 0 still
+ * @returns false if the header is inconsistent or does not fit the frame; the descriptor's offload fields then remain 0
  */
 export function readVnetHeader(view: DataView, at: number, headerBytes: number, pkt: Packet): boolean {
   const flags = view.getUint8(at);
@@ -64,7 +63,7 @@ export function readVnetHeader(view: DataView, at: number, headerBytes: number, 
   const frameBytes = pkt.end - pkt.start;
   const checksumStart = view.getUint16(at + CHECKSUM_START, true);
   const checksumOffset = view.getUint16(at + CHECKSUM_OFFSET, true);
-  // A super-packet always has its checksum pending (virtio 1.3 §5.1.6.2.1): each segment needs one of its own.
+  // The checksum of a super-packet is always pending (virtio 1.3 §5.1.6.2.1), because each segment needs its own.
   if ((flags & NEEDS_CHECKSUM) === 0) return false;
   if (checksumStart < MIN_TRANSPORT || checksumStart + checksumOffset + 2 > frameBytes) return false;
   if (type !== 0) {
@@ -85,7 +84,7 @@ export function readVnetHeader(view: DataView, at: number, headerBytes: number, 
   return true;
 }
 
-/** A known kind of super-packet, whose transport header is inside the frame and whose segments are not empty. */
+/** Is this a supported kind of super-packet, with its transport header inside the frame and non-empty segments? */
 function gsoFits(
   view: DataView,
   at: number,
@@ -105,7 +104,7 @@ function gsoFits(
   return view.getUint16(at + GSO_SIZE, true) !== 0 && view.getUint16(at + HEADER_LENGTH, true) <= frameBytes;
 }
 
-/** The outer UDP header behind an outer IP header, the inner IP header behind that, the inner transport header last. */
+/** Are the headers of a tunnelled super-packet in order: outer IP, outer UDP, inner IP, inner transport header? */
 function tunnelFits(view: DataView, at: number, type: number, checksumStart: number): boolean {
   if ((type & GSO_OUTER_ANY) === GSO_OUTER_ANY) return false;
   const outerL4 = view.getUint16(at + OUTER_L4, true);
@@ -117,11 +116,11 @@ function tunnelFits(view: DataView, at: number, type: number, checksumStart: num
 }
 
 /**
- * Write the descriptor's offload fields as the header at `at`, offsets counted from pkt.start.
+ * Write the descriptor's offload fields as a header at `at`, with offsets from pkt.start.
  *
- * With pkt.outerL4 set, the frame goes out as an encapsulated super-packet: 24 bytes are a must then. Its outer UDP
- * checksum is either 0 or, like the inner one, a pending pseudo-header sum. The kernel keeps to csum_start and
- * csum_offset to the byte and refuses loose ones.
+ * If pkt.outerL4 is set, the frame is an encapsulated super-packet and headerBytes must be VNET_TUNNEL_BYTES. Its outer
+ * UDP checksum is either 0 or, like the inner one, pending. The kernel drops frames whose csum_start and csum_offset
+ * are not exact.
  */
 export function writeVnetHeader(view: DataView, at: number, headerBytes: number, pkt: Packet): void {
   view.setUint32(at, 0);

@@ -1,5 +1,5 @@
 /**
- * The VXLAN header, and what stands in front of it over IPv4.
+ * The VXLAN header, and the lengths of the headers in front of it over IPv4.
  *
  *   0                   1                   2                   3
  *   0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -18,13 +18,13 @@ import { IPV4_MIN_BYTES } from './ipv4.ts';
 import { UDP_BYTES } from './udp.ts';
 
 export const VXLAN_BYTES = 8;
-/** Bytes between the outer IPv4 header's first and the inner Ethernet header's first: what the MTU shrinks by, and 14. */
+/** Bytes from the start of the outer IPv4 header to the start of the inner Ethernet header. */
 export const VXLAN_OUTER_IPV4_BYTES: number = IPV4_MIN_BYTES + UDP_BYTES + VXLAN_BYTES;
-/** Bytes that encapsulation puts in front of an IP packet, outer Ethernet header left out. */
+/** Bytes that encapsulation adds to an IP packet, without the outer Ethernet header: what the MTU is reduced by. */
 export const VXLAN_OVERHEAD_IPV4: number = VXLAN_OUTER_IPV4_BYTES + ETHERNET_BYTES;
 
 const IDENTIFIER = 4;
-/** First word of a header that says "the VNI is valid" and nothing else. */
+/** First word of a header with only the flag "VNI valid" set. */
 const FLAGS_WORD = 0x08000000;
 
 /** Network identifier, 0..2^24-1. */
@@ -37,12 +37,14 @@ export function hasVxlanNetwork(view: DataView, at: number): boolean {
   return (view.getInt32(at) & FLAGS_WORD) !== 0;
 }
 
-/** VNI flag set, and every reserved bit clear (linux: vxlan_rcv drops others; the RFC says to ignore them). */
+/**
+ * Is the VNI flag set and every reserved bit clear? (linux vxlan_rcv drops others; the RFC says to ignore those bits.)
+ */
 export function isCleanVxlan(view: DataView, at: number): boolean {
   return view.getInt32(at) === FLAGS_WORD && view.getUint8(at + IDENTIFIER + 3) === 0;
 }
 
-/** Write a header. */
+/** Write a header. @param network VNI, 0..2^24-1 */
 export function emitVxlan(view: DataView, at: number, network: number): void {
   view.setInt32(at, FLAGS_WORD);
   view.setInt32(at + IDENTIFIER, network << 8);

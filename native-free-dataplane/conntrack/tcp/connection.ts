@@ -1,5 +1,5 @@
 /**
- * A tracked TCP connection: the ten words of its record by name, and a view of them as two streams.
+ * The state of a tracked TCP connection: ten words of its record, and a view of them as two streams.
  *
  *   word  0..3  original stream: end, maxEnd, maxWindow, maxAck
  *         4..7  reply stream: the same
@@ -9,13 +9,13 @@
  *
  * Linux keeps last_seq, last_ack, last_end, last_win and a last SYN's options: 18 bytes. Here `last` is one word, whose
  * meaning depends on the last segment:
- *   tracked ACK               a fingerprint of direction, sequence, end, acknowledgment and window: the only question
- *                             asked later is "the same again?"
- *   SYN, or a segment whose   one past its last sequence number: what its answer must acknowledge
- *   state was ignored
- *   ACK that answers a SYN    what it acknowledged: a reset sent in response has that sequence number
- * The scale and SACK option of an unconfirmed SYN (tracker.ts) stand in the bits while its answer is awaited, in place
- * of the count of retransmissions. Its window is not kept: when the answer confirms it, the largest one is assumed.
+ *   tracked ACK               a fingerprint of direction, sequence, end, acknowledgment and window, to recognise a
+ *                             retransmission
+ *   SYN, or an ignored        one past its last sequence number: what its answer must acknowledge
+ *   segment
+ *   ACK in response to a SYN  its acknowledgment number: a reset in response has that sequence number
+ * While the answer to an unconfirmed SYN (tracker.ts) is awaited, the bits hold that SYN's scale and SACK option in
+ * place of the retransmission count. Its window is not stored: when the SYN is confirmed, the largest one is assumed.
  *
  * Sequence numbers and windows are int32 and wrap; windows are compared unsigned.
  *
@@ -54,7 +54,7 @@ export const StreamFlag = {
   SACK_PERMITTED: 0x00010000,
   /** Some of its data has not been acknowledged. */
   UNACKNOWLEDGED: 0x00040000,
-  /** maxAck is valid: the sender has acknowledged something. */
+  /** maxAck is valid: this side has acknowledged something. */
   ACK_SEEN: 0x00100000,
 } as const;
 export type StreamFlag = (typeof StreamFlag)[keyof typeof StreamFlag];
@@ -67,22 +67,22 @@ export const Flag = {
   PICKED_UP: 0x00400000,
   /** Both sides sent a SYN (RFC 9293 figure 7): the reply side's ACK ends the handshake. */
   SIMULTANEOUS_OPEN: 0x00800000,
-  /** A SYN was forwarded in LAST_ACK: its receiver may answer with a challenge ACK (RFC 5961 §4). */
+  /** A SYN was forwarded in LAST_ACK; its receiver may answer with a challenge ACK (RFC 5961 §4). */
   CHALLENGE_EXPECTED: 0x01000000,
-  /** Was ESTABLISHED by a segment of a known connection. */
+  /** The connection entered ESTABLISHED by a later segment, not by its first. */
   HANDSHAKE_DONE: 0x02000000,
-  /** The last acknowledgement, or ignored segment, announced a window of 0. */
+  /** The last acknowledgement, or ignored segment, announced a zero window. */
   ZERO_WINDOW: 0x04000000,
 } as const;
 export type Flag = (typeof Flag)[keyof typeof Flag];
 
-/** Scale of a stream whose SYN did not offer the option. */
+/** Stored as the scale of a stream whose SYN did not have the window scale option. */
 const NO_SCALE = 15;
 const MAX_SCALE = 14;
 
 const MAX_RETRANSMITS = 3;
 
-/** Scale as it is kept. @param windowScale shift of the option, -1 without it */
+/** The scale to store. @param windowScale shift count of the option, -1 without it */
 function scaleOf(windowScale: number): number {
   return windowScale < 0 ? NO_SCALE : windowScale > MAX_SCALE ? MAX_SCALE : windowScale;
 }
@@ -99,7 +99,7 @@ export function after(a: number, b: number): boolean {
 
 const NO_WORDS: Int32Array = new Int32Array(TCP_WORDS);
 
-/** What one side sent, and what the other side allows it to send. A view: it holds no value of its own. */
+/** One direction: what its sender has sent, and what the receiver allows it to send. A view of the record's words. */
 export class Stream {
   private readonly direction: number;
   private words: Int32Array = NO_WORDS;
@@ -113,7 +113,7 @@ export class Stream {
 
   /** @param at first word of the connection */
   open(words: Int32Array, at: number): void {
-    // Always the same array but in tests: a store of a number is cheaper than one of a reference.
+    // The array is the same for every connection of a table, and storing a reference costs more than a comparison.
     if (this.words !== words) this.words = words;
     this.at = at + this.direction * STREAM_WORDS;
     this.bitsAt = at + BITS;
@@ -137,7 +137,7 @@ export class Stream {
     this.words[this.at + MAX_END] = value;
   }
 
-  /** The largest window this side announced; 0 until it was heard. */
+  /** The largest window this side announced; 0 until it has sent a segment. */
   get maxWindow(): number {
     return this.words[this.at + MAX_WINDOW];
   }
@@ -167,7 +167,7 @@ export class Stream {
     this.words[this.bitsAt] &= ~(flag << this.direction);
   }
 
-  /** Did this side's SYN offer window scaling? */
+  /** Did this side's SYN have the window scale option? */
   get offersScaling(): boolean {
     return this.scale !== NO_SCALE;
   }
@@ -178,7 +178,7 @@ export class Stream {
     return scale > MAX_SCALE ? 0 : scale;
   }
 
-  /** An offer that the other side did not match counts as none, which is not the same as not to have offered. */
+  /** Set the scale to 0, because the other side did not offer scaling. `offersScaling` stays true. */
   ignoreScaling(): void {
     this.words[this.bitsAt] &= ~(SCALE_MASK << (SCALE_SHIFT + this.direction * SCALE_BITS));
   }
@@ -187,7 +187,7 @@ export class Stream {
     return (this.words[this.bitsAt] >>> (SCALE_SHIFT + this.direction * SCALE_BITS)) & SCALE_MASK;
   }
 
-  /** Take over the options of this side's SYN; what its flags said before is void. @param windowScale -1 = none */
+  /** Store the options of this side's SYN and clear its flags. @param windowScale shift count, -1 = no option */
   setOptions(windowScale: number, sackPermitted: number): void {
     const shift = SCALE_SHIFT + this.direction * SCALE_BITS;
     const flags = sackPermitted !== 0 ? StreamFlag.SACK_PERMITTED : 0;
@@ -195,14 +195,14 @@ export class Stream {
     this.words[this.bitsAt] = cleared | (scaleOf(windowScale) << shift) | (flags << this.direction);
   }
 
-  /** Forget everything: this side begins anew. */
+  /** Clear all that is known of this side. */
   reset(): void {
     for (let i = 0; i < STREAM_WORDS; i++) this.words[this.at + i] = 0;
     this.words[this.bitsAt] &= ~(ALL_STREAM_FLAGS << this.direction);
   }
 }
 
-/** The bits of the connection whose ten words begin at words[at]: enough to know its state and its timeout. */
+/** The bits of the connection whose ten words start at words[at]: state, last segment and flags. */
 export function tcpBits(words: Int32Array, at: number): number {
   return words[at + BITS];
 }
@@ -220,33 +220,35 @@ export function lastKindOf(bits: number): Kind {
   return ((bits >>> LAST_KIND_SHIFT) & LAST_KIND_MASK) as Kind;
 }
 
-/** Has the same acknowledgement come so often that its receiver seems to be gone? */
+/** Has the same acknowledgement been seen so often that the other side seems to be gone? */
 export function isRetransmitted(bits: number): boolean {
   return ((bits >>> RETRANS_SHIFT) & RETRANS_MASK) >= MAX_RETRANSMITS;
 }
 
-/** Does either stream have data that was not acknowledged? */
+/** Does either stream have unacknowledged data? */
 export function isUnacknowledged(bits: number): boolean {
   return (bits & (StreamFlag.UNACKNOWLEDGED | (StreamFlag.UNACKNOWLEDGED << 1))) !== 0;
 }
 
-/** The bits with another last segment. The count of retransmissions stays, unless a SYN's options stood there. */
+/** The bits with a new last segment. The retransmission count is kept, unless a SYN's options are in its place. */
 function withLast(bits: number, kind: Kind, direction: number): number {
   const kept = lastKindOf(bits) === Kind.SYN ? bits & BELOW_RETRANS : bits;
   const cleared = kept & ~((LAST_KIND_MASK << LAST_KIND_SHIFT) | LAST_REPLY);
   return cleared | (kind << LAST_KIND_SHIFT) | (direction === 1 ? LAST_REPLY : 0);
 }
 
-/** A connection's record, as one direction sees it: who sends the segment in hand, who receives it. A view, reused. */
+/**
+ * A connection as seen from the current segment, with its sender and its receiver. A view, reused for every segment.
+ */
 export class Connection {
   readonly original: Stream = new Stream(0);
   readonly reply: Stream = new Stream(1);
-  /** Of the segment in hand: 0 original, 1 reply. */
+  /** Direction of the current segment: 0 original, 1 reply. */
   direction = 0;
   private words: Int32Array = NO_WORDS;
   private at = 0;
 
-  /** Look at the connection whose ten words begin at words[at]. */
+  /** Point the view to the connection whose ten words start at words[at]. */
   open(words: Int32Array, at: number, direction: number): void {
     if (this.words !== words) this.words = words;
     this.at = at;
@@ -263,7 +265,7 @@ export class Connection {
     return this.direction === 0 ? this.reply : this.original;
   }
 
-  /** Make all ten words those of a connection that begins with a segment of this kind. */
+  /** Initialise all ten words for a connection that begins with a segment of this kind. */
   begin(state: number, kind: Kind): void {
     for (let i = 0; i < TCP_WORDS; i++) this.words[this.at + i] = 0;
     this.bits = state | (kind << LAST_KIND_SHIFT) | Flag.ZERO_WINDOW;
@@ -273,7 +275,7 @@ export class Connection {
     return stateOf(this.bits);
   }
 
-  /** The segment in hand is accepted: the connection is in this state now, and has these flags as well. */
+  /** Accept the current segment: record its kind, set the state and add the flags. */
   accept(kind: Kind, state: number, flags: number): void {
     this.bits = (withLast(this.bits, kind, this.direction) & ~STATE_MASK) | state | flags;
   }
@@ -290,7 +292,7 @@ export class Connection {
     this.bits &= ~flag;
   }
 
-  /** The word about the last segment; its meaning is in the head of this file. */
+  /** The word about the last segment; the head of this file explains its meaning. */
   get last(): number {
     return this.words[this.at + LAST];
   }
@@ -303,12 +305,12 @@ export class Connection {
     return lastKindOf(this.bits);
   }
 
-  /** Was the last segment of this kind, and from the side that sends the segment in hand? */
+  /** Was the last segment of this kind, and from the sender of the current one? */
   senderSentLast(kind: Kind): boolean {
     return this.lastKind === kind && this.lastDirection === this.direction;
   }
 
-  /** Was the last segment of this kind, and from the side that receives the segment in hand? */
+  /** Was the last segment of this kind, and from the receiver of the current one? */
   receiverSentLast(kind: Kind): boolean {
     return this.lastKind === kind && this.lastDirection !== this.direction;
   }
@@ -317,12 +319,15 @@ export class Connection {
     return (this.bits & LAST_REPLY) !== 0 ? 1 : 0;
   }
 
-  /** The segment in hand is now the last. */
+  /** Record the current segment as the last one. */
   noteLast(kind: Kind): void {
     this.bits = withLast(this.bits, kind, this.direction);
   }
 
-  /** Count an acknowledgement, by its fingerprint: the same again, or another. Its direction is left to noteLast. */
+  /**
+   * Count an acknowledgement as a retransmission if its fingerprint equals the last one's. Leaves the direction bit as
+   * it is.
+   */
   countAck(fingerprint: number, window: number): void {
     const { bits } = this;
     let count = 0;
@@ -334,13 +339,13 @@ export class Connection {
     this.bits = kept | (count << RETRANS_SHIFT) | (Kind.ACK << LAST_KIND_SHIFT) | (window === 0 ? Flag.ZERO_WINDOW : 0);
   }
 
-  /** Keep an unconfirmed SYN's options until its answer comes. Call after noteLast. */
+  /** Store the options of an unconfirmed SYN until it is confirmed. Call after noteLast. */
   keepOptions(windowScale: number, sackPermitted: number): void {
     const kept = this.bits & BELOW_RETRANS;
     this.bits = kept | (scaleOf(windowScale) << RETRANS_SHIFT) | (sackPermitted !== 0 ? PENDING_SACK : 0);
   }
 
-  /** The unconfirmed SYN's options become those of the original side. */
+  /** The unconfirmed SYN is confirmed: its options become those of the original side. */
   adoptOptions(): void {
     const { bits } = this;
     const scale = (bits >>> RETRANS_SHIFT) & SCALE_MASK;

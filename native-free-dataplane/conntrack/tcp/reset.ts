@@ -1,39 +1,41 @@
 /**
- * Which resets end a connection. One that is accepted does, so a blind attacker's guess must not be (RFC 5961 §3), while
- * a reset that answers an ignored segment has numbers the connection does not know.
+ * Which resets close a connection. A blind attacker's guess must not (RFC 5961 §3). A reset in response to an ignored
+ * segment must, although its sequence number is unknown to the connection.
  *
- * Linux nf_conntrack_tcp_packet, case TCP_CONNTRACK_CLOSE, with these differences:
- *   - "Reset right behind the data" (a train) is recognised by the sender's newest end, where Linux uses the last
- *     segment's; so that nobody can move that end by a reset, an inexact one teaches the window nothing.
- *   - Before the handshake is done a reset must answer the SYN that was seen, or fit the window. Linux compares with
- *     whatever an earlier segment left, often 0, which is what a reset without ACK carries.
- *   - A SYN that was ignored does not weaken the check of a reset from its own side: one spoofed SYN and one spoofed
- *     reset would close the connection here, though not at its ends.
- *   - A connection in ESTABLISHED is taken as assured.
+ * Follows linux nf_conntrack_tcp_packet, case TCP_CONNTRACK_CLOSE, with these differences:
+ *   - A reset that follows data directly is recognised by the sender's newest `end`, where Linux uses the last
+ *     segment's. An inexact reset does not update the window, so an attacker cannot move `end` with a reset.
+ *   - Before the handshake is complete a reset must answer the SYN that was seen, or fit the window. Linux compares
+ *     with whatever an earlier segment left, often 0, which is what a reset without ACK carries.
+ *   - An ignored SYN does not weaken the check of resets from its own side. Otherwise one spoofed SYN and one spoofed
+ *     reset would close the connection here, but not at its ends.
+ *   - A connection in ESTABLISHED counts as assured.
  */
 import { before, type Connection, StreamFlag } from './connection.ts';
 import { Kind, type Segment } from './segment.ts';
 import { TcpState } from './states.ts';
 
 export const Reset = {
-  /** It must fit the window. */
+  /** Accept it if it fits the window. */
   CHECK_WINDOW: 0,
-  /** It answers an ignored segment, or the connection is ending anyway: accepted wherever it lies. */
+  /** Accept it without a window check: it answers an ignored segment, or the connection is closing anyway. */
   ACCEPT: 1,
-  /** In the window but not exact: forwarded, and the state stays, as its receiver may answer with a challenge ACK. */
+  /**
+   * In the window but not exact: forward it and keep the state, because its receiver may answer with a challenge ACK.
+   */
   INEXACT: 2,
-  /** Below what its receiver has acknowledged. */
+  /** Drop it: its sequence number is below what the receiver has acknowledged. */
   INVALID: 3,
 } as const;
 export type Reset = (typeof Reset)[keyof typeof Reset];
 
-/** How far to trust a reset: RFC 5961 §3, and the exceptions for answers to ignored segments. */
+/** What to do with a reset: RFC 5961 §3, with exceptions for answers to ignored segments. */
 export function judgeReset(tcp: Connection, segment: Segment): Reset {
   const { sender, receiver, state } = tcp;
   const { sequence } = segment;
-  // From the first FIN on the tuple may be in use again, with numbers that the connection does not know.
+  // After a FIN the tuple may already be in use again, with sequence numbers that the connection does not know.
   if (state >= TcpState.FIN_WAIT && state <= TcpState.CLOSE) return Reset.ACCEPT;
-  // What the receiver acknowledged may be out of date only if it has just sent a SYN that was ignored.
+  // The receiver's acknowledgment number is current, unless the receiver has just sent a SYN that was ignored.
   if (!tcp.receiverSentLast(Kind.SYN) && receiver.has(StreamFlag.ACK_SEEN)) {
     const expected = receiver.maxAck;
     const established = state === TcpState.ESTABLISHED;
@@ -46,7 +48,7 @@ export function judgeReset(tcp: Connection, segment: Segment): Reset {
   return answersIgnored(tcp, segment) ? Reset.ACCEPT : Reset.CHECK_WINDOW;
 }
 
-/** Does the reset answer an ignored SYN, or the ignored ACK of a half-open connection? */
+/** Is the reset a response to an ignored SYN, or to the ignored ACK of a half-open connection? */
 function answersIgnored(tcp: Connection, segment: Segment): boolean {
   const { state, last, lastKind } = tcp;
   const { sequence, acknowledgment } = segment;

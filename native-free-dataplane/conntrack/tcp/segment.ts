@@ -1,11 +1,11 @@
 /**
- * A TCP segment as the tracker sees it: numbers, no bytes. One object per thread is filled for each packet and passed
- * down by reference, so that no function needs a parameter for each field. This is the one file of the connection table
- * that knows the flag bits of a TCP header.
+ * The TCP segment that the tracker works on: the header's fields as numbers. One object per thread is filled for each
+ * packet and passed by reference, so that functions do not need a parameter for each field. No other file of conntrack/
+ * uses the flag bits of the TCP header.
  */
 import { flagsInSequence, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG } from '../../wire/tcp.ts';
 
-/** What a segment's flags make of it: the columns of the state table ask for nothing else. */
+/** Kind of a segment, by its flags: the rows of the state table (states.ts). */
 export const Kind = { SYN: 0, SYN_ACK: 1, FIN: 2, ACK: 3, RST: 4, NONE: 5 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
@@ -17,11 +17,11 @@ export class Segment {
   flags = 0;
   sequence = 0;
   acknowledgment = 0;
-  /** As it stands in the header, not scaled. */
+  /** As in the header, not scaled. */
   window = 0;
-  /** Of the segment or super-packet. */
+  /** Payload bytes of the segment or super-packet. */
   payloadBytes = 0;
-  /** Shift of the window scale option, -1 without it. */
+  /** Shift count of the window scale option, -1 without it. */
   windowScale = -1;
   /** 1 with the option "SACK permitted". */
   sackPermitted = 0;
@@ -29,7 +29,7 @@ export class Segment {
   hasSack = 0;
   sackEdge = 0;
 
-  /** Follow from the fields above; set by classify. */
+  /** Derived from the fields above by classify. */
   kind: Kind = Kind.NONE;
   /** One past the last sequence number the segment occupies. */
   end = 0;
@@ -46,13 +46,13 @@ export class Segment {
     return (this.flags & TCP_RST) !== 0;
   }
 
-  /** Neither opens nor ends anything: data, or an acknowledgement. */
+  /** Data or an acknowledgement: no SYN, FIN or RST. */
   get plain(): boolean {
     return (this.flags & (TCP_SYN | TCP_FIN | TCP_RST)) === 0;
   }
 }
 
-/** The segment in hand of this thread. Fill every field before each call of the tracker. */
+/** The current segment of this thread. Set every field before each call of the tracker. */
 export const segment: Segment = new Segment();
 
 /** Set `kind` and `end` from the header's fields. */
@@ -62,7 +62,7 @@ export function classify(segment: Segment): void {
   segment.end = (sequence + payloadBytes + flagsInSequence(flags)) | 0;
 }
 
-/** What a segment's flags make of it. */
+/** Kind of a segment with these flags. */
 export function kindOf(flags: number): Kind {
   if ((flags & TCP_RST) !== 0) return Kind.RST;
   if ((flags & TCP_SYN) !== 0) return (flags & TCP_ACK) !== 0 ? Kind.SYN_ACK : Kind.SYN;
@@ -91,7 +91,7 @@ const VALID_FLAGS: Uint8Array = (() => {
   return valid;
 })();
 
-/** May a segment have these flags? Nothing, everything ("Christmas tree") and SYN with FIN or RST may not. */
+/** Is this a valid combination of flags? No flags, all flags ("Christmas tree") and SYN with FIN or RST are not. */
 export function validTcpFlags(flags: number): boolean {
   return VALID_FLAGS[flags & 0x3f] === 1;
 }

@@ -1,14 +1,16 @@
 /**
- * Which segment moves a TCP connection from which state to which: the table, and nothing else.
+ * The state table of TCP tracking: the next state by direction, kind of segment (segment.ts) and current state.
  *
- * Linux's tcp_conntracks (net/netfilter/nf_conntrack_proto_tcp.c), by direction, kind of segment (segment.ts), state.
- * The states are what a listener in the middle can know, not those of either end:
+ * As linux tcp_conntracks (net/netfilter/nf_conntrack_proto_tcp.c). The states are those that a host between the two
+ * ends can derive from the segments it sees, not the state of either end:
  *   SYN_SENT     a SYN was seen            SYN_SENT2    one from each side (simultaneous open, RFC 9293 figure 7)
- *   SYN_RECV     SYN-ACK seen              ESTABLISHED  the ACK that ends the handshake, or data of an adopted connection
+ *   SYN_RECV     SYN-ACK seen              ESTABLISHED  the ACK that ends the handshake, or data of an adopted
+ *                connection
  *   FIN_WAIT     a FIN was seen            CLOSE_WAIT   and acknowledged
  *   LAST_ACK     FINs from both sides      TIME_WAIT    the last one acknowledged
  *   CLOSE        a reset was accepted
- * IGNORE: forward it, but keep the state (the record may be out of date); INVALID_STATE: it cannot be.
+ * IGNORE: forward the segment but keep the state, because the record may be out of date. INVALID_STATE: drop the
+ * segment.
  */
 export const TcpState = {
   NONE: 0,
@@ -58,7 +60,7 @@ const LETTERS: Record<string, number> = {
   ig: IGNORE,
 };
 
-/* Columns:  none ss sr es fw cw la tw cl s2 — one row for each kind, the original direction first. */
+/* Columns:  none ss sr es fw cw la tw cl s2. One row for each kind: first the original direction, then the reply. */
 const ROWS: readonly string[] = [
   /* SYN     */ 'ss ss ig ig ig ig ig ss ss s2',
   /* SYN-ACK */ 'iv iv sr iv iv iv iv iv iv sr',

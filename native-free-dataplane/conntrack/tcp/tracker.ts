@@ -1,28 +1,30 @@
 /**
- * The TCP connection tracker: a pure state machine over the ten words of a connection's record (connection.ts).
+ * The TCP connection tracker: a state machine over the ten words of a connection's record (connection.ts).
  *
- * It follows linux net/netfilter/nf_conntrack_proto_tcp.c (as of 6.18): the states and the segments that change them
- * (states.ts), the windows a segment must lie in (window.ts), which resets to accept (reset.ts), and here what the
- * table cannot express: SYNs and SYN-ACKs of connections whose record is out of date, and challenge ACKs. It knows no
- * frame: a segment in, a result out. It never adjusts sequence numbers, as no translation here changes any.
+ * It follows linux net/netfilter/nf_conntrack_proto_tcp.c (as of 6.18). The state table is in states.ts, the window
+ * check in window.ts, the check of resets in reset.ts. This file has what the table cannot express: SYNs and SYN-ACKs
+ * of connections whose record is out of date, and challenge ACKs. Sequence numbers are never changed, because no
+ * translation here changes the length of a payload.
  *
- * **Unconfirmed SYN.** A SYN for a connection that the table holds in another state may be right (the client lost its
- * state) or spoofed. It is forwarded and its numbers are kept, while the connection stays as it is. A SYN-ACK that
- * acknowledges it confirms it: the two ends agree, and the record was out of date. Then the connection begins anew.
+ * **Unconfirmed SYN.** A SYN for a connection that is in another state may be genuine (the client has lost its state)
+ * or spoofed. It is forwarded and its numbers are stored, while the connection stays as it is. A SYN-ACK that
+ * acknowledges it confirms it: the two ends agree, and the record was out of date. The connection is then restarted
+ * from that SYN.
  *
- * Differences from Linux (test/conformance/tcp-kernel.test.ts plays random conversations to both, and leaves these out;
- * reset.ts has those about resets):
+ * Differences from Linux (test/conformance/tcp-kernel.test.ts compares random conversations with the kernel's tracker
+ * and leaves these out; reset.ts lists those about resets):
  *   - A SYN replaces a connection in CLOSE whichever side reset it (Linux: only if the SYN's own side did). A client
  *     that comes back from the same port gets a new endpoint, and not the one that has just reset it.
- *   - What is acknowledged to a side that was never heard is not checked; a connection picked up in the middle takes it
- *     as that side's position. (Linux compares with 0 in both cases, so that the outcome depends on the numbers.)
- *   - A FIN or reset from outside the window is noted in ESTABLISHED, FIN_WAIT and CLOSE_WAIT only, as no other state
- *     lasts long enough to need it.
+ *   - An acknowledgment to a side that has not sent anything yet is not checked; for a connection picked up in the
+ *     middle it becomes that side's position. (Linux compares with 0 in both cases, so the result depends on the
+ *     numbers.)
+ *   - A FIN or reset outside the window is recorded in ESTABLISHED, FIN_WAIT and CLOSE_WAIT only; no other state lasts
+ *     long enough to need it.
  *   - A reset that is in the window but not exact (reset.ts, INEXACT) leaves the connection 300 s, the timeout of
- *     unacknowledged data, for the challenge ACK or the next segment to come. Linux 6.18 leaves it 10 s, as after a reset
- *     that ends it: a connection that is quiet for longer then continues as a new one, at another endpoint.
- *   - There is no flag for "closed in order" (IP_CT_TCP_FLAG_CLOSE_INIT), on which Linux lets a SYN replace a
- *     connection in TIME_WAIT: by the table, nothing but a FIN leads there.
+ *     unacknowledged data, for the challenge ACK or the next segment to arrive. Linux 6.18 leaves it 10 s, as after a
+ *     reset that closes it; a connection that is idle for longer then continues as a new one, at another endpoint.
+ *   - There is no flag for "closed in order" (IP_CT_TCP_FLAG_CLOSE_INIT), which Linux requires before a SYN replaces a
+ *     connection in TIME_WAIT: by the state table, only a FIN leads to TIME_WAIT.
  *
  * Read before editing: the kernel file, RFC 9293 §3.3.2 and §3.10, RFC 5961 (challenge ACKs), RFC 7323 §2.
  */
@@ -46,30 +48,30 @@ import { extendSegment, Fit, fitWindow } from './window.ts';
 export const TcpResult = {
   /** The segment belongs to the connection: refresh its timeout (tcpTimeoutClass). */
   OK: 0,
-  /** The segment cannot belong to this connection: drop it, change nothing. */
+  /** The segment cannot belong to this connection: drop it and change nothing. */
   INVALID: 1,
-  /** Forward it, but leave the timeout as it is; the state has not changed. */
+  /** Forward it but do not refresh the timeout; the state has not changed. */
   IGNORED: 3,
-  /** As INVALID, but both sides have tried to close by now: let the entry live no longer than TCP_UNACKNOWLEDGED. */
+  /** As INVALID, but both sides have tried to close: limit the timeout to TCP_UNACKNOWLEDGED. */
   INVALID_CLOSING: 4,
 } as const;
 export type TcpResult = (typeof TcpResult)[keyof typeof TcpResult];
 
-/** Window assumed of an unconfirmed SYN that is confirmed; the windows of SYNs are never scaled. */
+/** Window assumed for an unconfirmed SYN when it is confirmed: the largest, as the window of a SYN is never scaled. */
 const ASSUMED_WINDOW = 0xffff;
 
-/** The connection in hand of this thread. */
+/** The current connection of this thread. */
 const tcp: Connection = new Connection();
 
-/** The connection's state, for people and tests. */
+/** The connection's state. */
 export function tcpState(words: Int32Array, at: number): TcpState {
   return stateOf(tcpBits(words, at)) as TcpState;
 }
 
 /**
- * The first segment of a connection. All ten words are set.
- * @param loose 1 to pick up connections that are already running (after a restart, or a route change)
- * @returns OK, or INVALID when no connection begins like this
+ * Start tracking a connection with its first segment; initialises all ten words.
+ * @param loose 1 to adopt connections that are already established (after a restart, or a route change)
+ * @returns OK, or INVALID if no connection can begin with this segment
  */
 export function tcpNew(words: Int32Array, at: number, segment: Segment, loose: number): TcpResult {
   if (!validTcpFlags(segment.flags)) return TcpResult.INVALID;
@@ -88,7 +90,7 @@ export function tcpNew(words: Int32Array, at: number, segment: Segment, loose: n
     return TcpResult.OK;
   }
   if (loose === 0) return TcpResult.INVALID;
-  // The handshake was not seen, so neither the scales nor the use of SACK are known: check nothing, assume SACK.
+  // The handshake was not seen, so window scales and SACK are unknown: do not check windows, and assume SACK.
   sender.maxEnd = (segment.end + sender.maxWindow) | 0;
   receiver.end = segment.acknowledgment;
   sender.set(StreamFlag.SACK_PERMITTED);
@@ -98,8 +100,8 @@ export function tcpNew(words: Int32Array, at: number, segment: Segment, loose: n
 }
 
 /**
- * Is a segment with these flags a SYN that opens another connection in place of this one, which is over? Asked before
- * tcpPacket, which takes such a SYN for a segment of this connection. Changes nothing.
+ * Is a segment with these flags a SYN that opens a new connection in place of this closed one? Must be called before
+ * tcpPacket, which treats such a SYN as a segment of this connection. Changes nothing.
  */
 export function tcpReopens(words: Int32Array, at: number, direction: number, flags: number): boolean {
   if (kindOf(flags) !== Kind.SYN || !validTcpFlags(flags)) return false;
@@ -111,9 +113,9 @@ export function tcpReopens(words: Int32Array, at: number, direction: number, fla
 }
 
 /**
- * A segment of a known connection.
- * @param seenReply not 0 when the other side was heard before this segment
- * @param liberal 1 to let segments outside the window pass (nf_conntrack_tcp_be_liberal)
+ * Track a later segment of a connection.
+ * @param seenReply not 0 if a reply was seen before this segment
+ * @param liberal 1 to accept segments outside the window (nf_conntrack_tcp_be_liberal)
  */
 export function tcpPacket(
   words: Int32Array,
@@ -129,13 +131,13 @@ export function tcpPacket(
   const old = tcp.state;
   let state: number = nextState(segment.direction, kind, old);
   let checksWindow = true;
-  let teaches = true;
+  let updates = true;
 
   switch (state) {
     case INVALID_STATE:
       return TcpResult.INVALID;
     case TcpState.SYN_SENT:
-      // The connection ended since tcpReopens was asked, by another worker's hand. The SYN will come again.
+      // Another worker has closed the connection since tcpReopens was called. The client will retransmit its SYN.
       if (old === TcpState.TIME_WAIT || old === TcpState.CLOSE) return TcpResult.INVALID;
       break;
     case IGNORE:
@@ -153,7 +155,7 @@ export function tcpPacket(
       }
       break;
     case TcpState.SYN_SENT2:
-      // Already now: the other end may answer this SYN even if it lies outside the window that we know.
+      // Set before the window check: the other end may answer this SYN even if it fails the check here.
       tcp.set(Flag.SIMULTANEOUS_OPEN);
       break;
     case TcpState.SYN_RECV:
@@ -166,13 +168,13 @@ export function tcpPacket(
       checksWindow = reset !== Reset.ACCEPT;
       if (reset === Reset.INEXACT) {
         state = old;
-        teaches = false;
+        updates = false;
       }
     }
   }
 
   if (checksWindow) {
-    const fit = fitWindow(tcp, segment, teaches);
+    const fit = fitWindow(tcp, segment, updates);
     if (fit !== Fit.YES && liberal === 0 && !tcp.has(Flag.PICKED_UP)) {
       return fit === Fit.DOUBTFUL ? TcpResult.IGNORED : refuse(kind);
     }
@@ -180,14 +182,18 @@ export function tcpPacket(
   if (kind === Kind.SYN) tcp.last = segment.end;
   tcp.accept(kind, state, state === TcpState.ESTABLISHED ? Flag.HANDSHAKE_DONE : 0);
   if (state === TcpState.SYN_SENT) tcp.clear(Flag.SIMULTANEOUS_OPEN);
-  // A retransmitted SYN must not keep an unanswered entry alive for ever: whoever reuses the port would inherit its
-  // endpoint. After an answer, such as a challenge ACK of the server's old connection, it is the client's next attempt.
+  // A retransmitted SYN must not keep an unanswered connection alive forever: a new connection from the same port would
+  // get its endpoint. After a reply, such as a challenge ACK of the server's old connection, it counts as a new
+  // attempt.
   return kind === Kind.SYN && old === TcpState.SYN_SENT && state === TcpState.SYN_SENT && seenReply === 0
     ? TcpResult.IGNORED
     : TcpResult.OK;
 }
 
-/** A later fragment of a segment whose first was forwarded. @param end one past its last sequence number */
+/**
+ * Track a later fragment of a segment whose first fragment was forwarded.
+ * @param end one past its last sequence number
+ */
 export function tcpFragment(words: Int32Array, at: number, direction: number, end: number): void {
   tcp.open(words, at, direction);
   extendSegment(tcp, end);
@@ -198,7 +204,9 @@ function confirmsSyn(segment: Segment): boolean {
   return segment.kind === Kind.SYN_ACK && tcp.receiverSentLast(Kind.SYN) && segment.acknowledgment === tcp.last;
 }
 
-/** Begin anew with the SYN that is now confirmed. By the table only a reply can confirm one, so it was the original's. */
+/**
+ * Restart the connection from the SYN that is now confirmed. Only a reply can confirm it, so the original side sent it.
+ */
 function beginAnew(): void {
   const { original, reply, last } = tcp;
   original.end = last;
@@ -212,7 +220,7 @@ function beginAnew(): void {
   tcp.clear(Flag.PICKED_UP);
 }
 
-/** Note an ignored segment, for what may answer it. */
+/** Record an ignored segment, so that the response to it is recognised. */
 function ignore(segment: Segment): void {
   const { kind } = segment;
   const { state } = tcp;
@@ -221,14 +229,14 @@ function ignore(segment: Segment): void {
   else tcp.clear(Flag.ZERO_WINDOW);
   if (kind === Kind.SYN) {
     tcp.keepOptions(segment.windowScale, segment.sackPermitted);
-    // The answer may be a challenge ACK, which must not pass for the one that acknowledges the last FIN.
+    // A challenge ACK in response must not be mistaken for the acknowledgement of the last FIN.
     if (state === TcpState.LAST_ACK) tcp.set(Flag.CHALLENGE_EXPECTED);
     tcp.clear(Flag.SIMULTANEOUS_OPEN);
   }
   tcp.last = kind === Kind.ACK && state === TcpState.SYN_SENT ? segment.acknowledgment : segment.end;
 }
 
-/** RFC 5961 §4: does this ACK answer a stray SYN, instead of acknowledging the last FIN? */
+/** Is this ACK a challenge ACK in response to a SYN, not an acknowledgement of the last FIN (RFC 5961 §4)? */
 function isChallengeAck(segment: Segment, state: number): boolean {
   return (
     state === TcpState.LAST_ACK &&
@@ -239,8 +247,8 @@ function isChallengeAck(segment: Segment, state: number): boolean {
 }
 
 /**
- * A FIN or a reset from outside the window, in a connection that was established: noted, and when the other side had
- * tried the same, the record is out of step with a connection that is ending (linux nf_tcp_handle_invalid).
+ * Result for a segment outside the window. A FIN or reset in an established connection is recorded. If the other side
+ * has sent one too, the connection is closing and its record is out of date (linux nf_tcp_handle_invalid).
  */
 function refuse(kind: Kind): TcpResult {
   const { state } = tcp;
@@ -252,19 +260,19 @@ function refuse(kind: Kind): TcpResult {
 }
 
 /**
- * May the connection not be evicted when the table is full? Asked after an OK segment: established, and both sides were
- * heard before this segment (linux IPS_ASSURED).
- * @param seenReply not 0 when the other side was heard before
+ * Is the connection assured: established, and replied to before this segment (linux IPS_ASSURED)? Call after an OK
+ * segment.
+ * @param seenReply not 0 if a reply was seen before this segment
  */
 export function tcpAssured(words: Int32Array, at: number, seenReply: number): boolean {
   return seenReply !== 0 && tcpState(words, at) === TcpState.ESTABLISHED;
 }
 
 /**
- * Which timeout the connection has now. Asked after an OK segment.
- * @param seenReply not 0 when the other side was heard before this segment
+ * The connection's timeout class. Call after an OK segment.
+ * @param seenReply not 0 if a reply was seen before this segment
  * @param timeouts seconds by class (timeouts.ts)
- * @returns index into the timeouts; TCP_REFUSED when a reset was the only answer
+ * @returns index into the timeouts; TCP_REFUSED if a reset was the only reply
  */
 export function tcpTimeoutClass(words: Int32Array, at: number, seenReply: number, timeouts: Int32Array): number {
   const bits = tcpBits(words, at);

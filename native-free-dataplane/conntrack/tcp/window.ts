@@ -1,5 +1,5 @@
 /**
- * The windows of a tracked TCP connection: what each side may send and acknowledge, learnt from the segments seen.
+ * The window check of TCP tracking: what each side may send and acknowledge, learned from the segments seen.
  *
  * Linux's tcp_in_window (net/netfilter/nf_conntrack_proto_tcp.c), after G. van Rooij, "Real stateful TCP packet
  * filtering": a segment fits when, in sequence space,
@@ -7,8 +7,8 @@
  *   II   it ends no earlier than one window before the newest data         end  >= sender.end - receiver.maxWindow
  *   III  it acknowledges (or selectively acknowledges) only what was sent  sack <= receiver.end
  *   IV   and not something very old                                        sack >= receiver.end - max(maxWindow, 66000)
- * I and III broken: INVALID. II and IV broken: an old segment, forwarded but ignored. Segments may begin left of the
- * window or end right of it, as RFC 9293 §3.10.7.4 accepts them too.
+ * A segment that breaks I or III is invalid. One that breaks II or IV is old: it is forwarded but ignored. A segment
+ * may begin before the window or end after it, as RFC 9293 §3.10.7.4 permits.
  *
  * Read before editing: the kernel file; RFC 9293 §3.10.7.4, RFC 7323 §2, RFC 2018.
  */
@@ -16,24 +16,24 @@ import { after, before, type Connection, Flag, StreamFlag } from './connection.t
 import type { Segment } from './segment.ts';
 import { TcpState } from './states.ts';
 
-/** Linux's MAXACKWINCONST: acknowledgements may be this much older than the newest even for tiny windows. */
+/** How old an acknowledgement may be at least, in bytes, however small the window (linux MAXACKWINCONST). */
 const MIN_ACK_WINDOW = 66000;
 
 export const Fit = {
-  /** It fits, and the connection has learnt from it. */
+  /** It fits, and the window has been updated. */
   YES: 0,
   /** It cannot be a segment of this connection. */
   NO: 1,
-  /** Old, or somewhat more than the window allows: forward it, but learn nothing. */
+  /** It is old, or slightly exceeds the window: forward it without updating the window. */
   DOUBTFUL: 2,
 } as const;
 export type Fit = (typeof Fit)[keyof typeof Fit];
 
 /**
- * Does the segment fit, and what does it teach?
- * @param teaches false for a reset whose sequence number is not exact: it must not move the window for the next one
+ * Check a segment against the window, and update the window if it fits.
+ * @param updates false for a reset whose sequence number is not exact: it must not move the window for the next one
  */
-export function fitWindow(tcp: Connection, segment: Segment, teaches: boolean): Fit {
+export function fitWindow(tcp: Connection, segment: Segment, updates: boolean): Fit {
   const { sender, receiver, state } = tcp;
   let { sequence, end, acknowledgment: ack } = segment;
   let sack = ack;
@@ -45,7 +45,7 @@ export function fitWindow(tcp: Connection, segment: Segment, teaches: boolean): 
       learnFromSyn(tcp, segment);
       if (!segment.ack) return Fit.YES;
     } else {
-      // The connection was picked up in the middle: this side's first segment is all there is to go by.
+      // The connection was picked up in the middle: take this side's position from its first segment.
       const window = segment.window << sender.shift;
       sender.end = end;
       sender.maxWindow = window === 0 ? 1 : window;
@@ -54,35 +54,35 @@ export function fitWindow(tcp: Connection, segment: Segment, teaches: boolean): 
         receiver.end = sack;
         receiver.maxEnd = sack;
       } else if (sack === ((receiver.end + 1) | 0)) {
-        // The answer to a keep-alive probe, which lies one below what is sent next.
+        // The reply to a keep-alive probe, whose sequence number is one below the next byte to be sent.
         receiver.end = sack;
       }
     }
   } else if (segment.syn && (state === TcpState.SYN_SENT || state === TcpState.SYN_RECV) && after(end, sender.end)) {
-    // RFC 9293 §3.4.3: an end that begins anew takes higher numbers, and perhaps other options.
+    // A host that restarts the handshake uses a higher sequence number, and perhaps other options (RFC 9293 §3.4.3).
     learnFromSyn(tcp, segment);
     if (tcp.direction === 1 && !segment.ack) return Fit.YES;
   }
 
-  // Without ACK, or with the 0 that some stacks put into their resets, there is nothing to check; nor while nothing is
-  // known of the other side (Linux compares with 0 then).
+  // Nothing to check without ACK, with the acknowledgment number 0 that some stacks put into resets, or while nothing
+  // is known of the other side (Linux compares with 0 then).
   const unknown = receiver.maxWindow === 0 && !tcp.has(Flag.PICKED_UP);
   if (!segment.ack || (segment.rst && ack === 0) || unknown) {
     ack = receiver.end;
     sack = ack;
   }
-  // A reset that answers a SYN has no place in the sequence yet.
+  // A reset in response to a SYN has no sequence number yet.
   if (segment.rst && sequence === 0 && state === TcpState.SYN_SENT) {
     sequence = sender.end;
     end = sequence;
   }
 
   const fit = checkRules(tcp, sequence, end, sack);
-  if (fit === Fit.YES && teaches) learn(tcp, segment, sequence, end, ack, sack);
+  if (fit === Fit.YES && updates) learn(tcp, segment, sequence, end, ack, sack);
   return fit;
 }
 
-/** Learn a stream from its SYN or SYN-ACK. */
+/** Set the sender's stream from its SYN or SYN-ACK. */
 function learnFromSyn(tcp: Connection, segment: Segment): void {
   const { sender, receiver } = tcp;
   sender.end = segment.end;
@@ -96,7 +96,7 @@ function learnFromSyn(tcp: Connection, segment: Segment): void {
   }
 }
 
-/** The four rules. */
+/** Check the four rules in the head of this file. */
 function checkRules(tcp: Connection, sequence: number, end: number, sack: number): Fit {
   const { sender, receiver } = tcp;
   const allowed = receiver.maxWindow;
@@ -106,8 +106,8 @@ function checkRules(tcp: Connection, sequence: number, end: number, sack: number
   const recent = after(end, (sender.end - allowed - 1) | 0);
 
   if (!before(sequence, (sender.maxEnd + 1) | 0)) {
-    // More than was allowed, by no more than the largest window: some stacks do. If the other end accepts it, it will
-    // acknowledge it, so the data counts as sent.
+    // Beyond the window by at most the largest window; some stacks do this. The receiver may accept and acknowledge it,
+    // so the data counts as sent.
     const overshoot = (end - sender.maxEnd + 1) >>> 0;
     if (allowed === 0 || !recent || !after(sack, oldestAck) || overshoot > allowed >>> 0 || !ackSent) return Fit.NO;
     sender.end = end;
@@ -119,7 +119,7 @@ function checkRules(tcp: Connection, sequence: number, end: number, sack: number
   return after(sack, oldestAck) ? Fit.YES : Fit.DOUBTFUL;
 }
 
-/** What an accepted segment teaches about both streams. */
+/** Update both streams from an accepted segment. */
 function learn(tcp: Connection, segment: Segment, sequence: number, end: number, ack: number, sack: number): void {
   const { sender, receiver } = tcp;
   // The window of a SYN is never scaled (RFC 7323 §2.2).
@@ -147,7 +147,7 @@ function learn(tcp: Connection, segment: Segment, sequence: number, end: number,
   if (segment.plain) tcp.countAck(fingerprint(tcp.direction, sequence, end, ack, segment.window), segment.window);
 }
 
-/** 32 bits that stand for all that makes an acknowledgement the same as the one before. */
+/** 32-bit hash of the fields by which a repeated acknowledgement is recognised. */
 function fingerprint(direction: number, sequence: number, end: number, ack: number, window: number): number {
   let mixed = Math.imul(sequence, 0x9e3779b1) ^ Math.imul(ack, 0x85ebca6b);
   mixed = Math.imul(mixed ^ (mixed >>> 15) ^ end, 0xc2b2ae35);
@@ -155,8 +155,8 @@ function fingerprint(direction: number, sequence: number, end: number, ack: numb
 }
 
 /**
- * Extend a segment whose beginning was forwarded by a later fragment of it. Without this the other side would seem to
- * acknowledge what was never sent. A datagram ends at most 64 KiB behind its beginning, so that is all it can teach.
+ * Extend a segment, whose first fragment was forwarded, by a later fragment. Otherwise its acknowledgement would seem
+ * to be for data that was never sent. A datagram is at most 64 KiB long, so a larger extension is ignored.
  * @param end one past the fragment's last sequence number
  */
 export function extendSegment(tcp: Connection, end: number): void {

@@ -40,7 +40,7 @@ test('addresses: read as four words, written, replaced, swapped', () => {
   ip.swapAddresses(view, AT);
   assert.equal(read(), [DST, SRC]);
   assert.is(ipv4HeaderChecksum(view, AT, 20), 0, 'swapping changes no sum');
-  ip.exchangeAddresses(view, AT, mapped(1), mapped(2));
+  ip.rewriteAddresses(view, AT, mapped(1), mapped(2));
   assert.equal(read(), [mapped(1), mapped(2)]);
   assert.is(ipv4HeaderChecksum(view, AT, 20), 0);
   const table = Int32Array.of(7, ...mapped(3), 7, ...mapped(4));

@@ -100,7 +100,7 @@ test('replaced addresses: the header stays valid, and the difference updates any
     const view = header();
     const [src, dst] = [random.word() | 0, random.word() | 0];
     const before = naiveSum(new Uint8Array(view.buffer, AT + 12, 8), 0, 8, 1);
-    const difference = ipv4.exchangeIpv4Addresses(view, AT, src, dst);
+    const difference = ipv4.rewriteIpv4Addresses(view, AT, src, dst);
     assert.ok(isIntact(view), `step ${i}, seed ${SEED}`);
     assert.equal([ipv4.ipv4Source(view, AT), ipv4.ipv4Destination(view, AT)], [src, dst]);
     const after = naiveSum(new Uint8Array(view.buffer, AT + 12, 8), 0, 8, 1);

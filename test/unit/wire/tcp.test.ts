@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { exchangeIpv4Addresses } from '../../../native-free-dataplane/wire/ipv4.ts';
+import { rewriteIpv4Addresses } from '../../../native-free-dataplane/wire/ipv4.ts';
 import { destinationPort, sourcePort } from '../../../native-free-dataplane/wire/ports.ts';
 import {
   emitTcpReset,
@@ -132,7 +132,7 @@ test('replaced ports: the result is what a sender with those addresses and ports
   for (const options of [{}, { partial: true }]) {
     const bytes = packet(BEFORE, options);
     const view = viewOf(bytes);
-    const addresses = exchangeIpv4Addresses(view, 0, 0xac12000b | 0, 0x0af40205);
+    const addresses = rewriteIpv4Addresses(view, 0, 0xac12000b | 0, 0x0af40205);
     rewriteTcpPorts(view, 20, (1024 << 16) | 8080, addresses, 'partial' in options ? 1 : 0);
     assert.equal(bytes, packet(AFTER, options));
   }

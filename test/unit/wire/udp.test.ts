@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { exchangeIpv4Addresses } from '../../../native-free-dataplane/wire/ipv4.ts';
+import { rewriteIpv4Addresses } from '../../../native-free-dataplane/wire/ipv4.ts';
 import { destinationPort, sourcePort } from '../../../native-free-dataplane/wire/ports.ts';
 import * as udp from '../../../native-free-dataplane/wire/udp.ts';
 import { viewOf } from '../../lib/frames/frame-builder.ts';
@@ -26,7 +26,7 @@ const PORTS = (1024 << 16) | 5353;
 function translated(options: object): Uint8Array {
   const bytes = packet(BEFORE, options);
   const view = viewOf(bytes);
-  const addresses = exchangeIpv4Addresses(view, 0, 0xac12000b | 0, 0x0af40205);
+  const addresses = rewriteIpv4Addresses(view, 0, 0xac12000b | 0, 0x0af40205);
   udp.rewriteUdpPorts(view, 20, PORTS, addresses, 'partial' in options ? 1 : 0);
   return bytes;
 }
