@@ -1,4 +1,4 @@
-/** What every controller works with: the store, writes with Kubernetes' meaning, and a place to record events. */
+/** What every controller uses: the store, writes with Kubernetes' semantics, work queues and events. */
 
 import { resourceOfKind } from '../api/resources.ts';
 import type { Registry } from '../api/store/registry.ts';
@@ -9,11 +9,11 @@ import { WorkQueue } from './work-queue.ts';
 export interface Cluster {
   store: Store;
   registry: Registry;
-  /** A line for the operator. */
+  /** Writes a line to the controller's log. */
   log: (line: string) => void;
-  /** Makes a queue whose failures are logged and retried. */
+  /** Makes a work queue; failures are logged and retried. */
   queue: (name: string, work: (key: string) => void) => WorkQueue;
-  /** Records an Event about `object`; a repetition counts up. */
+  /** Records an Event about `object`; a repeated one increments the count. */
   event: (object: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string) => void;
   close: () => void;
 }
@@ -46,7 +46,7 @@ export function makeCluster(store: Store, registry: Registry, log: (line: string
 class EventRecorder {
   private readonly store: Store;
   private readonly registry: Registry;
-  /** What happened to whom → name of the Event, oldest first. */
+  /** Object, reason and message → name of the Event, oldest first. */
   private readonly known = new Map<string, { namespace: string; name: string }>();
   private counter = 0;
 
@@ -105,7 +105,7 @@ function identity(event: Pick<EventObject, 'involvedObject' | 'reason' | 'messag
   return `${event.involvedObject.uid}|${event.reason}|${event.message}`;
 }
 
-/** `conditions` with this one in it; the time of transition moves only when the status does. */
+/** `conditions` with this one added or replaced; lastTransitionTime changes only if the status does. */
 export function withCondition(conditions: readonly Condition[] | undefined, condition: Condition): Condition[] {
   const old = conditions?.find((c) => c.type === condition.type);
   const same = old !== undefined && old.status === condition.status;

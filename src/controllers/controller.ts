@@ -1,6 +1,6 @@
 /**
- * The control plane in one process: store, API and all controllers. Everything it knows is in the state directory, so
- * it may be killed and started again at any time; agents go on forwarding meanwhile.
+ * The control plane in one process: store, API and all controllers. All its state is in the state directory, so it can
+ * be killed and started again at any time; agents keep forwarding meanwhile.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -54,16 +54,16 @@ export interface ControllerOptions {
   /** Objects are kept in `<stateDir>/store`. */
   stateDir: string;
   socketPath: string;
-  /** Serve over TLS too, and write `<stateDir>/kubeconfig`. */
+  /** If set, the API is served over TLS too, and `<stateDir>/kubeconfig` is written. */
   access?: AccessOptions | undefined;
-  /** Serve on this address too, in the clear and with all rights for everybody. */
+  /** If set, the API is also served here: plain HTTP, and every client may do everything. */
   insecure?: { host: string; port: number } | undefined;
   options?: Partial<ClusterOptions>;
-  /** Start and keep one agent per node; left out: agents are started separately. */
+  /** If set, one agent per node is started and supervised; otherwise agents are started separately. */
   agents?: Pick<AgentSupervisorOptions, 'nodes' | 'command'>;
-  /** Silence after which a node is not Ready, in milliseconds. Default 10000. */
+  /** Milliseconds without a heartbeat after which a node is not Ready. Default 10000. */
   nodeSilenceMs?: number;
-  /** Told of the routes the outside needs to services' external and load-balancer addresses. */
+  /** Called with the routes from outside the cluster to services' external and load-balancer addresses. */
   outside?: ((routes: OutsideRoutes) => void) | undefined;
   log?: (line: string) => void;
 }
@@ -71,17 +71,20 @@ export interface ControllerOptions {
 export interface Controller {
   /** Port of the API on 127.0.0.1, over TLS. */
   readonly apiPort: number | undefined;
-  /** Port of the listener in the clear. */
+  /** Port of the plain HTTP listener. */
   readonly insecurePort: number | undefined;
-  /** Ends watches and the API, and writes what is left to write. Agents go on forwarding. */
+  /** Ends watches and the API, and flushes the store. Agents keep forwarding. */
   close(): Promise<void>;
 }
 
-/** Serves when it resolves. Throws ClusterOptionsError, DirectoryInUseError, SocketInUseError or JournalDamagedError. */
+/**
+ * Resolves when the API is served. @throws ClusterOptionsError, DirectoryInUseError, SocketInUseError,
+ * JournalDamagedError
+ */
 export async function startController(given: ControllerOptions): Promise<Controller> {
   checkOptions({ ...DEFAULT_CLUSTER_OPTIONS, ...given.options });
   mkdirSync(given.stateDir, { recursive: true });
-  // Before the store is opened: two writers would ruin it.
+  // Before the store is opened: a second writer would corrupt it.
   const unlock = await lockDirectory(given.stateDir);
   try {
     return await start(given, unlock);

@@ -1,4 +1,7 @@
-/** The end of a CustomResourceDefinition: its instances first, then itself (apiextensions-apiserver/pkg/controller/finalizer). */
+/**
+ * Deletion of a CustomResourceDefinition: first its instances, then itself
+ * (apiextensions-apiserver/pkg/controller/finalizer).
+ */
 import { CLEANUP } from '../api/custom/definition.ts';
 import type { Resource } from '../api/resources.ts';
 import type { KubeObject } from '../api/types/objects.ts';
@@ -11,7 +14,7 @@ export function startCustomResourceCleanup(cluster: Cluster): void {
     const finalizers = definition?.metadata.finalizers ?? [];
     if (definition?.metadata.deletionTimestamp === undefined || !finalizers.includes(CLEANUP)) return;
     const resource = registry.kinds.kinds().find(({ plural, group }) => `${plural}.${group}` === name);
-    if (resource !== undefined && deleteAll(cluster, resource) > 0) return; // The last of them brings us back here.
+    if (resource !== undefined && deleteAll(cluster, resource) > 0) return; // queued again when the last one is gone
     const left = finalizers.filter((finalizer) => finalizer !== CLEANUP);
     const { finalizers: _before, ...metadata } = definition.metadata;
     registry.write(
@@ -28,7 +31,7 @@ export function startCustomResourceCleanup(cluster: Cluster): void {
   });
 }
 
-/** Returns how many are still there. */
+/** Deletes the instances; returns how many still exist. */
 function deleteAll({ store, registry }: Cluster, resource: Resource): number {
   for (const { metadata } of store.list(resource.key) as KubeObject[]) {
     if (metadata.deletionTimestamp === undefined) registry.delete(resource, metadata.namespace, metadata.name);

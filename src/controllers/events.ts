@@ -1,6 +1,6 @@
 /**
- * Events do not last: each goes an hour after it was last seen, as in Kubernetes, and the oldest earlier when there are
- * too many, whoever writes them.
+ * Expiry of Events: each is removed an hour after its last occurrence, as in Kubernetes, and the oldest earlier if
+ * there are too many, regardless of their source.
  */
 import type { EventObject } from '../api/types/objects.ts';
 import type { Cluster } from './cluster.ts';
@@ -25,10 +25,10 @@ const DEFAULTS: EventLimits = {
   now: () => performance.now(),
 };
 
-/** Returns the function that ends it. */
+/** Returns a function that stops it. */
 export function startEventExpiry(cluster: Cluster, limits: EventLimits = DEFAULTS): () => void {
   const { store } = cluster;
-  /** All events and when they were last seen by us; a new sighting moves one to the end. */
+  /** All events → the time of their last write; a new write moves the event to the end. */
   const seen = new Map<string, number>();
   const remove = (key: string) => {
     const [namespace, name] = splitKey(key);

@@ -1,9 +1,9 @@
 /**
- * Objects and those they own (pkg/controller/garbagecollector). An object whose owners are all gone goes, too, also when
- * its owner never existed, or was deleted while no controller ran. An object that is deleted in the foreground waits for its
- * dependents; one deleted with the policy Orphan first gives them up.
+ * Garbage collection (pkg/controller/garbagecollector). An object whose owners are all gone is deleted, even if its
+ * owner never existed or was deleted while no controller ran. An object with foreground deletion waits for its
+ * dependents; one deleted with the policy Orphan is first removed from their owner references.
  *
- * Every object with owners, and every deletion that waits, is looked at once at start and whenever it changes.
+ * Every object with owners, and every pending deletion, is processed once at the start and whenever it changes.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { RESOURCES, type Resource } from '../api/resources.ts';
@@ -28,7 +28,7 @@ function sameOwners({ metadata: a }: KubeObject, { metadata: b }: KubeObject): b
 
 class GarbageCollector {
   private readonly cluster: Cluster;
-  /** Owner's uid → the objects that name it. */
+  /** Owner's uid → the objects with a reference to it. */
   private readonly dependents = new Map<string, Set<Id>>();
   private readonly queue: { add(id: Id): void };
 
@@ -113,7 +113,7 @@ class GarbageCollector {
     });
   }
 
-  /** An owner of a kind that is not served may exist: it is never taken for missing. */
+  /** An owner of a kind that is not served may exist, so it is never treated as missing. */
   private stateOf(owner: OwnerReference, dependent: KubeObject): 'there' | 'waiting' | 'gone' {
     const resource = this.cluster.registry.kinds.ofKind(owner.apiVersion, owner.kind);
     if (resource === undefined) return 'there';

@@ -1,4 +1,4 @@
-/** The namespaces every cluster has, and the end of a namespace: its content first, then itself. */
+/** The namespaces that every cluster has, and the deletion of a namespace: first its contents, then itself. */
 import { ApiError, forbidden } from '../api/errors.ts';
 import { RESOURCES, type Resource, resourceOfKind } from '../api/resources.ts';
 import type { Admission } from '../api/store/registry.ts';
@@ -33,7 +33,7 @@ export function startNamespaceController(cluster: Cluster): void {
         if (metadata.deletionTimestamp === undefined) deleteQuietly(cluster, resource, name, metadata.name);
       }
     }
-    // Pods end later; the deletion of the last one queues the namespace again.
+    // Pods terminate later; the removal of the last one queues the namespace again.
     if (content.every(({ key }) => store.count(key, name) === 0)) {
       ending.delete(name);
       store.remove(namespace);

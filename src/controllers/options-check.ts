@@ -5,7 +5,7 @@ import { type Cidr, contains, overlap, parseCidr, parseRange, printCidr, printIp
 import { parseNameServer } from '../net/name-server.ts';
 import { UNUSABLE_NETWORKS } from '../net/reserved.ts';
 
-/** The cluster's options cannot work together. The message names them. */
+/** The cluster's options are inconsistent; the message names them. */
 export class ClusterOptionsError extends Error {
   override readonly name = 'ClusterOptionsError';
   readonly code = 'ERR_CLUSTER_OPTIONS';
@@ -18,7 +18,9 @@ export interface Ranges {
   external: Cidr[];
 }
 
-/** The networks and ranges of the options. Throws ClusterOptionsError, whose message names the options by their keys. */
+/**
+ * The networks and ranges of the options. Throws ClusterOptionsError, whose message names the options by their keys.
+ */
 export function checkOptions(options: ClusterOptions): Ranges {
   const cidr = (name: string, text: string) => {
     const parsed = parseCidr(text);
@@ -42,7 +44,7 @@ export function checkOptions(options: ClusterOptions): Ranges {
   const [pod, service, underlay] = ranges as [Cidr, Cidr, Cidr];
   if (pod.family === 4 && pod.prefix > 24)
     throw new ClusterOptionsError(`podCidr ${options.podCidr}: no room for a /24`);
-  // Its first address is the API's, its tenth the name server's.
+  // Its first address is that of Service kubernetes, its tenth that of cluster DNS.
   if (service.last - service.first < 15n) {
     throw new ClusterOptionsError(`serviceCidr ${options.serviceCidr}: too small, expected at least 16 addresses`);
   }
@@ -67,7 +69,7 @@ export function checkOptions(options: ClusterOptions): Ranges {
       const pair = `loadBalancerPool ${text} and ${name} ${options[name]}`;
       throw new ClusterOptionsError(`${pair} overlap: choose addresses that the cluster does not use`);
     }
-    // Nodes' addresses are skipped on allocation; these three must not be in the pool at all.
+    // Nodes' addresses are skipped by allocation; these three must not be in the pool.
     for (const value of [underlay.first, underlay.first + 1n, underlay.last]) {
       if (!contains(range, { family: underlay.family, value })) continue;
       const own = printIp({ family: underlay.family, value });
@@ -84,7 +86,7 @@ export function checkOptions(options: ClusterOptions): Ranges {
   }
   const external = options.externalIpCidrs.map((text) => cidr('externalIpCidrs', text));
   for (const [j, range] of external.entries()) {
-    // CVE-2020-8554: an external IP must never be able to stand for a pod, a service or a node.
+    // CVE-2020-8554: an external IP must never be the address of a pod, a service or a node.
     for (const [i, own] of ranges.entries()) {
       if (!overlap(range, own)) continue;
       const pair = `externalIpCidrs ${options.externalIpCidrs[j]} and ${names[i]} ${options[names[i]!]}`;
@@ -94,7 +96,7 @@ export function checkOptions(options: ClusterOptions): Ranges {
   return { pod, service, external };
 }
 
-/** Lowest and highest port of the range: not below the privileged ones, and none that a policy routing rule cannot have. */
+/** Limits of the range: no privileged ports, and none that a policy routing rule cannot match. */
 const [LOWEST_MASQUERADE_PORT, HIGHEST_MASQUERADE_PORT] = [1024, 65534];
 
 function checkMasqueradePorts([first, last]: Range, [firstNodePort, lastNodePort]: Range): void {

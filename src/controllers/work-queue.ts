@@ -1,27 +1,27 @@
 /**
- * Keys to be looked at. What a caller may rely on (client-go, util/workqueue):
+ * A queue of keys to process, with these guarantees (client-go, util/workqueue):
  *
- * - A key added several times before it is looked at is looked at once.
- * - A key added while it is looked at is looked at again afterwards.
- * - Keys come in the order in which they were first added.
- * - A key whose work throws comes again: after 20 ms, then twice as long each time up to five seconds. Work that succeeds
- *   ends that; so does nothing else.
- * - `addAfter` adds a key when the time is up; of several times for one key the earliest counts.
- * - After `close` nothing is looked at any more.
+ * - A key that is added several times before it is processed is processed once.
+ * - A key that is added while it is being processed is processed again afterwards.
+ * - Keys are processed in the order in which they were first added.
+ * - A key whose work throws is retried: after 20 ms, then after twice the delay each time, up to five seconds. Only a
+ *   success resets the delay.
+ * - `addAfter` adds a key after a delay; of several delays for one key, the one that ends first counts.
+ * - After `close` no key is processed.
  *
- * Runs in slices of a few milliseconds, so that a burst of work does not hold up the API.
+ * Work runs in slices of a few milliseconds, so that a burst does not delay the API.
  */
 
 const SLICE_MS = 8;
 const FIRST_RETRY_MS = 20;
 const MAX_RETRY_MS = 5000;
 
-/** Timers, to be replaced in tests. */
+/** Timers, replaced in tests. */
 export interface QueueClock {
   now(): number;
   setTimeout(work: () => void, ms: number): { unref(): unknown };
   clearTimeout(timer: unknown): void;
-  /** Soon, but not before what is waiting has had its turn. */
+  /** After the callbacks that are already pending. */
   setImmediate(work: () => void): void;
 }
 
@@ -44,7 +44,10 @@ export class WorkQueue {
   private scheduled = false;
   private closed = false;
 
-  /** `work` is synchronous and must see the store as it is now; `failed` is called with every exception. */
+  /**
+   * @param work processes a key, synchronously, from the current state of the store
+   * @param failed called with every exception that `work` throws
+   */
   constructor(work: (key: string) => void, failed: (key: string, error: Error) => void, clock: QueueClock = SYSTEM) {
     this.work = work;
     this.failed = failed;
@@ -63,7 +66,7 @@ export class WorkQueue {
     const waiting = this.later.get(key);
     if (waiting !== undefined && waiting.dueMs <= dueMs) return;
     if (waiting !== undefined) this.clock.clearTimeout(waiting.timer);
-    // setTimeout takes 24 days at most: a longer wait is looked at early, and put off again by who asked.
+    // setTimeout allows at most 24 days: after a longer delay the key comes early, and its work calls addAfter again.
     const timer = this.clock.setTimeout(
       () => {
         this.later.delete(key);

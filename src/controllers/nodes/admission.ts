@@ -1,6 +1,6 @@
 /**
- * Nodes on their way into the store: each gets a network for its pods, the i-th /24 of the cluster's (i from 1), the
- * lowest not in use. One that a manifest names is checked instead: nothing may overlap.
+ * Admission of Nodes: each gets a network for its pods, the lowest free /24 of the cluster's pod network, except that
+ * the first /24 is used last. If the manifest names a network, it must not overlap with another.
  */
 
 import { type FieldError, internalError, invalid } from '../../api/errors.ts';

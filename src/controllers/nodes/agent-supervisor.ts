@@ -1,6 +1,7 @@
 /**
- * Keeps one agent per node running. Agents are their own sessions, so they outlive a killed controller; the next one
- * finds them through `nodes/<node>/agent.json` and takes them over instead of starting a second one.
+ * Keeps one agent per node running. Agents have sessions of their own (setsid), so they survive a killed controller;
+ * the next controller finds them through `nodes/<node>/agent.json` and takes them over instead of starting a second
+ * one.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,10 +10,10 @@ import { findProcess, isAlive, type ProcessMark, signalProcess } from '../../lin
 
 const MIN_BACKOFF_MS = 200;
 const MAX_BACKOFF_MS = 5000;
-/** An agent that ran this long is given a fresh start. */
+/** An agent that ran this long is restarted without back-off. */
 const STEADY_MS = 10_000;
 const KILL_AFTER_MS = 3000;
-/** Somebody else's child cannot be waited for, only looked at. */
+/** Interval for polling an agent that an earlier controller started: only a child can be waited for. */
 const LOOK_MS = 250;
 
 export interface AgentSupervisorOptions {
@@ -26,19 +27,19 @@ export interface AgentSupervisorOptions {
 export interface AgentSupervisor {
   /** Pid of a node's agent, while it runs. */
   pidOf(node: string): number | undefined;
-  /** Stops looking after them. They go on: the next supervisor finds them. */
+  /** Stops supervising. The agents keep running; the next supervisor finds them. */
   release(): void;
-  /** SIGTERM to all, SIGKILL three seconds later to those that are still there. */
+  /** SIGTERM to all, SIGKILL three seconds later to those that are still running. */
   close(): Promise<void>;
 }
 
 /** The command line of an agent in its node's network namespace. */
 export function agentCommand(main: string, socketPath: string): AgentSupervisorOptions['command'] {
   return (node) => [
-    // Not `ip netns exec`: that takes the process into a mount namespace of its own, where the namespaces of the
-    // pods it makes would be seen by nobody else.
+    // Not `ip netns exec`: that creates a new mount namespace, in which the pods' network namespaces would be mounted
+    // invisibly to all other processes.
     ...(['nsenter', `--net=/run/netns/dp-node-${node}`] as const),
-    // Its log, and those of its workers, name lines of the sources.
+    // Stack traces in its log refer to the TypeScript sources.
     ...[process.execPath, '--enable-source-maps', main, 'agent', '--node', node, '--api', socketPath],
   ];
 }

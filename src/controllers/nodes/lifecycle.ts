@@ -1,7 +1,7 @@
 /**
- * Notices nodes that fall silent. Agents write `status.conditions[Ready].lastHeartbeatTime`; ten seconds without one and
- * the node is no longer Ready and its pods are no endpoints any more. When it is back, so are they. Their own containers'
- * state is left alone: only this controller's own condition is reverted, not the agent's.
+ * Marks nodes without heartbeats as not Ready. Agents write `status.conditions[Ready].lastHeartbeatTime`; after ten
+ * seconds without one the node is not Ready and its pods stop being endpoints, until the heartbeats resume. Only the
+ * conditions that this controller set are reverted then, not those of the agent.
  */
 import { nowText } from '../../api/store/store.ts';
 import type { NodeObject, Pod } from '../../api/types/objects.ts';
@@ -12,7 +12,7 @@ import { keyOf, splitKey } from '../work-queue.ts';
 
 const SILENCE_MS = 10_000;
 
-/** The reason by which a pod's Ready condition is known to be ours. */
+/** The reason that marks a pod's Ready condition as set by this controller. */
 const NODE_NOT_READY = 'NodeNotReady';
 
 export interface NodeLifecycle {
@@ -23,12 +23,12 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
   const { store, registry } = cluster;
   const timers = new Map<string, NodeJS.Timeout>();
 
-  /** (Re)starts the clock of a node. After a restart every node has the full time to report. */
+  /** (Re)starts the timer of a node. After a restart of the controller, every node has the full time to report. */
   const listen = (name: string) => {
     clearTimeout(timers.get(name));
     const due = Date.now() + silenceMs;
     const timer = setTimeout(() => {
-      // A timer that fires late means that this process was stopped; heartbeats may be waiting in its sockets.
+      // A timer that fires late means that this process was stopped: unread heartbeats may be in its sockets.
       if (Date.now() - due > silenceMs / 4) listen(name);
       else silent(name);
     }, silenceMs);
@@ -57,7 +57,7 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
     if (pod === undefined || !nodeName) return;
     const node = store.get('Node', undefined, nodeName);
     if (node === undefined && pod.metadata.deletionTimestamp !== undefined) {
-      store.remove(pod); // No agent is left to end it.
+      store.remove(pod); // there is no agent to terminate it
       return;
     }
     const next = node !== undefined && isReady(node) ? recovered(pod) : suspended(pod, node);
@@ -93,7 +93,7 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
 
 function heartbeat(node: NodeObject | undefined): string {
   const ready = conditionOf(node?.status?.conditions, 'Ready');
-  // Only what the node itself reported counts; our own Unknown is no sign of life.
+  // Only reports of the node itself count as heartbeats; Unknown is set by this controller.
   return ready === undefined || ready.status === 'Unknown' ? '' : `${ready.lastHeartbeatTime} ${ready.status}`;
 }
 

@@ -1,4 +1,7 @@
-/** Ends pods that do not tolerate a NoExecute taint of their node, when their time there is over (pkg/controller/tainteviction). */
+/**
+ * Deletes pods that do not tolerate a NoExecute taint of their node, after tolerationSeconds
+ * (pkg/controller/tainteviction).
+ */
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Cluster } from '../cluster.ts';
 import type { PodAddresses } from '../pods/addresses.ts';
@@ -7,7 +10,7 @@ import { keyOf, splitKey } from '../work-queue.ts';
 
 export function startTaintEviction(cluster: Cluster, addresses: PodAddresses): void {
   const { store, registry } = cluster;
-  /** Node → when its taints were seen to change; whoever taints a node need not say when. */
+  /** Node → when a change of its taints was observed: taints need not have a timeAdded. */
   const seenAt = new Map<string, number>();
   const queue = cluster.queue('taint-eviction', (key) => {
     const pod = store.get('Pod', ...splitKey(key));

@@ -1,6 +1,6 @@
 /**
- * Which pod has which address, and which pods are on which node: an index over the store. The address is the annotation
- * `dataplane.dev/pod-ip`, so it is never in use twice and survives every restart.
+ * Index over the store of pods by address and by node. The address is in the annotation `dataplane.dev/pod-ip`, so it
+ * is never allocated twice and survives restarts.
  */
 
 import type { Store } from '../../api/store/store.ts';
@@ -8,7 +8,7 @@ import { type Pod, WellKnown } from '../../api/types/objects.ts';
 import { type Cidr, printIp } from '../../net/address.ts';
 import { keyOf } from '../work-queue.ts';
 
-/** How long an address rests after its pod is gone: connections to the old pod must not reach a new one. */
+/** How long an address is not reused after its pod is gone: connections to the old pod must not reach a new one. */
 const REST_MS = 60_000;
 
 const NOBODY: ReadonlySet<string> = new Set();
@@ -35,14 +35,14 @@ export class PodAddresses {
     return this.byNode.get(node) ?? NOBODY;
   }
 
-  /** All addresses in use, for checks against a network that is about to be given away. */
+  /** All addresses in use, to check a network against before it is allocated to a node. */
   addresses(): IterableIterator<[ip: string, podKey: string]> {
     return this.owners.entries();
   }
 
   /**
-   * The lowest address of a node's network that is free and rested, else the one freed longest ago; undefined when all
-   * are in use. The network, gateway (first) and broadcast addresses are never allocated.
+   * The lowest address of a node's network that was not in use recently, else the one released longest ago; undefined
+   * if all are in use. The network, gateway (first) and broadcast addresses are never allocated.
    */
   free(network: Cidr, nowMs: number): string | undefined {
     let oldest: string | undefined;

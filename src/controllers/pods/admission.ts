@@ -1,6 +1,6 @@
 /**
- * Admission of pods: a new pod gets its service account and the defaults of its namespace, and has to keep within its
- * bounds; IPAM chooses the address, and a status may only confirm it.
+ * Admission of pods: a new pod gets its service account and the defaults of its namespace, and must stay within the
+ * limits of that; IPAM allocates the address, and a status can only confirm it.
  */
 import { invalid } from '../../api/errors.ts';
 import { resourceOfKind } from '../../api/resources.ts';

@@ -1,4 +1,4 @@
-/** Node affinity that is required: does a pod fit a node's labels and name? (component-helpers, nodeaffinity) */
+/** Required node affinity: matches a node's labels and name (component-helpers, nodeaffinity). */
 import type { NodeObject, PodSpec } from '../../api/types/objects.ts';
 
 interface Requirement {
@@ -16,7 +16,7 @@ interface Affinity {
   nodeAffinity?: { requiredDuringSchedulingIgnoredDuringExecution?: { nodeSelectorTerms?: Term[] } };
 }
 
-/** One of the terms has to hold, and of a term everything; an empty term holds never. */
+/** At least one term must match, with all its requirements; an empty term never matches. */
 export function nodeAffinityFits(spec: PodSpec, node: NodeObject): boolean {
   const { affinity } = spec as { affinity?: Affinity };
   const terms = affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;

@@ -1,7 +1,7 @@
 /**
- * Gives every pod a node and an address, in one write. A pod that names its node goes there; the others go to the Ready
- * node with the fewest pods that fits. What cannot be placed stays Pending, with condition PodScheduled False and an
- * Event that say why, and is tried again when a node or an address turns up.
+ * Assigns every pod a node and an address in one write. A pod with spec.nodeName goes there; others go to the fitting
+ * Ready node with the fewest pods. A pod that does not fit anywhere stays Pending, with the reason in condition
+ * PodScheduled and in an Event, and is tried again when a node or an address becomes available.
  */
 
 import { matchesLabels } from '../../api/selectors.ts';
@@ -26,7 +26,7 @@ const fitness = (node: NodeObject | undefined) =>
         node.spec?.taints,
       ]);
 
-/** More than pods fit on a node. */
+/** Added to the pod count of nodes with a PreferNoSchedule taint: more than a node can have pods. */
 const AVOIDED = 1_000_000;
 
 export function isReady(node: NodeObject): boolean {
@@ -68,7 +68,7 @@ const isPlaced = (pod: Pod) =>
   (pod.spec.hostNetwork === true || podIpOf(pod) !== undefined) &&
   conditionOf(pod.status?.conditions, 'PodScheduled')?.status === 'True';
 
-/** True when the pod has its node and address now. */
+/** True if the pod has got its node and address. */
 function place(cluster: Cluster, addresses: PodAddresses, pod: Pod): boolean {
   const { store } = cluster;
   const named = pod.spec.nodeName;
@@ -88,7 +88,7 @@ function place(cluster: Cluster, addresses: PodAddresses, pod: Pod): boolean {
       reasons.set(why, (reasons.get(why) ?? 0) + 1);
       continue;
     }
-    // A node that would rather have others counts as fuller than any that would not.
+    // Nodes with an untolerated PreferNoSchedule taint come after all others.
     const avoided = untolerated(node.spec?.taints, pod.spec.tolerations, ['PreferNoSchedule']) !== undefined;
     const load = pods + (avoided ? AVOIDED : 0);
     if (load < fewest) {

@@ -1,7 +1,7 @@
-/** Taints of nodes and the pods that bear them (component-helpers/scheduling/corev1). */
+/** Taints and tolerations (component-helpers/scheduling/corev1). */
 import type { Taint, Toleration } from '../../api/types/objects.ts';
 
-/** The first taint of these effects that nothing tolerates. */
+/** The first taint with one of these effects that no toleration matches. */
 export function untolerated(
   taints: readonly Taint[] | undefined,
   tolerations: readonly Toleration[] | undefined,
@@ -21,8 +21,8 @@ function tolerates({ key, operator = 'Equal', value = '', effect }: Toleration, 
 }
 
 /**
- * How long a pod may stay on a node with these NoExecute taints, in milliseconds since it met them: undefined: for ever;
- * 0: not at all.
+ * How long a pod may stay on a node with these NoExecute taints, in milliseconds: undefined: for ever; 0: it must leave
+ * at once.
  */
 export function staysFor(
   taints: readonly Taint[] | undefined,

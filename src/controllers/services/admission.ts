@@ -40,8 +40,8 @@ export class ServiceAdmission implements Admission<Service> {
   prepare(service: Service, old: Service | undefined): Service {
     const spec = { ...service.spec };
     if (old !== undefined) {
-      dropWhatTheTypeHasNot(spec, old.spec);
-      keepWhatIsLeftOut(spec, old.spec);
+      dropFieldsOfOldType(spec, old.spec);
+      keepOmittedFields(spec, old.spec);
       if (spec.clusterIP !== old.spec.clusterIP && isDeepStrictEqual(spec.clusterIPs, old.spec.clusterIPs)) {
         delete spec.clusterIPs;
       }
@@ -193,7 +193,7 @@ export class ServiceAdmission implements Admission<Service> {
 }
 
 /** Clears fields that only the old type has, unless the user changed them: validation then rejects them. */
-function dropWhatTheTypeHasNot(spec: ServiceSpec, old: ServiceSpec): void {
+function dropFieldsOfOldType(spec: ServiceSpec, old: ServiceSpec): void {
   if (needsClusterIp(old) && !needsClusterIp(spec) && (spec.clusterIP ?? old.clusterIP) === old.clusterIP) {
     delete spec.clusterIP;
     delete spec.clusterIPs;
@@ -219,7 +219,7 @@ function dropWhatTheTypeHasNot(spec: ServiceSpec, old: ServiceSpec): void {
 }
 
 /** A replacement that omits address and ports keeps them. */
-function keepWhatIsLeftOut(spec: ServiceSpec, old: ServiceSpec): void {
+function keepOmittedFields(spec: ServiceSpec, old: ServiceSpec): void {
   if (needsClusterIp(spec) && needsClusterIp(old) && !spec.clusterIP && !spec.clusterIPs?.length) {
     spec.clusterIP = old.clusterIP;
     spec.clusterIPs = old.clusterIPs;

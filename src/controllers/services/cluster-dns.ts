@@ -44,8 +44,8 @@ export function startClusterDns(cluster: Cluster, serviceRange: Cidr): void {
     ensure(cluster, service);
     ensure(cluster, sliceOf(store.list('Node')));
   } catch (error) {
-    // A cluster from a time without a name server may have given the address away. It serves all the same, without names.
-    cluster.log(`cluster-dns: ${(error as Error).message}: pods find no name server until the address is free`);
+    // A cluster of an earlier version, without DNS, may have allocated the address to another Service. It still starts.
+    cluster.log(`cluster-dns: ${(error as Error).message}: pods have no DNS until the address is free`);
   }
 }
 

@@ -1,4 +1,4 @@
-/** Makes a Job whenever a CronJob's schedule says so (pkg/controller/cronjob). The schedule itself is read by croner. */
+/** Creates Jobs by the schedules of CronJobs (pkg/controller/cronjob). Schedules are parsed by croner. */
 import { Cron } from 'croner';
 import { ApiError } from '../../api/errors.ts';
 import { resourceOfKind } from '../../api/resources.ts';
@@ -11,7 +11,7 @@ import { Owned, ownedBy } from './owners.ts';
 
 const JOBS = resourceOfKind('Job')!;
 const SCHEDULED_AT = 'batch.kubernetes.io/cronjob-scheduled-timestamp';
-/** More missed runs than this are a sign of a wrong clock: none of them is made up for. */
+/** More missed runs than this suggest a wrong clock; only the latest one is started then. */
 const MAX_MISSED = 100;
 
 export function startCronJobController(cluster: Cluster): void {
@@ -69,7 +69,7 @@ class Schedule {
     return next === null ? undefined : next.getTime() - nowMs + 5;
   }
 
-  /** The latest time that has passed since the last run and may still be made up for. */
+  /** The latest scheduled time since the last run that may still be started. */
   private lastDue(times: Cron, nowMs: number): Date | undefined {
     const { spec, status, metadata } = this.cron;
     let from = Date.parse(status?.lastScheduleTime ?? metadata.creationTimestamp);
@@ -84,13 +84,13 @@ class Schedule {
         const message =
           'too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew';
         this.cluster.event(this.cron, 'Warning', 'TooManyMissedTimes', message);
-        // The last one is found from the present backwards.
+        // Search for the latest one backwards from now.
         return times.previousRuns(1, new Date(nowMs))[0] ?? due;
       }
     }
   }
 
-  /** @returns false when it is not to be, now or ever */
+  /** @returns false if the run is not started */
   private run(due: Date, nowMs: number): boolean {
     const { cron, cluster } = this;
     const running = this.jobs.filter((job) => !isFinished(job));
@@ -102,7 +102,7 @@ class Schedule {
     if (cron.spec.concurrencyPolicy === 'Replace') for (const job of running) this.remove(job);
     const { namespace, name } = cron.metadata;
     const { metadata, spec } = cron.spec.jobTemplate;
-    // By its time, so that one time makes one job, however often it is looked at.
+    // Named by the scheduled time, so that each time creates one Job, however often it is processed.
     const jobName = `${name}-${Math.floor(due.getTime() / 60_000)}`;
     if (cluster.store.get('Job', namespace, jobName) !== undefined) return true;
     try {
@@ -133,7 +133,7 @@ class Schedule {
     return true;
   }
 
-  /** Finished jobs beyond the limits, the oldest first. */
+  /** Deletes finished jobs beyond the history limits, the oldest first. */
   private forget(): void {
     const { successfulJobsHistoryLimit = 3, failedJobsHistoryLimit = 1 } = this.cron.spec;
     const of = (type: string) =>

@@ -1,4 +1,4 @@
-/** One pod of a DaemonSet on every node that its template fits (pkg/controller/daemon). */
+/** Runs one pod of a DaemonSet on every node that its template fits (pkg/controller/daemon). */
 import { ApiError } from '../../api/errors.ts';
 import { matchesLabels } from '../../api/selectors.ts';
 import type { DaemonSet, NodeObject, Pod, PodTemplate, Toleration } from '../../api/types/objects.ts';
@@ -12,7 +12,7 @@ import { hashOf, REVISION_HASH, Revisions } from './revisions.ts';
 
 const GENERATION = 'pod-template-generation';
 
-/** Daemons run on nodes that others are kept from (daemon/util/daemonset_util.go, AddOrUpdateDaemonPodTolerations). */
+/** Tolerations that every daemon pod gets (daemon/util/daemonset_util.go, AddOrUpdateDaemonPodTolerations). */
 const TOLERATED: readonly Toleration[] = [
   { key: 'node.kubernetes.io/not-ready', operator: 'Exists', effect: 'NoExecute' },
   { key: 'node.kubernetes.io/unreachable', operator: 'Exists', effect: 'NoExecute' },
@@ -67,7 +67,7 @@ class Daemons {
     let failure: ApiError | undefined;
     for (const node of nodes) {
       const here = this.on(node);
-      // A daemon that has ended is made anew, whatever its status.
+      // A daemon pod that has ended is replaced, whether it succeeded or failed.
       for (const pod of here.filter((p) => isEnded(p) && !isEnding(p))) deletePod(cluster, set, pod);
       const alive = here.filter((pod) => !isEnded(pod));
       if (!wanted.includes(node)) for (const pod of alive) if (!isEnding(pod)) deletePod(cluster, set, pod);
@@ -103,7 +103,7 @@ class Daemons {
     });
   }
 
-  /** Ends pods of older templates, as many at a time as may be missing; those that do not serve anyway first. */
+  /** Deletes pods of older templates, at most maxUnavailable at a time; unavailable ones first. */
   private update(wanted: readonly NodeObject[], hash: string): void {
     const { updateStrategy, minReadySeconds } = this.set.spec;
     if (updateStrategy?.type === 'OnDelete') return;

@@ -1,7 +1,7 @@
 /**
- * The ReplicaSets of a Deployment as its history: which one has the present template, which revision each was, and which
- * are old enough to go (pkg/controller/deployment/util/deployment_util.go). `kubectl rollout history` and `undo` read the
- * annotations that are written here.
+ * The ReplicaSets of a Deployment as its history: which one has the current template, the revision of each, and which
+ * are beyond the history limit (pkg/controller/deployment/util/deployment_util.go). `kubectl rollout history` and
+ * `undo` read the annotations that are written here.
  */
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Deployment, ReplicaSet } from '../../api/types/objects.ts';
@@ -16,7 +16,7 @@ export const REVISION = 'deployment.kubernetes.io/revision';
 const HISTORY = 'deployment.kubernetes.io/revision-history';
 const DESIRED = 'deployment.kubernetes.io/desired-replicas';
 const MAX = 'deployment.kubernetes.io/max-replicas';
-/** The Deployment's own business: not handed on to its sets. */
+/** Annotations of the Deployment that are not copied to its ReplicaSets. */
 const NOT_COPIED = new Set([
   'kubectl.kubernetes.io/last-applied-configuration',
   REVISION,
@@ -43,7 +43,7 @@ export class DeploymentHistory {
     return Number(metadata.annotations?.[REVISION] ?? 0) || 0;
   }
 
-  /** How many pods the Deployment wanted when this set was scaled last. */
+  /** spec.replicas of the Deployment when this set was last scaled. */
   static desiredOf({ metadata }: ReplicaSet): number | undefined {
     const text = metadata.annotations?.[DESIRED];
     return text === undefined ? undefined : Number(text);
@@ -53,12 +53,12 @@ export class DeploymentHistory {
     return { [DESIRED]: String(wanted), [MAX]: String(wanted + surge) };
   }
 
-  /** The set of the present template, if it is there. */
+  /** The set of the current template, if it exists. */
   present(): ReplicaSet | undefined {
     return this.sets.find((set) => this.hasTemplate(set));
   }
 
-  /** The set of the present template, made if need be, as the newest revision. */
+  /** The set of the current template, created if necessary, as the newest revision. */
   ensure(surge: number): ReplicaSet {
     const found = this.present();
     if (found === undefined) return this.make(surge);
@@ -67,7 +67,7 @@ export class DeploymentHistory {
     const annotations = { ...found.metadata.annotations, ...this.copied() };
     if (own < newest) {
       annotations[REVISION] = String(newest);
-      // It was in use before: `rollout undo` brought it back.
+      // It is an earlier revision that `rollout undo` brought back.
       if (own > 0) annotations[HISTORY] = [annotations[HISTORY], String(own)].filter(Boolean).join(',');
     }
     const { minReadySeconds } = this.deployment.spec;
@@ -79,7 +79,7 @@ export class DeploymentHistory {
     return this.sets.filter((set) => set.metadata.uid !== fresh?.metadata.uid);
   }
 
-  /** Deletes what is beyond the limit of the history, the oldest first. */
+  /** Deletes sets beyond the history limit, the oldest first. */
   forget(old: readonly ReplicaSet[]): void {
     const idle = old
       .filter((set) => replicasOf(set) === 0 && presentOf(set) === 0 && set.metadata.deletionTimestamp === undefined)
@@ -91,7 +91,7 @@ export class DeploymentHistory {
 
   private hasTemplate({ metadata, spec }: ReplicaSet): boolean {
     if (metadata.labels?.[TEMPLATE_HASH] === this.hash) return true;
-    // Taken over from elsewhere: its hash may have been made by other rules.
+    // An adopted set may have a hash that was computed differently.
     const { [TEMPLATE_HASH]: _, ...labels } = spec.template.metadata?.labels ?? {};
     return templateHash({ ...spec.template, metadata: { ...spec.template.metadata, labels } }) === this.hash;
   }

@@ -1,16 +1,16 @@
-/** Numbers of a Deployment's ReplicaSets, and how a new total is shared among them. */
+/** Replica counts of a Deployment's ReplicaSets, and the distribution of a new total among them. */
 import type { ReplicaSet } from '../../api/types/objects.ts';
 
 export const replicasOf = (set: ReplicaSet): number => set.spec.replicas ?? 1;
-/** A set that is being scaled down counts as smaller at once, before its status shows it. */
+/** A set that is being scaled down counts as smaller immediately, before its status shows it. */
 export const availableOf = (set: ReplicaSet): number => Math.min(set.status?.availableReplicas ?? 0, replicasOf(set));
 export const presentOf = (set: ReplicaSet): number => set.status?.replicas ?? 0;
 export const total = (sets: readonly ReplicaSet[], of: (set: ReplicaSet) => number): number =>
   sets.reduce((n, set) => n + of(set), 0);
 
 /**
- * In the middle of a rollout every active set keeps its share of the pods, so that a step towards a broken template is
- * not made larger (pkg/controller/deployment/sync.go, scale). With one active set it gets them all.
+ * When a Deployment is scaled during a rollout, every active set keeps its share of the pods, so that a broken new
+ * template does not get a larger share (pkg/controller/deployment/sync.go, scale). A single active set gets them all.
  */
 export function scaleProportionally(
   fresh: ReplicaSet | undefined,
@@ -30,7 +30,7 @@ export function scaleProportionally(
   const present = total(active, replicasOf);
   const allowed = wanted > 0 ? wanted + surge : 0;
   let left = allowed - present;
-  // The larger sets first; of equals the newer one when there is more to give, the older one when there is less.
+  // Larger sets first; among equals, the newer one when scaling up, the older one when scaling down.
   const order = [...active].sort((a, b) => {
     const age = Date.parse(a.metadata.creationTimestamp) - Date.parse(b.metadata.creationTimestamp);
     return replicasOf(b) - replicasOf(a) || (left > 0 ? -age : age);
@@ -41,7 +41,7 @@ export function scaleProportionally(
     left -= given;
     return [set, replicasOf(set) + given];
   });
-  // What rounding left over is the largest set's.
+  // The remainder of rounding goes to the largest set.
   const [first] = shares;
   if (first !== undefined) first[1] = Math.max(0, first[1] + left);
   return shares;

@@ -1,6 +1,6 @@
 /**
- * What a Deployment's status says of its rollout: numbers, and the conditions Available and Progressing, with the
- * deadline by which progress must show (pkg/controller/deployment/{progress,sync}.go).
+ * The status of a Deployment: replica counts, and the conditions Available and Progressing, with the progress deadline
+ * (pkg/controller/deployment/{progress,sync}.go).
  */
 
 import { nowText } from '../../api/store/store.ts';
@@ -10,13 +10,13 @@ import { REVISION } from './deployment-history.ts';
 import { presentOf, replicasOf, total } from './deployment-scale.ts';
 import { share, withoutZeros } from './pod-control.ts';
 
-/** kubectl's and the API's way to say "no deadline". */
+/** The value of progressDeadlineSeconds that means "no deadline". */
 const NO_DEADLINE = 2 ** 31 - 1;
 const DEFAULT_DEADLINE_S = 600;
 
 /**
- * @param freshName of the set with the present template; undefined while there is none
- * @returns when the deadline of the rollout is due, if it is running
+ * @param freshName name of the set with the current template; undefined while there is none
+ * @returns milliseconds until the rollout's deadline; undefined if none is running
  */
 export function writeDeploymentStatus(
   { store, registry }: Cluster,
@@ -95,7 +95,7 @@ function progressCondition(now: Deployment, fresh: ReplicaSet | undefined, numbe
     return condition('True', 'NewReplicaSetCreated', `Created new replica set "${fresh?.metadata.name}"`);
   if (hasProgressed(status, numbers)) return condition('True', 'ReplicaSetUpdated', `${about} is progressing.`);
   if (old.reason === 'NewReplicaSetAvailable') {
-    // It was complete, and pods were lost: nothing of a rollout. A new template is one.
+    // Pods that are lost after a complete rollout are no new rollout; a new template is.
     const rolling = updatedReplicas < wanted || replicas > updatedReplicas;
     return rolling ? condition('True', 'ReplicaSetUpdated', `${about} is progressing.`) : old;
   }
@@ -120,7 +120,7 @@ function deadlineOf({ spec }: Deployment): number | undefined {
   return seconds === NO_DEADLINE ? undefined : seconds;
 }
 
-/** Milliseconds until progress is overdue; undefined when none is expected. */
+/** Milliseconds until the progress deadline; undefined if no progress is expected. */
 function deadlineIn(deployment: Deployment, conditions: readonly Condition[]): number | undefined {
   const seconds = deadlineOf(deployment);
   const progress = conditionOf(conditions, 'Progressing');
@@ -130,7 +130,7 @@ function deadlineIn(deployment: Deployment, conditions: readonly Condition[]): n
   return since + seconds * 1000 - Date.now();
 }
 
-/** A condition that says the same keeps its times; one that shows progress has a new update time. */
+/** An unchanged condition keeps its times; one that shows progress gets a new lastUpdateTime. */
 function timed(condition: Condition, old: Condition | undefined): Condition {
   if (condition === old) return old;
   const same = old !== undefined && old.status === condition.status && old.reason === condition.reason;

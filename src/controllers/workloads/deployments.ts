@@ -1,7 +1,7 @@
 /**
- * Brings the pods of a Deployment to its template, through one ReplicaSet per template: all at once or step by step
- * (pkg/controller/deployment). Old sets are kept, empty, as the history to go back to. What the Deployment's status says
- * about it is `deployment-status.ts`.
+ * Updates the pods of a Deployment to its template, with one ReplicaSet per template: Recreate or RollingUpdate
+ * (pkg/controller/deployment). Old sets are scaled to zero and kept as history for rollbacks. The status is in
+ * `deployment-status.ts`.
  */
 import type { Deployment, ReplicaSet } from '../../api/types/objects.ts';
 import type { Cluster } from '../cluster.ts';
@@ -26,7 +26,7 @@ export function startDeploymentController(cluster: Cluster): void {
   });
   pods.queueOwners(cluster.queue('pods-of-deployments', () => {}));
   sets.queueOwners(queue, ({ spec }) => spec.selector);
-  // The strategy Recreate waits until the last pod is gone for good, of which its ReplicaSet says nothing.
+  // The strategy Recreate waits until the last pod has terminated, which the ReplicaSet's status does not show.
   store.onCommit('Pod', ({ type, object }) => {
     const owner = type === 'DELETED' ? controllerOf(object, 'ReplicaSet') : undefined;
     const set = owner && store.get('ReplicaSet', object.metadata.namespace, owner.name);
@@ -40,7 +40,7 @@ class Rollout {
   private readonly deployment: Deployment;
   private readonly wanted: number;
   private readonly sets: readonly ReplicaSet[];
-  /** Has a set pods that have not ended, also such as are ending? */
+  /** Does a set have pods that have not ended, including terminating ones? */
   private readonly someLeft: (set: ReplicaSet) => boolean;
 
   constructor(
@@ -56,12 +56,12 @@ class Rollout {
     this.wanted = deployment.spec.replicas ?? 1;
   }
 
-  /** @returns when to look again though nothing may have happened */
+  /** @returns milliseconds after which to run again even without a change; undefined: not necessary */
   run(): number | undefined {
     const { cluster, deployment } = this;
     const history = new DeploymentHistory(cluster, deployment, this.sets);
     const paused = deployment.spec.paused === true;
-    // While it is paused a new template has no effect; the number of pods does.
+    // While paused, a new template has no effect, but scaling does.
     const fresh = paused ? history.present() : history.ensure(this.maxSurge());
     const old = history.others(fresh);
     if (paused || this.isScaling(fresh, old)) this.scaleAll(fresh, old);
@@ -77,7 +77,7 @@ class Rollout {
     return share(strategy?.rollingUpdate?.maxSurge ?? '25%', this.wanted, Math.ceil);
   }
 
-  /** Has the number of pods changed since the sets were given their shares? (isScalingEvent) */
+  /** Has spec.replicas changed since the sets were last scaled? (isScalingEvent) */
   private isScaling(fresh: ReplicaSet | undefined, old: readonly ReplicaSet[]): boolean {
     const active = [...(fresh ? [fresh] : []), ...old].filter((set) => replicasOf(set) > 0);
     return active.some((set) => {
@@ -101,14 +101,14 @@ class Rollout {
       return;
     }
     const surge = this.maxSurge();
-    // Both zero would be a stand-still (apps/v1 validation; percentages can round to it).
+    // With both zero the rollout could not proceed (apps/v1 validation; percentages can round to zero).
     const given = share(strategy?.rollingUpdate?.maxUnavailable ?? '25%', this.wanted, Math.floor);
     const missing = given || (surge === 0 ? 1 : 0);
     const all = [fresh, ...old];
     const room = this.wanted + surge - total(all, replicasOf);
     const more = Math.min(this.wanted - replicasOf(fresh), Math.max(0, room));
     const freshNow = this.scale(fresh, replicasOf(fresh) + more, surge);
-    // Old pods that are not available can be removed at once; the others go as new ones become available.
+    // Unavailable old pods can be removed at once, available ones as new pods become available.
     let spare = total([freshNow, ...old], availableOf) - (this.wanted - missing);
     for (const set of [...old].sort((a, b) => DeploymentHistory.revisionOf(a) - DeploymentHistory.revisionOf(b))) {
       const broken = Math.max(0, replicasOf(set) - availableOf(set));

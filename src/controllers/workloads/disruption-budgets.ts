@@ -1,6 +1,6 @@
 /**
- * How many pods of a budget may be evicted now: those that are healthy beyond the number that has to be
- * (pkg/controller/disruption). Evictions ask for it (src/api/server/subresources.ts).
+ * Maintains status.disruptionsAllowed of PodDisruptionBudgets: the number of healthy pods above the required number
+ * (pkg/controller/disruption). Evictions check it (src/api/server/subresources.ts).
  */
 import { matchesSelector } from '../../api/selectors.ts';
 import type { Condition, Kind, KubeObject, Pod, PodDisruptionBudget } from '../../api/types/objects.ts';
@@ -9,9 +9,9 @@ import { isPodReady } from '../services/endpoint-groups.ts';
 import { keyOf, splitKey } from '../work-queue.ts';
 import { isEnded, share } from './pod-control.ts';
 
-/** An eviction that was allowed is expected to show within this time. */
+/** An allowed eviction must be observed within this time, or it no longer counts (DeletionTimeout). */
 const EVICTION_MS = 120_000;
-/** Controllers whose number of pods a percentage is of. */
+/** Controllers whose spec.replicas a percentage refers to. */
 const SCALED: readonly string[] = ['ReplicaSet', 'ReplicationController', 'StatefulSet'];
 
 export function startDisruptionBudgets(cluster: Cluster): void {
@@ -88,7 +88,7 @@ function update(cluster: Cluster, budget: PodDisruptionBudget): number | undefin
   return disrupted.length > 0 ? EVICTION_MS : undefined;
 }
 
-/** Pods that there should be: by the numbers of their controllers, each counted once. */
+/** The expected number of pods: the replicas of their controllers, each counted once. */
 function expectedPods({ store }: Cluster, pods: readonly Pod[]): number {
   const owners = new Map<string, number>();
   let alone = 0;

@@ -1,4 +1,4 @@
-/** Indexed Jobs: every pod works on a number of its own (pkg/controller/job/indexed_job_utils.go). */
+/** Indexed Jobs: every pod has a completion index of its own (pkg/controller/job/indexed_job_utils.go). */
 import type { Container, Job, Pod } from '../../api/types/objects.ts';
 import type { PodExtras } from './pod-control.ts';
 
@@ -10,7 +10,7 @@ export function indexOfPod({ metadata }: Pod): number | undefined {
   return text === undefined ? undefined : Number(text);
 }
 
-/** Which numbers are done, as `0,2-5`. */
+/** A set of completed indexes, as `0,2-5`. */
 export class Indexes {
   private readonly size: number;
   private readonly done = new Set<number>();
@@ -27,14 +27,14 @@ export class Indexes {
     return this.done.size;
   }
 
-  /** @returns false when it was done before, or is none of ours */
+  /** @returns false if the index was already completed, or is out of range */
   complete(index: number): boolean {
     if (index >= this.size || this.done.has(index)) return false;
     this.done.add(index);
     return true;
   }
 
-  /** The lowest number that is neither done nor `busy`. */
+  /** The lowest index that is neither completed nor `busy`. */
   next(busy: ReadonlySet<number | undefined>): number | undefined {
     for (let i = 0; i < this.size; i++) if (!this.done.has(i) && !busy.has(i)) return i;
     return undefined;
@@ -53,7 +53,7 @@ export class Indexes {
   }
 }
 
-/** What a pod of a Job has beside the template; with its index where it is an Indexed one. */
+/** What a Job adds to its template for a pod; for an Indexed Job that includes the index. */
 export function podExtras(job: Job, index: number | undefined): PodExtras {
   if (index === undefined) return {};
   const text = String(index);
@@ -62,7 +62,7 @@ export function podExtras(job: Job, index: number | undefined): PodExtras {
     env: [...(container.env ?? []).filter(({ name }) => name !== VARIABLE), { name: VARIABLE, value: text }],
   });
   const { containers, initContainers } = job.spec.template.spec;
-  // Kubernetes adds five random letters; a pod that is tried again must not find its name taken.
+  // A random suffix of five letters, as in Kubernetes: the pod of a retry must have a new name.
   const suffix = Math.random().toString(36).slice(2, 7).padEnd(5, '0');
   return {
     name: `${job.metadata.name}-${index}-${suffix}`,

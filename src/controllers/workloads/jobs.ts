@@ -1,8 +1,8 @@
 /**
- * Runs pods until so many have succeeded, or too many have failed (pkg/controller/job). A pod that has ended is counted
- * once, in the status, and marked as counted by the annotation below in the same turn, so that what happens to it later
- * changes no count. One that somebody deletes before it has succeeded counts as failed; one that is given up here, because
- * the Job was suspended, made smaller or has ended, is marked beforehand and counts for nothing.
+ * Runs pods until enough have succeeded or too many have failed (pkg/controller/job). A pod that has ended is counted
+ * once, in the status, and in the same transaction marked as counted by the annotation below, so that later changes to
+ * it change no count. A pod that is deleted before it has succeeded counts as failed. A pod that this controller
+ * deletes, because the Job was suspended, scaled down or has ended, is marked first and not counted.
  */
 import { ApiError } from '../../api/errors.ts';
 import { resourceOfKind } from '../../api/resources.ts';
@@ -21,11 +21,14 @@ const COUNTED = 'dataplane.dev/job-counted';
 const BATCH_UID = 'batch.kubernetes.io/controller-uid';
 const BATCH_NAME = 'batch.kubernetes.io/job-name';
 const DEFAULT_BACKOFF_LIMIT = 6;
-/** Between a failure and the next pod: doubles with each failure (DefaultJobPodFailureBackOff, MaxJobPodFailureBackOff). */
+/**
+ * Delay between a failure and the next pod; doubles with each failure (DefaultJobPodFailureBackOff,
+ * MaxJobPodFailureBackOff).
+ */
 const BACKOFF_MS = 10_000;
 const MAX_BACKOFF_MS = 600_000;
 
-/** A Job selects its pods by its own uid, unless somebody chooses a selector (registry/batch/job/strategy.go). */
+/** A Job selects its pods by its own uid, unless manualSelector is set (registry/batch/job/strategy.go). */
 export const jobAdmission: Admission<Job> = {
   prepare(job, old) {
     if (old !== undefined || job.spec.manualSelector === true) return job;
@@ -49,7 +52,7 @@ export const jobAdmission: Admission<Job> = {
 export function startJobController(cluster: Cluster): void {
   const { store } = cluster;
   const owned = new Owned(store, 'Pod', 'Job');
-  /** Job's key → pods that went before they were counted. */
+  /** Job's key → pods that were removed before they were counted. */
   const lost = new Map<string, Pod[]>();
   const queue: WorkQueue = cluster.queue('jobs', (key) => {
     const job = store.get('Job', ...splitKey(key));
@@ -121,7 +124,7 @@ class JobRun {
     return this.nextMs;
   }
 
-  /** Adds what has ended and was not counted before. @returns the pods to be marked */
+  /** Counts pods that have ended and were not counted before. @returns the pods to mark as counted */
   private count(): Pod[] {
     const ended = this.pods.filter((pod) => isEnded(pod) && !isCounted(pod));
     for (const pod of ended) this.countOne(pod, pod.status?.phase === 'Succeeded');
@@ -150,7 +153,7 @@ class JobRun {
     }
   }
 
-  /** How it has ended, if it has. */
+  /** The condition Complete or Failed, if the Job has finished. */
   private verdict(startedAt: string | undefined): Condition | undefined {
     const { spec } = this.job;
     const { activeDeadlineSeconds: deadline, backoffLimit = DEFAULT_BACKOFF_LIMIT } = spec;
@@ -164,7 +167,7 @@ class JobRun {
     }
     const active = this.pods.some(isActive);
     const { completions } = spec;
-    // Without a number of completions one success ends it, when the pods that run are done.
+    // Without completions (a work queue), the Job is complete after one success, once no pod is running.
     const done = completions === undefined ? this.succeeded > 0 && !active : this.succeeded >= completions;
     return done
       ? {
@@ -180,11 +183,11 @@ class JobRun {
     const { job, cluster } = this;
     const { parallelism = 1, completions } = job.spec;
     const left = completions === undefined ? (this.succeeded > 0 ? 0 : parallelism) : completions - this.succeeded;
-    // Pods that are ending still hold what they worked on.
+    // Terminating pods still occupy their index.
     const ending = this.pods.filter((pod) => !isEnded(pod) && !isActive(pod));
     const wanted = Math.max(0, Math.min(parallelism, left));
     const surplus = active.length - wanted;
-    if (surplus > 0 && completions === undefined && this.succeeded > 0) return; // They may finish.
+    if (surplus > 0 && completions === undefined && this.succeeded > 0) return; // the others may finish
     if (surplus > 0) for (const pod of leastMissedFirst(active).slice(0, surplus)) this.giveUp(pod);
     const missing = wanted - active.length - (this.indexes ? ending.length : 0);
     if (missing <= 0) return;
@@ -202,7 +205,7 @@ class JobRun {
     }
   }
 
-  /** Milliseconds until another try may be made after the last failure. */
+  /** Milliseconds until the next pod may be created after the last failure. */
   private backOff(): number {
     if (this.failed === 0) return 0;
     const ends = this.pods.filter((pod) => pod.status?.phase === 'Failed').map(endOf);
@@ -253,7 +256,7 @@ class JobRun {
       add.push({ type: 'Suspended', status: 'False', reason: 'JobResumed', message: 'Job resumed' });
     }
     if (verdict !== undefined) {
-      // Each outcome is announced by a condition of its own before the final one (KEP-3998).
+      // Each final condition is preceded by another one (KEP-3998).
       const ahead = verdict.type === 'Complete' ? 'SuccessCriteriaMet' : 'FailureTarget';
       add.push({ ...verdict, type: ahead }, verdict);
     }
@@ -262,7 +265,7 @@ class JobRun {
     return [...before.filter(({ type }) => !timed.some((each) => each.type === type)), ...timed];
   }
 
-  /** A finished Job goes when its time to live is over. */
+  /** Deletes a finished Job after ttlSecondsAfterFinished. @returns milliseconds until then, if any */
   private expire(): number | undefined {
     const { spec, status, metadata } = this.job;
     for (const pod of this.pods.filter(isActive)) this.giveUp(pod);

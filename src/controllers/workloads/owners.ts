@@ -22,7 +22,7 @@ export class Owned<Child extends Kind, Owner extends Kind> {
   private readonly child: Child;
   private readonly owner: Owner;
   private readonly keys = new Map<string, Set<string>>();
-  /** Namespace → objects without a controller. Few: hardly anybody makes pods by hand. */
+  /** Namespace → objects without a controller. There are few: pods are rarely created by hand. */
   private readonly orphans = new Map<string, Set<string>>();
 
   constructor(store: Store, child: Child, owner: Owner) {
@@ -37,7 +37,7 @@ export class Owned<Child extends Kind, Owner extends Kind> {
   }
 
   /**
-   * What `owner` controls, once it has taken what nobody controls and its selector matches, and let go of what its
+   * What `owner` controls, after it has adopted matching objects without a controller and released those that its
    * selector no longer matches (pkg/controller/controller_ref_manager.go).
    */
   claim(cluster: Cluster, owner: KubeObject, selector: LabelSelector): ObjectByKind[Child][] {
@@ -60,7 +60,7 @@ export class Owned<Child extends Kind, Owner extends Kind> {
 
   /**
    * Starts the index: from now on an owner is queued when it or an object it owns is created, changed or deleted.
-   * @param selectorOf of an owner: with it, owners that could take an object nobody controls are queued too
+   * @param selectorOf the selector of an owner; if given, owners that could adopt an object are queued too
    */
   queueOwners(queue: WorkQueue, selectorOf?: (owner: ObjectByKind[Owner]) => LabelSelector | undefined): void {
     const { store, child, owner } = this;
@@ -94,7 +94,7 @@ export class Owned<Child extends Kind, Owner extends Kind> {
     return metadata.ownerReferences?.some((o) => o.controller === true) !== true;
   }
 
-  /** @returns the owner's name, undefined when it has none of our kind */
+  /** @returns the owner's name; undefined if it has no owner of this kind */
   private file(object: KubeObject, present: boolean): string | undefined {
     const { namespace = '' } = object.metadata;
     if (this.isOrphan(object)) {

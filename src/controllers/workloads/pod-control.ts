@@ -1,4 +1,4 @@
-/** Pods in the hands of their controllers: making and ending them, and how far they are (pkg/controller/controller_utils.go). */
+/** Creating, deleting and ranking pods for the controllers of workloads (pkg/controller/controller_utils.go). */
 import { ApiError } from '../../api/errors.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { KubeObject, Pod, PodSpec, PodTemplate } from '../../api/types/objects.ts';
@@ -7,20 +7,20 @@ import { isPodReady } from '../services/endpoint-groups.ts';
 import { ownedBy } from './owners.ts';
 
 const PODS = resourceOfKind('Pod')!;
-/** Lower cost, sooner deleted (controller.kubernetes.io/pod-deletion-cost). */
+/** Pods with a lower deletion cost are deleted first. */
 const DELETION_COST = 'controller.kubernetes.io/pod-deletion-cost';
 
 export interface PodExtras {
-  /** Left out: made from the owner's name. */
+  /** Default: generated from the owner's name. */
   name?: string;
   labels?: Record<string, string>;
   annotations?: Record<string, string>;
   finalizers?: string[];
-  /** Over the template's. */
+  /** Overrides fields of the template's spec. */
   spec?: Partial<PodSpec>;
 }
 
-/** A pod of the template, controlled by `owner`. @throws ApiError after an Event that says why */
+/** Creates a pod from the template, controlled by `owner`. @throws ApiError after recording an Event with the reason */
 export function createPod(cluster: Cluster, owner: KubeObject, template: PodTemplate, extras: PodExtras = {}): Pod {
   const { namespace, name } = owner.metadata;
   const labels = { ...template.metadata?.labels, ...extras.labels };
@@ -54,10 +54,10 @@ export function deletePod(cluster: Cluster, owner: KubeObject, pod: Pod): void {
 
 export const isEnded = ({ status }: Pod): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';
 
-/** Neither ended nor ending. */
+/** Neither ended nor terminating. */
 export const isActive = (pod: Pod): boolean => !isEnded(pod) && pod.metadata.deletionTimestamp === undefined;
 
-/** Milliseconds until the pod has been ready for so long; 0: it has; undefined: it is not ready. */
+/** Milliseconds until the pod has been ready for minReadySeconds; 0: it has; undefined: it is not ready. */
 export function availableIn(pod: Pod, minReadySeconds = 0): number | undefined {
   if (!isPodReady(pod)) return undefined;
   if (minReadySeconds === 0) return 0;
@@ -68,7 +68,7 @@ export function availableIn(pod: Pod, minReadySeconds = 0): number | undefined {
 export interface Progress {
   ready: number;
   available: number;
-  /** When the next ready pod becomes available; nothing happens in the store then. */
+  /** When the next ready pod becomes available, which causes no change in the store. */
   nextMs: number | undefined;
 }
 
@@ -83,8 +83,8 @@ export function progressOf(pods: readonly Pod[], minReadySeconds = 0): Progress 
 }
 
 /**
- * Order in which pods are given up (ActivePodsWithRanks): unplaced before placed, unready before ready, cheaper before
- * dearer, more neighbours of the same owner on the node before fewer, younger before older.
+ * The order in which surplus pods are deleted (ActivePodsWithRanks): unassigned before assigned, unready before ready,
+ * lower before higher deletion cost, on nodes with more pods of the owner before fewer, younger before older.
  */
 export function leastMissedFirst(pods: readonly Pod[]): Pod[] {
   const onNode = new Map<string, number>();
@@ -108,7 +108,7 @@ export function share(value: number | string, of: number, round: (n: number) => 
   return typeof value === 'number' ? value : round((Number.parseInt(value, 10) * of) / 100);
 }
 
-/** Without the members that are 0 or undefined, as Go's omitempty leaves them out. */
+/** The object without members that are 0 or undefined, like Go's omitempty. */
 export function withoutZeros<T extends object>(status: T): Partial<T> {
   return Object.fromEntries(
     Object.entries(status).filter(([, value]) => value !== 0 && value !== undefined),

@@ -1,4 +1,4 @@
-/** Keeps as many pods of a ReplicaSet, or of a ReplicationController, as it asks for. */
+/** Maintains the number of pods of ReplicaSets and ReplicationControllers. */
 import { ApiError } from '../../api/errors.ts';
 import type { Condition, LabelSelector, Pod, ReplicaSet, ReplicationController } from '../../api/types/objects.ts';
 import { type Cluster, withCondition } from '../cluster.ts';
@@ -8,7 +8,7 @@ import { createPod, deletePod, isActive, leastMissedFirst, progressOf, withoutZe
 
 type Replicated = ReplicaSet | ReplicationController;
 
-/** So many pods are made or ended in one turn; the rest follows in the next. */
+/** How many pods are created or deleted at a time; the rest follows later. */
 const BURST = 500;
 
 export function startReplicaSetController(cluster: Cluster): void {
@@ -56,10 +56,10 @@ function reconcile(cluster: Cluster, queue: WorkQueue, set: Replicated, pods: re
   const nextMs = writeStatus(cluster, set, staying, failure);
   if (nextMs !== undefined) queue.addAfter(keyOf(set), nextMs);
   if (missing === BURST || leaving.length === BURST) queue.add(keyOf(set));
-  if (failure !== undefined) throw failure; // Tried again, later each time.
+  if (failure !== undefined) throw failure; // the work queue retries with back-off
 }
 
-/** @returns when to look again for pods that become available by and by */
+/** @returns milliseconds until the next pod becomes available, if any */
 function writeStatus(
   cluster: Cluster,
   set: Replicated,

@@ -1,6 +1,6 @@
 /**
- * The templates a StatefulSet or DaemonSet has had, as ControllerRevisions, and which of them its pods are of
- * (pkg/controller/history). `kubectl rollout history` and `undo` read them.
+ * The history of a StatefulSet's or DaemonSet's templates as ControllerRevisions (pkg/controller/history), which
+ * `kubectl rollout history` and `undo` read.
  */
 import { resourceOfKind } from '../../api/resources.ts';
 import type { ControllerRevision, DaemonSet, PodTemplate, StatefulSet } from '../../api/types/objects.ts';
@@ -22,11 +22,11 @@ export class Revisions<K extends 'StatefulSet' | 'DaemonSet'> {
   constructor(cluster: Cluster, owner: K) {
     this.cluster = cluster;
     this.owned = new Owned(cluster.store, 'ControllerRevision', owner);
-    // The owners themselves are queued by their pods and their own changes.
+    // This queue does nothing: owners are queued elsewhere, by their own changes and those of their pods.
     this.owned.queueOwners(cluster.queue(`revisions of ${owner}`, () => {}));
   }
 
-  /** The revision of the owner's present template: made when it is new, the newest again when it comes back. */
+  /** The revision of the owner's current template: created if it is new, made the newest again after a rollback. */
   ensure(owner: Revised): ControllerRevision {
     const { store, registry } = this.cluster;
     const { namespace, name } = owner.metadata;
@@ -59,7 +59,7 @@ export class Revisions<K extends 'StatefulSet' | 'DaemonSet'> {
     return object as ControllerRevision;
   }
 
-  /** The template of a revision by its name. */
+  /** The template of the revision with this name. */
   templateOf(owner: Revised, name: string): PodTemplate | undefined {
     const found = this.cluster.store.get('ControllerRevision', owner.metadata.namespace, name);
     if (found?.data === undefined) return undefined;
@@ -67,7 +67,7 @@ export class Revisions<K extends 'StatefulSet' | 'DaemonSet'> {
     return template;
   }
 
-  /** Deletes what is beyond the limit of the history and in use by no pod, the oldest first. */
+  /** Deletes unused revisions beyond the history limit, the oldest first. */
   forget(owner: Revised, inUse: ReadonlySet<string>): void {
     const idle = this.owned
       .of(owner)
@@ -84,5 +84,5 @@ function changeCause({ metadata }: Revised): Record<string, string> {
   return cause === undefined ? {} : { 'kubernetes.io/change-cause': cause };
 }
 
-/** The hash by which pods of this revision are known. */
+/** The hash in the label of this revision's pods. */
 export const hashOf = ({ metadata }: ControllerRevision): string => metadata.labels?.[REVISION_HASH] ?? '';

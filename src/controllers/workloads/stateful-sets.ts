@@ -1,6 +1,6 @@
 /**
- * Pods with names that stay: `web-0`, `web-1`, … Each is made when those before it are ready, given up after those behind
- * it, and updated from the last to the first (pkg/controller/statefulset/stateful_set_control.go).
+ * Pods with stable names: `web-0`, `web-1`, … A pod is created when all lower ones are ready, deleted after all higher
+ * ones, and updated from the highest to the lowest (pkg/controller/statefulset/stateful_set_control.go).
  */
 import { ApiError } from '../../api/errors.ts';
 import { resourceOfKind } from '../../api/resources.ts';
@@ -54,7 +54,7 @@ class Replicas {
     this.end = this.first + (set.spec.replicas ?? 1);
   }
 
-  /** @returns when to look again for pods that become available by and by */
+  /** @returns milliseconds until the next pod becomes available, if any */
   reconcile(): number | undefined {
     const { set } = this;
     const newest = this.revisions.ensure(set);
@@ -64,7 +64,7 @@ class Replicas {
     const currentHash = this.hashOfRevision(current) ?? updateHash;
     let failure: ApiError | undefined;
     try {
-      if (this.keepReplicas(current, update) && this.giveUpSurplus()) this.roll(updateHash);
+      if (this.keepReplicas(current, update) && this.deleteSurplus()) this.roll(updateHash);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       failure = error;
@@ -76,7 +76,7 @@ class Replicas {
     return this.nextMs;
   }
 
-  /** @returns false while one of them has to be waited for */
+  /** @returns false while it must wait for one of them */
   private keepReplicas(current: string, update: string): boolean {
     for (let ordinal = this.first; ordinal < this.end; ordinal++) {
       const pod = this.pods.get(ordinal);
@@ -91,8 +91,8 @@ class Replicas {
     return true;
   }
 
-  /** Pods beyond the wanted number, the last one first. @returns false while one of them is still there */
-  private giveUpSurplus(): boolean {
+  /** Deletes pods beyond spec.replicas, the highest first. @returns false while one of them still exists */
+  private deleteSurplus(): boolean {
     const surplus = [...this.pods.keys()].filter((n) => n < this.first || n >= this.end).sort((a, b) => b - a);
     for (const ordinal of surplus) {
       const pod = this.pods.get(ordinal)!;
@@ -102,7 +102,7 @@ class Replicas {
     return surplus.length === 0 || !this.inOrder;
   }
 
-  /** Replaces pods of older templates, from the last down to the partition, one after the other. */
+  /** Replaces pods of older templates, from the highest down to the partition, one after the other. */
   private roll(updateHash: string): void {
     const { type, rollingUpdate } = this.set.spec.updateStrategy ?? {};
     if (type === 'OnDelete') return;
@@ -127,7 +127,7 @@ class Replicas {
 
   private create(ordinal: number, current: string, update: string): void {
     const { set, cluster } = this;
-    // Below the partition a pod that was lost comes back as it was.
+    // Below the partition, a lost pod is recreated from its old template.
     const partition = set.spec.updateStrategy?.rollingUpdate?.partition ?? 0;
     const old = current !== update && (ordinal < partition || set.spec.updateStrategy?.type === 'OnDelete');
     const template = (old ? this.revisions.templateOf(set, current) : undefined) ?? set.spec.template;
@@ -160,7 +160,7 @@ class Replicas {
     return { volumes: [...own, ...(spec.volumes ?? []).filter(({ name }) => !names.has(name))] };
   }
 
-  /** Claims outlive their pods: the next pod of the name finds them again. */
+  /** Creates the pod's claims. They outlive the pod: the next one with its name uses them again. */
   private makeClaims(pod: string): void {
     const { store, registry } = this.cluster;
     const { namespace } = this.set.metadata;
@@ -219,7 +219,7 @@ class Replicas {
 const isEnding = (pod: Pod): boolean => pod.metadata.deletionTimestamp !== undefined;
 const revisionOf = (pod: Pod): string => pod.metadata.labels?.[REVISION_HASH] ?? '';
 
-/** Undefined for a pod whose name is not one of the set's. */
+/** The ordinal in a pod's name; undefined if the name is not one of this set's. */
 function ordinalOf(set: StatefulSet, { metadata }: Pod): number | undefined {
   const match = /^(.*)-(\d+)$/.exec(metadata.name);
   return match?.[1] === set.metadata.name ? Number(match[2]) : undefined;

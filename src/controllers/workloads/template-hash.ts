@@ -1,9 +1,9 @@
-/** A short name for a pod template: the same for templates that say the same, whatever the order of their keys. */
+/** A short hash of a pod template; equal for equal templates, whatever the order of their keys. */
 import { createHash } from 'node:crypto';
 import type { PodTemplate } from '../../api/types/objects.ts';
 
 const LENGTH = 10;
-/** Letters and digits that make no words (k8s.io/apimachinery/pkg/util/rand, SafeEncodeString). */
+/** Kubernetes' alphabet, without vowels (k8s.io/apimachinery/pkg/util/rand, SafeEncodeString). */
 const ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
 
 export function templateHash(template: PodTemplate | object): string {

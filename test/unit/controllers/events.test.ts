@@ -1,4 +1,4 @@
-/** Events are bounded, whoever writes them (cases: faults F16). */
+/** The number and lifetime of Events are bounded, whatever their source. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Registry } from '../../../src/api/store/registry.ts';
@@ -23,11 +23,11 @@ function stage(limits: Partial<EventLimits>) {
   return { store, add, names, end };
 }
 
-test('of too many events the longest unseen go first', () => {
+test('beyond the limit, the events that occurred longest ago are removed first', () => {
   const { store, add, names, end } = stage({ most: 3 });
   const first = add('a');
   for (const name of ['b', 'c']) add(name);
-  store.replace({ ...first, count: 2 }, first); // Seen again.
+  store.replace({ ...first, count: 2 }, first); // occurs again
   add('d');
   assert.equal(names(), ['a', 'c', 'd']);
   for (let i = 0; i < 100; i++) add(`e${i}`);
@@ -35,7 +35,7 @@ test('of too many events the longest unseen go first', () => {
   end();
 });
 
-test('an event goes when nobody has seen it for its lifetime', async () => {
+test('an event is removed when it has not occurred for its lifetime', async () => {
   let now = 0;
   const { add, names, end } = stage({ lifetimeMs: 60, sweepMs: 1, now: () => now });
   add('a');

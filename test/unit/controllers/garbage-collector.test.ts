@@ -1,4 +1,4 @@
-/** Who goes when an owner goes, by which policy, and what the collector finds when it starts (cases: api 5, 8). */
+/** Garbage collection: which objects are deleted with their owner, by policy, and what is collected at the start. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,7 +29,7 @@ async function remove({ socketPath }: TestCluster, name: string, policy: string)
 }
 
 test(
-  'Background: the owner goes at once, its dependents after it, and theirs',
+  'Background: the owner is removed at once, then its dependents and theirs',
   withCluster(async (cluster) => {
     const owner = await cluster.client.create<ConfigMap>(configMap('owner'));
     const child = await cluster.client.create<ConfigMap>(dependent('child', ownedBy(owner)));
@@ -42,7 +42,7 @@ test(
 );
 
 test(
-  'Orphan: the dependents stay, and name the owner no longer',
+  'Orphan: the dependents stay, without their reference to the owner',
   withCluster(async (cluster) => {
     const owner = await cluster.client.create<ConfigMap>(configMap('owner'));
     await cluster.client.create(dependent('child', ownedBy(owner)));
@@ -56,7 +56,7 @@ test(
 );
 
 test(
-  'Foreground: the owner waits for dependents that block it, not for others',
+  'Foreground: the owner waits only for dependents with blockOwnerDeletion',
   withCluster(async (cluster) => {
     const { client } = cluster;
     const owner = await client.create<ConfigMap>(configMap('owner'));
@@ -82,7 +82,7 @@ test(
 );
 
 test(
-  'an object with several owners stays while one is there, and forgets the others',
+  'an object with several owners stays while one exists, and loses the references to the others',
   withCluster(async (cluster) => {
     const one = await cluster.client.create<ConfigMap>(configMap('one'));
     const two = await cluster.client.create<ConfigMap>(configMap('two'));
@@ -94,7 +94,7 @@ test(
 );
 
 test(
-  'an owner that never existed, or is another by now, is gone; one of a kind not served may exist',
+  'an owner that never existed, or has another uid now, counts as gone; one of a kind that is not served does not',
   withCluster(async (cluster) => {
     const { client } = cluster;
     const present = await client.create<ConfigMap>(configMap('owner'));
@@ -108,7 +108,7 @@ test(
   }),
 );
 
-test('what was deleted while nobody looked is found at start', async () => {
+test('dependents of owners that were deleted while no controller ran are collected at the start', async () => {
   const stateDir = mkdtempSync(join(tmpdir(), 'dataplane-gc-'));
   const store = new Store({ directory: join(stateDir, 'store') });
   const made = (manifest: Manifest<ConfigMap>) => {
@@ -117,7 +117,7 @@ test('what was deleted while nobody looked is found at start', async () => {
   };
   const owner = made(configMap('owner'));
   made(dependent('child', ownedBy(owner)));
-  store.remove(owner); // The controller is killed after this, before it has looked at the consequences.
+  store.remove(owner); // the controller is killed after this, before it has processed the dependents
   await store.close();
   const socketPath = join(stateDir, 'api.sock');
   const controller = await startController({ stateDir, socketPath });
@@ -132,7 +132,7 @@ test('what was deleted while nobody looked is found at start', async () => {
 });
 
 test(
-  'who has chosen a policy is not overruled by a deletion without one',
+  'a deletion without a policy does not override an earlier one with a policy',
   withCluster(async (cluster) => {
     const owner = configMap('owner');
     owner.metadata.finalizers = ['example.com/hold'];

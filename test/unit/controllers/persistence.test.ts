@@ -1,4 +1,4 @@
-/** The controller is killed without warning, again and again: what it acknowledged is there, and whole. */
+/** The controller is killed with SIGKILL repeatedly: every acknowledged write survives. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -24,7 +24,7 @@ function startChild(directory: string): Promise<ChildProcess> {
   });
 }
 
-test('kill -9 under load, ten times: every acknowledged write is there, no address is given twice', async () => {
+test('SIGKILL under load, ten times: every acknowledged write survives, and no address is allocated twice', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'dataplane-kill-'));
   const client = new ApiClient(join(directory, 'api.sock'));
   const acknowledged = new Map<string, string>();
@@ -41,7 +41,7 @@ test('kill -9 under load, ten times: every acknowledged write is there, no addre
           acknowledged.delete(`s-${id}-${i - 1}`);
         }
       } catch {
-        if (i % 5 === 4) acknowledged.delete(`s-${id}-${i - 1}`); // The kill came in between: unknown, so not claimed.
+        if (i % 5 === 4) acknowledged.delete(`s-${id}-${i - 1}`); // killed between the two: the outcome is unknown
         await sleep(5);
       }
     }
@@ -49,7 +49,7 @@ test('kill -9 under load, ten times: every acknowledged write is there, no addre
   const writers = [0, 1, 2, 3].map(writer);
   try {
     for (let round = 0; round < 10; round++) {
-      // Each kill meets writes in flight, however slow the machine is.
+      // Each kill happens while writes are in flight, however slow the machine is.
       const before = acknowledged.size;
       await eventually(() => acknowledged.size > before + 2);
       await sleep(Math.random() * 100);

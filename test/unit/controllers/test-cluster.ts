@@ -1,4 +1,4 @@
-/** A control plane on a temporary socket, and short words to fill it. */
+/** A control plane on a temporary socket, and functions that make objects for it. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -30,7 +30,7 @@ export interface TestCluster {
 async function testCluster(given: Partial<ControllerOptions> = {}): Promise<TestCluster> {
   const directory = mkdtempSync(join(tmpdir(), 'dataplane-test-'));
   const socketPath = join(directory, 'api.sock');
-  // Most tests count Services and addresses: the name server's come only where they are asked for.
+  // Most tests count Services and addresses, so kube-dns exists only in tests that request it.
   const options = { dns: 'external' as const, ...given.options };
   const start = (changed: Partial<ClusterOptions> = {}) =>
     startController({ stateDir: directory, socketPath, ...given, options: { ...options, ...changed } });
@@ -52,7 +52,7 @@ async function testCluster(given: Partial<ControllerOptions> = {}): Promise<Test
   };
 }
 
-/** Runs `body` with a cluster of its own, which is gone afterwards. */
+/** Runs `body` with a cluster of its own, which is removed afterwards. */
 export function withCluster(body: (cluster: TestCluster) => Promise<void>, given: Partial<ControllerOptions> = {}) {
   return async () => {
     const cluster = await testCluster(given);
@@ -64,7 +64,7 @@ export function withCluster(body: (cluster: TestCluster) => Promise<void>, given
   };
 }
 
-/** Waits until `probe` gives something; fails when the time is up with what `probe` gave or threw last. */
+/** Waits until `probe` returns a truthy value; after the timeout throws with what it returned or threw last. */
 export async function eventually<T>(
   probe: () => Promise<T | undefined | false> | T | undefined | false,
   timeoutMs = 2000,
@@ -79,14 +79,15 @@ export async function eventually<T>(
     } catch (error) {
       last = error;
     }
-    if (Date.now() > end) throw last instanceof Error ? last : new Error(`never came true; last: ${String(last)}`);
+    if (Date.now() > end)
+      throw last instanceof Error ? last : new Error(`the condition was not met in time; last result: ${String(last)}`);
     await sleep(5);
   }
 }
 
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-/** The error with which the API refuses. */
+/** The error that a refused call throws. */
 export async function refusal(call: Promise<unknown>): Promise<ApiError> {
   try {
     await call;
@@ -94,7 +95,7 @@ export async function refusal(call: Promise<unknown>): Promise<ApiError> {
     if (error instanceof ApiError) return error;
     throw error;
   }
-  throw new Error('it was not refused');
+  throw new Error('expected the API to refuse the request, but it succeeded');
 }
 
 export function service(name: string, spec: ServiceSpec = {}, labels?: Record<string, string>): Manifest<Service> {
@@ -117,7 +118,7 @@ export async function heartbeat(client: ApiClient, name: string, at = nowText())
   await client.patchStatus('Node', name, undefined, { conditions: [condition] });
 }
 
-/** Creates the pod, waits for its address and says, as its agent would, that it runs. */
+/** Creates the pod, waits for its address and reports it as running, as its agent would. */
 export async function runPod(client: ApiClient, manifest: Manifest<Pod>, ready = true): Promise<Pod> {
   await client.create(manifest);
   const { name = '', namespace = 'default' } = manifest.metadata;
@@ -180,7 +181,7 @@ export interface Answer {
   bytes: Buffer;
 }
 
-/** A request such as no client of ours would make. @param body an object is sent as JSON, text and bytes as they are */
+/** A raw request to the API. @param body an object is sent as JSON, text and bytes as they are */
 export function request(
   socketPath: string,
   method: string,

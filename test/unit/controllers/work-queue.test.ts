@@ -1,9 +1,9 @@
-/** The properties that work-queue.ts promises, one by one, with a clock of our own. */
+/** The guarantees of work-queue.ts, one by one, with a fake clock. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type QueueClock, WorkQueue } from '../../../src/controllers/work-queue.ts';
 
-/** Time stands still until `advance`; `turn` runs what was put off to the next turn of the event loop. */
+/** Time stands still until `advance`; `turn` runs the callbacks of setImmediate. */
 class FakeClock implements QueueClock {
   private ms = 0;
   private timers: { dueMs: number; work: () => void }[] = [];
@@ -64,17 +64,17 @@ function setUp(work: (key: string) => void = () => {}) {
   return { clock, queue, seen, errors };
 }
 
-test('a key added several times before it is looked at is looked at once, in the order of the first', () => {
+test('a key added several times before it is processed is processed once, in the order of the first', () => {
   const { clock, queue, seen } = setUp();
   for (const key of ['a', 'b', 'a', 'a', 'c', 'b']) queue.add(key);
-  assert.equal(seen, [], 'not in the turn of who added it');
+  assert.equal(seen, [], 'not synchronously');
   clock.turn();
   assert.equal(seen, ['a', 'b', 'c']);
   clock.turn();
   assert.is(seen.length, 3);
 });
 
-test('a key added while it is looked at is looked at again', () => {
+test('a key added while it is processed is processed again', () => {
   let more = 2;
   const { clock, queue, seen } = setUp((key) => {
     if (more-- > 0) queue.add(key);
@@ -84,7 +84,7 @@ test('a key added while it is looked at is looked at again', () => {
   assert.equal(seen, ['a', 'a', 'a']);
 });
 
-test('work that throws comes again, later each time, and from the beginning after a success', () => {
+test('a key whose work throws is retried with growing delays, which a success resets', () => {
   let broken = true;
   const { clock, queue, seen, errors } = setUp(() => {
     if (broken) throw new Error('no');
@@ -100,7 +100,7 @@ test('work that throws comes again, later each time, and from the beginning afte
   clock.advance(60_000);
   const before = seen.length;
   clock.advance(50_000);
-  assert.is(seen.length - before, 10, 'every five seconds at the longest');
+  assert.is(seen.length - before, 10, 'the delay is at most five seconds');
   broken = false;
   clock.advance(5000);
   assert.is(clock.pending, 0);
@@ -112,7 +112,7 @@ test('work that throws comes again, later each time, and from the beginning afte
   assert.is(seen.length, failed + 1);
 });
 
-test('one key that fails does not keep others waiting', () => {
+test('a failing key does not delay others', () => {
   const { clock, queue, seen } = setUp((key) => {
     if (key === 'bad') throw new Error('no');
   });
@@ -122,7 +122,7 @@ test('one key that fails does not keep others waiting', () => {
   assert.equal(seen, ['bad', 'good']);
 });
 
-test('of several times for one key the earliest counts, and the key comes once', () => {
+test('of several delays for one key the one that ends first counts, and the key is processed once', () => {
   const { clock, queue, seen } = setUp();
   queue.addAfter('a', 1000);
   queue.addAfter('a', 200);
@@ -135,7 +135,7 @@ test('of several times for one key the earliest counts, and the key comes once',
   assert.equal(seen, ['a']);
 });
 
-test('a long queue lets others have a turn every few milliseconds', () => {
+test('a long queue yields to the event loop every few milliseconds', () => {
   const { clock, queue, seen } = setUp(() => clock.spend(3));
   for (let i = 0; i < 10; i++) queue.add(String(i));
   let turns = 0;
@@ -150,7 +150,7 @@ test('a long queue lets others have a turn every few milliseconds', () => {
   assert.ok(turns >= 3, `${turns} turns`);
 });
 
-test('after close nothing is looked at any more, and no timer is left', () => {
+test('after close no key is processed, and no timer is left', () => {
   const { clock, queue, seen } = setUp();
   queue.add('a');
   queue.addAfter('b', 10);

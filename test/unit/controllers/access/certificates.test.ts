@@ -11,7 +11,7 @@ const NAMES = ['kubernetes.default', '127.0.0.1', '10.96.0.1'];
 const directory = mkdtempSync(join(tmpdir(), 'dataplane-test-'));
 test.after(() => rmSync(directory, { recursive: true }));
 
-test('leaves are signed by the authority; the server has its names, the administrator the group system:masters', async () => {
+test('the CA signs the leaf certificates; the server has its names, the administrator the group system:masters', async () => {
   const made = await ensureCertificates(directory, NAMES);
   const authority = new X509Certificate(made.authority);
   const server = new X509Certificate(made.server.certificate);
@@ -24,12 +24,12 @@ test('leaves are signed by the authority; the server has its names, the administ
   assert.equal(admin.subject.split('\n').sort(), ['CN=kubernetes-admin', 'O=system:masters']);
 });
 
-test('all of it is readable by its owner alone', () => {
+test('all files are readable only by their owner', () => {
   assert.is(statSync(directory).mode & 0o777, 0o700);
   for (const name of readdirSync(directory)) assert.is(statSync(join(directory, name)).mode & 0o777, 0o600, name);
 });
 
-test('what is good stays as it is; other names or a near end renew the leaf and leave the authority', async () => {
+test('valid certificates are kept; new names or a close expiry renew the leaf certificate, not the CA', async () => {
   const first = await ensureCertificates(directory, NAMES);
   assert.equal(await ensureCertificates(directory, NAMES), first);
   const renamed = await ensureCertificates(directory, [...NAMES, '172.18.0.1']);
@@ -42,7 +42,7 @@ test('what is good stays as it is; other names or a near end renew the leaf and 
   assert.is(later.serviceAccountKey, first.serviceAccountKey);
 });
 
-test('a certificate of another authority, or half a file, is replaced', async () => {
+test('a certificate of another CA, or an incomplete file, is replaced', async () => {
   writeFileSync(join(directory, 'admin.crt'), '-----BEGIN CERTIFICATE-----\nMIIB');
   const { authority, admin } = await ensureCertificates(directory, NAMES);
   assert.ok(new X509Certificate(admin.certificate).verify(new X509Certificate(authority).publicKey));

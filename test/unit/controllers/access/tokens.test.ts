@@ -1,4 +1,4 @@
-/** Service accounts and their tokens, and who may do what with RBAC: asked over TLS as pods do. */
+/** Service accounts, their tokens, and their permissions with RBAC, over TLS as in pods. */
 import { readFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ interface Answer {
   body: Record<string, unknown> & { message?: string; status?: Record<string, unknown> };
 }
 
-/** Asks over TLS with a token. */
+/** A request over TLS with a token. */
 function ask({ directory }: TestCluster, token: string, method: string, path: string, body?: object): Promise<Answer> {
   const kubeconfig = readFileSync(join(directory, 'kubeconfig'), 'utf8');
   const port = Number(/127\.0\.0\.1:(\d+)/.exec(kubeconfig)![1]);
@@ -39,7 +39,7 @@ const review = (kind: string, spec: object, group = 'authorization') => ({
 });
 
 test(
-  'every namespace has its service account and the certificate of the authority, also when somebody deletes them',
+  'every namespace has its service account and the CA certificate, even after they are deleted',
   withCluster(
     async ({ client, directory }) => {
       await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'team' } } as Manifest<KubeObject>);
@@ -58,7 +58,7 @@ test(
 );
 
 test(
-  'a pod gets its account, and the token, certificate and namespace mounted where clients look, unless it declines',
+  'a pod gets its account, and the token, certificate and namespace mounted, unless automountServiceAccountToken is false',
   withCluster(
     async ({ client }) => {
       await client.create(pod('p'));
@@ -84,7 +84,7 @@ test(
 );
 
 test(
-  'a token speaks for its account as long as account and pod are the same ones',
+  'a token is valid as long as its account and its pod exist',
   withCluster(
     async (cluster) => {
       const { client } = cluster;
@@ -113,14 +113,14 @@ test(
       assert.is((await ask(cluster, free.token, 'GET', '/api/v1/pods')).code, 200);
       await client.delete('ServiceAccount', 'default', { namespace: 'default' });
       await eventually(() => client.find('ServiceAccount', 'default', 'default'));
-      assert.is((await ask(cluster, free.token, 'GET', '/api/v1/pods')).code, 401, 'the account was made anew');
+      assert.is((await ask(cluster, free.token, 'GET', '/api/v1/pods')).code, 401, 'the account was created again');
     },
     { access: {} },
   ),
 );
 
 test(
-  'tokens: audiences, lifetimes and objects to be bound to are checked; TokenReview says whose one is',
+  'tokens: audience, lifetime and bound object are checked; TokenReview returns the user',
   withCluster(
     async (cluster) => {
       const { client } = cluster;
@@ -130,7 +130,7 @@ test(
       const stale = { boundObjectRef: { kind: 'Secret', name: 'none' } };
       assert.is((await refusal(client.requestToken('default', 'default', stale))).code, 404);
       const { token } = await client.requestToken('default', 'default', { audiences: ['vault'] });
-      assert.is((await ask(cluster, token, 'GET', '/api')).code, 401, 'it is meant for somebody else');
+      assert.is((await ask(cluster, token, 'GET', '/api')).code, 401, 'it was issued for another audience');
       const post = async (spec: object) => {
         const path = '/apis/authentication.k8s.io/v1/tokenreviews';
         const answer = await request(cluster.socketPath, 'POST', path, review('TokenReview', spec, 'authentication'));
@@ -146,7 +146,7 @@ test(
 );
 
 test(
-  'with RBAC a service account may do what its bindings allow, and asks before it tries',
+  'with RBAC a service account may do what its bindings allow, and access reviews agree',
   withCluster(
     async (cluster) => {
       const { client } = cluster;
@@ -155,7 +155,7 @@ test(
       const code = async (method: string, path: string, body?: object) =>
         (await ask(cluster, token, method, path, body)).code;
       const pods = '/api/v1/namespaces/default/pods';
-      assert.is(await code('GET', '/api'), 200, 'discovery is for every authenticated user');
+      assert.is(await code('GET', '/api'), 200, 'every authenticated user may read discovery');
       assert.is(await code('GET', pods), 403);
       const rules = [{ apiGroups: [''], resources: ['pods'], verbs: ['get', 'list'] }];
       const rbac = 'rbac.authorization.k8s.io/v1';

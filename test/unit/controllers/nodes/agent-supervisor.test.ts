@@ -12,7 +12,7 @@ const recordOf = (node: string) =>
 const alive = (pid: number) =>
   existsSync(`/proc/${pid}`) && !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
 
-test('an agent that ends is started again, after a pause', async () => {
+test('an agent that exits is restarted after a pause', async () => {
   const supervisor = startAgentSupervisor({ nodes: ['n1'], stateDir: directory, command: () => ['sleep', '60'] });
   const first = supervisor.pidOf('n1')!;
   assert.is(recordOf('n1').pid, first);
@@ -27,7 +27,7 @@ test('an agent that ends is started again, after a pause', async () => {
   assert.not(existsSync(join(directory, 'nodes', 'n1', 'agent.json')));
 });
 
-test('an agent that is deaf to SIGTERM is killed after three seconds', async () => {
+test('an agent that ignores SIGTERM is killed after three seconds', async () => {
   const command = () => ['sh', '-c', "trap '' TERM; while :; do sleep 0.05; done"] as const;
   const supervisor = startAgentSupervisor({ nodes: ['n2'], stateDir: directory, command });
   const pid = supervisor.pidOf('n2')!;
@@ -38,7 +38,7 @@ test('an agent that is deaf to SIGTERM is killed after three seconds', async () 
   assert.not(alive(pid));
 });
 
-test('the agent of a supervisor that was killed is taken over, not doubled', async () => {
+test('the agent of a killed supervisor is taken over, and no second one is started', async () => {
   const command = () => ['sleep', '60'] as const;
   const old = startAgentSupervisor({ nodes: ['n3'], stateDir: directory, command });
   const pid = old.pidOf('n3')!;
@@ -49,7 +49,7 @@ test('the agent of a supervisor that was killed is taken over, not doubled', asy
   await old.close();
 });
 
-test('released agents go on, and the next supervisor has them', async () => {
+test('released agents keep running, and the next supervisor takes them over', async () => {
   const command = () => ['sleep', '60'] as const;
   const old = startAgentSupervisor({ nodes: ['n5'], stateDir: directory, command });
   const pid = old.pidOf('n5')!;
@@ -62,7 +62,7 @@ test('released agents go on, and the next supervisor has them', async () => {
   assert.not(alive(pid));
 });
 
-test('a program that is not there is tried again, without an exception', async () => {
+test('a program that does not exist is retried without an exception', async () => {
   const lines: string[] = [];
   const log = (line: string) => lines.push(line);
   const supervisor = startAgentSupervisor({ nodes: ['n4'], stateDir: directory, command: () => ['/nonexistent'], log });

@@ -10,7 +10,7 @@ const node = (name: string, podCIDR?: string) =>
   ({ apiVersion: 'v1', kind: 'Node', metadata: { name }, spec: podCIDR ? { podCIDR } : {} }) as Manifest<KubeObject>;
 
 test(
-  'nodes get the i-th /24 in the order of their creation; a free one is used again',
+  'nodes get consecutive /24 networks in the order of their creation; a released one is reused',
   withCluster(async ({ client }) => {
     for (const name of ['n1', 'n2', 'n3']) await client.create(node(name));
     const cidr = async (name: string) => (await client.get('Node', name)).spec?.podCIDR;
@@ -32,7 +32,7 @@ test(
   }),
 );
 
-test('networks that overlap are refused at start', async () => {
+test('overlapping networks are refused at start', async () => {
   const start = (options: object) =>
     startController({ stateDir: '/nonexistent', socketPath: '/nonexistent/s', options });
   for (const options of [
@@ -56,7 +56,7 @@ test('networks that overlap are refused at start', async () => {
 });
 
 test(
-  'pods spread over Ready nodes by fewest pods, and each has an address of its node',
+  'a pod goes to the Ready node with the fewest pods, and gets an address of its node',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await addNode(client, 'n2');
@@ -77,7 +77,7 @@ test(
 );
 
 test(
-  'a pod that names its node goes there, Ready or not; an unknown node leaves it Pending with the reason',
+  'a pod with spec.nodeName goes there, even if the node is not Ready; with an unknown node it stays Pending, with the reason',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(node('n2'));
@@ -97,7 +97,7 @@ test(
 );
 
 test(
-  'without a node that fits a pod waits and says why, and goes when there is one',
+  'a pod that fits no node stays Pending with the reason, and is scheduled when there is one',
   withCluster(async ({ client }) => {
     await client.create(pod('early'));
     await eventually(
@@ -124,7 +124,7 @@ test(
 );
 
 test(
-  'an address is never in two pods, rests after its pod, and is kept over restarts',
+  'no two pods have the same address; it is not reused at once, and survives restarts',
   withCluster(async (cluster) => {
     const { client } = cluster;
     await addNode(client, 'n1');
@@ -140,7 +140,7 @@ test(
 );
 
 test(
-  'a full node: the pod waits until an address is free',
+  'on a full node a pod waits until an address is free',
   withCluster(async ({ client }) => {
     await client.create(node('n1', '10.244.7.0/29'));
     await heartbeat(client, 'n1');
@@ -163,7 +163,7 @@ test(
 );
 
 test(
-  "a pod's address is IPAM's to give: not the manifest's, not the status'",
+  'only IPAM allocates pod addresses: neither a manifest nor a status can set one',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     const wish = pod('a');
@@ -183,7 +183,7 @@ test(
 );
 
 test(
-  'deletion of a pod: it ends with grace and goes when its agent confirms',
+  'a deleted pod terminates within its grace period, and is removed when its agent confirms',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     const made = await runPod(client, pod('a'));
@@ -199,12 +199,12 @@ test(
     assert.is(await client.find('Pod', 'a', 'default'), undefined);
     await client.create(pod('nowhere', {}, { nodeSelector: { x: 'y' } }));
     await client.delete('Pod', 'nowhere');
-    assert.is(await client.find('Pod', 'nowhere', 'default'), undefined, 'a pod without a node goes at once');
+    assert.is(await client.find('Pod', 'nowhere', 'default'), undefined, 'a pod without a node is removed at once');
   }),
 );
 
 test(
-  "a running pod's spec is fixed, but for images",
+  'the spec of a running pod cannot change, except for images',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await runPod(client, pod('a'));
@@ -218,7 +218,7 @@ test(
 );
 
 test(
-  "a host port is one pod's per node, protocol and address",
+  'a host port belongs to one pod per node, protocol and address',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     const hostPort = (name: string, port: object) =>
@@ -238,7 +238,7 @@ test(
 );
 
 test(
-  'namespaces: the system ones are there and stay, content goes with its namespace',
+  'the system namespaces exist and cannot be deleted; deleting a namespace deletes its contents',
   withCluster(async ({ client }) => {
     const names = (await client.list('Namespace')).items.map((n) => n.metadata.name);
     assert.equal(names.sort(), ['default', 'kube-public', 'kube-system']);
@@ -252,7 +252,10 @@ test(
     assert.is((await client.get('Namespace', 'shop')).status?.phase, 'Terminating');
     assert.match((await refusal(client.create(inShop('y')))).message, 'because it is being terminated');
     await sleep(20);
-    assert.ok((await client.get('Pod', 'x', 'shop')).metadata.deletionTimestamp, 'its pod ends with grace');
+    assert.ok(
+      (await client.get('Pod', 'x', 'shop')).metadata.deletionTimestamp,
+      'its pod terminates within its grace period',
+    );
     await client.delete('Pod', 'x', { namespace: 'shop', gracePeriodSeconds: 0 });
     await eventually(async () => (await client.find('Namespace', 'shop')) === undefined);
   }),

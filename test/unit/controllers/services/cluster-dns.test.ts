@@ -1,4 +1,4 @@
-/** Service kube-system/kube-dns: where pods find the name server of their own node. */
+/** Service kube-system/kube-dns, through which pods reach the DNS server of their own node. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addNode, eventually, service, withCluster } from '../test-cluster.ts';
@@ -7,7 +7,7 @@ const NAMESPACE = 'kube-system';
 const NAME = 'kube-dns';
 
 test(
-  'it has the tenth address, and an endpoint on each node that only pods of that node use',
+  'kube-dns has the tenth address, and an endpoint on each node that only pods of that node use',
   withCluster(
     async ({ client }) => {
       const { spec } = await client.get('Service', NAME, NAMESPACE);
@@ -38,7 +38,7 @@ test(
 );
 
 test(
-  'whoever deletes it gets it back, at the same address',
+  'kube-dns is recreated with the same address when it is deleted',
   withCluster(
     async ({ client }) => {
       await client.delete('Service', NAME, { namespace: NAMESPACE });
@@ -51,7 +51,7 @@ test(
 );
 
 test(
-  'with --dns external there is none: its address is free for what the user deploys',
+  'with --dns external there is no kube-dns: its address is free for a server that the user deploys',
   withCluster(
     async ({ client }) => {
       assert.is(await client.find('Service', NAME, NAMESPACE), undefined);
@@ -61,7 +61,7 @@ test(
 );
 
 test(
-  'a cluster whose tenth address belongs to another Service starts all the same, and takes the address when it is free',
+  'a cluster whose tenth address belongs to another Service still starts, and kube-dns takes the address when it is free',
   withCluster(
     async (cluster) => {
       const { client } = cluster;
@@ -71,7 +71,7 @@ test(
       assert.is((await client.get('Service', 'own', 'default')).spec.clusterIP, '10.96.0.10');
       assert.is(await client.find('Service', NAME, NAMESPACE), undefined);
       await client.delete('Service', 'own');
-      // Any change of a Node makes the controller look again.
+      // Any change of a Node makes the controller try again.
       await addNode(client, 'n1');
       await eventually(async () => (await client.find('Service', NAME, NAMESPACE)) !== undefined);
     },

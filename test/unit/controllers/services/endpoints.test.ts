@@ -21,7 +21,7 @@ const web = { app: 'web' };
 const toWeb = { selector: web, ports: [{ port: 80, targetPort: 'http' }] };
 
 test(
-  'endpoints follow pods as they come, become ready, end and go',
+  'endpoints follow pods as they are created, become ready, terminate and are removed',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1', { 'topology.kubernetes.io/zone': 'z1' });
     await client.create(service('web', toWeb, { team: 'a' }));
@@ -59,7 +59,7 @@ test(
 );
 
 test(
-  'labels and selectors may change at any time',
+  'endpoints follow changes of labels and selectors',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(service('web', toWeb));
@@ -76,7 +76,7 @@ test(
 );
 
 test(
-  "a named target port is each pod's own: different numbers, different slices and subsets",
+  'a named target port is resolved for each pod: different numbers are in different slices and subsets',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(service('web', toWeb));
@@ -96,7 +96,7 @@ test(
 );
 
 test(
-  'publishNotReadyAddresses: unready and ending pods are published as ready',
+  'publishNotReadyAddresses: unready and terminating pods are published as ready',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(service('web', { ...toWeb, publishNotReadyAddresses: true }));
@@ -109,7 +109,7 @@ test(
 );
 
 test(
-  'headless: labelled slices, hostnames of pods whose subdomain is the service',
+  'headless services have labelled slices, with hostnames of pods whose subdomain is the service',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(service('db', { clusterIP: 'None', selector: web }));
@@ -122,7 +122,7 @@ test(
 );
 
 test(
-  'a change touches one slice of many, and no slice grows beyond a hundred',
+  'a change updates only one of many slices, and no slice has more than 100 endpoints',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(service('web', toWeb));
@@ -143,7 +143,7 @@ test(
 );
 
 test(
-  'without a selector: Endpoints are mirrored to slices; a label forbids it',
+  'without a selector, Endpoints are mirrored to slices unless a label prevents it',
   withCluster(async ({ client }) => {
     const endpoints = (name: string, ip: string, labels = {}): Manifest<Endpoints> => ({
       apiVersion: 'v1',
@@ -151,7 +151,7 @@ test(
       metadata: { name, labels },
       subsets: [{ addresses: [{ ip }], notReadyAddresses: [{ ip: '192.0.2.9' }], ports: [{ port: 9376 }] }],
     });
-    await client.create(endpoints('db', '192.0.2.1')); // Before its service: left alone.
+    await client.create(endpoints('db', '192.0.2.1')); // created before its service: not mirrored yet
     await sleep(20);
     await client.create(service('db'));
     await expectEndpoints(client, 'db', ['192.0.2.1:9376 ready', '192.0.2.9:9376 unready']);
@@ -169,7 +169,7 @@ test(
 );
 
 test(
-  'hand-written slices are left alone, managed ones are put right again',
+  'slices of users are not changed; managed slices are restored',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     const own: Manifest<EndpointSlice> = {
@@ -193,7 +193,7 @@ test(
 );
 
 test(
-  "traffic distribution becomes hints; a node's new zone reaches its endpoints",
+  "trafficDistribution becomes hints, which follow the label of a node's zone",
   withCluster(async ({ client }) => {
     await addNode(client, 'n1', { 'topology.kubernetes.io/zone': 'z1' });
     await client.create(service('web', { ...toWeb, trafficDistribution: 'PreferSameNode' }));
@@ -206,7 +206,7 @@ test(
 );
 
 test(
-  'a silent node is not Ready and its pods are no endpoints, until it speaks again',
+  'a node without heartbeats is not Ready and its pods are no endpoints, until the heartbeats resume',
   withCluster(
     async ({ client }) => {
       await addNode(client, 'n1');
@@ -226,7 +226,7 @@ test(
       await expectEndpoints(client, 'web', ['10.244.1.2:8080 ready/serving']);
       await client.delete('Node', 'n1');
       await expectEndpoints(client, 'web', ['10.244.1.2:8080 unready']);
-      await client.delete('Pod', 'a'); // Nobody could confirm it: it goes at once.
+      await client.delete('Pod', 'a'); // no agent can confirm it, so it is removed at once
       assert.is(await client.find('Pod', 'a', 'default'), undefined);
     },
     { nodeSilenceMs: 200 },
@@ -234,7 +234,7 @@ test(
 );
 
 test(
-  'after a restart nothing is written that is right already',
+  'after a restart, objects that are already correct are not written',
   withCluster(async (cluster) => {
     const { client } = cluster;
     await addNode(client, 'n1');
@@ -250,7 +250,7 @@ test(
 );
 
 test(
-  'a change costs what it touches, however many services there are',
+  'the cost of a change does not depend on the number of services',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     for (let i = 0; i < 300; i++) await client.create(service(`s${i}`, { selector: { app: `a${i}` } }));
@@ -267,7 +267,7 @@ test(
 );
 
 test(
-  'a service deleted with its namespace leaves nothing',
+  'deleting a namespace leaves nothing of its services',
   withCluster(async ({ client }) => {
     await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } } as Manifest<KubeObject>);
     const s = service('web', toWeb);

@@ -1,4 +1,4 @@
-/** Which nodes the outside is sent to for a service's external and load-balancer addresses. */
+/** Which nodes receive traffic from outside for a service's external and load-balancer addresses. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NodeObject } from '../../../../src/api/types/objects.ts';
@@ -22,8 +22,13 @@ const LOCAL = { type: 'LoadBalancer', externalTrafficPolicy: 'Local' } as const;
 for (const [name, spec, endpoints, expected] of [
   ['Cluster: every node that is Ready', { type: 'LoadBalancer' }, ['10.244.1.2@n1'], [N1, N2]],
   ['Local: nodes with a ready endpoint', LOCAL, ['10.244.1.2@n1', '10.244.2.2@n2 terminating serving'], [N1]],
-  ['Local: only ending ones are left', LOCAL, ['10.244.2.2@n2 terminating serving', '10.244.1.2@n1 not-ready'], [N2]],
-  ['Local: none at all, so that somebody refuses', LOCAL, [], [N1, N2]],
+  [
+    'Local: only terminating endpoints are left',
+    LOCAL,
+    ['10.244.2.2@n2 terminating serving', '10.244.1.2@n1 not-ready'],
+    [N2],
+  ],
+  ['Local: without any endpoint all nodes, so that clients are refused', LOCAL, [], [N1, N2]],
   ['Local: on a node that is not Ready', LOCAL, ['10.244.3.2@n3', '10.244.1.2@n1'], [N1]],
 ] as const) {
   test(name, () => {
@@ -31,12 +36,12 @@ for (const [name, spec, endpoints, expected] of [
   });
 }
 
-test('no node is Ready: all of them', () => {
+test('if no node is Ready, all nodes are used', () => {
   const silent = NODES.map(({ metadata, status }) => node(metadata.name, status?.addresses?.[0]?.address ?? '', false));
   assert.is(nodesFor(service('a', '10.96.0.1'), [], silent).length, 3);
 });
 
-test('session affinity: one node, the same while it is there', () => {
+test('session affinity: one node, always the same while it exists', () => {
   const sticky = service('a', '10.96.0.1', { type: 'LoadBalancer', sessionAffinity: 'ClientIP' });
   const [chosen] = nodesFor(sticky, [], NODES);
   assert.ok(chosen === N1 || chosen === N2);
@@ -46,7 +51,7 @@ test('session affinity: one node, the same while it is there', () => {
   assert.ok(among === without || among === '172.18.0.20');
 });
 
-test('addresses: external IPs, load-balancer ones unless the balancer is a proxy; IPv4', () => {
+test('outside addresses: external IPs and load-balancer addresses, except with ipMode Proxy; IPv4 only', () => {
   const ingress = [{ ip: '198.51.100.1' }, { ip: '198.51.100.2', ipMode: 'Proxy' as const }, { ip: '2001:db8::1' }];
   const spec = { externalIPs: ['203.0.113.1'] };
   const balanced = service('a', '10.96.0.1', { type: 'LoadBalancer', ...spec }, { ingress });

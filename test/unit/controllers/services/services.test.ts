@@ -8,7 +8,7 @@ const nodePort = (name: string, port?: number, protocol: 'TCP' | 'UDP' = 'TCP') 
 const range = { options: { serviceCidr: '10.96.0.0/28', nodePortRange: [30000, 30003] as const } };
 
 test(
-  'a service gets an address of the range and keeps it over updates and restarts',
+  'a service gets an address of the range and keeps it across updates and restarts',
   withCluster(async (cluster) => {
     const { client } = cluster;
     const made = await client.create(service('web', { selector: { app: 'web' } }));
@@ -27,7 +27,7 @@ test(
 );
 
 test(
-  'an address is honoured when free, and refused in Kubernetes words when not',
+  'a requested address is granted if it is free, else refused with the text of Kubernetes',
   withCluster(async ({ client }) => {
     assert.is((await client.create(service('dns', { clusterIP: '10.96.0.10' }))).spec.clusterIP, '10.96.0.10');
     const taken = await refusal(client.create(service('dns2', { clusterIP: '10.96.0.10' })));
@@ -42,7 +42,7 @@ test(
 );
 
 test(
-  'no address is given twice, all are used, and a full range says so',
+  'no address is allocated twice, all are used, and a full range is reported',
   withCluster(async ({ client }) => {
     const seen = new Set<string>();
     for (let i = 0; i < 13; i++) seen.add((await client.create(service(`s${i}`))).spec.clusterIP!);
@@ -65,7 +65,7 @@ test(
 );
 
 test(
-  'NodePorts: given out per protocol, refused when taken or outside, released on delete',
+  'NodePorts are allocated per protocol, refused if in use or out of range, and released on deletion',
   withCluster(async ({ client }) => {
     await client.create(nodePort('a', 30001));
     const taken = await refusal(client.create(nodePort('b', 30001)));
@@ -98,7 +98,7 @@ test(
 );
 
 test(
-  'a failed or dry write takes nothing',
+  'a failed write or a dry run allocates nothing',
   withCluster(async ({ client }) => {
     const dry = await client.create(nodePort('dry', 30002), { dryRun: true });
     assert.ok(dry.spec.clusterIP);
@@ -116,7 +116,7 @@ test(
 );
 
 test(
-  'changes of type drop and take what the type needs',
+  'a change of type releases and allocates what the types need',
   withCluster(async ({ client }) => {
     const made = await client.create(nodePort('s', 30002));
     const patch = (spec: object) => client.patch('Service', 's', { spec }, { type: 'strategic' });
@@ -138,7 +138,7 @@ test(
 );
 
 test(
-  'a load balancer in a cluster without a pool has an event that names the option',
+  'a load balancer in a cluster without a pool gets an event that names the option',
   withCluster(async ({ client }) => {
     await client.create(service('lonely', { type: 'LoadBalancer' }));
     const event = await eventually(async () => {
@@ -151,7 +151,7 @@ test(
 );
 
 test(
-  'load balancers get an address of the pool and give it back',
+  'load balancers get an address of the pool and release it',
   withCluster(
     async ({ client }) => {
       const balancer = (name: string, loadBalancerIP?: string) =>
@@ -167,7 +167,7 @@ test(
       assert.is(a.spec.ports![0]!.nodePort, undefined);
       assert.is(ingress(await client.create(balancer('b', '192.0.2.3'))), '192.0.2.3');
       assert.is(ingress(await client.create(balancer('c'))), '192.0.2.2');
-      // The pool is empty: an event says so, and those who wait get what becomes free, first come first served.
+      // The pool is exhausted: an event reports it, and waiting services get released addresses in order.
       assert.is(ingress(await client.create(balancer('d'))), undefined);
       assert.is(ingress(await client.create(balancer('e', '192.0.2.9'))), undefined);
       const reasons = await eventually(async () => {
@@ -197,7 +197,7 @@ test(
 );
 
 test(
-  'a pool in the underlay: the addresses of nodes are nobody else’s',
+  'a pool in the underlay: addresses of nodes are not allocated',
   withCluster(
     async ({ client }) => {
       await client.create({
@@ -218,7 +218,7 @@ test(
 );
 
 test(
-  'external IPs only from the networks the operator lists (CVE-2020-8554)',
+  'external IPs must be in the networks that the operator lists (CVE-2020-8554)',
   withCluster(
     async ({ client }) => {
       const refused = await refusal(client.create(service('evil', { externalIPs: ['8.8.8.8'] })));
@@ -233,7 +233,7 @@ test(
 );
 
 test(
-  'IPv6 families are refused where there is no IPv6 service network',
+  'IPv6 is refused as there is no IPv6 service network',
   withCluster(async ({ client }) => {
     assert.match(
       (await refusal(client.create(service('six', { ipFamilies: ['IPv6'] })))).message,

@@ -17,7 +17,7 @@ const deployment = (replicas: number, image = 'v1'): Manifest<Deployment> => ({
 
 const podsOf = async (client: ApiClient) => (await client.list('Pod', { labelSelector: 'app=web' })).items;
 
-/** Plays the agents: what is placed becomes ready, what ends is gone. Returns the fewest ready pods seen. */
+/** Acts as the agents: scheduled pods become ready, terminating ones are removed. Returns the minimum of ready pods. */
 async function playAgents(client: ApiClient, until: (pods: Pod[]) => boolean): Promise<number> {
   let fewest = Number.POSITIVE_INFINITY;
   await eventually(async () => {
@@ -36,7 +36,7 @@ async function playAgents(client: ApiClient, until: (pods: Pod[]) => boolean): P
 }
 
 test(
-  'a deployment has its pods, replaces those that are lost, and scales',
+  'a deployment creates its pods, replaces lost ones, and scales',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(deployment(3));
@@ -51,7 +51,7 @@ test(
 );
 
 test(
-  'a new template rolls out step by step and never below what is allowed',
+  'a new template rolls out step by step, and availability stays within maxUnavailable',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(deployment(4));
@@ -69,7 +69,7 @@ test(
 );
 
 test(
-  'with a deployment goes all that it made',
+  'deleting a deployment deletes its ReplicaSets and pods',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(deployment(2));
@@ -86,7 +86,7 @@ const allReady = (replicas: number, image: string) => (pods: Pod[]) =>
   pods.length === replicas && pods.every((p) => p.spec.containers[0]!.image === image);
 
 test(
-  'a template that never gets Ready: the pods that serve stay, and the status counts the one that does not',
+  'when pods of a new template never get ready, the old ones stay, and the status counts the unavailable one',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(deployment(3));
@@ -109,7 +109,7 @@ test(
 );
 
 test(
-  'a rollout that is complete says so, also after pods were lost and replaced',
+  'a complete rollout stays complete after pods were lost and replaced',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(deployment(2));
@@ -126,7 +126,7 @@ test(
 );
 
 test(
-  'while it is paused a new template has no effect, a new number of pods has',
+  'while a deployment is paused, a new template has no effect, but scaling does',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(deployment(1));
@@ -143,7 +143,7 @@ test(
 );
 
 test(
-  'history: every template is a revision; to go back makes an old set the newest revision; the limit is kept',
+  'history: every template is a revision; a rollback makes an old set the newest revision; the limit is enforced',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     const change = (image: string, cause: string) => {
@@ -189,7 +189,7 @@ test(
 );
 
 test(
-  'Recreate: the last old pod is gone before the first new one is made',
+  'Recreate: the last old pod is gone before the first new one is created',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     const recreate = (image: string) => ({
@@ -213,7 +213,7 @@ test(
 );
 
 test(
-  'pods that nobody controls and the selector matches are taken over; those it no longer matches are let go',
+  'matching pods without a controller are adopted; pods that no longer match are released',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(deployment(2));

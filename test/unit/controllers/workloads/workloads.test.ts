@@ -1,4 +1,4 @@
-/** StatefulSets, DaemonSets, ReplicationControllers, Jobs, CronJobs and budgets, with the agents played by the test. */
+/** StatefulSets, DaemonSets, ReplicationControllers, Jobs, CronJobs and budgets; the test acts as the agents. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ApiClient } from '../../../../src/api/client/client.ts';
@@ -36,7 +36,7 @@ const podsOf = async (client: ApiClient) =>
 const namesOf = async (client: ApiClient) => (await podsOf(client)).map((p) => p.metadata.name);
 const isReady = (p: Pod) => p.status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') === true;
 
-/** One look round: what is placed becomes ready, what ends is gone. */
+/** One pass as the agents: scheduled pods become ready, terminating ones are removed. */
 async function playOnce(client: ApiClient, mayBeReady: (pod: Pod) => boolean = () => true): Promise<void> {
   for (const pod of await podsOf(client)) {
     const { name, deletionTimestamp, annotations } = pod.metadata;
@@ -56,7 +56,7 @@ const play = (client: ApiClient, until: () => Promise<boolean>, mayBeReady?: (po
   }, 5000);
 
 async function finish(client: ApiClient, pod: Pod, phase: 'Succeeded' | 'Failed'): Promise<void> {
-  const finishedAt = new Date(Date.now() - 3_600_000).toISOString(); // Long enough ago for no back-off.
+  const finishedAt = new Date(Date.now() - 3_600_000).toISOString(); // long enough ago for no back-off
   const terminated = { exitCode: phase === 'Failed' ? 1 : 0, finishedAt };
   const containerStatuses = [
     { name: 'c', image: 'v1', imageID: '', ready: false, restartCount: 0, state: { terminated } },
@@ -65,7 +65,7 @@ async function finish(client: ApiClient, pod: Pod, phase: 'Succeeded' | 'Failed'
 }
 
 test(
-  'StatefulSet: pods come one after the other, go from the last, and keep their names',
+  'StatefulSet: pods are created one after the other, deleted from the last, and keep their names',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(apps('StatefulSet', { replicas: 3, serviceName: 'peers' }));
@@ -92,7 +92,7 @@ test(
 );
 
 test(
-  'StatefulSet: Parallel makes all at once; a partition keeps the lower ones as they are, also when they are made anew',
+  'StatefulSet: Parallel creates all at once; below the partition pods keep the old template, even when recreated',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(apps('StatefulSet', { replicas: 3, podManagementPolicy: 'Parallel' }));
@@ -116,7 +116,7 @@ test(
 );
 
 test(
-  'StatefulSet: a claim for every pod, which outlives it',
+  'StatefulSet: every pod has a claim, which outlives it',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     const claim = {
@@ -134,7 +134,7 @@ test(
 );
 
 test(
-  'DaemonSet: one pod on every node that fits, also on those that come later; updates go node by node',
+  'DaemonSet: one pod on every fitting node, including later ones; updates go node by node',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1', { disk: 'ssd' });
     await addNode(client, 'n2');
@@ -159,12 +159,12 @@ test(
     await play(client, async () => (await nodes()).join() === 'n1,n2');
     await client.patch('Node', 'n2', { spec: { unschedulable: true } });
     await sleep(50);
-    assert.equal(await nodes(), ['n1', 'n2'], 'a cordoned node keeps its daemons');
+    assert.equal(await nodes(), ['n1', 'n2'], 'a cordoned node keeps its daemon pod');
   }),
 );
 
 test(
-  'ReplicationController: selector and labels come from its template',
+  'ReplicationController: selector and labels default to those of its template',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     const rc = {
@@ -183,7 +183,7 @@ test(
 );
 
 test(
-  'Job: so many at a time until so many have succeeded, and pods deleted later change no count',
+  'Job: parallelism and completions are kept, and pods deleted later change no count',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(job({ completions: 3, parallelism: 2 }));
@@ -207,7 +207,7 @@ test(
 );
 
 test(
-  'Job: too many failures end it; a pod that somebody deletes is one of them',
+  'Job: it fails after too many failures; a deleted pod counts as one',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(job({ backoffLimit: 1 }));
@@ -227,7 +227,7 @@ test(
 );
 
 test(
-  'Job: indexes are worked on once each; a deadline, a suspension and a time to live are kept',
+  'Job: each index completes once; activeDeadlineSeconds, suspend and ttlSecondsAfterFinished take effect',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     await client.create(job({ completions: 3, parallelism: 3, completionMode: 'Indexed' }));
@@ -250,7 +250,7 @@ test(
     await play(client, async () =>
       (await podsOf(client)).some((p) => index(p) === '1' && p.metadata.uid !== second.metadata.uid),
     );
-    assert.is((await get('x')).status?.failed, undefined, 'a pod that was given up is no failure');
+    assert.is((await get('x')).status?.failed, undefined, 'a pod that the Job deletes is no failure');
     await client.create(job({ activeDeadlineSeconds: 1 }, 'late'));
     await eventually(async () => (await get('late')).status?.conditions?.at(-1)?.reason === 'DeadlineExceeded', 4000);
     await client.create(job({ ttlSecondsAfterFinished: 1 }, 'brief'));
@@ -262,7 +262,7 @@ test(
 );
 
 test(
-  'CronJob: a run for every time that has passed, but only the latest; Forbid waits; histories are kept short',
+  'CronJob: of several missed runs only the latest is started; Forbid waits; history limits are enforced',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     const cron = (name: string, spec: object) =>
@@ -272,7 +272,7 @@ test(
         metadata: { name },
         spec: { schedule: '* * * * *', jobTemplate: { spec: jobSpec() }, ...spec },
       }) as unknown as Manifest<KubeObject>;
-    // Made two minutes ago as far as the schedule is concerned.
+    // As if created two minutes ago.
     await client.create(cron('x', { suspend: true, concurrencyPolicy: 'Forbid' }));
     const lastScheduleTime = `${new Date(Date.now() - 150_000).toISOString().slice(0, 19)}Z`;
     await client.patchStatus('CronJob', 'x', 'default', { lastScheduleTime });
@@ -301,7 +301,7 @@ test(
 );
 
 test(
-  'a budget allows as many evictions as there are healthy pods beyond its need, not one more',
+  'a budget allows exactly as many evictions as there are healthy pods above its minimum',
   withCluster(async ({ client, socketPath }) => {
     await addNode(client, 'n1');
     await client.create(apps('ReplicaSet', { replicas: 3 }));
@@ -327,7 +327,7 @@ test(
 );
 
 test(
-  'taints: NoSchedule keeps new pods away, NoExecute ends those that do not tolerate it, when their time is over',
+  'taints: NoSchedule keeps new pods away; NoExecute deletes pods without a toleration, or after tolerationSeconds',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');
     const pod = (name: string, spec: object = {}) =>
