@@ -1,10 +1,12 @@
 /**
- * One node: its tables, workers, devices and pods, kept in step with the API. Runs inside the node's network namespace.
+ * The agent of one node: it keeps tables, workers, devices and pods in sync with the API. Runs inside the node's
+ * network namespace.
  *
- * This file is the list of its parts, in the order they start: tables (the connections of a former agent are taken over),
- * dp0 with its rules and routes, pods, the watches; when every list is complete the services are put in force, and only
- * then the workers begin: a packet of a running connection that finds its route or service missing would end that
- * connection, and until then the devices keep what arrives. The API may go away at any time: what is in force stays.
+ * This file starts its parts in order: tables (connections of a previous agent are recovered), dp0 with its rules and
+ * routes, pods, watches. When every initial list is complete, the services are applied, and only then do the workers
+ * start: a packet of an established connection would end it if its route or service were still missing. Until then
+ * frames wait in the devices' queues. If the API becomes unavailable, the agent keeps forwarding with its current
+ * tables.
  */
 
 import { join } from 'node:path';
@@ -38,7 +40,7 @@ import { RoutingFollower } from './underlay/routing-follower.ts';
 import { ClusterWatch, PodWatch } from './watch.ts';
 import { WorkerPool } from './worker-pool.ts';
 
-/** An API that has not answered for so long is away: heartbeats are due every three seconds. */
+/** Timeout of API requests; heartbeats are due every three seconds. */
 const API_TIMEOUT_MS = 10_000;
 
 export interface AgentOptions {
@@ -46,22 +48,22 @@ export interface AgentOptions {
   /** Unix socket or http URL of the API. */
   readonly api: string;
   readonly stateDir: string;
-  /** Do without better offloads although the kernel has them. */
+  /** The most offloads to use, even if the kernel supports more. */
   readonly offloads?: OffloadLevel;
   readonly noUnderlayShortcut?: boolean;
-  /** YAML files that add to the image catalogue. */
+  /** YAML files that extend the image catalogue. */
   readonly catalogue?: readonly string[];
   readonly log?: (line: string) => void;
 }
 
 export interface Agent {
-  /** Stop forwarding. Pods and their devices live on, and so do the connections, for the next agent. */
+  /** Stop forwarding. Pods, their devices and connections stay for the next agent. */
   close(): Promise<void>;
 }
 
 type Log = (line: string) => void;
 
-/** Start a node's agent; resolves when it forwards and knows all pods and services there are. */
+/** Start a node's agent; resolves when it is forwarding and all existing pods and services are applied. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const log = options.log ?? ((line: string) => process.stderr.write(`${new Date().toISOString()} ${line}\n`));
   return Parts.open((parts) => startParts(parts, options, log), log);
@@ -75,11 +77,11 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
 
   const { workers, maxConntrack, nodeName } = config;
   const tables = await parts.start('tables', openNodeTables({ nodeName, workers, maxConntrack, nowMs: monotonicMs() }));
-  if (tables.recovered > 0) log(`${tables.recovered} connections taken over`);
+  if (tables.recovered > 0) log(`${tables.recovered} connections of a previous agent recovered`);
   writeConntrackSettings(tables.conntrack, config);
   const sync = new NodeSync(tables.node, config);
   const host = await parts.start('dp0', new HostNetwork({ ...config, offloads, noUnderlayShortcut }));
-  if (host.withoutShortcut !== undefined) log(`no short way to the wire: ${host.withoutShortcut}`);
+  if (host.withoutShortcut !== undefined) log(`no shortcut to the underlay device: ${host.withoutShortcut}`);
   const tunnel = NODE_OVERLAYS[config.overlay].openTunnel(config, log);
   if (tunnel) await parts.start('tunnel', tunnel);
 
@@ -90,7 +92,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     features: host.tap,
     conntrack: tables.conntrack,
     fragments: tables.fragments,
-    onCrash: (worker, error) => log(`worker ${worker} crashed and is started again: ${error.message}`),
+    onCrash: (worker, error) => log(`worker ${worker} crashed and will be restarted: ${error.message}`),
   });
   await parts.start('workers, waiting', { close: () => pool.stop() });
   const addHost = (): void => pool.addPort(0, host.tap.fds, host.tap.headerBytes);
@@ -104,7 +106,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const podNetwork = new PodNetwork({ sync, pool, config: live, offloads, podOf, onTrouble });
   const network = await parts.start('pod network', podNetwork);
 
-  // What may change while the agent runs, in the order it is applied.
+  // Values that may change while the agent runs, in the order in which changes are applied.
   live.follow(['underlayMtu'], (now) => host.setUnderlayMtu(now.underlayMtu));
   live.follow(CHANGING_IDENTITY, (now) => sync.reconfigure(now));
   live.follow(CONNTRACK_OPTIONS, (now) => writeConntrackSettings(tables.conntrack, now));
@@ -171,5 +173,5 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   );
   await parts.start('heartbeat', heartbeat);
   await parts.start('run file', new RunFile(join(stateDir, 'nodes', nodeName), live, host.tap));
-  log(`node ${nodeName} forwards with ${workers} worker(s), tunnel offload ${host.tap.tunnelOffload ? 'on' : 'off'}`);
+  log(`node ${nodeName} is forwarding: ${workers} worker(s), tunnel offload ${host.tap.tunnelOffload ? 'on' : 'off'}`);
 }

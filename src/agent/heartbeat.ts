@@ -1,6 +1,6 @@
 /**
- * The node's heartbeat: its Ready condition at the API, renewed every few seconds. A Node object that somebody deleted
- * while its agent lives comes back with the next beat, as kubelet registers its node again.
+ * The node's heartbeat: its Ready condition at the API, renewed every few seconds. If the Node object was deleted while
+ * the agent runs, the next heartbeat registers the node again, as kubelet does.
  */
 import type { ApiClient } from '../api/client/client.ts';
 import { ApiError } from '../api/errors.ts';
@@ -43,7 +43,7 @@ export class Heartbeat {
     clearInterval(this.timer);
   }
 
-  /** Never rejects. */
+  /** Send one heartbeat. Never rejects; failures are logged. */
   async beat(): Promise<void> {
     const obstacle = this.obstacle();
     const ready = obstacle === undefined;
@@ -63,10 +63,10 @@ export class Heartbeat {
         await this.register();
         await this.report(condition);
       });
-      if (this.failing) this.log('the API answers again');
+      if (this.failing) this.log('the API is available again');
       this.failing = false;
     } catch (error) {
-      if (!this.failing) this.log(`the API does not answer; forwarding continues: ${(error as Error).message}`);
+      if (!this.failing) this.log(`the API is unavailable; forwarding continues: ${(error as Error).message}`);
       this.failing = true;
     }
   }
@@ -76,7 +76,7 @@ export class Heartbeat {
     return this.client.patch('Node', this.nodeName, { status }, { subresource: 'status', type: 'strategic' });
   }
 
-  /** What was chosen for the node when it was added: labels, annotations, addresses, its pods' network. */
+  /** Create the Node object again with the values it had: labels, annotations, addresses, pod network. */
   private async register(): Promise<void> {
     const { metadata, spec, status } = this.node();
     const { name, labels, annotations } = metadata;
@@ -87,6 +87,6 @@ export class Heartbeat {
       spec: { ...(spec?.podCIDR && { podCIDR: spec.podCIDR }), ...(spec?.podCIDRs && { podCIDRs: spec.podCIDRs }) },
       status: { ...(status?.addresses && { addresses: status.addresses }) },
     });
-    this.log(`Node ${name} was deleted while its agent runs, and is registered again`);
+    this.log(`Node ${name} was deleted while its agent was running, and has been registered again`);
   }
 }

@@ -1,9 +1,10 @@
 /**
- * The cluster's nodes and this node's pods → hops, routes and declared ports. Single writer of the node table.
+ * Writes the cluster's nodes and this node's pods into the node table: hops, routes and declared ports. It is the
+ * table's only writer, except for MTUs (node/config.ts).
  *
  * A pod's hop number is its port number (the index of its device in the workers). Other nodes get hops from the upper
- * half of the table; both their underlay address (so that their overlay packets are known) and their pod networks
- * lead to it.
+ * half of the table. Routes to such a hop are the node's pod networks, and its underlay address, by which its overlay
+ * packets are recognised.
  */
 
 import {
@@ -40,27 +41,27 @@ const HOST_PREFIX = 128;
 /** Bytes of the largest IP packet. */
 const LARGEST_PACKET = 65535;
 
-/** What the node table records about the node. */
+/** The values that the node table holds about the node itself. */
 export interface NodeIdentity {
   readonly nodeIP: string;
   readonly podCIDR: string;
   readonly clusterCIDR: string;
   readonly serviceCIDR: string;
   readonly overlay: OverlayName;
-  /** The overlay's packets go to a raw socket of the agent; else to the node's kernel, by dp0. */
+  /** True if overlay packets are sent through a raw socket of the agent; else through dp0 and the node's kernel. */
   readonly rawSocket?: boolean;
   readonly vxlanPort: number;
   readonly vni: number;
   readonly podMtu: number;
   readonly underlayMtu: number;
   readonly portPolicy: 'open' | 'declared';
-  /** Drop instead of refusing where a Local traffic policy finds no endpoint here. */
+  /** Drop instead of refuse connections for which a Local traffic policy finds no endpoint on this node. */
   readonly localPolicyDrops: boolean;
   readonly nodePortRange: readonly [first: number, last: number];
   readonly masqueradePorts: readonly [first: number, last: number];
 }
 
-/** Another node, whether an agent of ours runs there or not. */
+/** Another node; it runs this data plane or flannel. */
 export interface RemoteNode {
   readonly name: string;
   readonly ip: string;
@@ -75,14 +76,14 @@ export interface LocalPod {
   readonly declared: readonly { readonly protocol: string; readonly port: number }[];
 }
 
-/** A network in the words of the tables. @throws RangeError for a Node object that no admission has checked */
+/** A network in the words of the tables. @throws RangeError for invalid text, as the API server may not be ours */
 function tableNetwork(text: string): { words: Int32Array; prefix: number } {
   const cidr = parseCidr(text);
   if (cidr === undefined) throw new RangeError(`${text}: expected a network such as 10.244.1.0/24`);
   return networkWords(cidr);
 }
 
-/** What of it may change while the agent runs. */
+/** The values that may change while the agent runs. */
 export const CHANGING_IDENTITY: readonly (keyof NodeIdentity)[] = [
   'podMtu',
   'underlayMtu',
@@ -127,7 +128,7 @@ function writeIdentity(table: NodeTable, node: NodeIdentity): void {
     mtu: node.underlayMtu,
     address: addressWords(node.nodeIP),
   });
-  // Delivered, not sent: it fits whatever its size.
+  // Local delivery has no MTU.
   setHop(table, localHop(table), {
     kind: HopKind.LOCAL,
     macHigh: mac.high,
@@ -137,7 +138,7 @@ function writeIdentity(table: NodeTable, node: NodeIdentity): void {
   });
 }
 
-/** An IPv4 address, given as a word, in the four words of the tables. */
+/** The four words of an IPv4 address that is given as one word. */
 const mapped = (address: number): Int32Array => Int32Array.of(0, 0, 0xffff, address);
 
 interface KnownNode {
@@ -145,13 +146,15 @@ interface KnownNode {
   readonly node: RemoteNode;
 }
 
-/** Keeps hops and routes in step with nodes and pods; every change is one call. */
+/** Applies changes of nodes and pods to the table, one call per change. */
 export class NodeSync {
   private readonly nodes = new Map<string, KnownNode>();
   private readonly pods = new Map<string, { hop: number; pod: LocalPod }>();
-  /** Host routes in the table, by network and prefix: where they lead. */
+  /** Values of the host routes in the table, by network and prefix. */
   private hostRoutes: ReadonlyMap<string, number> = new Map();
-  /** Source addresses of masqueraded connections, by their number. They stay: flows of former ones may go on. */
+  /**
+   * Source addresses of masqueraded connections, by number. Never removed, because the numbers are stored in routes.
+   */
   private readonly sources: number[] = [];
   private readonly table: NodeTable;
   private identity: NodeIdentity;
@@ -162,7 +165,7 @@ export class NodeSync {
     writeIdentity(table, identity);
   }
 
-  /** The cluster's options changed: MTUs and policies follow. */
+  /** Apply changed cluster options: MTUs and policies. */
   reconfigure(identity: NodeIdentity): void {
     this.identity = identity;
     writeIdentity(this.table, identity);
@@ -170,16 +173,16 @@ export class NodeSync {
     for (const { hop, pod } of this.pods.values()) this.writePod(hop, pod.ip);
   }
 
-  /** A hop (and port) number for a new pod; undefined when the node is full. */
+  /** A free hop (and port) number for a new pod; undefined if the node has none left. */
   freePort(): number | undefined {
     const hop = freeHop(this.table, 1, tunnelPort(this.table));
     return hop < 0 ? undefined : hop;
   }
 
   /**
-   * Send packets for the pod's address to this port from now on, and open the ports it declares.
-   * @throws RangeError when a table is full: without a route the pod has no place in the tables at all; of its declared
-   * ports as many are open as fit
+   * Route the pod's address to this port, and enter the ports it declares.
+   * @throws RangeError if a table is full. If the route does not fit, the pod is not entered at all; if its declared
+   *   ports do not all fit, the others are entered
    */
   setPod(port: number, pod: LocalPod): void {
     this.pods.set(pod.key, { hop: port, pod });
@@ -202,7 +205,7 @@ export class NodeSync {
     });
   }
 
-  /** The pod's declared ports changed. */
+  /** Replace the pod's declared ports. */
   private declare(port: number, pod: LocalPod): void {
     undeclarePorts(this.table, port);
     for (const { protocol, port: number } of pod.declared) {
@@ -215,7 +218,7 @@ export class NodeSync {
     }
   }
 
-  /** The pod is gone; its connections find no hop any more. */
+  /** Remove a pod; its connections lose their hop. */
   removePod(key: string): void {
     const known = this.pods.get(key);
     if (!known) return;
@@ -225,7 +228,7 @@ export class NodeSync {
     clearHop(this.table, known.hop);
   }
 
-  /** Another node joined or changed. @throws RangeError when a table is full; the node has no place in the tables then */
+  /** Enter or update another node. @throws RangeError if a table is full; the node is then not entered */
   setNode(node: RemoteNode): void {
     const known = this.nodes.get(node.name);
     if (known && JSON.stringify(known.node) === JSON.stringify(node)) return;
@@ -256,7 +259,7 @@ export class NodeSync {
     });
   }
 
-  /** Reset the MTUs learnt about the paths to other nodes (stages/path-mtu.ts): they may have become larger. */
+  /** Reset the path MTUs learned toward other nodes (stages/path-mtu.ts), because they may have increased. */
   forgetPathMtus(): void {
     const room = this.identity.underlayMtu - OVERLAYS[this.identity.overlay].overheadBytes;
     for (const { hop, node } of this.nodes.values()) {
@@ -264,7 +267,7 @@ export class NodeSync {
     }
   }
 
-  /** A node left. */
+  /** Remove a node. */
   removeNode(name: string): void {
     const known = this.nodes.get(name);
     if (!known) return;
@@ -279,8 +282,8 @@ export class NodeSync {
   }
 
   /**
-   * The node's own routes and addresses are these (host-routes.ts in underlay/). Shortest prefix first: of more than fit,
-   * the most specific are left out.
+   * Replace the host routes (underlay/host-routes.ts).
+   * @param routes shortest prefix first: if they do not all fit, the most specific are left out
    * @returns how many did not fit
    */
   setHostRoutes(routes: readonly HostRoute[]): number {
@@ -304,7 +307,7 @@ export class NodeSync {
     return left;
   }
 
-  /** Number of a source address, a new one when it has none yet; undefined when all are taken. */
+  /** Number of a source address, assigned if it has none yet; undefined if all numbers are in use. */
   private sourceNumber(address: number): number | undefined {
     const known = this.sources.indexOf(address);
     if (known >= 0) return known;
@@ -313,7 +316,7 @@ export class NodeSync {
     return this.sources.push(address) - 1;
   }
 
-  /** Names of the nodes that are known, for a comparison with the API's list. */
+  /** Names of the nodes in the table. */
   nodeNames(): string[] {
     return [...this.nodes.keys()];
   }

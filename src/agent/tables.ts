@@ -1,8 +1,9 @@
 /**
- * The node's tables in shared memory: made at start, or taken over from an agent that died.
+ * The node's tables in shared memory, created when the agent starts.
  *
- * Connections are taken over when the memory holds a table of the same layout and size, and so is what is remembered of
- * clients' affinity; everything else (services, routes, counters' shapes) is derived from the API and made anew. The per-boot secret is kept with the connections.
+ * Of a previous agent, the connections are kept if the memory holds a table of the same layout and size, with the
+ * secret that keys their hashes; clients' affinity is copied to the new service table. All other tables are created
+ * empty and filled from the API.
  */
 import { randomBytes } from 'node:crypto';
 import { recoverConntrack } from '../../native-free-dataplane/conntrack/lifetime.ts';
@@ -40,9 +41,9 @@ export interface NodeTables {
   readonly counters: Counters;
   readonly fragments: FragmentTable;
   readonly names: { readonly [table in keyof TableBuffers]: string };
-  /** Connections taken over from a former agent. */
+  /** Connections recovered from a previous agent. */
   readonly recovered: number;
-  /** Unmap; the memory itself stays for the next agent unless `unlink`. */
+  /** Unmap the memory. It stays for the next agent, unless `unlink` is true. */
   close(unlink?: boolean): void;
 }
 
@@ -53,7 +54,7 @@ export interface NodeTablesOptions {
   readonly nowMs: number;
 }
 
-/** Open or make all tables of a node. */
+/** Open or create all tables of a node. @throws SystemError */
 export function openNodeTables(options: NodeTablesOptions): NodeTables {
   const { control: _, ...names } = memoryNames(options.nodeName);
   const secret = new Int32Array(new Uint8Array(randomBytes(16)).buffer);
@@ -98,7 +99,7 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
   };
 }
 
-/** Memory of this name, when there is any. */
+/** The memory of this name; undefined if it does not exist. */
 function existing(name: string): SharedMemory | undefined {
   try {
     return openShared(name);

@@ -1,7 +1,7 @@
 /**
- * The kernel's announcements of changes to a namespace's devices, neighbours, IPv4 addresses, routes and rules, or to its
- * nftables. What changed is not
- * read from them: an announcement may be lost when too many come at once (ENOBUFS), a dump afterwards is complete.
+ * The kernel's notifications of changes to a namespace's devices, neighbours, IPv4 addresses, routes and rules, or to
+ * its nftables. Their contents are not used: when too many arrive at once some are lost (ENOBUFS), while a dump taken
+ * afterwards is complete.
  *
  * The socket is read four times a second, half a microsecond each: neither Node nor koffi can wait for a descriptor
  * of this kind on the main thread, and a thread of its own would cost more.
@@ -27,7 +27,7 @@ const RTMGRP_NEIGH = 0x4;
 const RTMGRP_IPV4_IFADDR = 0x10;
 const RTMGRP_IPV4_ROUTE = 0x40;
 const RTMGRP_IPV4_RULE = 0x80;
-/** What is announced: the protocol of the socket, and its groups as bits. */
+/** A netlink subscription: the protocol of the socket, and its multicast groups as bits. */
 export interface Announcements {
   readonly protocol: number;
   readonly groups: number;

@@ -1,6 +1,6 @@
 /**
- * A look at a namespace's IPv4 rules, routes and addresses without a process: the kernel's own dump, as bytes to
- * compare.
+ * Detects changes of a namespace's IPv4 rules, routes and addresses by comparing the kernel's netlink dumps, without
+ * starting a process.
  *
  * linux include/uapi/linux/netlink.h (nlmsghdr), rtnetlink.h (RTM_GETROUTE, struct rtmsg), fib_rules.h.
  */
@@ -20,7 +20,7 @@ const REQUEST_BYTES: number = HEADER_BYTES + 12;
 const BUFFER_BYTES = 65536;
 const MAX_READS = 64;
 
-/** Watches the rules, routes and addresses of the namespace it was made in. */
+/** Reads the rules, routes and addresses of the namespace in which it was created. */
 export class RoutingWatch {
   private readonly fd: number;
   private readonly memory = mapPrivate(BUFFER_BYTES);
@@ -33,7 +33,7 @@ export class RoutingWatch {
     if (this.fd < 0) throw new SystemError('socket', 'AF_NETLINK');
   }
 
-  /** A text that is the same as long as rules, routes and addresses are. About 50 µs. @throws SystemError */
+  /** A text that changes only if rules, routes or addresses do. Takes about 50 µs. @throws SystemError */
   fingerprint(): string {
     const hash = createHash('sha1');
     this.dump(RTM_GETRULE, hash);

@@ -1,5 +1,5 @@
 /**
- * The IPv4 addresses, routes and neighbours of a network namespace, as the kernel has them: one dump each over rtnetlink, without a
+ * Reads the IPv4 addresses, routes and neighbours of a network namespace: one rtnetlink dump each, without starting a
  * process.
  *
  * linux include/uapi/linux/rtnetlink.h (struct rtmsg, RTA_*, struct rtnexthop), if_addr.h (struct ifaddrmsg, IFA_*),
@@ -24,7 +24,7 @@ const IFA_F_SECONDARY = 1;
 
 const NEIGHBOUR_BODY = 12;
 const NDA_DST = 1;
-/** NUD_REACHABLE, STALE, DELAY, PROBE, NOARP, PERMANENT: its link address is known. */
+/** States of a neighbour whose MAC is known: NUD_REACHABLE, STALE, DELAY, PROBE, NOARP, PERMANENT. */
 const NUD_VALID = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80;
 
 const ROUTE_BODY = 12;
@@ -57,7 +57,7 @@ export interface DeviceAddress {
   readonly secondary: boolean;
 }
 
-/** A route; of several next hops, the first. */
+/** A route, with the first of its next hops. */
 export interface KernelRoute {
   readonly table: number;
   readonly type: number;
@@ -66,17 +66,19 @@ export interface KernelRoute {
   readonly prefix: number;
   /** Lower is preferred among routes to the same network. */
   readonly priority: number;
-  /** 0 when it has none. */
+  /** Index of the device; 0 if the route has none. */
   readonly device: number;
-  /** As a 32-bit word; 0 when there is none. */
+  /** As a 32-bit word; 0 if the route has none. */
   readonly gateway: number;
-  /** Source that the kernel gives to packets of its own sockets, as a 32-bit word; 0 when the route has none. */
+  /**
+   * Preferred source for packets of the node's own sockets (RTA_PREFSRC), as a 32-bit word; 0 if the route has none.
+   */
   readonly source: number;
-  /** It has an MTU or other metrics of its own. */
+  /** True if the route has an MTU or other metrics (RTA_METRICS). */
   readonly metrics: boolean;
 }
 
-/** Reads them from the namespace it was made in. */
+/** Reads from the network namespace in which it was created. */
 export class RoutingTable {
   private readonly fd: number;
   private readonly memory = mapPrivate(BUFFER_BYTES);
@@ -88,7 +90,10 @@ export class RoutingTable {
     if (this.fd < 0) throw new SystemError('socket', 'AF_NETLINK');
   }
 
-  /** In the kernel's order: per device, primary addresses before their secondary ones. @throws SystemError */
+  /**
+   * Addresses of all devices, in the kernel's order: a device's primary addresses before its secondary ones.
+   * @throws SystemError
+   */
   addresses(): DeviceAddress[] {
     const found: DeviceAddress[] = [];
     this.dump(RTM_GETADDR, (body, end) => {
@@ -106,7 +111,7 @@ export class RoutingTable {
     return found;
   }
 
-  /** Addresses on the wire of a device whose link address is known, as 32-bit words. @throws SystemError */
+  /** Neighbours of a device whose MAC is known, as 32-bit words. @throws SystemError */
   neighbours(device: number): number[] {
     const found: number[] = [];
     this.dump(RTM_GETNEIGH, (body, end) => {
@@ -118,7 +123,7 @@ export class RoutingTable {
     return found;
   }
 
-  /** Of every table. @throws SystemError */
+  /** The routes of all tables. @throws SystemError */
   routes(): KernelRoute[] {
     const found: KernelRoute[] = [];
     this.dump(RTM_GETROUTE, (body, end) => {
@@ -156,7 +161,7 @@ export class RoutingTable {
     munmap(this.memory.address, this.memory.bytes);
   }
 
-  /** Where the value of an attribute starts; -1 when it is not there. */
+  /** Offset of the value of an attribute; -1 if the attribute is missing. */
   private attribute(from: number, end: number, type: number): number {
     const { view } = this;
     for (let at = from; at + 4 <= end; ) {

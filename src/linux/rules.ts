@@ -1,5 +1,5 @@
 /**
- * Policy routing rules as data: what `ip rule` is told, and what it says is there, in a form that compares.
+ * Policy routing rules as data: converted to the arguments of `ip rule`, and read from its output.
  *
  * A rule without ports is never matched by port, and the kernel sees no ports in a fragment, the first one included
  * (linux include/net/ip_fib.h, fib4_rules_early_flow_dissect).
@@ -11,12 +11,12 @@ export const LOCAL_TABLE = 255;
 /** Highest port a rule may name (linux include/net/fib_rules.h, fib_rule_port_range_valid). */
 export const LAST_RULE_PORT = 65534;
 
-/** What a rule does with what it matches. */
+/** What a rule does with packets that match. */
 export type RuleAction = { readonly table: number } | { readonly goto: number } | 'nop';
 
 export interface Rule {
   readonly preference: number;
-  /** Device the packet came in by. */
+  /** Device on which the packet arrived. */
   readonly from?: string;
   /** a.b.c.d or a.b.c.d/n */
   readonly to?: string;
@@ -27,7 +27,7 @@ export interface Rule {
   readonly action: RuleAction;
 }
 
-/** The words of `ip rule add` or `ip rule del`. */
+/** The arguments of `ip rule add` or `ip rule del`. */
 export function ruleWords({ preference, from, to, protocol, ports, action }: Rule): string {
   const words = [`pref ${preference}`];
   if (from !== undefined) words.push(`iif ${from}`);
@@ -39,7 +39,7 @@ export function ruleWords({ preference, from, to, protocol, ports, action }: Rul
   return words.join(' ');
 }
 
-/** `ip -N -j rule show`, as far as our rules use it. */
+/** A rule in the output of `ip -N -j rule show`: the properties that our rules use. */
 interface ShownRule {
   readonly priority: number;
   readonly iif?: string;

@@ -7,7 +7,7 @@ const LOCAL = /^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) /gm;
 /** 127.0.0.0/8 and ::1, on a little-endian machine. */
 const LOOPBACK = /^(?:[0-9A-F]{6}7F|0{24}01000000|0{16}FFFF0000[0-9A-F]{6}7F)$/;
 
-/** Ports that TCP or UDP sockets have, but for those bound to loopback. A protocol the kernel lacks has none. */
+/** Local ports of TCP and UDP sockets, except those bound to loopback. A protocol that the kernel lacks has none. */
 export function localPorts(): Set<number> {
   const ports = new Set<number>();
   for (const file of FILES) {

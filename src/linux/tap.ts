@@ -117,8 +117,9 @@ export function openTap(options: TapOptions): Tap {
 }
 
 /**
- * Make a device anew that somebody deleted, with the descriptors of its queues: who reads from them goes on.
- * @throws SystemError naming the call, as when another device has the name
+ * Recreate a device that was deleted, with the same file descriptors for its queues, so that their readers can
+ * continue.
+ * @throws SystemError naming the call, for example if another device has the name
  */
 export function remakeTap(tap: Tap, options: Omit<TapOptions, 'name' | 'queues'>): void {
   const all = { ...options, name: tap.name, queues: tap.fds.length };

@@ -1,7 +1,7 @@
 /**
- * Beside the firewalls of a node. What we forward is not tracked by the kernel's conntrack, which sees one direction of a
- * connection only and would call its packets invalid; and where others drop what is forwarded, dp0's frames are accepted
- * before their rules are asked, as flannel does it.
+ * Coexistence with a node's firewall. Packets that the data plane forwards bypass the kernel's conntrack, which sees
+ * only one direction of a connection and would classify its packets as invalid. Chains that drop forwarded packets get
+ * a rule in front that accepts dp0's, as flannel does.
  *
  * Read before editing: linux net/ipv4/netfilter/nf_defrag_ipv4.c (untracked fragments are left alone), net/netfilter/
  * nft_ct.c (notrack); flannel pkg/trafficmngr/iptables (the accepts).
@@ -10,24 +10,24 @@ import { spawnSync } from 'node:child_process';
 import { HOST_DEVICE } from './rule-order.ts';
 import { NFT_TABLE, nft } from './shortcut.ts';
 
-/** Before the kernel reassembles fragments for its tracking (NF_IP_PRI_CONNTRACK_DEFRAG is -400). */
+/** Priority before the kernel reassembles fragments for tracking (NF_IP_PRI_CONNTRACK_DEFRAG is -400). */
 const BEFORE_REASSEMBLY = -450;
-/** Before it tracks (NF_IP_PRI_CONNTRACK is -200; NF_IP_PRI_RAW is -300). */
+/** Priority before tracking (NF_IP_PRI_CONNTRACK is -200; NF_IP_PRI_RAW is -300). */
 const BEFORE_TRACKING = -300;
 
 export interface NotTracked {
   readonly localAddresses: readonly string[];
   /** Networks whose packets are routed to dp0. */
   readonly networks: readonly string[];
-  /** What of the overlay comes in by dp0, as nft matches. */
+  /** nft matches for the overlay packets that are received through dp0. */
   readonly overlayMatches: readonly string[];
   readonly nodePortRange: readonly [number, number];
   readonly masqueradePorts: readonly [number, number];
 }
 
 /**
- * The rules that keep conntrack off, as `nft -f` reads them. What the node's own sockets send and receive by dp0 stays
- * tracked: its firewall may want to know the answers.
+ * The `notrack` rules, as input of `nft -f`. Packets that the node's own sockets send and receive through dp0 stay
+ * tracked, because the node's firewall may match on their connection state.
  */
 export function untrackedRules(options: NotTracked): string {
   const { localAddresses, networks, overlayMatches } = options;
@@ -49,7 +49,7 @@ table ip ${NFT_TABLE} {
 `;
 }
 
-/** One object of `nft -j list ruleset`, as far as it is read here. */
+/** One object of `nft -j list ruleset`: the properties that are used here. */
 interface RulesetObject {
   readonly table?: { readonly family: string; readonly name: string };
   readonly chain?: {
@@ -70,17 +70,17 @@ interface RulesetObject {
 }
 
 export interface RulesetState {
-  /** Tables of ours that are there, as `family`. */
+  /** Families of our tables that are present. */
   readonly ours: readonly string[];
-  /** Commands that put accepts in front of others' rules. */
+  /** Commands that insert the missing accept rules into others' chains. */
   readonly accepts: readonly string[];
-  /** Commands that take ours away from others' chains. */
+  /** Commands that delete our accept rules from others' chains. */
   readonly withdrawals: readonly string[];
 }
 
 const DIRECTIONS = ['iifname', 'oifname'] as const;
 
-/** What a namespace's rule set asks of us. @param json `nft -j list ruleset` */
+/** What has to be changed in a namespace's rule set. @param json output of `nft -j list ruleset` */
 export function readRuleset(json: string): RulesetState {
   const objects = (JSON.parse(json) as { nftables: readonly RulesetObject[] }).nftables;
   const ours = objects.flatMap(({ table }) => (table?.name === NFT_TABLE ? [table.family] : []));
@@ -103,12 +103,12 @@ export function readRuleset(json: string): RulesetState {
   return { ours, accepts, withdrawals };
 }
 
-/** `nft` and its arguments: what readRuleset reads. */
+/** The command whose output readRuleset reads. */
 export const LIST_RULESET = ['nft', ['-j', 'list', 'ruleset']] as const;
-/** A node with thousands of kube-proxy's services has tens of megabytes of rules. */
+/** Limit of that output. kube-proxy's rules for thousands of services take tens of megabytes. */
 export const MAX_RULESET_BYTES: number = 256 << 20;
 
-/** Take our rules out of everybody's chains, and our own table away. */
+/** Remove our rules from all chains, and our own table. */
 export function leaveFirewall(): void {
   const [program, args] = LIST_RULESET;
   const { status, stdout } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: MAX_RULESET_BYTES });
@@ -117,7 +117,7 @@ export function leaveFirewall(): void {
   nft([...withdrawals, `table ip ${NFT_TABLE}`, `delete table ip ${NFT_TABLE}`, ''].join('\n'));
 }
 
-/** Does a rule accept all that comes in or goes out by dp0? Which of the two; undefined when it does something else. */
+/** The direction (`iifname` or `oifname`) in which a rule accepts all packets of dp0; undefined for any other rule. */
 function acceptsOurs(expr: readonly unknown[]): string | undefined {
   const essential = expr.filter((one) => !((one as object) && 'counter' in (one as object)));
   const text = JSON.stringify(essential);

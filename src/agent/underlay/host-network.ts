@@ -1,9 +1,9 @@
 /**
- * The node's side of the data plane: dp0, and the policy routing that brings to it what is ours: overlay packets,
- * NodePorts, answers to masqueraded connections, traffic to pods and services, external and load-balancer addresses
- * among that. Plain routes and rules, no netfilter.
+ * The node's side of the data plane: dp0, and the policy routing that sends the data plane's packets to it: overlay
+ * packets, NodePorts, replies to masqueraded connections, and traffic to pods and services, including external and
+ * load-balancer addresses. It needs only routes and rules; nftables is used if present (firewall.ts, shortcut.ts).
  *
- * Runs in the node's namespace. Everything is idempotent: a rule that is deleted is put back.
+ * Runs in the node's namespace. Every operation is idempotent: a rule that was deleted is restored.
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -25,37 +25,37 @@ import { HOST_DEVICE, NODES_TABLE, TO_DP0_TABLE } from './rule-order.ts';
 import { makeShortcut, NFT_TABLE, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
 
 const QUEUE_LENGTH = 1000;
-/** Addresses of the node that packets are taken for; each costs a rule that new connections are compared with. */
+/** Limit of the node's addresses with NodePorts; each needs a rule that the kernel evaluates for new connections. */
 const MAX_ADDRESSES = 256;
-/** Neighbours that the short way leads to; the others are reached by routing. */
+/** Limit of neighbours that the shortcut serves; packets to others are routed by the kernel. */
 const MAX_NEIGHBOURS = 4096;
 
 /**
- * dp0 and what leads to it. The device is persistent: while no agent holds it, our packets are dropped there and
- * retransmitted by their senders. Without the device the node's kernel would answer them itself, and reset connections.
+ * dp0, with its routes and rules. The device is persistent: while no agent holds it, packets to it are dropped, and
+ * their senders retransmit them. Without the device the node's kernel would answer them itself, and reset connections.
  */
 export class HostNetwork {
   readonly tap: Tap;
   private readonly watch: RoutingWatch;
   private readonly routes: RouteSocket;
   private readonly options: HostNetworkOptions;
-  /** Addresses of the node's devices, at first the one that is known, each with the source of the node's own sockets. */
+  /** Addresses of the node's devices, each with the source of the node's own sockets toward it. */
   private localAddresses: ReadonlyMap<string, string>;
   private routedNetworks: readonly string[] = [];
   private neighbours: readonly string[] = [];
   private index = 0;
   private withoutNft = true;
-  /** Called when dp0 had to be made anew: whoever reads from it has stopped. */
+  /** Called when dp0 had to be recreated: the workers must add it to their ports again. */
   onRemade: (() => void) | undefined;
   private inOrder = '';
-  /** Why the short way (shortcut.ts) is not there; undefined when it is. */
+  /** Why the shortcut (shortcut.ts) is not installed; undefined if it is. */
   withoutShortcut: string | undefined;
-  /** Undefined until they are known: until then the routes of a former agent stay. */
+  /** Undefined until they are known; until then routes of a previous agent are kept. */
   private serviceAddresses: ReadonlySet<string> | undefined;
   private nodeRoutes: ReadonlyMap<string, string> = new Map();
   private underlayMtu: number;
 
-  /** Open dp0 and put all routes and rules in place. @throws SystemError, IpCommandError */
+  /** Open dp0 and install all routes and rules. @throws SystemError, IpCommandError */
   constructor(options: HostNetworkOptions) {
     this.options = options;
     this.underlayMtu = options.underlayMtu;
@@ -72,7 +72,7 @@ export class HostNetwork {
     }
   }
 
-  /** dp0's own properties. */
+  /** Set dp0's MAC, MTU, queue length and GSO limit. */
   private configure(): void {
     this.index = this.routes.linkIndex(HOST_DEVICE);
     this.routes.changeLink(this.index, {
@@ -84,18 +84,14 @@ export class HostNetwork {
     this.routes.changeLink(this.index, { gsoMaxBytes: GSO_MAX_BYTES });
   }
 
-  /**
-   * dp0 as it was made: anew when somebody deleted it, its MTU when somebody changed that.
-   * @returns how much of it was missing
-   * @throws SystemError when it cannot be made, as when another device has its name
-   */
+  /** Recreate dp0 if it was deleted, and restore its MTU. @returns 1 if that was needed @throws Error, SystemError */
   private ensureDevice(): number {
     if (this.deviceIndex() !== this.index) {
       const { offloads } = this.options;
       try {
         remakeTap(this.tap, { persist: true, offloads });
       } catch (error) {
-        throw new Error(`device ${HOST_DEVICE} is gone and cannot be made anew: ${(error as Error).message}`);
+        throw new Error(`device ${HOST_DEVICE} was deleted and cannot be recreated: ${(error as Error).message}`);
       }
       this.configure();
       this.inOrder = '';
@@ -107,7 +103,7 @@ export class HostNetwork {
     return 1;
   }
 
-  /** Others changed nftables: what is ours is put back, and accepted where they drop. @throws Error saying what is in the way */
+  /** Restore our nftables, and the accept rules in others' chains that drop. @throws Error naming the rule that failed */
   async ensureFirewall(): Promise<void> {
     if (this.withoutNft) return;
     const { stdout } = await promisify(execFile)(...LIST_RULESET, { maxBuffer: MAX_RULESET_BYTES });
@@ -115,18 +111,20 @@ export class HostNetwork {
     if (!ours.includes('ip') || (this.withoutShortcut === undefined && !ours.includes('netdev'))) this.inOrder = '';
     if (accepts.length > 0) {
       const why = nft(`${accepts.join('\n')}\n`);
-      if (why !== undefined) throw new Error(`a firewall drops what is forwarded (${accepts[0]}): ${why}`);
+      if (why !== undefined)
+        throw new Error(`a firewall drops forwarded packets, and \`${accepts[0]}\` failed: ${why}`);
     }
     this.ensure();
   }
 
   /**
-   * Everything as it must be; what is missing is put back. Cheap while nothing changed (0.2 ms, no process).
+   * Check dp0, sysctls, rules and routes, and restore what is missing. Cheap while nothing has changed (0.2 ms, no
+   * process).
    * @returns how many sysctls, rules and routes were missing
-   * @throws SystemError when dp0 is gone, IpCommandError
+   * @throws SystemError, IpCommandError; Error as ensureDevice
    */
   ensure(): number {
-    // The device first: some of the sysctls are its own.
+    // The device first, because some sysctls belong to it.
     const repaired = this.ensureDevice() + this.ensureSysctls();
     if (this.watch.fingerprint() === this.inOrder) return repaired;
     const missing = this.restore();
@@ -136,7 +134,9 @@ export class HostNetwork {
     return repaired + missing;
   }
 
-  /** Our routes have changed, the short way has not. Other changes since the last check are left to the next `ensure`. */
+  /**
+   * Apply changed routes, without the shortcut. Changes by others since the last check are left to the next `ensure`.
+   */
   private followRoutes(): void {
     const inOrder = this.watch.fingerprint() === this.inOrder;
     this.inOrder = '';
@@ -144,34 +144,31 @@ export class HostNetwork {
     if (inOrder) this.inOrder = this.watch.fingerprint();
   }
 
-  /** dp0's state, rules and routes as they must be. @returns how many rules and routes were missing */
+  /** Restore dp0's state, rules and routes. @returns how many rules and routes were missing */
   private restore(): number {
     const index = this.routes.linkIndex(HOST_DEVICE);
     this.routes.changeLink(index, { up: true });
     this.routes.setAddress(index, gatewayOf(this.options.podCIDR), 32);
-    // Routes first: a rule that leads to a table without its route hands our packets to the node's own sockets.
+    // Routes before rules: with a rule to an empty table, packets would be delivered to the node's own sockets.
     const missing = [...this.routeCommands(), ...this.missingRules()];
     if (missing.length > 0) ipBatch(missing);
     const nodeRoutes = this.nodeRouteCommands();
-    // Each by itself: a node that is not on this segment must not keep the others from being reached.
+    // Independently of each other: the kernel refuses a route to a node that is not on this segment.
     if (nodeRoutes.length > 0) ipBatch(nodeRoutes, true);
     return missing.length;
   }
 
   /**
-   * External and load-balancer addresses of services, each routed to dp0 for the node itself and for routers that
-   * send such traffic here. Routes to former addresses are removed.
-   * @throws SystemError, IpCommandError; tried again by the next `ensure`
+   * Route the external and load-balancer addresses of services to dp0, for the node itself and for routers that send
+   * such traffic here. Routes to other addresses are removed.
+   * @throws SystemError, IpCommandError; the next `ensure` tries again
    */
   setServiceAddresses(addresses: ReadonlySet<string>): void {
     this.serviceAddresses = new Set(addresses);
     this.followRoutes();
   }
 
-  /**
-   * The node's own addresses and routes have changed: rules and the short way follow.
-   * @throws SystemError, IpCommandError; tried again by the next `ensure`
-   */
+  /** Apply the node's addresses and routes to rules and shortcut. @throws as setServiceAddresses */
   setRouting({ addresses, ownRoutes }: Pick<HostRouting, 'addresses' | 'ownRoutes'>): void {
     const { nodeIP } = this.options;
     const all = addresses.map(({ address, source }) => [printWord(address), printWord(source)] as const);
@@ -184,7 +181,7 @@ export class HostNetwork {
     this.ensure();
   }
 
-  /** Which addresses on the underlay's wire the kernel has found; as 32-bit words. */
+  /** Set the underlay addresses whose MAC the kernel knows, as 32-bit words: the shortcut serves these. */
   setNeighbours(addresses: readonly number[]): void {
     const { nodeIP, underlayPrefix } = this.options;
     const network = parseCidr(`${nodeIP}/${underlayPrefix}`) as Cidr;
@@ -204,9 +201,10 @@ export class HostNetwork {
   }
 
   /**
-   * The pods of other nodes, each network with its node's address: what the kernel routes where the overlay is no tunnel.
-   * Routes that are not among them are removed. Does nothing where the overlay is a tunnel.
-   * @throws SystemError, IpCommandError; Error that names a route the kernel refuses: tried again when routes change
+   * With host-gw, set the kernel's routes to the pod networks of other nodes; other routes in that table are removed.
+   * Does nothing if the overlay is a tunnel.
+   * @param routes node address by pod network
+   * @throws SystemError, IpCommandError; Error naming a route that the kernel refuses, tried again when routes change
    */
   setNodeRoutes(routes: ReadonlyMap<string, string>): void {
     if (!NODE_OVERLAYS[this.options.overlay].routedByHost || sameEntries(routes, this.nodeRoutes)) return;
@@ -217,7 +215,7 @@ export class HostNetwork {
       throw new Error(`\`ip ${failed}\`: refused; ${this.options.overlay} needs the nodes on one segment`);
   }
 
-  /** Number of a device, dp0 unless named; 0 when it is not there. */
+  /** Index of a device, by default dp0; 0 if it does not exist. */
   deviceIndex(name: string = HOST_DEVICE): number {
     try {
       return this.routes.linkIndex(name);
@@ -226,12 +224,12 @@ export class HostNetwork {
     }
   }
 
-  /** MTU of the device with the node's address as it is now. @throws SystemError */
+  /** Current MTU of the underlay device. @throws SystemError */
   readUnderlayMtu(): number {
     return this.routes.linkMtu(this.options.underlayDevice);
   }
 
-  /** dp0 takes what the underlay takes. @throws SystemError */
+  /** Set dp0's MTU to the underlay's. @throws SystemError */
   setUnderlayMtu(mtu: number): void {
     this.underlayMtu = mtu;
     this.routes.changeLink(this.routes.linkIndex(HOST_DEVICE), { mtu });
@@ -239,7 +237,7 @@ export class HostNetwork {
     this.ensure();
   }
 
-  /** @returns whether there is no nftables here */
+  /** Install the `notrack` rules. @returns true if that failed, as without nftables */
   private keepOffConntrack(): boolean {
     const { options } = this;
     const rules = untrackedRules({
@@ -252,7 +250,7 @@ export class HostNetwork {
     return nft(`table ip ${NFT_TABLE}\ndelete table ip ${NFT_TABLE}\n${rules}`) !== undefined;
   }
 
-  /** @returns why the short way is not there */
+  /** Install the shortcut. @returns why it is not installed; undefined if it is */
   private shorten(): string | undefined {
     const { options } = this;
     if (options.noUnderlayShortcut) {
@@ -272,25 +270,26 @@ export class HostNetwork {
     });
   }
 
-  /** @returns how many had another value */
+  /** Set the sysctls that the data plane needs. @returns how many had another value */
   private ensureSysctls(): number {
     const { underlayDevice, masqueradePorts } = this.options;
     const ours = `net/ipv4/conf/${HOST_DEVICE}`;
     return (
       sysctl('net/ipv4/ip_forward', '1') +
       sysctl('net/ipv4/conf/all/rp_filter', '0') +
-      // A packet for a socket of the node, on a port of the NodePort range without a Service, goes by dp0; one given to its
-      // socket before it was routed would not be forwarded (linux ip_forward drops what has skb->sk).
+      // A packet to a NodePort without a Service passes through dp0 to a socket of the node. Early demux would attach
+      // it to that socket before routing, and ip_forward drops packets with a socket (linux skb->sk).
       sysctl('net/ipv4/tcp_early_demux', '0', true) +
       sysctl('net/ipv4/udp_early_demux', '0', true) +
       sysctl(`${ours}/rp_filter`, '0') +
-      // What we send back with the node's own address as source comes in on dp0, also from loopback.
+      // dp0 hands packets to the kernel that have the node's own address, or a loopback address, as their source.
       sysctl(`${ours}/accept_local`, '1') +
       sysctl(`${ours}/route_localnet`, '1') +
       sysctl(`${ours}/send_redirects`, '0') +
       sysctl('net/ipv4/conf/all/send_redirects', '0') +
-      // The kernel's errors about masqueraded packets all go to an address of the node: one a second is too few for its pods.
-      // The limit of a thousand a second for the whole namespace stays (icmp_msgs_per_sec).
+      // The kernel sends errors about masqueraded packets to an address of the node. Its default of one per second and
+      // destination is too low for all pods together. The limit of the namespace, 1000 per second, stays
+      // (icmp_msgs_per_sec).
       sysctl('net/ipv4/icmp_ratelimit', '10', true) +
       sysctl(`net/ipv4/conf/${underlayDevice}/rp_filter`, '0', true) +
       sysctl(`net/ipv6/conf/${HOST_DEVICE}/disable_ipv6`, '1', true) +
@@ -303,15 +302,15 @@ export class HostNetwork {
     const presentWords = new Set(present.map(ruleWords));
     const wanted = new Set(this.rules().map(ruleWords));
     const commands = [...wanted].filter((words) => !presentWords.has(words)).map((words) => `rule add ${words}`);
-    // Of addresses that are gone, and of former versions. After those that replace them: no packet meets neither.
+    // Remove rules for former addresses and of former versions after adding the new ones, so that one always matches.
     const stale = present.filter(isOurs).map(ruleWords);
     commands.push(...stale.filter((words) => !wanted.has(words)).map((words) => `rule del ${words}`));
-    // The kernel's own "local first" rule would take what is ours before our rules are asked.
+    // The kernel's default rule for local addresses would match before our rules.
     if (presentWords.has(ruleWords(LOCAL_FIRST))) commands.push(`rule del ${ruleWords(LOCAL_FIRST)}`);
     return commands;
   }
 
-  /** Adds the routes that are missing, removes those of former service addresses. */
+  /** Commands that add the missing routes to dp0 and remove those to former service addresses. */
   private routeCommands(): string[] {
     const { podCIDR, clusterCIDR, serviceCIDR } = this.options;
     const gateway = gatewayOf(podCIDR);
@@ -320,13 +319,13 @@ export class HostNetwork {
     const all = [
       ...main.map((to) => ({ to, table: MAIN_TABLE, words: `src ${gateway}` })),
       { to: 'default', table: `${TO_DP0_TABLE}`, words: '' },
-      // The node's sockets that talk to the node keep the source they would have without us: a server sees its true peer.
+      // Connections from the node to itself keep the source address that they would have without dp0.
       { to: LOOPBACK, table: `${TO_DP0_TABLE}`, words: 'src 127.0.0.1' },
       ...[...this.localAddresses].map(([to, from]) => ({ to, table: `${TO_DP0_TABLE}`, words: `src ${from}` })),
     ];
     const missing = all.filter(({ to, table }) => !present.has(`${table} ${to}`));
     const wanted = new Set(all.map(({ to, table }) => `${table} ${to}`));
-    // Of single addresses only those of services and of the node are routed here.
+    // Routes to single addresses belong to services and to the node's own addresses; any other is stale.
     const isStale = (route: string) => SINGLE_ADDRESS.test(route) && !wanted.has(route);
     const stale = this.serviceAddresses === undefined ? [] : [...present].filter(isStale);
     return [
@@ -335,7 +334,7 @@ export class HostNetwork {
     ];
   }
 
-  /** What to change of the routes to other nodes' pods. */
+  /** Commands that correct the routes to other nodes' pod networks. */
   private nodeRouteCommands(): string[] {
     const { nodeRoutes, options } = this;
     if (!NODE_OVERLAYS[options.overlay].routedByHost) return [];
@@ -349,14 +348,14 @@ export class HostNetwork {
     ];
   }
 
-  /** Let go of dp0. It stays with its rules and routes for the next agent, and so do the connections. */
+  /** Close dp0. The device stays with its rules and routes for the next agent, and so do connections. */
   close(): void {
     this.watch.close();
     this.routes.close();
     closeTap(this.tap);
   }
 
-  /** Take dp0, its rules and routes away: the node's kernel is alone again. */
+  /** Remove dp0, its rules and routes, and restore the kernel's default rule. */
   remove(): void {
     removeShortcut();
     leaveFirewall();
@@ -376,7 +375,7 @@ const sameEntries = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, stri
   a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
 
 const MAIN_TABLE = '254';
-/** A route of a table of ours, or of the main one, to one address, as presentRoutes() writes it. */
+/** A route to a single address in the main table or in TO_DP0_TABLE, in the form of presentRoutes(). */
 const SINGLE_ADDRESS = /^(254|100) [\d.]+$/;
 /** dp0's routes as `<table> <destination>`. */
 function presentRoutes(): Set<string> {

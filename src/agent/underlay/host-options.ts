@@ -1,4 +1,4 @@
-/** What dp0, its rules and routes are made from: the node's configuration, and how the agent was started. */
+/** The options of dp0, its rules and routes, from the node's configuration and the agent's command line. */
 import type { OverlayName } from '../../../native-free-dataplane/overlay/modes.ts';
 import type { OffloadLevel } from '../../linux/tap.ts';
 import type { OverlayNode } from '../overlay/node-overlay.ts';
@@ -11,7 +11,7 @@ export interface HostNetworkOptions extends OverlayNode {
   readonly overlay: OverlayName;
   readonly nodePortRange: readonly [number, number];
   readonly masqueradePorts: readonly [number, number];
-  /** Best offloads of dp0. */
+  /** The most offloads that dp0 may use. */
   readonly offloads: OffloadLevel;
   readonly noUnderlayShortcut: boolean;
 }

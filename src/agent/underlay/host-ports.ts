@@ -1,14 +1,15 @@
 /**
- * Keeps the connection table's list of ports that the node's own sockets have, so that no masqueraded connection is given
- * one of them: neither a listener's, which it would shadow toward its destination (CVE-2021-3773), nor that of a client
- * with a port of its choice (the kernel's NFS client: 665-1023). The node's other sockets are kept apart by ip_local_reserved_ports.
+ * Keeps the connection table's list of ports in use by the node's own sockets, so that no masqueraded connection gets
+ * one of them. A masqueraded connection would shadow a listener on the same port toward its destination
+ * (CVE-2021-3773), or collide with a client that chose its port itself (the kernel's NFS client: 665-1023). Sockets
+ * with an ephemeral port are kept out of the range by ip_local_reserved_ports.
  */
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
 import { localPorts } from '../../linux/socket-ports.ts';
 import type { Part } from '../parts.ts';
 
 const PERIOD_MS = 2000;
-/** Thousands of sockets take milliseconds to read: at most this share of the time goes into it. */
+/** Maximum share of time spent reading: with thousands of sockets it takes milliseconds. */
 const MAX_SHARE = 0.005;
 
 export class HostPorts implements Part {
@@ -16,7 +17,7 @@ export class HostPorts implements Part {
   private readonly read: () => ReadonlySet<number>;
   private timer: NodeJS.Timeout | undefined;
 
-  /** @param read the ports in use; another source in tests */
+  /** @param read returns the ports in use; replaced in tests */
   constructor(table: Conntrack, read: () => ReadonlySet<number> = localPorts) {
     this.table = table;
     this.read = read;
@@ -33,7 +34,7 @@ export class HostPorts implements Part {
     clearTimeout(this.timer);
   }
 
-  /** Write the ports in use now. Each word is stored whole, so that a port in use is never missing meanwhile. */
+  /** Write the ports that are in use now. Each word is stored at once, so a port that stays in use is never missing. */
   look(): void {
     const { hostPorts } = this.table;
     const now = new Int32Array(hostPorts.length);

@@ -1,9 +1,9 @@
 /**
- * The node's routes and addresses → the host routes of the node table (native-free-dataplane/node/host-routes.ts), and the
- * addresses whose packets the rules bring to dp0. Pure.
+ * Computes the host routes of the node table (native-free-dataplane/node/host-routes.ts) and the addresses for the
+ * policy routing rules, from the node's routes and addresses. Pure.
  *
- * The kernel's main and default tables are followed. Routes that rules of the administrator choose by other tables are not:
- * what leaves by them is masqueraded as if it left by the main table.
+ * Only the kernel's main and default tables are used. If an administrator's rule selects another table, connections
+ * that leave by it are masqueraded as if they left by the main table.
  */
 import {
   DEFAULT_TABLE,
@@ -14,25 +14,28 @@ import {
   RouteType,
 } from '../../linux/routing-table.ts';
 
-/** A host route: to the node itself, or outward with a source address. */
+/** A host route: local delivery, or forwarding with a source address for masqueraded connections. */
 export interface HostRoute {
   /** As a 32-bit word. */
   readonly network: number;
   readonly prefix: number;
-  /** Source address of masqueraded connections, as a 32-bit word; undefined: the node delivers it itself. */
+  /** Source address of masqueraded connections, as a 32-bit word; undefined for local delivery. */
   readonly source: number | undefined;
 }
 
 export interface HostRouting {
   /** Shortest prefix first. */
   readonly routes: readonly HostRoute[];
-  /** Addresses of the node's devices but loopback's and dp0's. */
+  /** Addresses of the node's devices, without those of loopback and dp0. */
   readonly addresses: readonly LocalAddress[];
-  /** Routes within the network of the node's address that are not just the network on its wire. */
+  /**
+   * Routes within the underlay network, except the plain connected route: the shortcut leaves their packets to the
+   * kernel.
+   */
   readonly ownRoutes: readonly { readonly network: number; readonly prefix: number }[];
 }
 
-/** An address of the node, and the one from which the node's own sockets talk to it. As 32-bit words. */
+/** An address of the node, and the source that the node's own sockets use toward it, as 32-bit words. */
 export interface LocalAddress {
   readonly address: number;
   readonly source: number;
@@ -51,8 +54,9 @@ const isWithin = (address: number, network: number, prefix: number): boolean =>
   ((address ^ network) & maskOf(prefix)) === 0;
 
 /**
- * @param node its address is the source where no route gives another
- * @param dp0 number of our own device: what is routed there never leaves by a device
+ * The host routes and addresses of a node.
+ * @param node its address is the default source of masqueraded connections
+ * @param dp0 index of dp0: routes to it are ignored
  */
 export function hostRoutingOf(
   kernelRoutes: readonly KernelRoute[],
@@ -70,7 +74,7 @@ export function hostRoutingOf(
       ({ table, type, device }) =>
         (table === MAIN_TABLE || table === DEFAULT_TABLE) && type === RouteType.UNICAST && device !== dp0,
     )
-    // Of several routes to a network the kernel takes the main table's, then the lowest metric.
+    // For several routes to one network, the kernel prefers the main table, then the lowest metric.
     .sort((a, b) => a.prefix - b.prefix || b.table - a.table || a.priority - b.priority);
   const routes: HostRoute[] = [];
   const seen = new Set<string>();
@@ -99,7 +103,7 @@ export function hostRoutingOf(
   };
 }
 
-/** What an address of the network would have without a route of its own. `routes` has all shorter prefixes. */
+/** Source that the network would have without a route of its own, by `routes`, which has all shorter prefixes. */
 function sourceAround(routes: readonly HostRoute[], { network, prefix }: KernelRoute, nodeAddress: number): number {
   let source = nodeAddress;
   for (const route of routes) {
@@ -109,8 +113,9 @@ function sourceAround(routes: readonly HostRoute[], { network, prefix }: KernelR
 }
 
 /**
- * The address of the route's device that the kernel would masquerade with (linux net/ipv4/devinet.c inet_select_addr for
- * scope universe): a primary one in the gateway's network, else the device's first; undefined when it has none.
+ * The address with which the kernel would masquerade packets that leave by this route (linux net/ipv4/devinet.c
+ * inet_select_addr, scope universe): a primary address of the device in the gateway's network, else the device's first;
+ * undefined if it has none.
  */
 function sourceOf({ device, gateway }: KernelRoute, addresses: readonly DeviceAddress[]): number | undefined {
   const usable = addresses.filter((one) => one.device === device && !one.secondary && one.scope === 0);

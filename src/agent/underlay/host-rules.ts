@@ -1,6 +1,6 @@
 /**
- * Which packets of the node come to dp0, as policy routing rules: overlay packets, NodePorts, answers to masqueraded
- * connections, fragments. Data only; host-network.ts puts them in place.
+ * The policy routing rules that send packets to dp0: overlay packets, NodePorts, replies to masqueraded connections,
+ * fragments. Data only; host-network.ts installs them.
  */
 import { PRIVILEGED_PORTS } from '../../../native-free-dataplane/node/config.ts';
 import { PROTOCOL_ICMP, SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
@@ -14,18 +14,18 @@ const WITH_PORTS: readonly number[] = Object.values(SERVICE_PROTOCOLS);
 
 export const LOOPBACK = '127.0.0.0/8';
 
-/** The kernel's own first rule, which would take what is ours before our rules are asked. */
+/** The kernel's default rule for local addresses. It is removed, because it would match before ours. */
 export const LOCAL_FIRST: Rule = { preference: 0, action: { table: LOCAL_TABLE } };
 
-/** What the rules depend on beside the node's configuration. */
+/** Addresses that the rules depend on, in addition to the node's configuration. */
 export interface HostAddresses {
-  /** Addresses of the node's devices but loopback's and dp0's, the node's own among them. */
+  /** Addresses of the node's devices, including the node's IP but not those of loopback and dp0. */
   readonly local: readonly string[];
   /** External and load-balancer addresses of services. */
   readonly services: ReadonlySet<string>;
 }
 
-/** The rules that bring to dp0 what is ours. Their number grows by one with each address of the node, not more. */
+/** The rules that send packets to dp0. Each address of the node adds one rule, and one more if a service has it too. */
 export function wantedRules(options: HostNetworkOptions, { local, services }: HostAddresses): Rule[] {
   const { nodePortRange, masqueradePorts } = options;
   const toDp0 = { table: TO_DP0_TABLE };
@@ -34,16 +34,15 @@ export function wantedRules(options: HostNetworkOptions, { local, services }: Ho
   return [
     { preference: Preference.FROM_DP0, from: HOST_DEVICE, action: { table: LOCAL_TABLE } },
     ...NODE_OVERLAYS[options.overlay].hostRules(options),
-    // A service's address that is on a device as well (kube-vip, MetalLB): the kernel's local table would take it.
+    // A service address that is also on a device (kube-vip, MetalLB) would be delivered by the kernel's local table.
     ...local.filter((to) => services.has(to)).map((to) => ({ preference: Preference.TO_DP0, to, action: toDp0 })),
-    // All the rules below are for what is sent to an address of the node, by whatever device it comes in.
+    // All rules below are for packets to an address of the node, whatever device they arrive on.
     ...local.map((to) => ({ ...node, to, action: { goto: Preference.OWN_ICMP } })),
     { ...node, to: LOOPBACK, action: { goto: Preference.NODE_PORTS } },
     { preference: Preference.ELSEWHERE, action: goOn },
-    // The kernel's own ICMP errors about masqueraded packets: they have an address of the node as their source.
+    // The kernel's ICMP errors about masqueraded packets, which it sends to an address of the node.
     { preference: Preference.OWN_ICMP, from: 'lo', protocol: PROTOCOL_ICMP, action: toDp0 },
-    // NodePorts are open on the node's addresses and, for the node itself, on loopback; nowhere else: the same ports
-    // of other machines are theirs.
+    // NodePorts are open on the node's addresses and, for the node itself, on loopback.
     ...WITH_PORTS.map((protocol) => ({
       preference: Preference.NODE_PORTS,
       protocol,
@@ -60,15 +59,15 @@ export function wantedRules(options: HostNetworkOptions, { local, services }: Ho
       })),
     ),
     { preference: Preference.MASQUERADED, protocol: PROTOCOL_ICMP, action: toDp0 },
-    // A fragment has no ports for a rule to see, so fragments for the node all come to us: what has ports jumps over
-    // the rules that take what has none. Fragments of no connection of ours are handed back.
+    // The kernel does not match a fragment's ports, so all fragments for the node go to dp0, which returns those that
+    // belong to none of its flows. Packets with ports skip the rules for fragments.
     { preference: Preference.HAS_PORTS, ports: [1, LAST_RULE_PORT], action: goOn },
     ...WITH_PORTS.map((protocol) => ({ preference: Preference.FRAGMENTS, protocol, action: toDp0 })),
     { preference: Preference.LOCAL, action: { table: LOCAL_TABLE } },
   ];
 }
 
-/** Is a rule that is present one that this or a former agent of ours made? */
+/** Was this rule added by this agent or a previous one? */
 export function isOurs({ preference, action }: Rule): boolean {
   if (!(Object.values(Preference) as number[]).includes(preference)) return false;
   if (action === 'nop') return true;

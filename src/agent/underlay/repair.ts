@@ -1,6 +1,6 @@
 /**
- * Looks after dp0 once a second, whatever the API does: rules and routes that somebody deleted are put back, and a changed
- * MTU of the underlay becomes the node's.
+ * Checks dp0 once a second, also while the API is unavailable: deleted rules and routes are restored, and a changed
+ * underlay MTU is applied.
  */
 import { monotonicMs } from '../../linux/clock.ts';
 import { KernelEvents, NFTABLES } from '../../linux/kernel-events.ts';
@@ -10,7 +10,9 @@ import type { HostNetwork } from './host-network.ts';
 
 const PERIOD_MS = 1000;
 
-/** Others' rule sets change many times a second while they are written: they are read once in this time. */
+/**
+ * Shortest interval between two reads of the nftables rule set, which other programs may change many times a second.
+ */
 const FIREWALL_PERIOD_MS = 1000;
 
 export interface RepairOptions {
@@ -49,13 +51,13 @@ export class Repair implements Part {
     this.firewallEvents?.close();
   }
 
-  /** What keeps the node from forwarding, when two rounds could not put it right; undefined when nothing does. */
+  /** What prevents the node from forwarding and could not be repaired in two rounds; undefined if nothing does. */
   get obstacle(): string | undefined {
     if (this.trouble !== '' && this.lasting) return `dp0: ${this.trouble}`;
     return this.firewallTrouble || undefined;
   }
 
-  /** Others changed nftables: once in a while, and after the last of their changes. */
+  /** Check nftables if it has changed; at most once per FIREWALL_PERIOD_MS, and always after the last change. */
   private async lookAtFirewall(): Promise<void> {
     const nowMs = monotonicMs();
     if (!this.firewallChanged || nowMs - this.firewallReadMs < FIREWALL_PERIOD_MS) return;
@@ -71,13 +73,13 @@ export class Repair implements Part {
     if (this.firewallTrouble !== '' && this.firewallTrouble !== before) this.options.log(this.firewallTrouble);
   }
 
-  /** One round. A failure that lasts is logged once. */
+  /** One round. A persistent failure is logged once. */
   look(): void {
     const { host, log } = this.options;
     let trouble = '';
     try {
       const repaired = host.ensure();
-      if (repaired > 0) log(`${repaired} rules or routes of dp0 were missing and are back`);
+      if (repaired > 0) log(`${repaired} rules, routes or settings of dp0 were missing and have been restored`);
       this.followUnderlay(host.readUnderlayMtu());
     } catch (error) {
       trouble = (error as Error).message;
@@ -92,6 +94,6 @@ export class Repair implements Part {
     const { underlayMtu, underlayDevice: device, underlayPrefix: prefix } = config.current;
     if (mtu === underlayMtu) return;
     config.change({ underlay: { device, prefix, mtu } });
-    log(`the underlay's MTU is ${mtu} now, the pods' ${config.current.podMtu}`);
+    log(`the underlay's MTU is now ${mtu}, that of pods ${config.current.podMtu}`);
   }
 }

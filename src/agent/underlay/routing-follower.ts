@@ -1,6 +1,6 @@
 /**
- * Keeps rules and tables in step with the node's devices, addresses and routes: the kernel announces each change
- * (src/linux/kernel-events.ts), and everything is read anew then.
+ * Updates rules and tables when the node's devices, addresses or routes change. The kernel announces each change
+ * (src/linux/kernel-events.ts), and all of them are then read again.
  */
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import { KernelEvents, ROUTING } from '../../linux/kernel-events.ts';
@@ -15,7 +15,7 @@ export interface RoutingFollowerOptions {
   readonly host: Pick<HostNetwork, 'setRouting' | 'setNeighbours' | 'deviceIndex'>;
   readonly sync: Pick<NodeSync, 'setHostRoutes'>;
   readonly config: Pick<NodeConfig, 'nodeIP' | 'underlayDevice' | 'underlayPrefix'>;
-  /** Called after every change, when the tables have followed. */
+  /** Called after every change, once the tables are updated. */
   readonly onChange: () => void;
   readonly log: (line: string) => void;
 }
@@ -32,7 +32,7 @@ export class RoutingFollower implements Part {
 
   /** @throws SystemError, IpCommandError */
   start(): void {
-    // The announcements first: what changes during the first reading is read again.
+    // Subscribe first, so that changes during the first reading are not missed.
     this.events = new KernelEvents(ROUTING, () => this.changed());
     this.follow();
   }
@@ -58,7 +58,7 @@ export class RoutingFollower implements Part {
     const leftOut = sync.setHostRoutes(routing.routes);
     if (leftOut > 0 && leftOut !== this.leftOut) {
       log(
-        `${leftOut} of the node's routes do not fit into its table: what leaves by them is masqueraded as the network around`,
+        `${leftOut} of the node's routes do not fit into the table of host routes: connections that leave by them are masqueraded as by the enclosing route`,
       );
     }
     this.leftOut = leftOut;

@@ -1,15 +1,15 @@
 /**
- * The numbers of the node's policy routing that are ours: dp0's name, the routing tables, and the order of the rules. What
- * the rules match is in host-rules.ts, and for the overlays in ../overlay/.
+ * Name and numbers that the data plane uses in the node's policy routing: dp0, the routing tables, and the order of the
+ * rules. The rules themselves are in host-rules.ts and, for the overlays, in ../overlay/.
  */
 export const HOST_DEVICE = 'dp0';
 
-/** Routing table that leads to dp0. */
+/** Routing table with routes to dp0. */
 export const TO_DP0_TABLE = 100;
-/** Routing table for what dp0 hands to the kernel: the other nodes' pods, where the kernel routes between nodes. */
+/** Routing table for packets that dp0 hands to the kernel with host-gw: routes to the pods of other nodes. */
 export const NODES_TABLE = 101;
 
-/** Preferences: the kernel asks rules in ascending order. */
+/** Preferences of the rules; the kernel evaluates rules in ascending order. */
 export const Preference = {
   FROM_DP0: 5,
   TO_NODES: 6,

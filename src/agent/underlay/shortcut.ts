@@ -1,10 +1,11 @@
 /**
- * The short way between the node's wire and dp0: frames for us go from the one device to the other where they arrive,
- * past the node's routing (linux net/netfilter/nft_fwd_netdev.c). The rules and routes of host-network.ts do the same and
- * stay in place: they carry what the short way leaves to them (fragments, super-packets on the way out, addresses behind
- * a router), and everything where the kernel or nftables cannot do it.
+ * The shortcut between the underlay device and dp0: nftables moves the data plane's frames from one device to the other
+ * at ingress, without routing them (linux net/netfilter/nft_fwd_netdev.c). The rules and routes of host-network.ts have
+ * the same effect and stay in place, for frames that the shortcut does not cover (fragments, outgoing super-packets,
+ * destinations behind a router) and for kernels without nftables.
  *
- * Per small frame it saves the node's route look-ups and its forwarding, a fifth of what the frame costs the machine.
+ * For each small frame it saves the route look-ups and the forwarding in the node's kernel, a fifth of the frame's
+ * total cost.
  */
 import { spawnSync } from 'node:child_process';
 import { PRIVILEGED_PORTS } from '../../../native-free-dataplane/node/config.ts';
@@ -17,30 +18,30 @@ const NEIGHBOURS = 'neighbours';
 
 export interface ShortcutOptions {
   readonly nodeIP: string;
-  /** Prefix length of the node's address: whom its wire reaches without a router. */
+  /** Prefix length of the node's address: the network that is reached without a router. */
   readonly prefix: number;
-  /** Address of dp0, the pods' router. */
+  /** Address of dp0: the pods' gateway. */
   readonly gateway: string;
   readonly underlayDevice: string;
   readonly underlayMtu: number;
   readonly hostDevice: string;
-  /** Addresses of the node's devices: what is sent to them is delivered here. */
+  /** Addresses of the node's devices: packets to them are left to the kernel, which delivers them. */
   readonly localAddresses: readonly string[];
-  /** Addresses on the wire whose link addresses the kernel knows. */
+  /** Addresses on the underlay whose MAC the kernel knows. */
   readonly neighbours: readonly string[];
-  /** Networks on the wire for which the node has routes of its own: what is sent there is left to them. */
+  /** Parts of the underlay network with routes of their own: packets to them are left to the kernel. */
   readonly routedNetworks: readonly string[];
-  /** What of the overlay comes in by dp0, as nft matches. */
+  /** nft matches for the overlay packets that are received through dp0. */
   readonly overlayMatches: readonly string[];
   readonly nodePortRange: readonly [number, number];
   readonly masqueradePorts: readonly [number, number];
 }
 
 /**
- * The rules, as `nft -f` reads them. On the way out TTL and MTU are checked as ip_forward does; packets that fail are
- * left to it, which sends the ICMP error. So are packets to a neighbour that the kernel has not found: `fwd` would drop them
- * in silence. On the way in, what is addressed to another machine's MAC or has a source that nobody on the wire may have is
- * left to the kernel, which drops it (linux ip_rcv PACKET_OTHERHOST, fib_validate_source).
+ * The rules, as input of `nft -f`. Outgoing packets that fail ip_forward's checks of TTL and MTU are left to the
+ * kernel, which sends the ICMP error. So are packets to a neighbour whose MAC is unknown: `fwd` would drop them
+ * silently. Incoming frames that are addressed to another machine's MAC, or have a source that no other host may use,
+ * are left to the kernel, which drops them (linux ip_rcv PACKET_OTHERHOST, fib_validate_source).
  */
 export function shortcutRules(options: ShortcutOptions): string {
   const { nodeIP, prefix, gateway, underlayDevice, underlayMtu, hostDevice } = options;
@@ -70,7 +71,7 @@ table netdev ${TABLE} {
 `;
 }
 
-/** Replace the neighbours. @returns why it failed, as when the short way is not there */
+/** Replace the neighbours. @returns why it failed, for example because the shortcut is not installed */
 export function setShortcutNeighbours(neighbours: readonly string[]): string | undefined {
   return nft(`flush set netdev ${TABLE} ${NEIGHBOURS}\n${elements(neighbours)}`);
 }
@@ -84,20 +85,20 @@ function broadcastOf(ip: string, prefix: number): string {
   return printIp({ family: 4, value: parseCidr(`${ip}/${prefix}`)!.last });
 }
 
-/** Install the short way, replacing a former one. @returns why it cannot be installed; undefined when it is */
+/** Install the shortcut, replacing a previous one. @returns why it cannot be installed; undefined on success */
 export function makeShortcut(options: ShortcutOptions): string | undefined {
-  // Created first, so that there is one to delete: nft carries out all of it or nothing.
+  // Create the table before deleting it, so that the deletion cannot fail: nft runs all commands or none.
   return nft(
     `table netdev ${TABLE}\ndelete table netdev ${TABLE}\n${shortcutRules(options)}${elements(options.neighbours)}`,
   );
 }
 
-/** Remove it; does nothing when there is none. */
+/** Remove the shortcut, if it is installed. */
 export function removeShortcut(): void {
   nft(`table netdev ${TABLE}\ndelete table netdev ${TABLE}\n`);
 }
 
-/** Carry out nft commands, all or none. @returns why it failed; undefined when it did not */
+/** Run nft commands, all or none. @returns why it failed; undefined on success */
 export function nft(commands: string): string | undefined {
   const { error, status, stderr } = spawnSync('nft', ['-f', '-'], { input: commands, encoding: 'utf8' });
   if (error) return `nft: ${error.message}`;

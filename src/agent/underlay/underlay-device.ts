@@ -1,8 +1,8 @@
-/** Which device of the node's namespace is the underlay: the one with the node's address. */
+/** Finds the underlay device: the device in the node's namespace that has the node's address. */
 import { ipOutput } from '../../linux/ip-command.ts';
 import type { Underlay } from '../config.ts';
 
-/** @throws Error naming the address, when no device has it */
+/** The underlay device. @throws Error if no device has the address */
 export function underlayDevice(nodeIP: string): Underlay {
   const addresses = JSON.parse(ipOutput(['-json', 'address', 'show'])) as {
     ifname: string;
