@@ -29,6 +29,11 @@ export function isOwnAddress(node: NodeTable, address: Int32Array): boolean {
   );
 }
 
+/** Are NodePorts and host ports open on this address? They are on the node's own, including loopback, except the gateway's. */
+export function hasNodePorts(node: NodeTable, address: Int32Array): boolean {
+  return isOwnAddress(node, address) && !sameAddress(address, node.config, NodeWord.GATEWAY_IP);
+}
+
 /** Source address of a masqueraded connection to `target`. @param into four words, filled with the address */
 export function readSource(node: NodeTable, target: Int32Array, into: Int32Array): void {
   const source = findLongest(node.hostRoutes, target, 0);

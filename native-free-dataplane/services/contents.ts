@@ -14,7 +14,7 @@ export interface EndpointContents {
 
 export interface FrontendContents {
   readonly kind: FrontendKind;
-  /** Four words; not used for a NodePort. */
+  /** Four words; not used for a NodePort; ANY_ADDRESS for a hostPort at all addresses of the node. */
   readonly address: Int32Array;
   readonly port: number;
 }

@@ -5,15 +5,24 @@
  * predecessor; its own link stays, so a reader positioned on it can continue. It may be reused only after the grace
  * period (ServiceWriter).
  *
- * For every address that has a frontend there is a marker record with key 0, reference-counted.
+ * For every address of a service there is a marker record with key 0, reference-counted. Pods' host ports have none:
+ * the other ports of their address are the node's.
  */
 import type { FrontendContents } from './contents.ts';
-import { chainOf, FRONTEND_WORDS, Frontend, type FrontendKind, type ServiceTable } from './table.ts';
+import {
+  chainOf,
+  FRONTEND_WORDS,
+  Frontend,
+  FrontendKind,
+  hostPortKey,
+  type ServiceTable,
+  serviceKey,
+} from './table.ts';
 
 export interface FrontendRecord {
   readonly number: number;
-  /** The address as text: the key of its marker's reference count. */
-  readonly address: string;
+  /** The address as text, the key of its marker's reference count; undefined if it has no marker. */
+  readonly address: string | undefined;
 }
 
 export class FrontendChains {
@@ -33,8 +42,12 @@ export class FrontendChains {
 
   /** Insert a frontend that leads to a service port. There must be room. */
   insert(protocol: number, { address, port, kind }: FrontendContents, service: number): FrontendRecord {
+    const target = (service << 3) | kind;
+    if (kind === FrontendKind.HOST_PORT) {
+      return { number: this.link(address, hostPortKey(protocol, port), target), address: undefined };
+    }
     const text = address.join();
-    const number = this.link(address, (protocol << 16) | port, (service << 3) | kind);
+    const number = this.link(address, serviceKey(protocol, port), target);
     const marker = this.markers.get(text);
     if (marker) marker.users++;
     else this.markers.set(text, { number: this.link(address, 0, kind), users: 1 });
@@ -49,6 +62,7 @@ export class FrontendChains {
   /** Remove a frontend. @returns numbers of the records to release after the grace period */
   remove({ number, address }: FrontendRecord): number[] {
     this.unlink(number);
+    if (address === undefined) return [number];
     const marker = this.markers.get(address) as { number: number; users: number };
     marker.users--;
     if (marker.users > 0) return [number];

@@ -5,14 +5,19 @@
 import { MAX_WORKERS } from '../shared/layout.ts';
 import { Block, ENDPOINT_ID, ENDPOINT_PORT, ENDPOINT_WORDS, RANGE_WORDS, rangesAt, ServiceFlag } from './blocks.ts';
 import {
+  ANY_ADDRESS,
   blockOf,
   FRONTEND_WORDS,
   Frontend,
   type FrontendKind,
   findFrontend,
+  hostPortKey,
+  keyProtocol,
   nodePortAt,
+  nodePortService,
   protocolClass,
   type ServiceTable,
+  serviceKey,
   targetKind,
   targetService,
 } from './table.ts';
@@ -61,13 +66,26 @@ export function viewService(
   address?: Int32Array,
 ): ServicePortView | undefined {
   if (protocolClass(protocol) < 0) return undefined;
-  let service = 0;
-  if (address === undefined) service = table.nodePorts[nodePortAt(protocol, port)];
-  else {
-    const at = findFrontend(table, address, (protocol << 16) | port);
-    if (at >= 0) service = targetService(table.frontends[at + Frontend.TARGET]);
-  }
+  if (address !== undefined) return viewFrontend(table, address, serviceKey(protocol, port));
+  const service = nodePortService(table.nodePorts[nodePortAt(protocol, port)]);
   const block = service === 0 ? 0 : blockOf(table, service);
+  return block === 0 ? undefined : viewBlock(table, block);
+}
+
+/** The pod's hostPort at an address of the node, or at all of them; undefined if there is none. @param address four words */
+export function viewHostPort(
+  table: ServiceTable,
+  protocol: number,
+  port: number,
+  address: Int32Array,
+): ServicePortView | undefined {
+  const key = hostPortKey(protocol, port);
+  return viewFrontend(table, address, key) ?? viewFrontend(table, ANY_ADDRESS, key);
+}
+
+function viewFrontend(table: ServiceTable, address: Int32Array, key: number): ServicePortView | undefined {
+  const at = findFrontend(table, address, key);
+  const block = at < 0 ? 0 : blockOf(table, targetService(table.frontends[at + Frontend.TARGET]));
   return block === 0 ? undefined : viewBlock(table, block);
 }
 
@@ -84,7 +102,7 @@ export function viewFrontends(table: ServiceTable): FrontendView[] {
       views.push({
         kind: targetKind(target) as FrontendKind,
         address: frontends.slice(at, at + 4),
-        protocol: key >>> 16,
+        protocol: keyProtocol(key),
         port: key & 0xffff,
         service: targetService(target),
       });

@@ -41,7 +41,7 @@ const H_AFFINITY_SLOTS = H_OWN + 3;
 /** Words of a frontend. Record 0 is never used: 0 ends a chain. */
 export const Frontend = {
   ADDRESS: 0,
-  /** protocol << 16 | port; 0 in the marker "address of some service". */
+  /** serviceKey or hostPortKey; 0 in the marker "address of some service". */
   KEY: 4,
   /** Number of the service port << 3 | kind, in one word so that both change together. */
   TARGET: 5,
@@ -51,12 +51,23 @@ export const Frontend = {
 export const FRONTEND_WORDS = 8;
 
 /** Kind of the address that the client used. */
-export const FrontendKind = { CLUSTER_IP: 1, EXTERNAL_IP: 2, LOAD_BALANCER: 3, NODE_PORT: 4 } as const;
+export const FrontendKind = { CLUSTER_IP: 1, EXTERNAL_IP: 2, LOAD_BALANCER: 3, NODE_PORT: 4, HOST_PORT: 5 } as const;
 export type FrontendKind = (typeof FrontendKind)[keyof typeof FrontendKind];
 
 /** Number of the service port a frontend leads to, and its kind, from its TARGET word. */
 export const targetService = (target: number): number => target >>> 3;
 export const targetKind = (target: number): number => target & 7;
+
+/** KEY of a Service's address and port. */
+export const serviceKey = (protocol: number, port: number): number => (protocol << 16) | port;
+/**
+ * KEY of a pod's hostPort at one address or, with ANY_ADDRESS, at all addresses of the node. It differs from serviceKey, so
+ * that a Service with the same address and port is always found first (CVE-2019-9946).
+ */
+export const hostPortKey = (protocol: number, port: number): number => 0x1000000 | (protocol << 16) | port;
+export const keyProtocol = (key: number): number => (key >>> 16) & 0xff;
+/** Address of a hostPort without a hostIP: 0.0.0.0. */
+export const ANY_ADDRESS: Int32Array = Int32Array.of(0, 0, 0xffff, 0);
 
 /** Words of an affinity slot (affinity.ts). */
 export const AFFINITY_WORDS = 8;
@@ -64,6 +75,9 @@ export const AFFINITY_WORDS = 8;
 /** NodePorts: one word per port for each of three protocols. */
 const NODE_PORTS = 65536;
 const PROTOCOLS = 3;
+/** Bit of a NodePort's word: some pod has a hostPort of this protocol and number. The rest is the NodePort's service. */
+export const HAS_HOST_PORT: number = 1 << 31;
+export const nodePortService = (word: number): number => word & ~HAS_HOST_PORT;
 
 export interface ServicesOptions {
   /** Capacity of hash chains, frontends and service ports, a power of two. Default 131072. */
@@ -85,7 +99,7 @@ export interface ServiceTable {
   readonly frontends: Int32Array;
   /** Offset in `pool` of each service port's block; 0 if it has none. */
   readonly blocks: Int32Array;
-  /** Number of the service port behind each NodePort. */
+  /** Number of the service port behind each NodePort, and HAS_HOST_PORT. */
   readonly nodePorts: Int32Array;
   readonly pool: Int32Array;
   /** Number of connections made to each endpoint, by id; a uint32 that wraps. */
@@ -188,7 +202,7 @@ export function nodePortAt(protocol: number, port: number): number {
   return protocolClass(protocol) * NODE_PORTS + port;
 }
 
-/** Chain of a frontend. @param key protocol << 16 | port; 0 for the marker of the address */
+/** Chain of a frontend. @param key serviceKey or hostPortKey; 0 for the marker of the address */
 export function chainOf(table: ServiceTable, address: Int32Array, key: number): number {
   const { hash } = table;
   const mixed = hashAddress(hash, 0, address[0], address[1], address[2], address[3]) ^ hashWord(hash, 4, key);
@@ -198,7 +212,7 @@ export function chainOf(table: ServiceTable, address: Int32Array, key: number): 
 /**
  * Find a frontend: index of its first word in `frontends`, or -1. Valid until the end of the batch.
  * @param address four words, IPv4 mapped
- * @param key protocol << 16 | port, or 0 to ask whether the address belongs to any service
+ * @param key serviceKey or hostPortKey, or 0 to ask whether the address belongs to any service
  */
 export function findFrontend(table: ServiceTable, address: Int32Array, key: number): number {
   const { chains, frontends } = table;

@@ -15,7 +15,7 @@ import type { EndpointContents, FrontendContents, ServicePortContents } from './
 import { EndpointIds } from './endpoints.ts';
 import { FrontendChains, type FrontendRecord } from './frontends.ts';
 import { nameHash } from './maglev.ts';
-import { blockOf, FrontendKind, nodePortAt, type ServiceTable } from './table.ts';
+import { blockOf, FrontendKind, HAS_HOST_PORT, nodePortAt, type ServiceTable } from './table.ts';
 
 /** Grace period before anything removed is reused: far longer than any batch takes. */
 const GRACE_MS = 1000;
@@ -47,6 +47,8 @@ export class ServiceWriter {
   private readonly ids: EndpointIds;
   private readonly ports = new Map<string, Published>();
   private readonly claims = new Map<string, Claim>();
+  /** Host ports in the table, by the index of their NodePort's word. */
+  private readonly hostPorts = new Map<number, number>();
   private readonly freeServices: number[] = [];
   private nextService = 1;
   private readonly resting: { readonly at: number; readonly release: () => void }[] = [];
@@ -192,9 +194,10 @@ export class ServiceWriter {
     const record = isNodePort ? undefined : this.chains.insert(port.protocol, frontend, port.service);
     this.claims.set(name, { record, claimants: [port] });
     if (isNodePort) this.lead(name);
+    else if (frontend.kind === FrontendKind.HOST_PORT) this.countHostPort(nodePortAt(port.protocol, frontend.port), 1);
   }
 
-  private yield(port: Published, name: string, { port: number }: FrontendContents, nowMs: number): void {
+  private yield(port: Published, name: string, { port: number, kind }: FrontendContents, nowMs: number): void {
     const { record, claimants } = this.claims.get(name) as Claim;
     claimants.splice(claimants.indexOf(port), 1);
     if (claimants.length > 0) {
@@ -202,12 +205,27 @@ export class ServiceWriter {
       return;
     }
     this.claims.delete(name);
+    const at = nodePortAt(port.protocol, number);
     if (record) {
+      if (kind === FrontendKind.HOST_PORT) this.countHostPort(at, -1);
       const released = this.chains.remove(record);
       this.rest(nowMs, () => this.chains.release(released));
     } else {
-      Atomics.store(this.table.nodePorts, nodePortAt(port.protocol, number), 0);
+      this.storeNodePort(at, 0);
     }
+  }
+
+  /** Update HAS_HOST_PORT in a NodePort's word. */
+  private countHostPort(at: number, more: 1 | -1): void {
+    const count = (this.hostPorts.get(at) ?? 0) + more;
+    if (count > 0) this.hostPorts.set(at, count);
+    else this.hostPorts.delete(at);
+    if (count > 0) Atomics.or(this.table.nodePorts, at, HAS_HOST_PORT);
+    else Atomics.and(this.table.nodePorts, at, ~HAS_HOST_PORT);
+  }
+
+  private storeNodePort(at: number, service: number): void {
+    Atomics.store(this.table.nodePorts, at, service | (this.hostPorts.has(at) ? HAS_HOST_PORT : 0));
   }
 
   /** Make an address lead to the service port that has it now. */
@@ -216,7 +234,7 @@ export class ServiceWriter {
     const { service, protocol, frontends } = claimants[0];
     const { kind, port } = frontends.get(name) as FrontendContents;
     if (record) this.chains.retarget(record, service, kind);
-    else Atomics.store(this.table.nodePorts, nodePortAt(protocol, port), service);
+    else this.storeNodePort(nodePortAt(protocol, port), service);
   }
 }
 
@@ -233,7 +251,8 @@ function byName({ protocol, frontends }: ServicePortContents): Map<string, Front
   const named = new Map<string, FrontendContents>();
   for (const frontend of frontends) {
     const { kind, address, port } = frontend;
-    const name = `${protocol}/${kind === FrontendKind.NODE_PORT ? 'node' : address.join()}:${port}`;
+    const place = kind === FrontendKind.NODE_PORT ? 'node' : address.join();
+    const name = `${protocol}/${kind === FrontendKind.HOST_PORT ? 'host ' : ''}${place}:${port}`;
     if (!named.has(name)) named.set(name, frontend);
   }
   return named;

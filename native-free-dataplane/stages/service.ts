@@ -5,13 +5,15 @@
  * and on where the packet comes from. Within the set, client affinity decides, else Maglev or chance. The source is
  * masqueraded if the reply would not come back through this node otherwise. A connection that cannot be served is
  * refused (TCP reset, ICMP error) instead of dropped, so that clients need not wait for a timeout.
+ * A pod's hostPort is a service with one endpoint on addresses of its node, used if no Service has the port.
  *
  * Read before editing: docs/semantics.md; kubernetes pkg/proxy/topology.go (sets), pkg/proxy/nftables/proxier.go
- * (masquerade, short circuit of the Local policy), KEP-2086 (internal traffic policy).
+ * (masquerade, short circuit of the Local policy), KEP-2086 (internal traffic policy); containernetworking plugins
+ * plugins/meta/portmap (hostPort: what is masqueraded), CVE-2019-9946 (Services before host ports).
  */
 import { type Dataplane, nextRandom } from '../dataplane.ts';
 import { inNetwork, NodeWord } from '../node/config.ts';
-import { isOwnAddress } from '../node/host-routes.ts';
+import { hasNodePorts, isOwnAddress } from '../node/host-routes.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../protocols.ts';
 import { affinityEndpoint, affinityHash, rememberAffinity } from '../services/affinity.ts';
@@ -27,12 +29,17 @@ import {
 } from '../services/blocks.ts';
 import { maglevHash } from '../services/maglev.ts';
 import {
+  ANY_ADDRESS,
   blockOf,
   Frontend,
   FrontendKind,
   findFrontend,
+  HAS_HOST_PORT,
+  hostPortKey,
   nodePortAt,
+  nodePortService,
   protocolClass,
+  serviceKey,
   targetKind,
   targetService,
 } from '../services/table.ts';
@@ -46,26 +53,36 @@ import { ICMP_ECHO_REQUEST } from '../wire/icmp.ts';
  *   not for a service; or the verdict that ends it
  */
 export function chooseService(pkt: Packet, dp: Dataplane): Verdict {
-  const { services, node } = dp;
-  const { config } = node;
+  const { services } = dp;
   if (protocolClass(pkt.protocol) < 0) return notBalanced(pkt, dp);
-  const frontend = findFrontend(services, pkt.dst, (pkt.protocol << 16) | pkt.dstPort);
+  const frontend = findFrontend(services, pkt.dst, serviceKey(pkt.protocol, pkt.dstPort));
   if (frontend >= 0) {
     const target = Atomics.load(services.frontends, frontend + Frontend.TARGET);
     const block = blockOf(services, targetService(target));
     if (block !== 0) return chooseFrom(pkt, dp, block, targetKind(target));
   }
-  if (
-    pkt.dstPort >= config[NodeWord.NODE_PORT_LOW] &&
-    pkt.dstPort <= config[NodeWord.NODE_PORT_HIGH] &&
-    isNodePortAddress(pkt, dp)
-  ) {
-    const service = Atomics.load(services.nodePorts, nodePortAt(pkt.protocol, pkt.dstPort));
-    const block = service === 0 ? 0 : blockOf(services, service);
-    // The address is the node's own, so an unused NodePort is refused by the node's kernel.
-    return block === 0 ? Verdict.GO_ON : chooseFrom(pkt, dp, block, FrontendKind.NODE_PORT);
+  const word = Atomics.load(services.nodePorts, nodePortAt(pkt.protocol, pkt.dstPort));
+  if (word !== 0 && isNodePortAddress(pkt, dp)) {
+    const nodePort = isInNodePortRange(pkt, dp) ? blockOf(services, nodePortService(word)) : 0;
+    if (nodePort !== 0) return chooseFrom(pkt, dp, nodePort, FrontendKind.NODE_PORT);
+    const hostPort = (word & HAS_HOST_PORT) !== 0 ? hostPortBlock(pkt, dp) : 0;
+    if (hostPort !== 0) return chooseFrom(pkt, dp, hostPort, FrontendKind.HOST_PORT);
   }
+  // The address is the node's own, so an unused NodePort is refused by the node's kernel.
   return notBalanced(pkt, dp);
+}
+
+function isInNodePortRange({ dstPort }: Packet, { node }: Dataplane): boolean {
+  return dstPort >= node.config[NodeWord.NODE_PORT_LOW] && dstPort <= node.config[NodeWord.NODE_PORT_HIGH];
+}
+
+/** Block of the hostPort at the packet's destination, or at all addresses of the node; 0 when no pod has it. */
+function hostPortBlock({ dst, dstPort, protocol }: Packet, { services }: Dataplane): number {
+  const key = hostPortKey(protocol, dstPort);
+  let frontend = findFrontend(services, dst, key);
+  if (frontend < 0) frontend = findFrontend(services, ANY_ADDRESS, key);
+  if (frontend < 0) return 0;
+  return blockOf(services, targetService(Atomics.load(services.frontends, frontend + Frontend.TARGET)));
 }
 
 /** Not a service port. GO_ON, unless the address belongs to a service: then the packet is answered or refused. */
@@ -84,14 +101,14 @@ function notBalanced(pkt: Packet, dp: Dataplane): Verdict {
 }
 
 /**
- * NodePorts are open on every address of the node's devices but the pods' gateway (kube-proxy's default,
+ * NodePorts and host ports are open on every address of the node's devices but the pods' gateway (kube-proxy's default,
  * nodePortAddresses empty, in iptables mode), and on loopback for the node itself (kubernetes KEP-6032).
  */
 function isNodePortAddress(pkt: Packet, dp: Dataplane): boolean {
   const { node } = dp;
   if (scopeOf(pkt.dst) === Scope.LOOPBACK)
     return pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(node, pkt.src);
-  return isOwnAddress(node, pkt.dst) && !sameAddress(pkt.dst, node.config, NodeWord.GATEWAY_IP);
+  return hasNodePorts(node, pkt.dst);
 }
 
 /** As a closed port answers: a reset for TCP, ICMP port unreachable for everything else. */
@@ -149,7 +166,7 @@ function chooseFrom(pkt: Packet, dp: Dataplane, block: number, kind: number): Ve
   copyAddress(pool, at, pkt.newDst);
   pkt.newDstPort = pool[at + ENDPOINT_PORT];
   pkt.endpoint = pool[at + ENDPOINT_ID];
-  if (mustMasquerade(pkt, dp, external, externalLocal, origin)) pkt.masquerade = 1;
+  if (mustMasquerade(pkt, dp, kind, externalLocal, origin)) pkt.masquerade = 1;
   return Verdict.GO_ON;
 }
 
@@ -205,18 +222,14 @@ function maglevChoice(pkt: Packet, dp: Dataplane, block: number, size: number, s
 /**
  * Must the source be masqueraded so that the reply comes back through this node? Yes if the endpoint is the client
  * itself (hairpin); for external addresses under the Cluster policy, and from the node itself under the Local policy
- * too; and for a ClusterIP used by the node itself or from outside the pod network (S5 and S7 of docs/semantics.md).
+ * too; and for a ClusterIP used by the node itself or from outside the pod network (S5 and S7 of docs/semantics.md). For
+ * a hostPort only if the source is a loopback address, to which the pod could not reply.
  */
-function mustMasquerade(
-  pkt: Packet,
-  dp: Dataplane,
-  external: boolean,
-  externalLocal: boolean,
-  origin: number,
-): boolean {
+function mustMasquerade(pkt: Packet, dp: Dataplane, kind: number, externalLocal: boolean, origin: number): boolean {
   const { newDst, src } = pkt;
   if (sameAddress(newDst, src, 0)) return true;
-  if (external) return !externalLocal || origin === Origin.NODE;
+  if (kind === FrontendKind.HOST_PORT) return scopeOf(src) === Scope.LOOPBACK;
+  if (kind !== FrontendKind.CLUSTER_IP) return !externalLocal || origin === Origin.NODE;
   if (origin === Origin.OUTSIDE) return true;
   return origin === Origin.NODE && !sameAddress(src, dp.node.config, NodeWord.GATEWAY_IP);
 }

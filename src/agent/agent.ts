@@ -34,7 +34,7 @@ import { NodeServices } from './services/node-services.ts';
 import { PodStreams } from './streams/pod-streams.ts';
 import { openNodeTables } from './tables.ts';
 import { HostNetwork } from './underlay/host-network.ts';
-import { HostPorts } from './underlay/host-ports.ts';
+import { PortsInUse } from './underlay/ports-in-use.ts';
 import { Repair } from './underlay/repair.ts';
 import { RoutingFollower } from './underlay/routing-follower.ts';
 import { ClusterWatch, PodWatch } from './watch.ts';
@@ -111,7 +111,6 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   live.follow(CHANGING_IDENTITY, (now) => sync.reconfigure(now));
   live.follow(CONNTRACK_OPTIONS, (now) => writeConntrackSettings(tables.conntrack, now));
   live.follow(['podMtu'], () => network.followMtu());
-  await parts.start("the node's own ports", new HostPorts(tables.conntrack));
   const repair = await parts.start('repair of dp0', new Repair({ host, config: live, log }));
   const follower = new RoutingFollower({ host, sync, config, onChange: () => repair.look(), log });
   await parts.start("the node's routes", follower);
@@ -125,8 +124,14 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
       const service = watch.service(namespace, name);
       if (service) recordEvent(client, nodeName, service, 'Warning', 'NotServed', message);
     },
+    onPodTrouble: (pod, message) => {
+      log(`pod ${pod.metadata.namespace}/${pod.metadata.name}: ${message}`);
+      recordEvent(client, nodeName, pod, 'Warning', 'HostPortNotServed', message);
+    },
     log,
   });
+  const hostPorts = () => services.hostPortNumbers();
+  await parts.start('ports in use', new PortsInUse({ table: tables.conntrack, hostPorts, log }));
   const names = config.dns === 'agent' ? new NodeNameServer(config, log) : undefined;
   const remotes = new RemoteNodes({ sync, host, cluster: config, log });
   const heartbeat = new Heartbeat(
@@ -145,7 +150,10 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const runtime = openPodRuntime({ client, config, stateDir, catalogue, network, watch, log });
   const podWatch = new PodWatch(client, nodeName, {
     set: (pod) => network.update(pod),
-    sync: (pods) => runtime.sync(pods),
+    sync: (pods) => {
+      services.setPods(pods);
+      runtime.sync(pods);
+    },
   });
   await parts.start('services', services);
   await parts.start('other nodes', remotes);
@@ -160,7 +168,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   await parts.start('watch of the pods', podWatch);
 
   await Promise.all([watch.whenSynced(), podWatch.whenSynced()]);
-  services.applyAll();
+  services.applyAll(podWatch.all());
   if (names) await parts.start('name server', names);
   await pool.start();
   podWatch.sync();

@@ -166,8 +166,12 @@ export class PodWatch implements Part {
     return this.pods?.get(namespace, name);
   }
 
+  all(): Pod[] {
+    return [...(this.pods?.values() ?? [])];
+  }
+
   sync(): void {
-    if (this.pods?.synced) this.changes.sync([...this.pods.values()]);
+    if (this.pods?.synced) this.changes.sync(this.all());
   }
 
   close(): void {

@@ -5,7 +5,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FragmentWord } from '../../native-free-dataplane/fragments/slots.ts';
-import { HostPorts } from '../../src/agent/underlay/host-ports.ts';
+import { PortsInUse } from '../../src/agent/underlay/ports-in-use.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
 import { fragments } from '../lib/frames/frame-builder.ts';
 import { repairHeaderChecksum } from '../lib/frames/frame-residue.ts';
@@ -147,10 +147,15 @@ test('a masqueraded UDP connection never gets the port of a tunnel, where its an
   }
 });
 
+function setPortsInUse({ conntrack }: TestNode, ...ports: number[]): void {
+  const part = new PortsInUse({ table: conntrack, hostPorts: () => [], log: () => {}, read: () => new Set(ports) });
+  part.start();
+  part.close();
+}
+
 test('CVE-2021-3773: a port that a socket of the node has is not given to a pod, although it is in the range', () => {
   const n = natNode({ masqueradePorts: [40000, 40003] });
-  const host = new HostPorts(n.conntrack, () => new Set([40000, 40002, 640]));
-  host.look();
+  setPortsInUse(n, 40000, 40002, 640);
   const got = [40000, 40001, 40002, 40003, 640].map((port) => {
     n.receive('a', `udp ${A}:${port} > ${SERVER}:${1000 + port} len 8`);
     return portsOf(onlySent(n, 'host'))[0];
@@ -160,7 +165,7 @@ test('CVE-2021-3773: a port that a socket of the node has is not given to a pod,
   assert.ok([40001, 40003].includes(got[0]!) && [40001, 40003].includes(got[2]!), got.join());
   assert.ok(got[4]! >= 600 && got[4]! <= 1023 && got[4] !== 640, `640 became ${got[4]}`);
   // Once the node's socket is gone its port is one like the others.
-  new HostPorts(n.conntrack, () => new Set()).look();
+  setPortsInUse(n);
   n.receive('b', `udp ${B}:40002 > ${SERVER}:9 len 8`);
   assert.is(portsOf(onlySent(n, 'host'))[0], 40002);
 });

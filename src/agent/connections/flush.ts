@@ -3,7 +3,7 @@
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 import type { RemovedEndpoint } from './ended.ts';
-import { frontendKey, placeOf, removeFlows } from './tracked-flows.ts';
+import { frontendKey, type IsNodePortAddress, placeOf, removeFlows } from './tracked-flows.ts';
 
 /** Stands for an endpoint: connections that were never translated. */
 const NEVER_TRANSLATED = -1;
@@ -11,10 +11,13 @@ const NEVER_TRANSLATED = -1;
 /**
  * Remove the flows of the given endpoints, matched by the service address they were opened to: UDP flows, and TCP flows
  * that were neither translated nor answered, whose next SYN is then balanced by the service.
- * @param nodeIP last word of the node's address, on which NodePorts are open
  * @returns flows removed
  */
-export function flushEndpoints(table: Conntrack, removed: readonly RemovedEndpoint[], nodeIP: number): number {
+export function flushEndpoints(
+  table: Conntrack,
+  removed: readonly RemovedEndpoint[],
+  isNodePortAddress: IsNodePortAddress,
+): number {
   const gone = new Map<number, Set<number>>();
   const ports = new Set<number>();
   for (const { servicePort, address, port } of removed) {
@@ -30,7 +33,7 @@ export function flushEndpoints(table: Conntrack, removed: readonly RemovedEndpoi
     }
   }
   if (gone.size === 0) return 0;
-  return removeFlows(table, nodeIP, (flow) => {
+  return removeFlows(table, isNodePortAddress, (flow) => {
     // This rejects nearly all connections without a look-up.
     if (!ports.has(flow.askedPort)) return false;
     if (flow.protocol === PROTOCOL_TCP && flow.answered) return false;

@@ -9,17 +9,20 @@ import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.
 import { PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import type { ServicePortState } from './ended.ts';
-import { frontendKey, placeOf, removeFlows } from './tracked-flows.ts';
+import { frontendKey, type IsNodePortAddress, placeOf, removeFlows } from './tracked-flows.ts';
 
 /**
  * Remove stale UDP flows.
  * @param states every service port in the table
- * @param nodeIP the address NodePorts are open on
  * @returns flows removed
  */
-export function sweepStaleFlows(table: Conntrack, states: Iterable<ServicePortState>, nodeIP: string): number {
+export function sweepStaleFlows(
+  table: Conntrack,
+  states: Iterable<ServicePortState>,
+  isNodePortAddress: IsNodePortAddress,
+): number {
   const serving = servingByFrontend(states);
-  return removeFlows(table, addressWords(nodeIP)[3] as number, (flow) => {
+  return removeFlows(table, isNodePortAddress, (flow) => {
     if (flow.protocol !== PROTOCOL_UDP) return false;
     const endpoints = flow.at(serving);
     return endpoints ? !endpoints.has(flow.endpoint) : flow.isBalanced;
@@ -36,7 +39,11 @@ function servingByFrontend(states: Iterable<ServicePortState>): Map<number, Set<
       const colon = key.lastIndexOf(':');
       endpoints.add(placeOf(addressWords(key.slice(0, colon))[3] as number, Number(key.slice(colon + 1))));
     }
-    for (const frontend of frontends) serving.set(frontendKey(protocol, frontend), endpoints);
+    for (const frontend of frontends) {
+      // A NodePort and a pod's hostPort may have one number: whichever it was when the connection began.
+      const key = frontendKey(protocol, frontend);
+      serving.set(key, new Set([...endpoints, ...(serving.get(key) ?? [])]));
+    }
   }
   return serving;
 }

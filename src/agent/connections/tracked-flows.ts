@@ -16,15 +16,16 @@ import {
 import { removeRecord } from '../../../native-free-dataplane/conntrack/tuple-index.ts';
 import { FrontendKind } from '../../../native-free-dataplane/services/table.ts';
 
-const LOOPBACK = 127;
-
 /** Address (last word) and port as one number, below 2^48. */
 export const placeOf = (address: number, port: number): number => (address >>> 0) * 0x1_0000 + port;
 
 /** Protocol, address and port as one number: exact, below 2^53. */
 const keyOf = (protocol: number, place: number): number => protocol * 0x1_0000_0000_0000 + place;
 
-/** Key of a frontend in `TrackedFlow.at`; a NodePort's address is 0. */
+/** Is an address, given by its last word, one on which the node has NodePorts? */
+export type IsNodePortAddress = (address: number) => boolean;
+
+/** Key of a frontend in `TrackedFlow.at`; the address of a NodePort, and of a hostPort without hostIP, is 0. */
 export function frontendKey(
   protocol: number,
   frontend: { readonly kind: FrontendKind; readonly address: Int32Array; readonly port: number },
@@ -36,7 +37,7 @@ export function frontendKey(
 /** The connection at the walk's current position; `read` moves it to another record. */
 export class TrackedFlow {
   private readonly table: Conntrack;
-  private readonly nodeIP: number;
+  private readonly isNodePortAddress: IsNodePortAddress;
   private record = 0;
   private base = 0;
   protocol = 0;
@@ -46,9 +47,9 @@ export class TrackedFlow {
   asked = 0;
   askedPort = 0;
 
-  constructor(table: Conntrack, nodeIP: number) {
+  constructor(table: Conntrack, isNodePortAddress: IsNodePortAddress) {
     this.table = table;
-    this.nodeIP = nodeIP;
+    this.isNodePortAddress = isNodePortAddress;
   }
 
   /** @returns false if the record holds no live connection */
@@ -68,13 +69,13 @@ export class TrackedFlow {
     return true;
   }
 
-  /** The entry of `frontends` for the frontend to which the client connected: by its address, or as a NodePort. */
+  /** The entry of `frontends` for the frontend to which the client connected: by its address, or as a port of the node. */
   at<T>(frontends: ReadonlyMap<number, T>): T | undefined {
     const { protocol, asked, askedPort } = this;
     const found = frontends.get(keyOf(protocol, placeOf(asked, askedPort)));
     if (found !== undefined) return found;
-    const isNode = asked === this.nodeIP || asked >>> 24 === LOOPBACK;
-    return isNode ? frontends.get(keyOf(protocol, placeOf(0, askedPort))) : undefined;
+    const ofNode = frontends.get(keyOf(protocol, placeOf(0, askedPort)));
+    return ofNode !== undefined && this.isNodePortAddress(asked) ? ofNode : undefined;
   }
 
   /** The endpoint that replies. */
@@ -97,11 +98,14 @@ export class TrackedFlow {
 
 /**
  * Remove the connections for which `isStale` returns true.
- * @param nodeIP last word of the node's address, on which NodePorts are open
  * @returns how many
  */
-export function removeFlows(table: Conntrack, nodeIP: number, isStale: (flow: TrackedFlow) => boolean): number {
-  const flow = new TrackedFlow(table, nodeIP);
+export function removeFlows(
+  table: Conntrack,
+  isNodePortAddress: IsNodePortAddress,
+  isStale: (flow: TrackedFlow) => boolean,
+): number {
+  const flow = new TrackedFlow(table, isNodePortAddress);
   const used = Math.min(table.state[StateWord.WATERMARK] ?? 0, table.max);
   let removed = 0;
   for (let record = 0; record < used; record++) {

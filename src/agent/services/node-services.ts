@@ -1,10 +1,10 @@
 /**
- * The services of a node: the table that workers read, the routes to their addresses, the connections that end when
- * they change, and the health checks for load balancers.
+ * The services of a node and the host ports of its pods: the table that workers read, the routes and rules that lead to
+ * dp0, the connections that end when they change, and the health checks for load balancers.
  */
+import { hasNodePorts } from '../../../native-free-dataplane/node/host-routes.ts';
 import { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts';
-import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
-import type { EndpointSlice, Service } from '../../api/types/objects.ts';
+import type { EndpointSlice, Pod, Service } from '../../api/types/objects.ts';
 import type { Place } from '../../compile/endpoint-sets.ts';
 import { monotonicMs } from '../../linux/clock.ts';
 import type { LiveConfig, NodeConfig } from '../config.ts';
@@ -14,17 +14,21 @@ import { sweepStaleFlows } from '../connections/stale-flows.ts';
 import type { Part } from '../parts.ts';
 import type { NodeTables } from '../tables.ts';
 import type { HostNetwork } from '../underlay/host-network.ts';
+import type { RoutedPort } from '../underlay/host-options.ts';
 import { HealthChecks } from './health-checks.ts';
+import { HostPortSync } from './host-port-sync.ts';
 import { ServiceSync } from './service-sync.ts';
 
 export interface NodeServicesOptions {
   readonly config: LiveConfig;
-  readonly tables: Pick<NodeTables, 'services' | 'conntrack'>;
-  readonly host: Pick<HostNetwork, 'setServiceAddresses'>;
+  readonly tables: Pick<NodeTables, 'services' | 'conntrack' | 'node'>;
+  readonly host: Pick<HostNetwork, 'setServiceAddresses' | 'setHostPorts'>;
   /** Are the workers forwarding? */
   readonly forwarding: () => boolean;
   /** Called if a Service could not be applied, or not all of it. */
   readonly onTrouble: (namespace: string, name: string, message: string) => void;
+  /** Called if not all host ports of a pod are served. */
+  readonly onPodTrouble: (pod: Pod, message: string) => void;
   readonly log: (line: string) => void;
 }
 
@@ -33,16 +37,16 @@ const placeOf = ({ nodeName, zone }: NodeConfig): Place => ({ nodeName, zone });
 export class NodeServices implements Part {
   private readonly options: NodeServicesOptions;
   private readonly sync: ServiceSync;
-  private readonly nodeIP: string;
+  private readonly hostPorts: HostPortSync;
   private health: HealthChecks | undefined;
   private inForce = false;
 
   constructor(options: NodeServicesOptions) {
     const { config, tables, log } = options;
     this.options = options;
-    this.nodeIP = config.current.nodeIP;
+    const writer = new ServiceWriter(tables.services);
     this.sync = new ServiceSync({
-      writer: new ServiceWriter(tables.services),
+      writer,
       place: placeOf(config.current),
       rules: config.current.addressRules,
       held: true,
@@ -54,6 +58,13 @@ export class NodeServices implements Part {
         const [namespace = '', name = ''] = key.split('/');
         options.onTrouble(namespace, name, error.message);
       },
+    });
+    this.hostPorts = new HostPortSync({
+      writer,
+      now: monotonicMs,
+      onPorts: (ports) => this.routePorts(ports),
+      onRemoved: (removed) => this.end(removed),
+      onError: (pod, error) => options.onPodTrouble(pod, error.message),
     });
     config.follow(['zone', 'addressRules'], (now) => this.sync.reconfigure(placeOf(now), now.addressRules));
   }
@@ -89,14 +100,28 @@ export class NodeServices implements Part {
     this.refreshHealth();
   }
 
+  /** Apply the host ports of this node's pods, given all of them. Does nothing before `applyAll`. */
+  setPods(pods: readonly Pod[]): void {
+    if (this.inForce) this.hostPorts.setPods(pods);
+  }
+
+  /** The pods' host ports: no masqueraded connection may get one of them. */
+  hostPortNumbers(): number[] {
+    return this.hostPorts.routedPorts().map(({ port }) => port);
+  }
+
   /**
-   * All Services and slices are known: apply them, and end connections that a previous agent balanced to removed
-   * endpoints.
+   * All Services, slices and pods of this node are known: apply them, and end connections that a previous agent balanced
+   * to removed endpoints.
    */
-  applyAll(): void {
+  applyAll(pods: readonly Pod[]): void {
     this.sync.begin();
+    this.hostPorts.setPods(pods);
     this.route(this.sync.routedAddresses());
-    const swept = sweepStaleFlows(this.options.tables.conntrack, this.sync.states(), this.nodeIP);
+    // Also without any, to remove rules of a previous agent.
+    this.routePorts(this.hostPorts.routedPorts());
+    const states = [...this.sync.states(), ...this.hostPorts.states()];
+    const swept = sweepStaleFlows(this.options.tables.conntrack, states, this.isNodePortAddress);
     if (swept > 0) this.options.log(`${swept} stale UDP connections were removed`);
     this.inForce = true;
     this.refreshHealth();
@@ -118,9 +143,20 @@ export class NodeServices implements Part {
     }
   }
 
+  private routePorts(ports: readonly RoutedPort[]): void {
+    try {
+      this.options.host.setHostPorts(ports);
+    } catch (error) {
+      this.options.log(`rules of host ports: ${(error as Error).message}`);
+    }
+  }
+
+  private readonly isNodePortAddress = (address: number): boolean =>
+    hasNodePorts(this.options.tables.node, Int32Array.of(0, 0, 0xffff, address));
+
   private end(removed: readonly RemovedEndpoint[]): void {
     const { tables, log } = this.options;
-    const ended = flushEndpoints(tables.conntrack, removed, addressWords(this.nodeIP)[3] as number);
+    const ended = flushEndpoints(tables.conntrack, removed, this.isNodePortAddress);
     if (ended > 0) log(`${ended} connections to removed endpoints were ended`);
   }
 }

@@ -7,6 +7,8 @@
  * nft_ct.c (notrack); flannel pkg/trafficmngr/iptables (the accepts).
  */
 import { spawnSync } from 'node:child_process';
+import type { RoutedPort } from './host-options.ts';
+import { hostPortMatches } from './host-port-matches.ts';
 import { HOST_DEVICE } from './rule-order.ts';
 import { NFT_TABLE, nft } from './shortcut.ts';
 
@@ -21,6 +23,8 @@ export interface NotTracked {
   readonly networks: readonly string[];
   /** nft matches for the overlay packets that are received through dp0. */
   readonly overlayMatches: readonly string[];
+  /** Ports of pods on addresses of the node. */
+  readonly hostPorts: readonly RoutedPort[];
   readonly nodePortRange: readonly [number, number];
   readonly masqueradePorts: readonly [number, number];
 }
@@ -33,7 +37,10 @@ export function untrackedRules(options: NotTracked): string {
   const { localAddresses, networks, overlayMatches } = options;
   const ranges = [options.nodePortRange, options.masqueradePorts].map(([low, high]) => `${low}-${high}`).join(', ');
   const ports = `ip daddr { ${localAddresses.join(', ')} } meta l4proto { tcp, udp, sctp } th dport { ${ranges} }`;
-  const fromWire = [...overlayMatches, ports].map((match) => `iifname != { "lo", "${HOST_DEVICE}" } ${match} notrack`);
+  const hostPorts = hostPortMatches(options.hostPorts, localAddresses);
+  const fromWire = [...overlayMatches, ports, ...hostPorts].map(
+    (match) => `iifname != { "lo", "${HOST_DEVICE}" } ${match} notrack`,
+  );
   return `
 table ip ${NFT_TABLE} {
   chain forwarded {

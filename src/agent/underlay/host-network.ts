@@ -1,6 +1,6 @@
 /**
  * The node's side of the data plane: dp0, and the policy routing that sends the data plane's packets to it: overlay
- * packets, NodePorts, replies to masqueraded connections, and traffic to pods and services, including external and
+ * packets, NodePorts, host ports, replies to masqueraded connections, and traffic to pods and services, including external and
  * load-balancer addresses. It needs only routes and rules; nftables is used if present (firewall.ts, shortcut.ts).
  *
  * Runs in the node's namespace. Every operation is idempotent: a rule that was deleted is restored.
@@ -11,17 +11,17 @@ import { ipBatch, ipOutput } from '../../linux/ip-command.ts';
 import { RoutingWatch } from '../../linux/netlink.ts';
 import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { presentRules, type Rule, ruleWords } from '../../linux/rules.ts';
-import { reservePorts, sysctl } from '../../linux/sysctl.ts';
 import { closeTap, openTap, remakeTap, removeTap, type Tap } from '../../linux/tap.ts';
 import { type Cidr, parseCidr, printIp } from '../../net/address.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import { NODE_OVERLAYS } from '../overlay/overlay.ts';
 import { GSO_MAX_BYTES } from '../pods/ports.ts';
 import { LIST_RULESET, leaveFirewall, MAX_RULESET_BYTES, readRuleset, untrackedRules } from './firewall.ts';
-import type { HostNetworkOptions } from './host-options.ts';
+import type { HostNetworkOptions, RoutedPort } from './host-options.ts';
 import type { HostRouting } from './host-routes.ts';
 import { isOurs, LOCAL_FIRST, LOOPBACK, wantedRules } from './host-rules.ts';
-import { HOST_DEVICE, NODES_TABLE, TO_DP0_TABLE } from './rule-order.ts';
+import { HostSysctls } from './host-sysctls.ts';
+import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from './rule-order.ts';
 import { makeShortcut, NFT_TABLE, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
 
 const QUEUE_LENGTH = 1000;
@@ -39,6 +39,7 @@ export class HostNetwork {
   private readonly watch: RoutingWatch;
   private readonly routes: RouteSocket;
   private readonly options: HostNetworkOptions;
+  private readonly sysctls: HostSysctls;
   /** Addresses of the node's devices, each with the source of the node's own sockets toward it. */
   private localAddresses: ReadonlyMap<string, string>;
   private routedNetworks: readonly string[] = [];
@@ -52,12 +53,15 @@ export class HostNetwork {
   withoutShortcut: string | undefined;
   /** Undefined until they are known; until then routes of a previous agent are kept. */
   private serviceAddresses: ReadonlySet<string> | undefined;
+  /** Host ports of this node's pods; also undefined until they are known. */
+  private hostPorts: readonly RoutedPort[] | undefined;
   private nodeRoutes: ReadonlyMap<string, string> = new Map();
   private underlayMtu: number;
 
   /** Open dp0 and install all routes and rules. @throws SystemError, IpCommandError */
   constructor(options: HostNetworkOptions) {
     this.options = options;
+    this.sysctls = new HostSysctls(options);
     this.underlayMtu = options.underlayMtu;
     this.localAddresses = new Map([[options.nodeIP, options.nodeIP]]);
     this.tap = openTap({ name: HOST_DEVICE, queues: options.workers, persist: true, offloads: options.offloads });
@@ -125,7 +129,7 @@ export class HostNetwork {
    */
   ensure(): number {
     // The device first, because some sysctls belong to it.
-    const repaired = this.ensureDevice() + this.ensureSysctls();
+    const repaired = this.ensureDevice() + this.sysctls.ensure();
     if (this.watch.fingerprint() === this.inOrder) return repaired;
     const missing = this.restore();
     this.withoutShortcut = this.shorten();
@@ -168,6 +172,15 @@ export class HostNetwork {
     this.followRoutes();
   }
 
+  /** Apply the host ports of this node's pods. @throws as setServiceAddresses */
+  setHostPorts(ports: readonly RoutedPort[]): void {
+    if (JSON.stringify(ports) === JSON.stringify(this.hostPorts)) return;
+    this.hostPorts = ports;
+    this.sysctls.setHostPorts(ports.map(({ port }) => port));
+    this.inOrder = '';
+    this.ensure();
+  }
+
   /** Apply the node's addresses and routes to rules and shortcut. @throws as setServiceAddresses */
   setRouting({ addresses, ownRoutes }: Pick<HostRouting, 'addresses' | 'ownRoutes'>): void {
     const { nodeIP } = this.options;
@@ -196,8 +209,9 @@ export class HostNetwork {
   }
 
   private rules(): Rule[] {
-    const { options, localAddresses, serviceAddresses } = this;
-    return wantedRules(options, { local: [...localAddresses.keys()], services: serviceAddresses ?? new Set() });
+    const { options, localAddresses, serviceAddresses, hostPorts = [] } = this;
+    const local = [...localAddresses.keys()];
+    return wantedRules(options, { local, services: serviceAddresses ?? new Set(), hostPorts });
   }
 
   /**
@@ -244,6 +258,7 @@ export class HostNetwork {
       localAddresses: [...this.localAddresses.keys()],
       networks: [options.clusterCIDR, options.serviceCIDR, ...(this.serviceAddresses ?? [])],
       overlayMatches: NODE_OVERLAYS[options.overlay].shortcutMatches(options),
+      hostPorts: this.hostPorts ?? [],
       nodePortRange: options.nodePortRange,
       masqueradePorts: options.masqueradePorts,
     });
@@ -267,34 +282,8 @@ export class HostNetwork {
       routedNetworks: this.routedNetworks,
       neighbours: this.neighbours,
       overlayMatches: NODE_OVERLAYS[options.overlay].shortcutMatches(options),
+      hostPorts: this.hostPorts ?? [],
     });
-  }
-
-  /** Set the sysctls that the data plane needs. @returns how many had another value */
-  private ensureSysctls(): number {
-    const { underlayDevice, masqueradePorts } = this.options;
-    const ours = `net/ipv4/conf/${HOST_DEVICE}`;
-    return (
-      sysctl('net/ipv4/ip_forward', '1') +
-      sysctl('net/ipv4/conf/all/rp_filter', '0') +
-      // A packet to a NodePort without a Service passes through dp0 to a socket of the node. Early demux would attach
-      // it to that socket before routing, and ip_forward drops packets with a socket (linux skb->sk).
-      sysctl('net/ipv4/tcp_early_demux', '0', true) +
-      sysctl('net/ipv4/udp_early_demux', '0', true) +
-      sysctl(`${ours}/rp_filter`, '0') +
-      // dp0 hands packets to the kernel that have the node's own address, or a loopback address, as their source.
-      sysctl(`${ours}/accept_local`, '1') +
-      sysctl(`${ours}/route_localnet`, '1') +
-      sysctl(`${ours}/send_redirects`, '0') +
-      sysctl('net/ipv4/conf/all/send_redirects', '0') +
-      // The kernel sends errors about masqueraded packets to an address of the node. Its default of one per second and
-      // destination is too low for all pods together. The limit of the namespace, 1000 per second, stays
-      // (icmp_msgs_per_sec).
-      sysctl('net/ipv4/icmp_ratelimit', '10', true) +
-      sysctl(`net/ipv4/conf/${underlayDevice}/rp_filter`, '0', true) +
-      sysctl(`net/ipv6/conf/${HOST_DEVICE}/disable_ipv6`, '1', true) +
-      reservePorts(masqueradePorts)
-    );
   }
 
   private missingRules(): string[] {
@@ -303,7 +292,8 @@ export class HostNetwork {
     const wanted = new Set(this.rules().map(ruleWords));
     const commands = [...wanted].filter((words) => !presentWords.has(words)).map((words) => `rule add ${words}`);
     // Remove rules for former addresses and of former versions after adding the new ones, so that one always matches.
-    const stale = present.filter(isOurs).map(ruleWords);
+    const kept = this.hostPorts === undefined ? Preference.HOST_PORTS : undefined;
+    const stale = present.filter((rule) => isOurs(rule) && rule.preference !== kept).map(ruleWords);
     commands.push(...stale.filter((words) => !wanted.has(words)).map((words) => `rule del ${words}`));
     // The kernel's default rule for local addresses would match before our rules.
     if (presentWords.has(ruleWords(LOCAL_FIRST))) commands.push(`rule del ${ruleWords(LOCAL_FIRST)}`);

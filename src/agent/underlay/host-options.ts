@@ -3,6 +3,14 @@ import type { OverlayName } from '../../../native-free-dataplane/overlay/modes.t
 import type { OffloadLevel } from '../../linux/tap.ts';
 import type { OverlayNode } from '../overlay/node-overlay.ts';
 
+/** A pod's hostPort: on all addresses of the node, or on one. */
+export interface RoutedPort {
+  /** IP protocol number. */
+  readonly protocol: number;
+  readonly port: number;
+  readonly address?: string;
+}
+
 export interface HostNetworkOptions extends OverlayNode {
   readonly clusterCIDR: string;
   readonly serviceCIDR: string;

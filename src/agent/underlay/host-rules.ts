@@ -1,12 +1,12 @@
 /**
- * The policy routing rules that send packets to dp0: overlay packets, NodePorts, replies to masqueraded connections,
- * fragments. Data only; host-network.ts installs them.
+ * The policy routing rules that send packets to dp0: overlay packets, NodePorts, host ports, replies to masqueraded
+ * connections, fragments. Data only; host-network.ts installs them.
  */
 import { PRIVILEGED_PORTS } from '../../../native-free-dataplane/node/config.ts';
 import { PROTOCOL_ICMP, SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import { LAST_RULE_PORT, LOCAL_TABLE, type Rule } from '../../linux/rules.ts';
 import { NODE_OVERLAYS } from '../overlay/overlay.ts';
-import type { HostNetworkOptions } from './host-options.ts';
+import type { HostNetworkOptions, RoutedPort } from './host-options.ts';
 import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from './rule-order.ts';
 
 /** IP protocols with ports that services may use. */
@@ -23,10 +23,15 @@ export interface HostAddresses {
   readonly local: readonly string[];
   /** External and load-balancer addresses of services. */
   readonly services: ReadonlySet<string>;
+  /** Ports of pods on addresses of the node. */
+  readonly hostPorts: readonly RoutedPort[];
 }
 
-/** The rules that send packets to dp0. Each address of the node adds one rule, and one more if a service has it too. */
-export function wantedRules(options: HostNetworkOptions, { local, services }: HostAddresses): Rule[] {
+/**
+ * The rules that send packets to dp0. Each address of the node adds one rule, and one more if a service has it too; each
+ * run of host ports adds one.
+ */
+export function wantedRules(options: HostNetworkOptions, { local, services, hostPorts }: HostAddresses): Rule[] {
   const { nodePortRange, masqueradePorts } = options;
   const toDp0 = { table: TO_DP0_TABLE };
   const goOn = { goto: Preference.LOCAL };
@@ -49,6 +54,13 @@ export function wantedRules(options: HostNetworkOptions, { local, services }: Ho
       ports: nodePortRange,
       action: toDp0,
     })),
+    ...portRuns(hostPorts).map(({ ports, protocol, address }) => ({
+      preference: Preference.HOST_PORTS,
+      ...(address !== undefined && { to: address }),
+      protocol,
+      ports,
+      action: toDp0,
+    })),
     { preference: Preference.OWN_OUTPUT, from: 'lo', action: goOn },
     ...WITH_PORTS.flatMap((protocol) =>
       [PRIVILEGED_PORTS, masqueradePorts].map((ports) => ({
@@ -65,6 +77,25 @@ export function wantedRules(options: HostNetworkOptions, { local, services }: Ho
     ...WITH_PORTS.map((protocol) => ({ preference: Preference.FRAGMENTS, protocol, action: toDp0 })),
     { preference: Preference.LOCAL, action: { table: LOCAL_TABLE } },
   ];
+}
+
+/** Consecutive ports with the same address and protocol. */
+export interface PortRun extends Omit<RoutedPort, 'port'> {
+  readonly ports: readonly [first: number, last: number];
+}
+
+export function portRuns(all: readonly RoutedPort[]): PortRun[] {
+  const runs: PortRun[] = [];
+  const text = ({ protocol, address = '' }: Omit<RoutedPort, 'port'>): string => `${protocol} ${address}`;
+  const order = (a: RoutedPort, b: RoutedPort): number =>
+    text(a) === text(b) ? a.port - b.port : text(a) < text(b) ? -1 : 1;
+  for (const { port, ...rest } of [...all].sort(order)) {
+    const last = runs.at(-1);
+    if (last !== undefined && text(last) === text(rest) && port - last.ports[1] <= 1) {
+      runs[runs.length - 1] = { ...last, ports: [last.ports[0], port] };
+    } else runs.push({ ...rest, ports: [port, port] });
+  }
+  return runs;
 }
 
 /** Was this rule added by this agent or a previous one? */

@@ -10,6 +10,8 @@
 import { spawnSync } from 'node:child_process';
 import { PRIVILEGED_PORTS } from '../../../native-free-dataplane/node/config.ts';
 import { parseCidr, printIp } from '../../net/address.ts';
+import type { RoutedPort } from './host-options.ts';
+import { hostPortMatches } from './host-port-matches.ts';
 
 /** Name of our nftables tables. */
 export const NFT_TABLE = 'dataplane';
@@ -33,6 +35,8 @@ export interface ShortcutOptions {
   readonly routedNetworks: readonly string[];
   /** nft matches for the overlay packets that are received through dp0. */
   readonly overlayMatches: readonly string[];
+  /** Ports of pods on addresses of the node. */
+  readonly hostPorts: readonly RoutedPort[];
   readonly nodePortRange: readonly [number, number];
   readonly masqueradePorts: readonly [number, number];
 }
@@ -51,7 +55,9 @@ export function shortcutRules(options: ShortcutOptions): string {
   const ports = `ip daddr ${nodeIP} meta l4proto { tcp, udp, sctp } th dport { ${ranges} }`;
   const staying = [...new Set([nodeIP, broadcastOf(nodeIP, prefix), ...options.localAddresses])];
   const routed = options.routedNetworks.map((network) => `ip daddr ${network} accept`);
-  const toDp0 = [...options.overlayMatches, ports].map((match) => `${match} fwd to "${hostDevice}"`);
+  const toDp0 = [...options.overlayMatches, ports, ...hostPortMatches(options.hostPorts, [nodeIP])].map(
+    (match) => `${match} fwd to "${hostDevice}"`,
+  );
   return `
 table netdev ${TABLE} {
   set ${NEIGHBOURS} { type ipv4_addr; }

@@ -1,6 +1,7 @@
 /** Validation across the fields of a pod's spec. */
 import { parseIp } from '../../net/address.ts';
 import type { FieldError } from '../errors.ts';
+import { ALL_ADDRESSES } from '../host-ports.ts';
 import type { Container, Handler, PodSpec, Probe, Volume } from '../types/objects.ts';
 
 const duplicate = (path: string, value: string): FieldError => ({ path, message: `Duplicate value: "${value}"` });
@@ -70,7 +71,7 @@ function checkContainer(
       errors.push({ path: `${at}.hostIP`, message: `expected an IP address, got "${port.hostIP}"` });
     }
     if (port.hostPort === undefined) return;
-    const key = `${port.protocol ?? 'TCP'}/${port.hostIP ?? ''}/${port.hostPort}`;
+    const key = `${port.protocol ?? 'TCP'}/${port.hostIP || ALL_ADDRESSES}/${port.hostPort}`;
     if (hostPorts.has(key)) errors.push(duplicate(`${at}.hostPort`, String(port.hostPort)));
     hostPorts.add(key);
   });

@@ -83,6 +83,7 @@ function describeContainer(container: Container, status: ContainerStatus | undef
     ports.length > 0
       ? [ports.length > 1 ? 'Ports' : 'Port', ports.map((p) => `${p.containerPort}/${p.protocol ?? 'TCP'}`).join(', ')]
       : ['Port', '<none>'],
+    hostPortLine(ports),
     command ? ['Command', command] : undefined,
     args ? ['Args', args] : undefined,
     ...state('State', status?.state),
@@ -99,6 +100,15 @@ function describeContainer(container: Container, status: ContainerStatus | undef
       ? ['Mounts', '<none>']
       : ['Mounts', volumeMounts.map((m) => `${m.mountPath} from ${m.name} (${mountFlags(m)})`)],
   );
+}
+
+/** As kubectl prints them, with 0 for a port without hostPort; the hostIP is added. */
+function hostPortLine(ports: NonNullable<Container['ports']>): Line {
+  if (ports.every(({ hostPort }) => !hostPort)) return ['Host Port', '<none>'];
+  const text = ports.map(
+    ({ hostIP, hostPort = 0, protocol = 'TCP' }) => `${hostIP && hostPort ? `${hostIP}:` : ''}${hostPort}/${protocol}`,
+  );
+  return [ports.length > 1 ? 'Host Ports' : 'Host Port', text.join(', ')];
 }
 
 const mountFlags = ({ readOnly, subPath }: { readOnly?: boolean; subPath?: string }) =>

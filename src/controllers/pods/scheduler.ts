@@ -4,6 +4,7 @@
  * PodScheduled and in an Event, and is tried again when a node or an address becomes available.
  */
 
+import { HOST_PORTS_TAKEN, holdsHostPorts, hostPortsClash, hostPortsOf } from '../../api/host-ports.ts';
 import { matchesLabels } from '../../api/selectors.ts';
 import { type NodeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
 import { parseCidr } from '../../net/address.ts';
@@ -49,11 +50,12 @@ export function startScheduler(cluster: Cluster, addresses: PodAddresses): void 
     if (!isPlaced(pod) && !isEnding(pod)) queue.add(keyOf(pod));
   };
   for (const pod of store.list('Pod')) consider(pod);
-  store.onCommit('Pod', ({ type, object }) => {
+  store.onCommit('Pod', ({ type, object, old }) => {
     if (type === 'ADDED') consider(object);
-    if (type !== 'DELETED') return;
-    waiting.delete(keyOf(object));
-    if (waiting.size > 0) retry();
+    if (type === 'DELETED') waiting.delete(keyOf(object));
+    // A deleted pod frees its address and host ports, one whose phase is final its host ports.
+    const frees = type === 'DELETED' || (old !== undefined && holdsHostPorts(old) && !holdsHostPorts(object));
+    if (frees && waiting.size > 0) retry();
   });
   store.onCommit('Node', ({ type, object, old }) => {
     if (waiting.size > 0 && type !== 'DELETED' && fitness(object) !== fitness(old)) retry();
@@ -111,37 +113,16 @@ function whyNot(cluster: Cluster, addresses: PodAddresses, pod: Pod, node: NodeO
   if (!matchesLabels(pod.spec.nodeSelector ?? {}, node.metadata.labels) || !nodeAffinityFits(pod.spec, node)) {
     return "didn't match Pod's node affinity/selector";
   }
-  const wanted = hostPorts(pod);
+  const wanted = hostPortsOf(pod.spec);
   if (wanted.length > 0) {
     for (const key of addresses.podsOn(node.metadata.name)) {
       const other = cluster.store.get('Pod', ...splitKey(key));
-      if (other && !isEnding(other) && hostPorts(other).some((a) => wanted.some((b) => clash(a, b)))) {
-        return "didn't have free ports for the requested pod ports";
-      }
+      if (other && holdsHostPorts(other) && hostPortsClash(hostPortsOf(other.spec), wanted)) return HOST_PORTS_TAKEN;
     }
   }
   if (!pod.spec.hostNetwork && !hasRoom(addresses, node)) return 'had no free pod address';
   return undefined;
 }
-
-interface HostPort {
-  protocol: string;
-  ip: string;
-  port: number;
-}
-
-function hostPorts({ spec }: Pod): HostPort[] {
-  const ports: HostPort[] = [];
-  for (const container of spec.containers) {
-    for (const { hostPort, hostIP, protocol = 'TCP' } of container.ports ?? []) {
-      if (hostPort) ports.push({ protocol, ip: hostIP ?? '0.0.0.0', port: hostPort });
-    }
-  }
-  return ports;
-}
-
-const clash = (a: HostPort, b: HostPort) =>
-  a.protocol === b.protocol && a.port === b.port && (a.ip === b.ip || a.ip === '0.0.0.0' || b.ip === '0.0.0.0');
 
 /** Compares counts first: a node with fewer pods than addresses has a free one. */
 function hasRoom(addresses: PodAddresses, node: NodeObject): boolean {

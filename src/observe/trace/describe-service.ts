@@ -1,9 +1,14 @@
-/** The service table in words: which Service the packet asked for, which endpoint it was given, and how that was chosen. */
+/**
+ * The service table in words: which Service, or which pod's hostPort, the packet asked for, which endpoint it was given, and
+ * how that was chosen.
+ */
 import { NodeWord } from '../../../native-free-dataplane/node/config.ts';
+import { hasNodePorts } from '../../../native-free-dataplane/node/host-routes.ts';
 import { protocolName } from '../../../native-free-dataplane/protocols.ts';
 import {
   type EndpointView,
   type ServicePortView,
+  viewHostPort,
   viewService,
 } from '../../../native-free-dataplane/services/inspect.ts';
 import { Verdict } from '../../../native-free-dataplane/verdicts.ts';
@@ -18,6 +23,11 @@ export function serviceAsked({ pkt, dp }: Pick<Asked, 'pkt' | 'dp'>): ServicePor
   if (byAddress !== undefined) return byAddress;
   const inRange = pkt.dstPort >= config[NodeWord.NODE_PORT_LOW]! && pkt.dstPort <= config[NodeWord.NODE_PORT_HIGH]!;
   return inRange ? viewService(dp.services, pkt.protocol, pkt.dstPort) : undefined;
+}
+
+/** The pod's hostPort that a packet asks for, if it is no Service's. */
+function hostPortAsked({ pkt, dp }: Asked): ServicePortView | undefined {
+  return hasNodePorts(dp.node, pkt.dst) ? viewHostPort(dp.services, pkt.protocol, pkt.dstPort, pkt.dst) : undefined;
 }
 
 const calls = (call: Call, name: string): Call | undefined => {
@@ -43,12 +53,23 @@ function choice(view: ServicePortView, call: Call, count: number): string {
     : `by session affinity: from now on this client's, for ${view.affinitySeconds} s (${count} endpoints)`;
 }
 
+function describeHostPort({ pkt, names }: Asked): Described {
+  const pod = names.address(formatAddress(pkt.newDst));
+  const endpoint = `${formatAddress(pkt.newDst)}:${pkt.newDstPort}`;
+  const asked = `${formatAddress(pkt.dst)}:${pkt.dstPort}/${protocolName(pkt.protocol).toUpperCase()}`;
+  const text = [`hostPort ${pkt.dstPort} of ${pod}, ${asked}`, `endpoint ${endpoint}, the pod itself`];
+  if (pkt.masquerade !== 0) text.push('masquerade: the source is hidden behind this node');
+  const row = { text, hostPort: pkt.dstPort, pod, endpoint, masquerade: pkt.masquerade !== 0 };
+  return { stage: 'service', table: 'services', row };
+}
+
 export function describeService(asked: Asked): Described | undefined {
   const { call, pkt, names } = asked;
   const stage = 'service';
   const view = serviceAsked(asked);
   const address = formatAddress(pkt.dst);
   const protocol = protocolName(pkt.protocol).toUpperCase();
+  if (view === undefined && pkt.dnat !== 0 && hostPortAsked(asked) !== undefined) return describeHostPort(asked);
   if (view === undefined) {
     if (call.result !== Verdict.GO_ON) return { stage, table: 'services' };
     const text = [`${address}:${pkt.dstPort}/${protocol} is no Service's: no translation`];

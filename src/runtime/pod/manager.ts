@@ -5,10 +5,11 @@
  */
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { HOST_PORTS_TAKEN, holdsHostPorts, hostPortsClash, hostPortsOf } from '../../api/host-ports.ts';
 import type { Pod } from '../../api/types/objects.ts';
 import { DEFAULT_BACK_OFF_MS } from '../container/back-off.ts';
 import { type Catalogue, loadCatalogue } from '../image/catalogue.ts';
-import { podDirectories, readState } from '../state.ts';
+import { type PodState, podDirectories, readState } from '../state.ts';
 import type { PodManagerOptions } from './options.ts';
 import { PodWorker, type WorkerSurroundings } from './worker.ts';
 
@@ -84,7 +85,11 @@ export class PodManager {
       if (pod?.metadata.uid === worker.pod.metadata.uid) worker.update(pod);
       else worker.retire();
     }
-    for (const [key, pod] of this.wanted) if (!this.workers.has(key)) this.begin(key, pod);
+    const created = ({ metadata: { creationTimestamp = '' } }: Pod): string => creationTimestamp;
+    const fresh = [...this.wanted].filter(([key]) => !this.workers.has(key));
+    // The oldest pod gets a host port (kubelet HandlePodAdditions).
+    fresh.sort(([, a], [, b]) => (created(a) < created(b) ? -1 : created(a) > created(b) ? 1 : 0));
+    for (const [key, pod] of fresh) this.begin(key, pod);
   }
 
   /**
@@ -108,7 +113,25 @@ export class PodManager {
   }
 
   private begin(key: string, pod: Pod): void {
-    this.workers.set(key, new PodWorker(this.around, pod));
+    this.workers.set(key, new PodWorker(this.around, pod, undefined, this.whyNot(pod)));
+  }
+
+  /**
+   * Why this node rejects a pod: another one has its host port. A pod with nodeName bypasses the scheduler (kubelet
+   * lifecycle/predicate.go, rejectPod).
+   */
+  private whyNot(pod: Pod): PodState['failure'] {
+    const wanted = hostPortsOf(pod.spec);
+    if (wanted.length === 0 || !holdsHostPorts(pod)) return undefined;
+    for (const { key, pod: other, state } of this.workers.values()) {
+      // A pod that was deleted without grace no longer holds its ports, although its containers are still ending.
+      if (this.wanted.get(key)?.metadata.uid !== other.metadata.uid) continue;
+      if (state.failure !== undefined || !holdsHostPorts(other)) continue;
+      if (!hostPortsClash(hostPortsOf(other.spec), wanted)) continue;
+      const message = `Pod was rejected: Predicate NodePorts failed: node(s) ${HOST_PORTS_TAKEN}`;
+      return { reason: 'NodePorts', message };
+    }
+    return undefined;
   }
 
   private forget(worker: PodWorker): void {

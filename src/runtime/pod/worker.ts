@@ -52,8 +52,11 @@ export class PodWorker {
   private restartRequests: { names: string[]; done: () => void }[] = [];
   private lastTrouble = '';
 
-  /** @param found state that an earlier agent left of this pod */
-  constructor(around: WorkerSurroundings, pod: Pod, found?: PodState) {
+  /**
+   * @param found state that an earlier agent left of this pod
+   * @param failure why the node rejects a new pod
+   */
+  constructor(around: WorkerSurroundings, pod: Pod, found?: PodState, failure?: PodState['failure']) {
     const { namespace = 'default', name } = pod.metadata;
     this.around = around;
     this.pod = pod;
@@ -67,6 +70,7 @@ export class PodWorker {
       startedAtMs: Date.now(),
       initialized: false,
       containers: {},
+      ...(failure !== undefined && { failure }),
     };
     this.source = new ConfigSource(around.options);
     this.reporter = new StatusReporter(around.options, () => this.pod, this.state);
@@ -74,6 +78,10 @@ export class PodWorker {
     this.containers = new PodContainers(this.context);
     this.sandbox = new PodSandbox(this.context, around.options, (reason, message) => this.trouble(reason, message));
     if (found !== undefined) for (const runner of this.containers.all()) runner.adopt();
+    if (failure !== undefined) {
+      this.save();
+      this.event('Warning', failure.reason, failure.message);
+    }
     this.wake();
   }
 

@@ -9,7 +9,7 @@ import { TestNode } from '../../../lib/test-node.ts';
 
 const A = '10.244.1.2';
 const NODE = '172.18.0.11';
-const OWN = addressWords(NODE)[3] as number;
+const isOwn = (address: number): boolean => address === addressWords(NODE)[3];
 
 /** `10.96.0.10:53` or `np:30053`; endpoint `10.244.2.2:5353`, or none for connections never translated. */
 function removed(protocol: number, frontend: string, endpoint?: string): RemovedEndpoint {
@@ -49,22 +49,22 @@ for (const [name, frontend, endpoint, flushed] of [
 ] as const) {
   test(`UDP: ${name}`, () => {
     const n = node('udp');
-    assert.is(flushEndpoints(n.conntrack, [removed(17, frontend, endpoint)], OWN), flushed);
+    assert.is(flushEndpoints(n.conntrack, [removed(17, frontend, endpoint)], isOwn), flushed);
     assert.is(n.flows, 4 - flushed);
-    assert.is(flushEndpoints(n.conntrack, [removed(6, frontend, endpoint)], OWN), 0);
+    assert.is(flushEndpoints(n.conntrack, [removed(6, frontend, endpoint)], isOwn), 0);
   });
 }
 
 test('TCP: only connections that were neither translated nor answered are removed', () => {
   const n = node('tcp');
-  assert.is(flushEndpoints(n.conntrack, [removed(6, '10.96.0.10:53', '10.244.2.2:5353')], OWN), 0);
-  assert.is(flushEndpoints(n.conntrack, [removed(6, '203.0.113.9:53')], OWN), 1);
+  assert.is(flushEndpoints(n.conntrack, [removed(6, '10.96.0.10:53', '10.244.2.2:5353')], isOwn), 0);
+  assert.is(flushEndpoints(n.conntrack, [removed(6, '203.0.113.9:53')], isOwn), 1);
   assert.is(n.flows, 3);
 
   const answered = new TestNode().pod('a', A).pod('b', '10.244.1.3');
   answered.receive('a', `tcp ${A}:4000 > 10.244.1.3:53 S seq 1`);
   answered.receive('b', `tcp 10.244.1.3:53 > ${A}:4000 SA seq 100 ack 2`);
-  assert.is(flushEndpoints(answered.conntrack, [removed(6, '10.244.1.3:53')], OWN), 0);
+  assert.is(flushEndpoints(answered.conntrack, [removed(6, '10.244.1.3:53')], isOwn), 0);
 });
 
 test.run();

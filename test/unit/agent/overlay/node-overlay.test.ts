@@ -55,6 +55,7 @@ test('the shortcut matches the same packets', () => {
       routedNetworks: [],
       neighbours: [],
       overlayMatches,
+      hostPorts: [],
       nodePortRange: [30000, 32767],
       masqueradePorts: [32768, 49151],
     });

@@ -238,6 +238,25 @@ test(
 );
 
 test(
+  'a terminating pod still has its host port; one whose containers have ended for good has not',
+  withCluster(async ({ client }) => {
+    await addNode(client, 'n1');
+    const withPort = (name: string) =>
+      pod(name, {}, { containers: [{ name: 'c', image: 'x', ports: [{ containerPort: 80, hostPort: 8080 }] }] });
+    await runPod(client, withPort('a'));
+    await client.create(withPort('b'));
+    const waits = async () => scheduled(await client.get('Pod', 'b', 'default'))?.status === 'False';
+    await eventually(waits);
+    await client.delete('Pod', 'a', { namespace: 'default' });
+    await sleep(20);
+    assert.ok(await waits(), 'terminating');
+    const options = { namespace: 'default', subresource: 'status', type: 'merge' } as const;
+    await client.patch('Pod', 'a', { status: { phase: 'Succeeded' } }, options);
+    await eventually(async () => (await client.get('Pod', 'b', 'default')).spec.nodeName === 'n1');
+  }),
+);
+
+test(
   'the system namespaces exist and cannot be deleted; deleting a namespace deletes its contents',
   withCluster(async ({ client }) => {
     const names = (await client.list('Namespace')).items.map((n) => n.metadata.name);

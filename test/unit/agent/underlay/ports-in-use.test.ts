@@ -1,0 +1,59 @@
+/** The list of ports that masqueraded connections must not be given. */
+import { mock } from 'node:test';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { PortsInUse } from '../../../../src/agent/underlay/ports-in-use.ts';
+import { TestNode } from '../../../lib/test-node.ts';
+
+const PERIOD_MS = 2000;
+
+function inUse({ conntrack }: TestNode): number[] {
+  return [...conntrack.hostPorts].flatMap((word, at) =>
+    Array.from({ length: 32 }, (_, bit) => at * 32 + bit).filter((port) => (word >>> (port & 31)) & 1),
+  );
+}
+
+test.before.each(() => mock.timers.enable({ apis: ['setTimeout'] }));
+test.after.each(() => mock.timers.reset());
+
+test("ports of the node's sockets and host ports of pods are in use, as long as they exist", () => {
+  const n = new TestNode();
+  let sockets = new Set([22, 40000]);
+  let hostPorts = [8081];
+  const part = new PortsInUse({ table: n.conntrack, hostPorts: () => hostPorts, log: () => {}, read: () => sockets });
+  part.start();
+  assert.equal(inUse(n), [22, 8081, 40000]);
+  sockets = new Set([22]);
+  hostPorts = [8082];
+  mock.timers.tick(PERIOD_MS);
+  assert.equal(inUse(n), [22, 8082]);
+  part.close();
+});
+
+test('while the sockets cannot be read the last list stays, one line is logged, and reading goes on', () => {
+  const n = new TestNode();
+  const lines: string[] = [];
+  let fails = false;
+  let rounds = 0;
+  const read = (): Set<number> => {
+    rounds++;
+    if (fails) throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
+    return new Set([40000 + rounds]);
+  };
+  const part = new PortsInUse({ table: n.conntrack, hostPorts: () => [], log: (line) => lines.push(line), read });
+  part.start();
+  fails = true;
+  for (let i = 0; i < 3; i++) mock.timers.tick(PERIOD_MS);
+  assert.is(rounds, 4);
+  assert.equal(inUse(n), [40001]);
+  assert.is(lines.length, 1);
+  assert.match(lines[0] ?? '', /EMFILE/);
+  fails = false;
+  mock.timers.tick(PERIOD_MS);
+  assert.equal(inUse(n), [40005]);
+  part.close();
+  mock.timers.tick(10 * PERIOD_MS);
+  assert.is(rounds, 5, 'closed');
+});
+
+test.run();
