@@ -81,7 +81,7 @@ function fromNothing(): Fact[] {
   return gc ? [...facts, { ...kept, atMost: MOST_MIB }] : facts;
 }
 
-/** Bytes of the pages in which anything but zero was written. */
+/** Bytes of the pages that contain anything but zeros. */
 function touchedBytes(buffer: ArrayBuffer): number {
   const page = 4096;
   let touched = 0;
@@ -118,7 +118,7 @@ function oneChange(): Fact[] {
   ];
 }
 
-/** New connections made in a batch, all of which have ended before the next. */
+/** New connections per batch; all have expired before the next. */
 const BATCH = 4000;
 const ROUNDS = 60;
 const TICK_MS = 64;
@@ -141,7 +141,7 @@ function contender(count: number): Contender {
   }
   sync.begin();
   const node = new BenchNode(16_384, buffer);
-  node.world.pod('a', '10.244.1.2').peer(2);
+  node.testNode.pod('a', '10.244.1.2').peer(2);
   node.dp.timeouts[TimeoutClass.TCP_SYN_SENT] = 1;
   const options = { tcpOptions: 'mss 1410, sackOK, ts 1 0, nop, wscale 7' };
   const syn = node.template('a', `tcp 10.244.1.2:4000 > ${address(count)}:80 S seq 0 win 64000`, options);

@@ -17,7 +17,7 @@ import { shuffled } from './lib/scenarios.ts';
 
 const loops = await bundledLoops<typeof import('./lib/conntrack-loops.ts')>('conntrack-loops');
 
-/** The largest number in a table for 2^20: a sixteenth of a table is kept free of connections that are not assured. */
+/** Maximum number of connections that are not assured in a table for 2^20: a sixteenth of the table is kept free. */
 const COUNTS = [1000, 64_000, 980_000];
 const MAX_CONNECTIONS = [1100, 70_000, 1 << 20];
 const SECRET = Int32Array.of(0x1f2e3d4c, 0x5b6a7988, 0x01234567, 0x76543210);
@@ -151,7 +151,7 @@ for (const count of COUNTS) {
 const ROUNDS = 5;
 const LIFE_MS = 5000;
 
-/** Making, ending, memory. */
+/** Creation, expiry and memory. */
 export function measure(): Fact[] {
   const facts: Fact[] = [];
   kept = undefined;

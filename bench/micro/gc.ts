@@ -106,7 +106,7 @@ export async function measure(): Promise<Fact[]> {
   ];
 }
 
-/** Play in turn for so long. @returns frames played */
+/** Process frames of all players in turn for `seconds`. @returns frames processed */
 async function rounds(all: readonly Player[], seconds: number): Promise<number> {
   let frames = 0;
   const end = performance.now() + seconds * 1000;

@@ -16,7 +16,7 @@ import {
   udpConversation,
 } from './lib/scenarios.ts';
 
-/** Frames a call of a benchmark's function plays. */
+/** Frames per call of a benchmark's function. */
 const BATCH = 512;
 const FLOWS = [1, 1000, 64_000];
 
@@ -42,7 +42,7 @@ function play({ node, frames }: Stage): void {
   if (lost !== Verdict.GO_ON) throw new Error(`a packet ended with ${verdictName(lost)}`);
 }
 
-/** A row of the table: its node is created when its turn comes, and dropped afterwards. */
+/** A row of the table: its node is created when the row is measured, and released afterwards. */
 function add(name: string, prepare: () => Stage, run: (stage: Stage) => void): void {
   let stage: Stage | undefined;
   suite.add(name, {
@@ -59,7 +59,7 @@ function add(name: string, prepare: () => Stage, run: (stage: Stage) => void): v
 
 let kept: { key: string; conversation: Conversation } | undefined;
 
-/** Established UDP flows; the last ones made are kept for the next row. */
+/** Established UDP flows; those created last are kept for the next row. */
 function udp(scenario: Scenario, flows: number): Conversation {
   const key = `${scenario.name} ${flows}`;
   if (kept?.key !== key) kept = { key, conversation: udpConversation(scenario, flows) };
@@ -121,11 +121,14 @@ for (const scenario of SCENARIOS) {
   }
 }
 
-/** Time on the packets' clock in which as many new connections are created, in milliseconds. */
+/** Simulated milliseconds in which that many new connections are created. */
 const TICK_MS = 64;
 const NEW_IN_TICK = 1024;
 
-/** So many connections live at a time, each for as long as it takes to make that many others: what begins, ends. */
+/**
+ * Number of live connections. Each lives as long as it takes to create that many others, so as many expire as are
+ * created.
+ */
 function addNew(scenario: Scenario, protocol: 'tcp' | 'udp', live: number): void {
   let stage: Stage | undefined;
   let made = 0;
@@ -148,7 +151,8 @@ function addNew(scenario: Scenario, protocol: 'tcp' | 'udp', live: number): void
       let lost: Verdict = Verdict.GO_ON;
       for (let i = 0; i < BATCH; i++) {
         frames.load();
-        // Sixteen clients take turns, a port each; when all ports were there, each client gets its neighbour's.
+        // Sixteen clients take turns and use one port after another; after all ports, each client continues with its
+        // neighbour's.
         source++;
         view.setUint16(node.pkt.start + 34, 0x8000 | ((source + (source >>> 15)) & 0x7fff));
         const verdict = node.process();

@@ -5,8 +5,8 @@
  *
  *   node dist/bench/micro/run.js [NAME…] [--json FILE] [--against DIST [--rounds N]]
  *
- * --against takes the built files of another version (a copy of dist/, with this folder's in it) and runs both in turn,
- * N times, so that what else the machine does meets both alike.
+ * --against runs the built files of another version (a copy of dist/ that includes this folder) and this one
+ * alternately, N times, so that other load on the machine affects both alike.
  */
 import { fork } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
@@ -61,7 +61,7 @@ function readOptions(): { names: string[]; json?: string; child?: string; agains
   process.exit(0);
 }
 
-/** Modules asked for; all when none is. */
+/** The requested modules; all if none is named. */
 function chosen(names: string[]): string[] {
   const present = readdirSync(HERE)
     .filter((file) => file.endsWith('.js') && file !== 'run.js')
@@ -72,7 +72,7 @@ function chosen(names: string[]): string[] {
   return names.length > 0 ? names : present;
 }
 
-/** Every module once; exit status 1 when one fails or a figure is worse than it may be. */
+/** Runs every module once; exit status 1 if one fails or a figure exceeds its limit. */
 async function runAll(): Promise<void> {
   const runs: Run[] = [];
   for (const name of options.names) runs.push(await inProcess(HERE, name, false));
@@ -81,7 +81,7 @@ async function runAll(): Promise<void> {
   if (file !== undefined) writeFileSync(file, `${JSON.stringify({ machine: machine(), runs }, null, 1)}\n`);
 }
 
-/** Both versions in turn: medians over the rounds, and by how much they differ. */
+/** Runs both versions alternately: medians over the rounds, and their ratio. */
 async function compare(dist: string): Promise<void> {
   const figures = new Map<string, [ours: number[], theirs: number[]]>();
   for (const name of options.names) {
@@ -141,10 +141,11 @@ function inProcess(folder: string, name: string, quiet: boolean): Promise<Run> {
   });
 }
 
-/** One module, here and now. */
+/** Runs one module in this process. */
 async function runModule(name: string): Promise<Run> {
   process.stdout.write(`\n${name}\n`);
-  // What each benchmark takes over when it is made. Short samples: some of them are not interrupted by others.
+  // Defaults for the benchmarks created from now on. Short samples, so that some are not interrupted by other
+  // processes.
   Benchmark.options.maxTime = 0.6;
   Benchmark.options.minTime = 0.004;
   Benchmark.options.minSamples = 40;

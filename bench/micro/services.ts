@@ -56,7 +56,7 @@ function load(count: number): Loaded {
   return { table, sync, addresses: services.map(({ spec }) => addressWords(spec.clusterIP!)) };
 }
 
-/** Sums up the results, so that nothing is optimised away. */
+/** Sum of the results, so that the compiler cannot remove the code. */
 export let sink = 0;
 
 export const suite = new Benchmark.Suite();
@@ -70,7 +70,7 @@ for (const count of [10, 1000, 10_000, 50_000]) {
     },
     fn: () => {
       const { table, addresses } = loaded!;
-      // Steps that are prime to every count: no two look-ups in a row are neighbours.
+      // The step is coprime to every count, so that consecutive look-ups are not neighbours.
       next = (next + 7919) % count;
       sink += findFrontend(table, addresses[next]!, HTTP);
     },

@@ -15,16 +15,16 @@ const FLOWS = 1000;
 const BATCH = 4000;
 const ROUNDS = 250;
 
-/** Time until connections that live for a second have expired. */
+/** Simulated time after which connections with a lifetime of a second have expired. */
 const TICK_MS = 64;
 const LIFE_TICKS = 20;
 
 interface Run {
   readonly title: string;
   readonly stages: readonly string[];
-  /** Run a batch up to a stage. @returns frames that were lost */
+  /** Process a batch up to a stage. @returns frames that were dropped */
   readonly batch: (level: number) => number;
-  /** What must happen between batches, untimed. */
+  /** Called between batches, not timed. */
   readonly between?: () => void;
 }
 
@@ -56,7 +56,7 @@ function establishedRun(title: string, { pkt, dp }: BenchNode, frames: Frames): 
   };
 }
 
-/** First packets: every batch has tuples of its own, and what it made has ended before the next. */
+/** First packets: every batch has its own tuples, and its connections have expired before the next batch. */
 function firstRun(scenario: Scenario): Run {
   const { node } = udpConversation(scenario, 1);
   const { pkt, dp } = node;
@@ -84,7 +84,7 @@ function firstRun(scenario: Scenario): Run {
   };
 }
 
-/** Best time up to each stage, over rounds in which all take turns; and what each adds to the one before. */
+/** Best time up to each stage over alternating rounds, and the difference to the previous stage. */
 function differences({ title, stages, batch, between }: Run): Fact[] {
   const times: number[][] = stages.map(() => []);
   for (let round = 0; round < ROUNDS; round++) {

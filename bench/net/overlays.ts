@@ -1,9 +1,10 @@
 /**
  * The overlays compared: one TCP stream, small UDP, round trips from a pod to a service on the other node, for each
- * overlay in turn (ours have fixed names, so one is up at a time) and the kernel's VXLAN with kube-proxy's rules.
+ * overlay in turn (dataplane's namespaces have fixed names, so one is up at a time) and the kernel's VXLAN with
+ * kube-proxy's rules.
  */
 
-import type { Contender, World } from './contenders/contender.ts';
+import type { Contender, TestNetwork } from './contenders/contender.ts';
 import { dataplane } from './contenders/dataplane.ts';
 import { kernelIptables } from './contenders/kernel.ts';
 import { claimMachine } from './lib/netns.ts';
@@ -64,12 +65,12 @@ await runScript(async () => {
   for (const path of writeResults(results, 'overlays', options.output)) process.stdout.write(`wrote ${path}\n`);
   if (results.problems.length > 0) process.exitCode = 1;
 
-  async function measure(contender: Contender, world: World): Promise<void> {
-    const servers = await startServers(world);
+  async function measure(contender: Contender, network: TestNetwork): Promise<void> {
+    const servers = await startServers(network);
     try {
       for (const metric of metrics) {
         process.stderr.write(`${contender.title}: ${metric.name}\n`);
-        const sample = await metric.measure(world, options.seconds);
+        const sample = await metric.measure(network, options.seconds);
         for (const [key, value] of Object.entries(sample ?? {})) addSample(results, key, contender.name, value);
       }
     } finally {

@@ -19,7 +19,9 @@ const MOST_MS = 5;
 const WARM_UP_SECONDS = 3;
 const NODES = ['n1', 'n2'];
 const agentLog = (node: string) => `/run/dataplane/agent-${node}.log`;
-/** Runs in every thread of every agent: V8 prints a line for each collection. (NODE_OPTIONS refuses the flag itself.) */
+/**
+ * Runs in every thread of every agent: V8 prints a line for each collection. (NODE_OPTIONS refuses the flag itself.)
+ */
 const TRACE = "import{setFlagsFromString}from'node:v8';if(process.argv[2]==='agent')setFlagsFromString('--trace-gc')";
 /** `[pid:isolate] age of the isolate ms: kind sizes, pause / …` */
 const LINE = /^\[\d+:(0x[0-9a-f]+)\]\s+(\d+) ms: (\S+) .*? MB, (?:pooled: .*?, )?([\d.]+) \/ /gm;
@@ -37,10 +39,10 @@ await runScript(async () => {
   claimMachine();
   process.env.NODE_OPTIONS = `--import data:text/javascript,${TRACE}`;
   const contender = dataplane();
-  const world = await contender.up();
+  const network = await contender.up();
   delete process.env.NODE_OPTIONS;
   const upAt = performance.now();
-  const { clientNetns, serverNetns, address } = world.acrossNodes!;
+  const { clientNetns, serverNetns, address } = network.acrossNodes!;
   const traffic = compiled('traffic');
   const whole = WARM_UP_SECONDS + seconds + 5;
   const receiver = await background(
@@ -54,9 +56,9 @@ await runScript(async () => {
   };
   await send(WARM_UP_SECONDS);
   const age = performance.now() - upAt;
-  const [cpuBefore, before] = [readCpu(world.forwarders), framesIn()];
+  const [cpuBefore, before] = [readCpu(network.forwarders), framesIn()];
   await send(seconds);
-  const [cpuAfter, after] = [readCpu(world.forwarders), framesIn()];
+  const [cpuAfter, after] = [readCpu(network.forwarders), framesIn()];
   await end(receiver, 'SIGKILL');
   // V8 writes through stdio's buffer, which reaches the log when the agent ends; then `down` has unlinked it.
   const logs = NODES.map((node) => openSync(agentLog(node), 'r'));
@@ -92,8 +94,8 @@ function framesIn(): number[] {
   });
 }
 
-/** Collections in isolates at least `age` milliseconds old, which holds all from the measured time on: every isolate is older
- * than the end of `up`. The first to collect is the agent's main thread, which must load everything before workers begin. */
+/** Collections in isolates that are at least `age` milliseconds old. This includes all since the start of the measurement, because
+ * every isolate was created before `up` ended. */
 function collectionsIn(log: string, age: number): Collection[] {
   const lines = [...log.matchAll(LINE)];
   const main = lines[0]?.[1];

@@ -1,8 +1,8 @@
-/* The least a forwarder over TAP devices can do: two devices, read from one, write to the other, nothing looked at.
- * It opens one device in each of two network namespaces, with a virtio-net header and every offload the kernel grants,
- * so what it reaches is the limit of the devices and system calls themselves, the yardstick for anything that also thinks.
+/* The minimal forwarder over TAP devices: it reads from one device and writes to the other, without parsing frames.
+ * It opens one device in each of two network namespaces, with a virtio-net header and every offload that the kernel supports.
+ * Its rate is the limit set by devices and system calls, and the reference for forwarders that also process packets.
  *
- *   relay NETNS-A DEVICE-A NETNS-B DEVICE-B      prints "ready" when both devices are there
+ *   relay NETNS-A DEVICE-A NETNS-B DEVICE-B      prints "ready" when both devices are open
  *
  * Numbers: include/uapi/linux/if_tun.h. */
 #define _GNU_SOURCE
@@ -46,13 +46,13 @@ static int open_tap(const char *netns, const char *name) {
   int header = VNET_HEADER_BYTES;
   if (ioctl(fd, TUNSETVNETHDRSZ, &header) < 0) fail("TUNSETVNETHDRSZ");
   unsigned plain = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-  /* USO is there from Linux 6.2 on; an older kernel says EINVAL to the bits. */
+  /* USO exists since Linux 6.2; an older kernel returns EINVAL for its bits. */
   if (ioctl(fd, TUNSETOFFLOAD, plain | TUN_F_USO4 | TUN_F_USO6) < 0 && ioctl(fd, TUNSETOFFLOAD, plain) < 0)
     fail("TUNSETOFFLOAD");
   return fd;
 }
 
-/* Up to BUDGET frames from one device to the other; how many there were. A full queue drops, as a wire would. */
+/* Copies up to BUDGET frames from one device to the other; returns how many. A full queue drops the frame. */
 static int drain(int from, int to, char *frame) {
   int moved = 0;
   while (moved < BUDGET) {

@@ -89,7 +89,7 @@ async function measure(
     const { plan, milliseconds } = await loadOrReduce(contender, count, serverIp, limitMs, results);
     addSample(results, `${count}/load`, contender.name, milliseconds / 1000);
     process.stderr.write(`${contender.title}, ${count} services: in force after ${short(milliseconds / 1000)} s\n`);
-    // Every path once before anything counts: caches fill, and code that is compiled as it runs has run.
+    // Warm up every path before measuring, so that caches are filled and code is compiled.
     await firstPackets(client, plan.first.clusterIp);
     for (let round = 0; round < rounds; round++) {
       for (const place of ['first', 'last'] as const) {
@@ -106,7 +106,7 @@ async function measure(
   }
 }
 
-/** The full set; when it cannot be had, one endpoint for the services that nobody dials, said in the results. */
+/** Applies the full set. If it does not fit, unused services get one endpoint each, and the results say so. */
 async function loadOrReduce(
   contender: Scaled,
   count: number,

@@ -1,9 +1,9 @@
 /**
- * A short fair comparison: one iperf3 stream through a ClusterIP, ours against the kernel's bridge + iptables (and
- * VXLAN across nodes), both up at once, interleaved in one run.
+ * A short comparison: one iperf3 stream through a ClusterIP, dataplane against the kernel's bridge + iptables (and
+ * VXLAN across nodes), both up at the same time, alternating in one run.
  */
 
-import type { Contender, World } from './contenders/contender.ts';
+import type { Contender, TestNetwork } from './contenders/contender.ts';
 import { dataplane } from './contenders/dataplane.ts';
 import { kernelIptables } from './contenders/kernel.ts';
 import { claimMachine } from './lib/netns.ts';
@@ -41,25 +41,25 @@ await runScript(async () => {
     samples: {},
     problems: [],
   };
-  const worlds: { contender: Contender; world: World }[] = [];
+  const networks: { contender: Contender; network: TestNetwork }[] = [];
   for (const contender of contenders) {
     const entry = results.contenders.find(({ name }) => name === contender.name)!;
     entry.skipped = contender.unavailable();
     if (entry.skipped) continue;
     try {
-      worlds.push({ contender, world: await contender.up() });
+      networks.push({ contender, network: await contender.up() });
     } catch (error) {
       entry.skipped = (error as Error).message;
       await contender.down();
     }
   }
   const servers = [];
-  for (const { world } of worlds) servers.push(await startServers(world));
+  for (const { network } of networks) servers.push(await startServers(network));
   for (let round = 1; round <= options.rounds; round++) {
     for (const { path, key } of PATHS) {
-      for (const { contender, world } of worlds) {
+      for (const { contender, network } of networks) {
         try {
-          const gbits = await throughput(world[path]!, options.seconds);
+          const gbits = await throughput(network[path]!, options.seconds);
           addSample(results, key, contender.name, gbits);
           process.stderr.write(`round ${round}  ${path}  ${contender.title}: ${gbits.toFixed(2)} Gbit/s\n`);
         } catch (error) {
@@ -69,7 +69,7 @@ await runScript(async () => {
     }
   }
   for (const one of servers) await one.stop();
-  for (const { contender } of worlds) await contender.down();
+  for (const { contender } of networks) await contender.down();
   process.stdout.write(table(results, 'iptables'));
   for (const { key, title } of PATHS) {
     const ratio = median(results.samples[key]?.dataplane ?? []) / median(results.samples[key]?.iptables ?? []);

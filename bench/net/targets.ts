@@ -6,7 +6,7 @@ interface Target {
   /** Row of the results. */
   readonly key: string;
   readonly against: string;
-  /** Ours as a multiple of the other's figure: at least this, or at most this if less is better. */
+  /** Dataplane's figure as a multiple of the other's: at least this, or at most this if less is better. */
   readonly ratio: number;
 }
 
@@ -22,11 +22,11 @@ const KERNEL: readonly Target[] = [
   { key: 'http-across-new/rate', against: 'iptables', ratio: 0.9 },
 ];
 
-/** Every figure of speed against Open vSwitch's userspace datapath: half as much again. */
+/** Target for every figure of speed against Open vSwitch's userspace datapath: 1.5 times. */
 const OVS_RATIO = 1.5;
 const SPEED = /\/(gbits|kpps|p50|p99|p99\.9|rate)$/;
 
-/** One line per target: its row, our ratio, the target, whether it is met. Empty if ours was not measured. */
+/** One line per target: row, ratio, target, whether it is met. Empty if dataplane was not measured. */
 export function targetLines(results: Results): string[] {
   const ovs = results.rows
     .filter(({ key }) => SPEED.test(key))

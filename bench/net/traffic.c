@@ -1,4 +1,4 @@
-/* Small traffic makers and counters for what no packaged tool measures as we need it.
+/* Small traffic generators and counters, for measurements that no packaged tool offers.
  *
  *   traffic udp-send IP PORT SECONDS BYTES        as fast as one thread can; prints "sent N"
  *   traffic udp-receive PORT SECONDS              counts SECONDS from 0.2 s after the first datagram; "received N SECONDS"
@@ -7,7 +7,7 @@
  *   traffic first-packet IP PORT COUNT PAUSE_US   one connect at a time; microseconds of SYN to SYN/ACK, one per line
  *   traffic until IP PORT WANTED MILLISECONDS     connects until the answer is WANTED; prints the wall clock in ms
  *
- * Connections are closed with a reset, so that no port waits in TIME_WAIT and the rate can be held for as long as one likes. */
+ * Connections are closed with a reset, so that no port stays in TIME_WAIT and the rate can be sustained. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
-/** The whole network against its peers: the same pods and services over the kernel's bridges with and without kube-proxy's
- * rules, Open vSwitch in user space, a bare relay, and ours. Contenders alternate within each round. */
+/** The whole network compared with others: the same pods and services over the kernel's bridges with and without kube-proxy's
+ * rules, Open vSwitch in user space, a minimal relay, and dataplane. Contenders alternate within each round. */
 import { allContenders } from './contenders/all.ts';
-import type { Contender, World } from './contenders/contender.ts';
+import type { Contender, TestNetwork } from './contenders/contender.ts';
 import { residentMiB } from './lib/cpu.ts';
 import { claimMachine } from './lib/netns.ts';
 import { benchOptions } from './lib/options.ts';
@@ -51,9 +51,9 @@ await runScript(async () => {
       if (entry.skipped) continue;
       progress(`round ${round}/${options.rounds}  ${contender.title}`);
       try {
-        const world = await contender.up();
-        entry.notes = world.notes;
-        await measureWorld(contender, world, usable, options.seconds, results);
+        const network = await contender.up();
+        entry.notes = network.notes;
+        await measureNetwork(contender, network, usable, options.seconds, results);
       } catch (error) {
         results.problems.push(`${contender.title}, round ${round}: ${(error as Error).message}`);
       } finally {
@@ -68,26 +68,26 @@ await runScript(async () => {
   for (const path of writeResults(results, 'whole-network', options.output)) process.stdout.write(`wrote ${path}\n`);
 });
 
-async function measureWorld(
+async function measureNetwork(
   contender: Contender,
-  world: World,
+  network: TestNetwork,
   metrics: Metric[],
   seconds: number,
   results: Results,
 ): Promise<void> {
-  const servers = await startServers(world);
+  const servers = await startServers(network);
   try {
     for (const metric of metrics) {
       progress(`${contender.title}: ${metric.name}`);
       try {
-        const sample = await metric.measure(world, seconds);
+        const sample = await metric.measure(network, seconds);
         for (const [key, value] of Object.entries(sample ?? {})) addSample(results, key, contender.name, value);
       } catch (error) {
         results.problems.push(`${contender.title}, ${metric.name}: ${(error as Error).message}`);
       }
     }
-    if (world.forwarders.length > 0) {
-      addSample(results, MEMORY, contender.name, residentMiB(world.forwarders) / world.forwarders.length);
+    if (network.forwarders.length > 0) {
+      addSample(results, MEMORY, contender.name, residentMiB(network.forwarders) / network.forwarders.length);
     }
   } finally {
     await servers.stop();
@@ -102,7 +102,7 @@ function chosen(name: string, prefixes: string[]): boolean {
   return prefixes.length === 0 || prefixes.some((prefix) => name.startsWith(prefix));
 }
 
-/** One line that is written over, on a terminal only. */
+/** Progress in one line that is overwritten; on a terminal only. */
 function progress(words: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${words}`);
   else if (words) process.stderr.write(`${words}\n`);

@@ -27,7 +27,7 @@ class Sink implements Emitter {
 }
 
 export class BenchNode {
-  readonly world: TestNode;
+  readonly testNode: TestNode;
   readonly sink: Sink = new Sink();
   readonly dp: Dataplane;
   readonly pkt: Packet;
@@ -36,37 +36,37 @@ export class BenchNode {
   private readonly pipeline: PipelineModule;
 
   /**
-   * @param maxConntrack records of the connection table
-   * @param services another service table than the world's own
-   * @param pipeline another than what the workers run
+   * @param maxConntrack capacity of the connection table
+   * @param services memory of a service table, by default the test node's own
+   * @param pipeline the pipeline to measure, by default the one that workers run
    */
   constructor(maxConntrack: number, services?: ArrayBuffer, pipeline: PipelineModule = workersPipeline()) {
     this.pipeline = pipeline;
-    this.world = new TestNode({ maxConntrack });
-    const { conntrack, node, counters, dataplane } = this.world;
+    this.testNode = new TestNode({ maxConntrack });
+    const { conntrack, node, counters, dataplane } = this.testNode;
     const buffers = {
       conntrack: conntrack.words.buffer as ArrayBuffer,
-      services: services ?? (this.world.services.words.buffer as ArrayBuffer),
+      services: services ?? (this.testNode.services.words.buffer as ArrayBuffer),
       routes: node.words.buffer as ArrayBuffer,
       counters: counters.words.buffer as ArrayBuffer,
       fragments: dataplane.fragments.words.buffer as ArrayBuffer,
     };
     const features = { tunnelOffload: true, udpSegmentation: true };
     this.dp = attachDataplane(buffers, 0, this.sink, features, 7);
-    this.pkt = this.world.pkt;
+    this.pkt = this.testNode.pkt;
   }
 
-  /** A frame as it comes from a pod or `host`, in the words of frame-text.ts. */
+  /** A frame from a pod or `host`, given as text (test/lib/frames/frame-text.ts). */
   template(from: string, text: string, options: FrameOptions = {}, more: Partial<Template> = {}): Template {
-    const gateway = macOf(this.world.gateway);
+    const gateway = macOf(this.testNode.gateway);
     const macs = from === 'host' ? { dstMac: gateway, srcMac: '02:00:00:00:00:09' } : { dstMac: gateway };
-    return { bytes: frame(text, { ...macs, ...options }), port: this.world.portOf(from), ...more };
+    return { bytes: frame(text, { ...macs, ...options }), port: this.testNode.portOf(from), ...more };
   }
 
   /**
-   * Send one frame.
-   * @returns the frame that left and turned round at its destination: what answers it
-   * @throws Error when it was not sent
+   * Process one frame.
+   * @returns the reply to the frame that was sent: the same frame with addresses and ports swapped
+   * @throws Error if nothing was sent
    */
   send(template: Template): Template {
     this.sink.keep = true;
@@ -98,7 +98,7 @@ export class BenchNode {
     return this.pipeline.processFrame(this.pkt, this.dp, this.nowMs);
   }
 
-  /** Advance the clock; as a worker does, until the pipeline has nothing left to do. */
+  /** Advance the clock, and run the periodic work as a worker does. */
   advance(ms: number): void {
     this.nowMs += ms;
     while (this.pipeline.tick(this.dp, this.nowMs) === 1);

@@ -1,4 +1,4 @@
-/** The code under measurement as it ships: bundled into one function by scripts/bundle.mjs. */
+/** The measured code as it is shipped: bundled into one function by scripts/bundle.mjs. */
 import { raiseInliningLimits } from '../../../src/worker/inlining.ts';
 
 export type PipelineModule = Pick<typeof import('../../../native-free-dataplane/pipeline.ts'), 'processFrame' | 'tick'>;
@@ -14,7 +14,7 @@ export function workersPipeline(): PipelineModule {
   return bundledPipeline;
 }
 
-/** The loops of `lib/NAME.ts`, in one function with all they call, under the workers' limits of inlining. */
+/** The loops of `lib/NAME.ts`, bundled into one function with all code they call, with the workers' inlining limits. */
 export async function bundledLoops<Loops>(name: string): Promise<Loops> {
   raiseInliningLimits();
   return (await load(`../bundle/${name}.js`)) as Loops;

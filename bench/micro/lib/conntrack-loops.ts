@@ -18,7 +18,7 @@ import { PROTOCOL_TCP as TCP } from '../../../native-free-dataplane/protocols.ts
 
 const ADDRESS_MASK = 0xffff_0000 | 0;
 
-/** How the tuples of a pattern differ from one another: the words of tuple n. */
+/** A series of tuples: the words of tuple n. */
 export interface Pattern {
   readonly name: string;
   readonly src: (n: number) => number;
@@ -38,8 +38,9 @@ export function tuplesOf({ src, dst, ports }: Pattern, count: number): Int32Arra
 }
 
 /**
- * Make a connection of each tuple, translated to another destination, after both tuples were looked for, as the pipeline
- * does. @returns how many were made
+ * Create a connection with each tuple, translated to another destination, after looking up both tuples as the pipeline
+ * does.
+ * @returns how many were created
  */
 export function makeConnections(table: Conntrack, tuples: Int32Array, nowMs: number, lifeMs: number): number {
   const { words } = table;
@@ -70,7 +71,7 @@ export function makeConnections(table: Conntrack, tuples: Int32Array, nowMs: num
   return made;
 }
 
-/** Look each tuple up and read its translation. @returns how many were found */
+/** Look up each tuple and read its translation. @returns how many were found */
 export function lookUp(table: Conntrack, tuples: Int32Array, from: number, count: number): number {
   const { key, words } = table;
   let found = 0;
@@ -87,7 +88,7 @@ export function lookUp(table: Conntrack, tuples: Int32Array, from: number, count
   return found;
 }
 
-/** The same loop without the look-up: what the bench itself costs. */
+/** The same loop without the look-up: the benchmark's own cost. */
 export function onlyLoadKeys(table: Conntrack, tuples: Int32Array, from: number, count: number): number {
   const { key } = table;
   for (let n = from * 3, end = (from + count) * 3; n < end; n += 3) {
@@ -99,7 +100,7 @@ export function onlyLoadKeys(table: Conntrack, tuples: Int32Array, from: number,
   return count;
 }
 
-/** Let everything end that is due until `untilMs`, as a worker does it. @returns connections that ended */
+/** Expire all connections that are due by `untilMs`, as a worker does. @returns how many expired */
 export function expireAll(table: Conntrack, fromMs: number, untilMs: number): number {
   let ended = 0;
   for (let nowMs = fromMs; nowMs <= untilMs; nowMs += 64) {

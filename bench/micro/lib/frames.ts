@@ -1,24 +1,24 @@
 /**
- * Frames for timing the pipeline: many headers, one place in the arena, as a worker has it.
+ * Frames for timing the pipeline: many headers that are written to one place in the arena, where a worker reads frames.
  *
- * A frame is put in place by writing only the words that differ between the frames or that the pipeline changes (found
- * out by running each frame once); payloads are never touched. What that costs is timed as a row of its own.
+ * Only the words that differ between frames, or that the pipeline changes, are written (found by processing each frame
+ * once); payloads are never touched. The cost of writing them is measured in a row of its own.
  */
 import { FRAME_AT } from '../../../native-free-dataplane/dataplane.ts';
 import { GSO_TCPV4, GSO_TCPV6, type Packet } from '../../../native-free-dataplane/packet.ts';
 
 /** A received frame, as its device would describe it. */
 export interface Template {
-  /** At least the headers; the rest of the frame, up to `length`, is whatever lies in the arena. */
+  /** The headers, or more of the frame; the rest, up to `length`, is whatever the arena contains. */
   readonly bytes: Uint8Array;
-  /** Bytes of the whole frame; those of `bytes` when absent. */
+  /** Length of the whole frame; by default that of `bytes`. */
   readonly length?: number;
   readonly port: number;
-  /** The transport checksum is still to be finished. */
+  /** The transport checksum is pending. */
   readonly partial?: boolean;
   /** A TCP super-packet of segments of this size. */
   readonly gsoSize?: number;
-  /** TCP: how far sequence and acknowledgment move on each time all frames have been played. */
+  /** TCP: how far sequence and acknowledgment numbers advance each time all frames have been processed. */
   readonly sequenceStep?: number;
   readonly acknowledgedStep?: number;
 }
@@ -27,16 +27,16 @@ export interface Template {
 const FIRST_WORD = FRAME_AT >> 2;
 const HEADER_WORDS = 40;
 
-/** What VXLAN puts in front. */
+/** Bytes that VXLAN adds in front. */
 const INNER = 50;
 
-/** Offset of the innermost network header. The overlay is known by its port, and runs over IPv4. */
+/** Offset of the innermost network header. The overlay is recognised by its UDP port over IPv4. */
 function innerL3(bytes: Uint8Array): number {
   const isVxlan = bytes[14] === 0x45 && bytes[23] === 17 && bytes[36] === 0x12 && bytes[37] === 0xb5;
   return isVxlan ? 14 + INNER : 14;
 }
 
-/** Length of the network header at `l3`; neither family with options. */
+/** Length of the network header at `l3`, without options. */
 function headerBytes(bytes: Uint8Array, l3: number): number {
   return (bytes[l3] as number) >> 4 === 6 ? 40 : 20;
 }
@@ -60,7 +60,7 @@ export class Frames {
   private next = 0;
   private lap = 0;
 
-  /** @param process what the pipeline does with the packet; run once for every frame, to see which words it changes */
+  /** @param process processes the packet; called once for every frame, to find out which words it changes */
   constructor(pkt: Packet, templates: readonly Template[], process: () => void) {
     this.pkt = pkt;
     this.templates = templates;
@@ -79,7 +79,7 @@ export class Frames {
     this.values = values;
   }
 
-  /** Words that must be written to put any frame in place of any other. */
+  /** The words that must be written to replace any frame by any other. */
   private survey(process: () => void): { places: Int32Array; values: Int32Array } {
     const { words, count } = this;
     const all = new Int32Array(count * HEADER_WORDS);
@@ -133,7 +133,7 @@ export class Frames {
     }
   }
 
-  /** Put the next frame in place and describe it. */
+  /** Write the next frame and reset the descriptor to it. */
   load(): void {
     const { words, places, values, pkt } = this;
     const n = this.next;
@@ -154,7 +154,7 @@ export class Frames {
   }
 }
 
-/** The same packet on its way back: addresses and ports exchanged on every layer. Checksums stay right by themselves. */
+/** The packet with source and destination swapped on every layer. No checksum changes by that. */
 export function turnedRound(frame: Uint8Array): Uint8Array {
   const bytes = frame.slice();
   const exchange = (one: number, other: number, length: number): void => {

@@ -1,11 +1,11 @@
-/** Results of a benchmark, how they are printed, and what a module of this folder may export. */
+/** The results of a benchmark and their output, and the interface of the modules in this folder. */
 import type Benchmark from 'benchmark';
 
 /** Time of one operation, over the samples of one run. */
 export interface Timing {
   readonly suite: string;
   readonly name: string;
-  /** First decile of the samples: other load on the machine can only add to them. */
+  /** First decile of the samples, because other load on the machine can only increase them. */
   readonly nanoseconds: number;
   readonly median: number;
   readonly samples: number;
@@ -13,7 +13,7 @@ export interface Timing {
   readonly atMost?: number;
 }
 
-/** Any other figure. */
+/** A figure other than a time. */
 export interface Fact {
   readonly name: string;
   readonly value: number;
@@ -24,14 +24,14 @@ export interface Fact {
 /** A module of this folder: a Suite of the package benchmark, or a function that measures in its own way, or both. */
 export interface BenchModule {
   /**
-   * Options of a benchmark besides the package's own: `operations`, how many a call of its function makes (1 when
-   * absent), and `atMost`, the nanoseconds one may take.
+   * Options of a benchmark in addition to the package's own: `operations`, the number per call of its function (default
+   * 1), and `atMost`, the limit in nanoseconds for one.
    */
   readonly suite?: Benchmark.Suite;
   readonly measure?: () => Fact[] | Promise<Fact[]>;
 }
 
-/** What one run of one module found. */
+/** The results of one run of one module. */
 export interface Run {
   readonly module: string;
   readonly timings: readonly Timing[];

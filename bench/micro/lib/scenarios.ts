@@ -8,19 +8,19 @@ import { BenchNode } from './bench-node.ts';
 import type { PipelineModule } from './bundles.ts';
 import type { Template } from './frames.ts';
 
-/** Clients of each kind; flows are spread over them and over ports. */
+/** Number of clients of each kind; flows are distributed over them and over ports. */
 const CLIENTS = 16;
-/** Endpoints of each service: one masquerading address has only so many ports toward each of them. */
+/** Number of endpoints of each service: a masquerading address has a limited number of ports toward each of them. */
 const ENDPOINTS = 8;
 const FIRST_PORT = 10_000;
 
 export interface Scenario {
   readonly name: string;
-  /** Where client k sends from (a pod, or `host` for the world outside) and its address. */
+  /** Where client k sends from (a pod, or `host` for a client outside the cluster) and its address. */
   readonly client: (k: number) => { readonly port: string; readonly address: string };
   /** Address and port the client connects to. */
   readonly server: string;
-  /** The pod that answers, when it is one of this node (or the client's own segment switches to it). */
+  /** Address of the server's pod, if the client's frames are switched to it. */
   readonly switchedTo?: string;
 }
 
@@ -39,18 +39,18 @@ export const SCENARIOS: readonly Scenario[] = [
 /** A node with everything in SCENARIOS. */
 function benchNode(maxConntrack: number, pipeline?: PipelineModule): BenchNode {
   const node = new BenchNode(maxConntrack, undefined, pipeline);
-  for (let k = 0; k < ENDPOINTS; k++) node.world.pod(`server${k}`, `10.244.1.${2 + k}`);
-  node.world.peer(2);
-  for (let k = 0; k < CLIENTS; k++) node.world.pod(pod(k).port, pod(k).address);
+  for (let k = 0; k < ENDPOINTS; k++) node.testNode.pod(`server${k}`, `10.244.1.${2 + k}`);
+  node.testNode.peer(2);
+  for (let k = 0; k < CLIENTS; k++) node.testNode.pod(pod(k).port, pod(k).address);
   for (const protocol of ['tcp', 'udp']) {
     const endpoints = (net: number): string[] =>
       Array.from({ length: ENDPOINTS }, (_, k) => `10.244.${net}.${2 + k}:8080`);
-    node.world.service(`${protocol} 10.96.0.10:80`, {
+    node.testNode.service(`${protocol} 10.96.0.10:80`, {
       endpoints: endpoints(1),
       nodePort: 30010,
       name: `here/${protocol}`,
     });
-    node.world.service(`${protocol} 10.96.0.11:80`, {
+    node.testNode.service(`${protocol} 10.96.0.11:80`, {
       endpoints: endpoints(2),
       nodePort: 30011,
       name: `there/${protocol}`,
@@ -59,7 +59,7 @@ function benchNode(maxConntrack: number, pipeline?: PipelineModule): BenchNode {
   return node;
 }
 
-/** Packet n of the clients of a scenario: who, from which port. */
+/** The request of flow n of a scenario. */
 export function request(
   node: BenchNode,
   { client, server, switchedTo }: Scenario,
@@ -87,14 +87,14 @@ export function shuffled(count: number): number[] {
   return order;
 }
 
-/** Established connections: what plays in turn. */
+/** Frames of established connections, to be processed in turn. */
 export interface Conversation {
   readonly node: BenchNode;
   readonly requests: Template[];
   readonly replies: Template[];
 }
 
-/** So many UDP flows of 64-byte frames that were answered, in an order that is not the table's. */
+/** UDP flows of 64-byte frames with a reply, in an order other than the table's. */
 export function udpConversation(scenario: Scenario, flows: number, pipeline?: PipelineModule): Conversation {
   const node = benchNode(131072, pipeline);
   const requests: Template[] = new Array(flows);
@@ -110,7 +110,7 @@ export function udpConversation(scenario: Scenario, flows: number, pipeline?: Pi
   return { node, requests, replies };
 }
 
-/** Payload of a TCP super-packet that still fits into the overlay, and of its segments. */
+/** Payload of a TCP super-packet that fits into the overlay, and of its segments. */
 const SUPER_BYTES = 63_000;
 const SEGMENT_BYTES = 1398;
 const TIMESTAMPS = { tcpOptions: 'nop, nop, ts 1 1' };
@@ -146,7 +146,7 @@ export function tcpConversation(scenario: Scenario, flows: number, pipeline?: Pi
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** The frame with other flags and numbers in its (last) TCP header. */
+/** The frame with other flags and numbers in its innermost TCP header. */
 function withTcp(template: Template, flags: number, sequence: number, acknowledged: number): Template {
   const bytes = template.bytes.slice();
   const view = viewOf(bytes);
@@ -158,7 +158,7 @@ function withTcp(template: Template, flags: number, sequence: number, acknowledg
   return { ...template, bytes };
 }
 
-/** The frame with so many bytes more in its IPv4 header's length, whose checksum is made right. */
+/** The frame with a larger total length in its IPv4 header, and an updated checksum. */
 function lengthened(frame: Uint8Array, more: number): Uint8Array {
   const bytes = frame.slice();
   const view = viewOf(bytes);

@@ -18,7 +18,7 @@ import { lowerTtl, mayLeave } from '../../../native-free-dataplane/stages/ttl-mt
 import { transmit } from '../../../native-free-dataplane/transmit.ts';
 import { Verdict } from '../../../native-free-dataplane/verdicts.ts';
 
-/** Puts the next frame in place. */
+/** Writes the next frame. */
 export interface Loader {
   load(): void;
 }
@@ -48,7 +48,7 @@ export const FIRST = [
   'make the flow',
 ] as const;
 
-/** Frames through the first `level` stages of ESTABLISHED. @returns frames that did not get through */
+/** Process frames with the first `level` stages of ESTABLISHED. @returns how many were dropped */
 export function runEstablished(loader: Loader, pkt: Packet, dp: Dataplane, level: number, count: number): number {
   let lost = 0;
   for (let i = 0; i < count; i++) {
@@ -89,7 +89,7 @@ function established(pkt: Packet, dp: Dataplane, level: number): boolean {
   return verdict === Verdict.SENT || verdict === Verdict.ENCAPSULATED || verdict === Verdict.TO_HOST;
 }
 
-/** Frames of connections that do not exist through the first `level` stages of FIRST. @returns those that did not get through */
+/** Process frames of new connections with the first `level` stages of FIRST. @returns how many were dropped */
 export function runFirst(loader: Loader, pkt: Packet, dp: Dataplane, level: number, count: number): number {
   let lost = 0;
   for (let i = 0; i < count; i++) {

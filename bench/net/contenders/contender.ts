@@ -1,11 +1,12 @@
 /**
- * What every contender provides: a small network to be measured, in which clients and servers are ordinary programs.
+ * The interface of a contender: it sets up a small network to be measured, in which clients and servers are ordinary
+ * programs.
  *
  * All networks have the same plan and the same addresses (each in its own namespaces, so they do not interfere):
  *   outside 172.18.0.1 ── underlay ── node 1 172.18.0.11 (pod a = client 10.244.1.2, pod b = server 10.244.1.3)
  *                                 └── node 2 172.18.0.12 (pod c = server 10.244.2.2)
- * Service `near` 10.96.0.10 leads to pod b, service `far` 10.96.0.11 to pod c; NodePorts 31419 and 31418 lead to their
- * port 80. A network without services is measured at the pods' own addresses.
+ * The endpoint of service `near` 10.96.0.10 is pod b, that of service `far` 10.96.0.11 is pod c; NodePorts 31419 and
+ * 31418 belong to their port 80. A network without services is measured at the pods' own addresses.
  */
 import type { ServicePort } from '../kube-proxy/service-port.ts';
 
@@ -13,7 +14,7 @@ export const POD_CIDR = '10.244.0.0/16';
 /** MTU of pods everywhere: the underlay's 1500 less 50 for VXLAN. */
 export const POD_MTU = 1450;
 
-/** UDP payload of a 64-byte frame, its check sequence counted in. */
+/** UDP payload of a 64-byte frame, including its frame check sequence. */
 export const SMALL_PAYLOAD_BYTES = 18;
 
 export const Port = { IPERF: 5201, ACCEPT: 7000, UDP: 9000, SOCKPERF: 11111, HTTP: 80 } as const;
@@ -21,28 +22,30 @@ export const NodePort = { FAR: 31418, NEAR: 31419 } as const;
 export const NEAR_IP = '10.96.0.10';
 export const FAR_IP = '10.96.0.11';
 
-/** From a client to a server behind an address. */
+/** A path to measure: from a client to a server. */
 export interface Path {
   clientNetns: string;
   serverNetns: string;
-  /** IPv4 address the client dials. */
+  /** IPv4 address to which the client connects. */
   address: string;
-  /** Ports at that address: the server's own, or a NodePort where that is what it is. */
+  /** Port of the web server at that address: its own, or a NodePort. */
   httpPort: number;
 }
 
-export interface World {
+/** A contender's network while it is up. */
+export interface TestNetwork {
   sameNode?: Path;
   acrossNodes?: Path;
   /** From outside through node 1 to a pod there, and to a pod on node 2. */
   nodePortNear?: Path;
   nodePortFar?: Path;
-  /** Processes that forward, one per agent; empty when the kernel does. */
+  /** Pids of the forwarding processes, one per agent; empty if the kernel forwards. */
   forwarders: number[];
-  /** Anything special: a setting that was refused, a version. */
+  /** Remarks for the report: a setting that was refused, a version. */
   notes: string[];
 }
 
+/** An implementation of the network that is compared. */
 export interface Contender {
   name: string;
   title: string;
@@ -50,7 +53,7 @@ export interface Contender {
   about: string;
   /** The reason it cannot run here, if any. */
   unavailable(): string | undefined;
-  up(): Promise<World>;
+  up(): Promise<TestNetwork>;
   down(): Promise<void>;
 }
 

@@ -1,16 +1,17 @@
 /**
- * Ours: the cluster that `dataplane up` creates, used only through its command line, with the same pods and services as
- * the other networks. Its names are fixed (`dp-…`), so it refuses to run beside an existing cluster.
+ * This project: the cluster that `dataplane up` creates, used only through its command line, with the same pods and
+ * services as the other networks. The names of its namespaces are fixed (`dp-…`), so it refuses to run beside an
+ * existing cluster.
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { stateDirectory } from '../lib/netns.ts';
 import { finish, onCleanUp, run } from '../lib/processes.ts';
 import { missing, repositoryRoot } from '../lib/tools.ts';
-import { type Contender, FAR_IP, NEAR_IP, NodePort, Port, planServices, type World } from './contender.ts';
+import { type Contender, FAR_IP, NEAR_IP, NodePort, Port, planServices, type TestNetwork } from './contender.ts';
 
 const UP_SECONDS = 60;
 
-/** Where the built command lies; DATAPLANE in the environment overrides it (another build to compare with). */
+/** Path of the built command; DATAPLANE in the environment overrides it, to measure another build. */
 function commandLine(): string {
   return process.env.DATAPLANE ?? `${repositoryRoot()}/dist/bundle/cli/main.js`;
 }
@@ -24,14 +25,14 @@ export function cli(...words: string[]): string {
   return run([process.execPath, commandLine(), ...words], undefined, UP_SECONDS * 1000);
 }
 
-/** The reason ours cannot run: not built, no driver, or an existing cluster that is not ours to end. */
+/** The reason why dataplane cannot be measured: it is not built, a driver is missing, or a cluster is already up. */
 export function dataplaneUnavailable(): string | undefined {
   if (!existsSync(commandLine())) return `not built: ${commandLine()} is not there (npm run build)`;
   if (existsSync('/run/netns/dp-outside')) return 'a cluster is up: end it with `dataplane down` first';
   return missing(['ip']);
 }
 
-/** Brings up `nodes` nodes with the objects in `manifests`, and takes them away on any exit. */
+/** Brings up `nodes` nodes with the objects in `manifests`, and removes them on any exit. */
 export async function bringUp(
   name: string,
   manifests: unknown[],
@@ -60,7 +61,7 @@ function extraOptions(): string[] {
   return (process.env.DATAPLANE_UP_OPTIONS ?? '').split(' ').filter(Boolean);
 }
 
-/** A pod that only holds a namespace: the benchmark starts its programs inside itself. */
+/** A pod that only holds a namespace, in which the benchmark starts its programs. */
 export function idlePod(name: string, nodeName: string): unknown {
   return {
     apiVersion: 'v1',
@@ -83,7 +84,7 @@ export function dataplane(variant: { name: string; options: readonly string[] } 
       ? `ours: \`dataplane up ${variant.options.join(' ')}\``
       : 'ours: the same pods and services in a two-node cluster of `dataplane up`',
     unavailable: dataplaneUnavailable,
-    async up(): Promise<World> {
+    async up(): Promise<TestNetwork> {
       const pods = [idlePod('a', 'n1'), idlePod('b', 'n1'), idlePod('c', 'n2')];
       const services = [planned('near', NEAR_IP, 'b'), planned('far', FAR_IP, 'c')];
       const status = await bringUp('whole-network', [...pods, ...services], 2, variant?.options);

@@ -1,12 +1,23 @@
-/** The kernel's path, three times: without rules, with kube-proxy's iptables rules, with kube-proxy's nftables rules. */
+/**
+ * The kernel's path, three times: without rules, with kube-proxy's iptables rules, with kube-proxy's nftables rules.
+ */
 
 import { iptablesRules } from '../kube-proxy/iptables-rules.ts';
 import { nftablesRules } from '../kube-proxy/nftables-rules.ts';
 import { inside, sysctl } from '../lib/netns.ts';
 import { run } from '../lib/processes.ts';
 import { missing } from '../lib/tools.ts';
-import { type Contender, FAR_IP, NEAR_IP, NodePort, POD_CIDR, Port, planServices, type World } from './contender.ts';
-import { addKernelPods, addUnderlay, type Names, namesFor, nodeIp, removeWorld } from './kernel-world.ts';
+import {
+  type Contender,
+  FAR_IP,
+  NEAR_IP,
+  NodePort,
+  POD_CIDR,
+  Port,
+  planServices,
+  type TestNetwork,
+} from './contender.ts';
+import { addKernelPods, addUnderlay, type Names, namesFor, nodeIp, removeNetwork } from './kernel-network.ts';
 
 /** veth + bridge, VXLAN across nodes, nothing filtered and nothing translated: pods dial pods. */
 export function kernelBridge(): Contender {
@@ -18,7 +29,7 @@ export function kernelBridge(): Contender {
     false,
     (names) => {
       for (const node of names.nodes) {
-        // Without rules there is nothing to hand bridged packets to.
+        // Without rules, bridged packets need not be passed to netfilter.
         sysctl(node, { 'net/bridge/bridge-nf-call-iptables': 0 });
       }
     },
@@ -59,20 +70,20 @@ function kernelContender(
     title,
     about,
     unavailable: () => missing(['ip', 'bridge', ...needs]),
-    async up(): Promise<World> {
+    async up(): Promise<TestNetwork> {
       addUnderlay(names);
       addKernelPods(names);
       addRules(names);
-      return worldOf(names, services);
+      return networkOf(names, services);
     },
     async down(): Promise<void> {
-      removeWorld(names);
+      removeNetwork(names);
     },
   };
 }
 
-/** The paths of the common plan; without services pods are dialled directly and there is no NodePort. */
-export function worldOf(names: Names, services: boolean): World {
+/** The paths of the common plan; without services clients connect to pods directly, and there is no NodePort. */
+export function networkOf(names: Names, services: boolean): TestNetwork {
   const { a, b, c } = names.pods;
   const to = (clientNetns: string, serverNetns: string, address: string, httpPort: number = Port.HTTP) => ({
     clientNetns,

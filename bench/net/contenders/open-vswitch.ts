@@ -1,7 +1,7 @@
 /** Open vSwitch's userspace datapath in the kernel-proxy role: conntrack with NAT on each node, VXLAN between them.
  *
- * One ovsdb-server and one ovs-vswitchd per node, in the node's namespace, with a database and sockets of their own: the
- * system's Open vSwitch, if there is one, is not touched. Pods hang on TAPs, or on veth pairs to compare
+ * One ovsdb-server and one ovs-vswitchd per node, in the node's namespace, with a database and sockets of their own:
+ * the system's Open vSwitch, if there is one, is not touched. Pods hang on TAPs, or on veth pairs to compare
  * (DPB_OVS_PORTS=tap|veth|afxdp). */
 
 import type { ChildProcess } from 'node:child_process';
@@ -9,9 +9,17 @@ import { rmSync } from 'node:fs';
 import { inside, ip, stateDirectory } from '../lib/netns.ts';
 import { background, end, run } from '../lib/processes.ts';
 import { missing } from '../lib/tools.ts';
-import { type Contender, POD_MTU, planServices, type World } from './contender.ts';
-import { worldOf } from './kernel.ts';
-import { addPodNetns, addUnderlay, configurePod, type Names, namesFor, nodeIp, removeWorld } from './kernel-world.ts';
+import { type Contender, POD_MTU, planServices, type TestNetwork } from './contender.ts';
+import { networkOf } from './kernel.ts';
+import {
+  addPodNetns,
+  addUnderlay,
+  configurePod,
+  type Names,
+  namesFor,
+  nodeIp,
+  removeNetwork,
+} from './kernel-network.ts';
 
 type Attachment = 'veth' | 'tap' | 'afxdp';
 
@@ -89,7 +97,9 @@ class Switch {
   }
 }
 
-/** With userspace TSO super-packets pass whole between pods, but this version drops them at a tunnel: same node only. */
+/**
+ * With userspace TSO super-packets pass whole between pods, but this version drops them at a tunnel: same node only.
+ */
 export function openVswitchTso(): Contender {
   const about = 'ovs-vswitchd with datapath_type=netdev and userspace TSO, conntrack + NAT; same node only';
   return openVswitch('ovs-tso', 'OVS userspace + TSO', about, true);
@@ -111,7 +121,7 @@ function openVswitch(name: string, title: string, about: string, tso: boolean): 
     about,
     unavailable: () =>
       missing(['ip', 'ethtool', 'ovs-vswitchd', 'ovsdb-server', 'ovs-vsctl', 'ovs-ofctl', 'ovs-appctl', 'ovsdb-tool']),
-    async up(): Promise<World> {
+    async up(): Promise<TestNetwork> {
       const attachment = (process.env.DPB_OVS_PORTS ?? 'tap') as Attachment;
       addUnderlay(names);
       const pods: Pod[] = [
@@ -129,19 +139,19 @@ function openVswitch(name: string, title: string, about: string, tso: boolean): 
         run(['cat', `${switches[0]!.directory}/log`]),
       );
       if (said) notes.push(said[0]);
-      const world = worldOf(names, true);
-      world.nodePortFar = undefined;
+      const network = networkOf(names, true);
+      network.nodePortFar = undefined;
       if (tso) {
-        world.acrossNodes = undefined;
-        // Between a TAP and the underlay's packet socket this version loses connections.
-        world.nodePortNear = undefined;
+        network.acrossNodes = undefined;
+        // This version loses connections between a TAP and the underlay's packet socket.
+        network.nodePortNear = undefined;
       }
-      return { ...world, forwarders: switches.map(({ pid }) => pid), notes };
+      return { ...network, forwarders: switches.map(({ pid }) => pid), notes };
     },
     async down(): Promise<void> {
       for (const one of switches) await one.stop();
       switches = [];
-      removeWorld(names);
+      removeNetwork(names);
     },
   };
 }
@@ -149,8 +159,8 @@ function openVswitch(name: string, title: string, about: string, tso: boolean): 
 async function startSwitch(one: Switch, names: Names, pods: Pod[], attachment: Attachment): Promise<void> {
   const { netns, node } = one;
   await one.start();
-  // The underlay's address moves to br-phy, where the userspace datapath can send tunnels from; with a hardware address of
-  // its own, so that the kernel, which sees each frame on eth0 too, takes it for somebody else's.
+  // Move the underlay's address to br-phy, from which the userspace datapath can send tunnel packets. br-phy gets a MAC
+  // of its own, so that the kernel, which also sees each frame on eth0, does not process it.
   ip(netns, 'addr flush dev eth0');
   ip(netns, 'link set eth0 arp off');
   run(inside(netns, 'ethtool', '-K', 'eth0', 'tx', 'off'));
@@ -190,7 +200,7 @@ async function startSwitch(one: Switch, names: Names, pods: Pod[], attachment: A
   const outsideMac = linkAddress(names.outside, 'underlay');
   one.flows('br-int', integrationFlows(node, pods, nodeMac(node), outsideMac));
   one.flows('br-phy', ['priority=0,actions=NORMAL', ...nodePortFlows(node)]);
-  // Fills the tunnel's neighbour table, which learns from ARP replies that pass br-phy.
+  // Fill the tunnel's neighbour table, which learns from ARP replies that pass through br-phy.
   one.control('tnl/arp/set', 'br-phy', peer, nodeMac(1 - node));
 }
 
@@ -210,7 +220,7 @@ function attach(one: Switch, pod: Pod, attachment: Attachment): void {
       request,
       `mtu_request=${POD_MTU}`,
     );
-    // The switch keeps the file descriptor; the device itself goes where the pod is.
+    // The switch keeps the file descriptor; the device is moved to the pod's namespace.
     ip(one.netns, `link set ${device} netns ${pod.netns} name eth0`);
   } else {
     ip(one.netns, `link add ${device} type veth peer name eth0 netns ${pod.netns}`);

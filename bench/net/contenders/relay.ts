@@ -1,10 +1,13 @@
-/** The devices' own limit: a C program that moves frames between two TAPs and looks at nothing (relay.c). */
+/**
+ * The upper limit of any forwarder over TAPs: a C program that copies frames between two TAPs without parsing them
+ * (relay.c).
+ */
 import type { ChildProcess } from 'node:child_process';
 import { background, end } from '../lib/processes.ts';
 import { compiled, missing } from '../lib/tools.ts';
-import type { Contender, World } from './contender.ts';
+import type { Contender, TestNetwork } from './contender.ts';
 import { Port } from './contender.ts';
-import { addPodNetns, configurePod, namesFor, removeWorld } from './kernel-world.ts';
+import { addPodNetns, configurePod, namesFor, removeNetwork } from './kernel-network.ts';
 
 export function cRelay(): Contender {
   const names = namesFor('relay');
@@ -15,7 +18,7 @@ export function cRelay(): Contender {
     title: 'C relay',
     about: 'read and write between two TAPs with all offloads, in C; no addresses, no tables, same node only',
     unavailable: () => missing(['ip', 'gcc']),
-    async up(): Promise<World> {
+    async up(): Promise<TestNetwork> {
       addPodNetns(a);
       addPodNetns(b);
       relay = await background([compiled('relay'), a, 'eth0', b, 'eth0'], /ready/);
@@ -29,7 +32,7 @@ export function cRelay(): Contender {
     },
     async down(): Promise<void> {
       await end(relay);
-      removeWorld(names);
+      removeNetwork(names);
     },
   };
 }

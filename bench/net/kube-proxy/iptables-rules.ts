@@ -1,11 +1,13 @@
 /** The rule set kube-proxy writes in iptables mode, for `iptables-restore`: same chains, same order, same matches
- * (kubernetes: pkg/proxy/iptables/proxier.go; marks from pkg/proxy/util). A generator, so that 10 or 50,000 services come
- * out in the shape a real node has. */
+ * (kubernetes: pkg/proxy/iptables/proxier.go; marks from pkg/proxy/util). A generator, so that 10 or 50,000 services
+ * come out in the shape a real node has. */
 import { chainHash, type ServicePort } from './service-port.ts';
 
 const MASQUERADE = '0x4000/0x4000';
 
-/** Parts of a restore file: services are yielded one by one, because 50,000 of them are hundreds of megabytes of text. */
+/**
+ * Parts of a restore file: services are yielded one by one, because 50,000 of them are hundreds of megabytes of text.
+ */
 export function* iptablesRules(services: Iterable<ServicePort>, podCidr: string): Generator<string> {
   const all = [...services];
   yield `*filter
@@ -81,7 +83,7 @@ function serviceRules(service: ServicePort, podCidr: string): string {
   let rules = `-A ${svc} ! -s ${podCidr} -d ${clusterIp}/32 -p ${protocol} -m comment --comment "${name} cluster IP" -m ${protocol} --dport ${port} -j KUBE-MARK-MASQ\n`;
   endpoints.forEach((endpoint, at) => {
     const left = endpoints.length - at;
-    // The k-th of n is taken with probability 1/(n-k): each ends up with 1/n. The last one needs no dice.
+    // The k-th of n rules matches with probability 1/(n-k), so each endpoint gets 1/n. The last one matches always.
     const dice = left > 1 ? ` -m statistic --mode random --probability ${(1 / left).toFixed(10)}` : '';
     const to = `${endpoint.ip}:${endpoint.port}`;
     rules += `-A ${svc} -m comment --comment "${name} -> ${to}"${dice} -j ${seps[at]}\n`;

@@ -1,5 +1,5 @@
-/** Horizontal bars as SVG, by hand: one group per figure, one bar per contender, a whisker from the least to the largest
- * sample. Each group has its own scale, so only bars of one group compare. */
+/** A bar chart as SVG: one group per figure, one bar per contender, with a whisker from the smallest to the largest sample. Each
+ * group has its own scale, so only bars within a group can be compared. */
 import type { Results } from './results.ts';
 import { median, short } from './statistics.ts';
 
@@ -10,7 +10,7 @@ const BAR_HEIGHT = 14;
 const GROUP_GAP = 16;
 const WIDTH = LABEL_WIDTH + BAR_WIDTH + 120;
 
-/** The whole chart. Rows whose figures explain others (cores, errors, what was offered) are left to the table. */
+/** The whole chart. Figures that only explain others (cores, errors, offered load) appear in the table only. */
 export function chart(results: Results): string {
   const contenders = results.contenders.filter(({ skipped }) => !skipped);
   const hidden = /\/(cores|forwarder|errors|failed|sent)$/;

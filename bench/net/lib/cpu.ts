@@ -1,5 +1,5 @@
-/** Processor time and memory, from /proc. The machine's total holds everything that ran meanwhile, the traffic's own ends
- * and the kernel's softirqs included; a process's figure holds its threads only. */
+/** Processor time and memory, from /proc. The machine's total includes everything that ran meanwhile, also the programs that
+ * generate the traffic and the kernel's softirqs; a process's figure includes only its threads. */
 import { readFileSync } from 'node:fs';
 
 /** USER_HZ: /proc counts in hundredths of a second on every architecture Linux runs Node on. */
@@ -18,7 +18,7 @@ export function readCpu(pids: readonly number[]): CpuReading {
   return { atMs: performance.now(), machineTicks, processTicks: pids.reduce((sum, pid) => sum + ticksOf(pid), 0) };
 }
 
-/** Cores kept busy between two readings: by everything, and by the processes. */
+/** Busy cores between two readings: of the whole machine, and of the processes. */
 export function coresBetween(before: CpuReading, after: CpuReading): { machine: number; process: number } {
   const ticks = ((after.atMs - before.atMs) / 1000) * TICKS_PER_SECOND;
   return {
@@ -38,7 +38,7 @@ export function residentMiB(pids: readonly number[]): number {
 }
 
 function ticksOf(pid: number): number {
-  // proc(5), /proc/pid/stat: the name in parentheses may hold blanks; utime and stime are fields 14 and 15.
+  // proc(5), /proc/pid/stat: the name in parentheses may contain blanks; utime and stime are fields 14 and 15.
   const text = read(`/proc/${pid}/stat`);
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return fields.length > 12 ? Number(fields[11]) + Number(fields[12]) : 0;

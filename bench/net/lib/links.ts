@@ -1,8 +1,8 @@
-/** What iproute2 knows of a namespace's devices, routes and neighbours. */
+/** A namespace's devices, routes and neighbours, as iproute2 reports them. */
 import { inside } from './netns.ts';
 import { run } from './processes.ts';
 
-/** The pod's device in every world. */
+/** The pod's device in every network. */
 const DEVICE = 'eth0';
 
 /** Packets the pod's device has received so far. */
@@ -19,12 +19,15 @@ export interface FirstHop {
   destinationMac: string;
 }
 
-/** How a frame from `netns` to `address` has to begin. @throws when there is no route, or nobody answers on the link */
+/**
+ * The Ethernet addresses of a frame from `netns` to `address`.
+ * @throws if there is no route, or no neighbour replies
+ */
 export function firstHop(netns: string, address: string): FirstHop {
   const [route] = asked<{ gateway?: string; dev: string; prefsrc: string }>(netns, 'route', 'get', address);
   const { gateway = address, dev, prefsrc } = route!;
   const [link] = asked<{ address: string }>(netns, 'link', 'show', dev);
-  // To ask the kernel for a neighbour somebody has to talk to it; whether a service answers pings does not matter.
+  // A ping makes the kernel resolve the neighbour; it does not matter whether it is answered.
   run(['sh', '-c', '"$@" || true', 'sh', ...inside(netns, 'ping', '-c1', '-W1', gateway)]);
   const neighbours = asked<{ dst: string; lladdr?: string }>(netns, 'neigh', 'show', 'dev', dev);
   const neighbour = neighbours.find(({ dst, lladdr }) => dst === gateway && lladdr);

@@ -1,12 +1,12 @@
-/** Network namespaces with the prefix `dpb-`, and the `ip` commands to furnish them. The host's own namespace is only ever
- * the place where `ip netns add` runs: devices are made inside the namespaces. */
+/** Network namespaces with the prefix `dpb-`, and `ip` commands inside them. All devices are created inside these namespaces;
+ * nothing is created in the host's own. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { onCleanUp, run } from './processes.ts';
 
 export const PREFIX = 'dpb-';
 const STATE = '/run/dpb';
 
-/** Refuses to run beside another benchmark, and removes what a killed one left. Needs root. */
+/** Refuses to run beside another benchmark, and removes what a killed one has left behind. Needs root. */
 export function claimMachine(): void {
   if (process.getuid?.() !== 0) throw new Error('network namespaces need root: run this with sudo');
   const owner = `${STATE}/pid`;
@@ -25,7 +25,7 @@ export function claimMachine(): void {
   });
 }
 
-/** A directory for sockets and logs that goes away with the benchmark. */
+/** A directory for sockets and logs that is removed when the benchmark ends. */
 export function stateDirectory(name: string): string {
   const path = `${STATE}/${name}`;
   mkdirSync(path, { recursive: true });
@@ -37,13 +37,13 @@ function removeAll(): void {
   for (const name of readdirSync('/run/netns')) if (name.startsWith(PREFIX)) removeNetns(name);
 }
 
-/** Makes a namespace with its loopback up. */
+/** Creates a namespace with its loopback device up. */
 export function addNetns(name: string): void {
   run(['ip', 'netns', 'add', name]);
   ip(name, 'link set lo up');
 }
 
-/** Ends the processes inside and removes the namespace, if it is there. */
+/** Ends the processes inside and removes the namespace, if it exists. */
 export function removeNetns(name: string): void {
   if (!existsSync(`/run/netns/${name}`)) return;
   for (const pid of run(['ip', 'netns', 'pids', name]).split('\n').filter(Boolean)) {
@@ -56,12 +56,12 @@ export function removeNetns(name: string): void {
   run(['ip', 'netns', 'del', name]);
 }
 
-/** `ip -n NETNS …`, the words separated by blanks. */
+/** Runs `ip -n NETNS …`. @param words arguments, separated by blanks */
 export function ip(netns: string, words: string): string {
   return run(['ip', '-n', netns, ...words.split(' ')]);
 }
 
-/** The words that run a command inside a namespace. */
+/** The command line that runs a command inside a namespace. */
 export function inside(netns: string, ...words: string[]): string[] {
   return ['ip', 'netns', 'exec', netns, ...words];
 }

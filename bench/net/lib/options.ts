@@ -1,4 +1,4 @@
-/** The options of all three scripts; anything else ends them before something is changed. */
+/** The command-line options of the scripts. Unknown options are rejected before anything is changed. */
 import { parseArgs } from 'node:util';
 
 export interface BenchOptions {
@@ -10,7 +10,7 @@ export interface BenchOptions {
   output?: string;
 }
 
-/** Reads the command line; prints `help` and exits 0 for --help, says what was wrong and exits 2 otherwise. */
+/** Parses the command line. Prints `help` and exits with 0 for --help; reports invalid options and exits with 2. */
 export function benchOptions(help: string, defaults: { rounds: number; seconds: number }): BenchOptions {
   try {
     const { values } = parseArgs({

@@ -24,12 +24,14 @@ class CommandError extends Error {
 export interface Finished {
   stdout: string;
   stderr: string;
-  /** Exit status; null when a signal ended it (ours, after the time limit). */
+  /** Exit status; null if a signal ended it (sent after the time limit). */
   status: number | null;
   milliseconds: number;
 }
 
-/** Registers `run` to be called at the end, before everything registered earlier. Returns a function that calls it now. */
+/**
+ * Registers `run` to be called at the end, before everything registered earlier. Returns a function that calls it now.
+ */
 export function onCleanUp(name: string, run: () => void): () => void {
   const entry = { name, run };
   undo.push(entry);
@@ -41,7 +43,7 @@ export function onCleanUp(name: string, run: () => void): () => void {
   };
 }
 
-/** Stops every child and removes everything registered. Never throws: what cannot be removed is named on stderr. */
+/** Stops every child and runs every registered removal. Never throws: failures are reported on stderr. */
 function cleanUp(): void {
   for (const child of children) child.kill('SIGKILL');
   children.clear();
@@ -55,7 +57,7 @@ function cleanUp(): void {
   }
 }
 
-/** Runs `main` as a script: cleans up however it ends, one line on stderr when it fails. */
+/** Runs `main` as a script: cleans up however it ends, and prints one line to stderr if it fails. */
 export async function runScript(main: () => Promise<void>): Promise<void> {
   const interrupted = (signal: NodeJS.Signals) => {
     process.stderr.write(`\n${signal}: cleaning up\n`);
@@ -74,7 +76,7 @@ export async function runScript(main: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Runs a short command to its end and returns its output. @throws {CommandError} when it fails. */
+/** Runs a short command and returns its output. @throws {CommandError} if it fails */
 export function run(words: readonly string[], input?: string, timeoutMs = 60_000): string {
   const [program, ...args] = words;
   try {
@@ -91,7 +93,7 @@ export function run(words: readonly string[], input?: string, timeoutMs = 60_000
   }
 }
 
-/** Starts a program that goes on by itself. When `ready` is given, waits for it in the output (15 s at most). */
+/** Starts a program in the background. If `ready` is given, waits until the output matches it, at most 15 s. */
 export async function background(words: readonly string[], ready?: RegExp): Promise<ChildProcess> {
   const [program, ...args] = words;
   const child = spawn(program!, args, { stdio: ['ignore', 'pipe', 'pipe'] });

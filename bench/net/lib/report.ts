@@ -1,4 +1,4 @@
-/** What was measured, for people (a table), for programs (JSON with every raw sample) and for documents (a chart). */
+/** Output of the results: a table, JSON with every raw sample, and a chart. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { chart } from './chart.ts';
@@ -12,7 +12,10 @@ export function addSample(results: Results, key: string, contender: string, valu
   results.samples[key][contender].push(value);
 }
 
-/** A table: one line per row, one column per contender: median ±spread/2, and the ratio to `base` where that has a value. */
+/**
+ * A table: one line per row, one column per contender: median ±spread/2, and the ratio to `base` where that has a
+ * value.
+ */
 export function table(results: Results, base: string): string {
   const shown = results.contenders.filter(({ skipped }) => !skipped);
   const rows = results.rows.filter(({ key }) => results.samples[key]);

@@ -1,4 +1,4 @@
-/** The results of a run: what was measured, on which machine, by whom, and every sample. */
+/** The results of a run: metrics, machine, contenders and every sample. */
 import type { Machine } from './tools.ts';
 
 export interface Row {

@@ -15,7 +15,7 @@ export function quantile(samples: readonly number[], q: number): number {
   return sorted[low]! + (sorted[high]! - sorted[low]!) * (at - low);
 }
 
-/** (largest − smallest) / median, as a share: 0.1 says the samples lie within 10 % of each other. NaN for fewer than two. */
+/** (largest − smallest) / median: 0.1 means that the samples lie within 10 % of each other. NaN for fewer than two. */
 export function spread(samples: readonly number[]): number {
   if (samples.length < 2) return Number.NaN;
   return (Math.max(...samples) - Math.min(...samples)) / median(samples);

@@ -1,4 +1,6 @@
-/** The programs around the benchmark: where they are, which version, and our own small ones built on the spot. */
+/**
+ * The programs that the benchmark uses: their paths and versions, and the C programs of this folder, which it compiles.
+ */
 import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -25,7 +27,7 @@ const PACKAGES: Record<string, string> = {
   'ovsdb-server': 'openvswitch-switch',
 };
 
-/** Repository root: where package.json lies, above the source or the built script. */
+/** Repository root: the directory with package.json, above the source or the built script. */
 export function repositoryRoot(): string {
   let directory = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(directory, 'package.json'))) {
@@ -48,7 +50,7 @@ export function has(program: string): boolean {
   });
 }
 
-/** Nothing, or what is missing and how to get it. */
+/** Which programs are missing and how to install them; undefined if none are. */
 export function missing(programs: readonly string[]): string | undefined {
   const absent = programs.filter((program) => !has(program));
   if (absent.length === 0) return undefined;
@@ -80,7 +82,7 @@ export interface Machine {
   versions: Record<string, string>;
 }
 
-/** What the figures depend on. */
+/** The machine and the versions that the results depend on. */
 export async function describeMachine(): Promise<Machine> {
   const versions: Record<string, string> = { node: process.version, v8: process.versions.v8! };
   const asked: [string, ...string[]][] = [

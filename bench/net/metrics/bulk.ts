@@ -1,5 +1,5 @@
-/** TCP bulk with iperf3, and what it costs: cores kept busy per Gbit/s, on the whole machine and in the forwarder. */
-import { type Path, Port, type World } from '../contenders/contender.ts';
+/** TCP bulk transfer with iperf3, and its cost: busy cores per Gbit/s, of the whole machine and of the forwarder. */
+import { type Path, Port, type TestNetwork } from '../contenders/contender.ts';
 import { coresBetween, readCpu } from '../lib/cpu.ts';
 import { inside } from '../lib/netns.ts';
 import { finish } from '../lib/processes.ts';
@@ -15,25 +15,25 @@ export function bulk(name: string, where: string, pathName: PathName, streams: n
       { key: `${name}/cores`, title: `${what}: busy cores per Gbit/s, all`, unit: 'cores', better: 'less' },
       { key: `${name}/forwarder`, title: `${what}: forwarder's cores per Gbit/s`, unit: 'cores', better: 'less' },
     ],
-    async measure(world: World, seconds: number) {
-      const path = world[pathName];
+    async measure(network: TestNetwork, seconds: number) {
+      const path = network[pathName];
       if (!path) return undefined;
-      const before = readCpu(world.forwarders);
+      const before = readCpu(network.forwarders);
       const gbits = await throughput(path, seconds, streams);
-      const cores = coresBetween(before, readCpu(world.forwarders));
+      const cores = coresBetween(before, readCpu(network.forwarders));
       const sample: Record<string, number> = {
         [`${name}/gbits`]: gbits,
-        // The reading spans iperf3's first second too, which does not count in its figure.
+        // The CPU reading includes iperf3's first second, which its throughput does not.
         [`${name}/cores`]: cores.machine / gbits,
       };
-      if (world.forwarders.length > 0) sample[`${name}/forwarder`] = cores.process / gbits;
+      if (network.forwarders.length > 0) sample[`${name}/forwarder`] = cores.process / gbits;
       return sample;
     },
   };
 }
 
-/** Gbit/s that arrived, of one iperf3 run whose first second is left out. iperf3 knows whole seconds only: `seconds` is
- * rounded, 1 at least. @throws when iperf3 fails */
+/** Received Gbit/s of one iperf3 run, without its first second. iperf3 accepts whole seconds only: `seconds` is rounded, to at
+ * least 1. @throws if iperf3 fails */
 export async function throughput(path: Path, seconds: number, streams = 1): Promise<number> {
   const whole = Math.max(1, Math.round(seconds));
   const words = ['iperf3', '-c', path.address, '-p', Port.IPERF, '-t', whole, '-O', 1, '-P', streams, '-J'];

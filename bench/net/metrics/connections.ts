@@ -1,6 +1,6 @@
-/** New connections per second: 16 at a time, each connects, sends a byte, gets the answer and resets. Every one is a new
- * conntrack entry, so this is the price of the path's slow half. */
-import { Port, type World } from '../contenders/contender.ts';
+/** New connections per second, 16 at a time: connect, send a byte, receive the reply, reset. Each is a new conntrack entry, so
+ * this measures the slow path. */
+import { Port, type TestNetwork } from '../contenders/contender.ts';
 import { inside } from '../lib/netns.ts';
 import { finish } from '../lib/processes.ts';
 import { compiled } from '../lib/tools.ts';
@@ -16,8 +16,8 @@ export function connectionRate(name: string, where: string, pathName: PathName):
       { key: `${name}/rate`, title: `new TCP connections, ${where}`, unit: '1/s', better: 'more' },
       { key: `${name}/failed`, title: `new TCP connections, ${where}: failed`, unit: '1/s', better: 'less' },
     ],
-    async measure(world: World, seconds: number) {
-      const path = world[pathName];
+    async measure(network: TestNetwork, seconds: number) {
+      const path = network[pathName];
       if (!path) return undefined;
       const words = ['connect', path.address, Port.ACCEPT, seconds, PARALLEL].map(String);
       const result = await finish(inside(path.clientNetns, compiled('traffic'), ...words), (seconds + 5) * 1000);

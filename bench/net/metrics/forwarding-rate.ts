@@ -1,6 +1,6 @@
-/** What the forwarder moves by itself: trafgen makes the same 64-byte UDP frame as fast as it can, with no socket on either
- * side. The receiving pod counts frames at its device and drops them there, before its IP stack sees them. */
-import { Port, SMALL_PAYLOAD_BYTES, type World } from '../contenders/contender.ts';
+/** The rate of the forwarder alone: trafgen sends the same 64-byte UDP frame as fast as it can, with no socket on either side.
+ * The receiving pod's device counts frames and drops them before the IP stack. */
+import { Port, SMALL_PAYLOAD_BYTES, type TestNetwork } from '../contenders/contender.ts';
 import { coresBetween, readCpu } from '../lib/cpu.ts';
 import { firstHop, receivedBy } from '../lib/links.ts';
 import { inside } from '../lib/netns.ts';
@@ -9,7 +9,7 @@ import type { Metric, PathName } from './metric.ts';
 
 const SOURCE_PORT = 40_000;
 const TABLE = 'dpb-drop';
-/** Neither the machine's socket limits nor its interrupts are trafgen's to tune. */
+/** Options that keep trafgen from changing the machine's socket limits and interrupts. */
 const KEEP = ['--no-sock-mem', '--notouch-irq'];
 /** trafgen compiles its frame before it sends. */
 const START_SECONDS = 0.3;
@@ -24,8 +24,8 @@ export function forwardingRate(name: string, where: string, pathName: PathName):
       { key: `${name}/sent`, title: `${what}: offered`, unit: 'kpps', better: 'more' },
       { key: `${name}/cores`, title: `${what}: forwarder's cores`, unit: 'cores', better: 'less' },
     ],
-    async measure(world: World, seconds: number) {
-      const path = world[pathName];
+    async measure(network: TestNetwork, seconds: number) {
+      const path = network[pathName];
       if (!path) return undefined;
       const hop = firstHop(path.clientNetns, path.address);
       const frame = [
@@ -40,9 +40,9 @@ export function forwardingRate(name: string, where: string, pathName: PathName):
       try {
         const running = finish(inside(path.clientNetns, ...limit, ...words), (seconds + 6) * 1000);
         await sleep(START_SECONDS * 1000);
-        const [before, arrivedBefore] = [readCpu(world.forwarders), receivedBy(path.serverNetns)];
+        const [before, arrivedBefore] = [readCpu(network.forwarders), receivedBy(path.serverNetns)];
         const sender = await running;
-        const [after, arrivedAfter] = [readCpu(world.forwarders), receivedBy(path.serverNetns)];
+        const [after, arrivedAfter] = [readCpu(network.forwarders), receivedBy(path.serverNetns)];
         const sent = /(\d+) packets outgoing/.exec(sender.stdout + sender.stderr);
         if (!sent) throw new Error(`trafgen: ${(sender.stderr || sender.stdout).trim().slice(-300)}`);
         if (arrivedAfter === arrivedBefore) throw new Error('no frame arrived');
@@ -50,7 +50,7 @@ export function forwardingRate(name: string, where: string, pathName: PathName):
           [`${name}/kpps`]: (arrivedAfter - arrivedBefore) / (after.atMs - before.atMs),
           [`${name}/sent`]: Number(sent[1]) / (START_SECONDS + seconds) / 1000,
         };
-        if (world.forwarders.length > 0) sample[`${name}/cores`] = coresBetween(before, after).process;
+        if (network.forwarders.length > 0) sample[`${name}/cores`] = coresBetween(before, after).process;
         return sample;
       } finally {
         open();
@@ -59,7 +59,7 @@ export function forwardingRate(name: string, where: string, pathName: PathName):
   };
 }
 
-/** Drops what comes in at the pod's device behind its counter, but for ARP. Returns what ends that. */
+/** Drops received frames other than ARP, after the device has counted them. Returns a function that stops this. */
 function dropAtDevice(netns: string): () => void {
   const chain = ['chain c {', 'type filter hook ingress device eth0 priority 0', 'meta protocol ip drop', '}'];
   run(inside(netns, 'nft', '-f', '-'), [`table netdev ${TABLE} {`, ...chain, '}', ''].join('\n'));

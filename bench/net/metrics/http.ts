@@ -1,5 +1,7 @@
-/** nginx behind a NodePort, asked by wrk from outside: 16 connections kept alive, or a new connection for every request. */
-import type { World } from '../contenders/contender.ts';
+/**
+ * nginx behind a NodePort, with wrk outside as its client: 16 keep-alive connections, or a new connection per request.
+ */
+import type { TestNetwork } from '../contenders/contender.ts';
 import { inside } from '../lib/netns.ts';
 import { finish } from '../lib/processes.ts';
 import type { Metric, PathName } from './metric.ts';
@@ -13,8 +15,8 @@ export function http(name: string, where: string, pathName: PathName, keepAlive:
       { key: `${name}/rate`, title: what, unit: 'requests/s', better: 'more' },
       { key: `${name}/errors`, title: `${what}: errors`, unit: '', better: 'less' },
     ],
-    async measure(world: World, seconds: number) {
-      const path = world[pathName];
+    async measure(network: TestNetwork, seconds: number) {
+      const path = network[pathName];
       if (!path) return undefined;
       const url = `http://${path.address}:${path.httpPort}/`;
       const words = [

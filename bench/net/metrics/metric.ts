@@ -1,5 +1,5 @@
-/** What a metric is. */
-import type { World } from '../contenders/contender.ts';
+/** The interface of a metric. */
+import type { TestNetwork } from '../contenders/contender.ts';
 
 /** The path between client and server that a metric measures. */
 export type PathName = 'sameNode' | 'acrossNodes' | 'nodePortNear' | 'nodePortFar';
@@ -13,13 +13,13 @@ export interface Figure {
   better: 'more' | 'less';
 }
 
-/** Values by key; a figure that could not be had is left out. */
+/** Values by key; a figure that could not be measured is missing. */
 export type Sample = Record<string, number>;
 
 export interface Metric {
   name: string;
   needs: string[];
   figures: Figure[];
-  /** Measures for about `seconds`; undefined when the world has no such path. @throws when a program fails */
-  measure(world: World, seconds: number): Promise<Sample | undefined>;
+  /** Measures for about `seconds`; undefined if the network has no such path. @throws if a program fails */
+  measure(network: TestNetwork, seconds: number): Promise<Sample | undefined>;
 }

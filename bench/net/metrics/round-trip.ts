@@ -1,6 +1,6 @@
 /** Request and response over one TCP connection (sockperf ping-pong, 14-byte messages): full round trips, alone and beside a
  * bulk transfer on the same path. */
-import { Port, type World } from '../contenders/contender.ts';
+import { Port, type TestNetwork } from '../contenders/contender.ts';
 import { inside } from '../lib/netns.ts';
 import { finish } from '../lib/processes.ts';
 import { throughput } from './bulk.ts';
@@ -12,7 +12,9 @@ const PERCENTILES: [string, string][] = [
   ['p99.9', '99.900'],
 ];
 
-/** sockperf takes two seconds to calibrate its clock before it sends: the load must outlast that and the measurement. */
+/**
+ * sockperf takes two seconds to calibrate its clock before it sends: the load must outlast that and the measurement.
+ */
 const START_UP_SECONDS = 4;
 
 export function roundTrip(name: string, where: string, pathName: PathName, loaded: boolean): Metric {
@@ -25,8 +27,8 @@ export function roundTrip(name: string, where: string, pathName: PathName, loade
       unit: 'µs',
       better: 'less',
     })),
-    async measure(world: World, seconds: number) {
-      const path = world[pathName];
+    async measure(network: TestNetwork, seconds: number) {
+      const path = network[pathName];
       if (!path) return undefined;
       const whole = Math.max(1, Math.round(seconds));
       let loadRuns = loaded;

@@ -1,9 +1,9 @@
-/** The servers in a world's pods, started once per round: iperf3, sockperf, nginx, and our own accepting server. Idle they
- * cost nothing, so one measurement does not disturb the next. */
+/** The servers in a network's pods, started once per round: iperf3, sockperf, nginx, and the accepting server of traffic.c. Idle
+ * servers use no CPU, so they do not affect other measurements. */
 
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { Port, type World } from '../contenders/contender.ts';
+import { Port, type TestNetwork } from '../contenders/contender.ts';
 import { inside, stateDirectory } from '../lib/netns.ts';
 import { background, end } from '../lib/processes.ts';
 import { compiled, has } from '../lib/tools.ts';
@@ -14,10 +14,10 @@ export interface Servers {
   stop(): Promise<void>;
 }
 
-/** Starts every server whose program is installed, in every pod that some path leads to. */
-export async function startServers(world: World): Promise<Servers> {
+/** Starts every server whose program is installed, in every pod that is the server of a path. */
+export async function startServers(network: TestNetwork): Promise<Servers> {
   const pods = new Set<string>();
-  for (const path of [world.sameNode, world.acrossNodes, world.nodePortNear, world.nodePortFar]) {
+  for (const path of [network.sameNode, network.acrossNodes, network.nodePortNear, network.nodePortFar]) {
     if (path) pods.add(path.serverNetns);
   }
   const running: ChildProcess[] = [];

@@ -1,4 +1,6 @@
-/** Ours at scale: Services without selectors and their EndpointSlices, written through the API on its socket. */
+/**
+ * Many services with dataplane: Services without selectors and their EndpointSlices, written through the API's socket.
+ */
 import { request } from 'node:http';
 import { bringUp, dataplaneUnavailable, idlePod, podNetns, takeDown } from '../contenders/dataplane.ts';
 import type { ServicePort } from '../kube-proxy/service-port.ts';
@@ -7,7 +9,7 @@ import type { ScalingPlan } from './plan.ts';
 import type { Scaled } from './scaled.ts';
 
 const SOCKET = '/run/dataplane/api.sock';
-/** Requests under way at once while thousands of objects are written. */
+/** Number of concurrent requests while thousands of objects are written. */
 const PARALLEL = 32;
 const SERVICES = '/api/v1/namespaces/default/services';
 const SLICES = '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices';
@@ -54,7 +56,7 @@ export function scaledDataplane(): Scaled {
   };
 }
 
-/** Waits until the last service is in force: its address answers a connection from the client's pod. */
+/** Waits until the last service is applied: a connection from the client's pod to its address succeeds. */
 async function untilAnswering(plan: ScalingPlan, limitMs: number): Promise<void> {
   const end = performance.now() + limitMs;
   const probe = `exec 3<>/dev/tcp/${plan.last.clusterIp}/${plan.last.port}`;
@@ -83,7 +85,7 @@ function serviceObject(service: ServicePort): Record<string, unknown> {
   };
 }
 
-/** One slice per port number among the endpoints: a slice's ports hold for all of its endpoints. */
+/** One slice per port number of the endpoints, because a slice's ports apply to all of its endpoints. */
 function sliceObjects(service: ServicePort): Record<string, unknown>[] {
   const { name } = labels(service);
   const byPort = new Map<number, string[]>();

@@ -2,7 +2,7 @@
  * shape; the older `iptables-legacy-restore` is measured beside it, because clusters run on both. */
 
 import { POD_CIDR } from '../contenders/contender.ts';
-import { addKernelPods, addUnderlay, namesFor, nodeIp, removeWorld } from '../contenders/kernel-world.ts';
+import { addKernelPods, addUnderlay, namesFor, nodeIp, removeNetwork } from '../contenders/kernel-network.ts';
 import { iptablesChange, iptablesRules } from '../kube-proxy/iptables-rules.ts';
 import { nftablesChange, nftablesRules } from '../kube-proxy/nftables-rules.ts';
 import { inside, removeNetns } from '../lib/netns.ts';
@@ -12,7 +12,7 @@ import type { ScalingPlan } from './plan.ts';
 import type { Scaled } from './scaled.ts';
 
 const CHANGE_LIMIT_MS = 120_000;
-/** Text handed to a restore program at once; Node's strings end at 512 MiB. */
+/** Size of the text passed to a restore program at once; Node's strings are limited to 512 MiB. */
 const CHUNK_BYTES = 1 << 20;
 
 export function scaledKernel(): Scaled[] {
@@ -65,7 +65,7 @@ function kernel(name: string, title: string, program: string, set: RuleSet): Sca
       await feed(inside(node, ...set.apply), [set.change(plan)], CHANGE_LIMIT_MS);
     },
     async down() {
-      removeWorld(names);
+      removeNetwork(names);
     },
   };
 }

@@ -1,5 +1,5 @@
-/** The services of the scaling benchmark: N of them with ten endpoints each. The first, the last and one more ("change") are
- * alive: their endpoints are ports of the server pod; all others lead to addresses where nothing is. */
+/** The services of the scaling benchmark: N of them with ten endpoints each. Only the first, the last and one more ("change") have
+ * a server: their endpoints are ports of the server pod. The endpoints of all others are unused addresses. */
 import { parseIp, printIp } from '../../../src/net/address.ts';
 import type { ServicePort } from '../kube-proxy/service-port.ts';
 
@@ -16,7 +16,7 @@ export interface ScalingPlan {
   change: ServicePort;
 }
 
-/** `count` services, at least 3. `endpointsOfOthers` below ten makes a reduced set for what cannot hold the full one. */
+/** `count` services, at least 3. @param endpointsOfOthers below ten for a contender that cannot hold the full set */
 export function scalingPlan(count: number, serverIp: string, endpointsOfOthers = ENDPOINTS): ScalingPlan {
   const services: ServicePort[] = [];
   for (let at = 0; at < count; at++) {

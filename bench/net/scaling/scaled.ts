@@ -1,4 +1,4 @@
-/** What the scaling benchmark asks of each contender. */
+/** The interface of a contender of the scaling benchmark. */
 import type { ScalingPlan } from './plan.ts';
 
 export interface Scaled {
@@ -6,11 +6,14 @@ export interface Scaled {
   title: string;
   about: string;
   unavailable(): string | undefined;
-  /** The empty world; returns the namespaces of client and server and the server's address. */
+  /** Sets up the network without services; returns the namespaces of client and server and the server's address. */
   up(): Promise<{ client: string; server: string; serverIp: string }>;
-  /** Puts the plan in force and returns the milliseconds it took. @throws when it cannot hold it, or not within `limitMs` */
+  /**
+   * Applies the plan and returns the milliseconds it took.
+   * @throws if it does not fit, or takes longer than `limitMs`
+   */
   load(plan: ScalingPlan, limitMs: number): Promise<number>;
-  /** Makes `plan.change` as it now is come into force. */
+  /** Applies the current state of `plan.change`. */
   apply(plan: ScalingPlan): Promise<void>;
   down(): Promise<void>;
 }

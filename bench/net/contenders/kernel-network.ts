@@ -1,6 +1,6 @@
 /**
- * Two nodes of the kernel's own: a bridge with veth pairs on each, and flannel's VXLAN between them. The contenders add
- * their rules; OVS uses the same names and replaces the connection between the pods.
+ * Two nodes with kernel networking: a bridge with veth pairs on each, and flannel's VXLAN between them. The contenders
+ * add their rules; Open vSwitch uses the same names and replaces the bridges.
  */
 import { addNetns, ip, PREFIX, removeNetns, sysctl } from '../lib/netns.ts';
 import { run } from '../lib/processes.ts';
@@ -27,7 +27,7 @@ export function namesFor(contender: string): Names {
 /** The outside namespace with the underlay's bridge, and node namespaces attached to it by `eth0`, with routing on. */
 export function addUnderlay(names: Names): void {
   addNetns(names.outside);
-  // The underlay stands for a switch: no netfilter on its bridge, as with ours.
+  // The underlay represents a switch: no netfilter on its bridge, as with dataplane.
   sysctl(names.outside, { 'net/ipv4/ip_local_port_range': '1024 65535', 'net/bridge/bridge-nf-call-iptables': 0 });
   ip(names.outside, 'link add underlay type bridge');
   ip(names.outside, 'addr add 172.18.0.1/24 dev underlay');
@@ -54,7 +54,7 @@ export function addPodNetns(netns: string): void {
   sysctl(netns, { 'net/ipv4/ip_local_port_range': '1024 65535' });
 }
 
-/** Address, MTU and routes of a pod whose `eth0` is already there. */
+/** Configures address, MTU and routes of a pod whose `eth0` exists. */
 export function configurePod(netns: string, address: string, mac?: string): void {
   const gateway = address.replace(/\.\d+$/, '.1');
   if (mac) ip(netns, `link set eth0 address ${mac}`);
@@ -88,12 +88,15 @@ export function addKernelPods(names: Names): void {
   addFlannel(names);
 }
 
-/** Removes every namespace of the world, with what runs inside. */
-export function removeWorld(names: Names): void {
+/** Removes every namespace of the network, with the processes inside. */
+export function removeNetwork(names: Names): void {
   for (const netns of [...Object.values(names.pods), ...names.nodes, names.outside]) removeNetns(netns);
 }
 
-/** As flannel's vxlan backend does it (pkg/backend/vxlan): no learning; neighbour, FDB entry and route per peer, by hand. */
+/**
+ * As flannel's vxlan backend does it (pkg/backend/vxlan): no learning; neighbour, FDB entry and route per peer, by
+ * hand.
+ */
 function addFlannel(names: Names): void {
   const mac = (at: number) => `02:00:00:f1:00:0${at + 1}`;
   names.nodes.forEach((node, at) => {
