@@ -23,7 +23,6 @@ import { type Cluster, makeCluster } from './cluster.ts';
 import { startCustomResourceCleanup } from './custom-resources.ts';
 import { startEventExpiry } from './events.ts';
 import { startGarbageCollector } from './garbage-collector.ts';
-import { checkClaimLimits } from './limits/limit-ranges.ts';
 import { Quotas } from './limits/quotas.ts';
 import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
 import { NodeAdmission } from './nodes/admission.ts';
@@ -40,6 +39,8 @@ import { startBalancerAddresses } from './services/balancer-addresses.ts';
 import { startClusterDns } from './services/cluster-dns.ts';
 import { startEndpointsController } from './services/endpoints.ts';
 import { type OutsideRoutes, startOutsideRoutes } from './services/outside-routes.ts';
+import { claimAdmission, volumeAdmission } from './storage/admission.ts';
+import { startStorage } from './storage/storage.ts';
 import { startCronJobController } from './workloads/cron-jobs.ts';
 import { startDaemonSetController } from './workloads/daemon-sets.ts';
 import { startDeploymentController } from './workloads/deployments.ts';
@@ -61,6 +62,8 @@ export interface ControllerOptions {
   options?: Partial<ClusterOptions>;
   /** If set, one agent per node is started and supervised; otherwise agents are started separately. */
   agents?: Pick<AgentSupervisorOptions, 'nodes' | 'command'>;
+  /** Where each claim of the class `standard` gets a directory; if left out, there is no such class. */
+  volumesDirectory?: string | undefined;
   /** Milliseconds without a heartbeat after which a node is not Ready. Default 10000. */
   nodeSilenceMs?: number;
   /** Called with the routes from outside the cluster to services' external and load-balancer addresses. */
@@ -111,7 +114,8 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   const quotas = new Quotas(store);
   const admissions: Admissions = {
     Pod: podAdmissionOf(store, tokens !== undefined),
-    PersistentVolumeClaim: { admit: (claim) => checkClaimLimits(store, claim) },
+    PersistentVolumeClaim: claimAdmission(store),
+    PersistentVolume: volumeAdmission,
     Service: new ServiceAdmission(services, ranges.external),
     Node: new NodeAdmission(store, pods, ranges.pod),
     Namespace: namespaceAdmission,
@@ -129,7 +133,8 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   startCustomResourceCleanup(cluster);
   const endExpiry = startEventExpiry(cluster);
   quotas.start(cluster);
-  startScheduler(cluster, pods);
+  const volumes = startStorage(cluster, given.volumesDirectory);
+  startScheduler(cluster, pods, volumes);
   startEndpointsController(cluster, pods);
   startReplicaSetController(cluster);
   startReplicationControllers(cluster);

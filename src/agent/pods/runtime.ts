@@ -32,6 +32,13 @@ export function openPodRuntime(options: PodRuntimeOptions): PodManager {
     services: () => watch.allServices(),
     network,
     getConfigMap: (namespace, name) => watch.configMap(namespace, name) ?? client.find('ConfigMap', name, namespace),
+    getClaimedVolume: async (namespace, name) => {
+      const claim = await client.find('PersistentVolumeClaim', name, namespace);
+      if (claim === undefined) throw new Error(`persistentvolumeclaim "${name}" not found`);
+      const { volumeName } = claim.spec;
+      if (claim.status?.phase !== 'Bound' || volumeName === undefined) return undefined;
+      return client.find('PersistentVolume', volumeName);
+    },
     getSecret: (namespace, name) => watch.secret(namespace, name) ?? client.find('Secret', name, namespace),
     requestToken: ({ metadata: { namespace = 'default', name, uid }, spec }, audience, expirationSeconds) =>
       client.requestToken(namespace, spec.serviceAccountName ?? 'default', {

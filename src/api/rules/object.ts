@@ -10,6 +10,8 @@ import type {
   KubeObject,
   LimitRange,
   NodeObject,
+  PersistentVolume,
+  PersistentVolumeClaim,
   Pod,
   ResourceQuota,
   Secret,
@@ -19,6 +21,7 @@ import { checkLimitRange, checkQuota } from './limits.ts';
 import { checkEndpointSlice, checkEndpoints, checkService } from './network.ts';
 import { checkPodSpec } from './pod.ts';
 import { checkDataSize, checkSecret } from './secret.ts';
+import { checkClaim, checkVolume } from './storage.ts';
 import { checkWorkload } from './workload.ts';
 
 /** All errors of an object that has passed its schema (except for unknown fields). */
@@ -44,6 +47,10 @@ export function checkRules(object: KubeObject): FieldError[] {
       return checkQuota(object as ResourceQuota);
     case 'LimitRange':
       return checkLimitRange(object as LimitRange);
+    case 'PersistentVolumeClaim':
+      return checkClaim(object as PersistentVolumeClaim);
+    case 'PersistentVolume':
+      return checkVolume(object as PersistentVolume);
     default:
       return checkWorkload(object);
   }

@@ -8,12 +8,16 @@ import type {
   EndpointSlice,
   KubeObject,
   NodeObject,
+  PersistentVolume,
+  PersistentVolumeClaim,
   Pod,
   PodSpec,
   ResourceQuota,
   Secret,
   Service,
+  StorageClass,
 } from '../types/objects.ts';
+import { checkClaimUpdate, checkClassUpdate, checkVolumeUpdate } from './storage.ts';
 
 const IMMUTABLE = 'field is immutable';
 
@@ -69,6 +73,12 @@ function checkKind(object: KubeObject, old: KubeObject): FieldError[] {
       const same = isDeepStrictEqual(scopes ?? [], (old as ResourceQuota).spec?.scopes ?? []);
       return same ? [] : [fixed('spec.scopes', scopes, IMMUTABLE)];
     }
+    case 'PersistentVolumeClaim':
+      return checkClaimUpdate(object as PersistentVolumeClaim, old as PersistentVolumeClaim);
+    case 'PersistentVolume':
+      return checkVolumeUpdate(object as PersistentVolume, old as PersistentVolume);
+    case 'StorageClass':
+      return checkClassUpdate(object as StorageClass, old as StorageClass);
     default:
       return [];
   }

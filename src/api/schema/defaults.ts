@@ -6,13 +6,17 @@ import type {
   KubeObject,
   LimitRange,
   NamespaceObject,
+  PersistentVolume,
+  PersistentVolumeClaim,
   Pod,
   Secret,
   Service,
   ServiceSpec,
+  StorageClass,
 } from '../types/objects.ts';
 import { limitDefaults } from './limit-defaults.ts';
 import { podSpec, withRequests } from './pod-defaults.ts';
+import { claimDefaults, classDefaults, volumeDefaults } from './storage-defaults.ts';
 import { workloadDefaults } from './workload-defaults.ts';
 
 /** The object with defaults; `object` itself is not changed. It must have passed its schema. */
@@ -69,6 +73,12 @@ function defaulted(object: KubeObject): KubeObject {
     }
     case 'LimitRange':
       return limitDefaults(object as LimitRange);
+    case 'PersistentVolumeClaim':
+      return claimDefaults(object as PersistentVolumeClaim);
+    case 'PersistentVolume':
+      return volumeDefaults(object as PersistentVolume);
+    case 'StorageClass':
+      return classDefaults(object as StorageClass);
     default:
       return workloadDefaults(object);
   }

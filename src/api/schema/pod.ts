@@ -146,6 +146,7 @@ const volume = object(
     configMap: object({ name: text(), items: keysToPaths, defaultMode, optional: bool }),
     secret: object({ secretName: text(), items: keysToPaths, defaultMode, optional: bool }),
     downwardAPI: object({ items: fieldsToPaths, defaultMode }),
+    persistentVolumeClaim: object({ 'claimName!': dnsSubdomain, readOnly: bool }),
     projected: object({
       defaultMode,
       sources: list(
@@ -182,7 +183,6 @@ const volume = object(
     'image',
     'iscsi',
     'nfs',
-    'persistentVolumeClaim',
     'photonPersistentDisk',
     'portworxVolume',
     'quobyte',

@@ -55,7 +55,10 @@ async function run(args: Args): Promise<void> {
     },
     insecure: insecure ? listen : undefined,
     ...(cluster !== undefined && { outside: outsideRouter(log) }),
-    ...(nodes.length > 0 && { agents: { nodes, command: agentCommand(process.argv[1]!, socketPath) } }),
+    ...(nodes.length > 0 && {
+      agents: { nodes, command: agentCommand(process.argv[1]!, socketPath) },
+      volumesDirectory: `${state}/volumes`,
+    }),
   });
   // One that continues a cluster is its controller from here on. Not before: another may be running.
   if (cluster !== undefined && state === STATE_DIR) writeClusterFile({ ...cluster, controller: markOf(process.pid) });

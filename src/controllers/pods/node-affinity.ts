@@ -7,20 +7,24 @@ interface Requirement {
   values?: string[];
 }
 
-interface Term {
+export interface NodeSelectorTerm {
   matchExpressions?: Requirement[];
   matchFields?: Requirement[];
 }
 
 interface Affinity {
-  nodeAffinity?: { requiredDuringSchedulingIgnoredDuringExecution?: { nodeSelectorTerms?: Term[] } };
+  nodeAffinity?: { requiredDuringSchedulingIgnoredDuringExecution?: { nodeSelectorTerms?: NodeSelectorTerm[] } };
 }
 
 /** At least one term must match, with all its requirements; an empty term never matches. */
 export function nodeAffinityFits(spec: PodSpec, node: NodeObject): boolean {
   const { affinity } = spec as { affinity?: Affinity };
   const terms = affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
-  if (terms === undefined) return true;
+  return terms === undefined || termsFit(terms, node);
+}
+
+/** Of volumes too: where they can be reached. */
+export function termsFit(terms: readonly NodeSelectorTerm[], node: NodeObject): boolean {
   const { labels = {}, name } = node.metadata;
   return terms.some(({ matchExpressions = [], matchFields = [] }) => {
     if (matchExpressions.length + matchFields.length === 0) return false;

@@ -9,6 +9,7 @@ import { matchesLabels } from '../../api/selectors.ts';
 import { type NodeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
 import { parseCidr } from '../../net/address.ts';
 import { type Cluster, conditionOf, withCondition } from '../cluster.ts';
+import type { PodVolumes } from '../storage/pod-volumes.ts';
 import { keyOf, splitKey } from '../work-queue.ts';
 import type { PodAddresses } from './addresses.ts';
 import { podIpOf } from './addresses.ts';
@@ -34,13 +35,13 @@ export function isReady(node: NodeObject): boolean {
   return conditionOf(node.status?.conditions, 'Ready')?.status === 'True';
 }
 
-export function startScheduler(cluster: Cluster, addresses: PodAddresses): void {
+export function startScheduler(cluster: Cluster, addresses: PodAddresses, volumes: PodVolumes): void {
   const { store } = cluster;
   const waiting = new Set<string>();
   const queue = cluster.queue('scheduler', (key) => {
     const pod = store.get('Pod', ...splitKey(key));
     if (pod === undefined || isPlaced(pod) || isEnding(pod)) waiting.delete(key);
-    else if (place(cluster, addresses, pod)) waiting.delete(key);
+    else if (place({ cluster, addresses, volumes }, pod)) waiting.delete(key);
     else waiting.add(key);
   });
   const retry = () => {
@@ -57,6 +58,11 @@ export function startScheduler(cluster: Cluster, addresses: PodAddresses): void 
     const frees = type === 'DELETED' || (old !== undefined && holdsHostPorts(old) && !holdsHostPorts(object));
     if (frees && waiting.size > 0) retry();
   });
+  for (const kind of ['PersistentVolumeClaim', 'PersistentVolume', 'StorageClass'] as const) {
+    store.onCommit(kind, ({ type }) => {
+      if (waiting.size > 0 && type !== 'DELETED') retry();
+    });
+  }
   store.onCommit('Node', ({ type, object, old }) => {
     if (waiting.size > 0 && type !== 'DELETED' && fitness(object) !== fitness(old)) retry();
   });
@@ -70,21 +76,31 @@ const isPlaced = (pod: Pod) =>
   (pod.spec.hostNetwork === true || podIpOf(pod) !== undefined) &&
   conditionOf(pod.status?.conditions, 'PodScheduled')?.status === 'True';
 
+interface Scheduling {
+  cluster: Cluster;
+  addresses: PodAddresses;
+  volumes: PodVolumes;
+}
+
 /** True if the pod has got its node and address. */
-function place(cluster: Cluster, addresses: PodAddresses, pod: Pod): boolean {
+function place(scheduling: Scheduling, pod: Pod): boolean {
+  const { cluster, addresses, volumes } = scheduling;
   const { store } = cluster;
   const named = pod.spec.nodeName;
   if (named) {
     const node = store.get('Node', undefined, named);
     if (node === undefined) return refuse(cluster, pod, 'NodeNotFound', `node "${named}" not found`);
-    return bind(cluster, addresses, pod, node);
+    return volumes.ready(pod, node) && bind(cluster, addresses, pod, node);
   }
   const reasons = new Map<string, number>();
   let best: NodeObject | undefined;
   let fewest = Number.POSITIVE_INFINITY;
   const nodes = store.list('Node').sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  const obstacle = volumes.obstacle(pod);
+  const available = `0/${nodes.length} nodes are available`;
+  if (obstacle !== undefined) return refuse(cluster, pod, 'Unschedulable', `${available}: ${obstacle}.`);
   for (const node of nodes) {
-    const why = whyNot(cluster, addresses, pod, node);
+    const why = whyNot(scheduling, pod, node);
     const pods = addresses.podsOn(node.metadata.name).size;
     if (why !== undefined) {
       reasons.set(why, (reasons.get(why) ?? 0) + 1);
@@ -98,14 +114,14 @@ function place(cluster: Cluster, addresses: PodAddresses, pod: Pod): boolean {
       fewest = load;
     }
   }
-  if (best !== undefined) return bind(cluster, addresses, pod, best);
+  if (best !== undefined) return volumes.ready(pod, best) && bind(cluster, addresses, pod, best);
   const causes = [...reasons].map(([why, count]) => `${count} node(s) ${why}`).join(', ');
-  const message =
-    nodes.length === 0 ? 'no nodes available to schedule pods' : `0/${nodes.length} nodes are available: ${causes}.`;
+  const message = nodes.length === 0 ? 'no nodes available to schedule pods' : `${available}: ${causes}.`;
   return refuse(cluster, pod, 'Unschedulable', message);
 }
 
-function whyNot(cluster: Cluster, addresses: PodAddresses, pod: Pod, node: NodeObject): string | undefined {
+function whyNot(scheduling: Scheduling, pod: Pod, node: NodeObject): string | undefined {
+  const { cluster, addresses, volumes } = scheduling;
   if (!isReady(node)) return 'were not ready';
   if (node.spec?.unschedulable) return 'were unschedulable';
   const taint = untolerated(node.spec?.taints, pod.spec.tolerations, ['NoSchedule', 'NoExecute']);
@@ -121,7 +137,7 @@ function whyNot(cluster: Cluster, addresses: PodAddresses, pod: Pod, node: NodeO
     }
   }
   if (!pod.spec.hostNetwork && !hasRoom(addresses, node)) return 'had no free pod address';
-  return undefined;
+  return volumes.whyNotOn(node, pod);
 }
 
 /** Compares counts first: a node with fewer pods than addresses has a free one. */

@@ -64,6 +64,7 @@ class Replicas {
     const currentHash = this.hashOfRevision(current) ?? updateHash;
     let failure: ApiError | undefined;
     try {
+      this.keepClaimOwners();
       if (this.keepReplicas(current, update) && this.deleteSurplus()) this.roll(updateHash);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -178,6 +179,31 @@ class Replicas {
     }
   }
 
+  /**
+   * Whose end is the end of the claims (stateful_set_utils.go, updateClaimOwnerRefForSetAndPod): the set's, with
+   * `whenDeleted: Delete`; that of a pod beyond the wanted number, with `whenScaled: Delete`; nobody's otherwise.
+   */
+  private keepClaimOwners(): void {
+    const { store, registry } = this.cluster;
+    const { metadata, spec } = this.set;
+    const { whenDeleted, whenScaled } = spec.persistentVolumeClaimRetentionPolicy ?? {};
+    if (!spec.volumeClaimTemplates?.length) return;
+    for (const [ordinal, pod] of this.pods) {
+      const surplus = ordinal < this.first || ordinal >= this.end;
+      const owner = surplus && whenScaled === 'Delete' ? pod : whenDeleted === 'Delete' ? this.set : undefined;
+      for (const template of spec.volumeClaimTemplates) {
+        const name = `${template.metadata.name}-${pod.metadata.name}`;
+        const claim = store.get('PersistentVolumeClaim', metadata.namespace, name);
+        if (claim === undefined) continue;
+        const { ownerReferences = [], ...rest } = claim.metadata;
+        const others = ownerReferences.filter(({ uid }) => uid !== metadata.uid && uid !== pod.metadata.uid);
+        const owners = owner === undefined ? others : [...others, referenceTo(owner)];
+        const next = { ...rest, ...(owners.length > 0 && { ownerReferences: owners }) };
+        registry.write({ ...claim, metadata: next }, claim);
+      }
+    }
+  }
+
   private hashOfRevision(name: string): string | undefined {
     const found = this.cluster.store.get('ControllerRevision', this.set.metadata.namespace, name);
     return found && hashOf(found);
@@ -215,6 +241,14 @@ class Replicas {
     registry.write({ ...now, status }, now);
   }
 }
+
+/** An owner that does not control: it takes its dependents with it, and nothing more. */
+const referenceTo = ({ apiVersion, kind, metadata: { name, uid } }: Pod | StatefulSet) => ({
+  apiVersion,
+  kind,
+  name,
+  uid,
+});
 
 const isEnding = (pod: Pod): boolean => pod.metadata.deletionTimestamp !== undefined;
 const revisionOf = (pod: Pod): string => pod.metadata.labels?.[REVISION_HASH] ?? '';

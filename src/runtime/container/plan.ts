@@ -93,7 +93,7 @@ function bindMountsOf(pod: Pod, container: Container, podDir: string): BindMount
     return {
       source: subPath ? subPathOf(root, subPath) : root,
       target: posix.join('/', mountPath),
-      readOnly: readOnly === true || followsObjects(volume),
+      readOnly: readOnly === true || volume.persistentVolumeClaim?.readOnly === true || followsObjects(volume),
       file: statSync(subPath ? subPathOf(root, subPath) : root).isFile(),
     };
   });

@@ -1,11 +1,11 @@
-/** ConfigMaps, Secrets and tokens to which pods refer. */
-import type { ConfigMap, Pod, Secret } from '../../api/types/objects.ts';
+/** ConfigMaps, Secrets, tokens and claimed volumes to which pods refer. */
+import type { ConfigMap, PersistentVolume, Pod, Secret } from '../../api/types/objects.ts';
 import type { PodManagerOptions } from '../pod/options.ts';
 
 /** A container cannot be created from its manifest at present: kubelet's CreateContainerConfigError. */
 export class ContainerConfigError extends Error {}
 
-type SourceOptions = Pick<PodManagerOptions, 'getConfigMap' | 'getSecret' | 'requestToken'>;
+type SourceOptions = Pick<PodManagerOptions, 'getConfigMap' | 'getSecret' | 'getClaimedVolume' | 'requestToken'>;
 
 /** A token is renewed after this fraction of its lifetime (kubelet, pkg/kubelet/token). */
 const RENEW_AT = 0.8;
@@ -38,6 +38,13 @@ export class ConfigSource {
     const found = await this.options.getSecret(namespace, name);
     if (found === undefined && !optional) throw new ContainerConfigError(`secret "${name}" not found`);
     return found;
+  }
+
+  /** The volume that the pod's claim is bound to. @throws Error while it is bound to none */
+  async claimedVolume(namespace: string, claim: string): Promise<PersistentVolume> {
+    const volume = await this.options.getClaimedVolume?.(namespace, claim);
+    if (volume === undefined) throw new Error(`error processing PVC ${namespace}/${claim}: PVC is not bound`);
+    return volume;
   }
 
   /** A token of the pod's service account that is not about to expire. @throws Error if none can be obtained */

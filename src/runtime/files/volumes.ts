@@ -1,6 +1,8 @@
 /**
  * Volumes of a pod on disk, under <pod>/volumes/<name>.
  *
+ * A claimed volume is a link to its path on this machine, so that an agent that takes over needs no API to know it.
+ *
  * Volumes filled from objects (volume-files.ts) are laid out as kubelet does (pkg/volume/util/atomic_writer.go): the
  * files are links through `..data`, itself a link to a directory with the current content, so that an update becomes
  * visible at once as a whole.
@@ -25,9 +27,12 @@ import { filesOf, type PodFacts, type VolumeFile } from './volume-files.ts';
 
 const DATA_LINK = '..data';
 
-/** Directory of a volume of the pod; for a hostPath, its own path. */
-export const volumePath = (podDir: string, volume: Volume): string =>
-  volume.hostPath?.path ?? join(podDir, 'volumes', volume.name);
+/** Directory of a volume of the pod; for a hostPath and a claimed volume, their own path. */
+export function volumePath(podDir: string, volume: Volume): string {
+  if (volume.hostPath !== undefined) return volume.hostPath.path;
+  const path = join(podDir, 'volumes', volume.name);
+  return volume.persistentVolumeClaim === undefined ? path : (linkTarget(path) ?? path);
+}
 
 /** Digest of the content last written to each volume. */
 export type VolumeVersions = Map<string, string>;
@@ -59,6 +64,7 @@ export async function prepareVolumes(
         writeAtomically(path, files);
         versions.set(volume.name, version);
       } else if (volume.hostPath !== undefined) checkHostPath(volume.hostPath);
+      else if (volume.persistentVolumeClaim !== undefined) await linkClaimed(pod, podDir, volume, source);
       else if (!versions.has(volume.name)) {
         mkdirSync(path, { recursive: true });
         chmodSync(path, 0o777); // Any user of any container may write here.
@@ -70,6 +76,21 @@ export async function prepareVolumes(
       );
     }
   }
+}
+
+/** Once: what a pod has mounted stays, whatever becomes of the claim. */
+async function linkClaimed(pod: Pod, podDir: string, volume: Volume, source: ConfigSource): Promise<void> {
+  const link = join(podDir, 'volumes', volume.name);
+  if (linkTarget(link) !== undefined) return;
+  const { namespace = 'default' } = pod.metadata;
+  const { metadata, spec } = await source.claimedVolume(namespace, volume.persistentVolumeClaim!.claimName);
+  const path = spec.hostPath?.path ?? spec.local?.path;
+  if (path === undefined) {
+    throw new Error(`volume ${metadata.name} is of a kind that this node cannot mount (hostPath and local are)`);
+  }
+  checkHostPath({ path, ...spec.hostPath });
+  mkdirSync(dirname(link), { recursive: true, mode: 0o755 });
+  symlinkSync(path, link);
 }
 
 function digestOf(files: ReadonlyMap<string, VolumeFile>): string {

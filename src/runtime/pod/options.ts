@@ -1,5 +1,5 @@
 /** What the agent passes to the pod manager: directories, the network, and access to the API. */
-import type { ConfigMap, Pod, PodStatus, Secret, Service } from '../../api/types/objects.ts';
+import type { ConfigMap, PersistentVolume, Pod, PodStatus, Secret, Service } from '../../api/types/objects.ts';
 import type { Sandbox } from './sandbox.ts';
 
 export interface PodNetwork {
@@ -26,6 +26,8 @@ export interface PodManagerOptions {
   services?: () => Iterable<Service>;
   network: PodNetwork;
   getConfigMap(namespace: string, name: string): ConfigMap | undefined | Promise<ConfigMap | undefined>;
+  /** The volume that a claim is bound to; undefined while it is bound to none. Absent: there are no claims. */
+  getClaimedVolume?(namespace: string, claim: string): Promise<PersistentVolume | undefined>;
   getSecret(namespace: string, name: string): Secret | undefined | Promise<Secret | undefined>;
   /** A token of the pod's service account, bound to the pod. Absent: tokens are not available. */
   requestToken?(

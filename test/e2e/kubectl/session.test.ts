@@ -71,7 +71,12 @@ for (const file of readdirSync(FOLDER)
   (why === undefined ? test : test.skip)(`kubectl: ${file.replace('.txt', '').replaceAll('-', ' ')}`, async () => {
     const directory = mkdtempSync(join(tmpdir(), 'dataplane-kubectl-'));
     const insecure = { host: '127.0.0.1', port: 0 };
-    const controller = await startController({ stateDir: directory, socketPath: `${directory}/api.sock`, insecure });
+    const controller = await startController({
+      stateDir: directory,
+      socketPath: `${directory}/api.sock`,
+      insecure,
+      volumesDirectory: `${directory}/volumes`,
+    });
     const server = `http://127.0.0.1:${controller.insecurePort}`;
     // kubectl by its name, whatever the program is, with a home of its own for what it keeps.
     const env = { PATH: process.env.PATH, HOME: directory, KUBECONFIG: '/dev/null', KUBECTL: PROGRAM, SERVER: server };

@@ -1,9 +1,9 @@
 /** kubectl logs, exec, attach, cp and port-forward, over WebSocket and over SPDY, as typed by its users. */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, output, processPod, run, startCluster } from '../../lib/cluster.ts';
@@ -218,5 +218,47 @@ kubectlTest('a termination message is what the container wrote to its file, not 
     assert.is(await kubectl(['get', 'pod', name, '-o', path]), message, name);
   }
 });
+
+kubectlTest(
+  "a claim's files outlive its pod, are seen by the next one on another node, and go with the claim",
+  async () => {
+    const claim = {
+      apiVersion: 'v1',
+      kind: 'PersistentVolumeClaim',
+      metadata: { name: 'data' },
+      spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+    };
+    const user = (name: string, node: string, command: string, mount: object) => {
+      const pod = processPod(name, node, ['sh', '-c', command], {
+        volumeMounts: [{ name: 'data', mountPath: '/data', ...mount }],
+      }) as { spec: object };
+      const volumes = [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }];
+      pod.spec = { ...pod.spec, restartPolicy: 'Never', volumes };
+      return pod;
+    };
+    const phase = (name: string, wanted: string) =>
+      eventually(
+        async () => (await kubectl(['get', 'pod', name, '-o', 'jsonpath={.status.phase}'])) === wanted || undefined,
+      );
+    await cluster.apply(
+      claim,
+      user('writer', 'n1', 'echo kept > /data/part/file', { mountPath: '/data/part', subPath: 'inner' }),
+    );
+    await phase('writer', 'Succeeded');
+    const volume = await kubectl(['get', 'pvc', 'data', '-o', 'jsonpath={.spec.volumeName}']);
+    const path = await kubectl(['get', 'pv', volume, '-o', 'jsonpath={.spec.hostPath.path}']);
+    assert.is(readFileSync(join(path, 'inner/file'), 'utf8'), 'kept\n');
+    assert.is(statSync(dirname(path)).mode & 0o777, 0o700, "claims' directories are private to root");
+    await kubectl(['delete', 'pod', 'writer', '--now']);
+    await cluster.apply(user('follower', 'n2', 'cat /data/inner/file; sleep 1000', {}));
+    await eventually(async () => (await kubectl(['logs', 'follower'])) === 'kept\n' || undefined);
+    assert.match(await kubectl(['describe', 'pvc', 'data']), /Used By: +follower/);
+    await kubectl(['delete', 'pvc', 'data', '--wait=false']);
+    assert.match(await kubectl(['get', 'pvc', 'data']), 'Terminating');
+    assert.ok(existsSync(join(path, 'inner/file')), 'in use');
+    await kubectl(['delete', 'pod', 'follower', '--now']);
+    await eventually(() => Promise.resolve(!existsSync(path) || undefined));
+  },
+);
 
 test.run();
