@@ -1,6 +1,6 @@
 /**
- * Errors as the command line reports them: what failed and what to do about it, and the exit status. One line, or one line
- * for each of several mistakes. DATAPLANE_DEBUG=1 adds the stack trace.
+ * Errors of the command line: what failed, what to do about it, and the exit status. One line, or one per mistake if
+ * there are several. DATAPLANE_DEBUG=1 adds the stack trace.
  */
 import type { ClusterErrorCode } from '../cluster/errors.ts';
 
@@ -12,7 +12,7 @@ export class CliError extends Error {
   override readonly name = 'CliError';
   readonly status: Exit;
 
-  /** @param advice what to do about it, as the rest of the sentence */
+  /** @param advice what to do about it; printed after a colon */
   constructor(status: Exit, what: string, advice?: string) {
     super(withAdvice(what, advice));
     this.status = status;
@@ -41,7 +41,7 @@ export const BRING_UP = 'bring one up with `dataplane up`';
 
 const REMOVED = 'everything was removed again';
 
-/** What to do about an error of src/cluster that has no advice of its own. */
+/** Advice for errors of src/cluster that have none of their own. */
 const ADVICE: Readonly<Record<ClusterErrorCode, string | undefined>> = {
   OPTIONS: 'see `dataplane up --help`',
   MACHINE: undefined,
@@ -57,7 +57,7 @@ const ADVICE: Readonly<Record<ClusterErrorCode, string | undefined>> = {
   TEAR_DOWN: 'run `dataplane down` again',
 };
 
-/** Mistakes listed for one command; a manifest with more has one cause. */
+/** Limit on the mistakes that a command lists. */
 const MAX_PROBLEMS = 10;
 
 export interface ErrorReport {
@@ -87,7 +87,7 @@ interface ApiErrorLike {
   status?: { details?: { causes?: readonly { field?: string; message?: string }[] } };
 }
 
-/** One line, or one for each mistake of an object that has several. */
+/** One line, or one per mistake if the object has several. */
 function describeApiError({ reason, message, status }: ApiErrorLike): string {
   const causes = status?.details?.causes ?? [];
   const object = /^(.*? is invalid): \[/s.exec(message)?.[1];
@@ -119,7 +119,7 @@ function describeUnreachable(code: string, message: string): string {
   if (code === 'ECONNREFUSED') {
     const again =
       'try again in a second, or start it with `dataplane controller`; `dataplane down` removes the cluster';
-    return `the controller is not running, nodes go on forwarding: ${again}`;
+    return `the controller is not running, nodes keep forwarding: ${again}`;
   }
   if (code === 'EACCES' || code === 'EPERM') return 'the cluster belongs to root: run it with sudo';
   return oneLine(message);
@@ -136,7 +136,7 @@ const oneLine = (text: string): string =>
 
 const isRoot = (): boolean => process.geteuid?.() === 0;
 
-/** Every command that touches namespaces or devices begins with this. */
+/** Commands that use namespaces or devices call this first. @throws CliError */
 export function needRoot(command: string): void {
   if (!isRoot()) throw failed(`dataplane ${command} needs root`, `run \`sudo dataplane ${command}\``);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The command `dataplane`. Knows the commands' names and one line about each; a command's own module is loaded when it is
- * needed, so that `--help` is quick.
+ * The command `dataplane`. It has only the names of the commands and one line about each; a command's module is loaded
+ * when it is used, so that `--help` is fast.
  */
 import { fileURLToPath } from 'node:url';
 import type { Command } from './args/args.ts';
@@ -17,33 +17,39 @@ interface Entry {
 const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> = {
   'The cluster': {
     up: { about: 'bring the cluster up and apply files', load: () => import('./commands/up.ts') },
-    down: { about: 'remove all of it', load: () => import('./commands/down.ts') },
-    kubeconfig: { about: 'how kubectl and other clients find it', load: () => import('./commands/kubeconfig.ts') },
+    down: { about: 'remove the cluster', load: () => import('./commands/down.ts') },
+    kubeconfig: {
+      about: 'print the kubeconfig for kubectl and other clients',
+      load: () => import('./commands/kubeconfig.ts'),
+    },
     config: { about: 'show or change options of the running cluster', load: () => import('./commands/config.ts') },
-    status: { about: 'state of nodes, agents, workers and tables', load: () => import('./commands/status.ts') },
+    status: {
+      about: 'show the state of nodes, agents, workers and tables',
+      load: () => import('./commands/status.ts'),
+    },
   },
   Objects: {
-    apply: { about: 'create or change objects from manifests', load: () => import('./commands/apply.ts') },
-    delete: { about: 'delete objects, by manifest or by name', load: () => import('./commands/delete.ts') },
+    apply: { about: 'create or update objects from manifests', load: () => import('./commands/apply.ts') },
+    delete: { about: 'delete objects by manifest or by name', load: () => import('./commands/delete.ts') },
     get: { about: 'show objects', load: () => import('./commands/get.ts') },
-    describe: { about: 'show one object in full, with its events', load: () => import('./commands/describe.ts') },
-    expose: { about: 'make a service for a pod', load: () => import('./commands/expose.ts') },
+    describe: { about: 'show objects in full, with their events', load: () => import('./commands/describe.ts') },
+    expose: { about: 'create a service for a pod or a deployment', load: () => import('./commands/expose.ts') },
   },
   Pods: {
     exec: { about: 'run a command in a container', load: () => import('./commands/exec.ts') },
-    logs: { about: "read a container's output", load: () => import('./commands/logs.ts') },
-    restart: { about: "restart a pod's containers; its network stays", load: () => import('./commands/restart.ts') },
+    logs: { about: "print a container's output", load: () => import('./commands/logs.ts') },
+    restart: { about: "restart a pod's containers and keep its network", load: () => import('./commands/restart.ts') },
   },
   Packets: {
     trace: {
-      about: 'a packet through the live tables, explained step by step',
+      about: 'follow a packet through the live tables, step by step',
       load: () => import('./commands/trace.ts'),
     },
-    conntrack: { about: 'the tracked connections', load: () => import('./commands/conntrack.ts') },
+    conntrack: { about: 'show or flush the tracked connections', load: () => import('./commands/conntrack.ts') },
   },
-  'The parts that `up` starts': {
-    controller: { about: 'the API and the controllers', load: () => import('./commands/controller.ts') },
-    agent: { about: "one node's data plane and pods", load: () => import('./commands/agent.ts') },
+  'Processes that `up` starts': {
+    controller: { about: 'run the API and the controllers', load: () => import('./commands/controller.ts') },
+    agent: { about: "run one node's data plane and pods", load: () => import('./commands/agent.ts') },
   },
 };
 
@@ -99,22 +105,22 @@ async function main(argv: readonly string[]): Promise<void> {
   await command.run(parseCommandLine(name, command, rest));
 }
 
-// A reader that stops early (`| head`) is not an error.
+// It is no error if the reader of the pipe ends early (`| head`).
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(Exit.DONE);
 });
 
-// `up` starts the controller by this path, and the controller the agents. `down` finds them by it in the list of
-// processes, which the path of a link would defeat.
+// The real path, not that of a link: `up` starts the controller with it, the controller starts the agents, and `down`
+// finds these processes by it.
 process.argv[1] = fileURLToPath(import.meta.url);
 
-// Programs such as `ip` are here, where the path of a user's sudo or cron may not lead.
+// Directories of programs such as `ip`, which may be missing from PATH under sudo or cron.
 process.env.PATH = [...new Set([...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/usr/bin', '/sbin', '/bin'])]
   .filter(Boolean)
   .join(':');
 
 const debug = process.env.DATAPLANE_DEBUG === '1';
-// The trace names lines of the sources, not of the bundle.
+// Stack traces then refer to the sources, not to the bundle.
 if (debug) process.setSourceMapsEnabled(true);
 
 try {
@@ -123,6 +129,6 @@ try {
   const { text, status } = describeError(error);
   if (text !== undefined) process.stderr.write(`${text}\n`);
   if (debug && text !== undefined) console.error(error);
-  // Not exitCode: a timer or socket left by a start that failed would keep a service running that does nothing.
+  // Not exitCode: a timer or socket left over from a failed start would keep the process alive.
   process.exit(status);
 }

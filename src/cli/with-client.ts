@@ -1,4 +1,4 @@
-/** Talking to the API from a command: opens the client, closes it whatever happens. */
+/** Gives commands a client of the API, and closes it afterwards. */
 import { ApiClient } from '../api/client/client.ts';
 import { apiTarget } from '../cluster/state.ts';
 import type { Args, Options } from './args/args.ts';
@@ -10,7 +10,7 @@ export const NAMESPACE_OPTION = {
 
 export const namespaceOf = (args: Args): string => args.value('namespace', dnsLabel) ?? 'default';
 
-/** Runs `work` with a client of the cluster's API. @throws ApiUnreachableError when no cluster is up */
+/** Runs `work` with a client of the cluster's API. @throws ApiUnreachableError if no cluster is up */
 export async function withClient<T>(work: (client: ApiClient) => Promise<T>): Promise<T> {
   const client = new ApiClient(apiTarget());
   try {

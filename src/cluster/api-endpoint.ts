@@ -1,14 +1,14 @@
-/** Where pods reach the API: the outside's address on the underlay, as if the API were a machine of its own there. */
+/** The address of the API for pods: that of the outside on the underlay, as if the API were a machine there. */
 import { existsSync } from 'node:fs';
 import type { ClusterOptions } from '../api/cluster-options.ts';
 import type { AccessOptions } from '../controllers/access/secure-access.ts';
 import { parseCidr, printIp } from '../net/address.ts';
 import { OUTSIDE } from './underlay.ts';
 
-/** kube-apiserver's own. */
+/** The default port of kube-apiserver. */
 const PORT = 6443;
 
-/** Undefined where there is no outside: the nodes are machines of their own then. */
+/** Undefined if this machine has no outside namespace: the nodes are separate machines. */
 export async function clusterEndpoint({ underlayCidr }: ClusterOptions): Promise<AccessOptions['inCluster']> {
   const { namespacePath } = await import('../linux/netns.ts');
   const path = namespacePath(OUTSIDE);

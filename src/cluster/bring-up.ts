@@ -1,4 +1,4 @@
-/** Brings a cluster up on this machine: all of it, or nothing. */
+/** Brings a cluster up on this machine; after a failure everything is removed again. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { ApiClient } from '../api/client/client.ts';
 import type { ClusterOptions } from '../api/cluster-options.ts';
@@ -30,23 +30,23 @@ export interface BringUpOptions {
   options: ClusterOptions;
   /** How many nodes. */
   nodes: number;
-  /** What to apply, in this order. */
+  /** Objects to apply, in this order. */
   documents: readonly Document[];
-  /** The command line of `dataplane`; controller and agents are started with it. */
+  /** The command line of `dataplane`, with which the controller and the agents are started. */
   program: readonly string[];
-  /** Files with more programs for `image:`, absolute paths. */
+  /** Absolute paths of files with additional programs for `image:`. */
   catalogue?: readonly string[];
-  /** Port of the API on 127.0.0.1; absent: one that is free. */
+  /** Port of the API on 127.0.0.1; default: any free port. */
   apiPort?: number | undefined;
-  /** rbac: users may do what roles allow them; absent: every authenticated user everything. */
+  /** rbac: users may do what roles allow; default: every authenticated user may do everything. */
   authorization?: 'rbac' | undefined;
-  /** Best offloads to ask the kernel for; absent: all it has. */
+  /** Highest offload level to request from the kernel; default: everything it supports. */
   offloads?: OffloadName | undefined;
   noUnderlayShortcut?: boolean;
   label?: string | undefined;
-  /** How long until everything has to be Ready. */
+  /** How long to wait until everything is Ready. */
   timeoutSeconds?: number;
-  /** Leave a cluster that did not become Ready as it is, to be looked at. */
+  /** Keep a cluster that did not become Ready, for examination. */
   keepOnFailure?: boolean;
   signal?: AbortSignal;
   onProgress?: (text: string) => void;
@@ -63,8 +63,8 @@ export interface Cluster {
 export const DEFAULT_TIMEOUT_SECONDS = 60;
 
 /**
- * Makes the network, starts controller and agents, applies the documents and waits until everything is Ready. Everything
- * that can be checked is checked before anything is changed; after a later failure everything is removed again.
+ * Creates the network, starts controller and agents, applies the documents and waits until everything is Ready. All
+ * checks that are possible are done before anything is changed; after a later failure everything is removed again.
  * @throws ClusterError, ApiError
  */
 export async function bringUp(options: BringUpOptions): Promise<Cluster> {
@@ -87,7 +87,7 @@ export async function bringUp(options: BringUpOptions): Promise<Cluster> {
   return { file: cluster, nodes: cluster.nodes, tearDown };
 }
 
-/** @throws ClusterError for whatever is known to fail before there is a cluster */
+/** Plans the cluster and does all checks that need no cluster. @throws ClusterError */
 function planCluster(wanted: BringUpOptions): ClusterFile {
   const { options, documents, catalogue = [], offloads, label } = wanted;
   const room = roomForNodes(options.podCidr);
@@ -115,7 +115,7 @@ function planCluster(wanted: BringUpOptions): ClusterFile {
   };
 }
 
-/** Records that nobody is at work on it any more. Its controller has entered itself meanwhile. */
+/** Records that the cluster is up. The controller has recorded itself meanwhile. */
 function isUp(cluster: ClusterFile): void {
   delete cluster.bringingUp;
   const { controller } = readClusterFile() ?? {};
@@ -123,7 +123,7 @@ function isUp(cluster: ClusterFile): void {
   writeClusterFile(cluster);
 }
 
-/** Takes the state directory for this cluster; of two `up` at the same time, one is refused. @throws ClusterError */
+/** Claims the state directory for this cluster; a second `up` at the same time is refused. @throws ClusterError */
 function claim(cluster: ClusterFile): void {
   const present = readClusterFile();
   if (present !== undefined) {
@@ -136,7 +136,7 @@ function claim(cluster: ClusterFile): void {
   if (anythingThere()) {
     const names = namespaces();
     const what = names.length > 0 ? ` (${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''})` : '';
-    throw new ClusterError('LEFTOVERS', `something of an earlier cluster is still there${what}`);
+    throw new ClusterError('LEFTOVERS', `parts of an earlier cluster still exist${what}`);
   }
   mkdirSync(STATE_DIR, { recursive: true, mode: 0o755 });
   try {
@@ -153,7 +153,7 @@ const STARTS_PODS: readonly string[] = ['Pod', 'Deployment', 'ReplicaSet'];
 async function start(cluster: ClusterFile, wanted: BringUpOptions, signal: AbortSignal): Promise<void> {
   const { timeoutSeconds = DEFAULT_TIMEOUT_SECONDS, onProgress = () => {} } = wanted;
   const { nodes, options } = cluster;
-  onProgress('making the network…');
+  onProgress('creating the network…');
   await makeUnderlay(nodes, options.underlayCidr, cluster.underlayMtu);
   signal.throwIfAborted();
   onProgress('starting the controller…');
@@ -168,7 +168,7 @@ async function start(cluster: ClusterFile, wanted: BringUpOptions, signal: Abort
     const applying = { signal, onProgress };
     const pods = wanted.documents.filter(({ object }) => STARTS_PODS.includes(object.kind));
     const others = wanted.documents.filter(({ object }) => !STARTS_PODS.includes(object.kind));
-    // The scheduler counts the pods of every node, so all nodes have to be there before the first pod is.
+    // The scheduler chooses the node with the fewest pods, so all nodes must exist before the first pod.
     await applyAll(client, others, applying);
     await waitUntilReady(client, nodes, [], waiting);
     await applyAll(client, pods, applying);

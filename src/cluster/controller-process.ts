@@ -1,4 +1,4 @@
-/** The controller as a process of its own: starting and supervising it, waiting until it answers, and why it did not. */
+/** The controller's process: starting and supervising it, and waiting until the API responds. */
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -12,11 +12,12 @@ const LOG = join(STATE_DIR, 'controller.log');
 const LOOK_MS = 10;
 
 /**
- * Starts a command again when it ends by a failure or a signal: after 0.1 s, later each time if it does not last ten
- * seconds. Ends when the command ends with status 0 (it was asked to), when its first start fails (no socket was ever
- * made), or when the cluster is gone. A shell: it needs a thirtieth of the memory of another Node.js.
+ * Restarts a command that fails or is killed: after 0.1 s, and after a growing delay if it runs for less than ten
+ * seconds. Ends when the command exits with status 0 (it was stopped), when its first start fails (there never was a
+ * socket), or when the cluster is gone. It is a shell script because that needs a thirtieth of the memory of a Node.js
+ * process.
  *
- * $1 is the state directory, what follows is the command.
+ * $1 is the state directory; the other arguments are the command.
  */
 const SUPERVISOR = `
 state=$1; shift
@@ -35,7 +36,7 @@ done
 `;
 
 /**
- * Starts the controller under its supervisor, in a session of their own; they outlive this process.
+ * Starts the controller under its supervisor, in a new session, so that both survive this process.
  * @param program the command line of `dataplane`
  * @returns the supervisor
  * @throws ClusterError CONTROLLER
@@ -51,7 +52,7 @@ export function startController(program: readonly string[]): ProcessMark {
   return markOf(child.pid);
 }
 
-/** @throws ClusterError CONTROLLER with the last line of its log when it ended or does not answer */
+/** @throws ClusterError CONTROLLER with the last line of its log if it has ended or does not respond */
 export async function waitForApi(supervisor: ProcessMark, deadline: number, signal: AbortSignal): Promise<void> {
   for (;;) {
     signal.throwIfAborted();
@@ -61,8 +62,9 @@ export async function waitForApi(supervisor: ProcessMark, deadline: number, sign
       socket.on('connect', () => socket.destroy());
     });
     if (open) return;
-    if (!isAlive(supervisor)) throw new ClusterError('CONTROLLER', `the controller ended at once: ${lastLogLine()}`);
-    if (Date.now() > deadline) throw new ClusterError('CONTROLLER', `the controller does not answer: ${lastLogLine()}`);
+    if (!isAlive(supervisor)) throw new ClusterError('CONTROLLER', `the controller failed to start: ${lastLogLine()}`);
+    if (Date.now() > deadline)
+      throw new ClusterError('CONTROLLER', `the controller does not respond: ${lastLogLine()}`);
     await sleep(LOOK_MS);
   }
 }

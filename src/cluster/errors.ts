@@ -1,20 +1,20 @@
 /**
- * What can go wrong with a cluster on this machine. `code` is stable: callers decide by it, and the command line chooses
- * the advice and the exit status by it. The message states what is wrong, with the values.
+ * Errors of a cluster on this machine. `code` is stable: callers branch on it, and the command line derives the advice
+ * and the exit status from it. The message states what is wrong, with the values.
  */
 
 export type ClusterErrorCode =
-  /** An argument contradicts another, or cannot work on any machine. */
+  /** Arguments are inconsistent, or invalid on any machine. */
   | 'OPTIONS'
-  /** The machine lacks a program, a device, a privilege or room. */
+  /** The machine lacks a program, a device, a privilege or memory. */
   | 'MACHINE'
-  /** A file that was named cannot be read or is not understood. */
+  /** A file cannot be read or parsed. */
   | 'FILE'
-  /** A manifest is wrong, or refers to something that will not exist. */
+  /** A manifest is invalid, or refers to something that will not exist. */
   | 'MANIFEST'
   | 'ALREADY_UP'
   | 'BEING_BROUGHT_UP'
-  /** Something of an earlier cluster is still there. */
+  /** Parts of an earlier cluster still exist. */
   | 'LEFTOVERS'
   | 'NETWORK'
   | 'CONTROLLER'
@@ -26,9 +26,9 @@ export type ClusterErrorCode =
 export class ClusterError extends Error {
   override readonly name = 'ClusterError';
   readonly code: ClusterErrorCode;
-  /** What to do about it, where that is more specific than what the code implies. */
+  /** Advice, if there is a more specific one than that of the code. */
   readonly advice: string | undefined;
-  /** Further lines, such as what the containers wrote last. */
+  /** Further lines, such as the last output of containers. */
   readonly details: readonly string[];
 
   constructor(code: ClusterErrorCode, message: string, advice?: string, details: readonly string[] = []) {
@@ -39,7 +39,7 @@ export class ClusterError extends Error {
   }
 }
 
-/** Several mistakes of the same files; each is one line. */
+/** Several mistakes in manifests, one line each. */
 export class ManifestError extends ClusterError {
   readonly problems: readonly string[];
 

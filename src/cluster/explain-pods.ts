@@ -1,14 +1,16 @@
-/** Why the pods of a deployment are not Ready: each pod's reason, its last warning, and the last lines it wrote. */
+/** Why the pods of a deployment are not Ready: each pod's reason, its last warning, and its last lines of output. */
 import type { ApiClient } from '../api/client/client.ts';
 import type { Deployment, EventObject, Pod } from '../api/types/objects.ts';
 import { lastLine, lastLines } from './last-lines.ts';
 import { whyNotReady } from './readiness.ts';
 
-/** Pods explained for each deployment, and lines quoted of each: the replicas of one template fail alike. */
+/**
+ * Limits on the pods per deployment and the lines per pod: replicas of one template usually fail for the same reason.
+ */
 const MAX_PODS = 3;
 const LOG_LINES = 5;
 
-/** Lines for people, indented below the deployment's own; empty when it has no pods, or all are Ready. */
+/** Lines of text, indented below the deployment's own; empty if it has no pods, or all are Ready. */
 export async function explainPods(client: ApiClient, deployment: Deployment): Promise<string[]> {
   const { namespace = 'default' } = deployment.metadata;
   const labels = Object.entries(deployment.spec.selector.matchLabels ?? {}).map((pair) => pair.join('='));
@@ -28,7 +30,7 @@ export async function explainPods(client: ApiClient, deployment: Deployment): Pr
   return lines;
 }
 
-/** What the newest warning about a pod says, such as a probe that failed. */
+/** The newest Warning event of a pod, such as a failed probe. */
 async function lastWarning(client: ApiClient, pod: Pod): Promise<string | undefined> {
   const { name, namespace = 'default' } = pod.metadata;
   const { items } = await client.list('Event', { namespace, fieldSelector: `involvedObject.name=${name}` });

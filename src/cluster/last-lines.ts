@@ -1,10 +1,10 @@
-/** The last lines that a container wrote, from its log on this machine. */
+/** The last lines of a container's log on this machine. */
 import type { Pod } from '../api/types/objects.ts';
 import { logTail, podDirectory } from '../runtime/container/logs.ts';
 import type { LastLine } from './readiness.ts';
 import { STATE_DIR } from './state.ts';
 
-/** Of the instance that runs, or of the one before when it has written nothing yet. */
+/** The last lines of the current instance, or of the previous one if the current one has written nothing yet. */
 export function lastLines(
   { metadata: { namespace = 'default', name } }: Pod,
   container: string,

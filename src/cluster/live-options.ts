@@ -1,28 +1,28 @@
 /**
- * Options that may change while the cluster runs: agents follow the ConfigMap kube-system/dataplane-config, and the
- * controller publishes what cluster.json has when it starts again, so both are written.
+ * Changes options of a running cluster. Agents watch the ConfigMap kube-system/dataplane-config; a restarted controller
+ * publishes the options of cluster.json. Both are written.
  */
 import type { ApiClient } from '../api/client/client.ts';
 import { type ClusterOptions, clusterOptionsOf } from '../api/cluster-options.ts';
 import { CONFIG_MAP } from '../api/types/objects.ts';
 import { readClusterFile, writeClusterFile } from './state.ts';
 
-/** What agents put in force at once (src/agent/config.ts). Everything else is fixed when a node is made. */
+/** Options that agents apply at once (src/agent/config.ts). All others are fixed when a node starts. */
 export type LiveOptions = Pick<
   ClusterOptions,
   'conntrackTimeouts' | 'conntrackTcpLiberal' | 'conntrackTcpLoose' | 'portPolicy' | 'localPolicyAction'
 >;
 
-/** The options in force. @throws ApiError */
+/** The current options. @throws ApiError */
 export async function readOptions(client: ApiClient): Promise<ClusterOptions> {
   return clusterOptionsOf(await client.get('ConfigMap', CONFIG_MAP.name, CONFIG_MAP.namespace));
 }
 
 /**
  * Changes options of a running cluster.
- * @param change computes the new values from those in force; called again when somebody else was faster
- * @returns all options, as they are now in force
- * @throws ApiError, or what `change` throws; nothing is changed then
+ * @param change computes the new values from the current ones; called again after a conflict with another writer
+ * @returns all options after the change
+ * @throws ApiError, or what `change` throws; in both cases nothing is changed
  */
 export async function changeOptions(
   client: ApiClient,

@@ -1,8 +1,8 @@
-/** Can this machine run a cluster? Checked before anything is changed. */
+/** Checks that this machine can run a cluster, before anything is changed. */
 import { accessSync, closeSync, constants, existsSync, openSync, readFileSync, statfsSync } from 'node:fs';
 import { ClusterError } from './errors.ts';
 
-/** Programs the cluster runs, and the Debian package of each. */
+/** Required programs, and the Debian package of each. */
 const PROGRAMS: Readonly<Record<string, string>> = { ip: 'iproute2', nsenter: 'util-linux', unshare: 'util-linux' };
 
 /** Bits of CapEff (linux/capability.h). */
@@ -13,29 +13,32 @@ const CAPABILITIES = [
 
 const SHM = '/dev/shm';
 const MIB = 1024 * 1024;
-/** What a node's tables take before the first packet: 4 MiB of index for 262144 connections and 1 MiB of the rest. */
+/**
+ * Memory that a node's tables need before the first packet: 4 MiB for the index of 262144 connections, 1 MiB for the
+ * rest.
+ */
 const TABLES_BYTES = 4 * MIB;
 const INDEX_BYTES_PER_CONNECTION = 16;
 
 /**
- * @param nodes how many nodes it is to run
- * @param maxConntrack tracked connections of each
+ * @param nodes number of nodes
+ * @param maxConntrack tracked connections per node
  * @throws ClusterError MACHINE that names what is missing
  */
 export function checkMachine(nodes: number, maxConntrack: number): void {
   for (const [program, debianPackage] of Object.entries(PROGRAMS)) {
     if (isOnPath(program)) continue;
-    throw new ClusterError('MACHINE', `the program \`${program}\` is not on the path`, `apt install ${debianPackage}`);
+    throw new ClusterError('MACHINE', `the program \`${program}\` is not in PATH`, `apt install ${debianPackage}`);
   }
   if (!existsSync('/proc/self/ns/net')) {
-    throw new ClusterError('MACHINE', 'this kernel has no network namespaces', 'CONFIG_NET_NS is needed');
+    throw new ClusterError('MACHINE', 'this kernel has no network namespaces', 'it needs CONFIG_NET_NS');
   }
   checkCapabilities();
   checkTun();
   checkSharedMemory(nodes, maxConntrack);
 }
 
-/** As execvp(3) looks for it. */
+/** Searches PATH, like execvp(3). */
 const isOnPath = (program: string): boolean =>
   (process.env.PATH ?? '').split(':').some((directory) => {
     try {
@@ -50,17 +53,20 @@ function checkCapabilities(): void {
   const capabilities = BigInt(`0x${/^CapEff:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`);
   for (const [name, bit] of CAPABILITIES) {
     if ((capabilities & (1n << bit)) !== 0n) continue;
-    const advice = 'run it on the machine itself, or the container with --privileged';
+    const advice = 'run it on the host, or run the container with --privileged';
     throw new ClusterError('MACHINE', `root here lacks ${name}`, advice);
   }
 }
 
-/** The device node may exist without being usable: no driver behind it, or a container that may not open it. */
+/**
+ * The device node can exist without being usable: the driver may be missing, or a container may not be allowed to open
+ * it.
+ */
 function checkTun(): void {
   const container = existsSync('/.dockerenv') || existsSync('/run/.containerenv');
   const advice = container
     ? 'run the container with --device /dev/net/tun --privileged'
-    : '`modprobe tun` loads the driver';
+    : 'load the driver with `modprobe tun`';
   try {
     closeSync(openSync('/dev/net/tun', 'r+'));
   } catch (error) {
@@ -70,7 +76,7 @@ function checkTun(): void {
   }
 }
 
-/** A full tmpfs ends a process by SIGBUS at its first write to a new page (mmap(2)), which no message can explain. */
+/** When a tmpfs is full, a process gets SIGBUS at its first write to a new page (mmap(2)), without an error message. */
 function checkSharedMemory(nodes: number, maxConntrack: number): void {
   const needed = nodes * (TABLES_BYTES + INDEX_BYTES_PER_CONNECTION * maxConntrack);
   let free: number;
@@ -86,9 +92,5 @@ function checkSharedMemory(nodes: number, maxConntrack: number): void {
   }
   if (free >= needed) return;
   const what = `${SHM} has ${Math.floor(free / MIB)} MiB free, the tables of ${nodes} nodes need ${Math.ceil(needed / MIB)} MiB`;
-  throw new ClusterError(
-    'MACHINE',
-    what,
-    `\`mount -o remount,size=…\` enlarges it, docker's --shm-size does in a container`,
-  );
+  throw new ClusterError('MACHINE', what, `enlarge it with \`mount -o remount,size=…\`, or with docker's --shm-size`);
 }

@@ -1,4 +1,4 @@
-/** The nodes of a cluster: names, addresses, pod networks, and the Node objects that announce them. */
+/** The nodes of a cluster: names, addresses, pod networks, and their Node objects. */
 
 import type { ClusterOptions } from '../api/cluster-options.ts';
 import { FlannelAnnotation } from '../api/types/objects.ts';
@@ -6,9 +6,9 @@ import { parseCidr, printIp } from '../net/address.ts';
 import { gatewayOf, macOf } from '../net/pod-network.ts';
 import type { ClusterNode } from './state.ts';
 
-/** The first node's address is the network's first plus this. */
+/** Offset of the first node's address in the underlay network. */
 const FIRST_NODE = 11n;
-/** So that the outside, the nodes and the broadcast address fit in a /24. */
+/** The outside, the nodes and the broadcast address fit in a /24. */
 const MAX_NODES = 200;
 
 /** Names, addresses and pod networks of `count` nodes. Node i has the i-th /24 of the pods' network. */
@@ -16,7 +16,7 @@ export function planNodes(count: number, podCidr: string, underlayCidr: string):
   const pods = parseCidr(podCidr)!;
   const underlay = parseCidr(underlayCidr)!;
   return Array.from({ length: count }, (_, i) => {
-    // A network that is a single /24 belongs to the only node.
+    // If the pod network is a single /24, it belongs to the only node.
     const network = pods.first + (pods.prefix === 24 ? 0n : BigInt(i + 1) * 256n);
     return {
       name: `n${i + 1}`,
@@ -26,13 +26,13 @@ export function planNodes(count: number, podCidr: string, underlayCidr: string):
   });
 }
 
-/** How many nodes a pods' network has room for. */
+/** How many nodes fit in a pod network. */
 export function roomForNodes(podCidr: string): number {
   const { prefix } = parseCidr(podCidr)!;
   return Math.min(MAX_NODES, prefix >= 24 ? 1 : 2 ** (24 - prefix) - 1);
 }
 
-/** The Node object of a planned node, with flannel's annotations: its peers may be flannel's. */
+/** The Node object of a planned node, with flannel's annotations for peers that run flannel. */
 export function nodeObject(node: ClusterNode, options: ClusterOptions) {
   const mac = macOf(gatewayOf(node.podCIDR));
   const backend = options.overlay === 'vxlan' ? { VNI: options.vni, VtepMAC: mac } : null;

@@ -1,6 +1,6 @@
 /**
- * Routes of the outside (namespace dp-outside) to services' external and load-balancer addresses: what a router in front
- * of the cluster would have. Several nodes share an address by connection.
+ * Routes of the outside (namespace dp-outside) to services' external and load-balancer addresses, as of a router in
+ * front of the cluster. Connections to an address are spread over its nodes (ECMP).
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -10,12 +10,14 @@ import { runIpBatch } from '../linux/ip-command.ts';
 import { OUTSIDE } from './underlay.ts';
 
 const run = promisify(execFile);
-/** Marks our routes among others (iproute2 `proto`; 200 is unassigned). */
+/** Identifies our routes (iproute2 `proto`; 200 is unassigned). */
 const PROTOCOL = '200';
-/** Choose the next hop by ports too, not by addresses alone (linux ip-sysctl, fib_multipath_hash_policy). */
+/** Hash ports too, not only addresses, to choose the next hop (linux ip-sysctl, fib_multipath_hash_policy). */
 const BY_CONNECTION = 'echo 1 > /proc/sys/net/ipv4/fib_multipath_hash_policy';
 
-/** Returns a function that puts a set of routes in force, one set after the other; undefined without that namespace. */
+/**
+ * Returns a function that installs a set of routes; calls are serialized. Undefined if the namespace does not exist.
+ */
 export function outsideRouter(log: (line: string) => void): ((routes: OutsideRoutes) => void) | undefined {
   const netns = `/run/netns/${OUTSIDE}`;
   if (!existsSync(netns)) return undefined;

@@ -1,4 +1,4 @@
-/** Why an object is not Ready, in one line: nodes, pods and deployments. */
+/** Why a node, pod or deployment is not Ready, in one line. */
 
 import { podReason } from '../api/tables/pod-text.ts';
 import type { Condition, Deployment, KubeObject, NodeObject, Pod } from '../api/types/objects.ts';
@@ -6,10 +6,10 @@ import type { Condition, Deployment, KubeObject, NodeObject, Pod } from '../api/
 const isTrue = (conditions: readonly Condition[] | undefined, type: string): boolean =>
   conditions?.find((condition) => condition.type === type)?.status === 'True';
 
-/** The last line that a container wrote, where this machine has its log. */
+/** The last line of a container's output, if its log is on this machine. */
 export type LastLine = (pod: Pod, container: string) => string | undefined;
 
-/** Undefined when the object is Ready, or when its kind has nothing to wait for. */
+/** Undefined if the object is Ready, or if its kind has no readiness. */
 export function whyNotReady(object: KubeObject, lastLine: LastLine = () => undefined): string | undefined {
   switch (object.kind) {
     case 'Node': {
@@ -36,7 +36,7 @@ export function whyNotReady(object: KubeObject, lastLine: LastLine = () => undef
   }
 }
 
-/** The pod's STATUS and, where a container is the cause, its termination message or the last line it wrote. */
+/** The pod's STATUS and, if a container is the cause, its termination message or its last line of output. */
 function whyPodNotReady(pod: Pod, lastLine: LastLine): string {
   const reason = podReason(pod);
   const { containerStatuses = [], initContainerStatuses = [], conditions } = pod.status ?? {};

@@ -1,5 +1,5 @@
 /**
- * What the machine knows about a cluster that is up: the state directory and what is in it.
+ * The state directory of a cluster on this machine.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ export const CLUSTER_FILE = join(STATE_DIR, 'cluster.json');
 export const API_SOCKET = join(STATE_DIR, 'api.sock');
 export const KUBECONFIG = join(STATE_DIR, 'kubeconfig');
 
-/** Where the API is: a unix socket or http://host:port. */
+/** Address of the API: the path of a unix socket, or http://host:port. */
 export const apiTarget = (): string => process.env.DATAPLANE_API || API_SOCKET;
 
 export interface ClusterNode {
@@ -22,28 +22,28 @@ export interface ClusterNode {
   podCIDR: string;
 }
 
-/** `cluster.json`: what the cluster is, for the controller (also when it starts again), `status` and `down`. */
+/** `cluster.json`: the description of the cluster, for the controller and its restarts, `status` and `down`. */
 export interface ClusterFile {
   options: ClusterOptions;
   nodes: ClusterNode[];
   /** MTU of the underlay's devices. */
   underlayMtu: number;
-  /** Port of the API on 127.0.0.1, where it was asked for. */
+  /** Port of the API on 127.0.0.1, if it was requested. */
   apiPort?: number;
-  /** Who may do what at the API; absent: every authenticated user everything. */
+  /** Authorization mode of the API; default: every authenticated user may do everything. */
   authorization?: 'rbac';
-  /** Best offloads the nodes' devices are to use; absent: all the kernel has. */
+  /** Highest offload level of the nodes' devices; default: everything the kernel supports. */
   offloads?: OffloadName;
   noUnderlayShortcut: boolean;
-  /** Files with more programs for `image:`. */
+  /** Files with additional programs for `image:`. */
   catalogue: string[];
   startedAt: string;
-  /** The `dataplane up` at work; gone once it is done. */
+  /** The `dataplane up` in progress; absent once it is done. */
   bringingUp?: ProcessMark;
   controller?: ProcessMark;
-  /** Starts the controller again when it ends. */
+  /** The process that restarts the controller. */
   supervisor?: ProcessMark;
-  /** Distinguishes clusters: `npm run demo` takes down only its own. */
+  /** A name for the cluster: `npm run demo` removes only the one that it labelled. */
   label?: string;
 }
 
@@ -60,5 +60,5 @@ export function writeClusterFile(cluster: ClusterFile): void {
   renameSync(`${CLUSTER_FILE}.tmp`, CLUSTER_FILE);
 }
 
-/** The mark of a process that was just started. */
+/** Identifies a process that was just started. */
 export const markOf = (pid: number): ProcessMark => findProcess(pid) ?? { pid, startTime: '' };

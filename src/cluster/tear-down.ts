@@ -1,6 +1,6 @@
 /**
- * Removes everything: for `down`, after an `up` that failed, after any crash. Works from the kernel's state (namespaces,
- * mounts, the processes in each namespace), so that it also works without the state directory. Idempotent.
+ * Removes a cluster: for `down`, after a failed `up`, after any crash. It uses the kernel's state (namespaces, mounts,
+ * the processes in each namespace), so it works without the state directory too. Idempotent.
  */
 import { readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,21 +13,24 @@ import { markOf, readClusterFile, STATE_DIR } from './state.ts';
 
 const NETNS_DIR = '/run/netns';
 const NETNS_PREFIX = 'dp-';
-/** How long processes get to vanish after SIGKILL. */
+/** How long to wait for processes to end after SIGKILL. */
 const GONE_MS = 3000;
 
 export interface TearDownReport {
   controller: boolean;
   agents: number;
   pods: number;
-  /** Processes found inside the cluster's namespaces beside those. */
+  /** Other processes that were in the cluster's namespaces. */
   strays: number;
   namespaces: number;
   sharedMemory: number;
   stateDirectory: boolean;
 }
 
-/** Removes everything. @throws ClusterError TEAR_DOWN naming what could not be removed, after the rest was */
+/**
+ * Removes everything. @throws ClusterError TEAR_DOWN that names what could not be removed, after removing everything
+ * else
+ */
 export async function tearDown(): Promise<TearDownReport> {
   const problems: string[] = [];
   const attempt = async <T>(what: string, otherwise: T, work: () => T | Promise<T>): Promise<T> => {
@@ -38,10 +41,11 @@ export async function tearDown(): Promise<TearDownReport> {
       return otherwise;
     }
   };
-  // The controller first: it would start the agents again. No orderly shutdown: what it and they would save is removed too.
+  // The controller first: it would restart the agents. SIGKILL: the state that a clean shutdown would save is removed
+  // anyway.
   const controller = await attempt('controller', false, () => killAll(controllers()).then((n) => n > 0));
   const agents = await attempt('agents', 0, () => killAll(agentMarks()));
-  // Noted before the pods' namespaces lose their names: a process of the user's keeps its namespace alive without one.
+  // Read before the pods' namespaces are unmounted: a user's process keeps its namespace alive even without a name.
   const ours = namespaceNumbers();
   const pods = namespaces().filter((name) => name.startsWith('dp-pod-')).length;
   await attempt('pods', undefined, cleanUpPods);
@@ -56,13 +60,14 @@ export async function tearDown(): Promise<TearDownReport> {
   return { controller, agents, pods, strays, namespaces: names.length, sharedMemory, stateDirectory };
 }
 
-/** Is anything of a cluster there? */
+/** Does any part of a cluster exist? */
 export function anythingThere(): boolean {
   return namespaces().length > 0 || readClusterFile() !== undefined;
 }
 
 /**
- * The recorded controller, its supervisor, and any other that works on our state directory: ours, not that of a container's.
+ * The recorded controller, its supervisor, and any other controller that uses this state directory (not one of the same
+ * path in a container).
  */
 function controllers(): ProcessMark[] {
   const { controller, supervisor } = readClusterFile() ?? {};
@@ -98,27 +103,27 @@ function agentMarks(): ProcessMark[] {
   });
 }
 
-/** Containers and their sandboxes: the runtime knows its own. */
+/** Containers and their sandboxes, by the runtime's own clean-up. */
 async function cleanUpPods(): Promise<void> {
   if (entries(join(STATE_DIR, 'pods')).length === 0) return;
   const { cleanupAll } = await import('../runtime/cleanup.ts');
   await cleanupAll(STATE_DIR);
 }
 
-/** The cluster's network namespaces as namespaceOf() names those of processes. */
+/** The cluster's network namespaces, in the form of namespaceOf(). */
 function namespaceNumbers(): Set<string> {
   const ours = new Set<string>();
   for (const name of namespaces()) {
     try {
       ours.add(`net:[${statSync(join(NETNS_DIR, name)).ino}]`);
     } catch {
-      // It went meanwhile.
+      // It was removed meanwhile.
     }
   }
   return ours;
 }
 
-/** Every process whose network namespace is one of these, except this one and those it runs under. */
+/** Every process in one of these network namespaces, except this process and its ancestors. */
 function insiders(ours: ReadonlySet<string>): ProcessMark[] {
   if (ours.size === 0) return [];
   const spared = ancestors();
@@ -143,7 +148,7 @@ function ancestors(): Set<number> {
   return found;
 }
 
-/** SIGKILL to those that are still who they were; returns how many, when they are gone. */
+/** Sends SIGKILL to the processes that still exist and waits until they have ended; returns their number. */
 async function killAll(marks: readonly ProcessMark[]): Promise<number> {
   const alive = marks.filter(isAlive);
   for (const mark of alive) signalProcess(mark, 'SIGKILL');
@@ -153,7 +158,7 @@ async function killAll(marks: readonly ProcessMark[]): Promise<number> {
 
 async function removeNamespaces(names: readonly string[]): Promise<void> {
   if (names.length === 0) return;
-  // -force: go on after a failure; what is left is found by looking again.
+  // -force: continue after a failure; the caller lists the namespaces that remain.
   await runIpBatch(
     [],
     names.map((name) => `netns delete ${name}`),
@@ -173,7 +178,7 @@ async function removeState(): Promise<boolean> {
   } catch {
     return false;
   }
-  // Never follow a mount: emptying a hostPath volume would be unforgivable.
+  // Never descend into a mount: that would delete the contents of hostPath volumes.
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .map((line) => line.split(' ')[4] ?? '')
@@ -186,7 +191,7 @@ async function removeState(): Promise<boolean> {
   return true;
 }
 
-/** mountinfo writes blanks and the like as \ooo (proc(5)). */
+/** mountinfo escapes white space as \ooo (proc(5)). */
 const unescapeMount = (path: string): string =>
   path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 

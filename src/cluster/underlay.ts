@@ -1,6 +1,6 @@
 /**
  * The underlay: the namespace `dp-outside` with a bridge, one namespace for each node, and a veth pair between them.
- * Devices are made inside these namespaces; the host's own namespace gets nothing.
+ * All devices are created inside these namespaces, none in the host's own.
  *
  *   dp-outside: underlay (bridge, 172.18.0.1/24) ── to-n1 ═══ eth0 (172.18.0.11/24) :dp-node-n1
  *                                                └─ to-n2 ═══ eth0 (172.18.0.12/24) :dp-node-n2
@@ -17,13 +17,13 @@ const nodeNetns = (node: string): string => `dp-node-${node}`;
 
 const ETHERNET_MTU = 1500;
 
-/** The MTU the underlay needs so that pods can have the one that is asked for. */
+/** The MTU that the underlay needs for the requested MTU of pods. */
 export function underlayMtuFor({ mtu, overlay }: ClusterOptions): number {
   return Math.min(65535, Math.max(ETHERNET_MTU, mtu === 0 ? 0 : mtu + overlayOverhead(overlay)));
 }
 
 /**
- * Makes all namespaces, devices and addresses. After a failure, `tearDown` removes what was made.
+ * Creates all namespaces, devices and addresses. After a failure, `tearDown` removes what was created.
  * @throws ClusterError NETWORK
  */
 export async function makeUnderlay(nodes: readonly ClusterNode[], underlayCidr: string, mtu: number): Promise<void> {
@@ -31,7 +31,7 @@ export async function makeUnderlay(nodes: readonly ClusterNode[], underlayCidr: 
     await makeDevices(nodes, underlayCidr, mtu);
   } catch (error) {
     if (!(error instanceof IpCommandError)) throw error;
-    throw new ClusterError('NETWORK', `the network could not be made: ${error.message}`);
+    throw new ClusterError('NETWORK', `the network could not be created: ${error.message}`);
   }
 }
 
@@ -75,13 +75,13 @@ async function makeDevices(nodes: readonly ClusterNode[], underlayCidr: string, 
 const wire = (node: string): string => `to-${node}`;
 
 /**
- * Where br_netfilter is loaded (Docker loads it), every frame on a bridge also passes IP's netfilter hooks. The
- * underlay's bridge stands for a switch, and a switch has none.
+ * If br_netfilter is loaded (Docker loads it), every frame on a bridge also passes the netfilter hooks of IP. The
+ * underlay's bridge represents a switch, so these are turned off.
  */
 function passBridgeFilter(): Promise<void> {
   const script = 'for file in /proc/sys/net/bridge/bridge-nf-call-*; do echo 0 > "$file"; done';
   return new Promise((resolve) => {
-    // Without the module there is no such file, and nothing to do.
+    // Without the module these files do not exist, and there is nothing to do.
     execFile('ip', ['netns', 'exec', OUTSIDE, 'sh', '-c', script], { timeout: 5000 }, () => resolve());
   });
 }

@@ -1,4 +1,4 @@
-/** Waits until nodes and applied objects are Ready, and names those that are not when the time is up. */
+/** Waits until nodes and applied objects are Ready, and names those that are not after the timeout. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ApiClient } from '../api/client/client.ts';
 import type { Kind, KubeObject, Manifest } from '../api/types/objects.ts';
@@ -9,7 +9,7 @@ import { whyNotReady } from './readiness.ts';
 import type { ClusterNode } from './state.ts';
 
 const LOOK_MS = 25;
-/** A container that ends as soon as it has started is Ready for a moment; one that lasts this long stays so. */
+/** How long everything must stay Ready: a container that exits right after its start is Ready for a moment. */
 const STEADY_MS = 250;
 
 export interface WaitOptions {
@@ -40,7 +40,7 @@ export async function waitUntilReady(
     const looked = await Promise.all(
       waiting.map(async (one) => {
         const object = (await client.find(one.kind, one.name, one.namespace)) as KubeObject | undefined;
-        return { ...one, why: object === undefined ? 'it is gone' : whyNotReady(object, lastLine) };
+        return { ...one, why: object === undefined ? 'it no longer exists' : whyNotReady(object, lastLine) };
       }),
     );
     waiting = looked.filter((one): one is typeof one & { why: string } => one.why !== undefined);
@@ -68,7 +68,7 @@ export async function waitUntilReady(
   }
 }
 
-/** A deployment's own reason is only how many pods are Ready. */
+/** Adds the pods' reasons to a deployment, whose own reason is only the number of ready pods. */
 async function explainDeployments(
   client: ApiClient,
   waiting: readonly { kind: Kind; name: string; namespace: string | undefined }[],

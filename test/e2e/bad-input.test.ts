@@ -62,7 +62,7 @@ before('networks that overlap, that no host may use, that are too small', async 
     ],
     [['--pod-cidr', '10.244.0.0/24'], /^--nodes 2: 10\.244\.0\.0\/24 has room for 1: choose a larger --pod-cidr/],
     [['--pod-cidr', '10.244.0.0/33'], /^--pod-cidr 10\.244\.0\.0\/33: expected an IPv4 network/],
-    [['--node-port-range', '4000-5000'], /^--vxlan-port 4789 lies among the NodePorts/],
+    [['--node-port-range', '4000-5000'], /^--vxlan-port 4789 is one of the NodePorts/],
   ];
   for (const [words, pattern] of cases) refused(await dataplane(['up', ...words]), pattern, 2);
 });
@@ -94,7 +94,7 @@ before('a /dev/net/tun that cannot be opened, a /dev/shm without room, no ip', a
   const ip = (await run(['sh', '-c', 'readlink -f "$(command -v ip)"'])).stdout.trim();
   refused(
     await isolated(`mount --bind /dev/null ${ip}`, up),
-    /^the program `ip` is not on the path: apt install iproute2$/m,
+    /^the program `ip` is not in PATH: apt install iproute2$/m,
   );
 });
 

@@ -303,7 +303,7 @@ commands('config changes what may change while the cluster runs, also for a cont
   const file = JSON.parse(readFileSync('/run/dataplane/cluster.json', 'utf8'));
   assert.equal(file.options.conntrackTimeouts, { icmp: 77 });
   for (const [text, message] of [
-    ['pod-cidr=10.0.0.0/16', /^pod-cidr is fixed while the cluster is up/],
+    ['pod-cidr=10.0.0.0/16', /^pod-cidr cannot change while the cluster is up/],
     ['conntrack-timeout.udpp=1', /did you mean udp\?/],
     ['port-policy=closed', /expected open or declared/],
     ['x=1', /there is no option "x"/],

@@ -1,6 +1,6 @@
 /**
- * The command line. Each command declares its options in one table, from which come the parser (node:util parseArgs),
- * `--help` and the usage errors.
+ * The command line. Each command declares its options in one table; parsing (node:util parseArgs), `--help` and usage
+ * errors follow from it.
  */
 import { parseArgs } from 'node:util';
 import { nearestWord } from '../../api/nearest-word.ts';
@@ -8,10 +8,10 @@ import { CliError, usageError } from '../errors.ts';
 import { wrap } from '../output/table.ts';
 
 export interface Option {
-  /** Name of the value in the help; without one the option is a switch. */
+  /** Placeholder of the value in the help; without one the option is a flag. */
   value?: string;
   short?: string;
-  /** May be given several times. */
+  /** May be repeated. */
   multiple?: boolean;
   help: string;
 }
@@ -19,9 +19,9 @@ export interface Option {
 export type Options = Readonly<Record<string, Option>>;
 
 export interface Command {
-  /** What follows `dataplane `, one line for each form. */
+  /** What follows `dataplane ` in the usage, one line per form. */
   usage: readonly string[];
-  /** What it does: whole sentences, for `--help`. */
+  /** Description for `--help`. */
   about: string;
   options: Options;
   examples?: readonly string[];
@@ -30,9 +30,9 @@ export interface Command {
 
 /** The parsed arguments of one command. */
 export class Args {
-  /** Arguments that are not options, up to `--`. */
+  /** Arguments before `--` that are not options. */
   readonly operands: readonly string[];
-  /** Arguments after `--`; undefined without a `--`. */
+  /** Arguments after `--`; undefined if there is no `--`. */
   readonly rest: readonly string[] | undefined;
   private readonly values: Readonly<Record<string, unknown>>;
 
@@ -61,7 +61,7 @@ export class Args {
     return this.values[name] !== undefined;
   }
 
-  /** The option's value, read by `read`, which throws for invalid text; undefined when the option was not given. */
+  /** The option's value, parsed by `read`, which throws for invalid text; undefined if the option was not given. */
   value<T>(name: string, read: (text: string, option: string) => T): T | undefined {
     const text = this.text(name);
     return text === undefined ? undefined : read(text, `--${name}`);
@@ -100,8 +100,8 @@ export function parseCommandLine(name: string, command: Pick<Command, 'options'>
 }
 
 /**
- * `--nodes -1` → `--nodes=-1`. parseArgs takes an argument that begins with a dash for an option and would report a
- * missing value; the option's own reader names the value and what is expected.
+ * `--nodes -1` → `--nodes=-1`. parseArgs would treat the argument with a dash as an option and report a missing value;
+ * the error of the option's own parser has the value and what is expected.
  */
 function joinNegativeNumbers(options: Options, argv: readonly string[]): string[] {
   const takesValue = new Map<string, string>();
@@ -126,7 +126,7 @@ interface Token {
   value?: string | undefined;
 }
 
-/** Of two different values one would be lost without notice. @throws CliError that names both */
+/** Refuses two different values of one option, of which one would be ignored. @throws CliError with both values */
 function refuseRepetition(options: Options, tokens: readonly Token[]): void {
   const seen = new Map<string, string>();
   for (const { kind, name = '', value } of tokens) {
@@ -158,10 +158,10 @@ function translate(name: string, options: Options, { code, message }: NodeJS.Err
   return usageError(message.split('. ')[0]!, help);
 }
 
-/** Columns for help in a pipe; a terminal may have fewer, and more than MAX_COLUMNS are hard to read. */
+/** Width of help in a pipe. On a terminal it is the terminal's width, up to MAX_COLUMNS. */
 const DEFAULT_COLUMNS = 80;
 const MAX_COLUMNS = 100;
-/** A longer option has its help on the next line. */
+/** The help of an option longer than this is on the next line. */
 const MAX_USAGE = 28;
 
 /** The text of `dataplane NAME --help`, in lines that fit the terminal. */
@@ -187,7 +187,7 @@ export function printHelp(command: Command, columns: number = process.stdout.col
   return `${lines.join('\n')}\n`;
 }
 
-/** @throws CliError when there are more than `most` operands */
+/** @throws CliError if there are more than `most` operands */
 export function operandsAtMost(name: string, args: Args, most: number): void {
   const extra = args.operands[most];
   if (extra !== undefined) {
@@ -195,7 +195,7 @@ export function operandsAtMost(name: string, args: Args, most: number): void {
   }
 }
 
-/** The operand at `index`. @throws CliError that names what is missing */
+/** The operand at `index`. @param what its name in the error message @throws CliError if it is missing */
 export function needOperand(name: string, args: Args, index: number, what: string): string {
   const operand = args.operands[index];
   if (operand === undefined) {

@@ -1,4 +1,4 @@
-/** The options that describe a cluster: shared by `up` and `controller`. */
+/** The options of a cluster, shared by `up` and `controller`. */
 
 import {
   isTimeoutName,
@@ -14,13 +14,13 @@ import { ipv4Cidr, mtuBytes, oneOf, portNumber, portRange, wholeNumber } from '.
 
 export const CLUSTER_OPTIONS = {
   workers: { value: 'N', help: 'forwarding workers of each node (default: chosen by the agent)' },
-  overlay: { value: 'MODE', help: `between nodes: ${overlayNames()}` },
+  overlay: { value: 'MODE', help: `overlay between nodes: ${overlayNames()}` },
   mtu: { value: 'BYTES', help: "MTU of pods' devices (default: the underlay's minus the overlay's headers)" },
   'pod-cidr': { value: 'CIDR', help: "pods' network; node i gets its i-th /24 (default 10.244.0.0/16)" },
   'service-cidr': { value: 'CIDR', help: "services' network (default 10.96.0.0/12)" },
   'ipip-transport': {
     value: 'WAY',
-    help: 'IPIP over a raw socket (raw-socket, the default; an npm package) or over dp0',
+    help: 'how IPIP packets leave a node: through a raw socket (default; needs the npm package raw-socket) or dp0',
   },
   'vxlan-port': { value: 'PORT', help: 'UDP port of the overlay (default 4789)' },
   'node-port-range': { value: 'A-B', help: 'NodePorts (default 30000-32767)' },
@@ -58,16 +58,16 @@ export const CLUSTER_OPTIONS = {
   },
   dns: {
     value: 'WHO',
-    help: 'who answers for names: agent (default), the agent of each node; external, what you deploy (CoreDNS)',
+    help: "cluster DNS: agent (default): each node's agent is the server; external: a server that you deploy (CoreDNS)",
   },
   'dns-upstream': {
     value: 'ADDRESS',
     multiple: true,
-    help: 'name server for names outside the cluster, ADDRESS or ADDRESS:PORT (default: none, they do not exist)',
+    help: 'name server for names outside the cluster, ADDRESS or ADDRESS:PORT (default: none, such names do not exist)',
   },
 } satisfies Options;
 
-/** Names of the overlays, for a sentence. */
+/** The names of the overlays, for the help. */
 function overlayNames(): string {
   const names = OVERLAY_NAMES.map((name) => (name === DEFAULT_CLUSTER_OPTIONS.overlay ? `${name} (default)` : name));
   return `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
@@ -100,7 +100,7 @@ export function readClusterOptions(args: Args): ClusterOptions {
   return { ...DEFAULT_CLUSTER_OPTIONS, ...Object.fromEntries(set) };
 }
 
-/** `NAME=SECONDS`, several times; the last of a name counts. @throws CliError with status 2 */
+/** Several `NAME=SECONDS`; the last one of a name counts. @throws CliError with status 2 */
 function timeouts(texts: readonly string[]): Record<string, number> {
   return Object.fromEntries(texts.map((text) => readTimeout(text, '--conntrack-timeout')));
 }
@@ -113,13 +113,13 @@ export function readTimeout(text: string, option: string): [name: string, second
     const near = nearestWord(name, names);
     throw usageError(
       `${option} ${text}: there is no timeout "${name}"`,
-      near === undefined ? `there are ${names.join(', ')}` : `did you mean ${near}?`,
+      near === undefined ? `expected one of ${names.join(', ')}` : `did you mean ${near}?`,
     );
   }
   return [name, wholeNumber(1, MAX_TIMEOUT_SECONDS, 'whole seconds')(seconds, `${option} ${name}`)];
 }
 
-/** Refuses options that contradict each other: the controller's own check, with the names of the command line. */
+/** Refuses inconsistent options: the controller's own check, with the names of the command-line options. */
 export async function checkClusterOptions(options: ClusterOptions): Promise<void> {
   const { checkOptions, ClusterOptionsError } = await import('../../controllers/controller.ts');
   try {
@@ -144,6 +144,6 @@ export async function checkClusterOptions(options: ClusterOptions): Promise<void
     ['masquerade ports', masqueradePorts],
   ] as const) {
     if (vxlanPort >= first && vxlanPort <= last)
-      throw usageError(`--vxlan-port ${vxlanPort} lies among the ${name} ${first}-${last}`, 'choose another');
+      throw usageError(`--vxlan-port ${vxlanPort} is one of the ${name} ${first}-${last}`, 'choose another port');
   }
 }

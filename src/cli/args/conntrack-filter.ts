@@ -1,4 +1,4 @@
-/** Which connections are meant: conntrack-tools' filters, with their names (conntrack(8)). */
+/** Filters for connections, as in conntrack-tools (conntrack(8)). */
 
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
 import {
@@ -38,7 +38,7 @@ export const FILTER_OPTIONS = {
 
 export type FlowFilter = (flow: FlowText) => boolean;
 
-/** Names as conntrack(8) takes them. */
+/** Names of protocols, as in conntrack(8). */
 const PROTOCOLS: Readonly<Record<string, number>> = {
   icmp: PROTOCOL_ICMP,
   tcp: PROTOCOL_TCP,
@@ -52,7 +52,7 @@ const TCP_STATES = [
 ];
 const STATUSES = ['ASSURED', 'SEEN_REPLY', 'CONFIRMED', 'UNREPLIED', 'SRC_NAT', 'DST_NAT'];
 
-/** All filters that are given must hold. @throws CliError with status 2 */
+/** A test that combines all given filters (and). @throws CliError with status 2 */
 export function readFilter(args: Args): FlowFilter {
   const tests: FlowFilter[] = [];
   const add = <T>(value: T | undefined, test: (value: T, flow: FlowText) => boolean) => {

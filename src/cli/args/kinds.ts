@@ -1,10 +1,10 @@
-/** The ways to name kinds and objects: `po`, `pods`, `svc,ep`, `pod/mc3`, `all`. */
+/** Parses names of kinds and objects: `po`, `pods`, `svc,ep`, `pod/mc3`, `all`. */
 import { nearestWord } from '../../api/nearest-word.ts';
 import { RESOURCES, type Resource, resourceNamed } from '../../api/resources.ts';
 import { usageError } from '../errors.ts';
 
-/** What kubectl's `all` means, of the kinds that are here. */
-const ALL = ['Pod', 'Service', 'Deployment', 'ReplicaSet'];
+/** The category `all`, as in `kubectl get all`. */
+const ALL = RESOURCES.filter(({ categories }) => categories.includes('all'));
 
 /** One kind by any of its names. @throws CliError with status 2 */
 export function needResource(word: string): Resource {
@@ -13,7 +13,10 @@ export function needResource(word: string): Resource {
   const names = RESOURCES.flatMap(({ plural, singular, shortNames }) => [singular, plural, ...shortNames]);
   const near = nearestWord(word.toLowerCase(), names);
   const known = RESOURCES.map(({ plural }) => plural).join(', ');
-  throw usageError(`there is no kind "${word}"`, near === undefined ? `there are ${known}` : `did you mean ${near}?`);
+  throw usageError(
+    `there is no kind "${word}"`,
+    near === undefined ? `expected one of ${known}` : `did you mean ${near}?`,
+  );
 }
 
 /** Kinds by a list of names: `po,svc` or `all`. */
@@ -21,7 +24,7 @@ function needResources(names: string): Resource[] {
   return names
     .split(',')
     .filter(Boolean)
-    .flatMap((word) => (word === 'all' ? ALL.map((kind) => needResource(kind)) : [needResource(word)]));
+    .flatMap((word) => (word === 'all' ? ALL : [needResource(word)]));
 }
 
 export interface Named {
@@ -29,7 +32,7 @@ export interface Named {
   name: string;
 }
 
-/** `KIND NAME…` or `KIND/NAME…` as operands → kinds, and objects when names are given. */
+/** Operands `KIND`, `KIND NAME…` or `KIND/NAME…` → the kinds, or the objects if names are given. */
 export function readOperands(operands: readonly string[]): { resources: Resource[]; objects: Named[] } {
   const [first, ...rest] = operands;
   if (first === undefined) return { resources: [], objects: [] };

@@ -19,7 +19,11 @@ export function readPodName(command: string, args: Args): string {
   throw usageError(`"${word}": expected the name of a pod`);
 }
 
-/** The pod, and the container that is meant: the one named, else the first when `first` asks for one. */
+/**
+ * The pod, and the container to use.
+ * @param wanted the container's name, if given
+ * @param first whether it defaults to the pod's first container
+ */
 export async function findPod(
   client: ApiClient,
   name: string,
@@ -30,7 +34,7 @@ export async function findPod(
   const pod = await client.get('Pod', name, namespace);
   const names = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].map((container) => container.name);
   if (wanted !== undefined && !names.includes(wanted)) {
-    throw failed(`container ${wanted} is not in pod ${name}`, `it has ${names.join(', ')}`);
+    throw failed(`pod ${name} has no container ${wanted}`, `expected one of ${names.join(', ')}`);
   }
   return { pod, container: wanted ?? (first ? names[0] : undefined) };
 }

@@ -1,18 +1,21 @@
-/** The words of `dataplane trace`: who sends, to whom, which packet. All readers throw CliError with status 2. */
+/**
+ * Parses the arguments of `dataplane trace`: source, destination and packet. All functions throw CliError with status
+ * 2.
+ */
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 import { TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG } from '../../../native-free-dataplane/wire/tcp.ts';
 import { parseIp } from '../../net/address.ts';
 import { usageError } from '../errors.ts';
 import { portNumber } from './values.ts';
 
-/** An end of the packet as it was named. `port` is a number or a Service port's name; undefined when left out. */
-export interface EndWords {
+/** Source or destination, as given. `port` is a number or the name of a Service port; undefined if omitted. */
+export interface EndArg {
   readonly kind: 'pod' | 'node' | 'svc' | 'outside' | 'ip';
   readonly name: string;
   readonly port: string | undefined;
 }
 
-const KINDS: Readonly<Record<string, EndWords['kind']>> = {
+const KINDS: Readonly<Record<string, EndArg['kind']>> = {
   pod: 'pod',
   po: 'pod',
   pods: 'pod',
@@ -27,20 +30,20 @@ const KINDS: Readonly<Record<string, EndWords['kind']>> = {
 const FORMS = 'pod/NAME, node/NAME, svc/NAME or an IPv4 address';
 
 /** `pod/client`, `svc/web:80`, `svc/web:http`, `node/n1:31418`, `10.96.0.10:80`, `outside`. */
-export function readEnd(text: string, option: string): EndWords {
+export function readEnd(text: string, option: string): EndArg {
   const [, head = '', port] = /^([^:]*)(?::([a-z0-9-]+))?$/.exec(text) ?? [];
   if (head === 'outside' && port === undefined) return { kind: 'outside', name: '', port };
   if (parseIp(head)?.family === 4) return { kind: 'ip', name: head, port };
   const [kind = '', name = '', more] = head.split('/');
   const known = Object.hasOwn(KINDS, kind) ? KINDS[kind] : undefined;
   if (known === undefined || name === '' || more !== undefined) {
-    throw usageError(`${option} ${text}: expected ${FORMS}, with :PORT where one is meant`);
+    throw usageError(`${option} ${text}: expected ${FORMS}, with an optional :PORT`);
   }
   return { kind: known, name, port };
 }
 
 /** The port as a number. */
-export function readPort({ port }: EndWords, option: string): number | undefined {
+export function readPort({ port }: EndArg, option: string): number | undefined {
   return port === undefined ? undefined : portNumber(port, option);
 }
 

@@ -1,10 +1,14 @@
-/** Reads the values of options: what was given, where, what is expected. All throw CliError with status 2. */
+/** Parsers for the values of options. All throw CliError with status 2 that has option, value and what is expected. */
 import { type Cidr, parseCidr, printCidr } from '../../net/address.ts';
 import { usageError } from '../errors.ts';
 
 const whole = (text: string): number => (/^\d{1,15}$/.test(text) ? Number(text) : Number.NaN);
 
-/** Reader of a whole number within both bounds. `what` names the unit, `otherwise` what leaving it out means. */
+/**
+ * A parser of whole numbers between two bounds, inclusive.
+ * @param what the unit, for the error message
+ * @param otherwise advice about omitting the option
+ */
 export function wholeNumber(least: number, most: number, what = 'a whole number', otherwise?: string) {
   return (text: string, option: string): number => {
     const value = whole(text);
@@ -13,7 +17,7 @@ export function wholeNumber(least: number, most: number, what = 'a whole number'
   };
 }
 
-/** Reader of one of several keywords. */
+/** A parser of keywords. */
 export function oneOf<const T extends string>(...choices: readonly T[]) {
   return (text: string, option: string): T => {
     const found = choices.find((choice) => choice === text);
@@ -24,7 +28,7 @@ export function oneOf<const T extends string>(...choices: readonly T[]) {
 
 export const portNumber = wholeNumber(1, 65535, 'a port');
 
-/** RFC 8200 §5 is the floor; the ceiling leaves room for VXLAN in a 64 KiB datagram. */
+/** From the minimum of RFC 8200 §5 up to the largest packet that fits with VXLAN in a 64 KiB datagram. */
 export const mtuBytes = wholeNumber(1280, 65485, 'whole bytes', "leave it out to use the underlay's");
 
 /** An IPv4 network; host bits are cleared as Kubernetes does. */

@@ -10,10 +10,10 @@ import { failed, needRoot, usageError } from '../errors.ts';
 
 export const command: Command = {
   usage: ['agent --node NAME [--api TARGET] [--state DIR]'],
-  about: `Run a node: forward its packets and run its pods, in the foreground, in the network namespace it is started in.
-\`dataplane up\` starts one in each node's namespace; on a machine of its own start it in the machine's.`,
+  about: `Run a node in the foreground: forward its packets and run its pods, in the network namespace in which it is started.
+\`dataplane up\` starts an agent in each node's namespace. On a separate machine, start it in the machine's own namespace.`,
   options: {
-    node: { value: 'NAME', help: "the node's name, as of its Node object" },
+    node: { value: 'NAME', help: 'the name of its Node object' },
     api: { value: 'TARGET', help: `a unix socket or http://HOST:PORT (default ${API_SOCKET})` },
     state: { value: 'DIR', help: `directory of the node's state (default ${STATE_DIR})` },
     help: { short: 'h', help: 'show this help' },
@@ -33,7 +33,7 @@ async function run(args: Args): Promise<void> {
   const { takeLock } = await import('../../linux/lock-file.ts');
   const directory = join(stateDir, 'nodes', node);
   mkdirSync(directory, { recursive: true });
-  // Held until this process ends. Two agents of one node would undo each other's devices, rules and pods.
+  // Held until this process ends. Two agents of one node would remove each other's devices, rules and pods.
   const lock = takeLock(join(directory, 'agent.lock'));
   if (typeof lock === 'string') {
     throw failed(`node ${node}: an agent is already running (pid ${lock}); nothing was changed`);

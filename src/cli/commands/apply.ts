@@ -15,7 +15,7 @@ are removed; fields set by others stay.`,
     file: { short: 'f', value: 'FILE', multiple: true, help: 'a file, a directory, or - for stdin' },
     recursive: { short: 'R', help: 'read directories recursively' },
     ...NAMESPACE_OPTION,
-    'dry-run': { help: 'have the cluster check the objects, and change nothing' },
+    'dry-run': { help: 'let the cluster validate the objects without changing anything' },
     help: { short: 'h', help: 'show this help' },
   },
   examples: ['dataplane apply -f demo/', 'cat pod.yaml | dataplane apply -f -'],
@@ -43,8 +43,8 @@ async function run(args: Args): Promise<void> {
 }
 
 /**
- * Images that this machine's cluster cannot run. The API takes them, as Kubernetes' does: the pod would only fail later.
- * Another cluster's catalogue (DATAPLANE_API) is not known here.
+ * Warnings about images that the cluster of this machine cannot run. The API accepts them, as in Kubernetes; the pods
+ * would fail later. With DATAPLANE_API there are none: the catalogue of another cluster is not known here.
  */
 async function imageWarnings(documents: readonly Document[]): Promise<string[]> {
   const { API_SOCKET, apiTarget, readClusterFile } = await import('../../cluster/state.ts');

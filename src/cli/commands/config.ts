@@ -1,4 +1,4 @@
-/** `dataplane config`: the cluster's options, and those that may change while it runs. */
+/** `dataplane config`: shows the cluster's options and changes those that may change while it runs. */
 import type { ClusterOptions } from '../../api/cluster-options.ts';
 import type { LiveOptions } from '../../cluster/live-options.ts';
 import type { Args, Command } from '../args/args.ts';
@@ -13,14 +13,14 @@ type Change = (present: ClusterOptions) => Partial<LiveOptions>;
 
 interface Row {
   read: (options: ClusterOptions) => string;
-  /** Reads the text of `set`; absent where the option is fixed when the cluster is made. */
+  /** Parses the value of `set`; undefined if the option cannot change while the cluster runs. */
   set?: (text: string, key: string) => Change;
 }
 
 const list = (texts: readonly string[]): string => texts.join(',') || '<none>';
 const onOff = oneOf('on', 'off');
 
-/** By the name of the option of `dataplane up`, in its order. */
+/** Keyed by the option's name in `dataplane up`, in the same order. */
 const ROWS: Readonly<Record<string, Row>> = {
   overlay: { read: ({ overlay }) => overlay },
   mtu: { read: ({ mtu }) => (mtu === 0 ? 'automatic' : String(mtu)) },
@@ -68,8 +68,8 @@ export const command: Command = {
   usage: ['config [get] [-o json]', 'config set KEY=VALUE…'],
   about: `Show the cluster's options, by their names in \`dataplane up\`, or change those that may change while it runs:
 port-policy, local-policy-action, conntrack-tcp-liberal and conntrack-tcp-strict (on or off), and
-conntrack-timeout.NAME (seconds; NAME as in \`dataplane up --help\`). A change is in force on every node at once. A
-connection takes a new timeout with its next packet.`,
+conntrack-timeout.NAME (seconds; NAME as in \`dataplane up --help\`). A change takes effect on every node at once. A
+connection gets a new timeout with its next packet.`,
   options: {
     output: { short: 'o', value: 'FORMAT', help: 'json' },
     help: { short: 'h', help: 'show this help' },
@@ -86,8 +86,8 @@ async function run(args: Args): Promise<void> {
     if (rest[0] !== undefined) throw usageError(`dataplane config get: unexpected argument "${rest[0]}"`);
     return show(await withClient(readOptions), json);
   }
-  if (verb !== 'set') throw usageError(`dataplane config: "${verb}" is unknown`, 'there are get and set');
-  if (rest.length === 0) throw usageError('dataplane config set: KEY=VALUE is missing', `there are ${settable()}`);
+  if (verb !== 'set') throw usageError(`dataplane config: unknown operation "${verb}"`, 'expected get or set');
+  if (rest.length === 0) throw usageError('dataplane config set: KEY=VALUE is missing', `KEY is one of ${settable()}`);
   const changes = rest.map(readChange);
   needRoot('config set');
   const options = await withClient((client) =>
@@ -106,7 +106,7 @@ const settable = (): string =>
 /** One `KEY=VALUE`. @throws CliError with status 2 */
 function readChange(text: string): Change {
   const equals = text.indexOf('=');
-  if (equals < 0) throw usageError(`dataplane config set ${text}: expected KEY=VALUE`, `there are ${settable()}`);
+  if (equals < 0) throw usageError(`dataplane config set ${text}: expected KEY=VALUE`, `KEY is one of ${settable()}`);
   const key = text.slice(0, equals);
   const value = text.slice(equals + 1);
   if (key.startsWith(TIMEOUT)) {
@@ -115,9 +115,12 @@ function readChange(text: string): Change {
   }
   const row = Object.hasOwn(ROWS, key) ? ROWS[key] : undefined;
   if (row === undefined)
-    throw usageError(`dataplane config set: there is no option "${key}"`, `there are ${settable()}`);
+    throw usageError(`dataplane config set: there is no option "${key}"`, `expected one of ${settable()}`);
   if (row.set === undefined) {
-    throw usageError(`${key} is fixed while the cluster is up`, `\`dataplane down\`, then \`up --${key} ${value}\``);
+    throw usageError(
+      `${key} cannot change while the cluster is up`,
+      `\`dataplane down\`, then \`up --${key} ${value}\``,
+    );
   }
   return row.set(value, key);
 }

@@ -20,14 +20,14 @@ export const command: Command = {
     'conntrack count [--node NODE] [FILTERS]',
     'conntrack flush [--node NODE] [FILTERS]',
   ],
-  about: `The tracked connections: addresses of both directions (where they differ, they are translated), state, seconds left,
+  about: `Show the tracked connections: addresses of both directions (they differ if translated), state, seconds left,
 packets and bytes of both directions, laid out as by conntrack -L. Every node tracks its own part of a connection.
 \`count\` and \`flush\` apply to the connections that match all filters; the next packet of a flushed connection starts
 a new one.`,
   options: {
-    node: { value: 'NODE', help: 'of one node (default: all of this machine)' },
+    node: { value: 'NODE', help: 'only the connections of this node (default: all nodes of this machine)' },
     ...FILTER_OPTIONS,
-    follow: { short: 'E', help: 'print events of connections as they happen, with their time, until interrupted' },
+    follow: { short: 'E', help: 'print events with their time as they happen, until Ctrl-C' },
     output: { short: 'o', value: 'FORMAT', help: 'json' },
     help: { short: 'h', help: 'show this help' },
   },
@@ -46,8 +46,8 @@ async function run(args: Args): Promise<void> {
   if (!VERBS.some((known) => known === verb)) {
     const near = nearestWord(verb, VERBS);
     throw usageError(
-      `dataplane conntrack: "${verb}" is unknown`,
-      near ? `did you mean ${near}?` : `there are ${VERBS.join(', ')}`,
+      `dataplane conntrack: unknown operation "${verb}"`,
+      near ? `did you mean ${near}?` : `expected one of ${VERBS.join(', ')}`,
     );
   }
   const filter = readFilter(args);
@@ -58,11 +58,11 @@ async function run(args: Args): Promise<void> {
   const present = source.nodesWithFlows();
   if (present.length === 0) throw failed(NOT_UP, BRING_UP);
   if (wanted !== undefined && !present.includes(wanted)) {
-    throw failed(`there is no node "${wanted}" on this machine`, `there are ${present.join(', ')}`);
+    throw failed(`there is no node "${wanted}" on this machine`, `expected one of ${present.join(', ')}`);
   }
   const nodes = wanted === undefined ? present : [wanted];
   if (args.flag('follow')) {
-    if (verb !== 'list') throw usageError(`--follow does not go with ${verb}`, 'it is a way to list');
+    if (verb !== 'list') throw usageError(`--follow cannot be used with ${verb}`, 'it applies to list only');
     return followAll(nodes, filter, json);
   }
   if (verb === 'count') {
@@ -103,7 +103,7 @@ function count(
     );
 }
 
-/** Events of all nodes in one order, each on a line as of `conntrack -E` with its time, or as one JSON object. */
+/** Prints the events of all nodes in order of time, as lines like those of `conntrack -E`, or as JSON objects. */
 async function followAll(nodes: readonly string[], filter: FlowFilter, json: boolean): Promise<void> {
   const { followFlows } = await import('../sources/conntrack-events.ts');
   const { monotonicMs } = await import('../../linux/clock.ts');
@@ -111,7 +111,7 @@ async function followAll(nodes: readonly string[], filter: FlowFilter, json: boo
   const monotonicEpochMs = Date.now() - monotonicMs();
   const ended = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
-  // A reader that stops early (`| head`).
+  // The reader of the pipe has ended (`| head`).
   process.stdout.on('error', () => ended.abort());
   await followFlows(nodes, {
     ended: ended.signal,
@@ -121,11 +121,12 @@ async function followAll(nodes: readonly string[], filter: FlowFilter, json: boo
       if (json) print(JSON.stringify({ time, event: kind, ...asJson({ node, record: 0, ...flow }) }));
       else print(`${time} ${nodes.length > 1 ? `${node} ` : ''}${`[${kind}]`.padStart(9)} ${printFlow(flow)}`);
     },
-    onMissed: (node, count) => note(`node ${node}: ${count} events were lost: they came faster than they were read`),
+    onMissed: (node, count) =>
+      note(`node ${node}: ${count} events were lost, because they came faster than they could be read`),
   });
 }
 
-/** The shape that scripts rely on. */
+/** The documented JSON form (docs/cli.md). */
 function asJson({ record: _, protocol, node, ...flow }: Flow) {
   return { node, protocol: protocolName(protocol), ...flow };
 }

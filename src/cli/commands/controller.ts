@@ -1,4 +1,4 @@
-/** `dataplane controller`: the API and the controllers, until a signal. */
+/** `dataplane controller`: runs the API and the controllers until a signal. */
 
 import { markOf, readClusterFile, STATE_DIR, writeClusterFile } from '../../cluster/state.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
@@ -14,10 +14,10 @@ into DIR its options apply and an agent is kept running for each of its nodes, s
 controller died. Elsewhere the options below apply, and agents are started separately.`,
   options: {
     state: { value: 'DIR', help: `directory of the cluster's state (default ${STATE_DIR})` },
-    authorization: { value: 'MODE', help: 'open (default): every authenticated user may do all; or rbac' },
-    'api-port': { value: 'PORT', help: 'port of the API on 127.0.0.1 (default: one that is free)' },
-    listen: { value: 'HOST:PORT', help: 'serve the API there too, for other machines' },
-    insecure: { help: 'with --listen: unencrypted and with all rights for everybody; for private networks only' },
+    authorization: { value: 'MODE', help: 'open (default): every authenticated user may do everything; or rbac' },
+    'api-port': { value: 'PORT', help: 'port of the API on 127.0.0.1 (default: any free port)' },
+    listen: { value: 'HOST:PORT', help: 'serve the API on this address too, for other machines' },
+    insecure: { help: 'with --listen: plain HTTP, all permissions for every client; for private networks only' },
     ...CLUSTER_OPTIONS,
     help: { short: 'h', help: 'show this help' },
   },
@@ -60,7 +60,7 @@ async function run(args: Args): Promise<void> {
       volumesDirectory: `${state}/volumes`,
     }),
   });
-  // One that continues a cluster is its controller from here on. Not before: another may be running.
+  // Recorded only now, when it is certain that no other controller of this cluster is running.
   if (cluster !== undefined && state === STATE_DIR) writeClusterFile({ ...cluster, controller: markOf(process.pid) });
   log(`serving on ${socketPath} and https://127.0.0.1:${controller.apiPort}`);
   await new Promise<void>((resolve) => {
@@ -73,6 +73,6 @@ function hostAndPort(text: string, option: string): { host: string; port: number
   const match = /^(.*):(\d{1,5})$/.exec(text);
   const port = Number(match?.[2]);
   if (match === null || port > 65535) throw usageError(`${option} ${text}: expected HOST:PORT, such as 10.0.0.1:8001`);
-  if (match[1] === '') throw failed(`${option} ${text}: name the address to listen on`, 'such as 127.0.0.1:8001');
+  if (match[1] === '') throw failed(`${option} ${text}: the address is missing`, 'such as 127.0.0.1:8001');
   return { host: match[1]!.replace(/^\[|\]$/g, ''), port };
 }

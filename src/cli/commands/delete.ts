@@ -14,14 +14,14 @@ const LOOK_MS = 50;
 
 export const command: Command = {
   usage: ['delete -f FILE…', 'delete KIND NAME… [-n NAMESPACE]', 'delete KIND (-l LABELS | --all)'],
-  about: `Delete objects and wait until they are gone. Pods have their grace period to end.`,
+  about: `Delete objects and wait until they are gone. Pods get their grace period to terminate.`,
   options: {
     file: { short: 'f', value: 'FILE', multiple: true, help: 'a file, a directory, or - for stdin' },
     recursive: { short: 'R', help: 'read directories recursively' },
     ...NAMESPACE_OPTION,
     selector: { short: 'l', value: 'LABELS', help: 'all objects of the kind with these labels' },
     all: { help: 'all objects of the kind in the namespace' },
-    'grace-period': { value: 'SECONDS', help: "grace period in place of the pods' own; 0 ends them at once" },
+    'grace-period': { value: 'SECONDS', help: "overrides the pods' grace period; 0 removes them at once" },
     now: { help: 'the same as --grace-period=1' },
     'ignore-not-found': { help: 'treat an object that does not exist as deleted' },
     'no-wait': { help: 'do not wait until they are gone' },
@@ -77,7 +77,7 @@ async function findTargets(client: ApiClient, args: Args, namespace: string): Pr
   return objects.map(({ resource, name }) => ({ resource, name, namespace: home(resource) }));
 }
 
-/** Returns the uid of what now ends; undefined when there was nothing. */
+/** Returns the uid of the object that is being deleted; undefined if it did not exist. */
 async function remove(client: ApiClient, target: Target, grace: number | undefined, lenient: boolean) {
   const { resource, name, namespace } = target;
   try {
@@ -102,7 +102,10 @@ async function waitUntilGone(
   for (const { resource, name, namespace, uid } of targets) {
     while ((await client.find(resource.kind, name, namespace))?.metadata.uid === uid) {
       if (Date.now() > deadline) {
-        throw failed(`${resource.singular} "${name}" is not gone after ${timeoutSeconds} s`, '`dataplane describe` it');
+        throw failed(
+          `${resource.singular} "${name}" still exists after ${timeoutSeconds} s`,
+          'see `dataplane describe`',
+        );
       }
       await sleep(LOOK_MS);
     }

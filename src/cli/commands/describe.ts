@@ -1,4 +1,4 @@
-/** `dataplane describe`: one object in full, with its events. */
+/** `dataplane describe`: objects in full, with their events. */
 import type { ApiClient } from '../../api/client/client.ts';
 import type { Resource } from '../../api/resources.ts';
 import { ageOf } from '../../api/tables/age.ts';

@@ -1,4 +1,4 @@
-/** `dataplane down`: remove the cluster. */
+/** `dataplane down`: removes the cluster. */
 
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { needRoot } from '../errors.ts';
@@ -6,8 +6,8 @@ import { print } from '../output/output.ts';
 
 export const command: Command = {
   usage: ['down'],
-  about: `Remove the cluster: controller, agents, pods, network namespaces, shared tables and state. Works whatever
-state the cluster is in, also after a crash; succeeds when there is nothing.`,
+  about: `Remove the cluster: controller, agents, pods, network namespaces, shared tables and state. Works in any state of
+the cluster, also after a crash. Succeeds if there is nothing to remove.`,
   options: { help: { short: 'h', help: 'show this help' } },
   run,
 };

@@ -1,4 +1,4 @@
-/** `dataplane exec`: run a command in a container, with its namespaces, root, user and environment. */
+/** `dataplane exec`: runs a command in a container, with its namespaces, root, user and environment. */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { STATE_DIR } from '../../cluster/state.ts';
@@ -45,7 +45,7 @@ async function run(args: Args): Promise<void> {
   }
   const stdin = args.flag('stdin') || tty ? 'inherit' : 'ignore';
   const child = spawn(line.file, line.args, { stdio: [stdin, 'inherit', 'inherit'] });
-  // Ctrl-C is the command's to handle; it reaches it through the terminal, other signals through us.
+  // Ctrl-C is handled by the command, which gets it from the terminal. Other signals are forwarded.
   process.on('SIGINT', () => {});
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
   const status = await new Promise<number>((resolve, reject) => {

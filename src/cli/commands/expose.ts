@@ -1,4 +1,4 @@
-/** `dataplane expose`: a service for a pod, or for the pods of a deployment or another service. */
+/** `dataplane expose`: creates a service for a pod, or for the pods of a deployment or another service. */
 import type { Deployment, Pod, Service, ServiceType } from '../../api/types/objects.ts';
 import type { Args, Command } from '../args/args.ts';
 import { readOperands } from '../args/kinds.ts';
@@ -16,14 +16,14 @@ export const command: Command = {
     type: { value: 'TYPE', help: `${TYPES.join(', ')} (default ClusterIP)` },
     port: { value: 'PORT', help: "the service's port; default: the container's, when it declares one" },
     'target-port': { value: 'PORT', help: "the container's port, by number or name (default: the same as --port)" },
-    'node-port': { value: 'PORT', help: 'the port on every node (default: chosen)' },
+    'node-port': { value: 'PORT', help: 'the port on every node (default: allocated)' },
     protocol: { value: 'PROTOCOL', help: 'TCP (default), UDP or SCTP' },
     name: { value: 'NAME', help: "the service's name (default: the pod's)" },
-    'cluster-ip': { value: 'IP', help: "the service's address (default: chosen); None for a headless service" },
+    'cluster-ip': { value: 'IP', help: "the service's address (default: allocated); None for a headless service" },
     'session-affinity': { value: 'MODE', help: 'None (default) or ClientIP' },
     ...NAMESPACE_OPTION,
     ...OUTPUT_OPTION,
-    'dry-run': { help: 'have the cluster check the object, and change nothing' },
+    'dry-run': { help: 'let the cluster validate the object without changing anything' },
     help: { short: 'h', help: 'show this help' },
   },
   examples: ['dataplane expose pod mc3 --type NodePort --port 80 --node-port 31418'],
@@ -87,7 +87,7 @@ function exposed(object: Pod | Deployment | Service) {
   const { labels } = metadata;
   if (kind === 'Pod') {
     if (labels === undefined || Object.keys(labels).length === 0) {
-      throw failed(`pod ${metadata.name} has no labels, so no service can select it`, 'give it one in its manifest');
+      throw failed(`pod ${metadata.name} has no labels, so no service can select it`, 'add a label to its manifest');
     }
     return { selector: labels, labels, ports: portsOf(object) };
   }

@@ -41,7 +41,7 @@ async function run(args: Args): Promise<void> {
     throw usageError('dataplane get: KIND is missing', 'such as `dataplane get pods`');
   }
   const everywhere = args.flag('all-namespaces');
-  if (everywhere && objects.length > 0) throw usageError('a name is looked up in one namespace', 'leave out -A');
+  if (everywhere && objects.length > 0) throw usageError('-A cannot be used with names', 'leave out -A, or the names');
   const namespace = everywhere ? undefined : namespaceOf(args);
   const table: TableOptions = {
     wide: format === 'wide',
@@ -71,7 +71,7 @@ async function run(args: Args): Promise<void> {
     );
     const watching = args.flag('watch');
     if (watching && (found.length > 1 || (format !== 'table' && format !== 'wide'))) {
-      throw usageError('-w shows one kind as a table', 'leave out -o, and name one kind');
+      throw usageError('-w needs a single kind and prints a table', 'leave out -o, and give one kind');
     }
     if (!watching && (format === 'table' || format === 'wide') && found.every((f) => f.objects.length === 0)) {
       note(namespace === undefined ? 'No resources found' : noneIn(resources, namespace));

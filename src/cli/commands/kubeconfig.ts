@@ -1,4 +1,4 @@
-/** `dataplane kubeconfig`: how kubectl and every Kubernetes client find this cluster. */
+/** `dataplane kubeconfig`: the file by which kubectl and other clients find and access this cluster. */
 import { existsSync, readFileSync } from 'node:fs';
 import { KUBECONFIG, readClusterFile } from '../../cluster/state.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
@@ -7,10 +7,10 @@ import { print } from '../output/output.ts';
 
 export const command: Command = {
   usage: ['kubeconfig [--path]'],
-  about: `Print the kubeconfig of the cluster that is up: the API's address, its authority's certificate, and a client
-certificate with all rights. With --path print the name of the file that \`dataplane up\` wrote (readable by root alone).`,
+  about: `Print the kubeconfig of the cluster: the API's address, the CA certificate, and a client certificate with all
+permissions. With --path, print the path of the file that \`dataplane up\` wrote (readable by root only).`,
   options: {
-    path: { help: "the file's name instead of its content" },
+    path: { help: 'print the path of the file instead of its contents' },
     help: { short: 'h', help: 'show this help' },
   },
   examples: ['export KUBECONFIG=$(dataplane kubeconfig --path)', 'dataplane kubeconfig > ~/.kube/dataplane'],

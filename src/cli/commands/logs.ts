@@ -1,4 +1,4 @@
-/** `dataplane logs`: what a container wrote to its standard output and error. */
+/** `dataplane logs`: prints what a container wrote to its standard output and error. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { STATE_DIR } from '../../cluster/state.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
@@ -14,7 +14,7 @@ export const command: Command = {
   about: `Print what a container wrote. With -f, continue until the container has ended for good, the pod is gone, or Ctrl-C.`,
   options: {
     ...POD_OPTIONS,
-    follow: { short: 'f', help: 'continue with what it writes' },
+    follow: { short: 'f', help: 'keep printing new output' },
     tail: { value: 'N', help: 'only the last N lines' },
     previous: { short: 'p', help: 'the log of the previous instance' },
     help: { short: 'h', help: 'show this help' },
@@ -51,7 +51,7 @@ async function run(args: Args): Promise<void> {
       const options = { follow, previous, tailLines };
       for await (const piece of readLog(place, options, endedFor, new AbortController().signal)) await write(piece);
       shown = instance;
-      tailLines = undefined; // Of a later instance everything is news.
+      tailLines = undefined; // print all output of later instances
     }
     const record = recordOf();
     if (!follow || record === undefined || (record.phase === 'terminated' && record.instances === shown)) return;

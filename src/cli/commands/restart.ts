@@ -1,4 +1,4 @@
-/** `dataplane restart`: one container, or all of a pod. The pod's network, address and connections' peers stay. */
+/** `dataplane restart`: restarts one container of a pod, or all. The pod keeps its network namespace and address. */
 import { request } from 'node:http';
 import { agentSocketPath } from '../../api/agent-socket.ts';
 import { STATE_DIR } from '../../cluster/state.ts';
@@ -23,13 +23,13 @@ async function run(args: Args): Promise<void> {
   await withClient(async (client) => {
     const { pod, container } = await findPod(client, name, namespace, args.text('container'), false);
     const node = pod.spec.nodeName;
-    if (!node) throw failed(`pod ${name} is on no node yet`, `see \`dataplane describe pod ${name}\``);
+    if (!node) throw failed(`pod ${name} is not assigned to a node yet`, `see \`dataplane describe pod ${name}\``);
     await askAgent(node, { namespace, pod: name, ...(container !== undefined && { container }) });
     print(`pod/${name} restarted${container === undefined ? '' : ` (container ${container})`}`);
   });
 }
 
-/** @throws CliError with the agent's message when it refuses */
+/** @throws CliError with the agent's message if it refuses */
 function askAgent(node: string, query: Record<string, string>): Promise<void> {
   return new Promise((resolve, reject) => {
     const socketPath = agentSocketPath(STATE_DIR, node);
@@ -45,7 +45,7 @@ function askAgent(node: string, query: Record<string, string>): Promise<void> {
         reject(failed(message));
       });
     });
-    asked.on('timeout', () => asked.destroy(new Error('it does not answer')));
+    asked.on('timeout', () => asked.destroy(new Error('no response')));
     asked.on('error', (error) =>
       reject(failed(`the agent of node ${node}: ${error.message}`, 'see `dataplane status`')),
     );

@@ -1,4 +1,4 @@
-/** `dataplane status`: how nodes, agents, workers and tables are. */
+/** `dataplane status`: the state of nodes, agents, workers and tables. */
 
 import { printAge } from '../../api/tables/age.ts';
 import { readClusterFile } from '../../cluster/state.ts';
@@ -11,8 +11,8 @@ import { type NodeStatus, readStatus } from '../sources/status.ts';
 
 export const command: Command = {
   usage: ['status [-o json]'],
-  about: `The state of the cluster: nodes and their agents, forwarding workers and what they dropped, the overlay, and how full
-the connection tables are. Reads shared memory, so it works while the controller or an agent is down.`,
+  about: `Show the state of the cluster: nodes and their agents, forwarding workers and their drops, the overlay, and the use
+of the connection tables. Reads shared memory, so it works while the controller or an agent is down.`,
   options: {
     output: { short: 'o', value: 'FORMAT', help: 'json' },
     help: { short: 'h', help: 'show this help' },
@@ -71,7 +71,7 @@ function tables(nodes: readonly NodeStatus[]): string {
   return `${tableText([header, ...nodeRows])}\n${tableText([workerHeader, ...workers])}`;
 }
 
-/** The most frequent reasons, and how many more there are. */
+/** The most frequent drop reasons, and the number of others. */
 function drops(counts: Record<string, number>): string {
   const all = Object.entries(counts).sort((a, b) => b[1] - a[1]);
   if (all.length === 0) return '0';

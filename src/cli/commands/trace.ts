@@ -1,10 +1,10 @@
-/** `dataplane trace`: a packet through copies of the live nodes' tables, explained step by step. */
+/** `dataplane trace`: follows a packet through copies of the live tables and explains every step. */
 import { readFileSync } from 'node:fs';
 import { CaptureReader } from '../../../native-free-dataplane/capture/reader.ts';
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
 import { TCP_SYN } from '../../../native-free-dataplane/wire/tcp.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
-import { type EndWords, readEnd, readFlags, readHex, readProtocol } from '../args/trace-packet.ts';
+import { type EndArg, readEnd, readFlags, readHex, readProtocol } from '../args/trace-packet.ts';
 import { portNumber, wholeNumber } from '../args/values.ts';
 import { BRING_UP, failed, NOT_UP, needRoot, usageError } from '../errors.ts';
 import { paint } from '../output/highlight.ts';
@@ -14,7 +14,7 @@ import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 
 const FORMATS = ['json', 'mermaid'] as const;
 const MAX_COLUMNS = 80;
-/** Payload that still fits an underlay of jumbo frames. */
+/** The largest payload that fits an underlay with jumbo frames. */
 const MAX_PAYLOAD = 9000;
 
 export const command: Command = {
@@ -23,11 +23,10 @@ export const command: Command = {
     'trace [FROM] --hex FRAME',
     'trace [FROM] --pcap FILE [--frame N]',
   ],
-  about: `Shows what would become of a packet, without sending it and without changing anything: the tables of the nodes of
-this machine are copied, and the pipeline that forwards runs over the copies, from node to node to the packet's end, and back with
-the answer. Every step names the line of the source that decided, the row of the table that it read, and what it changed.
-FROM and TO are pod/NAME, node/NAME or an IPv4 address; FROM may be outside, TO may be svc/NAME[:PORT], the port by number or
-name.`,
+  about: `Show what would happen to a packet, without sending it and without changing anything. The forwarding pipeline
+runs over copies of the tables of this machine's nodes, from node to node to the packet's destination, and back with the
+reply. Every step has the source line that decided, the table row that it read, and what it changed. FROM and TO are
+pod/NAME, node/NAME or an IPv4 address. FROM can also be outside, TO also svc/NAME[:PORT] with the port's number or name.`,
   options: {
     to: { value: 'TO', help: 'the destination' },
     from: { value: 'FROM', help: 'the same as the operand FROM' },
@@ -39,7 +38,7 @@ name.`,
     ttl: { value: 'N', help: 'time to live (default: 64)' },
     length: { value: 'BYTES', help: 'bytes of payload (default: 0)' },
     hex: { value: 'FRAME', help: 'an Ethernet frame in hexadecimal' },
-    pcap: { value: 'FILE', help: 'an Ethernet frame out of a capture, pcap or pcapng' },
+    pcap: { value: 'FILE', help: 'an Ethernet frame of a capture file (pcap or pcapng)' },
     frame: { value: 'N', help: 'which frame of the capture (default: 1)' },
     ...NAMESPACE_OPTION,
     output: { short: 'o', value: 'FORMAT', help: 'json or mermaid' },
@@ -63,7 +62,7 @@ async function run(args: Args): Promise<void> {
   if (given === undefined && to === undefined)
     throw usageError('dataplane trace: --to is missing', 'see `dataplane trace --help`');
   if (given !== undefined && to !== undefined)
-    throw usageError('--to does not go with --hex or --pcap', 'the frame has its destination');
+    throw usageError('--to cannot be used with --hex or --pcap', 'the frame has a destination');
   const words = readWords(args);
   const format = args.text('output');
   if (format !== undefined && !FORMATS.some((known) => known === format)) {
@@ -89,7 +88,7 @@ async function run(args: Args): Promise<void> {
   try {
     objects = await withClient(source.readNamedObjects);
   } catch (error) {
-    note(`no names: the API does not answer (${(error as Error).message})`);
+    note(`addresses are shown without names, because the API does not respond (${(error as Error).message})`);
   }
   const names = new Names(objects);
   const resolver = new source.Resolver(nodes, names);
@@ -101,7 +100,7 @@ async function run(args: Args): Promise<void> {
   await show(walk, format);
 }
 
-function readFrom(args: Args): EndWords | undefined {
+function readFrom(args: Args): EndArg | undefined {
   const ways = [args.operands[0], args.text('from'), args.flag('from-outside') ? 'outside' : undefined].filter(
     (text): text is string => text !== undefined,
   );
@@ -111,8 +110,7 @@ function readFrom(args: Args): EndWords | undefined {
 
 function readWords(args: Args) {
   const protocol = args.value('protocol', readProtocol) ?? PROTOCOL_TCP;
-  if (args.has('tcp-flags') && protocol !== PROTOCOL_TCP)
-    throw usageError('--tcp-flags goes with --protocol tcp alone');
+  if (args.has('tcp-flags') && protocol !== PROTOCOL_TCP) throw usageError('--tcp-flags needs --protocol tcp');
   const src = args.value('src', readEnd);
   if (src !== undefined && src.kind !== 'ip') throw usageError(`--src ${args.text('src')}: expected an IPv4 address`);
   return {
@@ -125,7 +123,7 @@ function readWords(args: Args) {
   };
 }
 
-/** Longest frame that is traced: what a worker's arena holds of one. */
+/** Longest frame that is traced: as much as a worker's arena holds. */
 const MAX_FRAME = 65_549;
 const MIN_FRAME = 34;
 
@@ -133,9 +131,10 @@ const MIN_FRAME = 34;
 function readFrame(args: Args): Uint8Array | undefined {
   const hex = args.value('hex', readHex);
   const file = args.text('pcap');
-  if (hex !== undefined && file !== undefined) throw usageError('--hex and --pcap are two frames', 'give one');
+  if (hex !== undefined && file !== undefined)
+    throw usageError('--hex and --pcap cannot be used together', 'give one of them');
   const number = args.value('frame', wholeNumber(1, 1_000_000_000, 'the number of a frame'));
-  if (number !== undefined && file === undefined) throw usageError('--frame goes with --pcap');
+  if (number !== undefined && file === undefined) throw usageError('--frame needs --pcap');
   const frame = file === undefined ? hex : frameOf(file, number ?? 1);
   if (frame === undefined || (frame.length >= MIN_FRAME && frame.length <= MAX_FRAME)) return frame;
   throw usageError(`the frame has ${frame.length} bytes`, `expected an Ethernet frame of ${MIN_FRAME} to ${MAX_FRAME}`);
@@ -154,7 +153,7 @@ function frameOf(file: string, number: number): Uint8Array {
   for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {
     if (++count < number) continue;
     if (frame.bytes.length < frame.originalBytes) {
-      throw failed(`${file}: frame ${number} was cut when it was captured`, 'capture whole frames (tcpdump -s 0)');
+      throw failed(`${file}: frame ${number} was truncated by the capture`, 'capture whole frames (tcpdump -s 0)');
     }
     return frame.bytes;
   }

@@ -1,4 +1,4 @@
-/** `dataplane up`: a whole cluster, or nothing. */
+/** `dataplane up`: brings a cluster up; after a failure everything is removed again. */
 import { accessSync, constants } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,8 +13,9 @@ import { note, Progress, print } from '../output/output.ts';
 
 export const command: Command = {
   usage: ['up [-f FILE…] [--nodes N] [OPTIONS]'],
-  about: `Bring a cluster up and apply the files. Returns when everything applied is Ready; otherwise reports what is
-not, with the last lines it wrote, and removes everything again (see --keep-on-failure). All arguments and files are checked before anything is changed.`,
+  about: `Bring a cluster up and apply the files. Returns when everything applied is Ready. Otherwise prints what is not
+Ready, with the last lines of its output, and removes everything again (see --keep-on-failure). All arguments and files
+are checked before anything is changed.`,
   options: {
     file: { short: 'f', value: 'FILE', multiple: true, help: 'manifests: a file, a directory, or - for stdin' },
     nodes: { value: 'N', help: 'number of nodes (default 2)' },
@@ -22,19 +23,19 @@ not, with the last lines it wrote, and removes everything again (see --keep-on-f
     'no-tunnel-offload': { help: 'segment large packets in the data plane, even where the kernel could' },
     offloads: {
       value: 'LEVEL',
-      help: 'highest offload to ask the kernel for: none, checksum, tcp, udp or tunnel (default)',
+      help: 'highest offload to request from the kernel: none, checksum, tcp, udp or tunnel (default)',
     },
     'no-underlay-shortcut': {
       help: "route every frame in the node's namespace, even where nftables could forward it directly",
     },
-    catalogue: { value: 'FILE', multiple: true, help: 'more programs for `image:`, in addition to the built-in ones' },
-    authorization: { value: 'MODE', help: 'at the API: open (default), every authenticated user may do all; or rbac' },
-    'api-port': { value: 'PORT', help: 'port of the API on 127.0.0.1 (default: one that is free)' },
+    catalogue: { value: 'FILE', multiple: true, help: 'programs for `image:`, in addition to the built-in ones' },
+    authorization: { value: 'MODE', help: 'open (default): every authenticated user may do everything; or rbac' },
+    'api-port': { value: 'PORT', help: 'port of the API on 127.0.0.1 (default: any free port)' },
     timeout: {
       value: 'SECONDS',
       help: `how long to wait until everything is Ready (default ${DEFAULT_TIMEOUT_SECONDS})`,
     },
-    'keep-on-failure': { help: 'leave a cluster that does not become Ready up, to be examined' },
+    'keep-on-failure': { help: 'do not remove a cluster that does not become Ready, so that you can examine it' },
     foreground: { help: 'stay until Ctrl-C, then remove everything' },
     label: { value: 'TEXT', help: 'a name for this cluster, shown by `dataplane status -o json`' },
     help: { short: 'h', help: 'show this help' },
@@ -110,7 +111,7 @@ async function checkRawSocket(): Promise<void> {
   );
 }
 
-/** The level that was asked for; undefined for all that the kernel has. */
+/** The requested level; undefined for everything that the kernel supports. */
 function offloadsOf(args: Args): OffloadName | undefined {
   const level = args.value('offloads', oneOf('none', 'checksum', 'tcp', 'udp', 'tunnel')) ?? 'tunnel';
   const offloads = args.flag('no-tunnel-offload') && level === 'tunnel' ? 'udp' : level;
@@ -134,9 +135,9 @@ function summary(nodes: readonly ClusterNode[], objects: number): string {
   lines.push('', 'Try next:');
   const example = objects > 0 ? 'dataplane get pods -o wide' : 'dataplane apply -f demo/';
   for (const [command, does] of [
-    [example, objects > 0 ? 'which pod runs where' : 'the mc3 demo'],
+    [example, objects > 0 ? 'the pods and their nodes' : 'the mc3 demo'],
     ['dataplane status', 'nodes, workers, tables'],
-    ['export KUBECONFIG=$(dataplane kubeconfig --path)', 'for kubectl and every other client'],
+    ['export KUBECONFIG=$(dataplane kubeconfig --path)', 'for kubectl and other clients'],
     ['dataplane conntrack', 'the tracked connections'],
     [`ip netns exec dp-outside ping ${nodes[0]!.ip}`, 'as a host outside the cluster'],
     ['dataplane down', 'remove everything'],
@@ -146,7 +147,7 @@ function summary(nodes: readonly ClusterNode[], objects: number): string {
   return lines.join('\n');
 }
 
-/** `--foreground`: until a signal, or until the controller is gone for good. */
+/** `--foreground`: waits for a signal, or until the controller has ended and is not restarted. */
 async function stay(cluster: Cluster, signal: AbortSignal): Promise<void> {
   const { readClusterFile } = await import('../../cluster/state.ts');
   const { isAlive } = await import('../../linux/processes.ts');

@@ -1,6 +1,6 @@
 /**
- * A service in full, in kubectl's layout (k8s.io/kubectl/pkg/describe, describeService), and below it what each node of
- * this machine has in force: read from the tables that its packets read.
+ * A service in full, in kubectl's layout (k8s.io/kubectl/pkg/describe, describeService), followed by its state on each
+ * node of this machine, read from the tables that the pipeline reads.
  */
 import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
 import type { ApiClient } from '../../api/client/client.ts';

@@ -1,14 +1,14 @@
-/** The rows of `dataplane get`: the API's columns, laid out for a terminal. */
+/** The rows of `dataplane get`, with the API's columns. */
 import { printLabels } from '../../api/tables/cells.ts';
 import { columnsOf } from '../../api/tables/table.ts';
 import type { Kind, KubeObject } from '../../api/types/objects.ts';
 
 export interface TableOptions {
   wide: boolean;
-  /** With a NAMESPACE column in front. */
+  /** Whether the first column is NAMESPACE. */
   namespaces: boolean;
   showLabels: boolean;
-  /** With the header row. */
+  /** Whether the first row is a header. */
   headers: boolean;
 }
 

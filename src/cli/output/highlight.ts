@@ -1,15 +1,15 @@
-/** Which cells of a table show that something is wrong: red what does not work, yellow what needs attention. */
+/** Colours for table cells that show a problem: red for failures, yellow for what needs attention. */
 
 export type Colour = 'red' | 'yellow' | 'green';
 
 const CODES: Readonly<Record<Colour, number>> = { red: 31, green: 32, yellow: 33 };
 
-/** States in which something waits, and which usually pass. */
+/** Transient states. */
 const WAITING =
   /^(Pending|ContainerCreating|PodInitializing|Terminating|Init:\d+\/\d+|SchedulingGated|starting|Unknown)$/;
 const FINE = /^(Running|Completed|Succeeded|Ready|Active|Bound|running|sleeping)$/;
 
-/** By the column's header and the cell; undefined when there is nothing to notice. */
+/** The colour of a cell, by the column's header and the text; undefined for normal text. */
 export function colourOf(header: string, cell: string): Colour | undefined {
   switch (header) {
     case 'STATUS':

@@ -1,5 +1,5 @@
 /**
- * Output other than tables: JSON and YAML of objects in Kubernetes' schema, notes, and progress on a terminal.
+ * Output other than tables: objects as JSON and YAML, notes on stderr, and progress on a terminal.
  */
 import { usageError } from '../errors.ts';
 
@@ -25,7 +25,7 @@ export function print(text: string): void {
   process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
 }
 
-/** A line on stderr: a warning, or what is being done. */
+/** Prints a line on stderr: a warning, or progress. */
 export function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
@@ -46,7 +46,7 @@ export async function toYaml(object: unknown): Promise<string> {
   });
 }
 
-/** One line that is overwritten as the work goes on; nothing unless stderr is a terminal. */
+/** A progress line that is overwritten; nothing is printed unless stderr is a terminal. */
 export class Progress {
   private current = '';
 

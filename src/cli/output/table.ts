@@ -1,6 +1,6 @@
 /**
- * Tables. In a pipe they are laid out as kubectl's, cell for cell, for scripts. On a terminal they fit its width: columns
- * without any value are left out, long cells continue on the next line, and what is wrong is coloured.
+ * Tables. In a pipe the layout is that of kubectl, for scripts. On a terminal they fit its width: columns without any
+ * value are omitted, long cells are wrapped, and problems are coloured.
  */
 import { type Colour, colourOf, paint } from './highlight.ts';
 
@@ -12,7 +12,7 @@ export interface Terminal {
 export interface TableOptions {
   /** Whether the first row is a header. */
   headers?: boolean;
-  /** Between columns; default three blanks. */
+  /** Text between columns; default three spaces. */
   separator?: string;
   terminal?: Terminal | undefined;
 }
@@ -22,17 +22,17 @@ type Row = readonly string[];
 const NO_VALUE = '<none>';
 const SEPARATOR = '   ';
 const NARROW_SEPARATOR = '  ';
-/** No column is made narrower than this, nor than the longest part of its header. */
+/** Minimum width of a column; the longest word of its header is another. */
 const MIN_CELL = 8;
 
-/** The terminal that standard output is; undefined in a pipe or a file. Colour as of https://no-color.org. */
+/** The terminal of standard output; undefined for a pipe or a file. Colours follow https://no-color.org. */
 export function terminalOf(stream: NodeJS.WriteStream = process.stdout): Terminal | undefined {
   if (!stream.isTTY) return undefined;
   const colour = !process.env.NO_COLOR && process.env.TERM !== 'dumb';
   return { columns: stream.columns || 80, colour };
 }
 
-/** Columns three blanks apart, no blanks at line ends: kubectl's table printer. */
+/** The layout of kubectl's table printer: three spaces between columns, no trailing spaces. */
 export function layOut(rows: readonly Row[], separator: string = SEPARATOR): string {
   const widths = widthsOf(rows);
   return rows
@@ -41,7 +41,7 @@ export function layOut(rows: readonly Row[], separator: string = SEPARATOR): str
     .join('');
 }
 
-/** A table for standard output: plain in a pipe, made to fit on a terminal. */
+/** A table for standard output: plain in a pipe, fitted to the width of a terminal. */
 export function tableText(rows: readonly Row[], options: TableOptions = {}): string {
   const { headers = true, separator: between = SEPARATOR } = options;
   const terminal = 'terminal' in options ? options.terminal : terminalOf();
@@ -77,7 +77,7 @@ function withoutEmptyColumns(rows: readonly Row[]): Row[] {
   return rows.map((row) => row.filter((_, i) => kept[i]));
 }
 
-/** Narrows the widest column, again and again, until the table fits or no column can give more. */
+/** Narrows the widest column repeatedly until the table fits or every column has its minimum width. */
 function shrink(natural: readonly number[], header: Row, columns: number): number[] {
   const widths = [...natural];
   const longestPart = (text: string) => Math.max(...text.split(/ |(?<=-)/).map((part) => part.length));
@@ -114,7 +114,7 @@ function printRow(
   return text;
 }
 
-/** Lines of at most `width` characters, broken after a blank or one of `,/:=-` where there is one, words kept whole. */
+/** Breaks text into lines of at most `width` characters, if possible after a space or one of `,/:=-`. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   let rest = text;

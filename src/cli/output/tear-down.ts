@@ -1,8 +1,8 @@
-/** What `dataplane down` removed, in one sentence. */
+/** The message of `dataplane down`. */
 import { STATE_DIR } from '../../cluster/state.ts';
 import type { TearDownReport } from '../../cluster/tear-down.ts';
 
-/** `removed the controller, 2 agents, …`, or undefined when there was nothing. */
+/** `removed the controller, 2 agents, …`; undefined if there was nothing to remove. */
 export function describeTearDown(report: TearDownReport): string | undefined {
   const count = (n: number, one: string, many = `${one}s`) => (n === 0 ? [] : [`${n} ${n === 1 ? one : many}`]);
   const parts = [

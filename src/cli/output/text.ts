@@ -1,6 +1,6 @@
-/** The layout of `describe`: names, values, and blocks two blanks deeper each, as kubectl's. */
+/** The layout of `describe`, as in kubectl: names, values, and blocks indented by two spaces each. */
 
-/** A line `Name:  value`, the values in a column; a block has lines of its own below its name. */
+/** A line `Name:  value` with aligned values; the lines of a block are below its name. */
 export type Line = readonly [name: string, value: string | readonly string[] | Block];
 
 export interface Block {
@@ -11,7 +11,7 @@ export const block = (...lines: (Line | undefined)[]): Block => ({
   lines: lines.filter((line): line is Line => line !== undefined),
 });
 
-/** Text of the lines; names get a colon, values of one block stand in one column. */
+/** The text of a block; names get a colon, and the values of a block are aligned. */
 export function printBlock({ lines }: Block, indent = 0): string {
   const flat = lines.filter(([, value]) => typeof value === 'string' || Array.isArray(value));
   const width = Math.max(0, ...flat.map(([name]) => name.length + 3));

@@ -1,6 +1,6 @@
 /**
- * What happens to connections, as it happens: reads the rings that the nodes' workers write while somebody follows, and
- * merges them by the time of the events.
+ * Follows the events of connections: reads the rings that the nodes' workers write while there is a follower, and
+ * merges them by time.
  */
 
 import {
@@ -29,22 +29,28 @@ export interface FlowEvent {
 }
 
 export interface FollowOptions {
-  /** Aborted when the caller has had enough. */
+  /** Aborted by the caller to end the following. */
   readonly ended: AbortSignal;
   onEvent(event: FlowEvent): void;
-  /** So many events of a node were overwritten before they were read. */
+  /** Called with the number of a node's events that were overwritten before they were read. */
   onMissed(node: string, count: number): void;
 }
 
 const KINDS = { [EventKind.NEW]: 'NEW', [EventKind.UPDATE]: 'UPDATE', [EventKind.DESTROY]: 'DESTROY' } as const;
 
-/** How often the rings are read, and how often a follower renews its mark, milliseconds. */
+/** How often the rings are read and the follower's mark is renewed, in milliseconds. */
 const LOOK_MS = 5;
 const RENEW_MS = 1000;
-/** An event is held back this long: another node's, read later, may be older. A batch of a worker is much shorter. */
+/**
+ * Delay before an event is delivered, in milliseconds: older events of other nodes may be read later. Longer than a
+ * worker's batch.
+ */
 const HOLD_MS = 20;
 
-/** Hands over the events of these nodes, oldest first, until `ended` or until no node is left. @throws CliError as mapTable */
+/**
+ * Delivers the events of these nodes, oldest first, until `ended` or until no node is left. @throws CliError as
+ * mapTable
+ */
 export async function followFlows(
   nodes: readonly string[],
   { ended, onEvent, onMissed }: FollowOptions,
@@ -52,7 +58,7 @@ export async function followFlows(
   let rings = nodes.map((node) => new Ring(node));
   let held: FlowEvent[] = [];
   const release = (untilMs: number) => {
-    held.sort((a, b) => a.atMs - b.atMs); // Stable: events of one node and one millisecond keep their order.
+    held.sort((a, b) => a.atMs - b.atMs); // stable: a node's events of the same millisecond keep their order
     const ripe = held.findIndex(({ atMs }) => atMs > untilMs);
     for (const event of held.splice(0, ripe < 0 ? held.length : ripe)) onEvent(event);
   };
@@ -71,7 +77,7 @@ export async function followFlows(
   }
 }
 
-/** The ring of one node and where we are in it. */
+/** The ring of one node, with the read position. */
 class Ring {
   private readonly node: string;
   private readonly table: Conntrack;
@@ -91,7 +97,7 @@ class Ring {
     this.next = eventHead(table);
   }
 
-  /** Marks the ring as followed, and keeps its clock while no worker does. @returns false when the node is gone */
+  /** Marks the ring as followed, and advances its clock while no worker does. @returns false if the node is gone */
   renew(nowMs: number): boolean {
     if (nowMs - this.renewedMs >= RENEW_MS) {
       if (!nodesWithFlows().includes(this.node)) {
@@ -119,8 +125,8 @@ class Ring {
       }
       this.next = (this.next + 1) | 0;
       const flow = flowText(table, copy, doubles, EVENT_RECORD, nowMs);
-      // The order of the ring is the order in which things happened. Its clock is set by every worker and by followers, and a
-      // thread that was preempted before it stored the time sets it back.
+      // The order of the ring is the order in which things happened. Its clock is set by every worker and by followers,
+      // and a thread that was preempted before it stored the time sets it back.
       this.lastMs = Math.max(this.lastMs, wholeMs - ((wholeMs - eventTime(copy)) | 0));
       onEvent({ node, kind: KINDS[kind as EventKind], flow, atMs: this.lastMs });
     }

@@ -1,6 +1,6 @@
 /**
- * The tracked connections of a node, read from its shared table without locks. A record that changes while it is read is left
- * out, or has its values of before or after the change.
+ * The tracked connections of a node, read from its shared table without locks. A record that changes while it is read
+ * is omitted, or has the values from before or after the change.
  */
 
 import {
@@ -22,7 +22,7 @@ import { failed } from '../errors.ts';
 
 export interface Flow extends FlowText {
   readonly node: string;
-  /** Place in the table, for `flush`. */
+  /** Number of the record, for `flush`. */
   readonly record: number;
 }
 
@@ -31,7 +31,7 @@ export function nodesWithFlows(): string[] {
   return nodesWith('conntrack', listShared(SHM_PREFIX));
 }
 
-/** A node's table, mapped until it is closed. @throws CliError when there is none that this version understands */
+/** A node's table, mapped until `close`. @throws CliError if there is none, or it has another version */
 export function mapTable(node: string): { table: Conntrack; close: () => void } {
   const memory = openTable(node);
   const table = attachConntrack(memory.buffer);
@@ -77,12 +77,12 @@ export function readFlows(node: string): Flow[] {
   });
 }
 
-/** Live connections and room for them. */
+/** The number of connections, and the size of the table. */
 export function countFlows(node: string): { entries: number; max: number } {
   return withTable(node, ({ state, max }) => ({ entries: state[StateWord.ENTRIES]!, max }));
 }
 
-/** Ends these connections of a node; returns how many were still there. */
+/** Removes these connections of a node; returns how many still existed. */
 export function removeFlows(node: string, records: readonly number[]): number {
   return withTable(node, (table) => records.filter((record) => removeRecord(table, record)).length);
 }

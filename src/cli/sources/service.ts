@@ -1,4 +1,4 @@
-/** What the nodes of this machine have in force for a service, read from their shared tables. */
+/** The state of a service on the nodes of this machine, read from their shared tables. */
 
 import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import { type AffinityView, viewAffinity } from '../../../native-free-dataplane/services/affinity.ts';
@@ -13,9 +13,9 @@ import { memoryName, nodesWith, SHM_PREFIX } from '../../shm-names.ts';
 
 export interface PortInForce {
   readonly port: ServicePort;
-  /** Undefined when the node does not serve it. */
+  /** Undefined if the node does not serve it. */
   readonly view: ServicePortView | undefined;
-  /** Clients it remembers. */
+  /** Clients with session affinity. */
   readonly clients: readonly AffinityView[];
 }
 
@@ -24,7 +24,7 @@ export interface ServiceOnNode {
   readonly ports: readonly PortInForce[];
 }
 
-/** A service on every node whose tables can be read here: none without root or on another machine. */
+/** A service on every node whose tables can be read: none without root, or if the nodes are other machines. */
 export function readServiceNodes(service: Service): ServiceOnNode[] {
   const { clusterIP } = service.spec;
   if (!clusterIP?.includes('.')) return [];

@@ -1,4 +1,4 @@
-/** The content of `dataplane status`, gathered from the API, the agents' own files and the shared tables. */
+/** The data of `dataplane status`, from the API, the agents' files and the shared tables. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { attachCounters, portTotals } from '../../../native-free-dataplane/shared/counters.ts';
@@ -27,7 +27,7 @@ export interface NodeStatus {
   ip: string;
   podCIDR: string;
   ready: boolean;
-  /** Why it is not. */
+  /** Why it is not ready. */
   message?: string;
   agentPid: number | null;
   pods: number;
@@ -78,7 +78,7 @@ function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | und
   const mark = readJson<ProcessMark>(join(STATE_DIR, 'nodes', name, 'agent.json'));
   const agentPid = isAlive(mark) ? mark!.pid : null;
   const agent = readJson<AgentFile>(join(STATE_DIR, 'nodes', name, 'dataplane.json'));
-  // Without a controller the API does not answer; agents forward nevertheless.
+  // Without a controller the API does not respond; agents keep forwarding.
   const why = object === undefined ? undefined : whyNotReady(object);
   const message = agentPid === null && planned !== undefined ? 'its agent is not running' : why;
   const { options } = cluster;
@@ -137,7 +137,7 @@ function readCounters(node: string, workers: number): Pick<NodeStatus, 'workers'
   }
 }
 
-/** Packets that did not arrive, by reason: dropped, lost or refused. Reasons that never occurred are left out. */
+/** Packets that did not arrive (dropped, lost or refused), by reason. Reasons with a count of 0 are omitted. */
 function dropsOf(block: Float64Array): Record<string, number> {
   const drops: Record<string, number> = {};
   VERDICTS.forEach((row, verdict) => {
@@ -150,7 +150,7 @@ function open(name: string) {
   try {
     return openShared(name);
   } catch {
-    return undefined; // Not there yet, or no more.
+    return undefined; // the file does not exist yet, or no longer
   }
 }
 

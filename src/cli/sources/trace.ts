@@ -1,4 +1,4 @@
-/** What `dataplane trace` reads before it traces: copies of the nodes' tables, names of the API, and the frame. */
+/** The input of `dataplane trace`: copies of the nodes' tables, names from the API, and the frame. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Features, TableBuffers } from '../../../native-free-dataplane/dataplane.ts';
@@ -16,7 +16,7 @@ import type { NamedObjects, Names } from '../../observe/trace/names.ts';
 import type { NodeCopy, NodeTables } from '../../observe/trace/node-copy.ts';
 import type { Place } from '../../observe/trace/walk.ts';
 import { memoryName, nodesWith, SHM_PREFIX } from '../../shm-names.ts';
-import { type EndWords, readPort } from '../args/trace-packet.ts';
+import { type EndArg, readPort } from '../args/trace-packet.ts';
 import { failed, usageError } from '../errors.ts';
 
 const TABLES = ['conntrack', 'services', 'routes', 'counters', 'fragments'] as const;
@@ -34,11 +34,11 @@ export function copyLiveTables(): NodeTables[] {
 
 function copyOf(memory: string): ArrayBuffer {
   const { buffer, byteOffset, byteLength } = readFileSync(join(SHM_DIRECTORY, memory));
-  // Node keeps small files in a pool of its own.
+  // Node returns small files as slices of a pooled buffer.
   return byteLength === buffer.byteLength ? buffer : buffer.slice(byteOffset, byteOffset + byteLength);
 }
 
-/** What the node's device can take, as its agent found out. */
+/** The offload features of the node's device, as recorded by its agent. */
 function readFeatures(node: string): Features {
   try {
     const text = readFileSync(join(STATE_DIR, 'nodes', node, 'dataplane.json'), 'utf8');
@@ -49,7 +49,7 @@ function readFeatures(node: string): Features {
   }
 }
 
-/** The objects that give addresses their names. */
+/** The objects that addresses are named after. */
 export async function readNamedObjects(client: ApiClient): Promise<NamedObjects> {
   const [pods, services, nodes] = await Promise.all([client.list('Pod'), client.list('Service'), client.list('Node')]);
   return { pods: pods.items, services: services.items, nodes: nodes.items };
@@ -70,8 +70,8 @@ function podPlace(nodes: readonly NodeCopy[], ip: string): { node: NodeCopy; por
 const own = ({ dp }: NodeCopy, word: number): string => formatAddress(dp.node.config, word);
 
 export interface PacketOptions {
-  readonly from: EndWords;
-  readonly to: EndWords;
+  readonly from: EndArg;
+  readonly to: EndArg;
   readonly namespace: string;
   readonly protocol: number;
   readonly flags: number;
@@ -82,7 +82,7 @@ export interface PacketOptions {
   readonly payloadBytes: number;
 }
 
-/** Finds places and addresses by name. */
+/** Resolves names of pods, nodes and services to locations and addresses. */
 export class Resolver {
   private readonly nodes: readonly NodeCopy[];
   private readonly names: Names;
@@ -92,7 +92,7 @@ export class Resolver {
     this.names = names;
   }
 
-  /** Where the frame begins, and the frame. */
+  /** The frame, and the location where it starts. */
   packet(options: PacketOptions): { from: Place; frame: Uint8Array } {
     const { to, namespace, protocol } = options;
     const from = this.place(options.from, namespace);
@@ -106,14 +106,14 @@ export class Resolver {
     return { from, frame: makeFrame({ ...options, src, dst, dstPort: port ?? 0 }, mac, gateway) };
   }
 
-  /** Where a captured frame begins, by its source. */
+  /** The location where a captured frame starts, by its source address. */
   placeOfFrame(frame: Uint8Array): Place {
     const source = sourceOf(frame);
-    if (source === undefined) throw usageError('the frame carries no IPv4 packet that names its sender', 'name FROM');
+    if (source === undefined) throw usageError('the frame has no IPv4 source address', 'add FROM');
     return this.placeOfSource(formatAddress(source));
   }
 
-  /** At the pod whose address it is, or on the wire. */
+  /** The pod with this address, or else outside. */
   private placeOfSource(ip: string): Place {
     const pod = podPlace(this.nodes, ip);
     return pod === undefined
@@ -121,7 +121,7 @@ export class Resolver {
       : { ...pod, name: this.names.address(ip) };
   }
 
-  place(end: EndWords, namespace: string): Place {
+  place(end: EndArg, namespace: string): Place {
     switch (end.kind) {
       case 'outside':
         return { node: undefined, port: 0, name: 'outside' };
@@ -139,7 +139,7 @@ export class Resolver {
         return { ...at, name: this.names.address(ip) };
       }
       default:
-        throw usageError('a packet does not come from a Service', 'name a pod, a node, an address or outside');
+        throw usageError('FROM cannot be a Service', 'give a pod, a node, an address or outside');
     }
   }
 
@@ -148,7 +148,7 @@ export class Resolver {
     if (node !== undefined) return node;
     throw failed(
       `there is no node "${name}" on this machine`,
-      `there are ${this.nodes.map((each) => each.name).join(', ')}`,
+      `expected one of ${this.nodes.map((each) => each.name).join(', ')}`,
     );
   }
 
@@ -165,7 +165,7 @@ export class Resolver {
   }
 
   private target(
-    to: EndWords,
+    to: EndArg,
     from: Place,
     namespace: string,
     protocol: number,
@@ -184,7 +184,7 @@ export class Resolver {
     }
   }
 
-  private serviceTarget({ name, port: wanted }: EndWords, from: Place, namespace: string, protocol: number) {
+  private serviceTarget({ name, port: wanted }: EndArg, from: Place, namespace: string, protocol: number) {
     const service = this.names.objects.services.find(
       ({ metadata }) => metadata.name === name && (metadata.namespace ?? 'default') === namespace,
     );
@@ -207,13 +207,13 @@ export class Resolver {
     const number = port?.port ?? (wanted !== undefined && /^\d+$/.test(wanted) ? Number(wanted) : undefined);
     if (protocol !== PROTOCOL_ICMP && number === undefined) {
       const has = ports.map((each) => `${each.port}/${each.protocol ?? 'TCP'}`).join(', ');
-      throw failed(`service ${name}: which port? It has ${has}`, `such as --to svc/${name}:${ports[0]?.port ?? 80}`);
+      throw failed(`--to svc/${name}: expected a port of ${has}`, `such as --to svc/${name}:${ports[0]?.port ?? 80}`);
     }
     if (from.node !== undefined) return { ip: clusterIP, port: number };
     return this.outsideTarget(service, port?.nodePort, number);
   }
 
-  /** The outside has no route to cluster IPs: it asks by an external address, or by a NodePort of the first node. */
+  /** From outside there is no route to ClusterIPs: use a NodePort of the first node, or an external address. */
   private outsideTarget({ metadata, spec, status }: Service, nodePort: number | undefined, port: number | undefined) {
     const external = spec.externalIPs?.[0] ?? status?.loadBalancer?.ingress?.find(({ ip }) => ip !== undefined)?.ip;
     if (nodePort !== undefined) return { ip: own(this.nodes[0]!, NodeWord.NODE_IP), port: nodePort };
@@ -221,7 +221,7 @@ export class Resolver {
     throw failed(`service ${metadata.name} cannot be reached from outside: it has no NodePort and no external address`);
   }
 
-  /** As the sender's kernel chooses it: a node's address on the device that the route names. */
+  /** The source address that the sender's kernel would choose: for a node, that of the route's device. */
   private sourceAddress(from: Place, dst: string): string {
     if (from.node === undefined) return outsideAddress();
     if (from.port !== 0) return formatAddress(from.node.dp.node.hops, hopAt(from.port) + HopWord.ADDRESS);
@@ -240,7 +240,7 @@ export class Resolver {
   }
 }
 
-/** The machine outside the cluster has the underlay's first address. */
+/** The address of the machine outside the cluster: the underlay's first. */
 function outsideAddress(): string {
   const cidr = parseCidr(readClusterFile()?.options.underlayCidr ?? '172.18.0.0/24');
   const first = cidr && nthAddress(cidr, 1);

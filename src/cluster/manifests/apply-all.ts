@@ -1,6 +1,7 @@
 /**
- * Several manifests as one: all of them are applied, or none. Each is first sent as a dry run, which finds nearly
- * everything the cluster may refuse; a conflict between two of them shows only on the second pass, which is then undone.
+ * Applies several manifests together: all of them or none. Each is first sent as a dry run, which finds nearly all
+ * reasons for which the cluster may refuse it. A conflict between two of them is found only on the second pass, which
+ * is then undone.
  */
 import type { ApiClient } from '../../api/client/client.ts';
 import { ApiError } from '../../api/errors.ts';
@@ -9,7 +10,7 @@ import type { Kind, KubeObject } from '../../api/types/objects.ts';
 import { applyObject, type Outcome } from './apply-object.ts';
 import type { Document } from './manifests.ts';
 
-/** What became of one document. */
+/** The result for one document. */
 export interface Applied {
   /** `service/mc3` */
   name: string;
@@ -22,7 +23,7 @@ interface Done extends Applied {
 }
 
 export interface ApplyAllOptions {
-  /** Change nothing. */
+  /** Validate only. */
   dryRun?: boolean;
   signal?: AbortSignal;
   onProgress?: (text: string) => void;
@@ -30,7 +31,7 @@ export interface ApplyAllOptions {
 
 /**
  * Applies all documents in their order.
- * @throws ApiError naming the document, or the signal's reason; nothing has been changed then
+ * @throws ApiError that names the document, or the signal's reason; in both cases nothing is changed
  */
 export async function applyAll(
   client: ApiClient,
@@ -44,7 +45,7 @@ export async function applyAll(
   for (const document of documents) {
     signal?.throwIfAborted();
     const { namespace } = document.object.metadata;
-    // A dry run cannot create the namespace, so the objects in it are not found wrong for its absence.
+    // The dry run did not create the namespace, so its absence is no error of the objects in it.
     const early = (error: Error) =>
       error instanceof ApiError && error.code === 404 && namespace !== undefined && namespaces.has(namespace);
     const result = await applyOne(client, document, true).catch((error: Error) => {
@@ -76,13 +77,13 @@ async function applyOne(client: ApiClient, document: Document, dryRun: boolean):
   try {
     return { name, ...(await applyObject(client, document.object, { dryRun })) };
   } catch (error) {
-    // Where it is, then what the cluster has against it.
+    // The document, then the API's message.
     if (error instanceof ApiError) error.message = `${document.where}: ${name}: ${error.message}`;
     throw error;
   }
 }
 
-/** Undo one step, unless somebody else has changed or removed the object since. */
+/** Undoes one step, unless the object has been changed or removed by others since. */
 async function undo(client: ApiClient, { outcome, object, before }: Done): Promise<void> {
   const { name, namespace, uid, resourceVersion } = object.metadata;
   const where = namespace === undefined ? {} : { namespace };

@@ -1,5 +1,5 @@
 /**
- * Create or update an object from a manifest: kubectl's three-way apply. Fields that an earlier apply set and this
+ * Creates or updates an object from a manifest: kubectl's three-way apply. Fields that an earlier apply set and this
  * manifest no longer has are removed; fields set by others stay.
  */
 import type { ApiClient } from '../../api/client/client.ts';
@@ -23,7 +23,7 @@ type JsonObject = Record<string, Json>;
 const isObject = (value: Json): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Applies one manifest, which has its name and namespace; `before` is what was there. @throws ApiError */
+/** Applies one manifest with name and namespace; `before` is the object as it was. @throws ApiError */
 export async function applyObject(
   client: ApiClient,
   manifest: Manifest<KubeObject>,
@@ -46,7 +46,7 @@ export async function applyObject(
       const same = object.metadata.resourceVersion === present.metadata.resourceVersion;
       return { outcome: same ? 'unchanged' : 'configured', object, before: present };
     } catch (error) {
-      // It was created or removed between the read and the write.
+      // The object was created or removed between the read and the write.
       const raced =
         error instanceof ApiError && (error.reason === 'AlreadyExists' || error.code === 404) && attempt < 3;
       if (!raced || (present === undefined && error.code === 404)) throw error;
@@ -54,7 +54,7 @@ export async function applyObject(
   }
 }
 
-/** The manifest with itself written down in the annotation, as kubectl does. */
+/** The manifest with the annotation that contains it, as kubectl does. */
 export function withLastApplied(manifest: Manifest<KubeObject>): Manifest<KubeObject> {
   const { [LAST_APPLIED]: _before, ...annotations } = manifest.metadata.annotations ?? {};
   const plain = { ...manifest, metadata: { ...manifest.metadata, annotations } };
@@ -62,7 +62,7 @@ export function withLastApplied(manifest: Manifest<KubeObject>): Manifest<KubeOb
   return { ...manifest, metadata: { ...manifest.metadata, annotations: { ...annotations, [LAST_APPLIED]: text } } };
 }
 
-/** The manifest as a strategic merge patch, with a deletion for all that `last` had and it has not. */
+/** The manifest as a strategic merge patch, with deletions for everything that only `last` has. */
 export function threeWayPatch(last: Json, wanted: Json, kind: Kind): Json {
   const { group, version } = resourceOfKind(kind)!;
   const {
@@ -92,7 +92,7 @@ function mergeList(last: Json, wanted: Json[], field: PublishedField | undefined
   if (mergeKey === undefined || !wanted.every(isObject)) return wanted;
   const items = wanted as JsonObject[];
   const keys = new Set(items.map((item) => item[mergeKey]));
-  // One key for two elements, such as port 53 over TCP and UDP: merging would mix them up (kubernetes #39188).
+  // Two elements with the same key, such as port 53 over TCP and UDP, would be merged into one (kubernetes #39188).
   if (keys.size < items.length) return [...items, { $patch: 'replace' }];
   const before = (Array.isArray(last) ? last.filter(isObject) : []) as JsonObject[];
   const merged = items.map((item) => {

@@ -1,6 +1,6 @@
 /**
- * Manifest files → objects. Everything is read and checked before anything is done with the first of them; an error
- * names file, document, path and what was expected.
+ * Reads objects from manifest files. All of them are read and checked before the first is used; an error has file,
+ * document, path and what was expected.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,14 +19,16 @@ export interface Document {
   warnings: readonly FieldWarning[];
 }
 
-/** A file's text as given on the command line: a file, a directory's manifests, or `-` for stdin. */
+/** The text of one file, or of stdin. */
 export interface Source {
   name: string;
   text: string;
 }
 
 const MANIFEST = /\.(ya?ml|json)$/;
-/** The texts behind `-f`. @throws ClusterError for what cannot be read */
+/**
+ * The texts for the arguments of `-f`: files, directories, or `-` for stdin. @throws ClusterError if one cannot be read
+ */
 export function readSources(paths: readonly string[], recursive = false): Source[] {
   return paths.flatMap((path) => {
     if (path === '-') return [{ name: 'stdin', text: readFileSync(0, 'utf8') }];
@@ -34,7 +36,7 @@ export function readSources(paths: readonly string[], recursive = false): Source
       if (!statSync(path).isDirectory()) return [{ name: path, text: readFileSync(path, 'utf8') }];
       const files = manifestsIn(path, recursive);
       if (files.length === 0)
-        throw new ClusterError('FILE', `${path}: no .yaml, .yml or .json file is in this directory`);
+        throw new ClusterError('FILE', `${path}: this directory has no .yaml, .yml or .json file`);
       return files.map((file) => ({ name: file, text: readFileSync(file, 'utf8') }));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
@@ -100,7 +102,7 @@ function parseSource({ name, text }: Source, errors: string[]): Document[] {
       errors.push(`${where}: ${(problem as Error).message}`);
       continue;
     }
-    if (value === null || value === undefined) continue; // Only comments, or nothing at all.
+    if (value === null || value === undefined) continue; // empty, or only comments
     collect(value, where, documents, errors);
   }
   return documents;
@@ -123,10 +125,10 @@ function collect(value: unknown, where: string, documents: Document[], errors: s
   documents.push({ where, object, warnings: checked.warnings });
 }
 
-/** What others need comes first: namespaces, then configuration, then services (their addresses), then the rest. */
+/** Dependencies first: namespaces, then configuration, then services (for their addresses), then everything else. */
 const ORDER: readonly string[] = ['Namespace', 'Node', 'ConfigMap', 'Secret', 'Service', 'Endpoints', 'EndpointSlice'];
 
-/** The documents in the order in which they are applied; equals keep theirs. */
+/** The documents in the order in which they are applied; stable within a kind. */
 export function inOrder(documents: readonly Document[]): Document[] {
   const rank = ({ object }: Document) => {
     const at = ORDER.indexOf(object.kind);

@@ -1,4 +1,4 @@
-/** What can be known of a set of manifests before there is a cluster: do their namespaces, nodes and images exist? */
+/** Checks of manifests that need no cluster: will their namespaces, nodes and images exist? */
 import type { Deployment, PodSpec } from '../../api/types/objects.ts';
 import { type Catalogue, loadCatalogue } from '../../runtime/image/catalogue.ts';
 import { ClusterError } from '../errors.ts';
@@ -13,7 +13,7 @@ export function checkImages(documents: readonly Document[], catalogueFiles: read
   if (first !== undefined) throw new ClusterError('MANIFEST', first);
 }
 
-/** One sentence for each container whose image nobody provides. @throws ClusterError for a catalogue with a mistake */
+/** One sentence for each container whose image is in no catalogue. @throws ClusterError for an invalid catalogue */
 export function missingImages(documents: readonly Document[], catalogueFiles: readonly string[]): string[] {
   let catalogue: Catalogue;
   try {

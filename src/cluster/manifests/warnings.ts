@@ -1,8 +1,8 @@
-/** Warnings about manifests: the same remark about the same field is one line, however many objects have it. */
+/** Warnings about manifests; equal warnings about the same field of several objects are one line. */
 import { type FieldWarning, warningText } from '../../api/schema/schema.ts';
 import type { Document } from './manifests.ts';
 
-/** `FILE: document 2: spec.priorityClassName: …`; for several, the field once, how often, and where the first is. */
+/** `FILE: document 2: spec.priorityClassName: …`; for several objects the field, the count and the first document. */
 export function warningLines(documents: readonly Document[]): string[] {
   const groups = new Map<string, { where: string; warning: FieldWarning; count: number }>();
   for (const { where, warnings } of documents) {

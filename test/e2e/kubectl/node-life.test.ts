@@ -1,4 +1,7 @@
-/** Nodes that are deleted, cordoned, drained and tainted, and a controller that dies: forwarding goes on, and all comes back. */
+/**
+ * Nodes that are deleted, cordoned, drained and tainted, and a controller that dies: forwarding goes on, and all comes
+ * back.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, dataplane, eventually, podNetns, processPod, startCluster } from '../../lib/cluster.ts';
@@ -36,7 +39,7 @@ test('a controller that is killed is started again; meanwhile connections are ma
   const killedAt = Date.now();
   process.kill(pid, 'SIGKILL');
   const ran = await dataplane(['get', 'pods']);
-  if (ran.status !== 0) assert.match(ran.stderr, 'nodes go on forwarding');
+  if (ran.status !== 0) assert.match(ran.stderr, 'nodes keep forwarding');
   assert.is(await page(), 'server\n');
   await eventually(async () => {
     const status = await cluster.status();

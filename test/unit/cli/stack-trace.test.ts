@@ -1,4 +1,4 @@
-/** The bundle's stack traces: whoever reads one sees lines of the sources. */
+/** Stack traces of the bundle refer to lines of the sources. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ function failed(env: NodeJS.ProcessEnv): string {
   return stderr;
 }
 
-test('DATAPLANE_DEBUG=1 adds a trace whose lines are those of the sources', () => {
+test('DATAPLANE_DEBUG=1 adds a stack trace with lines of the sources', () => {
   const trace = failed({ ...NOWHERE, DATAPLANE_DEBUG: '1' });
   const [, file = '', line = ''] = /\/(src\/cli\/commands\/get\.ts):(\d+):\d+/.exec(trace) ?? [];
   assert.ok(file, trace);
@@ -22,7 +22,7 @@ test('DATAPLANE_DEBUG=1 adds a trace whose lines are those of the sources', () =
   assert.match(source[Number(line) - 1] ?? '', /await/);
 });
 
-test('without it an error is one line', () => {
+test('without DATAPLANE_DEBUG an error is one line', () => {
   assert.is(
     failed({ ...NOWHERE, DATAPLANE_DEBUG: '' })
       .trim()

@@ -1,4 +1,4 @@
-/** The plan of a cluster: nodes' names and addresses, and the MTU of the underlay. */
+/** Planning a cluster: names and addresses of nodes, and the MTU of the underlay. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../../../src/api/cluster-options.ts';
@@ -24,7 +24,7 @@ test('nodes get the i-th /24 and the address 10 + i on the underlay', () => {
   assert.equal(planNodes(1, '10.9.8.0/24', '172.18.0.0/24')[0]!.podCIDR, '10.9.8.0/24');
 });
 
-test('room for nodes: one less than the /24s of the network, 200 at most', () => {
+test('the number of nodes is at most that of the /24s in the pod network minus one, and at most 200', () => {
   assert.is(roomForNodes('10.0.0.0/22'), 3);
   assert.is(roomForNodes('10.0.0.0/24'), 1);
   assert.is(roomForNodes('10.0.0.0/16'), 200);

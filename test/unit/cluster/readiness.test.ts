@@ -1,4 +1,4 @@
-/** What a pod's STATUS is, and why an object is not Ready. */
+/** A pod's STATUS, and why an object is not Ready. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { podReason } from '../../../src/api/tables/pod-text.ts';
@@ -16,7 +16,7 @@ const pod = (status: Partial<Pod['status']> & object, metadata: object = {}): Po
     status,
   }) as unknown as Pod;
 
-test('STATUS is the most important reason', () => {
+test('STATUS shows the most important reason', () => {
   const status = (state: object) => [{ name: 'c', image: '', imageID: '', ready: false, restartCount: 0, state }];
   const waiting = { waiting: { reason: 'CrashLoopBackOff' } };
   assert.is(podReason(pod({ phase: 'Running', containerStatuses: status(waiting) })), 'CrashLoopBackOff');

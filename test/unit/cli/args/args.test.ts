@@ -20,10 +20,10 @@ function refusal(...argv: string[]): CliError {
   } catch (error) {
     return error as CliError;
   }
-  throw new Error('nothing was refused');
+  throw new Error('expected a usage error');
 }
 
-test('options, operands and what follows -- are kept apart', () => {
+test('options, operands and the arguments after -- are separated', () => {
   const args = parse('pod', '-f', 'a', '--file=b', '--nodes', '3', '-wt', '--', 'ls', '-l', '--nodes');
   assert.equal(args.operands, ['pod']);
   assert.equal(args.rest, ['ls', '-l', '--nodes']);
@@ -33,7 +33,7 @@ test('options, operands and what follows -- are kept apart', () => {
   assert.ok(args.flag('tty'));
 });
 
-test('without -- there is no rest, with it there may be an empty one', () => {
+test('rest is undefined without --, and can be empty with it', () => {
   assert.is(parse('a').rest, undefined);
   assert.equal(parse('a', '--').rest, []);
 });
@@ -42,39 +42,39 @@ test('a short option may have its value attached', () => {
   assert.equal(parse('-fx.yaml').texts('file'), ['x.yaml']);
 });
 
-test('an unknown option is refused with status 2 and the nearest one there is', () => {
+test('an unknown option is refused with status 2, and a similar one is proposed', () => {
   const error = refusal('--nods', '3');
   assert.is(error.status, Exit.USAGE);
   assert.match(error.message, 'no option --nods');
   assert.match(error.message, 'did you mean --nodes?');
 });
 
-test('an unknown short option is not taken for a long one', () => {
+test('for an unknown short option no long one is proposed', () => {
   assert.not.match(refusal('-x').message, 'did you mean');
 });
 
-test('a missing value is named', () => {
+test('an error for a missing value has the option', () => {
   assert.match(refusal('--nodes').message, '--nodes needs a value (N)');
 });
 
-test('a negative number is the value of its option, which can name it', () => {
+test('a negative number is taken as the value of its option', () => {
   assert.is(parse('--nodes', '-1').text('nodes'), '-1');
   assert.equal(parse('-f', '-1').texts('file'), ['-1']);
   assert.match(refusal('--nodes', '-f').message, '--nodes needs a value (N)');
   assert.equal(parse('--', '--nodes', '-1').rest, ['--nodes', '-1']);
 });
 
-test('one option with two values is refused, and both are named', () => {
+test('two different values of one option are refused with both values', () => {
   assert.match(refusal('--nodes', '2', '--nodes', '3').message, '--nodes is given twice, as 2 and as 3');
   assert.is(parse('--nodes', '2', '--nodes=2').text('nodes'), '2');
   assert.equal(parse('-f', 'a', '-f', 'b').texts('file'), ['a', 'b']);
 });
 
-test('a switch takes no value', () => {
+test('a value for a flag is refused', () => {
   assert.match(refusal('--watch=yes').message, '--watch takes no value');
 });
 
-test('the help has usage, options in a column and examples', () => {
+test('help has usage, aligned options and examples', () => {
   const text = printHelp({
     usage: ['try X', 'try Y'],
     about: 'Tries.',
@@ -88,7 +88,7 @@ test('the help has usage, options in a column and examples', () => {
   assert.match(text, 'Examples:\n  dataplane try\n');
 });
 
-test('the help fits 80 columns, and a narrower terminal', () => {
+test('help fits 80 columns, or a narrower terminal', () => {
   const long = {
     usage: ['try X'],
     about: `${'Some words about it. '.repeat(20)}`,

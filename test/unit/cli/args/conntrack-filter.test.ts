@@ -20,7 +20,7 @@ const flow: FlowText = {
 const passes = (...argv: string[]) =>
   readFilter(parseCommandLine('conntrack', { options: FILTER_OPTIONS }, argv))(flow);
 
-test('no filter passes everything', () => assert.ok(passes()));
+test('without filters every connection matches', () => assert.ok(passes()));
 
 for (const [args, expected] of [
   ['-p tcp', true],
@@ -43,7 +43,7 @@ for (const [args, expected] of [
   test(`${args}: ${expected}`, () => assert.is(passes(...args.split(' ')), expected));
 }
 
-test('what cannot be read is refused', () => {
+test('invalid filter values are refused', () => {
   for (const args of ['-p quic', '-p 256', '-s 10.0.0', '--state OPEN', '-u GOOD', '--dport 0']) {
     assert.throws(() => passes(...args.split(' ')), /expected/);
   }

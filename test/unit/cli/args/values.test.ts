@@ -6,7 +6,7 @@ import { ipv4Cidr, mtuBytes, oneOf, portRange, seconds, wholeNumber } from '../.
 
 const test = suite('values of options');
 
-test('whole numbers are exactly that, and within bounds', () => {
+test('whole numbers must be digits only, and within the bounds', () => {
   const read = wholeNumber(1, 16);
   assert.is(read('16', '--n'), 16);
   for (const text of ['0', '17', '1.5', '-1', '1e1', '0x1', '', ' 1']) {
@@ -17,27 +17,27 @@ test('whole numbers are exactly that, and within bounds', () => {
   }
 });
 
-test('the MTU says what leaving it out means', () => {
+test('an error for the MTU says what its default is', () => {
   assert.throws(() => mtuBytes('1279', '--mtu'), /--mtu 1279: expected whole bytes from 1280 .*: leave it out/);
 });
 
-test('choices are listed', () => {
+test('an error for an unknown keyword lists the choices', () => {
   assert.throws(() => oneOf('a', 'b', 'c')('d', '--x'), '--x d: expected a, b or c');
 });
 
-test('a network loses its host bits; IPv6 and bare addresses are refused', () => {
+test('host bits of a network are cleared; IPv6 and plain addresses are refused', () => {
   assert.is(ipv4Cidr('10.1.2.3/16', '--c'), '10.1.0.0/16');
   assert.throws(() => ipv4Cidr('fd00::/64', '--c'), 'expected an IPv4 network');
   assert.throws(() => ipv4Cidr('10.1.2.3', '--c'), 'expected an IPv4 network');
 });
 
-test('a range of ports has the lower one first', () => {
+test('a port range must have the lower port first', () => {
   assert.equal(portRange('30000-30010', '--r'), [30000, 30010]);
   for (const text of ['2-1', '0-5', '1-65536', '5', '1-2-3'])
     assert.throws(() => portRange(text, '--r'), 'expected two ports');
 });
 
-test('seconds may have a unit', () => {
+test('seconds can have a unit', () => {
   assert.is(seconds('90', '--t'), 90);
   assert.is(seconds('2m', '--t'), 120);
   assert.is(seconds('0.5', '--t'), 0.5);
@@ -48,7 +48,7 @@ test('seconds may have a unit', () => {
 
 const options = (...argv: string[]) => readClusterOptions(parseCommandLine('up', { options: CLUSTER_OPTIONS }, argv));
 
-test('cluster options: what is said over the defaults', () => {
+test('cluster options: given values override the defaults', () => {
   const read = options(
     '--overlay',
     'host-gw',
@@ -66,7 +66,7 @@ test('cluster options: what is said over the defaults', () => {
   assert.is(read.vxlanPort, 4789);
 });
 
-test('networks that overlap are refused in the words of the command line', async () => {
+test('overlapping networks are refused with the names of the command-line options', async () => {
   try {
     await checkClusterOptions(options('--pod-cidr', '10.100.0.0/16'));
     assert.unreachable();
@@ -75,12 +75,12 @@ test('networks that overlap are refused in the words of the command line', async
   }
 });
 
-test('a VXLAN port among the NodePorts is refused', async () => {
+test('a VXLAN port in the NodePort range is refused', async () => {
   try {
     await checkClusterOptions(options('--vxlan-port', '31000'));
     assert.unreachable();
   } catch (error) {
-    assert.match((error as Error).message, 'lies among the NodePorts');
+    assert.match((error as Error).message, 'is one of the NodePorts');
   }
 });
 

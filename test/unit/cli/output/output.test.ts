@@ -22,13 +22,13 @@ const pod = (status: Partial<Pod['status']> & object, metadata: object = {}): Po
     status,
   }) as unknown as Pod;
 
-test('ages are those of kubectl', () => {
+test('ages are printed as by kubectl', () => {
   const of = (s: number) => printAge(s * 1000);
   assert.equal([0, 119, 120, 599, 600, 10_799, 10_800].map(of), ['0s', '119s', '2m', '9m59s', '10m', '179m', '3h']);
   assert.equal([3600 * 47, 3600 * 49, 86_400 * 8].map(of), ['47h', '2d1h', '8d']);
 });
 
-test('a running pod, as kubectl shows it', () => {
+test('a running pod is shown as by kubectl', () => {
   const running = { name: 'c', image: '', imageID: '', ready: true, restartCount: 1, state: { running: {} } };
   const rows = tableRows(
     'Pod',
@@ -50,7 +50,7 @@ test('a running pod, as kubectl shows it', () => {
   assert.equal(rows[1], ['mc3', '2/2', 'Running', '2', '60s', '10.244.1.2', 'n1', '<none>', '<none>']);
 });
 
-test("a service's ports and addresses", () => {
+test("a service's ports and addresses are shown as by kubectl", () => {
   const service = {
     apiVersion: 'v1',
     kind: 'Service',
@@ -61,7 +61,7 @@ test("a service's ports and addresses", () => {
   assert.equal(row, ['mc3', 'NodePort', '10.96.0.7', '<none>', '80:31418/TCP', '5s']);
 });
 
-test('-A puts the namespace in front, --show-labels labels at the end', () => {
+test('-A adds the namespace as the first column, --show-labels the labels as the last', () => {
   const labelled = pod({ phase: 'Pending' }, { labels: { app: 'mc3' } });
   const rows = tableRows('Pod', [labelled], { ...PLAIN, namespaces: true, showLabels: true }, 0);
   assert.is(rows[0]![0], 'NAMESPACE');
@@ -73,22 +73,22 @@ test('an unknown -o is refused', () => {
   assert.throws(() => formatOf('xml'), '-o xml: expected json, yaml, wide or name');
 });
 
-test('YAML is laid out as kubectl has it: keys sorted, lists not indented', async () => {
+test('YAML has the layout of kubectl: sorted keys, lists without indentation', async () => {
   assert.is(await toYaml({ b: [1], a: 'on' }), 'a: "on"\nb:\n- 1\n');
 });
 
-test('describe: values in a column, blocks deeper', () => {
+test('describe: values are aligned, blocks indented', () => {
   const text = printBlock(block(['Name', 'a'], ['Labels', ['x=1', 'y=2']], ['Inside', block(['Deep', 'b'])]));
   assert.is(text, 'Name:    a\nLabels:  x=1\n         y=2\nInside:\n  Deep:  b\n');
 });
 
-test('errors: one line, and the exit status', () => {
+test('an error is one line, with an exit status', () => {
   assert.equal(describeError(failed('it broke', 'mend it')), { text: 'it broke: mend it', status: 1 });
   assert.equal(describeError(new CliError(2, 'wrong\nwords')), { text: 'wrong words', status: 2 });
   assert.equal(describeError(new SilentExit(7)), { text: undefined, status: 7 });
 });
 
-test('several mistakes are one line each, of one object or of many', () => {
+test('several mistakes are one line each, whether in one object or in many', () => {
   const problems = Array.from({ length: 12 }, (_, i) => `f.yaml: document ${i + 1}: wrong`);
   const lines = describeError(new ManifestError(problems)).text!.split('\n');
   assert.is(lines.length, 11);
@@ -101,15 +101,15 @@ test('several mistakes are one line each, of one object or of many', () => {
   assert.is(describeError(refused).text, `${each('spec.a: one')}\n${each('spec.b: two')}`);
 });
 
-test('an error of the cluster has advice by its code, unless it has its own', () => {
+test('a ClusterError gets the advice of its code, unless it has its own', () => {
   assert.is(describeError(new ClusterError('ALREADY_UP', 'it is up')).text, 'it is up: `dataplane down` removes it');
   assert.is(describeError(new ClusterError('MACHINE', 'no ip', 'install it')).text, 'no ip: install it');
 });
 
-test('no API: what to do depends on why', () => {
+test('if the API cannot be reached, the advice depends on the cause', () => {
   const unreachable = (code: string) => Object.assign(new Error('connect'), { name: 'ApiUnreachableError', code });
   assert.match(describeError(unreachable('ENOENT')).text!, 'bring one up with `dataplane up`');
-  assert.match(describeError(unreachable('ECONNREFUSED')).text!, 'nodes go on forwarding: try again in a second');
+  assert.match(describeError(unreachable('ECONNREFUSED')).text!, 'nodes keep forwarding: try again in a second');
   assert.match(describeError(unreachable('EACCES')).text!, 'run it with sudo');
 });
 

@@ -13,7 +13,7 @@ const PODS = [
 const widest = (text: string) => Math.max(...text.split('\n').map((line) => line.length));
 const terminal = (columns: number) => ({ columns, colour: false });
 
-test('columns are three blanks apart and lines end without blanks', () => {
+test('columns are separated by three spaces, and lines have no trailing spaces', () => {
   assert.is(
     layOut([
       ['NAME', 'AGE'],
@@ -23,19 +23,19 @@ test('columns are three blanks apart and lines end without blanks', () => {
   );
 });
 
-test('in a pipe every column is there, however wide', () => {
+test('in a pipe every column is printed, however wide', () => {
   assert.is(tableText(PODS, { terminal: undefined }), layOut(PODS));
   assert.match(layOut(PODS), 'NOMINATED NODE');
 });
 
-test('on a terminal a column without any value is left out, the first one excepted', () => {
+test('on a terminal a column without any value is omitted, except for the first', () => {
   const text = tableText(PODS, { terminal: terminal(200) });
   assert.not.match(text, 'NOMINATED');
   assert.match(text, /^NAME +READY +STATUS +RESTARTS +AGE +IP +NODE\n/);
   assert.match(tableText([['NAME'], ['<none>']], { terminal: terminal(80) }), 'NAME');
 });
 
-test('a table fits the terminal: the widest cells continue on the next line, and no character is lost', () => {
+test('a table fits the terminal: the widest cells are wrapped, and no character is lost', () => {
   for (const columns of [120, 80, 70]) {
     const text = tableText(PODS, { terminal: terminal(columns) });
     assert.ok(widest(text) <= columns, `${widest(text)} columns of ${columns}:\n${text}`);
@@ -52,14 +52,14 @@ test('a table fits the terminal: the widest cells continue on the next line, and
   assert.is(`${first.slice(6)}${second.trim()}`, 'app.kubernetes.io/name=mc3,app.kubernetes.io/component=web');
 });
 
-test('text is broken after blanks and marks, words are kept whole where they fit', () => {
+test('text is broken after spaces and punctuation; words that fit on a line are not broken', () => {
   assert.equal(wrap('one two three', 8), ['one two', 'three']);
   assert.equal(wrap('app=mc3,tier=web', 10), ['app=mc3,', 'tier=web']);
   assert.equal(wrap('abcdefghij', 4), ['abcd', 'efgh', 'ij']);
   assert.equal(wrap('', 4), ['']);
 });
 
-test('what is wrong is coloured, on a terminal with colours only', () => {
+test('problems are coloured, only on a terminal with colours', () => {
   assert.is(colourOf('STATUS', 'CrashLoopBackOff'), 'red');
   assert.is(colourOf('STATUS', 'NotReady'), 'red');
   assert.is(colourOf('STATUS', 'Pending'), 'yellow');

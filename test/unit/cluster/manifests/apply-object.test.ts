@@ -12,7 +12,7 @@ const pod = (spec: object, metadata: object = {}) => ({
   spec,
 });
 
-test('what the last apply set and this one has not is removed; what others set stays', () => {
+test('fields of the last apply that are missing now are removed; fields of others stay', () => {
   const last = pod({ containers: [] }, { labels: { app: 'a', old: 'x' } });
   const next = pod({ containers: [] }, { labels: { app: 'a', fresh: 'y' } });
   const present = pod({ containers: [] }, { labels: { app: 'a', old: 'x', theirs: 'z' } });
@@ -24,7 +24,7 @@ test('what the last apply set and this one has not is removed; what others set s
   assert.equal(result.metadata, { name: 'a', labels: { app: 'a', fresh: 'y', theirs: 'z' } });
 });
 
-test('elements of keyed lists are merged by key, and removed by it', () => {
+test('list elements are merged and removed by their merge key', () => {
   const service = (...ports: object[]) => ({
     apiVersion: 'v1',
     kind: 'Service',
@@ -42,7 +42,7 @@ test('elements of keyed lists are merged by key, and removed by it', () => {
   assert.equal(result.spec.ports, [{ port: 80, targetPort: 8080, nodePort: 31000 }]);
 });
 
-test('one port over two protocols is replaced as a whole, not mixed up', () => {
+test('a list with two elements of the same key (a port over TCP and UDP) is replaced as a whole', () => {
   const ports = [
     { name: 'dns', port: 53, protocol: 'UDP' },
     { name: 'dns-tcp', port: 53, protocol: 'TCP' },
@@ -70,7 +70,7 @@ test('Endpoints are replaced list by list', () => {
   );
 });
 
-test('the manifest is written down in the annotation, without the annotation itself', () => {
+test('the annotation contains the manifest, without the annotation itself', () => {
   const once = withLastApplied(pod({ containers: [] }));
   const twice = withLastApplied(once);
   assert.equal(twice, once);

@@ -27,10 +27,10 @@ function complaint(...texts: string[]): string {
   } catch (error) {
     return (error as Error).message;
   }
-  throw new Error('nothing was refused');
+  throw new Error('expected an error');
 }
 
-test('documents are counted, empty ones too, and objects get the default namespace', () => {
+test('documents are numbered, including empty ones, and objects get the default namespace', () => {
   const documents = parse(`---\n# nothing\n---\n${POD}---\n${POD.replace('name: a', 'name: b')}`);
   assert.equal(
     documents.map(({ where }) => where),
@@ -44,7 +44,7 @@ test('JSON is read like YAML', () => {
   assert.is(parse(json)[0]!.object.kind, 'ConfigMap');
 });
 
-test('a List gives its items, each with its place', () => {
+test('a List is expanded to its items, each with its position', () => {
   const item = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'm' } };
   const list = { apiVersion: 'v1', kind: 'List', items: [item, { ...item, metadata: { name: 'n' } }] };
   assert.equal(
@@ -53,7 +53,7 @@ test('a List gives its items, each with its place', () => {
   );
 });
 
-test('a wrong value: file, document, path, what was expected, what was there', () => {
+test('an error for a wrong value has file, document, path, what was expected, and the value', () => {
   const service = `apiVersion: v1
 kind: Service
 metadata: {name: s}
@@ -65,14 +65,14 @@ spec: {ports: [{port: x}]}
   );
 });
 
-test('a field that does not exist is an error', () => {
+test('an unknown field is an error', () => {
   assert.match(
     complaint(POD.replace('spec:', 'spec:\n  contaners: []')),
     'f1.yaml: document 1: spec.contaners: unknown field',
   );
 });
 
-test('a field that is not supported is a warning that names it', () => {
+test('an unsupported field is a warning with its path', () => {
   const [document] = parse(POD.replace('spec:', 'spec:\n  priorityClassName: high'));
   assert.match(
     warningLines([document!]).join('\n'),
@@ -80,7 +80,7 @@ test('a field that is not supported is a warning that names it', () => {
   );
 });
 
-test('the same warning about many objects is one line that counts them', () => {
+test('equal warnings about several objects are one line with their number', () => {
   const pods = ['a', 'b', 'c'].map((name) =>
     POD.replace('name: a', `name: ${name}`).replace('spec:', 'spec:\n  priorityClassName: high'),
   );
@@ -91,7 +91,7 @@ test('the same warning about many objects is one line that counts them', () => {
   assert.is(warningLines(parse(pods[0]!, other)).length, 2, 'different fields stay apart');
 });
 
-test('every mistake is kept apart, so that each can be printed on its own line', () => {
+test('every mistake is reported separately, so that each is printed on its own line', () => {
   try {
     parse(POD.replace('spec:', 'spec:\n  contaners: []\n  restartPolice: x'), POD.replace('kind: Pod', 'kind: Gadget'));
     assert.unreachable();
@@ -101,26 +101,26 @@ test('every mistake is kept apart, so that each can be printed on its own line',
   }
 });
 
-test('broken YAML: line and column', () => {
+test('an error for invalid YAML has line and column', () => {
   assert.match(complaint(`${POD}---\na: [1\n`), /^f1\.yaml: document 2: line \d+, column \d+: /);
 });
 
-test('one name twice, also across files, is an error that names both places', () => {
+test('two objects with the same name, also in different files, are an error with both positions', () => {
   assert.is(complaint(POD, POD), 'f2.yaml: document 1: Pod a is already in f1.yaml: document 1');
 });
 
-test('one key twice in a mapping is an error', () => {
+test('a duplicate key in a mapping is an error', () => {
   assert.match(complaint(POD.replace('kind: Pod', 'kind: Pod\nkind: Pod')), 'Map keys must be unique');
 });
 
-test('all mistakes are told, in one line', () => {
+test('the error message contains all mistakes', () => {
   const text = complaint(POD.replace('name: c', 'nam: c'), POD.replace('kind: Pod', 'kind: Pot'));
   assert.match(text, 'f1.yaml: document 1');
   assert.match(text, 'f2.yaml: document 1: kind: unknown kind "Pot"; did you mean "Pod"?');
   assert.not.match(text, /\n/);
 });
 
-test('an alias bomb is refused', () => {
+test('exponential expansion of YAML aliases is refused', () => {
   const bomb = [
     'a: &a [x,x,x,x,x,x,x,x,x]',
     ...'bcdefgh'.split('').map((k, i) => `${k}: &${k} [${Array(9).fill(`*${'abcdefgh'[i]}`)}]`),
@@ -128,7 +128,7 @@ test('an alias bomb is refused', () => {
   assert.match(complaint(`${bomb.join('\n')}\n`), 'f1.yaml: document 1: ');
 });
 
-test('namespaces come first, then configuration, services, and pods last', () => {
+test('documents are ordered: namespaces, configuration, services, and pods last', () => {
   const kinds = ['Pod', 'Service', 'ConfigMap', 'Namespace'].map((kind) => {
     const object = { apiVersion: 'v1', kind, metadata: { name: 'x' } } as never;
     return { where: '', object, warnings: [] };
@@ -139,7 +139,7 @@ test('namespaces come first, then configuration, services, and pods last', () =>
   );
 });
 
-test('a directory gives its manifests by name; subdirectories only when asked', () => {
+test('the manifests of a directory are read in order of name, subdirectories only with -R', () => {
   const directory = mkdtempSync(join(tmpdir(), 'manifests-'));
   try {
     mkdirSync(join(directory, 'sub'));
@@ -153,11 +153,11 @@ test('a directory gives its manifests by name; subdirectories only when asked', 
   }
 });
 
-test('a file that is not there is named', () => {
+test('an error for a missing file has its name', () => {
   assert.throws(() => readSources(['/nowhere/x.yaml']), '/nowhere/x.yaml: no such file or directory');
 });
 
-test('a pod on a node that will not be, or in a namespace that will not be, is refused before anything is done', () => {
+test('a pod with a node or a namespace that will not exist is refused before anything is done', () => {
   const nodes = [{ name: 'n1', ip: '172.18.0.11', podCIDR: '10.244.1.0/24' }];
   assert.throws(
     () => checkPlacement(parse(POD.replace('spec:', 'spec:\n  nodeName: n7')), nodes),
