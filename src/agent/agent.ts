@@ -19,7 +19,7 @@ import { memoryNames } from '../shm-names.ts';
 import { PortExhaustion } from './connections/port-exhaustion.ts';
 import { CONNTRACK_OPTIONS, writeConntrackSettings } from './connections/settings.ts';
 import { serveAgentControl } from './control-socket.ts';
-import { recordEvent } from './events.ts';
+import { EventRecorder } from './events.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { NodeNameServer } from './name-server.ts';
 import { CHANGING_IDENTITY, NodeSync } from './node-sync.ts';
@@ -71,11 +71,15 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 
 async function startParts(parts: Parts, options: AgentOptions, log: Log): Promise<void> {
   const { offloads = OffloadLevel.TUNNEL, noUnderlayShortcut = false, stateDir, catalogue } = options;
-  const client = await parts.start('client of the API', new ApiClient(options.api, { timeoutMs: API_TIMEOUT_MS }));
+  const client = await parts.start(
+    'client of the API',
+    new ApiClient(options.api, { timeoutMs: API_TIMEOUT_MS, program: 'kubelet' }),
+  );
   const live = await readConfig(client, options.node, log);
   const config = live.current;
 
   const { workers, maxConntrack, nodeName } = config;
+  const recordEvent = new EventRecorder(client, nodeName).record;
   const tables = await parts.start('tables', openNodeTables({ nodeName, workers, maxConntrack, nowMs: monotonicMs() }));
   if (tables.recovered > 0) log(`${tables.recovered} connections of a previous agent recovered`);
   writeConntrackSettings(tables.conntrack, config);
@@ -101,7 +105,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const podOf = (namespace: string, name: string) => podWatch.pod(namespace, name);
   const onTrouble = (pod: Pod, message: string): void => {
     log(message);
-    recordEvent(client, nodeName, pod, 'Warning', 'TableFull', message);
+    recordEvent(pod, 'Warning', 'TableFull', message);
   };
   const podNetwork = new PodNetwork({ sync, pool, config: live, offloads, podOf, onTrouble });
   const network = await parts.start('pod network', podNetwork);
@@ -122,11 +126,11 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     forwarding: () => pool.isHealthy(),
     onTrouble: (namespace, name, message) => {
       const service = watch.service(namespace, name);
-      if (service) recordEvent(client, nodeName, service, 'Warning', 'NotServed', message);
+      if (service) recordEvent(service, 'Warning', 'NotServed', message);
     },
     onPodTrouble: (pod, message) => {
       log(`pod ${pod.metadata.namespace}/${pod.metadata.name}: ${message}`);
-      recordEvent(client, nodeName, pod, 'Warning', 'HostPortNotServed', message);
+      recordEvent(pod, 'Warning', 'HostPortNotServed', message);
     },
     log,
   });
@@ -147,7 +151,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     removeNode: (name) => (name === nodeName ? void heartbeat.beat() : remotes.remove(name)),
     services: names ? [services, names] : [services],
   });
-  const runtime = openPodRuntime({ client, config, stateDir, catalogue, network, watch, log });
+  const runtime = openPodRuntime({ client, config, stateDir, catalogue, network, watch, recordEvent, log });
   const podWatch = new PodWatch(client, nodeName, {
     set: (pod) => network.update(pod),
     sync: (pods) => {
@@ -176,7 +180,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     'watch of exhausted ports',
     new PortExhaustion(tables.counters, (message) => {
       log(message);
-      recordEvent(client, nodeName, live.node, 'Warning', 'SourcePortsExhausted', message);
+      recordEvent(live.node, 'Warning', 'SourcePortsExhausted', message);
     }),
   );
   await parts.start('heartbeat', heartbeat);

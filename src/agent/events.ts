@@ -1,33 +1,132 @@
-/** Kubernetes events about a node's pods and services, for `describe`. A failure to write an event is ignored. */
+/**
+ * Kubernetes events about a node's pods and services, for `describe`. As client-go's recorder does (tools/record/
+ * events_cache.go): a repetition is counted in the event that is there, many of the same reason become one, and one object
+ * can cause 25 at once, then one every five minutes. A failure to write an event is ignored.
+ */
 import type { ApiClient } from '../api/client/client.ts';
 import type { EventObject, KubeObject } from '../api/types/objects.ts';
 
-let count = 0;
+export type RecordEvent = (object: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string) => void;
 
-/** Record an event about an object. */
-export function recordEvent(
-  client: ApiClient,
-  nodeName: string,
-  object: KubeObject,
-  type: 'Normal' | 'Warning',
-  reason: string,
-  message: string,
-): void {
-  const { apiVersion, kind, metadata } = object;
-  const { name, namespace = 'default', uid } = metadata;
-  const now = new Date().toISOString();
-  const event = {
-    apiVersion: 'v1',
-    kind: 'Event',
-    metadata: { name: `${name}.${Date.now().toString(16)}${(count++).toString(16)}`, namespace },
-    involvedObject: { apiVersion, kind, name, namespace, uid },
-    type,
-    reason,
-    message,
-    source: { component: 'agent', host: nodeName },
-    firstTimestamp: now,
-    lastTimestamp: now,
-    count: 1,
-  };
-  client.create(event as unknown as EventObject).catch(() => undefined);
+/** Of each kind of memory below; the longest unused goes. */
+const MAX_KNOWN = 4096;
+const BURST = 25;
+const REFILL_MS = 5 * 60_000;
+/** Different messages of one reason about one object, within this time, before they share an event. */
+const MAX_SIMILAR = 10;
+const SIMILAR_MS = 10 * 60_000;
+const COMBINED = '(combined from similar events): ';
+
+interface Written {
+  namespace: string;
+  name: string;
+  count: number;
+  /** Ends when the event is there, and its last change. */
+  last: Promise<unknown>;
 }
+
+export class EventRecorder {
+  private readonly client: Pick<ApiClient, 'create' | 'patch'>;
+  private readonly nodeName: string;
+  private readonly now: () => number;
+  private readonly written = new Recent<Written>();
+  private readonly budgets = new Recent<{ left: number; atMs: number }>();
+  private readonly similar = new Recent<{ sinceMs: number; messages: Set<string> }>();
+  private count = 0;
+
+  /** @param now the time in milliseconds since 1970 */
+  constructor(client: Pick<ApiClient, 'create' | 'patch'>, nodeName: string, now: () => number = Date.now) {
+    this.client = client;
+    this.nodeName = nodeName;
+    this.now = now;
+  }
+
+  readonly record: RecordEvent = (object, type, reason, text) => {
+    const nowMs = this.now();
+    if (!this.mayWrite(object.metadata.uid, nowMs)) return;
+    const kind = `${object.metadata.uid}|${type}|${reason}`;
+    const combined = this.isOneOfMany(kind, text, nowMs);
+    const message = combined ? COMBINED + text : text;
+    const key = combined ? kind : `${kind}|${text}`;
+    const before = this.written.get(key);
+    if (before === undefined) this.create(key, object, { type, reason, message }, 1);
+    else this.countUp(key, before, object, { type, reason, message });
+  };
+
+  private mayWrite(uid: string, nowMs: number): boolean {
+    const before = this.budgets.get(uid) ?? { left: BURST, atMs: nowMs };
+    const left = Math.min(BURST, before.left + (nowMs - before.atMs) / REFILL_MS);
+    const allowed = left >= 1;
+    this.budgets.set(uid, { left: allowed ? left - 1 : left, atMs: nowMs });
+    return allowed;
+  }
+
+  private isOneOfMany(kind: string, message: string, nowMs: number): boolean {
+    let seen = this.similar.get(kind);
+    if (seen === undefined || nowMs - seen.sinceMs > SIMILAR_MS) seen = { sinceMs: nowMs, messages: new Set() };
+    this.similar.set(kind, seen);
+    if (seen.messages.size >= MAX_SIMILAR && !seen.messages.has(message)) return true;
+    seen.messages.add(message);
+    return false;
+  }
+
+  private countUp(key: string, written: Written, object: KubeObject, what: What): void {
+    written.count++;
+    const { count, namespace, name } = written;
+    const change = { count, lastTimestamp: seconds(this.now()), message: what.message };
+    written.last = written.last
+      .then(() => this.client.patch('Event', name, change, { namespace }))
+      // It expired, or could not be made: a new one goes on counting.
+      .catch(() => this.create(key, object, what, count));
+  }
+
+  private create(key: string, object: KubeObject, what: What, count: number): void {
+    const { apiVersion, kind, metadata } = object;
+    const { name, namespace = 'default', uid } = metadata;
+    const nowMs = this.now();
+    const eventName = `${name.slice(0, 230)}.${nowMs.toString(16)}${(this.count++).toString(16)}`;
+    const event = {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { name: eventName, namespace },
+      involvedObject: { apiVersion, kind, name, namespace, uid },
+      ...what,
+      source: { component: 'kubelet', host: this.nodeName },
+      reportingComponent: 'kubelet',
+      reportingInstance: this.nodeName,
+      firstTimestamp: seconds(nowMs),
+      lastTimestamp: seconds(nowMs),
+      count,
+    };
+    const last = this.client.create(event as unknown as EventObject).catch(() => undefined);
+    this.written.set(key, { namespace, name: eventName, count, last });
+  }
+}
+
+interface What {
+  type: 'Normal' | 'Warning';
+  reason: string;
+  message: string;
+}
+
+/** A map that forgets what was used the longest ago. */
+class Recent<T> {
+  private readonly values = new Map<string, T>();
+
+  get(key: string): T | undefined {
+    const value = this.values.get(key);
+    if (value !== undefined) {
+      this.values.delete(key);
+      this.values.set(key, value);
+    }
+    return value;
+  }
+
+  set(key: string, value: T): void {
+    this.values.delete(key);
+    this.values.set(key, value);
+    if (this.values.size > MAX_KNOWN) this.values.delete(this.values.keys().next().value!);
+  }
+}
+
+const seconds = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;

@@ -15,15 +15,20 @@ export interface Cluster {
   queue: (name: string, work: (key: string) => void) => WorkQueue;
   /** Records an Event about `object`; a repeated one increments the count. */
   event: (object: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string) => void;
+  /** The same for one component: named as the source of its events; `manager` is the program that owns its writes. */
+  as: (component: string, manager?: string) => Cluster;
   close: () => void;
 }
 
+/** The program whose controllers these are in Kubernetes: what they write is owned by it. */
+const MANAGER = 'kube-controller-manager';
+
 export function makeCluster(store: Store, registry: Registry, log: (line: string) => void): Cluster {
   const queues: WorkQueue[] = [];
-  const events = new EventRecorder(store, registry);
-  return {
+  const events = new EventRecorder(store);
+  const of = (component: string, writer: Registry): Cluster => ({
     store,
-    registry,
+    registry: writer,
     log,
     queue: (name, work) => {
       const queue = new WorkQueue(work, (key, error) => log(`${name}: ${key}: ${error.message}`));
@@ -32,27 +37,27 @@ export function makeCluster(store: Store, registry: Registry, log: (line: string
     },
     event: (object, type, reason, message) => {
       try {
-        events.record(object, type, reason, message);
+        events.record({ registry: writer, component }, object, type, reason, message);
       } catch (error) {
         log(`event ${reason} about ${object.metadata.name}: ${(error as Error).message}`);
       }
     },
+    as: (name, manager = MANAGER) => of(name, registry.as(manager)),
     close: () => {
       for (const queue of queues) queue.close();
     },
-  };
+  });
+  return of(MANAGER, registry.as(MANAGER));
 }
 
 class EventRecorder {
   private readonly store: Store;
-  private readonly registry: Registry;
   /** Object, reason and message → name of the Event, oldest first. */
   private readonly known = new Map<string, { namespace: string; name: string }>();
   private counter = 0;
 
-  constructor(store: Store, registry: Registry) {
+  constructor(store: Store) {
     this.store = store;
-    this.registry = registry;
     for (const event of store.list('Event')) this.remember(event);
     store.onCommit('Event', ({ type, object }) => {
       if (type === 'ADDED') this.remember(object);
@@ -60,7 +65,13 @@ class EventRecorder {
     });
   }
 
-  record(object: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string): void {
+  record(
+    { registry, component }: { registry: Registry; component: string },
+    object: KubeObject,
+    type: 'Normal' | 'Warning',
+    reason: string,
+    message: string,
+  ): void {
     const { namespace, name, uid } = object.metadata;
     const home = namespace ?? 'default';
     const now = nowText();
@@ -74,13 +85,13 @@ class EventRecorder {
     const before = this.known.get(identity({ involvedObject, reason, message }));
     const old = before && this.store.get('Event', before.namespace, before.name);
     if (old !== undefined) {
-      this.registry.write({ ...old, count: (old.count ?? 1) + 1, lastTimestamp: now }, old);
+      registry.write({ ...old, count: (old.count ?? 1) + 1, lastTimestamp: now }, old);
       return;
     }
     const where = this.store.get('Namespace', undefined, home);
     if (where === undefined || where.metadata.deletionTimestamp !== undefined) return;
     const suffix = (Date.now() * 1000 + (this.counter++ % 1000)).toString(16);
-    this.registry.create(resourceOfKind('Event')!, home, {
+    registry.create(resourceOfKind('Event')!, home, {
       apiVersion: 'v1',
       kind: 'Event',
       metadata: { name: `${name.slice(0, 230)}.${suffix}`, namespace: home },
@@ -91,7 +102,8 @@ class EventRecorder {
       count: 1,
       firstTimestamp: now,
       lastTimestamp: now,
-      source: { component: 'dataplane-controller' },
+      source: { component },
+      reportingComponent: component,
     });
   }
 

@@ -132,22 +132,22 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   startGarbageCollector(cluster);
   startCustomResourceCleanup(cluster);
   const endExpiry = startEventExpiry(cluster);
-  quotas.start(cluster);
-  const volumes = startStorage(cluster, given.volumesDirectory);
-  startScheduler(cluster, pods, volumes);
+  quotas.start(cluster.as('resourcequota-controller'));
+  const volumes = startStorage(cluster.as('persistentvolume-controller'), given.volumesDirectory);
+  startScheduler(cluster.as('default-scheduler', 'kube-scheduler'), pods, volumes);
   startEndpointsController(cluster, pods);
-  startReplicaSetController(cluster);
-  startReplicationControllers(cluster);
-  startDeploymentController(cluster);
-  startStatefulSetController(cluster);
-  startDaemonSetController(cluster);
-  startJobController(cluster);
-  startCronJobController(cluster);
+  startReplicaSetController(cluster.as('replicaset-controller'));
+  startReplicationControllers(cluster.as('replication-controller'));
+  startDeploymentController(cluster.as('deployment-controller'));
+  startStatefulSetController(cluster.as('statefulset-controller'));
+  startDaemonSetController(cluster.as('daemonset-controller'));
+  startJobController(cluster.as('job-controller'));
+  startCronJobController(cluster.as('cronjob-controller'));
   startDisruptionBudgets(cluster);
-  startTaintEviction(cluster, pods);
-  startBalancerAddresses(cluster, services);
+  startTaintEviction(cluster.as('taint-eviction-controller'), pods);
+  startBalancerAddresses(cluster.as('service-controller'), services);
   if (given.outside) startOutsideRoutes(cluster, given.outside);
-  const lifecycle = startNodeLifecycle(cluster, pods, given.nodeSilenceMs);
+  const lifecycle = startNodeLifecycle(cluster.as('node-controller'), pods, given.nodeSilenceMs);
   const server = await startApiServer(registry, {
     socketPath,
     ...(access && { secure: access.secure }),

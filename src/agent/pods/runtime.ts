@@ -2,7 +2,7 @@
 import type { ApiClient } from '../../api/client/client.ts';
 import { PodManager } from '../../runtime/pod/manager.ts';
 import type { NodeConfig } from '../config.ts';
-import { recordEvent } from '../events.ts';
+import type { RecordEvent } from '../events.ts';
 import type { ClusterWatch } from '../watch.ts';
 import type { PodNetwork } from './network.ts';
 
@@ -18,11 +18,12 @@ export interface PodRuntimeOptions {
    * the API.
    */
   readonly watch: Pick<ClusterWatch, 'configMap' | 'secret' | 'allServices'>;
+  readonly recordEvent: RecordEvent;
   readonly log: (line: string) => void;
 }
 
 export function openPodRuntime(options: PodRuntimeOptions): PodManager {
-  const { client, config, stateDir, catalogue, network, watch, log } = options;
+  const { client, config, stateDir, catalogue, network, watch, recordEvent, log } = options;
   return new PodManager({
     nodeName: config.nodeName,
     nodeIP: config.nodeIP,
@@ -54,7 +55,7 @@ export function openPodRuntime(options: PodRuntimeOptions): PodManager {
       const { name, namespace = 'default', uid } = pod.metadata;
       await client.delete('Pod', name, { namespace, gracePeriodSeconds: 0, preconditions: { uid } });
     },
-    recordEvent: (pod, type, reason, message) => recordEvent(client, config.nodeName, pod, type, reason, message),
+    recordEvent,
     log,
   });
 }

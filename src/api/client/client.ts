@@ -64,12 +64,15 @@ const MAX_STALE = 16;
 export interface ClientOptions {
   /** Milliseconds without a response before a call fails; an accepted watch has no limit. Default 30000. */
   timeoutMs?: number;
+  /** Name of the program: what it writes is owned by it (`metadata.managedFields`). Left out: by nobody. */
+  program?: string;
 }
 
 /** `target` is the path of a unix socket, or `http://host:port`. */
 export class ApiClient {
   readonly target: string;
   private readonly timeoutMs: number;
+  private readonly program: string | undefined;
   private readonly where: { socketPath: string } | { host: string; port: number };
   private readonly calls = new Agent({ keepAlive: true, maxSockets: 16 });
   private readonly streams = new Agent({ keepAlive: false });
@@ -77,6 +80,7 @@ export class ApiClient {
   constructor(target: string, options: ClientOptions = {}) {
     this.target = target;
     this.timeoutMs = options.timeoutMs ?? 30_000;
+    this.program = options.program;
     if (/^https?:/.test(target)) {
       const url = new URL(target);
       if (url.protocol !== 'http:')
@@ -280,6 +284,7 @@ export class ApiClient {
   ): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const headers: Record<string, string | number> = { accept: 'application/json' };
+      if (this.program !== undefined) headers['user-agent'] = this.program;
       if (body !== undefined) {
         headers['content-type'] = mediaType ?? 'application/json';
         headers['content-length'] = Buffer.byteLength(body);

@@ -3,7 +3,7 @@
  * of `managedFields`: `{"f:spec":{"f:replicas":{}}}`; a `.` means the element itself, where it has others below it.
  */
 
-type FieldsV1 = { [element: string]: FieldsV1 };
+export type FieldsV1 = { [element: string]: FieldsV1 };
 
 export class FieldSet {
   /** Whether the field at this path is in the set. */

@@ -7,6 +7,7 @@
 import type { KubeObject, ManagedFieldsEntry, ObjectMeta } from '../types/objects.ts';
 import { FieldSet } from './field-set.ts';
 import type { Shape } from './shape.ts';
+import { setOf, storedForm } from './stored-sets.ts';
 import { compare, fieldsOf, merge, without } from './typed.ts';
 
 export interface Writer {
@@ -51,7 +52,7 @@ function decodeEntries(entries: readonly ManagedFieldsEntry[] | undefined): Entr
       apiVersion,
       subresource: subresource || undefined,
       time,
-      fields: FieldSet.decode(fieldsV1),
+      fields: setOf(fieldsV1),
     }));
 }
 
@@ -76,7 +77,7 @@ function encodeEntries(entries: readonly Entry[]): ManagedFieldsEntry[] | undefi
     apiVersion,
     ...(time !== undefined && { time }),
     fieldsType: 'FieldsV1' as const,
-    fieldsV1: fields.encode(),
+    fieldsV1: storedForm(fields),
     ...(subresource !== undefined && { subresource }),
   }));
 }
@@ -92,13 +93,13 @@ function capped(entries: readonly Entry[]): Entry[] {
   return [...entries.filter((entry) => !merged.includes(entry)), ancient];
 }
 
-/** The part of a set that a writer to this subresource may own. */
+/** The part of a set that a writer to this subresource may own. A write to the status can set labels and annotations, too. */
 function owned(fields: FieldSet, hasStatus: boolean, subresource: string | undefined): FieldSet {
   const result = new FieldSet();
   for (const [element, child] of fields.children) {
     if (element === 'f:apiVersion' || element === 'f:kind') continue;
     const isStatus = element === 'f:status';
-    if (subresource === 'status' ? !isStatus : isStatus && hasStatus) continue;
+    if (subresource === 'status' ? !isStatus && element !== 'f:metadata' : isStatus && hasStatus) continue;
     if (element !== 'f:metadata') {
       result.children.set(element, child);
       continue;

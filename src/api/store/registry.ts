@@ -10,7 +10,6 @@ import { isDeepStrictEqual } from 'node:util';
 import { checkCustom } from '../custom/check.ts';
 import { type Definition, establishedStatus, withDefinitionDefaults } from '../custom/definition.ts';
 import { CustomKinds } from '../custom/kinds.ts';
-import type { StructuralSchema } from '../custom/structural.ts';
 import {
   type ApiError,
   alreadyExists,
@@ -23,9 +22,7 @@ import {
   MODIFIED,
   notFound,
 } from '../errors.ts';
-import { afterUpdate, apply, type Typed, type Writer } from '../ownership/managed-fields.ts';
-import { shapeOfSchema, shapeOfType, UNTYPED } from '../ownership/shape.ts';
-import { typeNameOf } from '../published/types.ts';
+import { apply } from '../ownership/managed-fields.ts';
 import { apiVersionOf, collectionOf, hasGeneration, type Resource } from '../resources.ts';
 import { checkRules } from '../rules/object.ts';
 import { checkFinalizers, checkUpdate } from '../rules/update.ts';
@@ -33,6 +30,7 @@ import { withDefaults } from '../schema/defaults.ts';
 import { checkSchema, type FieldWarning, withoutNulls } from '../schema/schema.ts';
 import type { Kind, KubeObject, ManagedFieldsEntry, ObjectByKind, ObjectMeta, StoredObject } from '../types/objects.ts';
 import { afterDeletion, checkPreconditions, type DeleteRequest } from './deletion.ts';
+import { entriesIn, ownersAfter, ownersAfterChange, specOf, typedOf, withOwners, writerOf } from './field-owners.ts';
 import { nowText, type Store } from './store.ts';
 
 export interface Admission<T extends KubeObject = KubeObject> {
@@ -64,17 +62,30 @@ export interface WriteResult {
   warnings: FieldWarning[];
 }
 
+interface RegistryView {
+  kinds?: CustomKinds;
+  manager?: string | undefined;
+}
+
 export class Registry {
   readonly store: Store;
   readonly kinds: CustomKinds;
   private readonly admissions: Admissions;
   private readonly gate: Gate;
+  /** Owns what is written without a manager of its own; undefined: nobody owns that. */
+  private readonly manager: string | undefined;
 
-  constructor(store: Store, admissions: Admissions = {}, gate: Gate = () => {}) {
+  constructor(store: Store, admissions: Admissions = {}, gate: Gate = () => {}, of: RegistryView = {}) {
     this.store = store;
     this.gate = gate;
-    this.kinds = new CustomKinds(store);
+    this.kinds = of.kinds ?? new CustomKinds(store);
+    this.manager = of.manager;
     this.admissions = { CustomResourceDefinition: DEFINITIONS, ...admissions };
+  }
+
+  /** The same registry for a program of the cluster, which owns the fields that it writes; undefined: nobody does. */
+  as(manager: string | undefined): Registry {
+    return new Registry(this.store, this.admissions, this.gate, { kinds: this.kinds, manager });
   }
 
   /** @throws ApiError 404 */
@@ -85,9 +96,9 @@ export class Registry {
   }
 
   create(resource: Resource, namespace: string | undefined, input: unknown, request: WriteRequest = {}): WriteResult {
-    const given = managedFieldsOf(input);
+    const given = entriesIn(input);
     return this.insert(resource, namespace, input, request, (object) =>
-      this.trackedFields(resource, undefined, object, given, request),
+      ownersAfter(resource, undefined, object, given, this.named(request)),
     );
   }
 
@@ -100,7 +111,7 @@ export class Registry {
     request: WriteRequest,
   ): WriteResult & { created: boolean } {
     const config = withoutNulls(this.address(resource, namespace, name, input)) as { metadata: Partial<ObjectMeta> };
-    if (managedFieldsOf(input)?.length) throw badRequest('metadata.managedFields must be nil');
+    if (entriesIn(input)?.length) throw badRequest('metadata.managedFields must be nil');
     const live = this.store.get(resource.key, namespace, name);
     if (live === undefined && request.subresource !== undefined) throw notFound(resource, name);
     if (live === undefined && config.metadata.uid) {
@@ -156,9 +167,9 @@ export class Registry {
     request: WriteRequest = {},
   ): WriteResult {
     const old = this.get(resource, namespace, name);
-    const given = managedFieldsOf(input);
+    const given = entriesIn(input);
     return this.replace(resource, old, input, request, (object) =>
-      this.trackedFields(resource, old, object, given, request),
+      ownersAfter(resource, old, object, given, this.named(request)),
     );
   }
 
@@ -186,31 +197,23 @@ export class Registry {
   /** A client's write to a subresource such as scale: without validation, but with field ownership. */
   writeAs<T extends KubeObject>(resource: Resource, object: T, old: T, request: WriteRequest, subresource: string): T {
     const as = { ...request, subresource: subresource as 'status' };
-    return this.write(
-      withOwners(object, this.trackedFields(resource, old, object, undefined, as)),
-      old,
-      request.dryRun,
-    );
+    return this.write(withOwners(object, ownersAfter(resource, old, object, undefined, as)), old, request.dryRun);
   }
 
-  /** `managedFields` after this write. A client without a name owns nothing. */
-  private trackedFields(
-    resource: Resource,
-    old: KubeObject | undefined,
-    object: KubeObject,
-    given: ManagedFieldsEntry[] | undefined,
-    request: WriteRequest,
-  ): ManagedFieldsEntry[] | undefined {
-    if (request.manager === undefined) return given ?? old?.metadata.managedFields;
-    return afterUpdate(typedOf(resource), old, object, given, writerOf(resource, request));
+  private named(request: WriteRequest): WriteRequest {
+    return request.manager === undefined && this.manager !== undefined
+      ? { ...request, manager: this.manager }
+      : request;
   }
 
   /** A write by a controller: without schema, rules and admission. Does nothing if the object is unchanged. */
   write<T extends KubeObject>(object: T, old: T, dryRun = false): T {
     if (isDeepStrictEqual(object, old)) return old;
     const { generation = 1 } = old.metadata;
+    const resource = this.manager === undefined ? undefined : this.kinds.ofKey(collectionOf(object));
+    const owned = resource === undefined ? object : ownersAfterChange(resource, object, old, this.manager!);
     const changed = hasGeneration(old) && !isDeepStrictEqual(specOf(object), specOf(old));
-    const next = changed ? { ...object, metadata: { ...object.metadata, generation: generation + 1 } } : object;
+    const next = changed ? { ...owned, metadata: { ...owned.metadata, generation: generation + 1 } } : owned;
     const { deletionTimestamp, finalizers } = next.metadata;
     if (deletionTimestamp !== undefined && !finalizers?.length && old.metadata.finalizers?.length) {
       // A pod with a grace period left is removed when its agent reports that the containers have ended.
@@ -337,35 +340,10 @@ const DEFINITIONS: Admission<StoredObject> = {
       : ({ ...object, status: establishedStatus(object as unknown as Definition, nowText()) } as StoredObject),
 };
 
-function managedFieldsOf(input: unknown): ManagedFieldsEntry[] | undefined {
-  const given = (input as Partial<KubeObject> | null | undefined)?.metadata?.managedFields as unknown;
-  if (!Array.isArray(given)) return undefined;
-  return given.every((entry) => typeof entry === 'object' && entry !== null) ? given : undefined;
-}
-
-function withOwners<T extends KubeObject>(object: T, managedFields: ManagedFieldsEntry[] | undefined): T {
-  const { managedFields: _before, ...metadata } = object.metadata;
-  return { ...object, metadata: { ...metadata, ...(managedFields && { managedFields }) } };
-}
-
-function typedOf(resource: Resource): Typed {
-  const { group, version, kind, custom, status } = resource;
-  if (custom !== undefined) return { shape: shapeOfSchema(custom.schema as StructuralSchema), hasStatus: status };
-  const type = typeNameOf(group, version, kind);
-  return { shape: type === undefined ? UNTYPED : shapeOfType(type), hasStatus: status };
-}
-
-function writerOf(resource: Resource, request: WriteRequest): Writer {
-  const { manager = '', subresource } = request;
-  return { manager, apiVersion: apiVersionOf(resource), subresource, time: nowText() };
-}
-
-const specOf = (object: KubeObject): unknown => {
-  const { metadata, status, ...rest } = object as KubeObject & { status?: unknown };
-  return rest;
-};
-
-/** A write to the object keeps its status; a write to its status keeps everything except labels and annotations. */
+/**
+ * A write to the object keeps its status; a write to its status keeps everything except labels and annotations, and of a
+ * custom resource these, too (apiextensions-apiserver registry/customresource/status_strategy.go).
+ */
 function keepServerFields(
   resource: Resource,
   object: KubeObject,
@@ -380,8 +358,10 @@ function keepServerFields(
     if (value === undefined) delete kept[key];
     else (kept as unknown as Record<string, unknown>)[key] = value;
   };
-  set('labels', labels);
-  set('annotations', annotations);
+  if (subresource !== 'status' || resource.custom === undefined) {
+    set('labels', labels);
+    set('annotations', annotations);
+  }
   if (subresource === 'status') {
     return { ...oldRest, metadata: kept, ...(status !== undefined && { status }) } as KubeObject;
   }

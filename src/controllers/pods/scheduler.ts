@@ -170,7 +170,8 @@ function bind(cluster: Cluster, addresses: PodAddresses, pod: Pod, node: NodeObj
     spec: { ...pod.spec, nodeName: name },
     status: { ...pod.status, conditions },
   };
-  cluster.registry.write(bound, pod);
+  // As by a Binding, which nobody owns (registry/core/pod/storage, assignPod).
+  cluster.registry.as(undefined).write(bound, pod);
   const { namespace } = pod.metadata;
   cluster.event(bound, 'Normal', 'Scheduled', `Successfully assigned ${namespace}/${pod.metadata.name} to ${name}`);
   return true;
