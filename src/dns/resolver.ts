@@ -170,7 +170,7 @@ function toAnswer(name: string, record: ZoneRecord): Answer {
   }
 }
 
-/** The addresses of an SRV record's target, for which the client would ask next. */
+/** The addresses of an SRV record's target, which the client would query next. */
 function additionalsOf(record: ZoneRecord): readonly Answer[] {
   if (record.type !== 'SRV') return [];
   return record.addresses.map((address) => ({

@@ -13,6 +13,6 @@ export function fileName(name: string): string {
 /** Quote one word for sh. */
 export const quote = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;
 
-/** One field of fstab(5), where blanks and backslashes are octal. */
+/** One field of fstab(5), in which white space and backslashes are octal escapes. */
 export const fstabField = (text: string): string =>
   text.replace(/[\s\\#]/g, (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`);

@@ -1,4 +1,4 @@
-/** `dataplane trace` in a real cluster: what it says is what then happens, and it changes nothing. */
+/** `dataplane trace` in a real cluster: its prediction is what happens then, and it changes nothing. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -56,7 +56,7 @@ const flowsToWeb = async (): Promise<Flow[]> => {
 const stepOf = (traces: NodeTrace[], stage: string) =>
   traces.flatMap(({ steps }) => steps).find((step) => step.stage === stage);
 
-test('a Service of another node: the endpoint, the overlay and the way back, as curl then finds them', async () => {
+test('a Service on another node: the trace predicts endpoint, overlay and reply path of a later curl', async () => {
   const connections = await cluster.cli('conntrack', 'count', '-o', 'json');
   const traces = await trace('pod/client', '--to', 'svc/web:80');
   assert.equal(
@@ -70,7 +70,7 @@ test('a Service of another node: the endpoint, the overlay and the way back, as 
   assert.ok((await flowsToWeb()).some(({ reply }) => `${reply.src}:${reply.srcPort}` === row?.endpoint));
 });
 
-test('a Service without endpoints: refused, and the sentence names the selector', async () => {
+test('a Service without endpoints: the connection is rejected, and the explanation has the selector', async () => {
   const [refused, ...more] = await trace('pod/client', '--to', 'svc/none');
   assert.is(refused?.verdict, 'rejected-tcp-reset');
   assert.equal(more, []);
@@ -79,7 +79,7 @@ test('a Service without endpoints: refused, and the sentence names the selector'
   assert.is(status, 7, 'curl is refused');
 });
 
-test('a NodePort from outside, by the node without the endpoint', async () => {
+test('a NodePort from outside, through the node without the endpoint', async () => {
   const { spec } = await cluster.get<{ spec: { ports: { nodePort: number }[] } }>('service', 'web');
   const { nodePort } = spec.ports[0]!;
   const traces = await trace('outside', '--to', `node/n2:${nodePort}`);
@@ -89,14 +89,14 @@ test('a NodePort from outside, by the node without the endpoint', async () => {
   );
   const text = await cluster.cli('trace', 'outside', '--to', `node/n2:${nodePort}`);
   assert.match(text, 'outside reaches pod default/web');
-  assert.match(text, 'the answer of pod default/web arrives at outside (172.18.0.1)');
+  assert.match(text, 'the reply of pod default/web arrives at outside (172.18.0.1)');
   assert.ok(
     text.split('\n').every((line) => line.length <= 80),
     text,
   );
 });
 
-test('a packet of a connection that is established is part of it', async () => {
+test('a packet of an established connection is matched to it', async () => {
   const server = await cluster.get<{ status: { podIP: string } }>('pod', 'web');
   const line = await eventually(async () => {
     await cluster.fetch(podNetns('client'), 'http://10.96.4.1/');
@@ -115,7 +115,7 @@ test('a packet of a connection that is established is part of it', async () => {
   assert.is(line.reply.src, server.status.podIP);
 });
 
-test('a frame in hexadecimal and the same out of a capture begin at the pod that has its source', async () => {
+test('a frame in hexadecimal, and the same frame of a capture, start at the pod with its source address', async () => {
   const { status } = await cluster.get<{ status: { podIP: string } }>('pod', 'client');
   const text = `tcp ${status.podIP}:4000 > 10.96.4.1:80 S`;
   const bytes = frame(text, { srcMac: macOf(status.podIP), dstMac: macOf('10.244.2.1') });
@@ -146,7 +146,7 @@ test('a frame in hexadecimal and the same out of a capture begin at the pod that
   }
 });
 
-test('names and words that are wrong are refused', async () => {
+test('unknown names and invalid arguments are refused', async () => {
   for (const [words, message] of [
     [['trace', 'pod/nobody', '--to', 'svc/web'], 'there is no pod nobody in namespace default'],
     [['trace', 'pod/client', '--to', 'svc/nothing'], 'there is no service nothing in namespace default'],

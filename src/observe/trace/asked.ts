@@ -1,4 +1,4 @@
-/** What a description of a stage is given, and what it gives. */
+/** Input and output of the functions that describe a stage. */
 import type { Dataplane } from '../../../native-free-dataplane/dataplane.ts';
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
 import type { Names } from './names.ts';
@@ -19,7 +19,7 @@ export interface Described {
   readonly stage: string;
   readonly table?: string;
   readonly row?: Row;
-  /** The frame is another one now: a reply in place of what it answers. */
+  /** Set if the frame has been replaced by a reply to it. */
   readonly replaced?: true;
 }
 

@@ -1,4 +1,4 @@
-/** The connection table in words: the record that was found, made or moved on. */
+/** Describes what a stage did in the connection table: a record that was found, created or updated. */
 import { recordAt } from '../../../native-free-dataplane/conntrack/record.ts';
 import type { FlowText, TupleText } from '../../../native-free-dataplane/print/flow.ts';
 import { flowText } from '../../../native-free-dataplane/print/record.ts';
@@ -11,7 +11,7 @@ const STAGES: Readonly<Record<string, string>> = { findFlow: 'flow', createFlow:
 
 const ends = ({ src, srcPort, dst, dstPort }: TupleText): string => `${src}:${srcPort} > ${dst}:${dstPort}`;
 
-/** What the translation does to packets of the original direction. */
+/** How packets of the original direction are translated. */
 function translation({ original, reply }: FlowText): string {
   const parts: string[] = [];
   const same = (a: string, aPort: number, b: string, bPort: number): boolean => a === b && aPort === bPort;

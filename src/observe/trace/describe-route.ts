@@ -1,4 +1,4 @@
-/** Routes and hops in words: which route an address has, and what is behind a hop. */
+/** Describes routes and hops: the route of an address, and the device or node of a hop. */
 import type { Dataplane } from '../../../native-free-dataplane/dataplane.ts';
 import {
   HopWord,
@@ -14,10 +14,10 @@ import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
 import type { Asked, Described } from './asked.ts';
 import type { Names } from './names.ts';
 
-/** Length of the IPv4-mapped prefix in front of an IPv4 address. */
+/** Length of the prefix of IPv4-mapped addresses (::ffff:0:0/96). */
 const IPV4_PREFIX = 96;
 
-/** What is behind a hop. `node` is the words for it. */
+/** The device or node of a hop. `node` is a description of it. */
 export function describeHop(dp: Dataplane, hop: number, names: Names): { node: string; kind: string; address: string } {
   const { config, hops } = dp.node;
   if (hop === HOST_HOP) return { node: "the node's kernel (dp0)", kind: 'host', address: '' };
@@ -30,7 +30,7 @@ export function describeHop(dp: Dataplane, hop: number, names: Names): { node: s
   return { node: `${names.address(address)} (${address}) by ${overlay}`, kind: 'node', address };
 }
 
-/** The longest route that holds an address, as `10.244.2.0/24`; undefined without one. */
+/** The longest matching route of an address, such as `10.244.2.0/24`; undefined if there is none. */
 function routeOf(table: NodeTable, address: Int32Array): string | undefined {
   const { slots: routes } = table.routes;
   let best = -1;
@@ -43,17 +43,17 @@ function routeOf(table: NodeTable, address: Int32Array): string | undefined {
   return `${formatAddress(routes, best)}/${routes[best + RouteWord.PREFIX]! - 1 - IPV4_PREFIX}`;
 }
 
-/** A look-up of an address, or the hop that the flow remembers. */
+/** A look-up of an address, or the hop that is stored in the flow. */
 export function describeRoute({ call, pkt, dp, names, done }: Asked): Described | undefined {
   const hop = call.result as number;
   const ofFlow = call.name === 'hopOfFlow';
-  // The flow was made a moment ago, with the hop that was looked up for it.
+  // The flow has just been created, and the look-up of its hop is already a step.
   if (ofFlow && done.has('createFlow')) return undefined;
   const asked = ofFlow ? undefined : (call.args[1] as Int32Array);
   const stage = asked === pkt.src ? 'route back' : 'route';
   const target = asked === undefined ? '' : formatAddress(asked);
   if (hop === NO_HOP) {
-    const text = [ofFlow ? 'the flow has no hop any more' : `no route to ${target}`];
+    const text = [ofFlow ? "the flow's hop is no longer valid" : `no route to ${target}`];
     return { stage, table: 'routes', row: { text, ...(target && { address: target }) } };
   }
   const { node, kind, address } = describeHop(dp, hop, names);

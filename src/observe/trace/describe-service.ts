@@ -1,6 +1,6 @@
 /**
- * The service table in words: which Service, or which pod's hostPort, the packet asked for, which endpoint it was given, and
- * how that was chosen.
+ * Describes the look-up of a service: the Service, or a pod's hostPort, that the packet is addressed to, the endpoint,
+ * and how that was chosen.
  */
 import { NodeWord } from '../../../native-free-dataplane/node/config.ts';
 import { hasNodePorts } from '../../../native-free-dataplane/node/host-routes.ts';
@@ -16,7 +16,7 @@ import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
 import type { Asked, Call, Described } from './asked.ts';
 import { printServicePort } from './names.ts';
 
-/** What the tables hold for the address and port that a packet asks for; undefined when it is no Service's. */
+/** The service port that a packet is addressed to; undefined if there is none. */
 export function serviceAsked({ pkt, dp }: Pick<Asked, 'pkt' | 'dp'>): ServicePortView | undefined {
   const { config } = dp.node;
   const byAddress = viewService(dp.services, pkt.protocol, pkt.dstPort, pkt.dst);
@@ -25,7 +25,7 @@ export function serviceAsked({ pkt, dp }: Pick<Asked, 'pkt' | 'dp'>): ServicePor
   return inRange ? viewService(dp.services, pkt.protocol, pkt.dstPort) : undefined;
 }
 
-/** The pod's hostPort that a packet asks for, if it is no Service's. */
+/** The hostPort that a packet is addressed to, unless a Service has that address and port. */
 function hostPortAsked({ pkt, dp }: Asked): ServicePortView | undefined {
   return hasNodePorts(dp.node, pkt.dst) ? viewHostPort(dp.services, pkt.protocol, pkt.dstPort, pkt.dst) : undefined;
 }
@@ -38,7 +38,7 @@ const calls = (call: Call, name: string): Call | undefined => {
   return undefined;
 };
 
-/** The set that was chosen from: the node's own endpoints, or all. */
+/** The set from which the endpoint was chosen: those on this node, or all. */
 function setOf(view: ServicePortView, call: Call): readonly EndpointView[] {
   return calls(call, 'pickEndpoint')?.args[5] === true ? view.local : view.cluster;
 }
@@ -50,7 +50,7 @@ function choice(view: ServicePortView, call: Call, count: number): string {
   const remembered = calls(call, 'affinityEndpoint')?.result !== 0;
   return remembered
     ? `by session affinity: this client was sent there before (${count} endpoints)`
-    : `by session affinity: from now on this client's, for ${view.affinitySeconds} s (${count} endpoints)`;
+    : `by session affinity: this client keeps it for ${view.affinitySeconds} s (${count} endpoints)`;
 }
 
 function describeHostPort({ pkt, names }: Asked): Described {
@@ -58,7 +58,7 @@ function describeHostPort({ pkt, names }: Asked): Described {
   const endpoint = `${formatAddress(pkt.newDst)}:${pkt.newDstPort}`;
   const asked = `${formatAddress(pkt.dst)}:${pkt.dstPort}/${protocolName(pkt.protocol).toUpperCase()}`;
   const text = [`hostPort ${pkt.dstPort} of ${pod}, ${asked}`, `endpoint ${endpoint}, the pod itself`];
-  if (pkt.masquerade !== 0) text.push('masquerade: the source is hidden behind this node');
+  if (pkt.masquerade !== 0) text.push('masquerade: the source becomes an address of this node');
   const row = { text, hostPort: pkt.dstPort, pod, endpoint, masquerade: pkt.masquerade !== 0 };
   return { stage: 'service', table: 'services', row };
 }
@@ -72,7 +72,7 @@ export function describeService(asked: Asked): Described | undefined {
   if (view === undefined && pkt.dnat !== 0 && hostPortAsked(asked) !== undefined) return describeHostPort(asked);
   if (view === undefined) {
     if (call.result !== Verdict.GO_ON) return { stage, table: 'services' };
-    const text = [`${address}:${pkt.dstPort}/${protocol} is no Service's: no translation`];
+    const text = [`${address}:${pkt.dstPort}/${protocol} is not the address of a Service: no translation`];
     return { stage, table: 'services', row: { text } };
   }
   const named = names.servicePort(address, pkt.protocol, pkt.dstPort);
@@ -86,7 +86,7 @@ export function describeService(asked: Asked): Described | undefined {
   const target = formatAddress(pkt.newDst);
   const chosen = choice(view, call, setOf(view, call).length);
   text.push(`endpoint ${target}:${pkt.newDstPort} (${names.address(target)}), ${chosen}`);
-  if (pkt.masquerade !== 0) text.push('masquerade: the source is hidden behind this node');
+  if (pkt.masquerade !== 0) text.push('masquerade: the source becomes an address of this node');
   return {
     stage,
     table: 'services',

@@ -1,6 +1,6 @@
 /**
- * What a stage read, in Kubernetes' words: one description for each function of the stages that is worth a step of its
- * own, by the function's name. It is called when the function has just returned, over the tables as they then are.
+ * Describes what a stage read, with the names of Kubernetes objects: one function for each function of the pipeline
+ * that is a step, by its name. It is called right after that function has returned, with the tables in that state.
  */
 import { HopWord, NodeWord, PortPolicy } from '../../../native-free-dataplane/node/config.ts';
 import { hopAt } from '../../../native-free-dataplane/node/hops.ts';
@@ -14,7 +14,9 @@ import { describeFlow } from './describe-flow.ts';
 import { describeHop, describeRoute } from './describe-route.ts';
 import { describeService } from './describe-service.ts';
 
-/** `passes`: the function is no step, and what it calls may be. Undefined: there is nothing to say. */
+/**
+ * `passes`: the function is not a step itself, but functions that it calls can be. Undefined: there is no description.
+ */
 type Description = ((asked: Asked) => Described | undefined) | 'passes';
 
 function guard({ pkt, dp, names }: Asked): Described {
@@ -52,7 +54,7 @@ function mayLeave({ call, pkt, dp, names }: Asked): Described {
 function checkPolicy({ call, pkt, dp, names }: Asked): Described {
   const stage = 'policy';
   if (dp.node.config[NodeWord.PORT_POLICY] !== PortPolicy.DECLARED) {
-    return { stage, row: { text: ['port policy open: every port may be connected to'] } };
+    return { stage, row: { text: ['port policy open: every port accepts connections'] } };
   }
   const port = pkt.dnat ? pkt.newDstPort : pkt.dstPort;
   const protocol = protocolName(pkt.protocol).toUpperCase();
@@ -68,12 +70,12 @@ function sendOne({ call, dp, names, done }: Asked): Described {
   const hop = call.args[2] as number;
   const { node, kind, address } = describeHop(dp, hop, names);
   const row = { text: [`to ${node}`], hop, kind, address };
-  // A reply made here had no Ethernet header yet: nothing was changed.
+  // A reply made here has no Ethernet header before, so there is nothing to compare.
   const made = done.has('answerReset') || done.has('answerIcmpError');
   return { stage: 'send', table: 'hops', row, ...(made && { replaced: true }) };
 }
 
-/** A reply made here; its frame is written when it is sent. */
+/** A reply made here; its Ethernet header is written when it is sent. */
 function answer({ pkt, call }: Asked): Described | undefined {
   if (call.result === false) return undefined;
   return { stage: 'answer', row: { text: [printPacket(pkt.view, pkt.l3, pkt.end, true)] }, replaced: true };

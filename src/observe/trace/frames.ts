@@ -1,4 +1,4 @@
-/** Frames of a trace: made from words, turned round for an answer, sent on as a node's kernel does. */
+/** Frames of a trace: built from the command line, turned into a reply, or forwarded as by a node's kernel. */
 import { PROTOCOL_ICMP, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 import { ADDRESS_WORDS } from '../../../native-free-dataplane/shared/address.ts';
 import { addressWords, type Mac, macWords } from '../../../native-free-dataplane/wire/address.ts';
@@ -62,14 +62,14 @@ export interface PacketWords {
   readonly dst: string;
   readonly srcPort: number;
   readonly dstPort: number;
-  /** TCP alone. */
+  /** TCP only. */
   readonly flags: number;
   readonly ttl?: number;
   /** Bytes of payload, all zero. */
   readonly payloadBytes: number;
 }
 
-/** Sequence numbers of the made connection: any will do, these are easy to see. */
+/** Sequence numbers of the connection: arbitrary, and easy to recognize. */
 const CLIENT_SEQUENCE = 1000;
 const SERVER_SEQUENCE = 2000;
 const DEFAULT_TTL = 64;
@@ -83,7 +83,7 @@ const HEADER_BYTES: Readonly<Record<number, number>> = {
   [PROTOCOL_ICMP]: ICMP_BYTES,
 };
 
-/** A frame with right checksums. */
+/** Builds a frame with correct checksums. */
 export function makeFrame(words: PacketWords, from: Mac, to: Mac): Uint8Array {
   const { protocol, srcPort, dstPort, flags } = words;
   const l4 = L3 + IPV4_MIN_BYTES;
@@ -118,8 +118,8 @@ function setMacs(frame: Uint8Array, from: Mac, to: Mac): void {
 }
 
 /**
- * What a healthy receiver of the frame would answer: SYN with SYN and ACK, a segment with its acknowledgment, a datagram
- * with as many bytes, an echo request with its reply. Undefined where nothing is answered: resets, fragments, others.
+ * The typical reply of a receiver: SYN-ACK to a SYN, ACK to a segment, a datagram of the same size to a datagram, an
+ * echo reply to an echo request. Undefined if there is none: for resets, fragments and other packets.
  */
 export function answerTo(frame: Uint8Array): Uint8Array | undefined {
   const asked = viewOf(frame);
@@ -144,7 +144,7 @@ function answerTcp(frame: Uint8Array, askedL4: number): Uint8Array | undefined {
   const syn = (flags & (TCP_SYN | TCP_ACK)) === TCP_SYN;
   const payload = L3 + ipv4TotalLength(asked, L3) - askedL4 - tcpHeaderBytes(asked, askedL4);
   const occupied = Math.max(0, payload) + flagsInSequence(flags);
-  // A bare acknowledgment gets no answer of its own, but data may follow it: one segment shows the way back.
+  // A pure ACK gets no reply, but data may follow in the other direction: one segment shows the path back.
   const l4 = L3 + IPV4_MIN_BYTES;
   const answer = new Uint8Array(l4 + TCP_MIN_BYTES);
   answer.set(frame.subarray(0, L3));
@@ -170,7 +170,7 @@ function turnMacs(frame: Uint8Array): void {
   setMacs(frame, to, from);
 }
 
-/** The frame as its receiver sends it back; sums do not depend on the order of what they add up. */
+/** The frame with source and destination swapped; that does not change its checksums. */
 function turnRound(frame: Uint8Array): Uint8Array {
   const view = viewOf(frame);
   turnMacs(frame);
@@ -179,17 +179,17 @@ function turnRound(frame: Uint8Array): Uint8Array {
   return frame;
 }
 
-/** A MAC that is nobody's in particular: a router's or a machine's on the wire. */
+/** A placeholder for the MAC of a router or machine on the underlay. */
 const WIRE_MAC: Mac = macWords('02:00:00:00:00:09');
 
-/** Addresses a frame anew for the next device; the packet in it stays. */
+/** Replaces the MAC addresses for the next device; the packet is unchanged. */
 export function readdress(frame: Uint8Array, to: Mac): Uint8Array {
   const copy = frame.slice();
   setMacs(copy, WIRE_MAC, to);
   return copy;
 }
 
-/** Source address of the frame's IPv4 packet; undefined when it carries none. */
+/** The source address of the frame's IPv4 packet; undefined if there is none. */
 export function sourceOf(frame: Uint8Array): Int32Array | undefined {
   if (ethernetType(viewOf(frame), 0) !== ETHERTYPE_IPV4) return undefined;
   const src = new Int32Array(ADDRESS_WORDS);
@@ -197,7 +197,7 @@ export function sourceOf(frame: Uint8Array): Int32Array | undefined {
   return src;
 }
 
-/** The frame after a kernel forwarded it; undefined when its time to live ends there. */
+/** The frame after forwarding by a kernel; undefined if its TTL expires. */
 export function forwardedByKernel(frame: Uint8Array): Uint8Array | undefined {
   const copy = frame.slice();
   const view = viewOf(copy);

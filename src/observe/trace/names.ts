@@ -1,4 +1,4 @@
-/** Kubernetes' names for addresses: from the API's objects where there are any, else the addresses themselves. */
+/** Names of addresses: those of the API's objects, or else the addresses themselves. */
 import { protocolName } from '../../../native-free-dataplane/protocols.ts';
 import type { NodeObject, Pod, Service, ServicePort } from '../../api/types/objects.ts';
 
@@ -25,7 +25,7 @@ export class Names {
     this.objects = objects;
   }
 
-  /** The pod of an address; pods on the host's network share it and have no name here. */
+  /** The pod with an address. Pods with hostNetwork are not found: they share the node's address. */
   podAt(ip: string): Pod | undefined {
     return this.objects.pods.find((pod) => pod.status?.podIP === ip && !pod.spec.hostNetwork && !ended(pod));
   }
@@ -45,7 +45,7 @@ export class Names {
     return this.objects.nodes.find(has)?.metadata.name;
   }
 
-  /** The port of a Service that an address and port belong to; a NodePort belongs to any address. */
+  /** The Service port of an address and port; a NodePort matches any address. */
   servicePort(ip: string, protocol: number, number: number): ServicePortName | undefined {
     const named = protocolName(protocol).toUpperCase();
     const ports = this.objects.services.flatMap((service) =>
@@ -77,7 +77,7 @@ function addressesOf({ spec, status }: Service): string[] {
   return all.filter((ip): ip is string => ip !== undefined);
 }
 
-/** `default/web`, and the port's name where it has one: `default/web:http`. */
+/** `default/web`, or with a named port `default/web:http`. */
 export function printServicePort({ service, port }: ServicePortName): string {
   return `${keyOf(service)}${port.name ? `:${port.name}` : ''}`;
 }

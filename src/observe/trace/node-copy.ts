@@ -1,6 +1,6 @@
 /**
- * A node's tables copied into memory of this process, with a pipeline over them. Whatever the pipeline changes it changes
- * here; the node's own tables are only ever read.
+ * A copy of a node's tables in the memory of this process, and a pipeline over it. The pipeline changes only the copy;
+ * the node's own tables are only read.
  */
 import { recoverConntrack } from '../../../native-free-dataplane/conntrack/lifetime.ts';
 import {
@@ -21,7 +21,7 @@ import { Recorder } from './recorder.ts';
 import type { Step } from './step.ts';
 import { type Ended, wouldDiffer } from './would-differ.ts';
 
-/** A frame that the pipeline sent, and the port it left by. */
+/** A frame that the pipeline sent, and its output port. */
 export interface Sent {
   readonly port: number;
   readonly bytes: Uint8Array;
@@ -33,7 +33,7 @@ export interface NodeTables {
   readonly features: Features;
 }
 
-/** One frame's way through the node. */
+/** The result for one frame on this node. */
 export interface Passage {
   readonly steps: readonly Step[];
   readonly verdict: string;
@@ -41,7 +41,7 @@ export interface Passage {
   readonly wouldDiffer: readonly string[];
 }
 
-/** What a node does not know itself. */
+/** Context from outside the node. */
 export interface Surroundings {
   readonly process: typeof processTraced;
   readonly nowMs: number;
@@ -56,11 +56,10 @@ export class NodeCopy {
   private sent: Sent[] = [];
 
   /**
-   * @param node tables of which nobody else writes: a copy was taken. It may have been taken while workers were at work, so
-   *   what is derived from the records is derived anew and locks are released, as an agent does that starts over the
-   *   tables of another
-   * @param seed of the random choices
-   * @throws Error when the memory does not hold tables of this version
+   * @param node copies of the tables. Workers may have been writing while they were copied, so the index is rebuilt
+   * from the   records and locks are released, as by an agent that takes over the tables of another
+   * @param seed seed of random choices
+   * @throws Error if the memory does not contain tables of this version
    */
   constructor({ name, tables, features }: NodeTables, nowMs: number, seed: number) {
     this.name = name;
@@ -72,7 +71,7 @@ export class NodeCopy {
     for (let worker = 0; worker < MAX_WORKERS; worker++) releaseFragmentLock(this.dp.fragments, worker);
   }
 
-  /** Push a frame through the copy. @param port where it comes in; 0 is dp0 */
+  /** Runs a frame through the pipeline. @param port input port; 0 is dp0 */
   receive(frame: Uint8Array, port: number, { process, nowMs, names, nodesWithEndpoint }: Surroundings): Passage {
     const { pkt, dp } = this;
     this.sent = [];
@@ -82,7 +81,7 @@ export class NodeCopy {
     const { steps } = recorder;
     let differs: readonly string[] | undefined;
     recorder.onVerdict = (verdict) => {
-      // Fragments that were held come after the frame that released them.
+      // Held fragments are sent after the frame that releases them.
       differs ??= wouldDiffer({ verdict, steps, dp, pkt, names, nodesWithEndpoint });
     };
     const verdict = verdictName(process(pkt, dp, nowMs, recorder));

@@ -1,10 +1,10 @@
-/** A trace for people: what happened on each node, step by step, and a sequence diagram of it. */
+/** Prints a trace as text, step by step, or as a sequence diagram. */
 import type { FrameFields } from '../../../native-free-dataplane/print/fields.ts';
 import { isFailure, VERDICTS, verdictNamed } from '../../../native-free-dataplane/verdicts.ts';
 import type { NodeTrace, Step } from './step.ts';
 import type { Walk } from './walk.ts';
 
-/** A line of text, and what it is: a verdict is coloured on a terminal. */
+/** A line of text; its kind decides the colour on a terminal. */
 export interface Line {
   readonly indent: number;
   readonly text: string;
@@ -12,10 +12,10 @@ export interface Line {
 }
 
 const STAGE_WIDTH = 14;
-/** Continuation lines stand below the source. */
+/** Continuation lines are indented to the column of the source. */
 const INDENT: number = STAGE_WIDTH + 2;
 
-/** Fields of a tunnel's headers that say nothing to people. */
+/** Fields of a tunnel's headers that are not shown. */
 const DULL = /^(outer )?(source MAC|destination MAC)$|^outer (TTL|IP length|IP checksum|UDP checksum)$/;
 
 /** What a step changed: `dst 10.96.0.10:80 → 10.244.1.2:8080`. */
@@ -26,14 +26,14 @@ function changesOf({ before = {}, after = {} }: { before?: FrameFields; after?: 
     .filter((name) => !(rewrapped && DULL.test(name)))
     .map((name) => {
       if (before[name] === undefined) return `${name} ${after[name]}`;
-      if (after[name] === undefined) return `${name} ${before[name]} taken off`;
+      if (after[name] === undefined) return `${name} ${before[name]} removed`;
       return `${name} ${before[name]} → ${after[name]}`;
     });
 }
 
 const shortSource = (source: string): string => source.replace(/^native-free-dataplane\//, '');
 
-/** @param packet the node's heading, which is not repeated */
+/** @param packet the packet in the node's heading, which is not repeated */
 function stepLines(step: Step, packet: string): Line[] {
   const plain = (text: string, indent = INDENT): Line => ({ indent, text, kind: 'plain' });
   const { stage, source, table, row } = step;
@@ -68,15 +68,19 @@ export function traceLines({ traces, from, to, answered, notes }: Walk): Line[] 
   lines.push(blank, ...notes.map((text): Line => ({ indent: 0, text: `note: ${text}`, kind: 'plain' })));
   const arrived = to !== undefined;
   const kind = arrived ? 'good' : 'bad';
-  lines.push({ indent: 0, text: arrived ? `${from.name} reaches ${to.name}` : `${from.name} reaches nobody`, kind });
+  lines.push({
+    indent: 0,
+    text: arrived ? `${from.name} reaches ${to.name}` : `${from.name}: the packet is not delivered`,
+    kind,
+  });
   if (answered !== undefined) {
-    const who = arrived ? `the answer of ${to.name}` : 'the refusal';
+    const who = arrived ? `the reply of ${to.name}` : 'the rejection';
     lines.push({ indent: 0, text: `${who} arrives at ${answered.name}`, kind: 'plain' });
-  } else if (arrived) lines.push({ indent: 0, text: 'no answer arrives', kind: 'plain' });
+  } else if (arrived) lines.push({ indent: 0, text: 'no reply arrives', kind: 'plain' });
   return lines;
 }
 
-/** What a diagram shows of a node's steps: decisions from tables, and the verdict. */
+/** The steps that a diagram shows, besides the verdict: decisions from tables. */
 const SHOWN = new Set(['service', 'flow', 'connect', 'route', 'policy', 'translate', 'answer']);
 
 /** A Mermaid sequence diagram of the trace. */
@@ -104,12 +108,12 @@ export function traceDiagram({ traces, from, to, answered }: Walk): string {
     }
     way = direction;
     lines.push(`    ${id(at)}->>${id(node)}: ${escaped(packet)}`);
-    const told = steps
+    const shown = steps
       .filter(({ stage }) => SHOWN.has(stage))
       .flatMap((step) =>
         [...(step.row?.text ?? []).slice(0, 2), ...changesOf(step)].map((text) => `${step.stage}: ${text}`),
       );
-    lines.push(`    Note over ${id(node)}: ${[...told, verdict].map(escaped).join('<br/>')}`);
+    lines.push(`    Note over ${id(node)}: ${[...shown, verdict].map(escaped).join('<br/>')}`);
     at = node;
   }
   const last = answered ?? to;
@@ -117,7 +121,7 @@ export function traceDiagram({ traces, from, to, answered }: Walk): string {
   return `sequenceDiagram\n${lines.join('\n')}\n`;
 }
 
-/** Characters that end a statement or a line of a diagram. */
+/** Escapes characters that end a statement or a line of a diagram. */
 function escaped(text: string): string {
   const codes: Readonly<Record<string, string>> = { '#': '#35;', ';': '#59;', '<': '#lt;', '>': '#gt;' };
   return text.replace(/[#;<>]/g, (character) => codes[character]!);

@@ -1,7 +1,7 @@
 /**
- * Takes the reports of the traced build, one frame at a time, and makes steps of them: which stage was asked, what it read,
- * what it changed, what it decided and in which line. A stage that has no description (describe.ts) is a step when it
- * ended the packet or changed a byte of it, so that a new stage is seen without any change here.
+ * Turns the reports of the traced build, for one frame at a time, into steps: which stage ran, what it read and
+ * changed, what it decided and in which source line. A stage without a description (describe.ts) is a step if it ended
+ * the packet or changed a byte of it, so that a new stage is visible without changes here.
  */
 import type { Dataplane } from '../../../native-free-dataplane/dataplane.ts';
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
@@ -18,14 +18,14 @@ const isStage = (file: string): boolean => /\/(stages|overlay)\/|\/transmit\.ts$
 /** Steps of one frame. */
 export class Recorder implements Tracer {
   readonly steps: Step[] = [];
-  /** Called when the verdict is known, while the packet is still the one that was received: no reply stands in its place. */
+  /** Called when the verdict is known, while the packet is still the received one and not replaced by a reply. */
   onVerdict: (verdict: string) => void = () => {};
   private readonly pkt: Packet;
   private readonly dp: Dataplane;
   private readonly names: Names;
   private readonly open: Call[] = [];
   private readonly done = new Set<string>();
-  /** The call that is a step, and the frame when it began; calls inside it are no steps. */
+  /** The call that is the current step, and the frame before it; nested calls are not steps. */
   private step: { call: Call; before: FrameFields } | undefined;
 
   constructor(pkt: Packet, dp: Dataplane, names: Names) {
@@ -49,7 +49,7 @@ export class Recorder implements Tracer {
     call.line = line;
     call.result = result;
     if (call === this.step?.call) this.finish(call, this.step.before);
-    // The pipeline itself decided: no stage said so before.
+    // The pipeline itself decided, not one of its stages.
     if (call.name === 'receive') {
       this.concludeIn(call);
       this.onVerdict(verdictName(result as number));
@@ -85,13 +85,13 @@ export class Recorder implements Tracer {
     const verdict = verdictName(call.result as number);
     if (this.steps.some((step) => step.verdict === verdict) || call.result === Verdict.GO_ON) return;
     const last = this.steps.at(-1);
-    // What was sent is the verdict of the step that sent it.
+    // The verdict belongs to the step that sent the frame.
     if (last !== undefined && last.stage === 'send') this.steps[this.steps.length - 1] = { ...last, verdict };
     else this.steps.push({ stage: wordsOf(deepest(call).name), source: decision(call), verdict });
   }
 }
 
-/** The call whose own `return` decided: the one that its caller passed on, down to the first that did not ask further. */
+/** The innermost call whose result its callers returned unchanged: its `return` decided. */
 function deepest(call: Call): Call {
   const last = call.calls.at(-1);
   return call.judges && last?.judges && last.result === call.result ? deepest(last) : call;

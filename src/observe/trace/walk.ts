@@ -1,7 +1,6 @@
 /**
- * A packet's way from node to node, and its answer's way back, over copies of the nodes' tables. Between the nodes stands
- * what their kernels do: send the frame on by the underlay, and hand it to dp0 where the rules of
- * src/agent/underlay say so.
+ * Follows a packet from node to node, and its reply back, over copies of the nodes' tables. Between the nodes their
+ * kernels are modelled: they send frames over the underlay and hand them to dp0 by the rules of src/agent/underlay.
  */
 import { HopWord, inNetwork, NodeWord } from '../../../native-free-dataplane/node/config.ts';
 import { HopKind, hopAt, hopKind } from '../../../native-free-dataplane/node/hops.ts';
@@ -22,30 +21,30 @@ import type { Names } from './names.ts';
 import type { NodeCopy, Sent, Surroundings } from './node-copy.ts';
 import type { NodeTrace } from './step.ts';
 
-/** Where a frame comes from, or where it ends. */
+/** Source or destination of a frame. */
 export interface Place {
   /** Undefined: outside the cluster. */
   readonly node: NodeCopy | undefined;
   /** Port of a pod; 0: the node's own kernel. */
   readonly port: number;
-  /** In words: `pod default/web`, `node n1`, `outside`. */
+  /** `pod default/web`, `node n1`, `outside`. */
   readonly name: string;
 }
 
 export interface Walk {
   readonly traces: readonly NodeTrace[];
   readonly from: Place;
-  /** Where the packet ended; undefined when it did not get anywhere. */
+  /** Where the packet arrived; undefined if it was not delivered. */
   readonly to: Place | undefined;
-  /** Where the answer ended. */
+  /** Where the reply arrived. */
   readonly answered: Place | undefined;
-  /** What happened between the nodes that no step says. */
+  /** What happened between the nodes. */
   readonly notes: readonly string[];
 }
 
-/** Frames may go round between nodes; then the trace ends here. */
+/** Limit on the nodes of a trace, against forwarding loops. */
 const MAX_NODES = 12;
-/** MAC of a node's device on the underlay, as far as its tables know: any but the gateway's. */
+/** A placeholder for the MAC of a node's underlay device: any except that of the gateway. */
 const UNDERLAY_MAC = macWords('02:00:00:00:00:0a');
 
 export class Walker {
@@ -68,20 +67,20 @@ export class Walker {
     this.surroundings = { process, nowMs, names, nodesWithEndpoint };
   }
 
-  /** Follow a frame from where it is sent to its end, and the answer back. */
+  /** Follows a frame from its source to its destination, and the reply back. */
   walk(frame: Uint8Array, from: Place): Walk {
     const { arrived, answered, last } = this.send(frame, from, 'original');
     let back = answered ? arrived : undefined;
     if (!answered && arrived !== undefined && last !== undefined) {
       const answer = answerTo(last);
-      if (answer === undefined) this.notes.push(`${arrived.name} sends no answer to such a packet`);
+      if (answer === undefined) this.notes.push(`${arrived.name} sends no reply to such a packet`);
       else back = this.send(answer, arrived, 'reply').arrived;
     }
     const { traces, notes } = this;
     return { traces, from, to: answered ? undefined : arrived, answered: back, notes };
   }
 
-  /** One direction. `answered`: the data plane itself replied, and `arrived` is where the reply went. */
+  /** One direction. `answered`: the data plane itself replied, and `arrived` is the destination of that reply. */
   private send(frame: Uint8Array, from: Place, direction: NodeTrace['direction']) {
     let at: { node: NodeCopy; port: number; frame: Uint8Array } | undefined;
     let arrived: Place | undefined;
@@ -99,7 +98,7 @@ export class Walker {
       const packet = printBytes(at.frame, true);
       this.traces.push({ node: node.name, direction: hops > 0 ? way : direction, packet, steps, verdict, wouldDiffer });
       const [sent, ...more] = passage.sent;
-      if (more.length > 0) this.notes.push(`${node.name} sends it in ${more.length + 1} pieces; the first is followed`);
+      if (more.length > 0) this.notes.push(`${node.name} sends ${more.length + 1} frames; the trace follows the first`);
       if (sent === undefined) return { arrived: undefined, answered, last };
       last = sent.bytes;
       ({ at, arrived } = this.follow(sent, node));
@@ -107,18 +106,18 @@ export class Walker {
     return { arrived, answered, last };
   }
 
-  /** Where a frame goes that a node's pipeline sent. */
+  /** The next step of a frame that a node's pipeline sent. */
   private follow({ port, bytes }: Sent, node: NodeCopy): Next {
     if (port !== 0 && hopKind(node.dp.node, port) === HopKind.POD) return { arrived: this.podPlace(node, port) };
     const { dst } = addressesOf(bytes);
     if (isOwn(node, dst)) return { arrived: { node, port: 0, name: `node ${node.name}` } };
     const sent = forwardedByKernel(bytes);
     if (sent !== undefined) return this.onTheWire(sent);
-    this.notes.push(`the kernel of ${node.name} drops it: its time to live ends there`);
+    this.notes.push(`the kernel of ${node.name} drops it: its TTL expires`);
     return {};
   }
 
-  /** A frame on the underlay: whose it is, and whether that node hands it to dp0. */
+  /** A frame on the underlay: which node receives it, and whether that hands it to dp0. */
   private onTheWire(frame: Uint8Array): Next {
     const { dst } = addressesOf(frame);
     const node = this.nodes.find(
@@ -138,7 +137,7 @@ export class Walker {
     return { arrived: { node, port: 0, name: `node ${node.name}` } };
   }
 
-  /** Without a tunnel the other nodes' kernels route the pod networks; the outside routes services' addresses. */
+  /** With host-gw, nodes' kernels route the pod networks; the outside routes the addresses of services. */
   private takesByRoute({ dp }: NodeCopy, dst: Int32Array): boolean {
     const { config } = dp.node;
     const external = findFrontend(dp.services, dst, 0) >= 0;
@@ -147,7 +146,7 @@ export class Walker {
     return routed && inNetwork(config, NodeWord.POD_CIDR, config[NodeWord.POD_CIDR_PREFIX]!, dst);
   }
 
-  /** The rules of src/agent/underlay/: the overlay's packets, NodePorts and masqueraded answers come by dp0. */
+  /** The rules of src/agent/underlay/: overlay packets, NodePorts and replies to masqueraded connections go to dp0. */
   private comesToDp0({ dp }: NodeCopy, frame: Uint8Array): boolean {
     const { config } = dp.node;
     const { dst, protocol, port } = addressesOf(frame);
@@ -173,7 +172,7 @@ export class Walker {
       (isOwn(node, dst) && this.comesToDp0(node, frame));
     const gateway = { high: config[NodeWord.GATEWAY_MAC_HIGH]!, low: config[NodeWord.GATEWAY_MAC_LOW]! };
     if (toDp0) return { at: { node, port: 0, frame: readdress(frame, gateway) } };
-    this.notes.push(`the kernel of ${node.name} sends it by its own routes, past the data plane`);
+    this.notes.push(`the kernel of ${node.name} sends it by its own routes, not through the data plane`);
     return this.onTheWire(frame);
   }
 

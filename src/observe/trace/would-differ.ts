@@ -1,4 +1,4 @@
-/** What would have to be different for another outcome, for each verdict: sentences that name the objects at fault. */
+/** For each verdict, what would have to be different for another outcome: sentences that name the objects concerned. */
 import type { Dataplane } from '../../../native-free-dataplane/dataplane.ts';
 import { HopWord } from '../../../native-free-dataplane/node/config.ts';
 import { declaredPorts } from '../../../native-free-dataplane/node/declared-ports.ts';
@@ -12,7 +12,7 @@ import { serviceAsked } from './describe-service.ts';
 import { type Names, printSelector, printServicePort } from './names.ts';
 import type { Step } from './step.ts';
 
-/** The packet as it ended, and the tables that it met. */
+/** The packet at its end, and the tables of the node. */
 export interface Ended {
   readonly verdict: string;
   readonly steps: readonly Step[];
@@ -26,7 +26,7 @@ export interface Ended {
 const target = ({ pkt }: Ended): string => `${formatAddress(pkt.dst)}:${pkt.dstPort}`;
 const protocolOf = ({ pkt }: Ended): string => protocolName(pkt.protocol).toUpperCase();
 
-/** Nobody to send to: why the Service has no endpoint. */
+/** Why the Service has no endpoint. */
 function noEndpoint(ended: Ended): string[] {
   const { pkt, names } = ended;
   const view = serviceAsked(ended);
@@ -47,7 +47,7 @@ function noEndpoint(ended: Ended): string[] {
 function localOnly(ended: Ended, service: string): string[] {
   const { dst, protocol, dstPort } = ended.pkt;
   const nodes = ended.nodesWithEndpoint(dst, protocol, dstPort);
-  const where = nodes.length === 0 ? 'no node of this machine has one' : `there are some on ${nodes.join(', ')}`;
+  const where = nodes.length === 0 ? 'no node of this machine has one' : `there are endpoints on ${nodes.join(', ')}`;
   return [`${service} has traffic policy Local and no endpoint on this node: ${where}`];
 }
 
@@ -71,13 +71,13 @@ function portNotDeclared(ended: Ended): string[] {
   const all = declared.length === 0 ? 'no port' : declared.sort().join(', ');
   return [
     `${names.address(address)} declares ${all}, not ${row('policy')?.port ?? pkt.dstPort}/${protocolOf(ended)}`,
-    'with port policy open every port may be connected to',
+    'with port policy open, every port accepts connections',
   ];
 }
 
 function spoofed({ pkt, dp, names }: Ended): string[] {
   if (pkt.inPort === 0)
-    return [`${formatAddress(pkt.src)} is a pod's: its packets come out of the overlay, from its node`];
+    return [`${formatAddress(pkt.src)} is the address of a pod, whose packets come from its node through the overlay`];
   const at = hopAt(pkt.inPort);
   const { hops } = dp.node;
   const own = formatAddress(hops, at + HopWord.ADDRESS);
@@ -99,7 +99,7 @@ function tooLarge({ pkt }: Ended): string[] {
   return [`the packet would have to be at most ${pkt.linkMtu} bytes long, or allow fragments (DF clear)`];
 }
 
-/** A connection: what the choice depended on. */
+/** For a forwarded packet: what the choice of the endpoint depended on. */
 function wentOn({ steps }: Ended): string[] {
   const service = steps.find(({ stage, row }) => stage === 'service' && row?.endpoint !== undefined)?.row;
   if (service === undefined || Number(service.endpoints) < 2) return [];
@@ -121,14 +121,14 @@ const BY_VERDICT: Readonly<Record<string, (ended: Ended) => string[]>> = {
   'spoofed-source-mac': spoofed,
   'no-route-answered': noRoute,
   'no-route': noRoute,
-  'ttl-exceeded': () => ['the time to live would have to be at least 2 when the packet arrives here'],
+  'ttl-exceeded': () => ['the TTL would have to be at least 2 when the packet arrives here'],
   'fragmentation-needed': tooLarge,
   'too-big-silent': tooLarge,
   'destination-mac-foreign': () => ["the frame would have to be sent to the gateway's MAC, or to that of the pod"],
   'conntrack-invalid': (ended) =>
     ended.pkt.protocol === PROTOCOL_TCP
-      ? ['a connection begins with SYN; this segment belongs to none that is tracked, or lies outside its window']
-      : ['an answer needs the request that it belongs to'],
+      ? ['a connection begins with SYN; this segment belongs to no tracked connection, or is outside its window']
+      : ['a reply needs a tracked request'],
   'source-range': ({ pkt }) => [`spec.loadBalancerSourceRanges would have to include ${formatAddress(pkt.src)}`],
   forwarded: wentOn,
   encapsulated: wentOn,
@@ -136,7 +136,7 @@ const BY_VERDICT: Readonly<Record<string, (ended: Ended) => string[]>> = {
   'routed-to-node': wentOn,
 };
 
-/** Sentences, the most telling first; a verdict without any of its own gives the advice of its row. */
+/** Sentences, the most specific first; for other verdicts the advice of the verdict's row. */
 export function wouldDiffer(ended: Ended): readonly string[] {
   const own = BY_VERDICT[ended.verdict]?.(ended);
   if (own !== undefined) return own;

@@ -9,7 +9,7 @@ import { logPath, podDirectory } from './logs.ts';
 const CHUNK_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 /** Poll interval for changes without notification: the end of the container, a replaced log. */
-const LOOK_MS = 250;
+const POLL_MS = 250;
 
 export interface LogOptions {
   follow?: boolean;
@@ -87,7 +87,7 @@ function grown(path: string, signal: AbortSignal): Promise<void> {
       signal.removeEventListener('abort', done);
       resolve();
     };
-    const timer = setTimeout(done, LOOK_MS);
+    const timer = setTimeout(done, POLL_MS);
     signal.addEventListener('abort', done, { once: true });
     let watcher: ReturnType<typeof watch> | undefined;
     try {

@@ -1,4 +1,4 @@
-/** The name server over real sockets on loopback: what clients of every kind get to see. */
+/** The DNS server over real sockets on loopback. */
 import { createSocket } from 'node:dgram';
 import { Resolver as NodeResolver } from 'node:dns/promises';
 import { once } from 'node:events';

@@ -19,7 +19,7 @@ import {
 const cidr = (text: string): Cidr => parseCidr(text)!;
 const inside = (network: string, ip: string): boolean => contains(cidr(network), parseIp(ip)!);
 
-test('text to number and back', () => {
+test('addresses are parsed and printed', () => {
   for (const text of [
     '0.0.0.0',
     '10.96.0.1',
@@ -81,13 +81,13 @@ test('a network contains its addresses, and none of the other family', () => {
   assert.not(inside('fd00:0:0:8000::/49', 'fd00:0:0:7fff::1'));
 });
 
-test('networks that overlap', () => {
+test('networks overlap if they share an address', () => {
   assert.ok(overlap(cidr('10.0.0.0/8'), cidr('10.96.0.0/12')));
   assert.not(overlap(cidr('10.244.0.0/16'), cidr('10.96.0.0/12')));
   assert.not(overlap(cidr('0.0.0.0/0'), cidr('::/0')));
 });
 
-test('in the tables a prefix counts in 128 bits', () => {
+test('in the tables a prefix length is relative to 128 bits', () => {
   assert.equal(networkWords(cidr('10.244.77.1/16')), { words: addressWords('10.244.0.0'), prefix: 112 });
   assert.equal(networkWords(cidr('fd00::ff/64')), { words: addressWords('fd00::'), prefix: 64 });
 });
@@ -101,7 +101,7 @@ test('ranges: a CIDR, or first-last', () => {
   assert.equal([one.first, one.last], [0x0a000001n, 0x0a000001n]);
 });
 
-test('the n-th address of a range ends with the range', () => {
+test('there is no n-th address beyond the end of a range', () => {
   assert.is(printIp(nthAddress(cidr('10.0.0.0/30'), 3)!), '10.0.0.3');
   assert.is(nthAddress(cidr('10.0.0.0/30'), 4), undefined);
 });

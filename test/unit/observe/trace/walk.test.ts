@@ -1,4 +1,4 @@
-/** What a trace says is what the production pipeline then does, and the tables stay as they are. */
+/** A trace predicts what the production pipeline does, and leaves the tables unchanged. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -41,7 +41,7 @@ const digest = (nodes: readonly TestNode[]): string => {
   return hash.digest('hex');
 };
 
-/** A trace, after which the tables are what they were before. */
+/** Traces a packet, and checks that the tables are unchanged. */
 function trace(nodes: readonly TestNode[], words: TraceWords): Walk {
   const before = digest(nodes);
   const walk = traceWords(nodes, words, OBJECTS);
@@ -58,7 +58,7 @@ const stepOf = ({ steps }: NodeTrace, stage: string): Step => {
   return found;
 };
 
-test('ClusterIP on the same node: there and back, with names, the choice and the bytes changed', () => {
+test('ClusterIP on the same node: both directions, with names, the choice of the endpoint and the changed fields', () => {
   const nodes = twoNodes();
   const walk = trace(nodes, { from: 'pod/client', to: 'svc/web:80' });
   assert.equal(way(walk), ['original n1 forwarded', 'reply n1 forwarded']);
@@ -96,7 +96,7 @@ for (const overlay of ['vxlan', 'ipip', 'host-gw'] satisfies OverlayName[]) {
   });
 }
 
-test('a NodePort from outside by a node without the endpoint: masqueraded, and the answer finds its way out', () => {
+test('a NodePort from outside through a node without the endpoint is masqueraded, and the reply leaves the same way', () => {
   const walk = trace(twoNodes(), { from: 'outside', to: '172.18.0.11:30081' });
   assert.equal(way(walk), [
     'original n1 encapsulated',
@@ -109,7 +109,7 @@ test('a NodePort from outside by a node without the endpoint: masqueraded, and t
   assert.is(walk.answered?.name, 'outside (172.18.0.1)');
 });
 
-test('a Service without endpoints is refused, and the sentence names its selector', () => {
+test('a connection to a Service without endpoints is rejected, and the explanation has its selector', () => {
   const nodes = twoNodes();
   const walk = trace(nodes, { from: 'pod/client', to: 'svc/none' });
   assert.equal(way(walk), ['original n1 rejected-tcp-reset']);
@@ -127,14 +127,14 @@ test('a pod that reaches itself through its Service is masqueraded', () => {
   assert.is(stepOf(walk.traces[0]!, 'translate').after?.src, '10.244.1.1:40000');
 });
 
-test('a source that is not the pod’s own is refused, with the pod’s address', () => {
+test('a spoofed source address is dropped, and the explanation has the pod’s address', () => {
   const walk = trace(twoNodes(), { from: 'pod/client', to: 'svc/web', src: '10.244.1.99' });
   assert.equal(way(walk), ['original n1 spoofed-source-ip']);
   assert.match(walk.traces[0]?.wouldDiffer[0] ?? '', "pod default/client's own: 10.244.1.2, 0a:58:0a:f4:01:02");
   assert.match(stepOf(walk.traces[0]!, 'guard').source, /^native-free-dataplane\/stages\/guard\.ts:\d+$/);
 });
 
-test('an established connection reads its record and no Service', () => {
+test('a packet of an established connection reads its record, and no Service', () => {
   const nodes = twoNodes();
   const [node] = nodes;
   node.receive('client', 'tcp 10.244.1.2:40000 > 10.96.0.10:80 S seq 1');
@@ -146,7 +146,7 @@ test('an established connection reads its record and no Service', () => {
   assert.not(first.steps.some(({ stage }) => stage === 'service'));
 });
 
-test('port policy declared: the declared ports are named', () => {
+test('port policy declared: the explanation has the declared ports', () => {
   const node = new TestNode({ portPolicy: 'declared' })
     .pod('client', '10.244.1.2')
     .pod('web', '10.244.1.3', [{ protocol: 'TCP', port: 80 }]);
@@ -155,15 +155,15 @@ test('port policy declared: the declared ports are named', () => {
   assert.is(walk.traces[0]?.wouldDiffer[0], 'pod default/web declares 80/TCP, not 81/TCP');
 });
 
-test('policy Local and no endpoint here: the nodes that have one are named', () => {
+test('policy Local without an endpoint here: the explanation has the nodes with one', () => {
   const walk = trace(twoNodes(), { from: 'outside', to: '172.18.0.11:30082' });
   assert.match(
     walk.traces[0]?.wouldDiffer[0] ?? '',
-    'traffic policy Local and no endpoint on this node: there are some on n2',
+    'traffic policy Local and no endpoint on this node: there are endpoints on n2',
   );
 });
 
-test('time to live and size: the limit is named', () => {
+test('TTL and size: the explanation has the limit', () => {
   const nodes = twoNodes();
   const old = trace(nodes, { from: 'pod/client', to: '10.244.2.2:80', ttl: 1 });
   assert.equal(way(old), ['original n1 ttl-exceeded']);
@@ -173,7 +173,7 @@ test('time to live and size: the limit is named', () => {
   assert.match(large.traces[0]?.wouldDiffer[0] ?? '', 'at most 1450 bytes');
 });
 
-test('an address without a pod, an echo request to the gateway, a datagram', () => {
+test('an address without a pod has no route; an echo request to the gateway and a datagram get replies', () => {
   const nodes = twoNodes();
   assert.equal(way(trace(nodes, { from: 'pod/client', to: '10.244.1.77:80' })), ['original n1 no-route-answered']);
   const ping = trace(nodes, { from: 'pod/client', to: '10.244.1.1', protocol: 'icmp' });
@@ -183,7 +183,7 @@ test('an address without a pod, an echo request to the gateway, a datagram', () 
   assert.is(datagram.answered?.name, 'pod default/client');
 });
 
-test('every source that a trace names is a line that decides', () => {
+test('every source line of a trace is one that decides', () => {
   const nodes = twoNodes();
   const walks = ['svc/web', 'svc/none', '10.96.0.11:80', '10.244.1.77:80'].map((to) =>
     trace(nodes, { from: 'pod/client', to }),
@@ -195,7 +195,7 @@ test('every source that a trace names is a line that decides', () => {
   }
 });
 
-test('as text and as a diagram', () => {
+test('a trace can be printed as text and as a diagram', () => {
   const walk = trace(twoNodes(), { from: 'pod/client', to: 'svc/web' });
   const lines = traceLines(walk).map(({ text }) => text);
   assert.is(lines[0], '→ n1: tcp 10.244.1.2:40000 > 10.96.0.10:80 S');

@@ -13,7 +13,7 @@ const pod = { metadata: { name: 'p', namespace: 'ns', uid: 'u', labels: { app: '
 const source = new ConfigSource({ getConfigMap: () => undefined, getSecret: () => undefined });
 const container = (rest: Partial<Container>): Container => ({ name: 'c', image: 'i', ...rest });
 
-test('expand: known names once, unknown ones and lone dollars as written, $$ escapes', () => {
+test('expand: known names are replaced once, unknown names and single dollars are kept, $$ is an escape', () => {
   assert.is(expand('$(A)-$(B)-$(C)', env), 'one-$(A)-$(C)');
   assert.is(expand('$$(A) $A $( $(A', env), '$(A) $A $( $(A');
   assert.is(expand('$$$(A)', env), '$one');

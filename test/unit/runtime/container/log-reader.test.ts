@@ -1,4 +1,4 @@
-/** Logs as clients ask for them. */
+/** Container logs with the options of clients. */
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ async function read(options: LogOptions, ended = () => true, signal = new AbortC
   return text;
 }
 
-test('the whole log, the last lines, a limited number of bytes', async () => {
+test('a client can read the whole log, its last lines, or a limited number of bytes', async () => {
   writeFileSync(log, 'one\ntwo\nthree\nfour');
   assert.is(await read({}), 'one\ntwo\nthree\nfour');
   assert.is(await read({ tailLines: 2 }), 'three\nfour');
@@ -30,7 +30,7 @@ test('the whole log, the last lines, a limited number of bytes', async () => {
   assert.is(await read({ limitBytes: 6 }), 'one\ntw');
 });
 
-test('the last lines of a log of many chunks', async () => {
+test('the last lines are found in a log of many chunks', async () => {
   const lines = Array.from({ length: 50_000 }, (_, i) => `line ${i}\n`);
   writeFileSync(log, lines.join(''));
   assert.is(await read({ tailLines: 20_000 }), lines.slice(-20_000).join(''));

@@ -22,13 +22,13 @@ const target = {
   commandLine: (command: readonly string[]) => ({ file: command[0]!, args: command.slice(1) }),
 };
 
-test('counter: thresholds of consecutive results, reported once', () => {
+test('counter: a threshold of consecutive results is reported once', () => {
   const counter = new ProbeCounter({ successThreshold: 2, failureThreshold: 3 });
   const results = [true, true, true, false, false, false, false, true, false].map((ok) => counter.count(ok));
   assert.equal(results, [{}, { passed: true }, {}, {}, {}, { failed: true }, {}, {}, {}]);
 });
 
-test('httpGet: named port, headers; below 400 is a success', async () => {
+test('httpGet: named ports and headers are used; a status below 400 is a success', async () => {
   const probe = { httpGet: { path: '/h', port: 'web', httpHeaders: [{ name: 'X-A', value: 'b' }] } };
   for (const [code, ok] of [
     [200, true],
@@ -46,7 +46,7 @@ test('httpGet: named port, headers; below 400 is a success', async () => {
   assert.match((await runHandler({ httpGet: { port: 'other' } }, target, 50)).message, /no port named "other"/);
 });
 
-test('tcpSocket and exec', async () => {
+test('tcpSocket succeeds if the port accepts a connection, exec if the command exits with 0', async () => {
   assert.ok((await runHandler({ tcpSocket: { port } }, target, 1000)).ok);
   assert.match((await runHandler({ tcpSocket: { port: 1 } }, target, 1000)).message, /ECONNREFUSED/);
   assert.ok((await runHandler({ exec: { command: ['true'] } }, target, 1000)).ok);
@@ -55,7 +55,7 @@ test('tcpSocket and exec', async () => {
   assert.equal(slow, { ok: false, message: 'command timed out after 50 ms' });
 });
 
-test('runner: before the first success it retries before the period is over', async () => {
+test('runner: until the first success, a probe is tried more often than its period', async () => {
   status = 500;
   const told: string[] = [];
   const runner = new ProbeRunner(

@@ -27,7 +27,7 @@ import { fstabField, quote } from '../../../../src/runtime/shell.ts';
 const directory = mkdtempSync(join(tmpdir(), 'runtime-files-'));
 test.after(() => rmSync(directory, { recursive: true }));
 
-test('logs: the last instance’s is rotated; one that is too long is truncated while open', () => {
+test('logs: the log of the previous instance is rotated; one that is too long is truncated while it is open', () => {
   closeSync(beginLog(directory, 'c'));
   appendFileSync(join(directory, 'c.log'), 'first\n');
   const log = beginLog(directory, 'c');
@@ -91,7 +91,7 @@ test('hosts, resolv.conf, accounts', () => {
   assert.not.match(accounts?.passwd ?? '', /^root:x:1:/m);
 });
 
-test('mounts: content of the host, not its kernel interfaces', () => {
+test('mounts: a container sees the file systems of the host, without its kernel interfaces', () => {
   const mount = (path: string, fileSystem: string) => ({ path, fileSystem, noexec: false });
   const mounts = [
     mount('/', 'ext4'),
@@ -109,7 +109,7 @@ test('mounts: content of the host, not its kernel interfaces', () => {
   assert.ok(readMounts().some(({ path }) => path === '/proc'));
 });
 
-test('processes: names with blanks and parentheses; zombies are gone; another start time is another process', () => {
+test('processes: names with spaces and parentheses; zombies count as gone; another start time is another process', () => {
   const fields = Array.from({ length: 30 }, (_, i) => `${i + 3}`);
   assert.equal(parseStat(`12 (a) b) S ${fields.slice(1).join(' ')}`), { pid: 12, startTime: '22' });
   assert.is(parseStat(`12 (a) Z ${fields.slice(1).join(' ')}`), undefined);
@@ -119,7 +119,7 @@ test('processes: names with blanks and parentheses; zombies are gone; another st
   assert.ok(lacksHandler(process.pid, 12));
 });
 
-test('file names and shell quoting', () => {
+test('long file names are shortened with a hash, and shell words are quoted', () => {
   assert.is(netnsNameOf('default', 'mc3'), 'dp-pod-default-mc3');
   assert.is(netnsNameOf('n', 'x'.repeat(300)).length, 255);
   assert.is(quote("it's"), "'it'\\''s'");

@@ -35,14 +35,14 @@ test('phases', () => {
   assert.is(status([ended(0)], 'Always').phase, 'Running');
 });
 
-test('the Ready condition names the containers that are not', () => {
+test('the Ready condition names the containers that are not ready', () => {
   assert.is(ready(status([running, running]))?.status, 'True');
   const unready = ready(status([running, { ...running, ready: false }]));
   assert.is(unready?.message, 'containers with unready status: [c1]');
   assert.is(ready(status([ended(0)], 'Never'))?.reason, 'PodCompleted');
 });
 
-test('waiting for a restart shows how it ended as lastState', () => {
+test('a container that waits for its restart shows its last termination as lastState', () => {
   const waiting = status([{ ...ended(3), phase: 'waiting', reason: 'CrashLoopBackOff' }]).containerStatuses?.[0];
   assert.is(waiting?.state?.waiting?.reason, 'CrashLoopBackOff');
   assert.is(waiting?.lastState?.terminated?.exitCode, 3);
