@@ -38,13 +38,25 @@ const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> = {
   Pods: {
     exec: { about: 'run a command in a container', load: () => import('./commands/exec.ts') },
     logs: { about: "print a container's output", load: () => import('./commands/logs.ts') },
+    'port-forward': {
+      about: 'forward ports of this host to a pod',
+      load: () => import('./commands/port-forward.ts'),
+    },
     restart: { about: "restart a pod's containers and keep its network", load: () => import('./commands/restart.ts') },
+  },
+  'From this host': {
+    run: { about: 'run a program of this host in the network of the cluster', load: () => import('./commands/run.ts') },
+    collect: {
+      about: 'write state and logs into a directory, for a report or CI',
+      load: () => import('./commands/collect.ts'),
+    },
   },
   Packets: {
     trace: {
       about: 'follow a packet through the live tables, step by step',
       load: () => import('./commands/trace.ts'),
     },
+    dns: { about: 'look a name up as a pod does, step by step', load: () => import('./commands/dns.ts') },
     conntrack: { about: 'show or flush the tracked connections', load: () => import('./commands/conntrack.ts') },
   },
   'Processes that `up` starts': {

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import type { ClusterOptions } from '../api/cluster-options.ts';
 import type { AccessOptions } from '../controllers/access/secure-access.ts';
 import { parseCidr, printIp } from '../net/address.ts';
-import { OUTSIDE } from './underlay.ts';
+import { OUTSIDE } from './network-namespaces.ts';
 
 /** The default port of kube-apiserver. */
 const PORT = 6443;

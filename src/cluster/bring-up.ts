@@ -43,6 +43,8 @@ export interface BringUpOptions {
   /** Highest offload level to request from the kernel; default: everything it supports. */
   offloads?: OffloadName | undefined;
   noUnderlayShortcut?: boolean;
+  /** Ports of the host that lead to Services (ways-in/published-port.ts). */
+  published?: readonly string[];
   label?: string | undefined;
   /** How long to wait until everything is Ready. */
   timeoutSeconds?: number;
@@ -108,6 +110,7 @@ function planCluster(wanted: BringUpOptions): ClusterFile {
     ...(wanted.authorization !== undefined && { authorization: wanted.authorization }),
     ...(offloads !== undefined && { offloads }),
     noUnderlayShortcut: wanted.noUnderlayShortcut ?? false,
+    ...(wanted.published?.length && { published: [...wanted.published] }),
     catalogue: [...catalogue],
     startedAt: new Date().toISOString(),
     bringingUp: markOf(process.pid),

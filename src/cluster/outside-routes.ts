@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { OutsideRoutes } from '../controllers/services/outside-routes.ts';
 import { runIpBatch } from '../linux/ip-command.ts';
-import { OUTSIDE } from './underlay.ts';
+import { OUTSIDE } from './network-namespaces.ts';
 
 const run = promisify(execFile);
 /** Identifies our routes (iproute2 `proto`; 200 is unassigned). */

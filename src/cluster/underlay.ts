@@ -10,10 +10,8 @@ import { type ClusterOptions, overlayOverhead } from '../api/cluster-options.ts'
 import { IpCommandError, runIpBatch } from '../linux/ip-command.ts';
 import { parseCidr, printIp } from '../net/address.ts';
 import { ClusterError } from './errors.ts';
+import { nodeNetns, OUTSIDE } from './network-namespaces.ts';
 import type { ClusterNode } from './state.ts';
-
-export const OUTSIDE = 'dp-outside';
-const nodeNetns = (node: string): string => `dp-node-${node}`;
 
 const ETHERNET_MTU = 1500;
 

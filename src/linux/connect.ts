@@ -26,3 +26,22 @@ export function connectInNamespace(path: string, address: string, port: number):
   });
   return new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
 }
+
+/** The addresses `kubelet` tries for "localhost". */
+const LOOPBACKS = ['127.0.0.1', '::1'];
+
+/**
+ * A connection to a program that listens on the loopback addresses of a namespace, or on all of its addresses.
+ * @throws SystemError if neither address can be tried; see connectInNamespace
+ */
+export function connectToLoopback(path: string, port: number): Socket {
+  let failure: unknown;
+  for (const address of LOOPBACKS) {
+    try {
+      return connectInNamespace(path, address, port);
+    } catch (error) {
+      failure ??= error;
+    }
+  }
+  throw failure;
+}

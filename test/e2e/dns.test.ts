@@ -81,6 +81,24 @@ test('each node answers its own pods, and the node itself', async () => {
   }
 });
 
+test('dns query shows each candidate of the search list, the answer, and whose address it is', async () => {
+  const explained = await cluster.cli('dns', 'query', 'web', '--from', 'pod/client');
+  assert.match(explained, /^nameserver 10\.96\.0\.10; search default\.svc\.cluster\.local .*, ndots 5\n/);
+  assert.match(explained, /1\. web\.default\.svc\.cluster\.local\. A: NOERROR/);
+  assert.match(explained, /web\.default\.svc\.cluster\.local\. \d+ IN A 10\.\S+ +service default\/web/);
+  const headless = await cluster.cli('dns', 'query', '_http._tcp.db.default.svc.cluster.local', '--type', 'SRV');
+  assert.match(headless, /IN SRV 0 100 8080 \S+\.db\.default\.svc\.cluster\.local\./);
+  const { status, stdout } = await dataplane(['dns', 'query', 'nobody', '--from', 'pod/client', '-o', 'json']);
+  assert.is(status, 1);
+  const { attempts } = JSON.parse(stdout) as { attempts: { name: string; outcome: string }[] };
+  assert.equal(
+    attempts.map(({ name, outcome }) => `${name} ${outcome}`),
+    ['default.svc.cluster.local', 'svc.cluster.local', 'cluster.local', ''].map(
+      (domain) => `nobody.${domain === '' ? '' : `${domain}.`} NXDOMAIN`,
+    ),
+  );
+});
+
 test('a changed endpoint appears in responses within a second', async () => {
   await cluster.cli('delete', 'pod', 'server');
   await eventually(async () => {

@@ -116,6 +116,7 @@ const ARROWS: Record<string, string[]> = {
     'src/cluster',
     'src/controllers',
     'src/devices',
+    'src/dns',
     'src/linux',
     'src/net',
     'src/observe',

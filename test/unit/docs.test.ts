@@ -41,7 +41,7 @@ test('files named in documents exist', () => {
 
 test('commands named in documents exist, and every command is documented', () => {
   const unknown = documents.flatMap(({ path, text }) =>
-    [...text.matchAll(/(?:`|^|sudo |\| )dataplane ([a-z]+)/gm)]
+    [...text.matchAll(/(?:`|^|sudo |\| )dataplane ([a-z]+(?:-[a-z]+)*)/gm)]
       .map(([, word = '']) => word)
       .filter((word) => !commands.has(word))
       .map((word) => `${path}: dataplane ${word}`),
@@ -50,6 +50,14 @@ test('commands named in documents exist, and every command is documented', () =>
   const reference = documents.find(({ path }) => path === 'docs/cli.md')?.text ?? '';
   const silent = [...commands.keys()].filter((name) => !new RegExp(`dataplane ${name}\\b`).test(reference));
   assert.equal(silent, []);
+});
+
+test('the options that action.yml passes are options of `up`', () => {
+  const action = readFileSync(join(ROOT, 'action.yml'), 'utf8');
+  const passed = [...action.matchAll(/[( ]--([a-z-]+) "\$/g)].map(([, name = '']) => name);
+  assert.equal(passed, ['nodes', 'timeout', 'publish']);
+  const source = `${commands.get('up')}\n${clusterWords}`;
+  for (const name of [...passed, 'keep-on-failure']) assert.match(source, new RegExp(`^ {4}'?${name}'?: \\{`, 'm'));
 });
 
 test('the reference of `up` lists exactly its options', () => {

@@ -8,7 +8,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createWebSocketStream, type WebSocket } from 'ws';
-import { connectInNamespace } from '../../linux/connect.ts';
+import { connectToLoopback } from '../../linux/connect.ts';
 import { Reset, SpdySession, type SpdyStream } from './spdy/session.ts';
 import { acceptSpdy } from './spdy-channels.ts';
 import { acceptWebSocket } from './web-socket-channels.ts';
@@ -16,8 +16,6 @@ import { acceptWebSocket } from './web-socket-channels.ts';
 const PORT_FORWARD = 'portforward.k8s.io';
 const TUNNELED = `SPDY/3.1+${PORT_FORWARD}`;
 const CHANNELS = 'v4.channel.k8s.io';
-/** The addresses `kubelet` tries for "localhost". */
-const LOOPBACKS = ['127.0.0.1', '::1'];
 /** A stream whose pair does not arrive within this time is reset (DefaultStreamCreationTimeout). */
 const PAIR_MS = 30_000;
 const MAX_PORTS = 64;
@@ -25,20 +23,11 @@ const MAX_PORTS = 64;
 /** Opens connections to a port of the pod. */
 export type Dial = (port: number) => Socket;
 
-/** @throws Error with the reason if the pod cannot be reached */
-export function dialPod(netnsPath: string): Dial {
-  return (port) => {
-    let failure: unknown;
-    for (const address of LOOPBACKS) {
-      try {
-        return connectInNamespace(netnsPath, address, port);
-      } catch (error) {
-        failure ??= error;
-      }
-    }
-    throw failure;
-  };
-}
+/** Reaches programs that listen on the pod's loopback, too. */
+export const dialPod =
+  (netnsPath: string): Dial =>
+  (port) =>
+    connectToLoopback(netnsPath, port);
 
 export function portForwardOverSpdy(request: IncomingMessage, socket: Duplex, dial: Dial): Promise<void> {
   if (acceptSpdy(request, socket, [PORT_FORWARD]) === undefined) return Promise.resolve();

@@ -39,8 +39,12 @@ async function run(args: Args): Promise<void> {
   const { agentCommand } = await import('../../controllers/nodes/agent-supervisor.ts');
   const socketPath = `${state}/api.sock`;
   const log = (line: string) => note(`${new Date().toISOString()} ${line}`);
+  const { parsePublishedPort, publishPorts } = await import('../../cluster/ways-in/published-port.ts');
   const { clusterEndpoint } = await import('../../cluster/api-endpoint.ts');
   const { outsideRouter } = await import('../../cluster/outside-routes.ts');
+  // Before the API answers: `up` returns soon after, and promises that these ports are there.
+  const published = cluster?.published?.flatMap((text) => parsePublishedPort(text) ?? []) ?? [];
+  const unpublish = await publishPorts({ ports: published, target: socketPath, log });
   const nodes = cluster?.nodes.map(({ name }) => name) ?? [];
   const controller = await startController({
     stateDir: state,
@@ -66,6 +70,7 @@ async function run(args: Args): Promise<void> {
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
   });
+  unpublish();
   await controller.close();
 }
 

@@ -1,9 +1,11 @@
 /** `dataplane up`: brings a cluster up; after a failure everything is removed again. */
 import { accessSync, constants } from 'node:fs';
+import { createServer } from 'node:net';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Cluster, DEFAULT_TIMEOUT_SECONDS } from '../../cluster/bring-up.ts';
 import type { ClusterNode } from '../../cluster/state.ts';
+import { type PublishedPort, parsePublishedPort } from '../../cluster/ways-in/published-port.ts';
 import type { OffloadName } from '../../linux/tap.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions } from '../args/cluster-args.ts';
@@ -30,6 +32,11 @@ are checked before anything is changed.`,
     },
     catalogue: { value: 'FILE', multiple: true, help: 'programs for `image:`, in addition to the built-in ones' },
     authorization: { value: 'MODE', help: 'open (default): every authenticated user may do everything; or rbac' },
+    publish: {
+      value: '[HOST:]PORT:svc/NAME[:PORT]',
+      multiple: true,
+      help: 'a port of this host (default HOST 127.0.0.1) that leads to a service over TCP; NAME.NAMESPACE for another namespace',
+    },
     'api-port': { value: 'PORT', help: 'port of the API on 127.0.0.1 (default: any free port)' },
     timeout: {
       value: 'SECONDS',
@@ -54,6 +61,7 @@ async function run(args: Args): Promise<void> {
   const timeoutSeconds = args.value('timeout', seconds) ?? DEFAULT_TIMEOUT_SECONDS;
   const apiPort = args.value('api-port', portNumber);
   const authorization = args.value('authorization', oneOf('open', 'rbac'));
+  const published = args.texts('publish').map(readPublishedPort);
   await checkClusterOptions(options);
   if (options.overlay === 'ipip' && options.ipipTransport === 'raw-socket') await checkRawSocket();
   const { roomForNodes } = await import('../../cluster/nodes.ts');
@@ -67,6 +75,8 @@ async function run(args: Args): Promise<void> {
   const documents = inOrder(parseManifests(readSources(args.texts('file'))));
   const { warningLines } = await import('../../cluster/manifests/warnings.ts');
   for (const line of warningLines(documents)) note(`Warning: ${line}`);
+
+  for (const port of published) await checkPortIsFree(port);
 
   const stop = new AbortController();
   const { ClusterError } = await import('../../cluster/errors.ts');
@@ -85,6 +95,7 @@ async function run(args: Args): Promise<void> {
       authorization: authorization === 'rbac' ? 'rbac' : undefined,
       offloads: offloadsOf(args),
       noUnderlayShortcut: args.flag('no-underlay-shortcut'),
+      published: args.texts('publish'),
       label: args.text('label'),
       timeoutSeconds,
       keepOnFailure: args.flag('keep-on-failure'),
@@ -92,12 +103,30 @@ async function run(args: Args): Promise<void> {
       onProgress: (text) => progress.show(text),
     });
     progress.clear();
-    print(summary(cluster.nodes, documents.length));
+    print(summary(cluster.nodes, documents.length, published));
     if (args.flag('foreground')) await stay(cluster, stop.signal);
   } finally {
     progress.clear();
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, interrupt);
   }
+}
+
+function readPublishedPort(text: string): PublishedPort {
+  const port = parsePublishedPort(text);
+  if (port !== undefined) return port;
+  throw usageError(`--publish ${text}: expected [HOST:]PORT:svc/NAME[:PORT]`, 'such as 8080:svc/web:80');
+}
+
+/** The controller listens later; what can be known to fail then is refused before anything is changed. */
+async function checkPortIsFree({ host, port }: PublishedPort): Promise<void> {
+  const server = createServer();
+  const failure = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
+    server.once('error', resolve);
+    server.listen({ host, port }, () => server.close(() => resolve(undefined)));
+  });
+  if (failure === undefined) return;
+  const why = failure.code === 'EADDRINUSE' ? 'the port is in use' : failure.message;
+  throw failed(`--publish ${host}:${port}: ${why}`, 'choose another');
 }
 
 /** IPIP's default transport needs an optional package with a native part. */
@@ -128,10 +157,14 @@ function findCatalogue(path: string): string {
   }
 }
 
-function summary(nodes: readonly ClusterNode[], objects: number): string {
+function summary(nodes: readonly ClusterNode[], objects: number, published: readonly PublishedPort[]): string {
   const names = nodes.map(({ name, ip }) => `${name} (${ip})`).join(', ');
   const lines = [`The cluster is up: ${nodes.length === 1 ? 'node' : 'nodes'} ${names}.`];
   if (objects > 0) lines.push(`${objects} ${objects === 1 ? 'object' : 'objects'} applied, all Ready.`);
+  for (const { host, port, service, namespace } of published) {
+    const there = namespace === 'default' ? service : `${service}.${namespace}`;
+    lines.push(`${host.includes(':') ? `[${host}]` : host}:${port} of this host leads to svc/${there}.`);
+  }
   lines.push('', 'Try next:');
   const example = objects > 0 ? 'dataplane get pods -o wide' : 'dataplane apply -f demo/';
   for (const [command, does] of [
