@@ -20,7 +20,7 @@
  * later packet, in either direction, finds translation and next hop with one look-up and reads no service, policy or
  * route.
  *
- * Where a packet comes from is told by two fields of its descriptor:
+ * Two fields of the descriptor show where a packet comes from:
  *   inPort ≠ 0                  a pod of this node; inPort is its TAP
  *   inPort = 0, tunnelled = 1   another node, through the overlay
  *   inPort = 0, tunnelled = 0   this node's kernel, through dp0 (`fromHost` below): a process on the node, or a packet

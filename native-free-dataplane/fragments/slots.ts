@@ -121,7 +121,7 @@ export interface FragmentMemory {
   readonly copiesAt: number;
   /** The datagram to look up; filled by the caller, private to this thread. */
   readonly key: Int32Array;
-  /** Copies given up by this thread that nobody has counted yet. */
+  /** Copies given up by this thread that have not been counted yet. */
   abandoned: number;
 }
 

@@ -3,7 +3,8 @@
  * can read it (conntrack-tools; libnetfilter_conntrack src/conntrack/snprintf_default.c). Attributes we do not keep
  * (mark, use) are omitted, as that library omits unset ones.
  *
- *   tcp      6 86399 ESTABLISHED src=… dst=… sport=… dport=… packets=5 bytes=420 src=… dst=… sport=… dport=… packets=4 bytes=3200 [ASSURED]
+ *   tcp      6 86399 ESTABLISHED src=… dst=… sport=… dport=… packets=5 bytes=420 src=… dst=… sport=… dport=… packets=4
+ *            bytes=3200 [ASSURED]
  */
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, protocolName } from '../protocols.ts';
 import { icmpReplyType } from '../wire/icmp.ts';
@@ -36,7 +37,7 @@ const ICMPV6_NAME = 'icmpv6';
 function printTuple(protocol: number, tuple: TupleText, reply: boolean): string {
   const addresses = `src=${tuple.src} dst=${tuple.dst}`;
   if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) {
-    // The identifier is in the source port of the side that asks, the request's type in its destination port.
+    // The identifier is the source port of the querying side, the request's type its destination port.
     return reply
       ? `${addresses} type=${icmpReplyType(tuple.srcPort)} code=0 id=${tuple.dstPort}`
       : `${addresses} type=${tuple.dstPort} code=0 id=${tuple.srcPort}`;

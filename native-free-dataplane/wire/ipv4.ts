@@ -206,7 +206,7 @@ export function writeIpv4Fragment(view: DataView, l3: number, headerBytes: numbe
   writeIpv4Checksum(view, l3, headerBytes);
 }
 
-/** Make the header that of a packet of its own: total length, identification, checksum. */
+/** Turn a copy of the header into that of a separate packet: total length, identification, checksum. */
 export function writeIpv4Segment(
   view: DataView,
   l3: number,

@@ -16,7 +16,7 @@ export class Parts {
   /**
    * The parts that `compose` starts.
    * @param log called for parts that cannot be closed after another one failed
-   * @throws what `compose` throws, after closing what it had started
+   * @throws the error of `compose`, after closing the parts that it had started
    */
   static async open(compose: (parts: Parts) => Promise<void>, log: (line: string) => void): Promise<Parts> {
     const parts = new Parts();

@@ -20,7 +20,7 @@ function spoilt(change: (view: DataView) => void, checksum = true): Uint8Array {
 }
 
 for (const [rule, bytes, verdict] of [
-  ['(1) the link layer says less than 20 bytes', spoilt(() => {}).subarray(0, 14 + 19), 'ipv4-truncated'],
+  ['(1) fewer than 20 bytes by the link layer', spoilt(() => {}).subarray(0, 14 + 19), 'ipv4-truncated'],
   ['(2) the header checksum', spoilt((view) => view.setUint16(24, view.getUint16(24) ^ 1), false), 'ipv4-checksum'],
   ['(3) the version is not 4', spoilt((view) => view.setUint8(14, 0x55)), 'ipv4-version'],
   ['(4) the header length is below 5', spoilt((view) => view.setUint8(14, 0x44)), 'ipv4-header-length'],

@@ -1,6 +1,6 @@
 /**
- * Who may speak as whom: tunnel packets of pods, sources that nobody outside has, ICMP errors of bystanders. Each address is
- * judged as it arrives and again after its translation.
+ * Spoofed packets: tunnel packets from pods, sources that only the node or its pods may use, and ICMP errors from hosts
+ * that are not on the path. Addresses are checked as they arrive, and again after translation.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -12,18 +12,18 @@ const C = '10.244.1.4';
 const FAR = '10.244.2.2';
 const NODE = '172.18.0.11';
 const OUTSIDE = '172.18.0.50';
-/** The node's own MAC on the underlay: frames that come the short way. */
-const OFF_THE_WIRE = { dstMac: '02:00:00:00:00:77' };
+/** The node's own MAC on the underlay: frames that the shortcut moved to dp0. */
+const BY_SHORTCUT = { dstMac: '02:00:00:00:00:77' };
 const TO_A = { dstMac: '0a:58:0a:f4:01:02' };
 
 function node(): TestNode {
   return new TestNode().pod('a', A).pod('b', B).pod('c', C).peer(2);
 }
 
-/** A packet out of node 2's tunnel. */
+/** A packet from node 2, encapsulated. */
 const tunnelled = (inner: string) => `vxlan 172.18.0.12:50000 > ${NODE}:4789 vni 1 (${inner})`;
 
-test("a pod's tunnel packet to an address of the pod network that is a node itself is dropped", () => {
+test("a pod's tunnel packet to an address of the pod network that belongs to a node is dropped", () => {
   for (const own of ['10.244.2.0', '10.244.2.1', '10.244.1.1']) {
     assert.is(node().receive('a', `udp ${A}:50000 > ${own}:4789 len 60`), 'overlay-from-pod', own);
     assert.is(node().receive('a', `udp ${A}:50000 > ${own}:8472 len 60`), 'overlay-from-pod', own);
@@ -32,11 +32,11 @@ test("a pod's tunnel packet to an address of the pod network that is a node itse
   assert.is(
     node().receive('a', `udp ${A}:50000 > ${FAR}:4789 len 60`),
     'encapsulated',
-    'between pods it is their traffic',
+    'pods may use tunnels between themselves',
   );
 });
 
-test('a service whose endpoint is the tunnel of a node carries nothing there, whoever asks', () => {
+test('a service whose endpoint is the tunnel endpoint of a node forwards nothing to it, from any client', () => {
   for (const endpoint of ['172.18.0.12:4789', '10.244.2.1:4789', '172.18.0.12:8472']) {
     const n = node().service('udp 10.96.0.10:80', { endpoints: [endpoint], nodePort: 30080 });
     assert.is(n.receive('a', `udp ${A}:1 > 10.96.0.10:80 len 60`), 'overlay-from-pod', endpoint);
@@ -46,25 +46,25 @@ test('a service whose endpoint is the tunnel of a node carries nothing there, wh
   }
 });
 
-test('off the wire nobody speaks as the node or as its gateway', () => {
+test('a frame from the underlay with the source of the node or of its gateway is dropped', () => {
   const served = () => node().service('tcp 10.96.0.10:80', { endpoints: [`${B}:80`], nodePort: 30080 });
   for (const source of [NODE, '10.244.1.1']) {
     const n = served();
     const syn = `tcp ${source}:5000 > ${NODE}:30080 S`;
-    assert.is(n.receive('host', syn, OFF_THE_WIRE), 'spoofed-source-ip', source);
+    assert.is(n.receive('host', syn, BY_SHORTCUT), 'spoofed-source-ip', source);
     assert.is(n.flows, 0);
-    assert.is(n.receive('host', syn), 'forwarded', 'by the kernel, which has checked it');
+    assert.is(n.receive('host', syn), 'forwarded', 'routed by the kernel, which has checked the source');
   }
-  assert.is(served().receive('host', `tcp ${OUTSIDE}:5000 > ${NODE}:30080 S`, OFF_THE_WIRE), 'forwarded');
+  assert.is(served().receive('host', `tcp ${OUTSIDE}:5000 > ${NODE}:30080 S`, BY_SHORTCUT), 'forwarded');
 });
 
-test("an ICMP error about two pods' packets is believed of the pod they were sent to only", () => {
+test('an ICMP error about packets between two pods is accepted only from the pod they were sent to', () => {
   const n = node();
   n.receive('a', `udp ${A}:4000 > ${B}:53 len 8`);
   const error = (from: string, by: string, quoted = `udp ${A}:4000 > ${B}:53 len 8`, options = {}) =>
     n.receive(by, `icmp ${from} > ${A} unreachable port (${quoted})`, options);
   assert.is(error(C, 'c'), 'icmp-error-unrelated');
-  assert.is(error(OUTSIDE, 'host', undefined, OFF_THE_WIRE), 'icmp-error-unrelated');
+  assert.is(error(OUTSIDE, 'host', undefined, BY_SHORTCUT), 'icmp-error-unrelated');
   assert.is(
     n.receive('host', tunnelled(`icmp ${FAR} > ${A} unreachable port (udp ${A}:4000 > ${B}:53 len 8)`)),
     'icmp-error-unrelated',
@@ -74,7 +74,7 @@ test("an ICMP error about two pods' packets is believed of the pod they were sen
   assert.is(n.sent('a').length, 1);
 });
 
-test('an ICMP error about packets to another node comes from there: its pod, or the node', () => {
+test('an ICMP error about packets to another node is accepted only from that node and from the pod they were sent to', () => {
   const n = node();
   const quoted = `udp ${A}:4000 > ${FAR}:53 len 8`;
   n.receive('a', quoted);
@@ -87,7 +87,7 @@ test('an ICMP error about packets to another node comes from there: its pod, or 
   assert.is(n.receive('host', tunnelled(`icmp 10.244.2.1 > ${A} time-exceeded (${quoted})`)), 'forwarded');
 });
 
-test('an ICMP error about packets to outside comes from outside, from any router', () => {
+test('an ICMP error about packets to the outside is accepted from any host outside, and from no pod', () => {
   const n = node();
   n.receive('a', `udp ${A}:4000 > 203.0.113.9:53 len 8`);
   const [sent = ''] = n.sent('host');

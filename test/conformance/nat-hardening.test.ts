@@ -51,7 +51,7 @@ test('kubernetes #74839, #117924: a stray segment of the server never reaches th
     for (const flags of ['A', 'PA', 'FA', 'R', 'RA', 'SA']) {
       n.receive('b', `tcp ${B}:8080 > ${A}:4000 ${flags} seq ${seq >>> 0} ack 101`);
       for (const line of n.sent('a')) assert.match(line, /^tcp 10\.96\.0\.10:80 > /, `${flags} seq ${seq}`);
-      assert.equal(n.out, [], 'and nobody answers it');
+      assert.equal(n.out, [], 'and it gets no reply');
     }
   }
   stillWorks(n);
@@ -134,7 +134,7 @@ test('CVE-2021-3773 (nft_nat.sh port shadow): no pod’s source port shadows a p
   }
 });
 
-test('a masqueraded UDP connection never gets the port of a tunnel, where its answers would be dropped', () => {
+test('a masqueraded UDP connection never gets the port of a tunnel, on which its replies would be dropped', () => {
   const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:53`], nodePort: 31418 });
   for (const port of [4789, 8472, 6080, 6081, 4790]) {
     n.out.length = 0;
@@ -153,7 +153,7 @@ function setPortsInUse({ conntrack }: TestNode, ...ports: number[]): void {
   part.close();
 }
 
-test('CVE-2021-3773: a port that a socket of the node has is not given to a pod, although it is in the range', () => {
+test('CVE-2021-3773: a port in use by a socket of the node is not allocated to a pod, although it is in the range', () => {
   const n = natNode({ masqueradePorts: [40000, 40003] });
   setPortsInUse(n, 40000, 40002, 640);
   const got = [40000, 40001, 40002, 40003, 640].map((port) => {
@@ -164,7 +164,7 @@ test('CVE-2021-3773: a port that a socket of the node has is not given to a pod,
   assert.is(got[3], 40003);
   assert.ok([40001, 40003].includes(got[0]!) && [40001, 40003].includes(got[2]!), got.join());
   assert.ok(got[4]! >= 600 && got[4]! <= 1023 && got[4] !== 640, `640 became ${got[4]}`);
-  // Once the node's socket is gone its port is one like the others.
+  // Once the node's socket is closed its port can be used.
   setPortsInUse(n);
   n.receive('b', `udp ${B}:40002 > ${SERVER}:9 len 8`);
   assert.is(portsOf(onlySent(n, 'host'))[0], 40002);
@@ -189,7 +189,7 @@ test('OVS "conntrack - SNAT with port range with exhaustion": refused with a rea
     assert.equal(n.sent('b'), [`icmp ${GATEWAY} > ${B} unreachable prohibited (tcp ${B}:5000 > ${SERVER}:80 S)`]);
   }
   assert.equal(n.countersMoved(), { 'rejected-prohibited': 10 });
-  assert.equal(tableWords(n).subarray(0, before.length), before, 'nobody’s mapping was touched');
+  assert.equal(tableWords(n).subarray(0, before.length), before, 'no mapping was changed');
   assert.is(n.flows, 4);
   // Another destination has all its ports free; and so has this one when a connection ends.
   assert.is(n.receive('b', `tcp ${B}:5000 > ${OTHER}:80 S seq 1`), 'to-host');

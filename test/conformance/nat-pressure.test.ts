@@ -1,6 +1,6 @@
 /**
- * Translation when ports run short: which connections give up theirs, in which order, and which never do. (cilium #23604,
- * kubernetes #76699; linux nf_nat_used_tuple_harder; RFC 6191, RFC 5508 REQ-8.)
+ * Translation when all source ports are in use: which connections are evicted from their port, in which order, and
+ * which never are. (cilium #23604, kubernetes #76699; linux nf_nat_used_tuple_harder; RFC 6191, RFC 5508 REQ-8.)
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -9,7 +9,7 @@ import { A, B, NODE, natNode, OTHER, onlySent, portsOf, SERVER } from '../lib/na
 import type { TestNode } from '../lib/test-node.ts';
 
 const FIRST = 40000;
-/** Few enough ports that every search meets them all. */
+/** Few enough ports that every search tries all of them. */
 const LAST = 40031;
 const PORTS: number = LAST - FIRST + 1;
 
@@ -50,14 +50,14 @@ class Connection {
     return this.out(`A seq ${this.isn + 1} ack 501`) === 'to-host';
   }
 
-  /** Data both ways; the same bytes every time. */
-  talks(): boolean {
+  /** Send data in both directions; the same bytes every time. */
+  exchange(): boolean {
     const { isn, outside } = this;
     const sent = this.out(`PA seq ${isn + 1} ack 501 len 10`) === 'to-host' && this.outside === outside;
     return sent && this.back(`PA seq 501 ack ${isn + 11} len 20`);
   }
 
-  /** Closed by the pod first, then the server: TIME_WAIT. */
+  /** Close the connection, first by the pod, then by the server: TIME_WAIT. */
   close(): boolean {
     const { isn } = this;
     return (
@@ -72,7 +72,7 @@ class Connection {
   }
 }
 
-/** So many short connections, one after the other, each with the next port. */
+/** Open and close `count` connections one after the other, each from the next port. */
 function shortConnections(n: TestNode, count: number, from = 5000): Connection[] {
   return Array.from({ length: count }, (_, i) => {
     n.advance(1);
@@ -91,12 +91,12 @@ test('cilium #23604: any number of short connections to one server: each gets th
   assert.equal(conntrackFaults(n.conntrack), []);
 });
 
-test('connections in use keep their ports, while closed ones beside them give up theirs', () => {
+test('connections in use keep their ports, while closed ones are evicted', () => {
   const n = crowded();
   const old = Array.from({ length: PORTS - 2 }, (_, i) => new Connection(n, 20000 + i));
   for (const connection of old) assert.ok(connection.establish());
   shortConnections(n, 100);
-  for (const connection of old) assert.ok(connection.talks());
+  for (const connection of old) assert.ok(connection.exchange());
   assert.equal(conntrackFaults(n.conntrack), []);
 });
 
@@ -113,7 +113,7 @@ test('half-closed connections keep their ports', () => {
   for (const connection of old) assert.ok(connection.back('PA seq 501 ack 1002 len 20'));
 });
 
-test('RFC 6191: a port in TIME_WAIT is taken only by a SYN beyond its sequence numbers, that of a reset one by any', () => {
+test('RFC 6191: a port in TIME_WAIT is reused only by a SYN beyond its sequence numbers, that of a reset connection by any SYN', () => {
   const waiting = crowded();
   for (let i = 0; i < PORTS; i++) {
     const connection = new Connection(waiting, 5000 + i, 100_000);
@@ -123,7 +123,7 @@ test('RFC 6191: a port in TIME_WAIT is taken only by a SYN beyond its sequence n
     assert.is(new Connection(waiting, 9000, isn).syn(), 'rejected-prohibited', `${isn}`);
     waiting.out.length = 0;
   }
-  // Past its FIN's number, wherever that is on the circle.
+  // Beyond the sequence number of its FIN.
   assert.is(new Connection(waiting, 9001, 100_003).syn(), 'to-host');
   assert.is(new Connection(waiting, 9002, 2_000_000_000).syn(), 'to-host');
   const reset = crowded();
@@ -134,22 +134,22 @@ test('RFC 6191: a port in TIME_WAIT is taken only by a SYN beyond its sequence n
   assert.is(new Connection(reset, 9000, 0).syn(), 'to-host');
 });
 
-test('a port that was given up belongs to the new connection alone, in both directions', () => {
+test('after an eviction the port belongs to the new connection alone, in both directions', () => {
   const n = crowded();
   const done = shortConnections(n, PORTS);
   const next = new Connection(n, 9000, 1_000_000);
-  assert.ok(next.establish() && next.talks());
+  assert.ok(next.establish() && next.exchange());
   const former = done.find(({ outside }) => outside === next.outside)!;
-  // The last acknowledgement of the closed one, repeated, is none of the new one's; nor does it open anything, which
-  // would cost somebody a port.
+  // A repetition of the closed connection's last acknowledgement does not match the new connection, and does not create
+  // one, which would need a port.
   assert.is(former.out('A seq 1002 ack 502'), 'rejected-prohibited');
   n.out.length = 0;
-  assert.ok(next.talks());
+  assert.ok(next.exchange());
   assert.is(n.flows, PORTS);
   assert.equal(conntrackFaults(n.conntrack), []);
 });
 
-test('unanswered SYNs give up their ports, the oldest first: the next client is not refused', () => {
+test('unanswered SYNs are evicted from their ports, the oldest first: the next client is not refused', () => {
   const n = crowded();
   const flood = Array.from({ length: 4 * PORTS }, (_, i) => new Connection(n, 10000 + i));
   for (const connection of flood) {
@@ -159,7 +159,7 @@ test('unanswered SYNs give up their ports, the oldest first: the next client is 
   for (let i = PORTS; i < flood.length; i++) assert.is(flood[i]!.outside, flood[i - PORTS]!.outside);
   const client = new Connection(n, 9000);
   assert.is(client.syn(), 'to-host');
-  // As many as there are ports but one, while its handshake is on its way.
+  // During its handshake, one SYN fewer than there are ports.
   for (let i = 0; i < PORTS - 1; i++) {
     n.advance(1);
     new Connection(n, 30000 + i).syn();
@@ -169,12 +169,12 @@ test('unanswered SYNs give up their ports, the oldest first: the next client is 
   assert.is(client.out('A seq 1001 ack 501'), 'to-host');
   for (let i = 0; i < 2 * PORTS; i++) new Connection(n, 32000 + i).syn();
   n.out.length = 0;
-  assert.ok(client.talks());
+  assert.ok(client.exchange());
 });
 
-test('SYNs to a NodePort from random sources: the next client is let in', () => {
+test('SYNs to a NodePort from random sources do not keep the next client out', () => {
   const n = natNode().service('tcp 10.96.0.10:80', { endpoints: [`${B}:80`], nodePort: 31418 });
-  // The class of ports below 512 is the smallest: what holds for it holds for the others.
+  // The class of ports below 512 is the smallest.
   for (let i = 0; i < 2000; i++) {
     n.advance(1);
     const source = `198.18.${i >> 8}.${i & 255}`;
@@ -188,7 +188,7 @@ test('SYNs to a NodePort from random sources: the next client is let in', () => 
   assert.equal(conntrackFaults(n.conntrack), []);
 });
 
-test('one pod’s datagrams to one address do not keep the others from it', () => {
+test('datagrams of one pod to one address, from more ports than there are, do not keep other pods from that address', () => {
   const n = crowded();
   for (let port = 10000; port < 12000; port++) {
     assert.is(n.receive('a', `udp ${A}:${port} > ${SERVER}:53 len 8`), 'to-host');
@@ -202,17 +202,17 @@ test('one pod’s datagrams to one address do not keep the others from it', () =
   }
 });
 
-test('a port whose connection is past its time, and not yet removed, is free', () => {
+test('the port of a connection that has expired, but has not been removed yet, is free', () => {
   const n = crowded();
   for (let i = 0; i < PORTS; i++) assert.ok(new Connection(n, 5000 + i).establish());
-  // The clock alone goes on: nothing expires connections meanwhile.
+  // Advance only the clock, without the periodic work that removes connections.
   n.nowMs += 86_400_001;
   assert.is(new Connection(n, 9000).syn(), 'to-host');
 });
 
-test('the node’s own connections, which hold ports of their own choice, never give them up', () => {
+test('the node’s own connections, whose ports are not translated, are never evicted', () => {
   const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:53`], nodePort: 31418 });
-  // The kernel speaks to the pod from all ports of the class below 512.
+  // The node sends to the pod from all ports of the class below 512.
   for (let port = 1; port <= 511; port++) n.receive('host', `udp 10.244.1.1:${port} > ${B}:53 len 8`);
   assert.is(n.flows, 511);
   n.out.length = 0;
@@ -230,7 +230,7 @@ test('RFC 5508 REQ-8: when all ports are in use the answer is immediate, and eac
   assert.is(n.receive('b', `tcp ${B}:5000 > ${OTHER}:80 S seq 1`), 'to-host');
 });
 
-test('a full table makes room by closed connections, although they were established', () => {
+test('a full table evicts closed connections, although they were established', () => {
   const n = natNode({ maxConntrack: 256 });
   for (let i = 0; i < 2000; i++) {
     n.advance(25);

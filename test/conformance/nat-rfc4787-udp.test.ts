@@ -32,7 +32,7 @@ function ask(n: TestNode, pod: 'a' | 'b', port: number, to = `${SERVER}:53`): nu
   return portsOf(onlySent(n, 'host'))[0];
 }
 
-/** Both sides of a mapping go on for so long that it is a stream: assured. */
+/** Datagrams in both directions for longer than two seconds, so that the mapping is a stream, and assured. */
 function answerAndGoOn(n: TestNode, port: number, outside: number): void {
   for (let i = 0; i < 2; i++) {
     n.receive('host', `udp ${SERVER}:53 > ${NODE}:${outside} len 9`);
@@ -47,7 +47,7 @@ test('RFC 4787 REQ-1: an internal socket has one external port for all destinati
   assert.is(ask(n, 'a', 40000, `${SERVER}:53`), 40000);
   assert.is(ask(n, 'a', 40000, `${SERVER}:54`), 40000);
   assert.is(ask(n, 'a', 40000, `${OTHER}:53`), 40000);
-  // A port that cannot be kept is replaced by the same one at every destination.
+  // A port that cannot be kept is replaced by the same port for every destination.
   const outside = ask(n, 'a', 5000, `${SERVER}:53`);
   for (let i = 0; i < 100; i++) assert.is(ask(n, 'a', 5000, `198.51.100.${i}:${1000 + i}`), outside);
 });
@@ -59,15 +59,15 @@ test('RFC 4787 REQ-1: a port replaced because it was in use at one destination i
   assert.is.not(outside, 40000);
   assert.is(ask(n, 'a', 40000, `${OTHER}:53`), outside);
   assert.is(ask(n, 'a', 40000, `${SERVER}:54`), outside);
-  // As netfilter: only where that one is in use as well it is replaced.
+  // As in netfilter, it is replaced again only at a destination where it is in use.
   ask(n, 'b', outside, `${ROUTER}:53`);
   assert.is.not(ask(n, 'a', 40000, `${ROUTER}:53`), outside);
-  // Once the socket's mappings are over its own port is kept again.
+  // Once the socket's mappings have expired, its own port is kept again.
   n.advance(31_000);
   assert.is(ask(n, 'a', 40000, `${SERVER}:53`), 40000);
 });
 
-test('RFC 4787 REQ-1: mappings that are forgotten while their sockets live on come back as they were', () => {
+test('RFC 4787 REQ-1: mappings that were flushed while their sockets are open are recreated with the same ports', () => {
   const n = natNode();
   ask(n, 'b', 40000);
   const sockets = [40000, 5000, 700, 20001, 55001];
@@ -133,7 +133,7 @@ test('RFC 4787 REQ-3, REQ-4: to the outside a port keeps its parity, and stays b
   }
 });
 
-test('RFC 4787 REQ-4: when all ports of one parity are in use, the others are better than none', () => {
+test('RFC 4787 REQ-4: when all ports of one parity are in use, a port of the other parity is used', () => {
   const n = natNode({ masqueradePorts: [40000, 40003] });
   const clients = [5000, 5002, 5004, 5006].map((port) => {
     const got = ask(n, 'a', port);
@@ -162,7 +162,7 @@ test('RFC 4787 REQ-5 (differs, as netfilter): 30 s until a datagram is answered,
   n.advance(119_900);
   assert.is(n.receive('host', `udp ${SERVER}:53 > ${NODE}:40000 len 9`), 'forwarded');
   n.advance(120_000);
-  assert.is(n.receive('host', `udp ${SERVER}:53 > ${NODE}:40000 len 9`), 'to-host', 'nobody’s: the kernel’s');
+  assert.is(n.receive('host', `udp ${SERVER}:53 > ${NODE}:40000 len 9`), 'to-host', 'no mapping: left to the kernel');
   n.sent('a');
 });
 
@@ -253,10 +253,10 @@ test('RFC 4787 REQ-11: a pod’s mapping is deterministic while its port is free
 test('RFC 4787 REQ-13: too big with DF: the sender gets the MTU; without DF: fragments, in order', () => {
   const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:5353`] });
   assert.is(n.receive('a', `udp ${A}:4000 > 10.96.0.10:53 len 2000`, { df: true }), 'fragmentation-needed');
-  const told = n.sentFully('a');
-  assert.is(told.length, 1);
+  const errors = n.sentFully('a');
+  assert.is(errors.length, 1);
   assert.match(
-    told[0]!,
+    errors[0]!,
     `icmp ${GATEWAY} > ${A} unreachable fragmentation-needed mtu 1450 (udp ${A}:4000 > 10.96.0.10:53`,
   );
   assert.is(n.receive('a', `udp ${A}:4000 > 10.96.0.10:53 len 4000`, { df: false, id: 5 }), 'forwarded');

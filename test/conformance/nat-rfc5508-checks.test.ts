@@ -58,8 +58,8 @@ test('RFC 5508 REQ-3d: the quoted packet’s transport checksum is not verified,
   view.setUint16(field, view.getUint16(field) ^ 0x5555);
   sumAgain(view);
   assert.is(n.receiveBytes('host', bytes), 'forwarded');
-  const said = frame(`icmp ${ROUTER} > ${A} unreachable host (udp ${A}:40000 > ${SERVER}:53 len 20)`);
-  const right = new DataView(said.buffer).getUint16(field);
+  const intact = frame(`icmp ${ROUTER} > ${A} unreachable host (udp ${A}:40000 > ${SERVER}:53 len 20)`);
+  const right = new DataView(intact.buffer).getUint16(field);
   const sent = onlySent(n, 'a').bytes;
   const got = new DataView(sent.buffer, sent.byteOffset);
   // By the same difference as before, in ones' complement.

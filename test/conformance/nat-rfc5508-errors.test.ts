@@ -83,10 +83,10 @@ for (const [id, text] of Object.entries(OUTWARD)) {
       [{ quotedBytes: 32, quoted: { ipOptions: Uint8Array.of(1, 1, 1, 0) } }, 'forwarded'],
       [{ quotedBytes: 31, quoted: { ipOptions: Uint8Array.of(1, 1, 1, 0) } }, 'icmp-error-malformed'],
     ] as const) {
-      const said = (address: string): string =>
+      const errorTo = (address: string): string =>
         `icmp ${ROUTER} > ${address} unreachable host (${text.replace('%', address)})`;
-      assert.is(n.receive('host', said(NODE), options), verdict, `${options.quotedBytes} bytes`);
-      if (verdict === 'forwarded') isPacket(onlySent(n, 'a'), said(A), options);
+      assert.is(n.receive('host', errorTo(NODE), options), verdict, `${options.quotedBytes} bytes`);
+      if (verdict === 'forwarded') isPacket(onlySent(n, 'a'), errorTo(A), options);
     }
     assert.equal(n.sent('a'), []);
   });
@@ -217,10 +217,10 @@ test('RFC 768 inside an error: a quoted checksum of zero is written as all ones,
   const payload = Uint8Array.of(plain >> 8, plain & 0xff);
   for (const udpChecksum of [true, false]) {
     const quoted = { payload, udpChecksum };
-    const said = (address: string): string =>
+    const errorTo = (address: string): string =>
       `icmp ${ROUTER} > ${address} time-exceeded (udp ${address}:40000 > ${SERVER}:53)`;
-    assert.is(n.receive('host', said(NODE), { quoted }), 'forwarded');
-    isPacket(onlySent(n, 'a'), said(A), { quoted });
+    assert.is(n.receive('host', errorTo(NODE), { quoted }), 'forwarded');
+    isPacket(onlySent(n, 'a'), errorTo(A), { quoted });
   }
 });
 

@@ -194,7 +194,7 @@ const FIRST: [string, string, (n: TestNode) => string][] = [
     'fragmentation-needed',
     (n) => n.receive('a', `udp ${A}:3000 > ${OUTSIDE}:53 len 1480`),
   ],
-  ['nobody has the address', 'no-route', (n) => n.receive('a', `tcp ${A}:3000 > 10.244.1.99:80 S seq 1`)],
+  ['an address that no pod has', 'no-route', (n) => n.receive('a', `tcp ${A}:3000 > 10.244.1.99:80 S seq 1`)],
   [
     'a port that the pod does not declare',
     'port-not-declared',

@@ -34,10 +34,10 @@ function differsOnPurpose(
   after: Seen,
   segment: Segment,
   strayed: boolean,
-  heard: boolean,
+  seen: boolean,
 ): boolean {
   // What one side acknowledges is not checked before the other side was seen; the kernel compares it with 0.
-  if (before?.state && !heard && segment.direction === before.origin && (segment.flags & ACK) !== 0) return true;
+  if (before?.state && !seen && segment.direction === before.origin && (segment.flags & ACK) !== 0) return true;
   const isReset = (segment.flags & RST) !== 0;
   if (isReset && strayed) return true;
   switch (before?.state) {
@@ -63,32 +63,32 @@ function endsComparison(after: Seen, segment: Segment): boolean {
 }
 
 /** Both forward a reset, but only one accepts it: they decide differently whether it directly followed data. */
-function beliefDiffers(ours: Seen, kernel: KernelView, segment: Segment): boolean {
-  const believed = (state: string): boolean => state === 'CLOSE';
+function acceptanceDiffers(ours: Seen, kernel: KernelView, segment: Segment): boolean {
+  const accepted = (state: string): boolean => state === 'CLOSE';
   return (
     (segment.flags & RST) !== 0 &&
     ours.outcome === 'ok' &&
     kernel.passed &&
-    believed(ours.state) !== believed(kernel.state) &&
+    accepted(ours.state) !== accepted(kernel.state) &&
     (ours.state === 'ESTABLISHED' || kernel.state === 'ESTABLISHED')
   );
 }
 
-function compare(ours: Seen, kernel: KernelView, isReset: boolean, told: string): void {
-  assert.is(ours.outcome === 'invalid' ? 'dropped' : 'passed', kernel.passed ? 'passed' : 'dropped', told);
-  assert.is(ours.state, kernel.state, told);
-  assert.is(ours.assured, kernel.assured, `assured\n${told}`);
-  assert.is(ours.seenReply, kernel.seenReply, `seen reply\n${told}`);
-  if (ours.state !== '') assert.is(ours.origin, kernel.origin, told);
+function compare(ours: Seen, kernel: KernelView, isReset: boolean, description: string): void {
+  assert.is(ours.outcome === 'invalid' ? 'dropped' : 'passed', kernel.passed ? 'passed' : 'dropped', description);
+  assert.is(ours.state, kernel.state, description);
+  assert.is(ours.assured, kernel.assured, `assured\n${description}`);
+  assert.is(ours.seenReply, kernel.seenReply, `seen reply\n${description}`);
+  if (ours.state !== '') assert.is(ours.origin, kernel.origin, description);
   // An inexact reset leaves ours a longer timeout (tcp/tracker.ts).
   if (isReset && ours.state === 'ESTABLISHED' && ours.outcome === 'ok') return;
   const seconds = Math.abs(ours.seconds - kernel.seconds);
-  assert.ok(seconds <= 2, `ours ${ours.seconds} s, kernel ${kernel.seconds} s\n${told}`);
+  assert.ok(seconds <= 2, `ours ${ours.seconds} s, kernel ${kernel.seconds} s\n${description}`);
 }
 
 const kernel = openKernel();
 
-(kernel ? test : test.skip)(`random conversations, seed ${SEED}: the kernel's conntrack says the same`, () => {
+(kernel ? test : test.skip)(`random conversations, seed ${SEED}: the kernel's conntrack gives the same results`, () => {
   if (!kernel) return;
   const states = new Map<string, number>();
   let compared = 0;
@@ -100,7 +100,7 @@ const kernel = openKernel();
       const lines: string[] = [];
       let before: Seen | undefined;
       const strayed = [false, false];
-      let heard = false;
+      let seen = false;
       kernel.begin();
       for (let step = 0; step < PACKETS; step++) {
         const segment = conversation.segment();
@@ -110,13 +110,13 @@ const kernel = openKernel();
           `${printSegment(segment)}   -> ours ${ours.outcome} ${ours.state} ${ours.seconds}s ${JSON.stringify(theirs)}`,
         );
         if (
-          differsOnPurpose(before, ours, segment, strayed[segment.direction] === true, heard) ||
-          beliefDiffers(ours, theirs, segment)
+          differsOnPurpose(before, ours, segment, strayed[segment.direction] === true, seen) ||
+          acceptanceDiffers(ours, theirs, segment)
         )
           break;
         compare(ours, theirs, (segment.flags & RST) !== 0, `conversation ${i}\n${lines.join('\n')}`);
-        if (ours.outcome === 'reopened' || ours.state === '') heard = false;
-        else if (ours.outcome === 'ok' && segment.direction !== ours.origin) heard = true;
+        if (ours.outcome === 'reopened' || ours.state === '') seen = false;
+        else if (ours.outcome === 'ok' && segment.direction !== ours.origin) seen = true;
         if (ours.outcome === 'ignored' && (segment.flags & SYN) !== 0) strayed[segment.direction] = true;
         if (endsComparison(ours, segment)) break;
         before = ours;

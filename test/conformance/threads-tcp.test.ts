@@ -23,7 +23,7 @@ const FIRST_PORT = 20_000;
 const [A, B] = ['10.244.1.2', '10.244.1.3'];
 const NOW_MS = 100_000;
 
-interface Told {
+interface ThreadData {
   buffers: TableBuffers;
   control: SharedArrayBuffer;
   side: number;
@@ -32,17 +32,17 @@ interface Told {
 /** Packets of a side: data in every round, then FIN, then the last acknowledgement. */
 function lines(side: number, port: number): string[] {
   const way = side === 0 ? `${A}:${port} > ${B}:80` : `${B}:80 > ${A}:${port}`;
-  const said: string[] = [];
+  const packets: string[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     // Acknowledges what the other side sent in the previous round; its current packets are in flight.
-    said.push(`tcp ${way} PA seq ${1001 + 10 * round} ack ${1001 + 10 * round} win 60000 len 10`);
+    packets.push(`tcp ${way} PA seq ${1001 + 10 * round} ack ${1001 + 10 * round} win 60000 len 10`);
   }
   const end = 1001 + 10 * ROUNDS;
-  said.push(`tcp ${way} FA seq ${end} ack ${end} win 60000`, `tcp ${way} A seq ${end + 1} ack ${end + 1} win 60000`);
-  return said;
+  packets.push(`tcp ${way} FA seq ${end} ack ${end} win 60000`, `tcp ${way} A seq ${end + 1} ack ${end + 1} win 60000`);
+  return packets;
 }
 
-function playSide({ buffers, control, side }: Told): void {
+function playSide({ buffers, control, side }: ThreadData): void {
   const meeting = new Int32Array(control);
   const pkt = new Packet(new ArrayBuffer(ARENA_BYTES));
   const dp = attachDataplane(buffers, side, { emit() {} }, { tunnelOffload: true, udpSegmentation: true });
@@ -64,7 +64,7 @@ function playSide({ buffers, control, side }: Told): void {
   parentPort!.postMessage(invalid);
 }
 
-if (!isMainThread) playSide(workerData as Told);
+if (!isMainThread) playSide(workerData as ThreadData);
 else {
   test('both sides send and close at once, each direction on a thread of its own: every connection ends in TIME_WAIT', async () => {
     const memory = (bytes: number): ArrayBuffer => new SharedArrayBuffer(bytes) as unknown as ArrayBuffer;
@@ -80,8 +80,8 @@ else {
       [0, 1].map(
         (side) =>
           new Promise<number>((resolve, reject) => {
-            const told: Told = { buffers: n.buffers, control, side };
-            const thread = new Worker(new URL(import.meta.url), { workerData: told });
+            const data: ThreadData = { buffers: n.buffers, control, side };
+            const thread = new Worker(new URL(import.meta.url), { workerData: data });
             thread.once('message', resolve);
             thread.once('error', reject);
           }),

@@ -22,7 +22,7 @@ export const SEEN_WORDS = 5;
 /** Verdict, port it left by, source, destination, ports (of a query: its identifier). */
 export const Seen = { VERDICT: 0, PORT: 1, SRC: 2, DST: 3, PORTS: 4 } as const;
 
-export interface Told {
+export interface ThreadData {
   buffers: TableBuffers;
   worker: number;
   threads: number;
@@ -52,11 +52,11 @@ function macsOf(port: number): { dstMac: string; srcMac?: string } {
   return port === 0 ? { dstMac: GATEWAY_MAC, srcMac: '02:00:00:00:00:09' } : { dstMac: GATEWAY_MAC };
 }
 
-function run(told: Told): void {
-  const { worker, threads, rounds } = told;
-  const control = new Int32Array(told.control);
+function run(data: ThreadData): void {
+  const { worker, threads, rounds } = data;
+  const control = new Int32Array(data.control);
   const count = rounds.reduce((sum, steps) => sum + steps.length, 0);
-  const seen = new Int32Array(told.seen, worker * count * SEEN_WORDS * 4, count * SEEN_WORDS);
+  const seen = new Int32Array(data.seen, worker * count * SEEN_WORDS * 4, count * SEEN_WORDS);
   const pkt = new Packet(new ArrayBuffer(ARENA_BYTES));
   let at = 0;
   const emitter = {
@@ -69,7 +69,7 @@ function run(told: Told): void {
     },
   };
   const features = { tunnelOffload: true, udpSegmentation: true };
-  const dp = attachDataplane(told.buffers, worker, emitter, features, worker * 77 + 5);
+  const dp = attachDataplane(data.buffers, worker, emitter, features, worker * 77 + 5);
   const frames = rounds.map((steps) => steps.map(({ port, text }) => frame(text, macsOf(port))));
 
   const meet = (): void => {
@@ -108,8 +108,8 @@ const CHURN_PACKETS = 1000;
  * Clients that come and go in a table too small for them, at random on all threads. Whatever the other threads do, a
  * packet may only go to its own destination, with its own source.
  */
-function churn(told: Told): void {
-  const { worker, churnMs } = told;
+function churn(data: ThreadData): void {
+  const { worker, churnMs } = data;
   const random = seededRandom(1000 + worker);
   const pkt = new Packet(new ArrayBuffer(ARENA_BYTES));
   const sent = { port: -1, src: 0, dst: 0, ports: 0 };
@@ -122,7 +122,7 @@ function churn(told: Told): void {
       sent.ports = view.getInt32(l4);
     },
   };
-  const dp = attachDataplane(told.buffers, worker, emitter, { tunnelOffload: true, udpSegmentation: true }, worker + 1);
+  const dp = attachDataplane(data.buffers, worker, emitter, { tunnelOffload: true, udpSegmentation: true }, worker + 1);
   const address = (pod: number): number => 0x0af40100 + 1 + pod;
   // Frames are built once; ports are inserted without updating the checksum, which is not verified.
   const ask = [1, 2].map((pod) => frame(`udp 10.244.1.${pod + 1}:1 > 10.96.0.10:53 len 8`));
@@ -165,6 +165,6 @@ function churn(told: Told): void {
   parentPort!.postMessage(result);
 }
 
-const told = workerData as Told;
-if (told.churnMs > 0) churn(told);
-else run(told);
+const data = workerData as ThreadData;
+if (data.churnMs > 0) churn(data);
+else run(data);

@@ -12,7 +12,7 @@ import { conntrackFaults } from '../lib/conntrack-check.ts';
 import { entries, NODE, SERVER } from '../lib/nat-world.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 import { TestNode, type TestService } from '../lib/test-node.ts';
-import type { Churn, Step, Told } from './threads-worker.ts';
+import type { Churn, Step, ThreadData } from './threads-worker.ts';
 
 const SEEN_WORDS = 5;
 const [A, B, C, D] = ['10.244.1.2', '10.244.1.3', '10.244.1.4', '10.244.1.5'];
@@ -29,10 +29,18 @@ function sharedNode(threads: number, maxConntrack: number): TestNode {
 }
 
 /** Start the threads; returns what each posted at its end. */
-async function runThreads<T>(n: TestNode, threads: number, what: Partial<Told>): Promise<T[]> {
+async function runThreads<T>(n: TestNode, threads: number, what: Partial<ThreadData>): Promise<T[]> {
   const control = new SharedArrayBuffer(8);
   const results = Array.from({ length: threads }, (_, worker) => {
-    const workerData: Partial<Told> = { buffers: n.buffers, worker, threads, control, rounds: [], churnMs: 0, ...what };
+    const workerData: Partial<ThreadData> = {
+      buffers: n.buffers,
+      worker,
+      threads,
+      control,
+      rounds: [],
+      churnMs: 0,
+      ...what,
+    };
     const thread = new Worker(new URL('./threads-worker.js', import.meta.url), { workerData });
     return new Promise<T>((resolve, reject) => {
       thread.once('message', resolve);
@@ -43,16 +51,16 @@ async function runThreads<T>(n: TestNode, threads: number, what: Partial<Told>):
 }
 
 /** What one thread saw of a packet: verdict, port, source, destination, ports. */
-type Saw = [verdict: string, port: number, src: number, dst: number, ports: number];
+type Outcome = [verdict: string, port: number, src: number, dst: number, ports: number];
 
 /** Let the threads run the rounds; returns, for each packet, the outcome on each thread that processed it. */
-async function play(n: TestNode, threads: number, rounds: Step[][]): Promise<Saw[][]> {
+async function play(n: TestNode, threads: number, rounds: Step[][]): Promise<Outcome[][]> {
   const count = rounds.reduce((sum, steps) => sum + steps.length, 0);
   const seen = new SharedArrayBuffer(threads * count * SEEN_WORDS * 4);
   await runThreads(n, threads, { seen, rounds });
   const words = new Int32Array(seen);
   return Array.from({ length: count }, (_, packet) =>
-    Array.from({ length: threads }, (__, worker): Saw => {
+    Array.from({ length: threads }, (__, worker): Outcome => {
       const at = (worker * count + packet) * SEEN_WORDS;
       return [verdictName(words[at]!), words[at + 1]!, words[at + 2]!, words[at + 3]!, words[at + 4]!];
     }).filter(([verdict]) => verdict !== 'go-on'),

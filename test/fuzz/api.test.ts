@@ -154,17 +154,17 @@ test(
       let body: string | undefined = JSON.stringify(object);
       if (random.below(20) === 0) body = body?.slice(0, random.below(body.length));
       if (method === 'GET' || method === 'OPTIONS') body = undefined;
-      const told = `seed ${SEED}, request ${index}: ${method} ${path} (${type})\n${body}`;
+      const request = `seed ${SEED}, request ${index}: ${method} ${path} (${type})\n${body}`;
       const [status, text] = await ask(method, path, body, type).catch((error: Error) => {
-        throw new Error(`${told}\n${error.message}`);
+        throw new Error(`${request}\n${error.message}`);
       });
       statuses.set(status, (statuses.get(status) ?? 0) + 1);
-      assert.ok(status >= 200 && status < 500, `${told}\n${status} ${text}`);
+      assert.ok(status >= 200 && status < 500, `${request}\n${status} ${text}`);
       if (status >= 400) {
-        assert.ok(text.startsWith('{'), `${told}\n${status} ${text}`);
+        assert.ok(text.startsWith('{'), `${request}\n${status} ${text}`);
         const answer = JSON.parse(text) as Status;
-        assert.is(answer.kind, 'Status', told);
-        assert.ok((answer.message ?? '').length > 0, told);
+        assert.is(answer.kind, 'Status', request);
+        assert.ok((answer.message ?? '').length > 0, request);
       } else if (!/^\/(api|apis)$/.test(path)) JSON.parse(text);
     }
     // The server still works, and did not only reject requests.

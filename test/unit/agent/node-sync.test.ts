@@ -1,4 +1,4 @@
-/** A full table is never ignored: what does not fit is refused whole, and what was in force stays. */
+/** Full tables: an entry that does not fit is refused as a whole, and existing entries stay. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createNodeTable, type NodeTable, nodeTableBytes } from '../../../native-free-dataplane/node/config.ts';

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Part, Parts } from '../../../src/agent/parts.ts';
 
-/** Parts that write down what happens to them. */
+/** Parts that record when they are started and closed. */
 function recorder() {
   const events: string[] = [];
   const part = (name: string, failing: 'start' | 'close' | '' = ''): Part => ({

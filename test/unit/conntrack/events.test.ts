@@ -110,13 +110,13 @@ test('the events of a connection from creation to removal; nothing is written wi
   node.receive('a', 'udp 10.244.1.2:1001 > 10.244.1.3:53 len 4');
   node.receive('b', 'udp 10.244.1.3:53 > 10.244.1.2:1001 len 4');
   const copy = new Int32Array(EVENT_WORDS);
-  const told: string[] = [];
+  const seen: string[] = [];
   for (let i = 0; i < eventHead(conntrack); i++) {
     const kind = readEvent(conntrack, i, copy);
     const { original, status } = flowText(conntrack, copy, new Float64Array(copy.buffer), EVENT_RECORD, node.nowMs);
-    told.push(`${kind} ${original.src}:${original.srcPort} ${status.includes('SEEN_REPLY')}`);
+    seen.push(`${kind} ${original.src}:${original.srcPort} ${status.includes('SEEN_REPLY')}`);
   }
-  assert.equal(told, ['1 10.244.1.2:1001 false', '2 10.244.1.2:1001 true']);
+  assert.equal(seen, ['1 10.244.1.2:1001 false', '2 10.244.1.2:1001 true']);
 });
 
 test.run();

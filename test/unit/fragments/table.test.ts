@@ -63,7 +63,7 @@ test('fragments of one datagram that reach two workers', () => {
   assert.is(one.datagrams, 0);
 });
 
-test('memory of another kind, or too little of it, is not taken for a table', () => {
+test('memory of another kind, or of a smaller size, is rejected', () => {
   assert.is(attachFragments(new ArrayBuffer(64)), undefined);
   assert.is(attachFragments(new ArrayBuffer(fragmentsBytes())), undefined);
   const { buffer } = memory();
@@ -154,7 +154,7 @@ test('after a crash with the lock held the table is cleared, and works', () => {
   const worker = new Worker(table, 3);
   for (let id = 0; id < 10; id++) worker.receive(id, 1480, 2960, true);
   releaseFragmentLock(table, 3);
-  assert.is(worker.datagrams, 10, 'nobody held it');
+  assert.is(worker.datagrams, 10, 'the worker did not hold the lock');
   table.words[FragmentWord.LOCK] = 3 + 1;
   table.words[FragmentWord.OLDEST] = 12345;
   releaseFragmentLock(table, 2);

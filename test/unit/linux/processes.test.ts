@@ -1,4 +1,4 @@
-/** Nothing is taken for gone because it cannot be looked at. */
+/** A process counts as gone only if the kernel reports so, not if /proc cannot be read. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'uvu';

@@ -1,4 +1,4 @@
-/** IPIP's optional package: what `up` says when it is not there. Nothing is brought up here. */
+/** The optional package raw-socket: the error message of `up` if it is missing. No cluster is brought up here. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,7 +7,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MAIN } from '../../lib/cluster.ts';
 
-for (const [what, code, said] of [
+for (const [what, code, message] of [
   ['without the package', 'MODULE_NOT_FOUND', 'not installed'],
   ['with one compiled for another Node', 'ERR_DLOPEN_FAILED', `does not fit Node ${process.version}`],
 ]) {
@@ -28,7 +28,7 @@ for (const [what, code, said] of [
       assert.is(status, 1);
       assert.is(stdout, '');
       assert.match(stderr, /^[^\n]*raw-socket[^\n]*npm install raw-socket[^\n]*npm rebuild[^\n]*\n$/);
-      assert.ok(stderr.includes(said!), stderr);
+      assert.ok(stderr.includes(message!), stderr);
     } finally {
       rmSync(directory, { recursive: true });
     }

@@ -6,7 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { localPorts } from '../../../src/linux/socket-ports.ts';
 
-test('ports of listeners and of UDP sockets are there while they are open, those on loopback are not', async () => {
+test('ports of open listeners and UDP sockets are reported, except those on loopback', async () => {
   const listen = async (host: string) => {
     const server = createServer().listen(0, host);
     await once(server, 'listening');

@@ -1,12 +1,12 @@
-/** Which offloads are agreed on with kernels of several ages: what each of them takes is written down here. */
+/** Offloads negotiated with different kernel versions; the bits that each version accepts are listed here. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { OffloadLevel, probeOffloads } from '../../../src/linux/tap.ts';
 
-/** TUN_F_* a kernel knows (linux include/uapi/linux/if_tun.h, by version). */
+/** TUN_F_* bits by kernel version (linux include/uapi/linux/if_tun.h). */
 const KNOWN = { '5.10': 0x1f, '6.2': 0x7f, '6.17': 0x1ff };
 
-/** A kernel refuses bits it does not know, and tunnel offload without the long header. */
+/** A kernel rejects unknown bits, and tunnel offload without the long header. */
 const kernel = (version: keyof typeof KNOWN) => (headerBytes: number, bits: number) =>
   (bits & ~KNOWN[version]) === 0 && ((bits & 0x80) === 0 || headerBytes === 24);
 

@@ -1,4 +1,4 @@
-/** Routes: the longest prefix wins, and what does not fit is refused whole. */
+/** Routes: the longest prefix wins, and a route that does not fit is refused as a whole. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
@@ -19,7 +19,7 @@ function table(routeSlots: number): NodeTable {
 const address = (word: number): Int32Array => Int32Array.of(0, 0, 0xffff, word);
 const hopOf = (node: NodeTable, word: number): number => findRoute(node, address(word), 0);
 
-test('the longest prefix that holds the address wins', () => {
+test('the longest prefix that contains the address wins', () => {
   const node = table(16);
   assert.ok(setRoute(node, address(0x0af40000), 112, 1));
   assert.ok(setRoute(node, address(0x0af40100), 120, 2));
@@ -46,7 +46,7 @@ test('a full table refuses another route and changes nothing; a known route can 
   assert.ok(setRoute(node, address(0x0a0000ff), 128, 1), 'the slot of a route that was taken away is used again');
 });
 
-test('a route is refused if its prefix length exceeds the number that look-ups try', () => {
+test('a route is refused if it would add one prefix length more than look-ups try', () => {
   const node = table(64);
   for (let i = 0; i < MAX_PREFIX_LENGTHS; i++) assert.ok(setRoute(node, address(0x0a000000), 128 - i, i));
   const before = node.words.slice();
@@ -56,7 +56,7 @@ test('a route is refused if its prefix length exceeds the number that look-ups t
   removeRoute(node, address(0x0a000000), 128);
   assert.ok(
     setRoute(node, address(0x0a000000), 128 - MAX_PREFIX_LENGTHS, 5),
-    'a length nobody uses any more makes room',
+    'a length that is no longer in use makes room',
   );
 });
 

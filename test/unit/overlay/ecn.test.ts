@@ -1,6 +1,6 @@
 /**
- * Congestion marks through the tunnels: each of the sixteen combinations of RFC 6040 §4.2 (figure 4) on the way out, by
- * VXLAN and IPIP, for packets and super-packets; the copy of §4.1 on the way in; and the DSCP, which stays where it is.
+ * ECN through tunnels: each of the sixteen combinations of RFC 6040 §4.2 (figure 4) at egress, with VXLAN and IPIP, for
+ * packets and super-packets; the copy of §4.1 at ingress; and the DSCP, which is never copied.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -12,7 +12,7 @@ const A = '10.244.1.2';
 const FAR = '10.244.2.2';
 const NAMES = ['Not-ECT', 'ECT(1)', 'ECT(0)', 'CE'];
 const DROP = -1;
-/** Result by inner mark (row) and outer mark (column), both 0 to 3 as on the wire. */
+/** Result by inner mark (row) and outer mark (column), both 0 to 3 as in the header. */
 const COMBINED = [
   [0, 0, 0, DROP],
   [1, 1, 1, 3],

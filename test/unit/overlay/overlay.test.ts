@@ -1,4 +1,4 @@
-/** Each overlay of the table is there for packets: chosen by its number, with the overhead the table promises. */
+/** Each overlay in modes.ts is implemented: selected by its number, with the overhead that is stated there. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FRAME_AT } from '../../../native-free-dataplane/dataplane.ts';
@@ -9,7 +9,7 @@ import { TestNode } from '../../lib/test-node.ts';
 
 const PAYLOAD_BYTES = 100;
 
-/** A node of this overlay that knows one other, with a packet in hand. */
+/** A node with this overlay and one other node, and a packet. */
 function nodeWith(overlay: OverlayName): TestNode {
   const node = new TestNode({ overlay }).pod('a', '10.244.1.2').peer(2);
   node.pkt.reset(FRAME_AT, FRAME_AT + PAYLOAD_BYTES, 1);

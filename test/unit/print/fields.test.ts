@@ -29,7 +29,7 @@ test('fields of a tunnel are called outer, those of the packet inside have their
   assert.not('dst' in (changed?.after ?? {}));
 });
 
-test('what is cut short has fewer fields, and equal frames have no difference', () => {
+test('a truncated frame has fewer fields, and equal frames have no difference', () => {
   const bytes = frame('tcp 10.244.1.2:4000 > 10.96.0.10:80 S');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let end = 0; end <= bytes.length; end++) assert.type(frameFields(view, 0, end).headers, 'string');

@@ -1,6 +1,6 @@
 /**
- * Readers in other threads look services up while the writer changes them: they never see half of a service, or
- * another's.
+ * Readers in other threads look up services while the writer changes them: they never see a partly written service, or
+ * a different one.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { test } from 'uvu';
@@ -31,7 +31,7 @@ const RUN_MS = 2500;
 const vip = (service: number, which: number): Int32Array => addressWords(`10.96.${which}.${service + 1}`);
 const nameOf = (service: number): string => `default/s${service}:/TCP`;
 
-interface Told {
+interface ThreadData {
   memory: SharedArrayBuffer;
   control: SharedArrayBuffer;
 }
@@ -80,7 +80,7 @@ function inspect(table: ServiceTable, service: number, address: Int32Array): str
   return undefined;
 }
 
-function read({ memory, control }: Told): void {
+function read({ memory, control }: ThreadData): void {
   const table = attachServices(memory as unknown as ArrayBuffer)!;
   const stop = new Int32Array(control);
   const addresses = Array.from({ length: STABLE }, (_, service) => [vip(service, 0), vip(service, 1)]);
@@ -125,7 +125,7 @@ if (isMainThread) {
       writer.set(contents(version % STABLE, version), performance.now());
       if (version % 7 === 0) writer.set(contents(200, version), performance.now());
       if (version % 7 === 3) writer.remove(nameOf(200), performance.now());
-      // The pool holds what changes within the grace period; a pause lets readers meet every version.
+      // The pool has room for the changes of one grace period; a pause lets readers see every version.
       if (version % 8 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
     }
     Atomics.store(new Int32Array(control), 0, 1);
@@ -136,4 +136,4 @@ if (isMainThread) {
     assert.ok(version > 500, `${version} changes`);
   });
   test.run();
-} else read(workerData as Told);
+} else read(workerData as ThreadData);

@@ -1,4 +1,4 @@
-/** Fragments through the pipeline: where later ones go, and what happens to invalid ones. */
+/** Fragments through the pipeline: the path of later ones, and what happens to invalid ones. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fragments } from '../../lib/frames/frame-builder.ts';
@@ -13,7 +13,7 @@ function node(): TestNode {
   return new TestNode().pod('a', A).pod('b', B).peer(2);
 }
 
-test('fragments: later ones follow the first, those that arrive before it wait, a duplicate is dropped alone', () => {
+test('later fragments take the path of the first, those that arrive before it are held, a duplicate is dropped alone', () => {
   const n = node();
   const whole = frame(`udp ${A}:4000 > ${B}:53 len 3000`, { id: 9, ...MACS });
   const [first, second, third] = fragments(whole, 1450) as [Uint8Array, Uint8Array, Uint8Array];
@@ -24,7 +24,7 @@ test('fragments: later ones follow the first, those that arrive before it wait, 
   assert.is(n.sent('b').length, 3);
 });
 
-test('each fragment ends in one verdict: held ones in that of their release, or when their time is over', () => {
+test('each fragment ends in one verdict: a held one when it is released or times out', () => {
   const n = new TestNode().pod('a', '10.244.1.2').pod('b', '10.244.1.3');
   const to = { dstMac: '0a:58:0a:f4:01:03' };
   const flow = 'udp 10.244.1.2:1 > 10.244.1.3:2';

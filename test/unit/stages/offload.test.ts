@@ -124,7 +124,7 @@ for (const features of [
     }
   });
 
-  test(`cut ${whole}: a super-packet without DF is sent in smaller pieces when the way has become narrower`, () => {
+  test(`cut ${whole}: a super-packet without DF is sent in smaller pieces if the path MTU has decreased`, () => {
     const n = new TestNode({ features }).pod('a', A).pod('b', B).peer(2);
     n.node.hops[hopAt(findRoute(n.node, addressWords(remote), 0)) + HopWord.MTU] = 552;
     assert.is(

@@ -1,4 +1,4 @@
-/** Services with a node's socket as endpoint, Local policies without a local endpoint, packets of endpoints. */
+/** Services with a host-network endpoint, Local policies without a local endpoint, counters of endpoints. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { viewService } from '../../../native-free-dataplane/services/inspect.ts';
@@ -21,7 +21,7 @@ const node = (endpoint: string, more: object = {}) =>
 for (const [who, from, asked] of [
   ['the node itself by the ClusterIP', `${GATEWAY}:4000`, '10.96.0.10:80'],
   ['the node itself by the NodePort', `${NODE}:4000`, `${NODE}:30080`],
-  ['somebody outside', `${OUTSIDE}:4000`, `${NODE}:30080`],
+  ['a client outside', `${OUTSIDE}:4000`, `${NODE}:30080`],
 ] as const) {
   test(`replies of an endpoint in the node's own namespace come back to the pipeline for every client: ${who}`, () => {
     const n = node(`${NODE}:8080`);
@@ -43,7 +43,7 @@ test("a pod keeps its address toward its own node, and has its node's address ou
   assert.match(other.sent('host')[0] ?? '', /^tcp 172\.18\.0\.11:\d+ > 172\.18\.0\.12:8080 S$/);
 });
 
-test("the node itself toward an endpoint outside: with its underlay address, not the gateway's, which is unknown there", () => {
+test("a connection from the node to an endpoint outside has its underlay address as source, not the gateway's", () => {
   const n = node('172.18.0.12:8080');
   n.receive('host', `tcp ${GATEWAY}:4000 > 10.96.0.10:80 S`);
   assert.match(n.sent('host')[0] ?? '', /^tcp 172\.18\.0\.11:\d+ > 172\.18\.0\.12:8080 S$/);

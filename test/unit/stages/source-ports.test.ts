@@ -22,7 +22,7 @@ function ports(count: number, secret?: number): number[] {
   });
 }
 
-test("port choice depends on the node's secret, even with the same random numbers", () => {
+test("the choice of ports depends on the node's secret", () => {
   assert.equal(ports(50), ports(50));
   const [one, two] = [ports(50, 1), ports(50, 2)];
   assert.ok(one.filter((port, i) => port === two[i]).length <= 2);
@@ -37,7 +37,7 @@ test('the whole range is used, evenly', () => {
     quarters.every((count) => count > 900 && count < 1100),
     `${quarters}`,
   );
-  assert.ok(new Set(chosen).size > 3500, 'seldom one after the other');
+  assert.ok(new Set(chosen).size > 3500, 'few ports are chosen twice');
 });
 
 test.run();

@@ -1,4 +1,7 @@
-/** The traced build is the pipeline: same verdicts, same bytes, same tables. It reports calls that nest. */
+/**
+ * The traced build behaves like the pipeline: same verdicts, same bytes, same tables. The calls that it reports are
+ * nested.
+ */
 import { createHash } from 'node:crypto';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -28,7 +31,7 @@ const CONFIGURATIONS: Record<string, TestNodeOptions> = {
   'host-gw': { overlay: 'host-gw', podMtu: 1500, maxConntrack: 64 },
 };
 
-/** Whole calls: what began has ended, in order. */
+/** Complete calls: each one that began has returned, in order. */
 class Nesting implements Tracer {
   readonly open: string[] = [];
   readonly ended = new Set<string>();

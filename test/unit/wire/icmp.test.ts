@@ -38,7 +38,7 @@ test('types: errors quote, queries do not; a reply belongs to the type of its re
   assert.equal([8, 13, 17].map(icmp.icmpReplyType), [0, 14, 18]);
 });
 
-test('ports of a query: the identifier on the asking side, the request type opposite', () => {
+test('ports of a query: the identifier as the querying side’s, the request type as the other side’s', () => {
   const view = memory();
   icmp.emitIcmp(view, AT, icmp.ICMP_ECHO_REQUEST, 0, 0x9abc << 16);
   assert.is(icmp.icmpPortsWord(view, AT), (0x9abc << 16) | 8);

@@ -6,7 +6,7 @@ import { seededRandom } from '../../lib/seeded-random.ts';
 
 const SEED = 0x666;
 
-/** Walk a packet whose first next-header is given, with these bytes behind the IPv6 header. */
+/** Walk a packet with this first next-header value, and these bytes after the IPv6 header. */
 function walk(first: number, ...rest: number[]): boolean {
   const bytes = new Uint8Array(40 + rest.length);
   bytes[0] = 0x60;
@@ -32,7 +32,7 @@ test('the authentication header counts in words of four bytes', () => {
   assert.equal([ipv6Chain.protocol, ipv6Chain.l4], [6, 64]);
 });
 
-test('a first fragment, and a later one whose payload is not taken for a header', () => {
+test('a first fragment, and a later one whose payload is not parsed as a header', () => {
   assert.ok(walk(44, 17, 0, 0x00, 0x01, 0, 0, 0, 9, 1, 2, 3, 4));
   assert.equal(
     [ipv6Chain.fragmentAt, ipv6Chain.fragmentOffset, ipv6Chain.moreFragments, ipv6Chain.identification],

@@ -25,7 +25,7 @@ const NONE: Header = { flags: 0, type: 0, headerLength: 0, gsoSize: 0, start: 0,
 const TCP4: Header = { ...NONE, flags: 1, type: GSO_TCPV4, headerLength: 66, gsoSize: 1398, start: 34, offset: 16 };
 const TCP6: Header = { ...NONE, flags: 1, type: GSO_TCPV6, headerLength: 86, gsoSize: 1378, start: 54, offset: 16 };
 const UDP: Header = { ...NONE, flags: 1, type: GSO_UDP_L4, headerLength: 42, gsoSize: 1400, start: 34, offset: 6 };
-/** As seen on a kernel of 6.18 (performance notes, section b). */
+/** As received from Linux 6.18. */
 const TUNNEL: Header = {
   flags: 1,
   type: 0x21,
@@ -62,13 +62,13 @@ function offloads(pkt: Packet): number[] {
   return [needsChecksum, checksumStart, checksumOffset, gsoType, gsoSize, gsoEcn, headersEnd, outerL4, innerL3];
 }
 
-test('an empty header asks for nothing', () => {
+test('an empty header requests no offload', () => {
   const { ok, pkt } = read(NONE);
   assert.ok(ok);
   assert.equal(offloads(pkt), [0, 0, 0, 0, 0, 0, 0, 0, 0]);
 });
 
-test('DATA_VALID and unknown flags alone ask for nothing', () => {
+test('DATA_VALID and unknown flags alone request no offload', () => {
   for (const flags of [2, 4, 6, 8, 0xfe]) {
     const { ok, pkt } = read({ ...NONE, flags });
     assert.ok(ok);
@@ -108,7 +108,7 @@ test('what was read is written back byte for byte', () => {
     assert.ok(ok, name);
     const { view } = pkt;
     view.setUint16(FRAME_AT + 12, 0x0800);
-    // Rubbish where the header goes: all of it must be overwritten.
+    // Fill the header's place with other bytes: all of them must be overwritten.
     for (let at = 0; at < bytes; at++) view.setUint8(at, 0xaa);
     writeVnetHeader(view, 0, bytes, pkt);
     const expected = new Uint8Array(bytes);
@@ -144,7 +144,7 @@ test('pushing and popping 50 bytes moves only the frame: the header follows', ()
   assert.equal(new Uint8Array(pkt.view.buffer, pkt.start - 24, 24), expected);
 });
 
-test('a header that contradicts itself or its frame is rejected, and changes nothing', () => {
+test('a header that is inconsistent or does not fit its frame is rejected, and changes nothing', () => {
   const cases: [string, Header, number?, number?][] = [
     ['checksum beyond the frame', { ...NONE, flags: 1, start: 34, offset: 16 }, 12, 51],
     ['checksum start far out', { ...NONE, flags: 1, start: 0xffff, offset: 0xffff }, 12],
@@ -159,7 +159,7 @@ test('a header that contradicts itself or its frame is rejected, and changes not
     ['UDP checksum at the wrong place', { ...UDP, offset: 16 }],
     ['TCPv6 where only IPv4 fits', { ...TCP6, start: 34 }],
     ['UFO (3), which Linux no longer takes', { ...UDP, type: 3 }],
-    ['a kind nobody knows', { ...TCP4, type: 7 }],
+    ['an unknown GSO type', { ...TCP4, type: 7 }],
     ['ECN alone', { ...TCP4, type: 0x80 }],
     ['ECN with UDP', { ...UDP, type: 0x85 }],
     ['tunnel bit alone', { ...TUNNEL, type: 0x20 }],
@@ -196,7 +196,7 @@ test('a super-packet built for tests is accepted by the reader', () => {
 test('random headers: every accepted offset lies inside the frame', () => {
   const random = seededRandom(SEED);
   const pkt = new Packet(new ArrayBuffer(16384));
-  let believed = 0;
+  let accepted = 0;
   for (let i = 0; i < 200_000; i++) {
     const frameBytes = random.below(300);
     pkt.reset(FRAME_AT, FRAME_AT + frameBytes, 1);
@@ -207,14 +207,14 @@ test('random headers: every accepted offset lies inside the frame', () => {
     if (random.below(2) === 0) pkt.bytes[8] = random.below(2) === 0 ? 16 : 6;
     if (!readVnetHeader(pkt.view, 0, 24, pkt)) continue;
     if (pkt.needsChecksum === 0) continue;
-    believed++;
+    accepted++;
     const why = `step ${i}, seed ${SEED}`;
     assert.ok(pkt.checksumStart >= pkt.start + 34 && pkt.checksumStart + pkt.checksumOffset + 2 <= pkt.end, why);
     assert.ok(pkt.headersEnd <= pkt.end, why);
     if (pkt.outerL4 !== 0) assert.ok(pkt.innerL3 >= pkt.outerL4 + 8 && pkt.innerL3 + 20 <= pkt.checksumStart, why);
     if (pkt.gsoType !== 0) assert.ok(pkt.gsoSize > 0, why);
   }
-  assert.ok(believed > 1000, `only ${believed} headers were believed`);
+  assert.ok(accepted > 1000, `only ${accepted} headers were accepted`);
 });
 
 test.run();

@@ -37,7 +37,7 @@ test('an idle worker checks once and sleeps', () => {
 });
 
 test('after a very short sleep the worker polls, and receives the next frame without sleeping', () => {
-  // A sleep of this process may last longer than it asked for: the scheduler's doing. One undisturbed attempt is enough.
+  // The scheduler may let this process sleep longer than requested. One undisturbed attempt is enough.
   const attempt = (): number => {
     const script = new Scripted((check) => (check === 1 ? 1 : 0));
     const poll = new AdaptivePoll();

@@ -1,4 +1,4 @@
-/** Which connections an agent takes away when endpoints or addresses change. */
+/** Which connections an agent removes when endpoints or addresses change. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FrontendKind } from '../../../../native-free-dataplane/services/table.ts';

@@ -1,4 +1,4 @@
-/** When connections are reported to the operator as refused for want of ports. */
+/** When the operator is informed that connections are refused because no source port is free. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {

@@ -1,4 +1,4 @@
-/** Every overlay that packets know is known to the node too, and brings to dp0 exactly its own packets. */
+/** Every overlay of the pipeline has a counterpart in the agent, which routes exactly its packets to dp0. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { OVERLAY_NAMES, OVERLAYS } from '../../../../native-free-dataplane/overlay/modes.ts';
@@ -24,7 +24,7 @@ test('agent and pipeline have the same overlays, each with a number of its own',
   assert.equal(Object.keys(NODE_OVERLAYS).sort(), [...OVERLAY_NAMES].sort());
   const modes = OVERLAY_NAMES.map((name) => OVERLAYS[name].mode);
   assert.is(new Set(modes).size, modes.length);
-  assert.not(modes.includes(0 as never), 'zero is a table that nobody has written');
+  assert.not(modes.includes(0 as never), 'zero is the value of an empty table');
 });
 
 test("an overlay's packets are routed to dp0 by its own rules", () => {

@@ -17,7 +17,7 @@ const SECOND = '172.18.0.50';
 const own = new Set([NODE, SECOND, '127.0.0.1'].map((ip) => addressWords(ip)[3]));
 const dns: PortText = { containerPort: 5353, hostPort: 53, protocol: 'UDP' };
 
-function world() {
+function setUp() {
   const n = new TestNode().pod('a', A).pod('b', B);
   n.sync.setHostRoutes([{ network: addressWords(SECOND)[3] as number, prefix: 32, source: undefined }]);
   const routed: (readonly RoutedPort[])[] = [];
@@ -39,7 +39,7 @@ const changed = (pod: Pod, spec: object, status: object = {}): Pod =>
   ({ ...pod, spec: { ...pod.spec, ...spec }, status: { ...pod.status, ...status } }) as Pod;
 
 test('a pod’s host ports are in force while it runs, and routed; other changes of pods do nothing', () => {
-  const { sync, routed, n } = world();
+  const { sync, routed, n } = setUp();
   const pod = hostPortPod('a', A, [dns, { containerPort: 80, hostPort: 80, hostIP: NODE }]);
   sync.setPods([pod, hostPortPod('b', B, [{ containerPort: 80 }])]);
   assert.equal(routed, [
@@ -56,14 +56,14 @@ test('a pod’s host ports are in force while it runs, and routed; other changes
 });
 
 test('on the host’s network a container has its ports itself; a pod without an address has none yet', () => {
-  const { sync, routed } = world();
+  const { sync, routed } = setUp();
   const pod = hostPortPod('a', A, [dns]);
   sync.setPods([changed(pod, { hostNetwork: true }), { ...pod, metadata: { ...pod.metadata, annotations: {} } }]);
   assert.equal(routed, []);
 });
 
 test('UDP connections to the hostPort end with the pod, at every address of the node, and reach its successor', () => {
-  const { n, sync, ended } = world();
+  const { n, sync, ended } = setUp();
   sync.setPods([hostPortPod('a', A, [dns])]);
   for (const to of [NODE, SECOND]) n.receive('host', `udp 172.18.0.1:4000 > ${to}:53 len 5`);
   n.receive('b', `udp ${B}:4000 > ${A}:5353 len 5`);
@@ -75,7 +75,7 @@ test('UDP connections to the hostPort end with the pod, at every address of the 
 });
 
 test('UDP of a pod to a port of the node ends when the port becomes a hostPort', () => {
-  const { n, sync, ended } = world();
+  const { n, sync, ended } = setUp();
   n.receive('b', `udp ${B}:4000 > ${SECOND}:53 len 5`);
   assert.is(n.sent('host').length, 1);
   sync.setPods([hostPortPod('a', A, [dns])]);
@@ -85,7 +85,7 @@ test('UDP of a pod to a port of the node ends when the port becomes a hostPort',
 });
 
 test('what is not served is reported once, again when it changes', () => {
-  const { sync, errors } = world();
+  const { sync, errors } = setUp();
   const pod = hostPortPod('a', A, [{ ...dns, hostIP: 'fd00::1' }, dns]);
   sync.setPods([pod]);
   sync.setPods([pod]);
@@ -96,7 +96,7 @@ test('what is not served is reported once, again when it changes', () => {
 });
 
 test('a node has 256 host ports, and no more', () => {
-  const { sync, routed, errors } = world();
+  const { sync, routed, errors } = setUp();
   const ports = Array.from({ length: 257 }, (_, i) => ({ containerPort: 80, hostPort: 1000 + i }));
   sync.setPods([hostPortPod('a', A, ports)]);
   assert.is(routed[0]?.length, 256);

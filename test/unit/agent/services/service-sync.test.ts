@@ -10,7 +10,7 @@ import { DNS, manyServices, service, slice } from '../../../lib/services/objects
 
 const SECRET = Int32Array.of(1, 2, 3, 4);
 
-interface World {
+interface SetUp {
   sync: ServiceSync;
   table: ServiceTable;
   /** What was reported since the last look, as `endpoint via addresses`. */
@@ -19,10 +19,10 @@ interface World {
   addresses: string[][];
 }
 
-function world(
+function setUp(
   options: Partial<ServiceSyncOptions> = {},
   sizes = { slots: 256, poolWords: 65536, endpoints: 512, affinitySlots: 16 },
-): World {
+): SetUp {
   const table = createServices(new ArrayBuffer(servicesBytes(sizes)), { ...sizes, secret: SECRET });
   const reports: RemovedEndpoint[] = [];
   const errors: string[] = [];
@@ -51,7 +51,7 @@ const endpoints = (table: ServiceTable, ip: string, port = 80, protocol = 6): st
   viewService(table, protocol, port, addressWords(ip))?.cluster.map((one) => formatAddress(one.address));
 
 test('case 1: endpoints come and go one by one, in any order with their service', () => {
-  const { sync, table } = world();
+  const { sync, table } = setUp();
   sync.setSlice(slice('a', ['10.0.0.1']));
   assert.is(endpoints(table, '10.96.0.1'), undefined);
   sync.setService(service('a', '10.96.0.1'));
@@ -65,11 +65,11 @@ test('case 1: endpoints come and go one by one, in any order with their service'
   sync.removeService(service('a', '10.96.0.1'));
   assert.is(endpoints(table, '10.96.0.1'), undefined);
   sync.setService(service('a', '10.96.0.2'));
-  assert.equal(endpoints(table, '10.96.0.2'), ['10.0.0.3'], 'slices that were told before the service are kept');
+  assert.equal(endpoints(table, '10.96.0.2'), ['10.0.0.3'], 'slices that arrived before the service are kept');
 });
 
 test('cases 3, 12 to 15, 42: ports, type and policy change on a live service', () => {
-  const { sync, table, errors } = world();
+  const { sync, table, errors } = setUp();
   sync.setSlice(
     slice('a', ['10.0.0.1'], {
       ports: [
@@ -101,7 +101,7 @@ test('cases 3, 12 to 15, 42: ports, type and policy change on a live service', (
 });
 
 test('S17: every change that makes UDP flows stale is reported, with the addresses they were opened to', () => {
-  const { sync, removed } = world();
+  const { sync, removed } = setUp();
   const dns = (spec = {}) =>
     service('dns', '10.96.0.10', { ports: [{ ...DNS.service[0]!, nodePort: 30053 }], ...spec });
   const dnsSlice = (ends: string[], port = 5353) =>
@@ -135,7 +135,7 @@ test('S17: every change that makes UDP flows stale is reported, with the address
 });
 
 test('nothing is applied until begin: no service is ever applied without its endpoints', () => {
-  const { sync, table, removed } = world({ held: true });
+  const { sync, table, removed } = setUp({ held: true });
   sync.setService(service('a', '10.96.0.1'));
   sync.setSlice(slice('a', ['10.0.0.1']));
   assert.is(endpoints(table, '10.96.0.1'), undefined);
@@ -145,7 +145,7 @@ test('nothing is applied until begin: no service is ever applied without its end
 });
 
 test('a service that does not fit does not affect the others, and is applied when there is room', () => {
-  const { sync, table, errors } = world({}, { slots: 8, poolWords: 4096, endpoints: 512, affinitySlots: 16 });
+  const { sync, table, errors } = setUp({}, { slots: 8, poolWords: 4096, endpoints: 512, affinitySlots: 16 });
   for (const name of ['a', 'b', 'c']) {
     sync.setSlice(slice(name, ['10.0.0.1']));
     sync.setService(service(name, `10.96.0.${name.charCodeAt(0)}`));
@@ -161,8 +161,8 @@ test('a service that does not fit does not affect the others, and is applied whe
   assert.equal(endpoints(table, '10.96.0.100'), ['10.0.0.9']);
 });
 
-test('external addresses to be routed here are reported whenever they change, and rejections once', () => {
-  const { sync, addresses, errors } = world();
+test('external addresses that must be routed to this node are reported whenever they change, and rejections once', () => {
+  const { sync, addresses, errors } = setUp();
   const with_ = (...externalIPs: string[]) => service('a', '10.96.0.1', { externalIPs });
   sync.setService(with_('203.0.113.1'));
   sync.setService(with_('203.0.113.1', '203.0.113.2'));
@@ -176,7 +176,7 @@ test('external addresses to be routed here are reported whenever they change, an
 });
 
 test('a slice relabelled for another service leaves the first', () => {
-  const { sync, table } = world();
+  const { sync, table } = setUp();
   sync.setService(service('a', '10.96.0.1'));
   sync.setService(service('b', '10.96.0.2'));
   const old = slice('a', ['10.0.0.1']);
@@ -186,7 +186,7 @@ test('a slice relabelled for another service leaves the first', () => {
 });
 
 test("the node's zone changes: hints are evaluated again", () => {
-  const { sync, table } = world();
+  const { sync, table } = setUp();
   sync.setService(service('a', '10.96.0.1'));
   sync.setSlice(slice('a', ['10.0.0.1 hint=east', '10.0.0.2 hint=west']));
   assert.is(endpoints(table, '10.96.0.1')?.length, 2);
@@ -195,7 +195,7 @@ test("the node's zone changes: hints are evaluated again", () => {
 });
 
 test('S13: health checks of services with external policy Local', () => {
-  const { sync } = world();
+  const { sync } = setUp();
   const spec = { type: 'LoadBalancer' as const, externalTrafficPolicy: 'Local' as const, healthCheckNodePort: 30200 };
   sync.setService(service('a', '10.96.0.1', spec));
   sync.setService(service('b', '10.96.0.2', { ...spec, externalTrafficPolicy: 'Cluster' }));
@@ -203,9 +203,9 @@ test('S13: health checks of services with external policy Local', () => {
   assert.equal(sync.healthChecks(), [{ namespace: 'default', name: 'a', port: 30200, readyEndpoints: 1 }]);
 });
 
-test('10,000 services of ten endpoints from nothing in less than a second; one change well under 5 ms', () => {
+test('10,000 services of ten endpoints are applied in less than a second; one change takes well under 5 ms', () => {
   const sizes = { slots: 131072, poolWords: 8 << 20, endpoints: 524288, affinitySlots: 16 };
-  const { sync, table, errors } = world({ held: true }, sizes);
+  const { sync, table, errors } = setUp({ held: true }, sizes);
   const { services, slices } = manyServices(10_000, 10);
   for (const one of slices) sync.setSlice(one);
   for (const one of services) sync.setService(one);

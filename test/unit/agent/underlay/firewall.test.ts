@@ -1,4 +1,7 @@
-/** What others' nftables ask of a node: accepts in front of rules that drop, and nothing where nobody drops. */
+/**
+ * Changes to others' nftables chains: rules that accept dp0's packets in front of rules that drop, and nothing
+ * elsewhere.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readRuleset } from '../../../../src/agent/underlay/firewall.ts';
@@ -18,17 +21,17 @@ const BOTH = [
   'insert rule ip filter FORWARD oifname "dp0" counter accept',
 ];
 
-test('a forward chain whose policy is drop gets both accepts', () => {
+test('a forward chain whose policy is drop gets both accept rules', () => {
   assert.equal(read(table('ip', 'filter'), forward('drop')).accepts, BOTH);
 });
 
-test('so does one whose table drops or rejects anything', () => {
+test('a forward chain whose table has a rule that drops or rejects gets both accept rules', () => {
   for (const verdict of [{ drop: null }, { reject: { type: 'icmp' } }]) {
     assert.equal(read(forward('accept'), rule([verdict])).accepts, BOTH);
   }
 });
 
-test('where nobody drops nothing is inserted', () => {
+test('a chain whose table never drops gets no rule', () => {
   assert.equal(read(forward('accept'), rule([{ accept: null }])).accepts, []);
 });
 
@@ -41,7 +44,7 @@ test('other hooks and families are left alone', () => {
   assert.equal(read(...others).accepts, []);
 });
 
-test('what is there is not inserted again, and is known for its removal; a rule of the user’s about dp0 is not ours', () => {
+test('existing accept rules are not inserted again and are found for removal; a user’s own rule about dp0 is not ours', () => {
   const mine = rule([device('iifname'), { counter: { packets: 1, bytes: 2 } }, { accept: null }], 7);
   const user = rule([device('oifname'), { match: { op: '==', left: {}, right: 1 } }, { accept: null }], 8);
   const { accepts, withdrawals } = read(forward('drop'), mine, user);

@@ -1,4 +1,4 @@
-/** The kernel's routes and addresses → whom the node delivers itself, and with which source masqueraded packets leave. */
+/** From the kernel's routes and addresses: which addresses are local, and the source of masqueraded connections. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addressWords } from '../../../../native-free-dataplane/wire/address.ts';
@@ -36,7 +36,7 @@ function lines(routes: KernelRoute[], addresses = ADDRESSES): string[] {
   );
 }
 
-test('addresses of every device are local; loopback and dp0 are left to others', () => {
+test('addresses of every device are local, except those of loopback and dp0', () => {
   const routes = [
     local('172.18.0.11', ETH0),
     local('10.99.0.1', ETH1),
@@ -62,7 +62,7 @@ test('the source is an address of the device, the one in the gateway’s network
   assert.equal(lines([far]), ['198.51.100.0/24 10.50.0.1']);
 });
 
-test('a route whose source is that of the network around it takes no room', () => {
+test('a route with the same source as the enclosing route is left out', () => {
   const routes = [
     route('10.0.0.0/8', ETH1),
     route('10.1.0.0/16', ETH1),
@@ -72,12 +72,12 @@ test('a route whose source is that of the network around it takes no room', () =
   assert.equal(lines(routes), ['10.0.0.0/8 10.99.0.1', '10.1.2.0/24 172.18.0.11', '10.1.2.3/32 10.99.0.1']);
 });
 
-test('of two routes to a network the one with the lower metric counts', () => {
+test('of two routes to one network, the one with the lower metric is used', () => {
   const routes = [route('0.0.0.0/0', ETH0, { priority: 100 }), route('0.0.0.0/0', ETH1, { priority: 50 })];
   assert.equal(lines(routes), ['0.0.0.0/0 10.99.0.1']);
 });
 
-test('secondary addresses and those of link scope are no sources; a device without one uses the node’s', () => {
+test('secondary and link-scope addresses are not used as sources; for a device without others it is the node’s address', () => {
   const addresses = [
     address('10.99.0.1', 24, ETH1, { scope: 253 }),
     address('10.99.0.2', 24, ETH1, { secondary: true }),
@@ -85,11 +85,11 @@ test('secondary addresses and those of link scope are no sources; a device witho
   assert.equal(lines([route('10.99.0.0/24', ETH1)], addresses), []);
 });
 
-test('routes of other tables and of other kinds give no source', () => {
+test('routes of other tables and types are ignored', () => {
   assert.equal(lines([route('10.99.0.0/24', ETH1, { table: 77 }), route('10.99.0.0/24', 0, { type: 7 })]), []);
 });
 
-test('routes within the network of the node’s address are left to the kernel by the short way', () => {
+test('routes within the underlay network are reported, so that the shortcut leaves their packets to the kernel', () => {
   const routes = [
     route('172.18.0.0/24', ETH0),
     route('172.18.0.77/32', 0, { type: 7 }),

@@ -104,7 +104,7 @@ test('accepting a segment sets the state, the last segment and the flags given, 
   assert.not.ok(tcp.receiverSentLast(Kind.FIN));
 });
 
-test('the options of an unconfirmed SYN wait in place of the retransmissions, and are adopted as they were', () => {
+test('the options of an unconfirmed SYN are stored in place of the retransmission count, and are adopted unchanged', () => {
   for (const scale of [-1, 0, 7, 14]) {
     for (const sack of [0, 1]) {
       words.fill(0);

@@ -1,5 +1,5 @@
-/** Properties of the tracker that hold for any packets, and the details no conversation shows. Scripts of whole
- * conversations: test/conformance/tcp-*.test.ts. */
+/** Properties of the tracker that hold for any packets, and details that are not visible in conversations. For scripts of whole
+ * conversations see test/conformance/tcp-*.test.ts. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { TCP_WORDS } from '../../../../native-free-dataplane/conntrack/tcp/connection.ts';
@@ -39,7 +39,7 @@ test('the table names a state, IGNORE or INVALID for every direction, kind and s
   assert.is(TCP_STATE_NAMES.length, Object.keys(TcpState).length);
 });
 
-test('flags: nine combinations, each with and without PSH, whatever ECN says', () => {
+test('flags: nine combinations are valid, each with and without PSH, with any ECN flags', () => {
   let valid = 0;
   for (let flags = 0; flags < 256; flags++) if (validTcpFlags(flags)) valid++;
   assert.is(valid, 9 * 2 * 4);
@@ -87,7 +87,7 @@ test('a picked-up connection that starts over has its window checked in both dir
   `);
 });
 
-/** Play the same conversation and note everything that can be seen of it. */
+/** Run the same conversation and record everything that is visible of it. */
 function transcript(seed: number, packets: number, shift: [number, number]): { seen: Seen[]; lines: string[] } {
   const conversation = new Conversation(seededRandom(seed), false);
   const player = new TcpPlayer({ shift });
@@ -124,7 +124,7 @@ test('arbitrary numbers: never throws, the state is one of the ten, a result one
   const odd = [0, 1, -1, 2 ** 31 - 1, -(2 ** 31), 65535, 65536];
   const number = (): number => (random.below(3) === 0 ? (odd[random.below(odd.length)] as number) : random.word() | 0);
   for (let i = 0; i < 200_000; i++) {
-    // Now and then a record of garbage, as a crash might leave it.
+    // Sometimes a record with random contents, as a crash might leave.
     if (i % 1000 === 0) for (let w = 0; w < words.length; w++) words[w] = number();
     const state = tcpState(words, 1);
     Object.assign(segment, {
