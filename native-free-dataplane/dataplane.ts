@@ -41,6 +41,7 @@ export interface Features {
   readonly udpSegmentation: boolean;
 }
 
+/** What every stage gets besides the packet. */
 export interface Dataplane {
   /** Number of this worker, from 0. */
   readonly worker: number;

@@ -15,6 +15,7 @@ export const GSO_TCPV4 = 1;
 export const GSO_TCPV6 = 4;
 export const GSO_UDP_L4 = 5;
 
+/** The descriptor of one packet. Stages read and write its fields directly. */
 export class Packet {
   /** The arena, and a view over the very same bytes. */
   bytes: Uint8Array;

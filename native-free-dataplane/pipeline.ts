@@ -13,7 +13,7 @@
  *   - A service address belongs to no device. `chooseService` picks one of the service's endpoints and the destination
  *     is translated to it (DNAT), as kube-proxy does; replies leave with the service address as their source again.
  *   - The source is translated too (masquerade) wherever the reply would not come back through this node otherwise:
- *     `hidesSource` for routing reasons, stages/service.ts for reasons of the service.
+ *     `needsMasquerade` for routing reasons, stages/service.ts for reasons of the service.
  *   - A pod can send only from its own address, and a node only for its own pods: `guard`, `checkInner`.
  *
  * A flow is one tracked connection (conntrack/). Its first packet makes all of these decisions and stores them; every
@@ -182,12 +182,14 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   if (!fromHost && isEchoRequest(pkt) && sameAddress(pkt.dst, node.config, NodeWord.GATEWAY_IP))
     return Verdict.PING_ANSWERED;
 
+  // Service: if the destination is one, choose the endpoint. From here on the packet is judged by its new destination.
   v = chooseService(pkt, dp);
   if (v !== Verdict.GO_ON) return v;
   // `guard` has checked the original destination. An endpoint can be another node's VXLAN port too, and that node would
   // accept the packet as overlay traffic from this one.
   if (pkt.dnat !== 0 && reachesTunnelEndpoint(dp, pkt.protocol, pkt.newDst, pkt.newDstPort))
     return Verdict.OVERLAY_FROM_POD;
+  // Route.
   const target = pkt.dnat !== 0 ? pkt.newDst : pkt.dst;
   const hop = hopForAddress(node, target);
   if (hop === NO_HOP) return Verdict.NO_ROUTE_ANSWERED;
@@ -200,10 +202,12 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
     return Verdict.DESTINATION_MAC_FOREIGN;
   v = mayLeave(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
+  // Policy, which sees the packet as the endpoint will receive it, but with its original source.
   v = checkPolicy(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
-  if (hidesSource(pkt, dp, kind)) pkt.masquerade = 1;
+  if (needsMasquerade(pkt, dp, kind)) pkt.masquerade = 1;
 
+  // The flow, with the hops of both directions.
   const replyHop = hopForAddress(node, pkt.src);
   if (replyHop === NO_HOP) return Verdict.NO_ROUTE_BACK;
   if (pkt.moreFragments !== 0) {
@@ -223,7 +227,7 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
  * service requires is decided in stages/service.ts.
  * @param kind of the hop that the packet leaves by
  */
-function hidesSource(pkt: Packet, dp: Dataplane, kind: number): boolean {
+function needsMasquerade(pkt: Packet, dp: Dataplane, kind: number): boolean {
   const { node } = dp;
   const fromHost = pkt.inPort === 0 && pkt.tunnelled === 0;
   // Another node has overlay routes to this node's pods and gateway only. It would reply to any other source without

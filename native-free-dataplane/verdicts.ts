@@ -34,12 +34,14 @@ export const ReplyKind = {
 } as const;
 export type ReplyKind = (typeof ReplyKind)[keyof typeof ReplyKind];
 
+/** The reply to an answered packet's sender. */
 export interface Reply {
   readonly kind: ReplyKind;
   /** Kind of the ICMP error; unused for other kinds of reply. */
   readonly error: IcmpError;
 }
 
+/** Everything about a verdict except its number. */
 export interface VerdictRow {
   /** Stable kebab-case name: counters, JSON, command line. */
   readonly name: string;

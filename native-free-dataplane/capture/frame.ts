@@ -8,6 +8,7 @@ export const LINKTYPE_ETHERNET = 1;
 /** Longer frames are treated as damage (libpcap: MAXIMUM_SNAPLEN). */
 export const MAX_CAPTURED_BYTES = 262144;
 
+/** An interface that frames were captured on. */
 export interface CaptureInterface {
   readonly linkType: number;
   /** Longest captured frame in bytes; 0 = no limit. */
@@ -34,6 +35,7 @@ export interface FrameOptions {
   readonly comments?: readonly string[];
 }
 
+/** A frame of a capture file. */
 export interface CapturedFrame {
   /** Captured bytes: a view of the reader's input, not a copy. */
   readonly bytes: Uint8Array;

@@ -25,7 +25,9 @@ const MAJOR = 4;
 const MINOR = 6;
 const SNAP = 16;
 const LINK = 20;
-/** Link type in the low 16 bits; bits 28 to 31 are the FCS length in 16-bit words, valid when bit 26 is set (draft §4). */
+/**
+ * Link type in the low 16 bits; bits 28 to 31 are the FCS length in 16-bit words, valid when bit 26 is set (draft §4).
+ */
 const LINK_MASK = 0xffff;
 const FCS_VALID = 1 << 26;
 const FCS_SHIFT = 28;
@@ -43,6 +45,7 @@ const ETHERNET_HEADER_BYTES = 14;
 /** Order of the two lengths in a record header. */
 const Lengths = { CAPTURED_FIRST: 0, ORIGINAL_FIRST: 1, EITHER: 2 } as const;
 
+/** Properties of a classic pcap file, from its header. */
 export interface PcapFile {
   readonly little: boolean;
   readonly perSecond: number;

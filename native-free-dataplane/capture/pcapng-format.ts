@@ -58,6 +58,7 @@ export function padded(bytes: number): number {
   return (bytes + 3) & ~3;
 }
 
+/** A time since 1970. */
 export interface Time {
   readonly seconds: number;
   readonly nanoseconds: number;

@@ -48,6 +48,7 @@ interface Interface extends CaptureInterface {
 /** Called with an option's code and the position of its value. */
 type OptionVisitor = (code: number, from: number, bytes: number) => string;
 
+/** Reads blocks one after another; keeps the byte order and the interfaces of the current section. */
 export class PcapngReader {
   private little = true;
   private interfaces: Interface[] = [];

@@ -84,6 +84,7 @@ function uint64(value: number): Uint8Array {
   return bytes;
 }
 
+/** The options of a section header block. */
 export interface SectionDescription {
   readonly hardware?: string;
   readonly os?: string;
@@ -109,6 +110,7 @@ export function pcapngSection(description: SectionDescription = {}): Uint8Array 
   ]);
 }
 
+/** An interface description block. */
 export interface InterfaceDescription {
   readonly linkType: number;
   /** Longest frame that is captured, in bytes; 0 = no limit. */
@@ -137,6 +139,7 @@ export function pcapngInterface(description: InterfaceDescription): Uint8Array {
   ]);
 }
 
+/** The properties of a captured frame. */
 export interface PacketDescription {
   /** Number of the interface in its section. */
   readonly source: number;
@@ -188,6 +191,7 @@ export function pcapngNames(names: readonly { readonly address: Uint8Array; read
   return block(Block.NAMES, Uint8Array.from(records), []);
 }
 
+/** An interface statistics block. */
 export interface InterfaceStatistics {
   readonly source: number;
   /** When the counters were read. */

@@ -24,6 +24,7 @@ import { PcapngReader } from './pcapng-reader.ts';
 /** Bytes that identify the format. */
 const MAGIC_BYTES = 4;
 
+/** Reads one capture file, given in pieces. */
 export class CaptureReader {
   /** What is wrong with the file; '' if nothing is. No frames follow damage. */
   damage = '';

@@ -140,6 +140,7 @@ export const Status = {
   STREAM: 128,
 } as const;
 
+/** What a connection table is laid out for. */
 export interface ConntrackOptions {
   /** 1 for IPv4, 4 for IPv6. */
   readonly addressWords: number;
@@ -149,6 +150,7 @@ export interface ConntrackOptions {
   readonly secret: Int32Array;
 }
 
+/** A connection table as one thread sees it: views of the shared memory, and scratch space of its own. */
 export interface Conntrack {
   readonly addressWords: number;
   readonly tupleWords: number;

@@ -74,6 +74,7 @@ export const FragmentResult = {
 } as const;
 export type FragmentResult = (typeof FragmentResult)[keyof typeof FragmentResult];
 
+/** What a fragment table is laid out for; by default 1024 datagrams and 4 MiB of copies. */
 export interface FragmentOptions {
   /** Maximum number of fragmented datagrams. */
   readonly maxDatagrams?: number;

@@ -116,6 +116,7 @@ export const DECLARED_WORDS = 2;
 /** Marks a deleted route or declared port (in PREFIX or KEY): a search continues past it. */
 export const GONE: number = -1;
 
+/** What a node table is laid out for. */
 export interface NodeTableOptions {
   /** Hops: dp0, one for each pod of the node, one for each other node. */
   readonly maxHops: number;
@@ -138,6 +139,7 @@ export interface RouteSet {
   readonly hash: HashTables;
 }
 
+/** The node table as one thread sees it: views of the shared memory. */
 export interface NodeTable {
   readonly words: Int32Array;
   readonly hash: HashTables;

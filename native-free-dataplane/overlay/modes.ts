@@ -12,6 +12,7 @@ export type OverlayMode = (typeof OverlayMode)[keyof typeof OverlayMode];
 /** Value of the cluster option `overlay`. */
 export type OverlayName = 'vxlan' | 'ipip' | 'host-gw';
 
+/** Number and overhead of an overlay. */
 export interface OverlayFacts {
   readonly mode: OverlayMode;
   /** Bytes that the overlay adds to the pod's IP packet; the outer Ethernet header does not count. */

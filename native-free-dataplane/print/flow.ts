@@ -9,6 +9,7 @@
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, protocolName } from '../protocols.ts';
 import { icmpReplyType } from '../wire/icmp.ts';
 
+/** One tuple of a flow, with addresses as text. */
 export interface TupleText {
   readonly src: string;
   readonly srcPort: number;
@@ -16,6 +17,7 @@ export interface TupleText {
   readonly dstPort: number;
 }
 
+/** A flow to be printed. */
 export interface FlowText {
   /** IP protocol number. */
   readonly protocol: number;

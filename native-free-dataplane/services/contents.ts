@@ -1,6 +1,7 @@
 /** A service port as the agent describes it, before it is written to the table. */
 import type { FrontendKind } from './table.ts';
 
+/** An endpoint of a service port. */
 export interface EndpointContents {
   /** Four words, IPv4 mapped. */
   readonly address: Int32Array;
@@ -12,6 +13,7 @@ export interface EndpointContents {
   readonly key: string;
 }
 
+/** An address and port under which a service port is reached. */
 export interface FrontendContents {
   readonly kind: FrontendKind;
   /** Four words; not used for a NodePort; ANY_ADDRESS for a hostPort at all addresses of the node. */

@@ -12,6 +12,7 @@ const IN_USE = 1;
 /** Free, but its counters are not zero. Others are not touched: reading a page of shared memory allocates it. */
 const USED_BEFORE = 2;
 
+/** Assigns and releases the endpoint ids of a table. Used by the writer only. */
 export class EndpointIds {
   private readonly table: ServiceTable;
   /** FREE, IN_USE or USED_BEFORE by id. Id 0 means "none". */

@@ -19,12 +19,14 @@ import {
   serviceKey,
 } from './table.ts';
 
+/** A frontend in the table. */
 export interface FrontendRecord {
   readonly number: number;
   /** The address as text, the key of its marker's reference count; undefined if it has no marker. */
   readonly address: string | undefined;
 }
 
+/** Inserts and removes the frontends of a table. Used by the writer only. */
 export class FrontendChains {
   private readonly table: ServiceTable;
   private readonly markers = new Map<string, { readonly number: number; users: number }>();

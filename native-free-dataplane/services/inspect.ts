@@ -22,6 +22,7 @@ import {
   targetService,
 } from './table.ts';
 
+/** An endpoint, with its counters. */
 export interface EndpointView {
   /** Four words, IPv4 mapped. */
   readonly address: Int32Array;
@@ -32,6 +33,7 @@ export interface EndpointView {
   readonly packets: number;
 }
 
+/** A service port, with its endpoints and policies. */
 export interface ServicePortView {
   /** Id of the service port, the key of its affinity entries. */
   readonly id: number;
@@ -46,6 +48,7 @@ export interface ServicePortView {
   readonly sourceRanges: readonly { readonly words: Int32Array; readonly prefix: number }[] | undefined;
 }
 
+/** An address and port, with the service port behind it. */
 export interface FrontendView {
   readonly kind: FrontendKind;
   readonly address: Int32Array;
@@ -72,7 +75,10 @@ export function viewService(
   return block === 0 ? undefined : viewBlock(table, block);
 }
 
-/** The pod's hostPort at an address of the node, or at all of them; undefined if there is none. @param address four words */
+/**
+ * The pod's hostPort at an address of the node, or at all of them; undefined if there is none.
+ * @param address four words
+ */
 export function viewHostPort(
   table: ServiceTable,
   protocol: number,

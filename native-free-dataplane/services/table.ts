@@ -61,8 +61,8 @@ export const targetKind = (target: number): number => target & 7;
 /** KEY of a Service's address and port. */
 export const serviceKey = (protocol: number, port: number): number => (protocol << 16) | port;
 /**
- * KEY of a pod's hostPort at one address or, with ANY_ADDRESS, at all addresses of the node. It differs from serviceKey, so
- * that a Service with the same address and port is always found first (CVE-2019-9946).
+ * KEY of a pod's hostPort at one address or, with ANY_ADDRESS, at all addresses of the node. It differs from
+ * serviceKey, so that a Service with the same address and port is always found first (CVE-2019-9946).
  */
 export const hostPortKey = (protocol: number, port: number): number => 0x1000000 | (protocol << 16) | port;
 export const keyProtocol = (key: number): number => (key >>> 16) & 0xff;
@@ -75,10 +75,13 @@ export const AFFINITY_WORDS = 8;
 /** NodePorts: one word per port for each of three protocols. */
 const NODE_PORTS = 65536;
 const PROTOCOLS = 3;
-/** Bit of a NodePort's word: some pod has a hostPort of this protocol and number. The rest is the NodePort's service. */
+/**
+ * Bit of a NodePort's word: some pod has a hostPort of this protocol and number. The rest is the NodePort's service.
+ */
 export const HAS_HOST_PORT: number = 1 << 31;
 export const nodePortService = (word: number): number => word & ~HAS_HOST_PORT;
 
+/** What a service table is laid out for. */
 export interface ServicesOptions {
   /** Capacity of hash chains, frontends and service ports, a power of two. Default 131072. */
   readonly slots?: number;
@@ -90,6 +93,7 @@ export interface ServicesOptions {
   readonly affinitySlots?: number;
 }
 
+/** The service table as one thread sees it: views of the shared memory. */
 export interface ServiceTable {
   readonly words: Int32Array;
   readonly hash: HashTables;

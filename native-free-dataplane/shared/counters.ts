@@ -15,6 +15,7 @@ const H_PORTS = H_OWN + 1;
 /** Doubles per port: frames in, bytes in, frames out, bytes out. */
 const PORT_DOUBLES = 4;
 
+/** What the counters are laid out for. */
 export interface CountersOptions {
   readonly workers: number;
   /** Ports (devices) a node can have, dp0 included. */
@@ -22,6 +23,7 @@ export interface CountersOptions {
   readonly secret: Int32Array;
 }
 
+/** The counters of all workers. */
 export interface Counters {
   readonly words: Int32Array;
   readonly workers: number;

@@ -76,7 +76,7 @@ function isInNodePortRange({ dstPort }: Packet, { node }: Dataplane): boolean {
   return dstPort >= node.config[NodeWord.NODE_PORT_LOW] && dstPort <= node.config[NodeWord.NODE_PORT_HIGH];
 }
 
-/** Block of the hostPort at the packet's destination, or at all addresses of the node; 0 when no pod has it. */
+/** Block of the hostPort at the packet's destination, or at all addresses of the node; 0 if no pod has it. */
 function hostPortBlock({ dst, dstPort, protocol }: Packet, { services }: Dataplane): number {
   const key = hostPortKey(protocol, dstPort);
   let frontend = findFrontend(services, dst, key);
@@ -222,8 +222,8 @@ function maglevChoice(pkt: Packet, dp: Dataplane, block: number, size: number, s
 /**
  * Must the source be masqueraded so that the reply comes back through this node? Yes if the endpoint is the client
  * itself (hairpin); for external addresses under the Cluster policy, and from the node itself under the Local policy
- * too; and for a ClusterIP used by the node itself or from outside the pod network (S5 and S7 of docs/semantics.md). For
- * a hostPort only if the source is a loopback address, to which the pod could not reply.
+ * too; and for a ClusterIP used by the node itself or from outside the pod network (S5 and S7 of docs/semantics.md).
+ * For a hostPort only if the source is a loopback address, to which the pod could not reply.
  */
 function mustMasquerade(pkt: Packet, dp: Dataplane, kind: number, externalLocal: boolean, origin: number): boolean {
   const { newDst, src } = pkt;

@@ -18,6 +18,7 @@ export class AddressError extends Error {
   }
 }
 
+/** A MAC address as two numbers. */
 export interface Mac {
   /** First 16 bits. */
   readonly high: number;

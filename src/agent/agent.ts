@@ -43,6 +43,7 @@ import { WorkerPool } from './worker-pool.ts';
 /** Timeout of API requests; heartbeats are due every three seconds. */
 const API_TIMEOUT_MS = 10_000;
 
+/** How an agent is started; everything else is read from the API. */
 export interface AgentOptions {
   readonly node: string;
   /** Unix socket or http URL of the API. */
@@ -56,6 +57,7 @@ export interface AgentOptions {
   readonly log?: (line: string) => void;
 }
 
+/** A running agent. */
 export interface Agent {
   /** Stop forwarding. Pods, their devices and connections stay for the next agent. */
   close(): Promise<void>;

@@ -20,12 +20,14 @@ export interface Underlay {
   readonly prefix: number;
 }
 
+/** What the configuration is derived from. */
 export interface ConfigInputs {
   readonly node: NodeObject;
   readonly cluster: ClusterOptions;
   readonly underlay: Underlay;
 }
 
+/** A node's configuration. */
 export interface NodeConfig extends OverlayNode, NodeIdentity, ConntrackOptions {
   /** Number of worker threads. */
   readonly workers: number;

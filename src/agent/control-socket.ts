@@ -8,6 +8,7 @@ import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { PodStreams } from './streams/pod-streams.ts';
 
+/** What a client of the socket can ask the agent to do, besides the streams of pods. */
 export interface AgentActions {
   /** Restart one container, or all of a pod. Rejects with a one-line message if there is no such pod or container. */
   restart(namespace: string, pod: string, container: string | undefined): Promise<void>;

@@ -8,6 +8,7 @@ import type { NodeObject } from '../api/types/objects.ts';
 
 const PERIOD_MS = 3000;
 
+/** Sends the heartbeats of one node. */
 export class Heartbeat {
   private readonly client: ApiClient;
   private readonly nodeName: string;

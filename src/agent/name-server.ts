@@ -22,6 +22,7 @@ type NameServerConfig = Pick<
   'nodeIP' | 'clusterCIDR' | 'serviceCIDR' | 'dnsAddress' | 'dnsUpstreams' | 'clusterDomain'
 >;
 
+/** The name server of one node. It receives the changes of Services and slices from the watch. */
 export class NodeNameServer implements Part {
   private readonly config: NameServerConfig;
   private readonly log: (line: string) => void;

@@ -3,6 +3,7 @@
  * outlives one it uses. If a part fails to start, it and those before it are closed.
  */
 
+/** A part of the agent. */
 export interface Part {
   /** Resolves when later parts may rely on it. */
   start?(): void | Promise<void>;
@@ -10,6 +11,7 @@ export interface Part {
   close?(): void | Promise<void>;
 }
 
+/** The parts that have been started. */
 export class Parts {
   private readonly started: { readonly name: string; readonly part: Part }[] = [];
 

@@ -5,6 +5,7 @@ import type { Tap } from '../linux/tap.ts';
 import type { LiveConfig, NodeConfig } from './config.ts';
 import type { Part } from './parts.ts';
 
+/** Writes the file when the agent starts, and when the MTU of pods changes. */
 export class RunFile implements Part {
   private readonly directory: string;
   private readonly config: LiveConfig;

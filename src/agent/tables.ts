@@ -34,6 +34,7 @@ const ROUTE_SLOTS = 16384;
 const DECLARED_SLOTS = 16384;
 const HOST_ROUTE_SLOTS = 4096;
 
+/** The tables of a node. */
 export interface NodeTables {
   readonly conntrack: Conntrack;
   readonly services: ServiceTable;
@@ -47,6 +48,7 @@ export interface NodeTables {
   close(unlink?: boolean): void;
 }
 
+/** What the tables are laid out for. */
 export interface NodeTablesOptions {
   readonly nodeName: string;
   readonly workers: number;

@@ -28,6 +28,7 @@ export interface ClusterChanges {
   readonly services: readonly ServiceChanges[];
 }
 
+/** Receiver of the changes of Services and slices. */
 export interface ServiceChanges {
   setService(service: Service): void;
   removeService(service: Service): void;
@@ -124,6 +125,7 @@ export class ClusterWatch implements Part {
   }
 }
 
+/** Receiver of the changes of pods. */
 export interface PodChanges {
   /** A pod is new or changed. */
   set(pod: Pod): void;

@@ -29,6 +29,7 @@ const WATCH_MS = 1000;
 /** How long a worker may take to apply a change before it counts as hung. */
 const CHANGE_TIMEOUT_MS = 5000;
 
+/** What the workers are started with. */
 export interface WorkerPoolOptions {
   readonly workers: number;
   readonly tables: WorkerTask['tables'];
@@ -63,6 +64,7 @@ interface Thread {
   stalled: boolean;
 }
 
+/** Starts, restarts and stops the workers, and sends them changes of their ports. */
 export class WorkerPool {
   readonly control: Int32Array;
   private readonly options: WorkerPoolOptions;

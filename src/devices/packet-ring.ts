@@ -21,6 +21,7 @@ export function ringBytes(room: number): number {
   return DATA_AT + room;
 }
 
+/** One end of a ring. Writer and reader each have an object over the same memory. */
 export class PacketRing {
   /** The current record after `next()`: offset of its packet in `bytes`, its length, and the writer's tag. */
   at = 0;

@@ -27,6 +27,7 @@ export const Write = {
   DOWN: 3,
 } as const;
 
+/** A device of one worker. */
 export interface Port {
   readonly index: number;
   /** File descriptor to wait on. */

@@ -21,6 +21,7 @@ import { read } from '../linux/ffi.ts';
 import type { PacketRing } from './packet-ring.ts';
 import { type Port, Read, Write } from './port.ts';
 
+/** The two rings of the port, and how their ends are woken. */
 export interface RingPortOptions {
   readonly index: number;
   /** eventfd that is written when packets have been added to the inward ring. */
@@ -33,6 +34,7 @@ export interface RingPortOptions {
   readonly wake: () => void;
 }
 
+/** The worker's end of the two rings. */
 export class RingPort implements Port {
   readonly index: number;
   readonly fd: number;

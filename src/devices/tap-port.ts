@@ -13,6 +13,7 @@ import { type Port, Read, Write } from './port.ts';
 /** Largest frame that can be read: a 64 KiB super-packet with headers, ending below the arena's scratch part. */
 const READ_BYTES: number = SCRATCH_AT - 1024;
 
+/** One queue of a TAP device. It does not close the descriptor. */
 export class TapPort implements Port {
   readonly index: number;
   readonly fd: number;

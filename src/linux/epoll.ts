@@ -15,6 +15,7 @@ const PACKED = process.arch === 'x64';
 const EVENT_BYTES = PACKED ? 12 : 16;
 const DATA_AT = PACKED ? 4 : 8;
 
+/** An epoll instance that polls for input only. */
 export class Epoll {
   private readonly fd: number;
   private readonly max: number;

@@ -127,6 +127,7 @@ export class SystemError extends Error {
   }
 }
 
+/** Mapped memory. */
 export interface Mapping {
   /** The memory as a plain ArrayBuffer: full copy speed, visible to every process that maps it. */
   readonly buffer: ArrayBuffer;

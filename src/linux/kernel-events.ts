@@ -42,6 +42,7 @@ const SOCK_NONBLOCK = 0o4000;
 const BUFFER_BYTES = 65536;
 const PERIOD_MS = 250;
 
+/** Calls back after changes in the network namespace in which it was created. */
 export class KernelEvents {
   private readonly fd: number;
   private readonly memory = mapPrivate(BUFFER_BYTES);

@@ -7,6 +7,7 @@ import { EAGAIN, errno, flock, SystemError } from './ffi.ts';
 
 const LOCK_EX_NB = 2 | 4;
 
+/** A lock that this process holds. */
 export interface HeldLock {
   /** Release the lock. The file stays: removing it would let two holders have a lock each. */
   release(): void;

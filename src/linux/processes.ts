@@ -7,6 +7,7 @@ import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAbsent, readIfPresent } from './read-file.ts';
 
+/** Identifies a process, even if its pid is reused later. */
 export interface ProcessMark {
   pid: number;
   /** Clock ticks since boot, as text. */

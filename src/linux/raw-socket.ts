@@ -15,6 +15,7 @@ interface SocketWrap {
   recv(buffer: Buffer, done: (buffer: Buffer, bytes: number, source: string) => void): void;
 }
 
+/** A raw socket of the package. */
 export interface RawSocket {
   readonly wrap: SocketWrap;
   setOption(level: number, option: number, value: number): void;

@@ -14,6 +14,7 @@ export const LAST_RULE_PORT = 65534;
 /** What a rule does with packets that match. */
 export type RuleAction = { readonly table: number } | { readonly goto: number } | 'nop';
 
+/** A policy routing rule for IPv4. Omitted conditions match every packet. */
 export interface Rule {
   readonly preference: number;
   /** Device on which the packet arrived. */

@@ -6,6 +6,7 @@ import { closeSync, fstatSync, openSync } from 'node:fs';
 import { ftruncate, mapShared, munmap, SystemError } from './ffi.ts';
 import { SHM_DIRECTORY } from './shm-files.ts';
 
+/** Mapped shared memory. */
 export interface SharedMemory {
   readonly buffer: ArrayBuffer;
   readonly address: number;

@@ -1,13 +1,18 @@
-/** struct sockaddr_in and sockaddr_in6 (ip(7), ipv6(7)) of an address literal: family in the host's byte order, the rest in the network's. */
+/**
+ * struct sockaddr_in and sockaddr_in6 (ip(7), ipv6(7)) of an address literal: family in the host's byte order, the rest
+ * in the network's.
+ */
 import { isIPv6 } from 'node:net';
 
 export const AF_INET = 2;
 const AF_INET6 = 10;
 
+/** AF_INET or AF_INET6 of an address literal. */
 export function familyOf(address: string): number {
   return isIPv6(address) ? AF_INET6 : AF_INET;
 }
 
+/** The structure for an address literal and a port. */
 export function socketAddress(address: string, port: number): Buffer {
   const family = familyOf(address);
   const bytes = Buffer.alloc(family === AF_INET6 ? 28 : 16);

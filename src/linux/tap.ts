@@ -63,12 +63,14 @@ export interface TapFeatures {
   readonly segmentation: boolean;
 }
 
+/** An open TAP device. */
 export interface Tap extends TapFeatures {
   /** One file descriptor for each queue, non-blocking. */
   readonly fds: readonly number[];
   readonly name: string;
 }
 
+/** How a TAP device is created or opened. */
 export interface TapOptions {
   readonly name: string;
   readonly queues: number;

@@ -8,6 +8,7 @@ const TIOCGPTN = 0x80045430;
 const TIOCSPTLCK = 0x40045431;
 const TIOCSWINSZ = 0x5414;
 
+/** The two sides of a pseudo-terminal. */
 export interface Terminal {
   /** Descriptor of the side that acts as the terminal. */
   master: number;

@@ -20,6 +20,7 @@ const HIT = 1;
 const MISS = 4;
 const MAX_SCORE = 32;
 
+/** The waiting strategy of one worker, with its score. */
 export class AdaptivePoll {
   /** Was nothing ready at the first check of the current batch? */
   waited = false;

@@ -46,6 +46,7 @@ export interface Pipeline {
   tick(dp: Dataplane, nowMs: number): number;
 }
 
+/** One worker: its ports, its packet descriptor and its view of the tables. */
 export class Forwarder {
   private readonly task: WorkerTask;
   private readonly pipeline: Pipeline;

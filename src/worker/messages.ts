@@ -3,6 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Features } from '../../native-free-dataplane/dataplane.ts';
 import type { NodeMemoryNames } from '../shm-names.ts';
 
+/** A port, with the queue of one worker. */
 export interface PortOfWorker {
   readonly index: number;
   /** This worker's queue of the device. */
@@ -32,6 +33,7 @@ export interface TunnelOfWorker {
 /** Posted by a worker when its empty outward ring has received a packet. */
 export const TUNNEL_MESSAGE = 'tunnel';
 
+/** What a worker is started with. */
 export interface WorkerTask {
   readonly worker: number;
   readonly seed: number;

@@ -5,6 +5,7 @@ import { countVerdict } from '../../native-free-dataplane/shared/counters.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { type Port, Write } from '../devices/port.ts';
 
+/** The emitter of a worker: writes frames to its ports. */
 export class PortEmitter implements Emitter {
   readonly ports: (Port | undefined)[] = [];
   dataplane: Dataplane | undefined;

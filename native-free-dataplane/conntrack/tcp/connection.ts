@@ -212,10 +212,12 @@ export function originalEnd(words: Int32Array, at: number): number {
   return words[at + END];
 }
 
+/** TcpState, from the bits. */
 export function stateOf(bits: number): number {
   return bits & STATE_MASK;
 }
 
+/** Kind of the last segment, from the bits. */
 export function lastKindOf(bits: number): Kind {
   return ((bits >>> LAST_KIND_SHIFT) & LAST_KIND_MASK) as Kind;
 }
@@ -257,10 +259,12 @@ export class Connection {
     this.reply.open(words, at);
   }
 
+  /** The stream of the side that sends the current segment. */
   get sender(): Stream {
     return this.direction === 0 ? this.original : this.reply;
   }
 
+  /** The stream of the side that receives the current segment. */
   get receiver(): Stream {
     return this.direction === 0 ? this.reply : this.original;
   }

@@ -9,6 +9,7 @@ const VERDICTS: readonly number[] = [Verdict.REJECTED_PROHIBITED, UNANSWERED[Ver
 const PERIOD_MS = 1000;
 const ROUNDS_BETWEEN_REPORTS = 60;
 
+/** Watches the counters of refused connections. */
 export class PortExhaustion implements Part {
   private readonly counters: Counters;
   private readonly report: (message: string) => void;

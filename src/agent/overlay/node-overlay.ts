@@ -26,6 +26,7 @@ export interface Tunnel {
   close(): void;
 }
 
+/** An overlay's side of the node; one object per overlay. */
 export interface NodeOverlay {
   /** Does the kernel route packets between the nodes' pods? Then it needs routes to them (NODES_TABLE). */
   readonly routedByHost: boolean;

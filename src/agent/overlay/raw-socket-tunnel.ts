@@ -46,6 +46,7 @@ interface WorkerRings {
   draining: boolean;
 }
 
+/** The options of a tunnel through a raw socket. */
 export interface RawSocketTunnelOptions {
   readonly nodeName: string;
   readonly nodeIP: string;
@@ -57,6 +58,7 @@ export interface RawSocketTunnelOptions {
   readonly log: (line: string) => void;
 }
 
+/** The raw socket, and the rings to and from each worker. */
 export class RawSocketTunnel implements Tunnel {
   /** Passed to each worker. */
   readonly ofWorkers: readonly TunnelOfWorker[];
@@ -150,7 +152,10 @@ export class RawSocketTunnel implements Tunnel {
     }
   }
 
-  /** Give the kernel's outer header the ECN field of the inner packet (RFC 6040 §4.1). @param service its second byte */
+  /**
+   * Give the kernel's outer header the ECN field of the inner packet (RFC 6040 §4.1).
+   * @param service its second byte
+   */
   private mark(service: number): void {
     const ecn = service & ECN_MASK;
     if (ecn === this.ecn) return;

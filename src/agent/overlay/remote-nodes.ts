@@ -64,6 +64,7 @@ function backendData(text: string | undefined): Readonly<Record<string, unknown>
   }
 }
 
+/** What the changes of nodes are applied to. */
 export interface RemoteNodesOptions {
   readonly sync: NodeSync;
   readonly host: HostNetwork;
@@ -71,6 +72,7 @@ export interface RemoteNodesOptions {
   readonly log: (line: string) => void;
 }
 
+/** Applies changes of Node objects. */
 export class RemoteNodes {
   private readonly options: RemoteNodesOptions;
   private readonly known = new Map<string, RemoteNode>();

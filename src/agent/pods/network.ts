@@ -11,6 +11,7 @@ import type { LocalPod, NodeSync } from '../node-sync.ts';
 import type { WorkerPool } from '../worker-pool.ts';
 import { closePodDevice, openPodDevice, setPodMtu } from './ports.ts';
 
+/** What the network of pods is made of. */
 export interface PodNetworkOptions {
   readonly sync: NodeSync;
   readonly pool: WorkerPool;
@@ -41,6 +42,7 @@ function declaredPorts(pod: Pod | undefined): LocalPod['declared'] {
 
 const keyOf = (namespace: string, name: string): string => `${namespace}/${name}`;
 
+/** Connects the sandboxes of this node to the network. */
 export class PodNetwork {
   private readonly options: PodNetworkOptions;
   private readonly attached = new Map<string, Attached>();

@@ -16,6 +16,7 @@ const LOOPBACK_INDEX = 1;
 export const GSO_MAX_BYTES = 65000;
 const QUEUE_LENGTH = 1000;
 
+/** A pod's device, to be created or opened. */
 export interface PodDevice {
   readonly netnsPath: string;
   readonly ip: string;

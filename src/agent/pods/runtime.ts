@@ -6,6 +6,7 @@ import type { RecordEvent } from '../events.ts';
 import type { ClusterWatch } from '../watch.ts';
 import type { PodNetwork } from './network.ts';
 
+/** What the runtime is connected to. */
 export interface PodRuntimeOptions {
   readonly client: ApiClient;
   readonly config: NodeConfig;
@@ -22,6 +23,7 @@ export interface PodRuntimeOptions {
   readonly log: (line: string) => void;
 }
 
+/** Create the pod runtime of a node. It does nothing until it gets pods. */
 export function openPodRuntime(options: PodRuntimeOptions): PodManager {
   const { client, config, stateDir, catalogue, network, watch, recordEvent, log } = options;
   return new PodManager({

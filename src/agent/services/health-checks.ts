@@ -23,6 +23,7 @@ const IDLE_MS = 5000;
 /** If another process has the port: time until the next attempt to listen. */
 const RETRY_MS = 5000;
 
+/** What the health checks report. */
 export interface HealthChecksOptions {
   /** Required health-check ports, and the state of their Services. */
   readonly checks: () => HealthCheck[];

@@ -19,6 +19,7 @@ import { HealthChecks } from './health-checks.ts';
 import { HostPortSync } from './host-port-sync.ts';
 import { ServiceSync } from './service-sync.ts';
 
+/** What the services of a node are applied to. */
 export interface NodeServicesOptions {
   readonly config: LiveConfig;
   readonly tables: Pick<NodeTables, 'services' | 'conntrack' | 'node'>;
@@ -34,6 +35,7 @@ export interface NodeServicesOptions {
 
 const placeOf = ({ nodeName, zone }: NodeConfig): Place => ({ nodeName, zone });
 
+/** Receives the changes of Services and slices, and applies them. */
 export class NodeServices implements Part {
   private readonly options: NodeServicesOptions;
   private readonly sync: ServiceSync;
@@ -111,8 +113,8 @@ export class NodeServices implements Part {
   }
 
   /**
-   * All Services, slices and pods of this node are known: apply them, and end connections that a previous agent balanced
-   * to removed endpoints.
+   * All Services, slices and pods of this node are known: apply them, and end connections that a previous agent
+   * balanced to removed endpoints.
    */
   applyAll(pods: readonly Pod[]): void {
     this.sync.begin();

@@ -20,6 +20,7 @@ export interface HealthCheck {
   readonly readyEndpoints: number;
 }
 
+/** What compiled Services are applied to, and who is informed. */
 export interface ServiceSyncOptions {
   readonly writer: ServiceWriter;
   readonly place: Place;
@@ -46,6 +47,7 @@ interface Known {
   ports: ServicePortState[];
 }
 
+/** Keeps the objects, and the compiled state of every service port in the table. */
 export class ServiceSync {
   private readonly options: ServiceSyncOptions;
   private place: Place;

@@ -4,11 +4,13 @@
  */
 import type { Readable, Writable } from 'node:stream';
 
+/** Size of a terminal, in characters. */
 export interface TerminalSize {
   columns: number;
   rows: number;
 }
 
+/** The channels of one command. */
 export interface CommandChannels {
   /** Ends with the client's input. Undefined: not requested. */
   readonly stdin: Readable | undefined;

@@ -37,6 +37,7 @@ function targetOf(url: string): Target {
   return { action, namespace, pod, container, query: searchParams };
 }
 
+/** Serves these paths for the pods of one node. */
 export class PodStreams {
   private readonly stateDir: string;
 

@@ -29,6 +29,7 @@ export const dialPod =
   (port) =>
     connectToLoopback(netnsPath, port);
 
+/** Serve port-forward over SPDY/3.1 until the connection ends. @param dial opens connections to the pod */
 export function portForwardOverSpdy(request: IncomingMessage, socket: Duplex, dial: Dial): Promise<void> {
   if (acceptSpdy(request, socket, [PORT_FORWARD]) === undefined) return Promise.resolve();
   return serveSpdy(socket, dial);

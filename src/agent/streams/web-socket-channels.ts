@@ -32,6 +32,7 @@ const UNNAMED = { base64: false, status: false };
 const MAX_MESSAGE_BYTES = 1024 * 1024;
 const NORMAL = 1000;
 
+/** A WebSocket connection after the handshake. */
 export interface AcceptedWebSocket {
   socket: WebSocket;
   /** Empty if the client offered none. */

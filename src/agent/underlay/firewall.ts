@@ -17,6 +17,7 @@ const BEFORE_REASSEMBLY = -450;
 /** Priority before tracking (NF_IP_PRI_CONNTRACK is -200; NF_IP_PRI_RAW is -300). */
 const BEFORE_TRACKING = -300;
 
+/** What must bypass the kernel's conntrack. */
 export interface NotTracked {
   readonly localAddresses: readonly string[];
   /** Networks whose packets are routed to dp0. */
@@ -76,6 +77,7 @@ interface RulesetObject {
   };
 }
 
+/** The state of a namespace's rule set. */
 export interface RulesetState {
   /** Families of our tables that are present. */
   readonly ours: readonly string[];

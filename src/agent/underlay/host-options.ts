@@ -11,6 +11,7 @@ export interface RoutedPort {
   readonly address?: string;
 }
 
+/** The options of HostNetwork. */
 export interface HostNetworkOptions extends OverlayNode {
   readonly clusterCIDR: string;
   readonly serviceCIDR: string;

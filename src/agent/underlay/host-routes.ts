@@ -23,6 +23,7 @@ export interface HostRoute {
   readonly source: number | undefined;
 }
 
+/** A node's routes and addresses, as far as the data plane needs them. */
 export interface HostRouting {
   /** Shortest prefix first. */
   readonly routes: readonly HostRoute[];

@@ -15,12 +15,14 @@ const PERIOD_MS = 1000;
  */
 const FIREWALL_PERIOD_MS = 1000;
 
+/** What is checked and repaired. */
 export interface RepairOptions {
   readonly host: Pick<HostNetwork, 'ensure' | 'ensureFirewall' | 'readUnderlayMtu'>;
   readonly config: LiveConfig;
   readonly log: (line: string) => void;
 }
 
+/** Checks periodically, and after changes of nftables. */
 export class Repair implements Part {
   private readonly options: RepairOptions;
   private timer: NodeJS.Timeout | undefined;

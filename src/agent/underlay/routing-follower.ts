@@ -11,6 +11,7 @@ import type { Part } from '../parts.ts';
 import type { HostNetwork } from './host-network.ts';
 import { hostRoutingOf } from './host-routes.ts';
 
+/** What changes of routing are applied to. */
 export interface RoutingFollowerOptions {
   readonly host: Pick<HostNetwork, 'setRouting' | 'setNeighbours' | 'deviceIndex'>;
   readonly sync: Pick<NodeSync, 'setHostRoutes'>;
@@ -20,6 +21,7 @@ export interface RoutingFollowerOptions {
   readonly log: (line: string) => void;
 }
 
+/** Follows the routing of the network namespace in which it was created. */
 export class RoutingFollower implements Part {
   private readonly options: RoutingFollowerOptions;
   private readonly table = new RoutingTable();

@@ -18,6 +18,7 @@ export const NFT_TABLE = 'dataplane';
 const TABLE = NFT_TABLE;
 const NEIGHBOURS = 'neighbours';
 
+/** What the shortcut moves, and between which devices. */
 export interface ShortcutOptions {
   readonly nodeIP: string;
   /** Prefix length of the node's address: the network that is reached without a router. */

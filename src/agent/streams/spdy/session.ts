@@ -23,6 +23,7 @@ const DATA_BYTES = 32 * 1024;
 const MAX_STREAMS = 1024;
 const MAX_UNREAD_BYTES = 1024 * 1024;
 
+/** One connection: reads frames, dispatches them to streams, and sends frames. */
 export class SpdySession {
   private readonly transport: Duplex;
   private readonly onStream: (stream: SpdyStream) => void;
