@@ -222,7 +222,8 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
     v = rememberFirst(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
   }
-  // A closed connection with the same tuple (reopensFlow) is removed only now, after all checks of the new one.
+  // A closed connection with the same tuple (reopensFlow) has to be removed before the new one can be inserted. All
+  // checks come before this; createFlow can still fail if the table is full or no source port is free.
   if (pkt.flow >= 0) removeRecord(dp.conntrack, pkt.flow);
   v = createFlow(pkt, dp, hop, replyHop);
   if (v === Verdict.GO_ON) noteChoice(pkt, dp);

@@ -12,7 +12,7 @@ import { background, end, finish, runScript } from './lib/processes.ts';
 import { compiled, describeMachine, missing } from './lib/tools.ts';
 
 const HELP = `usage: node dist/bench/net/pauses.js [--seconds 60]
-Exit status 1 when a collection stopped a worker for longer than 5 ms.
+The exit status is 1 if a collection paused a worker for longer than 5 ms.
 `;
 const MOST_MS = 5;
 /** The first seconds belong to start-up and to the compiler. */

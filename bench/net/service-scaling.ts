@@ -17,8 +17,8 @@ import type { Scaled } from './scaling/scaled.ts';
 const HELP = `usage: node dist/bench/net/service-scaling.js [--rounds 3] [--seconds 240] [--only 10,1000,…] [--contenders NAME,…] [--output BASE]
   --only        numbers of services: 10,1000,10000,50000
   --contenders  iptables, iptables-legacy, nftables, dataplane
-  --seconds     limit for putting one set of services in force; a set that takes longer is tried again with one endpoint
-                per service, and left out when that is too slow too
+  --seconds     time limit for applying one set of services; a set that takes longer is tried again with one endpoint per
+                service, and left out if that takes too long as well
 `;
 const CONNECTS = 1000;
 const PAUSE_US = 200;

@@ -18,7 +18,7 @@ import type { PathName } from './metrics/metric.ts';
 import { startServers } from './metrics/servers.ts';
 
 const HELP = `usage: node dist/bench/net/side-by-side.js [--rounds 5] [--seconds 4] [--output BASE]
-Exit status 1 when one of the two could not be measured.
+The exit status is 1 if one of the two could not be measured.
 `;
 
 const PATHS: { path: PathName; key: string; title: string }[] = [

@@ -17,7 +17,7 @@ import { targetLines } from './targets.ts';
 const MEMORY = 'memory/rss';
 
 const HELP = `usage: node dist/bench/net/whole-network.js [--rounds 3] [--seconds 3] [--only NAME,…] [--contenders NAME,…] [--output BASE]
-  --only        metrics whose names begin so: bulk, udp, trafgen, rtt, connections, http, …
+  --only        metrics whose names start with one of these: bulk, udp, trafgen, rtt, connections, http, …
   --contenders  bridge, iptables, nftables, ovs, relay, dataplane
 Writes BASE.json and BASE.svg (bench/results/whole-network by default) and prints the table.
 `;

@@ -92,8 +92,8 @@ class Client {
     return this.toServer('A seq 101 ack 501');
   }
 
-  /** Data in both directions; the same bytes every time, like an application keep-alive. */
-  talks(): boolean {
+  /** Send data in both directions; the same bytes every time, like an application keep-alive. */
+  exchange(): boolean {
     return this.toServer('PA seq 101 ack 501 len 10') && this.toClient('PA seq 501 ack 111 len 10');
   }
 }
@@ -127,14 +127,15 @@ test('SYN flood of ten times the table size: no established connection is lost, 
     for (const each of clients) {
       if (each.step > 2 || each.at + each.step * 20 !== ms) continue;
       const { client } = each;
-      const went = each.step === 0 ? client.syn() : each.step === 1 ? client.synAck() : client.ack() && client.talks();
+      const went =
+        each.step === 0 ? client.syn() : each.step === 1 ? client.synAck() : client.ack() && client.exchange();
       each.step = went ? each.step + 1 : 99;
       if (each.step === 3) admitted++;
     }
-    assert.ok(old[ms % old.length]!.talks(), `an established connection lost at ${ms} ms`);
+    assert.ok(old[ms % old.length]!.exchange(), `an established connection lost at ${ms} ms`);
     talked++;
   }
-  for (const client of old) assert.ok(client.talks());
+  for (const client of old) assert.ok(client.exchange());
   const finished = clients.filter(({ step }) => step === 3 || step === 99).length;
   assert.ok(finished > 900);
   assert.ok(admitted / finished >= 0.95, `${admitted} of ${finished} new clients got in`);
@@ -151,7 +152,7 @@ test('SYN flood of ten times the table size: no established connection is lost, 
   assert.is(freeRecords(n.conntrack), MAX - n.flows);
   assert.equal(conntrackFaults(n.conntrack), []);
   // Of those picked up again, one in ten had another port than its own, which may be free by now.
-  const lost = clients.filter(({ client, step }) => step === 3 && !client.talks());
+  const lost = clients.filter(({ client, step }) => step === 3 && !client.exchange());
   assert.ok(lost.length <= 0.005 * admitted, `${lost.length} of ${admitted} admitted clients lost`);
 });
 
@@ -170,7 +171,7 @@ test('a table full of established connections: a new connection is refused and c
     assert.equal(n.out, []);
   }
   assert.equal(n.countersMoved(), { 'conntrack-full': 100 });
-  for (const client of old) assert.ok(client.talks());
+  for (const client of old) assert.ok(client.exchange());
   // One connection ends, so one can be admitted.
   const [first] = old as [Client];
   n.receive('host', `tcp ${first.address}:${first.port} > ${NODE}:31418 R seq 111`);

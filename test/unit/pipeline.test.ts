@@ -210,7 +210,7 @@ test("a pod's address is accepted only from its port, or from its node through t
     n.service('udp 10.96.0.10:53', { endpoints: [`${B}:53`], nodePort: 31053 });
     n.receive('a', `udp ${A}:4000 > ${B}:53 len 3`);
     n.sent('b');
-    // Into a running connection, to a NodePort, as an address of the pod network that nobody has.
+    // Into an existing connection, to a NodePort, and with an unused address of the pod network as source.
     for (const text of [`${A}:4000 > ${B}:53`, `${A}:9 > 172.18.0.11:31053`, `10.244.9.9:9 > ${B}:53`]) {
       assert.is(n.receive('host', `udp ${text} len 3`), 'spoofed-source-ip', `${overlay}: ${text}`);
     }

@@ -81,8 +81,8 @@ export function dataplane(variant: { name: string; options: readonly string[] } 
     name: variant?.name ?? 'dataplane',
     title: variant?.name ?? 'dataplane',
     about: variant
-      ? `ours: \`dataplane up ${variant.options.join(' ')}\``
-      : 'ours: the same pods and services in a two-node cluster of `dataplane up`',
+      ? `this project: \`dataplane up ${variant.options.join(' ')}\``
+      : 'this project: the same pods and services in a two-node cluster of `dataplane up`',
     unavailable: dataplaneUnavailable,
     async up(): Promise<TestNetwork> {
       const pods = [idlePod('a', 'n1'), idlePod('b', 'n1'), idlePod('c', 'n2')];

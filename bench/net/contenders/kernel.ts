@@ -19,7 +19,7 @@ import {
 } from './contender.ts';
 import { addKernelPods, addUnderlay, type Names, namesFor, nodeIp, removeNetwork } from './kernel-network.ts';
 
-/** veth + bridge, VXLAN across nodes, nothing filtered and nothing translated: pods dial pods. */
+/** veth + bridge, VXLAN across nodes, no filtering and no translation: clients connect to pods directly. */
 export function kernelBridge(): Contender {
   return kernelContender(
     'bridge',

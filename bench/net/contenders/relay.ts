@@ -16,7 +16,7 @@ export function cRelay(): Contender {
   return {
     name: 'relay',
     title: 'C relay',
-    about: 'read and write between two TAPs with all offloads, in C; no addresses, no tables, same node only',
+    about: 'copies frames between two TAPs with all offloads, in C, without parsing them; same node only',
     unavailable: () => missing(['ip', 'gcc']),
     async up(): Promise<TestNetwork> {
       addPodNetns(a);

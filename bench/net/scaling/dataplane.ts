@@ -18,7 +18,7 @@ export function scaledDataplane(): Scaled {
   return {
     name: 'dataplane',
     title: 'dataplane',
-    about: 'ours, one node; Services without selectors and EndpointSlices through the API',
+    about: 'this project, one node; Services without selectors and EndpointSlices through the API',
     unavailable: dataplaneUnavailable,
     async up() {
       await bringUp('service-scaling', [idlePod('a', 'n1'), idlePod('b', 'n1')], 1);
