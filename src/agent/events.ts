@@ -1,19 +1,25 @@
 /**
- * Kubernetes events about a node's pods and services, for `describe`. As in client-go's recorder
- * (tools/record/events_cache.go), a repeated event increments the count of the existing one, many events with the same
- * reason are combined, and the events of one object are limited to 25 at once and then one per five minutes. A failure
- * to write an event is ignored.
+ * Kubernetes events about a node's pods and services, for `describe`. As client-go's recorder does (tools/record/
+ * events_cache.go): a repetition is counted in the event that is there, many of the same reason become one, and one object
+ * can cause 25 at once, then one every five minutes. A failure to write an event is ignored.
  */
 import type { ApiClient } from '../api/client/client.ts';
 import type { EventObject, KubeObject } from '../api/types/objects.ts';
 
-export type RecordEvent = (object: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string) => void;
+export type RecordEvent = (
+  object: KubeObject,
+  type: 'Normal' | 'Warning',
+  reason: string,
+  message: string,
+  /** The part of the object it is about, such as `spec.containers{main}`. */
+  fieldPath?: string,
+) => void;
 
-/** Limit of entries in each of the maps below; the least recently used one is removed. */
+/** Of each kind of memory below; the longest unused goes. */
 const MAX_KNOWN = 4096;
 const BURST = 25;
 const REFILL_MS = 5 * 60_000;
-/** Number of different messages with one reason about one object, within SIMILAR_MS, after which they are combined. */
+/** Different messages of one reason about one object, within this time, before they share an event. */
 const MAX_SIMILAR = 10;
 const SIMILAR_MS = 10 * 60_000;
 const COMBINED = '(combined from similar events): ';
@@ -22,11 +28,10 @@ interface Written {
   namespace: string;
   name: string;
   count: number;
-  /** Resolves when the event has been created, and its last change written. */
+  /** Ends when the event is there, and its last change. */
   last: Promise<unknown>;
 }
 
-/** Records the events of one node. */
 export class EventRecorder {
   private readonly client: Pick<ApiClient, 'create' | 'patch'>;
   private readonly nodeName: string;
@@ -43,16 +48,17 @@ export class EventRecorder {
     this.now = now;
   }
 
-  readonly record: RecordEvent = (object, type, reason, text) => {
+  readonly record: RecordEvent = (object, type, reason, text, fieldPath) => {
     const nowMs = this.now();
     if (!this.mayWrite(object.metadata.uid, nowMs)) return;
-    const kind = `${object.metadata.uid}|${type}|${reason}`;
+    const kind = `${object.metadata.uid}|${fieldPath}|${type}|${reason}`;
     const combined = this.isOneOfMany(kind, text, nowMs);
     const message = combined ? COMBINED + text : text;
     const key = combined ? kind : `${kind}|${text}`;
     const before = this.written.get(key);
-    if (before === undefined) this.create(key, object, { type, reason, message }, 1);
-    else this.countUp(key, before, object, { type, reason, message });
+    const what = { type, reason, message, fieldPath };
+    if (before === undefined) this.create(key, object, what, 1);
+    else this.countUp(key, before, object, what);
   };
 
   private mayWrite(uid: string, nowMs: number): boolean {
@@ -78,11 +84,11 @@ export class EventRecorder {
     const change = { count, lastTimestamp: seconds(this.now()), message: what.message };
     written.last = written.last
       .then(() => this.client.patch('Event', name, change, { namespace }))
-      // The event has expired, or could not be created: create a new one with the count so far.
+      // It expired, or could not be made: a new one goes on counting.
       .catch(() => this.create(key, object, what, count));
   }
 
-  private create(key: string, object: KubeObject, what: What, count: number): void {
+  private create(key: string, object: KubeObject, { fieldPath, ...what }: What, count: number): void {
     const { apiVersion, kind, metadata } = object;
     const { name, namespace = 'default', uid } = metadata;
     const nowMs = this.now();
@@ -91,7 +97,7 @@ export class EventRecorder {
       apiVersion: 'v1',
       kind: 'Event',
       metadata: { name: eventName, namespace },
-      involvedObject: { apiVersion, kind, name, namespace, uid },
+      involvedObject: { apiVersion, kind, name, namespace, uid, ...(fieldPath !== undefined && { fieldPath }) },
       ...what,
       source: { component: 'kubelet', host: this.nodeName },
       reportingComponent: 'kubelet',
@@ -109,9 +115,10 @@ interface What {
   type: 'Normal' | 'Warning';
   reason: string;
   message: string;
+  fieldPath: string | undefined;
 }
 
-/** A map of MAX_KNOWN entries that removes the least recently used one. */
+/** A map that forgets what was used the longest ago. */
 class Recent<T> {
   private readonly values = new Map<string, T>();
 

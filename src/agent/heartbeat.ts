@@ -5,6 +5,7 @@
 import type { ApiClient } from '../api/client/client.ts';
 import { ApiError } from '../api/errors.ts';
 import type { NodeObject } from '../api/types/objects.ts';
+import { nodeInfo } from './node-info.ts';
 
 const PERIOD_MS = 3000;
 
@@ -15,6 +16,7 @@ export class Heartbeat {
   /** The Node object as last seen. */
   private readonly node: () => NodeObject;
   private readonly log: (line: string) => void;
+  private readonly info = nodeInfo();
   private timer: NodeJS.Timeout | undefined;
   private readonly obstacle: () => string | undefined;
   private since = new Date().toISOString();
@@ -73,7 +75,7 @@ export class Heartbeat {
   }
 
   private report(condition: object): Promise<NodeObject> {
-    const status = { conditions: [condition] };
+    const status = { conditions: [condition], nodeInfo: this.info };
     return this.client.patch('Node', this.nodeName, { status }, { subresource: 'status', type: 'strategic' });
   }
 

@@ -1,6 +1,7 @@
 /** Discovery documents, from which clients learn what is served: one per group and version, and aggregated. */
 import { apiVersionOf, type Resource } from '../resources.ts';
 import { isReview, REVIEWS } from '../reviews.ts';
+import { KUBERNETES_VERSION } from '../version.ts';
 import { subresourcesOf } from './subresources.ts';
 
 const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
@@ -11,7 +12,7 @@ const verbsOf = (resource: Resource): readonly string[] => (isReview(resource) ?
 const VERSION = {
   major: '1',
   minor: '34',
-  gitVersion: 'v1.34.0+dataplane',
+  gitVersion: KUBERNETES_VERSION,
   gitCommit: '',
   gitTreeState: 'clean',
   buildDate: '2025-08-27T00:00:00Z',

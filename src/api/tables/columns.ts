@@ -21,7 +21,6 @@ import {
   type Columns,
   containerCells,
   firstThree,
-  joined,
   NONE,
   orNone,
   printLabels,
@@ -217,7 +216,8 @@ function eventRow(event: EventObject, nowMs: number): Cell[] {
     event.reason ?? '',
     `${(involvedObject.kind ?? '').toLowerCase()}/${involvedObject.name ?? ''}`,
     involvedObject.fieldPath ?? '',
-    joined([source?.component ?? event.reportingComponent ?? '', source?.host ?? ''].filter(Boolean), ''),
+    // With a blank, unlike the other lists (formatEventSourceComponentInstance).
+    [source?.component || event.reportingComponent, source?.host || event.reportingInstance].filter(Boolean).join(', '),
     (event.message ?? '').trim(),
     ageOf(first, nowMs),
     series?.count ?? count ?? 1,

@@ -134,13 +134,13 @@ export class ContainerRunner {
   async stop(graceSeconds: number, message = `Stopping container ${this.name}`): Promise<void> {
     const { record } = this;
     if (record.phase !== 'running' || record.process === undefined) return;
-    this.context.event('Normal', 'Killing', message);
+    this.event('Normal', 'Killing', message);
     this.stopProbes();
     const end = Date.now() + graceSeconds * 1000;
     const preStop = this.spec.lifecycle?.preStop;
     if (preStop !== undefined && graceSeconds > 0 && isAlive(record.process.main)) {
       const outcome = await runHandler(preStop, this.target(), graceSeconds * 1000);
-      if (!outcome.ok) this.context.event('Warning', 'FailedPreStopHook', outcome.message);
+      if (!outcome.ok) this.event('Warning', 'FailedPreStopHook', outcome.message);
     }
     // Like kubelet: a hook that used up the grace period leaves two seconds.
     const left = graceSeconds > 0 ? Math.max(end - Date.now(), 2000) : 0;
@@ -213,12 +213,12 @@ export class ContainerRunner {
     const input = openStdin(this.directory, spec);
     try {
       this.markRunning(await startContainer(plan, context.state.pause!.pid, input, log, context.wake));
-      context.event('Normal', 'Started', `Started container ${this.name}`);
+      this.event('Normal', 'Started', `Started container ${this.name}`);
     } catch (error) {
       if (!(error instanceof StartError)) throw error;
       const missing = image.package !== undefined && / no such file /.test(error.message);
       const message = missing ? `${error.message} (install it: apt-get install ${image.package})` : error.message;
-      context.event('Warning', 'Failed', `Error: ${message}`);
+      this.event('Warning', 'Failed', `Error: ${message}`);
       this.markEnded(START_ERROR_CODE, Date.now(), message, 'StartError');
       context.wake();
     } finally {
@@ -228,9 +228,14 @@ export class ContainerRunner {
     return undefined;
   }
 
+  private event(type: 'Normal' | 'Warning', reason: string, message: string): void {
+    const list = this.isInit ? 'initContainers' : 'containers';
+    this.context.event(type, reason, message, `spec.${list}{${this.name}}`);
+  }
+
   private refuse(reason: string, message: string, nowMs: number): number {
     if (this.record.reason !== reason || this.record.message !== message) {
-      this.context.event('Warning', 'Failed', `Error: ${message}`);
+      this.event('Warning', 'Failed', `Error: ${message}`);
       this.wait(reason, message);
     }
     return nowMs + CONFIG_RETRY_MS;
@@ -271,7 +276,7 @@ export class ContainerRunner {
     const { namespace = 'default', name, uid } = this.pod.metadata;
     const delay = printDelay(Math.max(0, record.notBeforeMs - (record.ended?.finishedAtMs ?? 0)));
     const text = `back-off ${delay} restarting failed container=${this.name} pod=${name}_${namespace}(${uid})`;
-    if (record.notBeforeMs > Date.now()) this.context.event('Warning', 'BackOff', text);
+    if (record.notBeforeMs > Date.now()) this.event('Warning', 'BackOff', text);
     return text;
   }
 
@@ -296,12 +301,12 @@ export class ContainerRunner {
         },
         onDead: (kind, message) => {
           const text = `Container ${this.name} failed ${kind.toLowerCase()} probe, will be restarted`;
-          this.context.event('Warning', 'Unhealthy', `${kind} probe failed: ${message}`);
+          this.event('Warning', 'Unhealthy', `${kind} probe failed: ${message}`);
           const probe = kind === 'Startup' ? this.spec.startupProbe : this.spec.livenessProbe;
           this.restartCause = { message: text, ...(probe && { probe }) };
           this.context.wake();
         },
-        onUnhealthy: (kind, message) => this.context.event('Warning', 'Unhealthy', `${kind} probe failed: ${message}`),
+        onUnhealthy: (kind, message) => this.event('Warning', 'Unhealthy', `${kind} probe failed: ${message}`),
       },
       record.startedAtMs ?? Date.now(),
       known ?? { started: record.started, ready: record.ready },
@@ -311,7 +316,7 @@ export class ContainerRunner {
   private async runPostStart(hook: Handler & { sleep?: { seconds: number } }): Promise<void> {
     const outcome = await runHandler(hook, this.target(), HOOK_TIMEOUT_MS);
     if (outcome.ok || !this.running) return;
-    this.context.event('Warning', 'FailedPostStartHook', outcome.message);
+    this.event('Warning', 'FailedPostStartHook', outcome.message);
     this.restartCause = { message: `Container ${this.name} failed its postStart hook` };
     this.context.wake();
   }

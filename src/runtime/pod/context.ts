@@ -21,5 +21,6 @@ export interface PodContext {
   save(): void;
   /** Something changed: reconcile the pod soon. */
   wake(): void;
-  event(type: 'Normal' | 'Warning', reason: string, message: string): void;
+  /** @param fieldPath the part of the pod it is about, such as `spec.containers{main}` */
+  event(type: 'Normal' | 'Warning', reason: string, message: string, fieldPath?: string): void;
 }

@@ -39,7 +39,7 @@ export interface PodManagerOptions {
   reportStatus(pod: Pod, status: PodStatus): Promise<void>;
   /** A pod being deleted is completely removed here: delete the object. */
   confirmDeleted(pod: Pod): Promise<void>;
-  recordEvent(pod: Pod, type: 'Normal' | 'Warning', reason: string, message: string): void;
+  recordEvent(pod: Pod, type: 'Normal' | 'Warning', reason: string, message: string, fieldPath?: string): void;
   log(message: string): void;
   /** First delay before a container that failed again is restarted; doubles up to 30 times this. Default: 10000. */
   backOffMs?: number;

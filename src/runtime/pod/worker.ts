@@ -265,8 +265,8 @@ export class PodWorker {
     writeState(this.podDir, this.state);
   }
 
-  private event(type: 'Normal' | 'Warning', reason: string, message: string): void {
-    this.around.options.recordEvent(this.pod, type, reason, message);
+  private event(type: 'Normal' | 'Warning', reason: string, message: string, fieldPath?: string): void {
+    this.around.options.recordEvent(this.pod, type, reason, message, fieldPath);
   }
 
   /** Report a problem, but not twice in a row. */
@@ -302,7 +302,7 @@ export class PodWorker {
       reloadCatalogue: this.around.reloadCatalogue,
       save: () => this.save(),
       wake: this.wake,
-      event: (type, reason, message) => this.event(type, reason, message),
+      event: (type, reason, message, fieldPath) => this.event(type, reason, message, fieldPath),
     };
   }
 }

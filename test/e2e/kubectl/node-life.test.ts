@@ -2,8 +2,10 @@
  * Nodes that are deleted, cordoned, drained and tainted, and a controller that dies: forwarding goes on, and all comes
  * back.
  */
+import { release } from 'node:os';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { KubeObject } from '../../../src/api/types/objects.ts';
 import { type Cluster, dataplane, eventually, podNetns, processPod, startCluster } from '../../lib/cluster.ts';
 import { kubectl, tryKubectl, whyNoKubectl } from '../../lib/kubectl.ts';
 
@@ -32,6 +34,20 @@ test.after(() => cluster?.down());
 
 const page = () => cluster.fetch(podNetns('client'), 'http://10.96.7.7/etc/hostname');
 const controllerPid = async () => (await cluster.status()).controller.pid;
+
+kubectlTest('get nodes -o wide shows the version, the system and the kernel; events name the container', async () => {
+  const [, row] = (await kubectl(['get', 'nodes', 'n1', '-o', 'wide'])).split('\n');
+  assert.match(row!, /^n1 +Ready +<none> +\S+ +v1\.34\.0\+dataplane +172\.18\.0\.11 +<none> +\S.* +dataplane:\/\//);
+  assert.match(row!, ` ${release()} `);
+  const started = ['get', 'events', '-o', 'wide', '--field-selector', 'involvedObject.name=server,reason=Started'];
+  assert.match(
+    await kubectl(started),
+    /Started +pod\/server +spec\.containers\{main\} +kubelet, n1 +Started container main/,
+  );
+  const { metadata } = await cluster.get<KubeObject>('pod', 'server');
+  const owners = metadata.managedFields?.map(({ manager, subresource }) => `${manager} ${subresource}`);
+  assert.equal(owners, ['kubelet status'], 'a node owns the status of its pods');
+});
 
 test('a controller that is killed is started again; meanwhile connections are made and commands say so', async () => {
   const pid = await controllerPid();

@@ -51,7 +51,7 @@ test('an event: -o wide adds its source and subobject', () => {
     firstTimestamp: '2026-01-01T00:01:00Z',
     lastTimestamp: '2026-01-01T00:04:00Z',
   };
-  const wide = 'spec.containers{c} · kubelet,n1 · 4m · 3 · a';
+  const wide = 'spec.containers{c} · kubelet, n1 · 4m · 3 · a';
   assert.is(cells('Event', event), `60s · Warning · BackOff · pod/web · restarting | ${wide}`);
 });
 
