@@ -7,8 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { startController } from '../../src/controllers/controller.ts';
-import { output, ROOT, run } from '../lib/cluster.ts';
+import { startController } from '../../../src/controllers/controller.ts';
+import { clientTest } from '../../lib/client-program.ts';
+import { output, ROOT, run } from '../../lib/cluster.ts';
 
 /** What a program prints that is given the address of an API of its own. */
 async function printed(...command: string[]): Promise<string[]> {
@@ -24,15 +25,10 @@ async function printed(...command: string[]): Promise<string[]> {
   }
 }
 
-function client(name: string, variable: string, body: (program: string) => Promise<void>): void {
-  const program = process.env[variable];
-  if (program === undefined) console.log(`skipped: ${name}: ${variable} is not set`);
-  (program === undefined ? test.skip : test)(name, () => body(program!));
-}
-
-client(
-  'client-go: typed writes in protobuf, informer, scale, apply, events, leader election',
+clientTest(
+  test,
   'CLIENT_GO',
+  'client-go: typed writes in protobuf, informer, scale, apply, events, leader election',
   async (program) => {
     assert.equal(await printed(program), [
       'already exists: true',
@@ -48,14 +44,19 @@ client(
   },
 );
 
-client('the Python client: a watch, refusals, scale, lists in parts, apply', 'PYTHON_CLIENT', async (program) => {
-  assert.equal(await printed(program, join(ROOT, 'test/e2e/clients/python-client.py')), [
-    'watch: ADDED MODIFIED DELETED',
-    'not found: 404',
-    'scale: 1',
-    'continue: True',
-    'applied: 2',
-  ]);
-});
+clientTest(
+  test,
+  'PYTHON_CLIENT',
+  'the Python client: a watch, refusals, scale, lists in parts, apply',
+  async (program) => {
+    assert.equal(await printed(program, join(ROOT, 'test/e2e/clients/python-client.py')), [
+      'watch: ADDED MODIFIED DELETED',
+      'not found: 404',
+      'scale: 1',
+      'continue: True',
+      'applied: 2',
+    ]);
+  },
+);
 
 test.run();
