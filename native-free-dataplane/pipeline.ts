@@ -1,5 +1,6 @@
 /**
- * The path of a packet through a node, top to bottom. Read this file first; every step is a function in stages/.
+ * The path of a packet through a node, top to bottom. Read this file first; every step is a function in stages/, and
+ * docs/glossary.md explains the terms (hop, flow, dp0, verdict).
  *
  *     frame ─► parse ─► from another node? decapsulate, parse again ─► guard ─► find the flow
  *                                                                                   │
@@ -8,11 +9,11 @@
  *                             next hop ─► TTL, MTU ─► track ─► translate ─► send, encapsulated if to another node
  *
  * What Kubernetes asks of a network, and where it happens:
- *   - Every pod reaches every other pod under the pod's own address, on whatever node it runs. `hopForAddress` finds
- *     the next hop: a pod of this node, another node (through the overlay), or this node's kernel for everything else.
+ *   - Every pod can reach every other pod at that pod's own address, on whatever node it runs. `hopForAddress` finds the
+ *     next hop: a pod of this node, another node (through the overlay), or this node's kernel for everything else.
  *   - A service address belongs to no device. `chooseService` picks one of the service's endpoints and the destination
- *     is translated to it (DNAT), as kube-proxy does; replies leave with the service address as their source again.
- *   - The source is translated too (masquerade) wherever the reply would not come back through this node otherwise:
+ *     is translated to it (DNAT), as kube-proxy does; in replies the source is translated back to the service address.
+ *   - The source is translated too (masquerade) if the reply would not come back through this node otherwise:
  *     `needsMasquerade` for routing reasons, stages/service.ts for reasons of the service.
  *   - A pod can send only from its own address, and a node only for its own pods: `guard`, `checkInner`.
  *
