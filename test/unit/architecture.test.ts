@@ -85,6 +85,7 @@ const ARROWS: Record<string, string[]> = {
     ...TABLES,
   ],
   'trace/': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'pipeline.ts'],
+  'filter/': ['protocols.ts', 'wire/'],
   'print/': ['verdicts.ts', 'protocols.ts', 'wire/', ...TABLES],
   'public.ts': [PIPELINE],
   'src/linux': [],
@@ -241,6 +242,8 @@ const KNOWS_OFFSETS = [
   `${PIPELINE}/protocols.ts`,
   // Files: pcap and pcapng.
   `${PIPELINE}/capture/`,
+  // Filters compile to offsets.
+  `${PIPELINE}/filter/`,
   // SPDY and WebSocket, over TCP connections of the node's kernel.
   'src/agent/streams/',
 ];
