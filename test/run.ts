@@ -1,11 +1,11 @@
 /**
- * Runs every test file under dist/test, each in a process of its own with a bounded time, two at a time. Tests that bring
- * up a cluster need root, and each gets namespaces of its own (lib/private-world.sh), so that neither another test nor a
- * cluster of the user's is disturbed. Those that load the machine or measure time run alone (ALONE).
+ * Runs every test file under dist/test, each in a process of its own with a bounded time, two at a time. Tests that
+ * bring up a cluster need root, and each gets namespaces of its own (lib/private-namespaces.sh), so that neither
+ * another test nor a cluster of the user's is disturbed. Those that load the machine or measure time run alone (ALONE).
  *
- * Many tests bound how long something may take, and a busy machine breaks such bounds. A file that failed is therefore run
- * once more at the end, alone. If it passes then, it counts as passed and is listed as flaky; if not, both runs are shown.
- * The last line is `N passed, N failed[, N skipped]`.
+ * Many tests bound how long something may take, and a busy machine breaks such bounds. A file that failed is therefore
+ * run once more at the end, alone. If it passes then, it counts as passed and is listed as flaky; if not, both runs are
+ * shown. The last line is `N passed, N failed[, N skipped]`.
  *
  *   node dist/test/run.js [WORD…]    only files whose path contains one of the words
  */
@@ -93,11 +93,11 @@ function add({ passed, failed, skipped }: Result): void {
   total.skipped += skipped;
 }
 
-/** The command for a file: as it is, or inside a world of its own. */
+/** The command for a file: as it is, or in private namespaces. */
 function commandOf(file: string): [string, ...string[]] {
   const path = join(BUILT, file);
   if (!needsCluster(file)) return [process.execPath, '--enable-source-maps', path];
-  return [join(SOURCE, 'lib/private-world.sh'), process.execPath, join(BUILT, 'lib/file-in-world.js'), path];
+  return [join(SOURCE, 'lib/private-namespaces.sh'), process.execPath, join(BUILT, 'lib/file-in-namespaces.js'), path];
 }
 
 /** Runs one file to its end, or until its time is over. */

@@ -8,7 +8,7 @@ import { StateWord } from '../../native-free-dataplane/conntrack/record.ts';
 import { portTotals, verdictTotal } from '../../native-free-dataplane/shared/counters.ts';
 import { MAX_VERDICTS, VERDICTS } from '../../native-free-dataplane/verdicts.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
-import { A, B } from '../lib/nat-world.ts';
+import { A, B } from '../lib/nat-node.ts';
 import { nodeFor, OUTSIDE } from '../lib/round-trip.ts';
 import { type Random, seededRandom } from '../lib/seeded-random.ts';
 import { TestNode } from '../lib/test-node.ts';

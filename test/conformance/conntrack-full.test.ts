@@ -33,7 +33,7 @@ import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
 import { frame } from '../lib/frames/frame-text.ts';
 import { loadFrame } from '../lib/frames/load-frame.ts';
-import { A, B, entries, GATEWAY, isPacket, NODE, natNode, onlySent, portsOf, SERVER } from '../lib/nat-world.ts';
+import { A, B, entries, GATEWAY, isPacket, NODE, natNode, onlySent, portsOf, SERVER } from '../lib/nat-node.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 import type { TestNode } from '../lib/test-node.ts';
 

@@ -5,7 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { repairChecksums, repairHeaderChecksum } from '../lib/frames/frame-residue.ts';
 import { frame } from '../lib/frames/frame-text.ts';
-import { A, B, GATEWAY, isPacket, NODE, natNode, onlySent, SERVER } from '../lib/nat-world.ts';
+import { A, B, GATEWAY, isPacket, NODE, natNode, onlySent, SERVER } from '../lib/nat-node.ts';
 
 const FROM_A = { srcMac: '0a:58:0a:f4:01:02', dstMac: '0a:58:0a:f4:01:01' };
 const text = `udp ${A}:4000 > ${B}:53 len 20`;

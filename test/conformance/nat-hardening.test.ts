@@ -23,7 +23,7 @@ import {
   portsOf,
   SERVER,
   tableWords,
-} from '../lib/nat-world.ts';
+} from '../lib/nat-node.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 import { exchange, TestNode } from '../lib/test-node.ts';
 

@@ -5,7 +5,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
-import { A, B, NODE, natNode, OTHER, onlySent, portsOf, SERVER } from '../lib/nat-world.ts';
+import { A, B, NODE, natNode, OTHER, onlySent, portsOf, SERVER } from '../lib/nat-node.ts';
 import type { TestNode } from '../lib/test-node.ts';
 
 const FIRST = 40000;

@@ -23,7 +23,7 @@ import {
   ROUTER,
   SERVER,
   secondsLeft,
-} from '../lib/nat-world.ts';
+} from '../lib/nat-node.ts';
 import type { TestNode } from '../lib/test-node.ts';
 
 /** A pod's datagram to the outside; returns its external port. */

@@ -17,7 +17,7 @@ import {
   portsOf,
   SERVER,
   secondsLeft,
-} from '../lib/nat-world.ts';
+} from '../lib/nat-node.ts';
 import type { TestNode } from '../lib/test-node.ts';
 
 /** A connection of pod a with the outside server, established; its external port is its own, 40000. */

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { repairChecksums } from '../lib/frames/frame-residue.ts';
 import { frame } from '../lib/frames/frame-text.ts';
-import { A, HOST_MACS, isPacket, NODE, natNode, onlySent, ROUTER, SERVER } from '../lib/nat-world.ts';
+import { A, HOST_MACS, isPacket, NODE, natNode, onlySent, ROUTER, SERVER } from '../lib/nat-node.ts';
 import type { TestNode } from '../lib/test-node.ts';
 
 /** A node with one datagram from pod a to the outside, and an error about it as bytes, to be corrupted. */

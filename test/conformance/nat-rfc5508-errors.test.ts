@@ -17,7 +17,7 @@ import {
   SERVER,
   secondsLeft,
   tableWords,
-} from '../lib/nat-world.ts';
+} from '../lib/nat-node.ts';
 
 const UNREACHABLE: Readonly<Record<number, string>> = {
   0: 'network',

@@ -14,7 +14,7 @@ import {
   ROUTER,
   SERVER,
   secondsLeft,
-} from '../lib/nat-world.ts';
+} from '../lib/nat-node.ts';
 
 for (const [request, reply] of [
   ['echo-request', 'echo-reply'],

@@ -6,7 +6,7 @@ import { concat, type FrameOptions, fragments, viewOf } from '../lib/frames/fram
 import { repairChecksums, residueOf } from '../lib/frames/frame-residue.ts';
 import { packet } from '../lib/frames/frame-text.ts';
 import { crc32c, finishSctp, reversePacket, transportAt, withTtl } from '../lib/frames/reverse-packet.ts';
-import { A, B, ETHERNET } from '../lib/nat-world.ts';
+import { A, B, ETHERNET } from '../lib/nat-node.ts';
 import {
   nodeFor,
   ODD_OPTIONS,

@@ -7,7 +7,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fragments } from '../lib/frames/frame-builder.ts';
 import { frame } from '../lib/frames/frame-text.ts';
-import { A, B, natNode } from '../lib/nat-world.ts';
+import { A, B, natNode } from '../lib/nat-node.ts';
 import type { TestNode } from '../lib/test-node.ts';
 
 const TO_SERVICE = `${A}:40000 > 10.96.0.10:80`;

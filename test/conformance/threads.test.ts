@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert';
 import { expireRecords, freeRecords } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import { verdictName } from '../../native-free-dataplane/verdicts.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
-import { entries, NODE, SERVER } from '../lib/nat-world.ts';
+import { entries, NODE, SERVER } from '../lib/nat-node.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 import { TestNode, type TestService } from '../lib/test-node.ts';
 import type { Churn, Step, ThreadData } from './threads-worker.ts';

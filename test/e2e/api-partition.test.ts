@@ -1,4 +1,4 @@
-/** A server of the API that vanishes without a word: its clients notice within seconds, and do not wait for ever. */
+/** An API server that disappears without closing its connections: clients notice within seconds. */
 import { spawn, spawnSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -13,9 +13,9 @@ const NOTICED_MS = 15_000;
 
 const test = suite('API partition');
 
-test('a watch whose server is gone, and its network with it, ends with an error within seconds', async () => {
+test('a watch ends with an error within seconds after its server and the network have disappeared', async () => {
   await output(run(['ip', 'netns', 'add', SERVER]));
-  const inside = (...words: string[]) => output(run(['ip', '-n', SERVER, ...words]));
+  const inside = (...args: string[]) => output(run(['ip', '-n', SERVER, ...args]));
   await output(run(['ip', 'link', 'add', 'to-server', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', SERVER]));
   await output(run(['ip', 'address', 'add', '192.168.97.1/24', 'dev', 'to-server']));
   await output(run(['ip', 'link', 'set', 'to-server', 'up']));
@@ -41,7 +41,7 @@ test('a watch whose server is gone, and its network with it, ends with an error 
       return open || undefined;
     });
     failures.length = 0;
-    // No reset leaves the server's side any more.
+    // From here on the server's side sends no reset.
     await inside('link', 'set', 'eth0', 'down');
     server.kill('SIGKILL');
     const cut = Date.now();

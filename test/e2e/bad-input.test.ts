@@ -1,13 +1,13 @@
 /**
- * Errors are reported in one line with what to do, end with a non-zero status, and change nothing: on the command line,
- * in manifests, on a machine that lacks something.
+ * Errors on the command line, in manifests, and of a machine that lacks something: each is one line with advice, has a
+ * non-zero exit status, and changes nothing.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { KubeObject } from '../../src/api/types/objects.ts';
 import { type Cluster, dataplane, leftovers, MAIN, processPod, type Ran, run, startCluster } from '../lib/cluster.ts';
 
-/** One line on stderr that says so, and the status. */
+/** Checks the exit status, and that stderr is one line that matches. */
 function refused({ status, stdout, stderr }: Ran, pattern: RegExp, expected = 1): void {
   assert.match(stderr, pattern);
   assert.is(stderr.trim().split('\n').length, 1, stderr);
@@ -64,11 +64,11 @@ before('networks that overlap, that no host may use, that are too small', async 
     [['--pod-cidr', '10.244.0.0/33'], /^--pod-cidr 10\.244\.0\.0\/33: expected an IPv4 network/],
     [['--node-port-range', '4000-5000'], /^--vxlan-port 4789 is one of the NodePorts/],
   ];
-  for (const [words, pattern] of cases) refused(await dataplane(['up', ...words]), pattern, 2);
+  for (const [args, pattern] of cases) refused(await dataplane(['up', ...args]), pattern, 2);
 });
 
 before('who is not root is told to be', async () => {
-  const asNobody = (...words: string[]) => run(['unshare', '--user', process.execPath, MAIN, ...words]);
+  const asNobody = (...args: string[]) => run(['unshare', '--user', process.execPath, MAIN, ...args]);
   refused(await asNobody('up'), /^dataplane up needs root: run `sudo dataplane up`$/m);
   refused(await asNobody('down'), /^dataplane down needs root: run `sudo dataplane down`$/m);
 });
@@ -84,7 +84,7 @@ before('without /dev/net/tun it says how to get one', async () => {
 before('a /dev/net/tun that cannot be opened, a /dev/shm without room, no ip', async () => {
   const isolated = (prepare: string, up: string) => run(['unshare', '--mount', 'sh', '-c', `${prepare} && exec ${up}`]);
   const up = `${process.execPath} ${MAIN} up`;
-  // A device without a driver behind it.
+  // A device node without a driver.
   const noDriver = 'mount -t tmpfs none /dev/net && mknod /dev/net/tun c 10 254';
   refused(await isolated(noDriver, up), /^\/dev\/net\/tun cannot be opened \(E(NODEV|NXIO|PERM)\): /);
   refused(
@@ -173,15 +173,15 @@ during('one name twice in a file', async () => {
 });
 
 during('one bad object among good ones: none is applied', async () => {
-  // The cluster refuses the second whatever comes before it.
+  // The cluster refuses the second one in any case.
   refused(await apply(nodePort('g', 31013), nodePort('h', 31000)), /document 2: service\/h: .*already allocated/);
-  // Each alone would do: the first is taken back.
+  // Each one alone would be accepted; together, the first is undone.
   refused(await apply(nodePort('e', 31012), nodePort('f', 31012)), /document 2: service\/f: .*already allocated/);
-  // What was changed before is as it was.
+  // Earlier changes are undone.
   const changed = await apply(configMap('kept', 'new'), nodePort('e', 31012), nodePort('f', 31012));
   refused(changed, /document 3: service\/f: .*already allocated/);
   assert.equal((await cluster.get<KubeObject & { data: object }>('configmap', 'kept')).data, { value: 'old' });
-  // The port of the one taken back is free again.
+  // The port of the one that was undone is free again.
   assert.is(await cluster.cli('get', 'svc', '-o', 'name'), 'service/kubernetes\nservice/taken\n');
   assert.is((await apply(nodePort('e', 31012))).stdout, 'service/e created\n');
   await cluster.cli('delete', 'service', 'e');

@@ -40,13 +40,13 @@ lifecycle('down succeeds when there is nothing', async () => {
 });
 
 lifecycle('a usage error changes nothing', async () => {
-  for (const words of [
+  for (const args of [
     ['--nodes', '0'],
     ['--pod-cidr', '10.96.0.0/16'],
     ['--nods', '2'],
     ['--mtu', '80'],
   ]) {
-    const { status, stderr } = await dataplane(['up', ...words]);
+    const { status, stderr } = await dataplane(['up', ...args]);
     assert.is(status, 2);
     assert.match(stderr, /^--\S+|^dataplane up/);
     assert.is(stderr.trim().split('\n').length, 1);
@@ -103,8 +103,8 @@ const failing = (name: string) => ({
 lifecycle(
   'a Deployment that is not Ready: each pod with its reason and last lines; --keep-on-failure keeps it',
   async () => {
-    const words = ['up', '--timeout', '12', '--keep-on-failure', '-f', '-'];
-    const { status, stderr } = await dataplane(words, { input: yaml(failing('web')) });
+    const args = ['up', '--timeout', '12', '--keep-on-failure', '-f', '-'];
+    const { status, stderr } = await dataplane(args, { input: yaml(failing('web')) });
     assert.is(status, 1);
     assert.match(
       stderr,
@@ -133,7 +133,7 @@ lifecycle('Ctrl-C at any moment leaves nothing', async () => {
 });
 
 lifecycle('a second up is refused and leaves the first alone', async () => {
-  const cluster = await startCluster({ words: ['--nodes', '1'] });
+  const cluster = await startCluster({ args: ['--nodes', '1'] });
   const { status, stderr } = await dataplane(['up']);
   assert.is(status, 1);
   assert.match(stderr, 'a cluster is already up');
@@ -181,7 +181,7 @@ commands('status shows nodes, agents, workers and the overlay', async () => {
   }
 });
 
-commands('apply says created, configured, unchanged', async () => {
+commands('apply prints created, configured or unchanged', async () => {
   const map = (value: string) =>
     yaml({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'm' }, data: { key: value } });
   const apply = async (input: string) => (await dataplane(['apply', '-f', '-'], { input })).stdout;
@@ -191,7 +191,7 @@ commands('apply says created, configured, unchanged', async () => {
   assert.is(await cluster.cli('delete', 'configmap', 'm'), 'configmap "m" deleted\n');
 });
 
-commands('apply and its dry run name an image that nobody has', async () => {
+commands('apply and its dry run warn about an image that is in no catalogue', async () => {
   const input = yaml({ ...idle('x'), spec: { containers: [{ name: 'c', image: 'nobody/has-this:1' }] } });
   const { status, stdout, stderr } = await dataplane(['apply', '--dry-run', '-f', '-'], { input });
   assert.equal([status, stdout], [0, 'pod/x created (dry run)\n']);
@@ -212,7 +212,7 @@ commands('get prints tables, objects and lists', async () => {
   assert.is(await cluster.cli('get', 'po,no', '-o', 'name'), 'pod/a\nnode/n1\nnode/n2\n');
 });
 
-commands('on a terminal of 80 columns every line fits, and what is wrong is coloured', async () => {
+commands('on a terminal of 80 columns every line fits, and problems are coloured', async () => {
   const onTerminal = (command: string) =>
     run(['script', '-qec', `stty cols 80; ${process.execPath} ${MAIN} ${command}`, '/dev/null'], {
       env: { TERM: 'xterm', NO_COLOR: '' },
@@ -229,7 +229,7 @@ commands('on a terminal of 80 columns every line fits, and what is wrong is colo
   await cluster.cli('delete', 'pod', 'broken');
 });
 
-commands('what is not there is an error in the words of the API', async () => {
+commands('an object that does not exist is an error with the text of the API', async () => {
   const { status, stderr } = await dataplane(['get', 'pod', 'nobody']);
   assert.equal([status, stderr], [1, 'Error from server (NotFound): pods "nobody" not found\n']);
 });
@@ -241,7 +241,7 @@ commands('describe shows events', async () => {
   );
 });
 
-commands('expose makes a service that selects the pod by its labels', async () => {
+commands('expose creates a service that selects the pod by its labels', async () => {
   await cluster.cli('expose', 'pod', 'a', '--type', 'NodePort', '--port', '80', '--node-port', '31419');
   const service = await cluster.get<Service>('service', 'a');
   assert.equal(service.spec.selector, { app: 'a' });
@@ -249,13 +249,13 @@ commands('expose makes a service that selects the pod by its labels', async () =
   await cluster.cli('delete', 'svc', 'a');
 });
 
-commands('exec ends with the status of its command, and has the words after --', async () => {
+commands('exec runs the command after --, and exits with its status', async () => {
   assert.is((await dataplane(['exec', 'a', '--', 'sh', '-c', 'exit 7'])).status, 7);
   assert.is(await cluster.cli('exec', 'a', '--', 'hostname'), 'a\n');
   assert.is((await dataplane(['exec', '-i', 'a', '--', 'cat'], { input: 'through\n' })).stdout, 'through\n');
 });
 
-commands('logs, of this instance and the one before, and restart', async () => {
+commands('logs of the current and the previous instance, and restart', async () => {
   await cluster.apply(processPod('talker', 'n2', ['sh', '-c', 'echo one; echo two; sleep infinity']));
   await eventually(async () => ((await cluster.cli('logs', 'talker')) === 'one\ntwo\n' ? true : undefined));
   assert.is(await cluster.cli('logs', 'talker', '--tail', '1'), 'two\n');
@@ -290,7 +290,7 @@ commands('conntrack lists, filters, counts and flushes', async () => {
   assert.match(await cluster.cli('conntrack', 'count', '--node', 'n2'), /n2 +0 +262144/);
 });
 
-commands('config changes what may change while the cluster runs, also for a controller that starts again', async () => {
+commands('config changes options of a running cluster, and a restarted controller keeps them', async () => {
   assert.match(await cluster.cli('config'), /^port-policy +open$/m);
   const set = await cluster.cli('config', 'set', 'conntrack-timeout.icmp=77', 'port-policy=declared');
   assert.match(set, /^port-policy +declared$/m);
@@ -315,7 +315,7 @@ commands('config changes what may change while the cluster runs, also for a cont
   await cluster.cli('config', 'set', 'port-policy=open');
 });
 
-commands('manifests from a file name the file', async () => {
+commands('errors in a manifest have the name of the file', async () => {
   const path = '/tmp/dataplane-cli-test.yaml';
   writeFileSync(
     path,

@@ -13,7 +13,7 @@ import { concat, fragments } from '../lib/frames/frame-builder.ts';
 import { packet } from '../lib/frames/frame-text.ts';
 import { type KernelEntry, KernelNat, type Side } from '../lib/kernel/nat.ts';
 import { Compared, SERVER } from '../lib/kernel/nat-pair.ts';
-import { A, B } from '../lib/nat-world.ts';
+import { A, B } from '../lib/nat-node.ts';
 
 const test = suite('conntrack: lifetimes, ours and the kernel’s');
 let compared: Compared;

@@ -39,7 +39,7 @@ let cluster: Cluster;
 
 test.before(async () => {
   cluster = await startCluster({
-    words: ['--nodes', '1', '--conntrack-timeout', 'udp=7', '--conntrack-timeout', 'tcp-time-wait=40'],
+    args: ['--nodes', '1', '--conntrack-timeout', 'udp=7', '--conntrack-timeout', 'tcp-time-wait=40'],
     manifests: [
       processPod('web', 'n1', [process.execPath, '-e', SERVE]),
       processPod('client', 'n1', ['sleep', '1000']),
@@ -53,8 +53,8 @@ test.after(async () => {
   await cluster?.down();
 });
 
-const flows = async (...words: string[]): Promise<ShownFlow[]> =>
-  JSON.parse(await cluster.cli('conntrack', ...words, '-o', 'json')) as ShownFlow[];
+const flows = async (...args: string[]): Promise<ShownFlow[]> =>
+  JSON.parse(await cluster.cli('conntrack', ...args, '-o', 'json')) as ShownFlow[];
 
 const ask = async (): Promise<string> =>
   output(
@@ -63,8 +63,8 @@ const ask = async (): Promise<string> =>
 
 test('--follow prints the events of a connection, filtered, one JSON object per line', async () => {
   await cluster.cli('conntrack', 'flush');
-  const words = ['conntrack', '--follow', '-o', 'json', '-p', 'tcp', '--dport', '80', '--dst-nat'];
-  const following = dataplane(words, { timeoutMs: 4000 });
+  const args = ['conntrack', '--follow', '-o', 'json', '-p', 'tcp', '--dport', '80', '--dst-nat'];
+  const following = dataplane(args, { timeoutMs: 4000 });
   await sleep(1500);
   assert.is(await cluster.fetch(podNetns('client'), `http://${CLUSTER_IP}/`), 'here');
   await ask();

@@ -23,7 +23,7 @@ import {
 const test = suite('crash and clean-up');
 let cluster: Cluster;
 
-/** Echoes lines over TCP and datagrams over UDP; says who it is. */
+/** Echoes lines over TCP and datagrams over UDP, with its name. */
 const ECHO = `
 const name = require('os').hostname();
 require('net').createServer((s) => { s.on('data', (d) => s.write(name + ':' + d)); s.on('error', () => {}); }).listen(7000);
@@ -49,7 +49,7 @@ test.before(async () => {
   };
   const echo = [process.execPath, '-e', ECHO];
   cluster = await startCluster({
-    words: ['--nodes', '2', '--workers', '2'],
+    args: ['--nodes', '2', '--workers', '2'],
     manifests: [processPod('near', 'n1', echo), processPod('far', 'n2', echo), service],
   });
 });
@@ -81,13 +81,8 @@ function openLine(netns: string, host: string, port: number) {
 
 test('a second agent of a node is refused with the pid of the first, and changes nothing', async () => {
   const before = agentPid('n1');
-  const words = [
-    'nsenter',
-    `--net=/run/netns/${nodeNetns('n1')}`,
-    process.execPath,
-    join(ROOT, 'dist/src/cli/main.js'),
-  ];
-  const { status, stderr } = await run([...words, 'agent', '--node', 'n1'], { timeoutMs: 10_000 });
+  const args = ['nsenter', `--net=/run/netns/${nodeNetns('n1')}`, process.execPath, join(ROOT, 'dist/src/cli/main.js')];
+  const { status, stderr } = await run([...args, 'agent', '--node', 'n1'], { timeoutMs: 10_000 });
   assert.is(status, 1);
   assert.match(stderr, `node n1: an agent is already running (pid ${before}); nothing was changed`);
   assert.is(agentPid('n1'), before);
@@ -150,8 +145,8 @@ test('on the wire: VXLAN with valid inner frames; in the pod: the ClusterIP, nev
     for (let i = 0; i < 5; i++) assert.is(await cluster.fetch(podNetns('near'), `http://${CLUSTER_IP}/`), 'far');
     assert.is(await cluster.fetch('dp-outside', 'http://172.18.0.11:31080/'), 'far');
     await Promise.all(captures);
-    const tshark = async (file: string, ...words: string[]): Promise<string> => {
-      const ran = await run(['tshark', '-r', file, '-o', 'ip.check_checksum:TRUE', ...words], { timeoutMs: 20_000 });
+    const tshark = async (file: string, ...args: string[]): Promise<string> => {
+      const ran = await run(['tshark', '-r', file, '-o', 'ip.check_checksum:TRUE', ...args], { timeoutMs: 20_000 });
       return ran.stdout;
     };
     const overlay = await tshark(
@@ -283,7 +278,7 @@ test('kill -9 of everything: down leaves nothing, and up works again', async () 
   });
   assert.equal(ours, [], 'no agent process is left');
   cluster = await startCluster({
-    words: ['--nodes', '1'],
+    args: ['--nodes', '1'],
     manifests: [processPod('near', 'n1', [process.execPath, '-e', ECHO])],
   });
   assert.ok(existsSync('/run/dataplane/api.sock'));

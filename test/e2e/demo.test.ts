@@ -18,11 +18,11 @@ let cluster: Cluster;
 let clusterIp = '';
 
 demo.before(async () => {
-  // The words of demo/run.sh, read from it so that the two cannot part.
+  // The arguments in demo/run.sh, read from the script so that the two cannot diverge.
   const script = readFileSync(join(ROOT, 'demo/run.sh'), 'utf8');
-  const words = /^dataplane up (.*)$/m.exec(script)?.[1]?.split(' ') ?? [];
-  assert.ok(words.includes('declared') && words.includes('demo/'), words.join(' '));
-  cluster = await startCluster({ words });
+  const args = /^dataplane up (.*)$/m.exec(script)?.[1]?.split(' ') ?? [];
+  assert.ok(args.includes('declared') && args.includes('demo/'), args.join(' '));
+  cluster = await startCluster({ args });
   await cluster.cli('expose', 'pod', 'mc3', '--type', 'NodePort', '--port', '80', '--node-port', '31418');
   clusterIp = (await cluster.get<Service>('service', 'mc3')).spec.clusterIP ?? '';
 });
@@ -72,7 +72,7 @@ demo('what nginx does not pass on cannot be reached: port 5000', async () => {
   for (const netns of [podNetns('client'), nodeNetns('n1'), nodeNetns('n2'), 'dp-outside']) {
     const before = (await drops('n1'))['port-not-declared'] ?? 0;
     const curl = await cluster.exec(netns, ['curl', '-sS', '--max-time', '3', `http://${POD_IP}:5000/`]);
-    // The outside has no route to pods unless somebody gives it one: curl says so at once as well.
+    // The outside has no route to pods by default; curl reports that at once too.
     assert.is(curl.status, 7, `${netns}: ${curl.stderr}`);
     const counted = ((await drops('n1'))['port-not-declared'] ?? 0) - before;
     assert.is(counted > 0, netns !== 'dp-outside', `${netns}: counted ${counted}`);
@@ -126,7 +126,7 @@ demo('ten restarts of nginx: no fetch hangs, the page comes back, the network st
     restarting = false;
     await loop;
   }
-  // curl's 28 is its own limit of 3 s: an answer that never came.
+  // 28: curl's own timeout of 3 s, without a response.
   assert.equal(
     fetches.filter(({ status }) => status === 28),
     [],

@@ -18,7 +18,7 @@ test.before(async () => {
   const ports = [{ name: 'http', port: 80, targetPort: 8080 }];
   const none = processPod('none', 'n1', ['sleep', '1000']);
   cluster = await startCluster({
-    words: ['--nodes', '2'],
+    args: ['--nodes', '2'],
     manifests: [
       service('web', { selector: { app: 'server' }, ports }),
       service('db', { selector: { app: 'server' }, clusterIP: 'None', ports }),

@@ -1,6 +1,6 @@
 /**
- * Host ports of pods (kubernetes test/e2e/network/hostport.go, and rows of its kind): reached from everywhere at the pod's
- * node, with the client's own address; a node takes no two pods with one port.
+ * Host ports of pods (kubernetes test/e2e/network/hostport.go, and rows of its kind): reached from everywhere at the
+ * pod's node, with the client's own address; a node takes no two pods with one port.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
@@ -19,7 +19,7 @@ const tcp = { containerPort: 80, hostPort: 8081 };
 const udp = { containerPort: 80, hostPort: 8053, protocol: 'UDP' };
 
 const { test, cluster, s } = await serviceSuite('host ports', {
-  words: ['--nodes', '2'],
+  args: ['--nodes', '2'],
   manifests: [
     echoPod('web', 'n1', 'web', { serve, ports: [tcp, udp] }),
     idlePod('client-1', 'n1'),
@@ -27,7 +27,7 @@ const { test, cluster, s } = await serviceSuite('host ports', {
   ],
 });
 
-const ip = (netns: string, ...words: string[]) => output(cluster.exec(netns, ['ip', ...words]));
+const ip = (netns: string, ...args: string[]) => output(cluster.exec(netns, ['ip', ...args]));
 const pod = (name: string, node: string, ...ports: object[]) => echoPod(name, node, name, { serve, ports });
 const clientOf = (answer: string): string => /^\S+ (\S+):\d+ /.exec(answer)?.[1] ?? answer;
 const phase = async (name: string) => (await s.api.get('Pod', name, 'default')).status;

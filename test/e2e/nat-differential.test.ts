@@ -13,7 +13,7 @@ import { packet } from '../lib/frames/frame-text.ts';
 import { reversePacket, transportAt, withTtl } from '../lib/frames/reverse-packet.ts';
 import { KernelNat, type Out, type Side } from '../lib/kernel/nat.ts';
 import { Compared, type Forwarder, Pair, ROUTER, SERVER, WAYS, type Way } from '../lib/kernel/nat-pair.ts';
-import { A, B } from '../lib/nat-world.ts';
+import { A, B } from '../lib/nat-node.ts';
 import { type Random, seededRandom } from '../lib/seeded-random.ts';
 
 const CONVERSATIONS = Number(process.env.NAT_CONVERSATIONS ?? 240);
@@ -354,7 +354,9 @@ function oneSocketConversation(_: Way, random: Random): void {
   assert.is(outside[0].has(srcPort), outside[1].has(srcPort), became);
 }
 
-/** Short connections through the NodePort, all from one port of the class 600-1023, more than it has. None is refused. */
+/**
+ * Short connections through the NodePort, all from one port of the class 600-1023, more than it has. None is refused.
+ */
 function reuseConversation(random: Random): void {
   const srcPort = 600 + random.below(PORTS);
   for (let i = 0; i < PORTS + MORE_THAN_PORTS; i++) {

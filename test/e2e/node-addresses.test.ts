@@ -55,12 +55,12 @@ async function serve(cluster: Cluster, netns: string, host: string, port: number
   });
 }
 
-async function ip(cluster: Cluster, netns: string, ...words: string[]): Promise<void> {
-  await output(cluster.exec(netns, ['ip', ...words]));
+async function ip(cluster: Cluster, netns: string, ...args: string[]): Promise<void> {
+  await output(cluster.exec(netns, ['ip', ...args]));
 }
 
-async function pings(cluster: Cluster, from: string, ...words: string[]): Promise<void> {
-  await output(cluster.exec(from, ['ping', '-c', '2', '-i', '0.2', '-W', '2', ...words]));
+async function pings(cluster: Cluster, from: string, ...args: string[]): Promise<void> {
+  await output(cluster.exec(from, ['ping', '-c', '2', '-i', '0.2', '-W', '2', ...args]));
 }
 
 /** A host behind a second card of the node, in a network of its own. */
@@ -75,12 +75,12 @@ async function secondCard(cluster: Cluster): Promise<void> {
 }
 
 for (const overlay of ['vxlan', 'host-gw', 'ipip']) {
-  const words = ['--nodes', '2', '--overlay', overlay, '--external-ip-cidr', `${BALANCER}/32`];
+  const args = ['--nodes', '2', '--overlay', overlay, '--external-ip-cidr', `${BALANCER}/32`];
   const test = suite(`addresses of a node, ${overlay}`);
   let cluster: Cluster;
 
   test('the cluster is up', async () => {
-    cluster = await startCluster({ words, manifests });
+    cluster = await startCluster({ args, manifests });
   });
 
   test('a socket bound to the node’s address reaches pods of other nodes: connects, pings, UDP', async () => {

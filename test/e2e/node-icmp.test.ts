@@ -1,6 +1,6 @@
 /**
- * A node's kernel refuses a masqueraded packet: its ICMP error reaches the pod that sent the packet, translated. Nothing
- * that a pod sends disappears without the answer that plain Linux would have given.
+ * A node's kernel refuses a masqueraded packet: its ICMP error reaches the pod that sent the packet, translated. A pod
+ * gets the same errors as it would with plain Linux.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -12,23 +12,23 @@ const CLIENT = podNetns('client');
 const test = suite('ICMP errors of the node’s kernel');
 let cluster: Cluster;
 
-/** An echo request is refused as expected; asked again for a while, as the kernel limits the rate of its errors. */
-async function refused(ip: string, expected: RegExp, ...words: string[]): Promise<void> {
+/** Checks that an echo request is refused as expected; retries, as the kernel limits the rate of its errors. */
+async function refused(ip: string, expected: RegExp, ...args: string[]): Promise<void> {
   let said = '';
   await eventually(async () => {
-    const { stdout, stderr } = await cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '4', ...words, ip]);
+    const { stdout, stderr } = await cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '4', ...args, ip]);
     said = stdout + stderr;
     return expected.test(said) || undefined;
   }, 8000).catch(() => assert.match(said, expected));
 }
 
-async function route(...words: string[]): Promise<void> {
-  await output(cluster.exec(N1, ['ip', 'route', ...words]));
+async function route(...args: string[]): Promise<void> {
+  await output(cluster.exec(N1, ['ip', 'route', ...args]));
 }
 
 test('the cluster is up', async () => {
   cluster = await startCluster({
-    words: ['--nodes', '2'],
+    args: ['--nodes', '2'],
     manifests: [processPod('client', 'n1', ['sleep', 'infinity'])],
   });
 });

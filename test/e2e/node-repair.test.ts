@@ -1,6 +1,6 @@
 /**
- * Beside others on a node: what they remove or change is back within two seconds, firewalls that drop what is forwarded do
- * not reach ours, and what cannot be restored is in the Node's Ready condition within five.
+ * Interference by other programs on a node: what they remove or change is restored within two seconds, firewalls that
+ * drop forwarded packets do not affect ours, and what cannot be restored is in the Node's Ready condition within five.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
@@ -30,10 +30,10 @@ const manifests = [
 let cluster: Cluster;
 let webIP = '';
 
-const inNode = (...words: string[]) => output(cluster.exec(N1, words));
+const inNode = (...args: string[]) => output(cluster.exec(N1, args));
 const nft = (input: string) => output(cluster.exec(N1, ['nft', '-f', '-'], { input }));
 
-/** Every path there is: between pods, in fragments, by NodePort, from the node, to the outside. */
+/** Every kind of path: between pods, in fragments, through a NodePort, from the node, to the outside. */
 async function everything(): Promise<void> {
   await output(cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '1', webIP]));
   await output(cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '1', '-s', '5000', webIP]));
@@ -50,11 +50,11 @@ async function readyOf(node: string): Promise<{ status?: string; message?: strin
   return status.conditions.find(({ type }) => type === 'Ready') ?? {};
 }
 
-for (const words of [[], ['--overlay', 'host-gw', '--no-underlay-shortcut']]) {
-  const test = suite(`beside others on a node ${words.join(' ')}`);
+for (const args of [[], ['--overlay', 'host-gw', '--no-underlay-shortcut']]) {
+  const test = suite(`beside others on a node ${args.join(' ')}`);
 
   test('the cluster is up', async () => {
-    cluster = await startCluster({ words: ['--nodes', '2', ...words], manifests });
+    cluster = await startCluster({ args: ['--nodes', '2', ...args], manifests });
     webIP = (await cluster.get<{ status: { podIP: string } }>('pod', 'web')).status.podIP;
     await output(cluster.exec('dp-outside', ['ip', 'address', 'add', `${FAR}/32`, 'dev', 'lo']));
     await everything();
@@ -80,7 +80,7 @@ for (const words of [[], ['--overlay', 'host-gw', '--no-underlay-shortcut']]) {
       await harm();
       await sleep(RESTORED_MS);
       await everything();
-      if (what.includes('nft') && words.length === 0) {
+      if (what.includes('nft') && args.length === 0) {
         assert.match(await inNode('nft', 'list', 'table', 'netdev', 'dataplane'), /fwd to "dp0"/);
       }
       assert.is((await readyOf('n1')).status, 'True');

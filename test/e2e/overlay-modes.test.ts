@@ -8,7 +8,7 @@ import { memoryName } from '../../src/shm-names.ts';
 import { attachControl, ControlWord, controlAt } from '../../src/worker/control.ts';
 import { type Cluster, eventually, nodeNetns, output } from '../lib/cluster.ts';
 import { drops, dropsMoved, type Paths, ServerPort } from '../lib/overlay/overlay.ts';
-import { CLIENT, CLIENT_IP, SERVER, SERVER_IP, startOverlayWorld } from '../lib/overlay/world.ts';
+import { CLIENT, CLIENT_IP, SERVER, SERVER_IP, startOverlayCluster } from '../lib/overlay/overlay-cluster.ts';
 import { NODE_IPS, nodePort, OUTSIDE, type Services, serviceObject, sliceObject } from '../lib/services/services.ts';
 
 /** Sends one IPIP packet (outer destination, inner source, inner destination): a UDP datagram with right checksums. */
@@ -21,14 +21,14 @@ def fold(n):
     return ~n & 0xffff
 addresses = socket.inet_aton(source) + socket.inet_aton(destination)
 udp = struct.pack('!HHHH', 4000, 9, 12, 0) + b'data'
-udp = udp[:6] + struct.pack('!H', fold(words(udp) + words(addresses) + 17 + len(udp))) + udp[8:]
+udp = udp[:6] + struct.pack('!H', fold(args(udp) + args(addresses) + 17 + len(udp))) + udp[8:]
 ip = struct.pack('!BBHHHBBH', 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + addresses
-ip = ip[:10] + struct.pack('!H', fold(words(ip))) + ip[12:]
+ip = ip[:10] + struct.pack('!H', fold(args(ip))) + ip[12:]
 socket.socket(socket.AF_INET, socket.SOCK_RAW, 4).sendto(ip + udp, (outer, 0))
 time.sleep(0.3)`;
 
 interface Mode {
-  words: string[];
+  args: string[];
   mtu: number;
   /** What tcpdump sees of a ping from client to server on n1's wire. */
   wire: RegExp;
@@ -38,20 +38,20 @@ interface Mode {
 
 const MODES: Mode[] = [
   {
-    words: ['--overlay', 'host-gw'],
+    args: ['--overlay', 'host-gw'],
     mtu: 1500,
     wire: /IP 10\.244\.1\.2 > 10\.244\.2\.2: ICMP echo request/,
     leastMbits: 200,
   },
   {
-    words: ['--overlay', 'ipip', '--workers', '2'],
+    args: ['--overlay', 'ipip', '--workers', '2'],
     needsRawSocket: true,
     mtu: 1480,
     wire: /IP 172\.18\.0\.11 > 172\.18\.0\.12: IP 10\.244\.1\.2 > 10\.244\.2\.2: ICMP echo request/,
     leastMbits: 20,
   },
   {
-    words: ['--overlay', 'ipip', '--ipip-transport', 'dp0'],
+    args: ['--overlay', 'ipip', '--ipip-transport', 'dp0'],
     mtu: 1480,
     wire: /IP 172\.18\.0\.11 > 172\.18\.0\.12: IP 10\.244\.1\.2 > 10\.244\.2\.2: ICMP echo request/,
     leastMbits: 50,
@@ -62,7 +62,7 @@ const why = whyNoRawSocket();
 if (why !== undefined) console.log(`skipped: IPIP by a raw socket: ${why}`);
 
 for (const mode of MODES) {
-  const all = suite(`overlay: ${mode.words.join(' ')}`);
+  const all = suite(`overlay: ${mode.args.join(' ')}`);
   const isLeftOut = mode.needsRawSocket && why !== undefined;
   const test = isLeftOut ? all.skip : all;
   let cluster: Cluster;
@@ -71,7 +71,7 @@ for (const mode of MODES) {
 
   if (!isLeftOut) {
     all.before(async () => {
-      ({ cluster, paths, s } = await startOverlayWorld(mode.words));
+      ({ cluster, paths, s } = await startOverlayCluster(mode.args));
     });
     all.after.each(() => s.cleanUp());
     all.after(async () => {
@@ -198,7 +198,7 @@ for (const mode of MODES) {
     await paths.stream(CLIENT, 'down', SERVER_IP, 1 << 20);
   });
 
-  if (mode.words.includes('ipip')) {
+  if (mode.args.includes('ipip')) {
     test("IPIP from an unknown node, or with a source that is not the sender's, is dropped and counted", async () => {
       const send = (netns: string, source: string, outer = '172.18.0.11') =>
         output(cluster.exec(netns, ['python3', '-c', IPIP_SENDER, outer, source, CLIENT_IP]));

@@ -8,7 +8,7 @@ import { eventually, nodeNetns, output, run } from '../lib/cluster.ts';
 import { addNamespaces, ip, makeHost, removeNamespaces } from '../lib/namespaces.ts';
 import { FOREIGN_MAC, foreignNodeObject, makeFlannel, peerOf } from '../lib/overlay/foreign-node.ts';
 import { ServerPort } from '../lib/overlay/overlay.ts';
-import { CLIENT, SERVER, SERVER_IP, startOverlayWorld } from '../lib/overlay/world.ts';
+import { CLIENT, SERVER, SERVER_IP, startOverlayCluster } from '../lib/overlay/overlay-cluster.ts';
 import { NODE_IPS, nodePort, OUTSIDE, serviceObject, sliceObject } from '../lib/services/services.ts';
 
 const NARROW = 'narrow';
@@ -19,7 +19,7 @@ const POD_MTU = 9000;
 const OVERHEAD = 50;
 
 const test = suite('overlay: packet sizes');
-const { cluster, paths, s } = await startOverlayWorld(['--mtu', `${POD_MTU}`]);
+const { cluster, paths, s } = await startOverlayCluster(['--mtu', `${POD_MTU}`]);
 test.after.each(() => s.cleanUp());
 test.after(async () => {
   s.api.close();
@@ -34,9 +34,9 @@ async function mtuOf(netns: string, device: string): Promise<number> {
   return link?.mtu as number;
 }
 
-/** Lines that `program` prints about what passes while `work` is done; it is given a moment to begin. */
-async function watched(netns: string, words: string[], work: () => Promise<unknown>): Promise<string> {
-  const watch = cluster.start(netns, words);
+/** The lines that `program` prints about traffic during `work`, which begins after a moment. */
+async function watched(netns: string, args: string[], work: () => Promise<unknown>): Promise<string> {
+  const watch = cluster.start(netns, args);
   let seen = '';
   let said = '';
   watch.stdout?.setEncoding('utf8').on('data', (text: string) => {
@@ -91,8 +91,8 @@ test('--mtu 9000: pods have it, and an underlay with room for the overlay', asyn
 
 test('a full-size packet travels in one frame', async () => {
   const fields = ['ip.len', 'vxlan.vni', 'icmp.type'].flatMap((field) => ['-e', field]);
-  const words = ['tshark', '-l', '-n', '-i', 'to-n1', '-c', '1', '-Y', 'vxlan && icmp', '-T', 'fields', ...fields];
-  const seen = await watched(OUTSIDE, [...words, '-f', 'udp port 4789'], () =>
+  const args = ['tshark', '-l', '-n', '-i', 'to-n1', '-c', '1', '-Y', 'vxlan && icmp', '-T', 'fields', ...fields];
+  const seen = await watched(OUTSIDE, [...args, '-f', 'udp port 4789'], () =>
     paths.ping(CLIENT, SERVER_IP, '-M', 'do', '-s', `${POD_MTU - 28}`),
   );
   assert.match(seen, new RegExp(`^${POD_MTU + OVERHEAD},${POD_MTU}\\t1\\t`));
@@ -125,7 +125,7 @@ test('a smaller underlay MTU is applied to dp0, pods and tables, and larger pack
   await paths.ping(CLIENT, SERVER_IP, '-M', 'do', '-s', '1322');
   for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, SERVER_IP, 8 << 20);
   await paths.datagrams(CLIENT, SERVER_IP, [1322, 1323, 9000]);
-  // A pod that does not know: its device was made larger by somebody in it.
+  // A pod with a larger MTU, which was set inside it.
   await output(cluster.exec(CLIENT, ['ip', 'link', 'set', 'eth0', 'mtu', '9000']));
   const { stdout } = await paths.tryPing(CLIENT, SERVER_IP, '-M', 'do', '-s', '1400');
   assert.match(stdout, /From 10\.244\.1\.1 .*Frag needed and DF set \(mtu = 1350\)/);

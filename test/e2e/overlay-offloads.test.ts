@@ -15,20 +15,20 @@ const [CLIENT_IP, SERVER_IP, NEAR_IP] = ['10.244.1.2', '10.244.2.2', '10.244.1.3
 const UDP_BULK = ['python3', join(ROOT, 'test/lib/overlay/udp-bulk.py')];
 const UDP_PORT = 7002;
 
-for (const { words, tunnelOffload } of [
-  { words: [], tunnelOffload: true },
-  { words: ['--no-tunnel-offload', '--workers', '2'], tunnelOffload: false },
-  { words: ['--offloads', 'tcp'], tunnelOffload: false },
-  { words: ['--offloads', 'none'], tunnelOffload: false },
+for (const { args, tunnelOffload } of [
+  { args: [], tunnelOffload: true },
+  { args: ['--no-tunnel-offload', '--workers', '2'], tunnelOffload: false },
+  { args: ['--offloads', 'tcp'], tunnelOffload: false },
+  { args: ['--offloads', 'none'], tunnelOffload: false },
 ]) {
-  const test = suite(`overlay: offloads ${words.join(' ') || 'of this kernel'}`);
+  const test = suite(`overlay: offloads ${args.join(' ') || 'of this kernel'}`);
   let cluster: Cluster;
   let paths: Paths;
   let s: Services;
 
   test.before(async () => {
     cluster = await startCluster({
-      words,
+      args,
       manifests: [idlePod('client', 'n1'), idlePod('near', 'n1'), idlePod('server', 'n2')],
     });
     paths = new Paths(cluster);
@@ -49,9 +49,9 @@ for (const { words, tunnelOffload } of [
     if (!tunnelOffload) assert.is(n1?.overlay.tunnelOffload, false);
     const features = await output(cluster.exec(CLIENT, ['ethtool', '-k', 'eth0']));
     const has = (feature: string): boolean => new RegExp(`^\\s*${feature}: on`, 'm').test(features);
-    assert.is(has('tx-tcp-segmentation'), !words.includes('none'));
-    assert.is(has('tx-checksum-ip-generic'), !words.includes('none'));
-    if (words.includes('tcp')) assert.not.ok(has('tx-udp-segmentation'));
+    assert.is(has('tx-tcp-segmentation'), !args.includes('none'));
+    assert.is(has('tx-checksum-ip-generic'), !args.includes('none'));
+    if (args.includes('tcp')) assert.not.ok(has('tx-udp-segmentation'));
   });
 
   test('bulk TCP across nodes arrives as it was sent, both ways', async () => {
@@ -84,8 +84,8 @@ for (const { words, tunnelOffload } of [
         [SERVER_IP, 1400],
         [NEAR_IP, 1400],
       ] as const) {
-        const words = [ip, UDP_PORT, size, 400, batch].map(String);
-        const said = await output(cluster.exec(CLIENT, [...UDP_BULK, 'send', ...words]));
+        const args = [ip, UDP_PORT, size, 400, batch].map(String);
+        const said = await output(cluster.exec(CLIENT, [...UDP_BULK, 'send', ...args]));
         const [arrived = 0, spoiled = 0] = said.split(' ').map(Number);
         assert.is(spoiled, 0, `${ip}, ${size} bytes: ${said}`);
         assert.ok(arrived > 390 && arrived <= 400, `${ip}, ${size} bytes: ${said}`);

@@ -32,7 +32,7 @@ const PORT = 8472;
 if (why === undefined) {
   all.before(async () => {
     // flannel's own port, which it chose before VXLAN had one.
-    cluster = await startCluster({ words: ['--vxlan-port', `${PORT}`], manifests: [idlePod('client', 'n1')] });
+    cluster = await startCluster({ args: ['--vxlan-port', `${PORT}`], manifests: [idlePod('client', 'n1')] });
     paths = new Paths(cluster);
     node = await makeOvsNode([peerOf(1)], PORT);
     await cluster.apply(foreignNodeObject(OVS_MAC, 1, OVS_IP, OVS_CIDR));

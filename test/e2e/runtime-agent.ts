@@ -3,10 +3,10 @@
  *
  *   node runtime-agent.js STATE-DIRECTORY
  */
-import { mc3, World } from './runtime-world.ts';
+import { mc3, RuntimeFixture } from './runtime-fixture.ts';
 
-const world = new World(process.argv[2]);
-mc3(world);
-await world.ready('mc3');
+const runtime = new RuntimeFixture(process.argv[2]);
+mc3(runtime);
+await runtime.ready('mc3');
 console.log('ready');
 setInterval(() => {}, 1000);

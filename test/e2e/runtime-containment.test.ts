@@ -5,15 +5,15 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
+import { NAMESPACE, until } from './runtime-fixture.ts';
 import { runtimeSuite } from './runtime-suite.ts';
-import { NAMESPACE, until } from './runtime-world.ts';
 
 const { test } = runtimeSuite('runtime: containment', import.meta.url);
 
 /** Block and character devices of every machine: the kernel's memory devices, the first loop device. */
 const NODES = ['c 1 1', 'c 1 4', 'b 7 0', 'c 10 237', 'c 10 200'];
 
-test('a device node created by a container cannot be opened, wherever it is created', async ({ world }) => {
+test('a device node created by a container cannot be opened, wherever it is created', async ({ runtime }) => {
   const places = ['/dev', '/tmp', '/root', '/run', '/shared', '/var/tmp'];
   const attempts = places.flatMap((place) =>
     NODES.map(
@@ -21,7 +21,7 @@ test('a device node created by a container cannot be opened, wherever it is crea
         `mknod ${place}/node${i} ${node} 2>/dev/null && (exec 3<${place}/node${i}) 2>/dev/null && echo "opened ${place}/node${i} (${node})"`,
     ),
   );
-  world.pod('devices', {
+  runtime.pod('devices', {
     containers: [
       {
         name: 'c',
@@ -32,12 +32,12 @@ test('a device node created by a container cannot be opened, wherever it is crea
     ],
     volumes: [{ name: 'shared', emptyDir: {} }],
   });
-  await world.ready('devices');
-  await until('attempts', () => world.log('devices', 'c').includes('tried'));
-  assert.is(world.log('devices', 'c'), 'tried\n');
+  await runtime.ready('devices');
+  await until('attempts', () => runtime.log('devices', 'c').includes('tried'));
+  assert.is(runtime.log('devices', 'c'), 'tried\n');
 });
 
-test('the devices a container should have work', async ({ world }) => {
+test('the devices a container should have work', async ({ runtime }) => {
   const script = [
     'echo gone > /dev/null',
     'test "$(head -c 3 /dev/zero | od -An -tx1 | tr -d " ")" = 000000',
@@ -47,14 +47,14 @@ test('the devices a container should have work', async ({ world }) => {
     'echo all of them',
     'exec sleep 1000',
   ];
-  world.pod('null', { containers: [{ name: 'c', image: 'process', command: ['sh', '-ec', script.join('\n')] }] });
-  await world.ready('null');
-  await until('devices', () => world.log('null', 'c').includes('all of them'));
+  runtime.pod('null', { containers: [{ name: 'c', image: 'process', command: ['sh', '-ec', script.join('\n')] }] });
+  await runtime.ready('null');
+  await until('devices', () => runtime.log('null', 'c').includes('all of them'));
 });
 
-test('another user of the host cannot read the volumes and logs of a pod', async ({ world }) => {
-  world.configMap('settings', { password: 'secret' });
-  world.pod('private', {
+test('another user of the host cannot read the volumes and logs of a pod', async ({ runtime }) => {
+  runtime.configMap('settings', { password: 'secret' });
+  runtime.pod('private', {
     containers: [
       {
         name: 'c',
@@ -65,8 +65,8 @@ test('another user of the host cannot read the volumes and logs of a pod', async
     ],
     volumes: [{ name: 'settings', configMap: { name: 'settings' } }],
   });
-  await world.ready('private');
-  const pods = join(world.stateDir, 'pods');
+  await runtime.ready('private');
+  const pods = join(runtime.stateDir, 'pods');
   const file = execFileSync('find', [pods, '-name', 'password'], { encoding: 'utf8' }).trim().split('\n')[0] ?? '';
   assert.ok(existsSync(file), file);
   assert.is(statSync(pods).mode & 0o777, 0o700);
@@ -75,7 +75,7 @@ test('another user of the host cannot read the volumes and logs of a pod', async
   });
   assert.is(nobody.stdout, '');
   assert.match(nobody.stderr, 'Permission denied');
-  assert.ok(world.status('private').containerStatuses?.[0]?.ready, NAMESPACE);
+  assert.ok(runtime.status('private').containerStatuses?.[0]?.ready, NAMESPACE);
 });
 
 test.run();

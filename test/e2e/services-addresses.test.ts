@@ -1,6 +1,6 @@
 /**
- * The addresses a service can be reached at, from pods, nodes and outside. Named after the Kubernetes end-to-end tests they
- * mirror (kubernetes test/e2e/network/service.go, networking.go).
+ * The addresses a service can be reached at, from pods, nodes and outside. Named after the Kubernetes end-to-end tests
+ * they mirror (kubernetes test/e2e/network/service.go, networking.go).
  */
 import * as assert from 'uvu/assert';
 import { eventually, nodeNetns } from '../lib/cluster.ts';
@@ -8,7 +8,7 @@ import { balancerIp, nodePort, OUTSIDE, REFUSED, serviceObject, vip } from '../l
 import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/services/suite.ts';
 
 const { test, cluster, s } = await serviceSuite('addresses', {
-  words: ['--load-balancer-pool', '198.51.100.0/28', '--external-ip-cidr', '203.0.113.0/24'],
+  args: ['--load-balancer-pool', '198.51.100.0/28', '--external-ip-cidr', '203.0.113.0/24'],
   manifests: PODS,
 });
 

@@ -28,14 +28,14 @@ const sticky = (timeoutSeconds?: number) => ({
 });
 
 const { test, cluster, s } = await serviceSuite('affinity', {
-  words: ['--load-balancer-pool', '198.51.100.0/28'],
+  args: ['--load-balancer-pool', '198.51.100.0/28'],
   manifests: [
     ...ALL.map((name, i) => echoPod(name, i % 2 === 0 ? 'n1' : 'n2', 'web', { labels: { only: name } })),
     idlePod('client', 'n1'),
   ],
 });
 
-/** Answers by one endpoint alone. */
+/** Checks that only one endpoint replies. */
 async function oneOnly(netns: string, place: string, count = 15): Promise<string> {
   const names = await s.names(netns, place, count);
   assert.is(names.length, 1, `${place} from ${netns}: ${names.join()}`);
@@ -45,7 +45,7 @@ async function oneOnly(netns: string, place: string, count = 15): Promise<string
 
 const upUdp = (netns: string, place: string) =>
   eventually(async () => (ALL.includes(nameOf(await s.datagram(netns, place))) ? true : undefined));
-/** Waits until the service answers at all. */
+/** Waits until the service replies. */
 const up = (netns: string, place: string) =>
   eventually(async () => (ALL.includes((await s.names(netns, place, 1))[0] as string) ? true : undefined));
 

@@ -21,15 +21,15 @@ import {
 import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/services/suite.ts';
 
 const { test, cluster, s } = await serviceSuite('choice', {
-  words: ['--load-balancer-pool', '198.51.100.0/28'],
+  args: ['--load-balancer-pool', '198.51.100.0/28'],
   manifests: PODS,
 });
 
-/** A pod that goes on serving while it ends. */
+/** A pod that keeps serving while it terminates. */
 const draining = (name: string, node: string) =>
   echoPod(name, node, 'drain', { serve: ['tcp:80', 'udp:80', 'linger=20000'], graceSeconds: 30 });
 
-/** Two such pods, one per node, and their deletion begun. */
+/** Two such pods, one per node, that are being deleted. */
 async function endBoth(serviceName: string): Promise<void> {
   for (const name of ['drain-1', 'drain-2']) await s.remove('Pod', name);
   await s.readyEndpoints(serviceName, 0);
@@ -187,8 +187,8 @@ test('should recreate its iptables rules if they are deleted', async () => {
       .sort()
       .join('\n');
   const before = await inForce();
-  const words = ['ip', 'route', 'del', ip, 'dev', 'dp0'];
-  assert.is((await cluster.exec(nodeNetns('n1'), words)).status, 0);
+  const args = ['ip', 'route', 'del', ip, 'dev', 'dp0'];
+  assert.is((await cluster.exec(nodeNetns('n1'), args)).status, 0);
   const ours = [5, 10, 10, 10, 10, 11, 12, 13].map((preference) => `rule del pref ${preference}\n`).join('');
   await cluster.exec(nodeNetns('n1'), ['ip', '-force', '-batch', '-'], { input: ours });
   assert.is.not(await inForce(), before);

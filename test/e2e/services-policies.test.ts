@@ -1,6 +1,6 @@
 /**
- * Which endpoints a client gets, by where it comes from: traffic policies, health checks, source ranges. Named after the
- * Kubernetes end-to-end tests they mirror (kubernetes test/e2e/network/service.go, loadbalancer.go, kube_proxy.go).
+ * Which endpoints a client gets, by where it comes from: traffic policies, health checks, source ranges. Named after
+ * the Kubernetes end-to-end tests they mirror (kubernetes test/e2e/network/service.go, loadbalancer.go, kube_proxy.go).
  */
 import * as assert from 'uvu/assert';
 import { eventually, nodeNetns } from '../lib/cluster.ts';
@@ -22,7 +22,7 @@ import {
 import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/services/suite.ts';
 
 const { test, cluster, s } = await serviceSuite('policies', {
-  words: ['--load-balancer-pool', '198.51.100.0/28'],
+  args: ['--load-balancer-pool', '198.51.100.0/28'],
   manifests: PODS,
 });
 const OUTSIDE_IP = '172.18.0.1';

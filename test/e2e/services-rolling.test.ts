@@ -13,7 +13,7 @@ const CHANGES = 100;
 /** How long a pod keeps serving after it is asked to end, before it finishes open requests. */
 const LINGER = 'linger=1000';
 
-/** Pods there are, oldest first, by node. */
+/** The present pods, oldest first, by node. */
 const pods: Record<'n1' | 'n2', string[]> = { n1: [], n2: [] };
 let made = 0;
 const nextPod = (node: 'n1' | 'n2') => {
@@ -32,10 +32,10 @@ interface Load {
   readonly report: Promise<string>;
 }
 
-/** wrk, a connection for each request, until it is interrupted. */
+/** wrk with one connection per request, until it is interrupted. */
 function load(netns: string, place: string): Load {
-  const words = ['wrk', '-t', '1', '-c', '2', '-d', '280', '--timeout', '2', '-H', 'Connection: close'];
-  const child = cluster.start(netns, [...words, `http://${place}/`]);
+  const args = ['wrk', '-t', '1', '-c', '2', '-d', '280', '--timeout', '2', '-H', 'Connection: close'];
+  const child = cluster.start(netns, [...args, `http://${place}/`]);
   let text = '';
   child.stdout?.setEncoding('utf8').on('data', (more: string) => {
     text += more;
@@ -43,14 +43,14 @@ function load(netns: string, place: string): Load {
   return { place, child, report: new Promise((resolve) => child.once('close', () => resolve(text))) };
 }
 
-/** One more on this node; resolves when it is ready. */
+/** Starts one more pod on this node; resolves when it is ready. */
 async function add(node: 'n1' | 'n2'): Promise<void> {
   const object = nextPod(node);
   await s.api.create(object as never);
   await s.pod(object.metadata.name);
 }
 
-/** The oldest of this node begins to end. */
+/** Begins to delete the oldest pod of this node. */
 async function remove(node: 'n1' | 'n2'): Promise<void> {
   await s.remove('Pod', pods[node].shift() as string);
 }
@@ -87,7 +87,7 @@ test('should not have connectivity disruption during rolling update with externa
   }
 });
 
-/** Those there are, of node n1 or of both. */
+/** The present pods, of node n1 or of both. */
 async function namesOf(local: boolean): Promise<string[]> {
   return local ? pods.n1 : [...pods.n1, ...pods.n2];
 }

@@ -89,9 +89,9 @@ test('iperf3: bulk data in both directions, over a ClusterIP and a NodePort', as
   ] as const;
   for (const [netns, address, port, runs] of places) {
     for (const more of runs) {
-      const words = ['iperf3', '-c', address, '-p', `${port}`, '-t', '1', '-J', ...more];
+      const args = ['iperf3', '-c', address, '-p', `${port}`, '-t', '1', '-J', ...more];
       const { end, error } = await eventually(async () => {
-        const result = JSON.parse((await cluster.exec(netns, words)).stdout);
+        const result = JSON.parse((await cluster.exec(netns, args)).stdout);
         return result.error === undefined ? result : undefined;
       });
       assert.is(error, undefined, `${netns} ${more.join(' ')}`);
@@ -113,8 +113,8 @@ def segment(sequence, checksum):
 pseudo = source + destination + struct.pack('!BBH', 0, 6, 25)
 raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
 for sequence in range(0, 1 << 32, 1 << 29):
-    words = pseudo + segment(sequence, 0) + b'\\0'
-    total = sum(struct.unpack('!%dH' % (len(words) // 2), words))
+    packet = pseudo + segment(sequence, 0) + b'\\0'
+    total = sum(struct.unpack('!%dH' % (len(packet) // 2), packet))
     while total >> 16: total = (total & 0xffff) + (total >> 16)
     raw.sendto(segment(sequence, ~total & 0xffff), (sys.argv[2], 0))
 `;

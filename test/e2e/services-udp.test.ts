@@ -27,17 +27,17 @@ const serve = ['tcp:80', 'udp:80', 'udp:81'];
 
 const { test, cluster, s } = await serviceSuite('udp', {
   // In the underlay: node addresses are passed over, the rest is routed as any other.
-  words: ['--load-balancer-pool', '172.18.0.10-172.18.0.15'],
+  args: ['--load-balancer-pool', '172.18.0.10-172.18.0.15'],
   manifests: [echoPod('a', 'n1', 'a', { serve }), echoPod('b', 'n2', 'b', { serve }), idlePod('client', 'n2')],
 });
 
-/** A client with one socket, that sends every so many milliseconds. */
+/** A client with one socket that sends at an interval. */
 const talk = (netns: string, place: string, intervalMs: number, sourcePort?: number) =>
   new Talker(cluster, netns, place, intervalMs, sourcePort);
 
 const pod = (name: string, node: string) => echoPod(name, node, 'cycle', { serve });
 
-/** The server's pod is replaced by another, and the client's one socket comes to it. */
+/** Replaces the server's pod, and checks that the client's socket reaches the new one. */
 async function cycles(
   netns: string,
   placeOf: (service: Service) => string,

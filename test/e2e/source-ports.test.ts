@@ -1,7 +1,7 @@
 /**
- * Many short connections from behind one address: from a pod to one server outside, and from outside by a NodePort with one
- * endpoint. None may fail, however many there are (cilium #23604, kubernetes #76699). The short form has few source ports
- * and 20,000 connections; the full one has those of a real cluster, and 100,000:
+ * Many short connections from behind one address: from a pod to one server outside, and from outside by a NodePort with
+ * one endpoint. None may fail, however many there are (cilium #23604, kubernetes #76699). The short form has few source
+ * ports and 20,000 connections; the full one has those of a real cluster, and 100,000:
  *
  *   npm run test:source-ports
  */
@@ -28,7 +28,7 @@ let cluster: Cluster;
 test.before(async () => {
   const server = processPod('server', 'n1', [...PROGRAM, 'serve', '80']);
   cluster = await startCluster({
-    words: ['--nodes', '1', ...(FULL ? [] : ['--masquerade-ports', '40000-40999'])],
+    args: ['--nodes', '1', ...(FULL ? [] : ['--masquerade-ports', '40000-40999'])],
     manifests: [
       { ...server, metadata: { ...server.metadata, labels: { app: 'web' } } },
       processPod('client', 'n1', ['sleep', 'infinity']),
@@ -52,8 +52,8 @@ test.after(async () => {
 
 async function shortConnections(netns: string, to: string, count: number, ...from: string[]): Promise<Outcome> {
   const [host = '', port = ''] = to.split(':');
-  const words = ['ip', 'netns', 'exec', netns, ...PROGRAM, 'connect', host, port, String(count), ...from];
-  return JSON.parse(await output(run(words, { timeoutMs: TIMEOUT_MS }))) as Outcome;
+  const args = ['ip', 'netns', 'exec', netns, ...PROGRAM, 'connect', host, port, String(count), ...from];
+  return JSON.parse(await output(run(args, { timeoutMs: TIMEOUT_MS }))) as Outcome;
 }
 
 const told = (what: string, outcome: Outcome): void => {

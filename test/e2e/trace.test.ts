@@ -24,7 +24,7 @@ let cluster: Cluster;
 
 test.before(async () => {
   cluster = await startCluster({
-    words: ['--nodes', '2'],
+    args: ['--nodes', '2'],
     manifests: [
       processPod('web', 'n1', [process.execPath, '-e', SERVE, 'web']),
       processPod('client', 'n2', ['sleep', '1000']),
@@ -39,8 +39,8 @@ test.after(async () => {
   await cluster?.down();
 });
 
-const trace = async (...words: string[]): Promise<NodeTrace[]> =>
-  JSON.parse(await cluster.cli('trace', ...words, '-o', 'json')) as NodeTrace[];
+const trace = async (...args: string[]): Promise<NodeTrace[]> =>
+  JSON.parse(await cluster.cli('trace', ...args, '-o', 'json')) as NodeTrace[];
 
 interface Flow {
   original: { dst: string; srcPort: number };
@@ -147,14 +147,14 @@ test('a frame in hexadecimal, and the same frame of a capture, start at the pod 
 });
 
 test('unknown names and invalid arguments are refused', async () => {
-  for (const [words, message] of [
+  for (const [args, message] of [
     [['trace', 'pod/nobody', '--to', 'svc/web'], 'there is no pod nobody in namespace default'],
     [['trace', 'pod/client', '--to', 'svc/nothing'], 'there is no service nothing in namespace default'],
     [['trace', 'pod/client', '--to', '10.96.4.1'], '--to needs a port for tcp'],
     [['trace', 'pod/client'], '--to is missing'],
     [['trace', 'pod/client', '--hex', '00ff'], 'the frame has 2 bytes'],
   ] as const) {
-    const { status, stderr } = await dataplane(words);
+    const { status, stderr } = await dataplane(args);
     assert.is.not(status, 0);
     assert.match(stderr, message);
   }

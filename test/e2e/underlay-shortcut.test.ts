@@ -14,20 +14,20 @@ const service = {
   spec: { type: 'NodePort', selector: { app: 'web' }, ports: [{ port: 80, nodePort: NODE_PORT }] },
 };
 
-const nft = (...words: string[]) => run(['ip', 'netns', 'exec', nodeNetns('n1'), 'nft', ...words]);
+const nft = (...args: string[]) => run(['ip', 'netns', 'exec', nodeNetns('n1'), 'nft', ...args]);
 
 /** TTL of the SYNs that reach the pod from outside, through n1 and through n2. */
 async function ttls(cluster: Cluster): Promise<number[]> {
-  const words = ['timeout', '4', 'tcpdump', '-Z', 'root', '-ni', 'eth0', '-v', '-c', '2', 'tcp[tcpflags] == tcp-syn'];
-  const capture = run(['ip', 'netns', 'exec', podNetns('web'), ...words], { timeoutMs: 8000 });
+  const args = ['timeout', '4', 'tcpdump', '-Z', 'root', '-ni', 'eth0', '-v', '-c', '2', 'tcp[tcpflags] == tcp-syn'];
+  const capture = run(['ip', 'netns', 'exec', podNetns('web'), ...args], { timeoutMs: 8000 });
   await sleep(1000);
   for (const node of ['172.18.0.11', '172.18.0.12']) await cluster.fetch('dp-outside', `http://${node}:${NODE_PORT}/`);
   return [...(await capture).stdout.matchAll(/ttl (\d+)/g)].map((match) => Number(match[1]));
 }
 
-async function withCluster(words: string[], work: (cluster: Cluster) => Promise<void>): Promise<void> {
+async function withCluster(args: string[], work: (cluster: Cluster) => Promise<void>): Promise<void> {
   const manifests = [processPod('web', 'n1', [process.execPath, '-e', SERVE]), service];
-  const cluster = await startCluster({ words: ['--nodes', '2', ...words], manifests });
+  const cluster = await startCluster({ args: ['--nodes', '2', ...args], manifests });
   try {
     await cluster.fetch('dp-outside', `http://172.18.0.11:${NODE_PORT}/`, '--retry', '20', '--retry-connrefused');
     await work(cluster);
@@ -42,7 +42,7 @@ test('each router decrements the TTL once: n1, and n2 and n1', async () => {
   await withCluster([], async (cluster) => {
     assert.match(await output(nft('list', 'table', 'netdev', 'dataplane')), /fwd to "dp0"/);
     assert.equal(await ttls(cluster), [63, 62]);
-    // Somebody flushes nftables: the rules and routes carry on.
+    // After a flush of nftables, rules and routes still forward.
     await output(nft('delete', 'table', 'netdev', 'dataplane'));
     assert.equal(await ttls(cluster), [63, 62]);
   });

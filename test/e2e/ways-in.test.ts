@@ -19,7 +19,7 @@ test.before(async () => {
   directory = mkdtempSync(join(tmpdir(), 'ways-in-'));
   const service = (name: string, spec: object) => ({ apiVersion: 'v1', kind: 'Service', metadata: { name }, spec });
   cluster = await startCluster({
-    words: ['--nodes', '2', '--publish', '18080:svc/web:http', '--publish', '127.0.0.1:18081:svc/later:80'],
+    args: ['--nodes', '2', '--publish', '18080:svc/web:http', '--publish', '127.0.0.1:18081:svc/later:80'],
     manifests: [
       service('web', { selector: { app: 'server' }, ports: [{ name: 'http', port: 80, targetPort: 8080 }] }),
       processPod('server', 'n2', serveAt('8080')),
@@ -33,11 +33,11 @@ test.after(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-const curl = (url: string, ...words: string[]) => run(['curl', '-sS', '--max-time', '5', ...words, url]);
+const curl = (url: string, ...args: string[]) => run(['curl', '-sS', '--max-time', '5', ...args, url]);
 
 test('run: a program of the host in the network of outside, a node or a pod, its status passed on', async () => {
-  const addresses = async (...words: string[]) =>
-    output(dataplane(['run', ...words, '--', 'ip', '-4', '-o', 'address']));
+  const addresses = async (...args: string[]) =>
+    output(dataplane(['run', ...args, '--', 'ip', '-4', '-o', 'address']));
   assert.match(await addresses(), '172.18.0.1/24');
   assert.match(await addresses('--from', 'node/n2'), '172.18.0.12/24');
   const { status } = await cluster.get<{ status: { podIP: string } }>('pod', 'server');
@@ -60,13 +60,13 @@ test('run --junit writes the outcome as a report', async () => {
 });
 
 test('run: what does not exist is an error that says so', async () => {
-  for (const [words, message] of [
+  for (const [args, message] of [
     [['run', '--from', 'pod/nobody', '--', 'true'], /pod nobody has no network namespace on this machine/],
     [['run', '--from', 'node/n9', '--', 'true'], /there is no node n9 on this machine: there are n1, n2/],
     [['run', '--from', 'svc/web', '--', 'true'], /expected outside, node\/NAME or pod\/NAME/],
     [['run'], /the program is missing/],
   ] as const) {
-    const { status, stderr } = await dataplane(words);
+    const { status, stderr } = await dataplane(args);
     assert.ok(status !== 0);
     assert.match(stderr, message);
   }

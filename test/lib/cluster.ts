@@ -1,7 +1,7 @@
 /**
  * A cluster for a test: brought up, driven by its command line and from inside its namespaces, always taken down.
  *
- *   const cluster = await startCluster({ words: ['--nodes', '2', '-f', 'demo/'] });
+ *   const cluster = await startCluster({ args: ['--nodes', '2', '-f', 'demo/'] });
  *   await cluster.exec('dp-outside', ['curl', '-s', 'http://172.18.0.11:31418/']);
  *   await cluster.down();                                   // in test.after; also done when the process ends early
  */
@@ -29,7 +29,7 @@ export interface RunOptions {
 
 export interface ClusterOptions {
   /** Further arguments for `dataplane up`. */
-  words?: readonly string[];
+  args?: readonly string[];
   /** Manifests, passed on stdin. */
   manifests?: readonly object[];
 }
@@ -52,9 +52,9 @@ export function whyNoCluster(): string | undefined {
 }
 
 /** Runs a program to its end; a non-zero status is a result, not an error. */
-export function run(words: readonly string[], { input, timeoutMs = 30_000, env }: RunOptions = {}): Promise<Ran> {
+export function run(args: readonly string[], { input, timeoutMs = 30_000, env }: RunOptions = {}): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const [program, ...rest] = words;
+    const [program, ...rest] = args;
     const child = spawn(program!, rest, { cwd: ROOT, env: { ...process.env, ...env }, stdio: 'pipe' });
     const output = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const) {
@@ -66,7 +66,7 @@ export function run(words: readonly string[], { input, timeoutMs = 30_000, env }
     child.on('error', reject);
     child.on('close', (code, signal) => {
       clearTimeout(timer);
-      if (signal !== null) output.stderr += `\n(${words.join(' ')}: ${signal} after ${timeoutMs} ms)`;
+      if (signal !== null) output.stderr += `\n(${args.join(' ')}: ${signal} after ${timeoutMs} ms)`;
       resolve({ status: code ?? 128, ...output });
     });
     child.stdin.on('error', () => {});
@@ -75,8 +75,8 @@ export function run(words: readonly string[], { input, timeoutMs = 30_000, env }
 }
 
 /** `dataplane …` */
-export const dataplane = (words: readonly string[], options?: RunOptions) =>
-  run([process.execPath, MAIN, ...words], options);
+export const dataplane = (args: readonly string[], options?: RunOptions) =>
+  run([process.execPath, MAIN, ...args], options);
 
 /** Output of a program. @throws Error with its output if its status is not 0 */
 export async function output(ran: Promise<Ran>): Promise<string> {
@@ -98,13 +98,13 @@ export class Cluster {
   }
 
   /** Standard output of `dataplane …`. @throws Error if it fails */
-  cli(...words: string[]): Promise<string> {
-    return output(dataplane(words));
+  cli(...args: string[]): Promise<string> {
+    return output(dataplane(args));
   }
 
   /** `dataplane get … -o json`, parsed. */
-  async get<T>(...words: string[]): Promise<T> {
-    return JSON.parse(await this.cli('get', ...words, '-o', 'json')) as T;
+  async get<T>(...args: string[]): Promise<T> {
+    return JSON.parse(await this.cli('get', ...args, '-o', 'json')) as T;
   }
 
   async apply(...manifests: object[]): Promise<void> {
@@ -116,29 +116,29 @@ export class Cluster {
   }
 
   /** Runs a program inside a namespace: `dp-outside`, `nodeNetns('n1')`, `podNetns('client')`. */
-  exec(netns: string, words: readonly string[], options?: RunOptions): Promise<Ran> {
-    return run(['ip', 'netns', 'exec', netns, ...words], options);
+  exec(netns: string, args: readonly string[], options?: RunOptions): Promise<Ran> {
+    return run(['ip', 'netns', 'exec', netns, ...args], options);
   }
 
   /** Starts a program inside a namespace, which keeps running until `down`. */
-  start(netns: string, words: readonly string[]): ChildProcess {
-    const child = spawn('ip', ['netns', 'exec', netns, ...words], { stdio: ['pipe', 'pipe', 'pipe'] });
+  start(netns: string, args: readonly string[]): ChildProcess {
+    const child = spawn('ip', ['netns', 'exec', netns, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
     this.children.add(child);
     child.once('exit', () => this.children.delete(child));
     return child;
   }
 
   /** Starts `dataplane …` and leaves it running until `down`. */
-  startHere(words: readonly string[]): ChildProcess {
-    const child = spawn(process.execPath, [MAIN, ...words], { stdio: 'ignore' });
+  startHere(args: readonly string[]): ChildProcess {
+    const child = spawn(process.execPath, [MAIN, ...args], { stdio: 'ignore' });
     this.children.add(child);
     child.once('exit', () => this.children.delete(child));
     return child;
   }
 
   /** The page at `url` as fetched from `netns`; a failure is an `Error` with curl's message. */
-  async fetch(netns: string, url: string, ...words: string[]): Promise<string> {
-    return output(this.exec(netns, ['curl', '-sS', '--max-time', '5', ...words, url]));
+  async fetch(netns: string, url: string, ...args: string[]): Promise<string> {
+    return output(this.exec(netns, ['curl', '-sS', '--max-time', '5', ...args, url]));
   }
 
   /** Removes everything. @throws Error if something is left behind */
@@ -152,11 +152,11 @@ export class Cluster {
 }
 
 /** Brings a cluster up. @throws Error with the output of `dataplane up`; nothing is left then */
-export async function startCluster({ words = [], manifests = [] }: ClusterOptions = {}): Promise<Cluster> {
+export async function startCluster({ args = [], manifests = [] }: ClusterOptions = {}): Promise<Cluster> {
   const cluster = new Cluster();
   try {
     const files = manifests.length > 0 ? ['-f', '-'] : [];
-    await output(dataplane(['up', ...words, ...files], { timeoutMs: 120_000, input: asList(manifests) }));
+    await output(dataplane(['up', ...args, ...files], { timeoutMs: 120_000, input: asList(manifests) }));
     return cluster;
   } catch (error) {
     await cluster.down();

@@ -13,18 +13,18 @@ export function whyNoKubectl(): string | undefined {
 }
 
 /** Runs kubectl to its end, on this machine as its users do. */
-export function tryKubectl(words: readonly string[], options: RunOptions = {}): Promise<Ran> {
-  return run([PROGRAM, ...words], { ...options, env: { ...KUBECTL_ENV, ...options.env } });
+export function tryKubectl(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+  return run([PROGRAM, ...args], { ...options, env: { ...KUBECTL_ENV, ...options.env } });
 }
 
 /** kubectl's output. @throws Error with its output if it failed */
-export const kubectl = (words: readonly string[], options?: RunOptions): Promise<string> =>
-  output(tryKubectl(words, options));
+export const kubectl = (args: readonly string[], options?: RunOptions): Promise<string> =>
+  output(tryKubectl(args, options));
 
 /** Starts kubectl; the caller stops it. */
-export function spawnKubectl(words: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
-  return spawn(PROGRAM, words, { env: { ...process.env, ...KUBECTL_ENV, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+export function spawnKubectl(args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
+  return spawn(PROGRAM, args, { env: { ...process.env, ...KUBECTL_ENV, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
 /** For a shell. The arguments must need no quoting. */
-export const kubectlLine = (words: readonly string[]): string => [PROGRAM, ...words].join(' ');
+export const kubectlLine = (args: readonly string[]): string => [PROGRAM, ...args].join(' ');

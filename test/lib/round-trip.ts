@@ -5,7 +5,7 @@
 import { concat, viewOf } from './frames/frame-builder.ts';
 import { ipv4HeaderIsRight } from './frames/frame-residue.ts';
 import { reversePacket, withTtl } from './frames/reverse-packet.ts';
-import { A, B, ETHERNET } from './nat-world.ts';
+import { A, B, ETHERNET } from './nat-node.ts';
 import { TestNode } from './test-node.ts';
 
 export const OUTSIDE = '198.51.100.7';

@@ -1,6 +1,6 @@
 /**
- * Many short TCP connections, one program for both ends. The server closes first, so that it is the side in TIME_WAIT: its
- * kernel refuses a reused port whose sequence number is not beyond the old connection's.
+ * Many short TCP connections, one program for both ends. The server closes first, so that it is the side in TIME_WAIT:
+ * its kernel refuses a reused port whose sequence number is not beyond the old connection's.
  *
  *   node short-connections.js serve PORT
  *   node short-connections.js connect HOST PORT COUNT [FIRST-LAST ADDRESS…]   # from these ports, of each address in turn
@@ -80,9 +80,9 @@ async function connectMany(host: string, port: number, count: number, from: Iter
   return { done, failed, perSecond, slowestMs: Math.round(slowestMs), ports: [lowest, highest] } satisfies Outcome;
 }
 
-const [role, ...words] = process.argv.slice(2);
-if (role === 'serve') serve(Number(words[0]));
+const [role, ...args] = process.argv.slice(2);
+if (role === 'serve') serve(Number(args[0]));
 else {
-  const [host = '', port, count, range, ...addresses] = words;
+  const [host = '', port, count, range, ...addresses] = args;
   console.log(JSON.stringify(await connectMany(host, Number(port), Number(count), locals(range, addresses))));
 }

@@ -1,4 +1,6 @@
-/** `dataplane trace` over nodes in memory: copies of their tables, names from objects, a packet given in words. */
+/**
+ * `dataplane trace` over nodes in memory: copies of their tables, names from objects, a packet described by options.
+ */
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/protocols.ts';
 import { TCP_SYN } from '../../native-free-dataplane/wire/tcp.ts';
 import type { Pod, Service } from '../../src/api/types/objects.ts';
@@ -12,7 +14,7 @@ import { processTraced } from './traced-build.ts';
 
 const PROTOCOLS: Readonly<Record<string, number>> = { tcp: PROTOCOL_TCP, udp: PROTOCOL_UDP, icmp: PROTOCOL_ICMP };
 
-export interface TraceWords {
+export interface TraceArgs {
   from: string;
   to: string;
   protocol?: string;
@@ -33,7 +35,7 @@ function copiesOf(nodes: readonly TestNode[], seed = 7): NodeCopy[] {
   });
 }
 
-export function traceWords(nodes: readonly TestNode[], words: TraceWords, objects: Partial<NamedObjects> = {}): Walk {
+export function traceArgs(nodes: readonly TestNode[], words: TraceArgs, objects: Partial<NamedObjects> = {}): Walk {
   const names = new Names({ pods: [], services: [], nodes: [], ...objects });
   const copies = copiesOf(nodes);
   const { from, frame } = new Resolver(copies, names).packet({

@@ -9,7 +9,7 @@ import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { addressWords } from '../../native-free-dataplane/wire/address.ts';
 import { concat, type FrameOptions, ipPacket } from './frames/frame-builder.ts';
 import { frame } from './frames/frame-text.ts';
-import { A, B, ETHERNET, GATEWAY, HOST_MACS, NODE, natNode, SERVER } from './nat-world.ts';
+import { A, B, ETHERNET, GATEWAY, HOST_MACS, NODE, natNode, SERVER } from './nat-node.ts';
 import type { TestNode, TestNodeOptions } from './test-node.ts';
 
 export interface VerdictPacket {

@@ -142,8 +142,8 @@ up('a cluster comes up from there and goes away again', async () => {
     dataplane get pods
     dataplane down
     dataplane get pods`;
-  const world = join(ROOT, 'test/lib/private-world.sh');
-  const { status, stdout, stderr } = await run([world, 'sh', '-c', script], { timeoutMs: 60_000 });
+  const privately = join(ROOT, 'test/lib/private-namespaces.sh');
+  const { status, stdout, stderr } = await run([privately, 'sh', '-c', script], { timeoutMs: 60_000 });
   assert.match(stdout, /^mc3 +2\/2 +Running /m, stderr);
   assert.match(stderr, /no cluster is up/);
   assert.is.not(status, 0, 'the last command finds no cluster');

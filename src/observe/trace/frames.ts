@@ -55,7 +55,7 @@ import {
 } from '../../../native-free-dataplane/wire/transport-checksum.ts';
 import { emitUdp, UDP_BYTES } from '../../../native-free-dataplane/wire/udp.ts';
 
-export interface PacketWords {
+export interface PacketArgs {
   /** IP protocol: TCP, UDP or ICMP (an echo request). */
   readonly protocol: number;
   readonly src: string;
@@ -84,7 +84,7 @@ const HEADER_BYTES: Readonly<Record<number, number>> = {
 };
 
 /** Builds a frame with correct checksums. */
-export function makeFrame(words: PacketWords, from: Mac, to: Mac): Uint8Array {
+export function makeFrame(words: PacketArgs, from: Mac, to: Mac): Uint8Array {
   const { protocol, srcPort, dstPort, flags } = words;
   const l4 = L3 + IPV4_MIN_BYTES;
   const frame = new Uint8Array(l4 + (HEADER_BYTES[protocol] ?? 0) + words.payloadBytes);

@@ -11,7 +11,7 @@ import { startController } from '../../../src/controllers/controller.ts';
 import { clientTest } from '../../lib/client-program.ts';
 import { output, ROOT, run } from '../../lib/cluster.ts';
 
-/** What a program prints that is given the address of an API of its own. */
+/** The output of a client program that runs against an API server of its own. */
 async function printed(...command: string[]): Promise<string[]> {
   const stateDir = mkdtempSync(join(tmpdir(), 'dataplane-client-'));
   const insecure = { host: '127.0.0.1', port: 0 };

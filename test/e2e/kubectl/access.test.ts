@@ -37,17 +37,8 @@ if (why !== undefined) console.log(`skipped: ${why}`);
 
 test('unauthenticated clients reach version and health and nothing else', async () => {
   const server = serverOf(await cluster.cli('kubeconfig'));
-  const ask = async (path: string, ...words: string[]) => {
-    const { stdout } = await run([
-      'curl',
-      '-sk',
-      '-o',
-      '/dev/null',
-      '-w',
-      '%{http_code}',
-      ...words,
-      `${server}${path}`,
-    ]);
+  const ask = async (path: string, ...args: string[]) => {
+    const { stdout } = await run(['curl', '-sk', '-o', '/dev/null', '-w', '%{http_code}', ...args, `${server}${path}`]);
     return stdout;
   };
   for (const path of ['/version', '/healthz', '/livez', '/readyz']) assert.is(await ask(path), '200', path);

@@ -87,8 +87,8 @@ for (const { name, env } of TRANSPORTS) {
   });
 
   kubectlTest(`exec -i over ${name}: the command sees the end of its input, and 20 MB of it`, async () => {
-    const words = ['exec', '-i', 'two', '-c', 'main', '--', 'cat'];
-    assert.is(await kubectl(words, { env, input: 'hello' }), 'hello');
+    const args = ['exec', '-i', 'two', '-c', 'main', '--', 'cat'];
+    assert.is(await kubectl(args, { env, input: 'hello' }), 'hello');
     const ran = await kubectl(['exec', '-i', 'two', '-c', 'main', '--', 'md5sum'], {
       env,
       input: 'x'.repeat(20_000_000),
@@ -97,8 +97,8 @@ for (const { name, env } of TRANSPORTS) {
   });
 
   kubectlTest(`exec -it over ${name}: a terminal of the size of ours`, async () => {
-    const words = `stty rows 33 cols 77; ${kubectlLine(['exec', '-it', 'two', '-c', 'main', '--'])} sh -c 'stty size; tty; exit 3'`;
-    const ran = await run(['script', '-qec', words, '/dev/null'], { env: { ...KUBECTL_ENV, ...env } });
+    const line = `stty rows 33 cols 77; ${kubectlLine(['exec', '-it', 'two', '-c', 'main', '--'])} sh -c 'stty size; tty; exit 3'`;
+    const ran = await run(['script', '-qec', line, '/dev/null'], { env: { ...KUBECTL_ENV, ...env } });
     assert.is(ran.status, 3, ran.stdout + ran.stderr);
     assert.match(ran.stdout, '33 77');
     assert.match(ran.stdout, '/dev/pts/');
@@ -150,9 +150,9 @@ kubectlTest('attach: what is typed reaches the container, and its end is ours', 
 });
 
 kubectlTest('attach -it: the terminal of a container that has one', async () => {
-  const words = `stty rows 31 cols 71; ${kubectlLine(['attach', '-it', 'shell'])}`;
+  const line = `stty rows 31 cols 71; ${kubectlLine(['attach', '-it', 'shell'])}`;
   const ran = await run(
-    ['sh', '-c', `(sleep 1; echo 'stty size; exit 5'; sleep 2) | script -qec "${words}" /dev/null`],
+    ['sh', '-c', `(sleep 1; echo 'stty size; exit 5'; sleep 2) | script -qec "${line}" /dev/null`],
     {
       env: KUBECTL_ENV,
     },

@@ -5,7 +5,7 @@
 import { concat, viewOf } from '../frames/frame-builder.ts';
 import { ipv4HeaderIsRight, residueOf } from '../frames/frame-residue.ts';
 import { transportAt, withTtl } from '../frames/reverse-packet.ts';
-import { A, B, ETHERNET } from '../nat-world.ts';
+import { A, B, ETHERNET } from '../nat-node.ts';
 import { TestNode } from '../test-node.ts';
 import type { KernelNat, Out, Side } from './nat.ts';
 

@@ -98,6 +98,6 @@ function ask(way: string, ip: string, port: number, bytes: number, seed: string)
   socket.on('error', (error) => end(error.message));
 }
 
-const [way = '', ...words] = process.argv.slice(2);
-if (way === 'serve') serve(Number(words[0]));
-else ask(way, words[0] ?? '', Number(words[1]), Number(words[2]), words[3] ?? 'seed');
+const [way = '', ...args] = process.argv.slice(2);
+if (way === 'serve') serve(Number(args[0]));
+else ask(way, args[0] ?? '', Number(args[1]), Number(args[2]), args[3] ?? 'seed');

@@ -35,31 +35,31 @@ export class Paths {
     });
   }
 
-  /** Is every echo answered? @param words arguments of ping */
-  async ping(netns: string, ip: string, ...words: string[]): Promise<void> {
-    const { status, stdout } = await this.cluster.exec(netns, ['ping', '-q', '-c3', '-i0.05', '-W2', ...words, ip]);
+  /** Is every echo answered? @param args arguments of ping */
+  async ping(netns: string, ip: string, ...args: string[]): Promise<void> {
+    const { status, stdout } = await this.cluster.exec(netns, ['ping', '-q', '-c3', '-i0.05', '-W2', ...args, ip]);
     assert.is(status, 0, `ping ${ip} from ${netns}: ${stdout}`);
     assert.match(stdout, ' 0% packet loss');
   }
 
   /** The same without an expectation. */
-  tryPing(netns: string, ip: string, ...words: string[]): Promise<Ran> {
-    return this.cluster.exec(netns, ['ping', '-c1', '-W1', ...words, ip]);
+  tryPing(netns: string, ip: string, ...args: string[]): Promise<Ran> {
+    return this.cluster.exec(netns, ['ping', '-c1', '-W1', ...args, ip]);
   }
 
   /** A stream arrives unchanged. @returns Mbit/s */
   async stream(netns: string, way: 'up' | 'down', ip: string, bytes = 24 << 20, port: number = ServerPort.STREAM) {
-    const words = [...built('checked-stream'), way, ip, `${port}`, `${bytes}`];
-    const { stdout, stderr } = await this.cluster.exec(netns, words, { timeoutMs: 20_000 });
+    const args = [...built('checked-stream'), way, ip, `${port}`, `${bytes}`];
+    const { stdout, stderr } = await this.cluster.exec(netns, args, { timeoutMs: 20_000 });
     const [, took] = /^ok \d+ (\d+)$/m.exec(stdout) ?? [];
     assert.ok(took !== undefined, `${way} ${ip} from ${netns}: ${stdout}${stderr}`);
     return (bytes * 8) / 1000 / Number(took);
   }
 
   /** Throughput measured by iperf3. @returns Mbit/s received */
-  async iperf(netns: string, ip: string, ...words: string[]): Promise<number> {
+  async iperf(netns: string, ip: string, ...args: string[]): Promise<number> {
     const report = JSON.parse(
-      await output(this.cluster.exec(netns, ['iperf3', '-c', ip, '-J', '-t', '1', ...words], { timeoutMs: 15_000 })),
+      await output(this.cluster.exec(netns, ['iperf3', '-c', ip, '-J', '-t', '1', ...args], { timeoutMs: 15_000 })),
     ) as { end: { sum_received: { bits_per_second: number } }; error?: string };
     assert.is(report.error, undefined);
     return report.end.sum_received.bits_per_second / 1e6;
@@ -67,8 +67,8 @@ export class Paths {
 
   /** Datagrams of these sizes come back from the echo server unchanged. */
   async datagrams(netns: string, ip: string, sizes: readonly number[], port: number = ServerPort.ECHO): Promise<void> {
-    const words = [...built('datagram-check'), ip, `${port}`, ...sizes.map(String)];
-    const { status, stdout, stderr } = await this.cluster.exec(netns, words);
+    const args = [...built('datagram-check'), ip, `${port}`, ...sizes.map(String)];
+    const { status, stdout, stderr } = await this.cluster.exec(netns, args);
     assert.is(status, 0, `${ip} from ${netns}: ${stdout}${stderr}`);
   }
 }

@@ -35,9 +35,9 @@ export interface OvsNode {
 export async function makeOvsNode(peers: readonly Peer[], port: number): Promise<OvsNode> {
   const directory = mkdtempSync(join(tmpdir(), 'dataplane-ovs-'));
   mkdirSync(directory, { recursive: true });
-  const inside = (...words: string[]) =>
-    output(run(['ip', 'netns', 'exec', OVS, ...words], { env: { OVS_RUNDIR: directory, OVS_LOGDIR: directory } }));
-  const vsctl = (...words: string[]) => inside('ovs-vsctl', `--db=unix:${directory}/db.sock`, ...words);
+  const inside = (...args: string[]) =>
+    output(run(['ip', 'netns', 'exec', OVS, ...args], { env: { OVS_RUNDIR: directory, OVS_LOGDIR: directory } }));
+  const vsctl = (...args: string[]) => inside('ovs-vsctl', `--db=unix:${directory}/db.sock`, ...args);
   const flow = (text: string) => inside('ovs-ofctl', 'add-flow', `unix:${directory}/br-int.mgmt`, text);
 
   await addNamespaces(OVS, OVS_POD);

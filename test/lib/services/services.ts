@@ -202,9 +202,9 @@ export class Services {
    * Sends this many requests by curl, each over its own connection: the replies, or curl's error as the only entry. An
    * error begins with `!` and curl's status: 7 refused, 28 timeout.
    */
-  async ask(netns: string, place: string, count = 1, ...words: string[]): Promise<string[]> {
+  async ask(netns: string, place: string, count = 1, ...args: string[]): Promise<string[]> {
     const url = `http://${place}/?${count > 1 ? `[1-${count}]` : '1'}`;
-    const curl = ['curl', '-sS', '--max-time', '3', '-H', 'Connection: close', ...words, url];
+    const curl = ['curl', '-sS', '--max-time', '3', '-H', 'Connection: close', ...args, url];
     const { status, stdout } = await this.cluster.exec(netns, curl);
     const answers = stdout.trim().split('\n').filter(Boolean);
     return status === 0 ? answers : [...answers, `!${status}`];

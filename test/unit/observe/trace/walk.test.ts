@@ -10,7 +10,7 @@ import type { NodeTrace, Step } from '../../../../src/observe/trace/step.ts';
 import type { Walk } from '../../../../src/observe/trace/walk.ts';
 import { ROOT } from '../../../lib/cluster.ts';
 import { TestNode, type TestNodeOptions } from '../../../lib/test-node.ts';
-import { podObject, serviceObject, type TraceWords, traceWords } from '../../../lib/traced-walk.ts';
+import { podObject, serviceObject, type TraceArgs, traceArgs } from '../../../lib/traced-walk.ts';
 
 const test = suite('trace');
 
@@ -42,9 +42,9 @@ const digest = (nodes: readonly TestNode[]): string => {
 };
 
 /** Traces a packet, and checks that the tables are unchanged. */
-function trace(nodes: readonly TestNode[], words: TraceWords): Walk {
+function trace(nodes: readonly TestNode[], words: TraceArgs): Walk {
   const before = digest(nodes);
-  const walk = traceWords(nodes, words, OBJECTS);
+  const walk = traceArgs(nodes, words, OBJECTS);
   assert.is(digest(nodes), before, 'a table was changed');
   return walk;
 }

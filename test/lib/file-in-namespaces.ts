@@ -1,8 +1,8 @@
 /**
- * Runs one test file inside its private namespaces (private-world.sh), and then checks what it left: a test that leaves
- * something behind has failed, although it would be removed with the namespaces.
+ * Runs one test file, which is already in private namespaces (private-namespaces.sh), and then checks that nothing is
+ * left: a test that leaves something behind fails, although it would be removed with the namespaces.
  *
- *   node dist/test/lib/file-in-world.js FILE
+ *   node dist/test/lib/file-in-namespaces.js FILE
  */
 import { spawnSync } from 'node:child_process';
 import { leftovers } from './cluster.ts';

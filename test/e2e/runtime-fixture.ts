@@ -1,4 +1,4 @@
-/** A pod manager with a network of one veth pair per pod and an API that is a few maps: what the runtime's tests share. */
+/** A pod manager for tests, with one veth pair per pod as its network and a few maps as its API. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,7 +7,7 @@ import { cleanupAll } from '../../src/runtime/cleanup.ts';
 import { execCommand } from '../../src/runtime/container/exec.ts';
 import { PodManager } from '../../src/runtime/pod/manager.ts';
 
-/** Apart from other runs at the same time: by the pid of the process that began it all. */
+/** Distinguishes concurrent runs: the pid of the first process. */
 export const RUN = process.env.DPRT_RUN ?? String(process.pid);
 export const NAMESPACE = `dprt${RUN}`;
 const NODE_IP = '10.199.0.1';
@@ -15,7 +15,7 @@ const NODE_IP = '10.199.0.1';
 export const run = (file: string, ...args: string[]): string =>
   execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 
-/** Wait until `check` gives something other than undefined and false. */
+/** Waits until `check` returns something other than undefined and false. */
 export async function until<T>(what: string, check: () => T | undefined | false, timeoutMs = 10_000): Promise<T> {
   for (const end = Date.now() + timeoutMs; ; await sleep(10)) {
     const found = check();
@@ -26,7 +26,7 @@ export async function until<T>(what: string, check: () => T | undefined | false,
 
 let lastVersion = 0;
 
-export class World {
+export class RuntimeFixture {
   readonly stateDir: string;
   readonly configMaps = new Map<string, ConfigMap>();
   readonly pods = new Map<string, Pod>();
@@ -35,7 +35,7 @@ export class World {
   readonly deleted: string[] = [];
   manager!: PodManager;
 
-  /** @param stateDir of another world, to take over its pods */
+  /** @param stateDir of another runtime, to take over its pods */
   constructor(stateDir = mkdtempSync('/run/dprt-')) {
     this.stateDir = stateDir;
     this.start();
@@ -49,7 +49,7 @@ export class World {
       network: {
         attach: async ({ netnsName, podIP, name }) => {
           this.attached.push(name);
-          // Whoever did this before may have been killed in the middle: every step may be done already.
+          // An earlier agent may have been killed halfway: every step may already be done.
           const port = `rt${podIP.split('.').at(-1)}`;
           if (!run('ip', '-n', netnsName, '-o', 'link').includes('eth0')) {
             run('ip', 'link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netnsName);
@@ -167,8 +167,8 @@ export class World {
   leftovers(): string[] {
     const processes = readdirSync('/proc').flatMap((pid) => {
       try {
-        const words = Number(pid) > 0 ? readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ') : '';
-        return words.includes(this.stateDir) ? [`process ${pid}: ${words}`] : [];
+        const args = Number(pid) > 0 ? readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ') : '';
+        return args.includes(this.stateDir) ? [`process ${pid}: ${args}`] : [];
       } catch {
         return [];
       }
@@ -198,10 +198,10 @@ http {
 }
 `;
 
-/** The pod of most tests: a web server, and nginx before it. */
-export const mc3 = (world: World): void => {
-  world.configMap('mc3-conf', { 'nginx.conf': NGINX_CONF });
-  world.pod('mc3', {
+/** The pod of most tests: a web server behind nginx. */
+export const mc3 = (runtime: RuntimeFixture): void => {
+  runtime.configMap('mc3-conf', { 'nginx.conf': NGINX_CONF });
+  runtime.pod('mc3', {
     containers: [
       { name: 'webapp', image: 'training/webapp' },
       {
@@ -216,7 +216,7 @@ export const mc3 = (world: World): void => {
   });
 };
 
-/** What `work` gives, undefined when it throws. */
+/** The result of `work`; undefined if it throws. */
 export function attempt<T>(work: () => T): T | undefined {
   try {
     return work();
