@@ -56,7 +56,7 @@ test('the options that action.yml passes are options of `up`', () => {
   const action = readFileSync(join(ROOT, 'action.yml'), 'utf8');
   const passed = [...action.matchAll(/[( ]--([a-z-]+) "\$/g)].map(([, name = '']) => name);
   assert.equal(passed, ['nodes', 'timeout', 'publish']);
-  const source = `${commands.get('up')}\n${clusterWords}`;
+  const source = `${commands.get('up')}\n${clusterArgs}`;
   for (const name of [...passed, 'keep-on-failure']) assert.match(source, new RegExp(`^ {4}'?${name}'?: \\{`, 'm'));
 });
 
