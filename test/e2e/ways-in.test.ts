@@ -36,8 +36,7 @@ test.after(async () => {
 const curl = (url: string, ...args: string[]) => run(['curl', '-sS', '--max-time', '5', ...args, url]);
 
 test('run: a program of the host in the network of outside, a node or a pod, its status passed on', async () => {
-  const addresses = async (...args: string[]) =>
-    output(dataplane(['run', ...args, '--', 'ip', '-4', '-o', 'address']));
+  const addresses = async (...args: string[]) => output(dataplane(['run', ...args, '--', 'ip', '-4', '-o', 'address']));
   assert.match(await addresses(), '172.18.0.1/24');
   assert.match(await addresses('--from', 'node/n2'), '172.18.0.12/24');
   const { status } = await cluster.get<{ status: { podIP: string } }>('pod', 'server');
