@@ -15,11 +15,11 @@ npm run --silent build
 sh scripts/link.sh
 dataplane() { node dist/bundle/cli/main.js "$@"; }
 
-# Take down only a cluster that an earlier demo left; others stay.
+# Remove only a cluster of an earlier demo, no other.
 if [ -e /run/dataplane/cluster.json ]; then
   grep -q '"label": *"demo"' /run/dataplane/cluster.json ||
-    fail 'a cluster that is not the demo'"'"'s is up: `dataplane down` takes it away'
-  echo 'Taking down the cluster of an earlier demo'
+    fail 'another cluster is up: `dataplane down` removes it'
+  echo 'Removing the cluster of an earlier demo'
   dataplane down >/dev/null
 fi
 
@@ -51,10 +51,11 @@ fetch dp-node-n1 "http://172.18.0.11:$NODE_PORT/" 'node n1, through its own addr
 fetch dp-node-n1 "http://127.0.0.1:$NODE_PORT/" 'node n1, through its loopback'
 fetch dp-pod-default-client "http://$cluster_ip/" 'pod on the other node, through the ClusterIP'
 echo
-[ -z "$failed" ] || fail "not every page said \`$EXPECTED\`; the cluster is left up for a look: \`dataplane status\`"
+[ -z "$failed" ] || fail "not every request returned \`$EXPECTED\`; the cluster is still up: see \`dataplane status\`"
 
 cat <<'END'
-All five said `Hello world!`. The cluster is left up. Try:
+All five requests returned `Hello world!`. The cluster is still up. Try:
+  sudo dataplane trace pod/client --to svc/mc3:80
   sudo dataplane get pods -o wide
   sudo dataplane conntrack -p tcp
   sudo ip netns exec dp-outside curl http://172.18.0.11:31418/

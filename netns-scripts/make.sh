@@ -1,7 +1,7 @@
 #!/bin/sh
-# The network on which `dataplane up` builds, in plain `ip` commands, for reading and experiments: it shows what is
-# the kernel's part and what is not. Two nodes and an outside on one bridged segment; pods are network namespaces behind
-# a node's bridge. There is no data plane here: the kernel itself switches on each node and tunnels between them (VXLAN).
+# A network like that of `dataplane up`, in plain `ip` commands, for reading and experiments. Two nodes and an outside
+# host on one bridged segment; pods are network namespaces behind a node's bridge. Without `dataplane`, the kernel
+# switches on each node and tunnels between the nodes (VXLAN). There are no services.
 #
 #            dpx-outside  172.18.0.1
 #                 │ underlay (bridge)
@@ -11,10 +11,10 @@
 #        │                 │
 #     dpx-pod-a         dpx-pod-b            eth0 10.244.1.2, 10.244.2.2
 #
-# Names begin with dpx- so that a cluster of `dataplane up` may be there at the same time.
+# Names begin with dpx-, so that a cluster of `dataplane up` can exist at the same time.
 set -eu
 [ "$(id -u)" = 0 ] || { echo 'network namespaces need root: sudo netns-scripts/make.sh' >&2; exit 1; }
-[ ! -e /run/netns/dpx-outside ] || { echo 'it is there already: netns-scripts/remove.sh takes it away' >&2; exit 1; }
+[ ! -e /run/netns/dpx-outside ] || { echo 'the network already exists: remove it with netns-scripts/remove.sh' >&2; exit 1; }
 trap 'status=$?; [ $status = 0 ] || sh "$(dirname "$0")/remove.sh"; exit $status' EXIT
 
 # Outside, and the segment that connects all nodes. The bridge itself has the outside's address.
@@ -46,7 +46,7 @@ for i in 1 2; do
   ip -n $node link set flannel.1 address 0a:58:0a:f4:0$i:01 mtu 1450 up
 done
 
-# The entries that flannel's agents would create: where the other node's pods are, and behind which MAC.
+# The entries that flannel would create: the other node's address, and the MAC of its VXLAN device.
 for i in 1 2; do
   other=$((3 - i))
   ip -n dpx-node-n$i neighbour add 10.244.$other.0 lladdr 0a:58:0a:f4:0$other:01 dev flannel.1
@@ -67,7 +67,7 @@ for pod in a b; do
   i=$((i + 1))
 done
 
-echo 'Made. Try:
+echo 'The network is ready. Try:
   sudo ip netns exec dpx-pod-a ping -c 1 10.244.2.2
   sudo netns-scripts/show.sh
   sudo netns-scripts/remove.sh'

@@ -12,4 +12,4 @@ for path in /run/netns/dpx-*; do
   bridge -n "$netns" fdb show dev flannel.1 2>/dev/null | grep dst || true
   echo
 done
-[ -n "$found" ] || { echo 'there is nothing: netns-scripts/make.sh makes it' >&2; exit 1; }
+[ -n "$found" ] || { echo 'there is no such network: create it with netns-scripts/make.sh' >&2; exit 1; }

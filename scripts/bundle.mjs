@@ -32,7 +32,7 @@ const COMMON = {
   absWorkingDir: ROOT,
   bundle: true,
   target: 'node20',
-  // Names file and line in a stack trace; the package contains no sources to quote.
+  // For file and line in stack traces. The package contains no sources, so none are embedded.
   sourcemap: true,
   sourcesContent: false,
   logLevel: 'warning',
@@ -52,7 +52,7 @@ async function bundleAsFunction(entry, outfile, plugins = []) {
   });
 }
 
-/** Whoever runs the pipeline runs the bundled one. */
+/** Makes all importers of the pipeline use the bundled one. */
 const bundledPipeline = {
   name: 'bundled-pipeline',
   setup({ onResolve }) {

@@ -29,8 +29,8 @@ done
 
 if [ -n "$missing" ]; then
   echo "Installing by apt:$missing"
-  [ "$(id -u)" = 0 ] || fail "that needs root: run it with sudo, or \`apt install$missing\` yourself"
-  command -v apt-get >/dev/null || fail "there is no apt here: install$missing yourself"
+  [ "$(id -u)" = 0 ] || fail "installing packages needs root: run it with sudo, or \`apt install$missing\` yourself"
+  command -v apt-get >/dev/null || fail "apt is not available: install$missing yourself"
   # Do not start a package's own service (nginx) on this machine.
   policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then
@@ -51,9 +51,9 @@ fi
 # npm writes node_modules/.package-lock.json when it is done.
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   echo 'Installing npm packages'
-  # The second leaves the lock file alone where the first cannot use it.
+  # If npm ci cannot use the lock file, npm install does not change it.
   npm ci --no-audit --no-fund --loglevel=error >/dev/null 2>&1 ||
     npm install --no-save --no-audit --no-fund --loglevel=error ||
-    fail 'npm could not install the packages: is the network there?'
+    fail 'npm could not install the packages: check the network connection'
   touch node_modules/.package-lock.json
 fi

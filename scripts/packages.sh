@@ -1,7 +1,7 @@
 # Required programs, each with its Debian/Ubuntu package. Read by install.sh.
 # shellcheck shell=sh disable=SC2034
 
-# Names of programs may differ from those of their packages; the first that is missing has its package installed.
+# PROGRAM:PACKAGE, one per line; the package of a missing program is installed.
 demo_programs='
 ip:iproute2
 curl:curl

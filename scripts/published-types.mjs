@@ -1,12 +1,13 @@
 /**
- * Makes src/api/published/*.json from the .proto files and Go types that Kubernetes publishes (Apache-2.0), as Go modules:
+ * Makes src/api/published/*.json from the .proto files and Go types that Kubernetes publishes as Go modules
+ * (Apache-2.0):
  *
  *   go mod download k8s.io/api@v0.34.4 k8s.io/apimachinery@v0.34.4 k8s.io/apiextensions-apiserver@v0.34.4
  *   go mod download github.com/google/gnostic-models@v0.6.9
  *   node scripts/published-types.mjs "$(go env GOMODCACHE)" src/api/published
  *
- * Each file is one package as a descriptor of protobufjs. The options of a field hold what the .proto file knows only as
- * a marker in a comment, and what only the Go type knows: its JSON name, whether it is inlined or required, its enum.
+ * Each file is one package as a descriptor of protobufjs. The options of a field have what the .proto file has only as
+ * a marker in a comment, and what only the Go type has: the JSON name, whether it is inlined or required, its enum.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -28,7 +29,7 @@ for (const path of MACHINERY) {
 }
 folders.set('apiextensions-v1', join(cache, `k8s.io/apiextensions-apiserver@${VERSION}`, 'pkg/apis/apiextensions/v1'));
 
-/** Struct name → proto field number → what its Go field says. */
+/** Struct name → proto field number → properties of the Go field. */
 function goFields(folder) {
   const sources = ['types.go', 'types_jsonschema.go', 'micro_time.go', 'time.go']
     .map((file) => join(folder, file))
@@ -60,7 +61,7 @@ function goFields(folder) {
   return structs;
 }
 
-/** A comment's text for people, and its `+markers`. */
+/** The description in a comment, and its `+markers`. */
 function readComment(comment) {
   const markers = new Map();
   const lines = [];
@@ -85,7 +86,7 @@ function fieldOptions(markers, go) {
   }
   if (go?.inline) options.inline = true;
   else if (go && !go.omitEmpty && !markers.has('optional')) options.required = true;
-  // Go writes a field that is no pointer also when it is zero; without omitempty its JSON does, too.
+  // Go encodes a non-pointer field in protobuf even if it is zero; its JSON omits it only with omitempty.
   if (go?.pointer) options.pointer = true;
   if (go?.omitEmpty) options.omitEmpty = true;
   if (go?.values) options.enum = go.values.filter((value) => value !== '').join(',');
@@ -136,5 +137,5 @@ const gnostic = join(cache, 'github.com/google/gnostic-models@v0.6.9/openapiv2')
 const parsed = protobuf.parse(readFileSync(join(gnostic, 'OpenAPIv2.proto'), 'utf8'), { keepCase: true });
 const messages = {};
 for (const type of parsed.root.lookup(parsed.package).nestedArray) messages[type.name] = type.toJSON();
-delete messages.Any.fields.value; // A google.protobuf.Any that nobody fills in: `yaml` has the value.
+delete messages.Any.fields.value; // A google.protobuf.Any that is never set: `yaml` has the value.
 write('openapi-v2', `${gnostic.slice(cache.length + 1)}/OpenAPIv2.proto`, parsed.package, messages);

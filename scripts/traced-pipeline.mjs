@@ -1,15 +1,15 @@
 /**
- * An esbuild plugin that makes the traced build of the pipeline: every function of the stages, the overlays and the tables
+ * An esbuild plugin for the traced build of the pipeline: every function of the stages, the overlays and the tables
  * reports its arguments when it begins, and its result with the line of the `return` when it ends
- * (native-free-dataplane/trace/probe.ts). The sources themselves are as they are, and so is the build that forwards.
+ * (native-free-dataplane/trace/probe.ts). The sources and the build that forwards are not changed.
  *
- * The sources are parsed, and text is inserted at places of the syntax tree; nothing depends on the layout or on a name.
+ * Sources are parsed, and text is inserted at positions from the syntax tree, so formatting and names do not matter.
  */
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { parseSync, Visitor } from 'oxc-parser';
 
-/** What is traced: decisions and look-ups. Headers, hashes and words of shared memory are left as they are. */
+/** What is traced: decisions and look-ups, but no access to headers, hashes and shared memory. */
 const TRACED =
   /native-free-dataplane\/((pipeline|transmit)\.ts|(stages|overlay|conntrack|services|node|fragments)\/.*\.ts)$/;
 
@@ -27,8 +27,8 @@ export function tracedPipeline(root, probe) {
 }
 
 /**
- * The source with reports in every function declaration at its top level.
- * @param file name that the reports give
+ * The source with reports added to every top-level function declaration.
+ * @param file the file name in the reports
  */
 export function instrument(source, file) {
   const { program, errors } = parseSync(file, source);
@@ -41,7 +41,7 @@ export function instrument(source, file) {
       instrumentFunction(declared, file, inserts, (at) => lineOf(lines, at));
     }
   }
-  // Stable: of two insertions at one place, the one that was made first stands first.
+  // Stable: two insertions at the same position keep their order.
   inserts.sort((a, b) => a.at - b.at);
   let text = '';
   let done = 0;
@@ -64,7 +64,7 @@ function instrumentFunction({ id, body, returnType }, file, inserts, line) {
   inserts.push({ at: body.end - 1, insert: `$probe.leave(${line(body.end - 1)});` });
 }
 
-/** Reports the value of a `return`; of a conditional, the side that was taken. */
+/** Reports the value of a `return`; for a conditional expression, with the line of the branch taken. */
 function report(expression, inserts, line) {
   if (expression.type === 'ConditionalExpression') {
     report(expression.consequent, inserts, line);
@@ -103,7 +103,7 @@ function lineStarts(source) {
   return starts;
 }
 
-/** 1-based line of a place in the source. */
+/** The 1-based line of an offset in the source. */
 function lineOf(starts, at) {
   let low = 0;
   let high = starts.length - 1;

@@ -6,11 +6,11 @@ export interface HostPort {
   /** Address of the node; ALL_ADDRESSES without a hostIP. */
   readonly ip: string;
   readonly port: number;
-  /** Of the container. */
+  /** The container's port. */
   readonly target: number;
 }
 
-/** Stands for every address of the node, as in kubernetes (pkg/scheduler/framework DefaultBindAllHostIP). */
+/** Means every address of the node, as in Kubernetes (pkg/scheduler/framework DefaultBindAllHostIP). */
 export const ALL_ADDRESSES = '0.0.0.0';
 
 /** Why a node is not suitable for a pod (kubernetes pkg/scheduler/framework/plugins/nodeports ErrReason). */

@@ -1,6 +1,6 @@
 /**
- * Quantities of Kubernetes (apimachinery/pkg/api/resource): `100m`, `0.5`, `64Mi`, `1e3`. Exact: a whole number of
- * nanos, which is the finest unit there is. Text comes back in canonical form, in the suffixes of the first operand.
+ * Kubernetes quantities (apimachinery/pkg/api/resource): `100m`, `0.5`, `64Mi`, `1e3`. Exact, as a whole number of
+ * nanos, the smallest unit. Printed in canonical form, with the suffixes of the first operand.
  */
 type Format = 'decimal' | 'binary' | 'exponent';
 
@@ -12,7 +12,7 @@ const BINARY = ['', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei'];
 
 const PATTERN = /^([+-]?)([0-9]*)(?:\.([0-9]*))?(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?[0-9]{1,3}))?$/;
 
-/** The largest number that a quantity may be; larger ones count as this (resource.maxAllowed). */
+/** The maximum; larger numbers are reduced to it (resource.maxAllowed). */
 const MAX = (2n ** 63n - 1n) * NANO;
 
 export class Quantity {
@@ -35,12 +35,12 @@ export class Quantity {
     return new Quantity(BigInt(Math.trunc(millis)) * (NANO / 1000n));
   }
 
-  /** A number of bytes, in Ki, Mi and so on. */
+  /** A number of bytes, printed with Ki, Mi and so on. */
   static ofBytes(bytes: number): Quantity {
     return new Quantity(BigInt(Math.trunc(bytes)) * NANO, 'binary');
   }
 
-  /** Undefined when it is none. Finer parts than a nano are rounded up, away from zero. */
+  /** Undefined if the text is not a quantity. Fractions of a nano are rounded away from zero. */
   static parse(given: string | number | undefined): Quantity | undefined {
     const match = PATTERN.exec(String(given));
     if (given === undefined || match === null) return undefined;
@@ -55,12 +55,12 @@ export class Quantity {
     return new Quantity(sign === '-' ? -nanos : nanos, format);
   }
 
-  /** What is no quantity counts as zero. */
+  /** Zero if the text is not a quantity. */
   static from(given: string | number | undefined): Quantity {
     return Quantity.parse(given) ?? Quantity.ZERO;
   }
 
-  /** The sum, in the form of this one; of zero, in the form of the other. */
+  /** The sum, with the suffixes of this one, or those of the other if this one is zero. */
   plus(other: Quantity): Quantity {
     return new Quantity(this.nanos + other.nanos, this.nanos === 0n ? other.format : this.format);
   }
@@ -103,7 +103,7 @@ const roundUp = (dividend: bigint, divisor: bigint): bigint => {
   return exact ? quotient : quotient + (dividend < 0n ? -1n : 1n);
 };
 
-/** The largest suffix in which the number is whole. */
+/** The number with the largest suffix that keeps it whole. */
 function binaryText(value: bigint): string {
   let power = 0;
   let mantissa = value;
@@ -125,14 +125,14 @@ function decimalText(nanos: bigint, exponential: boolean): string {
   return `${mantissa}${DECIMAL_SUFFIX.get(exponent)}`;
 }
 
-/** Amounts by the name of what they are of. */
+/** Amounts by resource name. */
 export type Amounts = Record<string, Quantity>;
 
 export function amountsOf(list: Readonly<Record<string, string | number>> | undefined): Amounts {
   return Object.fromEntries(Object.entries(list ?? {}).map(([name, text]) => [name, Quantity.from(text)]));
 }
 
-/** Every name of either; what only one has is as it is there. */
+/** The sum per resource; a resource that only one has keeps its amount. */
 export function sumOf(a: Amounts, b: Amounts): Amounts {
   const sum = { ...a };
   for (const [name, amount] of Object.entries(b)) sum[name] = sum[name]?.plus(amount) ?? amount;

@@ -13,7 +13,7 @@ import { type AddressRules, frontendsOf } from './frontends.ts';
 /** Annotation that chooses the balancing: `maglev`, or anything else for random. */
 export const BALANCING_ANNOTATION = 'dataplane.dev/load-balancing';
 
-/** Kubernetes' own default, in seconds (k8s.io/api/core/v1 DefaultClientIPServiceAffinitySeconds). */
+/** Kubernetes' default, in seconds (k8s.io/api/core/v1 DefaultClientIPServiceAffinitySeconds). */
 const DEFAULT_AFFINITY_SECONDS = 10800;
 
 export interface CompiledPort extends ServicePortContents {

@@ -52,7 +52,7 @@ test('an unrelated program of that name is not replaced', () => {
   writeFileSync(launcher, '#!/bin/sh\n');
   const { status, stderr } = link(launcher);
   assert.is(status, 0);
-  assert.match(stderr, /is not ours and was left alone/);
+  assert.match(stderr, /exists and was not written by this script/);
   assert.is(readFileSync(launcher, 'utf8'), '#!/bin/sh\n');
 });
 

@@ -1,16 +1,16 @@
 /**
- * Field sets as they are stored. The pods of one template have equal sets, and a copy for each of 20,000 pods would be most
- * of the memory that they take: the sets written last are shared, and need not be parsed when they are read again.
+ * Cache of stored field sets. The pods of a template have equal sets, and a copy for each of 20,000 pods would be most
+ * of their memory. So recently written sets are shared, and need not be parsed when they are read again.
  */
 import { FieldSet, type FieldsV1 } from './field-set.ts';
 
 const MAX_SHARED = 1000;
 
-/** By their JSON, the longest unused first. */
+/** Keyed by their JSON, least recently used first. */
 const shared = new Map<string, FieldsV1>();
 const parsed = new WeakMap<object, FieldSet>();
 
-/** The set's JSON, which is shared and must not be changed. */
+/** The set's JSON object, which is shared and must not be changed. */
 export function storedForm(set: FieldSet): FieldsV1 {
   const fields = set.encode();
   const text = JSON.stringify(fields);
@@ -30,7 +30,7 @@ export function storedForm(set: FieldSet): FieldsV1 {
   return fields;
 }
 
-/** The set of which this is the stored form; of anything else the empty set. It must not be changed. */
+/** The set with this stored form, or the empty set if it is not one. It must not be changed. */
 export function setOf(fields: unknown): FieldSet {
   const known = typeof fields === 'object' && fields !== null ? parsed.get(fields) : undefined;
   return known ?? FieldSet.decode(fields);

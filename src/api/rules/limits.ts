@@ -1,9 +1,11 @@
-/** Rules of ResourceQuota and LimitRange (pkg/apis/core/validation, ValidateResourceQuotaSpec, ValidateLimitRange). */
+/**
+ * Validation of ResourceQuota and LimitRange (pkg/apis/core/validation, ValidateResourceQuotaSpec, ValidateLimitRange).
+ */
 import type { FieldError } from '../errors.ts';
 import { type Amounts, amountsOf } from '../quantity.ts';
 import type { LimitRange, LimitRangeItem, ResourceQuota } from '../types/objects.ts';
 
-/** What may be limited under BestEffort: pods that ask for nothing can only be counted. */
+/** Resources that a quota with scope BestEffort can limit: pods without requests can only be counted. */
 const COUNTED = ['pods', 'count/pods'];
 const STORAGE_MISSING = 'either minimum or maximum storage value is required, but neither was provided';
 

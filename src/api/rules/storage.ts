@@ -1,4 +1,4 @@
-/** Rules of claims, volumes and classes (pkg/apis/core/validation, pkg/apis/storage/validation). */
+/** Validation of claims, volumes and classes (pkg/apis/core/validation, pkg/apis/storage/validation). */
 import { isDeepStrictEqual } from 'node:util';
 import type { FieldError } from '../errors.ts';
 import { amountsOf, type Quantity } from '../quantity.ts';
@@ -69,7 +69,7 @@ function checkStorage(amount: Quantity | undefined, path: string): FieldError[] 
 export function checkClaimUpdate(claim: PersistentVolumeClaim, old: PersistentVolumeClaim): FieldError[] {
   const { resources: _asked, ...spec } = claim.spec;
   const { resources: before, ...oldSpec } = old.spec;
-  // A claim that is not bound yet may still name its volume.
+  // The volumeName of an unbound claim may still be set.
   const named = !old.spec.volumeName && { volumeName: spec.volumeName };
   if (!isDeepStrictEqual(compact({ ...spec }), compact({ ...oldSpec, ...named })))
     return [forbidden('spec', CLAIM_FIXED)];

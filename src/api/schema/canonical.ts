@@ -1,15 +1,15 @@
 /**
- * Quantities are stored in canonical form, as by Kubernetes, whose decoder keeps the number and not its text: `0.5` as
- * `500m`, the number 1 as `"1"`. Only what may hold a quantity, by the published types, is looked at.
+ * Quantities are stored in canonical form, as in Kubernetes, whose decoder keeps the number and not the text: `0.5` as
+ * `500m`, the number 1 as `"1"`. Only fields that may contain a quantity, by the published types, are visited.
  */
 import { isScalar, type PublishedField, publishedType } from '../published/types.ts';
 import { Quantity } from '../quantity.ts';
 
 const QUANTITY = 'k8s.io.apimachinery.pkg.api.resource.Quantity';
-/** Values of these are JSON of any form, or texts. */
+/** Types whose values are arbitrary JSON or strings. */
 const OPAQUE = /^k8s\.io\.(apimachinery|apiextensions_apiserver)\./;
 
-/** The members of each type that are, or hold, quantities; types may hold themselves. */
+/** Type → its members that are or contain quantities; types can be recursive. */
 const holders = new Map<string, Map<string, PublishedField>>();
 
 function holdersOf(type: string): Map<string, PublishedField> {
@@ -24,7 +24,7 @@ function holdersOf(type: string): Map<string, PublishedField> {
   return found;
 }
 
-/** The same object when there is nothing to change. */
+/** Returns the same object if there is nothing to change. */
 export function withCanonicalQuantities<T>(value: T, type: string): T {
   if (type === QUANTITY) return canonical(value) as T;
   if (typeof value !== 'object' || value === null) return value;

@@ -1,4 +1,4 @@
-/** What a LimitRange says by its bounds alone (pkg/apis/core/v1/defaults.go, SetDefaults_LimitRangeItem). */
+/** Defaults of a LimitRange, derived from its bounds (pkg/apis/core/v1/defaults.go, SetDefaults_LimitRangeItem). */
 import type { LimitRange, LimitRangeItem } from '../types/objects.ts';
 
 export function limitDefaults(range: LimitRange): LimitRange {
@@ -6,7 +6,7 @@ export function limitDefaults(range: LimitRange): LimitRange {
   return limits === undefined ? range : { ...range, spec: { ...range.spec, limits } };
 }
 
-/** The largest limit is the default one; the default limit, else the smallest request, is the default request. */
+/** The default limit is the maximum; the default request is the default limit, or else the minimum. */
 function containerItem(item: LimitRangeItem): LimitRangeItem {
   const limits = { ...item.max, ...item.default };
   const requests = { ...item.min, ...limits, ...item.defaultRequest };

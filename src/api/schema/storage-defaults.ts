@@ -1,4 +1,4 @@
-/** What Kubernetes fills in for claims, volumes and classes (pkg/apis/core/v1/defaults.go, pkg/apis/storage/v1). */
+/** The API server's defaults for claims, volumes and classes (pkg/apis/core/v1/defaults.go, pkg/apis/storage/v1). */
 import type { PersistentVolume, PersistentVolumeClaim, StorageClass } from '../types/objects.ts';
 
 export function claimDefaults(claim: PersistentVolumeClaim): PersistentVolumeClaim {

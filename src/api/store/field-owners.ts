@@ -1,6 +1,6 @@
 /**
- * Whose the fields of an object are after a write (`metadata.managedFields`): which shape its kind has, through which
- * subresource it was written, and by whom. The sets themselves are `ownership/managed-fields.ts`.
+ * Field ownership after a write (`metadata.managedFields`): the shape of the kind, the subresource and the writer. The
+ * sets themselves are in `ownership/managed-fields.ts`.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { StructuralSchema } from '../custom/structural.ts';
@@ -11,7 +11,7 @@ import { apiVersionOf, type Resource } from '../resources.ts';
 import type { KubeObject, ManagedFieldsEntry } from '../types/objects.ts';
 import { nowText } from './store.ts';
 
-/** Who writes, and through which subresource. */
+/** The writer, and the subresource of the write. */
 interface By {
   manager?: string | undefined;
   subresource?: string | undefined;
@@ -53,8 +53,8 @@ export function ownersAfter(
 }
 
 /**
- * The object with its owners after a component of the cluster changed it: what changes with the status through the status
- * subresource, as if written there.
+ * The object with its owners after a component of the cluster changed it: what changes with the status through the
+ * status subresource, as if written there.
  */
 export function ownersAfterChange<T extends KubeObject>(resource: Resource, object: T, old: T, manager: string): T {
   const [before, after] = [old as Stated, object as Stated];

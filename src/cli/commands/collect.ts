@@ -1,4 +1,6 @@
-/** `dataplane collect`: the state of a cluster as a directory of files, for a report or as an artefact of a CI job. */
+/**
+ * `dataplane collect`: writes the state of a cluster to a directory, for a bug report or as an artefact of a CI job.
+ */
 import { mkdirSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
@@ -39,7 +41,7 @@ async function run(args: Args): Promise<void> {
   });
   progress.clear();
   print(`${files} files in ${directory}`);
-  if (missing > 0) note(`${missing} could not be had: see ${directory}/missing.txt`);
+  if (missing > 0) note(`${missing} could not be collected: see ${directory}/missing.txt`);
 }
 
 function makeDirectory(directory: string): void {

@@ -1,4 +1,4 @@
-/** `dataplane dns query`: what a pod's resolver asks for a name, and which object each answer comes from. */
+/** `dataplane dns query`: the queries of a pod's resolver for a name, and the object behind each answer. */
 import { readFileSync } from 'node:fs';
 import type { Place } from '../../cluster/network-namespaces.ts';
 import { STATE_DIR } from '../../cluster/state.ts';
@@ -34,7 +34,8 @@ has no answer. Queries are sent over TCP.`,
 
 async function run(args: Args): Promise<void> {
   const verb = needOperand('dns', args, 0, 'what to do');
-  if (verb !== 'query') throw usageError(`dataplane dns: there is no "${verb}"`, 'there is `dataplane dns query NAME`');
+  if (verb !== 'query')
+    throw usageError(`dataplane dns: unknown operation "${verb}"`, 'expected `dataplane dns query NAME`');
   const name = needOperand('dns query', args, 1, 'NAME');
   operandsAtMost('dns query', args, 2);
   const wantedType = (args.text('type') ?? 'A').toUpperCase();
@@ -43,7 +44,7 @@ async function run(args: Args): Promise<void> {
   const json = formatOf(args.text('output'), ['json']) === 'json';
   const from = args.text('from');
   const given = from === undefined ? undefined : readPlace(from, '--from', namespaceOf(args));
-  if (given?.kind === 'outside') throw usageError('--from outside: the cluster has no names there');
+  if (given?.kind === 'outside') throw usageError('--from outside: there is no cluster DNS outside the cluster');
   needRoot('dns query');
   const place = given ?? (await firstNode());
   const path = needNetworkNamespace(place);

@@ -1,4 +1,4 @@
-/** `dataplane port-forward`: ports of this host that lead to a pod. */
+/** `dataplane port-forward`: forwards ports of this host to a pod. */
 import type { PortTarget } from '../../cluster/ways-in/port-target.ts';
 import type { Relay } from '../../cluster/ways-in/relay.ts';
 import { type Args, type Command, needOperand } from '../args/args.ts';
@@ -26,7 +26,7 @@ interface Ports {
   readonly remote: string;
 }
 
-/** How often it is checked whether the pod is still there. */
+/** Interval of the check that the pod still exists, in milliseconds. */
 const LOOK_MS = 500;
 const LOOPBACKS = ['127.0.0.1', '::1'];
 
@@ -77,7 +77,7 @@ async function forward(
     try {
       const relay = await listenAndRelay({
         host,
-        // The same number on every address, also where the first took a free one.
+        // Use the same number on every address, even if it is the free port that the first one got.
         port: relays[0]?.port ?? local,
         dial: () => connectToLoopback(path, port),
         onConnection: () => print(`Handling connection for ${relay.port}`),
@@ -97,7 +97,7 @@ async function forward(
 
 const loopbacks = (address: string): string[] => (address === 'localhost' ? LOOPBACKS : [address]);
 
-/** Until a signal. @throws CliError when the pod is gone */
+/** Waits for a signal. @throws CliError if the pod is gone */
 async function untilGone({ pod, namespace }: PortTarget): Promise<void> {
   const { networkNamespaceOf } = await import('../../cluster/network-namespaces.ts');
   await new Promise<void>((resolve, reject) => {

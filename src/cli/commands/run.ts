@@ -1,4 +1,6 @@
-/** `dataplane run`: a program of the host in a network namespace of the cluster, such as a test suite as a client. */
+/**
+ * `dataplane run`: runs a program of this host in a network namespace of the cluster, such as a test suite as a client.
+ */
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -29,7 +31,7 @@ or a pod. From a pod, names are resolved as the pod resolves them. The program f
   run,
 };
 
-/** Mounts $1 over /etc/resolv.conf, for this program alone, and becomes the rest. */
+/** Mounts $1 over /etc/resolv.conf, only for this program, and executes the other arguments. */
 const WITH_NAMES = 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"';
 
 async function run(args: Args): Promise<void> {
@@ -52,7 +54,7 @@ async function run(args: Args): Promise<void> {
 
   const startedMs = performance.now();
   const child = spawn('nsenter', [`--net=${path}`, '--', ...inside], { stdio: 'inherit' });
-  // Ctrl-C reaches the program through the terminal; other signals through us.
+  // The program gets Ctrl-C from the terminal. Other signals are forwarded.
   process.on('SIGINT', () => {});
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
   const status = await new Promise<number>((resolve, reject) => {

@@ -1,5 +1,5 @@
 /**
- * LimitRanges: what containers get that ask for nothing, and the bounds of what they, their pods and claims may ask for
+ * LimitRanges: default requests and limits of containers, and bounds for containers, pods and claims
  * (k8s.io/kubernetes/plugin/pkg/admission/limitranger).
  */
 import { forbidden } from '../../api/errors.ts';
@@ -15,7 +15,7 @@ type ResourceList = Record<string, string | number>;
 const itemsOf = (range: LimitRange, type: string): LimitRangeItem[] =>
   (range.spec?.limits ?? []).filter((item) => item.type === type);
 
-/** The pod with the defaults of its namespace's LimitRanges, and an annotation that names what was set. */
+/** The pod with the defaults of its namespace's LimitRanges, and an annotation that lists them. */
 export function withLimitDefaults(store: Store, pod: Pod): Pod {
   let result = pod;
   for (const range of store.list('LimitRange', pod.metadata.namespace)) {
@@ -52,7 +52,7 @@ function withDefaults(pod: Pod, requests: ResourceList, limits: ResourceList): P
   };
 }
 
-/** @throws ApiError 403 when the new pod breaks a bound of its namespace */
+/** @throws ApiError 403 if the new pod exceeds a bound of its namespace */
 export function checkPodLimits(store: Store, pod: Pod): void {
   for (const range of store.list('LimitRange', pod.metadata.namespace)) {
     const errors: string[] = [];
@@ -69,14 +69,14 @@ export function checkPodLimits(store: Store, pod: Pod): void {
   }
 }
 
-/** @throws ApiError 403 when the claim asks for less or more than its namespace allows */
+/** @throws ApiError 403 if the claim requests less or more than its namespace allows */
 export function checkClaimLimits(store: Store, claim: PersistentVolumeClaim): PersistentVolumeClaim {
   const requests = amountsOf(claim.spec.resources?.requests);
   for (const range of store.list('LimitRange', claim.metadata.namespace)) {
     const errors: string[] = [];
     for (const { type, min, max } of itemsOf(range, 'PersistentVolumeClaim')) {
       for (const [name, bound] of Object.entries(amountsOf(min))) atLeast(type, name, bound, requests, {}, errors);
-      // A claim has no limits: its request is what counts.
+      // A claim has no limits, only a request.
       for (const [name, bound] of Object.entries(amountsOf(max))) {
         const asked = requests[name];
         if (asked?.exceeds(bound)) {

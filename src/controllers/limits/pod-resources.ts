@@ -1,6 +1,6 @@
 /**
- * What a pod as a whole requests and is limited to (component-helpers/resource): its containers together, or the largest
- * init container with the sidecars started before it, whichever is more, and its overhead.
+ * Requests and limits of a whole pod (component-helpers/resource): the sum of its containers, or the largest init
+ * container with the sidecars started before it, whichever is larger, plus the pod's overhead.
  */
 import { type Amounts, amountsOf, largestOf, sumOf } from '../../api/quantity.ts';
 import type { Container, PodSpec } from '../../api/types/objects.ts';
@@ -9,7 +9,7 @@ type Which = 'requests' | 'limits';
 
 export const resourcesOf = (container: Container, which: Which): Amounts => amountsOf(container.resources?.[which]);
 
-/** An init container that goes on running beside the others. */
+/** An init container that keeps running beside the others. */
 const isSidecar = (container: Container): boolean =>
   (container as { restartPolicy?: string }).restartPolicy === 'Always';
 
@@ -27,6 +27,6 @@ export function podResources(spec: PodSpec, which: Which): Amounts {
   const { overhead } = spec as { overhead?: Record<string, string> };
   const added = amountsOf(overhead);
   if (which === 'requests') return sumOf(most, added);
-  // A limit that nobody has set stays unset.
+  // A limit that no container sets stays unset.
   return sumOf(most, Object.fromEntries(Object.entries(added).filter(([name]) => name in most)));
 }

@@ -1,6 +1,6 @@
 /**
- * What an object counts against the quotas of its namespace (k8s.io/kubernetes/pkg/quota/v1/evaluator/core), by the names
- * that quotas use: `pods`, `requests.cpu`, `services.nodeports`, `count/deployments.apps`.
+ * How much an object counts against the quotas of its namespace (k8s.io/kubernetes/pkg/quota/v1/evaluator/core), by the
+ * resource names of quotas: `pods`, `requests.cpu`, `services.nodeports`, `count/deployments.apps`.
  */
 import { type Amounts, amountsOf, Quantity } from '../../api/quantity.ts';
 import { qualifiedName, type Resource } from '../../api/resources.ts';
@@ -17,7 +17,7 @@ import { qosClass } from '../pods/admission.ts';
 import { isEnded } from '../workloads/pod-control.ts';
 import { podResources, resourcesOf } from './pod-resources.ts';
 
-/** Kinds that have a name of their own in quotas besides `count/`. */
+/** Kinds with a resource name of their own in quotas, besides `count/`. */
 const OLD_NAMES: readonly string[] = [
   'pods',
   'services',
@@ -28,10 +28,10 @@ const OLD_NAMES: readonly string[] = [
   'persistentvolumeclaims',
 ];
 
-/** Resources that every container has to ask for when a quota limits them (validationSet in pods.go). */
+/** Resources that every container must specify if a quota limits them (validationSet in pods.go). */
 const DEMANDED = new Set('cpu memory requests.cpu requests.memory limits.cpu limits.memory'.split(' '));
 
-/** What this object uses of each resource. */
+/** The amount of each resource that this object uses. */
 export function usageOf(resource: Resource, object: KubeObject): Amounts {
   const usage: Amounts = { [`count/${qualifiedName(resource)}`]: Quantity.ONE };
   if (resource.group !== '') return usage;
@@ -85,7 +85,7 @@ function claimUsage({ spec }: PersistentVolumeClaim): Amounts {
   };
 }
 
-/** Does the quota look at this object at all? One with scopes looks at pods only. */
+/** Does the quota apply to this object? A quota with scopes applies to pods only. */
 export function inScope({ spec }: ResourceQuota, resource: Resource, object: KubeObject): boolean {
   const selectors: ScopeSelector[] = [
     ...(spec?.scopes ?? []).map((scopeName) => ({ scopeName, operator: 'Exists' as const })),
@@ -138,7 +138,10 @@ function crossesNamespaces(spec: Pod['spec']): boolean {
   );
 }
 
-/** `limits.cpu for: a,b; …`: what containers have to ask for and do not, because a quota limits it; undefined: nothing. */
+/**
+ * `limits.cpu for: a,b; …`: resources that containers must specify because a quota limits them, and do not; undefined:
+ * none.
+ */
 export function missingDemands(hard: readonly string[], { spec }: Pod): string | undefined {
   const demanded = hard.filter((name) => DEMANDED.has(name)).sort();
   const containers: readonly Container[] = [...spec.containers, ...(spec.initContainers ?? [])];

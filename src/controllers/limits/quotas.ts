@@ -1,6 +1,6 @@
 /**
- * ResourceQuotas: what their namespaces use, kept as a running sum over the store, so that no write can slip past a
- * limit; a refusal in the words of Kubernetes; and `status.used`, which follows in a moment.
+ * ResourceQuotas: the usage of their namespaces is a running sum over the store, so that no write can exceed a limit.
+ * Errors have the text of Kubernetes. `status.used` is updated shortly after a change.
  */
 import { forbidden } from '../../api/errors.ts';
 import { type Amounts, amountsOf, Quantity, sumOf } from '../../api/quantity.ts';
@@ -12,12 +12,12 @@ import type { Cluster } from '../cluster.ts';
 import { keyOf, splitKey, type WorkQueue } from '../work-queue.ts';
 import { inScope, missingDemands, usageOf } from './quota-usage.ts';
 
-/** Kinds that are written for every pod and are never limited: events, and what follows from other objects. */
+/** Kinds that are never limited, because they are written for every pod. */
 const UNCOUNTED = new Set<string>(['Event']);
 
 export class Quotas {
   private readonly store: Store;
-  /** Of each namespace with quotas: used amounts by the quota's name. */
+  /** Namespace → quota's name → used amounts. */
   private readonly used = new Map<string, Map<string, Amounts>>();
   private readonly followed = new Set<Kind>();
   private changed: (quota: ResourceQuota) => void = () => {};
@@ -33,7 +33,7 @@ export class Quotas {
     for (const quota of store.list('ResourceQuota')) this.count(quota);
   }
 
-  /** Keeps the statuses, and counts custom resources too. */
+  /** Starts to maintain the statuses, and to count custom resources. */
   start(cluster: Cluster): void {
     const { store, registry } = cluster;
     const queue: WorkQueue = cluster.queue('quotas', (key) => {
@@ -50,12 +50,12 @@ export class Quotas {
     for (const quota of store.list('ResourceQuota')) queue.add(keyOf(quota));
   }
 
-  /** @throws ApiError 403 when the write would use more than a quota allows */
+  /** @throws ApiError 403 if the write would exceed a quota */
   check(resource: Resource, object: KubeObject, old: KubeObject | undefined): void {
     const { namespace = '', name } = object.metadata;
     const used = this.used.get(namespace);
     if (used === undefined || UNCOUNTED.has(resource.key)) return;
-    // What a pod asks for does not change, and its end only gives back.
+    // The requests of a pod do not change, and its end only releases resources.
     if (old !== undefined && resource.key === 'Pod') return;
     const before = old === undefined ? {} : usageOf(resource, old);
     const usage = usageOf(resource, object);
@@ -82,7 +82,7 @@ export class Quotas {
     }
   }
 
-  /** From the objects that there are. */
+  /** Counts the usage from the present objects. */
   private count(quota: ResourceQuota): void {
     const { namespace = '', name } = quota.metadata;
     let total: Amounts = {};
@@ -111,7 +111,7 @@ export class Quotas {
       if (ofNamespace === undefined) return;
       for (const [name, before] of ofNamespace) {
         const quota = this.store.get('ResourceQuota', object.metadata.namespace, name);
-        // A quota that was counted in this very commit has the change in its sum.
+        // A quota that was counted in this same commit already includes the change.
         if (quota === undefined || (type === 'ADDED' && object === (quota as KubeObject))) continue;
         let total = before;
         if (old !== undefined && inScope(quota, resource, old)) total = differenceOf(total, usageOf(resource, old));

@@ -1,5 +1,5 @@
 /**
- * Admission of claims and volumes: the default class, protection from removal while in use, and growth only where the
+ * Admission of claims and volumes: the default class, protection from removal while in use, and expansion only if the
  * class allows it (plugin/pkg/admission/storage).
  */
 import { forbidden } from '../../api/errors.ts';
@@ -13,7 +13,7 @@ import { requestOf } from './matching.ts';
 
 export const DEFAULT_CLASS = 'storageclass.kubernetes.io/is-default-class';
 
-/** Of several default classes the newest counts, as in Kubernetes since 1.26. */
+/** If there are several default classes, the newest is used, as in Kubernetes since 1.26. */
 function defaultClass(store: Store): string | undefined {
   let newest: StorageClass | undefined;
   for (const each of store.list('StorageClass')) {

@@ -1,9 +1,9 @@
 /**
- * Claims and volumes, bound to each other as by Kubernetes' volume controller (pkg/controller/volume/persistentvolume):
- * a claim gets the volume that it names or the best that is free, else one that is made for it, when its class is ours; a
- * volume whose claim is gone is kept or removed, as its reclaim policy says. A class may wait for the first pod.
+ * Binds claims and volumes, as Kubernetes' volume controller (pkg/controller/volume/persistentvolume): a claim gets the
+ * volume that it names, or the best available one, or a new one if its class is provisioned here. When its claim is
+ * gone, a volume is retained or deleted by its reclaim policy. A class can wait for the first consumer.
  *
- * The volume's `claimRef` is the truth about who has it; it is written first, the claim's `volumeName` second.
+ * The volume's `claimRef` is authoritative; it is written first, the claim's `volumeName` second.
  */
 import { resourceOfKind } from '../../api/resources.ts';
 import { nowText } from '../../api/store/store.ts';
@@ -17,7 +17,7 @@ import { bestVolume, capacityOf, classOf, isMeantFor, mismatch, requestOf } from
 const CLAIMS = resourceOfKind('PersistentVolumeClaim')!;
 const VOLUMES = resourceOfKind('PersistentVolume')!;
 
-/** Of the class `standard`: a directory on the machine of the cluster. */
+/** The provisioner of class `standard`: a directory on this machine. */
 export const PROVISIONER = 'dataplane.dev/directory';
 
 export const VolumeAnnotation = {
@@ -69,7 +69,7 @@ export class VolumeBinder {
       this.volumes.add(keyOf(object));
       const { claimRef } = object.spec;
       if (claimRef !== undefined) this.claims.add(`${claimRef.namespace}/${claimRef.name}`);
-      // A volume that has become free may be what others wait for.
+      // Claims may be waiting for a volume that has become available.
       else if (type !== 'DELETED' && old?.status?.phase !== object.status?.phase) pending();
     });
     store.onCommit('StorageClass', pending);
@@ -93,7 +93,7 @@ export class VolumeBinder {
     else if (claim.metadata.deletionTimestamp === undefined) this.find(claim);
   }
 
-  /** A claim that was deleted goes when no pod uses it any more (pkg/controller/volume/pvcprotection). */
+  /** Removes a deleted claim when no pod uses it any more (pkg/controller/volume/pvcprotection). */
   private letGo(claim: PersistentVolumeClaim): boolean {
     const { deletionTimestamp, finalizers = [] } = claim.metadata;
     if (deletionTimestamp === undefined || !finalizers.includes(CLAIM_PROTECTION)) return false;
@@ -200,7 +200,7 @@ export class VolumeBinder {
     this.bind(object as PersistentVolume, claim);
   }
 
-  /** Both objects, in the order that a crash in between does no harm to. */
+  /** Writes both objects, in an order in which a crash in between does no harm. */
   private bind(volume: PersistentVolume, claim: PersistentVolumeClaim): void {
     const { registry } = this.cluster;
     const { namespace, name, uid, resourceVersion } = claim.metadata;
@@ -271,7 +271,7 @@ export class VolumeBinder {
     this.event(volume, 'Warning', failure.reason, failure.message);
   }
 
-  /** The object first: a directory without a volume does no harm, a volume without its directory does. */
+  /** Removes the object first: a directory without a volume does no harm, a volume without its directory does. */
   private remove(volume: PersistentVolume): void {
     this.cluster.registry.write(withoutFinalizer(volume, VOLUME_PROTECTION), volume);
     const { name } = volume.metadata;
@@ -281,7 +281,7 @@ export class VolumeBinder {
     }
   }
 
-  /** Made here, in the directory that is its own: nothing else is ever removed. */
+  /** Was the volume provisioned here, in its own directory? Nothing else is ever removed. */
   private isOurs({ metadata, spec }: PersistentVolume): boolean {
     if (metadata.annotations?.[VolumeAnnotation.PROVISIONED_BY] !== PROVISIONER) return false;
     return this.directories !== undefined && spec.hostPath?.path === this.directories.pathOf(metadata.name);
@@ -327,7 +327,7 @@ export const isBound = ({ status }: PersistentVolumeClaim): boolean => status?.p
 
 const isOver = (phase: string | undefined) => phase === 'Succeeded' || phase === 'Failed';
 
-/** What a directory cannot be. */
+/** Why a claim cannot be provisioned as a directory; undefined if it can. */
 function cannotProvision({ spec }: PersistentVolumeClaim): string | undefined {
   if (spec.volumeMode === 'Block') return 'a directory is no block device: volumeMode has to be Filesystem';
   if (spec.dataSource ?? spec.dataSourceRef) return 'copies of other volumes are not supported';

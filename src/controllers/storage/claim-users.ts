@@ -1,4 +1,4 @@
-/** Which pods use which claims: an index over the store. */
+/** Index over the store of pods by the claims that they use. */
 import type { Store } from '../../api/store/store.ts';
 import type { Pod } from '../../api/types/objects.ts';
 import { keyOf, splitKey } from '../work-queue.ts';
@@ -21,7 +21,7 @@ export class ClaimUsers {
     });
   }
 
-  /** Pods that mount the claim, whatever their state. `key`: of the claim. */
+  /** Pods that mount the claim, in any state. @param key of the claim */
   of(key: string): Pod[] {
     return [...(this.pods.get(key) ?? NOBODY)].map((pod) => this.store.get('Pod', ...splitKey(pod))!).filter(Boolean);
   }

@@ -1,6 +1,6 @@
 /**
- * The directories of dynamically provisioned volumes, one each, below a directory that root alone may enter: what is in
- * them belongs to pods of any user, and to nobody else on the machine.
+ * The directories of dynamically provisioned volumes, below a directory that only root can enter: pods of any user may
+ * write to them, but no other user of the machine.
  */
 import { chmodSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
@@ -13,7 +13,7 @@ export class VolumeDirectories {
   private readonly root: string;
   private readonly log: (line: string) => void;
 
-  /** Goes on with removals that an earlier process did not finish. */
+  /** Resumes removals that an earlier process did not finish. */
   constructor(root: string, log: (line: string) => void) {
     this.root = root;
     this.log = log;
@@ -26,7 +26,7 @@ export class VolumeDirectories {
     return join(this.root, volume);
   }
 
-  /** Makes the directory of a volume; the one that is there already serves as well. @returns its path */
+  /** Creates the directory of a volume, unless it exists. @returns its path */
   make(volume: string): string {
     const path = this.pathOf(volume);
     mkdirSync(path, { recursive: true });
@@ -34,7 +34,7 @@ export class VolumeDirectories {
     return path;
   }
 
-  /** The directory is out of the way at once; its files go in the background, however many they are. */
+  /** Renames the directory at once, and removes its files in the background. */
   remove(volume: string): void {
     const aside = `${this.pathOf(volume)}${REMOVED}`;
     try {

@@ -1,4 +1,6 @@
-/** Which volume serves which claim (pkg/controller/volume/persistentvolume/index.go, component-helpers/storage/volume). */
+/**
+ * Which volume serves which claim (pkg/controller/volume/persistentvolume/index.go, component-helpers/storage/volume).
+ */
 import { Quantity } from '../../api/quantity.ts';
 import { matchesSelector } from '../../api/selectors.ts';
 import type { NodeObject, PersistentVolume, PersistentVolumeClaim } from '../../api/types/objects.ts';
@@ -12,7 +14,7 @@ export const capacityOf = ({ spec }: PersistentVolume): Quantity => storageOf(sp
 
 export const classOf = ({ spec }: PersistentVolumeClaim | PersistentVolume): string => spec.storageClassName ?? '';
 
-/** Is the volume reserved for this very claim? By name alone when the claim had no uid yet. */
+/** Is the volume reserved for this claim? A claimRef without uid is compared by name only. */
 export function isMeantFor({ spec }: PersistentVolume, { metadata }: PersistentVolumeClaim): boolean {
   const { claimRef } = spec;
   if (claimRef === undefined || claimRef.name !== metadata.name || claimRef.namespace !== metadata.namespace)
@@ -20,7 +22,7 @@ export function isMeantFor({ spec }: PersistentVolume, { metadata }: PersistentV
   return !claimRef.uid || claimRef.uid === metadata.uid;
 }
 
-/** Why the volume cannot serve the claim that names it; undefined: it can. */
+/** Why the volume cannot be bound to the claim that names it; undefined if it can. */
 export function mismatch(volume: PersistentVolume, claim: PersistentVolumeClaim): string | undefined {
   if (requestOf(claim).exceeds(capacityOf(volume))) return 'requested PV is too small';
   if (classOf(volume) !== classOf(claim)) return 'storageClassName does not match';
@@ -41,7 +43,7 @@ export function reaches({ spec }: PersistentVolume, node: NodeObject): boolean {
 }
 
 /**
- * The volume to bind a claim to: one that is reserved for it, else the smallest that is free and large enough.
+ * The volume to bind a claim to: one that is reserved for it, or else the smallest available one that is large enough.
  * @param node where the first pod is to run, for classes that wait for it
  */
 export function bestVolume(

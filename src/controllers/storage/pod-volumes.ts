@@ -1,6 +1,6 @@
 /**
- * What a pod's claims mean for where it may run (scheduler/framework/plugins/volumebinding, volumerestrictions): claims
- * have to be bound first, except those whose class waits for the pod; these are bound when its node is known.
+ * Where a pod can run because of its claims (scheduler/framework/plugins/volumebinding, volumerestrictions): claims
+ * must be bound first, except those with WaitForFirstConsumer, which are bound when the pod's node is known.
  */
 import type { NodeObject, PersistentVolumeClaim, Pod } from '../../api/types/objects.ts';
 import type { Cluster } from '../cluster.ts';
@@ -18,7 +18,10 @@ export class PodVolumes {
     this.users = users;
   }
 
-  /** Why the pod can run nowhere at present, in the scheduler's words; undefined: its claims do not stand against it. */
+  /**
+   * Why the pod cannot run on any node at present, with the scheduler's text; undefined if its claims do not prevent
+   * it.
+   */
   obstacle(pod: Pod): string | undefined {
     for (const name of claimsOf(pod)) {
       const claim = this.claim(pod, name);
@@ -35,7 +38,7 @@ export class PodVolumes {
     return undefined;
   }
 
-  /** Why the pod's volumes cannot be had on this node; undefined: they can. */
+  /** Why the pod's volumes are not available on this node; undefined if they are. */
   whyNotOn(node: NodeObject, pod: Pod): string | undefined {
     const { store } = this.cluster;
     for (const name of claimsOf(pod)) {
@@ -54,7 +57,7 @@ export class PodVolumes {
     return undefined;
   }
 
-  /** True when every claim is bound; else the claims that wait for the pod are told its node, and bound next. */
+  /** True if every claim is bound; otherwise sets the node of claims that wait for the pod, which are bound next. */
   ready(pod: Pod, node: NodeObject): boolean {
     let all = true;
     for (const name of claimsOf(pod)) {
@@ -77,7 +80,7 @@ export class PodVolumes {
     return known?.volumeBindingMode === 'WaitForFirstConsumer' && !claim.spec.volumeName;
   }
 
-  /** One pod at a time in the whole cluster. */
+  /** ReadWriteOncePod: only one pod in the cluster may use the claim. */
   private isTaken(pod: Pod, { metadata, spec }: PersistentVolumeClaim): boolean {
     if (!spec.accessModes?.includes('ReadWriteOncePod')) return false;
     const users = this.users.of(`${metadata.namespace}/${metadata.name}`);

@@ -10,8 +10,8 @@ import { PodVolumes } from './pod-volumes.ts';
 const STANDARD = 'standard';
 
 /**
- * @param directory where claims of the class `standard` get a directory each; undefined: there is no such class
- * @returns what the scheduler asks about pods' claims
+ * @param directory parent of the directories of class `standard`; undefined: there is no such class
+ * @returns the interface for the scheduler
  */
 export function startStorage(cluster: Cluster, directory: string | undefined): PodVolumes {
   const users = new ClaimUsers(cluster.store);
@@ -21,7 +21,7 @@ export function startStorage(cluster: Cluster, directory: string | undefined): P
   return new PodVolumes(cluster, users);
 }
 
-/** Made when the controller starts and it is not there: one that was changed stays as it is. */
+/** Creates the class when the controller starts, unless it exists; changes by users are kept. */
 function makeStandardClass({ store, registry }: Cluster): void {
   if (store.get('StorageClass', undefined, STANDARD) !== undefined) return;
   registry.create(resourceOfKind('StorageClass')!, undefined, {

@@ -13,7 +13,7 @@ function addresses({ ports }: CompiledService): string[] {
   );
 }
 
-test('a service with two ports is two service ports, each with its endpoints (case 2)', () => {
+test('a service with two ports is two service ports, each with its endpoints', () => {
   const ports = [
     { name: 'http', port: 80, targetPort: 8080 },
     { name: 'dns', port: 53, protocol: 'UDP' as const },
@@ -36,17 +36,17 @@ test('a service with two ports is two service ports, each with its endpoints (ca
 
 for (const [name, spec, labels] of [
   ['headless', { clusterIP: 'None' }, {}],
-  ['ExternalName (cases 12 to 15)', { type: 'ExternalName', clusterIP: '' }, {}],
+  ['ExternalName', { type: 'ExternalName', clusterIP: '' }, {}],
   ['without an address yet', { clusterIP: '' }, {}],
-  ['of another proxy (case 28)', {}, { 'service.kubernetes.io/service-proxy-name': 'x' }],
-  ['labelled headless (case 29)', {}, { 'service.kubernetes.io/headless': '' }],
+  ['of another proxy', {}, { 'service.kubernetes.io/service-proxy-name': 'x' }],
+  ['labelled headless', {}, { 'service.kubernetes.io/headless': '' }],
 ] as const) {
   test(`not served: ${name}`, () => {
     assert.equal(compileService(service('a', '10.96.0.1', spec, { labels }), [], HERE).ports, []);
   });
 }
 
-test('all addresses of a port: ClusterIP, external IPs, balancer IPs, NodePort', () => {
+test('a port is served on its ClusterIP, external IPs, load-balancer IPs and NodePort', () => {
   const rules = { ...RULES, externalIpCidrs: ['203.0.113.0/24'], loadBalancerPool: ['192.0.2.1-192.0.2.9'] };
   const lb = service(
     'a',
@@ -85,7 +85,7 @@ test('CVE-2020-8554: external and load-balancer addresses the operator did not l
   assert.equal(addresses(compileService(clusterIp, [], HERE)), ['cluster 10.96.0.1:80'], 'the status of no balancer');
 });
 
-test('policies, affinity and balancing are taken from the objects', () => {
+test('policies, affinity and balancing follow from the objects', () => {
   const [plain] = compileService(service('a', '10.96.0.1'), [], HERE).ports;
   assert.equal(
     [plain?.affinitySeconds, plain?.internalLocal, plain?.externalLocal, plain?.maglev, plain?.restricted],

@@ -30,45 +30,45 @@ const ROWS: Row[] = [
   },
   { name: 'none', endpoints: [], cluster: '', local: '', hasEndpoints: false },
   {
-    name: 'those not ready are left out',
+    name: 'endpoints that are not ready are omitted',
     endpoints: ['10.0.0.1@n1 not-ready', '10.0.0.2@n2'],
     cluster: '10.0.0.2',
     local: '',
   },
   {
-    name: 'only unready ones: none (cases 21, 47)',
+    name: 'if none is ready, the set is empty',
     endpoints: ['10.0.0.1@n1 not-ready'],
     cluster: '',
     local: '',
     hasEndpoints: false,
   },
   {
-    name: 'serving while terminating when no other is left (cases 36, 38)',
+    name: 'if none is ready, those that serve while terminating',
     endpoints: ['10.0.0.1@n1 terminating serving', '10.0.0.2@n2 terminating serving', '10.0.0.3@n2 terminating'],
     cluster: '10.0.0.1 10.0.0.2',
     local: '10.0.0.1',
   },
   {
-    name: 'the fallback is decided for the node apart (cases 37, 39)',
+    name: 'the fallback is decided separately for the local set',
     endpoints: ['10.0.0.1@n1 terminating serving', '10.0.0.2@n2'],
     cluster: '10.0.0.2',
     local: '10.0.0.1',
   },
   {
-    name: 'terminating and no longer serving is nothing',
+    name: 'terminating endpoints that no longer serve are omitted',
     endpoints: ['10.0.0.1@n1 terminating'],
     cluster: '',
     local: '',
     hasEndpoints: false,
   },
   {
-    name: 'zone hints on every ready endpoint: those for our zone (case 75)',
+    name: 'zone hints on every ready endpoint: those for the zone of the node',
     endpoints: ['10.0.0.1@n1 hint=east', '10.0.0.2@n2 hint=west', '10.0.0.3@n3 hint=east'],
     cluster: '10.0.0.1 10.0.0.3',
     local: '10.0.0.1',
   },
   {
-    name: 'one ready endpoint without hints: none count',
+    name: 'one ready endpoint without hints: hints are ignored',
     endpoints: ['10.0.0.1@n1 hint=east', '10.0.0.2@n2'],
     cluster: '10.0.0.1 10.0.0.2',
     local: '10.0.0.1',
@@ -80,19 +80,19 @@ const ROWS: Row[] = [
     local: '10.0.0.1',
   },
   {
-    name: 'no hint for our zone: all',
+    name: 'no hint for the zone of the node: all',
     endpoints: ['10.0.0.1@n1 hint=west', '10.0.0.2@n2 hint=west'],
     cluster: '10.0.0.1 10.0.0.2',
     local: '10.0.0.1',
   },
   {
-    name: 'node hints come before zone hints (PreferSameNode)',
+    name: 'node hints take precedence over zone hints (PreferSameNode)',
     endpoints: ['10.0.0.1@n1 hint=east hint-node=n1', '10.0.0.2@n2 hint=east hint-node=n2'],
     cluster: '10.0.0.1',
     local: '10.0.0.1',
   },
   {
-    name: 'no node hint for us: by zone',
+    name: 'no node hint for this node: by zone',
     endpoints: ['10.0.0.1@n3 hint=west hint-node=n3', '10.0.0.2@n2 hint=east hint-node=n2'],
     cluster: '10.0.0.2',
     local: '',
@@ -125,7 +125,7 @@ test('S8: a node without a zone uses all endpoints', () => {
   );
 });
 
-test('S16: every endpoint that answers counts as serving, chosen or not', () => {
+test('S16: every endpoint that serves counts as serving, whether chosen or not', () => {
   const found = sets([
     '10.0.0.1@n1',
     '10.0.0.2@n2 terminating serving',
@@ -135,13 +135,13 @@ test('S16: every endpoint that answers counts as serving, chosen or not', () => 
   assert.equal(found.serving, ['10.0.0.1:8080', '10.0.0.2:8080']);
 });
 
-test('absent conditions mean ready; only the first address counts; the order is that of the keys', () => {
+test('absent conditions mean ready; only the first address counts; endpoints are ordered by key', () => {
   const plain = { addresses: ['10.0.0.9', '10.0.0.8'] };
   const found = endpointSets(PORT, [slice('a', [plain, '10.0.0.1@n1'])], HERE, assert.unreachable);
   assert.is(ips(found.cluster), '10.0.0.1 10.0.0.9');
 });
 
-test('case 43: a named target port may be another number in another slice', () => {
+test('a named target port can have different numbers in different slices', () => {
   const one = slice('a', ['10.0.0.1'], { ports: [{ name: 'http', protocol: 'TCP', port: 8080 }] });
   const two = slice('a', ['10.0.0.2'], { name: 'a-2', ports: [{ name: 'http', protocol: 'TCP', port: 9090 }] });
   const found = endpointSets(PORT, [one, two], HERE, assert.unreachable);
@@ -151,7 +151,7 @@ test('case 43: a named target port may be another number in another slice', () =
   );
 });
 
-test('cases 2, 40: ports with another name or protocol, or without a number, are ignored', () => {
+test('ports with another name or protocol, or without a number, are ignored', () => {
   const ports = [
     { name: 'http', protocol: 'UDP' as const, port: 1 },
     { name: 'metrics', protocol: 'TCP' as const, port: 2 },
@@ -188,7 +188,7 @@ test('CVE-2021-25737: loopback, link-local, multicast and unspecified addresses 
   assert.ok(refused.some((text) => /^endpoint 127\.0\.0\.1: .*loopback/.test(text)));
 });
 
-test('S13: the health check counts endpoints that are ready here, not those that only drain (case 35)', () => {
+test('S13: the health check counts endpoints that are ready on this node, not terminating ones', () => {
   const slices = [slice('a', ['10.0.0.1@n1', '10.0.0.2@n2', '10.0.0.3@n1 terminating serving'])];
   assert.equal([readyEndpointsOn(slices, 'n1'), readyEndpointsOn(slices, 'n3')], [1, 0]);
   assert.is(readyEndpointsOn([slice('a', ['10.0.0.3@n1 terminating serving'])], 'n1'), 0);

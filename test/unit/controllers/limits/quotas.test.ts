@@ -23,7 +23,7 @@ const used = async (client: Client, name: string, wanted: Record<string, string>
 };
 
 test(
-  'a quota refuses the object beyond its number, and a deletion makes room again',
+  'a quota refuses objects beyond its limit, and a deletion releases its usage',
   withCluster(async ({ client }) => {
     await client.create(configMap('before'));
     await client.create(quota('few', { configmaps: '2', 'count/services': '1' }));
@@ -44,7 +44,7 @@ test(
 );
 
 test(
-  'creations at the same time are counted one by one',
+  'concurrent creations are counted one by one',
   withCluster(async ({ client }) => {
     await client.create(quota('three', { configmaps: '3' }));
     const attempts = Array.from({ length: 20 }, (_, i) =>
@@ -58,7 +58,7 @@ test(
 );
 
 test(
-  'requests and limits of pods are added up; a pod that leaves out what is limited is refused',
+  'requests and limits of pods are added up; a pod that does not specify a limited resource is refused',
   withCluster(async ({ client }) => {
     await client.create(quota('compute', { 'requests.cpu': '1', 'limits.memory': '1Gi', pods: '5' }));
     const without = await refusal(client.create(pod('bare')));
@@ -77,7 +77,7 @@ test(
 );
 
 test(
-  'a pod that has ended uses nothing but its count',
+  'a pod that has ended uses only its count',
   withCluster(async ({ client }) => {
     await client.create(quota('one', { pods: '1', 'count/pods': '2' }));
     await client.create(pod('a'));
@@ -91,7 +91,7 @@ test(
 );
 
 test(
-  'a quota with a scope looks at the pods of that scope only',
+  'a quota with a scope applies only to pods in that scope',
   withCluster(async ({ client }) => {
     await client.create(quota('short', { pods: '0' }, { scopes: ['Terminating'] }));
     await client.create(quota('effort', { pods: '1' }, { scopes: ['BestEffort'] }));
@@ -114,7 +114,7 @@ test(
 );
 
 test(
-  'ports, claims and custom kinds are counted by their names in quotas',
+  'ports, claims and custom kinds are counted by their resource names',
   withCluster(async ({ client }) => {
     await client.create(
       quota('all', {
@@ -165,7 +165,7 @@ test(
 );
 
 test(
-  'usage is the same after a restart, and a higher limit is in force at once',
+  'usage survives a restart, and a higher limit takes effect at once',
   withCluster(async (cluster) => {
     const { client } = cluster;
     await client.create(quota('few', { configmaps: '1' }));
@@ -179,7 +179,7 @@ test(
 );
 
 test(
-  'a LimitRange gives containers what they leave out, and says so in an annotation',
+  'a LimitRange sets missing requests and limits of containers, with an annotation that lists them',
   withCluster(async ({ client }) => {
     await client.create(range([{ type: 'Container', default: { cpu: '200m' }, defaultRequest: { memory: '64Mi' } }]));
     const made = await client.create(pod('a'));
@@ -200,7 +200,7 @@ test(
 );
 
 test(
-  'the bounds of a LimitRange hold for containers, whole pods and claims',
+  'the bounds of a LimitRange apply to containers, whole pods and claims',
   withCluster(async ({ client }) => {
     await client.create(
       range([
@@ -254,7 +254,7 @@ test(
 );
 
 test(
-  'quotas and LimitRanges that contradict themselves are refused',
+  'inconsistent quotas and LimitRanges are refused',
   withCluster(async ({ client }) => {
     const why = async (object: Manifest<KubeObject>) => (await refusal(client.create(object))).message;
     assert.match(await why(quota('q', { pods: '-1' })), 'must be greater than or equal to 0');
