@@ -53,13 +53,21 @@ import { countFlow, findFlow, reopensFlow, trackFlow } from './stages/flow.ts';
 import { expireHeld, forgetFirst, inheritPorts, nextHeld, rememberFirst } from './stages/fragment.ts';
 import { answerEcho, isEchoRequest } from './stages/gateway-icmp.ts';
 import { claimsPodSource, guard, reachesTunnelEndpoint } from './stages/guard.ts';
-import { isFromFarEnd, isIcmpError, relateIcmpError, rewriteIcmpError } from './stages/icmp-error.ts';
+import {
+  Inside,
+  isFromFarEnd,
+  isIcmpError,
+  lookInside,
+  relateIcmpError,
+  rewriteIcmpError,
+  wasQuotedSent,
+} from './stages/icmp-error.ts';
 import { clampMss } from './stages/mss.ts';
 import { rewrite } from './stages/nat.ts';
 import { answerArp } from './stages/neighbour.ts';
 import { offloadFits } from './stages/offload.ts';
 import { FAMILY_ARP, parseFrame } from './stages/parse.ts';
-import { learnPathMtu } from './stages/path-mtu.ts';
+import { learnPathMtu, quotedInner, reportedHop } from './stages/path-mtu.ts';
 import { checkPolicy } from './stages/policy.ts';
 import { hopForAddress, hopOfFlow } from './stages/route.ts';
 import { chooseService, noteChoice } from './stages/service.ts';
@@ -258,8 +266,8 @@ function handToHost(pkt: Packet, dp: Dataplane): Verdict {
 function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = relateIcmpError(pkt, dp);
   if (v === Verdict.ICMP_ERROR_UNRELATED && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(dp.node, pkt.dst)) {
-    learnPathMtu(pkt, dp);
-    return transmit(pkt, dp, HOST_HOP);
+    v = believePathMtu(pkt, dp);
+    return v === Verdict.GO_ON ? transmit(pkt, dp, HOST_HOP) : v;
   }
   if (v === Verdict.ICMP_ERROR_UNRELATED && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(dp.node, pkt.src)) {
     // With host-gw the node's kernel routes packets between nodes, so it can send an error about a packet that never
@@ -269,6 +277,7 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   }
   if (v !== Verdict.GO_ON) return v;
   if (!isFromPath(pkt, dp)) return Verdict.ICMP_ERROR_UNRELATED;
+  if (!wasQuotedSent(pkt, dp)) return Verdict.ICMP_ERROR_NOT_SENT;
   const hop = hopOfFlow(pkt, dp, pkt.direction);
   if (hop === NO_HOP) return Verdict.NO_ROUTE_ANSWERED;
   v = mayLeave(pkt, dp, hop);
@@ -276,6 +285,20 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   lowerTtl(pkt, dp, hop);
   rewriteIcmpError(pkt, dp, hop);
   return transmit(pkt, dp, hop);
+}
+
+/**
+ * A report of the MTU between this node and another applies to all traffic between them, so the overlay packet that it
+ * quotes must have been sent (RFC 5927 §7). Every other error goes on.
+ */
+function believePathMtu(pkt: Packet, dp: Dataplane): Verdict {
+  const hop = reportedHop(pkt, dp);
+  if (hop === NO_HOP) return Verdict.GO_ON;
+  const inside = lookInside(pkt, dp, quotedInner(pkt, dp));
+  const verified = inside === Inside.SENT && hopOfFlow(pkt, dp, 1 - pkt.direction) === hop;
+  if (inside !== Inside.UNKNOWN && !verified) return Verdict.ICMP_ERROR_NOT_SENT;
+  learnPathMtu(pkt, dp, hop, verified);
+  return Verdict.GO_ON;
 }
 
 /**

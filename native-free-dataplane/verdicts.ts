@@ -754,6 +754,15 @@ export const Verdict = {
     source: 'RFC 791, linux net.ipv4.ipfrag_time',
     advice: 'First fragments are lost or refused on the way, or a flood of fragments.',
   }) as 95,
+  ICMP_ERROR_NOT_SENT: row(96, {
+    name: 'icmp-error-not-sent',
+    class: 'dropped',
+    sentence:
+      'An ICMP error about a packet that its connection cannot have sent: a reply before there was one, a TCP segment that is not in flight, or one that fits the MTU that the error reports.',
+    source: 'RFC 5927 §4.1, linux net/ipv4/tcp_ipv4.c',
+    advice:
+      'Late errors about segments that were sent again: harmless. Many: somebody guesses connections to slow down.',
+  }) as 96,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 

@@ -7,7 +7,8 @@
  * the quoted transport header suffice, inner options are skipped, redirects are dropped).
  */
 
-import { Rec, recordAt, Status, tupleAt } from '../conntrack/record.ts';
+import { LOCK_MASK, Rec, recordAt, Setting, Status, tupleAt } from '../conntrack/record.ts';
+import { tcpInFlight } from '../conntrack/tcp/in-flight.ts';
 import {
   isTupleSource,
   readTupleDestination,
@@ -23,10 +24,13 @@ import { HOST_HOP } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { ADDRESS_WORDS, copyAddress, sameAddress } from '../shared/address.ts';
+import { lock, unlock } from '../shared/spin-lock.ts';
 import { Verdict } from '../verdicts.ts';
 import {
   ICMP_BYTES,
   ICMP_REDIRECT,
+  ICMP_UNREACHABLE,
+  icmpMtu,
   icmpPortsWord,
   icmpQueryType,
   icmpType,
@@ -34,6 +38,7 @@ import {
   isIcmpIntact,
   isIcmpRequest,
   rewriteIcmpPorts,
+  UNREACHABLE_FRAGMENTATION_NEEDED,
   writeIcmpChecksum,
 } from '../wire/icmp.ts';
 import {
@@ -41,11 +46,12 @@ import {
   isQuoteIntact,
   readAddresses,
   rewriteAddresses,
+  totalBytes,
   transportAt,
   transportProtocol,
 } from '../wire/ip.ts';
 import { hasPorts, portsWord, writePorts } from '../wire/ports.ts';
-import { rewriteTcpPorts, TCP_CHECKSUM } from '../wire/tcp.ts';
+import { rewriteTcpPorts, TCP_CHECKSUM, tcpSequence } from '../wire/tcp.ts';
 import { rewriteUdpPorts } from '../wire/udp.ts';
 
 /** Addresses of the quoted packet, before or after translation; filled and used within one call. */
@@ -71,31 +77,97 @@ export function relateIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   if (pkt.moreFragments !== 0 || !isQuoteIntact(view, quoted, pkt.end)) return Verdict.ICMP_ERROR_MALFORMED;
   if (pkt.needsChecksum === 0 && !isIcmpIntact(view, l4, pkt.end)) return Verdict.ICMP_ERROR_MALFORMED;
   if (isLaterFragment(view, quoted)) return Verdict.ICMP_ERROR_UNRELATED;
-
-  const protocol = transportProtocol(view, quoted);
-  const quotedL4 = transportAt(view, quoted);
-  const isIcmp = protocol === PROTOCOL_ICMP;
-  if (isIcmp && icmpQueryType(icmpType(view, quotedL4)) < 0) return Verdict.ICMP_ERROR_MALFORMED;
+  const isIcmp = transportProtocol(view, quoted) === PROTOCOL_ICMP;
+  if (isIcmp && icmpQueryType(icmpType(view, transportAt(view, quoted))) < 0) return Verdict.ICMP_ERROR_MALFORMED;
   readAddresses(view, quoted, quotedSrc, quotedDst);
   // Sent to an address other than the quoted packet's sender, which no router does (linux nf_conntrack_proto_icmp.c
   // nf_conntrack_inet_error, "address mismatch").
   if (!sameAddress(pkt.dst, quotedSrc, 0)) return Verdict.ICMP_ERROR_UNRELATED;
+  return findQuoted(pkt, dp, quoted) ? Verdict.GO_ON : Verdict.ICMP_ERROR_UNRELATED;
+}
 
+/**
+ * Find the connection of the intact, unfragmented packet quoted at `l3`: sets pkt.flow, and pkt.direction to the opposite
+ * of the quoted packet's.
+ */
+function findQuoted(pkt: Packet, dp: Dataplane, l3: number): boolean {
+  const { view } = pkt;
   const { conntrack } = dp;
+  const protocol = transportProtocol(view, l3);
+  const quotedL4 = transportAt(view, l3);
+  const isIcmp = protocol === PROTOCOL_ICMP;
+  readAddresses(view, l3, quotedSrc, quotedDst);
   // The quoted packet's tuple reversed is a tuple of its flow, in the direction the error travels.
   const ports = isIcmp ? icmpPortsWord(view, quotedL4) : hasPorts(protocol) ? portsWord(view, quotedL4) : 0;
   const kind = isIcmp && isIcmpRequest(icmpType(view, quotedL4)) ? ICMP_ANSWER : protocol;
   writeKey(conntrack, quotedDst, quotedSrc, turnPorts(ports), kind);
   const hash = hashTuple(conntrack, conntrack.key, 0, kind);
   const reference = findTuple(conntrack, hash);
-  if (reference < 0) return Verdict.ICMP_ERROR_UNRELATED;
+  if (reference < 0) return false;
   const record = reference >> 1;
-  if (((conntrack.words[recordAt(conntrack, record) + Rec.EXPIRES] - (dp.nowMs | 0)) | 0) <= 0)
-    return Verdict.ICMP_ERROR_UNRELATED;
+  if (((conntrack.words[recordAt(conntrack, record) + Rec.EXPIRES] - (dp.nowMs | 0)) | 0) <= 0) return false;
   pkt.flow = record;
   pkt.direction = reference & 1;
   pkt.hash = hash;
-  return Verdict.GO_ON;
+  return true;
+}
+
+/**
+ * Can the quoted packet have been sent on its connection, pkt.flow? Whoever is not on its path must guess (RFC 5927 §4.1,
+ * §7): a reply before the first, a TCP sequence number that is not in flight, a packet that fits the reported MTU.
+ */
+export function wasQuotedSent(pkt: Packet, dp: Dataplane): boolean {
+  const { view, l4 } = pkt;
+  const quoted = l4 + ICMP_BYTES;
+  if (pkt.icmpType === ICMP_UNREACHABLE && pkt.icmpCode === UNREACHABLE_FRAGMENTATION_NEEDED) {
+    // Routers from before RFC 1191 report 0.
+    const mtu = icmpMtu(view, l4);
+    if (mtu !== 0 && totalBytes(view, quoted) <= mtu) return false;
+  }
+  return isInFlight(pkt, dp, quoted);
+}
+
+function isInFlight(pkt: Packet, dp: Dataplane, l3: number): boolean {
+  const { conntrack } = dp;
+  const { words } = conntrack;
+  const { view, direction } = pkt;
+  const at = recordAt(conntrack, pkt.flow);
+  if (direction === 0 && (words[at + Rec.META] & Status.SEEN_REPLY) === 0) return false;
+  if (transportProtocol(view, l3) !== PROTOCOL_TCP) return true;
+  const sequence = tcpSequence(view, transportAt(view, l3));
+  const liberal = dp.timeouts[Setting.TCP_LIBERAL];
+  if (conntrack.workers === 1) return tcpInFlight(words, at + Rec.TCP, 1 - direction, sequence, liberal);
+  // Another worker may be tracking a segment of the connection (stages/flow.ts).
+  const stripe = pkt.flow & LOCK_MASK;
+  lock(conntrack.locks, stripe, dp.worker);
+  const inFlight = tcpInFlight(words, at + Rec.TCP, 1 - direction, sequence, liberal);
+  unlock(conntrack.locks, stripe);
+  return inFlight;
+}
+
+/** What the packet inside a quoted overlay packet is; see lookInside. */
+export const Inside = {
+  /** Too little of it is quoted. */
+  UNKNOWN: 0,
+  /** One of a connection, and in flight. */
+  SENT: 1,
+  /** None that was sent. */
+  NOT_SENT: 2,
+} as const;
+export type Inside = (typeof Inside)[keyof typeof Inside];
+
+/**
+ * Was the packet inside a quoted overlay packet sent? Routers quote as much as fits 576 bytes (RFC 1812 §4.3.2.3), but some
+ * only eight bytes of transport header (RFC 792). Sets pkt.flow and pkt.direction if it was.
+ * @param l3 offset of the inner packet, maybe beyond the quote
+ */
+export function lookInside(pkt: Packet, dp: Dataplane, l3: number): Inside {
+  const { view } = pkt;
+  if (!isQuoteIntact(view, l3, pkt.end) || isLaterFragment(view, l3)) return Inside.UNKNOWN;
+  const isIcmp = transportProtocol(view, l3) === PROTOCOL_ICMP;
+  // An ICMP error of a pod or a node: no connection's own packet.
+  if (isIcmp && icmpQueryType(icmpType(view, transportAt(view, l3))) < 0) return Inside.NOT_SENT;
+  return findQuoted(pkt, dp, l3) && isInFlight(pkt, dp, l3) ? Inside.SENT : Inside.NOT_SENT;
 }
 
 /** Does the error come from the far end of its connection, the one the quoted packet was sent to? */

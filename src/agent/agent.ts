@@ -103,7 +103,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   await parts.start('workers, waiting', { close: () => pool.stop() });
   const addHost = (): void => pool.addPort(0, host.tap.fds, host.tap.headerBytes);
   addHost();
-  host.onRemade = addHost;
+  host.onRecreated = addHost;
   const podOf = (namespace: string, name: string) => podWatch.pod(namespace, name);
   const onTrouble = (pod: Pod, message: string): void => {
     log(message);
@@ -118,7 +118,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   live.follow(CONNTRACK_OPTIONS, (now) => writeConntrackSettings(tables.conntrack, now));
   live.follow(['podMtu'], () => network.followMtu());
   const repair = await parts.start('repair of dp0', new Repair({ host, config: live, log }));
-  const follower = new RoutingFollower({ host, sync, config, onChange: () => repair.look(), log });
+  const follower = new RoutingFollower({ host, sync, config, onChange: () => repair.check(), log });
   await parts.start("the node's routes", follower);
 
   const services = new NodeServices({

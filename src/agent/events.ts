@@ -1,7 +1,8 @@
 /**
- * Kubernetes events about a node's pods and services, for `describe`. As client-go's recorder does (tools/record/
- * events_cache.go): a repetition is counted in the event that is there, many of the same reason become one, and one object
- * can cause 25 at once, then one every five minutes. A failure to write an event is ignored.
+ * Kubernetes events about a node's pods and services, for `describe`. As in client-go's recorder
+ * (tools/record/events_cache.go), a repeated event increments the count of the existing one, many events with the same
+ * reason are combined, and the events of one object are limited to 25 at once and then one per five minutes. A failure
+ * to write an event is ignored.
  */
 import type { ApiClient } from '../api/client/client.ts';
 import type { EventObject, KubeObject } from '../api/types/objects.ts';
@@ -15,11 +16,11 @@ export type RecordEvent = (
   fieldPath?: string,
 ) => void;
 
-/** Of each kind of memory below; the longest unused goes. */
+/** Limit of entries in each of the maps below; the least recently used one is removed. */
 const MAX_KNOWN = 4096;
 const BURST = 25;
 const REFILL_MS = 5 * 60_000;
-/** Different messages of one reason about one object, within this time, before they share an event. */
+/** Number of different messages with one reason about one object, within SIMILAR_MS, after which they are combined. */
 const MAX_SIMILAR = 10;
 const SIMILAR_MS = 10 * 60_000;
 const COMBINED = '(combined from similar events): ';
@@ -28,10 +29,11 @@ interface Written {
   namespace: string;
   name: string;
   count: number;
-  /** Ends when the event is there, and its last change. */
+  /** Resolves when the event has been created, and its last change written. */
   last: Promise<unknown>;
 }
 
+/** Records the events of one node. */
 export class EventRecorder {
   private readonly client: Pick<ApiClient, 'create' | 'patch'>;
   private readonly nodeName: string;
@@ -84,7 +86,7 @@ export class EventRecorder {
     const change = { count, lastTimestamp: seconds(this.now()), message: what.message };
     written.last = written.last
       .then(() => this.client.patch('Event', name, change, { namespace }))
-      // It expired, or could not be made: a new one goes on counting.
+      // The event has expired, or could not be created: create a new one with the count so far.
       .catch(() => this.create(key, object, what, count));
   }
 
@@ -118,7 +120,7 @@ interface What {
   fieldPath: string | undefined;
 }
 
-/** A map that forgets what was used the longest ago. */
+/** A map of MAX_KNOWN entries that removes the least recently used one. */
 class Recent<T> {
   private readonly values = new Map<string, T>();
 

@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 
-/** Ports that a socket gets only if it asks for them. */
+/** Ports that a socket gets only by binding to them. */
 const RESERVED = 'net/ipv4/ip_local_reserved_ports';
 
 export type PortRange = readonly [first: number, last: number];

@@ -123,7 +123,7 @@ export function openTap(options: TapOptions): Tap {
  * continue.
  * @throws SystemError naming the call, for example if another device has the name
  */
-export function remakeTap(tap: Tap, options: Omit<TapOptions, 'name' | 'queues'>): void {
+export function recreateTap(tap: Tap, options: Omit<TapOptions, 'name' | 'queues'>): void {
   const all = { ...options, name: tap.name, queues: tap.fds.length };
   let features: TapFeatures | undefined;
   for (const fd of tap.fds) {

@@ -24,7 +24,7 @@ const UNREACHABLE: Readonly<Record<number, string>> = {
   1: 'host',
   2: 'protocol',
   3: 'port',
-  4: 'fragmentation-needed mtu 1400',
+  4: 'fragmentation-needed mtu 20',
   5: 'source-route-failed',
   9: 'network-prohibited',
   10: 'host-prohibited',

@@ -26,7 +26,7 @@ function icmpError(src: Uint8Array, about: Uint8Array, type: number, code: numbe
 
 /** Every type that quotes a packet, except redirects, which are dropped. */
 const ERRORS: readonly (readonly [type: number, code: number, rest: number])[] = [
-  ...Array.from({ length: 16 }, (_, code) => [3, code, code === 4 ? 1300 : 0] as const),
+  ...Array.from({ length: 16 }, (_, code) => [3, code, code === 4 ? 20 : 0] as const),
   [4, 0, 0],
   [11, 0, 0],
   [11, 1, 0],

@@ -211,6 +211,9 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
   text('conntrack-invalid', 'a', [`icmp ${A} > ${B} echo-reply id 7 seq 1`]),
   text('conntrack-full', 'a', [TCP, { dstMac: MAC_B }], { node: { maxConntrack: 16 }, before: fillConntrack }),
   text('icmp-error-unrelated', 'b', [`icmp ${B} > ${A} unreachable port (udp ${A}:1 > ${B}:2 len 8)`]),
+  text('icmp-error-not-sent', 'a', [`icmp ${A} > ${B} unreachable port (udp ${B}:2 > ${A}:1 len 8)`], {
+    before: (n) => n.receive('a', `udp ${A}:1 > ${B}:2 len 8`),
+  }),
   text('icmp-error-malformed', 'b', [
     `icmp ${B} > ${A} unreachable port (udp ${A}:1 > ${B}:2 len 8)`,
     { quotedBytes: 19 },

@@ -319,7 +319,7 @@ for (const options of [{}, IPIP]) {
   const overhead = mode === 'vxlan' ? 50 : 20;
   const quoted = (from: string, to: string): string =>
     mode === 'vxlan'
-      ? `udp ${from}:50000 > ${to}:4789 len 1400`
+      ? `vxlan ${from}:50000 > ${to}:4789 vni 1 (udp ${A}:1 > ${FAR}:2 len 1400)`
       : `ipip ${from} > ${to} (udp ${A}:1 > ${FAR}:2 len 1400)`;
   const report = (n: TestNode, quote: string, mtu = 1400): string =>
     n.receive('host', `icmp 172.18.0.1 > 172.18.0.11 unreachable fragmentation-needed mtu ${mtu} (${quote})`);

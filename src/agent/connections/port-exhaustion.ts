@@ -25,7 +25,7 @@ export class PortExhaustion implements Part {
   }
 
   start(): void {
-    this.timer = setInterval(() => this.look(), PERIOD_MS);
+    this.timer = setInterval(() => this.check(), PERIOD_MS);
   }
 
   close(): void {
@@ -33,7 +33,7 @@ export class PortExhaustion implements Part {
   }
 
   /** One round, each second. */
-  look(): void {
+  check(): void {
     if (this.roundsToWait > 0) this.roundsToWait--;
     const refused = this.refused();
     if (refused === this.reported || this.roundsToWait > 0) return;

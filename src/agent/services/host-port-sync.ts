@@ -1,6 +1,6 @@
 /**
- * Applies the host ports of this node's pods to the service table: from when a pod's address is known until the pod is
- * deleted or its phase is final. Reports which connections end, like service-sync.ts.
+ * Applies the host ports of this node's pods to the service table, from the time a pod has an address until it is
+ * deleted or has ended. Reports which connections end, like service-sync.ts.
  */
 import type { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts';
 import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
@@ -11,9 +11,12 @@ import { compileHostPorts } from '../../compile/host-ports.ts';
 import { endedByChange, type RemovedEndpoint } from '../connections/ended.ts';
 import type { RoutedPort } from '../underlay/host-options.ts';
 
-/** Each may add a routing rule, and the kernel compares every new connection with all of them. */
+/**
+ * Limit of host ports per node: each may need a routing rule, and the kernel evaluates all rules for a new connection.
+ */
 const MAX_HOST_PORTS = 256;
 
+/** What host ports are applied to, and who is informed. */
 export interface HostPortSyncOptions {
   readonly writer: ServiceWriter;
   readonly now: () => number;
@@ -21,10 +24,11 @@ export interface HostPortSyncOptions {
   readonly onRemoved: (removed: readonly RemovedEndpoint[]) => void;
   /** Called with all ports that must be routed to the data plane, whenever they change. */
   readonly onPorts: (ports: readonly RoutedPort[]) => void;
-  /** Not all of a pod's host ports are served. */
+  /** Called if not all host ports of a pod could be applied. */
   readonly onError: (pod: Pod, error: Error) => void;
 }
 
+/** The host ports in the table, by the name of their service port. */
 export class HostPortSync {
   private readonly options: HostPortSyncOptions;
   private inForce = new Map<string, CompiledPort>();
@@ -36,7 +40,7 @@ export class HostPortSync {
     this.options = options;
   }
 
-  /** The pods of this node, all of them. */
+  /** Apply the host ports of all pods of this node. @param pods the complete list */
   setPods(pods: readonly Pod[]): void {
     this.reported = this.complaints;
     this.complaints = new Map();
@@ -68,11 +72,12 @@ export class HostPortSync {
     if (changed) this.options.onPorts(this.routedPorts());
   }
 
-  /** Everything applied, for the removal of stale connections of a previous agent. */
+  /** The host ports in the table, for the removal of stale connections of a previous agent. */
   states(): Iterable<CompiledPort> {
     return this.inForce.values();
   }
 
+  /** The ports that must be routed to the data plane. */
   routedPorts(): RoutedPort[] {
     return [...this.inForce.values()].flatMap(({ protocol, frontends }) =>
       frontends.map(({ address, port }) => {
@@ -92,7 +97,7 @@ export class HostPortSync {
       const troubles = [...refused];
       for (const port of ports) {
         if (wanted.size < MAX_HOST_PORTS) wanted.set(port.name, { port, pod });
-        else troubles.push(`${port.name}: the node has ${MAX_HOST_PORTS} host ports, and no more`);
+        else troubles.push(`${port.name}: the node already has ${MAX_HOST_PORTS} host ports, which is the limit`);
       }
       if (troubles.length > 0) this.complain(pod, troubles);
     }

@@ -101,10 +101,10 @@ export function readRuleset(json: string): RulesetState {
     const inTable = rules.filter(({ family, table }) => family === chain.family && table === chain.table);
     const drops =
       chain.policy === 'drop' || inTable.some(({ expr }) => /"(drop|reject|queue)"/.test(JSON.stringify(expr)));
-    const mine = inTable.filter((rule) => rule.chain === chain.name && acceptsOurs(rule.expr) !== undefined);
+    const mine = inTable.filter((rule) => rule.chain === chain.name && acceptedDirection(rule.expr) !== undefined);
     const where = `${chain.family} ${chain.table} ${chain.name}`;
     for (const { handle } of mine) withdrawals.push(`delete rule ${where} handle ${handle}`);
-    const present = new Set(mine.map(({ expr }) => acceptsOurs(expr)));
+    const present = new Set(mine.map(({ expr }) => acceptedDirection(expr)));
     for (const direction of drops ? DIRECTIONS : []) {
       if (!present.has(direction)) accepts.push(`insert rule ${where} ${direction} "${HOST_DEVICE}" counter accept`);
     }
@@ -118,7 +118,7 @@ export const LIST_RULESET = ['nft', ['-j', 'list', 'ruleset']] as const;
 export const MAX_RULESET_BYTES: number = 256 << 20;
 
 /** Remove our rules from all chains, and our own table. */
-export function leaveFirewall(): void {
+export function removeFirewallRules(): void {
   const [program, args] = LIST_RULESET;
   const { status, stdout } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: MAX_RULESET_BYTES });
   if (status !== 0) return;
@@ -127,7 +127,7 @@ export function leaveFirewall(): void {
 }
 
 /** The direction (`iifname` or `oifname`) in which a rule accepts all packets of dp0; undefined for any other rule. */
-function acceptsOurs(expr: readonly unknown[]): string | undefined {
+function acceptedDirection(expr: readonly unknown[]): string | undefined {
   const essential = expr.filter((one) => !((one as object) && 'counter' in (one as object)));
   const text = JSON.stringify(essential);
   return DIRECTIONS.find(

@@ -11,18 +11,18 @@ import { ipBatch, ipOutput } from '../../linux/ip-command.ts';
 import { RoutingWatch } from '../../linux/netlink.ts';
 import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { presentRules, type Rule, ruleWords } from '../../linux/rules.ts';
-import { closeTap, openTap, remakeTap, removeTap, type Tap } from '../../linux/tap.ts';
+import { closeTap, openTap, recreateTap, removeTap, type Tap } from '../../linux/tap.ts';
 import { type Cidr, parseCidr, printIp } from '../../net/address.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import { NODE_OVERLAYS } from '../overlay/overlay.ts';
 import { GSO_MAX_BYTES } from '../pods/ports.ts';
-import { LIST_RULESET, leaveFirewall, MAX_RULESET_BYTES, readRuleset, untrackedRules } from './firewall.ts';
+import { LIST_RULESET, MAX_RULESET_BYTES, readRuleset, removeFirewallRules, untrackedRules } from './firewall.ts';
 import type { HostNetworkOptions, RoutedPort } from './host-options.ts';
 import type { HostRouting } from './host-routes.ts';
 import { isOurs, LOCAL_FIRST, LOOPBACK, wantedRules } from './host-rules.ts';
 import { HostSysctls } from './host-sysctls.ts';
 import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from './rule-order.ts';
-import { makeShortcut, NFT_TABLE, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
+import { installShortcut, NFT_TABLE, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
 
 const QUEUE_LENGTH = 1000;
 /** Limit of the node's addresses with NodePorts; each needs a rule that the kernel evaluates for new connections. */
@@ -47,8 +47,9 @@ export class HostNetwork {
   private index = 0;
   private withoutNft = true;
   /** Called when dp0 had to be recreated: the workers must add it to their ports again. */
-  onRemade: (() => void) | undefined;
-  private inOrder = '';
+  onRecreated: (() => void) | undefined;
+  /** Fingerprint of rules and routes at the last check; empty if they must be checked again. */
+  private checked = '';
   /** Why the shortcut (shortcut.ts) is not installed; undefined if it is. */
   withoutShortcut: string | undefined;
   /** Undefined until they are known; until then routes of a previous agent are kept. */
@@ -93,13 +94,13 @@ export class HostNetwork {
     if (this.deviceIndex() !== this.index) {
       const { offloads } = this.options;
       try {
-        remakeTap(this.tap, { persist: true, offloads });
+        recreateTap(this.tap, { persist: true, offloads });
       } catch (error) {
         throw new Error(`device ${HOST_DEVICE} was deleted and cannot be recreated: ${(error as Error).message}`);
       }
       this.configure();
-      this.inOrder = '';
-      this.onRemade?.();
+      this.checked = '';
+      this.onRecreated?.();
       return 1;
     }
     if (this.routes.linkMtu(HOST_DEVICE) === this.underlayMtu) return 0;
@@ -112,7 +113,7 @@ export class HostNetwork {
     if (this.withoutNft) return;
     const { stdout } = await promisify(execFile)(...LIST_RULESET, { maxBuffer: MAX_RULESET_BYTES });
     const { ours, accepts } = readRuleset(stdout);
-    if (!ours.includes('ip') || (this.withoutShortcut === undefined && !ours.includes('netdev'))) this.inOrder = '';
+    if (!ours.includes('ip') || (this.withoutShortcut === undefined && !ours.includes('netdev'))) this.checked = '';
     if (accepts.length > 0) {
       const why = nft(`${accepts.join('\n')}\n`);
       if (why !== undefined)
@@ -130,11 +131,11 @@ export class HostNetwork {
   ensure(): number {
     // The device first, because some sysctls belong to it.
     const repaired = this.ensureDevice() + this.sysctls.ensure();
-    if (this.watch.fingerprint() === this.inOrder) return repaired;
+    if (this.watch.fingerprint() === this.checked) return repaired;
     const missing = this.restore();
-    this.withoutShortcut = this.shorten();
-    this.withoutNft = this.keepOffConntrack();
-    this.inOrder = this.watch.fingerprint();
+    this.withoutShortcut = this.updateShortcut();
+    this.withoutNft = this.installUntracked();
+    this.checked = this.watch.fingerprint();
     return repaired + missing;
   }
 
@@ -142,10 +143,10 @@ export class HostNetwork {
    * Apply changed routes, without the shortcut. Changes by others since the last check are left to the next `ensure`.
    */
   private followRoutes(): void {
-    const inOrder = this.watch.fingerprint() === this.inOrder;
-    this.inOrder = '';
+    const unchanged = this.watch.fingerprint() === this.checked;
+    this.checked = '';
     this.restore();
-    if (inOrder) this.inOrder = this.watch.fingerprint();
+    if (unchanged) this.checked = this.watch.fingerprint();
   }
 
   /** Restore dp0's state, rules and routes. @returns how many rules and routes were missing */
@@ -177,7 +178,7 @@ export class HostNetwork {
     if (JSON.stringify(ports) === JSON.stringify(this.hostPorts)) return;
     this.hostPorts = ports;
     this.sysctls.setHostPorts(ports.map(({ port }) => port));
-    this.inOrder = '';
+    this.checked = '';
     this.ensure();
   }
 
@@ -190,7 +191,7 @@ export class HostNetwork {
     if (sameEntries(local, this.localAddresses) && same(networks, this.routedNetworks)) return;
     this.localAddresses = local;
     this.routedNetworks = networks;
-    this.inOrder = '';
+    this.checked = '';
     this.ensure();
   }
 
@@ -247,12 +248,12 @@ export class HostNetwork {
   setUnderlayMtu(mtu: number): void {
     this.underlayMtu = mtu;
     this.routes.changeLink(this.routes.linkIndex(HOST_DEVICE), { mtu });
-    this.inOrder = '';
+    this.checked = '';
     this.ensure();
   }
 
   /** Install the `notrack` rules. @returns true if that failed, as without nftables */
-  private keepOffConntrack(): boolean {
+  private installUntracked(): boolean {
     const { options } = this;
     const rules = untrackedRules({
       localAddresses: [...this.localAddresses.keys()],
@@ -266,13 +267,13 @@ export class HostNetwork {
   }
 
   /** Install the shortcut. @returns why it is not installed; undefined if it is */
-  private shorten(): string | undefined {
+  private updateShortcut(): string | undefined {
     const { options } = this;
     if (options.noUnderlayShortcut) {
       removeShortcut();
       return 'switched off';
     }
-    return makeShortcut({
+    return installShortcut({
       ...options,
       prefix: options.underlayPrefix,
       gateway: gatewayOf(options.podCIDR),
@@ -348,7 +349,7 @@ export class HostNetwork {
   /** Remove dp0, its rules and routes, and restore the kernel's default rule. */
   remove(): void {
     removeShortcut();
-    leaveFirewall();
+    removeFirewallRules();
     const ours = this.rules()
       .map(ruleWords)
       .map((words) => `rule del ${words}`);

@@ -2,7 +2,7 @@
 import type { RoutedPort } from './host-options.ts';
 import { portRuns } from './host-rules.ts';
 
-/** @param addresses of the node on which ports without hostIP are open */
+/** Matches for packets to these ports. @param addresses the node's addresses, on which ports without hostIP are open */
 export function hostPortMatches(ports: readonly RoutedPort[], addresses: readonly string[]): string[] {
   const byPlace = new Map<string, string[]>();
   for (const {

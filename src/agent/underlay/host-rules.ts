@@ -28,8 +28,8 @@ export interface HostAddresses {
 }
 
 /**
- * The rules that send packets to dp0. Each address of the node adds one rule, and one more if a service has it too; each
- * run of host ports adds one.
+ * The rules that send packets to dp0. Each address of the node adds one rule, and one more if a service has it too;
+ * each run of host ports adds one.
  */
 export function wantedRules(options: HostNetworkOptions, { local, services, hostPorts }: HostAddresses): Rule[] {
   const { nodePortRange, masqueradePorts } = options;
@@ -84,6 +84,7 @@ export interface PortRun extends Omit<RoutedPort, 'port'> {
   readonly ports: readonly [first: number, last: number];
 }
 
+/** Combines ports into as few runs as possible. */
 export function portRuns(all: readonly RoutedPort[]): PortRun[] {
   const runs: PortRun[] = [];
   const text = ({ protocol, address = '' }: Omit<RoutedPort, 'port'>): string => `${protocol} ${address}`;

@@ -1,12 +1,13 @@
-/** The sysctls that the data plane needs, and the ports that the node's own sockets must not use by chance. */
+/** The sysctls that the data plane needs, and the ports that the kernel must not assign to the node's own sockets. */
 import { releasePorts, reservePorts, sysctl } from '../../linux/sysctl.ts';
 import type { HostNetworkOptions } from './host-options.ts';
 import { HOST_DEVICE } from './rule-order.ts';
 
+/** Sets the sysctls of the network namespace in which it is called. */
 export class HostSysctls {
   private readonly options: Pick<HostNetworkOptions, 'underlayDevice' | 'masqueradePorts'>;
   private hostPorts: readonly number[] = [];
-  /** Host ports that were reserved here, not by the operator. */
+  /** Host ports that were reserved by this object, and not by the operator. */
   private readonly reserved = new Set<number>();
 
   constructor(options: Pick<HostNetworkOptions, 'underlayDevice' | 'masqueradePorts'>) {
@@ -21,7 +22,7 @@ export class HostSysctls {
     for (const port of gone) this.reserved.delete(port);
   }
 
-  /** Set everything. @returns how many had another value */
+  /** Set all sysctls and reserve all ports. @returns how many were different */
   ensure(): number {
     const { underlayDevice, masqueradePorts } = this.options;
     const ours = `net/ipv4/conf/${HOST_DEVICE}`;

@@ -12,6 +12,7 @@ const PERIOD_MS = 2000;
 /** Maximum share of time spent reading: with thousands of sockets it takes milliseconds. */
 const MAX_SHARE = 0.005;
 
+/** The sources of the list. */
 export interface PortsInUseOptions {
   readonly table: Conntrack;
   /** Host ports of pods. */
@@ -21,6 +22,7 @@ export interface PortsInUseOptions {
   readonly read?: () => ReadonlySet<number>;
 }
 
+/** Updates the list periodically. */
 export class PortsInUse implements Part {
   private readonly options: PortsInUseOptions;
   private timer: NodeJS.Timeout | undefined;
@@ -43,12 +45,12 @@ export class PortsInUse implements Part {
     const startMs = performance.now();
     let trouble = '';
     try {
-      this.look();
+      this.check();
     } catch (error) {
       trouble = (error as Error).message;
     }
     if (trouble !== '' && trouble !== this.trouble) {
-      this.options.log(`ports of the node's sockets cannot be read, the last list stays in use: ${trouble}`);
+      this.options.log(`the ports of the node's sockets cannot be read; the previous list remains in use: ${trouble}`);
     }
     this.trouble = trouble;
     const tookMs = performance.now() - startMs;
@@ -56,7 +58,7 @@ export class PortsInUse implements Part {
   }
 
   /** Write the ports that are in use now. Each word is stored at once, so a port that stays in use is never missing. */
-  private look(): void {
+  private check(): void {
     const { table, hostPorts, read = localPorts } = this.options;
     const now = new Int32Array(table.hostPorts.length);
     for (const port of [...read(), ...hostPorts()]) now[port >>> 5]! |= 1 << (port & 31);

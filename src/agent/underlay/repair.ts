@@ -31,7 +31,7 @@ export class Repair implements Part {
   private firewallReadMs = 0;
   private firewallTrouble = '';
   private trouble = '';
-  private lasting = false;
+  private persists = false;
 
   constructor(options: RepairOptions) {
     this.options = options;
@@ -40,11 +40,11 @@ export class Repair implements Part {
   start(): void {
     this.firewallEvents = new KernelEvents(NFTABLES, () => {
       this.firewallChanged = true;
-      void this.lookAtFirewall();
+      void this.checkFirewall();
     });
     this.timer = setInterval(() => {
-      this.look();
-      void this.lookAtFirewall();
+      this.check();
+      void this.checkFirewall();
     }, PERIOD_MS);
   }
 
@@ -55,12 +55,12 @@ export class Repair implements Part {
 
   /** What prevents the node from forwarding and could not be repaired in two rounds; undefined if nothing does. */
   get obstacle(): string | undefined {
-    if (this.trouble !== '' && this.lasting) return `dp0: ${this.trouble}`;
+    if (this.trouble !== '' && this.persists) return `dp0: ${this.trouble}`;
     return this.firewallTrouble || undefined;
   }
 
   /** Check nftables if it has changed; at most once per FIREWALL_PERIOD_MS, and always after the last change. */
-  private async lookAtFirewall(): Promise<void> {
+  private async checkFirewall(): Promise<void> {
     const nowMs = monotonicMs();
     if (!this.firewallChanged || nowMs - this.firewallReadMs < FIREWALL_PERIOD_MS) return;
     this.firewallChanged = false;
@@ -76,22 +76,22 @@ export class Repair implements Part {
   }
 
   /** One round. A persistent failure is logged once. */
-  look(): void {
+  check(): void {
     const { host, log } = this.options;
     let trouble = '';
     try {
       const repaired = host.ensure();
       if (repaired > 0) log(`${repaired} rules, routes or settings of dp0 were missing and have been restored`);
-      this.followUnderlay(host.readUnderlayMtu());
+      this.applyUnderlayMtu(host.readUnderlayMtu());
     } catch (error) {
       trouble = (error as Error).message;
     }
     if (trouble !== '' && trouble !== this.trouble) log(`dp0: ${trouble}`);
-    this.lasting = trouble !== '' && this.trouble !== '';
+    this.persists = trouble !== '' && this.trouble !== '';
     this.trouble = trouble;
   }
 
-  private followUnderlay(mtu: number): void {
+  private applyUnderlayMtu(mtu: number): void {
     const { config, log } = this.options;
     const { underlayMtu, underlayDevice: device, underlayPrefix: prefix } = config.current;
     if (mtu === underlayMtu) return;

@@ -93,7 +93,7 @@ function broadcastOf(ip: string, prefix: number): string {
 }
 
 /** Install the shortcut, replacing a previous one. @returns why it cannot be installed; undefined on success */
-export function makeShortcut(options: ShortcutOptions): string | undefined {
+export function installShortcut(options: ShortcutOptions): string | undefined {
   // Create the table before deleting it, so that the deletion cannot fail: nft runs all commands or none.
   return nft(
     `table netdev ${TABLE}\ndelete table netdev ${TABLE}\n${shortcutRules(options)}${elements(options.neighbours)}`,

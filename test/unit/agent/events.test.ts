@@ -1,4 +1,4 @@
-/** Events of a node: what repeats is counted, what is much alike shares an event, and one object cannot fill the store. */
+/** Events of a node: repetitions are counted, similar events are combined, and the events of one object are limited. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EventRecorder } from '../../../src/agent/events.ts';
@@ -69,7 +69,7 @@ test('events about different containers of a pod are apart, each with the path o
   );
 });
 
-test('an event that expired is made anew and goes on counting', async () => {
+test('an event that has expired is created again, with the count so far', async () => {
   const { recorder, events, lines } = trial();
   recorder.record(pod('a'), 'Normal', 'Started', 'it runs');
   await lines();
@@ -80,7 +80,7 @@ test('an event that expired is made anew and goes on counting', async () => {
   assert.equal(await lines(), ['Started it runs x3']);
 });
 
-test('the eleventh message of one reason within ten minutes, and those after it, share one event', async () => {
+test('from the eleventh on, different messages with one reason within ten minutes share one event', async () => {
   const { recorder, clock, lines } = trial();
   for (let i = 1; i <= 13; i++) recorder.record(pod('a'), 'Warning', 'Failed', `try ${i}`);
   const found = await lines();
@@ -92,7 +92,7 @@ test('the eleventh message of one reason within ten minutes, and those after it,
   assert.ok((await lines()).includes('Failed try 14 x1'));
 });
 
-test('one object causes 25 events at once and one every five minutes after that; others are not held up', async () => {
+test('one object can cause 25 events at once and then one every five minutes; others are not affected', async () => {
   const { recorder, clock, lines } = trial();
   for (let i = 0; i < 100; i++) recorder.record(pod('a'), 'Warning', 'Unhealthy', 'probe failed');
   assert.equal(await lines(), ['Unhealthy probe failed x25']);

@@ -1,4 +1,7 @@
-/** Host ports of pods: where they are open, what a pod sees as its client's address, and that Services come first. */
+/**
+ * Host ports of pods: the addresses on which they are open, the client's address that a pod sees, and precedence of
+ * Services.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { viewHostPort } from '../../../native-free-dataplane/services/inspect.ts';
@@ -37,7 +40,7 @@ for (const [who, port, from, to, client] of [
   ['from the node itself by loopback: the source is masqueraded', 'host', '127.0.0.1:4000', '127.0.0.1', undefined],
   ['from the pod itself: the source is masqueraded', 'b', `${B}:4000`, NODE, undefined],
 ] as const) {
-  test(`a hostPort is reached ${who}, and its reply comes back with the address that was asked`, () => {
+  test(`a hostPort is reached ${who}, and its reply has the address that the client connected to`, () => {
     const n = node(web);
     n.receive(port, `tcp ${from} > ${to}:8081 S seq 1`);
     const [sent = ''] = n.sent('b');
@@ -73,7 +76,7 @@ test('a hostPort is open for its protocol only, on the node’s addresses only, 
   assert.is(n.sent('b').length, 2);
 });
 
-test('with hostIP it is open on that address alone; one port may be two pods’ on two addresses', () => {
+test('with hostIP a hostPort is open on that address only; two pods may have the same port on two addresses', () => {
   const n = node({ ...web, hostIP: NODE });
   setHostPorts(n, 'a', A, [{ ...web, hostIP: SECOND }]);
   n.receive('host', `tcp ${OUTSIDE}:4000 > ${NODE}:8081 S`);
@@ -84,7 +87,7 @@ test('with hostIP it is open on that address alone; one port may be two pods’ 
   assert.equal([n.sent('a').length, n.sent('b').length], [0, 0], 'loopback is another address');
 });
 
-test('hostIP 127.0.0.1: for the node itself and nobody else (CVE-2020-8558)', () => {
+test('hostIP 127.0.0.1: open to the node itself only (CVE-2020-8558)', () => {
   const n = node({ ...web, hostIP: '127.0.0.1' });
   n.receive('host', 'tcp 127.0.0.1:4000 > 127.0.0.1:8081 S');
   assert.is(n.sent('b').length, 1);
@@ -94,7 +97,7 @@ test('hostIP 127.0.0.1: for the node itself and nobody else (CVE-2020-8558)', ()
   assert.is(n.sent('b').length, 0);
 });
 
-test('CVE-2019-9946: Services come first at every address and port, before and after the hostPort', () => {
+test('CVE-2019-9946: a Service takes precedence at every address and port, whether created before or after the hostPort', () => {
   const n = node({ containerPort: 81, hostPort: 80 }, { containerPort: 82, hostPort: 30080 }, { ...web, hostIP: NODE });
   const endpoints = [`${A}:8080`];
   n.service('tcp 10.96.0.10:80', { endpoints, nodePort: 30080, externalIP: SECOND, externalLocal: true });
@@ -107,7 +110,7 @@ test('CVE-2019-9946: Services come first at every address and port, before and a
   asked.forEach((port, i) => {
     reached('a', port, i);
   });
-  // The Services go: what is left is the pod's.
+  // The Services are removed: the ports belong to the pod.
   n.writer.remove('tcp 10.96.0.10:80', n.nowMs);
   n.writer.remove('tcp 10.96.0.11:8081', n.nowMs);
   asked.slice(1).forEach((port, i) => {
@@ -116,14 +119,14 @@ test('CVE-2019-9946: Services come first at every address and port, before and a
   assert.is(n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 S`), 'no-such-service');
 });
 
-test('a hostPort makes none of the node’s other ports, nor its ping, the data plane’s business', () => {
+test('with a hostPort, the node’s other ports and its ping are still left to the node’s kernel', () => {
   const n = node(web);
   assert.is(n.receive('a', `tcp ${A}:4000 > ${NODE}:22 S`), 'to-host');
   assert.is(n.receive('a', `icmp ${A} > ${NODE} echo-request id 7`), 'to-host');
   assert.is(n.receive('host', `tcp ${OUTSIDE}:4000 > ${NODE}:30123 S`), 'to-host');
 });
 
-test('a hostPort that goes is the node’s again; two pods that want one port have it in turn', () => {
+test('a hostPort that is removed is the node’s port again; of two pods with one port, the second gets it after the first', () => {
   const n = node(web);
   setHostPorts(n, 'a', A, [web]);
   const port = (pod: string): string => `pod/default/${pod}:0.0.0.0:8081/TCP`;
@@ -137,7 +140,7 @@ test('a hostPort that goes is the node’s again; two pods that want one port ha
   assert.is(viewHostPort(n.services, 6, 8081, addressWords(NODE)), undefined);
 });
 
-test('the node’s connections to the pod and to its hostPort from one source port are told apart', () => {
+test('the node’s connections to the pod and to its hostPort from one source port are two connections', () => {
   const n = node(web);
   n.receive('host', `tcp ${GATEWAY}:4000 > ${B}:80 S seq 1`);
   n.receive('host', 'tcp 127.0.0.1:4000 > 127.0.0.1:8081 S seq 1');

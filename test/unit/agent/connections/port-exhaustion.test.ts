@@ -18,21 +18,21 @@ test('refused connections are reported in the same second, then once a minute wi
   countVerdict(one, Verdict.REJECTED_PROHIBITED);
   const reports: string[] = [];
   const watch = new PortExhaustion(counters, (message) => reports.push(message));
-  watch.look();
+  watch.check();
   assert.equal(reports, [], 'what a former agent has counted is old');
   countVerdict(two, Verdict.REJECTED_PROHIBITED);
-  watch.look();
+  watch.check();
   assert.is(reports.length, 1);
   assert.match(reports[0]!, /^1 new connection refused: /);
   for (let second = 1; second < 60; second++) {
     countVerdict(one, Verdict.SNAT_EXHAUSTED);
-    watch.look();
+    watch.check();
   }
   assert.is(reports.length, 1);
-  watch.look();
+  watch.check();
   assert.is(reports.length, 2);
   assert.match(reports[1]!, /^59 new connections refused: /);
-  for (let second = 0; second < 200; second++) watch.look();
+  for (let second = 0; second < 200; second++) watch.check();
   assert.is(reports.length, 2);
 });
 

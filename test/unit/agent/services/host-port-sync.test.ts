@@ -1,4 +1,4 @@
-/** Which host ports are in force, what is routed for them, and which connections end with them. */
+/** Host ports in the table, the ports that are routed for them, and the connections that end with them. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { viewHostPort } from '../../../../native-free-dataplane/services/inspect.ts';
@@ -38,7 +38,7 @@ function setUp() {
 const changed = (pod: Pod, spec: object, status: object = {}): Pod =>
   ({ ...pod, spec: { ...pod.spec, ...spec }, status: { ...pod.status, ...status } }) as Pod;
 
-test('a pod’s host ports are in force while it runs, and routed; other changes of pods do nothing', () => {
+test('a pod’s host ports are in the table, and routed, while the pod runs; other changes of pods have no effect', () => {
   const { sync, routed, n } = setUp();
   const pod = hostPortPod('a', A, [dns, { containerPort: 80, hostPort: 80, hostIP: NODE }]);
   sync.setPods([pod, hostPortPod('b', B, [{ containerPort: 80 }])]);
@@ -55,7 +55,7 @@ test('a pod’s host ports are in force while it runs, and routed; other changes
   assert.is(viewHostPort(n.services, 17, 53, addressWords(NODE)), undefined);
 });
 
-test('on the host’s network a container has its ports itself; a pod without an address has none yet', () => {
+test('pods with hostNetwork, and pods without an address yet, have no host ports', () => {
   const { sync, routed } = setUp();
   const pod = hostPortPod('a', A, [dns]);
   sync.setPods([changed(pod, { hostNetwork: true }), { ...pod, metadata: { ...pod.metadata, annotations: {} } }]);
@@ -84,7 +84,7 @@ test('UDP of a pod to a port of the node ends when the port becomes a hostPort',
   assert.is(n.sent('a').length, 1);
 });
 
-test('what is not served is reported once, again when it changes', () => {
+test('host ports that cannot be applied are reported once, and again when the reason changes', () => {
   const { sync, errors } = setUp();
   const pod = hostPortPod('a', A, [{ ...dns, hostIP: 'fd00::1' }, dns]);
   sync.setPods([pod]);
@@ -95,12 +95,14 @@ test('what is not served is reported once, again when it changes', () => {
   assert.is(errors.length, 2);
 });
 
-test('a node has 256 host ports, and no more', () => {
+test('a node has at most 256 host ports', () => {
   const { sync, routed, errors } = setUp();
   const ports = Array.from({ length: 257 }, (_, i) => ({ containerPort: 80, hostPort: 1000 + i }));
   sync.setPods([hostPortPod('a', A, ports)]);
   assert.is(routed[0]?.length, 256);
-  assert.equal(errors, ['a: not served: pod/default/a:0.0.0.0:1256/TCP: the node has 256 host ports, and no more']);
+  assert.equal(errors, [
+    'a: not served: pod/default/a:0.0.0.0:1256/TCP: the node already has 256 host ports, which is the limit',
+  ]);
 });
 
 test.run();

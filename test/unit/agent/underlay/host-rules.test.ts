@@ -10,7 +10,7 @@ const SECOND = '172.18.0.50';
 const TCP = 6;
 const UDP = 17;
 
-test('neighbouring ports of one address and protocol are one rule', () => {
+test('consecutive ports of one address and protocol need one rule', () => {
   const ports = [
     { protocol: TCP, port: 82 },
     { protocol: TCP, port: 80, address: NODE },
@@ -28,7 +28,7 @@ test('neighbouring ports of one address and protocol are one rule', () => {
   ]);
 });
 
-test('nft: one match for each address and protocol; one for another address of the node is left out', () => {
+test('nft: one match for each address and protocol; ports on an address that the node does not have are left out', () => {
   const ports = [
     { protocol: TCP, port: 80 },
     { protocol: TCP, port: 90 },
@@ -43,7 +43,7 @@ test('nft: one match for each address and protocol; one for another address of t
   assert.equal(hostPortMatches([], [NODE]), []);
 });
 
-test('what is forwarded to host ports is not tracked by the kernel', () => {
+test('packets to host ports are not tracked by the kernel', () => {
   const rules = untrackedRules({
     localAddresses: [NODE, SECOND],
     networks: ['10.244.0.0/16'],

@@ -1,4 +1,4 @@
-/** The list of ports that masqueraded connections must not be given. */
+/** The list of ports that masqueraded connections must not get. */
 import { mock } from 'node:test';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -16,7 +16,7 @@ function inUse({ conntrack }: TestNode): number[] {
 test.before.each(() => mock.timers.enable({ apis: ['setTimeout'] }));
 test.after.each(() => mock.timers.reset());
 
-test("ports of the node's sockets and host ports of pods are in use, as long as they exist", () => {
+test("ports of the node's sockets and host ports of pods are in the list as long as they exist", () => {
   const n = new TestNode();
   let sockets = new Set([22, 40000]);
   let hostPorts = [8081];
@@ -30,7 +30,7 @@ test("ports of the node's sockets and host ports of pods are in use, as long as 
   part.close();
 });
 
-test('while the sockets cannot be read the last list stays, one line is logged, and reading goes on', () => {
+test('while the sockets cannot be read, the previous list remains, one line is logged, and reading continues', () => {
   const n = new TestNode();
   const lines: string[] = [];
   let fails = false;
