@@ -12,6 +12,11 @@ export const PROTOCOL_IPV6 = 41;
 export const PROTOCOL_GRE = 47;
 export const PROTOCOL_ICMPV6 = 58;
 export const PROTOCOL_SCTP = 132;
+export const PROTOCOL_DCCP = 33;
+export const PROTOCOL_ESP = 50;
+export const PROTOCOL_AH = 51;
+export const PROTOCOL_L2TP = 115;
+export const PROTOCOL_UDPLITE = 136;
 
 /** UDP port of VXLAN by IANA (RFC 7348 §5). */
 export const VXLAN_PORT = 4789;
@@ -47,16 +52,17 @@ const NAMES: Readonly<Record<number, string>> = {
   [PROTOCOL_IPIP]: 'ipip',
   [PROTOCOL_TCP]: 'tcp',
   [PROTOCOL_UDP]: 'udp',
-  33: 'dccp',
+  [PROTOCOL_DCCP]: 'dccp',
   [PROTOCOL_IPV6]: 'sit',
   [PROTOCOL_GRE]: 'gre',
-  50: 'esp',
-  51: 'ah',
+  [PROTOCOL_ESP]: 'esp',
+  [PROTOCOL_AH]: 'ah',
   [PROTOCOL_ICMPV6]: 'icmp6',
   89: 'ospf',
   112: 'vrrp',
   [PROTOCOL_SCTP]: 'sctp',
-  136: 'udplite',
+  [PROTOCOL_L2TP]: 'l2tp',
+  [PROTOCOL_UDPLITE]: 'udplite',
 };
 
 /** Name of a protocol: `tcp`, `udp`, …; `protocol-N` for a number that is not in the list. */

@@ -140,7 +140,7 @@ function isFree(table: Conntrack, base: number, ports: number): boolean {
 }
 
 /** Is the port in use by a socket of the node itself? */
-function isHostPort({ hostPorts }: Conntrack, port: number): boolean {
+export function isHostPort({ hostPorts }: Conntrack, port: number): boolean {
   return ((hostPorts[port >>> 5] >>> (port & 31)) & 1) !== 0;
 }
 

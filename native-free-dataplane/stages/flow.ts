@@ -21,12 +21,17 @@ import { TimeoutClass } from '../conntrack/timeouts.ts';
 import { writeKey } from '../conntrack/tuple.ts';
 import { findTuple, hashTuple, removeRecord } from '../conntrack/tuple-index.ts';
 import type { Dataplane } from '../dataplane.ts';
+import { NodeWord } from '../node/config.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { countEndpointPacket } from '../services/table.ts';
+import { ADDRESS_WORDS, copyAddress, sameAddress } from '../shared/address.ts';
 import { lock, unlock } from '../shared/spin-lock.ts';
 import { Verdict } from '../verdicts.ts';
 import { readTcpSegment } from '../wire/tcp.ts';
+
+/** The node's address; filled and used within one call. */
+const nodeAddress: Int32Array = new Int32Array(ADDRESS_WORDS);
 
 /**
  * Find the packet's flow: sets pkt.flow and pkt.direction, or pkt.flow = -1. Sets pkt.hash in both cases.
@@ -37,7 +42,8 @@ export function findFlow(pkt: Packet, dp: Dataplane): void {
   const { key, words } = conntrack;
   writeKey(conntrack, pkt.src, pkt.dst, (pkt.srcPort << 16) | pkt.dstPort, pkt.tupleKind);
   pkt.hash = hashTuple(conntrack, key, 0, pkt.tupleKind);
-  const reference = findTuple(conntrack, pkt.hash);
+  let reference = findTuple(conntrack, pkt.hash);
+  if (reference < 0) reference = findAsNode(pkt, dp);
   if (reference < 0) {
     pkt.flow = -1;
     return;
@@ -50,6 +56,29 @@ export function findFlow(pkt: Packet, dp: Dataplane): void {
   }
   pkt.flow = record;
   pkt.direction = reference & 1;
+}
+
+/**
+ * A UDP socket in the node's own namespace that is bound to no address answers from the address of the route back, which
+ * is the gateway's, and not from the node's address that a service translated to (kubernetes #94812). If the packet is
+ * such a reply, pkt.src becomes the node's address; in the packet itself the translation replaces it by the service's.
+ * @returns as findTuple; pkt.hash is that of the tuple found
+ */
+function findAsNode(pkt: Packet, dp: Dataplane): number {
+  const { conntrack, node } = dp;
+  if (pkt.protocol !== PROTOCOL_UDP || pkt.inPort !== 0 || pkt.tunnelled !== 0) return -1;
+  if (!sameAddress(pkt.src, node.config, NodeWord.GATEWAY_IP)) return -1;
+  const { key, words } = conntrack;
+  copyAddress(node.config, NodeWord.NODE_IP, nodeAddress);
+  writeKey(conntrack, nodeAddress, pkt.dst, (pkt.srcPort << 16) | pkt.dstPort, pkt.tupleKind);
+  const hash = hashTuple(conntrack, key, 0, pkt.tupleKind);
+  const reference = findTuple(conntrack, hash);
+  if (reference < 0 || (reference & 1) === 0) return -1;
+  const at = recordAt(conntrack, reference >> 1);
+  if ((words[at + Rec.META] & Status.DNAT) === 0 || ((words[at + Rec.EXPIRES] - (dp.nowMs | 0)) | 0) <= 0) return -1;
+  copyAddress(nodeAddress, 0, pkt.src);
+  pkt.hash = hash;
+  return reference;
 }
 
 /**

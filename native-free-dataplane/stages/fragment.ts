@@ -17,21 +17,30 @@ import {
 import { overlayOf } from '../overlay/overlay.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_TCP } from '../protocols.ts';
+import { ADDRESS_WORDS } from '../shared/address.ts';
 import { countVerdict } from '../shared/counters.ts';
 import { Verdict } from '../verdicts.ts';
-import { fragmentIdentification } from '../wire/ip.ts';
+import { fragmentIdentification, readAddresses } from '../wire/ip.ts';
 import { IPV4_MAX_BYTES } from '../wire/ipv4.ts';
 import { flagsInSequence, tcpSequence } from '../wire/tcp.ts';
 
 /** A fragment at this offset would overwrite the TCP flags of the first fragment (RFC 3128 §4). */
 const INSIDE_TCP_HEADER = 8;
 
-/** Fill the fragment table's key with the packet's datagram: addresses, identification, protocol (RFC 791 §3.2). */
+/** Addresses of the packet; filled and used within one call. */
+const source: Int32Array = new Int32Array(ADDRESS_WORDS);
+const destination: Int32Array = new Int32Array(ADDRESS_WORDS);
+
+/**
+ * Fill the fragment table's key with the packet's datagram: addresses, identification, protocol (RFC 791 §3.2). The
+ * addresses are the packet's own: pkt.src of a first fragment may be the address by which its flow is found (flow.ts).
+ */
 function loadKey(pkt: Packet, dp: Dataplane): void {
   const { key } = dp.fragments;
-  for (let i = 0; i < 4; i++) {
-    key[i] = pkt.src[i];
-    key[4 + i] = pkt.dst[i];
+  readAddresses(pkt.view, pkt.l3, source, destination);
+  for (let i = 0; i < ADDRESS_WORDS; i++) {
+    key[i] = source[i];
+    key[ADDRESS_WORDS + i] = destination[i];
   }
   key[8] = fragmentIdentification(pkt.view, pkt.l3);
   key[9] = (pkt.protocol << 8) | pkt.family;

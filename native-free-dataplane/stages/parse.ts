@@ -75,6 +75,9 @@ function parseIpv4(pkt: Packet): Verdict {
   pkt.family = IPV4;
   pkt.protocol = ipv4Protocol(view, l3);
   pkt.tupleKind = pkt.protocol;
+  // A later fragment, and a protocol without ports, must not keep those of the tunnel they came out of.
+  pkt.srcPort = 0;
+  pkt.dstPort = 0;
   readAddresses(view, l3, pkt.src, pkt.dst);
   pkt.l4 = l3 + headerBytes;
 

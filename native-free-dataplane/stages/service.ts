@@ -11,6 +11,7 @@
  * (masquerade, short circuit of the Local policy), KEP-2086 (internal traffic policy); containernetworking plugins
  * plugins/meta/portmap (hostPort: what is masqueraded), CVE-2019-9946 (Services before host ports).
  */
+import { isHostPort } from '../conntrack/snat-ports.ts';
 import { type Dataplane, nextRandom } from '../dataplane.ts';
 import { inNetwork, NodeWord } from '../node/config.ts';
 import { hasNodePorts, isOwnAddress } from '../node/host-routes.ts';
@@ -46,6 +47,7 @@ import {
 import { copyAddress, Scope, sameAddress, scopeOf } from '../shared/address.ts';
 import { Verdict } from '../verdicts.ts';
 import { ICMP_ECHO_REQUEST } from '../wire/icmp.ts';
+import { TCP_ACK, TCP_SYN } from '../wire/tcp.ts';
 
 /**
  * Choose the endpoint of a first packet.
@@ -64,6 +66,7 @@ export function chooseService(pkt: Packet, dp: Dataplane): Verdict {
   const word = Atomics.load(services.nodePorts, nodePortAt(pkt.protocol, pkt.dstPort));
   if (word !== 0 && isNodePortAddress(pkt, dp)) {
     const nodePort = isInNodePortRange(pkt, dp) ? blockOf(services, nodePortService(word)) : 0;
+    if (nodePort !== 0 && isForHostSocket(pkt, dp)) return Verdict.GO_ON;
     if (nodePort !== 0) return chooseFrom(pkt, dp, nodePort, FrontendKind.NODE_PORT);
     const hostPort = (word & HAS_HOST_PORT) !== 0 ? hostPortBlock(pkt, dp) : 0;
     if (hostPort !== 0) return chooseFrom(pkt, dp, hostPort, FrontendKind.HOST_PORT);
@@ -98,6 +101,18 @@ function notBalanced(pkt: Packet, dp: Dataplane): Verdict {
     return pkt.icmpType === ICMP_ECHO_REQUEST ? Verdict.PING_ANSWERED : Verdict.ICMP_TO_SERVICE;
   }
   return refuse(pkt);
+}
+
+/**
+ * Does a segment of no known flow belong to a connection that the node itself opened from a port which is a NodePort now
+ * (kubernetes #111682)? A SYN-ACK answers a SYN of the node. Other segments belong to the node's socket, if one has the port
+ * (src/agent/underlay/ports-in-use.ts). A SYN is for the service.
+ */
+function isForHostSocket(pkt: Packet, dp: Dataplane): boolean {
+  if (pkt.protocol !== PROTOCOL_TCP || pkt.inPort !== 0 || pkt.tunnelled !== 0) return false;
+  const synAck = pkt.tcpFlags & (TCP_SYN | TCP_ACK);
+  if (synAck === TCP_SYN) return false;
+  return synAck === (TCP_SYN | TCP_ACK) || isHostPort(dp.conntrack, pkt.dstPort);
 }
 
 /**

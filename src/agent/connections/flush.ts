@@ -10,7 +10,8 @@ const NEVER_TRANSLATED = -1;
 
 /**
  * Remove the flows of the given endpoints, matched by the service address they were opened to: UDP flows, and TCP flows
- * that were neither translated nor answered, whose next SYN is then balanced by the service.
+ * that were not answered, whose next SYN is then balanced anew: it must not go on to an address that may be another
+ * pod's by then.
  * @returns flows removed
  */
 export function flushEndpoints(
@@ -23,7 +24,7 @@ export function flushEndpoints(
   for (const { servicePort, address, port } of removed) {
     const { protocol, frontends } = servicePort;
     const endpoint = port === 0 ? NEVER_TRANSLATED : placeOf(address[3] as number, port);
-    if (protocol !== PROTOCOL_UDP && (protocol !== PROTOCOL_TCP || endpoint !== NEVER_TRANSLATED)) continue;
+    if (protocol !== PROTOCOL_UDP && protocol !== PROTOCOL_TCP) continue;
     for (const frontend of frontends) {
       const key = frontendKey(protocol, frontend);
       const endpoints = gone.get(key);
