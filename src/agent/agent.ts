@@ -86,7 +86,8 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   if (tables.recovered > 0) log(`${tables.recovered} connections of a previous agent recovered`);
   writeConntrackSettings(tables.conntrack, config);
   const sync = new NodeSync(tables.node, config);
-  const host = await parts.start('dp0', new HostNetwork({ ...config, offloads, noUnderlayShortcut }));
+  const nameServer = config.dns === 'agent' ? config.nodeIP : undefined;
+  const host = await parts.start('dp0', new HostNetwork({ ...config, offloads, noUnderlayShortcut, nameServer }));
   if (host.withoutShortcut !== undefined) log(`no shortcut to the underlay device: ${host.withoutShortcut}`);
   const tunnel = NODE_OVERLAYS[config.overlay].openTunnel(config, log);
   if (tunnel) await parts.start('tunnel', tunnel);

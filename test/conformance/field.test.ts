@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { FrontendKind } from '../../native-free-dataplane/services/table.ts';
 import { addressWords } from '../../native-free-dataplane/wire/address.ts';
 import { flushEndpoints } from '../../src/agent/connections/flush.ts';
-import { A, B, GATEWAY, NODE, natNode, onlySent, portsOf, SERVER } from '../lib/nat-world.ts';
+import { A, B, GATEWAY, NODE, natNode, onlySent, portsOf, SERVER } from '../lib/nat-node.ts';
 import type { TestNode } from '../lib/test-node.ts';
 
 const VIP = '10.96.0.10';
@@ -212,7 +212,7 @@ test('an error from behind an endpoint outside: the quote is the packet that the
   const [port] = portsOf(onlySent(n, 'host'));
   n.receive(
     'host',
-    `icmp 192.0.2.1 > ${NODE} unreachable fragmentation-needed mtu 1200 (tcp ${NODE}:${port} > 198.51.100.7:8080 A seq 2)`,
+    `icmp 192.0.2.1 > ${NODE} unreachable fragmentation-needed mtu 1200 (tcp ${NODE}:${port} > 198.51.100.7:8080 S seq 1)`,
   );
   assert.match(n.sentFully('a')[0]!, new RegExp(`mtu 1200 .*tcp ${A}:4000 > ${VIP}:80`));
 });

@@ -7,6 +7,7 @@
  * nft_ct.c (notrack); flannel pkg/trafficmngr/iptables (the accepts).
  */
 import { spawnSync } from 'node:child_process';
+import { DNS_PORT } from '../../api/cluster-options.ts';
 import type { RoutedPort } from './host-options.ts';
 import { hostPortMatches } from './host-port-matches.ts';
 import { HOST_DEVICE } from './rule-order.ts';
@@ -85,31 +86,92 @@ export interface RulesetState {
   readonly accepts: readonly string[];
   /** Commands that delete our accept rules from others' chains. */
   readonly withdrawals: readonly string[];
+  /** Where all packets of dp0 are dropped before any accept rule of ours could match; undefined if nowhere. */
+  readonly obstacle: string | undefined;
 }
 
-const DIRECTIONS = ['iifname', 'oifname'] as const;
+/** An accept rule of ours in a chain of somebody else, in the forms that nft reads and prints. */
+interface Accept {
+  readonly text: string;
+  readonly expr: readonly unknown[];
+}
 
-/** What has to be changed in a namespace's rule set. @param json output of `nft -j list ruleset` */
-export function readRuleset(json: string): RulesetState {
+const equals = (left: object, right: string | number): object => ({ match: { op: '==', left, right } });
+const ofDevice = (key: string): object => equals({ meta: { key } }, HOST_DEVICE);
+const ofField = (protocol: string, field: string, value: string | number): object =>
+  equals({ payload: { protocol, field } }, value);
+
+/** Packets forwarded between dp0 and other devices. */
+const FORWARDED: readonly Accept[] = ['iifname', 'oifname'].map((key) => ({
+  text: `${key} "${HOST_DEVICE}"`,
+  expr: [ofDevice(key)],
+}));
+
+/**
+ * DNS queries of pods to the node's own name server. A firewall that rejects unknown incoming packets, such as ufw, would
+ * otherwise leave all pods of the node without DNS, which it does not do where the server runs in a pod.
+ */
+function toNameServer(address: string): Accept[] {
+  return ['udp', 'tcp'].map((protocol) => ({
+    text: `iifname "${HOST_DEVICE}" ip daddr ${address} ${protocol} dport ${DNS_PORT}`,
+    expr: [ofDevice('iifname'), ofField('ip', 'daddr', address), ofField(protocol, 'dport', DNS_PORT)],
+  }));
+}
+
+/** The accept rules that a chain needs if it or its table drops anything. */
+function neededIn(hook: string, nameServer: string | undefined): readonly Accept[] {
+  if (hook === 'forward') return FORWARDED;
+  return hook === 'input' && nameServer !== undefined ? toNameServer(nameServer) : [];
+}
+
+/**
+ * What has to be changed in a namespace's rule set.
+ * @param json output of `nft -j list ruleset`
+ * @param nameServer address of the node's own name server, if it has one
+ */
+export function readRuleset(json: string, nameServer?: string): RulesetState {
   const objects = (JSON.parse(json) as { nftables: readonly RulesetObject[] }).nftables;
   const ours = objects.flatMap(({ table }) => (table?.name === NFT_TABLE ? [table.family] : []));
   const rules = objects.flatMap(({ rule }) => (rule ? [rule] : []));
   const accepts: string[] = [];
   const withdrawals: string[] = [];
+  let obstacle: string | undefined;
   for (const { chain } of objects) {
-    if (chain?.hook !== 'forward' || chain.type !== 'filter' || !['ip', 'inet'].includes(chain.family)) continue;
+    if (chain?.hook === undefined || chain.table === NFT_TABLE || chain.type !== 'filter') continue;
+    const where = `${chain.family} ${chain.table} ${chain.name}`;
     const inTable = rules.filter(({ family, table }) => family === chain.family && table === chain.table);
+    const inChain = inTable.filter((rule) => rule.chain === chain.name);
+    if (chain.hook !== 'forward' && inChain.some(({ expr }) => dropsDp0(expr))) {
+      obstacle ??= `${where} drops all packets of ${HOST_DEVICE}`;
+    }
+    if (!['ip', 'inet'].includes(chain.family)) continue;
     const drops =
       chain.policy === 'drop' || inTable.some(({ expr }) => /"(drop|reject|queue)"/.test(JSON.stringify(expr)));
-    const mine = inTable.filter((rule) => rule.chain === chain.name && acceptedDirection(rule.expr) !== undefined);
-    const where = `${chain.family} ${chain.table} ${chain.name}`;
-    for (const { handle } of mine) withdrawals.push(`delete rule ${where} handle ${handle}`);
-    const present = new Set(mine.map(({ expr }) => acceptedDirection(expr)));
-    for (const direction of drops ? DIRECTIONS : []) {
-      if (!present.has(direction)) accepts.push(`insert rule ${where} ${direction} "${HOST_DEVICE}" counter accept`);
+    const needed = neededIn(chain.hook, nameServer);
+    for (const { handle, expr } of inChain) {
+      if (needed.some((one) => isAccept(expr, one))) withdrawals.push(`delete rule ${where} handle ${handle}`);
+    }
+    for (const one of drops ? needed : []) {
+      const present = inChain.some(({ expr }) => isAccept(expr, one));
+      if (!present) accepts.push(`insert rule ${where} ${one.text} counter accept`);
     }
   }
-  return { ours, accepts, withdrawals };
+  return { ours, accepts, withdrawals, obstacle };
+}
+
+/** Does a rule drop or reject all packets that come in or go out by dp0? */
+function dropsDp0(expr: readonly unknown[]): boolean {
+  const [match, verdict, ...more] = withoutCounters(expr);
+  const isDp0 = FORWARDED.some((one) => JSON.stringify(match) === JSON.stringify(one.expr[0]));
+  return isDp0 && more.length === 0 && /^\{"(drop|reject)"/.test(JSON.stringify(verdict ?? null));
+}
+
+function withoutCounters(expr: readonly unknown[]): unknown[] {
+  return expr.filter((one) => !(one !== null && typeof one === 'object' && 'counter' in one));
+}
+
+function isAccept(expr: readonly unknown[], one: Accept): boolean {
+  return JSON.stringify(withoutCounters(expr)) === JSON.stringify([...one.expr, { accept: null }]);
 }
 
 /** The command whose output readRuleset reads. */
@@ -118,20 +180,10 @@ export const LIST_RULESET = ['nft', ['-j', 'list', 'ruleset']] as const;
 export const MAX_RULESET_BYTES: number = 256 << 20;
 
 /** Remove our rules from all chains, and our own table. */
-export function removeFirewallRules(): void {
+export function removeFirewallRules(nameServer?: string): void {
   const [program, args] = LIST_RULESET;
   const { status, stdout } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: MAX_RULESET_BYTES });
   if (status !== 0) return;
-  const { withdrawals } = readRuleset(stdout);
+  const { withdrawals } = readRuleset(stdout, nameServer);
   nft([...withdrawals, `table ip ${NFT_TABLE}`, `delete table ip ${NFT_TABLE}`, ''].join('\n'));
-}
-
-/** The direction (`iifname` or `oifname`) in which a rule accepts all packets of dp0; undefined for any other rule. */
-function acceptedDirection(expr: readonly unknown[]): string | undefined {
-  const essential = expr.filter((one) => !((one as object) && 'counter' in (one as object)));
-  const text = JSON.stringify(essential);
-  return DIRECTIONS.find(
-    (key) =>
-      text === JSON.stringify([{ match: { op: '==', left: { meta: { key } }, right: HOST_DEVICE } }, { accept: null }]),
-  );
 }

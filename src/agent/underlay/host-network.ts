@@ -11,31 +11,28 @@ import { ipBatch, ipOutput } from '../../linux/ip-command.ts';
 import { RoutingWatch } from '../../linux/netlink.ts';
 import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { presentRules, type Rule, ruleWords } from '../../linux/rules.ts';
-import { closeTap, openTap, recreateTap, removeTap, type Tap } from '../../linux/tap.ts';
+import type { Tap } from '../../linux/tap.ts';
 import { type Cidr, parseCidr, printIp } from '../../net/address.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import { NODE_OVERLAYS } from '../overlay/overlay.ts';
-import { GSO_MAX_BYTES } from '../pods/ports.ts';
 import { LIST_RULESET, MAX_RULESET_BYTES, readRuleset, removeFirewallRules, untrackedRules } from './firewall.ts';
+import { HostDevice } from './host-device.ts';
 import type { HostNetworkOptions, RoutedPort } from './host-options.ts';
 import type { HostRouting } from './host-routes.ts';
 import { isOurs, LOCAL_FIRST, LOOPBACK, wantedRules } from './host-rules.ts';
 import { HostSysctls } from './host-sysctls.ts';
+import { ensureLegacyAccepts, hasLegacyTables, removeLegacyAccepts } from './legacy-firewall.ts';
 import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from './rule-order.ts';
 import { installShortcut, NFT_TABLE, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
 
-const QUEUE_LENGTH = 1000;
 /** Limit of the node's addresses with NodePorts; each needs a rule that the kernel evaluates for new connections. */
 const MAX_ADDRESSES = 256;
 /** Limit of neighbours that the shortcut serves; packets to others are routed by the kernel. */
 const MAX_NEIGHBOURS = 4096;
 
-/**
- * dp0, with its routes and rules. The device is persistent: while no agent holds it, packets to it are dropped, and
- * their senders retransmit them. Without the device the node's kernel would answer them itself, and reset connections.
- */
+/** dp0 (host-device.ts), with its routes and rules. */
 export class HostNetwork {
-  readonly tap: Tap;
+  private readonly device: HostDevice;
   private readonly watch: RoutingWatch;
   private readonly routes: RouteSocket;
   private readonly options: HostNetworkOptions;
@@ -43,8 +40,9 @@ export class HostNetwork {
   /** Addresses of the node's devices, each with the source of the node's own sockets toward it. */
   private localAddresses: ReadonlyMap<string, string>;
   private routedNetworks: readonly string[] = [];
+  /** Does a device of the node have the node's address? */
+  hasNodeAddress = true;
   private neighbours: readonly string[] = [];
-  private index = 0;
   private withoutNft = true;
   /** Called when dp0 had to be recreated: the workers must add it to their ports again. */
   onRecreated: (() => void) | undefined;
@@ -57,19 +55,19 @@ export class HostNetwork {
   /** Host ports of this node's pods; also undefined until they are known. */
   private hostPorts: readonly RoutedPort[] | undefined;
   private nodeRoutes: ReadonlyMap<string, string> = new Map();
-  private underlayMtu: number;
 
   /** Open dp0 and install all routes and rules. @throws SystemError, IpCommandError */
   constructor(options: HostNetworkOptions) {
     this.options = options;
     this.sysctls = new HostSysctls(options);
-    this.underlayMtu = options.underlayMtu;
     this.localAddresses = new Map([[options.nodeIP, options.nodeIP]]);
-    this.tap = openTap({ name: HOST_DEVICE, queues: options.workers, persist: true, offloads: options.offloads });
     this.watch = new RoutingWatch();
     this.routes = new RouteSocket();
+    const { workers, offloads, podCIDR, underlayMtu } = options;
+    const mac = macOf(gatewayOf(podCIDR));
+    this.device = new HostDevice({ queues: workers, offloads, mac, mtu: underlayMtu }, this.routes);
     try {
-      this.configure();
+      this.device.configure();
       this.ensure();
     } catch (error) {
       this.close();
@@ -77,34 +75,15 @@ export class HostNetwork {
     }
   }
 
-  /** Set dp0's MAC, MTU, queue length and GSO limit. */
-  private configure(): void {
-    this.index = this.routes.linkIndex(HOST_DEVICE);
-    this.routes.changeLink(this.index, {
-      mac: macOf(gatewayOf(this.options.podCIDR)),
-      mtu: this.underlayMtu,
-      queueLength: QUEUE_LENGTH,
-      arp: false,
-    });
-    this.routes.changeLink(this.index, { gsoMaxBytes: GSO_MAX_BYTES });
+  get tap(): Tap {
+    return this.device.tap;
   }
 
-  /** Recreate dp0 if it was deleted, and restore its MTU. @returns 1 if that was needed @throws Error, SystemError */
+  /** Restore dp0 and its properties. @returns how many were missing or changed @throws Error, SystemError */
   private ensureDevice(): number {
-    if (this.deviceIndex() !== this.index) {
-      const { offloads } = this.options;
-      try {
-        recreateTap(this.tap, { persist: true, offloads });
-      } catch (error) {
-        throw new Error(`device ${HOST_DEVICE} was deleted and cannot be recreated: ${(error as Error).message}`);
-      }
-      this.configure();
-      this.checked = '';
-      this.onRecreated?.();
-      return 1;
-    }
-    if (this.routes.linkMtu(HOST_DEVICE) === this.underlayMtu) return 0;
-    this.routes.changeLink(this.index, { mtu: this.underlayMtu });
+    if (!this.device.ensureExists()) return this.device.ensureProperties();
+    this.checked = '';
+    this.onRecreated?.();
     return 1;
   }
 
@@ -112,7 +91,7 @@ export class HostNetwork {
   async ensureFirewall(): Promise<void> {
     if (this.withoutNft) return;
     const { stdout } = await promisify(execFile)(...LIST_RULESET, { maxBuffer: MAX_RULESET_BYTES });
-    const { ours, accepts } = readRuleset(stdout);
+    const { ours, accepts, obstacle } = readRuleset(stdout, this.options.nameServer);
     if (!ours.includes('ip') || (this.withoutShortcut === undefined && !ours.includes('netdev'))) this.checked = '';
     if (accepts.length > 0) {
       const why = nft(`${accepts.join('\n')}\n`);
@@ -120,6 +99,12 @@ export class HostNetwork {
         throw new Error(`a firewall drops forwarded packets, and \`${accepts[0]}\` failed: ${why}`);
     }
     this.ensure();
+    if (obstacle !== undefined) throw new Error(`a firewall is in the way: nftables, ${obstacle}`);
+  }
+
+  /** The same for the rules of iptables-legacy, if there are any. @throws Error naming the rule in the way */
+  async ensureLegacyFirewall(): Promise<void> {
+    if (hasLegacyTables()) await ensureLegacyAccepts(this.options.nameServer);
   }
 
   /**
@@ -186,6 +171,7 @@ export class HostNetwork {
   setRouting({ addresses, ownRoutes }: Pick<HostRouting, 'addresses' | 'ownRoutes'>): void {
     const { nodeIP } = this.options;
     const all = addresses.map(({ address, source }) => [printWord(address), printWord(source)] as const);
+    this.hasNodeAddress = all.some(([address]) => address === nodeIP);
     const local = new Map([[nodeIP, nodeIP] as const, ...all].slice(0, MAX_ADDRESSES));
     const networks = ownRoutes.map(({ network, prefix }) => `${printWord(network)}/${prefix}`);
     if (sameEntries(local, this.localAddresses) && same(networks, this.routedNetworks)) return;
@@ -232,11 +218,7 @@ export class HostNetwork {
 
   /** Index of a device, by default dp0; 0 if it does not exist. */
   deviceIndex(name: string = HOST_DEVICE): number {
-    try {
-      return this.routes.linkIndex(name);
-    } catch {
-      return 0;
-    }
+    return this.device.indexOf(name);
   }
 
   /** Current MTU of the underlay device. @throws SystemError */
@@ -246,8 +228,7 @@ export class HostNetwork {
 
   /** Set dp0's MTU to the underlay's. @throws SystemError */
   setUnderlayMtu(mtu: number): void {
-    this.underlayMtu = mtu;
-    this.routes.changeLink(this.routes.linkIndex(HOST_DEVICE), { mtu });
+    this.device.setMtu(mtu);
     this.checked = '';
     this.ensure();
   }
@@ -277,7 +258,7 @@ export class HostNetwork {
       ...options,
       prefix: options.underlayPrefix,
       gateway: gatewayOf(options.podCIDR),
-      underlayMtu: this.underlayMtu,
+      underlayMtu: this.device.mtu,
       hostDevice: HOST_DEVICE,
       localAddresses: [...this.localAddresses.keys()],
       routedNetworks: this.routedNetworks,
@@ -343,20 +324,21 @@ export class HostNetwork {
   close(): void {
     this.watch.close();
     this.routes.close();
-    closeTap(this.tap);
+    this.device.close();
   }
 
   /** Remove dp0, its rules and routes, and restore the kernel's default rule. */
   remove(): void {
     removeShortcut();
-    removeFirewallRules();
+    removeFirewallRules(this.options.nameServer);
+    removeLegacyAccepts(this.options.nameServer);
     const ours = this.rules()
       .map(ruleWords)
       .map((words) => `rule del ${words}`);
     ipBatch([`rule add ${ruleWords(LOCAL_FIRST)}`, ...ours], true);
     this.watch.close();
     this.routes.close();
-    removeTap(this.tap);
+    this.device.remove();
   }
 }
 

@@ -23,4 +23,6 @@ export interface HostNetworkOptions extends OverlayNode {
   /** The most offloads that dp0 may use. */
   readonly offloads: OffloadLevel;
   readonly noUnderlayShortcut: boolean;
+  /** Address of the name server that this agent runs for its pods; undefined if another one serves them. */
+  readonly nameServer: string | undefined;
 }

@@ -3,11 +3,27 @@
  * connections, fragments. Data only; host-network.ts installs them.
  */
 import { PRIVILEGED_PORTS } from '../../../native-free-dataplane/node/config.ts';
-import { PROTOCOL_ICMP, SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
+import {
+  PROTOCOL_AH,
+  PROTOCOL_DCCP,
+  PROTOCOL_ESP,
+  PROTOCOL_ICMP,
+  PROTOCOL_L2TP,
+  PROTOCOL_UDPLITE,
+  SERVICE_PROTOCOLS,
+} from '../../../native-free-dataplane/protocols.ts';
 import { LAST_RULE_PORT, LOCAL_TABLE, type Rule } from '../../linux/rules.ts';
 import { NODE_OVERLAYS } from '../overlay/overlay.ts';
 import type { HostNetworkOptions, RoutedPort } from './host-options.ts';
 import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from './rule-order.ts';
+
+/**
+ * Other protocols by which pods reach the outside; GRE and IPIP are not forwarded (native-free-dataplane/stages/guard.ts).
+ * The kernel matches no ports in them, or takes an SPI for ports. dp0 returns packets that belong to none of its flows. A
+ * rule without a protocol would not do: it also matches the look-up for a received ARP request, which the node would then
+ * not answer.
+ */
+const OTHERS: readonly number[] = [PROTOCOL_DCCP, PROTOCOL_ESP, PROTOCOL_AH, PROTOCOL_L2TP, PROTOCOL_UDPLITE];
 
 /** IP protocols with ports that services may use. */
 const WITH_PORTS: readonly number[] = Object.values(SERVICE_PROTOCOLS);
@@ -71,6 +87,7 @@ export function wantedRules(options: HostNetworkOptions, { local, services, host
       })),
     ),
     { preference: Preference.MASQUERADED, protocol: PROTOCOL_ICMP, action: toDp0 },
+    ...OTHERS.map((protocol) => ({ preference: Preference.MASQUERADED, protocol, action: toDp0 })),
     // The kernel does not match a fragment's ports, so all fragments for the node go to dp0, which returns those that
     // belong to none of its flows. Packets with ports skip the rules for fragments.
     { preference: Preference.HAS_PORTS, ports: [1, LAST_RULE_PORT], action: goOn },

@@ -41,8 +41,9 @@ export class HostSysctls {
       sysctl('net/ipv4/conf/all/send_redirects', '0') +
       // The kernel sends errors about masqueraded packets to an address of the node. Its default of one per second and
       // destination is too low for all pods together. The limit of the namespace, 1000 per second, stays
-      // (icmp_msgs_per_sec).
-      sysctl('net/ipv4/icmp_ratelimit', '10', true) +
+      // (icmp_msgs_per_sec). 20 ms is a whole number of ticks at every HZ; other values are read back rounded, and would
+      // be written again in each round.
+      sysctl('net/ipv4/icmp_ratelimit', '20', true) +
       sysctl(`net/ipv4/conf/${underlayDevice}/rp_filter`, '0', true) +
       sysctl(`net/ipv6/conf/${HOST_DEVICE}/disable_ipv6`, '1', true) +
       reservePorts([masqueradePorts]).length +

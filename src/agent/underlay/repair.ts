@@ -17,7 +17,10 @@ const FIREWALL_PERIOD_MS = 1000;
 
 /** What is checked and repaired. */
 export interface RepairOptions {
-  readonly host: Pick<HostNetwork, 'ensure' | 'ensureFirewall' | 'readUnderlayMtu'>;
+  readonly host: Pick<
+    HostNetwork,
+    'ensure' | 'ensureFirewall' | 'ensureLegacyFirewall' | 'readUnderlayMtu' | 'hasNodeAddress'
+  >;
   readonly config: LiveConfig;
   readonly log: (line: string) => void;
 }
@@ -30,6 +33,8 @@ export class Repair implements Part {
   private firewallChanged = true;
   private firewallReadMs = 0;
   private firewallTrouble = '';
+  private legacyTrouble = '';
+  private readingLegacy = false;
   private trouble = '';
   private persists = false;
 
@@ -45,6 +50,7 @@ export class Repair implements Part {
     this.timer = setInterval(() => {
       this.check();
       void this.checkFirewall();
+      void this.checkLegacyFirewall();
     }, PERIOD_MS);
   }
 
@@ -56,7 +62,7 @@ export class Repair implements Part {
   /** What prevents the node from forwarding and could not be repaired in two rounds; undefined if nothing does. */
   get obstacle(): string | undefined {
     if (this.trouble !== '' && this.persists) return `dp0: ${this.trouble}`;
-    return this.firewallTrouble || undefined;
+    return this.firewallTrouble || this.legacyTrouble || undefined;
   }
 
   /** Check nftables if it has changed; at most once per FIREWALL_PERIOD_MS, and always after the last change. */
@@ -75,6 +81,21 @@ export class Repair implements Part {
     if (this.firewallTrouble !== '' && this.firewallTrouble !== before) this.options.log(this.firewallTrouble);
   }
 
+  /** Check iptables-legacy. The kernel does not announce its changes, so this is done in each round. */
+  private async checkLegacyFirewall(): Promise<void> {
+    if (this.readingLegacy) return;
+    this.readingLegacy = true;
+    const before = this.legacyTrouble;
+    try {
+      await this.options.host.ensureLegacyFirewall();
+      this.legacyTrouble = '';
+    } catch (error) {
+      this.legacyTrouble = (error as Error).message;
+    }
+    this.readingLegacy = false;
+    if (this.legacyTrouble !== '' && this.legacyTrouble !== before) this.options.log(this.legacyTrouble);
+  }
+
   /** One round. A persistent failure is logged once. */
   check(): void {
     const { host, log } = this.options;
@@ -83,6 +104,7 @@ export class Repair implements Part {
       const repaired = host.ensure();
       if (repaired > 0) log(`${repaired} rules, routes or settings of dp0 were missing and have been restored`);
       this.applyUnderlayMtu(host.readUnderlayMtu());
+      if (!host.hasNodeAddress) trouble = `no device has the node's address ${this.options.config.current.nodeIP}`;
     } catch (error) {
       trouble = (error as Error).message;
     }

@@ -35,6 +35,49 @@ test('a chain whose table never drops gets no rule', () => {
   assert.equal(read(forward('accept'), rule([{ accept: null }])).accepts, []);
 });
 
+const NAME_SERVER = '172.18.0.11';
+const input = { name: 'INPUT', hook: 'input' };
+
+test('an input chain that drops gets accepts for the node’s own name server, whose pods have no other', () => {
+  const text = JSON.stringify({ nftables: [{ metainfo: {} }, forward('drop', input)] });
+  assert.equal(readRuleset(text, NAME_SERVER).accepts, [
+    'insert rule ip filter INPUT iifname "dp0" ip daddr 172.18.0.11 udp dport 10053 counter accept',
+    'insert rule ip filter INPUT iifname "dp0" ip daddr 172.18.0.11 tcp dport 10053 counter accept',
+  ]);
+  const payload = (protocol: string, field: string, right: string | number) => ({
+    match: { op: '==', left: { payload: { protocol, field } }, right },
+  });
+  const there = ['udp', 'tcp'].map((protocol) => ({
+    rule: {
+      ...rule([]).rule,
+      chain: 'INPUT',
+      expr: [
+        device('iifname'),
+        payload('ip', 'daddr', NAME_SERVER),
+        payload(protocol, 'dport', 10053),
+        { accept: null },
+      ],
+    },
+  }));
+  const again = JSON.stringify({ nftables: [forward('drop', input), ...there] });
+  const { accepts, withdrawals } = readRuleset(again, NAME_SERVER);
+  assert.equal(accepts, []);
+  assert.is(withdrawals.length, 2);
+});
+
+test('a rule that drops all of dp0 where no accept can precede it is named', () => {
+  const drop = (chain: string, expr: object[]) => ({ rule: { ...rule(expr).rule, chain } });
+  const pre = forward('accept', { name: 'pre', hook: 'prerouting' });
+  assert.is(
+    read(pre, drop('pre', [device('iifname'), { counter: { packets: 1, bytes: 2 } }, { drop: null }])).obstacle,
+    'ip filter pre drops all packets of dp0',
+  );
+  assert.is(read(pre, drop('pre', [device('iifname', 'eth0'), { drop: null }])).obstacle, undefined);
+  const some = { match: { op: '==', left: { meta: { key: 'l4proto' } }, right: 'sctp' } };
+  assert.is(read(pre, drop('pre', [device('iifname'), some, { drop: null }])).obstacle, undefined);
+  assert.is(read(forward('accept'), drop('FORWARD', [device('iifname'), { drop: null }])).obstacle, undefined);
+});
+
 test('other hooks and families are left alone', () => {
   const others = [
     forward('drop', { hook: 'input' }),

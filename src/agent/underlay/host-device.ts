@@ -1,0 +1,114 @@
+/**
+ * dp0 itself: opened, and restored if somebody deletes it or changes a property that frames depend on. The pipeline and the
+ * node's kernel send to its MAC; it uses no ARP and belongs to no bridge; and its queue must not shape, because the packets
+ * in it have already been forwarded.
+ */
+import type { RouteSocket } from '../../linux/rtnetlink.ts';
+import { closeTap, type OffloadLevel, openTap, recreateTap, removeTap, type Tap } from '../../linux/tap.ts';
+import { GSO_MAX_BYTES } from '../pods/ports.ts';
+import { HOST_DEVICE } from './rule-order.ts';
+
+const QUEUE_LENGTH = 1000;
+
+/** Queueing disciplines that neither delay nor police. One of them is the default of new devices (net.core.default_qdisc). */
+const HARMLESS_QDISCS: readonly string[] = ['noqueue', 'mq', 'pfifo_fast', 'pfifo', 'fq_codel', 'fq', 'sfq', 'cake'];
+
+/** Properties of dp0. */
+export interface HostDeviceOptions {
+  readonly queues: number;
+  readonly offloads: OffloadLevel;
+  /** aa:bb:cc:dd:ee:ff */
+  readonly mac: string;
+  readonly mtu: number;
+}
+
+/** Opens dp0, and checks its properties. */
+export class HostDevice {
+  readonly tap: Tap;
+  private readonly options: HostDeviceOptions;
+  private readonly routes: RouteSocket;
+  /** The MTU that dp0 must have. */
+  mtu: number;
+  private index = 0;
+
+  /**
+   * Open dp0. The device is persistent: while no agent holds it, packets to it are dropped, and their senders retransmit
+   * them. Without the device the node's kernel would answer them itself, and reset connections.
+   * @throws SystemError
+   */
+  constructor(options: HostDeviceOptions, routes: RouteSocket) {
+    const { queues, offloads, mtu } = options;
+    this.options = options;
+    this.routes = routes;
+    this.mtu = mtu;
+    this.tap = openTap({ name: HOST_DEVICE, queues, persist: true, offloads });
+  }
+
+  /** Set all of dp0's properties. @throws SystemError */
+  configure(): void {
+    const { routes } = this;
+    this.index = routes.linkIndex(HOST_DEVICE);
+    routes.changeLink(this.index, { mac: this.options.mac, mtu: this.mtu, queueLength: QUEUE_LENGTH, arp: false });
+    routes.changeLink(this.index, { gsoMaxBytes: GSO_MAX_BYTES });
+  }
+
+  /** Change dp0's MTU. @throws SystemError */
+  setMtu(mtu: number): void {
+    this.mtu = mtu;
+    this.routes.changeLink(this.routes.linkIndex(HOST_DEVICE), { mtu });
+  }
+
+  /** Index of a device; 0 if it does not exist. */
+  indexOf(name: string): number {
+    try {
+      return this.routes.linkIndex(name);
+    } catch {
+      return 0;
+    }
+  }
+
+  /**
+   * Recreate dp0 if it was deleted.
+   * @returns whether that was needed
+   * @throws Error if it cannot be recreated, for example because another device has its name
+   */
+  ensureExists(): boolean {
+    if (this.indexOf(HOST_DEVICE) === this.index) return false;
+    try {
+      recreateTap(this.tap, { persist: true, offloads: this.options.offloads });
+    } catch (error) {
+      throw new Error(`device ${HOST_DEVICE} was deleted and cannot be recreated: ${(error as Error).message}`);
+    }
+    this.configure();
+    return true;
+  }
+
+  /** Restore dp0's properties. @returns how many had been changed @throws SystemError */
+  ensureProperties(): number {
+    const { routes, index, mtu } = this;
+    const { mac } = this.options;
+    const is = routes.readLink(index);
+    let restored = 0;
+    const restore = (differs: boolean, put: () => void): void => {
+      if (!differs) return;
+      put();
+      restored++;
+    };
+    restore(is.mac !== mac, () => routes.changeLink(index, { mac }));
+    restore(is.mtu !== mtu, () => routes.changeLink(index, { mtu }));
+    restore(is.arp, () => routes.changeLink(index, { arp: false }));
+    restore(is.master !== 0, () => routes.changeLink(index, { master: 0 }));
+    restore(!HARMLESS_QDISCS.includes(is.qdisc) && is.qdisc !== 'noop', () => routes.resetQdisc(index));
+    return restored;
+  }
+
+  /** Release dp0. It stays for the next agent. */
+  close(): void {
+    closeTap(this.tap);
+  }
+
+  /** Delete dp0. */
+  remove(): void {
+    removeTap(this.tap);
+  }
+}
