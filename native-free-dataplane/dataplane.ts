@@ -9,6 +9,7 @@ import { attachConntrack, type Conntrack } from './conntrack/record.ts';
 import { attachFragments, type FragmentTable } from './fragments/table.ts';
 import { attachNodeTable, type NodeTable } from './node/config.ts';
 import type { Packet } from './packet.ts';
+import { attachPolicies, type PolicyTable } from './policies/table.ts';
 import { attachServices, type ServiceTable } from './services/table.ts';
 import { ADDRESS_WORDS } from './shared/address.ts';
 import { attachCounters, type WorkerCounters, workerCounters } from './shared/counters.ts';
@@ -31,6 +32,7 @@ export interface TableBuffers {
   readonly counters: ArrayBuffer;
   /** Fragmented datagrams, and held fragments. */
   readonly fragments: ArrayBuffer;
+  readonly policies: ArrayBuffer;
 }
 
 /** Offloads that the kernel accepts on dp0; detected when the device is opened (src/linux/tap.ts). */
@@ -51,6 +53,7 @@ export interface Dataplane {
   readonly services: ServiceTable;
   readonly node: NodeTable;
   readonly fragments: FragmentTable;
+  readonly policies: PolicyTable;
   readonly tunnelOffload: boolean;
   readonly udpSegmentation: boolean;
   /** The conntrack settings: seconds by timeout class (conntrack/timeouts.ts), then the switches of Setting. */
@@ -100,8 +103,9 @@ export function attachDataplane(
   const node = attachNodeTable(buffers.routes);
   const counters = attachCounters(buffers.counters);
   const fragments = attachFragments(buffers.fragments);
-  if (!conntrack || !services || !node || !counters || !fragments) {
-    const tables = { conntrack, services, routes: node, counters, fragments };
+  const policies = attachPolicies(buffers.policies);
+  if (!conntrack || !services || !node || !counters || !fragments || !policies) {
+    const tables = { conntrack, services, routes: node, counters, fragments, policies };
     const [missing] = Object.entries(tables).find(([, table]) => !table) ?? ['?'];
     throw new Error(`the ${missing} memory does not hold a table of this version`);
   }
@@ -113,6 +117,7 @@ export function attachDataplane(
     services,
     node,
     fragments,
+    policies,
     tunnelOffload: features.tunnelOffload,
     udpSegmentation: features.udpSegmentation,
     timeouts: conntrack.settings,

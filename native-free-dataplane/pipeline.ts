@@ -38,7 +38,7 @@ import { expireRecords, isBehind } from './conntrack/lifetime.ts';
 import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
 import { HopWord, NodeWord } from './node/config.ts';
-import { HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from './node/hops.ts';
+import { DENIED_EGRESS, DENIED_INGRESS, HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from './node/hops.ts';
 import { isOwnAddress } from './node/host-routes.ts';
 import { isFirstOfRoute } from './node/routes.ts';
 import { combineEcn } from './overlay/ecn.ts';
@@ -65,11 +65,12 @@ import {
 import { clampMss } from './stages/mss.ts';
 import { rewrite } from './stages/nat.ts';
 import { answerArp } from './stages/neighbour.ts';
+import { checkFlowPolicy, checkNetworkPolicy } from './stages/network-policy.ts';
 import { offloadFits } from './stages/offload.ts';
 import { FAMILY_ARP, parseFrame } from './stages/parse.ts';
 import { learnPathMtu, quotedInner, reportedHop } from './stages/path-mtu.ts';
 import { checkPolicy } from './stages/policy.ts';
-import { hopForAddress, hopOfFlow } from './stages/route.ts';
+import { denyFlow, hopForAddress, hopOfFlow, isRouteStale, routeAgain } from './stages/route.ts';
 import { chooseService, noteChoice } from './stages/service.ts';
 import { lowerTtl, mayLeave } from './stages/ttl-mtu.ts';
 import { transmit } from './transmit.ts';
@@ -148,7 +149,7 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
     // Another worker created the flow first. This packet is then a later packet of that flow, possibly a reply.
     known = pkt.joined !== 0;
   }
-  const hop = hopOfFlow(pkt, dp, pkt.direction);
+  const hop = nextHop(pkt, dp, pkt.direction);
   if (known) {
     v = continueFlow(pkt, dp, hop);
     if (v !== Verdict.GO_ON) return v;
@@ -166,7 +167,7 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
  * attacker could close the connection on this node alone, by a reset whose TTL expires before it reaches the receiver.
  */
 function continueFlow(pkt: Packet, dp: Dataplane, hop: number): Verdict {
-  if (hop === NO_HOP) return pkt.protocol === PROTOCOL_TCP ? Verdict.ENDPOINT_GONE : Verdict.NO_ROUTE_ANSWERED;
+  if (hop < 0) return whyNoHop(pkt, hop);
   let v = mayLeave(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
   if (pkt.moreFragments !== 0) {
@@ -176,6 +177,32 @@ function continueFlow(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   v = trackFlow(pkt, dp);
   if (v !== Verdict.GO_ON && pkt.moreFragments !== 0) forgetFirst(pkt, dp);
   return v;
+}
+
+/**
+ * Next hop of the packet's flow. The flow stores it until routes, hops or policies change, so that an established packet
+ * asks none of them; its first packet after a change repeats the look-ups and is judged again.
+ * @param direction of the packets that travel by it: 0 original, 1 reply
+ * @returns hop number, or what whyNoHop explains
+ */
+function nextHop(pkt: Packet, dp: Dataplane, direction: number): number {
+  if (isRouteStale(pkt, dp)) {
+    routeAgain(pkt, dp);
+    const hop = hopOfFlow(pkt, dp, 0);
+    const replyHop = hopOfFlow(pkt, dp, 1);
+    if (hop >= 0 && replyHop >= 0) {
+      const v = checkFlowPolicy(pkt, dp, hop, replyHop);
+      if (v !== Verdict.GO_ON) denyFlow(pkt, dp, v === Verdict.POLICY_EGRESS ? DENIED_EGRESS : DENIED_INGRESS);
+    }
+  }
+  return hopOfFlow(pkt, dp, direction);
+}
+
+/** Why a packet of a known flow goes nowhere. @param hop negative: NO_HOP, or a policy's denial */
+function whyNoHop(pkt: Packet, hop: number): Verdict {
+  if (hop === DENIED_EGRESS) return Verdict.POLICY_EGRESS;
+  if (hop === DENIED_INGRESS) return Verdict.POLICY_INGRESS;
+  return pkt.protocol === PROTOCOL_TCP ? Verdict.ENDPOINT_GONE : Verdict.NO_ROUTE_ANSWERED;
 }
 
 /**
@@ -219,6 +246,8 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   // The flow, with the hops of both directions.
   const replyHop = hopForAddress(node, pkt.src);
   if (replyHop === NO_HOP) return Verdict.NO_ROUTE_BACK;
+  v = checkNetworkPolicy(pkt, dp, hop, replyHop);
+  if (v !== Verdict.GO_ON) return v;
   if (pkt.moreFragments !== 0) {
     v = rememberFirst(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
@@ -278,8 +307,8 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   if (v !== Verdict.GO_ON) return v;
   if (!isFromPath(pkt, dp)) return Verdict.ICMP_ERROR_UNRELATED;
   if (!wasQuotedSent(pkt, dp)) return Verdict.ICMP_ERROR_NOT_SENT;
-  const hop = hopOfFlow(pkt, dp, pkt.direction);
-  if (hop === NO_HOP) return Verdict.NO_ROUTE_ANSWERED;
+  const hop = nextHop(pkt, dp, pkt.direction);
+  if (hop < 0) return hop === NO_HOP ? Verdict.NO_ROUTE_ANSWERED : whyNoHop(pkt, hop);
   v = mayLeave(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
   lowerTtl(pkt, dp, hop);
@@ -295,7 +324,7 @@ function believePathMtu(pkt: Packet, dp: Dataplane): Verdict {
   const hop = reportedHop(pkt, dp);
   if (hop === NO_HOP) return Verdict.GO_ON;
   const inside = lookInside(pkt, dp, quotedInner(pkt, dp));
-  const verified = inside === Inside.SENT && hopOfFlow(pkt, dp, 1 - pkt.direction) === hop;
+  const verified = inside === Inside.SENT && nextHop(pkt, dp, 1 - pkt.direction) === hop;
   if (inside !== Inside.UNKNOWN && !verified) return Verdict.ICMP_ERROR_NOT_SENT;
   learnPathMtu(pkt, dp, hop, verified);
   return Verdict.GO_ON;
@@ -307,7 +336,7 @@ function believePathMtu(pkt: Packet, dp: Dataplane): Verdict {
  * pod.
  */
 function isFromPath(pkt: Packet, dp: Dataplane): boolean {
-  const sentBy = hopOfFlow(pkt, dp, 1 - pkt.direction);
+  const sentBy = nextHop(pkt, dp, 1 - pkt.direction);
   if (pkt.tunnelled !== 0) {
     return sentBy === pkt.tunnelNode && (isFromFarEnd(pkt, dp) || isFirstOfRoute(dp.node, pkt.src));
   }

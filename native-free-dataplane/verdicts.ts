@@ -568,6 +568,22 @@ export const Verdict = {
     advice:
       'Declare the port in the container (`ports: - containerPort: N`), or start the cluster with `--port-policy open`.',
   }) as 68,
+  POLICY_EGRESS: row(97, {
+    name: 'policy-egress',
+    class: 'dropped',
+    sentence: 'A NetworkPolicy isolates the sending pod, and no rule of it allows this destination and port.',
+    source: 'networking/v1 NetworkPolicy spec.egress',
+    advice:
+      'See `dataplane policy explain FROM TO`, and allow it in a policy that selects the sender, if it is wanted.',
+  }) as 97,
+  POLICY_INGRESS: row(98, {
+    name: 'policy-ingress',
+    class: 'dropped',
+    sentence: 'A NetworkPolicy isolates the receiving pod, and no rule of it allows this source and port.',
+    source: 'networking/v1 NetworkPolicy spec.ingress',
+    advice:
+      'See `dataplane policy explain FROM TO`, and allow it in a policy that selects the receiver, if it is wanted.',
+  }) as 98,
   NO_ROUTE: row(69, {
     name: 'no-route',
     class: 'dropped',

@@ -17,6 +17,9 @@ export type HopKind = (typeof HopKind)[keyof typeof HopKind];
 export const HOST_HOP = 0;
 /** Result of a route look-up without a match. */
 export const NO_HOP: number = -1;
+/** In place of a connection's hops: the policies that are in force now deny it. */
+export const DENIED_EGRESS: number = -2;
+export const DENIED_INGRESS: number = -3;
 
 /** First hop number used for other nodes: the lower half of the table is for pods. */
 export function firstNodeHop(table: NodeTable): number {

@@ -23,7 +23,15 @@ export const H_OWN = 8;
 /** Maximum number of worker threads per node: tables with per-worker words are sized for this many. */
 export const MAX_WORKERS = 16;
 
-export const TableKind = { CONNTRACK: 1, SERVICES: 2, ROUTES: 3, COUNTERS: 4, CONTROL: 5, FRAGMENTS: 6 } as const;
+export const TableKind = {
+  CONNTRACK: 1,
+  SERVICES: 2,
+  ROUTES: 3,
+  COUNTERS: 4,
+  CONTROL: 5,
+  FRAGMENTS: 6,
+  POLICIES: 7,
+} as const;
 export type TableKind = (typeof TableKind)[keyof typeof TableKind];
 
 /**

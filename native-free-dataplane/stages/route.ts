@@ -47,28 +47,47 @@ function flowTarget(table: Conntrack, record: number, direction: number): Int32A
   return target;
 }
 
-/** Word for Rec.HOPS. NO_HOP is stored as 0xffff. */
+/** Word for Rec.HOPS: 16 bits each, the lowest negative of which are NO_HOP and denials. */
 function packHops(original: number, reply: number): number {
   return (original & 0xffff) | (reply << 16);
 }
 
-/**
- * Next hop of the packet's flow; looked up again if routes have changed since the last time.
- * @param direction of the packets that travel by it: 0 original, 1 reply
- * @returns hop number or NO_HOP
- */
-export function hopOfFlow(pkt: Packet, dp: Dataplane, direction: number): number {
+/** Hops from here on are negative numbers in 16 bits. */
+const FIRST_NEGATIVE = 0x8000;
+
+/** Have routes, hops or policies changed since the flow's hops were looked up? */
+export function isRouteStale(pkt: Packet, dp: Dataplane): boolean {
+  const { conntrack, node } = dp;
+  return (conntrack.words[recordAt(conntrack, pkt.flow) + Rec.ROUTED] & 0xffff) !== routeGeneration(node);
+}
+
+/** Look the hops of the packet's flow up again, for both directions. */
+export function routeAgain(pkt: Packet, dp: Dataplane): void {
   const { conntrack, node } = dp;
   const { words } = conntrack;
   const at = recordAt(conntrack, pkt.flow);
+  // Before the look-up: a change during it must be noticed by the next packet.
   const generation = routeGeneration(node);
-  if ((words[at + Rec.ROUTED] & 0xffff) !== generation) {
-    const original = hopForAddress(node, flowTarget(conntrack, pkt.flow, 0));
-    const reply = hopForAddress(node, flowTarget(conntrack, pkt.flow, 1));
-    words[at + Rec.HOPS] = packHops(original, reply);
-    words[at + Rec.ROUTED] = (words[at + Rec.ROUTED] & ~0xffff) | generation;
-  }
-  const hops = words[at + Rec.HOPS];
+  const original = hopForAddress(node, flowTarget(conntrack, pkt.flow, 0));
+  const reply = hopForAddress(node, flowTarget(conntrack, pkt.flow, 1));
+  words[at + Rec.HOPS] = packHops(original, reply);
+  words[at + Rec.ROUTED] = (words[at + Rec.ROUTED] & ~0xffff) | generation;
+}
+
+/** Close both directions of the packet's flow until policies or routes change. @param denial DENIED_… of node/hops.ts */
+export function denyFlow(pkt: Packet, dp: Dataplane, denial: number): void {
+  const { conntrack } = dp;
+  conntrack.words[recordAt(conntrack, pkt.flow) + Rec.HOPS] = packHops(denial, denial);
+}
+
+/**
+ * Next hop of the packet's flow, as it is stored there.
+ * @param direction of the packets that travel by it: 0 original, 1 reply
+ * @returns hop number, NO_HOP, DENIED_EGRESS or DENIED_INGRESS
+ */
+export function hopOfFlow(pkt: Packet, dp: Dataplane, direction: number): number {
+  const { conntrack } = dp;
+  const hops = conntrack.words[recordAt(conntrack, pkt.flow) + Rec.HOPS];
   const hop = direction === 0 ? hops & 0xffff : hops >>> 16;
-  return hop === 0xffff ? NO_HOP : hop;
+  return hop >= FIRST_NEGATIVE ? hop - 0x10000 : hop;
 }

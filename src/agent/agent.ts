@@ -12,6 +12,7 @@
 import { join } from 'node:path';
 import { agentSocketPath } from '../api/agent-socket.ts';
 import { ApiClient } from '../api/client/client.ts';
+import { DNS_PORT } from '../api/cluster-options.ts';
 import type { Pod } from '../api/types/objects.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { OffloadLevel } from '../linux/tap.ts';
@@ -28,6 +29,7 @@ import { RemoteNodes } from './overlay/remote-nodes.ts';
 import { Parts } from './parts.ts';
 import { PodNetwork } from './pods/network.ts';
 import { openPodRuntime } from './pods/runtime.ts';
+import { NodePolicies } from './policies/node-policies.ts';
 import { readConfig } from './read-config.ts';
 import { RunFile } from './run-file.ts';
 import { NodeServices } from './services/node-services.ts';
@@ -110,7 +112,17 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     log(message);
     recordEvent(pod, 'Warning', 'TableFull', message);
   };
-  const podNetwork = new PodNetwork({ sync, pool, config: live, offloads, podOf, onTrouble });
+  const policies = new NodePolicies({
+    client,
+    policies: tables.policies,
+    node: tables.node,
+    dnsPort: config.dns === 'agent' ? DNS_PORT : undefined,
+    onTrouble: (message) => {
+      log(message);
+      recordEvent(live.node, 'Warning', 'PoliciesNotInForce', message);
+    },
+  });
+  const podNetwork = new PodNetwork({ sync, pool, policies, config: live, offloads, podOf, onTrouble });
   const network = await parts.start('pod network', podNetwork);
 
   // Values that may change while the agent runs, in the order in which changes are applied.
@@ -163,6 +175,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     },
   });
   await parts.start('services', services);
+  await parts.start('policies', policies);
   await parts.start('other nodes', remotes);
   await parts.start('watch of the cluster', watch);
   await parts.start('pods', { start: () => runtime.adopt(), close: () => runtime.close({ keepPods: true }) });
@@ -174,7 +187,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   await parts.start('control socket', { close: closeControl });
   await parts.start('watch of the pods', podWatch);
 
-  await Promise.all([watch.whenSynced(), podWatch.whenSynced()]);
+  await Promise.all([watch.whenSynced(), podWatch.whenSynced(), policies.whenSynced()]);
   services.applyAll(podWatch.all());
   if (names) await parts.start('name server', names);
   await pool.start();

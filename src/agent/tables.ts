@@ -16,6 +16,7 @@ import {
 import type { TableBuffers } from '../../native-free-dataplane/dataplane.ts';
 import { createFragments, type FragmentTable, fragmentsBytes } from '../../native-free-dataplane/fragments/table.ts';
 import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/node/config.ts';
+import { createPolicies, type PolicyTable, policyBytes } from '../../native-free-dataplane/policies/table.ts';
 import { adoptAffinity } from '../../native-free-dataplane/services/affinity.ts';
 import {
   attachServices,
@@ -41,6 +42,7 @@ export interface NodeTables {
   readonly node: NodeTable;
   readonly counters: Counters;
   readonly fragments: FragmentTable;
+  readonly policies: PolicyTable;
   readonly names: { readonly [table in keyof TableBuffers]: string };
   /** Connections recovered from a previous agent. */
   readonly recovered: number;
@@ -86,12 +88,14 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
   const shape = { workers: options.workers, ports: MAX_HOPS >> 1 };
   const counters = createCounters(fresh(names.counters, countersBytes(shape)), { ...shape, secret });
   const fragments = createFragments(fresh(names.fragments, fragmentsBytes()), { secret });
+  const policies = createPolicies(fresh(names.policies, policyBytes()), { secret });
   return {
     conntrack,
     services,
     node,
     counters,
     fragments,
+    policies,
     names,
     recovered,
     close(unlink = false) {

@@ -101,7 +101,7 @@ export const RESOURCES: readonly Resource[] = [
   row('CronJob', 'batch/v1', 'cronjobs', ['cj'], 'status', 'all', 'generation'),
   row('HorizontalPodAutoscaler', 'autoscaling/v2', 'horizontalpodautoscalers', ['hpa'], 'status', 'all', 'inert'),
   row('PodDisruptionBudget', 'policy/v1', 'poddisruptionbudgets', ['pdb'], 'status', 'generation'),
-  row('NetworkPolicy', NETWORKING, 'networkpolicies', ['netpol'], 'inert', 'generation'),
+  row('NetworkPolicy', NETWORKING, 'networkpolicies', ['netpol'], 'generation'),
   row('Ingress', NETWORKING, 'ingresses', ['ing'], 'status', 'inert', 'generation'),
   row('IngressClass', NETWORKING, 'ingressclasses', [], 'cluster', 'inert', 'generation'),
   row('ServiceCIDR', NETWORKING, 'servicecidrs', [], 'cluster', 'status', 'inert'),

@@ -1,7 +1,7 @@
 /** Label and field selectors, as in Kubernetes' query parameters and objects. */
 import type { KubeObject, LabelSelector } from './types/objects.ts';
 
-type Labels = Readonly<Record<string, string>>;
+export type Labels = Readonly<Record<string, string>>;
 export type Predicate = (object: KubeObject) => boolean;
 
 /**

@@ -79,6 +79,7 @@ export class Forwarder {
         routes: this.map(task.tables.routes),
         counters: this.map(task.tables.counters),
         fragments: this.map(task.tables.fragments),
+        policies: this.map(task.tables.policies),
       },
       task.worker,
       this.emitter,

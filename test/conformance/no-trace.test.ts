@@ -8,6 +8,7 @@ import { Rec, recordAt, StateWord, Status } from '../../native-free-dataplane/co
 import { FragmentWord } from '../../native-free-dataplane/fragments/slots.ts';
 import { HopWord, NodeWord, PortPolicy } from '../../native-free-dataplane/node/config.ts';
 import { HopKind, hopAt } from '../../native-free-dataplane/node/hops.ts';
+import { policyPod, setPolicies } from '../lib/policies/policy-node.ts';
 import { TestNode } from '../lib/test-node.ts';
 
 const A = '10.244.1.2';
@@ -200,6 +201,14 @@ const FIRST: [string, string, (n: TestNode) => string][] = [
     'port-not-declared',
     (n) => {
       n.node.config[NodeWord.PORT_POLICY] = PortPolicy.DECLARED;
+      return n.receive('a', `tcp ${A}:3000 > ${B}:80 S seq 1`, TO_B);
+    },
+  ],
+  [
+    'a policy denies it',
+    'policy-ingress',
+    (n) => {
+      setPolicies(n, [policyPod(A), policyPod(B)], [{ policyTypes: ['Ingress'] }]);
       return n.receive('a', `tcp ${A}:3000 > ${B}:80 S seq 1`, TO_B);
     },
   ],

@@ -21,6 +21,7 @@ import { createFragments, fragmentsBytes } from '../../native-free-dataplane/fra
 import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/node/config.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
 import { processFrame, tick } from '../../native-free-dataplane/pipeline.ts';
+import { createPolicies, type PolicyTable, policyBytes } from '../../native-free-dataplane/policies/table.ts';
 import { printBytes } from '../../native-free-dataplane/print/frame.ts';
 import { createServices, type ServiceTable, servicesBytes } from '../../native-free-dataplane/services/table.ts';
 import { ServiceWriter } from '../../native-free-dataplane/services/writer.ts';
@@ -87,6 +88,7 @@ export class TestNode {
   readonly writer: ServiceWriter;
   readonly node: NodeTable;
   readonly counters: Counters;
+  readonly policies: PolicyTable;
   readonly sync: NodeSync;
   readonly dataplane: Dataplane;
   readonly pkt: Packet;
@@ -106,6 +108,7 @@ export class TestNode {
       routes: memory(nodeTableBytes(NODE_SIZES)),
       counters: memory(countersBytes({ workers, ports: 64 })),
       fragments: memory(fragmentsBytes()),
+      policies: memory(policyBytes(POLICY_SIZES)),
     };
     this.buffers = buffers;
     this.conntrack = createConntrack(buffers.conntrack, conntrackOptions);
@@ -113,6 +116,7 @@ export class TestNode {
     this.node = createNodeTable(buffers.routes, { ...NODE_SIZES, secret: SECRET });
     this.counters = createCounters(buffers.counters, { workers, ports: 64, secret: SECRET });
     createFragments(buffers.fragments, { secret: SECRET });
+    this.policies = createPolicies(buffers.policies, { ...POLICY_SIZES, secret: SECRET });
     this.writer = new ServiceWriter(this.services);
     this.sync = new NodeSync(this.node, this.identity);
     const arena = new ArrayBuffer(ARENA_BYTES);
@@ -268,6 +272,7 @@ export class TestNode {
 }
 
 const SERVICE_SIZES = { slots: 4096, poolWords: 262144, endpoints: 8192, affinitySlots: 1024 };
+const POLICY_SIZES = { halfWords: 16384 };
 const NODE_SIZES = { maxHops: 64, routeSlots: 256, hostRouteSlots: 64, declaredSlots: 256 };
 
 /** Carry overlay packets between the nodes until none is left. */

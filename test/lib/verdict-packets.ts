@@ -10,6 +10,7 @@ import { addressWords } from '../../native-free-dataplane/wire/address.ts';
 import { concat, type FrameOptions, ipPacket } from './frames/frame-builder.ts';
 import { frame } from './frames/frame-text.ts';
 import { A, B, ETHERNET, GATEWAY, HOST_MACS, NODE, natNode, SERVER } from './nat-node.ts';
+import { policyPod, setPolicies } from './policies/policy-node.ts';
 import type { TestNode, TestNodeOptions } from './test-node.ts';
 
 export interface VerdictPacket {
@@ -232,6 +233,12 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
   text('local-policy-drop', 'a', [`tcp ${A}:4000 > 10.96.0.30:80 S`], {
     node: { localPolicyDrops: true },
     before: (n) => n.service('tcp 10.96.0.30:80', { endpoints: [`${FAR}:80`], internalLocal: true }),
+  }),
+  text('policy-egress', 'a', [`tcp ${A}:4000 > ${B}:81 S`, { dstMac: MAC_B }], {
+    before: (n) => setPolicies(n, [policyPod(A), policyPod(B)], [{ policyTypes: ['Egress'] }]),
+  }),
+  text('policy-ingress', 'a', [`tcp ${A}:4000 > ${B}:81 S`, { dstMac: MAC_B }], {
+    before: (n) => setPolicies(n, [policyPod(A), policyPod(B)], [{ policyTypes: ['Ingress'] }]),
   }),
   text('port-not-declared', 'a', [`tcp ${A}:4000 > ${B}:81 S`, { dstMac: MAC_B }], { node: DECLARED, of: 'TCP' }),
   text('port-not-declared', 'a', [`udp ${A}:4000 > ${B}:81 len 8`, { dstMac: MAC_B }], { node: DECLARED, of: 'UDP' }),

@@ -55,7 +55,7 @@ function partOf(path: string): string {
 }
 
 /** The tables of the pipeline, by subject. A table knows no wire format, and no stage. */
-const TABLES = ['shared/', 'conntrack/', 'fragments/', 'node/', 'services/'];
+const TABLES = ['shared/', 'conntrack/', 'fragments/', 'node/', 'policies/', 'services/'];
 
 /** Every part, and the parts it may import besides itself. */
 const ARROWS: Record<string, string[]> = {
@@ -68,6 +68,7 @@ const ARROWS: Record<string, string[]> = {
   'conntrack/': ['shared/', 'protocols.ts'],
   'fragments/': ['shared/', 'verdicts.ts'],
   'node/': ['shared/'],
+  'policies/': ['shared/'],
   'services/': ['shared/', 'protocols.ts'],
   'dataplane.ts': ['packet.ts', ...TABLES],
   'overlay/': ['packet.ts', 'verdicts.ts', 'protocols.ts', 'dataplane.ts', 'wire/', ...TABLES],
@@ -95,7 +96,7 @@ const ARROWS: Record<string, string[]> = {
   'src/dns': ['src/api', 'src/net'],
   'src/devices': ['src/linux', PIPELINE],
   'src/worker': ['src/devices', 'src/linux', PIPELINE],
-  'src/compile': ['src/api', 'src/net', 'protocols.ts', 'wire/', 'services/'],
+  'src/compile': ['src/api', 'src/net', 'protocols.ts', 'wire/', 'policies/', 'services/'],
   'src/controllers': ['src/api', 'src/linux', 'src/net', 'wire/', ...TABLES],
   'src/runtime': ['src/api', 'src/linux'],
   'src/cluster': ['src/api', 'src/controllers', 'src/linux', 'src/net', 'src/runtime'],
@@ -110,7 +111,7 @@ const ARROWS: Record<string, string[]> = {
     'src/api',
     PIPELINE,
   ],
-  'src/observe': ['src/api', 'src/linux', 'src/net', PIPELINE],
+  'src/observe': ['src/api', 'src/compile', 'src/linux', 'src/net', PIPELINE],
   'src/cli': [
     'src/agent',
     'src/api',

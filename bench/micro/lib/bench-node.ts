@@ -50,6 +50,7 @@ export class BenchNode {
       routes: node.words.buffer as ArrayBuffer,
       counters: counters.words.buffer as ArrayBuffer,
       fragments: dataplane.fragments.words.buffer as ArrayBuffer,
+      policies: dataplane.policies.words.buffer as ArrayBuffer,
     };
     const features = { tunnelOffload: true, udpSegmentation: true };
     this.dp = attachDataplane(buffers, 0, this.sink, features, 7);

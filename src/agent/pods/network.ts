@@ -8,6 +8,7 @@ import { gatewayOf, macOf, prefixOf } from '../../net/pod-network.ts';
 import type { Sandbox } from '../../runtime/pod/sandbox.ts';
 import type { LiveConfig } from '../config.ts';
 import type { LocalPod, NodeSync } from '../node-sync.ts';
+import type { NodePolicies } from '../policies/node-policies.ts';
 import type { WorkerPool } from '../worker-pool.ts';
 import { closePodDevice, openPodDevice, setPodMtu } from './ports.ts';
 
@@ -15,6 +16,7 @@ import { closePodDevice, openPodDevice, setPodMtu } from './ports.ts';
 export interface PodNetworkOptions {
   readonly sync: NodeSync;
   readonly pool: WorkerPool;
+  readonly policies: Pick<NodePolicies, 'attach' | 'detach'>;
   readonly config: LiveConfig;
   /** The most offloads that the pods' devices may use. */
   readonly offloads: OffloadLevel;
@@ -66,7 +68,7 @@ export class PodNetwork {
 
   /** Connect a sandbox to the network. @throws Error naming what failed */
   async attach(sandbox: Sandbox): Promise<void> {
-    const { sync, pool, config, offloads, podOf } = this.options;
+    const { sync, pool, policies, config, offloads, podOf } = this.options;
     const { workers, podCIDR, podMtu } = config.current;
     const key = keyOf(sandbox.namespace, sandbox.name);
     if (this.attached.has(key)) await this.detach(sandbox);
@@ -92,6 +94,7 @@ export class PodNetwork {
       throw error;
     }
     this.attached.set(key, { port, tap, ip: sandbox.podIP, netnsPath: sandbox.netnsPath });
+    policies.attach(sandbox.namespace, sandbox.name, podOf(sandbox.namespace, sandbox.name), sandbox.podIP);
     pool.addPort(port, tap.fds, tap.headerBytes);
   }
 
@@ -115,6 +118,7 @@ export class PodNetwork {
     if (!known) return;
     this.attached.delete(key);
     this.options.sync.removePod(key);
+    this.options.policies.detach(sandbox.namespace, sandbox.name);
     await this.options.pool.removePort(known.port);
     closePodDevice(known.tap);
   }

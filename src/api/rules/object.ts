@@ -3,6 +3,7 @@
 import { parseCidr } from '../../net/address.ts';
 import { checkDefinition, type Definition } from '../custom/definition.ts';
 import type { FieldError } from '../errors.ts';
+import type { NetworkPolicy } from '../types/network-policy.ts';
 import type {
   ConfigMap,
   EndpointSlice,
@@ -19,6 +20,7 @@ import type {
 } from '../types/objects.ts';
 import { checkLimitRange, checkQuota } from './limits.ts';
 import { checkEndpointSlice, checkEndpoints, checkService } from './network.ts';
+import { checkNetworkPolicy } from './network-policy.ts';
 import { checkPodSpec } from './pod.ts';
 import { checkDataSize, checkSecret } from './secret.ts';
 import { checkClaim, checkVolume } from './storage.ts';
@@ -39,6 +41,8 @@ export function checkRules(object: KubeObject): FieldError[] {
       return checkService(object as Service);
     case 'Endpoints':
       return checkEndpoints(object as Endpoints);
+    case 'NetworkPolicy':
+      return checkNetworkPolicy(object as NetworkPolicy);
     case 'EndpointSlice':
       return checkEndpointSlice(object as EndpointSlice);
     case 'Node':

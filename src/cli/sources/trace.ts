@@ -19,7 +19,7 @@ import { memoryName, nodesWith, SHM_PREFIX } from '../../shm-names.ts';
 import { type EndArg, readPort } from '../args/trace-packet.ts';
 import { failed, usageError } from '../errors.ts';
 
-const TABLES = ['conntrack', 'services', 'routes', 'counters', 'fragments'] as const;
+const TABLES = ['conntrack', 'services', 'routes', 'counters', 'fragments', 'policies'] as const;
 
 /** Copies of the tables of every node of this machine. Reading changes nothing. */
 export function copyLiveTables(): NodeTables[] {

@@ -28,6 +28,7 @@ function story(
       routes: node.node.words.buffer as ArrayBuffer,
       counters: node.counters.words.buffer as ArrayBuffer,
       fragments: node.dataplane.fragments.words.buffer as ArrayBuffer,
+      policies: node.policies.words.buffer as ArrayBuffer,
     },
     0,
     { emit: (pkt) => done.push(`${pkt.outPort}: ${printBytes(pkt.bytes.slice(pkt.start, pkt.end))}`) },

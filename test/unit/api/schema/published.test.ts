@@ -79,9 +79,18 @@ const networkPolicy = (spec: unknown) => ({
 const errorsOf = (object: unknown) => validate(object).errors.map(({ path, message }) => `${path}: ${message}`);
 
 test('a kind that is only stored is checked against its published type, with a warning that it has no effect', () => {
-  const { errors, warnings } = validate(networkPolicy({ podSelector: {}, policyTypes: ['Ingress'] }));
+  const { errors, warnings } = validate({
+    apiVersion: 'node.k8s.io/v1',
+    kind: 'RuntimeClass',
+    metadata: { name: 'a' },
+    handler: 'runc',
+  });
   assert.equal(errors, []);
-  assert.equal(warnings, [{ path: '', message: 'networkpolicies are stored and have no effect in this cluster' }]);
+  assert.equal(warnings, [{ path: '', message: 'runtimeclasses are stored and have no effect in this cluster' }]);
+});
+
+test('a NetworkPolicy is checked against its published type', () => {
+  assert.equal(validate(networkPolicy({ podSelector: {}, policyTypes: ['Ingress'] })), { errors: [], warnings: [] });
   assert.equal(errorsOf(networkPolicy({ podSelector: {}, ingres: [] })), [
     'spec.ingres: unknown field; did you mean "ingress"?',
   ]);

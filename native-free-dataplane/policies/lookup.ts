@@ -1,0 +1,90 @@
+/** Look-ups in an image of the policy table (table.ts). @param image its first word */
+import { sameAddress } from '../shared/address.ts';
+import { hashAddress, hashWord } from '../shared/hash.ts';
+import {
+  ANYBODY,
+  ImageWord,
+  INTERVAL_WORDS,
+  IntervalWord,
+  PAIR_WORDS,
+  PairSlot,
+  POD_WORDS,
+  PodSlot,
+  type PolicyTable,
+  RANGE_WORDS,
+} from './table.ts';
+
+/** Hash of a pod's address. */
+export function podHash({ hash }: PolicyTable, address: Int32Array): number {
+  return hashAddress(hash, 0, address[0], address[1], address[2], address[3]);
+}
+
+/** Hash of a group and an identity. */
+export function pairHash({ hash }: PolicyTable, group: number, identity: number): number {
+  return hashWord(hash, 4, group) ^ hashWord(hash, 5, identity);
+}
+
+/** First word of the pod's slot, or -1 for an address that is no pod's. */
+export function findPod(table: PolicyTable, image: number, address: Int32Array): number {
+  const { words } = table;
+  const mask = words[image + ImageWord.POD_MASK];
+  const slots = image + words[image + ImageWord.PODS];
+  // At most half full, so a search ends at a free slot; the bound is for an image that is being overwritten.
+  for (let i = podHash(table, address) & mask, steps = 0; steps <= mask; i = (i + 1) & mask, steps++) {
+    const at = slots + i * POD_WORDS;
+    if (words[at + PodSlot.IDENTITY] === 0) return -1;
+    if (sameAddress(address, words, at + PodSlot.ADDRESS)) return at;
+  }
+  return -1;
+}
+
+/** Is the address at words[at] larger than `address`? */
+function isAfter(words: Int32Array, at: number, address: Int32Array): boolean {
+  for (let i = 0; i < 4; i++) {
+    const a = words[at + i] >>> 0;
+    const b = address[i] >>> 0;
+    if (a !== b) return a > b;
+  }
+  return false;
+}
+
+/** Identity of an address that is no pod's. */
+export function identityOfAddress({ words }: PolicyTable, image: number, address: Int32Array): number {
+  const intervals = image + words[image + ImageWord.INTERVALS];
+  let low = 0;
+  let high = words[image + ImageWord.INTERVAL_COUNT] - 1;
+  // The last interval that does not begin after the address; the first begins at zero.
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1;
+    if (isAfter(words, intervals + middle * INTERVAL_WORDS + IntervalWord.FIRST, address)) high = middle - 1;
+    else low = middle;
+  }
+  return words[intervals + low * INTERVAL_WORDS + IntervalWord.IDENTITY];
+}
+
+/** May a peer with this identity exchange this traffic with pods of the group? @param key trafficKey */
+export function isAllowed(table: PolicyTable, image: number, group: number, identity: number, key: number): boolean {
+  return inRanges(table, image, group, ANYBODY, key) || inRanges(table, image, group, identity, key);
+}
+
+function inRanges(table: PolicyTable, image: number, group: number, identity: number, key: number): boolean {
+  const { words } = table;
+  const mask = words[image + ImageWord.PAIR_MASK];
+  const slots = image + words[image + ImageWord.PAIRS];
+  for (let i = pairHash(table, group, identity) & mask, steps = 0; steps <= mask; i = (i + 1) & mask, steps++) {
+    const at = slots + i * PAIR_WORDS;
+    if (words[at + PairSlot.GROUP] === 0) return false;
+    if (words[at + PairSlot.GROUP] !== group || words[at + PairSlot.IDENTITY] !== identity) continue;
+    const ranges = image + words[image + ImageWord.RANGES] + words[at + PairSlot.RANGE] * RANGE_WORDS;
+    let low = 0;
+    let high = words[at + PairSlot.COUNT] - 1;
+    while (low <= high) {
+      const middle = (low + high) >>> 1;
+      if (key < words[ranges + middle * RANGE_WORDS]) high = middle - 1;
+      else if (key > words[ranges + middle * RANGE_WORDS + 1]) low = middle + 1;
+      else return true;
+    }
+    return false;
+  }
+  return false;
+}

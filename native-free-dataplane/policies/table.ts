@@ -1,0 +1,149 @@
+/**
+ * The policy table: which pods are isolated in which direction, and who may connect to them. It is read for the first
+ * packet of a connection, and again for each connection after the policies have changed.
+ *
+ * Pods with the same labels are alike to every policy, so a policy speaks of identities: classes of addresses that no
+ * policy tells apart. Pods that are selected by the same policies share a group in each direction. Three look-ups
+ * answer a question, whatever the number of policies: address to identity and groups; (group, identity) to ranges of
+ * protocol and port; and a binary search in these.
+ *
+ * The memory holds two images of the whole policy. The agent writes the one that is not in use and publishes it by one
+ * store, so that a packet is judged by the policies from before a change or from after it, never by a mixture.
+ *
+ * Image: words of ImageWord, then
+ *   pods       hash table of PodSlot: the cluster's pods, by address
+ *   intervals  all other addresses, cut at the ends of every ipBlock: sorted first addresses, each with its identity
+ *   pairs      hash table of PairSlot: (group, identity) to ranges; identity ANYBODY stands for all
+ *   ranges     sorted and disjoint pairs of the first and last trafficKey
+ *
+ * Addresses are four words, IPv4 mapped: the family is data.
+ */
+import { expandSecret, type HashTables } from '../shared/hash.ts';
+import {
+  H_OWN,
+  HEADER_BYTES,
+  HEADER_WORDS,
+  headerMatches,
+  headerSecret,
+  TableKind,
+  writeHeader,
+} from '../shared/layout.ts';
+
+const VERSION = 1;
+const H_HALF_WORDS = H_OWN;
+/** Sequence number of the image in use, whose lowest bit is the half that holds it; 0: no policy at all. */
+const H_ACTIVE = H_OWN + 1;
+/** Sequence number of the last image that was published. */
+const H_SEQUENCE = H_OWN + 2;
+
+/** Words at the start of an image. Places are relative to it. */
+export const ImageWord = {
+  POD_MASK: 0,
+  PODS: 1,
+  INTERVAL_COUNT: 2,
+  INTERVALS: 3,
+  PAIR_MASK: 4,
+  PAIRS: 5,
+  RANGES: 6,
+  /** Port of the node's own name server, which stands for the pods of kube-dns; 0: there is none. */
+  DNS_PORT: 7,
+  DNS_IDENTITY: 8,
+} as const;
+export const IMAGE_HEAD_WORDS = 16;
+
+export const PodSlot = {
+  ADDRESS: 0,
+  /** 0 in a free slot. */
+  IDENTITY: 4,
+  /** Groups; 0: not isolated in this direction. */
+  INGRESS: 5,
+  EGRESS: 6,
+} as const;
+export const POD_WORDS = 8;
+
+export const IntervalWord = { FIRST: 0, IDENTITY: 4 } as const;
+export const INTERVAL_WORDS = 5;
+
+export const PairSlot = {
+  /** 0 in a free slot. */
+  GROUP: 0,
+  IDENTITY: 1,
+  /** Number of its first range, and how many there are. */
+  RANGE: 2,
+  COUNT: 3,
+} as const;
+export const PAIR_WORDS = 4;
+
+export const RANGE_WORDS = 2;
+
+/** Identity in a pair that allows every peer. Identities of peers are larger. */
+export const ANYBODY = 1;
+export const FIRST_IDENTITY = 2;
+
+/** Protocol and port in one number; ICMP and other protocols without ports have port 0. */
+export const trafficKey = (protocol: number, port: number): number => (protocol << 16) | port;
+export const LAST_TRAFFIC_KEY = 0xffffff;
+
+export interface PolicyTable {
+  readonly words: Int32Array;
+  readonly hash: HashTables;
+  readonly halfWords: number;
+}
+
+export interface PolicyOptions {
+  /** Words of one image. Default 2 Mi (8 MB; only touched words cost memory). */
+  readonly halfWords?: number;
+}
+
+const DEFAULT_HALF_WORDS: number = 2 * 1024 * 1024;
+
+export function policyBytes({ halfWords = DEFAULT_HALF_WORDS }: PolicyOptions = {}): number {
+  return HEADER_BYTES + 2 * halfWords * 4;
+}
+
+function open(words: Int32Array): PolicyTable {
+  return { words, hash: expandSecret(headerSecret(words)), halfWords: words[H_HALF_WORDS] };
+}
+
+/** Lay out the table in zeroed memory: no policy. */
+export function createPolicies(buffer: ArrayBuffer, options: PolicyOptions & { secret: Int32Array }): PolicyTable {
+  const words = new Int32Array(buffer);
+  words[H_HALF_WORDS] = options.halfWords ?? DEFAULT_HALF_WORDS;
+  writeHeader(words, TableKind.POLICIES, VERSION, options.secret);
+  return open(words);
+}
+
+/** Map a table that another thread or process created. Undefined if the memory does not hold one of this layout. */
+export function attachPolicies(buffer: ArrayBuffer): PolicyTable | undefined {
+  const words = new Int32Array(buffer);
+  if (!headerMatches(words, TableKind.POLICIES, VERSION)) return undefined;
+  return buffer.byteLength >= policyBytes({ halfWords: words[H_HALF_WORDS] }) ? open(words) : undefined;
+}
+
+/** Sequence number of the image in use; 0 if there is no policy. */
+export function activeImage({ words }: PolicyTable): number {
+  return words[H_ACTIVE];
+}
+
+/** First word of the image with this sequence number. */
+export function imageAt({ halfWords }: PolicyTable, sequence: number): number {
+  return HEADER_WORDS + (sequence & 1) * halfWords;
+}
+
+/** First word of the image that is not in use, for the writer. */
+export function spareImageAt(table: PolicyTable): number {
+  return imageAt(table, table.words[H_SEQUENCE] + 1);
+}
+
+/** Put the spare image in force. */
+export function publishImage({ words }: PolicyTable): void {
+  // Never 0, which stands for "no policy".
+  const next = (words[H_SEQUENCE] + 1) | 0 || 2;
+  words[H_SEQUENCE] = next;
+  Atomics.store(words, H_ACTIVE, next);
+}
+
+/** There are no policies any more. */
+export function withdrawImage({ words }: PolicyTable): void {
+  Atomics.store(words, H_ACTIVE, 0);
+}

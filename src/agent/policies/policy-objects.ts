@@ -1,0 +1,38 @@
+/** Objects of the API as the compiler of policies takes them. */
+import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
+import { type Pod, WellKnown } from '../../api/types/objects.ts';
+import type { AddressedPod } from '../../compile/policies/compile-policies.ts';
+import { parseIp } from '../../net/address.ts';
+
+/** A pod's object never changes: another version is another object. */
+const known = new WeakMap<Pod, AddressedPod>();
+
+/** @param ip of a pod that has its address here before the API knows it */
+export function policyPod(pod: Pod, ip: string): AddressedPod {
+  let found = known.get(pod);
+  if (found === undefined || found.ip !== ip) {
+    const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+    found = {
+      ip,
+      namespace: pod.metadata.namespace ?? 'default',
+      labels: pod.metadata.labels ?? {},
+      ports: containers.flatMap(({ ports = [] }) =>
+        ports.flatMap(({ name, protocol = 'TCP', containerPort }) =>
+          name === undefined ? [] : [{ name, protocol: SERVICE_PROTOCOLS[protocol] ?? 0, port: containerPort }],
+        ),
+      ),
+    };
+    known.set(pod, found);
+  }
+  return found;
+}
+
+/**
+ * The address by which policies know a pod: known as soon as the pod is scheduled. None for pods on the host's network,
+ * which cannot be told from their node, and for pods that have ended, whose address another pod may have.
+ */
+export function policyAddressOf({ metadata, spec, status }: Pod): string | undefined {
+  if (spec.hostNetwork || status?.phase === 'Succeeded' || status?.phase === 'Failed') return undefined;
+  const ip = metadata.annotations?.[WellKnown.POD_IP] ?? status?.podIP;
+  return ip && parseIp(ip) ? ip : undefined;
+}
