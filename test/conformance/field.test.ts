@@ -210,10 +210,11 @@ test('an error from behind an endpoint outside: the quote is the packet that the
   const n = natNode().service(`tcp ${VIP}:80`, { endpoints: ['198.51.100.7:8080'] });
   n.receive('a', `tcp ${A}:4000 > ${VIP}:80 S seq 1`);
   const [port] = portsOf(onlySent(n, 'host'));
-  n.receive(
-    'host',
-    `icmp 192.0.2.1 > ${NODE} unreachable fragmentation-needed mtu 1200 (tcp ${NODE}:${port} > 198.51.100.7:8080 S seq 1)`,
-  );
+  n.receive('host', `tcp 198.51.100.7:8080 > ${NODE}:${port} SA seq 9 ack 2`);
+  n.receive('a', `tcp ${A}:4000 > ${VIP}:80 A seq 2 ack 10 len 1300`);
+  n.sent('a');
+  const quoted = `tcp ${NODE}:${port} > 198.51.100.7:8080 A seq 2 ack 10 len 1300`;
+  n.receive('host', `icmp 192.0.2.1 > ${NODE} unreachable fragmentation-needed mtu 1200 (${quoted})`);
   assert.match(n.sentFully('a')[0]!, new RegExp(`mtu 1200 .*tcp ${A}:4000 > ${VIP}:80`));
 });
 
