@@ -36,7 +36,7 @@ export function afterDeletion(
   const grace = resource.key === 'Pod' ? graceOf(store, old as Pod, request.gracePeriodSeconds) : 0;
   const finalizers = finalizersAfter(resource, old, request.propagationPolicy);
   if (grace === 0 && finalizers.length === 0 && resource.key !== 'Namespace') return undefined;
-  const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = old.metadata;
+  const { deletionTimestamp, deletionGracePeriodSeconds = 0, generation } = old.metadata;
   const sooner = deletionTimestamp === undefined || grace < deletionGracePeriodSeconds;
   const same = finalizers.join() === (old.metadata.finalizers ?? []).join();
   if (!sooner && same) return old;
@@ -50,6 +50,8 @@ export function afterDeletion(
         deletionTimestamp: nowText(Date.now() + grace * 1000),
         deletionGracePeriodSeconds: grace,
       }),
+      // Controllers that react to changes of generation alone must notice (apiserver/pkg/registry/rest/delete.go).
+      ...(deletionTimestamp === undefined && generation !== undefined && { generation: generation + 1 }),
     },
   } as KubeObject;
   if (resource.key === 'Namespace') (ending as { status?: unknown }).status = { phase: 'Terminating' };

@@ -1,6 +1,7 @@
 /**
- * Client libraries in other languages, unmodified. CLIENT_GO: the program of clients/client-go, built; PYTHON_CLIENT: a
- * Python that has the package kubernetes.
+ * Client libraries in other languages, unmodified. CLIENT_GO, CONTROLLER_RUNTIME: the programs of client-go/ and
+ * controller-runtime/, built; PYTHON_CLIENT: a Python that has the package kubernetes; CLIENT_NODE: a directory in which
+ * @kubernetes/client-node is installed.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -43,6 +44,39 @@ clientTest(
     ]);
   },
 );
+
+clientTest(
+  test,
+  'CONTROLLER_RUNTIME',
+  'controller-runtime: leader election, cached client, apply, owned objects, status, finalizers, events, an index',
+  async (program) => {
+    assert.equal(await printed(program), [
+      'definition applied',
+      'leading: true',
+      'site: controller-runtime Update, controller-runtime Update/status finalizers: [sites.example.com/cleanup]',
+      'deployment: site-operator Apply, kube-controller-manager Update/status',
+      'by index: 1 shop',
+      'events: 2',
+      'conflict: true',
+      'taken back: site-operator Apply, kube-controller-manager Update/status',
+      'a label is no change of generation: true',
+      'stale update refused: true',
+      'finalized: true',
+      'released: true',
+    ]);
+  },
+);
+
+clientTest(test, 'CLIENT_NODE', '@kubernetes/client-node: an informer, apply, a watch', async (directory) => {
+  const script = join(ROOT, 'test/e2e/clients/client-node.mjs');
+  assert.equal(await printed(process.execPath, script, directory), [
+    'informer: add first, add second, update first, delete second',
+    'cache: first 2',
+    'applied: {"a":"2","b":"3"}',
+    'watch: DELETED',
+    'not found: 404',
+  ]);
+});
 
 clientTest(
   test,

@@ -214,6 +214,22 @@ test(
 );
 
 test(
+  'a deletion that only marks the object as terminating counts as a change of generation, once',
+  withCluster(async ({ client }) => {
+    const held = pod('a');
+    await client.create({ ...held, metadata: { ...held.metadata, finalizers: ['example.com/hold'] } });
+    await client.delete('Pod', 'a');
+    assert.is((await client.get('Pod', 'a', 'default')).metadata.generation, 2);
+    await client.delete('Pod', 'a', { propagationPolicy: 'Foreground' });
+    assert.is((await client.get('Pod', 'a', 'default')).metadata.generation, 2);
+    const map = configMap('held');
+    await client.create({ ...map, metadata: { ...map.metadata, finalizers: ['example.com/hold'] } });
+    await client.delete('ConfigMap', 'held');
+    assert.is((await client.get('ConfigMap', 'held', 'default')).metadata.generation, undefined);
+  }),
+);
+
+test(
   'targetPort 0 means that it is not set: Go clients send it so',
   withCluster(async ({ client }) => {
     const made = await client.create<Service>(service('s', { ports: [{ port: 80, targetPort: 0 }] }));
