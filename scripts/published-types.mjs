@@ -3,6 +3,7 @@
  * (Apache-2.0):
  *
  *   go mod download k8s.io/api@v0.34.4 k8s.io/apimachinery@v0.34.4 k8s.io/apiextensions-apiserver@v0.34.4
+ *   go mod download k8s.io/metrics@v0.34.4
  *   go mod download github.com/google/gnostic-models@v0.6.9
  *   node scripts/published-types.mjs "$(go env GOMODCACHE)" src/api/published
  *
@@ -28,6 +29,7 @@ for (const path of MACHINERY) {
   folders.set(path.replace(/^pkg\//, '').replaceAll('/', '-'), join(cache, `k8s.io/apimachinery@${VERSION}`, path));
 }
 folders.set('apiextensions-v1', join(cache, `k8s.io/apiextensions-apiserver@${VERSION}`, 'pkg/apis/apiextensions/v1'));
+folders.set('metrics-v1beta1', join(cache, `k8s.io/metrics@${VERSION}`, 'pkg/apis/metrics/v1beta1'));
 
 /** Struct name → proto field number → properties of the Go field. */
 function goFields(folder) {

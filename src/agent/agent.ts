@@ -23,12 +23,14 @@ import { serveAgentControl } from './control-socket.ts';
 import { EventRecorder } from './events.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { NodeNameServer } from './name-server.ts';
+import { NodeLease } from './node-lease.ts';
 import { CHANGING_IDENTITY, NodeSync } from './node-sync.ts';
 import { NODE_OVERLAYS } from './overlay/overlay.ts';
 import { RemoteNodes } from './overlay/remote-nodes.ts';
 import { Parts } from './parts.ts';
 import { PodNetwork } from './pods/network.ts';
 import { openPodRuntime } from './pods/runtime.ts';
+import { NodeUsage } from './pods/usage.ts';
 import { NodePolicies } from './policies/node-policies.ts';
 import { readConfig } from './read-config.ts';
 import { RunFile } from './run-file.ts';
@@ -179,9 +181,13 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   await parts.start('other nodes', remotes);
   await parts.start('watch of the cluster', watch);
   await parts.start('pods', { start: () => runtime.adopt(), close: () => runtime.close({ keepPods: true }) });
+  const usage = new NodeUsage(nodeName, stateDir);
   const closeControl = await serveAgentControl(
     agentSocketPath(stateDir, nodeName),
-    { restart: (namespace, pod, container) => runtime.restartContainer(namespace, pod, container) },
+    {
+      restart: (namespace, pod, container) => runtime.restartContainer(namespace, pod, container),
+      usage: () => usage.summary(),
+    },
     new PodStreams(stateDir),
   );
   await parts.start('control socket', { close: closeControl });
@@ -200,6 +206,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     }),
   );
   await parts.start('heartbeat', heartbeat);
+  await parts.start('lease', new NodeLease(client, () => live.node));
   await parts.start('run file', new RunFile(join(stateDir, 'nodes', nodeName), live, host.tap));
   log(`node ${nodeName} is forwarding: ${workers} worker(s), tunnel offload ${host.tap.tunnelOffload ? 'on' : 'off'}`);
 }

@@ -6,15 +6,20 @@ import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
+import type { NodeSummary } from '../api/metrics/summary.ts';
 import type { PodStreams } from './streams/pod-streams.ts';
 
 /** What a client of the socket can ask the agent to do, besides the streams of pods. */
 export interface AgentActions {
   /** Restart one container, or all of a pod. Rejects with a one-line message if there is no such pod or container. */
   restart(namespace: string, pod: string, container: string | undefined): Promise<void>;
+  usage(): Promise<NodeSummary>;
 }
 
-/** Serve until the returned function is called. POST /restart?namespace=…&pod=…[&container=…] */
+/**
+ * Serve until the returned function is called. POST /restart?namespace=…&pod=…[&container=…]; GET /stats/summary: usage of
+ * the node and its pods.
+ */
 export async function serveAgentControl(
   path: string,
   actions: AgentActions,
@@ -53,10 +58,15 @@ export async function serveAgentControl(
 
 async function answer(request: IncomingMessage, response: ServerResponse, actions: AgentActions): Promise<void> {
   const url = new URL(request.url ?? '/', 'http://agent');
-  const done = (status: number, message: string): void => {
+  const send = (status: number, body: object): void => {
     response.writeHead(status, { 'content-type': 'application/json' });
-    response.end(JSON.stringify({ message }));
+    response.end(JSON.stringify(body));
   };
+  const done = (status: number, message: string): void => send(status, { message });
+  if (request.method === 'GET' && url.pathname === '/stats/summary') {
+    const measured = await actions.usage().catch((error: Error) => error);
+    return measured instanceof Error ? done(500, measured.message) : send(200, measured);
+  }
   if (request.method !== 'POST' || url.pathname !== '/restart')
     return done(404, `${request.method} ${url.pathname}: no such action`);
   const pod = url.searchParams.get('pod');

@@ -5,6 +5,7 @@
 import type { ApiClient } from '../api/client/client.ts';
 import { ApiError } from '../api/errors.ts';
 import type { NodeObject } from '../api/types/objects.ts';
+import { nodeCapacity } from './node-capacity.ts';
 import { nodeInfo } from './node-info.ts';
 
 const PERIOD_MS = 3000;
@@ -22,6 +23,7 @@ export class Heartbeat {
   private since = new Date().toISOString();
   private wasReady = true;
   private failing = false;
+  private readonly size: ReturnType<typeof nodeCapacity>;
 
   constructor(
     client: ApiClient,
@@ -34,6 +36,7 @@ export class Heartbeat {
     this.nodeName = node().metadata.name;
     this.obstacle = obstacle;
     this.log = log;
+    this.size = nodeCapacity(node().spec?.podCIDR ?? '');
   }
 
   /** Send the first heartbeat now, then periodically. */
@@ -75,7 +78,7 @@ export class Heartbeat {
   }
 
   private report(condition: object): Promise<NodeObject> {
-    const status = { conditions: [condition], nodeInfo: this.info };
+    const status = { conditions: [condition], nodeInfo: this.info, ...this.size };
     return this.client.patch('Node', this.nodeName, { status }, { subresource: 'status', type: 'strategic' });
   }
 

@@ -28,6 +28,8 @@ export interface Resource {
   scale?: ScalePaths;
   /** Stored, served and watched, but no controller acts on it. */
   inert: boolean;
+  /** Set if there is only get and list. */
+  readOnly?: boolean;
   /** Set if this is another version of a kind that is stored as `resourceOfKind(key)`. */
   view?: View;
   /** Set for custom resources: this version in the definition. */
@@ -99,7 +101,7 @@ export const RESOURCES: readonly Resource[] = [
   row('ControllerRevision', 'apps/v1', 'controllerrevisions', []),
   row('Job', 'batch/v1', 'jobs', [], 'status', 'all', 'generation'),
   row('CronJob', 'batch/v1', 'cronjobs', ['cj'], 'status', 'all', 'generation'),
-  row('HorizontalPodAutoscaler', 'autoscaling/v2', 'horizontalpodautoscalers', ['hpa'], 'status', 'all', 'inert'),
+  row('HorizontalPodAutoscaler', 'autoscaling/v2', 'horizontalpodautoscalers', ['hpa'], 'status', 'all'),
   row('PodDisruptionBudget', 'policy/v1', 'poddisruptionbudgets', ['pdb'], 'status', 'generation'),
   row('NetworkPolicy', NETWORKING, 'networkpolicies', ['netpol'], 'generation'),
   row('Ingress', NETWORKING, 'ingresses', ['ing'], 'status', 'inert', 'generation'),

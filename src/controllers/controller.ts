@@ -8,6 +8,7 @@ import { authorizer } from '../api/access/authorization.ts';
 import { Rbac } from '../api/access/rbac.ts';
 import { agentSocketPath } from '../api/agent-socket.ts';
 import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../api/cluster-options.ts';
+import { AgentUsage, type UsageSource } from '../api/metrics/usage.ts';
 import { resourceOfKind } from '../api/resources.ts';
 import { claimSocket, startApiServer } from '../api/server/server.ts';
 import { lockDirectory } from '../api/store/directory-lock.ts';
@@ -19,6 +20,7 @@ import { kubernetesServiceAddress, startKubernetesService } from './access/kuber
 import { type AccessOptions, prepareAccess } from './access/secure-access.ts';
 import { startServiceAccounts } from './access/service-accounts.ts';
 import { ServiceAccountTokens } from './access/tokens.ts';
+import { startAutoscalers } from './autoscaling/autoscalers.ts';
 import { type Cluster, makeCluster } from './cluster.ts';
 import { startCustomResourceCleanup } from './custom-resources.ts';
 import { startEventExpiry } from './events.ts';
@@ -60,6 +62,8 @@ export interface ControllerOptions {
   /** If set, the API is also served here: plain HTTP, and every client may do everything. */
   insecure?: { host: string; port: number } | undefined;
   options?: Partial<ClusterOptions>;
+  /** Usage of nodes and pods; by default the nodes' agents measure it. */
+  usage?: UsageSource;
   /** If set, one agent per node is started and supervised; otherwise agents are started separately. */
   agents?: Pick<AgentSupervisorOptions, 'nodes' | 'command'>;
   /** Where each claim of the class `standard` gets a directory; if left out, there is no such class. */
@@ -147,6 +151,10 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   startTaintEviction(cluster.as('taint-eviction-controller'), pods);
   startBalancerAddresses(cluster.as('service-controller'), services);
   if (given.outside) startOutsideRoutes(cluster, given.outside);
+  const agentSocket = (node: string) =>
+    given.agents?.nodes.includes(node) ? agentSocketPath(stateDir, node) : undefined;
+  const usage = given.usage ?? new AgentUsage(store, agentSocket);
+  const autoscalers = startAutoscalers(cluster.as('horizontal-pod-autoscaler'), usage);
   const lifecycle = startNodeLifecycle(cluster.as('node-controller'), pods, given.nodeSilenceMs);
   const server = await startApiServer(registry, {
     socketPath,
@@ -154,7 +162,8 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
     ...(given.insecure && { insecure: given.insecure }),
     ...(tokens && { tokens }),
     ...(rbac && { authorize: authorizer(rbac.authorize), rulesOf: rbac.rulesOf }),
-    agentSocket: (node) => (given.agents?.nodes.includes(node) ? agentSocketPath(stateDir, node) : undefined),
+    agentSocket,
+    usage,
   });
   access?.announce(server.securePorts);
   const agents = given.agents && startAgentSupervisor({ ...given.agents, stateDir, log });
@@ -166,6 +175,7 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
       lifecycle.close();
       await server.close();
       endExpiry();
+      autoscalers.close();
       cluster.close();
       await store.close();
       unlock();

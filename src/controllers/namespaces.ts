@@ -2,11 +2,11 @@
 import { ApiError, forbidden } from '../api/errors.ts';
 import { RESOURCES, type Resource, resourceOfKind } from '../api/resources.ts';
 import type { Admission } from '../api/store/registry.ts';
-import type { NamespaceObject } from '../api/types/objects.ts';
+import { type NamespaceObject, NODE_LEASES } from '../api/types/objects.ts';
 import type { Cluster } from './cluster.ts';
 
 const NAMESPACES = resourceOfKind('Namespace')!;
-const ALWAYS_THERE: readonly string[] = ['default', 'kube-system', 'kube-public'];
+const ALWAYS_THERE: readonly string[] = ['default', 'kube-system', 'kube-public', NODE_LEASES];
 
 export const namespaceAdmission: Admission<NamespaceObject> = {
   checkDelete({ metadata: { name } }) {

@@ -93,7 +93,8 @@ export function pathsOf(resource: Resource, type: string, version: Version): Rec
   const root = apiRootOf(resource);
   const inside = resource.namespaced ? `${root}/namespaces/{namespace}` : root;
   const collection = `${inside}/${resource.plural}`;
-  const item = (path: string, operations: Operation[]) => pathItem(resource, path, operations, version);
+  const served = (operation: Operation) => !resource.readOnly || operation.method === 'get';
+  const item = (path: string, operations: Operation[]) => pathItem(resource, path, operations.filter(served), version);
   const paths: Record<string, OpenApiSchema> = {
     [collection]: item(collection, collectionOperations(type)),
     [`${collection}/{name}`]: item(`${collection}/{name}`, objectOperations(type, true)),

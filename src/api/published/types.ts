@@ -54,12 +54,14 @@ export interface PublishedType {
 export const META = 'k8s.io.apimachinery.pkg.apis.meta.v1';
 export const RUNTIME = 'k8s.io.apimachinery.pkg.runtime';
 const APIEXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
+const METRICS = 'k8s.io.metrics.pkg.apis.metrics.v1beta1';
 export const OPENAPI_V2 = 'openapi.v2';
 
 const FILES: Readonly<Record<string, string>> = {
   [META]: 'apis-meta-v1',
   [RUNTIME]: 'runtime',
   [APIEXTENSIONS]: 'apiextensions-v1',
+  [METRICS]: 'metrics-v1beta1',
   [OPENAPI_V2]: 'openapi-v2',
   'k8s.io.apimachinery.pkg.api.resource': 'api-resource',
   'k8s.io.apimachinery.pkg.util.intstr': 'util-intstr',
@@ -139,12 +141,15 @@ function* fieldsOf(packageName: string, message: MessageDescriptor): Generator<[
   }
 }
 
+/** Groups whose types are not in k8s.io/api. */
+const OTHER_PACKAGES: Readonly<Record<string, string>> = {
+  'apiextensions.k8s.io': APIEXTENSIONS,
+  'metrics.k8s.io': METRICS,
+};
+
 /** The published type of a kind; undefined for custom resources. */
 export function typeNameOf(group: string, version: string, kind: string): string | undefined {
-  const packageName =
-    group === 'apiextensions.k8s.io'
-      ? APIEXTENSIONS
-      : `k8s.io.api.${group === '' ? 'core' : group.split('.')[0]}.${version}`;
+  const packageName = OTHER_PACKAGES[group] ?? `k8s.io.api.${group === '' ? 'core' : group.split('.')[0]}.${version}`;
   const publishedGroup = group === '' || !group.includes('.') || group.endsWith('.k8s.io');
   if (!publishedGroup || FILES[packageName] === undefined || messagesOf(packageName)[kind] === undefined)
     return undefined;

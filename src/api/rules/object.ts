@@ -8,6 +8,7 @@ import type {
   ConfigMap,
   EndpointSlice,
   Endpoints,
+  HorizontalPodAutoscaler,
   KubeObject,
   LimitRange,
   NodeObject,
@@ -18,6 +19,7 @@ import type {
   Secret,
   Service,
 } from '../types/objects.ts';
+import { checkAutoscaler } from './autoscaler.ts';
 import { checkLimitRange, checkQuota } from './limits.ts';
 import { checkEndpointSlice, checkEndpoints, checkService } from './network.ts';
 import { checkNetworkPolicy } from './network-policy.ts';
@@ -55,6 +57,8 @@ export function checkRules(object: KubeObject): FieldError[] {
       return checkClaim(object as PersistentVolumeClaim);
     case 'PersistentVolume':
       return checkVolume(object as PersistentVolume);
+    case 'HorizontalPodAutoscaler':
+      return checkAutoscaler(object as HorizontalPodAutoscaler);
     default:
       return checkWorkload(object);
   }

@@ -3,6 +3,7 @@ import { isExternallyAccessible } from '../rules/network.ts';
 import type {
   EndpointSlice,
   Endpoints,
+  HorizontalPodAutoscaler,
   KubeObject,
   LimitRange,
   NamespaceObject,
@@ -14,6 +15,7 @@ import type {
   ServiceSpec,
   StorageClass,
 } from '../types/objects.ts';
+import { autoscalerDefaults } from './autoscaler-defaults.ts';
 import { limitDefaults } from './limit-defaults.ts';
 import { podSpec, withRequests } from './pod-defaults.ts';
 import { claimDefaults, classDefaults, volumeDefaults } from './storage-defaults.ts';
@@ -79,6 +81,8 @@ function defaulted(object: KubeObject): KubeObject {
       return volumeDefaults(object as PersistentVolume);
     case 'StorageClass':
       return classDefaults(object as StorageClass);
+    case 'HorizontalPodAutoscaler':
+      return autoscalerDefaults(object as HorizontalPodAutoscaler);
     default:
       return workloadDefaults(object);
   }

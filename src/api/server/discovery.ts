@@ -6,7 +6,10 @@ import { subresourcesOf } from './subresources.ts';
 
 const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
 
-const verbsOf = (resource: Resource): readonly string[] => (isReview(resource) ? ['create'] : VERBS);
+function verbsOf(resource: Resource): readonly string[] {
+  if (isReview(resource)) return ['create'];
+  return resource.readOnly ? ['get', 'list'] : VERBS;
+}
 
 /** The Kubernetes version whose API is served, in part. */
 const VERSION = {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CustomKinds } from '../custom/kinds.ts';
 import { methodNotAllowed, noSuchPath } from '../errors.ts';
+import { METRICS_RESOURCES } from '../metrics/resources.ts';
 import { OpenApiV3, openApiV2 } from '../openapi/documents.ts';
 import { ANSWERED_V2, encodeV2, PROTOBUF_V2 } from '../openapi/v2-protobuf.ts';
 import { type Resource, SERVED } from '../resources.ts';
@@ -14,6 +15,8 @@ interface Text {
   body: string | Uint8Array;
   type: string;
 }
+
+const SHARED: readonly Resource[] = [...SERVED, ...METRICS_RESOURCES];
 
 /** All documents of a set of resources; each is made on first use. */
 class Documents {
@@ -69,7 +72,7 @@ class Documents {
 }
 
 /** The documents of a cluster without custom kinds. */
-const COMMON = new Documents(SERVED);
+const COMMON = new Documents(SHARED);
 /** The documents of clusters with custom kinds, for one generation of these. */
 const own = new WeakMap<CustomKinds, { generation: number; documents: Documents }>();
 
@@ -78,7 +81,7 @@ function documentsOf(kinds: CustomKinds): Documents {
   if (custom.length === 0) return COMMON;
   const known = own.get(kinds);
   if (known?.generation === kinds.generation) return known.documents;
-  const documents = new Documents([...SERVED, ...custom]);
+  const documents = new Documents([...SHARED, ...custom]);
   own.set(kinds, { generation: kinds.generation, documents });
   return documents;
 }

@@ -1,9 +1,8 @@
 /** The `scale` subresource: the desired and actual replicas of any kind that has them (autoscaling/v1 Scale). */
 import { badRequest, conflict, invalid, MODIFIED } from '../errors.ts';
 import type { Resource } from '../resources.ts';
-import { printSelector } from '../tables/cells.ts';
-import { at } from '../tables/path-cells.ts';
-import type { KubeObject, LabelSelector } from '../types/objects.ts';
+import { scaleFields, withReplicas } from '../scale-fields.ts';
+import type { KubeObject } from '../types/objects.ts';
 import { type Call, replyJson } from './call.ts';
 import { mediaTypeOf, parseJson, parseObject, readBody } from './request-body.ts';
 import { patchBy, writeRequest } from './writes.ts';
@@ -16,27 +15,14 @@ interface Scale extends KubeObject {
 /** The Scale of an object. */
 function scaleOf(resource: Resource, object: KubeObject): Scale {
   const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
-  const paths = resource.scale!;
-  const selector = paths.selector === undefined ? undefined : at(object, paths.selector);
+  const { specReplicas, statusReplicas, selector } = scaleFields(resource, object);
   return {
     kind: 'Scale',
     apiVersion: 'autoscaling/v1',
     metadata: { name, ...(namespace !== undefined && { namespace }), uid, resourceVersion, creationTimestamp },
-    spec: { replicas: Number(at(object, paths.specReplicas) ?? 0) },
-    status: {
-      replicas: Number(at(object, paths.statusReplicas) ?? 0),
-      ...(selector !== undefined && { selector: selectorText(selector) }),
-    },
+    spec: { replicas: specReplicas },
+    status: { replicas: statusReplicas, ...(selector !== undefined && { selector }) },
   };
-}
-
-function selectorText(selector: unknown): string {
-  if (typeof selector === 'string') return selector;
-  const { matchLabels, matchExpressions } = selector as LabelSelector;
-  if (matchLabels === undefined && matchExpressions === undefined) {
-    return printSelector({ matchLabels: selector as Record<string, string> }); // of a ReplicationController
-  }
-  return printSelector(selector as LabelSelector);
 }
 
 export function getScale(call: Call): void {
@@ -74,20 +60,6 @@ function write(call: Call, change: (scale: Scale) => unknown, options: string): 
       { path: 'spec.replicas', message },
     ]);
   }
-  const scaled = registry.writeAs(
-    resource,
-    withValue(old, resource.scale!.specReplicas, replicas),
-    old,
-    request,
-    'scale',
-  );
+  const scaled = registry.writeAs(resource, withReplicas(resource, old, replicas), old, request, 'scale');
   replyJson(response, 200, JSON.stringify(scaleOf(resource, scaled)));
-}
-
-/** A copy with the value at a path such as `spec.replicas`. */
-function withValue<T extends object>(object: T, path: string, value: unknown): T {
-  const [first = '', ...rest] = path.split('.');
-  const members = object as Record<string, unknown>;
-  const inner = rest.length === 0 ? value : withValue((members[first] ?? {}) as object, rest.join('.'), value);
-  return { ...object, [first]: inner };
 }

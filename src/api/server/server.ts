@@ -20,10 +20,12 @@ import { type RulesOf, rulesWithoutRbac } from '../access/rbac.ts';
 import type { TokenIssuer } from '../access/service-account-tokens.ts';
 import { ROOT_USER, type User } from '../access/user.ts';
 import { ApiError, forbiddenAction, internalError, noSuchPath } from '../errors.ts';
+import { AgentUsage, type UsageSource } from '../metrics/usage.ts';
 import type { Registry } from '../store/registry.ts';
 import { replyJson } from './call.ts';
 import { Exchange } from './exchange.ts';
 import { type AgentSocket, PodProxy } from './pod-proxy.ts';
+import { serveMetrics } from './resource-metrics.ts';
 import { Reviews } from './reviews.ts';
 import { upgradeToWatch } from './watch-upgrade.ts';
 
@@ -49,6 +51,8 @@ export interface ApiServerOptions {
   rulesOf?: RulesOf;
   /** Issues and verifies service account tokens. */
   tokens?: TokenIssuer;
+  /** Usage of nodes and pods; default: nothing is measured. */
+  usage?: UsageSource;
   /** How to reach the nodes' agents, for logs, exec and the like. */
   agentSocket?: AgentSocket;
 }
@@ -97,6 +101,7 @@ export async function startApiServer(registry: Registry, options: ApiServerOptio
   const { tokens, rulesOf = rulesWithoutRbac } = options;
   const reviews = new Reviews({ store: registry.store, authorize, rulesOf, tokens });
   const proxy = new PodProxy(registry.store, options.agentSocket ?? (() => undefined));
+  const usage = options.usage ?? new AgentUsage(registry.store, () => undefined);
   const check = (request: IncomingMessage, user: User) => {
     const asked = impersonate(request, user, authorize);
     const action = actionOf(request.method ?? 'GET', request.url ?? '/');
@@ -113,6 +118,7 @@ export async function startApiServer(registry: Registry, options: ApiServerOptio
       try {
         const user = check(request, await identify[door](request));
         if (proxy.serve(request, response) || (await reviews.serve(request, response, user))) return;
+        if (await serveMetrics(request, response, usage)) return;
         const document = request.method === 'GET' ? reviews.document(request.url ?? '') : undefined;
         if (document !== undefined) replyJson(response, 200, JSON.stringify(document));
         else new Exchange(registry, streams, request, response).run();

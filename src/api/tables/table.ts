@@ -1,4 +1,6 @@
 /** Objects as a `Table` (meta.k8s.io/v1), the form that kubectl, k9s and Lens request, with the server's columns. */
+
+import { METRICS_COLUMNS } from '../metrics/resources.ts';
 import type { Kind, KubeObject } from '../types/objects.ts';
 import { age, type Columns } from './cells.ts';
 import { COLUMNS } from './columns.ts';
@@ -13,7 +15,7 @@ const PLAIN: Columns<KubeObject> = {
 };
 
 export function columnsOf(key: Kind): Columns<KubeObject> {
-  return (COLUMNS[key] as Columns<KubeObject> | undefined) ?? STORED_COLUMNS[key] ?? PLAIN;
+  return (COLUMNS[key] as Columns<KubeObject> | undefined) ?? STORED_COLUMNS[key] ?? METRICS_COLUMNS[key] ?? PLAIN;
 }
 
 /** Columns whose cells are numbers. */

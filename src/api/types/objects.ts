@@ -5,6 +5,7 @@
  * here is accepted by `schema.ts` with a warning and stored, but has no effect.
  * Objects handed out by the store, the client's informers and the watch streams are shared: never change them in place.
  */
+import type { HorizontalPodAutoscaler } from './autoscaling.ts';
 import type { LimitRange, ResourceQuota } from './limits.ts';
 import type { Condition, KubeObject, ObjectMeta, ObjectReference } from './meta.ts';
 import type { Pod } from './pod.ts';
@@ -22,8 +23,10 @@ import type {
   StatefulSet,
 } from './workloads.ts';
 
+export type * from './autoscaling.ts';
 export type * from './limits.ts';
 export type * from './meta.ts';
+export type * from './metrics.ts';
 export type * from './pod.ts';
 export type * from './service.ts';
 export type * from './storage.ts';
@@ -109,6 +112,13 @@ export interface NodeObject extends KubeObject {
   };
 }
 
+/** Who holds something, and until when (coordination.k8s.io/v1). */
+export interface Lease extends KubeObject {
+  apiVersion: 'coordination.k8s.io/v1';
+  kind: 'Lease';
+  spec?: { holderIdentity?: string; leaseDurationSeconds?: number; renewTime?: string; acquireTime?: string };
+}
+
 // ------------------------------------------------------------------------------------------------------------ protocol
 
 /** Kinds whose fields no code here reads: their types are the published ones. */
@@ -116,7 +126,6 @@ export type StoredKind =
   | 'CustomResourceDefinition'
   | 'ServiceAccount'
   | 'PodTemplate'
-  | 'HorizontalPodAutoscaler'
   | 'NetworkPolicy'
   | 'Ingress'
   | 'IngressClass'
@@ -130,7 +139,6 @@ export type StoredKind =
   | 'CSIDriver'
   | 'CSINode'
   | 'CSIStorageCapacity'
-  | 'Lease'
   | 'PriorityClass'
   | 'RuntimeClass'
   | 'ValidatingAdmissionPolicy'
@@ -168,6 +176,8 @@ export interface ObjectByKind extends Record<StoredKind, StoredObject> {
   PersistentVolume: PersistentVolume;
   PersistentVolumeClaim: PersistentVolumeClaim;
   StorageClass: StorageClass;
+  Lease: Lease;
+  HorizontalPodAutoscaler: HorizontalPodAutoscaler;
 }
 
 export type Kind = keyof ObjectByKind;
@@ -238,6 +248,9 @@ export const FlannelAnnotation = {
   PUBLIC_IP: 'flannel.alpha.coreos.com/public-ip',
   SUBNET_MANAGER: 'flannel.alpha.coreos.com/kube-subnet-manager',
 } as const;
+
+/** The namespace of the nodes' Leases. */
+export const NODE_LEASES = 'kube-node-lease';
 
 /** Where the cluster's options are published to the agents. */
 export const CONFIG_MAP = { namespace: 'kube-system', name: 'dataplane-config', key: 'options' } as const;

@@ -1,10 +1,11 @@
 /**
  * Marks nodes without heartbeats as not Ready. Agents write `status.conditions[Ready].lastHeartbeatTime`; after ten
  * seconds without one the node is not Ready and its pods stop being endpoints, until the heartbeats resume. Only the
- * conditions that this controller set are reverted then, not those of the agent.
+ * conditions that this controller set are reverted then, not those of the agent. A node that has stopped reporting its
+ * status but renews its Lease, as kubelet does while nothing changes, stays Ready for the Lease's duration.
  */
 import { nowText } from '../../api/store/store.ts';
-import type { NodeObject, Pod } from '../../api/types/objects.ts';
+import { NODE_LEASES, type NodeObject, type Pod } from '../../api/types/objects.ts';
 import { type Cluster, conditionOf, withCondition } from '../cluster.ts';
 import type { PodAddresses } from '../pods/addresses.ts';
 import { isReady } from '../pods/scheduler.ts';
@@ -22,6 +23,7 @@ export interface NodeLifecycle {
 export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, silenceMs = SILENCE_MS): NodeLifecycle {
   const { store, registry } = cluster;
   const timers = new Map<string, NodeJS.Timeout>();
+  const leases = new NodeLeases(cluster, silenceMs);
 
   /** (Re)starts the timer of a node. After a restart of the controller, every node has the full time to report. */
   const listen = (name: string) => {
@@ -29,7 +31,7 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
     const due = Date.now() + silenceMs;
     const timer = setTimeout(() => {
       // A timer that fires late means that this process was stopped: unread heartbeats may be in its sockets.
-      if (Date.now() - due > silenceMs / 4) listen(name);
+      if (Date.now() - due > silenceMs / 4 || leases.speaksFor(name)) listen(name);
       else silent(name);
     }, silenceMs);
     timers.set(name, timer.unref());
@@ -81,7 +83,10 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
       changed(object);
       return;
     }
-    if (heartbeat(object) !== heartbeat(old)) listen(name);
+    if (heartbeat(object) !== heartbeat(old)) {
+      leases.reported(name);
+      listen(name);
+    }
     if (old === undefined || isReady(object) !== isReady(old)) changed(object);
   });
   return {
@@ -89,6 +94,43 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
       for (const timer of timers.values()) clearTimeout(timer);
     },
   };
+}
+
+/** Which nodes live by their Lease alone. Times are this process' own: nodes' clocks may differ. */
+class NodeLeases {
+  private readonly renewed = new Map<string, { atMs: number; durationMs: number }>();
+  private readonly reports = new Map<string, number>();
+  private readonly silenceMs: number;
+
+  constructor({ store }: Cluster, silenceMs: number) {
+    this.silenceMs = silenceMs;
+    store.onCommit('Lease', ({ type, object, old }) => {
+      const { namespace, name } = object.metadata;
+      if (namespace !== NODE_LEASES) return;
+      if (type === 'DELETED') this.renewed.delete(name);
+      else if (object.spec?.renewTime !== old?.spec?.renewTime) {
+        this.renewed.set(name, { atMs: Date.now(), durationMs: (object.spec?.leaseDurationSeconds ?? 0) * 1000 });
+      }
+    });
+    store.onCommit('Node', ({ type, object }) => {
+      if (type === 'DELETED') this.reports.delete(object.metadata.name);
+    });
+  }
+
+  /** The node has reported its status. */
+  reported(name: string): void {
+    this.reports.set(name, Date.now());
+  }
+
+  /**
+   * Has the Lease been renewed well after the last report, and is it still valid? An agent that does both every few
+   * seconds dies at both together: its last renewal must not keep it Ready.
+   */
+  speaksFor(name: string): boolean {
+    const lease = this.renewed.get(name);
+    if (lease === undefined || Date.now() > lease.atMs + lease.durationMs) return false;
+    return lease.atMs - (this.reports.get(name) ?? 0) > this.silenceMs / 2;
+  }
 }
 
 function heartbeat(node: NodeObject | undefined): string {

@@ -261,4 +261,50 @@ kubectlTest(
   },
 );
 
+kubectlTest('top: what pods and nodes use now, also by container', async () => {
+  const burner = processPod('burner', 'n1', ['sh', '-c', 'while :; do :; done']) as { spec: { containers: object[] } };
+  await cluster.apply(burner);
+  await kubectl(['wait', 'pod/burner', '--for=condition=Ready', '--timeout=20s']);
+  const millis = await eventually(async () => {
+    const line = (await kubectl(['top', 'pod', 'burner', '--no-headers'])).trim();
+    return Number(/^burner +(\d+)m +\d+Mi$/.exec(line)?.[1]) || undefined;
+  });
+  assert.ok(millis > 100 && millis < 1500, `${millis}m of one busy process`);
+  const containers = await kubectl(['top', 'pod', 'two', '--containers', '--no-headers']);
+  assert.match(containers, /^two +main +\d+m +\d+Mi/m);
+  assert.match(containers, /^two +web +\d+m +[1-9]\d*Mi/m);
+  const nodes = await kubectl(['top', 'node', '--no-headers']);
+  assert.match(nodes, /^n1 +\d{3,}m +\d+% +\d+Mi +\d+%/m);
+  assert.match(nodes, /^n2 +\d+m +\d+% +\d+Mi +\d+%/m);
+  assert.match((await tryKubectl(['top', 'pod', 'missing'])).stderr, 'NotFound');
+  await kubectl(['delete', 'pod', 'burner', '--now']);
+});
+
+kubectlTest('autoscale: a busy Deployment gets more pods, and its autoscaler says why', async () => {
+  const container = {
+    name: 'main',
+    image: 'process',
+    command: ['sh', '-c', 'while :; do :; done'],
+    resources: { requests: { cpu: '100m' } },
+  };
+  const labels = { app: 'busy' };
+  await cluster.apply({
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: 'busy' },
+    spec: { selector: { matchLabels: labels }, template: { metadata: { labels }, spec: { containers: [container] } } },
+  });
+  await kubectl(['rollout', 'status', 'deployment/busy', '--timeout=20s']);
+  await kubectl(['autoscale', 'deployment', 'busy', '--min=1', '--max=2', '--cpu-percent=50']);
+  await eventually(async () => {
+    return (await kubectl(['get', 'deployment', 'busy', '-o', 'jsonpath={.spec.replicas}'])) === '2' || undefined;
+  }, 40_000);
+  const text = await kubectl(['describe', 'hpa', 'busy']);
+  assert.match(text, 'SuccessfulRescale');
+  assert.match(text, 'New size: 2; reason: cpu resource utilization (percentage of request) above target');
+  assert.match(text, /ScalingActive +True +ValidMetricFound/);
+  assert.match(await kubectl(['get', 'hpa', 'busy', '--no-headers']), /cpu: \d+%\/50% +1 +2 +/);
+  await kubectl(['delete', 'hpa,deployment', 'busy', '--now']);
+});
+
 test.run();

@@ -39,7 +39,7 @@ test(
       insecure: { host: '127.0.0.1', port: 0 },
     });
     const client = new ApiClient(`http://127.0.0.1:${other.insecurePort}`);
-    assert.is((await client.list('Namespace')).items.length, 3);
+    assert.is((await client.list('Namespace')).items.length, 4);
     client.close();
     await other.close();
   }),

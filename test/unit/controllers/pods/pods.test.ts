@@ -260,7 +260,7 @@ test(
   'the system namespaces exist and cannot be deleted; deleting a namespace deletes its contents',
   withCluster(async ({ client }) => {
     const names = (await client.list('Namespace')).items.map((n) => n.metadata.name);
-    assert.equal(names.sort(), ['default', 'kube-public', 'kube-system']);
+    assert.equal(names.sort(), ['default', 'kube-node-lease', 'kube-public', 'kube-system']);
     assert.is((await refusal(client.delete('Namespace', 'default'))).code, 403);
     const inShop = (name: string) => ({ ...pod(name), metadata: { name, namespace: 'shop' } });
     assert.is((await refusal(client.create(inShop('x')))).message, 'namespaces "shop" not found');

@@ -1,0 +1,53 @@
+/** metrics.k8s.io: GET on nodes and pods, which are measured for each request (sigs.k8s.io/metrics-server). */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { methodNotAllowed, notFound } from '../errors.ts';
+import { METRICS_RESOURCES, NODE_METRICS } from '../metrics/resources.ts';
+import type { UsageSource } from '../metrics/usage.ts';
+import type { Resource } from '../resources.ts';
+import type { KubeObject } from '../types/objects.ts';
+import { replyJson } from './call.ts';
+import { negotiate } from './negotiation.ts';
+import { readListOptions, selection } from './query.ts';
+import { renderer } from './render.ts';
+
+const PATH = /^\/apis\/metrics\.k8s\.io\/v1beta1\/(?:namespaces\/([^/]+)\/)?(nodes|pods)(?:\/([^/]+))?$/;
+
+/** Serves the request if it is one of these; false otherwise. Rejects with ApiError. */
+export async function serveMetrics(
+  request: IncomingMessage,
+  response: ServerResponse,
+  source: UsageSource,
+): Promise<boolean> {
+  const { pathname, searchParams } = new URL(request.url ?? '/', 'http://api');
+  const match = PATH.exec(pathname);
+  if (match === null) return false;
+  const [namespace, plural, name] = match.slice(1).map((part) => part && decodeURIComponent(part));
+  const resource = METRICS_RESOURCES.find((each) => each.plural === plural)!;
+  if ((resource === NODE_METRICS && namespace) || (resource !== NODE_METRICS && name && !namespace)) return false;
+  if (request.method !== 'GET') throw methodNotAllowed();
+  const options = readListOptions(searchParams);
+  if (options.watch) throw methodNotAllowed();
+  const found = await measured(source, resource, namespace, name);
+  const render = renderer(resource, negotiate(request.headers.accept), 'Object');
+  if (name !== undefined) {
+    const [one] = found;
+    if (one === undefined) throw notFound(resource, namespace === undefined ? name : `${namespace}/${name}`);
+    replyJson(response, 200, render.object(one));
+    return true;
+  }
+  const selects = selection(resource.kind, options) ?? (() => true);
+  const { head, item, tail } = render.list({ resourceVersion: '' });
+  replyJson(response, 200, head + found.filter(selects).map(item).join() + tail);
+  return true;
+}
+
+async function measured(
+  source: UsageSource,
+  resource: Resource,
+  namespace: string | undefined,
+  name: string | undefined,
+): Promise<KubeObject[]> {
+  if (resource === NODE_METRICS) return source.nodes(name);
+  const pods = await source.pods(namespace);
+  return name === undefined ? pods : pods.filter(({ metadata }) => metadata.name === name);
+}
