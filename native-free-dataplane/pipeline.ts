@@ -70,6 +70,7 @@ import { offloadFits } from './stages/offload.ts';
 import { FAMILY_ARP, parseFrame } from './stages/parse.ts';
 import { learnPathMtu, quotedInner, reportedHop } from './stages/path-mtu.ts';
 import { checkPolicy } from './stages/policy.ts';
+import { resumeFlow } from './stages/resume.ts';
 import { denyFlow, hopForAddress, hopOfFlow, isRouteStale, routeAgain } from './stages/route.ts';
 import { chooseService, noteChoice } from './stages/service.ts';
 import { lowerTtl, mayLeave } from './stages/ttl-mtu.ts';
@@ -142,7 +143,7 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   }
 
   findFlow(pkt, dp);
-  let known = pkt.flow >= 0 && !reopensFlow(pkt, dp);
+  let known = pkt.flow >= 0 ? !reopensFlow(pkt, dp) : resumeFlow(pkt, dp);
   if (!known) {
     v = connect(pkt, dp);
     if (v !== Verdict.GO_ON) return v;

@@ -228,6 +228,7 @@ export function recoverConntrack(table: Conntrack, nowMs: number, workers: numbe
   const [events, followed] = [state[StateWord.EVENT_HEAD], state[StateWord.FOLLOWED]];
   state.fill(0);
   table.mappings.fill(0);
+  table.flushed.fill(0);
   state[StateWord.EVENT_HEAD] = events;
   state[StateWord.FOLLOWED] = followed;
   locks.fill(0);

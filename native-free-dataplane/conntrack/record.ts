@@ -24,6 +24,7 @@
  *   FREE_*, WATERMARK      FREE_LOCK; read without it as an estimate
  *   wheels                 the wheel's lock; position: its own worker; cursor: whoever evicts, unlocked (a hint)
  *   mappings               plain stores by any worker; a hint, verified before use (mappings.ts)
+ *   flushed                plain stores by whoever flushes; a hint, verified before use (flushed.ts)
  *   settings, hostPorts    the agent
  * No thread holds two locks, except for the two stripes of an insert. A removed record is not reused before
  * QUARANTINE_MS, which is longer than any packet is in flight.
@@ -45,7 +46,7 @@ import {
 } from '../shared/layout.ts';
 import { defaultTimeouts } from './timeouts.ts';
 
-const VERSION = 5;
+const VERSION = 6;
 
 const H_ADDRESS_WORDS = H_OWN;
 const H_MAX = H_OWN + 1;
@@ -89,6 +90,10 @@ export const EVENT_WORDS = 48;
 /** Mappings of sources to records, by the hash of the source (mappings.ts); a power of two. */
 const MAPPING_WORDS = 4096;
 export const MAPPING_MASK: number = MAPPING_WORDS - 1;
+
+/** Tuples of flushed connections, by their hash (flushed.ts); a power of two. */
+const FLUSHED_WORDS = 65536;
+export const FLUSHED_MASK: number = FLUSHED_WORDS - 1;
 
 /** One bit per port: in use by a socket of the node itself (snat-ports.ts). Written by the agent. */
 const HOST_PORT_WORDS = 2048;
@@ -136,6 +141,8 @@ export const Status = {
   DEAD: 8,
   SNAT: 16,
   DNAT: 32,
+  /** Removed by `conntrack flush`: its traffic may go on (flushed.ts). */
+  FLUSHED: 64,
   /** UDP that was answered and is still active two seconds after its first packet: gets the longer timeout. */
   STREAM: 128,
 } as const;
@@ -167,6 +174,7 @@ export interface Conntrack {
   readonly events: Int32Array;
   readonly wheels: Int32Array;
   readonly mappings: Int32Array;
+  readonly flushed: Int32Array;
   readonly hostPorts: Int32Array;
   readonly index: Int32Array;
   readonly bucketMask: number;
@@ -201,6 +209,7 @@ function shapeOf(addressWords: number, max: number): Shape {
     MAX_WORKERS * WHEEL_SLOTS +
     EVENT_SLOTS * EVENT_WORDS +
     MAPPING_WORDS +
+    FLUSHED_WORDS +
     HOST_PORT_WORDS;
   const recordsAt = indexAt + buckets * BUCKET_WORDS;
   return { tupleWords, recordWords, buckets, indexAt, recordsAt, totalWords: recordsAt + max * recordWords };
@@ -219,7 +228,8 @@ function open(buffer: ArrayBuffer, addressWords: number, max: number, workers: n
   const wheelsAt = locksAt + LOCK_WORDS;
   const eventsAt = wheelsAt + MAX_WORKERS * WHEEL_SLOTS;
   const mappingsAt = eventsAt + EVENT_SLOTS * EVENT_WORDS;
-  const hostPortsAt = mappingsAt + MAPPING_WORDS;
+  const flushedAt = mappingsAt + MAPPING_WORDS;
+  const hostPortsAt = flushedAt + FLUSHED_WORDS;
   return {
     addressWords,
     tupleWords: shape.tupleWords,
@@ -234,7 +244,8 @@ function open(buffer: ArrayBuffer, addressWords: number, max: number, workers: n
     locks: words.subarray(locksAt, wheelsAt),
     wheels: words.subarray(wheelsAt, eventsAt),
     events: words.subarray(eventsAt, mappingsAt),
-    mappings: words.subarray(mappingsAt, hostPortsAt),
+    mappings: words.subarray(mappingsAt, flushedAt),
+    flushed: words.subarray(flushedAt, hostPortsAt),
     hostPorts: words.subarray(hostPortsAt, shape.indexAt),
     index: words.subarray(shape.indexAt, shape.recordsAt),
     bucketMask: shape.buckets - 1,

@@ -108,6 +108,32 @@ test('filters are those of conntrack-tools; flush removes the connections they m
   assert.ok(entries >= 1 && max === 262144);
 });
 
+test('flushed in the middle of a download: a masqueraded client keeps its connection, whoever speaks first', async () => {
+  // 200 KB/s for three seconds; in the second half the server alone decides when it sends.
+  const serve = `require('http').createServer((q, r) => {
+    let left = 30;
+    const turn = setInterval(() => (left-- > 0 ? r.write(Buffer.alloc(20000)) : (clearInterval(turn), r.end())), 100);
+  }).listen(8088)`;
+  cluster.start('dp-outside', [process.execPath, '-e', serve]);
+  const words = [
+    '--local-port',
+    '30500',
+    '-o',
+    '/dev/null',
+    '-w',
+    '%{size_download}',
+    '--retry',
+    '5',
+    '--retry-connrefused',
+  ];
+  const download = cluster.fetch(podNetns('client'), 'http://172.18.0.1:8088/', ...words);
+  for (let i = 0; i < 8; i++) {
+    await sleep(300);
+    await cluster.cli('conntrack', 'flush');
+  }
+  assert.is(await download, '600000');
+});
+
 test('configured timeouts apply, and can be changed while the cluster runs', async () => {
   await cluster.cli('conntrack', 'flush');
   await cluster.fetch(podNetns('client'), `http://${CLUSTER_IP}/`);

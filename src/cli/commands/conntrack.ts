@@ -22,8 +22,8 @@ export const command: Command = {
   ],
   about: `Show the tracked connections: addresses of both directions (they differ if translated), state, seconds left,
 packets and bytes of both directions, laid out as by conntrack -L. Every node tracks its own part of a connection.
-\`count\` and \`flush\` apply to the connections that match all filters; the next packet of a flushed connection starts
-a new one.`,
+\`count\` and \`flush\` apply to the connections that match all filters. The next packet of a flushed connection starts
+a new one, but a TCP connection in use, and UDP without a service, goes on with its translation.`,
   options: {
     node: { value: 'NODE', help: 'only the connections of this node (default: all nodes of this machine)' },
     ...FILTER_OPTIONS,
@@ -73,7 +73,7 @@ async function run(args: Args): Promise<void> {
   if (verb === 'flush') {
     let removed = 0;
     for (const node of nodes) {
-      removed += source.removeFlows(
+      removed += source.flushFlows(
         node,
         flows.filter((flow) => flow.node === node).map(({ record }) => record),
       );

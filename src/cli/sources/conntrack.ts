@@ -3,6 +3,7 @@
  * is omitted, or has the values from before or after the change.
  */
 
+import { flushRecord } from '../../../native-free-dataplane/conntrack/flushed.ts';
 import {
   attachConntrack,
   type Conntrack,
@@ -11,7 +12,6 @@ import {
   StateWord,
   Status,
 } from '../../../native-free-dataplane/conntrack/record.ts';
-import { removeRecord } from '../../../native-free-dataplane/conntrack/tuple-index.ts';
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
 import { flowText } from '../../../native-free-dataplane/print/record.ts';
 import { monotonicMs } from '../../linux/clock.ts';
@@ -83,8 +83,8 @@ export function countFlows(node: string): { entries: number; max: number } {
 }
 
 /** Removes these connections of a node; returns how many still existed. */
-export function removeFlows(node: string, records: readonly number[]): number {
-  return withTable(node, (table) => records.filter((record) => removeRecord(table, record)).length);
+export function flushFlows(node: string, records: readonly number[]): number {
+  return withTable(node, (table) => records.filter((record) => flushRecord(table, record)).length);
 }
 
 function readFlow(node: string, table: Conntrack, record: number, nowMs: number): Flow | undefined {
