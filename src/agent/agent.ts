@@ -141,6 +141,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     tables,
     host,
     forwarding: () => pool.isHealthy(),
+    beforeNodePort: () => portsInUse.update(),
     onTrouble: (namespace, name, message) => {
       const service = watch.service(namespace, name);
       if (service) recordEvent(service, 'Warning', 'NotServed', message);
@@ -152,7 +153,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     log,
   });
   const hostPorts = () => services.hostPortNumbers();
-  await parts.start('ports in use', new PortsInUse({ table: tables.conntrack, hostPorts, log }));
+  const portsInUse = await parts.start('ports in use', new PortsInUse({ table: tables.conntrack, hostPorts, log }));
   const names = config.dns === 'agent' ? new NodeNameServer(config, log) : undefined;
   const remotes = new RemoteNodes({ sync, host, cluster: config, log });
   const heartbeat = new Heartbeat(

@@ -26,6 +26,8 @@ export interface NodeServicesOptions {
   readonly host: Pick<HostNetwork, 'setServiceAddresses' | 'setHostPorts'>;
   /** Are the workers forwarding? */
   readonly forwarding: () => boolean;
+  /** Called before a Service with a NodePort is applied. */
+  readonly beforeNodePort: () => void;
   /** Called if a Service could not be applied, or not all of it. */
   readonly onTrouble: (namespace: string, name: string, message: string) => void;
   /** Called if not all host ports of a pod are served. */
@@ -83,6 +85,8 @@ export class NodeServices implements Part {
   }
 
   setService(service: Service): void {
+    // A node's own connection may have the port that becomes a NodePort now (stages/service.ts).
+    if (this.inForce && service.spec.ports?.some(({ nodePort }) => nodePort)) this.options.beforeNodePort();
     this.sync.setService(service);
     this.refreshHealth();
   }

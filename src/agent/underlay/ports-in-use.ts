@@ -40,9 +40,16 @@ export class PortsInUse implements Part {
     clearTimeout(this.timer);
   }
 
-  /** Write the ports in use, and schedule the next round. If they cannot be read, the last list stays. */
+  /** Write the ports in use, and schedule the next round. */
   private round(): void {
     const startMs = performance.now();
+    this.update();
+    const tookMs = performance.now() - startMs;
+    this.timer = setTimeout(() => this.round(), Math.max(PERIOD_MS, tookMs / MAX_SHARE));
+  }
+
+  /** Write the ports in use now. If they cannot be read, the last list stays. */
+  update(): void {
     let trouble = '';
     try {
       this.check();
@@ -53,8 +60,6 @@ export class PortsInUse implements Part {
       this.options.log(`the ports of the node's sockets cannot be read; the previous list remains in use: ${trouble}`);
     }
     this.trouble = trouble;
-    const tookMs = performance.now() - startMs;
-    this.timer = setTimeout(() => this.round(), Math.max(PERIOD_MS, tookMs / MAX_SHARE));
   }
 
   /** Write the ports that are in use now. Each word is stored at once, so a port that stays in use is never missing. */
