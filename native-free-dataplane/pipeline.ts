@@ -37,7 +37,7 @@ import { expireFollower } from './conntrack/events.ts';
 import { expireRecords, isBehind } from './conntrack/lifetime.ts';
 import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
-import { HopWord, NodeWord } from './node/config.ts';
+import { HopWord, inNetwork, NodeWord } from './node/config.ts';
 import { DENIED_EGRESS, DENIED_INGRESS, HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from './node/hops.ts';
 import { isOwnAddress } from './node/host-routes.ts';
 import { isFirstOfRoute } from './node/routes.ts';
@@ -50,7 +50,7 @@ import { countIn, countOut, countVerdict } from './shared/counters.ts';
 import { answerIcmpError, answerReset } from './stages/answer.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
 import { countFlow, findFlow, reopensFlow, trackFlow } from './stages/flow.ts';
-import { expireHeld, forgetFirst, inheritPorts, nextHeld, rememberFirst } from './stages/fragment.ts';
+import { expireHeld, forgetFirst, inheritPorts, isFragment, nextHeld, recordFragment } from './stages/fragment.ts';
 import { answerEcho, isEchoRequest } from './stages/gateway-icmp.ts';
 import { claimsPodSource, guard, reachesTunnelEndpoint } from './stages/guard.ts';
 import {
@@ -73,7 +73,7 @@ import { checkPolicy } from './stages/policy.ts';
 import { resumeFlow } from './stages/resume.ts';
 import { denyFlow, hopForAddress, hopOfFlow, isRouteStale, routeAgain } from './stages/route.ts';
 import { chooseService, noteChoice } from './stages/service.ts';
-import { lowerTtl, mayLeave } from './stages/ttl-mtu.ts';
+import { expiresHere, lowerTtl, mayLeave } from './stages/ttl-mtu.ts';
 import { transmit } from './transmit.ts';
 import { REPLY_ERROR, REPLY_KIND, ReplyKind, UNANSWERED, Verdict } from './verdicts.ts';
 import { isDestinationMac } from './wire/ethernet.ts';
@@ -138,7 +138,7 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = Verdict.GO_ON;
   if (isIcmpError(pkt)) return forwardIcmpError(pkt, dp);
   if (pkt.fragmentOffset !== 0) {
-    v = inheritPorts(pkt, dp);
+    v = inheritPorts(pkt, dp, !expiresHere(pkt) || mayEndHere(pkt, dp));
     if (v !== Verdict.GO_ON) return v;
   }
 
@@ -162,6 +162,12 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   return transmit(pkt, dp, hop);
 }
 
+/** May the packet be delivered to the node's own sockets, for which its TTL does not count? */
+function mayEndHere({ dst }: Packet, { node }: Dataplane): boolean {
+  const { config } = node;
+  return isOwnAddress(node, dst) || inNetwork(config, NodeWord.SERVICE_CIDR, config[NodeWord.SERVICE_CIDR_PREFIX], dst);
+}
+
 /**
  * Check a packet of a known flow against its next hop, then update the state of the connection. Tracking comes last,
  * because a packet that is dropped must neither change the state nor the lifetime of its connection. Otherwise an
@@ -171,8 +177,9 @@ function continueFlow(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   if (hop < 0) return whyNoHop(pkt, hop);
   let v = mayLeave(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
-  if (pkt.moreFragments !== 0) {
-    v = rememberFirst(pkt, dp);
+  // A flow that another worker created first: this fragment was recorded when connect tried to.
+  if (isFragment(pkt) && pkt.joined === 0) {
+    v = recordFragment(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
   }
   v = trackFlow(pkt, dp);
@@ -249,8 +256,8 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   if (replyHop === NO_HOP) return Verdict.NO_ROUTE_BACK;
   v = checkNetworkPolicy(pkt, dp, hop, replyHop);
   if (v !== Verdict.GO_ON) return v;
-  if (pkt.moreFragments !== 0) {
-    v = rememberFirst(pkt, dp);
+  if (isFragment(pkt)) {
+    v = recordFragment(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
   }
   // A closed connection with the same tuple (reopensFlow) has to be removed before the new one can be inserted. All
@@ -282,8 +289,8 @@ function needsMasquerade(pkt: Packet, dp: Dataplane, kind: number): boolean {
 
 /** Return the packet to the node's kernel unchanged, without a flow. Its later fragments are returned as well. */
 function handToHost(pkt: Packet, dp: Dataplane): Verdict {
-  if (pkt.moreFragments !== 0) {
-    const v = rememberFirst(pkt, dp);
+  if (isFragment(pkt)) {
+    const v = recordFragment(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
   }
   return transmit(pkt, dp, HOST_HOP);

@@ -163,6 +163,12 @@ export function forgetSlot(table: FragmentMemory): void {
   if (slot >= 0) releaseSlot(table, slot);
 }
 
+/** First word of the slot of the datagram in `table.key`; -1 if it is not in the table. */
+export function findSlotWords(table: FragmentMemory): number {
+  const slot = findSlot(table, headOf(table, table.key, 0));
+  return slot < 0 ? -1 : slotAt(table, slot);
+}
+
 /** The slot of the datagram in `table.key`, whose chain begins at words[head]; -1 if it is not in the table. */
 function findSlot(table: FragmentMemory, head: number): number {
   const { words, key } = table;

@@ -34,6 +34,7 @@ import {
   type FragmentShape,
   FragmentWord,
   findOrAddSlot,
+  findSlotWords,
   forgetSlot,
   GENERATION,
   H_COPIES,
@@ -94,6 +95,8 @@ export interface Fragment {
   start: number;
   end: number;
   tag: number;
+  /** Later fragments only: 1 to store a copy if the first fragment is missing, and to record nothing otherwise. */
+  holds: number;
   /** Source port << 16 | destination port. Input for a first fragment, output for a later one if FOUND. */
   ports: number;
   /**
@@ -136,7 +139,7 @@ function open(buffer: ArrayBuffer, shape: FragmentShape): FragmentTable {
     copiesAt: shape.copiesAt,
     key: new Int32Array(KEY_WORDS),
     abandoned: 0,
-    fragment: { from: 0, to: 0, more: 0, start: 0, end: 0, tag: 0, ports: 0, sequence: 0 },
+    fragment: { from: 0, to: 0, more: 0, start: 0, end: 0, tag: 0, holds: 0, ports: 0, sequence: 0 },
     ready: -1,
     readyGeneration: 0,
     readyPorts: 0,
@@ -230,6 +233,29 @@ export function fragmentForget(table: FragmentTable, owner: number): void {
 }
 
 /**
+ * Read the ports and sequence of the datagram in `table.key` into table.fragment, without recording a fragment.
+ * @returns false if its first fragment has not been recorded
+ */
+export function fragmentPorts(table: FragmentTable, owner: number, nowMs: number): boolean {
+  const { words, fragment } = table;
+  if (table.releasing !== 0) {
+    fragment.ports = table.readyPorts;
+    fragment.sequence = table.readySequence;
+    return true;
+  }
+  lock(words, FragmentWord.LOCK, owner);
+  expire(table, nowMs | 0);
+  const at = findSlotWords(table);
+  const known = at >= 0 && words[at + STATE] === KNOWN;
+  if (known) {
+    fragment.ports = words[at + PORTS];
+    fragment.sequence = words[at + SEQUENCE];
+  }
+  unlock(words, FragmentWord.LOCK);
+  return known;
+}
+
+/**
  * A later fragment (table.fragment) of the datagram in `table.key`.
  * @param bytes the buffer that holds its frame
  * @returns FOUND with the fragment's ports and sequence set, HELD, or the reason to drop it
@@ -254,6 +280,11 @@ function later(table: FragmentTable, nowMs: number, bytes: Uint8Array): Fragment
   const { words, fragment } = table;
   const slot = findOrAddSlot(table, nowMs | 0);
   const at = slotAt(table, slot);
+  if (fragment.holds !== 0 && words[at + STATE] === KNOWN) {
+    fragment.ports = words[at + PORTS];
+    fragment.sequence = words[at + SEQUENCE];
+    return FragmentResult.FOUND;
+  }
   const covered = cover(table, at);
   if (covered !== FragmentResult.FOUND) return covered;
   if (words[at + STATE] === WAITING) {

@@ -12,6 +12,7 @@ import {
   fragmentFirst,
   fragmentForget,
   fragmentLater,
+  fragmentPorts,
   takeHeld,
 } from '../fragments/table.ts';
 import { overlayOf } from '../overlay/overlay.ts';
@@ -70,20 +71,41 @@ function isTooLong(pkt: Packet): boolean {
 }
 
 /**
- * Give a later fragment the ports of the first.
+ * Set the ports of a later fragment. Its range is recorded only when it is about to leave (recordFragment), or here if it
+ * has to wait for the first fragment: one that is dropped must not make its retransmission a duplicate.
+ * @param mayWait false if its time to live ends here wherever it goes
  * @returns GO_ON with pkt.srcPort, dstPort and tupleKind set; FRAGMENT_HELD if the first has not arrived; or the reason
  *   to drop
  */
-export function inheritPorts(pkt: Packet, dp: Dataplane): Verdict {
+export function inheritPorts(pkt: Packet, dp: Dataplane, mayWait: boolean): Verdict {
   const { fragments } = dp;
-  const { fragmentOffset } = pkt;
   if (isTooLong(pkt)) return Verdict.FRAGMENT_TOO_LONG;
-  if (fragmentOffset === INSIDE_TCP_HEADER && pkt.protocol === PROTOCOL_TCP) return Verdict.FRAGMENT_TINY;
+  if (pkt.fragmentOffset === INSIDE_TCP_HEADER && pkt.protocol === PROTOCOL_TCP) return Verdict.FRAGMENT_TINY;
+  loadKey(pkt, dp);
+  if (!fragmentPorts(fragments, dp.worker, dp.nowMs)) {
+    if (!mayWait) return Verdict.TTL_EXCEEDED;
+    const v = recordLater(pkt, dp, 1);
+    if (v !== Verdict.GO_ON) return v;
+  }
+  const { fragment } = fragments;
+  pkt.srcPort = fragment.ports >>> 16;
+  pkt.dstPort = fragment.ports & 0xffff;
+  if (pkt.protocol !== PROTOCOL_TCP) pkt.tupleKind = fragment.sequence;
+  return Verdict.GO_ON;
+}
+
+/**
+ * Record the range of a later fragment, with a copy of it if the first has not come.
+ * @param holds 1 to do nothing if the first has come meanwhile
+ */
+function recordLater(pkt: Packet, dp: Dataplane, holds: number): Verdict {
+  const { fragments } = dp;
   loadKey(pkt, dp);
   const { fragment } = fragments;
-  fragment.from = fragmentOffset;
-  fragment.to = fragmentOffset + pkt.end - pkt.l4;
+  fragment.from = pkt.fragmentOffset;
+  fragment.to = pkt.fragmentOffset + pkt.end - pkt.l4;
   fragment.more = pkt.moreFragments;
+  fragment.holds = holds;
   fragment.start = pkt.start;
   fragment.end = pkt.end;
   // How to process the fragment again when it is released. One out of a tunnel is stored without the outer headers, so
@@ -91,16 +113,24 @@ export function inheritPorts(pkt: Packet, dp: Dataplane): Verdict {
   fragment.tag = pkt.tunnelled !== 0 && overlayOf(dp).isTunnel ? -1 - pkt.tunnelNode : pkt.inPort;
   const result = fragmentLater(fragments, dp.worker, dp.nowMs, pkt.bytes);
   countAbandoned(dp);
-  if (result !== FragmentResult.FOUND) return refusal(result);
-  pkt.srcPort = fragment.ports >>> 16;
-  pkt.dstPort = fragment.ports & 0xffff;
-  if (pkt.protocol !== PROTOCOL_TCP) pkt.tupleKind = fragment.sequence;
-  return Verdict.GO_ON;
+  return result === FragmentResult.FOUND ? Verdict.GO_ON : refusal(result);
+}
+
+/**
+ * A fragment is about to leave: record it, the first one with its ports for the later ones. The packet must not have been
+ * translated yet.
+ */
+export function recordFragment(pkt: Packet, dp: Dataplane): Verdict {
+  return pkt.fragmentOffset !== 0 ? recordLater(pkt, dp, 0) : rememberFirst(pkt, dp);
+}
+
+/** Is it a fragment, first or later? */
+export function isFragment({ moreFragments, fragmentOffset }: Packet): boolean {
+  return moreFragments !== 0 || fragmentOffset !== 0;
 }
 
 /** Store the ports of a first fragment for the later ones. The packet must not have been translated yet. */
-export function rememberFirst(pkt: Packet, dp: Dataplane): Verdict {
-  if (pkt.fragmentOffset !== 0) return Verdict.GO_ON;
+function rememberFirst(pkt: Packet, dp: Dataplane): Verdict {
   if (isTooLong(pkt)) return Verdict.FRAGMENT_TOO_LONG;
   loadKey(pkt, dp);
   const { fragment } = dp.fragments;

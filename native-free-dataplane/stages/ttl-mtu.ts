@@ -24,7 +24,7 @@ export function mayLeave(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   const kind = hops[at + HopWord.KIND];
   if (kind === HopKind.NONE) return Verdict.PORT_DOWN;
   if (kind === HopKind.LOCAL) return Verdict.GO_ON;
-  if (isRouter(pkt) && hopLimit(view, l3) <= 1) return Verdict.TTL_EXCEEDED;
+  if (expiresHere(pkt)) return Verdict.TTL_EXCEEDED;
   const bytes = pkt.gsoType === GSO_NONE ? pkt.end - l3 : pkt.headersEnd - l3 + pkt.gsoSize;
   const mtu = hops[at + HopWord.MTU];
   if (bytes <= mtu || mayFragment(view, l3)) return Verdict.GO_ON;
@@ -37,6 +37,11 @@ export function lowerTtl(pkt: Packet, dp: Dataplane, hop: number): void {
   // The kernel decrements the TTL of what it forwards; a delivered packet keeps its TTL.
   if (!isRouter(pkt) || hop === HOST_HOP || hop === localHop(dp.node) || isRoutedByHost(dp, hop)) return;
   lowerHopLimit(pkt.view, pkt.l3);
+}
+
+/** Does the packet's time to live end here, unless it is delivered to the node itself? */
+export function expiresHere(pkt: Packet): boolean {
+  return isRouter(pkt) && hopLimit(pkt.view, pkt.l3) <= 1;
 }
 
 /** Does the pipeline route this packet? The kernel has already decremented the TTL of one that it forwarded to dp0. */

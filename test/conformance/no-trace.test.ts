@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { Rec, recordAt, StateWord, Status } from '../../native-free-dataplane/conntrack/record.ts';
 import { FragmentWord } from '../../native-free-dataplane/fragments/slots.ts';
 import { HopWord, NodeWord, PortPolicy } from '../../native-free-dataplane/node/config.ts';
-import { HopKind, hopAt } from '../../native-free-dataplane/node/hops.ts';
+import { firstNodeHop, HopKind, hopAt } from '../../native-free-dataplane/node/hops.ts';
 import { policyPod, setPolicies } from '../lib/policies/policy-node.ts';
 import { TestNode } from '../lib/test-node.ts';
 
@@ -175,6 +175,48 @@ test('a first fragment that does not fit its connection is removed, so no later 
     'conntrack-invalid',
   );
   assert.is(state(n), before);
+});
+
+const LATER_FRAGMENT = { id: 9, fragmentOffset: 800, ttl: 64 };
+const later = (n: TestNode, to: string, options: object): string =>
+  n.receive('a', `udp ${A}:3000 > ${to}:53 len 800`, { ...LATER_FRAGMENT, ...options });
+const first = (n: TestNode, to: string): string =>
+  n.receive('a', `udp ${A}:3000 > ${to}:53 len 792`, { id: 9, moreFragments: true });
+
+for (const to of [REMOTE, OUTSIDE]) {
+  for (const [why, options, verdict] of [
+    ['its TTL ends here', { ttl: 1 }, 'ttl-exceeded-silent'],
+    ['too large, with DF', { df: true }, 'too-big-silent'],
+  ] as const) {
+    test(`a later fragment to ${to}, after its first: ${why}; sent again it is no duplicate`, () => {
+      const n = node();
+      first(n, to);
+      if ('df' in options) for (const hop of [0, firstNodeHop(n.node)]) n.node.hops[hopAt(hop) + HopWord.MTU] = 700;
+      const before = state(n);
+      assert.is(later(n, to, options), verdict);
+      assert.is(state(n), before);
+      n.out.length = 0;
+      later(n, to, {});
+      assert.ok(n.out.length > 0);
+    });
+  }
+
+  test(`a later fragment to ${to}, before its first: its TTL ends here; sent again it is held and released`, () => {
+    const n = node();
+    const before = state(n);
+    assert.is(later(n, to, { ttl: 1 }), 'ttl-exceeded-silent');
+    assert.is(state(n), before);
+    assert.is(later(n, to, {}), 'fragment-held');
+    first(n, to);
+    assert.is(n.out.length, 2);
+  });
+}
+
+test('a fragment for the node itself may wait for its first whatever its TTL', () => {
+  const n = node();
+  assert.is(later(n, '172.18.0.11', { ttl: 1 }), 'fragment-held');
+  assert.is(first(n, '172.18.0.11'), 'to-host');
+  assert.is(n.sent('host').length, 2);
 });
 
 /** Ways to have a first packet dropped. */
