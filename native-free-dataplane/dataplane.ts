@@ -62,9 +62,12 @@ export interface Dataplane {
   nowMs: number;
   /** Random state of this worker (xorshift32), for choices that need no secrecy. */
   random: number;
-  /** Token bucket of ICMP errors and resets: tokens left, and when it was last refilled (RFC 1812 §4.3.2.8). */
-  errorTokens: number;
-  errorFilledMs: number;
+  /**
+   * Token buckets of ICMP errors and resets, by the hop that the answered packet came from: tokens left, and when the bucket
+   * was last refilled (RFC 1812 §4.3.2.8). Each pod and each other node has its own; the outside shares that of dp0.
+   */
+  readonly replyTokens: Float64Array;
+  readonly replyFilledMs: Float64Array;
   /** IPv4 identification of the next packet that this worker builds. */
   nextIpId: number;
   /**
@@ -123,8 +126,8 @@ export function attachDataplane(
     timeouts: conntrack.settings,
     nowMs: 0,
     random: Math.imul(seed, 0x9e3779b1) | 1,
-    errorTokens: 0,
-    errorFilledMs: 0,
+    replyTokens: new Float64Array(node.maxHops),
+    replyFilledMs: new Float64Array(node.maxHops),
     nextIpId: seed & 0xffff,
     peerAddress: new Int32Array(ADDRESS_WORDS),
     peerHop: -1,

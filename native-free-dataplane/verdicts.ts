@@ -99,7 +99,7 @@ const DAMAGED =
   'Packets are damaged in transit. Look for a faulty device or a tunnel that rewrites packets; capture on both sides.';
 const SCAN = 'Harmless in small numbers; many of them are a scan or a test tool.';
 const FORBIDDEN =
-  'Replies are limited to 1000 a second and worker, and later fragments, ICMP errors and TCP resets never get one.';
+  'Replies are limited to 1000 a second and sender, and later fragments, ICMP errors and TCP resets never get one.';
 
 /**
  * The number of each verdict, by name. The type at the end of a row repeats its number, because declarations are

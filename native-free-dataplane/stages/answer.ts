@@ -26,9 +26,9 @@ import { emitIp, minHeaderBytes, writeIdentification } from '../wire/ip.ts';
 import { emitTcpReset, TCP_MIN_BYTES, TCP_RST } from '../wire/tcp.ts';
 import { writeTcpChecksum } from '../wire/transport-checksum.ts';
 
-/** Replies per second and worker, and the burst size (linux icmp_msgs_per_sec is also 1000). */
-const ERRORS_PER_SECOND = 1000;
-const ERROR_BURST = 200;
+/** Replies per second, sender and worker, and the burst size (linux icmp_msgs_per_sec is also 1000, for all senders). */
+const REPLIES_PER_SECOND = 1000;
+const REPLY_BURST = 200;
 
 /** Ethernet headers of replies start here: the IP header is then 4-aligned, with headroom for an overlay. */
 const ANSWER_AT: number = SCRATCH_AT + 130;
@@ -37,18 +37,22 @@ const ANSWER_L3: number = ANSWER_AT + ETHERNET_BYTES;
 /** Source address of the reply; filled and used within one call. */
 const replySrc: Int32Array = new Int32Array(ADDRESS_WORDS);
 
-/** Is a reply to this packet permitted? If so, this takes one token from the rate limit. */
+/**
+ * Is a reply to this packet permitted? If so, this takes one token from its sender's bucket: one pod that is refused all
+ * the time must not keep others from being told why.
+ */
 function mayAnswer(pkt: Packet, dp: Dataplane): boolean {
   if (pkt.fragmentOffset !== 0) return false;
   if (pkt.protocol === PROTOCOL_ICMP && icmpQueryType(pkt.icmpType) < 0) return false;
   if (pkt.protocol === PROTOCOL_TCP && (pkt.tcpFlags & TCP_RST) !== 0) return false;
-  const elapsed = dp.nowMs - dp.errorFilledMs;
-  dp.errorFilledMs = dp.nowMs;
-  dp.errorTokens += (elapsed * ERRORS_PER_SECOND) / 1000;
-  if (dp.errorTokens > ERROR_BURST) dp.errorTokens = ERROR_BURST;
-  if (dp.errorTokens < 1) return false;
-  dp.errorTokens -= 1;
-  return true;
+  const { replyTokens, replyFilledMs, nowMs } = dp;
+  const sender = pkt.tunnelled !== 0 ? pkt.tunnelNode : pkt.inPort;
+  const refilled = replyTokens[sender] + ((nowMs - replyFilledMs[sender]) * REPLIES_PER_SECOND) / 1000;
+  const tokens = refilled > REPLY_BURST ? REPLY_BURST : refilled;
+  const permitted = tokens >= 1;
+  replyFilledMs[sender] = nowMs;
+  replyTokens[sender] = permitted ? tokens - 1 : tokens;
+  return permitted;
 }
 
 /** Where the reply's transport header starts. */

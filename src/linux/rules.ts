@@ -19,7 +19,8 @@ export interface Rule {
   readonly preference: number;
   /** Device on which the packet arrived. */
   readonly from?: string;
-  /** a.b.c.d or a.b.c.d/n */
+  /** Source and destination: a.b.c.d or a.b.c.d/n. A source of 0.0.0.0 stands for a socket that has none yet. */
+  readonly source?: string;
   readonly to?: string;
   /** IP protocol number: names depend on /etc/protocols. */
   readonly protocol?: number;
@@ -29,9 +30,10 @@ export interface Rule {
 }
 
 /** The arguments of `ip rule add` or `ip rule del`. */
-export function ruleWords({ preference, from, to, protocol, ports, action }: Rule): string {
+export function ruleWords({ preference, from, source, to, protocol, ports, action }: Rule): string {
   const words = [`pref ${preference}`];
   if (from !== undefined) words.push(`iif ${from}`);
+  if (source !== undefined) words.push(`from ${source}`);
   if (to !== undefined) words.push(`to ${to}`);
   if (protocol !== undefined) words.push(`ipproto ${protocol}`);
   if (ports !== undefined) words.push(`dport ${ports[0] === ports[1] ? ports[0] : ports.join('-')}`);
@@ -44,6 +46,9 @@ export function ruleWords({ preference, from, to, protocol, ports, action }: Rul
 interface ShownRule {
   readonly priority: number;
   readonly iif?: string;
+  /** `all` without one. */
+  readonly src?: string;
+  readonly srclen?: number;
   readonly dst?: string;
   readonly dstlen?: number;
   readonly ipproto?: string;
@@ -54,13 +59,17 @@ interface ShownRule {
   readonly goto?: number;
 }
 
+const network = (address: string, prefix: number | undefined): string =>
+  prefix === undefined ? address : `${address}/${prefix}`;
+
 function ruleOf(shown: ShownRule): Rule {
   const first = shown.dport ?? shown.dport_start;
   const last = shown.dport ?? shown.dport_end;
   return {
     preference: shown.priority,
     ...(shown.iif !== undefined && { from: shown.iif }),
-    ...(shown.dst !== undefined && { to: shown.dstlen === undefined ? shown.dst : `${shown.dst}/${shown.dstlen}` }),
+    ...(shown.src !== undefined && shown.src !== 'all' && { source: network(shown.src, shown.srclen) }),
+    ...(shown.dst !== undefined && { to: network(shown.dst, shown.dstlen) }),
     ...(shown.ipproto !== undefined && { protocol: Number(shown.ipproto.replace('ipproto-', '')) }),
     ...(first !== undefined && last !== undefined && { ports: [first, last] }),
     action:

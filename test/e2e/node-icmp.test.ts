@@ -22,6 +22,10 @@ async function refused(ip: string, expected: RegExp, ...args: string[]): Promise
   }, 8000).catch(() => assert.match(said, expected));
 }
 
+/** A firewall that has the agent's accepts already (firewall.ts), behind its own rule: they do not come before it. */
+const rejecting = (how: string): string =>
+  `table ip host { chain f { type filter hook forward priority 0; ip daddr 198.51.100.10 reject with ${how}; iifname dp0 accept; oifname dp0 accept; }; }`;
+
 async function route(...args: string[]): Promise<void> {
   await output(cluster.exec(N1, ['ip', 'route', ...args]));
 }
@@ -59,9 +63,35 @@ test('a dead neighbour', async () => {
   assert.match(stderr, /No route to host|Couldn't connect/);
 });
 
-test('a firewall of the node that rejects', async () => {
+for (const [how, expected] of [
+  ['tcp reset', /Connection refused|Couldn't connect/],
+  ['icmp type port-unreachable', /Connection refused|Couldn't connect/],
+  ['icmp type host-prohibited', /No route to host|Couldn't connect/],
+] as const) {
+  test(`a firewall of the node that rejects a masqueraded connection with ${how}: it ends at once`, async () => {
+    const rules = rejecting(how);
+    await output(cluster.exec(N1, ['nft', '-f', '-'], { input: rules }));
+    const startMs = performance.now();
+    const curl = ['curl', '-sS', '--max-time', '8', 'http://198.51.100.10/'];
+    const { status, stderr } = await cluster.exec(CLIENT, curl);
+    assert.is(status, 7, stderr);
+    assert.match(stderr, expected);
+    assert.ok(performance.now() - startMs < 3000);
+    await output(cluster.exec(N1, ['nft', 'delete', 'table', 'ip', 'host']));
+  });
+}
+
+test('a firewall of the node that resets the node’s own connections still reaches them', async () => {
   const rules =
-    'table ip host { chain f { type filter hook forward priority 0; ip daddr 198.51.100.10 reject with icmp type admin-prohibited; }; }';
+    'table ip host { chain o { type filter hook output priority 0; ip daddr 198.51.100.10 tcp dport 80 reject with tcp reset; }; }';
+  await output(cluster.exec(N1, ['nft', '-f', '-'], { input: rules }));
+  const { status, stderr } = await cluster.exec(N1, ['curl', '-sS', '--max-time', '8', 'http://198.51.100.10/']);
+  assert.is(status, 7, stderr);
+  await output(cluster.exec(N1, ['nft', 'delete', 'table', 'ip', 'host']));
+});
+
+test('a firewall of the node that rejects', async () => {
+  const rules = rejecting('icmp type admin-prohibited');
   await output(cluster.exec(N1, ['nft', '-f', '-'], { input: rules }));
   await refused('198.51.100.10', /Packet filtered/);
   await output(cluster.exec(N1, ['nft', 'delete', 'table', 'ip', 'host']));

@@ -169,8 +169,8 @@ for (const packet of VERDICT_PACKETS) {
   if (!limited) continue;
   test(`${titleOf(packet)}, beyond the rate limit: ${row.unanswered}, and nothing is sent`, () => {
     const n = nodeOf(packet);
-    n.dataplane.errorTokens = 0;
-    n.dataplane.errorFilledMs = n.nowMs;
+    n.dataplane.replyTokens.fill(0);
+    n.dataplane.replyFilledMs.fill(n.nowMs);
     assert.is(packet.send(n), row.unanswered);
     assert.equal(n.countersMoved(), { [row.unanswered!]: 1 });
     assert.equal(n.out, []);

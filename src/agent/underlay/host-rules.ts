@@ -13,6 +13,7 @@ import {
   SERVICE_PROTOCOLS,
 } from '../../../native-free-dataplane/protocols.ts';
 import { LAST_RULE_PORT, LOCAL_TABLE, type Rule } from '../../linux/rules.ts';
+import { gatewayOf } from '../../net/pod-network.ts';
 import { NODE_OVERLAYS } from '../overlay/overlay.ts';
 import type { HostNetworkOptions, RoutedPort } from './host-options.ts';
 import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from './rule-order.ts';
@@ -29,6 +30,8 @@ const OTHERS: readonly number[] = [PROTOCOL_DCCP, PROTOCOL_ESP, PROTOCOL_AH, PRO
 const WITH_PORTS: readonly number[] = Object.values(SERVICE_PROTOCOLS);
 
 export const LOOPBACK = '127.0.0.0/8';
+/** Source of a socket's packet before the route has given it one. */
+const UNBOUND = '0.0.0.0';
 
 /** The kernel's default rule for local addresses. It is removed, because it would match before ours. */
 export const LOCAL_FIRST: Rule = { preference: 0, action: { table: LOCAL_TABLE } };
@@ -44,7 +47,7 @@ export interface HostAddresses {
 }
 
 /**
- * The rules that send packets to dp0. Each address of the node adds one rule, and one more if a service has it too;
+ * The rules that send packets to dp0. Each address of the node adds two rules, and one more if a service has it too;
  * each run of host ports adds one.
  */
 export function wantedRules(options: HostNetworkOptions, { local, services, hostPorts }: HostAddresses): Rule[] {
@@ -77,7 +80,15 @@ export function wantedRules(options: HostNetworkOptions, { local, services, host
       ports,
       action: toDp0,
     })),
-    { preference: Preference.OWN_OUTPUT, from: 'lo', action: goOn },
+    ...[UNBOUND, LOOPBACK, gatewayOf(options.podCIDR), ...local].map((source) => ({
+      preference: Preference.OWN_OUTPUT,
+      from: 'lo',
+      source,
+      action: goOn,
+    })),
+    // What the kernel sends in the name of another host is the reset of a firewall that rejects a masqueraded connection
+    // (linux nf_reject_ipv4.c nf_send_reset). It is routed without its protocol and ports.
+    { preference: Preference.REJECTED, from: 'lo', action: toDp0 },
     ...WITH_PORTS.flatMap((protocol) =>
       [PRIVILEGED_PORTS, masqueradePorts].map((ports) => ({
         preference: Preference.MASQUERADED,

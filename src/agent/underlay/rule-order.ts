@@ -20,8 +20,9 @@ export const Preference = {
   NODE_PORTS: 11,
   HOST_PORTS: 12,
   OWN_OUTPUT: 13,
-  MASQUERADED: 14,
-  HAS_PORTS: 15,
-  FRAGMENTS: 16,
+  REJECTED: 14,
+  MASQUERADED: 15,
+  HAS_PORTS: 16,
+  FRAGMENTS: 17,
   LOCAL: 100,
 } as const;
