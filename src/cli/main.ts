@@ -56,6 +56,7 @@ const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> = {
       about: 'follow a packet through the live tables, step by step',
       load: () => import('./commands/trace.ts'),
     },
+    why: { about: 'find out why one end cannot connect to another', load: () => import('./commands/why.ts') },
     policy: { about: 'explain what NetworkPolicies allow', load: () => import('./commands/policy.ts') },
     dns: { about: 'look a name up as a pod does, step by step', load: () => import('./commands/dns.ts') },
     conntrack: { about: 'show or flush the tracked connections', load: () => import('./commands/conntrack.ts') },

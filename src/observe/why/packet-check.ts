@@ -1,0 +1,15 @@
+/** What became of a packet that was followed through the tables of the nodes (../trace/walk.ts). */
+import { VERDICTS, verdictNamed } from '../../../native-free-dataplane/verdicts.ts';
+import type { Walk } from '../trace/walk.ts';
+import { type Check, fail, pass } from './check.ts';
+
+export function packetCheck({ traces, to }: Walk): Check {
+  const last = traces.findLast(({ direction }) => direction === 'original');
+  if (to !== undefined || last === undefined) {
+    const nodes = [...new Set(traces.map(({ node }) => node))].join(', ');
+    return pass('packet', `it passes the tables of ${nodes || 'no node'} and reaches ${to?.name ?? 'the kernel'}`);
+  }
+  const sentence = VERDICTS[verdictNamed(last.verdict) ?? 0]?.sentence.replace(/\.$/, '') ?? '';
+  const differs = last.wouldDiffer[0]?.replace(/\.$/, '');
+  return fail('packet', `node ${last.node} ends it as ${last.verdict} (${sentence})${differs ? `: ${differs}` : ''}`);
+}
