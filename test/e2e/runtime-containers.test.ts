@@ -91,6 +91,42 @@ test('environment, arguments, working directory, user', async ({ runtime }) => {
   );
 });
 
+test('securityContext: groups, a read-only root, no gain of privileges; root is refused where it may not be', async ({
+  runtime,
+}) => {
+  const command = [
+    'id -G',
+    'grep NoNewPrivs /proc/self/status',
+    'touch /x 2>&1 || touch /usr/x 2>&1 || touch /data/x && echo written',
+    'exec sleep 1000',
+  ];
+  const container = { name: 'c', image: 'process', command: ['sh', '-c', command.join('; ')] };
+  runtime.pod('secure', {
+    securityContext: { runAsUser: 1234, runAsGroup: 1235, runAsNonRoot: true, supplementalGroups: [7, 8] },
+    containers: [
+      {
+        ...container,
+        securityContext: {
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          runAsUser: 0,
+          runAsNonRoot: false,
+        },
+        volumeMounts: [{ name: 'data', mountPath: '/data' }],
+      },
+    ],
+    volumes: [{ name: 'data', emptyDir: {} }],
+  });
+  runtime.pod('root', { securityContext: { runAsNonRoot: true }, containers: [container] });
+  await runtime.ready('secure');
+  await until('output', () => runtime.log('secure', 'c').includes('written'));
+  const lines = runtime.log('secure', 'c').trim().split('\n');
+  assert.equal(lines.slice(0, 2), ['1235 7 8', 'NoNewPrivs:\t1']);
+  assert.equal(lines.filter((line) => line.includes('Read-only file system')).length, 2);
+  await until('refused', () => runtime.container('root', 'c')?.state?.waiting?.reason === 'CreateContainerConfigError');
+  assert.match(runtime.container('root', 'c')!.state!.waiting!.message!, 'runAsNonRoot and image will run as root');
+});
+
 test('a mounted ConfigMap is updated when it changes; a container waits for a missing one', async ({ runtime }) => {
   runtime.pod('follow', {
     containers: [

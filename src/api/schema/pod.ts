@@ -78,6 +78,54 @@ const probe = shared(
 
 const hook = shared('hook', object({ ...handlers, sleep: object({ 'seconds!': int(0) }) }));
 
+const id = int(0, 2 ** 31 - 1);
+const runAs = { runAsUser: id, runAsGroup: id, runAsNonRoot: bool };
+const capabilities = list(text('the name of a capability such as NET_ADMIN'));
+
+const securityContext = object(
+  {
+    ...runAs,
+    privileged: bool,
+    allowPrivilegeEscalation: bool,
+    readOnlyRootFilesystem: bool,
+    capabilities: object({ add: capabilities, drop: capabilities }),
+  },
+  ['appArmorProfile', 'procMount', 'seLinuxOptions', 'seccompProfile', 'windowsOptions'],
+);
+
+const podSecurityContext = object({ ...runAs, supplementalGroups: list(id) }, [
+  'appArmorProfile',
+  'fsGroup',
+  'fsGroupChangePolicy',
+  'seLinuxChangePolicy',
+  'seLinuxOptions',
+  'seccompProfile',
+  'supplementalGroupsPolicy',
+  'sysctls',
+  'windowsOptions',
+]);
+
+const requirement = object({
+  'key!': filled('the key of a label'),
+  'operator!': oneOf('In', 'NotIn', 'Exists', 'DoesNotExist', 'Gt', 'Lt'),
+  values: list(text()),
+});
+const nodeSelectorTerm = object({ matchExpressions: list(requirement), matchFields: list(requirement) });
+
+const affinity = object(
+  {
+    nodeAffinity: object(
+      {
+        requiredDuringSchedulingIgnoredDuringExecution: object({
+          'nodeSelectorTerms!': list(nodeSelectorTerm, { minItems: 1 }),
+        }),
+      },
+      ['preferredDuringSchedulingIgnoredDuringExecution'],
+    ),
+  },
+  ['podAffinity', 'podAntiAffinity'],
+);
+
 const container = shared(
   'container',
   object(
@@ -120,8 +168,9 @@ const container = shared(
       stdin: bool,
       stdinOnce: bool,
       tty: bool,
+      securityContext,
     },
-    ['resizePolicy', 'restartPolicy', 'restartPolicyRules', 'securityContext', 'volumeDevices'],
+    ['resizePolicy', 'restartPolicy', 'restartPolicyRules', 'volumeDevices'],
   ),
 );
 
@@ -141,7 +190,7 @@ const fieldsToPaths = list(
 const volume = object(
   {
     'name!': dnsLabel,
-    emptyDir: object({ medium: text(), sizeLimit: quantity }),
+    emptyDir: object({ medium: text() }, ['sizeLimit']),
     hostPath: object({ 'path!': filled('a path on the host'), type: text() }),
     configMap: object({ name: text(), items: keysToPaths, defaultMode, optional: bool }),
     secret: object({ secretName: text(), items: keysToPaths, defaultMode, optional: bool }),
@@ -216,6 +265,8 @@ const podSpec: Schema = shared(
       subdomain: dnsLabel,
       hostAliases: list(object({ 'ip!': text('an IP address'), hostnames: list(text('a DNS name')) })),
       enableServiceLinks: bool,
+      securityContext: podSecurityContext,
+      affinity,
       readinessGates: list(object({ 'conditionType!': filled('the type of a condition') })),
       serviceAccountName: text(),
       serviceAccount: text(),
@@ -231,7 +282,6 @@ const podSpec: Schema = shared(
       ),
     },
     [
-      'affinity',
       'ephemeralContainers',
       'hostIPC',
       'hostPID',
@@ -248,7 +298,6 @@ const podSpec: Schema = shared(
       'runtimeClassName',
       'schedulerName',
       'schedulingGates',
-      'securityContext',
       'setHostnameAsFQDN',
       'shareProcessNamespace',
       'topologySpreadConstraints',

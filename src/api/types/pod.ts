@@ -77,6 +77,22 @@ export interface Container {
   stdin?: boolean;
   stdinOnce?: boolean;
   tty?: boolean;
+  securityContext?: SecurityContext;
+}
+
+/** Of a pod, for all its containers. */
+export interface PodSecurityContext {
+  runAsUser?: number;
+  runAsGroup?: number;
+  runAsNonRoot?: boolean;
+  supplementalGroups?: number[];
+}
+
+export interface SecurityContext extends Omit<PodSecurityContext, 'supplementalGroups'> {
+  privileged?: boolean;
+  allowPrivilegeEscalation?: boolean;
+  readOnlyRootFilesystem?: boolean;
+  capabilities?: { add?: string[]; drop?: string[] };
 }
 
 export interface KeyToPath {
@@ -126,6 +142,7 @@ export interface PodSpec {
   subdomain?: string;
   hostAliases?: { ip: string; hostnames?: string[] }[];
   enableServiceLinks?: boolean;
+  securityContext?: PodSecurityContext;
   readinessGates?: { conditionType: string }[];
   serviceAccountName?: string;
   /** Deprecated alias of serviceAccountName. */

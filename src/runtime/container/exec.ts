@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAlive } from '../../linux/processes.ts';
 import { containerDirectory, readState } from '../state.ts';
-import { ENVIRONMENT_FILE, privilegeCommand, terminalCommand } from './launch-script.ts';
+import { ENVIRONMENT_FILE, terminalCommand } from './launch-script.ts';
 import { podDirectory } from './logs.ts';
-import { capabilitiesOf, userOf } from './security.ts';
+import { privilegeCommand, privilegesOf } from './security.ts';
 
 export interface ExecRequest {
   stateDir: string;
@@ -53,17 +53,13 @@ export function execCommand(request: ExecRequest): ContainerCommand {
     throw new Error(`container "${name}" of pod "${pod}" is not running`);
   }
   const entry = ['--target', String(main.pid), '--mount', '--uts', '--ipc', '--net', '--pid', '--root', '--wd', '--'];
-  const { user, group } = userOf(state.pod, spec);
+  const privileges = privilegesOf(state.pod, spec);
   const environment = readEnvironment(containerDirectory(podDir, name));
   environment.push(...(request.environment ?? []));
   if (tty && process.env.TERM) environment.push(`TERM=${process.env.TERM}`);
-  const words = [
-    ...privilegeCommand({ user, group, capabilities: capabilitiesOf(spec) }),
-    ...['env', '-i', ...environment],
-    ...command,
-  ];
+  const words = [...privilegeCommand(privileges), ...['env', '-i', ...environment], ...command];
   const inner = tty ? terminalCommand(words) : words;
-  return { file: 'nsenter', args: [...entry, ...inner], mainPid: main.pid, uid: user ?? 0 };
+  return { file: 'nsenter', args: [...entry, ...inner], mainPid: main.pid, uid: privileges.user ?? 0 };
 }
 
 /** The environment with which the container was started. */

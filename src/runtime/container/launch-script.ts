@@ -12,6 +12,7 @@
  */
 import { dirname } from 'node:path';
 import { fstabField, quote } from '../shell.ts';
+import { type Privileges, privilegeCommand } from './security.ts';
 
 export interface BindMount {
   source: string;
@@ -39,10 +40,9 @@ export interface LaunchPlan {
   mounts: readonly BindMount[];
   workingDir: string;
   environment: ReadonlyMap<string, string>;
-  user?: number | undefined;
-  group?: number | undefined;
-  /** Capabilities to keep, without `cap_`; undefined: all. */
-  capabilities?: readonly string[] | undefined;
+  privileges: Privileges;
+  /** The root, but not the volumes in it. */
+  readOnlyRoot: boolean;
   command: readonly string[];
   /** Give it a terminal of its own as standard input and output. */
   tty?: boolean;
@@ -50,12 +50,6 @@ export interface LaunchPlan {
 
 /** Mount point of the host's root during set-up. */
 const OLD_ROOT = '.host';
-
-/** The capabilities that Docker and containerd grant by default. */
-export const DEFAULT_CAPABILITIES: readonly string[] =
-  'chown dac_override fsetid fowner mknod net_raw setgid setuid setfcap setpcap net_bind_service sys_chroot kill audit_write'.split(
-    ' ',
-  );
 
 export const SCRIPT_FILE = 'launch.sh';
 export const ENVIRONMENT_FILE = 'environment';
@@ -91,20 +85,6 @@ function bindMounts(plan: Pick<LaunchPlan, 'hidden' | 'mounts'>): string {
 /** script(1) opens a terminal from the container's own /dev/pts and copies between it and our own input and output. */
 export function terminalCommand(words: readonly string[]): string[] {
   return ['script', '-q', '-e', '-f', '-c', `exec ${words.map(quote).join(' ')}`, '/dev/null'];
-}
-
-/** Command prefix that reduces root's privileges to those of a container. */
-export function privilegeCommand(plan: Pick<LaunchPlan, 'user' | 'group' | 'capabilities'>): string[] {
-  const { user, group, capabilities } = plan;
-  const words = [
-    ...(capabilities === undefined
-      ? []
-      : ['--inh-caps=-all', `--bounding-set=${['-all', ...capabilities.map((name) => `+${name}`)].join(',')}`]),
-    ...(user === undefined && group === undefined
-      ? []
-      : [`--reuid=${user ?? 0}`, `--regid=${group ?? 0}`, '--clear-groups']),
-  ];
-  return words.length === 0 ? [] : ['setpriv', ...words, '--'];
 }
 
 function launchScript(plan: LaunchPlan): string {
@@ -143,7 +123,7 @@ mkdir -p /run/lock ${directoriesOf(plan).map(quote).join(' ')}
 cp -dR --remove-destination "/${OLD_ROOT}$D/files/." /
 ${mountLines(plan)}umount -n -l /${OLD_ROOT}
 rmdir /${OLD_ROOT}
-
+${readOnlyLines(plan)}
 # The command.
 cd ${quote(plan.workingDir)}
 ${checkLines(plan)}
@@ -185,6 +165,10 @@ function mountLines({ mounts, hidden }: LaunchPlan): string {
   return mounts.length + hidden.length === 0 ? '' : `${files.join('')}mount -n -a -T "/${OLD_ROOT}$D/volumes.fstab"\n`;
 }
 
+function readOnlyLines({ readOnlyRoot, layers }: LaunchPlan): string {
+  return readOnlyRoot ? layers.map((path) => `mount -n -o remount,bind,ro ${quote(path)}\n`).join('') : '';
+}
+
 function checkLines({ command, environment }: LaunchPlan): string {
   const program = command[0]!;
   if (program.includes('/')) {
@@ -198,7 +182,7 @@ function checkLines({ command, environment }: LaunchPlan): string {
 
 function finalCommand(plan: LaunchPlan): string[] {
   const environment = [...plan.environment].map(([name, value]) => `${name}=${value}`);
-  const words = [...privilegeCommand(plan), 'env', '-i', ...environment, ...plan.command];
+  const words = [...privilegeCommand(plan.privileges), 'env', '-i', ...environment, ...plan.command];
   return plan.tty === true ? terminalCommand(words) : words;
 }
 

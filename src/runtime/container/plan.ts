@@ -20,7 +20,7 @@ import type { CatalogueImage } from '../image/catalogue-image.ts';
 import { containerDirectory } from '../state.ts';
 import { commandOf, environmentOf } from './environment.ts';
 import type { BindMount, LaunchPlan } from './launch-script.ts';
-import { capabilitiesOf, userOf } from './security.ts';
+import { privilegesOf } from './security.ts';
 import { prepareTerminationMessage } from './termination-message.ts';
 
 /** runc's default maskedPaths and readonlyPaths, where the host has them. */
@@ -52,8 +52,8 @@ export async function planContainer(
   const { podDir, podIP, hostIP, dns, services } = facts;
   const directory = containerDirectory(podDir, container.name);
   const accounts = accountFiles(image.users);
-  const { user, group } = userOf(pod, container);
-  const home = homeOf(user ?? 0, accounts?.passwd);
+  const privileges = privilegesOf(pod, container);
+  const home = homeOf(privileges.user ?? 0, accounts?.passwd);
   const hostname = hostnameOf(pod);
   const environment = await environmentOf(pod, container, image, { podIP, hostIP, hostname, home, services }, source);
   writeFiles(join(directory, 'files'), image, {
@@ -77,9 +77,8 @@ export async function planContainer(
     mounts: [...bindMountsOf(pod, container, podDir), prepareTerminationMessage(directory, container)],
     workingDir: container.workingDir || image.workingDir || '/',
     environment,
-    user,
-    group,
-    capabilities: capabilitiesOf(container),
+    privileges,
+    readOnlyRoot: container.securityContext?.readOnlyRootFilesystem === true,
     command: commandOf(container, image, environment),
     tty: container.tty === true,
   };

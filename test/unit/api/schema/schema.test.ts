@@ -44,12 +44,45 @@ test('an unknown field is an error that proposes a similar name', () => {
 test('a Kubernetes field without effect here is a warning with its path, also deep inside', () => {
   const { errors, warnings } = validate(
     pod({
-      affinity: {},
-      containers: [container({ securityContext: {}, livenessProbe: { exec: { command: ['x'] } } })],
+      affinity: {
+        nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{}] } },
+        podAntiAffinity: {},
+      },
+      securityContext: { runAsUser: 1000, runAsNonRoot: true, supplementalGroups: [5], fsGroup: 6 },
+      volumes: [{ name: 'v', emptyDir: { sizeLimit: '1Mi' } }],
+      containers: [
+        container({
+          securityContext: {
+            runAsUser: 1000,
+            allowPrivilegeEscalation: false,
+            readOnlyRootFilesystem: true,
+            capabilities: { drop: ['ALL'] },
+            seccompProfile: { type: 'RuntimeDefault' },
+          },
+        }),
+      ],
     }),
   );
   assert.equal(errors, []);
-  assert.equal(warnings.map((w) => w.path).sort(), ['spec.affinity', 'spec.containers[0].securityContext']);
+  assert.equal(warnings.map((w) => w.path).sort(), [
+    'spec.affinity.podAntiAffinity',
+    'spec.containers[0].securityContext.seccompProfile',
+    'spec.securityContext.fsGroup',
+    'spec.volumes[0].emptyDir.sizeLimit',
+  ]);
+});
+
+test('what has no effect is checked all the same', () => {
+  const wrong = pod({
+    securityContext: { fsGroup: 'staff' },
+    containers: [container({ securityContext: { user: 1 } })],
+  });
+  assert.equal(
+    validate(wrong)
+      .errors.map(({ path }) => path)
+      .sort(),
+    ['spec.containers[0].securityContext.user', 'spec.securityContext.fsGroup'],
+  );
 });
 
 test('kinds: unknown, wrong version', () => {

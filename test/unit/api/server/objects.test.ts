@@ -95,11 +95,12 @@ test(
   'unsupported fields cause warnings; unknown ones are errors, warnings or dropped, as fieldValidation requires',
   withCluster(async ({ client }) => {
     const warnings: string[] = [];
-    const odd = pod('a', {}, { affinity: {}, containers: [{ name: 'c', image: 'x', securityContext: {} }] } as object);
+    const container = { name: 'c', image: 'x', volumeDevices: [] };
+    const odd = pod('a', {}, { schedulerName: 'mine', containers: [container] } as object);
     await client.create(odd, { onWarning: (text) => warnings.push(text) });
     assert.equal(warnings, [
-      'spec.containers[0].securityContext: this field is not supported here and has no effect',
-      'spec.affinity: this field is not supported here and has no effect',
+      'spec.containers[0].volumeDevices: this field is not supported here and has no effect',
+      'spec.schedulerName: this field is not supported here and has no effect',
     ]);
     const unknown = (name: string) =>
       ({ ...configMap(name), foo: 1, metadata: { name, bar: 2 } }) as unknown as Manifest<ConfigMap>;
