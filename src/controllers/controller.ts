@@ -17,6 +17,7 @@ import { Store } from '../api/store/store.ts';
 import { CONFIG_MAP } from '../api/types/objects.ts';
 import { makeBootstrapRoles } from './access/bootstrap-roles.ts';
 import { kubernetesServiceAddress, startKubernetesService } from './access/kubernetes-service.ts';
+import { openAuthorization } from './access/open-authorization.ts';
 import { type AccessOptions, prepareAccess } from './access/secure-access.ts';
 import { startServiceAccounts } from './access/service-accounts.ts';
 import { ServiceAccountTokens } from './access/tokens.ts';
@@ -124,6 +125,7 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
     Node: new NodeAdmission(store, pods, ranges.pod),
     Namespace: namespaceAdmission,
     Job: jobAdmission,
+    ...(rbac === undefined && openAuthorization),
   };
   const registry = new Registry(store, admissions, (...write) => quotas.check(...write));
   const cluster = makeCluster(store, registry, log);

@@ -38,6 +38,8 @@ export interface Admission<T extends KubeObject = KubeObject> {
   prepare?(object: T, old: T | undefined): T;
   /** The last step before storing: allocates, or throws ApiError. Must have no side effects. */
   admit?(object: T, old: T | undefined, subresource: 'status' | undefined): T;
+  /** Warnings for whoever writes the object, besides those of its fields. */
+  warn?(object: T): FieldWarning[];
   /** Throws ApiError if the object may not be deleted. */
   checkDelete?(object: T): void;
 }
@@ -302,7 +304,7 @@ export class Registry {
     const admission = this.admissions[resource.key] as Admission | undefined;
     const object = admission?.prepare?.(defaulted, old) ?? defaulted;
     this.refuse(resource, name, [...checkRules(object), ...(old ? checkUpdate(object, old) : [])]);
-    return { object, warnings: schema.warnings };
+    return { object, warnings: [...schema.warnings, ...(admission?.warn?.(object) ?? [])] };
   }
 
   private admit(

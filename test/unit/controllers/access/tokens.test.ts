@@ -210,4 +210,42 @@ test(
   ),
 );
 
+const rbacObject = (kind: string) => {
+  const apiVersion = 'rbac.authorization.k8s.io/v1';
+  const roleRef = { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'warned' };
+  const object = { apiVersion, kind, metadata: { name: 'warned' } };
+  return (kind.endsWith('Binding') ? { ...object, roleRef } : object) as unknown as Manifest<KubeObject>;
+};
+
+/** The warnings that the API sends with a new object of each kind of RBAC. */
+async function rbacWarnings({ client }: TestCluster): Promise<string[]> {
+  const warnings: string[] = [];
+  for (const kind of ['Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding']) {
+    await client.create(rbacObject(kind), { onWarning: (text) => warnings.push(text) });
+  }
+  return warnings;
+}
+
+test(
+  'with --authorization open, roles and bindings are stored with one and the same warning',
+  withCluster(async (cluster) => {
+    const warnings = await rbacWarnings(cluster);
+    assert.is(warnings.length, 4);
+    assert.equal(
+      [...new Set(warnings)],
+      ['roles and bindings have no effect in this cluster: it was started with --authorization open'],
+    );
+  }),
+);
+
+test(
+  'with --authorization rbac, roles and bindings act, and no warning says otherwise',
+  withCluster(
+    async (cluster) => {
+      assert.equal(await rbacWarnings(cluster), []);
+    },
+    { access: { authorization: 'rbac' } },
+  ),
+);
+
 test.run();
