@@ -32,6 +32,11 @@ import { PortEmitter } from './port-emitter.ts';
 const BUDGET = 64;
 /** The same in bytes: a super-packet takes as much time as dozens of small frames, and delays the frames behind it. */
 const BUDGET_BYTES = 128 * 1024;
+/**
+ * The same in frames sent: one frame may be cut into hundreds (stages/offload.ts), each with a system call of its own. More
+ * than BUDGET_BYTES are cut into at usual sizes.
+ */
+const BUDGET_SENT = 256;
 /** Ready ports taken from one epoll_wait, before the clock is read again. */
 const MAX_READY = 64;
 /** epoll key of the wake-up eventfd; ports use their index. */
@@ -184,17 +189,18 @@ export class Forwarder {
   }
 
   /**
-   * Read up to BUDGET frames or BUDGET_BYTES from one port. When frames arrive one at a time, only one is read: epoll
+   * Read up to BUDGET frames or BUDGET_BYTES from one port, or until BUDGET_SENT frames were sent. When frames arrive one at a time, only one is read: epoll
    * reports whether there is another, and a read that finds the device empty costs a system call.
    */
   private drain(index: number, nowMs: number): void {
     const port = this.emitter.ports[index];
     if (!port) return;
-    const { pkt, dataplane } = this;
+    const { pkt, dataplane, emitter } = this;
     const budget = port.lastBatch === 1 && this.poll.waited ? 1 : BUDGET;
+    const sentBefore = emitter.sent;
     let bytes = BUDGET_BYTES;
     let n = 0;
-    for (; n < budget && bytes > 0; n++) {
+    for (; n < budget && bytes > 0 && ((emitter.sent - sentBefore) | 0) < BUDGET_SENT; n++) {
       const result = port.read(pkt);
       if (result === Read.FRAME) {
         bytes -= pkt.end - pkt.start;

@@ -9,8 +9,11 @@ import { type Port, Write } from '../devices/port.ts';
 export class PortEmitter implements Emitter {
   readonly ports: (Port | undefined)[] = [];
   dataplane: Dataplane | undefined;
+  /** Frames that the pipeline has sent; wraps. */
+  sent = 0;
 
   emit(pkt: Packet): void {
+    this.sent = (this.sent + 1) | 0;
     const port = this.ports[pkt.outPort];
     const result = port === undefined ? Write.DOWN : port.write(pkt);
     if (result === Write.SENT || this.dataplane === undefined) return;

@@ -2,6 +2,7 @@
 import koffi from 'koffi';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Dataplane } from '../../../native-free-dataplane/dataplane.ts';
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
 import { Verdict } from '../../../native-free-dataplane/verdicts.ts';
 import { openNodeTables } from '../../../src/agent/tables.ts';
@@ -31,7 +32,7 @@ const SMALL = 60;
 /**
  * Frames waiting at each port when the loop starts, by size in bytes. @returns the ports in the order of their turns
  */
-function turns(waiting: readonly (readonly number[])[]): number[] {
+function turns(waiting: readonly (readonly number[])[], pieces = 1): number[] {
   const name = `test-forwarder-${process.pid}`;
   const tables = openNodeTables({ nodeName: name, workers: 1, maxConntrack: 1024, nowMs: monotonicMs() });
   const control = openShared(memoryNames(name).control, { bytes: controlBytes(1), create: true });
@@ -51,8 +52,9 @@ function turns(waiting: readonly (readonly number[])[]): number[] {
   const seen: number[] = [];
   const stages = {
     tick: () => 1000,
-    processFrame(pkt: Packet): Verdict {
+    processFrame(pkt: Packet, { emitter }: Dataplane): Verdict {
       seen.push(pkt.inPort);
+      if (pkt.inPort === 1) for (let i = 0; i < pieces; i++) emitter.emit(pkt);
       if (seen.length === all) words[controlAt(0, ControlWord.STOP)] = 1;
       return Verdict.SENT;
     },
@@ -89,6 +91,10 @@ test('a port full of super-packets yields to another after 128 KiB', () => {
 
 test('a port full of small frames yields after 64 of them', () => {
   assert.equal(turns([many(100, SMALL), [SMALL]]), [...many(64, 1), 2, ...many(36, 1)]);
+});
+
+test('a port whose frames are cut into hundreds yields after 256 frames sent', () => {
+  assert.equal(turns([many(6, SMALL), [SMALL]], 100), [1, 1, 1, 2, 1, 1, 1]);
 });
 
 test.run();
