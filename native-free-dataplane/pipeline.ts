@@ -103,6 +103,8 @@ export function processFrame(pkt: Packet, dp: Dataplane, nowMs: number): Verdict
 export function tick(dp: Dataplane, nowMs: number): number {
   dp.nowMs = nowMs;
   expireRecords(dp.conntrack, dp.worker, nowMs);
+  const { unanswered } = dp.conntrack;
+  for (; unanswered[0] > 0; unanswered[0]--) countVerdict(dp.counters, Verdict.PING_UNANSWERED);
   expireFollower(dp.conntrack, nowMs);
   expireHeld(dp);
   return isBehind(dp.conntrack, dp.worker, nowMs) ? 1 : 1000;

@@ -19,7 +19,8 @@ import { IcmpError } from './wire/icmp-error.ts';
  * - answered: the packet ends here and its sender gets the row's reply.
  * - held: a copy waits for another packet. Never counted; the copy is counted when it is released or given up.
  * - dropped: the packet ends here and its sender gets no reply.
- * - lost: counted in addition to the packet's verdict, if a device did not accept the frame that the pipeline sent.
+ * - lost: counted in addition to the packet's verdict, if a device did not accept the frame that the pipeline sent, or if the
+ *   packet was a ping to the outside that was not answered.
  */
 export type VerdictClass = 'go-on' | 'forwarded' | 'delivered' | 'answered' | 'held' | 'dropped' | 'lost';
 
@@ -779,6 +780,14 @@ export const Verdict = {
     advice:
       'Late errors about segments that were sent again: harmless. Many: somebody guesses connections to slow down.',
   }) as 96,
+  PING_UNANSWERED: row(99, {
+    name: 'ping-unanswered',
+    class: 'lost',
+    sentence: 'A ping of a pod to the outside that was not answered within 30 s, or only by an ICMP error.',
+    source: 'RFC 792, linux net.netfilter.nf_conntrack_icmp_timeout',
+    advice:
+      'The host does not answer pings, or something on the way drops them: capture at the node, `ping` from the node itself.',
+  }) as 99,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 

@@ -13,7 +13,7 @@
  * record.ts. No function here holds two locks at a time, and none is called with a lock held.
  */
 
-import { PROTOCOL_TCP } from '../protocols.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../protocols.ts';
 import { MAX_WORKERS } from '../shared/layout.ts';
 import { lock, releaseAll, unlock } from '../shared/spin-lock.ts';
 import { type Conntrack, Rec, recordAt, StateWord, Status, WHEEL_SLOTS, WHEEL_TICK_SHIFT } from './record.ts';
@@ -147,6 +147,7 @@ export function expireRecords(table: Conntrack, worker: number, nowMs: number): 
       if ((words[at + Rec.META] & Status.DEAD) !== 0) {
         freeRecord(table, record, worker, nowMs);
       } else if (((words[at + Rec.EXPIRES] - (nowMs | 0)) | 0) <= 0) {
+        noteUnanswered(table, at);
         removeRecord(table, record);
         freeRecord(table, record, worker, nowMs);
         ended++;
@@ -162,6 +163,14 @@ export function expireRecords(table: Conntrack, worker: number, nowMs: number): 
   }
   state[wheelPosition(worker)] = position;
   return ended;
+}
+
+/** A ping that leaves the node ends as sent, and nothing tells whether it came back: an expired query does. */
+function noteUnanswered({ words, unanswered }: Conntrack, at: number): void {
+  const meta = words[at + Rec.META];
+  if (((meta >>> 16) & 0xff) !== PROTOCOL_ICMP || (meta & Status.SNAT) === 0) return;
+  const missing = (words[at + Rec.PACKETS_ORIGINAL] - words[at + Rec.PACKETS_REPLY]) | 0;
+  if (missing > 0) unanswered[0] += missing;
 }
 
 /** Did expireRecords run out of budget with records still due? Then call it again soon, not at the next tick. */

@@ -184,6 +184,8 @@ export interface Conntrack {
   readonly key: Int32Array;
   /** Reference of the existing entry that the last insert ran into; private to this thread. */
   readonly found: Int32Array;
+  /** Masqueraded pings without a reply that expired since they were last counted (lifetime.ts); private to this thread. */
+  readonly unanswered: Int32Array;
 }
 
 interface Shape {
@@ -252,6 +254,7 @@ function open(buffer: ArrayBuffer, addressWords: number, max: number, workers: n
     recordsAt: shape.recordsAt,
     key: new Int32Array(2 * addressWords + 2),
     found: new Int32Array(1),
+    unanswered: new Int32Array(1),
   };
 }
 

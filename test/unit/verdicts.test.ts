@@ -17,7 +17,7 @@ import { icmpErrorCode, icmpErrorType } from '../../native-free-dataplane/wire/i
 import { Write } from '../../src/devices/port.ts';
 import { PortEmitter } from '../../src/worker/port-emitter.ts';
 import { ROOT } from '../lib/cluster.ts';
-import type { TestNode } from '../lib/test-node.ts';
+import { TestNode } from '../lib/test-node.ts';
 import { nodeOf, VERDICT_PACKETS, type VerdictPacket } from '../lib/verdict-packets.ts';
 
 const verdicts = Object.entries(Verdict);
@@ -98,8 +98,8 @@ test('every verdict is returned: by name, or as the fallback of an answered one,
   }
 });
 
-/** Neither has a packet of the pipeline: the first is not final, the others are counted by the worker (below). */
-const WITHOUT_PACKET = new Set(['go-on', 'write-failed', 'write-queue-full', 'device-closed']);
+/** None has a packet of the pipeline: the first is not final, the others are counted by the worker, or later (below). */
+const WITHOUT_PACKET = new Set(['go-on', 'write-failed', 'write-queue-full', 'device-closed', 'ping-unanswered']);
 
 test('every verdict has a packet in this test', () => {
   const covered = new Set(VERDICT_PACKETS.map(({ verdict }) => verdict));
@@ -210,8 +210,24 @@ test('a frame that a device does not accept is counted as lost, in addition to i
       .filter((row) => row.class === 'lost')
       .map(({ name }) => name)
       .sort(),
-    Object.keys(moved).sort(),
+    [...Object.keys(moved), 'ping-unanswered'].sort(),
   );
+});
+
+test('pings to the outside that were not answered count when they expire, each of them; others do not', () => {
+  const n = new TestNode().pod('a', '10.244.1.2').pod('b', '10.244.1.3');
+  const ping = (to: string, id: number): void => {
+    n.receive('a', `icmp 10.244.1.2 > ${to} echo-request id ${id} seq 1`);
+  };
+  for (let i = 0; i < 3; i++) ping('203.0.113.9', 7);
+  n.receive('host', 'icmp 203.0.113.9 > 172.18.0.11 echo-reply id 7 seq 1');
+  ping('203.0.113.8', 7);
+  ping('10.244.1.3', 8);
+  n.advance(20_000);
+  n.countersMoved();
+  n.advance(30_000);
+  assert.equal(n.countersMoved(), { 'ping-unanswered': 3 });
+  assert.is(n.flows, 0);
 });
 
 test.run();
