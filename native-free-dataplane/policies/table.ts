@@ -48,6 +48,8 @@ export const ImageWord = {
   /** Port of the node's own name server, which stands for the pods of kube-dns; 0: there is none. */
   DNS_PORT: 7,
   DNS_IDENTITY: 8,
+  /** Words that the image takes, these included. */
+  SIZE: 9,
 } as const;
 export const IMAGE_HEAD_WORDS = 16;
 
@@ -128,6 +130,12 @@ export function activeImage({ words }: PolicyTable): number {
 /** First word of the image with this sequence number. */
 export function imageAt({ halfWords }: PolicyTable, sequence: number): number {
   return HEADER_WORDS + (sequence & 1) * halfWords;
+}
+
+/** Bytes that the image in use takes; 0 if there is no policy. */
+export function activeImageBytes(table: PolicyTable): number {
+  const sequence = activeImage(table);
+  return sequence === 0 ? 0 : table.words[imageAt(table, sequence) + ImageWord.SIZE] * 4;
 }
 
 /** First word of the image that is not in use, for the writer. */

@@ -62,6 +62,7 @@ export function writePolicies(table: PolicyTable, contents: PolicyContents): voi
   words[image + ImageWord.RANGES] = rangesAt;
   words[image + ImageWord.DNS_PORT] = dns?.port ?? 0;
   words[image + ImageWord.DNS_IDENTITY] = dns?.identity ?? 0;
+  words[image + ImageWord.SIZE] = needed;
   for (const pod of pods) writePod(table, image + IMAGE_HEAD_WORDS, podSlots - 1, pod);
   for (const [i, { first, identity }] of intervals.entries()) {
     const at = image + intervalsAt + i * INTERVAL_WORDS;

@@ -123,3 +123,16 @@ export function portTotals(counters: Counters, port: number, worker?: number): P
   });
   return totals;
 }
+
+/** Traffic of one worker over all ports. */
+export function workerTotals(counters: Counters, worker: number): PortTotals {
+  const totals: PortTotals = { framesIn: 0, bytesIn: 0, framesOut: 0, bytesOut: 0 };
+  const block = counters.blocks[worker];
+  for (let at = MAX_VERDICTS; at < block.length; at += PORT_DOUBLES) {
+    totals.framesIn += block[at];
+    totals.bytesIn += block[at + 1];
+    totals.framesOut += block[at + 2];
+    totals.bytesOut += block[at + 3];
+  }
+  return totals;
+}

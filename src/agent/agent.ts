@@ -16,6 +16,9 @@ import { DNS_PORT } from '../api/cluster-options.ts';
 import type { Pod } from '../api/types/objects.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { OffloadLevel } from '../linux/tap.ts';
+import { exposeMetrics, openMetrics } from '../observe/metrics/exposition.ts';
+import { addNodeMetrics } from '../observe/metrics/node-metrics.ts';
+import { ProxyMetrics } from '../observe/metrics/proxy-metrics.ts';
 import { memoryNames } from '../shm-names.ts';
 import { PortExhaustion } from './connections/port-exhaustion.ts';
 import { CONNTRACK_OPTIONS, writeConntrackSettings } from './connections/settings.ts';
@@ -136,12 +139,21 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const follower = new RoutingFollower({ host, sync, config, onChange: () => repair.check(), log });
   await parts.start("the node's routes", follower);
 
+  const metrics = openMetrics();
+  addNodeMetrics(metrics, {
+    tables,
+    forwarding: () => pool.isHealthy(),
+    workers: () => pool.states(),
+    overlay: () => ({ mode: config.overlay, tunnelOffload: host.tap.tunnelOffload, mtu: live.current.podMtu }),
+  });
   const services = new NodeServices({
     config: live,
     tables,
     host,
     forwarding: () => pool.isHealthy(),
     beforeNodePort: () => portsInUse.update(),
+    metrics: new ProxyMetrics(metrics),
+    expose: exposeMetrics(metrics),
     onTrouble: (namespace, name, message) => {
       const service = watch.service(namespace, name);
       if (service) recordEvent(service, 'Warning', 'NotServed', message);

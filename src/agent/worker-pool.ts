@@ -13,7 +13,14 @@ import { monotonicMs } from '../linux/clock.ts';
 import { close, eventfd, mapPrivate, SystemError, write } from '../linux/ffi.ts';
 import { openShared } from '../linux/shm.ts';
 import { unlinkShared } from '../linux/shm-files.ts';
-import { ControlWord, controlAt, controlBytes, createControl, ThreadState } from '../worker/control.ts';
+import {
+  ControlWord,
+  controlAt,
+  controlBytes,
+  createControl,
+  THREAD_STATE_NAMES,
+  ThreadState,
+} from '../worker/control.ts';
 import type { NumberedChange, PortChange, PortOfWorker, TunnelOfWorker, WorkerTask } from '../worker/messages.ts';
 
 const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
@@ -113,6 +120,14 @@ export class WorkerPool {
   /** ThreadState of a worker. */
   state(worker: number): number {
     return Atomics.load(this.control, controlAt(worker, ControlWord.STATE));
+  }
+
+  /** State and restarts of all workers. */
+  states(): { state: string; restarts: number }[] {
+    return this.threads.map((_, worker) => ({
+      state: THREAD_STATE_NAMES[this.state(worker)] ?? 'absent',
+      restarts: this.control[controlAt(worker, ControlWord.RESTARTS)] ?? 0,
+    }));
   }
 
   /** Are all workers forwarding? */

@@ -13,6 +13,8 @@ export interface Cluster {
   log: (line: string) => void;
   /** Makes a work queue; failures are logged and retried. */
   queue: (name: string, work: (key: string) => void) => WorkQueue;
+  /** All queues so far. Several may have the same name. */
+  queues: () => readonly { readonly name: string; readonly queue: WorkQueue }[];
   /** Records an Event about `object`; a repeated one increments the count. */
   event: (object: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string) => void;
   /** The same for one component: named as the source of its events; `manager` is the program that owns its writes. */
@@ -24,7 +26,7 @@ export interface Cluster {
 const MANAGER = 'kube-controller-manager';
 
 export function makeCluster(store: Store, registry: Registry, log: (line: string) => void): Cluster {
-  const queues: WorkQueue[] = [];
+  const queues: { name: string; queue: WorkQueue }[] = [];
   const events = new EventRecorder(store);
   const of = (component: string, writer: Registry): Cluster => ({
     store,
@@ -32,9 +34,10 @@ export function makeCluster(store: Store, registry: Registry, log: (line: string
     log,
     queue: (name, work) => {
       const queue = new WorkQueue(work, (key, error) => log(`${name}: ${key}: ${error.message}`));
-      queues.push(queue);
+      queues.push({ name, queue });
       return queue;
     },
+    queues: () => queues,
     event: (object, type, reason, message) => {
       try {
         events.record({ registry: writer, component }, object, type, reason, message);
@@ -44,7 +47,7 @@ export function makeCluster(store: Store, registry: Registry, log: (line: string
     },
     as: (name, manager = MANAGER) => of(name, registry.as(manager)),
     close: () => {
-      for (const queue of queues) queue.close();
+      for (const { queue } of queues) queue.close();
     },
   });
   return of(MANAGER, registry.as(MANAGER));

@@ -9,12 +9,14 @@ import { Rbac } from '../api/access/rbac.ts';
 import { agentSocketPath } from '../api/agent-socket.ts';
 import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../api/cluster-options.ts';
 import { AgentUsage, type UsageSource } from '../api/metrics/usage.ts';
-import { resourceOfKind } from '../api/resources.ts';
+import { RESOURCES, resourceOfKind } from '../api/resources.ts';
 import { claimSocket, startApiServer } from '../api/server/server.ts';
 import { lockDirectory } from '../api/store/directory-lock.ts';
 import { type Admissions, Registry } from '../api/store/registry.ts';
 import { Store } from '../api/store/store.ts';
 import { CONFIG_MAP } from '../api/types/objects.ts';
+import { ApiMetrics, type QueueCounts } from '../observe/metrics/api-metrics.ts';
+import { exposeMetrics, openMetrics } from '../observe/metrics/exposition.ts';
 import { makeBootstrapRoles } from './access/bootstrap-roles.ts';
 import { kubernetesServiceAddress, startKubernetesService } from './access/kubernetes-service.ts';
 import { openAuthorization } from './access/open-authorization.ts';
@@ -158,8 +160,22 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   const usage = given.usage ?? new AgentUsage(store, agentSocket);
   const autoscalers = startAutoscalers(cluster.as('horizontal-pod-autoscaler'), usage);
   const lifecycle = startNodeLifecycle(cluster.as('node-controller'), pods, given.nodeSilenceMs);
+  const metrics = openMetrics();
+  const requests = new ApiMetrics(metrics, {
+    objects: () => [
+      ...RESOURCES.map(({ plural, key }): [string, number] => [plural, store.list(key).length]),
+      ...registry.kinds
+        .kinds()
+        .map(({ plural, group, key }): [string, number] => [`${plural}.${group}`, store.list(key).length]),
+    ],
+    queues: () => queueCounts(cluster),
+  });
   const server = await startApiServer(registry, {
     socketPath,
+    observer: {
+      answered: (request, seconds) => requests.answered(request, seconds),
+      expose: exposeMetrics(metrics),
+    },
     ...(access && { secure: access.secure }),
     ...(given.insecure && { insecure: given.insecure }),
     ...(tokens && { tokens }),
@@ -193,4 +209,20 @@ function publishOptions({ store, registry }: Cluster, options: ClusterOptions): 
   if (old !== undefined) registry.write({ ...old, data }, old);
   else
     registry.create(resource, namespace, { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data });
+}
+
+/** Queues of the same name (one for each node, say) are added up. */
+function queueCounts(cluster: Cluster): QueueCounts[] {
+  const counts = new Map<string, QueueCounts>();
+  for (const { name, queue } of cluster.queues()) {
+    const { depth, added, retried } = queue.counts;
+    const before = counts.get(name) ?? { depth: 0, added: 0, retried: 0 };
+    counts.set(name, {
+      name,
+      depth: before.depth + depth,
+      added: before.added + added,
+      retried: before.retried + retried,
+    });
+  }
+  return [...counts.values()];
 }

@@ -43,6 +43,8 @@ export class WorkQueue {
   private readonly later = new Map<string, { dueMs: number; timer: unknown }>();
   private scheduled = false;
   private closed = false;
+  private addedKeys = 0;
+  private retriedKeys = 0;
 
   /**
    * @param work processes a key, synchronously, from the current state of the store
@@ -54,8 +56,14 @@ export class WorkQueue {
     this.clock = clock;
   }
 
+  /** Keys waiting now, and added and retried so far. */
+  get counts(): { depth: number; added: number; retried: number } {
+    return { depth: this.keys.size, added: this.addedKeys, retried: this.retriedKeys };
+  }
+
   add(key: string): void {
     if (this.closed) return;
+    if (!this.keys.has(key)) this.addedKeys++;
     this.keys.add(key);
     this.schedule();
   }
@@ -111,6 +119,7 @@ export class WorkQueue {
 
   private retry(key: string, error: Error): void {
     this.failed(key, error);
+    this.retriedKeys++;
     const failures = this.failures.get(key) ?? 0;
     this.failures.set(key, failures + 1);
     this.addAfter(key, Math.min(FIRST_RETRY_MS * 2 ** failures, MAX_RETRY_MS));

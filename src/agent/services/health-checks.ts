@@ -1,17 +1,19 @@
 /**
  * HTTP ports of a node for load balancers and monitors, as kube-proxy serves them: a health-check port for each Service
- * with `externalTrafficPolicy: Local`, and the proxy's own /healthz, /livez and /proxyMode.
+ * with `externalTrafficPolicy: Local`, and the proxy's own /healthz, /livez, /proxyMode and /metrics.
  *
  * Read before editing: kubernetes pkg/proxy/healthcheck/service_health.go and proxy_health.go.
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { limitConnections } from '../../net/connection-limits.ts';
+import type { Expose } from '../../observe/metrics/exposition.ts';
 import type { HealthCheck } from './service-sync.ts';
 
 /** kube-proxy's --healthz-bind-address and --metrics-bind-address. */
 const HEALTHZ_PORT = 10256;
 const METRICS_PORT = 10249;
 const LOOPBACK = '127.0.0.1';
+const TEXT = 'text/plain; charset=utf-8';
 /**
  * Load balancers and monitors hold a handful of connections each; more than this, from one client or in total, would
  * use up the descriptors that the agent needs for the node's pods.
@@ -31,6 +33,8 @@ export interface HealthChecksOptions {
   readonly healthy: () => boolean;
   /** Is this node being deleted? Load balancers should send it no new connections then (KEP-3836). */
   readonly leaving: () => boolean;
+  /** The text of /metrics. */
+  readonly metrics: Expose;
   readonly log: (line: string) => void;
 }
 
@@ -52,7 +56,7 @@ export class HealthChecks {
     this.options = options;
     this.own = [
       this.serve(HEALTHZ_PORT, '0.0.0.0', (request, response) => this.answerHealthz(request, response)),
-      this.serve(METRICS_PORT, LOOPBACK, answerProxyMode),
+      this.serve(METRICS_PORT, LOOPBACK, (request, response) => void this.answerMetrics(request, response)),
     ];
   }
 
@@ -144,11 +148,20 @@ export class HealthChecks {
     if (path === '/livez') answerJson(request, response, alive ? 200 : 503, body);
     else answerJson(request, response, alive && nodeEligible ? 200 : 503, { ...body, nodeEligible });
   }
-}
 
-function answerProxyMode(request: IncomingMessage, response: ServerResponse): void {
-  if (pathOf(request) !== '/proxyMode') answerNotFound(response);
-  else response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' }).end('dataplane');
+  private async answerMetrics(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = pathOf(request);
+    if (path === '/proxyMode') {
+      response.writeHead(200, { 'content-type': TEXT }).end('dataplane');
+    } else if (path === '/metrics') {
+      try {
+        const { type, text } = await this.options.metrics();
+        response.writeHead(200, { 'content-type': type }).end(text);
+      } catch (error) {
+        response.writeHead(500, { 'content-type': TEXT }).end(`${(error as Error).message}\n`);
+      }
+    } else answerNotFound(response);
+  }
 }
 
 function answerJson(request: IncomingMessage, response: ServerResponse, status: number, body: object): void {
@@ -158,7 +171,7 @@ function answerJson(request: IncomingMessage, response: ServerResponse, status: 
 }
 
 function answerNotFound(response: ServerResponse): void {
-  response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end('404 page not found\n');
+  response.writeHead(404, { 'content-type': TEXT }).end('404 page not found\n');
 }
 
 /** Path of a request, without its query. */

@@ -7,6 +7,8 @@ import { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts
 import type { EndpointSlice, Pod, Service } from '../../api/types/objects.ts';
 import type { Place } from '../../compile/endpoint-sets.ts';
 import { monotonicMs } from '../../linux/clock.ts';
+import type { Expose } from '../../observe/metrics/exposition.ts';
+import type { ChangeKind, ProxyMetrics } from '../../observe/metrics/proxy-metrics.ts';
 import type { LiveConfig, NodeConfig } from '../config.ts';
 import type { RemovedEndpoint } from '../connections/ended.ts';
 import { flushEndpoints } from '../connections/flush.ts';
@@ -32,6 +34,8 @@ export interface NodeServicesOptions {
   readonly onTrouble: (namespace: string, name: string, message: string) => void;
   /** Called if not all host ports of a pod are served. */
   readonly onPodTrouble: (pod: Pod, message: string) => void;
+  readonly metrics: ProxyMetrics;
+  readonly expose: Expose;
   readonly log: (line: string) => void;
 }
 
@@ -75,11 +79,12 @@ export class NodeServices implements Part {
 
   /** Start answering health checks; no service is applied before `applyAll`. */
   start(): void {
-    const { config, forwarding, log } = this.options;
+    const { config, forwarding, expose, log } = this.options;
     this.health = new HealthChecks({
       checks: () => this.sync.healthChecks(),
       healthy: () => this.inForce && forwarding(),
       leaving: () => config.current.leaving,
+      metrics: expose,
       log,
     });
   }
@@ -87,23 +92,20 @@ export class NodeServices implements Part {
   setService(service: Service): void {
     // A node's own connection may have the port that becomes a NodePort now (stages/service.ts).
     if (this.inForce && service.spec.ports?.some(({ nodePort }) => nodePort)) this.options.beforeNodePort();
-    this.sync.setService(service);
-    this.refreshHealth();
+    this.change('service', () => this.sync.setService(service));
   }
 
   removeService(service: Service): void {
-    this.sync.removeService(service);
-    this.refreshHealth();
+    this.change('service', () => this.sync.removeService(service));
   }
 
   setSlice(slice: EndpointSlice, old?: EndpointSlice): void {
-    this.sync.setSlice(slice, old);
-    this.refreshHealth();
+    this.change('endpoint', () => this.sync.setSlice(slice, old));
+    if (this.inForce) this.options.metrics.programmed(slice.metadata.annotations);
   }
 
   removeSlice(slice: EndpointSlice): void {
-    this.sync.removeSlice(slice);
-    this.refreshHealth();
+    this.change('endpoint', () => this.sync.removeSlice(slice));
   }
 
   /** Apply the host ports of this node's pods, given all of them. Does nothing before `applyAll`. */
@@ -121,7 +123,7 @@ export class NodeServices implements Part {
    * balanced to removed endpoints.
    */
   applyAll(pods: readonly Pod[]): void {
-    this.sync.begin();
+    this.options.metrics.sync(() => this.sync.begin());
     this.hostPorts.setPods(pods);
     this.route(this.sync.routedAddresses());
     // Also without any, to remove rules of a previous agent.
@@ -135,6 +137,15 @@ export class NodeServices implements Part {
 
   close(): void {
     this.health?.close();
+  }
+
+  /** Apply a change; before `applyAll` it is only remembered. */
+  private change(kind: ChangeKind, apply: () => void): void {
+    const { metrics } = this.options;
+    metrics.queued(kind);
+    if (this.inForce) metrics.sync(apply);
+    else apply();
+    this.refreshHealth();
   }
 
   private refreshHealth(): void {
@@ -161,8 +172,9 @@ export class NodeServices implements Part {
     hasNodePorts(this.options.tables.node, Int32Array.of(0, 0, 0xffff, address));
 
   private end(removed: readonly RemovedEndpoint[]): void {
-    const { tables, log } = this.options;
+    const { tables, metrics, log } = this.options;
     const ended = flushEndpoints(tables.conntrack, removed, this.isNodePortAddress);
+    metrics.ended(ended);
     if (ended > 0) log(`${ended} connections to removed endpoints were ended`);
   }
 }

@@ -22,9 +22,10 @@ import { ROOT_USER, type User } from '../access/user.ts';
 import { ApiError, forbiddenAction, internalError, noSuchPath } from '../errors.ts';
 import { AgentUsage, type UsageSource } from '../metrics/usage.ts';
 import type { Registry } from '../store/registry.ts';
-import { replyJson } from './call.ts';
+import { replyJson, replyText } from './call.ts';
 import { Exchange } from './exchange.ts';
 import { type AgentSocket, PodProxy } from './pod-proxy.ts';
+import { observeRequest, type RequestObserver } from './request-observer.ts';
 import { serveMetrics } from './resource-metrics.ts';
 import { Reviews } from './reviews.ts';
 import { upgradeToWatch } from './watch-upgrade.ts';
@@ -55,6 +56,8 @@ export interface ApiServerOptions {
   usage?: UsageSource;
   /** How to reach the nodes' agents, for logs, exec and the like. */
   agentSocket?: AgentSocket;
+  /** Counts requests, and has the text of /metrics. */
+  observer?: RequestObserver;
 }
 
 export interface ApiServer {
@@ -98,7 +101,7 @@ export async function startApiServer(registry: Registry, options: ApiServerOptio
   await claimSocket(options.socketPath);
   const streams = new Set<() => void>();
   const authorize = options.authorize ?? authorizer();
-  const { tokens, rulesOf = rulesWithoutRbac } = options;
+  const { tokens, rulesOf = rulesWithoutRbac, observer } = options;
   const reviews = new Reviews({ store: registry.store, authorize, rulesOf, tokens });
   const proxy = new PodProxy(registry.store, options.agentSocket ?? (() => undefined));
   const usage = options.usage ?? new AgentUsage(registry.store, () => undefined);
@@ -115,10 +118,15 @@ export async function startApiServer(registry: Registry, options: ApiServerOptio
   };
   const handlers = (door: Door): Handlers => ({
     async request(request, response) {
+      if (observer !== undefined) observeRequest(observer, registry.kinds, request, response);
       try {
         const user = check(request, await identify[door](request));
         if (proxy.serve(request, response) || (await reviews.serve(request, response, user))) return;
         if (await serveMetrics(request, response, usage)) return;
+        if (observer !== undefined && request.method === 'GET' && request.url?.split('?', 1)[0] === '/metrics') {
+          const { type, text } = await observer.expose();
+          return replyText(response, 200, text, type);
+        }
         const document = request.method === 'GET' ? reviews.document(request.url ?? '') : undefined;
         if (document !== undefined) replyJson(response, 200, JSON.stringify(document));
         else new Exchange(registry, streams, request, response).run();

@@ -236,6 +236,8 @@ export const WellKnown = {
   MANAGED_BY: 'endpointslice.kubernetes.io/managed-by',
   SKIP_MIRROR: 'endpointslice.kubernetes.io/skip-mirror',
   OVER_CAPACITY: 'endpoints.kubernetes.io/over-capacity',
+  /** When the change that an EndpointSlice reflects happened. */
+  TRIGGER_TIME: 'endpoints.kubernetes.io/last-change-trigger-time',
   ZONE: 'topology.kubernetes.io/zone',
   REGION: 'topology.kubernetes.io/region',
   HOSTNAME: 'kubernetes.io/hostname',

@@ -1,14 +1,14 @@
 /** The data of `dataplane status`, from the API, the agents' files and the shared tables. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { attachCounters, portTotals } from '../../../native-free-dataplane/shared/counters.ts';
-import { isFailure, VERDICTS } from '../../../native-free-dataplane/verdicts.ts';
+import { attachCounters, portTotals, workerTotals } from '../../../native-free-dataplane/shared/counters.ts';
 import { ApiClient } from '../../api/client/client.ts';
 import type { NodeObject } from '../../api/types/objects.ts';
 import { whyNotReady } from '../../cluster/readiness.ts';
 import { API_SOCKET, type ClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import { isAlive, type ProcessMark } from '../../linux/processes.ts';
 import { openShared } from '../../linux/shm.ts';
+import { failuresOf } from '../../observe/failures.ts';
 import { memoryName } from '../../shm-names.ts';
 import { attachControl, ControlWord, controlAt, THREAD_STATE_NAMES } from '../../worker/control.ts';
 import { countFlows, nodesWithFlows } from './conntrack.ts';
@@ -113,13 +113,7 @@ function readCounters(node: string, workers: number): Pick<NodeStatus, 'workers'
       if (port === 0 || totals.framesIn + totals.framesOut > 0) devices.push({ port, ...totals });
     }
     const status = Array.from({ length: Math.min(workers, counters.workers) }, (_, id): WorkerStatus => {
-      let framesIn = 0;
-      let framesOut = 0;
-      for (const { port } of devices) {
-        const totals = portTotals(counters, port, id);
-        framesIn += totals.framesIn;
-        framesOut += totals.framesOut;
-      }
+      const { framesIn, framesOut } = workerTotals(counters, id);
       const state = words?.[controlAt(id, ControlWord.STATE)] ?? 0;
       return {
         id,
@@ -127,7 +121,7 @@ function readCounters(node: string, workers: number): Pick<NodeStatus, 'workers'
         restarts: words?.[controlAt(id, ControlWord.RESTARTS)] ?? 0,
         framesIn,
         framesOut,
-        drops: dropsOf(counters.blocks[id]!),
+        drops: Object.fromEntries(failuresOf([counters.blocks[id]!]).map(({ row, count }) => [row.name, count])),
       };
     });
     return { workers: status, devices };
@@ -135,15 +129,6 @@ function readCounters(node: string, workers: number): Pick<NodeStatus, 'workers'
     table?.close();
     control?.close();
   }
-}
-
-/** Packets that did not arrive (dropped, lost or refused), by reason. Reasons with a count of 0 are omitted. */
-function dropsOf(block: Float64Array): Record<string, number> {
-  const drops: Record<string, number> = {};
-  VERDICTS.forEach((row, verdict) => {
-    if (row !== undefined && isFailure(row) && block[verdict]! > 0) drops[row.name] = block[verdict]!;
-  });
-  return drops;
 }
 
 function open(name: string) {

@@ -162,6 +162,7 @@ class EndpointsController {
         generateName: `${name}-`,
         namespace,
         labels,
+        annotations: triggerTime(),
         ...(owner && { ownerReferences: [ownerReference(owner)] }),
       };
       registry.create(SLICES, namespace, {
@@ -174,8 +175,10 @@ class EndpointsController {
     const changed = new Map(update.map(({ slice, endpoints }) => [slice, endpoints]));
     for (const slice of mine) {
       if (remove.includes(slice)) continue;
-      const endpoints = changed.get(slice) ?? slice.endpoints;
-      registry.write({ ...slice, metadata: { ...slice.metadata, labels }, endpoints }, slice);
+      const endpoints = changed.get(slice);
+      const annotations = { ...slice.metadata.annotations, ...(endpoints && triggerTime()) };
+      const metadata = { ...slice.metadata, labels, ...(endpoints && { annotations }) };
+      registry.write({ ...slice, metadata, endpoints: endpoints ?? slice.endpoints }, slice);
     }
     for (const slice of remove) store.remove(slice);
   }
@@ -241,3 +244,6 @@ function podState(pod: Pod): string {
   const ending = pod.metadata.deletionTimestamp !== undefined;
   return `${podIP} ${ended} ${ending} ${isPodReady(pod)} ${pod.spec.nodeName}`;
 }
+
+/** From here until it is in force on a node, a change is the node's network programming latency. */
+const triggerTime = (): Record<string, string> => ({ [WellKnown.TRIGGER_TIME]: new Date().toISOString() });

@@ -118,6 +118,8 @@ test(
     const [slice] = await slicesOf(client, 'db');
     assert.is(slice!.metadata.labels!['service.kubernetes.io/headless'], '');
     assert.is(slice!.endpoints[0]!.hostname, 'db-0');
+    const changed = slice!.metadata.annotations?.['endpoints.kubernetes.io/last-change-trigger-time'];
+    assert.ok(Math.abs(Date.now() - Date.parse(changed ?? '')) < 60_000, 'agents measure their latency from it');
   }),
 );
 

@@ -1,0 +1,20 @@
+/** Packets that did not reach their destination, by verdict. */
+import type { Counters } from '../../native-free-dataplane/shared/counters.ts';
+import { isFailure, VERDICTS, type VerdictRow } from '../../native-free-dataplane/verdicts.ts';
+
+export interface Failure {
+  readonly row: VerdictRow;
+  readonly count: number;
+}
+
+/**
+ * The failures (dropped, lost or refused) that these blocks of counters have recorded, in the order of the verdicts'
+ * numbers. Verdicts with a count of 0 are omitted.
+ */
+export function failuresOf(blocks: Counters['blocks']): Failure[] {
+  return VERDICTS.flatMap((row, verdict): Failure[] => {
+    if (row === undefined || !isFailure(row)) return [];
+    const count = blocks.reduce((sum, block) => sum + block[verdict]!, 0);
+    return count > 0 ? [{ row, count }] : [];
+  });
+}
