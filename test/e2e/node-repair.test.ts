@@ -2,12 +2,13 @@
  * Interference by other programs on a node: what they remove or change is restored within two seconds, firewalls that
  * drop forwarded packets do not affect ours, and what cannot be restored is in the Node's Ready condition within five.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, nodeNetns, output, podNetns, processPod, startCluster } from '../lib/cluster.ts';
 
 const SERVE = `require('http').createServer((q, r) => r.end('served')).listen(80);`;
+const RESOLVE = `const { Resolver } = require('dns').promises; const r = new Resolver({ timeout: 900, tries: 1 });
+  r.setServers(['10.96.0.10']); r.resolve4('web.default.svc.cluster.local').then(() => process.exit(0), () => process.exit(1));`;
 const NODE_PORT = 31080;
 const RESTORED_MS = 2000;
 const REPORTED_MS = 5000;
@@ -41,7 +42,48 @@ async function everything(): Promise<void> {
   await cluster.fetch(N1, `http://${webIP}/`, '--max-time', '1');
   await output(cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '1', '-s', '5000', FAR]));
   await output(cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '1', '172.18.0.1']));
+  await output(cluster.exec(CLIENT, [process.execPath, '-e', RESOLVE]));
 }
+
+/** Retries until `work` succeeds; throws its last error. */
+const within = (ms: number, work: () => Promise<unknown>): Promise<true> =>
+  eventually(() => work().then(() => true), ms);
+
+const DP0_LEADS = 'ip link show dp0 up | grep -q dp0 && ip route show table 100 | grep -q default';
+/** What others do, and what shows that it is restored, as shell commands in the node. */
+const HARMS = [
+  ['dp0 is deleted', 'ip link del dp0', DP0_LEADS],
+  ['dp0 is taken down', 'ip link set dp0 down', DP0_LEADS],
+  ['dp0’s MTU is changed', 'ip link set dp0 mtu 1200', 'ip link show dp0 | grep -q "mtu 1500"'],
+  ['the nft rules are flushed', 'nft flush ruleset', 'nft list table ip dataplane'],
+  [
+    'the rules are flushed',
+    'ip rule flush; ip rule add pref 0 lookup local; ip rule add pref 32766 lookup main',
+    'ip rule | grep -q "iif dp0" && ! ip rule | grep -q ^0:',
+  ],
+  ['dp0’s routes are flushed', 'ip route flush table 100', DP0_LEADS],
+  ['forwarding is switched off', 'sysctl -qw net.ipv4.ip_forward=0', 'grep -q 1 /proc/sys/net/ipv4/ip_forward'],
+  [
+    'sources are checked on dp0',
+    'sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.dp0.accept_local=0',
+    'grep -q 0 /proc/sys/net/ipv4/conf/all/rp_filter && grep -q 1 /proc/sys/net/ipv4/conf/dp0/accept_local',
+  ],
+] as const;
+const HARMS_OF_DP0 = [
+  ['dp0’s MAC is changed', 'ip link set dp0 address 02:00:00:00:00:55', 'ip link show dp0 | grep -q 0a:58:0a:f4:01:01'],
+  ['dp0 uses ARP', 'ip link set dp0 arp on', 'ip link show dp0 | grep -q NOARP'],
+  [
+    'dp0 belongs to a bridge',
+    'ip link add br9 type bridge; ip link set br9 up; ip link set dp0 master br9',
+    '! ip link show dp0 | grep -q master && ip link del br9',
+  ],
+  [
+    'dp0’s queue shapes',
+    'tc qdisc add dev dp0 root tbf rate 8kbit burst 1600 limit 3000',
+    '! tc qdisc show dev dp0 | grep -q tbf',
+  ],
+] as const;
+const ACCEPTS = /[io]ifname "dp0" counter[\s\S]*[io]ifname "dp0" counter/;
 
 async function readyOf(node: string): Promise<{ status?: string; message?: string; reason?: string }> {
   const { status } = await cluster.get<{
@@ -60,30 +102,14 @@ for (const args of [[], ['--overlay', 'host-gw', '--no-underlay-shortcut']]) {
     await everything();
   });
 
-  for (const [what, harm] of [
-    ['dp0 is deleted', () => inNode('ip', 'link', 'del', 'dp0')],
-    ['dp0 is taken down', () => inNode('ip', 'link', 'set', 'dp0', 'down')],
-    ['dp0’s MTU is changed', () => inNode('ip', 'link', 'set', 'dp0', 'mtu', '1200')],
-    ['the nft rules are flushed', () => inNode('nft', 'flush', 'ruleset')],
-    [
-      'the rules are flushed',
-      () => inNode('sh', '-c', 'ip rule flush; ip rule add pref 0 lookup local; ip rule add pref 32766 lookup main'),
-    ],
-    ['dp0’s routes are flushed', () => inNode('ip', 'route', 'flush', 'table', '100')],
-    ['forwarding is switched off', () => inNode('sysctl', '-qw', 'net.ipv4.ip_forward=0')],
-    [
-      'sources are checked on dp0',
-      () => inNode('sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=1', 'net.ipv4.conf.dp0.accept_local=0'),
-    ],
-  ] as const) {
+  for (const [what, harm, restored] of args.length === 0 ? [...HARMS, ...HARMS_OF_DP0] : HARMS) {
     test(`${what}: restored within two seconds`, async () => {
-      await harm();
-      await sleep(RESTORED_MS);
+      await inNode('sh', '-c', harm);
+      await within(RESTORED_MS, () => inNode('sh', '-c', restored));
       await everything();
       if (what.includes('nft') && args.length === 0) {
         assert.match(await inNode('nft', 'list', 'table', 'netdev', 'dataplane'), /fwd to "dp0"/);
       }
-      assert.is((await readyOf('n1')).status, 'True');
     });
   }
 
@@ -98,20 +124,22 @@ for (const args of [[], ['--overlay', 'host-gw', '--no-underlay-shortcut']]) {
     ],
   ] as const) {
     test(`${what}: nothing of ours meets it`, async () => {
+      const [, family = '', table = '', chain = ''] = /^table (\w+) (\w+) \{ chain (\w+)/.exec(ruleset) ?? [];
+      const accepted = async () => assert.match(await inNode('nft', 'list', 'chain', family, table, chain), ACCEPTS);
       await nft(ruleset);
-      await sleep(RESTORED_MS);
+      await within(RESTORED_MS, accepted);
       await output(cluster.exec(N1, ['conntrack', '-F'])).catch(() => '');
       await everything();
       // And when it is written anew, as by a reload.
-      const [, family = '', table = ''] = /^table (\w+) (\w+)/.exec(ruleset) ?? [];
       await nft(`delete table ${family} ${table}\n${ruleset}`);
-      await sleep(RESTORED_MS);
+      await within(RESTORED_MS, accepted);
       await everything();
       const tracked = (await inNode('conntrack', '-L'))
         .split('\n')
         .filter((line) => / src=10\.244\.|dport=4789|src=172\.18\.0\.1 .*dport=31080/.test(line));
       assert.equal(
-        tracked.filter((line) => !line.includes('src=10.244.1.1 ')),
+        // What the node itself sends and receives stays tracked: its own connections, and pods' queries to its name server.
+        tracked.filter((line) => !/src=10\.244\.1\.1 |dport=10053 /.test(line)),
         [],
         'no entry for what is forwarded',
       );
@@ -119,16 +147,61 @@ for (const args of [[], ['--overlay', 'host-gw', '--no-underlay-shortcut']]) {
     });
   }
 
-  test('dp0 has another name: the Node says so within five seconds, and recovers', async () => {
-    await inNode('sh', '-c', 'ip link set dp0 down; ip link set dp0 name elsewhere');
-    await sleep(REPORTED_MS);
-    const { status, message, reason } = await readyOf('n1');
-    assert.equal({ status, reason }, { status: 'False', reason: 'NetworkObstructed' });
-    assert.match(message ?? '', /dp0/);
-    assert.match(await cluster.cli('status'), /dp0 is gone/);
-    await inNode('ip', 'link', 'set', 'elsewhere', 'name', 'dp0');
-    await eventually(async () => ((await readyOf('n1')).status === 'True' ? true : undefined), REPORTED_MS);
-    await eventually(() => everything().then(() => true), REPORTED_MS);
+  test('iptables-legacy drops what is forwarded: nothing of ours meets it', async () => {
+    if ((await cluster.exec(N1, ['which', 'iptables-legacy'])).status !== 0) return;
+    const legacy = (...rules: string[]) => inNode('iptables-legacy', ...rules);
+    await legacy('-P', 'FORWARD', 'DROP');
+    await within(RESTORED_MS, async () =>
+      assert.match(await legacy('-S', 'FORWARD'), /-i dp0 -j ACCEPT[\s\S]*-o dp0|-o dp0[\s\S]*-i dp0/),
+    );
+    await everything();
+    await legacy('-P', 'FORWARD', 'ACCEPT');
+  });
+
+  for (const [what, harm, expected, undo] of [
+    ...(args.length === 0
+      ? ([
+          [
+            'a firewall drops all of dp0 before it is forwarded',
+            'nft \'table ip own { chain pre { type filter hook prerouting priority -310; iifname "dp0" drop; }; }\'',
+            /nftables, ip own pre drops all packets of dp0/,
+            'nft delete table ip own',
+          ],
+          [
+            'the node’s address is on no device',
+            'ip address del 172.18.0.11/24 dev eth0',
+            /no device has the node's address 172\.18\.0\.11/,
+            'ip address add 172.18.0.11/24 dev eth0; ip route add default via 172.18.0.1',
+          ],
+        ] as const)
+      : []),
+    [
+      'dp0 has another name',
+      'ip link set dp0 down; ip link set dp0 name elsewhere',
+      /dp0 was deleted/,
+      'ip link set elsewhere name dp0',
+    ],
+  ] as const) {
+    test(`${what}: the Node says so within five seconds, and recovers`, async () => {
+      await inNode('sh', '-c', harm);
+      await within(REPORTED_MS, async () => {
+        const { status, message, reason } = await readyOf('n1');
+        assert.equal({ status, reason }, { status: 'False', reason: 'NetworkObstructed' });
+        assert.match(message ?? '', expected);
+      });
+      assert.match(await cluster.cli('status'), expected);
+      await inNode('sh', '-c', undo);
+      await within(REPORTED_MS, async () => assert.is((await readyOf('n1')).status, 'True'));
+      await within(REPORTED_MS, everything);
+    });
+  }
+
+  test('ufw with its defaults: nothing of ours meets it, the pods’ DNS either', async () => {
+    if (args.length > 0 || (await cluster.exec(N1, ['which', 'ufw'])).status !== 0) return;
+    // A copy of its configuration, so that the machine's stays as it is.
+    await inNode('sh', '-ec', 'cp -a /etc/ufw /run/ufw; mount --bind /run/ufw /etc/ufw; ufw --force enable');
+    await within(RESTORED_MS, everything);
+    assert.match(await inNode('nft', 'list', 'chain', 'ip', 'filter', 'INPUT'), /policy drop/);
   });
 
   test('the cluster is down, and nothing is left', async () => cluster.down());
