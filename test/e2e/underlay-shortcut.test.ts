@@ -14,6 +14,14 @@ const service = {
   spec: { type: 'NodePort', selector: { app: 'web' }, ports: [{ port: 80, nodePort: NODE_PORT }] },
 };
 
+/** The same with the client's address kept, so that what reaches the pod shows who sent it. */
+const LOCAL_PORT = 31081;
+const local = {
+  ...service,
+  metadata: { name: 'local', namespace: 'default' },
+  spec: { ...service.spec, externalTrafficPolicy: 'Local', ports: [{ port: 80, nodePort: LOCAL_PORT }] },
+};
+
 const nft = (...args: string[]) => run(['ip', 'netns', 'exec', nodeNetns('n1'), 'nft', ...args]);
 
 /** TTL of the SYNs that reach the pod from outside, through n1 and through n2. */
@@ -26,7 +34,7 @@ async function ttls(cluster: Cluster): Promise<number[]> {
 }
 
 async function withCluster(args: string[], work: (cluster: Cluster) => Promise<void>): Promise<void> {
-  const manifests = [processPod('web', 'n1', [process.execPath, '-e', SERVE]), service];
+  const manifests = [processPod('web', 'n1', [process.execPath, '-e', SERVE]), service, local];
   const cluster = await startCluster({ args: ['--nodes', '2', ...args], manifests });
   try {
     await cluster.fetch('dp-outside', `http://172.18.0.11:${NODE_PORT}/`, '--retry', '20', '--retry-connrefused');
@@ -36,12 +44,62 @@ async function withCluster(args: string[], work: (cluster: Cluster) => Promise<v
   }
 }
 
+/** Sends a SYN in a frame of its own: device, destination MAC, source address and port, destination port. */
+const SEND = `
+import socket, struct, sys
+device, mac, source, sport, dport = sys.argv[1:6]
+def checksum(data):
+    total = sum(struct.unpack('!%dH' % (len(data) // 2), data)); total = (total >> 16) + (total & 0xffff)
+    return ~(total + (total >> 16)) & 0xffff
+src, dst = socket.inet_aton(source), socket.inet_aton('172.18.0.11')
+tcp = struct.pack('!HHIIBBHHH', int(sport), int(dport), 1, 0, 5 << 4, 2, 64240, 0, 0)
+tcp = tcp[:16] + struct.pack('!H', checksum(src + dst + struct.pack('!HH', 6, 20) + tcp)) + tcp[18:]
+ip = struct.pack('!BBHHHBBH', 0x45, 0, 40, 7, 0, 64, 6, 0) + src + dst
+ip = ip[:10] + struct.pack('!H', checksum(ip)) + ip[12:]
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind((device, 0))
+s.send(bytes.fromhex(mac.replace(':', '')) + bytes.fromhex('020000000099') + b'\\x08\\x00' + ip + tcp)`;
+
+/** Spoofed SYNs from outside, by the port they come from. The kernel would let none of them in but the first two. */
+const SPOOFED: readonly (readonly [what: string, port: number, source: string, mac?: string])[] = [
+  ['a host on the wire', 40000, '172.18.0.77'],
+  ['a host behind a router', 40001, '198.51.100.7'],
+  ['the node itself', 40002, '172.18.0.11'],
+  ['the node’s gateway for pods', 40003, '10.244.1.1'],
+  ['a pod of the node', 40004, '10.244.1.2'],
+  ['a pod of another node', 40005, '10.244.2.2'],
+  ['the network’s broadcast address', 40006, '172.18.0.255'],
+  ['loopback', 40007, '127.0.0.1'],
+  ['multicast', 40008, '224.0.0.1'],
+  ['nobody', 40009, '0.0.0.0'],
+  ['a host, to another machine’s MAC', 40010, '172.18.0.77', '02:00:00:00:00:42'],
+];
+
+/** Ports of the spoofed SYNs that reached the pod. */
+async function whoGetsIn(cluster: Cluster): Promise<number[]> {
+  const filter = 'tcp[tcpflags] == tcp-syn and src portrange 40000-40100';
+  const args = ['timeout', '5', 'tcpdump', '-Z', 'root', '-lni', 'eth0', filter];
+  const capture = run(['ip', 'netns', 'exec', podNetns('web'), ...args], { timeoutMs: 8000 });
+  await sleep(1000);
+  const link = JSON.parse(await output(cluster.exec(nodeNetns('n1'), ['ip', '-j', 'link', 'show', 'eth0'])));
+  const mac: string = link[0].address;
+  for (const [, port, source, other = mac] of SPOOFED) {
+    await output(
+      cluster.exec('dp-outside', ['python3', '-c', SEND, 'to-n1', other, source, `${port}`, `${LOCAL_PORT}`]),
+    );
+  }
+  const seen = [...(await capture).stdout.matchAll(/ IP [\d.]+\.(\d+) > /g)].map((match) => Number(match[1]));
+  return [...new Set(seen)].sort();
+}
+
+const LET_IN = [40000, 40001];
+
 const test = suite('underlay shortcut');
 
 test('each router decrements the TTL once: n1, and n2 and n1', async () => {
   await withCluster([], async (cluster) => {
     assert.match(await output(nft('list', 'table', 'netdev', 'dataplane')), /fwd to "dp0"/);
     assert.equal(await ttls(cluster), [63, 62]);
+    assert.equal(await whoGetsIn(cluster), LET_IN, 'sources that nobody outside has');
     // After a flush of nftables, rules and routes still forward.
     await output(nft('delete', 'table', 'netdev', 'dataplane'));
     assert.equal(await ttls(cluster), [63, 62]);
@@ -52,6 +110,7 @@ test('--no-underlay-shortcut: nftables hands no frame from device to device, the
   await withCluster(['--no-underlay-shortcut'], async (cluster) => {
     // The node's table `ip dataplane` (firewall.ts) is there either way.
     assert.is((await output(nft('list', 'tables', 'netdev'))).trim(), '');
+    assert.equal(await whoGetsIn(cluster), LET_IN, 'sources that nobody outside has');
     assert.equal(await ttls(cluster), [63, 62]);
   });
 });
