@@ -69,6 +69,10 @@ export const StateWord = {
   FOLLOWED: 7,
   /** Timestamp for events, in monotonic milliseconds; workers and followers update it while a follower is attached. */
   CLOCK_MS: 8,
+  /** The last connection refused because no source port was free: source and destination, protocol << 16 | port. IPv4. */
+  REFUSED_SOURCE: 9,
+  REFUSED_TARGET: 10,
+  REFUSED_PORT: 11,
   /** From here, per worker: lock of its wheel, wheel position in ticks, eviction cursor. */
   WHEELS: 16,
 } as const;

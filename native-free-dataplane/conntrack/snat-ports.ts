@@ -17,7 +17,7 @@
  */
 import { isTunnelPort, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { findMapping } from './mappings.ts';
-import { type Conntrack, Rec, recordAt, Status } from './record.ts';
+import { type Conntrack, Rec, recordAt, StateWord, Status } from './record.ts';
 import { tcpYieldsPort } from './tcp/reuse.ts';
 import { tcpTimeoutClass } from './tcp/tracker.ts';
 import { TimeoutClass } from './timeouts.ts';
@@ -160,4 +160,14 @@ function lifetimeIfYielding(table: Conntrack, record: number): number {
   if (assured) return -1;
   if (protocol === PROTOCOL_UDP) return settings[TimeoutClass.UDP];
   return settings[protocol === PROTOCOL_ICMP ? TimeoutClass.ICMP : TimeoutClass.GENERIC];
+}
+
+/**
+ * Store the connection that was refused because no port was found, for the agent's event. IPv4; the last one counts.
+ * @param port protocol << 16 | destination port
+ */
+export function noteRefused({ state }: Conntrack, src: Int32Array, dst: Int32Array, port: number): void {
+  state[StateWord.REFUSED_SOURCE] = src[3];
+  state[StateWord.REFUSED_TARGET] = dst[3];
+  state[StateWord.REFUSED_PORT] = port;
 }

@@ -10,7 +10,7 @@
 import { allocateRecord, freeRecord, scheduleRecord } from '../conntrack/lifetime.ts';
 import { hashSource, noteMapping } from '../conntrack/mappings.ts';
 import { Rec, recordAt, Setting, Status } from '../conntrack/record.ts';
-import { findPort, portRequest } from '../conntrack/snat-ports.ts';
+import { findPort, noteRefused, portRequest } from '../conntrack/snat-ports.ts';
 import { Kind, segment } from '../conntrack/tcp/segment.ts';
 import { TcpResult, tcpNew, tcpTimeoutClass } from '../conntrack/tcp/tracker.ts';
 import { TimeoutClass } from '../conntrack/timeouts.ts';
@@ -109,6 +109,7 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
     }
   }
   freeRecord(conntrack, record, dp.worker, nowMs);
+  noteRefused(conntrack, pkt.src, pkt.dst, (pkt.protocol << 16) | pkt.dstPort);
   return Verdict.REJECTED_PROHIBITED;
 }
 

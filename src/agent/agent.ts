@@ -21,6 +21,7 @@ import { addNodeMetrics } from '../observe/metrics/node-metrics.ts';
 import { ProxyMetrics } from '../observe/metrics/proxy-metrics.ts';
 import { memoryNames } from '../shm-names.ts';
 import { PortExhaustion } from './connections/port-exhaustion.ts';
+import { lastRefused, objectsOf } from './connections/refused.ts';
 import { CONNTRACK_OPTIONS, writeConntrackSettings } from './connections/settings.ts';
 import { serveAgentControl } from './control-socket.ts';
 import { EventRecorder } from './events.ts';
@@ -215,7 +216,15 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     'watch of exhausted ports',
     new PortExhaustion(tables.counters, (message) => {
       log(message);
-      recordEvent(live.node, 'Warning', 'SourcePortsExhausted', message);
+      const refused = lastRefused(tables.conntrack);
+      for (const object of [live.node, ...objectsOf(refused, podWatch.all(), watch.allServices())]) {
+        recordEvent(
+          object,
+          'Warning',
+          'SourcePortsExhausted',
+          `${message}; the last to ${refused.target}:${refused.port}`,
+        );
+      }
     }),
   );
   await parts.start('heartbeat', heartbeat);

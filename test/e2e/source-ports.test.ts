@@ -87,4 +87,36 @@ test('a pod’s source port below 1024 stays below 1024, and is kept while it is
   assert.ok(ports[0] >= 600 && ports[0] <= 1023, `100 became ${ports[0]}`);
 });
 
+if (!FULL) {
+  test('when all source ports toward a server are in use, a pod is refused at once, and told by an event', async () => {
+    // 1000 ports; connections that are open keep theirs.
+    const hold = "require('net').createServer(() => {}).listen(8090)";
+    cluster.start(OUTSIDE, [process.execPath, '-e', hold]);
+    const open = `const net = require('net'); let failed = 0, opened = 0, slowest = 0;
+      const next = (left) => {
+        if (left === 0) return console.log(JSON.stringify({ opened, failed, slowest })), process.exit();
+        const startMs = Date.now(), socket = net.connect(8090, '${SERVER}');
+        const done = (ok) => { ok ? opened++ : (failed++, slowest = Math.max(slowest, Date.now() - startMs)); next(left - 1); };
+        socket.once('connect', () => done(true)).once('error', () => done(false));
+      };
+      next(1100);`;
+    const client = podNetns('client');
+    await eventually(async () =>
+      (await cluster.exec(client, ['nc', '-z', '-w', '1', SERVER, '8090'])).status === 0 ? true : undefined,
+    );
+    const ran = cluster.exec(client, [process.execPath, '-e', open], { timeoutMs: 60_000 });
+    const { opened, failed, slowest } = JSON.parse(await output(ran)) as Record<string, number>;
+    assert.ok(opened! > 900 && failed! >= 100, `${opened} opened, ${failed} refused`);
+    assert.ok(slowest! < 1000, `refused after ${slowest} ms`);
+    for (const object of [
+      ['pod', 'client'],
+      ['node', 'n1'],
+    ]) {
+      await eventually(async () =>
+        (await cluster.cli('describe', ...object)).includes('SourcePortsExhausted') ? true : undefined,
+      );
+    }
+  });
+}
+
 test.run();
