@@ -1,7 +1,16 @@
 /** Whether the cluster's options are consistent: networks must not overlap, ranges must be ranges. */
 import { isTimeoutName, MAX_TIMEOUT_SECONDS } from '../../native-free-dataplane/conntrack/timeouts.ts';
 import type { ClusterOptions } from '../api/cluster-options.ts';
-import { type Cidr, contains, overlap, parseCidr, parseRange, printCidr, printIp } from '../net/address.ts';
+import {
+  type Cidr,
+  contains,
+  type Range as IpRange,
+  overlap,
+  parseCidr,
+  parseRange,
+  printCidr,
+  printIp,
+} from '../net/address.ts';
 import { parseNameServer } from '../net/name-server.ts';
 import { UNUSABLE_NETWORKS } from '../net/reserved.ts';
 
@@ -69,12 +78,7 @@ export function checkOptions(options: ClusterOptions): Ranges {
       const pair = `loadBalancerPool ${text} and ${name} ${options[name]}`;
       throw new ClusterOptionsError(`${pair} overlap: choose addresses that the cluster does not use`);
     }
-    // Nodes' addresses are skipped by allocation; these three must not be in the pool.
-    for (const value of [underlay.first, underlay.first + 1n, underlay.last]) {
-      if (!contains(range, { family: underlay.family, value })) continue;
-      const own = printIp({ family: underlay.family, value });
-      throw new ClusterOptionsError(`loadBalancerPool ${text} holds ${own}: the network, outside or broadcast address`);
-    }
+    checkUnderlay('loadBalancerPool', text, range, underlay);
   }
   for (const [name, seconds] of Object.entries(options.conntrackTimeouts)) {
     if (!isTimeoutName(name)) throw new ClusterOptionsError(`conntrackTimeouts: there is no timeout "${name}"`);
@@ -86,14 +90,28 @@ export function checkOptions(options: ClusterOptions): Ranges {
   }
   const external = options.externalIpCidrs.map((text) => cidr('externalIpCidrs', text));
   for (const [j, range] of external.entries()) {
+    const text = options.externalIpCidrs[j]!;
     // CVE-2020-8554: an external IP must never be the address of a pod, a service or a node.
-    for (const [i, own] of ranges.entries()) {
+    for (const [i, own] of [pod, service].entries()) {
       if (!overlap(range, own)) continue;
-      const pair = `externalIpCidrs ${options.externalIpCidrs[j]} and ${names[i]} ${options[names[i]!]}`;
+      const pair = `externalIpCidrs ${text} and ${names[i]} ${options[names[i]!]}`;
       throw new ClusterOptionsError(`${pair} overlap: choose addresses that the cluster does not use`);
     }
+    checkUnderlay('externalIpCidrs', text, range, underlay);
   }
   return { pod, service, external };
+}
+
+/**
+ * Addresses for services may lie in the underlay, where MetalLB and kube-vip announce them. Those of nodes are refused, or
+ * skipped, one by one (controllers/services); these three are never free.
+ */
+function checkUnderlay(name: string, text: string, range: IpRange, underlay: Cidr): void {
+  for (const value of [underlay.first, underlay.first + 1n, underlay.last]) {
+    if (!contains(range, { family: underlay.family, value })) continue;
+    const own = printIp({ family: underlay.family, value });
+    throw new ClusterOptionsError(`${name} ${text} holds ${own}: the network, outside or broadcast address`);
+  }
 }
 
 /** Limits of the range: no privileged ports, and none that a policy routing rule cannot match. */

@@ -8,7 +8,14 @@ import { balancerIp, nodePort, OUTSIDE, REFUSED, serviceObject, vip } from '../l
 import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite, WEB } from '../lib/services/suite.ts';
 
 const { test, cluster, s } = await serviceSuite('addresses', {
-  args: ['--load-balancer-pool', '198.51.100.0/28', '--external-ip-cidr', '203.0.113.0/24'],
+  args: [
+    '--load-balancer-pool',
+    '198.51.100.0/28',
+    '--external-ip-cidr',
+    '203.0.113.0/24',
+    '--external-ip-cidr',
+    '172.18.0.192/28',
+  ],
   manifests: PODS,
 });
 
@@ -30,6 +37,18 @@ test('should be possible to connect to a service via ExternalIP when the externa
   assert.equal(await s.names(CLIENT_1, vip(service)), WEB);
   assert.equal(await s.ask(CLIENT_1, '203.0.113.250:81'), [REFUSED]);
   assert.is((await cluster.exec(CLIENT_1, ['ping', '-c', '1', '-W', '1', '203.0.113.250'])).status, 0);
+});
+
+test('an external IP of the underlay is served by the node that answers ARP for it, as MetalLB has one do', async () => {
+  await s.serve(serviceObject('l2', 'web', { externalIPs: ['172.18.0.200'] }), 2);
+  // The outside's route stands for BGP: without it, the address is looked for on the segment.
+  await s.eventuallyNames(OUTSIDE, '172.18.0.200:80', WEB);
+  assert.is((await cluster.exec(OUTSIDE, ['ip', 'route', 'del', '172.18.0.200'])).status, 0);
+  assert.match((await s.ask(OUTSIDE, '172.18.0.200:80'))[0] ?? '', /^!/, 'nobody answers');
+  const proxy = ['ip', 'neigh', 'add', 'proxy', '172.18.0.200', 'dev', 'eth0'];
+  assert.is((await cluster.exec(nodeNetns('n1'), proxy)).status, 0);
+  await s.eventuallyNames(OUTSIDE, '172.18.0.200:80', WEB);
+  await s.eventuallyNames(CLIENT_2, '172.18.0.200:80', WEB);
 });
 
 test('an external IP outside the allowed networks is refused (CVE-2020-8554)', async () => {

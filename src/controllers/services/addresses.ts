@@ -110,6 +110,10 @@ export class ServiceAddresses {
     return undefined;
   }
 
+  isNodeAddress(text: string): boolean {
+    return this.nodeAddresses().has(text);
+  }
+
   private nodeAddresses(): Set<string> {
     const nodes = this.store.list('Node');
     return new Set(nodes.flatMap(({ status }) => (status?.addresses ?? []).map(({ address }) => address)));

@@ -155,7 +155,9 @@ export class ServiceAdmission implements Admission<Service> {
     spec.externalIPs?.forEach((text, i) => {
       if (before.has(text) || this.mayBeExternal(text)) return;
       const ranges = this.externalRanges.map(printCidr).join(', ') || 'none';
-      const message = `is not in a network allowed for external IPs (${ranges}; cluster option externalIpCidrs)`;
+      const message = this.isListed(text)
+        ? 'is an address of a node'
+        : `is not in a network allowed for external IPs (${ranges}; cluster option externalIpCidrs)`;
       errors.push({ ...bad(`spec.externalIPs[${i}]`, text, message), reason: 'FieldValueForbidden' });
     });
   }
@@ -173,7 +175,12 @@ export class ServiceAdmission implements Admission<Service> {
     });
   }
 
+  /** CVE-2020-8554: never an address of a node, which the networks may contain if they lie in the underlay. */
   private mayBeExternal(text: string): boolean {
+    return this.isListed(text) && !this.addresses.isNodeAddress(text);
+  }
+
+  private isListed(text: string): boolean {
     const ip = parseIp(text);
     return ip !== undefined && this.externalRanges.some((range) => contains(range, ip));
   }

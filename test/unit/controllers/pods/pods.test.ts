@@ -42,6 +42,8 @@ test('overlapping networks are refused at start', async () => {
     { podCidr: 'x' },
     { nodePortRange: [5, 1] },
     { externalIpCidrs: ['0.0.0.0/0'] },
+    { externalIpCidrs: ['10.96.1.0/24'] },
+    { externalIpCidrs: ['172.18.0.0/24'] },
     { loadBalancerPool: ['10.96.1.0/24'] },
     { loadBalancerPool: ['172.18.0.0/28'] },
     { loadBalancerPool: ['172.18.0.200-172.18.0.255'] },

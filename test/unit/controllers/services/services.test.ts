@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Service } from '../../../../src/api/types/objects.ts';
-import { eventually, refusal, service, withCluster } from '../test-cluster.ts';
+import { addNode, eventually, refusal, service, withCluster } from '../test-cluster.ts';
 
 const nodePort = (name: string, port?: number, protocol: 'TCP' | 'UDP' = 'TCP') =>
   service(name, { type: 'NodePort', ports: [{ port: 80, protocol, ...(port && { nodePort: port }) }] });
@@ -229,6 +229,25 @@ test(
       );
     },
     { options: { externalIpCidrs: ['203.0.113.0/24'] } },
+  ),
+);
+
+test(
+  'networks of external IPs may lie in the underlay, but no external IP is an address of a node (CVE-2020-8554)',
+  withCluster(
+    async ({ client }) => {
+      await addNode(client, 'n1');
+      await client.patch(
+        'Node',
+        'n1',
+        { status: { addresses: [{ type: 'InternalIP', address: '172.18.0.20' }] } },
+        { subresource: 'status', type: 'merge' },
+      );
+      const refused = await refusal(client.create(service('thief', { externalIPs: ['172.18.0.20'] })));
+      assert.match(refused.message, '172.18.0.20": is an address of a node');
+      await client.create(service('ok', { externalIPs: ['172.18.0.21'] }));
+    },
+    { options: { externalIpCidrs: ['172.18.0.16/28'] } },
   ),
 );
 
