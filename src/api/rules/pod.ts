@@ -6,10 +6,14 @@ import type { Container, Handler, PodSpec, Probe, Volume } from '../types/object
 
 const duplicate = (path: string, value: string): FieldError => ({ path, message: `Duplicate value: "${value}"` });
 
-/** `at` is the path of the spec, `spec` or `spec.template.spec`. */
-export function checkPodSpec(spec: PodSpec, at: string): FieldError[] {
+/**
+ * `at` is the path of the spec, `spec` or `spec.template.spec`.
+ * @param claims volumes that the pods will have besides those of the spec: a StatefulSet's claims
+ */
+export function checkPodSpec(spec: PodSpec, at: string, claims: readonly string[] = []): FieldError[] {
   const errors: FieldError[] = [];
   const volumes = checkVolumes(spec.volumes ?? [], at, errors);
+  for (const name of claims) volumes.add(name);
   const names = new Set<string>();
   const hostPorts = new Set<string>();
   const groups = [

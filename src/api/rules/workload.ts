@@ -24,8 +24,10 @@ export function checkWorkload(object: KubeObject): FieldError[] {
     case 'ReplicaSet':
     case 'StatefulSet':
     case 'DaemonSet': {
-      const { selector, template } = (object as Deployment | ReplicaSet | StatefulSet | DaemonSet).spec;
-      return [...checkSelector(object.kind, selector, template), ...checkTemplate(template, 'spec', ['Always'])];
+      const { spec } = object as Deployment | ReplicaSet | StatefulSet | DaemonSet;
+      const { selector, template } = spec;
+      const errors = checkSelector(object.kind, selector, template);
+      return [...errors, ...checkTemplate(template, 'spec', ['Always'], claimNames(object))];
     }
     case 'ReplicationController': {
       const { selector, template } = (object as ReplicationController).spec;
@@ -64,9 +66,20 @@ function checkSelector(kind: string, selector: LabelSelector | undefined, templa
   return [{ path: 'spec.template.metadata.labels', message: '`selector` does not match template `labels`' }];
 }
 
-function checkTemplate(template: PodTemplate | undefined, at: string, policies: readonly string[]): FieldError[] {
+/** What the pods of a StatefulSet can mount although its template has no such volume. */
+function claimNames(object: KubeObject): string[] {
+  if (object.kind !== 'StatefulSet') return [];
+  return ((object as StatefulSet).spec.volumeClaimTemplates ?? []).map(({ metadata }) => metadata.name ?? '');
+}
+
+function checkTemplate(
+  template: PodTemplate | undefined,
+  at: string,
+  policies: readonly string[],
+  claims: readonly string[] = [],
+): FieldError[] {
   if (template?.spec === undefined) return [required(`${at}.template.spec`)];
-  const errors = checkPodSpec(template.spec, `${at}.template.spec`);
+  const errors = checkPodSpec(template.spec, `${at}.template.spec`, claims);
   const policy = template.spec.restartPolicy;
   if (policy !== undefined && !policies.includes(policy)) {
     const supported = policies.map((each) => `"${each}"`).join(', ');

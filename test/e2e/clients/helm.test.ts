@@ -143,7 +143,7 @@ for (const [version, undo] of [
 
   helmTest(
     'cache',
-    'a cache with a password looks up the one it has, and its pods are replaced one by one',
+    'a cache looks up the password it has, and keeps its data while its pods are replaced',
     async (helm) => {
       const chart = join(CHARTS, 'cache');
       await helm.release('install', 'c', chart);
@@ -169,7 +169,14 @@ for (const [version, undo] of [
       assert.equal(await helm.names('Pod'), ['c-cache-0', 'c-cache-1', 'c-cache-2']);
       const log = await cluster.cli('logs', 'c-cache-0', '-n', helm.namespace);
       assert.is(log, 'ready for at most 1 keys\n');
+      assert.equal(
+        await ask(spec.clusterIP!, 'GET a', 'SET c d'),
+        ['+OK', '+b', '-OOM'],
+        'the claim kept what was set',
+      );
       await helm.run('uninstall', 'c', '--wait', '--timeout', '40s');
+      const claims = ['data-c-cache-0', 'data-c-cache-1', 'data-c-cache-2'];
+      assert.equal(await helm.names('PersistentVolumeClaim'), claims, 'claims of a StatefulSet outlive a release');
       await helm.gone('Pod', 'app.kubernetes.io/name=cache');
     },
   );

@@ -117,6 +117,24 @@ test('values of env and labels must be strings; the error message says to quote 
   );
 });
 
+test('the pods of a StatefulSet can mount its claims, and nothing else that its template does not have', () => {
+  const set = (name: string) => ({
+    apiVersion: 'apps/v1',
+    kind: 'StatefulSet',
+    metadata: { name: 's' },
+    spec: {
+      selector: { matchLabels: { a: 'b' } },
+      template: {
+        metadata: { labels: { a: 'b' } },
+        spec: { containers: [container({ volumeMounts: [{ name, mountPath: '/d' }] })] },
+      },
+      volumeClaimTemplates: [{ metadata: { name: 'data' }, spec: { accessModes: ['ReadWriteOnce'] } }],
+    },
+  });
+  assert.equal(errorsOf(set('data')), []);
+  assert.equal(errorsOf(set('logs')), ['spec.template.spec.containers[0].volumeMounts[0].name: Not found: "logs"']);
+});
+
 test('pods: unique names, mounts only of existing volumes, one handler per probe', () => {
   const spec = {
     containers: [
