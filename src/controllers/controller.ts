@@ -28,6 +28,7 @@ import { type Cluster, makeCluster } from './cluster.ts';
 import { startCustomResourceCleanup } from './custom-resources.ts';
 import { startEventExpiry } from './events.ts';
 import { startGarbageCollector } from './garbage-collector.ts';
+import { type IngressOptions, ingressAdmission, startIngresses } from './ingress/ingresses.ts';
 import { Quotas } from './limits/quotas.ts';
 import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
 import { NodeAdmission } from './nodes/admission.ts';
@@ -65,6 +66,8 @@ export interface ControllerOptions {
   /** If set, the API is also served here: plain HTTP, and every client may do everything. */
   insecure?: { host: string; port: number } | undefined;
   options?: Partial<ClusterOptions>;
+  /** If set, Ingresses of the class `nginx` are served. */
+  ingresses?: Pick<IngressOptions, 'nginx'>;
   /** Usage of nodes and pods; by default the nodes' agents measure it. */
   usage?: UsageSource;
   /** If set, one agent per node is started and supervised; otherwise agents are started separately. */
@@ -123,6 +126,7 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
     Pod: podAdmissionOf(store, tokens !== undefined),
     PersistentVolumeClaim: claimAdmission(store),
     PersistentVolume: volumeAdmission,
+    Ingress: ingressAdmission(store),
     Service: new ServiceAdmission(services, ranges.external),
     Node: new NodeAdmission(store, pods, ranges.pod),
     Namespace: namespaceAdmission,
@@ -155,6 +159,8 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   startTaintEviction(cluster.as('taint-eviction-controller'), pods);
   startBalancerAddresses(cluster.as('service-controller'), services);
   if (given.outside) startOutsideRoutes(cluster, given.outside);
+  const serviceType = options.loadBalancerPool.length > 0 ? 'LoadBalancer' : 'NodePort';
+  if (given.ingresses) startIngresses(cluster.as('nginx-ingress-controller'), { serviceType, ...given.ingresses });
   const agentSocket = (node: string) =>
     given.agents?.nodes.includes(node) ? agentSocketPath(stateDir, node) : undefined;
   const usage = given.usage ?? new AgentUsage(store, agentSocket);

@@ -9,6 +9,7 @@ import type {
   EndpointSlice,
   Endpoints,
   HorizontalPodAutoscaler,
+  Ingress,
   KubeObject,
   LimitRange,
   NodeObject,
@@ -20,6 +21,7 @@ import type {
   Service,
 } from '../types/objects.ts';
 import { checkAutoscaler } from './autoscaler.ts';
+import { checkIngress } from './ingress.ts';
 import { checkLimitRange, checkQuota } from './limits.ts';
 import { checkEndpointSlice, checkEndpoints, checkService } from './network.ts';
 import { checkNetworkPolicy } from './network-policy.ts';
@@ -59,6 +61,8 @@ export function checkRules(object: KubeObject): FieldError[] {
       return checkVolume(object as PersistentVolume);
     case 'HorizontalPodAutoscaler':
       return checkAutoscaler(object as HorizontalPodAutoscaler);
+    case 'Ingress':
+      return checkIngress(object as Ingress);
     default:
       return checkWorkload(object);
   }

@@ -6,6 +6,7 @@
  * Objects handed out by the store, the client's informers and the watch streams are shared: never change them in place.
  */
 import type { HorizontalPodAutoscaler } from './autoscaling.ts';
+import type { Ingress, IngressClass } from './ingress.ts';
 import type { LimitRange, ResourceQuota } from './limits.ts';
 import type { Condition, KubeObject, ObjectMeta, ObjectReference } from './meta.ts';
 import type { Pod } from './pod.ts';
@@ -24,6 +25,7 @@ import type {
 } from './workloads.ts';
 
 export type * from './autoscaling.ts';
+export type * from './ingress.ts';
 export type * from './limits.ts';
 export type * from './meta.ts';
 export type * from './metrics.ts';
@@ -127,8 +129,6 @@ export type StoredKind =
   | 'ServiceAccount'
   | 'PodTemplate'
   | 'NetworkPolicy'
-  | 'Ingress'
-  | 'IngressClass'
   | 'ServiceCIDR'
   | 'IPAddress'
   | 'Role'
@@ -178,6 +178,8 @@ export interface ObjectByKind extends Record<StoredKind, StoredObject> {
   StorageClass: StorageClass;
   Lease: Lease;
   HorizontalPodAutoscaler: HorizontalPodAutoscaler;
+  Ingress: Ingress;
+  IngressClass: IngressClass;
 }
 
 export type Kind = keyof ObjectByKind;

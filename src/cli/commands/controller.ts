@@ -62,6 +62,7 @@ async function run(args: Args): Promise<void> {
     ...(nodes.length > 0 && {
       agents: { nodes, command: agentCommand(process.argv[1]!, socketPath) },
       volumesDirectory: `${state}/volumes`,
+      ingresses: {},
     }),
   });
   // Recorded only now, when it is certain that no other controller of this cluster is running.

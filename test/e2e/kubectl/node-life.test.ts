@@ -2,11 +2,12 @@
  * Nodes that are deleted, cordoned, drained and tainted, and a controller that dies: forwarding goes on, and all comes
  * back.
  */
+import { existsSync } from 'node:fs';
 import { release } from 'node:os';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { KubeObject } from '../../../src/api/types/objects.ts';
-import { type Cluster, dataplane, eventually, podNetns, processPod, startCluster } from '../../lib/cluster.ts';
+import { type Cluster, dataplane, eventually, podNetns, processPod, run, startCluster } from '../../lib/cluster.ts';
 import { kubectl, tryKubectl, whyNoKubectl } from '../../lib/kubectl.ts';
 
 const why = whyNoKubectl();
@@ -48,6 +49,90 @@ kubectlTest('get nodes -o wide shows the version, the system and the kernel; eve
   const owners = metadata.managedFields?.map(({ manager, subresource }) => `${manager} ${subresource}`);
   assert.equal(owners, ['kubelet status'], 'a node owns the status of its pods');
 });
+
+const nginx = existsSync('/usr/sbin/nginx');
+if (!nginx) console.log('skipped: Ingress: there is no /usr/sbin/nginx');
+
+(nginx ? kubectlTest : test.skip)(
+  'an Ingress is served by host and path, over TLS, and changes without a failed request',
+  async () => {
+    const backend = { service: { name: 'server', port: { number: 80 } } };
+    const path = (text: string) => ({ path: text, pathType: 'Prefix', backend });
+    const rewriting = { path: '/app(/|$)(.*)', pathType: 'ImplementationSpecific', backend };
+    const ingress = (name: string, spec: object, annotations = {}) => ({
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'Ingress',
+      metadata: { name, annotations },
+      spec,
+    });
+    const target = { 'nginx.ingress.kubernetes.io/rewrite-target': '/$2' };
+    await cluster.apply(
+      ingress('plain', { rules: [{ host: 'plain.test', http: { paths: [path('/etc')] } }] }),
+      ingress('inner', { rules: [{ host: 'inner.test', http: { paths: [rewriting] } }] }, target),
+      ingress('safe', {
+        tls: [{ hosts: ['safe.test'] }],
+        rules: [{ host: 'safe.test', http: { paths: [path('/')] } }],
+      }),
+    );
+    const address = await eventually(async () => {
+      return (
+        (await kubectl(['get', 'ingress', 'plain', '-o', 'jsonpath={.status.loadBalancer.ingress[0].ip}'])) || undefined
+      );
+    }, 20_000);
+    const ports = await kubectl([
+      'get',
+      'service',
+      '-n',
+      'ingress-nginx',
+      'ingress-nginx-controller',
+      '-o',
+      'jsonpath={.spec.ports[*].nodePort}',
+    ]);
+    const [http, https] = ports.split(' ');
+    const curl = async (...words: string[]) =>
+      (await run(['ip', 'netns', 'exec', 'dp-outside', 'curl', '-sS', ...words])).stdout;
+    const fetch = (host: string, where: string) => curl('-H', `Host: ${host}`, `http://${address}:${http}${where}`);
+    const code = (host: string, where: string) =>
+      curl('-o', '/dev/null', '-w', '%{http_code}', '-H', `Host: ${host}`, `http://${address}:${http}${where}`);
+    await eventually(async () => (await fetch('plain.test', '/etc/hostname')) === 'server\n' || undefined);
+    assert.is(await code('plain.test', '/etcetera'), '404', 'a prefix ends where an element of the path ends');
+    assert.is(await code('other.test', '/etc/hostname'), '404');
+    assert.is(await fetch('inner.test', '/app/etc/hostname'), 'server\n', 'rewritten');
+    assert.is(await code('safe.test', '/etc/hostname'), '308');
+    const secure = ['-k', '--resolve', `safe.test:${https}:${address}`, `https://safe.test:${https}/etc/hostname`];
+    assert.is(await curl(...secure), 'server\n');
+
+    const fetches = [
+      'sh',
+      '-c',
+      `for i in $(seq 300); do curl -s -o /dev/null -w '%{http_code} ' -H 'Host: plain.test' http://${address}:${http}/etc/hostname; done`,
+    ];
+    const codes = run(['ip', 'netns', 'exec', 'dp-outside', ...fetches]);
+    for (let i = 0; i < 4; i++) {
+      await kubectl([
+        'annotate',
+        'ingress',
+        'safe',
+        '--overwrite',
+        `nginx.ingress.kubernetes.io/proxy-body-size=${i + 1}m`,
+      ]);
+      await new Promise((resolve) => setTimeout(resolve, 700));
+    }
+    assert.equal([...new Set((await codes).stdout.trim().split(' '))], ['200'], 'over several reloads');
+    const reloads = await kubectl(['logs', '-n', 'ingress-nginx', 'deployment/ingress-nginx-controller']);
+    assert.ok(reloads.split('reconfiguring').length > 2, 'nginx has reloaded');
+
+    assert.match(
+      await kubectl(['get', 'ingress', 'plain', '--no-headers']),
+      new RegExp(`plain +nginx +plain.test +${address} +80 `),
+    );
+    assert.match(await kubectl(['describe', 'ingress', 'plain']), /plain\.test +\n? +\/etc +server:80 \(10\.244/);
+    await kubectl(['delete', 'ingress', 'plain', 'inner', 'safe']);
+    await eventually(async () => {
+      return (await kubectl(['get', 'pods', '-n', 'ingress-nginx', '-o', 'name'])) === '' || undefined;
+    }, 40_000);
+  },
+);
 
 test('a controller that is killed is started again; meanwhile connections are made and commands say so', async () => {
   const pid = await controllerPid();
