@@ -1,73 +1,8 @@
 #!/usr/bin/env node
-/**
- * The command `dataplane`. It has only the names of the commands and one line about each; a command's module is loaded
- * when it is used, so that `--help` is fast.
- */
+/** The command `dataplane`. A command's module is loaded when it is used, so that `--help` is fast. */
 import { fileURLToPath } from 'node:url';
-import type { Command } from './args/args.ts';
+import { COMMANDS, GROUPS } from './command-table.ts';
 import { describeError, Exit, usageError } from './errors.ts';
-
-type Loader = () => Promise<{ command: Command }>;
-
-interface Entry {
-  about: string;
-  load: Loader;
-}
-
-const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> = {
-  'The cluster': {
-    up: { about: 'bring the cluster up and apply files', load: () => import('./commands/up.ts') },
-    down: { about: 'remove the cluster', load: () => import('./commands/down.ts') },
-    kubeconfig: {
-      about: 'print the kubeconfig for kubectl and other clients',
-      load: () => import('./commands/kubeconfig.ts'),
-    },
-    config: { about: 'show or change options of the running cluster', load: () => import('./commands/config.ts') },
-    status: {
-      about: 'show the state of nodes, agents, workers and tables',
-      load: () => import('./commands/status.ts'),
-    },
-  },
-  Objects: {
-    apply: { about: 'create or update objects from manifests', load: () => import('./commands/apply.ts') },
-    delete: { about: 'delete objects by manifest or by name', load: () => import('./commands/delete.ts') },
-    get: { about: 'show objects', load: () => import('./commands/get.ts') },
-    describe: { about: 'show objects in full, with their events', load: () => import('./commands/describe.ts') },
-    expose: { about: 'create a service for a pod or a deployment', load: () => import('./commands/expose.ts') },
-  },
-  Pods: {
-    exec: { about: 'run a command in a container', load: () => import('./commands/exec.ts') },
-    logs: { about: "print a container's output", load: () => import('./commands/logs.ts') },
-    'port-forward': {
-      about: 'forward ports of this host to a pod',
-      load: () => import('./commands/port-forward.ts'),
-    },
-    restart: { about: "restart a pod's containers and keep its network", load: () => import('./commands/restart.ts') },
-  },
-  'From this host': {
-    run: { about: 'run a program of this host in the network of the cluster', load: () => import('./commands/run.ts') },
-    collect: {
-      about: 'write state and logs into a directory, for a report or CI',
-      load: () => import('./commands/collect.ts'),
-    },
-  },
-  Packets: {
-    trace: {
-      about: 'follow a packet through the live tables, step by step',
-      load: () => import('./commands/trace.ts'),
-    },
-    why: { about: 'find out why one end cannot connect to another', load: () => import('./commands/why.ts') },
-    policy: { about: 'explain what NetworkPolicies allow', load: () => import('./commands/policy.ts') },
-    dns: { about: 'look a name up as a pod does, step by step', load: () => import('./commands/dns.ts') },
-    conntrack: { about: 'show or flush the tracked connections', load: () => import('./commands/conntrack.ts') },
-  },
-  'Processes that `up` starts': {
-    controller: { about: 'run the API and the controllers', load: () => import('./commands/controller.ts') },
-    agent: { about: "run one node's data plane and pods", load: () => import('./commands/agent.ts') },
-  },
-};
-
-const COMMANDS: Readonly<Record<string, Entry>> = Object.assign({}, ...Object.values(GROUPS));
 
 function printOverview(): string {
   const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length));
