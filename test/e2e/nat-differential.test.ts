@@ -63,8 +63,10 @@ function sendErrors(pair: Pair, from: Side, seen: readonly [Uint8Array, Uint8Arr
   const l4 = transportAt(seen[0]);
   for (const type of [3, 3, 3, 4, 5, 11, 12, 9, 10, 30, 37]) {
     const code = type === 3 ? random.below(16) : random.below(2);
-    const rest = type === 3 && code === 4 ? 1200 + random.below(200) : type === 12 ? random.word() : 0;
     const whole = seen[0].length;
+    // A router reports less than what did not fit; ours drops other reports (RFC 5927 §7).
+    const mtu = whole - 1 - random.below(20);
+    const rest = type === 3 && code === 4 ? mtu : type === 12 ? random.word() : 0;
     // We correct a quote that ends between a TCP checksum and the end of its header, the kernel does not.
     const quoted = Math.min([l4 + 8, l4 + 8, l4 + 28, whole, 548][random.below(5)]!, whole);
     const byRouter = from === 'host' && random.below(2) === 0;

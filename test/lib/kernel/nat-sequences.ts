@@ -109,7 +109,9 @@ function icmpErrors(flow: Flow, send: Send, random: Random): void {
   for (let i = 0; i < 10; i++) {
     const type = pick(random, [3, 3, 3, 4, 11, 12]);
     const code = type === 3 ? random.below(16) : random.below(3);
-    const rest = type === 3 && code === 4 ? 1280 + random.below(100) : type === 12 ? random.word() : 0;
+    // A router reports less than what did not fit; ours drops other reports (RFC 5927 §7).
+    const mtu = about.length - 1 - random.below(20);
+    const rest = type === 3 && code === 4 ? mtu : type === 12 ? random.word() : 0;
     const quoted = pick(random, [8, 8, 12, 20, 28, 100]);
     send(side, errorAbout(about, { type, code, rest, quoted }));
   }
