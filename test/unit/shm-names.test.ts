@@ -18,6 +18,7 @@ test('the names are stable: an agent finds the connections of an agent of an ear
     counters: 'dataplane-n1-counters',
     fragments: 'dataplane-n1-fragments',
     control: 'dataplane-n1-control',
+    policies: 'dataplane-n1-policies',
   });
 });
 
