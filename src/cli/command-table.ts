@@ -36,6 +36,7 @@ export const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> =
   Pods: {
     exec: { about: 'run a command in a container', load: () => import('./commands/exec.ts') },
     logs: { about: "print a container's output", load: () => import('./commands/logs.ts') },
+    image: { about: 'load, list and remove images', load: () => import('./commands/image.ts') },
     'port-forward': {
       about: 'forward ports of this host to a pod',
       load: () => import('./commands/port-forward.ts'),

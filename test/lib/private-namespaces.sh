@@ -3,6 +3,8 @@
 # affects a cluster on this machine, and nothing of it is left when it ends, however it ends.
 # test/lib/private-namespaces.sh COMMAND…
 set -eu
+# Not the images that the user of this machine has loaded.
+export DATAPLANE_IMAGES=/run/dataplane-images
 exec unshare --mount --net --pid --fork --kill-child --mount-proc sh -eu -c '
   mount --make-rprivate /
   mount -t tmpfs tmpfs /run

@@ -157,6 +157,7 @@ const PACKAGES: Record<string, string[]> = {
   'reflect-metadata': ['src/controllers'],
   croner: ['src/controllers'],
   jose: ['src/controllers'],
+  'tar-stream': ['src/runtime'],
   ws: ['src/agent', 'src/api'],
   yaml: ['src/api', 'src/cli', 'src/cluster', 'src/runtime'],
 };
