@@ -4,6 +4,7 @@
  *   pipeline.js                  the pipeline and its tables, importable as `dataplane/pipeline`; imports nothing
  *   traced.js                    the same pipeline, reporting its calls (traced-pipeline.mjs); loaded only by `dataplane trace`
  *   cli/main.js, worker/main.js  the command with the agent and the controller, and the entry point of a worker thread
+ *   launcher/main.js             starts containers from images
  *   chunks/                      code that both share, or that a command loads only if needed
  *   published/                   the published types, read at run time, with their licence
  *
@@ -73,8 +74,10 @@ await Promise.all([
   bundleAsFunction('bench/micro/lib/conntrack-loops.ts', 'dist/bench/micro/bundle/conntrack-loops.js'),
   build({
     ...COMMON,
-    entryPoints: ['src/cli/main.ts', 'src/worker/main.ts'],
-    outbase: 'src',
+    entryPoints: ['cli', 'worker', 'runtime/launcher'].map((path) => ({
+      in: `src/${path}/main.ts`,
+      out: `${path.split('/').at(-1)}/main`,
+    })),
     outdir: 'dist/bundle',
     chunkNames: 'chunks/[name]-[hash]',
     format: 'esm',

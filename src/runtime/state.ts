@@ -30,6 +30,10 @@ export interface ContainerRecord {
   process?: ContainerProcess;
   startedAtMs?: number;
   containerID?: string;
+  /** Of the image it was last started from, for the status. */
+  imageID?: string;
+  /** Its root is an image: it was started by the launcher. */
+  imageRoot?: boolean;
   /** How the current instance ended. */
   ended?: Termination;
   /** How the previous instance ended. */

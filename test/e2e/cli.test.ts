@@ -195,7 +195,10 @@ commands('apply and its dry run warn about an image that is in no catalogue', as
   const input = yaml({ ...idle('x'), spec: { containers: [{ name: 'c', image: 'nobody/has-this:1' }] } });
   const { status, stdout, stderr } = await dataplane(['apply', '--dry-run', '-f', '-'], { input });
   assert.equal([status, stdout], [0, 'pod/x created (dry run)\n']);
-  assert.match(stderr, /^Warning: stdin: document 1: container c: image "nobody\/has-this:1" is not in the catalogue/);
+  assert.match(
+    stderr,
+    /^Warning: stdin: document 1: container c: image "nobody\/has-this:1" is neither loaded nor in the catalogue/,
+  );
 });
 
 commands('get prints tables, objects and lists', async () => {

@@ -183,8 +183,9 @@ test('a container that cannot be started has the reason in its status', async ({
     ],
   });
   await until('all tried', () => runtime.container('wrong', 'word')?.lastState?.terminated);
-  assert.is(runtime.container('wrong', 'image')?.state?.waiting?.reason, 'ImageNotInCatalogue');
-  assert.match(runtime.container('wrong', 'image')?.state?.waiting?.message ?? '', /catalogue\.d/);
+  await until('image', () => runtime.container('wrong', 'image')?.state?.waiting?.reason === 'ImagePullBackOff');
+  assert.is(runtime.container('wrong', 'image')?.state?.waiting?.reason, 'ImagePullBackOff');
+  assert.match(runtime.container('wrong', 'image')?.state?.waiting?.message ?? '', /dataplane image load/);
   assert.is(runtime.container('wrong', 'empty')?.state?.waiting?.reason, 'CreateContainerConfigError');
   const path = runtime.container('wrong', 'path')?.lastState?.terminated;
   assert.is(path?.reason, 'StartError');

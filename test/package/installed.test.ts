@@ -13,7 +13,7 @@ const NPM_TIMEOUT_MS = 100_000;
 /** Everything that may be in the package. */
 const SHIPPED = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
-  /^dist\/bundle\/(pipeline|traced|(cli|worker)\/main|chunks\/[\w-]+)\.js(\.map)?$/,
+  /^dist\/bundle\/(pipeline|traced|(cli|worker|launcher)\/main|chunks\/[\w-]+)\.js(\.map)?$/,
   /^dist\/bundle\/published\/([\w-]+\.json|LICENSE|README\.md)$/,
   /^dist\/native-free-dataplane\/[\w/-]+\.d\.ts$/,
   /^demo\/([\w-]+\.yaml|webapp\/webapp\.mjs)$/,
@@ -81,6 +81,7 @@ test('the package of a fresh clone is built, and contains only what is needed to
     'LICENSE',
     'dist/bundle/cli/main.js',
     'dist/bundle/worker/main.js',
+    'dist/bundle/launcher/main.js',
     'dist/bundle/pipeline.js',
     'dist/bundle/pipeline.js.map',
     'dist/native-free-dataplane/public.d.ts',

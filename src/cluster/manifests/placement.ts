@@ -1,6 +1,6 @@
 /** Checks of manifests that need no cluster: will their namespaces, nodes and images exist? */
-import type { Deployment, PodSpec } from '../../api/types/objects.ts';
-import { type Catalogue, loadCatalogue } from '../../runtime/image/catalogue.ts';
+import type { PodSpec } from '../../api/types/objects.ts';
+import { Images } from '../../runtime/image/images.ts';
 import { ClusterError } from '../errors.ts';
 import type { ClusterNode } from '../state.ts';
 import type { Document } from './manifests.ts';
@@ -13,19 +13,19 @@ export function checkImages(documents: readonly Document[], catalogueFiles: read
   if (first !== undefined) throw new ClusterError('MANIFEST', first);
 }
 
-/** One sentence for each container whose image is in no catalogue. @throws ClusterError for an invalid catalogue */
+/** One sentence for each container whose image nobody has. @throws ClusterError for an invalid catalogue */
 export function missingImages(documents: readonly Document[], catalogueFiles: readonly string[]): string[] {
-  let catalogue: Catalogue;
+  let images: Images;
   try {
-    catalogue = loadCatalogue(catalogueFiles);
+    images = new Images(catalogueFiles);
   } catch (error) {
     throw new ClusterError('FILE', (error as Error).message, 'correct this catalogue file');
   }
   return documents.flatMap(({ where, object }) => {
     const { initContainers = [], containers = [] } = podSpecOf(object) ?? {};
     return [...initContainers, ...containers]
-      .filter(({ image }) => catalogue.find(image) === undefined)
-      .map(({ name, image }) => `${where}: container ${name}: ${catalogue.explainMissing(image)}`);
+      .filter(({ image }) => images.find(image) === undefined)
+      .map(({ name, image }) => `${where}: container ${name}: ${images.explainMissing(image)}`);
   });
 }
 
@@ -50,8 +50,13 @@ export function checkPlacement(documents: readonly Document[], nodes: readonly C
   }
 }
 
-function podSpecOf(object: Document['object']): PodSpec | undefined {
-  if (object.kind === 'Pod') return (object as unknown as { spec: PodSpec }).spec;
-  if (object.kind === 'Deployment') return (object as unknown as Deployment).spec.template.spec;
-  return undefined;
+/** Of a Pod, of what has a template of pods, and of a CronJob. */
+function podSpecOf({ kind, spec }: Document['object'] & { spec?: unknown }): PodSpec | undefined {
+  if (kind === 'Pod') return spec as PodSpec;
+  const { template, jobTemplate } = (spec ?? {}) as Template & { jobTemplate?: { spec?: Template } };
+  return kind === 'CronJob' ? jobTemplate?.spec?.template?.spec : template?.spec;
+}
+
+interface Template {
+  template?: { spec?: PodSpec };
 }

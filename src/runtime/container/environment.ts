@@ -10,7 +10,8 @@ export interface EnvironmentFacts {
   podIP: string;
   hostIP: string;
   hostname: string;
-  home: string;
+  /** Absent with an image that has accounts of its own: the launcher sets HOME. */
+  home?: string;
   /** Variables for Services (service-environment.ts); the container's own take precedence. */
   services?: ReadonlyMap<string, string>;
 }
@@ -26,7 +27,7 @@ export async function environmentOf(
   const env = new Map([
     ['PATH', image.hostPath ? hostPath() : STANDARD_PATH],
     ['HOSTNAME', facts.hostname],
-    ['HOME', facts.home],
+    ...(facts.home === undefined ? [] : ([['HOME', facts.home]] as const)),
     ...Object.entries(image.env ?? {}),
     ...(facts.services ?? []),
   ]);

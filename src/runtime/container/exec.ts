@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAlive } from '../../linux/processes.ts';
 import { containerDirectory, readState } from '../state.ts';
+import { accountIn, imageExecCommand } from './image-launch.ts';
 import { ENVIRONMENT_FILE, terminalCommand } from './launch-script.ts';
 import { podDirectory } from './logs.ts';
 import { privilegeCommand, privilegesOf } from './security.ts';
@@ -52,12 +53,16 @@ export function execCommand(request: ExecRequest): ContainerCommand {
   if (main === undefined || state.containers[name]?.phase !== 'running' || !isAlive(main)) {
     throw new Error(`container "${name}" of pod "${pod}" is not running`);
   }
+  const directory = containerDirectory(podDir, name);
+  const more = [...(request.environment ?? [])];
+  if (tty && process.env.TERM) more.push(`TERM=${process.env.TERM}`);
+  if (state.containers[name]?.imageRoot) {
+    const line = imageExecCommand(directory, main.pid, command, more, tty === true);
+    return { ...line, mainPid: main.pid, uid: accountIn(directory) };
+  }
   const entry = ['--target', String(main.pid), '--mount', '--uts', '--ipc', '--net', '--pid', '--root', '--wd', '--'];
   const privileges = privilegesOf(state.pod, spec);
-  const environment = readEnvironment(containerDirectory(podDir, name));
-  environment.push(...(request.environment ?? []));
-  if (tty && process.env.TERM) environment.push(`TERM=${process.env.TERM}`);
-  const words = [...privilegeCommand(privileges), ...['env', '-i', ...environment], ...command];
+  const words = [...privilegeCommand(privileges), 'env', '-i', ...readEnvironment(directory), ...more, ...command];
   const inner = tty ? terminalCommand(words) : words;
   return { file: 'nsenter', args: [...entry, ...inner], mainPid: main.pid, uid: privileges.user ?? 0 };
 }

@@ -22,12 +22,25 @@ export interface BindMount {
   file: boolean;
 }
 
+/** The image that is the container's root, instead of the host's. */
+export interface ImagePlan {
+  /** Directory of the unpacked layers, and their names in it, the uppermost first. */
+  store: string;
+  layers: readonly string[];
+  /** `USER` of the image; looked up in the image's own /etc/passwd. */
+  user: string;
+  /** Path → text of files that replace the image's. */
+  files: Readonly<Record<string, string>>;
+}
+
 export interface LaunchPlan {
   /** Title in the script's first lines. */
   title: string;
   /** Directory of the script; `files/` in it is copied over the root, `root/` is where the root is built. */
   directory: string;
-  /** Mounts of the host that make up the root, `/` first. */
+  /** Started from an image (image-launch.ts); undefined: from the host's own file system. */
+  root?: ImagePlan | undefined;
+  /** Mounts of the host that make up the root, `/` first; none with an image. */
   layers: readonly string[];
   /** A mount of the host to make executable inside: the one with the volumes, if it is not. */
   makeExecutable?: string | undefined;
@@ -96,7 +109,8 @@ if [ $# = 0 ]; then
   exec 7>&2 2>/dev/null 9>"$D/exit"
   read -r stat < /proc/self/stat
   echo "$stat" > "$D/keeper"
-  sh "$0" stage 2>&7 7>&- 9>&-
+  # A subshell: without one, the shell's own message about a killed command would be in the container's log.
+  (exec sh "$0" stage 2>&7 7>&- 9>&-)
   echo $? >&9
   exit
 fi

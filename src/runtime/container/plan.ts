@@ -17,6 +17,7 @@ import { hostDevices, layeredMounts, mountOf, readMounts } from '../files/host-m
 import { insidePath } from '../files/volume-files.ts';
 import { followsObjects, volumePath } from '../files/volumes.ts';
 import type { CatalogueImage } from '../image/catalogue-image.ts';
+import type { RunnableImage } from '../image/images.ts';
 import { containerDirectory } from '../state.ts';
 import { commandOf, environmentOf } from './environment.ts';
 import type { BindMount, LaunchPlan } from './launch-script.ts';
@@ -45,30 +46,34 @@ export interface ContainerFacts {
 export async function planContainer(
   pod: Pod,
   container: Container,
-  image: CatalogueImage,
+  image: RunnableImage,
   facts: ContainerFacts,
   source: ConfigSource,
 ): Promise<LaunchPlan> {
   const { podDir, podIP, hostIP, dns, services } = facts;
   const directory = containerDirectory(podDir, container.name);
+  mkdirSync(directory, { recursive: true, mode: 0o755 });
   const accounts = accountFiles(image.users);
-  const privileges = privilegesOf(pod, container);
-  const home = homeOf(privileges.user ?? 0, accounts?.passwd);
+  const privileges = privilegesOf(pod, container, image.root?.user);
+  const home = image.root === undefined ? homeOf(privileges.user ?? 0, accounts?.passwd) : undefined;
   const hostname = hostnameOf(pod);
-  const environment = await environmentOf(pod, container, image, { podIP, hostIP, hostname, home, services }, source);
-  writeFiles(join(directory, 'files'), image, {
+  const environmentFacts = { podIP, hostIP, hostname, services, ...(home !== undefined && { home }) };
+  const environment = await environmentOf(pod, container, image, environmentFacts, source);
+  const files = {
     '/etc/hosts': hostsFile(pod, podIP, dns?.domain ?? 'cluster.local'),
     '/etc/hostname': `${hostname}\n`,
     '/etc/resolv.conf': resolvConf(pod, dns),
     ...(accounts && { '/etc/passwd': accounts.passwd, '/etc/group': accounts.group }),
-  });
+  };
+  if (image.root === undefined) writeFiles(join(directory, 'files'), image, files);
   const mounts = readMounts();
   const stateMount = mountOf(podDir, mounts);
   const { namespace = 'default', name } = pod.metadata;
   return {
     title: `${namespace}/${name}: container ${container.name}, instance ${facts.instance}`,
     directory,
-    layers: layeredMounts(mounts).map(({ path }) => path),
+    root: image.root && { ...image.root, files },
+    layers: image.root === undefined ? layeredMounts(mounts).map(({ path }) => path) : [],
     makeExecutable: stateMount?.noexec ? stateMount.path : undefined,
     devices: hostDevices(),
     hidden: HIDDEN_FILES.filter(existsSync),

@@ -8,6 +8,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { isAlive, lacksHandler, type ProcessMark, parseStat, signalProcess, waitGone } from '../../linux/processes.ts';
 import { readIfPresent } from '../../linux/read-file.ts';
+import { imageLaunchFiles } from './image-launch.ts';
 import { firstLine } from './launch.ts';
 import { type LaunchPlan, launchFiles, SCRIPT_FILE } from './launch-script.ts';
 
@@ -45,10 +46,12 @@ export async function startContainer(
 ): Promise<ContainerProcess> {
   for (const name of ['keeper', 'pid', 'started', 'error', 'exit']) rmSync(join(plan.directory, name), { force: true });
   mkdirSync(join(plan.directory, 'root'), { recursive: true });
-  for (const [name, text] of Object.entries(launchFiles(plan))) {
+  const files = plan.root === undefined ? launchFiles(plan) : imageLaunchFiles(plan);
+  for (const [name, text] of Object.entries(files)) {
     writeFileSync(join(plan.directory, name), text, { mode: 0o600 }); // The environment may hold secrets.
   }
-  const words = ['--target', String(pausePid), '--net', '--uts', '--ipc', '--', 'unshare', '--mount', '--pid'];
+  const words = ['--target', String(pausePid), '--net', '--uts', '--ipc', '--', 'unshare', '--mount'];
+  if (plan.root === undefined) words.push('--pid'); // With an image the script does that.
   const child: ChildProcess = spawn(
     'nsenter',
     [...words, '--propagation', 'private', '--', 'sh', join(plan.directory, SCRIPT_FILE)],

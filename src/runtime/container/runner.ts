@@ -7,7 +7,7 @@ import { closeSync } from 'node:fs';
 import type { Container, Handler, Pod, Probe } from '../../api/types/objects.ts';
 import { isAlive, signalProcess } from '../../linux/processes.ts';
 import { ContainerConfigError } from '../files/config-source.ts';
-import type { CatalogueImage } from '../image/catalogue-image.ts';
+import type { RunnableImage } from '../image/images.ts';
 import type { PodContext } from '../pod/context.ts';
 import { restarts } from '../pod/status.ts';
 import { type ContainerRecord, containerDirectory, newRecord } from '../state.ts';
@@ -17,6 +17,7 @@ import { type HandlerTarget, runHandler } from './handlers.ts';
 import type { LaunchPlan } from './launch-script.ts';
 import { LogTimes } from './log-times.ts';
 import { beginLog, boundLog } from './logs.ts';
+import { missingImage } from './missing-image.ts';
 import { planContainer } from './plan.ts';
 import { ContainerProbes } from './probes.ts';
 import { exitOf, findContainerProcess, StartError, startContainer, stopContainer } from './process.ts';
@@ -103,7 +104,7 @@ export class ContainerRunner {
    * Start, restart or end the container as required by the manifest and events. @returns when to call again, if only
    * time matters
    */
-  async reconcile(nowMs: number): Promise<number | undefined> {
+  async reconcile(): Promise<number | undefined> {
     const { record } = this;
     if (record.phase === 'running') {
       if (!this.isInit && record.specHash !== hashOf(this.spec)) {
@@ -118,6 +119,8 @@ export class ContainerRunner {
       if (!restarts(this.pod, record, this.isInit)) return undefined;
       this.wait('CrashLoopBackOff', this.backOffText(record));
     }
+    // After stopping it, so that an instance without a delay starts in this call.
+    const nowMs = Date.now();
     if (record.notBeforeMs > nowMs) return record.notBeforeMs;
     return this.start(nowMs);
   }
@@ -183,16 +186,14 @@ export class ContainerRunner {
     return this.pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS;
   }
 
-  private image(): CatalogueImage | undefined {
-    return this.context.catalogue().find(this.spec.image);
+  private image(): RunnableImage | undefined {
+    return this.context.images.find(this.spec.image);
   }
 
   private async start(nowMs: number): Promise<number | undefined> {
     const { context, record, spec } = this;
-    const image = this.image() ?? context.reloadCatalogue().find(spec.image);
-    if (image === undefined) {
-      return this.refuse('ImageNotInCatalogue', context.catalogue().explainMissing(spec.image), nowMs);
-    }
+    const image = this.image();
+    if (image === undefined) return this.waitForImage(nowMs);
     let plan: LaunchPlan;
     try {
       plan = await planContainer(
@@ -207,7 +208,10 @@ export class ContainerRunner {
       return this.refuse('CreateContainerConfigError', error.message, nowMs);
     }
     this.wait('ContainerCreating');
+    this.event('Normal', 'Pulled', `Container image "${spec.image}" already present on machine`);
     recordStart(record, hashOf(spec), nowMs, this.pod.metadata.uid);
+    record.imageID = image.imageID;
+    record.imageRoot = image.root !== undefined;
     context.save();
     const log = beginLog(context.podDir, this.name);
     const input = openStdin(this.directory, spec);
@@ -231,6 +235,17 @@ export class ContainerRunner {
   private event(type: 'Normal' | 'Warning', reason: string, message: string): void {
     const list = this.isInit ? 'initContainers' : 'containers';
     this.context.event(type, reason, message, `spec.${list}{${this.name}}`);
+  }
+
+  /** The store is looked into again soon, and not with a growing delay: nothing is fetched from elsewhere. */
+  private waitForImage(nowMs: number): number {
+    const { record, spec, context } = this;
+    const missing = missingImage(spec, record.reason, context.images.explainMissing(spec.image));
+    if (record.reason !== missing.reason || record.message !== missing.message) {
+      for (const event of missing.events) this.event(...event);
+      this.wait(missing.reason, missing.message);
+    }
+    return nowMs + CONFIG_RETRY_MS;
   }
 
   private refuse(reason: string, message: string, nowMs: number): number {

@@ -23,12 +23,15 @@ export interface Privileges {
   noNewPrivileges: boolean;
 }
 
-/** @throws ContainerConfigError if the container would run as root and must not */
-export function privilegesOf(pod: Pod, container: Container): Privileges {
+/**
+ * @param imageUser `USER` of the image; programs of the catalogue run as root
+ * @throws ContainerConfigError if the container would run as root and must not
+ */
+export function privilegesOf(pod: Pod, container: Container, imageUser = ''): Privileges {
   const own: SecurityContext = container.securityContext ?? {};
   const common: PodSecurityContext = pod.spec.securityContext ?? {};
   const user = own.runAsUser ?? common.runAsUser;
-  if (own.runAsNonRoot ?? common.runAsNonRoot) refuseRoot(pod, container, user);
+  if (own.runAsNonRoot ?? common.runAsNonRoot) refuseRoot(pod, container, user, imageUser);
   return {
     user,
     group: own.runAsGroup ?? common.runAsGroup,
@@ -38,14 +41,18 @@ export function privilegesOf(pod: Pod, container: Container): Privileges {
   };
 }
 
-/** In kubelet's words (kuberuntime/security_context.go, verifyRunAsNonRoot). Programs of the catalogue run as root. */
-function refuseRoot({ metadata }: Pod, { name }: Container, user: number | undefined): void {
-  if (user !== undefined && user !== 0) return;
+/** In kubelet's words (kuberuntime/security_context.go, verifyRunAsNonRoot). */
+function refuseRoot({ metadata }: Pod, { name }: Container, user: number | undefined, imageUser: string): void {
+  const [named = ''] = imageUser.split(':');
+  const numeric = /^\d*$/.test(named);
+  if (user === undefined ? numeric && Number(named) !== 0 : user !== 0) return;
   const where = `(pod: "${metadata.name}_${metadata.namespace}(${metadata.uid})", container: ${name})`;
   const why =
     user === 0
       ? "container's runAsUser breaks non-root policy"
-      : 'container has runAsNonRoot and image will run as root';
+      : numeric
+        ? 'container has runAsNonRoot and image will run as root'
+        : `container has runAsNonRoot and image has non-numeric user (${named}), cannot verify user is non-root`;
   throw new ContainerConfigError(`${why} ${where}`);
 }
 

@@ -10,6 +10,9 @@ import { parse } from 'yaml';
 import type { CatalogueImage } from './catalogue-image.ts';
 import { builtInImages } from './catalogue-images.ts';
 
+/** Where the official images of docker.io are copied to, or images of the same names are kept. */
+const PUBLIC_COPIES =
+  /^(?:registry\.k8s\.io\/e2e-test-images|registry\.k8s\.io|k8s\.gcr\.io|gcr\.io\/google[-_]containers|mirror\.gcr\.io|public\.ecr\.aws\/docker)\/(?:library\/)?/;
 const CATALOGUE_DIR = '/etc/dataplane/catalogue.d';
 
 const FIELDS: Record<string, (value: unknown) => boolean> = {
@@ -35,9 +38,17 @@ export class Catalogue {
     this.images = images;
   }
 
-  /** The entry for an image name such as `docker.io/library/nginx:1.27@sha256:…`. */
+  /**
+   * The entry for an image name such as `docker.io/library/nginx:1.27@sha256:…`. An entry that names the registry comes
+   * first; one without a registry also stands for the copies in public registries (`registry.k8s.io/busybox:1.36`), but
+   * not for an image of the same name in a private one.
+   */
   find(image: string): CatalogueImage | undefined {
     const name = plainName(image);
+    return this.named(name) ?? this.named(name.replace(PUBLIC_COPIES, ''));
+  }
+
+  private named(name: string): CatalogueImage | undefined {
     const tagless = name.replace(/:[^:/]*$/, '');
     return this.images.findLast((entry) => entry.names.some((n) => matches(plainName(n), name, tagless)));
   }
@@ -45,14 +56,6 @@ export class Catalogue {
   /** Every name that `image:` can have. */
   names(): string[] {
     return [...new Set(this.images.flatMap((entry) => entry.names))].sort();
-  }
-
-  /** Message for an image that is not in the catalogue. */
-  explainMissing(image: string): string {
-    return (
-      `image "${image}" is not in the catalogue (${this.names().join(', ')}). Use "image: process" with a command of the ` +
-      `host, or add it in ${CATALOGUE_DIR}/NAME.yaml: images: [{names: ["${image}"], entrypoint: [/path/to/program]}]`
-    );
   }
 }
 
@@ -97,7 +100,7 @@ function matches(pattern: string, name: string, tagless: string): boolean {
 const plainName = (image: string): string =>
   image
     .replace(/@.*$/, '')
-    .replace(/^docker\.io\//, '')
+    .replace(/^(?:index\.)?docker\.io\//, '')
     .replace(/^library\//, '');
 
 function isText(value: unknown): value is string {

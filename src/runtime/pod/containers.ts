@@ -55,7 +55,7 @@ export class PodContainers {
         if (record.reason === 'ContainerCreating') record.reason = 'PodInitializing';
       }
       if (runner.record.phase === 'terminated' && !restarts(pod, runner.record, true)) return false;
-      await runner.reconcile(Date.now());
+      await runner.reconcile();
       if (!runner.completed) return false;
     }
     state.initialized = true;

@@ -2,7 +2,7 @@
 import type { Pod } from '../../api/types/objects.ts';
 import type { ContainerFacts } from '../container/plan.ts';
 import type { ConfigSource } from '../files/config-source.ts';
-import type { Catalogue } from '../image/catalogue.ts';
+import type { Images } from '../image/images.ts';
 import type { PodState } from '../state.ts';
 
 export interface PodContext {
@@ -14,9 +14,7 @@ export interface PodContext {
   readonly source: ConfigSource;
   readonly backOffMs: number;
   facts(): Omit<ContainerFacts, 'instance'>;
-  catalogue(): Catalogue;
-  /** Read the files again: a missing entry may have been added. */
-  reloadCatalogue(): Catalogue;
+  readonly images: Images;
   /** Write the record to disk. */
   save(): void;
   /** Something changed: reconcile the pod soon. */

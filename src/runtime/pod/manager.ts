@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { HOST_PORTS_TAKEN, holdsHostPorts, hostPortsClash, hostPortsOf } from '../../api/host-ports.ts';
 import type { Pod } from '../../api/types/objects.ts';
 import { DEFAULT_BACK_OFF_MS } from '../container/back-off.ts';
-import { type Catalogue, loadCatalogue } from '../image/catalogue.ts';
+import { Images } from '../image/images.ts';
 import { type PodState, podDirectories, readState } from '../state.ts';
 import type { PodManagerOptions } from './options.ts';
 import { PodWorker, type WorkerSurroundings } from './worker.ts';
@@ -22,7 +22,6 @@ const DEFAULT_STATE_DIR = '/run/dataplane';
  */
 const POLL_MS = 500;
 const VOLUME_CHECK_MS = 10_000;
-const RELOAD_MS = 2_000;
 
 export class PodManager {
   private readonly options: PodManagerOptions;
@@ -30,8 +29,6 @@ export class PodManager {
   private readonly stateDir: string;
   private readonly workers = new Map<string, PodWorker>();
   private wanted = new Map<string, Pod>();
-  private catalogue: Catalogue;
-  private loadedAtMs = Date.now();
   private adopted = false;
   private closed = false;
   private timers: NodeJS.Timeout[] = [];
@@ -40,13 +37,11 @@ export class PodManager {
   constructor(options: PodManagerOptions) {
     this.options = options;
     this.stateDir = options.stateDir ?? DEFAULT_STATE_DIR;
-    this.catalogue = loadCatalogue(options.catalogueFiles);
     this.around = {
       options,
       stateDir: this.stateDir,
       backOffMs: options.backOffMs ?? DEFAULT_BACK_OFF_MS,
-      catalogue: () => this.catalogue,
-      reloadCatalogue: () => this.reloadCatalogue(),
+      images: new Images(options.catalogueFiles, options.log),
       onGone: (worker) => this.forget(worker),
     };
     // Containers' users must be able to read volumes, whatever umask the agent was started with.
@@ -145,16 +140,5 @@ export class PodManager {
 
   private each(work: (worker: PodWorker) => void): void {
     for (const worker of this.workers.values()) work(worker);
-  }
-
-  private reloadCatalogue(): Catalogue {
-    if (Date.now() - this.loadedAtMs < RELOAD_MS) return this.catalogue;
-    this.loadedAtMs = Date.now();
-    try {
-      this.catalogue = loadCatalogue(this.options.catalogueFiles);
-    } catch (error) {
-      this.options.log(`image catalogue: ${(error as Error).message}`);
-    }
-    return this.catalogue;
   }
 }

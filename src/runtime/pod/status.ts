@@ -118,7 +118,7 @@ function containerStatus(
   return {
     name,
     image,
-    imageID: `catalogue:${image}`,
+    imageID: record?.imageID ?? '',
     ...(record?.containerID && { containerID: record.containerID }),
     ready: isInit ? completed : running && record.ready,
     started: isInit ? running : running && record.started,

@@ -11,7 +11,7 @@ import { DEFAULT_GRACE_SECONDS } from '../container/runner.ts';
 import { serviceEnvironment } from '../container/service-environment.ts';
 import { ConfigSource, ContainerConfigError } from '../files/config-source.ts';
 import { hasConfigVolumes, prepareVolumes, type VolumeVersions } from '../files/volumes.ts';
-import type { Catalogue } from '../image/catalogue.ts';
+import type { Images } from '../image/images.ts';
 import { type PodState, readState, writeState } from '../state.ts';
 import { PodContainers } from './containers.ts';
 import type { PodContext } from './context.ts';
@@ -27,8 +27,7 @@ export interface WorkerSurroundings {
   options: PodManagerOptions;
   stateDir: string;
   backOffMs: number;
-  catalogue(): Catalogue;
-  reloadCatalogue(): Catalogue;
+  images: Images;
   /** Nothing is left of the pod. */
   onGone(worker: PodWorker): void;
 }
@@ -200,8 +199,7 @@ export class PodWorker {
     const requests = this.restartRequests.splice(0);
     for (const { names } of requests) for (const name of names) this.containers.of(name, false).restartNow();
     const times: (number | undefined)[] = [deadlineMs];
-    for (const { name } of this.pod.spec.containers)
-      times.push(await this.containers.of(name, false).reconcile(Date.now()));
+    for (const { name } of this.pod.spec.containers) times.push(await this.containers.of(name, false).reconcile());
     for (const { done } of requests) done();
     this.lastTrouble = '';
     return earliest(times);
@@ -298,8 +296,7 @@ export class PodWorker {
         dns: options.dns,
         services: serviceEnvironment(this.pod, options.services?.() ?? []),
       }),
-      catalogue: this.around.catalogue,
-      reloadCatalogue: this.around.reloadCatalogue,
+      images: this.around.images,
       save: () => this.save(),
       wake: this.wake,
       event: (type, reason, message, fieldPath) => this.event(type, reason, message, fieldPath),

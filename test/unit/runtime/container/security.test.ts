@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import type { Pod, PodSecurityContext, SecurityContext } from '../../../../src/api/types/objects.ts';
 import { privilegeCommand, privilegesOf } from '../../../../src/runtime/container/security.ts';
 
-function privileges(own: SecurityContext, common: PodSecurityContext = {}) {
+function privileges(own: SecurityContext, common: PodSecurityContext = {}, imageUser = '') {
   const container = { name: 'c', image: 'x', securityContext: own };
   const pod = {
     apiVersion: 'v1',
@@ -12,7 +12,7 @@ function privileges(own: SecurityContext, common: PodSecurityContext = {}) {
     metadata: { name: 'p', namespace: 'default', uid: 'u' },
     spec: { containers: [container], securityContext: common },
   } as unknown as Pod;
-  return privilegesOf(pod, container);
+  return privilegesOf(pod, container, imageUser);
 }
 
 test("a container's user and group replace the pod's; supplementary groups are the pod's", () => {
@@ -42,6 +42,14 @@ test('runAsNonRoot refuses root, which is who programs of the catalogue are, and
   assert.is(refused({ runAsUser: 0 }, { runAsNonRoot: true }), `container's runAsUser breaks non-root policy ${where}`);
   assert.is(refused({ runAsNonRoot: true, runAsUser: 1 }), undefined);
   assert.is(refused({ runAsNonRoot: false }, { runAsNonRoot: true }), undefined);
+});
+
+test("runAsNonRoot accepts an image's user by number only, because a name may be root", () => {
+  const own = { runAsNonRoot: true };
+  assert.is(privileges(own, {}, '1000:0').user, undefined);
+  for (const root of ['', '0', '0:5']) assert.throws(() => privileges(own, {}, root), 'image will run as root');
+  assert.throws(() => privileges(own, {}, 'web'), 'image has non-numeric user (web), cannot verify user is non-root');
+  assert.is(privileges({ ...own, runAsUser: 5 }, {}, 'web').user, 5);
 });
 
 test('the command that starts the program sets what differs from root, and nothing else', () => {

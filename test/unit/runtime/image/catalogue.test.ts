@@ -14,6 +14,21 @@ test('find: any tag, digest and default registry of a name without a tag', () =>
   assert.is(catalogue.find('localhost:5000/nginx'), undefined);
 });
 
+test('find: an entry without a registry stands for its copies in public registries, not for private images', () => {
+  const catalogue = loadCatalogue([], NOWHERE);
+  const copies = [
+    'registry.k8s.io',
+    'registry.k8s.io/e2e-test-images',
+    'mirror.gcr.io/library',
+    'public.ecr.aws/docker/library',
+  ];
+  for (const registry of copies) assert.ok(catalogue.find(`${registry}/busybox:1.36`), registry);
+  assert.equal(catalogue.find('registry.k8s.io/pause:3.10')?.entrypoint, ['sleep', 'infinity']);
+  for (const name of ['example.com/busybox:1.36', 'localhost/busybox', 'quay.io/team/nginx']) {
+    assert.is(catalogue.find(name), undefined, name);
+  }
+});
+
 test('find: later entries win, a tag in the entry must match, * is any text', () => {
   const entry = (name: string, program: string) => ({ names: [name], entrypoint: [program] });
   const catalogue = new Catalogue([entry('a', '1'), entry('a:x', '2'), entry('reg:5000/*', '3')]);
