@@ -7,7 +7,16 @@
 export const SHM_PREFIX = 'dataplane-';
 
 /** Memory that every node has once: its tables, and the words by which agent and workers control each other. */
-const MEMORIES = ['conntrack', 'services', 'routes', 'counters', 'fragments', 'policies', 'control'] as const;
+const MEMORIES = [
+  'conntrack',
+  'services',
+  'routes',
+  'counters',
+  'fragments',
+  'policies',
+  'control',
+  'capture',
+] as const;
 export type NodeMemory = (typeof MEMORIES)[number];
 export type NodeMemoryNames = { readonly [memory in NodeMemory]: string };
 

@@ -4,9 +4,10 @@
  * `and` and `or` are evaluated from left to right and stop as soon as the result is known, in the order in which libpcap
  * evaluates them. The order matters for truncated frames, which a load beyond their end rejects.
  */
-import type { Arithmetic, Condition } from './condition.ts';
+import { type Arithmetic, and, type Condition, or } from './condition.ts';
 import { FilterError } from './filter-error.ts';
-import { type FilterOptions, parseFilter } from './parse.ts';
+import { parseFilter } from './parse.ts';
+import { layersOf, vxlan } from './primitives.ts';
 import { INSTRUCTION_WORDS, MAX_INSTRUCTIONS, NO_HEADER, Op, STACK_DEPTH, Word } from './program.ts';
 
 /** A place in the program that is known when everything before it has been emitted. */
@@ -114,12 +115,27 @@ class Emitter {
   }
 }
 
+export interface FilterOptions {
+  /** UDP port of VXLAN. */
+  readonly vxlanPort?: number;
+  /** Also match a VXLAN packet whose inner frame matches. */
+  readonly inside?: boolean;
+}
+
+const DEFAULT_VXLAN_PORT = 4789;
+
 /**
  * The program for an expression; an empty expression matches every frame.
  * @throws FilterError with the position of the mistake
  */
 export function compileFilter(text: string, options: FilterOptions = {}): Int32Array {
-  const condition = parseFilter(text, options);
+  const { vxlanPort = DEFAULT_VXLAN_PORT, inside = false } = options;
+  let condition = parseFilter(text, vxlanPort, layersOf());
+  if (condition !== undefined && inside) {
+    const layers = layersOf();
+    const outer = vxlan(layers, vxlanPort, undefined);
+    condition = or(condition, and(outer, parseFilter(text, vxlanPort, layers) as Condition));
+  }
   const emitter = new Emitter();
   const accept: Label = { at: 0 };
   const reject: Label = { at: 0 };

@@ -12,13 +12,7 @@ import { type Direction, isBroadcast, isMulticast, type Layers, vlan, vxlan } fr
 import { Op } from './program.ts';
 import { type Token, TokenKind, tokensOf } from './tokens.ts';
 
-export interface FilterOptions {
-  /** UDP port of VXLAN. */
-  readonly vxlanPort?: number;
-}
-
 const MAX_NESTING = 64;
-const DEFAULT_VXLAN_PORT = 4789;
 
 /** Comparisons: the operation, and whether its result is negated. */
 const COMPARISONS: Readonly<Record<string, readonly [op: CompareOp, negated: boolean]>> = {
@@ -43,22 +37,28 @@ interface Parsed {
   readonly qualifiers: Qualifiers | undefined;
 }
 
-/** The condition of an expression; undefined if it is empty. @throws FilterError */
-export function parseFilter(text: string, options: FilterOptions = {}): Condition | undefined {
+/**
+ * The condition of an expression; undefined if it is empty.
+ * @param vxlanPort UDP port of VXLAN
+ * @param layers where the headers of the frame are; changed by `vlan` and `vxlan`
+ * @throws FilterError
+ */
+export function parseFilter(text: string, vxlanPort: number, layers: Layers): Condition | undefined {
   const tokens = tokensOf(text);
-  return tokens.length === 1 ? undefined : new Parser(tokens, options).whole();
+  return tokens.length === 1 ? undefined : new Parser(tokens, vxlanPort, layers).whole();
 }
 
 class Parser implements TokenSource {
-  readonly layers: Layers = { link: 0, type: 12, network: 14 };
+  readonly layers: Layers;
   private readonly tokens: readonly Token[];
-  private readonly options: FilterOptions;
+  private readonly vxlanPort: number;
   private next = 0;
   private depth = 0;
 
-  constructor(tokens: readonly Token[], options: FilterOptions) {
+  constructor(tokens: readonly Token[], vxlanPort: number, layers: Layers) {
     this.tokens = tokens;
-    this.options = options;
+    this.vxlanPort = vxlanPort;
+    this.layers = layers;
   }
 
   get token(): Token {
@@ -300,8 +300,7 @@ class Parser implements TokenSource {
     }
     if (this.takeWord('vlan')) return vlan(this.layers, this.optionalNumber('a VLAN identifier', 0xfff));
     if (!this.takeWord('vxlan')) return undefined;
-    const port = this.options.vxlanPort ?? DEFAULT_VXLAN_PORT;
-    return vxlan(this.layers, port, this.optionalNumber('a VNI', 0xffffff));
+    return vxlan(this.layers, this.vxlanPort, this.optionalNumber('a VNI', 0xffffff));
   }
 
   private optionalNumber(what: string, most: number): number | undefined {

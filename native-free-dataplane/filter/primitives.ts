@@ -30,6 +30,9 @@ export interface Layers {
   network: number;
 }
 
+/** The headers of an Ethernet frame. */
+export const layersOf = (): Layers => ({ link: 0, type: 12, network: 14 });
+
 export type Direction = 'src' | 'dst' | 'src or dst' | 'src and dst' | undefined;
 
 /** Offsets of a source and a destination from a header, such as those of addresses. */

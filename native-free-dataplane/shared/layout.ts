@@ -31,6 +31,7 @@ export const TableKind = {
   CONTROL: 5,
   FRAGMENTS: 6,
   POLICIES: 7,
+  CAPTURE: 8,
 } as const;
 export type TableKind = (typeof TableKind)[keyof typeof TableKind];
 

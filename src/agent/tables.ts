@@ -15,6 +15,12 @@ import {
 } from '../../native-free-dataplane/conntrack/record.ts';
 import type { TableBuffers } from '../../native-free-dataplane/dataplane.ts';
 import { createFragments, type FragmentTable, fragmentsBytes } from '../../native-free-dataplane/fragments/table.ts';
+import {
+  attachCaptureMemory,
+  type CaptureMemoryOptions,
+  captureBytes,
+  createCaptureMemory,
+} from '../../native-free-dataplane/live-capture/memory.ts';
 import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/node/config.ts';
 import { createPolicies, type PolicyTable, policyBytes } from '../../native-free-dataplane/policies/table.ts';
 import { adoptAffinity } from '../../native-free-dataplane/services/affinity.ts';
@@ -34,6 +40,8 @@ const MAX_HOPS = 4096;
 const ROUTE_SLOTS = 16384;
 const DECLARED_SLOTS = 16384;
 const HOST_ROUTE_SLOTS = 4096;
+/** A ring of captured frames for each reader and worker; its pages are allocated when it is first used. */
+const CAPTURE_RING_BYTES: number = 4 * 1024 * 1024;
 
 /** The tables of a node. */
 export interface NodeTables {
@@ -60,7 +68,7 @@ export interface NodeTablesOptions {
 
 /** Open or create all tables of a node. @throws SystemError */
 export function openNodeTables(options: NodeTablesOptions): NodeTables {
-  const { control: _, ...names } = memoryNames(options.nodeName);
+  const { control: _, capture, ...names } = memoryNames(options.nodeName);
   const secret = new Int32Array(new Uint8Array(randomBytes(16)).buffer);
   const open: SharedMemory[] = [];
   const fresh = (name: string, bytes: number): ArrayBuffer => {
@@ -87,6 +95,7 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
   const node = createNodeTable(fresh(names.routes, nodeTableBytes(sizes)), { ...sizes, secret });
   const shape = { workers: options.workers, ports: MAX_HOPS >> 1 };
   const counters = createCounters(fresh(names.counters, countersBytes(shape)), { ...shape, secret });
+  openCapture(capture, { ...shape, ringBytes: CAPTURE_RING_BYTES }, open);
   const fragments = createFragments(fresh(names.fragments, fragmentsBytes()), { secret });
   const policies = createPolicies(fresh(names.policies, policyBytes()), { secret });
   return {
@@ -100,7 +109,7 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
     recovered,
     close(unlink = false) {
       for (const memory of open) memory.close();
-      if (unlink) for (const name of Object.values(names)) unlinkShared(name);
+      if (unlink) for (const name of [...Object.values(names), capture]) unlinkShared(name);
     },
   };
 }
@@ -112,6 +121,22 @@ function existing(name: string): SharedMemory | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The memory of a previous agent is kept if it has the same size, so that running captures go on. */
+function openCapture(name: string, options: CaptureMemoryOptions, open: SharedMemory[]): void {
+  const bytes = captureBytes(options);
+  const previous = existing(name);
+  const known = previous && attachCaptureMemory(previous.buffer);
+  if (previous && known?.workers === options.workers && previous.bytes === bytes) {
+    open.push(previous);
+    return;
+  }
+  previous?.close();
+  unlinkShared(name);
+  const memory = openShared(name, { bytes, create: true });
+  open.push(memory);
+  createCaptureMemory(memory.buffer, options);
 }
 
 function openConntrack(

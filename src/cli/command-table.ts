@@ -57,6 +57,11 @@ export const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> =
     },
     why: { about: 'find out why one end cannot connect to another', load: () => import('./commands/why.ts') },
     policy: { about: 'explain what NetworkPolicies allow', load: () => import('./commands/policy.ts') },
+    capture: {
+      about: 'capture frames with their verdicts, as lines or for Wireshark',
+      load: () => import('./commands/capture.ts'),
+    },
+    extcap: { about: "captures in Wireshark's own window", load: () => import('./commands/extcap.ts') },
     dns: { about: 'look a name up as a pod does, step by step', load: () => import('./commands/dns.ts') },
     conntrack: { about: 'show or flush the tracked connections', load: () => import('./commands/conntrack.ts') },
   },

@@ -8,6 +8,7 @@
  */
 import { clockGetTime, mapPrivate } from './ffi.ts';
 
+const CLOCK_REALTIME = 0;
 const CLOCK_MONOTONIC = 1;
 /** Period after which `microseconds` wraps. */
 const WRAP_SECONDS = 1024;
@@ -34,4 +35,14 @@ export function microseconds(): number {
 export function microsecondsSince(start: number): number {
   const passed = microseconds() - start;
   return passed < 0 ? passed + WRAP : passed;
+}
+
+/** The time since 1970 when `stampTime` was last called: whole seconds, and nanoseconds within. Int32. */
+export const stamp = { seconds: 0, nanoseconds: 0 };
+
+/** Read the time since 1970 into `stamp`, without allocation. */
+export function stampTime(): void {
+  clockGetTime(CLOCK_REALTIME, memory.address);
+  stamp.seconds = words[0] as number;
+  stamp.nanoseconds = words[2] as number;
 }

@@ -4,6 +4,7 @@
  */
 import { stampEvents } from '../../native-free-dataplane/conntrack/events.ts';
 import { ARENA_BYTES, attachDataplane, type Dataplane } from '../../native-free-dataplane/dataplane.ts';
+import { attachCaptureMemory } from '../../native-free-dataplane/live-capture/memory.ts';
 import { tunnelPort } from '../../native-free-dataplane/node/hops.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
 import * as pipeline from '../../native-free-dataplane/pipeline.ts';
@@ -18,6 +19,7 @@ import { Epoll } from '../linux/epoll.ts';
 import { type Mapping, mapPrivate, munmap, read, threadId } from '../linux/ffi.ts';
 import { openShared, type SharedMemory } from '../linux/shm.ts';
 import { AdaptivePoll } from './adaptive-poll.ts';
+import { WorkerCapture } from './capture.ts';
 import { attachControl, ControlWord, controlAt, ThreadState } from './control.ts';
 import {
   type NumberedChange,
@@ -27,6 +29,7 @@ import {
   type WorkerTask,
 } from './messages.ts';
 import { PortEmitter } from './port-emitter.ts';
+import type { Pipeline } from './stages.ts';
 
 /** Frames taken from one port before the next port's turn. */
 const BUDGET = 64;
@@ -44,17 +47,12 @@ const WAKE_KEY = -1;
 /** How often `tick` runs while traffic flows, milliseconds. */
 const TICK_MS = 64;
 
-/** Processes frames: the real pipeline, or a substitute that measures the cost of the loop alone. */
-export interface Pipeline {
-  processFrame(pkt: Packet, dp: Dataplane, nowMs: number): Verdict;
-  /** @returns milliseconds until the next call is due */
-  tick(dp: Dataplane, nowMs: number): number;
-}
-
 /** One worker: its ports, its packet descriptor and its view of the tables. */
 export class Forwarder {
   private readonly task: WorkerTask;
-  private readonly pipeline: Pipeline;
+  /** The pipeline, or while frames are captured, `capture` around it. */
+  private pipeline: Pipeline;
+  private readonly capture: WorkerCapture;
   private readonly control: Int32Array;
   private readonly epoll = new Epoll(MAX_READY);
   private readonly poll = new AdaptivePoll();
@@ -73,6 +71,9 @@ export class Forwarder {
     const control = attachControl(this.map(task.tables.control));
     if (!control) throw new Error(`${task.tables.control} holds no control memory of this version`);
     this.control = control;
+    const capture = attachCaptureMemory(this.map(task.tables.capture));
+    if (!capture) throw new Error(`${task.tables.capture} holds no capture memory of this version`);
+    this.capture = new WorkerCapture(capture, task.worker, stages);
     this.base = controlAt(task.worker, 0);
     // One page more than the arena, as a buffer for reading the wake-up eventfd.
     this.arena = mapPrivate(ARENA_BYTES + 4096);
@@ -158,6 +159,11 @@ export class Forwarder {
       if (control[base + ControlWord.CRASH] !== 0) {
         control[base + ControlWord.CRASH] = 0;
         throw new Error('crash requested by the control word CRASH');
+      }
+      if (this.capture.isChanged) {
+        this.pipeline = this.capture.reload();
+        this.emitter.capture = this.pipeline === this.capture ? this.capture : undefined;
+        nextTick = nowMs;
       }
       if (nowMs >= nextTick) {
         idleMs = this.pipeline.tick(dataplane, nowMs);

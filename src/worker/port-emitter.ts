@@ -4,22 +4,31 @@ import type { Packet } from '../../native-free-dataplane/packet.ts';
 import { countVerdict } from '../../native-free-dataplane/shared/counters.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { type Port, Write } from '../devices/port.ts';
+import { stampTime } from '../linux/clock.ts';
+import type { WorkerCapture } from './capture.ts';
 
-/** The emitter of a worker: writes frames to its ports. */
 export class PortEmitter implements Emitter {
   readonly ports: (Port | undefined)[] = [];
   dataplane: Dataplane | undefined;
   /** Frames that the pipeline has sent; wraps. */
   sent = 0;
+  /** Present while frames are being captured. */
+  capture: WorkerCapture | undefined;
 
   emit(pkt: Packet): void {
     this.sent = (this.sent + 1) | 0;
+    const { capture } = this;
+    // Before the write: the frame may be received on the other side before it returns.
+    if (capture !== undefined) stampTime();
     const port = this.ports[pkt.outPort];
     const result = port === undefined ? Write.DOWN : port.write(pkt);
-    if (result === Write.SENT || this.dataplane === undefined) return;
-    const { counters } = this.dataplane;
-    if (result === Write.FULL) countVerdict(counters, Verdict.WRITE_QUEUE_FULL);
-    else if (result === Write.DOWN) countVerdict(counters, Verdict.DEVICE_CLOSED);
-    else countVerdict(counters, Verdict.WRITE_FAILED);
+    if (capture !== undefined) capture.sent(pkt, result === Write.SENT ? Verdict.GO_ON : verdictOf(result));
+    if (result !== Write.SENT && this.dataplane !== undefined) countVerdict(this.dataplane.counters, verdictOf(result));
   }
+}
+
+/** The verdict to count for a frame that the device did not accept. */
+function verdictOf(result: number): Verdict {
+  if (result === Write.FULL) return Verdict.WRITE_QUEUE_FULL;
+  return result === Write.DOWN ? Verdict.DEVICE_CLOSED : Verdict.WRITE_FAILED;
 }

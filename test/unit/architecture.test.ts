@@ -87,6 +87,7 @@ const ARROWS: Record<string, string[]> = {
   ],
   'trace/': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'pipeline.ts'],
   'filter/': ['protocols.ts', 'wire/'],
+  'live-capture/': ['filter/', 'shared/'],
   'print/': ['verdicts.ts', 'protocols.ts', 'wire/', ...TABLES],
   'public.ts': [PIPELINE],
   'src/linux': [],

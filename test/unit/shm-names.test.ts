@@ -17,8 +17,9 @@ test('the names are stable: an agent finds the connections of an agent of an ear
     routes: 'dataplane-n1-routes',
     counters: 'dataplane-n1-counters',
     fragments: 'dataplane-n1-fragments',
-    control: 'dataplane-n1-control',
     policies: 'dataplane-n1-policies',
+    control: 'dataplane-n1-control',
+    capture: 'dataplane-n1-capture',
   });
 });
 

@@ -1,0 +1,174 @@
+/**
+ * A ring of captured frames: one worker writes, one reader reads, neither waits. If there is no room, the frame is lost
+ * and counted for its port.
+ *
+ * HEAD and TAIL count bytes, modulo 2^32. A record is a header of RECORD_WORDS words and the frame, in 8-byte multiples;
+ * it never wraps: one that would not fit before the end of the ring is put at its start, after a word SKIP. Records are
+ * reserved first and published together, when the packet's verdict is known. A worker that dies in between leaves the
+ * ring as it was.
+ */
+import { type CaptureMemory, RING_HEAD, RING_LOST, RING_TAIL, ringAt } from './memory.ts';
+
+/** Words of a record's header. */
+export const RecordWord = {
+  /** Bytes of the whole record, or SKIP: the rest of the ring is unused. */
+  BYTES: 0,
+  GENERATION: 1,
+  CAPTURED: 2,
+  ORIGINAL: 3,
+  SECONDS: 4,
+  NANOSECONDS: 5,
+  PORT: 6,
+  /** Point of the record, once; a record that turned out not to be wanted has point 0. */
+  POINT: 7,
+  VERDICT: 8,
+  /** Number of the packet among those of its worker. */
+  PACKET: 9,
+  /** Frames lost at this port so far, modulo 2^32. */
+  LOST: 10,
+  /** Bit 0: the transport checksum is pending. Upper half: bytes per segment of a super-packet. */
+  OFFLOAD: 11,
+} as const;
+export const RECORD_WORDS = 12;
+const SKIP = -1;
+/** Result of `reserve` if there is no room. */
+export const NO_ROOM: number = -1;
+
+export class RingWriter {
+  private readonly words: Int32Array;
+  private readonly bytes: Uint8Array;
+  private readonly base: number;
+  private readonly data: number;
+  private readonly mask: number;
+  /** End of the reserved records. */
+  private head: number;
+
+  constructor(memory: CaptureMemory, session: number, worker: number) {
+    this.words = memory.words;
+    this.bytes = memory.bytes;
+    this.base = ringAt(memory, session, worker);
+    this.data = this.base + RING_LOST + memory.ports;
+    this.mask = memory.ringBytes - 1;
+    this.head = this.words[this.base + RING_HEAD];
+  }
+
+  /**
+   * Reserve a record and copy the frame into it.
+   * @returns index of the record's first word, or NO_ROOM, after counting the loss
+   */
+  reserve(port: number, from: Uint8Array, start: number, captured: number): number {
+    const { words, mask, base } = this;
+    const need = (RECORD_WORDS * 4 + captured + 7) & ~7;
+    const used = (this.head - Atomics.load(words, base + RING_TAIL)) | 0;
+    const left = mask + 1 - (this.head & mask);
+    const skipped = left < need ? left : 0;
+    if (used + skipped + need > mask + 1) {
+      words[base + RING_LOST + port]++;
+      return NO_ROOM;
+    }
+    if (skipped > 0) {
+      words[this.data + ((this.head & mask) >> 2)] = SKIP;
+      this.head = (this.head + skipped) | 0;
+    }
+    const at = this.data + ((this.head & mask) >> 2);
+    const to = (at + RECORD_WORDS) * 4;
+    // A view costs more than copying some bytes singly.
+    if (captured < 64) for (let i = 0; i < captured; i++) this.bytes[to + i] = from[start + i];
+    else this.bytes.set(from.subarray(start, start + captured), to);
+    words[at + RecordWord.BYTES] = need;
+    words[at + RecordWord.CAPTURED] = captured;
+    words[at + RecordWord.PORT] = port;
+    words[at + RecordWord.LOST] = words[base + RING_LOST + port];
+    this.head = (this.head + need) | 0;
+    return at;
+  }
+
+  /** Give up the record at `at` if it is the only one reserved. @returns false if there are others */
+  drop(at: number): boolean {
+    const { words, mask, base } = this;
+    const head = words[base + RING_HEAD];
+    const bytes = words[at + RecordWord.BYTES];
+    const begin = (this.head - bytes) | 0;
+    if (this.data + ((begin & mask) >> 2) !== at) return false;
+    // In front of it may be an unused end of the ring.
+    const skipped = mask + 1 - (head & mask);
+    if (begin !== head && begin !== ((head + skipped) | 0)) return false;
+    this.head = head;
+    return true;
+  }
+
+  /** Let the reader see the reserved records. @param verdict of the packet, for records that have none of their own */
+  publish(verdict: number): void {
+    const { words, mask, base } = this;
+    for (let position = words[base + RING_HEAD]; position !== this.head; ) {
+      const at = this.data + ((position & mask) >> 2);
+      const bytes = words[at + RecordWord.BYTES];
+      if (bytes === SKIP) {
+        position = (position + mask + 1 - (position & mask)) | 0;
+        continue;
+      }
+      if (words[at + RecordWord.VERDICT] === 0) words[at + RecordWord.VERDICT] = verdict;
+      position = (position + bytes) | 0;
+    }
+    Atomics.store(words, base + RING_HEAD, this.head);
+  }
+
+  /** Were records reserved since the last `publish`? */
+  get pending(): boolean {
+    return this.head !== this.words[this.base + RING_HEAD];
+  }
+}
+
+export class RingReader {
+  private readonly words: Int32Array;
+  private readonly bytes: Uint8Array;
+  private readonly base: number;
+  private readonly data: number;
+  private readonly mask: number;
+  /** Index of the record that `next` found. */
+  at = 0;
+
+  constructor(memory: CaptureMemory, session: number, worker: number) {
+    this.words = memory.words;
+    this.bytes = memory.bytes;
+    this.base = ringAt(memory, session, worker);
+    this.data = this.base + RING_LOST + memory.ports;
+    this.mask = memory.ringBytes - 1;
+  }
+
+  /** Go to the oldest record that is not released. @returns false if there is none */
+  next(): boolean {
+    const { words, mask, base } = this;
+    const head = Atomics.load(words, base + RING_HEAD);
+    let tail = words[base + RING_TAIL];
+    if (tail === head) return false;
+    this.at = this.data + ((tail & mask) >> 2);
+    if (words[this.at] === SKIP) {
+      tail = (tail + mask + 1 - (tail & mask)) | 0;
+      Atomics.store(words, base + RING_TAIL, tail);
+      this.at = this.data;
+    }
+    return tail !== head;
+  }
+
+  word(word: number): number {
+    return this.words[this.at + word];
+  }
+
+  /** A copy of the frame. */
+  frame(): Uint8Array {
+    const from = (this.at + RECORD_WORDS) * 4;
+    return this.bytes.slice(from, from + this.word(RecordWord.CAPTURED));
+  }
+
+  /** Release the record; its memory is used again. */
+  release(): void {
+    const { words, base } = this;
+    Atomics.store(words, base + RING_TAIL, (words[base + RING_TAIL] + words[this.at]) | 0);
+  }
+
+  /** Frames lost at a port so far, modulo 2^32. */
+  lostAt(port: number): number {
+    return this.words[this.base + RING_LOST + port];
+  }
+}

@@ -1,0 +1,151 @@
+/** A capture on one node: a session in its shared memory, and the rings that its workers write. */
+import { statSync } from 'node:fs';
+import {
+  attachCaptureMemory,
+  type CaptureMemory,
+  type CaptureSettings,
+  type Claim,
+  claimSession,
+  endSession,
+  Point,
+  renewSession,
+  SESSIONS,
+  startSession,
+} from '../../../native-free-dataplane/live-capture/memory.ts';
+import { RecordWord, RingReader } from '../../../native-free-dataplane/live-capture/ring.ts';
+import { openShared, type SharedMemory } from '../../linux/shm.ts';
+import { SHM_DIRECTORY } from '../../linux/shm-files.ts';
+import { memoryName } from '../../shm-names.ts';
+import type { CapturedPacket } from './packet.ts';
+
+/** Frames read from one ring before the next ring's turn; bounds the memory of what is held. */
+const BATCH = 4096;
+
+/** Frames of one port, captured and lost. */
+export interface PortCount {
+  captured: number;
+  lost: number;
+}
+
+/** Why a capture on a node cannot start. */
+export class CaptureUnavailable extends Error {
+  override readonly name = 'CaptureUnavailable';
+}
+
+export class NodeCapture {
+  readonly node: string;
+  private readonly shared: SharedMemory;
+  private readonly memory: CaptureMemory;
+  private readonly claim: Claim;
+  private readonly generation: number;
+  private readonly inode: number;
+  private readonly rings: readonly RingReader[];
+  /** Lost frames by worker and port, as last read. */
+  private readonly lost: readonly Int32Array[];
+  private readonly counts = new Map<number, PortCount>();
+
+  /** Start capturing. @throws CaptureUnavailable, or as openShared */
+  constructor(node: string, settings: CaptureSettings, nowMs: number) {
+    this.node = node;
+    this.inode = inodeOf(node);
+    this.shared = openShared(memoryName(node, 'capture'));
+    const memory = attachCaptureMemory(this.shared.buffer);
+    const claim = memory && claimSession(memory, nowMs);
+    if (memory === undefined || claim === undefined) {
+      this.shared.close();
+      throw new CaptureUnavailable(
+        memory === undefined
+          ? `node ${node} runs another version of dataplane`
+          : `node ${node} has ${SESSIONS} captures running, the most that are possible`,
+      );
+    }
+    this.memory = memory;
+    this.claim = claim;
+    this.rings = Array.from({ length: memory.workers }, (_, worker) => new RingReader(memory, claim.session, worker));
+    this.lost = this.rings.map((ring) => Int32Array.from({ length: memory.ports }, (_, port) => ring.lostAt(port)));
+    this.generation = startSession(memory, claim, settings);
+  }
+
+  /** Renew the reader's mark. @returns why the capture has ended; undefined while it goes on */
+  renew(nowMs: number): string | undefined {
+    if (inodeOf(this.node) !== this.inode) return `node ${this.node} has been removed`;
+    if (renewSession(this.memory, this.claim, nowMs)) return undefined;
+    return `node ${this.node}: the capture has expired, because it was stopped for some seconds`;
+  }
+
+  /** Append the frames that have been captured since the last call. @returns true if there may be more */
+  read(into: CapturedPacket[]): boolean {
+    let more = false;
+    this.rings.forEach((ring, worker) => {
+      let read = 0;
+      for (; read < BATCH && ring.next(); read++) {
+        const wanted = ring.word(RecordWord.GENERATION) === this.generation && ring.word(RecordWord.POINT) !== 0;
+        if (wanted) into.push(this.take(ring, worker));
+        ring.release();
+      }
+      if (read === BATCH) more = true;
+    });
+    return more;
+  }
+
+  private take(ring: RingReader, worker: number): CapturedPacket {
+    const port = ring.word(RecordWord.PORT);
+    const lostBefore = this.lostSince(worker, port, ring.word(RecordWord.LOST));
+    this.countOf(port).captured++;
+    const offload = ring.word(RecordWord.OFFLOAD);
+    return {
+      node: this.node,
+      worker,
+      port,
+      point: ring.word(RecordWord.POINT) === Point.SENT ? 'sent' : 'received',
+      verdict: ring.word(RecordWord.VERDICT),
+      number: ring.word(RecordWord.PACKET) >>> 0,
+      seconds: ring.word(RecordWord.SECONDS) >>> 0,
+      nanoseconds: ring.word(RecordWord.NANOSECONDS),
+      bytes: ring.frame(),
+      originalBytes: ring.word(RecordWord.ORIGINAL),
+      checksumPending: (offload & 1) !== 0,
+      segmentBytes: offload >>> 16,
+      lostBefore,
+    };
+  }
+
+  private countOf(port: number): PortCount {
+    const known = this.counts.get(port);
+    if (known) return known;
+    const count = { captured: 0, lost: 0 };
+    this.counts.set(port, count);
+    return count;
+  }
+
+  private lostSince(worker: number, port: number, now: number): number {
+    const seen = this.lost[worker];
+    if (seen === undefined || seen[port] === now) return 0;
+    const lost = (now - (seen[port] ?? 0)) >>> 0;
+    seen[port] = now;
+    this.countOf(port).lost += lost;
+    return lost;
+  }
+
+  /** End the session. Frames that workers are writing may be read for some milliseconds more. */
+  end(): void {
+    endSession(this.memory, this.claim);
+  }
+
+  /** Frames captured and lost so far, by port. */
+  totals(): ReadonlyMap<number, PortCount> {
+    this.rings.forEach((ring, worker) => {
+      for (let port = 0; port < this.memory.ports; port++) this.lostSince(worker, port, ring.lostAt(port));
+    });
+    return this.counts;
+  }
+
+  close(): void {
+    this.shared.close();
+  }
+}
+
+/** Identifies the node's memory: an agent that cannot use that of its predecessor creates another. */
+function inodeOf(node: string): number {
+  return statSync(`${SHM_DIRECTORY}/${memoryName(node, 'capture')}`, { throwIfNoEntry: false })?.ino ?? 0;
+}

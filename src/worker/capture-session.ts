@@ -1,0 +1,92 @@
+/**
+ * One reader's capture, on the worker's side. A frame is copied only if it matches; all records of a packet are published
+ * together, when its verdict is known.
+ *
+ * A packet whose frame matches as received is followed: it is captured where it is sent too, whatever translation and
+ * encapsulation have made of it. Otherwise each frame that is sent is matched by itself.
+ */
+import { matches } from '../../native-free-dataplane/filter/run.ts';
+import {
+  type ActiveSession,
+  ANY_PORT,
+  type CaptureMemory,
+  Point,
+} from '../../native-free-dataplane/live-capture/memory.ts';
+import { NO_ROOM, RecordWord, RingWriter } from '../../native-free-dataplane/live-capture/ring.ts';
+import type { Packet } from '../../native-free-dataplane/packet.ts';
+import { isFailure, VERDICTS } from '../../native-free-dataplane/verdicts.ts';
+import { stamp, stampTime } from '../linux/clock.ts';
+
+/** 1 for each verdict of a packet that did not reach its destination. */
+const FAILED: Uint8Array = Uint8Array.from(VERDICTS, (row) => (row !== undefined && isFailure(row) ? 1 : 0));
+
+export class CaptureSession {
+  private readonly words: Int32Array;
+  private readonly settings: ActiveSession;
+  private readonly ring: RingWriter;
+  /** Does the packet's frame match as received? */
+  private followed = false;
+  /** The record of the received frame, until its verdict is known; NO_ROOM: none. */
+  private received: number = NO_ROOM;
+
+  constructor(memory: CaptureMemory, worker: number, settings: ActiveSession) {
+    this.words = memory.words;
+    this.settings = settings;
+    this.ring = new RingWriter(memory, settings.session, worker);
+  }
+
+  /** A packet has been received. @param number identifies it on this worker */
+  receive(pkt: Packet, number: number): void {
+    this.followed = this.isMatch(pkt);
+    this.received = NO_ROOM;
+    if (!this.followed || (this.settings.points & (Point.RECEIVED | Point.DROPPED)) === 0) return;
+    if (!this.isPort(pkt.inPort)) return;
+    stampTime();
+    this.received = this.record(pkt, number, pkt.inPort, Point.RECEIVED, 0);
+  }
+
+  /** A frame of the packet has been sent, at the time of `stamp`. @param lost why the device did not accept it; 0 if it did */
+  send(pkt: Packet, number: number, lost: number): void {
+    const { points } = this.settings;
+    if ((points & Point.SENT) === 0 && (lost === 0 || (points & Point.DROPPED) === 0)) return;
+    if (!this.isPort(pkt.outPort)) return;
+    if (this.followed || this.isMatch(pkt)) this.record(pkt, number, pkt.outPort, Point.SENT, lost);
+  }
+
+  /** The packet is finished. */
+  finish(verdict: number): void {
+    const { ring, received, words } = this;
+    if (!ring.pending) return;
+    // Only drops are wanted, and this packet was none.
+    if (received !== NO_ROOM && (this.settings.points & Point.RECEIVED) === 0 && FAILED[verdict] === 0) {
+      if (ring.drop(received)) return;
+      words[received + RecordWord.POINT] = 0;
+    }
+    ring.publish(verdict);
+  }
+
+  private isPort(port: number): boolean {
+    return this.settings.port === ANY_PORT || this.settings.port === port;
+  }
+
+  private isMatch({ view, start, end }: Packet): boolean {
+    return matches(this.settings.program, view, start, end, end - start);
+  }
+
+  private record(pkt: Packet, number: number, port: number, point: number, verdict: number): number {
+    const { words, settings } = this;
+    const length = pkt.end - pkt.start;
+    const captured = length < settings.snapBytes ? length : settings.snapBytes;
+    const at = this.ring.reserve(port, pkt.bytes, pkt.start, captured);
+    if (at === NO_ROOM) return NO_ROOM;
+    words[at + RecordWord.GENERATION] = settings.generation;
+    words[at + RecordWord.ORIGINAL] = length;
+    words[at + RecordWord.SECONDS] = stamp.seconds;
+    words[at + RecordWord.NANOSECONDS] = stamp.nanoseconds;
+    words[at + RecordWord.POINT] = point;
+    words[at + RecordWord.VERDICT] = verdict;
+    words[at + RecordWord.PACKET] = number;
+    words[at + RecordWord.OFFLOAD] = pkt.needsChecksum | (pkt.gsoSize << 16);
+    return at;
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * Capturing in a worker. While a reader is attached, the forwarder runs this in place of the pipeline: it passes each
+ * frame on, and lets every session record it as received and as sent. Without a reader nothing of this runs; the
+ * forwarder compares one word at the start of each turn.
+ */
+import type { Dataplane } from '../../native-free-dataplane/dataplane.ts';
+import { isProgram } from '../../native-free-dataplane/filter/program.ts';
+import {
+  activeSessions,
+  type CaptureMemory,
+  changesOf,
+  expireSessions,
+  packetCounterAt,
+} from '../../native-free-dataplane/live-capture/memory.ts';
+import type { Packet } from '../../native-free-dataplane/packet.ts';
+import type { Verdict } from '../../native-free-dataplane/verdicts.ts';
+import { CaptureSession } from './capture-session.ts';
+import type { Pipeline } from './stages.ts';
+
+/** How often expired sessions are looked for, milliseconds. */
+const EXPIRY_MS = 500;
+
+export class WorkerCapture implements Pipeline {
+  private readonly memory: CaptureMemory;
+  private readonly worker: number;
+  private readonly stages: Pipeline;
+  private sessions: readonly CaptureSession[] = [];
+  private seen = 0;
+  /** Number of the packet being processed. */
+  private number = 0;
+
+  constructor(memory: CaptureMemory, worker: number, stages: Pipeline) {
+    this.memory = memory;
+    this.worker = worker;
+    this.stages = stages;
+  }
+
+  /** Have sessions started or ended since the last call of `reload`? */
+  get isChanged(): boolean {
+    return changesOf(this.memory) !== this.seen;
+  }
+
+  /** @returns what to run from now on: this if there is a session, else the pipeline */
+  reload(): Pipeline {
+    this.seen = changesOf(this.memory);
+    this.sessions = activeSessions(this.memory)
+      .filter(({ program }) => isProgram(program))
+      .map((settings) => new CaptureSession(this.memory, this.worker, settings));
+    return this.sessions.length > 0 ? this : this.stages;
+  }
+
+  processFrame(pkt: Packet, dp: Dataplane, nowMs: number): Verdict {
+    const { sessions, memory, worker } = this;
+    const counter = packetCounterAt(worker);
+    const number = ((memory.words[counter] as number) + 1) | 0;
+    memory.words[counter] = number;
+    this.number = number;
+    for (let i = 0; i < sessions.length; i++) (sessions[i] as CaptureSession).receive(pkt, number);
+    const verdict = this.stages.processFrame(pkt, dp, nowMs);
+    for (let i = 0; i < sessions.length; i++) (sessions[i] as CaptureSession).finish(verdict);
+    return verdict;
+  }
+
+  /** A frame of the current packet has been sent, at the time of `stamp` (clock.ts). @param lost why the device did not accept it; GO_ON if it did */
+  sent(pkt: Packet, lost: Verdict): void {
+    const { sessions, number } = this;
+    for (let i = 0; i < sessions.length; i++) (sessions[i] as CaptureSession).send(pkt, number, lost);
+  }
+
+  tick(dp: Dataplane, nowMs: number): number {
+    expireSessions(this.memory, nowMs);
+    const idleMs = this.stages.tick(dp, nowMs);
+    return idleMs < EXPIRY_MS ? idleMs : EXPIRY_MS;
+  }
+}
