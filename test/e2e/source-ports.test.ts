@@ -11,6 +11,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Pod } from '../../src/api/types/objects.ts';
 import { type Cluster, eventually, output, podNetns, processPod, ROOT, run, startCluster } from '../lib/cluster.ts';
+import { linux, startLinuxRouter, stopLinuxRouter } from '../lib/kernel/linux-router.ts';
 import { ip } from '../lib/namespaces.ts';
 import { NODE_IPS, OUTSIDE, serviceObject } from '../lib/services/services.ts';
 import type { Outcome } from '../lib/short-connections.ts';
@@ -36,7 +37,10 @@ test.before(async () => {
     ],
   });
   cluster.start(OUTSIDE, [...PROGRAM, 'serve', '8080']);
+  await startLinuxRouter();
+  cluster.start(linux.host, [...PROGRAM, 'serve', '8080']);
   for (const [netns, address] of [
+    [linux.client, `${linux.hostIP}:8080`],
     [podNetns('client'), `${SERVER}:8080`],
     [OUTSIDE, `${NODE_IPS.n1}:${NODE_PORT}`],
   ] as const)
@@ -47,6 +51,7 @@ test.before(async () => {
 });
 
 test.after(async () => {
+  await stopLinuxRouter();
   await cluster?.down();
 });
 
@@ -78,11 +83,28 @@ test(`${COUNT} short connections from outside by a NodePort with one endpoint: n
   assert.is(outcome.done, COUNT);
 });
 
+/** As few connections as show that ports are used again: a router of one kernel makes them in a second. */
+test('the same number of ports by connection on plain Linux: it makes no more of them than the pod does', async () => {
+  const count = COUNT / 20;
+  const from = (netns: string, to: string, local: string) =>
+    shortConnections(netns, `${to}:8080`, count, '600-1000', local);
+  const { status } = await cluster.get<Pod>('pod', 'client');
+  const ours = await from(podNetns('client'), SERVER, status?.podIP ?? '');
+  const control = await from(linux.client, linux.hostIP, linux.clientIP);
+  told('from a pod, 401 ports', ours);
+  told('the same on plain Linux', control);
+  assert.ok(ours.done >= control.done, `${JSON.stringify(ours)} beside ${JSON.stringify(control)}`);
+});
+
 test('a pod’s source port below 1024 stays below 1024, and is kept while it is free (rancher #3099)', async () => {
   const { status } = await cluster.get<Pod>('pod', 'client');
   const from = (port: number) =>
     shortConnections(podNetns('client'), `${SERVER}:8080`, 1, `${port}-${port}`, status?.podIP ?? '');
-  for (const port of [600, 700, 1000, 1023]) assert.equal((await from(port)).ports, [port, port]);
+  for (const port of [600, 700, 1000, 1023]) {
+    assert.equal((await from(port)).ports, [port, port]);
+    const onLinux = await shortConnections(linux.client, `${linux.hostIP}:8080`, 1, `${port}-${port}`, linux.clientIP);
+    assert.equal(onLinux.ports, [port, port], 'plain Linux');
+  }
   const { ports } = await from(100);
   assert.ok(ports[0] >= 600 && ports[0] <= 1023, `100 became ${ports[0]}`);
 });
