@@ -257,6 +257,70 @@ test('securityContext: read-only root, no new privileges, capabilities, groups',
   assert.match(inside, /^NoNewPrivs:\t1\n/m);
 });
 
+/** Each prints a line if it succeeds. */
+const ESCAPES = [
+  'mknod /tmp/mem c 1 1 && cat /tmp/mem > /dev/null',
+  'mknod /dev/loop b 7 0 && cat /dev/loop > /dev/null',
+  'mount -t tmpfs none /tmp',
+  'mount -o remount,rw /sys',
+  'mount --bind /proc/1/root /tmp',
+  'echo x > /proc/sys/kernel/hostname',
+  'echo 1 > /proc/sys/net/ipv4/ip_forward',
+  'echo h > /proc/sysrq-trigger',
+  'echo x > /sys/kernel/uevent_helper',
+  'cat /proc/kcore',
+  'test -s /proc/keys',
+  'ls /.host',
+  'ls /run/dataplane',
+  'ls /run/netns',
+  'ls /../../../../boot',
+  'ls /proc/1/root/boot',
+  'ls /proc/self/root/../boot',
+  'ls -d /proc/[2-9]*/root/boot',
+  'ls /dev/net/tun',
+  'ls /dev/mem /dev/kmsg',
+  'ls /dev/shm/dataplane-n1-conntrack',
+  'kill -9 2 3 4 5 6 7',
+  'echo x > /proc/self/exe',
+];
+
+test('from inside an image nothing of the host is reached', async ({ runtime }) => {
+  const attempts = ESCAPES.map((attempt, i) => `(${attempt}) >/dev/null 2>&1 && echo "${i}: escaped"`).join('\n');
+  runtime.pod('escape', { containers: [container(`${attempts}\necho end; exec sleep 1000`)] });
+  assert.equal(await logged(runtime, 'escape', 'end'), ['end']);
+  const mounts = runtime.exec('escape', 'c', 'cat', '/proc/self/mountinfo');
+  assert.equal(
+    mounts.split('\n').filter((line) => / - (?:ext4|xfs|btrfs) /.test(line) && !line.includes('/dev/')),
+    [],
+  );
+});
+
+test('a descriptor of the launcher is no working directory, and its program no interpreter', async ({ runtime }) => {
+  const numbers = [3, 4, 5, 8, 12, 18, 20, 22];
+  const exe = await tar([{ name: 'app/exe', content: '#!/proc/self/exe\n' }]);
+  await load({ ...shop, names: ['exe:1'], layers: [...shop.layers, exe] });
+  runtime.pod('descriptors', {
+    restartPolicy: 'Never',
+    containers: [
+      ...numbers.map((fd) => ({
+        ...container('ls ../../../..', { workingDir: `/proc/self/fd/${fd}` }),
+        name: `fd${fd}`,
+      })),
+      { ...container('', { image: 'exe:1' }), name: 'exe', command: ['/app/exe'] },
+    ],
+  });
+  const names = [...numbers.map((fd) => `fd${fd}`), 'exe'];
+  await until(
+    'all ended',
+    () => names.every((name) => runtime.container('descriptors', name)?.state?.terminated),
+    60_000,
+  );
+  for (const name of names) {
+    assert.not.match(attempt(() => runtime.log('descriptors', name)) ?? '', /^(boot|home|root)$/m);
+    assert.is.not(runtime.container('descriptors', name)?.state?.terminated?.exitCode, 0, name);
+  }
+});
+
 test('the stop signal is the image’s', async ({ runtime }) => {
   await load({ ...shop, names: ['quits:1'], config: { ...shop.config, StopSignal: 'SIGUSR1' } });
   const script = 'trap "echo got USR1; exit 0" USR1; echo ready; while :; do sleep 0.05; done';
