@@ -9,6 +9,8 @@ import type { Part } from './parts.ts';
 export class RunFile implements Part {
   private readonly directory: string;
   private readonly config: LiveConfig;
+  /** When the counters of this agent were 0. */
+  private readonly startedAt = new Date().toISOString();
   private readonly tap: Pick<Tap, 'tunnelOffload' | 'udpSegmentation'>;
 
   /** @param directory the node's state directory */
@@ -25,7 +27,17 @@ export class RunFile implements Part {
 
   private write({ workers, overlay, podMtu, maxConntrack }: NodeConfig): void {
     const { tunnelOffload, udpSegmentation } = this.tap;
-    const file = { pid: process.pid, workers, overlay, tunnelOffload, udpSegmentation, mtu: podMtu, maxConntrack };
+    const { startedAt } = this;
+    const file = {
+      pid: process.pid,
+      startedAt,
+      workers,
+      overlay,
+      tunnelOffload,
+      udpSegmentation,
+      mtu: podMtu,
+      maxConntrack,
+    };
     mkdirSync(this.directory, { recursive: true });
     writeFileSync(join(this.directory, 'dataplane.json'), JSON.stringify(file));
   }

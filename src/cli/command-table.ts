@@ -56,6 +56,11 @@ export const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> =
       load: () => import('./commands/trace.ts'),
     },
     why: { about: 'find out why one end cannot connect to another', load: () => import('./commands/why.ts') },
+    observe: {
+      about: 'show connections and drops, with filters and formats of Hubble',
+      load: () => import('./commands/observe.ts'),
+    },
+    top: { about: 'show the load of nodes, workers and connections, live', load: () => import('./commands/top.ts') },
     policy: { about: 'explain what NetworkPolicies allow', load: () => import('./commands/policy.ts') },
     capture: {
       about: 'capture frames with their verdicts, as lines or for Wireshark',

@@ -32,9 +32,8 @@ async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   if (name === '--version' || name === 'version') {
-    const { readFileSync } = await import('node:fs');
-    const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
-    process.stdout.write(`dataplane ${(JSON.parse(text) as { version: string }).version}\n`);
+    const { readVersion } = await import('./version.ts');
+    process.stdout.write(`dataplane ${readVersion()}\n`);
     return;
   }
   const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;

@@ -1,10 +1,18 @@
 /** Packets that did not reach their destination, by verdict. */
 import type { Counters } from '../../native-free-dataplane/shared/counters.ts';
-import { isFailure, VERDICTS, type VerdictRow } from '../../native-free-dataplane/verdicts.ts';
+import { isFailure, VERDICTS, type VerdictClass, type VerdictRow } from '../../native-free-dataplane/verdicts.ts';
 
 export interface Failure {
   readonly row: VerdictRow;
   readonly count: number;
+}
+
+/** What became of a packet that did not arrive. */
+export type Outcome = 'dropped' | 'refused' | 'lost';
+
+/** @param verdictClass that of a failure */
+export function outcomeOf(verdictClass: VerdictClass): Outcome {
+  return verdictClass === 'dropped' || verdictClass === 'lost' ? verdictClass : 'refused';
 }
 
 /**

@@ -28,18 +28,31 @@ export interface Command {
   run(args: Args): Promise<void>;
 }
 
+export interface GivenOption {
+  readonly name: string;
+  readonly value: string | undefined;
+}
+
 /** The parsed arguments of one command. */
 export class Args {
   /** Arguments before `--` that are not options. */
   readonly operands: readonly string[];
   /** Arguments after `--`; undefined if there is no `--`. */
   readonly rest: readonly string[] | undefined;
+  /** The options as they were given, for those whose order matters. A flag has no value. */
+  readonly inOrder: readonly GivenOption[];
   private readonly values: Readonly<Record<string, unknown>>;
 
-  constructor(operands: readonly string[], rest: readonly string[] | undefined, values: Record<string, unknown>) {
+  constructor(
+    operands: readonly string[],
+    rest: readonly string[] | undefined,
+    values: Record<string, unknown>,
+    inOrder: readonly GivenOption[] = [],
+  ) {
     this.operands = operands;
     this.rest = rest;
     this.values = values;
+    this.inOrder = inOrder;
   }
 
   flag(name: string): boolean {
@@ -92,7 +105,10 @@ export function parseCommandLine(name: string, command: Pick<Command, 'options'>
       if (terminator !== undefined && token.index > terminator.index) rest.push(token.value);
       else operands.push(token.value);
     }
-    return new Args(operands, terminator && rest, values);
+    const inOrder = tokens.flatMap((token) =>
+      token.kind === 'option' ? [{ name: token.name, value: token.value }] : [],
+    );
+    return new Args(operands, terminator && rest, values, inOrder);
   } catch (error) {
     if (error instanceof CliError) throw error;
     throw translate(name, command.options, error as NodeJS.ErrnoException);

@@ -4,16 +4,19 @@ import { printAge } from '../../api/tables/age.ts';
 import { readClusterFile } from '../../cluster/state.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { BRING_UP, failed, NOT_UP, needRoot } from '../errors.ts';
+import { printDrops } from '../output/drops.ts';
 import { paint } from '../output/highlight.ts';
 import { formatOf, print } from '../output/output.ts';
 import { tableText, terminalOf } from '../output/table.ts';
-import { type NodeStatus, readStatus } from '../sources/status.ts';
+import { type NodeStatus, readDrops, readStatus } from '../sources/status.ts';
 
 export const command: Command = {
-  usage: ['status [-o json]'],
+  usage: ['status [-o json]', 'status --drops [-o json]'],
   about: `Show the state of the cluster: nodes and their agents, forwarding workers and their drops, the overlay, and the use
-of the connection tables. Reads shared memory, so it works while the controller or an agent is down.`,
+of the connection tables. With --drops: packets that did not arrive, by reason, with what happened and what to do. Reads
+shared memory, so it works while the controller or an agent is down.`,
   options: {
+    drops: { help: 'packets that did not arrive, by node and reason' },
     output: { short: 'o', value: 'FORMAT', help: 'json' },
     help: { short: 'h', help: 'show this help' },
   },
@@ -27,6 +30,10 @@ async function run(args: Args): Promise<void> {
   if (cluster === undefined) {
     needRoot('status');
     throw failed(NOT_UP, BRING_UP);
+  }
+  if (args.flag('drops')) {
+    printDrops(readDrops(), json);
+    return;
   }
   const { controller, nodes } = await readStatus(cluster);
   if (json) {

@@ -1,6 +1,6 @@
 /**
  * Follows the events of connections: reads the rings that the nodes' workers write while there is a follower, and
- * merges them by time.
+ * merges them by time. What earlier followers caused to be written can be read until it is overwritten.
  */
 
 import {
@@ -14,7 +14,7 @@ import {
   readEvent,
   stampEvents,
 } from '../../../native-free-dataplane/conntrack/events.ts';
-import { type Conntrack, EVENT_WORDS } from '../../../native-free-dataplane/conntrack/record.ts';
+import { type Conntrack, EVENT_SLOTS, EVENT_WORDS } from '../../../native-free-dataplane/conntrack/record.ts';
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
 import { flowText } from '../../../native-free-dataplane/print/record.ts';
 import { monotonicMs } from '../../linux/clock.ts';
@@ -31,6 +31,8 @@ export interface FlowEvent {
 export interface FollowOptions {
   /** Aborted by the caller to end the following. */
   readonly ended: AbortSignal;
+  /** Called first, with the events that the rings still hold, oldest first. */
+  onPast?(events: readonly FlowEvent[]): void;
   onEvent(event: FlowEvent): void;
   /** Called with the number of a node's events that were overwritten before they were read. */
   onMissed(node: string, count: number): void;
@@ -53,7 +55,7 @@ const HOLD_MS = 20;
  */
 export async function followFlows(
   nodes: readonly string[],
-  { ended, onEvent, onMissed }: FollowOptions,
+  { ended, onPast, onEvent, onMissed }: FollowOptions,
 ): Promise<void> {
   let rings = nodes.map((node) => new Ring(node));
   let held: FlowEvent[] = [];
@@ -63,6 +65,7 @@ export async function followFlows(
     for (const event of held.splice(0, ripe < 0 ? held.length : ripe)) onEvent(event);
   };
   try {
+    onPast?.(pastOf(rings));
     while (!ended.aborted && rings.length > 0) {
       const nowMs = monotonicMs();
       rings = rings.filter((ring) => ring.renew(nowMs));
@@ -76,6 +79,20 @@ export async function followFlows(
     for (const ring of rings) ring.close();
   }
 }
+
+/** The events that the nodes' rings hold now, oldest first. @throws CliError as mapTable */
+export function pastFlows(nodes: readonly string[]): FlowEvent[] {
+  const rings: Ring[] = [];
+  try {
+    for (const node of nodes) rings.push(new Ring(node));
+    return pastOf(rings);
+  } finally {
+    for (const ring of rings) ring.close();
+  }
+}
+
+const pastOf = (rings: readonly Ring[]): FlowEvent[] =>
+  rings.flatMap((ring) => ring.past(monotonicMs())).sort((a, b) => a.atMs - b.atMs);
 
 /** The ring of one node, with the read position. */
 class Ring {
@@ -112,8 +129,7 @@ class Ring {
   }
 
   read(nowMs: number, onEvent: (event: FlowEvent) => void, onMissed: FollowOptions['onMissed']): void {
-    const { node, table, copy, doubles } = this;
-    const wholeMs = Math.floor(nowMs);
+    const { node, table, copy } = this;
     for (;;) {
       const kind = readEvent(table, this.next, copy);
       if (kind === NOT_YET) return;
@@ -124,12 +140,29 @@ class Ring {
         return;
       }
       this.next = (this.next + 1) | 0;
-      const flow = flowText(table, copy, doubles, EVENT_RECORD, nowMs);
-      // The order of the ring is the order in which things happened. Its clock is set by every worker and by followers,
-      // and a thread that was preempted before it stored the time sets it back.
-      this.lastMs = Math.max(this.lastMs, wholeMs - ((wholeMs - eventTime(copy)) | 0));
-      onEvent({ node, kind: KINDS[kind as EventKind], flow, atMs: this.lastMs });
+      onEvent(this.event(kind as EventKind, nowMs));
     }
+  }
+
+  /** The events before the read position that are not overwritten yet. Slots that were never written are left out. */
+  past(nowMs: number): FlowEvent[] {
+    const events: FlowEvent[] = [];
+    for (let back = EVENT_SLOTS; back > 0; back--) {
+      const kind = readEvent(this.table, (this.next - back) | 0, this.copy);
+      if (kind !== NOT_YET && kind !== OVERTAKEN) events.push(this.event(kind as EventKind, nowMs));
+    }
+    return events;
+  }
+
+  /** The event that `copy` holds. */
+  private event(kind: EventKind, nowMs: number): FlowEvent {
+    const { node, table, copy, doubles } = this;
+    const flow = flowText(table, copy, doubles, EVENT_RECORD, nowMs);
+    const wholeMs = Math.floor(nowMs);
+    // The order of the ring is the order in which things happened. Its clock is set by every worker and by followers,
+    // and a thread that was preempted before it stored the time sets it back.
+    this.lastMs = Math.max(this.lastMs, wholeMs - ((wholeMs - eventTime(copy)) | 0));
+    return { node, kind: KINDS[kind], flow, atMs: this.lastMs };
   }
 
   close(): void {

@@ -8,10 +8,11 @@ import { whyNotReady } from '../../cluster/readiness.ts';
 import { API_SOCKET, type ClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import { isAlive, type ProcessMark } from '../../linux/processes.ts';
 import { openShared } from '../../linux/shm.ts';
-import { failuresOf } from '../../observe/failures.ts';
+import { type Failure, failuresOf } from '../../observe/failures.ts';
 import { memoryName } from '../../shm-names.ts';
 import { attachControl, ControlWord, controlAt, THREAD_STATE_NAMES } from '../../worker/control.ts';
 import { countFlows, nodesWithFlows } from './conntrack.ts';
+import { readFailures } from './failures.ts';
 
 export interface WorkerStatus {
   id: number;
@@ -43,8 +44,9 @@ export interface ControllerStatus {
   pid: number | null;
 }
 
-/** Written by the agent when it forwards (src/agent/agent.ts). */
+/** Written by the agent when it forwards (src/agent/run-file.ts). */
 interface AgentFile {
+  startedAt: string;
   workers: number;
   overlay: string;
   tunnelOffload: boolean;
@@ -98,6 +100,29 @@ function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | und
       mtu: agent?.mtu ?? options.mtu,
     },
   };
+}
+
+/** What shared memory has about a node. */
+export type NodeCounters = Pick<NodeStatus, 'workers' | 'devices' | 'conntrack'>;
+
+export function readNodeCounters(name: string): NodeCounters {
+  return { ...readCounters(name, Number.POSITIVE_INFINITY), conntrack: countFlows(name) };
+}
+
+export interface NodeDrops {
+  readonly node: string;
+  /** When its agent was started, whose counters these are; undefined if that is not known. */
+  readonly since: string | undefined;
+  readonly failures: readonly Failure[];
+}
+
+/** What did not arrive, node by node, the most frequent first. Needs shared memory only. */
+export function readDrops(): NodeDrops[] {
+  return nodesWithFlows().map((node) => ({
+    node,
+    since: readJson<AgentFile>(join(STATE_DIR, 'nodes', node, 'dataplane.json'))?.startedAt,
+    failures: readFailures(node).sort((a, b) => b.count - a.count),
+  }));
 }
 
 function readCounters(node: string, workers: number): Pick<NodeStatus, 'workers' | 'devices'> {

@@ -64,6 +64,11 @@ const BY_VERDICT: ReadonlyMap<string, CiliumReason> = new Map(
   ),
 );
 
+const TEXTS: ReadonlyMap<number, string> = new Map(REASONS.map(([number, , text]) => [number, text]));
+
+/** Text of a reason by its number; undefined if no verdict has it. */
+export const reasonText = (number: number): string | undefined => TEXTS.get(number);
+
 /** Names of the verdicts that Cilium has a reason for. */
 export const REASONED_VERDICTS: readonly string[] = [...BY_VERDICT.keys()];
 

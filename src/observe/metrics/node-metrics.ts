@@ -12,8 +12,8 @@ import {
   verdictTotal,
   workerTotals,
 } from '../../../native-free-dataplane/shared/counters.ts';
-import { VERDICTS, Verdict, type VerdictClass } from '../../../native-free-dataplane/verdicts.ts';
-import { type Failure, failuresOf } from '../failures.ts';
+import { VERDICTS, Verdict } from '../../../native-free-dataplane/verdicts.ts';
+import { type Failure, failuresOf, outcomeOf } from '../failures.ts';
 import { ciliumReason } from '../hubble/drop-reasons.ts';
 import { addCounter, addGauge, type Sample, type Series, single } from './series.ts';
 
@@ -26,8 +26,6 @@ export interface NodeMetricsSource {
   readonly overlay: () => { readonly mode: string; readonly tunnelOffload: boolean; readonly mtu: number };
 }
 
-/** What became of a packet that did not arrive; values of the label `outcome`. */
-const OUTCOMES: Partial<Record<VerdictClass, string>> = { dropped: 'dropped', answered: 'refused', lost: 'lost' };
 /** Values of the label `direction` of Cilium's metrics. */
 const INGRESS = 'INGRESS';
 const EGRESS = 'EGRESS';
@@ -59,10 +57,7 @@ export function addNodeMetrics(registry: Registry, { tables, forwarding, workers
     help: 'Packets that did not reach their destination: dropped, refused with a reset or an ICMP error, or lost at a device.',
     labels: ['reason', 'outcome'],
     read: () =>
-      failuresOf(counters.blocks).map(({ row, count }) => [
-        { reason: row.name, outcome: OUTCOMES[row.class] ?? row.class },
-        count,
-      ]),
+      failuresOf(counters.blocks).map(({ row, count }) => [{ reason: row.name, outcome: outcomeOf(row.class) }, count]),
   });
   counter({
     name: 'cilium_drop_count_total',

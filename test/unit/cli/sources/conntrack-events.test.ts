@@ -2,9 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { EventKind, publishEvent, stampEvents } from '../../../../native-free-dataplane/conntrack/events.ts';
-import { conntrackBytes, createConntrack } from '../../../../native-free-dataplane/conntrack/record.ts';
-import { type FlowEvent, followFlows } from '../../../../src/cli/sources/conntrack-events.ts';
+import { EventKind, follow, publishEvent, stampEvents } from '../../../../native-free-dataplane/conntrack/events.ts';
+import { conntrackBytes, createConntrack, EVENT_SLOTS } from '../../../../native-free-dataplane/conntrack/record.ts';
+import { type FlowEvent, followFlows, pastFlows } from '../../../../src/cli/sources/conntrack-events.ts';
 import { monotonicMs } from '../../../../src/linux/clock.ts';
 import { openShared } from '../../../../src/linux/shm.ts';
 import { unlinkShared } from '../../../../src/linux/shm-files.ts';
@@ -46,6 +46,40 @@ test('a clock that a preempted thread set back does not change the order of even
       seen.map(({ atMs }) => atMs - startMs),
       [0, 0, 1],
     );
+  } finally {
+    shared.close();
+    unlinkShared(MEMORY);
+  }
+});
+
+test('what an earlier follower caused to be recorded is read again, oldest first, and nothing that was never written', async () => {
+  const shared = openShared(MEMORY, { bytes: conntrackBytes(OPTIONS), create: true });
+  try {
+    const table = createConntrack(shared.buffer, OPTIONS);
+    assert.equal(pastFlows([NODE]), []);
+    follow(table, monotonicMs());
+    stampEvents(table, monotonicMs());
+    for (const kind of [EventKind.NEW, EventKind.UPDATE, EventKind.DESTROY]) publishEvent(table, kind, 0);
+    const kinds = (events: readonly FlowEvent[]) => events.map(({ kind }) => kind);
+    assert.equal(kinds(pastFlows([NODE])), ['NEW', 'UPDATE', 'DESTROY']);
+    const past: FlowEvent[] = [];
+    const seen: FlowEvent[] = [];
+    const ended = new AbortController();
+    const following = followFlows([NODE], {
+      ended: ended.signal,
+      onPast: (events) => past.push(...events),
+      onEvent: (event) => seen.push(event),
+      onMissed: () => assert.unreachable('nothing is overwritten'),
+    });
+    stampEvents(table, monotonicMs());
+    publishEvent(table, EventKind.NEW, 1);
+    await sleep(100);
+    ended.abort();
+    await following;
+    assert.equal(kinds(past), ['NEW', 'UPDATE', 'DESTROY']);
+    assert.equal(kinds(seen), ['NEW'], 'an event is either past or new');
+    for (let i = 0; i < EVENT_SLOTS; i++) publishEvent(table, EventKind.UPDATE, 0);
+    assert.is(pastFlows([NODE]).length, EVENT_SLOTS, 'what was overwritten is gone');
   } finally {
     shared.close();
     unlinkShared(MEMORY);

@@ -1,0 +1,186 @@
+/** Hubble's filters on the command line (hubble observe --help). */
+
+import {
+  byDirection,
+  byDropReason,
+  byIp,
+  byLabel,
+  byNamespace,
+  byNode,
+  byPod,
+  byPort,
+  byProtocol,
+  byService,
+  byTcpFlags,
+  byType,
+  byVerdict,
+  byWorkload,
+  type End,
+  type FilterProperty,
+  type FlowFilter,
+  FlowFilters,
+  TCP_FLAGS,
+  VERDICTS_OF_FLOWS,
+} from '../../observe/hubble/filter.ts';
+import type { Flow, TcpFlag } from '../../observe/hubble/flow.ts';
+import { ObservationPoints } from '../../observe/hubble/flow.ts';
+import { usageError } from '../errors.ts';
+import type { Args, Options } from './args.ts';
+import { dnsLabel, oneOf, portNumber } from './values.ts';
+
+const ENDS = ['pod', 'ip', 'port', 'namespace', 'service', 'label', 'workload'] as const;
+type EndProperty = (typeof ENDS)[number];
+
+const END_HELP: Readonly<Record<EndProperty, readonly [value: string, help: string, short?: string]>> = {
+  pod: ['[NAMESPACE/]POD', "beginning of a pod's name"],
+  ip: ['IP', 'an address, or a network with /PREFIX'],
+  port: ['PORT', 'a TCP, UDP or SCTP port'],
+  namespace: ['NAME', 'namespace of a pod or Service', 'n'],
+  service: ['[NAMESPACE/]NAME', "beginning of the name of a Service, at the client's side"],
+  label: ['KEY[=VALUE]', 'label of a pod, or reserved:world, reserved:host, reserved:remote-node', 'l'],
+  workload: ['[KIND/]NAME', 'Deployment, StatefulSet or the like that owns the pod'],
+};
+
+function endOptions(): Options {
+  const options: Record<string, Options[string]> = {};
+  for (const property of ENDS) {
+    const [value, help, short] = END_HELP[property];
+    options[property] = { value, multiple: true, help: `source or destination: ${help}`, ...(short && { short }) };
+    options[`from-${property}`] = { value, multiple: true, help: `the same of the source` };
+    options[`to-${property}`] = { value, multiple: true, help: `the same of the destination` };
+  }
+  return options;
+}
+
+export const FLOW_FILTER_OPTIONS: Options = {
+  ...endOptions(),
+  protocol: { value: 'PROTOCOL', multiple: true, help: 'tcp, udp, sctp, icmp, icmpv4 or icmpv6' },
+  verdict: { value: 'VERDICT', multiple: true, help: VERDICTS_OF_FLOWS.join(' or ') },
+  'tcp-flags': {
+    value: 'FLAGS',
+    multiple: true,
+    help: 'TCP flags of the packet that caused the event, such as syn,ack',
+  },
+  type: { short: 't', value: 'TYPE[:SUBTYPE]', multiple: true, help: 'trace, drop, or such as trace:to-overlay' },
+  'drop-reason-desc': { value: 'REASON', multiple: true, help: "Cilium's name of a reason, or ours (docs/drops.md)" },
+  'node-name': { value: 'PATTERN', multiple: true, help: 'node that has seen the packet; * stands for any text' },
+  'traffic-direction': {
+    value: 'DIRECTION',
+    multiple: true,
+    help: 'ingress or egress, as seen from a pod of the node',
+  },
+  not: { help: 'reverse the next filter' },
+};
+
+type Test = (flow: Flow) => boolean;
+interface Given {
+  readonly name: string;
+  readonly value: string;
+}
+
+/** Reads the filters in their order: `--not` applies to the one that follows. @throws CliError with status 2 */
+export function readFlowFilters(args: Args): FlowFilters {
+  const allow: Given[] = [];
+  const deny: Given[] = [];
+  let reversed = false;
+  for (const { name, value } of args.inOrder) {
+    if (name === 'not') reversed = true;
+    else if (Object.hasOwn(FLOW_FILTER_OPTIONS, name) && value !== undefined) {
+      (reversed ? deny : allow).push({ name, value });
+      reversed = false;
+    }
+  }
+  if (reversed) throw usageError('--not has no filter after it', 'give it before the filter that it reverses');
+  return new FlowFilters(combined(allow), combined(deny));
+}
+
+/**
+ * One filter; or two, about the source and the destination, if there is an option about either end. Values of the same
+ * property are alternatives, different properties must all match.
+ */
+function combined(given: readonly Given[]): FlowFilter[] {
+  if (given.length === 0) return [];
+  const eitherEnd = given.some(({ name }) => ENDS.some((property) => property === name));
+  return (eitherEnd ? (['source', 'destination'] as const) : (['source'] as const)).map((end) => filterOf(given, end));
+}
+
+function filterOf(given: readonly Given[], either: End): FlowFilter {
+  const filter: Partial<Record<FilterProperty, Test[]>> = {};
+  const add = (property: FilterProperty, test: Test) => {
+    const tests = filter[property] ?? [];
+    filter[property] = tests;
+    tests.push(test);
+  };
+  for (const { name, value } of given) {
+    const end = name.startsWith('from-') ? 'source' : name.startsWith('to-') ? 'destination' : either;
+    const property = ENDS.find((one) => one === name.replace(/^(from|to)-/, ''));
+    if (property !== undefined) add(`${end}-${property}`, endTest(property, end, name, value, given));
+    else add(name as FilterProperty, flowTest(name, value));
+  }
+  return filter;
+}
+
+function endTest(property: EndProperty, end: End, name: string, value: string, given: readonly Given[]): Test {
+  const option = `--${name}`;
+  switch (property) {
+    case 'pod':
+      return byPod(end, value, homeOf(end, given));
+    case 'service':
+      return byService(end, value, homeOf(end, given));
+    case 'namespace':
+      return byNamespace(end, dnsLabel(value, option));
+    case 'ip':
+      return byIp(end, value) ?? refuse(option, value, 'an address or a network such as 10.96.0.0/12');
+    case 'port':
+      return byPort(end, portNumber(value, option));
+    case 'label':
+      return byLabel(end, value);
+    case 'workload':
+      return byWorkload(end, value);
+  }
+}
+
+/** Namespace of a name without one. */
+function homeOf(end: End, given: readonly Given[]): string {
+  const own = end === 'source' ? 'from-namespace' : 'to-namespace';
+  return given.find(({ name }) => name === own || name === 'namespace')?.value ?? 'default';
+}
+
+const SUB_TYPES: ReadonlyMap<string, number> = new Map(
+  Object.values(ObservationPoints).map(({ text, number }) => [text, number]),
+);
+
+function flowTest(name: string, value: string): Test {
+  const option = `--${name}`;
+  switch (name) {
+    case 'protocol':
+      return byProtocol(value) ?? refuse(option, value, 'tcp, udp, sctp, icmp, icmpv4 or icmpv6');
+    case 'verdict':
+      return byVerdict(oneOf(...VERDICTS_OF_FLOWS)(value.toUpperCase(), option));
+    case 'tcp-flags':
+      return byTcpFlags(readFlags(value, option));
+    case 'type':
+      return (
+        byType(value, SUB_TYPES) ?? refuse(option, value, `trace, drop or trace:${[...SUB_TYPES.keys()].join('|')}`)
+      );
+    case 'node-name':
+      return byNode(new RegExp(`^${value.split('*').map(literal).join('.*')}$`));
+    case 'traffic-direction':
+      return byDirection(oneOf('ingress', 'egress')(value.toLowerCase(), option).toUpperCase());
+    default:
+      return byDropReason(value);
+  }
+}
+
+const literal = (text: string): string => text.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
+
+function readFlags(text: string, option: string): TcpFlag[] {
+  return text.split(',').map((name) => {
+    const flag = TCP_FLAGS.find((known) => known === name.toUpperCase());
+    return flag ?? refuse(option, text, `TCP flags such as syn,ack (${TCP_FLAGS.join(', ')})`);
+  });
+}
+
+function refuse(option: string, value: string, expected: string): never {
+  throw usageError(`${option} ${value}: expected ${expected}`);
+}

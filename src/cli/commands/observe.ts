@@ -1,0 +1,221 @@
+/** `dataplane observe`: flows of all nodes, with Hubble's filters and formats. */
+import { createReadStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+import type { Flow, FlowResponse } from '../../observe/hubble/flow.ts';
+import { type Args, type Command, operandsAtMost } from '../args/args.ts';
+import { FLOW_FILTER_OPTIONS, readFlowFilters } from '../args/flow-filter.ts';
+import { pointInTime } from '../args/point-in-time.ts';
+import { oneOf, wholeNumber } from '../args/values.ts';
+import { BRING_UP, failed, NOT_UP, needRoot, usageError } from '../errors.ts';
+import { FLOW_FORMATS, FlowPrinter } from '../output/flow-printer.ts';
+import { note } from '../output/output.ts';
+
+export const command: Command = {
+  usage: ['observe [--follow] [--last N] [--since TIME] [FILTERS]', 'observe --input-file FILE [--last N] [FILTERS]'],
+  about: `Show flows: connections as they start, are answered and end, and packets that did not arrive, with the names of
+pods, Services and nodes. Options, filters and formats are those of \`hubble observe\`, whose program can read -o jsonpb.
+Without --follow, the flows are shown that the nodes still hold; they record flows only while they are followed.`,
+  options: {
+    follow: { short: 'f', help: 'print flows as they happen, until Ctrl-C' },
+    last: { value: 'N', help: 'the last N flows (default 20; with --since or --until all)' },
+    first: { value: 'N', help: 'the first N flows' },
+    all: { help: 'all flows' },
+    since: { value: 'TIME', help: 'only flows since then: an age such as 90s or 1h30m, or 2026-11-28T13:00:00Z' },
+    until: { value: 'TIME', help: 'only flows until then' },
+    'input-file': { value: 'FILE', help: 'read flows from a file that -o jsonpb wrote, or - for stdin' },
+    ...FLOW_FILTER_OPTIONS,
+    output: { short: 'o', value: 'FORMAT', help: 'compact (default), table, dict, json or jsonpb' },
+    'print-node-name': { help: 'print the node that has seen the flow' },
+    numeric: { help: 'print addresses instead of names' },
+    help: { short: 'h', help: 'show this help' },
+  },
+  examples: [
+    'dataplane observe -f --pod client',
+    'dataplane observe -f --verdict DROPPED --print-node-name',
+    'dataplane observe -f --to-service web --not --from-ip 10.244.1.0/24',
+    'dataplane observe -f -o jsonpb | hubble observe --input-file - --protocol tcp',
+  ],
+  run,
+};
+
+/** Default of --last, as in Hubble. */
+const LAST = 20;
+/** How often the counters of drops are read, in milliseconds. */
+const DROPS_MS = 250;
+
+/** Which of the recorded flows to show. */
+interface Selection {
+  readonly passes: (flow: Flow) => boolean;
+  readonly last: number | undefined;
+  readonly first: number | undefined;
+}
+
+async function run(args: Args): Promise<void> {
+  operandsAtMost('observe', args, 0);
+  const following = args.flag('follow');
+  const selection = readSelection(args, following);
+  const format = args.value('output', oneOf(...FLOW_FORMATS)) ?? 'compact';
+  const options = { nodeName: args.flag('print-node-name'), numeric: args.flag('numeric') };
+  const printer = new FlowPrinter(format, options, following);
+  const file = args.text('input-file');
+  if (file !== undefined) {
+    if (following) throw usageError('--follow cannot be used with --input-file');
+    return readFile(file, selection, printer);
+  }
+  needRoot('observe');
+  const { nodesWithFlows } = await import('../sources/conntrack.ts');
+  const nodes = nodesWithFlows();
+  if (nodes.length === 0) throw failed(NOT_UP, BRING_UP);
+  const { openFlowNames } = await import('../sources/flow-names.ts');
+  const names = await openFlowNames();
+  if (names.missing !== undefined) note(`names are missing: ${names.missing}`);
+  try {
+    if (following) await follow(nodes, names.addresses, selection, printer);
+    else await showPast(nodes, names.addresses, selection, printer);
+  } finally {
+    names.close();
+  }
+}
+
+function readSelection(args: Args, following: boolean): Selection {
+  const filters = readFlowFilters(args);
+  const time = pointInTime(Date.now());
+  const since = args.value('since', time) ?? Number.NEGATIVE_INFINITY;
+  const until = args.value('until', time) ?? Number.POSITIVE_INFINITY;
+  const given = (['last', 'first', 'all'] as const).filter((name) => args.has(name));
+  if (given.length > 1) throw usageError(`--${given.join(' and --')} cannot be combined`);
+  if (following && args.has('until')) throw usageError('--until cannot be used with --follow');
+  const number = wholeNumber(1, 1_000_000, 'a number of flows');
+  const bounded = args.has('since') || args.has('until') || given.length > 0;
+  const last =
+    args.value('last', number) ?? (following ? (args.has('since') ? undefined : 0) : bounded ? undefined : LAST);
+  return {
+    passes: (flow) => {
+      const at = Date.parse(flow.time);
+      return at >= since && at <= until && filters.passes(flow);
+    },
+    last,
+    first: args.value('first', number),
+  };
+}
+
+/** The flows of a list that are to be shown. */
+function selected(flows: readonly Flow[], { passes, last, first }: Selection): readonly Flow[] {
+  const all = flows.filter(passes);
+  if (first !== undefined) return all.slice(0, first);
+  return last === undefined ? all : all.slice(Math.max(0, all.length - last));
+}
+
+type Addresses = import('../../observe/flows/addresses.ts').FlowAddresses;
+
+/** Makes flows of events; monotonic times are converted by one reading of both clocks. */
+async function flowMaker(addresses: Addresses) {
+  const [{ FlowMaker }, { monotonicMs }, { readVersion }] = await Promise.all([
+    import('../../observe/flows/flows.ts'),
+    import('../../linux/clock.ts'),
+    import('../version.ts'),
+  ]);
+  const epochMs = Date.now() - monotonicMs();
+  const maker = new FlowMaker(addresses, readVersion());
+  return { maker, timeOf: (atMs: number) => new Date(epochMs + atMs).toISOString() };
+}
+
+async function showPast(
+  nodes: readonly string[],
+  addresses: Addresses,
+  selection: Selection,
+  printer: FlowPrinter,
+): Promise<void> {
+  const { pastFlows } = await import('../sources/conntrack-events.ts');
+  const { maker, timeOf } = await flowMaker(addresses);
+  const events = pastFlows(nodes);
+  const flows = events.map((event) => maker.ofConnection(event, timeOf(event.atMs)));
+  for (const flow of selected(flows, selection)) printer.flow(flow);
+  printer.end();
+  if (events.length === 0) note('no flows are recorded: nodes record them only while `dataplane observe -f` runs');
+}
+
+async function follow(
+  nodes: readonly string[],
+  addresses: Addresses,
+  selection: Selection,
+  printer: FlowPrinter,
+): Promise<void> {
+  const [{ followFlows }, { DropWatch }] = await Promise.all([
+    import('../sources/conntrack-events.ts'),
+    import('../sources/drop-events.ts'),
+  ]);
+  const { maker, timeOf } = await flowMaker(addresses);
+  const show = (flow: Flow): void => {
+    if (selection.passes(flow)) printer.flow(flow);
+  };
+  const ended = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
+  // The reader of the pipe has ended (`| head`).
+  process.stdout.on('error', () => ended.abort());
+  const drops = new DropWatch(nodes);
+  const timer = setInterval(() => {
+    const time = new Date().toISOString();
+    for (const { node, row, count } of drops.look()) show(maker.ofDrops(node, row, count, time));
+  }, DROPS_MS);
+  const lost = new Map<string, number>();
+  try {
+    await followFlows(nodes, {
+      ended: ended.signal,
+      onPast: (events) => {
+        const flows = events.map((event) => maker.ofConnection(event, timeOf(event.atMs)));
+        for (const flow of selected(flows, selection)) printer.flow(flow);
+      },
+      onEvent: (event) => show(maker.ofConnection(event, timeOf(event.atMs))),
+      onMissed: (node, count) => {
+        if (!printer.lost(node, count, new Date().toISOString()) && !lost.has(node)) {
+          note(`node ${node}: events are lost, because they come faster than they can be read`);
+        }
+        lost.set(node, (lost.get(node) ?? 0) + count);
+      },
+    });
+  } finally {
+    clearInterval(timer);
+  }
+  for (const [node, count] of lost) note(`node ${node}: ${count} events were lost`);
+}
+
+/** Shows flows that were written as JSON, one a line. */
+async function readFile(file: string, selection: Selection, printer: FlowPrinter): Promise<void> {
+  const input = file === '-' ? process.stdin : createReadStream(file);
+  const flows: Flow[] = [];
+  let malformed = 0;
+  let lost = 0;
+  try {
+    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+      const response = parseResponse(line);
+      if (response?.flow !== undefined && selection.passes(response.flow)) keep(flows, response.flow, selection);
+      else if (response?.lost_events !== undefined) lost += Number(response.lost_events.num_events_lost);
+      else if (response === undefined && line.trim() !== '') malformed++;
+    }
+  } catch (error) {
+    throw failed(`${file} cannot be read: ${(error as Error).message}`, 'give a file that -o jsonpb wrote');
+  }
+  for (const flow of flows) printer.flow(flow);
+  printer.end();
+  if (lost > 0) note(`${lost} events were lost when the file was written`);
+  if (malformed > 0) throw failed(`${file}: ${malformed} lines are no flows`, 'give a file that -o jsonpb wrote');
+}
+
+/** Bounds what is kept of a long file. */
+function keep(flows: Flow[], flow: Flow, { first, last }: Selection): void {
+  if (first !== undefined && flows.length >= first) return;
+  flows.push(flow);
+  if (last !== undefined && flows.length > last) flows.shift();
+}
+
+function parseResponse(line: string): FlowResponse | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (typeof value !== 'object' || value === null) return undefined;
+    const { flow } = value as FlowResponse;
+    return flow === undefined || typeof flow.time === 'string' ? (value as FlowResponse) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,62 @@
+/** Names for the addresses of flows, kept up to date while they are followed. */
+import { ApiClient } from '../../api/client/client.ts';
+import { startInformer } from '../../api/client/informer.ts';
+import { apiTarget } from '../../cluster/state.ts';
+import { FlowAddresses } from '../../observe/flows/addresses.ts';
+
+/** How long to wait for names: flows are shown without, rather than not at all. */
+const NAMES_MS = 3000;
+
+export interface FlowNames {
+  readonly addresses: FlowAddresses;
+  /** Why there are no names; undefined if there are. */
+  readonly missing: string | undefined;
+  close(): void;
+}
+
+/** Resolves when the names are there, or cannot be had for now. They are read again when the API answers. */
+export async function openFlowNames(): Promise<FlowNames> {
+  const addresses = new FlowAddresses();
+  const client = new ApiClient(apiTarget(), { timeoutMs: NAMES_MS });
+  let problem: string | undefined;
+  const failed = { problem: (error: Error) => (problem = error.message) };
+  const setPod = addresses.setPod.bind(addresses);
+  const setNode = addresses.setNode.bind(addresses);
+  const setService = addresses.setService.bind(addresses);
+  const informers = [
+    startInformer(client, 'Pod', {}, { added: setPod, updated: setPod, ...failed }),
+    startInformer(client, 'Node', {}, { added: setNode, updated: setNode, ...failed }),
+    startInformer(
+      client,
+      'Service',
+      {},
+      {
+        added: setService,
+        updated: (service, old) => {
+          addresses.removeService(old);
+          setService(service);
+        },
+        deleted: (service) => addresses.removeService(service),
+        ...failed,
+      },
+    ),
+  ];
+  const synced = Promise.all(informers.map((informer) => informer.whenSynced())).then(
+    () => true,
+    () => false,
+  );
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), NAMES_MS);
+  });
+  const complete = await Promise.race([synced, late]);
+  clearTimeout(timer);
+  return {
+    addresses,
+    missing: complete ? undefined : (problem ?? 'the API does not answer'),
+    close: () => {
+      for (const informer of informers) informer.close();
+      client.close();
+    },
+  };
+}

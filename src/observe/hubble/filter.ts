@@ -1,0 +1,178 @@
+/**
+ * Hubble's filters: a flow passes a filter if it matches one of the values of every property that the filter has, and
+ * passes a list of filters if one of them does (cilium pkg/hubble/filters).
+ */
+import { contains, parseCidr, parseIp, type Range, rangeOf } from '../../net/address.ts';
+import { EventType, type Flow, type FlowEndpoint, type FlowVerdict, type TcpFlag } from './flow.ts';
+
+type Test = (flow: Flow) => boolean;
+
+/** Values of each property. */
+export type FlowFilter = Partial<Record<FilterProperty, readonly Test[]>>;
+
+/** `source…` and `destination…` are about the packet's ends; the others about the whole flow. */
+export type FilterProperty =
+  | `${End}-${'pod' | 'ip' | 'port' | 'namespace' | 'service' | 'label' | 'workload'}`
+  | 'protocol'
+  | 'verdict'
+  | 'tcp-flags'
+  | 'type'
+  | 'drop-reason-desc'
+  | 'node-name'
+  | 'traffic-direction';
+
+export type End = 'source' | 'destination';
+
+/** One list that a flow must pass, if it has filters, and one that it must not. */
+export class FlowFilters {
+  private readonly allow: readonly FlowFilter[];
+  private readonly deny: readonly FlowFilter[];
+
+  constructor(allow: readonly FlowFilter[], deny: readonly FlowFilter[]) {
+    this.allow = allow;
+    this.deny = deny;
+  }
+
+  passes(flow: Flow): boolean {
+    const { allow, deny } = this;
+    return (allow.length === 0 || allow.some((filter) => matches(filter, flow))) && !deny.some((f) => matches(f, flow));
+  }
+}
+
+function matches(filter: FlowFilter, flow: Flow): boolean {
+  for (const tests of Object.values(filter)) if (!tests.some((test) => test(flow))) return false;
+  return true;
+}
+
+const endpointOf = (flow: Flow, end: End): FlowEndpoint | undefined => flow[end];
+
+/** `web`, `shop/web` or `/web`: the beginning of a pod's name, in `home`, in another namespace, or in any. */
+export function byPod(end: End, text: string, home: string): Test {
+  const [namespace, prefix] = namespaced(text, home);
+  return (flow) => {
+    const { pod_name = '', namespace: own } = endpointOf(flow, end) ?? {};
+    return pod_name !== '' && (namespace === '' || own === namespace) && pod_name.startsWith(prefix);
+  };
+}
+
+export function byNamespace(end: End, namespace: string): Test {
+  const service = end === 'source' ? 'source_service' : 'destination_service';
+  return (flow) => endpointOf(flow, end)?.namespace === namespace || flow[service]?.namespace === namespace;
+}
+
+/** As byPod. */
+export function byService(end: End, text: string, home: string): Test {
+  const [namespace, prefix] = namespaced(text, home);
+  const service = end === 'source' ? 'source_service' : 'destination_service';
+  return (flow) => {
+    const known = flow[service];
+    if (known === undefined || (namespace !== '' && known.namespace !== namespace)) return false;
+    return known.name.startsWith(prefix);
+  };
+}
+
+/** An address or a network. Undefined if the text is neither. */
+export function byIp(end: End, text: string): Test | undefined {
+  const ip = parseIp(text);
+  const range: Range | undefined = ip === undefined ? parseCidr(text) : rangeOf(ip);
+  if (range === undefined) return undefined;
+  return ({ IP }) => {
+    const own = IP === undefined ? undefined : parseIp(IP[end]);
+    return own !== undefined && contains(range, own);
+  };
+}
+
+export function byPort(end: End, port: number): Test {
+  const side = end === 'source' ? 'source_port' : 'destination_port';
+  return ({ l4 }) => (l4?.TCP ?? l4?.UDP ?? l4?.SCTP)?.[side] === port;
+}
+
+/** `app=web` or `app`; `reserved:world`; `k8s:app=web`. A label without a source is one of any source. */
+export function byLabel(end: End, text: string): Test {
+  const wanted = text.split(',').map(parseLabel);
+  return (flow) => {
+    const labels = (endpointOf(flow, end)?.labels ?? []).map(parseLabel);
+    return wanted.every(({ source, key, value }) =>
+      labels.some(
+        (own) =>
+          own.key === key &&
+          (source === undefined || own.source === source) &&
+          (value === undefined || own.value === value),
+      ),
+    );
+  };
+}
+
+function parseLabel(text: string): { source: string | undefined; key: string; value: string | undefined } {
+  const [, source, key = '', value] = /^(?:([a-z0-9]+):)?([^=]*)(?:=(.*))?$/.exec(text) ?? [];
+  return { source, key, value };
+}
+
+export function byWorkload(end: End, text: string): Test {
+  const [kind, name] = text.includes('/') ? text.split('/', 2) : [undefined, text];
+  return (flow) =>
+    (endpointOf(flow, end)?.workloads ?? []).some(
+      (own) => own.name === name && (kind === undefined || own.kind.toLowerCase() === kind.toLowerCase()),
+    );
+}
+
+/** Undefined if no flow can have this protocol. */
+export function byProtocol(text: string): Test | undefined {
+  const keys: Readonly<Record<string, readonly (keyof NonNullable<Flow['l4']>)[]>> = {
+    tcp: ['TCP'],
+    udp: ['UDP'],
+    sctp: ['SCTP'],
+    icmp: ['ICMPv4', 'ICMPv6'],
+    icmpv4: ['ICMPv4'],
+    icmpv6: ['ICMPv6'],
+  };
+  const wanted = keys[text.toLowerCase()];
+  return wanted && (({ l4 }) => wanted.some((key) => l4?.[key] !== undefined));
+}
+
+export const VERDICTS_OF_FLOWS: readonly FlowVerdict[] = ['FORWARDED', 'DROPPED'];
+
+export const byVerdict =
+  (verdict: string): Test =>
+  (flow) =>
+    flow.verdict === verdict;
+
+export const TCP_FLAGS: readonly TcpFlag[] = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG', 'ECE', 'CWR', 'NS'];
+
+/** A packet with all of these flags; it may have more. */
+export function byTcpFlags(flags: readonly TcpFlag[]): Test {
+  return ({ l4 }) => {
+    const own = l4?.TCP?.flags;
+    return own !== undefined && flags.every((flag) => own[flag]);
+  };
+}
+
+/** `trace`, `drop`, `trace:to-endpoint`. Undefined if there is no such type. */
+export function byType(text: string, subTypes: ReadonlyMap<string, number>): Test | undefined {
+  const [name, sub] = text.split(':', 2);
+  const type = name === 'trace' ? EventType.TRACE : name === 'drop' ? EventType.DROP : undefined;
+  const number = sub === undefined ? undefined : subTypes.get(sub);
+  if (type === undefined || (sub !== undefined && number === undefined)) return undefined;
+  return ({ event_type }) => event_type.type === type && (number === undefined || event_type.sub_type === number);
+}
+
+/** Cilium's name of the reason, or ours. */
+export const byDropReason =
+  (text: string): Test =>
+  (flow) =>
+    flow.drop_reason_desc === text.toUpperCase() || flow.Summary.startsWith(`${text}:`);
+
+export const byNode =
+  (pattern: RegExp): Test =>
+  (flow) =>
+    pattern.test(flow.node_name);
+
+export const byDirection =
+  (direction: string): Test =>
+  (flow) =>
+    flow.traffic_direction === direction;
+
+function namespaced(text: string, home: string): [namespace: string, name: string] {
+  const slash = text.indexOf('/');
+  return slash < 0 ? [home, text] : [text.slice(0, slash), text.slice(slash + 1)];
+}

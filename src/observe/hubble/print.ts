@@ -1,0 +1,88 @@
+/** Flows as Hubble prints them (cilium hubble/pkg/printer/printer.go): one line, columns, or key and value. */
+import { reasonText } from './drop-reasons.ts';
+import { EventType, type Flow, ObservationPoints, OTHER_REASON, printIdentity } from './flow.ts';
+
+export interface PrintOptions {
+  readonly nodeName: boolean;
+  /** Addresses instead of names. */
+  readonly numeric: boolean;
+}
+
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+const POINT_TEXTS: ReadonlyMap<number, string> = new Map(
+  Object.values(ObservationPoints).map(({ number, text }) => [number, text]),
+);
+
+/** Go's time.StampMilli, in UTC: `Nov  8 09:03:00.120`. */
+export function stampMilli(time: string): string {
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return 'N/A';
+  const day = String(date.getUTCDate()).padStart(2);
+  return `${MONTHS[date.getUTCMonth()]} ${day} ${date.toISOString().slice(11, 23)}`;
+}
+
+/** Names and ports of both ends, as in the packet. */
+function hostNames(flow: Flow, numeric: boolean): { source: string; destination: string } {
+  const { IP, l4 } = flow;
+  if (IP === undefined) return { source: '', destination: '' };
+  const ports = l4?.TCP ?? l4?.UDP ?? l4?.SCTP;
+  const name = (end: 'source' | 'destination'): string => {
+    if (numeric) return IP[end];
+    const { namespace = '', pod_name = '' } = flow[end] ?? {};
+    const service = flow[end === 'source' ? 'source_service' : 'destination_service'];
+    if (pod_name !== '') return joined(service?.namespace ?? namespace, pod_name);
+    return service === undefined ? IP[end] : joined(service.namespace, service.name);
+  };
+  return {
+    source: withPort(name('source'), ports?.source_port),
+    destination: withPort(name('destination'), ports?.destination_port),
+  };
+}
+
+const joined = (namespace: string, name: string): string => (namespace === '' ? name : `${namespace}/${name}`);
+
+function withPort(host: string, port: number | undefined): string {
+  if (!port) return host;
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** The column TYPE: where a packet was seen, or why it was dropped. */
+function typeOf({ event_type: { type, sub_type = 0 }, Summary }: Flow): string {
+  if (type === EventType.TRACE) return POINT_TEXTS.get(sub_type) ?? String(sub_type);
+  if (type !== EventType.DROP) return 'UNKNOWN';
+  return sub_type === OTHER_REASON ? (Summary.split(':', 1)[0] as string) : (reasonText(sub_type) ?? String(sub_type));
+}
+
+/** `time [node]: source (identity) -> destination (identity) TYPE VERDICT (summary)`; replies with `<-`. */
+export function printCompact(flow: Flow, { nodeName, numeric }: PrintOptions): string {
+  const { source, destination } = hostNames(flow, numeric);
+  const from = `${source} ${printIdentity(flow.source?.identity ?? 0)}`;
+  const to = `${destination} ${printIdentity(flow.destination?.identity ?? 0)}`;
+  const ends =
+    flow.is_reply === undefined ? `${from} <> ${to}` : flow.is_reply ? `${to} <- ${from}` : `${from} -> ${to}`;
+  const node = nodeName ? ` [${flow.node_name}]` : '';
+  return `${stampMilli(flow.time)}${node}: ${ends} ${typeOf(flow)} ${flow.verdict} (${flow.Summary})`;
+}
+
+export function tableHeader({ nodeName }: PrintOptions): string[] {
+  return ['TIMESTAMP', ...(nodeName ? ['NODE'] : []), 'SOURCE', 'DESTINATION', 'TYPE', 'VERDICT', 'SUMMARY'];
+}
+
+export function tableRow(flow: Flow, { nodeName, numeric }: PrintOptions): string[] {
+  const { source, destination } = hostNames(flow, numeric);
+  const node = nodeName ? [flow.node_name] : [];
+  return [stampMilli(flow.time), ...node, source, destination, typeOf(flow), flow.verdict, flow.Summary];
+}
+
+const KEY_WIDTH = 'DESTINATION'.length;
+
+/** One key and value a line. */
+export function printDict(flow: Flow, options: PrintOptions): string {
+  const values = tableRow(flow, options);
+  return tableHeader(options)
+    .map((key, i) => `${key.padStart(KEY_WIDTH)}: ${values[i]}`)
+    .join('\n');
+}
+
+/** Between two flows of the form above. */
+export const DICT_SEPARATOR = '------------';

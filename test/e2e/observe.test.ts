@@ -1,0 +1,229 @@
+/** What can be seen of a running cluster: flows, metrics, drops and load, and that they agree with each other. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { NodeStatus } from '../../src/cli/sources/status.ts';
+import { API_SOCKET } from '../../src/cluster/state.ts';
+import type { Flow, FlowResponse } from '../../src/observe/hubble/flow.ts';
+import {
+  type Cluster,
+  dataplane,
+  eventually,
+  MAIN,
+  nodeNetns,
+  output,
+  podNetns,
+  processPod,
+  run,
+  startCluster,
+} from '../lib/cluster.ts';
+import { type Metric, parseExposition, seriesValue } from '../lib/exposition.ts';
+
+const SERVE = "require('http').createServer((q, r) => r.end('x'.repeat(100000))).listen(8080);";
+/** Hubble's command line (github.com/cilium/hubble), built outside this repository. */
+const { HUBBLE } = process.env;
+
+const service = (name: string, clusterIP: string, app: string) => ({
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: { name, namespace: 'default' },
+  spec: { selector: { app }, clusterIP, ports: [{ port: 80, targetPort: 8080 }] },
+});
+
+const test = suite('observe');
+let cluster: Cluster;
+/** Lines that `observe -f -o jsonpb` wrote, and the file that has them. */
+let lines: string[] = [];
+const directory = mkdtempSync(join(tmpdir(), 'observe-'));
+const file = join(directory, 'flows.json');
+
+test.before(async () => {
+  cluster = await startCluster({
+    args: ['--nodes', '2'],
+    manifests: [
+      processPod('web', 'n1', [process.execPath, '-e', SERVE]),
+      processPod('client', 'n2', ['sleep', '1000']),
+      service('web', '10.96.4.1', 'web'),
+      service('none', '10.96.4.2', 'nobody'),
+    ],
+  });
+  await cluster.fetch(podNetns('client'), 'http://10.96.4.1/', '--retry', '20', '--retry-connrefused');
+});
+
+test.after(async () => {
+  rmSync(directory, { recursive: true });
+  await cluster?.down();
+});
+
+const refusedByNone = () => cluster.exec(podNetns('client'), ['curl', '-s', '-m5', 'http://10.96.4.2/']);
+
+/** Output of `dataplane observe -f …` while `work` runs, as lines. */
+async function observed(args: readonly string[], work: () => Promise<unknown>): Promise<string[]> {
+  const child = spawn(process.execPath, [MAIN, 'observe', '-f', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (more: string) => {
+    text += more;
+  });
+  const closed = new Promise((resolve) => child.once('close', resolve));
+  try {
+    // It follows as soon as a connection is seen.
+    await eventually(async () => {
+      await cluster.fetch(podNetns('client'), 'http://10.96.4.1/');
+      return text !== '' || undefined;
+    }, 20_000);
+    await work();
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  } finally {
+    child.kill('SIGINT');
+    await closed;
+  }
+  return text.trim().split('\n');
+}
+
+const flows = (): Flow[] => lines.flatMap((line) => (JSON.parse(line) as FlowResponse).flow ?? []);
+
+test('a connection is seen at both nodes, with pods and Service, and a refused one as a drop', async () => {
+  lines = await observed(['-o', 'jsonpb'], refusedByNone);
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  const opened = flows().filter(({ l4, is_reply }) => l4?.TCP?.flags?.SYN && is_reply === false);
+  const at = (node: string) => opened.find(({ node_name }) => node_name === node);
+  assert.is(at('n2')?.trace_observation_point, 'TO_OVERLAY');
+  assert.is(at('n1')?.trace_observation_point, 'TO_ENDPOINT');
+  assert.equal(at('n2')?.destination_service, { name: 'web', namespace: 'default' });
+  for (const flow of [at('n1'), at('n2')]) {
+    assert.is(flow?.source?.pod_name, 'client');
+    assert.is(flow?.destination?.pod_name, 'web');
+    assert.is(flow?.l4?.TCP?.destination_port, 8080);
+  }
+  const answers = flows().filter(({ is_reply, l4 }) => is_reply && l4?.TCP?.flags?.SYN);
+  assert.ok(answers.some(({ source }) => source?.pod_name === 'web'));
+  const drop = flows().find(({ verdict }) => verdict === 'DROPPED');
+  assert.is(drop?.drop_reason_desc, 'SERVICE_BACKEND_NOT_FOUND');
+  assert.is(drop?.node_name, 'n2');
+});
+
+test('recorded flows are shown again, from the nodes and from a file', async () => {
+  const past = await cluster.cli(
+    'observe',
+    '--last',
+    '2',
+    '--tcp-flags',
+    'syn',
+    '--pod',
+    'client',
+    '--print-node-name',
+  );
+  assert.is(past.trim().split('\n').length, 2);
+  assert.match(past, / \[n[12]\]: default\/client:\d+ \(ID:\d+\) (->|<-) default\/web:8080 \(ID:\d+\) to-/);
+  const syns = ['observe', '--input-file', file, '--all', '--tcp-flags', 'syn', '--not', '--tcp-flags', 'ack'];
+  const fromFile = (await cluster.cli(...syns)).trim().split('\n');
+  assert.ok(fromFile.length >= 2);
+  assert.ok(fromFile.every((line) => line.endsWith('(TCP Flags: SYN)')));
+});
+
+test('the hubble program reads the flows and prints the same lines', async () => {
+  if (!HUBBLE) {
+    console.log('skipped: HUBBLE does not name the hubble program');
+    return;
+  }
+  for (const filter of [
+    [],
+    ['--pod', 'client'],
+    ['--verdict', 'DROPPED'],
+    ['--to-service', 'web'],
+    ['--port', '8080'],
+  ]) {
+    const args = ['observe', '--input-file', file, '--all', '--print-node-name', ...filter];
+    const own = await cluster.cli(...args);
+    assert.is(await output(run([HUBBLE, ...args])), own, filter.join(' '));
+  }
+});
+
+const scrape = async (node: string): Promise<Map<string, Metric>> =>
+  parseExposition(
+    await output(cluster.exec(nodeNetns(node), ['curl', '-sS', '--fail', 'http://127.0.0.1:10249/metrics'])),
+  );
+
+const statusOf = async (name: string): Promise<NodeStatus> => {
+  const { nodes } = await cluster.status();
+  const node = nodes.find((one) => one.name === name);
+  if (node === undefined) throw new Error(`there is no node ${name}`);
+  return node;
+};
+
+test("an agent's metrics agree with `status`", async () => {
+  const before = await statusOf('n2');
+  const metrics = await scrape('n2');
+  const after = await statusOf('n2');
+  for (const { id, framesIn } of before.workers) {
+    const value = seriesValue(metrics, 'dataplane_received_frames_total', { worker: String(id) }) ?? -1;
+    assert.ok(value >= framesIn && value <= (after.workers[id]?.framesIn ?? 0));
+  }
+  const refused = before.workers.reduce((sum, { drops }) => sum + (drops['rejected-tcp-reset'] ?? 0), 0);
+  assert.ok(refused > 0);
+  const labels = { reason: 'rejected-tcp-reset', outcome: 'refused' };
+  assert.is(seriesValue(metrics, 'dataplane_drops_total', labels), refused);
+  const cilium = { reason: 'Service backend not found', direction: 'UNKNOWN' };
+  assert.is(seriesValue(metrics, 'cilium_drop_count_total', cilium), refused);
+  assert.is(seriesValue(metrics, 'dataplane_conntrack_max_entries'), before.conntrack.max);
+  assert.is(seriesValue(metrics, 'dataplane_forwarding'), 1);
+});
+
+test('a change of endpoints is timed from the controller to the node', async () => {
+  const count = 'kubeproxy_network_programming_duration_seconds_count';
+  const before = seriesValue(await scrape('n2'), count) ?? 0;
+  await cluster.apply(service('more', '10.96.4.3', 'web'));
+  await eventually(async () => (seriesValue(await scrape('n2'), count) ?? 0) > before || undefined);
+  const sum = seriesValue(await scrape('n2'), 'kubeproxy_network_programming_duration_seconds_sum') ?? 0;
+  assert.ok(sum < 30, `${sum} s`);
+});
+
+test('the API has metrics of its requests and objects', async () => {
+  const text = await output(run(['curl', '-sS', '--fail', '--unix-socket', API_SOCKET, 'http://localhost/metrics']));
+  const metrics = parseExposition(text);
+  assert.is(seriesValue(metrics, 'apiserver_storage_objects', { resource: 'nodes' }), 2);
+  assert.ok(
+    (seriesValue(metrics, 'apiserver_request_total', { verb: 'LIST', resource: 'pods', code: '200' }) ?? 0) > 0,
+  );
+});
+
+test('`status --drops` names reason, number and advice', async () => {
+  const [first, second] = JSON.parse(await cluster.cli('status', '--drops', '-o', 'json')) as {
+    node: string;
+    since: string;
+    drops: { reason: string; outcome: string; packets: number; advice: string }[];
+  }[];
+  assert.equal([first?.node, second?.node], ['n1', 'n2']);
+  assert.ok(Math.abs(Date.now() - Date.parse(second?.since ?? '')) < 600_000);
+  const refused = second?.drops.find(({ reason }) => reason === 'rejected-tcp-reset');
+  assert.is(refused?.outcome, 'refused');
+  assert.match(refused?.advice ?? '', 'no ready endpoint');
+  assert.match(await cluster.cli('status', '--drops'), /^ {2}rejected-tcp-reset: \d+ refused$/m);
+});
+
+test('`top --once` has the busiest connection by name', async () => {
+  const [json] = await Promise.all([
+    cluster.cli('top', '--once', '--interval', '2s', '-o', 'json'),
+    (async () => {
+      for (let i = 0; i < 10; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        await cluster.fetch(podNetns('client'), 'http://10.96.4.1/');
+      }
+    })(),
+  ]);
+  const load = JSON.parse(json) as {
+    nodes: { node: string; bytesInPerSecond: number }[];
+    flows: { protocol: string; original: { dst: string }; bytesPerSecond: number }[];
+  };
+  assert.equal(load.nodes.map(({ node }) => node).sort(), ['n1', 'n2']);
+  assert.ok(load.nodes.every(({ bytesInPerSecond }) => bytesInPerSecond > 1000));
+  assert.is(load.flows[0]?.protocol, 'tcp');
+  const { status, stderr } = await dataplane(['top', '-o', 'json']);
+  assert.is(status, 2);
+  assert.match(stderr, '--once');
+});
+
+test.run();

@@ -1,0 +1,41 @@
+/** Objects and connection events for tests of flows. */
+import type { FlowText } from '../../native-free-dataplane/print/flow.ts';
+import type { NodeObject, Pod, Service } from '../../src/api/types/objects.ts';
+import { FlowAddresses } from '../../src/observe/flows/addresses.ts';
+import { FlowMaker } from '../../src/observe/flows/flows.ts';
+
+export const TIME = '2026-11-08T13:04:05.120Z';
+
+const pod = (namespace: string, name: string, podIP: string, nodeName: string, app: string): Pod =>
+  ({ metadata: { namespace, name, labels: { app } }, spec: { nodeName }, status: { podIP } }) as unknown as Pod;
+
+/** Two nodes; clients on n1 and n2, `web` on n2 behind the Service shop/web. */
+export function addresses(): FlowAddresses {
+  const known = new FlowAddresses();
+  known.setPod(pod('default', 'client', '10.244.1.2', 'n1', 'client'));
+  known.setPod(pod('default', 'client-2', '10.244.2.3', 'n2', 'client'));
+  known.setPod(pod('shop', 'web-7d4b9', '10.244.2.2', 'n2', 'web'));
+  for (const [name, address] of [
+    ['n1', '172.18.0.11'],
+    ['n2', '172.18.0.12'],
+  ]) {
+    known.setNode({ metadata: { name }, status: { addresses: [{ type: 'InternalIP', address }] } } as NodeObject);
+  }
+  const spec = { clusterIP: '10.96.4.1', ports: [{ port: 80, nodePort: 31418 }] };
+  known.setService({ metadata: { namespace: 'shop', name: 'web' }, spec } as Service);
+  return known;
+}
+
+export const maker = (): FlowMaker => new FlowMaker(addresses(), '0.1.0');
+
+/** A TCP connection of client to the Service shop/web; DNAT to its pod. */
+export const TO_WEB: FlowText = {
+  protocol: 6,
+  state: 'SYN_SENT',
+  timeoutSeconds: 60,
+  original: { src: '10.244.1.2', srcPort: 40000, dst: '10.96.4.1', dstPort: 80 },
+  reply: { src: '10.244.2.2', srcPort: 8080, dst: '10.244.1.2', dstPort: 40000 },
+  packets: [1, 0],
+  bytes: [60, 0],
+  status: ['CONFIRMED', 'DST_NAT'],
+};

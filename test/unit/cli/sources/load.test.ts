@@ -1,0 +1,88 @@
+/** `dataplane top` and drops: what has happened since the previous look, from tables in shared memory. */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  conntrackBytes,
+  createConntrack,
+  Rec,
+  recordAt,
+  StateWord,
+  Status,
+} from '../../../../native-free-dataplane/conntrack/record.ts';
+import {
+  countersBytes,
+  countVerdict,
+  createCounters,
+  workerCounters,
+} from '../../../../native-free-dataplane/shared/counters.ts';
+import { Verdict } from '../../../../native-free-dataplane/verdicts.ts';
+import { DropWatch } from '../../../../src/cli/sources/drop-events.ts';
+import { FlowRates } from '../../../../src/cli/sources/flow-rates.ts';
+import { openShared } from '../../../../src/linux/shm.ts';
+import { unlinkShared } from '../../../../src/linux/shm-files.ts';
+import { memoryName } from '../../../../src/shm-names.ts';
+
+const test = suite('load');
+const NODE = `load-${process.pid}`;
+const CONNTRACK = memoryName(NODE, 'conntrack');
+const COUNTERS = memoryName(NODE, 'counters');
+const SECRET = Int32Array.of(1, 2, 3, 4);
+const SHAPE = { workers: 2, ports: 2, secret: SECRET };
+
+test.after(() => {
+  unlinkShared(CONNTRACK);
+  unlinkShared(COUNTERS);
+});
+
+test('the connections with the most bytes since the last look come first, and a reused record starts at 0', () => {
+  const options = { addressWords: 1, max: 8, workers: 1, secret: SECRET };
+  const shared = openShared(CONNTRACK, { bytes: conntrackBytes(options), create: true });
+  const table = createConntrack(shared.buffer, options);
+  table.state[StateWord.WATERMARK] = 4;
+  const carry = (record: number, port: number, bytes: number, packets: number): void => {
+    const at = recordAt(table, record);
+    table.words[at + Rec.META] = (6 << 16) | Status.CONFIRMED;
+    table.words[at + Rec.TUPLES + 2] = port << 16;
+    table.words[at + Rec.PACKETS_ORIGINAL] = packets;
+    table.doubles[(at + Rec.BYTES_ORIGINAL) >> 1] = bytes;
+  };
+  carry(0, 1000, 500, 5);
+  const rates = new FlowRates(NODE);
+  const look = (most: number) =>
+    rates.look(most).map(({ flow, bytes, packets }) => [flow.original.srcPort, bytes, packets]);
+  assert.equal(look(3), [], 'what was carried before is not of this interval');
+  carry(0, 1000, 700, 7);
+  carry(1, 2000, 300, 3);
+  carry(2, 3000, 100, 1);
+  assert.equal(look(2), [
+    [2000, 300, 3],
+    [1000, 200, 2],
+  ]);
+  carry(0, 4000, 900, 9);
+  assert.equal(look(8), [[4000, 900, 9]], 'another connection in the same record');
+  table.words[recordAt(table, 0) + Rec.META] = (6 << 16) | Status.CONFIRMED | Status.DEAD;
+  carry(1, 2000, 300, 3);
+  assert.equal(look(8), [], 'ended, or idle');
+  rates.close();
+  shared.close();
+});
+
+test('drops are those since the last look, also after a restart of the agent', () => {
+  const shared = openShared(COUNTERS, { bytes: countersBytes(SHAPE), create: true });
+  const counters = createCounters(shared.buffer, SHAPE);
+  const drop = (worker: number) => countVerdict(workerCounters(counters, worker), Verdict.NO_ROUTE);
+  drop(0);
+  const watch = new DropWatch([NODE, 'gone']);
+  const look = () => watch.look().map(({ node, row, count }) => `${node === NODE} ${row.name} ${count}`);
+  assert.equal(look(), []);
+  drop(0);
+  drop(1);
+  countVerdict(workerCounters(counters, 1), Verdict.SENT);
+  assert.equal(look(), ['true no-route 2']);
+  for (const block of counters.blocks) block.fill(0);
+  drop(1);
+  assert.equal(look(), ['true no-route 1']);
+  shared.close();
+});
+
+test.run();

@@ -1,0 +1,114 @@
+/** The hubble program (github.com/cilium/hubble, built outside this repository) beside `dataplane observe`. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { VERDICTS, Verdict, type VerdictRow } from '../../../../native-free-dataplane/verdicts.ts';
+import type { Flow } from '../../../../src/observe/hubble/flow.ts';
+import { dataplane, output, run } from '../../../lib/cluster.ts';
+import { maker, TIME, TO_WEB } from '../../../lib/flows.ts';
+
+const { HUBBLE } = process.env;
+const test = suite('hubble');
+const directory = mkdtempSync(join(tmpdir(), 'hubble-'));
+const file = join(directory, 'flows.json');
+
+const made = maker();
+const udp = { ...TO_WEB, protocol: 17, state: '' };
+const ping = {
+  ...TO_WEB,
+  protocol: 1,
+  state: '',
+  original: { src: '10.244.1.2', srcPort: 77, dst: '172.18.0.12', dstPort: 8 },
+  reply: { src: '172.18.0.12', srcPort: 8, dst: '10.244.1.2', dstPort: 77 },
+  status: ['CONFIRMED'],
+};
+const outside = {
+  ...TO_WEB,
+  original: { src: '172.18.0.1', srcPort: 5000, dst: '172.18.0.11', dstPort: 31418 },
+  reply: { src: '10.244.2.2', srcPort: 8080, dst: '10.244.1.1', dstPort: 61000 },
+};
+const drop = (verdict: number) => made.ofDrops('n2', VERDICTS[verdict] as VerdictRow, 2, TIME);
+const FLOWS: Flow[] = [
+  made.ofConnection({ node: 'n1', kind: 'NEW', flow: TO_WEB }, TIME),
+  made.ofConnection({ node: 'n1', kind: 'UPDATE', flow: { ...TO_WEB, state: 'SYN_RECV' } }, TIME),
+  made.ofConnection({ node: 'n2', kind: 'UPDATE', flow: { ...TO_WEB, state: 'FIN_WAIT' } }, TIME),
+  made.ofConnection({ node: 'n2', kind: 'DESTROY', flow: { ...TO_WEB, state: 'CLOSE' } }, TIME),
+  made.ofConnection({ node: 'n1', kind: 'NEW', flow: udp }, TIME),
+  made.ofConnection({ node: 'n1', kind: 'NEW', flow: ping }, TIME),
+  made.ofConnection({ node: 'n1', kind: 'NEW', flow: outside }, TIME),
+  drop(Verdict.POLICY_EGRESS),
+  drop(Verdict.TTL_EXCEEDED),
+  drop(Verdict.REJECTED_TCP_RESET),
+];
+
+const FILTERS: readonly string[] = [
+  '',
+  '--pod client',
+  '--from-pod client',
+  '--to-pod shop/web',
+  '--pod /web',
+  '--namespace shop',
+  '--namespace default --pod client',
+  '--from-namespace shop',
+  '--service shop/web',
+  '--to-service shop/w',
+  '--ip 10.244.1.0/24',
+  '--to-ip 172.18.0.12',
+  '--port 8080',
+  '--from-port 40000 --from-port 5000',
+  '--label app=web',
+  '--from-label reserved:world',
+  '--protocol tcp',
+  '--protocol icmp',
+  '--protocol udp --protocol tcp',
+  '--verdict DROPPED',
+  '--tcp-flags syn',
+  '--tcp-flags syn,ack',
+  '--type drop',
+  '--type trace:to-overlay',
+  '--drop-reason-desc POLICY_DENIED',
+  '--node-name n2',
+  '--traffic-direction egress',
+  '--not --pod client',
+  '--pod client --not --protocol udp',
+  '--not --tcp-flags syn,ack --not --verdict DROPPED',
+];
+
+test.before(() => {
+  const lines = FLOWS.map((flow) => JSON.stringify({ flow, node_name: flow.node_name, time: flow.time }));
+  writeFileSync(file, `${lines.join('\n')}\n`);
+});
+
+test.after(() => {
+  rmSync(directory, { recursive: true });
+});
+
+const compare = async (words: readonly string[]): Promise<string> => {
+  const args = ['observe', '--input-file', file, '--all', ...words];
+  const own = await output(dataplane(args));
+  assert.is(own.trimEnd(), (await output(run([HUBBLE as string, ...args]))).trimEnd(), words.join(' '));
+  return own;
+};
+
+test('every filter passes the flows that hubble passes, and prints its lines', async () => {
+  if (!HUBBLE) {
+    console.log('skipped: HUBBLE does not name the hubble program');
+    return;
+  }
+  for (const line of FILTERS) {
+    const own = await compare([...line.split(' ').filter(Boolean), '--print-node-name']);
+    assert.is.not(own, '', `${line} passes something`);
+  }
+});
+
+test('table and dictionary are as of hubble', async () => {
+  if (!HUBBLE) return;
+  for (const format of ['table', 'dict']) {
+    await compare(['-o', format]);
+    await compare(['-o', format, '--print-node-name']);
+  }
+});
+
+test.run();
