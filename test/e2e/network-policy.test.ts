@@ -121,7 +121,7 @@ async function expectReachable(expected: Expected, ports: readonly number[] = [8
     const missing = wanted.filter((pair) => !open.has(pair));
     const tooMany = [...open].filter((pair) => !wanted.includes(pair));
     if (missing.length + tooMany.length === 0) return;
-    if (attempt === 3) assert.equal({ missing, tooMany }, { missing: [], tooMany: [] });
+    if (attempt === 8) assert.equal({ missing, tooMany }, { missing: [], tooMany: [] });
   }
 }
 

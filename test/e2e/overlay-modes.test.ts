@@ -21,9 +21,9 @@ def fold(n):
     return ~n & 0xffff
 addresses = socket.inet_aton(source) + socket.inet_aton(destination)
 udp = struct.pack('!HHHH', 4000, 9, 12, 0) + b'data'
-udp = udp[:6] + struct.pack('!H', fold(args(udp) + args(addresses) + 17 + len(udp))) + udp[8:]
+udp = udp[:6] + struct.pack('!H', fold(words(udp) + words(addresses) + 17 + len(udp))) + udp[8:]
 ip = struct.pack('!BBHHHBBH', 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + addresses
-ip = ip[:10] + struct.pack('!H', fold(args(ip))) + ip[12:]
+ip = ip[:10] + struct.pack('!H', fold(words(ip))) + ip[12:]
 socket.socket(socket.AF_INET, socket.SOCK_RAW, 4).sendto(ip + udp, (outer, 0))
 time.sleep(0.3)`;
 
