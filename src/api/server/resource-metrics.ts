@@ -12,16 +12,29 @@ import { renderer } from './render.ts';
 
 const PATH = /^\/apis\/metrics\.k8s\.io\/v1beta1\/(?:namespaces\/([^/]+)\/)?(nodes|pods)(?:\/([^/]+))?$/;
 
+/** Undefined if a segment is not valid percent-encoding: then there is no such path. */
+function decoded(segments: readonly (string | undefined)[]): (string | undefined)[] | undefined {
+  try {
+    return segments.map((segment) => segment && decodeURIComponent(segment));
+  } catch {
+    return undefined;
+  }
+}
+
 /** Serves the request if it is one of these; false otherwise. Rejects with ApiError. */
 export async function serveMetrics(
   request: IncomingMessage,
   response: ServerResponse,
   source: UsageSource,
 ): Promise<boolean> {
-  const { pathname, searchParams } = new URL(request.url ?? '/', 'http://api');
-  const match = PATH.exec(pathname);
+  // Not URL: a path that begins with // is a host's name to it.
+  const [path = '/', query = ''] = (request.url ?? '/').split('?', 2);
+  const searchParams = new URLSearchParams(query);
+  const match = PATH.exec(path);
   if (match === null) return false;
-  const [namespace, plural, name] = match.slice(1).map((part) => part && decodeURIComponent(part));
+  const parts = decoded(match.slice(1));
+  if (parts === undefined) return false;
+  const [namespace, plural, name] = parts;
   const resource = METRICS_RESOURCES.find((each) => each.plural === plural)!;
   if ((resource === NODE_METRICS && namespace) || (resource !== NODE_METRICS && name && !namespace)) return false;
   if (request.method !== 'GET') throw methodNotAllowed();
