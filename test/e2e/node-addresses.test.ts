@@ -95,8 +95,13 @@ for (const overlay of ['vxlan', 'host-gw', 'ipip']) {
       await ip(cluster, N1, 'address', 'add', '172.18.0.50/24', 'dev', 'eth0');
       await serve(cluster, N1, '172.18.0.50', 6443);
       for (const from of [CLIENT, podNetns('web'), 'dp-outside', nodeNetns('n2'), N1]) {
-        const seen = await eventually(() => cluster.fetch(from, 'http://172.18.0.50:6443/'));
-        if (from === CLIENT) assert.is(seen, await podIP(cluster, 'client'));
+        const fetch = () => cluster.fetch(from, 'http://172.18.0.50:6443/');
+        // The agent learns of the address by netlink; until then it is an address outside, toward which pods are masqueraded.
+        if (from === CLIENT) {
+          const pod = await podIP(cluster, 'client');
+          await eventually(async () => ((await fetch()) === pod ? true : undefined), 2000);
+        }
+        const seen = await eventually(fetch);
         if (from === 'dp-outside') assert.is(seen, '172.18.0.1');
         // Linux talks to its second addresses from the first of their network.
         if (from === N1) assert.is(seen, '172.18.0.11');
