@@ -2,6 +2,7 @@
 import type { FieldError } from '../errors.ts';
 import { Quantity } from '../quantity.ts';
 import type { HorizontalPodAutoscaler, MetricSpec, MetricTarget, ScalingRules } from '../types/objects.ts';
+import { required } from './field-errors.ts';
 
 const MAX_PERIOD_SECONDS = 1800;
 const MAX_WINDOW_SECONDS = 3600;
@@ -9,11 +10,6 @@ const MAX_WINDOW_SECONDS = 3600;
 const wrong = (path: string, value: unknown, why: string): FieldError => ({
   path,
   message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
-});
-const required = (path: string, why: string): FieldError => ({
-  path,
-  message: `Required value: ${why}`,
-  reason: 'FieldValueRequired',
 });
 /** Fields of a metric by its type. */
 const SOURCES: Readonly<Record<string, string>> = {

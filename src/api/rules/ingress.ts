@@ -1,15 +1,11 @@
 /** Rules of Ingress (pkg/apis/networking/validation). */
 import type { FieldError } from '../errors.ts';
 import type { Ingress, IngressBackend, IngressPath } from '../types/objects.ts';
+import { required } from './field-errors.ts';
 
 const wrong = (path: string, value: unknown, why: string): FieldError => ({
   path,
   message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
-});
-const required = (path: string, why: string): FieldError => ({
-  path,
-  message: `Required value: ${why}`,
-  reason: 'FieldValueRequired',
 });
 
 const LABEL = '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?';

@@ -3,24 +3,11 @@ import { type Cidr, contains, overlap, parseCidr } from '../../net/address.ts';
 import type { FieldError } from '../errors.ts';
 import { DNS_LABEL } from '../schema/fields.ts';
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '../types/network-policy.ts';
+import { forbidden, invalid, required } from './field-errors.ts';
 
 const PORT_NAME = new RegExp(`^${DNS_LABEL}$`);
 const PROTOCOLS = ['SCTP', 'TCP', 'UDP'];
 
-const bad = (path: string, value: unknown, message: string): FieldError => ({
-  path,
-  message: `Invalid value: ${JSON.stringify(value)}: ${message}`,
-});
-const forbidden = (path: string, message: string): FieldError => ({
-  path,
-  message: `Forbidden: ${message}`,
-  reason: 'FieldValueForbidden',
-});
-const required = (path: string, message: string): FieldError => ({
-  path,
-  message: `Required value: ${message}`,
-  reason: 'FieldValueRequired',
-});
 const unsupported = (path: string, value: unknown, supported: readonly string[]): FieldError => ({
   path,
   message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${supported.map((one) => JSON.stringify(one)).join(', ')}`,
@@ -38,7 +25,7 @@ export function checkNetworkPolicy({ spec = {} }: NetworkPolicy): FieldError[] {
     to?.forEach((peer, j) => void checkPeer(peer, `spec.egress[${i}].to[${j}]`, errors));
   });
   const types = spec.policyTypes ?? [];
-  if (types.length > 2) errors.push(bad('spec.policyTypes', types, 'may not specify more than two policyTypes'));
+  if (types.length > 2) errors.push(invalid('spec.policyTypes', types, 'may not specify more than two policyTypes'));
   else
     types.forEach((type, i) => {
       if (type !== 'Ingress' && type !== 'Egress')
@@ -51,18 +38,20 @@ function checkPort({ protocol, port, endPort }: NetworkPolicyPort, path: string,
   if (protocol !== undefined && !PROTOCOLS.includes(protocol))
     errors.push(unsupported(`${path}.protocol`, protocol, PROTOCOLS));
   if (typeof port === 'number') {
-    if (port < 1 || port > 65535) errors.push(bad(`${path}.port`, port, 'must be between 1 and 65535, inclusive'));
+    if (port < 1 || port > 65535) errors.push(invalid(`${path}.port`, port, 'must be between 1 and 65535, inclusive'));
     if (endPort !== undefined && endPort < port)
-      errors.push(bad(`${path}.endPort`, endPort, 'must be greater than or equal to `port`'));
+      errors.push(invalid(`${path}.endPort`, endPort, 'must be greater than or equal to `port`'));
     if (endPort !== undefined && (endPort < 1 || endPort > 65535))
-      errors.push(bad(`${path}.endPort`, endPort, 'must be between 1 and 65535, inclusive'));
+      errors.push(invalid(`${path}.endPort`, endPort, 'must be between 1 and 65535, inclusive'));
     return;
   }
   if (port !== undefined && (port.length > 15 || !PORT_NAME.test(port) || !/[a-z]/.test(port) || port.includes('--')))
-    errors.push(bad(`${path}.port`, port, 'must be the name of a port: at most 15 lower-case letters, digits and "-"'));
+    errors.push(
+      invalid(`${path}.port`, port, 'must be the name of a port: at most 15 lower-case letters, digits and "-"'),
+    );
   if (endPort === undefined) return;
   if (port === undefined) errors.push(required(`${path}.port`, 'must be specified when `endPort` is specified'));
-  else errors.push(bad(`${path}.endPort`, endPort, 'may not be specified when `port` is non-numeric'));
+  else errors.push(invalid(`${path}.endPort`, endPort, 'may not be specified when `port` is non-numeric'));
 }
 
 function checkPeer({ podSelector, namespaceSelector, ipBlock }: NetworkPolicyPeer, path: string, errors: FieldError[]) {
@@ -80,12 +69,12 @@ function checkBlock({ cidr, except = [] }: { cidr: string; except?: string[] }, 
     return;
   }
   const block = parseCidr(cidr);
-  if (block === undefined) errors.push(bad(`${path}.cidr`, cidr, NOT_CIDR));
+  if (block === undefined) errors.push(invalid(`${path}.cidr`, cidr, NOT_CIDR));
   except.forEach((text, i) => {
     const hole = parseCidr(text);
-    if (hole === undefined) errors.push(bad(`${path}.except[${i}]`, text, NOT_CIDR));
+    if (hole === undefined) errors.push(invalid(`${path}.except[${i}]`, text, NOT_CIDR));
     else if (block !== undefined && !isStrictlyInside(hole, block))
-      errors.push(bad(`${path}.except[${i}]`, text, 'must be a strict subset of `cidr`'));
+      errors.push(invalid(`${path}.except[${i}]`, text, 'must be a strict subset of `cidr`'));
   });
 }
 

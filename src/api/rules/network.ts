@@ -4,29 +4,11 @@ import { whyNotEndpoint } from '../../net/reserved.ts';
 import type { FieldError } from '../errors.ts';
 import { DNS_LABEL } from '../schema/fields.ts';
 import type { EndpointSlice, Endpoints, Service, ServiceSpec } from '../types/objects.ts';
+import { duplicate, forbidden, invalid, required } from './field-errors.ts';
 
 const DNS_NAME = new RegExp(`^${DNS_LABEL}(\\.${DNS_LABEL})*\\.?$`);
 
 const isDnsName = (text: string) => text.length <= 253 && DNS_NAME.test(text);
-
-const required = (path: string, message = ''): FieldError => ({
-  path,
-  message: message === '' ? 'Required value' : `Required value: ${message}`,
-  reason: 'FieldValueRequired',
-});
-const forbidden = (path: string, message: string): FieldError => ({
-  path,
-  message: `Forbidden: ${message}`,
-  reason: 'FieldValueForbidden',
-});
-const bad = (path: string, value: unknown, message: string): FieldError => ({
-  path,
-  message: `Invalid value: ${JSON.stringify(value)}: ${message}`,
-});
-const duplicate = (path: string, value: unknown): FieldError => ({
-  path,
-  message: `Duplicate value: ${JSON.stringify(value)}`,
-});
 
 const ADDRESS = 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)';
 
@@ -60,16 +42,16 @@ function checkType(spec: ServiceSpec, errors: FieldError[]): void {
     if (ip !== '') errors.push(forbidden('spec.clusterIPs', 'may not be set for ExternalName services'));
     if (!spec.externalName) errors.push(required('spec.externalName'));
     else if (!isDnsName(spec.externalName)) {
-      errors.push(bad('spec.externalName', spec.externalName, 'must be a DNS name (RFC 1123 subdomain)'));
+      errors.push(invalid('spec.externalName', spec.externalName, 'must be a DNS name (RFC 1123 subdomain)'));
     }
     return;
   }
   if (headless && !isClusterIpType(spec)) {
-    errors.push(bad('spec.clusterIPs[0]', 'None', `may not be set to 'None' for ${spec.type} services`));
+    errors.push(invalid('spec.clusterIPs[0]', 'None', `may not be set to 'None' for ${spec.type} services`));
   }
-  if (ip !== '' && ip !== 'None' && parseIp(ip) === undefined) errors.push(bad('spec.clusterIPs[0]', ip, ADDRESS));
+  if (ip !== '' && ip !== 'None' && parseIp(ip) === undefined) errors.push(invalid('spec.clusterIPs[0]', ip, ADDRESS));
   if (spec.clusterIP && spec.clusterIPs?.[0] !== undefined && spec.clusterIP !== spec.clusterIPs[0]) {
-    errors.push(bad('spec.clusterIPs', spec.clusterIPs, 'first value must match `clusterIP`'));
+    errors.push(invalid('spec.clusterIPs', spec.clusterIPs, 'first value must match `clusterIP`'));
   }
   if (!headless && !spec.ports?.length) errors.push(required('spec.ports'));
 }
@@ -100,20 +82,20 @@ function checkExternal(spec: ServiceSpec, errors: FieldError[]): void {
   spec.externalIPs?.forEach((text, i) => {
     const ip = parseIp(text);
     const why = ip === undefined ? ADDRESS : whyNotEndpoint(ip);
-    if (why !== undefined) errors.push(bad(`spec.externalIPs[${i}]`, text, why));
+    if (why !== undefined) errors.push(invalid(`spec.externalIPs[${i}]`, text, why));
   });
   if (spec.externalTrafficPolicy !== undefined && !isExternallyAccessible(spec)) {
     const message = 'may only be set for externally-accessible services';
-    errors.push(bad('spec.externalTrafficPolicy', spec.externalTrafficPolicy, message));
+    errors.push(invalid('spec.externalTrafficPolicy', spec.externalTrafficPolicy, message));
   }
   if (spec.healthCheckNodePort && !needsHealthCheckNodePort(spec)) {
     const message = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
-    errors.push(bad('spec.healthCheckNodePort', spec.healthCheckNodePort, message));
+    errors.push(invalid('spec.healthCheckNodePort', spec.healthCheckNodePort, message));
   }
   if (spec.type === 'LoadBalancer') {
     spec.loadBalancerSourceRanges?.forEach((range, i) => {
       const path = `spec.loadBalancerSourceRanges[${i}]`;
-      if (parseCidr(range.trim()) === undefined) errors.push(bad(path, range, 'must be a valid CIDR value'));
+      if (parseCidr(range.trim()) === undefined) errors.push(invalid(path, range, 'must be a valid CIDR value'));
     });
     return;
   }
@@ -128,7 +110,7 @@ function checkExternal(spec: ServiceSpec, errors: FieldError[]): void {
 function checkAddress(text: string, path: string, errors: FieldError[]): void {
   const ip = parseIp(text);
   const why = ip === undefined ? ADDRESS : whyNotEndpoint(ip);
-  if (why !== undefined) errors.push(bad(path, text, why));
+  if (why !== undefined) errors.push(invalid(path, text, why));
 }
 
 export function checkEndpoints({ subsets }: Endpoints): FieldError[] {
@@ -157,13 +139,13 @@ export function checkEndpointSlice(slice: EndpointSlice): FieldError[] {
     endpoint.addresses.forEach((text, j) => {
       const path = `endpoints[${i}].addresses[${j}]`;
       if (slice.addressType === 'FQDN') {
-        if (!isDnsName(text)) errors.push(bad(path, text, 'must be a DNS name'));
+        if (!isDnsName(text)) errors.push(invalid(path, text, 'must be a DNS name'));
         return;
       }
       checkAddress(text, path, errors);
       const ip = parseIp(text);
       if (ip !== undefined && `IPv${ip.family}` !== slice.addressType) {
-        errors.push(bad(path, text, `must be an ${slice.addressType} address`));
+        errors.push(invalid(path, text, `must be an ${slice.addressType} address`));
       }
     });
   });

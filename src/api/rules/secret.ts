@@ -4,6 +4,7 @@
  */
 import type { FieldError } from '../errors.ts';
 import type { ConfigMap, Secret } from '../types/objects.ts';
+import { required } from './field-errors.ts';
 
 /** MaxSecretSize, and the same for ConfigMaps (apis/core/types.go). */
 const MAX_DATA_BYTES = 1024 * 1024;
@@ -28,8 +29,6 @@ const KEYS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   'kubernetes.io/dockercfg': [['.dockercfg']],
   'kubernetes.io/dockerconfigjson': [['.dockerconfigjson']],
 };
-
-const required = (path: string): FieldError => ({ path, message: 'Required value', reason: 'FieldValueRequired' });
 
 export function checkSecret(secret: Secret): FieldError[] {
   const { type = 'Opaque', data = {}, metadata } = secret;

@@ -3,21 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { FieldError } from '../errors.ts';
 import { amountsOf, type Quantity } from '../quantity.ts';
 import type { PersistentVolume, PersistentVolumeClaim, StorageClass } from '../types/objects.ts';
-
-const required = (path: string, why = ''): FieldError => ({
-  path,
-  message: why === '' ? 'Required value' : `Required value: ${why}`,
-  reason: 'FieldValueRequired',
-});
-const forbidden = (path: string, why: string): FieldError => ({
-  path,
-  message: `Forbidden: ${why}`,
-  reason: 'FieldValueForbidden',
-});
-const wrong = (path: string, value: unknown, why: string): FieldError => ({
-  path,
-  message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
-});
+import { forbidden, invalid, required } from './field-errors.ts';
 
 const ALONE = 'may not use ReadWriteOncePod with other access modes';
 const CLAIM_FIXED =
@@ -48,7 +34,7 @@ export function checkVolume({ spec }: PersistentVolume): FieldError[] {
     errors.push(forbidden(`spec.${more}`, 'may not specify more than 1 volume type'));
   for (const source of ['hostPath', 'local'] as const) {
     const path = spec[source]?.path;
-    if (path?.split('/').includes('..')) errors.push(wrong(`spec.${source}.path`, path, "must not contain '..'"));
+    if (path?.split('/').includes('..')) errors.push(invalid(`spec.${source}.path`, path, "must not contain '..'"));
   }
   if (spec.local !== undefined && spec.nodeAffinity?.required === undefined) {
     errors.push(required('spec.nodeAffinity', 'Local volume requires node affinity'));
@@ -63,7 +49,7 @@ function checkModes(modes: readonly string[] | undefined, path: string, why: str
 
 function checkStorage(amount: Quantity | undefined, path: string): FieldError[] {
   if (amount === undefined) return [required(path)];
-  return amount.nanos > 0n ? [] : [wrong(path, String(amount), 'must be greater than zero')];
+  return amount.nanos > 0n ? [] : [invalid(path, String(amount), 'must be greater than zero')];
 }
 
 export function checkClaimUpdate(claim: PersistentVolumeClaim, old: PersistentVolumeClaim): FieldError[] {
@@ -90,7 +76,7 @@ export function checkVolumeUpdate(volume: PersistentVolume, old: PersistentVolum
     errors.push(forbidden('spec.persistentvolumesource', 'spec.persistentvolumesource is immutable after creation'));
   }
   if (volume.spec.volumeMode !== old.spec.volumeMode) {
-    errors.push(wrong('spec.volumeMode', volume.spec.volumeMode, 'field is immutable'));
+    errors.push(invalid('spec.volumeMode', volume.spec.volumeMode, 'field is immutable'));
   }
   return errors;
 }
@@ -102,7 +88,7 @@ export function checkClassUpdate(changed: StorageClass, old: StorageClass): Fiel
     errors.push(forbidden(field, `updates to ${field} are forbidden.`));
   }
   if (changed.volumeBindingMode !== old.volumeBindingMode) {
-    errors.push(wrong('volumeBindingMode', changed.volumeBindingMode, 'field is immutable'));
+    errors.push(invalid('volumeBindingMode', changed.volumeBindingMode, 'field is immutable'));
   }
   return errors;
 }

@@ -15,6 +15,7 @@ import type {
   ReplicationController,
   StatefulSet,
 } from '../types/objects.ts';
+import { required } from './field-errors.ts';
 import { checkPodSpec } from './pod.ts';
 
 /** The errors of an object; empty for all other kinds. */
@@ -50,12 +51,6 @@ export function checkWorkload(object: KubeObject): FieldError[] {
       return [];
   }
 }
-
-const required = (path: string): FieldError => ({
-  path,
-  message: 'Required value',
-  reason: 'FieldValueRequired',
-});
 
 function checkSelector(kind: string, selector: LabelSelector | undefined, template: PodTemplate): FieldError[] {
   if (selector === undefined) return [required('spec.selector')];

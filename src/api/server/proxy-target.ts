@@ -1,6 +1,8 @@
 /** The target of a `/proxy` path of a pod, service or node: an address, and the node to reach it from. */
+
 import { badRequest, notFound, serviceUnavailable } from '../errors.ts';
 import { resourceOfKind } from '../resources.ts';
+import { servicePortNamed } from '../service-ports.ts';
 import type { Store } from '../store/store.ts';
 import type { EndpointSlice, Service } from '../types/objects.ts';
 import { WellKnown } from '../types/objects.ts';
@@ -80,7 +82,7 @@ function serviceTarget(store: Store, namespace: string, name: string, port: stri
 function portOf({ spec }: Service, port: string) {
   const ports = spec.ports ?? [];
   if (port === '') return ports.length === 1 ? ports[0] : ports.find((p) => p.port === 80);
-  return ports.find((p) => p.name === port || String(p.port) === port);
+  return servicePortNamed(ports, port);
 }
 
 function readyEndpoints({ endpoints, ports }: EndpointSlice, name: string): { address: string; node?: string }[] {

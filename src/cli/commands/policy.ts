@@ -1,5 +1,7 @@
 /** `dataplane policy explain`: whether NetworkPolicies allow a connection, and which rule decides. */
+
 import type { ApiClient } from '../../api/client/client.ts';
+import { servicePortNamed } from '../../api/service-ports.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { Pod } from '../../api/types/objects.ts';
 import type { DirectionExplained, PolicyEnd, PolicyExplanation, PolicyQuestion } from '../../observe/policy/explain.ts';
@@ -104,8 +106,7 @@ async function endpointsOf(client: ApiClient, { name, port: wanted }: EndArg, pr
   const { WellKnown } = await import('../../api/types/objects.ts');
   const service = await client.get('Service', name, namespace);
   const ports = (service.spec.ports ?? []).filter((port) => SERVICE_PROTOCOLS[port.protocol ?? 'TCP'] === protocol);
-  const port =
-    wanted === undefined ? ports[0] : ports.find((one) => one.name === wanted || String(one.port) === wanted);
+  const port = wanted === undefined ? ports[0] : servicePortNamed(ports, wanted);
   if (port === undefined) throw failed(`service ${name} has no such port${wanted ? ` (${wanted})` : ''}`);
   const slices = await client.list('EndpointSlice', { namespace, labelSelector: `${WellKnown.SERVICE_NAME}=${name}` });
   const found = slices.items.flatMap(({ endpoints, ports: numbers = [] }) => {

@@ -1,4 +1,5 @@
 /** The input of `dataplane trace`: copies of the nodes' tables, names from the API, and the frame. */
+
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Features, TableBuffers } from '../../../native-free-dataplane/dataplane.ts';
@@ -7,6 +8,7 @@ import { firstNodeHop, HopKind, hopAt, hopKind } from '../../../native-free-data
 import { PROTOCOL_ICMP, protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { formatAddress, type Mac } from '../../../native-free-dataplane/wire/address.ts';
 import type { ApiClient } from '../../api/client/client.ts';
+import { servicePortNamed } from '../../api/service-ports.ts';
 import type { Service } from '../../api/types/objects.ts';
 import { readClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import { listShared, SHM_DIRECTORY } from '../../linux/shm-files.ts';
@@ -203,7 +205,7 @@ export class Resolver {
         ? ofProtocol.length === 1
           ? ofProtocol[0]
           : undefined
-        : ofProtocol.find((each) => each.name === wanted || String(each.port) === wanted);
+        : servicePortNamed(ofProtocol, wanted);
     const number = port?.port ?? (wanted !== undefined && /^\d+$/.test(wanted) ? Number(wanted) : undefined);
     if (protocol !== PROTOCOL_ICMP && number === undefined) {
       const has = ports.map((each) => `${each.port}/${each.protocol ?? 'TCP'}`).join(', ');

@@ -1,6 +1,8 @@
 /** What the API knows: objects of every kind, events, descriptions, and the logs of containers. */
+
 import { stringify } from 'yaml';
 import type { ApiClient } from '../../api/client/client.ts';
+import { isReady } from '../../api/ready.ts';
 import { RESOURCES } from '../../api/resources.ts';
 import type { KubeObject, Pod } from '../../api/types/objects.ts';
 import { logPath } from '../../runtime/container/logs.ts';
@@ -54,9 +56,9 @@ function podFiles(pod: Pod, dataplane: (...words: string[]) => Promise<string>, 
   return items;
 }
 
-function isWell({ status }: Pod): boolean {
-  if (status?.phase === 'Succeeded') return true;
-  return status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false;
+function isWell(pod: Pod): boolean {
+  if (pod.status?.phase === 'Succeeded') return true;
+  return isReady(pod);
 }
 
 /** The object without a Secret's values, and without the book-keeping of field owners. */

@@ -1,5 +1,8 @@
 /** What `port-forward` connects to: a pod, named or chosen for a Service or workload, and the port in it. */
+
 import type { ApiClient } from '../../api/client/client.ts';
+import { isReady } from '../../api/ready.ts';
+import { servicePortNamed } from '../../api/service-ports.ts';
 import type { Pod, Service } from '../../api/types/objects.ts';
 
 export interface PortTarget {
@@ -85,9 +88,6 @@ async function select(
 const labelsOf = (object: unknown): Record<string, string> | undefined =>
   (object as { spec?: { selector?: { matchLabels?: Record<string, string> } } }).spec?.selector?.matchLabels;
 
-const isReady = ({ status }: Pod): boolean =>
-  status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false;
-
 const isNumber = (text: string): boolean => /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535;
 
 /** A number stands for itself: the port need not be declared. */
@@ -101,7 +101,7 @@ function containerPort(pod: Pod, wanted: string): number {
 
 /** The pod's port behind a port of the Service (kubectl, pkg/cmd/portforward translateServicePortToTargetPort). */
 function targetPort({ metadata, spec }: Service, pod: Pod, wanted: string): number {
-  const port = spec.ports?.find(({ name, port }) => name === wanted || String(port) === wanted);
+  const port = servicePortNamed(spec.ports ?? [], wanted);
   if (port === undefined) throw new Error(`Service ${metadata.name} does not have a service port ${wanted}`);
   // A headless Service has no ports of its own in front of the pod's.
   if (spec.clusterIP === 'None') return port.port;

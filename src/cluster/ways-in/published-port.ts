@@ -2,8 +2,11 @@
  * `up --publish [HOST:]PORT:svc/NAME:PORT`: a port of the host through which a Service is reached. The controller listens,
  * and connects from a node's network namespace to the Service's cluster IP, so that the data plane chooses the endpoint.
  */
+
 import type { Socket } from 'node:net';
 import { ApiClient } from '../../api/client/client.ts';
+import { isReady } from '../../api/ready.ts';
+import { servicePortNamed } from '../../api/service-ports.ts';
 import type { NodeObject, Service } from '../../api/types/objects.ts';
 import { connectInNamespace } from '../../linux/connect.ts';
 import { networkNamespaceOf } from '../network-namespaces.ts';
@@ -85,11 +88,9 @@ async function dialService(client: ApiClient, { namespace, service, servicePort 
 
 function portOf(ports: NonNullable<Service['spec']['ports']>, wanted: string | undefined) {
   if (wanted === undefined) return ports.length === 1 ? ports[0] : undefined;
-  return ports.find(({ name, port }) => name === wanted || String(port) === wanted);
+  return servicePortNamed(ports, wanted);
 }
 
 function readyFirst(nodes: readonly NodeObject[]): string[] {
-  const isReady = ({ status }: NodeObject) =>
-    status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false;
   return [...nodes].sort((a, b) => Number(isReady(b)) - Number(isReady(a))).map(({ metadata }) => metadata.name);
 }

@@ -31,9 +31,6 @@ export function whyNotReady({ status, metadata }: Pod): string | undefined {
   return condition?.message || condition?.reason;
 }
 
-export const isReady = ({ status }: Pod): boolean =>
-  status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false;
-
 /** @param name of the node; undefined: the end is not on a node */
 export function checkNode(nodes: readonly NodeObject[], name: string | undefined): Check[] {
   const node = nodes.find(({ metadata }) => metadata.name === name);

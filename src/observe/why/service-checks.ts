@@ -1,9 +1,12 @@
 /** Does a Service lead anywhere? From the API's objects alone. */
+
 import { nearestWord } from '../../api/nearest-word.ts';
+import { isReady } from '../../api/ready.ts';
 import { matchesLabels } from '../../api/selectors.ts';
+import { servicePortNamed } from '../../api/service-ports.ts';
 import { type EndpointSlice, type Pod, type Service, type ServicePort, WellKnown } from '../../api/types/objects.ts';
 import { type Check, fail, pass } from './check.ts';
-import { isReady, whyNotReady } from './pod-checks.ts';
+import { whyNotReady } from './pod-checks.ts';
 
 const namespaceOf = ({ metadata }: Service | Pod | EndpointSlice): string => metadata.namespace ?? 'default';
 const printLabels = (labels: Readonly<Record<string, string>>): string =>
@@ -40,12 +43,7 @@ export function findPort(
   protocol: string,
 ): { port: ServicePort | undefined; check: Check } {
   const ports = (spec.ports ?? []).filter((port) => (port.protocol ?? 'TCP') === protocol);
-  const port =
-    wanted === undefined
-      ? ports.length === 1
-        ? ports[0]
-        : undefined
-      : ports.find((one) => one.name === wanted || String(one.port) === wanted);
+  const port = wanted === undefined ? (ports.length === 1 ? ports[0] : undefined) : servicePortNamed(ports, wanted);
   if (port !== undefined) {
     const target = port.targetPort ?? port.port;
     return { port, check: pass('port', `port ${port.port}/${protocol} leads to port ${target} of its pods`) };

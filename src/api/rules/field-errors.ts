@@ -1,0 +1,24 @@
+/** Errors of fields in the API server's words (k8s.io/apimachinery/pkg/util/validation/field/errors.go). */
+import type { FieldError } from '../errors.ts';
+
+export const required = (path: string, why = ''): FieldError => ({
+  path,
+  message: why === '' ? 'Required value' : `Required value: ${why}`,
+  reason: 'FieldValueRequired',
+});
+
+export const forbidden = (path: string, why: string): FieldError => ({
+  path,
+  message: `Forbidden: ${why}`,
+  reason: 'FieldValueForbidden',
+});
+
+export const invalid = (path: string, value: unknown, why: string): FieldError => ({
+  path,
+  message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
+});
+
+export const duplicate = (path: string, value: unknown): FieldError => ({
+  path,
+  message: `Duplicate value: ${JSON.stringify(value)}`,
+});
