@@ -305,7 +305,7 @@ function handToHost(pkt: Packet, dp: Dataplane): Verdict {
 function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = relateIcmpError(pkt, dp);
   if (v === Verdict.ICMP_ERROR_UNRELATED && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(dp.node, pkt.dst)) {
-    v = believePathMtu(pkt, dp);
+    v = acceptPathMtu(pkt, dp);
     return v === Verdict.GO_ON ? transmit(pkt, dp, HOST_HOP) : v;
   }
   if (v === Verdict.ICMP_ERROR_UNRELATED && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(dp.node, pkt.src)) {
@@ -330,7 +330,7 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
  * A report of the MTU between this node and another applies to all traffic between them, so the overlay packet that it
  * quotes must have been sent (RFC 5927 §7). Every other error goes on.
  */
-function believePathMtu(pkt: Packet, dp: Dataplane): Verdict {
+function acceptPathMtu(pkt: Packet, dp: Dataplane): Verdict {
   const hop = reportedHop(pkt, dp);
   if (hop === NO_HOP) return Verdict.GO_ON;
   const inside = lookInside(pkt, dp, quotedInner(pkt, dp));

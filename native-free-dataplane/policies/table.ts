@@ -2,7 +2,7 @@
  * The policy table: which pods are isolated in which direction, and who may connect to them. It is read for the first
  * packet of a connection, and again for each connection after the policies have changed.
  *
- * Pods with the same labels are alike to every policy, so a policy speaks of identities: classes of addresses that no
+ * Pods with the same labels are alike to every policy, so policies are matched by identity: classes of addresses that no
  * policy tells apart. Pods that are selected by the same policies share a group in each direction. Three look-ups
  * answer a question, whatever the number of policies: address to identity and groups; (group, identity) to ranges of
  * protocol and port; and a binary search in these.

@@ -39,7 +39,7 @@ const replySrc: Int32Array = new Int32Array(ADDRESS_WORDS);
 
 /**
  * Is a reply to this packet permitted? If so, this takes one token from its sender's bucket: one pod that is refused all
- * the time must not keep others from being told why.
+ * the time must not suppress the errors of others.
  */
 function mayAnswer(pkt: Packet, dp: Dataplane): boolean {
   if (pkt.fragmentOffset !== 0) return false;

@@ -22,7 +22,7 @@ import { ADDRESS_WORDS, copyAddress, sameAddress } from '../shared/address.ts';
 import { Verdict } from '../verdicts.ts';
 import { hasPorts } from '../wire/ports.ts';
 
-/** The port of a name server, by which policies speak of it. */
+/** The port of a name server, as policies state it. */
 const DOMAIN_PORT = 53;
 /** The policies may change while they are read, but not faster than the agent publishes them. */
 const MAX_READS = 4;

@@ -40,7 +40,7 @@ test('a protocol without ports has none inside the overlay either: its reply fin
   }
 });
 
-test('two pods use a protocol without ports to one host outside: the first keeps it, the second is told', () => {
+test('two pods use a protocol without ports to one host outside: the first keeps it, the second gets an error', () => {
   const n = natNode();
   assert.is(n.receive('a', `esp ${A} > ${SERVER} len 40`), 'to-host');
   assert.is(n.receive('b', `esp ${B} > ${SERVER} len 40`), 'rejected-prohibited');

@@ -1,5 +1,5 @@
 /**
- * RFC 5927, ICMP attacks: an error is translated, and believed, only if the packet that it quotes can have been sent. Whoever
+ * RFC 5927, ICMP attacks: an error is translated, and acted on, only if the packet that it quotes can have been sent. Whoever
  * is not on a connection's path has to guess more than its addresses and ports.
  */
 import { test } from 'uvu';

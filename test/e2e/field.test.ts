@@ -263,7 +263,7 @@ test('a pod that is deleted at once ends its connections on both sides: its peer
   await eventually(async () => ((await established()).includes(':80') ? undefined : true), 2000);
 });
 
-test('addresses that nobody has: the client is told at once, and nothing leaves the node (calico #13570, cilium #28904, metallb #2721)', async () => {
+test('addresses that nobody has: the client gets an error at once, and nothing leaves the node (calico #13570, cilium #28904, metallb #2721)', async () => {
   const capture = cluster.exec(OUTSIDE, [
     'timeout',
     '4',

@@ -1,7 +1,7 @@
 /**
  * Can an ICMP error quote this segment? Only one that its sender sent and that was not acknowledged yet; any other number
  * is a guess (RFC 5927 §4.1). The sender's own stack checks the same (linux net/ipv4/tcp_ipv4.c tcp_v4_err), but an error
- * also moves what is between: it would be translated, and its MTU believed.
+ * also moves what is between: it would be translated, and its MTU accepted.
  */
 import { after, before, Connection, Flag, StreamFlag } from './connection.ts';
 import { Kind } from './segment.ts';

@@ -75,7 +75,7 @@ export class NodePolicies implements Part {
     return (this.policies?.size ?? 0) > 0;
   }
 
-  /** The policies changed: watch what they speak of, or nothing. */
+  /** The policies changed: watch what they refer to, or nothing. */
   private follow(): void {
     if (!this.policies?.synced) return;
     if (!this.isActive()) {

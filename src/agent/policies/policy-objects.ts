@@ -29,7 +29,7 @@ export function policyPod(pod: Pod, ip: string): AddressedPod {
 
 /**
  * The address by which policies know a pod: known as soon as the pod is scheduled. None for pods on the host's network,
- * which cannot be told from their node, and for pods that have ended, whose address another pod may have.
+ * which have the same address as their node, and for pods that have ended, whose address another pod may have.
  */
 export function policyAddressOf({ metadata, spec, status }: Pod): string | undefined {
   if (spec.hostNetwork || status?.phase === 'Succeeded' || status?.phase === 'Failed') return undefined;

@@ -42,7 +42,7 @@ export function becomeProgram(facts: ProgramFacts, kept: readonly number[], onRe
   throw new ProgramError(command[0]!, why.toLowerCase(), 126);
 }
 
-/** The descriptor on which the agent is told that the container has started (launch.ts). */
+/** The descriptor on which the launcher reports to the agent that the container has started (launch.ts). */
 export const READY_FD = 3;
 
 /** As execvp(3) finds it, in the container's PATH. @throws ProgramError */
