@@ -29,7 +29,7 @@
  *                               connection
  *
  * Each step returns GO_ON, or the verdict that ends the packet (verdicts.ts). If that verdict requires a reply (a TCP
- * reset, an ICMP error, an echo reply), `settle` sends it. All checks that can drop a packet come before its flow is
+ * reset, an ICMP error, an echo reply), `settle` sends it (settle.ts). All checks that can drop a packet come before its flow is
  * created or updated, so a dropped packet changes no table.
  */
 
@@ -37,6 +37,7 @@ import { expireFollower } from './conntrack/events.ts';
 import { expireRecords, isBehind } from './conntrack/lifetime.ts';
 import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
+import { addUnseenDrop } from './drops/ring.ts';
 import { HopWord, inNetwork, NodeWord } from './node/config.ts';
 import { DENIED_EGRESS, DENIED_INGRESS, HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from './node/hops.ts';
 import { isOwnAddress } from './node/host-routes.ts';
@@ -45,13 +46,13 @@ import { combineEcn } from './overlay/ecn.ts';
 import { isRoutedByHost, isTunnelPacket, overlayOf } from './overlay/overlay.ts';
 import type { Packet } from './packet.ts';
 import { PROTOCOL_TCP } from './protocols.ts';
+import { settle } from './settle.ts';
 import { sameAddress } from './shared/address.ts';
-import { countIn, countOut, countVerdict } from './shared/counters.ts';
-import { answerIcmpError, answerReset } from './stages/answer.ts';
+import { countIn, countVerdict } from './shared/counters.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
 import { countFlow, findFlow, reopensFlow, trackFlow } from './stages/flow.ts';
 import { expireHeld, forgetFirst, inheritPorts, isFragment, nextHeld, recordFragment } from './stages/fragment.ts';
-import { answerEcho, isEchoRequest } from './stages/gateway-icmp.ts';
+import { isEchoRequest } from './stages/gateway-icmp.ts';
 import { claimsPodSource, guard, reachesTunnelEndpoint } from './stages/guard.ts';
 import {
   Inside,
@@ -75,7 +76,7 @@ import { denyFlow, hopForAddress, hopOfFlow, isRouteStale, routeAgain } from './
 import { chooseService, noteChoice } from './stages/service.ts';
 import { expiresHere, lowerTtl, mayLeave } from './stages/ttl-mtu.ts';
 import { transmit } from './transmit.ts';
-import { REPLY_ERROR, REPLY_KIND, ReplyKind, UNANSWERED, Verdict } from './verdicts.ts';
+import { Verdict } from './verdicts.ts';
 import { isDestinationMac } from './wire/ethernet.ts';
 import { ecn } from './wire/ip.ts';
 
@@ -104,7 +105,10 @@ export function tick(dp: Dataplane, nowMs: number): number {
   dp.nowMs = nowMs;
   expireRecords(dp.conntrack, dp.worker, nowMs);
   const { unanswered } = dp.conntrack;
-  for (; unanswered[0] > 0; unanswered[0]--) countVerdict(dp.counters, Verdict.PING_UNANSWERED);
+  for (; unanswered[0] > 0; unanswered[0]--) {
+    addUnseenDrop(dp.counters.drops, Verdict.PING_UNANSWERED, nowMs);
+    countVerdict(dp.counters, Verdict.PING_UNANSWERED);
+  }
   expireFollower(dp.conntrack, nowMs);
   expireHeld(dp);
   return isBehind(dp.conntrack, dp.worker, nowMs) ? 1 : 1000;
@@ -364,37 +368,4 @@ function isSentToMacOf(pkt: Packet, dp: Dataplane, hop: number): boolean {
     hops[at + HopWord.KIND] === HopKind.POD &&
     isDestinationMac(view, start, hops[at + HopWord.MAC_HIGH], hops[at + HopWord.MAC_LOW])
   );
-}
-
-/** Send the reply this verdict requires, if any; returns the verdict to count. */
-function settle(pkt: Packet, dp: Dataplane, verdict: Verdict): Verdict {
-  const kind = REPLY_KIND[verdict];
-  if (kind === ReplyKind.NONE) return verdict;
-  if (kind === ReplyKind.ARP_REPLY) {
-    countOut(dp.counters, pkt.outPort, pkt.end - pkt.start);
-    dp.emitter.emit(pkt);
-    return verdict;
-  }
-  return makeReply(pkt, dp, verdict, kind) ? sendBack(pkt, dp, verdict) : (UNANSWERED[verdict] as Verdict);
-}
-
-/**
- * Turn the packet into the reply of the verdict's row.
- * @returns false if a reply is not permitted (stages/answer.ts)
- */
-function makeReply(pkt: Packet, dp: Dataplane, verdict: Verdict, kind: number): boolean {
-  if (kind === ReplyKind.ECHO_REPLY) return answerEcho(pkt);
-  const asClosedPort = kind === ReplyKind.AS_CLOSED_PORT;
-  if (kind === ReplyKind.TCP_RESET || (asClosedPort && pkt.protocol === PROTOCOL_TCP)) return answerReset(pkt, dp);
-  const mtu = verdict === Verdict.FRAGMENTATION_NEEDED ? pkt.linkMtu : 0;
-  return answerIcmpError(pkt, dp, REPLY_ERROR[verdict], mtu, asClosedPort);
-}
-
-/** Send a reply to where the packet came from. */
-function sendBack(pkt: Packet, dp: Dataplane, verdict: Verdict): Verdict {
-  const hop = pkt.tunnelled !== 0 ? pkt.tunnelNode : pkt.inPort;
-  pkt.routed = 1;
-  if (hopKind(dp.node, hop) === HopKind.NONE) return Verdict.PORT_DOWN;
-  transmit(pkt, dp, hop);
-  return verdict;
 }

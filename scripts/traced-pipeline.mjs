@@ -11,7 +11,7 @@ import { parseSync, Visitor } from 'oxc-parser';
 
 /** What is traced: decisions and look-ups, but no access to headers, hashes and shared memory. */
 const TRACED =
-  /native-free-dataplane\/((pipeline|transmit)\.ts|(stages|overlay|conntrack|services|node|fragments|policies)\/.*\.ts)$/;
+  /native-free-dataplane\/((pipeline|settle|transmit)\.ts|(stages|overlay|conntrack|services|node|fragments|policies)\/.*\.ts)$/;
 
 /** @param root the project's root; @param probe path of probe.ts */
 export function tracedPipeline(root, probe) {

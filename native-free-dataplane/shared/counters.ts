@@ -1,5 +1,6 @@
 /**
- * Counters: packets per verdict, frames and bytes per port.
+ * Counters: packets per verdict, frames and bytes per port; and behind a worker's counters, the ring of its last packets
+ * that did not arrive (drops/ring.ts).
  *
  * One block of doubles per worker: only that worker writes it, so an increment is a plain load and store (0.5 ns
  * against 9 for Atomics.add). A reader sums the blocks, at any time and without a lock; a double counts bytes exactly
@@ -8,12 +9,18 @@
 import { MAX_VERDICTS } from '../verdicts.ts';
 import { H_OWN, HEADER_BYTES, headerMatches, TableKind, writeHeader } from './layout.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 const H_WORKERS = H_OWN;
 const H_PORTS = H_OWN + 1;
 
 /** Doubles per port: frames in, bytes in, frames out, bytes out. */
 const PORT_DOUBLES = 4;
+
+/** A worker's ring of packets that did not arrive: a head (a cache line), and slots of this many words. */
+export const DROP_SLOTS = 512;
+export const DROP_WORDS = 32;
+export const DROP_HEAD_WORDS = 16;
+const DROP_RING_WORDS: number = DROP_HEAD_WORDS + DROP_SLOTS * DROP_WORDS;
 
 /** What the counters are laid out for. */
 export interface CountersOptions {
@@ -30,27 +37,34 @@ export interface Counters {
   readonly ports: number;
   /** Per worker: MAX_VERDICTS doubles, then PORT_DOUBLES for each port. */
   readonly blocks: readonly Float64Array[];
+  /** Per worker: the ring of drops/ring.ts. */
+  readonly drops: readonly Int32Array[];
 }
 
 /** One worker's block of counters. */
 export interface WorkerCounters {
   readonly values: Float64Array;
+  readonly drops: Int32Array;
 }
 
 const blockDoubles = (ports: number): number => MAX_VERDICTS + ports * PORT_DOUBLES;
+const blockBytes = (ports: number): number => blockDoubles(ports) * 8 + DROP_RING_WORDS * 4;
 
 /** Bytes of memory the counters of a node take. */
 export function countersBytes(options: { workers: number; ports: number }): number {
-  return HEADER_BYTES + options.workers * blockDoubles(options.ports) * 8;
+  return HEADER_BYTES + options.workers * blockBytes(options.ports);
 }
 
 function open(buffer: ArrayBuffer, workers: number, ports: number): Counters {
   const blocks: Float64Array[] = [];
+  const drops: Int32Array[] = [];
   const size = blockDoubles(ports);
   for (let worker = 0; worker < workers; worker++) {
-    blocks.push(new Float64Array(buffer, HEADER_BYTES + worker * size * 8, size));
+    const at = HEADER_BYTES + worker * blockBytes(ports);
+    blocks.push(new Float64Array(buffer, at, size));
+    drops.push(new Int32Array(buffer, at + size * 8, DROP_RING_WORDS));
   }
-  return { words: new Int32Array(buffer, 0, HEADER_BYTES >> 2), workers, ports, blocks };
+  return { words: new Int32Array(buffer, 0, HEADER_BYTES >> 2), workers, ports, blocks, drops };
 }
 
 /** Lay out counters in zeroed memory. */
@@ -73,7 +87,7 @@ export function attachCounters(buffer: ArrayBuffer): Counters | undefined {
 
 /** The block a worker writes. */
 export function workerCounters(counters: Counters, worker: number): WorkerCounters {
-  return { values: counters.blocks[worker] };
+  return { values: counters.blocks[worker], drops: counters.drops[worker] };
 }
 
 /** Count a packet's final verdict. */

@@ -6,6 +6,7 @@
  */
 import type { Dataplane } from '../dataplane.ts';
 import { FRAME_AT } from '../dataplane.ts';
+import { addUnseenDrop } from '../drops/ring.ts';
 import {
   expireFragments,
   FragmentResult,
@@ -161,7 +162,10 @@ export function expireHeld(dp: Dataplane): void {
 /** Count held fragments that were given up: every received frame ends in exactly one verdict. */
 function countAbandoned(dp: Dataplane): void {
   const { fragments, counters } = dp;
-  for (; fragments.abandoned > 0; fragments.abandoned--) countVerdict(counters, Verdict.FRAGMENT_FIRST_MISSING);
+  for (; fragments.abandoned > 0; fragments.abandoned--) {
+    addUnseenDrop(counters.drops, Verdict.FRAGMENT_FIRST_MISSING, dp.nowMs);
+    countVerdict(counters, Verdict.FRAGMENT_FIRST_MISSING);
+  }
 }
 
 /**

@@ -20,6 +20,7 @@ import { exposeMetrics, openMetrics } from '../observe/metrics/exposition.ts';
 import { addNodeMetrics } from '../observe/metrics/node-metrics.ts';
 import { ProxyMetrics } from '../observe/metrics/proxy-metrics.ts';
 import { memoryNames } from '../shm-names.ts';
+import { DroppedTraffic } from './connections/dropped-traffic.ts';
 import { PortExhaustion } from './connections/port-exhaustion.ts';
 import { lastRefused, objectsOf } from './connections/refused.ts';
 import { CONNTRACK_OPTIONS, writeConntrackSettings } from './connections/settings.ts';
@@ -225,6 +226,18 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
           `${message}; the last to ${refused.target}:${refused.port}`,
         );
       }
+    }),
+  );
+  await parts.start(
+    'watch of dropped traffic',
+    new DroppedTraffic({
+      counters: tables.counters,
+      nodeName,
+      pods: () => podWatch.all(),
+      services: () => watch.allServices(),
+      isolating: (pod, direction) => policies.isolating(pod, direction),
+      podAt: (ip) => policies.podAt(ip),
+      record: recordEvent,
     }),
   );
   await parts.start('heartbeat', heartbeat);

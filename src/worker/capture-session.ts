@@ -14,11 +14,8 @@ import {
 } from '../../native-free-dataplane/live-capture/memory.ts';
 import { NO_ROOM, RecordWord, RingWriter } from '../../native-free-dataplane/live-capture/ring.ts';
 import type { Packet } from '../../native-free-dataplane/packet.ts';
-import { isFailure, VERDICTS } from '../../native-free-dataplane/verdicts.ts';
+import { FAILED } from '../../native-free-dataplane/verdicts.ts';
 import { stamp, stampTime } from '../linux/clock.ts';
-
-/** 1 for each verdict of a packet that did not reach its destination. */
-const FAILED: Uint8Array = Uint8Array.from(VERDICTS, (row) => (row !== undefined && isFailure(row) ? 1 : 0));
 
 export class CaptureSession {
   private readonly words: Int32Array;

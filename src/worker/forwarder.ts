@@ -4,6 +4,7 @@
  */
 import { stampEvents } from '../../native-free-dataplane/conntrack/events.ts';
 import { ARENA_BYTES, attachDataplane, type Dataplane } from '../../native-free-dataplane/dataplane.ts';
+import { addUnseenDrop } from '../../native-free-dataplane/drops/ring.ts';
 import { attachCaptureMemory } from '../../native-free-dataplane/live-capture/memory.ts';
 import { tunnelPort } from '../../native-free-dataplane/node/hops.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
@@ -211,8 +212,10 @@ export class Forwarder {
       if (result === Read.FRAME) {
         bytes -= pkt.end - pkt.start;
         this.pipeline.processFrame(pkt, dataplane, nowMs);
-      } else if (result === Read.INVALID) countVerdict(dataplane.counters, Verdict.OFFLOAD_INVALID);
-      else {
+      } else if (result === Read.INVALID) {
+        addUnseenDrop(dataplane.counters.drops, Verdict.OFFLOAD_INVALID, nowMs);
+        countVerdict(dataplane.counters, Verdict.OFFLOAD_INVALID);
+      } else {
         // A removed device would be ready forever: stop polling it until the agent sends the change.
         if (result === Read.GONE) this.change({ kind: 'remove', index });
         break;

@@ -2,6 +2,7 @@
 import type { Dataplane, Emitter } from '../../native-free-dataplane/dataplane.ts';
 import type { Packet } from '../../native-free-dataplane/packet.ts';
 import { countVerdict } from '../../native-free-dataplane/shared/counters.ts';
+import { noteLostFrame } from '../../native-free-dataplane/stages/note-drop.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { type Port, Write } from '../devices/port.ts';
 import { stampTime } from '../linux/clock.ts';
@@ -23,7 +24,10 @@ export class PortEmitter implements Emitter {
     const port = this.ports[pkt.outPort];
     const result = port === undefined ? Write.DOWN : port.write(pkt);
     if (capture !== undefined) capture.sent(pkt, result === Write.SENT ? Verdict.GO_ON : verdictOf(result));
-    if (result !== Write.SENT && this.dataplane !== undefined) countVerdict(this.dataplane.counters, verdictOf(result));
+    if (result !== Write.SENT && this.dataplane !== undefined) {
+      noteLostFrame(pkt, this.dataplane, verdictOf(result));
+      countVerdict(this.dataplane.counters, verdictOf(result));
+    }
   }
 }
 

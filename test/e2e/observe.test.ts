@@ -103,6 +103,41 @@ test('a connection is seen at both nodes, with pods and Service, and a refused o
   const drop = flows().find(({ verdict }) => verdict === 'DROPPED');
   assert.is(drop?.drop_reason_desc, 'SERVICE_BACKEND_NOT_FOUND');
   assert.is(drop?.node_name, 'n2');
+  assert.is(drop?.source?.pod_name, 'client');
+  assert.equal(drop?.destination_service, { name: 'none', namespace: 'default' });
+  assert.is(drop?.l4?.TCP?.destination_port, 80);
+});
+
+test('a connection that a policy denies is seen as its verdict and as a drop, with the policy, and as events on both pods', async () => {
+  const policy = {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'deny-all', namespace: 'default' },
+    spec: { podSelector: { matchLabels: { app: 'web' } }, policyTypes: ['Ingress'] },
+  };
+  const denied = () => cluster.exec(podNetns('client'), ['curl', '-s', '-m2', 'http://10.96.4.1/']);
+  await cluster.apply(policy);
+  await eventually(async () => (await denied()).status === 28 || undefined);
+  try {
+    const past = (...args: string[]) => cluster.cli('observe', '--all', '--from-pod', 'client', ...args);
+    const verdicts = await past('--type', 'policy-verdict', '--print-policy-names');
+    assert.match(
+      verdicts,
+      /default\/client:\d+ \(ID:\d+\) -> default\/web:8080 \(ID:\d+\) policy-verdict:none INGRESS DENIED BY deny-all \(NetworkPolicy\) \(TCP Flags: SYN\)\n/,
+    );
+    const drops = await past('--drop-reason-desc', 'POLICY_DENIED', '-o', 'jsonpb');
+    const { flow } = JSON.parse(drops.split('\n')[0] ?? '') as FlowResponse;
+    assert.equal(flow?.ingress_denied_by, [{ name: 'deny-all', namespace: 'default', kind: 'NetworkPolicy' }]);
+    assert.is(flow?.destination?.pod_name, 'web');
+    assert.equal(flow?.destination_service, { name: 'web', namespace: 'default' });
+    assert.match(await cluster.cli('status', '--drops'), /default\/client:\d+ .* Policy denied DROPPED/);
+    const event = /Warning +PolicyDenied .* NetworkPolicy default\/deny-all has no rule for it \(policy-ingress\)/;
+    await eventually(async () => event.test(await cluster.cli('describe', 'pod', 'client')) || undefined);
+    assert.match(await cluster.cli('describe', 'pod', 'client'), /Warning +NoEndpoint .*service default\/none:80/);
+  } finally {
+    await cluster.cli('delete', 'networkpolicy', 'deny-all');
+  }
+  await cluster.fetch(podNetns('client'), 'http://10.96.4.1/', '--retry', '20', '--retry-connrefused');
 });
 
 test('recorded flows are shown again, from the nodes and from a file', async () => {
@@ -112,6 +147,8 @@ test('recorded flows are shown again, from the nodes and from a file', async () 
     '2',
     '--tcp-flags',
     'syn',
+    '--type',
+    'trace',
     '--pod',
     'client',
     '--print-node-name',

@@ -1,13 +1,20 @@
 /** Objects and connection events for tests of flows. */
+import type { DroppedPacket, DropText } from '../../native-free-dataplane/print/drop.ts';
 import type { FlowText } from '../../native-free-dataplane/print/flow.ts';
+import type { NetworkPolicy } from '../../src/api/types/network-policy.ts';
 import type { NodeObject, Pod, Service } from '../../src/api/types/objects.ts';
 import { FlowAddresses } from '../../src/observe/flows/addresses.ts';
 import { FlowMaker } from '../../src/observe/flows/flows.ts';
+import { FlowPolicies } from '../../src/observe/flows/policies.ts';
 
 export const TIME = '2026-11-08T13:04:05.120Z';
 
 const pod = (namespace: string, name: string, podIP: string, nodeName: string, app: string): Pod =>
-  ({ metadata: { namespace, name, labels: { app } }, spec: { nodeName }, status: { podIP } }) as unknown as Pod;
+  ({
+    metadata: { namespace, name, labels: { app } },
+    spec: { nodeName, containers: [] },
+    status: { podIP },
+  }) as unknown as Pod;
 
 /** Two nodes; clients on n1 and n2, `web` on n2 behind the Service shop/web. */
 export function addresses(): FlowAddresses {
@@ -26,7 +33,38 @@ export function addresses(): FlowAddresses {
   return known;
 }
 
-export const maker = (): FlowMaker => new FlowMaker(addresses(), '0.1.0');
+/** A maker of flows in a cluster with these policies. */
+export function maker(...policies: readonly NetworkPolicy[]): FlowMaker {
+  const known = addresses();
+  const own = new FlowPolicies(known.policyPod);
+  for (const policy of policies) own.setPolicy(policy);
+  return new FlowMaker({ addresses: known, policies: own }, '0.1.0');
+}
+
+/** The first packet of client's connection to the Service shop/web. */
+export const DROPPED_SYN: DroppedPacket = {
+  protocol: 6,
+  src: '10.244.1.2',
+  srcPort: 40000,
+  dst: '10.96.4.1',
+  dstPort: 80,
+  tcpFlags: 2,
+  icmpType: 0,
+  icmpCode: 0,
+  endpoint: undefined,
+  reply: undefined,
+};
+
+/** A packet that a node received from one of its pods, and did not forward. */
+export const dropOf = (verdict: number, packet?: DroppedPacket): DropText => ({
+  verdict,
+  timeMs: 0,
+  inPort: 1,
+  tunnelled: false,
+  lostAt: undefined,
+  bytes: 74,
+  packet,
+});
 
 /** A TCP connection of client to the Service shop/web; DNAT to its pod. */
 export const TO_WEB: FlowText = {

@@ -55,7 +55,7 @@ function partOf(path: string): string {
 }
 
 /** The tables of the pipeline, by subject. A table knows no wire format, and no stage. */
-const TABLES = ['shared/', 'conntrack/', 'fragments/', 'node/', 'policies/', 'services/'];
+const TABLES = ['shared/', 'conntrack/', 'drops/', 'fragments/', 'node/', 'policies/', 'services/'];
 
 /** Every part, and the parts it may import besides itself. */
 const ARROWS: Record<string, string[]> = {
@@ -66,6 +66,7 @@ const ARROWS: Record<string, string[]> = {
   'wire/': ['protocols.ts'],
   'shared/': ['verdicts.ts'],
   'conntrack/': ['shared/', 'protocols.ts'],
+  'drops/': ['shared/'],
   'fragments/': ['shared/', 'verdicts.ts'],
   'node/': ['shared/'],
   'policies/': ['shared/'],
@@ -74,11 +75,13 @@ const ARROWS: Record<string, string[]> = {
   'overlay/': ['packet.ts', 'verdicts.ts', 'protocols.ts', 'dataplane.ts', 'wire/', ...TABLES],
   'stages/': ['packet.ts', 'verdicts.ts', 'protocols.ts', 'dataplane.ts', 'overlay/', 'wire/', ...TABLES],
   'transmit.ts': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'overlay/', 'stages/', 'wire/', ...TABLES],
+  'settle.ts': ['packet.ts', 'verdicts.ts', 'protocols.ts', 'dataplane.ts', 'transmit.ts', 'stages/', ...TABLES],
   'pipeline.ts': [
     'packet.ts',
     'verdicts.ts',
     'protocols.ts',
     'dataplane.ts',
+    'settle.ts',
     'transmit.ts',
     'overlay/',
     'wire/',
@@ -118,6 +121,7 @@ const ARROWS: Record<string, string[]> = {
     'src/agent',
     'src/api',
     'src/cluster',
+    'src/compile',
     'src/controllers',
     'src/devices',
     'src/dns',

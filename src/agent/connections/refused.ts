@@ -29,13 +29,17 @@ export function lastRefused({ state }: Conntrack): Refused {
  * @param pods of this node
  */
 export function objectsOf(refused: Refused, pods: Iterable<Pod>, services: Iterable<Service>): (Pod | Service)[] {
-  const found: (Pod | Service)[] = [];
-  for (const pod of pods) {
-    const ip = pod.metadata.annotations?.[WellKnown.POD_IP] ?? pod.status?.podIP;
-    if (ip === refused.source) found.push(pod);
-  }
-  for (const service of services) if (isFor(refused, service)) found.push(service);
-  return found;
+  return [...[...pods].filter((pod) => ipOfPod(pod) === refused.source), ...servicesOf(refused, services)];
+}
+
+/** The address of a pod of this node: known to it before the API has it. */
+export function ipOfPod({ metadata, status }: Pod): string | undefined {
+  return metadata.annotations?.[WellKnown.POD_IP] ?? status?.podIP;
+}
+
+/** The Services that the connection was for. */
+export function servicesOf(refused: Refused, services: Iterable<Service>): Service[] {
+  return [...services].filter((service) => isFor(refused, service));
 }
 
 function isFor({ target, protocol, port }: Refused, { spec, status }: Service): boolean {

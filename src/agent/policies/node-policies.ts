@@ -7,12 +7,13 @@ import { activeImage, type PolicyTable, withdrawImage } from '../../../native-fr
 import { writePolicies } from '../../../native-free-dataplane/policies/writer.ts';
 import type { ApiClient } from '../../api/client/client.ts';
 import { type Informer, startInformer } from '../../api/client/informer.ts';
+import { matchesSelector } from '../../api/selectors.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { KubeObject, Pod } from '../../api/types/objects.ts';
 import { type AddressedPod, compilePolicies } from '../../compile/policies/compile-policies.ts';
 import { type PolicyRules, parsePolicy } from '../../compile/policies/parse-policy.ts';
+import { policyAddressOf, policyPod } from '../../compile/policies/policy-objects.ts';
 import type { Part } from '../parts.ts';
-import { policyAddressOf, policyPod } from './policy-objects.ts';
 
 /** Changes within this time are applied together; and an image is not overwritten sooner after it was in use. */
 const TOGETHER_MS = 5;
@@ -64,6 +65,24 @@ export class NodePolicies implements Part {
   detach(namespace: string, name: string): void {
     this.attached.delete(`${namespace}/${name}`);
     if (this.isActive()) this.schedule();
+  }
+
+  /** The policies that isolate a pod in this direction, as NAMESPACE/NAME. */
+  isolating({ metadata }: Pod, direction: 'ingress' | 'egress'): string[] {
+    const { namespace, labels = {} } = metadata;
+    return [...(this.policies?.values() ?? [])]
+      .map((policy) => this.rulesOf(policy))
+      .filter(
+        (rules) =>
+          rules[direction] !== undefined && rules.namespace === namespace && matchesSelector(rules.podSelector, labels),
+      )
+      .map(({ name }) => name);
+  }
+
+  /** The pod with this address, on any node; undefined while there is no policy, and pods are not watched. */
+  podAt(ip: string): Pod | undefined {
+    for (const pod of this.pods?.values() ?? []) if (policyAddressOf(pod) === ip) return pod;
+    return undefined;
   }
 
   close(): void {

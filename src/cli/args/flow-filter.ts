@@ -61,7 +61,12 @@ export const FLOW_FILTER_OPTIONS: Options = {
     multiple: true,
     help: 'TCP flags of the packet that caused the event, such as syn,ack',
   },
-  type: { short: 't', value: 'TYPE[:SUBTYPE]', multiple: true, help: 'trace, drop, or such as trace:to-overlay' },
+  type: {
+    short: 't',
+    value: 'TYPE[:SUBTYPE]',
+    multiple: true,
+    help: 'trace, drop, policy-verdict, or such as trace:to-overlay',
+  },
   'drop-reason-desc': { value: 'REASON', multiple: true, help: "Cilium's name of a reason, or ours (docs/drops.md)" },
   'node-name': { value: 'PATTERN', multiple: true, help: 'node that has seen the packet; * stands for any text' },
   'traffic-direction': {
@@ -161,7 +166,8 @@ function flowTest(name: string, value: string): Test {
       return byTcpFlags(readFlags(value, option));
     case 'type':
       return (
-        byType(value, SUB_TYPES) ?? refuse(option, value, `trace, drop or trace:${[...SUB_TYPES.keys()].join('|')}`)
+        byType(value, SUB_TYPES) ??
+        refuse(option, value, `trace, drop, policy-verdict or trace:${[...SUB_TYPES.keys()].join('|')}`)
       );
     case 'node-name':
       return byNode(new RegExp(`^${value.split('*').map(literal).join('.*')}$`));

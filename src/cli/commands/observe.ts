@@ -9,12 +9,16 @@ import { oneOf, wholeNumber } from '../args/values.ts';
 import { BRING_UP, failed, NOT_UP, needRoot, usageError } from '../errors.ts';
 import { FLOW_FORMATS, FlowPrinter } from '../output/flow-printer.ts';
 import { note } from '../output/output.ts';
+import type { FlowEvent } from '../sources/conntrack-events.ts';
+import type { DropEvent } from '../sources/drop-events.ts';
+import type { EventSource } from '../sources/follow-events.ts';
 
 export const command: Command = {
   usage: ['observe [--follow] [--last N] [--since TIME] [FILTERS]', 'observe --input-file FILE [--last N] [FILTERS]'],
   about: `Show flows: connections as they start, are answered and end, and packets that did not arrive, with the names of
 pods, Services and nodes. Options, filters and formats are those of \`hubble observe\`, whose program can read -o jsonpb.
-Without --follow, the flows are shown that the nodes still hold; they record flows only while they are followed.`,
+Without --follow, the flows are shown that the nodes still hold: they record connections only while they are followed, and
+drops always.`,
   options: {
     follow: { short: 'f', help: 'print flows as they happen, until Ctrl-C' },
     last: { value: 'N', help: 'the last N flows (default 20; with --since or --until all)' },
@@ -26,12 +30,14 @@ Without --follow, the flows are shown that the nodes still hold; they record flo
     ...FLOW_FILTER_OPTIONS,
     output: { short: 'o', value: 'FORMAT', help: 'compact (default), table, dict, json or jsonpb' },
     'print-node-name': { help: 'print the node that has seen the flow' },
+    'print-policy-names': { help: 'print the policies that allowed or denied a connection (--type policy-verdict)' },
     numeric: { help: 'print addresses instead of names' },
     help: { short: 'h', help: 'show this help' },
   },
   examples: [
     'dataplane observe -f --pod client',
     'dataplane observe -f --verdict DROPPED --print-node-name',
+    'dataplane observe --type policy-verdict --print-policy-names',
     'dataplane observe -f --to-service web --not --from-ip 10.244.1.0/24',
     'dataplane observe -f -o jsonpb | hubble observe --input-file - --protocol tcp',
   ],
@@ -40,9 +46,6 @@ Without --follow, the flows are shown that the nodes still hold; they record flo
 
 /** Default of --last, as in Hubble. */
 const LAST = 20;
-/** How often the counters of drops are read, in milliseconds. */
-const DROPS_MS = 250;
-
 /** Which of the recorded flows to show. */
 interface Selection {
   readonly passes: (flow: Flow) => boolean;
@@ -55,7 +58,11 @@ async function run(args: Args): Promise<void> {
   const following = args.flag('follow');
   const selection = readSelection(args, following);
   const format = args.value('output', oneOf(...FLOW_FORMATS)) ?? 'compact';
-  const options = { nodeName: args.flag('print-node-name'), numeric: args.flag('numeric') };
+  const options = {
+    nodeName: args.flag('print-node-name'),
+    numeric: args.flag('numeric'),
+    policyNames: args.flag('print-policy-names'),
+  };
   const printer = new FlowPrinter(format, options, following);
   const file = args.text('input-file');
   if (file !== undefined) {
@@ -70,8 +77,8 @@ async function run(args: Args): Promise<void> {
   const names = await openFlowNames();
   if (names.missing !== undefined) note(`names are missing: ${names.missing}`);
   try {
-    if (following) await follow(nodes, names.addresses, selection, printer);
-    else await showPast(nodes, names.addresses, selection, printer);
+    if (following) await follow(nodes, names, selection, printer);
+    else await showPast(nodes, names, selection, printer);
   } finally {
     names.close();
   }
@@ -106,77 +113,64 @@ function selected(flows: readonly Flow[], { passes, last, first }: Selection): r
   return last === undefined ? all : all.slice(Math.max(0, all.length - last));
 }
 
-type Addresses = import('../../observe/flows/addresses.ts').FlowAddresses;
+type Names = import('../sources/flow-names.ts').FlowNames;
 
-/** Makes flows of events; monotonic times are converted by one reading of both clocks. */
-async function flowMaker(addresses: Addresses) {
-  const [{ FlowMaker }, { monotonicMs }, { readVersion }] = await Promise.all([
-    import('../../observe/flows/flows.ts'),
-    import('../../linux/clock.ts'),
-    import('../version.ts'),
+/** Where events come from: connections, and packets that did not arrive. */
+async function eventSources(nodes: readonly string[]) {
+  const [{ connectionEvents }, { dropEvents }, { followEvents, pastEvents }, { flowsOfEvents }] = await Promise.all([
+    import('../sources/conntrack-events.ts'),
+    import('../sources/drop-events.ts'),
+    import('../sources/follow-events.ts'),
+    import('../sources/flow-maker.ts'),
   ]);
-  const epochMs = Date.now() - monotonicMs();
-  const maker = new FlowMaker(addresses, readVersion());
-  return { maker, timeOf: (atMs: number) => new Date(epochMs + atMs).toISOString() };
+  const sources: EventSource<FlowEvent | DropEvent>[] = [...connectionEvents(nodes), ...dropEvents(nodes)];
+  return { sources, followEvents, pastEvents, flowsOfEvents };
 }
 
 async function showPast(
   nodes: readonly string[],
-  addresses: Addresses,
+  names: Names,
   selection: Selection,
   printer: FlowPrinter,
 ): Promise<void> {
-  const { pastFlows } = await import('../sources/conntrack-events.ts');
-  const { maker, timeOf } = await flowMaker(addresses);
-  const events = pastFlows(nodes);
-  const flows = events.map((event) => maker.ofConnection(event, timeOf(event.atMs)));
-  for (const flow of selected(flows, selection)) printer.flow(flow);
+  const { sources, pastEvents, flowsOfEvents } = await eventSources(nodes);
+  const flowsOf = flowsOfEvents(names);
+  const events = pastEvents(sources);
+  for (const source of sources) source.close();
+  for (const flow of selected(events.flatMap(flowsOf), selection)) printer.flow(flow);
   printer.end();
-  if (events.length === 0) note('no flows are recorded: nodes record them only while `dataplane observe -f` runs');
+  if (!events.some(({ kind }) => kind !== 'DROP'))
+    note('no connections are recorded: nodes record them only while `dataplane observe -f` runs');
 }
 
 async function follow(
   nodes: readonly string[],
-  addresses: Addresses,
+  names: Names,
   selection: Selection,
   printer: FlowPrinter,
 ): Promise<void> {
-  const [{ followFlows }, { DropWatch }] = await Promise.all([
-    import('../sources/conntrack-events.ts'),
-    import('../sources/drop-events.ts'),
-  ]);
-  const { maker, timeOf } = await flowMaker(addresses);
-  const show = (flow: Flow): void => {
-    if (selection.passes(flow)) printer.flow(flow);
-  };
+  const { sources, followEvents, flowsOfEvents } = await eventSources(nodes);
+  const flowsOf = flowsOfEvents(names);
   const ended = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
   // The reader of the pipe has ended (`| head`).
   process.stdout.on('error', () => ended.abort());
-  const drops = new DropWatch(nodes);
-  const timer = setInterval(() => {
-    const time = new Date().toISOString();
-    for (const { node, row, count } of drops.look()) show(maker.ofDrops(node, row, count, time));
-  }, DROPS_MS);
   const lost = new Map<string, number>();
-  try {
-    await followFlows(nodes, {
-      ended: ended.signal,
-      onPast: (events) => {
-        const flows = events.map((event) => maker.ofConnection(event, timeOf(event.atMs)));
-        for (const flow of selected(flows, selection)) printer.flow(flow);
-      },
-      onEvent: (event) => show(maker.ofConnection(event, timeOf(event.atMs))),
-      onMissed: (node, count) => {
-        if (!printer.lost(node, count, new Date().toISOString()) && !lost.has(node)) {
-          note(`node ${node}: events are lost, because they come faster than they can be read`);
-        }
-        lost.set(node, (lost.get(node) ?? 0) + count);
-      },
-    });
-  } finally {
-    clearInterval(timer);
-  }
+  await followEvents(sources, {
+    ended: ended.signal,
+    onPast: (events) => {
+      for (const flow of selected(events.flatMap(flowsOf), selection)) printer.flow(flow);
+    },
+    onEvent: (event) => {
+      for (const flow of flowsOf(event)) if (selection.passes(flow)) printer.flow(flow);
+    },
+    onMissed: (node, count) => {
+      if (!printer.lost(node, count, new Date().toISOString()) && !lost.has(node)) {
+        note(`node ${node}: events are lost, because they come faster than they can be read`);
+      }
+      lost.set(node, (lost.get(node) ?? 0) + count);
+    },
+  });
   for (const [node, count] of lost) note(`node ${node}: ${count} events were lost`);
 }
 

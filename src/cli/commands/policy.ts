@@ -67,7 +67,7 @@ interface Asked {
 
 /** One question for each endpoint of a Service, one otherwise. */
 async function questionsOf(client: ApiClient, { from, to, protocol, namespace }: Asked): Promise<PolicyQuestion[]> {
-  const { policyAddressOf, policyPod } = await import('../../agent/policies/policy-objects.ts');
+  const { policyAddressOf, policyPod } = await import('../../compile/policies/policy-objects.ts');
   const pods = (await client.list('Pod')).items;
   const podEnd = (pod: Pod, ip: string): PolicyEnd => ({
     text: `pod ${pod.metadata.namespace}/${pod.metadata.name}`,

@@ -13,7 +13,7 @@ import { type NodeStatus, readDrops, readStatus } from '../sources/status.ts';
 export const command: Command = {
   usage: ['status [-o json]', 'status --drops [-o json]'],
   about: `Show the state of the cluster: nodes and their agents, forwarding workers and their drops, the overlay, and the use
-of the connection tables. With --drops: packets that did not arrive, by reason, with what happened and what to do. Reads
+of the connection tables. With --drops: packets that did not arrive, by reason, with what happened and what to do, and the last of them. Reads
 shared memory, so it works while the controller or an agent is down.`,
   options: {
     drops: { help: 'packets that did not arrive, by node and reason' },
@@ -32,7 +32,8 @@ async function run(args: Args): Promise<void> {
     throw failed(NOT_UP, BRING_UP);
   }
   if (args.flag('drops')) {
-    printDrops(readDrops(), json);
+    const { readLastDrops } = await import('../sources/last-drops.ts');
+    printDrops(readDrops(), await readLastDrops(), json);
     return;
   }
   const { controller, nodes } = await readStatus(cluster);

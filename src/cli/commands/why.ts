@@ -263,7 +263,7 @@ class Diagnosis {
   private async policies(from: Place, pods: readonly Pod[], port: number): Promise<Check[]> {
     const [{ explainPolicies }, { policyAddressOf, policyPod }] = await Promise.all([
       import('../../observe/policy/explain.ts'),
-      import('../../agent/policies/policy-objects.ts'),
+      import('../../compile/policies/policy-objects.ts'),
     ]);
     if (this.objects.policies.length === 0 || from.kind === 'node') return [];
     const endOf = (pod: Pod) => {

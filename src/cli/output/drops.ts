@@ -1,5 +1,7 @@
 /** Prints packets that did not arrive: by node and reason, with what happened and what to do about it. */
 import { outcomeOf } from '../../observe/failures.ts';
+import type { Flow } from '../../observe/hubble/flow.ts';
+import { printCompact } from '../../observe/hubble/print.ts';
 import type { NodeDrops } from '../sources/status.ts';
 import { print } from './output.ts';
 import { terminalOf, wrap } from './table.ts';
@@ -7,13 +9,23 @@ import { terminalOf, wrap } from './table.ts';
 const WIDTH = 100;
 const INDENT = '    ';
 
-export function printDrops(nodes: readonly NodeDrops[], json: boolean): void {
-  if (json) print(JSON.stringify(nodes.map(asJson), null, 2));
-  else print(dropsText(nodes, Math.min(terminalOf()?.columns ?? WIDTH, WIDTH)));
+/** The last drops of each node. */
+type LastDrops = ReadonlyMap<string, readonly Flow[]>;
+
+export function printDrops(nodes: readonly NodeDrops[], last: LastDrops, json: boolean): void {
+  if (json)
+    print(
+      JSON.stringify(
+        nodes.map((node) => ({ ...asJson(node), last: last.get(node.node) ?? [] })),
+        null,
+        2,
+      ),
+    );
+  else print(dropsText(nodes, last, Math.min(terminalOf()?.columns ?? WIDTH, WIDTH)));
 }
 
-/** One paragraph for each node, and one for each reason. */
-export function dropsText(nodes: readonly NodeDrops[], columns: number): string {
+/** One paragraph for each node, one for each reason, and the last packets, one a line. */
+export function dropsText(nodes: readonly NodeDrops[], last: LastDrops, columns: number): string {
   const lines: string[] = [];
   for (const { node, since, failures } of nodes) {
     const total = failures.reduce((sum, { count }) => sum + count, 0);
@@ -25,6 +37,9 @@ export function dropsText(nodes: readonly NodeDrops[], columns: number): string 
         lines.push(...wrap(text, columns - INDENT.length).map((line) => `${INDENT}${line}`));
       }
     }
+    const recent = last.get(node) ?? [];
+    if (recent.length > 0) lines.push(recent.length === 1 ? '  The last one:' : `  The last ${recent.length}:`);
+    for (const flow of recent) lines.push(`${INDENT}${printCompact(flow, { nodeName: false, numeric: false })}`);
   }
   return lines.join('\n');
 }

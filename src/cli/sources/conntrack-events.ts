@@ -17,8 +17,15 @@ import {
 import { type Conntrack, EVENT_SLOTS, EVENT_WORDS } from '../../../native-free-dataplane/conntrack/record.ts';
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
 import { flowText } from '../../../native-free-dataplane/print/record.ts';
-import { monotonicMs } from '../../linux/clock.ts';
 import { mapTable, nodesWithFlows } from './conntrack.ts';
+import {
+  type EventSource,
+  type FollowOptions,
+  followEvents,
+  type OnMissed,
+  pastEvents,
+  wholeTime,
+} from './follow-events.ts';
 
 export interface FlowEvent {
   readonly node: string;
@@ -28,74 +35,43 @@ export interface FlowEvent {
   readonly atMs: number;
 }
 
-export interface FollowOptions {
-  /** Aborted by the caller to end the following. */
-  readonly ended: AbortSignal;
-  /** Called first, with the events that the rings still hold, oldest first. */
-  onPast?(events: readonly FlowEvent[]): void;
-  onEvent(event: FlowEvent): void;
-  /** Called with the number of a node's events that were overwritten before they were read. */
-  onMissed(node: string, count: number): void;
-}
-
 const KINDS = { [EventKind.NEW]: 'NEW', [EventKind.UPDATE]: 'UPDATE', [EventKind.DESTROY]: 'DESTROY' } as const;
 
-/** How often the rings are read and the follower's mark is renewed, in milliseconds. */
-const LOOK_MS = 5;
+/** How often the follower's mark is renewed, in milliseconds. */
 const RENEW_MS = 1000;
-/**
- * Delay before an event is delivered, in milliseconds: older events of other nodes may be read later. Longer than a
- * worker's batch.
- */
-const HOLD_MS = 20;
 
 /**
  * Delivers the events of these nodes, oldest first, until `ended` or until no node is left. @throws CliError as
  * mapTable
  */
-export async function followFlows(
-  nodes: readonly string[],
-  { ended, onPast, onEvent, onMissed }: FollowOptions,
-): Promise<void> {
-  let rings = nodes.map((node) => new Ring(node));
-  let held: FlowEvent[] = [];
-  const release = (untilMs: number) => {
-    held.sort((a, b) => a.atMs - b.atMs); // stable: a node's events of the same millisecond keep their order
-    const ripe = held.findIndex(({ atMs }) => atMs > untilMs);
-    for (const event of held.splice(0, ripe < 0 ? held.length : ripe)) onEvent(event);
-  };
+export function followFlows(nodes: readonly string[], options: FollowOptions<FlowEvent>): Promise<void> {
+  return followEvents(connectionEvents(nodes), options);
+}
+
+/** The rings of these nodes. @throws CliError as mapTable */
+export function connectionEvents(nodes: readonly string[]): EventSource<FlowEvent>[] {
+  const rings: Ring[] = [];
   try {
-    onPast?.(pastOf(rings));
-    while (!ended.aborted && rings.length > 0) {
-      const nowMs = monotonicMs();
-      rings = rings.filter((ring) => ring.renew(nowMs));
-      for (const ring of rings) ring.read(nowMs, (event) => held.push(event), onMissed);
-      release(nowMs - HOLD_MS);
-      await pause(LOOK_MS, ended);
-    }
-    release(Number.POSITIVE_INFINITY);
-    held = [];
-  } finally {
+    for (const node of nodes) rings.push(new Ring(node));
+    return rings;
+  } catch (error) {
     for (const ring of rings) ring.close();
+    throw error;
   }
 }
 
 /** The events that the nodes' rings hold now, oldest first. @throws CliError as mapTable */
 export function pastFlows(nodes: readonly string[]): FlowEvent[] {
-  const rings: Ring[] = [];
+  const rings = connectionEvents(nodes);
   try {
-    for (const node of nodes) rings.push(new Ring(node));
-    return pastOf(rings);
+    return pastEvents(rings);
   } finally {
     for (const ring of rings) ring.close();
   }
 }
 
-const pastOf = (rings: readonly Ring[]): FlowEvent[] =>
-  rings.flatMap((ring) => ring.past(monotonicMs())).sort((a, b) => a.atMs - b.atMs);
-
 /** The ring of one node, with the read position. */
-class Ring {
+class Ring implements EventSource<FlowEvent> {
   private readonly node: string;
   private readonly table: Conntrack;
   private readonly unmap: () => void;
@@ -128,7 +104,7 @@ class Ring {
     return true;
   }
 
-  read(nowMs: number, onEvent: (event: FlowEvent) => void, onMissed: FollowOptions['onMissed']): void {
+  read(nowMs: number, onEvent: (event: FlowEvent) => void, onMissed: OnMissed): void {
     const { node, table, copy } = this;
     for (;;) {
       const kind = readEvent(table, this.next, copy);
@@ -158,26 +134,13 @@ class Ring {
   private event(kind: EventKind, nowMs: number): FlowEvent {
     const { node, table, copy, doubles } = this;
     const flow = flowText(table, copy, doubles, EVENT_RECORD, nowMs);
-    const wholeMs = Math.floor(nowMs);
     // The order of the ring is the order in which things happened. Its clock is set by every worker and by followers,
     // and a thread that was preempted before it stored the time sets it back.
-    this.lastMs = Math.max(this.lastMs, wholeMs - ((wholeMs - eventTime(copy)) | 0));
+    this.lastMs = Math.max(this.lastMs, wholeTime(eventTime(copy), nowMs));
     return { node, kind: KINDS[kind], flow, atMs: this.lastMs };
   }
 
   close(): void {
     this.unmap();
   }
-}
-
-function pause(milliseconds: number, ended: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      ended.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    ended.addEventListener('abort', done);
-  });
 }

@@ -1,33 +1,53 @@
-/** Watches the nodes' counters, and reports what has failed since the last look. */
-import type { VerdictRow } from '../../../native-free-dataplane/verdicts.ts';
-import { readFailures } from './failures.ts';
+/** The packets that did not arrive, as events of the nodes. */
+import type { DropText } from '../../../native-free-dataplane/print/drop.ts';
+import { NodeDrops } from '../../observe/drops/reader.ts';
+import { type EventSource, type OnMissed, wholeTime } from './follow-events.ts';
 
 export interface DropEvent {
   readonly node: string;
-  readonly row: VerdictRow;
-  readonly count: number;
+  readonly kind: 'DROP';
+  readonly drop: DropText;
+  readonly atMs: number;
 }
 
-/** The failures of some nodes since the previous call. An agent that was restarted has new counters, from 0. */
-export class DropWatch {
-  private readonly nodes: readonly string[];
-  private readonly before = new Map<string, ReadonlyMap<string, number>>();
+/** How often new memory of the node is looked for, in milliseconds. */
+const RENEW_MS = 1000;
 
-  constructor(nodes: readonly string[]) {
-    this.nodes = nodes;
-    this.look();
+/** The drops of these nodes. */
+export function dropEvents(nodes: readonly string[]): EventSource<DropEvent>[] {
+  return nodes.map((node) => new DropSource(node));
+}
+
+class DropSource implements EventSource<DropEvent> {
+  private readonly node: string;
+  private readonly drops: NodeDrops;
+  private renewedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(node: string) {
+    this.node = node;
+    this.drops = new NodeDrops(node);
   }
 
-  look(): DropEvent[] {
-    return this.nodes.flatMap((node) => {
-      const failures = readFailures(node);
-      const before = this.before.get(node);
-      this.before.set(node, new Map(failures.map(({ row, count }) => [row.name, count])));
-      return failures.flatMap(({ row, count }): DropEvent[] => {
-        const known = before?.get(row.name) ?? 0;
-        const more = count >= known ? count - known : count;
-        return more > 0 ? [{ node, row, count: more }] : [];
-      });
-    });
+  renew(nowMs: number): boolean {
+    if (nowMs - this.renewedMs < RENEW_MS) return true;
+    this.renewedMs = nowMs;
+    return this.drops.reopen();
+  }
+
+  read(nowMs: number, onEvent: (event: DropEvent) => void, onMissed: OnMissed): void {
+    const lost = this.drops.read((drop) => onEvent(this.event(drop, nowMs)));
+    if (lost > 0) onMissed(this.node, lost);
+  }
+
+  past(nowMs: number): DropEvent[] {
+    return this.drops.past().map((drop) => this.event(drop, nowMs));
+  }
+
+  private event(drop: DropText, nowMs: number): DropEvent {
+    return { node: this.node, kind: 'DROP', drop, atMs: wholeTime(drop.timeMs, nowMs) };
+  }
+
+  close(): void {
+    this.drops.close();
   }
 }

@@ -1,14 +1,18 @@
 /** Names for the addresses of flows, kept up to date while they are followed. */
 import { ApiClient } from '../../api/client/client.ts';
 import { startInformer } from '../../api/client/informer.ts';
+import type { NetworkPolicy } from '../../api/types/network-policy.ts';
+import type { KubeObject, Pod } from '../../api/types/objects.ts';
 import { apiTarget } from '../../cluster/state.ts';
 import { FlowAddresses } from '../../observe/flows/addresses.ts';
+import { FlowPolicies } from '../../observe/flows/policies.ts';
 
 /** How long to wait for names: flows are shown without, rather than not at all. */
 const NAMES_MS = 3000;
 
 export interface FlowNames {
   readonly addresses: FlowAddresses;
+  readonly policies: FlowPolicies;
   /** Why there are no names; undefined if there are. */
   readonly missing: string | undefined;
   close(): void;
@@ -20,12 +24,26 @@ export async function openFlowNames(): Promise<FlowNames> {
   const client = new ApiClient(apiTarget(), { timeoutMs: NAMES_MS });
   let problem: string | undefined;
   const failed = { problem: (error: Error) => (problem = error.message) };
-  const setPod = addresses.setPod.bind(addresses);
+  const policies = new FlowPolicies(addresses.policyPod);
+  const setPod = (pod: Pod): void => {
+    addresses.setPod(pod);
+    policies.podChanged();
+  };
+  const setPolicy = (policy: KubeObject): void => policies.setPolicy(policy as NetworkPolicy);
+  const removePolicy = (policy: KubeObject): void => policies.removePolicy(policy as NetworkPolicy);
+  const setNamespace = policies.setNamespace.bind(policies);
   const setNode = addresses.setNode.bind(addresses);
   const setService = addresses.setService.bind(addresses);
   const informers = [
     startInformer(client, 'Pod', {}, { added: setPod, updated: setPod, ...failed }),
     startInformer(client, 'Node', {}, { added: setNode, updated: setNode, ...failed }),
+    startInformer(client, 'Namespace', {}, { added: setNamespace, updated: setNamespace, ...failed }),
+    startInformer(
+      client,
+      'NetworkPolicy',
+      {},
+      { added: setPolicy, updated: setPolicy, deleted: removePolicy, ...failed },
+    ),
     startInformer(
       client,
       'Service',
@@ -53,6 +71,7 @@ export async function openFlowNames(): Promise<FlowNames> {
   clearTimeout(timer);
   return {
     addresses,
+    policies,
     missing: complete ? undefined : (problem ?? 'the API does not answer'),
     close: () => {
       for (const informer of informers) informer.close();

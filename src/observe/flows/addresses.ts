@@ -4,6 +4,8 @@
  * A pod's address keeps its name after the pod was deleted, until another pod gets it: its last connections end later.
  */
 import type { NodeObject, Pod, Service } from '../../api/types/objects.ts';
+import type { PolicyPod } from '../../compile/policies/pod-classes.ts';
+import { policyPod } from '../../compile/policies/policy-objects.ts';
 import { type FlowEndpoint, type NamespacedName, ReservedIdentity, reservedEndpoint } from '../hubble/flow.ts';
 
 export interface Owner {
@@ -19,7 +21,7 @@ const FIRST_IDENTITY = 256;
 const IDENTITIES = 65_536 - FIRST_IDENTITY;
 
 export class FlowAddresses {
-  private readonly pods = new Map<string, Owner>();
+  private readonly pods = new Map<string, Owner & { readonly pod: Pod }>();
   private readonly nodes = new Map<string, string>();
   /** By `ADDRESS:PORT/PROTOCOL`; NodePorts without an address. */
   private readonly services = new Map<string, NamespacedName>();
@@ -29,7 +31,7 @@ export class FlowAddresses {
     const ip = status?.podIP;
     const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
     if (ip === undefined || spec.hostNetwork || ended) return;
-    this.pods.set(ip, { endpoint: podEndpoint(pod), node: spec.nodeName });
+    this.pods.set(ip, { endpoint: podEndpoint(pod), node: spec.nodeName, pod });
   }
 
   setNode({ metadata, status }: NodeObject): void {
@@ -55,6 +57,12 @@ export class FlowAddresses {
     const identity = node === observer ? ReservedIdentity.HOST : ReservedIdentity.REMOTE_NODE;
     return { endpoint: reservedEndpoint(identity), node };
   }
+
+  /** What policies see of the pod with this address; undefined: no pod has it. */
+  readonly policyPod = (ip: string): PolicyPod | undefined => {
+    const pod = this.pods.get(ip)?.pod;
+    return pod && policyPod(pod, ip);
+  };
 
   /** The Service of an address and port; NodePorts are found at any address. @param protocol such as TCP */
   service(ip: string, port: number, protocol: string): NamespacedName | undefined {

@@ -1,28 +1,21 @@
-/** Connection events and counted drops as flows in Hubble's schema. */
+/** Events of connections as flows in Hubble's schema: the packet that caused one, and the verdict of the policies on it. */
 import { randomUUID } from 'node:crypto';
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
-import {
-  PROTOCOL_ICMP,
-  PROTOCOL_ICMPV6,
-  PROTOCOL_SCTP,
-  PROTOCOL_TCP,
-  PROTOCOL_UDP,
-  protocolName,
-} from '../../../native-free-dataplane/protocols.ts';
-import type { VerdictRow } from '../../../native-free-dataplane/verdicts.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP, protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { icmpReplyType } from '../../../native-free-dataplane/wire/icmp.ts';
-import { ciliumReason } from '../hubble/drop-reasons.ts';
+import { hasPorts } from '../../../native-free-dataplane/wire/ports.ts';
 import {
   EventType,
   type Flow,
-  type Layer4,
   type ObservationPoint,
   ObservationPoints,
-  OTHER_REASON,
   type TcpFlag,
   type TrafficDirection,
 } from '../hubble/flow.ts';
 import type { FlowAddresses } from './addresses.ts';
+import { type DropEvent, type FlowSource, flowsOfDrop } from './drops.ts';
+import { icmpSummary, layer4Of } from './layer4.ts';
+import type { Judgement } from './policies.ts';
 
 export interface ConnectionEvent {
   readonly node: string;
@@ -48,23 +41,53 @@ const TCP_CAUSES: Readonly<Record<string, Cause>> = {
   SYN_SENT2: { flags: ['SYN'], isReply: true },
 };
 
-const ICMP_SUMMARIES: Readonly<Record<number, string>> = { 0: 'EchoReply', 8: 'EchoRequest', 13: 'TimestampRequest' };
-
 export class FlowMaker {
-  private readonly addresses: FlowAddresses;
-  private readonly emitter: Flow['emitter'];
+  private readonly source: FlowSource;
 
   /** @param version of this program */
-  constructor(addresses: FlowAddresses, version: string) {
-    this.addresses = addresses;
-    this.emitter = { name: 'dataplane', version };
+  constructor({ addresses, policies }: Pick<FlowSource, 'addresses' | 'policies'>, version: string) {
+    this.source = { addresses, policies, emitter: { name: 'dataplane', version } };
+  }
+
+  /** The flows of an event, in order. */
+  of(event: ConnectionEvent | DropEvent, time: string): Flow[] {
+    if (event.kind === 'DROP') return flowsOfDrop(event, time, this.source);
+    const flow = this.ofConnection(event, time);
+    return event.kind === 'NEW' ? [...this.allowedBy(event, flow), flow] : [flow];
+  }
+
+  private get addresses(): FlowAddresses {
+    return this.source.addresses;
+  }
+
+  /** The verdicts of the policies that isolate a pod of this node: of the sender on its node, of the receiver on its own. */
+  private allowedBy({ node, flow }: ConnectionEvent, made: Flow): Flow[] {
+    const { original, reply, protocol } = flow;
+    const port = hasPorts(protocol) ? reply.srcPort : 0;
+    const { egress, ingress } = this.source.policies.judge({ from: original.src, to: reply.src, protocol, port });
+    const verdict = (direction: 'EGRESS' | 'INGRESS', by: Judgement): Flow => {
+      const { trace_observation_point: _, ...rest } = made;
+      return {
+        ...rest,
+        uuid: randomUUID(),
+        event_type: { type: EventType.POLICY_VERDICT, sub_type: 0 },
+        traffic_direction: direction,
+        policy_match_type: by.match,
+        ...(direction === 'EGRESS' ? { egress_allowed_by: by.policies } : { ingress_allowed_by: by.policies }),
+      };
+    };
+    const here = (ip: string): boolean => this.addresses.owner(ip, node).node === node;
+    return [
+      ...(egress?.allowed && here(original.src) ? [verdict('EGRESS', egress)] : []),
+      ...(ingress?.allowed && here(reply.src) ? [verdict('INGRESS', ingress)] : []),
+    ];
   }
 
   /**
    * A connection event as the flow of the packet that caused it: source and destination are those of the packet,
    * translated to the endpoint, with the Service that the client asked for beside it.
    */
-  ofConnection({ node, kind, flow }: ConnectionEvent, time: string): Flow {
+  private ofConnection({ node, kind, flow }: ConnectionEvent, time: string): Flow {
     const cause = causeOf(kind, flow);
     const reply = cause.isReply === true;
     const { original, reply: back, protocol } = flow;
@@ -82,7 +105,7 @@ export class FlowMaker {
     return {
       time,
       uuid: randomUUID(),
-      emitter: this.emitter,
+      emitter: this.source.emitter,
       verdict: 'FORWARDED',
       IP: {
         source: from.ip,
@@ -90,7 +113,12 @@ export class FlowMaker {
         destination: to.ip,
         ipVersion: from.ip.includes(':') ? 'IPv6' : 'IPv4',
       },
-      l4: layer4(flow, cause, reply, from.port, to.port),
+      l4: layer4Of({
+        protocol,
+        ports: { source_port: from.port, destination_port: to.port },
+        flags: cause.flags,
+        icmp: { type: icmpType(flow, reply), code: 0 },
+      }),
       source: source.endpoint,
       destination: destination.endpoint,
       Type: 'L3_L4',
@@ -103,24 +131,6 @@ export class FlowMaker {
       Summary: summary(kind, flow, cause, reply),
     };
   }
-
-  /** Packets that a node has counted with a failing verdict. The counter has no addresses. */
-  ofDrops(node: string, row: VerdictRow, count: number, time: string): Flow {
-    const reason = ciliumReason(row.name);
-    const direction: TrafficDirection =
-      row.name === 'policy-ingress' ? 'INGRESS' : row.name === 'policy-egress' ? 'EGRESS' : 'TRAFFIC_DIRECTION_UNKNOWN';
-    return {
-      time,
-      uuid: randomUUID(),
-      emitter: this.emitter,
-      verdict: 'DROPPED',
-      ...(reason && { drop_reason: reason.number, drop_reason_desc: reason.name }),
-      node_name: node,
-      event_type: { type: EventType.DROP, sub_type: reason?.number ?? OTHER_REASON },
-      traffic_direction: direction,
-      Summary: `${row.name}: ${count} ${count === 1 ? 'packet' : 'packets'}`,
-    };
-  }
 }
 
 function causeOf(kind: ConnectionEvent['kind'], { protocol, state, status }: FlowText): Cause {
@@ -130,30 +140,6 @@ function causeOf(kind: ConnectionEvent['kind'], { protocol, state, status }: Flo
   if (protocol === PROTOCOL_TCP) return TCP_CAUSES[state] ?? { flags: [] };
   // The first answer. Later updates (a UDP stream, say) are by either side.
   return status.includes('SEEN_REPLY') && !status.includes('ASSURED') ? { flags: [], isReply: true } : { flags: [] };
-}
-
-function layer4(
-  flow: FlowText,
-  { flags }: Cause,
-  reply: boolean,
-  source_port: number,
-  destination_port: number,
-): Layer4 {
-  const ports = { source_port, destination_port };
-  switch (flow.protocol) {
-    case PROTOCOL_TCP:
-      return { TCP: { ...ports, ...(flags.length > 0 && { flags: Object.fromEntries(flags.map((f) => [f, true])) }) } };
-    case PROTOCOL_UDP:
-      return { UDP: ports };
-    case PROTOCOL_SCTP:
-      return { SCTP: ports };
-    case PROTOCOL_ICMP:
-      return { ICMPv4: { type: icmpType(flow, reply), code: 0 } };
-    case PROTOCOL_ICMPV6:
-      return { ICMPv6: { type: icmpType(flow, reply), code: 0 } };
-    default:
-      return {};
-  }
 }
 
 /** The request's type is the destination port of the original tuple. */
@@ -180,7 +166,5 @@ function summary(kind: ConnectionEvent['kind'], flow: FlowText, { flags }: Cause
     return `${name} ended; ${packets[0]} packets (${bytes[0]} bytes) sent, ${packets[1]} (${bytes[1]} bytes) received`;
   }
   if (flags.length > 0) return `TCP Flags: ${flags.join(', ')}`;
-  if (protocol !== PROTOCOL_ICMP) return name;
-  const type = icmpType(flow, reply);
-  return `${name} ${ICMP_SUMMARIES[type] ?? `type ${type}`}`;
+  return icmpSummary(protocol, icmpType(flow, reply)) ?? name;
 }

@@ -147,12 +147,23 @@ export function byTcpFlags(flags: readonly TcpFlag[]): Test {
   };
 }
 
-/** `trace`, `drop`, `trace:to-endpoint`. Undefined if there is no such type. */
+const TYPES: Readonly<Record<string, number>> = {
+  trace: EventType.TRACE,
+  drop: EventType.DROP,
+  'policy-verdict': EventType.POLICY_VERDICT,
+};
+
+/** `trace`, `drop`, `policy-verdict`, `trace:to-endpoint`. Undefined if there is no such type. */
 export function byType(text: string, subTypes: ReadonlyMap<string, number>): Test | undefined {
   const [name, sub] = text.split(':', 2);
-  const type = name === 'trace' ? EventType.TRACE : name === 'drop' ? EventType.DROP : undefined;
+  const type = TYPES[name ?? ''];
   const number = sub === undefined ? undefined : subTypes.get(sub);
-  if (type === undefined || (sub !== undefined && number === undefined)) return undefined;
+  if (
+    type === undefined ||
+    (sub !== undefined && type !== EventType.TRACE) ||
+    (sub !== undefined && number === undefined)
+  )
+    return undefined;
   return ({ event_type }) => event_type.type === type && (number === undefined || event_type.sub_type === number);
 }
 

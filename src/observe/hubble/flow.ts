@@ -36,6 +36,13 @@ export interface Layer4 {
   readonly ICMPv6?: { readonly type: number; readonly code: number };
 }
 
+/** A NetworkPolicy. */
+export interface PolicyName {
+  readonly name: string;
+  readonly namespace: string;
+  readonly kind: 'NetworkPolicy';
+}
+
 export interface Flow {
   readonly time: string;
   readonly uuid: string;
@@ -61,6 +68,13 @@ export interface Flow {
   readonly trace_observation_point?: string;
   /** Left out if it is not known which direction a packet had. */
   readonly is_reply?: boolean;
+  /** What the rule that decided compares (PolicyMatch); only of policy verdicts. */
+  readonly policy_match_type?: number;
+  /** The policies whose rules allow a connection, or that isolate the pod and do not. */
+  readonly egress_allowed_by?: readonly PolicyName[];
+  readonly ingress_allowed_by?: readonly PolicyName[];
+  readonly egress_denied_by?: readonly PolicyName[];
+  readonly ingress_denied_by?: readonly PolicyName[];
   readonly Summary: string;
 }
 
@@ -73,7 +87,12 @@ export interface FlowResponse {
 }
 
 /** Types of events (cilium pkg/monitor/api/types.go). */
-export const EventType = { DROP: 1, TRACE: 4 } as const;
+export const EventType = { DROP: 1, TRACE: 4, POLICY_VERDICT: 5 } as const;
+
+/** What a policy's rule compares: peers (L3), ports (L4), both, or nothing; NONE: no rule (the same file). */
+export const PolicyMatch = { NONE: 0, L3_ONLY: 1, L3_L4: 2, L4_ONLY: 3, ALL: 4 } as const;
+export type PolicyMatch = (typeof PolicyMatch)[keyof typeof PolicyMatch];
+export const POLICY_MATCH_NAMES: readonly string[] = ['none', 'L3-Only', 'L3-L4', 'L4-Only', 'all'];
 
 /** Subtype of a drop for which Cilium has no reason. Hubble prints the number; 0 would be printed as success. */
 export const OTHER_REASON = 255;

@@ -1,11 +1,21 @@
 /** Flows as Hubble prints them (cilium hubble/pkg/printer/printer.go): one line, columns, or key and value. */
 import { reasonText } from './drop-reasons.ts';
-import { EventType, type Flow, ObservationPoints, OTHER_REASON, printIdentity } from './flow.ts';
+import {
+  EventType,
+  type Flow,
+  ObservationPoints,
+  OTHER_REASON,
+  POLICY_MATCH_NAMES,
+  PolicyMatch,
+  printIdentity,
+} from './flow.ts';
 
 export interface PrintOptions {
   readonly nodeName: boolean;
   /** Addresses instead of names. */
   readonly numeric: boolean;
+  /** Names of policies, in policy verdicts. */
+  readonly policyNames?: boolean;
 }
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
@@ -47,31 +57,60 @@ function withPort(host: string, port: number | undefined): string {
 }
 
 /** The column TYPE: where a packet was seen, or why it was dropped. */
-function typeOf({ event_type: { type, sub_type = 0 }, Summary }: Flow): string {
+function typeOf(flow: Flow): string {
+  const { event_type, Summary, policy_match_type = PolicyMatch.NONE, traffic_direction } = flow;
+  const { type, sub_type = 0 } = event_type;
+  if (type === EventType.POLICY_VERDICT) {
+    return `policy-verdict:${POLICY_MATCH_NAMES[policy_match_type] ?? 'unknown'} ${traffic_direction}`;
+  }
   if (type === EventType.TRACE) return POINT_TEXTS.get(sub_type) ?? String(sub_type);
   if (type !== EventType.DROP) return 'UNKNOWN';
   return sub_type === OTHER_REASON ? (Summary.split(':', 1)[0] as string) : (reasonText(sub_type) ?? String(sub_type));
 }
 
+/** The column VERDICT. Policy verdicts have words of their own. */
+function verdictOf(flow: Flow, policyNames = false): string {
+  if (flow.event_type.type !== EventType.POLICY_VERDICT) return flow.verdict;
+  const allowed = flow.verdict === 'FORWARDED';
+  const egress = flow.traffic_direction === 'EGRESS';
+  const policies = allowed
+    ? egress
+      ? flow.egress_allowed_by
+      : flow.ingress_allowed_by
+    : egress
+      ? flow.egress_denied_by
+      : flow.ingress_denied_by;
+  const names = policyNames ? (policies ?? []).map(({ name, kind }) => `${name} (${kind})`).join(', ') : '';
+  return `${allowed ? 'ALLOWED' : 'DENIED'}${names === '' ? '' : ` BY ${names}`}`;
+}
+
 /** `time [node]: source (identity) -> destination (identity) TYPE VERDICT (summary)`; replies with `<-`. */
-export function printCompact(flow: Flow, { nodeName, numeric }: PrintOptions): string {
+export function printCompact(flow: Flow, { nodeName, numeric, policyNames }: PrintOptions): string {
   const { source, destination } = hostNames(flow, numeric);
   const from = `${source} ${printIdentity(flow.source?.identity ?? 0)}`;
   const to = `${destination} ${printIdentity(flow.destination?.identity ?? 0)}`;
   const ends =
     flow.is_reply === undefined ? `${from} <> ${to}` : flow.is_reply ? `${to} <- ${from}` : `${from} -> ${to}`;
   const node = nodeName ? ` [${flow.node_name}]` : '';
-  return `${stampMilli(flow.time)}${node}: ${ends} ${typeOf(flow)} ${flow.verdict} (${flow.Summary})`;
+  return `${stampMilli(flow.time)}${node}: ${ends} ${typeOf(flow)} ${verdictOf(flow, policyNames)} (${flow.Summary})`;
 }
 
 export function tableHeader({ nodeName }: PrintOptions): string[] {
   return ['TIMESTAMP', ...(nodeName ? ['NODE'] : []), 'SOURCE', 'DESTINATION', 'TYPE', 'VERDICT', 'SUMMARY'];
 }
 
-export function tableRow(flow: Flow, { nodeName, numeric }: PrintOptions): string[] {
+export function tableRow(flow: Flow, { nodeName, numeric, policyNames }: PrintOptions): string[] {
   const { source, destination } = hostNames(flow, numeric);
   const node = nodeName ? [flow.node_name] : [];
-  return [stampMilli(flow.time), ...node, source, destination, typeOf(flow), flow.verdict, flow.Summary];
+  return [
+    stampMilli(flow.time),
+    ...node,
+    source,
+    destination,
+    typeOf(flow),
+    verdictOf(flow, policyNames),
+    flow.Summary,
+  ];
 }
 
 const KEY_WIDTH = 'DESTINATION'.length;

@@ -1,11 +1,11 @@
 /** Hubble's filters on the command line. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { VERDICTS, Verdict, type VerdictRow } from '../../../../native-free-dataplane/verdicts.ts';
+import { Verdict } from '../../../../native-free-dataplane/verdicts.ts';
 import { parseCommandLine } from '../../../../src/cli/args/args.ts';
 import { FLOW_FILTER_OPTIONS, readFlowFilters } from '../../../../src/cli/args/flow-filter.ts';
 import { pointInTime } from '../../../../src/cli/args/point-in-time.ts';
-import { maker, TIME, TO_WEB } from '../../../lib/flows.ts';
+import { dropOf, maker, TIME, TO_WEB } from '../../../lib/flows.ts';
 
 const filters = (...argv: string[]) =>
   readFlowFilters(parseCommandLine('observe', { options: FLOW_FILTER_OPTIONS }, argv));
@@ -13,9 +13,9 @@ const filters = (...argv: string[]) =>
 const made = maker();
 const synAck = { ...TO_WEB, state: 'SYN_RECV', status: ['SEEN_REPLY', 'CONFIRMED', 'DST_NAT'] };
 const FLOWS = {
-  request: made.ofConnection({ node: 'n1', kind: 'NEW', flow: TO_WEB }, TIME),
-  reply: made.ofConnection({ node: 'n1', kind: 'UPDATE', flow: synAck }, TIME),
-  drop: made.ofDrops('n2', VERDICTS[Verdict.POLICY_EGRESS] as VerdictRow, 2, TIME),
+  request: made.of({ node: 'n1', kind: 'NEW', flow: TO_WEB }, TIME)[0]!,
+  reply: made.of({ node: 'n1', kind: 'UPDATE', flow: synAck }, TIME)[0]!,
+  drop: made.of({ node: 'n2', kind: 'DROP', drop: dropOf(Verdict.POLICY_EGRESS) }, TIME)[0]!,
 };
 type Name = keyof typeof FLOWS;
 const ALL: Name[] = ['request', 'reply', 'drop'];

@@ -65,6 +65,7 @@ test('drops have their sentence and advice, the node and since when', () => {
       { node: 'n1', since: '2026-11-28T12:00:00.000Z', failures: [{ row, count: 3 }] },
       { node: 'n2', since: undefined, failures: [] },
     ],
+    new Map(),
     60,
   );
   const [head, reason, ...rest] = text.split('\n');

@@ -9,17 +9,13 @@ import {
   StateWord,
   Status,
 } from '../../../../native-free-dataplane/conntrack/record.ts';
-import {
-  countersBytes,
-  countVerdict,
-  createCounters,
-  workerCounters,
-} from '../../../../native-free-dataplane/shared/counters.ts';
+import { addUnseenDrop } from '../../../../native-free-dataplane/drops/ring.ts';
+import { countersBytes, createCounters } from '../../../../native-free-dataplane/shared/counters.ts';
 import { Verdict } from '../../../../native-free-dataplane/verdicts.ts';
-import { DropWatch } from '../../../../src/cli/sources/drop-events.ts';
 import { FlowRates } from '../../../../src/cli/sources/flow-rates.ts';
 import { openShared } from '../../../../src/linux/shm.ts';
 import { unlinkShared } from '../../../../src/linux/shm-files.ts';
+import { NodeDrops } from '../../../../src/observe/drops/reader.ts';
 import { memoryName } from '../../../../src/shm-names.ts';
 
 const test = suite('load');
@@ -67,22 +63,34 @@ test('the connections with the most bytes since the last look come first, and a 
   shared.close();
 });
 
-test('drops are those since the last look, also after a restart of the agent', () => {
-  const shared = openShared(COUNTERS, { bytes: countersBytes(SHAPE), create: true });
-  const counters = createCounters(shared.buffer, SHAPE);
-  const drop = (worker: number) => countVerdict(workerCounters(counters, worker), Verdict.NO_ROUTE);
-  drop(0);
-  const watch = new DropWatch([NODE, 'gone']);
-  const look = () => watch.look().map(({ node, row, count }) => `${node === NODE} ${row.name} ${count}`);
+test('drops are those since the last look, and all of an agent that was started again', () => {
+  const open = () => {
+    const shared = openShared(COUNTERS, { bytes: countersBytes(SHAPE), create: true });
+    return { shared, counters: createCounters(shared.buffer, SHAPE) };
+  };
+  const first = open();
+  addUnseenDrop(first.counters.drops[0]!, Verdict.NO_ROUTE, 1);
+  const drops = new NodeDrops(NODE);
+  const look = (): number[] => {
+    const found: number[] = [];
+    assert.ok(drops.reopen());
+    assert.is(
+      drops.read(({ timeMs }) => found.push(timeMs)),
+      0,
+    );
+    return found;
+  };
   assert.equal(look(), []);
-  drop(0);
-  drop(1);
-  countVerdict(workerCounters(counters, 1), Verdict.SENT);
-  assert.equal(look(), ['true no-route 2']);
-  for (const block of counters.blocks) block.fill(0);
-  drop(1);
-  assert.equal(look(), ['true no-route 1']);
-  shared.close();
+  addUnseenDrop(first.counters.drops[0]!, Verdict.NO_ROUTE, 2);
+  addUnseenDrop(first.counters.drops[1]!, Verdict.NO_ROUTE, 3);
+  assert.equal(look(), [2, 3]);
+  unlinkShared(COUNTERS);
+  assert.not(drops.reopen(), 'the node is gone');
+  const second = open();
+  addUnseenDrop(second.counters.drops[1]!, Verdict.NO_ROUTE, 4);
+  assert.equal(look(), [4]);
+  drops.close();
+  for (const { shared } of [first, second]) shared.close();
 });
 
 test.run();

@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { VERDICTS, Verdict, type VerdictRow } from '../../../../native-free-dataplane/verdicts.ts';
+import { Verdict } from '../../../../native-free-dataplane/verdicts.ts';
+import type { NetworkPolicy } from '../../../../src/api/types/network-policy.ts';
 import type { Flow } from '../../../../src/observe/hubble/flow.ts';
 import { dataplane, output, run } from '../../../lib/cluster.ts';
-import { maker, TIME, TO_WEB } from '../../../lib/flows.ts';
+import { DROPPED_SYN, dropOf, maker, TIME, TO_WEB } from '../../../lib/flows.ts';
 
 const { HUBBLE } = process.env;
 const test = suite('hubble');
@@ -29,18 +30,25 @@ const outside = {
   original: { src: '172.18.0.1', srcPort: 5000, dst: '172.18.0.11', dstPort: 31418 },
   reply: { src: '10.244.2.2', srcPort: 8080, dst: '10.244.1.1', dstPort: 61000 },
 };
-const drop = (verdict: number) => made.ofDrops('n2', VERDICTS[verdict] as VerdictRow, 2, TIME);
+const DENY = { metadata: { namespace: 'shop', name: 'deny-all' }, spec: { podSelector: {} } } as NetworkPolicy;
+const TO_ENDPOINT = { ...DROPPED_SYN, endpoint: { ip: '10.244.2.2', port: 8080 } };
+const denying = maker(DENY);
+const allowing = maker({ ...DENY, spec: { podSelector: {}, ingress: [{ ports: [{ port: 8080 }] }] } });
+const EVENTS: Parameters<typeof made.of>[0][] = [
+  { node: 'n1', kind: 'NEW', flow: TO_WEB },
+  { node: 'n1', kind: 'UPDATE', flow: { ...TO_WEB, state: 'SYN_RECV' } },
+  { node: 'n2', kind: 'UPDATE', flow: { ...TO_WEB, state: 'FIN_WAIT' } },
+  { node: 'n2', kind: 'DESTROY', flow: { ...TO_WEB, state: 'CLOSE' } },
+  { node: 'n1', kind: 'NEW', flow: udp },
+  { node: 'n1', kind: 'NEW', flow: ping },
+  { node: 'n1', kind: 'NEW', flow: outside },
+  { node: 'n2', kind: 'DROP', drop: dropOf(Verdict.TTL_EXCEEDED) },
+  { node: 'n1', kind: 'DROP', drop: dropOf(Verdict.REJECTED_TCP_RESET, DROPPED_SYN) },
+];
 const FLOWS: Flow[] = [
-  made.ofConnection({ node: 'n1', kind: 'NEW', flow: TO_WEB }, TIME),
-  made.ofConnection({ node: 'n1', kind: 'UPDATE', flow: { ...TO_WEB, state: 'SYN_RECV' } }, TIME),
-  made.ofConnection({ node: 'n2', kind: 'UPDATE', flow: { ...TO_WEB, state: 'FIN_WAIT' } }, TIME),
-  made.ofConnection({ node: 'n2', kind: 'DESTROY', flow: { ...TO_WEB, state: 'CLOSE' } }, TIME),
-  made.ofConnection({ node: 'n1', kind: 'NEW', flow: udp }, TIME),
-  made.ofConnection({ node: 'n1', kind: 'NEW', flow: ping }, TIME),
-  made.ofConnection({ node: 'n1', kind: 'NEW', flow: outside }, TIME),
-  drop(Verdict.POLICY_EGRESS),
-  drop(Verdict.TTL_EXCEEDED),
-  drop(Verdict.REJECTED_TCP_RESET),
+  ...EVENTS.flatMap((event) => made.of(event, TIME)),
+  ...denying.of({ node: 'n1', kind: 'DROP', drop: dropOf(Verdict.POLICY_INGRESS, TO_ENDPOINT) }, TIME),
+  ...allowing.of({ node: 'n2', kind: 'NEW', flow: TO_WEB }, TIME),
 ];
 
 const FILTERS: readonly string[] = [
@@ -67,6 +75,8 @@ const FILTERS: readonly string[] = [
   '--tcp-flags syn',
   '--tcp-flags syn,ack',
   '--type drop',
+  '--type policy-verdict',
+  '--type policy-verdict --print-policy-names',
   '--type trace:to-overlay',
   '--drop-reason-desc POLICY_DENIED',
   '--node-name n2',

@@ -1,8 +1,8 @@
 /** Objects of the API as the compiler of policies takes them. */
 import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import { type Pod, WellKnown } from '../../api/types/objects.ts';
-import type { AddressedPod } from '../../compile/policies/compile-policies.ts';
 import { parseIp } from '../../net/address.ts';
+import type { AddressedPod } from './compile-policies.ts';
 
 /** A pod's object never changes: another version is another object. */
 const known = new WeakMap<Pod, AddressedPod>();

@@ -1,0 +1,176 @@
+/**
+ * Events on the pods of this node whose traffic does not arrive: a policy denies it, the Service has no endpoint, the
+ * connection table is full. Workers note such packets anyway (drops/ring.ts); here they are read once a second.
+ *
+ * Bounded, whatever is sent: so many packets and reports a round, the same report at most once a minute, and the recorder
+ * of events has its own limits for each object.
+ */
+import type { DroppedPacket } from '../../../native-free-dataplane/print/drop.ts';
+import { protocolName } from '../../../native-free-dataplane/protocols.ts';
+import type { Counters } from '../../../native-free-dataplane/shared/counters.ts';
+import { verdictName } from '../../../native-free-dataplane/verdicts.ts';
+import { hasPorts } from '../../../native-free-dataplane/wire/ports.ts';
+import type { Pod, Service } from '../../api/types/objects.ts';
+import { DropReader } from '../../observe/drops/reader.ts';
+import type { RecordEvent } from '../events.ts';
+import type { Part } from '../parts.ts';
+import { ipOfPod, servicesOf } from './refused.ts';
+
+export interface DroppedTrafficOptions {
+  readonly counters: Pick<Counters, 'drops'>;
+  readonly nodeName: string;
+  /** Those of this node. */
+  readonly pods: () => readonly Pod[];
+  readonly services: () => Iterable<Service>;
+  /** The policies that isolate a pod in a direction, as NAMESPACE/NAME. */
+  readonly isolating: (pod: Pod, direction: 'ingress' | 'egress') => readonly string[];
+  /** A pod of any node, as far as they are known here. */
+  readonly podAt: (ip: string) => Pod | undefined;
+  readonly record: RecordEvent;
+  readonly now?: () => number;
+}
+
+const PERIOD_MS = 1000;
+/** Packets that are looked at in one round, and how many of them can be reported. */
+const MAX_PACKETS = 256;
+const MAX_REPORTS = 16;
+const AGAIN_MS = 60_000;
+/** Reports that are remembered. */
+const MAX_KNOWN = 2048;
+
+type Cause = 'policy-egress' | 'policy-ingress' | 'no-endpoint' | 'no-local-endpoint' | 'full' | 'not-declared';
+
+/** By the verdict's name. */
+const CAUSES: ReadonlyMap<string, Cause> = new Map<string, Cause>([
+  ['policy-egress', 'policy-egress'],
+  ['policy-ingress', 'policy-ingress'],
+  ['rejected-tcp-reset', 'no-endpoint'],
+  ['rejected-port-unreachable', 'no-endpoint'],
+  ['no-endpoint-silent', 'no-endpoint'],
+  ['local-policy-drop', 'no-local-endpoint'],
+  ['conntrack-full', 'full'],
+  ['port-not-declared', 'not-declared'],
+  ['port-not-declared-silent', 'not-declared'],
+]);
+
+/** Causes that lie with the receiver, which gets an event too. */
+const ABOUT_RECEIVER: ReadonlySet<Cause> = new Set<Cause>(['policy-ingress', 'not-declared']);
+
+const REASONS: Readonly<Record<Cause, string>> = {
+  'policy-egress': 'PolicyDenied',
+  'policy-ingress': 'PolicyDenied',
+  'no-endpoint': 'NoEndpoint',
+  'no-local-endpoint': 'NoEndpoint',
+  full: 'ConnectionTableFull',
+  'not-declared': 'PortNotDeclared',
+};
+
+interface Dropped {
+  readonly verdict: number;
+  readonly packet: DroppedPacket;
+  /** After translation. */
+  readonly target: { readonly ip: string; readonly port: number };
+  /** Pods of this node; undefined: it is none, or no report to it is due. */
+  readonly sender: Pod | undefined;
+  readonly receiver: Pod | undefined;
+}
+
+export class DroppedTraffic implements Part {
+  private readonly options: DroppedTrafficOptions;
+  private readonly reader: DropReader;
+  private readonly reported = new Map<string, number>();
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(options: DroppedTrafficOptions) {
+    this.options = options;
+    this.reader = new DropReader(options.counters);
+  }
+
+  start(): void {
+    this.timer = setInterval(() => this.check(), PERIOD_MS);
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+  }
+
+  /** One round, each second. */
+  check(): void {
+    let local: Map<string, Pod> | undefined;
+    let reports = 0;
+    this.reader.read(({ verdict, packet }) => {
+      const cause = CAUSES.get(verdictName(verdict));
+      if (cause === undefined || packet === undefined || reports === MAX_REPORTS) return;
+      local ??= new Map(this.options.pods().map((pod) => [ipOfPod(pod) ?? '', pod]));
+      const target = packet.endpoint ?? { ip: packet.dst, port: packet.dstPort };
+      const sender = local.get(packet.src);
+      const receiver = ABOUT_RECEIVER.has(cause) ? local.get(target.ip) : undefined;
+      if ((sender ?? receiver) === undefined) return;
+      if (!this.isNew(`${verdict} ${packet.src} ${packet.dst} ${target.ip}:${target.port}/${packet.protocol}`)) return;
+      reports++;
+      this.report(cause, { verdict, packet, target, sender, receiver });
+    }, MAX_PACKETS);
+  }
+
+  private isNew(key: string): boolean {
+    const nowMs = this.options.now?.() ?? Date.now();
+    const before = this.reported.get(key);
+    if (before !== undefined && nowMs - before < AGAIN_MS) return false;
+    this.reported.delete(key);
+    this.reported.set(key, nowMs);
+    if (this.reported.size > MAX_KNOWN) this.reported.delete(this.reported.keys().next().value as string);
+    return true;
+  }
+
+  private report(cause: Cause, dropped: Dropped): void {
+    const { packet, target, sender, receiver } = dropped;
+    const { record } = this.options;
+    const why = `${this.why(cause, dropped)} (${verdictName(dropped.verdict)})`;
+    const reason = REASONS[cause];
+    const protocol = protocolName(packet.protocol).toUpperCase();
+    const port = hasPorts(packet.protocol) ? ` port ${target.port}` : '';
+    if (sender !== undefined) record(sender, 'Warning', reason, `${protocol} to ${this.nameOf(packet)}: ${why}`);
+    if (receiver !== undefined) {
+      record(receiver, 'Warning', reason, `${protocol}${port} from ${this.podName(packet.src)}: ${why}`);
+    }
+  }
+
+  private why(cause: Cause, { target, sender, receiver }: Dropped): string {
+    switch (cause) {
+      case 'policy-egress':
+        return this.denial(sender, 'egress');
+      case 'policy-ingress':
+        return this.denial(receiver ?? this.options.podAt(target.ip), 'ingress');
+      case 'no-endpoint':
+        return 'the Service has no ready endpoint';
+      case 'no-local-endpoint':
+        return 'the Service has traffic policy Local and no ready endpoint on this node';
+      case 'full':
+        return `the connection table of node ${this.options.nodeName} is full`;
+      case 'not-declared':
+        return 'no container of the pod declares this port';
+    }
+  }
+
+  private denial(pod: Pod | undefined, direction: 'ingress' | 'egress'): string {
+    const policies = pod === undefined ? [] : this.options.isolating(pod, direction);
+    if (policies.length === 0) return `its ${direction} is denied by policy`;
+    const [kind, verb] = policies.length === 1 ? ['NetworkPolicy', 'has'] : ['NetworkPolicies', 'have'];
+    return `${direction} is denied: ${kind} ${policies.join(', ')} ${verb} no rule for it`;
+  }
+
+  /** The destination as the sender knows it. */
+  private nameOf({ dst, dstPort, protocol, endpoint }: DroppedPacket): string {
+    const asked = { source: '', target: dst, protocol, port: dstPort };
+    const [service] = hasPorts(protocol) ? servicesOf(asked, this.options.services()) : [];
+    const port = hasPorts(protocol) ? `:${dstPort}` : '';
+    if (service === undefined) return `${this.podName(dst)}${port}`;
+    const chosen = endpoint === undefined ? '' : `, endpoint ${this.podName(endpoint.ip)}:${endpoint.port}`;
+    return `service ${service.metadata.namespace}/${service.metadata.name}${port} (${dst}${chosen})`;
+  }
+
+  private podName(ip: string): string {
+    const pod = this.options.podAt(ip);
+    return pod === undefined ? ip : `pod ${pod.metadata.namespace}/${pod.metadata.name} (${ip})`;
+  }
+}

@@ -1,0 +1,15 @@
+/** Makes flows of events: the maker with names from the API, and the clock that the nodes' times are read by. */
+import { monotonicMs } from '../../linux/clock.ts';
+import { FlowMaker } from '../../observe/flows/flows.ts';
+import type { Flow } from '../../observe/hubble/flow.ts';
+import { readVersion } from '../version.ts';
+import type { FlowEvent } from './conntrack-events.ts';
+import type { DropEvent } from './drop-events.ts';
+import type { FlowNames } from './flow-names.ts';
+
+/** Monotonic times are converted by one reading of both clocks. */
+export function flowsOfEvents(names: FlowNames): (event: FlowEvent | DropEvent) => Flow[] {
+  const epochMs = Date.now() - monotonicMs();
+  const maker = new FlowMaker(names, readVersion());
+  return (event) => maker.of(event, new Date(epochMs + event.atMs).toISOString());
+}

@@ -1,0 +1,116 @@
+/** Packets that did not arrive as flows in Hubble's schema: what was dropped, and the verdict of the policies that did it. */
+import { randomUUID } from 'node:crypto';
+import type { DroppedPacket, DropText } from '../../../native-free-dataplane/print/drop.ts';
+import { PROTOCOL_TCP, protocolName } from '../../../native-free-dataplane/protocols.ts';
+import { VERDICTS, Verdict, verdictName } from '../../../native-free-dataplane/verdicts.ts';
+import { hasPorts } from '../../../native-free-dataplane/wire/ports.ts';
+import { TCP_ACK, TCP_SYN } from '../../../native-free-dataplane/wire/tcp.ts';
+import { ciliumReason } from '../hubble/drop-reasons.ts';
+import { EventType, type Flow, OTHER_REASON, type TrafficDirection } from '../hubble/flow.ts';
+import type { FlowAddresses } from './addresses.ts';
+import { icmpSummary, layer4Of, tcpFlagsOf } from './layer4.ts';
+import type { FlowPolicies } from './policies.ts';
+
+export interface DropEvent {
+  readonly node: string;
+  readonly kind: 'DROP';
+  readonly drop: DropText;
+}
+
+/** What every flow of this program has in common. */
+export interface FlowSource {
+  readonly addresses: FlowAddresses;
+  readonly policies: FlowPolicies;
+  readonly emitter: Flow['emitter'];
+}
+
+/** One flow; and before it the verdict of the policies, if they denied the connection. */
+export function flowsOfDrop({ node, drop }: DropEvent, time: string, source: FlowSource): Flow[] {
+  const { verdict, packet } = drop;
+  const name = verdictName(verdict);
+  const reason = ciliumReason(name);
+  const direction = directionOf(drop, node, source);
+  const common = {
+    time,
+    emitter: source.emitter,
+    verdict: 'DROPPED',
+    node_name: node,
+    traffic_direction: direction,
+    ...(packet && endsOf(packet, node, source)),
+    ...(packet && replyOf(packet, verdict)),
+  } as const;
+  const summary = packet === undefined ? VERDICTS[verdict]?.sentence : summaryOf(packet);
+  const denied = packet && deniedBy(verdict, packet, source);
+  const dropped: Flow = {
+    ...common,
+    uuid: randomUUID(),
+    ...(reason && { drop_reason: reason.number, drop_reason_desc: reason.name }),
+    event_type: { type: EventType.DROP, sub_type: reason?.number ?? OTHER_REASON },
+    ...denied,
+    Summary: `${name}: ${summary}`,
+  };
+  if (packet === undefined || denied === undefined) return [dropped];
+  const judged: Flow = {
+    ...common,
+    uuid: randomUUID(),
+    event_type: { type: EventType.POLICY_VERDICT, sub_type: 0 },
+    policy_match_type: 0,
+    ...denied,
+    Summary: summaryOf(packet),
+  };
+  return [judged, dropped];
+}
+
+/** The end that the packet really has: the endpoint, where a Service's was chosen. */
+const targetOf = ({ dst, dstPort, endpoint }: DroppedPacket) => endpoint ?? { ip: dst, port: dstPort };
+
+function endsOf(packet: DroppedPacket, node: string, { addresses }: FlowSource): Partial<Flow> {
+  const { protocol, src, srcPort, dst, dstPort, reply } = packet;
+  const target = targetOf(packet);
+  const name = protocolName(protocol).toUpperCase();
+  const asked = hasPorts(protocol) ? addresses.service(dst, dstPort, name) : undefined;
+  const answering = reply === true && hasPorts(protocol) ? addresses.service(src, srcPort, name) : undefined;
+  return {
+    IP: { source: src, destination: target.ip, ipVersion: src.includes(':') ? 'IPv6' : 'IPv4' },
+    l4: layer4Of({
+      protocol,
+      ports: { source_port: srcPort, destination_port: target.port },
+      flags: tcpFlagsOf(packet.tcpFlags),
+      icmp: { type: packet.icmpType, code: packet.icmpCode },
+    }),
+    source: addresses.owner(src, node).endpoint,
+    destination: addresses.owner(target.ip, node).endpoint,
+    Type: 'L3_L4',
+    ...(answering && { source_service: answering }),
+    ...(asked && { destination_service: asked }),
+  };
+}
+
+/** Is the packet a reply? Not known of one that belongs to no connection, unless it would have begun one. */
+function replyOf({ reply, protocol, tcpFlags }: DroppedPacket, verdict: number): Partial<Flow> {
+  const begins = protocol === PROTOCOL_TCP && (tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN;
+  const denied = verdict === Verdict.POLICY_EGRESS || verdict === Verdict.POLICY_INGRESS;
+  const known = reply ?? (begins || denied ? false : undefined);
+  return known === undefined ? {} : { is_reply: known };
+}
+
+function directionOf({ verdict, inPort, packet }: DropText, node: string, { addresses }: FlowSource): TrafficDirection {
+  if (verdict === Verdict.POLICY_INGRESS) return 'INGRESS';
+  if (verdict === Verdict.POLICY_EGRESS || inPort !== 0) return 'EGRESS';
+  const to = packet && addresses.owner(targetOf(packet).ip, node);
+  return to?.endpoint.pod_name !== undefined && to.node === node ? 'INGRESS' : 'TRAFFIC_DIRECTION_UNKNOWN';
+}
+
+/** The policies that isolate the pod and have no rule for this packet. */
+function deniedBy(verdict: number, packet: DroppedPacket, { policies }: FlowSource): Partial<Flow> | undefined {
+  if (verdict !== Verdict.POLICY_EGRESS && verdict !== Verdict.POLICY_INGRESS) return undefined;
+  const { ip, port } = targetOf(packet);
+  const { egress, ingress } = policies.judge({ from: packet.src, to: ip, protocol: packet.protocol, port });
+  if (verdict === Verdict.POLICY_EGRESS) return egress?.allowed === false ? { egress_denied_by: egress.policies } : {};
+  return ingress?.allowed === false ? { ingress_denied_by: ingress.policies } : {};
+}
+
+function summaryOf({ protocol, tcpFlags, icmpType }: DroppedPacket): string {
+  if (protocol === PROTOCOL_TCP) return `TCP Flags: ${tcpFlagsOf(tcpFlags).join(', ')}`;
+  return icmpSummary(protocol, icmpType) ?? protocolName(protocol).toUpperCase();
+}

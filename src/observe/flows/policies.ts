@@ -1,0 +1,105 @@
+/**
+ * Which NetworkPolicies allow or deny the connections of flows, from the API's objects: the nodes decide by tables that
+ * have no names. Answers are kept until an object changes, because the same pods connect again and again.
+ */
+import type { Labels } from '../../api/selectors.ts';
+import type { NetworkPolicy } from '../../api/types/network-policy.ts';
+import type { NamespaceObject } from '../../api/types/objects.ts';
+import type { PolicyPod } from '../../compile/policies/pod-classes.ts';
+import { PolicyMatch, type PolicyName } from '../hubble/flow.ts';
+import { type DirectionExplained, explainPolicies, type RuleExplained } from '../policy/explain.ts';
+
+/** A connection, with the addresses that policies see: the client's own, and that of the endpoint. */
+export interface Judged {
+  readonly from: string;
+  readonly to: string;
+  readonly protocol: number;
+  /** 0 for protocols without ports. */
+  readonly port: number;
+}
+
+/** What the policies of one end say. */
+export interface Judgement {
+  readonly allowed: boolean;
+  /** What the rule that allows compares. */
+  readonly match: PolicyMatch;
+  /** The policies with a rule that allows; or all that isolate the pod, if none does. */
+  readonly policies: readonly PolicyName[];
+}
+
+/** Undefined: no policy isolates the pod in this direction, or it is no pod. */
+export interface Judgements {
+  readonly egress: Judgement | undefined;
+  readonly ingress: Judgement | undefined;
+}
+
+const NONE: Judgements = { egress: undefined, ingress: undefined };
+const MAX_KNOWN = 10_000;
+
+export class FlowPolicies {
+  private readonly podAt: (ip: string) => PolicyPod | undefined;
+  private readonly policies = new Map<string, NetworkPolicy>();
+  private readonly namespaces = new Map<string, Labels>();
+  private readonly known = new Map<string, Judgements>();
+
+  constructor(podAt: (ip: string) => PolicyPod | undefined) {
+    this.podAt = podAt;
+  }
+
+  setPolicy(policy: NetworkPolicy): void {
+    this.policies.set(`${policy.metadata.namespace}/${policy.metadata.name}`, policy);
+    this.known.clear();
+  }
+
+  removePolicy({ metadata }: NetworkPolicy): void {
+    this.policies.delete(`${metadata.namespace}/${metadata.name}`);
+    this.known.clear();
+  }
+
+  setNamespace({ metadata }: NamespaceObject): void {
+    this.namespaces.set(metadata.name, metadata.labels ?? {});
+    this.known.clear();
+  }
+
+  /** A pod is new, or has other labels. */
+  podChanged(): void {
+    this.known.clear();
+  }
+
+  judge(connection: Judged): Judgements {
+    if (this.policies.size === 0) return NONE;
+    const { from, to, protocol, port } = connection;
+    const key = `${from} ${to} ${protocol} ${port}`;
+    const before = this.known.get(key);
+    if (before !== undefined) return before;
+    const end = (ip: string) => ({ text: ip, ip, pod: this.podAt(ip) });
+    const objects = { policies: [...this.policies.values()], namespaces: this.namespaces };
+    const { directions } = explainPolicies({ from: end(from), to: end(to), protocol, port }, objects);
+    const judgements = { egress: judgementOf(directions[0]), ingress: judgementOf(directions[1]) };
+    // Addresses of the outside are without number: what is kept is bounded.
+    if (this.known.size >= MAX_KNOWN) this.known.clear();
+    this.known.set(key, judgements);
+    return judgements;
+  }
+}
+
+function judgementOf({ policies, allowed }: DirectionExplained): Judgement | undefined {
+  if (policies.length === 0) return undefined;
+  const allowing = policies.filter(({ rules }) => rules.some(({ allows }) => allows));
+  const rule = allowing[0]?.rules.find(({ allows }) => allows);
+  return {
+    allowed,
+    match: rule === undefined ? PolicyMatch.NONE : matchOf(rule),
+    policies: (allowed ? allowing : policies).map(({ name }) => nameOf(name)),
+  };
+}
+
+function matchOf({ peers, ports }: RuleExplained): PolicyMatch {
+  if (peers.length > 0) return ports.length > 0 ? PolicyMatch.L3_L4 : PolicyMatch.L3_ONLY;
+  return ports.length > 0 ? PolicyMatch.L4_ONLY : PolicyMatch.ALL;
+}
+
+function nameOf(text: string): PolicyName {
+  const [namespace = '', name = ''] = text.split('/');
+  return { name, namespace, kind: 'NetworkPolicy' };
+}
