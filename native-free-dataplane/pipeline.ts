@@ -313,7 +313,7 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
     return v === Verdict.GO_ON ? transmit(pkt, dp, HOST_HOP) : v;
   }
   if (v === Verdict.ICMP_ERROR_UNRELATED && pkt.inPort === 0 && pkt.tunnelled === 0 && isOwnAddress(dp.node, pkt.src)) {
-    // With host-gw the node's kernel routes packets between nodes, so it can send an error about a packet that never
+    // Without a tunnel the node's kernel routes packets between nodes, so it can send an error about a packet that never
     // reached the pipeline.
     const sender = hopForAddress(dp.node, pkt.dst);
     if (isRoutedByHost(dp, sender)) return transmit(pkt, dp, sender);

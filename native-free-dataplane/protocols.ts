@@ -38,6 +38,11 @@ export function isTunnelPort(port: number): boolean {
   );
 }
 
+/** Do nodes of some cluster network tunnel by this IP protocol? */
+export function isTunnelProtocol(protocol: number): boolean {
+  return protocol === PROTOCOL_IPIP || protocol === PROTOCOL_IPV6 || protocol === PROTOCOL_GRE;
+}
+
 /** Protocols of a Service's ports, as the Kubernetes API spells them (core/v1 Protocol). */
 export const SERVICE_PROTOCOLS: Readonly<Record<string, number>> = {
   TCP: PROTOCOL_TCP,

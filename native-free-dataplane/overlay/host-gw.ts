@@ -13,14 +13,14 @@ import { podPeer } from './peers.ts';
 export const hostGw: PacketOverlay = {
   overheadBytes: OVERLAYS['host-gw'].overheadBytes,
   sentAs: Verdict.ROUTED_TO_NODE,
-  isTunnel: false,
+  isTunnel: OVERLAYS['host-gw'].tunnel !== undefined,
   takesSuperPackets,
   encapsulate,
   isTunnelPacket,
   decapsulate,
   checkInner,
   markPeer,
-  isQuoted,
+  isOverlayPacket,
 };
 
 function takesSuperPackets(_dp: Dataplane): boolean {
@@ -51,6 +51,6 @@ function markPeer(pkt: Packet, dp: Dataplane): void {
   pkt.tunnelNode = hop;
 }
 
-function isQuoted(_view: DataView, _l3: number, _l4: number, _config: Int32Array): boolean {
+function isOverlayPacket(_view: DataView, _l3: number, _l4: number, _config: Int32Array): boolean {
   return false;
 }

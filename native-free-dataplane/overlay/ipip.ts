@@ -35,14 +35,14 @@ const PEER_MAC_HIGH = 0x0200;
 export const ipip: PacketOverlay = {
   overheadBytes: OVERLAYS.ipip.overheadBytes,
   sentAs: Verdict.ENCAPSULATED,
-  isTunnel: true,
+  isTunnel: OVERLAYS.ipip.tunnel !== undefined,
   takesSuperPackets,
   encapsulate,
   isTunnelPacket,
   decapsulate,
   checkInner,
   markPeer,
-  isQuoted,
+  isOverlayPacket,
 };
 
 function takesSuperPackets(_dp: Dataplane): boolean {
@@ -107,6 +107,6 @@ function adoptMerged(pkt: Packet, dp: Dataplane): Verdict {
 /** All packets from other nodes are encapsulated: nothing to mark. */
 function markPeer(_pkt: Packet, _dp: Dataplane): void {}
 
-function isQuoted(view: DataView, l3: number, _l4: number, _config: Int32Array): boolean {
+function isOverlayPacket(view: DataView, l3: number, _l4: number, _config: Int32Array): boolean {
   return transportProtocol(view, l3) === PROTOCOL_IPIP;
 }

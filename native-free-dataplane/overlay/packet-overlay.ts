@@ -31,8 +31,8 @@ export interface PacketOverlay {
   /** Set pkt.tunnelled and pkt.tunnelNode of a packet that another node sent without encapsulation. */
   markPeer(pkt: Packet, dp: Dataplane): void;
   /**
-   * Is a packet that an ICMP error quotes an overlay packet?
-   * @param l3,l4 offsets of the quoted packet's headers; only 8 bytes of the transport header are there
+   * Is this unparsed packet an overlay packet? Asked of one that an ICMP error quotes.
+   * @param l3,l4 offsets of its headers; only 8 bytes of the transport header are there
    */
-  isQuoted(view: DataView, l3: number, l4: number, config: Int32Array): boolean;
+  isOverlayPacket(view: DataView, l3: number, l4: number, config: Int32Array): boolean;
 }

@@ -38,14 +38,14 @@ const SOURCE_PORT_MASK = 0x3fff;
 export const vxlan: PacketOverlay = {
   overheadBytes: OVERLAYS.vxlan.overheadBytes,
   sentAs: Verdict.ENCAPSULATED,
-  isTunnel: true,
+  isTunnel: OVERLAYS.vxlan.tunnel !== undefined,
   takesSuperPackets,
   encapsulate,
   isTunnelPacket,
   decapsulate,
   checkInner,
   markPeer,
-  isQuoted,
+  isOverlayPacket,
 };
 
 /** Since Linux 6.17 (tun_vnet.h, TUN_F_UDP_TUNNEL_GSO). */
@@ -128,6 +128,6 @@ function checkInner(pkt: Packet, dp: Dataplane): Verdict {
 /** All packets from other nodes are encapsulated: nothing to mark. */
 function markPeer(_pkt: Packet, _dp: Dataplane): void {}
 
-function isQuoted(view: DataView, l3: number, l4: number, config: Int32Array): boolean {
+function isOverlayPacket(view: DataView, l3: number, l4: number, config: Int32Array): boolean {
   return transportProtocol(view, l3) === PROTOCOL_UDP && destinationPort(view, l4) === config[NodeWord.VXLAN_PORT];
 }

@@ -12,7 +12,7 @@ import { HopKind, hopAt } from '../node/hops.ts';
 import { isOwnAddress } from '../node/host-routes.ts';
 import { isFirstOfRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
-import { isTunnelPort, PROTOCOL_GRE, PROTOCOL_IPIP, PROTOCOL_IPV6, PROTOCOL_UDP } from '../protocols.ts';
+import { isTunnelPort, isTunnelProtocol, PROTOCOL_UDP } from '../protocols.ts';
 import { Scope, sameAddress, scopeOf } from '../shared/address.ts';
 import { Verdict } from '../verdicts.ts';
 import { isDestinationMac, isGroupDestination, isSourceMac } from '../wire/ethernet.ts';
@@ -97,7 +97,7 @@ export function reachesTunnelEndpoint(dp: Dataplane, protocol: number, address: 
   const { config } = dp.node;
   if (protocol === PROTOCOL_UDP) {
     if (port !== config[NodeWord.VXLAN_PORT] && !isTunnelPort(port)) return false;
-  } else if (protocol !== PROTOCOL_IPIP && protocol !== PROTOCOL_IPV6 && protocol !== PROTOCOL_GRE) return false;
+  } else if (!isTunnelProtocol(protocol)) return false;
   return !isPodAddress(dp, address);
 }
 

@@ -43,7 +43,7 @@ export function reportedHop(pkt: Packet, dp: Dataplane): number {
   const quoted = l4 + ICMP_BYTES;
   readAddresses(view, quoted, sender, peer);
   if (!sameAddress(sender, config, NodeWord.NODE_IP)) return NO_HOP;
-  if (!overlayOf(dp).isQuoted(view, quoted, transportAt(view, quoted), config)) return NO_HOP;
+  if (!overlayOf(dp).isOverlayPacket(view, quoted, transportAt(view, quoted), config)) return NO_HOP;
   const hop = findRoute(dp.node, peer, 0);
   return hop !== NO_HOP && hopKind(dp.node, hop) === HopKind.NODE ? hop : NO_HOP;
 }

@@ -30,7 +30,7 @@ import { Heartbeat } from './heartbeat.ts';
 import { NodeNameServer } from './name-server.ts';
 import { NodeLease } from './node-lease.ts';
 import { CHANGING_IDENTITY, NodeSync } from './node-sync.ts';
-import { NODE_OVERLAYS } from './overlay/overlay.ts';
+import { openTunnel } from './overlay/node-overlay.ts';
 import { RemoteNodes } from './overlay/remote-nodes.ts';
 import { Parts } from './parts.ts';
 import { PodNetwork } from './pods/network.ts';
@@ -98,7 +98,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const nameServer = config.dns === 'agent' ? config.nodeIP : undefined;
   const host = await parts.start('dp0', new HostNetwork({ ...config, offloads, noUnderlayShortcut, nameServer }));
   if (host.withoutShortcut !== undefined) log(`no shortcut to the underlay device: ${host.withoutShortcut}`);
-  const tunnel = NODE_OVERLAYS[config.overlay].openTunnel(config, log);
+  const tunnel = openTunnel(config, log);
   if (tunnel) await parts.start('tunnel', tunnel);
 
   const pool = new WorkerPool({

@@ -3,14 +3,13 @@
  * whole whenever one of them changes, frozen, and read by every part; no other part combines the three.
  */
 import { OVERLAYS } from '../../native-free-dataplane/overlay/modes.ts';
-import { type ClusterOptions, clusterDnsAddress, OVERLAY_OPTIONS } from '../api/cluster-options.ts';
+import { type ClusterOptions, clusterDnsAddress, OVERLAY_OPTIONS, usesRawSocket } from '../api/cluster-options.ts';
 import { type NodeObject, WellKnown } from '../api/types/objects.ts';
 import type { AddressRules } from '../compile/frontends.ts';
 import { parseCidr } from '../net/address.ts';
 import type { ConntrackOptions } from './connections/settings.ts';
 import type { NodeIdentity } from './node-sync.ts';
 import type { OverlayNode } from './overlay/node-overlay.ts';
-import { NODE_OVERLAYS } from './overlay/overlay.ts';
 
 /** The device that has the node's address, and its network. */
 export interface Underlay {
@@ -77,7 +76,7 @@ function builtWith({ node, cluster, underlay }: ConfigInputs): BuiltWith {
     clusterCIDR: cluster.podCidr,
     serviceCIDR: cluster.serviceCidr,
     ...pick(cluster, OVERLAY_OPTIONS),
-    rawSocket: NODE_OVERLAYS[cluster.overlay].usesRawSocket(cluster),
+    rawSocket: usesRawSocket(cluster),
     workers: cluster.workers > 0 ? cluster.workers : 1,
     maxConntrack: cluster.maxConntrack,
     masqueradePorts: cluster.masqueradePorts,

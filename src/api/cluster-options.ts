@@ -2,17 +2,13 @@
  * The cluster's options: chosen at `dataplane up`, published in ConfigMap kube-system/dataplane-config, watched by
  * agents.
  */
-import { OVERLAYS, type OverlayName } from '../../native-free-dataplane/overlay/modes.ts';
+import { OVERLAYS, type OverlayName, type OverlaySettings } from '../../native-free-dataplane/overlay/modes.ts';
 import { type Cidr, nthAddress, printCidr, printIp } from '../net/address.ts';
 import { CONFIG_MAP, type ConfigMap } from './types/objects.ts';
 
 /** How packets travel between nodes. */
-export interface OverlayOptions {
+export interface OverlayOptions extends OverlaySettings {
   overlay: OverlayName;
-  /** IPIP packets go through a raw socket of the agent, or through dp0 and the node's kernel. */
-  ipipTransport: 'raw-socket' | 'dp0';
-  vxlanPort: number;
-  vni: number;
 }
 
 /** The names of these options. */
@@ -98,6 +94,12 @@ export const DEFAULT_CLUSTER_OPTIONS: ClusterOptions = {
 /** Bytes the overlay adds to every packet between nodes. */
 export function overlayOverhead(overlay: OverlayName): number {
   return OVERLAYS[overlay].overheadBytes;
+}
+
+/** Does a raw socket of the agent carry the overlay's packets, instead of dp0 and the node's kernel? */
+export function usesRawSocket(options: Readonly<OverlayOptions>): boolean {
+  const { tunnel } = OVERLAYS[options.overlay];
+  return tunnel?.transport !== undefined && options[tunnel.transport] === 'raw-socket';
 }
 
 /** The options in the ConfigMap; defaults for those it lacks, and for all if it is missing or not JSON. */

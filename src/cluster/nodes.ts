@@ -1,6 +1,7 @@
 /** The nodes of a cluster: names, addresses, pod networks, and their Node objects. */
 
 import type { ClusterOptions } from '../api/cluster-options.ts';
+import { backendDataOf } from '../api/flannel-backend.ts';
 import { FlannelAnnotation } from '../api/types/objects.ts';
 import { parseCidr, printIp } from '../net/address.ts';
 import { gatewayOf, macOf } from '../net/pod-network.ts';
@@ -35,7 +36,6 @@ export function roomForNodes(podCidr: string): number {
 /** The Node object of a planned node, with flannel's annotations for peers that run flannel. */
 export function nodeObject(node: ClusterNode, options: ClusterOptions) {
   const mac = macOf(gatewayOf(node.podCIDR));
-  const backend = options.overlay === 'vxlan' ? { VNI: options.vni, VtepMAC: mac } : null;
   return {
     apiVersion: 'v1' as const,
     kind: 'Node' as const,
@@ -44,7 +44,7 @@ export function nodeObject(node: ClusterNode, options: ClusterOptions) {
       labels: { 'kubernetes.io/hostname': node.name, 'kubernetes.io/os': 'linux' },
       annotations: {
         [FlannelAnnotation.BACKEND_TYPE]: options.overlay,
-        [FlannelAnnotation.BACKEND_DATA]: JSON.stringify(backend),
+        [FlannelAnnotation.BACKEND_DATA]: JSON.stringify(backendDataOf(options, mac)),
         [FlannelAnnotation.PUBLIC_IP]: node.ip,
         [FlannelAnnotation.SUBNET_MANAGER]: 'true',
       },

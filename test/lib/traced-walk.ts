@@ -52,6 +52,13 @@ export function traceArgs(nodes: readonly TestNode[], words: TraceArgs, objects:
   return new Walker(copies, names, processTraced, nodes[0]!.nowMs).walk(frame, from);
 }
 
+/** A frame from outside, over copies of the nodes' tables. */
+export function traceFromOutside(nodes: readonly TestNode[], frame: Uint8Array): Walk {
+  const names = new Names({ pods: [], services: [], nodes: [] });
+  const outside = { node: undefined, port: 0, name: 'outside' };
+  return new Walker(copiesOf(nodes), names, processTraced, nodes[0]!.nowMs).walk(frame, outside);
+}
+
 /** A pod object with an address. */
 export function podObject(name: string, ip: string, labels: Record<string, string> = {}): Pod {
   return {

@@ -139,8 +139,9 @@ const EVERYWHERE = ['src/shm-names.ts'];
 
 /** Single files that may do more than their part. */
 const MORE: Record<string, string[]> = {
-  // The names and overheads of the overlays: data, one table for packets and people.
+  // The overlays as data: one table for packets and people.
   'src/api/cluster-options.ts': ['overlay/'],
+  'src/api/flannel-backend.ts': ['overlay/'],
   // A segment's kind follows from its flags; the rest of the tracker knows kinds only.
   [`${PIPELINE}/conntrack/tcp/segment.ts`]: ['wire/'],
   // The virtio-net header is read into the descriptor: it is no part of the frame.
@@ -219,6 +220,22 @@ test('no files import each other in a circle', () => {
   const small = { a: ['b'], b: ['c'], c: ['a', 'd'], d: [] };
   assert.equal(circlesOf(new Map(Object.entries(small))), ['a > b > c > a']);
   assert.equal(circlesOf(new Map(product.map(({ path, imports }) => [path, imports]))), []);
+});
+
+/** Files that name an overlay in code, besides the folder of overlays. A new overlay adds none. */
+const NAMES_AN_OVERLAY: Record<string, string> = {
+  [`${PIPELINE}/filter/parse.ts`]: "tcpdump's primitive vxlan",
+  [`${PIPELINE}/protocols.ts`]: 'the name of IP protocol 4',
+  'src/api/cluster-options.ts': 'the default',
+};
+
+test('an added overlay touches one folder: nothing outside it depends on which overlay is in use', () => {
+  const names = /'(vxlan|ipip|host-gw)'|\bOverlayMode\b/;
+  const naming = product.filter(({ path, code }) => !path.startsWith(`${PIPELINE}/overlay/`) && names.test(code));
+  assert.equal(
+    naming.map(({ path }) => path),
+    Object.keys(NAMES_AN_OVERLAY),
+  );
 });
 
 test('a stage imports no stage', () => {

@@ -90,6 +90,13 @@ test('the lines of a diff in a document are in the files that it names', () => {
   assert.equal(wrong, []);
 });
 
+test('docs/extending.md: the diff of an overlay touches one folder', () => {
+  const page = documents.find(({ path }) => path === 'docs/extending.md')?.text ?? '';
+  const section = /^## An overlay$([\s\S]*?)^## /m.exec(page)?.[1] ?? '';
+  const folders = [...section.matchAll(/^--- (.*)\/[^/]+$/gm)].map(([, folder]) => folder);
+  assert.equal([...new Set(folders)], ['native-free-dataplane/overlay']);
+});
+
 test('scripts named in documents are in package.json', () => {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
     scripts: Record<string, string>;

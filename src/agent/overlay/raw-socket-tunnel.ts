@@ -22,7 +22,6 @@ import { openShared, type SharedMemory } from '../../linux/shm.ts';
 import { unlinkShared } from '../../linux/shm-files.ts';
 import { ringNames } from '../../shm-names.ts';
 import type { TunnelOfWorker } from '../../worker/messages.ts';
-import type { Tunnel } from './node-overlay.ts';
 
 /** Largest IP packet. */
 const PACKET_BYTES = 65536;
@@ -59,7 +58,7 @@ export interface RawSocketTunnelOptions {
 }
 
 /** The raw socket, and the rings to and from each worker. */
-export class RawSocketTunnel implements Tunnel {
+export class RawSocketTunnel {
   /** Passed to each worker. */
   readonly ofWorkers: readonly TunnelOfWorker[];
   private readonly socket: RawSocket;

@@ -1,34 +1,32 @@
 /**
  * The other nodes, synchronized with their Node objects: hops and routes in the tables, and the kernel's routes if
- * there is no overlay.
+ * there is no tunnel.
  *
  * Node objects → overlay peers. flannel's annotations describe how a node is reached, whether it runs our agent or
  * flannel (flannel pkg/subnet/kube/annotations.go).
  */
 
-import type { OverlayName } from '../../../native-free-dataplane/overlay/modes.ts';
 import { parseMac } from '../../../native-free-dataplane/wire/address.ts';
+import { parseBackendData, whyOtherBackend } from '../../api/flannel-backend.ts';
 import { FlannelAnnotation, type NodeObject } from '../../api/types/objects.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
+import type { NodeConfig } from '../config.ts';
 import type { NodeSync, RemoteNode } from '../node-sync.ts';
 import type { HostNetwork } from '../underlay/host-network.ts';
-import { NODE_OVERLAYS } from './overlay.ts';
 
 /** Lifetime of a learned path MTU (RFC 1191 §6.3; linux net.ipv4.route.mtu_expires). */
 const PATH_MTU_MS = 600_000;
 
-/** The cluster's overlay. */
-export interface OverlayOfCluster {
-  readonly overlay: OverlayName;
-  readonly vni: number;
-}
+/** The options of the cluster that another node must agree on. */
+export type OverlayOfCluster = Pick<NodeConfig, 'overlay' | 'vni'>;
 
 /** The reason a Node's annotations do not match this cluster's overlay; undefined if they do. */
-export function whyNoPeer(node: NodeObject, { overlay, vni }: OverlayOfCluster): string | undefined {
+export function whyNoPeer(node: NodeObject, cluster: OverlayOfCluster): string | undefined {
   const annotations = node.metadata.annotations ?? {};
   const backend = annotations[FlannelAnnotation.BACKEND_TYPE];
+  const { overlay } = cluster;
   if (backend !== undefined && backend !== overlay) return `its backend is ${backend}, this cluster's is ${overlay}`;
-  return NODE_OVERLAYS[overlay].whyNoPeer(backendData(annotations[FlannelAnnotation.BACKEND_DATA]), { vni });
+  return whyOtherBackend(parseBackendData(annotations[FlannelAnnotation.BACKEND_DATA]), cluster);
 }
 
 /** The peer described by a Node; undefined while it has no address or no pod network. */
@@ -49,19 +47,8 @@ export function remoteNodeOf(node: NodeObject): RemoteNode | undefined {
 }
 
 function vtepMacOf(text: string | undefined): string | undefined {
-  const { VtepMAC: mac } = backendData(text);
+  const { VtepMAC: mac } = parseBackendData(text);
   return typeof mac === 'string' && parseMac(mac) !== undefined ? mac.toLowerCase() : undefined;
-}
-
-/**
- * The annotation's object; empty if the annotation is missing or not an object. Backends other than VXLAN write `null`.
- */
-function backendData(text: string | undefined): Readonly<Record<string, unknown>> {
-  try {
-    return (JSON.parse(text ?? '{}') as Record<string, unknown> | null) ?? {};
-  } catch {
-    return {};
-  }
 }
 
 /** What the changes of nodes are applied to. */

@@ -14,7 +14,7 @@ import { presentRules, type Rule, ruleWords } from '../../linux/rules.ts';
 import type { Tap } from '../../linux/tap.ts';
 import { type Cidr, parseCidr, printIp } from '../../net/address.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
-import { NODE_OVERLAYS } from '../overlay/overlay.ts';
+import { isRoutedByKernel, overlayMatches } from '../overlay/node-overlay.ts';
 import { LIST_RULESET, MAX_RULESET_BYTES, readRuleset, removeFirewallRules, untrackedRules } from './firewall.ts';
 import { HostDevice } from './host-device.ts';
 import type { HostNetworkOptions, RoutedPort } from './host-options.ts';
@@ -202,13 +202,13 @@ export class HostNetwork {
   }
 
   /**
-   * With host-gw, set the kernel's routes to the pod networks of other nodes; other routes in that table are removed.
-   * Does nothing if the overlay is a tunnel.
+   * Set the kernel's routes to the pod networks of other nodes; other routes in that table are removed. Does nothing if
+   * the overlay is a tunnel.
    * @param routes node address by pod network
    * @throws SystemError, IpCommandError; Error naming a route that the kernel refuses, tried again when routes change
    */
   setNodeRoutes(routes: ReadonlyMap<string, string>): void {
-    if (!NODE_OVERLAYS[this.options.overlay].routedByHost || sameEntries(routes, this.nodeRoutes)) return;
+    if (!isRoutedByKernel(this.options) || sameEntries(routes, this.nodeRoutes)) return;
     this.nodeRoutes = new Map(routes);
     this.followRoutes();
     const [failed] = this.nodeRouteCommands();
@@ -239,7 +239,7 @@ export class HostNetwork {
     const rules = untrackedRules({
       localAddresses: [...this.localAddresses.keys()],
       networks: [options.clusterCIDR, options.serviceCIDR, ...(this.serviceAddresses ?? [])],
-      overlayMatches: NODE_OVERLAYS[options.overlay].shortcutMatches(options),
+      overlayMatches: overlayMatches(options),
       hostPorts: this.hostPorts ?? [],
       nodePortRange: options.nodePortRange,
       masqueradePorts: options.masqueradePorts,
@@ -263,7 +263,7 @@ export class HostNetwork {
       localAddresses: [...this.localAddresses.keys()],
       routedNetworks: this.routedNetworks,
       neighbours: this.neighbours,
-      overlayMatches: NODE_OVERLAYS[options.overlay].shortcutMatches(options),
+      overlayMatches: overlayMatches(options),
       hostPorts: this.hostPorts ?? [],
     });
   }
@@ -309,7 +309,7 @@ export class HostNetwork {
   /** Commands that correct the routes to other nodes' pod networks. */
   private nodeRouteCommands(): string[] {
     const { nodeRoutes, options } = this;
-    if (!NODE_OVERLAYS[options.overlay].routedByHost) return [];
+    if (!isRoutedByKernel(options)) return [];
     const present = presentNodeRoutes();
     const table = `dev ${options.underlayDevice} table ${NODES_TABLE}`;
     return [

@@ -14,7 +14,7 @@ import {
 } from '../../../native-free-dataplane/protocols.ts';
 import { LAST_RULE_PORT, LOCAL_TABLE, type Rule } from '../../linux/rules.ts';
 import { gatewayOf } from '../../net/pod-network.ts';
-import { NODE_OVERLAYS } from '../overlay/overlay.ts';
+import { overlayRules } from '../overlay/node-overlay.ts';
 import type { HostNetworkOptions, RoutedPort } from './host-options.ts';
 import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from './rule-order.ts';
 
@@ -57,7 +57,7 @@ export function wantedRules(options: HostNetworkOptions, { local, services, host
   const node = { preference: Preference.TO_NODE };
   return [
     { preference: Preference.FROM_DP0, from: HOST_DEVICE, action: { table: LOCAL_TABLE } },
-    ...NODE_OVERLAYS[options.overlay].hostRules(options),
+    ...overlayRules(options),
     // A service address that is also on a device (kube-vip, MetalLB) would be delivered by the kernel's local table.
     ...local.filter((to) => services.has(to)).map((to) => ({ preference: Preference.TO_DP0, to, action: toDp0 })),
     // All rules below are for packets to an address of the node, whatever device they arrive on.

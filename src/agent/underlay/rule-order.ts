@@ -1,12 +1,12 @@
 /**
  * Name and numbers that the data plane uses in the node's policy routing: dp0, the routing tables, and the order of the
- * rules. The rules themselves are in host-rules.ts and, for the overlays, in ../overlay/.
+ * rules. The rules themselves are in host-rules.ts and, for the overlay, in ../overlay/node-overlay.ts.
  */
 export const HOST_DEVICE = 'dp0';
 
 /** Routing table with routes to dp0. */
 export const TO_DP0_TABLE = 100;
-/** Routing table for packets that dp0 hands to the kernel with host-gw: routes to the pods of other nodes. */
+/** Routing table for packets that dp0 hands to the kernel without a tunnel: routes to the pods of other nodes. */
 export const NODES_TABLE = 101;
 
 /** Preferences of the rules; the kernel evaluates rules in ascending order. */

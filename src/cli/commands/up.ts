@@ -3,6 +3,7 @@ import { accessSync, constants } from 'node:fs';
 import { createServer } from 'node:net';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { usesRawSocket } from '../../api/cluster-options.ts';
 import { type Cluster, DEFAULT_TIMEOUT_SECONDS } from '../../cluster/bring-up.ts';
 import type { ClusterNode } from '../../cluster/state.ts';
 import { type PublishedPort, parsePublishedPort } from '../../cluster/ways-in/published-port.ts';
@@ -63,7 +64,7 @@ async function run(args: Args): Promise<void> {
   const authorization = args.value('authorization', oneOf('open', 'rbac'));
   const published = args.texts('publish').map(readPublishedPort);
   await checkClusterOptions(options);
-  if (options.overlay === 'ipip' && options.ipipTransport === 'raw-socket') await checkRawSocket();
+  if (usesRawSocket(options)) await checkRawSocket(options.overlay);
   const { roomForNodes } = await import('../../cluster/nodes.ts');
   const room = roomForNodes(options.podCidr);
   if (count > room) {
@@ -129,13 +130,13 @@ async function checkPortIsFree({ host, port }: PublishedPort): Promise<void> {
   throw failed(`--publish ${host}:${port}: ${why}`, 'choose another');
 }
 
-/** IPIP's default transport needs an optional package with a native part. */
-async function checkRawSocket(): Promise<void> {
+/** The raw socket needs an optional package with a native part. */
+async function checkRawSocket(overlay: string): Promise<void> {
   const { RAW_SOCKET_HINT, whyNoRawSocket } = await import('../../linux/raw-socket.ts');
   const why = whyNoRawSocket();
   if (why === undefined) return;
   throw failed(
-    `--overlay ipip needs the npm package raw-socket: ${why}`,
+    `--overlay ${overlay} needs the npm package raw-socket: ${why}`,
     `${RAW_SOCKET_HINT}, or use --ipip-transport dp0`,
   );
 }

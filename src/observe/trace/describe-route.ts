@@ -9,7 +9,7 @@ import {
   RouteWord,
 } from '../../../native-free-dataplane/node/config.ts';
 import { HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from '../../../native-free-dataplane/node/hops.ts';
-import { OVERLAYS } from '../../../native-free-dataplane/overlay/modes.ts';
+import { overlayNamed } from '../../../native-free-dataplane/overlay/modes.ts';
 import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
 import type { Asked, Described } from './asked.ts';
 import type { Names } from './names.ts';
@@ -26,7 +26,7 @@ export function describeHop(dp: Dataplane, hop: number, names: Names): { node: s
     return { node: "the node's own sockets (dp0)", kind: 'local', address: '' };
   if (hopKind(dp.node, hop) === HopKind.POD)
     return { node: `${names.address(address)} at port ${hop}`, kind: 'pod', address };
-  const overlay = Object.entries(OVERLAYS).find(([, { mode }]) => mode === config[NodeWord.OVERLAY])?.[0] ?? 'host-gw';
+  const overlay = overlayNamed(config[NodeWord.OVERLAY]!) ?? 'an overlay that this program does not know';
   return { node: `${names.address(address)} (${address}) by ${overlay}`, kind: 'node', address };
 }
 

@@ -4,9 +4,9 @@
  */
 import { HopWord, inNetwork, NodeWord } from '../../../native-free-dataplane/node/config.ts';
 import { HopKind, hopAt, hopKind } from '../../../native-free-dataplane/node/hops.ts';
-import { OverlayMode } from '../../../native-free-dataplane/overlay/modes.ts';
+import { overlayOf } from '../../../native-free-dataplane/overlay/overlay.ts';
 import { printBytes } from '../../../native-free-dataplane/print/frame.ts';
-import { PROTOCOL_IPIP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
+import { isTunnelProtocol } from '../../../native-free-dataplane/protocols.ts';
 import { viewService } from '../../../native-free-dataplane/services/inspect.ts';
 import { findFrontend } from '../../../native-free-dataplane/services/table.ts';
 import { ADDRESS_WORDS, Scope, sameAddress, scopeOf } from '../../../native-free-dataplane/shared/address.ts';
@@ -137,24 +137,25 @@ export class Walker {
     return { arrived: { node, port: 0, name: `node ${node.name}` } };
   }
 
-  /** With host-gw, nodes' kernels route the pod networks; the outside routes the addresses of services. */
+  /** Without a tunnel, nodes' kernels route the pod networks; the outside routes the addresses of services. */
   private takesByRoute({ dp }: NodeCopy, dst: Int32Array): boolean {
     const { config } = dp.node;
     const external = findFrontend(dp.services, dst, 0) >= 0;
     if (external && !inNetwork(config, NodeWord.SERVICE_CIDR, config[NodeWord.SERVICE_CIDR_PREFIX]!, dst)) return true;
-    const routed = config[NodeWord.OVERLAY] === OverlayMode.HOST_GW;
+    const routed = !overlayOf(dp).isTunnel;
     return routed && inNetwork(config, NodeWord.POD_CIDR, config[NodeWord.POD_CIDR_PREFIX]!, dst);
   }
 
   /** The rules of src/agent/underlay/: overlay packets, NodePorts and replies to masqueraded connections go to dp0. */
   private comesToDp0({ dp }: NodeCopy, frame: Uint8Array): boolean {
     const { config } = dp.node;
-    const { dst, protocol, port } = addressesOf(frame);
+    const { view, dst, protocol, l4, port } = addressesOf(frame);
     if (!sameAddress(dst, config, NodeWord.NODE_IP)) return true;
     const between = (low: number, high: number): boolean => port >= config[low]! && port <= config[high]!;
-    if (protocol === PROTOCOL_IPIP) return config[NodeWord.OVERLAY] === OverlayMode.IPIP;
-    const vxlan = config[NodeWord.OVERLAY] === OverlayMode.VXLAN && protocol === PROTOCOL_UDP;
-    if (vxlan && port === config[NodeWord.VXLAN_PORT]) return true;
+    const isWhole = frame.length >= l4 + PORTS_BYTES;
+    if (isWhole && overlayOf(dp).isOverlayPacket(view, ETHERNET_BYTES, l4, config)) return true;
+    // Other tunnels are left to the node's kernel.
+    if (isTunnelProtocol(protocol)) return false;
     if (!hasPorts(protocol)) return true;
     return (
       between(NodeWord.NODE_PORT_LOW, NodeWord.NODE_PORT_HIGH) ||
@@ -190,7 +191,7 @@ interface Next {
   arrived?: Place;
 }
 
-/** Addresses, protocol and port of a frame's outermost IP header. */
+/** What a frame's outermost IP header contains, and the port after it. */
 function addressesOf(frame: Uint8Array) {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
   const src = new Int32Array(ADDRESS_WORDS);
@@ -199,7 +200,7 @@ function addressesOf(frame: Uint8Array) {
   const protocol = transportProtocol(view, ETHERNET_BYTES);
   const l4 = transportAt(view, ETHERNET_BYTES);
   const port = hasPorts(protocol) && frame.length >= l4 + PORTS_BYTES ? destinationPort(view, l4) : 0;
-  return { src, dst, protocol, port };
+  return { view, src, dst, protocol, l4, port };
 }
 
 function isOwn({ dp }: NodeCopy, address: Int32Array): boolean {

@@ -2,9 +2,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FRAME_AT } from '../../../native-free-dataplane/dataplane.ts';
+import { NodeWord } from '../../../native-free-dataplane/node/config.ts';
 import { firstNodeHop, HOST_HOP, NO_HOP } from '../../../native-free-dataplane/node/hops.ts';
 import { OVERLAY_NAMES, OVERLAYS, type OverlayName } from '../../../native-free-dataplane/overlay/modes.ts';
 import { isRoutedByHost, isTunnelPacket, overlayOf } from '../../../native-free-dataplane/overlay/overlay.ts';
+import { ADDRESS_WORDS } from '../../../native-free-dataplane/shared/address.ts';
+import { reachesTunnelEndpoint } from '../../../native-free-dataplane/stages/guard.ts';
 import { TestNode } from '../../lib/test-node.ts';
 
 const PAYLOAD_BYTES = 100;
@@ -65,6 +68,17 @@ test("a packet for an address other than the node's, or a fragment, is not decap
     assert.ok(isTunnelPacket(made.pkt, made.dataplane));
     change(made);
     assert.not(isTunnelPacket(made.pkt, made.dataplane), what);
+  }
+});
+
+test("no pod may send any overlay's packets to a node", () => {
+  for (const name of OVERLAY_NAMES) {
+    const { tunnel } = OVERLAYS[name];
+    if (tunnel === undefined) continue;
+    const { dataplane, node } = nodeWith(name);
+    const address = node.config.subarray(NodeWord.NODE_IP, NodeWord.NODE_IP + ADDRESS_WORDS);
+    const port = tunnel.port === undefined ? 0 : (node.config[NodeWord.VXLAN_PORT] as number);
+    assert.ok(reachesTunnelEndpoint(dataplane, tunnel.protocol, address, port), name);
   }
 });
 

@@ -9,8 +9,9 @@ import { traceDiagram, traceLines } from '../../../../src/observe/trace/print.ts
 import type { NodeTrace, Step } from '../../../../src/observe/trace/step.ts';
 import type { Walk } from '../../../../src/observe/trace/walk.ts';
 import { ROOT } from '../../../lib/cluster.ts';
+import { frame } from '../../../lib/frames/frame-text.ts';
 import { TestNode, type TestNodeOptions } from '../../../lib/test-node.ts';
-import { podObject, serviceObject, type TraceArgs, traceArgs } from '../../../lib/traced-walk.ts';
+import { podObject, serviceObject, type TraceArgs, traceArgs, traceFromOutside } from '../../../lib/traced-walk.ts';
 
 const test = suite('trace');
 
@@ -181,6 +182,26 @@ test('an address without a pod has no route; an echo request to the gateway and 
   assert.match(stepOf(ping.traces[0]!, 'answer').row?.text[0] ?? '', 'echo-reply');
   const datagram = trace(nodes, { from: 'pod/client', to: '10.244.2.2:53', protocol: 'udp', length: 20 });
   assert.is(datagram.answered?.name, 'pod default/client');
+});
+
+test("only the overlay in use hands tunnel packets to dp0; the node's kernel gets those of other tunnels", () => {
+  const inner = '(tcp 10.244.2.2:4000 > 10.244.1.3:80 S)';
+  const packets = {
+    vxlan: frame(`vxlan 172.18.0.12:49200 > 172.18.0.11:4789 vni 1 ${inner}`),
+    ipip: frame(`ipip 172.18.0.12 > 172.18.0.11 ${inner}`),
+    gre: frame('gre 172.18.0.12 > 172.18.0.11 len 24'),
+    // Too short for its ports.
+    truncated: frame('udp 172.18.0.12:1 > 172.18.0.11:4789 len 0').subarray(0, 35),
+  };
+  const reached = (overlay: OverlayName) =>
+    Object.entries(packets).flatMap(([name, bytes]) => {
+      const { traces, to } = traceFromOutside(twoNodes({ overlay }), bytes);
+      if (traces.length === 0) assert.is(to?.name, 'node n1', name);
+      return traces.length > 0 ? [name] : [];
+    });
+  assert.equal(reached('vxlan'), ['vxlan']);
+  assert.equal(reached('ipip'), ['ipip']);
+  assert.equal(reached('host-gw'), []);
 });
 
 test('every source line of a trace is one that decides', () => {
