@@ -95,6 +95,8 @@ export class Packet {
   joined = 0;
   /** With Verdict.FRAGMENTATION_NEEDED: MTU of the link that is too small for the packet. Undefined otherwise. */
   linkMtu = 0;
+  /** With Verdict.POLICY_EGRESS and POLICY_INGRESS: number of the rule that denies (policies/rules.ts). 0: not known. */
+  policyRule = 0;
 
   /** Offload fields, from the virtio-net header. 1 if the transport checksum is pending: the receiver completes it. */
   needsChecksum = 0;
@@ -158,6 +160,7 @@ export class Packet {
     this.flow = -1;
     this.direction = 0;
     this.joined = 0;
+    this.policyRule = 0;
     this.needsChecksum = 0;
     this.checksumStart = 0;
     this.checksumOffset = 0;

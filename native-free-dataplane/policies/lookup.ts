@@ -2,7 +2,6 @@
 import { sameAddress } from '../shared/address.ts';
 import { hashAddress, hashWord } from '../shared/hash.ts';
 import {
-  ANYBODY,
   ImageWord,
   INTERVAL_WORDS,
   IntervalWord,
@@ -12,6 +11,7 @@ import {
   PodSlot,
   type PolicyTable,
   RANGE_WORDS,
+  UNDECIDED,
 } from './table.ts';
 
 /** Hash of a pod's address. */
@@ -62,29 +62,47 @@ export function identityOfAddress({ words }: PolicyTable, image: number, address
   return words[intervals + low * INTERVAL_WORDS + IntervalWord.IDENTITY];
 }
 
-/** May a peer with this identity exchange this traffic with pods of the group? @param key trafficKey */
-export function isAllowed(table: PolicyTable, image: number, group: number, identity: number, key: number): boolean {
-  return inRanges(table, image, group, ANYBODY, key) || inRanges(table, image, group, identity, key);
+/**
+ * What the group's policies decide about traffic with a peer.
+ * @param others ANY_POD or ANY_ADDRESS: what the peer is, if the group has no decisions for its identity
+ * @param key trafficKey
+ * @returns a decision (table.ts); UNDECIDED if no policy says anything
+ */
+export function decisionFor(
+  table: PolicyTable,
+  image: number,
+  group: number,
+  identity: number,
+  others: number,
+  key: number,
+): number {
+  let pair = findPair(table, image, group, identity);
+  if (pair < 0) pair = findPair(table, image, group, others);
+  return pair < 0 ? UNDECIDED : decisionAt(table, image, pair, key);
 }
 
-function inRanges(table: PolicyTable, image: number, group: number, identity: number, key: number): boolean {
+/** First word of the slot of (group, identity), or -1. */
+function findPair(table: PolicyTable, image: number, group: number, identity: number): number {
   const { words } = table;
   const mask = words[image + ImageWord.PAIR_MASK];
   const slots = image + words[image + ImageWord.PAIRS];
   for (let i = pairHash(table, group, identity) & mask, steps = 0; steps <= mask; i = (i + 1) & mask, steps++) {
     const at = slots + i * PAIR_WORDS;
-    if (words[at + PairSlot.GROUP] === 0) return false;
-    if (words[at + PairSlot.GROUP] !== group || words[at + PairSlot.IDENTITY] !== identity) continue;
-    const ranges = image + words[image + ImageWord.RANGES] + words[at + PairSlot.RANGE] * RANGE_WORDS;
-    let low = 0;
-    let high = words[at + PairSlot.COUNT] - 1;
-    while (low <= high) {
-      const middle = (low + high) >>> 1;
-      if (key < words[ranges + middle * RANGE_WORDS]) high = middle - 1;
-      else if (key > words[ranges + middle * RANGE_WORDS + 1]) low = middle + 1;
-      else return true;
-    }
-    return false;
+    if (words[at + PairSlot.GROUP] === 0) return -1;
+    if (words[at + PairSlot.GROUP] === group && words[at + PairSlot.IDENTITY] === identity) return at;
   }
-  return false;
+  return -1;
+}
+
+/** The decision of the last range that does not begin after the key; the first begins at 0. */
+function decisionAt({ words }: PolicyTable, image: number, pair: number, key: number): number {
+  const ranges = image + words[image + ImageWord.RANGES] + words[pair + PairSlot.RANGE] * RANGE_WORDS;
+  let low = 0;
+  let high = words[pair + PairSlot.COUNT] - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1;
+    if (words[ranges + middle * RANGE_WORDS] > key) high = middle - 1;
+    else low = middle;
+  }
+  return words[ranges + low * RANGE_WORDS + 1];
 }

@@ -3,9 +3,10 @@
  * packet of a connection, and again for each connection after the policies have changed.
  *
  * Pods with the same labels are alike to every policy, so policies are matched by identity: classes of addresses that no
- * policy tells apart. Pods that are selected by the same policies share a group in each direction. Three look-ups
+ * policy distinguishes. Pods that are selected by the same policies share a group in each direction. Three look-ups
  * answer a question, whatever the number of policies: address to identity and groups; (group, identity) to ranges of
- * protocol and port; and a binary search in these.
+ * protocol and port; and a binary search in these for the decision. The order of tiers and priorities is resolved when
+ * the policies are compiled.
  *
  * The memory holds two images of the whole policy. The agent writes the one that is not in use and publishes it by one
  * store, so that a packet is judged by the policies from before a change or from after it, never by a mixture.
@@ -13,8 +14,14 @@
  * Image: words of ImageWord, then
  *   pods       hash table of PodSlot: the cluster's pods, by address
  *   intervals  all other addresses, cut at the ends of every ipBlock: sorted first addresses, each with its identity
- *   pairs      hash table of PairSlot: (group, identity) to ranges; identity ANYBODY stands for all
- *   ranges     sorted and disjoint pairs of the first and last trafficKey
+ *   pairs      hash table of PairSlot: (group, identity) to ranges; ANY_POD and ANY_ADDRESS stand for all identities
+ *              that the group has no pair for
+ *   ranges     sorted pairs of a first trafficKey and the decision from there on; the first of a list begins at 0
+ *
+ * A group has an even number. The group after it decides in its place where NetworkPolicies do not apply, but those of
+ * the cluster do: from a pod to its own node, and to itself through a Service.
+ *
+ * After the images come the rules (rules.ts): their names and counters, by the numbers that decisions have.
  *
  * Addresses are four words, IPv4 mapped: the family is data.
  */
@@ -29,12 +36,13 @@ import {
   writeHeader,
 } from '../shared/layout.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 const H_HALF_WORDS = H_OWN;
 /** Sequence number of the image in use, whose lowest bit is the half that holds it; 0: no policy at all. */
 const H_ACTIVE = H_OWN + 1;
 /** Sequence number of the last image that was published. */
 const H_SEQUENCE = H_OWN + 2;
+const H_RULES = H_OWN + 3;
 
 /** Words at the start of an image. Places are relative to it. */
 export const ImageWord = {
@@ -57,7 +65,7 @@ export const PodSlot = {
   ADDRESS: 0,
   /** 0 in a free slot. */
   IDENTITY: 4,
-  /** Groups; 0: not isolated in this direction. */
+  /** Groups; 0: no policy applies in this direction. */
   INGRESS: 5,
   EGRESS: 6,
 } as const;
@@ -78,9 +86,33 @@ export const PAIR_WORDS = 4;
 
 export const RANGE_WORDS = 2;
 
-/** Identity in a pair that allows every peer. Identities of peers are larger. */
-export const ANYBODY = 1;
-export const FIRST_IDENTITY = 2;
+/** Identities in a pair that stand for all others: of pods, and of addresses that are no pod's. */
+export const ANY_POD = 1;
+export const ANY_ADDRESS = 2;
+export const FIRST_IDENTITY = 3;
+
+/** Groups are numbered by twos from here. */
+export const FIRST_GROUP = 2;
+/** The group that decides in place of `group` where NetworkPolicies do not apply. */
+export const exemptGroup = (group: number): number => group + 1;
+
+/** What a decision does. */
+export const Effect = {
+  ALLOW: 0,
+  DENY: 1,
+  /** Allowed, because the policy that would deny is only audited. */
+  AUDIT: 2,
+} as const;
+export type Effect = (typeof Effect)[keyof typeof Effect];
+
+/** A decision: the number of the rule that decides (rules.ts; 0: none does), and its effect. */
+export const decision = (rule: number, effect: Effect): number => (rule << 2) | effect;
+export const ruleOf = (decided: number): number => decided >>> 2;
+export const effectOf = (decided: number): number => decided & 3;
+/** No policy decides, so the traffic is allowed. */
+export const UNDECIDED = 0;
+/** Denied although no rule says so: the pod's policies are not known yet. */
+export const UNKNOWN_POD: number = Effect.DENY;
 
 /** Protocol and port in one number; ICMP and other protocols without ports have port 0. */
 export const trafficKey = (protocol: number, port: number): number => (protocol << 16) | port;
@@ -90,27 +122,38 @@ export interface PolicyTable {
   readonly words: Int32Array;
   readonly hash: HashTables;
   readonly halfWords: number;
+  /** Rules there is room for, and the first word of the first. */
+  readonly maxRules: number;
+  readonly rulesAt: number;
 }
 
 export interface PolicyOptions {
   /** Words of one image. Default 2 Mi (8 MB; only touched words cost memory). */
   readonly halfWords?: number;
+  /** Rules that have a name and a counter. Default 32,768 (16 MB; only touched pages cost memory). */
+  readonly maxRules?: number;
 }
 
 const DEFAULT_HALF_WORDS: number = 2 * 1024 * 1024;
+const DEFAULT_RULES = 32768;
+/** Words of a rule (rules.ts). */
+export const RULE_WORDS = 128;
 
-export function policyBytes({ halfWords = DEFAULT_HALF_WORDS }: PolicyOptions = {}): number {
-  return HEADER_BYTES + 2 * halfWords * 4;
+export function policyBytes({ halfWords = DEFAULT_HALF_WORDS, maxRules = DEFAULT_RULES }: PolicyOptions = {}): number {
+  return HEADER_BYTES + (2 * halfWords + maxRules * RULE_WORDS) * 4;
 }
 
 function open(words: Int32Array): PolicyTable {
-  return { words, hash: expandSecret(headerSecret(words)), halfWords: words[H_HALF_WORDS] };
+  const halfWords = words[H_HALF_WORDS];
+  const rulesAt = HEADER_WORDS + 2 * halfWords;
+  return { words, hash: expandSecret(headerSecret(words)), halfWords, maxRules: words[H_RULES], rulesAt };
 }
 
 /** Lay out the table in zeroed memory: no policy. */
 export function createPolicies(buffer: ArrayBuffer, options: PolicyOptions & { secret: Int32Array }): PolicyTable {
   const words = new Int32Array(buffer);
   words[H_HALF_WORDS] = options.halfWords ?? DEFAULT_HALF_WORDS;
+  words[H_RULES] = options.maxRules ?? DEFAULT_RULES;
   writeHeader(words, TableKind.POLICIES, VERSION, options.secret);
   return open(words);
 }
@@ -119,7 +162,8 @@ export function createPolicies(buffer: ArrayBuffer, options: PolicyOptions & { s
 export function attachPolicies(buffer: ArrayBuffer): PolicyTable | undefined {
   const words = new Int32Array(buffer);
   if (!headerMatches(words, TableKind.POLICIES, VERSION)) return undefined;
-  return buffer.byteLength >= policyBytes({ halfWords: words[H_HALF_WORDS] }) ? open(words) : undefined;
+  const options = { halfWords: words[H_HALF_WORDS], maxRules: words[H_RULES] };
+  return buffer.byteLength >= policyBytes(options) ? open(words) : undefined;
 }
 
 /** Sequence number of the image in use; 0 if there is no policy. */

@@ -1,7 +1,10 @@
 /** Writes an image of the policy table. Only the agent does. */
-import type { PairRow, PodRow, PolicyContents } from './contents.ts';
+import type { Decisions, PodRow, PolicyContents } from './contents.ts';
 import { pairHash, podHash } from './lookup.ts';
+import { RuleNumbers } from './rules.ts';
 import {
+  decision,
+  type Effect,
   IMAGE_HEAD_WORDS,
   ImageWord,
   INTERVAL_WORDS,
@@ -23,35 +26,56 @@ function slotsFor(entries: number): number {
   return slots;
 }
 
-/** Words that the contents take. */
-function imageWords({ pods, intervals, pairs }: PolicyContents): number {
-  const ranges = pairs.reduce((sum, pair) => sum + pair.ranges.length, 0);
-  return (
-    IMAGE_HEAD_WORDS +
-    slotsFor(pods.length) * POD_WORDS +
-    intervals.length * INTERVAL_WORDS +
-    slotsFor(pairs.length) * PAIR_WORDS +
-    ranges
-  );
+/** Places within an image. */
+interface Layout {
+  readonly podSlots: number;
+  readonly pairSlots: number;
+  readonly intervalsAt: number;
+  readonly pairsAt: number;
+  readonly rangesAt: number;
+  /** Position of each list of ranges; equal lists are stored once. */
+  readonly ranges: ReadonlyMap<Decisions, number>;
+  readonly size: number;
+}
+
+function layoutOf({ pods, intervals, groups }: PolicyContents): Layout {
+  const ranges = new Map<Decisions, number>();
+  let count = 0;
+  let pairs = 0;
+  for (const { byIdentity } of groups) {
+    pairs += byIdentity.size;
+    for (const decisions of byIdentity.values()) {
+      if (ranges.has(decisions)) continue;
+      ranges.set(decisions, count);
+      count += decisions.firsts.length;
+    }
+  }
+  const podSlots = slotsFor(pods.length);
+  const pairSlots = slotsFor(pairs);
+  const intervalsAt = IMAGE_HEAD_WORDS + podSlots * POD_WORDS;
+  const pairsAt = intervalsAt + intervals.length * INTERVAL_WORDS;
+  const rangesAt = pairsAt + pairSlots * PAIR_WORDS;
+  return { podSlots, pairSlots, intervalsAt, pairsAt, rangesAt, ranges, size: rangesAt + count * RANGE_WORDS };
 }
 
 /**
  * Write the contents into the image that is not in use, and put it in force.
+ * @param numbers of the rules, the same for each call
  * @throws RangeError if they do not fit; the image in use stays
  */
-export function writePolicies(table: PolicyTable, contents: PolicyContents): void {
-  const needed = imageWords(contents);
-  if (needed > table.halfWords) {
-    throw new RangeError(`the node's policy table is too small: ${needed} words needed, it has ${table.halfWords}`);
+export function writePolicies(
+  table: PolicyTable,
+  contents: PolicyContents,
+  numbers: RuleNumbers = new RuleNumbers(table),
+): void {
+  const layout = layoutOf(contents);
+  const { podSlots, pairSlots, intervalsAt, pairsAt, rangesAt, ranges, size } = layout;
+  if (size > table.halfWords) {
+    throw new RangeError(`the node's policy table is too small: ${size} words needed, it has ${table.halfWords}`);
   }
-  const { pods, intervals, pairs, dns } = contents;
+  const { pods, intervals, groups, dns } = contents;
   const { words } = table;
   const image = spareImageAt(table);
-  const podSlots = slotsFor(pods.length);
-  const pairSlots = slotsFor(pairs.length);
-  const intervalsAt = IMAGE_HEAD_WORDS + podSlots * POD_WORDS;
-  const pairsAt = intervalsAt + intervals.length * INTERVAL_WORDS;
-  const rangesAt = pairsAt + pairSlots * PAIR_WORDS;
   words.fill(0, image, image + rangesAt);
   words[image + ImageWord.POD_MASK] = podSlots - 1;
   words[image + ImageWord.PODS] = IMAGE_HEAD_WORDS;
@@ -62,18 +86,23 @@ export function writePolicies(table: PolicyTable, contents: PolicyContents): voi
   words[image + ImageWord.RANGES] = rangesAt;
   words[image + ImageWord.DNS_PORT] = dns?.port ?? 0;
   words[image + ImageWord.DNS_IDENTITY] = dns?.identity ?? 0;
-  words[image + ImageWord.SIZE] = needed;
+  words[image + ImageWord.SIZE] = size;
   for (const pod of pods) writePod(table, image + IMAGE_HEAD_WORDS, podSlots - 1, pod);
   for (const [i, { first, identity }] of intervals.entries()) {
     const at = image + intervalsAt + i * INTERVAL_WORDS;
     words.set(first, at + IntervalWord.FIRST);
     words[at + IntervalWord.IDENTITY] = identity;
   }
-  let range = 0;
-  for (const pair of pairs) {
-    writePair(table, image + pairsAt, pairSlots - 1, pair, range / RANGE_WORDS);
-    words.set(pair.ranges, image + rangesAt + range);
-    range += pair.ranges.length;
+  numbers.begin();
+  for (const [decisions, at] of ranges) writeRanges(words, image + rangesAt + at * RANGE_WORDS, decisions, numbers);
+  for (const { number, byIdentity } of groups) {
+    for (const [identity, decisions] of byIdentity) {
+      const at = image + pairsAt + freePair(table, image + pairsAt, pairSlots - 1, pairHash(table, number, identity));
+      words[at + PairSlot.GROUP] = number;
+      words[at + PairSlot.IDENTITY] = identity;
+      words[at + PairSlot.RANGE] = ranges.get(decisions)!;
+      words[at + PairSlot.COUNT] = decisions.firsts.length;
+    }
   }
   publishImage(table);
 }
@@ -89,13 +118,17 @@ function writePod(table: PolicyTable, slots: number, mask: number, pod: PodRow):
   words[at + PodSlot.EGRESS] = pod.egress;
 }
 
-function writePair(table: PolicyTable, slots: number, mask: number, pair: PairRow, range: number): void {
-  const { words } = table;
-  let i = pairHash(table, pair.group, pair.identity) & mask;
+/** Place of a free slot, relative to the first. */
+function freePair({ words }: PolicyTable, slots: number, mask: number, hash: number): number {
+  let i = hash & mask;
   while (words[slots + i * PAIR_WORDS + PairSlot.GROUP] !== 0) i = (i + 1) & mask;
-  const at = slots + i * PAIR_WORDS;
-  words[at + PairSlot.GROUP] = pair.group;
-  words[at + PairSlot.IDENTITY] = pair.identity;
-  words[at + PairSlot.RANGE] = range;
-  words[at + PairSlot.COUNT] = pair.ranges.length / RANGE_WORDS;
+  return i * PAIR_WORDS;
+}
+
+function writeRanges(words: Int32Array, at: number, { firsts, rules, effects }: Decisions, numbers: RuleNumbers): void {
+  for (let i = 0; i < firsts.length; i++) {
+    const rule = rules[i];
+    words[at + i * RANGE_WORDS] = firsts[i]!;
+    words[at + i * RANGE_WORDS + 1] = decision(rule === undefined ? 0 : numbers.of(rule), effects[i] as Effect);
+  }
 }

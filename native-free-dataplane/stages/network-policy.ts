@@ -1,5 +1,5 @@
 /**
- * NetworkPolicy: may these two exchange this traffic? Judged for the first packet of a connection, after the service's
+ * Network policies: may these two exchange this traffic? Judged for the first packet of a connection, after the service's
  * translation and for its real source, and again for each connection when the policies have changed (pipeline.ts).
  * Replies are not judged: they belong to the connection.
  *
@@ -7,7 +7,9 @@
  * connection enters the cluster is its real source known, before it is masqueraded. A node therefore accepts for its
  * pods what another node's gateway address sends: that node has judged it.
  *
- * See the API's text (networking/v1 NetworkPolicy) and docs/policy.md for what it leaves open.
+ * NetworkPolicies do not apply to a pod's traffic with its own node and with itself; ClusterNetworkPolicies do, unless
+ * the traffic never leaves the pod. See the APIs' texts (networking/v1 NetworkPolicy, policy.networking.k8s.io/v1alpha2
+ * ClusterNetworkPolicy) and docs/policy.md for what they leave open.
  */
 import { Rec, recordAt, Status, tupleAt } from '../conntrack/record.ts';
 import { readTupleSource, tuplePortsAt } from '../conntrack/tuple.ts';
@@ -16,8 +18,23 @@ import { HopKind, hopKind } from '../node/hops.ts';
 import { isOwnAddress } from '../node/host-routes.ts';
 import { isFirstOfRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
-import { findPod, identityOfAddress, isAllowed } from '../policies/lookup.ts';
-import { activeImage, ImageWord, imageAt, PodSlot, trafficKey } from '../policies/table.ts';
+import { decisionFor, findPod, identityOfAddress } from '../policies/lookup.ts';
+import { countRule } from '../policies/rules.ts';
+import {
+  ANY_ADDRESS,
+  ANY_POD,
+  activeImage,
+  Effect,
+  effectOf,
+  exemptGroup,
+  ImageWord,
+  imageAt,
+  PodSlot,
+  ruleOf,
+  trafficKey,
+  UNDECIDED,
+  UNKNOWN_POD,
+} from '../policies/table.ts';
 import { ADDRESS_WORDS, copyAddress, sameAddress } from '../shared/address.ts';
 import { Verdict } from '../verdicts.ts';
 import { hasPorts } from '../wire/ports.ts';
@@ -39,6 +56,9 @@ class PolicyQuestion {
   /** Next hops of the connection's packets and of replies. */
   hop = 0;
   replyHop = 0;
+  /** What the policies of either end decide (table.ts); UNDECIDED if they were not asked. */
+  egress = UNDECIDED;
+  ingress = UNDECIDED;
 }
 const policyQuestion: PolicyQuestion = new PolicyQuestion();
 
@@ -62,7 +82,10 @@ export function checkNetworkPolicy(pkt: Packet, dp: Dataplane, hop: number, repl
   policyQuestion.translated = pkt.dnat;
   policyQuestion.hop = hop;
   policyQuestion.replyHop = replyHop;
-  return judgeConnection(dp);
+  const v = judgeConnection(dp);
+  countRules(dp);
+  pkt.policyRule = denyingRule(v);
+  return v;
 }
 
 /** Judge the packet's flow by the policies in force now: GO_ON, POLICY_EGRESS or POLICY_INGRESS. */
@@ -80,7 +103,23 @@ export function checkFlowPolicy(pkt: Packet, dp: Dataplane, hop: number, replyHo
   policyQuestion.translated = meta & Status.DNAT;
   policyQuestion.hop = hop;
   policyQuestion.replyHop = replyHop;
-  return judgeConnection(dp);
+  const v = judgeConnection(dp);
+  // What is still allowed was counted when the connection began.
+  if (v !== Verdict.GO_ON) countRules(dp);
+  pkt.policyRule = denyingRule(v);
+  return v;
+}
+
+function countRules({ policies }: Dataplane): void {
+  const { egress, ingress } = policyQuestion;
+  if (ruleOf(egress) !== 0) countRule(policies, ruleOf(egress));
+  if (ruleOf(ingress) !== 0) countRule(policies, ruleOf(ingress));
+}
+
+/** Number of the rule that denies the connection in policyQuestion; 0: none does. */
+function denyingRule(v: Verdict): number {
+  if (v === Verdict.POLICY_EGRESS) return ruleOf(policyQuestion.egress);
+  return v === Verdict.POLICY_INGRESS ? ruleOf(policyQuestion.ingress) : 0;
 }
 
 /** Judge the connection in policyQuestion: GO_ON, POLICY_EGRESS or POLICY_INGRESS. */
@@ -96,47 +135,61 @@ function judgeConnection(dp: Dataplane): Verdict {
 }
 
 function judgeBy(dp: Dataplane, image: number): Verdict {
-  const { source, target } = policyQuestion;
-  // A pod cannot be isolated from itself.
-  if (sameAddress(source, target, 0)) return Verdict.GO_ON;
+  const { source, target, translated } = policyQuestion;
+  policyQuestion.egress = UNDECIDED;
+  policyQuestion.ingress = UNDECIDED;
+  const itself = sameAddress(source, target, 0);
+  if (itself && translated === 0) return Verdict.GO_ON;
   const from = findPod(dp.policies, image, source);
   const to = findPod(dp.policies, image, target);
-  if (!maySend(dp, image, from, to)) return Verdict.POLICY_EGRESS;
-  return mayReceive(dp, image, from, to) ? Verdict.GO_ON : Verdict.POLICY_INGRESS;
+  policyQuestion.egress = egressDecision(dp, image, from, to, itself);
+  if (effectOf(policyQuestion.egress) === Effect.DENY) return Verdict.POLICY_EGRESS;
+  policyQuestion.ingress = ingressDecision(dp, image, from, to, itself);
+  return effectOf(policyQuestion.ingress) === Effect.DENY ? Verdict.POLICY_INGRESS : Verdict.GO_ON;
 }
 
-/** @param from and @param to slots of the pods, or -1 */
-function maySend(dp: Dataplane, image: number, from: number, to: number): boolean {
+/** @param from and @param to slots of the pods, or -1; @param itself the pod reaches itself through a Service */
+function egressDecision(dp: Dataplane, image: number, from: number, to: number, itself: boolean): number {
   const { policies, node } = dp;
   const { words } = policies;
-  const { hop, replyHop, protocol, target, targetPort, translated } = policyQuestion;
-  if (hopKind(node, replyHop) !== HopKind.POD) return true;
+  const { hop, replyHop, target, targetPort, translated } = policyQuestion;
+  if (hopKind(node, replyHop) !== HopKind.POD) return UNDECIDED;
   // Until the policies of one of its own pods are known, nothing of it is allowed.
-  if (from < 0) return false;
+  if (from < 0) return UNKNOWN_POD;
   const group = words[from + PodSlot.EGRESS];
-  if (group === 0) return true;
-  if (hopKind(node, hop) === HopKind.LOCAL) {
-    // The node itself may always be reached; but its name server stands for the pods that a cluster has for names.
-    if (translated === 0 || targetPort !== words[image + ImageWord.DNS_PORT]) return true;
-    return isAllowed(policies, image, group, words[image + ImageWord.DNS_IDENTITY], trafficKey(protocol, DOMAIN_PORT));
+  if (group === 0) return UNDECIDED;
+  const local = hopKind(node, hop) === HopKind.LOCAL;
+  // The node's name server stands for the pods that a cluster has for names.
+  if (local && translated !== 0 && targetPort === words[image + ImageWord.DNS_PORT]) {
+    const { protocol } = policyQuestion;
+    const names = words[image + ImageWord.DNS_IDENTITY];
+    return decisionFor(policies, image, group, names, ANY_POD, trafficKey(protocol, DOMAIN_PORT));
   }
-  const peer = to < 0 ? identityOfAddress(policies, image, target) : words[to + PodSlot.IDENTITY];
-  return isAllowed(policies, image, group, peer, trafficKey(protocol, targetPort));
+  return decisionAbout(dp, image, itself || local ? exemptGroup(group) : group, target, to);
 }
 
-function mayReceive(dp: Dataplane, image: number, from: number, to: number): boolean {
+function ingressDecision(dp: Dataplane, image: number, from: number, to: number, itself: boolean): number {
   const { policies, node } = dp;
   const { words } = policies;
-  const { hop, protocol, source, targetPort } = policyQuestion;
+  const { hop, source } = policyQuestion;
   const kind = hopKind(node, hop);
-  if (kind !== HopKind.POD && kind !== HopKind.NODE) return true;
+  if (kind !== HopKind.POD && kind !== HopKind.NODE) return UNDECIDED;
   if (kind === HopKind.POD) {
     // A node reaches its own pods always (kubelet's probes), and other nodes have judged what their gateways send.
-    if (isOwnAddress(node, source) || isFirstOfRoute(node, source)) return true;
-    if (to < 0) return false;
-  } else if (to < 0) return true;
+    if (isOwnAddress(node, source) || isFirstOfRoute(node, source)) return UNDECIDED;
+    if (to < 0) return UNKNOWN_POD;
+  } else if (to < 0) return UNDECIDED;
   const group = words[to + PodSlot.INGRESS];
-  if (group === 0) return true;
-  const peer = from < 0 ? identityOfAddress(policies, image, source) : words[from + PodSlot.IDENTITY];
-  return isAllowed(policies, image, group, peer, trafficKey(protocol, targetPort));
+  if (group === 0) return UNDECIDED;
+  return decisionAbout(dp, image, itself ? exemptGroup(group) : group, source, from);
+}
+
+/** What a group decides about the connection in policyQuestion. @param pod slot of the peer, or -1 */
+function decisionAbout({ policies }: Dataplane, image: number, group: number, peer: Int32Array, pod: number): number {
+  const { protocol, targetPort } = policyQuestion;
+  const key = trafficKey(protocol, targetPort);
+  if (pod >= 0) {
+    return decisionFor(policies, image, group, policies.words[pod + PodSlot.IDENTITY], ANY_POD, key);
+  }
+  return decisionFor(policies, image, group, identityOfAddress(policies, image, peer), ANY_ADDRESS, key);
 }

@@ -19,7 +19,9 @@ const ip = new Map<string, string>();
 const NAMESPACES = ['x', 'y', 'z'];
 const NAMES = ['a', 'b', 'c'];
 const PODS = NAMESPACES.flatMap((namespace) => NAMES.map((name) => `${namespace}/${name}`));
-const SERVE = 'for (const port of [80, 81]) require("net").createServer((s) => s.end("open")).listen(port)';
+/** A client that is reset must not end the server. */
+const SERVE =
+  'for (const port of [80, 81]) require("net").createServer((s) => s.on("error", () => {}).end("open")).listen(port)';
 /** A denied packet is dropped; one that passes is answered within a millisecond or two. */
 const ANSWER_MS = 300;
 
@@ -352,7 +354,21 @@ test('policy explain names the rule that decides, and trace the verdict', async 
     /rule 1 of x\/allow-b would have to match pod x\/c with pod=c \(it has pods pod in \(b\) in x\)/,
   );
   const traced = await dataplane(['trace', 'pod/c', '--to', `${ip.get('x/a')}:80`, '-n', 'x', '-o', 'json']);
-  assert.is((JSON.parse(traced.stdout) as { verdict: string }[])[0]?.verdict, 'policy-ingress', traced.stderr);
+  const [at] = JSON.parse(traced.stdout) as {
+    verdict: string;
+    wouldDiffer: string[];
+    steps: { stage: string; row?: { text: string[] } }[];
+  }[];
+  assert.is(at?.verdict, 'policy-ingress', traced.stderr);
+  const decided = 'x/allow-b, x/deny (no rule allows it)';
+  assert.equal(at?.steps.find(({ stage }) => stage === 'network policy')?.row?.text, [
+    'egress: no policy decides',
+    `ingress: denied by ${decided}`,
+  ]);
+  assert.match(
+    at?.wouldDiffer[0] ?? '',
+    /^a rule of x\/allow-b, x\/deny would have to allow ingress from pod x\/c to pod x\/a/,
+  );
 });
 
 test('kubelet’s probes and the node itself reach isolated pods; the outside does not', async () => {

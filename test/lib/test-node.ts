@@ -272,7 +272,7 @@ export class TestNode {
 }
 
 const SERVICE_SIZES = { slots: 4096, poolWords: 262144, endpoints: 8192, affinitySlots: 1024 };
-const POLICY_SIZES = { halfWords: 16384 };
+const POLICY_SIZES = { halfWords: 16384, maxRules: 128 };
 const NODE_SIZES = { maxHops: 64, routeSlots: 256, hostRouteSlots: 64, declaredSlots: 256 };
 
 /** Carry overlay packets between the nodes until none is left. */

@@ -164,14 +164,14 @@ const tables = {
   routes: new ArrayBuffer(p.nodeTableBytes(node)),
   counters: new ArrayBuffer(p.countersBytes(counters)),
   fragments: new ArrayBuffer(p.fragmentsBytes()),
-  policies: new ArrayBuffer(p.policyBytes({ halfWords: 1024 })),
+  policies: new ArrayBuffer(p.policyBytes({ halfWords: 1024, maxRules: 16 })),
 };
 p.createConntrack(tables.conntrack, conntrack);
 p.createServices(tables.services, { secret });
 const table = p.createNodeTable(tables.routes, node);
 p.createCounters(tables.counters, counters);
 p.createFragments(tables.fragments, { secret });
-p.createPolicies(tables.policies, { halfWords: 1024, secret });
+p.createPolicies(tables.policies, { halfWords: 1024, maxRules: 16, secret });
 p.setConfigAddress(table, p.NodeWord.GATEWAY_IP, p.addressWords('10.244.1.1'));
 table.config[p.NodeWord.GATEWAY_MAC_HIGH] = 0x0a58;
 table.config[p.NodeWord.GATEWAY_MAC_LOW] = 0x0af40101;

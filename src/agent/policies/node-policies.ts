@@ -3,6 +3,7 @@
  * cluster, and keeps the policy table in force. Without policies nothing is watched but their own list.
  */
 import { type NodeTable, nextGeneration } from '../../../native-free-dataplane/node/config.ts';
+import { RuleNumbers } from '../../../native-free-dataplane/policies/rules.ts';
 import { activeImage, type PolicyTable, withdrawImage } from '../../../native-free-dataplane/policies/table.ts';
 import { writePolicies } from '../../../native-free-dataplane/policies/writer.ts';
 import type { ApiClient } from '../../api/client/client.ts';
@@ -10,9 +11,10 @@ import { type Informer, startInformer } from '../../api/client/informer.ts';
 import { matchesSelector } from '../../api/selectors.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { KubeObject, Pod } from '../../api/types/objects.ts';
-import { type AddressedPod, compilePolicies } from '../../compile/policies/compile-policies.ts';
-import { type PolicyRules, parsePolicy } from '../../compile/policies/parse-policy.ts';
+import { type AddressedPod, PolicyCompiler } from '../../compile/policies/compile-policies.ts';
+import { parsePolicy } from '../../compile/policies/parse-policy.ts';
 import { policyAddressOf, policyPod } from '../../compile/policies/policy-objects.ts';
+import type { PolicyRules } from '../../compile/policies/policy-rules.ts';
 import type { Part } from '../parts.ts';
 
 /** Changes within this time are applied together; and an image is not overwritten sooner after it was in use. */
@@ -36,10 +38,13 @@ export class NodePolicies implements Part {
   private readonly parsed = new WeakMap<KubeObject, PolicyRules>();
   /** Pods of this node with a device, by NAMESPACE/NAME: isolated from the moment they have one. */
   private readonly attached = new Map<string, { readonly pod: Pod; readonly ip: string }>();
+  private readonly compiler = new PolicyCompiler();
+  private readonly numbers: RuleNumbers;
   private timer: NodeJS.Timeout | undefined;
 
   constructor(options: NodePoliciesOptions) {
     this.options = options;
+    this.numbers = new RuleNumbers(options.policies);
   }
 
   start(): void {
@@ -137,7 +142,7 @@ export class NodePolicies implements Part {
     }
     if (!this.pods?.synced || !this.namespaces?.synced) return;
     try {
-      writePolicies(policies, this.compile());
+      writePolicies(policies, this.compile(), this.numbers);
       // Established connections are judged again by their next packet.
       nextGeneration(node);
     } catch (error) {
@@ -149,10 +154,11 @@ export class NodePolicies implements Part {
   private compile() {
     const namespaces = new Map<string, Readonly<Record<string, string>>>();
     for (const { metadata } of this.namespaces?.values() ?? []) namespaces.set(metadata.name, metadata.labels ?? {});
-    return compilePolicies({
+    return this.compiler.compile({
       policies: [...(this.policies?.values() ?? [])].map((policy) => this.rulesOf(policy)),
       namespaces,
       pods: this.allPods(),
+      nodes: [],
       dnsPort: this.options.dnsPort,
     });
   }

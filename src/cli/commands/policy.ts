@@ -51,10 +51,16 @@ async function run(args: Args): Promise<void> {
 }
 
 async function policyObjects(client: ApiClient) {
-  const [policies, namespaces] = await Promise.all([client.list('NetworkPolicy'), client.list('Namespace')]);
+  const { policyNode } = await import('../../compile/policies/policy-objects.ts');
+  const [policies, namespaces, nodes] = await Promise.all([
+    client.list('NetworkPolicy'),
+    client.list('Namespace'),
+    client.list('Node'),
+  ]);
   return {
     policies: policies.items as unknown as NetworkPolicy[],
     namespaces: new Map(namespaces.items.map(({ metadata }) => [metadata.name, metadata.labels ?? {}])),
+    nodes: nodes.items.map(policyNode),
   };
 }
 

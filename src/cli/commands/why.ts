@@ -40,7 +40,7 @@ interface Target {
   readonly port: string | undefined;
 }
 
-interface Objects extends NamedObjects, PolicyObjects {
+interface Objects extends NamedObjects, Omit<PolicyObjects, 'nodes'> {
   readonly slices: readonly EndpointSlice[];
 }
 
@@ -261,7 +261,7 @@ class Diagnosis {
   }
 
   private async policies(from: Place, pods: readonly Pod[], port: number): Promise<Check[]> {
-    const [{ explainPolicies }, { policyAddressOf, policyPod }] = await Promise.all([
+    const [{ explainPolicies }, { policyAddressOf, policyNode, policyPod }] = await Promise.all([
       import('../../observe/policy/explain.ts'),
       import('../../compile/policies/policy-objects.ts'),
     ]);
@@ -278,7 +278,7 @@ class Diagnosis {
       if (to === undefined) return [];
       const { verdict, directions, wouldDiffer } = explainPolicies(
         { from: sender ?? outside, to, protocol: 6, port },
-        this.objects,
+        { ...this.objects, nodes: this.objects.nodes.map(policyNode) },
       );
       if (verdict === 'allowed') return [pass('policies', `to ${to.text} they allow TCP ${port}`)];
       const denied = directions.find(({ allowed }) => !allowed)!;

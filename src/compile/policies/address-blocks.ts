@@ -1,73 +1,102 @@
-/** The ipBlocks of all policies, and the addresses cut into intervals that no block divides. */
-import { ipWords, parseIp, type Range } from '../../net/address.ts';
-import type { PolicyPeer } from './parse-policy.ts';
+/** The blocks of addresses that policies name, and all addresses cut into intervals that no block divides. */
+import { ipWords, type Range } from '../../net/address.ts';
+import type { Identity } from './identities.ts';
+import type { PolicyPeer } from './policy-rules.ts';
 
-type Block = Extract<PolicyPeer, { kind: 'block' }>;
+export type Block = Extract<PolicyPeer, { kind: 'block' }>;
 
 export interface Interval {
-  /** Four words. */
+  readonly start: bigint;
+  /** `start` in four words. */
   readonly first: Int32Array;
   /** Numbers of the blocks that contain it. */
   readonly blocks: readonly number[];
+  /** Set by the compiler when it first needs one. */
+  identity: Identity | undefined;
 }
 
 const IPV4_MAPPED = 0xffff_0000_0000n;
-const mapped = ({ family, first, last }: Range) =>
-  family === 4 ? { first: first | IPV4_MAPPED, last: last | IPV4_MAPPED } : { first, last };
+const END = 1n << 128n;
 
-export interface AddressBlocks {
-  /** Number of a block. */
-  numberOf(block: Block): number;
-  /** Sorted; the first begins at address zero. */
-  readonly intervals: readonly Interval[];
-  /** Numbers of the blocks that contain the address. */
-  containing(ip: string): readonly number[];
-}
-
-export function addressBlocks(all: readonly Block[]): AddressBlocks {
-  const numbers = new Map<string, number>();
-  const known: Bounds[] = [];
-  for (const block of all) {
-    const bounds = boundsOf(block);
-    const key = keyOf(bounds);
-    if (numbers.has(key)) continue;
-    numbers.set(key, known.length);
-    known.push(bounds);
-  }
-  const ends = known.flatMap(({ range, except }) =>
-    [range, ...except].flatMap(({ first, last }) => [first, last + 1n]),
-  );
-  const starts = [...new Set([0n, ...ends])].filter((start) => start < 1n << 128n).sort((a, b) => (a < b ? -1 : 1));
-  const inside = starts.map((start) => known.flatMap((bounds, number) => (isInside(bounds, start) ? [number] : [])));
-  return {
-    numberOf: (block) => numbers.get(keyOf(boundsOf(block)))!,
-    intervals: starts.map((first, i) => ({ first: ipWords({ family: 6, value: first }), blocks: inside[i]! })),
-    containing: (ip) => {
-      const address = parseIp(ip);
-      if (address === undefined) return [];
-      const value = address.family === 4 ? address.value | IPV4_MAPPED : address.value;
-      let [low, high] = [0, starts.length - 1];
-      while (low < high) {
-        const middle = (low + high + 1) >>> 1;
-        if (starts[middle]! > value) high = middle - 1;
-        else low = middle;
-      }
-      return inside[low]!;
-    },
-  };
-}
+/** An address of either family as 128 bits. */
+export const mappedValue = ({ family, value }: { family: 4 | 6; value: bigint }): bigint =>
+  family === 4 ? value | IPV4_MAPPED : value;
 
 interface Bounds {
-  readonly range: { readonly first: bigint; readonly last: bigint };
-  readonly except: readonly { readonly first: bigint; readonly last: bigint }[];
+  readonly first: bigint;
+  readonly last: bigint;
 }
 
-const boundsOf = ({ block, except }: Block): Bounds => ({ range: mapped(block), except: except.map(mapped) });
+const boundsOf = ({ family, first, last }: Range): Bounds => ({
+  first: mappedValue({ family, value: first }),
+  last: mappedValue({ family, value: last }),
+});
 
-const keyOf = ({ range, except }: Bounds): string =>
-  [range, ...except].map(({ first, last }) => `${first}-${last}`).join(' ');
+/** Blocks are only added: a block that no policy names any more costs an interval or two. */
+export class AddressBlocks {
+  /** Sorted; the first begins at address zero. */
+  readonly intervals: Interval[] = [newInterval(0n, [])];
+  private readonly numbers = new Map<string, number>();
 
-function isInside({ range, except }: Bounds, address: bigint): boolean {
-  const within = ({ first, last }: Bounds['range']) => address >= first && address <= last;
-  return within(range) && !except.some(within);
+  /**
+   * The block's number.
+   * @param onNew called for a block that was not known, with a test of addresses
+   */
+  numberOf({ block, except }: Block, onNew: (contains: (value: bigint) => boolean) => void): number {
+    const range = boundsOf(block);
+    const holes = except.map(boundsOf);
+    const key = [range, ...holes].map(({ first, last }) => `${first}-${last}`).join(' ');
+    const known = this.numbers.get(key);
+    if (known !== undefined) return known;
+    const number = this.numbers.size;
+    this.numbers.set(key, number);
+    const contains = (value: bigint) => isWithin(range, value) && !holes.some((hole) => isWithin(hole, value));
+    this.add(range, holes, contains, number);
+    onNew(contains);
+    return number;
+  }
+
+  /** Numbers of the blocks that contain the address. */
+  containing(value: bigint): readonly number[] {
+    return this.intervals[this.indexOf(value)]!.blocks;
+  }
+
+  private add(range: Bounds, holes: readonly Bounds[], contains: (value: bigint) => boolean, number: number): void {
+    const { intervals } = this;
+    for (const { first, last } of [range, ...holes]) {
+      this.cut(first);
+      this.cut(last + 1n);
+    }
+    for (let i = this.indexOf(range.first); i < intervals.length && intervals[i]!.start <= range.last; i++) {
+      const { start, blocks } = intervals[i]!;
+      if (contains(start)) intervals[i] = newInterval(start, [...blocks, number]);
+    }
+  }
+
+  private cut(start: bigint): void {
+    if (start >= END) return;
+    const i = this.indexOf(start);
+    const { start: before, blocks } = this.intervals[i]!;
+    if (before !== start) this.intervals.splice(i + 1, 0, newInterval(start, blocks));
+  }
+
+  /** Position of the interval that contains the address. */
+  private indexOf(value: bigint): number {
+    let [low, high] = [0, this.intervals.length - 1];
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if (this.intervals[middle]!.start > value) high = middle - 1;
+      else low = middle;
+    }
+    return low;
+  }
 }
+
+const isWithin = ({ first, last }: Bounds, value: bigint): boolean => value >= first && value <= last;
+
+const newInterval = (start: bigint, blocks: readonly number[]): Interval => ({
+  start,
+  first: ipWords({ family: 6, value: start }),
+  blocks,
+  identity: undefined,
+});

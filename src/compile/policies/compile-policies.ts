@@ -1,30 +1,39 @@
 /**
- * NetworkPolicies, namespaces and pods → the contents of the policy table (native-free-dataplane/policies/table.ts): a
- * pure function.
+ * Policies, namespaces, nodes and pods → the contents of the policy table (native-free-dataplane/policies/table.ts). The
+ * result depends on the input alone. What it is made of is kept from call to call, so that a change costs what it
+ * affects; it is made anew when names of namespaces or nodes change, and when half of it is not in use any more.
  */
-import type { PairRow, PodRow, PolicyContents } from '../../../native-free-dataplane/policies/contents.ts';
-import {
-  ANYBODY,
-  FIRST_IDENTITY,
-  LAST_TRAFFIC_KEY,
-  trafficKey,
-} from '../../../native-free-dataplane/policies/table.ts';
+import type { PodRow, PolicyContents } from '../../../native-free-dataplane/policies/contents.ts';
+import { FIRST_GROUP } from '../../../native-free-dataplane/policies/table.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
-import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
-import type { Labels } from '../../api/selectors.ts';
-import { type AddressBlocks, addressBlocks } from './address-blocks.ts';
-import type { PolicyPort, PolicyRule, PolicyRules } from './parse-policy.ts';
-import { type NamedPort, type PodClass, type PodClasses, type PolicyPod, podClasses } from './pod-classes.ts';
+import { type Labels, matchesSelector } from '../../api/selectors.ts';
+import type { LabelSelector } from '../../api/types/objects.ts';
+import { ipWords, parseIp, rangeOf } from '../../net/address.ts';
+import { AddressBlocks, type Block, mappedValue } from './address-blocks.ts';
+import { decidingRule, isolationBy } from './deciding-rules.ts';
+import { Group, isEmpty } from './groups.ts';
+import { Identities, type Identity } from './identities.ts';
+import { append } from './multimap.ts';
+import { PeerSets } from './peer-sets.ts';
+import { type PodClass, PodClasses, type PolicyPod } from './pod-classes.ts';
+import { type Direction, inOrder, namesPorts, type PolicyRules } from './policy-rules.ts';
 
 export interface AddressedPod extends PolicyPod {
   readonly ip: string;
+}
+
+export interface PolicyNode {
+  readonly labels: Labels;
+  readonly addresses: readonly string[];
 }
 
 export interface PolicyInput {
   readonly policies: readonly PolicyRules[];
   /** Labels of namespaces, by name. */
   readonly namespaces: ReadonlyMap<string, Labels>;
+  /** Objects of the same pod, unchanged, should be the same. */
   readonly pods: readonly AddressedPod[];
+  readonly nodes: readonly PolicyNode[];
   /** Port of the node's own name server; undefined where pods of the cluster answer. */
   readonly dnsPort: number | undefined;
 }
@@ -39,192 +48,188 @@ const NAME_SERVER: PolicyPod = {
   ],
 };
 
-export function compilePolicies({ policies, namespaces, pods, dnsPort }: PolicyInput): PolicyContents {
-  const classes = podClasses(namespaces);
-  const classOf = new Map(pods.map((pod) => [pod, classes.of(pod)]));
-  const nameServer = dnsPort === undefined ? undefined : classes.of(NAME_SERVER);
-  const blocks = addressBlocks(policies.flatMap(peersOf).filter((peer) => peer.kind === 'block'));
-  const identities = newIdentities();
-  const intervals = blocks.intervals.map((interval) => ({
-    first: interval.first,
-    identity: identities.of(undefined, interval.blocks),
-  }));
-  const peers = pods.map((pod) => identities.of(classOf.get(pod), blocks.containing(pod.ip)));
-  const dns = nameServer && dnsPort ? { port: dnsPort, identity: identities.of(nameServer, []) } : undefined;
+export const compilePolicies = (input: PolicyInput): PolicyContents => new PolicyCompiler().compile(input);
 
-  const groups = groupsOf(policies, classes);
-  const rows = pods.map((pod, i): PodRow => {
-    const podClass = classOf.get(pod)!;
-    return {
-      address: addressWords(pod.ip),
-      identity: peers[i]!,
-      ingress: groups.of(podClass, 'ingress'),
-      egress: groups.of(podClass, 'egress'),
+export class PolicyCompiler {
+  private kept: Kept | undefined;
+  private names = '';
+
+  compile(input: PolicyInput): PolicyContents {
+    const names = JSON.stringify([[...input.namespaces], input.nodes]);
+    if (this.kept === undefined || this.names !== names || this.kept.isWorn) this.kept = new Kept(input);
+    this.names = names;
+    return this.kept.compile(input);
+  }
+}
+
+interface KeptPod {
+  readonly address: Int32Array;
+  readonly value: bigint;
+  readonly podClass: PodClass;
+  /** Undefined when a block that contains the address was added. */
+  identity: Identity | undefined;
+}
+
+/** Policies and pods may be replaced so many times before everything is made anew. */
+const SPARE = 1000;
+
+class Kept {
+  private readonly classes = new PodClasses();
+  private readonly identities = new Identities();
+  private readonly blocks = new AddressBlocks();
+  private readonly peerSets: PeerSets;
+  private readonly nameServer: PodClass;
+  private readonly pods = new Map<AddressedPod, KeptPod>();
+  private readonly selected = new Map<PolicyRules, { classes: PodClass[]; upTo: number }>();
+  private readonly policyNumbers = new Map<PolicyRules, number>();
+  private readonly groups = new Map<string, Group>();
+  private inUse = { pods: 0, policies: 0, groups: 0 };
+
+  constructor({ namespaces, nodes }: PolicyInput) {
+    const blockNumber = (block: Block) => this.blockNumber(block);
+    const nodeBlocks = (selector: LabelSelector) =>
+      nodes
+        .filter(({ labels }) => matchesSelector(selector, labels))
+        .flatMap(({ addresses }) => addresses.flatMap((text) => parseIp(text) ?? []))
+        .map((ip) =>
+          blockNumber({ kind: 'block', block: { ...rangeOf(ip), prefix: ip.family === 4 ? 32 : 128 }, except: [] }),
+        );
+    this.peerSets = new PeerSets({ namespaces, identities: this.identities, blockNumber, nodeBlocks });
+    this.nameServer = this.classes.of(NAME_SERVER);
+  }
+
+  /** Is more kept than twice what is in use? */
+  get isWorn(): boolean {
+    const { pods, policies, groups } = this.inUse;
+    const worn = (kept: number, used: number) => kept > 2 * used + SPARE;
+    return worn(this.pods.size, pods) || worn(this.selected.size, policies) || worn(this.groups.size, groups);
+  }
+
+  compile({ policies: given, pods, dnsPort }: PolicyInput): PolicyContents {
+    const policies = [...given].sort(inOrder);
+    // First the blocks, which say what identities there are.
+    for (const policy of policies) this.enterPeers(policy);
+    const kept = pods.map((pod) => this.keptPod(pod));
+    const identities = kept.map((pod) => this.identityOf(pod));
+    const intervals = this.blocks.intervals.map((interval) => {
+      interval.identity ??= this.identities.of(undefined, interval.blocks);
+      return { first: interval.first, identity: interval.identity.number };
+    });
+    const dns = dnsPort ? { port: dnsPort, identity: this.identities.of(this.nameServer, []).number } : undefined;
+    this.peerSets.extend();
+
+    const groupOf = this.groupsOf(policies);
+    const used = new Set<Group>();
+    const numberOf = (podClass: PodClass, direction: Direction): number => {
+      const group = groupOf(podClass, direction);
+      if (group !== undefined) used.add(group);
+      return group?.number ?? 0;
     };
-  });
-  const pairs = groups.all.flatMap((group) => pairsOf(group, { classes, blocks, identities }));
-  return { pods: rows, intervals, pairs, dns };
-}
+    const rows = kept.map(({ address, podClass }, i): PodRow => {
+      const identity = identities[i]!.number;
+      return { address, identity, ingress: numberOf(podClass, 'ingress'), egress: numberOf(podClass, 'egress') };
+    });
+    for (const group of used) group.extend(this.identities);
+    this.inUse = { pods: pods.length, policies: policies.length, groups: used.size };
+    const groups = [...used].flatMap(({ tables }) => tables).filter((table) => !isEmpty(table));
+    return { pods: rows, intervals, groups, dns };
+  }
 
-const peersOf = ({ ingress = [], egress = [] }: PolicyRules) =>
-  [...ingress, ...egress].flatMap(({ peers }) => peers ?? []);
-
-/** Numbers for what no policy tells apart: a class of pods, and the ipBlocks around the address. */
-interface Identities {
-  of(podClass: PodClass | undefined, blocks: readonly number[]): number;
-  readonly ofClass: ReadonlyMap<number, readonly number[]>;
-  readonly ofBlock: ReadonlyMap<number, readonly number[]>;
-  /** The class of each identity; none for addresses that are no pod's. */
-  readonly classes: ReadonlyMap<number, PodClass>;
-}
-
-function newIdentities(): Identities {
-  const byKey = new Map<string, number>();
-  const ofClass = new Map<number, number[]>();
-  const ofBlock = new Map<number, number[]>();
-  const classes = new Map<number, PodClass>();
-  const of: Identities['of'] = (podClass, blocks) => {
-    const key = `${podClass?.number ?? ''}|${blocks.join()}`;
-    const known = byKey.get(key);
-    if (known !== undefined) return known;
-    const identity = FIRST_IDENTITY + byKey.size;
-    byKey.set(key, identity);
-    for (const block of blocks) append(ofBlock, block, identity);
-    if (podClass !== undefined) {
-      append(ofClass, podClass.number, identity);
-      classes.set(identity, podClass);
-    }
-    return identity;
-  };
-  return { of, ofClass, ofBlock, classes };
-}
-
-type Direction = 'ingress' | 'egress';
-
-/** Pods that the same policies isolate in a direction. */
-interface Group {
-  readonly number: number;
-  readonly direction: Direction;
-  readonly policies: readonly PolicyRules[];
-  /** Ports that rules of ingress name; empty if none of them does. */
-  readonly ports: readonly NamedPort[];
-}
-
-interface Groups {
-  readonly all: readonly Group[];
-  /** Number of the class's group; 0 if no policy isolates it. */
-  of(podClass: PodClass, direction: Direction): number;
-}
-
-function groupsOf(policies: readonly PolicyRules[], classes: PodClasses): Groups {
-  const all: Group[] = [];
-  const byKey = new Map<string, number>();
-  const byClass = new Map<string, number>();
-  const selecting = new Map<string, PolicyRules[]>();
-  for (const policy of policies) {
-    for (const number of classes.select(policy.namespace, undefined, policy.podSelector)) {
-      if (policy.ingress) append(selecting, `ingress ${number}`, policy);
-      if (policy.egress) append(selecting, `egress ${number}`, policy);
+  private enterPeers(policy: PolicyRules): void {
+    for (const rules of [policy.ingress, policy.egress]) {
+      for (const { peers } of rules ?? []) if (peers !== undefined) this.peerSets.of(policy, peers);
     }
   }
-  const enter = (isolating: readonly PolicyRules[], { ports }: PodClass, direction: Direction): number => {
-    if (isolating.length === 0) return 0;
-    const named = direction === 'ingress' && isolating.some(({ ingress }) => ingress?.some(namesPorts)) ? ports : [];
-    const key = JSON.stringify([direction, isolating.map(({ name }) => name), named]);
-    const known = byKey.get(key);
-    if (known !== undefined) return known;
-    const number = all.length + 1;
-    all.push({ number, direction, policies: isolating, ports: named });
-    byKey.set(key, number);
-    return number;
-  };
-  const of: Groups['of'] = (podClass, direction) => {
-    const place = `${direction} ${podClass.number}`;
-    let group = byClass.get(place);
+
+  private blockNumber(block: Block): number {
+    return this.blocks.numberOf(block, (contains) => {
+      for (const pod of this.pods.values()) if (contains(pod.value)) pod.identity = undefined;
+    });
+  }
+
+  private keptPod(pod: AddressedPod): KeptPod {
+    let kept = this.pods.get(pod);
+    if (kept === undefined) {
+      const ip = parseIp(pod.ip)!;
+      kept = { address: ipWords(ip), value: mappedValue(ip), podClass: this.classes.of(pod), identity: undefined };
+      this.pods.set(pod, kept);
+    }
+    return kept;
+  }
+
+  private identityOf(pod: KeptPod): Identity {
+    pod.identity ??= this.identities.of(pod.podClass, this.blocks.containing(pod.value));
+    return pod.identity;
+  }
+
+  /** @returns the group of a class; undefined if no policy selects it */
+  private groupsOf(policies: readonly PolicyRules[]) {
+    const selecting = { ingress: new Map<number, PolicyRules[]>(), egress: new Map<number, PolicyRules[]>() };
+    for (const policy of policies) {
+      for (const { number } of this.classesOf(policy)) {
+        if (policy.ingress) append(selecting.ingress, number, policy);
+        if (policy.egress) append(selecting.egress, number, policy);
+      }
+    }
+    const byClass = { ingress: new Map<number, Group | undefined>(), egress: new Map<number, Group | undefined>() };
+    return (podClass: PodClass, direction: Direction): Group | undefined => {
+      const found = byClass[direction];
+      if (!found.has(podClass.number)) {
+        found.set(podClass.number, this.groupBy(selecting[direction].get(podClass.number) ?? [], podClass, direction));
+      }
+      return found.get(podClass.number);
+    };
+  }
+
+  private groupBy(policies: readonly PolicyRules[], podClass: PodClass, direction: Direction): Group | undefined {
+    if (policies.length === 0) return undefined;
+    const names = direction === 'ingress' && policies.some(({ ingress }) => ingress?.some(namesPorts));
+    const key = `${direction} ${names ? podClass.portsKey : ''} ${policies.map((one) => this.numberOf(one)).join()}`;
+    let group = this.groups.get(key);
     if (group === undefined) {
-      group = enter(selecting.get(place) ?? [], podClass, direction);
-      byClass.set(place, group);
+      const rules = policies.flatMap((policy) =>
+        policy[direction]!.map((rule, i) => ({
+          tier: policy.tier,
+          action: rule.action,
+          ports: rule.ports,
+          rule: decidingRule(policy, direction, i),
+          peers: rule.peers === undefined ? undefined : this.peerSets.of(policy, rule.peers),
+          namesPorts: namesPorts(rule),
+        })),
+      );
+      const isolating = policies.filter(({ tier }) => tier === 'namespaced');
+      const isolation = isolating.length === 0 ? undefined : isolationBy(isolating, direction);
+      const ports = names ? podClass.ports : [];
+      group = new Group(FIRST_GROUP + 2 * this.groups.size, { direction, rules, isolation, ports }, this.identities);
+      this.groups.set(key, group);
     }
     return group;
-  };
-  return { all, of };
-}
+  }
 
-const namesPorts = ({ ports }: PolicyRule): boolean => ports?.some((port) => 'name' in port) ?? false;
-
-interface Peers {
-  readonly classes: PodClasses;
-  readonly blocks: AddressBlocks;
-  readonly identities: Identities;
-}
-
-/** First and last trafficKey. */
-type KeyRange = readonly [first: number, last: number];
-
-function pairsOf({ number, direction, policies, ports }: Group, peers: Peers): PairRow[] {
-  const allowed = new Map<number, KeyRange[]>();
-  const allow = (identity: number, ranges: readonly KeyRange[]) => {
-    for (const range of ranges) append(allowed, identity, range);
-  };
-  for (const policy of policies) {
-    for (const rule of policy[direction] ?? []) {
-      const who = rule.peers === undefined ? undefined : identitiesOf(policy, rule, peers);
-      if (direction === 'ingress' || !namesPorts(rule)) {
-        const ranges = rangesOf(rule.ports, ports);
-        for (const identity of who ?? [ANYBODY]) allow(identity, ranges);
-        continue;
-      }
-      // A port by name is the receiver's, so it differs from peer to peer; addresses that are no pod's have none.
-      if (who === undefined) allow(ANYBODY, rangesOf(rule.ports, []));
-      for (const identity of who ?? peers.identities.classes.keys()) {
-        allow(identity, rangesOf(rule.ports, peers.identities.classes.get(identity)?.ports ?? []));
-      }
+  private numberOf(policy: PolicyRules): number {
+    let number = this.policyNumbers.get(policy);
+    if (number === undefined) {
+      number = this.policyNumbers.size;
+      this.policyNumbers.set(policy, number);
     }
+    return number;
   }
-  return [...allowed].map(([identity, ranges]) => ({ group: number, identity, ranges: merge(ranges) }));
-}
 
-function identitiesOf(
-  { namespace }: PolicyRules,
-  { peers = [] }: PolicyRule,
-  { classes, blocks, identities }: Peers,
-): ReadonlySet<number> {
-  const found = new Set<number>();
-  const add = (list: readonly number[] = []) => {
-    for (const identity of list) found.add(identity);
-  };
-  for (const peer of peers) {
-    if (peer.kind === 'block') add(identities.ofBlock.get(blocks.numberOf(peer)));
-    else
-      for (const number of classes.select(namespace, peer.namespaces, peer.pods)) add(identities.ofClass.get(number));
+  /** The classes of the pods that the policy applies to. */
+  private classesOf(policy: PolicyRules): readonly PodClass[] {
+    let found = this.selected.get(policy);
+    if (found === undefined) {
+      found = { classes: [], upTo: 0 };
+      this.selected.set(policy, found);
+    }
+    const { namespace, namespaces, podSelector } = policy;
+    const names = namespaces === undefined ? undefined : this.peerSets.namespacesWith(namespaces);
+    const { all } = this.classes;
+    for (; found.upTo < all.length; found.upTo++) {
+      const podClass = all[found.upTo]!;
+      const there = names === undefined ? podClass.namespace === namespace : names.has(podClass.namespace);
+      if (there && matchesSelector(podSelector, podClass.labels)) found.classes.push(podClass);
+    }
+    return found.classes;
   }
-  return found;
-}
-
-/** @param named the ports of the receiving pod */
-function rangesOf(ports: readonly PolicyPort[] | undefined, named: readonly NamedPort[]): KeyRange[] {
-  if (ports === undefined) return [[0, LAST_TRAFFIC_KEY]];
-  return ports.flatMap((port): KeyRange[] => {
-    if (!('name' in port)) return [[trafficKey(port.protocol, port.first), trafficKey(port.protocol, port.last)]];
-    return named
-      .filter(({ name, protocol }) => name === port.name && protocol === port.protocol)
-      .map((found): KeyRange => [trafficKey(found.protocol, found.port), trafficKey(found.protocol, found.port)]);
-  });
-}
-
-/** Sorted and disjoint, flat. */
-function merge(ranges: readonly KeyRange[]): number[] {
-  const merged: number[] = [];
-  for (const [first, last] of [...ranges].sort(([a], [b]) => a - b)) {
-    const end = merged.length - 1;
-    if (end > 0 && first <= merged[end]! + 1) merged[end] = Math.max(merged[end]!, last);
-    else merged.push(first, last);
-  }
-  return merged;
-}
-
-function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [value]);
-  else list.push(value);
 }

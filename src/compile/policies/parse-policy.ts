@@ -1,41 +1,8 @@
 /** A NetworkPolicy with its defaults applied, as rules that can be matched (networking/v1 types.go). */
 import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '../../api/types/network-policy.ts';
-import type { LabelSelector } from '../../api/types/objects.ts';
-import { type Cidr, parseCidr } from '../../net/address.ts';
-
-export interface PolicyRules {
-  /** NAMESPACE/NAME. */
-  readonly name: string;
-  readonly namespace: string;
-  readonly podSelector: LabelSelector;
-  /** Undefined: pods are not isolated in this direction. An empty list isolates them and allows nothing. */
-  readonly ingress: readonly PolicyRule[] | undefined;
-  readonly egress: readonly PolicyRule[] | undefined;
-}
-
-export interface PolicyRule {
-  /** Undefined: everybody. */
-  readonly peers: readonly PolicyPeer[] | undefined;
-  /** Undefined: all traffic, whatever the protocol. */
-  readonly ports: readonly PolicyPort[] | undefined;
-}
-
-export type PolicyPeer =
-  | { readonly kind: 'block'; readonly block: Cidr; readonly except: readonly Cidr[] }
-  | {
-      readonly kind: 'pods';
-      /** Namespaces by their labels; undefined: the policy's own. */
-      readonly namespaces: LabelSelector | undefined;
-      readonly pods: LabelSelector;
-    };
-
-/** A range of ports of a protocol; or, by name, whatever port the receiving pod declares under it. */
-export type PolicyPort =
-  | { readonly protocol: number; readonly first: number; readonly last: number }
-  | { readonly protocol: number; readonly name: string };
-
-const LAST_PORT = 65535;
+import { parseCidr } from '../../net/address.ts';
+import { LAST_PORT, type PolicyPeer, type PolicyPort, type PolicyRule, type PolicyRules } from './policy-rules.ts';
 
 export function parsePolicy({ metadata, spec = {} }: NetworkPolicy): PolicyRules {
   const { namespace = 'default', name } = metadata;
@@ -43,7 +10,10 @@ export function parsePolicy({ metadata, spec = {} }: NetworkPolicy): PolicyRules
   const types = spec.policyTypes?.length ? spec.policyTypes : spec.egress?.length ? ['Ingress', 'Egress'] : ['Ingress'];
   return {
     name: `${namespace}/${name}`,
+    tier: 'namespaced',
+    priority: 0,
     namespace,
+    namespaces: undefined,
     podSelector: spec.podSelector ?? {},
     ingress: types.includes('Ingress')
       ? (spec.ingress ?? []).map(({ from, ports }) => parseRule(from, ports))
@@ -55,6 +25,8 @@ export function parsePolicy({ metadata, spec = {} }: NetworkPolicy): PolicyRules
 /** A list of peers or ports that is empty matches all, as one that is absent. */
 function parseRule(peers: readonly NetworkPolicyPeer[] = [], ports: readonly NetworkPolicyPort[] = []): PolicyRule {
   return {
+    action: 'accept',
+    name: '',
     peers: peers.length === 0 ? undefined : peers.flatMap(parsePeer),
     ports: ports.length === 0 ? undefined : ports.flatMap(parsePort),
   };

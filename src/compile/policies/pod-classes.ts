@@ -1,6 +1,6 @@
 /** Pods by what policies see of them: namespace, labels and named ports. Pods of one class are alike to every policy. */
-import { type Labels, matchesSelector } from '../../api/selectors.ts';
-import type { LabelSelector } from '../../api/types/objects.ts';
+import type { Labels } from '../../api/selectors.ts';
+import { append } from './multimap.ts';
 
 export interface PolicyPod {
   readonly namespace: string;
@@ -16,51 +16,33 @@ export interface NamedPort {
 
 export interface PodClass extends PolicyPod {
   readonly number: number;
+  /** Equal for classes with the same named ports. */
+  readonly portsKey: string;
 }
 
-/** The classes that were met, and which of them selectors match. */
-export interface PodClasses {
-  /** The class of a pod. All have to be entered before the first question. */
-  of(pod: PolicyPod): PodClass;
-  /** Numbers of the classes in these namespaces with these labels. @param own the policy's namespace */
-  select(own: string, namespaces: LabelSelector | undefined, pods: LabelSelector): ReadonlySet<number>;
-}
+/** The classes that were met. They are only added. */
+export class PodClasses {
+  /** In the order of their numbers. */
+  readonly all: PodClass[] = [];
+  private readonly byKey = new Map<string, PodClass>();
+  private readonly byNamespace = new Map<string, PodClass[]>();
 
-/** @param labelsOf labels of namespaces, by name */
-export function podClasses(labelsOf: ReadonlyMap<string, Labels>): PodClasses {
-  const all: PodClass[] = [];
-  const byKey = new Map<string, PodClass>();
-  const selected = new Map<string, ReadonlySet<number>>();
+  of(pod: PolicyPod): PodClass {
+    const portsKey = pod.ports.map(({ name, protocol, port }) => `${name}/${protocol}/${port}`).join();
+    const labels = Object.entries(pod.labels).sort(([a], [b]) => (a < b ? -1 : 1));
+    const key = JSON.stringify([pod.namespace, labels, portsKey]);
+    let found = this.byKey.get(key);
+    if (found === undefined) {
+      const { namespace, ports } = pod;
+      found = { namespace, labels: pod.labels, ports, number: this.all.length, portsKey };
+      this.byKey.set(key, found);
+      this.all.push(found);
+      append(this.byNamespace, namespace, found);
+    }
+    return found;
+  }
 
-  const select: PodClasses['select'] = (own, namespaces, pods) => {
-    const key = JSON.stringify([namespaces ?? own, pods]);
-    const known = selected.get(key);
-    if (known !== undefined) return known;
-    const names =
-      namespaces === undefined
-        ? new Set([own])
-        : new Set([...labelsOf].filter(([, labels]) => matchesSelector(namespaces, labels)).map(([name]) => name));
-    const matching = all.filter(({ namespace, labels }) => names.has(namespace) && matchesSelector(pods, labels));
-    const numbers = new Set(matching.map(({ number }) => number));
-    selected.set(key, numbers);
-    return numbers;
-  };
-  return {
-    of: (pod) => {
-      const key = classKey(pod);
-      let found = byKey.get(key);
-      if (found === undefined) {
-        found = { ...pod, number: all.length };
-        all.push(found);
-        byKey.set(key, found);
-      }
-      return found;
-    },
-    select,
-  };
-}
-
-function classKey({ namespace, labels, ports }: PolicyPod): string {
-  const sorted = Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify([namespace, sorted, ports.map(({ name, protocol, port }) => [name, protocol, port])]);
+  inNamespace(namespace: string): readonly PodClass[] {
+    return this.byNamespace.get(namespace) ?? [];
+  }
 }

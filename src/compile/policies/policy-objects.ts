@@ -1,8 +1,8 @@
 /** Objects of the API as the compiler of policies takes them. */
 import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
-import { type Pod, WellKnown } from '../../api/types/objects.ts';
+import { type NodeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
 import { parseIp } from '../../net/address.ts';
-import type { AddressedPod } from './compile-policies.ts';
+import type { AddressedPod, PolicyNode } from './compile-policies.ts';
 
 /** A pod's object never changes: another version is another object. */
 const known = new WeakMap<Pod, AddressedPod>();
@@ -36,3 +36,9 @@ export function policyAddressOf({ metadata, spec, status }: Pod): string | undef
   const ip = metadata.annotations?.[WellKnown.POD_IP] ?? status?.podIP;
   return ip && parseIp(ip) ? ip : undefined;
 }
+
+/** @param node with whatever addresses its status lists; names among them match nothing */
+export const policyNode = ({ metadata, status }: NodeObject): PolicyNode => ({
+  labels: metadata.labels ?? {},
+  addresses: (status?.addresses ?? []).map(({ address }) => address).filter((text) => parseIp(text) !== undefined),
+});

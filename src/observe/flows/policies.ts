@@ -73,7 +73,7 @@ export class FlowPolicies {
     const before = this.known.get(key);
     if (before !== undefined) return before;
     const end = (ip: string) => ({ text: ip, ip, pod: this.podAt(ip) });
-    const objects = { policies: [...this.policies.values()], namespaces: this.namespaces };
+    const objects = { policies: [...this.policies.values()], namespaces: this.namespaces, nodes: [] };
     const { directions } = explainPolicies({ from: end(from), to: end(to), protocol, port }, objects);
     const judgements = { egress: judgementOf(directions[0]), ingress: judgementOf(directions[1]) };
     // Addresses of the outside are without number: what is kept is bounded.

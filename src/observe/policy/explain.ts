@@ -6,8 +6,10 @@ import { protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { type Labels, matchesSelector } from '../../api/selectors.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { LabelSelector } from '../../api/types/objects.ts';
-import { type PolicyPeer, type PolicyPort, type PolicyRule, parsePolicy } from '../../compile/policies/parse-policy.ts';
+import type { PolicyNode } from '../../compile/policies/compile-policies.ts';
+import { parsePolicy } from '../../compile/policies/parse-policy.ts';
 import type { PolicyPod } from '../../compile/policies/pod-classes.ts';
+import type { PolicyPeer, PolicyPort, PolicyRule } from '../../compile/policies/policy-rules.ts';
 import { contains, parseIp, printCidr } from '../../net/address.ts';
 
 /** One end of the connection. */
@@ -61,6 +63,7 @@ export interface PolicyObjects {
   readonly policies: readonly NetworkPolicy[];
   /** Labels of namespaces, by name. */
   readonly namespaces: ReadonlyMap<string, Labels>;
+  readonly nodes: readonly PolicyNode[];
 }
 
 export function explainPolicies(question: PolicyQuestion, objects: PolicyObjects): PolicyExplanation {
@@ -73,18 +76,18 @@ export function explainPolicies(question: PolicyQuestion, objects: PolicyObjects
 function explainDirection(
   direction: 'egress' | 'ingress',
   question: PolicyQuestion,
-  { policies, namespaces }: PolicyObjects,
+  objects: PolicyObjects,
 ): DirectionExplained {
   const { from, to } = question;
   const [subject, peer] = direction === 'egress' ? [from, to] : [to, from];
   if (subject.pod === undefined) return { direction, subject: undefined, policies: [], allowed: true };
   const { pod } = subject;
-  const explained = policies.map(parsePolicy).flatMap((policy) => {
+  const explained = objects.policies.map(parsePolicy).flatMap((policy) => {
     const rules = policy[direction];
     if (rules === undefined || policy.namespace !== pod.namespace || !matchesSelector(policy.podSelector, pod.labels))
       return [];
     const explain = (rule: PolicyRule, i: number): RuleExplained => {
-      const peers = (rule.peers ?? []).map((one) => peerTerm(one, policy.namespace, peer, namespaces));
+      const peers = (rule.peers ?? []).map((one) => peerTerm(one, policy.namespace, peer, objects));
       const ports = (rule.ports ?? []).map((one) => portTerm(one, question));
       const passes = (terms: readonly Term[]) => terms.length === 0 || terms.some(({ matches }) => matches);
       // A rule whose only peers were invalid matches nobody.
@@ -99,7 +102,19 @@ function explainDirection(
   return { direction, subject: subject.text, policies: explained, allowed };
 }
 
-function peerTerm(peer: PolicyPeer, own: string, end: PolicyEnd, namespaces: PolicyObjects['namespaces']): Term {
+function peerTerm(
+  peer: PolicyPeer,
+  own: string | undefined,
+  end: PolicyEnd,
+  { namespaces, nodes }: PolicyObjects,
+): Term {
+  if (peer.kind === 'nodes') {
+    const node = nodes.find(({ addresses }) => addresses.includes(end.ip));
+    return {
+      text: `nodes ${selectorText(peer.nodes)}`,
+      matches: node !== undefined && matchesSelector(peer.nodes, node.labels),
+    };
+  }
   if (peer.kind === 'block') {
     const ip = parseIp(end.ip);
     const inside = ip !== undefined && contains(peer.block, ip) && !peer.except.some((hole) => contains(hole, ip));
@@ -117,12 +132,16 @@ function peerTerm(peer: PolicyPeer, own: string, end: PolicyEnd, namespaces: Pol
 }
 
 function portTerm(port: PolicyPort, { protocol, port: number, to }: PolicyQuestion): Term {
-  const name = protocolName(port.protocol).toUpperCase();
   if ('name' in port) {
-    const found = to.pod?.ports.find((declared) => declared.name === port.name && declared.protocol === port.protocol);
-    const text = `${name} ${port.name} (${found ? found.port : 'a port that the receiver does not name'})`;
-    return { text, matches: protocol === port.protocol && found?.port === number };
+    const wanted = port.protocol;
+    const named = (to.pod?.ports ?? []).filter(
+      (declared) => declared.name === port.name && (wanted ?? declared.protocol) === declared.protocol,
+    );
+    const numbers = named.map((declared) => declared.port).join(', ') || 'a port that the receiver does not name';
+    const text = `${wanted === undefined ? 'port' : protocolName(wanted).toUpperCase()} ${port.name} (${numbers})`;
+    return { text, matches: named.some((declared) => declared.protocol === protocol && declared.port === number) };
   }
+  const name = protocolName(port.protocol).toUpperCase();
   const every = port.first === 0 && port.last === 65535;
   const range = every ? '' : port.first === port.last ? ` ${port.first}` : ` ${port.first}-${port.last}`;
   return {

@@ -13,7 +13,7 @@ import {
 } from '../../../native-free-dataplane/services/inspect.ts';
 import { Verdict } from '../../../native-free-dataplane/verdicts.ts';
 import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
-import type { Asked, Call, Described } from './asked.ts';
+import { type Asked, type Call, callNamed, type Described } from './asked.ts';
 import { printServicePort } from './names.ts';
 
 /** The service port that a packet is addressed to; undefined if there is none. */
@@ -30,24 +30,16 @@ function hostPortAsked({ pkt, dp }: Asked): ServicePortView | undefined {
   return hasNodePorts(dp.node, pkt.dst) ? viewHostPort(dp.services, pkt.protocol, pkt.dstPort, pkt.dst) : undefined;
 }
 
-const calls = (call: Call, name: string): Call | undefined => {
-  for (const inner of call.calls) {
-    const found = inner.name === name ? inner : calls(inner, name);
-    if (found !== undefined) return found;
-  }
-  return undefined;
-};
-
 /** The set from which the endpoint was chosen: those on this node, or all. */
 function setOf(view: ServicePortView, call: Call): readonly EndpointView[] {
-  return calls(call, 'pickEndpoint')?.args[5] === true ? view.local : view.cluster;
+  return callNamed(call, 'pickEndpoint')?.args[5] === true ? view.local : view.cluster;
 }
 
 function choice(view: ServicePortView, call: Call, count: number): string {
   if (count === 1) return 'the only endpoint';
-  if (calls(call, 'maglevChoice') !== undefined) return `by Maglev hashing over ${count} endpoints`;
+  if (callNamed(call, 'maglevChoice') !== undefined) return `by Maglev hashing over ${count} endpoints`;
   if (view.affinitySeconds === 0) return `at random of ${count} endpoints`;
-  const remembered = calls(call, 'affinityEndpoint')?.result !== 0;
+  const remembered = callNamed(call, 'affinityEndpoint')?.result !== 0;
   return remembered
     ? `by session affinity: this client was sent there before (${count} endpoints)`
     : `by session affinity: this client keeps it for ${view.affinitySeconds} s (${count} endpoints)`;

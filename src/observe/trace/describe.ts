@@ -11,6 +11,7 @@ import { formatAddress, formatMac } from '../../../native-free-dataplane/wire/ad
 import { hopLimit } from '../../../native-free-dataplane/wire/ip.ts';
 import type { Asked, Described } from './asked.ts';
 import { describeFlow } from './describe-flow.ts';
+import { describeNetworkPolicy } from './describe-policy.ts';
 import { describeHop, describeRoute } from './describe-route.ts';
 import { describeService } from './describe-service.ts';
 
@@ -95,6 +96,7 @@ export const DESCRIPTIONS: Readonly<Record<string, Description>> = {
   hopOfFlow: describeRoute,
   mayLeave,
   checkPolicy,
+  checkNetworkPolicy: describeNetworkPolicy,
   createFlow: describeFlow,
   trackFlow: describeFlow,
   lowerTtl: () => ({ stage: 'lower ttl' }),

@@ -16,10 +16,11 @@ import { Packet } from '../../../native-free-dataplane/packet.ts';
 import { MAX_WORKERS } from '../../../native-free-dataplane/shared/layout.ts';
 import type { processTraced } from '../../../native-free-dataplane/trace/traced.ts';
 import { verdictName } from '../../../native-free-dataplane/verdicts.ts';
+import type { Ended } from './asked.ts';
 import type { Names } from './names.ts';
 import { Recorder } from './recorder.ts';
 import type { Step } from './step.ts';
-import { type Ended, wouldDiffer } from './would-differ.ts';
+import { wouldDiffer } from './would-differ.ts';
 
 /** A frame that the pipeline sent, and its output port. */
 export interface Sent {

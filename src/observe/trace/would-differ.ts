@@ -1,27 +1,15 @@
 /** For each verdict, what would have to be different for another outcome: sentences that name the objects concerned. */
-import type { Dataplane } from '../../../native-free-dataplane/dataplane.ts';
 import { HopWord } from '../../../native-free-dataplane/node/config.ts';
 import { declaredPorts } from '../../../native-free-dataplane/node/declared-ports.ts';
 import { hopAt } from '../../../native-free-dataplane/node/hops.ts';
-import type { Packet } from '../../../native-free-dataplane/packet.ts';
 import { PROTOCOL_TCP, protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { viewFrontends } from '../../../native-free-dataplane/services/inspect.ts';
 import { VERDICTS, verdictNamed } from '../../../native-free-dataplane/verdicts.ts';
 import { formatAddress, formatMac } from '../../../native-free-dataplane/wire/address.ts';
+import type { Ended } from './asked.ts';
+import { policyDenies } from './describe-policy.ts';
 import { serviceAsked } from './describe-service.ts';
-import { type Names, printSelector, printServicePort } from './names.ts';
-import type { Step } from './step.ts';
-
-/** The packet at its end, and the tables of the node. */
-export interface Ended {
-  readonly verdict: string;
-  readonly steps: readonly Step[];
-  readonly dp: Dataplane;
-  readonly pkt: Packet;
-  readonly names: Names;
-  /** Nodes that have an endpoint of their own for a Service's address and port. */
-  readonly nodesWithEndpoint: (address: Int32Array, protocol: number, port: number) => readonly string[];
-}
+import { printSelector, printServicePort } from './names.ts';
 
 const target = ({ pkt }: Ended): string => `${formatAddress(pkt.dst)}:${pkt.dstPort}`;
 const protocolOf = ({ pkt }: Ended): string => protocolName(pkt.protocol).toUpperCase();
@@ -115,6 +103,8 @@ const BY_VERDICT: Readonly<Record<string, (ended: Ended) => string[]>> = {
   'no-endpoint-silent': noEndpoint,
   'local-policy-drop': noEndpoint,
   'no-such-service': noSuchService,
+  'policy-egress': policyDenies,
+  'policy-ingress': policyDenies,
   'port-not-declared': portNotDeclared,
   'port-not-declared-silent': portNotDeclared,
   'spoofed-source-ip': spoofed,

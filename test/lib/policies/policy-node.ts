@@ -40,6 +40,7 @@ export function setPolicies(
         ...pod,
         ports: pod.ports.map((port) => ({ ...port, protocol: SERVICE_PROTOCOLS[port.protocol]! })),
       })),
+      nodes: [],
       dnsPort,
     });
     writePolicies(node.policies, contents);

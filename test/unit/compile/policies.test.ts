@@ -1,24 +1,22 @@
 /** Compiled policies answer as the API's text does. The full run: POLICY_SETS=200000 node dist/test/run.js compile/policies */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findPod, identityOfAddress, isAllowed } from '../../../native-free-dataplane/policies/lookup.ts';
+import { judgeByTable } from '../../../native-free-dataplane/policies/judge.ts';
+import { RuleNumbers } from '../../../native-free-dataplane/policies/rules.ts';
 import {
   activeImage,
   createPolicies,
-  imageAt,
-  PodSlot,
   type PolicyTable,
   policyBytes,
-  trafficKey,
 } from '../../../native-free-dataplane/policies/table.ts';
 import { writePolicies } from '../../../native-free-dataplane/policies/writer.ts';
 import { PROTOCOL_ICMP, SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import type { NetworkPolicy } from '../../../src/api/types/network-policy.ts';
-import { compilePolicies } from '../../../src/compile/policies/compile-policies.ts';
+import { compilePolicies, PolicyCompiler, type PolicyInput } from '../../../src/compile/policies/compile-policies.ts';
 import { parsePolicy } from '../../../src/compile/policies/parse-policy.ts';
 import { denial, type Situation, type Traffic } from '../../lib/policies/evaluator.ts';
-import { randomSituation, randomTraffic } from '../../lib/policies/generator.ts';
+import { type Random, randomSituation, randomTraffic } from '../../lib/policies/generator.ts';
 import { seededRandom } from '../../lib/seeded-random.ts';
 
 const test = suite('compiled policies');
@@ -28,34 +26,38 @@ const CONNECTIONS = 40;
 const options = { halfWords: 65536, secret: Int32Array.of(1, 2, 3, 4) };
 const table = createPolicies(new ArrayBuffer(policyBytes(options)), options);
 
-function compile({ policies, namespaces, pods }: Situation): void {
-  const contents = compilePolicies({
-    policies: policies.map(parsePolicy),
-    namespaces: new Map(Object.entries(namespaces)),
-    pods: pods.map((pod) => ({
-      ...pod,
-      ports: pod.ports.map((port) => ({ ...port, protocol: SERVICE_PROTOCOLS[port.protocol]! })),
-    })),
-    dnsPort: undefined,
-  });
-  writePolicies(table, contents);
-}
-
-/** What the table answers, asked as the pipeline asks it. */
-function answer(policies: PolicyTable, { from, to, protocol, port }: Traffic): ReturnType<typeof denial> {
-  if (from === to) return undefined;
-  const { words } = policies;
-  const image = imageAt(policies, activeImage(policies));
-  const key = trafficKey(SERVICE_PROTOCOLS[protocol] ?? PROTOCOL_ICMP, port);
-  const slot = (ip: string) => findPod(policies, image, addressWords(ip));
-  const identity = (ip: string) =>
-    slot(ip) < 0 ? identityOfAddress(policies, image, addressWords(ip)) : words[slot(ip) + PodSlot.IDENTITY]!;
-  const passes = (subject: string, word: number, peer: string) => {
-    const group = slot(subject) < 0 ? 0 : words[slot(subject) + word]!;
-    return group === 0 || isAllowed(policies, image, group, identity(peer), key);
+/** The same object for the same pod or policy, as the agent passes them. */
+function remember<K extends object, V>(make: (from: K) => V): (from: K) => V {
+  const known = new WeakMap<K, V>();
+  return (from) => {
+    const found = known.get(from) ?? make(from);
+    known.set(from, found);
+    return found;
   };
-  if (!passes(from, PodSlot.EGRESS, to)) return 'egress';
-  return passes(to, PodSlot.INGRESS, from) ? undefined : 'ingress';
+}
+const parsed = remember(parsePolicy);
+const addressed = remember((pod: Situation['pods'][0]) => ({
+  ...pod,
+  ports: pod.ports.map((port) => ({ ...port, protocol: SERVICE_PROTOCOLS[port.protocol]! })),
+}));
+
+const inputOf = ({ policies, namespaces, pods }: Situation): PolicyInput => ({
+  policies: policies.map(parsed),
+  namespaces: new Map(Object.entries(namespaces)),
+  pods: pods.map(addressed),
+  nodes: [],
+  dnsPort: undefined,
+});
+
+/** What the table answers. */
+function answer(policies: PolicyTable, { from, to, protocol, port }: Traffic): ReturnType<typeof denial> {
+  const { verdict } = judgeByTable(policies, {
+    source: addressWords(from),
+    target: addressWords(to),
+    protocol: SERVICE_PROTOCOLS[protocol] ?? PROTOCOL_ICMP,
+    port,
+  });
+  return verdict === 'allowed' ? undefined : verdict === 'policy-egress' ? 'egress' : 'ingress';
 }
 
 test(`${SETS} random sets of policies: every connection is judged as by the API's text`, () => {
@@ -63,7 +65,7 @@ test(`${SETS} random sets of policies: every connection is judged as by the API'
   const seen = { egress: 0, ingress: 0, allowed: 0 };
   for (let set = 0; set < SETS; set++) {
     const situation = randomSituation(random);
-    compile(situation);
+    writePolicies(table, compilePolicies(inputOf(situation)));
     for (let i = 0; i < CONNECTIONS; i++) {
       const traffic = randomTraffic(random, situation);
       const expected = denial(situation, traffic);
@@ -78,6 +80,36 @@ test(`${SETS} random sets of policies: every connection is judged as by the API'
   for (const [verdict, count] of Object.entries(seen)) assert.ok(count > SETS * 2, `${verdict}: ${count}`);
 });
 
+/** Some of the policies and pods of one situation, and some of another: names and addresses stay unique. */
+function mixed(random: Random, one: Situation, other: Situation): Situation {
+  const half = <T>(key: (item: T) => string, a: readonly T[], b: readonly T[]): T[] => [
+    ...new Map([...a, ...b].filter(() => random(100) < 60).map((item) => [key(item), item])).values(),
+  ];
+  const policies = half(({ metadata }) => `${metadata.namespace}/${metadata.name}`, one.policies, other.policies);
+  const pods = half(({ ip }) => ip, one.pods, other.pods);
+  // Labels of namespaces change less often than policies and pods.
+  return { policies, pods, namespaces: random(5) === 0 ? other.namespaces : one.namespaces };
+}
+
+test('after any changes a compiler answers as one that has seen nothing before', () => {
+  const random = seededRandom(7).below;
+  for (let run = 0; run < 30; run++) {
+    const compiler = new PolicyCompiler();
+    const numbers = new RuleNumbers(table);
+    let situation = randomSituation(random);
+    for (let change = 0; change < 12; change++) {
+      situation = mixed(random, situation, randomSituation(random));
+      if (situation.pods.length === 0) continue;
+      writePolicies(table, compiler.compile(inputOf(situation)), numbers);
+      for (let i = 0; i < CONNECTIONS; i++) {
+        const traffic = randomTraffic(random, situation);
+        const [got, expected] = [answer(table, traffic), denial(situation, traffic)];
+        if (got !== expected) assert.unreachable(JSON.stringify({ traffic, expected, got, ...situation }, null, 1));
+      }
+    }
+  }
+});
+
 const pod = (namespace: string, ip: string, labels = {}, ports: Situation['pods'][0]['ports'] = []) => ({
   namespace,
   ip,
@@ -86,10 +118,10 @@ const pod = (namespace: string, ip: string, labels = {}, ports: Situation['pods'
 });
 
 test('contents that do not fit are refused, and the policies in force stay', () => {
-  const small = { halfWords: 64, secret: options.secret };
+  const small = { halfWords: 128, maxRules: 4, secret: options.secret };
   const tiny = createPolicies(new ArrayBuffer(policyBytes(small)), small);
   const pods = [pod('x', '10.244.1.2'), pod('x', '10.244.1.3')].map((one) => ({ ...one, ports: [] }));
-  const input = { namespaces: new Map(), pods, dnsPort: undefined };
+  const input = { namespaces: new Map(), pods, nodes: [], dnsPort: undefined };
   const deny = {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'NetworkPolicy',

@@ -45,8 +45,9 @@ function node() {
   createConntrack(buffer, CONNTRACK);
   const conntrack = attachConntrack(buffer);
   if (conntrack === undefined) throw new Error('the table is not there');
-  const policies = createPolicies(new ArrayBuffer(policyBytes({ halfWords: 4096 })), {
+  const policies = createPolicies(new ArrayBuffer(policyBytes({ halfWords: 4096, maxRules: 16 })), {
     halfWords: 4096,
+    maxRules: 16,
     secret: SECRET,
   });
   const registry = openMetrics();
@@ -91,7 +92,7 @@ test('the counters of all workers are exposed, and Cilium reasons add up verdict
 test('a scrape has the values of its own time, and no series of an earlier state', async () => {
   const { registry, counters, policies } = node();
   assert.is(seriesValue(await scrape(registry), 'dataplane_policy_image_bytes'), 0);
-  writePolicies(policies, { pods: [], intervals: [], pairs: [], dns: undefined });
+  writePolicies(policies, { pods: [], intervals: [], groups: [], dns: undefined });
   countVerdict(workerCounters(counters, 1), Verdict.NO_ROUTE);
   const metrics = await scrape(registry);
   assert.ok((seriesValue(metrics, 'dataplane_policy_image_bytes') ?? 0) > 0);
