@@ -2,29 +2,22 @@
  * The agent of one node: it keeps tables, workers, devices and pods in sync with the API. Runs inside the node's
  * network namespace.
  *
- * This file starts its parts in order: tables (connections of a previous agent are recovered), dp0 with its rules and
- * routes, pods, watches. When every initial list is complete, the services are applied, and only then do the workers
- * start: a packet of an established connection would end it if its route or service were still missing. Until then
- * frames wait in the devices' queues. If the API becomes unavailable, the agent keeps forwarding with its current
- * tables.
+ * This file is the list of the node's parts in the order they start, and the connections between them. If the API
+ * becomes unavailable, the agent keeps forwarding with its current tables.
  */
 
 import { join } from 'node:path';
-import { agentSocketPath } from '../api/agent-socket.ts';
 import { ApiClient } from '../api/client/client.ts';
-import { DNS_PORT } from '../api/cluster-options.ts';
-import type { Pod } from '../api/types/objects.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { OffloadLevel } from '../linux/tap.ts';
-import { exposeMetrics, openMetrics } from '../observe/metrics/exposition.ts';
+import { openMetrics } from '../observe/metrics/exposition.ts';
 import { addNodeMetrics } from '../observe/metrics/node-metrics.ts';
-import { ProxyMetrics } from '../observe/metrics/proxy-metrics.ts';
+import type { PodManager } from '../runtime/pod/manager.ts';
 import { memoryNames } from '../shm-names.ts';
 import { DroppedTraffic } from './connections/dropped-traffic.ts';
-import { PortExhaustion } from './connections/port-exhaustion.ts';
-import { lastRefused, objectsOf } from './connections/refused.ts';
+import { watchPortExhaustion } from './connections/port-exhaustion.ts';
 import { CONNTRACK_OPTIONS, writeConntrackSettings } from './connections/settings.ts';
-import { serveAgentControl } from './control-socket.ts';
+import { ControlSocket } from './control-socket.ts';
 import { EventRecorder } from './events.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { NodeNameServer } from './name-server.ts';
@@ -35,12 +28,10 @@ import { RemoteNodes } from './overlay/remote-nodes.ts';
 import { Parts } from './parts.ts';
 import { PodNetwork } from './pods/network.ts';
 import { openPodRuntime } from './pods/runtime.ts';
-import { NodeUsage } from './pods/usage.ts';
 import { NodePolicies } from './policies/node-policies.ts';
 import { readConfig } from './read-config.ts';
 import { RunFile } from './run-file.ts';
 import { NodeServices } from './services/node-services.ts';
-import { PodStreams } from './streams/pod-streams.ts';
 import { openNodeTables } from './tables.ts';
 import { HostNetwork } from './underlay/host-network.ts';
 import { PortsInUse } from './underlay/ports-in-use.ts';
@@ -81,29 +72,26 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 }
 
 async function startParts(parts: Parts, options: AgentOptions, log: Log): Promise<void> {
-  const { offloads = OffloadLevel.TUNNEL, noUnderlayShortcut = false, stateDir, catalogue } = options;
-  const client = await parts.start(
-    'client of the API',
-    new ApiClient(options.api, { timeoutMs: API_TIMEOUT_MS, program: 'kubelet' }),
-  );
-  const live = await readConfig(client, options.node, log);
+  const { node: nodeName, offloads = OffloadLevel.TUNNEL, noUnderlayShortcut = false, stateDir, catalogue } = options;
+  const api = new ApiClient(options.api, { timeoutMs: API_TIMEOUT_MS, program: 'kubelet' });
+  const client = await parts.start('client of the API', api);
+  const live = await readConfig(client, nodeName, log);
   const config = live.current;
-
-  const { workers, maxConntrack, nodeName } = config;
   const recordEvent = new EventRecorder(client, nodeName).record;
-  const tables = await parts.start('tables', openNodeTables({ nodeName, workers, maxConntrack, nowMs: monotonicMs() }));
-  if (tables.recovered > 0) log(`${tables.recovered} connections of a previous agent recovered`);
+
+  // The tables, which everything else reads or writes. From dp0 on, frames wait in the devices' queues.
+  const tables = await parts.start('tables', openNodeTables({ ...config, nowMs: monotonicMs(), log }));
   writeConntrackSettings(tables.conntrack, config);
   const sync = new NodeSync(tables.node, config);
-  const nameServer = config.dns === 'agent' ? config.nodeIP : undefined;
-  const host = await parts.start('dp0', new HostNetwork({ ...config, offloads, noUnderlayShortcut, nameServer }));
+  const host = await parts.start('dp0', new HostNetwork({ ...config, offloads, noUnderlayShortcut }));
   if (host.withoutShortcut !== undefined) log(`no shortcut to the underlay device: ${host.withoutShortcut}`);
   const tunnel = openTunnel(config, log);
   if (tunnel) await parts.start('tunnel', tunnel);
 
+  // The workers get their devices, but do not run yet. They stop before anything that they use is closed.
   const pool = new WorkerPool({
-    workers,
-    ...(tunnel && { tunnels: tunnel.ofWorkers, onTunnel: (worker) => tunnel.drain(worker) }),
+    workers: config.workers,
+    tunnel,
     tables: memoryNames(nodeName),
     features: host.tap,
     conntrack: tables.conntrack,
@@ -111,25 +99,10 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     onCrash: (worker, error) => log(`worker ${worker} crashed and will be restarted: ${error.message}`),
   });
   await parts.start('workers, waiting', { close: () => pool.stop() });
-  const addHost = (): void => pool.addPort(0, host.tap.fds, host.tap.headerBytes);
-  addHost();
-  host.onRecreated = addHost;
-  const podOf = (namespace: string, name: string) => podWatch.pod(namespace, name);
-  const onTrouble = (pod: Pod, message: string): void => {
-    log(message);
-    recordEvent(pod, 'Warning', 'TableFull', message);
-  };
-  const policies = new NodePolicies({
-    client,
-    policies: tables.policies,
-    node: tables.node,
-    dnsPort: config.dns === 'agent' ? DNS_PORT : undefined,
-    onTrouble: (message) => {
-      log(message);
-      recordEvent(live.node, 'Warning', 'PoliciesNotInForce', message);
-    },
-  });
-  const podNetwork = new PodNetwork({ sync, pool, policies, config: live, offloads, podOf, onTrouble });
+  host.connect(pool);
+  const policies = new NodePolicies({ client, tables, config: live, recordEvent, log });
+  const podOf: PodWatch['pod'] = (namespace, name) => podWatch.pod(namespace, name);
+  const podNetwork = new PodNetwork({ sync, pool, policies, config: live, offloads, podOf, recordEvent, log });
   const network = await parts.start('pod network', podNetwork);
 
   // Values that may change while the agent runs, in the order in which changes are applied.
@@ -141,41 +114,23 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const follower = new RoutingFollower({ host, sync, config, onChange: () => repair.check(), log });
   await parts.start("the node's routes", follower);
 
+  // Services are not applied before all of them are known; health checks fail until then.
+  const forwarding = (): boolean => pool.isHealthy();
+  const overlay = () => ({ mode: config.overlay, tunnelOffload: host.tap.tunnelOffload, mtu: live.current.podMtu });
   const metrics = openMetrics();
-  addNodeMetrics(metrics, {
-    tables,
-    forwarding: () => pool.isHealthy(),
-    workers: () => pool.states(),
-    overlay: () => ({ mode: config.overlay, tunnelOffload: host.tap.tunnelOffload, mtu: live.current.podMtu }),
-  });
-  const services = new NodeServices({
-    config: live,
-    tables,
-    host,
-    forwarding: () => pool.isHealthy(),
-    beforeNodePort: () => portsInUse.update(),
-    metrics: new ProxyMetrics(metrics),
-    expose: exposeMetrics(metrics),
-    onTrouble: (namespace, name, message) => {
-      const service = watch.service(namespace, name);
-      if (service) recordEvent(service, 'Warning', 'NotServed', message);
-    },
-    onPodTrouble: (pod, message) => {
-      log(`pod ${pod.metadata.namespace}/${pod.metadata.name}: ${message}`);
-      recordEvent(pod, 'Warning', 'HostPortNotServed', message);
-    },
-    log,
-  });
+  addNodeMetrics(metrics, { tables, forwarding, workers: () => pool.states(), overlay });
   const hostPorts = () => services.hostPortNumbers();
-  const portsInUse = await parts.start('ports in use', new PortsInUse({ table: tables.conntrack, hostPorts, log }));
-  const names = config.dns === 'agent' ? new NodeNameServer(config, log) : undefined;
+  const portsInUse = new PortsInUse({ table: tables.conntrack, hostPorts, log });
+  const serviceOf: ClusterWatch['service'] = (namespace, name) => watch.service(namespace, name);
+  const uses = { tables, host, portsInUse, forwarding, serviceOf, metrics, recordEvent, log };
+  const services = new NodeServices({ config: live, ...uses });
+  await parts.start('ports in use', portsInUse);
+
+  // Whatever receives changes of the cluster starts before the watch that reports them. Pods of a previous agent are
+  // adopted before the list of pods is read, which would start them a second time.
+  const names = config.nameServer !== undefined ? new NodeNameServer(config, log) : undefined;
   const remotes = new RemoteNodes({ sync, host, cluster: config, log });
-  const heartbeat = new Heartbeat(
-    client,
-    () => live.node,
-    () => repair.obstacle,
-    log,
-  );
+  const heartbeat = new Heartbeat({ client, node: () => live.node, obstacle: () => repair.obstacle, log });
   const watch = new ClusterWatch(client, nodeName, {
     ownNode: (node) => live.change({ node }),
     options: (cluster) => live.change({ cluster }),
@@ -196,52 +151,23 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   await parts.start('other nodes', remotes);
   await parts.start('watch of the cluster', watch);
   await parts.start('pods', { start: () => runtime.adopt(), close: () => runtime.close({ keepPods: true }) });
-  const usage = new NodeUsage(nodeName, stateDir);
-  const closeControl = await serveAgentControl(
-    agentSocketPath(stateDir, nodeName),
-    {
-      restart: (namespace, pod, container) => runtime.restartContainer(namespace, pod, container),
-      usage: () => usage.summary(),
-    },
-    new PodStreams(stateDir),
-  );
-  await parts.start('control socket', { close: closeControl });
+  const restart: PodManager['restartContainer'] = (...which) => runtime.restartContainer(...which);
+  await parts.start('control socket', new ControlSocket({ nodeName, stateDir, restart }));
   await parts.start('watch of the pods', podWatch);
 
+  // Every list is complete: put the services in force, and only then let the workers run. A packet of an established
+  // connection would end it if its route or service were still missing.
   await Promise.all([watch.whenSynced(), podWatch.whenSynced(), policies.whenSynced()]);
   services.applyAll(podWatch.all());
   if (names) await parts.start('name server', names);
   await pool.start();
   podWatch.sync();
-  await parts.start(
-    'watch of exhausted ports',
-    new PortExhaustion(tables.counters, (message) => {
-      log(message);
-      const refused = lastRefused(tables.conntrack);
-      for (const object of [live.node, ...objectsOf(refused, podWatch.all(), watch.allServices())]) {
-        recordEvent(
-          object,
-          'Warning',
-          'SourcePortsExhausted',
-          `${message}; the last to ${refused.target}:${refused.port}`,
-        );
-      }
-    }),
-  );
-  await parts.start(
-    'watch of dropped traffic',
-    new DroppedTraffic({
-      counters: tables.counters,
-      nodeName,
-      pods: () => podWatch.all(),
-      services: () => watch.allServices(),
-      isolating: (pod, direction) => policies.isolating(pod, direction),
-      podAt: (ip) => policies.podAt(ip),
-      record: recordEvent,
-    }),
-  );
+  const refused = { tables, pods: () => podWatch.all(), services: () => watch.allServices(), recordEvent };
+  await parts.start('watch of exhausted ports', watchPortExhaustion({ ...refused, node: () => live.node, log }));
+  await parts.start('watch of dropped traffic', new DroppedTraffic({ ...refused, nodeName, policies }));
   await parts.start('heartbeat', heartbeat);
   await parts.start('lease', new NodeLease(client, () => live.node));
   await parts.start('run file', new RunFile(join(stateDir, 'nodes', nodeName), live, host.tap));
-  log(`node ${nodeName} is forwarding: ${workers} worker(s), tunnel offload ${host.tap.tunnelOffload ? 'on' : 'off'}`);
+  const offload = host.tap.tunnelOffload ? 'on' : 'off';
+  log(`node ${nodeName} is forwarding: ${config.workers} worker(s), tunnel offload ${offload}`);
 }

@@ -33,8 +33,8 @@ export interface NodeConfig extends OverlayNode, NodeIdentity, ConntrackOptions 
   /** Capacity of the connection table. */
   readonly maxConntrack: number;
   readonly underlayPrefix: number;
-  /** Who serves the cluster's names: the agents, or a server that the user deploys. */
-  readonly dns: ClusterOptions['dns'];
+  /** Address of the name server that this agent runs for its pods; undefined if another one serves them. */
+  readonly nameServer: string | undefined;
   /** Address of Service kube-system/kube-dns. */
   readonly dnsAddress: string;
   readonly dnsUpstreams: readonly string[];
@@ -61,7 +61,7 @@ const BUILT_WITH = [
   'masqueradePorts',
   'underlayDevice',
   'underlayPrefix',
-  'dns',
+  'nameServer',
   'dnsAddress',
   'dnsUpstreams',
   'clusterDomain',
@@ -69,9 +69,10 @@ const BUILT_WITH = [
 type BuiltWith = Pick<NodeConfig, (typeof BUILT_WITH)[number]>;
 
 function builtWith({ node, cluster, underlay }: ConfigInputs): BuiltWith {
+  const nodeIP = addressOf(node);
   return {
     nodeName: node.metadata.name,
-    nodeIP: addressOf(node),
+    nodeIP,
     podCIDR: podNetworkOf(node),
     clusterCIDR: cluster.podCidr,
     serviceCIDR: cluster.serviceCidr,
@@ -82,7 +83,7 @@ function builtWith({ node, cluster, underlay }: ConfigInputs): BuiltWith {
     masqueradePorts: cluster.masqueradePorts,
     underlayDevice: underlay.device,
     underlayPrefix: underlay.prefix,
-    dns: cluster.dns,
+    nameServer: cluster.dns === 'agent' ? nodeIP : undefined,
     dnsAddress: dnsAddressOf(cluster),
     dnsUpstreams: cluster.dnsUpstreams,
     clusterDomain: cluster.clusterDomain,

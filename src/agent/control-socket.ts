@@ -3,82 +3,93 @@
  * root may open.
  */
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
-import type { NodeSummary } from '../api/metrics/summary.ts';
-import type { PodStreams } from './streams/pod-streams.ts';
+import { agentSocketPath } from '../api/agent-socket.ts';
+import type { Part } from './parts.ts';
+import { NodeUsage } from './pods/usage.ts';
+import { PodStreams } from './streams/pod-streams.ts';
 
-/** What a client of the socket can ask the agent to do, besides the streams of pods. */
-export interface AgentActions {
+export interface ControlSocketOptions {
+  readonly nodeName: string;
+  readonly stateDir: string;
   /** Restart one container, or all of a pod. Rejects with a one-line message if there is no such pod or container. */
-  restart(namespace: string, pod: string, container: string | undefined): Promise<void>;
-  usage(): Promise<NodeSummary>;
+  readonly restart: (namespace: string, pod: string, container: string | undefined) => Promise<void>;
 }
 
 /**
- * Serve until the returned function is called. POST /restart?namespace=…&pod=…[&container=…]; GET /stats/summary: usage of
- * the node and its pods.
+ * Serves the streams of pods; POST /restart?namespace=…&pod=…[&container=…]; GET /stats/summary: usage of the node and its
+ * pods.
  */
-export async function serveAgentControl(
-  path: string,
-  actions: AgentActions,
-  streams: PodStreams,
-): Promise<() => Promise<void>> {
-  mkdirSync(dirname(path), { recursive: true });
-  rmSync(path, { force: true });
-  const server = createServer({ requestTimeout: 0 }, (request, response) => {
-    if (!streams.serve(request, response)) void answer(request, response, actions);
-  });
-  const upgraded = new Set<Duplex>();
-  const keep = (socket: Duplex): void => {
-    upgraded.add(socket);
-    socket.once('close', () => upgraded.delete(socket));
-  };
-  server.on('upgrade', (request, socket, head) => {
-    keep(socket);
-    streams.upgrade(request, socket, head);
-  });
-  server.on('connect', (request, socket, head) => {
-    keep(socket);
-    streams.connect(request, socket, head);
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(path, resolve);
-  });
-  chmodSync(path, 0o600);
-  return async () => {
-    server.closeAllConnections();
-    for (const socket of upgraded) socket.destroy(); // Node no longer counts them among the server's.
-    await new Promise<void>((resolve) => server.close(() => resolve()));
-    rmSync(path, { force: true });
-  };
-}
+export class ControlSocket implements Part {
+  private readonly options: ControlSocketOptions;
+  private readonly path: string;
+  private readonly usage: NodeUsage;
+  private readonly server: Server;
+  private readonly upgraded = new Set<Duplex>();
 
-async function answer(request: IncomingMessage, response: ServerResponse, actions: AgentActions): Promise<void> {
-  const url = new URL(request.url ?? '/', 'http://agent');
-  const send = (status: number, body: object): void => {
-    response.writeHead(status, { 'content-type': 'application/json' });
-    response.end(JSON.stringify(body));
-  };
-  const done = (status: number, message: string): void => send(status, { message });
-  if (request.method === 'GET' && url.pathname === '/stats/summary') {
-    const measured = await actions.usage().catch((error: Error) => error);
-    return measured instanceof Error ? done(500, measured.message) : send(200, measured);
+  constructor(options: ControlSocketOptions) {
+    const { nodeName, stateDir } = options;
+    this.options = options;
+    this.path = agentSocketPath(stateDir, nodeName);
+    this.usage = new NodeUsage(nodeName, stateDir);
+    const streams = new PodStreams(stateDir);
+    this.server = createServer({ requestTimeout: 0 }, (request, response) => {
+      if (!streams.serve(request, response)) void this.answer(request, response);
+    });
+    this.server.on('upgrade', (request, socket, head) => streams.upgrade(request, this.keep(socket), head));
+    this.server.on('connect', (request, socket, head) => streams.connect(request, this.keep(socket), head));
   }
-  if (request.method !== 'POST' || url.pathname !== '/restart')
-    return done(404, `${request.method} ${url.pathname}: no such action`);
-  const pod = url.searchParams.get('pod');
-  if (pod === null) return done(400, 'pod is missing');
-  try {
-    await actions.restart(
-      url.searchParams.get('namespace') ?? 'default',
-      pod,
-      url.searchParams.get('container') ?? undefined,
-    );
-    done(200, 'restarted');
-  } catch (error) {
-    done(404, (error as Error).message);
+
+  async start(): Promise<void> {
+    const { path, server } = this;
+    mkdirSync(dirname(path), { recursive: true });
+    rmSync(path, { force: true });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, resolve);
+    });
+    chmodSync(path, 0o600);
+  }
+
+  async close(): Promise<void> {
+    this.server.closeAllConnections();
+    for (const socket of this.upgraded) socket.destroy(); // Node no longer counts them among the server's.
+    await new Promise<void>((resolve) => this.server.close(() => resolve()));
+    rmSync(this.path, { force: true });
+  }
+
+  private keep(socket: Duplex): Duplex {
+    this.upgraded.add(socket);
+    socket.once('close', () => this.upgraded.delete(socket));
+    return socket;
+  }
+
+  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? '/', 'http://agent');
+    const send = (status: number, body: object): void => {
+      response.writeHead(status, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(body));
+    };
+    const done = (status: number, message: string): void => send(status, { message });
+    if (request.method === 'GET' && url.pathname === '/stats/summary') {
+      const measured = await this.usage.summary().catch((error: Error) => error);
+      return measured instanceof Error ? done(500, measured.message) : send(200, measured);
+    }
+    if (request.method !== 'POST' || url.pathname !== '/restart')
+      return done(404, `${request.method} ${url.pathname}: no such action`);
+    const pod = url.searchParams.get('pod');
+    if (pod === null) return done(400, 'pod is missing');
+    try {
+      await this.options.restart(
+        url.searchParams.get('namespace') ?? 'default',
+        pod,
+        url.searchParams.get('container') ?? undefined,
+      );
+      done(200, 'restarted');
+    } catch (error) {
+      done(404, (error as Error).message);
+    }
   }
 }

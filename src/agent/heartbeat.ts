@@ -10,11 +10,19 @@ import { nodeInfo } from './node-info.ts';
 
 const PERIOD_MS = 3000;
 
+export interface HeartbeatOptions {
+  readonly client: ApiClient;
+  /** The Node object as last seen. */
+  readonly node: () => NodeObject;
+  /** What prevents the node from forwarding; undefined if nothing does. */
+  readonly obstacle: () => string | undefined;
+  readonly log: (line: string) => void;
+}
+
 /** Sends the heartbeats of one node. */
 export class Heartbeat {
   private readonly client: ApiClient;
   private readonly nodeName: string;
-  /** The Node object as last seen. */
   private readonly node: () => NodeObject;
   private readonly log: (line: string) => void;
   private readonly info = nodeInfo();
@@ -25,12 +33,7 @@ export class Heartbeat {
   private failing = false;
   private readonly size: ReturnType<typeof nodeCapacity>;
 
-  constructor(
-    client: ApiClient,
-    node: () => NodeObject,
-    obstacle: () => string | undefined,
-    log: (line: string) => void,
-  ) {
+  constructor({ client, node, obstacle, log }: HeartbeatOptions) {
     this.client = client;
     this.node = node;
     this.nodeName = node().metadata.name;

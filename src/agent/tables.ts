@@ -52,8 +52,6 @@ export interface NodeTables {
   readonly fragments: FragmentTable;
   readonly policies: PolicyTable;
   readonly names: { readonly [table in keyof TableBuffers]: string };
-  /** Connections recovered from a previous agent. */
-  readonly recovered: number;
   /** Unmap the memory. It stays for the next agent, unless `unlink` is true. */
   close(unlink?: boolean): void;
 }
@@ -64,6 +62,7 @@ export interface NodeTablesOptions {
   readonly workers: number;
   readonly maxConntrack: number;
   readonly nowMs: number;
+  readonly log: (line: string) => void;
 }
 
 /** Open or create all tables of a node. @throws SystemError */
@@ -79,6 +78,7 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
   };
 
   const { conntrack, recovered } = openConntrack(names.conntrack, options, secret, open);
+  if (recovered > 0) options.log(`${recovered} connections of a previous agent recovered`);
   const before = existing(names.services);
   const services = createServices(fresh(names.services, servicesBytes({})), { secret });
   if (before) {
@@ -106,7 +106,6 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
     fragments,
     policies,
     names,
-    recovered,
     close(unlink = false) {
       for (const memory of open) memory.close();
       if (unlink) for (const name of [...Object.values(names), capture]) unlinkShared(name);

@@ -50,12 +50,8 @@ export interface WorkerPoolOptions {
    * system call or an endless loop can only be ended with its process: the caller decides what to do.
    */
   readonly onStall?: (worker: number, stalledMs: number) => void;
-  /**
-   * The workers' connections to the overlay's raw socket; `onTunnel` is called when a worker has added a packet to its
-   * ring.
-   */
-  readonly tunnels?: readonly TunnelOfWorker[];
-  readonly onTunnel?: (worker: number) => void;
+  /** The overlay's raw socket, if it has one; `drain` is called when a worker has added a packet to its empty ring. */
+  readonly tunnel?: { readonly ofWorkers: readonly TunnelOfWorker[]; drain(worker: number): void } | undefined;
   /** Module that the threads run; default: the real worker. */
   readonly entry?: URL;
 }
@@ -223,7 +219,7 @@ export class WorkerPool {
     while (!this.stopping) {
       const { port1, port2 } = new MessageChannel();
       thread.messages = port1;
-      port1.on('message', () => this.options.onTunnel?.(worker));
+      port1.on('message', () => this.options.tunnel?.drain(worker));
       port1.unref();
       thread.startedAt = Date.now();
       Atomics.store(this.control, controlAt(worker, ControlWord.STATE), ThreadState.STARTING);
@@ -235,7 +231,7 @@ export class WorkerPool {
         ports: [...thread.ports.values()],
         changesDone: thread.changesSent,
         wakeFd: thread.wakeFd,
-        ...(this.options.tunnels?.[worker] && { tunnel: this.options.tunnels[worker] }),
+        ...(this.options.tunnel && { tunnel: this.options.tunnel.ofWorkers[worker]! }),
         messages: port2,
       };
       try {
@@ -259,7 +255,7 @@ export class WorkerPool {
     thread.backoffMs =
       steady || thread.backoffMs === 0 ? FIRST_RESTART_MS : Math.min(thread.backoffMs * 2, LAST_RESTART_MS);
     // It may have crashed between filling its ring and announcing it.
-    this.options.onTunnel?.(worker);
+    this.options.tunnel?.drain(worker);
     this.options.onCrash?.(worker, error);
   }
 

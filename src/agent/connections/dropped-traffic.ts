@@ -14,19 +14,17 @@ import type { Pod, Service } from '../../api/types/objects.ts';
 import { DropReader } from '../../observe/drops/reader.ts';
 import type { RecordEvent } from '../events.ts';
 import type { Part } from '../parts.ts';
+import type { NodePolicies } from '../policies/node-policies.ts';
 import { ipOfPod, servicesOf } from './refused.ts';
 
 export interface DroppedTrafficOptions {
-  readonly counters: Pick<Counters, 'drops'>;
+  readonly tables: { readonly counters: Pick<Counters, 'drops'> };
   readonly nodeName: string;
   /** Those of this node. */
   readonly pods: () => readonly Pod[];
   readonly services: () => Iterable<Service>;
-  /** The policies that isolate a pod in a direction, as NAMESPACE/NAME. */
-  readonly isolating: (pod: Pod, direction: 'ingress' | 'egress') => readonly string[];
-  /** A pod of any node, as far as they are known here. */
-  readonly podAt: (ip: string) => Pod | undefined;
-  readonly record: RecordEvent;
+  readonly policies: Pick<NodePolicies, 'isolating' | 'podAt'>;
+  readonly recordEvent: RecordEvent;
   readonly now?: () => number;
 }
 
@@ -83,7 +81,7 @@ export class DroppedTraffic implements Part {
 
   constructor(options: DroppedTrafficOptions) {
     this.options = options;
-    this.reader = new DropReader(options.counters);
+    this.reader = new DropReader(options.tables.counters);
   }
 
   start(): void {
@@ -124,14 +122,14 @@ export class DroppedTraffic implements Part {
 
   private report(cause: Cause, dropped: Dropped): void {
     const { packet, target, sender, receiver } = dropped;
-    const { record } = this.options;
+    const { recordEvent } = this.options;
     const why = `${this.why(cause, dropped)} (${verdictName(dropped.verdict)})`;
     const reason = REASONS[cause];
     const protocol = protocolName(packet.protocol).toUpperCase();
     const port = hasPorts(packet.protocol) ? ` port ${target.port}` : '';
-    if (sender !== undefined) record(sender, 'Warning', reason, `${protocol} to ${this.nameOf(packet)}: ${why}`);
+    if (sender !== undefined) recordEvent(sender, 'Warning', reason, `${protocol} to ${this.nameOf(packet)}: ${why}`);
     if (receiver !== undefined) {
-      record(receiver, 'Warning', reason, `${protocol}${port} from ${this.podName(packet.src)}: ${why}`);
+      recordEvent(receiver, 'Warning', reason, `${protocol}${port} from ${this.podName(packet.src)}: ${why}`);
     }
   }
 
@@ -140,7 +138,7 @@ export class DroppedTraffic implements Part {
       case 'policy-egress':
         return this.denial(sender, 'egress');
       case 'policy-ingress':
-        return this.denial(receiver ?? this.options.podAt(target.ip), 'ingress');
+        return this.denial(receiver ?? this.options.policies.podAt(target.ip), 'ingress');
       case 'no-endpoint':
         return 'the Service has no ready endpoint';
       case 'no-local-endpoint':
@@ -153,7 +151,7 @@ export class DroppedTraffic implements Part {
   }
 
   private denial(pod: Pod | undefined, direction: 'ingress' | 'egress'): string {
-    const policies = pod === undefined ? [] : this.options.isolating(pod, direction);
+    const policies = pod === undefined ? [] : this.options.policies.isolating(pod, direction);
     if (policies.length === 0) return `its ${direction} is denied by policy`;
     const [kind, verb] = policies.length === 1 ? ['NetworkPolicy', 'has'] : ['NetworkPolicies', 'have'];
     return `${direction} is denied: ${kind} ${policies.join(', ')} ${verb} no rule for it`;
@@ -170,7 +168,7 @@ export class DroppedTraffic implements Part {
   }
 
   private podName(ip: string): string {
-    const pod = this.options.podAt(ip);
+    const pod = this.options.policies.podAt(ip);
     return pod === undefined ? ip : `pod ${pod.metadata.namespace}/${pod.metadata.name} (${ip})`;
   }
 }

@@ -7,6 +7,7 @@ import type { OffloadLevel, Tap } from '../../linux/tap.ts';
 import { gatewayOf, macOf, prefixOf } from '../../net/pod-network.ts';
 import type { Sandbox } from '../../runtime/pod/sandbox.ts';
 import type { LiveConfig } from '../config.ts';
+import type { RecordEvent } from '../events.ts';
 import type { LocalPod, NodeSync } from '../node-sync.ts';
 import type { NodePolicies } from '../policies/node-policies.ts';
 import type { WorkerPool } from '../worker-pool.ts';
@@ -20,10 +21,10 @@ export interface PodNetworkOptions {
   readonly config: LiveConfig;
   /** The most offloads that the pods' devices may use. */
   readonly offloads: OffloadLevel;
-  /** Called if a table of the data plane is full: not all declared ports of a running pod could be opened. */
-  readonly onTrouble: (pod: Pod, message: string) => void;
   /** A pod's object from the API; undefined while it is not known: `update` follows then. */
   readonly podOf: (namespace: string, name: string) => Pod | undefined;
+  readonly recordEvent: RecordEvent;
+  readonly log: (line: string) => void;
 }
 
 interface Attached {
@@ -62,7 +63,9 @@ export class PodNetwork {
       this.options.sync.setPod(known.port, { key, ip: known.ip, declared: declaredPorts(pod) });
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      this.options.onTrouble(pod, error.message);
+      // A table of the data plane is full: not all declared ports of a running pod could be opened.
+      this.options.log(error.message);
+      this.options.recordEvent(pod, 'Warning', 'TableFull', error.message);
     }
   }
 

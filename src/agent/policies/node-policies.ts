@@ -8,6 +8,7 @@ import { activeImage, type PolicyTable, withdrawImage } from '../../../native-fr
 import { writePolicies } from '../../../native-free-dataplane/policies/writer.ts';
 import type { ApiClient } from '../../api/client/client.ts';
 import { type Informer, startInformer } from '../../api/client/informer.ts';
+import { DNS_PORT } from '../../api/cluster-options.ts';
 import { matchesSelector } from '../../api/selectors.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { KubeObject, Pod } from '../../api/types/objects.ts';
@@ -15,6 +16,8 @@ import { type AddressedPod, PolicyCompiler } from '../../compile/policies/compil
 import { parsePolicy } from '../../compile/policies/parse-policy.ts';
 import { policyAddressOf, policyPod } from '../../compile/policies/policy-objects.ts';
 import type { PolicyRules } from '../../compile/policies/policy-rules.ts';
+import type { LiveConfig } from '../config.ts';
+import type { RecordEvent } from '../events.ts';
 import type { Part } from '../parts.ts';
 
 /** Changes within this time are applied together; and an image is not overwritten sooner after it was in use. */
@@ -22,12 +25,10 @@ const TOGETHER_MS = 5;
 
 export interface NodePoliciesOptions {
   readonly client: ApiClient;
-  readonly policies: PolicyTable;
-  readonly node: NodeTable;
-  /** Port of the node's own name server; undefined where pods of the cluster answer. */
-  readonly dnsPort: number | undefined;
-  /** The policies in force could not be replaced. */
-  readonly onTrouble: (message: string) => void;
+  readonly tables: { readonly policies: PolicyTable; readonly node: NodeTable };
+  readonly config: LiveConfig;
+  readonly recordEvent: RecordEvent;
+  readonly log: (line: string) => void;
 }
 
 export class NodePolicies implements Part {
@@ -44,7 +45,7 @@ export class NodePolicies implements Part {
 
   constructor(options: NodePoliciesOptions) {
     this.options = options;
-    this.numbers = new RuleNumbers(options.policies);
+    this.numbers = new RuleNumbers(options.tables.policies);
   }
 
   start(): void {
@@ -133,7 +134,7 @@ export class NodePolicies implements Part {
   private apply(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
-    const { policies, node } = this.options;
+    const { policies, node } = this.options.tables;
     if (!this.isActive()) {
       if (activeImage(policies) === 0) return;
       withdrawImage(policies);
@@ -147,7 +148,10 @@ export class NodePolicies implements Part {
       nextGeneration(node);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      this.options.onTrouble(error.message);
+      // The policies in force stay.
+      const { config, recordEvent, log } = this.options;
+      log(error.message);
+      recordEvent(config.node, 'Warning', 'PoliciesNotInForce', error.message);
     }
   }
 
@@ -159,7 +163,8 @@ export class NodePolicies implements Part {
       namespaces,
       pods: this.allPods(),
       nodes: [],
-      dnsPort: this.options.dnsPort,
+      // Elsewhere pods of the cluster answer.
+      dnsPort: this.options.config.current.nameServer === undefined ? undefined : DNS_PORT,
     });
   }
 

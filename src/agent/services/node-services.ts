@@ -7,16 +7,18 @@ import { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts
 import type { EndpointSlice, Pod, Service } from '../../api/types/objects.ts';
 import type { Place } from '../../compile/endpoint-sets.ts';
 import { monotonicMs } from '../../linux/clock.ts';
-import type { Expose } from '../../observe/metrics/exposition.ts';
-import type { ChangeKind, ProxyMetrics } from '../../observe/metrics/proxy-metrics.ts';
+import { exposeMetrics, type Metrics } from '../../observe/metrics/exposition.ts';
+import { type ChangeKind, ProxyMetrics } from '../../observe/metrics/proxy-metrics.ts';
 import type { LiveConfig, NodeConfig } from '../config.ts';
 import type { RemovedEndpoint } from '../connections/ended.ts';
 import { flushEndpoints } from '../connections/flush.ts';
 import { sweepStaleFlows } from '../connections/stale-flows.ts';
+import type { RecordEvent } from '../events.ts';
 import type { Part } from '../parts.ts';
 import type { NodeTables } from '../tables.ts';
 import type { HostNetwork } from '../underlay/host-network.ts';
 import type { RoutedPort } from '../underlay/host-options.ts';
+import type { PortsInUse } from '../underlay/ports-in-use.ts';
 import { HealthChecks } from './health-checks.ts';
 import { HostPortSync } from './host-port-sync.ts';
 import { ServiceSync } from './service-sync.ts';
@@ -28,14 +30,12 @@ export interface NodeServicesOptions {
   readonly host: Pick<HostNetwork, 'setServiceAddresses' | 'setHostPorts'>;
   /** Are the workers forwarding? */
   readonly forwarding: () => boolean;
-  /** Called before a Service with a NodePort is applied. */
-  readonly beforeNodePort: () => void;
-  /** Called if a Service could not be applied, or not all of it. */
-  readonly onTrouble: (namespace: string, name: string, message: string) => void;
-  /** Called if not all host ports of a pod are served. */
-  readonly onPodTrouble: (pod: Pod, message: string) => void;
-  readonly metrics: ProxyMetrics;
-  readonly expose: Expose;
+  readonly portsInUse: Pick<PortsInUse, 'update'>;
+  /** A Service's object from the API. */
+  readonly serviceOf: (namespace: string, name: string) => Service | undefined;
+  readonly recordEvent: RecordEvent;
+  /** The metrics that are served beside the health checks; those of services are added. */
+  readonly metrics: Metrics;
   readonly log: (line: string) => void;
 }
 
@@ -46,12 +46,14 @@ export class NodeServices implements Part {
   private readonly options: NodeServicesOptions;
   private readonly sync: ServiceSync;
   private readonly hostPorts: HostPortSync;
+  private readonly metrics: ProxyMetrics;
   private health: HealthChecks | undefined;
   private inForce = false;
 
   constructor(options: NodeServicesOptions) {
-    const { config, tables, log } = options;
+    const { config, tables, metrics } = options;
     this.options = options;
+    this.metrics = new ProxyMetrics(metrics);
     const writer = new ServiceWriter(tables.services);
     this.sync = new ServiceSync({
       writer,
@@ -61,37 +63,33 @@ export class NodeServices implements Part {
       now: monotonicMs,
       onAddresses: (addresses) => this.route(addresses),
       onRemoved: (removed) => this.end(removed),
-      onError: (key, error) => {
-        log(`service ${key}: ${error.message}`);
-        const [namespace = '', name = ''] = key.split('/');
-        options.onTrouble(namespace, name, error.message);
-      },
+      onError: (key, error) => this.reportService(key, error.message),
     });
     this.hostPorts = new HostPortSync({
       writer,
       now: monotonicMs,
       onPorts: (ports) => this.routePorts(ports),
       onRemoved: (removed) => this.end(removed),
-      onError: (pod, error) => options.onPodTrouble(pod, error.message),
+      onError: (pod, error) => this.reportPod(pod, error.message),
     });
     config.follow(['zone', 'addressRules'], (now) => this.sync.reconfigure(placeOf(now), now.addressRules));
   }
 
   /** Start answering health checks; no service is applied before `applyAll`. */
   start(): void {
-    const { config, forwarding, expose, log } = this.options;
+    const { config, forwarding, metrics, log } = this.options;
     this.health = new HealthChecks({
       checks: () => this.sync.healthChecks(),
       healthy: () => this.inForce && forwarding(),
       leaving: () => config.current.leaving,
-      metrics: expose,
+      metrics: exposeMetrics(metrics),
       log,
     });
   }
 
   setService(service: Service): void {
     // A node's own connection may have the port that becomes a NodePort now (stages/service.ts).
-    if (this.inForce && service.spec.ports?.some(({ nodePort }) => nodePort)) this.options.beforeNodePort();
+    if (this.inForce && service.spec.ports?.some(({ nodePort }) => nodePort)) this.options.portsInUse.update();
     this.change('service', () => this.sync.setService(service));
   }
 
@@ -101,7 +99,7 @@ export class NodeServices implements Part {
 
   setSlice(slice: EndpointSlice, old?: EndpointSlice): void {
     this.change('endpoint', () => this.sync.setSlice(slice, old));
-    if (this.inForce) this.options.metrics.programmed(slice.metadata.annotations);
+    if (this.inForce) this.metrics.programmed(slice.metadata.annotations);
   }
 
   removeSlice(slice: EndpointSlice): void {
@@ -123,7 +121,7 @@ export class NodeServices implements Part {
    * balanced to removed endpoints.
    */
   applyAll(pods: readonly Pod[]): void {
-    this.options.metrics.sync(() => this.sync.begin());
+    this.metrics.sync(() => this.sync.begin());
     this.hostPorts.setPods(pods);
     this.route(this.sync.routedAddresses());
     // Also without any, to remove rules of a previous agent.
@@ -141,7 +139,7 @@ export class NodeServices implements Part {
 
   /** Apply a change; before `applyAll` it is only remembered. */
   private change(kind: ChangeKind, apply: () => void): void {
-    const { metrics } = this.options;
+    const { metrics } = this;
     metrics.queued(kind);
     if (this.inForce) metrics.sync(apply);
     else apply();
@@ -168,13 +166,28 @@ export class NodeServices implements Part {
     }
   }
 
+  /** A Service could not be applied, or not all of it. */
+  private reportService(key: string, message: string): void {
+    const { serviceOf, recordEvent, log } = this.options;
+    log(`service ${key}: ${message}`);
+    const [namespace = '', name = ''] = key.split('/');
+    const service = serviceOf(namespace, name);
+    if (service) recordEvent(service, 'Warning', 'NotServed', message);
+  }
+
+  /** Not all host ports of a pod are served. */
+  private reportPod(pod: Pod, message: string): void {
+    this.options.log(`pod ${pod.metadata.namespace}/${pod.metadata.name}: ${message}`);
+    this.options.recordEvent(pod, 'Warning', 'HostPortNotServed', message);
+  }
+
   private readonly isNodePortAddress = (address: number): boolean =>
     hasNodePorts(this.options.tables.node, Int32Array.of(0, 0, 0xffff, address));
 
   private end(removed: readonly RemovedEndpoint[]): void {
-    const { tables, metrics, log } = this.options;
+    const { tables, log } = this.options;
     const ended = flushEndpoints(tables.conntrack, removed, this.isNodePortAddress);
-    metrics.ended(ended);
+    this.metrics.ended(ended);
     if (ended > 0) log(`${ended} connections to removed endpoints were ended`);
   }
 }

@@ -30,6 +30,14 @@ const MAX_ADDRESSES = 256;
 /** Limit of neighbours that the shortcut serves; packets to others are routed by the kernel. */
 const MAX_NEIGHBOURS = 4096;
 
+/** Number of dp0 among the workers' ports. */
+const HOST_PORT = 0;
+
+/** What dp0 is connected to. */
+interface DeviceUser {
+  addPort(index: number, fds: readonly number[], headerBytes: number): void;
+}
+
 /** dp0 (host-device.ts), with its routes and rules. */
 export class HostNetwork {
   private readonly device: HostDevice;
@@ -44,8 +52,7 @@ export class HostNetwork {
   hasNodeAddress = true;
   private neighbours: readonly string[] = [];
   private withoutNft = true;
-  /** Called when dp0 had to be recreated: the workers must add it to their ports again. */
-  onRecreated: (() => void) | undefined;
+  private workers: DeviceUser | undefined;
   /** Fingerprint of rules and routes at the last check; empty if they must be checked again. */
   private checked = '';
   /** Why the shortcut (shortcut.ts) is not installed; undefined if it is. */
@@ -79,11 +86,21 @@ export class HostNetwork {
     return this.device.tap;
   }
 
+  /** Add dp0 to the workers' ports, now and whenever it has to be recreated. */
+  connect(workers: DeviceUser): void {
+    this.workers = workers;
+    this.addToWorkers();
+  }
+
+  private addToWorkers(): void {
+    this.workers?.addPort(HOST_PORT, this.tap.fds, this.tap.headerBytes);
+  }
+
   /** Restore dp0 and its properties. @returns how many were missing or changed @throws Error, SystemError */
   private ensureDevice(): number {
     if (!this.device.ensureExists()) return this.device.ensureProperties();
     this.checked = '';
-    this.onRecreated?.();
+    this.addToWorkers();
     return 1;
   }
 

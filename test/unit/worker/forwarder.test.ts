@@ -34,7 +34,13 @@ const SMALL = 60;
  */
 function turns(waiting: readonly (readonly number[])[], pieces = 1): number[] {
   const name = `test-forwarder-${process.pid}`;
-  const tables = openNodeTables({ nodeName: name, workers: 1, maxConntrack: 1024, nowMs: monotonicMs() });
+  const tables = openNodeTables({
+    nodeName: name,
+    workers: 1,
+    maxConntrack: 1024,
+    nowMs: monotonicMs(),
+    log: () => {},
+  });
   const control = openShared(memoryNames(name).control, { bytes: controlBytes(1), create: true });
   const words = createControl(control.buffer);
   const memory = mapPrivate(HEADER_BYTES + 65_536);

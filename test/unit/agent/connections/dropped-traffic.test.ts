@@ -21,13 +21,15 @@ function watch(n: TestNode) {
   const events: string[] = [];
   const clock = { ms: 0 };
   const part = new DroppedTraffic({
-    counters: n.counters,
+    tables: { counters: n.counters },
     nodeName: 'n1',
     pods: () => PODS,
     services: () => SERVICES,
-    isolating: (_, direction) => [`default/deny-${direction}`],
-    podAt: (ip) => PODS.find(({ status }) => status?.podIP === ip),
-    record: ({ metadata }, type, reason, message) => events.push(`${metadata.name} ${type} ${reason} ${message}`),
+    policies: {
+      isolating: (_, direction) => [`default/deny-${direction}`],
+      podAt: (ip) => PODS.find(({ status }) => status?.podIP === ip),
+    },
+    recordEvent: ({ metadata }, type, reason, message) => events.push(`${metadata.name} ${type} ${reason} ${message}`),
     now: () => clock.ms,
   });
   return { part, events, clock };
