@@ -2,7 +2,6 @@
  * `dataplane trace` over nodes in memory: copies of their tables, names from objects, a packet described by options.
  */
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/protocols.ts';
-import { TCP_SYN } from '../../native-free-dataplane/wire/tcp.ts';
 import type { Pod, Service } from '../../src/api/types/objects.ts';
 import { readEnd, readFlags } from '../../src/cli/args/trace-packet.ts';
 import { Resolver } from '../../src/cli/sources/trace.ts';
@@ -42,11 +41,11 @@ export function traceArgs(nodes: readonly TestNode[], words: TraceArgs, objects:
     from: readEnd(words.from, 'FROM'),
     to: readEnd(words.to, '--to'),
     namespace: 'default',
-    protocol: PROTOCOLS[words.protocol ?? 'tcp'] ?? PROTOCOL_TCP,
-    flags: words.flags === undefined ? TCP_SYN : readFlags(words.flags, '--tcp-flags'),
-    srcPort: words.srcPort ?? 40000,
-    ttl: words.ttl ?? 64,
-    payloadBytes: words.length ?? 0,
+    protocol: words.protocol === undefined ? undefined : PROTOCOLS[words.protocol],
+    flags: words.flags === undefined ? undefined : readFlags(words.flags, '--tcp-flags'),
+    srcPort: words.srcPort,
+    ttl: words.ttl,
+    payloadBytes: words.length,
     src: words.src,
   });
   return new Walker(copies, names, processTraced, nodes[0]!.nowMs).walk(frame, from);

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { CaptureReader } from '../../../native-free-dataplane/capture/reader.ts';
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
-import { TCP_SYN } from '../../../native-free-dataplane/wire/tcp.ts';
+import type { NamedObjects } from '../../observe/trace/names.ts';
+import type { Walk } from '../../observe/trace/walk.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
 import { type EndArg, readEnd, readFlags, readHex, readProtocol } from '../args/trace-packet.ts';
 import { portNumber, wholeNumber } from '../args/values.ts';
@@ -63,7 +64,7 @@ async function run(args: Args): Promise<void> {
     throw usageError('dataplane trace: --to is missing', 'see `dataplane trace --help`');
   if (given !== undefined && to !== undefined)
     throw usageError('--to cannot be used with --hex or --pcap', 'the frame has a destination');
-  const words = readWords(args);
+  const fields = readFields(args);
   const format = args.text('output');
   if (format !== undefined && !FORMATS.some((known) => known === format)) {
     throw usageError(`-o ${format}: expected ${FORMATS.join(' or ')}`);
@@ -71,33 +72,27 @@ async function run(args: Args): Promise<void> {
   const namespace = namespaceOf(args);
   needRoot('trace');
 
-  const [source, { NodeCopy }, { NO_OBJECTS, Names }, { Walker }, { processTraced }, { monotonicMs }] =
-    await Promise.all([
-      import('../sources/trace.ts'),
-      import('../../observe/trace/node-copy.ts'),
-      import('../../observe/trace/names.ts'),
-      import('../../observe/trace/walk.ts'),
-      import('../../../native-free-dataplane/trace/traced.ts'),
-      import('../../linux/clock.ts'),
-    ]);
-  const tables = source.copyLiveTables();
-  if (tables.length === 0) throw failed(NOT_UP, BRING_UP);
-  const nowMs = monotonicMs();
-  const nodes = tables.map((node, number) => new NodeCopy(node, nowMs, (nowMs ^ number) | 1));
-  let objects = NO_OBJECTS;
+  const source = await import('../sources/trace.ts');
+  const walk = source.walkLive(await namedObjects(), (resolver) => {
+    if (given === undefined) return resolver.packet({ from: from!, to: to!, namespace, ...fields });
+    return { from: from === undefined ? resolver.placeOfFrame(given) : resolver.place(from, namespace), frame: given };
+  });
+  if (walk === undefined) throw failed(NOT_UP, BRING_UP);
+  await show(walk, format);
+}
+
+/** The objects that addresses are named after; none if the API does not respond. */
+async function namedObjects(): Promise<NamedObjects> {
+  const [{ readNamedObjects }, { NO_OBJECTS }] = await Promise.all([
+    import('../sources/trace.ts'),
+    import('../../observe/trace/names.ts'),
+  ]);
   try {
-    objects = await withClient(source.readNamedObjects);
+    return await withClient(readNamedObjects);
   } catch (error) {
     note(`addresses are shown without names, because the API does not respond (${(error as Error).message})`);
+    return NO_OBJECTS;
   }
-  const names = new Names(objects);
-  const resolver = new source.Resolver(nodes, names);
-  const start =
-    given === undefined
-      ? resolver.packet({ from: from!, to: to!, namespace, ...words })
-      : { from: from === undefined ? resolver.placeOfFrame(given) : resolver.place(from, namespace), frame: given };
-  const walk = new Walker(nodes, names, processTraced, nowMs).walk(start.frame, start.from);
-  await show(walk, format);
 }
 
 function readFrom(args: Args): EndArg | undefined {
@@ -108,17 +103,19 @@ function readFrom(args: Args): EndArg | undefined {
   return ways[0] === undefined ? undefined : readEnd(ways[0], 'FROM');
 }
 
-function readWords(args: Args) {
-  const protocol = args.value('protocol', readProtocol) ?? PROTOCOL_TCP;
-  if (args.has('tcp-flags') && protocol !== PROTOCOL_TCP) throw usageError('--tcp-flags needs --protocol tcp');
+/** Fields of the packet; those that are not given have their default. */
+function readFields(args: Args) {
+  const protocol = args.value('protocol', readProtocol);
+  if (args.has('tcp-flags') && (protocol ?? PROTOCOL_TCP) !== PROTOCOL_TCP)
+    throw usageError('--tcp-flags needs --protocol tcp');
   const src = args.value('src', readEnd);
   if (src !== undefined && src.kind !== 'ip') throw usageError(`--src ${args.text('src')}: expected an IPv4 address`);
   return {
     protocol,
-    flags: args.value('tcp-flags', readFlags) ?? TCP_SYN,
-    srcPort: args.value('src-port', portNumber) ?? 40_000,
-    ttl: args.value('ttl', wholeNumber(1, 64, 'a time to live')) ?? 64,
-    payloadBytes: args.value('length', wholeNumber(0, MAX_PAYLOAD, 'bytes')) ?? 0,
+    flags: args.value('tcp-flags', readFlags),
+    srcPort: args.value('src-port', portNumber),
+    ttl: args.value('ttl', wholeNumber(1, 64, 'a time to live')),
+    payloadBytes: args.value('length', wholeNumber(0, MAX_PAYLOAD, 'bytes')),
     src: src?.name,
   };
 }
@@ -162,7 +159,7 @@ function frameOf(file: string, number: number): Uint8Array {
   throw failed(`${file} has ${count} frames${why}`, 'see --frame');
 }
 
-async function show(walk: import('../../observe/trace/walk.ts').Walk, format: string | undefined): Promise<void> {
+async function show(walk: Walk, format: string | undefined): Promise<void> {
   if (format === 'json') return print(JSON.stringify(walk.traces, null, 2));
   const { traceDiagram, traceLines } = await import('../../observe/trace/print.ts');
   if (format === 'mermaid') return print(traceDiagram(walk));

@@ -1,6 +1,5 @@
 /** `dataplane why`: every check between two ends, in order, and one sentence that names the cause. */
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
-import { TCP_SYN } from '../../../native-free-dataplane/wire/tcp.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { EndpointSlice, Pod, Service, ServicePort } from '../../api/types/objects.ts';
 import type { Place } from '../../cluster/network-namespaces.ts';
@@ -272,12 +271,13 @@ class Diagnosis {
       return { text: `pod ${pod.metadata.namespace}/${pod.metadata.name}`, ip: address, pod: policyPod(pod, address) };
     };
     const sender = from.kind === 'pod' ? endOf(this.pod(from.name, from.namespace)!) : undefined;
-    const outside = { text: '172.18.0.1', ip: '172.18.0.1', pod: undefined };
+    const { outsideAddress } = await import('../sources/trace.ts');
+    const outside = { text: outsideAddress(), ip: outsideAddress(), pod: undefined };
     const checks = pods.flatMap((pod) => {
       const to = endOf(pod);
       if (to === undefined) return [];
       const { verdict, directions, wouldDiffer } = explainPolicies(
-        { from: sender ?? outside, to, protocol: 6, port },
+        { from: sender ?? outside, to, protocol: PROTOCOL_TCP, port },
         { ...this.objects, nodes: this.objects.nodes.map(policyNode) },
       );
       if (verdict === 'allowed') return [pass('policies', `to ${to.text} they allow TCP ${port}`)];
@@ -292,43 +292,31 @@ class Diagnosis {
 
   /** The packet's way through copies of the nodes' tables, and then that of the largest packet that the sender makes. */
   private async walk(from: Place, ip: string, port: number): Promise<Check[]> {
-    const [trace, { NodeCopy }, { Names }, { Walker }, { processTraced }, { monotonicMs }] = await Promise.all([
+    const [{ walkLive }, { packetCheck }] = await Promise.all([
       import('../sources/trace.ts'),
-      import('../../observe/trace/node-copy.ts'),
-      import('../../observe/trace/names.ts'),
-      import('../../observe/trace/walk.ts'),
-      import('../../../native-free-dataplane/trace/traced.ts'),
-      import('../../linux/clock.ts'),
+      import('../../observe/why/packet-check.ts'),
     ]);
-    const nowMs = monotonicMs();
-    const names = new Names(this.objects);
     const name = from.kind === 'outside' ? '' : from.name;
     const namespace = from.kind === 'pod' ? from.namespace : this.namespace;
-    const walk = (payloadBytes: number) => {
-      const nodes = trace.copyLiveTables().map((node, i) => new NodeCopy(node, nowMs, (nowMs ^ i) | 1));
-      const packet = new trace.Resolver(nodes, names).packet({
-        from: { kind: from.kind, name, port: undefined },
-        to: { kind: 'ip', name: ip, port: String(port) },
-        namespace,
-        protocol: PROTOCOL_TCP,
-        flags: TCP_SYN,
-        srcPort: 40_000,
-        ttl: 64,
-        payloadBytes,
-        src: undefined,
-      });
-      return new Walker(nodes, names, processTraced, nowMs).walk(packet.frame, packet.from);
+    const ends = {
+      from: { kind: from.kind, name, port: undefined },
+      to: { kind: 'ip', name: ip, port: String(port) },
+      namespace,
+    } as const;
+    const check = (payloadBytes: number): Check | undefined => {
+      const walk = walkLive(this.objects, (resolver) => resolver.packet({ ...ends, payloadBytes }));
+      return walk && packetCheck(walk);
     };
-    const { packetCheck } = await import('../../observe/why/packet-check.ts');
-    const first = packetCheck(walk(0));
+    const first = check(0);
+    if (first === undefined) return [];
     if (!first.ok || from.kind !== 'pod') return [first];
     const { deviceMtu } = await import('../sources/why.ts');
     const mtu = await deviceMtu(from);
     if (mtu === undefined) return [first];
-    const largest = packetCheck(walk(mtu - HEADERS));
+    const largest = check(mtu - HEADERS);
     return [
       first,
-      ...(largest.ok
+      ...(largest === undefined || largest.ok
         ? []
         : [fail('mtu', `eth0 of pod ${name} has MTU ${mtu}, and a packet of that size: ${largest.text}`)]),
     ];

@@ -1,30 +1,54 @@
-/** The input of `dataplane trace`: copies of the nodes' tables, names from the API, and the frame. */
+/** What a packet would meet on this machine now: walks over copies of the nodes' tables, for `trace` and `why`. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Features, TableBuffers } from '../../../native-free-dataplane/dataplane.ts';
 import { HopWord, NodeWord } from '../../../native-free-dataplane/node/config.ts';
 import { firstNodeHop, HopKind, hopAt, hopKind } from '../../../native-free-dataplane/node/hops.ts';
-import { PROTOCOL_ICMP, protocolName } from '../../../native-free-dataplane/protocols.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP, protocolName } from '../../../native-free-dataplane/protocols.ts';
+import { processTraced } from '../../../native-free-dataplane/trace/traced.ts';
 import { formatAddress, type Mac } from '../../../native-free-dataplane/wire/address.ts';
+import { TCP_SYN } from '../../../native-free-dataplane/wire/tcp.ts';
 import type { ApiClient } from '../../api/client/client.ts';
 import { servicePortNamed } from '../../api/service-ports.ts';
 import type { Service } from '../../api/types/objects.ts';
 import { readClusterFile, STATE_DIR } from '../../cluster/state.ts';
+import { monotonicMs } from '../../linux/clock.ts';
 import { listShared, SHM_DIRECTORY } from '../../linux/shm-files.ts';
 import { nthAddress, parseCidr, printIp } from '../../net/address.ts';
 import { makeFrame, sourceOf } from '../../observe/trace/frames.ts';
-import type { NamedObjects, Names } from '../../observe/trace/names.ts';
-import type { NodeCopy, NodeTables } from '../../observe/trace/node-copy.ts';
-import type { Place } from '../../observe/trace/walk.ts';
+import { type NamedObjects, Names } from '../../observe/trace/names.ts';
+import { NodeCopy, type NodeTables } from '../../observe/trace/node-copy.ts';
+import { type Place, type Walk, Walker } from '../../observe/trace/walk.ts';
 import { memoryName, nodesWith, SHM_PREFIX } from '../../shm-names.ts';
 import { type EndArg, readPort } from '../args/trace-packet.ts';
 import { failed, usageError } from '../errors.ts';
 
 const TABLES = ['conntrack', 'services', 'routes', 'counters', 'fragments', 'policies'] as const;
 
+/** The start of a packet's way, and the packet. */
+export interface Start {
+  readonly from: Place;
+  readonly frame: Uint8Array;
+}
+
+/**
+ * The way of a packet through this machine's nodes as they are now, and of its reply. The packet changes the copies only.
+ * @param start where it begins, given the nodes
+ * @returns undefined if this machine has no node
+ */
+export function walkLive(objects: NamedObjects, start: (resolver: Resolver) => Start): Walk | undefined {
+  const tables = copyLiveTables();
+  if (tables.length === 0) return undefined;
+  const nowMs = monotonicMs();
+  const nodes = tables.map((node, number) => new NodeCopy(node, nowMs, (nowMs ^ number) | 1));
+  const names = new Names(objects);
+  const { from, frame } = start(new Resolver(nodes, names));
+  return new Walker(nodes, names, processTraced, nowMs).walk(frame, from);
+}
+
 /** Copies of the tables of every node of this machine. Reading changes nothing. */
-export function copyLiveTables(): NodeTables[] {
+function copyLiveTables(): NodeTables[] {
   return nodesWith('conntrack', listShared(SHM_PREFIX)).map((name) => ({
     name,
     tables: Object.fromEntries(
@@ -75,14 +99,20 @@ export interface PacketOptions {
   readonly from: EndArg;
   readonly to: EndArg;
   readonly namespace: string;
-  readonly protocol: number;
-  readonly flags: number;
-  readonly srcPort: number;
-  readonly ttl: number;
-  /** Source address; undefined: the sender's own. */
-  readonly src: string | undefined;
-  readonly payloadBytes: number;
+  /** IP protocol; TCP by default. */
+  readonly protocol?: number | undefined;
+  /** TCP flags; SYN by default. */
+  readonly flags?: number | undefined;
+  /** Source port, or identifier of an echo request. */
+  readonly srcPort?: number | undefined;
+  readonly ttl?: number | undefined;
+  /** Source address; the sender's own by default. */
+  readonly src?: string | undefined;
+  readonly payloadBytes?: number | undefined;
 }
+
+const SOURCE_PORT = 40_000;
+const TTL = 64;
 
 /** Resolves names of pods, nodes and services to locations and addresses. */
 export class Resolver {
@@ -95,8 +125,9 @@ export class Resolver {
   }
 
   /** The frame, and the location where it starts. */
-  packet(options: PacketOptions): { from: Place; frame: Uint8Array } {
-    const { to, namespace, protocol } = options;
+  packet(options: PacketOptions): Start {
+    const { to, namespace, protocol = PROTOCOL_TCP, flags = TCP_SYN, srcPort = SOURCE_PORT } = options;
+    const { ttl = TTL, payloadBytes = 0 } = options;
     const from = this.place(options.from, namespace);
     const { ip: dst, port } = this.target(to, from, namespace, protocol);
     if (port === undefined && protocol !== PROTOCOL_ICMP) {
@@ -105,7 +136,8 @@ export class Resolver {
     const own = options.from.kind === 'ip' ? options.from.name : this.sourceAddress(from, dst);
     const src = options.src ?? own;
     const [mac, gateway] = this.macs(from);
-    return { from, frame: makeFrame({ ...options, src, dst, dstPort: port ?? 0 }, mac, gateway) };
+    const fields = { protocol, flags, ttl, payloadBytes, src, srcPort, dst, dstPort: port ?? 0 };
+    return { from, frame: makeFrame(fields, mac, gateway) };
   }
 
   /** The location where a captured frame starts, by its source address. */
@@ -243,7 +275,7 @@ export class Resolver {
 }
 
 /** The address of the machine outside the cluster: the underlay's first. */
-function outsideAddress(): string {
+export function outsideAddress(): string {
   const cidr = parseCidr(readClusterFile()?.options.underlayCidr ?? '172.18.0.0/24');
   const first = cidr && nthAddress(cidr, 1);
   return first === undefined ? '172.18.0.1' : printIp(first);
