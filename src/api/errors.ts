@@ -42,6 +42,8 @@ export interface FieldError {
     | 'FieldValueRequired'
     | 'FieldValueNotSupported'
     | 'FieldValueForbidden'
+    | 'FieldValueDuplicate'
+    | 'FieldValueNotFound'
     | 'FieldUnknown';
 }
 

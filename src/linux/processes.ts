@@ -75,17 +75,30 @@ export function sandboxProcesses(netnsPath: string): ProcessMark[] {
   const namespace = statSync(netnsPath, { throwIfNoEntry: false });
   if (namespace === undefined) return [];
   const net = `net:[${namespace.ino}]`;
-  const ownUts = readlinkSync('/proc/self/ns/uts');
+  const ownUts = namespaceOf('self', 'uts');
+  return processesWhere((pid) => namespaceOf(pid, 'net') === net && namespaceOf(pid, 'uts') !== ownUts);
+}
+
+/** The processes in a namespace, named as by `namespaceOf`. @throws if /proc cannot be read */
+export function processesInNamespace(namespace: string): ProcessMark[] {
+  const type = namespace.slice(0, namespace.indexOf(':'));
+  return processesWhere((pid) => namespaceOf(pid, type) === namespace);
+}
+
+/** A namespace of a process, such as `mnt:[4026531841]`; undefined if it has ended. @throws if it cannot be read */
+export function namespaceOf(pid: number | 'self', type: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/${type}`);
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+}
+
+function processesWhere(selects: (pid: number) => boolean): ProcessMark[] {
   return readdirSync('/proc').flatMap((name) => {
     const pid = Number(name);
-    if (!(pid > 0)) return [];
-    try {
-      if (readlinkSync(`/proc/${pid}/ns/net`) !== net || readlinkSync(`/proc/${pid}/ns/uts`) === ownUts) return [];
-    } catch (error) {
-      if (isAbsent(error)) return [];
-      throw error;
-    }
-    return findProcess(pid) ?? [];
+    return pid > 0 && selects(pid) ? (findProcess(pid) ?? []) : [];
   });
 }
 

@@ -19,6 +19,9 @@ export interface Termination {
   containerID?: string;
 }
 
+/** Which list of the pod's spec a container is in. */
+export type ContainerRole = 'regular' | 'init' | 'ephemeral';
+
 /** The history of one container over all its instances. */
 export interface ContainerRecord {
   name: string;

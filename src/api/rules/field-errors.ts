@@ -21,4 +21,11 @@ export const invalid = (path: string, value: unknown, why: string): FieldError =
 export const duplicate = (path: string, value: unknown): FieldError => ({
   path,
   message: `Duplicate value: ${JSON.stringify(value)}`,
+  reason: 'FieldValueDuplicate',
+});
+
+export const notFound = (path: string, value: unknown): FieldError => ({
+  path,
+  message: `Not found: ${JSON.stringify(value)}`,
+  reason: 'FieldValueNotFound',
 });

@@ -3,8 +3,8 @@ import { parseIp } from '../../net/address.ts';
 import type { FieldError } from '../errors.ts';
 import { ALL_ADDRESSES } from '../host-ports.ts';
 import type { Container, Handler, PodSpec, Probe, Volume } from '../types/objects.ts';
-
-const duplicate = (path: string, value: string): FieldError => ({ path, message: `Duplicate value: "${value}"` });
+import { checkEphemeralContainers } from './ephemeral-containers.ts';
+import { duplicate, notFound } from './field-errors.ts';
 
 /**
  * `at` is the path of the spec, `spec` or `spec.template.spec`.
@@ -28,6 +28,11 @@ export function checkPodSpec(spec: PodSpec, at: string, claims: readonly string[
       checkContainer(container, path, volumes, hostPorts, errors);
     });
   }
+  errors.push(
+    ...checkEphemeralContainers(spec, at, (container, path) =>
+      checkContainer(container, path, volumes, hostPorts, errors),
+    ),
+  );
   for (const [i, alias] of (spec.hostAliases ?? []).entries()) {
     if (parseIp(alias.ip) === undefined) {
       errors.push({ path: `${at}.hostAliases[${i}].ip`, message: `expected an IP address, got "${alias.ip}"` });
@@ -47,8 +52,6 @@ function checkVolumes(volumes: readonly Volume[], at: string, errors: FieldError
     if (names.has(volume.name)) errors.push(duplicate(`${path}.name`, volume.name));
     names.add(volume.name);
     const sources = Object.keys(volume).filter((key) => key !== 'name');
-    if (sources.length === 0)
-      errors.push({ path, message: 'must specify a volume type', reason: 'FieldValueRequired' });
     if (sources.length > 1) {
       const message = 'may not specify more than 1 volume type';
       errors.push({ path: `${path}.${sources[1]}`, message, reason: 'FieldValueForbidden' });
@@ -82,7 +85,7 @@ function checkContainer(
   const mountPaths = new Set<string>();
   container.volumeMounts?.forEach((mount, i) => {
     const at = `${path}.volumeMounts[${i}]`;
-    if (!volumes.has(mount.name)) errors.push({ path: `${at}.name`, message: `Not found: "${mount.name}"` });
+    if (!volumes.has(mount.name)) errors.push(notFound(`${at}.name`, mount.name));
     if (mountPaths.has(mount.mountPath)) {
       errors.push({ path: `${at}.mountPath`, message: `must be unique, "${mount.mountPath}" is mounted twice` });
     }

@@ -16,7 +16,9 @@ import type {
   Secret,
   Service,
   StorageClass,
+  WrittenPart,
 } from '../types/objects.ts';
+import { checkAddedContainers, checkNoEphemeralContainers } from './ephemeral-containers.ts';
 import { checkClaimUpdate, checkClassUpdate, checkVolumeUpdate } from './storage.ts';
 
 const IMMUTABLE = 'field is immutable';
@@ -26,9 +28,15 @@ const fixed = (path: string, value: unknown, message: string): FieldError => ({
   message: `Invalid value: ${JSON.stringify(value)}: ${message}`,
 });
 
-/** All errors of replacing `old` with `object`. */
-export function checkUpdate(object: KubeObject, old: KubeObject): FieldError[] {
+/** All errors of replacing `old` with `object`, through a subresource if one is named. */
+export function checkUpdate(object: KubeObject, old: KubeObject, subresource?: WrittenPart): FieldError[] {
+  if (subresource === 'ephemeralcontainers') return checkAddedContainers((object as Pod).spec, (old as Pod).spec);
   return [...checkFinalizers(object, old), ...checkKind(object, old)];
+}
+
+/** Errors of fields that a new object may not have. */
+export function checkCreate(object: KubeObject): FieldError[] {
+  return object.kind === 'Pod' ? checkNoEphemeralContainers((object as Pod).spec) : [];
 }
 
 /** A terminating object gets no new finalizers (apimachinery/pkg/api/validation, ValidateObjectMetaAccessorUpdate). */

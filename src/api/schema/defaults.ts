@@ -17,7 +17,7 @@ import type {
 } from '../types/objects.ts';
 import { autoscalerDefaults } from './autoscaler-defaults.ts';
 import { limitDefaults } from './limit-defaults.ts';
-import { podSpec, withRequests } from './pod-defaults.ts';
+import { ownDefaults, podSpec } from './pod-defaults.ts';
 import { claimDefaults, classDefaults, volumeDefaults } from './storage-defaults.ts';
 import { workloadDefaults } from './workload-defaults.ts';
 
@@ -32,7 +32,7 @@ function defaulted(object: KubeObject): KubeObject {
       const pod = object as Pod;
       return {
         ...pod,
-        spec: withRequests(podSpec(pod.spec)),
+        spec: ownDefaults(podSpec(pod.spec)),
         status: { ...pod.status, phase: pod.status?.phase ?? 'Pending' },
       } as Pod;
     }

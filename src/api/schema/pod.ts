@@ -126,53 +126,52 @@ const affinity = object(
   ['podAffinity', 'podAntiAffinity'],
 );
 
-const container = shared(
-  'container',
-  object(
-    {
-      'name!': dnsLabel,
-      'image!': filled('the name of an image'),
-      imagePullPolicy: oneOf('Always', 'IfNotPresent', 'Never'),
-      command: list(text('text (quote numbers and true/false)')),
-      args: list(text('text (quote numbers and true/false)')),
-      workingDir: text(),
-      ports: list(
-        object({
-          name: portName,
-          'containerPort!': portNumber,
-          protocol,
-          hostPort: portNumber,
-          hostIP: text('an IP address'),
-        }),
-      ),
-      env,
-      envFrom: list(object({ prefix: text(), configMapRef: sourceRef, secretRef: sourceRef })),
-      resources: object({ limits: map(quantity), requests: map(quantity) }, ['claims']),
-      volumeMounts: list(
-        object(
-          {
-            'name!': filled('the name of a volume'),
-            'mountPath!': filled('a path in the container'),
-            readOnly: bool,
-            subPath: text(),
-          },
-          ['mountPropagation', 'subPathExpr', 'recursiveReadOnly'],
-        ),
-      ),
-      livenessProbe: probe,
-      readinessProbe: probe,
-      startupProbe: probe,
-      lifecycle: object({ postStart: hook, preStop: hook }, ['stopSignal']),
-      terminationMessagePath: text(),
-      terminationMessagePolicy: oneOf('File', 'FallbackToLogsOnError'),
-      stdin: bool,
-      stdinOnce: bool,
-      tty: bool,
-      securityContext,
-    },
-    ['resizePolicy', 'restartPolicy', 'restartPolicyRules', 'volumeDevices'],
+const containerFields: Record<string, Schema> = {
+  'name!': dnsLabel,
+  'image!': filled('the name of an image'),
+  imagePullPolicy: oneOf('Always', 'IfNotPresent', 'Never'),
+  command: list(text('text (quote numbers and true/false)')),
+  args: list(text('text (quote numbers and true/false)')),
+  workingDir: text(),
+  ports: list(
+    object({
+      name: portName,
+      'containerPort!': portNumber,
+      protocol,
+      hostPort: portNumber,
+      hostIP: text('an IP address'),
+    }),
   ),
-);
+  env,
+  envFrom: list(object({ prefix: text(), configMapRef: sourceRef, secretRef: sourceRef })),
+  resources: object({ limits: map(quantity), requests: map(quantity) }, ['claims']),
+  volumeMounts: list(
+    object(
+      {
+        'name!': filled('the name of a volume'),
+        'mountPath!': filled('a path in the container'),
+        readOnly: bool,
+        subPath: text(),
+      },
+      ['mountPropagation', 'subPathExpr', 'recursiveReadOnly'],
+    ),
+  ),
+  livenessProbe: probe,
+  readinessProbe: probe,
+  startupProbe: probe,
+  lifecycle: object({ postStart: hook, preStop: hook }, ['stopSignal']),
+  terminationMessagePath: text(),
+  terminationMessagePolicy: oneOf('File', 'FallbackToLogsOnError'),
+  stdin: bool,
+  stdinOnce: bool,
+  tty: bool,
+  securityContext,
+};
+const WITHOUT_EFFECT = ['resizePolicy', 'restartPolicy', 'restartPolicyRules', 'volumeDevices'];
+
+const container = shared('container', object(containerFields, WITHOUT_EFFECT));
+
+const ephemeralContainer = object({ ...containerFields, targetContainerName: text() }, WITHOUT_EFFECT);
 
 const keysToPaths = list(object({ 'key!': filled('a key'), 'path!': filled('a relative path'), mode: int(0, 0o777) }));
 const defaultMode = int(0, 0o777);
@@ -248,6 +247,7 @@ const podSpec: Schema = shared(
     {
       'containers!': list(container, { minItems: 1 }),
       initContainers: list(container),
+      ephemeralContainers: list(ephemeralContainer),
       volumes: list(volume),
       nodeName: dnsSubdomain,
       nodeSelector: textMap,
@@ -261,6 +261,8 @@ const podSpec: Schema = shared(
         options: list(object({ name: text(), value: text() })),
       }),
       hostNetwork: bool,
+      shareProcessNamespace: bool,
+      schedulerName: text(),
       hostname: dnsLabel,
       subdomain: dnsLabel,
       hostAliases: list(object({ 'ip!': text('an IP address'), hostnames: list(text('a DNS name')) })),
@@ -282,7 +284,6 @@ const podSpec: Schema = shared(
       ),
     },
     [
-      'ephemeralContainers',
       'hostIPC',
       'hostPID',
       'hostUsers',
@@ -296,10 +297,8 @@ const podSpec: Schema = shared(
       'resourceClaims',
       'resources',
       'runtimeClassName',
-      'schedulerName',
       'schedulingGates',
       'setHostnameAsFQDN',
-      'shareProcessNamespace',
       'topologySpreadConstraints',
     ],
   ),
@@ -357,10 +356,11 @@ const podStatus = object(
     startTime: timestamp,
     containerStatuses,
     initContainerStatuses: containerStatuses,
+    ephemeralContainerStatuses: containerStatuses,
     qosClass: text(),
     observedGeneration: int(0),
   },
-  ['ephemeralContainerStatuses', 'nominatedNodeName', 'resize', 'resourceClaimStatuses', 'extendedResourceClaimStatus'],
+  ['nominatedNodeName', 'resize', 'resourceClaimStatuses', 'extendedResourceClaimStatus'],
 );
 
 export const pod: Schema = document('v1', 'Pod', dnsSubdomain, { 'spec!': podSpec, status: podStatus });

@@ -6,6 +6,7 @@
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { containerNamed } from '../containers.ts';
 import { badRequest, internalError, notFound, serviceUnavailable } from '../errors.ts';
 import { type Resource, resourceOfKind } from '../resources.ts';
 import type { Store } from '../store/store.ts';
@@ -169,10 +170,8 @@ interface Found {
 function containerOf(pod: Pod, asked: string): string {
   const { name, annotations } = pod.metadata;
   const { containers, initContainers = [] } = pod.spec;
-  const ephemeral = (pod.spec as { ephemeralContainers?: { name: string }[] }).ephemeralContainers ?? [];
   if (asked !== '') {
-    const known = [...containers, ...initContainers, ...ephemeral].some((c) => c.name === asked);
-    if (!known) throw badRequest(`container ${asked} is not valid for pod ${name}`);
+    if (!containerNamed(pod.spec, asked)) throw badRequest(`container ${asked} is not valid for pod ${name}`);
     return asked;
   }
   const preferred = annotations?.[DEFAULT_CONTAINER];

@@ -10,8 +10,10 @@ import { nowText } from '../store/store.ts';
 import type { NamespaceObject, Pod, PodDisruptionBudget, Status } from '../types/objects.ts';
 import { type Call, replyJson, replyObject } from './call.ts';
 import { readDeleteOptions, readWriteOptions } from './query.ts';
+import { get } from './reads.ts';
 import { parseObject, readBody } from './request-body.ts';
 import { getScale, patchScale, putScale } from './scale.ts';
+import { patch, update } from './writes.ts';
 
 type Handler = (call: Call) => void | Promise<void>;
 
@@ -37,6 +39,11 @@ const SCALE: Subresource = {
 const OF_KIND: Readonly<Record<string, Readonly<Record<string, Subresource>>>> = {
   Pod: {
     binding: { kind: 'Binding', methods: { POST: bind }, verbs: ['create'] },
+    ephemeralcontainers: {
+      kind: 'Pod',
+      methods: { GET: get, PUT: update, PATCH: patch },
+      verbs: ['get', 'patch', 'update'],
+    },
     eviction: { kind: 'Eviction', group: 'policy', version: 'v1', methods: { POST: evict }, verbs: ['create'] },
   },
   Namespace: { finalize: { kind: 'Namespace', methods: { PUT: finalize }, verbs: ['update'] } },

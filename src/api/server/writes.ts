@@ -7,7 +7,7 @@ import { strategicMergePatch } from '../patches/strategic.ts';
 import { typeNameOf } from '../published/types.ts';
 import { apiVersionOf, type Resource, storedForm } from '../resources.ts';
 import type { WriteRequest } from '../store/registry.ts';
-import type { KubeObject, Status } from '../types/objects.ts';
+import type { KubeObject, Status, WrittenPart } from '../types/objects.ts';
 import { type Call, rendererOf, replyJson, replyObject } from './call.ts';
 import { readDeleteOptions, readWriteOptions } from './query.ts';
 import { selected } from './reads.ts';
@@ -145,7 +145,7 @@ export function writeRequest({ query, request, target }: Call, kind: string, app
   return {
     dryRun: options.dryRun,
     fieldValidation: options.fieldValidation,
-    subresource: target.subresource as 'status' | undefined,
+    subresource: target.subresource as WrittenPart | undefined,
     // Without fieldManager, the name of the client program is used (handlers/create.go, managerOrUserAgent).
     ...(manager !== '' && { manager }),
     force: options.force,

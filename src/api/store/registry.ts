@@ -25,10 +25,19 @@ import {
 import { apply } from '../ownership/managed-fields.ts';
 import { apiVersionOf, collectionOf, hasGeneration, type Resource } from '../resources.ts';
 import { checkRules } from '../rules/object.ts';
-import { checkFinalizers, checkUpdate } from '../rules/update.ts';
+import { checkCreate, checkFinalizers, checkUpdate } from '../rules/update.ts';
 import { withDefaults } from '../schema/defaults.ts';
 import { checkSchema, type FieldWarning, withoutNulls } from '../schema/schema.ts';
-import type { Kind, KubeObject, ManagedFieldsEntry, ObjectByKind, ObjectMeta, StoredObject } from '../types/objects.ts';
+import type {
+  Kind,
+  KubeObject,
+  ManagedFieldsEntry,
+  ObjectByKind,
+  ObjectMeta,
+  Pod,
+  StoredObject,
+  WrittenPart,
+} from '../types/objects.ts';
 import { afterDeletion, checkPreconditions, type DeleteRequest } from './deletion.ts';
 import { entriesIn, ownersAfter, ownersAfterChange, specOf, typedOf, withOwners, writerOf } from './field-owners.ts';
 import { nowText, type Store } from './store.ts';
@@ -37,7 +46,7 @@ export interface Admission<T extends KubeObject = KubeObject> {
   /** Keeps fields of `old` that the new object omits, and drops those it may not have. Runs before the rules. */
   prepare?(object: T, old: T | undefined): T;
   /** The last step before storing: allocates, or throws ApiError. Must have no side effects. */
-  admit?(object: T, old: T | undefined, subresource: 'status' | undefined): T;
+  admit?(object: T, old: T | undefined, subresource: WrittenPart | undefined): T;
   /** Warnings for whoever writes the object, besides those of its fields. */
   warn?(object: T): FieldWarning[];
   /** Throws ApiError if the object may not be deleted. */
@@ -52,7 +61,7 @@ export type Gate = (resource: Resource, object: KubeObject, old: KubeObject | un
 export interface WriteRequest {
   dryRun?: boolean;
   fieldValidation?: 'Strict' | 'Warn' | 'Ignore';
-  subresource?: 'status' | undefined;
+  subresource?: WrittenPart | undefined;
   /** The field manager. */
   manager?: string;
   /** An apply takes over conflicting fields. */
@@ -198,7 +207,7 @@ export class Registry {
 
   /** A client's write to a subresource such as scale: without validation, but with field ownership. */
   writeAs<T extends KubeObject>(resource: Resource, object: T, old: T, request: WriteRequest, subresource: string): T {
-    const as = { ...request, subresource: subresource as 'status' };
+    const as = { ...request, subresource: subresource as WrittenPart };
     return this.write(withOwners(object, ownersAfter(resource, old, object, undefined, as)), old, request.dryRun);
   }
 
@@ -303,7 +312,10 @@ export class Registry {
     const defaulted = withDefaults(schema.object);
     const admission = this.admissions[resource.key] as Admission | undefined;
     const object = admission?.prepare?.(defaulted, old) ?? defaulted;
-    this.refuse(resource, name, [...checkRules(object), ...(old ? checkUpdate(object, old) : [])]);
+    this.refuse(resource, name, [
+      ...checkRules(object),
+      ...(old ? checkUpdate(object, old, request.subresource) : checkCreate(object)),
+    ]);
     return { object, warnings: [...schema.warnings, ...(admission?.warn?.(object) ?? [])] };
   }
 
@@ -311,7 +323,7 @@ export class Registry {
     resource: Resource,
     object: KubeObject,
     old: KubeObject | undefined,
-    subresource: 'status' | undefined,
+    subresource: WrittenPart | undefined,
   ): KubeObject {
     const admission = this.admissions[resource.key] as Admission | undefined;
     const admitted = admission?.admit?.(object, old, subresource) ?? object;
@@ -344,13 +356,14 @@ const DEFINITIONS: Admission<StoredObject> = {
 
 /**
  * A write to the object keeps its status; a write to its status keeps everything except labels and annotations, and of a
- * custom resource these, too (apiextensions-apiserver registry/customresource/status_strategy.go).
+ * custom resource these, too (apiextensions-apiserver registry/customresource/status_strategy.go). A write to a pod's
+ * ephemeral containers changes nothing else (registry/core/pod/strategy.go, dropNonEphemeralContainerUpdates).
  */
 function keepServerFields(
   resource: Resource,
   object: KubeObject,
   old: KubeObject,
-  subresource: 'status' | undefined,
+  subresource: WrittenPart | undefined,
 ): KubeObject {
   const { status: oldStatus, ...oldRest } = old as KubeObject & { status?: unknown };
   const { status, ...rest } = object as KubeObject & { status?: unknown };
@@ -366,6 +379,11 @@ function keepServerFields(
   }
   if (subresource === 'status') {
     return { ...oldRest, metadata: kept, ...(status !== undefined && { status }) } as KubeObject;
+  }
+  if (subresource === 'ephemeralcontainers') {
+    const { ephemeralContainers } = (object as Pod).spec ?? {};
+    const spec = { ...(old as Pod).spec, ...(ephemeralContainers && { ephemeralContainers }) };
+    return { ...old, metadata: kept, spec } as Pod;
   }
   set('ownerReferences', ownerReferences);
   set('finalizers', finalizers);

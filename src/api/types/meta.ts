@@ -48,6 +48,9 @@ export interface KubeObject {
   metadata: ObjectMeta;
 }
 
+/** The subresource through which an object is written, if not as a whole. */
+export type WrittenPart = 'status' | 'ephemeralcontainers';
+
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
 export type ConditionStatus = 'True' | 'False' | 'Unknown';
 

@@ -80,6 +80,12 @@ export interface Container {
   securityContext?: SecurityContext;
 }
 
+/** Added to a running pod to look into it (`kubectl debug`): never restarted, never removed. */
+export interface EphemeralContainer extends Container {
+  /** The container whose processes it sees. */
+  targetContainerName?: string;
+}
+
 /** Of a pod, for all its containers. */
 export interface PodSecurityContext {
   runAsUser?: number;
@@ -129,15 +135,20 @@ export interface ProjectedSource {
 export interface PodSpec {
   containers: Container[];
   initContainers?: Container[];
+  ephemeralContainers?: EphemeralContainer[];
   volumes?: Volume[];
   nodeName?: string;
   nodeSelector?: Record<string, string>;
+  /** Pods of other schedulers wait until those bind them to a node. */
+  schedulerName?: string;
   restartPolicy?: 'Always' | 'OnFailure' | 'Never';
   terminationGracePeriodSeconds?: number;
   activeDeadlineSeconds?: number;
   dnsPolicy?: 'ClusterFirst' | 'ClusterFirstWithHostNet' | 'Default' | 'None';
   dnsConfig?: { nameservers?: string[]; searches?: string[]; options?: { name?: string; value?: string }[] };
   hostNetwork?: boolean;
+  /** All containers are in one PID namespace. */
+  shareProcessNamespace?: boolean;
   hostname?: string;
   subdomain?: string;
   hostAliases?: { ip: string; hostnames?: string[] }[];
@@ -199,6 +210,7 @@ export interface PodStatus {
   startTime?: string;
   containerStatuses?: ContainerStatus[];
   initContainerStatuses?: ContainerStatus[];
+  ephemeralContainerStatuses?: ContainerStatus[];
   qosClass?: string;
   observedGeneration?: number;
 }

@@ -1,5 +1,6 @@
 /** The arguments `POD [-c CONTAINER]`, shared by exec, logs and restart. */
 import type { ApiClient } from '../../api/client/client.ts';
+import { containersOf } from '../../api/containers.ts';
 import type { Pod } from '../../api/types/objects.ts';
 import { failed, usageError } from '../errors.ts';
 import { NAMESPACE_OPTION } from '../with-client.ts';
@@ -32,7 +33,7 @@ export async function findPod(
   first: boolean,
 ): Promise<{ pod: Pod; container: string | undefined }> {
   const pod = await client.get('Pod', name, namespace);
-  const names = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].map((container) => container.name);
+  const names = containersOf(pod.spec).map((container) => container.name);
   if (wanted !== undefined && !names.includes(wanted)) {
     throw failed(`pod ${name} has no container ${wanted}`, `expected one of ${names.join(', ')}`);
   }

@@ -48,6 +48,9 @@ export function describePod(pod: Pod): Block {
       ? ['Init Containers', containers(initContainers, status?.initContainerStatuses)]
       : undefined,
     ['Containers', containers(spec.containers, status?.containerStatuses)],
+    spec.ephemeralContainers?.length
+      ? ['Ephemeral Containers', containers(spec.ephemeralContainers, status?.ephemeralContainerStatuses)]
+      : undefined,
     ['Conditions', block(...(status?.conditions ?? []).map((c): Line => [c.type, conditionText(c)]))],
     spec.volumes?.length ? ['Volumes', block(...spec.volumes.map((v): Line => [v.name, volume(v)]))] : undefined,
     ['QoS Class', status?.qosClass ?? ''],

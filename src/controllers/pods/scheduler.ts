@@ -5,6 +5,7 @@
  */
 
 import { HOST_PORTS_TAKEN, holdsHostPorts, hostPortsClash, hostPortsOf } from '../../api/host-ports.ts';
+import { DEFAULT_SCHEDULER } from '../../api/schema/pod-defaults.ts';
 import { matchesLabels } from '../../api/selectors.ts';
 import { type NodeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
 import { parseCidr } from '../../net/address.ts';
@@ -48,11 +49,11 @@ export function startScheduler(cluster: Cluster, addresses: PodAddresses, volume
     for (const key of waiting) queue.add(key);
   };
   const consider = (pod: Pod) => {
-    if (!isPlaced(pod) && !isEnding(pod)) queue.add(keyOf(pod));
+    if (!isPlaced(pod) && !isEnding(pod) && isOurs(pod)) queue.add(keyOf(pod));
   };
   for (const pod of store.list('Pod')) consider(pod);
   store.onCommit('Pod', ({ type, object, old }) => {
-    if (type === 'ADDED') consider(object);
+    if (type === 'ADDED' || (type === 'MODIFIED' && object.spec.nodeName !== old?.spec.nodeName)) consider(object);
     if (type === 'DELETED') waiting.delete(keyOf(object));
     // A deleted pod frees its address and host ports, one whose phase is final its host ports.
     const frees = type === 'DELETED' || (old !== undefined && holdsHostPorts(old) && !holdsHostPorts(object));
@@ -70,6 +71,10 @@ export function startScheduler(cluster: Cluster, addresses: PodAddresses, volume
 
 const isEnding = ({ metadata, status }: Pod) =>
   metadata.deletionTimestamp !== undefined || status?.phase === 'Succeeded' || status?.phase === 'Failed';
+
+/** Or another scheduler has chosen the node, and the pod still needs its address. */
+const isOurs = ({ spec }: Pod) =>
+  Boolean(spec.nodeName) || (spec.schedulerName ?? DEFAULT_SCHEDULER) === DEFAULT_SCHEDULER;
 
 const isPlaced = (pod: Pod) =>
   Boolean(pod.spec.nodeName) &&

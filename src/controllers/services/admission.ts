@@ -7,7 +7,7 @@ import { type FieldError, internalError, invalid } from '../../api/errors.ts';
 import { type Resource, resourceOfKind } from '../../api/resources.ts';
 import { isExternallyAccessible, needsHealthCheckNodePort } from '../../api/rules/network.ts';
 import type { Admission } from '../../api/store/registry.ts';
-import type { Protocol, Service, ServicePort, ServiceSpec } from '../../api/types/objects.ts';
+import type { Protocol, Service, ServicePort, ServiceSpec, WrittenPart } from '../../api/types/objects.ts';
 import { type Cidr, contains, parseIp, printCidr } from '../../net/address.ts';
 import { keyOf } from '../work-queue.ts';
 import type { ServiceAddresses } from './addresses.ts';
@@ -54,7 +54,7 @@ export class ServiceAdmission implements Admission<Service> {
     return { ...service, spec };
   }
 
-  admit(service: Service, old: Service | undefined, subresource: 'status' | undefined): Service {
+  admit(service: Service, old: Service | undefined, subresource: WrittenPart | undefined): Service {
     const errors: FieldError[] = [];
     if (subresource === 'status') {
       this.checkIngress(service, old, errors);

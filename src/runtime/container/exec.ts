@@ -1,6 +1,7 @@
 /** The command line that runs something inside a running container. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { containerNamed } from '../../api/containers.ts';
 import { isAlive } from '../../linux/processes.ts';
 import { containerDirectory, readState } from '../state.ts';
 import { accountIn, imageExecCommand } from './image-launch.ts';
@@ -43,9 +44,9 @@ export function execCommand(request: ExecRequest): ContainerCommand {
   const podDir = podDirectory(stateDir, namespace, pod);
   const state = readState(podDir);
   if (state === undefined) throw new Error(`pod "${pod}" in namespace "${namespace}" does not run on this machine`);
-  const { containers, initContainers = [] } = state.pod.spec;
+  const { containers } = state.pod.spec;
   const name = container ?? containers[0]!.name;
-  const spec = [...containers, ...initContainers].find((c) => c.name === name);
+  const spec = containerNamed(state.pod.spec, name);
   if (spec === undefined) {
     throw new Error(`pod "${pod}" has no container "${name}" (it has ${containers.map((c) => c.name).join(', ')})`);
   }

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ACCOUNT_FILE, type LaunchSpec, SPEC_FILE } from '../launcher/spec.ts';
 import { quote } from '../shell.ts';
-import { type LaunchPlan, SCRIPT_FILE, terminalCommand } from './launch-script.ts';
+import { enterProcesses, type LaunchPlan, SCRIPT_FILE, terminalCommand } from './launch-script.ts';
 
 const LAUNCHER = fileURLToPath(new URL('../launcher/main.js', import.meta.url));
 /** Node would write its warnings into the container's log. */
@@ -60,8 +60,8 @@ export function imageLaunchFiles(plan: LaunchPlan): Record<string, string> {
 /** Made by the launcher; of the host's devices only nodes are taken. */
 const STANDARD_LINKS = new Set(['/dev/fd', '/dev/stdin', '/dev/stdout', '/dev/stderr']);
 
-/** The first program that is executed after `unshare --pid` is process 1: the mounts come before. */
-function keeperScript({ title, directory, tty }: LaunchPlan): string {
+/** The first program that is executed in a new PID namespace is process 1: the mounts come before. */
+function keeperScript({ title, directory, tty, processesOf }: LaunchPlan): string {
   const start = [...LAUNCHER_COMMAND, 'start', directory];
   // A devpts for this container alone: script(1) opens its terminal there, and the container has it as /dev/pts.
   const terminals = [
@@ -73,7 +73,7 @@ function keeperScript({ title, directory, tty }: LaunchPlan): string {
 D=${quote(directory)}
 if [ $# = 0 ]; then
   { ${[READ_ONLY_NODE, ...(tty ? terminals : [])].join(' && ')}; } 2>"$D/error" || exit
-  exec unshare --pid -- sh "$0" keeper
+  exec ${enterProcesses(processesOf).join(' ')} sh "$0" keeper
 fi
 exec 7>&2 2>/dev/null 9>"$D/exit"
 read -r stat < /proc/self/stat

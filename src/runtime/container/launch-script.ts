@@ -2,9 +2,9 @@
  * The shell script that starts one container; it stays beside the container's state for debugging.
  *
  * It runs twice. First as the *keeper*, outside: `nsenter` and `unshare` have put it into the pod's network, UTS and
- * IPC namespaces and a mount namespace of its own, and its children into a new PID namespace. It waits for its only
+ * IPC namespaces and a mount namespace of its own, and its children into a PID namespace: a new one, or another container's. It waits for its only
  * child and records the exit status, so that an agent that was not running at that time can read it. Then as that
- * child, PID 1, the *stage*: it builds the root (an overlay over the host's own, with a tmpfs for changes that
+ * child, PID 1 of a new namespace, the *stage*: it builds the root (an overlay over the host's own, with a tmpfs for changes that
  * disappears with the mount namespace), enters it with pivot_root, and executes the container's command.
  *
  * Beside the script: `keeper`, `pid` (their lines of /proc/pid/stat), `started` (not empty once the command is
@@ -44,6 +44,8 @@ export interface LaunchPlan {
   layers: readonly string[];
   /** A mount of the host to make executable inside: the one with the volumes, if it is not. */
   makeExecutable?: string | undefined;
+  /** A process, by its host pid, whose PID namespace the container joins; undefined: it has one of its own. */
+  processesOf?: number | undefined;
   /** Device nodes of the host to provide. */
   devices: readonly string[];
   /** Files of /proc to hide, directories of /proc to make read-only. */
@@ -63,6 +65,12 @@ export interface LaunchPlan {
 
 /** Mount point of the host's root during set-up. */
 const OLD_ROOT = '.host';
+
+/** Words that start a program whose children are in the container's PID namespace; it is not in there itself. */
+export const enterProcesses = (processesOf: number | undefined): string[] =>
+  processesOf === undefined
+    ? ['unshare', '--pid', '--']
+    : ['nsenter', '--no-fork', '--target', String(processesOf), '--pid', '--'];
 
 export const SCRIPT_FILE = 'launch.sh';
 export const ENVIRONMENT_FILE = 'environment';

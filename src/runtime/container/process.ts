@@ -6,11 +6,20 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { isAlive, lacksHandler, type ProcessMark, parseStat, signalProcess, waitGone } from '../../linux/processes.ts';
+import {
+  isAlive,
+  lacksHandler,
+  namespaceOf,
+  type ProcessMark,
+  parseStat,
+  processesInNamespace,
+  signalProcess,
+  waitGone,
+} from '../../linux/processes.ts';
 import { readIfPresent } from '../../linux/read-file.ts';
 import { imageLaunchFiles } from './image-launch.ts';
 import { firstLine } from './launch.ts';
-import { type LaunchPlan, launchFiles, SCRIPT_FILE } from './launch-script.ts';
+import { enterProcesses, type LaunchPlan, launchFiles, SCRIPT_FILE } from './launch-script.ts';
 
 const START_MS = 20_000;
 const KILLED_MS = 10_000;
@@ -18,8 +27,10 @@ const EXIT_KILLED = 137;
 
 export interface ContainerProcess {
   keeper: ProcessMark;
-  /** PID 1 of the container, by its host pid. */
+  /** The container's first process, by its host pid: PID 1 unless it shares a PID namespace. */
   main: ProcessMark;
+  /** Of a container that shares a PID namespace: its mount namespace, by which its processes are recognised. */
+  mounts?: string;
 }
 
 export interface Exit {
@@ -50,18 +61,15 @@ export async function startContainer(
   for (const [name, text] of Object.entries(files)) {
     writeFileSync(join(plan.directory, name), text, { mode: 0o600 }); // The environment may hold secrets.
   }
-  const words = ['--target', String(pausePid), '--net', '--uts', '--ipc', '--', 'unshare', '--mount'];
-  if (plan.root === undefined) words.push('--pid'); // With an image the script does that.
-  const child: ChildProcess = spawn(
-    'nsenter',
-    [...words, '--propagation', 'private', '--', 'sh', join(plan.directory, SCRIPT_FILE)],
-    {
-      detached: true,
-      cwd: '/',
-      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
-      stdio: [input ?? 'ignore', output, output, 'pipe'],
-    },
-  );
+  const words = ['--target', String(pausePid), '--net', '--uts', '--ipc', '--'];
+  words.push('unshare', '--mount', '--propagation', 'private', '--');
+  if (plan.root === undefined) words.push(...enterProcesses(plan.processesOf)); // With an image the script does that.
+  const child: ChildProcess = spawn('nsenter', [...words, 'sh', join(plan.directory, SCRIPT_FILE)], {
+    detached: true,
+    cwd: '/',
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
+    stdio: [input ?? 'ignore', output, output, 'pipe'],
+  });
   child.unref();
   child.once('exit', onExit);
   let failure: Error | undefined;
@@ -70,7 +78,7 @@ export async function startContainer(
   });
   // A short command may have ended before its message was read here: check the files.
   const found = findContainerProcess(plan.directory);
-  if (found !== undefined) return found;
+  if (found !== undefined) return withMounts(found, plan.processesOf !== undefined);
   const marks = [readMark(plan.directory, 'pid'), readMark(plan.directory, 'keeper')].filter((m) => m !== undefined);
   for (const mark of marks) signalProcess(mark, 'SIGKILL');
   if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
@@ -84,6 +92,20 @@ export function findContainerProcess(directory: string): ContainerProcess | unde
   const keeper = readMark(directory, 'keeper');
   const main = readMark(directory, 'pid');
   return keeper !== undefined && main !== undefined && read(directory, 'started') ? { keeper, main } : undefined;
+}
+
+/** The process as it is recorded. @param shares it shares a PID namespace */
+export function withMounts(process: ContainerProcess, shares: boolean): ContainerProcess {
+  const mounts = shares ? namespaceOf(process.main.pid, 'mnt') : undefined;
+  return mounts === undefined ? process : { ...process, mounts };
+}
+
+/**
+ * Kill what a container has left in a PID namespace that it shares. In one of its own the kernel does that when PID 1
+ * ends; runc does the same by the container's cgroup.
+ */
+export function endRest({ mounts }: ContainerProcess): void {
+  if (mounts !== undefined) for (const mark of processesInNamespace(mounts)) signalProcess(mark, 'SIGKILL');
 }
 
 /**
@@ -107,11 +129,12 @@ export function exitOf(directory: string, { keeper, main }: ContainerProcess): E
  * outside a container the signal would have ended it, so it is killed at once instead of after the grace period.
  */
 export async function stopContainer(
-  { keeper, main }: ContainerProcess,
+  { keeper, main, mounts }: ContainerProcess,
   signal: NodeJS.Signals,
   graceMs: number,
 ): Promise<void> {
-  const deaf = graceMs <= 0 || lacksHandler(main.pid, constants.signals[signal]);
+  const isFirst = mounts === undefined;
+  const deaf = graceMs <= 0 || (isFirst && lacksHandler(main.pid, constants.signals[signal]));
   if (!deaf) {
     signalProcess(main, signal);
     if (await waitGone([main], graceMs)) {

@@ -4,13 +4,14 @@
  */
 import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
-import type { Container, Handler, Pod, Probe } from '../../api/types/objects.ts';
+import { containerNamed } from '../../api/containers.ts';
+import type { Container, EphemeralContainer, Handler, Pod, Probe } from '../../api/types/objects.ts';
 import { isAlive, signalProcess } from '../../linux/processes.ts';
 import { ContainerConfigError } from '../files/config-source.ts';
 import type { RunnableImage } from '../image/images.ts';
 import type { PodContext } from '../pod/context.ts';
 import { restarts } from '../pod/status.ts';
-import { type ContainerRecord, containerDirectory, newRecord } from '../state.ts';
+import { type ContainerRecord, type ContainerRole, containerDirectory, newRecord } from '../state.ts';
 import { backOff, printDelay } from './back-off.ts';
 import { execCommand } from './exec.ts';
 import { type HandlerTarget, runHandler } from './handlers.ts';
@@ -20,7 +21,15 @@ import { beginLog, boundLog } from './logs.ts';
 import { missingImage } from './missing-image.ts';
 import { planContainer } from './plan.ts';
 import { ContainerProbes } from './probes.ts';
-import { exitOf, findContainerProcess, StartError, startContainer, stopContainer } from './process.ts';
+import {
+  endRest,
+  exitOf,
+  findContainerProcess,
+  StartError,
+  startContainer,
+  stopContainer,
+  withMounts,
+} from './process.ts';
 import { recordEnd, recordStart, recordWaiting } from './record.ts';
 import { openStdin, releaseStdin } from './stdin.ts';
 import { terminationMessage } from './termination-message.ts';
@@ -31,19 +40,21 @@ const START_ERROR_CODE = 128;
 const HOOK_TIMEOUT_MS = 30_000;
 export const DEFAULT_GRACE_SECONDS = 30;
 
+const LISTS = { regular: 'containers', init: 'initContainers', ephemeral: 'ephemeralContainers' } as const;
+
 export class ContainerRunner {
   readonly name: string;
-  readonly isInit: boolean;
+  readonly role: ContainerRole;
   private readonly context: PodContext;
   private probes: ContainerProbes | undefined;
   private logTimes: LogTimes | undefined;
   /** Why the running instance has to be restarted; undefined if it does not. */
   private restartCause: { message: string; probe?: Probe } | undefined;
 
-  constructor(context: PodContext, name: string, isInit: boolean) {
+  constructor(context: PodContext, name: string, role: ContainerRole) {
     this.context = context;
     this.name = name;
-    this.isInit = isInit;
+    this.role = role;
   }
 
   get record(): ContainerRecord {
@@ -64,9 +75,13 @@ export class ContainerRunner {
     return this.context.pod;
   }
 
-  private get spec(): Container {
-    const { containers, initContainers = [] } = this.pod.spec;
-    return [...containers, ...initContainers].find(({ name }) => name === this.name)!;
+  private get spec(): EphemeralContainer {
+    return containerNamed(this.pod.spec, this.name)!;
+  }
+
+  /** Is it in a PID namespace with other containers? */
+  private get sharesProcesses(): boolean {
+    return this.pod.spec.shareProcessNamespace === true || Boolean(this.spec.targetContainerName);
   }
 
   private get directory(): string {
@@ -79,7 +94,7 @@ export class ContainerRunner {
     if (record.phase === 'starting') {
       const found = findContainerProcess(this.directory);
       if (found === undefined) this.wait('ContainerCreating');
-      else this.markRunning(found);
+      else this.markRunning(withMounts(found, this.sharesProcesses));
     } else if (record.phase === 'running') {
       this.logTimes = new LogTimes(this.context.podDir, this.name);
       this.runProbes({ started: record.started, ready: record.ready });
@@ -95,6 +110,7 @@ export class ContainerRunner {
       boundLog(this.context.podDir, this.name);
       this.logTimes?.look();
     } else {
+      endRest(record.process);
       const message = terminationMessage(this.directory, this.context.podDir, this.spec, exit.code);
       this.markEnded(exit.code, exit.atMs, message);
     }
@@ -107,7 +123,7 @@ export class ContainerRunner {
   async reconcile(): Promise<number | undefined> {
     const { record } = this;
     if (record.phase === 'running') {
-      if (!this.isInit && record.specHash !== hashOf(this.spec)) {
+      if (this.role === 'regular' && record.specHash !== hashOf(this.spec)) {
         this.restartCause = { message: `Container ${this.name} definition changed, will be restarted` };
       }
       if (this.restartCause === undefined) return undefined;
@@ -116,7 +132,7 @@ export class ContainerRunner {
       this.restartCause = undefined;
     }
     if (record.phase === 'terminated') {
-      if (!restarts(this.pod, record, this.isInit)) return undefined;
+      if (!restarts(this.pod, record, this.role)) return undefined;
       this.wait('CrashLoopBackOff', this.backOffText(record));
     }
     // After stopping it, so that an instance without a delay starts in this call.
@@ -207,6 +223,12 @@ export class ContainerRunner {
       if (!(error instanceof ContainerConfigError)) throw error;
       return this.refuse('CreateContainerConfigError', error.message, nowMs);
     }
+    const target = this.spec.targetContainerName;
+    const targeted = target ? context.state.containers[target]?.process : undefined;
+    if (target && !isAlive(targeted?.main)) {
+      return this.refuse('CreateContainerError', `target container ${JSON.stringify(target)} is not running`, nowMs);
+    }
+    if (this.sharesProcesses) plan.processesOf = (targeted?.main ?? context.state.pause!).pid;
     this.wait('ContainerCreating');
     this.event('Normal', 'Pulled', `Container image "${spec.image}" already present on machine`);
     recordStart(record, hashOf(spec), nowMs, this.pod.metadata.uid);
@@ -233,8 +255,7 @@ export class ContainerRunner {
   }
 
   private event(type: 'Normal' | 'Warning', reason: string, message: string): void {
-    const list = this.isInit ? 'initContainers' : 'containers';
-    this.context.event(type, reason, message, `spec.${list}{${this.name}}`);
+    this.context.event(type, reason, message, `spec.${LISTS[this.role]}{${this.name}}`);
   }
 
   /** The store is looked into again soon, and not with a growing delay: nothing is fetched from elsewhere. */
@@ -302,7 +323,7 @@ export class ContainerRunner {
       record.started = this.spec.startupProbe === undefined;
       record.ready = record.started && this.spec.readinessProbe === undefined;
     }
-    if (this.isInit) return;
+    if (this.role !== 'regular') return;
     this.probes = new ContainerProbes(
       this.spec,
       this.target(),

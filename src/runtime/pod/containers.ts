@@ -1,7 +1,8 @@
-/** The containers of one pod: a runner for each, created on first use, and the order of the init containers. */
+/** The containers of one pod: a runner for each, created on first use, and the order in which they start. */
 import { ContainerRunner } from '../container/runner.ts';
+import type { ContainerRole } from '../state.ts';
 import type { PodContext } from './context.ts';
-import { restarts } from './status.ts';
+import { phaseOf, restarts } from './status.ts';
 
 export class PodContainers {
   private readonly context: PodContext;
@@ -12,10 +13,10 @@ export class PodContainers {
   }
 
   /** The runner of a container of the manifest. */
-  of(name: string, isInit: boolean): ContainerRunner {
+  of(name: string, role: ContainerRole): ContainerRunner {
     let runner = this.runners.get(name);
     if (runner === undefined) {
-      runner = new ContainerRunner(this.context, name, isInit);
+      runner = new ContainerRunner(this.context, name, role);
       this.runners.set(name, runner);
     }
     return runner;
@@ -25,9 +26,32 @@ export class PodContainers {
   all(): ContainerRunner[] {
     const { initContainers = [], containers } = this.context.pod.spec;
     return [
-      ...initContainers.map(({ name }) => this.of(name, true)),
-      ...containers.map(({ name }) => this.of(name, false)),
+      ...initContainers.map(({ name }) => this.of(name, 'init')),
+      ...containers.map(({ name }) => this.of(name, 'regular')),
+      ...this.ephemeral(),
     ];
+  }
+
+  private ephemeral(): ContainerRunner[] {
+    return (this.context.pod.spec.ephemeralContainers ?? []).map(({ name }) => this.of(name, 'ephemeral'));
+  }
+
+  /**
+   * Start the ephemeral containers that have been added, also while init containers fail: they are there to find out why
+   * (kuberuntime_manager.go, SyncPod). @returns when to call again, one time each
+   */
+  startEphemeral(): Promise<(number | undefined)[]> {
+    return this.isOver() ? Promise.resolve([]) : Promise.all(this.ephemeral().map((runner) => runner.reconcile()));
+  }
+
+  /** They end with the containers that are the pod's purpose. */
+  async stopEphemeralAtEnd(): Promise<void> {
+    if (this.isOver()) await Promise.all(this.ephemeral().map((runner) => runner.stop(runner.graceSeconds())));
+  }
+
+  private isOver(): boolean {
+    const phase = phaseOf(this.context.pod, this.context.state);
+    return phase === 'Succeeded' || phase === 'Failed';
   }
 
   /** Runners created so far. */
@@ -48,13 +72,13 @@ export class PodContainers {
     const { pod, state } = this.context;
     if (state.initialized) return true;
     for (const { name } of pod.spec.initContainers ?? []) {
-      const runner = this.of(name, true);
+      const runner = this.of(name, 'init');
       if (runner.completed) continue;
       for (const waiting of pod.spec.containers) {
-        const { record } = this.of(waiting.name, false);
+        const { record } = this.of(waiting.name, 'regular');
         if (record.reason === 'ContainerCreating') record.reason = 'PodInitializing';
       }
-      if (runner.record.phase === 'terminated' && !restarts(pod, runner.record, true)) return false;
+      if (runner.record.phase === 'terminated' && !restarts(pod, runner.record, 'init')) return false;
       await runner.reconcile();
       if (!runner.completed) return false;
     }

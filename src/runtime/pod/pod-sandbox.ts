@@ -42,7 +42,12 @@ export class PodSandbox {
       if (state.podIP === '') return false; // The scheduler has not assigned it yet.
       state.netnsName = this.freeName();
       context.save();
-      const { mark, child } = await startSandbox(state.netnsName, hostnameOf(pod), context.stateDir, context.podDir);
+      const { mark, child } = await startSandbox(state.netnsName, {
+        hostname: hostnameOf(pod),
+        shareProcesses: pod.spec.shareProcessNamespace === true,
+        stateDir: context.stateDir,
+        podDirectory: context.podDir,
+      });
       child.once('exit', context.wake);
       state.pause = mark;
       context.save();

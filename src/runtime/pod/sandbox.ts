@@ -3,13 +3,23 @@
  * IPC namespaces. It starts before the containers, which join it, and outlives them.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import {
   findProcess,
   isAlive,
   type ProcessMark,
+  parseStat,
   sandboxProcesses,
   signalProcess,
   waitGone,
@@ -58,20 +68,27 @@ export function cancelSetups(podDirectory: string): void {
   for (const name of readdirSync(podDirectory)) if (name.startsWith(SETUP_MARKER)) rmSync(join(podDirectory, name));
 }
 
+export interface SandboxSpec {
+  hostname: string;
+  /** The containers share a PID namespace, whose first process is pause. */
+  shareProcesses: boolean;
+  stateDir: string;
+  podDirectory: string;
+}
+
 /**
  * Create the namespace and start its pause process, after removing any earlier sandbox of this name.
  * @throws Error with the tools' error messages
  */
-export async function startSandbox(
-  netnsName: string,
-  hostname: string,
-  stateDir: string,
-  podDirectory: string,
-): Promise<PauseProcess> {
+export async function startSandbox(netnsName: string, spec: SandboxSpec): Promise<PauseProcess> {
+  const { hostname, shareProcesses, stateDir, podDirectory } = spec;
   cancelSetups(podDirectory);
   if (existsSync(netnsPathOf(netnsName))) await removeSandbox(netnsName);
   const marker = join(podDirectory, `${SETUP_MARKER}${process.pid}-${++setups}`);
   writeFileSync(marker, '');
+  const statFile = join(podDirectory, 'pause');
+  // As PID 1 it inherits the children of others, which the kernel reaps if their parent ignores the signal (wait(2)).
+  const reaper = shareProcesses ? 'env --ignore-signal=CHLD ' : '';
   const inside = [
     `echo ${quote(hostname.slice(0, 63))} > /proc/sys/kernel/hostname`,
     // As containerd does: low ports and ping need no privilege inside a pod.
@@ -79,13 +96,14 @@ export async function startSandbox(
     "echo '0 2147483647' > /proc/sys/net/ipv4/ping_group_range",
     'ip link set lo up',
     `test -e ${quote(marker)}`,
+    `read -r stat < /proc/self/stat; echo "$stat" > ${quote(statFile)}`,
     'echo ok >&3',
-    `exec ${quote(pauseProgram(stateDir))} infinity 2>/dev/null 3>&-`,
+    `exec ${reaper}${quote(pauseProgram(stateDir))} infinity 2>/dev/null 3>&-`,
   ];
   const outside = [
     `ip netns add ${quote(netnsName)}`,
     `test -e ${quote(marker)} || { ip netns delete ${quote(netnsName)}; exit 1; }`,
-    `exec nsenter --net=${quote(netnsPathOf(netnsName))} -- unshare --uts --ipc -- sh -ec ${quote(inside.join('\n'))}`,
+    `exec nsenter --net=${quote(netnsPathOf(netnsName))} -- unshare --uts --ipc ${shareProcesses ? '--pid --fork ' : ''}-- sh -ec ${quote(inside.join('\n'))}`,
   ];
   const child = spawn('sh', ['-ec', outside.join('\n')], {
     detached: true,
@@ -95,8 +113,8 @@ export async function startSandbox(
   child.unref();
   try {
     await firstLine(child, READY_MS);
-    const mark = findProcess(child.pid!);
-    if (mark === undefined) throw new Error('the pause process ended at once');
+    const mark = parseStat(readFileSync(statFile, 'latin1'));
+    if (!isAlive(mark) || mark === undefined) throw new Error('the pause process ended at once');
     return { mark, child };
   } catch (error) {
     if (child.pid !== undefined) signalProcess(findProcess(child.pid), 'SIGKILL');

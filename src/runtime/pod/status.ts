@@ -8,7 +8,7 @@ import type {
   PodPhase,
   PodStatus,
 } from '../../api/types/objects.ts';
-import type { ContainerRecord, PodState, Termination } from '../state.ts';
+import type { ContainerRecord, ContainerRole, PodState, Termination } from '../state.ts';
 
 export interface StatusFacts {
   hostIP: string | undefined;
@@ -21,10 +21,11 @@ export interface StatusFacts {
 const timestamp = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
 
 export function podStatus(pod: Pod, state: PodState, facts: StatusFacts): PodStatus {
-  const statusOf = (container: Container, isInit: boolean) =>
-    containerStatus(container, state.containers[container.name], isInit);
-  const initStatuses = (pod.spec.initContainers ?? []).map((c) => statusOf(c, true));
-  const statuses = pod.spec.containers.map((c) => statusOf(c, false));
+  const statusOf = (container: Container, role: ContainerRole) =>
+    containerStatus(container, state.containers[container.name], role);
+  const initStatuses = (pod.spec.initContainers ?? []).map((c) => statusOf(c, 'init'));
+  const statuses = pod.spec.containers.map((c) => statusOf(c, 'regular'));
+  const ephemeralStatuses = (pod.spec.ephemeralContainers ?? []).map((c) => statusOf(c, 'ephemeral'));
   const phase = state.failure === undefined ? phaseOf(pod, state) : 'Failed';
   const done = phase === 'Succeeded' || phase === 'Failed';
   const unready = pod.spec.containers.filter((_, i) => !statuses[i]!.ready).map((c) => c.name);
@@ -66,6 +67,7 @@ export function podStatus(pod: Pod, state: PodState, facts: StatusFacts): PodSta
     startTime: timestamp(state.startedAtMs),
     ...(initStatuses.length > 0 && { initContainerStatuses: initStatuses }),
     containerStatuses: statuses,
+    ...(ephemeralStatuses.length > 0 && { ephemeralContainerStatuses: ephemeralStatuses }),
     qosClass: qosClassOf(pod),
   };
 }
@@ -81,18 +83,20 @@ function withTime(c: Condition, { conditions, nowMs }: StatusFacts): Condition {
 }
 
 /** Will this container be started again? */
-export function restarts(pod: Pod, record: ContainerRecord | undefined, isInit: boolean): boolean {
+export function restarts(pod: Pod, record: ContainerRecord | undefined, role: ContainerRole): boolean {
   const code = record?.ended?.exitCode;
   if (code === undefined) return true;
   const policy = pod.spec.restartPolicy ?? 'Always';
-  if (isInit) return code !== 0 && policy !== 'Never';
+  if (role === 'ephemeral') return false;
+  if (role === 'init') return code !== 0 && policy !== 'Never';
   return policy === 'Always' || (policy === 'OnFailure' && code !== 0);
 }
 
-function phaseOf(pod: Pod, state: PodState): PodPhase {
+/** From the containers alone. */
+export function phaseOf(pod: Pod, state: PodState): PodPhase {
   const initFailed = (pod.spec.initContainers ?? []).some((c) => {
     const record = state.containers[c.name];
-    return record?.phase === 'terminated' && record.ended?.exitCode !== 0 && !restarts(pod, record, true);
+    return record?.phase === 'terminated' && record.ended?.exitCode !== 0 && !restarts(pod, record, 'init');
   });
   if (initFailed) return 'Failed';
   if (!state.initialized) return 'Pending';
@@ -103,7 +107,7 @@ function phaseOf(pod: Pod, state: PodState): PodPhase {
   ) {
     return 'Pending';
   }
-  const over = records.every((r) => r?.phase === 'terminated' && !restarts(pod, r, false));
+  const over = records.every((r) => r?.phase === 'terminated' && !restarts(pod, r, 'regular'));
   if (!over) return 'Running';
   return records.every((r) => r?.ended?.exitCode === 0) ? 'Succeeded' : 'Failed';
 }
@@ -111,7 +115,7 @@ function phaseOf(pod: Pod, state: PodState): PodPhase {
 function containerStatus(
   { name, image }: Container,
   record: ContainerRecord | undefined,
-  isInit: boolean,
+  role: ContainerRole,
 ): ContainerStatus {
   const running = record?.phase === 'running';
   const completed = record?.phase === 'terminated' && record.ended?.exitCode === 0;
@@ -120,8 +124,9 @@ function containerStatus(
     image,
     imageID: record?.imageID ?? '',
     ...(record?.containerID && { containerID: record.containerID }),
-    ready: isInit ? completed : running && record.ready,
-    started: isInit ? running : running && record.started,
+    // kubelet's prober sets both, and does not look at ephemeral containers.
+    ready: role === 'init' ? completed : role === 'regular' && running && record.ready,
+    ...(role !== 'ephemeral' && { started: role === 'init' ? running : running && record.started }),
     restartCount: record?.restartCount ?? 0,
     state: stateOf(record),
     lastState: lastStateOf(record),

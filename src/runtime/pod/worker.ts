@@ -195,11 +195,12 @@ export class PodWorker {
       this.trouble('FailedMount', error.message);
       return nowMs + VOLUME_RETRY_MS;
     }
-    if (!(await this.containers.initialize())) return earliest([deadlineMs, ...this.containers.waits(RETRY_MS)]);
+    const times = [deadlineMs, ...(await this.containers.startEphemeral())];
+    if (!(await this.containers.initialize())) return earliest([...times, ...this.containers.waits(RETRY_MS)]);
     const requests = this.restartRequests.splice(0);
-    for (const { names } of requests) for (const name of names) this.containers.of(name, false).restartNow();
-    const times: (number | undefined)[] = [deadlineMs];
-    for (const { name } of this.pod.spec.containers) times.push(await this.containers.of(name, false).reconcile());
+    for (const { names } of requests) for (const name of names) this.containers.of(name, 'regular').restartNow();
+    for (const { name } of this.pod.spec.containers) times.push(await this.containers.of(name, 'regular').reconcile());
+    await this.containers.stopEphemeralAtEnd();
     for (const { done } of requests) done();
     this.lastTrouble = '';
     return earliest(times);

@@ -149,7 +149,6 @@ test('pods: unique names, mounts only of existing volumes, one handler per probe
     'spec.containers[1].livenessProbe.successThreshold',
     'spec.containers[1].name',
     'spec.containers[1].readinessProbe',
-    'spec.volumes[0]',
     'spec.volumes[1].hostPath',
     'spec.volumes[1].name',
   ]);

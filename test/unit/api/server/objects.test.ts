@@ -96,11 +96,11 @@ test(
   withCluster(async ({ client }) => {
     const warnings: string[] = [];
     const container = { name: 'c', image: 'x', volumeDevices: [] };
-    const odd = pod('a', {}, { schedulerName: 'mine', containers: [container] } as object);
+    const odd = pod('a', {}, { runtimeClassName: 'mine', containers: [container] } as object);
     await client.create(odd, { onWarning: (text) => warnings.push(text) });
     assert.equal(warnings, [
       'spec.containers[0].volumeDevices: this field is not supported here and has no effect',
-      'spec.schedulerName: this field is not supported here and has no effect',
+      'spec.runtimeClassName: this field is not supported here and has no effect',
     ]);
     const unknown = (name: string) =>
       ({ ...configMap(name), foo: 1, metadata: { name, bar: 2 } }) as unknown as Manifest<ConfigMap>;
