@@ -53,7 +53,7 @@ import { createFlow, mayConnect } from './stages/connect.ts';
 import { countFlow, findFlow, reopensFlow, trackFlow } from './stages/flow.ts';
 import { expireHeld, forgetFirst, inheritPorts, isFragment, nextHeld, recordFragment } from './stages/fragment.ts';
 import { isEchoRequest } from './stages/gateway-icmp.ts';
-import { claimsPodSource, guard, reachesTunnelEndpoint } from './stages/guard.ts';
+import { claimsPodSource, guard, reachesTunnelEndpoint, sendsToTunnelEndpoint } from './stages/guard.ts';
 import {
   Inside,
   isFromFarEnd,
@@ -149,6 +149,7 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   }
 
   findFlow(pkt, dp);
+  if (sendsToTunnelEndpoint(pkt, dp)) return Verdict.OVERLAY_FROM_POD;
   let known = pkt.flow >= 0 ? !reopensFlow(pkt, dp) : resumeFlow(pkt, dp);
   if (!known) {
     v = connect(pkt, dp);
@@ -235,8 +236,7 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   // Service: if the destination is one, choose the endpoint. From here on the packet is judged by its new destination.
   v = chooseService(pkt, dp);
   if (v !== Verdict.GO_ON) return v;
-  // `guard` has checked the original destination. An endpoint can be another node's VXLAN port too, and that node would
-  // accept the packet as overlay traffic from this one.
+  // An endpoint can be another node's VXLAN port, where the packet would pass for overlay traffic from this node.
   if (pkt.dnat !== 0 && reachesTunnelEndpoint(dp, pkt.protocol, pkt.newDst, pkt.newDstPort))
     return Verdict.OVERLAY_FROM_POD;
   // Route.

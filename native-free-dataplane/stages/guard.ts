@@ -8,9 +8,9 @@
 
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord, inNetwork, NodeWord } from '../node/config.ts';
-import { HopKind, hopAt } from '../node/hops.ts';
+import { HopKind, hopAt, NO_HOP } from '../node/hops.ts';
 import { isOwnAddress } from '../node/host-routes.ts';
-import { isFirstOfRoute } from '../node/routes.ts';
+import { findRoute, isFirstOfRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
 import { isTunnelPort, isTunnelProtocol, PROTOCOL_UDP } from '../protocols.ts';
 import { Scope, sameAddress, scopeOf } from '../shared/address.ts';
@@ -46,10 +46,22 @@ export function guard(pkt: Packet, dp: Dataplane): Verdict {
       return scopeOf(pkt.src) === Scope.LOOPBACK ? Verdict.LOOPBACK_FROM_NETWORK : Verdict.SPOOFED_SOURCE_IP;
     }
   }
-  // Checked for packets from other nodes as well: a node that is not running this data plane may not check its pods.
-  const fromPod = pkt.inPort !== 0 || pkt.tunnelled !== 0;
-  if (fromPod && reachesTunnelEndpoint(dp, pkt.protocol, pkt.dst, pkt.dstPort)) return Verdict.OVERLAY_FROM_POD;
   return checkAddresses(pkt, dp);
+}
+
+/**
+ * Does a pod send to the tunnel endpoint of a node? Called once the packet's flow has been looked up: a pod may reply to
+ * a UDP client outside the cluster whose own port happens to be a tunnel's. Not to a node, because its address may have
+ * been forged to make the pod's replies look like packets of the overlay.
+ *
+ * Packets from other nodes are checked as well: a node that is not running this data plane may not check its pods.
+ */
+export function sendsToTunnelEndpoint(pkt: Packet, dp: Dataplane): boolean {
+  const { node } = dp;
+  if (pkt.inPort === 0 && pkt.tunnelled === 0) return false;
+  if (!reachesTunnelEndpoint(dp, pkt.protocol, pkt.dst, pkt.dstPort)) return false;
+  const replies = pkt.flow >= 0 && pkt.direction === 1 && pkt.inPort !== 0 && pkt.protocol === PROTOCOL_UDP;
+  return !replies || isOwnAddress(node, pkt.dst) || findRoute(node, pkt.dst, 0) !== NO_HOP;
 }
 
 /**

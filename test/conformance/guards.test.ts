@@ -36,6 +36,19 @@ test("a pod's tunnel packet to an address of the pod network that belongs to a n
   );
 });
 
+test('a pod replies to a UDP client outside whose port is a tunnel’s, and to no node: its address may be forged', () => {
+  for (const port of [4789, 8472, 6081]) {
+    const n = node().service('udp 10.96.0.10:80', { endpoints: [`${B}:80`], nodePort: 30080, externalLocal: true });
+    assert.is(n.receive('host', `udp ${OUTSIDE}:${port} > ${NODE}:30080 len 60`), 'forwarded');
+    assert.is(n.receive('b', `udp ${B}:80 > ${OUTSIDE}:${port} len 60`), 'to-host');
+    assert.equal(n.sent('host'), [`udp ${NODE}:30080 > ${OUTSIDE}:${port}`]);
+    assert.is(n.receive('b', `udp ${B}:81 > ${OUTSIDE}:${port} len 60`), 'overlay-from-pod', 'nothing asked for this');
+    assert.is(n.receive('host', `udp 172.18.0.12:${port} > ${NODE}:30080 len 60`), 'forwarded');
+    assert.is(n.receive('b', `udp ${B}:80 > 172.18.0.12:${port} len 60`), 'overlay-from-pod', 'a node');
+    assert.equal(n.sent('host'), []);
+  }
+});
+
 test('a service whose endpoint is the tunnel endpoint of a node forwards nothing to it, from any client', () => {
   for (const endpoint of ['172.18.0.12:4789', '10.244.2.1:4789', '172.18.0.12:8472']) {
     const n = node().service('udp 10.96.0.10:80', { endpoints: [endpoint], nodePort: 30080 });
