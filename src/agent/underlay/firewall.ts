@@ -1,15 +1,18 @@
 /**
  * Coexistence with a node's firewall. Packets that the data plane forwards bypass the kernel's conntrack, which sees
- * only one direction of a connection and would classify its packets as invalid. Chains that drop forwarded packets get
+ * only one direction of most connections and would classify their packets as invalid. Chains that drop forwarded packets get
  * a rule in front that accepts dp0's, as flannel does.
  *
  * Read before editing: linux net/ipv4/netfilter/nf_defrag_ipv4.c (untracked fragments are left alone), net/netfilter/
  * nft_ct.c (notrack); flannel pkg/trafficmngr/iptables (the accepts).
  */
 import { spawnSync } from 'node:child_process';
+import { PRIVILEGED_PORTS } from '../../../native-free-dataplane/node/config.ts';
+import { PROTOCOL_ICMP } from '../../../native-free-dataplane/protocols.ts';
 import { DNS_PORT } from '../../api/cluster-options.ts';
 import type { RoutedPort } from './host-options.ts';
 import { hostPortMatches } from './host-port-matches.ts';
+import { ROUTED_WHOLE } from './host-rules.ts';
 import { HOST_DEVICE } from './rule-order.ts';
 import { NFT_TABLE, nft } from './shortcut.ts';
 
@@ -21,8 +24,10 @@ const BEFORE_TRACKING = -300;
 /** What must bypass the kernel's conntrack. */
 export interface NotTracked {
   readonly localAddresses: readonly string[];
-  /** Networks whose packets are routed to dp0. */
-  readonly networks: readonly string[];
+  /** Networks of pods and services. */
+  readonly clusterNetworks: readonly string[];
+  /** External and load-balancer addresses of services. */
+  readonly serviceAddresses: readonly string[];
   /** nft matches for the overlay packets that are received through dp0. */
   readonly overlayMatches: readonly string[];
   /** Ports of pods on addresses of the node. */
@@ -32,23 +37,35 @@ export interface NotTracked {
 }
 
 /**
- * The `notrack` rules, as input of `nft -f`. Packets that the node's own sockets send and receive through dp0 stay
- * tracked, because the node's firewall may match on their connection state.
+ * The `notrack` rules, as input of `nft -f`. Two kinds of packets stay tracked. Those that the node's own sockets send
+ * and receive through dp0, because the node's firewall may match on their connection state. And those between an
+ * address of a pod or service and one outside the cluster: the data plane masquerades its connections, so these are
+ * connections that the node's own rules translated (a port published by Docker, a DNAT to a pod), or that a router sends
+ * here. The kernel sees both of their directions.
  */
 export function untrackedRules(options: NotTracked): string {
-  const { localAddresses, networks, overlayMatches } = options;
-  const ranges = [options.nodePortRange, options.masqueradePorts].map(([low, high]) => `${low}-${high}`).join(', ');
-  const ports = `ip daddr { ${localAddresses.join(', ')} } meta l4proto { tcp, udp, sctp } th dport { ${ranges} }`;
+  const { localAddresses, clusterNetworks, overlayMatches } = options;
+  const ranges = [PRIVILEGED_PORTS, options.nodePortRange, options.masqueradePorts]
+    .map(([low, high]) => `${low}-${high}`)
+    .join(', ');
+  const local = `ip daddr { ${localAddresses.join(', ')} }`;
+  const ports = `${local} meta l4proto { tcp, udp, sctp } th dport { ${ranges} }`;
+  // Replies and errors to the node itself are tracked when dp0 returns them.
+  const others = `${local} meta l4proto { ${[PROTOCOL_ICMP, ...ROUTED_WHOLE].join(', ')} }`;
+  const cluster = clusterNetworks.join(', ');
+  const networks = [...clusterNetworks, ...options.serviceAddresses].join(', ');
   const hostPorts = hostPortMatches(options.hostPorts, localAddresses);
-  const fromWire = [...overlayMatches, ports, ...hostPorts].map(
+  const fromWire = [...overlayMatches, ports, others, ...hostPorts].map(
     (match) => `iifname != { "lo", "${HOST_DEVICE}" } ${match} notrack`,
   );
   return `
 table ip ${NFT_TABLE} {
   chain forwarded {
     type filter hook prerouting priority ${BEFORE_REASSEMBLY}; policy accept;
+    iifname "${HOST_DEVICE}" ip saddr { ${cluster} } ip daddr != { ${cluster} } accept
     iifname "${HOST_DEVICE}" fib daddr type != local notrack
-    iifname != { "lo", "${HOST_DEVICE}" } ip daddr { ${networks.join(', ')} } fib daddr type != local notrack
+    iifname != { "lo", "${HOST_DEVICE}" } ip saddr != { ${cluster} } ip daddr { ${cluster} } accept
+    iifname != { "lo", "${HOST_DEVICE}" } ip daddr { ${networks} } fib daddr type != local notrack
   }
   chain for-us {
     type filter hook prerouting priority ${BEFORE_TRACKING}; policy accept;

@@ -255,7 +255,8 @@ export class HostNetwork {
     const { options } = this;
     const rules = untrackedRules({
       localAddresses: [...this.localAddresses.keys()],
-      networks: [options.clusterCIDR, options.serviceCIDR, ...(this.serviceAddresses ?? [])],
+      clusterNetworks: [options.clusterCIDR, options.serviceCIDR],
+      serviceAddresses: [...(this.serviceAddresses ?? [])],
       overlayMatches: overlayMatches(options),
       hostPorts: this.hostPorts ?? [],
       nodePortRange: options.nodePortRange,
@@ -275,6 +276,7 @@ export class HostNetwork {
       ...options,
       prefix: options.underlayPrefix,
       gateway: gatewayOf(options.podCIDR),
+      clusterNetworks: [options.clusterCIDR, options.serviceCIDR],
       underlayMtu: this.device.mtu,
       hostDevice: HOST_DEVICE,
       localAddresses: [...this.localAddresses.keys()],

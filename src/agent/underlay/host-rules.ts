@@ -24,7 +24,13 @@ import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from './rule-order
  * rule without a protocol would not do: it also matches the look-up for a received ARP request, which the node would then
  * not answer.
  */
-const OTHERS: readonly number[] = [PROTOCOL_DCCP, PROTOCOL_ESP, PROTOCOL_AH, PROTOCOL_L2TP, PROTOCOL_UDPLITE];
+export const ROUTED_WHOLE: readonly number[] = [
+  PROTOCOL_DCCP,
+  PROTOCOL_ESP,
+  PROTOCOL_AH,
+  PROTOCOL_L2TP,
+  PROTOCOL_UDPLITE,
+];
 
 /** IP protocols with ports that services may use. */
 const WITH_PORTS: readonly number[] = Object.values(SERVICE_PROTOCOLS);
@@ -98,7 +104,7 @@ export function wantedRules(options: HostNetworkOptions, { local, services, host
       })),
     ),
     { preference: Preference.MASQUERADED, protocol: PROTOCOL_ICMP, action: toDp0 },
-    ...OTHERS.map((protocol) => ({ preference: Preference.MASQUERADED, protocol, action: toDp0 })),
+    ...ROUTED_WHOLE.map((protocol) => ({ preference: Preference.MASQUERADED, protocol, action: toDp0 })),
     // The kernel does not match a fragment's ports, so all fragments for the node go to dp0, which returns those that
     // belong to none of its flows. Packets with ports skip the rules for fragments.
     { preference: Preference.HAS_PORTS, ports: [1, LAST_RULE_PORT], action: goOn },

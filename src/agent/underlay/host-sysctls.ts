@@ -28,6 +28,9 @@ export class HostSysctls {
     const ours = `net/ipv4/conf/${HOST_DEVICE}`;
     return (
       sysctl('net/ipv4/ip_forward', '1') +
+      // Each device has a switch of its own, which ip_forward sets for all of them only when it changes.
+      sysctl(`${ours}/forwarding`, '1') +
+      sysctl(`net/ipv4/conf/${underlayDevice}/forwarding`, '1', true) +
       sysctl('net/ipv4/conf/all/rp_filter', '0') +
       // A packet to a NodePort without a Service passes through dp0 to a socket of the node. Early demux would attach
       // it to that socket before routing, and ip_forward drops packets with a socket (linux skb->sk).

@@ -17,6 +17,8 @@ import { hostPortMatches } from './host-port-matches.ts';
 export const NFT_TABLE = 'dataplane';
 const TABLE = NFT_TABLE;
 const NEIGHBOURS = 'neighbours';
+/** Bits of `ip frag-off` that a fragment has: more fragments, and the offset. */
+const FRAGMENT = '0x3fff';
 
 /** What the shortcut moves, and between which devices. */
 export interface ShortcutOptions {
@@ -25,6 +27,8 @@ export interface ShortcutOptions {
   readonly prefix: number;
   /** Address of dp0: the pods' gateway. */
   readonly gateway: string;
+  /** Networks of pods and services. */
+  readonly clusterNetworks: readonly string[];
   readonly underlayDevice: string;
   readonly underlayMtu: number;
   readonly hostDevice: string;
@@ -45,8 +49,11 @@ export interface ShortcutOptions {
 /**
  * The rules, as input of `nft -f`. Outgoing packets that fail ip_forward's checks of TTL and MTU are left to the
  * kernel, which sends the ICMP error. So are packets to a neighbour whose MAC is unknown: `fwd` would drop them
- * silently. Incoming frames that are addressed to another machine's MAC, or have a source that no other host may use,
- * are left to the kernel, which drops them (linux ip_rcv PACKET_OTHERHOST, fib_validate_source).
+ * silently; and those with the address of a pod or service as their source, which the node's own rules may have
+ * translated (firewall.ts). Incoming frames that are addressed to another machine's MAC, or have a source that no other host may use,
+ * are left to the kernel, which drops them (linux ip_rcv PACKET_OTHERHOST, fib_validate_source). So are fragments: a
+ * later one has payload where `th dport` looks for a port, and if the node tracks connections, the kernel needs all
+ * fragments at the device on which the first arrived.
  */
 export function shortcutRules(options: ShortcutOptions): string {
   const { nodeIP, prefix, gateway, underlayDevice, underlayMtu, hostDevice } = options;
@@ -65,12 +72,14 @@ table netdev ${TABLE} {
   chain from-the-wire {
     type filter hook ingress device "${underlayDevice}" priority 0; policy accept;
     meta pkttype != host accept
+    ip frag-off & ${FRAGMENT} != 0 accept
     ip saddr { ${[...staying, gateway].join(', ')} } accept
     ${toDp0.join('\n    ')}
   }
   chain from-us {
     type filter hook ingress device "${hostDevice}" priority 0; policy accept;
     ip daddr { ${staying.join(', ')} } accept
+    ip saddr { ${options.clusterNetworks.join(', ')} } accept
     ${routed.join('\n    ')}
     ip daddr @${NEIGHBOURS} ip ttl > 1 meta length <= ${underlayMtu} fwd ip to ip daddr device "${underlayDevice}"
   }

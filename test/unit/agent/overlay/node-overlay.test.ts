@@ -56,6 +56,7 @@ test('the shortcut matches the same packets', () => {
       ...NODE,
       prefix: 24,
       gateway: '10.244.1.1',
+      clusterNetworks: ['10.244.0.0/16'],
       underlayMtu: 1500,
       hostDevice: 'dp0',
       localAddresses: [NODE.nodeIP],
@@ -69,6 +70,9 @@ test('the shortcut matches the same packets', () => {
     const forwarded = text.split('\n').filter((line) => line.endsWith('fwd to "dp0"'));
     assert.is(forwarded.length, matches.length + 1, text);
     assert.is(forwarded[0]?.trim() === 'ip protocol 4 fwd to "dp0"', matches.length === 1);
+    // A later fragment has payload in the place of ports.
+    assert.ok(text.indexOf('ip frag-off & 0x3fff != 0 accept') < text.indexOf('fwd to "dp0"'), text);
+    assert.match(text, /ip saddr { 10\.244\.0\.0\/16 } accept\n[^}]*fwd ip to/);
   }
 });
 

@@ -43,19 +43,49 @@ test('nft: one match for each address and protocol; ports on an address that the
   assert.equal(hostPortMatches([], [NODE]), []);
 });
 
-test('packets to host ports are not tracked by the kernel', () => {
+/** What the wire brings for the node's addresses, and the kernel does not track. */
+const fromWire = (match: string): string =>
+  `iifname != { "lo", "dp0" } ip daddr { ${NODE}, ${SECOND} } ${match} notrack`;
+
+test('the kernel does not track what dp0 receives: host ports, NodePorts, masqueraded ports of both classes, ICMP and protocols without ports', () => {
   const rules = untrackedRules({
     localAddresses: [NODE, SECOND],
-    networks: ['10.244.0.0/16'],
+    clusterNetworks: ['10.244.0.0/16', '10.96.0.0/12'],
+    serviceAddresses: ['203.0.113.1'],
     overlayMatches: [],
     hostPorts: [{ protocol: TCP, port: 8081 }],
     nodePortRange: [30000, 32767],
     masqueradePorts: [36864, 65534],
   });
-  assert.match(
-    rules,
-    `iifname != { "lo", "dp0" } ip daddr { ${NODE}, ${SECOND} } meta l4proto 6 th dport { 8081 } notrack`,
-  );
+  const lines = rules.split('\n').map((line) => line.trim());
+  for (const match of [
+    'meta l4proto 6 th dport { 8081 }',
+    'meta l4proto { tcp, udp, sctp } th dport { 600-1023, 30000-32767, 36864-65534 }',
+    'meta l4proto { 1, 33, 50, 51, 115, 136 }',
+  ]) {
+    assert.ok(lines.includes(fromWire(match)), `${match}\n${rules}`);
+  }
+});
+
+test('the kernel tracks what it may have translated: packets between pods or services and addresses outside, both ways', () => {
+  const rules = untrackedRules({
+    localAddresses: [NODE],
+    clusterNetworks: ['10.244.0.0/16', '10.96.0.0/12'],
+    serviceAddresses: ['203.0.113.1'],
+    overlayMatches: [],
+    hostPorts: [],
+    nodePortRange: [30000, 32767],
+    masqueradePorts: [36864, 65534],
+  });
+  const chain = /chain forwarded \{([^}]*(?:\{[^}]*\}[^}]*)*?)\n {2}\}/.exec(rules)?.[1] ?? '';
+  const lines = chain.split('\n').map((line) => line.trim());
+  const cluster = '{ 10.244.0.0/16, 10.96.0.0/12 }';
+  assert.equal(lines.slice(2), [
+    `iifname "dp0" ip saddr ${cluster} ip daddr != ${cluster} accept`,
+    'iifname "dp0" fib daddr type != local notrack',
+    `iifname != { "lo", "dp0" } ip saddr != ${cluster} ip daddr ${cluster} accept`,
+    'iifname != { "lo", "dp0" } ip daddr { 10.244.0.0/16, 10.96.0.0/12, 203.0.113.1 } fib daddr type != local notrack',
+  ]);
 });
 
 test.run();
