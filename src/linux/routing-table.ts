@@ -1,9 +1,9 @@
 /**
- * Reads the IPv4 addresses, routes and neighbours of a network namespace: one rtnetlink dump each, without starting a
+ * Reads the IPv4 addresses, routes, rules and neighbours of a network namespace: one rtnetlink dump each, without starting a
  * process.
  *
  * linux include/uapi/linux/rtnetlink.h (struct rtmsg, RTA_*, struct rtnexthop), if_addr.h (struct ifaddrmsg, IFA_*),
- * neighbour.h (struct ndmsg, NUD_*).
+ * neighbour.h (struct ndmsg, NUD_*), fib_rules.h (struct fib_rule_hdr, FRA_*).
  */
 import { close, mapPrivate, munmap, NETLINK_SOCKET, read, SystemError, socket, write } from './ffi.ts';
 
@@ -19,6 +19,7 @@ const REQUEST_BYTES: number = HEADER_BYTES + 12;
 const BUFFER_BYTES = 65536;
 
 const ADDRESS_BODY = 8;
+const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
 const IFA_F_SECONDARY = 1;
 
@@ -36,6 +37,34 @@ const RTA_PREFSRC = 7;
 const RTA_METRICS = 8;
 const RTA_MULTIPATH = 9;
 const RTA_TABLE = 15;
+
+const RTM_GETRULE = 34;
+const RULE_BODY = 12;
+const FR_ACT_TO_TBL = 1;
+const FIB_RULE_INVERT = 2;
+const FRA_DST = 1;
+const FRA_IIFNAME = 3;
+const FRA_FWMARK = 10;
+const FRA_TUN_ID = 12;
+const FRA_SUPPRESS_PREFIXLEN = 14;
+const FRA_TABLE = 15;
+const FRA_FWMASK = 16;
+const FRA_OIFNAME = 17;
+const FRA_L3MDEV = 19;
+const FRA_UID_RANGE = 20;
+const FRA_IP_PROTO = 22;
+const FRA_SPORT_RANGE = 23;
+const FRA_DPORT_RANGE = 24;
+/** Conditions that only single packets or sockets meet. */
+const CONDITIONS: readonly number[] = [
+  FRA_TUN_ID,
+  FRA_OIFNAME,
+  FRA_L3MDEV,
+  FRA_UID_RANGE,
+  FRA_IP_PROTO,
+  FRA_SPORT_RANGE,
+  FRA_DPORT_RANGE,
+];
 /** struct rtnexthop: length, flags, hops, device; then attributes. */
 const NEXT_HOP_BYTES = 8;
 
@@ -51,6 +80,8 @@ export interface DeviceAddress {
   readonly device: number;
   /** As a 32-bit word. */
   readonly address: number;
+  /** The other end's address on a point-to-point device, otherwise `address`: the prefix belongs to this one. */
+  readonly peer: number;
   readonly prefix: number;
   /** rtnetlink.h enum rt_scope_t: 0 is universe, 253 link, 254 host. */
   readonly scope: number;
@@ -78,6 +109,24 @@ export interface KernelRoute {
   readonly metrics: boolean;
 }
 
+/** A policy routing rule that selects a table. */
+export interface KernelRule {
+  readonly table: number;
+  /** Destination; undefined if it is every one. */
+  readonly to: { readonly network: number; readonly prefix: number } | undefined;
+  /** Device on which the packet arrived; undefined if it is every one. */
+  readonly from: string | undefined;
+  readonly mark: number;
+  /** Mask for the mark; 0 if the mark does not matter. */
+  readonly maskedMark: number;
+  /** Routes with a prefix this long or shorter are not used; -1 if all are. */
+  readonly suppressed: number;
+  /** Does it match what does not meet the conditions? */
+  readonly inverted: boolean;
+  /** Does it depend on the source, the type of service, a protocol, a port, a user or another device? */
+  readonly conditional: boolean;
+}
+
 /** Reads from the network namespace in which it was created. */
 export class RoutingTable {
   private readonly fd: number;
@@ -100,9 +149,11 @@ export class RoutingTable {
       const { view } = this;
       const address = this.attribute(body + ADDRESS_BODY, end, IFA_LOCAL);
       if (view.getUint8(body) !== AF_INET || address < 0) return;
+      const peer = this.attribute(body + ADDRESS_BODY, end, IFA_ADDRESS);
       found.push({
         device: view.getUint32(body + 4, true),
         address: view.getInt32(address),
+        peer: view.getInt32(peer < 0 ? address : peer),
         prefix: view.getUint8(body + 1),
         scope: view.getUint8(body + 3),
         secondary: (view.getUint8(body + 2) & IFA_F_SECONDARY) !== 0,
@@ -154,6 +205,39 @@ export class RoutingTable {
       });
     });
     return found;
+  }
+
+  /** The rules that select a table, in ascending preference. @throws SystemError */
+  rules(): KernelRule[] {
+    const found: KernelRule[] = [];
+    this.dump(RTM_GETRULE, (body, end) => {
+      const { view } = this;
+      if (view.getUint8(body) !== AF_INET || view.getUint8(body + 7) !== FR_ACT_TO_TBL) return;
+      const attributes = body + RULE_BODY;
+      const at = (type: number): number => this.attribute(attributes, end, type);
+      const word = (type: number, otherwise: number): number =>
+        at(type) < 0 ? otherwise : view.getInt32(at(type), true);
+      const mark = word(FRA_FWMARK, 0);
+      const toPrefix = view.getUint8(body + 1);
+      found.push({
+        table: word(FRA_TABLE, view.getUint8(body + 4)),
+        to: toPrefix === 0 ? undefined : { network: view.getInt32(at(FRA_DST)), prefix: toPrefix },
+        from: at(FRA_IIFNAME) < 0 ? undefined : this.text(at(FRA_IIFNAME)),
+        mark,
+        maskedMark: word(FRA_FWMASK, mark === 0 ? 0 : -1),
+        suppressed: word(FRA_SUPPRESS_PREFIXLEN, -1),
+        inverted: (view.getUint32(body + 8, true) & FIB_RULE_INVERT) !== 0,
+        conditional:
+          view.getUint8(body + 2) !== 0 || view.getUint8(body + 3) !== 0 || CONDITIONS.some((type) => at(type) >= 0),
+      });
+    });
+    return found;
+  }
+
+  /** The text at an offset, up to its terminating zero. */
+  private text(at: number): string {
+    const bytes = new Uint8Array(this.memory.buffer, at);
+    return String.fromCharCode(...bytes.subarray(0, bytes.indexOf(0)));
   }
 
   close(): void {

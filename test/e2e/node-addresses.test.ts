@@ -162,6 +162,43 @@ for (const overlay of ['vxlan', 'host-gw', 'ipip']) {
       assert.is(seen, SECOND_CARD);
     });
 
+    test('policy routing: by a VPN for everything, or for one network, pods leave with the address that the node has there', async () => {
+      const VPN_HOST = '192.0.2.99';
+      await ip(cluster, BEHIND, 'address', 'add', `${VPN_HOST}/32`, 'dev', 'lo');
+      await serve(cluster, BEHIND, VPN_HOST, 82);
+      await ip(cluster, N1, 'route', 'del', '192.0.2.0/24');
+      await ip(cluster, N1, 'route', 'add', 'default', 'via', '192.168.99.2', 'table', '51820');
+      const seen = (from: string) => cluster.fetch(from, `http://${VPN_HOST}:82/`, '--max-time', '1');
+      for (const rules of [
+        // As wg-quick sets them for a peer with AllowedIPs 0.0.0.0/0.
+        ['not fwmark 51820 table 51820 pref 32765', 'table main suppress_prefixlength 0 pref 32764'],
+        [`to ${VPN_HOST} table 51820 pref 1000`],
+      ]) {
+        for (const rule of rules) await ip(cluster, N1, 'rule', 'add', ...rule.split(' '));
+        assert.is(await eventually(() => seen(N1)), SECOND_CARD, 'the node itself is the control');
+        assert.is(await eventually(() => seen(CLIENT), 3000), SECOND_CARD, rules[0]);
+        // Traffic of the cluster is as before.
+        await cluster.fetch('dp-outside', `http://172.18.0.11:${NODE_PORT}/`);
+        await pings(cluster, CLIENT, '172.18.0.1');
+        for (const rule of rules) await ip(cluster, N1, 'rule', 'del', ...rule.split(' '));
+      }
+      await ip(cluster, N1, 'route', 'flush', 'table', '51820');
+    });
+
+    test('an address on loopback, as routers have, is the node’s: its servers, its NodePorts', async () => {
+      const LOOPBACK = '10.55.0.1';
+      await ip(cluster, N1, 'address', 'add', `${LOOPBACK}/32`, 'dev', 'lo');
+      for (const netns of ['dp-outside', nodeNetns('n2')]) {
+        await ip(cluster, netns, 'route', 'add', LOOPBACK, 'via', '172.18.0.11');
+      }
+      await serve(cluster, N1, LOOPBACK, 179);
+      for (const from of [CLIENT, podNetns('web'), 'dp-outside', nodeNetns('n2'), N1]) {
+        for (const port of [179, NODE_PORT]) {
+          await eventually(() => cluster.fetch(from, `http://${LOOPBACK}:${port}/`, '--max-time', '1'), 4000);
+        }
+      }
+    });
+
     test('a service’s external address that is configured on a device is served to all', async () => {
       await ip(cluster, N1, 'address', 'add', `${BALANCER}/32`, 'dev', 'eth0');
       for (const from of ['dp-outside', N1]) await eventually(() => cluster.fetch(from, `http://${BALANCER}/`), 2000);

@@ -1,18 +1,15 @@
 /**
  * Computes the host routes of the node table (native-free-dataplane/node/host-routes.ts) and the addresses for the
- * policy routing rules, from the node's routes and addresses. Pure.
- *
- * Only the kernel's main and default tables are used. If an administrator's rule selects another table, connections
- * that leave by it are masqueraded as if they left by the main table.
+ * policy routing rules, from the node's routes, rules and addresses. Pure.
  */
 import {
-  DEFAULT_TABLE,
   type DeviceAddress,
   type KernelRoute,
+  type KernelRule,
   LOCAL_TABLE,
-  MAIN_TABLE,
   RouteType,
 } from '../../linux/routing-table.ts';
+import { isWithin, outwardRoutes } from './rule-routes.ts';
 
 /** A host route: local delivery, or forwarding with a source address for masqueraded connections. */
 export interface HostRoute {
@@ -50,39 +47,26 @@ export interface NodeAddress {
 
 const LOOPBACK = 127;
 
-const maskOf = (prefix: number): number => (prefix === 0 ? 0 : -1 << (32 - prefix));
-const isWithin = (address: number, network: number, prefix: number): boolean =>
-  ((address ^ network) & maskOf(prefix)) === 0;
-
 /**
  * The host routes and addresses of a node.
  * @param node its address is the default source of masqueraded connections
  * @param dp0 index of dp0: routes to it are ignored
+ * @param rules in ascending preference; by default those of a new namespace
  */
 export function hostRoutingOf(
   kernelRoutes: readonly KernelRoute[],
   addresses: readonly DeviceAddress[],
   node: NodeAddress,
   dp0: number,
+  rules?: readonly KernelRule[],
 ): HostRouting {
   const nodeAddress = node.address;
   const local = kernelRoutes.filter(
     ({ table, type, network, device }) =>
       table === LOCAL_TABLE && type === RouteType.LOCAL && network >>> 24 !== LOOPBACK && device !== dp0,
   );
-  const outward = kernelRoutes
-    .filter(
-      ({ table, type, device }) =>
-        (table === MAIN_TABLE || table === DEFAULT_TABLE) && type === RouteType.UNICAST && device !== dp0,
-    )
-    // For several routes to one network, the kernel prefers the main table, then the lowest metric.
-    .sort((a, b) => a.prefix - b.prefix || b.table - a.table || a.priority - b.priority);
   const routes: HostRoute[] = [];
-  const seen = new Set<string>();
-  for (const route of outward) {
-    const key = `${route.network}/${route.prefix}`;
-    if (seen.has(key)) continue;
-    seen.add(key);
+  for (const route of outwardRoutes(kernelRoutes, rules, dp0)) {
     const source = sourceOf(route, addresses) ?? nodeAddress;
     if (source !== sourceAround(routes, route, nodeAddress)) {
       routes.push({ network: route.network, prefix: route.prefix, source });
@@ -115,11 +99,12 @@ function sourceAround(routes: readonly HostRoute[], { network, prefix }: KernelR
 
 /**
  * The address with which the kernel would masquerade packets that leave by this route (linux net/ipv4/devinet.c
- * inet_select_addr, scope universe): a primary address of the device in the gateway's network, else the device's first;
- * undefined if it has none.
+ * inet_select_addr, scope universe): a primary address of the device in the network of the next hop, which is the gateway
+ * or the destination itself, else the device's first; undefined if it has none.
  */
-function sourceOf({ device, gateway }: KernelRoute, addresses: readonly DeviceAddress[]): number | undefined {
-  const usable = addresses.filter((one) => one.device === device && !one.secondary && one.scope === 0);
-  const near = gateway === 0 ? undefined : usable.find(({ address, prefix }) => isWithin(gateway, address, prefix));
+function sourceOf(route: KernelRoute, addresses: readonly DeviceAddress[]): number | undefined {
+  const usable = addresses.filter((one) => one.device === route.device && !one.secondary && one.scope === 0);
+  const nextHop = route.gateway === 0 ? route.network : route.gateway;
+  const near = usable.find(({ peer, prefix }) => isWithin(nextHop, peer, prefix));
   return (near ?? usable[0])?.address;
 }

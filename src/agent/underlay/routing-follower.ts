@@ -1,5 +1,5 @@
 /**
- * Updates rules and tables when the node's devices, addresses or routes change. The kernel announces each change
+ * Updates rules and tables when the node's devices, addresses, routes or rules change. The kernel announces each change
  * (src/linux/kernel-events.ts), and all of them are then read again.
  */
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
@@ -56,7 +56,13 @@ export class RoutingFollower implements Part {
   private follow(): void {
     const { host, sync, config, log } = this.options;
     const node = { address: addressWords(config.nodeIP)[3] as number, prefix: config.underlayPrefix };
-    const routing = hostRoutingOf(this.table.routes(), this.table.addresses(), node, host.deviceIndex());
+    const routing = hostRoutingOf(
+      this.table.routes(),
+      this.table.addresses(),
+      node,
+      host.deviceIndex(),
+      this.table.rules(),
+    );
     const leftOut = sync.setHostRoutes(routing.routes);
     if (leftOut > 0 && leftOut !== this.leftOut) {
       log(

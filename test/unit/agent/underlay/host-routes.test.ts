@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addressWords } from '../../../../native-free-dataplane/wire/address.ts';
 import { hostRoutingOf } from '../../../../src/agent/underlay/host-routes.ts';
-import type { DeviceAddress, KernelRoute } from '../../../../src/linux/routing-table.ts';
+import type { DeviceAddress, KernelRoute, KernelRule } from '../../../../src/linux/routing-table.ts';
 
 const word = (ip: string): number => addressWords(ip)[3] as number;
 const text = (address: number): string => [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.');
@@ -22,6 +22,7 @@ const local = (ip: string, device: number): KernelRoute => route(ip, device, { t
 const address = (ip: string, prefix: number, device: number, more: Partial<DeviceAddress> = {}): DeviceAddress => ({
   device,
   address: word(ip),
+  peer: word(ip),
   prefix,
   scope: 0,
   secondary: false,
@@ -30,8 +31,8 @@ const address = (ip: string, prefix: number, device: number, more: Partial<Devic
 
 const ADDRESSES = [address('172.18.0.11', 24, ETH0), address('10.99.0.1', 24, ETH1), address('10.50.0.1', 16, ETH1)];
 
-function lines(routes: KernelRoute[], addresses = ADDRESSES): string[] {
-  return hostRoutingOf(routes, addresses, NODE, DP0).routes.map(
+function lines(routes: KernelRoute[], addresses = ADDRESSES, rules?: KernelRule[]): string[] {
+  return hostRoutingOf(routes, addresses, NODE, DP0, rules).routes.map(
     ({ network, prefix, source }) => `${text(network)}/${prefix} ${source === undefined ? 'local' : text(source)}`,
   );
 }
@@ -83,6 +84,62 @@ test('secondary and link-scope addresses are not used as sources; for a device w
     address('10.99.0.2', 24, ETH1, { secondary: true }),
   ];
   assert.equal(lines([route('10.99.0.0/24', ETH1)], addresses), []);
+});
+
+test('of several addresses of a device, the source is the one in the destination’s network, or whose peer it is', () => {
+  const addresses = [
+    address('10.99.0.1', 24, ETH1),
+    address('10.50.0.1', 16, ETH1),
+    address('10.98.0.1', 32, ETH1, { peer: word('10.98.0.2') }),
+  ];
+  const routes = [route('10.50.0.0/16', ETH1), route('10.98.0.2/32', ETH1), route('10.97.0.0/16', ETH1)];
+  assert.equal(lines(routes, addresses), [
+    '10.50.0.0/16 10.50.0.1',
+    '10.97.0.0/16 10.99.0.1',
+    '10.98.0.2/32 10.98.0.1',
+  ]);
+});
+
+const rule = (table: number, more: Partial<KernelRule> = {}): KernelRule => ({
+  table,
+  to: undefined,
+  from: undefined,
+  mark: 0,
+  maskedMark: 0,
+  suppressed: -1,
+  inverted: false,
+  conditional: false,
+  ...more,
+});
+const MAIN = rule(254);
+const IN_MAIN = [route('0.0.0.0/0', ETH0, { gateway: word('172.18.0.1') }), route('10.50.0.0/16', ETH0)];
+const VPN = route('0.0.0.0/0', ETH1, { table: 77 });
+
+test('a rule for a destination selects its table for that destination alone', () => {
+  const rules = [rule(77, { to: { network: word('192.0.2.0'), prefix: 24 } }), MAIN];
+  assert.equal(lines([...IN_MAIN, VPN], ADDRESSES, rules), ['192.0.2.0/24 10.99.0.1']);
+  const outside = route('10.50.0.0/16', ETH1, { table: 77 });
+  assert.equal(lines([...IN_MAIN, outside], ADDRESSES, rules), [], 'a route outside of the destination');
+});
+
+test('a full-tunnel VPN (wg-quick): everything but the main table’s longer routes leaves by its device', () => {
+  const rules = [rule(254, { suppressed: 0 }), rule(77, { mark: 51_820, maskedMark: -1, inverted: true }), MAIN];
+  assert.equal(lines([...IN_MAIN, VPN], ADDRESSES, rules), ['0.0.0.0/0 10.99.0.1', '10.50.0.0/16 172.18.0.11']);
+});
+
+test('a table that is looked up first hides routes of later ones, also longer ones', () => {
+  assert.equal(lines([...IN_MAIN, VPN], ADDRESSES, [rule(77), MAIN]), ['0.0.0.0/0 10.99.0.1']);
+  assert.equal(lines([...IN_MAIN, VPN], ADDRESSES, [MAIN, rule(77)]), []);
+});
+
+test('rules that do not apply to masqueraded packets are ignored: marks, sources, ports, other devices', () => {
+  const others = [{ mark: 1, maskedMark: 1 }, { conditional: true }, { from: 'eth1' }, { inverted: true }];
+  for (const more of others) {
+    assert.equal(lines([...IN_MAIN, VPN], ADDRESSES, [rule(77, more), MAIN]), [], JSON.stringify(more));
+  }
+  for (const more of [{ mark: 2, maskedMark: 1 }, { from: 'dp0' }]) {
+    assert.equal(lines([...IN_MAIN, VPN], ADDRESSES, [rule(77, more), MAIN]), ['0.0.0.0/0 10.99.0.1']);
+  }
 });
 
 test('routes of other tables and types are ignored', () => {
