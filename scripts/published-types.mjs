@@ -4,7 +4,7 @@
  *
  *   go mod download k8s.io/api@v0.34.4 k8s.io/apimachinery@v0.34.4 k8s.io/apiextensions-apiserver@v0.34.4
  *   go mod download k8s.io/metrics@v0.34.4
- *   go mod download github.com/google/gnostic-models@v0.6.9
+ *   go mod download github.com/google/gnostic-models@v0.6.9 sigs.k8s.io/network-policy-api@v0.3.0
  *   node scripts/published-types.mjs "$(go env GOMODCACHE)" src/api/published
  *
  * Each file is one package as a descriptor of protobufjs. The options of a field have what the .proto file has only as
@@ -134,6 +134,51 @@ for (const [name, folder] of folders) {
   for (const type of namespace.nestedArray) messages[type.name] = convert(type, structs);
   write(name, `${folder.slice(cache.length + 1)}/generated.proto`, parsed.package, messages);
 }
+
+/**
+ * Types that are published as Go alone: a custom resource has no protobuf numbers, so fields are counted.
+ * @param name of the file, the Go file's path in the module cache, and the package
+ */
+function convertGo(name, path, packageName) {
+  const text = readFileSync(join(cache, path), 'utf8');
+  const enums = new Map();
+  for (const [, type, value] of text.matchAll(/^\s*\w+\s+(\w+)\s*=\s*"([^"]*)"/gm)) {
+    enums.set(type, [...(enums.get(type) ?? []), value]);
+  }
+  const structs = [...text.matchAll(/((?:^\/\/.*\n)*)^type (\w+) struct \{\n([\s\S]*?)\n\}/gm)];
+  const known = new Set(structs.map(([, , type]) => type));
+  const comment = (lines) => readComment(lines.replace(/^\s*\/\/ ?/gm, '').replace(/^<.*>$/gm, ''));
+  const typeOf = (go) => (known.has(go) ? go : go.startsWith('metav1.') ? go.replace('metav1', META) : go);
+  const messages = {};
+  for (const [, head, type, body] of structs) {
+    const fields = {};
+    for (const [, lines, goType, json] of body.matchAll(
+      /((?:^\s*\/\/.*\n)*)^\s+(?:\w+\s+)?([\w.*[\]]+)\s+`json:"([^"]*)".*`/gm,
+    )) {
+      const [jsonName, ...flags] = json.split(',');
+      if (jsonName === '') continue;
+      const go = goType.replace(/[*[\]]/g, '');
+      const { text: about, markers } = comment(lines);
+      // As in the .proto files, where metadata may be left out: a name is asked for elsewhere.
+      const omitEmpty = flags.includes('omitempty') || /^metav1\.(Object|List)Meta$/.test(go);
+      const options = fieldOptions(markers, { omitEmpty, values: enums.get(go) });
+      const field = { type: scalar.has(go) ? go : typeOf(go), id: Object.keys(fields).length + 1 };
+      if (!scalar.has(go) && !known.has(go) && !go.startsWith('metav1.')) field.type = 'string';
+      if (goType.startsWith('[]')) field.rule = 'repeated';
+      if (Object.keys(options).length > 0) field.options = options;
+      if (about !== '') field.comment = about;
+      fields[jsonName] = field;
+    }
+    const { text: about } = comment(head);
+    messages[type] = { fields, ...(about !== '' && { comment: about }) };
+  }
+  write(name, path, packageName, messages);
+}
+
+const META = 'k8s.io.apimachinery.pkg.apis.meta.v1';
+const scalar = new Set(['string', 'int32', 'bool']);
+const clusterPolicies = 'sigs.k8s.io/network-policy-api@v0.3.0/apis/v1alpha2/clusternetworkpolicy_types.go';
+convertGo('policy-networking-v1alpha2', clusterPolicies, 'k8s.io.networking.policy.v1alpha2');
 
 const gnostic = join(cache, 'github.com/google/gnostic-models@v0.6.9/openapiv2');
 const parsed = protobuf.parse(readFileSync(join(gnostic, 'OpenAPIv2.proto'), 'utf8'), { keepCase: true });

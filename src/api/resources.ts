@@ -74,6 +74,7 @@ function row(kind: Kind, apiVersion: string, plural: string, short: readonly str
 
 const RBAC = 'rbac.authorization.k8s.io/v1';
 const NETWORKING = 'networking.k8s.io/v1';
+const CLUSTER_POLICY = 'policy.networking.k8s.io/v1alpha2';
 const STORAGE = 'storage.k8s.io/v1';
 const ADMISSION = 'admissionregistration.k8s.io/v1';
 
@@ -104,6 +105,7 @@ export const RESOURCES: readonly Resource[] = [
   row('HorizontalPodAutoscaler', 'autoscaling/v2', 'horizontalpodautoscalers', ['hpa'], 'status', 'all'),
   row('PodDisruptionBudget', 'policy/v1', 'poddisruptionbudgets', ['pdb'], 'status', 'generation'),
   row('NetworkPolicy', NETWORKING, 'networkpolicies', ['netpol'], 'generation'),
+  row('ClusterNetworkPolicy', CLUSTER_POLICY, 'clusternetworkpolicies', ['cnp'], 'cluster', 'status', 'generation'),
   row('Ingress', NETWORKING, 'ingresses', ['ing'], 'status', 'generation'),
   row('IngressClass', NETWORKING, 'ingressclasses', [], 'cluster', 'generation'),
   row('ServiceCIDR', NETWORKING, 'servicecidrs', [], 'cluster', 'status', 'inert'),

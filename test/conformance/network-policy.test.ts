@@ -163,7 +163,7 @@ test('the outside is reached as egress rules say, by addresses', () => {
 test('the node’s name server stands for the pods of kube-dns', () => {
   const dns = (spec: Spec | undefined) => {
     const n = natNode().service('udp 10.96.0.53:53', { endpoints: [`${NODE}:10053`] });
-    setPolicies(n, PODS, spec ? [spec] : [DENY_FROM_CLIENT], 10053);
+    setPolicies(n, PODS, spec ? [spec] : [DENY_FROM_CLIENT], { dnsPort: 10053 });
     return n.receive('a', `udp ${A}:4000 > 10.96.0.53:53 len 30`);
   };
   assert.is(dns(undefined), 'policy-egress');

@@ -2,92 +2,35 @@
  * NetworkPolicy between real pods on two nodes: the cases of Kubernetes' own suite (test/e2e/network/netpol), with its
  * namespaces x, y, z and its pods a, b, c that listen on ports 80 and 81, and what it expects of each pair.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ApiClient } from '../../src/api/client/client.ts';
 import type { NetworkPolicy } from '../../src/api/types/network-policy.ts';
-import { API_SOCKET } from '../../src/cluster/state.ts';
 import { connectInNamespace } from '../../src/linux/connect.ts';
-import { type Cluster, dataplane, eventually, output, processPod, run, startCluster } from '../lib/cluster.ts';
+import { type Cluster, dataplane, output, run } from '../lib/cluster.ts';
+import {
+  type Expected,
+  nameOf,
+  namespaceOf,
+  type PolicyCluster,
+  setPolicies,
+  startPolicyCluster,
+} from '../lib/policies/policy-cluster.ts';
 
 const test = suite('network policy');
+let started: PolicyCluster;
 let cluster: Cluster;
 /** Address of each pod, by its name such as `x/a`. */
-const ip = new Map<string, string>();
-
-const NAMESPACES = ['x', 'y', 'z'];
-const NAMES = ['a', 'b', 'c'];
-const PODS = NAMESPACES.flatMap((namespace) => NAMES.map((name) => `${namespace}/${name}`));
-/** A client that is reset must not end the server. */
-const SERVE =
-  'for (const port of [80, 81]) require("net").createServer((s) => s.on("error", () => {}).end("open")).listen(port)';
-/** A denied packet is dropped; one that passes is answered within a millisecond or two. */
-const ANSWER_MS = 300;
+let ip: ReadonlyMap<string, string>;
 
 type Spec = NonNullable<NetworkPolicy['spec']>;
-type Expected = (from: string, to: string, port: number) => boolean;
-
-const namespaceOf = (pod: string) => pod.split('/')[0]!;
-const nameOf = (pod: string) => pod.split('/')[1]!;
 
 test.before(async () => {
-  const pods = PODS.map((pod, i) => {
-    const made = processPod(nameOf(pod), i % 2 === 0 ? 'n1' : 'n2', [process.execPath, '-e', SERVE]);
-    const [container] = made.spec.containers as object[];
-    const ports = [
-      { name: 'serve-80-tcp', containerPort: 80 },
-      { name: 'serve-81-tcp', containerPort: 81 },
-    ];
-    return {
-      ...made,
-      metadata: { name: nameOf(pod), namespace: namespaceOf(pod), labels: { pod: nameOf(pod) } },
-      spec: { ...made.spec, containers: [{ ...container, ports }] },
-    };
-  });
-  const namespaces = NAMESPACES.map((name) => ({
-    apiVersion: 'v1',
-    kind: 'Namespace',
-    metadata: { name, labels: { ns: name } },
-  }));
-  cluster = await startCluster({ args: ['--nodes', '2'], manifests: [...namespaces, ...pods] });
-  const all = await cluster.get<{
-    items: { metadata: { name: string; namespace: string }; status: { podIP: string } }[];
-  }>('pods', '--all-namespaces');
-  for (const { metadata, status } of all.items) ip.set(`${metadata.namespace}/${metadata.name}`, status.podIP);
-  await eventually(async () => ((await reachable([80, 81])).size === 2 * PODS.length ** 2 ? true : undefined));
+  started = await startPolicyCluster();
+  ({ cluster, ip } = started);
 });
 test.after(async () => {
   await cluster?.down();
 });
-
-/** The pairs and ports that answer, as `x/a -> y/b 80`. */
-async function reachable(ports: readonly number[]): Promise<Set<string>> {
-  const open = new Set<string>();
-  const probes = PODS.flatMap((from) =>
-    PODS.flatMap((to) =>
-      ports.map(async (port) => {
-        const socket = connectInNamespace(`/run/netns/dp-pod-${from.replace('/', '-')}`, ip.get(to)!, port);
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, ANSWER_MS);
-          const done = () => {
-            clearTimeout(timer);
-            resolve();
-          };
-          socket.once('data', () => {
-            open.add(`${from} -> ${to} ${port}`);
-            done();
-          });
-          socket.once('error', done);
-          socket.once('close', done);
-        });
-        socket.destroy();
-      }),
-    ),
-  );
-  await Promise.all(probes);
-  return open;
-}
 
 const policy = (namespace: string, name: string, spec: Spec) => ({
   apiVersion: 'networking.k8s.io/v1',
@@ -96,36 +39,7 @@ const policy = (namespace: string, name: string, spec: Spec) => ({
   spec,
 });
 
-async function setPolicies(...wanted: readonly ReturnType<typeof policy>[]): Promise<void> {
-  const client = new ApiClient(API_SOCKET);
-  try {
-    const { items } = await client.list('NetworkPolicy');
-    await Promise.all(
-      items.map(({ metadata: { name, namespace } }) => client.delete('NetworkPolicy', name, { namespace: namespace! })),
-    );
-    await Promise.all(wanted.map((one) => client.create(one as never)));
-  } finally {
-    client.close();
-  }
-  await sleep(30);
-}
-
-/** Compares what answers with what is expected of each pair. A pod always reaches itself. */
-async function expectReachable(expected: Expected, ports: readonly number[] = [80]): Promise<void> {
-  const wanted = PODS.flatMap((from) =>
-    PODS.flatMap((to) =>
-      ports.filter((port) => from === to || expected(from, to, port)).map((port) => `${from} -> ${to} ${port}`),
-    ),
-  );
-  // Under load a connection may need a second attempt; a policy that is not in force stays wrong.
-  for (let attempt = 0; ; attempt++) {
-    const open = await reachable(ports);
-    const missing = wanted.filter((pair) => !open.has(pair));
-    const tooMany = [...open].filter((pair) => !wanted.includes(pair));
-    if (missing.length + tooMany.length === 0) return;
-    if (attempt === 8) assert.equal({ missing, tooMany }, { missing: [], tooMany: [] });
-  }
-}
+const expectReachable = (expected: Expected, ports?: readonly number[]) => started.expectReachable(expected, ports);
 
 const pods = (...names: string[]) => ({
   podSelector: { matchExpressions: [{ key: 'pod', operator: 'In' as const, values: names }] },

@@ -56,7 +56,9 @@ export class CustomKinds {
     this.generation++;
     const resources = definition.spec.versions
       .filter(({ served }) => served)
-      .map((version) => resourceOf(definition, version));
+      .map((version) => resourceOf(definition, version))
+      // A kind that is served anyway, of whose definition a copy is stored.
+      .filter((resource) => resourceOfPath(apiVersionOf(resource), resource.plural) === undefined);
     this.byDefinition.set(definition.metadata.name, resources);
     for (const resource of resources) this.byPath.set(`${apiVersionOf(resource)}/${resource.plural}`, resource);
     const [first] = resources;

@@ -54,6 +54,7 @@ export interface PublishedType {
 export const META = 'k8s.io.apimachinery.pkg.apis.meta.v1';
 export const RUNTIME = 'k8s.io.apimachinery.pkg.runtime';
 const APIEXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
+const CLUSTER_POLICIES = 'k8s.io.networking.policy.v1alpha2';
 const METRICS = 'k8s.io.metrics.pkg.apis.metrics.v1beta1';
 export const OPENAPI_V2 = 'openapi.v2';
 
@@ -62,6 +63,7 @@ const FILES: Readonly<Record<string, string>> = {
   [RUNTIME]: 'runtime',
   [APIEXTENSIONS]: 'apiextensions-v1',
   [METRICS]: 'metrics-v1beta1',
+  [CLUSTER_POLICIES]: 'policy-networking-v1alpha2',
   [OPENAPI_V2]: 'openapi-v2',
   'k8s.io.apimachinery.pkg.api.resource': 'api-resource',
   'k8s.io.apimachinery.pkg.util.intstr': 'util-intstr',
@@ -145,6 +147,7 @@ function* fieldsOf(packageName: string, message: MessageDescriptor): Generator<[
 const OTHER_PACKAGES: Readonly<Record<string, string>> = {
   'apiextensions.k8s.io': APIEXTENSIONS,
   'metrics.k8s.io': METRICS,
+  'policy.networking.k8s.io': CLUSTER_POLICIES,
 };
 
 /** The published type of a kind; undefined for custom resources. */

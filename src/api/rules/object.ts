@@ -3,6 +3,7 @@
 import { parseCidr } from '../../net/address.ts';
 import { checkDefinition, type Definition } from '../custom/definition.ts';
 import type { FieldError } from '../errors.ts';
+import type { ClusterNetworkPolicy } from '../types/cluster-network-policy.ts';
 import type { NetworkPolicy } from '../types/network-policy.ts';
 import type {
   ConfigMap,
@@ -21,6 +22,7 @@ import type {
   Service,
 } from '../types/objects.ts';
 import { checkAutoscaler } from './autoscaler.ts';
+import { checkClusterNetworkPolicy } from './cluster-network-policy.ts';
 import { checkIngress } from './ingress.ts';
 import { checkLimitRange, checkQuota } from './limits.ts';
 import { checkEndpointSlice, checkEndpoints, checkService } from './network.ts';
@@ -47,6 +49,8 @@ export function checkRules(object: KubeObject): FieldError[] {
       return checkEndpoints(object as Endpoints);
     case 'NetworkPolicy':
       return checkNetworkPolicy(object as NetworkPolicy);
+    case 'ClusterNetworkPolicy':
+      return checkClusterNetworkPolicy(object as ClusterNetworkPolicy);
     case 'EndpointSlice':
       return checkEndpointSlice(object as EndpointSlice);
     case 'Node':

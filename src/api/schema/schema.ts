@@ -13,7 +13,9 @@ import type { FieldError } from '../errors.ts';
 import { nearestWord } from '../nearest-word.ts';
 import { typeNameOf } from '../published/types.ts';
 import { apiVersionOf, RESOURCES, type Resource, resourceOfKind } from '../resources.ts';
+import { unmatchedPeers } from '../rules/cluster-network-policy.ts';
 import { checkRules } from '../rules/object.ts';
+import type { ClusterNetworkPolicy } from '../types/cluster-network-policy.ts';
 import type { KubeObject } from '../types/objects.ts';
 import { withCanonicalQuantities } from './canonical.ts';
 import { anything, dnsSubdomain, document, pathSegment, type Schema, SHARED } from './fields.ts';
@@ -143,6 +145,11 @@ export function checkSchema(input: unknown, unknown: 'Strict' | 'Warn' | 'Ignore
   if (resource.inert) warnings.push(inertWarning(resource));
   if (resource.key === 'CustomResourceDefinition' && hasRules(object)) {
     warnings.push({ path: '', message: 'x-kubernetes-validations are stored and not evaluated' });
+  }
+  if (resource.key === 'ClusterNetworkPolicy' && found.length === 0) {
+    for (const path of unmatchedPeers(object as ClusterNetworkPolicy)) {
+      warnings.push({ path, message: 'names are not resolved by this cluster, so this peer matches nothing' });
+    }
   }
   const type = typeNameOf(resource.group, resource.version, resource.kind);
   if (type !== undefined) object = withCanonicalQuantities(object, type);

@@ -260,6 +260,7 @@ export const STORED_COLUMNS: { readonly [K in Kind]?: Columns<KubeObject> } = {
     Age: age,
   }),
   NetworkPolicy: table({ Name: name, 'Pod-Selector': selector('spec.podSelector'), Age: age }),
+  ClusterNetworkPolicy: table({ Name: name, Tier: text('spec.tier'), Priority: text('spec.priority'), Age: age }),
   Ingress: table({
     Name: name,
     Class: (o) => orNone(at(o, 'spec.ingressClassName') as string),

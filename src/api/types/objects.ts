@@ -129,6 +129,7 @@ export type StoredKind =
   | 'ServiceAccount'
   | 'PodTemplate'
   | 'NetworkPolicy'
+  | 'ClusterNetworkPolicy'
   | 'ServiceCIDR'
   | 'IPAddress'
   | 'Role'

@@ -4,7 +4,13 @@ import type { ApiClient } from '../../api/client/client.ts';
 import { servicePortNamed } from '../../api/service-ports.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { Pod } from '../../api/types/objects.ts';
-import type { DirectionExplained, PolicyEnd, PolicyExplanation, PolicyQuestion } from '../../observe/policy/explain.ts';
+import type {
+  DirectionExplained,
+  PolicyEnd,
+  PolicyExplanation,
+  PolicyQuestion,
+  RuleExplained,
+} from '../../observe/policy/explain.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
 import { type EndArg, readEnd } from '../args/trace-packet.ts';
 import { oneOf } from '../args/values.ts';
@@ -14,7 +20,7 @@ import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 
 export const command: Command = {
   usage: ['policy explain FROM TO[:PORT] [-p tcp|udp|sctp|icmp] [-n NAMESPACE] [-o json]'],
-  about: `Tell whether the NetworkPolicies allow a connection: every policy that isolates the sender or the receiver, rule by rule, and
+  about: `Tell whether the network policies allow a connection: every policy that selects the sender or the receiver, rule by rule, and
 what would have to differ. FROM and TO are pod/NAME or an IPv4 address; TO may be svc/NAME:PORT, which stands for each of its
 endpoints. Exits with 1 if the connection is denied.`,
   options: {
@@ -52,13 +58,14 @@ async function run(args: Args): Promise<void> {
 
 async function policyObjects(client: ApiClient) {
   const { policyNode } = await import('../../compile/policies/policy-objects.ts');
-  const [policies, namespaces, nodes] = await Promise.all([
+  const [policies, clusterPolicies, namespaces, nodes] = await Promise.all([
     client.list('NetworkPolicy'),
+    client.list('ClusterNetworkPolicy'),
     client.list('Namespace'),
     client.list('Node'),
   ]);
   return {
-    policies: policies.items as unknown as NetworkPolicy[],
+    policies: [...policies.items, ...clusterPolicies.items] as unknown as NetworkPolicy[],
     namespaces: new Map(namespaces.items.map(({ metadata }) => [metadata.name, metadata.labels ?? {}])),
     nodes: nodes.items.map(policyNode),
   };
@@ -96,7 +103,13 @@ async function questionsOf(client: ApiClient, { from, to, protocol, namespace }:
   const sender = endOf(from, 'FROM');
   if (to.kind === 'svc') {
     const endpoints = await endpointsOf(client, to, protocol, namespace);
-    return endpoints.map(({ ip, port }) => ({ from: sender, to: endAt(ip), protocol, port }));
+    return endpoints.map(({ ip, port }) => ({
+      from: sender,
+      to: endAt(ip),
+      protocol,
+      port,
+      throughService: true,
+    }));
   }
   const isPing = protocol === PROTOCOLS.icmp;
   if (!isPing && to.port === undefined) throw usageError('TO needs a port', 'such as pod/web:80');
@@ -139,18 +152,33 @@ function textOf({ question, verdict, directions, wouldDiffer }: PolicyExplanatio
   return lines.join('\n');
 }
 
-function directionLines({ direction, subject, policies, allowed }: DirectionExplained): string[] {
+function directionLines({ direction, subject, policies, allowed, decidedBy }: DirectionExplained): string[] {
   if (subject === undefined) return [`${direction}: not a pod, so no policy applies`];
   if (policies.length === 0) return [`${direction} of ${subject}: not isolated, no policy selects it`];
   const lines = [`${direction} of ${subject}: ${allowed ? 'allowed' : 'DENIED'}`];
-  for (const { name, rules } of policies) {
-    lines.push(`  ${name}${rules.length === 0 ? ': no rules, so it allows nothing' : ''}`);
-    for (const { number, peers, ports, allows } of rules) {
-      lines.push(`    rule ${number}: ${allows ? 'allows it' : 'does not match'}`);
-      const terms = (list: typeof peers) =>
-        list.length === 0 ? 'all' : list.map(({ text, matches }) => `${text} (${matches ? 'yes' : 'no'})`).join(', ');
-      lines.push(`      ${direction === 'egress' ? 'to' : 'from'}   ${terms(peers)}`, `      ports  ${terms(ports)}`);
-    }
+  const deciding = new Set(decidedBy.map(({ rule }) => rule));
+  for (const { name, tier, priority, rules } of policies) {
+    const kind = tier === 'namespaced' ? '' : `ClusterNetworkPolicy, tier ${TIERS[tier]}, priority ${priority}: `;
+    lines.push(`  ${kind}${name}${rules.length === 0 ? ': no rules, so it allows nothing' : ''}`);
+    for (const rule of rules) lines.push(...ruleLines(rule, direction, deciding.has(rule)));
   }
   return lines;
+}
+
+const TIERS = { admin: 'Admin', namespaced: 'NetworkPolicy', baseline: 'Baseline' } as const;
+const VERBS = { accept: 'allows it', deny: 'DENIES it', pass: 'passes it to the next tier' } as const;
+
+function ruleLines(
+  { number, name, action, matches, peers, ports }: RuleExplained,
+  direction: string,
+  decides: boolean,
+): string[] {
+  const terms = (list: typeof peers) =>
+    list.length === 0 ? 'all' : list.map((term) => `${term.text} (${term.matches ? 'yes' : 'no'})`).join(', ');
+  const matched = decides || action === 'pass' ? VERBS[action] : 'matches, but another decided before';
+  return [
+    `    rule ${number}${name === '' ? '' : ` "${name}"`}: ${matches ? matched : 'does not match'}`,
+    `      ${direction === 'egress' ? 'to' : 'from'}   ${terms(peers)}`,
+    `      ports  ${terms(ports)}`,
+  ];
 }

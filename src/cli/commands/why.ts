@@ -75,12 +75,13 @@ function readTarget(text: string, port: string | undefined): Target {
 
 function readObjects(): Promise<Objects> {
   return withClient(async (client) => {
-    const [pods, services, nodes, slices, policies, namespaces] = await Promise.all([
+    const [pods, services, nodes, slices, policies, clusterPolicies, namespaces] = await Promise.all([
       client.list('Pod'),
       client.list('Service'),
       client.list('Node'),
       client.list('EndpointSlice'),
       client.list('NetworkPolicy'),
+      client.list('ClusterNetworkPolicy'),
       client.list('Namespace'),
     ]);
     return {
@@ -88,7 +89,7 @@ function readObjects(): Promise<Objects> {
       services: services.items,
       nodes: nodes.items,
       slices: slices.items,
-      policies: policies.items as unknown as NetworkPolicy[],
+      policies: [...policies.items, ...clusterPolicies.items] as unknown as NetworkPolicy[],
       namespaces: new Map(namespaces.items.map(({ metadata }) => [metadata.name, metadata.labels ?? {}])),
     };
   });
@@ -260,7 +261,7 @@ class Diagnosis {
   }
 
   private async policies(from: Place, pods: readonly Pod[], port: number): Promise<Check[]> {
-    const [{ explainPolicies }, { policyAddressOf, policyNode, policyPod }] = await Promise.all([
+    const [{ explainPolicies, ruleName }, { policyAddressOf, policyNode, policyPod }] = await Promise.all([
       import('../../observe/policy/explain.ts'),
       import('../../compile/policies/policy-objects.ts'),
     ]);
@@ -282,10 +283,10 @@ class Diagnosis {
       );
       if (verdict === 'allowed') return [pass('policies', `to ${to.text} they allow TCP ${port}`)];
       const denied = directions.find(({ allowed }) => !allowed)!;
-      const names = denied.policies.map(({ name }) => name).join(', ');
-      return [
-        fail('policies', `NetworkPolicy ${names} denies ${denied.direction} of ${denied.subject}: ${wouldDiffer[0]}`),
-      ];
+      const [decider] = denied.decidedBy;
+      const isolating = denied.policies.filter(({ tier }) => tier === 'namespaced').map(({ name }) => name);
+      const names = decider ? ruleName(decider.policy, decider.rule) : `NetworkPolicy ${isolating.join(', ')}`;
+      return [fail('policies', `${names} denies ${denied.direction} of ${denied.subject}: ${wouldDiffer[0]}`)];
     });
     return checks;
   }

@@ -2,7 +2,7 @@
 import { ApiClient } from '../../api/client/client.ts';
 import { startInformer } from '../../api/client/informer.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
-import type { KubeObject, Pod } from '../../api/types/objects.ts';
+import type { KubeObject, NodeObject, Pod } from '../../api/types/objects.ts';
 import { apiTarget } from '../../cluster/state.ts';
 import { FlowAddresses } from '../../observe/flows/addresses.ts';
 import { FlowPolicies } from '../../observe/flows/policies.ts';
@@ -32,8 +32,18 @@ export async function openFlowNames(): Promise<FlowNames> {
   const setPolicy = (policy: KubeObject): void => policies.setPolicy(policy as NetworkPolicy);
   const removePolicy = (policy: KubeObject): void => policies.removePolicy(policy as NetworkPolicy);
   const setNamespace = policies.setNamespace.bind(policies);
-  const setNode = addresses.setNode.bind(addresses);
+  const setNode = (node: NodeObject): void => {
+    addresses.setNode(node);
+    policies.setNode(node);
+  };
   const setService = addresses.setService.bind(addresses);
+  // The API may be without this kind: then nothing is missing.
+  const clusterPolicies = startInformer(
+    client,
+    'ClusterNetworkPolicy',
+    {},
+    { added: setPolicy, updated: setPolicy, deleted: removePolicy },
+  );
   const informers = [
     startInformer(client, 'Pod', {}, { added: setPod, updated: setPod, ...failed }),
     startInformer(client, 'Node', {}, { added: setNode, updated: setNode, ...failed }),
@@ -44,6 +54,7 @@ export async function openFlowNames(): Promise<FlowNames> {
       {},
       { added: setPolicy, updated: setPolicy, deleted: removePolicy, ...failed },
     ),
+    clusterPolicies,
     startInformer(
       client,
       'Service',
@@ -59,7 +70,9 @@ export async function openFlowNames(): Promise<FlowNames> {
       },
     ),
   ];
-  const synced = Promise.all(informers.map((informer) => informer.whenSynced())).then(
+  const synced = Promise.all(
+    informers.filter((informer) => informer !== clusterPolicies).map((informer) => informer.whenSynced()),
+  ).then(
     () => true,
     () => false,
   );

@@ -27,6 +27,19 @@ export function policyPod(pod: Pod, ip: string): AddressedPod {
   return found;
 }
 
+const addressed = new WeakMap<Pod, AddressedPod | 'none'>();
+
+/** The pod with the address by which policies know it; undefined if it has none of its own. */
+export function addressedPod(pod: Pod): AddressedPod | undefined {
+  let found = addressed.get(pod);
+  if (found === undefined) {
+    const ip = policyAddressOf(pod);
+    found = ip === undefined ? 'none' : policyPod(pod, ip);
+    addressed.set(pod, found);
+  }
+  return found === 'none' ? undefined : found;
+}
+
 /**
  * The address by which policies know a pod: known as soon as the pod is scheduled. None for pods on the host's network,
  * which have the same address as their node, and for pods that have ended, whose address another pod may have.

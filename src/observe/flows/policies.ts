@@ -1,13 +1,19 @@
 /**
- * Which NetworkPolicies allow or deny the connections of flows, from the API's objects: the nodes decide by tables that
- * have no names. Answers are kept until an object changes, because the same pods connect again and again.
+ * Which policies allow or deny the connections of flows, from the API's objects. Answers are kept until an object changes, because the same pods connect again and again.
  */
 import type { Labels } from '../../api/selectors.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
-import type { NamespaceObject } from '../../api/types/objects.ts';
+import type { NamespaceObject, NodeObject } from '../../api/types/objects.ts';
+import type { PolicyNode } from '../../compile/policies/compile-policies.ts';
 import type { PolicyPod } from '../../compile/policies/pod-classes.ts';
+import { policyNode } from '../../compile/policies/policy-objects.ts';
 import { PolicyMatch, type PolicyName } from '../hubble/flow.ts';
-import { type DirectionExplained, explainPolicies, type RuleExplained } from '../policy/explain.ts';
+import {
+  type DirectionExplained,
+  explainPolicies,
+  type PolicyExplained,
+  type RuleExplained,
+} from '../policy/explain.ts';
 
 /** A connection, with the addresses that policies see: the client's own, and that of the endpoint. */
 export interface Judged {
@@ -40,6 +46,7 @@ export class FlowPolicies {
   private readonly podAt: (ip: string) => PolicyPod | undefined;
   private readonly policies = new Map<string, NetworkPolicy>();
   private readonly namespaces = new Map<string, Labels>();
+  private readonly nodes = new Map<string, PolicyNode>();
   private readonly known = new Map<string, Judgements>();
 
   constructor(podAt: (ip: string) => PolicyPod | undefined) {
@@ -61,6 +68,13 @@ export class FlowPolicies {
     this.known.clear();
   }
 
+  setNode(node: NodeObject): void {
+    const made = policyNode(node);
+    const before = this.nodes.get(node.metadata.name);
+    this.nodes.set(node.metadata.name, made);
+    if (JSON.stringify(before) !== JSON.stringify(made)) this.known.clear();
+  }
+
   /** A pod is new, or has other labels. */
   podChanged(): void {
     this.known.clear();
@@ -73,7 +87,11 @@ export class FlowPolicies {
     const before = this.known.get(key);
     if (before !== undefined) return before;
     const end = (ip: string) => ({ text: ip, ip, pod: this.podAt(ip) });
-    const objects = { policies: [...this.policies.values()], namespaces: this.namespaces, nodes: [] };
+    const objects = {
+      policies: [...this.policies.values()],
+      namespaces: this.namespaces,
+      nodes: [...this.nodes.values()],
+    };
     const { directions } = explainPolicies({ from: end(from), to: end(to), protocol, port }, objects);
     const judgements = { egress: judgementOf(directions[0]), ingress: judgementOf(directions[1]) };
     // Addresses of the outside are without number: what is kept is bounded.
@@ -83,14 +101,16 @@ export class FlowPolicies {
   }
 }
 
-function judgementOf({ policies, allowed }: DirectionExplained): Judgement | undefined {
-  if (policies.length === 0) return undefined;
-  const allowing = policies.filter(({ rules }) => rules.some(({ allows }) => allows));
-  const rule = allowing[0]?.rules.find(({ allows }) => allows);
+function judgementOf({ policies, allowed, decidedBy, isolated }: DirectionExplained): Judgement | undefined {
+  if (decidedBy.length === 0 && !isolated) return undefined;
+  const deciding = isolated
+    ? policies.filter(({ tier }) => tier === 'namespaced')
+    : decidedBy.map(({ policy }) => policy);
+  const [first] = decidedBy;
   return {
     allowed,
-    match: rule === undefined ? PolicyMatch.NONE : matchOf(rule),
-    policies: (allowed ? allowing : policies).map(({ name }) => nameOf(name)),
+    match: first === undefined ? PolicyMatch.NONE : matchOf(first.rule),
+    policies: [...new Set(deciding)].map(nameOf),
   };
 }
 
@@ -99,7 +119,8 @@ function matchOf({ peers, ports }: RuleExplained): PolicyMatch {
   return ports.length > 0 ? PolicyMatch.L4_ONLY : PolicyMatch.ALL;
 }
 
-function nameOf(text: string): PolicyName {
+function nameOf({ name: text, tier }: PolicyExplained): PolicyName {
+  if (tier !== 'namespaced') return { name: text, namespace: '', kind: 'ClusterNetworkPolicy' };
   const [namespace = '', name = ''] = text.split('/');
   return { name, namespace, kind: 'NetworkPolicy' };
 }

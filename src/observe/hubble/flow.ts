@@ -40,7 +40,7 @@ export interface Layer4 {
 export interface PolicyName {
   readonly name: string;
   readonly namespace: string;
-  readonly kind: 'NetworkPolicy';
+  readonly kind: 'NetworkPolicy' | 'ClusterNetworkPolicy';
 }
 
 export interface Flow {

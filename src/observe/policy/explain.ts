@@ -4,12 +4,22 @@
  */
 import { protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { type Labels, matchesSelector } from '../../api/selectors.ts';
+import type { ClusterNetworkPolicy } from '../../api/types/cluster-network-policy.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { LabelSelector } from '../../api/types/objects.ts';
 import type { PolicyNode } from '../../compile/policies/compile-policies.ts';
-import { parsePolicy } from '../../compile/policies/parse-policy.ts';
+import { policyRules } from '../../compile/policies/parse-cluster-policy.ts';
 import type { PolicyPod } from '../../compile/policies/pod-classes.ts';
-import type { PolicyPeer, PolicyPort, PolicyRule } from '../../compile/policies/policy-rules.ts';
+import {
+  type Action,
+  type Direction,
+  inOrder,
+  type PolicyPeer,
+  type PolicyPort,
+  type PolicyRule,
+  type PolicyRules,
+  type Tier,
+} from '../../compile/policies/policy-rules.ts';
 import { contains, parseIp, printCidr } from '../../net/address.ts';
 
 /** One end of the connection. */
@@ -27,6 +37,8 @@ export interface PolicyQuestion {
   readonly protocol: number;
   /** Of the receiver; 0 for protocols without ports. */
   readonly port: number;
+  /** The receiver was chosen as an endpoint: matters for a pod that reaches itself. */
+  readonly throughService?: boolean;
 }
 
 /** One peer or port of a rule. */
@@ -38,18 +50,32 @@ export interface Term {
 export interface RuleExplained {
   /** Position in the policy, from 1. */
   readonly number: number;
+  /** Empty if it has none. */
+  readonly name: string;
+  readonly action: Action;
   readonly peers: readonly Term[];
   readonly ports: readonly Term[];
-  readonly allows: boolean;
+  readonly matches: boolean;
+}
+
+export interface PolicyExplained {
+  readonly name: string;
+  readonly tier: Tier;
+  readonly priority: number;
+  readonly rules: readonly RuleExplained[];
 }
 
 export interface DirectionExplained {
-  readonly direction: 'egress' | 'ingress';
+  readonly direction: Direction;
   /** The pod whose policies decide; undefined: this end is not a pod. */
   readonly subject: string | undefined;
-  /** The policies that isolate it. */
-  readonly policies: readonly { readonly name: string; readonly rules: readonly RuleExplained[] }[];
+  /** The policies that select it, in the order in which they are asked. */
+  readonly policies: readonly PolicyExplained[];
   readonly allowed: boolean;
+  /** The rules that decide: one of the cluster's, or all that allow of NetworkPolicies. */
+  readonly decidedBy: readonly { readonly policy: PolicyExplained; readonly rule: RuleExplained }[];
+  /** NetworkPolicies isolate the pod, and none of their rules matches. */
+  readonly isolated: boolean;
 }
 
 export interface PolicyExplanation {
@@ -60,7 +86,7 @@ export interface PolicyExplanation {
 }
 
 export interface PolicyObjects {
-  readonly policies: readonly NetworkPolicy[];
+  readonly policies: readonly (NetworkPolicy | ClusterNetworkPolicy)[];
   /** Labels of namespaces, by name. */
   readonly namespaces: ReadonlyMap<string, Labels>;
   readonly nodes: readonly PolicyNode[];
@@ -73,33 +99,76 @@ export function explainPolicies(question: PolicyQuestion, objects: PolicyObjects
   return { verdict, directions: [egress, ingress], wouldDiffer: differences(question, egress, ingress) };
 }
 
-function explainDirection(
-  direction: 'egress' | 'ingress',
-  question: PolicyQuestion,
-  objects: PolicyObjects,
-): DirectionExplained {
+type Decision = Pick<DirectionExplained, 'allowed' | 'decidedBy' | 'isolated'>;
+const UNDECIDED: Decision = { allowed: true, decidedBy: [], isolated: false };
+
+function explainDirection(direction: Direction, question: PolicyQuestion, objects: PolicyObjects): DirectionExplained {
   const { from, to } = question;
   const [subject, peer] = direction === 'egress' ? [from, to] : [to, from];
-  if (subject.pod === undefined) return { direction, subject: undefined, policies: [], allowed: true };
+  if (subject.pod === undefined) return { direction, subject: undefined, policies: [], ...UNDECIDED };
   const { pod } = subject;
-  const explained = objects.policies.map(parsePolicy).flatMap((policy) => {
-    const rules = policy[direction];
-    if (rules === undefined || policy.namespace !== pod.namespace || !matchesSelector(policy.podSelector, pod.labels))
-      return [];
-    const explain = (rule: PolicyRule, i: number): RuleExplained => {
-      const peers = (rule.peers ?? []).map((one) => peerTerm(one, policy.namespace, peer, objects));
-      const ports = (rule.ports ?? []).map((one) => portTerm(one, question));
-      const passes = (terms: readonly Term[]) => terms.length === 0 || terms.some(({ matches }) => matches);
-      // A rule whose only peers were invalid matches nobody.
-      const who = rule.peers === undefined ? true : peers.length > 0 && passes(peers);
-      const what = rule.ports === undefined ? true : ports.length > 0 && passes(ports);
-      return { number: i + 1, peers, ports, allows: who && what };
-    };
-    return [{ name: policy.name, rules: rules.map(explain) }];
-  });
+  const policies = objects.policies
+    .map(policyRules)
+    .filter((policy) => policy[direction] !== undefined && applies(policy, pod, objects))
+    .sort(inOrder)
+    .map((policy): PolicyExplained => {
+      const { name, tier, priority } = policy;
+      const rules = policy[direction]!.map((rule, i) => explainRule(rule, i, policy, { peer, question, objects }));
+      return { name, tier, priority, rules };
+    });
   const itself = from.ip === to.ip;
-  const allowed = itself || explained.length === 0 || explained.some(({ rules }) => rules.some(({ allows }) => allows));
-  return { direction, subject: subject.text, policies: explained, allowed };
+  // What a pod sends to its own address does not leave it.
+  const decision = itself && !question.throughService ? UNDECIDED : decide(policies, itself);
+  return { direction, subject: subject.text, policies, ...decision };
+}
+
+function applies({ namespace, namespaces, podSelector }: PolicyRules, pod: PolicyPod, objects: PolicyObjects): boolean {
+  const there =
+    namespaces === undefined
+      ? namespace === pod.namespace
+      : matchesSelector(namespaces, objects.namespaces.get(pod.namespace) ?? {});
+  return there && matchesSelector(podSelector, pod.labels);
+}
+
+interface Compared {
+  readonly peer: PolicyEnd;
+  readonly question: PolicyQuestion;
+  readonly objects: PolicyObjects;
+}
+
+function explainRule(
+  rule: PolicyRule,
+  i: number,
+  { namespace }: PolicyRules,
+  { peer, question, objects }: Compared,
+): RuleExplained {
+  const peers = (rule.peers ?? []).map((one) => peerTerm(one, namespace, peer, objects));
+  const ports = (rule.ports ?? []).map((one) => portTerm(one, question));
+  // A rule whose only peers were invalid matches nobody.
+  const who = rule.peers === undefined || peers.some(({ matches }) => matches);
+  const what = rule.ports === undefined || ports.some(({ matches }) => matches);
+  return { number: i + 1, name: rule.name, action: rule.action, peers, ports, matches: who && what };
+}
+
+/** Tier by tier. @param itself NetworkPolicies do not isolate a pod from itself */
+function decide(policies: readonly PolicyExplained[], itself: boolean): Decision {
+  const matching = (tier: Tier) =>
+    policies
+      .filter((policy) => policy.tier === tier)
+      .flatMap((policy) => policy.rules.filter(({ matches }) => matches).map((rule) => ({ policy, rule })));
+  const first = (tier: Tier): Decision | undefined => {
+    const [found] = matching(tier);
+    if (found === undefined || found.rule.action === 'pass') return undefined;
+    return { allowed: found.rule.action === 'accept', decidedBy: [found], isolated: false };
+  };
+  const admin = first('admin');
+  if (admin !== undefined) return admin;
+  if (policies.some(({ tier }) => tier === 'namespaced')) {
+    if (itself) return UNDECIDED;
+    const allowing = matching('namespaced');
+    return { allowed: allowing.length > 0, decidedBy: allowing, isolated: allowing.length === 0 };
+  }
+  return first('baseline') ?? UNDECIDED;
 }
 
 function peerTerm(
@@ -167,23 +236,33 @@ function differences(question: PolicyQuestion, ...directions: readonly Direction
   const denied = directions.filter(({ allowed }) => !allowed);
   if (denied.length > 0) return denied.map((direction) => howToAllow(question, direction));
   return directions
-    .filter(({ policies }) => policies.length > 0)
-    .map(({ direction, policies }) => {
-      const rules = policies.flatMap(({ name, rules }) =>
-        rules.filter(({ allows }) => allows).map(({ number }) => `${name} rule ${number}`),
-      );
-      return `to be denied by ${direction}, it would have to match none of: ${rules.join(', ') || 'its own address'}`;
+    .filter(({ decidedBy }) => decidedBy.length > 0)
+    .map(({ direction, decidedBy }) => {
+      const rules = decidedBy.map(({ policy, rule }) => ruleName(policy, rule));
+      return `to be denied by ${direction}, it would have to match none of: ${rules.join(', ')}`;
     });
+}
+
+/** `default/web rule 2`, `ClusterNetworkPolicy baseline rule 1 "deny-all"`. */
+export function ruleName({ name, tier }: PolicyExplained, rule: RuleExplained): string {
+  const kind = tier === 'namespaced' ? '' : 'ClusterNetworkPolicy ';
+  return `${kind}${name} rule ${rule.number}${rule.name === '' ? '' : ` "${rule.name}"`}`;
 }
 
 function howToAllow(
   { from, to, protocol, port }: PolicyQuestion,
-  { direction, subject, policies }: DirectionExplained,
+  { direction, subject, policies, decidedBy }: DirectionExplained,
 ) {
   const peer = direction === 'egress' ? to : from;
   const what = port === 0 ? protocolName(protocol).toUpperCase() : `${protocolName(protocol).toUpperCase()} ${port}`;
+  const [decider] = decidedBy;
+  if (decider !== undefined) {
+    const before = decider.policy.tier === 'baseline' ? ', or a NetworkPolicy would have to allow it' : '';
+    return `${ruleName(decider.policy, decider.rule)} would have to match less, or a rule before it would have to accept ${peer.text}, ${what}${before}`;
+  }
+  const isolating = policies.filter(({ tier }) => tier === 'namespaced');
   // The rule that comes closest: its peers match but not its ports, or the other way round.
-  for (const { name, rules } of policies) {
+  for (const { name, rules } of isolating) {
     for (const { number, peers, ports } of rules) {
       const who = peers.length === 0 || peers.some(({ matches }) => matches);
       if (who) return `rule ${number} of ${name} would have to allow ${what} (it has ${list(ports)})`;
@@ -192,8 +271,8 @@ function howToAllow(
         return `rule ${number} of ${name} would have to match ${peer.text}${labelsText(peer)} (it has ${list(peers)})`;
     }
   }
-  const names = policies.map(({ name }) => name).join(', ');
-  return `a policy would have to allow ${direction} of ${subject} ${direction === 'egress' ? 'to' : 'from'} ${peer.text}, ${what} (${names} isolate${policies.length === 1 ? 's' : ''} it)`;
+  const names = isolating.map(({ name }) => name).join(', ');
+  return `a policy would have to allow ${direction} of ${subject} ${direction === 'egress' ? 'to' : 'from'} ${peer.text}, ${what} (${names} isolate${isolating.length === 1 ? 's' : ''} it)`;
 }
 
 const list = (terms: readonly Term[]): string => terms.map(({ text }) => text).join(' or ') || 'none';

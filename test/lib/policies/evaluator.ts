@@ -1,7 +1,12 @@
 /**
- * NetworkPolicy read straight from the API's text (networking/v1 types.go), pod by pod and rule by rule: slow, without
- * classes, groups or tables. What the compiled tables answer is compared with it.
+ * NetworkPolicy and ClusterNetworkPolicy read straight from the API's text (networking/v1 types.go, network-policy-api
+ * apis/v1alpha2), pod by pod and rule by rule: slow, without classes, groups or tables. What the compiled tables answer is compared with it.
  */
+import type {
+  ClusterNetworkPolicy,
+  ClusterPolicyPeer,
+  ClusterPolicyProtocol,
+} from '../../../src/api/types/cluster-network-policy.ts';
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '../../../src/api/types/network-policy.ts';
 import type { LabelSelector } from '../../../src/api/types/objects.ts';
 
@@ -14,6 +19,8 @@ export interface EvaluatedPod {
 
 export interface Situation {
   policies: NetworkPolicy[];
+  clusterPolicies: ClusterNetworkPolicy[];
+  nodes: { labels: Record<string, string>; addresses: string[] }[];
   namespaces: Record<string, Record<string, string>>;
   pods: EvaluatedPod[];
 }
@@ -31,20 +38,39 @@ export function denial(situation: Situation, traffic: Traffic): 'egress' | 'ingr
   if (traffic.from === traffic.to) return undefined;
   const from = situation.pods.find(({ ip }) => ip === traffic.from);
   const to = situation.pods.find(({ ip }) => ip === traffic.to);
-  if (from !== undefined && !passes(situation, traffic, 'egress', from, to, traffic.to, to)) return 'egress';
-  if (to !== undefined && !passes(situation, traffic, 'ingress', to, from, traffic.from, to)) return 'ingress';
+  const asked = { traffic, receiver: to };
+  if (from && !passes(situation, { ...asked, direction: 'egress', subject: from, peer: to, peerIp: traffic.to })) {
+    return 'egress';
+  }
+  if (to && !passes(situation, { ...asked, direction: 'ingress', subject: to, peer: from, peerIp: traffic.from })) {
+    return 'ingress';
+  }
   return undefined;
 }
 
-function passes(
+interface Asked {
+  readonly traffic: Traffic;
+  readonly direction: 'egress' | 'ingress';
+  readonly subject: EvaluatedPod;
+  readonly peer: EvaluatedPod | undefined;
+  readonly peerIp: string;
+  readonly receiver: EvaluatedPod | undefined;
+}
+
+/** The tiers in their order: Admin, NetworkPolicy, Baseline; then everything is allowed (v1alpha2 spec.tier). */
+function passes(situation: Situation, asked: Asked): boolean {
+  const admin = tier('Admin', situation, asked);
+  if (admin === 'accept' || admin === 'deny') return admin === 'accept';
+  const own = byNetworkPolicies(situation, asked);
+  if (own !== undefined) return own;
+  return tier('Baseline', situation, asked) !== 'deny';
+}
+
+/** Undefined: no NetworkPolicy isolates the pod in this direction. */
+function byNetworkPolicies(
   { policies, namespaces }: Situation,
-  traffic: Traffic,
-  direction: 'egress' | 'ingress',
-  subject: EvaluatedPod,
-  peer: EvaluatedPod | undefined,
-  peerIp: string,
-  receiver: EvaluatedPod | undefined,
-): boolean {
+  { traffic, direction, subject, peer, peerIp, receiver }: Asked,
+): boolean | undefined {
   let isolated = false;
   for (const { metadata, spec = {} } of policies) {
     if (metadata.namespace !== subject.namespace || !matches(spec.podSelector ?? {}, subject.labels)) continue;
@@ -62,7 +88,66 @@ function passes(
       if (who && what) return true;
     }
   }
-  return !isolated;
+  return isolated ? false : undefined;
+}
+
+type Answer = 'accept' | 'deny' | 'pass' | undefined;
+
+/** The first rule that matches, of the policies of a tier in the order of their priorities (v1alpha2 spec.priority). */
+function tier(
+  name: 'Admin' | 'Baseline',
+  situation: Situation,
+  { traffic, direction, subject, peer, peerIp, receiver }: Asked,
+): Answer {
+  const { clusterPolicies, namespaces } = situation;
+  const inTier = clusterPolicies.filter(({ spec }) => spec.tier === name);
+  for (const { spec } of [...inTier].sort((a, b) => a.spec.priority - b.spec.priority)) {
+    const { subject: whom } = spec;
+    const labels = namespaces[subject.namespace] ?? {};
+    const selected = whom.pods
+      ? matches(whom.pods.namespaceSelector ?? {}, labels) && matches(whom.pods.podSelector, subject.labels)
+      : matches(whom.namespaces!, labels);
+    if (!selected) continue;
+    for (const rule of spec[direction] ?? []) {
+      const who = (direction === 'ingress' ? rule.from : rule.to)!.some((one) =>
+        isClusterPeer(one, situation, peer, peerIp),
+      );
+      const what = rule.protocols === undefined || rule.protocols.some((one) => isProtocol(one, traffic, receiver));
+      if (who && what) return rule.action.toLowerCase() as Answer;
+    }
+  }
+  return undefined;
+}
+
+function isClusterPeer(
+  { namespaces, pods, nodes, networks }: ClusterPolicyPeer,
+  situation: Situation,
+  peer: EvaluatedPod | undefined,
+  ip: string,
+): boolean {
+  if (networks) return networks.some((cidr) => inBlock(ip, cidr));
+  if (nodes) return situation.nodes.some(({ labels, addresses }) => matches(nodes, labels) && addresses.includes(ip));
+  if (peer === undefined) return false;
+  const labels = situation.namespaces[peer.namespace] ?? {};
+  if (namespaces) return matches(namespaces, labels);
+  // Names of domains are not resolved.
+  return pods !== undefined && matches(pods.namespaceSelector ?? {}, labels) && matches(pods.podSelector, peer.labels);
+}
+
+function isProtocol(
+  { tcp, udp, sctp, destinationNamedPort }: ClusterPolicyProtocol,
+  traffic: Traffic,
+  receiver: EvaluatedPod | undefined,
+): boolean {
+  if (destinationNamedPort) {
+    return (receiver?.ports ?? []).some(
+      (one) => one.name === destinationNamedPort && one.protocol === traffic.protocol && one.port === traffic.port,
+    );
+  }
+  const fields = { TCP: tcp, UDP: udp, SCTP: sctp }[traffic.protocol];
+  if (fields === undefined) return false;
+  const { number: one, range } = fields.destinationPort!;
+  return range === undefined ? traffic.port === one : traffic.port >= range.start && traffic.port <= range.end;
 }
 
 function isPeer(

@@ -1,6 +1,12 @@
 /** Random clusters with policies, from a seed: few labels, ports and networks, so that rules and traffic often meet. */
+import type {
+  ClusterNetworkPolicy,
+  ClusterPolicyPeer,
+  ClusterPolicyProtocol,
+  ClusterPolicyRule,
+} from '../../../src/api/types/cluster-network-policy.ts';
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '../../../src/api/types/network-policy.ts';
-import type { LabelSelector } from '../../../src/api/types/objects.ts';
+import type { KubeObject, LabelSelector } from '../../../src/api/types/objects.ts';
 import type { EvaluatedPod, Situation, Traffic } from './evaluator.ts';
 
 /** Numbers from 0 to below `n`. */
@@ -12,7 +18,7 @@ const VALUES = ['a', 'b', 'c'];
 const PORTS = [80, 81, 443, 5353];
 const PROTOCOLS = ['TCP', 'UDP', 'SCTP'];
 const BLOCKS = ['0.0.0.0/0', '10.0.0.0/8', '10.244.1.0/24', '10.244.2.0/25', '192.168.0.0/16', '192.168.1.7/32'];
-const OUTSIDE = ['192.168.1.7', '192.168.9.9', '8.8.8.8', '10.1.2.3'];
+const OUTSIDE = ['172.18.0.11', '172.18.0.12', '192.168.1.7', '192.168.9.9', '8.8.8.8', '10.1.2.3'];
 
 export function randomSituation(random: Random): Situation {
   const pick = <T>(list: readonly T[]): T => list[random(list.length)]!;
@@ -71,7 +77,55 @@ export function randomSituation(random: Random): Situation {
       },
     } as NetworkPolicy;
   };
+  const NODES = [
+    { labels: { pool: 'a' }, addresses: ['172.18.0.11'] },
+    { labels: { pool: 'b' }, addresses: ['172.18.0.12', '192.168.1.7'] },
+  ];
+  const clusterPeer = (direction: 'ingress' | 'egress'): ClusterPolicyPeer => {
+    if (direction === 'egress' && chance(35)) {
+      const networks = [...new Set([pick(BLOCKS), pick(BLOCKS)])];
+      if (chance(70)) return { networks };
+      return chance(80)
+        ? { nodes: chance(50) ? {} : { matchLabels: { pool: pick(['a', 'b']) } } }
+        : { domainNames: ['a.b'] };
+    }
+    if (chance(40)) return { namespaces: namespaceSelector() };
+    return { pods: { namespaceSelector: namespaceSelector(), podSelector: selector() } };
+  };
+  const clusterProtocol = (named: boolean): ClusterPolicyProtocol => {
+    if (named && chance(30)) return { destinationNamedPort: 'web' };
+    const first = pick(PORTS);
+    const destinationPort = chance(30) ? { range: { start: first, end: first + 1 + random(400) } } : { number: first };
+    return { [pick(['tcp', 'udp', 'sctp'])]: { destinationPort } };
+  };
+  const clusterRule = (direction: 'ingress' | 'egress'): ClusterPolicyRule => {
+    const peers = [clusterPeer(direction), ...some(1, () => clusterPeer(direction))];
+    const named = peers.every(({ namespaces, pods }) => namespaces ?? pods);
+    const accepts = peers.some(({ domainNames }) => domainNames);
+    return {
+      action: accepts ? 'Accept' : pick(['Accept', 'Deny', 'Deny', 'Pass']),
+      ...(direction === 'ingress' ? { from: peers } : { to: peers }),
+      ...(chance(50) && { protocols: [clusterProtocol(named), ...some(1, () => clusterProtocol(named))] }),
+    };
+  };
+  const clusterPolicy = (priority: number): ClusterNetworkPolicy => ({
+    apiVersion: 'policy.networking.k8s.io/v1alpha2',
+    kind: 'ClusterNetworkPolicy',
+    metadata: { name: `c${priority}` } as KubeObject['metadata'],
+    spec: {
+      tier: pick(['Admin', 'Baseline']),
+      priority,
+      subject: chance(50)
+        ? { namespaces: namespaceSelector() }
+        : { pods: { namespaceSelector: namespaceSelector(), podSelector: selector() } },
+      ingress: some(3, () => clusterRule('ingress')),
+      egress: some(3, () => clusterRule('egress')),
+    },
+  });
   return {
+    // Priorities differ: of equal ones the API leaves the order open.
+    clusterPolicies: chance(30) ? [] : Array.from({ length: 1 + random(4) }, (_, i) => clusterPolicy(10 * (9 - i))),
+    nodes: NODES,
     policies: Array.from({ length: 1 + random(5) }, (_, i) => policy(i)),
     namespaces: Object.fromEntries(NAMESPACES.map((name) => [name, { name, team: pick(VALUES) }])),
     pods,

@@ -1,11 +1,12 @@
-/** Puts NetworkPolicies in force on a TestNode, as the agent does. */
+/** Puts policies in force on a TestNode, as the agent does. */
 import { nextGeneration } from '../../../native-free-dataplane/node/config.ts';
 import { withdrawImage } from '../../../native-free-dataplane/policies/table.ts';
 import { writePolicies } from '../../../native-free-dataplane/policies/writer.ts';
 import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
+import type { ClusterNetworkPolicy } from '../../../src/api/types/cluster-network-policy.ts';
 import type { NetworkPolicy } from '../../../src/api/types/network-policy.ts';
-import { compilePolicies } from '../../../src/compile/policies/compile-policies.ts';
-import { parsePolicy } from '../../../src/compile/policies/parse-policy.ts';
+import { compilePolicies, type PolicyNode } from '../../../src/compile/policies/compile-policies.ts';
+import { policyRules } from '../../../src/compile/policies/parse-cluster-policy.ts';
 import type { TestNode } from '../test-node.ts';
 import type { EvaluatedPod } from './evaluator.ts';
 
@@ -19,18 +20,29 @@ export const policyPod = (ip: string, labels: Record<string, string> = {}, more:
   ...more,
 });
 
-/** @param specs of policies in namespace default; none: there are no policies */
+/** What policies can refer to besides pods. */
+interface More {
+  /** ClusterNetworkPolicies, with names in their order. */
+  readonly cluster?: readonly ClusterNetworkPolicy['spec'][];
+  readonly nodes?: readonly PolicyNode[];
+  readonly dnsPort?: number;
+}
+
+/** @param specs of policies in namespace default */
 export function setPolicies(
   node: TestNode,
   pods: readonly EvaluatedPod[],
   specs: readonly Spec[],
-  dnsPort?: number,
+  { cluster = [], nodes = [], dnsPort }: More = {},
 ): void {
-  if (specs.length === 0) withdrawImage(node.policies);
+  if (specs.length + cluster.length === 0) withdrawImage(node.policies);
   else {
-    const policies = specs.map((spec, i) => ({ metadata: { name: `p${i}`, namespace: 'default' }, spec }));
+    const policies = [
+      ...specs.map((spec, i) => ({ kind: 'NetworkPolicy', metadata: { name: `p${i}`, namespace: 'default' }, spec })),
+      ...cluster.map((spec, i) => ({ kind: 'ClusterNetworkPolicy', metadata: { name: `c${i}` }, spec })),
+    ];
     const contents = compilePolicies({
-      policies: policies.map((policy) => parsePolicy(policy as NetworkPolicy)),
+      policies: policies.map((policy) => policyRules(policy as NetworkPolicy | ClusterNetworkPolicy)),
       namespaces: new Map<string, Record<string, string>>([
         ['default', {}],
         ['other', { team: 'a' }],
@@ -40,7 +52,7 @@ export function setPolicies(
         ...pod,
         ports: pod.ports.map((port) => ({ ...port, protocol: SERVICE_PROTOCOLS[port.protocol]! })),
       })),
-      nodes: [],
+      nodes,
       dnsPort,
     });
     writePolicies(node.policies, contents);

@@ -1,7 +1,7 @@
 /** Compiled policies answer as the API's text does. The full run: POLICY_SETS=200000 node dist/test/run.js compile/policies */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { judgeByTable } from '../../../native-free-dataplane/policies/judge.ts';
+import { judgeByTable, ruleText } from '../../../native-free-dataplane/policies/judge.ts';
 import { RuleNumbers } from '../../../native-free-dataplane/policies/rules.ts';
 import {
   activeImage,
@@ -14,7 +14,8 @@ import { PROTOCOL_ICMP, SERVICE_PROTOCOLS } from '../../../native-free-dataplane
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import type { NetworkPolicy } from '../../../src/api/types/network-policy.ts';
 import { compilePolicies, PolicyCompiler, type PolicyInput } from '../../../src/compile/policies/compile-policies.ts';
-import { parsePolicy } from '../../../src/compile/policies/parse-policy.ts';
+import { policyRules } from '../../../src/compile/policies/parse-cluster-policy.ts';
+import { explainPolicies, ruleName } from '../../../src/observe/policy/explain.ts';
 import { denial, type Situation, type Traffic } from '../../lib/policies/evaluator.ts';
 import { type Random, randomSituation, randomTraffic } from '../../lib/policies/generator.ts';
 import { seededRandom } from '../../lib/seeded-random.ts';
@@ -35,28 +36,30 @@ function remember<K extends object, V>(make: (from: K) => V): (from: K) => V {
     return found;
   };
 }
-const parsed = remember(parsePolicy);
+const parsed = remember(policyRules);
 const addressed = remember((pod: Situation['pods'][0]) => ({
   ...pod,
   ports: pod.ports.map((port) => ({ ...port, protocol: SERVICE_PROTOCOLS[port.protocol]! })),
 }));
 
-const inputOf = ({ policies, namespaces, pods }: Situation): PolicyInput => ({
-  policies: policies.map(parsed),
+const inputOf = ({ policies, clusterPolicies, namespaces, pods, nodes }: Situation): PolicyInput => ({
+  policies: [...policies, ...clusterPolicies].map(parsed),
   namespaces: new Map(Object.entries(namespaces)),
   pods: pods.map(addressed),
-  nodes: [],
+  nodes,
   dnsPort: undefined,
 });
 
+const connectionOf = ({ from, to, protocol, port }: Traffic) => ({
+  source: addressWords(from),
+  target: addressWords(to),
+  protocol: SERVICE_PROTOCOLS[protocol] ?? PROTOCOL_ICMP,
+  port,
+});
+
 /** What the table answers. */
-function answer(policies: PolicyTable, { from, to, protocol, port }: Traffic): ReturnType<typeof denial> {
-  const { verdict } = judgeByTable(policies, {
-    source: addressWords(from),
-    target: addressWords(to),
-    protocol: SERVICE_PROTOCOLS[protocol] ?? PROTOCOL_ICMP,
-    port,
-  });
+function answer(policies: PolicyTable, traffic: Traffic): ReturnType<typeof denial> {
+  const { verdict } = judgeByTable(policies, connectionOf(traffic));
   return verdict === 'allowed' ? undefined : verdict === 'policy-egress' ? 'egress' : 'ingress';
 }
 
@@ -80,15 +83,53 @@ test(`${SETS} random sets of policies: every connection is judged as by the API'
   for (const [verdict, count] of Object.entries(seen)) assert.ok(count > SETS * 2, `${verdict}: ${count}`);
 });
 
+test('explanations and tables name the same rule for every connection, of every tier', () => {
+  const random = seededRandom(99).below;
+  const seen: Record<string, number> = {};
+  for (let set = 0; set < 200; set++) {
+    const situation = randomSituation(random);
+    writePolicies(table, compilePolicies(inputOf(situation)));
+    const { policies, clusterPolicies, nodes, pods } = situation;
+    const objects = {
+      policies: [...policies, ...clusterPolicies],
+      namespaces: new Map(Object.entries(situation.namespaces)),
+      nodes,
+    };
+    const end = (ip: string) => ({ text: ip, ip, pod: pods.filter((one) => one.ip === ip).map(addressed)[0] });
+    for (let i = 0; i < CONNECTIONS; i++) {
+      const traffic = randomTraffic(random, situation);
+      const question = { ...connectionOf(traffic), from: end(traffic.from), to: end(traffic.to) };
+      const { directions, verdict } = explainPolicies(question, objects);
+      const judged = judgeByTable(table, connectionOf(traffic));
+      assert.is(verdict === 'denied', judged.verdict !== 'allowed');
+      for (const { direction, decidedBy, isolated } of directions) {
+        const { rule } = judged[direction];
+        if (rule !== undefined) seen[`${rule.tier} ${rule.index === 0 ? 'isolation' : 'rule'}`] ??= 0;
+        if (rule === undefined) assert.equal([decidedBy.length, isolated], [0, false]);
+        else if (rule.index === 0) assert.ok(isolated);
+        else if (rule.tier === 'baseline' && decidedBy.length === 0)
+          continue; // Passed by the last tier.
+        else {
+          const names = decidedBy.map(({ policy, rule: one }) => ruleName(policy, one));
+          assert.ok(names.includes(ruleText(rule)), `${ruleText(rule)} is not among ${names.join(', ')}`);
+        }
+      }
+    }
+  }
+  assert.equal(Object.keys(seen).sort(), ['admin rule', 'baseline rule', 'namespaced isolation', 'namespaced rule']);
+});
+
 /** Some of the policies and pods of one situation, and some of another: names and addresses stay unique. */
 function mixed(random: Random, one: Situation, other: Situation): Situation {
   const half = <T>(key: (item: T) => string, a: readonly T[], b: readonly T[]): T[] => [
     ...new Map([...a, ...b].filter(() => random(100) < 60).map((item) => [key(item), item])).values(),
   ];
   const policies = half(({ metadata }) => `${metadata.namespace}/${metadata.name}`, one.policies, other.policies);
+  const clusterPolicies = half(({ metadata }) => metadata.name, one.clusterPolicies, other.clusterPolicies);
   const pods = half(({ ip }) => ip, one.pods, other.pods);
   // Labels of namespaces change less often than policies and pods.
-  return { policies, pods, namespaces: random(5) === 0 ? other.namespaces : one.namespaces };
+  const { nodes } = one;
+  return { policies, clusterPolicies, nodes, pods, namespaces: random(5) === 0 ? other.namespaces : one.namespaces };
 }
 
 test('after any changes a compiler answers as one that has seen nothing before', () => {
@@ -127,7 +168,7 @@ test('contents that do not fit are refused, and the policies in force stay', () 
     kind: 'NetworkPolicy',
     metadata: { name: 'deny', namespace: 'x' },
   };
-  const policies = [parsePolicy({ ...deny, spec: { podSelector: {} } } as unknown as NetworkPolicy)];
+  const policies = [policyRules({ ...deny, spec: { podSelector: {} } } as unknown as NetworkPolicy)];
   writePolicies(tiny, compilePolicies({ ...input, policies }));
   const before = activeImage(tiny);
   const many = Array.from({ length: 50 }, (_, i) => ({ ...pods[0]!, ip: `10.244.1.${10 + i}` }));

@@ -1,0 +1,166 @@
+/**
+ * ClusterNetworkPolicy between real pods on two nodes: what the conformance suite of network-policy-api asks of the tiers,
+ * and the kind as kubectl sees it.
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { ClusterNetworkPolicy } from '../../src/api/types/cluster-network-policy.ts';
+import { type Cluster, dataplane } from '../lib/cluster.ts';
+import { kubectl, whyNoKubectl } from '../lib/kubectl.ts';
+import {
+  type Expected,
+  namespaceOf,
+  type PolicyCluster,
+  setPolicies,
+  startPolicyCluster,
+} from '../lib/policies/policy-cluster.ts';
+
+const test = suite('cluster network policy');
+let started: PolicyCluster;
+let cluster: Cluster;
+
+test.before(async () => {
+  started = await startPolicyCluster();
+  ({ cluster } = started);
+});
+test.after(async () => {
+  await cluster?.down();
+});
+
+type ClusterSpec = ClusterNetworkPolicy['spec'];
+const expectReachable = (expected: Expected, ports?: readonly number[]) => started.expectReachable(expected, ports);
+const ns = (...values: string[]) => ({ matchExpressions: [{ key: 'ns', operator: 'In' as const, values }] });
+const cnp = (name: string, spec: ClusterSpec) => ({
+  apiVersion: 'policy.networking.k8s.io/v1alpha2',
+  kind: 'ClusterNetworkPolicy',
+  metadata: { name },
+  spec,
+});
+/** Between namespace x and namespace y. */
+const between = (tier: ClusterSpec['tier'], action: 'Accept' | 'Deny' | 'Pass', priority = 10): ClusterSpec => ({
+  tier,
+  priority,
+  subject: { namespaces: ns('x') },
+  ingress: [{ name: 'from-y', action, from: [{ namespaces: ns('y') }] }],
+  egress: [{ name: 'to-y', action, to: [{ namespaces: ns('y') }] }],
+});
+const isBetween = (from: string, to: string) => [from, to].map(namespaceOf).sort().join() === 'x,y';
+const ALLOW_Y = {
+  apiVersion: 'networking.k8s.io/v1',
+  kind: 'NetworkPolicy',
+  metadata: { name: 'allow-y', namespace: 'x' },
+  spec: {
+    podSelector: {},
+    policyTypes: ['Ingress', 'Egress'],
+    ingress: [{ from: [{ namespaceSelector: ns('y') }] }],
+    egress: [{ to: [{ namespaceSelector: ns('y') }] }],
+  },
+};
+
+test('Admin denies whatever NetworkPolicies allow, and Pass leaves it to them, or else to Baseline', async () => {
+  const baseline = cnp('base', between('Baseline', 'Deny'));
+  const isOpen = (from: string, to: string) =>
+    isBetween(from, to) || (namespaceOf(from) !== 'x' && namespaceOf(to) !== 'x');
+  await setPolicies(cnp('admin', between('Admin', 'Deny')), ALLOW_Y, baseline);
+  await expectReachable((from, to) => isOpen(from, to) && !isBetween(from, to));
+  await setPolicies(cnp('admin', between('Admin', 'Pass')), ALLOW_Y, baseline);
+  await expectReachable(isOpen);
+  await setPolicies(cnp('admin', between('Admin', 'Pass')), baseline);
+  await expectReachable((from, to) => !isBetween(from, to));
+});
+
+test('the policy with the lower priority decides, also after its priority was changed', async () => {
+  const denying = cnp('deny-50', between('Admin', 'Deny', 50));
+  await setPolicies(denying, cnp('pass', between('Admin', 'Pass', 60)), cnp('base', between('Baseline', 'Accept')));
+  await expectReachable((from, to) => !isBetween(from, to));
+  await cluster.apply(cnp('pass', between('Admin', 'Pass', 40)));
+  await expectReachable(() => true);
+});
+
+test('egress to networks and to nodes, with exceptions before it', async () => {
+  const ip = started.ip.get('y/a')!;
+  await setPolicies(
+    cnp('networks', {
+      tier: 'Admin',
+      priority: 1,
+      subject: { namespaces: ns('x') },
+      egress: [
+        { action: 'Accept', to: [{ networks: [`${ip}/32`] }] },
+        { action: 'Deny', to: [{ networks: ['0.0.0.0/0'] }] },
+      ],
+    }),
+  );
+  await expectReachable((from, to) => namespaceOf(from) !== 'x' || to === 'y/a');
+});
+
+test('ports by number, range and name', async () => {
+  const denied = (protocols: NonNullable<NonNullable<ClusterSpec['ingress']>[0]['protocols']>) =>
+    cnp('ports', {
+      tier: 'Admin',
+      priority: 1,
+      subject: { pods: { namespaceSelector: ns('x'), podSelector: { matchLabels: { pod: 'a' } } } },
+      ingress: [{ action: 'Deny', from: [{ namespaces: {} }], protocols }],
+    });
+  for (const protocol of [
+    { tcp: { destinationPort: { number: 81 } } },
+    { tcp: { destinationPort: { range: { start: 81, end: 90 } } } },
+    { destinationNamedPort: 'serve-81-tcp' },
+  ]) {
+    await setPolicies(denied([protocol]));
+    await expectReachable((_, to, port) => to !== 'x/a' || port !== 81, [80, 81]);
+  }
+});
+
+test('a namespace that gets a label is selected at once', async () => {
+  await setPolicies(
+    cnp('red', {
+      tier: 'Admin',
+      priority: 1,
+      subject: { namespaces: ns('x') },
+      ingress: [{ action: 'Deny', from: [{ namespaces: { matchLabels: { team: 'red' } } }] }],
+    }),
+  );
+  await expectReachable(() => true);
+  const label = (labels: object) =>
+    cluster.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'z', labels } });
+  await label({ ns: 'z', team: 'red' });
+  await expectReachable((from, to) => namespaceOf(to) !== 'x' || namespaceOf(from) !== 'z');
+  await label({ ns: 'z' });
+});
+
+test('policy explain and trace name the rule of the cluster that decides', async () => {
+  await setPolicies(cnp('admin', between('Admin', 'Deny')), ALLOW_Y);
+  const explained = await dataplane(['policy', 'explain', `${started.ip.get('y/a')}`, 'pod/a:80', '-n', 'x']);
+  assert.is(explained.status, 1, explained.stderr);
+  assert.match(explained.stdout, 'ClusterNetworkPolicy, tier Admin, priority 10: admin');
+  assert.match(explained.stdout, 'rule 1 "from-y": DENIES it');
+  assert.match(explained.stdout, 'matches, but another decided before');
+  assert.match(explained.stdout, 'Otherwise: ClusterNetworkPolicy admin rule 1 "from-y" would have to match less');
+  const traced = await dataplane(['trace', `${started.ip.get('y/a')}`, '--to', `${started.ip.get('x/a')}:80`]);
+  assert.match(traced.stdout, 'ingress: denied by ClusterNetworkPolicy admin rule 1 "from-y"', traced.stderr);
+});
+
+const kubectlTest = whyNoKubectl() === undefined ? test : test.skip;
+
+kubectlTest('kubectl: apply, get, describe, explain, and what is refused', async () => {
+  await setPolicies();
+  const config = { input: JSON.stringify(cnp('by-kubectl', between('Baseline', 'Deny', 7))) };
+  assert.match(
+    await kubectl(['apply', '-f', '-'], config),
+    'clusternetworkpolicy.policy.networking.k8s.io/by-kubectl created',
+  );
+  await expectReachable((from, to) => !isBetween(from, to));
+  assert.match(await kubectl(['get', 'cnp']), /NAME\s+TIER\s+PRIORITY\s+AGE\nby-kubectl\s+Baseline\s+7\s/);
+  assert.match(await kubectl(['describe', 'cnp', 'by-kubectl']), /Tier:\s+Baseline/);
+  assert.match(await kubectl(['explain', 'cnp.spec.priority']), /precedence of/);
+  const wrong = { input: JSON.stringify(cnp('wrong', { ...between('Admin', 'Deny'), priority: 2000 })) };
+  let message = '';
+  await kubectl(['apply', '-f', '-'], wrong).catch((error: Error) => {
+    message = error.message;
+  });
+  assert.match(message, 'spec.priority: Invalid value: 2000');
+  await kubectl(['delete', 'cnp', 'by-kubectl']);
+  await expectReachable(() => true);
+});
+
+test.run();
