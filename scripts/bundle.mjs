@@ -19,6 +19,7 @@ import { chmodSync, cpSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { faultPoints } from './fault-points.mjs';
 import { tracedPipeline } from './traced-pipeline.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -69,6 +70,9 @@ await Promise.all([
   bundleAsFunction('native-free-dataplane/public.ts', 'dist/bundle/pipeline.js'),
   bundleAsFunction('native-free-dataplane/trace/traced.ts', 'dist/bundle/traced.js', [
     tracedPipeline(ROOT, join(ROOT, 'native-free-dataplane/trace/probe.ts')),
+  ]),
+  bundleAsFunction('test/lib/faulty-pipeline.ts', 'dist/test/bundle/faulty-pipeline.js', [
+    faultPoints(ROOT, join(ROOT, 'test/lib/fault-point.ts')),
   ]),
   bundleAsFunction('bench/micro/lib/stage-loops.ts', 'dist/bench/micro/bundle/stage-loops.js'),
   bundleAsFunction('bench/micro/lib/conntrack-loops.ts', 'dist/bench/micro/bundle/conntrack-loops.js'),

@@ -8,6 +8,7 @@
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { parseSync, Visitor } from 'oxc-parser';
+import { insertAll } from './insert-text.mjs';
 
 /** What is traced: decisions and look-ups, but no access to headers, hashes and shared memory. */
 const TRACED =
@@ -41,15 +42,7 @@ export function instrument(source, file) {
       instrumentFunction(declared, file, inserts, (at) => lineOf(lines, at));
     }
   }
-  // Stable: two insertions at the same position keep their order.
-  inserts.sort((a, b) => a.at - b.at);
-  let text = '';
-  let done = 0;
-  for (const { at, insert } of inserts) {
-    text += source.slice(done, at) + insert;
-    done = at;
-  }
-  return text + source.slice(done);
+  return insertAll(source, inserts);
 }
 
 function instrumentFunction({ id, body, returnType }, file, inserts, line) {

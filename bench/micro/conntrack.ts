@@ -3,13 +3,13 @@
  * tuples chosen to collide under an unkeyed hash, which must cost no more than others.
  */
 import Benchmark from 'benchmark';
-import { recoverConntrack } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import {
   BUCKET_WORDS,
   type Conntrack,
   conntrackBytes,
   createConntrack,
 } from '../../native-free-dataplane/conntrack/record.ts';
+import { recoverConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
 import { bundledLoops } from './lib/bundles.ts';
 import type { Pattern } from './lib/conntrack-loops.ts';
 import type { Fact } from './lib/results.ts';

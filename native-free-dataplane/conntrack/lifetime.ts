@@ -1,9 +1,9 @@
 /**
- * Lifetime of connection records: allocation, the timer wheel, eviction when the table is full, recovery after a crash.
+ * Lifetime of connection records: allocation, the timer wheel, eviction when the table is full.
  *
  * Timer wheel: one per worker, 256 slots of 64 ms, singly linked. A record is examined when its slot comes up, after 16
  * s at most, and rescheduled if it has not expired. Refreshing a connection is therefore one store (EXPIRES), and
- * shortening its lifetime needs no unlinking. The work per tick is bounded; only recovery walks the whole table, once.
+ * shortening its lifetime needs no unlinking. The work per tick is bounded.
  *
  * Eviction: below the low-water mark every new connection first evicts one that is not assured, or a TCP connection that
  * is closed, from any wheel. Assured connections in use are never evicted (linux early_drop and gc_worker_can_early_drop
@@ -18,10 +18,10 @@ import { MAX_WORKERS } from '../shared/layout.ts';
 import { lock, releaseAll, unlock } from '../shared/spin-lock.ts';
 import { type Conntrack, Rec, recordAt, StateWord, Status, WHEEL_SLOTS, WHEEL_TICK_SHIFT } from './record.ts';
 import { tcpIsClosed } from './tcp/reuse.ts';
-import { reenterRecord, removeRecord } from './tuple-index.ts';
+import { removeRecord } from './tuple-index.ts';
 
 /** Time before a freed record is reused, so that a packet that has just looked it up is finished with it. */
-const QUARANTINE_MS = 20;
+export const QUARANTINE_MS = 20;
 /** The furthest ahead a record is scheduled, in ticks. */
 const HORIZON_TICKS: number = WHEEL_SLOTS - 2;
 /** Records examined per tick, and per search for a record to evict. */
@@ -33,6 +33,11 @@ const LOW_WATER_SHIFT = 4;
 const wheelLock = (worker: number): number => StateWord.WHEELS + worker * 3;
 const wheelPosition = (worker: number): number => StateWord.WHEELS + worker * 3 + 1;
 const wheelCursor = (worker: number): number => StateWord.WHEELS + worker * 3 + 2;
+
+/** Begin a worker's wheel, which is empty, at the current time. */
+export function startWheel({ state }: Conntrack, worker: number, nowMs: number): void {
+  state[wheelPosition(worker)] = (nowMs | 0) >> WHEEL_TICK_SHIFT;
+}
 
 /** Records available for allocation, including those in quarantine. */
 export function freeRecords(table: Conntrack): number {
@@ -218,49 +223,9 @@ function isClosed(words: Int32Array, at: number): boolean {
   return ((words[at + Rec.META] >>> 16) & 0xff) === PROTOCOL_TCP && tcpIsClosed(words, at + Rec.TCP);
 }
 
-/** Release every lock held by a crashed worker thread. The agent calls this before it restarts the worker. */
+/** Release every lock of a worker thread that has failed, so that others that wait for one go on. */
 export function releaseLocksOf(table: Conntrack, worker: number): void {
   releaseAll(table.locks, 0, table.locks.length, worker);
   releaseAll(table.state, StateWord.FREE_LOCK, StateWord.FREE_LOCK + 1, worker);
   for (let w = 0; w < MAX_WORKERS; w++) releaseAll(table.state, wheelLock(w), wheelLock(w) + 1, worker);
-}
-
-/**
- * Rebuild everything derived from the records: index, wheels, free queue, locks, counts. For an agent that takes over
- * the table of a previous agent; no other thread may be running. Unconfirmed and expired records are dropped.
- * @returns connections that survive
- */
-export function recoverConntrack(table: Conntrack, nowMs: number, workers: number): number {
-  const { state, words, index, wheels, locks } = table;
-  const watermark = Math.min(Math.max(state[StateWord.WATERMARK], 0), table.max);
-  // Followers continue from their current position.
-  const [events, followed] = [state[StateWord.EVENT_HEAD], state[StateWord.FOLLOWED]];
-  state.fill(0);
-  table.mappings.fill(0);
-  table.flushed.fill(0);
-  state[StateWord.EVENT_HEAD] = events;
-  state[StateWord.FOLLOWED] = followed;
-  locks.fill(0);
-  wheels.fill(0);
-  index.fill(0);
-  state[StateWord.WATERMARK] = watermark;
-  const now = (nowMs | 0) >> WHEEL_TICK_SHIFT;
-  for (let worker = 0; worker < workers; worker++) state[wheelPosition(worker)] = now;
-  let live = 0;
-  for (let record = 0; record < watermark; record++) {
-    const at = recordAt(table, record);
-    const meta = words[at + Rec.META];
-    const lives =
-      (meta & (Status.CONFIRMED | Status.DEAD)) === Status.CONFIRMED &&
-      ((words[at + Rec.EXPIRES] - (nowMs | 0)) | 0) > 0 &&
-      reenterRecord(table, record);
-    if (lives) {
-      scheduleRecord(table, record, live % workers, nowMs);
-      live++;
-    } else {
-      freeRecord(table, record, 0, (nowMs - QUARANTINE_MS) | 0);
-    }
-  }
-  state[StateWord.ENTRIES] = live;
-  return live;
 }

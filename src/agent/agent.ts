@@ -96,7 +96,8 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     features: host.tap,
     conntrack: tables.conntrack,
     fragments: tables.fragments,
-    onCrash: (worker, error) => log(`worker ${worker} crashed and will be restarted: ${error.message}`),
+    onCrash: (worker, error) => log(`worker ${worker} is replaced: ${error.message}`),
+    onHealth: () => void heartbeat.beat(),
   });
   await parts.start('workers, waiting', { close: () => pool.stop() });
   host.connect(pool);
@@ -130,7 +131,8 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   // adopted before the list of pods is read, which would start them a second time.
   const names = config.nameServer !== undefined ? new NodeNameServer(config, log) : undefined;
   const remotes = new RemoteNodes({ sync, host, cluster: config, log });
-  const heartbeat = new Heartbeat({ client, node: () => live.node, obstacle: () => repair.obstacle, log });
+  const obstacle = () => pool.obstacle ?? repair.obstacle;
+  const heartbeat = new Heartbeat({ client, node: () => live.node, obstacle, log });
   const watch = new ClusterWatch(client, nodeName, {
     ownNode: (node) => live.change({ node }),
     options: (cluster) => live.change({ cluster }),

@@ -6,13 +6,13 @@
  * empty and filled from the API.
  */
 import { randomBytes } from 'node:crypto';
-import { recoverConntrack } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import {
   attachConntrack,
   type Conntrack,
   conntrackBytes,
   createConntrack,
 } from '../../native-free-dataplane/conntrack/record.ts';
+import { recoverConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
 import type { TableBuffers } from '../../native-free-dataplane/dataplane.ts';
 import { createFragments, type FragmentTable, fragmentsBytes } from '../../native-free-dataplane/fragments/table.ts';
 import {

@@ -1,12 +1,18 @@
 /**
- * The worker threads of a node: one never-ending Piscina task each. A task that fails is started again on a live thread
- * with the same tables and devices, so a crash costs the packets of one batch.
+ * The worker threads of a node: one never-ending Piscina task each. A worker that throws or hangs is replaced within 200 ms
+ * by a thread that is already running, over the same tables and devices. Before that, whatever it left half-written is
+ * repaired while the other workers pause (conntrack/recovery.ts).
+ *
+ * A hung thread is terminated. V8 does that at the thread's next loop or call; a thread inside a system call, or stopped by
+ * a debugger, continues until then. Until it has ended, descriptors that it may use stay open.
  */
 import { randomInt } from 'node:crypto';
-import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { releaseLocksOf } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import type { Conntrack } from '../../native-free-dataplane/conntrack/record.ts';
+import { repairConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
 import type { Features } from '../../native-free-dataplane/dataplane.ts';
 import { type FragmentTable, releaseFragmentLock } from '../../native-free-dataplane/fragments/table.ts';
 import { monotonicMs } from '../linux/clock.ts';
@@ -18,23 +24,28 @@ import {
   controlAt,
   controlBytes,
   createControl,
+  isLooping,
   THREAD_STATE_NAMES,
   ThreadState,
 } from '../worker/control.ts';
 import type { NumberedChange, PortChange, PortOfWorker, TunnelOfWorker, WorkerTask } from '../worker/messages.ts';
+import { HangDetector, LOOK_MS } from './hang-detector.ts';
 
 const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
-/** Delay before a crashed worker is restarted: none at first, doubled while it keeps crashing. */
+/** Delay before a crashed worker is replaced: none at first, doubled while it keeps crashing. */
 const FIRST_RESTART_MS = 5;
 const LAST_RESTART_MS = 2000;
-/** A worker that has run for this long is restarted without delay after a crash. */
+/** A worker that has run for this long is replaced without delay after a crash. */
 const STEADY_MS = 10_000;
 const STOP_TIMEOUT_MS = 2000;
-/** Workers run a batch at least once a second, even when idle; one that has not for this long is hung. */
-const STALL_MS = 5000;
-const WATCH_MS = 1000;
-/** How long a worker may take to apply a change before it counts as hung. */
+/** How long a worker may take to apply a change. */
 const CHANGE_TIMEOUT_MS = 5000;
+/** How long a repair waits for a terminated thread to end. */
+const END_TIMEOUT_MS = 50;
+/** A worker that is replaced within this time does not make the node not Ready. */
+const GRACE_MS = 200;
+/** A worker that has failed this often within STEADY_MS does not count as forwarding, even while it runs. */
+const UNSTEADY_FAILURES = 3;
 
 /** What the workers are started with. */
 export interface WorkerPoolOptions {
@@ -43,13 +54,10 @@ export interface WorkerPoolOptions {
   readonly features: Features;
   readonly conntrack: Conntrack;
   readonly fragments: FragmentTable;
-  /** Called when a worker has crashed and will be restarted. */
+  /** Called when a worker has thrown or was found to hang, and will be replaced. */
   readonly onCrash?: (worker: number, error: Error) => void;
-  /**
-   * Called once when a worker has had no batch for `stalledMs`, and again if it hangs another time. A thread inside a
-   * system call or an endless loop can only be ended with its process: the caller decides what to do.
-   */
-  readonly onStall?: (worker: number, stalledMs: number) => void;
+  /** Called when `obstacle` has changed. */
+  readonly onHealth?: () => void;
   /** The overlay's raw socket, if it has one; `drain` is called when a worker has added a packet to its empty ring. */
   readonly tunnel?: { readonly ofWorkers: readonly TunnelOfWorker[]; drain(worker: number): void } | undefined;
   /** Module that the threads run; default: the real worker. */
@@ -62,20 +70,33 @@ interface Thread {
   readonly ports: Map<number, PortOfWorker>;
   /** Number of the last change sent to it. */
   changesSent: number;
-  startedAt: number;
+  /** Number of its current task (ControlWord.RUN). */
+  run: number;
+  startedMs: number;
   backoffMs: number;
-  stalled: boolean;
+  /** When it failed, within the last STEADY_MS. */
+  failures: number[];
+  /** Since when it does not forward; undefined while it does. */
+  absentSinceMs: number | undefined;
+  readonly detector: HangDetector;
+  /** Ends the current task. */
+  abort: AbortController;
 }
 
-/** Starts, restarts and stops the workers, and sends them changes of their ports. */
+/** Starts, replaces and stops the workers, and sends them changes of their ports. */
 export class WorkerPool {
   readonly control: Int32Array;
   private readonly options: WorkerPoolOptions;
   private readonly pool: Piscina;
   private readonly threads: Thread[] = [];
+  /** Threads that were terminated and have not ended yet. */
+  private readonly ending = new Set<Worker>();
   private readonly one: { address: number };
   private readonly running: Promise<void>[] = [];
-  private readonly watchdog: NodeJS.Timeout;
+  private watchdog: NodeJS.Timeout | undefined;
+  /** Ends when the last repair is done: they happen one at a time. */
+  private repaired: Promise<void> = Promise.resolve();
+  private lastObstacle: string | undefined;
   private stopping = false;
 
   constructor(options: WorkerPoolOptions) {
@@ -86,29 +107,43 @@ export class WorkerPool {
     const memory = mapPrivate(4096);
     new DataView(memory.buffer).setBigUint64(0, 1n, true);
     this.one = memory;
+    // One thread more than workers: it has loaded the code, so that replacing a hung worker takes no start of a thread.
+    const threads = options.workers + 1;
     this.pool = new Piscina({
       filename: (options.entry ?? new URL('../worker/main.js', import.meta.url)).href,
-      minThreads: options.workers,
-      maxThreads: options.workers,
+      minThreads: threads,
+      maxThreads: threads,
       concurrentTasksPerWorker: 1,
       idleTimeout: Number.POSITIVE_INFINITY,
     });
     for (let worker = 0; worker < options.workers; worker++) {
       const wakeFd = eventfd(0, EFD_NONBLOCK_CLOEXEC);
       if (wakeFd < 0) throw new SystemError('eventfd', '');
-      const { port1 } = new MessageChannel();
-      const ports = new Map<number, PortOfWorker>();
-      this.threads.push({ wakeFd, messages: port1, ports, changesSent: 0, startedAt: 0, backoffMs: 0, stalled: false });
+      this.threads.push({
+        wakeFd,
+        messages: new MessageChannel().port1,
+        ports: new Map(),
+        changesSent: 0,
+        run: 0,
+        startedMs: 0,
+        backoffMs: 0,
+        failures: [],
+        absentSinceMs: undefined,
+        detector: new HangDetector(),
+        abort: new AbortController(),
+      });
     }
-    this.watchdog = setInterval(() => this.lookForStalls(), WATCH_MS).unref();
   }
 
   /** Start the threads; resolves when all of them are in their loops. */
   async start(): Promise<void> {
     for (let worker = 0; worker < this.options.workers; worker++) this.running.push(this.keep(worker));
     for (let waited = 0; waited < 10_000; waited += 5) {
-      if (this.threads.every((_, worker) => this.isLooping(worker))) return;
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      if (this.threads.every((_, worker) => this.isLooping(worker))) {
+        this.watchdog = setInterval(() => this.look(), LOOK_MS).unref();
+        return;
+      }
+      await sleep(5);
     }
     throw new Error('the forwarding threads did not start within 10 s');
   }
@@ -126,14 +161,24 @@ export class WorkerPool {
     }));
   }
 
+  /** Why the node does not forward as it should; undefined if it does, or if the replacement has only just begun. */
+  get obstacle(): string | undefined {
+    const nowMs = monotonicMs();
+    for (const [worker, { failures, absentSinceMs }] of this.threads.entries()) {
+      if (absentSinceMs !== undefined && nowMs - absentSinceMs > GRACE_MS) return `worker ${worker} does not forward`;
+      if (failures.filter((atMs) => nowMs - atMs < STEADY_MS).length >= UNSTEADY_FAILURES)
+        return `worker ${worker} fails again and again`;
+    }
+    return undefined;
+  }
+
   /** Are all workers forwarding? */
   isHealthy(): boolean {
-    return this.threads.every(({ stalled }, worker) => !stalled && this.isLooping(worker));
+    return this.obstacle === undefined && this.threads.every((_, worker) => this.isLooping(worker));
   }
 
   private isLooping(worker: number): boolean {
-    const state = this.state(worker);
-    return state === ThreadState.RUNNING || state === ThreadState.SLEEPING;
+    return isLooping(this.state(worker));
   }
 
   /** Give every worker its queue of a device. @param fds one per worker */
@@ -149,7 +194,8 @@ export class WorkerPool {
 
   /**
    * Remove a device from all workers. The caller may close its descriptors when the promise resolves.
-   * @throws Error if a worker hangs: the descriptors must stay open then, or it might use their numbers for other files
+   * @throws Error if a thread may still use the device: the descriptors must stay open then, or it might use their numbers
+   *   for other files
    */
   async removePort(index: number): Promise<void> {
     const numbers = this.threads.map((thread) => {
@@ -164,39 +210,31 @@ export class WorkerPool {
       );
     };
     const end = monotonicMs() + CHANGE_TIMEOUT_MS;
-    for (let pauseMs = 0; !this.threads.every((_, worker) => done(worker)); pauseMs = Math.min(pauseMs + 1, 20)) {
+    const isDone = () => this.ending.size === 0 && this.threads.every((_, worker) => done(worker));
+    for (let pauseMs = 0; !isDone(); pauseMs = Math.min(pauseMs + 1, 20)) {
       if (monotonicMs() > end) throw new Error(`port ${index}: a forwarding thread does not release it`);
-      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      await sleep(pauseMs);
     }
-  }
-
-  /** Make a worker throw at its next batch, to test its restart. */
-  crash(worker: number): void {
-    Atomics.store(this.control, controlAt(worker, ControlWord.CRASH), 1);
-    this.wake(this.threads[worker] as Thread);
   }
 
   /** Stop all threads; resolves when they have left their loops. */
   async stop(): Promise<void> {
     this.stopping = true;
     clearInterval(this.watchdog);
-    this.threads.forEach((thread, worker) => {
-      Atomics.store(this.control, controlAt(worker, ControlWord.STOP), 1);
-      this.wake(thread);
-    });
+    for (const [worker, thread] of this.threads.entries()) {
+      thread.detector.close();
+      this.order(worker, 0);
+    }
     let late = false;
-    const timeout = new Promise<void>((resolve) => {
-      setTimeout(() => {
-        late = true;
-        resolve();
-      }, STOP_TIMEOUT_MS).unref();
+    const timeout = sleep(STOP_TIMEOUT_MS, undefined, { ref: false }).then(() => {
+      late = true;
     });
     await Promise.race([Promise.allSettled(this.running), timeout]);
     await Promise.race([this.pool.destroy(), timeout]);
     for (const thread of this.threads) {
       thread.messages.close();
       // A hung thread still uses the number of its eventfd.
-      if (!late) close(thread.wakeFd);
+      if (!late && this.ending.size === 0) close(thread.wakeFd);
     }
   }
 
@@ -213,7 +251,13 @@ export class WorkerPool {
     write(thread.wakeFd, this.one.address, 8);
   }
 
-  /** Run a worker, and restart it when it fails. */
+  /** Store what a worker is to do (ControlWord.RUN). */
+  private order(worker: number, order: number): void {
+    Atomics.store(this.control, controlAt(worker, ControlWord.RUN), order);
+    this.wake(this.threads[worker] as Thread);
+  }
+
+  /** Run a worker, and replace it when it fails. */
   private async keep(worker: number): Promise<void> {
     const thread = this.threads[worker] as Thread;
     while (!this.stopping) {
@@ -221,10 +265,14 @@ export class WorkerPool {
       thread.messages = port1;
       port1.on('message', () => this.options.tunnel?.drain(worker));
       port1.unref();
-      thread.startedAt = Date.now();
+      thread.startedMs = monotonicMs();
+      thread.run++;
+      thread.abort = new AbortController();
       Atomics.store(this.control, controlAt(worker, ControlWord.STATE), ThreadState.STARTING);
+      this.order(worker, thread.run);
       const task: WorkerTask = {
         worker,
+        run: thread.run,
         seed: randomInt(1, 2 ** 31),
         tables: this.options.tables,
         features: this.options.features,
@@ -235,37 +283,84 @@ export class WorkerPool {
         messages: port2,
       };
       try {
-        await this.pool.run(task, { transferList: [port2] });
+        await this.pool.run(task, { transferList: [port2], signal: thread.abort.signal });
       } catch (error) {
         if (this.stopping) return;
-        this.crashed(worker, thread, error as Error);
-        await new Promise((resolve) => setTimeout(resolve, thread.backoffMs));
+        const { signal } = thread.abort;
+        await this.failed(worker, thread, signal.aborted ? (signal.reason as Error) : (error as Error));
+        await sleep(thread.backoffMs);
       }
     }
   }
 
-  private crashed(worker: number, thread: Thread, error: Error): void {
+  private async failed(worker: number, thread: Thread, error: Error): Promise<void> {
     const { control } = this;
+    const nowMs = monotonicMs();
     Atomics.store(control, controlAt(worker, ControlWord.STATE), ThreadState.CRASHED);
-    Atomics.store(control, controlAt(worker, ControlWord.CRASHED_MS), monotonicMs() | 0);
+    Atomics.store(control, controlAt(worker, ControlWord.CRASHED_MS), nowMs | 0);
     Atomics.add(control, controlAt(worker, ControlWord.RESTARTS), 1);
-    releaseLocksOf(this.options.conntrack, worker);
-    releaseFragmentLock(this.options.fragments, worker);
-    const steady = Date.now() - thread.startedAt > STEADY_MS;
+    thread.absentSinceMs ??= nowMs;
+    thread.failures = [...thread.failures.filter((atMs) => nowMs - atMs < STEADY_MS), nowMs];
+    const steady = nowMs - thread.startedMs > STEADY_MS;
     thread.backoffMs =
       steady || thread.backoffMs === 0 ? FIRST_RESTART_MS : Math.min(thread.backoffMs * 2, LAST_RESTART_MS);
-    // It may have crashed between filling its ring and announcing it.
+    this.repaired = this.repaired.then(() => this.repair(worker));
+    await this.repaired;
+    // It may have failed between filling its ring and announcing it.
     this.options.tunnel?.drain(worker);
     this.options.onCrash?.(worker, error);
   }
 
-  private lookForStalls(): void {
-    const now = monotonicMs() | 0;
-    this.threads.forEach((thread, worker) => {
-      const silentMs = (now - Atomics.load(this.control, controlAt(worker, ControlWord.HEARTBEAT_MS))) | 0;
-      const stalled = this.isLooping(worker) && silentMs > STALL_MS;
-      if (stalled && !thread.stalled) this.options.onStall?.(worker, silentMs);
-      thread.stalled = stalled;
-    });
+  /** Repair the tables after a worker's failure, while the others pause between two batches. */
+  private async repair(failed: number): Promise<void> {
+    const { conntrack, fragments, workers } = this.options;
+    const others = this.threads.map((_, worker) => worker).filter((worker) => worker !== failed);
+    for (const worker of others) this.order(worker, -(this.threads[worker] as Thread).run);
+    // A worker that waits for a lock of the failed one has to end its turn before it pauses.
+    releaseLocksOf(conntrack, failed);
+    releaseFragmentLock(fragments, failed);
+    const end = monotonicMs() + END_TIMEOUT_MS;
+    const isEnding = () => this.ending.size > 0 && monotonicMs() < end;
+    // Without a limit for the others: one that hangs as well is found by the watchdog.
+    while (!this.stopping && (isEnding() || others.some((worker) => this.isLooping(worker)))) await sleep(1);
+    if (this.stopping) return;
+    repairConntrack(conntrack, monotonicMs(), workers);
+    for (const worker of others) this.order(worker, (this.threads[worker] as Thread).run);
+  }
+
+  /** One round of the watchdog. */
+  private look(): void {
+    const { control } = this;
+    const nowMs = monotonicMs();
+    for (const [worker, thread] of this.threads.entries()) {
+      const state = this.state(worker);
+      if (!isLooping(state)) {
+        if (state !== ThreadState.PAUSED) thread.absentSinceMs ??= nowMs;
+        continue;
+      }
+      thread.absentSinceMs = undefined;
+      const why = thread.detector.look({
+        thread: Atomics.load(control, controlAt(worker, ControlWord.THREAD)),
+        turns: Atomics.load(control, controlAt(worker, ControlWord.TURNS)),
+        sleeping: state === ThreadState.SLEEPING,
+      });
+      if (why !== undefined) this.terminate(worker, thread, why);
+    }
+    const { obstacle } = this;
+    if (obstacle === this.lastObstacle) return;
+    this.lastObstacle = obstacle;
+    this.options.onHealth?.();
+  }
+
+  private terminate(worker: number, thread: Thread, why: string): void {
+    const id = Atomics.load(this.control, controlAt(worker, ControlWord.NODE_THREAD));
+    const ending = this.pool.threads.find(({ threadId }) => threadId === id);
+    if (ending !== undefined) {
+      this.ending.add(ending);
+      ending.once('exit', () => this.ending.delete(ending));
+    }
+    // Should it go on after all, it leaves its loop: the number is no longer its own.
+    Atomics.store(this.control, controlAt(worker, ControlWord.RUN), 0);
+    thread.abort.abort(new Error(`it ${why}`));
   }
 }

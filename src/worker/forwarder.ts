@@ -2,6 +2,7 @@
  * The forwarding loop of one worker: wait, read a batch from every ready port, pass each frame to the pipeline, write
  * the frames that it emits. It reads no cluster state and allocates nothing per frame.
  */
+import { threadId as nodeThread } from 'node:worker_threads';
 import { stampEvents } from '../../native-free-dataplane/conntrack/events.ts';
 import { ARENA_BYTES, attachDataplane, type Dataplane } from '../../native-free-dataplane/dataplane.ts';
 import { addUnseenDrop } from '../../native-free-dataplane/drops/ring.ts';
@@ -17,11 +18,11 @@ import { RingPort } from '../devices/ring-port.ts';
 import { TapPort } from '../devices/tap-port.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { Epoll } from '../linux/epoll.ts';
-import { type Mapping, mapPrivate, munmap, read, threadId } from '../linux/ffi.ts';
+import { type Mapping, mapPrivate, munmap, read, schedYield, threadId } from '../linux/ffi.ts';
 import { openShared, type SharedMemory } from '../linux/shm.ts';
 import { AdaptivePoll } from './adaptive-poll.ts';
 import { WorkerCapture } from './capture.ts';
-import { attachControl, ControlWord, controlAt, ThreadState } from './control.ts';
+import { attachControl, ControlWord, controlAt, Failure, ThreadState } from './control.ts';
 import {
   type NumberedChange,
   type PortChange,
@@ -98,6 +99,7 @@ export class Forwarder {
     for (const port of task.ports) this.change({ kind: 'add', ...port });
     if (task.tunnel) this.openTunnel(task.tunnel);
     this.setWord(ControlWord.CHANGES_DONE, task.changesDone);
+    this.setWord(ControlWord.NODE_THREAD, nodeThread);
     this.setWord(ControlWord.THREAD, threadId());
   }
 
@@ -138,11 +140,13 @@ export class Forwarder {
   }
 
   /**
-   * Forward until the stop word is set.
+   * Forward until ControlWord.RUN no longer has the number of this task.
    * @param nextChange the next change sent by the agent, undefined if there is none
    */
   run(nextChange: () => NumberedChange | undefined): void {
     const { control, base, epoll, dataplane, poll } = this;
+    const { run } = this.task;
+    this.setWord(ControlWord.STATE, ThreadState.RUNNING);
     let nextTick = 0;
     let idleMs = 0;
     for (;;) {
@@ -155,12 +159,9 @@ export class Forwarder {
       const nowMs = monotonicMs();
       control[base + ControlWord.HEARTBEAT_MS] = nowMs | 0;
       stampEvents(dataplane.conntrack, nowMs);
-      control[base + ControlWord.BATCHES] = ((control[base + ControlWord.BATCHES] as number) + 1) | 0;
-      if (Atomics.load(control, base + ControlWord.STOP) !== 0) break;
-      if (control[base + ControlWord.CRASH] !== 0) {
-        control[base + ControlWord.CRASH] = 0;
-        throw new Error('crash requested by the control word CRASH');
-      }
+      this.countTurn();
+      if (Atomics.load(control, base + ControlWord.RUN) !== run && !this.mayContinue()) break;
+      if (control[base + ControlWord.FAIL] !== 0) this.fail();
       if (this.capture.isChanged) {
         this.pipeline = this.capture.reload();
         this.emitter.capture = this.pipeline === this.capture ? this.capture : undefined;
@@ -176,7 +177,31 @@ export class Forwarder {
         else this.drain(key, nowMs);
       }
     }
-    this.setWord(ControlWord.STATE, ThreadState.STOPPED);
+    // Not if another thread has taken over: the word is that thread's.
+    if (Atomics.load(control, base + ControlWord.RUN) === 0) this.setWord(ControlWord.STATE, ThreadState.STOPPED);
+  }
+
+  /** Fail as ControlWord.FAIL asks for. */
+  private fail(): void {
+    const how = this.control[this.base + ControlWord.FAIL] as number;
+    this.control[this.base + ControlWord.FAIL] = Failure.NONE;
+    if (how === Failure.THROW) throw new Error('failure requested by the control word FAIL');
+    while (how === Failure.HANG);
+  }
+
+  private countTurn(): void {
+    this.control[this.base + ControlWord.TURNS] = ((this.control[this.base + ControlWord.TURNS] as number) + 1) | 0;
+  }
+
+  /** Pause while the agent repairs the tables. @returns false if this thread is to leave its loop */
+  private mayContinue(): boolean {
+    const { control, base } = this;
+    const { run } = this.task;
+    if (Atomics.load(control, base + ControlWord.RUN) === -run) this.setWord(ControlWord.STATE, ThreadState.PAUSED);
+    while (Atomics.load(control, base + ControlWord.RUN) === -run) schedYield();
+    if (Atomics.load(control, base + ControlWord.RUN) !== run) return false;
+    this.setWord(ControlWord.STATE, ThreadState.RUNNING);
+    return true;
   }
 
   /** Release what the constructor acquired. Neither the forwarder nor its packet may be used afterwards. */
@@ -222,5 +247,6 @@ export class Forwarder {
       }
     }
     port.lastBatch = n;
+    this.countTurn();
   }
 }

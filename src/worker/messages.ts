@@ -36,6 +36,8 @@ export const TUNNEL_MESSAGE = 'tunnel';
 /** What a worker is started with. */
 export interface WorkerTask {
   readonly worker: number;
+  /** Number of this task (ControlWord.RUN), above 0. */
+  readonly run: number;
   readonly seed: number;
   /** Names under /dev/shm. */
   readonly tables: NodeMemoryNames;
@@ -44,7 +46,7 @@ export interface WorkerTask {
   readonly tunnel?: TunnelOfWorker;
   /** Number of the last change already included in `ports`. */
   readonly changesDone: number;
-  /** eventfd that is written after a message is posted or the stop word is set. */
+  /** eventfd that is written after a message is posted or ControlWord.RUN is changed. */
   readonly wakeFd: number;
   readonly messages: MessagePort;
 }

@@ -6,8 +6,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { flushRecord } from '../../native-free-dataplane/conntrack/flushed.ts';
-import { recoverConntrack } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import { Rec, recordAt, StateWord, Status } from '../../native-free-dataplane/conntrack/record.ts';
+import { recoverConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
 import { hashTuple, reenterRecord } from '../../native-free-dataplane/conntrack/tuple-index.ts';
 import { clearHop } from '../../native-free-dataplane/node/hops.ts';
 import { PROTOCOL_ICMP, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/protocols.ts';

@@ -11,7 +11,7 @@ import { attachCaptureMemory, SESSIONS, sessionsInUse } from '../../native-free-
 import { printBytes } from '../../native-free-dataplane/print/frame.ts';
 import { openShared } from '../../src/linux/shm.ts';
 import { memoryName } from '../../src/shm-names.ts';
-import { attachControl, ControlWord, controlAt } from '../../src/worker/control.ts';
+import { attachControl, ControlWord, controlAt, Failure } from '../../src/worker/control.ts';
 import { type Cluster, dataplane, eventually, MAIN, podNetns, processPod, startCluster } from '../lib/cluster.ts';
 import { readCapture } from '../lib/frames/capture-file.ts';
 
@@ -237,7 +237,7 @@ test('a worker that crashes and its successor go on with the capture', async () 
   await fetchFromOutside();
   const control = openShared(memoryName('n2', 'control'));
   const words = attachControl(control.buffer)!;
-  for (const worker of [0, 1]) Atomics.store(words, controlAt(worker, ControlWord.CRASH), 1);
+  for (const worker of [0, 1]) Atomics.store(words, controlAt(worker, ControlWord.FAIL), Failure.THROW);
   await eventually(async () =>
     [0, 1].every((worker) => Atomics.load(words, controlAt(worker, ControlWord.RESTARTS)) > 0) ? true : undefined,
   );

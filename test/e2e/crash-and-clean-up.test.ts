@@ -7,7 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openShared } from '../../src/linux/shm.ts';
 import { memoryName } from '../../src/shm-names.ts';
-import { ControlWord, controlAt, ThreadState } from '../../src/worker/control.ts';
+import { ControlWord, controlAt, Failure, isLooping, ThreadState } from '../../src/worker/control.ts';
 import {
   type Cluster,
   eventually,
@@ -181,7 +181,7 @@ test('a worker that crashes is restarted and continues with the same connections
     await line.say('before');
     const control = new Int32Array(openShared(memoryName('n1', 'control')).buffer);
     for (const worker of [0, 1]) {
-      control[controlAt(worker, ControlWord.CRASH)] = 1;
+      control[controlAt(worker, ControlWord.FAIL)] = Failure.THROW;
     }
     await line.say('after');
     await cluster.fetch('dp-outside', 'http://172.18.0.11:31080/');
@@ -196,6 +196,61 @@ test('a worker that crashes is restarted and continues with the same connections
   } finally {
     line.close();
   }
+});
+
+/** The node's control words, with the number of its restarts. */
+function controlOf(node: string) {
+  const words = new Int32Array(openShared(memoryName(node, 'control')).buffer);
+  const word = (worker: number, at: number): number => Atomics.load(words, controlAt(worker, at));
+  return {
+    fail: (worker: number, how: number) => Atomics.store(words, controlAt(worker, ControlWord.FAIL), how),
+    restarts: (worker: number) => word(worker, ControlWord.RESTARTS),
+    isLooping: (worker: number) => isLooping(word(worker, ControlWord.STATE)),
+  };
+}
+
+test('a worker that hangs is replaced, and connections continue', async () => {
+  const line = openLine('dp-outside', '172.18.0.11', 31700);
+  try {
+    await line.say('before');
+    const { fail, restarts, isLooping } = controlOf('n1');
+    for (const worker of [0, 1]) {
+      const before = restarts(worker);
+      fail(worker, Failure.HANG);
+      await eventually(async () => (restarts(worker) > before && isLooping(worker) ? true : undefined));
+      await line.say(`after ${worker}`);
+    }
+    assert.match(readFileSync('/run/dataplane/agent-n1.log', 'utf8'), /worker 0 is replaced: it has used \d+ ms/);
+  } finally {
+    line.close();
+  }
+});
+
+test('a node whose worker fails again and again is not Ready and has no endpoints, until the worker is steady', async () => {
+  const endpoints = async () => {
+    const slices = await cluster.get<{ items: { endpoints?: { conditions: { ready: boolean } }[] }[] }>(
+      'endpointslices',
+      '-l',
+      'kubernetes.io/service-name=echo',
+    );
+    return slices.items.flatMap((slice) => slice.endpoints ?? []).some(({ conditions }) => conditions.ready);
+  };
+  assert.ok(await endpoints());
+  const { fail } = controlOf('n2');
+  const failing = setInterval(() => fail(0, Failure.THROW), 1000);
+  const n2 = async () => (await cluster.status()).nodes.find(({ name }) => name === 'n2')!;
+  try {
+    const { message } = await eventually(async () => {
+      const status = await n2();
+      return status.ready ? undefined : status;
+    }, 30_000);
+    assert.match(message ?? '', /^worker 0 (fails again and again|does not forward)/);
+    await eventually(async () => ((await endpoints()) ? undefined : true), 30_000);
+  } finally {
+    clearInterval(failing);
+  }
+  await eventually(async () => ((await n2()).ready && (await endpoints()) ? true : undefined), 40_000);
+  assert.is(await eventually(() => cluster.fetch('dp-outside', 'http://172.18.0.11:31080/')), 'far');
 });
 
 test('kill -9 of an agent: the next one takes over pods, connections and services', async () => {

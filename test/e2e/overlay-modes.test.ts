@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { whyNoRawSocket } from '../../src/linux/raw-socket.ts';
 import { openShared } from '../../src/linux/shm.ts';
 import { memoryName } from '../../src/shm-names.ts';
-import { attachControl, ControlWord, controlAt } from '../../src/worker/control.ts';
+import { attachControl, ControlWord, controlAt, Failure } from '../../src/worker/control.ts';
 import { type Cluster, eventually, nodeNetns, output } from '../lib/cluster.ts';
 import { drops, dropsMoved, type Paths, ServerPort } from '../lib/overlay/overlay.ts';
 import { CLIENT, CLIENT_IP, SERVER, SERVER_IP, startOverlayCluster } from '../lib/overlay/overlay-cluster.ts';
@@ -187,7 +187,7 @@ for (const mode of MODES) {
   test('a worker that crashes is restarted and forwards', async () => {
     const memory = openShared(memoryName('n1', 'control'));
     const words = attachControl(memory.buffer) as Int32Array;
-    Atomics.store(words, controlAt(0, ControlWord.CRASH), 1);
+    Atomics.store(words, controlAt(0, ControlWord.FAIL), Failure.THROW);
     await eventually(async () => {
       await paths.tryPing(CLIENT, SERVER_IP);
       return Atomics.load(words, controlAt(0, ControlWord.RESTARTS)) > 0 ? true : undefined;

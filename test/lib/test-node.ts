@@ -20,7 +20,7 @@ import {
 import { createFragments, fragmentsBytes } from '../../native-free-dataplane/fragments/table.ts';
 import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/node/config.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
-import { processFrame, tick } from '../../native-free-dataplane/pipeline.ts';
+import * as pipeline from '../../native-free-dataplane/pipeline.ts';
 import { createPolicies, type PolicyTable, policyBytes } from '../../native-free-dataplane/policies/table.ts';
 import { printBytes } from '../../native-free-dataplane/print/frame.ts';
 import { createServices, type ServiceTable, servicesBytes } from '../../native-free-dataplane/services/table.ts';
@@ -36,6 +36,7 @@ import { addressWords } from '../../native-free-dataplane/wire/address.ts';
 import { type NodeIdentity, NodeSync } from '../../src/agent/node-sync.ts';
 import { contains, networkWords, parseCidr, parseIp } from '../../src/net/address.ts';
 import { gatewayOf, macOf } from '../../src/net/pod-network.ts';
+import type { Pipeline } from '../../src/worker/stages.ts';
 import { type FrameOptions, frame } from './frames/frame-text.ts';
 import { type LoadOptions, loadFrame } from './frames/load-frame.ts';
 import { nodeIdentity } from './node-identity.ts';
@@ -53,6 +54,8 @@ export interface TestNodeOptions extends Partial<NodeIdentity> {
   /** Number of workers of the tables, and where their memory comes from: shared, if the workers are other threads. */
   workers?: number;
   memory?: (bytes: number) => ArrayBuffer;
+  /** Another build of the pipeline. */
+  pipeline?: Pipeline;
 }
 
 export interface TestService {
@@ -94,11 +97,13 @@ export class TestNode {
   readonly pkt: Packet;
   nowMs = 100_000;
   readonly out: Sent[] = [];
+  private readonly pipeline: Pipeline;
   private readonly ports = new Map<string, number>();
   private readonly before = new Float64Array(MAX_VERDICTS);
 
   constructor(options: TestNodeOptions = {}) {
     this.identity = { ...nodeIdentity(options.number), ...options };
+    this.pipeline = options.pipeline ?? pipeline;
     const workers = options.workers ?? 1;
     const memory = options.memory ?? ((bytes) => new ArrayBuffer(bytes));
     const conntrackOptions = { addressWords: 1, max: options.maxConntrack ?? 4096, workers, secret: SECRET };
@@ -211,7 +216,7 @@ export class TestNode {
   /** The same with the frame's bytes. */
   receiveBytes(from: string, bytes: Uint8Array, options: LoadOptions = {}): string {
     loadFrame(this.pkt, bytes, this.portOf(from), options);
-    return verdictName(processFrame(this.pkt, this.dataplane, this.nowMs));
+    return verdictName(this.pipeline.processFrame(this.pkt, this.dataplane, this.nowMs));
   }
 
   /** Advance the clock. */
@@ -219,7 +224,7 @@ export class TestNode {
     const end = this.nowMs + ms;
     while (this.nowMs < end) {
       this.nowMs = Math.min(end, this.nowMs + 64);
-      tick(this.dataplane, this.nowMs);
+      this.pipeline.tick(this.dataplane, this.nowMs);
     }
   }
 

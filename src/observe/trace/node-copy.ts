@@ -2,7 +2,7 @@
  * A copy of a node's tables in the memory of this process, and a pipeline over it. The pipeline changes only the copy;
  * the node's own tables are only read.
  */
-import { recoverConntrack } from '../../../native-free-dataplane/conntrack/lifetime.ts';
+import { recoverConntrack } from '../../../native-free-dataplane/conntrack/recovery.ts';
 import {
   ARENA_BYTES,
   attachDataplane,

@@ -15,7 +15,6 @@ import {
   readEvent,
   stampEvents,
 } from '../../../native-free-dataplane/conntrack/events.ts';
-import { recoverConntrack } from '../../../native-free-dataplane/conntrack/lifetime.ts';
 import {
   type Conntrack,
   conntrackBytes,
@@ -25,6 +24,7 @@ import {
   Rec,
   recordAt,
 } from '../../../native-free-dataplane/conntrack/record.ts';
+import { recoverConntrack } from '../../../native-free-dataplane/conntrack/recovery.ts';
 import { flowText } from '../../../native-free-dataplane/print/record.ts';
 import { TestNode } from '../../lib/test-node.ts';
 

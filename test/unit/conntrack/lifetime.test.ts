@@ -7,10 +7,10 @@ import {
   freeRecord,
   freeRecords,
   isBehind,
-  recoverConntrack,
   releaseLocksOf,
 } from '../../../native-free-dataplane/conntrack/lifetime.ts';
 import { Rec, recordAt, StateWord, Status } from '../../../native-free-dataplane/conntrack/record.ts';
+import { recoverConntrack } from '../../../native-free-dataplane/conntrack/recovery.ts';
 import { stateOf, tcpBits } from '../../../native-free-dataplane/conntrack/tcp/connection.ts';
 import { TcpState } from '../../../native-free-dataplane/conntrack/tcp/states.ts';
 import { removeRecord } from '../../../native-free-dataplane/conntrack/tuple-index.ts';

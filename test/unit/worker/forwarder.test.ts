@@ -61,12 +61,13 @@ function turns(waiting: readonly (readonly number[])[], pieces = 1): number[] {
     processFrame(pkt: Packet, { emitter }: Dataplane): Verdict {
       seen.push(pkt.inPort);
       if (pkt.inPort === 1) for (let i = 0; i < pieces; i++) emitter.emit(pkt);
-      if (seen.length === all) words[controlAt(0, ControlWord.STOP)] = 1;
+      if (seen.length === all) words[controlAt(0, ControlWord.RUN)] = 0;
       return Verdict.SENT;
     },
   };
   const task: WorkerTask = {
     worker: 0,
+    run: 1,
     seed: 1,
     tables: memoryNames(name),
     features: { tunnelOffload: false, udpSegmentation: true },
@@ -75,6 +76,7 @@ function turns(waiting: readonly (readonly number[])[], pieces = 1): number[] {
     wakeFd: eventfd(0, 0o4000),
     messages: undefined as never,
   };
+  words[controlAt(0, ControlWord.RUN)] = task.run;
   const forwarder = new Forwarder(task, stages);
   try {
     forwarder.run(() => undefined);
