@@ -136,8 +136,15 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const watch = new ClusterWatch(client, nodeName, {
     ownNode: (node) => live.change({ node }),
     options: (cluster) => live.change({ cluster }),
-    setNode: (node) => remotes.set(node),
-    removeNode: (name) => (name === nodeName ? void heartbeat.beat() : remotes.remove(name)),
+    setNode: (node) => {
+      services.setNode(node);
+      remotes.set(node);
+    },
+    removeNode: (name) => {
+      if (name === nodeName) return void heartbeat.beat();
+      services.removeNode(name);
+      remotes.remove(name);
+    },
     services: names ? [services, names] : [services],
   });
   const runtime = openPodRuntime({ client, config, stateDir, catalogue, network, watch, recordEvent, log });

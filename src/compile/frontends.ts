@@ -14,11 +14,14 @@ import type { Service, ServicePort } from '../api/types/objects.ts';
 import { contains, parseIp, parseRange } from '../net/address.ts';
 import { UNUSABLE_NETWORKS } from '../net/reserved.ts';
 
-/** The operator's rules about addresses, of the cluster's options. */
+/** The operator's rules about addresses, of the cluster's options, and the nodes' addresses. */
 export type AddressRules = Pick<
   ClusterOptions,
   'externalIpCidrs' | 'loadBalancerPool' | 'podCidr' | 'serviceCidr' | 'underlayCidr'
->;
+> & {
+  /** Addresses of the cluster's nodes, which no service may have. */
+  readonly nodeAddresses?: readonly string[];
+};
 
 const NO_ADDRESS = new Int32Array(4);
 
@@ -74,6 +77,7 @@ function whyNot(
   };
   if (UNUSABLE_NETWORKS.some((network) => contains(network, ip))) return 'loopback, link-local or multicast';
   if (!rules || !listed) return undefined;
+  if (rules.nodeAddresses?.includes(text)) return 'an address of a node';
   if (inside(rules.podCidr)) return 'an address of the pod network';
   if (inside(rules.serviceCidr)) return 'an address of the service network';
   return listed.some(inside) ? undefined : `not in the cluster option ${option}`;

@@ -4,7 +4,7 @@
  */
 import { hasNodePorts } from '../../../native-free-dataplane/node/host-routes.ts';
 import { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts';
-import type { EndpointSlice, Pod, Service } from '../../api/types/objects.ts';
+import type { EndpointSlice, NodeObject, Pod, Service } from '../../api/types/objects.ts';
 import type { Place } from '../../compile/endpoint-sets.ts';
 import { monotonicMs } from '../../linux/clock.ts';
 import { exposeMetrics, type Metrics } from '../../observe/metrics/exposition.ts';
@@ -39,6 +39,9 @@ export interface NodeServicesOptions {
   readonly log: (line: string) => void;
 }
 
+const internalAddressOf = ({ status }: NodeObject): string | undefined =>
+  status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+
 const placeOf = ({ nodeName, zone }: NodeConfig): Place => ({ nodeName, zone });
 
 /** Receives the changes of Services and slices, and applies them. */
@@ -65,6 +68,7 @@ export class NodeServices implements Part {
       onRemoved: (removed) => this.end(removed),
       onError: (key, error) => this.reportService(key, error.message),
     });
+    this.sync.setNodeAddress(config.current.nodeName, config.current.nodeIP);
     this.hostPorts = new HostPortSync({
       writer,
       now: monotonicMs,
@@ -104,6 +108,16 @@ export class NodeServices implements Part {
 
   removeSlice(slice: EndpointSlice): void {
     this.change('endpoint', () => this.sync.removeSlice(slice));
+  }
+
+  /** A Node is new or changed: no service may have its address. */
+  setNode(node: NodeObject): void {
+    this.sync.setNodeAddress(node.metadata.name, internalAddressOf(node));
+  }
+
+  /** A Node was deleted. */
+  removeNode(name: string): void {
+    this.sync.setNodeAddress(name, undefined);
   }
 
   /** Apply the host ports of this node's pods, given all of them. Does nothing before `applyAll`. */

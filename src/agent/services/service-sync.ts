@@ -59,6 +59,8 @@ export class ServiceSync {
   /** Rejected addresses last reported, by service: each is reported once. */
   private readonly complaints = new Map<string, string>();
   private readonly addresses = new Map<string, number>();
+  /** By name of the node. */
+  private readonly nodeAddresses = new Map<string, string>();
 
   constructor(options: ServiceSyncOptions) {
     this.options = options;
@@ -113,6 +115,20 @@ export class ServiceSync {
     this.place = place;
     this.rules = rules;
     this.apply(this.services.keys());
+  }
+
+  /**
+   * A node has this address, or none any more. Services that claim it, by an API server that does not check this, are not
+   * served there: they would take the node's own connections (kubernetes #127410).
+   */
+  setNodeAddress(node: string, address: string | undefined): void {
+    const before = this.nodeAddresses.get(node);
+    if (before === address) return;
+    if (address === undefined) this.nodeAddresses.delete(node);
+    else this.nodeAddresses.set(node, address);
+    const claims = ({ service }: Known): boolean =>
+      givenAddresses(service).some((ip) => ip === before || ip === address);
+    this.apply([...this.services].filter(([, known]) => claims(known)).map(([key]) => key));
   }
 
   /** Everything applied, for the removal of stale connections of a previous agent. */
@@ -193,7 +209,8 @@ export class ServiceSync {
   private compiled(key: string, service: Service, slices: EndpointSlice[]): CompiledPort[] {
     const { onError } = this.options;
     try {
-      const { ports, refused } = compileService(service, slices, this.place, this.rules);
+      const rules = this.rules && { ...this.rules, nodeAddresses: [...this.nodeAddresses.values()] };
+      const { ports, refused } = compileService(service, slices, this.place, rules);
       const complaint = refused.join('; ');
       if (complaint !== '' && complaint !== this.complaints.get(key))
         onError(key, new Error(`not served: ${complaint}`));
@@ -231,6 +248,12 @@ export class ServiceSync {
       routes.changed ||= before === 0 || after === 0;
     }
   }
+}
+
+/** External and load-balancer addresses that a Service claims. */
+function givenAddresses(service: Service | undefined): string[] {
+  const ingress = service?.status?.loadBalancer?.ingress ?? [];
+  return [...(service?.spec.externalIPs ?? []), ...ingress.flatMap(({ ip }) => ip ?? [])];
 }
 
 function keyOf(namespace: string | undefined, name: string): string {

@@ -227,4 +227,28 @@ test('10,000 services of ten endpoints are applied in less than a second; one ch
   assert.ok(times[50]! < 1, `median ${times[50]} ms`);
 });
 
+test('no service has the address of a node, whichever is known first; it is served again once the node is gone (kubernetes #127410)', () => {
+  const rules = {
+    podCidr: '10.244.0.0/16',
+    serviceCidr: '10.96.0.0/12',
+    underlayCidr: '172.18.0.0/24',
+    externalIpCidrs: ['172.18.0.0/24'],
+    loadBalancerPool: [],
+  };
+  const { sync, errors, addresses } = setUp({ rules });
+  sync.setNodeAddress('n1', '172.18.0.11');
+  sync.setService(service('a', '10.96.0.1', { externalIPs: ['172.18.0.11', '172.18.0.40'] }));
+  assert.equal(errors.splice(0), ['default/a: not served: address 172.18.0.11: an address of a node']);
+  assert.equal(addresses.splice(0), [['172.18.0.40']]);
+  sync.setNodeAddress('n2', '172.18.0.40');
+  assert.is(errors.splice(0).length, 1);
+  assert.equal(addresses.splice(0), [[]]);
+  sync.setNodeAddress('n2', undefined);
+  assert.equal(addresses.splice(0), [['172.18.0.40']]);
+  const ingress = [{ ip: '172.18.0.11' }];
+  sync.setService(service('b', '10.96.0.2', { type: 'LoadBalancer' }, { ingress }));
+  assert.equal(errors.at(-1), 'default/b: not served: address 172.18.0.11: an address of a node');
+  assert.equal(addresses, []);
+});
+
 test.run();
