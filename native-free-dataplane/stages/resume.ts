@@ -27,7 +27,13 @@ export function resumeFlow(pkt: Packet, dp: Dataplane): boolean {
   if (reference < 0) return false;
   const old = recordAt(conntrack, reference >> 1);
   if (!isTcp && (words[old + Rec.META] & Status.DNAT) !== 0) return false;
-  const record = allocateRecord(conntrack, dp.worker, nowMs);
+  let record = allocateRecord(conntrack, dp.worker, nowMs);
+  if (record === reference >> 1) {
+    // The old record is next in the free queue. It stays until the new one is in the index: meanwhile a packet of the
+    // other side, on another worker, finds the connection there.
+    record = allocateRecord(conntrack, dp.worker, nowMs);
+    freeRecord(conntrack, reference >> 1, dp.worker, nowMs);
+  }
   if (record < 0) return false;
   const at = recordAt(conntrack, record);
   for (let i = 0; i < recordWords; i++) words[at + i] = words[old + i];
