@@ -39,6 +39,7 @@ test.before(async () => {
   cluster.start(OUTSIDE, [...PROGRAM, 'serve', '8080']);
   await startLinuxRouter();
   cluster.start(linux.host, [...PROGRAM, 'serve', '8080']);
+  cluster.start(linux.client, [...PROGRAM, 'serve', `${NODE_PORT}`]);
   for (const [netns, address] of [
     [linux.client, `${linux.hostIP}:8080`],
     [podNetns('client'), `${SERVER}:8080`],
@@ -81,6 +82,18 @@ test(`${COUNT} short connections from outside by a NodePort with one endpoint: n
   told('by a NodePort', outcome);
   assert.equal(outcome.failed, {});
   assert.is(outcome.done, COUNT);
+});
+
+test(`${COUNT} short connections on plain Linux, masqueraded and by DNAT: none fails there either`, async () => {
+  for (const [from, to] of [
+    [linux.client, `${linux.hostIP}:8080`],
+    [linux.host, `${linux.routerIP}:${NODE_PORT}`],
+  ] as const) {
+    const outcome = await shortConnections(from, to, COUNT);
+    told(`plain Linux, to ${to}`, outcome);
+    assert.equal(outcome.failed, {});
+    assert.is(outcome.done, COUNT);
+  }
 });
 
 /** As few connections as show that ports are used again: a router of one kernel makes them in a second. */
