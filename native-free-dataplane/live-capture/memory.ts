@@ -44,8 +44,11 @@ const SessionWord = {
   PROGRAM_WORDS: 6,
 } as const;
 
-/** Where frames are captured; bits of `points`. */
-export const Point = { RECEIVED: 1, SENT: 2, DROPPED: 4 } as const;
+/**
+ * Where frames are captured; bits of `points`. STEPS: the packet's steps through the pipeline, as JSON, in a record of
+ * their own behind those of its frames.
+ */
+export const Point = { RECEIVED: 1, SENT: 2, DROPPED: 4, STEPS: 8 } as const;
 /** Value of `port` for all ports. */
 export const ANY_PORT: number = -1;
 

@@ -63,7 +63,7 @@ export class RingWriter {
     const left = mask + 1 - (this.head & mask);
     const skipped = left < need ? left : 0;
     if (used + skipped + need > mask + 1) {
-      words[base + RING_LOST + port]++;
+      this.countLost(port);
       return NO_ROOM;
     }
     if (skipped > 0) {
@@ -81,6 +81,11 @@ export class RingWriter {
     words[at + RecordWord.LOST] = words[base + RING_LOST + port];
     this.head = (this.head + need) | 0;
     return at;
+  }
+
+  /** Count a frame that is not recorded. */
+  countLost(port: number): void {
+    this.words[this.base + RING_LOST + port]++;
   }
 
   /** Give up the record at `at` if it is the only one reserved. @returns false if there are others */

@@ -23,6 +23,8 @@ export class CaptureSession {
   private readonly ring: RingWriter;
   /** Does the packet's frame match as received? */
   private followed = false;
+  /** Are the steps of the packet wanted? */
+  wantsSteps = false;
   /** The record of the received frame, until its verdict is known; NO_ROOM: none. */
   private received: number = NO_ROOM;
 
@@ -35,6 +37,7 @@ export class CaptureSession {
   /** A packet has been received. @param number identifies it on this worker */
   receive(pkt: Packet, number: number): void {
     this.followed = this.isMatch(pkt);
+    this.wantsSteps = this.followed && (this.settings.points & Point.STEPS) !== 0 && this.isPort(pkt.inPort);
     this.received = NO_ROOM;
     if (!this.followed || (this.settings.points & (Point.RECEIVED | Point.DROPPED)) === 0) return;
     if (!this.isPort(pkt.inPort)) return;
@@ -48,6 +51,17 @@ export class CaptureSession {
     if ((points & Point.SENT) === 0 && (lost === 0 || (points & Point.DROPPED) === 0)) return;
     if (!this.isPort(pkt.outPort)) return;
     if (this.followed || this.isMatch(pkt)) this.record(pkt, number, pkt.outPort, Point.SENT, lost);
+  }
+
+  /** The steps of the packet, in place of which nothing is recorded if there is no room. */
+  addSteps(pkt: Packet, number: number, steps: Uint8Array): void {
+    const at = this.ring.reserve(pkt.inPort, steps, 0, steps.length);
+    if (at !== NO_ROOM) this.describe(at, number, steps.length, Point.STEPS);
+  }
+
+  /** A packet's steps were wanted and not recorded, to spare the others. */
+  countUntraced(pkt: Packet): void {
+    this.ring.countLost(pkt.inPort);
   }
 
   /** The packet is finished. */
@@ -76,14 +90,20 @@ export class CaptureSession {
     const captured = length < settings.snapBytes ? length : settings.snapBytes;
     const at = this.ring.reserve(port, pkt.bytes, pkt.start, captured);
     if (at === NO_ROOM) return NO_ROOM;
+    this.describe(at, number, length, point);
+    words[at + RecordWord.VERDICT] = verdict;
+    words[at + RecordWord.OFFLOAD] = pkt.needsChecksum | (pkt.gsoSize << 16);
+    return at;
+  }
+
+  private describe(at: number, number: number, length: number, point: number): void {
+    const { words, settings } = this;
     words[at + RecordWord.GENERATION] = settings.generation;
     words[at + RecordWord.ORIGINAL] = length;
     words[at + RecordWord.SECONDS] = stamp.seconds;
     words[at + RecordWord.NANOSECONDS] = stamp.nanoseconds;
     words[at + RecordWord.POINT] = point;
-    words[at + RecordWord.VERDICT] = verdict;
+    words[at + RecordWord.VERDICT] = 0;
     words[at + RecordWord.PACKET] = number;
-    words[at + RecordWord.OFFLOAD] = pkt.needsChecksum | (pkt.gsoSize << 16);
-    return at;
   }
 }

@@ -15,6 +15,7 @@ import {
 import type { Packet } from '../../native-free-dataplane/packet.ts';
 import type { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { CaptureSession } from './capture-session.ts';
+import { LiveTrace } from './live-trace.ts';
 import type { Pipeline } from './stages.ts';
 
 /** How often expired sessions are looked for, milliseconds. */
@@ -24,12 +25,14 @@ export class WorkerCapture implements Pipeline {
   private readonly memory: CaptureMemory;
   private readonly worker: number;
   private readonly stages: Pipeline;
+  private readonly liveTrace: LiveTrace;
   private sessions: readonly CaptureSession[] = [];
   private seen = 0;
   /** Number of the packet being processed. */
   private number = 0;
 
-  constructor(memory: CaptureMemory, worker: number, stages: Pipeline) {
+  constructor(memory: CaptureMemory, worker: number, stages: Pipeline, liveTrace: LiveTrace = new LiveTrace()) {
+    this.liveTrace = liveTrace;
     this.memory = memory;
     this.worker = worker;
     this.stages = stages;
@@ -55,9 +58,27 @@ export class WorkerCapture implements Pipeline {
     const number = ((memory.words[counter] as number) + 1) | 0;
     memory.words[counter] = number;
     this.number = number;
-    for (let i = 0; i < sessions.length; i++) (sessions[i] as CaptureSession).receive(pkt, number);
-    const verdict = this.stages.processFrame(pkt, dp, nowMs);
+    let steps = false;
+    for (let i = 0; i < sessions.length; i++) {
+      const session = sessions[i] as CaptureSession;
+      session.receive(pkt, number);
+      if (session.wantsSteps) steps = true;
+    }
+    const verdict = steps ? this.traced(pkt, dp, nowMs) : this.stages.processFrame(pkt, dp, nowMs);
     for (let i = 0; i < sessions.length; i++) (sessions[i] as CaptureSession).finish(verdict);
+    return verdict;
+  }
+
+  /** Process a frame whose steps are wanted. */
+  private traced(pkt: Packet, dp: Dataplane, nowMs: number): Verdict {
+    const { sessions, liveTrace, number } = this;
+    const taken = liveTrace.take(nowMs);
+    const verdict = taken ? liveTrace.trace(pkt, dp, nowMs) : this.stages.processFrame(pkt, dp, nowMs);
+    for (const session of sessions) {
+      if (!session.wantsSteps) continue;
+      if (taken) session.addSteps(pkt, number, liveTrace.steps);
+      else session.countUntraced(pkt);
+    }
     return verdict;
   }
 

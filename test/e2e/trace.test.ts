@@ -1,12 +1,15 @@
 /** `dataplane trace` in a real cluster: its prediction is what happens then, and it changes nothing. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { CaptureReader } from '../../native-free-dataplane/capture/reader.ts';
 import { macOf } from '../../src/net/pod-network.ts';
+import type { Path } from '../../src/observe/trace/paths.ts';
 import type { NodeTrace } from '../../src/observe/trace/step.ts';
-import { type Cluster, dataplane, eventually, podNetns, processPod, startCluster } from '../lib/cluster.ts';
+import { type Cluster, dataplane, eventually, MAIN, podNetns, processPod, startCluster } from '../lib/cluster.ts';
 import { writeCapture } from '../lib/frames/capture-file.ts';
 import { frame } from '../lib/frames/frame-text.ts';
 
@@ -146,6 +149,66 @@ test('a frame in hexadecimal, and the same frame of a capture, start at the pod 
   }
 });
 
+test('a live packet is traced by the nodes that forward it, with names, and with what would have to differ if it is refused', async () => {
+  const live = spawn(
+    process.execPath,
+    [MAIN, 'trace', '--live', '-c', '4', '-o', 'json', 'tcp port 80 or tcp port 8080'],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
+  let text = '';
+  live.stdout.setEncoding('utf8').on('data', (more: string) => (text += more));
+  const started = new Promise((resolve) => live.stderr.once('data', resolve));
+  const closed = new Promise((resolve) => live.once('close', resolve));
+  await started;
+  await cluster.exec(podNetns('client'), ['curl', '-s', '-m5', 'http://10.96.4.2/']);
+  await cluster.fetch(podNetns('client'), 'http://10.96.4.1/');
+  await closed;
+  const traces = text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as NodeTrace);
+  assert.is(traces.length, 4);
+  const [refused, syn, arriving] = traces;
+  assert.equal([refused?.node, refused?.verdict], ['n2', 'rejected-tcp-reset']);
+  assert.match(refused?.wouldDiffer.join() ?? '', 'its selector app=nobody matches 0 pods');
+  assert.equal([syn?.node, syn?.verdict], ['n2', 'encapsulated']);
+  assert.is(stepOf([syn!], 'service')?.row?.service, 'default/web:http');
+  assert.match(stepOf([syn!], 'connect')?.row?.text[0] ?? '', /^new record/);
+  assert.equal([arriving?.node, arriving?.verdict], ['n1', 'forwarded']);
+  assert.match(stepOf([arriving!], 'decapsulate')?.source ?? '', /overlay\/vxlan\.ts:\d+$/);
+});
+
+test('the paths of a capture of ours: each node by itself; and steps as comments of its frames', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'paths-'));
+  const file = join(directory, 'curl.pcapng');
+  try {
+    const capture = spawn(process.execPath, [MAIN, 'capture', '--steps', '-w', file, 'tcp'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    await new Promise((resolve) => capture.stderr.once('data', resolve));
+    await cluster.fetch(podNetns('client'), 'http://10.96.4.1/');
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    capture.kill('SIGINT');
+    await new Promise((resolve) => capture.once('close', resolve));
+    const reader = new CaptureReader();
+    reader.push(readFileSync(file));
+    const comments = reader.next()?.options.comments?.join('\n') ?? '';
+    assert.match(comments, /^Step: parse \(native-free-dataplane\/stages\/parse\.ts:\d+\)/m);
+    assert.match(comments, /^Step: service .*Service default\/web:http/m);
+    const paths = JSON.parse(await cluster.cli('trace', '--pcap', file, '--paths', '-o', 'json')) as Path[];
+    const verdicts = paths.flatMap(({ nodes }) => nodes.map(({ node, verdict }) => `${node} ${verdict}`));
+    for (const expected of ['n2 encapsulated', 'n1 forwarded', 'n1 encapsulated', 'n2 forwarded']) {
+      assert.ok(verdicts.includes(expected), verdicts.join());
+    }
+    assert.ok(paths.every(({ nodes }) => nodes.length === 1));
+    assert.match(await cluster.cli('trace', '--pcap', file, '--paths'), /^path 1: \d+ packets, first \d+: /);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
 test('unknown names and invalid arguments are refused', async () => {
   for (const [args, message] of [
     [['trace', 'pod/nobody', '--to', 'svc/web'], 'there is no pod nobody in namespace default'],
@@ -153,6 +216,9 @@ test('unknown names and invalid arguments are refused', async () => {
     [['trace', 'pod/client', '--to', '10.96.4.1'], '--to needs a port for tcp'],
     [['trace', 'pod/client'], '--to is missing'],
     [['trace', 'pod/client', '--hex', '00ff'], 'the frame has 2 bytes'],
+    [['trace', '--live', '--to', 'svc/web'], '--to cannot be used with --live'],
+    [['trace', 'pod/client', '--to', 'svc/web', '-c', '3'], '--count needs --live'],
+    [['trace', '--live', 'tcp prt 80'], 'filter "tcp prt 80"'],
   ] as const) {
     const { status, stderr } = await dataplane(args);
     assert.is.not(status, 0);

@@ -144,6 +144,8 @@ const MORE: Record<string, string[]> = {
   'src/api/flannel-backend.ts': ['overlay/'],
   // A segment's kind follows from its flags; the rest of the tracker knows kinds only.
   [`${PIPELINE}/conntrack/tcp/segment.ts`]: ['wire/'],
+  // The steps of a frame are recorded where it is processed; their text is the same as that of other traces.
+  'src/worker/live-trace.ts': ['src/observe'],
   // The virtio-net header is read into the descriptor: it is no part of the frame.
   [`${PIPELINE}/wire/vnet-header.ts`]: ['packet.ts'],
   // Addresses of four words, as tables hold them too.

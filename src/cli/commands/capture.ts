@@ -2,11 +2,12 @@
 import { Point } from '../../../native-free-dataplane/live-capture/memory.ts';
 import type { FileRing } from '../../observe/capture/recording.ts';
 import type { Args, Command } from '../args/args.ts';
+import { endOnSignals, readCapturedPod } from '../args/capture-args.ts';
 import { dnsLabel, seconds, wholeNumber } from '../args/values.ts';
 import { needRoot, usageError } from '../errors.ts';
 import { note, print } from '../output/output.ts';
 import type { CaptureResult, CaptureSink } from '../sources/capture.ts';
-import { NAMESPACE_OPTION, namespaceOf } from '../with-client.ts';
+import { NAMESPACE_OPTION } from '../with-client.ts';
 
 const POINTS: Readonly<Record<string, number>> = {
   received: Point.RECEIVED,
@@ -32,6 +33,9 @@ captured where it is sent too. Without -w, prints one line per frame: port, work
     count: { short: 'c', value: 'N', help: 'end after so many frames' },
     duration: { value: 'TIME', help: 'end after this time, such as 30s or 5m' },
     drops: { help: 'only packets that did not reach their destination (the same as the point dropped)' },
+    steps: {
+      help: "with -w: each packet's steps through the pipeline as comments, with source lines; at most 200 a second",
+    },
     ring: { value: 'FILES:MB', help: 'with -w: start a new file every MB megabytes, and keep the last FILES' },
     help: { short: 'h', help: 'show this help' },
   },
@@ -62,21 +66,16 @@ function readRing(text: string, option: string): FileRing {
   throw usageError(`${option} ${text}: expected at least two files and their size in megabytes, such as 5:100`);
 }
 
-function readPod(args: Args): string | undefined {
-  const pod = args.text('pod')?.replace(/^(po|pods?)\//, '');
-  if (pod === undefined || /^\d+\.\d+\.\d+\.\d+$/.test(pod)) return pod;
-  const [namespace, name] = pod.includes('/') ? pod.split('/') : [namespaceOf(args), pod];
-  if (namespace && name) return `${namespace}/${name}`;
-  throw usageError(`--pod ${pod}: expected the name of a pod or its address`);
-}
-
 async function run(args: Args): Promise<void> {
-  const { points, filter } = readPoints(args);
+  const { points: where, filter } = readPoints(args);
   const path = args.text('write');
+  if (args.flag('steps') && path === undefined)
+    throw usageError('--steps needs -w', '`dataplane trace --live` prints steps');
+  const points = args.flag('steps') ? where | Point.STEPS : where;
   const ring = args.value('ring', readRing);
   if (ring !== undefined && (path === undefined || path === '-')) throw usageError('--ring needs -w with a file');
   const node = args.value('node', dnsLabel);
-  const pod = readPod(args);
+  const pod = readCapturedPod(args);
   const snapBytes =
     args.value('snaplen', wholeNumber(1, MAX_SNAP, 'bytes', 'leave it out to keep whole frames')) ?? MAX_SNAP;
   const count = args.value('count', wholeNumber(1, Number.MAX_SAFE_INTEGER, 'frames')) ?? Number.POSITIVE_INFINITY;
@@ -88,9 +87,7 @@ async function run(args: Args): Promise<void> {
   const names = await source.readNames();
   const capture = new source.Capture({ node, pod, points, snapBytes, filter }, names);
   try {
-    const ended = new AbortController();
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
-    if (duration !== undefined) setTimeout(() => ended.abort(), duration * 1000).unref();
+    const ended = endOnSignals(duration);
     const sink = path === undefined ? await lines(ended) : await recording({ path, ring, snapBytes, filter }, capture);
     note(`capturing on ${capture.places.join(', ')}; Ctrl-C ends`);
     const result = await capture.run(sink, ended, count);

@@ -5,11 +5,12 @@ import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
 import type { NamedObjects } from '../../observe/trace/names.ts';
 import type { Walk } from '../../observe/trace/walk.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
+import { endOnSignals, readCapturedPod } from '../args/capture-args.ts';
 import { type EndArg, readEnd, readFlags, readHex, readProtocol } from '../args/trace-packet.ts';
-import { portNumber, wholeNumber } from '../args/values.ts';
+import { dnsLabel, portNumber, seconds, wholeNumber } from '../args/values.ts';
 import { BRING_UP, failed, NOT_UP, needRoot, usageError } from '../errors.ts';
 import { paint } from '../output/highlight.ts';
-import { note, print } from '../output/output.ts';
+import { formatOf, note, print } from '../output/output.ts';
 import { terminalOf, wrap } from '../output/table.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 
@@ -22,12 +23,15 @@ export const command: Command = {
   usage: [
     'trace FROM --to TO[:PORT] [--protocol tcp|udp|icmp] [--tcp-flags FLAGS] [--src-port N]',
     'trace [FROM] --hex FRAME',
-    'trace [FROM] --pcap FILE [--frame N]',
+    'trace [FROM] --pcap FILE [--frame N | --paths]',
+    'trace --live [--node NODE] [--pod POD] [-c N] [--paths] [FILTER]',
   ],
   about: `Show what would happen to a packet, without sending it and without changing anything. The forwarding pipeline
 runs over copies of the tables of this machine's nodes, from node to node to the packet's destination, and back with the
 reply. Every step has the source line that decided, the table row that it read, and what it changed. FROM and TO are
-pod/NAME, node/NAME or an IPv4 address. FROM can also be outside, TO also svc/NAME[:PORT] with the port's number or name.`,
+pod/NAME, node/NAME or an IPv4 address. FROM can also be outside, TO also svc/NAME[:PORT] with the port's number or name.
+With --live, packets that the nodes receive are traced as they are forwarded: those that match FILTER, an expression of
+tcpdump. Only these take longer, and at most 200 a second and worker are traced.`,
   options: {
     to: { value: 'TO', help: 'the destination' },
     from: { value: 'FROM', help: 'the same as the operand FROM' },
@@ -41,6 +45,12 @@ pod/NAME, node/NAME or an IPv4 address. FROM can also be outside, TO also svc/NA
     hex: { value: 'FRAME', help: 'an Ethernet frame in hexadecimal' },
     pcap: { value: 'FILE', help: 'an Ethernet frame of a capture file (pcap or pcapng)' },
     frame: { value: 'N', help: 'which frame of the capture (default: 1)' },
+    paths: { help: 'how many packets took which path: all frames of --pcap, or live packets until the end' },
+    live: { help: 'trace packets as they are forwarded, until Ctrl-C' },
+    count: { short: 'c', value: 'N', help: 'with --live: end after N packets' },
+    duration: { value: 'TIME', help: 'with --live: end after this time, such as 30s' },
+    node: { value: 'NODE', help: 'with --live: only on this node' },
+    pod: { value: 'POD', help: 'with --live: only packets of this pod, by its name or address' },
     ...NAMESPACE_OPTION,
     output: { short: 'o', value: 'FORMAT', help: 'json or mermaid' },
     help: { short: 'h', help: 'show this help' },
@@ -50,14 +60,41 @@ pod/NAME, node/NAME or an IPv4 address. FROM can also be outside, TO also svc/NA
     'dataplane trace outside --to 172.18.0.11:31418',
     'dataplane trace pod/client --to 10.96.0.10:53 -p udp -o json',
     'dataplane trace pod/client --pcap bad.pcap --frame 7',
+    'dataplane trace --live -c 3 host 10.96.0.10 and tcp port 80',
+    'dataplane trace --pcap bad.pcap --paths',
   ],
   run,
 };
 
+/** Options that only one of the forms has. */
+const LIVE_ONLY = ['count', 'duration', 'node', 'pod'] as const;
+const NOT_LIVE = [
+  'to',
+  'from',
+  'from-outside',
+  'protocol',
+  'tcp-flags',
+  'src-port',
+  'src',
+  'ttl',
+  'length',
+  'hex',
+  'pcap',
+  'frame',
+];
+
 async function run(args: Args): Promise<void> {
+  if (args.flag('live')) return live(args);
+  const misplaced = LIVE_ONLY.find((name) => args.has(name));
+  if (misplaced !== undefined) throw usageError(`--${misplaced} needs --live`);
+  const file = args.text('pcap');
+  if (args.flag('paths') && (file === undefined || args.has('frame'))) {
+    throw usageError('--paths needs --pcap without --frame, or --live');
+  }
   operandsAtMost('trace', args, 1);
   const from = readFrom(args);
-  const given = readFrame(args);
+  const given = args.flag('paths') ? undefined : readFrame(args);
+  if (args.flag('paths')) return paths(args, from, file!);
   if (given === undefined && from === undefined) needOperand('trace', args, 0, 'FROM');
   const to = args.value('to', readEnd);
   if (given === undefined && to === undefined)
@@ -93,6 +130,72 @@ async function namedObjects(): Promise<NamedObjects> {
     note(`addresses are shown without names, because the API does not respond (${(error as Error).message})`);
     return NO_OBJECTS;
   }
+}
+
+/** `--pcap FILE --paths` */
+async function paths(args: Args, from: EndArg | undefined, file: string): Promise<void> {
+  const json = formatOf(args.text('output'), ['json']) === 'json';
+  needRoot('trace');
+  const [{ copyNodes, Resolver }, { Names }, { tracePaths }, { processTraced }] = await Promise.all([
+    import('../sources/trace.ts'),
+    import('../../observe/trace/names.ts'),
+    import('../sources/trace-paths.ts'),
+    import('../../../native-free-dataplane/trace/traced.ts'),
+  ]);
+  const { nodes, nowMs } = copyNodes();
+  if (nodes.length === 0) throw failed(NOT_UP, BRING_UP);
+  const names = new Names(await namedObjects());
+  const resolver = new Resolver(nodes, names);
+  const start = from === undefined ? undefined : resolver.place(from, namespaceOf(args));
+  const request = { file, from: start, nodes, names, resolver, process: processTraced, nowMs };
+  const { paths: found, leftOut, damage } = await tracePaths(request);
+  await showPaths(found, json);
+  if (leftOut > 0) note(`${leftOut} frames are left out: not IPv4, truncated, or what a node has sent`);
+  if (damage !== '') throw failed(`${file}: ${damage}`);
+}
+
+/** `--live` */
+async function live(args: Args): Promise<void> {
+  const misplaced = NOT_LIVE.find((name) => args.has(name));
+  if (misplaced !== undefined) throw usageError(`--${misplaced} cannot be used with --live`);
+  const json = formatOf(args.text('output'), ['json']) === 'json';
+  const filter = [...args.operands, ...(args.rest ?? [])].join(' ');
+  const count = args.value('count', wholeNumber(1, 1_000_000, 'packets')) ?? Number.POSITIVE_INFINITY;
+  const duration = args.value('duration', seconds);
+  const place = { node: args.value('node', dnsLabel), pod: readCapturedPod(args) };
+  const { checkFilter } = await import('../sources/capture.ts');
+  checkFilter(filter);
+  needRoot('trace');
+  const [{ traceLive }, { Paths }, { nodeLines }] = await Promise.all([
+    import('../sources/live-trace.ts'),
+    import('../../observe/trace/paths.ts'),
+    import('../../observe/trace/print.ts'),
+  ]);
+  const grouped = args.flag('paths') ? new Paths() : undefined;
+  const ended = endOnSignals(duration);
+  let number = 0;
+  const untraced = await traceLive(
+    { filter, count, ...place },
+    {
+      note,
+      started: (places) => note(`tracing on ${places.join(', ')}; Ctrl-C ends`),
+      trace: (trace, time) => {
+        number++;
+        if (grouped !== undefined) grouped.add([trace], number);
+        else if (json) print(JSON.stringify({ time: new Date(time * 1000).toISOString(), ...trace }));
+        else showLines([...nodeLines(trace), { indent: 0, text: '', kind: 'plain' }]);
+      },
+    },
+    ended,
+  );
+  if (grouped !== undefined) await showPaths(grouped, json);
+  if (untraced > 0) note(`${untraced} packets matched and were not traced: they came faster than 200 a second`);
+}
+
+async function showPaths(found: import('../../observe/trace/paths.ts').Paths, json: boolean): Promise<void> {
+  if (json) return print(JSON.stringify(found.all, null, 2));
+  const { pathLines } = await import('../../observe/trace/paths.ts');
+  showLines(pathLines(found));
 }
 
 function readFrom(args: Args): EndArg | undefined {
@@ -163,9 +266,13 @@ async function show(walk: Walk, format: string | undefined): Promise<void> {
   if (format === 'json') return print(JSON.stringify(walk.traces, null, 2));
   const { traceDiagram, traceLines } = await import('../../observe/trace/print.ts');
   if (format === 'mermaid') return print(traceDiagram(walk));
+  showLines(traceLines(walk));
+}
+
+function showLines(all: readonly import('../../observe/trace/print.ts').Line[]): void {
   const terminal = terminalOf();
   const columns = Math.min(terminal?.columns ?? MAX_COLUMNS, MAX_COLUMNS);
-  for (const { indent, text, kind } of traceLines(walk)) {
+  for (const { indent, text, kind } of all) {
     const colour = kind === 'good' ? 'green' : kind === 'bad' ? 'red' : undefined;
     const lines = text === '' ? [''] : wrap(text, columns - indent);
     for (const line of lines) print(`${' '.repeat(indent)}${terminal?.colour ? paint(colour, line) : line}`.trimEnd());

@@ -38,13 +38,17 @@ export interface Start {
  * @returns undefined if this machine has no node
  */
 export function walkLive(objects: NamedObjects, start: (resolver: Resolver) => Start): Walk | undefined {
-  const tables = copyLiveTables();
-  if (tables.length === 0) return undefined;
-  const nowMs = monotonicMs();
-  const nodes = tables.map((node, number) => new NodeCopy(node, nowMs, (nowMs ^ number) | 1));
+  const { nodes, nowMs } = copyNodes();
+  if (nodes.length === 0) return undefined;
   const names = new Names(objects);
   const { from, frame } = start(new Resolver(nodes, names));
   return new Walker(nodes, names, processTraced, nowMs).walk(frame, from);
+}
+
+/** Copies of this machine's nodes, and the time at which they were taken. */
+export function copyNodes(): { nodes: NodeCopy[]; nowMs: number } {
+  const nowMs = monotonicMs();
+  return { nodes: copyLiveTables().map((node, number) => new NodeCopy(node, nowMs, (nowMs ^ number) | 1)), nowMs };
 }
 
 /** Copies of the tables of every node of this machine. Reading changes nothing. */
@@ -142,9 +146,29 @@ export class Resolver {
 
   /** The location where a captured frame starts, by its source address. */
   placeOfFrame(frame: Uint8Array): Place {
+    const place = this.placeOfFrameOrNone(frame);
+    if (place === undefined) throw usageError('the frame has no IPv4 source address', 'add FROM');
+    return place;
+  }
+
+  /** Undefined for a frame that is not IPv4. */
+  placeOfFrameOrNone(frame: Uint8Array): Place | undefined {
     const source = sourceOf(frame);
-    if (source === undefined) throw usageError('the frame has no IPv4 source address', 'add FROM');
-    return this.placeOfSource(formatAddress(source));
+    return source && this.placeOfSource(formatAddress(source));
+  }
+
+  /** The port that an interface of our captures stands for: `n1/default/web/eth0`, `n1/dp0`. */
+  placeOfInterface(name: string): { node: NodeCopy; port: number } | undefined {
+    const [nodeName = '', ...rest] = name.split('/');
+    const node = this.nodes.find((one) => one.name === nodeName);
+    if (node === undefined) return undefined;
+    if (rest.length === 1 && rest[0] === 'dp0') return { node, port: 0 };
+    const [namespace = '', pod = '', device] = rest;
+    if (device !== 'eth0') return undefined;
+    const object = this.names.objects.pods.find(
+      ({ metadata }) => metadata.name === pod && (metadata.namespace ?? 'default') === namespace,
+    );
+    return object?.status?.podIP === undefined ? undefined : podPlace([node], object.status.podIP);
   }
 
   /** The pod with this address, or else outside. */

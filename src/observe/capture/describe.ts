@@ -11,7 +11,9 @@ import {
   ipv4Source,
 } from '../../../native-free-dataplane/wire/ipv4.ts';
 import { destinationPort, hasPorts, PORTS_BYTES, sourcePort } from '../../../native-free-dataplane/wire/ports.ts';
+import { nameSteps } from '../trace/marked-names.ts';
 import { type Names, printServicePort } from '../trace/names.ts';
+import type { Step } from '../trace/step.ts';
 import type { CapturedPacket } from './packet.ts';
 import type { PortIdentity } from './ports.ts';
 
@@ -70,8 +72,18 @@ export function commentsOf(packet: CapturedPacket, { pod }: PortIdentity, names:
     const advice = isFailure(row) ? `\nAdvice: ${row.advice}` : '';
     comments.push(`Verdict: ${row.name}: ${row.sentence}\nSource: ${row.source}${advice}`);
   }
+  if (packet.steps !== undefined) comments.push(stepsComment(packet.steps, names));
   if (packet.segmentBytes > 0) {
     comments.push(`Super-packet: the device cuts it into segments of ${packet.segmentBytes} bytes`);
   } else if (packet.checksumPending) comments.push('Checksum: left to the receiving device');
   return comments;
+}
+
+/** A line for each step: its stage, the source line that decided, and what it read. */
+function stepsComment(steps: readonly Step[], names: Names): string {
+  const lines = nameSteps(steps, names).map(({ stage, source, row }) => {
+    const what = row === undefined || row.text.length === 0 ? '' : `: ${row.text.join('; ')}`;
+    return `Step: ${stage} (${source})${what}`;
+  });
+  return lines.join('\n');
 }

@@ -16,6 +16,7 @@ import { RecordWord, RingReader } from '../../../native-free-dataplane/live-capt
 import { openShared, type SharedMemory } from '../../linux/shm.ts';
 import { SHM_DIRECTORY } from '../../linux/shm-files.ts';
 import { memoryName } from '../../shm-names.ts';
+import type { Step } from '../trace/step.ts';
 import type { CapturedPacket } from './packet.ts';
 
 /** Frames read from one ring before the next ring's turn; bounds the memory of what is held. */
@@ -43,6 +44,8 @@ export class NodeCapture {
   /** Lost frames by worker and port, as last read. */
   private readonly lost: readonly Int32Array[];
   private readonly counts = new Map<number, PortCount>();
+  /** The frames of the packet that was read last, by worker: its steps come behind them. */
+  private readonly latest: CapturedPacket[][] = [];
 
   /** Start capturing. @throws CaptureUnavailable, or as openShared */
   constructor(node: string, settings: CaptureSettings, nowMs: number) {
@@ -80,7 +83,8 @@ export class NodeCapture {
       let read = 0;
       for (; read < BATCH && ring.next(); read++) {
         const wanted = ring.word(RecordWord.GENERATION) === this.generation && ring.word(RecordWord.POINT) !== 0;
-        if (wanted) into.push(this.take(ring, worker));
+        if (wanted && ring.word(RecordWord.POINT) === Point.STEPS) this.giveSteps(ring, worker);
+        else if (wanted) into.push(this.take(ring, worker));
         ring.release();
       }
       if (read === BATCH) more = true;
@@ -93,7 +97,7 @@ export class NodeCapture {
     const lostBefore = this.lostSince(worker, port, ring.word(RecordWord.LOST));
     this.countOf(port).captured++;
     const offload = ring.word(RecordWord.OFFLOAD);
-    return {
+    const packet: CapturedPacket = {
       node: this.node,
       worker,
       port,
@@ -108,6 +112,17 @@ export class NodeCapture {
       segmentBytes: offload >>> 16,
       lostBefore,
     };
+    const before = this.latest[worker];
+    if (before?.[0]?.number === packet.number) before.push(packet);
+    else this.latest[worker] = [packet];
+    return packet;
+  }
+
+  /** The steps belong to the frames of the packet, which are in front of them. */
+  private giveSteps(ring: RingReader, worker: number): void {
+    const number = ring.word(RecordWord.PACKET) >>> 0;
+    const steps = JSON.parse(Buffer.from(ring.frame()).toString()) as Step[];
+    for (const packet of this.latest[worker] ?? []) if (packet.number === number) packet.steps = steps;
   }
 
   private countOf(port: number): PortCount {

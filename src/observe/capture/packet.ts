@@ -1,4 +1,5 @@
 /** A frame captured on a node. */
+import type { Step } from '../trace/step.ts';
 
 export interface CapturedPacket {
   readonly node: string;
@@ -20,6 +21,8 @@ export interface CapturedPacket {
   readonly segmentBytes: number;
   /** Frames lost at this port since the frame before. */
   readonly lostBefore: number;
+  /** The packet's steps through the pipeline, if they were asked for, with marks in place of names (marked-names.ts). */
+  steps?: readonly Step[];
 }
 
 /** Is `a` older than `b`? For sorting. */

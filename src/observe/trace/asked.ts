@@ -1,7 +1,7 @@
 /** Input and output of the functions that describe a stage. */
 import type { Dataplane } from '../../../native-free-dataplane/dataplane.ts';
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
-import type { Names } from './names.ts';
+import type { Names, StepNames } from './names.ts';
 import type { Row, Step } from './step.ts';
 
 /** A call of the traced build. */
@@ -27,7 +27,7 @@ export interface Asked {
   readonly call: Call;
   readonly pkt: Packet;
   readonly dp: Dataplane;
-  readonly names: Names;
+  readonly names: StepNames;
   /** Names of the functions that have returned for this frame. */
   readonly done: ReadonlySet<string>;
 }

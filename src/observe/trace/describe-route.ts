@@ -8,17 +8,29 @@ import {
   ROUTE_WORDS,
   RouteWord,
 } from '../../../native-free-dataplane/node/config.ts';
-import { HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from '../../../native-free-dataplane/node/hops.ts';
+import {
+  DENIED_EGRESS,
+  DENIED_INGRESS,
+  HOST_HOP,
+  HopKind,
+  hopAt,
+  hopKind,
+  NO_HOP,
+} from '../../../native-free-dataplane/node/hops.ts';
 import { overlayNamed } from '../../../native-free-dataplane/overlay/modes.ts';
 import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
 import type { Asked, Described } from './asked.ts';
-import type { Names } from './names.ts';
+import type { StepNames } from './names.ts';
 
 /** Length of the prefix of IPv4-mapped addresses (::ffff:0:0/96). */
 const IPV4_PREFIX = 96;
 
 /** The device or node of a hop. `node` is a description of it. */
-export function describeHop(dp: Dataplane, hop: number, names: Names): { node: string; kind: string; address: string } {
+export function describeHop(
+  dp: Dataplane,
+  hop: number,
+  names: StepNames,
+): { node: string; kind: string; address: string } {
   const { config, hops } = dp.node;
   if (hop === HOST_HOP) return { node: "the node's kernel (dp0)", kind: 'host', address: '' };
   const address = formatAddress(hops, hopAt(hop) + HopWord.ADDRESS);
@@ -55,6 +67,11 @@ export function describeRoute({ call, pkt, dp, names, done }: Asked): Described 
   if (hop === NO_HOP) {
     const text = [ofFlow ? "the flow's hop is no longer valid" : `no route to ${target}`];
     return { stage, table: 'routes', row: { text, ...(target && { address: target }) } };
+  }
+  if (hop === DENIED_EGRESS || hop === DENIED_INGRESS) {
+    const direction = hop === DENIED_EGRESS ? 'egress' : 'ingress';
+    const text = [`the flow is closed: policies deny its ${direction}, as judged when they changed`];
+    return { stage, table: 'conntrack', row: { text, denied: direction } };
   }
   const { node, kind, address } = describeHop(dp, hop, names);
   if (asked === undefined) {

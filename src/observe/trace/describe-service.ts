@@ -14,7 +14,6 @@ import {
 import { Verdict } from '../../../native-free-dataplane/verdicts.ts';
 import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
 import { type Asked, type Call, callNamed, type Described } from './asked.ts';
-import { printServicePort } from './names.ts';
 
 /** The service port that a packet is addressed to; undefined if there is none. */
 export function serviceAsked({ pkt, dp }: Pick<Asked, 'pkt' | 'dp'>): ServicePortView | undefined {
@@ -67,8 +66,7 @@ export function describeService(asked: Asked): Described | undefined {
     const text = [`${address}:${pkt.dstPort}/${protocol} is not the address of a Service: no translation`];
     return { stage, table: 'services', row: { text } };
   }
-  const named = names.servicePort(address, pkt.protocol, pkt.dstPort);
-  const service = named === undefined ? `${address}:${pkt.dstPort}` : printServicePort(named);
+  const service = names.service(address, pkt.protocol, pkt.dstPort);
   const text = [`Service ${service}, ${address}:${pkt.dstPort}/${protocol}`];
   const ready = { endpoints: view.cluster.length, endpointsOnNode: view.local.length };
   if (pkt.dnat === 0) {

@@ -97,6 +97,7 @@ export const DESCRIPTIONS: Readonly<Record<string, Description>> = {
   mayLeave,
   checkPolicy,
   checkNetworkPolicy: describeNetworkPolicy,
+  checkFlowPolicy: describeNetworkPolicy,
   createFlow: describeFlow,
   trackFlow: describeFlow,
   lowerTtl: () => ({ stage: 'lower ttl' }),

@@ -2,6 +2,14 @@
 import { protocolName } from '../../../native-free-dataplane/protocols.ts';
 import type { NodeObject, Pod, Service, ServicePort } from '../../api/types/objects.ts';
 
+/** The names that descriptions of steps contain. */
+export interface StepNames {
+  /** `pod default/web`, `node n1`, or the address. */
+  address(ip: string): string;
+  /** `default/web:http`, or address and port. */
+  service(ip: string, protocol: number, port: number): string;
+}
+
 export interface NamedObjects {
   readonly pods: readonly Pod[];
   readonly services: readonly Service[];
@@ -18,7 +26,7 @@ export const NO_OBJECTS: NamedObjects = { pods: [], services: [], nodes: [] };
 const keyOf = ({ metadata }: Pod | Service): string => `${metadata.namespace ?? 'default'}/${metadata.name}`;
 const ended = ({ status }: Pod): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';
 
-export class Names {
+export class Names implements StepNames {
   readonly objects: NamedObjects;
 
   constructor(objects: NamedObjects = NO_OBJECTS) {
@@ -38,6 +46,11 @@ export class Names {
     if (node !== undefined) return `node ${node}`;
     const service = this.objects.services.find(({ spec }) => spec.clusterIP === ip);
     return service === undefined ? ip : `Service ${keyOf(service)}`;
+  }
+
+  service(ip: string, protocol: number, port: number): string {
+    const named = this.servicePort(ip, protocol, port);
+    return named === undefined ? `${ip}:${port}` : printServicePort(named);
   }
 
   nodeAt(ip: string): string | undefined {

@@ -31,13 +31,14 @@ function changesOf({ before = {}, after = {} }: { before?: FrameFields; after?: 
     });
 }
 
-const shortSource = (source: string): string => source.replace(/^native-free-dataplane\//, '');
+/** Without the folder that all sources have in common. */
+export const shortSource = (source: string): string => source.replace(/^native-free-dataplane\//, '');
 
 /** @param packet the packet in the node's heading, which is not repeated */
 function stepLines(step: Step, packet: string): Line[] {
   const plain = (text: string, indent = INDENT): Line => ({ indent, text, kind: 'plain' });
   const { stage, source, table, row } = step;
-  const head = `${stage.padEnd(STAGE_WIDTH)}${shortSource(source)}${table === undefined ? '' : `  [${table}]`}`;
+  const head = `${`${stage} `.padEnd(STAGE_WIDTH)}${shortSource(source)}${table === undefined ? '' : `  [${table}]`}`;
   return [
     plain(head, 2),
     ...(row?.text ?? []).filter((text) => text !== packet).map((text) => plain(text)),
@@ -54,17 +55,21 @@ function verdictLines({ verdict, wouldDiffer }: NodeTrace): Line[] {
   return lines;
 }
 
+/** The lines of one node. */
+export function nodeLines(trace: NodeTrace): Line[] {
+  const arrow = trace.direction === 'reply' ? '←' : '→';
+  return [
+    { indent: 0, text: `${arrow} ${trace.node}: ${trace.packet}`, kind: 'plain' },
+    ...trace.steps.flatMap((step) => stepLines(step, trace.packet)),
+    ...verdictLines(trace),
+  ];
+}
+
 const blank: Line = { indent: 0, text: '', kind: 'plain' };
 
 /** Every line of the trace, not wrapped. */
 export function traceLines({ traces, from, to, answered, notes }: Walk): Line[] {
-  const lines: Line[] = [];
-  for (const trace of traces) {
-    if (lines.length > 0) lines.push(blank);
-    const arrow = trace.direction === 'reply' ? '←' : '→';
-    lines.push({ indent: 0, text: `${arrow} ${trace.node}: ${trace.packet}`, kind: 'plain' });
-    lines.push(...trace.steps.flatMap((step) => stepLines(step, trace.packet)), ...verdictLines(trace));
-  }
+  const lines: Line[] = traces.flatMap((trace, i) => (i > 0 ? [blank, ...nodeLines(trace)] : nodeLines(trace)));
   lines.push(blank, ...notes.map((text): Line => ({ indent: 0, text: `note: ${text}`, kind: 'plain' })));
   const arrived = to !== undefined;
   const kind = arrived ? 'good' : 'bad';
@@ -81,7 +86,7 @@ export function traceLines({ traces, from, to, answered, notes }: Walk): Line[] 
 }
 
 /** The steps that a diagram shows, besides the verdict: decisions from tables. */
-const SHOWN = new Set(['service', 'flow', 'connect', 'route', 'policy', 'translate', 'answer']);
+const SHOWN = new Set(['service', 'flow', 'connect', 'route', 'policy', 'network policy', 'translate', 'answer']);
 
 /** A Mermaid sequence diagram of the trace. */
 export function traceDiagram({ traces, from, to, answered }: Walk): string {

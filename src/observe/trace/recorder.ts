@@ -10,7 +10,7 @@ import type { Tracer } from '../../../native-free-dataplane/trace/probe.ts';
 import { Verdict, verdictName } from '../../../native-free-dataplane/verdicts.ts';
 import type { Call, Described } from './asked.ts';
 import { DESCRIPTIONS } from './describe.ts';
-import type { Names } from './names.ts';
+import type { StepNames } from './names.ts';
 import type { Step } from './step.ts';
 
 const isStage = (file: string): boolean => /\/(stages|overlay)\/|\/transmit\.ts$/.test(file);
@@ -22,13 +22,13 @@ export class Recorder implements Tracer {
   onVerdict: (verdict: string) => void = () => {};
   private readonly pkt: Packet;
   private readonly dp: Dataplane;
-  private readonly names: Names;
+  private readonly names: StepNames;
   private readonly open: Call[] = [];
   private readonly done = new Set<string>();
   /** The call that is the current step, and the frame before it; nested calls are not steps. */
   private step: { call: Call; before: FrameFields } | undefined;
 
-  constructor(pkt: Packet, dp: Dataplane, names: Names) {
+  constructor(pkt: Packet, dp: Dataplane, names: StepNames) {
     this.pkt = pkt;
     this.dp = dp;
     this.names = names;

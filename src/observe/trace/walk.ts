@@ -80,6 +80,18 @@ export class Walker {
     return { traces, from, to: answered ? undefined : arrived, answered: back, notes };
   }
 
+  /** Follows a frame to its destination, without a reply. */
+  forward(frame: Uint8Array, from: Place): readonly NodeTrace[] {
+    this.send(frame, from, 'original');
+    return this.traces;
+  }
+
+  /** The passage of a frame through one node, which receives it at this port. */
+  receive(frame: Uint8Array, node: NodeCopy, port: number): NodeTrace {
+    const { steps, verdict, wouldDiffer } = node.receive(frame, port, this.surroundings);
+    return { node: node.name, direction: 'original', packet: printBytes(frame, true), steps, verdict, wouldDiffer };
+  }
+
   /** One direction. `answered`: the data plane itself replied, and `arrived` is the destination of that reply. */
   private send(frame: Uint8Array, from: Place, direction: NodeTrace['direction']) {
     let at: { node: NodeCopy; port: number; frame: Uint8Array } | undefined;

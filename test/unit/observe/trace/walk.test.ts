@@ -10,6 +10,7 @@ import type { NodeTrace, Step } from '../../../../src/observe/trace/step.ts';
 import type { Walk } from '../../../../src/observe/trace/walk.ts';
 import { ROOT } from '../../../lib/cluster.ts';
 import { frame } from '../../../lib/frames/frame-text.ts';
+import { policyPod, setPolicies } from '../../../lib/policies/policy-node.ts';
 import { TestNode, type TestNodeOptions } from '../../../lib/test-node.ts';
 import { podObject, serviceObject, type TraceArgs, traceArgs, traceFromOutside } from '../../../lib/traced-walk.ts';
 
@@ -154,6 +155,41 @@ test('port policy declared: the explanation has the declared ports', () => {
   const walk = trace([node], { from: 'pod/client', to: '10.244.1.3:81' });
   assert.match(walk.traces[0]?.verdict ?? '', 'port-not-declared');
   assert.is(walk.traces[0]?.wouldDiffer[0], 'pod default/web declares 80/TCP, not 81/TCP');
+});
+
+test('a NetworkPolicy: the rule that allows; for a connection that a change has closed, the policy that has no rule for it', () => {
+  const nodes = twoNodes();
+  const pods = [policyPod('10.244.1.2', { app: 'client' }), policyPod('10.244.1.3', { app: 'web' })];
+  const allow = (app: string): void => {
+    const from = [{ podSelector: { matchLabels: { app } } }];
+    for (const node of nodes) {
+      setPolicies(node, pods, [{ podSelector: { matchLabels: { app: 'web' } }, ingress: [{ from }] }]);
+    }
+  };
+  const syn = 'tcp 10.244.1.2:40000 > 10.96.0.10:80 S';
+  allow('client');
+  const allowed = trace(nodes, { from: 'pod/client', to: 'svc/web:80' });
+  assert.equal(way(allowed), ['original n1 forwarded', 'reply n1 forwarded']);
+  assert.equal(stepOf(allowed.traces[0]!, 'network policy').row?.text, [
+    'egress: no policy decides',
+    'ingress: allowed by default/p0 rule 1',
+  ]);
+  nodes[0].receive('client', syn);
+  allow('admin');
+  const closed = { from: 'pod/client', to: 'svc/web:80' };
+  const [first] = trace(nodes, closed).traces as [NodeTrace];
+  assert.is(first.verdict, 'policy-ingress');
+  assert.is(stepOf(first, 'network policy').row?.text[1], 'ingress: denied by default/p0 (no rule allows it)');
+  nodes[0].receive('client', syn);
+  const [later] = trace(nodes, closed).traces as [NodeTrace];
+  assert.is(later.verdict, 'policy-ingress');
+  assert.match(stepOf(later, 'route').row?.text[0] ?? '', 'the flow is closed: policies deny its ingress');
+  for (const { wouldDiffer } of [first, later]) {
+    assert.match(
+      wouldDiffer[0] ?? '',
+      /^a rule of default\/p0 would have to allow ingress from pod default\/client to pod default\/web: see `dataplane policy explain 10\.244\.1\.2 10\.244\.1\.3:8080`$/,
+    );
+  }
 });
 
 test('policy Local without an endpoint here: the explanation has the nodes with one', () => {

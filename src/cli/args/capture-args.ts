@@ -1,0 +1,21 @@
+/** What the commands that capture frames of running nodes have in common. */
+import { usageError } from '../errors.ts';
+import { namespaceOf } from '../with-client.ts';
+import type { Args } from './args.ts';
+
+/** The value of --pod: NAMESPACE/NAME, or an address. */
+export function readCapturedPod(args: Args): string | undefined {
+  const pod = args.text('pod')?.replace(/^(po|pods?)\//, '');
+  if (pod === undefined || /^\d+\.\d+\.\d+\.\d+$/.test(pod)) return pod;
+  const [namespace, name] = pod.includes('/') ? pod.split('/') : [namespaceOf(args), pod];
+  if (namespace && name) return `${namespace}/${name}`;
+  throw usageError(`--pod ${pod}: expected the name of a pod or its address`);
+}
+
+/** Aborted by Ctrl-C, SIGTERM, or after so many seconds. */
+export function endOnSignals(duration: number | undefined): AbortController {
+  const ended = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
+  if (duration !== undefined) setTimeout(() => ended.abort(), duration * 1000).unref();
+  return ended;
+}
