@@ -12,11 +12,13 @@
 import { INSTRUCTION_WORDS, MAX_INSTRUCTIONS } from '../filter/program.ts';
 import { H_OWN, HEADER_WORDS, headerMatches, MAX_WORKERS, TableKind, writeHeader } from '../shared/layout.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 const H_WORKERS = H_OWN;
 const H_PORTS = H_OWN + 1;
 const H_RING_BYTES = H_OWN + 2;
 const H_CHANGES = H_OWN + 8;
+const H_PAUSE = H_OWN + 9;
+const H_PAUSE_UNTIL = H_OWN + 10;
 
 /** Readers that can capture on a node at the same time. */
 export const SESSIONS = 4;
@@ -46,9 +48,10 @@ const SessionWord = {
 
 /**
  * Where frames are captured; bits of `points`. STEPS: the packet's steps through the pipeline, as JSON, in a record of
- * their own behind those of its frames.
+ * their own behind those of its frames. REPLAY: what it takes to do the same again; each worker's state when the session
+ * begins (a record with the point STATE), and its periodic work (TICK), both without a frame.
  */
-export const Point = { RECEIVED: 1, SENT: 2, DROPPED: 4, STEPS: 8 } as const;
+export const Point = { RECEIVED: 1, SENT: 2, DROPPED: 4, STEPS: 8, REPLAY: 16, STATE: 32, TICK: 64 } as const;
 /** Value of `port` for all ports. */
 export const ANY_PORT: number = -1;
 
@@ -118,6 +121,22 @@ export function attachCaptureMemory(buffer: ArrayBuffer): CaptureMemory | undefi
 /** Index of the first word of a worker's ring. */
 export function ringAt(memory: CaptureMemory, session: number, worker: number): number {
   return RINGS_AT + (session * memory.workers + worker) * ringWords(memory);
+}
+
+/** Words of the pause (pause.ts): its number, and until when it lasts at most. */
+export const pauseWords: { readonly number: number; readonly until: number } = {
+  number: H_PAUSE,
+  until: H_PAUSE_UNTIL,
+};
+
+/** Index of the word in which a worker stores the number of the pause that it has stopped for. */
+export function pausedAt(worker: number): number {
+  return COUNTERS_AT + worker * LINE_WORDS + 1;
+}
+
+/** Make workers look at sessions and pause again. */
+export function announceChange({ words }: CaptureMemory): void {
+  Atomics.add(words, H_CHANGES, 1);
 }
 
 /** Index of the counter of the packets that a worker has numbered. */

@@ -28,8 +28,16 @@ export const RecordWord = {
   LOST: 10,
   /** Bit 0: the transport checksum is pending. Upper half: bytes per segment of a super-packet. */
   OFFLOAD: 11,
+  /** Low 32 bits of the monotonic milliseconds that the pipeline ran with. */
+  NOW_MS: 12,
+  /** Offsets from the frame's first byte: where the pending checksum begins, and << 16 its field from there. */
+  CHECKSUM: 13,
+  /** End of the innermost headers; kind of super-packet << 16, its ECN << 24. */
+  SEGMENTS: 14,
+  /** Outer transport header and << 16 inner network header of an encapsulated super-packet; 0: none. */
+  TUNNEL: 15,
 } as const;
-export const RECORD_WORDS = 12;
+export const RECORD_WORDS = 16;
 const SKIP = -1;
 /** Result of `reserve` if there is no room. */
 export const NO_ROOM: number = -1;

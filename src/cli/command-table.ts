@@ -66,6 +66,14 @@ export const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> =
       about: 'capture frames with their verdicts, as lines or for Wireshark',
       load: () => import('./commands/capture.ts'),
     },
+    snapshot: {
+      about: 'write the tables of running nodes to a file, and record the frames from then on',
+      load: () => import('./commands/snapshot.ts'),
+    },
+    replay: {
+      about: 'run recorded frames over a snapshot, and compare what comes out',
+      load: () => import('./commands/replay.ts'),
+    },
     extcap: { about: "captures in Wireshark's own window", load: () => import('./commands/extcap.ts') },
     dns: { about: 'look a name up as a pod does, step by step', load: () => import('./commands/dns.ts') },
     conntrack: { about: 'show or flush the tracked connections', load: () => import('./commands/conntrack.ts') },

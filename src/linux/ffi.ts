@@ -21,6 +21,12 @@ export const write = libc.func('long write(int fd, uintptr_t at, size_t bytes)')
   at: number,
   bytes: number,
 ) => number;
+/** off_t lseek(fd, offset, whence) */
+export const lseek = libc.func('long lseek(int fd, long offset, int whence)') as (
+  fd: number,
+  offset: number,
+  whence: number,
+) => number;
 export const close = libc.func('int close(int fd)') as (fd: number) => number;
 export const open = libc.func('int open(const char *path, int flags, int mode)') as (
   path: string,

@@ -34,8 +34,27 @@ export class CaptureSession {
     this.ring = new RingWriter(memory, settings.session, worker);
   }
 
+  /** Place and generation: unlike any other session. */
+  get name(): string {
+    return `${this.settings.session}/${this.settings.generation}`;
+  }
+
+  /** Is the session to be replayed? */
+  get isReplayed(): boolean {
+    return (this.settings.points & Point.REPLAY) !== 0;
+  }
+
+  /** Record what belongs to no packet: the worker's state, or its periodic work. @param point STATE or TICK */
+  note(point: number, contents: Uint8Array, nowMs: number): void {
+    const at = this.ring.reserve(0, contents, 0, contents.length);
+    if (at === NO_ROOM) return;
+    this.describe(at, 0, contents.length, point);
+    this.words[at + RecordWord.NOW_MS] = nowMs;
+    this.ring.publish(0);
+  }
+
   /** A packet has been received. @param number identifies it on this worker */
-  receive(pkt: Packet, number: number): void {
+  receive(pkt: Packet, number: number, nowMs: number): void {
     this.followed = this.isMatch(pkt);
     this.wantsSteps = this.followed && (this.settings.points & Point.STEPS) !== 0 && this.isPort(pkt.inPort);
     this.received = NO_ROOM;
@@ -43,6 +62,7 @@ export class CaptureSession {
     if (!this.isPort(pkt.inPort)) return;
     stampTime();
     this.received = this.record(pkt, number, pkt.inPort, Point.RECEIVED, 0);
+    if (this.received !== NO_ROOM && this.isReplayed) this.recordInput(pkt, this.received, nowMs);
   }
 
   /** A frame of the packet has been sent, at the time of `stamp`. @param lost why the device did not accept it; 0 if it did */
@@ -94,6 +114,18 @@ export class CaptureSession {
     words[at + RecordWord.VERDICT] = verdict;
     words[at + RecordWord.OFFLOAD] = pkt.needsChecksum | (pkt.gsoSize << 16);
     return at;
+  }
+
+  /** What the pipeline is given beside the frame. */
+  private recordInput(pkt: Packet, at: number, nowMs: number): void {
+    const { words } = this;
+    const { start } = pkt;
+    words[at + RecordWord.NOW_MS] = nowMs;
+    words[at + RecordWord.CHECKSUM] =
+      pkt.needsChecksum === 0 ? 0 : (pkt.checksumStart - start) | (pkt.checksumOffset << 16);
+    words[at + RecordWord.SEGMENTS] =
+      pkt.gsoType === 0 ? 0 : (pkt.headersEnd - start) | (pkt.gsoType << 16) | (pkt.gsoEcn << 24);
+    words[at + RecordWord.TUNNEL] = pkt.outerL4 === 0 ? 0 : (pkt.outerL4 - start) | ((pkt.innerL3 - start) << 16);
   }
 
   private describe(at: number, number: number, length: number, point: number): void {

@@ -10,13 +10,20 @@ import {
   type CaptureMemory,
   changesOf,
   expireSessions,
+  Point,
   packetCounterAt,
 } from '../../native-free-dataplane/live-capture/memory.ts';
+import { enterPause, isPaused } from '../../native-free-dataplane/live-capture/pause.ts';
 import type { Packet } from '../../native-free-dataplane/packet.ts';
 import type { Verdict } from '../../native-free-dataplane/verdicts.ts';
+import { monotonicMs, stampTime } from '../linux/clock.ts';
+import { schedYield } from '../linux/ffi.ts';
 import { CaptureSession } from './capture-session.ts';
 import { LiveTrace } from './live-trace.ts';
 import type { Pipeline } from './stages.ts';
+import { workerState } from './worker-state.ts';
+
+const NOTHING = new Uint8Array(0);
 
 /** How often expired sessions are looked for, milliseconds. */
 const EXPIRY_MS = 500;
@@ -43,12 +50,22 @@ export class WorkerCapture implements Pipeline {
     return changesOf(this.memory) !== this.seen;
   }
 
-  /** @returns what to run from now on: this if there is a session, else the pipeline */
-  reload(): Pipeline {
+  /** Stops for a pause, if there is one. @returns what to run from now on: this if there is a session, else the pipeline */
+  reload(dp: Dataplane): Pipeline {
     this.seen = changesOf(this.memory);
+    const before = new Set(this.sessions.map(({ name }) => name));
     this.sessions = activeSessions(this.memory)
       .filter(({ program }) => isProgram(program))
       .map((settings) => new CaptureSession(this.memory, this.worker, settings));
+    for (const session of this.sessions) {
+      if (!session.isReplayed || before.has(session.name)) continue;
+      stampTime();
+      session.note(Point.STATE, Buffer.from(JSON.stringify(workerState(dp))), monotonicMs());
+    }
+    if (isPaused(this.memory, monotonicMs())) {
+      enterPause(this.memory, this.worker);
+      while (isPaused(this.memory, monotonicMs())) schedYield();
+    }
     return this.sessions.length > 0 ? this : this.stages;
   }
 
@@ -61,7 +78,7 @@ export class WorkerCapture implements Pipeline {
     let steps = false;
     for (let i = 0; i < sessions.length; i++) {
       const session = sessions[i] as CaptureSession;
-      session.receive(pkt, number);
+      session.receive(pkt, number, nowMs);
       if (session.wantsSteps) steps = true;
     }
     const verdict = steps ? this.traced(pkt, dp, nowMs) : this.stages.processFrame(pkt, dp, nowMs);
@@ -90,6 +107,7 @@ export class WorkerCapture implements Pipeline {
 
   tick(dp: Dataplane, nowMs: number): number {
     expireSessions(this.memory, nowMs);
+    for (const session of this.sessions) if (session.isReplayed) session.note(Point.TICK, NOTHING, nowMs);
     const idleMs = this.stages.tick(dp, nowMs);
     return idleMs < EXPIRY_MS ? idleMs : EXPIRY_MS;
   }

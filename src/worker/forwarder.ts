@@ -163,7 +163,7 @@ export class Forwarder {
       if (Atomics.load(control, base + ControlWord.RUN) !== run && !this.mayContinue()) break;
       if (control[base + ControlWord.FAIL] !== 0) this.fail();
       if (this.capture.isChanged) {
-        this.pipeline = this.capture.reload();
+        this.pipeline = this.capture.reload(dataplane);
         this.emitter.capture = this.pipeline === this.capture ? this.capture : undefined;
         nextTick = nowMs;
       }

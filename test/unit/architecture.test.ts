@@ -146,6 +146,7 @@ const MORE: Record<string, string[]> = {
   [`${PIPELINE}/conntrack/tcp/segment.ts`]: ['wire/'],
   // The steps of a frame are recorded where it is processed; their text is the same as that of other traces.
   'src/worker/live-trace.ts': ['src/observe'],
+  'src/worker/worker-state.ts': ['src/observe'],
   // The virtio-net header is read into the descriptor: it is no part of the frame.
   [`${PIPELINE}/wire/vnet-header.ts`]: ['packet.ts'],
   // Addresses of four words, as tables hold them too.

@@ -120,6 +120,7 @@ export interface RecordingRequest {
   readonly ring: FileRing | undefined;
   readonly snapBytes: number;
   readonly filter: string;
+  readonly replayed?: boolean;
 }
 
 /** A sink that writes pcapng. */

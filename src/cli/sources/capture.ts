@@ -28,6 +28,11 @@ export interface CaptureRequest {
   readonly points: number;
   readonly snapBytes: number;
   readonly filter: string;
+  /**
+   * Starts the capture on a node, by calling `begin`, at the right moment. `abandon` ends it again, for another attempt.
+   * Default: at once.
+   */
+  readonly startNode?: (node: string, begin: () => void, abandon: () => void) => void;
 }
 
 /** Receives the frames of a capture. */
@@ -93,7 +98,11 @@ export class Capture {
     try {
       for (const node of wanted) this.ports.set(node, new NodePorts(node));
       const pod = request.pod === undefined ? undefined : this.findPod(request.pod);
-      for (const node of pod === undefined ? wanted : [pod.node]) this.start(node, pod?.port ?? ANY_PORT, request);
+      const { startNode = (_: string, begin: () => void) => begin() } = request;
+      for (const node of pod === undefined ? wanted : [pod.node]) {
+        const begin = (): void => this.start(node, pod?.port ?? ANY_PORT, request);
+        startNode(node, begin, () => this.abandon());
+      }
     } catch (error) {
       this.close();
       if (error instanceof CaptureUnavailable) throw failed(error.message, 'end one of them, or wait 3 seconds');
@@ -106,6 +115,13 @@ export class Capture {
     const program = compileFilter(filter, { vxlanPort, inside: true });
     const settings: CaptureSettings = { points, snapBytes, port, program };
     this.captures.push(new NodeCapture(node, settings, monotonicMs()));
+  }
+
+  /** End the capture that was started last. */
+  private abandon(): void {
+    const last = this.captures.pop();
+    last?.end();
+    last?.close();
   }
 
   private findPod(pod: string): { node: string; port: number } {

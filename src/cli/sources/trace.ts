@@ -16,6 +16,7 @@ import { readClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import { monotonicMs } from '../../linux/clock.ts';
 import { listShared, SHM_DIRECTORY } from '../../linux/shm-files.ts';
 import { nthAddress, parseCidr, printIp } from '../../net/address.ts';
+import { TABLE_NAMES } from '../../observe/replay/snapshot-file.ts';
 import { makeFrame, sourceOf } from '../../observe/trace/frames.ts';
 import { type NamedObjects, Names } from '../../observe/trace/names.ts';
 import { NodeCopy, type NodeTables } from '../../observe/trace/node-copy.ts';
@@ -23,8 +24,6 @@ import { type Place, type Walk, Walker } from '../../observe/trace/walk.ts';
 import { memoryName, nodesWith, SHM_PREFIX } from '../../shm-names.ts';
 import { type EndArg, readPort } from '../args/trace-packet.ts';
 import { failed, usageError } from '../errors.ts';
-
-const TABLES = ['conntrack', 'services', 'routes', 'counters', 'fragments', 'policies'] as const;
 
 /** The start of a packet's way, and the packet. */
 export interface Start {
@@ -56,7 +55,7 @@ function copyLiveTables(): NodeTables[] {
   return nodesWith('conntrack', listShared(SHM_PREFIX)).map((name) => ({
     name,
     tables: Object.fromEntries(
-      TABLES.map((table) => [table, copyOf(memoryName(name, table))]),
+      TABLE_NAMES.map((table) => [table, copyOf(memoryName(name, table))]),
     ) as unknown as TableBuffers,
     features: readFeatures(name),
   }));
@@ -69,7 +68,7 @@ function copyOf(memory: string): ArrayBuffer {
 }
 
 /** The offload features of the node's device, as recorded by its agent. */
-function readFeatures(node: string): Features {
+export function readFeatures(node: string): Features {
   try {
     const text = readFileSync(join(STATE_DIR, 'nodes', node, 'dataplane.json'), 'utf8');
     const { tunnelOffload = false, udpSegmentation = false } = JSON.parse(text) as Partial<Features>;

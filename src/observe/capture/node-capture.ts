@@ -17,7 +17,7 @@ import { openShared, type SharedMemory } from '../../linux/shm.ts';
 import { SHM_DIRECTORY } from '../../linux/shm-files.ts';
 import { memoryName } from '../../shm-names.ts';
 import type { Step } from '../trace/step.ts';
-import type { CapturedPacket } from './packet.ts';
+import type { CapturedPacket, Offload, ReplayInput, WorkerState } from './packet.ts';
 
 /** Frames read from one ring before the next ring's turn; bounds the memory of what is held. */
 const BATCH = 4096;
@@ -46,6 +46,10 @@ export class NodeCapture {
   private readonly counts = new Map<number, PortCount>();
   /** The frames of the packet that was read last, by worker: its steps come behind them. */
   private readonly latest: CapturedPacket[][] = [];
+  /** By worker, until the next received frame. */
+  private readonly ticks: number[][];
+  private readonly states: (WorkerState | undefined)[] = [];
+  private readonly isReplayed: boolean;
 
   /** Start capturing. @throws CaptureUnavailable, or as openShared */
   constructor(node: string, settings: CaptureSettings, nowMs: number) {
@@ -63,6 +67,8 @@ export class NodeCapture {
       );
     }
     this.memory = memory;
+    this.isReplayed = (settings.points & Point.REPLAY) !== 0;
+    this.ticks = Array.from({ length: memory.workers }, () => []);
     this.claim = claim;
     this.rings = Array.from({ length: memory.workers }, (_, worker) => new RingReader(memory, claim.session, worker));
     this.lost = this.rings.map((ring) => Int32Array.from({ length: memory.ports }, (_, port) => ring.lostAt(port)));
@@ -83,13 +89,28 @@ export class NodeCapture {
       let read = 0;
       for (; read < BATCH && ring.next(); read++) {
         const wanted = ring.word(RecordWord.GENERATION) === this.generation && ring.word(RecordWord.POINT) !== 0;
-        if (wanted && ring.word(RecordWord.POINT) === Point.STEPS) this.giveSteps(ring, worker);
-        else if (wanted) into.push(this.take(ring, worker));
+        if (wanted) this.takeRecord(ring, worker, into);
         ring.release();
       }
       if (read === BATCH) more = true;
     });
     return more;
+  }
+
+  private takeRecord(ring: RingReader, worker: number, into: CapturedPacket[]): void {
+    const point = ring.word(RecordWord.POINT);
+    if (point === Point.STEPS) this.giveSteps(ring, worker);
+    else if (point === Point.TICK) this.ticks[worker]!.push(ring.word(RecordWord.NOW_MS));
+    else if (point === Point.STATE) this.states[worker] = JSON.parse(Buffer.from(ring.frame()).toString());
+    else into.push(this.take(ring, worker));
+  }
+
+  /** What the pipeline was given beside the received frame, in a session for replay. */
+  private inputOf(ring: RingReader, worker: number): ReplayInput {
+    const [ticks, state] = [this.ticks[worker]!, this.states[worker]];
+    this.ticks[worker] = [];
+    this.states[worker] = undefined;
+    return { nowMs: ring.word(RecordWord.NOW_MS), ticks, ...(state && { state }), offload: offloadOf(ring) };
   }
 
   private take(ring: RingReader, worker: number): CapturedPacket {
@@ -111,6 +132,7 @@ export class NodeCapture {
       checksumPending: (offload & 1) !== 0,
       segmentBytes: offload >>> 16,
       lostBefore,
+      ...(this.isReplayed && ring.word(RecordWord.POINT) === Point.RECEIVED && { replay: this.inputOf(ring, worker) }),
     };
     const before = this.latest[worker];
     if (before?.[0]?.number === packet.number) before.push(packet);
@@ -158,6 +180,23 @@ export class NodeCapture {
   close(): void {
     this.shared.close();
   }
+}
+
+function offloadOf(ring: RingReader): Offload | undefined {
+  const checksum = ring.word(RecordWord.CHECKSUM);
+  if (checksum === 0) return undefined;
+  const segments = ring.word(RecordWord.SEGMENTS);
+  const tunnel = ring.word(RecordWord.TUNNEL);
+  return {
+    checksumStart: checksum & 0xffff,
+    checksumOffset: checksum >>> 16,
+    gsoType: (segments >>> 16) & 0xff,
+    gsoSize: ring.word(RecordWord.OFFLOAD) >>> 16,
+    gsoEcn: segments >>> 24,
+    headersEnd: segments & 0xffff,
+    outerL4: tunnel & 0xffff,
+    innerL3: tunnel >>> 16,
+  };
 }
 
 /** Identifies the node's memory: an agent that cannot use that of its predecessor creates another. */

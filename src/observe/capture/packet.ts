@@ -23,6 +23,40 @@ export interface CapturedPacket {
   readonly lostBefore: number;
   /** The packet's steps through the pipeline, if they were asked for, with marks in place of names (marked-names.ts). */
   steps?: readonly Step[];
+  /** Present in a recording that is to be replayed, for received frames. */
+  readonly replay?: ReplayInput;
+}
+
+/** What the pipeline was given beside a frame. */
+export interface ReplayInput {
+  /** Low 32 bits of its monotonic milliseconds. */
+  readonly nowMs: number;
+  /** When the worker did its periodic work since the frame before (the same unit). */
+  readonly ticks: readonly number[];
+  /** The worker's state when the recording began; with its first frame. */
+  readonly state?: WorkerState;
+  /** Undefined: the frame has no pending checksum. */
+  readonly offload: Offload | undefined;
+}
+
+/** Offsets from the frame's first byte (native-free-dataplane/packet.ts). */
+export interface Offload {
+  readonly checksumStart: number;
+  readonly checksumOffset: number;
+  readonly gsoType: number;
+  readonly gsoSize: number;
+  readonly gsoEcn: number;
+  readonly headersEnd: number;
+  readonly outerL4: number;
+  readonly innerL3: number;
+}
+
+/** What a worker has for itself, beside the tables. */
+export interface WorkerState {
+  readonly random: number;
+  readonly nextIpId: number;
+  /** Token buckets of replies that have been used: hop, tokens, when it was filled last. */
+  readonly tokens: readonly (readonly [hop: number, tokens: number, filledMs: number])[];
 }
 
 /** Is `a` older than `b`? For sorting. */

@@ -12,6 +12,7 @@ import {
 } from '../../../native-free-dataplane/capture/pcapng-writer.ts';
 import { MAX_WORKERS } from '../../../native-free-dataplane/shared/layout.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
+import { replayComments } from '../replay/recording.ts';
 import type { Names } from '../trace/names.ts';
 import { commentsOf } from './describe.ts';
 import type { CapturedPacket } from './packet.ts';
@@ -25,6 +26,8 @@ export interface StreamOptions {
   readonly nodes: readonly string[];
   readonly snapBytes: number;
   readonly filter: string;
+  /** Write what `dataplane replay` needs as comments of the frames. */
+  readonly replayed?: boolean;
   readonly version: string;
 }
 
@@ -72,7 +75,7 @@ export class PcapngStream {
       packetId: packetIdOf(packet, this.options.nodes),
       queue: packet.worker,
       verdicts: [{ type: VERDICT_TYPE, bytes: Uint8Array.of(packet.verdict) }],
-      comments: commentsOf(packet, port, names),
+      comments: [...commentsOf(packet, port, names), ...(this.options.replayed ? replayComments(packet) : [])],
       ...(lostBefore > 0 && { dropCount: lostBefore }),
     };
     blocks.push(pcapngPacket(bytes, { source: source.number, seconds, nanoseconds, originalBytes, options }));

@@ -58,7 +58,7 @@ class Capturing {
   }
 
   receive(line: string): Verdict {
-    if (this.capture.isChanged) assert.ok(this.capture.reload() === this.capture);
+    if (this.capture.isChanged) assert.ok(this.capture.reload(this.node.dataplane) === this.capture);
     loadFrame(this.node.pkt, frame(line), this.port);
     return this.capture.processFrame(this.node.pkt, this.node.dataplane, 0);
   }
@@ -143,15 +143,15 @@ test('without a session the pipeline runs by itself, and a session that ends or 
   assert.not.ok(node.capture.isChanged);
   const { claim } = node.start('');
   assert.ok(node.capture.isChanged);
-  assert.ok(node.capture.reload() === node.capture);
+  assert.ok(node.capture.reload(node.node.dataplane) === node.capture);
   assert.not.ok(node.capture.isChanged);
   endSession(node.memory, claim);
   assert.ok(node.capture.isChanged);
-  assert.ok(node.capture.reload() === pipeline);
+  assert.ok(node.capture.reload(node.node.dataplane) === pipeline);
   node.start('');
-  node.capture.reload();
+  node.capture.reload(node.node.dataplane);
   assert.ok(node.capture.tick(node.node.dataplane, LEASE_MS + 10) <= 500);
-  assert.ok(node.capture.reload() === pipeline);
+  assert.ok(node.capture.reload(node.node.dataplane) === pipeline);
 });
 
 test('a session with a program that might not end is ignored', () => {
@@ -159,7 +159,7 @@ test('a session with a program that might not end is ignored', () => {
   const claim = claimSession(node.memory, 0)!;
   const program = compileFilter('tcp').fill(0, 4, 6);
   startSession(node.memory, claim, { points: Point.RECEIVED, port: ANY_PORT, snapBytes: 100, program });
-  assert.ok(node.capture.reload() === pipeline);
+  assert.ok(node.capture.reload(node.node.dataplane) === pipeline);
 });
 
 test.run();

@@ -42,7 +42,7 @@ function tracingNode(filter: string, liveTrace = new LiveTrace(processTraced)) {
     snapBytes: 65_536,
     program: compileFilter(filter, { inside: true }),
   });
-  assert.ok(capture.reload() === capture);
+  assert.ok(capture.reload(node.dataplane) === capture);
   const ring = new RingReader(memory, claim.session, 0);
   return {
     node,

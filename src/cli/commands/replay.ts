@@ -1,0 +1,142 @@
+/** `dataplane replay`: recorded frames through the pipeline over the tables of a snapshot. Needs no root and no cluster. */
+import { createReadStream, existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { ReplayReport } from '../../observe/replay/compare.ts';
+import type { Recording } from '../../observe/replay/recording.ts';
+import type { PipelineBuild } from '../../observe/replay/replay.ts';
+import type { Snapshot } from '../../observe/replay/snapshot-file.ts';
+import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
+import { failed, SilentExit } from '../errors.ts';
+import { formatOf, note, print } from '../output/output.ts';
+
+export const command: Command = {
+  usage: ['replay SNAPSHOT CAPTURE [--diff DIST] [-o json]', 'replay SNAPSHOT [-o json]'],
+  about: `Run the frames of a capture through the forwarding pipeline over the tables of a snapshot (\`dataplane snapshot\`), and compare
+verdicts and frames with what the node did: of a recording that began with the snapshot they are the same, bit for bit. Frames of
+other captures are taken as received at the pod with their source address. Without CAPTURE: what the snapshot contains. Exits
+with 1 if something differs.`,
+  options: {
+    diff: {
+      value: 'DIST',
+      help: 'compare with another build, such as another checkout’s dist, in place of what was recorded',
+    },
+    output: { short: 'o', value: 'FORMAT', help: 'json' },
+    help: { short: 'h', help: 'show this help' },
+  },
+  examples: [
+    'dataplane replay bug.snapshot bug.pcapng',
+    'dataplane replay bug.snapshot bug.pcapng --diff ../fixed/dist',
+  ],
+  run,
+};
+
+async function run(args: Args): Promise<void> {
+  const file = needOperand('replay', args, 0, 'SNAPSHOT');
+  operandsAtMost('replay', args, 2);
+  const json = formatOf(args.text('output'), ['json']) === 'json';
+  const [, capture] = args.operands;
+  const snapshot = await readSnapshot(file);
+  if (capture === undefined) return printContents(snapshot, json);
+  const recording = await readRecording(capture);
+  if (recording.damage !== '') note(`${capture}: ${recording.damage}`);
+  if (recording.lost > 0)
+    note(`${recording.lost} frames were lost when they were recorded: what depends on them differs`);
+  if (recording.truncated > 0) note(`${recording.truncated} frames are left out: the capture has truncated them`);
+  const other = args.text('diff');
+  const [{ replay }, own] = await Promise.all([
+    import('../../observe/replay/compare.ts'),
+    import('../../../native-free-dataplane/public.ts'),
+  ]);
+  let report: ReplayReport;
+  try {
+    report = replay(snapshot, recording, own, other === undefined ? undefined : await buildIn(other));
+  } catch (error) {
+    throw failed(
+      `${file} cannot be replayed: ${(error as Error).message}`,
+      `it was taken by version ${snapshot.version}`,
+    );
+  }
+  if (json) print(JSON.stringify(report, null, 2));
+  else print(reportText(report, other));
+  if (report.different > 0) throw new SilentExit(1);
+}
+
+async function readSnapshot(file: string): Promise<Snapshot> {
+  const { decodeSnapshot, SnapshotError } = await import('../../observe/replay/snapshot-file.ts');
+  try {
+    return decodeSnapshot(readFileSync(file));
+  } catch (error) {
+    const hint = error instanceof SnapshotError ? 'give a file that `dataplane snapshot` wrote' : undefined;
+    throw failed(`${file} cannot be read: ${(error as Error).message}`, hint);
+  }
+}
+
+async function readRecording(file: string): Promise<Recording> {
+  const { RecordingReader } = await import('../../observe/replay/recording.ts');
+  const reader = new RecordingReader();
+  try {
+    for await (const chunk of createReadStream(file)) reader.push(chunk as Buffer);
+  } catch (error) {
+    throw failed(`${file} cannot be read: ${(error as Error).message}`);
+  }
+  return reader.end();
+}
+
+/** The pipeline of another build. */
+async function buildIn(dist: string): Promise<PipelineBuild> {
+  const path = [join(dist, 'bundle/pipeline.js'), join(dist, 'dist/bundle/pipeline.js')].find((one) => existsSync(one));
+  if (path === undefined) throw failed(`${dist} has no bundle/pipeline.js`, 'give the folder dist of a build');
+  return (await import(pathToFileURL(resolve(path)).href)) as PipelineBuild;
+}
+
+function printContents({ version, nodes }: Snapshot, json: boolean): void {
+  const contents = nodes.map(({ node, timeMs, features, tables }) => ({
+    node,
+    time: new Date(timeMs).toISOString(),
+    ...features,
+    bytes: Object.fromEntries(
+      Object.entries(tables).map(([table, { extents }]) => [
+        table,
+        extents.reduce((sum, { bytes }) => sum + bytes.length, 0),
+      ]),
+    ),
+  }));
+  if (json) {
+    print(JSON.stringify({ version, nodes: contents }, null, 2));
+    return;
+  }
+  print(`Taken by dataplane ${version}`);
+  for (const { node, time, bytes } of contents) {
+    const tables = Object.entries(bytes).map(([table, size]) => `${table} ${Math.ceil(size / 1024)} KiB`);
+    print(`Node ${node} at ${time}: ${tables.join(', ')}`);
+  }
+}
+
+function reportText(
+  { packets, verdicts, framesSent, digest, compared, different, differences }: ReplayReport,
+  other: string | undefined,
+): string {
+  const counts = Object.entries(verdicts).sort((a, b) => b[1] - a[1]);
+  const lines = [
+    `${packets} packets, ${framesSent} frames sent: ${counts.map(([name, count]) => `${name} ${count}`).join(', ')}`,
+    `sha256 ${digest}`,
+  ];
+  const against = other === undefined ? 'what was recorded' : other;
+  if (compared === 0) lines.push('nothing to compare with: the capture does not say what the node did');
+  else lines.push(`${compared - different} of ${compared} are the same as ${against}`);
+  for (const { number, node, packet, expected, actual } of differences) {
+    lines.push(`packet ${number} at ${node}: ${packet}`);
+    for (const [name, outcome] of [
+      [against, expected],
+      ['replayed', actual],
+    ] as const) {
+      lines.push(
+        `  ${name}: ${outcome.verdict}`,
+        ...outcome.sent.map((sent) => `    port ${sent.port}: ${sent.packet}`),
+      );
+    }
+  }
+  if (different > differences.length) lines.push(`and ${different - differences.length} more`);
+  return lines.join('\n');
+}

@@ -1,0 +1,72 @@
+/** Takes snapshots of the nodes of this machine, and begins the recording that goes with them. */
+import { attachCaptureMemory, Point } from '../../../native-free-dataplane/live-capture/memory.ts';
+import { openShared } from '../../linux/shm.ts';
+import type { NodeSnapshot } from '../../observe/replay/snapshot-file.ts';
+import { SnapshotFailed, takeSnapshot } from '../../observe/replay/take-snapshot.ts';
+import { memoryName } from '../../shm-names.ts';
+import { attachControl, ControlWord, controlAt, ThreadState } from '../../worker/control.ts';
+import { failed } from '../errors.ts';
+import { Capture, captureNodes, readNames } from './capture.ts';
+import { readFeatures } from './trace.ts';
+
+/** Longest frame that is recorded: a whole super-packet. */
+export const RECORDED_BYTES = 262_144;
+
+/** A worker in one of these states does not touch the tables. */
+const IDLE: ReadonlySet<number> = new Set([
+  ThreadState.ABSENT,
+  ThreadState.SLEEPING,
+  ThreadState.CRASHED,
+  ThreadState.STOPPED,
+]);
+
+export interface Taken {
+  readonly nodes: readonly NodeSnapshot[];
+  /** The recording, which has begun with the snapshots; undefined if none was asked for. */
+  readonly capture: Capture | undefined;
+}
+
+/** @param node only this one @throws CliError */
+export async function takeSnapshots(node: string | undefined, filter: string | undefined): Promise<Taken> {
+  const taken: NodeSnapshot[] = [];
+  if (filter === undefined) {
+    for (const name of captureNodes(node))
+      taken.push(
+        snapshotOf(
+          name,
+          () => {},
+          () => {},
+        ),
+      );
+    return { nodes: taken, capture: undefined };
+  }
+  const request = {
+    node,
+    pod: undefined,
+    points: Point.RECEIVED | Point.SENT | Point.REPLAY,
+    snapBytes: RECORDED_BYTES,
+    filter,
+    startNode: (name: string, begin: () => void, abandon: () => void) => {
+      taken.push(snapshotOf(name, begin, abandon));
+    },
+  };
+  return { capture: new Capture(request, await readNames()), nodes: taken };
+}
+
+function snapshotOf(node: string, begin: () => void, abandon: () => void): NodeSnapshot {
+  const capture = openShared(memoryName(node, 'capture'));
+  const control = openShared(memoryName(node, 'control'));
+  try {
+    const memory = attachCaptureMemory(capture.buffer);
+    const words = attachControl(control.buffer);
+    if (memory === undefined || words === undefined) throw failed(`node ${node} runs another version of dataplane`);
+    const isIdle = (worker: number): boolean => IDLE.has(Atomics.load(words, controlAt(worker, ControlWord.STATE)));
+    return takeSnapshot({ node, features: readFeatures(node), memory, isIdle, begin, abandon });
+  } catch (error) {
+    if (error instanceof SnapshotFailed) throw failed(error.message, 'try again while the machine is less busy');
+    throw error;
+  } finally {
+    capture.close();
+    control.close();
+  }
+}
