@@ -155,7 +155,19 @@ test('recorded flows are shown again, from the nodes and from a file', async () 
   );
   assert.is(past.trim().split('\n').length, 2);
   assert.match(past, / \[n[12]\]: default\/client:\d+ \(ID:\d+\) (->|<-) default\/web:8080 \(ID:\d+\) to-/);
-  const syns = ['observe', '--input-file', file, '--all', '--tcp-flags', 'syn', '--not', '--tcp-flags', 'ack'];
+  const syns = [
+    'observe',
+    '--input-file',
+    file,
+    '--all',
+    '--type',
+    'trace',
+    '--tcp-flags',
+    'syn',
+    '--not',
+    '--tcp-flags',
+    'ack',
+  ];
   const fromFile = (await cluster.cli(...syns)).trim().split('\n');
   assert.ok(fromFile.length >= 2);
   assert.ok(fromFile.every((line) => line.endsWith('(TCP Flags: SYN)')));
