@@ -191,6 +191,44 @@ test('the hubble program reads the flows and prints the same lines', async () =>
   }
 });
 
+test('the hubble program reads live flows and status from the service', async () => {
+  if (!HUBBLE) {
+    console.log('skipped: HUBBLE does not name the hubble program');
+    return;
+  }
+  const socket = join(directory, 'hubble.sock');
+  const server = spawn(process.execPath, [MAIN, 'observe', '--serve', `unix:${socket}`], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const closed = new Promise((resolve) => server.once('close', resolve));
+  try {
+    await new Promise((resolve) => server.stderr.once('data', resolve));
+    await cluster.fetch(podNetns('client'), 'http://10.96.4.1/');
+    await refusedByNone();
+    const hubble = (...args: string[]) => output(run([HUBBLE, ...args, '--server', `unix://${socket}`]));
+    const syn = [
+      '--from-pod',
+      'default/client',
+      '--to-service',
+      'default/web',
+      '--tcp-flags',
+      'SYN',
+      '--print-node-name',
+    ];
+    await eventually(async () => {
+      const lines = await hubble('observe', ...syn);
+      return /\[n2\]: default\/client:\d+ .* default\/web:8080 .* to-overlay FORWARDED/.test(lines) || undefined;
+    });
+    assert.match(await hubble('observe', '--verdict', 'DROPPED'), 'Service backend not found DROPPED');
+    assert.match(await hubble('status'), 'Connected Nodes: 2/2');
+    assert.match(await hubble('list', 'nodes'), /^n2 +Connected /m);
+  } finally {
+    server.kill('SIGINT');
+    await closed;
+  }
+  assert.is((await dataplane(['observe', '--serve', '0.0.0.0:4245'])).status, 2);
+});
+
 const scrape = async (node: string): Promise<Map<string, Metric>> =>
   parseExposition(
     await output(cluster.exec(nodeNetns(node), ['curl', '-sS', '--fail', 'http://127.0.0.1:10249/metrics'])),

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Flow, FlowResponse } from '../../observe/hubble/flow.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
+import { endOnSignals } from '../args/capture-args.ts';
 import { FLOW_FILTER_OPTIONS, readFlowFilters } from '../args/flow-filter.ts';
 import { pointInTime } from '../args/point-in-time.ts';
 import { oneOf, wholeNumber } from '../args/values.ts';
@@ -14,7 +15,11 @@ import type { DropEvent } from '../sources/drop-events.ts';
 import type { EventSource } from '../sources/follow-events.ts';
 
 export const command: Command = {
-  usage: ['observe [--follow] [--last N] [--since TIME] [FILTERS]', 'observe --input-file FILE [--last N] [FILTERS]'],
+  usage: [
+    'observe [--follow] [--last N] [--since TIME] [FILTERS]',
+    'observe --input-file FILE [--last N] [FILTERS]',
+    'observe --serve ADDRESS [--flow-log DIR --flow-log-size MB]',
+  ],
   about: `Show flows: connections as they start, are answered and end, and packets that did not arrive, with the names of
 pods, Services and nodes. Options, filters and formats are those of \`hubble observe\`, whose program can read -o jsonpb.
 Without --follow, the flows are shown that the nodes still hold: they record connections only while they are followed, and
@@ -27,6 +32,9 @@ drops always.`,
     since: { value: 'TIME', help: 'only flows since then: an age such as 90s or 1h30m, or 2026-11-28T13:00:00Z' },
     until: { value: 'TIME', help: 'only flows until then' },
     'input-file': { value: 'FILE', help: 'read flows from a file that -o jsonpb wrote, or - for stdin' },
+    serve: { value: 'ADDRESS', help: "serve Hubble's API: localhost:4245 for the hubble program, or unix:PATH" },
+    'flow-log': { value: 'DIR', help: 'with --serve: also keep flows in files, for --since' },
+    'flow-log-size': { value: 'MB', help: 'with --flow-log: megabytes of the files together (default 100)' },
     ...FLOW_FILTER_OPTIONS,
     output: { short: 'o', value: 'FORMAT', help: 'compact (default), table, dict, json or jsonpb' },
     'print-node-name': { help: 'print the node that has seen the flow' },
@@ -39,6 +47,7 @@ drops always.`,
     'dataplane observe -f --verdict DROPPED --print-node-name',
     'dataplane observe --type policy-verdict --print-policy-names',
     'dataplane observe -f --to-service web --not --from-ip 10.244.1.0/24',
+    'dataplane observe --serve localhost:4245 --flow-log /var/log/dataplane-flows',
     'dataplane observe -f -o jsonpb | hubble observe --input-file - --protocol tcp',
   ],
   run,
@@ -55,6 +64,8 @@ interface Selection {
 
 async function run(args: Args): Promise<void> {
   operandsAtMost('observe', args, 0);
+  if (args.has('serve')) return serve(args);
+  for (const name of ['flow-log', 'flow-log-size']) if (args.has(name)) throw usageError(`--${name} needs --serve`);
   const following = args.flag('follow');
   const selection = readSelection(args, following);
   const format = args.value('output', oneOf(...FLOW_FORMATS)) ?? 'compact';
@@ -79,6 +90,42 @@ async function run(args: Args): Promise<void> {
   try {
     if (following) await follow(nodes, names, selection, printer);
     else await showPast(nodes, names, selection, printer);
+  } finally {
+    names.close();
+  }
+}
+
+/** Megabytes of --flow-log by default. */
+const LOG_MB = 100;
+const MEGABYTE = 1_000_000;
+
+/** `--serve` */
+async function serve(args: Args): Promise<void> {
+  const address = args.text('serve')!;
+  if (!/^(unix:\/.+|(localhost|127\.\d+\.\d+\.\d+|\[::1\]):\d{1,5})$/.test(address)) {
+    throw usageError(
+      `--serve ${address}: expected an address of this machine alone, such as localhost:4245 or unix:/run/flows.sock`,
+    );
+  }
+  const others = args.inOrder.find(({ name }) => !['serve', 'flow-log', 'flow-log-size'].includes(name));
+  if (others !== undefined)
+    throw usageError(`--${others.name} cannot be used with --serve`, 'give filters to `hubble observe`');
+  const directory = args.text('flow-log');
+  const megabytes = args.value('flow-log-size', wholeNumber(1, 1_000_000, 'megabytes'));
+  if (megabytes !== undefined && directory === undefined) throw usageError('--flow-log-size needs --flow-log');
+  needRoot('observe');
+  const [{ nodesWithFlows }, { openFlowNames }, { serveFlows }] = await Promise.all([
+    import('../sources/conntrack.ts'),
+    import('../sources/flow-names.ts'),
+    import('../sources/observe-server.ts'),
+  ]);
+  const nodes = nodesWithFlows();
+  if (nodes.length === 0) throw failed(NOT_UP, BRING_UP);
+  const names = await openFlowNames();
+  const log = directory === undefined ? undefined : { directory, bytes: (megabytes ?? LOG_MB) * MEGABYTE };
+  const started = (): void => note(`serving the flows of ${nodes.join(', ')} at ${address}; Ctrl-C ends`);
+  try {
+    await serveFlows({ address, log, nodes, names, started, note }, endOnSignals(undefined));
   } finally {
     names.close();
   }

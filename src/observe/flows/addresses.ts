@@ -58,6 +58,12 @@ export class FlowAddresses {
     return { endpoint: reservedEndpoint(identity), node };
   }
 
+  /** The address of a node; undefined if it is not known. */
+  addressOfNode(name: string): string | undefined {
+    for (const [address, node] of this.nodes) if (node === name) return address;
+    return undefined;
+  }
+
   /** What policies see of the pod with this address; undefined: no pod has it. */
   readonly policyPod = (ip: string): PolicyPod | undefined => {
     const pod = this.pods.get(ip)?.pod;

@@ -55,9 +55,9 @@ export function byPod(end: End, text: string, home: string): Test {
   };
 }
 
+/** Of the pod; a Service's namespace does not count, as in Hubble. */
 export function byNamespace(end: End, namespace: string): Test {
-  const service = end === 'source' ? 'source_service' : 'destination_service';
-  return (flow) => endpointOf(flow, end)?.namespace === namespace || flow[service]?.namespace === namespace;
+  return (flow) => endpointOf(flow, end)?.namespace === namespace;
 }
 
 /** As byPod. */

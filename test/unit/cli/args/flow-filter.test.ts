@@ -5,7 +5,7 @@ import { Verdict } from '../../../../native-free-dataplane/verdicts.ts';
 import { parseCommandLine } from '../../../../src/cli/args/args.ts';
 import { FLOW_FILTER_OPTIONS, readFlowFilters } from '../../../../src/cli/args/flow-filter.ts';
 import { pointInTime } from '../../../../src/cli/args/point-in-time.ts';
-import { dropOf, maker, TIME, TO_WEB } from '../../../lib/flows.ts';
+import { DROPPED_SYN, dropOf, maker, TIME, TO_WEB } from '../../../lib/flows.ts';
 
 const filters = (...argv: string[]) =>
   readFlowFilters(parseCommandLine('observe', { options: FLOW_FILTER_OPTIONS }, argv));
@@ -20,6 +20,13 @@ const FLOWS = {
 type Name = keyof typeof FLOWS;
 const ALL: Name[] = ['request', 'reply', 'drop'];
 
+test("--namespace is that of a pod: a Service's does not count, as with hubble", () => {
+  const [refused] = made.of({ node: 'n1', kind: 'DROP', drop: dropOf(Verdict.REJECTED_TCP_RESET, DROPPED_SYN) }, TIME);
+  assert.equal(refused?.destination_service?.namespace, 'shop');
+  assert.not(filters('--namespace', 'shop').passes(refused!));
+  assert.ok(filters('--to-service', 'shop/web').passes(refused!));
+});
+
 const CASES: readonly (readonly [line: string, passed: readonly Name[]])[] = [
   ['', ALL],
   ['--pod client', ['request', 'reply']],
@@ -31,6 +38,7 @@ const CASES: readonly (readonly [line: string, passed: readonly Name[]])[] = [
   ['--pod shop/web', ['request', 'reply']],
   ['--pod /web', ['request', 'reply']],
   ['--namespace shop --pod web', ['request', 'reply']],
+  ['--namespace shop', ['request', 'reply']],
   ['--from-namespace shop', ['reply']],
   ['--to-service shop/web', ['request']],
   ['--service shop/we', ['request', 'reply']],

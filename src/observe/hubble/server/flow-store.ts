@@ -1,0 +1,147 @@
+/** The flows that a server keeps: the last ones in memory, and if wanted a log on disk that outlives it, within a size. */
+import { appendFileSync, createReadStream, mkdirSync, readdirSync, statSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Flow, FlowResponse } from '../flow.ts';
+
+/** Flows in memory: Hubble's default capacity. */
+export const MAX_FLOWS = 4095;
+/** The log is cut into so many files, of which the oldest is deleted. */
+const FILES = 8;
+/** Flows are written together, at the latest after this many. */
+const WRITE_EVERY = 256;
+
+export interface LogOptions {
+  readonly directory: string;
+  /** Size of all files together. */
+  readonly bytes: number;
+}
+
+export class FlowStore {
+  private readonly flows: Flow[] = [];
+  private readonly listeners = new Set<(flow: Flow) => void>();
+  private readonly log: FlowLog | undefined;
+  /** Flows since the start. */
+  seen = 0;
+
+  constructor(log?: LogOptions) {
+    this.log = log && new FlowLog(log);
+  }
+
+  add(flow: Flow): void {
+    this.seen++;
+    this.flows.push(flow);
+    if (this.flows.length > MAX_FLOWS) this.flows.shift();
+    this.log?.add(flow);
+    for (const listener of this.listeners) listener(flow);
+  }
+
+  get size(): number {
+    return this.flows.length;
+  }
+
+  /** Those in memory, oldest first. */
+  get recent(): readonly Flow[] {
+    return this.flows;
+  }
+
+  /** Those since a time, oldest first: also from the log, if memory does not reach back that far. */
+  async *since(atMs: number): AsyncIterable<Flow> {
+    const recent = [...this.flows];
+    const reached = recent[0] !== undefined && Date.parse(recent[0].time) <= atMs;
+    if (this.log !== undefined && !reached) {
+      const known = new Set(recent.map(({ uuid }) => uuid));
+      for await (const flow of this.log.read()) {
+        if (Date.parse(flow.time) >= atMs && !known.has(flow.uuid)) yield flow;
+      }
+    }
+    for (const flow of recent) if (Date.parse(flow.time) >= atMs) yield flow;
+  }
+
+  /** @returns ends the subscription */
+  follow(listener: (flow: Flow) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Write what the log holds back. */
+  flush(): void {
+    this.log?.flush();
+  }
+}
+
+const nameOf = (number: number): string => `flows-${String(number).padStart(8, '0')}.json`;
+
+/** Files of lines as `observe -o jsonpb` writes them. */
+class FlowLog {
+  private readonly options: LogOptions;
+  private number: number;
+  private bytes = 0;
+  private held: string[] = [];
+
+  /** Goes on with what an earlier server wrote. @throws Error of mkdir(2) */
+  constructor(options: LogOptions) {
+    this.options = options;
+    mkdirSync(options.directory, { recursive: true, mode: 0o700 });
+    this.number = (this.files().at(-1) ?? 0) + 1;
+    this.deleteOld();
+  }
+
+  add(flow: Flow): void {
+    this.held.push(`${JSON.stringify({ flow, node_name: flow.node_name, time: flow.time } satisfies FlowResponse)}\n`);
+    if (this.held.length >= WRITE_EVERY) this.flush();
+  }
+
+  flush(): void {
+    if (this.held.length === 0) return;
+    const text = this.held.join('');
+    this.held = [];
+    appendFileSync(join(this.options.directory, nameOf(this.number)), text, { mode: 0o600 });
+    this.bytes += Buffer.byteLength(text);
+    if (this.bytes < this.options.bytes / FILES) return;
+    this.number++;
+    this.bytes = 0;
+    this.deleteOld();
+  }
+
+  async *read(): AsyncIterable<Flow> {
+    this.flush();
+    for (const number of this.files()) {
+      const input = createReadStream(join(this.options.directory, nameOf(number)));
+      // A file that was deleted meanwhile, and a line that was cut when a server was killed, are passed over.
+      input.on('error', () => input.destroy());
+      try {
+        for await (const line of createInterface({ input })) {
+          const flow = parse(line);
+          if (flow !== undefined) yield flow;
+        }
+      } catch {}
+    }
+  }
+
+  private files(): number[] {
+    return readdirSync(this.options.directory)
+      .flatMap((name) => /^flows-(\d{8})\.json$/.exec(name)?.[1] ?? [])
+      .map(Number)
+      .sort((a, b) => a - b);
+  }
+
+  private deleteOld(): void {
+    const { directory, bytes } = this.options;
+    let total = 0;
+    for (const number of this.files().reverse()) {
+      const path = join(directory, nameOf(number));
+      total += statSync(path).size;
+      // Room for the file that is being written.
+      if (total > bytes - bytes / FILES) unlinkSync(path);
+    }
+  }
+}
+
+function parse(line: string): Flow | undefined {
+  try {
+    return (JSON.parse(line) as FlowResponse).flow;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,176 @@
+/** Hubble's observer service: by a client of our own, and by the hubble program (github.com/cilium/hubble, built elsewhere). */
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client, credentials } from '@grpc/grpc-js';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Verdict } from '../../../../native-free-dataplane/verdicts.ts';
+import type { Flow } from '../../../../src/observe/hubble/flow.ts';
+import { FlowStore, MAX_FLOWS } from '../../../../src/observe/hubble/server/flow-store.ts';
+import { ObserverServer } from '../../../../src/observe/hubble/server/observer.ts';
+import { codecOf } from '../../../../src/observe/hubble/server/schema.ts';
+import { dataplane, output, run } from '../../../lib/cluster.ts';
+import { DROPPED_SYN, dropOf, maker, TO_WEB } from '../../../lib/flows.ts';
+
+const { HUBBLE } = process.env;
+const test = suite('observer service');
+const directory = mkdtempSync(join(tmpdir(), 'observer-'));
+const socket = join(directory, 'hubble.sock');
+const store = new FlowStore();
+const NODES = [
+  { name: 'n1', address: '172.18.0.11' },
+  { name: 'n2', address: '172.18.0.12' },
+];
+const server = new ObserverServer({ store, version: '0.1.0', nodes: () => NODES });
+let client: Client;
+
+const startMs = Date.now() - 60_000;
+const at = (second: number): string => new Date(startMs + second * 1000).toISOString();
+const made = maker();
+const FLOWS: Flow[] = [
+  ...made.of({ node: 'n1', kind: 'NEW', flow: TO_WEB }, at(0)),
+  ...made.of({ node: 'n2', kind: 'NEW', flow: TO_WEB }, at(1)),
+  ...made.of({ node: 'n1', kind: 'UPDATE', flow: { ...TO_WEB, state: 'SYN_RECV' } }, at(2)),
+  ...made.of({ node: 'n1', kind: 'NEW', flow: { ...TO_WEB, protocol: 17, state: '' } }, at(3)),
+  ...made.of({ node: 'n1', kind: 'DROP', drop: dropOf(Verdict.REJECTED_TCP_RESET, DROPPED_SYN) }, at(4)),
+  ...made.of({ node: 'n2', kind: 'DROP', drop: dropOf(Verdict.TTL_EXCEEDED) }, at(5)),
+];
+
+test.before(async () => {
+  await server.listen(`unix:${socket}`);
+  for (const flow of FLOWS) store.add(flow);
+  client = new Client(`unix:${socket}`, credentials.createInsecure());
+});
+
+test.after(() => {
+  client.close();
+  server.close();
+  rmSync(directory, { recursive: true });
+});
+
+interface Response {
+  readonly flow?: { readonly uuid: string; readonly verdict: string };
+}
+
+const request = codecOf<object>('GetFlowsRequest');
+const response = codecOf<Response>('GetFlowsResponse');
+
+function stream(message: object) {
+  return client.makeServerStreamRequest<object, Response>(
+    '/observer.Observer/GetFlows',
+    request.encode,
+    response.decode,
+    message,
+  );
+}
+
+/** Numbers of the flows in FLOWS. */
+async function flows(message: object): Promise<number[]> {
+  const found: number[] = [];
+  for await (const { flow } of stream(message) as AsyncIterable<Response>) {
+    found.push(FLOWS.findIndex(({ uuid }) => uuid === flow?.uuid));
+  }
+  return found;
+}
+
+const seconds = (second: number) => ({ seconds: Math.floor(startMs / 1000) + second, nanos: (startMs % 1000) * 1e6 });
+
+test('the last, the first, since and until', async () => {
+  assert.equal(await flows({}), [0, 1, 2, 3, 4, 5]);
+  assert.equal(await flows({ number: 2 }), [4, 5]);
+  assert.equal(await flows({ number: 2, first: true }), [0, 1]);
+  assert.equal(await flows({ since: seconds(2), until: seconds(4) }), [2, 3, 4]);
+});
+
+test('filters: values of a property are alternatives, properties of a filter must all match, filters are alternatives', async () => {
+  assert.equal(await flows({ whitelist: [{ source_pod: ['default/client'] }] }), [0, 1, 3, 4]);
+  assert.equal(await flows({ whitelist: [{ source_pod: ['default/client'], node_name: ['n2'] }] }), [1]);
+  assert.equal(await flows({ whitelist: [{ protocol: ['udp'] }, { verdict: ['DROPPED'] }] }), [3, 4, 5]);
+  assert.equal(await flows({ whitelist: [{ drop_reason_desc: [158] }] }), [4]);
+  assert.equal(await flows({ whitelist: [{ event_type: [{ type: 4, match_sub_type: true, sub_type: 0 }] }] }), [1, 2]);
+  assert.equal(await flows({ blacklist: [{ verdict: ['FORWARDED'] }] }), [4, 5]);
+  assert.equal(await flows({ whitelist: [{ reply: [true] }] }), [2]);
+});
+
+test('a filter that is not supported is an error that names it, not ignored', async () => {
+  try {
+    await flows({ whitelist: [{ http_path: ['/'] }] });
+    assert.unreachable();
+  } catch (error) {
+    assert.match((error as Error).message, 'the filter http_path ("/") is not supported');
+  }
+});
+
+test('whoever follows gets what happens, after what has happened', async () => {
+  const call = stream({ number: 1, follow: true });
+  const found: (string | undefined)[] = [];
+  const done = new Promise<void>((resolve) => {
+    call.on('error', () => resolve());
+    call.on('data', ({ flow }: Response) => {
+      found.push(flow?.uuid);
+      if (found.length === 1) store.add(later!);
+      else call.cancel();
+    });
+  });
+  const [later] = made.of({ node: 'n2', kind: 'DESTROY', flow: TO_WEB }, at(6));
+  await done;
+  assert.equal(found, [FLOWS.at(-1)?.uuid, later?.uuid]);
+});
+
+test('the log outlives the server, reaches back further than memory, and stays within its size', async () => {
+  const log = { directory: join(directory, 'log'), bytes: 400_000 };
+  const first = new FlowStore(log);
+  const total = MAX_FLOWS + 200;
+  for (let i = 0; i < total; i++) first.add({ ...FLOWS[0]!, uuid: `flow-${i}`, time: at(i / 1000) });
+  first.flush();
+  const size = (): number =>
+    readdirSync(log.directory).reduce((sum, name) => sum + statSync(join(log.directory, name)).size, 0);
+  assert.ok(size() <= log.bytes * 1.2, `${size()} bytes`);
+  const second = new FlowStore({ ...log, bytes: 100_000_000 });
+  second.add({ ...FLOWS[0]!, uuid: 'new', time: at(30) });
+  const found: string[] = [];
+  for await (const { uuid } of second.since(startMs)) found.push(uuid);
+  assert.is(found.at(-1), 'new');
+  assert.is(found.at(-2), `flow-${total - 1}`);
+  assert.ok(found.length > 100, `${found.length} flows`);
+  assert.is(new Set(found).size, found.length);
+});
+
+test('the hubble program: observe with filters prints our own lines; status, nodes and namespaces', async () => {
+  if (!HUBBLE) {
+    console.log('skipped: HUBBLE does not name the hubble program');
+    return;
+  }
+  const hubble = (...args: string[]) => output(run([HUBBLE, ...args, '--server', `unix://${socket}`]));
+  const file = join(directory, 'flows.json');
+  for (const filter of [
+    ['--last', '100'],
+    ['--last', '100', '--pod', 'client'],
+    ['--last', '100', '--verdict', 'DROPPED'],
+    ['--last', '100', '--to-service', 'shop/web'],
+    ['--last', '100', '--port', '8080', '--protocol', 'tcp'],
+    ['--last', '100', '--not', '--tcp-flags', 'SYN'],
+    ['--last', '100', '--type', 'trace:to-overlay'],
+    ['--last', '100', '--node-name', 'n2'],
+    ['--last', '100', '--traffic-direction', 'egress'],
+    ['--since', '2h', '--drop-reason-desc', 'SERVICE_BACKEND_NOT_FOUND'],
+  ]) {
+    const lines = await hubble('observe', '--print-node-name', ...filter);
+    const { writeFileSync } = await import('node:fs');
+    const all = [...store.recent].map((flow) => JSON.stringify({ flow, node_name: flow.node_name, time: flow.time }));
+    writeFileSync(file, `${all.join('\n')}\n`);
+    const own = await dataplane(['observe', '--input-file', file, '--print-node-name', ...filter]);
+    assert.is(lines, own.stdout, filter.join(' '));
+  }
+  const status = await hubble('status');
+  assert.match(status, /Healthcheck \(via unix:.*\): Ok/);
+  assert.match(status, new RegExp(`Current/Max Flows: ${store.size}/4,?095`));
+  assert.match(status, 'Connected Nodes: 2/2');
+  const nodes = await hubble('list', 'nodes');
+  assert.match(nodes, /^n1 +Connected /m);
+  assert.match(nodes, /^n2 +Connected /m);
+  assert.match(await hubble('list', 'namespaces'), /^shop$/m);
+});
+
+test.run();
