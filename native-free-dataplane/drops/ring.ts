@@ -26,6 +26,8 @@ export const DropWord = {
   BITS: 8,
   /** Bytes of the frame. */
   BYTES: 9,
+  /** Number of the policy's rule that denied it (policies/rules.ts); 0: none. */
+  RULE: 10,
   SRC: 12,
   DST: 16,
   /** Destination after translation. */

@@ -18,6 +18,8 @@ export interface DroppedPacket {
   readonly icmpCode: number;
   /** The endpoint, if the destination is a Service's. */
   readonly endpoint: { readonly ip: string; readonly port: number } | undefined;
+  /** Number of the policy's rule that denied it; 0: none, or one that had closed the connection before. */
+  readonly rule: number;
   /** Is it a reply on a tracked connection? Undefined: it belongs to no connection. */
   readonly reply: boolean | undefined;
 }
@@ -68,6 +70,7 @@ function packetOf(words: Int32Array, bits: number): DroppedPacket {
     tcpFlags: (transport >>> 8) & 0xff,
     icmpType: (transport >>> 16) & 0xff,
     icmpCode: transport >>> 24,
+    rule: words[DropWord.RULE]!,
     endpoint: translated ? { ip: formatAddress(words, DropWord.NEW_DST), port: words[DropWord.NEW_PORT]! } : undefined,
     reply: (bits & DropBit.TRACKED) !== 0 ? (bits & DropBit.REPLY) !== 0 : undefined,
   };

@@ -29,6 +29,7 @@ function note(pkt: Packet, dp: Dataplane, verdict: Verdict, how: number): void {
   ring[at + DropWord.OUT_PORT] = pkt.outPort;
   ring[at + DropWord.BYTES] = pkt.end - pkt.start;
   ring[at + DropWord.TRANSPORT] = pkt.protocol | (pkt.tcpFlags << 8) | (pkt.icmpType << 16) | (pkt.icmpCode << 24);
+  ring[at + DropWord.RULE] = pkt.policyRule;
   ring[at + DropWord.PORTS] = (pkt.srcPort << 16) | pkt.dstPort;
   copyWords(pkt.src, ring, at + DropWord.SRC);
   copyWords(pkt.dst, ring, at + DropWord.DST);

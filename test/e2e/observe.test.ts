@@ -131,7 +131,8 @@ test('a connection that a policy denies is seen as its verdict and as a drop, wi
     assert.is(flow?.destination?.pod_name, 'web');
     assert.equal(flow?.destination_service, { name: 'web', namespace: 'default' });
     assert.match(await cluster.cli('status', '--drops'), /default\/client:\d+ .* Policy denied DROPPED/);
-    const event = /Warning +PolicyDenied .* NetworkPolicy default\/deny-all has no rule for it \(policy-ingress\)/;
+    const event =
+      /Warning +PolicyDenied .* ingress is denied by default\/deny-all \(no rule allows it\) \(policy-ingress\)/;
     await eventually(async () => event.test(await cluster.cli('describe', 'pod', 'client')) || undefined);
     assert.match(await cluster.cli('describe', 'pod', 'client'), /Warning +NoEndpoint .*service default\/none:80/);
   } finally {

@@ -51,6 +51,7 @@ export const DROPPED_SYN: DroppedPacket = {
   tcpFlags: 2,
   icmpType: 0,
   icmpCode: 0,
+  rule: 0,
   endpoint: undefined,
   reply: undefined,
 };

@@ -5,25 +5,28 @@
  * Bounded, whatever is sent: so many packets and reports a round, the same report at most once a minute, and the recorder
  * of events has its own limits for each object.
  */
+import { ruleText } from '../../../native-free-dataplane/policies/judge.ts';
+import type { NumberedRule } from '../../../native-free-dataplane/policies/rules.ts';
+import type { PolicyTable } from '../../../native-free-dataplane/policies/table.ts';
 import type { DroppedPacket } from '../../../native-free-dataplane/print/drop.ts';
 import { protocolName } from '../../../native-free-dataplane/protocols.ts';
 import type { Counters } from '../../../native-free-dataplane/shared/counters.ts';
 import { verdictName } from '../../../native-free-dataplane/verdicts.ts';
 import { hasPorts } from '../../../native-free-dataplane/wire/ports.ts';
 import type { Pod, Service } from '../../api/types/objects.ts';
-import { DropReader } from '../../observe/drops/reader.ts';
+import { DropReader, denyingRule } from '../../observe/drops/reader.ts';
 import type { RecordEvent } from '../events.ts';
 import type { Part } from '../parts.ts';
 import type { NodePolicies } from '../policies/node-policies.ts';
 import { ipOfPod, servicesOf } from './refused.ts';
 
 export interface DroppedTrafficOptions {
-  readonly tables: { readonly counters: Pick<Counters, 'drops'> };
+  readonly tables: { readonly counters: Pick<Counters, 'drops'>; readonly policies: PolicyTable };
   readonly nodeName: string;
   /** Those of this node. */
   readonly pods: () => readonly Pod[];
   readonly services: () => Iterable<Service>;
-  readonly policies: Pick<NodePolicies, 'isolating' | 'podAt'>;
+  readonly policies: Pick<NodePolicies, 'podAt'>;
   readonly recordEvent: RecordEvent;
   readonly now?: () => number;
 }
@@ -71,6 +74,8 @@ interface Dropped {
   /** Pods of this node; undefined: it is none, or no report to it is due. */
   readonly sender: Pod | undefined;
   readonly receiver: Pod | undefined;
+  /** Of a policy, if it denied the packet. */
+  readonly rule: NumberedRule | undefined;
 }
 
 export class DroppedTraffic implements Part {
@@ -96,7 +101,8 @@ export class DroppedTraffic implements Part {
   check(): void {
     let local: Map<string, Pod> | undefined;
     let reports = 0;
-    this.reader.read(({ verdict, packet }) => {
+    this.reader.read((drop) => {
+      const { verdict, packet } = drop;
       const cause = CAUSES.get(verdictName(verdict));
       if (cause === undefined || packet === undefined || reports === MAX_REPORTS) return;
       local ??= new Map(this.options.pods().map((pod) => [ipOfPod(pod) ?? '', pod]));
@@ -106,7 +112,8 @@ export class DroppedTraffic implements Part {
       if ((sender ?? receiver) === undefined) return;
       if (!this.isNew(`${verdict} ${packet.src} ${packet.dst} ${target.ip}:${target.port}/${packet.protocol}`)) return;
       reports++;
-      this.report(cause, { verdict, packet, target, sender, receiver });
+      const rule = denyingRule(this.options.tables.policies, drop);
+      this.report(cause, { verdict, packet, target, sender, receiver, rule });
     }, MAX_PACKETS);
   }
 
@@ -133,12 +140,12 @@ export class DroppedTraffic implements Part {
     }
   }
 
-  private why(cause: Cause, { target, sender, receiver }: Dropped): string {
+  private why(cause: Cause, { rule }: Dropped): string {
     switch (cause) {
       case 'policy-egress':
-        return this.denial(sender, 'egress');
+        return denial(rule, 'egress');
       case 'policy-ingress':
-        return this.denial(receiver ?? this.options.policies.podAt(target.ip), 'ingress');
+        return denial(rule, 'ingress');
       case 'no-endpoint':
         return 'the Service has no ready endpoint';
       case 'no-local-endpoint':
@@ -148,13 +155,6 @@ export class DroppedTraffic implements Part {
       case 'not-declared':
         return 'no container of the pod declares this port';
     }
-  }
-
-  private denial(pod: Pod | undefined, direction: 'ingress' | 'egress'): string {
-    const policies = pod === undefined ? [] : this.options.policies.isolating(pod, direction);
-    if (policies.length === 0) return `its ${direction} is denied by policy`;
-    const [kind, verb] = policies.length === 1 ? ['NetworkPolicy', 'has'] : ['NetworkPolicies', 'have'];
-    return `${direction} is denied: ${kind} ${policies.join(', ')} ${verb} no rule for it`;
   }
 
   /** The destination as the sender knows it. */
@@ -171,4 +171,8 @@ export class DroppedTraffic implements Part {
     const pod = this.options.policies.podAt(ip);
     return pod === undefined ? ip : `pod ${pod.metadata.namespace}/${pod.metadata.name} (${ip})`;
   }
+}
+
+function denial(rule: NumberedRule | undefined, direction: 'ingress' | 'egress'): string {
+  return rule === undefined ? `a policy denies its ${direction}` : `${direction} is denied by ${ruleText(rule)}`;
 }

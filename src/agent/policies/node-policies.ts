@@ -11,7 +11,6 @@ import type { ApiClient } from '../../api/client/client.ts';
 import { type Informer, startInformer } from '../../api/client/informer.ts';
 import { DNS_PORT } from '../../api/cluster-options.ts';
 import { ApiError } from '../../api/errors.ts';
-import { matchesSelector } from '../../api/selectors.ts';
 import type { ClusterNetworkPolicy } from '../../api/types/cluster-network-policy.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { KubeObject, NodeObject, Pod } from '../../api/types/objects.ts';
@@ -91,18 +90,6 @@ export class NodePolicies implements Part {
   detach(namespace: string, name: string): void {
     this.attached.delete(`${namespace}/${name}`);
     if (this.isActive()) this.schedule();
-  }
-
-  /** The policies that isolate a pod in this direction, as NAMESPACE/NAME. */
-  isolating({ metadata }: Pod, direction: 'ingress' | 'egress'): string[] {
-    const { namespace, labels = {} } = metadata;
-    return [...(this.policies?.values() ?? [])]
-      .map((policy) => this.rulesOf(policy))
-      .filter(
-        (rules) =>
-          rules[direction] !== undefined && rules.namespace === namespace && matchesSelector(rules.podSelector, labels),
-      )
-      .map(({ name }) => name);
   }
 
   /** The pod with this address, on any node; undefined while there is no policy, and pods are not watched. */

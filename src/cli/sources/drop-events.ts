@@ -1,12 +1,9 @@
 /** The packets that did not arrive, as events of the nodes. */
-import type { DropText } from '../../../native-free-dataplane/print/drop.ts';
-import { NodeDrops } from '../../observe/drops/reader.ts';
+import { type NodeDrop, NodeDrops } from '../../observe/drops/reader.ts';
+import type { DropEvent as DroppedPacketEvent } from '../../observe/flows/drops.ts';
 import { type EventSource, type OnMissed, wholeTime } from './follow-events.ts';
 
-export interface DropEvent {
-  readonly node: string;
-  readonly kind: 'DROP';
-  readonly drop: DropText;
+export interface DropEvent extends DroppedPacketEvent {
   readonly atMs: number;
 }
 
@@ -43,8 +40,8 @@ class DropSource implements EventSource<DropEvent> {
     return this.drops.past().map((drop) => this.event(drop, nowMs));
   }
 
-  private event(drop: DropText, nowMs: number): DropEvent {
-    return { node: this.node, kind: 'DROP', drop, atMs: wholeTime(drop.timeMs, nowMs) };
+  private event({ drop, rule }: NodeDrop, nowMs: number): DropEvent {
+    return { node: this.node, kind: 'DROP', drop, ...(rule && { rule }), atMs: wholeTime(drop.timeMs, nowMs) };
   }
 
   close(): void {

@@ -4,6 +4,9 @@
  */
 import { statSync } from 'node:fs';
 import { DropRead, dropHead, readDrop } from '../../../native-free-dataplane/drops/ring.ts';
+import { judgeByTable } from '../../../native-free-dataplane/policies/judge.ts';
+import { type NumberedRule, readRule } from '../../../native-free-dataplane/policies/rules.ts';
+import { attachPolicies, type PolicyTable } from '../../../native-free-dataplane/policies/table.ts';
 import { type DropText, dropText } from '../../../native-free-dataplane/print/drop.ts';
 import {
   attachCounters,
@@ -11,6 +14,8 @@ import {
   DROP_SLOTS,
   DROP_WORDS,
 } from '../../../native-free-dataplane/shared/counters.ts';
+import { Verdict } from '../../../native-free-dataplane/verdicts.ts';
+import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import { openShared, type SharedMemory } from '../../linux/shm.ts';
 import { SHM_DIRECTORY } from '../../linux/shm-files.ts';
 import { memoryName } from '../../shm-names.ts';
@@ -70,10 +75,35 @@ export class DropReader {
   }
 }
 
+/**
+ * The rule that denied the packet. A connection that a change of policies has closed is not judged for each of its packets:
+ * for these it is the rule that denies it now.
+ */
+export function denyingRule(policies: PolicyTable, { verdict, packet }: DropText): NumberedRule | undefined {
+  if (packet === undefined || (verdict !== Verdict.POLICY_EGRESS && verdict !== Verdict.POLICY_INGRESS))
+    return undefined;
+  const known = readRule(policies, packet.rule);
+  if (known !== undefined) return known;
+  const target = packet.endpoint ?? { ip: packet.dst, port: packet.dstPort };
+  const [client, server] = packet.reply
+    ? [target, { ip: packet.src, port: packet.srcPort }]
+    : [{ ip: packet.src, port: packet.srcPort }, target];
+  const ends = { source: addressWords(client.ip), target: addressWords(server.ip) };
+  return judgeByTable(policies, { ...ends, protocol: packet.protocol, port: server.port }).deniedBy;
+}
+
+/** A packet, and the policy's rule that denied it. */
+export interface NodeDrop {
+  readonly drop: DropText;
+  readonly rule: NumberedRule | undefined;
+}
+
 /** The rings of a node of this machine. An agent that is started again has new ones, which are read from their start. */
 export class NodeDrops {
   private readonly node: string;
   private memory: SharedMemory | undefined;
+  private policyMemory: SharedMemory | undefined;
+  private policies: PolicyTable | undefined;
   private reader: DropReader | undefined;
   private inode = 0;
 
@@ -100,6 +130,12 @@ export class NodeDrops {
       this.inode = 0; // removed, or not complete yet: the next call tries again
       return true;
     }
+    try {
+      this.policyMemory = openShared(memoryName(this.node, 'policies'));
+      this.policies = attachPolicies(this.policyMemory.buffer);
+    } catch {
+      // Drops have no names of rules then.
+    }
     const counters = attachCounters(this.memory.buffer);
     if (counters === undefined) this.inode = 0;
     else this.reader = new DropReader(counters, fromStart);
@@ -107,17 +143,24 @@ export class NodeDrops {
   }
 
   /** As DropReader.read. */
-  read(onDrop: (drop: DropText) => void): number {
-    return this.reader?.read(onDrop) ?? 0;
+  read(onDrop: (drop: NodeDrop) => void): number {
+    return this.reader?.read((drop) => onDrop(this.withRule(drop))) ?? 0;
   }
 
-  past(): DropText[] {
-    return this.reader?.past() ?? [];
+  past(): NodeDrop[] {
+    return (this.reader?.past() ?? []).map((drop) => this.withRule(drop));
+  }
+
+  private withRule(drop: DropText): NodeDrop {
+    return { drop, rule: this.policies && denyingRule(this.policies, drop) };
   }
 
   close(): void {
     this.memory?.close();
+    this.policyMemory?.close();
     this.memory = undefined;
+    this.policyMemory = undefined;
+    this.policies = undefined;
     this.reader = undefined;
     this.inode = 0;
   }

@@ -1,12 +1,13 @@
 /** Packets that did not arrive as flows in Hubble's schema: what was dropped, and the verdict of the policies that did it. */
 import { randomUUID } from 'node:crypto';
+import type { NumberedRule } from '../../../native-free-dataplane/policies/rules.ts';
 import type { DroppedPacket, DropText } from '../../../native-free-dataplane/print/drop.ts';
 import { PROTOCOL_TCP, protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { VERDICTS, Verdict, verdictName } from '../../../native-free-dataplane/verdicts.ts';
 import { hasPorts } from '../../../native-free-dataplane/wire/ports.ts';
 import { TCP_ACK, TCP_SYN } from '../../../native-free-dataplane/wire/tcp.ts';
 import { ciliumReason } from '../hubble/drop-reasons.ts';
-import { EventType, type Flow, OTHER_REASON, type TrafficDirection } from '../hubble/flow.ts';
+import { EventType, type Flow, OTHER_REASON, type PolicyName, type TrafficDirection } from '../hubble/flow.ts';
 import type { FlowAddresses } from './addresses.ts';
 import { icmpSummary, layer4Of, tcpFlagsOf } from './layer4.ts';
 import type { FlowPolicies } from './policies.ts';
@@ -15,6 +16,8 @@ export interface DropEvent {
   readonly node: string;
   readonly kind: 'DROP';
   readonly drop: DropText;
+  /** The rule that denied it, as the node has it; undefined: none did, or it is not known any more. */
+  readonly rule?: NumberedRule;
 }
 
 /** What every flow of this program has in common. */
@@ -25,7 +28,7 @@ export interface FlowSource {
 }
 
 /** One flow; and before it the verdict of the policies, if they denied the connection. */
-export function flowsOfDrop({ node, drop }: DropEvent, time: string, source: FlowSource): Flow[] {
+export function flowsOfDrop({ node, drop, rule }: DropEvent, time: string, source: FlowSource): Flow[] {
   const { verdict, packet } = drop;
   const name = verdictName(verdict);
   const reason = ciliumReason(name);
@@ -40,7 +43,7 @@ export function flowsOfDrop({ node, drop }: DropEvent, time: string, source: Flo
     ...(packet && replyOf(packet, verdict)),
   } as const;
   const summary = packet === undefined ? VERDICTS[verdict]?.sentence : summaryOf(packet);
-  const denied = packet && deniedBy(verdict, packet, source);
+  const denied = packet && deniedBy(verdict, packet, source, rule);
   const dropped: Flow = {
     ...common,
     uuid: randomUUID(),
@@ -101,13 +104,34 @@ function directionOf({ verdict, inPort, packet }: DropText, node: string, { addr
   return to?.endpoint.pod_name !== undefined && to.node === node ? 'INGRESS' : 'TRAFFIC_DIRECTION_UNKNOWN';
 }
 
-/** The policies that isolate the pod and have no rule for this packet. */
-function deniedBy(verdict: number, packet: DroppedPacket, { policies }: FlowSource): Partial<Flow> | undefined {
+/** The policy whose rule denies this packet, or those that isolate the pod and have no rule for it. */
+function deniedBy(
+  verdict: number,
+  packet: DroppedPacket,
+  { policies }: FlowSource,
+  rule: NumberedRule | undefined,
+): Partial<Flow> | undefined {
   if (verdict !== Verdict.POLICY_EGRESS && verdict !== Verdict.POLICY_INGRESS) return undefined;
+  if (rule !== undefined) {
+    const names = policyNames(rule);
+    return verdict === Verdict.POLICY_EGRESS ? { egress_denied_by: names } : { ingress_denied_by: names };
+  }
   const { ip, port } = targetOf(packet);
   const { egress, ingress } = policies.judge({ from: packet.src, to: ip, protocol: packet.protocol, port });
   if (verdict === Verdict.POLICY_EGRESS) return egress?.allowed === false ? { egress_denied_by: egress.policies } : {};
   return ingress?.allowed === false ? { ingress_denied_by: ingress.policies } : {};
+}
+
+function policyNames({ policies, tier }: NumberedRule): PolicyName[] {
+  if (tier !== 'namespaced') return [{ name: policies, namespace: '', kind: 'ClusterNetworkPolicy' }];
+  // The table has no more than the first names: `default/a, default/b and 3 others`.
+  return policies
+    .replace(/ and \d+ others$/, '')
+    .split(', ')
+    .map((text) => {
+      const [namespace = '', name = ''] = text.split('/');
+      return { name, namespace, kind: 'NetworkPolicy' };
+    });
 }
 
 function summaryOf({ protocol, tcpFlags, icmpType }: DroppedPacket): string {

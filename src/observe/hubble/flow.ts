@@ -36,7 +36,7 @@ export interface Layer4 {
   readonly ICMPv6?: { readonly type: number; readonly code: number };
 }
 
-/** A NetworkPolicy. */
+/** A NetworkPolicy, or a ClusterNetworkPolicy, which has no namespace. */
 export interface PolicyName {
   readonly name: string;
   readonly namespace: string;

@@ -6,7 +6,7 @@ import type { DropText } from '../../../native-free-dataplane/print/drop.ts';
 import { DROP_SLOTS } from '../../../native-free-dataplane/shared/counters.ts';
 import { isFailure, VERDICTS, Verdict, verdictName, verdictNamed } from '../../../native-free-dataplane/verdicts.ts';
 import { Write } from '../../../src/devices/port.ts';
-import { DropReader } from '../../../src/observe/drops/reader.ts';
+import { DropReader, denyingRule } from '../../../src/observe/drops/reader.ts';
 import { PortEmitter } from '../../../src/worker/port-emitter.ts';
 import { A, B, natNode } from '../../lib/nat-node.ts';
 import { policyPod, setPolicies } from '../../lib/policies/policy-node.ts';
@@ -55,6 +55,7 @@ test('a packet that is refused is recorded as it came, not as the reply that tak
     tcpFlags: 2,
     icmpType: 0,
     icmpCode: 0,
+    rule: 0,
     endpoint: undefined,
     reply: undefined,
   });
@@ -96,6 +97,12 @@ test('a policy that denies a connection to a Service: the record has the endpoin
   assert.is(again?.packet?.reply, false);
   assert.is(answer?.packet?.reply, true);
   assert.is(answer?.packet?.src, B);
+  // The first has the rule that denied it; those of a closed connection, in either direction, the one that denies it now.
+  for (const drop of [first, again, answer]) {
+    const rule = denyingRule(n.policies, drop!);
+    assert.is(rule?.policies, 'default/p0');
+    assert.is(rule?.index, 0, 'no rule allows it');
+  }
 });
 
 test('a frame that was dropped before its addresses were read has none, whatever the packet before it had', () => {

@@ -21,14 +21,11 @@ function watch(n: TestNode) {
   const events: string[] = [];
   const clock = { ms: 0 };
   const part = new DroppedTraffic({
-    tables: { counters: n.counters },
+    tables: n,
     nodeName: 'n1',
     pods: () => PODS,
     services: () => SERVICES,
-    policies: {
-      isolating: (_, direction) => [`default/deny-${direction}`],
-      podAt: (ip) => PODS.find(({ status }) => status?.podIP === ip),
-    },
+    policies: { podAt: (ip) => PODS.find(({ status }) => status?.podIP === ip) },
     recordEvent: ({ metadata }, type, reason, message) => events.push(`${metadata.name} ${type} ${reason} ${message}`),
     now: () => clock.ms,
   });
@@ -59,7 +56,7 @@ test('a policy that denies: both pods get an event that names it', () => {
   setPolicies(n, [policyPod(A), policyPod(B, { app: 'b' })], [{ podSelector: { matchLabels: { app: 'b' } } }]);
   n.receive('a', `tcp ${A}:4000 > ${B}:80 S`);
   part.check();
-  const why = 'ingress is denied: NetworkPolicy default/deny-ingress has no rule for it (policy-ingress)';
+  const why = 'ingress is denied by default/p0 (no rule allows it) (policy-ingress)';
   assert.equal(events, [
     `a Warning PolicyDenied TCP to pod default/b (${B}):80: ${why}`,
     `b Warning PolicyDenied TCP port 80 from pod default/a (${A}): ${why}`,

@@ -75,7 +75,7 @@ test('drops are those since the last look, and all of an agent that was started 
     const found: number[] = [];
     assert.ok(drops.reopen());
     assert.is(
-      drops.read(({ timeMs }) => found.push(timeMs)),
+      drops.read(({ drop }) => found.push(drop.timeMs)),
       0,
     );
     return found;

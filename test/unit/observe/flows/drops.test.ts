@@ -1,6 +1,7 @@
 /** Packets that did not arrive, and verdicts of policies, as Hubble's flows. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { NumberedRule } from '../../../../native-free-dataplane/policies/rules.ts';
 import { Verdict } from '../../../../native-free-dataplane/verdicts.ts';
 import type { NetworkPolicy } from '../../../../src/api/types/network-policy.ts';
 import { FlowPolicies } from '../../../../src/observe/flows/policies.ts';
@@ -54,6 +55,20 @@ test('a denied connection: the verdict of the policies that isolate the pod, the
     /-> shop\/web-7d4b9:8080 \(ID:\d+\) policy-verdict:none INGRESS DENIED BY deny-all \(NetworkPolicy\), from-admins \(NetworkPolicy\) \(TCP Flags: SYN\)$/,
   );
   assert.match(printCompact(dropped!, PLAIN), / Policy denied DROPPED \(policy-ingress: TCP Flags: SYN\)$/);
+});
+
+test('the rule that the node has denied it by is named, also that of a ClusterNetworkPolicy', () => {
+  const packet = { ...DROPPED_SYN, endpoint: { ip: '10.244.2.2', port: 8080 } };
+  const drop = dropOf(Verdict.POLICY_INGRESS, packet);
+  const rule = { number: 1, policies: 'default/a, default/b and 3 others', name: '', index: 0, count: 1 } as const;
+  const namesOf = (more: Pick<NumberedRule, 'tier'> & Partial<NumberedRule>) =>
+    maker()
+      .of({ node: 'n1', kind: 'DROP', drop, rule: { ...rule, direction: 'ingress', ...more } }, TIME)
+      .map(({ ingress_denied_by }) => ingress_denied_by);
+  const listed = ['a', 'b'].map((name) => ({ name, namespace: 'default', kind: 'NetworkPolicy' }));
+  assert.equal(namesOf({ tier: 'namespaced' }), [listed, listed]);
+  const cluster = [{ name: 'no-internet', namespace: '', kind: 'ClusterNetworkPolicy' }];
+  assert.equal(namesOf({ tier: 'admin', policies: 'no-internet', index: 2 }), [cluster, cluster]);
 });
 
 test('an allowed connection has a verdict at the node of each pod that is isolated', () => {
