@@ -1,11 +1,22 @@
 /** `dataplane snapshot` and `replay`: what live nodes did to live traffic comes out again, without root. */
+import { spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ReplayReport } from '../../src/observe/replay/compare.ts';
-import { type Cluster, dataplane, MAIN, podNetns, processPod, ROOT, run, startCluster } from '../lib/cluster.ts';
+import {
+  type Cluster,
+  dataplane,
+  eventually,
+  MAIN,
+  podNetns,
+  processPod,
+  ROOT,
+  run,
+  startCluster,
+} from '../lib/cluster.ts';
 
 const SERVE = "require('http').createServer((q, r) => r.end('x'.repeat(200000))).listen(8080);";
 
@@ -51,19 +62,27 @@ test('the recording of mixed traffic, which was under way when it began, comes o
   // A download that lasts longer than the recording takes to begin, and then all kinds of connections.
   const slow = curl('http://10.96.4.1/', '--limit-rate', '20k', '-m', '20');
   await new Promise((resolve) => setTimeout(resolve, 500));
-  const [, ...results] = await Promise.all([
-    cluster.cli('snapshot', snapshot, '--capture', capture, '--duration', '6s'),
-    slow,
-    (async () => {
-      await new Promise((resolve) => setTimeout(resolve, 1500));
-      for (let i = 0; i < 10; i++) {
-        await curl('http://10.96.4.1/');
-        await curl('http://10.96.4.2/');
-        await cluster.exec(podNetns('client'), ['ping', '-c1', '-W1', '10.244.1.1']);
-      }
-    })(),
-  ]);
-  assert.is((results[0] as { status: number }).status, 0, 'the download goes on while workers pause');
+  const recording = spawn(process.execPath, [MAIN, 'snapshot', snapshot, '--capture', capture], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const closed = new Promise((resolve) => recording.once('close', resolve));
+  let text = '';
+  recording.stderr.setEncoding('utf8').on('data', (more: string) => {
+    text += more;
+  });
+  try {
+    await eventually(async () => text.includes('recording frames') || recording.exitCode !== null || undefined, 30_000);
+    for (let i = 0; i < 5; i++) {
+      await curl('http://10.96.4.1/');
+      await curl('http://10.96.4.2/');
+      await cluster.exec(podNetns('client'), ['ping', '-c1', '-W1', '10.244.2.1']);
+    }
+    assert.is((await slow).status, 0, 'the download goes on while workers pause');
+  } finally {
+    recording.kill('SIGINT');
+    await closed;
+  }
+  assert.match(text, / 0 lost/);
   const { status, stdout, stderr } = await dataplane(['replay', snapshot, capture, '-o', 'json']);
   const report = JSON.parse(stdout) as ReplayReport;
   assert.equal(report.differences, [], stderr);

@@ -14,7 +14,9 @@ import { copySparse, type SparseCopy } from '../../linux/sparse-file.ts';
 import { memoryName } from '../../shm-names.ts';
 import { type NodeSnapshot, TABLE_NAMES, type TableName } from './snapshot-file.ts';
 
-const ATTEMPTS = 10;
+/** Attempts, and the pause between two of them in milliseconds, so that the frames that waited are forwarded. */
+const ATTEMPTS = 20;
+const BETWEEN_MS = 100;
 
 /** Tables that the agent writes, which does not stop: a change during the copy would leave half of it. */
 const OF_THE_AGENT: readonly TableName[] = ['services', 'routes', 'policies'];
@@ -37,10 +39,13 @@ export interface SnapshotRequest {
 
 /** @throws SnapshotFailed */
 export function takeSnapshot(request: SnapshotRequest): NodeSnapshot {
+  // Once for nothing: compiled code and cached pages make the copy that counts a short one.
+  for (const table of TABLE_NAMES) copyTable(request.node, table);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const found = tryOnce(request);
     if (found !== undefined) return found;
     request.abandon();
+    Atomics.wait(NAP, 0, 0, BETWEEN_MS);
   }
   throw new SnapshotFailed(`the tables of node ${request.node} could not be copied within the pause of its workers`);
 }
@@ -57,7 +62,7 @@ function tryOnce({ node, features, memory, isIdle, begin }: SnapshotRequest): No
     }
     const nowMs = monotonicMs();
     const timeMs = Date.now();
-    const copy = (table: TableName): SparseCopy => copySparse(join(SHM_DIRECTORY, memoryName(node, table)));
+    const copy = (table: TableName): SparseCopy => copyTable(node, table);
     const tables = Object.fromEntries(TABLE_NAMES.map((table) => [table, copy(table)])) as NodeSnapshot['tables'];
     const unchanged = OF_THE_AGENT.every((table) => isSame(tables[table], copy(table)));
     const inTime = isPaused(memory, monotonicMs()) && allStopped();
@@ -66,6 +71,12 @@ function tryOnce({ node, features, memory, isIdle, begin }: SnapshotRequest): No
     endPause(memory);
   }
 }
+
+/** A word that nobody changes, to sleep on. */
+const NAP = new Int32Array(new SharedArrayBuffer(4));
+
+const copyTable = (node: string, table: TableName): SparseCopy =>
+  copySparse(join(SHM_DIRECTORY, memoryName(node, table)));
 
 function isSame(a: SparseCopy, b: SparseCopy): boolean {
   return (
