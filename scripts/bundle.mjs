@@ -7,6 +7,7 @@
  *   launcher/main.js             starts containers from images
  *   chunks/                      code that both share, or that a command loads only if needed
  *   published/                   the published types, read at run time, with their licence
+ *   agnhost/                     the program of the image agnhost, with chunks of its own
  *
  * The pipeline is one function that runs once. V8 reads an imported constant again at every use (a load, a check that
  * it is initialized, a check of its type, for every `Verdict.GO_ON`); a variable of an enclosing function that has run
@@ -90,9 +91,19 @@ await Promise.all([
     splitting: true,
     plugins: [bundledPipeline],
   }),
+  build({
+    ...COMMON,
+    entryPoints: ['src/agnhost/main.ts'],
+    outdir: 'dist/bundle/agnhost',
+    chunkNames: 'chunks/[name]-[hash]',
+    format: 'esm',
+    platform: 'node',
+    splitting: true,
+  }),
 ]);
 cpSync(join(ROOT, 'src/api/published'), join(OUT, 'published'), {
   recursive: true,
   filter: (path) => !path.endsWith('.ts'),
 });
 chmodSync(join(OUT, 'cli/main.js'), 0o755);
+chmodSync(join(OUT, 'agnhost/main.js'), 0o755);

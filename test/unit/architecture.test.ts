@@ -95,6 +95,7 @@ const ARROWS: Record<string, string[]> = {
   'public.ts': [PIPELINE],
   'src/linux': [],
   'src/shm-names.ts': [],
+  'src/agnhost': [],
   'src/net': ['wire/'],
   'src/api': ['src/net'],
   'src/dns': ['src/api', 'src/net'],

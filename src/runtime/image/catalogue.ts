@@ -2,10 +2,11 @@
  * The image catalogue: which program of this machine runs for which image name.
  *
  * Built-in entries, then /etc/dataplane/catalogue.d/*.yaml in order of name, then files given by the user; a later
- * entry wins. A name without a tag matches every tag; `*` matches any text.
+ * entry wins. A name without a tag matches every tag; `*` matches any text. In a file, a word of `entrypoint` or `cmd` that
+ * begins with `./` or `../` is a path relative to the file.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import type { CatalogueImage } from './catalogue-image.ts';
 import { builtInImages } from './catalogue-images.ts';
@@ -85,8 +86,15 @@ export function parseImages(text: string, path: string): CatalogueImage[] {
         throw new Error(`${at}.${field}: no such field, expected ${Object.keys(FIELDS).join(', ')}`);
       if (!check(value)) throw new Error(`${at}.${field}: wrong type of value`);
     }
-    if (!isTexts((entry as CatalogueImage).names)) throw new Error(`${at}.names: expected a list of image names`);
-    return entry as CatalogueImage;
+    const image = entry as CatalogueImage;
+    if (!isTexts(image.names)) throw new Error(`${at}.names: expected a list of image names`);
+    const absolute = (words: readonly string[]) =>
+      words.map((word) => (/^\.\.?\//.test(word) ? resolve(dirname(path), word) : word));
+    return {
+      ...image,
+      ...(image.entrypoint && { entrypoint: absolute(image.entrypoint) }),
+      ...(image.cmd && { cmd: absolute(image.cmd) }),
+    };
   });
 }
 

@@ -1,3 +1,7 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Catalogue, loadCatalogue, parseImages } from '../../../../src/runtime/image/catalogue.ts';
@@ -49,6 +53,36 @@ test('parseImages: errors name file, entry and field', () => {
   );
   assert.throws(() => parseImages('images: [{entrypoint: [b]}]', 'f.yaml'), /images\[0\]\.names/);
   assert.equal(parseImages('images: [{names: [a], cmd: [b]}]', 'f'), [{ names: ['a'], cmd: ['b'] }]);
+});
+
+test('parseImages: a word that begins with ./ or ../ is a path relative to the file', () => {
+  const text = 'images: [{names: [a], entrypoint: [node, ../dist/a.js], cmd: [./b, --x=./c]}]';
+  const [image] = parseImages(text, '/srv/shop/catalogue.yaml');
+  assert.equal(image?.entrypoint, ['node', '/srv/dist/a.js']);
+  assert.equal(image?.cmd, ['/srv/shop/b', '--x=./c']);
+});
+
+test('the arguments of redis, node and curl are those of their official images', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'catalogue-'));
+  for (const name of ['redis-server', 'curl']) {
+    writeFileSync(join(directory, name), `#!/bin/sh\necho ${name} "$@"\n`, { mode: 0o755 });
+  }
+  const run = (image: string, ...args: string[]) => {
+    const { entrypoint } = loadCatalogue([], NOWHERE).find(image)!;
+    const env = { ...process.env, PATH: `${directory}:${process.env.PATH}` };
+    return execFileSync(entrypoint![0]!, [...entrypoint!.slice(1), ...args], { env, encoding: 'utf8' }).trim();
+  };
+  const redis = 'redis-server --protected-mode no';
+  assert.is(run('redis:7'), redis);
+  assert.is(run('redis:7', '--save', ''), `${redis} --save`);
+  assert.is(run('redis:7', 'redis-server', '--appendonly', 'yes'), `${redis} --appendonly yes`);
+  assert.is(run('redis:7', 'redis-server', '/etc/redis.conf'), 'redis-server /etc/redis.conf --protected-mode no');
+  assert.is(run('redis:7', 'sh', '-c', 'echo other'), 'other');
+  assert.is(run('node:20', 'node', '-p', '1+1'), '2');
+  assert.is(run('node:20', '-p', '1+1'), '2');
+  assert.is(run('curlimages/curl', '-s', 'http://x'), 'curl -s http://x');
+  assert.is(run('curlimages/curl', 'curl', '-s'), 'curl -s');
+  rmSync(directory, { recursive: true });
 });
 
 test.run();
