@@ -1,19 +1,21 @@
-/** Why the pods of a deployment are not Ready: each pod's reason, its last warning, and its last lines of output. */
+/** Why the pods of a workload are not Ready: each pod's reason, its last warning, and its last lines of output. */
 import type { ApiClient } from '../api/client/client.ts';
-import type { Deployment, EventObject, Pod } from '../api/types/objects.ts';
+import type { EventObject, KubeObject, Pod } from '../api/types/objects.ts';
 import { lastLine, lastLines } from './last-lines.ts';
 import { whyNotReady } from './readiness.ts';
+import { podLabelsOf } from './workload-kinds.ts';
 
 /**
- * Limits on the pods per deployment and the lines per pod: replicas of one template usually fail for the same reason.
+ * Limits on the pods per workload and the lines per pod: replicas of one template usually fail for the same reason.
  */
 const MAX_PODS = 3;
 const LOG_LINES = 5;
 
-/** Lines of text, indented below the deployment's own; empty if it has no pods, or all are Ready. */
-export async function explainPods(client: ApiClient, deployment: Deployment): Promise<string[]> {
-  const { namespace = 'default' } = deployment.metadata;
-  const labels = Object.entries(deployment.spec.selector.matchLabels ?? {}).map((pair) => pair.join('='));
+/** Lines of text, indented below the workload's own; empty if it has no pods, or all are Ready. */
+export async function explainPods(client: ApiClient, workload: KubeObject): Promise<string[]> {
+  const { namespace = 'default' } = workload.metadata;
+  const labels = Object.entries(podLabelsOf(workload)).map((pair) => pair.join('='));
+  if (labels.length === 0) return [];
   const { items } = await client.list('Pod', { namespace, labelSelector: labels.join(',') });
   const failing = items.flatMap((pod) => {
     const why = whyNotReady(pod, lastLine);

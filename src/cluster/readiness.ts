@@ -1,7 +1,7 @@
-/** Why a node, pod or deployment is not Ready, in one line. */
+/** Why a node, pod or workload is not Ready, in one line. */
 
 import { podReason } from '../api/tables/pod-text.ts';
-import type { Condition, Deployment, KubeObject, NodeObject, Pod } from '../api/types/objects.ts';
+import type { Condition, Job, KubeObject, NodeObject, Pod } from '../api/types/objects.ts';
 
 const isTrue = (conditions: readonly Condition[] | undefined, type: string): boolean =>
   conditions?.find((condition) => condition.type === type)?.status === 'True';
@@ -23,17 +23,53 @@ export function whyNotReady(object: KubeObject, lastLine: LastLine = () => undef
       if (pod.status?.phase === 'Succeeded' || isTrue(pod.status?.conditions, 'Ready')) return undefined;
       return whyPodNotReady(pod, lastLine);
     }
-    case 'Deployment': {
-      const { spec, status, metadata } = object as Deployment;
-      const wanted = spec.replicas ?? 1;
-      const current =
-        status?.observedGeneration === undefined || status.observedGeneration >= (metadata.generation ?? 0);
-      const ready = Math.min(status?.readyReplicas ?? 0, status?.updatedReplicas ?? 0);
-      return current && ready >= wanted ? undefined : `${ready} of ${wanted} pods are ready`;
-    }
+    case 'Deployment':
+    case 'StatefulSet':
+    case 'ReplicaSet':
+    case 'ReplicationController':
+    case 'DaemonSet':
+      return whyReplicasNotReady(object as unknown as Replicated);
+    case 'Job':
+      return whyJobNotReady(object as unknown as Job);
     default:
       return undefined;
   }
+}
+
+/** The fields of workloads that run a number of pods. */
+interface Replicated {
+  kind: string;
+  metadata: { generation?: number };
+  spec: { replicas?: number; updateStrategy?: { type?: string; rollingUpdate?: { partition?: number } } };
+  status?: {
+    observedGeneration?: number;
+    readyReplicas?: number;
+    updatedReplicas?: number;
+    desiredNumberScheduled?: number;
+    updatedNumberScheduled?: number;
+    numberReady?: number;
+  };
+}
+
+function whyReplicasNotReady({ kind, metadata, spec, status = {} }: Replicated): string | undefined {
+  const current = (status.observedGeneration ?? metadata.generation ?? 0) >= (metadata.generation ?? 0);
+  const perNode = kind === 'DaemonSet';
+  const wanted = perNode ? status.desiredNumberScheduled : (spec.replicas ?? 1);
+  const updated = perNode ? status.updatedNumberScheduled : status.updatedReplicas;
+  // Pods of an older template stay where the strategy is OnDelete or has a partition; ReplicaSets replace none.
+  const { type, rollingUpdate } = spec.updateStrategy ?? {};
+  const mixed = kind.startsWith('Replica') || type === 'OnDelete' || (rollingUpdate?.partition ?? 0) > 0;
+  const ready = Math.min((perNode ? status.numberReady : status.readyReplicas) ?? 0, mixed ? Infinity : (updated ?? 0));
+  if (wanted === undefined || !current) return 'its controller has not seen it yet';
+  return ready >= wanted ? undefined : `${ready} of ${wanted} pods are ready`;
+}
+
+/** A Job is Ready while its pods run, and when they have done their work. */
+function whyJobNotReady({ spec, status = {} }: Job): string | undefined {
+  const failed = status.conditions?.find(({ type, status }) => type === 'Failed' && status === 'True');
+  if (failed !== undefined) return `it failed: ${failed.message ?? failed.reason ?? 'no reason is known'}`;
+  if (spec.suspend || (status.ready ?? 0) > 0 || isTrue(status.conditions, 'Complete')) return undefined;
+  return `${status.succeeded ?? 0} pods have succeeded, and none is running`;
 }
 
 /** The pod's STATUS and, if a container is the cause, its termination message or its last line of output. */

@@ -7,6 +7,7 @@ import { explainPods } from './explain-pods.ts';
 import { lastLine } from './last-lines.ts';
 import { whyNotReady } from './readiness.ts';
 import type { ClusterNode } from './state.ts';
+import { makesPods } from './workload-kinds.ts';
 
 const LOOK_MS = 25;
 /** How long everything must stay Ready: a container that exits right after its start is Ready for a moment. */
@@ -29,9 +30,11 @@ export async function waitUntilReady(
 ): Promise<void> {
   const wanted = [
     ...nodes.map(({ name }) => ({ kind: 'Node' as Kind, name, namespace: undefined })),
-    ...applied
-      .filter(({ kind }) => kind === 'Pod' || kind === 'Deployment')
-      .map(({ kind, metadata }) => ({ kind: kind as Kind, name: metadata.name!, namespace: metadata.namespace })),
+    ...applied.map(({ kind, metadata }) => ({
+      kind: kind as Kind,
+      name: metadata.name!,
+      namespace: metadata.namespace,
+    })),
   ];
   let waiting = wanted.map((one) => ({ ...one, why: '' }));
   const pods = wanted.length > nodes.length;
@@ -55,7 +58,7 @@ export async function waitUntilReady(
     checkedAgain = !pods;
     const reasons = waiting.map(({ kind, name, why }) => `${kind} ${name} (${why})`);
     if (Date.now() > deadline) {
-      const details = await explainDeployments(client, waiting).catch(() => []);
+      const details = await explainWorkloads(client, waiting).catch(() => []);
       throw new ClusterError(
         'NOT_READY',
         `not Ready after ${timeoutSeconds} s: ${reasons.join(', ')}`,
@@ -68,16 +71,16 @@ export async function waitUntilReady(
   }
 }
 
-/** Adds the pods' reasons to a deployment, whose own reason is only the number of ready pods. */
-async function explainDeployments(
+/** Adds the pods' reasons to a workload, whose own reason is only the number of ready pods. */
+async function explainWorkloads(
   client: ApiClient,
   waiting: readonly { kind: Kind; name: string; namespace: string | undefined }[],
 ): Promise<string[]> {
   const lines: string[] = [];
   for (const { kind, name, namespace } of waiting) {
-    if (kind !== 'Deployment') continue;
-    const deployment = await client.find('Deployment', name, namespace);
-    if (deployment !== undefined) lines.push(...(await explainPods(client, deployment)));
+    if (kind === 'Pod' || !makesPods(kind)) continue;
+    const workload = await client.find(kind, name, namespace);
+    if (workload !== undefined) lines.push(...(await explainPods(client, workload as KubeObject)));
   }
   return lines;
 }

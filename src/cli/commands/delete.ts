@@ -84,6 +84,8 @@ async function remove(client: ApiClient, target: Target, grace: number | undefin
     const object = await client.delete(resource.kind, name, {
       ...(namespace && { namespace }),
       ...(grace !== undefined && { gracePeriodSeconds: grace }),
+      // As kubectl: without it the pods of a Job or ReplicationController would stay.
+      propagationPolicy: 'Background',
     });
     print(`${resource.singular} "${name}" deleted`);
     return object.metadata.uid;

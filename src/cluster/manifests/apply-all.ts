@@ -90,7 +90,8 @@ async function undo(client: ApiClient, { outcome, object, before }: Done): Promi
   try {
     if (outcome === 'created') {
       const preconditions = { uid };
-      await client.delete(object.kind as Kind, name, { ...where, gracePeriodSeconds: 0, preconditions });
+      const options = { ...where, gracePeriodSeconds: 0, preconditions, propagationPolicy: 'Background' as const };
+      await client.delete(object.kind as Kind, name, options);
     } else if (outcome === 'configured' && before !== undefined) {
       await client.update({ ...before, metadata: { ...before.metadata, resourceVersion } });
     }

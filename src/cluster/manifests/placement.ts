@@ -1,8 +1,8 @@
 /** Checks of manifests that need no cluster: will their namespaces, nodes and images exist? */
-import type { PodSpec } from '../../api/types/objects.ts';
 import { Images } from '../../runtime/image/images.ts';
 import { ClusterError } from '../errors.ts';
 import type { ClusterNode } from '../state.ts';
+import { podSpecOf } from '../workload-kinds.ts';
 import type { Document } from './manifests.ts';
 
 const NAMESPACES = ['default', 'kube-node-lease', 'kube-public', 'kube-system'];
@@ -48,15 +48,4 @@ export function checkPlacement(documents: readonly Document[], nodes: readonly C
       throw new ClusterError('MANIFEST', what, 'see --nodes');
     }
   }
-}
-
-/** Of a Pod, of what has a template of pods, and of a CronJob. */
-function podSpecOf({ kind, spec }: Document['object'] & { spec?: unknown }): PodSpec | undefined {
-  if (kind === 'Pod') return spec as PodSpec;
-  const { template, jobTemplate } = (spec ?? {}) as Template & { jobTemplate?: { spec?: Template } };
-  return kind === 'CronJob' ? jobTemplate?.spec?.template?.spec : template?.spec;
-}
-
-interface Template {
-  template?: { spec?: PodSpec };
 }

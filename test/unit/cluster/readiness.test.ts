@@ -44,4 +44,37 @@ test('an object that is not Ready has a reason', () => {
   assert.is(whyNotReady({ kind: 'ConfigMap' } as KubeObject), undefined);
 });
 
+const why = (object: object) => whyNotReady({ metadata: { generation: 2 }, ...object } as unknown as KubeObject);
+
+test('a StatefulSet is Ready when all pods are, and are those of its template unless it keeps older ones', () => {
+  const set = { kind: 'StatefulSet', spec: { replicas: 3 } };
+  assert.is(
+    why({ ...set, status: { observedGeneration: 2, readyReplicas: 2, updatedReplicas: 3 } }),
+    '2 of 3 pods are ready',
+  );
+  const old = { observedGeneration: 2, readyReplicas: 3, updatedReplicas: 1 };
+  assert.is(why({ ...set, status: old }), '1 of 3 pods are ready');
+  assert.is(why({ ...set, spec: { replicas: 3, updateStrategy: { type: 'OnDelete' } }, status: old }), undefined);
+  assert.is(why({ ...set, status: { ...old, observedGeneration: 1 } }), 'its controller has not seen it yet');
+});
+
+test('a DaemonSet is Ready when each node that it is for has a ready pod', () => {
+  const set = { kind: 'DaemonSet', spec: {} };
+  assert.is(why(set), 'its controller has not seen it yet');
+  const status = { observedGeneration: 2, desiredNumberScheduled: 2, updatedNumberScheduled: 2, numberReady: 1 };
+  assert.is(why({ ...set, status }), '1 of 2 pods are ready');
+  assert.is(why({ ...set, status: { ...status, numberReady: 2 } }), undefined);
+});
+
+test('a Job is Ready while its pods run and when it is complete, and never after it failed', () => {
+  const job = { kind: 'Job', spec: {} };
+  assert.is(why({ ...job, status: { active: 1, ready: 0 } }), '0 pods have succeeded, and none is running');
+  assert.is(why({ ...job, status: { active: 1, ready: 1 } }), undefined);
+  assert.is(why({ ...job, status: { succeeded: 1, conditions: [{ type: 'Complete', status: 'True' }] } }), undefined);
+  const conditions = [
+    { type: 'Failed', status: 'True', reason: 'BackoffLimitExceeded', message: 'it has tried enough' },
+  ];
+  assert.is(why({ ...job, status: { conditions } }), 'it failed: it has tried enough');
+});
+
 test.run();

@@ -73,21 +73,21 @@ test('an unknown field is an error', () => {
 });
 
 test('an unsupported field is a warning with its path', () => {
-  const [document] = parse(POD.replace('spec:', 'spec:\n  priorityClassName: high'));
+  const [document] = parse(POD.replace('spec:', 'spec:\n  runtimeClassName: high'));
   assert.match(
     warningLines([document!]).join('\n'),
-    /^f1\.yaml: document 1: spec\.priorityClassName: this field is not supported/,
+    /^f1\.yaml: document 1: spec\.runtimeClassName: this field is not supported/,
   );
 });
 
 test('equal warnings about several objects are one line with their number', () => {
   const pods = ['a', 'b', 'c'].map((name) =>
-    POD.replace('name: a', `name: ${name}`).replace('spec:', 'spec:\n  priorityClassName: high'),
+    POD.replace('name: a', `name: ${name}`).replace('spec:', 'spec:\n  runtimeClassName: high'),
   );
   const lines = warningLines(parse(...pods));
   assert.is(lines.length, 1);
-  assert.match(lines[0]!, /^spec\.priorityClassName: this field .* \(3 times, first in f1\.yaml: document 1\)$/);
-  const other = POD.replace('name: a', 'name: d').replace('spec:', 'spec:\n  schedulerName: other');
+  assert.match(lines[0]!, /^spec\.runtimeClassName: this field .* \(3 times, first in f1\.yaml: document 1\)$/);
+  const other = POD.replace('name: a', 'name: d').replace('spec:', 'spec:\n  hostUsers: false');
   assert.is(warningLines(parse(pods[0]!, other)).length, 2, 'different fields stay apart');
 });
 
