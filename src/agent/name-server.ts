@@ -7,8 +7,9 @@ import type { EndpointSlice, Service } from '../api/types/objects.ts';
 import { ClusterZone } from '../dns/cluster-zone.ts';
 import { Forwarder } from '../dns/forwarder.ts';
 import { Resolver } from '../dns/resolver.ts';
-import { DnsServer } from '../dns/server.ts';
+import { DnsServer, RECEIVE_BYTES } from '../dns/server.ts';
 import { monotonicMs } from '../linux/clock.ts';
+import { boundUdpSocket } from '../linux/udp-socket.ts';
 import { contains, parseCidr, parseIp } from '../net/address.ts';
 import { parseNameServer } from '../net/name-server.ts';
 import type { NodeConfig } from './config.ts';
@@ -46,7 +47,7 @@ export class NodeNameServer implements Part {
     const upstream = servers.length > 0 ? new Forwarder(servers, monotonicMs) : undefined;
     const resolver = new Resolver({ zone: this.zone, upstream, isOwnAddress: isInside(this.config) });
     const listen = (): void => {
-      DnsServer.listen({ address: nodeIP, port: DNS_PORT, resolver, log })
+      listenWithRoom(nodeIP, resolver, log)
         .then((server) => {
           if (this.closed) server.close();
           else this.server = server;
@@ -81,6 +82,11 @@ export class NodeNameServer implements Part {
     clearTimeout(this.timer);
     this.server?.close();
   }
+}
+
+async function listenWithRoom(address: string, resolver: Resolver, log: (line: string) => void): Promise<DnsServer> {
+  const udpSocket = boundUdpSocket(address, DNS_PORT, RECEIVE_BYTES);
+  return DnsServer.listen({ address, port: DNS_PORT, udpSocket, resolver, log });
 }
 
 /** Is an address one of the cluster's pods or Services? */

@@ -48,6 +48,8 @@ interface Entry {
 const SERVICE_LABEL = 'kubernetes.io/service-name';
 
 export class ClusterZone {
+  /** Changes with each change of an answer. */
+  version = 0;
   /** The zone's name in lower case, such as `cluster.local`. */
   readonly domain: string;
   private readonly domainLabels: readonly string[];
@@ -227,6 +229,7 @@ export class ClusterZone {
 
   /** Derive the entry's ready endpoints and PTR names. */
   private derive(entry: Entry): void {
+    this.version++;
     for (const address of entry.reverse) {
       const names = this.names.get(address);
       names?.delete(entry);

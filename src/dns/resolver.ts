@@ -35,6 +35,11 @@ export class Resolver {
     this.options = options;
   }
 
+  /** Changes whenever a response from local data may have changed. */
+  get version(): number {
+    return this.options.zone.version;
+  }
+
   /** A response from local data, or a promise of one from upstream. */
   resolve(query: Query): Response | Promise<Response> {
     if (query.class !== 'IN') return this.own(Rcode.REFUSED);

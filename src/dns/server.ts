@@ -5,6 +5,7 @@
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
 import { limitConnections } from '../net/connection-limits.ts';
+import { AnswerCache } from './answer-cache.ts';
 import {
   type Query,
   Rcode,
@@ -24,11 +25,13 @@ const IDLE_MS = 10_000;
 const MAX_WAITING_TCP = 32;
 const MAX_WAITING_UDP = 2000;
 /** Size of the socket's receive buffer: for bursts of some thousand queries while the agent is busy. */
-const RECEIVE_BYTES = 4 * 1024 * 1024;
+export const RECEIVE_BYTES = 4 * 1024 * 1024;
 
 export interface DnsServerOptions {
   readonly address: string;
   readonly port: number;
+  /** A UDP socket that is bound to them, such as one with a larger buffer; the server closes it. */
+  readonly udpSocket?: number | undefined;
   readonly resolver: Resolver;
   readonly log: (line: string) => void;
 }
@@ -44,11 +47,18 @@ export class DnsServer {
   private readonly options: DnsServerOptions;
   private readonly udp: UdpSocket;
   private readonly tcp: Server;
+  private readonly answers = new AnswerCache();
   private waiting = 0;
 
   private constructor(options: DnsServerOptions) {
     this.options = options;
-    this.udp = createSocket({ type: 'udp4', recvBufferSize: RECEIVE_BYTES });
+    const { udpSocket } = options;
+    this.udp = createSocket({
+      type: 'udp4',
+      // Destinations are addresses: without this every response would take a turn through dns.lookup.
+      lookup: (address, _options, done) => done(null, address, 4),
+      ...(udpSocket === undefined && { recvBufferSize: RECEIVE_BYTES }),
+    });
     this.udp.on('message', (message, from) => this.receive(message, from));
     this.tcp = createServer((socket) => this.accept(socket));
     limitConnections(this.tcp, LIMITS);
@@ -57,11 +67,11 @@ export class DnsServer {
   /** @throws Error if the address is in use */
   static async listen(options: DnsServerOptions): Promise<DnsServer> {
     const server = new DnsServer(options);
-    const { address, port } = options;
+    const { address, port, udpSocket: fd } = options;
     try {
       await new Promise<void>((resolve, reject) => {
         server.udp.once('error', reject);
-        server.udp.bind({ address, port, exclusive: true }, resolve);
+        server.udp.bind(fd === undefined ? { address, port, exclusive: true } : { fd, exclusive: true }, resolve);
       });
       await new Promise<void>((resolve, reject) => {
         server.tcp.once('error', reject);
@@ -91,11 +101,22 @@ export class DnsServer {
     // A response to source port 0 cannot be sent.
     if (from.port === 0) return;
     const send = (answer: Buffer) => this.udp.send(answer, from.port, from.address, () => {});
+    const { resolver } = this.options;
+    const known = this.answers.find(message, resolver.version);
+    if (known !== undefined) {
+      this.counts.queries++;
+      send(known);
+      return;
+    }
     const query = this.read(message, send);
     if (query === undefined) return;
-    const answer = this.options.resolver.resolve(query);
-    if (!(answer instanceof Promise)) send(writeResponse(query, answer, udpRoom(query)));
-    else if (this.waiting >= MAX_WAITING_UDP) send(this.busy(query, udpRoom(query)));
+    const answer = resolver.resolve(query);
+    if (!(answer instanceof Promise)) {
+      const response = writeResponse(query, answer, udpRoom(query));
+      // Several records come in another order each time.
+      if ((answer.answers?.length ?? 0) <= 1) this.answers.keep(message, response);
+      send(response);
+    } else if (this.waiting >= MAX_WAITING_UDP) send(this.busy(query, udpRoom(query)));
     else void this.finish(query, answer, udpRoom(query), send);
   }
 

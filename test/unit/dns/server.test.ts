@@ -80,6 +80,23 @@ test('a name of the cluster gets an authoritative response, in the letter case o
   assert.is(packet.answers?.[0]?.type === 'A' && packet.answers[0].data, '10.96.3.4');
 });
 
+test('a repeated query gets the present answer: other identifier, other letter case, a changed Service', async () => {
+  const address = async (name: string) => {
+    const { answers } = await ask(name);
+    assert.is(answers?.[0]?.name, name);
+    return answers?.[0]?.type === 'A' && answers[0].data;
+  };
+  zone.setService(service('moving', { clusterIP: '10.96.7.1', ports }));
+  for (let i = 0; i < 3; i++) assert.is(await address('moving.default.svc.cluster.local'), '10.96.7.1');
+  assert.is(await address('MOVING.default.svc.cluster.local'), '10.96.7.1');
+  zone.setService(service('moving', { clusterIP: '10.96.7.2', ports }));
+  assert.is(await address('moving.default.svc.cluster.local'), '10.96.7.2');
+  zone.removeService(service('moving', {}));
+  assert.is(rcode(await ask('moving.default.svc.cluster.local')), NXDOMAIN);
+  zone.setService(service('moving', { clusterIP: '10.96.7.3', ports }));
+  assert.is(await address('moving.default.svc.cluster.local'), '10.96.7.3');
+});
+
 test('AAAA of a name with an A record is NODATA, an unknown name NXDOMAIN; both at once and with an SOA', async () => {
   for (const [name, code] of [
     ['web.default.svc.cluster.local', 0],
