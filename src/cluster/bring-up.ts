@@ -25,6 +25,8 @@ import {
 import { anythingThere, namespaces, type TearDownReport, tearDown } from './tear-down.ts';
 import { makeUnderlay, underlayMtuFor } from './underlay.ts';
 import { waitUntilReady } from './wait-ready.ts';
+import { governOutside } from './ways-out/unroutable.ts';
+import { makesPods } from './workload-kinds.ts';
 
 export interface BringUpOptions {
   options: ClusterOptions;
@@ -43,6 +45,8 @@ export interface BringUpOptions {
   /** Highest offload level to request from the kernel; default: everything it supports. */
   offloads?: OffloadName | undefined;
   noUnderlayShortcut?: boolean;
+  /** Pods reach what the host reaches (ways-out/way-out.ts). */
+  egress?: boolean;
   /** Ports of the host that lead to Services (ways-in/published-port.ts). */
   published?: readonly string[];
   label?: string | undefined;
@@ -110,6 +114,7 @@ function planCluster(wanted: BringUpOptions): ClusterFile {
     ...(wanted.authorization !== undefined && { authorization: wanted.authorization }),
     ...(offloads !== undefined && { offloads }),
     noUnderlayShortcut: wanted.noUnderlayShortcut ?? false,
+    ...(wanted.egress && { egress: true }),
     ...(wanted.published?.length && { published: [...wanted.published] }),
     catalogue: [...catalogue],
     startedAt: new Date().toISOString(),
@@ -150,14 +155,14 @@ function claim(cluster: ClusterFile): void {
   }
 }
 
-/** Kinds whose objects start pods; they are applied last. */
-const STARTS_PODS: readonly string[] = ['Pod', 'Deployment', 'ReplicaSet'];
-
 async function start(cluster: ClusterFile, wanted: BringUpOptions, signal: AbortSignal): Promise<void> {
   const { timeoutSeconds = DEFAULT_TIMEOUT_SECONDS, onProgress = () => {} } = wanted;
   const { nodes, options } = cluster;
   onProgress('creating the network…');
   await makeUnderlay(nodes, options.underlayCidr, cluster.underlayMtu);
+  const lacking = await governOutside(cluster.egress === true);
+  if (cluster.egress && lacking !== undefined)
+    throw new ClusterError('NETWORK', `there can be no way out of the cluster: ${lacking}`);
   signal.throwIfAborted();
   onProgress('starting the controller…');
   cluster.supervisor = startController(wanted.program);
@@ -169,8 +174,8 @@ async function start(cluster: ClusterFile, wanted: BringUpOptions, signal: Abort
     await Promise.all(nodes.map((node) => client.create<NodeObject>(nodeObject(node, options))));
     const waiting = { deadline, signal, onProgress, timeoutSeconds };
     const applying = { signal, onProgress };
-    const pods = wanted.documents.filter(({ object }) => STARTS_PODS.includes(object.kind));
-    const others = wanted.documents.filter(({ object }) => !STARTS_PODS.includes(object.kind));
+    const pods = wanted.documents.filter(({ object }) => makesPods(object.kind));
+    const others = wanted.documents.filter(({ object }) => !makesPods(object.kind));
     // The scheduler chooses the node with the fewest pods, so all nodes must exist before the first pod.
     await applyAll(client, others, applying);
     await waitUntilReady(client, nodes, [], waiting);

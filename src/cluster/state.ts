@@ -35,6 +35,8 @@ export interface ClusterFile {
   /** Highest offload level of the nodes' devices; default: everything the kernel supports. */
   offloads?: OffloadName;
   noUnderlayShortcut: boolean;
+  /** Pods reach what the host reaches. */
+  egress?: boolean;
   /** Ports of the host that lead to Services, as given to `--publish`. */
   published?: string[];
   /** Files with additional programs for `image:`. */

@@ -10,6 +10,7 @@ import { listShared, unlinkShared } from '../linux/shm-files.ts';
 import { SHM_PREFIX } from '../shm-names.ts';
 import { ClusterError } from './errors.ts';
 import { markOf, readClusterFile, STATE_DIR } from './state.ts';
+import { wayOutMark } from './ways-out/way-out.ts';
 
 const NETNS_DIR = '/run/netns';
 const NETNS_PREFIX = 'dp-';
@@ -44,6 +45,7 @@ export async function tearDown(): Promise<TearDownReport> {
   // The controller first: it would restart the agents. SIGKILL: the state that a clean shutdown would save is removed
   // anyway.
   const controller = await attempt('controller', false, () => killAll(controllers()).then((n) => n > 0));
+  await attempt('egress', 0, () => killAll([wayOutMark()].filter((mark) => mark !== undefined)));
   const agents = await attempt('agents', 0, () => killAll(agentMarks()));
   // Read before the pods' namespaces are unmounted: a user's process keeps its namespace alive even without a name.
   const ours = namespaceNumbers();

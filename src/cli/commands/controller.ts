@@ -42,6 +42,7 @@ async function run(args: Args): Promise<void> {
   const { parsePublishedPort, publishPorts } = await import('../../cluster/ways-in/published-port.ts');
   const { clusterEndpoint } = await import('../../cluster/api-endpoint.ts');
   const { outsideRouter } = await import('../../cluster/outside-routes.ts');
+  const { keepWayOut } = await import('../../cluster/ways-out/way-out.ts');
   // Before the API answers: `up` returns soon after, and promises that these ports are there.
   const published = cluster?.published?.flatMap((text) => parsePublishedPort(text) ?? []) ?? [];
   const unpublish = await publishPorts({ ports: published, target: socketPath, log });
@@ -67,11 +68,13 @@ async function run(args: Args): Promise<void> {
   });
   // Recorded only now, when it is certain that no other controller of this cluster is running.
   if (cluster !== undefined && state === STATE_DIR) writeClusterFile({ ...cluster, controller: markOf(process.pid) });
+  const closeWayOut = cluster?.egress ? keepWayOut(log) : () => {};
   log(`serving on ${socketPath} and https://127.0.0.1:${controller.apiPort}`);
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
   });
   unpublish();
+  closeWayOut();
   await controller.close();
 }
 

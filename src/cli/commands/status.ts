@@ -8,6 +8,7 @@ import { printDrops } from '../output/drops.ts';
 import { paint } from '../output/highlight.ts';
 import { formatOf, print } from '../output/output.ts';
 import { tableText, terminalOf } from '../output/table.ts';
+import { egressLines, readEgress } from '../sources/egress.ts';
 import { type NodeStatus, readDrops, readStatus } from '../sources/status.ts';
 
 export const command: Command = {
@@ -37,8 +38,9 @@ async function run(args: Args): Promise<void> {
     return;
   }
   const { controller, nodes } = await readStatus(cluster);
+  const egress = await readEgress(cluster);
   if (json) {
-    print(JSON.stringify({ label: cluster.label, startedAt: cluster.startedAt, controller, nodes }, null, 2));
+    print(JSON.stringify({ label: cluster.label, startedAt: cluster.startedAt, controller, nodes, egress }, null, 2));
   } else {
     const age = printAge(Date.now() - Date.parse(cluster.startedAt));
     const where = controller.running
@@ -49,6 +51,7 @@ async function run(args: Args): Promise<void> {
     );
     for (const { name, message } of nodes) if (message !== undefined) print(`node ${name} is not ready: ${message}`);
   }
+  if (!json) for (const line of egressLines(egress)) print(line);
 }
 
 function tables(nodes: readonly NodeStatus[]): string {

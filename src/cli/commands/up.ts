@@ -1,8 +1,10 @@
 /** `dataplane up`: brings a cluster up; after a failure everything is removed again. */
+
 import { accessSync, constants } from 'node:fs';
 import { createServer } from 'node:net';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClusterOptions } from '../../api/cluster-options.ts';
 import { usesRawSocket } from '../../api/cluster-options.ts';
 import { type Cluster, DEFAULT_TIMEOUT_SECONDS } from '../../cluster/bring-up.ts';
 import type { ClusterNode } from '../../cluster/state.ts';
@@ -38,6 +40,7 @@ are checked before anything is changed.`,
       multiple: true,
       help: 'a port of this host (default HOST 127.0.0.1) that leads to a service over TCP; NAME.NAMESPACE for another namespace',
     },
+    egress: { help: 'pods reach what this host reaches, through slirp4netns; names are resolved as the host does' },
     'api-port': { value: 'PORT', help: 'port of the API on 127.0.0.1 (default: any free port)' },
     timeout: {
       value: 'SECONDS',
@@ -63,6 +66,8 @@ async function run(args: Args): Promise<void> {
   const apiPort = args.value('api-port', portNumber);
   const authorization = args.value('authorization', oneOf('open', 'rbac'));
   const published = args.texts('publish').map(readPublishedPort);
+  const egress = args.flag('egress');
+  if (egress) await prepareEgress(options);
   await checkClusterOptions(options);
   if (usesRawSocket(options)) await checkRawSocket(options.overlay);
   const { roomForNodes } = await import('../../cluster/nodes.ts');
@@ -96,6 +101,7 @@ async function run(args: Args): Promise<void> {
       authorization: authorization === 'rbac' ? 'rbac' : undefined,
       offloads: offloadsOf(args),
       noUnderlayShortcut: args.flag('no-underlay-shortcut'),
+      egress,
       published: args.texts('publish'),
       label: args.text('label'),
       timeoutSeconds,
@@ -110,6 +116,14 @@ async function run(args: Args): Promise<void> {
     progress.clear();
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, interrupt);
   }
+}
+
+/** Names outside the cluster are those of the host, unless other name servers were chosen. */
+async function prepareEgress(options: ClusterOptions): Promise<void> {
+  const { WAY_OUT_NAME_SERVER, whyNoWayOut } = await import('../../cluster/ways-out/way-out.ts');
+  const why = whyNoWayOut();
+  if (why !== undefined) throw failed(`--egress: ${why}`, 'or leave --egress out');
+  if (options.dnsUpstreams.length === 0) options.dnsUpstreams = [WAY_OUT_NAME_SERVER];
 }
 
 function readPublishedPort(text: string): PublishedPort {

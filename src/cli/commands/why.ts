@@ -256,8 +256,24 @@ class Diagnosis {
     const involved = [from.kind === 'pod' ? this.pod(from.name, from.namespace) : undefined, ...pods];
     const nodes = new Set(involved.flatMap((pod) => pod?.spec.nodeName ?? []));
     checks.push(...(await source.checkTables(nodes)), ...(await this.policies(from, pods, podPort)));
+    if (from.kind !== 'outside' && (await this.isOutside(ip))) checks.push(...(await source.checkWayOut(ip)));
     checks.push(...(await this.walk(from, ip, port)));
     checks.push(...(await source.checkAttempt(from, ip, port)));
+  }
+
+  /** Is an address neither a node's nor in a network of the cluster? */
+  private async isOutside(ip: string): Promise<boolean> {
+    const [{ readClusterFile }, { contains, parseCidr, parseIp }] = await Promise.all([
+      import('../../cluster/state.ts'),
+      import('../../net/address.ts'),
+    ]);
+    const { podCidr, serviceCidr, underlayCidr } = readClusterFile()!.options;
+    const address = parseIp(ip);
+    const inside = [podCidr, serviceCidr, underlayCidr].some((text) => {
+      const network = parseCidr(text);
+      return network !== undefined && address !== undefined && contains(network, address);
+    });
+    return address !== undefined && !inside;
   }
 
   private async policies(from: Place, pods: readonly Pod[], port: number): Promise<Check[]> {

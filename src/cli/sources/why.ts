@@ -49,6 +49,21 @@ export async function checkTables(names: ReadonlySet<string>): Promise<Check[]> 
   });
 }
 
+/** Can packets to an address outside of the cluster leave `dp-outside`? */
+export async function checkWayOut(ip: string): Promise<Check[]> {
+  const [{ isRouted }, { wayOutMark }] = await Promise.all([
+    import('../../cluster/ways-out/unroutable.ts'),
+    import('../../cluster/ways-out/way-out.ts'),
+  ]);
+  if (await isRouted(ip)) return [pass('way out', `dp-outside has a route to ${ip}`)];
+  const cluster = readClusterFile();
+  const mark = wayOutMark();
+  const why = !cluster?.egress
+    ? `the cluster was brought up without --egress, so that what is not in dp-outside cannot be reached`
+    : `slirp4netns ${mark === undefined ? 'was not started' : `(pid ${mark.pid}) does not run`}: see the controller's log`;
+  return [fail('way out', `there is no way to ${ip}: ${why}`)];
+}
+
 /** MTU of a pod's eth0. */
 export async function deviceMtu(place: Place): Promise<number | undefined> {
   const path = networkNamespaceOf(place);
