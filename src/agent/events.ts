@@ -5,6 +5,7 @@
  * to write an event is ignored.
  */
 import type { ApiClient } from '../api/client/client.ts';
+import { eventName } from '../api/event-name.ts';
 import type { EventObject, KubeObject } from '../api/types/objects.ts';
 
 export type RecordEvent = (
@@ -41,7 +42,6 @@ export class EventRecorder {
   private readonly written = new Recent<Written>();
   private readonly budgets = new Recent<{ left: number; atMs: number }>();
   private readonly similar = new Recent<{ sinceMs: number; messages: Set<string> }>();
-  private count = 0;
 
   /** @param now the time in milliseconds since 1970 */
   constructor(client: Pick<ApiClient, 'create' | 'patch'>, nodeName: string, now: () => number = Date.now) {
@@ -94,11 +94,11 @@ export class EventRecorder {
     const { apiVersion, kind, metadata } = object;
     const { name, namespace = 'default', uid } = metadata;
     const nowMs = this.now();
-    const eventName = `${name.slice(0, 230)}.${nowMs.toString(16)}${(this.count++).toString(16)}`;
+    const unique = eventName(name, nowMs);
     const event = {
       apiVersion: 'v1',
       kind: 'Event',
-      metadata: { name: eventName, namespace },
+      metadata: { name: unique, namespace },
       involvedObject: { apiVersion, kind, name, namespace, uid, ...(fieldPath !== undefined && { fieldPath }) },
       ...what,
       source: { component: 'kubelet', host: this.nodeName },
@@ -109,7 +109,7 @@ export class EventRecorder {
       count,
     };
     const last = this.client.create(event as unknown as EventObject).catch(() => undefined);
-    this.written.set(key, { namespace, name: eventName, count, last });
+    this.written.set(key, { namespace, name: unique, count, last });
   }
 }
 

@@ -1,5 +1,6 @@
 /** What every controller uses: the store, writes with Kubernetes' semantics, work queues and events. */
 
+import { eventName } from '../api/event-name.ts';
 import { resourceOfKind } from '../api/resources.ts';
 import type { Registry } from '../api/store/registry.ts';
 import { nowText, type Store } from '../api/store/store.ts';
@@ -57,7 +58,6 @@ class EventRecorder {
   private readonly store: Store;
   /** Object, reason and message → name of the Event, oldest first. */
   private readonly known = new Map<string, { namespace: string; name: string }>();
-  private counter = 0;
 
   constructor(store: Store) {
     this.store = store;
@@ -93,11 +93,10 @@ class EventRecorder {
     }
     const where = this.store.get('Namespace', undefined, home);
     if (where === undefined || where.metadata.deletionTimestamp !== undefined) return;
-    const suffix = (Date.now() * 1000 + (this.counter++ % 1000)).toString(16);
     registry.create(resourceOfKind('Event')!, home, {
       apiVersion: 'v1',
       kind: 'Event',
-      metadata: { name: `${name.slice(0, 230)}.${suffix}`, namespace: home },
+      metadata: { name: eventName(name, Date.now()), namespace: home },
       involvedObject,
       reason,
       message,

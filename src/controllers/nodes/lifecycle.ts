@@ -70,6 +70,15 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
     for (const podKey of addresses.podsOn(node.metadata.name)) queue.add(podKey);
   };
 
+  const kubelet = cluster.as('kubelet');
+  const announce = (node: NodeObject, old: NodeObject | undefined) => {
+    const { name } = node.metadata;
+    const status = (reason: string) => kubelet.event(node, 'Normal', reason, `Node ${name} status is now: ${reason}`);
+    if (isReady(node) && (old === undefined || !isReady(old))) status('NodeReady');
+    if (old === undefined || Boolean(node.spec?.unschedulable) === Boolean(old.spec?.unschedulable)) return;
+    status(node.spec?.unschedulable ? 'NodeNotSchedulable' : 'NodeSchedulable');
+  };
+
   for (const node of store.list('Node')) {
     listen(node.metadata.name);
     changed(node);
@@ -81,8 +90,13 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
       clearTimeout(timers.get(name));
       timers.delete(name);
       changed(object);
+      cluster.event(object, 'Normal', 'RemovingNode', `Node ${name} event: Removing Node ${name} from Controller`);
       return;
     }
+    if (type === 'ADDED') {
+      cluster.event(object, 'Normal', 'RegisteredNode', `Node ${name} event: Registered Node ${name} in Controller`);
+    }
+    announce(object, old);
     if (heartbeat(object) !== heartbeat(old)) {
       leases.reported(name);
       listen(name);

@@ -30,7 +30,8 @@ export function missingImage(
     const message = `Back-off pulling image "${image}"`;
     return waiting('ImagePullBackOff', `${message}: ErrImagePull: ${advice}`, ['Normal', 'BackOff', message]);
   }
-  return waiting('ErrImagePull', advice, ['Warning', 'Failed', `Failed to pull image "${image}": ${advice}`]);
+  const failed = waiting('ErrImagePull', advice, ['Warning', 'Failed', `Failed to pull image "${image}": ${advice}`]);
+  return { ...failed, events: [['Normal', 'Pulling', `Pulling image "${image}"`], ...failed.events] };
 }
 
 function waiting(reason: MissingImage['reason'], message: string, event: MissingImage['events'][number]): MissingImage {

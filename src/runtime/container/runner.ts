@@ -159,7 +159,7 @@ export class ContainerRunner {
     const preStop = this.spec.lifecycle?.preStop;
     if (preStop !== undefined && graceSeconds > 0 && isAlive(record.process.main)) {
       const outcome = await runHandler(preStop, this.target(), graceSeconds * 1000);
-      if (!outcome.ok) this.event('Warning', 'FailedPreStopHook', outcome.message);
+      if (!outcome.ok) this.event('Warning', 'FailedPreStopHook', `PreStopHook failed: ${outcome.message}`);
     }
     // Like kubelet: a hook that used up the grace period leaves two seconds.
     const left = graceSeconds > 0 ? Math.max(end - Date.now(), 2000) : 0;
@@ -232,6 +232,7 @@ export class ContainerRunner {
     this.wait('ContainerCreating');
     this.event('Normal', 'Pulled', `Container image "${spec.image}" already present on machine`);
     recordStart(record, hashOf(spec), nowMs, this.pod.metadata.uid);
+    this.event('Normal', 'Created', `Created container: ${this.name}`);
     record.imageID = image.imageID;
     record.imageRoot = image.root !== undefined;
     context.save();
@@ -311,9 +312,11 @@ export class ContainerRunner {
   private backOffText(record: ContainerRecord): string {
     const { namespace = 'default', name, uid } = this.pod.metadata;
     const delay = printDelay(Math.max(0, record.notBeforeMs - (record.ended?.finishedAtMs ?? 0)));
-    const text = `back-off ${delay} restarting failed container=${this.name} pod=${name}_${namespace}(${uid})`;
-    if (record.notBeforeMs > Date.now()) this.event('Warning', 'BackOff', text);
-    return text;
+    const pod = `${name}_${namespace}(${uid})`;
+    if (record.notBeforeMs > Date.now()) {
+      this.event('Warning', 'BackOff', `Back-off restarting failed container ${this.name} in pod ${pod}`);
+    }
+    return `back-off ${delay} restarting failed container=${this.name} pod=${pod}`;
   }
 
   private runProbes(known?: { started: boolean; ready: boolean }): void {
@@ -352,8 +355,8 @@ export class ContainerRunner {
   private async runPostStart(hook: Handler & { sleep?: { seconds: number } }): Promise<void> {
     const outcome = await runHandler(hook, this.target(), HOOK_TIMEOUT_MS);
     if (outcome.ok || !this.running) return;
-    this.event('Warning', 'FailedPostStartHook', outcome.message);
-    this.restartCause = { message: `Container ${this.name} failed its postStart hook` };
+    this.event('Warning', 'FailedPostStartHook', `PostStartHook failed: ${outcome.message}`);
+    this.restartCause = { message: 'FailedPostStartHook' };
     this.context.wake();
   }
 

@@ -72,7 +72,7 @@ export async function prepareVolumes(
       }
     } catch (error) {
       throw new ContainerConfigError(
-        `MountVolume.SetUp failed for volume "${volume.name}": ${(error as Error).message}`,
+        `MountVolume.SetUp failed for volume "${volume.name}" : ${(error as Error).message}`,
       );
     }
   }

@@ -36,7 +36,7 @@ export class PodSandbox {
       state.podIP = pod.metadata.annotations?.[WellKnown.POD_IP] ?? state.podIP;
       if (pod.spec.hostNetwork) {
         const why = 'hostNetwork is not supported: every pod has a network namespace of its own';
-        this.trouble('FailedCreatePodSandBox', why);
+        this.trouble('FailedCreatePodSandBox', `Failed to create pod sandbox: ${why}`);
         return false;
       }
       if (state.podIP === '') return false; // The scheduler has not assigned it yet.

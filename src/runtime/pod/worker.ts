@@ -49,6 +49,8 @@ export class PodWorker {
   private loop: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private restartRequests: { names: string[]; done: () => void }[] = [];
+  /** When a sandbox that could not be created is tried again. */
+  private sandboxRetryMs: number | undefined;
   private lastTrouble = '';
 
   /**
@@ -181,12 +183,13 @@ export class PodWorker {
         message: 'Pod was active on the node longer than the specified deadline',
       };
       this.save();
+      this.event('Normal', this.state.failure.reason, this.state.failure.message);
     }
     if (this.state.failure !== undefined) {
       await Promise.all(this.containers.all().map((runner) => runner.stop(runner.graceSeconds())));
       return undefined;
     }
-    if (!(await this.ensureSandbox())) return deadlineMs;
+    if (!(await this.ensureSandbox())) return earliest([deadlineMs, this.sandboxRetryMs]);
     this.reporter.publish();
     try {
       await prepareVolumes(this.pod, this.podDir, this.source, this.volumes, this.context.facts());
@@ -212,7 +215,14 @@ export class PodWorker {
       this.event('Normal', 'SandboxChanged', 'Pod sandbox changed, it will be killed and re-created.');
       await this.removeSandbox();
     }
-    return this.sandbox.ensure();
+    this.sandboxRetryMs = undefined;
+    try {
+      return await this.sandbox.ensure();
+    } catch (error) {
+      this.trouble('FailedCreatePodSandBox', `Failed to create pod sandbox: ${(error as Error).message}`);
+      this.sandboxRetryMs = Date.now() + RETRY_MS;
+      return false;
+    }
   }
 
   private async removeSandbox(): Promise<void> {

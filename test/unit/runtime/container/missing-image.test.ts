@@ -10,6 +10,7 @@ test('the first time an image is missing is ErrImagePull, afterwards ImagePullBa
     reason: 'ErrImagePull',
     message: ADVICE,
     events: [
+      ['Normal', 'Pulling', 'Pulling image "shop:1"'],
       ['Warning', 'Failed', `Failed to pull image "shop:1": ${ADVICE}`],
       ['Warning', 'Failed', 'Error: ErrImagePull'],
     ],
