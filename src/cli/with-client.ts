@@ -12,7 +12,7 @@ export const namespaceOf = (args: Args): string => args.value('namespace', dnsLa
 
 /** Runs `work` with a client of the cluster's API. @throws ApiUnreachableError if no cluster is up */
 export async function withClient<T>(work: (client: ApiClient) => Promise<T>): Promise<T> {
-  const client = new ApiClient(apiTarget());
+  const client = new ApiClient(apiTarget(), { program: 'dataplane' });
   try {
     return await work(client);
   } finally {

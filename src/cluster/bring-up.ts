@@ -169,7 +169,7 @@ async function start(cluster: ClusterFile, wanted: BringUpOptions, signal: Abort
   writeClusterFile(cluster);
   const deadline = Date.now() + timeoutSeconds * 1000;
   await waitForApi(cluster.supervisor, deadline, signal);
-  const client = new ApiClient(API_SOCKET);
+  const client = new ApiClient(API_SOCKET, { program: 'dataplane' });
   try {
     await Promise.all(nodes.map((node) => client.create<NodeObject>(nodeObject(node, options))));
     const waiting = { deadline, signal, onProgress, timeoutSeconds };

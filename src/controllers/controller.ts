@@ -38,13 +38,16 @@ import { startTaintEviction } from './nodes/taint-eviction.ts';
 import { checkOptions } from './options-check.ts';
 import { PodAddresses } from './pods/addresses.ts';
 import { podAdmissionOf } from './pods/admission.ts';
+import { makeSystemClasses, priorityClassAdmission } from './pods/priority.ts';
 import { startScheduler } from './pods/scheduler.ts';
 import { ServiceAddresses } from './services/addresses.ts';
 import { ServiceAdmission } from './services/admission.ts';
 import { startBalancerAddresses } from './services/balancer-addresses.ts';
 import { startClusterDns } from './services/cluster-dns.ts';
 import { startEndpointsController } from './services/endpoints.ts';
+import { startIpAddresses } from './services/ip-addresses.ts';
 import { type OutsideRoutes, startOutsideRoutes } from './services/outside-routes.ts';
+import { serviceCidrAdmission, startServiceCidrs } from './services/service-cidrs.ts';
 import { claimAdmission, volumeAdmission } from './storage/admission.ts';
 import { startStorage } from './storage/storage.ts';
 import { startCronJobController } from './workloads/cron-jobs.ts';
@@ -131,11 +134,16 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
     Node: new NodeAdmission(store, pods, ranges.pod),
     Namespace: namespaceAdmission,
     Job: jobAdmission,
+    PriorityClass: priorityClassAdmission(store),
+    ServiceCIDR: serviceCidrAdmission([ranges.pod, ranges.underlay]),
     ...(rbac === undefined && openAuthorization),
   };
   const registry = new Registry(store, admissions, (...write) => quotas.check(...write));
   const cluster = makeCluster(store, registry, log);
   startNamespaceController(cluster);
+  makeSystemClasses(cluster.as('apiserver', 'kube-apiserver'));
+  startServiceCidrs(cluster.as('service-cidr-controller'), ranges.service);
+  startIpAddresses(cluster.as('ipallocator', 'kube-apiserver'));
   if (given.access?.inCluster) startKubernetesService(cluster, ranges.service, given.access.inCluster);
   if (options.dns === 'agent') startClusterDns(cluster, ranges.service);
   if (rbac !== undefined) makeBootstrapRoles(cluster);

@@ -24,6 +24,7 @@ export class ClusterOptionsError extends Error {
 export interface Ranges {
   pod: Cidr;
   service: Cidr;
+  underlay: Cidr;
   external: Cidr[];
 }
 
@@ -99,7 +100,7 @@ export function checkOptions(options: ClusterOptions): Ranges {
     }
     checkUnderlay('externalIpCidrs', text, range, underlay);
   }
-  return { pod, service, external };
+  return { pod, service, underlay, external };
 }
 
 /**

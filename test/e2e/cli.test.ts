@@ -5,13 +5,14 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Pod, Service } from '../../src/api/types/objects.ts';
+import type { KubeObject, Pod, Service } from '../../src/api/types/objects.ts';
 import {
   type Cluster,
   dataplane,
   eventually,
   leftovers,
   MAIN,
+  nodeNetns,
   podNetns,
   processPod,
   run,
@@ -188,6 +189,15 @@ commands('apply prints created, configured or unchanged', async () => {
   assert.is(await apply(map('1')), 'configmap/m created\n');
   assert.is(await apply(map('1')), 'configmap/m unchanged\n');
   assert.is(await apply(map('2')), 'configmap/m configured\n');
+  const object = await cluster.get<KubeObject>('configmap', 'm');
+  assert.is(object.metadata.managedFields, undefined, 'left out, as kubectl does');
+  const path = 'http://api/api/v1/namespaces/default/configmaps/m';
+  const raw = await cluster.exec(nodeNetns('n1'), ['curl', '-s', '--unix-socket', '/run/dataplane/api.sock', path]);
+  const owners = (JSON.parse(raw.stdout) as KubeObject).metadata.managedFields;
+  assert.equal(
+    owners?.map(({ manager, operation, fieldsV1 }) => [manager, operation, Object.keys(fieldsV1 ?? {})]),
+    [['dataplane', 'Update', ['f:data', 'f:metadata']]],
+  );
   assert.is(await cluster.cli('delete', 'configmap', 'm'), 'configmap "m" deleted\n');
 });
 

@@ -10,6 +10,7 @@ import { type EndpointSlice, type Service, WellKnown } from '../../api/types/obj
 import { type CompiledPort, compileService } from '../../compile/compile-service.ts';
 import { type Place, readyEndpointsOn } from '../../compile/endpoint-sets.ts';
 import type { AddressRules } from '../../compile/frontends.ts';
+import { contains, parseCidr, parseIp } from '../../net/address.ts';
 import { endedByChange, type RemovedEndpoint, type ServicePortState } from '../connections/ended.ts';
 
 /** A port on which load balancers check whether this node has endpoints of a service. */
@@ -236,11 +237,18 @@ export class ServiceSync {
     }
   }
 
+  /** All of it is routed to dp0; addresses that further ServiceCIDRs add are routed one by one. */
+  private isInServiceNetwork(text: string): boolean {
+    const network = parseCidr(this.rules?.serviceCidr ?? '');
+    return network === undefined || contains(network, parseIp(text)!);
+  }
+
   /** Count the users of each address that must be routed to this node. */
   private count({ frontends }: ServicePortState, users: 1 | -1, routes: { changed: boolean }): void {
     for (const { kind, address } of frontends) {
-      if (kind !== FrontendKind.EXTERNAL_IP && kind !== FrontendKind.LOAD_BALANCER) continue;
+      if (kind === FrontendKind.NODE_PORT) continue;
       const text = formatAddress(address);
+      if (kind === FrontendKind.CLUSTER_IP && this.isInServiceNetwork(text)) continue;
       const before = this.addresses.get(text) ?? 0;
       const after = before + users;
       if (after > 0) this.addresses.set(text, after);

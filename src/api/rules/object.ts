@@ -11,15 +11,18 @@ import type {
   Endpoints,
   HorizontalPodAutoscaler,
   Ingress,
+  IPAddress,
   KubeObject,
   LimitRange,
   NodeObject,
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
+  PriorityClass,
   ResourceQuota,
   Secret,
   Service,
+  ServiceCIDR,
 } from '../types/objects.ts';
 import { checkAutoscaler } from './autoscaler.ts';
 import { checkClusterNetworkPolicy } from './cluster-network-policy.ts';
@@ -28,7 +31,9 @@ import { checkLimitRange, checkQuota } from './limits.ts';
 import { checkEndpointSlice, checkEndpoints, checkService } from './network.ts';
 import { checkNetworkPolicy } from './network-policy.ts';
 import { checkPodSpec } from './pod.ts';
+import { checkPriorityClass } from './priority.ts';
 import { checkDataSize, checkSecret } from './secret.ts';
+import { checkIpAddress, checkServiceCidr } from './service-addresses.ts';
 import { checkClaim, checkVolume } from './storage.ts';
 import { checkWorkload } from './workload.ts';
 
@@ -67,6 +72,12 @@ export function checkRules(object: KubeObject): FieldError[] {
       return checkAutoscaler(object as HorizontalPodAutoscaler);
     case 'Ingress':
       return checkIngress(object as Ingress);
+    case 'PriorityClass':
+      return checkPriorityClass(object as PriorityClass);
+    case 'ServiceCIDR':
+      return checkServiceCidr(object as ServiceCIDR);
+    case 'IPAddress':
+      return checkIpAddress(object as IPAddress);
     default:
       return checkWorkload(object);
   }

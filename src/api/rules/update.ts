@@ -6,19 +6,24 @@ import type {
   Container,
   Deployment,
   EndpointSlice,
+  IPAddress,
   KubeObject,
   NodeObject,
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
   PodSpec,
+  PriorityClass,
   ResourceQuota,
   Secret,
   Service,
+  ServiceCIDR,
   StorageClass,
   WrittenPart,
 } from '../types/objects.ts';
 import { checkAddedContainers, checkNoEphemeralContainers } from './ephemeral-containers.ts';
+import { checkPriorityClassUpdate } from './priority.ts';
+import { checkIpAddressUpdate, checkServiceCidrUpdate } from './service-addresses.ts';
 import { checkClaimUpdate, checkClassUpdate, checkVolumeUpdate } from './storage.ts';
 
 const IMMUTABLE = 'field is immutable';
@@ -85,6 +90,12 @@ function checkKind(object: KubeObject, old: KubeObject): FieldError[] {
       return checkClaimUpdate(object as PersistentVolumeClaim, old as PersistentVolumeClaim);
     case 'PersistentVolume':
       return checkVolumeUpdate(object as PersistentVolume, old as PersistentVolume);
+    case 'PriorityClass':
+      return checkPriorityClassUpdate(object as PriorityClass, old as PriorityClass);
+    case 'ServiceCIDR':
+      return checkServiceCidrUpdate(object as ServiceCIDR, old as ServiceCIDR);
+    case 'IPAddress':
+      return checkIpAddressUpdate(object as IPAddress, old as IPAddress);
     case 'StorageClass':
       return checkClassUpdate(object as StorageClass, old as StorageClass);
     default:

@@ -10,6 +10,7 @@ import type {
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
+  PriorityClass,
   Secret,
   Service,
   ServiceSpec,
@@ -81,6 +82,8 @@ function defaulted(object: KubeObject): KubeObject {
       return volumeDefaults(object as PersistentVolume);
     case 'StorageClass':
       return classDefaults(object as StorageClass);
+    case 'PriorityClass':
+      return { preemptionPolicy: 'PreemptLowerPriority', ...object } as PriorityClass;
     case 'HorizontalPodAutoscaler':
       return autoscalerDefaults(object as HorizontalPodAutoscaler);
     default:

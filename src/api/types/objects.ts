@@ -10,7 +10,9 @@ import type { Ingress, IngressClass } from './ingress.ts';
 import type { LimitRange, ResourceQuota } from './limits.ts';
 import type { Condition, KubeObject, ObjectMeta, ObjectReference } from './meta.ts';
 import type { Pod } from './pod.ts';
+import type { PriorityClass } from './scheduling.ts';
 import type { EndpointSlice, Endpoints, Service } from './service.ts';
+import type { IPAddress, ServiceCIDR } from './service-addresses.ts';
 import type { PersistentVolume, PersistentVolumeClaim, StorageClass } from './storage.ts';
 import type {
   ControllerRevision,
@@ -30,7 +32,9 @@ export type * from './limits.ts';
 export type * from './meta.ts';
 export type * from './metrics.ts';
 export type * from './pod.ts';
+export type * from './scheduling.ts';
 export type * from './service.ts';
+export type * from './service-addresses.ts';
 export type * from './storage.ts';
 export type * from './workloads.ts';
 
@@ -130,8 +134,6 @@ export type StoredKind =
   | 'PodTemplate'
   | 'NetworkPolicy'
   | 'ClusterNetworkPolicy'
-  | 'ServiceCIDR'
-  | 'IPAddress'
   | 'Role'
   | 'RoleBinding'
   | 'ClusterRole'
@@ -140,7 +142,6 @@ export type StoredKind =
   | 'CSIDriver'
   | 'CSINode'
   | 'CSIStorageCapacity'
-  | 'PriorityClass'
   | 'RuntimeClass'
   | 'ValidatingAdmissionPolicy'
   | 'ValidatingAdmissionPolicyBinding'
@@ -181,6 +182,9 @@ export interface ObjectByKind extends Record<StoredKind, StoredObject> {
   HorizontalPodAutoscaler: HorizontalPodAutoscaler;
   Ingress: Ingress;
   IngressClass: IngressClass;
+  PriorityClass: PriorityClass;
+  ServiceCIDR: ServiceCIDR;
+  IPAddress: IPAddress;
 }
 
 export type Kind = keyof ObjectByKind;

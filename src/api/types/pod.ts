@@ -1,5 +1,6 @@
 /** Pods and what is inside them (Kubernetes v1.32 core/v1). */
 import type { Condition, KubeObject, Protocol } from './meta.ts';
+import type { PreemptionPolicy } from './scheduling.ts';
 
 export interface EnvVar {
   name: string;
@@ -141,6 +142,10 @@ export interface PodSpec {
   nodeSelector?: Record<string, string>;
   /** Pods of other schedulers wait until those bind them to a node. */
   schedulerName?: string;
+  priorityClassName?: string;
+  /** Of the class. */
+  priority?: number;
+  preemptionPolicy?: PreemptionPolicy;
   restartPolicy?: 'Always' | 'OnFailure' | 'Never';
   terminationGracePeriodSeconds?: number;
   activeDeadlineSeconds?: number;

@@ -92,9 +92,15 @@ const byName = (a: KubeObject, b: KubeObject) => {
   return key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0;
 };
 
+/** As kubectl prints it: without the book-keeping of field owners. */
+function withoutOwners(object: KubeObject): KubeObject {
+  const { managedFields: _, ...metadata } = object.metadata;
+  return { ...object, metadata };
+}
+
 async function show(found: readonly Found[], format: Format, table: TableOptions, single: boolean): Promise<void> {
-  const all = found.flatMap(({ objects }) => objects);
   if (format === 'json' || format === 'yaml') {
+    const all = found.flatMap(({ objects }) => objects.map(withoutOwners));
     const list = { apiVersion: 'v1', kind: 'List', items: all, metadata: { resourceVersion: '' } };
     return printObject(single ? all[0] : list, format);
   }

@@ -1,5 +1,5 @@
 /**
- * Admission of pods: a new pod gets its service account and the defaults of its namespace, and must stay within the
+ * Admission of pods: a new pod gets its service account, its priority and the defaults of its namespace, and must stay within the
  * limits of that; IPAM allocates the address, and a status can only confirm it.
  */
 import { invalid } from '../../api/errors.ts';
@@ -10,14 +10,17 @@ import { type Container, type Pod, type PodSpec, WellKnown } from '../../api/typ
 import { withServiceAccount } from '../access/pod-account.ts';
 import { checkPodLimits, withLimitDefaults } from '../limits/limit-ranges.ts';
 import { podIpOf } from './addresses.ts';
+import { withFormerPriority, withPriority } from './priority.ts';
+import { withDefaultTolerations } from './tolerations.ts';
 
 /** `accounts`: pods run as a service account, whose token they mount. */
 export function podAdmissionOf(store: Store, accounts: boolean): Admission<Pod> {
   return {
     prepare(pod, old) {
-      if (old !== undefined) return addressing.prepare!(pod, old);
+      if (old !== undefined) return addressing.prepare!(withFormerPriority(pod, old), old);
       const known = accounts ? withServiceAccount(store, pod) : pod;
-      return addressing.prepare!(withLimitDefaults(store, known), old);
+      const tolerant = withDefaultTolerations(withPriority(store, known));
+      return addressing.prepare!(withLimitDefaults(store, tolerant), old);
     },
     admit(pod, old, subresource) {
       if (old === undefined) checkPodLimits(store, pod);

@@ -1,6 +1,6 @@
 /**
  * Assigns every pod a node and an address in one write. A pod with spec.nodeName goes there; others go to the fitting
- * Ready node with the fewest pods. A pod that does not fit anywhere stays Pending, with the reason in condition
+ * Ready node with the fewest pods, those of higher priority first. A pod that does not fit anywhere stays Pending, with the reason in condition
  * PodScheduled and in an Event, and is tried again when a node or an address becomes available.
  */
 
@@ -45,8 +45,9 @@ export function startScheduler(cluster: Cluster, addresses: PodAddresses, volume
     else if (place({ cluster, addresses, volumes }, pod)) waiting.delete(key);
     else waiting.add(key);
   });
+  const priorityOf = (key: string) => store.get('Pod', ...splitKey(key))?.spec.priority ?? 0;
   const retry = () => {
-    for (const key of waiting) queue.add(key);
+    for (const key of [...waiting].sort((a, b) => priorityOf(b) - priorityOf(a))) queue.add(key);
   };
   const consider = (pod: Pod) => {
     if (!isPlaced(pod) && !isEnding(pod) && isOurs(pod)) queue.add(keyOf(pod));

@@ -1,5 +1,5 @@
 /** Taints and tolerations (component-helpers/scheduling/corev1). */
-import type { Taint, Toleration } from '../../api/types/objects.ts';
+import type { Pod, Taint, Toleration } from '../../api/types/objects.ts';
 
 /** The first taint with one of these effects that no toleration matches. */
 export function untolerated(
@@ -40,4 +40,24 @@ export function staysFor(
     }
   }
   return shortest;
+}
+
+/** How long a pod stays on a node that has become unreachable, unless it tolerates that itself. */
+const DEFAULT_SECONDS = 300;
+const DEFAULT_TAINTS = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'];
+
+/** A new pod with what every pod tolerates for a while (plugin/pkg/admission/defaulttolerationseconds). */
+export function withDefaultTolerations(pod: Pod): Pod {
+  const own = pod.spec.tolerations ?? [];
+  const knows = (taint: string) =>
+    own.some(({ key = '', effect = '' }) => (key === taint || key === '') && (effect === 'NoExecute' || effect === ''));
+  const missing = DEFAULT_TAINTS.filter((taint) => !knows(taint)).map(
+    (key): Toleration => ({
+      key,
+      operator: 'Exists',
+      effect: 'NoExecute',
+      tolerationSeconds: DEFAULT_SECONDS,
+    }),
+  );
+  return missing.length === 0 ? pod : { ...pod, spec: { ...pod.spec, tolerations: [...own, ...missing] } };
 }

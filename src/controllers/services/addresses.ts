@@ -5,9 +5,19 @@
  */
 
 import type { Store } from '../../api/store/store.ts';
-import type { Protocol, Service } from '../../api/types/objects.ts';
-import { type Cidr, contains, parseIp, parseRange, printIp, type Range } from '../../net/address.ts';
+import type { Protocol, Service, ServiceCIDR } from '../../api/types/objects.ts';
+import {
+  type Cidr,
+  contains,
+  parseCidr,
+  parseIp,
+  parseRange,
+  printCidr,
+  printIp,
+  type Range,
+} from '../../net/address.ts';
 import { keyOf } from '../work-queue.ts';
+import { clusterIpsOf, serviceOf } from './ip-addresses.ts';
 
 export class ServiceAddresses {
   readonly serviceRange: Cidr;
@@ -17,7 +27,10 @@ export class ServiceAddresses {
   private readonly clusterIps = new Map<string, string>();
   private readonly nodePorts = new Map<string, string>();
   private readonly balancerIps = new Map<string, string>();
-  private nextIp: bigint;
+  /** The service network, and those that ServiceCIDRs add. */
+  private ranges: readonly Cidr[];
+  /** Where the search in each range goes on. */
+  private readonly nextIps = new Map<string, bigint>();
   private nextPort: number;
 
   /** `pool`: ranges of load-balancer addresses. All texts must be valid. */
@@ -26,29 +39,37 @@ export class ServiceAddresses {
     this.serviceRange = serviceRange;
     this.nodePortRange = nodePortRange;
     this.pool = pool.map((text) => parseRange(text)!);
-    this.nextIp = serviceRange.first + this.staticBand();
+    this.ranges = this.readRanges();
     this.nextPort = nodePortRange[0] + this.staticPorts();
     for (const service of store.list('Service')) this.hold(service);
+    store.onCommit('ServiceCIDR', () => {
+      this.ranges = this.readRanges();
+    });
     store.onCommit('Service', ({ type, object, old }) => {
       if (old !== undefined) this.release(old);
       if (type !== 'DELETED') this.hold(object);
     });
   }
 
-  /** Key of the service that has this address. */
+  /** Key of the service that has this address, or for which an IPAddress reserves it. */
   ownerOfClusterIp(ip: string): string | undefined {
-    return this.clusterIps.get(ip);
+    const owner = this.clusterIps.get(ip);
+    if (owner !== undefined) return owner;
+    const reserved = this.store.get('IPAddress', undefined, ip);
+    return reserved && (serviceOf(reserved) ?? '');
   }
 
   ownerOfNodePort(protocol: Protocol, port: number): string | undefined {
     return this.nodePorts.get(`${protocol}/${port}`);
   }
 
-  /** In the range, and not its first or last address. */
+  /** In one of the ranges, and not its first or last address. */
   isServiceAddress(text: string): boolean {
     const ip = parseIp(text);
-    const { first, last } = this.serviceRange;
-    return ip !== undefined && contains(this.serviceRange, ip) && ip.value > first && ip.value < last;
+    return (
+      ip !== undefined &&
+      this.ranges.some((range) => contains(range, ip) && ip.value > range.first && ip.value < range.last)
+    );
   }
 
   /**
@@ -56,12 +77,24 @@ export class ServiceAddresses {
    * reused as late as possible. The lowest part is used last: users choose addresses from it themselves (KEP-3070).
    */
   freeClusterIp(): string | undefined {
-    const { first, last, family } = this.serviceRange;
-    const low = first + this.staticBand();
+    for (const range of this.ranges) {
+      const found = this.freeIn(range);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  private freeIn(range: Cidr): string | undefined {
+    const { first, last, family } = range;
+    const name = printCidr(range);
+    const low = first + staticBand(range);
+    const next = this.nextIps.get(name) ?? low;
+    // The first address of the cluster's own network is that of Service kubernetes.
+    const lowest = first + (range === this.serviceRange ? 2n : 1n);
     const found =
-      this.scan(this.nextIp, last - 1n) ?? this.scan(low, this.nextIp - 1n) ?? this.scan(first + 2n, low - 1n);
+      this.scan(family, next, last - 1n) ?? this.scan(family, low, next - 1n) ?? this.scan(family, lowest, low - 1n);
     if (found === undefined) return undefined;
-    this.nextIp = found + 1n < last ? found + 1n : low;
+    this.nextIps.set(name, found + 1n < last ? found + 1n : low);
     return printIp({ family, value: found });
   }
 
@@ -119,12 +152,13 @@ export class ServiceAddresses {
     return new Set(nodes.flatMap(({ status }) => (status?.addresses ?? []).map(({ address }) => address)));
   }
 
-  /** Addresses at the low end reserved for explicit requests: min(max(16, n/16), 256), as in Kubernetes. */
-  private staticBand(): bigint {
-    const { first, last } = this.serviceRange;
-    const size = Number(last - first + 1n);
-    const band = Math.min(Math.max(16, Math.floor(size / 16)), 256);
-    return BigInt(size > band + 2 ? band : 2);
+  private readRanges(): Cidr[] {
+    const isUsed = ({ metadata, status }: ServiceCIDR) =>
+      metadata.deletionTimestamp === undefined &&
+      status?.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') === true;
+    const more = this.store.list('ServiceCIDR').filter(isUsed);
+    const cidrs = more.flatMap(({ spec }) => (spec.cidrs ?? []).flatMap((text) => parseCidr(text) ?? []));
+    return [this.serviceRange, ...cidrs.filter((cidr) => printCidr(cidr) !== printCidr(this.serviceRange))];
   }
 
   private staticPorts(): number {
@@ -134,10 +168,9 @@ export class ServiceAddresses {
     return size > band ? band : 0;
   }
 
-  private scan(from: bigint, to: bigint): bigint | undefined {
-    const { family } = this.serviceRange;
+  private scan(family: 4 | 6, from: bigint, to: bigint): bigint | undefined {
     for (let value = from; value <= to; value++) {
-      if (!this.clusterIps.has(printIp({ family, value }))) return value;
+      if (this.ownerOfClusterIp(printIp({ family, value })) === undefined) return value;
     }
     return undefined;
   }
@@ -151,12 +184,20 @@ export class ServiceAddresses {
     this.each(service, (map, item) => map.get(item) === key && map.delete(item));
   }
 
-  private each({ spec, status }: Service, act: (map: Map<string, string>, item: string) => void): void {
-    for (const ip of spec.clusterIPs ?? []) if (ip !== 'None' && ip !== '') act(this.clusterIps, ip);
+  private each(service: Service, act: (map: Map<string, string>, item: string) => void): void {
+    const { spec, status } = service;
+    for (const ip of clusterIpsOf(service)) act(this.clusterIps, ip);
     for (const port of spec.ports ?? []) {
       if (port.nodePort) act(this.nodePorts, `${port.protocol ?? 'TCP'}/${port.nodePort}`);
     }
     if (spec.healthCheckNodePort) act(this.nodePorts, `TCP/${spec.healthCheckNodePort}`);
     for (const { ip } of status?.loadBalancer?.ingress ?? []) if (ip) act(this.balancerIps, ip);
   }
+}
+
+/** Addresses at the low end reserved for explicit requests: min(max(16, n/16), 256), as in Kubernetes. */
+function staticBand({ first, last }: Cidr): bigint {
+  const size = Number(last - first + 1n);
+  const band = Math.min(Math.max(16, Math.floor(size / 16)), 256);
+  return BigInt(size > band + 2 ? band : 2);
 }

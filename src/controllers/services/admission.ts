@@ -87,8 +87,7 @@ export class ServiceAdmission implements Admission<Service> {
     if (owner !== undefined) {
       errors.push(bad('spec.clusterIPs', [ip], `${failed}provided IP is already allocated`));
     } else if (!this.addresses.isServiceAddress(ip)) {
-      const range = printCidr(this.addresses.serviceRange);
-      const why = `the provided IP (${ip}) is not in the valid range. The range of valid IPs is ${range}`;
+      const why = 'the provided network does not match the current range';
       errors.push(bad('spec.clusterIPs', [ip], failed + why));
     }
   }

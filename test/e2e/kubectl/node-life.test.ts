@@ -45,9 +45,10 @@ kubectlTest('get nodes -o wide shows the version, the system and the kernel; eve
     await kubectl(started),
     /Started +pod\/server +spec\.containers\{main\} +kubelet, n1 +Started container main/,
   );
-  const { metadata } = await cluster.get<KubeObject>('pod', 'server');
+  const shown = await kubectl(['get', 'pod', 'server', '-o', 'json', '--show-managed-fields']);
+  const { metadata } = JSON.parse(shown) as KubeObject;
   const owners = metadata.managedFields?.map(({ manager, subresource }) => `${manager} ${subresource}`);
-  assert.equal(owners, ['kubelet status'], 'a node owns the status of its pods');
+  assert.equal(owners, ['dataplane undefined', 'kubelet status'], 'a node owns the status of its pods');
 });
 
 const nginx = existsSync('/usr/sbin/nginx');

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { KubeObject, LimitRangeItem, Manifest, Pod } from '../../../../src/api/types/objects.ts';
+import type { KubeObject, LimitRangeItem, Manifest } from '../../../../src/api/types/objects.ts';
 import { configMap, eventually, pod, refusal, service, type TestCluster, withCluster } from '../test-cluster.ts';
 
 type Client = TestCluster['client'];
@@ -102,11 +102,10 @@ test(
         { scopeSelector: { matchExpressions: [{ scopeName: 'PriorityClass', operator: 'In', values: ['high'] }] } },
       ),
     );
+    const high = { apiVersion: 'scheduling.k8s.io/v1', kind: 'PriorityClass', metadata: { name: 'high' }, value: 1 };
+    await client.create(high as Manifest<KubeObject>);
     assert.match((await refusal(client.create(pod('a', {}, { activeDeadlineSeconds: 5 })))).message, 'quota: short');
-    assert.match(
-      (await refusal(client.create(pod('b', {}, { priorityClassName: 'high' } as Partial<Pod['spec']>)))).message,
-      'quota: high',
-    );
+    assert.match((await refusal(client.create(pod('b', {}, { priorityClassName: 'high' })))).message, 'quota: high');
     await client.create(pod('c'));
     assert.match((await refusal(client.create(pod('d')))).message, 'quota: effort');
     await client.create(asking('e', { cpu: '1m' }));

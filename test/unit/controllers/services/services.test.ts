@@ -34,7 +34,10 @@ test(
     assert.is(taken.code, 422);
     assert.match(taken.message, 'failed to allocate IP 10.96.0.10: provided IP is already allocated');
     const outside = await refusal(client.create(service('out', { clusterIP: '10.200.0.1' })));
-    assert.match(outside.message, 'not in the valid range. The range of valid IPs is 10.96.0.0/12');
+    assert.match(
+      outside.message,
+      'failed to allocate IP 10.200.0.1: the provided network does not match the current range',
+    );
     const moved = await refusal(client.patch('Service', 'dns', { spec: { clusterIP: '10.96.0.11' } }));
     assert.match(moved.message, 'may not change once set');
     assert.is(moved.status.details?.causes?.[0]?.field, 'spec.clusterIPs[0]');
