@@ -190,6 +190,10 @@ export const tooLarge = (limit: number | string): ApiError =>
 export const internalError = (message: string): ApiError =>
   failure(500, 'InternalError', `Internal error occurred: ${message}`);
 
+/** 422: a JSON patch that does not fit the object (apiserver handlers/patch.go). */
+export const patchRefused = (why: string): ApiError =>
+  failure(422, 'Invalid', `the server rejected our request due to an error in our request: ${why}`);
+
 /** 422: the object is invalid; each error becomes a cause. */
 export function invalid(resource: Resource, name: string, errors: readonly FieldError[]): ApiError {
   const lines = errors.map((e) => (e.path === '' ? e.message : `${e.path}: ${e.message}`));

@@ -96,6 +96,12 @@ const FIELD_ALIASES: Record<string, string> = {
   reportingController: 'reportingComponent',
 };
 
+/** Kinds with fields of their own have another text than all others (apis/core/v1/conversion.go). */
+const unknownField = (kind: string, field: string): string =>
+  SELECTABLE[kind] === undefined
+    ? `"${field}" is not a known field selector: only "metadata.name", "metadata.namespace"`
+    : `field label not supported: ${field}`;
+
 /** `metadata.name=x,status.phase!=Failed` → a test; undefined for the empty selector. */
 export function parseFieldSelector(kind: string, text: string): Predicate | undefined {
   const tests: Predicate[] = [];
@@ -108,8 +114,7 @@ export function parseFieldSelector(kind: string, text: string): Predicate | unde
       field === 'metadata.name' ||
       field === 'metadata.namespace' ||
       SELECTABLE[kind]?.includes(FIELD_ALIASES[field] ?? field);
-    if (!known)
-      throw new SelectorError(`"${field}" is not a known field selector: only "metadata.name", "metadata.namespace"`);
+    if (!known) throw new SelectorError(unknownField(kind, field));
     const path = (FIELD_ALIASES[field] ?? field).split('.');
     const wanted = operator !== '!=';
     tests.push((object) => (fieldText(object, path) === value) === wanted);

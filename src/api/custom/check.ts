@@ -36,8 +36,10 @@ export function checkCustom(resource: Resource, input: object, unknown: 'Strict'
   const pruned = prune({ ...rest, metadata: withoutNulls(metadata) }, schema, strays);
   const object = withSchemaDefaults(pruned, schema) as KubeObject;
   const errors = checkEnvelope(resource, object);
-  const notes = strays.map((path) => ({ path, message: 'unknown field' }));
-  if (unknown === 'Strict') errors.push(...notes.map((note) => ({ ...note, reason: 'FieldUnknown' as const })));
+  if (unknown === 'Strict') {
+    errors.push(...strays.map((path) => ({ path, message: 'unknown field', reason: 'FieldUnknown' as const })));
+  }
   errors.push(...structuralErrors(validatorOf(resource, schema), object));
+  const notes = strays.map((path) => ({ path: '', message: `unknown field ${JSON.stringify(path)}` }));
   return { object, errors, warnings: unknown === 'Warn' ? notes : [] };
 }

@@ -1,6 +1,14 @@
 /** JSON patch (RFC 6902), with bounded work per patch. */
 import { isDeepStrictEqual } from 'node:util';
-import { define, isObject, type Json, type JsonObject, PatchError, PatchTooLargeError } from './json.ts';
+import {
+  define,
+  isObject,
+  type Json,
+  type JsonObject,
+  PatchError,
+  PatchRefusedError,
+  PatchTooLargeError,
+} from './json.ts';
 
 interface Operation {
   op: string;
@@ -97,7 +105,7 @@ function applyOperation(document: Json, operation: Operation, work: Work): Json 
     }
     case 'test':
       if (!isDeepStrictEqual(read(document, at), value)) {
-        throw new PatchError(`testing value ${path} failed: test failed`);
+        throw new PatchRefusedError(`testing value ${path} failed: test failed`);
       }
       return document;
     default:
@@ -123,7 +131,7 @@ function read(document: Json, at: readonly string[]): Json {
       : isObject(value)
         ? own(value, key)
         : undefined;
-    if (found === undefined) throw new PatchError(`nothing at /${at.join('/')}`);
+    if (found === undefined) throw new PatchRefusedError(`nothing at /${at.join('/')}`);
     value = found;
   }
   return value;
@@ -132,7 +140,7 @@ function read(document: Json, at: readonly string[]): Json {
 const own = (object: JsonObject, key: string): Json => (Object.hasOwn(object, key) ? object[key] : undefined);
 
 function index(key: string, last: number): number {
-  if (!/^(0|[1-9]\d*)$/.test(key) || Number(key) > last) throw new PatchError(`index ${key} is out of range`);
+  if (!/^(0|[1-9]\d*)$/.test(key) || Number(key) > last) throw new PatchRefusedError(`index ${key} is out of range`);
   return Number(key);
 }
 
@@ -142,7 +150,7 @@ function insert(document: Json, at: readonly string[], value: Json, work: Work):
   const key = at.at(-1)!;
   if (Array.isArray(parent)) splice(parent, key === '-' ? parent.length : index(key, parent.length), 0, [value], work);
   else if (isObject(parent)) define(parent, key, value);
-  else throw new PatchError(`nothing can be put at /${at.join('/')}`);
+  else throw new PatchRefusedError(`nothing can be put at /${at.join('/')}`);
   return document;
 }
 

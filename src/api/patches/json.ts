@@ -7,6 +7,11 @@ export class PatchError extends Error {
   override readonly name: string = 'PatchError';
 }
 
+/** The patch is well formed, and the object is not as it requires: a failed test, a path that does not exist. */
+export class PatchRefusedError extends PatchError {
+  override readonly name = 'PatchRefusedError';
+}
+
 /** The patch exceeds a limit on work or size. */
 export class PatchTooLargeError extends PatchError {
   override readonly name = 'PatchTooLargeError';

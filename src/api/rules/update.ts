@@ -19,9 +19,11 @@ import type {
   Service,
   ServiceCIDR,
   StorageClass,
+  Toleration,
   WrittenPart,
 } from '../types/objects.ts';
 import { checkAddedContainers, checkNoEphemeralContainers } from './ephemeral-containers.ts';
+import { forbidden } from './field-errors.ts';
 import { checkPriorityClassUpdate } from './priority.ts';
 import { checkIpAddressUpdate, checkServiceCidrUpdate } from './service-addresses.ts';
 import { checkClaimUpdate, checkClassUpdate, checkVolumeUpdate } from './storage.ts';
@@ -111,14 +113,27 @@ function changeable(spec: PodSpec): PodSpec {
     containers: spec.containers.map(plain),
     ...(spec.initContainers && { initContainers: spec.initContainers.map(plain) }),
     activeDeadlineSeconds: 0,
+    tolerations: [],
   };
 }
 
+/** Tolerations can be added, and the seconds of those that are there changed. */
+function losesToleration({ tolerations: now = [] }: PodSpec, { tolerations: before = [] }: PodSpec): boolean {
+  const same = (a: Toleration, b: Toleration) =>
+    isDeepStrictEqual({ ...a, tolerationSeconds: 0 }, { ...b, tolerationSeconds: 0 });
+  return !before.every((old) => now.some((toleration) => same(toleration, old)));
+}
+
 function checkPod(spec: PodSpec, old: PodSpec): FieldError[] {
-  if (spec === old || isDeepStrictEqual(changeable(spec), changeable(old))) return [];
+  if (spec === old) return [];
+  if (losesToleration(spec, old)) {
+    return [forbidden('spec.tolerations', 'existing toleration can not be modified except its tolerationSeconds')];
+  }
+  if (isDeepStrictEqual(changeable(spec), changeable(old))) return [];
   const message =
     'Forbidden: pod updates may not change fields other than ' +
-    '`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`';
+    '`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,' +
+    '`spec.tolerations` (only additions to existing tolerations)';
   return [{ path: 'spec', message, reason: 'FieldValueForbidden' }];
 }
 

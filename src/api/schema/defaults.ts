@@ -4,6 +4,7 @@ import type {
   EndpointSlice,
   Endpoints,
   HorizontalPodAutoscaler,
+  Ingress,
   KubeObject,
   LimitRange,
   NamespaceObject,
@@ -82,6 +83,8 @@ function defaulted(object: KubeObject): KubeObject {
       return volumeDefaults(object as PersistentVolume);
     case 'StorageClass':
       return classDefaults(object as StorageClass);
+    case 'Ingress':
+      return { ...object, status: { loadBalancer: {}, ...(object as Ingress).status } } as Ingress;
     case 'PriorityClass':
       return { preemptionPolicy: 'PreemptLowerPriority', ...object } as PriorityClass;
     case 'HorizontalPodAutoscaler':

@@ -159,7 +159,10 @@ export function checkSchema(input: unknown, unknown: 'Strict' | 'Warn' | 'Ignore
   if (strays.length > 0) object = structuredClone(object);
   for (const { pointer, member } of strays) delete (valueAt(object, pointer) as Record<string, unknown>)[member!];
   if (unknown === 'Warn') {
-    for (const { path, message } of fieldErrors(strays)) warnings.push({ path, message });
+    // As the API server warns (sigs.k8s.io/json, strict decoding).
+    for (const { path, message } of fieldErrors(strays)) {
+      warnings.push({ path: '', message: message.replace(UNKNOWN, `${UNKNOWN} ${JSON.stringify(path)}`) });
+    }
   }
   return { errors: fieldErrors(found.filter(({ what }) => what !== 'unknown')), warnings, object };
 }
@@ -211,6 +214,8 @@ function fieldErrors(findings: readonly Finding[]): FieldError[] {
   return [...byPath.values()];
 }
 
+const UNKNOWN = 'unknown field';
+
 function fieldError({ pointer, member, what, expected, value, names = [] }: Finding): FieldError {
   const at = pathOf(pointer);
   const path = member === undefined ? at : join(at, member);
@@ -220,7 +225,7 @@ function fieldError({ pointer, member, what, expected, value, names = [] }: Find
       return { path, message, reason: 'FieldValueRequired' };
     }
     case 'unknown':
-      return { path, message: `unknown field${didYouMean(member!, names)}`, reason: 'FieldUnknown' };
+      return { path, message: `${UNKNOWN}${didYouMean(member!, names)}`, reason: 'FieldUnknown' };
     default: {
       const reason = what === 'not-listed' ? 'FieldValueNotSupported' : 'FieldValueInvalid';
       return { path, message: `expected ${expected}, got ${show(value)}`, reason };

@@ -1,6 +1,6 @@
 /** POST, PUT, PATCH and DELETE on resources. The semantics of writes are in `store/registry.ts`. */
-import { badRequest, methodNotAllowed, tooLarge, unsupportedMediaType } from '../errors.ts';
-import { PatchError, PatchTooLargeError } from '../patches/json.ts';
+import { badRequest, methodNotAllowed, patchRefused, tooLarge, unsupportedMediaType } from '../errors.ts';
+import { PatchError, PatchRefusedError, PatchTooLargeError } from '../patches/json.ts';
 import { jsonPatch } from '../patches/json-patch.ts';
 import { mergePatch } from '../patches/merge-patch.ts';
 import { strategicMergePatch } from '../patches/strategic.ts';
@@ -77,6 +77,7 @@ function applied<T>(
     return write((old) => toStored(resource, patchBy(mediaType, resource, resource.view?.read(old) ?? old, patch)));
   } catch (error) {
     if (error instanceof PatchTooLargeError) throw tooLarge(error.message);
+    if (error instanceof PatchRefusedError) throw patchRefused(error.message);
     if (error instanceof PatchError) throw badRequest(`the patch cannot be applied: ${error.message}`);
     throw error;
   }

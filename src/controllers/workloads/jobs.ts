@@ -37,9 +37,11 @@ export const jobAdmission: Admission<Job> = {
     const names = { [BATCH_NAME]: job.metadata.name, 'job-name': job.metadata.name };
     const template = job.spec.template;
     const labels = { ...template.metadata?.labels, ...own, ...names };
+    // A Job without labels has those of its template (SetDefaults_Job).
+    const unlabelled = Object.keys(job.metadata.labels ?? {}).length === 0;
     return {
       ...job,
-      metadata: { ...job.metadata, uid },
+      metadata: { ...job.metadata, uid, ...(unlabelled && { labels }) },
       spec: {
         ...job.spec,
         selector: { matchLabels: { [BATCH_UID]: uid } },
