@@ -1,5 +1,4 @@
 /** The controller is killed with SIGKILL repeatedly: every acknowledged write survives. */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,23 +7,12 @@ import * as assert from 'uvu/assert';
 import { ApiClient } from '../../../src/api/client/client.ts';
 import { startInformer } from '../../../src/api/client/informer.ts';
 import type { Service } from '../../../src/api/types/objects.ts';
+import { FULL, startChild } from './child-controller.ts';
 import { eventually, service, sleep } from './test-cluster.ts';
 
-const module = new URL('../../../src/controllers/controller.js', import.meta.url).href;
-const program = `import { startController } from ${JSON.stringify(module)};
-await startController({ stateDir: process.argv[1], socketPath: process.argv[1] + '/api.sock', options: { dns: 'external' } });
-process.send('up');`;
+const KILLS = FULL ? 200 : 10;
 
-function startChild(directory: string): Promise<ChildProcess> {
-  const args = ['--input-type=module', '-e', program, directory];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-  return new Promise((resolve, reject) => {
-    child.once('message', () => resolve(child));
-    child.once('exit', (code) => reject(new Error(`the controller ended with ${code}`)));
-  });
-}
-
-test('SIGKILL under load, ten times: every acknowledged write survives, and no address is allocated twice', async () => {
+test(`SIGKILL under load, ${KILLS} times: every acknowledged write survives, and no address is allocated twice`, async () => {
   const directory = mkdtempSync(join(tmpdir(), 'dataplane-kill-'));
   const client = new ApiClient(join(directory, 'api.sock'));
   const acknowledged = new Map<string, string>();
@@ -48,7 +36,7 @@ test('SIGKILL under load, ten times: every acknowledged write survives, and no a
   };
   const writers = [0, 1, 2, 3].map(writer);
   try {
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < KILLS; round++) {
       // Each kill happens while writes are in flight, however slow the machine is.
       const before = acknowledged.size;
       await eventually(() => acknowledged.size > before + 2);
