@@ -39,7 +39,7 @@ test(`SIGKILL under load, ${KILLS} times: every acknowledged write survives, and
     for (let round = 0; round < KILLS; round++) {
       // Each kill happens while writes are in flight, however slow the machine is.
       const before = acknowledged.size;
-      await eventually(() => acknowledged.size > before + 2);
+      await eventually(() => acknowledged.size > before + 2, 60_000);
       await sleep(Math.random() * 100);
       const ended = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGKILL');
@@ -54,7 +54,7 @@ test(`SIGKILL under load, ${KILLS} times: every acknowledged write survives, and
     for (const [name, ip] of acknowledged) assert.is(found.get(name), ip, name);
     const ips = items.map((s) => s.spec.clusterIP);
     assert.is(new Set(ips).size, ips.length);
-    await eventually(() => informer.size === items.length);
+    await eventually(() => informer.size === items.length, 30_000);
     for (const s of items) assert.equal(informer.get('default', s.metadata.name), s);
     assert.ok(Number(metadata.resourceVersion) >= items.length);
   } finally {
