@@ -58,8 +58,6 @@ import { jobAdmission, startJobController } from './workloads/jobs.ts';
 import { startReplicaSetController, startReplicationControllers } from './workloads/replica-sets.ts';
 import { startStatefulSetController } from './workloads/stateful-sets.ts';
 
-export { ClusterOptionsError, checkOptions } from './options-check.ts';
-
 export interface ControllerOptions {
   /** Objects are kept in `<stateDir>/store`. */
   stateDir: string;

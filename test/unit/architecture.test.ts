@@ -354,6 +354,18 @@ test('the check recognizes offsets and protocol numbers', () => {
   assert.is(findIn([words], ONE_WORD).length, 2);
 });
 
+/** Packages that take long to load, and are needed rarely. */
+const LOADED_WHEN_NEEDED = /^import (?!type\b)[^;]*'(@peculiar\/x509|reflect-metadata)';/m;
+
+test('packages that are needed rarely are loaded when they are needed', () => {
+  assert.equal(
+    product.filter(({ code }) => LOADED_WHEN_NEEDED.test(code)).map(({ path }) => path),
+    [],
+  );
+  assert.ok(LOADED_WHEN_NEEDED.test("import * as x509 from '@peculiar/x509';"));
+  assert.ok(LOADED_WHEN_NEEDED.test("import 'reflect-metadata';"));
+});
+
 test('every imported package is declared', () => {
   const missing = product.flatMap(({ path, imports }) =>
     imports

@@ -121,7 +121,7 @@ export function readTimeout(text: string, option: string): [name: string, second
 
 /** Refuses inconsistent options: the controller's own check, with the names of the command-line options. */
 export async function checkClusterOptions(options: ClusterOptions): Promise<void> {
-  const { checkOptions, ClusterOptionsError } = await import('../../controllers/controller.ts');
+  const { checkOptions, ClusterOptionsError } = await import('../../controllers/options-check.ts');
   try {
     checkOptions(options);
   } catch (error) {

@@ -74,6 +74,12 @@ export async function ensureCertificates(
   return { authority: authority.certificate, server, admin, serviceAccountKey: serviceAccountKey(directory) };
 }
 
+/** The package that creates certificates. Loading it takes longer than all else that a controller does at its start. */
+export async function loadX509(): Promise<typeof import('@peculiar/x509')> {
+  await import('reflect-metadata'); // Must be loaded first, for x509's dependency injection.
+  return import('@peculiar/x509');
+}
+
 interface Request {
   subject: string;
   use: 'authority' | 'server' | 'client';
@@ -82,8 +88,7 @@ interface Request {
 }
 
 async function issue(directory: string, name: string, request: Request, issuer: KeyPair | undefined): Promise<KeyPair> {
-  await import('reflect-metadata'); // Must be loaded first, for x509's dependency injection.
-  const x509 = await import('@peculiar/x509');
+  const x509 = await loadX509();
   const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
   const { use, subject, names = [], nowMs } = request;
   const extensions: X509Extension[] = [
@@ -132,7 +137,7 @@ function importKey(key: string): Promise<webcrypto.CryptoKey> {
   return webcrypto.subtle.importKey('pkcs8', der, ALGORITHM, false, ['sign']);
 }
 
-const pem = (label: string, der: Buffer): string =>
+export const pem = (label: string, der: Buffer): string =>
   `-----BEGIN ${label}-----\n${der.toString('base64').replace(/.{1,64}/g, '$&\n')}-----END ${label}-----\n`;
 
 function covers(certificate: X509Certificate, names: readonly string[]): boolean {

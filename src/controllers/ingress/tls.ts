@@ -1,8 +1,7 @@
 /** Certificates of Ingresses: those of TLS Secrets, checked before nginx sees them, and a default one for all other hosts. */
 import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from 'node:crypto';
-import 'reflect-metadata';
-import * as x509 from '@peculiar/x509';
 import type { Secret } from '../../api/types/objects.ts';
+import { loadX509, pem } from '../access/certificates.ts';
 
 export interface TlsPair {
   certificate: string;
@@ -31,6 +30,7 @@ export function problemOf({ certificate, key }: TlsPair): string | undefined {
 
 /** Signed by itself: clients are to see that their host has no certificate. */
 export async function defaultPair(nowMs: number): Promise<TlsPair> {
+  const x509 = await loadX509();
   const keys = (await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: `4${randomBytes(15).toString('hex').slice(1)}`,
@@ -41,7 +41,6 @@ export async function defaultPair(nowMs: number): Promise<TlsPair> {
     keys,
     extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: 'ingress.local' }])],
   });
-  const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64');
-  const key = `-----BEGIN PRIVATE KEY-----\n${der.replace(/.{1,64}/g, '$&\n')}-----END PRIVATE KEY-----\n`;
-  return { certificate: `${certificate.toString('pem')}\n`, key };
+  const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
+  return { certificate: `${certificate.toString('pem')}\n`, key: pem('PRIVATE KEY', der) };
 }
