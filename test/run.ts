@@ -1,7 +1,8 @@
 /**
- * Runs every test file under dist/test, each in a process of its own with a bounded time, two at a time. Tests that
+ * Runs every test file under dist/test, each in a process of its own with a bounded time, three at a time. Tests that
  * bring up a cluster need root, and each gets namespaces of its own (lib/private-namespaces.sh), so that neither
- * another test nor a cluster of the user's is disturbed. Those that load the machine or measure time run alone (ALONE).
+ * another test nor a cluster of the user's is disturbed. At most two of them run at once; they wait for a part of their
+ * time, and the files without a cluster use it. Those that load the machine or measure time run alone (ALONE).
  *
  * Many tests bound how long something may take, and a busy machine breaks such bounds. A file that failed is therefore
  * run once more at the end, alone. If it passes then, it counts as passed and is listed as flaky; if not, both runs are
@@ -25,7 +26,7 @@ const BUILT = fileURLToPath(new URL('.', import.meta.url));
 const SOURCE = join(ROOT, 'test');
 const UNIT_TIMEOUT_MS = 120_000;
 const E2E_TIMEOUT_MS = 300_000;
-const AT_A_TIME = 2;
+const CLUSTERS_AT_A_TIME = 2;
 /** Files that use both cores for long, or that measure rates and gaps. */
 const ALONE = ['crash-and-clean-up', 'nat-differential', 'services-rolling', 'source-ports', 'underlay-shortcut'];
 
@@ -58,8 +59,13 @@ const why = whyNoCluster();
 const queue = files.filter((file) => why === undefined || !needsCluster(file));
 const failures: Run[] = [];
 const alone = (file: string) => ALONE.some((name) => file === `e2e/${name}.test.js`);
-const together = queue.filter((file) => !alone(file));
-await Promise.all(Array.from({ length: AT_A_TIME }, () => runAll(together)));
+const clusters = queue.filter((file) => needsCluster(file) && !alone(file));
+const others = queue.filter((file) => !needsCluster(file));
+const lanes = Array.from({ length: CLUSTERS_AT_A_TIME }, async () => {
+  await runAll(clusters);
+  await runAll(others);
+});
+await Promise.all([...lanes, runAll(others)]);
 await runAll(queue.filter(alone));
 const flaky: Run[] = [];
 for (const first of failures) {

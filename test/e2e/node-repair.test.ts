@@ -36,13 +36,16 @@ const nft = (input: string) => output(cluster.exec(N1, ['nft', '-f', '-'], { inp
 
 /** Every kind of path: between pods, in fragments, through a NodePort, from the node, to the outside. */
 async function everything(): Promise<void> {
-  await output(cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '1', webIP]));
-  await output(cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '1', '-s', '5000', webIP]));
-  await cluster.fetch('dp-outside', `http://172.18.0.11:${NODE_PORT}/`, '--max-time', '1');
-  await cluster.fetch(N1, `http://${webIP}/`, '--max-time', '1');
-  await output(cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '1', '-s', '5000', FAR]));
-  await output(cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '1', '172.18.0.1']));
-  await output(cluster.exec(CLIENT, [process.execPath, '-e', RESOLVE]));
+  const ping = (...args: string[]) => output(cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '1', ...args]));
+  await Promise.all([
+    ping(webIP),
+    ping('-s', '5000', webIP),
+    cluster.fetch('dp-outside', `http://172.18.0.11:${NODE_PORT}/`, '--max-time', '1'),
+    cluster.fetch(N1, `http://${webIP}/`, '--max-time', '1'),
+    ping('-s', '5000', FAR),
+    ping('172.18.0.1'),
+    output(cluster.exec(CLIENT, [process.execPath, '-e', RESOLVE])),
+  ]);
 }
 
 /** Retries until `work` succeeds; throws its last error. */

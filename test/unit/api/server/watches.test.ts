@@ -93,9 +93,10 @@ test(
   withCluster(async ({ client, socketPath }) => {
     await client.create(configMap('a'));
     const path = '/api/v1/namespaces/default/configmaps?timeoutSeconds=1&';
-    for (const spelling of ['watch', 'watch=', 'watch=1', 'watch=True', 'watch=yes']) {
+    const watching = ['watch', 'watch=', 'watch=1', 'watch=True', 'watch=yes'].map(async (spelling) => {
       assert.match((await request(socketPath, 'GET', path + spelling)).body, /^\{"type":"ADDED"/, spelling);
-    }
+    });
+    await Promise.all(watching);
     for (const spelling of ['watch=0', 'watch=false', 'watch=False', '']) {
       assert.match((await request(socketPath, 'GET', path + spelling)).body, /^\{"kind":"ConfigMapList"/, spelling);
     }
