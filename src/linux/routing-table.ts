@@ -1,22 +1,10 @@
 /**
- * Reads the IPv4 addresses, routes, rules and neighbours of a network namespace: one rtnetlink dump each, without starting a
- * process.
+ * The IPv4 addresses, routes, rules and neighbours of a network namespace, read by one rtnetlink dump each.
  *
  * linux include/uapi/linux/rtnetlink.h (struct rtmsg, RTA_*, struct rtnexthop), if_addr.h (struct ifaddrmsg, IFA_*),
  * neighbour.h (struct ndmsg, NUD_*), fib_rules.h (struct fib_rule_hdr, FRA_*).
  */
-import { close, mapPrivate, munmap, NETLINK_SOCKET, read, SystemError, socket, write } from './ffi.ts';
-
-const AF_INET = 2;
-const RTM_GETADDR = 22;
-const RTM_GETROUTE = 26;
-const RTM_GETNEIGH = 30;
-const NLM_F_REQUEST_DUMP = 0x301;
-const NLMSG_ERROR = 2;
-const NLMSG_DONE = 3;
-const HEADER_BYTES = 16;
-const REQUEST_BYTES: number = HEADER_BYTES + 12;
-const BUFFER_BYTES = 65536;
+import { AF_INET, Dumped, NetlinkDump } from './netlink-dump.ts';
 
 const ADDRESS_BODY = 8;
 const IFA_ADDRESS = 1;
@@ -38,7 +26,6 @@ const RTA_METRICS = 8;
 const RTA_MULTIPATH = 9;
 const RTA_TABLE = 15;
 
-const RTM_GETRULE = 34;
 const RULE_BODY = 12;
 const FR_ACT_TO_TBL = 1;
 const FIB_RULE_INVERT = 2;
@@ -129,15 +116,8 @@ export interface KernelRule {
 
 /** Reads from the network namespace in which it was created. */
 export class RoutingTable {
-  private readonly fd: number;
-  private readonly memory = mapPrivate(BUFFER_BYTES);
-  private readonly view = new DataView(this.memory.buffer);
-
-  /** @throws SystemError */
-  constructor() {
-    this.fd = socket(...NETLINK_SOCKET);
-    if (this.fd < 0) throw new SystemError('socket', 'AF_NETLINK');
-  }
+  private readonly dump = new NetlinkDump();
+  private readonly view: DataView = this.dump.view;
 
   /**
    * Addresses of all devices, in the kernel's order: a device's primary addresses before its secondary ones.
@@ -145,7 +125,7 @@ export class RoutingTable {
    */
   addresses(): DeviceAddress[] {
     const found: DeviceAddress[] = [];
-    this.dump(RTM_GETADDR, (body, end) => {
+    this.dump.each(Dumped.ADDRESSES, (body, end) => {
       const { view } = this;
       const address = this.attribute(body + ADDRESS_BODY, end, IFA_LOCAL);
       if (view.getUint8(body) !== AF_INET || address < 0) return;
@@ -165,7 +145,7 @@ export class RoutingTable {
   /** Neighbours of a device whose MAC is known, as 32-bit words. @throws SystemError */
   neighbours(device: number): number[] {
     const found: number[] = [];
-    this.dump(RTM_GETNEIGH, (body, end) => {
+    this.dump.each(Dumped.NEIGHBOURS, (body, end) => {
       const { view } = this;
       const address = this.attribute(body + NEIGHBOUR_BODY, end, NDA_DST);
       if (view.getUint8(body) !== AF_INET || view.getInt32(body + 4, true) !== device || address < 0) return;
@@ -177,7 +157,7 @@ export class RoutingTable {
   /** The routes of all tables. @throws SystemError */
   routes(): KernelRoute[] {
     const found: KernelRoute[] = [];
-    this.dump(RTM_GETROUTE, (body, end) => {
+    this.dump.each(Dumped.ROUTES, (body, end) => {
       const { view } = this;
       if (view.getUint8(body) !== AF_INET) return;
       const attributes = body + ROUTE_BODY;
@@ -210,7 +190,7 @@ export class RoutingTable {
   /** The rules that select a table, in ascending preference. @throws SystemError */
   rules(): KernelRule[] {
     const found: KernelRule[] = [];
-    this.dump(RTM_GETRULE, (body, end) => {
+    this.dump.each(Dumped.RULES, (body, end) => {
       const { view } = this;
       if (view.getUint8(body) !== AF_INET || view.getUint8(body + 7) !== FR_ACT_TO_TBL) return;
       const attributes = body + RULE_BODY;
@@ -236,13 +216,12 @@ export class RoutingTable {
 
   /** The text at an offset, up to its terminating zero. */
   private text(at: number): string {
-    const bytes = new Uint8Array(this.memory.buffer, at);
-    return String.fromCharCode(...bytes.subarray(0, bytes.indexOf(0)));
+    const { bytes } = this.dump;
+    return String.fromCharCode(...bytes.subarray(at, bytes.indexOf(0, at)));
   }
 
   close(): void {
-    close(this.fd);
-    munmap(this.memory.address, this.memory.bytes);
+    this.dump.close();
   }
 
   /** Offset of the value of an attribute; -1 if the attribute is missing. */
@@ -255,27 +234,5 @@ export class RoutingTable {
       at += (bytes + 3) & ~3;
     }
     return -1;
-  }
-
-  /** @param each called with the first byte of a message's body and the end of the message */
-  private dump(type: number, each: (body: number, end: number) => void): void {
-    const { view, memory, fd } = this;
-    new Uint8Array(memory.buffer).fill(0, 0, REQUEST_BYTES);
-    view.setUint32(0, REQUEST_BYTES, true);
-    view.setUint16(4, type, true);
-    view.setUint16(6, NLM_F_REQUEST_DUMP, true);
-    view.setUint8(HEADER_BYTES, AF_INET);
-    if (write(fd, memory.address, REQUEST_BYTES) !== REQUEST_BYTES) throw new SystemError('write', 'netlink');
-    for (;;) {
-      const got = read(fd, memory.address, BUFFER_BYTES);
-      if (got < HEADER_BYTES) throw new SystemError('read', 'netlink');
-      for (let at = 0; at + HEADER_BYTES <= got; ) {
-        const bytes = view.getUint32(at, true);
-        const kind = view.getUint16(at + 4, true);
-        if (kind === NLMSG_DONE || kind === NLMSG_ERROR || bytes < HEADER_BYTES) return;
-        each(at + HEADER_BYTES, Math.min(at + bytes, got));
-        at += (bytes + 3) & ~3;
-      }
-    }
   }
 }

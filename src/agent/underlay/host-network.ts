@@ -8,7 +8,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { ipBatch, ipOutput } from '../../linux/ip-command.ts';
-import { RoutingWatch } from '../../linux/netlink.ts';
+import { RoutingWatch } from '../../linux/routing-watch.ts';
 import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { presentRules, type Rule, ruleWords } from '../../linux/rules.ts';
 import type { Tap } from '../../linux/tap.ts';
