@@ -34,19 +34,19 @@ function copiesOf(nodes: readonly TestNode[], seed = 7): NodeCopy[] {
   });
 }
 
-export function traceArgs(nodes: readonly TestNode[], words: TraceArgs, objects: Partial<NamedObjects> = {}): Walk {
+export function traceArgs(nodes: readonly TestNode[], args: TraceArgs, objects: Partial<NamedObjects> = {}): Walk {
   const names = new Names({ pods: [], services: [], nodes: [], ...objects });
   const copies = copiesOf(nodes);
   const { from, frame } = new Resolver(copies, names).packet({
-    from: readEnd(words.from, 'FROM'),
-    to: readEnd(words.to, '--to'),
+    from: readEnd(args.from, 'FROM'),
+    to: readEnd(args.to, '--to'),
     namespace: 'default',
-    protocol: words.protocol === undefined ? undefined : PROTOCOLS[words.protocol],
-    flags: words.flags === undefined ? undefined : readFlags(words.flags, '--tcp-flags'),
-    srcPort: words.srcPort,
-    ttl: words.ttl,
-    payloadBytes: words.length,
-    src: words.src,
+    protocol: args.protocol === undefined ? undefined : PROTOCOLS[args.protocol],
+    flags: args.flags === undefined ? undefined : readFlags(args.flags, '--tcp-flags'),
+    srcPort: args.srcPort,
+    ttl: args.ttl,
+    payloadBytes: args.length,
+    src: args.src,
   });
   return new Walker(copies, names, processTraced, nodes[0]!.nowMs).walk(frame, from);
 }

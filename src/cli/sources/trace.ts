@@ -8,7 +8,6 @@ import { firstNodeHop, HopKind, hopAt, hopKind } from '../../../native-free-data
 import { PROTOCOL_ICMP, PROTOCOL_TCP, protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { processTraced } from '../../../native-free-dataplane/trace/traced.ts';
 import { formatAddress, type Mac } from '../../../native-free-dataplane/wire/address.ts';
-import { TCP_SYN } from '../../../native-free-dataplane/wire/tcp.ts';
 import type { ApiClient } from '../../api/client/client.ts';
 import { servicePortNamed } from '../../api/service-ports.ts';
 import type { Service } from '../../api/types/objects.ts';
@@ -17,7 +16,7 @@ import { monotonicMs } from '../../linux/clock.ts';
 import { listShared, SHM_DIRECTORY } from '../../linux/shm-files.ts';
 import { nthAddress, parseCidr, printIp } from '../../net/address.ts';
 import { TABLE_NAMES } from '../../observe/replay/snapshot-file.ts';
-import { makeFrame, sourceOf } from '../../observe/trace/frames.ts';
+import { makeFrame, type PacketFields, sourceOf } from '../../observe/trace/frames.ts';
 import { type NamedObjects, Names } from '../../observe/trace/names.ts';
 import { NodeCopy, type NodeTables } from '../../observe/trace/node-copy.ts';
 import { type Place, type Walk, Walker } from '../../observe/trace/walk.ts';
@@ -98,24 +97,15 @@ function podPlace(nodes: readonly NodeCopy[], ip: string): { node: NodeCopy; por
 
 const own = ({ dp }: NodeCopy, word: number): string => formatAddress(dp.node.config, word);
 
-export interface PacketOptions {
+export interface PacketOptions extends PacketFields {
   readonly from: EndArg;
   readonly to: EndArg;
   readonly namespace: string;
   /** IP protocol; TCP by default. */
   readonly protocol?: number | undefined;
-  /** TCP flags; SYN by default. */
-  readonly flags?: number | undefined;
-  /** Source port, or identifier of an echo request. */
-  readonly srcPort?: number | undefined;
-  readonly ttl?: number | undefined;
   /** Source address; the sender's own by default. */
   readonly src?: string | undefined;
-  readonly payloadBytes?: number | undefined;
 }
-
-const SOURCE_PORT = 40_000;
-const TTL = 64;
 
 /** Resolves names of pods, nodes and services to locations and addresses. */
 export class Resolver {
@@ -129,8 +119,7 @@ export class Resolver {
 
   /** The frame, and the location where it starts. */
   packet(options: PacketOptions): Start {
-    const { to, namespace, protocol = PROTOCOL_TCP, flags = TCP_SYN, srcPort = SOURCE_PORT } = options;
-    const { ttl = TTL, payloadBytes = 0 } = options;
+    const { to, namespace, protocol = PROTOCOL_TCP } = options;
     const from = this.place(options.from, namespace);
     const { ip: dst, port } = this.target(to, from, namespace, protocol);
     if (port === undefined && protocol !== PROTOCOL_ICMP) {
@@ -139,8 +128,7 @@ export class Resolver {
     const own = options.from.kind === 'ip' ? options.from.name : this.sourceAddress(from, dst);
     const src = options.src ?? own;
     const [mac, gateway] = this.macs(from);
-    const fields = { protocol, flags, ttl, payloadBytes, src, srcPort, dst, dstPort: port ?? 0 };
-    return { from, frame: makeFrame(fields, mac, gateway) };
+    return { from, frame: makeFrame({ ...options, protocol, src, dst, dstPort: port ?? 0 }, mac, gateway) };
   }
 
   /** The location where a captured frame starts, by its source address. */

@@ -55,24 +55,30 @@ import {
 } from '../../../native-free-dataplane/wire/transport-checksum.ts';
 import { emitUdp, UDP_BYTES } from '../../../native-free-dataplane/wire/udp.ts';
 
-export interface PacketArgs {
+/** Fields of a packet that have a default. */
+export interface PacketFields {
+  /** TCP flags; SYN by default. */
+  readonly flags?: number | undefined;
+  /** Source port, or identifier of an echo request. */
+  readonly srcPort?: number | undefined;
+  readonly ttl?: number | undefined;
+  /** Bytes of payload, all zero; none by default. */
+  readonly payloadBytes?: number | undefined;
+}
+
+export interface PacketArgs extends PacketFields {
   /** IP protocol: TCP, UDP or ICMP (an echo request). */
   readonly protocol: number;
   readonly src: string;
   readonly dst: string;
-  readonly srcPort: number;
   readonly dstPort: number;
-  /** TCP only. */
-  readonly flags: number;
-  readonly ttl?: number;
-  /** Bytes of payload, all zero. */
-  readonly payloadBytes: number;
 }
 
 /** Sequence numbers of the connection: arbitrary, and easy to recognize. */
 const CLIENT_SEQUENCE = 1000;
 const SERVER_SEQUENCE = 2000;
-const DEFAULT_TTL = 64;
+const SOURCE_PORT = 40_000;
+const TTL = 64;
 
 const L3 = ETHERNET_BYTES;
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -84,16 +90,16 @@ const HEADER_BYTES: Readonly<Record<number, number>> = {
 };
 
 /** Builds a frame with correct checksums. */
-export function makeFrame(words: PacketArgs, from: Mac, to: Mac): Uint8Array {
-  const { protocol, srcPort, dstPort, flags } = words;
+export function makeFrame(args: PacketArgs, from: Mac, to: Mac): Uint8Array {
+  const { protocol, srcPort = SOURCE_PORT, dstPort, flags = TCP_SYN, ttl = TTL, payloadBytes = 0 } = args;
   const l4 = L3 + IPV4_MIN_BYTES;
-  const frame = new Uint8Array(l4 + (HEADER_BYTES[protocol] ?? 0) + words.payloadBytes);
+  const frame = new Uint8Array(l4 + (HEADER_BYTES[protocol] ?? 0) + payloadBytes);
   const view = viewOf(frame);
   const end = frame.length;
   setMacs(frame, from, to);
   writeEthernetType(view, 0, ETHERTYPE_IPV4);
-  emitIp(view, L3, end, protocol, addressWords(words.src), addressWords(words.dst));
-  for (let ttl = hopLimit(view, L3); ttl > (words.ttl ?? DEFAULT_TTL); ttl--) lowerHopLimit(view, L3);
+  emitIp(view, L3, end, protocol, addressWords(args.src), addressWords(args.dst));
+  for (let hops = hopLimit(view, L3); hops > ttl; hops--) lowerHopLimit(view, L3);
   if (protocol === PROTOCOL_TCP) {
     const acknowledgment = (flags & TCP_ACK) === 0 ? 0 : SERVER_SEQUENCE;
     emitTcp(view, l4, (srcPort << 16) | dstPort, CLIENT_SEQUENCE, acknowledgment, flags);
