@@ -67,7 +67,7 @@ export function withCluster(body: (cluster: TestCluster) => Promise<void>, given
 /** Waits until `probe` returns a truthy value; after the timeout throws with what it returned or threw last. */
 export async function eventually<T>(
   probe: () => Promise<T | undefined | false> | T | undefined | false,
-  timeoutMs = 2000,
+  timeoutMs = 10_000,
 ): Promise<T> {
   const end = Date.now() + timeoutMs;
   let last: unknown;

@@ -20,6 +20,9 @@ import {
 
 type Client = TestCluster['client'];
 
+// The first certificate loads a package, which takes seconds on a busy machine.
+await defaultPair(Date.now());
+
 /** Any file that is there: these tests start no nginx. */
 const THERE = { ingresses: { nginx: process.execPath } };
 const OURS = 'ingress-nginx';
