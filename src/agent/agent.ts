@@ -132,7 +132,8 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const names = config.nameServer !== undefined ? new NodeNameServer(config, log) : undefined;
   const remotes = new RemoteNodes({ sync, host, cluster: config, log });
   const obstacle = () => pool.obstacle ?? repair.obstacle;
-  const heartbeat = new Heartbeat({ client, node: () => live.node, obstacle, log });
+  const groups = () => runtime.groups;
+  const heartbeat = new Heartbeat({ client, node: () => live.node, obstacle, groups, log });
   const watch = new ClusterWatch(client, nodeName, {
     ownNode: (node) => live.change({ node }),
     options: (cluster) => live.change({ cluster }),
@@ -161,7 +162,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   await parts.start('watch of the cluster', watch);
   await parts.start('pods', { start: () => runtime.adopt(), close: () => runtime.close({ keepPods: true }) });
   const restart: PodManager['restartContainer'] = (...which) => runtime.restartContainer(...which);
-  await parts.start('control socket', new ControlSocket({ nodeName, stateDir, restart }));
+  await parts.start('control socket', new ControlSocket({ nodeName, stateDir, restart, groups: runtime.groups }));
   await parts.start('watch of the pods', podWatch);
 
   // Every list is complete: put the services in force, and only then let the workers run. A packet of an established

@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { agentSocketPath } from '../api/agent-socket.ts';
+import type { PodGroups } from '../runtime/pod/groups.ts';
 import type { Part } from './parts.ts';
 import { NodeUsage } from './pods/usage.ts';
 import { PodStreams } from './streams/pod-streams.ts';
@@ -14,6 +15,8 @@ import { PodStreams } from './streams/pod-streams.ts';
 export interface ControlSocketOptions {
   readonly nodeName: string;
   readonly stateDir: string;
+  /** The control groups of the pods. */
+  readonly groups: PodGroups;
   /** Restart one container, or all of a pod. Rejects with a one-line message if there is no such pod or container. */
   readonly restart: (namespace: string, pod: string, container: string | undefined) => Promise<void>;
 }
@@ -30,10 +33,10 @@ export class ControlSocket implements Part {
   private readonly upgraded = new Set<Duplex>();
 
   constructor(options: ControlSocketOptions) {
-    const { nodeName, stateDir } = options;
+    const { nodeName, stateDir, groups } = options;
     this.options = options;
     this.path = agentSocketPath(stateDir, nodeName);
-    this.usage = new NodeUsage(nodeName, stateDir);
+    this.usage = new NodeUsage(nodeName, stateDir, groups);
     const streams = new PodStreams(stateDir);
     this.server = createServer({ requestTimeout: 0 }, (request, response) => {
       if (!streams.serve(request, response)) void this.answer(request, response);

@@ -4,11 +4,14 @@
  */
 import type { ApiClient } from '../api/client/client.ts';
 import { ApiError } from '../api/errors.ts';
-import type { NodeObject } from '../api/types/objects.ts';
+import { type NodeObject, WellKnown } from '../api/types/objects.ts';
+import type { PodGroups } from '../runtime/pod/groups.ts';
 import { nodeCapacity } from './node-capacity.ts';
 import { nodeInfo } from './node-info.ts';
 
 const PERIOD_MS = 3000;
+
+type Enforcement = Pick<PodGroups, 'version' | 'missing'>;
 
 export interface HeartbeatOptions {
   readonly client: ApiClient;
@@ -16,7 +19,20 @@ export interface HeartbeatOptions {
   readonly node: () => NodeObject;
   /** What prevents the node from forwarding; undefined if nothing does. */
   readonly obstacle: () => string | undefined;
+  /** By which control groups requests and limits of pods are enforced. */
+  readonly groups: () => Enforcement;
   readonly log: (line: string) => void;
+}
+
+/** The condition that says whether requests and limits of pods are enforced. */
+function enforcement({ version, missing }: Enforcement): object {
+  const enforced = missing === undefined;
+  return {
+    type: WellKnown.RESOURCES_ENFORCED,
+    status: enforced ? 'True' : 'False',
+    reason: enforced ? `CgroupV${version}` : 'NoControlGroups',
+    message: missing ?? 'requests and limits of pods are enforced by control groups',
+  };
 }
 
 /** Sends the heartbeats of one node. */
@@ -28,16 +44,18 @@ export class Heartbeat {
   private readonly info = nodeInfo();
   private timer: NodeJS.Timeout | undefined;
   private readonly obstacle: () => string | undefined;
+  private readonly groups: () => Enforcement;
   private since = new Date().toISOString();
   private wasReady = true;
   private failing = false;
   private readonly size: ReturnType<typeof nodeCapacity>;
 
-  constructor({ client, node, obstacle, log }: HeartbeatOptions) {
+  constructor({ client, node, obstacle, groups, log }: HeartbeatOptions) {
     this.client = client;
     this.node = node;
     this.nodeName = node().metadata.name;
     this.obstacle = obstacle;
+    this.groups = groups;
     this.log = log;
     this.size = nodeCapacity(node().spec?.podCIDR ?? '');
   }
@@ -67,10 +85,11 @@ export class Heartbeat {
       lastTransitionTime: this.since,
     };
     try {
-      await this.report(condition).catch(async (error: Error) => {
+      const conditions = [condition, enforcement(this.groups())];
+      await this.report(conditions).catch(async (error: Error) => {
         if (!(error instanceof ApiError && error.code === 404)) throw error;
         await this.register();
-        await this.report(condition);
+        await this.report(conditions);
       });
       if (this.failing) this.log('the API is available again');
       this.failing = false;
@@ -80,8 +99,8 @@ export class Heartbeat {
     }
   }
 
-  private report(condition: object): Promise<NodeObject> {
-    const status = { conditions: [condition], nodeInfo: this.info, ...this.size };
+  private report(conditions: readonly object[]): Promise<NodeObject> {
+    const status = { conditions, nodeInfo: this.info, ...this.size };
     return this.client.patch('Node', this.nodeName, { status }, { subresource: 'status', type: 'strategic' });
   }
 

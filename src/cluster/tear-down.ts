@@ -107,7 +107,7 @@ function agentMarks(): ProcessMark[] {
 
 /** Containers and their sandboxes, by the runtime's own clean-up. */
 async function cleanUpPods(): Promise<void> {
-  if (entries(join(STATE_DIR, 'pods')).length === 0) return;
+  if (entries(STATE_DIR).length === 0) return;
   const { cleanupAll } = await import('../runtime/cleanup.ts');
   await cleanupAll(STATE_DIR);
 }

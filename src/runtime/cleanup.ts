@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ProcessMark, parseStat, signalProcess, waitGone } from '../linux/processes.ts';
 import { readIfPresent } from '../linux/read-file.ts';
+import { removePodGroups, removeRunGroups } from './pod/groups.ts';
 import { cancelSetups, removeSandbox } from './pod/sandbox.ts';
 import { podDirectories, readState } from './state.ts';
 
@@ -21,6 +22,7 @@ export async function cleanupAll(stateDir: string): Promise<void> {
       removePodFiles(directory).catch((error: Error) => problems.push(`${directory}: ${error.message.split('\n')[0]}`)),
     ),
   );
+  await removeRunGroups(stateDir).catch((error: Error) => problems.push(`control groups: ${error.message}`));
   rmSync(join(stateDir, 'pause'), { force: true });
   if (problems.length > 0) throw new Error(problems.join('; '));
 }
@@ -33,6 +35,7 @@ export async function removePodFiles(directory: string): Promise<void> {
   if (!(await waitGone(marks, GONE_MS))) throw new Error('a process does not end');
   cancelSetups(directory);
   if (state !== undefined) await removeSandbox(state.netnsName);
+  await removePodGroups(directory);
   removeDirectory(directory);
 }
 

@@ -37,6 +37,8 @@ export interface ContainerRecord {
   imageID?: string;
   /** Its root is an image: it was started by the launcher. */
   imageRoot?: boolean;
+  /** Path of its control group (groups.ts). */
+  group?: string;
   /** How the current instance ended. */
   ended?: Termination;
   /** How the previous instance ended. */

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConfigMap, Pod, PodSpec, PodStatus } from '../../src/api/types/objects.ts';
 import { cleanupAll } from '../../src/runtime/cleanup.ts';
 import { execCommand } from '../../src/runtime/container/exec.ts';
-import { PodManager } from '../../src/runtime/pod/manager.ts';
+import { PodManager, type PodManagerOptions } from '../../src/runtime/pod/manager.ts';
 
 /** Distinguishes concurrent runs: the pid of the first process. */
 export const RUN = process.env.DPRT_RUN ?? String(process.pid);
@@ -33,6 +33,8 @@ export class RuntimeFixture {
   readonly events: string[] = [];
   readonly attached: string[] = [];
   readonly deleted: string[] = [];
+  /** Directories of the control group around those of the pods. */
+  private groups: readonly string[] = [];
   manager!: PodManager;
 
   /** @param stateDir of another runtime, to take over its pods */
@@ -41,7 +43,7 @@ export class RuntimeFixture {
     this.start();
   }
 
-  start(): void {
+  start(more: Partial<PodManagerOptions> = {}): void {
     this.manager = new PodManager({
       nodeName: 'n1',
       nodeIP: NODE_IP,
@@ -78,7 +80,9 @@ export class RuntimeFixture {
       recordEvent: (pod, _, reason, message) => this.events.push(`${pod.metadata.name} ${reason}: ${message}`),
       log: (message) => this.events.push(message),
       backOffMs: 300,
+      ...more,
     });
+    this.groups = this.manager.groups.directories();
     this.manager.adopt();
   }
 
@@ -178,7 +182,21 @@ export class RuntimeFixture {
       .filter((line) => line.includes(this.stateDir));
     const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns') : [];
     const pods = existsSync(`${this.stateDir}/pods`) ? readdirSync(`${this.stateDir}/pods`) : [];
-    return [...processes, ...mounts, ...namespaces.filter((name) => name.startsWith(`dp-pod-${NAMESPACE}-`)), ...pods];
+    return [
+      ...this.leftGroups(),
+      ...processes,
+      ...mounts,
+      ...namespaces.filter((name) => name.startsWith(`dp-pod-${NAMESPACE}-`)),
+      ...pods,
+    ];
+  }
+
+  /** Control groups of pods; once the runtime is closed, also the group around them. */
+  private leftGroups(): string[] {
+    return this.groups.filter(existsSync).flatMap((directory) => {
+      const pods = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+      return existsSync(this.stateDir) ? pods.map(({ name }) => `${directory}/${name}`) : [directory];
+    });
   }
 
   async close(): Promise<void> {

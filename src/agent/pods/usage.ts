@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeSummary, SummaryPod } from '../../api/metrics/summary.ts';
 import { type ProcessUsage, pidNamespaceOf, usageOf, usageOfProcess } from '../../linux/process-usage.ts';
+import type { PodGroups } from '../../runtime/pod/groups.ts';
 import { podDirectories, readState } from '../../runtime/state.ts';
 
 const APART_MS = 1000;
@@ -31,12 +32,14 @@ interface Sample {
 export class NodeUsage {
   private readonly nodeName: string;
   private readonly stateDir: string;
+  private readonly groups: PodGroups;
   private last: Sample | undefined;
   private answer: Promise<NodeSummary> | undefined;
 
-  constructor(nodeName: string, stateDir: string) {
+  constructor(nodeName: string, stateDir: string, groups: PodGroups) {
     this.nodeName = nodeName;
     this.stateDir = stateDir;
+    this.groups = groups;
   }
 
   /** Requests at the same time, and those of the next second, get the same answer. */
@@ -67,15 +70,19 @@ export class NodeUsage {
       const state = readState(directory);
       if (state?.nodeName !== this.nodeName) continue;
       const { namespace = 'default', name: pod, uid } = state.pod.metadata;
-      for (const [name, { process, instances }] of Object.entries(state.containers)) {
+      for (const [name, { process, instances, group }] of Object.entries(state.containers)) {
         const pids = process && pidNamespaceOf(process.main.pid);
         if (pids === undefined) continue;
-        const sample = { namespace, pod, uid, name, usage: { cpuSeconds: 0, memoryBytes: 0 } };
+        const counted = group === undefined ? undefined : this.groups.usage(group);
+        const sample = { namespace, pod, uid, name, usage: counted ?? { cpuSeconds: 0, memoryBytes: 0 } };
         containers.set(`${uid}/${name}/${instances}`, sample);
-        namespaces.set(pids, sample);
+        if (counted === undefined) namespaces.set(pids, sample);
       }
     }
-    for (const [pids, usage] of usageOf(new Set(namespaces.keys()))) namespaces.get(pids)!.usage = usage;
+    // Where there are no control groups, the processes of each container are added up.
+    if (namespaces.size > 0) {
+      for (const [pids, usage] of usageOf(new Set(namespaces.keys()))) namespaces.get(pids)!.usage = usage;
+    }
     return { atMs: performance.now(), agent: usageOfProcess('self')!, containers };
   }
 }

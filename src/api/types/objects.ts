@@ -235,6 +235,8 @@ export interface WatchEvent<T extends KubeObject> {
 
 /** Labels and annotations with a meaning here. */
 export const WellKnown = {
+  /** Type of a Node's condition: are requests and limits of its pods enforced? */
+  RESOURCES_ENFORCED: 'ResourcesEnforced',
   /** Pod annotation: the address that IPAM allocated to the pod. */
   POD_IP: 'dataplane.dev/pod-ip',
   SERVICE_NAME: 'kubernetes.io/service-name',

@@ -50,6 +50,9 @@ async function run(args: Args): Promise<void> {
       `Cluster up for ${age}, ${where}, ${nodes.length} ${nodes.length === 1 ? 'node' : 'nodes'}\n\n${tables(nodes)}`,
     );
     for (const { name, message } of nodes) if (message !== undefined) print(`node ${name} is not ready: ${message}`);
+    for (const { name, resourcesNotEnforced: why } of nodes) {
+      if (why !== undefined) print(`node ${name} does not enforce requests and limits of pods: ${why}`);
+    }
   }
   if (!json) for (const line of egressLines(egress)) print(line);
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { attachCounters, portTotals, workerTotals } from '../../../native-free-dataplane/shared/counters.ts';
 import { ApiClient } from '../../api/client/client.ts';
-import type { NodeObject } from '../../api/types/objects.ts';
+import { type NodeObject, WellKnown } from '../../api/types/objects.ts';
 import { whyNotReady } from '../../cluster/readiness.ts';
 import { API_SOCKET, type ClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import { isAlive, type ProcessMark } from '../../linux/processes.ts';
@@ -31,6 +31,8 @@ export interface NodeStatus {
   /** Why it is not ready. */
   message?: string;
   agentPid: number | null;
+  /** Why requests and limits of its pods are not enforced; absent if they are, or if the node is not known. */
+  resourcesNotEnforced?: string;
   pods: number;
   workers: WorkerStatus[];
   conntrack: { entries: number; max: number };
@@ -91,6 +93,7 @@ function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | und
     ready: message === undefined,
     ...(message !== undefined && { message }),
     agentPid,
+    ...notEnforced(object),
     pods,
     ...readCounters(name, agent?.workers ?? 0),
     conntrack: nodesWithFlows().includes(name) ? countFlows(name) : { entries: 0, max: options.maxConntrack },
@@ -100,6 +103,11 @@ function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | und
       mtu: agent?.mtu ?? options.mtu,
     },
   };
+}
+
+function notEnforced(node: NodeObject | undefined): Pick<NodeStatus, 'resourcesNotEnforced'> {
+  const condition = node?.status?.conditions?.find(({ type }) => type === WellKnown.RESOURCES_ENFORCED);
+  return condition?.status === 'False' ? { resourcesNotEnforced: condition.message ?? '' } : {};
 }
 
 /** What shared memory has about a node. */

@@ -3,11 +3,11 @@
  * (k8s.io/kubernetes/plugin/pkg/admission/limitranger).
  */
 import { forbidden } from '../../api/errors.ts';
+import { podResources, resourcesOf } from '../../api/pod-resources.ts';
 import { type Amounts, amountsOf, Quantity } from '../../api/quantity.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Store } from '../../api/store/store.ts';
 import type { Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod } from '../../api/types/objects.ts';
-import { podResources, resourcesOf } from './pod-resources.ts';
 
 const ANNOTATION = 'kubernetes.io/limit-ranger';
 type ResourceList = Record<string, string | number>;

@@ -2,6 +2,8 @@
  * How much an object counts against the quotas of its namespace (k8s.io/kubernetes/pkg/quota/v1/evaluator/core), by the
  * resource names of quotas: `pods`, `requests.cpu`, `services.nodeports`, `count/deployments.apps`.
  */
+
+import { podResources, qosClass, resourcesOf } from '../../api/pod-resources.ts';
 import { type Amounts, amountsOf, Quantity } from '../../api/quantity.ts';
 import { qualifiedName, type Resource } from '../../api/resources.ts';
 import type {
@@ -13,9 +15,7 @@ import type {
   ScopeSelector,
   Service,
 } from '../../api/types/objects.ts';
-import { qosClass } from '../pods/admission.ts';
 import { isEnded } from '../workloads/pod-control.ts';
-import { podResources, resourcesOf } from './pod-resources.ts';
 
 /** Kinds with a resource name of their own in quotas, besides `count/`. */
 const OLD_NAMES: readonly string[] = [

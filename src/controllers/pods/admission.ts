@@ -3,10 +3,11 @@
  * limits of that; IPAM allocates the address, and a status can only confirm it.
  */
 import { invalid } from '../../api/errors.ts';
+import { qosClass } from '../../api/pod-resources.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Admission } from '../../api/store/registry.ts';
 import type { Store } from '../../api/store/store.ts';
-import { type Container, type Pod, type PodSpec, WellKnown } from '../../api/types/objects.ts';
+import { type Pod, WellKnown } from '../../api/types/objects.ts';
 import { withServiceAccount } from '../access/pod-account.ts';
 import { checkPodLimits, withLimitDefaults } from '../limits/limit-ranges.ts';
 import { podIpOf } from './addresses.ts';
@@ -49,19 +50,3 @@ const addressing: Admission<Pod> = {
     throw invalid(resourceOfKind('Pod')!, pod.metadata.name, [{ path: 'status.podIP', message }]);
   },
 };
-
-/** apis/core/v1/helper/qos: by requests and limits of cpu and memory. */
-export function qosClass(spec: PodSpec): string {
-  const containers: readonly Container[] = [...spec.containers, ...(spec.initContainers ?? [])];
-  const of = (c: Container, kind: 'limits' | 'requests', what: string) => c.resources?.[kind]?.[what];
-  const what = ['cpu', 'memory'];
-  const any = containers.some((c) => what.some((w) => of(c, 'limits', w) ?? of(c, 'requests', w)));
-  if (!any) return 'BestEffort';
-  const full = containers.every((c) =>
-    what.every((w) => {
-      const limit = of(c, 'limits', w);
-      return limit !== undefined && String(of(c, 'requests', w) ?? limit) === String(limit);
-    }),
-  );
-  return full ? 'Guaranteed' : 'Burstable';
-}

@@ -1,6 +1,7 @@
 /**
  * Assigns every pod a node and an address in one write. A pod with spec.nodeName goes there; others go to the fitting
- * Ready node with the fewest pods, those of higher priority first. A pod that does not fit anywhere stays Pending, with the reason in condition
+ * Ready node with the fewest pods, where their requests fit beside those of the others, those of higher priority first. A
+ * pod that does not fit anywhere stays Pending, with the reason in condition
  * PodScheduled and in an Event, and is tried again when a node or an address becomes available.
  */
 
@@ -15,6 +16,7 @@ import { keyOf, splitKey } from '../work-queue.ts';
 import type { PodAddresses } from './addresses.ts';
 import { podIpOf } from './addresses.ts';
 import { nodeAffinityFits } from './node-affinity.ts';
+import { insufficient } from './node-resources.ts';
 import { untolerated } from './tolerations.ts';
 
 /** The properties of a node that decide whether a pod may run there. */
@@ -27,6 +29,7 @@ const fitness = (node: NodeObject | undefined) =>
         node.spec?.podCIDR,
         node.metadata.labels,
         node.spec?.taints,
+        node.status?.allocatable,
       ]);
 
 /** Added to the pod count of nodes with a PreferNoSchedule taint: more than a node can have pods. */
@@ -106,12 +109,10 @@ function place(scheduling: Scheduling, pod: Pod): boolean {
   const available = `0/${nodes.length} nodes are available`;
   if (obstacle !== undefined) return refuse(cluster, pod, 'Unschedulable', `${available}: ${obstacle}.`);
   for (const node of nodes) {
-    const why = whyNot(scheduling, pod, node);
+    const obstacles = whyNot(scheduling, pod, node);
     const pods = addresses.podsOn(node.metadata.name).size;
-    if (why !== undefined) {
-      reasons.set(why, (reasons.get(why) ?? 0) + 1);
-      continue;
-    }
+    for (const why of obstacles) reasons.set(why, (reasons.get(why) ?? 0) + 1);
+    if (obstacles.length > 0) continue;
     // Nodes with an untolerated PreferNoSchedule taint come after all others.
     const avoided = untolerated(node.spec?.taints, pod.spec.tolerations, ['PreferNoSchedule']) !== undefined;
     const load = pods + (avoided ? AVOIDED : 0);
@@ -121,13 +122,28 @@ function place(scheduling: Scheduling, pod: Pod): boolean {
     }
   }
   if (best !== undefined) return volumes.ready(pod, best) && bind(cluster, addresses, pod, best);
-  const causes = [...reasons].map(([why, count]) => `${count} node(s) ${why}`).join(', ');
+  const causes = [...reasons]
+    .map(([why, count]) => `${count} ${why}`)
+    .sort()
+    .join(', ');
   const message = nodes.length === 0 ? 'no nodes available to schedule pods' : `${available}: ${causes}.`;
   return refuse(cluster, pod, 'Unschedulable', message);
 }
 
-function whyNot(scheduling: Scheduling, pod: Pod, node: NodeObject): string | undefined {
-  const { cluster, addresses, volumes } = scheduling;
+/** In kube-scheduler's words, all of what the node has not enough of, or else the first obstacle; empty: none. */
+function whyNot(scheduling: Scheduling, pod: Pod, node: NodeObject): string[] {
+  const obstacle = firstObstacle(scheduling, pod, node);
+  if (obstacle !== undefined) return [`node(s) ${obstacle}`];
+  return insufficient(pod, node, podsOn(scheduling, node)).map((name) => `Insufficient ${name}`);
+}
+
+function podsOn({ cluster, addresses }: Scheduling, node: NodeObject): Pod[] {
+  const keys = [...addresses.podsOn(node.metadata.name)];
+  return keys.flatMap((key) => cluster.store.get('Pod', ...splitKey(key)) ?? []);
+}
+
+function firstObstacle(scheduling: Scheduling, pod: Pod, node: NodeObject): string | undefined {
+  const { addresses, volumes } = scheduling;
   if (!isReady(node)) return 'were not ready';
   if (node.spec?.unschedulable) return 'were unschedulable';
   const taint = untolerated(node.spec?.taints, pod.spec.tolerations, ['NoSchedule', 'NoExecute']);
@@ -137,9 +153,8 @@ function whyNot(scheduling: Scheduling, pod: Pod, node: NodeObject): string | un
   }
   const wanted = hostPortsOf(pod.spec);
   if (wanted.length > 0) {
-    for (const key of addresses.podsOn(node.metadata.name)) {
-      const other = cluster.store.get('Pod', ...splitKey(key));
-      if (other && holdsHostPorts(other) && hostPortsClash(hostPortsOf(other.spec), wanted)) return HOST_PORTS_TAKEN;
+    for (const other of podsOn(scheduling, node)) {
+      if (holdsHostPorts(other) && hostPortsClash(hostPortsOf(other.spec), wanted)) return HOST_PORTS_TAKEN;
     }
   }
   if (!pod.spec.hostNetwork && !hasRoom(addresses, node)) return 'had no free pod address';

@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { containerNamed } from '../../api/containers.ts';
 import { isAlive } from '../../linux/processes.ts';
+import { joinFilesOf } from '../pod/groups.ts';
+import { quote } from '../shell.ts';
 import { containerDirectory, readState } from '../state.ts';
 import { accountIn, imageExecCommand } from './image-launch.ts';
 import { ENVIRONMENT_FILE, terminalCommand } from './launch-script.ts';
@@ -55,17 +57,37 @@ export function execCommand(request: ExecRequest): ContainerCommand {
     throw new Error(`container "${name}" of pod "${pod}" is not running`);
   }
   const directory = containerDirectory(podDir, name);
+  const groups = joinFilesOf(state.containers[name]?.group);
   const more = [...(request.environment ?? [])];
   if (tty && process.env.TERM) more.push(`TERM=${process.env.TERM}`);
   if (state.containers[name]?.imageRoot) {
     const line = imageExecCommand(directory, main.pid, command, more, tty === true);
     return { ...line, mainPid: main.pid, uid: accountIn(directory) };
   }
-  const entry = ['--target', String(main.pid), '--mount', '--uts', '--ipc', '--net', '--pid', '--root', '--wd', '--'];
+  const entry = [
+    '--target',
+    String(main.pid),
+    ...(groups.length > 0 ? ['--cgroup'] : []),
+    '--mount',
+    '--uts',
+    '--ipc',
+    '--net',
+    '--pid',
+    '--root',
+    '--wd',
+    '--',
+  ];
   const privileges = privilegesOf(state.pod, spec);
   const words = [...privilegeCommand(privileges), 'env', '-i', ...readEnvironment(directory), ...more, ...command];
   const inner = tty ? terminalCommand(words) : words;
-  return { file: 'nsenter', args: [...entry, ...inner], mainPid: main.pid, uid: privileges.user ?? 0 };
+  return { ...inGroups(groups, ['nsenter', ...entry, ...inner]), mainPid: main.pid, uid: privileges.user ?? 0 };
+}
+
+/** The command line, in these control groups. */
+function inGroups(files: readonly string[], words: readonly string[]): CommandLine {
+  if (files.length === 0) return { file: words[0]!, args: words.slice(1) };
+  const join = files.map((file) => `echo 0 > ${quote(file)}`).join(' && ');
+  return { file: 'sh', args: ['-c', `${join} && exec "$@"`, 'sh', ...words] };
 }
 
 /** The environment with which the container was started. */

@@ -52,6 +52,8 @@ export function imageLaunchFiles(plan: LaunchPlan): Record<string, string> {
     privileges: plan.privileges,
     readOnlyRoot: plan.readOnlyRoot,
     command: plan.command,
+    oomScore: plan.oomScore,
+    groups: plan.groups,
     tty: plan.tty === true,
   };
   return { [SCRIPT_FILE]: keeperScript(plan), [SPEC_FILE]: JSON.stringify(spec) };

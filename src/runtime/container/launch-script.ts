@@ -59,6 +59,10 @@ export interface LaunchPlan {
   /** The root, but not the volumes in it. */
   readOnlyRoot: boolean;
   command: readonly string[];
+  /** oom_score_adj (proc(5)). */
+  oomScore: number;
+  /** Files of its control groups, to which its first process writes 0 (cgroups(7)). */
+  groups: readonly string[];
   /** Give it a terminal of its own as standard input and output. */
   tty?: boolean;
 }
@@ -129,6 +133,7 @@ exec 5>"$D/started" 6>"$D/error" 7>&2 2>&6
 read -r stat < /proc/self/stat
 echo "$stat" > "$D/pid"
 fail() { echo "$*" >&6; exit 128; }
+echo ${plan.oomScore} > /proc/self/oom_score_adj
 
 # The root: the host's, with all changes in memory.
 R="$D/root"
@@ -143,7 +148,7 @@ mount -n -a -T "/${OLD_ROOT}$D/kernel.fstab"
 ${deviceLines(plan)}ln -s pts/ptmx /dev/ptmx
 mkdir -p /run/lock ${directoriesOf(plan).map(quote).join(' ')}
 cp -dR --remove-destination "/${OLD_ROOT}$D/files/." /
-${mountLines(plan)}umount -n -l /${OLD_ROOT}
+${mountLines(plan)}${joinLines(plan)}umount -n -l /${OLD_ROOT}
 rmdir /${OLD_ROOT}
 ${readOnlyLines(plan)}
 # The command.
@@ -187,6 +192,10 @@ function mountLines({ mounts, hidden }: LaunchPlan): string {
   return mounts.length + hidden.length === 0 ? '' : `${files.join('')}mount -n -a -T "/${OLD_ROOT}$D/volumes.fstab"\n`;
 }
 
+/** Last, so that a small share of the processor does not delay the set-up. */
+const joinLines = ({ groups }: LaunchPlan): string =>
+  groups.map((file) => `echo 0 > ${quote(`/${OLD_ROOT}${file}`)}\n`).join('');
+
 function readOnlyLines({ readOnlyRoot, layers }: LaunchPlan): string {
   return readOnlyRoot ? layers.map((path) => `mount -n -o remount,bind,ro ${quote(path)}\n`).join('') : '';
 }
@@ -205,7 +214,9 @@ function checkLines({ command, environment }: LaunchPlan): string {
 function finalCommand(plan: LaunchPlan): string[] {
   const environment = [...plan.environment].map(([name, value]) => `${name}=${value}`);
   const words = [...privilegeCommand(plan.privileges), 'env', '-i', ...environment, ...plan.command];
-  return plan.tty === true ? terminalCommand(words) : words;
+  const own = plan.tty === true ? terminalCommand(words) : words;
+  // A namespace of control groups, whose root is the group it has just joined.
+  return plan.groups.length === 0 ? own : ['unshare', '--cgroup', '--', ...own];
 }
 
 /** Files the script expects in its directory. */

@@ -9,6 +9,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { totalmem } from 'node:os';
 import { dirname, join, posix } from 'node:path';
 import type { Container, Pod } from '../../api/types/objects.ts';
 import { type ConfigSource, ContainerConfigError } from '../files/config-source.ts';
@@ -21,6 +22,7 @@ import type { RunnableImage } from '../image/images.ts';
 import { containerDirectory } from '../state.ts';
 import { commandOf, environmentOf } from './environment.ts';
 import type { BindMount, LaunchPlan } from './launch-script.ts';
+import { oomScore } from './resources.ts';
 import { privilegesOf } from './security.ts';
 import { prepareTerminationMessage } from './termination-message.ts';
 
@@ -85,6 +87,8 @@ export async function planContainer(
     privileges,
     readOnlyRoot: container.securityContext?.readOnlyRootFilesystem === true,
     command: commandOf(container, image, environment),
+    oomScore: oomScore(pod, container, totalmem()),
+    groups: [],
     tty: container.tty === true,
   };
 }

@@ -38,6 +38,7 @@ import { terminationMessage } from './termination-message.ts';
 const CONFIG_RETRY_MS = 2_000;
 const START_ERROR_CODE = 128;
 const HOOK_TIMEOUT_MS = 30_000;
+const OOM_KILLED = 'OOMKilled';
 export const DEFAULT_GRACE_SECONDS = 30;
 
 const LISTS = { regular: 'containers', init: 'initContainers', ephemeral: 'ephemeralContainers' } as const;
@@ -112,7 +113,7 @@ export class ContainerRunner {
     } else {
       endRest(record.process);
       const message = terminationMessage(this.directory, this.context.podDir, this.spec, exit.code);
-      this.markEnded(exit.code, exit.atMs, message);
+      this.markEnded(exit.code, exit.atMs, message, this.outOfMemory() ? OOM_KILLED : undefined);
     }
   }
 
@@ -239,7 +240,8 @@ export class ContainerRunner {
     const log = beginLog(context.podDir, this.name);
     const input = openStdin(this.directory, spec);
     try {
-      this.markRunning(await startContainer(plan, context.state.pause!.pid, input, log, context.wake));
+      const groups = this.makeGroup();
+      this.markRunning(await startContainer({ ...plan, groups }, context.state.pause!.pid, input, log, context.wake));
       this.event('Normal', 'Started', `Started container ${this.name}`);
     } catch (error) {
       if (!(error instanceof StartError)) throw error;
@@ -253,6 +255,35 @@ export class ContainerRunner {
       if (input !== undefined) closeSync(input);
     }
     return undefined;
+  }
+
+  /** @returns the files by which its first process joins its control group. @throws StartError */
+  private makeGroup(): string[] {
+    const { context, record } = this;
+    try {
+      record.group = context.groups.make(context.podDir, this.pod, this.spec, record.instances);
+    } catch (error) {
+      throw new StartError(`cannot create its control group: ${(error as Error).message}`);
+    }
+    context.save();
+    return context.groups.joinFiles(record.group);
+  }
+
+  /** Was one of its processes killed because it had reached its limit of memory? */
+  private outOfMemory(): boolean {
+    const { context, record, spec } = this;
+    if (!context.groups.ranOutOfMemory(record.group)) return false;
+    const limit = spec.resources?.limits?.memory;
+    const what = limit === undefined ? 'the memory limit of the pod' : `its memory limit of ${limit}`;
+    this.event('Warning', OOM_KILLED, `Container ${this.name} has reached ${what}: the kernel killed a process of it`);
+    return true;
+  }
+
+  private removeGroup(): void {
+    const { context, record } = this;
+    if (record.group === undefined) return;
+    context.groups.remove(record.group).catch((error: Error) => context.log(error.message));
+    delete record.group;
   }
 
   private event(type: 'Normal' | 'Warning', reason: string, message: string): void {
@@ -303,6 +334,7 @@ export class ContainerRunner {
     const { record } = this;
     this.stopProbes();
     this.closeLogTimes();
+    this.removeGroup();
     const startedAtMs = record.startedAtMs ?? atMs;
     recordEnd(record, startedAtMs, atMs, exitCode, message, reason);
     backOff(record, atMs - startedAtMs, atMs, this.context.backOffMs);

@@ -5,10 +5,12 @@
  */
 import { readFileSync, writeSync } from 'node:fs';
 import { join as joinPath } from 'node:path';
+import { enterCgroupNamespace } from '../../linux/cgroup/namespace.ts';
 import { hideFromOthers } from '../../linux/credentials.ts';
 import { leave } from '../../linux/execute.ts';
 import { enterMounts } from '../../linux/mounts.ts';
 import type { Account } from './account.ts';
+import { joinGroups, openGroups } from './groups.ts';
 import { becomeProgram, ProgramError } from './program.ts';
 import { ACCOUNT_FILE, type LaunchSpec, SPEC_FILE } from './spec.ts';
 
@@ -26,8 +28,11 @@ export function join(directory: string, mainPid: number, more: readonly string[]
     const spec = JSON.parse(read(SPEC_FILE)) as LaunchSpec;
     const account = JSON.parse(read(ACCOUNT_FILE)) as Account;
     const environment = [...read('environment').split('\0').filter(Boolean), ...more];
+    const groups = openGroups(spec.groups);
+    if (groups.length > 0) enterCgroupNamespace(`/proc/${mainPid}/ns/cgroup`);
     enterMounts(`/proc/${mainPid}/ns/mnt`);
-    becomeProgram({ ...spec, account, environment, command }, [], () => {});
+    const enter = (): void => joinGroups(groups);
+    becomeProgram({ ...spec, account, environment, command, joinGroups: enter }, groups, () => {});
   } catch (fault) {
     writeSync(2, `${(fault as Error).message}\n`);
     leave(fault instanceof ProgramError ? fault.status : 126);

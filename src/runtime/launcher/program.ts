@@ -20,6 +20,8 @@ export interface ProgramFacts extends Pick<LaunchSpec, 'workingDir' | 'privilege
   account: Omit<Account, 'home'>;
   environment: readonly string[];
   command: readonly string[];
+  /** Called when only the privileges of root are still there, to give up what needs them. */
+  joinGroups: () => void;
 }
 
 /**
@@ -29,11 +31,12 @@ export interface ProgramFacts extends Pick<LaunchSpec, 'workingDir' | 'privilege
  * @throws Error if it cannot be executed
  */
 export function becomeProgram(facts: ProgramFacts, kept: readonly number[], onReady: () => void): never {
-  const { workingDir, account, privileges, environment, command } = facts;
+  const { workingDir, account, privileges, environment, command, joinGroups } = facts;
   // In this order: a working directory /proc/self/fd/N would lead to the host through a descriptor (CVE-2024-21626).
   closeFilesBut(kept);
   chdir(workingDir);
   if (!cwd().startsWith('/')) throw new Error(`the working directory ${workingDir} is outside of the container`);
+  joinGroups();
   takeCredentials({ ...privileges, ...account });
   const path = programPath(command[0]!, environment);
   onReady();

@@ -40,6 +40,10 @@ export interface LaunchSpec {
   privileges: Privileges;
   readOnlyRoot: boolean;
   command: readonly string[];
+  /** oom_score_adj (proc(5)). */
+  oomScore: number;
+  /** Files of its control groups, to which its first process writes 0. */
+  groups: readonly string[];
   /** Standard input and output are a terminal of the devpts at the host's /dev/pts. */
   tty: boolean;
 }

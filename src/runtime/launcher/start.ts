@@ -15,9 +15,11 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { newCgroupNamespace } from '../../linux/cgroup/namespace.ts';
 import { hideFromOthers } from '../../linux/credentials.ts';
 import { leave } from '../../linux/execute.ts';
 import { type Account, accountOf } from './account.ts';
+import { joinGroups, openGroups } from './groups.ts';
 import { becomeProgram, ProgramError, READY_FD } from './program.ts';
 import { enterRoot } from './root.ts';
 import { ACCOUNT_FILE, type LaunchSpec, SPEC_FILE } from './spec.ts';
@@ -35,6 +37,8 @@ export function start(directory: string): never {
     writeFileSync(join(directory, 'pid'), readFileSync('/proc/self/stat', 'latin1'));
     hideFromOthers();
     const spec = JSON.parse(readFileSync(join(directory, SPEC_FILE), 'utf8')) as LaunchSpec;
+    writeFileSync('/proc/self/oom_score_adj', String(spec.oomScore));
+    const groups = openGroups(spec.groups);
     const accountFile = create(ACCOUNT_FILE);
     const environmentFile = create('environment');
     enterRoot(join(directory, 'root'), spec);
@@ -46,7 +50,12 @@ export function start(directory: string): never {
     const environment = withHome(spec.environment, account);
     writeSync(accountFile, JSON.stringify(account));
     writeSync(environmentFile, environment.map((entry) => `${entry}\0`).join(''));
-    becomeProgram({ ...spec, account, environment }, [READY_FD, started, error], () => {
+    const enter = (): void => {
+      joinGroups(groups);
+      if (groups.length > 0) newCgroupNamespace();
+    };
+    const kept = [READY_FD, started, error, ...groups];
+    becomeProgram({ ...spec, account, environment, joinGroups: enter }, kept, () => {
       writeSync(started, 'started\n');
       writeReady();
     });

@@ -4,6 +4,7 @@ import type { ContainerFacts } from '../container/plan.ts';
 import type { ConfigSource } from '../files/config-source.ts';
 import type { Images } from '../image/images.ts';
 import type { PodState } from '../state.ts';
+import type { PodGroups } from './groups.ts';
 
 export interface PodContext {
   /** As last seen. */
@@ -15,6 +16,8 @@ export interface PodContext {
   readonly backOffMs: number;
   facts(): Omit<ContainerFacts, 'instance'>;
   readonly images: Images;
+  readonly groups: PodGroups;
+  log(message: string): void;
   /** Write the record to disk. */
   save(): void;
   /** Something changed: reconcile the pod soon. */

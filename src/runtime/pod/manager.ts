@@ -10,6 +10,7 @@ import type { Pod } from '../../api/types/objects.ts';
 import { DEFAULT_BACK_OFF_MS } from '../container/back-off.ts';
 import { Images } from '../image/images.ts';
 import { type PodState, podDirectories, readState } from '../state.ts';
+import { PodGroups } from './groups.ts';
 import type { PodManagerOptions } from './options.ts';
 import { PodWorker, type WorkerSurroundings } from './worker.ts';
 
@@ -28,6 +29,8 @@ export class PodManager {
   private readonly around: WorkerSurroundings;
   private readonly stateDir: string;
   private readonly workers = new Map<string, PodWorker>();
+  /** The control groups of the pods. */
+  readonly groups: PodGroups;
   private wanted = new Map<string, Pod>();
   private adopted = false;
   private closed = false;
@@ -37,18 +40,21 @@ export class PodManager {
   constructor(options: PodManagerOptions) {
     this.options = options;
     this.stateDir = options.stateDir ?? DEFAULT_STATE_DIR;
+    // Volumes hold Secrets and logs arbitrary output: only root may read them (kubelet: /var/lib/kubelet/pods).
+    mkdirSync(join(this.stateDir, 'pods'), { recursive: true, mode: 0o700 });
+    chmodSync(join(this.stateDir, 'pods'), 0o700);
+    this.groups = options.groups ?? new PodGroups(this.stateDir);
+    if (this.groups.missing !== undefined) options.log(`no control groups for pods: ${this.groups.missing}`);
     this.around = {
       options,
       stateDir: this.stateDir,
       backOffMs: options.backOffMs ?? DEFAULT_BACK_OFF_MS,
       images: new Images(options.catalogueFiles, options.log),
+      groups: this.groups,
       onGone: (worker) => this.forget(worker),
     };
     // Containers' users must be able to read volumes, whatever umask the agent was started with.
     process.umask(0o022);
-    // Volumes hold Secrets and logs arbitrary output: only root may read them (kubelet: /var/lib/kubelet/pods).
-    mkdirSync(join(this.stateDir, 'pods'), { recursive: true, mode: 0o700 });
-    chmodSync(join(this.stateDir, 'pods'), 0o700);
   }
 
   /**

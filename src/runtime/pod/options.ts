@@ -1,5 +1,6 @@
 /** What the agent passes to the pod manager: directories, the network, and access to the API. */
 import type { ConfigMap, PersistentVolume, Pod, PodStatus, Secret, Service } from '../../api/types/objects.ts';
+import type { PodGroups } from './groups.ts';
 import type { Sandbox } from './sandbox.ts';
 
 export interface PodNetwork {
@@ -41,6 +42,8 @@ export interface PodManagerOptions {
   confirmDeleted(pod: Pod): Promise<void>;
   recordEvent(pod: Pod, type: 'Normal' | 'Warning', reason: string, message: string, fieldPath?: string): void;
   log(message: string): void;
+  /** Default: those of the state directory, where this machine allows control groups. */
+  groups?: PodGroups;
   /** First delay before a container that failed again is restarted; doubles up to 30 times this. Default: 10000. */
   backOffMs?: number;
 }

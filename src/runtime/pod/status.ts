@@ -1,4 +1,5 @@
 /** The Kubernetes status of a pod, from the records of its containers (kubelet_pods.go, status/generate.go). Pure. */
+import { qosClass } from '../../api/pod-resources.ts';
 import type {
   Condition,
   Container,
@@ -68,7 +69,7 @@ export function podStatus(pod: Pod, state: PodState, facts: StatusFacts): PodSta
     ...(initStatuses.length > 0 && { initContainerStatuses: initStatuses }),
     containerStatuses: statuses,
     ...(ephemeralStatuses.length > 0 && { ephemeralContainerStatuses: ephemeralStatuses }),
-    qosClass: qosClassOf(pod),
+    qosClass: qosClass(pod.spec),
   };
 }
 
@@ -156,15 +157,4 @@ function terminated(t: Termination): NonNullable<ContainerState['terminated']> {
     finishedAt: timestamp(t.finishedAtMs),
     ...(t.containerID && { containerID: t.containerID }),
   };
-}
-
-/** pkg/apis/core/v1/helper/qos: Guaranteed if every container's cpu and memory limits equal its requests. */
-function qosClassOf(pod: Pod): string {
-  const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
-  const some = containers.some(({ resources: r }) => Object.keys({ ...r?.limits, ...r?.requests }).length > 0);
-  if (!some) return 'BestEffort';
-  const all = containers.every(({ resources: r }) =>
-    ['cpu', 'memory'].every((k) => r?.limits?.[k] !== undefined && (r.requests?.[k] ?? r.limits[k]) === r.limits[k]),
-  );
-  return all ? 'Guaranteed' : 'Burstable';
 }

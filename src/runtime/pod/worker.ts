@@ -7,6 +7,7 @@ import { WellKnown } from '../../api/types/objects.ts';
 import { isAlive } from '../../linux/processes.ts';
 import { removeDirectory, removePodFiles } from '../cleanup.ts';
 import { podDirectory } from '../container/logs.ts';
+import { hasResources } from '../container/resources.ts';
 import { DEFAULT_GRACE_SECONDS } from '../container/runner.ts';
 import { serviceEnvironment } from '../container/service-environment.ts';
 import { ConfigSource, ContainerConfigError } from '../files/config-source.ts';
@@ -15,6 +16,7 @@ import type { Images } from '../image/images.ts';
 import { type PodState, readState, writeState } from '../state.ts';
 import { PodContainers } from './containers.ts';
 import type { PodContext } from './context.ts';
+import type { PodGroups } from './groups.ts';
 import type { PodManagerOptions } from './options.ts';
 import { PodSandbox } from './pod-sandbox.ts';
 import { netnsNameOf } from './sandbox.ts';
@@ -28,6 +30,7 @@ export interface WorkerSurroundings {
   stateDir: string;
   backOffMs: number;
   images: Images;
+  groups: PodGroups;
   /** Nothing is left of the pod. */
   onGone(worker: PodWorker): void;
 }
@@ -79,6 +82,10 @@ export class PodWorker {
     this.containers = new PodContainers(this.context);
     this.sandbox = new PodSandbox(this.context, around.options, (reason, message) => this.trouble(reason, message));
     if (found !== undefined) for (const runner of this.containers.all()) runner.adopt();
+    const { missing } = around.groups;
+    if (found === undefined && failure === undefined && missing !== undefined && hasResources(pod)) {
+      this.event('Warning', 'ResourcesNotEnforced', `requests and limits are not enforced on this node: ${missing}`);
+    }
     if (failure !== undefined) {
       this.save();
       this.event('Warning', failure.reason, failure.message);
@@ -308,6 +315,8 @@ export class PodWorker {
         services: serviceEnvironment(this.pod, options.services?.() ?? []),
       }),
       images: this.around.images,
+      groups: this.around.groups,
+      log: (message) => options.log(`pod ${this.key}: ${message}`),
       save: () => this.save(),
       wake: this.wake,
       event: (type, reason, message, fieldPath) => this.event(type, reason, message, fieldPath),

@@ -1,5 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { ApiClient } from '../../../../src/api/client/client.ts';
 import type { KubeObject, Manifest, Pod } from '../../../../src/api/types/objects.ts';
 import { startController } from '../../../../src/controllers/controller.ts';
 import { addNode, eventually, heartbeat, pod, refusal, runPod, sleep, withCluster } from '../test-cluster.ts';
@@ -122,6 +123,41 @@ test(
     );
     await client.patch('Node', 'n1', { metadata: { labels: { disk: 'ssd' } } });
     await eventually(async () => ipOf(await client.get('Pod', 'picky', 'default')));
+  }),
+);
+
+const cpus = (cpu: string) => ({ cpu, memory: '1Gi' });
+const requesting = (name: string, requests: Record<string, string>) =>
+  pod(name, {}, { containers: [{ name: 'c', image: 'i', resources: { requests } }] });
+const messageOf = async (client: ApiClient, name: string) =>
+  scheduled(await client.get('Pod', name, 'default'))?.message;
+
+test(
+  'requests count: a pod goes where they fit, waits if they fit nowhere, and is placed when a pod there has ended',
+  withCluster(async ({ client }) => {
+    for (const name of ['n1', 'n2']) {
+      await addNode(client, name);
+      await client.patchStatus('Node', name, undefined, { allocatable: cpus(name === 'n1' ? '2' : '1') });
+    }
+    const placed = async (name: string) => (await client.get('Pod', name, 'default')).spec.nodeName;
+    await runPod(client, requesting('a', { cpu: '1500m' }));
+    assert.is(await placed('a'), 'n1');
+    await runPod(client, requesting('b', { cpu: '800m' }));
+    assert.is(await placed('b'), 'n2');
+    await client.create(requesting('c', { cpu: '600m', memory: '2Gi' }));
+    await eventually(
+      async () =>
+        (await messageOf(client, 'c')) === '0/2 nodes are available: 2 Insufficient cpu, 2 Insufficient memory.',
+    );
+    await client.create(requesting('d', { cpu: '600m' }));
+    await eventually(async () => (await messageOf(client, 'd')) === '0/2 nodes are available: 2 Insufficient cpu.');
+    await client.create(requesting('e', { 'example.com/disk': '1' }));
+    await eventually(
+      async () => (await messageOf(client, 'e')) === '0/2 nodes are available: 2 Insufficient example.com/disk.',
+    );
+    await runPod(client, pod('without'));
+    await client.patchStatus('Pod', 'b', 'default', { phase: 'Succeeded' });
+    await eventually(async () => (await placed('d')) === 'n2');
   }),
 );
 

@@ -2,8 +2,8 @@
  * Requests and limits of a whole pod (component-helpers/resource): the sum of its containers, or the largest init
  * container with the sidecars started before it, whichever is larger, plus the pod's overhead.
  */
-import { type Amounts, amountsOf, largestOf, sumOf } from '../../api/quantity.ts';
-import type { Container, PodSpec } from '../../api/types/objects.ts';
+import { type Amounts, amountsOf, largestOf, Quantity, sumOf } from './quantity.ts';
+import type { Container, PodSpec } from './types/objects.ts';
 
 type Which = 'requests' | 'limits';
 
@@ -29,4 +29,24 @@ export function podResources(spec: PodSpec, which: Which): Amounts {
   if (which === 'requests') return sumOf(most, added);
   // A limit that no container sets stays unset.
   return sumOf(most, Object.fromEntries(Object.entries(added).filter(([name]) => name in most)));
+}
+
+/** apis/core/v1/helper/qos: by requests and limits of cpu and memory; an amount of zero is none. */
+export function qosClass(spec: PodSpec): 'BestEffort' | 'Burstable' | 'Guaranteed' {
+  const containers = [...spec.containers, ...(spec.initContainers ?? [])];
+  const of = ({ resources }: Container, kind: Which, name: string): Quantity | undefined => {
+    const amount = Quantity.parse(resources?.[kind]?.[name]);
+    return amount !== undefined && amount.nanos > 0n ? amount : undefined;
+  };
+  const names = ['cpu', 'memory'];
+  if (!containers.some((c) => names.some((name) => of(c, 'limits', name) ?? of(c, 'requests', name)))) {
+    return 'BestEffort';
+  }
+  const guaranteed = containers.every((c) =>
+    names.every((name) => {
+      const limit = of(c, 'limits', name);
+      return limit !== undefined && (of(c, 'requests', name) ?? limit).nanos === limit.nanos;
+    }),
+  );
+  return guaranteed ? 'Guaranteed' : 'Burstable';
 }
