@@ -1,4 +1,4 @@
-/** The containers of a pod, of all three kinds. */
+/** The containers of a pod, of all kinds. */
 import type { Container, EphemeralContainer, PodSpec } from './types/objects.ts';
 
 export function containersOf(spec: PodSpec): (Container & EphemeralContainer)[] {
@@ -9,3 +9,12 @@ export function containersOf(spec: PodSpec): (Container & EphemeralContainer)[] 
 export function containerNamed(spec: PodSpec, name: string): EphemeralContainer | undefined {
   return containersOf(spec).find((container) => container.name === name);
 }
+
+/**
+ * Does it keep running beside the containers (enhancements/keps 753)?
+ * @param container one of the init containers
+ */
+export const isSidecar = ({ restartPolicy }: Container): boolean => restartPolicy === 'Always';
+
+/** In the order in which they start. */
+export const sidecarsOf = ({ initContainers = [] }: PodSpec): Container[] => initContainers.filter(isSidecar);

@@ -3,15 +3,12 @@
  * container with the sidecars started before it, whichever is larger, plus the pod's overhead.
  */
 import { type Amounts, amountsOf, largestOf, Quantity, sumOf } from './quantity.ts';
+import { isSidecar } from './containers.ts';
 import type { Container, PodSpec } from './types/objects.ts';
 
 type Which = 'requests' | 'limits';
 
 export const resourcesOf = (container: Container, which: Which): Amounts => amountsOf(container.resources?.[which]);
-
-/** An init container that keeps running beside the others. */
-const isSidecar = (container: Container): boolean =>
-  (container as { restartPolicy?: string }).restartPolicy === 'Always';
 
 export function podResources(spec: PodSpec, which: Which): Amounts {
   let running: Amounts = {};

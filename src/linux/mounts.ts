@@ -57,6 +57,11 @@ export function mount(type: string, target: string, flags: number, data: string 
   if (mountCall(type, target, type, flags, data) !== 0) throw new SystemError(`mount ${type} on`, target);
 }
 
+/** Detach it now; it disappears when nobody uses it any more. @throws SystemError */
+export function unmount(path: string): void {
+  if (umount2(path, MNT_DETACH) !== 0) throw new SystemError('umount', path);
+}
+
 /** A copy of the mounts at `path` and below, attached nowhere, as a descriptor. @throws SystemError */
 export function cloneTree(path: string): number {
   const fd = openTreeCall(SYS_OPEN_TREE, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ProcessMark, parseStat, signalProcess, waitGone } from '../linux/processes.ts';
 import { readIfPresent } from '../linux/read-file.ts';
+import { unmountMemory } from './files/memory-volumes.ts';
 import { removePodGroups, removeRunGroups } from './pod/groups.ts';
 import { cancelSetups, removeSandbox } from './pod/sandbox.ts';
 import { podDirectories, readState } from './state.ts';
@@ -34,8 +35,9 @@ export async function removePodFiles(directory: string): Promise<void> {
   for (const mark of marks) signalProcess(mark, 'SIGKILL');
   if (!(await waitGone(marks, GONE_MS))) throw new Error('a process does not end');
   cancelSetups(directory);
-  if (state !== undefined) await removeSandbox(state.netnsName);
+  if (state?.netnsName) await removeSandbox(state.netnsName);
   await removePodGroups(directory);
+  unmountMemory(join(directory, 'volumes'));
   removeDirectory(directory);
 }
 

@@ -20,7 +20,7 @@ export interface Termination {
 }
 
 /** Which list of the pod's spec a container is in. */
-export type ContainerRole = 'regular' | 'init' | 'ephemeral';
+export type ContainerRole = 'regular' | 'init' | 'sidecar' | 'ephemeral';
 
 /** The history of one container over all its instances. */
 export interface ContainerRecord {
@@ -61,6 +61,7 @@ export interface PodState {
   nodeName: string;
   /** As last seen, without `status`. */
   pod: Pod;
+  /** Empty with hostNetwork: the pod is in the network namespace of its node. */
   netnsName: string;
   podIP: string;
   pause?: ProcessMark;

@@ -127,7 +127,8 @@ export class PodStreams {
     const spdy = /^spdy\//i.test(request.headers.upgrade ?? '');
     if (action === 'portForward') {
       const { netnsName } = this.stateOf(target);
-      const dial = dialPod(netnsPathOf(netnsName));
+      // A pod with hostNetwork is in the namespace of this process.
+      const dial = dialPod(netnsName === '' ? '/proc/self/ns/net' : netnsPathOf(netnsName));
       const ports = query
         .getAll('port')
         .concat(query.getAll('ports'))

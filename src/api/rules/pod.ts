@@ -2,6 +2,7 @@
 import { parseIp } from '../../net/address.ts';
 import type { FieldError } from '../errors.ts';
 import { ALL_ADDRESSES } from '../host-ports.ts';
+import { isSidecar } from '../containers.ts';
 import type { Container, Handler, PodSpec, Probe, Volume } from '../types/objects.ts';
 import { checkEphemeralContainers } from './ephemeral-containers.ts';
 import { duplicate, notFound } from './field-errors.ts';
@@ -25,6 +26,7 @@ export function checkPodSpec(spec: PodSpec, at: string, claims: readonly string[
       const path = `${at}.${group}[${i}]`;
       if (names.has(container.name)) errors.push(duplicate(`${path}.name`, container.name));
       names.add(container.name);
+      checkRole(container, path, group, errors);
       checkContainer(container, path, volumes, hostPorts, errors);
     });
   }
@@ -43,6 +45,26 @@ export function checkPodSpec(spec: PodSpec, at: string, claims: readonly string[
     errors.push({ path: `${at}.dnsConfig.nameservers`, message, reason: 'FieldValueRequired' });
   }
   return errors;
+}
+
+/** What only sidecars, or only containers that are not init containers, may have (validation.validateInitContainers). */
+function checkRole(
+  container: Container,
+  path: string,
+  group: 'initContainers' | 'containers',
+  errors: FieldError[],
+): void {
+  const forbid = (field: string, message: string) =>
+    errors.push({ path: `${path}.${field}`, message, reason: 'FieldValueForbidden' });
+  if (group === 'containers') {
+    if (container.restartPolicy !== undefined) forbid('restartPolicy', 'may not be set for non-init containers');
+    return;
+  }
+  if (isSidecar(container)) return;
+  for (const field of ['lifecycle', 'livenessProbe', 'readinessProbe', 'startupProbe'] as const) {
+    if (container[field] !== undefined)
+      forbid(field, 'may not be set for init containers without restartPolicy=Always');
+  }
 }
 
 function checkVolumes(volumes: readonly Volume[], at: string, errors: FieldError[]): Set<string> {

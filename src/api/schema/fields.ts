@@ -144,6 +144,17 @@ export function object(fields: Record<string, Schema>, unsupported: readonly str
   return { type: 'object', properties, required, additionalProperties: false, expected: 'an object' };
 }
 
+export const labelSelector: Schema = object({
+  matchLabels: labels,
+  matchExpressions: list(
+    object({
+      'key!': filled('a label'),
+      'operator!': oneOf('In', 'NotIn', 'Exists', 'DoesNotExist'),
+      values: list(text()),
+    }),
+  ),
+});
+
 /** Schemas that occur in several places, by name: compiled once instead of once per place. */
 export const SHARED: Record<string, Schema> = {};
 

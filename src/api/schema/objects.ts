@@ -10,7 +10,7 @@ import {
   document,
   filled,
   int,
-  labels,
+  labelSelector,
   list,
   map,
   object,
@@ -89,17 +89,6 @@ const node = document('v1', 'Node', dnsSubdomain, {
       phase: text(),
     },
     ['config', 'declaredFeatures', 'features', 'images', 'runtimeHandlers', 'volumesAttached', 'volumesInUse'],
-  ),
-});
-
-const labelSelector = object({
-  matchLabels: labels,
-  matchExpressions: list(
-    object({
-      'key!': filled('a label'),
-      'operator!': oneOf('In', 'NotIn', 'Exists', 'DoesNotExist'),
-      values: list(text()),
-    }),
   ),
 });
 

@@ -23,6 +23,7 @@ import {
   textMap,
   timestamp,
 } from './fields.ts';
+import { affinity, tolerations, topologySpreadConstraints } from './pod-placement.ts';
 
 export const protocol: Schema = oneOf('TCP', 'UDP', 'SCTP');
 
@@ -62,18 +63,16 @@ const handlers = {
 
 const probe = shared(
   'probe',
-  object(
-    {
-      ...handlers,
-      initialDelaySeconds: int(0),
-      timeoutSeconds: int(1),
-      periodSeconds: int(1),
-      successThreshold: int(1),
-      failureThreshold: int(1),
-      terminationGracePeriodSeconds: int(1),
-    },
-    ['grpc'],
-  ),
+  object({
+    ...handlers,
+    grpc: object({ 'port!': portNumber, service: text() }),
+    initialDelaySeconds: int(0),
+    timeoutSeconds: int(1),
+    periodSeconds: int(1),
+    successThreshold: int(1),
+    failureThreshold: int(1),
+    terminationGracePeriodSeconds: int(1),
+  }),
 );
 
 const hook = shared('hook', object({ ...handlers, sleep: object({ 'seconds!': int(0) }) }));
@@ -93,9 +92,8 @@ const securityContext = object(
   ['appArmorProfile', 'procMount', 'seLinuxOptions', 'seccompProfile', 'windowsOptions'],
 );
 
-const podSecurityContext = object({ ...runAs, supplementalGroups: list(id) }, [
+const podSecurityContext = object({ ...runAs, supplementalGroups: list(id), fsGroup: id }, [
   'appArmorProfile',
-  'fsGroup',
   'fsGroupChangePolicy',
   'seLinuxChangePolicy',
   'seLinuxOptions',
@@ -104,27 +102,6 @@ const podSecurityContext = object({ ...runAs, supplementalGroups: list(id) }, [
   'sysctls',
   'windowsOptions',
 ]);
-
-const requirement = object({
-  'key!': filled('the key of a label'),
-  'operator!': oneOf('In', 'NotIn', 'Exists', 'DoesNotExist', 'Gt', 'Lt'),
-  values: list(text()),
-});
-const nodeSelectorTerm = object({ matchExpressions: list(requirement), matchFields: list(requirement) });
-
-const affinity = object(
-  {
-    nodeAffinity: object(
-      {
-        requiredDuringSchedulingIgnoredDuringExecution: object({
-          'nodeSelectorTerms!': list(nodeSelectorTerm, { minItems: 1 }),
-        }),
-      },
-      ['preferredDuringSchedulingIgnoredDuringExecution'],
-    ),
-  },
-  ['podAffinity', 'podAntiAffinity'],
-);
 
 const containerFields: Record<string, Schema> = {
   'name!': dnsLabel,
@@ -167,11 +144,14 @@ const containerFields: Record<string, Schema> = {
   tty: bool,
   securityContext,
 };
-const WITHOUT_EFFECT = ['resizePolicy', 'restartPolicy', 'restartPolicyRules', 'volumeDevices'];
+const WITHOUT_EFFECT = ['resizePolicy', 'restartPolicyRules', 'volumeDevices'];
 
-const container = shared('container', object(containerFields, WITHOUT_EFFECT));
+const container = shared('container', object({ ...containerFields, restartPolicy: oneOf('Always') }, WITHOUT_EFFECT));
 
-const ephemeralContainer = object({ ...containerFields, targetContainerName: text() }, WITHOUT_EFFECT);
+const ephemeralContainer = object({ ...containerFields, targetContainerName: text() }, [
+  ...WITHOUT_EFFECT,
+  'restartPolicy',
+]);
 
 const keysToPaths = list(object({ 'key!': filled('a key'), 'path!': filled('a relative path'), mode: int(0, 0o777) }));
 const defaultMode = int(0, 0o777);
@@ -189,7 +169,7 @@ const fieldsToPaths = list(
 const volume = object(
   {
     'name!': dnsLabel,
-    emptyDir: object({ medium: text() }, ['sizeLimit']),
+    emptyDir: object({ medium: oneOf('', 'Memory'), sizeLimit: quantity }),
     hostPath: object({ 'path!': filled('a path on the host'), type: text() }),
     configMap: object({ name: text(), items: keysToPaths, defaultMode, optional: bool }),
     secret: object({ secretName: text(), items: keysToPaths, defaultMode, optional: bool }),
@@ -272,19 +252,12 @@ const podSpec: Schema = shared(
       enableServiceLinks: bool,
       securityContext: podSecurityContext,
       affinity,
+      topologySpreadConstraints,
       readinessGates: list(object({ 'conditionType!': filled('the type of a condition') })),
       serviceAccountName: text(),
       serviceAccount: text(),
       automountServiceAccountToken: bool,
-      tolerations: list(
-        object({
-          key: text(),
-          operator: oneOf('Exists', 'Equal'),
-          value: text(),
-          effect: oneOf('NoSchedule', 'PreferNoSchedule', 'NoExecute'),
-          tolerationSeconds: int(Number.MIN_SAFE_INTEGER),
-        }),
-      ),
+      tolerations,
     },
     [
       'hostIPC',
@@ -299,7 +272,6 @@ const podSpec: Schema = shared(
       'runtimeClassName',
       'schedulingGates',
       'setHostnameAsFQDN',
-      'topologySpreadConstraints',
     ],
   ),
 );

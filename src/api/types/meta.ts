@@ -75,3 +75,8 @@ export interface ObjectReference {
   resourceVersion?: string;
   fieldPath?: string;
 }
+
+export interface LabelSelector {
+  matchLabels?: Record<string, string>;
+  matchExpressions?: { key: string; operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist'; values?: string[] }[];
+}

@@ -1,5 +1,5 @@
 /** Pods and what is inside them (Kubernetes v1.32 core/v1). */
-import type { Condition, KubeObject, Protocol } from './meta.ts';
+import type { Condition, KubeObject, LabelSelector, Protocol } from './meta.ts';
 import type { PreemptionPolicy } from './scheduling.ts';
 
 export interface EnvVar {
@@ -43,6 +43,8 @@ export interface Handler {
     httpHeaders?: { name: string; value: string }[];
   };
   tcpSocket?: { port: number | string; host?: string };
+  /** A probe only. */
+  grpc?: { port: number; service?: string };
 }
 
 export interface Probe extends Handler {
@@ -79,6 +81,8 @@ export interface Container {
   stdinOnce?: boolean;
   tty?: boolean;
   securityContext?: SecurityContext;
+  /** Of an init container: it keeps running beside the containers (a sidecar). */
+  restartPolicy?: 'Always';
 }
 
 /** Added to a running pod to look into it (`kubectl debug`): never restarted, never removed. */
@@ -93,9 +97,13 @@ export interface PodSecurityContext {
   runAsGroup?: number;
   runAsNonRoot?: boolean;
   supplementalGroups?: number[];
+  /** Group of the pod's volumes, and of its processes. */
+  fsGroup?: number;
+  fsGroupChangePolicy?: 'Always' | 'OnRootMismatch';
 }
 
-export interface SecurityContext extends Omit<PodSecurityContext, 'supplementalGroups'> {
+export interface SecurityContext
+  extends Omit<PodSecurityContext, 'supplementalGroups' | 'fsGroup' | 'fsGroupChangePolicy'> {
   privileged?: boolean;
   allowPrivilegeEscalation?: boolean;
   readOnlyRootFilesystem?: boolean;
@@ -165,6 +173,51 @@ export interface PodSpec {
   serviceAccount?: string;
   automountServiceAccountToken?: boolean;
   tolerations?: Toleration[];
+  affinity?: Affinity;
+  topologySpreadConstraints?: TopologySpreadConstraint[];
+}
+
+export interface NodeSelectorRequirement {
+  key: string;
+  operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist' | 'Gt' | 'Lt';
+  values?: string[];
+}
+
+export interface NodeSelectorTerm {
+  matchExpressions?: NodeSelectorRequirement[];
+  matchFields?: NodeSelectorRequirement[];
+}
+
+export interface PodAffinityTerm {
+  labelSelector?: LabelSelector;
+  topologyKey: string;
+  namespaces?: string[];
+  namespaceSelector?: LabelSelector;
+}
+
+export interface PodAffinity {
+  requiredDuringSchedulingIgnoredDuringExecution?: PodAffinityTerm[];
+  preferredDuringSchedulingIgnoredDuringExecution?: { weight: number; podAffinityTerm: PodAffinityTerm }[];
+}
+
+export interface Affinity {
+  nodeAffinity?: {
+    requiredDuringSchedulingIgnoredDuringExecution?: { nodeSelectorTerms?: NodeSelectorTerm[] };
+    preferredDuringSchedulingIgnoredDuringExecution?: { weight: number; preference: NodeSelectorTerm }[];
+  };
+  podAffinity?: PodAffinity;
+  podAntiAffinity?: PodAffinity;
+}
+
+export interface TopologySpreadConstraint {
+  maxSkew: number;
+  topologyKey: string;
+  whenUnsatisfiable: 'DoNotSchedule' | 'ScheduleAnyway';
+  labelSelector?: LabelSelector;
+  minDomains?: number;
+  matchLabelKeys?: string[];
+  nodeAffinityPolicy?: 'Honor' | 'Ignore';
+  nodeTaintsPolicy?: 'Honor' | 'Ignore';
 }
 
 export interface Toleration {

@@ -1,11 +1,6 @@
 /** Workloads and disruption budgets: apps/v1, batch/v1, policy/v1, and ReplicationController of v1. */
-import type { Condition, KubeObject, ObjectMeta } from './meta.ts';
+import type { Condition, KubeObject, LabelSelector, ObjectMeta } from './meta.ts';
 import type { PodSpec } from './pod.ts';
-
-export interface LabelSelector {
-  matchLabels?: Record<string, string>;
-  matchExpressions?: { key: string; operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist'; values?: string[] }[];
-}
 
 export interface PodTemplate {
   metadata?: {

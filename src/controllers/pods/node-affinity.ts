@@ -1,26 +1,16 @@
-/** Required node affinity: matches a node's labels and name (component-helpers, nodeaffinity). */
-import type { NodeObject, PodSpec } from '../../api/types/objects.ts';
-
-interface Requirement {
-  key: string;
-  operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist' | 'Gt' | 'Lt';
-  values?: string[];
-}
-
-export interface NodeSelectorTerm {
-  matchExpressions?: Requirement[];
-  matchFields?: Requirement[];
-}
-
-interface Affinity {
-  nodeAffinity?: { requiredDuringSchedulingIgnoredDuringExecution?: { nodeSelectorTerms?: NodeSelectorTerm[] } };
-}
+/** Node affinity: matches a node's labels and name (component-helpers, nodeaffinity). */
+import type { NodeObject, NodeSelectorRequirement, NodeSelectorTerm, PodSpec } from '../../api/types/objects.ts';
 
 /** At least one term must match, with all its requirements; an empty term never matches. */
 export function nodeAffinityFits(spec: PodSpec, node: NodeObject): boolean {
-  const { affinity } = spec as { affinity?: Affinity };
-  const terms = affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
+  const terms = spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
   return terms === undefined || termsFit(terms, node);
+}
+
+/** The sum of the weights of the preferred terms that match. */
+export function nodePreference({ affinity }: PodSpec, node: NodeObject): number {
+  const terms = affinity?.nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? [];
+  return terms.reduce((sum, { weight, preference }) => sum + (termsFit([preference], node) ? weight : 0), 0);
 }
 
 /** Of volumes too: where they can be reached. */
@@ -35,7 +25,7 @@ export function termsFit(terms: readonly NodeSelectorTerm[], node: NodeObject): 
   });
 }
 
-function holds({ operator, values = [] }: Requirement, value: string | undefined): boolean {
+function holds({ operator, values = [] }: NodeSelectorRequirement, value: string | undefined): boolean {
   switch (operator) {
     case 'In':
       return value !== undefined && values.includes(value);

@@ -1,7 +1,7 @@
 /**
  * Assigns every pod a node and an address in one write. A pod with spec.nodeName goes there; others go to the fitting
- * Ready node with the fewest pods, where their requests fit beside those of the others, those of higher priority first. A
- * pod that does not fit anywhere stays Pending, with the reason in condition
+ * Ready node that they prefer, or with the fewest pods, where their requests fit beside those of the others, those of
+ * higher priority first. A pod that does not fit anywhere stays Pending, with the reason in condition
  * PodScheduled and in an Event, and is tried again when a node or an address becomes available.
  */
 
@@ -15,8 +15,10 @@ import type { PodVolumes } from '../storage/pod-volumes.ts';
 import { keyOf, splitKey } from '../work-queue.ts';
 import type { PodAddresses } from './addresses.ts';
 import { podIpOf } from './addresses.ts';
-import { nodeAffinityFits } from './node-affinity.ts';
+import { Neighbourhoods } from './neighbourhood.ts';
+import { nodeAffinityFits, nodePreference } from './node-affinity.ts';
 import { insufficient } from './node-resources.ts';
+import { preferenceOf, relationsOf } from './pod-affinity.ts';
 import { untolerated } from './tolerations.ts';
 
 /** The properties of a node that decide whether a pod may run there. */
@@ -32,20 +34,18 @@ const fitness = (node: NodeObject | undefined) =>
         node.status?.allocatable,
       ]);
 
-/** Added to the pod count of nodes with a PreferNoSchedule taint: more than a node can have pods. */
-const AVOIDED = 1_000_000;
-
 export function isReady(node: NodeObject): boolean {
   return conditionOf(node.status?.conditions, 'Ready')?.status === 'True';
 }
 
 export function startScheduler(cluster: Cluster, addresses: PodAddresses, volumes: PodVolumes): void {
   const { store } = cluster;
+  const neighbourhoods = new Neighbourhoods(store);
   const waiting = new Set<string>();
   const queue = cluster.queue('scheduler', (key) => {
     const pod = store.get('Pod', ...splitKey(key));
     if (pod === undefined || isPlaced(pod) || isEnding(pod)) waiting.delete(key);
-    else if (place({ cluster, addresses, volumes }, pod)) waiting.delete(key);
+    else if (place({ cluster, addresses, volumes, neighbourhoods }, pod)) waiting.delete(key);
     else waiting.add(key);
   });
   const priorityOf = (key: string) => store.get('Pod', ...splitKey(key))?.spec.priority ?? 0;
@@ -62,6 +62,14 @@ export function startScheduler(cluster: Cluster, addresses: PodAddresses, volume
     // A deleted pod frees its address and host ports, one whose phase is final its host ports.
     const frees = type === 'DELETED' || (old !== undefined && holdsHostPorts(old) && !holdsHostPorts(object));
     if (frees && waiting.size > 0) retry();
+    // A pod that others want to be near may have been placed, or have got a label.
+    else if (
+      waiting.size > 0 &&
+      isPlaced(object) &&
+      (!old || !isPlaced(old) || old.metadata.labels !== object.metadata.labels)
+    ) {
+      for (const key of waiting) if (wantsCompany(store.get('Pod', ...splitKey(key)))) queue.add(key);
+    }
   });
   for (const kind of ['PersistentVolumeClaim', 'PersistentVolume', 'StorageClass'] as const) {
     store.onCommit(kind, ({ type }) => {
@@ -85,10 +93,14 @@ const isPlaced = (pod: Pod) =>
   (pod.spec.hostNetwork === true || podIpOf(pod) !== undefined) &&
   conditionOf(pod.status?.conditions, 'PodScheduled')?.status === 'True';
 
+const wantsCompany = (pod: Pod | undefined): boolean =>
+  pod?.spec.affinity?.podAffinity?.requiredDuringSchedulingIgnoredDuringExecution !== undefined;
+
 interface Scheduling {
   cluster: Cluster;
   addresses: PodAddresses;
   volumes: PodVolumes;
+  neighbourhoods: Neighbourhoods;
 }
 
 /** True if the pod has got its node and address. */
@@ -102,8 +114,10 @@ function place(scheduling: Scheduling, pod: Pod): boolean {
     return volumes.ready(pod, node) && bind(cluster, addresses, pod, node);
   }
   const reasons = new Map<string, number>();
-  let best: NodeObject | undefined;
-  let fewest = Number.POSITIVE_INFINITY;
+  const around = scheduling.neighbourhoods.of(pod);
+  const relation = around && relationsOf(pod, around);
+  const preference = around && preferenceOf(pod, around);
+  let best: { node: NodeObject; rank: readonly number[] } | undefined;
   const nodes = store.list('Node').sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   const obstacle = volumes.obstacle(pod);
   const available = `0/${nodes.length} nodes are available`;
@@ -111,23 +125,30 @@ function place(scheduling: Scheduling, pod: Pod): boolean {
   for (const node of nodes) {
     const obstacles = whyNot(scheduling, pod, node);
     const pods = addresses.podsOn(node.metadata.name).size;
+    if (obstacles.length === 0) {
+      const why = relation?.(node);
+      if (why !== undefined) obstacles.push(`node(s) ${why}`);
+    }
     for (const why of obstacles) reasons.set(why, (reasons.get(why) ?? 0) + 1);
     if (obstacles.length > 0) continue;
     // Nodes with an untolerated PreferNoSchedule taint come after all others.
     const avoided = untolerated(node.spec?.taints, pod.spec.tolerations, ['PreferNoSchedule']) !== undefined;
-    const load = pods + (avoided ? AVOIDED : 0);
-    if (load < fewest) {
-      best = node;
-      fewest = load;
-    }
+    const rank = [avoided ? 1 : 0, -(nodePreference(pod.spec, node) + (preference?.(node) ?? 0)), pods];
+    if (best === undefined || isBefore(rank, best.rank)) best = { node, rank };
   }
-  if (best !== undefined) return volumes.ready(pod, best) && bind(cluster, addresses, pod, best);
+  if (best !== undefined) return volumes.ready(pod, best.node) && bind(cluster, addresses, pod, best.node);
   const causes = [...reasons]
     .map(([why, count]) => `${count} ${why}`)
     .sort()
     .join(', ');
   const message = nodes.length === 0 ? 'no nodes available to schedule pods' : `${available}: ${causes}.`;
   return refuse(cluster, pod, 'Unschedulable', message);
+}
+
+/** Compares the first numbers that differ. */
+function isBefore(one: readonly number[], other: readonly number[]): boolean {
+  const at = one.findIndex((value, i) => value !== other[i]);
+  return at >= 0 && one[at]! < other[at]!;
 }
 
 /** In kube-scheduler's words, all of what the node has not enough of, or else the first obstacle; empty: none. */

@@ -3,8 +3,8 @@
  */
 import { Quantity } from '../../api/quantity.ts';
 import { matchesSelector } from '../../api/selectors.ts';
-import type { NodeObject, PersistentVolume, PersistentVolumeClaim } from '../../api/types/objects.ts';
-import { type NodeSelectorTerm, termsFit } from '../pods/node-affinity.ts';
+import type { NodeObject, NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim } from '../../api/types/objects.ts';
+import { termsFit } from '../pods/node-affinity.ts';
 
 const storageOf = (list: Readonly<Record<string, string | number>> | undefined): Quantity =>
   Quantity.from(list?.storage);

@@ -1,10 +1,11 @@
-/** One attempt of a probe or a lifecycle hook: exec, HTTP, TCP (kubelet's pkg/probe). */
+/** One attempt of a probe or a lifecycle hook: exec, HTTP, TCP, gRPC (kubelet's pkg/probe). */
 import { spawn } from 'node:child_process';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import type { Container, Handler } from '../../api/types/objects.ts';
 import type { CommandLine } from './exec.ts';
+import { checkGrpcHealth } from './grpc-health.ts';
 
 const MAX_BODY_BYTES = 10 * 1024;
 
@@ -33,6 +34,10 @@ export async function runHandler(
     if (handler.tcpSocket) {
       const { host, port } = handler.tcpSocket;
       return await connectTcp(host || target.podIP, portOf(port, target.container), timeoutMs);
+    }
+    if (handler.grpc) {
+      const { port, service = '' } = handler.grpc;
+      return { ok: true, message: await checkGrpcHealth({ host: target.podIP, port, service }, timeoutMs) };
     }
     if (handler.sleep) await new Promise((resolve) => setTimeout(resolve, handler.sleep!.seconds * 1000));
     return { ok: true, message: '' };

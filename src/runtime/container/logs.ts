@@ -2,7 +2,7 @@
  * Container logs: files that the containers write themselves, so that no line is lost while no agent runs. Their size
  * is limited by copy and truncate, which works on a file that other processes have open for appending.
  */
-import { closeSync, copyFileSync, fstatSync, openSync, readSync, renameSync, statSync, truncateSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileName } from '../shell.ts';
 import { rotateLogTimes } from './log-times.ts';
@@ -32,12 +32,23 @@ export function beginLog(directory: string, container: string): number {
   return openSync(path, 'a', 0o640);
 }
 
-/** Limit the size of a log: beyond it, the content moves to `<container>.log.1`, replacing that. */
+/**
+ * Limit the size of a log: beyond it, the last `maxBytes` move to `<container>.log.1`, replacing that. A container may
+ * have written many times as much since the last call.
+ */
 export function boundLog(directory: string, container: string, maxBytes = MAX_LOG_BYTES): void {
   const path = join(directory, `${container}.log`);
-  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) <= maxBytes) return;
-  copyFileSync(path, `${path}.1`);
-  truncateSync(path);
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (size <= maxBytes) return;
+  const log = openSync(path, 'r');
+  try {
+    const kept = Buffer.alloc(maxBytes);
+    const length = readSync(log, kept, 0, maxBytes, size - maxBytes);
+    truncateSync(path);
+    writeFileSync(`${path}.1`, kept.subarray(0, length), { mode: 0o640 });
+  } finally {
+    closeSync(log);
+  }
 }
 
 /** The last lines of a log, as a termination message; empty if there is none. */

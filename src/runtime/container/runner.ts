@@ -41,7 +41,12 @@ const HOOK_TIMEOUT_MS = 30_000;
 const OOM_KILLED = 'OOMKilled';
 export const DEFAULT_GRACE_SECONDS = 30;
 
-const LISTS = { regular: 'containers', init: 'initContainers', ephemeral: 'ephemeralContainers' } as const;
+const LISTS = {
+  regular: 'containers',
+  init: 'initContainers',
+  sidecar: 'initContainers',
+  ephemeral: 'ephemeralContainers',
+} as const;
 
 export class ContainerRunner {
   readonly name: string;
@@ -124,7 +129,7 @@ export class ContainerRunner {
   async reconcile(): Promise<number | undefined> {
     const { record } = this;
     if (record.phase === 'running') {
-      if (this.role === 'regular' && record.specHash !== hashOf(this.spec)) {
+      if ((this.role === 'regular' || this.role === 'sidecar') && record.specHash !== hashOf(this.spec)) {
         this.restartCause = { message: `Container ${this.name} definition changed, will be restarted` };
       }
       if (this.restartCause === undefined) return undefined;
@@ -358,7 +363,7 @@ export class ContainerRunner {
       record.started = this.spec.startupProbe === undefined;
       record.ready = record.started && this.spec.readinessProbe === undefined;
     }
-    if (this.role !== 'regular') return;
+    if (this.role !== 'regular' && this.role !== 'sidecar') return;
     this.probes = new ContainerProbes(
       this.spec,
       this.target(),

@@ -35,7 +35,7 @@ export function privilegesOf(pod: Pod, container: Container, imageUser = ''): Pr
   return {
     user,
     group: own.runAsGroup ?? common.runAsGroup,
-    groups: common.supplementalGroups ?? [],
+    groups: [...(common.supplementalGroups ?? []), ...(common.fsGroup === undefined ? [] : [common.fsGroup])],
     capabilities: capabilitiesOf(own),
     noNewPrivileges: own.allowPrivilegeEscalation === false,
   };

@@ -8,11 +8,15 @@ export interface DnsSettings {
   domain: string;
 }
 
-export const hostnameOf = (pod: Pod): string => (pod.spec.hostname ?? pod.metadata.name).slice(0, 63);
+/** With hostNetwork that of the node (kubelet, GeneratePodHostNameAndDomain). */
+export const hostnameOf = ({ spec, metadata }: Pod): string =>
+  ((spec.hostNetwork && spec.nodeName) || (spec.hostname ?? metadata.name)).slice(0, 63);
 
 export function hostsFile(pod: Pod, podIP: string, domain: string): string {
   const hostname = hostnameOf(pod);
-  const { subdomain, hostAliases } = pod.spec;
+  const { subdomain, hostAliases = [], hostNetwork } = pod.spec;
+  const aliases = hostAliases.map(({ ip, hostnames }) => `${ip}\t${(hostnames ?? []).join('\t')}`);
+  if (hostNetwork) return [withNewline(readText('/etc/hosts')), ...aliases.map((line) => `${line}\n`)].join('');
   const qualified = subdomain ? `${hostname}.${subdomain}.${pod.metadata.namespace ?? 'default'}.svc.${domain}\t` : '';
   return [
     '127.0.0.1\tlocalhost',
@@ -21,7 +25,7 @@ export function hostsFile(pod: Pod, podIP: string, domain: string): string {
     'fe00::1\tip6-allnodes',
     'fe00::2\tip6-allrouters',
     `${podIP}\t${qualified}${hostname}`,
-    ...(hostAliases ?? []).map(({ ip, hostnames }) => `${ip}\t${(hostnames ?? []).join('\t')}`),
+    ...aliases,
     '',
   ].join('\n');
 }
@@ -30,8 +34,10 @@ export function hostsFile(pod: Pod, podIP: string, domain: string): string {
  * As in kubelet's pkg/kubelet/network/dns: the cluster's name servers and search list, or the host's, plus dnsConfig.
  */
 export function resolvConf(pod: Pod, dns: DnsSettings | undefined): string {
-  const { dnsPolicy = 'ClusterFirst', dnsConfig } = pod.spec;
-  const clustered = dnsPolicy.startsWith('ClusterFirst') && dns !== undefined && dns.nameservers.length > 0;
+  const { dnsPolicy = 'ClusterFirst', dnsConfig, hostNetwork } = pod.spec;
+  // With hostNetwork ClusterFirst means Default (kubelet, getPodDNSType).
+  const first = dnsPolicy === 'ClusterFirstWithHostNet' || (dnsPolicy === 'ClusterFirst' && !hostNetwork);
+  const clustered = first && dns !== undefined && dns.nameservers.length > 0;
   const own = [
     ...(dnsConfig?.nameservers ?? []).map((server) => `nameserver ${server}`),
     ...(dnsConfig?.options?.length

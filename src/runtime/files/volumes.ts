@@ -10,6 +10,7 @@
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
+  chownSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -20,9 +21,13 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
+import { Quantity } from '../../api/quantity.ts';
 import type { Pod, Volume } from '../../api/types/objects.ts';
+import { podLimits } from '../container/resources.ts';
 import { type ConfigSource, ContainerConfigError } from './config-source.ts';
+import { mountInMemory, unmountMemory } from './memory-volumes.ts';
 import { filesOf, type PodFacts, type VolumeFile } from './volume-files.ts';
 
 const DATA_LINK = '..data';
@@ -61,13 +66,12 @@ export async function prepareVolumes(
         const files = await filesOf(volume, pod, source, facts);
         const version = digestOf(files);
         if (versions.get(volume.name) === version) continue;
-        writeAtomically(path, files);
+        writeAtomically(path, files, pod.spec.securityContext?.fsGroup);
         versions.set(volume.name, version);
       } else if (volume.hostPath !== undefined) checkHostPath(volume.hostPath);
       else if (volume.persistentVolumeClaim !== undefined) await linkClaimed(pod, podDir, volume, source);
       else if (!versions.has(volume.name)) {
-        mkdirSync(path, { recursive: true });
-        chmodSync(path, 0o777); // Any user of any container may write here.
+        makeEmptyDirectory(path, pod, volume);
         versions.set(volume.name, 'made');
       }
     } catch (error) {
@@ -99,7 +103,32 @@ function digestOf(files: ReadonlyMap<string, VolumeFile>): string {
   return digest.digest('base64');
 }
 
-function writeAtomically(volume: string, files: ReadonlyMap<string, VolumeFile>): void {
+/** Free the space of the pod's emptyDirs; nobody uses them any more. */
+export function emptyVolumes(pod: Pod, podDir: string): void {
+  unmountMemory(join(podDir, 'volumes'));
+  for (const volume of pod.spec.volumes ?? []) {
+    if (volume.emptyDir === undefined) continue;
+    rmSync(volumePath(podDir, volume), { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+/** Any user of any container may write into it; with fsGroup, what is created in it belongs to that group. */
+function makeEmptyDirectory(path: string, pod: Pod, { emptyDir }: Volume): void {
+  mkdirSync(path, { recursive: true });
+  if (emptyDir?.medium === 'Memory') mountInMemory(path, memoryBytes(pod, emptyDir.sizeLimit));
+  const { fsGroup } = pod.spec.securityContext ?? {};
+  if (fsGroup !== undefined) chownSync(path, 0, fsGroup);
+  chmodSync(path, fsGroup === undefined ? 0o777 : 0o2777);
+}
+
+/** As kubelet (pkg/volume/emptydir, calculateEmptyDirMemorySize), which takes the node's memory where nothing is limited. */
+function memoryBytes(pod: Pod, sizeLimit: string | number | undefined): number {
+  const sizes = [Quantity.from(sizeLimit).value, podLimits(pod).memoryBytes ?? 0].filter((bytes) => bytes > 0);
+  return Math.min(...sizes, totalmem());
+}
+
+/** @param group that the files belong to, and that may read them; undefined: root (kubelet, volume_linux.go) */
+function writeAtomically(volume: string, files: ReadonlyMap<string, VolumeFile>, group: number | undefined): void {
   mkdirSync(volume, { recursive: true, mode: 0o755 });
   const dataLink = join(volume, DATA_LINK);
   const old = linkTarget(dataLink);
@@ -108,7 +137,8 @@ function writeAtomically(volume: string, files: ReadonlyMap<string, VolumeFile>)
     const target = join(volume, fresh, path);
     mkdirSync(dirname(target), { recursive: true, mode: 0o755 });
     writeFileSync(target, content);
-    chmodSync(target, mode);
+    if (group !== undefined) chownSync(target, 0, group);
+    chmodSync(target, group === undefined ? mode : mode | 0o440);
   }
   mkdirSync(join(volume, fresh), { recursive: true });
   symlinkSync(fresh, `${dataLink}_new`);

@@ -12,6 +12,7 @@ import { Images } from '../image/images.ts';
 import { type PodState, podDirectories, readState } from '../state.ts';
 import { PodGroups } from './groups.ts';
 import type { PodManagerOptions } from './options.ts';
+import { StorageWatch } from './storage-watch.ts';
 import { PodWorker, type WorkerSurroundings } from './worker.ts';
 
 export type { PodManagerOptions, PodNetwork } from './options.ts';
@@ -35,6 +36,7 @@ export class PodManager {
   private adopted = false;
   private closed = false;
   private timers: NodeJS.Timeout[] = [];
+  private storage: StorageWatch | undefined;
 
   /** @throws Error if a catalogue file is invalid */
   constructor(options: PodManagerOptions) {
@@ -70,6 +72,7 @@ export class PodManager {
       const worker = new PodWorker(this.around, state.pod, state);
       this.workers.set(worker.key, worker);
     }
+    this.storage = new StorageWatch(this.stateDir, () => this.workers.values(), this.options.log);
     this.timers.push(
       setInterval(() => this.each((worker) => worker.poll()), POLL_MS),
       setInterval(() => this.each((worker) => worker.wake()), VOLUME_CHECK_MS),
@@ -109,6 +112,7 @@ export class PodManager {
   async close({ keepPods }: { keepPods: boolean }): Promise<void> {
     this.closed = true;
     for (const timer of this.timers) clearInterval(timer);
+    this.storage?.close();
     await Promise.all([...this.workers.values()].map((worker) => (keepPods ? worker.close() : worker.destroy())));
     this.workers.clear();
   }

@@ -8,18 +8,16 @@ import { hostnameOf } from '../files/etc-files.ts';
 import { podDirectories, readState } from '../state.ts';
 import type { PodContext } from './context.ts';
 import type { PodManagerOptions } from './options.ts';
-import { netnsNameOf, netnsPathOf, removeSandbox, type Sandbox, startSandbox } from './sandbox.ts';
+import { endPause, netnsNameOf, netnsPathOf, removeSandbox, type Sandbox, startSandbox } from './sandbox.ts';
 
 export class PodSandbox {
   private readonly context: PodContext;
   private readonly options: PodManagerOptions;
-  private readonly trouble: (reason: string, message: string) => void;
   private attached = false;
 
-  constructor(context: PodContext, options: PodManagerOptions, trouble: (reason: string, message: string) => void) {
+  constructor(context: PodContext, options: PodManagerOptions) {
     this.context = context;
     this.options = options;
-    this.trouble = trouble;
   }
 
   /** Has the pause process died while the pod still exists? */
@@ -33,16 +31,14 @@ export class PodSandbox {
     const { context } = this;
     const { pod, state } = context;
     if (state.pause === undefined) {
-      state.podIP = pod.metadata.annotations?.[WellKnown.POD_IP] ?? state.podIP;
-      if (pod.spec.hostNetwork) {
-        const why = 'hostNetwork is not supported: every pod has a network namespace of its own';
-        this.trouble('FailedCreatePodSandBox', `Failed to create pod sandbox: ${why}`);
-        return false;
-      }
+      const { hostNetwork = false } = pod.spec;
+      state.podIP = hostNetwork
+        ? (this.options.nodeIP ?? '')
+        : (pod.metadata.annotations?.[WellKnown.POD_IP] ?? state.podIP);
       if (state.podIP === '') return false; // The scheduler has not assigned it yet.
-      state.netnsName = this.freeName();
+      state.netnsName = hostNetwork ? '' : this.freeName();
       context.save();
-      const { mark, child } = await startSandbox(state.netnsName, {
+      const { mark, child } = await startSandbox(state.netnsName || undefined, {
         hostname: hostnameOf(pod),
         shareProcesses: pod.spec.shareProcessNamespace === true,
         stateDir: context.stateDir,
@@ -52,7 +48,7 @@ export class PodSandbox {
       state.pause = mark;
       context.save();
     }
-    if (!this.attached) {
+    if (!this.attached && state.netnsName !== '') {
       await this.options.network.attach(this.describe());
       this.attached = true;
     }
@@ -70,7 +66,8 @@ export class PodSandbox {
         this.options.log(`pod ${namespace}/${name}: detaching its network: ${error.message}`);
       });
     }
-    await removeSandbox(state.netnsName, state.pause);
+    if (state.netnsName === '') await endPause(state.pause);
+    else await removeSandbox(state.netnsName, state.pause);
     state.pause = undefined;
     this.context.save();
   }

@@ -1,6 +1,7 @@
 /**
  * The sandbox of a pod: a named network namespace, and the pause process that holds it together with the pod's UTS and
- * IPC namespaces. It starts before the containers, which join it, and outlives them.
+ * IPC namespaces. It starts before the containers, which join it, and outlives them. With hostNetwork the network
+ * namespace is the node's, which is that of this process.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import {
@@ -77,13 +78,14 @@ export interface SandboxSpec {
 }
 
 /**
- * Create the namespace and start its pause process, after removing any earlier sandbox of this name.
+ * Create the namespaces and start their pause process, after removing any earlier sandbox of this name.
+ * @param netnsName undefined: in the network namespace of this process
  * @throws Error with the tools' error messages
  */
-export async function startSandbox(netnsName: string, spec: SandboxSpec): Promise<PauseProcess> {
+export async function startSandbox(netnsName: string | undefined, spec: SandboxSpec): Promise<PauseProcess> {
   const { hostname, shareProcesses, stateDir, podDirectory } = spec;
   cancelSetups(podDirectory);
-  if (existsSync(netnsPathOf(netnsName))) await removeSandbox(netnsName);
+  if (netnsName !== undefined && existsSync(netnsPathOf(netnsName))) await removeSandbox(netnsName);
   const marker = join(podDirectory, `${SETUP_MARKER}${process.pid}-${++setups}`);
   writeFileSync(marker, '');
   const statFile = join(podDirectory, 'pause');
@@ -91,19 +93,16 @@ export async function startSandbox(netnsName: string, spec: SandboxSpec): Promis
   const reaper = shareProcesses ? 'env --ignore-signal=CHLD ' : '';
   const inside = [
     `echo ${quote(hostname.slice(0, 63))} > /proc/sys/kernel/hostname`,
-    // As containerd does: low ports and ping need no privilege inside a pod.
-    'echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start',
-    "echo '0 2147483647' > /proc/sys/net/ipv4/ping_group_range",
-    'ip link set lo up',
+    ...(netnsName === undefined ? [] : OWN_NETWORK),
     `test -e ${quote(marker)}`,
     `read -r stat < /proc/self/stat; echo "$stat" > ${quote(statFile)}`,
     'echo ok >&3',
     `exec ${reaper}${quote(pauseProgram(stateDir))} infinity 2>/dev/null 3>&-`,
   ];
+  const enter = netnsName === undefined ? '' : `nsenter --net=${quote(netnsPathOf(netnsName))} -- `;
   const outside = [
-    `ip netns add ${quote(netnsName)}`,
-    `test -e ${quote(marker)} || { ip netns delete ${quote(netnsName)}; exit 1; }`,
-    `exec nsenter --net=${quote(netnsPathOf(netnsName))} -- unshare --uts --ipc ${shareProcesses ? '--pid --fork ' : ''}-- sh -ec ${quote(inside.join('\n'))}`,
+    ...(netnsName === undefined ? [] : makeNetwork(netnsName, marker)),
+    `exec ${enter}unshare --uts --ipc ${shareProcesses ? '--pid --fork ' : ''}-- sh -ec ${quote(inside.join('\n'))}`,
   ];
   const child = spawn('sh', ['-ec', outside.join('\n')], {
     detached: true,
@@ -118,12 +117,31 @@ export async function startSandbox(netnsName: string, spec: SandboxSpec): Promis
     return { mark, child };
   } catch (error) {
     if (child.pid !== undefined) signalProcess(findProcess(child.pid), 'SIGKILL');
-    await removeSandbox(netnsName);
+    if (netnsName !== undefined) await removeSandbox(netnsName);
     throw error;
   } finally {
     child.stderr?.destroy();
     rmSync(marker, { force: true });
   }
+}
+
+const OWN_NETWORK = [
+  // As containerd does: low ports and ping need no privilege inside a pod.
+  'echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start',
+  "echo '0 2147483647' > /proc/sys/net/ipv4/ping_group_range",
+  'ip link set lo up',
+];
+
+const makeNetwork = (netnsName: string, marker: string): string[] => [
+  `ip netns add ${quote(netnsName)}`,
+  `test -e ${quote(marker)} || { ip netns delete ${quote(netnsName)}; exit 1; }`,
+];
+
+/** End the pause process of a pod with hostNetwork; its containers have been ended by their own records. */
+export async function endPause(pause: ProcessMark | undefined): Promise<void> {
+  if (pause === undefined) return;
+  signalProcess(pause, 'SIGKILL');
+  if (!(await waitGone([pause], GONE_MS))) throw new Error(`process ${pause.pid} does not end`);
 }
 
 /** Kill everything in the sandbox and delete its namespace. @throws Error if a process does not end */

@@ -1,4 +1,5 @@
 /** The Kubernetes status of a pod, from the records of its containers (kubelet_pods.go, status/generate.go). Pure. */
+import { isSidecar, sidecarsOf } from '../../api/containers.ts';
 import { qosClass } from '../../api/pod-resources.ts';
 import type {
   Condition,
@@ -24,13 +25,18 @@ const timestamp = (ms: number): string => `${new Date(ms).toISOString().slice(0,
 export function podStatus(pod: Pod, state: PodState, facts: StatusFacts): PodStatus {
   const statusOf = (container: Container, role: ContainerRole) =>
     containerStatus(container, state.containers[container.name], role);
-  const initStatuses = (pod.spec.initContainers ?? []).map((c) => statusOf(c, 'init'));
+  const initStatuses = (pod.spec.initContainers ?? []).map((c) => statusOf(c, isSidecar(c) ? 'sidecar' : 'init'));
   const statuses = pod.spec.containers.map((c) => statusOf(c, 'regular'));
+  const sidecars = new Set(sidecarsOf(pod.spec).map(({ name }) => name));
   const ephemeralStatuses = (pod.spec.ephemeralContainers ?? []).map((c) => statusOf(c, 'ephemeral'));
   const phase = state.failure === undefined ? phaseOf(pod, state) : 'Failed';
   const done = phase === 'Succeeded' || phase === 'Failed';
-  const unready = pod.spec.containers.filter((_, i) => !statuses[i]!.ready).map((c) => c.name);
-  const uninitialized = (pod.spec.initContainers ?? []).filter((_, i) => !initStatuses[i]!.ready).map((c) => c.name);
+  const unready = [...initStatuses.filter(({ name }) => sidecars.has(name)), ...statuses]
+    .filter(({ ready }) => !ready)
+    .map(({ name }) => name);
+  const uninitialized = initStatuses
+    .filter(({ name, ready, started }) => (sidecars.has(name) ? !started : !ready))
+    .map(({ name }) => name);
   const notReady =
     phase === 'Succeeded'
       ? { reason: 'PodCompleted' }
@@ -56,6 +62,10 @@ export function podStatus(pod: Pod, state: PodState, facts: StatusFacts): PodSta
     ),
     condition('ContainersReady', containersReady, notReady),
     condition('PodScheduled', true),
+    // kubelet marks pods that it ends itself (eviction_manager.go).
+    ...(state.failure?.reason === 'Evicted'
+      ? [{ ...condition('DisruptionTarget', true), reason: 'TerminationByKubelet', message: state.failure.message }]
+      : []),
   ];
   const foreign = (pod.status?.conditions ?? []).filter(({ type }) => !own.some((c) => c.type === type));
   return {
@@ -85,6 +95,7 @@ function withTime(c: Condition, { conditions, nowMs }: StatusFacts): Condition {
 
 /** Will this container be started again? */
 export function restarts(pod: Pod, record: ContainerRecord | undefined, role: ContainerRole): boolean {
+  if (role === 'sidecar') return true;
   const code = record?.ended?.exitCode;
   if (code === undefined) return true;
   const policy = pod.spec.restartPolicy ?? 'Always';
@@ -94,12 +105,8 @@ export function restarts(pod: Pod, record: ContainerRecord | undefined, role: Co
 }
 
 /** From the containers alone. */
-export function phaseOf(pod: Pod, state: PodState): PodPhase {
-  const initFailed = (pod.spec.initContainers ?? []).some((c) => {
-    const record = state.containers[c.name];
-    return record?.phase === 'terminated' && record.ended?.exitCode !== 0 && !restarts(pod, record, 'init');
-  });
-  if (initFailed) return 'Failed';
+function phaseOf(pod: Pod, state: PodState): PodPhase {
+  if (initHasFailed(pod, state)) return 'Failed';
   if (!state.initialized) return 'Pending';
   const records = pod.spec.containers.map((c) => state.containers[c.name]);
   // Waiting for the first start, not for a restart.
@@ -108,9 +115,28 @@ export function phaseOf(pod: Pod, state: PodState): PodPhase {
   ) {
     return 'Pending';
   }
-  const over = records.every((r) => r?.phase === 'terminated' && !restarts(pod, r, 'regular'));
-  if (!over) return 'Running';
+  // Its sidecars are being ended then (kubelet, getPhase).
+  const beside = sidecarsOf(pod.spec).some(({ name }) => state.containers[name]?.phase === 'running');
+  if (!isOver(pod, state) || beside) return 'Running';
   return records.every((r) => r?.ended?.exitCode === 0) ? 'Succeeded' : 'Failed';
+}
+
+/** Has an init container failed that is not started again? */
+function initHasFailed(pod: Pod, state: PodState): boolean {
+  return (pod.spec.initContainers ?? []).some((container) => {
+    const record = state.containers[container.name];
+    const failed = record?.phase === 'terminated' && record.ended?.exitCode !== 0;
+    return failed && !isSidecar(container) && !restarts(pod, record, 'init');
+  });
+}
+
+/** Have the regular containers ended for good, so that only sidecars may still be running? */
+export function isOver(pod: Pod, state: PodState): boolean {
+  if (initHasFailed(pod, state)) return true;
+  return pod.spec.containers.every(({ name }) => {
+    const record = state.containers[name];
+    return record?.phase === 'terminated' && !restarts(pod, record, 'regular');
+  });
 }
 
 function containerStatus(
@@ -126,7 +152,7 @@ function containerStatus(
     imageID: record?.imageID ?? '',
     ...(record?.containerID && { containerID: record.containerID }),
     // kubelet's prober sets both, and does not look at ephemeral containers.
-    ready: role === 'init' ? completed : role === 'regular' && running && record.ready,
+    ready: role === 'init' ? completed : role !== 'ephemeral' && running && record.ready,
     ...(role !== 'ephemeral' && { started: role === 'init' ? running : running && record.started }),
     restartCount: record?.restartCount ?? 0,
     state: stateOf(record),

@@ -6,12 +6,12 @@ import type { Pod, PodStatus } from '../../api/types/objects.ts';
 import { WellKnown } from '../../api/types/objects.ts';
 import { isAlive } from '../../linux/processes.ts';
 import { removeDirectory, removePodFiles } from '../cleanup.ts';
-import { podDirectory } from '../container/logs.ts';
+import { boundLog, podDirectory } from '../container/logs.ts';
 import { hasResources } from '../container/resources.ts';
 import { DEFAULT_GRACE_SECONDS } from '../container/runner.ts';
 import { serviceEnvironment } from '../container/service-environment.ts';
 import { ConfigSource, ContainerConfigError } from '../files/config-source.ts';
-import { hasConfigVolumes, prepareVolumes, type VolumeVersions } from '../files/volumes.ts';
+import { emptyVolumes, hasConfigVolumes, prepareVolumes, type VolumeVersions } from '../files/volumes.ts';
 import type { Images } from '../image/images.ts';
 import { type PodState, readState, writeState } from '../state.ts';
 import { PodContainers } from './containers.ts';
@@ -24,6 +24,7 @@ import { StatusReporter } from './status-reporter.ts';
 
 const RETRY_MS = 1_000;
 const VOLUME_RETRY_MS = 2_000;
+const EVICTED = 'Evicted';
 
 export interface WorkerSurroundings {
   options: PodManagerOptions;
@@ -69,8 +70,10 @@ export class PodWorker {
       version: 1,
       nodeName: around.options.nodeName,
       pod: withoutStatus(pod),
-      netnsName: netnsNameOf(namespace, name),
-      podIP: pod.metadata.annotations?.[WellKnown.POD_IP] ?? '',
+      netnsName: pod.spec.hostNetwork ? '' : netnsNameOf(namespace, name),
+      podIP: pod.spec.hostNetwork
+        ? (around.options.nodeIP ?? '')
+        : (pod.metadata.annotations?.[WellKnown.POD_IP] ?? ''),
       startedAtMs: Date.now(),
       initialized: false,
       containers: {},
@@ -80,7 +83,7 @@ export class PodWorker {
     this.reporter = new StatusReporter(around.options, () => this.pod, this.state);
     this.context = this.makeContext();
     this.containers = new PodContainers(this.context);
-    this.sandbox = new PodSandbox(this.context, around.options, (reason, message) => this.trouble(reason, message));
+    this.sandbox = new PodSandbox(this.context, around.options);
     if (found !== undefined) for (const runner of this.containers.all()) runner.adopt();
     const { missing } = around.groups;
     if (found === undefined && failure === undefined && missing !== undefined && hasResources(pod)) {
@@ -131,12 +134,29 @@ export class PodWorker {
     this.loop ??= this.run();
   };
 
-  /** Check for exits without notification: containers that an earlier agent started. */
+  /** Check for exits without notification: containers that an earlier agent started; and how much they log. */
   poll(): void {
     const { pause, containers } = this.state;
     const running = Object.values(containers).filter((record) => record.phase === 'running');
+    for (const { name } of running) boundLog(this.podDir, name);
     const ended = running.some((record) => !isAlive(record.process?.keeper));
     if (ended || (pause !== undefined && !isAlive(pause))) this.wake();
+  }
+
+  /** Does its use of storage matter at present? */
+  get usesStorage(): boolean {
+    return this.state.failure === undefined && !this.closed && !this.retired;
+  }
+
+  /** End the pod for good, because it has used too much of what others need too. */
+  evict(message: string): void {
+    if (!this.usesStorage) return;
+    this.state.failure = { reason: EVICTED, message };
+    // First of all there has to be space again: nothing can be recorded without.
+    for (const runner of this.containers.known()) runner.kill();
+    emptyVolumes(this.pod, this.podDir);
+    this.event('Warning', EVICTED, message);
+    this.wake();
   }
 
   /** Stop managing the pod, which keeps running. Resolves when the step in progress is done. */
@@ -193,7 +213,10 @@ export class PodWorker {
       this.event('Normal', this.state.failure.reason, this.state.failure.message);
     }
     if (this.state.failure !== undefined) {
-      await Promise.all(this.containers.all().map((runner) => runner.stop(runner.graceSeconds())));
+      const evicted = this.state.failure.reason === EVICTED;
+      await this.containers.stop(evicted ? 0 : (this.pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS));
+      if (evicted) emptyVolumes(this.pod, this.podDir);
+      this.save();
       return undefined;
     }
     if (!(await this.ensureSandbox())) return earliest([deadlineMs, this.sandboxRetryMs]);
@@ -208,8 +231,9 @@ export class PodWorker {
     const times = [deadlineMs, ...(await this.containers.startEphemeral())];
     if (!(await this.containers.initialize())) return earliest([...times, ...this.containers.waits(RETRY_MS)]);
     const requests = this.restartRequests.splice(0);
-    for (const { names } of requests) for (const name of names) this.containers.of(name, 'regular').restartNow();
-    for (const { name } of this.pod.spec.containers) times.push(await this.containers.of(name, 'regular').reconcile());
+    for (const { names } of requests) for (const name of names) this.containers.regularOf(name).restartNow();
+    for (const runner of this.containers.regular()) times.push(await runner.reconcile());
+    times.push(...(await this.containers.reconcileSidecars()));
     await this.containers.stopEphemeralAtEnd();
     for (const { done } of requests) done();
     this.lastTrouble = '';
@@ -243,7 +267,7 @@ export class PodWorker {
     const { deletionGracePeriodSeconds, deletionTimestamp } = this.pod.metadata;
     const grace = deletionGracePeriodSeconds ?? this.pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS;
     this.reporter.publish();
-    await Promise.all(this.containers.all().map((runner) => runner.stop(this.retired ? 0 : grace)));
+    await this.containers.stop(this.retired ? 0 : grace);
     await this.removeAll();
     for (const { done } of this.restartRequests.splice(0)) done();
     if (!this.retired && deletionTimestamp !== undefined) {

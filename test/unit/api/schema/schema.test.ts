@@ -48,7 +48,10 @@ test('a Kubernetes field without effect here is a warning with its path, also de
         nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{}] } },
         podAntiAffinity: {},
       },
-      securityContext: { runAsUser: 1000, runAsNonRoot: true, supplementalGroups: [5], fsGroup: 6 },
+      topologySpreadConstraints: [
+        { maxSkew: 1, topologyKey: 'zone', whenUnsatisfiable: 'DoNotSchedule', nodeTaintsPolicy: 'Honor' },
+      ],
+      securityContext: { runAsUser: 1000, runAsNonRoot: true, supplementalGroups: [5], sysctls: [] },
       volumes: [{ name: 'v', emptyDir: { sizeLimit: '1Mi' } }],
       containers: [
         container({
@@ -65,23 +68,35 @@ test('a Kubernetes field without effect here is a warning with its path, also de
   );
   assert.equal(errors, []);
   assert.equal(warnings.map((w) => w.path).sort(), [
-    'spec.affinity.podAntiAffinity',
     'spec.containers[0].securityContext.seccompProfile',
-    'spec.securityContext.fsGroup',
-    'spec.volumes[0].emptyDir.sizeLimit',
+    'spec.securityContext.sysctls',
+    'spec.topologySpreadConstraints[0].nodeTaintsPolicy',
+  ]);
+});
+
+test('only sidecars among the init containers have probes and hooks, and only init containers are sidecars', () => {
+  const readinessProbe = { tcpSocket: { port: 80 } };
+  const spec = (init: object, main: object = {}) =>
+    errorsOf(pod({ initContainers: [container({ name: 'i', ...init })], containers: [container(main)] }));
+  assert.equal(spec({ restartPolicy: 'Always', readinessProbe }), []);
+  assert.equal(spec({ readinessProbe }), [
+    'spec.initContainers[0].readinessProbe: may not be set for init containers without restartPolicy=Always',
+  ]);
+  assert.equal(spec({}, { restartPolicy: 'Always' }), [
+    'spec.containers[0].restartPolicy: may not be set for non-init containers',
   ]);
 });
 
 test('what has no effect is checked all the same', () => {
   const wrong = pod({
-    securityContext: { fsGroup: 'staff' },
+    securityContext: { fsGroupChangePolicy: 5 },
     containers: [container({ securityContext: { user: 1 } })],
   });
   assert.equal(
     validate(wrong)
       .errors.map(({ path }) => path)
       .sort(),
-    ['spec.containers[0].securityContext.user', 'spec.securityContext.fsGroup'],
+    ['spec.containers[0].securityContext.user', 'spec.securityContext.fsGroupChangePolicy'],
   );
 });
 
