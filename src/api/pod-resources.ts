@@ -21,8 +21,7 @@ export function podResources(spec: PodSpec, which: Which): Amounts {
     starting = largestOf(starting, isSidecar(container) ? sidecars : sumOf(sidecars, own));
   }
   const most = largestOf(sumOf(running, sidecars), starting);
-  const { overhead } = spec as { overhead?: Record<string, string> };
-  const added = amountsOf(overhead);
+  const added = amountsOf(spec.overhead);
   if (which === 'requests') return sumOf(most, added);
   // A limit that no container sets stays unset.
   return sumOf(most, Object.fromEntries(Object.entries(added).filter(([name]) => name in most)));

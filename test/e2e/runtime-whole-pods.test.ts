@@ -105,6 +105,31 @@ test('fsGroup: volumes belong to the group, and processes are in it', async ({ r
   assert.is(inside('cat', '/settings/key'), 'value');
 });
 
+test('subPathExpr: a part of a volume by the container’s own variables; one that is not set is an error', async ({
+  runtime,
+}) => {
+  const env = [{ name: 'POD', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } }];
+  const mounted = (name: string, subPathExpr: string): Container =>
+    container('echo $POD > /logs/file; exec sleep 1000', {
+      ...{ name, env, volumeMounts: [{ name: 'data', mountPath: '/logs', subPathExpr }] },
+    });
+  runtime.pod('parts', {
+    containers: [
+      mounted('c', 'logs/$(POD)'),
+      mounted('wrong', '$(ABSENT)'),
+      { ...idle, name: 'all', volumeMounts: [{ name: 'data', mountPath: '/all' }] },
+    ],
+    volumes: [{ name: 'data', emptyDir: {} }],
+  });
+  await until(
+    'the file',
+    () => attempt(() => runtime.exec('parts', 'all', 'cat', '/all/logs/parts/file')) === 'parts\n',
+  );
+  const waiting = runtime.container('parts', 'wrong')?.state?.waiting;
+  assert.is(waiting?.reason, 'CreateContainerConfigError');
+  assert.is(waiting?.message, 'missing value for "ABSENT" in subPathExpr "$(ABSENT)"');
+});
+
 test('gRPC probes: SERVING is a success, anything else and any other server a failure with the reason', async ({
   runtime,
 }) => {

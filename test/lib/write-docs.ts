@@ -2,7 +2,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { verdictsAsMarkdown } from '../../native-free-dataplane/print/verdict.ts';
+import { podFieldsAsMarkdown } from '../../src/api/schema/pod-fields.ts';
 import { ROOT } from './cluster.ts';
 
-writeFileSync(join(ROOT, 'docs/drops.md'), verdictsAsMarkdown());
-console.log('wrote docs/drops.md');
+const PAGES = { 'docs/drops.md': verdictsAsMarkdown, 'docs/pod-fields.md': podFieldsAsMarkdown };
+for (const [path, text] of Object.entries(PAGES)) {
+  writeFileSync(join(ROOT, path), text());
+  console.log(`wrote ${path}`);
+}

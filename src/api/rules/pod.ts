@@ -112,6 +112,9 @@ function checkContainer(
       errors.push({ path: `${at}.mountPath`, message: `must be unique, "${mount.mountPath}" is mounted twice` });
     }
     mountPaths.add(mount.mountPath);
+    if (mount.subPath && mount.subPathExpr) {
+      errors.push({ path: `${at}.subPathExpr`, message: 'subPathExpr and subPath are mutually exclusive' });
+    }
   });
   container.env?.forEach((variable, i) => {
     const at = `${path}.env[${i}].valueFrom`;

@@ -29,6 +29,16 @@ export const protocol: Schema = oneOf('TCP', 'UDP', 'SCTP');
 
 const keySelector = object({ name: text(), 'key!': filled('a key'), optional: bool });
 
+const resourceFieldRef = object({
+  containerName: text(),
+  'resource!': {
+    type: 'string',
+    pattern: '^(limits|requests)\\.[^]+$',
+    expected: 'the name of a resource such as limits.cpu',
+  },
+  divisor: quantity,
+});
+
 const env = list(
   object({
     'name!': filled('the name of a variable'),
@@ -36,10 +46,11 @@ const env = list(
     valueFrom: object(
       {
         fieldRef: object({ 'fieldPath!': filled('a field path such as status.podIP'), apiVersion: text() }),
+        resourceFieldRef,
         configMapKeyRef: keySelector,
         secretKeyRef: keySelector,
       },
-      ['resourceFieldRef', 'fileKeyRef'],
+      ['fileKeyRef'],
     ),
   }),
 );
@@ -156,14 +167,12 @@ const ephemeralContainer = object({ ...containerFields, targetContainerName: tex
 const keysToPaths = list(object({ 'key!': filled('a key'), 'path!': filled('a relative path'), mode: int(0, 0o777) }));
 const defaultMode = int(0, 0o777);
 const fieldsToPaths = list(
-  object(
-    {
-      'path!': filled('a relative path'),
-      fieldRef: object({ 'fieldPath!': filled('a field path such as metadata.labels'), apiVersion: text() }),
-      mode: int(0, 0o777),
-    },
-    ['resourceFieldRef'],
-  ),
+  object({
+    'path!': filled('a relative path'),
+    fieldRef: object({ 'fieldPath!': filled('a field path such as metadata.labels'), apiVersion: text() }),
+    resourceFieldRef,
+    mode: int(0, 0o777),
+  }),
 );
 
 const volume = object(
@@ -221,7 +230,7 @@ const volume = object(
   ],
 );
 
-const podSpec: Schema = shared(
+export const podSpec: Schema = shared(
   'podSpec',
   object(
     {
@@ -253,6 +262,7 @@ const podSpec: Schema = shared(
       securityContext: podSecurityContext,
       affinity,
       topologySpreadConstraints,
+      overhead: map(quantity),
       readinessGates: list(object({ 'conditionType!': filled('the type of a condition') })),
       serviceAccountName: text(),
       serviceAccount: text(),
@@ -266,7 +276,6 @@ const podSpec: Schema = shared(
       'hostnameOverride',
       'imagePullSecrets',
       'os',
-      'overhead',
       'resourceClaims',
       'resources',
       'runtimeClassName',

@@ -2,11 +2,19 @@
 import type { Condition, KubeObject, LabelSelector, Protocol } from './meta.ts';
 import type { PreemptionPolicy } from './scheduling.ts';
 
+/** `limits.cpu`, `requests.memory` and so on of a container. */
+export interface ResourceFieldRef {
+  containerName?: string;
+  resource: string;
+  divisor?: string | number;
+}
+
 export interface EnvVar {
   name: string;
   value?: string;
   valueFrom?: {
     fieldRef?: { fieldPath: string; apiVersion?: string };
+    resourceFieldRef?: ResourceFieldRef;
     configMapKeyRef?: { name: string; key: string; optional?: boolean };
     secretKeyRef?: { name: string; key: string; optional?: boolean };
   };
@@ -31,6 +39,8 @@ export interface VolumeMount {
   mountPath: string;
   readOnly?: boolean;
   subPath?: string;
+  /** With `$(NAME)` of the container's variables. */
+  subPathExpr?: string;
 }
 
 export interface Handler {
@@ -130,6 +140,7 @@ export interface Volume {
 export interface FieldToPath {
   path: string;
   fieldRef?: { fieldPath: string; apiVersion?: string };
+  resourceFieldRef?: ResourceFieldRef;
   mode?: number;
 }
 
@@ -175,6 +186,8 @@ export interface PodSpec {
   tolerations?: Toleration[];
   affinity?: Affinity;
   topologySpreadConstraints?: TopologySpreadConstraint[];
+  /** Counts in addition to what the containers request. */
+  overhead?: Record<string, string | number>;
 }
 
 export interface NodeSelectorRequirement {

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import type { ConfigMap, Container, Pod, Secret } from '../../api/types/objects.ts';
 import { type ConfigSource, ContainerConfigError } from '../files/config-source.ts';
 import type { CatalogueImage } from '../image/catalogue-image.ts';
+import { resourceText, thisMachine } from './resource-field.ts';
 
 const STANDARD_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -48,7 +49,9 @@ export async function environmentOf(
   }
   for (const { name, value, valueFrom } of container.env ?? []) {
     if (valueFrom?.fieldRef) set(name, fieldOf(pod, valueFrom.fieldRef.fieldPath, facts));
-    else if (valueFrom?.configMapKeyRef) {
+    else if (valueFrom?.resourceFieldRef) {
+      set(name, resourceText(pod.spec, valueFrom.resourceFieldRef, thisMachine(), container));
+    } else if (valueFrom?.configMapKeyRef) {
       const { name: map, key, optional } = valueFrom.configMapKeyRef;
       const found = configMapTexts(await source.configMap(namespace, map, optional)).get(key);
       if (found !== undefined) set(name, found);

@@ -20,7 +20,7 @@ import { followsObjects, volumePath } from '../files/volumes.ts';
 import type { CatalogueImage } from '../image/catalogue-image.ts';
 import type { RunnableImage } from '../image/images.ts';
 import { containerDirectory } from '../state.ts';
-import { commandOf, environmentOf } from './environment.ts';
+import { commandOf, environmentOf, expand } from './environment.ts';
 import type { BindMount, LaunchPlan } from './launch-script.ts';
 import { oomScore } from './resources.ts';
 import { privilegesOf } from './security.ts';
@@ -81,7 +81,7 @@ export async function planContainer(
     hidden: HIDDEN_FILES.filter(existsSync),
     readOnly: READ_ONLY.filter(existsSync),
     directories: image.directories ?? [],
-    mounts: [...bindMountsOf(pod, container, podDir), prepareTerminationMessage(directory, container)],
+    mounts: [...bindMountsOf(pod, container, podDir, environment), prepareTerminationMessage(directory, container)],
     workingDir: container.workingDir || image.workingDir || '/',
     environment,
     privileges,
@@ -93,11 +93,17 @@ export async function planContainer(
   };
 }
 
-function bindMountsOf(pod: Pod, container: Container, podDir: string): BindMount[] {
-  const mounts = (container.volumeMounts ?? []).map(({ name, mountPath, subPath, readOnly }): BindMount => {
+function bindMountsOf(
+  pod: Pod,
+  container: Container,
+  podDir: string,
+  environment: ReadonlyMap<string, string>,
+): BindMount[] {
+  const mounts = (container.volumeMounts ?? []).map(({ name, mountPath, readOnly, ...sub }): BindMount => {
     const volume = pod.spec.volumes?.find((v) => v.name === name);
     if (volume === undefined) throw new ContainerConfigError(`there is no volume "${name}"`);
     const root = volumePath(podDir, volume);
+    const subPath = sub.subPathExpr ? expandAll(sub.subPathExpr, environment) : sub.subPath;
     return {
       source: subPath ? subPathOf(root, subPath) : root,
       target: posix.join('/', mountPath),
@@ -107,6 +113,14 @@ function bindMountsOf(pod: Pod, container: Container, podDir: string): BindMount
   });
   // Nested mounts come after the mounts that contain them.
   return mounts.sort((a, b) => a.target.length - b.target.length);
+}
+
+/** @throws ContainerConfigError if a variable is not set: the path would be that of another container */
+function expandAll(text: string, environment: ReadonlyMap<string, string>): string {
+  const missing = [...text.matchAll(/\$\(([^)]*)\)/g)].find(([, name]) => !environment.has(name!));
+  if (missing !== undefined)
+    throw new ContainerConfigError(`missing value for "${missing[1]}" in subPathExpr "${text}"`);
+  return expand(text, environment);
 }
 
 /** The real path of a part of a volume; a directory is created if it does not exist. Never outside the volume. */

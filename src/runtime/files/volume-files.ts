@@ -5,6 +5,7 @@
 import { normalize } from 'node:path';
 import type { KeyToPath, Pod, ProjectedSource, Volume } from '../../api/types/objects.ts';
 import { fieldOf } from '../container/environment.ts';
+import { resourceText, thisMachine } from '../container/resource-field.ts';
 import type { ConfigSource } from './config-source.ts';
 
 const DEFAULT_MODE = 0o644;
@@ -64,8 +65,12 @@ async function filesOfSource(
   }
   const files: VolumeFiles = new Map();
   for (const item of part.downwardAPI?.items ?? []) {
-    if (item.fieldRef === undefined) continue;
-    const content = Buffer.from(fieldText(pod, item.fieldRef.fieldPath, facts));
+    const { fieldRef, resourceFieldRef } = item;
+    if (fieldRef === undefined && resourceFieldRef === undefined) continue;
+    const text = fieldRef
+      ? fieldText(pod, fieldRef.fieldPath, facts)
+      : resourceText(pod.spec, resourceFieldRef!, thisMachine());
+    const content = Buffer.from(text);
     files.set(insidePath(item.path), { content, mode: item.mode ?? mode });
   }
   if (part.serviceAccountToken !== undefined) {

@@ -1,7 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Container, Pod } from '../../../../src/api/types/objects.ts';
+import type { Container, Pod, ResourceFieldRef } from '../../../../src/api/types/objects.ts';
 import { commandOf, environmentOf, expand } from '../../../../src/runtime/container/environment.ts';
+import { resourceText } from '../../../../src/runtime/container/resource-field.ts';
 import { ConfigSource } from '../../../../src/runtime/files/config-source.ts';
 
 const env = new Map([
@@ -49,6 +50,22 @@ test('environmentOf: referenced objects must exist', async () => {
     message = error.message;
   });
   assert.is(message, 'configmap "nobody" not found');
+});
+
+test('resourceFieldRef: whole units of the divisor, rounded up; a limit that is not set is what the node has', () => {
+  const limited = container({ resources: { limits: { memory: '100Mi', cpu: '1500m' }, requests: { cpu: '250m' } } });
+  const spec = { containers: [limited, { ...container({}), name: 'd' }] };
+  const node = { cpus: 4, memoryBytes: 2 ** 30 };
+  const text = (ref: ResourceFieldRef, own?: Container) => resourceText(spec, ref, node, own);
+  assert.is(text({ resource: 'limits.memory' }, limited), String(100 * 2 ** 20));
+  assert.is(text({ resource: 'limits.memory', divisor: '1Mi' }, limited), '100');
+  assert.is(text({ resource: 'limits.cpu' }, limited), '2');
+  assert.is(text({ resource: 'limits.cpu', divisor: '1m' }, limited), '1500');
+  assert.is(text({ resource: 'requests.cpu', divisor: '1m', containerName: 'c' }), '250');
+  assert.is(text({ resource: 'limits.cpu', containerName: 'd' }), '4');
+  assert.is(text({ resource: 'limits.memory', containerName: 'd', divisor: '1Gi' }), '1');
+  assert.is(text({ resource: 'requests.memory', containerName: 'd' }), '0');
+  assert.throws(() => text({ resource: 'limits.cpu', containerName: 'x' }), 'container x not found');
 });
 
 test.run();
