@@ -23,7 +23,9 @@ async function load(...images: ImageParts[]): Promise<void> {
   await loadImages(file, { store, names: [], maxBytes: 2 ** 30, onProgress: () => {} });
 }
 
-const TOOLS = ['cat', 'ls', 'id', 'mkdir', 'rm', 'tty', 'ln', 'mount', 'mknod', 'env', 'readlink'];
+const TOOLS = ['cat', 'ls', 'id', 'mkdir', 'rm', 'tty', 'ln', 'mount', 'mknod', 'env', 'readlink'].concat([
+  ...['unshare', 'true', 'grep'],
+]);
 const base: Entry[] = [
   ...hostPrograms({
     '/bin/sh': '/bin/dash',
@@ -282,6 +284,20 @@ const ESCAPES = [
   'ls /dev/shm/dataplane-n1-conntrack',
   'kill -9 2 3 4 5 6 7',
   'echo x > /proc/self/exe',
+  'echo -1000 > /proc/self/oom_score_adj',
+  'echo /tmp/x > /proc/sys/kernel/core_pattern',
+  'echo 3 > /proc/sys/vm/drop_caches',
+  'mount -o remount,rw /proc/sys && echo 3 > /proc/sys/vm/drop_caches',
+  'mount -t cgroup none /tmp || mount -t cgroup2 none /tmp',
+  'mkdir /sys/fs/cgroup/mine || echo 0 > /sys/fs/cgroup/memory/cgroup.procs',
+  'unshare --mount true',
+  'unshare --cgroup true',
+  'for fd in /proc/self/fd/*; do ls "$fd/boot" && exit 0; done; exit 1',
+  'ln -s /proc/1/root/.. /tmp/up && ls /tmp/up/boot',
+  'ls -d /sys/firmware/* /proc/scsi/* /sys/kernel/security/*',
+  'test -s /proc/timer_list',
+  'ls /run/dataplane/nodes/n1 || ls /var/run/dataplane',
+  'grep dataplane /proc/self/cgroup',
 ];
 
 test('from inside an image nothing of the host is reached', async ({ runtime }) => {
@@ -293,6 +309,14 @@ test('from inside an image nothing of the host is reached', async ({ runtime }) 
     mounts.split('\n').filter((line) => / - (?:ext4|xfs|btrfs) /.test(line) && !line.includes('/dev/')),
     [],
   );
+});
+
+test('the attempts can fail: a container with all capabilities succeeds with some of them', async ({ runtime }) => {
+  const attempts = ['mount -t tmpfs none /tmp', 'unshare --mount true', 'unshare --cgroup true'];
+  const script = attempts.map((attempt, i) => `(${attempt}) >/dev/null 2>&1 && echo "${i}: possible"`).join('\n');
+  const securityContext = { privileged: true };
+  runtime.pod('mighty', { containers: [container(`${script}\necho end; exec sleep 1000`, { securityContext })] });
+  assert.equal(await logged(runtime, 'mighty', 'end'), ['0: possible', '1: possible', '2: possible', 'end']);
 });
 
 test('a descriptor of the launcher is no working directory, and its program no interpreter', async ({ runtime }) => {

@@ -136,6 +136,24 @@ limited('limits and requests are in the files of the group, and of the pod’s',
   assert.ok(Number(runtime.exec('files', 'c', 'cat', '/proc/1/oom_score_adj')) > 900);
 });
 
+limited(
+  'a pod of class Guaranteed starts, also on a machine that forbids to lower oom_score_adj',
+  async ({ runtime }) => {
+    const amounts = { memory: '64Mi', cpu: '500m' };
+    const guaranteed = (name: string, more: Partial<Container> = {}) => ({
+      ...container('exec sleep 1000', { limits: amounts, requests: amounts }, more),
+      name,
+    });
+    runtime.pod('guaranteed', {
+      containers: [guaranteed('c'), guaranteed('d', { image: 'small:1', imagePullPolicy: 'Never' })],
+    });
+    await runtime.ready('guaranteed', 20_000);
+    assert.is(runtime.status('guaranteed').qosClass, 'Guaranteed');
+    // -997 where the agent may lower it, else the agent's own.
+    assert.ok(Number(runtime.exec('guaranteed', 'c', 'cat', '/proc/1/oom_score_adj')) < 1);
+  },
+);
+
 limited('a CPU limit throttles', async ({ runtime }) => {
   runtime.pod('busy', { containers: [container('while :; do :; done', { limits: { cpu: '200m' } })] });
   await runtime.ready('busy');

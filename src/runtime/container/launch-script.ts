@@ -133,7 +133,8 @@ exec 5>"$D/started" 6>"$D/error" 7>&2 2>&6
 read -r stat < /proc/self/stat
 echo "$stat" > "$D/pid"
 fail() { echo "$*" >&6; exit 128; }
-echo ${plan.oomScore} > /proc/self/oom_score_adj
+# A machine may forbid to lower it (CAP_SYS_RESOURCE).
+{ echo ${plan.oomScore} > /proc/self/oom_score_adj; } 2>/dev/null || :
 
 # The root: the host's, with all changes in memory.
 R="$D/root"

@@ -37,7 +37,7 @@ export function start(directory: string): never {
     writeFileSync(join(directory, 'pid'), readFileSync('/proc/self/stat', 'latin1'));
     hideFromOthers();
     const spec = JSON.parse(readFileSync(join(directory, SPEC_FILE), 'utf8')) as LaunchSpec;
-    writeFileSync('/proc/self/oom_score_adj', String(spec.oomScore));
+    setOomScore(spec.oomScore);
     const groups = openGroups(spec.groups);
     const accountFile = create(ACCOUNT_FILE);
     const environmentFile = create('environment');
@@ -65,6 +65,15 @@ export function start(directory: string): never {
     writeSync(error, text);
     if (fault instanceof ProgramError && fault.status === 126) writeSync(2, text);
     leave(START_ERROR);
+  }
+}
+
+/** A machine may forbid to lower it (CAP_SYS_RESOURCE): the container runs all the same. */
+function setOomScore(score: number): void {
+  try {
+    writeFileSync('/proc/self/oom_score_adj', String(score));
+  } catch {
+    // It keeps that of the agent.
   }
 }
 
