@@ -2,8 +2,9 @@
  * Requests and limits of a whole pod (component-helpers/resource): the sum of its containers, or the largest init
  * container with the sidecars started before it, whichever is larger, plus the pod's overhead.
  */
-import { type Amounts, amountsOf, largestOf, Quantity, sumOf } from './quantity.ts';
+
 import { isSidecar } from './containers.ts';
+import { type Amounts, amountsOf, largestOf, Quantity, sumOf } from './quantity.ts';
 import type { Container, PodSpec } from './types/objects.ts';
 
 type Which = 'requests' | 'limits';

@@ -1,8 +1,8 @@
 /** Validation across the fields of a pod's spec. */
 import { parseIp } from '../../net/address.ts';
+import { isSidecar } from '../containers.ts';
 import type { FieldError } from '../errors.ts';
 import { ALL_ADDRESSES } from '../host-ports.ts';
-import { isSidecar } from '../containers.ts';
 import type { Container, Handler, PodSpec, Probe, Volume } from '../types/objects.ts';
 import { checkEphemeralContainers } from './ephemeral-containers.ts';
 import { duplicate, notFound } from './field-errors.ts';

@@ -14,6 +14,7 @@ import { restarts } from '../pod/status.ts';
 import { type ContainerRecord, type ContainerRole, containerDirectory, newRecord } from '../state.ts';
 import { backOff, printDelay } from './back-off.ts';
 import { execCommand } from './exec.ts';
+import { makeGroup, removeGroup, whyOutOfMemory } from './group.ts';
 import { type HandlerTarget, runHandler } from './handlers.ts';
 import type { LaunchPlan } from './launch-script.ts';
 import { LogTimes } from './log-times.ts';
@@ -118,7 +119,9 @@ export class ContainerRunner {
     } else {
       endRest(record.process);
       const message = terminationMessage(this.directory, this.context.podDir, this.spec, exit.code);
-      this.markEnded(exit.code, exit.atMs, message, this.outOfMemory() ? OOM_KILLED : undefined);
+      const why = whyOutOfMemory(this.context, record, this.spec);
+      if (why !== undefined) this.event('Warning', OOM_KILLED, why);
+      this.markEnded(exit.code, exit.atMs, message, why && OOM_KILLED);
     }
   }
 
@@ -245,7 +248,7 @@ export class ContainerRunner {
     const log = beginLog(context.podDir, this.name);
     const input = openStdin(this.directory, spec);
     try {
-      const groups = this.makeGroup();
+      const groups = makeGroup(context, record, spec);
       this.markRunning(await startContainer({ ...plan, groups }, context.state.pause!.pid, input, log, context.wake));
       this.event('Normal', 'Started', `Started container ${this.name}`);
     } catch (error) {
@@ -260,35 +263,6 @@ export class ContainerRunner {
       if (input !== undefined) closeSync(input);
     }
     return undefined;
-  }
-
-  /** @returns the files by which its first process joins its control group. @throws StartError */
-  private makeGroup(): string[] {
-    const { context, record } = this;
-    try {
-      record.group = context.groups.make(context.podDir, this.pod, this.spec, record.instances);
-    } catch (error) {
-      throw new StartError(`cannot create its control group: ${(error as Error).message}`);
-    }
-    context.save();
-    return context.groups.joinFiles(record.group);
-  }
-
-  /** Was one of its processes killed because it had reached its limit of memory? */
-  private outOfMemory(): boolean {
-    const { context, record, spec } = this;
-    if (!context.groups.ranOutOfMemory(record.group)) return false;
-    const limit = spec.resources?.limits?.memory;
-    const what = limit === undefined ? 'the memory limit of the pod' : `its memory limit of ${limit}`;
-    this.event('Warning', OOM_KILLED, `Container ${this.name} has reached ${what}: the kernel killed a process of it`);
-    return true;
-  }
-
-  private removeGroup(): void {
-    const { context, record } = this;
-    if (record.group === undefined) return;
-    context.groups.remove(record.group).catch((error: Error) => context.log(error.message));
-    delete record.group;
   }
 
   private event(type: 'Normal' | 'Warning', reason: string, message: string): void {
@@ -339,7 +313,7 @@ export class ContainerRunner {
     const { record } = this;
     this.stopProbes();
     this.closeLogTimes();
-    this.removeGroup();
+    removeGroup(this.context, record);
     const startedAtMs = record.startedAtMs ?? atMs;
     recordEnd(record, startedAtMs, atMs, exitCode, message, reason);
     backOff(record, atMs - startedAtMs, atMs, this.context.backOffMs);
