@@ -1,4 +1,5 @@
 /** Cells of a pod, as in kubectl (k8s.io/kubernetes/pkg/printers/internalversion/printers.go, printPod). */
+import { sidecarsOf } from '../containers.ts';
 import type { ContainerState, ContainerStatus, Pod } from '../types/objects.ts';
 
 /** The STATUS column: the phase, or a more specific reason. */
@@ -9,7 +10,10 @@ export function podReason(pod: Pod): string {
   if (scheduled?.reason === 'SchedulingGated') reason = scheduled.reason;
   const initial = spec.initContainers ?? [];
   const initStatuses = status?.initContainerStatuses ?? [];
-  const pending = initStatuses.findIndex(({ state }) => state?.terminated?.exitCode !== 0);
+  const sidecars = sidecarNames(pod);
+  const pending = initStatuses.findIndex(
+    ({ name, state, started }) => state?.terminated?.exitCode !== 0 && !(sidecars.has(name) && started),
+  );
   const initializing = pending >= 0 && status?.phase === 'Pending';
   if (initializing) {
     const { state } = initStatuses[pending]!;
@@ -40,21 +44,30 @@ function terminatedReason({ reason, signal, exitCode }: NonNullable<ContainerSta
   return signal ? `Signal:${signal}` : `ExitCode:${exitCode}`;
 }
 
+const sidecarNames = ({ spec }: Pod): Set<string> => new Set(sidecarsOf(spec).map(({ name }) => name));
+
+/** Statuses of the containers and of the sidecars, which count like them. */
+function countedStatuses(pod: Pod): ContainerStatus[] {
+  const sidecars = sidecarNames(pod);
+  const { initContainerStatuses = [], containerStatuses = [] } = pod.status ?? {};
+  return [...initContainerStatuses.filter(({ name }) => sidecars.has(name)), ...containerStatuses];
+}
+
 /** The READY column: `1/2`. */
 export function readyContainers(pod: Pod): string {
-  const ready = (pod.status?.containerStatuses ?? []).filter((c) => c.ready && c.state?.running).length;
-  return `${ready}/${pod.spec.containers.length}`;
+  const ready = countedStatuses(pod).filter((c) => c.ready && c.state?.running).length;
+  return `${ready}/${pod.spec.containers.length + sidecarNames(pod).size}`;
 }
 
 /** Restarts of all containers. */
 export function restartCount(pod: Pod): number {
-  return (pod.status?.containerStatuses ?? []).reduce((sum, { restartCount }) => sum + restartCount, 0);
+  return countedStatuses(pod).reduce((sum, { restartCount }) => sum + restartCount, 0);
 }
 
 /** When a container that has been restarted last terminated. */
 export function lastRestart(pod: Pod): string | undefined {
-  const times = (pod.status?.containerStatuses ?? []).map((c: ContainerStatus) => c.lastState?.terminated?.finishedAt);
-  return times
+  return countedStatuses(pod)
+    .map(({ lastState }) => lastState?.terminated?.finishedAt)
     .filter((time): time is string => time !== undefined)
     .sort()
     .at(-1);

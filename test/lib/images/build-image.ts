@@ -30,7 +30,25 @@ function writeRoot(root: string, { files, trees = {}, directories = [] }: Recipe
     run('cp', '-a', source, join(root, path));
   }
   run('chmod', '-R', 'a+rX', root);
-  run('sh', '-c', 'cd "$1" && find . -type f -path "*bin/*" -exec chmod 755 {} +', 'sh', root);
+  // The loader of shared libraries is executed too.
+  run(
+    'find',
+    root,
+    '-type',
+    'f',
+    '(',
+    '-path',
+    '*bin/*',
+    '-o',
+    '-name',
+    '*.so*',
+    ')',
+    '-exec',
+    'chmod',
+    '755',
+    '{}',
+    '+',
+  );
 }
 
 /** @returns the directory of an OCI layout */

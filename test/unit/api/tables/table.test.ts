@@ -40,6 +40,37 @@ test('every kind has columns, and a row with one cell for each even from a minim
   }
 });
 
+test('a pod: sidecars count like containers, and one that has started does not hold up the initialization', () => {
+  const container = (name: string, more: object = {}) => ({ name, image: 'i', ...more });
+  const spec = {
+    initContainers: [container('proxy', { restartPolicy: 'Always' }), container('init')],
+    containers: [container('main')],
+  };
+  const running = { state: { running: {} } };
+  const proxy = { name: 'proxy', ready: true, started: true, restartCount: 2, ...running };
+  const columns = (status: object) => cells('Pod', { spec, status }).split(' · ').slice(0, 4).join(' · ');
+  const init = { name: 'init', ready: false, started: true, restartCount: 0, ...running };
+  const waiting = { name: 'main', ready: false, restartCount: 0, state: { waiting: { reason: 'PodInitializing' } } };
+  assert.is(
+    columns({
+      phase: 'Pending',
+      initContainerStatuses: [{ ...proxy, started: false, ready: false }, init],
+      containerStatuses: [waiting],
+    }),
+    'a · 0/2 · Init:0/2 · 2',
+  );
+  assert.is(
+    columns({ phase: 'Pending', initContainerStatuses: [proxy, init], containerStatuses: [waiting] }),
+    'a · 1/2 · Init:1/2 · 2',
+  );
+  const done = { ...init, state: { terminated: { exitCode: 0 } } };
+  const main = { name: 'main', ready: true, started: true, restartCount: 0, ...running };
+  assert.is(
+    columns({ phase: 'Running', initContainerStatuses: [proxy, done], containerStatuses: [main] }),
+    'a · 2/2 · Running · 2',
+  );
+});
+
 test('an event: -o wide adds its source and subobject', () => {
   const event = {
     involvedObject: { kind: 'Pod', name: 'web', fieldPath: 'spec.containers{c}' },
