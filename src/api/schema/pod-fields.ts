@@ -71,7 +71,7 @@ const STATES: Readonly<Record<FieldState, string>> = {
   refused: 'A manifest with it is an error.',
 };
 
-/** Every field of PodSpec and of the types below it, as far as their fields are told apart. */
+/** Every field of PodSpec, and of the types below it whose fields the schema distinguishes. */
 export function podFieldRows(): FieldRow[] {
   const rows: FieldRow[] = [];
   const seen = new Set<string>();

@@ -1,7 +1,6 @@
 /**
  * Where a pod may run in relation to other pods: pod affinity and anti-affinity, and topology spread constraints
- * (kubernetes pkg/scheduler/framework/plugins/interpodaffinity and podtopologyspread). Pure; `World` is what it is judged
- * by.
+ * (kubernetes pkg/scheduler/framework/plugins/interpodaffinity and podtopologyspread). Pure.
  */
 import { matchesSelector } from '../../api/selectors.ts';
 import type {
@@ -52,10 +51,10 @@ function termMatches(term: PodAffinityTerm, owner: Pod, other: Pod, { namespaceL
 const required = (pod: Pod, kind: 'podAffinity' | 'podAntiAffinity'): readonly PodAffinityTerm[] =>
   pod.spec.affinity?.[kind]?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
 
-/** Does the pod concern itself with, or keep away, other pods at all? */
+/** Does the pod keep other pods away from its node, zone and so on? */
 export const keepsAway = (pod: Pod): boolean => required(pod, 'podAntiAffinity').length > 0;
 
-/** A judge of nodes for one pod; counts the pods of each domain once. */
+/** @returns why a node is not suitable for the pod; undefined if it is. The pods of each domain are counted once. */
 export function relationsOf(pod: Pod, around: Neighbourhood): (node: NodeObject) => string | undefined {
   const affinity = required(pod, 'podAffinity').map((term) => ({
     key: term.topologyKey,

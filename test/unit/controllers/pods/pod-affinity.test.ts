@@ -118,7 +118,7 @@ test('spread: no domain has more than maxSkew pods more than the one with the fe
   assert.equal(suitable(wanted, around({ a1: [ending] })), ['a1', 'a2', 'b1']);
 });
 
-test('spread: domains whose nodes the pod cannot use do not count, unless told to; minDomains', () => {
+test('spread: domains whose nodes the pod cannot use count only with nodeAffinityPolicy Ignore; minDomains', () => {
   const wanted = pod('web', spread());
   assert.equal(suitable(wanted, around({ a1: [pod('web')] }, ['b1'])), ['a1', 'a2', 'b1']);
   const ignoring = pod('web', spread({ nodeAffinityPolicy: 'Ignore' }));
