@@ -20,13 +20,16 @@ function requestsOf(pod: Pod): Amounts {
 /** A pod that has ended no longer holds what it requested. */
 const holds = ({ status }: Pod): boolean => status?.phase !== 'Succeeded' && status?.phase !== 'Failed';
 
-/** The names of what the node has not enough of. @param others the pods on the node */
-export function insufficient(pod: Pod, node: NodeObject, others: Iterable<Pod>): string[] {
+/**
+ * The names of what the node has not enough of.
+ * @param others lists the pods on the node; called only for a pod that requests something
+ */
+export function insufficient(pod: Pod, node: NodeObject, others: () => Iterable<Pod>): string[] {
   const wanted = Object.entries(requestsOf(pod)).filter(([, amount]) => amount.nanos > 0n);
   if (wanted.length === 0) return [];
   const allocatable = amountsOf(node.status?.allocatable);
   let used: Amounts = {};
-  for (const other of others) if (holds(other)) used = sumOf(used, requestsOf(other));
+  for (const other of others()) if (holds(other)) used = sumOf(used, requestsOf(other));
   return wanted
     .filter(([name, amount]) => {
       const room = allocatable[name];

@@ -155,7 +155,7 @@ function isBefore(one: readonly number[], other: readonly number[]): boolean {
 function whyNot(scheduling: Scheduling, pod: Pod, node: NodeObject): string[] {
   const obstacle = firstObstacle(scheduling, pod, node);
   if (obstacle !== undefined) return [`node(s) ${obstacle}`];
-  return insufficient(pod, node, podsOn(scheduling, node)).map((name) => `Insufficient ${name}`);
+  return insufficient(pod, node, () => podsOn(scheduling, node)).map((name) => `Insufficient ${name}`);
 }
 
 function podsOn({ cluster, addresses }: Scheduling, node: NodeObject): Pod[] {
