@@ -356,6 +356,33 @@ function oneSocketConversation(_: Way, random: Random): void {
   assert.is(outside[0].has(srcPort), outside[1].has(srcPort), became);
 }
 
+/** A connection that is opened and closed at once, its server first. @param isn the client's initial sequence number */
+function shortConnection(way: Way, srcPort: number, isn: number): void {
+  const pair = new Pair(compared, way);
+  const step = (flags: string, sequence: number, acknowledgment: number) =>
+    pair.send(
+      way.client,
+      both(packet(`tcp ${ports(way, srcPort)} ${flags} seq ${sequence} ack ${acknowledgment} win 60000`)),
+    );
+  const syn = step('S', isn, 0);
+  if (syn === undefined) throw new Error(`a connection is refused\n${pair.told.join('\n')}`);
+  const answer = (flags: number, sequence: number, acknowledgment: number) =>
+    pair.send(
+      way.server,
+      answerTo(syn, (bytes) => {
+        const [view, l4] = [viewOf(bytes), transportAt(bytes)];
+        view.setUint32(l4 + 4, sequence);
+        view.setUint32(l4 + 8, acknowledgment);
+        bytes[l4 + 13] = flags;
+      }),
+    );
+  answer(0x12, 500, isn + 1);
+  step('A', isn + 1, 501);
+  answer(0x11, 501, isn + 1);
+  step('FA', isn + 1, 502);
+  if (answer(0x10, 502, isn + 2) === undefined) throw new Error(`a connection is not closed\n${pair.told.join('\n')}`);
+}
+
 /**
  * Short connections through the NodePort, all from one port of the class 600-1023, more than it has. None is refused.
  */
@@ -363,34 +390,19 @@ function reuseConversation(random: Random): void {
   const srcPort = 600 + random.below(PORTS);
   for (let i = 0; i < PORTS + MORE_THAN_PORTS; i++) {
     const src = `198.18.${i >> 8}.${i & 255}`;
-    const way: Way = { client: 'host', server: 'b', src, dst: '172.18.0.11', dstPort: 31418 };
-    const pair = new Pair(compared, way);
     // Later connections begin beyond the numbers of those before.
-    const isn = i * 1000 + random.below(500);
-    const step = (flags: string, sequence: number, acknowledgment: number) =>
-      pair.send(
-        'host',
-        both(packet(`tcp ${ports(way, srcPort)} ${flags} seq ${sequence} ack ${acknowledgment} win 60000`)),
-      );
-    const syn = step('S', isn, 0);
-    if (syn === undefined) throw new Error(`connection ${i} is refused\n${pair.told.join('\n')}`);
-    const answer = (flags: number, sequence: number, acknowledgment: number) =>
-      pair.send(
-        'b',
-        answerTo(syn, (bytes) => {
-          const [view, l4] = [viewOf(bytes), transportAt(bytes)];
-          view.setUint32(l4 + 4, sequence);
-          view.setUint32(l4 + 8, acknowledgment);
-          bytes[l4 + 13] = flags;
-        }),
-      );
-    answer(0x12, 500, isn + 1);
-    step('A', isn + 1, 501);
-    answer(0x11, 501, isn + 1);
-    step('FA', isn + 1, 502);
-    if (answer(0x10, 502, isn + 2) === undefined)
-      throw new Error(`connection ${i} is not closed\n${pair.told.join('\n')}`);
+    shortConnection(
+      { client: 'host', server: 'b', src, dst: '172.18.0.11', dstPort: 31418 },
+      srcPort,
+      i * 1000 + random.below(500),
+    );
   }
+}
+
+/** One client uses its port again while the connection before is in TIME_WAIT, as a client does that binds its port. */
+function sameTupleConversation(way: Way, random: Random): void {
+  const srcPort = somePort(random);
+  for (let i = 0; i < 5; i++) shortConnection(way, srcPort, i * 100_000 + random.below(500));
 }
 
 const KINDS = {
@@ -400,6 +412,7 @@ const KINDS = {
   fragments: fragmentConversation,
   clash: clashConversation,
   'one socket': oneSocketConversation,
+  'one tuple again': sameTupleConversation,
 };
 
 for (const [kind, converse] of Object.entries(KINDS)) {
