@@ -5,6 +5,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, nodeNetns, output, podNetns, processPod, startCluster } from '../lib/cluster.ts';
+import { linux, startLinuxRouter, stopLinuxRouter } from '../lib/kernel/linux-router.ts';
 import { Paths } from '../lib/overlay/overlay.ts';
 
 const N1 = nodeNetns('n1');
@@ -13,10 +14,12 @@ const test = suite('ICMP errors of the node’s kernel');
 let cluster: Cluster;
 
 /** Checks that an echo request is refused as expected; retries, as the kernel limits the rate of its errors. */
-async function refused(ip: string, expected: RegExp, ...args: string[]): Promise<void> {
+const refused = (ip: string, expected: RegExp, ...args: string[]) => refusedFrom(CLIENT, ip, expected, ...args);
+
+async function refusedFrom(netns: string, ip: string, expected: RegExp, ...args: string[]): Promise<void> {
   let said = '';
   await eventually(async () => {
-    const { stdout, stderr } = await cluster.exec(CLIENT, ['ping', '-c', '1', '-W', '4', ...args, ip]);
+    const { stdout, stderr } = await cluster.exec(netns, ['ping', '-c', '1', '-W', '4', ...args, ip]);
     said = stdout + stderr;
     return expected.test(said) || undefined;
   }, 8000).catch(() => assert.match(said, expected));
@@ -37,10 +40,17 @@ test('the cluster is up', async () => {
   });
 });
 
-for (const [kind, expected] of [
-  ['unreachable', /Destination Host Unreachable/],
-  ['prohibit', /Packet filtered/],
-] as const) {
+const NO_NEIGHBOUR = /Destination Host Unreachable/;
+const FILTERED = /Packet filtered/;
+const NO_ROUTE = /Destination Net(work)? Unreachable/;
+const TOO_BIG = /mtu ?= ?1300/;
+/** Types of routes that refuse, and the error. */
+const KINDS = [
+  ['unreachable', NO_NEIGHBOUR],
+  ['prohibit', FILTERED],
+] as const;
+
+for (const [kind, expected] of KINDS) {
   for (const ip of ['198.51.100.9', '172.18.0.77']) {
     test(`a route of type ${kind}, to ${ip}`, async () => {
       await route('add', kind, ip);
@@ -52,12 +62,12 @@ for (const [kind, expected] of [
 
 test('no route at all', async () => {
   await route('del', 'default');
-  await refused('198.51.100.9', /Destination Net(work)? Unreachable/);
+  await refused('198.51.100.9', NO_ROUTE);
   await route('add', 'default', 'via', '172.18.0.1');
 });
 
 test('a dead neighbour', async () => {
-  await refused('172.18.0.99', /Destination Host Unreachable/);
+  await refused('172.18.0.99', NO_NEIGHBOUR);
   // A connection ends as soon, with the error that Linux gives.
   const { stderr } = await cluster.exec(CLIENT, ['curl', '-sS', '--max-time', '8', 'http://172.18.0.98/']);
   assert.match(stderr, /No route to host|Couldn't connect/);
@@ -93,7 +103,7 @@ test('a firewall of the node that resets the node’s own connections still reac
 test('a firewall of the node that rejects', async () => {
   const rules = rejecting('icmp type admin-prohibited');
   await output(cluster.exec(N1, ['nft', '-f', '-'], { input: rules }));
-  await refused('198.51.100.10', /Packet filtered/);
+  await refused('198.51.100.10', FILTERED);
   await output(cluster.exec(N1, ['nft', 'delete', 'table', 'ip', 'host']));
 });
 
@@ -101,10 +111,29 @@ test('a route of the node with a smaller MTU: fragmentation needed, and an uploa
   const paths = new Paths(cluster);
   await paths.startServers('dp-outside');
   await route('add', '172.18.0.1', 'dev', 'eth0', 'mtu', '1300');
-  await refused('172.18.0.1', /mtu ?= ?1300/, '-M', 'do', '-s', '1400');
+  await refused('172.18.0.1', TOO_BIG, '-M', 'do', '-s', '1400');
   await paths.stream(CLIENT, 'up', '172.18.0.1', 3 << 20);
   await paths.stream(CLIENT, 'down', '172.18.0.1', 3 << 20);
   await route('del', '172.18.0.1');
+});
+
+test('the control: a client behind a plain Linux router gets the same errors', async () => {
+  await startLinuxRouter();
+  const router = (...args: string[]) => output(cluster.exec(linux.router, args));
+  for (const [kind, expected] of KINDS) {
+    await router('ip', 'route', 'add', kind, '198.51.100.9');
+    await refusedFrom(linux.client, '198.51.100.9', expected);
+    await router('ip', 'route', 'del', kind, '198.51.100.9');
+  }
+  await refusedFrom(linux.client, '198.51.100.9', NO_ROUTE);
+  await refusedFrom(linux.client, '198.18.0.99', NO_NEIGHBOUR);
+  const rules = `table ip fw { chain f { type filter hook forward priority 0; ip daddr ${linux.hostIP} reject with icmp type admin-prohibited; }; }`;
+  await output(cluster.exec(linux.router, ['nft', '-f', '-'], { input: rules }));
+  await refusedFrom(linux.client, linux.hostIP, FILTERED);
+  await router('nft', 'delete', 'table', 'ip', 'fw');
+  await router('ip', 'route', 'add', linux.hostIP, 'dev', 'outside', 'mtu', '1300');
+  await refusedFrom(linux.client, linux.hostIP, TOO_BIG, '-M', 'do', '-s', '1400');
+  await stopLinuxRouter();
 });
 
 test('the node’s own pings and errors to itself are as they were', async () => {
