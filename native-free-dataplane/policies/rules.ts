@@ -6,7 +6,7 @@
  * while an image that may be in use refers to it (RuleNumbers).
  */
 import type { DecidingRule } from './contents.ts';
-import { type PolicyTable, RULE_WORDS } from './table.ts';
+import { type PolicyTable, RULE_WORDS, raiseRuleEnd, ruleEnd } from './table.ts';
 
 const RuleWord = {
   /** Incremented before and after the rule's other words are written; 0: the number was never used. */
@@ -67,7 +67,8 @@ export function readRule(table: PolicyTable, number: number): NumberedRule | und
 /** All rules whose numbers are in use. */
 export function readRules(table: PolicyTable): NumberedRule[] {
   const rules: NumberedRule[] = [];
-  for (let number = 1; number < table.maxRules; number++) {
+  // Beyond it the memory was never touched, and is not to be.
+  for (let number = 1; number < ruleEnd(table); number++) {
     const rule = readRule(table, number);
     if (rule !== undefined) rules.push(rule);
   }
@@ -141,7 +142,7 @@ export class RuleNumbers {
     if (known === undefined) {
       const number = this.free.pop() ?? this.next;
       if (number >= this.table.maxRules) return 0;
-      if (number === this.next) this.next++;
+      if (number === this.next) raiseRuleEnd(this.table, this.next++);
       known = { number, index: rule.index, usedIn: this.image };
       this.byKey.set(rule.key, known);
       writeRule(this.table, ruleAt(this.table, number), rule);

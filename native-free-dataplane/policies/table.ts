@@ -21,7 +21,8 @@
  * A group has an even number. The group after it decides in its place where NetworkPolicies do not apply, but those of
  * the cluster do: from a pod to its own node, and to itself through a Service.
  *
- * After the images come the rules (rules.ts): their names and counters, by the numbers that decisions have.
+ * After the images come the rules (rules.ts): their names and counters, by the numbers that decisions have; and the log
+ * of connections that audited policies would deny (audit-log.ts).
  *
  * Addresses are four words, IPv4 mapped: the family is data.
  */
@@ -36,13 +37,15 @@ import {
   writeHeader,
 } from '../shared/layout.ts';
 
-const VERSION = 2;
+const VERSION = 3;
 const H_HALF_WORDS = H_OWN;
 /** Sequence number of the image in use, whose lowest bit is the half that holds it; 0: no policy at all. */
 const H_ACTIVE = H_OWN + 1;
 /** Sequence number of the last image that was published. */
 const H_SEQUENCE = H_OWN + 2;
 const H_RULES = H_OWN + 3;
+/** One more than the largest number that a rule has had. */
+const H_RULE_END = H_OWN + 4;
 
 /** Words at the start of an image. Places are relative to it. */
 export const ImageWord = {
@@ -125,6 +128,8 @@ export interface PolicyTable {
   /** Rules there is room for, and the first word of the first. */
   readonly maxRules: number;
   readonly rulesAt: number;
+  /** First word of the log of audited connections (audit-log.ts). */
+  readonly auditAt: number;
 }
 
 export interface PolicyOptions {
@@ -138,15 +143,21 @@ const DEFAULT_HALF_WORDS: number = 2 * 1024 * 1024;
 const DEFAULT_RULES = 32768;
 /** Words of a rule (rules.ts). */
 export const RULE_WORDS = 128;
+/** Records of audit-log.ts, and the words of one. */
+export const AUDIT_SLOTS = 1024;
+export const AUDIT_WORDS = 16;
+const AUDIT_LOG_WORDS: number = 1 + AUDIT_SLOTS * AUDIT_WORDS;
 
 export function policyBytes({ halfWords = DEFAULT_HALF_WORDS, maxRules = DEFAULT_RULES }: PolicyOptions = {}): number {
-  return HEADER_BYTES + (2 * halfWords + maxRules * RULE_WORDS) * 4;
+  return HEADER_BYTES + (2 * halfWords + maxRules * RULE_WORDS + AUDIT_LOG_WORDS) * 4;
 }
 
 function open(words: Int32Array): PolicyTable {
   const halfWords = words[H_HALF_WORDS];
   const rulesAt = HEADER_WORDS + 2 * halfWords;
-  return { words, hash: expandSecret(headerSecret(words)), halfWords, maxRules: words[H_RULES], rulesAt };
+  const maxRules = words[H_RULES];
+  const auditAt = rulesAt + maxRules * RULE_WORDS;
+  return { words, hash: expandSecret(headerSecret(words)), halfWords, maxRules, rulesAt, auditAt };
 }
 
 /** Lay out the table in zeroed memory: no policy. */
@@ -164,6 +175,16 @@ export function attachPolicies(buffer: ArrayBuffer): PolicyTable | undefined {
   if (!headerMatches(words, TableKind.POLICIES, VERSION)) return undefined;
   const options = { halfWords: words[H_HALF_WORDS], maxRules: words[H_RULES] };
   return buffer.byteLength >= policyBytes(options) ? open(words) : undefined;
+}
+
+/** Rules have had numbers below this. */
+export function ruleEnd({ words }: PolicyTable): number {
+  return words[H_RULE_END];
+}
+
+/** A rule gets this number for the first time. */
+export function raiseRuleEnd({ words }: PolicyTable, number: number): void {
+  words[H_RULE_END] = number + 1;
 }
 
 /** Sequence number of the image in use; 0 if there is no policy. */

@@ -18,6 +18,7 @@ import { HopKind, hopKind } from '../node/hops.ts';
 import { isOwnAddress } from '../node/host-routes.ts';
 import { isFirstOfRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
+import { noteAudited } from '../policies/audit-log.ts';
 import { decisionFor, findPod, identityOfAddress } from '../policies/lookup.ts';
 import { countRule } from '../policies/rules.ts';
 import {
@@ -30,6 +31,7 @@ import {
   ImageWord,
   imageAt,
   PodSlot,
+  type PolicyTable,
   ruleOf,
   trafficKey,
   UNDECIDED,
@@ -59,6 +61,7 @@ class PolicyQuestion {
   /** What the policies of either end decide (table.ts); UNDECIDED if they were not asked. */
   egress = UNDECIDED;
   ingress = UNDECIDED;
+  nowMs = 0;
 }
 const policyQuestion: PolicyQuestion = new PolicyQuestion();
 
@@ -110,10 +113,18 @@ export function checkFlowPolicy(pkt: Packet, dp: Dataplane, hop: number, replyHo
   return v;
 }
 
-function countRules({ policies }: Dataplane): void {
-  const { egress, ingress } = policyQuestion;
-  if (ruleOf(egress) !== 0) countRule(policies, ruleOf(egress));
-  if (ruleOf(ingress) !== 0) countRule(policies, ruleOf(ingress));
+function countRules({ policies, nowMs }: Dataplane): void {
+  const { egress, ingress, protocol, targetPort } = policyQuestion;
+  policyQuestion.nowMs = nowMs;
+  const key = trafficKey(protocol, targetPort);
+  countDecision(policies, egress, key);
+  countDecision(policies, ingress, key);
+}
+
+function countDecision(policies: PolicyTable, decided: number, key: number): void {
+  const rule = ruleOf(decided);
+  if (rule !== 0) countRule(policies, rule);
+  if (effectOf(decided) === Effect.AUDIT) noteAudited(policies, rule, key, policyQuestion);
 }
 
 /** Number of the rule that denies the connection in policyQuestion; 0: none does. */

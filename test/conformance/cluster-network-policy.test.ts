@@ -1,6 +1,10 @@
 /** ClusterNetworkPolicy in the pipeline: tiers and actions, and where NetworkPolicies do not apply (v1alpha2, docs/policy.md). */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { auditHead, readAudited } from '../../native-free-dataplane/policies/audit-log.ts';
+import { ruleText } from '../../native-free-dataplane/policies/judge.ts';
+import { readRule, readRules } from '../../native-free-dataplane/policies/rules.ts';
+import { formatAddress } from '../../native-free-dataplane/wire/address.ts';
 import type { ClusterNetworkPolicy, ClusterPolicyRule } from '../../src/api/types/cluster-network-policy.ts';
 import { A, B, GATEWAY, NODE, natNode, SERVER } from '../lib/nat-node.ts';
 import { policyPod, type Spec, setPolicies } from '../lib/policies/policy-node.ts';
@@ -32,6 +36,13 @@ const to = (action: ClusterPolicyRule['action'], peer: object, more: Partial<Clu
   subject: CLIENT_PODS,
   egress: [{ action, to: [peer], ...more }],
 });
+
+const auditedOf = ({ policies }: TestNode): string[] =>
+  Array.from({ length: auditHead(policies) }, (_, i) => {
+    const { rule, source, target, protocol, port } = readAudited(policies, i)!;
+    const ends = `${formatAddress(source)} -> ${formatAddress(target)}`;
+    return `${ends} ${protocol}/${port} ${ruleText(readRule(policies, rule)!)}`;
+  });
 
 const node = (specs: Spec[], ...cluster: ClusterSpec[]): TestNode => {
   const n = natNode().service(`tcp ${SERVICE}:8080`, { endpoints: [`${B}:80`] });
@@ -157,6 +168,29 @@ test('a rule with a peer of no known kind fails closed: Accept accepts nothing, 
   for (const action of ['Deny', 'Pass'] as const) {
     assert.is(syn(node([OPEN], admin(1, { ingress: [{ action, from: [{}] }] }))), 'policy-ingress');
   }
+});
+
+test('an audited policy denies nothing: what it would deny is counted and logged with both ends', () => {
+  const n = natNode();
+  setPolicies(n, PODS, [ISOLATED], { audited: ['p0'] });
+  assert.is(syn(n), 'forwarded');
+  assert.equal(auditedOf(n), [`${A} -> ${B} 6/80 default/p0 (no rule allows it)`]);
+  assert.equal(
+    readRules(n.policies).map(({ count }) => count),
+    [1],
+  );
+  setPolicies(n, PODS, [], { cluster: [admin(1, from('Deny'))], audited: ['c0'] });
+  assert.is(syn(n, 81), 'forwarded');
+  assert.is(auditedOf(n)[1], `${A} -> ${B} 6/81 ClusterNetworkPolicy c0 rule 1`);
+});
+
+test('an audited policy logs only what would else be allowed, and shields nothing', () => {
+  const n = natNode();
+  setPolicies(n, PODS, [ISOLATED], { cluster: [admin(1, from('Deny'))], audited: ['c0'] });
+  assert.is(syn(n), 'policy-ingress');
+  assert.equal(auditedOf(n), []);
+  setPolicies(n, PODS, [], { cluster: [admin(1, from('Accept')), admin(2, from('Deny'))], audited: ['c0'] });
+  assert.is(syn(n), 'policy-ingress');
 });
 
 test('a change acts on established connections, and ICMP is matched by rules without protocols alone', () => {

@@ -5,7 +5,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ClusterNetworkPolicy } from '../../src/api/types/cluster-network-policy.ts';
-import { type Cluster, dataplane } from '../lib/cluster.ts';
+import { type Cluster, dataplane, output, run } from '../lib/cluster.ts';
 import { kubectl, whyNoKubectl } from '../lib/kubectl.ts';
 import {
   type Expected,
@@ -138,6 +138,68 @@ test('policy explain and trace name the rule of the cluster that decides', async
   assert.match(explained.stdout, 'Otherwise: ClusterNetworkPolicy admin rule 1 "from-y" would have to match less');
   const traced = await dataplane(['trace', `${started.ip.get('y/a')}`, '--to', `${started.ip.get('x/a')}:80`]);
   assert.match(traced.stdout, 'ingress: denied by ClusterNetworkPolicy admin rule 1 "from-y"', traced.stderr);
+});
+
+test('policy list counts the rules’ decisions, and audit names what an audited policy would have denied', async () => {
+  const audited = cnp('audited', between('Admin', 'Deny'));
+  const metadata = { name: 'audited', annotations: { 'dataplane.dev/policy-audit': 'true' } };
+  await setPolicies({ ...audited, metadata }, cnp('enforced', between('Baseline', 'Deny')));
+  await expectReachable((from, to) => !isBetween(from, to));
+  const listed = JSON.parse((await dataplane(['policy', 'list', '-o', 'json'])).stdout) as {
+    policy: string;
+    action: string;
+    count: number;
+  }[];
+  const counts = (name: string) =>
+    listed.filter(({ policy }) => policy === name).map(({ action, count }) => [action, count > 0]);
+  assert.equal(counts('enforced'), [
+    ['deny', true],
+    ['deny', true],
+  ]);
+  assert.equal(
+    counts('audited').map(([action]) => action),
+    ['deny (audited)', 'deny (audited)'],
+  );
+  await setPolicies({ ...audited, metadata });
+  await expectReachable(() => true);
+  const { stdout } = await dataplane(['policy', 'audit']);
+  assert.match(
+    stdout,
+    /\[n[12]\] pod y\/[abc] -> pod x\/[abc] TCP 80 would be denied by ClusterNetworkPolicy audited rule 1 "from-y"/,
+  );
+});
+
+test('advised policies allow what is tracked and nothing else; diff names the connections that a change would deny', async () => {
+  await setPolicies();
+  await output(dataplane(['conntrack', 'flush']));
+  const connect = (from: string, to: string) =>
+    run([
+      'nsenter',
+      `--net=/run/netns/dp-pod-${from.replace('/', '-')}`,
+      'curl',
+      '-s',
+      '--http0.9',
+      '--max-time',
+      '2',
+      `http://${started.ip.get(to)}/`,
+    ]);
+  assert.is((await connect('y/a', 'x/b')).stdout, 'open');
+  const advised = await output(dataplane(['policy', 'advise', '-n', 'x']));
+  const diff = await dataplane(['policy', 'diff', '-f', '-'], { input: advised });
+  assert.is(diff.status, 0, `${diff.stdout}${diff.stderr}`);
+  await output(dataplane(['apply', '-f', '-'], { input: advised }));
+  await expectReachable(
+    (from, to) => (namespaceOf(from) !== 'x' && namespaceOf(to) !== 'x') || (from === 'y/a' && to === 'x/b'),
+  );
+  await setPolicies();
+  assert.is((await connect('y/a', 'x/b')).stdout, 'open');
+  const denying = JSON.stringify(cnp('deny', between('Admin', 'Deny')));
+  const changed = await dataplane(['policy', 'diff', '-f', '-'], { input: denying });
+  assert.is(changed.status, 1, changed.stderr);
+  assert.match(
+    changed.stdout,
+    'pod y/a -> pod x/b TCP 80: would be DENIED by ingress: ClusterNetworkPolicy deny rule 1 "from-y"',
+  );
 });
 
 const kubectlTest = whyNoKubectl() === undefined ? test : test.skip;

@@ -1,184 +1,67 @@
-/** `dataplane policy explain`: whether NetworkPolicies allow a connection, and which rule decides. */
-
-import type { ApiClient } from '../../api/client/client.ts';
-import { servicePortNamed } from '../../api/service-ports.ts';
-import type { NetworkPolicy } from '../../api/types/network-policy.ts';
-import type { Pod } from '../../api/types/objects.ts';
-import type {
-  DirectionExplained,
-  PolicyEnd,
-  PolicyExplanation,
-  PolicyQuestion,
-  RuleExplained,
-} from '../../observe/policy/explain.ts';
+/** `dataplane policy`: what the network policies decide, have decided, and would decide. */
+import { nearestWord } from '../../api/nearest-word.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
-import { type EndArg, readEnd } from '../args/trace-packet.ts';
-import { oneOf } from '../args/values.ts';
-import { failed, SilentExit, usageError } from '../errors.ts';
-import { formatOf, print } from '../output/output.ts';
-import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
+import { usageError } from '../errors.ts';
+import { NAMESPACE_OPTION } from '../with-client.ts';
 
 export const command: Command = {
-  usage: ['policy explain FROM TO[:PORT] [-p tcp|udp|sctp|icmp] [-n NAMESPACE] [-o json]'],
-  about: `Tell whether the network policies allow a connection: every policy that selects the sender or the receiver, rule by rule, and
-what would have to differ. FROM and TO are pod/NAME or an IPv4 address; TO may be svc/NAME:PORT, which stands for each of its
-endpoints. Exits with 1 if the connection is denied.`,
+  usage: [
+    'policy explain FROM TO[:PORT] [-p tcp|udp|sctp|icmp] [-n NAMESPACE] [-o json]',
+    'policy list [-o json]',
+    'policy audit [-o json]',
+    'policy advise [-n NAMESPACE | -A]',
+    'policy diff -f FILE [-n NAMESPACE] [-o json]',
+  ],
+  about: `\`explain\` tells whether the network policies allow a connection: every policy that selects the sender or the receiver, rule
+by rule, and what would have to differ. FROM and TO are pod/NAME or an IPv4 address; TO may be svc/NAME:PORT, which stands
+for each of its endpoints. It exits with 1 if the connection is denied.
+\`list\` shows every rule with the number of connections that it has decided on this machine's nodes.
+\`audit\` shows what policies with the annotation dataplane.dev/policy-audit: "true" would have denied: they are logged, and
+have no other effect.
+\`advise\` prints NetworkPolicies that allow the connections that are tracked now, and nothing else, for all pods of a namespace.
+\`diff\` shows which of these connections the policies of a manifest would deny or allow, without applying them; it exits with 1
+if there are any.`,
   options: {
     protocol: { short: 'p', value: 'NAME', help: 'tcp, udp, sctp or icmp (default: tcp)' },
+    file: { short: 'f', value: 'FILE', multiple: true, help: 'policies for `diff`: a file, directory, or - for stdin' },
+    'all-namespaces': { short: 'A', help: '`advise` for the pods of all namespaces' },
     ...NAMESPACE_OPTION,
     output: { short: 'o', value: 'FORMAT', help: 'json' },
     help: { short: 'h', help: 'show this help' },
   },
-  examples: ['dataplane policy explain pod/client svc/web:80', 'dataplane policy explain 203.0.113.9 pod/web:8080'],
+  examples: [
+    'dataplane policy explain pod/client svc/web:80',
+    'dataplane policy explain 203.0.113.9 pod/web:8080',
+    'dataplane policy list',
+    'dataplane policy advise -n shop > shop-policies.yaml',
+    'dataplane policy diff -f shop-policies.yaml',
+  ],
   run,
 };
 
-const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132, icmp: 1 } as const;
+const VERBS = ['explain', 'list', 'audit', 'advise', 'diff'] as const;
 
 async function run(args: Args): Promise<void> {
-  const verb = needOperand('policy', args, 0, 'what to do');
-  if (verb !== 'explain')
-    throw usageError(`dataplane policy: there is no "${verb}"`, 'there is `dataplane policy explain FROM TO:PORT`');
-  const from = readEnd(needOperand('policy explain', args, 1, 'FROM'), 'FROM');
-  const to = readEnd(needOperand('policy explain', args, 2, 'TO'), 'TO');
-  operandsAtMost('policy explain', args, 3);
-  const json = formatOf(args.text('output'), ['json']) === 'json';
-  const protocol = PROTOCOLS[args.value('protocol', oneOf('tcp', 'udp', 'sctp', 'icmp')) ?? 'tcp'];
-  const namespace = namespaceOf(args);
-  const { explainPolicies } = await import('../../observe/policy/explain.ts');
-  const { questions, objects } = await withClient(async (client) => ({
-    questions: await questionsOf(client, { from, to, protocol, namespace }),
-    objects: await policyObjects(client),
-  }));
-  const explained = questions.map((question) => ({ question, ...explainPolicies(question, objects) }));
-  if (json) print(JSON.stringify(explained.map(asJson), null, 2));
-  else print(explained.map(textOf).join('\n\n'));
-  if (explained.some(({ verdict }) => verdict === 'denied')) throw new SilentExit(1);
-}
-
-async function policyObjects(client: ApiClient) {
-  const { policyNode } = await import('../../compile/policies/policy-objects.ts');
-  const [policies, clusterPolicies, namespaces, nodes] = await Promise.all([
-    client.list('NetworkPolicy'),
-    client.list('ClusterNetworkPolicy'),
-    client.list('Namespace'),
-    client.list('Node'),
-  ]);
-  return {
-    policies: [...policies.items, ...clusterPolicies.items] as unknown as NetworkPolicy[],
-    namespaces: new Map(namespaces.items.map(({ metadata }) => [metadata.name, metadata.labels ?? {}])),
-    nodes: nodes.items.map(policyNode),
-  };
-}
-
-interface Asked {
-  readonly from: EndArg;
-  readonly to: EndArg;
-  readonly protocol: number;
-  readonly namespace: string;
-}
-
-/** One question for each endpoint of a Service, one otherwise. */
-async function questionsOf(client: ApiClient, { from, to, protocol, namespace }: Asked): Promise<PolicyQuestion[]> {
-  const { policyAddressOf, policyPod } = await import('../../compile/policies/policy-objects.ts');
-  const pods = (await client.list('Pod')).items;
-  const podEnd = (pod: Pod, ip: string): PolicyEnd => ({
-    text: `pod ${pod.metadata.namespace}/${pod.metadata.name}`,
-    ip,
-    pod: policyPod(pod, ip),
-  });
-  const endAt = (ip: string): PolicyEnd => {
-    const pod = pods.find((one) => policyAddressOf(one) === ip);
-    return pod === undefined ? { text: ip, ip, pod: undefined } : podEnd(pod, ip);
-  };
-  const endOf = (end: EndArg, option: string): PolicyEnd => {
-    if (end.kind === 'ip') return endAt(end.name);
-    if (end.kind !== 'pod') throw usageError(`${option}: expected pod/NAME or an IPv4 address`);
-    const pod = pods.find(({ metadata }) => metadata.name === end.name && metadata.namespace === namespace);
-    if (pod === undefined) throw failed(`there is no pod ${end.name} in namespace ${namespace}`);
-    const ip = policyAddressOf(pod);
-    if (ip === undefined) throw failed(`pod ${end.name} has no address of its own`, 'policies do not apply to it');
-    return podEnd(pod, ip);
-  };
-  const sender = endOf(from, 'FROM');
-  if (to.kind === 'svc') {
-    const endpoints = await endpointsOf(client, to, protocol, namespace);
-    return endpoints.map(({ ip, port }) => ({
-      from: sender,
-      to: endAt(ip),
-      protocol,
-      port,
-      throughService: true,
-    }));
+  const given = needOperand('policy', args, 0, 'what to do');
+  const verb = VERBS.find((known) => known === given);
+  if (verb === undefined) {
+    const near = nearestWord(given, VERBS);
+    throw usageError(
+      `dataplane policy: there is no "${given}"`,
+      near ? `did you mean ${near}?` : `expected one of ${VERBS.join(', ')}`,
+    );
   }
-  const isPing = protocol === PROTOCOLS.icmp;
-  if (!isPing && to.port === undefined) throw usageError('TO needs a port', 'such as pod/web:80');
-  const receiver = endOf(to, 'TO');
-  const named = receiver.pod?.ports.find(({ name }) => name === to.port)?.port;
-  const port = isPing ? 0 : (named ?? Number(to.port));
-  if (!(port >= 0 && port <= 65535)) throw usageError(`TO: ${receiver.text} has no port named "${to.port}"`);
-  return [{ from: sender, to: receiver, protocol, port }];
-}
-
-async function endpointsOf(client: ApiClient, { name, port: wanted }: EndArg, protocol: number, namespace: string) {
-  const { SERVICE_PROTOCOLS } = await import('../../../native-free-dataplane/protocols.ts');
-  const { WellKnown } = await import('../../api/types/objects.ts');
-  const service = await client.get('Service', name, namespace);
-  const ports = (service.spec.ports ?? []).filter((port) => SERVICE_PROTOCOLS[port.protocol ?? 'TCP'] === protocol);
-  const port = wanted === undefined ? ports[0] : servicePortNamed(ports, wanted);
-  if (port === undefined) throw failed(`service ${name} has no such port${wanted ? ` (${wanted})` : ''}`);
-  const slices = await client.list('EndpointSlice', { namespace, labelSelector: `${WellKnown.SERVICE_NAME}=${name}` });
-  const found = slices.items.flatMap(({ endpoints, ports: numbers = [] }) => {
-    const number = numbers.find((one) => (one.name ?? '') === (port.name ?? ''))?.port;
-    if (number === undefined) return [];
-    return endpoints.flatMap(({ addresses }) => addresses.map((ip) => ({ ip, port: number })));
-  });
-  if (found.length === 0)
-    throw failed(`service ${name} has no endpoints`, `see \`dataplane describe service ${name}\``);
-  return found;
-}
-
-function asJson({ question, verdict, directions, wouldDiffer }: PolicyExplanation & { question: PolicyQuestion }) {
-  const { from, to, protocol, port } = question;
-  return { from: from.text, to: to.text, protocol, port, verdict, directions, wouldDiffer };
-}
-
-function textOf({ question, verdict, directions, wouldDiffer }: PolicyExplanation & { question: PolicyQuestion }) {
-  const { from, to, protocol, port } = question;
-  const [name = protocol] = Object.entries(PROTOCOLS).find(([, number]) => number === protocol) ?? [];
-  const lines = [`${from.text} -> ${to.text} ${String(name).toUpperCase()}${port === 0 ? '' : ` ${port}`}: ${verdict}`];
-  for (const direction of directions) lines.push(...directionLines(direction));
-  for (const line of wouldDiffer) lines.push(`Otherwise: ${line}.`);
-  return lines.join('\n');
-}
-
-function directionLines({ direction, subject, policies, allowed, decidedBy }: DirectionExplained): string[] {
-  if (subject === undefined) return [`${direction}: not a pod, so no policy applies`];
-  if (policies.length === 0) return [`${direction} of ${subject}: not isolated, no policy selects it`];
-  const lines = [`${direction} of ${subject}: ${allowed ? 'allowed' : 'DENIED'}`];
-  const deciding = new Set(decidedBy.map(({ rule }) => rule));
-  for (const { name, tier, priority, rules } of policies) {
-    const kind = tier === 'namespaced' ? '' : `ClusterNetworkPolicy, tier ${TIERS[tier]}, priority ${priority}: `;
-    lines.push(`  ${kind}${name}${rules.length === 0 ? ': no rules, so it allows nothing' : ''}`);
-    for (const rule of rules) lines.push(...ruleLines(rule, direction, deciding.has(rule)));
+  if (verb !== 'explain') operandsAtMost(`policy ${verb}`, args, 1);
+  switch (verb) {
+    case 'explain':
+      return (await import('../policies/explain.ts')).explainConnection(args);
+    case 'list':
+      return (await import('../policies/list.ts')).listPolicies(args);
+    case 'audit':
+      return (await import('../policies/audit.ts')).showAudited(args);
+    case 'advise':
+      return (await import('../policies/advise.ts')).advisePolicies(args);
+    case 'diff':
+      return (await import('../policies/diff.ts')).diffPolicies(args);
   }
-  return lines;
-}
-
-const TIERS = { admin: 'Admin', namespaced: 'NetworkPolicy', baseline: 'Baseline' } as const;
-const VERBS = { accept: 'allows it', deny: 'DENIES it', pass: 'passes it to the next tier' } as const;
-
-function ruleLines(
-  { number, name, action, matches, peers, ports }: RuleExplained,
-  direction: string,
-  decides: boolean,
-): string[] {
-  const terms = (list: typeof peers) =>
-    list.length === 0 ? 'all' : list.map((term) => `${term.text} (${term.matches ? 'yes' : 'no'})`).join(', ');
-  const matched = decides || action === 'pass' ? VERBS[action] : 'matches, but another decided before';
-  return [
-    `    rule ${number}${name === '' ? '' : ` "${name}"`}: ${matches ? matched : 'does not match'}`,
-    `      ${direction === 'egress' ? 'to' : 'from'}   ${terms(peers)}`,
-    `      ports  ${terms(ports)}`,
-  ];
 }

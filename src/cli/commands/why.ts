@@ -300,7 +300,9 @@ class Diagnosis {
       if (verdict === 'allowed') return [pass('policies', `to ${to.text} they allow TCP ${port}`)];
       const denied = directions.find(({ allowed }) => !allowed)!;
       const [decider] = denied.decidedBy;
-      const isolating = denied.policies.filter(({ tier }) => tier === 'namespaced').map(({ name }) => name);
+      const isolating = denied.policies
+        .filter(({ tier, audited }) => tier === 'namespaced' && !audited)
+        .map(({ name }) => name);
       const names = decider ? ruleName(decider.policy, decider.rule) : `NetworkPolicy ${isolating.join(', ')}`;
       return [fail('policies', `${names} denies ${denied.direction} of ${denied.subject}: ${wouldDiffer[0]}`)];
     });

@@ -193,14 +193,22 @@ class Kept {
           action: rule.action,
           ports: rule.ports,
           rule: decidingRule(policy, direction, i),
+          auditedPolicy: policy.audit ? policy.name : undefined,
           peers: rule.peers === undefined ? undefined : this.peerSets.of(policy, rule.peers),
           namesPorts: namesPorts(rule),
         })),
       );
-      const isolating = policies.filter(({ tier }) => tier === 'namespaced');
-      const isolation = isolating.length === 0 ? undefined : isolationBy(isolating, direction);
+      const isolationOf = (audited: boolean) => {
+        const isolating = policies.filter(({ tier, audit }) => tier === 'namespaced' && audit === audited);
+        return isolating.length === 0 ? undefined : isolationBy(isolating, direction);
+      };
+      const [isolation, auditedIsolation] = [isolationOf(false), isolationOf(true)];
       const ports = names ? podClass.ports : [];
-      group = new Group(FIRST_GROUP + 2 * this.groups.size, { direction, rules, isolation, ports }, this.identities);
+      group = new Group(
+        FIRST_GROUP + 2 * this.groups.size,
+        { direction, rules, isolation, auditedIsolation, ports },
+        this.identities,
+      );
       this.groups.set(key, group);
     }
     return group;

@@ -19,10 +19,10 @@ export function decidingRule(policy: PolicyRules, direction: Direction, i: numbe
   const rule = rules[i]!;
   let found = known.get(rule);
   if (found === undefined) {
-    const { name: policies, tier } = policy;
+    const { name: policies, tier, audit } = policy;
     const content = asText(rule);
     const before = rules.slice(0, i).filter((other) => asText(other) === content).length;
-    const key = `${tier} ${policies} ${direction} ${before} ${content}`;
+    const key = `${audit ? 'audited ' : ''}${tier} ${policies} ${direction} ${before} ${content}`;
     found = { key, policies, name: rule.name, index: i + 1, tier, direction };
     known.set(rule, found);
   }
@@ -34,6 +34,6 @@ export function isolationBy(policies: readonly PolicyRules[], direction: Directi
   const names = policies.map(({ name }) => name);
   const listed = names.slice(0, LISTED).join(', ');
   const text = names.length > LISTED ? `${listed} and ${names.length - LISTED} others` : listed;
-  const key = `isolation ${direction} ${names.join()}`;
+  const key = `${policies[0]?.audit ? 'audited ' : ''}isolation ${direction} ${names.join()}`;
   return { key, policies: text, name: '', index: 0, tier: 'namespaced', direction };
 }

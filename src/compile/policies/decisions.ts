@@ -10,6 +10,8 @@ export interface PlannedRule {
   readonly action: Action;
   readonly ports: readonly PolicyPort[] | undefined;
   readonly rule: DecidingRule;
+  /** Name of the policy, if it is only audited. */
+  readonly auditedPolicy: string | undefined;
 }
 
 /** First and last trafficKey. */
@@ -26,21 +28,31 @@ export interface Asked {
   readonly rules: readonly PlannedRule[];
   /** Denies what no rule of a NetworkPolicy allows; undefined if no NetworkPolicy isolates the group. */
   readonly isolation: DecidingRule | undefined;
+  /** As isolation, of audited NetworkPolicies. */
+  readonly auditedIsolation: DecidingRule | undefined;
   /** Ports of the receiving pod. */
   readonly named: readonly NamedPort[];
 }
 
 /** @param exempt for traffic that NetworkPolicies always allow: they end the evaluation, and deny nothing */
-export function decide({ rules, isolation, named }: Asked, exempt: boolean): Decisions {
+export function decide({ rules, isolation, auditedIsolation, named }: Asked, exempt: boolean): Decisions {
   const decided: Decided[] = [];
   let open: readonly KeyRange[] = [[0, LAST_TRAFFIC_KEY]];
   let passed: readonly KeyRange[] = [];
   const settle = (ranges: readonly KeyRange[], rule: DecidingRule | undefined, effect: Effect) => {
     for (const range of ranges) decided.push({ range, rule, effect });
   };
+  const denials: Denial[] = [];
   const ask = (tier: Tier) => {
-    for (const { tier: own, action, ports, rule } of rules) {
+    const audits = new Map<string, readonly KeyRange[]>();
+    for (const { tier: own, action, ports, rule, auditedPolicy } of rules) {
       if (own !== tier) continue;
+      if (auditedPolicy !== undefined) {
+        const [taken, rest] = split(audits.get(auditedPolicy) ?? open, rangesOf(ports, named));
+        audits.set(auditedPolicy, rest);
+        if (action === 'deny') denials.push({ ranges: taken, rule });
+        continue;
+      }
       const [taken, rest] = split(open, rangesOf(ports, named));
       open = rest;
       // After the last tier everything is allowed.
@@ -50,6 +62,10 @@ export function decide({ rules, isolation, named }: Asked, exempt: boolean): Dec
   };
   ask('admin');
   open = sorted([...open, ...passed]);
+  if (isolation === undefined && auditedIsolation !== undefined && !exempt) {
+    const allowed = rules.filter(({ tier }) => tier === 'namespaced').flatMap(({ ports }) => rangesOf(ports, named));
+    denials.push({ ranges: split(open, allowed)[1], rule: auditedIsolation });
+  }
   if (isolation !== undefined) {
     if (exempt) settle(open, undefined, Effect.ALLOW);
     else {
@@ -60,18 +76,36 @@ export function decide({ rules, isolation, named }: Asked, exempt: boolean): Dec
   }
   ask('baseline');
   settle(open, undefined, Effect.ALLOW);
-  return asDecisions(decided);
+  return asDecisions(denials.reduce(withAudit, decided));
+}
+
+/** What an audited policy would deny. */
+interface Denial {
+  readonly ranges: readonly KeyRange[];
+  readonly rule: DecidingRule;
+}
+
+/** Traffic that is allowed, and that an audited policy would deny, is logged for that policy; for the first, if several. */
+function withAudit(decided: readonly Decided[], { ranges, rule }: Denial): Decided[] {
+  return decided.flatMap((one): Decided[] => {
+    if (one.effect !== Effect.ALLOW) return [one];
+    const [inside, outside] = split([one.range], ranges);
+    return [
+      ...inside.map((range) => ({ range, rule, effect: Effect.AUDIT })),
+      ...outside.map((range) => ({ ...one, range })),
+    ];
+  });
 }
 
 /** No policy decides anything. */
 export const isUndecided = ({ rules, effects }: Decisions): boolean =>
   rules.length === 1 && rules[0] === undefined && effects[0] === Effect.ALLOW;
 
-function asDecisions(decided: Decided[]): Decisions {
+function asDecisions(decided: readonly Decided[]): Decisions {
   const firsts: number[] = [];
   const rules: (DecidingRule | undefined)[] = [];
   const effects: number[] = [];
-  for (const { range, rule, effect } of decided.sort((a, b) => a.range[0] - b.range[0])) {
+  for (const { range, rule, effect } of [...decided].sort((a, b) => a.range[0] - b.range[0])) {
     const last = firsts.length - 1;
     if (last >= 0 && rules[last] === rule && effects[last] === effect) continue;
     firsts.push(range[0]);

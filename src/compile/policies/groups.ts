@@ -23,6 +23,8 @@ export interface GroupPolicies {
   readonly rules: readonly GroupRule[];
   /** Undefined if no NetworkPolicy isolates the group. */
   readonly isolation: DecidingRule | undefined;
+  /** As isolation, of audited NetworkPolicies. */
+  readonly auditedIsolation: DecidingRule | undefined;
   /** Named ports of the group's own pods. */
   readonly ports: readonly NamedPort[];
 }
@@ -43,7 +45,8 @@ export class DecisionTable {
   of(policies: GroupPolicies, key: string, rules: readonly GroupRule[], named: readonly NamedPort[]): Decisions {
     let found = this.known.get(key);
     if (found === undefined) {
-      found = decide({ rules, isolation: policies.isolation, named }, this.exempt);
+      const { isolation, auditedIsolation } = policies;
+      found = decide({ rules, isolation, auditedIsolation, named }, this.exempt);
       this.known.set(key, found);
     }
     return found;

@@ -15,7 +15,7 @@ import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import { parseCidr } from '../../net/address.ts';
 import { parsePolicy } from './parse-policy.ts';
 import type { Action, PolicyPeer, PolicyPort, PolicyRule, PolicyRules } from './policy-rules.ts';
-import { LAST_PORT } from './policy-rules.ts';
+import { isAudited, LAST_PORT } from './policy-rules.ts';
 
 /** A policy of either kind. */
 export const policyRules = (policy: NetworkPolicy | ClusterNetworkPolicy): PolicyRules =>
@@ -29,6 +29,7 @@ function parseClusterPolicy({ metadata, spec }: ClusterNetworkPolicy): PolicyRul
     name: metadata.name,
     tier: spec.tier === 'Admin' ? 'admin' : 'baseline',
     priority: spec.priority,
+    audit: isAudited(metadata),
     namespace: undefined,
     namespaces: subject.pods?.namespaceSelector ?? subject.namespaces ?? {},
     podSelector: subject.pods?.podSelector ?? {},

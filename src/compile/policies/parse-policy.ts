@@ -2,7 +2,14 @@
 import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '../../api/types/network-policy.ts';
 import { parseCidr } from '../../net/address.ts';
-import { LAST_PORT, type PolicyPeer, type PolicyPort, type PolicyRule, type PolicyRules } from './policy-rules.ts';
+import {
+  isAudited,
+  LAST_PORT,
+  type PolicyPeer,
+  type PolicyPort,
+  type PolicyRule,
+  type PolicyRules,
+} from './policy-rules.ts';
 
 export function parsePolicy({ metadata, spec = {} }: NetworkPolicy): PolicyRules {
   const { namespace = 'default', name } = metadata;
@@ -12,6 +19,7 @@ export function parsePolicy({ metadata, spec = {} }: NetworkPolicy): PolicyRules
     name: `${namespace}/${name}`,
     tier: 'namespaced',
     priority: 0,
+    audit: isAudited(metadata),
     namespace,
     namespaces: undefined,
     podSelector: spec.podSelector ?? {},

@@ -1,5 +1,5 @@
 /** Policies of either kind with their defaults applied, as rules that can be matched. */
-import type { LabelSelector } from '../../api/types/objects.ts';
+import { type KubeObject, type LabelSelector, WellKnown } from '../../api/types/objects.ts';
 import type { Cidr } from '../../net/address.ts';
 
 /** In the order in which they are asked. */
@@ -14,6 +14,8 @@ export interface PolicyRules {
   readonly tier: Tier;
   /** Lower ones are asked first, within a tier of the cluster. */
   readonly priority: number;
+  /** The policy denies nothing: what it would deny is logged. Its other rules have no effect either. */
+  readonly audit: boolean;
   /** The policy's own namespace; undefined for a ClusterNetworkPolicy. */
   readonly namespace: string | undefined;
   /** Namespaces of the pods that it applies to, by their labels; undefined: its own. */
@@ -54,6 +56,10 @@ export type PolicyPort =
   | { readonly protocol: number | undefined; readonly name: string };
 
 export const LAST_PORT = 65535;
+
+/** Has the policy the annotation that makes it an audited one? */
+export const isAudited = ({ annotations }: KubeObject['metadata']): boolean =>
+  annotations?.[WellKnown.POLICY_AUDIT] === 'true';
 
 export const namesPorts = ({ ports }: PolicyRule): boolean => ports?.some((port) => 'name' in port) ?? false;
 

@@ -104,7 +104,7 @@ export class FlowPolicies {
 function judgementOf({ policies, allowed, decidedBy, isolated }: DirectionExplained): Judgement | undefined {
   if (decidedBy.length === 0 && !isolated) return undefined;
   const deciding = isolated
-    ? policies.filter(({ tier }) => tier === 'namespaced')
+    ? policies.filter(({ tier, audited }) => tier === 'namespaced' && !audited)
     : decidedBy.map(({ policy }) => policy);
   const [first] = decidedBy;
   return {

@@ -62,6 +62,8 @@ export interface PolicyExplained {
   readonly name: string;
   readonly tier: Tier;
   readonly priority: number;
+  /** What it would deny is logged; it decides nothing. */
+  readonly audited: boolean;
   readonly rules: readonly RuleExplained[];
 }
 
@@ -112,13 +114,19 @@ function explainDirection(direction: Direction, question: PolicyQuestion, object
     .filter((policy) => policy[direction] !== undefined && applies(policy, pod, objects))
     .sort(inOrder)
     .map((policy): PolicyExplained => {
-      const { name, tier, priority } = policy;
+      const { name, tier, priority, audit: audited } = policy;
       const rules = policy[direction]!.map((rule, i) => explainRule(rule, i, policy, { peer, question, objects }));
-      return { name, tier, priority, rules };
+      return { name, tier, priority, audited, rules };
     });
   const itself = from.ip === to.ip;
   // What a pod sends to its own address does not leave it.
-  const decision = itself && !question.throughService ? UNDECIDED : decide(policies, itself);
+  const decision =
+    itself && !question.throughService
+      ? UNDECIDED
+      : decide(
+          policies.filter(({ audited }) => !audited),
+          itself,
+        );
   return { direction, subject: subject.text, policies, ...decision };
 }
 
@@ -260,7 +268,7 @@ function howToAllow(
     const before = decider.policy.tier === 'baseline' ? ', or a NetworkPolicy would have to allow it' : '';
     return `${ruleName(decider.policy, decider.rule)} would have to match less, or a rule before it would have to accept ${peer.text}, ${what}${before}`;
   }
-  const isolating = policies.filter(({ tier }) => tier === 'namespaced');
+  const isolating = policies.filter(({ tier, audited }) => tier === 'namespaced' && !audited);
   // The rule that comes closest: its peers match but not its ports, or the other way round.
   for (const { name, rules } of isolating) {
     for (const { number, peers, ports } of rules) {

@@ -8,7 +8,7 @@ import type {
   ClusterPolicyProtocol,
 } from '../../../src/api/types/cluster-network-policy.ts';
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '../../../src/api/types/network-policy.ts';
-import type { LabelSelector } from '../../../src/api/types/objects.ts';
+import type { KubeObject, LabelSelector } from '../../../src/api/types/objects.ts';
 
 export interface EvaluatedPod {
   namespace: string;
@@ -36,6 +36,17 @@ export interface Traffic {
 /** egress or ingress: who denies it; undefined: nobody. */
 export function denial(situation: Situation, traffic: Traffic): 'egress' | 'ingress' | undefined {
   if (traffic.from === traffic.to) return undefined;
+  return denialBy(enforced(situation), traffic);
+}
+
+/** What is only audited denies nothing, and allows nothing either. */
+function enforced(situation: Situation): Situation {
+  const isEnforced = ({ metadata }: KubeObject) => metadata.annotations?.['dataplane.dev/policy-audit'] !== 'true';
+  const { policies, clusterPolicies } = situation;
+  return { ...situation, policies: policies.filter(isEnforced), clusterPolicies: clusterPolicies.filter(isEnforced) };
+}
+
+function denialBy(situation: Situation, traffic: Traffic): ReturnType<typeof denial> {
   const from = situation.pods.find(({ ip }) => ip === traffic.from);
   const to = situation.pods.find(({ ip }) => ip === traffic.to);
   const asked = { traffic, receiver: to };

@@ -33,6 +33,7 @@ export function randomSituation(random: Random): Situation {
     ports: chance(60) ? [{ name: 'web', protocol: pick(PROTOCOLS), port: pick(PORTS) }] : [],
   }));
 
+  const audited = () => (chance(12) ? { annotations: { 'dataplane.dev/policy-audit': 'true' } } : {});
   const selector = (): LabelSelector => {
     if (chance(25)) return {};
     if (chance(60)) return { matchLabels: { [pick(KEYS)]: pick(VALUES) } };
@@ -68,7 +69,7 @@ export function randomSituation(random: Random): Situation {
     return {
       apiVersion: 'networking.k8s.io/v1',
       kind: 'NetworkPolicy',
-      metadata: { name: `p${i}`, namespace: pick(NAMESPACES) },
+      metadata: { name: `p${i}`, namespace: pick(NAMESPACES), ...audited() },
       spec: {
         podSelector: selector(),
         ...(policyTypes.length > 0 && { policyTypes }),
@@ -111,7 +112,7 @@ export function randomSituation(random: Random): Situation {
   const clusterPolicy = (priority: number): ClusterNetworkPolicy => ({
     apiVersion: 'policy.networking.k8s.io/v1alpha2',
     kind: 'ClusterNetworkPolicy',
-    metadata: { name: `c${priority}` } as KubeObject['metadata'],
+    metadata: { name: `c${priority}`, ...audited() } as KubeObject['metadata'],
     spec: {
       tier: pick(['Admin', 'Baseline']),
       priority,

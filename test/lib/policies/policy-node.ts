@@ -26,6 +26,8 @@ interface More {
   readonly cluster?: readonly ClusterNetworkPolicy['spec'][];
   readonly nodes?: readonly PolicyNode[];
   readonly dnsPort?: number;
+  /** Names of the policies that are only audited: p0, p1, … and c0, c1, … */
+  readonly audited?: readonly string[];
 }
 
 /** @param specs of policies in namespace default */
@@ -33,13 +35,18 @@ export function setPolicies(
   node: TestNode,
   pods: readonly EvaluatedPod[],
   specs: readonly Spec[],
-  { cluster = [], nodes = [], dnsPort }: More = {},
+  { cluster = [], nodes = [], dnsPort, audited = [] }: More = {},
 ): void {
   if (specs.length + cluster.length === 0) withdrawImage(node.policies);
   else {
+    const metadata = (name: string, namespace?: string) => ({
+      name,
+      ...(namespace && { namespace }),
+      ...(audited.includes(name) && { annotations: { 'dataplane.dev/policy-audit': 'true' } }),
+    });
     const policies = [
-      ...specs.map((spec, i) => ({ kind: 'NetworkPolicy', metadata: { name: `p${i}`, namespace: 'default' }, spec })),
-      ...cluster.map((spec, i) => ({ kind: 'ClusterNetworkPolicy', metadata: { name: `c${i}` }, spec })),
+      ...specs.map((spec, i) => ({ kind: 'NetworkPolicy', metadata: metadata(`p${i}`, 'default'), spec })),
+      ...cluster.map((spec, i) => ({ kind: 'ClusterNetworkPolicy', metadata: metadata(`c${i}`), spec })),
     ];
     const contents = compilePolicies({
       policies: policies.map((policy) => policyRules(policy as NetworkPolicy | ClusterNetworkPolicy)),

@@ -2,7 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { judgeByTable, ruleText } from '../../../native-free-dataplane/policies/judge.ts';
-import { RuleNumbers } from '../../../native-free-dataplane/policies/rules.ts';
+import { type NumberedRule, RuleNumbers } from '../../../native-free-dataplane/policies/rules.ts';
 import {
   activeImage,
   createPolicies,
@@ -13,6 +13,7 @@ import { writePolicies } from '../../../native-free-dataplane/policies/writer.ts
 import { PROTOCOL_ICMP, SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import type { NetworkPolicy } from '../../../src/api/types/network-policy.ts';
+import type { KubeObject } from '../../../src/api/types/objects.ts';
 import { compilePolicies, PolicyCompiler, type PolicyInput } from '../../../src/compile/policies/compile-policies.ts';
 import { policyRules } from '../../../src/compile/policies/parse-cluster-policy.ts';
 import { explainPolicies, ruleName } from '../../../src/observe/policy/explain.ts';
@@ -83,9 +84,23 @@ test(`${SETS} random sets of policies: every connection is judged as by the API'
   for (const [verdict, count] of Object.entries(seen)) assert.ok(count > SETS * 2, `${verdict}: ${count}`);
 });
 
+/** The situation with the audited policy of this rule enforced; for isolation, with all audited NetworkPolicies. */
+function enforcing(situation: Situation, { policies, tier, index }: NumberedRule): Situation {
+  const plain = <T extends KubeObject>(object: T): T => ({
+    ...object,
+    metadata: { ...object.metadata, annotations: {} },
+  });
+  const isMeant = ({ metadata }: KubeObject) =>
+    index === 0 || policies === metadata.name || policies === `${metadata.namespace}/${metadata.name}`;
+  return tier === 'namespaced'
+    ? { ...situation, policies: situation.policies.map((one) => (isMeant(one) ? plain(one) : one)) }
+    : { ...situation, clusterPolicies: situation.clusterPolicies.map((one) => (isMeant(one) ? plain(one) : one)) };
+}
+
 test('explanations and tables name the same rule for every connection, of every tier', () => {
   const random = seededRandom(99).below;
   const seen: Record<string, number> = {};
+  let audits = 0;
   for (let set = 0; set < 200; set++) {
     const situation = randomSituation(random);
     writePolicies(table, compilePolicies(inputOf(situation)));
@@ -103,7 +118,12 @@ test('explanations and tables name the same rule for every connection, of every 
       const judged = judgeByTable(table, connectionOf(traffic));
       assert.is(verdict === 'denied', judged.verdict !== 'allowed');
       for (const { direction, decidedBy, isolated } of directions) {
-        const { rule } = judged[direction];
+        const { rule, audited } = judged[direction];
+        if (audited) {
+          audits++;
+          assert.is(denial(enforcing(situation, rule!), traffic) !== undefined, true);
+          continue;
+        }
         if (rule !== undefined) seen[`${rule.tier} ${rule.index === 0 ? 'isolation' : 'rule'}`] ??= 0;
         if (rule === undefined) assert.equal([decidedBy.length, isolated], [0, false]);
         else if (rule.index === 0) assert.ok(isolated);
@@ -116,6 +136,7 @@ test('explanations and tables name the same rule for every connection, of every 
       }
     }
   }
+  assert.ok(audits > 50, `${audits} audited connections`);
   assert.equal(Object.keys(seen).sort(), ['admin rule', 'baseline rule', 'namespaced isolation', 'namespaced rule']);
 });
 
