@@ -13,9 +13,11 @@ const PODS: readonly string[] = NAMESPACES.flatMap((namespace) => NAMES.map((nam
 /** A client that is reset must not end the server. */
 const SERVE =
   'for (const port of [80, 81]) require("net").createServer((s) => s.on("error", () => {}).end("open")).listen(port)';
-/** A denied packet is dropped; one that passes is answered within a millisecond or two. */
+/**
+ * A denied packet is dropped; one that passes is answered within a millisecond or two. On a machine that is overloaded it
+ * may take longer, so each attempt waits longer than the one before; a policy that is not in force stays wrong.
+ */
 const ANSWER_MS = 300;
-/** Under load a connection may need a second attempt; a policy that is not in force stays wrong. */
 const ATTEMPTS = 8;
 
 /** Whether a pod such as `x/a` should reach another. */
@@ -35,29 +37,33 @@ export class PolicyCluster {
   }
 
   /** The pairs and ports that answer, as `x/a -> y/b 80`. */
-  private async reachable(ports: readonly number[]): Promise<Set<string>> {
+  private async reachable(ports: readonly number[], waitMs: number): Promise<Set<string>> {
     const open = new Set<string>();
-    const probes = PODS.flatMap((from) => PODS.flatMap((to) => ports.map((port) => this.probe(from, to, port, open))));
+    const probes = PODS.flatMap((from) =>
+      PODS.flatMap((to) =>
+        ports.map((port) =>
+          this.answers(from, to, port, waitMs).then((yes) => yes && open.add(`${from} -> ${to} ${port}`)),
+        ),
+      ),
+    );
     await Promise.all(probes);
     return open;
   }
 
-  private async probe(from: string, to: string, port: number, open: Set<string>): Promise<void> {
+  private async answers(from: string, to: string, port: number, waitMs: number): Promise<boolean> {
     const socket = connectInNamespace(`/run/netns/dp-pod-${from.replace('/', '-')}`, this.ip.get(to)!, port);
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ANSWER_MS);
-      const done = () => {
+    const answered = await new Promise<boolean>((resolve) => {
+      const timer = setTimeout(resolve, waitMs, false);
+      const done = (yes: boolean) => {
         clearTimeout(timer);
-        resolve();
+        resolve(yes);
       };
-      socket.once('data', () => {
-        open.add(`${from} -> ${to} ${port}`);
-        done();
-      });
-      socket.once('error', done);
-      socket.once('close', done);
+      socket.once('data', () => done(true));
+      socket.once('error', () => done(false));
+      socket.once('close', () => done(false));
     });
     socket.destroy();
+    return answered;
   }
 
   /** Compares what answers with what is expected of each pair. A pod always reaches itself. */
@@ -68,7 +74,7 @@ export class PolicyCluster {
       ),
     );
     for (let attempt = 0; ; attempt++) {
-      const open = await this.reachable(ports);
+      const open = await this.reachable(ports, ANSWER_MS * (1 + attempt));
       const missing = wanted.filter((pair) => !open.has(pair));
       const tooMany = [...open].filter((pair) => !wanted.includes(pair));
       if (missing.length + tooMany.length === 0) return;
