@@ -11,7 +11,7 @@ import type { LabelSelector } from '../../api/types/objects.ts';
 import { ipWords, parseIp, rangeOf } from '../../net/address.ts';
 import { AddressBlocks, type Block, mappedValue } from './address-blocks.ts';
 import { decidingRule, isolationBy } from './deciding-rules.ts';
-import { Group, isEmpty } from './groups.ts';
+import { Group } from './groups.ts';
 import { Identities, type Identity } from './identities.ts';
 import { append } from './multimap.ts';
 import { PeerSets } from './peer-sets.ts';
@@ -70,6 +70,15 @@ interface KeptPod {
   identity: Identity | undefined;
 }
 
+/** The classes of the pods that a policy selects, as far as they are known. */
+interface Selected {
+  readonly classes: PodClass[];
+  /** How many of all classes were considered. */
+  upTo: number;
+  /** Does a rule of ingress name ports? */
+  readonly namesPorts: boolean;
+}
+
 /** Policies and pods may be replaced so many times before everything is made anew. */
 const SPARE = 1000;
 
@@ -80,7 +89,7 @@ class Kept {
   private readonly peerSets: PeerSets;
   private readonly nameServer: PodClass;
   private readonly pods = new Map<AddressedPod, KeptPod>();
-  private readonly selected = new Map<PolicyRules, { classes: PodClass[]; upTo: number }>();
+  private readonly selected = new Map<PolicyRules, Selected>();
   private readonly policyNumbers = new Map<PolicyRules, number>();
   private readonly groups = new Map<string, Group>();
   private inUse = { pods: 0, policies: 0, groups: 0 };
@@ -131,11 +140,13 @@ class Kept {
     });
     for (const group of used) group.extend(this.identities);
     this.inUse = { pods: pods.length, policies: policies.length, groups: used.size };
-    const groups = [...used].flatMap(({ tables }) => tables).filter((table) => !isEmpty(table));
+    const groups = [...used].flatMap(({ tables }) => tables).filter((table) => !table.isEmpty);
     return { pods: rows, intervals, groups, dns };
   }
 
   private enterPeers(policy: PolicyRules): void {
+    if (this.policyNumbers.has(policy)) return;
+    this.numberOf(policy);
     for (const rules of [policy.ingress, policy.egress]) {
       for (const { peers } of rules ?? []) if (peers !== undefined) this.peerSets.of(policy, peers);
     }
@@ -183,7 +194,7 @@ class Kept {
 
   private groupBy(policies: readonly PolicyRules[], podClass: PodClass, direction: Direction): Group | undefined {
     if (policies.length === 0) return undefined;
-    const names = direction === 'ingress' && policies.some(({ ingress }) => ingress?.some(namesPorts));
+    const names = direction === 'ingress' && policies.some((policy) => this.selected.get(policy)?.namesPorts);
     const key = `${direction} ${names ? podClass.portsKey : ''} ${policies.map((one) => this.numberOf(one)).join()}`;
     let group = this.groups.get(key);
     if (group === undefined) {
@@ -227,7 +238,7 @@ class Kept {
   private classesOf(policy: PolicyRules): readonly PodClass[] {
     let found = this.selected.get(policy);
     if (found === undefined) {
-      found = { classes: [], upTo: 0 };
+      found = { classes: [], upTo: 0, namesPorts: policy.ingress?.some(namesPorts) ?? false };
       this.selected.set(policy, found);
     }
     const { namespace, namespaces, podSelector } = policy;

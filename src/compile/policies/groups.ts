@@ -33,12 +33,19 @@ export interface GroupPolicies {
 export class DecisionTable {
   readonly number: number;
   readonly byIdentity = new Map<number, Decisions>();
+  /** No policy decides anything: the table can be left out. */
+  isEmpty = true;
   private readonly exempt: boolean;
   private readonly known = new Map<string, Decisions>();
 
   constructor(number: number, exempt: boolean) {
     this.number = number;
     this.exempt = exempt;
+  }
+
+  set(identity: number, decisions: Decisions): void {
+    this.byIdentity.set(identity, decisions);
+    this.isEmpty &&= isUndecided(decisions);
   }
 
   /** @param key equal for equal rules and ports */
@@ -85,7 +92,7 @@ export class Group {
       for (const table of this.tables) {
         const own = this.decisionsFor(table, matched, identity);
         const usual = table.byIdentity.get(identity.podClass === undefined ? ANY_ADDRESS : ANY_POD);
-        if (own !== usual) table.byIdentity.set(identity.number, own);
+        if (own !== usual) table.set(identity.number, own);
       }
     }
   }
@@ -119,11 +126,11 @@ export class Group {
     }
     for (const kind of [ANY_POD, ANY_ADDRESS] as const) {
       const [usual] = [...counts[kind]].reduce((most, other) => (other[1] > most[1] ? other : most));
-      table.byIdentity.set(kind, usual);
+      table.set(kind, usual);
       const others = usual === base ? [...own.keys()].map((number) => identities.numbered(number)) : all;
       for (const identity of others) {
         const decisions = own.get(identity.number) ?? base;
-        if (kindOf(identity) === kind && decisions !== usual) table.byIdentity.set(identity.number, decisions);
+        if (kindOf(identity) === kind && decisions !== usual) table.set(identity.number, decisions);
       }
     }
   }
@@ -142,6 +149,3 @@ export class Group {
 
 const kindOf = ({ podClass }: Identity): typeof ANY_POD | typeof ANY_ADDRESS =>
   podClass === undefined ? ANY_ADDRESS : ANY_POD;
-
-/** Does the table have anything to say? If not, it is left out. */
-export const isEmpty = ({ byIdentity }: DecisionTable): boolean => [...byIdentity.values()].every(isUndecided);
