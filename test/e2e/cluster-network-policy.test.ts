@@ -5,7 +5,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ClusterNetworkPolicy } from '../../src/api/types/cluster-network-policy.ts';
-import { type Cluster, dataplane, output, run } from '../lib/cluster.ts';
+import { type Cluster, dataplane, eventually, output, run } from '../lib/cluster.ts';
 import { kubectl, whyNoKubectl } from '../lib/kubectl.ts';
 import {
   type Expected,
@@ -161,12 +161,13 @@ test('policy list counts the rules’ decisions, and audit names what an audited
     ['deny (audited)', 'deny (audited)'],
   );
   await setPolicies({ ...audited, metadata });
-  await expectReachable(() => true);
-  const { stdout } = await dataplane(['policy', 'audit']);
-  assert.match(
-    stdout,
-    /\[n[12]\] pod y\/[abc] -> pod x\/[abc] TCP 80 would be denied by ClusterNetworkPolicy audited rule 1 "from-y"/,
-  );
+  // Everything is reachable without the policy too: connect until it is in force.
+  const named =
+    /\[n[12]\] pod y\/[abc] -> pod x\/[abc] TCP 80 would be denied by ClusterNetworkPolicy audited rule 1 "from-y"/;
+  await eventually(async () => {
+    await expectReachable(() => true);
+    return named.test((await dataplane(['policy', 'audit'])).stdout) || undefined;
+  });
 });
 
 test('advised policies allow what is tracked and nothing else; diff names the connections that a change would deny', async () => {
