@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { ClusterFile } from '../../src/cluster/state.ts';
 import { openShared } from '../../src/linux/shm.ts';
 import { memoryName } from '../../src/shm-names.ts';
 import { ControlWord, controlAt, Failure, isLooping, ThreadState } from '../../src/worker/control.ts';
@@ -287,6 +288,37 @@ test('kill -9 of an agent: the next one takes over pods, connections and service
     line.close();
     inside.close();
   }
+});
+
+const clusterFile = () => JSON.parse(readFileSync('/run/dataplane/cluster.json', 'utf8')) as ClusterFile;
+
+/** Waits until another process than `before` is the controller, and the API answers. */
+async function anotherController(before: number): Promise<void> {
+  await eventually(async () => {
+    const { controller } = await cluster.status();
+    return controller.running && controller.pid !== before ? true : undefined;
+  }, 30_000);
+}
+
+test('a controller that is stopped is killed and restarted; so is an agent', async () => {
+  const { controller } = await cluster.status();
+  const agent = agentPid('n1');
+  process.kill(controller.pid, 'SIGSTOP');
+  await anotherController(controller.pid);
+  assert.is(agentPid('n1'), agent, 'the agents were left alone');
+  process.kill(agent, 'SIGSTOP');
+  await eventually(async () => (agentPid('n1') !== agent ? true : undefined), 30_000);
+  await eventually(async () => ((await cluster.status()).nodes.every(({ ready }) => ready) ? true : undefined), 30_000);
+});
+
+test('kill -9 of the supervisor: the controller starts another, which restarts it when it is killed', async () => {
+  const { supervisor } = clusterFile();
+  const { controller } = await cluster.status();
+  process.kill(supervisor!.pid, 'SIGKILL');
+  await eventually(async () => (clusterFile().supervisor?.pid === supervisor!.pid ? undefined : true));
+  assert.is((await cluster.status()).controller.pid, controller.pid, 'the same controller');
+  process.kill(controller.pid, 'SIGKILL');
+  await anotherController(controller.pid);
 });
 
 test('deleted rules of dp0 are restored', async () => {

@@ -2,6 +2,7 @@
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { agentLifeSigns } from '../../api/agent-socket.ts';
 import { API_SOCKET, readClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import type { OffloadLevel } from '../../linux/tap.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
@@ -38,6 +39,8 @@ async function run(args: Args): Promise<void> {
   if (typeof lock === 'string') {
     throw failed(`node ${node}: an agent is already running (pid ${lock}); nothing was changed`);
   }
+  const { giveLifeSigns } = await import('../../linux/life-signs.ts');
+  giveLifeSigns(agentLifeSigns(stateDir, node));
   const agent = await startAgent({
     node,
     api: args.text('api') ?? API_SOCKET,

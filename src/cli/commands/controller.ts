@@ -47,6 +47,8 @@ async function run(args: Args): Promise<void> {
   const published = cluster?.published?.flatMap((text) => parsePublishedPort(text) ?? []) ?? [];
   const unpublish = await publishPorts({ ports: published, target: socketPath, log });
   const nodes = cluster?.nodes.map(({ name }) => name) ?? [];
+  const { giveLifeSigns } = await import('../../linux/life-signs.ts');
+  const { keepSupervisor } = await import('../../cluster/controller-process.ts');
   const controller = await startController({
     stateDir: state,
     socketPath,
@@ -69,13 +71,18 @@ async function run(args: Args): Promise<void> {
   // Recorded only now, when it is certain that no other controller of this cluster is running.
   if (cluster !== undefined && state === STATE_DIR) writeClusterFile({ ...cluster, controller: markOf(process.pid) });
   const closeWayOut = cluster?.egress ? keepWayOut(log) : () => {};
+  // Only from now on: before, another controller may be running, whose signs these would be.
+  const stopSigns = giveLifeSigns(`${state}/controller.alive`);
+  const stopKeeping = keepSupervisor([process.execPath, process.argv[1]!], log);
   log(`serving on ${socketPath} and https://127.0.0.1:${controller.apiPort}`);
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
   });
+  stopKeeping();
   unpublish();
   closeWayOut();
   await controller.close();
+  stopSigns();
 }
 
 function hostAndPort(text: string, option: string): { host: string; port: number } {

@@ -1,11 +1,13 @@
 /**
- * Keeps one agent per node running. Agents have sessions of their own (setsid), so they survive a killed controller;
- * the next controller finds them through `nodes/<node>/agent.json` and takes them over instead of starting a second
- * one.
+ * Keeps one agent per node running: one that ends is started again, one that hangs or is stopped is killed first. Agents have
+ * sessions of their own (setsid), so they survive a killed controller; the next controller finds them through
+ * `nodes/<node>/agent.json` and takes them over instead of starting a second one.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { agentLifeSigns } from '../../api/agent-socket.ts';
+import { LifeWatch, LOOK_MS } from '../../linux/life-signs.ts';
 import { findProcess, isAlive, type ProcessMark, signalProcess } from '../../linux/processes.ts';
 
 const MIN_BACKOFF_MS = 200;
@@ -13,8 +15,6 @@ const MAX_BACKOFF_MS = 5000;
 /** An agent that ran this long is restarted without back-off. */
 const STEADY_MS = 10_000;
 const KILL_AFTER_MS = 3000;
-/** Interval for polling an agent that an earlier controller started: only a child can be waited for. */
-const LOOK_MS = 250;
 
 export interface AgentSupervisorOptions {
   nodes: readonly string[];
@@ -65,9 +65,9 @@ class Keeper {
   private readonly directory: string;
   private backoffMs = MIN_BACKOFF_MS;
   private timer: NodeJS.Timeout | undefined;
+  private watch: NodeJS.Timeout | undefined;
   private child: ChildProcess | undefined;
   private closing = false;
-  private released = false;
   private ended: () => void = () => {};
 
   constructor(node: string, options: AgentSupervisorOptions) {
@@ -85,8 +85,8 @@ class Keeper {
 
   release(): void {
     this.closing = true;
-    this.released = true;
     clearTimeout(this.timer);
+    clearInterval(this.watch);
     this.child?.unref();
   }
 
@@ -125,21 +125,32 @@ class Keeper {
     });
     this.process = findProcess(child.pid) ?? { pid: child.pid, startTime: '' };
     this.record(this.process);
+    this.lookAfter(this.process, () => {});
   }
 
   private adopt(record: ProcessMark): void {
     this.process = record;
     const startedAt = Date.now();
-    const look = () => {
-      if (this.released) return;
+    // Only a child can be waited for.
+    this.lookAfter(record, () => {
       if (!isAlive(record)) this.exited(startedAt);
-      else setTimeout(look, LOOK_MS);
-    };
-    look();
+    });
+  }
+
+  /** Look at the process regularly; if it hangs, kill it, so that it is started again. */
+  private lookAfter(mark: ProcessMark, look: () => void): void {
+    const life = new LifeWatch(mark.pid, agentLifeSigns(this.options.stateDir, this.node));
+    clearInterval(this.watch);
+    this.watch = setInterval(() => {
+      const why = this.closing ? undefined : life.look();
+      if (why !== undefined && signalProcess(mark, 'SIGKILL')) this.report(`${why} and is killed`);
+      look();
+    }, LOOK_MS);
   }
 
   private exited(startedAt: number): void {
     this.process = undefined;
+    clearInterval(this.watch);
     rmSync(join(this.directory, 'agent.json'), { force: true });
     this.ended();
     if (this.closing) return;

@@ -27,6 +27,22 @@ test('an agent that exits is restarted after a pause', async () => {
   assert.not(existsSync(join(directory, 'nodes', 'n1', 'agent.json')));
 });
 
+test('an agent that is stopped is killed and restarted', async () => {
+  const lines: string[] = [];
+  const log = (line: string) => lines.push(line);
+  const supervisor = startAgentSupervisor({ nodes: ['n6'], stateDir: directory, command: () => ['sleep', '60'], log });
+  const first = supervisor.pidOf('n6')!;
+  process.kill(first, 'SIGSTOP');
+  const second = await eventually(() => {
+    const pid = supervisor.pidOf('n6');
+    return pid !== undefined && pid !== first && pid;
+  }, 15_000);
+  assert.not(alive(first));
+  assert.ok(alive(second as number));
+  assert.match(lines[0]!, 'agent of node n6 is stopped and is killed');
+  await supervisor.close();
+});
+
 test('an agent that ignores SIGTERM is killed after three seconds', async () => {
   const command = () => ['sh', '-c', "trap '' TERM; while :; do sleep 0.05; done"] as const;
   const supervisor = startAgentSupervisor({ nodes: ['n2'], stateDir: directory, command });

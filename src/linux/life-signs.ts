@@ -1,0 +1,71 @@
+/**
+ * Signs of life between processes: one writes a number that grows every second, another watches it and the kernel's state
+ * of the process. A process that is stopped, or whose main thread no longer runs, can only be ended: its watcher restarts it.
+ *
+ * Durations are counted in looks, not in time, so that a change of the clock means nothing, and neither does a pause of the
+ * watcher or of the machine.
+ */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+
+const PERIOD_MS = 1000;
+
+/** How often to look, milliseconds. */
+export const LOOK_MS = 250;
+/** Looks after which a process counts as hung: while it is stopped (SIGSTOP, a debugger); without a new sign. */
+const STOPPED_LOOKS = 8;
+const SILENT_LOOKS = 60;
+
+/** Give signs of life in a file. @returns ends it, and removes the file: the process ends as it should */
+export function giveLifeSigns(path: string): () => void {
+  let signs = 0;
+  const give = (): void => {
+    try {
+      writeFileSync(path, `${++signs}\n`, { mode: 0o600 });
+    } catch {
+      // A full disk is no reason to be replaced: the watcher needs a first sign to miss the next.
+    }
+  };
+  // What an earlier process left would count as a sign of this one.
+  rmSync(path, { force: true });
+  give();
+  const timer = setInterval(give, PERIOD_MS).unref();
+  return () => {
+    clearInterval(timer);
+    rmSync(path, { force: true });
+  };
+}
+
+/** Watches one process. */
+export class LifeWatch {
+  private readonly pid: number;
+  private readonly path: string;
+  private last = '';
+  private silentLooks = 0;
+  private stoppedLooks = 0;
+
+  /** @param path the file of its signs */
+  constructor(pid: number, path: string) {
+    this.pid = pid;
+    this.path = path;
+  }
+
+  /** @returns why the process counts as hung; undefined if it does not, or has not begun to give signs */
+  look(): string | undefined {
+    const stat = read(`/proc/${this.pid}/stat`);
+    const letter = stat.charAt(stat.lastIndexOf(')') + 2);
+    this.stoppedLooks = letter === 'T' || letter === 't' ? this.stoppedLooks + 1 : 0;
+    if (this.stoppedLooks >= STOPPED_LOOKS) return 'is stopped';
+    const sign = read(this.path);
+    this.silentLooks = sign === '' || sign !== this.last ? 0 : this.silentLooks + 1;
+    this.last = sign;
+    return this.silentLooks >= SILENT_LOOKS ? 'no longer responds' : undefined;
+  }
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return '';
+  }
+}
