@@ -788,6 +788,14 @@ export const Verdict = {
     advice:
       'The host does not answer pings, or something on the way drops them: capture at the node, `ping` from the node itself.',
   }) as 99,
+  CONNTRACK_SHARE: row(100, {
+    name: 'conntrack-share',
+    class: 'dropped',
+    sentence: "The pod holds its share of the node's connection table, and none of its connections may be evicted.",
+    source: 'native-free-dataplane/conntrack/shares.ts',
+    advice:
+      'The pod, or what it serves, is flooded with connections or does not close them: `dataplane conntrack list` shows them. If they are needed, enlarge the table.',
+  }) as 100,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 

@@ -17,6 +17,7 @@ import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../protocols.ts';
 import { MAX_WORKERS } from '../shared/layout.ts';
 import { lock, releaseAll, unlock } from '../shared/spin-lock.ts';
 import { type Conntrack, Rec, recordAt, StateWord, Status, WHEEL_SLOTS, WHEEL_TICK_SHIFT } from './record.ts';
+import { accountOfRecord, isShareUsed } from './shares.ts';
 import { tcpIsClosed } from './tcp/reuse.ts';
 import { removeRecord } from './tuple-index.ts';
 
@@ -27,6 +28,8 @@ const HORIZON_TICKS: number = WHEEL_SLOTS - 2;
 /** Records examined per tick, and per search for a record to evict. */
 const TICK_BUDGET = 1024;
 const EVICT_BUDGET = 64;
+/** In place of an account: a connection of any. */
+const ANYONE = -1;
 /** Eviction keeps 1/2^LOW_WATER_SHIFT of the table free. */
 const LOW_WATER_SHIFT = 4;
 
@@ -49,7 +52,7 @@ export function freeRecords(table: Conntrack): number {
  * @param owner number of the calling worker
  */
 export function allocateRecord(table: Conntrack, owner: number, nowMs: number): number {
-  if (freeRecords(table) <= table.max >> LOW_WATER_SHIFT) evict(table, owner, nowMs);
+  if (freeRecords(table) <= table.max >> LOW_WATER_SHIFT) evict(table, owner, nowMs, ANYONE);
   const { state, words } = table;
   let record = -1;
   lock(state, StateWord.FREE_LOCK, owner);
@@ -184,12 +187,20 @@ export function isBehind(table: Conntrack, worker: number, nowMs: number): boole
 }
 
 /**
- * Evict one connection that is closed or not assured. Each wheel has its own eviction cursor. Another record at the cursor is
+ * May this account have another connection? If it holds as many as it may (shares.ts), one of its own that is closed or not
+ * assured makes room.
+ */
+export function mayHaveRecord(table: Conntrack, account: number, owner: number, nowMs: number): boolean {
+  return !isShareUsed(table, account, freeRecords(table)) || evict(table, owner, nowMs, account);
+}
+
+/**
+ * Evict one connection that is closed or not assured, of one account or of ANYONE. Each wheel has its own eviction cursor. Another record at the cursor is
  * moved one slot back, so that the next search continues where this one stopped. (That slot still comes up within 16 s,
  * which is all a record needs.)
  * @returns true if one was found within the budget
  */
-function evict(table: Conntrack, caller: number, nowMs: number): boolean {
+function evict(table: Conntrack, caller: number, nowMs: number, account: number): boolean {
   const { state, words } = table;
   let budget = EVICT_BUDGET;
   for (let turn = 0; turn < table.workers && budget > 0; turn++) {
@@ -203,7 +214,7 @@ function evict(table: Conntrack, caller: number, nowMs: number): boolean {
       ) {
         const at = recordAt(table, record);
         const meta = words[at + Rec.META];
-        if ((meta & (Status.DEAD | Status.ASSURED)) === Status.ASSURED && !isClosed(words, at)) {
+        if ((meta & Status.DEAD) === 0 && !mayBeEvicted(table, at, account)) {
           pushSlot(table, record, worker, (slot - 1) & (WHEEL_SLOTS - 1), caller);
         } else {
           removeRecord(table, record);
@@ -216,6 +227,12 @@ function evict(table: Conntrack, caller: number, nowMs: number): boolean {
     }
   }
   return false;
+}
+
+function mayBeEvicted(table: Conntrack, at: number, account: number): boolean {
+  const { words } = table;
+  if (account !== ANYONE && accountOfRecord(table, at) !== account) return false;
+  return (words[at + Rec.META] & Status.ASSURED) === 0 || isClosed(words, at);
 }
 
 /** Is it a TCP connection that is closed (linux nf_conntrack_proto_tcp.c tcp_can_early_drop)? */

@@ -25,6 +25,7 @@
  *   wheels                 the wheel's lock; position: its own worker; cursor: whoever evicts, unlocked (a hint)
  *   mappings               plain stores by any worker; a hint, verified before use (mappings.ts)
  *   flushed                plain stores by whoever flushes; a hint, verified before use (flushed.ts)
+ *   shares                 Atomics.add by whoever inserts or removes a record (shares.ts)
  *   settings, hostPorts    the agent
  * No thread holds two locks, except for the two stripes of an insert. A removed record is not reused before
  * QUARANTINE_MS, which is longer than any packet is in flight.
@@ -84,6 +85,9 @@ export const Setting = {
   TCP_LIBERAL: 24,
   /** 1: adopt connections that are already established (nf_conntrack_tcp_loose). */
   TCP_LOOSE: 25,
+  /** The network of this node's pods: last word of its address and of its mask (shares.ts). 0: not known. */
+  PODS_NETWORK: 26,
+  PODS_MASK: 27,
 } as const;
 const SETTING_WORDS = 32;
 
@@ -101,6 +105,13 @@ export const FLUSHED_MASK: number = FLUSHED_WORDS - 1;
 
 /** One bit per port: in use by a socket of the node itself (snat-ports.ts). Written by the agent. */
 const HOST_PORT_WORDS = 2048;
+
+/**
+ * Connections by account (shares.ts); a power of two, and no fewer than a node has pods. Behind the records, so that the table
+ * of an agent that did not count them is enlarged and taken over.
+ */
+const SHARE_WORDS = 2048;
+export const SHARE_MASK: number = SHARE_WORDS - 1;
 
 /** Stripe locks: by a tuple's hash, to make check-and-insert atomic; by a record's number, for its TCP words. */
 const LOCK_WORDS = 1024;
@@ -180,6 +191,7 @@ export interface Conntrack {
   readonly mappings: Int32Array;
   readonly flushed: Int32Array;
   readonly hostPorts: Int32Array;
+  readonly shares: Int32Array;
   readonly index: Int32Array;
   readonly bucketMask: number;
   /** Word offset of record 0 in `words`. */
@@ -218,7 +230,14 @@ function shapeOf(addressWords: number, max: number): Shape {
     FLUSHED_WORDS +
     HOST_PORT_WORDS;
   const recordsAt = indexAt + buckets * BUCKET_WORDS;
-  return { tupleWords, recordWords, buckets, indexAt, recordsAt, totalWords: recordsAt + max * recordWords };
+  return {
+    tupleWords,
+    recordWords,
+    buckets,
+    indexAt,
+    recordsAt,
+    totalWords: recordsAt + max * recordWords + SHARE_WORDS,
+  };
 }
 
 /** Bytes of memory a table takes; records never used cost no physical memory. */
@@ -236,6 +255,7 @@ function open(buffer: ArrayBuffer, addressWords: number, max: number, workers: n
   const mappingsAt = eventsAt + EVENT_SLOTS * EVENT_WORDS;
   const flushedAt = mappingsAt + MAPPING_WORDS;
   const hostPortsAt = flushedAt + FLUSHED_WORDS;
+  const sharesAt = shape.totalWords - SHARE_WORDS;
   return {
     addressWords,
     tupleWords: shape.tupleWords,
@@ -253,6 +273,7 @@ function open(buffer: ArrayBuffer, addressWords: number, max: number, workers: n
     mappings: words.subarray(mappingsAt, flushedAt),
     flushed: words.subarray(flushedAt, hostPortsAt),
     hostPorts: words.subarray(hostPortsAt, shape.indexAt),
+    shares: words.subarray(sharesAt, shape.totalWords),
     index: words.subarray(shape.indexAt, shape.recordsAt),
     bucketMask: shape.buckets - 1,
     recordsAt: shape.recordsAt,

@@ -10,6 +10,7 @@
  */
 import { freeRecord, QUARANTINE_MS, scheduleRecord, startWheel } from './lifetime.ts';
 import { type Conntrack, Rec, recordAt, StateWord, Status } from './record.ts';
+import { accountOfRecord } from './shares.ts';
 import { reenterRecord } from './tuple-index.ts';
 
 /**
@@ -41,6 +42,7 @@ function rebuild(table: Conntrack, nowMs: number, workers: number): number {
   locks.fill(0);
   wheels.fill(0);
   index.fill(0);
+  table.shares.fill(0);
   state[StateWord.WATERMARK] = watermark;
   for (let worker = 0; worker < workers; worker++) startWheel(table, worker, nowMs);
   let live = 0;
@@ -53,6 +55,7 @@ function rebuild(table: Conntrack, nowMs: number, workers: number): number {
       reenterRecord(table, record);
     if (lives) {
       scheduleRecord(table, record, live % workers, nowMs);
+      table.shares[accountOfRecord(table, at)]++;
       live++;
     } else {
       freeRecord(table, record, 0, (nowMs - QUARANTINE_MS) | 0);

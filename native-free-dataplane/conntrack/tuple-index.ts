@@ -15,6 +15,7 @@ import { hashWord } from '../shared/hash.ts';
 import { lock, unlock } from '../shared/spin-lock.ts';
 import { EventKind, isFollowed, publishEvent } from './events.ts';
 import { BUCKET_SHIFT, BUCKET_WORDS, type Conntrack, LOCK_MASK, Rec, recordAt, StateWord, Status } from './record.ts';
+import { accountOfRecord } from './shares.ts';
 
 const TAG_MASK = 0xff000000 | 0;
 const REFERENCE_MASK = 0x00ffffff;
@@ -170,6 +171,7 @@ export function insertRecord(table: Conntrack, record: number, owner: number): I
     } else {
       Atomics.or(words, at + Rec.META, Status.CONFIRMED);
       Atomics.add(state, StateWord.ENTRIES, 1);
+      Atomics.add(table.shares, accountOfRecord(table, at), 1);
       if (isFollowed(table)) publishEvent(table, EventKind.NEW, record);
     }
   }
@@ -224,6 +226,7 @@ export function removeRecord(table: Conntrack, record: number): boolean {
   leave(table, hashTuple(table, words, original, protocol), record << 1);
   leave(table, hashTuple(table, words, original + tupleWords, tupleKind(protocol, 1)), (record << 1) | 1);
   Atomics.sub(state, StateWord.ENTRIES, 1);
+  Atomics.sub(table.shares, accountOfRecord(table, at), 1);
   if (isFollowed(table)) publishEvent(table, EventKind.DESTROY, record);
   return true;
 }

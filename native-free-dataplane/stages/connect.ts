@@ -7,9 +7,10 @@
  * __nf_conntrack_confirm; RFC 4787 §4.2 (port assignment), RFC 5508 REQ-8 (nothing free).
  */
 
-import { allocateRecord, freeRecord, scheduleRecord } from '../conntrack/lifetime.ts';
+import { allocateRecord, freeRecord, mayHaveRecord, scheduleRecord } from '../conntrack/lifetime.ts';
 import { hashSource, noteMapping } from '../conntrack/mappings.ts';
 import { Rec, recordAt, Setting, Status } from '../conntrack/record.ts';
+import { accountOf } from '../conntrack/shares.ts';
 import { findPort, noteRefused, portRequest } from '../conntrack/snat-ports.ts';
 import { Kind, segment } from '../conntrack/tcp/segment.ts';
 import { TcpResult, tcpNew, tcpTimeoutClass } from '../conntrack/tcp/tracker.ts';
@@ -46,11 +47,14 @@ export function mayConnect(pkt: Packet): Verdict {
  * @param hop next hop of original packets
  * @param replyHop next hop of replies
  * @returns GO_ON with pkt.flow set; pkt.joined is 1 if another worker created the flow first and this packet uses it.
- *   Otherwise CONNTRACK_FULL, CONNTRACK_INVALID (TCP flags), or REJECTED_PROHIBITED if no source port is free.
+ *   Otherwise CONNTRACK_SHARE, CONNTRACK_FULL, CONNTRACK_INVALID (TCP flags), or REJECTED_PROHIBITED if no source port is free.
  */
 export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: number): Verdict {
   const { conntrack, node, nowMs } = dp;
   const { words } = conntrack;
+  const target = pkt.dnat ? pkt.newDst : pkt.dst;
+  const account = accountOf(conntrack, pkt.src, target);
+  if (!mayHaveRecord(conntrack, account, dp.worker, nowMs)) return Verdict.CONNTRACK_SHARE;
   const record = allocateRecord(conntrack, dp.worker, nowMs);
   if (record < 0) return Verdict.CONNTRACK_FULL;
   const at = recordAt(conntrack, record);
@@ -68,7 +72,6 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
 
   const original = at + Rec.TUPLES;
   const reply = original + conntrack.tupleWords;
-  const target = pkt.dnat ? pkt.newDst : pkt.dst;
   const targetPort = pkt.dnat ? pkt.newDstPort : pkt.dstPort;
   const source = translatedSource(pkt, dp, hop);
   writeTuple(conntrack, words, original, pkt.src, pkt.dst, (pkt.srcPort << 16) | pkt.dstPort);

@@ -16,7 +16,7 @@ import type { PodManager } from '../runtime/pod/manager.ts';
 import { memoryNames } from '../shm-names.ts';
 import { DroppedTraffic } from './connections/dropped-traffic.ts';
 import { watchPortExhaustion } from './connections/port-exhaustion.ts';
-import { CONNTRACK_OPTIONS, writeConntrackSettings } from './connections/settings.ts';
+import { CONNTRACK_OPTIONS, writeConntrackSettings, writePodNetwork } from './connections/settings.ts';
 import { ControlSocket } from './control-socket.ts';
 import { EventRecorder } from './events.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -82,6 +82,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   // The tables, which everything else reads or writes. From dp0 on, frames wait in the devices' queues.
   const tables = await parts.start('tables', openNodeTables({ ...config, nowMs: monotonicMs(), log }));
   writeConntrackSettings(tables.conntrack, config);
+  writePodNetwork(tables.conntrack, config.podCIDR);
   const sync = new NodeSync(tables.node, config);
   const host = await parts.start('dp0', new HostNetwork({ ...config, offloads, noUnderlayShortcut }));
   if (host.withoutShortcut !== undefined) log(`no shortcut to the underlay device: ${host.withoutShortcut}`);
@@ -103,7 +104,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   host.connect(pool);
   const policies = new NodePolicies({ client, tables, config: live, recordEvent, log });
   const podOf: PodWatch['pod'] = (namespace, name) => podWatch.pod(namespace, name);
-  const podNetwork = new PodNetwork({ sync, pool, policies, config: live, offloads, podOf, recordEvent, log });
+  const podNetwork = new PodNetwork({ sync, pool, tables, policies, config: live, offloads, podOf, recordEvent, log });
   const network = await parts.start('pod network', podNetwork);
 
   // Values that may change while the agent runs, in the order in which changes are applied.

@@ -147,8 +147,10 @@ test('SYN flood of ten times the table size: no established connection is lost, 
   // Everything but the established connections has expired, and every frame was counted once.
   n.advance(200_000);
   // (A client whose entry was given up just before its ACK was picked up again under the same port, if it was free.)
-  assert.ok(n.flows <= old.length + admitted && n.flows >= old.length + 0.98 * admitted, `${n.flows} flows`);
-  assert.ok(entries(n).every(({ assured }) => assured));
+  assert.ok(n.flows <= old.length + admitted && n.flows >= old.length + 0.97 * admitted, `${n.flows} flows`);
+  // One that was picked up in the middle, and has not been answered since, stays for five minutes.
+  const unanswered = entries(n).filter(({ assured }) => !assured).length;
+  assert.ok(unanswered <= 0.002 * n.flows, `${unanswered} of ${n.flows}`);
   assert.is(freeRecords(n.conntrack), MAX - n.flows);
   assert.equal(conntrackFaults(n.conntrack), []);
   // Of those picked up again, one in ten had another port than its own, which may be free by now.
@@ -156,28 +158,80 @@ test('SYN flood of ten times the table size: no established connection is lost, 
   assert.ok(lost.length <= 0.005 * admitted, `${lost.length} of ${admitted} admitted clients lost`);
 });
 
-test('a table full of established connections: a new connection is refused and counted, none is evicted', () => {
+test('a pod whose clients hold its share of the table: new ones are refused and counted, none is evicted, others connect', () => {
   const n = server();
-  const old = Array.from({ length: MAX }, (_, i) => new Client(n, i));
-  for (const client of old) {
+  const old: Client[] = [];
+  for (let i = 0; i < MAX; i++) {
     n.advance(1);
-    assert.ok(client.syn() && client.synAck() && client.ack(), `client ${client.port}`);
+    const client = new Client(n, i);
+    if (!client.syn()) break;
+    assert.ok(client.synAck() && client.ack(), `client ${client.port}`);
+    old.push(client);
   }
-  assert.is(n.flows, MAX);
+  // Two thirds: twice as many as are free.
+  assert.ok(Math.abs(old.length - (MAX * 2) / 3) <= 2, `${old.length} connections`);
   n.countersMoved();
   for (let i = 0; i < 100; i++) {
     n.advance(1);
-    assert.is(n.receive('a', `tcp ${A}:${5000 + i} > ${B}:80 S`), 'conntrack-full');
+    assert.is(n.receive('host', `tcp 10.70.0.${i}:5000 > ${NODE}:31418 S`), 'conntrack-share');
     assert.equal(n.out, []);
   }
-  assert.equal(n.countersMoved(), { 'conntrack-full': 100 });
+  assert.equal(n.countersMoved(), { 'conntrack-share': 100 });
+  // Pod b is refused nothing that it opens itself to others, but that counts for it too.
+  assert.is(n.receive('b', `udp ${B}:5000 > ${A}:53 len 4`), 'conntrack-share');
+  // Another pod connects, even to this one.
+  for (let i = 0; i < 100; i++) assert.is(n.receive('a', `tcp ${A}:${6000 + i} > ${B}:80 S`), 'forwarded');
+  n.out.length = 0;
   for (const client of old) assert.ok(client.exchange());
-  // One connection ends, so one can be admitted.
+  // Some connections end, so another can be admitted.
   const [first] = old as [Client];
   n.receive('host', `tcp ${first.address}:${first.port} > ${NODE}:31418 R seq 111`);
-  n.advance(30_000);
+  n.receive('host', `tcp ${old[1]!.address}:${old[1]!.port} > ${NODE}:31418 R seq 111`);
+  n.advance(130_000);
   n.out.length = 0;
-  assert.is(n.receive('a', `tcp ${A}:5000 > ${B}:80 S`), 'forwarded');
+  assert.ok(new Client(n, 3999).syn());
+  assert.equal(conntrackFaults(n.conntrack), []);
+});
+
+test('two pods that open and hold connections leave a fifth of the table to others', () => {
+  const n = natNode({ maxConntrack: MAX }).pod('c', '10.244.1.4');
+  const held = { a: 0, b: 0 };
+  for (let i = 0; i < MAX; i++) {
+    for (const [name, ip] of [
+      ['a', A],
+      ['b', B],
+    ] as const) {
+      const ports = `${10_000 + i}`;
+      if (n.receive(name, `tcp ${ip}:${ports} > ${SERVER}:80 S seq 1`) !== 'to-host') continue;
+      const [port] = portsOf(n.sentFrames('host').at(-1)!);
+      n.receive('host', `tcp ${SERVER}:80 > ${NODE}:${port} SA seq 5 ack 2`);
+      n.receive(name, `tcp ${ip}:${ports} > ${SERVER}:80 A seq 2 ack 6`);
+      held[name]++;
+    }
+    n.out.length = 0;
+    if ((i & 63) === 0) n.advance(1);
+  }
+  for (const count of Object.values(held)) assert.ok(Math.abs(count - (MAX * 2) / 5) <= 3, JSON.stringify(held));
+  for (let i = 0; i < 200; i++) assert.is(n.receive('c', `tcp 10.244.1.4:${5000 + i} > ${B}:80 S`), 'forwarded');
+  assert.equal(conntrackFaults(n.conntrack), []);
+});
+
+test("a flood over a pod's share evicts that pod's unanswered connections, and nobody else's", () => {
+  const n = natNode({ maxConntrack: MAX });
+  n.receive('b', `udp ${B}:7000 > ${SERVER}:53 len 4`);
+  for (let i = 0; i < 3 * MAX; i++) {
+    if ((i & 3) === 0) n.advance(1);
+    assert.is(
+      n.receive('a', `udp ${A}:${1024 + (i % 60_000)} > 10.244.2.${2 + (i >> 13)}:9 len 4`),
+      'encapsulated',
+      `${i}`,
+    );
+    n.out.length = 0;
+  }
+  assert.ok(n.flows < (MAX * 2) / 3 + 10, `${n.flows} connections`);
+  n.countersMoved();
+  assert.is(n.receive('b', `udp ${B}:7000 > ${SERVER}:53 len 4`), 'to-host');
+  assert.is(n.flows, entries(n).length);
   assert.equal(conntrackFaults(n.conntrack), []);
 });
 

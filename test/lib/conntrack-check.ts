@@ -9,6 +9,7 @@ import {
   tupleAt,
   WHEEL_SLOTS,
 } from '../../native-free-dataplane/conntrack/record.ts';
+import { accountOfRecord } from '../../native-free-dataplane/conntrack/shares.ts';
 import { findTuple, hashTuple, tupleKind } from '../../native-free-dataplane/conntrack/tuple-index.ts';
 import { MAX_WORKERS } from '../../native-free-dataplane/shared/layout.ts';
 
@@ -36,6 +37,16 @@ export function conntrackFaults(table: Conntrack): string[] {
     }
   }
   if (live !== state[StateWord.ENTRIES]) faults.push(`${live} live records, counted ${state[StateWord.ENTRIES]}`);
+  const shares = new Int32Array(table.shares.length);
+  for (let record = 0; record < watermark; record++) {
+    const at = recordAt(table, record);
+    if ((words[at + Rec.META]! & (Status.CONFIRMED | Status.DEAD)) === Status.CONFIRMED)
+      shares[accountOfRecord(table, at)]!++;
+  }
+  shares.forEach((count, account) => {
+    if (count !== table.shares[account])
+      faults.push(`account ${account}: ${count} records, counted ${table.shares[account]}`);
+  });
   const entered = table.index.reduce((sum, word) => sum + (word === 0 ? 0 : 1), 0);
   if (entered !== 2 * live) faults.push(`${entered} index words for ${live} records`);
 

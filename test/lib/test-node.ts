@@ -33,6 +33,7 @@ import {
 } from '../../native-free-dataplane/shared/counters.ts';
 import { MAX_VERDICTS, verdictName } from '../../native-free-dataplane/verdicts.ts';
 import { addressWords } from '../../native-free-dataplane/wire/address.ts';
+import { writePodNetwork } from '../../src/agent/connections/settings.ts';
 import { type NodeIdentity, NodeSync } from '../../src/agent/node-sync.ts';
 import { contains, networkWords, parseCidr, parseIp } from '../../src/net/address.ts';
 import { gatewayOf, macOf } from '../../src/net/pod-network.ts';
@@ -117,6 +118,7 @@ export class TestNode {
     };
     this.buffers = buffers;
     this.conntrack = createConntrack(buffers.conntrack, conntrackOptions);
+    writePodNetwork(this.conntrack, this.identity.podCIDR);
     this.services = createServices(buffers.services, { ...SERVICE_SIZES, secret: SECRET });
     this.node = createNodeTable(buffers.routes, { ...NODE_SIZES, secret: SECRET });
     this.counters = createCounters(buffers.counters, { workers, ports: 64, secret: SECRET });

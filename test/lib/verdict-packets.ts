@@ -3,6 +3,7 @@
  * for "no reply was permitted" need none: they are the packets of their answered counterparts with the rate limit
  * exhausted (test/unit/verdicts.test.ts).
  */
+import { allocateRecord } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import { clearHop } from '../../native-free-dataplane/node/hops.ts';
 import { verdictTotal } from '../../native-free-dataplane/shared/counters.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
@@ -210,7 +211,14 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
   text('ipip-inner-source', 'host', [ipip(`udp 10.244.3.2:53 > ${A}:4000 len 8`)], { node: IPIP }),
   text('overlay-from-pod', 'a', [`udp ${A}:50000 > 172.18.0.12:4789 len 60`]),
   text('conntrack-invalid', 'a', [`icmp ${A} > ${B} echo-reply id 7 seq 1`]),
-  text('conntrack-full', 'a', [TCP, { dstMac: MAC_B }], { node: { maxConntrack: 16 }, before: fillConntrack }),
+  text('conntrack-share', 'a', [TCP, { dstMac: MAC_B }], { node: { maxConntrack: 16 }, before: fillConntrack }),
+  text('conntrack-full', 'a', [TCP, { dstMac: MAC_B }], {
+    node: { maxConntrack: 16 },
+    // As if other pods held all of it.
+    before: (n) => {
+      while (allocateRecord(n.conntrack, 0, n.nowMs) >= 0);
+    },
+  }),
   text('icmp-error-unrelated', 'b', [`icmp ${B} > ${A} unreachable port (udp ${A}:1 > ${B}:2 len 8)`]),
   text('icmp-error-not-sent', 'a', [`icmp ${A} > ${B} unreachable port (udp ${B}:2 > ${A}:1 len 8)`], {
     before: (n) => n.receive('a', `udp ${A}:1 > ${B}:2 len 8`),

@@ -39,7 +39,14 @@ const AGAIN_MS = 60_000;
 /** Reports that are remembered. */
 const MAX_KNOWN = 2048;
 
-type Cause = 'policy-egress' | 'policy-ingress' | 'no-endpoint' | 'no-local-endpoint' | 'full' | 'not-declared';
+type Cause =
+  | 'policy-egress'
+  | 'policy-ingress'
+  | 'no-endpoint'
+  | 'no-local-endpoint'
+  | 'full'
+  | 'share'
+  | 'not-declared';
 
 /** By the verdict's name. */
 const CAUSES: ReadonlyMap<string, Cause> = new Map<string, Cause>([
@@ -50,6 +57,7 @@ const CAUSES: ReadonlyMap<string, Cause> = new Map<string, Cause>([
   ['no-endpoint-silent', 'no-endpoint'],
   ['local-policy-drop', 'no-local-endpoint'],
   ['conntrack-full', 'full'],
+  ['conntrack-share', 'share'],
   ['port-not-declared', 'not-declared'],
   ['port-not-declared-silent', 'not-declared'],
 ]);
@@ -63,6 +71,7 @@ const REASONS: Readonly<Record<Cause, string>> = {
   'no-endpoint': 'NoEndpoint',
   'no-local-endpoint': 'NoEndpoint',
   full: 'ConnectionTableFull',
+  share: 'ConnectionShareUsed',
   'not-declared': 'PortNotDeclared',
 };
 
@@ -108,7 +117,9 @@ export class DroppedTraffic implements Part {
       local ??= new Map(this.options.pods().map((pod) => [ipOfPod(pod) ?? '', pod]));
       const target = packet.endpoint ?? { ip: packet.dst, port: packet.dstPort };
       const sender = local.get(packet.src);
-      const receiver = ABOUT_RECEIVER.has(cause) ? local.get(target.ip) : undefined;
+      // A share belongs to the pod that connects; to the one that is connected to only if the other is none of this node.
+      const isAboutReceiver = ABOUT_RECEIVER.has(cause) || (cause === 'share' && sender === undefined);
+      const receiver = isAboutReceiver ? local.get(target.ip) : undefined;
       if ((sender ?? receiver) === undefined) return;
       if (!this.isNew(`${verdict} ${packet.src} ${packet.dst} ${target.ip}:${target.port}/${packet.protocol}`)) return;
       reports++;
@@ -152,6 +163,8 @@ export class DroppedTraffic implements Part {
         return 'the Service has traffic policy Local and no ready endpoint on this node';
       case 'full':
         return `the connection table of node ${this.options.nodeName} is full`;
+      case 'share':
+        return `this pod holds its share of the connection table of node ${this.options.nodeName}`;
       case 'not-declared':
         return 'no container of the pod declares this port';
     }

@@ -2,11 +2,14 @@
  * The runtime's interface to the data plane: gives a sandbox its eth0, a port in every worker and its table entries,
  * and removes them.
  */
+import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
 import type { Pod } from '../../api/types/objects.ts';
+import { monotonicMs } from '../../linux/clock.ts';
 import type { OffloadLevel, Tap } from '../../linux/tap.ts';
 import { gatewayOf, macOf, prefixOf } from '../../net/pod-network.ts';
 import type { Sandbox } from '../../runtime/pod/sandbox.ts';
 import type { LiveConfig } from '../config.ts';
+import { endConnectionsOf } from '../connections/of-pod.ts';
 import type { RecordEvent } from '../events.ts';
 import type { LocalPod, NodeSync } from '../node-sync.ts';
 import type { NodePolicies } from '../policies/node-policies.ts';
@@ -17,6 +20,8 @@ import { closePodDevice, openPodDevice, setPodMtu } from './ports.ts';
 export interface PodNetworkOptions {
   readonly sync: NodeSync;
   readonly pool: WorkerPool;
+  /** The connections of a pod end with it. */
+  readonly tables: { readonly conntrack: Conntrack };
   readonly policies: Pick<NodePolicies, 'attach' | 'detach'>;
   readonly config: LiveConfig;
   /** The most offloads that the pods' devices may use. */
@@ -123,6 +128,8 @@ export class PodNetwork {
     this.options.sync.removePod(key);
     this.options.policies.detach(sandbox.namespace, sandbox.name);
     await this.options.pool.removePort(known.port);
+    // Now that nothing comes from it any more.
+    endConnectionsOf(this.options.tables.conntrack, known.ip, monotonicMs());
     closePodDevice(known.tap);
   }
 

@@ -35,7 +35,7 @@ const REASONS: readonly (readonly [number: number, name: string, text: string, v
     ['tcp-truncated', 'tcp-header-length', 'udp-truncated', 'udp-length', 'icmp-truncated', 'sctp-truncated'],
   ],
   [139, 'UNSUPPORTED_L3_PROTOCOL', 'Unsupported L3 protocol', ['ethertype-unknown', 'ipv6-not-forwarded']],
-  [155, 'CT_MAP_INSERTION_FAILED', 'CT: Map insertion failed', ['conntrack-full']],
+  [155, 'CT_MAP_INSERTION_FAILED', 'CT: Map insertion failed', ['conntrack-full', 'conntrack-share']],
   [
     158,
     'SERVICE_BACKEND_NOT_FOUND',

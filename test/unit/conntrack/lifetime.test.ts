@@ -15,6 +15,7 @@ import { stateOf, tcpBits } from '../../../native-free-dataplane/conntrack/tcp/c
 import { TcpState } from '../../../native-free-dataplane/conntrack/tcp/states.ts';
 import { removeRecord } from '../../../native-free-dataplane/conntrack/tuple-index.ts';
 import { lock } from '../../../native-free-dataplane/shared/spin-lock.ts';
+import { conntrackFaults } from '../../lib/conntrack-check.ts';
 import { addFlow, conntrackTable, findFlow } from '../../lib/conntrack-table.ts';
 
 /** Word of a connection's state and flags among its TCP words (tcp/connection.ts). */
@@ -203,11 +204,13 @@ test('recovery: index, wheels and counts are rebuilt from the records alone', ()
   const flows = new Map<number, number>();
   for (let i = 1; i <= 3000; i++) flows.set(i, addFlow(ct, i, 9, 1000, i % 3 === 0 ? 500 : 60_000));
   ct.index.fill(-1);
+  ct.shares.fill(0);
   ct.state[StateWord.FREE_LOCK] = 7;
   const live = recoverConntrack(ct, 2000, 2);
   assert.is(live, 2000);
   for (const [i, record] of flows) assert.is(findFlow(ct, i, 9), i % 3 === 0 ? -1 : record << 1);
   assert.is(freeRecords(ct), 4096 - 2000);
+  assert.equal(conntrackFaults(ct), []);
   assert.ok(addFlow(ct, 5000, 9, 2100, 1000) >= 0);
 });
 

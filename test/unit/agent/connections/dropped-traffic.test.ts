@@ -63,10 +63,10 @@ test('a policy that denies: both pods get an event that names it', () => {
   ]);
 });
 
-test('a full table of connections', () => {
+test('a pod that holds its share of the connections', () => {
   const n = natNode({ maxConntrack: 16 });
   const { part, events } = watch(n);
-  const filled = (verdict: string): boolean => verdict === 'conntrack-full';
+  const filled = (verdict: string): boolean => verdict === 'conntrack-share';
   for (let port = 1000; port < 4000 && !filled(n.receive('a', `tcp ${A}:${port} > ${B}:80 S`)); port++) {
     // Established connections are not evicted.
     n.receive('b', `tcp ${B}:80 > ${A}:${port} SA`);
@@ -74,7 +74,7 @@ test('a full table of connections', () => {
   }
   part.check();
   assert.equal(events, [
-    `a Warning ConnectionTableFull TCP to pod default/b (${B}):80: the connection table of node n1 is full (conntrack-full)`,
+    `a Warning ConnectionShareUsed TCP to pod default/b (${B}):80: this pod holds its share of the connection table of node n1 (conntrack-share)`,
   ]);
 });
 
