@@ -796,6 +796,13 @@ export const Verdict = {
     advice:
       'The pod, or what it serves, is flooded with connections or does not close them: `dataplane conntrack list` shows them. If they are needed, enlarge the table.',
   }) as 100,
+  BANDWIDTH_EXCEEDED: row(101, {
+    name: 'bandwidth-exceeded',
+    class: 'dropped',
+    sentence: "More than the limit of the pod's annotation kubernetes.io/ingress-bandwidth or egress-bandwidth.",
+    source: 'CNI plugins meta/bandwidth',
+    advice: 'Normal for a pod with such a limit: TCP adapts to it. Raise the limit if the pod needs more.',
+  }) as 101,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 

@@ -2,13 +2,13 @@
  * The node table: every word of its memory is laid out here.
  *
  *   header · configuration (the node's addresses, networks, limits) · hops · routes · host routes · sources
- *   · declared ports
+ *   · declared ports · limits of the pods' traffic
  *
  * hops.ts, routes.ts, host-routes.ts and declared-ports.ts hold the operations on them.
  *
  * Writers: the agent's main thread, with two exceptions. Workers lower a hop's MTU (HopWord.MTU), a plain store that
  * the agent reverts after a while; and every change of a hop or a route increments `generation` by Atomics.add, so that
- * established flows repeat their route look-up. There are no locks: a change that must be seen whole is published by
+ * established flows repeat their route look-up. Workers also store the times of the pods' limits (bandwidth.ts). There are no locks: a change that must be seen whole is published by
  * its last store (a hop's KIND, a route's PREFIX, a declared port's KEY), and readers load single words.
  */
 import { expandSecret, type HashTables } from '../shared/hash.ts';
@@ -22,7 +22,7 @@ import {
   writeHeader,
 } from '../shared/layout.ts';
 
-const VERSION = 2;
+const VERSION = 3;
 const H_GENERATION = H_OWN;
 const H_MAX_HOPS = H_OWN + 1;
 const H_ROUTE_SLOTS = H_OWN + 2;
@@ -87,6 +87,8 @@ export const HopWord = {
   ADDRESS_2: 8,
   /** Folded sum of the constant part of the outer IPv4 header, without its protocol (overlay/outer-ipv4.ts). */
   OUTER_SUM: 12,
+  /** Bits for the directions in which a pod's traffic has a limit (bandwidth.ts). */
+  LIMITED: 13,
 } as const;
 export const HOP_WORDS = 16;
 
@@ -112,6 +114,9 @@ export const DeclaredWord = {
   PORT: 1,
 } as const;
 export const DECLARED_WORDS = 2;
+
+/** Doubles of a pod's limits: two directions of four (bandwidth.ts). */
+export const BANDWIDTH_DOUBLES = 8;
 
 /** Marks a deleted route or declared port (in PREFIX or KEY): a search continues past it. */
 export const GONE: number = -1;
@@ -153,6 +158,8 @@ export interface NodeTable {
   readonly sources: Int32Array;
   readonly declared: Int32Array;
   readonly declaredMask: number;
+  /** Limits of the traffic of each hop below the first node's (bandwidth.ts). */
+  readonly bandwidth: Float64Array;
 }
 
 type Sizes = Omit<NodeTableOptions, 'secret'>;
@@ -161,8 +168,12 @@ type Sizes = Omit<NodeTableOptions, 'secret'>;
 export function nodeTableBytes(sizes: Sizes): number {
   const own = CONFIG_WORDS + sizes.maxHops * HOP_WORDS + MAX_SOURCES * SOURCE_WORDS;
   const routes = (sizes.routeSlots + sizes.hostRouteSlots) * ROUTE_WORDS;
-  return HEADER_BYTES + (own + routes + sizes.declaredSlots * DECLARED_WORDS) * 4;
+  return alignDouble(HEADER_BYTES + (own + routes + sizes.declaredSlots * DECLARED_WORDS) * 4) + bandwidthBytes(sizes);
 }
+
+/** Only the lower half of the hops are pods. */
+const bandwidthBytes = ({ maxHops }: Sizes): number => (maxHops >> 1) * BANDWIDTH_DOUBLES * 8;
+const alignDouble = (bytes: number): number => (bytes + 7) & ~7;
 
 function open(buffer: ArrayBuffer, sizes: Sizes): NodeTable {
   const words = new Int32Array(buffer);
@@ -195,6 +206,11 @@ function open(buffer: ArrayBuffer, sizes: Sizes): NodeTable {
     sources: words.subarray(sourcesAt, declaredAt),
     declared: words.subarray(declaredAt, declaredAt + sizes.declaredSlots * DECLARED_WORDS),
     declaredMask: sizes.declaredSlots - 1,
+    bandwidth: new Float64Array(
+      buffer,
+      nodeTableBytes(sizes) - bandwidthBytes(sizes),
+      (sizes.maxHops >> 1) * BANDWIDTH_DOUBLES,
+    ),
   };
 }
 

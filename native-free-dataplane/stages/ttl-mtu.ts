@@ -1,11 +1,12 @@
 /**
- * TTL and MTU. Both are checked before the packet or its connection is changed, because an ICMP error must quote the
+ * TTL, MTU, and the limits of pods' traffic. All are checked before the packet or its connection is changed, because an ICMP error must quote the
  * packet as its sender sent it, and a dropped packet must not change any table.
  *
  * Read before editing: RFC 1812 §5.3.1 (TTL), RFC 1191 and RFC 791 §3.2 (MTU, fragmentation); linux
  * net/ipv4/ip_forward.c (TTL before MTU, both before the filter table sees the packet).
  */
 import type { Dataplane } from '../dataplane.ts';
+import { isLimited, Toward, takeBandwidth } from '../node/bandwidth.ts';
 import { HopWord } from '../node/config.ts';
 import { HOST_HOP, HopKind, hopAt, localHop } from '../node/hops.ts';
 import { isRoutedByHost } from '../overlay/overlay.ts';
@@ -15,7 +16,7 @@ import { hopLimit, lowerHopLimit, mayFragment } from '../wire/ip.ts';
 
 /**
  * May the packet be sent to `hop`? Neither TTL nor MTU matters for one that is delivered to the node's own sockets.
- * @returns GO_ON, PORT_DOWN, TTL_EXCEEDED, or FRAGMENTATION_NEEDED with pkt.linkMtu set
+ * @returns GO_ON, PORT_DOWN, TTL_EXCEEDED, BANDWIDTH_EXCEEDED, or FRAGMENTATION_NEEDED with pkt.linkMtu set
  */
 export function mayLeave(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   const { view, l3 } = pkt;
@@ -23,13 +24,24 @@ export function mayLeave(pkt: Packet, dp: Dataplane, hop: number): Verdict {
   const at = hopAt(hop);
   const kind = hops[at + HopWord.KIND];
   if (kind === HopKind.NONE) return Verdict.PORT_DOWN;
-  if (kind === HopKind.LOCAL) return Verdict.GO_ON;
-  if (expiresHere(pkt)) return Verdict.TTL_EXCEEDED;
-  const bytes = pkt.gsoType === GSO_NONE ? pkt.end - l3 : pkt.headersEnd - l3 + pkt.gsoSize;
-  const mtu = hops[at + HopWord.MTU];
-  if (bytes <= mtu || mayFragment(view, l3)) return Verdict.GO_ON;
-  pkt.linkMtu = mtu;
-  return Verdict.FRAGMENTATION_NEEDED;
+  if (kind !== HopKind.LOCAL) {
+    if (expiresHere(pkt)) return Verdict.TTL_EXCEEDED;
+    const bytes = pkt.gsoType === GSO_NONE ? pkt.end - l3 : pkt.headersEnd - l3 + pkt.gsoSize;
+    const mtu = hops[at + HopWord.MTU];
+    if (bytes > mtu && !mayFragment(view, l3)) {
+      pkt.linkMtu = mtu;
+      return Verdict.FRAGMENTATION_NEEDED;
+    }
+  }
+  if ((hops[at + HopWord.LIMITED] | hops[hopAt(pkt.inPort) + HopWord.LIMITED]) === 0) return Verdict.GO_ON;
+  return isWithinLimits(pkt, dp, hop) ? Verdict.GO_ON : Verdict.BANDWIDTH_EXCEEDED;
+}
+
+/** Do the limits of the pods that send and receive the packet permit it? */
+function isWithinLimits({ inPort, end, l3 }: Packet, { node, nowMs }: Dataplane, hop: number): boolean {
+  if (isLimited(node, inPort, Toward.NETWORK) && !takeBandwidth(node, inPort, Toward.NETWORK, end - l3, nowMs))
+    return false;
+  return !isLimited(node, hop, Toward.POD) || takeBandwidth(node, hop, Toward.POD, end - l3, nowMs);
 }
 
 /** Decrement the TTL of a packet that is about to leave by `hop`, unless the node's kernel does so. */

@@ -7,6 +7,7 @@
  * packets are recognised.
  */
 
+import { setBandwidth, Toward } from '../../native-free-dataplane/node/bandwidth.ts';
 import {
   HopWord,
   MAX_SOURCES,
@@ -38,6 +39,8 @@ import { gatewayOf, macOf } from '../net/pod-network.ts';
 import type { HostRoute } from './underlay/host-routes.ts';
 
 const HOST_PREFIX = 128;
+/** Bits a second in one byte a millisecond. */
+const BITS_PER_BYTE_MS = 8000;
 /** Bytes of the largest IP packet. */
 const LARGEST_PACKET = 65535;
 
@@ -74,6 +77,8 @@ export interface LocalPod {
   readonly key: string;
   readonly ip: string;
   readonly declared: readonly { readonly protocol: string; readonly port: number }[];
+  /** Limits of its traffic, to it and from it, in bits a second; 0 and left out: none. */
+  readonly bandwidth?: { readonly ingress: number; readonly egress: number };
 }
 
 /** A network in the words of the tables. @throws RangeError for invalid text, as the API server may not be ours */
@@ -191,6 +196,7 @@ export class NodeSync {
       this.removePod(pod.key);
       throw new RangeError(`pod ${pod.key}: the node's table of routes is full (${this.table.routes.slotMask + 1})`);
     }
+    this.limit(port, pod.bandwidth);
     this.declare(port, pod);
   }
 
@@ -203,6 +209,14 @@ export class NodeSync {
       mtu: this.identity.podMtu,
       address: addressWords(ip),
     });
+  }
+
+  private limit(
+    port: number,
+    { ingress, egress }: { ingress: number; egress: number } = { ingress: 0, egress: 0 },
+  ): void {
+    setBandwidth(this.table, port, Toward.POD, ingress / BITS_PER_BYTE_MS);
+    setBandwidth(this.table, port, Toward.NETWORK, egress / BITS_PER_BYTE_MS);
   }
 
   /** Replace the pod's declared ports. */
@@ -225,6 +239,7 @@ export class NodeSync {
     this.pods.delete(key);
     removeRoute(this.table, addressWords(known.pod.ip), HOST_PREFIX);
     undeclarePorts(this.table, known.hop);
+    this.limit(known.hop);
     clearHop(this.table, known.hop);
   }
 

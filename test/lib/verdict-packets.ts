@@ -4,6 +4,7 @@
  * exhausted (test/unit/verdicts.test.ts).
  */
 import { allocateRecord } from '../../native-free-dataplane/conntrack/lifetime.ts';
+import { setBandwidth, Toward } from '../../native-free-dataplane/node/bandwidth.ts';
 import { clearHop } from '../../native-free-dataplane/node/hops.ts';
 import { verdictTotal } from '../../native-free-dataplane/shared/counters.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
@@ -211,6 +212,12 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
   text('ipip-inner-source', 'host', [ipip(`udp 10.244.3.2:53 > ${A}:4000 len 8`)], { node: IPIP }),
   text('overlay-from-pod', 'a', [`udp ${A}:50000 > 172.18.0.12:4789 len 60`]),
   text('conntrack-invalid', 'a', [`icmp ${A} > ${B} echo-reply id 7 seq 1`]),
+  text('bandwidth-exceeded', 'a', [TCP, { dstMac: MAC_B }], {
+    before: (n) => {
+      setBandwidth(n.node, n.portOf('a'), Toward.NETWORK, 1);
+      for (let i = 0; i < 200; i++) n.receive('a', `udp ${A}:5000 > ${B}:53 len 1400`, { dstMac: MAC_B });
+    },
+  }),
   text('conntrack-share', 'a', [TCP, { dstMac: MAC_B }], { node: { maxConntrack: 16 }, before: fillConntrack }),
   text('conntrack-full', 'a', [TCP, { dstMac: MAC_B }], {
     node: { maxConntrack: 16 },

@@ -4,6 +4,7 @@
  */
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
 import type { Pod } from '../../api/types/objects.ts';
+import { podBandwidth } from '../../compile/bandwidth.ts';
 import { monotonicMs } from '../../linux/clock.ts';
 import type { OffloadLevel, Tap } from '../../linux/tap.ts';
 import { gatewayOf, macOf, prefixOf } from '../../net/pod-network.ts';
@@ -59,13 +60,15 @@ export class PodNetwork {
     this.options = options;
   }
 
-  /** A new version of the pod's manifest; its declared ports apply to new connections. */
+  /** A new version of the pod's manifest; its declared ports apply to new connections, its limits at once. */
   update(pod: Pod): void {
     const key = keyOf(pod.metadata.namespace ?? 'default', pod.metadata.name);
     const known = this.attached.get(key);
     if (!known) return;
     try {
-      this.options.sync.setPod(known.port, { key, ip: known.ip, declared: declaredPorts(pod) });
+      const { problems, ...bandwidth } = podBandwidth(pod);
+      for (const problem of problems) this.options.recordEvent(pod, 'Warning', 'InvalidBandwidth', problem);
+      this.options.sync.setPod(known.port, { key, ip: known.ip, declared: declaredPorts(pod), bandwidth });
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       // A table of the data plane is full: not all declared ports of a running pod could be opened.
@@ -95,7 +98,8 @@ export class PodNetwork {
       workers,
     );
     try {
-      sync.setPod(port, { key, ip: sandbox.podIP, declared: declaredPorts(podOf(sandbox.namespace, sandbox.name)) });
+      const pod = podOf(sandbox.namespace, sandbox.name);
+      sync.setPod(port, { key, ip: sandbox.podIP, declared: declaredPorts(pod), bandwidth: podBandwidth(pod) });
     } catch (error) {
       sync.removePod(key);
       await closePodDevice(tap);

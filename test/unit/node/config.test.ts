@@ -50,7 +50,7 @@ for (const [name, fields, words] of [
   });
 }
 
-test('configuration, hops, routes, sources and declared ports are contiguous and fill the memory', () => {
+test('configuration, hops, routes, sources, declared ports and limits are contiguous and fill the memory', () => {
   const buffer = new ArrayBuffer(nodeTableBytes(SIZES));
   const table = createNodeTable(buffer, { ...SIZES, secret: Int32Array.of(1, 2, 3, 4) });
   let end = table.config.byteOffset;
@@ -61,6 +61,7 @@ test('configuration, hops, routes, sources and declared ports are contiguous and
     table.hostRoutes.slots,
     table.sources,
     table.declared,
+    table.bandwidth,
   ]) {
     assert.is(part.byteOffset, end);
     end += part.byteLength;

@@ -1,0 +1,60 @@
+/**
+ * Limits on the traffic of a pod, in each direction: a token bucket, kept as the time at which it will be empty of debt (the
+ * generic cell rate algorithm, ITU-T I.371 annex A). A packet within the burst passes and moves that time on; another is
+ * dropped, as by a policer of tc.
+ *
+ * Pods without a limit cost one comparison of a word of their hop, which is loaded anyway (HopWord.LIMITED). Rates are
+ * written by the agent, times by any worker with plain stores: while one direction of a pod's traffic is on several
+ * workers, it may get a little more than its rate.
+ */
+import { BANDWIDTH_DOUBLES, HopWord, type NodeTable } from './config.ts';
+import { hopAt } from './hops.ts';
+
+/** To the pod, and from it; the bits of HopWord.LIMITED are 1 shifted by these. */
+export const Toward = { POD: 0, NETWORK: 1 } as const;
+export type Toward = (typeof Toward)[keyof typeof Toward];
+
+/** Doubles for each direction of a hop: bytes a millisecond, milliseconds of burst, time at which no debt is left. */
+const RATE = 0;
+const BURST_MS = 1;
+const CLEAR_AT = 2;
+const DIRECTION_DOUBLES = 4;
+
+/**
+ * The burst is four super-packets, and at least what arrives in this time. TCP gets its rate only if it does not lose a
+ * super-packet at each round trip: with 50 ms it got a third.
+ */
+const LEAST_BURST_BYTES = 262_144;
+const LEAST_BURST_MS = 500;
+
+/** Limit a pod's traffic in one direction. @param bytesPerMs 0: no limit */
+export function setBandwidth(table: NodeTable, port: number, toward: Toward, bytesPerMs: number): void {
+  const { bandwidth, hops } = table;
+  const at = port * BANDWIDTH_DOUBLES + toward * DIRECTION_DOUBLES;
+  const word = hopAt(port) + HopWord.LIMITED;
+  if (bandwidth[at + RATE] !== bytesPerMs) {
+    bandwidth[at + RATE] = bytesPerMs;
+    bandwidth[at + BURST_MS] = bytesPerMs === 0 ? 0 : Math.max(LEAST_BURST_MS, LEAST_BURST_BYTES / bytesPerMs);
+    bandwidth[at + CLEAR_AT] = 0;
+  }
+  if (bytesPerMs === 0) Atomics.and(hops, word, ~(1 << toward));
+  else Atomics.or(hops, word, 1 << toward);
+}
+
+/** Has the pod of this port a limit in this direction? */
+export function isLimited(table: NodeTable, port: number, toward: Toward): boolean {
+  return (table.hops[hopAt(port) + HopWord.LIMITED] & (1 << toward)) !== 0;
+}
+
+/** Charge a packet to a limit. @returns false if it exceeds the limit; nothing is charged then */
+export function takeBandwidth(table: NodeTable, port: number, toward: Toward, bytes: number, nowMs: number): boolean {
+  const { bandwidth } = table;
+  const at = port * BANDWIDTH_DOUBLES + toward * DIRECTION_DOUBLES;
+  const rate = bandwidth[at + RATE];
+  if (rate === 0) return true;
+  const clear = bandwidth[at + CLEAR_AT];
+  const from = clear > nowMs ? clear : nowMs;
+  if (from - nowMs > bandwidth[at + BURST_MS]) return false;
+  bandwidth[at + CLEAR_AT] = from + bytes / rate;
+  return true;
+}
