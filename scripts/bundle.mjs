@@ -5,6 +5,7 @@
  *   traced.js                    the same pipeline, reporting its calls (traced-pipeline.mjs); loaded only by `dataplane trace`
  *   cli/main.js, worker/main.js  the command with the agent and the controller, and the entry point of a worker thread
  *   launcher/main.js             starts containers from images
+ *   cni/main.js                  the CNI plugin
  *   chunks/                      code that both share, or that a command loads only if needed
  *   published/                   the published types, read at run time, with their licence
  *   agnhost/                     the program of the image agnhost, with chunks of its own
@@ -79,7 +80,7 @@ await Promise.all([
   bundleAsFunction('bench/micro/lib/conntrack-loops.ts', 'dist/bench/micro/bundle/conntrack-loops.js'),
   build({
     ...COMMON,
-    entryPoints: ['cli', 'worker', 'runtime/launcher'].map((path) => ({
+    entryPoints: ['cli', 'worker', 'runtime/launcher', 'cni'].map((path) => ({
       in: `src/${path}/main.ts`,
       out: `${path.split('/').at(-1)}/main`,
     })),

@@ -7,13 +7,16 @@
  */
 
 import { join } from 'node:path';
+import type { ApiServer } from '../api/client/api-server.ts';
 import { ApiClient } from '../api/client/client.ts';
+import { clusterOptionsOf } from '../api/cluster-options.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { OffloadLevel } from '../linux/tap.ts';
 import { openMetrics } from '../observe/metrics/exposition.ts';
 import { addNodeMetrics } from '../observe/metrics/node-metrics.ts';
 import type { PodManager } from '../runtime/pod/manager.ts';
 import { memoryNames } from '../shm-names.ts';
+import { type CniOptions, openCni } from './cni/containers.ts';
 import { DroppedTraffic } from './connections/dropped-traffic.ts';
 import { watchPortExhaustion } from './connections/port-exhaustion.ts';
 import { CONNTRACK_OPTIONS, writeConntrackSettings, writePodNetwork } from './connections/settings.ts';
@@ -29,7 +32,7 @@ import { Parts } from './parts.ts';
 import { PodNetwork } from './pods/network.ts';
 import { openPodRuntime } from './pods/runtime.ts';
 import { NodePolicies } from './policies/node-policies.ts';
-import { readConfig } from './read-config.ts';
+import { type Joining, readConfig } from './read-config.ts';
 import { RunFile } from './run-file.ts';
 import { NodeServices } from './services/node-services.ts';
 import { openNodeTables } from './tables.ts';
@@ -46,12 +49,16 @@ const API_TIMEOUT_MS = 10_000;
 /** How an agent is started; everything else is read from the API. */
 export interface AgentOptions {
   readonly node: string;
-  /** Unix socket or http URL of the API. */
-  readonly api: string;
+  /** Unix socket or http URL of our API, or another API server. */
+  readonly api: string | ApiServer;
   readonly stateDir: string;
   /** The most offloads to use, even if the kernel supports more. */
   readonly offloads?: OffloadLevel;
   readonly noUnderlayShortcut?: boolean;
+  /** Present if the API server is not ours: the node registers itself there. */
+  readonly joining?: Joining | undefined;
+  /** Present if a container runtime runs the node's pods, and connects them through the CNI plugin. */
+  readonly cni?: CniOptions | undefined;
   /** YAML files that extend the image catalogue. */
   readonly catalogue?: readonly string[];
   readonly log?: (line: string) => void;
@@ -73,9 +80,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 
 async function startParts(parts: Parts, options: AgentOptions, log: Log): Promise<void> {
   const { node: nodeName, offloads = OffloadLevel.TUNNEL, noUnderlayShortcut = false, stateDir, catalogue } = options;
-  const api = new ApiClient(options.api, { timeoutMs: API_TIMEOUT_MS, program: 'kubelet' });
+  const onRefused = (kind: string, error: Error) => log(`the API refuses the list of ${kind}: ${error.message}`);
+  const api = new ApiClient(options.api, { timeoutMs: API_TIMEOUT_MS, program: 'kubelet', onRefused });
   const client = await parts.start('client of the API', api);
-  const live = await readConfig(client, nodeName, log);
+  const live = await readConfig(client, nodeName, log, options.joining);
   const config = live.current;
   const recordEvent = new EventRecorder(client, nodeName).record;
 
@@ -133,11 +141,12 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const names = config.nameServer !== undefined ? new NodeNameServer(config, log) : undefined;
   const remotes = new RemoteNodes({ sync, host, cluster: config, log });
   const obstacle = () => pool.obstacle ?? repair.obstacle;
-  const groups = () => runtime.groups;
+  const actsAsKubelet = options.cni === undefined;
+  const groups = actsAsKubelet ? () => (runtime as PodManager).groups : undefined;
   const heartbeat = new Heartbeat({ client, node: () => live.node, obstacle, groups, log });
-  const watch = new ClusterWatch(client, nodeName, {
+  const watch = new ClusterWatch(client, nodeName, actsAsKubelet, {
     ownNode: (node) => live.change({ node }),
-    options: (cluster) => live.change({ cluster }),
+    options: (map) => live.change({ cluster: clusterOptionsOf(map, live.defaults) }),
     setNode: (node) => {
       services.setNode(node);
       remotes.set(node);
@@ -149,21 +158,29 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     },
     services: names ? [services, names] : [services],
   });
-  const runtime = openPodRuntime({ client, config, stateDir, catalogue, network, watch, recordEvent, log });
+  const runtime = actsAsKubelet
+    ? openPodRuntime({ client, config, stateDir, catalogue, network, watch, recordEvent, log })
+    : undefined;
+  const setPods = () => services.setPods([...podWatch.all(), ...(cni?.containers.podsOfMappings() ?? [])]);
+  const cni =
+    options.cni && openCni({ ...options.cni, network, config, stateDir, podOf, obstacle, onPorts: setPods, log });
   const podWatch = new PodWatch(client, nodeName, {
     set: (pod) => network.update(pod),
     sync: (pods) => {
-      services.setPods(pods);
-      runtime.sync(pods);
+      setPods();
+      runtime?.sync(pods);
     },
   });
   await parts.start('services', services);
   await parts.start('policies', policies);
   await parts.start('other nodes', remotes);
   await parts.start('watch of the cluster', watch);
-  await parts.start('pods', { start: () => runtime.adopt(), close: () => runtime.close({ keepPods: true }) });
-  const restart: PodManager['restartContainer'] = (...which) => runtime.restartContainer(...which);
-  await parts.start('control socket', new ControlSocket({ nodeName, stateDir, restart, groups: runtime.groups }));
+  if (runtime) {
+    await parts.start('pods', { start: () => runtime.adopt(), close: () => runtime.close({ keepPods: true }) });
+    const restart: PodManager['restartContainer'] = (...which) => runtime.restartContainer(...which);
+    await parts.start('control socket', new ControlSocket({ nodeName, stateDir, restart, groups: runtime.groups }));
+  }
+  if (cni) await parts.start('containers', cni.containers);
   await parts.start('watch of the pods', podWatch);
 
   // Every list is complete: put the services in force, and only then let the workers run. A packet of an established
@@ -173,11 +190,12 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   if (names) await parts.start('name server', names);
   await pool.start();
   podWatch.sync();
+  if (cni) await parts.start('container runtimes', cni.service);
   const refused = { tables, pods: () => podWatch.all(), services: () => watch.allServices(), recordEvent };
   await parts.start('watch of exhausted ports', watchPortExhaustion({ ...refused, node: () => live.node, log }));
   await parts.start('watch of dropped traffic', new DroppedTraffic({ ...refused, nodeName, policies }));
   await parts.start('heartbeat', heartbeat);
-  await parts.start('lease', new NodeLease(client, () => live.node));
+  if (runtime) await parts.start('lease', new NodeLease(client, () => live.node));
   await parts.start('run file', new RunFile(join(stateDir, 'nodes', nodeName), live, host.tap));
   const offload = host.tap.tunnelOffload ? 'on' : 'off';
   log(`node ${nodeName} is forwarding: ${config.workers} worker(s), tunnel offload ${offload}`);

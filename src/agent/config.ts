@@ -3,7 +3,13 @@
  * whole whenever one of them changes, frozen, and read by every part; no other part combines the three.
  */
 import { OVERLAYS } from '../../native-free-dataplane/overlay/modes.ts';
-import { type ClusterOptions, clusterDnsAddress, OVERLAY_OPTIONS, usesRawSocket } from '../api/cluster-options.ts';
+import {
+  type ClusterOptions,
+  clusterDnsAddress,
+  DEFAULT_CLUSTER_OPTIONS,
+  OVERLAY_OPTIONS,
+  usesRawSocket,
+} from '../api/cluster-options.ts';
 import { type NodeObject, WellKnown } from '../api/types/objects.ts';
 import type { AddressRules } from '../compile/frontends.ts';
 import { parseCidr } from '../net/address.ts';
@@ -159,13 +165,16 @@ const same = (one: unknown, other: unknown): boolean => JSON.stringify(one) === 
 
 /** The node's current configuration, and its followers. */
 export class LiveConfig {
+  /** For options that the cluster does not set. */
+  readonly defaults: ClusterOptions;
   private config: NodeConfig;
   private inputs: ConfigInputs;
   private readonly log: (line: string) => void;
   private readonly followers: { readonly keys: readonly (keyof NodeConfig)[]; readonly apply: ConfigFollower }[] = [];
 
   /** @throws Error as deriveConfig does */
-  constructor(inputs: ConfigInputs, log: (line: string) => void) {
+  constructor(inputs: ConfigInputs, log: (line: string) => void, defaults = DEFAULT_CLUSTER_OPTIONS) {
+    this.defaults = defaults;
     this.inputs = inputs;
     this.config = deriveConfig(inputs);
     this.log = log;

@@ -1,6 +1,9 @@
 /**
  * The node's heartbeat: its Ready condition at the API, renewed every few seconds. If the Node object was deleted while
  * the agent runs, the next heartbeat registers the node again, as kubelet does.
+ *
+ * Where kubelet runs, Ready and the object are its own; the agent reports NetworkUnavailable then, as flannel and Calico
+ * do.
  */
 import type { ApiClient } from '../api/client/client.ts';
 import { ApiError } from '../api/errors.ts';
@@ -19,8 +22,8 @@ export interface HeartbeatOptions {
   readonly node: () => NodeObject;
   /** What prevents the node from forwarding; undefined if nothing does. */
   readonly obstacle: () => string | undefined;
-  /** By which control groups requests and limits of pods are enforced. */
-  readonly groups: () => Enforcement;
+  /** By which control groups requests and limits of pods are enforced; undefined where kubelet runs the pods. */
+  readonly groups: (() => Enforcement) | undefined;
   readonly log: (line: string) => void;
 }
 
@@ -44,7 +47,7 @@ export class Heartbeat {
   private readonly info = nodeInfo();
   private timer: NodeJS.Timeout | undefined;
   private readonly obstacle: () => string | undefined;
-  private readonly groups: () => Enforcement;
+  private readonly groups: (() => Enforcement) | undefined;
   private since = new Date().toISOString();
   private wasReady = true;
   private failing = false;
@@ -76,18 +79,19 @@ export class Heartbeat {
     const ready = obstacle === undefined;
     if (ready !== this.wasReady) this.since = new Date().toISOString();
     this.wasReady = ready;
+    const isTrue = this.groups ? ready : !ready;
     const condition = {
-      type: 'Ready',
-      status: ready ? 'True' : 'False',
+      type: this.groups ? 'Ready' : 'NetworkUnavailable',
+      status: isTrue ? 'True' : 'False',
       reason: ready ? 'AgentReady' : 'NetworkObstructed',
       message: obstacle ?? 'the agent is forwarding',
       lastHeartbeatTime: new Date().toISOString(),
       lastTransitionTime: this.since,
     };
     try {
-      const conditions = [condition, enforcement(this.groups())];
+      const conditions = this.groups ? [condition, enforcement(this.groups())] : [condition];
       await this.report(conditions).catch(async (error: Error) => {
-        if (!(error instanceof ApiError && error.code === 404)) throw error;
+        if (!(error instanceof ApiError && error.code === 404 && this.groups)) throw error;
         await this.register();
         await this.report(conditions);
       });
@@ -100,7 +104,7 @@ export class Heartbeat {
   }
 
   private report(conditions: readonly object[]): Promise<NodeObject> {
-    const status = { conditions, nodeInfo: this.info, ...this.size };
+    const status = { conditions, ...(this.groups && { nodeInfo: this.info, ...this.size }) };
     return this.client.patch('Node', this.nodeName, { status }, { subresource: 'status', type: 'strategic' });
   }
 
@@ -113,8 +117,10 @@ export class Heartbeat {
       kind: 'Node',
       metadata: { name, ...(labels && { labels }), ...(annotations && { annotations }) },
       spec: { ...(spec?.podCIDR && { podCIDR: spec.podCIDR }), ...(spec?.podCIDRs && { podCIDRs: spec.podCIDRs }) },
-      status: { ...(status?.addresses && { addresses: status.addresses }) },
     });
+    // kube-apiserver ignores the status of an object that is created.
+    const addresses = status?.addresses ?? [];
+    await this.client.patch('Node', name, { status: { addresses } }, { subresource: 'status', type: 'strategic' });
     this.log(`Node ${name} was deleted while its agent was running, and has been registered again`);
   }
 }

@@ -1,30 +1,75 @@
-/** The first configuration of a node: waits until the Node object exists at the API. */
+/** The first configuration of a node: waits until the Node object exists at the API and has a pod network. */
+import type { ApiServer } from '../api/client/api-server.ts';
 import type { ApiClient } from '../api/client/client.ts';
 import { clusterOptionsOf } from '../api/cluster-options.ts';
-import { CONFIG_MAP } from '../api/types/objects.ts';
+import { CONFIG_MAP, type NodeObject } from '../api/types/objects.ts';
 import { addressOf, LiveConfig } from './config.ts';
+import { addressToward, announceNode, checkNetworks, joinedDefaults, registerNode } from './registration.ts';
 import { underlayDevice } from './underlay/underlay-device.ts';
 
 const RETRY_MS = 100;
-/** Log one line per this many attempts. */
+/** Log one line after this many attempts, and then one per LOG_EVERY. */
+const LOG_FIRST = 10;
 const LOG_EVERY = 50;
+
+/** Joining a cluster whose API server is not ours. */
+export interface Joining {
+  readonly server: ApiServer;
+  /** The node's address; default: the one that the API server is reached by. */
+  readonly nodeIP?: string | undefined;
+  /** kubelet runs on this node, and registers it. */
+  readonly registeredByKubelet: boolean;
+}
+
+type Log = (line: string) => void;
 
 /** @throws Error for a Node without address or pod network, or if no device has its address */
 export async function readConfig(
   client: ApiClient,
   nodeName: string,
-  log: (line: string) => void,
+  log: Log,
+  joining?: Joining,
 ): Promise<LiveConfig> {
+  if (joining) return join(client, nodeName, log, joining);
   const node = await waitFor(() => client.find('Node', nodeName), log, `Node ${nodeName}`);
   const cluster = clusterOptionsOf(await client.find('ConfigMap', CONFIG_MAP.name, CONFIG_MAP.namespace));
   return new LiveConfig({ node, cluster, underlay: underlayDevice(addressOf(node)) }, log);
 }
 
-async function waitFor<T>(ask: () => Promise<T | undefined>, log: (line: string) => void, what: string): Promise<T> {
+async function join(client: ApiClient, nodeName: string, log: Log, joining: Joining): Promise<LiveConfig> {
+  const { server, nodeIP, registeredByKubelet } = joining;
+  const ip = nodeIP ?? (await waitFor(() => addressToward(server), log, `an answer of ${server.name}`));
+  const underlay = underlayDevice(ip);
+  const register = () => (registeredByKubelet ? client.find('Node', nodeName) : registerNode(client, nodeName, ip));
+  const registered = await waitFor(register, log, `Node ${nodeName}`);
+  const inUse = addressOf(registered);
+  if (inUse !== ip) {
+    throw new Error(`Node ${nodeName} has the address ${inUse}, this machine ${ip}: give --node-ip ${inUse}`);
+  }
+  const hasNetwork = (node: NodeObject | undefined) => (node?.spec?.podCIDR ? node : undefined);
+  const node = await waitFor(
+    async () => hasNetwork(await client.find('Node', nodeName)),
+    log,
+    `the pod network of Node ${nodeName} (spec.podCIDR, kube-controller-manager --allocate-node-cidrs)`,
+  );
+  const defaults = joinedDefaults(ip, underlay);
+  const cluster = clusterOptionsOf(await client.find('ConfigMap', CONFIG_MAP.name, CONFIG_MAP.namespace), defaults);
+  await checkNetworks(client, node, cluster);
+  await announceNode(client, node, cluster);
+  return new LiveConfig({ node, cluster, underlay }, log, defaults);
+}
+
+/** The answer, once there is one. The API may be started after the agents, and its credentials corrected. */
+async function waitFor<T>(ask: () => Promise<T | undefined>, log: Log, what: string): Promise<T> {
   for (let attempt = 1; ; attempt++) {
-    const found = await ask().catch(() => undefined);
-    if (found !== undefined) return found;
-    if (attempt % LOG_EVERY === 0) log(`waiting for ${what} at the API`);
+    let why = '';
+    try {
+      const found = await ask();
+      if (found !== undefined) return found;
+    } catch (error) {
+      why = `: ${(error as Error).message}`;
+    }
+    if (attempt === LOG_FIRST || attempt % LOG_EVERY === 0) log(`waiting for ${what} at the API${why}`);
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
 }

@@ -4,7 +4,6 @@
  */
 import type { ApiClient } from '../api/client/client.ts';
 import { type Informer, startInformer } from '../api/client/informer.ts';
-import { type ClusterOptions, clusterOptionsOf } from '../api/cluster-options.ts';
 import {
   CONFIG_MAP,
   type ConfigMap,
@@ -21,7 +20,7 @@ export interface ClusterChanges {
   /** This node's own object. */
   ownNode(node: NodeObject): void;
   /** The cluster's options. */
-  options(options: ClusterOptions): void;
+  options(map: ConfigMap): void;
   setNode(node: NodeObject): void;
   removeNode(name: string): void;
   /** Each of them gets all Services and slices. */
@@ -40,27 +39,30 @@ export interface ServiceChanges {
 export class ClusterWatch implements Part {
   private readonly client: ApiClient;
   private readonly nodeName: string;
+  private readonly mounts: boolean;
   private readonly changes: ClusterChanges;
   private readonly informers: { whenSynced(): Promise<void>; close(): void }[] = [];
   private configMaps: Informer<ConfigMap> | undefined;
   private secrets: Informer<Secret> | undefined;
   private services: Informer<Service> | undefined;
 
-  constructor(client: ApiClient, nodeName: string, changes: ClusterChanges) {
+  /** @param mounts watch every ConfigMap and Secret, because this node runs pods that may mount them */
+  constructor(client: ApiClient, nodeName: string, mounts: boolean, changes: ClusterChanges) {
     this.client = client;
     this.nodeName = nodeName;
+    this.mounts = mounts;
     this.changes = changes;
   }
 
   start(): void {
-    const { client, changes, nodeName } = this;
+    const { client, changes, nodeName, mounts } = this;
     const keep = <T extends { whenSynced(): Promise<void>; close(): void }>(informer: T): T => {
       this.informers.push(informer);
       return informer;
     };
     const setOptions = (map: ConfigMap): void => {
       const { namespace, name } = map.metadata;
-      if (namespace === CONFIG_MAP.namespace && name === CONFIG_MAP.name) changes.options(clusterOptionsOf(map));
+      if (namespace === CONFIG_MAP.namespace && name === CONFIG_MAP.name) changes.options(map);
     };
     const setNode = (node: NodeObject): void =>
       node.metadata.name === nodeName ? changes.ownNode(node) : changes.setNode(node);
@@ -75,8 +77,11 @@ export class ClusterWatch implements Part {
         { added: setService, updated: setService, deleted: (service) => each((to) => to.removeService(service)) },
       ),
     );
-    this.configMaps = keep(startInformer(client, 'ConfigMap', {}, { added: setOptions, updated: setOptions }));
-    this.secrets = keep(startInformer(client, 'Secret'));
+    const optionsOnly = { namespace: CONFIG_MAP.namespace, fieldSelector: `metadata.name=${CONFIG_MAP.name}` };
+    this.configMaps = keep(
+      startInformer(client, 'ConfigMap', mounts ? {} : optionsOnly, { added: setOptions, updated: setOptions }),
+    );
+    if (mounts) this.secrets = keep(startInformer(client, 'Secret'));
     keep(
       startInformer(
         client,

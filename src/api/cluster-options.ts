@@ -103,11 +103,14 @@ export function usesRawSocket(options: Readonly<OverlayOptions>): boolean {
 }
 
 /** The options in the ConfigMap; defaults for those it lacks, and for all if it is missing or not JSON. */
-export function clusterOptionsOf(config: ConfigMap | undefined): ClusterOptions {
+export function clusterOptionsOf(
+  config: ConfigMap | undefined,
+  defaults: ClusterOptions = DEFAULT_CLUSTER_OPTIONS,
+): ClusterOptions {
   try {
     const given = JSON.parse(config?.data?.[CONFIG_MAP.key] ?? '{}') as Partial<ClusterOptions>;
-    return { ...DEFAULT_CLUSTER_OPTIONS, ...given };
+    return { ...defaults, ...given };
   } catch {
-    return DEFAULT_CLUSTER_OPTIONS;
+    return defaults;
   }
 }

@@ -1,14 +1,28 @@
 /**
- * flannel's annotation `backend-data`: what each node of an overlay publishes about itself, and what all must agree on.
- * The fields of each overlay are in native-free-dataplane/overlay/modes.ts. Source: flannel pkg/subnet/kube/annotations.go.
+ * flannel's annotations: what each node of an overlay publishes about itself, and what all must agree on. The fields of each overlay are in native-free-dataplane/overlay/modes.ts. Source: flannel pkg/subnet/kube/annotations.go.
  */
 import { OVERLAYS } from '../../native-free-dataplane/overlay/modes.ts';
+import { gatewayOf, macOf } from '../net/pod-network.ts';
 import type { OverlayOptions } from './cluster-options.ts';
+import { FlannelAnnotation } from './types/objects.ts';
 
 type Options = Readonly<Pick<OverlayOptions, 'overlay' | 'vni'>>;
 
-/** The value of a node's annotation; null for an overlay without data, as flannel writes it. */
-export function backendDataOf(options: Options, vtepMac: string): Record<string, number | string> | null {
+/** How the pods of a node are reached. @param node its address on the underlay, and its pod network */
+export function flannelAnnotations(
+  node: { readonly ip: string; readonly podCIDR: string },
+  cluster: Options,
+): Record<string, string> {
+  return {
+    [FlannelAnnotation.BACKEND_TYPE]: cluster.overlay,
+    [FlannelAnnotation.BACKEND_DATA]: JSON.stringify(backendDataOf(cluster, macOf(gatewayOf(node.podCIDR)))),
+    [FlannelAnnotation.PUBLIC_IP]: node.ip,
+    [FlannelAnnotation.SUBNET_MANAGER]: 'true',
+  };
+}
+
+/** The value of annotation `backend-data`; null for an overlay without data, as flannel writes it. */
+function backendDataOf(options: Options, vtepMac: string): Record<string, number | string> | null {
   const { backendData } = OVERLAYS[options.overlay];
   if (backendData === undefined) return null;
   const values = Object.entries(backendData).map(([name, from]) => [

@@ -1,10 +1,8 @@
 /** The nodes of a cluster: names, addresses, pod networks, and their Node objects. */
 
 import type { ClusterOptions } from '../api/cluster-options.ts';
-import { backendDataOf } from '../api/flannel-backend.ts';
-import { FlannelAnnotation } from '../api/types/objects.ts';
+import { flannelAnnotations } from '../api/flannel-backend.ts';
 import { parseCidr, printIp } from '../net/address.ts';
-import { gatewayOf, macOf } from '../net/pod-network.ts';
 import type { ClusterNode } from './state.ts';
 
 /** Offset of the first node's address in the underlay network. */
@@ -35,19 +33,13 @@ export function roomForNodes(podCidr: string): number {
 
 /** The Node object of a planned node, with flannel's annotations for peers that run flannel. */
 export function nodeObject(node: ClusterNode, options: ClusterOptions) {
-  const mac = macOf(gatewayOf(node.podCIDR));
   return {
     apiVersion: 'v1' as const,
     kind: 'Node' as const,
     metadata: {
       name: node.name,
       labels: { 'kubernetes.io/hostname': node.name, 'kubernetes.io/os': 'linux' },
-      annotations: {
-        [FlannelAnnotation.BACKEND_TYPE]: options.overlay,
-        [FlannelAnnotation.BACKEND_DATA]: JSON.stringify(backendDataOf(options, mac)),
-        [FlannelAnnotation.PUBLIC_IP]: node.ip,
-        [FlannelAnnotation.SUBNET_MANAGER]: 'true',
-      },
+      annotations: flannelAnnotations(node, options),
     },
     spec: { podCIDR: node.podCIDR, podCIDRs: [node.podCIDR] },
     status: {

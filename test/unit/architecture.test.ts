@@ -62,6 +62,7 @@ const ARROWS: Record<string, string[]> = {
   'src/linux': [],
   'src/shm-names.ts': [],
   'src/agnhost': [],
+  'src/cni': [],
   'src/net': ['wire/'],
   'src/api': ['src/net'],
   'src/dns': ['src/api', 'src/net'],
@@ -72,6 +73,7 @@ const ARROWS: Record<string, string[]> = {
   'src/runtime': ['src/api', 'src/linux'],
   'src/cluster': ['src/api', 'src/controllers', 'src/linux', 'src/net', 'src/runtime'],
   'src/agent': [
+    'src/cni',
     'src/worker',
     'src/net',
     'src/dns',
@@ -85,6 +87,7 @@ const ARROWS: Record<string, string[]> = {
   ],
   'src/observe': ['src/api', 'src/compile', 'src/linux', 'src/net', PIPELINE],
   'src/cli': [
+    'src/cni',
     'src/agent',
     'src/api',
     'src/cluster',

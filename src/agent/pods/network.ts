@@ -8,7 +8,6 @@ import { podBandwidth } from '../../compile/bandwidth.ts';
 import { monotonicMs } from '../../linux/clock.ts';
 import type { OffloadLevel, Tap } from '../../linux/tap.ts';
 import { gatewayOf, macOf, prefixOf } from '../../net/pod-network.ts';
-import type { Sandbox } from '../../runtime/pod/sandbox.ts';
 import type { LiveConfig } from '../config.ts';
 import { endConnectionsOf } from '../connections/of-pod.ts';
 import type { RecordEvent } from '../events.ts';
@@ -33,11 +32,22 @@ export interface PodNetworkOptions {
   readonly log: (line: string) => void;
 }
 
+/** What is connected: a network namespace that becomes a pod. */
+export interface PodNamespace {
+  readonly namespace: string;
+  readonly name: string;
+  readonly podIP: string;
+  readonly netnsPath: string;
+  /** Name of its device; default: eth0. */
+  readonly device?: string;
+}
+
 interface Attached {
   readonly port: number;
   readonly tap: Tap;
   readonly ip: string;
   readonly netnsPath: string;
+  readonly device: string | undefined;
 }
 
 /** Ports that a pod declares, for the port policy. */
@@ -78,7 +88,7 @@ export class PodNetwork {
   }
 
   /** Connect a sandbox to the network. @throws Error naming what failed */
-  async attach(sandbox: Sandbox): Promise<void> {
+  async attach(sandbox: PodNamespace): Promise<void> {
     const { sync, pool, policies, config, offloads, podOf } = this.options;
     const { workers, podCIDR, podMtu } = config.current;
     const key = keyOf(sandbox.namespace, sandbox.name);
@@ -88,6 +98,7 @@ export class PodNetwork {
     const tap = openPodDevice(
       {
         netnsPath: sandbox.netnsPath,
+        device: sandbox.device,
         ip: sandbox.podIP,
         prefix: prefixOf(podCIDR),
         gateway: gatewayOf(podCIDR),
@@ -105,7 +116,8 @@ export class PodNetwork {
       await closePodDevice(tap);
       throw error;
     }
-    this.attached.set(key, { port, tap, ip: sandbox.podIP, netnsPath: sandbox.netnsPath });
+    const { podIP: ip, netnsPath, device } = sandbox;
+    this.attached.set(key, { port, tap, ip, netnsPath, device });
     policies.attach(sandbox.namespace, sandbox.name, podOf(sandbox.namespace, sandbox.name), sandbox.podIP);
     pool.addPort(port, tap.fds, tap.headerBytes);
   }
@@ -113,9 +125,9 @@ export class PodNetwork {
   /** Set the current pod MTU on all devices. @throws SystemError of the last device that could not be changed */
   followMtu(): void {
     let failed: unknown;
-    for (const { netnsPath } of this.attached.values()) {
+    for (const { netnsPath, device } of this.attached.values()) {
       try {
-        setPodMtu(netnsPath, this.options.config.current.podMtu);
+        setPodMtu(netnsPath, this.options.config.current.podMtu, device);
       } catch (error) {
         failed = error;
       }
@@ -124,7 +136,7 @@ export class PodNetwork {
   }
 
   /** Disconnect a sandbox from the network, if it is connected. */
-  async detach(sandbox: Pick<Sandbox, 'namespace' | 'name'>): Promise<void> {
+  async detach(sandbox: Pick<PodNamespace, 'namespace' | 'name'>): Promise<void> {
     const key = keyOf(sandbox.namespace, sandbox.name);
     const known = this.attached.get(key);
     if (!known) return;

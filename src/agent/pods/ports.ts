@@ -7,6 +7,7 @@ import { inNamespace } from '../../linux/netns.ts';
 import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { closeTap, makeTemporary, OffloadLevel, openTap, removeTap, type Tap } from '../../linux/tap.ts';
 
+/** The name of a pod's device, unless a container runtime wants another. */
 const DEVICE = 'eth0';
 const LOOPBACK_INDEX = 1;
 /**
@@ -19,6 +20,8 @@ const QUEUE_LENGTH = 1000;
 /** A pod's device, to be created or opened. */
 export interface PodDevice {
   readonly netnsPath: string;
+  /** Default: eth0. */
+  readonly device?: string | undefined;
   readonly ip: string;
   readonly prefix: number;
   readonly gateway: string;
@@ -42,14 +45,15 @@ function podOffloads(best: OffloadLevel = OffloadLevel.UDP): OffloadLevel {
  * @throws SystemError; the device is removed then, unless it existed before
  */
 export function openPodDevice(device: PodDevice, workers: number): Tap {
+  const name = device.device ?? DEVICE;
   const offloads = podOffloads(device.offloads);
   return inNamespace(device.netnsPath, () => {
     const routes = new RouteSocket();
     try {
-      const known = hasLink(routes, DEVICE);
-      const tap = openTap({ name: DEVICE, queues: workers, persist: true, offloads });
+      const known = hasLink(routes, name);
+      const tap = openTap({ name, queues: workers, persist: true, offloads });
       try {
-        configure(device, routes);
+        configure(name, device, routes);
       } catch (error) {
         if (known) closeTap(tap);
         else removeTap(tap);
@@ -62,14 +66,14 @@ export function openPodDevice(device: PodDevice, workers: number): Tap {
   });
 }
 
-function configure(device: PodDevice, routes: RouteSocket): void {
+function configure(name: string, device: PodDevice, routes: RouteSocket): void {
   try {
     // IPv6 is not supported yet: what the pod would send (router solicitations, MLD) would only be dropped.
-    writeFileSync(`/proc/sys/net/ipv6/conf/${DEVICE}/disable_ipv6`, '1');
+    writeFileSync(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, '1');
   } catch {
     // A kernel without IPv6 has nothing to disable.
   }
-  const index = routes.linkIndex(DEVICE);
+  const index = routes.linkIndex(name);
   routes.changeLink(LOOPBACK_INDEX, { up: true });
   routes.changeLink(index, { mac: device.mac, mtu: device.mtu, queueLength: QUEUE_LENGTH, up: true });
   routes.changeLink(index, { gsoMaxBytes: GSO_MAX_BYTES });
@@ -78,15 +82,31 @@ function configure(device: PodDevice, routes: RouteSocket): void {
 }
 
 /** Change the MTU of a pod's device. @throws SystemError if it does not exist */
-export function setPodMtu(netnsPath: string, mtu: number): void {
+export function setPodMtu(netnsPath: string, mtu: number, device = DEVICE): void {
   inNamespace(netnsPath, () => {
     const routes = new RouteSocket();
     try {
-      routes.changeLink(routes.linkIndex(DEVICE), { mtu });
+      routes.changeLink(routes.linkIndex(device), { mtu });
     } finally {
       routes.close();
     }
   });
+}
+
+/** Does the namespace exist and have the device? */
+export function isDeviceThere(netnsPath: string, device: string): boolean {
+  try {
+    return inNamespace(netnsPath, () => {
+      const routes = new RouteSocket();
+      try {
+        return hasLink(routes, device);
+      } finally {
+        routes.close();
+      }
+    });
+  } catch {
+    return false;
+  }
 }
 
 function hasLink(routes: RouteSocket, name: string): boolean {

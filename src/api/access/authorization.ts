@@ -65,15 +65,28 @@ export function actionOf(method: string, url: string): Action {
   const prefix = rest[0] === 'watch' || rest[0] === 'proxy' ? rest.shift() : undefined;
   const inside = rest[0] === 'namespaces' && rest.length > 2 && rest[2] !== 'status' && rest[2] !== 'finalize';
   const namespace = inside ? rest[1] : rest[0] === 'namespaces' ? rest[1] : undefined;
-  const [resource = '', name, subresource] = inside ? rest.slice(2) : rest;
+  const [resource = '', inPath, subresource] = inside ? rest.slice(2) : rest;
+  const verb = prefix ?? verbOf(method, inPath, query);
+  const name = inPath ?? (verb === 'list' || verb === 'watch' ? selectedName(query) : undefined);
   return {
-    verb: prefix ?? verbOf(method, name, query),
+    verb,
     apiGroup: core ? '' : (parts[1] ?? ''),
     resource,
     ...(subresource !== undefined && { subresource }),
     ...(namespace !== undefined && { namespace }),
     ...(name !== undefined && { name }),
   };
+}
+
+/**
+ * The only object that a list or a watch can contain, by its field selector: a rule with resourceNames allows it
+ * (apiserver pkg/endpoints/request/requestinfo.go).
+ */
+function selectedName(query: URLSearchParams): string | undefined {
+  const requirements = (query.get('fieldSelector') ?? '').split(',');
+  return requirements
+    .map((one) => /^metadata\.name==?([^=!]+)$/.exec(one.trim())?.[1])
+    .find((name) => name !== undefined);
 }
 
 function verbOf(method: string, name: string | undefined, query: URLSearchParams): string {

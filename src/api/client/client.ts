@@ -1,11 +1,13 @@
 /**
- * Client of the Kubernetes API over a unix socket or HTTP. Every call either returns the object or throws `ApiError`
+ * Client of the Kubernetes API over a unix socket, HTTP or HTTPS. Every call either returns the object or throws `ApiError`
  * (the server refused: has `code`, `reason`, `status`) or `ApiUnreachableError` (no answer).
  */
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
 import { ApiError, ApiUnreachableError } from '../errors.ts';
 import { type Resource, resourceOfKind, resourcePath } from '../resources.ts';
 import type { Kind, KubeObject, Manifest, ObjectByKind, ObjectList, Status, WatchEvent } from '../types/objects.ts';
+import { type ApiServer, serverAt } from './api-server.ts';
 import { isSystemError, query, readLines, readText, refusal, warningsOf } from './http.ts';
 
 export interface Selection {
@@ -66,29 +68,32 @@ export interface ClientOptions {
   timeoutMs?: number;
   /** Name of the program: what it writes is owned by it (`metadata.managedFields`). Left out: by nobody. */
   program?: string;
+  /** Called once for each kind that the API does not let an informer list or watch; the informer tries again. */
+  onRefused?: (kind: Kind, error: ApiError) => void;
 }
 
-/** `target` is the path of a unix socket, or `http://host:port`. */
+/** A client of one API server. */
 export class ApiClient {
+  /** The server, as messages name it. */
   readonly target: string;
+  private readonly server: ApiServer;
   private readonly timeoutMs: number;
   private readonly program: string | undefined;
-  private readonly where: { socketPath: string } | { host: string; port: number };
-  private readonly calls = new Agent({ keepAlive: true, maxSockets: 16 });
-  private readonly streams = new Agent({ keepAlive: false });
+  private readonly onRefused: ClientOptions['onRefused'];
+  private readonly refusedKinds = new Set<Kind>();
+  private readonly calls: Agent;
+  private readonly streams: Agent;
 
-  constructor(target: string, options: ClientOptions = {}) {
-    this.target = target;
+  /** @param server a server, or the path of a unix socket, or `http://host:port` */
+  constructor(server: ApiServer | string, options: ClientOptions = {}) {
+    this.server = typeof server === 'string' ? serverAt(server) : server;
+    this.target = this.server.name;
     this.timeoutMs = options.timeoutMs ?? 30_000;
     this.program = options.program;
-    if (/^https?:/.test(target)) {
-      const url = new URL(target);
-      if (url.protocol !== 'http:')
-        throw new TypeError(`${target}: expected an http:// URL or the path of a unix socket`);
-      this.where = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 80) };
-    } else {
-      this.where = { socketPath: target.replace(/^unix:(\/\/)?/, '') };
-    }
+    this.onRefused = options.onRefused;
+    const Pool = this.server.credentials === undefined ? Agent : TlsAgent;
+    this.calls = new Pool({ keepAlive: true, maxSockets: 16 });
+    this.streams = new Pool({ keepAlive: false });
   }
 
   get<K extends Kind>(kind: K, name: string, namespace?: string): Promise<ObjectByKind[K]> {
@@ -217,6 +222,13 @@ export class ApiClient {
     return { token: status.token, expiresAtMs: Date.parse(status.expirationTimestamp) };
   }
 
+  /** For informers: the API refused a list or a watch. */
+  refused(kind: Kind, error: ApiError): void {
+    if (this.refusedKinds.has(kind)) return;
+    this.refusedKinds.add(kind);
+    this.onRefused?.(kind, error);
+  }
+
   /** Closes kept connections; calls under way fail. */
   close(): void {
     this.calls.destroy();
@@ -289,7 +301,12 @@ export class ApiClient {
         headers['content-type'] = mediaType ?? 'application/json';
         headers['content-length'] = Buffer.byteLength(body);
       }
-      const req = request({ ...this.where, method, path, headers, agent }, resolve);
+      const { where, basePath, credentials } = this.server;
+      const to = { ...where, method, path: basePath + path, headers, agent };
+      const { tls, authorization } = credentials?.now() ?? {};
+      if (authorization !== undefined) headers.authorization = authorization;
+      // The options of TLS belong to the name of a pooled connection: others are opened after certificates have changed.
+      const req = tls === undefined ? request(to, resolve) : tlsRequest({ ...to, ...tls }, resolve);
       req.on('error', reject);
       // A server that disappears without closing (a partition, a power failure) is noticed within twelve seconds: the
       // kernel then probes an idle connection every second, ten times (libuv src/unix/tcp.c uv__tcp_keepalive).

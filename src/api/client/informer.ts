@@ -51,6 +51,9 @@ export function startInformer<K extends Kind>(
   return new ListWatcher<K>(client, kind, options, handlers);
 }
 
+/** Unauthorized, forbidden. */
+const REFUSALS: readonly number[] = [401, 403];
+
 const keyOf = (namespace: string | undefined, name: string) => `${namespace ?? ''}/${name}`;
 
 class ListWatcher<K extends Kind> implements Informer<ObjectByKind[K]> {
@@ -111,6 +114,7 @@ class ListWatcher<K extends Kind> implements Informer<ObjectByKind[K]> {
           this.resourceVersion = undefined;
           continue;
         }
+        if (error instanceof ApiError && REFUSALS.includes(error.code)) this.client.refused(this.kind, error);
         const wait = Math.min(this.minBackoff() * 2 ** this.failures++, this.options.maxBackoffMs ?? 2000);
         const waitMs = wait * (0.5 + Math.random() / 2);
         this.handlers.problem?.(error as Error, waitMs);

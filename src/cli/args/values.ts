@@ -1,5 +1,5 @@
 /** Parsers for the values of options. All throw CliError with status 2 that has option, value and what is expected. */
-import { type Cidr, parseCidr, printCidr } from '../../net/address.ts';
+import { type Cidr, parseCidr, parseIp, printCidr } from '../../net/address.ts';
 import { usageError } from '../errors.ts';
 
 const whole = (text: string): number => (/^\d{1,15}$/.test(text) ? Number(text) : Number.NaN);
@@ -57,4 +57,17 @@ export function seconds(text: string, option: string): number {
 export function dnsLabel(text: string, option: string): string {
   if (/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text)) return text;
   throw usageError(`${option} ${text}: expected lower-case letters, digits and "-", at most 63 characters`);
+}
+
+/** The name of a Node: a DNS subdomain (RFC 1123), short enough for the names of shared memory. */
+export function nodeName(text: string, option: string): string {
+  if (text.length <= 200 && text.split('.').every((label) => /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(label)))
+    return text;
+  throw usageError(`${option} ${text}: expected the name of a Node, of lower-case letters, digits, "-" and "."`);
+}
+
+/** An IPv4 address. */
+export function ipv4Address(text: string, option: string): string {
+  if (parseIp(text)?.family === 4) return text;
+  throw usageError(`${option} ${text}: expected an IPv4 address such as 192.168.1.10`);
 }

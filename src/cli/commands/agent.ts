@@ -2,20 +2,36 @@
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { CNI_BIN_DIR, CNI_CONFIG_DIR } from '../../agent/cni/installation.ts';
 import { agentLifeSigns } from '../../api/agent-socket.ts';
+import type { ApiServer } from '../../api/client/api-server.ts';
 import { API_SOCKET, readClusterFile, STATE_DIR } from '../../cluster/state.ts';
+import { CNI_SOCKET } from '../../cni/protocol.ts';
 import type { OffloadLevel } from '../../linux/tap.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
-import { dnsLabel } from '../args/values.ts';
+import { ipv4Address, nodeName } from '../args/values.ts';
 import { failed, needRoot, usageError } from '../errors.ts';
 
 export const command: Command = {
-  usage: ['agent --node NAME [--api TARGET] [--state DIR]'],
+  usage: [
+    'agent --node NAME [--api TARGET] [--state DIR]',
+    'agent --node NAME (--kubeconfig FILE | --in-cluster) [--node-ip ADDRESS] [--cni] [--state DIR]',
+  ],
   about: `Run a node in the foreground: forward its packets and run its pods, in the network namespace in which it is started.
-\`dataplane up\` starts an agent in each node's namespace. On a separate machine, start it in the machine's own namespace.`,
+\`dataplane up\` starts an agent in each node's namespace. On a separate machine, start it in the machine's own namespace.
+
+With --kubeconfig or --in-cluster it is a node of a Kubernetes cluster: with --cni it takes the place of kube-proxy and the
+network plugin beside kubelet, without it also that of kubelet. docs/real-clusters.md explains both.`,
   options: {
     node: { value: 'NAME', help: 'the name of its Node object' },
     api: { value: 'TARGET', help: `a unix socket or http://HOST:PORT (default ${API_SOCKET})` },
+    kubeconfig: { value: 'FILE', help: 'the kubeconfig of the cluster to join' },
+    'in-cluster': { help: 'join the cluster in which this process runs as a pod, with its service account' },
+    'node-ip': { value: 'ADDRESS', help: "the node's address (default: the one it reaches the API server by)" },
+    cni: { help: 'a container runtime runs the pods, and connects them through the CNI plugin' },
+    'cni-conf-dir': { value: 'DIR', help: `where runtimes read CNI configurations (default ${CNI_CONFIG_DIR})` },
+    'cni-bin-dir': { value: 'DIR', help: `where runtimes look for CNI plugins (default ${CNI_BIN_DIR})` },
+    'cni-socket': { value: 'PATH', help: `the agent's socket for the plugin (default ${CNI_SOCKET})` },
     state: { value: 'DIR', help: `directory of the node's state (default ${STATE_DIR})` },
     help: { short: 'h', help: 'show this help' },
   },
@@ -24,11 +40,23 @@ export const command: Command = {
 
 async function run(args: Args): Promise<void> {
   operandsAtMost('agent', args, 0);
-  const node = args.value('node', dnsLabel);
+  const node = args.value('node', nodeName);
   if (node === undefined) throw usageError('dataplane agent: --node NAME is missing');
+  const kubeconfig = args.text('kubeconfig');
+  const inCluster = args.flag('in-cluster');
+  if ([kubeconfig !== undefined, inCluster, args.has('api')].filter(Boolean).length > 1) {
+    throw usageError('dataplane agent: --api, --kubeconfig and --in-cluster exclude each other');
+  }
+  const joins = kubeconfig !== undefined || inCluster;
+  const alone = ['node-ip', 'cni', 'cni-conf-dir', 'cni-bin-dir', 'cni-socket'].find((name) => args.has(name));
+  if (!joins && alone !== undefined) {
+    throw usageError(`dataplane agent: --${alone} needs --kubeconfig or --in-cluster`);
+  }
+  const nodeIP = args.value('node-ip', ipv4Address);
   needRoot('agent');
   const stateDir = args.text('state') ?? STATE_DIR;
-  const cluster = readClusterFile(stateDir);
+  // On a machine that also has a cluster of `dataplane up`, its options are not those of the cluster that is joined.
+  const cluster = joins ? undefined : readClusterFile(stateDir);
   const { OFFLOAD_NAMES } = await import('../../linux/tap.ts');
   const { startAgent } = await import('../../agent/agent.ts');
   const { takeLock } = await import('../../linux/lock-file.ts');
@@ -41,9 +69,21 @@ async function run(args: Args): Promise<void> {
   }
   const { giveLifeSigns } = await import('../../linux/life-signs.ts');
   giveLifeSigns(agentLifeSigns(stateDir, node));
+  const server = joins ? await serverToJoin(kubeconfig) : undefined;
+  const registeredByKubelet = args.flag('cni');
   const agent = await startAgent({
     node,
-    api: args.text('api') ?? API_SOCKET,
+    api: server ?? args.text('api') ?? API_SOCKET,
+    ...(server && { joining: { server, nodeIP, registeredByKubelet } }),
+    ...(registeredByKubelet && {
+      cni: {
+        directories: {
+          configuration: args.text('cni-conf-dir') ?? CNI_CONFIG_DIR,
+          programs: args.text('cni-bin-dir') ?? CNI_BIN_DIR,
+        },
+        socket: args.text('cni-socket'),
+      },
+    }),
     stateDir,
     catalogue: cluster?.catalogue ?? [],
     ...(cluster?.offloads && { offloads: OFFLOAD_NAMES.indexOf(cluster.offloads) as OffloadLevel }),
@@ -56,4 +96,14 @@ async function run(args: Args): Promise<void> {
   });
   await agent.close();
   process.exit(0);
+}
+
+/** @param kubeconfig undefined: the cluster of this pod */
+async function serverToJoin(kubeconfig: string | undefined): Promise<ApiServer> {
+  const { serverOfKubeconfig, serverOfPod } = await import('../../api/client/api-server.ts');
+  try {
+    return kubeconfig === undefined ? serverOfPod() : serverOfKubeconfig(kubeconfig);
+  } catch (error) {
+    throw failed(`dataplane agent: ${(error as Error).message}`);
+  }
 }

@@ -97,6 +97,11 @@ test('requests become actions in the terms of RBAC', () => {
   assert.equal(actionOf('GET', '/api/v1/pods'), { verb: 'list', ...pods });
   assert.equal(actionOf('GET', '/api/v1/pods?watch=1'), { verb: 'watch', ...pods });
   assert.equal(actionOf('GET', '/api/v1/namespaces/a/pods/b'), { verb: 'get', ...pods, namespace: 'a', name: 'b' });
+  const named = (selector: string) =>
+    actionOf('GET', `/api/v1/pods?watch=1&fieldSelector=${encodeURIComponent(selector)}`);
+  assert.equal(named('metadata.name=b'), { verb: 'watch', ...pods, name: 'b' });
+  assert.equal(named('spec.nodeName=n1,metadata.name==b'), { verb: 'watch', ...pods, name: 'b' });
+  assert.equal(named('metadata.name!=b'), { verb: 'watch', ...pods });
   assert.equal(actionOf('DELETE', '/api/v1/namespaces/a/pods'), { verb: 'deletecollection', ...pods, namespace: 'a' });
   assert.equal(actionOf('POST', '/api/v1/namespaces/a/pods/b/exec?command=ls'), {
     verb: 'create',
