@@ -46,7 +46,7 @@ const files = (readdirSync(BUILT, { recursive: true }) as string[])
   .filter((file) => file.endsWith('.test.js') && existsSync(join(SOURCE, file.replace(/\.js$/, '.ts'))))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   .sort();
-const needsCluster = (file: string) => file.startsWith('e2e/');
+const needsCluster = (file: string) => file.startsWith('e2e/') || file.startsWith('cluster/');
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {

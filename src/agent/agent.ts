@@ -158,8 +158,9 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     },
     services: names ? [services, names] : [services],
   });
+  const assignsAddresses = options.joining !== undefined;
   const runtime = actsAsKubelet
-    ? openPodRuntime({ client, config, stateDir, catalogue, network, watch, recordEvent, log })
+    ? openPodRuntime({ client, config, stateDir, catalogue, network, assignsAddresses, watch, recordEvent, log })
     : undefined;
   const setPods = () => services.setPods([...podWatch.all(), ...(cni?.containers.podsOfMappings() ?? [])]);
   const cni =

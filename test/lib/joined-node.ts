@@ -53,7 +53,9 @@ export class JoinedNode {
     const state = ['--state', join(this.directory, 'state')];
     const command = [MAIN, 'agent', '--node', this.name, '--kubeconfig', this.kubeconfig, ...state, ...this.args];
     this.log = '';
-    const child = spawn('ip', ['netns', 'exec', nodeNetns(this.name), process.execPath, ...command], { stdio: 'pipe' });
+    const child = spawn('nsenter', [`--net=/run/netns/${nodeNetns(this.name)}`, process.execPath, ...command], {
+      stdio: 'pipe',
+    });
     this.agent = child;
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {

@@ -8,9 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pod } from '../../api/types/objects.ts';
 import { CniCode, type CniConfig, CniError, type CniRequest, type CniResult } from '../../cni/protocol.ts';
 import { gatewayOf, macOf, prefixOf } from '../../net/pod-network.ts';
+import { AddressPool } from '../pods/address-pool.ts';
 import type { PodNetwork } from '../pods/network.ts';
 import { isDeviceThere } from '../pods/ports.ts';
-import { AddressPool } from './address-pool.ts';
 import { type Attachment, Attachments } from './attachments.ts';
 import { type CniTarget, checkConfig, portMappingsOf, targetOf } from './requests.ts';
 

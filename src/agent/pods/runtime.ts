@@ -4,6 +4,7 @@ import { PodManager } from '../../runtime/pod/manager.ts';
 import type { NodeConfig } from '../config.ts';
 import type { RecordEvent } from '../events.ts';
 import type { ClusterWatch } from '../watch.ts';
+import { AddressPool } from './address-pool.ts';
 import type { PodNetwork } from './network.ts';
 
 /** What the runtime is connected to. */
@@ -14,6 +15,8 @@ export interface PodRuntimeOptions {
   /** YAML files that extend the image catalogue. */
   readonly catalogue?: readonly string[] | undefined;
   readonly network: PodNetwork;
+  /** Assign addresses to pods: the API server is not ours, whose scheduler does. */
+  readonly assignsAddresses: boolean;
   /**
    * Objects that pods mount, and the Services in their environment. What the watch does not have yet is requested from
    * the API.
@@ -25,7 +28,7 @@ export interface PodRuntimeOptions {
 
 /** Create the pod runtime of a node. It does nothing until it gets pods. */
 export function openPodRuntime(options: PodRuntimeOptions): PodManager {
-  const { client, config, stateDir, catalogue, network, watch, recordEvent, log } = options;
+  const { client, config, stateDir, catalogue, network, assignsAddresses, watch, recordEvent, log } = options;
   return new PodManager({
     nodeName: config.nodeName,
     nodeIP: config.nodeIP,
@@ -34,6 +37,7 @@ export function openPodRuntime(options: PodRuntimeOptions): PodManager {
     dns: { nameservers: [config.dnsAddress], domain: config.clusterDomain },
     services: () => watch.allServices(),
     network,
+    ...(assignsAddresses && { addresses: new AddressPool(config.podCIDR) }),
     getConfigMap: (namespace, name) => watch.configMap(namespace, name) ?? client.find('ConfigMap', name, namespace),
     getClaimedVolume: async (namespace, name) => {
       const claim = await client.find('PersistentVolumeClaim', name, namespace);

@@ -13,6 +13,15 @@ export interface PodNetwork {
   detach(sandbox: Sandbox): Promise<void>;
 }
 
+/** Assigns addresses to this node's pods. */
+export interface PodAddresses {
+  /** A free address; undefined if there is none. */
+  assign(): string | undefined;
+  /** Take a certain address. @returns why it cannot be had; undefined if it is taken now */
+  take(address: string): string | undefined;
+  release(address: string): void;
+}
+
 export interface PodManagerOptions {
   nodeName: string;
   /** Address of the node, for `status.hostIP` and the fieldRef `status.hostIP`. */
@@ -26,6 +35,8 @@ export interface PodManagerOptions {
   /** The cluster's Services, for containers' environment variables. */
   services?: () => Iterable<Service>;
   network: PodNetwork;
+  /** Present where the cluster does not assign pods' addresses with the node (annotation dataplane.dev/pod-ip). */
+  addresses?: PodAddresses;
   getConfigMap(namespace: string, name: string): ConfigMap | undefined | Promise<ConfigMap | undefined>;
   /** The volume that a claim is bound to; undefined while it is bound to none. Absent: there are no claims. */
   getClaimedVolume?(namespace: string, claim: string): Promise<PersistentVolume | undefined>;

@@ -18,6 +18,8 @@ export class PodSandbox {
   constructor(context: PodContext, options: PodManagerOptions) {
     this.context = context;
     this.options = options;
+    const { podIP } = context.state;
+    if (podIP !== '') options.addresses?.take(podIP);
   }
 
   /** Has the pause process died while the pod still exists? */
@@ -35,6 +37,7 @@ export class PodSandbox {
       state.podIP = hostNetwork
         ? (this.options.nodeIP ?? '')
         : (pod.metadata.annotations?.[WellKnown.POD_IP] ?? state.podIP);
+      if (state.podIP === '') state.podIP = this.assignAddress();
       if (state.podIP === '') return false; // The scheduler has not assigned it yet.
       state.netnsName = hostNetwork ? '' : this.freeName();
       context.save();
@@ -69,7 +72,20 @@ export class PodSandbox {
     if (state.netnsName === '') await endPause(state.pause);
     else await removeSandbox(state.netnsName, state.pause);
     state.pause = undefined;
+    if (this.options.addresses !== undefined) {
+      this.options.addresses.release(state.podIP);
+      state.podIP = '';
+    }
     this.context.save();
+  }
+
+  /** Empty if the scheduler assigns addresses. @throws Error if every address of the node is in use */
+  private assignAddress(): string {
+    const { addresses } = this.options;
+    if (addresses === undefined) return '';
+    const address = addresses.assign();
+    if (address === undefined) throw new Error("no address is left in the node's pod network");
+    return address;
   }
 
   private describe(): Sandbox {

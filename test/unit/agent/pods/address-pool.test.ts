@@ -1,7 +1,7 @@
-/** The addresses that the CNI plugin assigns. */
+/** The addresses that a node assigns to its pods. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { AddressPool } from '../../../../src/agent/cni/address-pool.ts';
+import { AddressPool } from '../../../../src/agent/pods/address-pool.ts';
 
 test('every address but the gateway, the network and the broadcast address is assigned once', () => {
   const pool = new AddressPool('10.244.3.0/29');
