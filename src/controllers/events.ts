@@ -30,10 +30,17 @@ export function startEventExpiry(cluster: Cluster, limits: EventLimits = DEFAULT
   const { store } = cluster;
   /** All events → the time of their last write; a new write moves the event to the end. */
   const seen = new Map<string, number>();
-  const remove = (key: string) => {
+  /** @returns false if it cannot be removed now, for instance because the disk is full: the next round tries again */
+  const remove = (key: string): boolean => {
     const [namespace, name] = splitKey(key);
     const event: EventObject | undefined = store.get('Event', namespace, name);
-    if (event !== undefined) store.remove(event);
+    try {
+      if (event !== undefined) store.remove(event);
+      return true;
+    } catch (error) {
+      cluster.log(`event ${key} cannot be removed: ${(error as Error).message}`);
+      return false;
+    }
   };
   const note = (event: EventObject, at: number) => {
     const key = keyOf(event);
@@ -42,8 +49,7 @@ export function startEventExpiry(cluster: Cluster, limits: EventLimits = DEFAULT
   };
   const shrink = () => {
     for (const key of seen.keys()) {
-      if (seen.size <= limits.most) return;
-      remove(key);
+      if (seen.size <= limits.most || !remove(key)) return;
     }
   };
   const events = store.list('Event').sort((a, b) => lastSeen(a) - lastSeen(b));
@@ -58,8 +64,7 @@ export function startEventExpiry(cluster: Cluster, limits: EventLimits = DEFAULT
   const timer = setInterval(() => {
     const oldest = limits.now() - limits.lifetimeMs;
     for (const [key, at] of seen) {
-      if (at > oldest) return;
-      remove(key);
+      if (at > oldest || !remove(key)) return;
     }
   }, limits.sweepMs).unref();
   return () => clearInterval(timer);

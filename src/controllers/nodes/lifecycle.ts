@@ -31,14 +31,16 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
     const due = Date.now() + silenceMs;
     const timer = setTimeout(() => {
       // A timer that fires late means that this process was stopped: unread heartbeats may be in its sockets.
+      timers.delete(name);
       if (Date.now() - due > silenceMs / 4 || leases.speaksFor(name)) listen(name);
-      else silent(name);
+      else silence.add(name);
     }, silenceMs);
     timers.set(name, timer.unref());
   };
 
-  const silent = (name: string) => {
-    timers.delete(name);
+  // A queue: what cannot be written, for instance because the disk is full, is tried again.
+  const silence = cluster.queue('node-silence', (name) => {
+    if (timers.has(name)) return; // It has reported meanwhile.
     const node = store.get('Node', undefined, name);
     const ready = conditionOf(node?.status?.conditions, 'Ready');
     if (node === undefined || ready === undefined || ready.status === 'Unknown') return;
@@ -51,7 +53,7 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
     });
     registry.write({ ...node, status: { ...node.status, conditions } }, node);
     cluster.event(node, 'Normal', 'NodeNotReady', `Node ${name} status is now: NodeNotReady`);
-  };
+  });
 
   const queue = cluster.queue('node-lifecycle', (podKey) => {
     const pod = store.get('Pod', ...splitKey(podKey));

@@ -48,4 +48,18 @@ test('an event is removed when it has not occurred for its lifetime', async () =
   end();
 });
 
+test('while the disk is full nothing is removed and nothing ends; afterwards the limits hold again', async () => {
+  const { store, add, names, end } = stage({ most: 2, sweepMs: 1, lifetimeMs: -1 });
+  const remove = store.remove.bind(store);
+  store.remove = () => {
+    throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+  };
+  for (const name of ['a', 'b', 'c']) add(name);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(names(), ['a', 'b', 'c']);
+  store.remove = remove;
+  await eventually(() => names().length === 0);
+  end();
+});
+
 test.run();

@@ -1,6 +1,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { KubeObject, Manifest } from '../../../../src/api/types/objects.ts';
+import { Registry } from '../../../../src/api/store/registry.ts';
+import { Store } from '../../../../src/api/store/store.ts';
+import type { KubeObject, Manifest, NodeObject } from '../../../../src/api/types/objects.ts';
+import { makeCluster } from '../../../../src/controllers/cluster.ts';
+import { startNodeLifecycle } from '../../../../src/controllers/nodes/lifecycle.ts';
+import type { PodAddresses } from '../../../../src/controllers/pods/addresses.ts';
 import { addNode, eventually, heartbeat, sleep, type TestCluster, withCluster } from '../test-cluster.ts';
 
 type Client = TestCluster['client'];
@@ -51,5 +56,30 @@ test(
     { nodeSilenceMs: SILENCE_MS },
   ),
 );
+
+test('a node whose silence cannot be written at first, because the disk is full, is not Ready after that', async () => {
+  const store = new Store();
+  const cluster = makeCluster(store, new Registry(store), () => {});
+  const silentNode = {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: 'n1' },
+    status: { conditions: [{ type: 'Ready', status: 'True' }] },
+  } as unknown as NodeObject;
+  store.insert(silentNode);
+  const writer = cluster.registry;
+  const write = writer.write.bind(writer);
+  let refused = 0;
+  writer.write = (...args) => {
+    if (refused++ < 2) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+    return write(...args);
+  };
+  const lifecycle = startNodeLifecycle(cluster, { podsOn: () => [] } as unknown as PodAddresses, 20);
+  const status = () => store.get('Node', undefined, 'n1')?.status?.conditions?.[0]?.status;
+  await eventually(() => status() === 'Unknown', 3000);
+  assert.is(refused, 3);
+  lifecycle.close();
+  cluster.close();
+});
 
 test.run();
