@@ -1,9 +1,10 @@
 /** Storage of pods: limits, and what happens to a pod that exceeds them; nobody else suffers. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import type { Container, Volume } from '../../src/api/types/objects.ts';
+import { cleanupAll } from '../../src/runtime/cleanup.ts';
 import { NAMESPACE, RuntimeFixture, until } from './runtime-fixture.ts';
 import { runtimeSuite } from './runtime-suite.ts';
 
@@ -125,9 +126,11 @@ test('when the file system of the pods is nearly full, the pod that uses most of
     runtime.pod('next', { containers: [container('exec sleep 1000')], volumes: data({}) });
     await runtime.ready('next', 20_000);
   } finally {
+    // The clean-up finds control groups by the files in the directory, so that it has to run before these go.
     await runtime.manager.close({ keepPods: false });
+    await cleanupAll(stateDir);
     execFileSync('umount', ['-l', stateDir]);
-    await runtime.close();
+    rmdirSync(stateDir);
   }
 });
 
