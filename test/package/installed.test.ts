@@ -13,11 +13,12 @@ const NPM_TIMEOUT_MS = 100_000;
 /** Everything that may be in the package. */
 const SHIPPED = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
-  /^dist\/bundle\/(pipeline|traced|(cli|worker|launcher)\/main|chunks\/[\w-]+)\.js(\.map)?$/,
+  /^dist\/bundle\/(pipeline|traced|(cli|worker|launcher|cni|agnhost)\/main|(agnhost\/)?chunks\/[\w-]+)\.js(\.map)?$/,
   /^dist\/bundle\/published\/([\w-]+\.json|LICENSE|README\.md)$/,
   /^dist\/native-free-dataplane\/[\w/-]+\.d\.ts$/,
   /^demo\/([\w-]+\.yaml|webapp\/webapp\.mjs)$/,
   /^docs\/[\w-]+\.md$/,
+  /^docs\/real-clusters\/rbac\.yaml$/,
   /^docs\/metrics\/(alerts\.yaml|dashboard\.json)$/,
 ];
 /** What npm prints when it cannot reach a registry, and has not got a package from earlier. */
@@ -83,6 +84,8 @@ test('the package of a fresh clone is built, and contains only what is needed to
     'dist/bundle/cli/main.js',
     'dist/bundle/worker/main.js',
     'dist/bundle/launcher/main.js',
+    'dist/bundle/cni/main.js',
+    'dist/bundle/agnhost/main.js',
     'dist/bundle/pipeline.js',
     'dist/bundle/pipeline.js.map',
     'dist/native-free-dataplane/public.d.ts',
