@@ -1,8 +1,9 @@
 /**
  * Runs every test file under dist/test, each in a process of its own with a bounded time, three at a time. Tests that
  * bring up a cluster need root, and each gets namespaces of its own (lib/private-namespaces.sh), so that neither
- * another test nor a cluster of the user's is disturbed. At most two of them run at once; they wait for a part of their
- * time, and the files without a cluster use it. Those that load the machine or measure time run alone (ALONE).
+ * another test nor a cluster of the user's is disturbed. Two of them run at once, beside a file without a cluster, and a
+ * third when those are done: they wait for a part of their time. Those that load the machine or measure time run alone
+ * (ALONE).
  *
  * Many tests bound how long something may take, and a busy machine breaks such bounds. A file that failed is therefore
  * run once more at the end, alone. If it passes then, it counts as passed and is listed as flaky; if not, both runs are
@@ -65,7 +66,8 @@ const lanes = Array.from({ length: CLUSTERS_AT_A_TIME }, async () => {
   await runAll(clusters);
   await runAll(others);
 });
-await Promise.all([...lanes, runAll(others)]);
+// When the others are done, a third cluster runs in their place: most of these files wait more than they work.
+await Promise.all([...lanes, runAll(others).then(() => runAll(clusters))]);
 await runAll(queue.filter(alone));
 const flaky: Run[] = [];
 for (const first of failures) {

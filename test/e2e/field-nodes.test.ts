@@ -239,7 +239,7 @@ test('clients behind a second card, and with a route back by the first one, are 
   await ip(
     BEHIND,
     `address add ${ASYMMETRIC}/32 dev lo`,
-    'link add eth9 type veth peer name behind netns ' + OUTSIDE,
+    `link add eth9 type veth peer name behind netns ${OUTSIDE}`,
     'address add 192.168.98.2/30 dev eth9',
     'link set eth9 up',
   );

@@ -155,7 +155,10 @@ test('rules that drop what conntrack does not know, before forwarding: replies, 
     await ping(neighbour);
     // The error of a router outside, about a masqueraded packet.
     if (nowhere !== '')
-      assert.match((await cluster.exec(from, ['ping', '-c', '1', '-W', '2', nowhere])).stdout, /Unreachable/);
+      assert.match(
+        (await cluster.exec(from, ['ping', '-c', '1', '-W', '2', nowhere])).stdout,
+        /Unreachable|Packet filtered/,
+      );
     const server = from === linux.client ? 'container' : 'outside';
     const port = from === linux.client ? 80 : PORT;
     for (const source of ['700', '50123']) {

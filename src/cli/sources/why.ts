@@ -32,8 +32,10 @@ export async function checkAddress(pod: Pod, place: Place): Promise<Check[]> {
   ];
 }
 
-/** From this share of its capacity on, a table that has refused connections is named as the cause. */
+/** From this part of its capacity on, a table that has refused connections is named as the cause. */
 const FULL = 0.9;
+/** A pod cannot have reached its share while less of the table is used (conntrack/shares.ts). */
+const SHARED = 0.65;
 
 /** Have the connection tables of these nodes room? */
 export async function checkTables(names: ReadonlySet<string>): Promise<Check[]> {
@@ -41,10 +43,16 @@ export async function checkTables(names: ReadonlySet<string>): Promise<Check[]> 
   if (cluster === undefined) return [];
   const { nodes } = await readStatus(cluster);
   return nodes.flatMap(({ name, conntrack, workers }) => {
-    const refused = workers.reduce((sum, { drops }) => sum + (drops['conntrack-full'] ?? 0), 0);
-    if (!names.has(name) || refused === 0 || conntrack.entries < conntrack.max * FULL) return [];
-    const percent = Math.floor((conntrack.entries / conntrack.max) * 100);
-    const text = `the connection table of node ${name} is ${percent} % full (${conntrack.entries} of ${conntrack.max}) and has refused ${refused} packets`;
+    const refused = (reason: string) => workers.reduce((sum, { drops }) => sum + (drops[reason] ?? 0), 0);
+    const { entries, max } = conntrack;
+    const isCause = (reason: string, from: number) => names.has(name) && refused(reason) > 0 && entries >= max * from;
+    if (isCause('conntrack-full', FULL)) {
+      const percent = Math.floor((entries / max) * 100);
+      const text = `the connection table of node ${name} is ${percent} % full (${entries} of ${max}) and has refused ${refused('conntrack-full')} packets`;
+      return [fail('tables', text)];
+    }
+    if (!isCause('conntrack-share', SHARED)) return [];
+    const text = `a pod of node ${name} holds its whole share of the connection table (${entries} of ${max} entries are used) and was refused ${refused('conntrack-share')} connections`;
     return [fail('tables', text)];
   });
 }
