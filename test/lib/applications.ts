@@ -32,11 +32,14 @@ export interface Description {
   readonly programs?: readonly string[];
   /** Why it cannot run here. */
   readonly why?: string | undefined;
+  /** Only with APPS_FULL=1: its shape is that of another one, and the suite has to end in time. */
+  readonly longForm?: boolean;
 }
 
 /** A suite whose tests share one application; skipped, with the reason, where a program is missing. */
 export function applicationSuite(name: string, description: Description): { test: Test; app: Application } {
-  const why = description.why ?? missingProgram(description.programs ?? []);
+  const late = description.longForm && !FULL ? 'in the long form only (npm run test:apps)' : undefined;
+  const why = late ?? description.why ?? missingProgram(description.programs ?? []);
   const test = suite(`application ${name}`);
   const app = new Application();
   if (why !== undefined) {

@@ -3,7 +3,10 @@ import * as assert from 'uvu/assert';
 import { applicationSuite, FULL } from '../../lib/applications.ts';
 import { eventually } from '../../lib/cluster.ts';
 
-const { test, app } = applicationSuite('batch', { files: 'batch' });
+const { test, app } = applicationSuite('batch', {
+  longForm: true,
+  files: 'batch',
+});
 const namespace = 'default';
 const job = (name: string) => app.api.get('Job', name, namespace);
 const REPORT = 'brook 5;river 5;spring 6;stream 6;';

@@ -9,6 +9,7 @@ const HELM = process.env.HELM3;
 const render = (...args: string[]) =>
   execFileSync(HELM!, ['template', 'wise', join(ROOT, 'test/apps/chart'), ...args], { encoding: 'utf8' });
 const { test, app } = applicationSuite('chart', {
+  longForm: true,
   files: '-',
   input: () => render(),
   programs: ['redis-server'],

@@ -3,7 +3,11 @@ import * as assert from 'uvu/assert';
 import { applicationSuite, FULL } from '../../lib/applications.ts';
 import { eventually } from '../../lib/cluster.ts';
 
-const { test, app } = applicationSuite('guestbook', { files: 'guestbook', programs: ['redis-server', 'redis-cli'] });
+const { test, app } = applicationSuite('guestbook', {
+  longForm: true,
+  files: 'guestbook',
+  programs: ['redis-server', 'redis-cli'],
+});
 const BOOK = 'http://172.18.0.12:30081';
 const entries = async () => JSON.parse(await app.page(`${BOOK}/entries`)) as string[];
 

@@ -4,6 +4,7 @@ import { applicationSuite, FULL } from '../../lib/applications.ts';
 import { eventually } from '../../lib/cluster.ts';
 
 const { test, app } = applicationSuite('vote', {
+  longForm: true,
   files: 'vote',
   programs: ['redis-server', 'psql', 'initdb|/usr/lib/postgresql'],
 });
