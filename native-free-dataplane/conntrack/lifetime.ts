@@ -195,9 +195,9 @@ export function mayHaveRecord(table: Conntrack, account: number, owner: number, 
 }
 
 /**
- * Evict one connection that is closed or not assured, of one account or of ANYONE. Each wheel has its own eviction cursor. Another record at the cursor is
- * moved one slot back, so that the next search continues where this one stopped. (That slot still comes up within 16 s,
- * which is all a record needs.)
+ * Evict one connection that is closed or not assured, of one account or of ANYONE. Each wheel has its own eviction cursor.
+ * Another record at the cursor is moved one slot back, so that the next search continues where this one stopped. (That
+ * slot still comes up within 16 s, which is all a record needs.)
  * @returns true if one was found within the budget
  */
 function evict(table: Conntrack, caller: number, nowMs: number, account: number): boolean {

@@ -55,8 +55,7 @@ const H_WORKERS = H_OWN + 2;
 
 /** Shared state of the table, as word offsets in `state`. */
 export const StateWord = {
-  /** Live connections (confirmed and not dead). */
-  ENTRIES: 0,
+  // 0 is free.
   /** Records ever used: those above were never touched. */
   WATERMARK: 1,
   FREE_LOCK: 2,

@@ -20,7 +20,7 @@ import { reenterRecord } from './tuple-index.ts';
 export function recoverConntrack(table: Conntrack, nowMs: number, workers: number): number {
   table.mappings.fill(0);
   table.flushed.fill(0);
-  return rebuild(table, nowMs, workers);
+  return repairConntrack(table, nowMs, workers);
 }
 
 /**
@@ -28,10 +28,6 @@ export function recoverConntrack(table: Conntrack, nowMs: number, workers: numbe
  * @returns connections that survive
  */
 export function repairConntrack(table: Conntrack, nowMs: number, workers: number): number {
-  return rebuild(table, nowMs, workers);
-}
-
-function rebuild(table: Conntrack, nowMs: number, workers: number): number {
   const { state, words, index, wheels, locks } = table;
   const watermark = Math.min(Math.max(state[StateWord.WATERMARK], 0), table.max);
   // Followers continue from their current position.
@@ -61,6 +57,5 @@ function rebuild(table: Conntrack, nowMs: number, workers: number): number {
       freeRecord(table, record, 0, (nowMs - QUARANTINE_MS) | 0);
     }
   }
-  state[StateWord.ENTRIES] = live;
   return live;
 }

@@ -10,7 +10,8 @@
  * thus fill two thirds of the table, two of them two fifths each; the rest stays free for others, who are far below their
  * limits. Over its limit, an account's new connection evicts one of its own that is not assured, or is refused.
  *
- * Counts are changed by Atomics when a record enters or leaves the index (tuple-index.ts).
+ * Counts are changed by Atomics when a record enters or leaves the index (tuple-index.ts). Together they are the number of
+ * connections, which is not counted apart: a new connection pays for one atomic operation.
  */
 import { type Conntrack, Rec, Setting, SHARE_MASK } from './record.ts';
 
@@ -34,6 +35,11 @@ export function accountOfRecord(table: Conntrack, at: number): number {
   const { words, addressWords, tupleWords } = table;
   const source = at + Rec.TUPLES + addressWords - 1;
   return accountOfWords(table, words[source], words[source + tupleWords]);
+}
+
+/** Live connections (confirmed and not dead) of the whole table. For status and metrics: it adds all accounts. */
+export function entryCount({ shares }: Conntrack): number {
+  return shares.reduce((sum, count) => sum + count, 0);
 }
 
 /** Does the account hold as many connections as it may? @param free records available for allocation */

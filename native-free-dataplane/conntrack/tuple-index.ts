@@ -14,7 +14,7 @@ import { PROTOCOL_ICMP } from '../protocols.ts';
 import { hashWord } from '../shared/hash.ts';
 import { lock, unlock } from '../shared/spin-lock.ts';
 import { EventKind, isFollowed, publishEvent } from './events.ts';
-import { BUCKET_SHIFT, BUCKET_WORDS, type Conntrack, LOCK_MASK, Rec, recordAt, StateWord, Status } from './record.ts';
+import { BUCKET_SHIFT, BUCKET_WORDS, type Conntrack, LOCK_MASK, Rec, recordAt, Status } from './record.ts';
 import { accountOfRecord } from './shares.ts';
 
 const TAG_MASK = 0xff000000 | 0;
@@ -140,7 +140,7 @@ function leave(table: Conntrack, hash: number, reference: number): void {
  * @param owner number of the calling worker
  */
 export function insertRecord(table: Conntrack, record: number, owner: number): InsertResult {
-  const { words, locks, tupleWords, state, found } = table;
+  const { words, locks, tupleWords, found } = table;
   const at = recordAt(table, record);
   const protocol = (words[at + Rec.META] >>> 16) & 0xff;
   const original = at + Rec.TUPLES;
@@ -170,7 +170,6 @@ export function insertRecord(table: Conntrack, record: number, owner: number): I
       result = InsertResult.NO_ROOM;
     } else {
       Atomics.or(words, at + Rec.META, Status.CONFIRMED);
-      Atomics.add(state, StateWord.ENTRIES, 1);
       Atomics.add(table.shares, accountOfRecord(table, at), 1);
       if (isFollowed(table)) publishEvent(table, EventKind.NEW, record);
     }
@@ -217,7 +216,7 @@ export function tupleInUse(table: Conntrack, words: Int32Array, at: number, prot
  * @returns true only for the caller whose call removed it
  */
 export function removeRecord(table: Conntrack, record: number): boolean {
-  const { words, state, tupleWords } = table;
+  const { words, tupleWords } = table;
   const at = recordAt(table, record);
   const before = Atomics.or(words, at + Rec.META, Status.DEAD);
   if ((before & Status.DEAD) !== 0 || (before & Status.CONFIRMED) === 0) return false;
@@ -225,7 +224,6 @@ export function removeRecord(table: Conntrack, record: number): boolean {
   const original = at + Rec.TUPLES;
   leave(table, hashTuple(table, words, original, protocol), record << 1);
   leave(table, hashTuple(table, words, original + tupleWords, tupleKind(protocol, 1)), (record << 1) | 1);
-  Atomics.sub(state, StateWord.ENTRIES, 1);
   Atomics.sub(table.shares, accountOfRecord(table, at), 1);
   if (isFollowed(table)) publishEvent(table, EventKind.DESTROY, record);
   return true;

@@ -3,11 +3,13 @@
  * nothing half entered stays behind, and the next packet fares as if nothing had happened. Also Maglev's choice as the
  * pipeline makes it, and fragments that are refused.
  */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { flushRecord } from '../../native-free-dataplane/conntrack/flushed.ts';
 import { Rec, recordAt, StateWord, Status } from '../../native-free-dataplane/conntrack/record.ts';
 import { recoverConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
+import { entryCount } from '../../native-free-dataplane/conntrack/shares.ts';
 import { hashTuple, reenterRecord } from '../../native-free-dataplane/conntrack/tuple-index.ts';
 import { clearHop } from '../../native-free-dataplane/node/hops.ts';
 import { PROTOCOL_ICMP, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/protocols.ts';
@@ -102,7 +104,7 @@ test('recovery meets more records of one tuple than a table can hold: those that
   table.state[StateWord.WATERMARK] = 60;
   const live = recoverConntrack(table, 1000, 1);
   assert.ok(live < 60 && live > 1, `${live} live`);
-  assert.is(table.state[StateWord.ENTRIES], live);
+  assert.is(entryCount(table), live);
   assert.is(table.state[StateWord.FREE_COUNT], 60 - live);
   assert.is(
     table.index.reduce((sum, word) => sum + (word === 0 ? 0 : 1), 0),

@@ -9,7 +9,7 @@ import {
   tupleAt,
   WHEEL_SLOTS,
 } from '../../native-free-dataplane/conntrack/record.ts';
-import { accountOfRecord } from '../../native-free-dataplane/conntrack/shares.ts';
+import { accountOfRecord, entryCount } from '../../native-free-dataplane/conntrack/shares.ts';
 import { findTuple, hashTuple, tupleKind } from '../../native-free-dataplane/conntrack/tuple-index.ts';
 import { MAX_WORKERS } from '../../native-free-dataplane/shared/layout.ts';
 
@@ -36,7 +36,7 @@ export function conntrackFaults(table: Conntrack): string[] {
         faults.push(`record ${record}, tuple ${direction}: found as ${found}`);
     }
   }
-  if (live !== state[StateWord.ENTRIES]) faults.push(`${live} live records, counted ${state[StateWord.ENTRIES]}`);
+  if (live !== entryCount(table)) faults.push(`${live} live records, counted ${entryCount(table)}`);
   const shares = new Int32Array(table.shares.length);
   for (let record = 0; record < watermark; record++) {
     const at = recordAt(table, record);

@@ -3,12 +3,8 @@
  * and output; several nodes can be connected through their overlay.
  */
 
-import {
-  type Conntrack,
-  conntrackBytes,
-  createConntrack,
-  StateWord,
-} from '../../native-free-dataplane/conntrack/record.ts';
+import { type Conntrack, conntrackBytes, createConntrack } from '../../native-free-dataplane/conntrack/record.ts';
+import { entryCount } from '../../native-free-dataplane/conntrack/shares.ts';
 import {
   ARENA_BYTES,
   attachDataplane,
@@ -264,7 +260,7 @@ export class TestNode {
 
   /** Live connections. */
   get flows(): number {
-    return this.conntrack.state[StateWord.ENTRIES] ?? 0;
+    return entryCount(this.conntrack);
   }
 
   private take(pkt: Packet): void {

@@ -12,6 +12,7 @@ import {
   StateWord,
   Status,
 } from '../../../native-free-dataplane/conntrack/record.ts';
+import { entryCount } from '../../../native-free-dataplane/conntrack/shares.ts';
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
 import { flowText } from '../../../native-free-dataplane/print/record.ts';
 import { monotonicMs } from '../../linux/clock.ts';
@@ -79,7 +80,7 @@ export function readFlows(node: string): Flow[] {
 
 /** The number of connections, and the size of the table. */
 export function countFlows(node: string): { entries: number; max: number } {
-  return withTable(node, ({ state, max }) => ({ entries: state[StateWord.ENTRIES]!, max }));
+  return withTable(node, (table) => ({ entries: entryCount(table), max: table.max }));
 }
 
 /** Removes these connections of a node; returns how many still existed. */

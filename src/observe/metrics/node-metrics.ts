@@ -4,7 +4,8 @@
  */
 
 import type { Registry } from 'prom-client';
-import { type Conntrack, StateWord } from '../../../native-free-dataplane/conntrack/record.ts';
+import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
+import { entryCount } from '../../../native-free-dataplane/conntrack/shares.ts';
 import { activeImage, activeImageBytes, type PolicyTable } from '../../../native-free-dataplane/policies/table.ts';
 import {
   type Counters,
@@ -91,7 +92,7 @@ export function addNodeMetrics(registry: Registry, { tables, forwarding, workers
   gauge({
     name: 'dataplane_conntrack_entries',
     help: 'Tracked connections.',
-    read: () => single(conntrack.state[StateWord.ENTRIES] as number),
+    read: () => single(entryCount(conntrack)),
   });
   gauge({
     name: 'dataplane_conntrack_max_entries',

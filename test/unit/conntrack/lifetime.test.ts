@@ -1,4 +1,5 @@
 /** Lifetime of records: allocation and quarantine, expiry, eviction from a full table, recovery after a crash. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
@@ -11,6 +12,7 @@ import {
 } from '../../../native-free-dataplane/conntrack/lifetime.ts';
 import { Rec, recordAt, StateWord, Status } from '../../../native-free-dataplane/conntrack/record.ts';
 import { recoverConntrack } from '../../../native-free-dataplane/conntrack/recovery.ts';
+import { entryCount } from '../../../native-free-dataplane/conntrack/shares.ts';
 import { stateOf, tcpBits } from '../../../native-free-dataplane/conntrack/tcp/connection.ts';
 import { TcpState } from '../../../native-free-dataplane/conntrack/tcp/states.ts';
 import { removeRecord } from '../../../native-free-dataplane/conntrack/tuple-index.ts';
@@ -68,7 +70,7 @@ test('one call expires at most 1024 records, and says that more are due', () => 
     ended.reduce((sum, count) => sum + count),
     3000,
   );
-  assert.is(table.state[StateWord.ENTRIES], 0);
+  assert.is(entryCount(table), 0);
 });
 
 test('a TCP connection in TIME_WAIT or CLOSE is evicted although it is assured; one in another state is not', () => {
@@ -83,17 +85,17 @@ test('a TCP connection in TIME_WAIT or CLOSE is evicted although it is assured; 
     for (let tries = 0; tries < 8; tries++) allocateRecord(table, 0, 10_000 + tries);
     const closed = state === TcpState.TIME_WAIT || state === TcpState.CLOSE;
     assert.is(findFlow(table, 17, 1) < 0, closed, `state ${state}`);
-    assert.is(table.state[StateWord.ENTRIES], closed ? 63 : 64, `state ${state}`);
+    assert.is(entryCount(table), closed ? 63 : 64, `state ${state}`);
   }
 });
 
 test('a worker evicts connections from the wheels of other workers too', () => {
   const table = conntrackTable(64, { workers: 2 });
   for (let i = 0; i < 64; i++) addFlow(table, i, 1, i * 30, 86_400_000, 0, 1);
-  const entries = table.state[StateWord.ENTRIES]!;
+  const entries = entryCount(table);
   assert.ok(entries > 32);
   allocateRecord(table, 0, 10_000);
-  assert.is(table.state[StateWord.ENTRIES], entries - 1);
+  assert.is(entryCount(table), entries - 1);
 });
 
 test('the locks of a dead worker are released; those of others stay', () => {
@@ -147,7 +149,7 @@ test('a worker stopped for longer than a turn of its wheel catches up', () => {
   }
   assert.ok(calls[0]! <= 10, `caught up in ${calls[0]} calls`);
   assert.equal([...new Set(calls.slice(1))], [1], 'and one call was enough from then on');
-  assert.is(ct.state[StateWord.ENTRIES], 3000 + 100 * 16, 'those that live for a second: sixteen ticks of them');
+  assert.is(entryCount(ct), 3000 + 100 * 16, 'those that live for a second: sixteen ticks of them');
 });
 
 test('records expire at their time, wherever they were scheduled, and are reused', () => {
@@ -163,7 +165,7 @@ test('records expire at their time, wherever they were scheduled, and are reused
   assert.is(findFlow(ct, 3, 1), -1, 'a shortened life ends within the horizon');
   assert.is(findFlow(ct, 2, 1), late << 1);
   for (let now = 20_000; now <= 120_000; now += 500) expireRecords(ct, 0, now);
-  assert.is(ct.state[StateWord.ENTRIES], 0);
+  assert.is(entryCount(ct), 0);
   assert.is(freeRecords(ct), 1024);
   assert.ok(early >= 0);
 });
@@ -189,7 +191,7 @@ test('churn conserves records: each is live or free', () => {
     }
     if (step % 100 === 0) expireRecords(ct, 0, now);
   }
-  assert.is(ct.state[StateWord.ENTRIES], live.size);
+  assert.is(entryCount(ct), live.size);
   for (const [src, record] of live) assert.is(findFlow(ct, src, 7), record << 1);
   now += 20_000;
   for (let i = 0; i < 400; i++) {

@@ -1,7 +1,9 @@
 /** The index of the connection table: both tuples of a record are found, and none is entered twice. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { conntrackBytes, StateWord, Status } from '../../../native-free-dataplane/conntrack/record.ts';
+import { conntrackBytes, Status } from '../../../native-free-dataplane/conntrack/record.ts';
+import { entryCount } from '../../../native-free-dataplane/conntrack/shares.ts';
 import { removeRecord } from '../../../native-free-dataplane/conntrack/tuple-index.ts';
 import { addFlow, conntrackTable, findFlow } from '../../lib/conntrack-table.ts';
 
@@ -12,11 +14,11 @@ for (const addressWords of [1, 4]) {
     assert.is(findFlow(ct, 0x0a000102, 4000), record << 1);
     assert.is(findFlow(ct, 0x0a000102, 4000, true), (record << 1) | 1);
     assert.is(findFlow(ct, 0x0a000102, 4001), -1);
-    assert.is(ct.state[StateWord.ENTRIES], 1);
+    assert.is(entryCount(ct), 1);
     assert.ok(removeRecord(ct, record));
     assert.not.ok(removeRecord(ct, record), 'only the first remover did it');
     assert.is(findFlow(ct, 0x0a000102, 4000), -1);
-    assert.is(ct.state[StateWord.ENTRIES], 0);
+    assert.is(entryCount(ct), 0);
   });
 }
 
