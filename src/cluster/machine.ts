@@ -1,5 +1,6 @@
 /** Checks that this machine can run a cluster, before anything is changed. */
-import { accessSync, closeSync, constants, existsSync, openSync, readFileSync, statfsSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, statfsSync } from 'node:fs';
+import { findProgram } from '../linux/find-program.ts';
 import { ClusterError } from './errors.ts';
 
 /** Required programs, and the Debian package of each. */
@@ -27,7 +28,7 @@ const INDEX_BYTES_PER_CONNECTION = 16;
  */
 export function checkMachine(nodes: number, maxConntrack: number): void {
   for (const [program, debianPackage] of Object.entries(PROGRAMS)) {
-    if (isOnPath(program)) continue;
+    if (findProgram(program) !== undefined) continue;
     throw new ClusterError('MACHINE', `the program \`${program}\` is not in PATH`, `apt install ${debianPackage}`);
   }
   if (!existsSync('/proc/self/ns/net')) {
@@ -37,17 +38,6 @@ export function checkMachine(nodes: number, maxConntrack: number): void {
   checkTun();
   checkSharedMemory(nodes, maxConntrack);
 }
-
-/** Searches PATH, like execvp(3). */
-const isOnPath = (program: string): boolean =>
-  (process.env.PATH ?? '').split(':').some((directory) => {
-    try {
-      accessSync(`${directory}/${program}`, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
 
 function checkCapabilities(): void {
   const capabilities = BigInt(`0x${/^CapEff:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`);

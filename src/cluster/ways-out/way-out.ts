@@ -7,8 +7,9 @@
  * next one takes it over.
  */
 import { spawn } from 'node:child_process';
-import { accessSync, constants, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { findProgram } from '../../linux/find-program.ts';
 import { namespacePath } from '../../linux/netns.ts';
 import { isAlive, type ProcessMark, signalProcess } from '../../linux/processes.ts';
 import { OUTSIDE } from '../network-namespaces.ts';
@@ -24,24 +25,13 @@ const RETRY_MS = [200, 1000, 5000];
 
 /** Why there can be no way out on this machine; undefined if there can. */
 export function whyNoWayOut(): string | undefined {
-  const directories = (process.env.PATH ?? '').split(':');
   for (const [program, debianPackage] of [
     [WAY_OUT_PROGRAM, WAY_OUT_PROGRAM],
     ['nft', 'nftables'],
   ] as const) {
-    const found = directories.some((directory) => isExecutable(`${directory}/${program}`));
-    if (!found) return `it needs the program ${program} (apt install ${debianPackage})`;
+    if (findProgram(program) === undefined) return `it needs the program ${program} (apt install ${debianPackage})`;
   }
   return undefined;
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** The process of the way out, also one that has ended. */

@@ -1,9 +1,10 @@
 /** Fetches an image from a registry by a program of the host's, as an archive to load. */
 import { execFile } from 'node:child_process';
-import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { findProgram } from '../../linux/find-program.ts';
 import { canonicalName } from './reference.ts';
 
 const run = promisify(execFile);
@@ -29,11 +30,7 @@ export interface Puller {
 /** The first of them on `searchPath`; undefined if there is none. skopeo needs neither a daemon nor a store of its own. */
 export function puller(searchPath: string): Puller | undefined {
   for (const name of Object.keys(COMMANDS)) {
-    const path = searchPath
-      .split(':')
-      .filter((directory) => directory.startsWith('/'))
-      .map((directory) => join(directory, name))
-      .find(isExecutable);
+    const path = findProgram(name, searchPath);
     if (path !== undefined) return { name, path };
   }
   return undefined;
@@ -57,14 +54,5 @@ export async function fetchImage(
     await load(archive);
   } finally {
     rmSync(directory, { recursive: true, force: true });
-  }
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
   }
 }
