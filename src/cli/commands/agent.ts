@@ -100,7 +100,8 @@ async function run(args: Args): Promise<void> {
 
 /** @param kubeconfig undefined: the cluster of this pod */
 async function serverToJoin(kubeconfig: string | undefined): Promise<ApiServer> {
-  const { serverOfKubeconfig, serverOfPod } = await import('../../api/client/api-server.ts');
+  const { serverOfPod } = await import('../../api/client/api-server.ts');
+  const { serverOfKubeconfig } = await import('../../api/client/kubeconfig.ts');
   try {
     return kubeconfig === undefined ? serverOfPod() : serverOfKubeconfig(kubeconfig);
   } catch (error) {

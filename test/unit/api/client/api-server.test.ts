@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { serverAt, serverOfKubeconfig, serverOfPod } from '../../../../src/api/client/api-server.ts';
+import { serverAt, serverOfPod } from '../../../../src/api/client/api-server.ts';
+import { serverOfKubeconfig } from '../../../../src/api/client/kubeconfig.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'dataplane-test-'));
 test.after(() => rmSync(directory, { recursive: true }));
