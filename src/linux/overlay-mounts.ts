@@ -1,5 +1,6 @@
 /** Which lower directories are in use by an overlay, in any mount namespace of a process that can be seen. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readlinkSync } from 'node:fs';
+import { type Mount, readMounts } from './mountinfo.ts';
 
 /** @returns those of `names` (last parts of lower directories' paths) that are in use */
 export function overlaysInUse(names: ReadonlySet<string>): Set<string> {
@@ -11,7 +12,7 @@ export function overlaysInUse(names: ReadonlySet<string>): Set<string> {
       const namespace = readlinkSync(`/proc/${pid}/ns/mnt`);
       if (seen.has(namespace)) continue;
       seen.add(namespace);
-      for (const lower of lowerDirectories(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'))) {
+      for (const lower of readMounts(Number(pid)).flatMap(lowerDirectories)) {
         const name = lower.slice(lower.lastIndexOf('/') + 1);
         if (names.has(name)) used.add(name);
       }
@@ -22,10 +23,8 @@ export function overlaysInUse(names: ReadonlySet<string>): Set<string> {
   return used;
 }
 
-/** proc_pid_mountinfo(5): the last field has the options of the file system. */
-function lowerDirectories(mountinfo: string): string[] {
-  return mountinfo
-    .split('\n')
-    .filter((line) => line.includes(' - overlay '))
-    .flatMap((line) => /[ ,]lowerdir=([^, ]*)/.exec(line)?.[1]?.split(':') ?? []);
+function lowerDirectories({ fileSystem, superOptions }: Mount): string[] {
+  if (fileSystem !== 'overlay') return [];
+  const option = superOptions.find((each) => each.startsWith('lowerdir='));
+  return option?.slice('lowerdir='.length).split(':') ?? [];
 }

@@ -1,6 +1,7 @@
 /** Removes all pods of this machine without an agent: after `dataplane down`, after any crash. */
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { readMounts } from '../linux/mountinfo.ts';
 import { type ProcessMark, parseStat, signalProcess, waitGone } from '../linux/processes.ts';
 import { readIfPresent } from '../linux/read-file.ts';
 import { unmountMemory } from './files/memory-volumes.ts';
@@ -43,9 +44,8 @@ export async function removePodFiles(directory: string): Promise<void> {
 
 /** Delete files, but never through a mount: what is mounted there is not ours. @throws Error naming the mount */
 export function removeDirectory(directory: string): void {
-  const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
-  const mount = mounts.split('\n').find((line) => line.split(' ')[4]?.startsWith(`${directory}/`));
-  if (mount !== undefined) throw new Error(`something is mounted at ${mount.split(' ')[4]}`);
+  const mount = readMounts().find(({ path }) => path.startsWith(`${directory}/`));
+  if (mount !== undefined) throw new Error(`something is mounted at ${mount.path}`);
   rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
 }
 

@@ -14,7 +14,7 @@ import { dirname, join, posix } from 'node:path';
 import type { Container, Pod } from '../../api/types/objects.ts';
 import { type ConfigSource, ContainerConfigError } from '../files/config-source.ts';
 import { accountFiles, type DnsSettings, hostnameOf, hostsFile, resolvConf } from '../files/etc-files.ts';
-import { hostDevices, layeredMounts, mountOf, readMounts } from '../files/host-mounts.ts';
+import { hostDevices, hostMounts, layeredMounts, mountOf } from '../files/host-mounts.ts';
 import { insidePath } from '../files/volume-files.ts';
 import { followsObjects, volumePath } from '../files/volumes.ts';
 import type { CatalogueImage } from '../image/catalogue-image.ts';
@@ -68,7 +68,7 @@ export async function planContainer(
     ...(accounts && { '/etc/passwd': accounts.passwd, '/etc/group': accounts.group }),
   };
   if (image.root === undefined) writeFiles(join(directory, 'files'), image, files);
-  const mounts = readMounts();
+  const mounts = hostMounts();
   const stateMount = mountOf(podDir, mounts);
   const { namespace = 'default', name } = pod.metadata;
   return {

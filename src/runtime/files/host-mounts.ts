@@ -1,5 +1,6 @@
 /** Which of the host's mounts make up a container's root. */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
+import { readMounts } from '../../linux/mountinfo.ts';
 
 /** Not content of the host: kernel interfaces, and file systems that a container has of its own. */
 const KERNEL_FILE_SYSTEMS = new Set(
@@ -41,21 +42,9 @@ export function mountOf(path: string, mounts: readonly HostMount[]): HostMount |
     );
 }
 
-/** proc_pid_mountinfo(5). */
-export function readMounts(file = '/proc/self/mountinfo'): HostMount[] {
-  return readFileSync(file, 'utf8')
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => {
-      const fields = line.split(' ');
-      const dash = fields.indexOf('-');
-      return {
-        path: fields[4]!.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
-        fileSystem: fields[dash + 1] ?? '',
-        noexec: fields[5]!.split(',').includes('noexec'),
-      };
-    });
-}
+/** Those of this mount namespace. */
+export const hostMounts = (): HostMount[] =>
+  readMounts().map(({ path, fileSystem, options }) => ({ path, fileSystem, noexec: options.includes('noexec') }));
 
 /** The host's device nodes that every container has. Its /dev/ptmx leads to a devpts of its own. */
 export const hostDevices = (): string[] =>

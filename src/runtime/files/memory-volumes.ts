@@ -1,7 +1,6 @@
 /** emptyDirs with `medium: Memory`: each is a tmpfs of its own, so that it cannot grow beyond its size. */
-
+import { readMounts } from '../../linux/mountinfo.ts';
 import { MountFlag, mount, unmount } from '../../linux/mounts.ts';
-import { readMounts } from './host-mounts.ts';
 
 /** Unless it is mounted already, by an earlier agent. @throws SystemError */
 export function mountInMemory(path: string, bytes: number): void {

@@ -18,7 +18,7 @@ import { findProcess, isAlive, lacksHandler, parseStat } from '../../../../src/l
 import { beginLog, boundLog, logTail } from '../../../../src/runtime/container/logs.ts';
 import { ConfigSource } from '../../../../src/runtime/files/config-source.ts';
 import { accountFiles, hostsFile, resolvConf } from '../../../../src/runtime/files/etc-files.ts';
-import { layeredMounts, mountOf, readMounts } from '../../../../src/runtime/files/host-mounts.ts';
+import { hostMounts, layeredMounts, mountOf } from '../../../../src/runtime/files/host-mounts.ts';
 import { insidePath } from '../../../../src/runtime/files/volume-files.ts';
 import { prepareVolumes, type VolumeVersions } from '../../../../src/runtime/files/volumes.ts';
 import { netnsNameOf } from '../../../../src/runtime/pod/sandbox.ts';
@@ -106,7 +106,7 @@ test('mounts: a container sees the file systems of the host, without its kernel 
   );
   assert.is(mountOf('/run/x/y', mounts)?.path, '/run/x');
   assert.is(mountOf('/runner', mounts)?.path, '/');
-  assert.ok(readMounts().some(({ path }) => path === '/proc'));
+  assert.ok(hostMounts().some(({ path }) => path === '/proc'));
 });
 
 test('processes: names with spaces and parentheses; zombies count as gone; another start time is another process', () => {
