@@ -46,6 +46,7 @@ export const ioctlNumber = libc.func('int ioctl(int fd, unsigned long request, u
   argument: number,
 ) => number;
 export const setns = libc.func('int setns(int fd, int kind)') as (fd: number, kind: number) => number;
+export const unshare = libc.func('int unshare(int flags)') as (flags: number) => number;
 export const socket = libc.func('int socket(int domain, int type, int protocol)') as (
   domain: number,
   type: number,

@@ -5,10 +5,10 @@
  *
  * Linux 5.12 or later (mount_setattr); the numbers of these calls are the same on every architecture (unistd.h).
  */
-import { closeSync, openSync } from 'node:fs';
 import { chdir } from 'node:process';
 import koffi from 'koffi';
-import { SystemError, setns } from './ffi.ts';
+import { SystemError, unshare } from './ffi.ts';
+import { enterNamespace } from './namespaces.ts';
 
 const SYS_OPEN_TREE = 428;
 const SYS_MOVE_MOUNT = 429;
@@ -23,6 +23,8 @@ const OPEN_TREE_CLONE = 1;
 const OPEN_TREE_CLOEXEC = 0o2000000;
 const MOVE_MOUNT_F_EMPTY_PATH = 4;
 const MNT_DETACH = 2;
+const CLONE_FS = 0x200;
+const CLONE_NEWNS = 0x20000;
 /** struct mount_attr: attr_set, attr_clr, propagation, userns_fd, 8 bytes each. */
 const MOUNT_ATTR_BYTES = 32;
 
@@ -109,18 +111,12 @@ export function changeRoot(newRoot: string): void {
   chdir('/');
 }
 
-const CLONE_FS = 0x200;
-const CLONE_NEWNS = 0x20000;
-const unshare = libc.func('int unshare(int flags)') as (flags: number) => number;
-
 /**
  * Move the calling thread, with its root and working directory, into the mount namespace at `path`. Other threads stay,
  * so only synchronous calls of this thread see it; there is no way back. @throws SystemError
  */
 export function enterMounts(path: string): void {
-  const fd = openSync(path, 'r');
   // A thread that shares its root with others may not change its mount namespace (setns(2)).
   if (unshare(CLONE_FS) !== 0) throw new SystemError('unshare', 'CLONE_FS');
-  if (setns(fd, CLONE_NEWNS) !== 0) throw new SystemError('setns', path);
-  closeSync(fd);
+  enterNamespace(path, CLONE_NEWNS);
 }

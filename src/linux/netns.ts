@@ -5,7 +5,8 @@
  * asynchronous may run meanwhile: libuv's own threads do not follow.
  */
 import { closeSync, openSync } from 'node:fs';
-import { SystemError, setns } from './ffi.ts';
+import { setns } from './ffi.ts';
+import { enterNamespace } from './namespaces.ts';
 
 const CLONE_NEWNET = 0x40000000;
 
@@ -23,12 +24,7 @@ export function namespacePath(name: string): string {
 export function inNamespace<T>(path: string, work: () => T): T {
   const own = openSync('/proc/thread-self/ns/net', 'r');
   try {
-    const target = openSync(path, 'r');
-    try {
-      if (setns(target, CLONE_NEWNET) !== 0) throw new SystemError('setns', path);
-    } finally {
-      closeSync(target);
-    }
+    enterNamespace(path, CLONE_NEWNET);
     try {
       return work();
     } finally {
