@@ -1,4 +1,4 @@
-/** Has the object, a pod or a node, the condition Ready with status True? */
+/** Has the object, such as a pod or a node, the condition Ready with status True? */
 export function isReady({
   status,
 }: {

@@ -3,6 +3,7 @@
  * (pod-proxy.ts).
  */
 import { badRequest, conflict, invalid, methodNotAllowed, tooManyRequests } from '../errors.ts';
+import { isReady } from '../ready.ts';
 import type { Resource } from '../resources.ts';
 import { resourceOfKind } from '../resources.ts';
 import { matchesSelector } from '../selectors.ts';
@@ -182,9 +183,6 @@ function checkBudgets({ registry }: Call, pod: Pod): PodDisruptionBudget[] {
   }
   return concerned;
 }
-
-const isReady = ({ status }: Pod): boolean =>
-  status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') === true;
 
 /** namespaces/finalize: replaces the namespace's spec.finalizers. */
 async function finalize(call: Call): Promise<void> {

@@ -1,5 +1,6 @@
 /** Cells of a pod, as in kubectl (k8s.io/kubernetes/pkg/printers/internalversion/printers.go, printPod). */
 import { sidecarsOf } from '../containers.ts';
+import { isReady } from '../ready.ts';
 import type { ContainerState, ContainerStatus, Pod } from '../types/objects.ts';
 
 /** The STATUS column: the phase, or a more specific reason. */
@@ -30,7 +31,7 @@ export function podReason(pod: Pod): string {
       else if (container.ready && runs) running = true;
     }
     if (reason === 'Completed' && running) {
-      reason = status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') ? 'Running' : 'NotReady';
+      reason = isReady(pod) ? 'Running' : 'NotReady';
     }
   }
   if (metadata.deletionTimestamp !== undefined) {

@@ -5,13 +5,13 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { isReady } from '../../api/ready.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Admission } from '../../api/store/registry.ts';
 import type { Store } from '../../api/store/store.ts';
 import type { Ingress, IngressClass, KubeObject, Secret, Service } from '../../api/types/objects.ts';
 import { WellKnown } from '../../api/types/objects.ts';
 import type { Cluster } from '../cluster.ts';
-import { isPodReady } from '../services/endpoint-groups.ts';
 import { keyOf, type WorkQueue } from '../work-queue.ts';
 import { type Model, modelOf } from './model.ts';
 import { nginxConfig } from './nginx-config.ts';
@@ -266,7 +266,7 @@ class IngressController {
     const nodes = new Set(
       store
         .list('Pod', NAMESPACE)
-        .filter(isPodReady)
+        .filter(isReady)
         .map(({ spec }) => spec.nodeName),
     );
     const addresses = [...nodes].flatMap((name) => {

@@ -4,11 +4,11 @@
  * conditions that this controller set are reverted then, not those of the agent. A node that has stopped reporting its
  * status but renews its Lease, as kubelet does while nothing changes, stays Ready for the Lease's duration.
  */
+import { isReady } from '../../api/ready.ts';
 import { nowText } from '../../api/store/store.ts';
 import { NODE_LEASES, type NodeObject, type Pod } from '../../api/types/objects.ts';
 import { type Cluster, conditionOf, withCondition } from '../cluster.ts';
 import type { PodAddresses } from '../pods/addresses.ts';
-import { isReady } from '../pods/scheduler.ts';
 import { keyOf, splitKey } from '../work-queue.ts';
 
 const SILENCE_MS = 10_000;

@@ -2,10 +2,9 @@
 import type { Store } from '../../api/store/store.ts';
 import type { Pod } from '../../api/types/objects.ts';
 import { keyOf } from '../work-queue.ts';
+import { isEnded } from '../workloads/pod-control.ts';
 import { nodeAffinityFits } from './node-affinity.ts';
 import { keepsAway, type Neighbourhood } from './pod-affinity.ts';
-
-const hasEnded = ({ status }: Pod): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';
 
 export class Neighbourhoods {
   private readonly store: Store;
@@ -31,7 +30,7 @@ export class Neighbourhoods {
     const byName = new Map(nodes.map((node) => [node.metadata.name, node]));
     const placed = this.store.list('Pod').flatMap((other) => {
       const node = byName.get(other.spec.nodeName ?? '');
-      return node === undefined || hasEnded(other) || other.metadata.uid === pod.metadata.uid
+      return node === undefined || isEnded(other) || other.metadata.uid === pod.metadata.uid
         ? []
         : [{ pod: other, node }];
     });

@@ -4,6 +4,7 @@
 import { podResources } from '../../api/pod-resources.ts';
 import { type Amounts, amountsOf, Quantity, sumOf } from '../../api/quantity.ts';
 import type { NodeObject, Pod } from '../../api/types/objects.ts';
+import { isEnded } from '../workloads/pod-control.ts';
 
 /** A version of a pod in the store never changes: its sums are computed once. */
 const known = new WeakMap<Pod, Amounts>();
@@ -17,9 +18,6 @@ function requestsOf(pod: Pod): Amounts {
   return requests;
 }
 
-/** A pod that has ended no longer holds what it requested. */
-const holds = ({ status }: Pod): boolean => status?.phase !== 'Succeeded' && status?.phase !== 'Failed';
-
 /**
  * The names of what the node has not enough of.
  * @param others lists the pods on the node; called only for a pod that requests something
@@ -29,7 +27,8 @@ export function insufficient(pod: Pod, node: NodeObject, others: () => Iterable<
   if (wanted.length === 0) return [];
   const allocatable = amountsOf(node.status?.allocatable);
   let used: Amounts = {};
-  for (const other of others()) if (holds(other)) used = sumOf(used, requestsOf(other));
+  // A pod that has ended no longer holds what it requested.
+  for (const other of others()) if (!isEnded(other)) used = sumOf(used, requestsOf(other));
   return wanted
     .filter(([name, amount]) => {
       const room = allocatable[name];

@@ -6,6 +6,7 @@
  */
 
 import { HOST_PORTS_TAKEN, holdsHostPorts, hostPortsClash, hostPortsOf } from '../../api/host-ports.ts';
+import { isReady } from '../../api/ready.ts';
 import { DEFAULT_SCHEDULER } from '../../api/schema/pod-defaults.ts';
 import { matchesLabels } from '../../api/selectors.ts';
 import { type NodeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
@@ -33,10 +34,6 @@ const fitness = (node: NodeObject | undefined) =>
         node.spec?.taints,
         node.status?.allocatable,
       ]);
-
-export function isReady(node: NodeObject): boolean {
-  return conditionOf(node.status?.conditions, 'Ready')?.status === 'True';
-}
 
 export function startScheduler(cluster: Cluster, addresses: PodAddresses, volumes: PodVolumes): void {
   const { store } = cluster;

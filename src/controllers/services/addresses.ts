@@ -4,6 +4,7 @@
  * loop does.
  */
 
+import { isReady } from '../../api/ready.ts';
 import type { Store } from '../../api/store/store.ts';
 import type { Protocol, Service, ServiceCIDR } from '../../api/types/objects.ts';
 import {
@@ -153,9 +154,7 @@ export class ServiceAddresses {
   }
 
   private readRanges(): Cidr[] {
-    const isUsed = ({ metadata, status }: ServiceCIDR) =>
-      metadata.deletionTimestamp === undefined &&
-      status?.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') === true;
+    const isUsed = (range: ServiceCIDR) => range.metadata.deletionTimestamp === undefined && isReady(range);
     const more = this.store.list('ServiceCIDR').filter(isUsed);
     const cidrs = more.flatMap(({ spec }) => (spec.cidrs ?? []).flatMap((text) => parseCidr(text) ?? []));
     return [this.serviceRange, ...cidrs.filter((cidr) => printCidr(cidr) !== printCidr(this.serviceRange))];

@@ -4,11 +4,11 @@
  * If either is deleted or changed, it is restored.
  */
 import { clusterDnsAddress, DNS_PORT } from '../../api/cluster-options.ts';
+import { isReady } from '../../api/ready.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import { type EndpointSlice, type NodeObject, type Service, WellKnown } from '../../api/types/objects.ts';
 import type { Cidr } from '../../net/address.ts';
 import type { Cluster } from '../cluster.ts';
-import { isReady } from '../pods/scheduler.ts';
 
 const NAMESPACE = 'kube-system';
 const NAME = 'kube-dns';

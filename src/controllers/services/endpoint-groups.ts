@@ -4,6 +4,7 @@
  * groups (k8s.io/endpointslice/reconciler.go).
  */
 
+import { isReady } from '../../api/ready.ts';
 import type {
   EndpointAddress,
   EndpointPort,
@@ -18,7 +19,6 @@ import type {
 } from '../../api/types/objects.ts';
 import { parseIp } from '../../net/address.ts';
 import { whyNotEndpoint } from '../../net/reserved.ts';
-import { conditionOf } from '../cluster.ts';
 
 export interface EndpointGroup {
   addressType: 'IPv4' | 'IPv6';
@@ -28,8 +28,6 @@ export interface EndpointGroup {
 
 /** Endpoints beyond this are omitted from the Endpoints object, which is marked accordingly (KEP-752). */
 const MAX_ENDPOINTS = 1000;
-
-export const isPodReady = (pod: Pod): boolean => conditionOf(pod.status?.conditions, 'Ready')?.status === 'True';
 
 /** Zone of a node, by name. */
 export type ZoneOf = (nodeName: string) => string | undefined;
@@ -57,7 +55,7 @@ function candidates(service: Service, pods: readonly Pod[]): Candidate[] {
       const { name = '', protocol = 'TCP', appProtocol } = port;
       ports.push({ name, protocol, port: number, ...(appProtocol && { appProtocol }) });
     }
-    found.push({ pod, ip: podIP, family: ip.family, ports, ready: isPodReady(pod) });
+    found.push({ pod, ip: podIP, family: ip.family, ports, ready: isReady(pod) });
   }
   return found.sort((a, b) => (a.pod.metadata.name < b.pod.metadata.name ? -1 : 1));
 }

@@ -4,6 +4,7 @@
  * services, a service's pods.
  */
 import { isDeepStrictEqual } from 'node:util';
+import { isReady } from '../../api/ready.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import { type EndpointSlice, type Endpoints, type Pod, type Service, WellKnown } from '../../api/types/objects.ts';
 import type { Cluster } from '../cluster.ts';
@@ -13,7 +14,6 @@ import {
   type EndpointGroup,
   groupsFromEndpoints,
   groupsFromPods,
-  isPodReady,
   subsetsFromPods,
   zoneLabel,
 } from './endpoint-groups.ts';
@@ -242,7 +242,7 @@ function podState(pod: Pod): string {
   const { phase, podIP } = pod.status ?? {};
   const ended = phase === 'Succeeded' || phase === 'Failed';
   const ending = pod.metadata.deletionTimestamp !== undefined;
-  return `${podIP} ${ended} ${ending} ${isPodReady(pod)} ${pod.spec.nodeName}`;
+  return `${podIP} ${ended} ${ending} ${isReady(pod)} ${pod.spec.nodeName}`;
 }
 
 /** From here until it is in force on a node, a change is the node's network programming latency. */

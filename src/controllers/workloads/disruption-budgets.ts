@@ -2,10 +2,10 @@
  * Maintains status.disruptionsAllowed of PodDisruptionBudgets: the number of healthy pods above the required number
  * (pkg/controller/disruption). Evictions check it (src/api/server/subresources.ts).
  */
+import { isReady } from '../../api/ready.ts';
 import { matchesSelector } from '../../api/selectors.ts';
 import type { Condition, Kind, KubeObject, Pod, PodDisruptionBudget } from '../../api/types/objects.ts';
 import { type Cluster, withCondition } from '../cluster.ts';
-import { isPodReady } from '../services/endpoint-groups.ts';
 import { keyOf, splitKey } from '../work-queue.ts';
 import { isEnded, share } from './pod-control.ts';
 
@@ -65,7 +65,7 @@ function update(cluster: Cluster, budget: PodDisruptionBudget): number | undefin
   });
   const gone = new Set(disrupted.map(([name]) => name));
   const healthy = pods.filter(
-    (pod) => isPodReady(pod) && pod.metadata.deletionTimestamp === undefined && !gone.has(pod.metadata.name),
+    (pod) => isReady(pod) && pod.metadata.deletionTimestamp === undefined && !gone.has(pod.metadata.name),
   ).length;
   const allowed = expected > 0 ? Math.max(0, healthy - needed) : 0;
   const condition: Condition = {

@@ -5,12 +5,12 @@
  * deletes, because the Job was suspended, scaled down or has ended, is marked first and not counted.
  */
 import { ApiError } from '../../api/errors.ts';
+import { isReady } from '../../api/ready.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Admission } from '../../api/store/registry.ts';
 import { nowText } from '../../api/store/store.ts';
 import type { Condition, Job, Pod } from '../../api/types/objects.ts';
 import { type Cluster, conditionOf } from '../cluster.ts';
-import { isPodReady } from '../services/endpoint-groups.ts';
 import { keyOf, splitKey, type WorkQueue } from '../work-queue.ts';
 import { Indexes, indexOfPod, podExtras } from './job-indexes.ts';
 import { controllerOf, Owned } from './owners.ts';
@@ -227,7 +227,7 @@ class JobRun {
     const status = {
       ...withoutZeros({
         active: active.length,
-        ready: active.filter(isPodReady).length,
+        ready: active.filter(isReady).length,
         terminating: pods.filter((pod) => !isEnded(pod) && !isActive(pod)).length,
         succeeded: this.succeeded,
         failed: this.failed,

@@ -1,9 +1,9 @@
 /** Creating, deleting and ranking pods for the controllers of workloads (pkg/controller/controller_utils.go). */
 import { ApiError } from '../../api/errors.ts';
+import { isReady } from '../../api/ready.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { KubeObject, Pod, PodSpec, PodTemplate } from '../../api/types/objects.ts';
 import { type Cluster, conditionOf } from '../cluster.ts';
-import { isPodReady } from '../services/endpoint-groups.ts';
 import { ownedBy } from './owners.ts';
 
 const PODS = resourceOfKind('Pod')!;
@@ -59,7 +59,7 @@ export const isActive = (pod: Pod): boolean => !isEnded(pod) && pod.metadata.del
 
 /** Milliseconds until the pod has been ready for minReadySeconds; 0: it has; undefined: it is not ready. */
 export function availableIn(pod: Pod, minReadySeconds = 0): number | undefined {
-  if (!isPodReady(pod)) return undefined;
+  if (!isReady(pod)) return undefined;
   if (minReadySeconds === 0) return 0;
   const since = Date.parse(conditionOf(pod.status?.conditions, 'Ready')?.lastTransitionTime ?? '') || 0;
   return Math.max(0, since + minReadySeconds * 1000 - Date.now());
@@ -89,7 +89,7 @@ export function progressOf(pods: readonly Pod[], minReadySeconds = 0): Progress 
 export function leastMissedFirst(pods: readonly Pod[]): Pod[] {
   const onNode = new Map<string, number>();
   for (const { spec } of pods) onNode.set(spec.nodeName ?? '', (onNode.get(spec.nodeName ?? '') ?? 0) + 1);
-  const rank = (pod: Pod) => (pod.spec.nodeName ? 1 : 0) + (isPodReady(pod) ? 2 : 0);
+  const rank = (pod: Pod) => (pod.spec.nodeName ? 1 : 0) + (isReady(pod) ? 2 : 0);
   const cost = ({ metadata }: Pod) => Number(metadata.annotations?.[DELETION_COST] ?? 0) || 0;
   const neighbours = ({ spec }: Pod) => onNode.get(spec.nodeName ?? '') ?? 0;
   const born = ({ metadata }: Pod) => Date.parse(metadata.creationTimestamp);

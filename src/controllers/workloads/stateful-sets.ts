@@ -3,10 +3,10 @@
  * ones, and updated from the highest to the lowest (pkg/controller/statefulset/stateful_set_control.go).
  */
 import { ApiError } from '../../api/errors.ts';
+import { isReady } from '../../api/ready.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Pod, PodTemplate, StatefulSet, Volume } from '../../api/types/objects.ts';
 import type { Cluster } from '../cluster.ts';
-import { isPodReady } from '../services/endpoint-groups.ts';
 import { splitKey } from '../work-queue.ts';
 import { Owned } from './owners.ts';
 import { availableIn, createPod, deletePod, isEnded, withoutZeros } from './pod-control.ts';
@@ -217,7 +217,7 @@ class Replicas {
     const present = [...this.pods.values()]
       .map((pod) => store.get('Pod', namespace, pod.metadata.name))
       .filter((pod) => pod !== undefined && !isEnded(pod)) as Pod[];
-    const ready = present.filter((pod) => isPodReady(pod) && !isEnding(pod));
+    const ready = present.filter((pod) => isReady(pod) && !isEnding(pod));
     const updated = present.filter((pod) => revisionOf(pod) === r.updateHash && !isEnding(pod));
     const wanted = now.spec.replicas ?? 1;
     const partition = now.spec.updateStrategy?.rollingUpdate?.partition ?? 0;
