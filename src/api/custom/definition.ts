@@ -5,6 +5,7 @@
  */
 import type { FieldError } from '../errors.ts';
 import type { Resource } from '../resources.ts';
+import { invalid } from '../rules/field-errors.ts';
 import { ageOf } from '../tables/age.ts';
 import type { Cell, Columns } from '../tables/cells.ts';
 import type { KubeObject } from '../types/objects.ts';
@@ -72,25 +73,21 @@ const required = (path: string, message = 'Required value'): FieldError => ({
   message,
   reason: 'FieldValueRequired',
 });
-const bad = (path: string, value: unknown, why: string): FieldError => ({
-  path,
-  message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
-});
-
 /** All rules that a definition breaks. */
 export function checkDefinition({ metadata, spec }: Definition): FieldError[] {
   const errors: FieldError[] = [];
   const name = `${spec.names.plural}.${spec.group}`;
   if (metadata.name !== name)
-    errors.push(bad('metadata.name', metadata.name, `must be spec.names.plural+"."+spec.group`));
-  if (!spec.group.includes('.')) errors.push(bad('spec.group', spec.group, 'should be a domain with at least one dot'));
+    errors.push(invalid('metadata.name', metadata.name, `must be spec.names.plural+"."+spec.group`));
+  if (!spec.group.includes('.'))
+    errors.push(invalid('spec.group', spec.group, 'should be a domain with at least one dot'));
   const strategy = spec.conversion?.strategy ?? 'None';
   if (strategy !== 'None') {
     const message = `Unsupported value: ${JSON.stringify(strategy)}: supported values: "None"`;
     errors.push({ path: 'spec.conversion.strategy', message, reason: 'FieldValueNotSupported' });
   }
   if (spec.preserveUnknownFields) {
-    errors.push(bad('spec.preserveUnknownFields', true, 'must be false in order to use defaults in the schema'));
+    errors.push(invalid('spec.preserveUnknownFields', true, 'must be false in order to use defaults in the schema'));
   }
   if (/(^|\.)(k8s|kubernetes)\.io$/.test(spec.group) && !metadata.annotations?.[APPROVED]) {
     errors.push(
@@ -99,10 +96,10 @@ export function checkDefinition({ metadata, spec }: Definition): FieldError[] {
   }
   const stored = spec.versions.filter(({ storage }) => storage).length;
   if (stored !== 1)
-    errors.push(bad('spec.versions', stored, 'must have exactly one version marked as storage version'));
+    errors.push(invalid('spec.versions', stored, 'must have exactly one version marked as storage version'));
   if (new Set(spec.versions.map((version) => version.name)).size < spec.versions.length) {
     errors.push(
-      bad(
+      invalid(
         'spec.versions',
         spec.versions.map((version) => version.name),
         'must contain unique version names',
@@ -114,7 +111,8 @@ export function checkDefinition({ metadata, spec }: Definition): FieldError[] {
     const schema = version.schema?.openAPIV3Schema;
     if (schema === undefined) errors.push(required(path, 'Required value: schemas are required'));
     else {
-      if (schema.type !== 'object') errors.push(bad(`${path}.type`, schema.type ?? '', 'must be object at the root'));
+      if (schema.type !== 'object')
+        errors.push(invalid(`${path}.type`, schema.type ?? '', 'must be object at the root'));
       checkStructural(schema, path, errors);
     }
   });

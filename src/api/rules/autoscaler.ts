@@ -2,15 +2,11 @@
 import type { FieldError } from '../errors.ts';
 import { Quantity } from '../quantity.ts';
 import type { HorizontalPodAutoscaler, MetricSpec, MetricTarget, ScalingRules } from '../types/objects.ts';
-import { required } from './field-errors.ts';
+import { invalid, required } from './field-errors.ts';
 
 const MAX_PERIOD_SECONDS = 1800;
 const MAX_WINDOW_SECONDS = 3600;
 
-const wrong = (path: string, value: unknown, why: string): FieldError => ({
-  path,
-  message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
-});
 /** Fields of a metric by its type. */
 const SOURCES: Readonly<Record<string, string>> = {
   Resource: 'resource',
@@ -23,10 +19,10 @@ const SOURCES: Readonly<Record<string, string>> = {
 export function checkAutoscaler({ spec }: HorizontalPodAutoscaler): FieldError[] {
   const errors: FieldError[] = [];
   const { minReplicas = 1, maxReplicas, scaleTargetRef, behavior } = spec;
-  if (minReplicas < 1) errors.push(wrong('spec.minReplicas', minReplicas, 'must be greater than or equal to 1'));
-  if (maxReplicas < 1) errors.push(wrong('spec.maxReplicas', maxReplicas, 'must be greater than 0'));
+  if (minReplicas < 1) errors.push(invalid('spec.minReplicas', minReplicas, 'must be greater than or equal to 1'));
+  if (maxReplicas < 1) errors.push(invalid('spec.maxReplicas', maxReplicas, 'must be greater than 0'));
   if (maxReplicas < minReplicas) {
-    errors.push(wrong('spec.maxReplicas', maxReplicas, 'must be greater than or equal to `minReplicas`'));
+    errors.push(invalid('spec.maxReplicas', maxReplicas, 'must be greater than or equal to `minReplicas`'));
   }
   for (const field of ['kind', 'name'] as const) {
     if (!scaleTargetRef?.[field]) errors.push(required(`spec.scaleTargetRef.${field}`, ''));
@@ -68,10 +64,10 @@ function checkTarget(target: Partial<MetricTarget>, path: string, errors: FieldE
     errors.push({ path: `${path}.averageValue`, message, reason: 'FieldValueForbidden' });
   }
   if (averageUtilization !== undefined && averageUtilization < 1) {
-    errors.push(wrong(`${path}.averageUtilization`, averageUtilization, 'must be greater than 0'));
+    errors.push(invalid(`${path}.averageUtilization`, averageUtilization, 'must be greater than 0'));
   }
   if (averageValue !== undefined && Quantity.from(averageValue).nanos <= 0n) {
-    errors.push(wrong(`${path}.averageValue`, averageValue, 'must be positive'));
+    errors.push(invalid(`${path}.averageValue`, averageValue, 'must be positive'));
   }
 }
 
@@ -80,15 +76,15 @@ function checkScalingRules(rules: ScalingRules, path: string, errors: FieldError
   if (window !== undefined && (window < 0 || window > MAX_WINDOW_SECONDS)) {
     const why =
       window < 0 ? 'must be greater than or equal to zero' : `must be less than or equal to ${MAX_WINDOW_SECONDS}`;
-    errors.push(wrong(`${path}.stabilizationWindowSeconds`, window, why));
+    errors.push(invalid(`${path}.stabilizationWindowSeconds`, window, why));
   }
   if (policies.length === 0) errors.push(required(`${path}.policies`, 'must specify at least one Policy'));
   policies.forEach(({ value, periodSeconds }, i) => {
     const at = `${path}.policies[${i}]`;
-    if (value <= 0) errors.push(wrong(`${at}.value`, value, 'must be greater than zero'));
-    if (periodSeconds <= 0) errors.push(wrong(`${at}.periodSeconds`, periodSeconds, 'must be greater than zero'));
+    if (value <= 0) errors.push(invalid(`${at}.value`, value, 'must be greater than zero'));
+    if (periodSeconds <= 0) errors.push(invalid(`${at}.periodSeconds`, periodSeconds, 'must be greater than zero'));
     if (periodSeconds > MAX_PERIOD_SECONDS) {
-      errors.push(wrong(`${at}.periodSeconds`, periodSeconds, `must be less than or equal to ${MAX_PERIOD_SECONDS}`));
+      errors.push(invalid(`${at}.periodSeconds`, periodSeconds, `must be less than or equal to ${MAX_PERIOD_SECONDS}`));
     }
   });
 }

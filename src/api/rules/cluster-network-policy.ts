@@ -11,7 +11,7 @@ import type {
   ClusterPolicyRule,
   DestinationPort,
 } from '../types/cluster-network-policy.ts';
-import { invalid, required } from './field-errors.ts';
+import { invalid, NOT_A_CIDR, required } from './field-errors.ts';
 
 const MAX_PRIORITY = 1000;
 /** Rules of a direction, peers and protocols of a rule, networks and names of a peer. */
@@ -99,10 +99,7 @@ function checkPeer(peer: ClusterPolicyPeer, path: string, side: 'from' | 'to', e
   checkOneOf(peer, path, kinds, errors);
   checkCount(peer.networks, `${path}.networks`, 1, errors);
   peer.networks?.forEach((text, i) => {
-    const block = parseCidr(text);
-    const at = `${path}.networks[${i}]`;
-    if (block === undefined)
-      errors.push(invalid(at, text, 'must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)'));
+    if (parseCidr(text) === undefined) errors.push(invalid(`${path}.networks[${i}]`, text, NOT_A_CIDR));
   });
   checkCount(peer.domainNames, `${path}.domainNames`, 1, errors);
   peer.domainNames?.forEach((text, i) => {

@@ -1,5 +1,9 @@
-/** Errors of fields in the API server's words (k8s.io/apimachinery/pkg/util/validation/field/errors.go). */
+/** Errors of fields with the API server's texts (k8s.io/apimachinery/pkg/util/validation/field/errors.go). */
 import type { FieldError } from '../errors.ts';
+
+export const IMMUTABLE = 'field is immutable';
+export const NOT_AN_ADDRESS = 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)';
+export const NOT_A_CIDR = 'must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)';
 
 export const required = (path: string, why = ''): FieldError => ({
   path,

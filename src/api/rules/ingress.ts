@@ -1,12 +1,7 @@
 /** Rules of Ingress (pkg/apis/networking/validation). */
 import type { FieldError } from '../errors.ts';
 import type { Ingress, IngressBackend, IngressPath } from '../types/objects.ts';
-import { required } from './field-errors.ts';
-
-const wrong = (path: string, value: unknown, why: string): FieldError => ({
-  path,
-  message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
-});
+import { invalid, required } from './field-errors.ts';
 
 const LABEL = '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?';
 const HOST = new RegExp(`^(\\*\\.)?${LABEL}(\\.${LABEL})*$`);
@@ -20,12 +15,12 @@ export function checkIngress({ spec = {} }: Ingress): FieldError[] {
   const errors: FieldError[] = [];
   const { defaultBackend, rules = [] } = spec;
   if (defaultBackend === undefined && rules.length === 0) {
-    errors.push(wrong('spec', {}, 'either `defaultBackend` or `rules` must be specified'));
+    errors.push(invalid('spec', {}, 'either `defaultBackend` or `rules` must be specified'));
   }
   if (defaultBackend !== undefined) checkBackend(defaultBackend, 'spec.defaultBackend', errors);
   rules.forEach(({ host, http }, i) => {
     const path = `spec.rules[${i}]`;
-    if (host !== undefined && host !== '' && !isHost(host)) errors.push(wrong(`${path}.host`, host, BAD_HOST));
+    if (host !== undefined && host !== '' && !isHost(host)) errors.push(invalid(`${path}.host`, host, BAD_HOST));
     if (http === undefined) return;
     if (!http.paths?.length) errors.push(required(`${path}.http.paths`, ''));
     http.paths?.forEach((each, j) => {
@@ -34,7 +29,7 @@ export function checkIngress({ spec = {} }: Ingress): FieldError[] {
   });
   spec.tls?.forEach(({ hosts = [] }, i) => {
     hosts.forEach((host, j) => {
-      if (!isHost(host)) errors.push(wrong(`spec.tls[${i}].hosts[${j}]`, host, BAD_HOST));
+      if (!isHost(host)) errors.push(invalid(`spec.tls[${i}].hosts[${j}]`, host, BAD_HOST));
     });
   });
   return errors;
@@ -46,13 +41,13 @@ function checkPath({ path, pathType, backend }: IngressPath, at: string, errors:
   if (pathType === undefined) errors.push(required(`${at}.pathType`, 'pathType must be specified'));
   const interpreted = pathType === 'ImplementationSpecific';
   if (path ? !path.startsWith('/') : !interpreted) {
-    errors.push(wrong(`${at}.path`, path ?? '', 'must be an absolute path'));
+    errors.push(invalid(`${at}.path`, path ?? '', 'must be an absolute path'));
   } else if (path && !interpreted) {
     for (const part of SEQUENCES) {
-      if (path.includes(part)) errors.push(wrong(`${at}.path`, path, `must not contain '${part}'`));
+      if (path.includes(part)) errors.push(invalid(`${at}.path`, path, `must not contain '${part}'`));
     }
     for (const end of SUFFIXES) {
-      if (path.endsWith(end)) errors.push(wrong(`${at}.path`, path, `cannot end with '${end}'`));
+      if (path.endsWith(end)) errors.push(invalid(`${at}.path`, path, `cannot end with '${end}'`));
     }
   }
   if (backend !== undefined) checkBackend(backend, `${at}.backend`, errors);
@@ -60,16 +55,16 @@ function checkPath({ path, pathType, backend }: IngressPath, at: string, errors:
 
 function checkBackend({ service, resource }: IngressBackend, at: string, errors: FieldError[]): void {
   if (service !== undefined && resource !== undefined) {
-    errors.push(wrong(at, '', 'cannot set both resource and service backends'));
+    errors.push(invalid(at, '', 'cannot set both resource and service backends'));
   } else if (service === undefined && resource === undefined) {
     errors.push(required(at, 'resource or service backend is required'));
   } else if (service !== undefined) {
     const { name, number } = service.port ?? {};
     if (!service.name) errors.push(required(`${at}.service.name`, ''));
     if (!name && !number) errors.push(required(at, 'port name or number is required'));
-    if (name && number) errors.push(wrong(at, '', 'cannot set both port name & port number'));
+    if (name && number) errors.push(invalid(at, '', 'cannot set both port name & port number'));
     if (number !== undefined && (number < 0 || number > 65535)) {
-      errors.push(wrong(`${at}.service.port.number`, number, 'must be between 1 and 65535, inclusive'));
+      errors.push(invalid(`${at}.service.port.number`, number, 'must be between 1 and 65535, inclusive'));
     }
   }
 }

@@ -4,36 +4,32 @@
 import type { FieldError } from '../errors.ts';
 import { type Amounts, amountsOf } from '../quantity.ts';
 import type { LimitRange, LimitRangeItem, ResourceQuota } from '../types/objects.ts';
+import { invalid } from './field-errors.ts';
 
 /** Resources that a quota with scope BestEffort can limit: pods without requests can only be counted. */
 const COUNTED = ['pods', 'count/pods'];
 const STORAGE_MISSING = 'either minimum or maximum storage value is required, but neither was provided';
 
-const wrong = (path: string, value: unknown, message: string): FieldError => ({
-  path,
-  message: `Invalid value: ${JSON.stringify(value)}: ${message}`,
-});
-
 export function checkQuota({ spec }: ResourceQuota): FieldError[] {
   const errors: FieldError[] = [];
   for (const [name, amount] of Object.entries(amountsOf(spec?.hard))) {
     const path = `spec.hard[${name}]`;
-    if (amount.nanos < 0n) errors.push(wrong(path, String(amount), 'must be greater than or equal to 0'));
+    if (amount.nanos < 0n) errors.push(invalid(path, String(amount), 'must be greater than or equal to 0'));
     if (!name.includes('/') && !isCompute(name) && amount.nanos % 1_000_000_000n !== 0n) {
-      errors.push(wrong(path, String(amount), 'must be an integer'));
+      errors.push(invalid(path, String(amount), 'must be an integer'));
     }
   }
   const scopes = spec?.scopes ?? [];
   const beyond = Object.keys(spec?.hard ?? {}).some((name) => !COUNTED.includes(name));
   if (scopes.includes('BestEffort') && beyond) {
-    errors.push(wrong('spec.scopes', scopes, 'unsupported scope applied to resource'));
+    errors.push(invalid('spec.scopes', scopes, 'unsupported scope applied to resource'));
   }
   for (const [one, other] of [
     ['BestEffort', 'NotBestEffort'],
     ['Terminating', 'NotTerminating'],
   ] as const) {
     if (scopes.includes(one) && scopes.includes(other)) {
-      errors.push(wrong('spec.scopes', scopes, 'conflicting scopes'));
+      errors.push(invalid('spec.scopes', scopes, 'conflicting scopes'));
     }
   }
   return errors;
@@ -92,7 +88,7 @@ function checkItem(item: LimitRangeItem, path: string, errors: FieldError[]): vo
   ordered(parts.default, parts.max, `${path}.default`, 'default value', 'max value', errors);
   for (const [name, ratio] of Object.entries(amountsOf(item.maxLimitRequestRatio))) {
     const at = `${path}.maxLimitRequestRatio[${name}]`;
-    if (ratio.millis < 1000) errors.push(wrong(at, String(ratio), `ratio ${ratio} is less than 1`));
+    if (ratio.millis < 1000) errors.push(invalid(at, String(ratio), `ratio ${ratio} is less than 1`));
   }
 }
 
@@ -109,6 +105,6 @@ function ordered(
     if (bound === undefined || !amount.exceeds(bound)) continue;
     const at = `${path}[${name}]`;
     const shown = path.endsWith('.min') || lessName !== 'min value' ? amount : bound;
-    errors.push(wrong(at, String(shown), `${lessName} ${amount} is greater than ${moreName} ${bound}`));
+    errors.push(invalid(at, String(shown), `${lessName} ${amount} is greater than ${moreName} ${bound}`));
   }
 }

@@ -3,7 +3,7 @@ import { type Cidr, contains, overlap, parseCidr } from '../../net/address.ts';
 import type { FieldError } from '../errors.ts';
 import { DNS_LABEL } from '../schema/fields.ts';
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '../types/network-policy.ts';
-import { forbidden, invalid, required } from './field-errors.ts';
+import { forbidden, invalid, NOT_A_CIDR, required } from './field-errors.ts';
 
 const PORT_NAME = new RegExp(`^${DNS_LABEL}$`);
 const PROTOCOLS = ['SCTP', 'TCP', 'UDP'];
@@ -63,16 +63,15 @@ function checkPeer({ podSelector, namespaceSelector, ipBlock }: NetworkPolicyPee
 }
 
 function checkBlock({ cidr, except = [] }: { cidr: string; except?: string[] }, path: string, errors: FieldError[]) {
-  const NOT_CIDR = 'must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)';
   if (cidr === '') {
     errors.push(required(`${path}.cidr`, ''));
     return;
   }
   const block = parseCidr(cidr);
-  if (block === undefined) errors.push(invalid(`${path}.cidr`, cidr, NOT_CIDR));
+  if (block === undefined) errors.push(invalid(`${path}.cidr`, cidr, NOT_A_CIDR));
   except.forEach((text, i) => {
     const hole = parseCidr(text);
-    if (hole === undefined) errors.push(invalid(`${path}.except[${i}]`, text, NOT_CIDR));
+    if (hole === undefined) errors.push(invalid(`${path}.except[${i}]`, text, NOT_A_CIDR));
     else if (block !== undefined && !isStrictlyInside(hole, block))
       errors.push(invalid(`${path}.except[${i}]`, text, 'must be a strict subset of `cidr`'));
   });

@@ -4,13 +4,11 @@ import { whyNotEndpoint } from '../../net/reserved.ts';
 import type { FieldError } from '../errors.ts';
 import { DNS_LABEL } from '../schema/fields.ts';
 import type { EndpointSlice, Endpoints, Service, ServiceSpec } from '../types/objects.ts';
-import { duplicate, forbidden, invalid, required } from './field-errors.ts';
+import { duplicate, forbidden, invalid, NOT_AN_ADDRESS, required } from './field-errors.ts';
 
 const DNS_NAME = new RegExp(`^${DNS_LABEL}(\\.${DNS_LABEL})*\\.?$`);
 
 const isDnsName = (text: string) => text.length <= 253 && DNS_NAME.test(text);
-
-const ADDRESS = 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)';
 
 /** Is the Service reachable from outside, so that it has an externalTrafficPolicy? */
 export function isExternallyAccessible(spec: ServiceSpec): boolean {
@@ -49,7 +47,8 @@ function checkType(spec: ServiceSpec, errors: FieldError[]): void {
   if (headless && !isClusterIpType(spec)) {
     errors.push(invalid('spec.clusterIPs[0]', 'None', `may not be set to 'None' for ${spec.type} services`));
   }
-  if (ip !== '' && ip !== 'None' && parseIp(ip) === undefined) errors.push(invalid('spec.clusterIPs[0]', ip, ADDRESS));
+  if (ip !== '' && ip !== 'None' && parseIp(ip) === undefined)
+    errors.push(invalid('spec.clusterIPs[0]', ip, NOT_AN_ADDRESS));
   if (spec.clusterIP && spec.clusterIPs?.[0] !== undefined && spec.clusterIP !== spec.clusterIPs[0]) {
     errors.push(invalid('spec.clusterIPs', spec.clusterIPs, 'first value must match `clusterIP`'));
   }
@@ -81,7 +80,7 @@ function checkPorts(spec: ServiceSpec, errors: FieldError[]): void {
 function checkExternal(spec: ServiceSpec, errors: FieldError[]): void {
   spec.externalIPs?.forEach((text, i) => {
     const ip = parseIp(text);
-    const why = ip === undefined ? ADDRESS : whyNotEndpoint(ip);
+    const why = ip === undefined ? NOT_AN_ADDRESS : whyNotEndpoint(ip);
     if (why !== undefined) errors.push(invalid(`spec.externalIPs[${i}]`, text, why));
   });
   if (spec.externalTrafficPolicy !== undefined && !isExternallyAccessible(spec)) {
@@ -109,7 +108,7 @@ function checkExternal(spec: ServiceSpec, errors: FieldError[]): void {
 
 function checkAddress(text: string, path: string, errors: FieldError[]): void {
   const ip = parseIp(text);
-  const why = ip === undefined ? ADDRESS : whyNotEndpoint(ip);
+  const why = ip === undefined ? NOT_AN_ADDRESS : whyNotEndpoint(ip);
   if (why !== undefined) errors.push(invalid(path, text, why));
 }
 

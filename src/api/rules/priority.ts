@@ -1,7 +1,7 @@
 /** Priority classes (k8s.io/kubernetes/pkg/apis/scheduling: validation and the classes of the system). */
 import type { FieldError } from '../errors.ts';
 import type { PriorityClass } from '../types/objects.ts';
-import { forbidden, invalid } from './field-errors.ts';
+import { forbidden, IMMUTABLE, invalid } from './field-errors.ts';
 
 const HIGHEST_OF_USERS = 1_000_000_000;
 const SYSTEM_PREFIX = 'system-';
@@ -44,7 +44,7 @@ export function checkPriorityClassUpdate(object: PriorityClass, old: PriorityCla
   const errors: FieldError[] = [];
   if (object.value !== old.value) errors.push(forbidden('value', 'may not be changed in an update.'));
   if (object.preemptionPolicy !== old.preemptionPolicy) {
-    errors.push(invalid('preemptionPolicy', object.preemptionPolicy ?? '', 'field is immutable'));
+    errors.push(invalid('preemptionPolicy', object.preemptionPolicy ?? '', IMMUTABLE));
   }
   return errors;
 }

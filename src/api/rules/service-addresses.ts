@@ -3,9 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { type Cidr, parseCidr, parseIp, printCidr, printIp } from '../../net/address.ts';
 import type { FieldError } from '../errors.ts';
 import type { IPAddress, ServiceCIDR } from '../types/objects.ts';
-import { invalid, required } from './field-errors.ts';
-
-const IMMUTABLE = 'field is immutable';
+import { IMMUTABLE, invalid, NOT_A_CIDR, NOT_AN_ADDRESS, required } from './field-errors.ts';
 
 export function checkServiceCidr({ spec }: ServiceCIDR): FieldError[] {
   const cidrs = spec?.cidrs ?? [];
@@ -26,7 +24,7 @@ export function checkServiceCidr({ spec }: ServiceCIDR): FieldError[] {
 }
 
 function whyNotCidr(text: string, cidr: Cidr | undefined): string | undefined {
-  if (cidr === undefined) return 'must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)';
+  if (cidr === undefined) return NOT_A_CIDR;
   if (cidr.family === 6) return 'IPv6 is not configured on this cluster';
   return printCidr(cidr) === text ? undefined : 'must not have bits set beyond the prefix length';
 }
@@ -42,7 +40,7 @@ export function checkIpAddress({ metadata: { name }, spec }: IPAddress): FieldEr
   const errors: FieldError[] = [];
   const ip = parseIp(name);
   if (ip === undefined || printIp(ip) !== name) {
-    errors.push(invalid('metadata.name', name, 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'));
+    errors.push(invalid('metadata.name', name, NOT_AN_ADDRESS));
   }
   const parent = spec?.parentRef;
   if (parent === undefined) return [...errors, required('spec.parentRef')];

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { FieldError } from '../errors.ts';
 import { amountsOf, type Quantity } from '../quantity.ts';
 import type { PersistentVolume, PersistentVolumeClaim, StorageClass } from '../types/objects.ts';
-import { forbidden, invalid, required } from './field-errors.ts';
+import { forbidden, IMMUTABLE, invalid, required } from './field-errors.ts';
 
 const ALONE = 'may not use ReadWriteOncePod with other access modes';
 const CLAIM_FIXED =
@@ -76,7 +76,7 @@ export function checkVolumeUpdate(volume: PersistentVolume, old: PersistentVolum
     errors.push(forbidden('spec.persistentvolumesource', 'spec.persistentvolumesource is immutable after creation'));
   }
   if (volume.spec.volumeMode !== old.spec.volumeMode) {
-    errors.push(invalid('spec.volumeMode', volume.spec.volumeMode, 'field is immutable'));
+    errors.push(invalid('spec.volumeMode', volume.spec.volumeMode, IMMUTABLE));
   }
   return errors;
 }
@@ -88,7 +88,7 @@ export function checkClassUpdate(changed: StorageClass, old: StorageClass): Fiel
     errors.push(forbidden(field, `updates to ${field} are forbidden.`));
   }
   if (changed.volumeBindingMode !== old.volumeBindingMode) {
-    errors.push(invalid('volumeBindingMode', changed.volumeBindingMode, 'field is immutable'));
+    errors.push(invalid('volumeBindingMode', changed.volumeBindingMode, IMMUTABLE));
   }
   return errors;
 }

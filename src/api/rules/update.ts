@@ -23,17 +23,10 @@ import type {
   WrittenPart,
 } from '../types/objects.ts';
 import { checkAddedContainers, checkNoEphemeralContainers } from './ephemeral-containers.ts';
-import { forbidden } from './field-errors.ts';
+import { forbidden, IMMUTABLE, invalid } from './field-errors.ts';
 import { checkPriorityClassUpdate } from './priority.ts';
 import { checkIpAddressUpdate, checkServiceCidrUpdate } from './service-addresses.ts';
 import { checkClaimUpdate, checkClassUpdate, checkVolumeUpdate } from './storage.ts';
-
-const IMMUTABLE = 'field is immutable';
-
-const fixed = (path: string, value: unknown, message: string): FieldError => ({
-  path,
-  message: `Invalid value: ${JSON.stringify(value)}: ${message}`,
-});
 
 /** All errors of replacing `old` with `object`, through a subresource if one is named. */
 export function checkUpdate(object: KubeObject, old: KubeObject, subresource?: WrittenPart): FieldError[] {
@@ -69,7 +62,7 @@ function checkKind(object: KubeObject, old: KubeObject): FieldError[] {
     case 'EndpointSlice': {
       const { addressType } = object as EndpointSlice;
       if (addressType === (old as EndpointSlice).addressType) return [];
-      return [fixed('addressType', addressType, IMMUTABLE)];
+      return [invalid('addressType', addressType, IMMUTABLE)];
     }
     case 'Node':
       return checkNode(object as NodeObject, old as NodeObject);
@@ -81,12 +74,12 @@ function checkKind(object: KubeObject, old: KubeObject): FieldError[] {
       const { selector } = (object as Deployment).spec;
       return isDeepStrictEqual(selector, (old as Deployment).spec.selector)
         ? []
-        : [fixed('spec.selector', selector, IMMUTABLE)];
+        : [invalid('spec.selector', selector, IMMUTABLE)];
     }
     case 'ResourceQuota': {
       const { scopes } = (object as ResourceQuota).spec ?? {};
       const same = isDeepStrictEqual(scopes ?? [], (old as ResourceQuota).spec?.scopes ?? []);
-      return same ? [] : [fixed('spec.scopes', scopes, IMMUTABLE)];
+      return same ? [] : [invalid('spec.scopes', scopes, IMMUTABLE)];
     }
     case 'PersistentVolumeClaim':
       return checkClaimUpdate(object as PersistentVolumeClaim, old as PersistentVolumeClaim);
@@ -142,13 +135,13 @@ function checkService({ spec }: Service, { spec: old }: Service): FieldError[] {
   // A change from or to ExternalName releases or allocates the ClusterIP; no other change of type does.
   const both = spec.type !== 'ExternalName' && old.type !== 'ExternalName';
   if (both && old.clusterIP && spec.clusterIP !== old.clusterIP) {
-    errors.push(fixed('spec.clusterIPs[0]', [spec.clusterIP ?? ''], 'may not change once set'));
+    errors.push(invalid('spec.clusterIPs[0]', [spec.clusterIP ?? ''], 'may not change once set'));
   }
   if (old.healthCheckNodePort && spec.healthCheckNodePort && spec.healthCheckNodePort !== old.healthCheckNodePort) {
-    errors.push(fixed('spec.healthCheckNodePort', spec.healthCheckNodePort, IMMUTABLE));
+    errors.push(invalid('spec.healthCheckNodePort', spec.healthCheckNodePort, IMMUTABLE));
   }
   if (spec.type === 'LoadBalancer' && old.type === 'LoadBalancer' && spec.loadBalancerClass !== old.loadBalancerClass) {
-    errors.push(fixed('spec.loadBalancerClass', spec.loadBalancerClass ?? '', 'may not change once set'));
+    errors.push(invalid('spec.loadBalancerClass', spec.loadBalancerClass ?? '', 'may not change once set'));
   }
   return errors;
 }
@@ -164,7 +157,7 @@ function checkData(object: ConfigMap | Secret, old: ConfigMap | Secret): FieldEr
     }
   }
   if (object.kind === 'Secret' && object.type !== (old as Secret).type) {
-    errors.push(fixed('type', (object as Secret).type, IMMUTABLE));
+    errors.push(invalid('type', (object as Secret).type, IMMUTABLE));
   }
   return errors;
 }

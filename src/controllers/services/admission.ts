@@ -5,6 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { type FieldError, internalError, invalid } from '../../api/errors.ts';
 import { type Resource, resourceOfKind } from '../../api/resources.ts';
+import { invalid as bad } from '../../api/rules/field-errors.ts';
 import { isExternallyAccessible, needsHealthCheckNodePort } from '../../api/rules/network.ts';
 import type { Admission } from '../../api/store/registry.ts';
 import type { Protocol, Service, ServicePort, ServiceSpec, WrittenPart } from '../../api/types/objects.ts';
@@ -13,11 +14,6 @@ import { keyOf } from '../work-queue.ts';
 import type { ServiceAddresses } from './addresses.ts';
 
 const SERVICES: Resource = resourceOfKind('Service')!;
-
-const bad = (path: string, value: unknown, message: string): FieldError => ({
-  path,
-  message: `Invalid value: ${JSON.stringify(value)}: ${message}`,
-});
 
 const needsClusterIp = (spec: ServiceSpec) => spec.type !== 'ExternalName';
 const mayHaveNodePorts = (spec: ServiceSpec) => spec.type === 'NodePort' || spec.type === 'LoadBalancer';
