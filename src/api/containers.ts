@@ -1,8 +1,14 @@
-/** The containers of a pod, of all kinds. */
+/** The containers of a pod. */
 import type { Container, EphemeralContainer, PodSpec } from './types/objects.ts';
 
+/** Those that a pod is created with; ephemeral containers are added later. */
+export function templateContainersOf({ containers, initContainers = [] }: PodSpec): Container[] {
+  return [...containers, ...initContainers];
+}
+
+/** Those of all kinds. */
 export function containersOf(spec: PodSpec): (Container & EphemeralContainer)[] {
-  return [...spec.containers, ...(spec.initContainers ?? []), ...(spec.ephemeralContainers ?? [])];
+  return [...templateContainersOf(spec), ...(spec.ephemeralContainers ?? [])];
 }
 
 /** undefined: there is none of this name. */

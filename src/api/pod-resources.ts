@@ -2,8 +2,7 @@
  * Requests and limits of a whole pod (component-helpers/resource): the sum of its containers, or the largest init
  * container with the sidecars started before it, whichever is larger, plus the pod's overhead.
  */
-
-import { isSidecar } from './containers.ts';
+import { isSidecar, templateContainersOf } from './containers.ts';
 import { type Amounts, amountsOf, largestOf, Quantity, sumOf } from './quantity.ts';
 import type { Container, PodSpec } from './types/objects.ts';
 
@@ -30,11 +29,8 @@ export function podResources(spec: PodSpec, which: Which): Amounts {
 
 /** apis/core/v1/helper/qos: by requests and limits of cpu and memory; an amount of zero is none. */
 export function qosClass(spec: PodSpec): 'BestEffort' | 'Burstable' | 'Guaranteed' {
-  const containers = [...spec.containers, ...(spec.initContainers ?? [])];
-  const of = ({ resources }: Container, kind: Which, name: string): Quantity | undefined => {
-    const amount = Quantity.parse(resources?.[kind]?.[name]);
-    return amount !== undefined && amount.nanos > 0n ? amount : undefined;
-  };
+  const containers = templateContainersOf(spec);
+  const of = ({ resources }: Container, kind: Which, name: string) => Quantity.positive(resources?.[kind]?.[name]);
   const names = ['cpu', 'memory'];
   if (!containers.some((c) => names.some((name) => of(c, 'limits', name) ?? of(c, 'requests', name)))) {
     return 'BestEffort';

@@ -60,6 +60,12 @@ export class Quantity {
     return Quantity.parse(given) ?? Quantity.ZERO;
   }
 
+  /** Undefined if the text is not a quantity, or not above zero: a request or limit of zero is none (kubelet, qos.go). */
+  static positive(given: string | number | undefined): Quantity | undefined {
+    const quantity = Quantity.parse(given);
+    return quantity !== undefined && quantity.nanos > 0n ? quantity : undefined;
+  }
+
   /** The sum, with the suffixes of this one, or those of the other if this one is zero. */
   plus(other: Quantity): Quantity {
     return new Quantity(this.nanos + other.nanos, this.nanos === 0n ? other.format : this.format);

@@ -3,6 +3,7 @@
  * and removes them.
  */
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
+import { templateContainersOf } from '../../api/containers.ts';
 import type { Pod } from '../../api/types/objects.ts';
 import { podBandwidth } from '../../compile/bandwidth.ts';
 import { monotonicMs } from '../../linux/clock.ts';
@@ -53,7 +54,7 @@ interface Attached {
 /** Ports that a pod declares, for the port policy. */
 function declaredPorts(pod: Pod | undefined): LocalPod['declared'] {
   if (pod === undefined) return [];
-  const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+  const containers = templateContainersOf(pod.spec);
   return containers.flatMap(({ ports }) =>
     (ports ?? []).map(({ protocol = 'TCP', containerPort }) => ({ protocol, port: containerPort })),
   );

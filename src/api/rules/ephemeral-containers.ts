@@ -3,6 +3,7 @@
  * (k8s.io/kubernetes/pkg/apis/core/validation, validateEphemeralContainers and ValidatePodEphemeralContainersUpdate).
  */
 import { isDeepStrictEqual } from 'node:util';
+import { templateContainersOf } from '../containers.ts';
 import type { FieldError } from '../errors.ts';
 import type { Container, PodSpec } from '../types/objects.ts';
 import { duplicate, forbidden, notFound } from './field-errors.ts';
@@ -32,7 +33,7 @@ export function checkEphemeralContainers(
   const path = `${at}.ephemeralContainers`;
   if (list.length > 0 && at !== 'spec') return [forbidden(path, 'ephemeral containers not allowed in pod template')];
   const errors: FieldError[] = [];
-  const others = new Set([...spec.containers, ...(spec.initContainers ?? [])].map(({ name }) => name));
+  const others = new Set(templateContainersOf(spec).map(({ name }) => name));
   const names = new Set(others);
   for (const [i, container] of list.entries()) {
     const here = `${path}[${i}]`;

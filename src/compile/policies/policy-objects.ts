@@ -1,5 +1,6 @@
 /** Objects of the API as the compiler of policies takes them. */
 import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
+import { templateContainersOf } from '../../api/containers.ts';
 import { type NodeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
 import { parseIp } from '../../net/address.ts';
 import type { AddressedPod, PolicyNode } from './compile-policies.ts';
@@ -11,7 +12,7 @@ const known = new WeakMap<Pod, AddressedPod>();
 export function policyPod(pod: Pod, ip: string): AddressedPod {
   let found = known.get(pod);
   if (found === undefined || found.ip !== ip) {
-    const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+    const containers = templateContainersOf(pod.spec);
     found = {
       ip,
       namespace: pod.metadata.namespace ?? 'default',

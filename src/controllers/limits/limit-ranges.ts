@@ -2,6 +2,7 @@
  * LimitRanges: default requests and limits of containers, and bounds for containers, pods and claims
  * (k8s.io/kubernetes/plugin/pkg/admission/limitranger).
  */
+import { templateContainersOf } from '../../api/containers.ts';
 import { forbidden } from '../../api/errors.ts';
 import { podResources, resourcesOf } from '../../api/pod-resources.ts';
 import { type Amounts, amountsOf, Quantity } from '../../api/quantity.ts';
@@ -56,7 +57,7 @@ function withDefaults(pod: Pod, requests: ResourceList, limits: ResourceList): P
 export function checkPodLimits(store: Store, pod: Pod): void {
   for (const range of store.list('LimitRange', pod.metadata.namespace)) {
     const errors: string[] = [];
-    const all = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+    const all = templateContainersOf(pod.spec);
     for (const item of itemsOf(range, 'Container')) {
       for (const container of all) {
         check(item, resourcesOf(container, 'requests'), resourcesOf(container, 'limits'), errors);

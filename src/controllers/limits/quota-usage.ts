@@ -3,11 +3,11 @@
  * resource names of quotas: `pods`, `requests.cpu`, `services.nodeports`, `count/deployments.apps`.
  */
 
+import { templateContainersOf } from '../../api/containers.ts';
 import { podResources, qosClass, resourcesOf } from '../../api/pod-resources.ts';
 import { type Amounts, amountsOf, Quantity } from '../../api/quantity.ts';
 import { qualifiedName, type Resource } from '../../api/resources.ts';
 import type {
-  Container,
   KubeObject,
   PersistentVolumeClaim,
   Pod,
@@ -144,7 +144,7 @@ function crossesNamespaces(spec: Pod['spec']): boolean {
  */
 export function missingDemands(hard: readonly string[], { spec }: Pod): string | undefined {
   const demanded = hard.filter((name) => DEMANDED.has(name)).sort();
-  const containers: readonly Container[] = [...spec.containers, ...(spec.initContainers ?? [])];
+  const containers = templateContainersOf(spec);
   const lines = demanded.flatMap((name) => {
     const without = containers.filter(
       (container) => named(resourcesOf(container, 'requests'), resourcesOf(container, 'limits'))[name] === undefined,

@@ -3,6 +3,7 @@
  * units of its divisor, rounded up. A limit of cpu or memory that is not set is what the node has.
  */
 import { availableParallelism, totalmem } from 'node:os';
+import { templateContainersOf } from '../../api/containers.ts';
 import { Quantity } from '../../api/quantity.ts';
 import type { Container, PodSpec, ResourceFieldRef } from '../../api/types/objects.ts';
 
@@ -17,7 +18,7 @@ export const thisMachine = (): NodeAmounts => ({ cpus: availableParallelism(), m
 /** @param own the container it is written in; a volume has to name one. @throws Error if there is no such container */
 export function resourceText(spec: PodSpec, ref: ResourceFieldRef, node: NodeAmounts, own?: Container): string {
   const { containerName, resource, divisor } = ref;
-  const all = [...spec.containers, ...(spec.initContainers ?? [])];
+  const all = templateContainersOf(spec);
   const container = containerName ? all.find(({ name }) => name === containerName) : own;
   if (container === undefined) throw new Error(`container ${containerName ?? ''} not found`);
   const [kind, name = ''] = resource.split(/\.(.*)/) as ['limits' | 'requests', string];

@@ -2,6 +2,7 @@
  * What `resources` of a container and of its pod mean for their control groups (kubelet, pkg/kubelet/cm,
  * ResourceConfigForPod and generateLinuxContainerResources). The API has filled in requests from limits. Pure.
  */
+import { templateContainersOf } from '../../api/containers.ts';
 import { podResources, qosClass } from '../../api/pod-resources.ts';
 import { Quantity } from '../../api/quantity.ts';
 import type { Container, Pod } from '../../api/types/objects.ts';
@@ -12,23 +13,20 @@ const POD_PROCESSES = 4096;
 
 type Which = 'limits' | 'requests';
 
-const amount = ({ resources }: Container, which: Which, name: string): Quantity | undefined =>
-  Quantity.parse(resources?.[which]?.[name]);
-
 /** A limit of zero is none, as in kubelet. */
-const limited = (quantity: Quantity | undefined): Quantity | undefined =>
-  quantity === undefined || quantity.nanos <= 0n ? undefined : quantity;
+const amount = ({ resources }: Container, which: Which, name: string): Quantity | undefined =>
+  Quantity.positive(resources?.[which]?.[name]);
 
 /** Does the manifest ask for anything that needs a control group? */
 export const hasResources = ({ spec }: Pod): boolean =>
-  [...spec.containers, ...(spec.initContainers ?? [])].some(({ resources }) =>
+  templateContainersOf(spec).some(({ resources }) =>
     ['cpu', 'memory'].some((name) => resources?.limits?.[name] ?? resources?.requests?.[name]),
   );
 
 export function containerLimits(container: Container): CgroupLimits {
-  const cpu = limited(amount(container, 'limits', 'cpu'));
+  const cpu = amount(container, 'limits', 'cpu');
   return {
-    memoryBytes: limited(amount(container, 'limits', 'memory'))?.value,
+    memoryBytes: amount(container, 'limits', 'memory')?.value,
     cpuMillis: cpu?.millis,
     cpuShares: sharesOf(amount(container, 'requests', 'cpu')?.millis ?? 0),
     endsAsOne: true,
@@ -37,10 +35,12 @@ export function containerLimits(container: Container): CgroupLimits {
 
 /** A pod is limited where each of its containers is. */
 export function podLimits({ spec }: Pod): CgroupLimits {
-  const all = [...spec.containers, ...(spec.initContainers ?? [])];
+  const all = templateContainersOf(spec);
   const limits = podResources(spec, 'limits');
-  const of = (name: string) =>
-    all.every((each) => limited(amount(each, 'limits', name))) ? limited(limits[name]) : undefined;
+  const of = (name: string) => {
+    const whole = limits[name];
+    return whole?.exceeds(Quantity.ZERO) && all.every((each) => amount(each, 'limits', name)) ? whole : undefined;
+  };
   return {
     memoryBytes: of('memory')?.value,
     cpuMillis: of('cpu')?.millis,

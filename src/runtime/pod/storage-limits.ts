@@ -21,21 +21,15 @@ export const totalOf = ({ volumes, logs }: StorageUsage): number =>
 
 /** Does the manifest limit anything of this? */
 export const limitsStorage = ({ spec }: Pod): boolean =>
-  (spec.volumes ?? []).some(({ emptyDir }) => limitOf(emptyDir?.sizeLimit) !== undefined) ||
+  (spec.volumes ?? []).some(({ emptyDir }) => Quantity.positive(emptyDir?.sizeLimit) !== undefined) ||
   spec.containers.some(({ resources }) => resources?.limits?.[STORAGE] !== undefined);
 
 const STORAGE = 'ephemeral-storage';
 
-/** Zero is no limit. */
-const limitOf = (given: string | number | undefined): Quantity | undefined => {
-  const quantity = Quantity.parse(given);
-  return quantity === undefined || quantity.nanos <= 0n ? undefined : quantity;
-};
-
 /** Why the pod is evicted; undefined if it is within its limits. */
 export function exceeded({ spec }: Pod, usage: StorageUsage): string | undefined {
   for (const { name, emptyDir } of spec.volumes ?? []) {
-    const limit = limitOf(emptyDir?.sizeLimit);
+    const limit = Quantity.positive(emptyDir?.sizeLimit);
     // A volume in memory cannot grow beyond its limit: it is a file system of that size.
     if (limit === undefined || emptyDir?.medium === 'Memory') continue;
     if ((usage.volumes.get(name) ?? 0) > limit.value) {
@@ -43,13 +37,13 @@ export function exceeded({ spec }: Pod, usage: StorageUsage): string | undefined
     }
   }
   for (const { name, resources } of spec.containers) {
-    const limit = limitOf(resources?.limits?.[STORAGE]);
+    const limit = Quantity.positive(resources?.limits?.[STORAGE]);
     if (limit !== undefined && (usage.logs.get(name) ?? 0) > limit.value) {
       return `Container ${name} exceeded its local ephemeral storage limit "${limit}". `;
     }
   }
   const whole = podResources(spec, 'limits')[STORAGE];
-  const everyOne = spec.containers.every(({ resources }) => limitOf(resources?.limits?.[STORAGE]));
+  const everyOne = spec.containers.every(({ resources }) => Quantity.positive(resources?.limits?.[STORAGE]));
   if (whole !== undefined && everyOne && totalOf(usage) > whole.value) {
     return `Pod ephemeral local storage usage exceeds the total limit of containers ${whole}. `;
   }

@@ -4,6 +4,7 @@
  */
 import { statfsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { templateContainersOf } from '../../api/containers.ts';
 import { Quantity } from '../../api/quantity.ts';
 import type { Pod } from '../../api/types/objects.ts';
 import { diskUsage } from '../../linux/disk-usage.ts';
@@ -85,7 +86,7 @@ async function usageOf<T extends Pick<WatchedPod, 'pod' | 'podDir'>>(
     const volumes = emptyDirectories(each.pod, each.podDir).map(
       (path) => [basename(path), bytes.get(path) ?? 0] as const,
     );
-    const names = [...each.pod.spec.containers, ...(each.pod.spec.initContainers ?? [])].map(({ name }) => name);
+    const names = templateContainersOf(each.pod.spec).map(({ name }) => name);
     const logs = names.map((name) => [name, logBytes(each.podDir, name)] as const);
     return [each, { volumes: new Map(volumes), logs: new Map(logs) }];
   });
