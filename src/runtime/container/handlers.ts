@@ -5,7 +5,6 @@ import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import type { Container, Handler } from '../../api/types/objects.ts';
 import type { CommandLine } from './exec.ts';
-import { checkGrpcHealth } from './grpc-health.ts';
 
 const MAX_BODY_BYTES = 10 * 1024;
 
@@ -37,6 +36,8 @@ export async function runHandler(
     }
     if (handler.grpc) {
       const { port, service = '' } = handler.grpc;
+      // Loading HTTP/2 takes longer than the rest of this module, and few pods have such a probe.
+      const { checkGrpcHealth } = await import('./grpc-health.ts');
       return { ok: true, message: await checkGrpcHealth({ host: target.podIP, port, service }, timeoutMs) };
     }
     if (handler.sleep) await new Promise((resolve) => setTimeout(resolve, handler.sleep!.seconds * 1000));
