@@ -1,5 +1,6 @@
 /**
- * flannel's annotations: what each node of an overlay publishes about itself, and what all must agree on. The fields of each overlay are in native-free-dataplane/overlay/modes.ts. Source: flannel pkg/subnet/kube/annotations.go.
+ * flannel's annotations: what each node of an overlay publishes about itself, and what all must agree on. The fields of each
+ * overlay are in native-free-dataplane/overlay/modes.ts. Source: flannel pkg/subnet/kube/annotations.go.
  */
 import { OVERLAYS } from '../../native-free-dataplane/overlay/modes.ts';
 import { gatewayOf, macOf } from '../net/pod-network.ts';
@@ -41,7 +42,7 @@ export function parseBackendData(text: string | undefined): Readonly<Record<stri
   }
 }
 
-/** Why a node that published this data is no peer in this cluster; undefined if it is one. */
+/** Why a node that published this data is not a peer in this cluster; undefined if it is. */
 export function whyOtherBackend(data: Readonly<Record<string, unknown>>, options: Options): string | undefined {
   for (const [name, from] of Object.entries(OVERLAYS[options.overlay].backendData ?? {})) {
     const theirs = data[name];

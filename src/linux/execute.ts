@@ -14,9 +14,9 @@ const SIG_DFL = 0;
 const SIGNALS = 64;
 
 const libc = koffi.load('libc.so.6');
-const execve = libc.func('int execve(const char *path, const char **words, const char **environment)') as (
+const execve = libc.func('int execve(const char *path, const char **args, const char **environment)') as (
   path: string,
-  words: (string | null)[],
+  args: (string | null)[],
   environment: (string | null)[],
 ) => number;
 const closeRange = libc.func(
@@ -52,7 +52,7 @@ export function closeFilesBut(kept: readonly number[]): void {
 }
 
 /** Does not return if it succeeds. @returns the reason why not */
-export function execute(path: string, words: readonly string[], environment: readonly string[]): string {
+export function execute(path: string, args: readonly string[], environment: readonly string[]): string {
   // Node ignores SIGPIPE, and a new program would inherit that.
   for (let number = 1; number <= SIGNALS; number++) {
     if (number !== constants.signals.SIGKILL && number !== constants.signals.SIGSTOP) signal(number, SIG_DFL);
@@ -60,7 +60,7 @@ export function execute(path: string, words: readonly string[], environment: rea
   // Node keeps its own standard input, output and error from programs that are executed.
   for (let fd = 0; fd < FIRST_OWN_FD; fd++) fcntl(fd, F_SETFD, 0);
   if (closeRange(SYS_CLOSE_RANGE, FIRST_OWN_FD, MAX_FD, CLOSE_RANGE_CLOEXEC) !== 0) return errorText(errno());
-  execve(path, [...words, null], [...environment, null]);
+  execve(path, [...args, null], [...environment, null]);
   return errorText(errno());
 }
 

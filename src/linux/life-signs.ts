@@ -22,7 +22,7 @@ export function giveLifeSigns(path: string): () => void {
     try {
       writeFileSync(path, `${++signs}\n`, { mode: 0o600 });
     } catch {
-      // A full disk is no reason to be replaced: the watcher needs a first sign to miss the next.
+      // The disk is full: the file is empty then, which the watcher does not count as silence.
     }
   };
   // What an earlier process left would count as a sign of this one.

@@ -372,7 +372,7 @@ test('a command that cannot be started is a StartError with the reason', async (
   assert.is(ended.message, 'unable to find user absent: no matching entries in passwd file');
 });
 
-test('an image that nobody has: ErrImagePull, ImagePullBackOff with advice, and a start as soon as it is loaded', async ({
+test('an image that this machine does not have: ErrImagePull, ImagePullBackOff with advice, and a start as soon as it is loaded', async ({
   runtime,
 }) => {
   runtime.pod('later', { containers: [container('exec sleep 1000', { image: 'example.com/later:1' })] });

@@ -50,7 +50,7 @@ function pullPolicy(image: string): 'Always' | 'IfNotPresent' {
 function container(c: Container): Container {
   return {
     ...c,
-    // In Go it is no pointer, so it is always there; JSON patches rely on it.
+    // It is not a pointer in Go, so it is always there; JSON patches rely on it.
     resources: c.resources ?? {},
     imagePullPolicy: c.imagePullPolicy ?? pullPolicy(c.image),
     terminationMessagePath: c.terminationMessagePath ?? '/dev/termination-log',

@@ -13,7 +13,7 @@ export function checkImages(documents: readonly Document[], catalogueFiles: read
   if (first !== undefined) throw new ClusterError('MANIFEST', first);
 }
 
-/** One sentence for each container whose image nobody has. @throws ClusterError for an invalid catalogue */
+/** One sentence for each container whose image is neither loaded nor in a catalogue. @throws ClusterError for an invalid catalogue */
 export function missingImages(documents: readonly Document[], catalogueFiles: readonly string[]): string[] {
   let images: Images;
   try {

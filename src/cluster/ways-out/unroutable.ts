@@ -69,9 +69,9 @@ export async function isRouted(address: string): Promise<boolean> {
 }
 
 /** Output of a program in `dp-outside`. @throws Error with its first line of error output */
-function inOutside(words: readonly string[], input = ''): Promise<string> {
+function inOutside(command: readonly string[], input = ''): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn('nsenter', [`--net=/run/netns/${OUTSIDE}`, '--', ...words], { stdio: 'pipe' });
+    const child = spawn('nsenter', [`--net=/run/netns/${OUTSIDE}`, '--', ...command], { stdio: 'pipe' });
     const text = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const) {
       child[name].setEncoding('utf8').on('data', (chunk: string) => {
@@ -81,7 +81,7 @@ function inOutside(words: readonly string[], input = ''): Promise<string> {
     child.once('error', reject);
     child.once('close', (code) => {
       if (code === 0) resolve(text.stdout);
-      else reject(new Error(text.stderr.trim().split('\n')[0] || `${words[0]}: status ${code}`));
+      else reject(new Error(text.stderr.trim().split('\n')[0] || `${command[0]}: status ${code}`));
     });
     child.stdin.on('error', () => {});
     child.stdin.end(input);

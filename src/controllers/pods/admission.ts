@@ -1,6 +1,6 @@
 /**
- * Admission of pods: a new pod gets its service account, its priority and the defaults of its namespace, and must stay within the
- * limits of that; IPAM allocates the address, and a status can only confirm it.
+ * Admission of pods: a new pod gets its service account, its priority and the defaults of its namespace, and must stay
+ * within the limits of that; IPAM allocates the address, and a status can only confirm it.
  */
 import { invalid } from '../../api/errors.ts';
 import { qosClass } from '../../api/pod-resources.ts';

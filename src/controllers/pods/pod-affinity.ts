@@ -11,7 +11,7 @@ import type {
   TopologySpreadConstraint,
 } from '../../api/types/objects.ts';
 
-/** Why a node is not suitable, as kube-scheduler words it after `node(s) `. */
+/** Why a node is not suitable: kube-scheduler's texts after `node(s) `. */
 export const NO_AFFINITY = "didn't match pod affinity rules";
 export const ANTI_AFFINITY = "didn't match pod anti-affinity rules";
 export const OTHERS_ANTI_AFFINITY = "didn't satisfy existing pods anti-affinity rules";

@@ -148,7 +148,7 @@ function isBefore(one: readonly number[], other: readonly number[]): boolean {
   return at >= 0 && one[at]! < other[at]!;
 }
 
-/** In kube-scheduler's words, all of what the node has not enough of, or else the first obstacle; empty: none. */
+/** kube-scheduler's texts: the first obstacle, or else everything that the node has not enough of; empty if the pod fits. */
 function whyNot(scheduling: Scheduling, pod: Pod, node: NodeObject): string[] {
   const obstacle = firstObstacle(scheduling, pod, node);
   if (obstacle !== undefined) return [`node(s) ${obstacle}`];

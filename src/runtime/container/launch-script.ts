@@ -2,10 +2,11 @@
  * The shell script that starts one container; it stays beside the container's state for debugging.
  *
  * It runs twice. First as the *keeper*, outside: `nsenter` and `unshare` have put it into the pod's network, UTS and
- * IPC namespaces and a mount namespace of its own, and its children into a PID namespace: a new one, or another container's. It waits for its only
- * child and records the exit status, so that an agent that was not running at that time can read it. Then as that
- * child, PID 1 of a new namespace, the *stage*: it builds the root (an overlay over the host's own, with a tmpfs for changes that
- * disappears with the mount namespace), enters it with pivot_root, and executes the container's command.
+ * IPC namespaces and a mount namespace of its own, and its children into a PID namespace: a new one, or another
+ * container's. It waits for its only child and records the exit status, so that an agent that was not running at that time
+ * can read it. Then as that child, PID 1 of a new namespace, the *stage*: it builds the root (an overlay over the host's
+ * own, with a tmpfs for changes that disappears with the mount namespace), enters it with pivot_root, and executes the
+ * container's command.
  *
  * Beside the script: `keeper`, `pid` (their lines of /proc/pid/stat), `started` (not empty once the command is
  * executed), `error` (a failure before that), `exit` (the status, as in sh: 128 + signal).
@@ -70,7 +71,7 @@ export interface LaunchPlan {
 /** Mount point of the host's root during set-up. */
 const OLD_ROOT = '.host';
 
-/** Words that start a program whose children are in the container's PID namespace; it is not in there itself. */
+/** Arguments that start a program whose children are in the container's PID namespace; it is not in there itself. */
 export const enterProcesses = (processesOf: number | undefined): string[] =>
   processesOf === undefined
     ? ['unshare', '--pid', '--']

@@ -8,7 +8,7 @@ import { Quantity } from '../../api/quantity.ts';
 import type { Container, Pod } from '../../api/types/objects.ts';
 import { type CgroupLimits, sharesOf } from '../../linux/cgroup/cgroups.ts';
 
-/** Of a whole pod: a fork bomb is that pod's trouble alone. kubelet: podPidsLimit, which has no default. */
+/** Of a whole pod: a fork bomb affects no other pod. kubelet: podPidsLimit, which has no default. */
 const POD_PROCESSES = 4096;
 
 type Which = 'limits' | 'requests';

@@ -41,7 +41,7 @@ export function privilegesOf(pod: Pod, container: Container, imageUser = ''): Pr
   };
 }
 
-/** In kubelet's words (kuberuntime/security_context.go, verifyRunAsNonRoot). */
+/** With kubelet's texts (kuberuntime/security_context.go, verifyRunAsNonRoot). */
 function refuseRoot({ metadata }: Pod, { name }: Container, user: number | undefined, imageUser: string): void {
   const [named = ''] = imageUser.split(':');
   const numeric = /^\d*$/.test(named);

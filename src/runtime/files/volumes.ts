@@ -71,6 +71,7 @@ export async function prepareVolumes(
       } else if (volume.hostPath !== undefined) checkHostPath(volume.hostPath);
       else if (volume.persistentVolumeClaim !== undefined) await linkClaimed(pod, podDir, volume, source);
       else if (!versions.has(volume.name)) {
+        // An emptyDir, or a kind that is not supported: the API has warned of it (docs/pod-fields.md).
         makeEmptyDirectory(path, pod, volume);
         versions.set(volume.name, 'made');
       }

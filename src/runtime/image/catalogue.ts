@@ -2,7 +2,7 @@
  * The image catalogue: which program of this machine runs for which image name.
  *
  * Built-in entries, then /etc/dataplane/catalogue.d/*.yaml in order of name, then files given by the user; a later
- * entry wins. A name without a tag matches every tag; `*` matches any text. In a file, a word of `entrypoint` or `cmd` that
+ * entry wins. A name without a tag matches every tag; `*` matches any text. In a file, an argument in `entrypoint` or `cmd` that
  * begins with `./` or `../` is a path relative to the file.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -88,8 +88,8 @@ export function parseImages(text: string, path: string): CatalogueImage[] {
     }
     const image = entry as CatalogueImage;
     if (!isTexts(image.names)) throw new Error(`${at}.names: expected a list of image names`);
-    const absolute = (words: readonly string[]) =>
-      words.map((word) => (/^\.\.?\//.test(word) ? resolve(dirname(path), word) : word));
+    const absolute = (args: readonly string[]) =>
+      args.map((arg) => (/^\.\.?\//.test(arg) ? resolve(dirname(path), arg) : arg));
     return {
       ...image,
       ...(image.entrypoint && { entrypoint: absolute(image.entrypoint) }),

@@ -45,7 +45,7 @@ export class Images {
     this.catalogue = loadCatalogue(files);
   }
 
-  /** undefined if nobody has it. Files of the catalogue that changed meanwhile are read again. */
+  /** undefined if this machine does not have it. Files of the catalogue that changed meanwhile are read again. */
   find(image: string): RunnableImage | undefined {
     const stored = this.stored(image);
     if (stored !== undefined) return runnable(stored, this.store.layers);
@@ -53,7 +53,7 @@ export class Images {
     return entry === undefined ? undefined : { ...entry, imageID: `catalogue:${image}` };
   }
 
-  /** What to do about an image that nobody has. */
+  /** What to do about an image that this machine does not have. */
   explainMissing(image: string): string {
     if (parseReference(image) === undefined && !/^\w+$/.test(image)) return `"${image}" is not a name of an image`;
     return (

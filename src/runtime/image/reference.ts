@@ -20,7 +20,7 @@ const REPOSITORY = new RegExp(
 const TAG = /^[\w][\w.-]{0,127}$/;
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
-/** undefined if it is no name of an image. */
+/** undefined if it is not the name of an image. */
 export function parseReference(text: string): Reference | undefined {
   if (text.length > MAX_CHARACTERS) return undefined;
   const [named = '', digest, ...more] = text.split('@');
@@ -44,7 +44,7 @@ function withLibrary(name: string): string {
   return `docker.io/${path.includes('/') ? path : `library/${path}`}`;
 }
 
-/** `docker.io/library/nginx:latest`; with a digest and no tag, only the digest. @throws Error if it is no name */
+/** `docker.io/library/nginx:latest`; with a digest and no tag, only the digest. @throws Error if it is not a name */
 export function canonicalName(text: string): string {
   const reference = parseReference(text);
   if (reference === undefined) throw new Error(`"${text}" is not a name of an image, such as nginx:1.27`);

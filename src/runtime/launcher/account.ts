@@ -23,7 +23,7 @@ export interface WantedUser {
 
 const MAX_ID = 0xffff_fffe;
 
-/** @throws Error if a name has no entry, or a number is no id */
+/** @throws Error if a name has no entry, or a number is not an id */
 export function accountOf(
   { imageUser, user, group, groups: added = [] }: WantedUser,
   passwd: string,

@@ -20,7 +20,7 @@ export interface ProgramFacts extends Pick<LaunchSpec, 'workingDir' | 'privilege
   account: Omit<Account, 'home'>;
   environment: readonly string[];
   command: readonly string[];
-  /** Called when only the privileges of root are still there, to give up what needs them. */
+  /** The last step for which the privileges of root are needed. */
   joinGroups: () => void;
 }
 

@@ -1,7 +1,7 @@
 /**
  * The storage that a pod may use on its node: sizeLimit of an emptyDir, limits of `ephemeral-storage`, and what is left of
  * the node's own. A pod that uses more is evicted (kubelet, pkg/kubelet/eviction, localStorageEviction): its containers
- * are killed, its files removed, its phase is Failed. Pure, in kubelet's words.
+ * are killed, its files removed, its phase is Failed. Pure; the texts are kubelet's.
  */
 
 import { podResources } from '../../api/pod-resources.ts';

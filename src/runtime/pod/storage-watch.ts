@@ -1,6 +1,6 @@
 /**
  * Evicts pods that use more storage than they may, and, when the file system of the pods is nearly full, the pod that uses
- * most of it: it is shared with the state of the cluster, and whoever fills it must not be everybody's trouble.
+ * most of it: it is shared with the state of the cluster, and a pod that fills it must not stop the others.
  */
 import { statfsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';

@@ -11,7 +11,7 @@ import { giveLifeSigns, LifeWatch } from '../../../src/linux/life-signs.ts';
 const directory = mkdtempSync(join(tmpdir(), 'dataplane-signs-'));
 const path = join(directory, 'alive');
 
-/** What `looks` looks in a row say at last. */
+/** The result of the last of so many looks in a row. */
 function lookOften(watch: LifeWatch, looks: number): string | undefined {
   let why: string | undefined;
   for (let i = 0; i < looks; i++) why = watch.look();

@@ -36,7 +36,7 @@ export class LayerDirectory {
     return { parent, base, path: join(parent, base) };
   }
 
-  /** Make way for an entry that is no directory. */
+  /** Remove what is in the place of an entry that is not a directory. */
   clear(path: string): void {
     const found = stat(path);
     if (found === undefined) return;

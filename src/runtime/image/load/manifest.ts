@@ -162,7 +162,7 @@ function isForThisMachine({ platform }: Json): boolean {
   return os === 'linux' && architecture === ARCHITECTURE;
 }
 
-/** A tag alone, as skopeo and umoci write it, is no name. */
+/** A tag alone, as skopeo and umoci write it, is not a name. */
 function nameOf({ annotations }: Json): string[] {
   const { 'io.containerd.image.name': full, 'org.opencontainers.image.ref.name': ref } = objectOf(
     annotations ?? {},

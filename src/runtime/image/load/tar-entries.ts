@@ -17,7 +17,7 @@ export interface TarEntry extends Omit<Header, 'type' | 'pax'> {
 type Parser = (options: { allowUnknownFormat: boolean }) => Extract;
 type ParsedHeader = Header & { byteOffset: number };
 
-/** @throws Error for what is no tar, and for one that ends too early */
+/** @throws Error if it is not a tar, or ends too early */
 export async function* tarEntries(tar: AsyncIterable<Buffer>): AsyncGenerator<TarEntry> {
   const parser = (extract as Parser)({ allowUnknownFormat: true });
   let failure: Error | undefined;

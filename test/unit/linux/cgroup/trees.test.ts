@@ -36,7 +36,7 @@ test('controllers that are mounted with version 1 are used there, also beside a 
   assert.equal(findCgroupTrees([v2(partial), ...old].join('\n')), { version: 1, roots });
 });
 
-test('where there are none, the reason says what was found', () => {
+test('where there are none, the reason names what was found', () => {
   assert.is(findCgroupTrees(''), 'no cgroup file system with cpu, memory and pids is mounted');
   assert.is(findCgroupTrees(v2(unified, 'ro')), `cgroup v2 at ${unified} is read-only`);
   assert.is(findCgroupTrees(v2(partial)), `cgroup v2 at ${partial} lacks cpu, memory, pids`);

@@ -23,7 +23,7 @@ test('the first time an image is missing is ErrImagePull, afterwards ImagePullBa
   }
 });
 
-test('imagePullPolicy Never is ErrImageNeverPull; what is no name is InvalidImageName', () => {
+test('imagePullPolicy Never is ErrImageNeverPull; what is not a name is InvalidImageName', () => {
   const never = missingImage({ image: 'shop:1', imagePullPolicy: 'Never' }, 'ErrImagePull', ADVICE);
   assert.is(never.reason, 'ErrImageNeverPull');
   assert.match(never.message, /^Container image "shop:1" is not present with pull policy of Never: load it$/);

@@ -20,7 +20,7 @@ test('a name without registry is of docker.io, without path of its library, with
   for (const [text, name] of Object.entries(names)) assert.is(canonicalName(text), name, text);
 });
 
-test('what is no name is refused', () => {
+test('what is not a name is refused', () => {
   const wrong = [
     '',
     'No Name',

@@ -39,7 +39,7 @@ test('supplementary groups of the pod are added', () => {
   assert.equal(groups, [2000, 3000, 7]);
 });
 
-test('a name without an entry is an error, and a number that is no id', () => {
+test('a name without an entry is an error, and a number that is not an id', () => {
   assert.throws(() => of('absent'), 'unable to find user absent: no matching entries in passwd file');
   assert.throws(() => of('web:absent'), 'unable to find group absent: no matching entries in group file');
   assert.throws(() => of('99999999999'), 'unable to find user');

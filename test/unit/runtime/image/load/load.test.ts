@@ -184,7 +184,10 @@ test('a layer that decompresses to more than allowed is refused', async ({ load,
   assert.equal(readdirSync(join(directory, 'store/layers')), []);
 });
 
-test('what is no archive says so; another architecture and odd manifests are refused', async ({ load, store }) => {
+test('what is not an archive is refused as such; another architecture and odd manifests are refused', async ({
+  load,
+  store,
+}) => {
   await refused(load(Buffer.from('hello')), /Unexpected end of data|no image archive/, store);
   await refused(load(await tar([{ name: 'file', content: 'x' }])), /it is no image archive/, store);
   await refused(
