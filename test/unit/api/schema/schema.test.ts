@@ -87,6 +87,17 @@ test('only sidecars among the init containers have probes and hooks, and only in
   ]);
 });
 
+test('subPathExpr has an effect, so there is no warning; it excludes subPath', () => {
+  const mounting = (mount: object) => {
+    const volumeMounts = [{ name: 'data', mountPath: '/data', ...mount }];
+    return pod({ containers: [container({ volumeMounts })], volumes: [{ name: 'data', emptyDir: {} }] });
+  };
+  assert.equal(validate(mounting({ subPathExpr: '$(POD_NAME)' })), { errors: [], warnings: [] });
+  assert.equal(errorsOf(mounting({ subPathExpr: '$(POD_NAME)', subPath: 'a' })), [
+    'spec.containers[0].volumeMounts[0].subPathExpr: subPathExpr and subPath are mutually exclusive',
+  ]);
+});
+
 test('what has no effect is checked all the same', () => {
   const wrong = pod({
     securityContext: { fsGroupChangePolicy: 5 },
