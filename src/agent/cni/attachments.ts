@@ -2,9 +2,11 @@
  * The containers that the CNI plugin has connected, kept in a file so that the next agent serves them again. The file is
  * replaced as a whole, before ADD and after DEL report success.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+
+import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { CniPortMapping } from '../../cni/protocol.ts';
+import { replaceFile } from '../../linux/replace-file.ts';
 
 /** A container's device. */
 export interface Attachment {
@@ -84,7 +86,6 @@ export class Attachments {
 
   private write(): void {
     mkdirSync(dirname(this.file), { recursive: true });
-    writeFileSync(`${this.file}.new`, JSON.stringify(this.all()), { mode: 0o600, flush: true });
-    renameSync(`${this.file}.new`, this.file);
+    replaceFile(this.file, JSON.stringify(this.all()), { flush: true });
   }
 }

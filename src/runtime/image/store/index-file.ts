@@ -1,6 +1,8 @@
 /** The list of the images in the store, one file that is replaced as a whole. */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
+
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { replaceFile } from '../../../linux/replace-file.ts';
 
 export interface ImageConfig {
   entrypoint: string[];
@@ -59,12 +61,8 @@ export function readIndex(store: string): StoredImage[] {
 
 /** Complete or not at all: what it names must be on disk by then. */
 export function writeIndex(store: string, images: readonly StoredImage[]): void {
-  const path = join(store, FILE);
-  const fd = openSync(`${path}.new`, 'w', 0o600);
-  writeSync(fd, `${JSON.stringify({ version: VERSION, images }, null, 1)}\n`);
-  fsyncSync(fd);
-  closeSync(fd);
-  renameSync(`${path}.new`, path);
+  const text = `${JSON.stringify({ version: VERSION, images }, null, 1)}\n`;
+  replaceFile(join(store, FILE), text, { flush: true });
 }
 
 /** Changes whenever the index does; empty if there is none. */
