@@ -2,6 +2,7 @@
  * A node's configuration, derived from its Node object, the cluster's options and the underlay. It is recomputed as a
  * whole whenever one of them changes, frozen, and read by every part; no other part combines the three.
  */
+
 import { OVERLAYS } from '../../native-free-dataplane/overlay/modes.ts';
 import {
   type ClusterOptions,
@@ -10,6 +11,7 @@ import {
   OVERLAY_OPTIONS,
   usesRawSocket,
 } from '../api/cluster-options.ts';
+import { internalIpOf } from '../api/node-identity.ts';
 import { type NodeObject, WellKnown } from '../api/types/objects.ts';
 import type { AddressRules } from '../compile/frontends.ts';
 import { parseCidr } from '../net/address.ts';
@@ -98,7 +100,7 @@ function builtWith({ node, cluster, underlay }: ConfigInputs): BuiltWith {
 
 /** The node's address on the underlay. @throws Error for a Node that has none */
 export function addressOf(node: NodeObject): string {
-  const internal = node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+  const internal = internalIpOf(node);
   if (internal === undefined) throw new Error(`Node ${node.metadata.name} has no InternalIP address`);
   return internal;
 }

@@ -1,5 +1,7 @@
 /** `dataplane why`: every check between two ends, in order, and one sentence that names the cause. */
+
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
+import { internalIpOf } from '../../api/node-identity.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { EndpointSlice, Pod, Service, ServicePort } from '../../api/types/objects.ts';
 import type { Place } from '../../cluster/network-namespaces.ts';
@@ -153,8 +155,7 @@ class Diagnosis {
       return this.plain(pod.status!.podIP!, declared ? String(declared.containerPort) : to.port, [pod]);
     }
     if (to.kind === 'node') {
-      const node = objects.nodes.find(({ metadata }) => metadata.name === to.name);
-      const ip = node?.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+      const ip = internalIpOf(objects.nodes.find(({ metadata }) => metadata.name === to.name));
       if (ip !== undefined) return this.plain(ip, to.port, []);
       checks.push(fail('node', `there is no node ${to.name}`));
       return undefined;
