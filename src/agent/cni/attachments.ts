@@ -23,7 +23,8 @@ export interface Attachment {
   readonly portMappings?: readonly CniPortMapping[];
 }
 
-const keyOf = ({ containerID, ifname }: Pick<Attachment, 'containerID' | 'ifname'>): string =>
+/** What identifies an attachment (SPEC.md, "Parameters"). */
+export const attachmentKey = ({ containerID, ifname }: Pick<Attachment, 'containerID' | 'ifname'>): string =>
   `${containerID}/${ifname}`;
 
 export class Attachments {
@@ -41,7 +42,7 @@ export class Attachments {
       throw error;
     }
     try {
-      for (const one of JSON.parse(text) as Attachment[]) this.known.set(keyOf(one), one);
+      for (const one of JSON.parse(text) as Attachment[]) this.known.set(attachmentKey(one), one);
     } catch (error) {
       throw new Error(
         `${file} is damaged (${(error as Error).message}): it lists the pods that are connected. After the node has been drained, remove it`,
@@ -50,7 +51,7 @@ export class Attachments {
   }
 
   get(containerID: string, ifname: string): Attachment | undefined {
-    return this.known.get(keyOf({ containerID, ifname }));
+    return this.known.get(attachmentKey({ containerID, ifname }));
   }
 
   /** The newest attachment of a pod. */
@@ -66,7 +67,7 @@ export class Attachments {
 
   /** @throws Error of the file system; the list is as before then */
   set(attachment: Attachment): void {
-    const key = keyOf(attachment);
+    const key = attachmentKey(attachment);
     const before = this.known.get(key);
     this.known.delete(key);
     this.known.set(key, attachment);
@@ -81,7 +82,7 @@ export class Attachments {
 
   /** @throws Error of the file system; the next change writes the list then */
   remove({ containerID, ifname }: Pick<Attachment, 'containerID' | 'ifname'>): void {
-    if (this.known.delete(keyOf({ containerID, ifname }))) this.write();
+    if (this.known.delete(attachmentKey({ containerID, ifname }))) this.write();
   }
 
   private write(): void {
