@@ -29,15 +29,15 @@
  *                               connection
  *
  * Each step returns GO_ON, or the verdict that ends the packet (verdicts.ts). If that verdict requires a reply (a TCP
- * reset, an ICMP error, an echo reply), `settle` sends it (settle.ts). All checks that can drop a packet come before its flow is
- * created or updated, so a dropped packet changes no table.
+ * reset, an ICMP error, an echo reply), `settle` sends it (settle.ts). All checks that can drop a packet come before its
+ * flow is created or updated, so a dropped packet changes no table.
  */
 
 import { expireFollower } from './conntrack/events.ts';
 import { expireRecords, isBehind } from './conntrack/lifetime.ts';
 import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
-import { addUnseenDrop } from './drops/ring.ts';
+import { countUnseenDrop } from './drops/ring.ts';
 import { HopWord, inNetwork, NodeWord } from './node/config.ts';
 import { DENIED_EGRESS, DENIED_INGRESS, HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from './node/hops.ts';
 import { isOwnAddress } from './node/host-routes.ts';
@@ -105,10 +105,7 @@ export function tick(dp: Dataplane, nowMs: number): number {
   dp.nowMs = nowMs;
   expireRecords(dp.conntrack, dp.worker, nowMs);
   const { unanswered } = dp.conntrack;
-  for (; unanswered[0] > 0; unanswered[0]--) {
-    addUnseenDrop(dp.counters.drops, Verdict.PING_UNANSWERED, nowMs);
-    countVerdict(dp.counters, Verdict.PING_UNANSWERED);
-  }
+  for (; unanswered[0] > 0; unanswered[0]--) countUnseenDrop(dp.counters, Verdict.PING_UNANSWERED, nowMs);
   expireFollower(dp.conntrack, nowMs);
   expireHeld(dp);
   return isBehind(dp.conntrack, dp.worker, nowMs) ? 1 : 1000;
