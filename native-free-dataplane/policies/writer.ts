@@ -68,8 +68,7 @@ export function writePolicies(
   contents: PolicyContents,
   numbers: RuleNumbers = new RuleNumbers(table),
 ): void {
-  const layout = layoutOf(contents);
-  const { podSlots, pairSlots, intervalsAt, pairsAt, rangesAt, ranges, size } = layout;
+  const { podSlots, pairSlots, intervalsAt, pairsAt, rangesAt, ranges, size } = layoutOf(contents);
   if (size > table.halfWords) {
     throw new RangeError(`the node's policy table is too small: ${size} words needed, it has ${table.halfWords}`);
   }
