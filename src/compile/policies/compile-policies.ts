@@ -70,8 +70,9 @@ interface KeptPod {
   identity: Identity | undefined;
 }
 
-/** The classes of the pods that a policy selects, as far as they are known. */
-interface Selected {
+interface KeptPolicy {
+  readonly number: number;
+  /** The classes of the pods that it applies to, as far as they are known. */
   readonly classes: PodClass[];
   /** How many of all classes were considered. */
   upTo: number;
@@ -89,8 +90,7 @@ class Kept {
   private readonly peerSets: PeerSets;
   private readonly nameServer: PodClass;
   private readonly pods = new Map<AddressedPod, KeptPod>();
-  private readonly selected = new Map<PolicyRules, Selected>();
-  private readonly policyNumbers = new Map<PolicyRules, number>();
+  private readonly policies = new Map<PolicyRules, KeptPolicy>();
   private readonly groups = new Map<string, Group>();
   private inUse = { pods: 0, policies: 0, groups: 0 };
 
@@ -111,13 +111,13 @@ class Kept {
   get isWorn(): boolean {
     const { pods, policies, groups } = this.inUse;
     const worn = (kept: number, used: number) => kept > 2 * used + SPARE;
-    return worn(this.pods.size, pods) || worn(this.selected.size, policies) || worn(this.groups.size, groups);
+    return worn(this.pods.size, pods) || worn(this.policies.size, policies) || worn(this.groups.size, groups);
   }
 
   compile({ policies: given, pods, dnsPort }: PolicyInput): PolicyContents {
     const policies = [...given].sort(inOrder);
-    // First the blocks, which say what identities there are.
-    for (const policy of policies) this.enterPeers(policy);
+    // First the blocks: which identities there are depends on them.
+    for (const policy of policies) this.keptPolicy(policy);
     const kept = pods.map((pod) => this.keptPod(pod));
     const identities = kept.map((pod) => this.identityOf(pod));
     const intervals = this.blocks.intervals.map((interval) => {
@@ -144,12 +144,16 @@ class Kept {
     return { pods: rows, intervals, groups, dns };
   }
 
-  private enterPeers(policy: PolicyRules): void {
-    if (this.policyNumbers.has(policy)) return;
-    this.numberOf(policy);
-    for (const rules of [policy.ingress, policy.egress]) {
-      for (const { peers } of rules ?? []) if (peers !== undefined) this.peerSets.of(policy, peers);
+  /** What is kept of a policy; its peers are entered with it. */
+  private keptPolicy(policy: PolicyRules): KeptPolicy {
+    let kept = this.policies.get(policy);
+    if (kept === undefined) {
+      const { ingress = [], egress = [] } = policy;
+      kept = { number: this.policies.size, classes: [], upTo: 0, namesPorts: ingress.some(namesPorts) };
+      this.policies.set(policy, kept);
+      for (const { peers } of [...ingress, ...egress]) if (peers !== undefined) this.peerSets.of(policy, peers);
     }
+    return kept;
   }
 
   private blockNumber(block: Block): number {
@@ -194,8 +198,9 @@ class Kept {
 
   private groupBy(policies: readonly PolicyRules[], podClass: PodClass, direction: Direction): Group | undefined {
     if (policies.length === 0) return undefined;
-    const names = direction === 'ingress' && policies.some((policy) => this.selected.get(policy)?.namesPorts);
-    const key = `${direction} ${names ? podClass.portsKey : ''} ${policies.map((one) => this.numberOf(one)).join()}`;
+    const names = direction === 'ingress' && policies.some((policy) => this.keptPolicy(policy).namesPorts);
+    const numbers = policies.map((policy) => this.keptPolicy(policy).number);
+    const key = `${direction} ${names ? podClass.portsKey : ''} ${numbers.join()}`;
     let group = this.groups.get(key);
     if (group === undefined) {
       const rules = policies.flatMap((policy) =>
@@ -225,30 +230,17 @@ class Kept {
     return group;
   }
 
-  private numberOf(policy: PolicyRules): number {
-    let number = this.policyNumbers.get(policy);
-    if (number === undefined) {
-      number = this.policyNumbers.size;
-      this.policyNumbers.set(policy, number);
-    }
-    return number;
-  }
-
   /** The classes of the pods that the policy applies to. */
   private classesOf(policy: PolicyRules): readonly PodClass[] {
-    let found = this.selected.get(policy);
-    if (found === undefined) {
-      found = { classes: [], upTo: 0, namesPorts: policy.ingress?.some(namesPorts) ?? false };
-      this.selected.set(policy, found);
-    }
+    const kept = this.keptPolicy(policy);
     const { namespace, namespaces, podSelector } = policy;
     const names = namespaces === undefined ? undefined : this.peerSets.namespacesWith(namespaces);
     const { all } = this.classes;
-    for (; found.upTo < all.length; found.upTo++) {
-      const podClass = all[found.upTo]!;
+    for (; kept.upTo < all.length; kept.upTo++) {
+      const podClass = all[kept.upTo]!;
       const there = names === undefined ? podClass.namespace === namespace : names.has(podClass.namespace);
-      if (there && matchesSelector(podSelector, podClass.labels)) found.classes.push(podClass);
+      if (there && matchesSelector(podSelector, podClass.labels)) kept.classes.push(podClass);
     }
-    return found.classes;
+    return kept.classes;
   }
 }
