@@ -819,7 +819,7 @@ export const UNANSWERED: Uint8Array = Uint8Array.from(rows, (each, number) =>
 /** 1 for each verdict of a packet that did not reach its destination (isFailure). */
 export const FAILED: Uint8Array = Uint8Array.from(rows, (each) => (each !== undefined && isFailure(each) ? 1 : 0));
 
-/** 1 for each verdict that needs nothing more: no reply is owed, and the packet did not fail. */
+/** 1 for each verdict that needs nothing more: no reply is required, and the packet did not fail. */
 export const IS_SETTLED: Uint8Array = Uint8Array.from(rows, (_, number) =>
   REPLY_KIND[number] === ReplyKind.NONE && FAILED[number] === 0 ? 1 : 0,
 );
