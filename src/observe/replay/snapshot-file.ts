@@ -5,6 +5,7 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { Features, TableBuffers } from '../../../native-free-dataplane/dataplane.ts';
 import { type Extent, expand, type SparseCopy } from '../../linux/sparse-file.ts';
+import { TABLES } from '../../shm-names.ts';
 
 const MAGIC = 'dataplane snapshot 1\n';
 const LENGTH_BYTES = 4;
@@ -13,14 +14,7 @@ const MAX_FILE_BYTES = 2 ** 31;
 const MAX_TABLE_BYTES = 2 ** 31;
 
 export type TableName = keyof TableBuffers;
-export const TABLE_NAMES: readonly TableName[] = [
-  'conntrack',
-  'services',
-  'routes',
-  'counters',
-  'fragments',
-  'policies',
-];
+export const TABLE_NAMES: readonly TableName[] = TABLES;
 
 /** A node's tables at one moment. */
 export interface NodeSnapshot {
