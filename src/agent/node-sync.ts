@@ -41,6 +41,7 @@ import type { HostRoute } from './underlay/host-routes.ts';
 const HOST_PREFIX = 128;
 /** Bits a second in one byte a millisecond. */
 const BITS_PER_BYTE_MS = 8000;
+const NO_LIMITS = { ingress: 0, egress: 0 };
 /** Bytes of the largest IP packet. */
 const LARGEST_PACKET = 65535;
 
@@ -211,10 +212,7 @@ export class NodeSync {
     });
   }
 
-  private limit(
-    port: number,
-    { ingress, egress }: { ingress: number; egress: number } = { ingress: 0, egress: 0 },
-  ): void {
+  private limit(port: number, { ingress, egress }: LocalPod['bandwidth'] = NO_LIMITS): void {
     setBandwidth(this.table, port, Toward.POD, ingress / BITS_PER_BYTE_MS);
     setBandwidth(this.table, port, Toward.NETWORK, egress / BITS_PER_BYTE_MS);
   }

@@ -86,6 +86,11 @@ export class HostNetwork {
     return this.device.tap;
   }
 
+  /** Networks of pods and services. */
+  private get clusterNetworks(): string[] {
+    return [this.options.clusterCIDR, this.options.serviceCIDR];
+  }
+
   /** Add dp0 to the workers' ports, now and whenever it has to be recreated. */
   connect(workers: DeviceUser): void {
     this.workers = workers;
@@ -255,7 +260,7 @@ export class HostNetwork {
     const { options } = this;
     const rules = untrackedRules({
       localAddresses: [...this.localAddresses.keys()],
-      clusterNetworks: [options.clusterCIDR, options.serviceCIDR],
+      clusterNetworks: this.clusterNetworks,
       serviceAddresses: [...(this.serviceAddresses ?? [])],
       overlayMatches: overlayMatches(options),
       hostPorts: this.hostPorts ?? [],
@@ -276,7 +281,7 @@ export class HostNetwork {
       ...options,
       prefix: options.underlayPrefix,
       gateway: gatewayOf(options.podCIDR),
-      clusterNetworks: [options.clusterCIDR, options.serviceCIDR],
+      clusterNetworks: this.clusterNetworks,
       underlayMtu: this.device.mtu,
       hostDevice: HOST_DEVICE,
       localAddresses: [...this.localAddresses.keys()],
@@ -303,10 +308,10 @@ export class HostNetwork {
 
   /** Commands that add the missing routes to dp0 and remove those to former service addresses. */
   private routeCommands(): string[] {
-    const { podCIDR, clusterCIDR, serviceCIDR } = this.options;
+    const { podCIDR } = this.options;
     const gateway = gatewayOf(podCIDR);
     const present = presentRoutes();
-    const main = [clusterCIDR, serviceCIDR, ...(this.serviceAddresses ?? [])];
+    const main = [...this.clusterNetworks, ...(this.serviceAddresses ?? [])];
     const all = [
       ...main.map((to) => ({ to, table: MAIN_TABLE, words: `src ${gateway}` })),
       { to: 'default', table: `${TO_DP0_TABLE}`, words: '' },
