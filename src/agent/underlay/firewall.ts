@@ -1,7 +1,7 @@
 /**
  * Coexistence with a node's firewall. Packets that the data plane forwards bypass the kernel's conntrack, which sees
- * only one direction of most connections and would classify their packets as invalid. Chains that drop forwarded packets get
- * a rule in front that accepts dp0's, as flannel does.
+ * only one direction of most connections and would classify their packets as invalid. Chains that drop forwarded packets
+ * get a rule in front that accepts dp0's, as flannel does.
  *
  * Read before editing: linux net/ipv4/netfilter/nf_defrag_ipv4.c (untracked fragments are left alone), net/netfilter/
  * nft_ct.c (notrack); flannel pkg/trafficmngr/iptables (the accepts).
