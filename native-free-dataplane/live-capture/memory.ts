@@ -146,7 +146,7 @@ export function packetCounterAt(worker: number): number {
 
 const wordAt = (session: number, word: number): number => SESSIONS_AT + session * SESSION_WORDS + word;
 
-/** Counts the starts and ends of sessions; workers look again when it differs from what they saw last. */
+/** Counts starts and ends of sessions, and pauses; workers look again when it differs from what they saw last. */
 export function changesOf({ words }: CaptureMemory): number {
   return words[H_CHANGES];
 }

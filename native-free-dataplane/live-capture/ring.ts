@@ -19,7 +19,7 @@ export const RecordWord = {
   SECONDS: 4,
   NANOSECONDS: 5,
   PORT: 6,
-  /** Point of the record, once; a record that turned out not to be wanted has point 0. */
+  /** Point of the record; 0 in a record that readers skip, because its packet was not dropped after all. */
   POINT: 7,
   VERDICT: 8,
   /** Number of the packet among those of its worker. */

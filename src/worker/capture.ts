@@ -47,12 +47,15 @@ export class WorkerCapture implements Pipeline {
     this.stages = stages;
   }
 
-  /** Have sessions started or ended since the last call of `reload`? */
+  /** Has a session started or ended, or a pause begun, since the last call of `reload`? */
   get isChanged(): boolean {
     return changesOf(this.memory) !== this.seen;
   }
 
-  /** Stops for a pause, if there is one. @returns what to run from now on: this if there is a session, else the pipeline */
+  /**
+   * Apply changes of sessions, and stop for a pause, if there is one.
+   * @returns what to run from now on: this if there is a session, else the pipeline
+   */
   reload(dp: Dataplane): Pipeline {
     this.seen = changesOf(this.memory);
     const before = new Set(this.sessions.map(({ name }) => name));
@@ -102,7 +105,10 @@ export class WorkerCapture implements Pipeline {
     return verdict;
   }
 
-  /** A frame of the current packet has been sent, at the time of `stamp` (clock.ts). @param lost why the device did not accept it; GO_ON if it did */
+  /**
+   * A frame of the current packet has been sent, at the time of `stamp` (clock.ts).
+   * @param lost why the device did not accept it; GO_ON if it did
+   */
   sent(pkt: Packet, lost: Verdict): void {
     const { sessions, number } = this;
     for (let i = 0; i < sessions.length; i++) (sessions[i] as CaptureSession).send(pkt, number, lost);
