@@ -1,7 +1,7 @@
 /** The list of the images in the store, one file that is replaced as a whole. */
-
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { readIfPresent } from '../../../linux/read-file.ts';
 import { replaceFile } from '../../../linux/replace-file.ts';
 
 export interface ImageConfig {
@@ -40,13 +40,8 @@ interface Content {
 /** @throws Error if it cannot be read, or is of another version */
 export function readIndex(store: string): StoredImage[] {
   const path = join(store, FILE);
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
+  const text = readIfPresent(path);
+  if (text === undefined) return [];
   let content: Partial<Content>;
   try {
     content = JSON.parse(text) as Partial<Content>;
