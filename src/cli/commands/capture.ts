@@ -7,6 +7,7 @@ import { dnsLabel, seconds, wholeNumber } from '../args/values.ts';
 import { needRoot, usageError } from '../errors.ts';
 import { note, print } from '../output/output.ts';
 import type { CaptureResult, CaptureSink } from '../sources/capture.ts';
+import { readVersion } from '../version.ts';
 import { NAMESPACE_OPTION } from '../with-client.ts';
 
 const POINTS: Readonly<Record<string, number>> = {
@@ -128,12 +129,11 @@ export async function recording(
   request: RecordingRequest,
   { nodes, names }: { nodes: readonly string[]; names: import('../../observe/trace/names.ts').Names },
 ): Promise<EndingSink> {
-  const [{ Recording }, { OutputClosed }, { ownVersion }] = await Promise.all([
+  const [{ Recording }, { OutputClosed }] = await Promise.all([
     import('../../observe/capture/recording.ts'),
     import('../../observe/capture/output-file.ts'),
-    import('../sources/capture.ts'),
   ]);
-  const file = new Recording({ ...request, nodes, version: ownVersion() }, names);
+  const file = new Recording({ ...request, nodes, version: readVersion() }, names);
   return {
     note,
     packets: (packets, portOf, known) => {

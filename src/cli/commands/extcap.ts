@@ -9,6 +9,7 @@ import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { oneOf, wholeNumber } from '../args/values.ts';
 import { failed, needRoot, usageError } from '../errors.ts';
 import { note, print } from '../output/output.ts';
+import { readVersion } from '../version.ts';
 import { recording } from './capture.ts';
 
 /** The interface of all nodes; those of one node and of one pod have its name behind a colon. */
@@ -100,7 +101,7 @@ function readInterface(name: string): { node: string | undefined; pod: string | 
 
 async function listInterfaces(): Promise<void> {
   const source = await import('../sources/capture.ts');
-  print(`extcap {version=${source.ownVersion()}}{help=https://www.wireshark.org/docs/man-pages/extcap.html}`);
+  print(`extcap {version=${readVersion()}}{help=https://www.wireshark.org/docs/man-pages/extcap.html}`);
   print(`interface {value=${ALL}}{display=dataplane: all nodes}`);
   let nodes: string[];
   try {

@@ -5,6 +5,7 @@ import { endOnSignals } from '../args/capture-args.ts';
 import { dnsLabel, seconds, wholeNumber } from '../args/values.ts';
 import { failed, needRoot, usageError } from '../errors.ts';
 import { note } from '../output/output.ts';
+import { readVersion } from '../version.ts';
 
 export const command: Command = {
   usage: ['snapshot FILE [--node NODE]', 'snapshot FILE --capture CAPTURE [--duration TIME] [-c N] [--node NODE]'],
@@ -36,15 +37,14 @@ async function run(args: Args): Promise<void> {
   const duration = args.value('duration', seconds);
   const count = args.value('count', wholeNumber(1, Number.MAX_SAFE_INTEGER, 'frames')) ?? Number.POSITIVE_INFINITY;
   needRoot('snapshot');
-  const [{ takeSnapshots, RECORDED_BYTES }, { encodeSnapshot }, { ownVersion }, { recording }] = await Promise.all([
+  const [{ takeSnapshots, RECORDED_BYTES }, { encodeSnapshot }, { recording }] = await Promise.all([
     import('../sources/snapshot.ts'),
     import('../../observe/replay/snapshot-file.ts'),
-    import('../sources/capture.ts'),
     import('./capture.ts'),
   ]);
   const { nodes, capture } = await takeSnapshots(node, path === undefined ? undefined : '');
   try {
-    const bytes = encodeSnapshot({ version: ownVersion(), nodes });
+    const bytes = encodeSnapshot({ version: readVersion(), nodes });
     try {
       writeFileSync(file, bytes, { mode: 0o600 });
     } catch (error) {
