@@ -1,4 +1,5 @@
 /** `dataplane capture`: frames of running nodes, as lines or as a pcapng file. */
+import { MAX_CAPTURED_BYTES } from '../../../native-free-dataplane/capture/frame.ts';
 import { Point } from '../../../native-free-dataplane/live-capture/memory.ts';
 import type { FileRing } from '../../observe/capture/recording.ts';
 import type { Args, Command } from '../args/args.ts';
@@ -15,8 +16,6 @@ const POINTS: Readonly<Record<string, number>> = {
   sent: Point.SENT,
   dropped: Point.DROPPED,
 };
-/** Longest captured frame: libpcap's MAXIMUM_SNAPLEN. */
-const MAX_SNAP = 262_144;
 const MEGABYTE = 1_000_000;
 
 export const command: Command = {
@@ -78,7 +77,8 @@ async function run(args: Args): Promise<void> {
   const node = args.value('node', dnsLabel);
   const pod = readCapturedPod(args);
   const snapBytes =
-    args.value('snaplen', wholeNumber(1, MAX_SNAP, 'bytes', 'leave it out to keep whole frames')) ?? MAX_SNAP;
+    args.value('snaplen', wholeNumber(1, MAX_CAPTURED_BYTES, 'bytes', 'leave it out to keep whole frames')) ??
+    MAX_CAPTURED_BYTES;
   const count = args.value('count', wholeNumber(1, Number.MAX_SAFE_INTEGER, 'frames')) ?? Number.POSITIVE_INFINITY;
   const duration = args.value('duration', seconds);
   const source = await import('../sources/capture.ts');

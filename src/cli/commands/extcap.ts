@@ -2,6 +2,7 @@
  * `dataplane extcap`: captures for Wireshark's own window, by its interface for external programs (extcap(4)). A program
  * in Wireshark's extcap folder calls it: docs/capture.md.
  */
+import { MAX_CAPTURED_BYTES } from '../../../native-free-dataplane/capture/frame.ts';
 import { Point } from '../../../native-free-dataplane/live-capture/memory.ts';
 import { NodePorts } from '../../observe/capture/ports.ts';
 import type { Names } from '../../observe/trace/names.ts';
@@ -14,7 +15,6 @@ import { recording } from './capture.ts';
 
 /** The interface of all nodes; those of one node and of one pod have its name behind a colon. */
 const ALL = 'dataplane';
-const MAX_SNAP = 262_144;
 
 /** Choices of the option `points`. */
 const CHOICES = {
@@ -73,7 +73,7 @@ async function run(args: Args): Promise<void> {
   }
   const path = args.text('fifo');
   if (path === undefined) throw usageError('dataplane extcap: --capture needs --fifo');
-  const snapBytes = args.value('snaplen', wholeNumber(1, MAX_SNAP, 'bytes')) ?? MAX_SNAP;
+  const snapBytes = args.value('snaplen', wholeNumber(1, MAX_CAPTURED_BYTES, 'bytes')) ?? MAX_CAPTURED_BYTES;
   const points = CHOICES[args.value('points', oneOf('all', 'received', 'sent', 'dropped')) ?? 'all'];
   needRoot('extcap');
   const names = await source.readNames();
@@ -137,7 +137,7 @@ function podsOf(node: string, names: Names): string[] {
 
 function listOptions(): void {
   print(
-    `arg {number=0}{call=--snaplen}{display=Bytes of each frame}{type=integer}{range=1,${MAX_SNAP}}{default=${MAX_SNAP}}`,
+    `arg {number=0}{call=--snaplen}{display=Bytes of each frame}{type=integer}{range=1,${MAX_CAPTURED_BYTES}}{default=${MAX_CAPTURED_BYTES}}`,
   );
   print('arg {number=1}{call=--points}{display=Where to capture}{type=selector}');
   for (const [value, text] of Object.entries(CHOICE_TEXTS)) {

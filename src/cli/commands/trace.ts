@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { CaptureReader } from '../../../native-free-dataplane/capture/reader.ts';
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
+import { MAX_FRAME_BYTES, MIN_FRAME_BYTES } from '../../observe/trace/frame-size.ts';
 import type { NamedObjects } from '../../observe/trace/names.ts';
 import type { Walk } from '../../observe/trace/walk.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
@@ -223,10 +224,6 @@ function readFields(args: Args) {
   };
 }
 
-/** Longest frame that is traced: as much as a worker's arena holds. */
-const MAX_FRAME = 65_549;
-const MIN_FRAME = 34;
-
 /** The frame of --hex or --pcap. */
 function readFrame(args: Args): Uint8Array | undefined {
   const hex = args.value('hex', readHex);
@@ -236,8 +233,9 @@ function readFrame(args: Args): Uint8Array | undefined {
   const number = args.value('frame', wholeNumber(1, 1_000_000_000, 'the number of a frame'));
   if (number !== undefined && file === undefined) throw usageError('--frame needs --pcap');
   const frame = file === undefined ? hex : frameOf(file, number ?? 1);
-  if (frame === undefined || (frame.length >= MIN_FRAME && frame.length <= MAX_FRAME)) return frame;
-  throw usageError(`the frame has ${frame.length} bytes`, `expected an Ethernet frame of ${MIN_FRAME} to ${MAX_FRAME}`);
+  if (frame === undefined || (frame.length >= MIN_FRAME_BYTES && frame.length <= MAX_FRAME_BYTES)) return frame;
+  const expected = `expected an Ethernet frame of ${MIN_FRAME_BYTES} to ${MAX_FRAME_BYTES}`;
+  throw usageError(`the frame has ${frame.length} bytes`, expected);
 }
 
 function frameOf(file: string, number: number): Uint8Array {
