@@ -3,7 +3,7 @@ import { MAX_CAPTURED_BYTES } from '../../../native-free-dataplane/capture/frame
 import { Point } from '../../../native-free-dataplane/live-capture/memory.ts';
 import type { FileRing } from '../../observe/capture/recording.ts';
 import type { Args, Command } from '../args/args.ts';
-import { endOnSignals, readCapturedPod } from '../args/capture-args.ts';
+import { endOnSignals, filterText, readCapturedPod } from '../args/capture-args.ts';
 import { dnsLabel, seconds, wholeNumber } from '../args/values.ts';
 import { needRoot, usageError } from '../errors.ts';
 import { note, print } from '../output/output.ts';
@@ -56,8 +56,7 @@ function readPoints(args: Args): { points: number; filter: string } {
     if (bit === undefined) break;
     points |= bit;
   }
-  const filter = [...args.operands.slice(at), ...(args.rest ?? [])].join(' ');
-  return { points: points || Point.RECEIVED | Point.SENT, filter };
+  return { points: points || Point.RECEIVED | Point.SENT, filter: filterText(args, at) };
 }
 
 function readRing(text: string, option: string): FileRing {

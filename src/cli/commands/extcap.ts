@@ -7,6 +7,7 @@ import { Point } from '../../../native-free-dataplane/live-capture/memory.ts';
 import { NodePorts } from '../../observe/capture/ports.ts';
 import type { Names } from '../../observe/trace/names.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
+import { endOnSignals } from '../args/capture-args.ts';
 import { oneOf, wholeNumber } from '../args/values.ts';
 import { failed, needRoot, usageError } from '../errors.ts';
 import { note, print } from '../output/output.ts';
@@ -79,8 +80,7 @@ async function run(args: Args): Promise<void> {
   const names = await source.readNames();
   const capture = new source.Capture({ ...place, points, snapBytes, filter }, names);
   try {
-    const ended = new AbortController();
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
+    const ended = endOnSignals();
     const sink = await recording({ path, ring: undefined, snapBytes, filter }, capture);
     sink.end(await capture.run(sink, ended, Number.POSITIVE_INFINITY));
   } finally {

@@ -6,7 +6,7 @@ import { MAX_FRAME_BYTES, MIN_FRAME_BYTES } from '../../observe/trace/frame-size
 import type { NamedObjects } from '../../observe/trace/names.ts';
 import type { Walk } from '../../observe/trace/walk.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
-import { endOnSignals, readCapturedPod } from '../args/capture-args.ts';
+import { endOnSignals, filterText, readCapturedPod } from '../args/capture-args.ts';
 import { type EndArg, readEnd, readFlags, readHex, readProtocol } from '../args/trace-packet.ts';
 import { dnsLabel, portNumber, seconds, wholeNumber } from '../args/values.ts';
 import { BRING_UP, failed, NOT_UP, needRoot, usageError } from '../errors.ts';
@@ -94,8 +94,8 @@ async function run(args: Args): Promise<void> {
   }
   operandsAtMost('trace', args, 1);
   const from = readFrom(args);
-  const given = args.flag('paths') ? undefined : readFrame(args);
   if (args.flag('paths')) return paths(args, from, file!);
+  const given = readFrame(args);
   if (given === undefined && from === undefined) needOperand('trace', args, 0, 'FROM');
   const to = args.value('to', readEnd);
   if (given === undefined && to === undefined)
@@ -160,7 +160,7 @@ async function live(args: Args): Promise<void> {
   const misplaced = NOT_LIVE.find((name) => args.has(name));
   if (misplaced !== undefined) throw usageError(`--${misplaced} cannot be used with --live`);
   const json = formatOf(args.text('output'), ['json']) === 'json';
-  const filter = [...args.operands, ...(args.rest ?? [])].join(' ');
+  const filter = filterText(args);
   const count = args.value('count', wholeNumber(1, 1_000_000, 'packets')) ?? Number.POSITIVE_INFINITY;
   const duration = args.value('duration', seconds);
   const place = { node: args.value('node', dnsLabel), pod: readCapturedPod(args) };
