@@ -53,8 +53,8 @@ async function run(args: Args): Promise<void> {
     for (const { name, resourcesNotEnforced: why } of nodes) {
       if (why !== undefined) print(`node ${name} does not enforce requests and limits of pods: ${why}`);
     }
+    for (const line of egressLines(egress)) print(line);
   }
-  if (!json) for (const line of egressLines(egress)) print(line);
 }
 
 function tables(nodes: readonly NodeStatus[]): string {
