@@ -278,10 +278,11 @@ class Diagnosis {
   }
 
   private async policies(from: Place, pods: readonly Pod[], port: number): Promise<Check[]> {
-    const [{ explainPolicies, ruleName }, { policyAddressOf, policyNode, policyPod }] = await Promise.all([
-      import('../../observe/policy/explain.ts'),
-      import('../../compile/policies/policy-objects.ts'),
-    ]);
+    const [{ explainPolicies, isolatingPolicies, ruleName }, { policyAddressOf, policyNode, policyPod }] =
+      await Promise.all([
+        import('../../observe/policy/explain.ts'),
+        import('../../compile/policies/policy-objects.ts'),
+      ]);
     if (this.objects.policies.length === 0 || from.kind === 'node') return [];
     const endOf = (pod: Pod) => {
       const address = policyAddressOf(pod);
@@ -301,9 +302,7 @@ class Diagnosis {
       if (verdict === 'allowed') return [pass('policies', `to ${to.text} they allow TCP ${port}`)];
       const denied = directions.find(({ allowed }) => !allowed)!;
       const [decider] = denied.decidedBy;
-      const isolating = denied.policies
-        .filter(({ tier, audited }) => tier === 'namespaced' && !audited)
-        .map(({ name }) => name);
+      const isolating = isolatingPolicies(denied).map(({ name }) => name);
       const names = decider ? ruleName(decider.policy, decider.rule) : `NetworkPolicy ${isolating.join(', ')}`;
       return [fail('policies', `${names} denies ${denied.direction} of ${denied.subject}: ${wouldDiffer[0]}`)];
     });

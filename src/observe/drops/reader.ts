@@ -14,11 +14,11 @@ import {
   DROP_SLOTS,
   DROP_WORDS,
 } from '../../../native-free-dataplane/shared/counters.ts';
-import { Verdict } from '../../../native-free-dataplane/verdicts.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import { openShared, type SharedMemory } from '../../linux/shm.ts';
 import { SHM_DIRECTORY } from '../../linux/shm-files.ts';
 import { memoryName } from '../../shm-names.ts';
+import { deniedDirection } from '../failures.ts';
 
 /** Reads the rings of counters that are mapped. */
 export class DropReader {
@@ -80,8 +80,7 @@ export class DropReader {
  * for these it is the rule that denies it now.
  */
 export function denyingRule(policies: PolicyTable, { verdict, packet }: DropText): NumberedRule | undefined {
-  if (packet === undefined || (verdict !== Verdict.POLICY_EGRESS && verdict !== Verdict.POLICY_INGRESS))
-    return undefined;
+  if (packet === undefined || deniedDirection(verdict) === undefined) return undefined;
   const known = readRule(policies, packet.rule);
   if (known !== undefined) return known;
   const target = packet.endpoint ?? { ip: packet.dst, port: packet.dstPort };

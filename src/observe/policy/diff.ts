@@ -1,5 +1,12 @@
 /** Which of the connections that exist a change of policies would allow or deny. */
-import { type DirectionExplained, explainPolicies, type PolicyEnd, type PolicyObjects, ruleName } from './explain.ts';
+import {
+  type DirectionExplained,
+  explainPolicies,
+  isolatingPolicies,
+  type PolicyEnd,
+  type PolicyObjects,
+  ruleName,
+} from './explain.ts';
 import type { SeenConnection } from './seen.ts';
 
 export interface ChangedConnection {
@@ -31,9 +38,11 @@ export function changedConnections(
   });
 }
 
-function denierOf({ direction, policies, decidedBy }: DirectionExplained): string {
-  const [decider] = decidedBy;
+function denierOf(denied: DirectionExplained): string {
+  const { direction } = denied;
+  const [decider] = denied.decidedBy;
   if (decider !== undefined) return `${direction}: ${ruleName(decider.policy, decider.rule)}`;
-  const isolating = policies.filter(({ tier, audited }) => tier === 'namespaced' && !audited);
-  return `${direction}: no rule of ${isolating.map(({ name }) => name).join(', ')}`;
+  return `${direction}: no rule of ${isolatingPolicies(denied)
+    .map(({ name }) => name)
+    .join(', ')}`;
 }
