@@ -17,15 +17,15 @@ import { enterPause, isPaused } from '../../native-free-dataplane/live-capture/p
 import type { Packet } from '../../native-free-dataplane/packet.ts';
 import type { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { monotonicMs, stampTime } from '../linux/clock.ts';
+import { sleepSync } from '../linux/sleep.ts';
 import { CaptureSession } from './capture-session.ts';
 import { LiveTrace } from './live-trace.ts';
 import type { Pipeline } from './stages.ts';
 import { workerState } from './worker-state.ts';
 
 const NOTHING = new Uint8Array(0);
-/** How long a paused worker sleeps before it looks again, milliseconds; on a word that nobody changes. */
+/** How long a paused worker sleeps before it checks again, in milliseconds. */
 const NAP_MS = 0.2;
-const NAP = new Int32Array(new SharedArrayBuffer(4));
 
 /** How often expired sessions are looked for, milliseconds. */
 const EXPIRY_MS = 500;
@@ -70,7 +70,7 @@ export class WorkerCapture implements Pipeline {
     if (isPaused(this.memory, monotonicMs())) {
       enterPause(this.memory, this.worker);
       // The core may be the one that the tables are copied on.
-      while (isPaused(this.memory, monotonicMs())) Atomics.wait(NAP, 0, 0, NAP_MS);
+      while (isPaused(this.memory, monotonicMs())) sleepSync(NAP_MS);
     }
     return this.sessions.length > 0 ? this : this.stages;
   }

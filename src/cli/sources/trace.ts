@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Features, TableBuffers } from '../../../native-free-dataplane/dataplane.ts';
+import type { Features } from '../../../native-free-dataplane/dataplane.ts';
 import { HopWord, NodeWord } from '../../../native-free-dataplane/node/config.ts';
 import { firstNodeHop, HopKind, hopAt, hopKind } from '../../../native-free-dataplane/node/hops.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, protocolName } from '../../../native-free-dataplane/protocols.ts';
@@ -15,7 +15,7 @@ import { readClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import { monotonicMs } from '../../linux/clock.ts';
 import { listShared, SHM_DIRECTORY } from '../../linux/shm-files.ts';
 import { nthAddress, parseCidr, printIp } from '../../net/address.ts';
-import { TABLE_NAMES } from '../../observe/replay/snapshot-file.ts';
+import { mapTables } from '../../observe/replay/snapshot-file.ts';
 import { makeFrame, type PacketFields, sourceOf } from '../../observe/trace/frames.ts';
 import { type NamedObjects, Names } from '../../observe/trace/names.ts';
 import { NodeCopy, type NodeTables } from '../../observe/trace/node-copy.ts';
@@ -53,9 +53,7 @@ export function copyNodes(): { nodes: NodeCopy[]; nowMs: number } {
 function copyLiveTables(): NodeTables[] {
   return nodesWith('conntrack', listShared(SHM_PREFIX)).map((name) => ({
     name,
-    tables: Object.fromEntries(
-      TABLE_NAMES.map((table) => [table, copyOf(memoryName(name, table))]),
-    ) as unknown as TableBuffers,
+    tables: mapTables((table) => copyOf(memoryName(name, table))),
     features: readFeatures(name),
   }));
 }

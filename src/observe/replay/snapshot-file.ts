@@ -98,6 +98,7 @@ export function tablesOf({ tables }: NodeSnapshot): TableBuffers {
   return mapTables((table) => expand(tables[table]));
 }
 
-function mapTables<T>(make: (table: TableName) => T): { [table in TableName]: T } {
+/** One value for each table. */
+export function mapTables<T>(make: (table: TableName) => T): { [table in TableName]: T } {
   return Object.fromEntries(TABLE_NAMES.map((table) => [table, make(table)])) as { [table in TableName]: T };
 }
