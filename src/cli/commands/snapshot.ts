@@ -43,7 +43,7 @@ async function run(args: Args): Promise<void> {
     import('../../observe/replay/snapshot-file.ts'),
     import('./capture.ts'),
   ]);
-  const { nodes, capture } = await takeSnapshots(node, path === undefined ? undefined : '');
+  const { nodes, capture } = await takeSnapshots(node, path !== undefined);
   try {
     const bytes = encodeSnapshot({ version: readVersion(), nodes });
     try {

@@ -24,26 +24,19 @@ export interface Taken {
   readonly capture: Capture | undefined;
 }
 
-/** @param node only this one @throws CliError */
-export async function takeSnapshots(node: string | undefined, filter: string | undefined): Promise<Taken> {
-  const taken: NodeSnapshot[] = [];
-  if (filter === undefined) {
-    for (const name of captureNodes(node))
-      taken.push(
-        snapshotOf(
-          name,
-          () => {},
-          () => {},
-        ),
-      );
-    return { nodes: taken, capture: undefined };
+/** @param node only this one @param isRecorded begin a recording with the snapshots @throws CliError */
+export async function takeSnapshots(node: string | undefined, isRecorded: boolean): Promise<Taken> {
+  if (!isRecorded) {
+    const nothing = (): void => {};
+    return { nodes: captureNodes(node).map((name) => snapshotOf(name, nothing, nothing)), capture: undefined };
   }
+  const taken: NodeSnapshot[] = [];
   const request = {
     node,
     pod: undefined,
     points: Point.RECEIVED | Point.SENT | Point.REPLAY,
     snapBytes: MAX_CAPTURED_BYTES,
-    filter,
+    filter: '',
     startNode: (name: string, begin: () => void, abandon: () => void) => {
       taken.push(snapshotOf(name, begin, abandon));
     },
