@@ -77,9 +77,9 @@ test('it needs no root, and compares two builds', async () => {
   assert.match(contents.stdout, /^Node n1 at .*: conntrack \d+ KiB, /m);
 });
 
-test('files that are none are refused', async () => {
+test('files of another kind are refused', async () => {
   for (const [args, message] of [
-    [['replay', capture, capture], 'it is no snapshot of this version'],
+    [['replay', capture, capture], 'it is not a snapshot of this version'],
     [['replay', snapshot, join(directory, 'nothing')], 'cannot be read'],
     [['replay', snapshot, capture, '--diff', directory], 'has no bundle/pipeline.js'],
     [['snapshot', snapshot, '--duration', '3s'], '--duration needs --capture'],

@@ -107,7 +107,7 @@ async function listInterfaces(): Promise<void> {
   try {
     nodes = source.captureNodes(undefined);
   } catch {
-    // No cluster is up. Wireshark shows the interface all the same, and the capture says so.
+    // No cluster is up. Wireshark shows the interface all the same; a capture on it fails with the reason.
     return;
   }
   const names = await source.readNames();

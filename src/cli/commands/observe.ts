@@ -239,7 +239,7 @@ async function readFile(file: string, selection: Selection, printer: FlowPrinter
   for (const flow of flows) printer.flow(flow);
   printer.end();
   if (lost > 0) note(`${lost} events were lost when the file was written`);
-  if (malformed > 0) throw failed(`${file}: ${malformed} lines are no flows`, 'give a file that -o jsonpb wrote');
+  if (malformed > 0) throw failed(`${file}: ${malformed} lines are not flows`, 'give a file that -o jsonpb wrote');
 }
 
 /** Bounds what is kept of a long file. */

@@ -80,8 +80,8 @@ function traceOf(packet: CapturedPacket, marked: readonly Step[], names: Names, 
 }
 
 /**
- * What would have to differ for packets that did not arrive. A packet that is dropped changes no table, so the tables of a
- * moment later say why.
+ * What would have to differ for packets that did not arrive. A packet that is dropped changes no table, so the tables a
+ * moment later still have the reason.
  */
 class Failures {
   private copies: readonly NodeCopy[] = [];

@@ -65,7 +65,7 @@ export function encodeSnapshot({ version, nodes }: Snapshot): Buffer {
 /** @throws SnapshotError */
 export function decodeSnapshot(file: Uint8Array): Snapshot {
   if (Buffer.from(file.subarray(0, MAGIC.length)).toString('latin1') !== MAGIC) {
-    throw new SnapshotError('it is no snapshot of this version');
+    throw new SnapshotError('it is not a snapshot of this version');
   }
   try {
     const all = gunzipSync(file.subarray(MAGIC.length), { maxOutputLength: MAX_FILE_BYTES });

@@ -107,7 +107,7 @@ export class ObserverServer {
       return;
     }
     const out = new FlowStream(call, filters, request.until === undefined ? undefined : timeMs(request.until));
-    // Before the past is read: nothing is missed in between.
+    // Subscribed before the past is read, so that nothing in between is missed.
     const held: Flow[] = [];
     let live = false;
     const end = request.follow
