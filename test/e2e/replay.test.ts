@@ -40,7 +40,8 @@ test('the recording of mixed traffic, which was under way when it began, comes o
   const recording = new RunningCommand('snapshot', snapshot, '--capture', capture);
   try {
     await recording.started(/^recording frames/m);
-    for (let i = 0; i < 5; i++) {
+    // Each connection goes to either node's endpoint, at random: enough of them that both have some.
+    for (let i = 0; i < 12; i++) {
       await curl('http://10.96.4.1/');
       await curl('http://10.96.4.2/');
       await cluster.exec(CLIENT, ['ping', '-c1', '-W1', '10.244.2.1']);
