@@ -7,7 +7,16 @@ import * as assert from 'uvu/assert';
 import { eventually, nodeNetns, output } from '../lib/cluster.ts';
 import { linux, startLinuxRouter, stopLinuxRouter } from '../lib/kernel/linux-router.ts';
 import { addNamespaces, ip, makeHost, removeNamespaces } from '../lib/namespaces.ts';
-import { clientOf, ECHO, echoPod, nameOf, OUTSIDE, podNetns, serviceObject, vip } from '../lib/services/services.ts';
+import {
+  clientOf,
+  echoPod,
+  nameOf,
+  OUTSIDE,
+  podNetns,
+  serviceObject,
+  startEcho,
+  vip,
+} from '../lib/services/services.ts';
 import { CLIENT_1, CLIENT_2, N1, N2, PODS, serviceSuite } from '../lib/services/suite.ts';
 
 const [LOCAL_PORT, REMOTE_PORT, KEEPING_PORT] = [31_081, 31_082, 31_083];
@@ -46,13 +55,8 @@ const ask = async (netns: string, place: string, ...args: string[]) =>
 const python = async (netns: string, program: string, ...args: string[]) =>
   (await within(netns, 'python3', '-c', program, ...args)).trim();
 
-async function serve(netns: string, name: string, port: number): Promise<void> {
-  cluster.start(netns, [...ECHO, `tcp:${port}`, `udp:${port}`, `name=${name}`]);
-  await eventually(async () => {
-    const { stdout } = await cluster.exec(netns, ['ss', '-Hltn', `sport = :${port}`]);
-    return stdout.includes(`:${port}`) || undefined;
-  });
-}
+const serve = (netns: string, name: string, port: number) =>
+  startEcho(cluster, netns, `tcp:${port}`, `udp:${port}`, `name=${name}`);
 
 test('the control is there', async () => {
   await startLinuxRouter();
