@@ -32,7 +32,6 @@
  * reset, an ICMP error, an echo reply), `settle` sends it (settle.ts). All checks that can drop a packet come before its
  * flow is created or updated, so a dropped packet changes no table.
  */
-
 import { expireFollower } from './conntrack/events.ts';
 import { expireRecords, isBehind } from './conntrack/lifetime.ts';
 import { removeRecord } from './conntrack/tuple-index.ts';

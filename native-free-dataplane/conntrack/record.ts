@@ -33,7 +33,6 @@
  * Memory, IPv4: 28 words per record + 16 bytes of index = 128 bytes per connection. The address family is a parameter
  * (`addressWords`): the same code holds IPv6 in 40 words per record.
  */
-
 import { expandSecret, type HashTables } from '../shared/hash.ts';
 import {
   H_OWN,

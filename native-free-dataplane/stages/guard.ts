@@ -5,7 +5,6 @@
  * Read before editing: RFC 1812 §5.3.7 and §5.3.8, RFC 2827, CVE-2020-8558 (loopback), CVE-2020-10136 and calico
  * felix #2063 (encapsulated traffic from a pod).
  */
-
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord, inNetwork, NodeWord } from '../node/config.ts';
 import { HopKind, hopAt, NO_HOP } from '../node/hops.ts';

@@ -2,7 +2,6 @@
  * A node's configuration, derived from its Node object, the cluster's options and the underlay. It is recomputed as a
  * whole whenever one of them changes, frozen, and read by every part; no other part combines the three.
  */
-
 import { OVERLAYS } from '../../native-free-dataplane/overlay/modes.ts';
 import {
   type ClusterOptions,

@@ -6,7 +6,6 @@
  * half of the table. Routes to such a hop are the node's pod networks, and its underlay address, by which its overlay
  * packets are recognised.
  */
-
 import { setBandwidth, Toward } from '../../native-free-dataplane/node/bandwidth.ts';
 import {
   HopWord,

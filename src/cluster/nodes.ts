@@ -1,5 +1,4 @@
 /** The nodes of a cluster: names, addresses, pod networks, and their Node objects. */
-
 import type { ClusterOptions } from '../api/cluster-options.ts';
 import { flannelAnnotations } from '../api/flannel-backend.ts';
 import { nodeAddresses, nodeLabels } from '../api/node-identity.ts';

@@ -1,7 +1,6 @@
 /**
  * The state directory of a cluster on this machine.
  */
-
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClusterOptions } from '../api/cluster-options.ts';

@@ -5,7 +5,6 @@
  * them, one user could take another's traffic (CVE-2020-8554), so they are checked here again, for API servers other
  * than ours.
  */
-
 import type { FrontendContents } from '../../native-free-dataplane/services/contents.ts';
 import { FrontendKind } from '../../native-free-dataplane/services/table.ts';
 import { addressWords } from '../../native-free-dataplane/wire/address.ts';

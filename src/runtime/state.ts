@@ -2,7 +2,6 @@
  * State that must outlive an agent: one `state.json` per pod, written completely and renamed into place. Everything
  * else can be read from the API, from /proc, or from the files beside it.
  */
-
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Pod } from '../api/types/objects.ts';

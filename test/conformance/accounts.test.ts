@@ -2,7 +2,6 @@
  * Invariants after any traffic: the counters account for every frame, and the connection table loses no record. Seeds
  * are fixed.
  */
-
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { StateWord } from '../../native-free-dataplane/conntrack/record.ts';

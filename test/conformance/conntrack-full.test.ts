@@ -3,7 +3,6 @@
  * that the table is consistent afterwards. (kubernetes #71261 and #18604, felix #617, cilium #3232; OVS "conntrack -
  * limit"; linux early_drop.)
  */
-
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {

@@ -3,7 +3,6 @@
  * nothing half entered stays behind, and the next packet fares as if nothing had happened. Also Maglev's choice as the
  * pipeline makes it, and fragments that are refused.
  */
-
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Rec, recordAt, StateWord, Status } from '../../native-free-dataplane/conntrack/record.ts';

@@ -1,5 +1,4 @@
 /** The command line against a cluster: up and down under all conditions, objects, pods. */
-
 import { spawn } from 'node:child_process';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -2,7 +2,6 @@
  * The containers that the CNI plugin has connected, kept in a file so that the next agent serves them again. The file is
  * replaced as a whole, before ADD and after DEL report success.
  */
-
 import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { CniPortMapping } from '../../cni/protocol.ts';

@@ -2,7 +2,6 @@
  * Installs the CNI plugin where container runtimes look for it, and last of all the configuration that makes them use it:
  * a runtime that finds one takes the node's network to be ready.
  */
-
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CNI_NEWEST } from '../../cni/protocol.ts';

@@ -5,7 +5,6 @@
  * Node objects → overlay peers. flannel's annotations describe how a node is reached, whether it runs our agent or
  * flannel (flannel pkg/subnet/kube/annotations.go).
  */
-
 import { parseMac } from '../../../native-free-dataplane/wire/address.ts';
 import { parseBackendData, whyOtherBackend } from '../../api/flannel-backend.ts';
 import { internalIpOf } from '../../api/node-identity.ts';

@@ -2,7 +2,6 @@
  * The services of a node and the host ports of its pods: the table that workers read, the routes and rules that lead to
  * dp0, the connections that end when they change, and the health checks for load balancers.
  */
-
 import { hasNodePorts } from '../../../native-free-dataplane/node/host-routes.ts';
 import { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts';
 import { internalIpOf } from '../../api/node-identity.ts';

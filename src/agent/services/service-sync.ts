@@ -2,7 +2,6 @@
  * Applies compiled Services and EndpointSlices: each change rewrites only its own Service's entries in the table,
  * whatever the number of Services, and reports which connections end with it (connections/ended.ts).
  */
-
 import { FrontendKind } from '../../../native-free-dataplane/services/table.ts';
 import type { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts';
 import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';

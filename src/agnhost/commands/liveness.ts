@@ -1,5 +1,4 @@
 /** `liveness`: healthy for ten seconds, then not, so that a liveness probe has something to find. */
-
 import { printDuration } from '../duration.ts';
 import { parseFlags } from '../flags.ts';
 import { type Handler, plainError, serveHttp } from '../http.ts';

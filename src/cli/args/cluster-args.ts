@@ -1,5 +1,4 @@
 /** The options of a cluster, shared by `up` and `controller`. */
-
 import {
   isTimeoutName,
   MAX_TIMEOUT_SECONDS,

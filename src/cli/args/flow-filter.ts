@@ -1,5 +1,4 @@
 /** Hubble's filters on the command line (hubble observe --help). */
-
 import {
   byDirection,
   byDropReason,

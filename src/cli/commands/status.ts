@@ -1,5 +1,4 @@
 /** `dataplane status`: the state of nodes, agents, workers and tables. */
-
 import { printAge } from '../../api/tables/age.ts';
 import { readClusterFile } from '../../cluster/state.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';

@@ -1,5 +1,4 @@
 /** `dataplane why`: every check between two ends, in order, and one sentence that names the cause. */
-
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
 import { internalIpOf } from '../../api/node-identity.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';

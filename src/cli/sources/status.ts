@@ -1,5 +1,4 @@
 /** The data of `dataplane status`, from the API, the agents' files and the shared tables. */
-
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { attachCounters, portTotals, workerTotals } from '../../../native-free-dataplane/shared/counters.ts';

@@ -1,5 +1,4 @@
 /** What a packet would meet on this machine now: walks over copies of the nodes' tables, for `trace` and `why`. */
-
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Features } from '../../../native-free-dataplane/dataplane.ts';

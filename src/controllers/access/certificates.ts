@@ -5,7 +5,6 @@
  *
  * Node can verify certificates but not create them; @peculiar/x509 does, and is loaded only when one has to be created.
  */
-
 import { generateKeyPairSync, type KeyObject, randomBytes, webcrypto, X509Certificate } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';

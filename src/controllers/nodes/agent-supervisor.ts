@@ -3,7 +3,6 @@
  * sessions of their own (setsid), so they survive a killed controller; the next controller finds them through
  * `nodes/<node>/agent.json` and takes them over instead of starting a second one.
  */
-
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -6,7 +6,6 @@
  * endpoints still serve while terminating; else every node, so that clients are refused at once. With session affinity
  * only one of them, because each node has its own affinity table.
  */
-
 import { nameHash } from '../../../native-free-dataplane/services/maglev.ts';
 import { internalIpOf } from '../../api/node-identity.ts';
 import type { EndpointSlice, NodeObject, Service, SliceEndpoint } from '../../api/types/objects.ts';

@@ -2,7 +2,6 @@
  * Captured frames as a pcapng file: each port is an interface, described when its first frame is written. Names of pods
  * and Services are in the name resolution block behind the section header.
  */
-
 import { Direction, LINKTYPE_ETHERNET } from '../../../native-free-dataplane/capture/frame.ts';
 import {
   pcapngInterface,
