@@ -53,7 +53,7 @@ export class CniPlugin {
     for (const one of this.attachments.all()) {
       if (this.pool.take(one.ip) !== undefined)
         this.options.log(`${labelOf(one)}: its address ${one.ip} is not usable`);
-      else if (isDeviceThere(one.netnsPath, one.ifname)) await this.options.network.attach(sandboxOf(one));
+      else if (isDeviceThere(one.netnsPath, one.ifname)) await this.connectAgain(one);
       else {
         this.options.log(`${labelOf(one)}: its network namespace has gone`);
         this.pool.release(one.ip);
@@ -61,6 +61,15 @@ export class CniPlugin {
       }
     }
     this.options.onPorts();
+  }
+
+  /** A container that cannot be connected stays on the list, where CHECK finds it; the others do not wait for it. */
+  private async connectAgain(one: Attachment): Promise<void> {
+    try {
+      await this.options.network.attach(sandboxOf(one));
+    } catch (error) {
+      this.options.log(`${labelOf(one)} could not be connected again: ${(error as Error).message}`);
+    }
   }
 
   /** Carry out a call. @returns what is printed, if anything. @throws CniError */
