@@ -46,13 +46,13 @@ import { isRoutedByHost, isTunnelPacket, overlayOf } from './overlay/overlay.ts'
 import type { Packet } from './packet.ts';
 import { PROTOCOL_TCP } from './protocols.ts';
 import { settle } from './settle.ts';
-import { sameAddress } from './shared/address.ts';
+import { isLinkLocal, sameAddress } from './shared/address.ts';
 import { countIn, countVerdict } from './shared/counters.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
 import { countFlow, findFlow, reopensFlow, trackFlow } from './stages/flow.ts';
 import { expireHeld, forgetFirst, inheritPorts, isFragment, nextHeld, recordFragment } from './stages/fragment.ts';
 import { isEchoRequest } from './stages/gateway-icmp.ts';
-import { claimsPodSource, guard, reachesTunnelEndpoint, sendsToTunnelEndpoint } from './stages/guard.ts';
+import { answersDhcp, claimsPodSource, guard, reachesTunnelEndpoint, sendsToTunnelEndpoint } from './stages/guard.ts';
 import {
   Inside,
   isFromFarEnd,
@@ -226,6 +226,7 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = mayConnect(pkt);
   // An unsolicited ICMP reply may belong to a query sent by the node itself.
   if (v !== Verdict.GO_ON) return fromHost && isOwnAddress(node, pkt.dst) ? handToHost(pkt, dp) : v;
+  if (answersDhcp(pkt)) return Verdict.DHCP_FROM_POD;
   if (!fromHost && isEchoRequest(pkt) && sameAddress(pkt.dst, node.config, NodeWord.GATEWAY_IP))
     return Verdict.PING_ANSWERED;
 
@@ -244,6 +245,9 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   // of the node, a reply to a connection of the node's). For anywhere else: it should not have been routed to dp0.
   if (kind === HopKind.LOCAL && fromHost && pkt.dnat === 0) return handToHost(pkt, dp);
   if (kind === HopKind.HOST && fromHost && pkt.dnat === 0) return Verdict.NOT_FOR_US;
+  if (kind === HopKind.HOST && isLinkLocal(target) && node.config[NodeWord.FORWARD_LINK_LOCAL] === 0) {
+    return Verdict.LINK_LOCAL_DESTINATION;
+  }
   if (pkt.routed === 0 && !fromHost && pkt.dnat === 0 && !isSentToMacOf(pkt, dp, hop))
     return Verdict.DESTINATION_MAC_FOREIGN;
   v = mayLeave(pkt, dp, hop);

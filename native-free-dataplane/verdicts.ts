@@ -803,6 +803,20 @@ export const Verdict = {
     source: 'CNI plugins meta/bandwidth',
     advice: 'Normal for a pod with such a limit: TCP adapts to it. Raise the limit if the pod needs more.',
   }) as 101,
+  LINK_LOCAL_DESTINATION: row(102, {
+    name: 'link-local-destination',
+    class: 'dropped',
+    sentence: 'To a link-local address outside, 169.254.0.0/16, such as the metadata of a cloud.',
+    source: 'RFC 3927 §2.7',
+    advice: 'A pod tries to read the credentials of its node. If it should, `up --forward-link-local`.',
+  }) as 102,
+  DHCP_FROM_POD: row(103, {
+    name: 'dhcp-from-pod',
+    class: 'dropped',
+    sentence: 'A pod answers DHCP clients, from UDP port 67 to 68.',
+    source: 'CVE-2020-10749',
+    advice: FORGED,
+  }) as 103,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 

@@ -57,6 +57,8 @@ export const NodeWord = {
   MAGLEV_SEED: 36,
   /** Port that hands the overlay's packets to a raw socket; 0: they go to the node's kernel through dp0. */
   TUNNEL_PORT: 37,
+  /** 1: packets to link-local addresses outside are forwarded. */
+  FORWARD_LINK_LOCAL: 38,
   /** Prefix lengths of the routes in use, each plus 1, longest first; 0 ends the list. Maintained by routes.ts. */
   PREFIX_LENGTHS: 40,
   /** The same for the host routes. */

@@ -134,6 +134,7 @@ export function deriveConfig(inputs: ConfigInputs, former?: NodeConfig): NodeCon
     podMtu: cluster.mtu > 0 ? Math.min(cluster.mtu, room) : room,
     portPolicy: cluster.portPolicy,
     localPolicyDrops: cluster.localPolicyAction === 'drop',
+    forwardLinkLocal: cluster.forwardLinkLocal,
     nodePortRange: cluster.nodePortRange,
     conntrackTimeouts: cluster.conntrackTimeouts ?? {},
     conntrackTcpLiberal: cluster.conntrackTcpLiberal,

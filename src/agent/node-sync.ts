@@ -60,6 +60,8 @@ export interface NodeIdentity {
   readonly portPolicy: 'open' | 'declared';
   /** Drop instead of refuse connections for which a Local traffic policy finds no endpoint on this node. */
   readonly localPolicyDrops: boolean;
+  /** Forward packets to link-local addresses outside, such as the metadata of a cloud. */
+  readonly forwardLinkLocal?: boolean;
   readonly nodePortRange: readonly [first: number, last: number];
   readonly masqueradePorts: readonly [first: number, last: number];
 }
@@ -94,6 +96,7 @@ export const CHANGING_IDENTITY: readonly (keyof NodeIdentity)[] = [
   'underlayMtu',
   'portPolicy',
   'localPolicyDrops',
+  'forwardLinkLocal',
   'nodePortRange',
 ];
 
@@ -122,6 +125,7 @@ function writeIdentity(table: NodeTable, node: NodeIdentity): void {
   config[NodeWord.UNDERLAY_MTU] = node.underlayMtu;
   config[NodeWord.PORT_POLICY] = node.portPolicy === 'declared' ? PortPolicy.DECLARED : PortPolicy.OPEN;
   config[NodeWord.LOCAL_POLICY_DROPS] = node.localPolicyDrops ? 1 : 0;
+  config[NodeWord.FORWARD_LINK_LOCAL] = node.forwardLinkLocal ? 1 : 0;
   config[NodeWord.NODE_PORT_LOW] = node.nodePortRange[0];
   config[NodeWord.NODE_PORT_HIGH] = node.nodePortRange[1];
   config[NodeWord.MASQUERADE_PORT_LOW] = node.masqueradePorts[0];
