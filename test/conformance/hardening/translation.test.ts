@@ -148,7 +148,12 @@ test('a masqueraded UDP connection never gets the port of a tunnel, on which its
 });
 
 function setPortsInUse({ conntrack }: TestNode, ...ports: number[]): void {
-  const part = new PortsInUse({ table: conntrack, hostPorts: () => [], log: () => {}, read: () => new Set(ports) });
+  const part = new PortsInUse({
+    table: conntrack,
+    hostPorts: () => [],
+    log: () => {},
+    read: () => ({ open: new Set(ports), loopback: new Set() }),
+  });
   part.start();
   part.close();
 }
