@@ -38,13 +38,14 @@ import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
 import { countUnseenDrop } from './drops/ring.ts';
 import { HopWord, inNetwork, NodeWord } from './node/config.ts';
-import { DENIED_EGRESS, DENIED_INGRESS, HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from './node/hops.ts';
+import { DENIED_EGRESS, DENIED_INGRESS, HOST_HOP, HopKind, hopAt, hopKind, localHop, NO_HOP } from './node/hops.ts';
 import { isOwnAddress } from './node/host-routes.ts';
 import { isFirstOfRoute } from './node/routes.ts';
 import { combineEcn } from './overlay/ecn.ts';
 import { isRoutedByHost, isTunnelPacket, overlayOf } from './overlay/overlay.ts';
 import type { Packet } from './packet.ts';
-import { PROTOCOL_TCP } from './protocols.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP } from './protocols.ts';
+import { findFrontend } from './services/table.ts';
 import { settle } from './settle.ts';
 import { isLinkLocal, sameAddress } from './shared/address.ts';
 import { countIn, countVerdict } from './shared/counters.ts';
@@ -67,6 +68,7 @@ import { rewrite } from './stages/nat.ts';
 import { answerArp } from './stages/neighbour.ts';
 import { checkFlowPolicy, checkNetworkPolicy } from './stages/network-policy.ts';
 import { offloadFits } from './stages/offload.ts';
+import { releaseIdentifier } from './stages/own-ping.ts';
 import { FAMILY_ARP, parseFrame } from './stages/parse.ts';
 import { learnPathMtu, quotedInner, reportedHop } from './stages/path-mtu.ts';
 import { checkPolicy } from './stages/policy.ts';
@@ -138,7 +140,10 @@ function receive(pkt: Packet, dp: Dataplane): Verdict {
 /** Find or create the flow of a valid packet, translate the packet and send it to its next hop. */
 function forward(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = Verdict.GO_ON;
-  if (isIcmpError(pkt)) return forwardIcmpError(pkt, dp);
+  if (pkt.protocol === PROTOCOL_ICMP) {
+    if (isIcmpError(pkt)) return forwardIcmpError(pkt, dp);
+    if (isOwnPing(pkt, dp)) return noteOwnPing(pkt, dp);
+  }
   if (pkt.fragmentOffset !== 0) {
     v = inheritPorts(pkt, dp, !expiresHere(pkt) || mayEndHere(pkt, dp));
     if (v !== Verdict.GO_ON) return v;
@@ -163,6 +168,24 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   countFlow(pkt, dp);
   clampMss(pkt, dp, hop);
   return transmit(pkt, dp, hop);
+}
+
+/** Is the packet a copy of an echo request that the node itself sends past the pipeline? No other one comes from dp0. */
+function isOwnPing(pkt: Packet, { node, services }: Dataplane): boolean {
+  if (pkt.inPort !== 0 || pkt.tunnelled !== 0 || !isEchoRequest(pkt) || !isOwnAddress(node, pkt.src)) return false;
+  return hopForAddress(node, pkt.dst) === HOST_HOP && findFrontend(services, pkt.dst, 0) < 0;
+}
+
+/** Track the node's own ping, so that its replies are the node's (stages/own-ping.ts). The copy goes no further. */
+function noteOwnPing(pkt: Packet, dp: Dataplane): Verdict {
+  findFlow(pkt, dp);
+  if (pkt.flow >= 0) trackFlow(pkt, dp);
+  else {
+    releaseIdentifier(pkt, dp);
+    createFlow(pkt, dp, HOST_HOP, localHop(dp.node));
+  }
+  if (pkt.flow >= 0) countFlow(pkt, dp);
+  return Verdict.OWN_PING;
 }
 
 /** May the packet be delivered to the node's own sockets, for which its TTL does not count? */

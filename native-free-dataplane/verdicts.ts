@@ -17,12 +17,13 @@ import { IcmpError } from './wire/icmp-error.ts';
  * - go-on: undecided; the next stage continues. Never counted.
  * - forwarded: sent to a pod or to another node. delivered: handed to this node's kernel.
  * - answered: the packet ends here and its sender gets the row's reply.
+ * - noted: a copy of a packet that takes another way. It ends here.
  * - held: a copy waits for another packet. Never counted; the copy is counted when it is released or given up.
  * - dropped: the packet ends here and its sender gets no reply.
  * - lost: counted in addition to the packet's verdict, if a device did not accept the frame that the pipeline sent, or if the
  *   packet was a ping to the outside that was not answered.
  */
-export type VerdictClass = 'go-on' | 'forwarded' | 'delivered' | 'answered' | 'held' | 'dropped' | 'lost';
+export type VerdictClass = 'go-on' | 'forwarded' | 'delivered' | 'answered' | 'noted' | 'held' | 'dropped' | 'lost';
 
 export const ReplyKind = {
   NONE: 0,
@@ -817,6 +818,14 @@ export const Verdict = {
     source: 'CVE-2020-10749',
     advice: FORGED,
   }) as 103,
+  OWN_PING: row(104, {
+    name: 'own-ping',
+    class: 'noted',
+    sentence:
+      "A copy of a ping that the node itself has sent: no pod's ping to the same host gets its identifier meanwhile.",
+    source: 'linux nf_nat_core.c get_unique_tuple',
+    advice: NORMAL,
+  }) as 104,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 

@@ -125,6 +125,7 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
   text('to-host', 'host', [`icmp ${SERVER} > ${NODE} echo-reply id 7 seq 1`], {
     of: "a reply to the node's own query",
   }),
+  text('own-ping', 'host', [`icmp ${NODE} > ${SERVER} echo-request id 7 seq 1 len 8`]),
   text('encapsulated', 'a', [`udp ${A}:4000 > ${FAR}:53 len 8`]),
   text('arp-answered', 'a', [`arp who-has ${GATEWAY} tell ${A}`]),
   text('ping-answered', 'a', [`icmp ${A} > ${GATEWAY} echo-request id 7 seq 1 len 8`], { of: 'the gateway' }),

@@ -15,7 +15,7 @@ import type { Tap } from '../../linux/tap.ts';
 import { type Cidr, parseCidr, printIp } from '../../net/address.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import { isRoutedByKernel, overlayMatches } from '../overlay/node-overlay.ts';
-import { LIST_RULESET, MAX_RULESET_BYTES, readRuleset, removeFirewallRules, untrackedRules } from './firewall.ts';
+import { installFirewallRules, LIST_RULESET, MAX_RULESET_BYTES, readRuleset, removeFirewallRules } from './firewall.ts';
 import { HostDevice } from './host-device.ts';
 import type { HostNetworkOptions, RoutedPort } from './host-options.ts';
 import type { HostRouting } from './host-routes.ts';
@@ -23,7 +23,7 @@ import { isOurs, LOCAL_FIRST, LOOPBACK, wantedRules } from './host-rules.ts';
 import { HostSysctls } from './host-sysctls.ts';
 import { ensureLegacyAccepts, hasLegacyTables, removeLegacyAccepts } from './legacy-firewall.ts';
 import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from './rule-order.ts';
-import { installShortcut, NFT_TABLE, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
+import { installShortcut, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
 
 /** Limit of the node's addresses with NodePorts; each needs a rule that the kernel evaluates for new connections. */
 const MAX_ADDRESSES = 256;
@@ -258,7 +258,7 @@ export class HostNetwork {
   /** Install the `notrack` rules. @returns true if that failed, as without nftables */
   private installUntracked(): boolean {
     const { options } = this;
-    const rules = untrackedRules({
+    return !installFirewallRules({
       localAddresses: [...this.localAddresses.keys()],
       clusterNetworks: this.clusterNetworks,
       serviceAddresses: [...(this.serviceAddresses ?? [])],
@@ -266,8 +266,8 @@ export class HostNetwork {
       hostPorts: this.hostPorts ?? [],
       nodePortRange: options.nodePortRange,
       masqueradePorts: options.masqueradePorts,
+      mtu: this.device.mtu,
     });
-    return nft(`table ip ${NFT_TABLE}\ndelete table ip ${NFT_TABLE}\n${rules}`) !== undefined;
   }
 
   /** Install the shortcut. @returns why it is not installed; undefined if it is */
