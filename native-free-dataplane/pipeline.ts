@@ -33,6 +33,7 @@
  * flow is created or updated, so a dropped packet changes no table.
  */
 import { expireFollower } from './conntrack/events.ts';
+import { flushRecord } from './conntrack/flushed.ts';
 import { expireRecords, isBehind } from './conntrack/lifetime.ts';
 import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
@@ -72,7 +73,7 @@ import { releaseIdentifier } from './stages/own-ping.ts';
 import { FAMILY_ARP, parseFrame } from './stages/parse.ts';
 import { learnPathMtu, quotedInner, reportedHop } from './stages/path-mtu.ts';
 import { checkPolicy } from './stages/policy.ts';
-import { resumeFlow } from './stages/resume.ts';
+import { Resumed, resumeFlow } from './stages/resume.ts';
 import { denyFlow, hopForAddress, hopOfFlow, isRouteStale, routeAgain } from './stages/route.ts';
 import { chooseService, noteChoice } from './stages/service.ts';
 import { expiresHere, lowerTtl, mayLeave } from './stages/ttl-mtu.ts';
@@ -151,7 +152,8 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
 
   findFlow(pkt, dp);
   if (sendsToTunnelEndpoint(pkt, dp)) return Verdict.OVERLAY_FROM_POD;
-  let known = pkt.flow >= 0 ? !reopensFlow(pkt, dp) : resumeFlow(pkt, dp);
+  const resumed = pkt.flow >= 0 ? Resumed.NOT : resumeFlow(pkt, dp);
+  let known = pkt.flow >= 0 && !reopensFlow(pkt, dp);
   if (!known) {
     v = connect(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
@@ -161,6 +163,7 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   const hop = nextHop(pkt, dp, pkt.direction);
   if (known) {
     v = continueFlow(pkt, dp, hop);
+    if (v !== Verdict.GO_ON && resumed === Resumed.HERE) flushRecord(dp.conntrack, pkt.flow);
     if (v !== Verdict.GO_ON) return v;
   }
   lowerTtl(pkt, dp, hop);
