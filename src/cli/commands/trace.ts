@@ -4,10 +4,11 @@ import { CaptureReader } from '../../../native-free-dataplane/capture/reader.ts'
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
 import { MAX_FRAME_BYTES, MIN_FRAME_BYTES } from '../../observe/trace/frame-size.ts';
 import type { NamedObjects } from '../../observe/trace/names.ts';
+import type { EndArg } from '../../observe/trace/resolver.ts';
 import type { Walk } from '../../observe/trace/walk.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
 import { endOnSignals, filterText, readCapturedPod } from '../args/capture-args.ts';
-import { type EndArg, readEnd, readFlags, readHex, readProtocol } from '../args/trace-packet.ts';
+import { readEnd, readFlags, readHex, readProtocol } from '../args/trace-packet.ts';
 import { dnsLabel, portNumber, seconds, wholeNumber } from '../args/values.ts';
 import { BRING_UP, failed, NOT_UP, needRoot, usageError } from '../errors.ts';
 import { paint } from '../output/highlight.ts';
@@ -137,16 +138,19 @@ async function namedObjects(): Promise<NamedObjects> {
 async function paths(args: Args, from: EndArg | undefined, file: string): Promise<void> {
   const json = formatOf(args.text('output'), ['json']) === 'json';
   needRoot('trace');
-  const [{ copyNodes, Resolver }, { Names }, { tracePaths }, { processTraced }] = await Promise.all([
-    import('../sources/trace.ts'),
-    import('../../observe/trace/names.ts'),
-    import('../sources/trace-paths.ts'),
-    import('../../../native-free-dataplane/trace/traced.ts'),
-  ]);
+  const [{ copyNodes, outsideAddress }, { Resolver }, { Names }, { tracePaths }, { processTraced }] = await Promise.all(
+    [
+      import('../sources/trace.ts'),
+      import('../../observe/trace/resolver.ts'),
+      import('../../observe/trace/names.ts'),
+      import('../sources/trace-paths.ts'),
+      import('../../../native-free-dataplane/trace/traced.ts'),
+    ],
+  );
   const { nodes, nowMs } = copyNodes();
   if (nodes.length === 0) throw failed(NOT_UP, BRING_UP);
   const names = new Names(await namedObjects());
-  const resolver = new Resolver(nodes, names);
+  const resolver = new Resolver(nodes, names, outsideAddress);
   const start = from === undefined ? undefined : resolver.place(from, namespaceOf(args));
   const request = { file, from: start, nodes, names, resolver, process: processTraced, nowMs };
   const { paths: found, leftOut, damage } = await tracePaths(request);

@@ -10,8 +10,9 @@ import type {
   PolicyQuestion,
   RuleExplained,
 } from '../../observe/policy/explain.ts';
+import type { EndArg } from '../../observe/trace/resolver.ts';
 import { type Args, needOperand, operandsAtMost } from '../args/args.ts';
-import { type EndArg, readEnd } from '../args/trace-packet.ts';
+import { readEnd } from '../args/trace-packet.ts';
 import { oneOf } from '../args/values.ts';
 import { failed, SilentExit, usageError } from '../errors.ts';
 import { formatOf, print } from '../output/output.ts';

@@ -7,10 +7,10 @@ import { MAX_FRAME_BYTES, MIN_FRAME_BYTES } from '../../observe/trace/frame-size
 import type { Names } from '../../observe/trace/names.ts';
 import type { NodeCopy } from '../../observe/trace/node-copy.ts';
 import { Paths } from '../../observe/trace/paths.ts';
+import type { Resolver } from '../../observe/trace/resolver.ts';
 import type { NodeTrace } from '../../observe/trace/step.ts';
 import { type Place, Walker } from '../../observe/trace/walk.ts';
 import { failed } from '../errors.ts';
-import type { Resolver } from './trace.ts';
 
 export interface PathsRequest {
   readonly file: string;

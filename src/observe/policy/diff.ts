@@ -20,17 +20,21 @@ export interface ChangedConnection {
   readonly deniedBy: string;
 }
 
-/** @param policies those that are in force, and those that would be */
+/**
+ * @param now,then the policies that are in force, and those that would be
+ * @param endThen the ends as they would be; the same by default
+ */
 export function changedConnections(
   seen: readonly SeenConnection[],
   endAt: (ip: string) => PolicyEnd,
   now: PolicyObjects,
   then: PolicyObjects,
+  endThen: (ip: string) => PolicyEnd = endAt,
 ): ChangedConnection[] {
   return seen.flatMap((one): ChangedConnection[] => {
     const question = { ...one, from: endAt(one.from), to: endAt(one.to) };
     const before = explainPolicies(question, now);
-    const after = explainPolicies(question, then);
+    const after = explainPolicies({ ...one, from: endThen(one.from), to: endThen(one.to) }, then);
     if (before.verdict === after.verdict) return [];
     const denied = (before.verdict === 'denied' ? before : after).directions.find(({ allowed }) => !allowed)!;
     const { from, to, protocol, port } = question;
