@@ -33,11 +33,11 @@ export { HOST_HOP, type HopContents, HopKind, NO_HOP, setHop } from './node/hops
 export { removeRoute, setRoute } from './node/routes.ts';
 export { Packet } from './packet.ts';
 export { processFrame, tick } from './pipeline.ts';
-export type { DecidingRule, Decisions, GroupRow, PodRow, PolicyContents } from './policies/contents.ts';
+export type { DecidingRule, Decisions, GroupRow, PairRow, PodRow, PolicyContents } from './policies/contents.ts';
 export { type Judged, type JudgedConnection, type JudgedDirection, judgeByTable, ruleText } from './policies/judge.ts';
 export { type NumberedRule, RuleNumbers, readRule, readRules } from './policies/rules.ts';
 export { createPolicies, type PolicyOptions, type PolicyTable, policyBytes } from './policies/table.ts';
-export { writePolicies } from './policies/writer.ts';
+export { PolicyWriter, writePolicies } from './policies/writer.ts';
 export { printBytes } from './print/frame.ts';
 export type { EndpointContents, FrontendContents, ServicePortContents } from './services/contents.ts';
 export { createServices, type ServicesOptions, type ServiceTable, servicesBytes } from './services/table.ts';

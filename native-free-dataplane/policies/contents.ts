@@ -1,6 +1,9 @@
 /** The policy table's contents, as compiled from the API's objects (src/compile/policies). */
 
-/** What the policies come to, with addresses as four words. */
+/**
+ * What the policies come to, with addresses as four words. Rows of earlier contents that did not change are the same
+ * objects, at the same position if possible: a writer replaces only what differs.
+ */
 export interface PolicyContents {
   readonly pods: readonly PodRow[];
   /** Sorted by first address; the first begins at address zero. */
@@ -19,8 +22,13 @@ export interface PodRow {
 
 export interface GroupRow {
   readonly number: number;
-  /** ANY_POD and ANY_ADDRESS stand for all identities that are not listed. */
-  readonly byIdentity: ReadonlyMap<number, Decisions>;
+  /** One for each identity; ANY_POD and ANY_ADDRESS stand for all others. More may be appended; none changes. */
+  readonly pairs: readonly PairRow[];
+}
+
+export interface PairRow {
+  readonly identity: number;
+  readonly decisions: Decisions;
 }
 
 /** What is decided for each protocol and port: ranges that cover all traffic. Equal ones may be one object. */

@@ -2,8 +2,6 @@
 import { sameAddress } from '../shared/address.ts';
 import { hashAddress, hashWord } from '../shared/hash.ts';
 import {
-  ANY_ADDRESS,
-  ANY_POD,
   ImageWord,
   INTERVAL_WORDS,
   IntervalWord,
@@ -51,7 +49,7 @@ function isAfter(words: Int32Array, at: number, address: Int32Array): boolean {
 }
 
 /** Identity of an address that is no pod's. */
-function identityOfAddress({ words }: PolicyTable, image: number, address: Int32Array): number {
+export function identityOfAddress({ words }: PolicyTable, image: number, address: Int32Array): number {
   const intervals = image + words[image + ImageWord.INTERVALS];
   let low = 0;
   let high = words[image + ImageWord.INTERVAL_COUNT] - 1;
@@ -68,7 +66,7 @@ function identityOfAddress({ words }: PolicyTable, image: number, address: Int32
  * What the group's policies decide about traffic with a peer.
  * @param others ANY_POD or ANY_ADDRESS: what the peer is, if the group has no decisions for its identity
  * @param key trafficKey
- * @returns a decision (table.ts); UNDECIDED if no policy applies
+ * @returns a decision (table.ts); UNDECIDED if no policy says anything
  */
 export function decisionFor(
   table: PolicyTable,
@@ -83,25 +81,8 @@ export function decisionFor(
   return pair < 0 ? UNDECIDED : decisionAt(table, image, pair, key);
 }
 
-/**
- * As decisionFor, about traffic with an address.
- * @param pod slot of the pod with this address, or -1
- */
-export function decisionAbout(
-  table: PolicyTable,
-  image: number,
-  group: number,
-  peer: Int32Array,
-  pod: number,
-  key: number,
-): number {
-  return pod >= 0
-    ? decisionFor(table, image, group, table.words[pod + PodSlot.IDENTITY], ANY_POD, key)
-    : decisionFor(table, image, group, identityOfAddress(table, image, peer), ANY_ADDRESS, key);
-}
-
 /** First word of the slot of (group, identity), or -1. */
-function findPair(table: PolicyTable, image: number, group: number, identity: number): number {
+export function findPair(table: PolicyTable, image: number, group: number, identity: number): number {
   const { words } = table;
   const mask = words[image + ImageWord.PAIR_MASK];
   const slots = image + words[image + ImageWord.PAIRS];

@@ -103,12 +103,14 @@ function writeRule({ words }: PolicyTable, at: number, rule: DecidingRule): void
 const shortened = (text: string, units: number): string =>
   text.length <= units ? text : `${text.slice(0, units - 1)}…`;
 
-/** A rule that has a number. */
+/** A rule that images refer to. */
 interface Numbered {
+  readonly key: string;
+  /** 0 if there was no room for it. */
   number: number;
   index: number;
-  /** The last image that refers to it. */
-  usedIn: number;
+  /** How often the two images refer to it. */
+  uses: number;
 }
 
 /** Gives rules their numbers. Only the agent does. */
@@ -117,40 +119,56 @@ export class RuleNumbers {
   private readonly byKey = new Map<string, Numbered>();
   private readonly free: number[] = [];
   private next = 1;
-  /** Number of the image that is being written. */
-  private image = 0;
+  /** No image refers to them any more, but one that did may still be read. */
+  private unused = new Set<Numbered>();
 
   constructor(table: PolicyTable) {
     this.table = table;
   }
 
-  /** An image is about to be written: numbers that only images before the previous one refer to are free again. */
+  /** An image is about to be written: numbers that lost their last use before that are free again. */
   begin(): void {
-    this.image++;
-    for (const [key, { number, usedIn }] of this.byKey) {
-      if (usedIn >= this.image - 2) continue;
-      this.byKey.delete(key);
-      this.free.push(number);
-      const { words } = this.table;
-      words.fill(0, ruleAt(this.table, number), ruleAt(this.table, number + 1));
-    }
+    const { unused } = this;
+    this.unused = new Set();
+    for (const one of unused) if (one.uses === 0) this.forget(one);
   }
 
-  /** Number of the rule in the image that is being written; 0 if there is no room. */
-  of(rule: DecidingRule): number {
+  /** Number of a rule that an image refers to from now on; 0 if there is no room. */
+  use(rule: DecidingRule): number {
     let known = this.byKey.get(rule.key);
     if (known === undefined) {
-      const number = this.free.pop() ?? this.next;
-      if (number >= this.table.maxRules) return 0;
-      if (number === this.next) raiseRuleEnd(this.table, this.next++);
-      known = { number, index: rule.index, usedIn: this.image };
+      known = { key: rule.key, number: 0, index: rule.index, uses: 0 };
       this.byKey.set(rule.key, known);
-      writeRule(this.table, ruleAt(this.table, number), rule);
+    }
+    if (known.number === 0) {
+      known.number = this.freeNumber();
+      known.index = rule.index;
+      if (known.number !== 0) writeRule(this.table, ruleAt(this.table, known.number), rule);
     } else if (known.index !== rule.index) {
       known.index = rule.index;
       writeRule(this.table, ruleAt(this.table, known.number), rule);
     }
-    known.usedIn = this.image;
+    known.uses++;
     return known.number;
+  }
+
+  /** An image refers to the rule once less. */
+  release(rule: DecidingRule): void {
+    const known = this.byKey.get(rule.key);
+    if (known !== undefined && --known.uses === 0) this.unused.add(known);
+  }
+
+  private freeNumber(): number {
+    const number = this.free.pop() ?? this.next;
+    if (number >= this.table.maxRules) return 0;
+    if (number === this.next) raiseRuleEnd(this.table, this.next++);
+    return number;
+  }
+
+  private forget({ key, number }: Numbered): void {
+    this.byKey.delete(key);
+    if (number === 0) return;
+    this.free.push(number);
+    this.table.words.fill(0, ruleAt(this.table, number), ruleAt(this.table, number + 1));
   }
 }

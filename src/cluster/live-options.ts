@@ -10,12 +10,7 @@ import { readClusterFile, writeClusterFile } from './state.ts';
 /** Options that agents apply at once (src/agent/config.ts). All others are fixed when a node starts. */
 export type LiveOptions = Pick<
   ClusterOptions,
-  | 'conntrackTimeouts'
-  | 'conntrackTcpLiberal'
-  | 'conntrackTcpLoose'
-  | 'portPolicy'
-  | 'localPolicyAction'
-  | 'forwardLinkLocal'
+  'conntrackTimeouts' | 'conntrackTcpLiberal' | 'conntrackTcpLoose' | 'portPolicy' | 'localPolicyAction'
 >;
 
 /** The current options. @throws ApiError */

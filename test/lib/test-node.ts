@@ -2,6 +2,7 @@
  * A node in memory: real tables, the real pipeline, no devices, no root, a simulated clock. Frames are text on input
  * and output; several nodes can be connected through their overlay.
  */
+
 import { type Conntrack, conntrackBytes, createConntrack } from '../../native-free-dataplane/conntrack/record.ts';
 import { entryCount } from '../../native-free-dataplane/conntrack/shares.ts';
 import {
@@ -16,7 +17,12 @@ import { createFragments, fragmentsBytes } from '../../native-free-dataplane/fra
 import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/node/config.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
 import * as pipeline from '../../native-free-dataplane/pipeline.ts';
-import { createPolicies, type PolicyTable, policyBytes } from '../../native-free-dataplane/policies/table.ts';
+import {
+  createPolicies,
+  type PolicyOptions,
+  type PolicyTable,
+  policyBytes,
+} from '../../native-free-dataplane/policies/table.ts';
 import { printBytes } from '../../native-free-dataplane/print/frame.ts';
 import { createServices, type ServiceTable, servicesBytes } from '../../native-free-dataplane/services/table.ts';
 import { ServiceWriter } from '../../native-free-dataplane/services/writer.ts';
@@ -50,6 +56,8 @@ export interface TestNodeOptions extends Partial<NodeIdentity> {
   /** Number of workers of the tables, and where their memory comes from: shared, if the workers are other threads. */
   workers?: number;
   memory?: (bytes: number) => ArrayBuffer;
+  /** Sizes of the policy table, if it has to hold much. */
+  policies?: PolicyOptions;
   /** Another build of the pipeline. */
   pipeline?: Pipeline;
 }
@@ -102,6 +110,7 @@ export class TestNode {
     this.pipeline = options.pipeline ?? pipeline;
     const workers = options.workers ?? 1;
     const memory = options.memory ?? ((bytes) => new ArrayBuffer(bytes));
+    const policySizes = options.policies ?? POLICY_SIZES;
     const conntrackOptions = { addressWords: 1, max: options.maxConntrack ?? 4096, workers, secret: SECRET };
     const buffers = {
       conntrack: memory(conntrackBytes(conntrackOptions)),
@@ -109,7 +118,7 @@ export class TestNode {
       routes: memory(nodeTableBytes(NODE_SIZES)),
       counters: memory(countersBytes({ workers, ports: 64 })),
       fragments: memory(fragmentsBytes()),
-      policies: memory(policyBytes(POLICY_SIZES)),
+      policies: memory(policyBytes(policySizes)),
     };
     this.buffers = buffers;
     this.conntrack = createConntrack(buffers.conntrack, conntrackOptions);
@@ -118,7 +127,7 @@ export class TestNode {
     this.node = createNodeTable(buffers.routes, { ...NODE_SIZES, secret: SECRET });
     this.counters = createCounters(buffers.counters, { workers, ports: 64, secret: SECRET });
     createFragments(buffers.fragments, { secret: SECRET });
-    this.policies = createPolicies(buffers.policies, { ...POLICY_SIZES, secret: SECRET });
+    this.policies = createPolicies(buffers.policies, { ...policySizes, secret: SECRET });
     this.writer = new ServiceWriter(this.services);
     this.sync = new NodeSync(this.node, this.identity);
     const arena = new ArrayBuffer(ARENA_BYTES);

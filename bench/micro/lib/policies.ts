@@ -1,29 +1,41 @@
 /** A large cluster with network policies, and the agent's part in putting them in force. */
-import { RuleNumbers } from '../../../native-free-dataplane/policies/rules.ts';
+import type { Dataplane } from '../../../native-free-dataplane/dataplane.ts';
+import { nextGeneration } from '../../../native-free-dataplane/node/config.ts';
 import type { PolicyTable } from '../../../native-free-dataplane/policies/table.ts';
-import { writePolicies } from '../../../native-free-dataplane/policies/writer.ts';
+import { PolicyWriter, writePolicies } from '../../../native-free-dataplane/policies/writer.ts';
 import type { NetworkPolicy } from '../../../src/api/types/network-policy.ts';
-import { type AddressedPod, PolicyCompiler } from '../../../src/compile/policies/compile-policies.ts';
+import { compilePolicies, PolicyCompiler } from '../../../src/compile/policies/compile-policies.ts';
+import type { AddressedPod } from '../../../src/compile/policies/kept-pods.ts';
 import { parsePolicy } from '../../../src/compile/policies/parse-policy.ts';
 import type { PolicyRules } from '../../../src/compile/policies/policy-rules.ts';
 
-const NAMESPACES = 100;
+export const NAMESPACES = 100;
 const APPS = 10;
 export const SECRET: Int32Array = Int32Array.of(0x1f2e3d4c, 0x5b6a7988, 0x01234567, 0x76543210);
 
-const namespaceNamed = (i: number): string => `ns-${i % NAMESPACES}`;
-export const pod = (i: number, app: string = `app-${Math.trunc(i / NAMESPACES) % APPS}`): AddressedPod => ({
-  ip: `10.${244 + (i >>> 16)}.${(i >>> 8) & 255}.${i & 255}`,
+export const namespaceNamed = (i: number): string => `ns-${i % NAMESPACES}`;
+export const podAddress = (i: number): string => `10.${244 + (i >>> 16)}.${(i >>> 8) & 255}.${i & 255}`;
+export const podLabels = (
+  i: number,
+  app: string = `app-${Math.trunc(i / NAMESPACES) % APPS}`,
+): Record<string, string> => ({
+  app,
+  tier: `tier-${i % 3}`,
+});
+export const pod = (i: number, app?: string): AddressedPod => ({
+  ip: podAddress(i),
   namespace: namespaceNamed(i),
-  labels: { app, tier: `tier-${i % 3}` },
+  labels: podLabels(i, app),
   ports: [{ name: 'http', protocol: 6, port: 8080 }],
 });
 
 /** Selects an app of a namespace; allows another app there, everything of another namespace, and a network. */
-export function policy(i: number, port = 8080): PolicyRules {
+export function policyObject(i: number, port = 8080): NetworkPolicy {
   const app = (n: number) => ({ matchLabels: { app: `app-${n % APPS}` } });
   const which = Math.trunc(i / NAMESPACES);
-  return parsePolicy({
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
     metadata: { name: `policy-${i}`, namespace: namespaceNamed(i) },
     spec: {
       podSelector: app(which),
@@ -33,13 +45,17 @@ export function policy(i: number, port = 8080): PolicyRules {
         { from: [{ ipBlock: { cidr: `192.168.${i & 255}.0/24` } }] },
       ],
     },
-  } as unknown as NetworkPolicy);
+  } as unknown as NetworkPolicy;
 }
+
+export const policy = (i: number, port?: number): PolicyRules => parsePolicy(policyObject(i, port));
+
+const NO_NODES: readonly [] = [];
 
 export interface Held {
   readonly table: PolicyTable;
   readonly compiler: PolicyCompiler;
-  readonly numbers: RuleNumbers;
+  readonly writer: PolicyWriter;
   readonly policies: PolicyRules[];
   readonly pods: AddressedPod[];
 }
@@ -52,12 +68,33 @@ export function held(table: PolicyTable, policies: number, pods: number): Held {
   return {
     table,
     compiler: new PolicyCompiler(),
-    numbers: new RuleNumbers(table),
+    writer: new PolicyWriter(table),
     policies: Array.from({ length: policies }, (_, i) => policy(i)),
     pods: Array.from({ length: pods }, (_, i) => pod(i + 1024)),
   };
 }
 
-export function apply({ table, compiler, numbers, policies, pods }: Held): void {
-  writePolicies(table, compiler.compile({ policies, namespaces, pods, nodes: [], dnsPort: undefined }), numbers);
+export function apply({ compiler, writer, policies, pods }: Held): void {
+  writer.write(compiler.compile({ policies, namespaces, pods, nodes: NO_NODES, dnsPort: undefined }));
+}
+
+interface Crowd {
+  readonly own: readonly PolicyRules[];
+  readonly members: readonly AddressedPod[];
+  /** Other policies, and other pods. */
+  readonly count: number;
+  readonly pods: number;
+}
+
+/** Put policies in force among many others. */
+export function putInForce({ policies, node }: Dataplane, { own, members, count, pods }: Crowd): void {
+  const input = {
+    policies: [...own, ...Array.from({ length: count }, (_, i) => policy(i))],
+    pods: [...members, ...Array.from({ length: pods }, (_, i) => pod(i + 1024))],
+    namespaces,
+    nodes: NO_NODES,
+    dnsPort: undefined,
+  };
+  writePolicies(policies, compilePolicies(input));
+  nextGeneration(node);
 }

@@ -2,10 +2,9 @@
  * Installs the CNI plugin where container runtimes look for it, and last of all the configuration that makes them use it:
  * a runtime that finds one takes the node's network to be ready.
  */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CNI_NEWEST } from '../../cni/protocol.ts';
-import { replaceFile } from '../../linux/replace-file.ts';
 
 /** Names of the plugin and of its configuration; the number puts it before those of other networks. */
 const PLUGIN = 'dataplane-cni';
@@ -38,12 +37,13 @@ export function installCni(directories: CniDirectories, command: readonly string
   replace(join(directories.configuration, CONFIGURATION), `${JSON.stringify(list, undefined, 2)}\n`, 0o644);
 }
 
-/**
- * Runtimes watch the folder: a file that has this content already is left alone. Of the others they read those that end in
- * .conf, .conflist or .json, not the one that replaceFile writes first.
- */
+/** Write a file atomically, unless it has this content. */
 function replace(path: string, text: string, mode: number): void {
-  if (!existsSync(path) || readFileSync(path, 'utf8') !== text) replaceFile(path, text, { mode });
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
+  // Runtimes read every file of the folder that ends in .conf, .conflist or .json.
+  writeFileSync(`${path}.new`, text, { mode });
+  chmodSync(`${path}.new`, mode);
+  renameSync(`${path}.new`, path);
 }
 
 const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;

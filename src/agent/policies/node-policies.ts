@@ -4,25 +4,30 @@
  * lists.
  */
 import { type NodeTable, nextGeneration } from '../../../native-free-dataplane/node/config.ts';
-import { RuleNumbers } from '../../../native-free-dataplane/policies/rules.ts';
 import { activeImage, type PolicyTable, withdrawImage } from '../../../native-free-dataplane/policies/table.ts';
-import { writePolicies } from '../../../native-free-dataplane/policies/writer.ts';
+import { PolicyWriter } from '../../../native-free-dataplane/policies/writer.ts';
 import type { ApiClient } from '../../api/client/client.ts';
-import { type Informer, startInformer } from '../../api/client/informer.ts';
+import { type Informer, type InformerHandlers, startInformer } from '../../api/client/informer.ts';
 import { DNS_PORT } from '../../api/cluster-options.ts';
 import { ApiError } from '../../api/errors.ts';
+import type { Labels } from '../../api/selectors.ts';
 import type { ClusterNetworkPolicy } from '../../api/types/cluster-network-policy.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { KubeObject, NodeObject, Pod } from '../../api/types/objects.ts';
-import { type AddressedPod, PolicyCompiler } from '../../compile/policies/compile-policies.ts';
+import { PolicyCompiler } from '../../compile/policies/compile-policies.ts';
+import type { PolicyNode } from '../../compile/policies/name-selections.ts';
 import { policyRules } from '../../compile/policies/parse-cluster-policy.ts';
 import { addressedPod, policyAddressOf, policyNode, policyPod } from '../../compile/policies/policy-objects.ts';
 import type { PolicyRules } from '../../compile/policies/policy-rules.ts';
 import type { LiveConfig } from '../config.ts';
 import type { RecordEvent } from '../events.ts';
 import type { Part } from '../parts.ts';
+import { PodsByAddress } from './pods-by-address.ts';
 
-/** Changes within this time are applied together; and an image is not overwritten sooner after it was in use. */
+/**
+ * A change is applied at once, and those that follow within this time together: so that a burst does not compile each of
+ * its changes, and no image is overwritten sooner after it was in use.
+ */
 const TOGETHER_MS = 5;
 
 export interface NodePoliciesOptions {
@@ -45,19 +50,25 @@ export class NodePolicies implements Part {
     this.onListed = resolve;
   });
   private pods: Informer<Pod> | undefined;
+  private podsByAddress = new PodsByAddress();
   private namespaces: Informer<KubeObject> | undefined;
+  /** Labels of namespaces, by name; made anew when one of them changed. */
+  private namespaceLabels: ReadonlyMap<string, Labels> | undefined;
   /** Watched while a policy names nodes. */
   private nodes: Informer<NodeObject> | undefined;
+  private policyNodes: readonly PolicyNode[] | undefined;
   private readonly parsed = new WeakMap<KubeObject, PolicyRules>();
   /** Pods of this node with a device, by NAMESPACE/NAME: isolated from the moment they have one. */
   private readonly attached = new Map<string, { readonly pod: Pod; readonly ip: string }>();
   private readonly compiler = new PolicyCompiler();
-  private readonly numbers: RuleNumbers;
-  private timer: NodeJS.Timeout | undefined;
+  private readonly writer: PolicyWriter;
+  /** Ends the wait for the next application; undefined while there is nothing to apply. */
+  private cancel: (() => void) | undefined;
+  private appliedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: NodePoliciesOptions) {
     this.options = options;
-    this.numbers = new RuleNumbers(options.tables.policies);
+    this.writer = new PolicyWriter(options.tables.policies);
   }
 
   start(): void {
@@ -83,23 +94,27 @@ export class NodePolicies implements Part {
   /** Isolate a pod of this node before its first packet. @param pod undefined if its object is not known */
   attach(namespace: string, name: string, pod: Pod | undefined, ip: string): void {
     if (pod === undefined) return;
-    this.attached.set(`${namespace}/${name}`, { pod, ip });
+    const key = `${namespace}/${name}`;
+    this.attached.set(key, { pod, ip });
+    this.claimOwn(key, this.pods?.get(namespace, name) ?? pod, ip);
     if (this.isActive()) this.apply();
   }
 
   detach(namespace: string, name: string): void {
-    this.attached.delete(`${namespace}/${name}`);
+    const key = `${namespace}/${name}`;
+    this.attached.delete(key);
+    this.podsByAddress.release(ownClaim(key));
     if (this.isActive()) this.schedule();
   }
 
   /** The pod with this address, on any node; undefined while there is no policy, and pods are not watched. */
   podAt(ip: string): Pod | undefined {
-    for (const pod of this.pods?.values() ?? []) if (addressedPod(pod)?.ip === ip) return pod;
+    for (const pod of this.pods?.values() ?? []) if (policyAddressOf(pod) === ip) return pod;
     return undefined;
   }
 
   close(): void {
-    clearTimeout(this.timer);
+    this.cancel?.();
     for (const informer of [this.policies, this.clusterPolicies]) informer?.close();
     this.forget();
   }
@@ -117,18 +132,24 @@ export class NodePolicies implements Part {
     if (!this.isListed()) return;
     if (!this.isActive()) this.forget();
     else {
-      const change = () => this.schedule();
-      const handlers = { added: change, updated: change, deleted: change, synced: change };
       const { client } = this.options;
-      const updated = (pod: Pod, old: Pod) => {
-        if (isOther(pod, old)) this.schedule();
-      };
-      this.pods ??= startInformer(client, 'Pod', {}, { ...handlers, updated });
-      this.namespaces ??= startInformer(client, 'Namespace', {}, handlers);
+      this.pods ??= startInformer(client, 'Pod', {}, this.podHandlers());
+      const labels = changesOf(namespaceText, () => {
+        this.namespaceLabels = undefined;
+        this.schedule();
+      });
+      this.namespaces ??= startInformer(client, 'Namespace', {}, labels);
       if (!this.allPolicies().some(namesNodes)) {
         this.nodes?.close();
         this.nodes = undefined;
-      } else this.nodes ??= startInformer(client, 'Node', {}, handlers);
+        this.policyNodes = undefined;
+      } else {
+        const nodes = changesOf(nodeText, () => {
+          this.policyNodes = undefined;
+          this.schedule();
+        });
+        this.nodes ??= startInformer(client, 'Node', {}, nodes);
+      }
     }
     this.onListed();
     this.schedule();
@@ -138,17 +159,60 @@ export class NodePolicies implements Part {
     for (const informer of [this.pods, this.namespaces, this.nodes]) informer?.close();
     this.pods = undefined;
     this.namespaces = undefined;
+    this.namespaceLabels = undefined;
     this.nodes = undefined;
+    this.policyNodes = undefined;
+    this.podsByAddress = new PodsByAddress();
+    for (const [key, { pod, ip }] of this.attached) this.claimOwn(key, pod, ip);
+  }
+
+  /** Keeps podsByAddress. */
+  private podHandlers(): InformerHandlers<Pod> {
+    const keyOf = ({ metadata }: Pod) => `${metadata.namespace ?? 'default'}/${metadata.name}`;
+    const enter = (pod: Pod) => {
+      const key = keyOf(pod);
+      const addressed = addressedPod(pod);
+      if (addressed === undefined) this.podsByAddress.release(key);
+      else this.podsByAddress.claim(key, addressed, false);
+      const own = this.attached.get(key);
+      if (own !== undefined) this.claimOwn(key, pod, own.ip);
+      this.schedule();
+    };
+    return {
+      added: enter,
+      updated: (pod, old) => {
+        if (isOther(pod, old)) enter(pod);
+      },
+      deleted: (pod) => {
+        this.podsByAddress.release(keyOf(pod));
+        this.schedule();
+      },
+      synced: () => this.schedule(),
+    };
+  }
+
+  private claimOwn(key: string, pod: Pod, ip: string): void {
+    this.podsByAddress.claim(ownClaim(key), policyPod(pod, ip), true);
   }
 
   private schedule(): void {
-    this.timer ??= setTimeout(() => this.apply(), TOGETHER_MS);
+    if (this.cancel !== undefined) return;
+    const wait = this.appliedAt + TOGETHER_MS - performance.now();
+    if (wait > 0) {
+      const timer = setTimeout(() => this.apply(), wait);
+      this.cancel = () => clearTimeout(timer);
+    } else {
+      // After all events that have arrived.
+      const soon = setImmediate(() => this.apply());
+      this.cancel = () => clearImmediate(soon);
+    }
   }
 
   /** Put what is known now in force. */
   private apply(): void {
-    clearTimeout(this.timer);
-    this.timer = undefined;
+    this.cancel?.();
+    this.cancel = undefined;
+    this.appliedAt = performance.now();
     const { policies, node } = this.options.tables;
     if (!this.isActive()) {
       if (activeImage(policies) === 0) return;
@@ -158,7 +222,7 @@ export class NodePolicies implements Part {
     }
     if (!this.isListed() || !this.pods?.synced || !this.namespaces?.synced || this.nodes?.synced === false) return;
     try {
-      writePolicies(policies, this.compile(), this.numbers);
+      this.writer.write(this.compile());
       // Established connections are judged again by their next packet.
       nextGeneration(node);
     } catch (error) {
@@ -171,13 +235,15 @@ export class NodePolicies implements Part {
   }
 
   private compile() {
-    const namespaces = new Map<string, Readonly<Record<string, string>>>();
-    for (const { metadata } of this.namespaces?.values() ?? []) namespaces.set(metadata.name, metadata.labels ?? {});
+    this.namespaceLabels ??= new Map(
+      [...(this.namespaces?.values() ?? [])].map(({ metadata }) => [metadata.name, metadata.labels ?? {}]),
+    );
+    this.policyNodes ??= [...(this.nodes?.values() ?? [])].map(policyNode);
     return this.compiler.compile({
       policies: this.allPolicies(),
-      namespaces,
-      pods: this.allPods(),
-      nodes: [...(this.nodes?.values() ?? [])].map(policyNode),
+      namespaces: this.namespaceLabels,
+      pods: this.podsByAddress.all,
+      nodes: this.policyNodes,
       // Elsewhere pods of the cluster answer.
       dnsPort: this.options.config.current.nameServer === undefined ? undefined : DNS_PORT,
     });
@@ -196,22 +262,20 @@ export class NodePolicies implements Part {
     }
     return rules;
   }
-
-  /** One pod for each address; of two, this node's own. */
-  private allPods(): AddressedPod[] {
-    const byAddress = new Map<string, AddressedPod>();
-    for (const pod of this.pods?.values() ?? []) {
-      const addressed = addressedPod(pod);
-      if (addressed !== undefined) byAddress.set(addressed.ip, addressed);
-    }
-    for (const [key, { pod, ip }] of this.attached) {
-      const [namespace = '', name = ''] = key.split('/');
-      // The latest version of its labels, where that has arrived.
-      byAddress.set(ip, policyPod(this.pods?.get(namespace, name) ?? pod, ip));
-    }
-    return [...byAddress.values()];
-  }
 }
+
+const ownClaim = (key: string): string => `${key} here`;
+
+/** Handlers that call `change` when something that policies see of an object is another. @param text what they see */
+function changesOf<T extends KubeObject>(text: (object: T) => string, change: () => void): InformerHandlers<T> {
+  const updated = (object: T, old: T) => {
+    if (text(object) !== text(old)) change();
+  };
+  return { added: change, updated, deleted: change, synced: change };
+}
+
+const namespaceText = ({ metadata }: KubeObject): string => JSON.stringify(metadata.labels);
+const nodeText = (node: NodeObject): string => JSON.stringify(policyNode(node));
 
 const namesNodes = ({ ingress, egress }: PolicyRules): boolean =>
   [...(ingress ?? []), ...(egress ?? [])].some(({ peers }) => peers?.some(({ kind }) => kind === 'nodes'));

@@ -1,4 +1,5 @@
 /** Schemas of the remaining kinds, and the table of all of them. */
+
 import type { Kind } from '../types/objects.ts';
 import {
   anything,

@@ -1,4 +1,5 @@
 /** Filters for connections, as in conntrack-tools (conntrack(8)). */
+
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
 import {
   PROTOCOL_ICMP,

@@ -1,5 +1,4 @@
 /** Follows events that nodes record in shared memory, and merges those of all sources by time. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicMs } from '../../linux/clock.ts';
 
 /** An event with its monotonic time in whole milliseconds; never earlier than that of its source's event before it. */
@@ -43,7 +42,7 @@ export async function followEvents<E extends TimedEvent>(
   { ended, onPast, onEvent, onMissed }: FollowOptions<E>,
 ): Promise<void> {
   let live = sources;
-  const held: E[] = [];
+  let held: E[] = [];
   const release = (untilMs: number) => {
     held.sort((a, b) => a.atMs - b.atMs); // stable: a source's events of the same millisecond keep their order
     const ripe = held.findIndex(({ atMs }) => atMs > untilMs);
@@ -56,9 +55,10 @@ export async function followEvents<E extends TimedEvent>(
       live = live.filter((source) => source.renew(nowMs));
       for (const source of live) source.read(nowMs, (event) => held.push(event), onMissed);
       release(nowMs - HOLD_MS);
-      await sleep(LOOK_MS, undefined, { signal: ended }).catch(() => {});
+      await pause(LOOK_MS, ended);
     }
     release(Number.POSITIVE_INFINITY);
+    held = [];
   } finally {
     for (const source of live) source.close();
   }
@@ -73,4 +73,16 @@ export function pastEvents<E extends TimedEvent>(sources: readonly EventSource<E
 export function wholeTime(lowMs: number, nowMs: number): number {
   const wholeMs = Math.floor(nowMs);
   return wholeMs - ((wholeMs - lowMs) | 0);
+}
+
+function pause(milliseconds: number, ended: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      ended.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    ended.addEventListener('abort', done);
+  });
 }

@@ -22,7 +22,8 @@ const END = 1n << 128n;
 export const mappedValue = ({ family, value }: { family: 4 | 6; value: bigint }): bigint =>
   family === 4 ? value | IPV4_MAPPED : value;
 
-interface Bounds {
+/** Addresses from the first to the last. */
+export interface Bounds {
   readonly first: bigint;
   readonly last: bigint;
 }
@@ -38,11 +39,17 @@ export class AddressBlocks {
   readonly intervals: Interval[] = [newInterval(0n, [])];
   private readonly numbers = new Map<string, number>();
 
+  /** How many blocks there are. */
+  get size(): number {
+    return this.numbers.size;
+  }
+
   /**
    * The block's number.
-   * @param onNew called for a block that was not known, with a test of addresses
+   * @param onNew called for a block that was not known: `containing` is another for some of these addresses, and for no
+   * others
    */
-  numberOf({ block, except }: Block, onNew: (contains: (value: bigint) => boolean) => void): number {
+  numberOf({ block, except }: Block, onNew: (range: Bounds) => void): number {
     const range = boundsOf(block);
     const holes = except.map(boundsOf);
     const key = [range, ...holes].map(({ first, last }) => `${first}-${last}`).join(' ');
@@ -52,7 +59,7 @@ export class AddressBlocks {
     this.numbers.set(key, number);
     const contains = (value: bigint) => isWithin(range, value) && !holes.some((hole) => isWithin(hole, value));
     this.add(range, holes, contains, number);
-    onNew(contains);
+    onNew(range);
     return number;
   }
 

@@ -2,7 +2,7 @@
  * Groups: pods that the same policies select in a direction, with what these decide for each identity. A group is kept
  * while its policies stay the same, and extended when identities are added.
  */
-import type { DecidingRule, Decisions } from '../../../native-free-dataplane/policies/contents.ts';
+import type { DecidingRule, Decisions, GroupRow, PairRow } from '../../../native-free-dataplane/policies/contents.ts';
 import { ANY_ADDRESS, ANY_POD, exemptGroup } from '../../../native-free-dataplane/policies/table.ts';
 import { decide, isUndecided, type PlannedRule } from './decisions.ts';
 import type { Identities, Identity } from './identities.ts';
@@ -30,11 +30,12 @@ export interface GroupPolicies {
 }
 
 /** Decisions of a group number, by identity. */
-export class DecisionTable {
+class DecisionTable implements GroupRow {
   readonly number: number;
-  readonly byIdentity = new Map<number, Decisions>();
+  readonly pairs: PairRow[] = [];
   /** No policy decides anything: the table can be left out. */
   isEmpty = true;
+  private readonly usual = new Map<number, Decisions>();
   private readonly exempt: boolean;
   private readonly known = new Map<string, Decisions>();
 
@@ -43,9 +44,16 @@ export class DecisionTable {
     this.exempt = exempt;
   }
 
+  /** For an identity that has none yet. */
   set(identity: number, decisions: Decisions): void {
-    this.byIdentity.set(identity, decisions);
+    if (identity === ANY_POD || identity === ANY_ADDRESS) this.usual.set(identity, decisions);
+    this.pairs.push({ identity, decisions });
     this.isEmpty &&= isUndecided(decisions);
+  }
+
+  /** What is decided for an identity of this kind that has no decisions of its own. */
+  usualFor(identity: Identity): Decisions | undefined {
+    return this.usual.get(kindOf(identity));
   }
 
   /** @param key equal for equal rules and ports */
@@ -62,6 +70,8 @@ export class DecisionTable {
 
 export class Group {
   readonly number: number;
+  /** Classes of pods in this group. */
+  users = 0;
   /** The group's own decisions, and those of its exempt group if policies of the cluster select it. */
   readonly tables: readonly DecisionTable[];
   private readonly policies: GroupPolicies;
@@ -91,8 +101,7 @@ export class Group {
       const matched = rules.flatMap(({ peers }, i) => (peers?.members.has(identity.number) ? [i] : []));
       for (const table of this.tables) {
         const own = this.decisionsFor(table, matched, identity);
-        const usual = table.byIdentity.get(identity.podClass === undefined ? ANY_ADDRESS : ANY_POD);
-        if (own !== usual) table.set(identity.number, own);
+        if (own !== table.usualFor(identity)) table.set(identity.number, own);
       }
     }
   }

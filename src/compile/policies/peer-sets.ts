@@ -1,9 +1,11 @@
 /** Which identities the peers of a rule are. Sets are kept, and extended when identities are added. */
-import { type Labels, matchesSelector } from '../../api/selectors.ts';
+import { matchesSelector } from '../../api/selectors.ts';
 import type { LabelSelector } from '../../api/types/objects.ts';
-import { printCidr } from '../../net/address.ts';
+import { parseIp, rangeOf } from '../../net/address.ts';
 import type { Block } from './address-blocks.ts';
 import type { Identities, Identity } from './identities.ts';
+import { append } from './multimap.ts';
+import type { NameSelections } from './name-selections.ts';
 import type { PolicyPeer, PolicyRules } from './policy-rules.ts';
 
 export interface PeerSet {
@@ -12,19 +14,17 @@ export interface PeerSet {
 }
 
 export interface PeerNames {
-  /** Labels of namespaces, by name. */
-  readonly namespaces: ReadonlyMap<string, Labels>;
+  readonly names: NameSelections;
   readonly identities: Identities;
   /** Number of a block. */
   blockNumber(block: Block): number;
-  /** Numbers of the blocks that hold one address of a node with such labels each. */
-  nodeBlocks(nodes: LabelSelector): readonly number[];
 }
 
-/** Peers as they are compared with an identity. */
-type Matcher =
+/** Peers as they are compared with an identity; equal ones have the same key. */
+type Matcher = { readonly key: string } & (
   | { readonly namespaces: ReadonlySet<string>; readonly pods: LabelSelector }
-  | { readonly blocks: readonly number[] };
+  | { readonly blocks: readonly number[] }
+);
 
 class GrowingSet implements PeerSet {
   readonly members = new Set<number>();
@@ -57,69 +57,79 @@ class GrowingSet implements PeerSet {
 }
 
 export class PeerSets {
-  private readonly names: PeerNames;
+  private readonly from: PeerNames;
   private readonly byKey = new Map<string, GrowingSet>();
-  private readonly namespaceSets = new Map<string, ReadonlySet<string>>();
+  /** The sets that an identity of a namespace, or in a block, may belong to. */
+  private readonly byNamespace = new Map<string, GrowingSet[]>();
+  private readonly byBlock = new Map<number, GrowingSet[]>();
   private upTo = 0;
 
-  constructor(names: PeerNames) {
-    this.names = names;
+  constructor(from: PeerNames) {
+    this.from = from;
+  }
+
+  get size(): number {
+    return this.byKey.size;
   }
 
   /** @param policy whose rule has these peers */
   of(policy: PolicyRules, peers: readonly PolicyPeer[]): PeerSet {
-    const key = peers.map((peer) => keyOf(peer, policy.namespace)).join(' ');
+    const matchers = peers.map((peer) => this.matcherOf(peer, policy));
+    const key = matchers.map((matcher) => matcher.key).join(' ');
     let found = this.byKey.get(key);
     if (found === undefined) {
-      const matchers = peers.map((peer) => this.matcherOf(peer, policy.namespace));
-      found = new GrowingSet(matchers, this.names.identities);
+      found = new GrowingSet(matchers, this.from.identities);
       this.byKey.set(key, found);
+      this.register(found);
     }
     return found;
+  }
+
+  private register(set: GrowingSet): void {
+    for (const matcher of set.matchers) {
+      if ('blocks' in matcher) for (const block of matcher.blocks) append(this.byBlock, block, set);
+      else for (const namespace of matcher.namespaces) append(this.byNamespace, namespace, set);
+    }
   }
 
   /** Enter the identities that were added since the last call. */
   extend(): void {
-    const { all } = this.names.identities;
+    const { all } = this.from.identities;
     for (; this.upTo < all.length; this.upTo++) {
       const identity = all[this.upTo]!;
-      for (const set of this.byKey.values()) set.add(identity);
+      const { podClass, blocks } = identity;
+      if (podClass !== undefined) for (const set of this.byNamespace.get(podClass.namespace) ?? []) set.add(identity);
+      for (const block of blocks) for (const set of this.byBlock.get(block) ?? []) set.add(identity);
     }
   }
 
-  /** Names of the namespaces with such labels. */
-  namespacesWith(selector: LabelSelector): ReadonlySet<string> {
-    const key = JSON.stringify(selector);
-    let found = this.namespaceSets.get(key);
-    if (found === undefined) {
-      const all = [...this.names.namespaces];
-      found = new Set(all.filter(([, labels]) => matchesSelector(selector, labels)).map(([name]) => name));
-      this.namespaceSets.set(key, found);
-    }
-    return found;
-  }
-
-  private matcherOf(peer: PolicyPeer, own: string | undefined): Matcher {
+  private matcherOf(peer: PolicyPeer, policy: PolicyRules): Matcher {
+    const { names } = this.from;
     switch (peer.kind) {
-      case 'block':
-        return { blocks: [this.names.blockNumber(peer)] };
-      case 'nodes':
-        return { blocks: this.names.nodeBlocks(peer.nodes) };
+      case 'block': {
+        const number = this.from.blockNumber(peer);
+        return { key: `block ${number}`, blocks: [number] };
+      }
+      case 'nodes': {
+        const blocks = [...names.nodesWith(peer.nodes, policy).values].flatMap((text) => this.blockOfAddress(text));
+        return { key: `blocks ${blocks.join()}`, blocks };
+      }
       default: {
         const { namespaces, pods } = peer;
-        return { namespaces: namespaces === undefined ? new Set([own ?? '']) : this.namespacesWith(namespaces), pods };
+        if (namespaces === undefined) {
+          const own = policy.namespace ?? '';
+          return { key: JSON.stringify([own, pods]), namespaces: new Set([own]), pods };
+        }
+        const { number, values } = names.namespacesWith(namespaces, policy);
+        return { key: JSON.stringify([number, pods]), namespaces: values, pods };
       }
     }
   }
-}
 
-function keyOf(peer: PolicyPeer, own: string | undefined): string {
-  switch (peer.kind) {
-    case 'block':
-      return [peer.block, ...peer.except].map(printCidr).join('!');
-    case 'nodes':
-      return `nodes ${JSON.stringify(peer.nodes)}`;
-    default:
-      return JSON.stringify([peer.namespaces ?? own, peer.pods]);
+  private blockOfAddress(text: string): number[] {
+    const ip = parseIp(text);
+    if (ip === undefined) return [];
+    const block = { ...rangeOf(ip), prefix: ip.family === 4 ? 32 : 128 };
+    return [this.from.blockNumber({ kind: 'block', block, except: [] })];
   }
 }

@@ -1,5 +1,6 @@
 /** Pods by what policies see of them: namespace, labels and named ports. Pods of one class are alike to every policy. */
 import type { Labels } from '../../api/selectors.ts';
+import { append } from './multimap.ts';
 
 export interface PolicyPod {
   readonly namespace: string;
@@ -24,6 +25,7 @@ export class PodClasses {
   /** In the order of their numbers. */
   readonly all: PodClass[] = [];
   private readonly byKey = new Map<string, PodClass>();
+  private readonly byNamespace = new Map<string, PodClass[]>();
 
   of(pod: PolicyPod): PodClass {
     const portsKey = pod.ports.map(({ name, protocol, port }) => `${name}/${protocol}/${port}`).join();
@@ -35,7 +37,12 @@ export class PodClasses {
       found = { namespace, labels: pod.labels, ports, number: this.all.length, portsKey };
       this.byKey.set(key, found);
       this.all.push(found);
+      append(this.byNamespace, namespace, found);
     }
     return found;
+  }
+
+  inNamespace(namespace: string): readonly PodClass[] {
+    return this.byNamespace.get(namespace) ?? [];
   }
 }

@@ -3,7 +3,8 @@ import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import { templateContainersOf } from '../../api/containers.ts';
 import { type NodeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
 import { parseIp } from '../../net/address.ts';
-import type { AddressedPod, PolicyNode } from './compile-policies.ts';
+import type { AddressedPod } from './kept-pods.ts';
+import type { PolicyNode } from './name-selections.ts';
 
 /** A pod's object never changes: another version is another object. */
 const known = new WeakMap<Pod, AddressedPod>();

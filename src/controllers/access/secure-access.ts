@@ -6,9 +6,8 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { ListenAddress, TlsIdentity } from '../../api/server/server.ts';
-import { replaceFile } from '../../linux/replace-file.ts';
 import { type ClusterCertificates, ensureCertificates } from './certificates.ts';
-import { adminKubeconfig } from './kubeconfig.ts';
+import { adminKubeconfig, writeKubeconfig } from './kubeconfig.ts';
 
 const LOOPBACK = '127.0.0.1';
 
@@ -64,7 +63,7 @@ export async function prepareAccess(
       ],
     },
     announce: ([loopbackPort]) =>
-      replaceFile(path, adminKubeconfig(`https://${LOOPBACK}:${loopbackPort}`, certificates)),
+      writeKubeconfig(path, adminKubeconfig(`https://${LOOPBACK}:${loopbackPort}`, certificates)),
   };
 }
 

@@ -4,12 +4,11 @@
  * `nodes/<node>/agent.json` and takes them over instead of starting a second one.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { agentLifeSigns } from '../../api/agent-socket.ts';
 import { LifeWatch, LOOK_MS } from '../../linux/life-signs.ts';
 import { findProcess, isAlive, type ProcessMark, signalProcess } from '../../linux/processes.ts';
-import { replaceFile } from '../../linux/replace-file.ts';
 
 const MIN_BACKOFF_MS = 200;
 const MAX_BACKOFF_MS = 5000;
@@ -165,7 +164,9 @@ class Keeper {
   }
 
   private record(record: ProcessMark): void {
-    replaceFile(join(this.directory, 'agent.json'), `${JSON.stringify(record)}\n`, { mode: 0o644 });
+    const path = join(this.directory, 'agent.json');
+    writeFileSync(`${path}.tmp`, `${JSON.stringify(record)}\n`);
+    renameSync(`${path}.tmp`, path);
   }
 
   private recorded(): ProcessMark | undefined {

@@ -4,6 +4,7 @@
  * higher priority first. A pod that does not fit anywhere stays Pending, with the reason in condition
  * PodScheduled and in an Event, and is tried again when a node or an address becomes available.
  */
+
 import { HOST_PORTS_TAKEN, holdsHostPorts, hostPortsClash, hostPortsOf } from '../../api/host-ports.ts';
 import { isReady } from '../../api/ready.ts';
 import { DEFAULT_SCHEDULER } from '../../api/schema/pod-defaults.ts';

@@ -1,5 +1,4 @@
 /** Reads the captures of several nodes and merges them by time. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicMs } from '../../linux/clock.ts';
 import type { NodeCapture } from './node-capture.ts';
 import { byTime, type CapturedPacket } from './packet.ts';
@@ -32,7 +31,7 @@ export interface FollowOptions {
 export async function followCaptures(captures: readonly NodeCapture[], options: FollowOptions): Promise<void> {
   const { ended, onPackets, onGone, onRenewed } = options;
   let live = [...captures];
-  const held: CapturedPacket[] = [];
+  let held: CapturedPacket[] = [];
   let renewedMs = Number.NEGATIVE_INFINITY;
   const deliver = (untilMs: number): void => {
     held.sort(byTime);
@@ -53,12 +52,25 @@ export async function followCaptures(captures: readonly NodeCapture[], options: 
     }
     const more = live.map((capture) => capture.read(held)).includes(true);
     deliver(Date.now() - HOLD_MS);
-    await sleep(more ? 0 : LOOK_MS, undefined, { signal: ended }).catch(() => {});
+    await pause(more ? 0 : LOOK_MS, ended);
   }
   for (const capture of live) capture.end();
-  await sleep(DRAIN_MS);
+  await pause(DRAIN_MS);
   for (const capture of live) while (capture.read(held));
   deliver(Number.POSITIVE_INFINITY);
+  held = [];
 }
 
 const timeMs = ({ seconds, nanoseconds }: CapturedPacket): number => seconds * 1000 + nanoseconds / 1e6;
+
+function pause(milliseconds: number, ended?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      ended?.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    ended?.addEventListener('abort', done);
+  });
+}

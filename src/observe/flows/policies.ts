@@ -1,24 +1,19 @@
 /**
- * Which policies allow or deny the connections of flows, from the API's objects. Answers are kept until an object changes,
- * because the same pods connect again and again.
+ * Which policies allow or deny the connections of flows, from the API's objects. Answers are kept until an object changes, because the same pods connect again and again.
  */
 import type { Labels } from '../../api/selectors.ts';
+import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { NamespaceObject, NodeObject } from '../../api/types/objects.ts';
-import type { PolicyNode } from '../../compile/policies/compile-policies.ts';
+import type { PolicyNode } from '../../compile/policies/name-selections.ts';
 import type { PolicyPod } from '../../compile/policies/pod-classes.ts';
 import { policyNode } from '../../compile/policies/policy-objects.ts';
-import type { Tier } from '../../compile/policies/policy-rules.ts';
 import { PolicyMatch, type PolicyName } from '../hubble/flow.ts';
 import {
   type DirectionExplained,
   explainPolicies,
-  isolatingPolicies,
-  type PolicyObjects,
+  type PolicyExplained,
   type RuleExplained,
 } from '../policy/explain.ts';
-
-/** A NetworkPolicy or a ClusterNetworkPolicy. */
-export type Policy = PolicyObjects['policies'][number];
 
 /** A connection, with the addresses that policies see: the client's own, and that of the endpoint. */
 export interface Judged {
@@ -29,7 +24,7 @@ export interface Judged {
   readonly port: number;
 }
 
-/** What the policies of one end decide. */
+/** What the policies of one end say. */
 export interface Judgement {
   readonly allowed: boolean;
   /** What the rule that allows compares. */
@@ -38,7 +33,7 @@ export interface Judgement {
   readonly policies: readonly PolicyName[];
 }
 
-/** Undefined: no policy isolates the pod in this direction, or the address is not a pod's. */
+/** Undefined: no policy isolates the pod in this direction, or it is no pod. */
 export interface Judgements {
   readonly egress: Judgement | undefined;
   readonly ingress: Judgement | undefined;
@@ -49,7 +44,7 @@ const MAX_KNOWN = 10_000;
 
 export class FlowPolicies {
   private readonly podAt: (ip: string) => PolicyPod | undefined;
-  private readonly policies = new Map<string, Policy>();
+  private readonly policies = new Map<string, NetworkPolicy>();
   private readonly namespaces = new Map<string, Labels>();
   private readonly nodes = new Map<string, PolicyNode>();
   private readonly known = new Map<string, Judgements>();
@@ -58,12 +53,12 @@ export class FlowPolicies {
     this.podAt = podAt;
   }
 
-  setPolicy(policy: Policy): void {
+  setPolicy(policy: NetworkPolicy): void {
     this.policies.set(`${policy.metadata.namespace}/${policy.metadata.name}`, policy);
     this.known.clear();
   }
 
-  removePolicy({ metadata }: Policy): void {
+  removePolicy({ metadata }: NetworkPolicy): void {
     this.policies.delete(`${metadata.namespace}/${metadata.name}`);
     this.known.clear();
   }
@@ -99,22 +94,23 @@ export class FlowPolicies {
     };
     const { directions } = explainPolicies({ from: end(from), to: end(to), protocol, port }, objects);
     const judgements = { egress: judgementOf(directions[0]), ingress: judgementOf(directions[1]) };
-    // There may be any number of addresses outside: bound what is kept.
+    // Addresses of the outside are without number: what is kept is bounded.
     if (this.known.size >= MAX_KNOWN) this.known.clear();
     this.known.set(key, judgements);
     return judgements;
   }
 }
 
-function judgementOf(explained: DirectionExplained): Judgement | undefined {
-  const { allowed, decidedBy, isolated } = explained;
+function judgementOf({ policies, allowed, decidedBy, isolated }: DirectionExplained): Judgement | undefined {
   if (decidedBy.length === 0 && !isolated) return undefined;
-  const deciding = isolated ? isolatingPolicies(explained) : decidedBy.map(({ policy }) => policy);
+  const deciding = isolated
+    ? policies.filter(({ tier, audited }) => tier === 'namespaced' && !audited)
+    : decidedBy.map(({ policy }) => policy);
   const [first] = decidedBy;
   return {
     allowed,
     match: first === undefined ? PolicyMatch.NONE : matchOf(first.rule),
-    policies: [...new Set(deciding)].map(({ name, tier }) => policyName(name, tier)),
+    policies: [...new Set(deciding)].map(nameOf),
   };
 }
 
@@ -123,8 +119,7 @@ function matchOf({ peers, ports }: RuleExplained): PolicyMatch {
   return ports.length > 0 ? PolicyMatch.L4_ONLY : PolicyMatch.ALL;
 }
 
-/** @param text `default/web`, or the name of a ClusterNetworkPolicy */
-export function policyName(text: string, tier: Tier): PolicyName {
+function nameOf({ name: text, tier }: PolicyExplained): PolicyName {
   if (tier !== 'namespaced') return { name: text, namespace: '', kind: 'ClusterNetworkPolicy' };
   const [namespace = '', name = ''] = text.split('/');
   return { name, namespace, kind: 'NetworkPolicy' };

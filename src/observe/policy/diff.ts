@@ -1,12 +1,5 @@
 /** Which of the connections that exist a change of policies would allow or deny. */
-import {
-  type DirectionExplained,
-  explainPolicies,
-  isolatingPolicies,
-  type PolicyEnd,
-  type PolicyObjects,
-  ruleName,
-} from './explain.ts';
+import { type DirectionExplained, explainPolicies, type PolicyEnd, type PolicyObjects, ruleName } from './explain.ts';
 import type { SeenConnection } from './seen.ts';
 
 export interface ChangedConnection {
@@ -20,21 +13,17 @@ export interface ChangedConnection {
   readonly deniedBy: string;
 }
 
-/**
- * @param now,then the policies that are in force, and those that would be
- * @param endThen the ends as they would be; the same by default
- */
+/** @param policies those that are in force, and those that would be */
 export function changedConnections(
   seen: readonly SeenConnection[],
   endAt: (ip: string) => PolicyEnd,
   now: PolicyObjects,
   then: PolicyObjects,
-  endThen: (ip: string) => PolicyEnd = endAt,
 ): ChangedConnection[] {
   return seen.flatMap((one): ChangedConnection[] => {
     const question = { ...one, from: endAt(one.from), to: endAt(one.to) };
     const before = explainPolicies(question, now);
-    const after = explainPolicies({ ...one, from: endThen(one.from), to: endThen(one.to) }, then);
+    const after = explainPolicies(question, then);
     if (before.verdict === after.verdict) return [];
     const denied = (before.verdict === 'denied' ? before : after).directions.find(({ allowed }) => !allowed)!;
     const { from, to, protocol, port } = question;
@@ -42,11 +31,9 @@ export function changedConnections(
   });
 }
 
-function denierOf(denied: DirectionExplained): string {
-  const { direction } = denied;
-  const [decider] = denied.decidedBy;
+function denierOf({ direction, policies, decidedBy }: DirectionExplained): string {
+  const [decider] = decidedBy;
   if (decider !== undefined) return `${direction}: ${ruleName(decider.policy, decider.rule)}`;
-  return `${direction}: no rule of ${isolatingPolicies(denied)
-    .map(({ name }) => name)
-    .join(', ')}`;
+  const isolating = policies.filter(({ tier, audited }) => tier === 'namespaced' && !audited);
+  return `${direction}: no rule of ${isolating.map(({ name }) => name).join(', ')}`;
 }

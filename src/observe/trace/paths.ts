@@ -22,7 +22,7 @@ export interface Path {
   readonly nodes: readonly PathNode[];
 }
 
-/** Most paths that are kept; packets on further ones are only counted. */
+/** Paths that are told apart; the packets of others are counted together. */
 const MAX_PATHS = 1000;
 
 export class Paths {

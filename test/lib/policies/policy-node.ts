@@ -5,7 +5,8 @@ import { writePolicies } from '../../../native-free-dataplane/policies/writer.ts
 import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import type { ClusterNetworkPolicy } from '../../../src/api/types/cluster-network-policy.ts';
 import type { NetworkPolicy } from '../../../src/api/types/network-policy.ts';
-import { compilePolicies, type PolicyNode } from '../../../src/compile/policies/compile-policies.ts';
+import { compilePolicies } from '../../../src/compile/policies/compile-policies.ts';
+import type { PolicyNode } from '../../../src/compile/policies/name-selections.ts';
 import { policyRules } from '../../../src/compile/policies/parse-cluster-policy.ts';
 import type { TestNode } from '../test-node.ts';
 import type { EvaluatedPod } from './evaluator.ts';

@@ -1,15 +1,18 @@
-/** Compiled policies answer as the API's text does. The full run: POLICY_SETS=200000 node dist/test/run.js compile/policies */
+/**
+ * Compiled policies answer as the API's text does. The full run: npm run test:policies, or with another seed and count
+ * POLICY_SEED=7 POLICY_SETS=5000 node dist/test/run.js compile/policies
+ */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { judgeByTable, ruleText } from '../../../native-free-dataplane/policies/judge.ts';
-import { type NumberedRule, RuleNumbers } from '../../../native-free-dataplane/policies/rules.ts';
+import type { NumberedRule } from '../../../native-free-dataplane/policies/rules.ts';
 import {
   activeImage,
   createPolicies,
   type PolicyTable,
   policyBytes,
 } from '../../../native-free-dataplane/policies/table.ts';
-import { writePolicies } from '../../../native-free-dataplane/policies/writer.ts';
+import { PolicyWriter, writePolicies } from '../../../native-free-dataplane/policies/writer.ts';
 import { PROTOCOL_ICMP, SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import type { NetworkPolicy } from '../../../src/api/types/network-policy.ts';
@@ -23,6 +26,7 @@ import { seededRandom } from '../../lib/seeded-random.ts';
 
 const test = suite('compiled policies');
 const SETS = Number(process.env.POLICY_SETS ?? 1500);
+const SEED = Number(process.env.POLICY_SEED ?? 20261128);
 const CONNECTIONS = 40;
 
 const options = { halfWords: 65536, secret: Int32Array.of(1, 2, 3, 4) };
@@ -65,7 +69,7 @@ function answer(policies: PolicyTable, traffic: Traffic): ReturnType<typeof deni
 }
 
 test(`${SETS} random sets of policies: every connection is judged as by the API's text`, () => {
-  const random = seededRandom(20261128).below;
+  const random = seededRandom(SEED).below;
   const seen = { egress: 0, ingress: 0, allowed: 0 };
   for (let set = 0; set < SETS; set++) {
     const situation = randomSituation(random);
@@ -148,8 +152,8 @@ function mixed(random: Random, one: Situation, other: Situation): Situation {
   const policies = half(({ metadata }) => `${metadata.namespace}/${metadata.name}`, one.policies, other.policies);
   const clusterPolicies = half(({ metadata }) => metadata.name, one.clusterPolicies, other.clusterPolicies);
   const pods = half(({ ip }) => ip, one.pods, other.pods);
-  // Labels of namespaces change less often than policies and pods.
-  const { nodes } = one;
+  // Labels of namespaces and nodes change less often than policies and pods.
+  const nodes = random(4) === 0 ? one.nodes.filter(() => random(2) === 0) : one.nodes;
   return { policies, clusterPolicies, nodes, pods, namespaces: random(5) === 0 ? other.namespaces : one.namespaces };
 }
 
@@ -157,12 +161,12 @@ test('after any changes a compiler answers as one that has seen nothing before',
   const random = seededRandom(7).below;
   for (let run = 0; run < 30; run++) {
     const compiler = new PolicyCompiler();
-    const numbers = new RuleNumbers(table);
+    const writer = new PolicyWriter(table);
     let situation = randomSituation(random);
     for (let change = 0; change < 12; change++) {
       situation = mixed(random, situation, randomSituation(random));
       if (situation.pods.length === 0) continue;
-      writePolicies(table, compiler.compile(inputOf(situation)), numbers);
+      writer.write(compiler.compile(inputOf(situation)));
       for (let i = 0; i < CONNECTIONS; i++) {
         const traffic = randomTraffic(random, situation);
         const [got, expected] = [answer(table, traffic), denial(situation, traffic)];
@@ -170,6 +174,37 @@ test('after any changes a compiler answers as one that has seen nothing before',
       }
     }
   }
+});
+
+test('a change makes anew what it affects, and nothing else', () => {
+  const compiler = new PolicyCompiler();
+  const pods = Array.from({ length: 200 }, (_, i) =>
+    addressed(pod(`ns-${i % 10}`, `10.244.1.${i + 1}`, { app: `app-${i % 4}` })),
+  );
+  const allow = (namespace: string, port: number) =>
+    policyRules({
+      metadata: { name: 'p', namespace },
+      spec: { podSelector: { matchLabels: { app: 'app-1' } }, ingress: [{ ports: [{ port }] }] },
+    } as unknown as NetworkPolicy);
+  const policies = Array.from({ length: 10 }, (_, i) => allow(`ns-${i}`, 80));
+  const namespaces = new Map(Array.from({ length: 10 }, (_, i) => [`ns-${i}`, {}]));
+  const input = { namespaces, nodes: [], dnsPort: undefined };
+  const compile = () => {
+    const { pods: rows, groups } = compiler.compile({ ...input, policies, pods });
+    return { rows: [...rows], groups: [...groups] };
+  };
+  const isNew = <T>(before: readonly T[], after: readonly T[]) => after.filter((one) => !before.includes(one)).length;
+  const first = compile();
+  const again = compile();
+  assert.equal([isNew(first.rows, again.rows), isNew(first.groups, again.groups)], [0, 0]);
+  policies[3] = allow('ns-3', 81);
+  const changed = compile();
+  const selected = pods.filter(({ namespace, labels }) => namespace === 'ns-3' && labels.app === 'app-1').length;
+  assert.ok(selected > 5);
+  assert.equal([isNew(again.rows, changed.rows), isNew(again.groups, changed.groups)], [selected, 1]);
+  pods[17] = addressed(pod('ns-5', '10.244.1.18', { app: 'app-2' }));
+  const moved = compile();
+  assert.equal([isNew(changed.rows, moved.rows), isNew(changed.groups, moved.groups)], [1, 0]);
 });
 
 const pod = (namespace: string, ip: string, labels = {}, ports: Situation['pods'][0]['ports'] = []) => ({

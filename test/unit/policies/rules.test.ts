@@ -28,7 +28,7 @@ test('a rule is read as it was written, and counts', () => {
   const policies = table(8);
   const numbers = new RuleNumbers(policies);
   numbers.begin();
-  const number = numbers.of(rule('a', { name: 'naïve – rule', tier: 'admin', direction: 'egress', index: 3 }));
+  const number = numbers.use(rule('a', { name: 'naïve – rule', tier: 'admin', direction: 'egress', index: 3 }));
   for (let i = 0; i < 5; i++) countRule(policies, number);
   const read = readRule(policies, number)!;
   assert.equal(
@@ -45,36 +45,52 @@ test('the count goes on beyond 32 bits', () => {
   const policies = table(2);
   const numbers = new RuleNumbers(policies);
   numbers.begin();
-  const number = numbers.of(rule('a'));
+  const number = numbers.use(rule('a'));
   policies.words[policies.rulesAt + number * 128 + 6] = -2;
   for (let i = 0; i < 3; i++) countRule(policies, number);
   assert.is(readRule(policies, number)?.count, 2 ** 32 + 1);
 });
 
-test('a rule keeps its number and count while it is in use, and loses them two images later', () => {
+test('a rule keeps its number and count while an image refers to it, and loses them one image later', () => {
+  const policies = table(8);
+  const numbers = new RuleNumbers(policies);
+  const [a, moved] = [rule('a'), rule('a', { index: 2 })];
+  numbers.begin();
+  const number = numbers.use(a);
+  countRule(policies, number);
+  numbers.begin();
+  assert.is(numbers.use(moved), number);
+  assert.equal([readRule(policies, number)?.index, readRule(policies, number)?.count], [2, 1]);
+  numbers.begin();
+  numbers.release(a);
+  numbers.begin();
+  numbers.release(moved);
+  assert.is.not(numbers.use(rule('b')), number, 'an image that refers to it may still be read');
+  assert.is(readRule(policies, number)?.count, 1);
+  numbers.begin();
+  assert.is(readRule(policies, number), undefined);
+  assert.is(numbers.use(rule('c')), number);
+  assert.is(readRule(policies, number)?.count, 0);
+});
+
+test('a rule that is used again before the next image keeps its count', () => {
   const policies = table(8);
   const numbers = new RuleNumbers(policies);
   numbers.begin();
-  const number = numbers.of(rule('a'));
+  const number = numbers.use(rule('a'));
   countRule(policies, number);
+  numbers.release(rule('a'));
+  assert.is(numbers.use(rule('a')), number);
   numbers.begin();
-  assert.is(numbers.of(rule('a', { index: 2 })), number);
-  assert.equal([readRule(policies, number)?.index, readRule(policies, number)?.count], [2, 1]);
-  numbers.begin();
-  assert.is.not(numbers.of(rule('b')), number, 'the image before may still be read');
-  numbers.begin();
-  numbers.begin();
-  assert.is(readRule(policies, number), undefined);
-  assert.is(numbers.of(rule('c')), number);
-  assert.is(readRule(policies, number)?.count, 0);
+  assert.is(readRule(policies, number)?.count, 1);
 });
 
 test('rules that find no room have number 0, and names that are too long are shortened', () => {
   const policies = table(2);
   const numbers = new RuleNumbers(policies);
   numbers.begin();
-  const number = numbers.of(rule('a', { policies: 'x'.repeat(1000) }));
-  assert.is(numbers.of(rule('b')), 0);
+  const number = numbers.use(rule('a', { policies: 'x'.repeat(1000) }));
+  assert.is(numbers.use(rule('b')), 0);
   assert.match(readRule(policies, number)!.policies, /^x{200,}…$/);
 });
 
