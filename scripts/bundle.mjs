@@ -9,8 +9,6 @@
  *   chunks/                      code that both share, or that a command loads only if needed
  *   published/                   the published types, read at run time, with their licence
  *   agnhost/                     the program of the image agnhost, with chunks of its own
- *   ui/                          the pages of `dataplane ui`: that of a cluster, and the playground, which contains the traced
- *                                pipeline and needs no server; any static server, or the browser alone, can open it
  *
  * The pipeline is one function that runs once. V8 reads an imported constant again at every use (a load, a check that
  * it is initialized, a check of its type, for every `Verdict.GO_ON`); a variable of an enclosing function that has run
@@ -25,6 +23,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { faultPoints } from './fault-points.mjs';
 import { tracedPipeline } from './traced-pipeline.mjs';
+import { withoutPolicies } from './without-policies.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const OUT = join(ROOT, 'dist/bundle');
@@ -80,6 +79,9 @@ await Promise.all([
   ]),
   bundleAsFunction('bench/micro/lib/stage-loops.ts', 'dist/bench/micro/bundle/stage-loops.js'),
   bundleAsFunction('bench/micro/lib/conntrack-loops.ts', 'dist/bench/micro/bundle/conntrack-loops.js'),
+  bundleAsFunction('native-free-dataplane/pipeline.ts', 'dist/bench/micro/bundle/without-policies.js', [
+    withoutPolicies,
+  ]),
   build({
     ...COMMON,
     entryPoints: ['cli', 'worker', 'runtime/launcher', 'cni'].map((path) => ({
@@ -103,25 +105,7 @@ await Promise.all([
     platform: 'node',
     splitting: true,
   }),
-  ...['page', 'playground'].map((page) =>
-    build({
-      ...COMMON,
-      entryPoints: [`src/web/${page}.tsx`],
-      outfile: `dist/bundle/ui/${page}.js`,
-      format: 'iife',
-      platform: 'browser',
-      target: 'es2022',
-      minify: true,
-      sourcemap: false,
-      // With its licences, which ask for that.
-      legalComments: 'eof',
-      // The cluster's page has its walks from the server.
-      plugins: page === 'playground' ? [tracedPipeline(ROOT, join(ROOT, 'native-free-dataplane/trace/probe.ts'))] : [],
-    }),
-  ),
 ]);
-for (const file of ['page.html', 'playground.html', 'style.css', 'icon.svg'])
-  cpSync(join(ROOT, 'src/web', file), join(OUT, 'ui', file));
 cpSync(join(ROOT, 'src/api/published'), join(OUT, 'published'), {
   recursive: true,
   filter: (path) => !path.endsWith('.ts'),

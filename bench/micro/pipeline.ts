@@ -3,13 +3,13 @@
  * first packets of new ones. The benchmark's own cost of putting a frame in place has rows of its own.
  */
 import Benchmark from 'benchmark';
-import { TimeoutClass } from '../../native-free-dataplane/conntrack/timeouts.ts';
 import { Verdict, verdictName } from '../../native-free-dataplane/verdicts.ts';
 import type { BenchNode } from './lib/bench-node.ts';
 import type { Frames, Template } from './lib/frames.ts';
+import { NewConnections } from './lib/new-connections.ts';
 import {
   type Conversation,
-  request,
+  isSent,
   SCENARIOS,
   type Scenario,
   tcpConversation,
@@ -26,10 +26,6 @@ interface Stage {
   readonly node: BenchNode;
   readonly frames: Frames;
 }
-
-/** Verdicts of packets that were forwarded. */
-const isSent = (verdict: Verdict): boolean =>
-  verdict === Verdict.SENT || verdict === Verdict.ENCAPSULATED || verdict === Verdict.TO_HOST;
 
 /** Process frames. @throws Error if one of them was not forwarded */
 function play({ node, frames }: Stage): void {
@@ -121,49 +117,16 @@ for (const scenario of SCENARIOS) {
   }
 }
 
-/** Simulated milliseconds in which that many new connections are created. */
-const TICK_MS = 64;
-const NEW_IN_TICK = 1024;
-
-/**
- * Number of live connections. Each lives as long as it takes to create that many others, so as many expire as are
- * created.
- */
 function addNew(scenario: Scenario, protocol: 'tcp' | 'udp', live: number): void {
-  let stage: Stage | undefined;
-  let made = 0;
-  let source = 0;
+  let connections: NewConnections | undefined;
   suite.add(`new ${protocol} connection, ${scenario.name}: first packet and expiry, among ${live}`, {
     operations: BATCH,
     onStart: () => {
-      const text = protocol === 'tcp' ? 'S seq 0 win 64000' : 'len 18';
-      const options = protocol === 'tcp' ? { tcpOptions: 'mss 1410, sackOK, ts 1 0, nop, wscale 7' } : {};
-      const { node } = udpConversation(scenario, 1);
-      const templates = Array.from({ length: 16 }, (_, n) => request(node, scenario, n, protocol, text, options));
-      stage = staged({ node, requests: [], replies: [] }, templates);
-      const seconds = (live / NEW_IN_TICK) * (TICK_MS / 1000);
-      node.dp.timeouts[TimeoutClass.TCP_SYN_SENT] = seconds;
-      node.dp.timeouts[TimeoutClass.UDP] = seconds;
+      connections = new NewConnections(udpConversation(scenario, 1).node, scenario, protocol, live);
     },
-    fn: () => {
-      const { node, frames } = stage!;
-      const { view } = node.pkt;
-      let lost: Verdict = Verdict.GO_ON;
-      for (let i = 0; i < BATCH; i++) {
-        frames.load();
-        // Sixteen clients take turns and use one port after another; after all ports, each client continues with its
-        // neighbour's.
-        source++;
-        view.setUint16(node.pkt.start + 34, 0x8000 | ((source + (source >>> 15)) & 0x7fff));
-        const verdict = node.process();
-        if (!isSent(verdict)) lost = verdict;
-      }
-      made += BATCH;
-      if (made % NEW_IN_TICK === 0) node.advance(TICK_MS);
-      if (lost !== Verdict.GO_ON) throw new Error(`a packet ended with ${verdictName(lost)}`);
-    },
+    fn: () => connections!.open(BATCH),
     onComplete: () => {
-      stage = undefined;
+      connections = undefined;
     },
   } as Benchmark.Options);
 }

@@ -33,7 +33,8 @@ export class BenchNode {
   readonly pkt: Packet;
   nowMs = 100_000;
 
-  private readonly pipeline: PipelineModule;
+  /** The build of the pipeline that processes frames. */
+  pipeline: PipelineModule;
 
   /**
    * @param maxConntrack capacity of the connection table
@@ -42,7 +43,8 @@ export class BenchNode {
    */
   constructor(maxConntrack: number, services?: ArrayBuffer, pipeline: PipelineModule = workersPipeline()) {
     this.pipeline = pipeline;
-    this.testNode = new TestNode({ maxConntrack });
+    // Room for the policies of a large cluster; memory that is not touched costs nothing.
+    this.testNode = new TestNode({ maxConntrack, policies: {} });
     const { conntrack, node, counters, dataplane } = this.testNode;
     const buffers = {
       conntrack: conntrack.words.buffer as ArrayBuffer,

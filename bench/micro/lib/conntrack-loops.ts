@@ -1,4 +1,5 @@
 /** Loops over the connection table; bundled with its modules as the workers' pipeline is (scripts/bundle.mjs). */
+
 import {
   allocateRecord,
   expireRecords,

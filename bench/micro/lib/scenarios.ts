@@ -2,6 +2,7 @@
  * The paths of a packet through a node that are measured: which client, which server, through which address. Another
  * family or path is one more row of SCENARIOS.
  */
+import { Verdict } from '../../../native-free-dataplane/verdicts.ts';
 import { macOf } from '../../../src/net/pod-network.ts';
 import type { FrameOptions } from '../../../test/lib/frames/frame-text.ts';
 import { BenchNode } from './bench-node.ts';
@@ -9,9 +10,9 @@ import type { PipelineModule } from './bundles.ts';
 import type { Template } from './frames.ts';
 
 /** Number of clients of each kind; flows are distributed over them and over ports. */
-const CLIENTS = 16;
+export const CLIENTS = 16;
 /** Number of endpoints of each service: a masquerading address has a limited number of ports toward each of them. */
-const ENDPOINTS = 8;
+export const ENDPOINTS = 8;
 const FIRST_PORT = 10_000;
 
 export interface Scenario {
@@ -23,6 +24,10 @@ export interface Scenario {
   /** Address of the server's pod, if the client's frames are switched to it. */
   readonly switchedTo?: string;
 }
+
+/** Verdicts of packets that were forwarded. */
+export const isSent = (verdict: Verdict): boolean =>
+  verdict === Verdict.SENT || verdict === Verdict.ENCAPSULATED || verdict === Verdict.TO_HOST;
 
 const pod = (k: number): { port: string; address: string } => ({ port: `c${k}`, address: `10.244.1.${10 + k}` });
 const outside = (k: number): { port: string; address: string } => ({ port: 'host', address: `172.18.0.${100 + k}` });

@@ -1,0 +1,206 @@
+/**
+ * How long a change of policies takes until a packet is judged by it, on every node: in a cluster of 10,000 pods and 1,000
+ * policies, with the real API server, and two nodes that have the agent's part in policies and a worker's pipeline, each in
+ * a process of its own (policies-in-force-node.ts). The worker of each asks for the verdict of an established connection
+ * all the time.
+ *
+ *   node dist/bench/net/policies-in-force.js [--rounds 100]
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { withDefaults } from '../../src/api/schema/defaults.ts';
+import { nowText, Store } from '../../src/api/store/store.ts';
+import { type Kind, type KubeObject, WellKnown } from '../../src/api/types/objects.ts';
+import { MeasuredController } from '../micro/lib/controller.ts';
+import { NAMESPACES, namespaceNamed, podAddress, podLabels, policyObject } from '../micro/lib/policies.ts';
+import { quantile } from '../micro/lib/results.ts';
+import { benchOptions } from './lib/options.ts';
+import { CLIENT, nowMs, PORT, PROBED, SERVER, type Verdict } from './policies-in-force-node.ts';
+
+const HELP = `usage: node dist/bench/net/policies-in-force.js [--rounds 100]
+The exit status is 1 if the median of a kind of change exceeds 20 ms.
+`;
+const MOST_MS = 20;
+const PODS = 10_000;
+const POLICIES = 1000;
+const NODES = 50;
+const AGENTS = 2;
+const NODE_PROGRAM = fileURLToPath(new URL('policies-in-force-node.js', import.meta.url));
+const GIVEN_UP_MS = 10_000;
+
+const { rounds } = benchOptions(HELP, { rounds: 100, seconds: 0 });
+
+/** Every second change of these allows the probed connection, the others deny it. */
+interface Changed {
+  readonly name: string;
+  readonly kind: Kind;
+  readonly object: string;
+  readonly namespace?: string;
+  readonly patch: (allow: boolean) => object;
+}
+
+const ruleWith = (port: number) => [
+  {
+    from: [{ namespaceSelector: { matchLabels: { team: 'a' } }, podSelector: { matchLabels: { role: 'dev' } } }],
+    ports: [{ protocol: 'UDP', port }],
+  },
+];
+const CHANGES: readonly Changed[] = [
+  {
+    name: 'a policy',
+    kind: 'NetworkPolicy',
+    object: 'probed',
+    namespace: PROBED,
+    patch: (allow) => ({ spec: { ingress: ruleWith(allow ? PORT : PORT + 1) } }),
+  },
+  {
+    name: "a pod's label",
+    kind: 'Pod',
+    object: 'client',
+    namespace: PROBED,
+    patch: (allow) => ({ metadata: { labels: { role: allow ? 'dev' : 'ops' } } }),
+  },
+  {
+    name: "a namespace's label",
+    kind: 'Namespace',
+    object: PROBED,
+    patch: (allow) => ({ metadata: { labels: { team: allow ? 'a' : 'b' } } }),
+  },
+];
+
+/** Writes the objects as the API has them, without the requests that would make them: those would take minutes. */
+async function fill(directory: string): Promise<void> {
+  const store = new Store({ directory: join(directory, 'store') });
+  const insert = (object: object) => store.insert(withDefaults(object as KubeObject));
+  for (const [name, labels] of [
+    ...Array.from({ length: NAMESPACES }, (_, i) => [namespaceNamed(i), { name: namespaceNamed(i) }] as const),
+    [PROBED, { team: 'a' }] as const,
+  ]) {
+    insert({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels }, status: { phase: 'Active' } });
+  }
+  for (let i = 0; i < NODES; i++) insert(node(i));
+  for (let i = 0; i < PODS; i++) insert(pod(`p${i}`, namespaceNamed(i), podLabels(i), podAddress(i + 1024)));
+  insert(pod('client', PROBED, { role: 'dev' }, CLIENT));
+  insert(pod('server', PROBED, { role: 'server' }, SERVER));
+  for (let i = 0; i < POLICIES; i++) insert(policyObject(i));
+  insert({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'probed', namespace: PROBED },
+    spec: { podSelector: { matchLabels: { role: 'server' } }, ingress: ruleWith(PORT) },
+  });
+  await store.close();
+}
+
+const ready = (type: string) => ({ type, status: 'True', lastTransitionTime: nowText() });
+const node = (i: number) => ({
+  apiVersion: 'v1',
+  kind: 'Node',
+  metadata: { name: `n${i}` },
+  spec: { podCIDR: `10.${100 + i}.0.0/16`, podCIDRs: [`10.${100 + i}.0.0/16`] },
+  status: { conditions: [ready('Ready')], addresses: [{ type: 'InternalIP', address: `172.18.0.${i + 11}` }] },
+});
+
+let pods = 0;
+const pod = (name: string, namespace: string, labels: object, podIP: string) => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name, namespace, labels, annotations: { [WellKnown.POD_IP]: podIP } },
+  spec: {
+    nodeName: `n${pods++ % NODES}`,
+    containers: [{ name: 'main', image: 'nginx:1.27', ports: [{ name: 'http', containerPort: 8080 }] }],
+  },
+  status: { phase: 'Running', podIP, podIPs: [{ ip: podIP }], conditions: [ready('Ready'), ready('PodScheduled')] },
+});
+
+/** A node's process, and the last verdict of its worker. */
+class MeasuredNode {
+  last: Verdict | undefined;
+  private readonly child: ChildProcess;
+  private wanted: { allowed: boolean; done: (at: number) => void } | undefined;
+
+  constructor(socketPath: string) {
+    this.child = fork(NODE_PROGRAM, [socketPath], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.child.on('message', (message) => {
+      this.last = message as Verdict;
+      if (this.wanted?.allowed === this.last.allowed) this.wanted.done(this.last.at);
+    });
+  }
+
+  /** Resolves to the time from which on the worker has had this verdict. */
+  when(allowed: boolean): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`not ${allowed ? 'allowed' : 'denied'} in time`)), GIVEN_UP_MS);
+      this.wanted = {
+        allowed,
+        done: (at) => {
+          clearTimeout(timer);
+          this.wanted = undefined;
+          resolve(at);
+        },
+      };
+      if (this.last?.allowed === allowed) this.wanted.done(this.last.at);
+    });
+  }
+
+  close(): void {
+    this.child.kill('SIGKILL');
+  }
+}
+
+const controller = new MeasuredController();
+const nodes: MeasuredNode[] = [];
+try {
+  await fill(controller.directory);
+  await controller.start();
+  for (let i = 0; i < AGENTS; i++) nodes.push(new MeasuredNode(controller.socketPath));
+  const client = controller.client;
+  while (!nodes.every(({ last }) => last?.allowed)) await sleep(50);
+  // What happens once: V8 compiles, the first image of each half is written.
+  const [first] = CHANGES;
+  for (let i = 0; i < 20; i++) await change(first!, i % 2 === 1);
+  for (const one of CHANGES) {
+    const times: { sent: number[]; acknowledged: number[] } = { sent: [], acknowledged: [] };
+    for (let i = 0; i < rounds; i++) {
+      await sleep(20 + Math.random() * 40);
+      const { sent, acknowledged } = await change(one, i % 2 === 1);
+      times.sent.push(sent);
+      times.acknowledged.push(acknowledged);
+    }
+    if (rounds % 2 === 1) await change(one, true);
+    report(one.name, times.sent, times.acknowledged);
+  }
+
+  /** Milliseconds until the slower of the nodes judges by the change, since it was sent, and since it was acknowledged. */
+  async function change({ kind, object, namespace, patch }: Changed, allow: boolean) {
+    const sentAt = nowMs();
+    const inForce = Promise.all(nodes.map((one) => one.when(allow)));
+    await client.patch(kind, object, patch(allow), namespace ? { namespace } : {});
+    const acknowledgedAt = nowMs();
+    const at = Math.max(...(await inForce));
+    return { sent: at - sentAt, acknowledged: at - acknowledgedAt };
+  }
+} finally {
+  for (const one of nodes) one.close();
+  await controller.close();
+}
+
+function report(name: string, sent: number[], acknowledged: number[]): void {
+  const line = (times: number[]) => {
+    const sorted = [...times].sort((a, b) => a - b);
+    return [0, 0.1, 0.5, 0.9, 0.99].map((share) => quantile(sorted, share).toFixed(1).padStart(6)).join(' ');
+  };
+  console.log(`${name}, of ${PODS} pods and ${POLICIES} policies, in force on ${AGENTS} nodes (ms)`);
+  console.log('                      min    p10    p50    p90    p99');
+  console.log(`  since it was sent ${line(sent)}`);
+  console.log(`  since the answer  ${line(acknowledged)}`);
+  if (
+    quantile(
+      [...sent].sort((a, b) => a - b),
+      0.5,
+    ) > MOST_MS
+  )
+    process.exitCode = 1;
+}
