@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds and installs the programs of others that test/e2e/clients/ runs, in a directory outside of the project, and prints
-# the environment variables by which the tests find them, as NAME=VALUE. What is there already is kept. Needs Go 1.26, npm
-# and Python 3, and takes ten minutes at first.
+# Builds and installs the programs of others that test/e2e/clients/ and test/conformance/policy-oracle.test.ts run, in a
+# directory outside of the project, and prints the environment variables by which the tests find them, as NAME=VALUE. What is
+# there already is kept. Needs Go 1.26, npm and Python 3, and takes ten minutes at first.
 #   scripts/install-clients.sh DIRECTORY > clients.env
 set -eu
 [ $# = 1 ] || { echo 'usage: scripts/install-clients.sh DIRECTORY' >&2; exit 2; }
@@ -23,12 +23,13 @@ command_of() {
   echo "$1=$directory/$2"
 }
 
-# A program of ours that uses a Go module: VARIABLE FOLDER MODULE@VERSION
+# A program of ours that uses a Go module: VARIABLE FOLDER MODULE@VERSION, the folder in test/
 program_of() {
   note "Building $2"
-  source="$directory/source/$2"
+  name=$(basename "$2")
+  source="$directory/source/$name"
   mkdir -p "$source"
-  cp "$project/test/e2e/clients/$2/main.go" "$source"
+  cp "$project/test/$2/main.go" "$source"
   (
     cd "$source"
     if [ ! -e go.mod ]; then
@@ -36,17 +37,18 @@ program_of() {
       go get "$3"
       go mod tidy
     fi
-    go build "$build" -o "$directory/$2" .
+    go build "$build" -o "$directory/$name" .
   ) >&2
-  echo "$1=$directory/$2"
+  echo "$1=$directory/$name"
 }
 
 command_of HELM3 helm-3 helm.sh/helm/v3/cmd/helm@v3.22.0
 command_of HELM4 helm-4 helm.sh/helm/v4/cmd/helm@v4.3.1
 command_of STERN stern github.com/stern/stern@v1.33.0
 command_of K9S k9s github.com/derailed/k9s@v0.50.16
-program_of CLIENT_GO client-go k8s.io/client-go@v0.37.2
-program_of CONTROLLER_RUNTIME controller-runtime sigs.k8s.io/controller-runtime@v0.25.2
+program_of CLIENT_GO e2e/clients/client-go k8s.io/client-go@v0.37.2
+program_of CONTROLLER_RUNTIME e2e/clients/controller-runtime sigs.k8s.io/controller-runtime@v0.25.2
+program_of POLICY_ORACLE conformance/policy-oracle github.com/mattfenwick/cyclonus@v0.5.6
 
 if [ ! -x "$directory/python/bin/python" ]; then
   note 'Installing the Python client'

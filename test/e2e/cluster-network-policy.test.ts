@@ -7,13 +7,8 @@ import * as assert from 'uvu/assert';
 import type { ClusterNetworkPolicy } from '../../src/api/types/cluster-network-policy.ts';
 import { type Cluster, dataplane, eventually, output, run } from '../lib/cluster.ts';
 import { kubectl, whyNoKubectl } from '../lib/kubectl.ts';
-import {
-  type Expected,
-  namespaceOf,
-  type PolicyCluster,
-  setPolicies,
-  startPolicyCluster,
-} from '../lib/policies/policy-cluster.ts';
+import { type PolicyCluster, setPolicies, startPolicyCluster } from '../lib/policies/policy-cluster.ts';
+import { type Expected, namespaceOf } from '../lib/policies/upstream-cases.ts';
 
 const test = suite('cluster network policy');
 let started: PolicyCluster;

@@ -1,20 +1,14 @@
 /**
- * NetworkPolicy between real pods on two nodes: the cases of Kubernetes' own suite (test/e2e/network/netpol), with its
- * namespaces x, y, z and its pods a, b, c that listen on ports 80 and 81, and what it expects of each pair.
+ * NetworkPolicy between real pods on two nodes: the cases of Kubernetes' own suite (test/lib/policies/upstream-cases.ts), with
+ * its namespaces x, y, z and its pods a, b, c that listen on ports 80 and 81 over TCP and UDP. Its three cases of SCTP need
+ * a kernel with SCTP; test/conformance/netpol-cases.test.ts has them as frames.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { NetworkPolicy } from '../../src/api/types/network-policy.ts';
 import { connectInNamespace } from '../../src/linux/connect.ts';
 import { type Cluster, dataplane, output, run } from '../lib/cluster.ts';
-import {
-  type Expected,
-  nameOf,
-  namespaceOf,
-  type PolicyCluster,
-  setPolicies,
-  startPolicyCluster,
-} from '../lib/policies/policy-cluster.ts';
+import { type PolicyCluster, setPolicies, startPolicyCluster } from '../lib/policies/policy-cluster.ts';
+import { A, type Expected, namespaceOf, policy, UPSTREAM_CASES } from '../lib/policies/upstream-cases.ts';
 
 const test = suite('network policy');
 let started: PolicyCluster;
@@ -22,21 +16,12 @@ let cluster: Cluster;
 /** Address of each pod, by its name such as `x/a`. */
 let ip: ReadonlyMap<string, string>;
 
-type Spec = NonNullable<NetworkPolicy['spec']>;
-
 test.before(async () => {
   started = await startPolicyCluster();
   ({ cluster, ip } = started);
 });
 test.after(async () => {
   await cluster?.down();
-});
-
-const policy = (namespace: string, name: string, spec: Spec) => ({
-  apiVersion: 'networking.k8s.io/v1',
-  kind: 'NetworkPolicy',
-  metadata: { namespace, name },
-  spec,
 });
 
 const expectReachable = (expected: Expected, ports?: readonly number[]) => started.expectReachable(expected, ports);
@@ -47,146 +32,36 @@ const pods = (...names: string[]) => ({
 const ns = (...names: string[]) => ({
   namespaceSelector: { matchExpressions: [{ key: 'ns', operator: 'In' as const, values: names }] },
 });
-const A: Spec = { podSelector: { matchLabels: { pod: 'a' } } };
 const toXA = (to: string) => to === 'x/a';
 
-const CASES: readonly [
-  name: string,
-  policies: readonly ReturnType<typeof policy>[],
-  expected: Expected,
-  ports?: number[],
-][] = [
-  [
-    "should support a 'default-deny-ingress' policy",
-    [policy('x', 'deny-ingress', { podSelector: {}, policyTypes: ['Ingress'] })],
-    (_, to) => namespaceOf(to) !== 'x',
-  ],
-  [
-    "should support a 'default-deny-all' policy",
-    [policy('x', 'deny-all', { podSelector: {}, policyTypes: ['Ingress', 'Egress'] })],
-    (from, to) => namespaceOf(from) !== 'x' && namespaceOf(to) !== 'x',
-  ],
-  [
-    'should enforce policy to allow traffic from pods within server namespace based on PodSelector',
-    [policy('x', 'allow', { ...A, ingress: [{ from: [pods('b')] }] })],
-    (from, to) => !toXA(to) || from === 'x/b',
-  ],
-  [
-    'should enforce policy to allow ingress traffic for a target',
-    [policy('x', 'deny', { podSelector: {}, policyTypes: ['Ingress'] }), policy('x', 'allow', { ...A, ingress: [{}] })],
-    (_, to) => namespaceOf(to) !== 'x' || toXA(to),
-  ],
-  [
-    'should enforce policy to allow ingress traffic from pods in all namespaces',
-    [policy('x', 'allow', { ...A, ingress: [{ from: [{ namespaceSelector: {} }] }] })],
-    () => true,
-  ],
-  [
-    'should enforce policy to allow traffic only from a different namespace, based on NamespaceSelector',
-    [policy('x', 'allow', { ...A, ingress: [{ from: [ns('y')] }] })],
-    (from, to) => !toXA(to) || namespaceOf(from) === 'y',
-  ],
-  [
-    'should enforce policy based on PodSelector with MatchExpressions',
-    [policy('x', 'allow', { ...A, ingress: [{ from: [pods('b')] }] })],
-    (from, to) => !toXA(to) || from === 'x/b',
-  ],
-  [
-    'should enforce policy based on PodSelector or NamespaceSelector',
-    [policy('x', 'allow', { ...A, ingress: [{ from: [pods('b'), ns('y')] }] })],
-    (from, to) => !toXA(to) || from === 'x/b' || namespaceOf(from) === 'y',
-  ],
-  [
-    'should enforce policy based on PodSelector and NamespaceSelector',
-    [policy('x', 'allow', { ...A, ingress: [{ from: [{ ...pods('b'), ...ns('y') }] }] })],
-    (from, to) => !toXA(to) || from === 'y/b',
-  ],
-  [
-    'should enforce policy based on Multiple PodSelectors and NamespaceSelectors',
-    [policy('x', 'allow', { ...A, ingress: [{ from: [{ ...pods('b', 'c'), ...ns('y', 'z') }] }] })],
-    (from, to) => !toXA(to) || (namespaceOf(from) !== 'x' && nameOf(from) !== 'a'),
-  ],
-  [
-    'should enforce policy based on Ports',
-    [policy('x', 'allow', { ...A, ingress: [{ from: [ns('y')], ports: [{ port: 81 }] }] })],
-    (from, to, port) => !toXA(to) || (namespaceOf(from) === 'y' && port === 81),
-    [80, 81],
-  ],
-  [
-    'should enforce multiple, stacked policies with overlapping podSelectors',
-    [
-      policy('x', 'allow-81', { ...A, ingress: [{ from: [ns('y')], ports: [{ port: 81 }] }] }),
-      policy('x', 'allow-80', { ...A, ingress: [{ from: [ns('y')], ports: [{ port: 80 }] }] }),
-    ],
-    (from, to) => !toXA(to) || namespaceOf(from) === 'y',
-    [80, 81],
-  ],
-  [
-    'should support allow-all policy',
-    [
-      policy('x', 'deny', { podSelector: {}, policyTypes: ['Ingress'] }),
-      policy('x', 'all', { podSelector: {}, ingress: [{}] }),
-    ],
-    () => true,
-  ],
-  [
-    'should allow ingress access on one named port',
-    [policy('x', 'allow', { ...A, ingress: [{ ports: [{ port: 'serve-81-tcp' }] }] })],
-    (_, to, port) => !toXA(to) || port === 81,
-    [80, 81],
-  ],
-  [
-    'should allow ingress access from namespace on one named port',
-    [policy('x', 'allow', { ...A, ingress: [{ from: [ns('y')], ports: [{ port: 'serve-80-tcp' }] }] })],
-    (from, to, port) => !toXA(to) || (namespaceOf(from) === 'y' && port === 80),
-    [80, 81],
-  ],
-  [
-    'should allow egress access on one named port',
-    [policy('x', 'allow', { ...A, policyTypes: ['Egress'], egress: [{ ports: [{ port: 'serve-80-tcp' }] }] })],
-    (from, _, port) => from !== 'x/a' || port === 80,
-    [80, 81],
-  ],
-  [
-    'should enforce egress policy allowing traffic to a server in a different namespace based on PodSelector and NamespaceSelector',
-    [policy('x', 'allow', { ...A, policyTypes: ['Egress'], egress: [{ to: [{ ...pods('b'), ...ns('y') }] }] })],
-    (from, to) => from !== 'x/a' || to === 'y/b',
-  ],
-  [
-    'should enforce multiple ingress policies with ingress allow-all policy taking precedence',
-    [
-      policy('x', 'b', { ...A, ingress: [{ from: [pods('b')] }] }),
-      policy('x', 'all', { podSelector: {}, ingress: [{}] }),
-    ],
-    () => true,
-  ],
-  [
-    'should enforce egress and ingress policies of both ends of a connection',
-    [
-      policy('x', 'egress', { ...A, policyTypes: ['Egress'], egress: [{ to: [ns('y')] }] }),
-      policy('y', 'ingress', { ...A, ingress: [{ from: [ns('z')] }] }),
-    ],
-    (from, to) => (from !== 'x/a' || namespaceOf(to) === 'y') && (to !== 'y/a' || namespaceOf(from) === 'z'),
-  ],
-  [
-    'should support denying of egress traffic on the client side',
-    [policy('x', 'deny-egress', { ...A, policyTypes: ['Egress'], egress: [] })],
-    (from) => from !== 'x/a',
-  ],
-  [
-    'should enforce policies with ranges of ports (endPort)',
-    [policy('x', 'range', { ...A, policyTypes: ['Egress'], egress: [{ ports: [{ port: 79, endPort: 80 }] }] })],
-    (from, _, port) => from !== 'x/a' || port === 80,
-    [80, 81],
-  ],
-];
-
-for (const [name, policies, expected, ports] of CASES) {
+for (const { name, steps } of UPSTREAM_CASES) {
+  if (name.startsWith('SCTP')) continue;
   test(name, async () => {
-    await setPolicies(...policies);
-    await expectReachable(expected, ports);
+    for (const { policies, labels = {}, probes } of steps) {
+      await started.setLabels(labels);
+      await setPolicies(...policies((pod) => ip.get(pod)!));
+      await started.expectProbes(probes);
+    }
+    await started.setLabels({});
   });
 }
+
+test('the policies of both ends of a connection must allow it', async () => {
+  await setPolicies(
+    policy('x', 'egress', { ...A, policyTypes: ['Egress'], egress: [{ to: [ns('y')] }] }),
+    policy('y', 'ingress', { ...A, ingress: [{ from: [ns('z')] }] }),
+  );
+  await expectReachable(
+    (from, to) => (from !== 'x/a' || namespaceOf(to) === 'y') && (to !== 'y/a' || namespaceOf(from) === 'z'),
+  );
+});
+
+test('a range of ports (endPort) allows its ports alone', async () => {
+  await setPolicies(
+    policy('x', 'range', { ...A, policyTypes: ['Egress'], egress: [{ ports: [{ port: 79, endPort: 80 }] }] }),
+  );
+  await expectReachable((from, _, port) => from !== 'x/a' || port === 80, [80, 81]);
+});
 
 test('should enforce policy to allow traffic to a pod by CIDR, and except', async () => {
   const block = { cidr: '10.244.0.0/16', except: [`${ip.get('x/b')}/32`] };

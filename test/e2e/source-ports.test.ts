@@ -5,6 +5,7 @@
  *
  *   npm run test:source-ports
  */
+
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,57 +1,59 @@
 /** Pods x/a to z/c on two nodes that listen on ports 80 and 81, and which of them reach which: as in Kubernetes' netpol suite. */
+import { createSocket } from 'node:dgram';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { ApiClient } from '../../../src/api/client/client.ts';
 import type { Kind, KubeObject } from '../../../src/api/types/objects.ts';
 import { API_SOCKET } from '../../../src/cluster/state.ts';
 import { connectInNamespace } from '../../../src/linux/connect.ts';
+import { inNamespace } from '../../../src/linux/netns.ts';
+import { boundUdpSocket } from '../../../src/linux/udp-socket.ts';
 import { type Cluster, eventually, processPod, startCluster } from '../cluster.ts';
+import { type Expected, NAMESPACES, nameOf, namespaceOf, PODS, type Probe } from './upstream-cases.ts';
 
-const NAMESPACES = ['x', 'y', 'z'];
-const NAMES = ['a', 'b', 'c'];
-const PODS: readonly string[] = NAMESPACES.flatMap((namespace) => NAMES.map((name) => `${namespace}/${name}`));
-/** A client that is reset must not end the server. */
-const SERVE =
-  'for (const port of [80, 81]) require("net").createServer((s) => s.on("error", () => {}).end("open")).listen(port)';
+/** Over TCP and UDP. A client that is reset must not end the server. */
+const SERVE = `for (const port of [80, 81]) {
+  require("net").createServer((s) => s.on("error", () => {}).end("open")).listen(port);
+  const udp = require("dgram").createSocket("udp4");
+  udp.on("message", (_, { port, address }) => udp.send("open", port, address)).on("error", () => {}).bind(port);
+}`;
 /**
  * A denied packet is dropped; one that passes is answered within a millisecond or two. On a machine that is overloaded it
  * may take longer, so each attempt waits longer than the one before; a policy that is not in force stays wrong.
  */
-const ANSWER_MS = 300;
+const ANSWER_MS = 150;
 const ATTEMPTS = 8;
-
-/** Whether a pod such as `x/a` should reach another. */
-export type Expected = (from: string, to: string, port: number) => boolean;
-
-export const namespaceOf = (pod: string): string => pod.split('/')[0]!;
-export const nameOf = (pod: string): string => pod.split('/')[1]!;
+const RECEIVE_BYTES = 65_536;
 
 export class PolicyCluster {
   readonly cluster: Cluster;
   /** Address of each pod. */
   readonly ip: ReadonlyMap<string, string>;
+  private labels: Readonly<Record<string, Record<string, string>>> = {};
 
   constructor(cluster: Cluster, ip: ReadonlyMap<string, string>) {
     this.cluster = cluster;
     this.ip = ip;
   }
 
-  /** The pairs and ports that answer, as `x/a -> y/b 80`. */
-  private async reachable(ports: readonly number[], waitMs: number): Promise<Set<string>> {
+  /** The pairs and ports that answer, as `x/a -> y/b TCP 80`. */
+  private async reachable(probes: readonly Probe[], waitMs: number): Promise<Set<string>> {
     const open = new Set<string>();
-    const probes = PODS.flatMap((from) =>
-      PODS.flatMap((to) =>
-        ports.map((port) =>
-          this.answers(from, to, port, waitMs).then((yes) => yes && open.add(`${from} -> ${to} ${port}`)),
-        ),
-      ),
+    const tcp = async (from: string, to: string, port: number) => {
+      if (await this.answers(from, to, port, waitMs)) open.add(pairText(from, to, 'TCP', port));
+    };
+    const asked = probes.flatMap(({ protocol, ports }) =>
+      PODS.flatMap((from) => {
+        if (protocol === 'UDP') return [this.addAnswered(open, from, ports, waitMs)];
+        return PODS.flatMap((to) => ports.map((port) => tcp(from, to, port)));
+      }),
     );
-    await Promise.all(probes);
+    await Promise.all(asked);
     return open;
   }
 
   private async answers(from: string, to: string, port: number, waitMs: number): Promise<boolean> {
-    const socket = connectInNamespace(`/run/netns/dp-pod-${from.replace('/', '-')}`, this.ip.get(to)!, port);
+    const socket = connectInNamespace(netnsOf(from), this.ip.get(to)!, port);
     const answered = await new Promise<boolean>((resolve) => {
       const timer = setTimeout(resolve, waitMs, false);
       const done = (yes: boolean) => {
@@ -66,31 +68,77 @@ export class PolicyCluster {
     return answered;
   }
 
+  /** Asks all pods over UDP, from a socket of one, and enters those that answer. */
+  private async addAnswered(open: Set<string>, from: string, ports: readonly number[], waitMs: number): Promise<void> {
+    const fd = inNamespace(netnsOf(from), () => boundUdpSocket('0.0.0.0', 0, RECEIVE_BYTES));
+    const socket = createSocket('udp4');
+    socket.on('error', () => {});
+    socket.on('message', (_, { address, port }) => {
+      const to = PODS.find((pod) => this.ip.get(pod) === address);
+      if (to !== undefined) open.add(pairText(from, to, 'UDP', port));
+    });
+    await new Promise<void>((resolve) => socket.bind({ fd }, resolve));
+    for (const to of PODS) for (const port of ports) socket.send('?', port, this.ip.get(to)!);
+    await sleep(waitMs);
+    socket.close();
+  }
+
   /** Compares what answers with what is expected of each pair. A pod always reaches itself. */
   async expectReachable(expected: Expected, ports: readonly number[] = [80]): Promise<void> {
-    const wanted = PODS.flatMap((from) =>
-      PODS.flatMap((to) =>
-        ports.filter((port) => from === to || expected(from, to, port)).map((port) => `${from} -> ${to} ${port}`),
+    await this.expectProbes([{ protocol: 'TCP', ports, expected }]);
+  }
+
+  async expectProbes(probes: readonly Probe[]): Promise<void> {
+    const wanted = probes.flatMap(({ protocol, ports, expected }) =>
+      PODS.flatMap((from) =>
+        PODS.flatMap((to) =>
+          ports
+            .filter((port) => from === to || expected(from, to, port))
+            .map((port) => pairText(from, to, protocol, port)),
+        ),
       ),
     );
     for (let attempt = 0; ; attempt++) {
-      const open = await this.reachable(ports, ANSWER_MS * (1 + attempt));
+      const open = await this.reachable(probes, ANSWER_MS * (1 + attempt));
       const missing = wanted.filter((pair) => !open.has(pair));
       const tooMany = [...open].filter((pair) => !wanted.includes(pair));
       if (missing.length + tooMany.length === 0) return;
       if (attempt === ATTEMPTS) assert.equal({ missing, tooMany }, { missing: [], tooMany: [] });
     }
   }
+
+  /** Gives pods such as `x/a` and namespaces such as `y` these labels besides those that they always have. */
+  async setLabels(labels: Readonly<Record<string, Record<string, string>>>): Promise<void> {
+    const client = new ApiClient(API_SOCKET);
+    const patch = (key: string, set: Record<string, string | null>) => {
+      const change = { metadata: { labels: set } };
+      return key.includes('/')
+        ? client.patch('Pod', nameOf(key), change, { namespace: namespaceOf(key) })
+        : client.patch('Namespace', key, change, {});
+    };
+    try {
+      for (const [key, before] of Object.entries(this.labels)) {
+        await patch(key, Object.fromEntries(Object.keys(before).map((name) => [name, null])));
+      }
+      for (const [key, set] of Object.entries(labels)) await patch(key, set);
+    } finally {
+      client.close();
+    }
+    this.labels = labels;
+  }
 }
+
+const netnsOf = (pod: string): string => `/run/netns/dp-pod-${pod.replace('/', '-')}`;
+const pairText = (from: string, to: string, protocol: string, port: number): string =>
+  `${from} -> ${to} ${protocol} ${port}`;
 
 export async function startPolicyCluster(): Promise<PolicyCluster> {
   const pods = PODS.map((pod, i) => {
     const made = processPod(nameOf(pod), i % 2 === 0 ? 'n1' : 'n2', [process.execPath, '-e', SERVE]);
     const [container] = made.spec.containers as object[];
-    const ports = [
-      { name: 'serve-80-tcp', containerPort: 80 },
-      { name: 'serve-81-tcp', containerPort: 81 },
-    ];
+    const ports = ['TCP', 'UDP'].flatMap((protocol) =>
+      [80, 81].map((port) => ({ name: `serve-${port}-${protocol.toLowerCase()}`, protocol, containerPort: port })),
+    );
     return {
       ...made,
       metadata: { name: nameOf(pod), namespace: namespaceOf(pod), labels: { pod: nameOf(pod) } },
@@ -110,7 +158,8 @@ export async function startPolicyCluster(): Promise<PolicyCluster> {
     all.items.map(({ metadata, status }) => [`${metadata.namespace}/${metadata.name}`, status.podIP] as const),
   );
   const started = new PolicyCluster(cluster, ip);
-  await eventually(() => started.expectReachable(() => true, [80, 81]).then(() => true));
+  const probes = (['TCP', 'UDP'] as const).map((protocol) => ({ protocol, ports: [80, 81], expected: () => true }));
+  await eventually(() => started.expectProbes(probes).then(() => true));
   return started;
 }
 
