@@ -31,8 +31,8 @@ export const NOTES: Readonly<Record<string, string>> = {
   'PodSpec.initContainers': 'With `restartPolicy: Always` a sidecar.',
   'PodSpec.os': 'Every pod is a Linux pod.',
   'PodSpec.overhead': 'Counts in quotas and when pods are placed.',
-  'PodSpec.preemptionPolicy': 'As with `Never`: no pod is removed in favour of another.',
-  'PodSpec.priority': 'Pods that wait are placed in its order; no pod is removed in favour of another.',
+  'PodSpec.priority':
+    'Pods that wait are placed in its order; where there is no room, pods of lower priority are removed.',
   'PodSpec.priorityClassName': 'As `priority`.',
   'PodSpec.resources': 'Use those of the containers.',
   'PodSpec.restartPolicy': 'Of sidecars it is always `Always`.',

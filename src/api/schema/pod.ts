@@ -341,8 +341,9 @@ const podStatus = object(
     ephemeralContainerStatuses: containerStatuses,
     qosClass: text(),
     observedGeneration: int(0),
+    nominatedNodeName: text('the name of a node'),
   },
-  ['nominatedNodeName', 'resize', 'resourceClaimStatuses', 'extendedResourceClaimStatus'],
+  ['resize', 'resourceClaimStatuses', 'extendedResourceClaimStatus'],
 );
 
 export const pod: Schema = document('v1', 'Pod', dnsSubdomain, { 'spec!': podSpec, status: podStatus });

@@ -41,7 +41,7 @@ export const COLUMNS: { readonly [K in Kind]?: Columns<ObjectByKind[K]> } = {
       age(pod, nowMs),
       orNone(pod.status?.podIP),
       orNone(pod.spec.nodeName),
-      NONE,
+      orNone(pod.status?.nominatedNodeName),
       readinessGates(pod),
     ],
   },

@@ -18,6 +18,9 @@ export const OTHERS_ANTI_AFFINITY = "didn't satisfy existing pods anti-affinity 
 export const SPREAD = "didn't match pod topology spread constraints";
 export const SPREAD_NO_LABEL = `${SPREAD} (missing required label)`;
 
+/** May the reason no longer hold when pods are removed (UnschedulableAndUnresolvable in the plugins)? */
+export const dependsOnOthers = (why: string): boolean => why !== NO_AFFINITY && why !== SPREAD_NO_LABEL;
+
 /** The cluster as the scheduler sees it for one pod. */
 export interface Neighbourhood {
   /** Pods that have a node and have not ended, with that node. */

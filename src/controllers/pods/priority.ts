@@ -1,6 +1,6 @@
 /**
  * Priorities of pods: a new pod gets the value of its class, or of the default class (plugin/pkg/admission/priority).
- * Waiting pods are scheduled in this order; no pod is preempted.
+ * What follows from it: scheduler.ts, preemption.ts.
  */
 import { forbidden } from '../../api/errors.ts';
 import { resourceOfKind } from '../../api/resources.ts';
@@ -66,7 +66,6 @@ export function priorityClassAdmission(store: Store): Admission<PriorityClass> {
       const why = `PriorityClass ${other} is already marked as default. Only one default can exist`;
       throw forbidden(CLASSES, object.metadata.name, why);
     },
-    warn: () => [{ path: '', message: 'waiting pods are scheduled in the order of their priority; none is preempted' }],
     checkDelete({ metadata: { name } }) {
       if (!SYSTEM_CLASSES.some((one) => one.name === name)) return;
       throw forbidden(CLASSES, name, 'this is a system priority class and cannot be deleted');

@@ -145,15 +145,16 @@ test(
     await runPod(client, requesting('b', { cpu: '800m' }));
     assert.is(await placed('b'), 'n2');
     await client.create(requesting('c', { cpu: '600m', memory: '2Gi' }));
-    await eventually(
-      async () =>
-        (await messageOf(client, 'c')) === '0/2 nodes are available: 2 Insufficient cpu, 2 Insufficient memory.',
+    await eventually(async () =>
+      (await messageOf(client, 'c'))?.startsWith('0/2 nodes are available: 2 Insufficient cpu, 2 Insufficient memory.'),
     );
     await client.create(requesting('d', { cpu: '600m' }));
-    await eventually(async () => (await messageOf(client, 'd')) === '0/2 nodes are available: 2 Insufficient cpu.');
+    await eventually(async () =>
+      (await messageOf(client, 'd'))?.startsWith('0/2 nodes are available: 2 Insufficient cpu.'),
+    );
     await client.create(requesting('e', { 'example.com/disk': '1' }));
-    await eventually(
-      async () => (await messageOf(client, 'e')) === '0/2 nodes are available: 2 Insufficient example.com/disk.',
+    await eventually(async () =>
+      (await messageOf(client, 'e'))?.startsWith('0/2 nodes are available: 2 Insufficient example.com/disk.'),
     );
     await runPod(client, pod('without'));
     await client.patchStatus('Pod', 'b', 'default', { phase: 'Succeeded' });
