@@ -4,7 +4,6 @@
  * Created once per worker and passed to every stage as the second argument. Workers share nothing but the memory of the
  * tables.
  */
-
 import { attachConntrack, type Conntrack } from './conntrack/record.ts';
 import { attachFragments, type FragmentTable } from './fragments/table.ts';
 import { attachNodeTable, type NodeTable } from './node/config.ts';

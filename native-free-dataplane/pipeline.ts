@@ -29,31 +29,32 @@
  *                               connection
  *
  * Each step returns GO_ON, or the verdict that ends the packet (verdicts.ts). If that verdict requires a reply (a TCP
- * reset, an ICMP error, an echo reply), `settle` sends it (settle.ts). All checks that can drop a packet come before its flow is
- * created or updated, so a dropped packet changes no table.
+ * reset, an ICMP error, an echo reply), `settle` sends it (settle.ts). All checks that can drop a packet come before its
+ * flow is created or updated, so a dropped packet changes no table.
  */
-
 import { expireFollower } from './conntrack/events.ts';
+import { flushRecord } from './conntrack/flushed.ts';
 import { expireRecords, isBehind } from './conntrack/lifetime.ts';
 import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
-import { addUnseenDrop } from './drops/ring.ts';
+import { countUnseenDrop } from './drops/ring.ts';
 import { HopWord, inNetwork, NodeWord } from './node/config.ts';
-import { DENIED_EGRESS, DENIED_INGRESS, HOST_HOP, HopKind, hopAt, hopKind, NO_HOP } from './node/hops.ts';
+import { DENIED_EGRESS, DENIED_INGRESS, HOST_HOP, HopKind, hopAt, hopKind, localHop, NO_HOP } from './node/hops.ts';
 import { isOwnAddress } from './node/host-routes.ts';
 import { isFirstOfRoute } from './node/routes.ts';
 import { combineEcn } from './overlay/ecn.ts';
 import { isRoutedByHost, isTunnelPacket, overlayOf } from './overlay/overlay.ts';
 import type { Packet } from './packet.ts';
-import { PROTOCOL_TCP } from './protocols.ts';
+import { PROTOCOL_ICMP, PROTOCOL_TCP } from './protocols.ts';
+import { findFrontend } from './services/table.ts';
 import { settle } from './settle.ts';
-import { sameAddress } from './shared/address.ts';
+import { isLinkLocal, sameAddress } from './shared/address.ts';
 import { countIn, countVerdict } from './shared/counters.ts';
 import { createFlow, mayConnect } from './stages/connect.ts';
 import { countFlow, findFlow, reopensFlow, trackFlow } from './stages/flow.ts';
 import { expireHeld, forgetFirst, inheritPorts, isFragment, nextHeld, recordFragment } from './stages/fragment.ts';
 import { isEchoRequest } from './stages/gateway-icmp.ts';
-import { claimsPodSource, guard, reachesTunnelEndpoint, sendsToTunnelEndpoint } from './stages/guard.ts';
+import { answersDhcp, claimsPodSource, guard, reachesTunnelEndpoint, sendsToTunnelEndpoint } from './stages/guard.ts';
 import {
   Inside,
   isFromFarEnd,
@@ -68,10 +69,11 @@ import { rewrite } from './stages/nat.ts';
 import { answerArp } from './stages/neighbour.ts';
 import { checkFlowPolicy, checkNetworkPolicy } from './stages/network-policy.ts';
 import { offloadFits } from './stages/offload.ts';
+import { releaseIdentifier } from './stages/own-ping.ts';
 import { FAMILY_ARP, parseFrame } from './stages/parse.ts';
 import { learnPathMtu, quotedInner, reportedHop } from './stages/path-mtu.ts';
 import { checkPolicy } from './stages/policy.ts';
-import { resumeFlow } from './stages/resume.ts';
+import { Resumed, resumeFlow } from './stages/resume.ts';
 import { denyFlow, hopForAddress, hopOfFlow, isRouteStale, routeAgain } from './stages/route.ts';
 import { chooseService, noteChoice } from './stages/service.ts';
 import { expiresHere, lowerTtl, mayLeave } from './stages/ttl-mtu.ts';
@@ -105,10 +107,7 @@ export function tick(dp: Dataplane, nowMs: number): number {
   dp.nowMs = nowMs;
   expireRecords(dp.conntrack, dp.worker, nowMs);
   const { unanswered } = dp.conntrack;
-  for (; unanswered[0] > 0; unanswered[0]--) {
-    addUnseenDrop(dp.counters.drops, Verdict.PING_UNANSWERED, nowMs);
-    countVerdict(dp.counters, Verdict.PING_UNANSWERED);
-  }
+  for (; unanswered[0] > 0; unanswered[0]--) countUnseenDrop(dp.counters, Verdict.PING_UNANSWERED, nowMs);
   expireFollower(dp.conntrack, nowMs);
   expireHeld(dp);
   return isBehind(dp.conntrack, dp.worker, nowMs) ? 1 : 1000;
@@ -142,7 +141,10 @@ function receive(pkt: Packet, dp: Dataplane): Verdict {
 /** Find or create the flow of a valid packet, translate the packet and send it to its next hop. */
 function forward(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = Verdict.GO_ON;
-  if (isIcmpError(pkt)) return forwardIcmpError(pkt, dp);
+  if (pkt.protocol === PROTOCOL_ICMP) {
+    if (isIcmpError(pkt)) return forwardIcmpError(pkt, dp);
+    if (isOwnPing(pkt, dp)) return noteOwnPing(pkt, dp);
+  }
   if (pkt.fragmentOffset !== 0) {
     v = inheritPorts(pkt, dp, !expiresHere(pkt) || mayEndHere(pkt, dp));
     if (v !== Verdict.GO_ON) return v;
@@ -150,7 +152,8 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
 
   findFlow(pkt, dp);
   if (sendsToTunnelEndpoint(pkt, dp)) return Verdict.OVERLAY_FROM_POD;
-  let known = pkt.flow >= 0 ? !reopensFlow(pkt, dp) : resumeFlow(pkt, dp);
+  const resumed = pkt.flow >= 0 ? Resumed.NOT : resumeFlow(pkt, dp);
+  let known = pkt.flow >= 0 && !reopensFlow(pkt, dp);
   if (!known) {
     v = connect(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
@@ -160,6 +163,7 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   const hop = nextHop(pkt, dp, pkt.direction);
   if (known) {
     v = continueFlow(pkt, dp, hop);
+    if (v !== Verdict.GO_ON && resumed === Resumed.HERE) flushRecord(dp.conntrack, pkt.flow);
     if (v !== Verdict.GO_ON) return v;
   }
   lowerTtl(pkt, dp, hop);
@@ -167,6 +171,24 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   countFlow(pkt, dp);
   clampMss(pkt, dp, hop);
   return transmit(pkt, dp, hop);
+}
+
+/** Is the packet a copy of an echo request that the node itself sends past the pipeline? No other one comes from dp0. */
+function isOwnPing(pkt: Packet, { node, services }: Dataplane): boolean {
+  if (pkt.inPort !== 0 || pkt.tunnelled !== 0 || !isEchoRequest(pkt) || !isOwnAddress(node, pkt.src)) return false;
+  return hopForAddress(node, pkt.dst) === HOST_HOP && findFrontend(services, pkt.dst, 0) < 0;
+}
+
+/** Track the node's own ping, so that its replies are the node's (stages/own-ping.ts). The copy goes no further. */
+function noteOwnPing(pkt: Packet, dp: Dataplane): Verdict {
+  findFlow(pkt, dp);
+  if (pkt.flow >= 0) trackFlow(pkt, dp);
+  else {
+    releaseIdentifier(pkt, dp);
+    createFlow(pkt, dp, HOST_HOP, localHop(dp.node));
+  }
+  if (pkt.flow >= 0) countFlow(pkt, dp);
+  return Verdict.OWN_PING;
 }
 
 /** May the packet be delivered to the node's own sockets, for which its TTL does not count? */
@@ -230,6 +252,7 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   let v: Verdict = mayConnect(pkt);
   // An unsolicited ICMP reply may belong to a query sent by the node itself.
   if (v !== Verdict.GO_ON) return fromHost && isOwnAddress(node, pkt.dst) ? handToHost(pkt, dp) : v;
+  if (answersDhcp(pkt)) return Verdict.DHCP_FROM_POD;
   if (!fromHost && isEchoRequest(pkt) && sameAddress(pkt.dst, node.config, NodeWord.GATEWAY_IP))
     return Verdict.PING_ANSWERED;
 
@@ -248,6 +271,9 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   // of the node, a reply to a connection of the node's). For anywhere else: it should not have been routed to dp0.
   if (kind === HopKind.LOCAL && fromHost && pkt.dnat === 0) return handToHost(pkt, dp);
   if (kind === HopKind.HOST && fromHost && pkt.dnat === 0) return Verdict.NOT_FOR_US;
+  if (kind === HopKind.HOST && isLinkLocal(target) && node.config[NodeWord.FORWARD_LINK_LOCAL] === 0) {
+    return Verdict.LINK_LOCAL_DESTINATION;
+  }
   if (pkt.routed === 0 && !fromHost && pkt.dnat === 0 && !isSentToMacOf(pkt, dp, hop))
     return Verdict.DESTINATION_MAC_FOREIGN;
   v = mayLeave(pkt, dp, hop);

@@ -74,3 +74,7 @@ const NAMES: Readonly<Record<number, string>> = {
 export function protocolName(protocol: number): string {
   return NAMES[protocol] ?? `protocol-${protocol}`;
 }
+
+/** RFC 2131 §4.1. */
+export const DHCP_SERVER_PORT = 67;
+export const DHCP_CLIENT_PORT = 68;

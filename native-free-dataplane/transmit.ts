@@ -3,7 +3,6 @@
  * to the emitter. Packets are cut here: super-packets into segments if the receiver cannot take them whole, and packets
  * larger than the MTU into IPv4 fragments.
  */
-
 import type { Dataplane } from './dataplane.ts';
 import { HopWord, NodeWord } from './node/config.ts';
 import { HOST_HOP, HopKind, hopAt, hopKind } from './node/hops.ts';

@@ -17,12 +17,13 @@ import { IcmpError } from './wire/icmp-error.ts';
  * - go-on: undecided; the next stage continues. Never counted.
  * - forwarded: sent to a pod or to another node. delivered: handed to this node's kernel.
  * - answered: the packet ends here and its sender gets the row's reply.
+ * - noted: a copy of a packet that takes another way. It ends here.
  * - held: a copy waits for another packet. Never counted; the copy is counted when it is released or given up.
  * - dropped: the packet ends here and its sender gets no reply.
  * - lost: counted in addition to the packet's verdict, if a device did not accept the frame that the pipeline sent, or if the
  *   packet was a ping to the outside that was not answered.
  */
-export type VerdictClass = 'go-on' | 'forwarded' | 'delivered' | 'answered' | 'held' | 'dropped' | 'lost';
+export type VerdictClass = 'go-on' | 'forwarded' | 'delivered' | 'answered' | 'noted' | 'held' | 'dropped' | 'lost';
 
 export const ReplyKind = {
   NONE: 0,
@@ -803,6 +804,28 @@ export const Verdict = {
     source: 'CNI plugins meta/bandwidth',
     advice: 'Normal for a pod with such a limit: TCP adapts to it. Raise the limit if the pod needs more.',
   }) as 101,
+  LINK_LOCAL_DESTINATION: row(102, {
+    name: 'link-local-destination',
+    class: 'dropped',
+    sentence: 'To a link-local address outside, 169.254.0.0/16, such as the metadata of a cloud.',
+    source: 'RFC 3927 §2.7',
+    advice: 'A pod tries to read the credentials of its node. If it should, `up --forward-link-local`.',
+  }) as 102,
+  DHCP_FROM_POD: row(103, {
+    name: 'dhcp-from-pod',
+    class: 'dropped',
+    sentence: 'A pod answers DHCP clients, from UDP port 67 to 68.',
+    source: 'CVE-2020-10749',
+    advice: FORGED,
+  }) as 103,
+  OWN_PING: row(104, {
+    name: 'own-ping',
+    class: 'noted',
+    sentence:
+      "A copy of a ping that the node itself has sent: no pod's ping to the same host gets its identifier meanwhile.",
+    source: 'linux nf_nat_core.c get_unique_tuple',
+    advice: NORMAL,
+  }) as 104,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
@@ -819,7 +842,7 @@ export const UNANSWERED: Uint8Array = Uint8Array.from(rows, (each, number) =>
 /** 1 for each verdict of a packet that did not reach its destination (isFailure). */
 export const FAILED: Uint8Array = Uint8Array.from(rows, (each) => (each !== undefined && isFailure(each) ? 1 : 0));
 
-/** 1 for each verdict that needs nothing more: no reply is owed, and the packet did not fail. */
+/** 1 for each verdict that needs nothing more: no reply is required, and the packet did not fail. */
 export const IS_SETTLED: Uint8Array = Uint8Array.from(rows, (_, number) =>
   REPLY_KIND[number] === ReplyKind.NONE && FAILED[number] === 0 ? 1 : 0,
 );

@@ -9,6 +9,8 @@
  *   chunks/                      code that both share, or that a command loads only if needed
  *   published/                   the published types, read at run time, with their licence
  *   agnhost/                     the program of the image agnhost, with chunks of its own
+ *   ui/                          the pages of `dataplane ui`: that of a cluster, and the playground, which contains the traced
+ *                                pipeline and needs no server; any static server, or the browser alone, can open it
  *
  * The pipeline is one function that runs once. V8 reads an imported constant again at every use (a load, a check that
  * it is initialized, a check of its type, for every `Verdict.GO_ON`); a variable of an enclosing function that has run
@@ -105,7 +107,25 @@ await Promise.all([
     platform: 'node',
     splitting: true,
   }),
+  ...['page', 'playground'].map((page) =>
+    build({
+      ...COMMON,
+      entryPoints: [`src/web/${page}.tsx`],
+      outfile: `dist/bundle/ui/${page}.js`,
+      format: 'iife',
+      platform: 'browser',
+      target: 'es2022',
+      minify: true,
+      sourcemap: false,
+      // With its licences, which ask for that.
+      legalComments: 'eof',
+      // The cluster's page has its walks from the server.
+      plugins: page === 'playground' ? [tracedPipeline(ROOT, join(ROOT, 'native-free-dataplane/trace/probe.ts'))] : [],
+    }),
+  ),
 ]);
+for (const file of ['page.html', 'playground.html', 'style.css', 'icon.svg'])
+  cpSync(join(ROOT, 'src/web', file), join(OUT, 'ui', file));
 cpSync(join(ROOT, 'src/api/published'), join(OUT, 'published'), {
   recursive: true,
   filter: (path) => !path.endsWith('.ts'),

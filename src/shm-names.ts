@@ -6,17 +6,10 @@
 /** Everything in /dev/shm that begins with this is a cluster's. */
 export const SHM_PREFIX = 'dataplane-';
 
-/** Memory that every node has once: its tables, and the words by which agent and workers control each other. */
-const MEMORIES = [
-  'conntrack',
-  'services',
-  'routes',
-  'counters',
-  'fragments',
-  'policies',
-  'control',
-  'capture',
-] as const;
+/** The tables of a node. */
+export const TABLES = ['conntrack', 'services', 'routes', 'counters', 'fragments', 'policies'] as const;
+/** Memory that every node has once: its tables, the words by which agent and workers control each other, and captures. */
+const MEMORIES = [...TABLES, 'control', 'capture'] as const;
 export type NodeMemory = (typeof MEMORIES)[number];
 export type NodeMemoryNames = { readonly [memory in NodeMemory]: string };
 

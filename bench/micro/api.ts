@@ -176,12 +176,12 @@ async function changes({ client }: MeasuredController): Promise<Fact[]> {
 }
 
 function kubectl({ port }: MeasuredController): Fact[] {
-  const words = ['--server', `http://127.0.0.1:${port}`, 'get', 'pods'];
+  const args = ['--server', `http://127.0.0.1:${port}`, 'get', 'pods'];
   const env = { ...process.env, KUBECONFIG: '/dev/null' };
   const times: number[] = [];
   for (let i = 0; i < 20; i++) {
     const begin = performance.now();
-    const { error } = spawnSync(KUBECTL, words, { stdio: 'ignore', env });
+    const { error } = spawnSync(KUBECTL, args, { stdio: 'ignore', env });
     if (error !== undefined) return [];
     times.push(performance.now() - begin);
   }
@@ -210,6 +210,6 @@ async function restart(controller: MeasuredController): Promise<Fact[]> {
 
 async function until(check: () => Promise<boolean>): Promise<void> {
   for (const end = Date.now() + 120_000; !(await check()); await sleep(100)) {
-    if (Date.now() > end) throw new Error('the objects do not become what they should within two minutes');
+    if (Date.now() > end) throw new Error('the expected state was not reached within two minutes');
   }
 }

@@ -2,7 +2,6 @@
  * From Kubernetes objects to tables: 10,000 Services of ten endpoints from scratch, one changed endpoint, and the
  * effect of the number of Services on the first packet of a connection.
  */
-
 import { TimeoutClass } from '../../native-free-dataplane/conntrack/timeouts.ts';
 import {
   attachServices,

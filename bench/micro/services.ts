@@ -2,7 +2,6 @@
  * Services: a look-up among 10 to 50,000 of them, and the choice of an endpoint. The cost of applying them is measured
  * in compile.ts.
  */
-
 import Benchmark from 'benchmark';
 import { PROTOCOL_TCP as TCP } from '../../native-free-dataplane/protocols.ts';
 import {

@@ -3,7 +3,6 @@
  * overlay in turn (dataplane's namespaces have fixed names, so one is up at a time) and the kernel's VXLAN with
  * kube-proxy's rules.
  */
-
 import type { Contender, TestNetwork } from './contenders/contender.ts';
 import { dataplane } from './contenders/dataplane.ts';
 import { kernelIptables } from './contenders/kernel.ts';

@@ -2,7 +2,6 @@
  * A short comparison: one iperf3 stream through a ClusterIP, dataplane against the kernel's bridge + iptables (and
  * VXLAN across nodes), both up at the same time, alternating in one run.
  */
-
 import type { Contender, TestNetwork } from './contenders/contender.ts';
 import { dataplane } from './contenders/dataplane.ts';
 import { kernelIptables } from './contenders/kernel.ts';

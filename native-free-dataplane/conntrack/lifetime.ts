@@ -12,7 +12,6 @@
  * Locks: FREE_LOCK guards the free queue and the watermark; each wheel has a lock for its lists. The full list is in
  * record.ts. No function here holds two locks at a time, and none is called with a lock held.
  */
-
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../protocols.ts';
 import { MAX_WORKERS } from '../shared/layout.ts';
 import { lock, releaseAll, unlock } from '../shared/spin-lock.ts';

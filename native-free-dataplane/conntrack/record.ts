@@ -26,14 +26,14 @@
  *   mappings               plain stores by any worker; a hint, verified before use (mappings.ts)
  *   flushed                plain stores by whoever flushes; a hint, verified before use (flushed.ts)
  *   shares                 Atomics.add by whoever inserts or removes a record (shares.ts)
- *   settings, hostPorts    the agent
+ *   settings, hostPorts,   the agent
+ *   socketPorts
  * No thread holds two locks, except for the two stripes of an insert. A removed record is not reused before
  * QUARANTINE_MS, which is longer than any packet is in flight.
  *
  * Memory, IPv4: 28 words per record + 16 bytes of index = 128 bytes per connection. The address family is a parameter
  * (`addressWords`): the same code holds IPv6 in 40 words per record.
  */
-
 import { expandSecret, type HashTables } from '../shared/hash.ts';
 import {
   H_OWN,
@@ -102,12 +102,12 @@ export const MAPPING_MASK: number = MAPPING_WORDS - 1;
 const FLUSHED_WORDS = 65536;
 export const FLUSHED_MASK: number = FLUSHED_WORDS - 1;
 
-/** One bit per port: in use by a socket of the node itself (snat-ports.ts). Written by the agent. */
+/** One bit per port: in use on the node (snat-ports.ts). Written by the agent. */
 const HOST_PORT_WORDS = 2048;
 
 /**
- * Connections by account (shares.ts); a power of two, and no fewer than a node has pods. Behind the records, so that the table
- * of an agent that did not count them is enlarged and taken over.
+ * Connections by account (shares.ts); a power of two, and no fewer than a node has pods. This and the following block lie behind
+ * the records, so that the table of an agent that did not have them is enlarged and taken over.
  */
 const SHARE_WORDS = 2048;
 export const SHARE_MASK: number = SHARE_WORDS - 1;
@@ -189,7 +189,10 @@ export interface Conntrack {
   readonly wheels: Int32Array;
   readonly mappings: Int32Array;
   readonly flushed: Int32Array;
+  /** Ports that no masqueraded connection may get. */
   readonly hostPorts: Int32Array;
+  /** Ports of the node's own sockets. */
+  readonly socketPorts: Int32Array;
   readonly shares: Int32Array;
   readonly index: Int32Array;
   readonly bucketMask: number;
@@ -235,7 +238,7 @@ function shapeOf(addressWords: number, max: number): Shape {
     buckets,
     indexAt,
     recordsAt,
-    totalWords: recordsAt + max * recordWords + SHARE_WORDS,
+    totalWords: recordsAt + max * recordWords + SHARE_WORDS + HOST_PORT_WORDS,
   };
 }
 
@@ -254,7 +257,8 @@ function open(buffer: ArrayBuffer, addressWords: number, max: number, workers: n
   const mappingsAt = eventsAt + EVENT_SLOTS * EVENT_WORDS;
   const flushedAt = mappingsAt + MAPPING_WORDS;
   const hostPortsAt = flushedAt + FLUSHED_WORDS;
-  const sharesAt = shape.totalWords - SHARE_WORDS;
+  const sharesAt = shape.recordsAt + max * shape.recordWords;
+  const socketPortsAt = sharesAt + SHARE_WORDS;
   return {
     addressWords,
     tupleWords: shape.tupleWords,
@@ -272,7 +276,8 @@ function open(buffer: ArrayBuffer, addressWords: number, max: number, workers: n
     mappings: words.subarray(mappingsAt, flushedAt),
     flushed: words.subarray(flushedAt, hostPortsAt),
     hostPorts: words.subarray(hostPortsAt, shape.indexAt),
-    shares: words.subarray(sharesAt, shape.totalWords),
+    shares: words.subarray(sharesAt, socketPortsAt),
+    socketPorts: words.subarray(socketPortsAt, shape.totalWords),
     index: words.subarray(shape.indexAt, shape.recordsAt),
     bucketMask: shape.buckets - 1,
     recordsAt: shape.recordsAt,

@@ -14,7 +14,7 @@ import { accountOfRecord } from './shares.ts';
 import { reenterRecord } from './tuple-index.ts';
 
 /**
- * Take over the table of a previous agent. Unconfirmed and expired records are dropped.
+ * Take over the table of a previous agent: repair it, and forget its hints (mappings.ts, flushed.ts).
  * @returns connections that survive
  */
 export function recoverConntrack(table: Conntrack, nowMs: number, workers: number): number {
@@ -24,7 +24,7 @@ export function recoverConntrack(table: Conntrack, nowMs: number, workers: numbe
 }
 
 /**
- * Repair what a worker left half-written that has thrown or was terminated.
+ * Repair what a worker left half-written that has thrown or was terminated. Unconfirmed and expired records are dropped.
  * @returns connections that survive
  */
 export function repairConntrack(table: Conntrack, nowMs: number, workers: number): number {

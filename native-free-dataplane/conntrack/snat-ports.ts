@@ -139,9 +139,14 @@ function isFree(table: Conntrack, base: number, ports: number): boolean {
   return false;
 }
 
-/** Is the port in use by a socket of the node itself? */
-export function isHostPort({ hostPorts }: Conntrack, port: number): boolean {
+/** Is the port in use on the node, by a socket of its own or as a pod's hostPort? */
+function isHostPort({ hostPorts }: Conntrack, port: number): boolean {
   return ((hostPorts[port >>> 5] >>> (port & 31)) & 1) !== 0;
+}
+
+/** Has the node itself a socket with this port? */
+export function isSocketPort({ socketPorts }: Conntrack, port: number): boolean {
+  return ((socketPorts[port >>> 5] >>> (port & 31)) & 1) !== 0;
 }
 
 /** Timeout, in seconds, of a connection that may be evicted from its port; -1 if it may not. */

@@ -9,7 +9,6 @@
  *
  * Code that holds a stripe lock here must not take another lock, nor call code that does.
  */
-
 import { PROTOCOL_ICMP } from '../protocols.ts';
 import { hashWord } from '../shared/hash.ts';
 import { lock, unlock } from '../shared/spin-lock.ts';

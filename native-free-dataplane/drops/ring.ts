@@ -6,7 +6,7 @@
  * A writer stores the record's number in SEQUENCE last. A reader in any process copies a record and checks the number
  * again: a different one means that the record is not written yet, or that newer ones have replaced it.
  */
-import { DROP_HEAD_WORDS, DROP_SLOTS, DROP_WORDS } from '../shared/counters.ts';
+import { countVerdict, DROP_HEAD_WORDS, DROP_SLOTS, DROP_WORDS, type WorkerCounters } from '../shared/counters.ts';
 
 /** Words of a record. Addresses take four each. */
 export const DropWord = {
@@ -75,6 +75,12 @@ export function addUnseenDrop(ring: Int32Array, verdict: number, nowMs: number):
   ring[at + DropWord.VERDICT] = verdict;
   ring[at + DropWord.BITS] = 0;
   publishDrop(ring, at);
+}
+
+/** Count a packet whose bytes are gone, and add its record. */
+export function countUnseenDrop(counters: WorkerCounters, verdict: number, nowMs: number): void {
+  addUnseenDrop(counters.drops, verdict, nowMs);
+  countVerdict(counters, verdict);
 }
 
 /** Number of the next record: where a new reader starts. */

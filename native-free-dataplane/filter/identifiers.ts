@@ -1,5 +1,4 @@
 /** Identifiers of filter expressions with their qualifiers: `tcp src port 80`, `net 10.244.0.0/16`, `ip proto 6`. */
-
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import type { Mac } from '../wire/address.ts';
 import type { Condition } from './condition.ts';

@@ -2,7 +2,6 @@
  * Parses filter expressions: the grammar of libpcap (grammar.y) for Ethernet. `and` and `or` have the same precedence and
  * associate to the left; an identifier without qualifiers has those of the identifier before it (`port 80 or 443`).
  */
-
 import { addressFamily, parseAddress, parseMac } from '../wire/address.ts';
 import { beginsArithmetic, both, readArithmetic, type TokenSource } from './arithmetic.ts';
 import { type Arithmetic, and, type Condition, not, or } from './condition.ts';

@@ -3,7 +3,6 @@
  * and the order of their tests, are those of libpcap (gencode.c) for Ethernet: IPv6 extension headers are not followed
  * except one fragment header, ports of later fragments do not match, and `host` includes ARP.
  */
-
 import { PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN } from '../wire/ethernet.ts';
 import { and, type Condition, type Field, not, or, type Size } from './condition.ts';

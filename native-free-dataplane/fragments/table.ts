@@ -18,7 +18,6 @@
  * Read before editing: RFC 791 §3.2, RFC 815, RFC 1858, RFC 3128, RFC 5722, RFC 6946 (atomic fragments do not enter
  * this table), RFC 4787 REQ-14.
  */
-
 import { expandSecret } from '../shared/hash.ts';
 import { HEADER_BYTES, headerMatches, headerSecret, TableKind, writeHeader } from '../shared/layout.ts';
 import { lock, unlock } from '../shared/spin-lock.ts';

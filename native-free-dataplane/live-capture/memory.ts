@@ -3,7 +3,7 @@
  * worker (ring.ts). Workers write only while a session is active. Whether anything has changed is one word (CHANGES),
  * which a worker compares at the start of each turn; without a session this is all that capturing costs.
  *
- * A reader claims a session, writes its settings and starts it, and has to renew its mark within LEASE_MS. A session
+ * A reader claims a session, writes its settings and starts it, and has to renew its lease within LEASE_MS. A session
  * whose reader has died expires: workers end it, and another reader may claim it. UNTIL is changed only by
  * compare-and-swap, so that a reader that was stopped for too long notices that the session is no longer its own.
  *
@@ -22,7 +22,7 @@ const H_PAUSE_UNTIL = H_OWN + 10;
 
 /** Readers that can capture on a node at the same time. */
 export const SESSIONS = 4;
-/** How long after its last renewal a session counts as active. */
+/** How long a reader's lease lasts after its last renewal. */
 export const LEASE_MS = 3000;
 
 /** Words between counters of different workers: one cache line. */
@@ -35,10 +35,10 @@ const RINGS_AT: number = SESSIONS_AT + SESSIONS * SESSION_WORDS;
 
 /** Words of a session's settings. */
 const SessionWord = {
-  /** Until when the reader's mark lasts: low 32 bits of monotonic milliseconds; 0 = no reader. */
+  /** End of the reader's lease: low 32 bits of the monotonic milliseconds; 0: no reader. */
   UNTIL: 0,
   ACTIVE: 1,
-  /** Number of the session among all that used this place; records of an earlier one are skipped. */
+  /** Number of the session among all that have used this slot; records of an earlier one are skipped. */
   GENERATION: 2,
   POINTS: 3,
   SNAP: 4,
@@ -146,7 +146,7 @@ export function packetCounterAt(worker: number): number {
 
 const wordAt = (session: number, word: number): number => SESSIONS_AT + session * SESSION_WORDS + word;
 
-/** Counts the starts and ends of sessions; workers look again when it differs from what they saw last. */
+/** Counts starts and ends of sessions, and pauses; workers look again when it differs from what they saw last. */
 export function changesOf({ words }: CaptureMemory): number {
   return words[H_CHANGES];
 }
@@ -157,7 +157,7 @@ function leaseFrom(nowMs: number): number {
   return (nowMs + LEASE_MS) | 0 || 1;
 }
 
-/** A reader's claim: the session, and its mark as last written. */
+/** A reader's claim: the session, and the end of its lease as last written. */
 export interface Claim {
   readonly session: number;
   until: number;
@@ -192,11 +192,11 @@ export function startSession(memory: CaptureMemory, { session }: Claim, settings
     Atomics.store(words, ring + RING_TAIL, Atomics.load(words, ring + RING_HEAD));
   }
   Atomics.store(words, wordAt(session, SessionWord.ACTIVE), 1);
-  Atomics.add(words, H_CHANGES, 1);
+  announceChange(memory);
   return generation;
 }
 
-/** Renew the mark of a session. @returns false if the session has expired and is no longer the reader's */
+/** Renew the lease of a session. @returns false if the session has expired and is no longer the reader's */
 export function renewSession({ words }: CaptureMemory, claim: Claim, nowMs: number): boolean {
   const until = leaseFrom(nowMs);
   const at = wordAt(claim.session, SessionWord.UNTIL);
@@ -206,26 +206,28 @@ export function renewSession({ words }: CaptureMemory, claim: Claim, nowMs: numb
 }
 
 /** End a session, if it is still the reader's. Workers write no more once they have noticed. */
-export function endSession({ words }: CaptureMemory, claim: Claim): void {
+export function endSession(memory: CaptureMemory, claim: Claim): void {
+  const { words } = memory;
   if (Atomics.load(words, wordAt(claim.session, SessionWord.UNTIL)) !== claim.until) return;
   Atomics.store(words, wordAt(claim.session, SessionWord.ACTIVE), 0);
-  Atomics.add(words, H_CHANGES, 1);
+  announceChange(memory);
   Atomics.compareExchange(words, wordAt(claim.session, SessionWord.UNTIL), claim.until, 0);
 }
 
-/** End sessions whose reader has not renewed its mark in time. Workers call this periodically while they capture. */
-export function expireSessions({ words }: CaptureMemory, nowMs: number): void {
+/** End sessions whose reader has not renewed its lease in time. Workers call this periodically while they capture. */
+export function expireSessions(memory: CaptureMemory, nowMs: number): void {
+  const { words } = memory;
   for (let session = 0; session < SESSIONS; session++) {
     const at = wordAt(session, SessionWord.UNTIL);
     const until = words[at];
     if (until === 0 || !isExpired(until, nowMs)) continue;
     if (Atomics.compareExchange(words, at, until, 0) !== until) continue;
     Atomics.store(words, wordAt(session, SessionWord.ACTIVE), 0);
-    Atomics.add(words, H_CHANGES, 1);
+    announceChange(memory);
   }
 }
 
-/** Number of sessions with a live mark. */
+/** Number of sessions that are claimed, also by a reader whose lease has just expired. */
 export function sessionsInUse({ words }: CaptureMemory): number {
   let used = 0;
   for (let session = 0; session < SESSIONS; session++) {

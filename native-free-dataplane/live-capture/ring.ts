@@ -19,7 +19,7 @@ export const RecordWord = {
   SECONDS: 4,
   NANOSECONDS: 5,
   PORT: 6,
-  /** Point of the record, once; a record that turned out not to be wanted has point 0. */
+  /** Point of the record; 0 in a record that readers skip, because its packet was not dropped after all. */
   POINT: 7,
   VERDICT: 8,
   /** Number of the packet among those of its worker. */
@@ -42,14 +42,14 @@ const SKIP = -1;
 /** Result of `reserve` if there is no room. */
 export const NO_ROOM: number = -1;
 
-export class RingWriter {
-  private readonly words: Int32Array;
-  private readonly bytes: Uint8Array;
-  private readonly base: number;
-  private readonly data: number;
-  private readonly mask: number;
-  /** End of the reserved records. */
-  private head: number;
+/** One ring: where its words are, and how a position in it becomes a place in memory. */
+class Ring {
+  protected readonly words: Int32Array;
+  protected readonly bytes: Uint8Array;
+  /** Index of the ring's first word, and of its data. */
+  protected readonly base: number;
+  protected readonly data: number;
+  protected readonly mask: number;
 
   constructor(memory: CaptureMemory, session: number, worker: number) {
     this.words = memory.words;
@@ -57,6 +57,25 @@ export class RingWriter {
     this.base = ringAt(memory, session, worker);
     this.data = this.base + RING_LOST + memory.ports;
     this.mask = memory.ringBytes - 1;
+  }
+
+  /** Index of the word at a position. */
+  protected wordAt(position: number): number {
+    return this.data + ((position & this.mask) >> 2);
+  }
+
+  /** Bytes from a position to the end of the data. */
+  protected bytesToEnd(position: number): number {
+    return this.mask + 1 - (position & this.mask);
+  }
+}
+
+export class RingWriter extends Ring {
+  /** End of the reserved records. */
+  private head: number;
+
+  constructor(memory: CaptureMemory, session: number, worker: number) {
+    super(memory, session, worker);
     this.head = this.words[this.base + RING_HEAD];
   }
 
@@ -68,17 +87,17 @@ export class RingWriter {
     const { words, mask, base } = this;
     const need = (RECORD_WORDS * 4 + captured + 7) & ~7;
     const used = (this.head - Atomics.load(words, base + RING_TAIL)) | 0;
-    const left = mask + 1 - (this.head & mask);
+    const left = this.bytesToEnd(this.head);
     const skipped = left < need ? left : 0;
     if (used + skipped + need > mask + 1) {
       this.countLost(port);
       return NO_ROOM;
     }
     if (skipped > 0) {
-      words[this.data + ((this.head & mask) >> 2)] = SKIP;
+      words[this.wordAt(this.head)] = SKIP;
       this.head = (this.head + skipped) | 0;
     }
-    const at = this.data + ((this.head & mask) >> 2);
+    const at = this.wordAt(this.head);
     const to = (at + RECORD_WORDS) * 4;
     // A view costs more than copying some bytes singly.
     if (captured < 64) for (let i = 0; i < captured; i++) this.bytes[to + i] = from[start + i];
@@ -98,26 +117,25 @@ export class RingWriter {
 
   /** Give up the record at `at` if it is the only one reserved. @returns false if there are others */
   drop(at: number): boolean {
-    const { words, mask, base } = this;
+    const { words, base } = this;
     const head = words[base + RING_HEAD];
     const bytes = words[at + RecordWord.BYTES];
     const begin = (this.head - bytes) | 0;
-    if (this.data + ((begin & mask) >> 2) !== at) return false;
+    if (this.wordAt(begin) !== at) return false;
     // In front of it may be an unused end of the ring.
-    const skipped = mask + 1 - (head & mask);
-    if (begin !== head && begin !== ((head + skipped) | 0)) return false;
+    if (begin !== head && begin !== ((head + this.bytesToEnd(head)) | 0)) return false;
     this.head = head;
     return true;
   }
 
   /** Let the reader see the reserved records. @param verdict of the packet, for records that have none of their own */
   publish(verdict: number): void {
-    const { words, mask, base } = this;
+    const { words, base } = this;
     for (let position = words[base + RING_HEAD]; position !== this.head; ) {
-      const at = this.data + ((position & mask) >> 2);
+      const at = this.wordAt(position);
       const bytes = words[at + RecordWord.BYTES];
       if (bytes === SKIP) {
-        position = (position + mask + 1 - (position & mask)) | 0;
+        position = (position + this.bytesToEnd(position)) | 0;
         continue;
       }
       if (words[at + RecordWord.VERDICT] === 0) words[at + RecordWord.VERDICT] = verdict;
@@ -132,32 +150,19 @@ export class RingWriter {
   }
 }
 
-export class RingReader {
-  private readonly words: Int32Array;
-  private readonly bytes: Uint8Array;
-  private readonly base: number;
-  private readonly data: number;
-  private readonly mask: number;
+export class RingReader extends Ring {
   /** Index of the record that `next` found. */
   at = 0;
 
-  constructor(memory: CaptureMemory, session: number, worker: number) {
-    this.words = memory.words;
-    this.bytes = memory.bytes;
-    this.base = ringAt(memory, session, worker);
-    this.data = this.base + RING_LOST + memory.ports;
-    this.mask = memory.ringBytes - 1;
-  }
-
   /** Go to the oldest record that is not released. @returns false if there is none */
   next(): boolean {
-    const { words, mask, base } = this;
+    const { words, base } = this;
     const head = Atomics.load(words, base + RING_HEAD);
     let tail = words[base + RING_TAIL];
     if (tail === head) return false;
-    this.at = this.data + ((tail & mask) >> 2);
+    this.at = this.wordAt(tail);
     if (words[this.at] === SKIP) {
-      tail = (tail + mask + 1 - (tail & mask)) | 0;
+      tail = (tail + this.bytesToEnd(tail)) | 0;
       Atomics.store(words, base + RING_TAIL, tail);
       this.at = this.data;
     }

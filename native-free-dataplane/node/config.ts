@@ -6,10 +6,11 @@
  *
  * hops.ts, routes.ts, host-routes.ts and declared-ports.ts hold the operations on them.
  *
- * Writers: the agent's main thread, with two exceptions. Workers lower a hop's MTU (HopWord.MTU), a plain store that
+ * Writers: the agent's main thread, with three exceptions. Workers lower a hop's MTU (HopWord.MTU), a plain store that
  * the agent reverts after a while; and every change of a hop or a route increments `generation` by Atomics.add, so that
- * established flows repeat their route look-up. Workers also store the times of the pods' limits (bandwidth.ts). There are no locks: a change that must be seen whole is published by
- * its last store (a hop's KIND, a route's PREFIX, a declared port's KEY), and readers load single words.
+ * established flows repeat their route look-up. Workers also store the times of the pods' limits (bandwidth.ts). There
+ * are no locks: a change that must be seen whole is published by its last store (a hop's KIND, a route's PREFIX, a
+ * declared port's KEY), and readers load single words.
  */
 import { expandSecret, type HashTables } from '../shared/hash.ts';
 import {
@@ -56,6 +57,8 @@ export const NodeWord = {
   MAGLEV_SEED: 36,
   /** Port that hands the overlay's packets to a raw socket; 0: they go to the node's kernel through dp0. */
   TUNNEL_PORT: 37,
+  /** 1: packets to link-local addresses outside are forwarded. */
+  FORWARD_LINK_LOCAL: 38,
   /** Prefix lengths of the routes in use, each plus 1, longest first; 0 ends the list. Maintained by routes.ts. */
   PREFIX_LENGTHS: 40,
   /** The same for the host routes. */

@@ -33,7 +33,7 @@ export interface Audited {
 const slotAt = ({ auditAt }: PolicyTable, number: number): number =>
   auditAt + 1 + (number & (AUDIT_SLOTS - 1)) * AUDIT_WORDS;
 
-/** Note a connection. The record has been filled by the caller, whose addresses are copied. */
+/** Log a connection. @param key its trafficKey (table.ts) */
 export function noteAudited(table: PolicyTable, rule: number, key: number, ends: AuditedEnds): void {
   const { words, auditAt } = table;
   const number = Atomics.add(words, auditAt, 1);

@@ -1,22 +1,11 @@
 /**
- * What the policies in force decide about a connection between two addresses, as another process asks it (explanations,
- * names of drops). Workers ask in stages/network-policy.ts, where the next hops say which ends are this node's.
+ * What the policies in force decide about a connection between two addresses: for explanations, and to name the rule
+ * behind a drop. Workers judge in stages/network-policy.ts, which knows from the next hops which ends are on this node.
  */
 import { sameAddress } from '../shared/address.ts';
-import { decisionFor, findPod, identityOfAddress } from './lookup.ts';
+import { decisionAbout, findPod } from './lookup.ts';
 import { type NumberedRule, readRule } from './rules.ts';
-import {
-  ANY_ADDRESS,
-  ANY_POD,
-  activeImage,
-  Effect,
-  effectOf,
-  imageAt,
-  PodSlot,
-  type PolicyTable,
-  ruleOf,
-  trafficKey,
-} from './table.ts';
+import { activeImage, Effect, effectOf, imageAt, PodSlot, type PolicyTable, ruleOf, trafficKey } from './table.ts';
 
 export interface JudgedDirection {
   readonly allowed: boolean;
@@ -73,16 +62,14 @@ function judgeDirection(
   const group = own < 0 ? 0 : words[own + direction];
   if (group === 0) return UNJUDGED;
   const other = findPod(table, image, peer);
-  const identity = other < 0 ? identityOfAddress(table, image, peer) : words[other + PodSlot.IDENTITY];
-  const others = other < 0 ? ANY_ADDRESS : ANY_POD;
-  const decided = decisionFor(table, image, group, identity, others, trafficKey(protocol, port));
+  const decided = decisionAbout(table, image, group, peer, other, trafficKey(protocol, port));
   const effect = effectOf(decided);
   return { allowed: effect !== Effect.DENY, audited: effect === Effect.AUDIT, rule: readRule(table, ruleOf(decided)) };
 }
 
 /** `default/web rule 2 "from-clients"`, `default/deny (no rule allows it)`. */
 export function ruleText({ policies, index, name, tier }: NumberedRule): string {
-  const kind = tier === 'namespaced' ? '' : `ClusterNetworkPolicy `;
   if (index === 0) return `${policies} (no rule allows it)`;
+  const kind = tier === 'namespaced' ? '' : 'ClusterNetworkPolicy ';
   return `${kind}${policies} rule ${index}${name === '' ? '' : ` "${name}"`}`;
 }

@@ -2,6 +2,8 @@
 import { sameAddress } from '../shared/address.ts';
 import { hashAddress, hashWord } from '../shared/hash.ts';
 import {
+  ANY_ADDRESS,
+  ANY_POD,
   ImageWord,
   INTERVAL_WORDS,
   IntervalWord,
@@ -49,7 +51,7 @@ function isAfter(words: Int32Array, at: number, address: Int32Array): boolean {
 }
 
 /** Identity of an address that is no pod's. */
-export function identityOfAddress({ words }: PolicyTable, image: number, address: Int32Array): number {
+function identityOfAddress({ words }: PolicyTable, image: number, address: Int32Array): number {
   const intervals = image + words[image + ImageWord.INTERVALS];
   let low = 0;
   let high = words[image + ImageWord.INTERVAL_COUNT] - 1;
@@ -66,7 +68,7 @@ export function identityOfAddress({ words }: PolicyTable, image: number, address
  * What the group's policies decide about traffic with a peer.
  * @param others ANY_POD or ANY_ADDRESS: what the peer is, if the group has no decisions for its identity
  * @param key trafficKey
- * @returns a decision (table.ts); UNDECIDED if no policy says anything
+ * @returns a decision (table.ts); UNDECIDED if no policy applies
  */
 export function decisionFor(
   table: PolicyTable,
@@ -79,6 +81,23 @@ export function decisionFor(
   let pair = findPair(table, image, group, identity);
   if (pair < 0) pair = findPair(table, image, group, others);
   return pair < 0 ? UNDECIDED : decisionAt(table, image, pair, key);
+}
+
+/**
+ * As decisionFor, about traffic with an address.
+ * @param pod slot of the pod with this address, or -1
+ */
+export function decisionAbout(
+  table: PolicyTable,
+  image: number,
+  group: number,
+  peer: Int32Array,
+  pod: number,
+  key: number,
+): number {
+  return pod >= 0
+    ? decisionFor(table, image, group, table.words[pod + PodSlot.IDENTITY], ANY_POD, key)
+    : decisionFor(table, image, group, identityOfAddress(table, image, peer), ANY_ADDRESS, key);
 }
 
 /** First word of the slot of (group, identity), or -1. */

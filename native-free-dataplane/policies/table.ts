@@ -114,7 +114,7 @@ export const ruleOf = (decided: number): number => decided >>> 2;
 export const effectOf = (decided: number): number => decided & 3;
 /** No policy decides, so the traffic is allowed. */
 export const UNDECIDED = 0;
-/** Denied although no rule says so: the pod's policies are not known yet. */
+/** Denied, though by no rule: the pod's policies are not known yet. */
 export const UNKNOWN_POD: number = Effect.DENY;
 
 /** Protocol and port in one number; ICMP and other protocols without ports have port 0. */

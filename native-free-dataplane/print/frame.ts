@@ -10,7 +10,6 @@
  * The brief form (for comparisons) keeps only what identifies the packet: no sequence numbers, windows, options,
  * lengths.
  */
-
 import {
   PROTOCOL_GRE,
   PROTOCOL_ICMP,

@@ -52,6 +52,7 @@ const CHAPTERS: readonly [VerdictClass, title: string, text: string][] = [
     'Held',
     'A copy of the packet waits for another packet. It is counted only when it is released or given up.',
   ],
+  ['noted', 'Noted', 'The packet is a copy of one that takes another way. It ends here.'],
   ['forwarded', 'Forwarded', 'The packet goes to a pod or to another node.'],
   ['delivered', 'Delivered', "The packet goes to this node's kernel."],
 ];

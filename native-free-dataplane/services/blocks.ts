@@ -5,7 +5,6 @@
  * allocated in powers of two, so that a block freed by one service fits the next; a larger free block is split if none
  * of the right size is left. Only the writer (writer.ts) uses this file; readers use the word names.
  */
-
 import type { ServicePortContents } from './contents.ts';
 import { maglevSize, writeMaglev } from './maglev.ts';
 

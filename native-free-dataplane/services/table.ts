@@ -18,7 +18,6 @@
  *
  * Addresses are four words, IPv4 mapped, everywhere.
  */
-
 import { PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { expandSecret, type HashTables, hashAddress, hashWord } from '../shared/hash.ts';
 import {

@@ -9,7 +9,6 @@
  * Two service ports may claim the same address and port (two Services with one external IP). The first to claim it has
  * it; when it gives it up, the next one gets it.
  */
-
 import { BlockPool, blockWords, sameBlock, writeBlock } from './blocks.ts';
 import type { EndpointContents, FrontendContents, ServicePortContents } from './contents.ts';
 import { EndpointIds } from './endpoints.ts';

@@ -36,6 +36,11 @@ export function mapIpv4(word: number, into: Int32Array): void {
   into[3] = word;
 }
 
+/** Is a mapped IPv4 address link-local, 169.254.0.0/16 (RFC 3927)? */
+export function isLinkLocal(address: Int32Array): boolean {
+  return address[3] >>> 16 === 0xa9fe;
+}
+
 /** What an address may be used for. */
 export const Scope = {
   UNICAST: 0,

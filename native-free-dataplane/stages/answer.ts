@@ -7,7 +7,6 @@
  *
  * Read before editing: RFC 792, RFC 1812 §4.3.2, RFC 9293 §3.10.7.1 (resets), RFC 1191 §4 (next-hop MTU).
  */
-
 import { type Dataplane, SCRATCH_AT } from '../dataplane.ts';
 import { NodeWord } from '../node/config.ts';
 import { GSO_NONE, type Packet } from '../packet.ts';

@@ -6,7 +6,6 @@
  * Read before editing: linux net/netfilter/nf_nat_core.c get_unique_tuple, nf_conntrack_core.c
  * __nf_conntrack_confirm; RFC 4787 §4.2 (port assignment), RFC 5508 REQ-8 (nothing free).
  */
-
 import { allocateRecord, freeRecord, mayHaveRecord, scheduleRecord } from '../conntrack/lifetime.ts';
 import { hashSource, noteMapping } from '../conntrack/mappings.ts';
 import { Rec, recordAt, Setting, Status } from '../conntrack/record.ts';

@@ -4,7 +4,6 @@
  * A packet that does not fit the state of its connection is dropped, never forwarded untranslated: the endpoint would
  * answer it with a reset into a healthy connection (kubernetes #74839).
  */
-
 import { EventKind, isFollowed, publishEvent } from '../conntrack/events.ts';
 import { LOCK_MASK, Rec, recordAt, Setting, Status } from '../conntrack/record.ts';
 import { segment } from '../conntrack/tcp/segment.ts';

@@ -6,7 +6,7 @@
  */
 import type { Dataplane } from '../dataplane.ts';
 import { FRAME_AT } from '../dataplane.ts';
-import { addUnseenDrop } from '../drops/ring.ts';
+import { countUnseenDrop } from '../drops/ring.ts';
 import {
   expireFragments,
   FragmentResult,
@@ -20,7 +20,6 @@ import { overlayOf } from '../overlay/overlay.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_TCP } from '../protocols.ts';
 import { ADDRESS_WORDS } from '../shared/address.ts';
-import { countVerdict } from '../shared/counters.ts';
 import { Verdict } from '../verdicts.ts';
 import { fragmentIdentification, readAddresses } from '../wire/ip.ts';
 import { IPV4_MAX_BYTES } from '../wire/ipv4.ts';
@@ -162,10 +161,8 @@ export function expireHeld(dp: Dataplane): void {
 /** Count held fragments that were given up: every received frame ends in exactly one verdict. */
 function countAbandoned(dp: Dataplane): void {
   const { fragments, counters } = dp;
-  for (; fragments.abandoned > 0; fragments.abandoned--) {
-    addUnseenDrop(counters.drops, Verdict.FRAGMENT_FIRST_MISSING, dp.nowMs);
-    countVerdict(counters, Verdict.FRAGMENT_FIRST_MISSING);
-  }
+  for (; fragments.abandoned > 0; fragments.abandoned--)
+    countUnseenDrop(counters, Verdict.FRAGMENT_FIRST_MISSING, dp.nowMs);
 }
 
 /**

@@ -7,7 +7,6 @@
  *
  * Read before editing: RFC 792 (echo), RFC 1624.
  */
-
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_ICMP } from '../protocols.ts';
 import { answerEchoInPlace, ICMP_ECHO_REQUEST, ICMP_QUERY_CODE } from '../wire/icmp.ts';

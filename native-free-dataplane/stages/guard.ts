@@ -5,14 +5,13 @@
  * Read before editing: RFC 1812 §5.3.7 and §5.3.8, RFC 2827, CVE-2020-8558 (loopback), CVE-2020-10136 and calico
  * felix #2063 (encapsulated traffic from a pod).
  */
-
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord, inNetwork, NodeWord } from '../node/config.ts';
 import { HopKind, hopAt, NO_HOP } from '../node/hops.ts';
 import { isOwnAddress } from '../node/host-routes.ts';
 import { findRoute, isFirstOfRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
-import { isTunnelPort, isTunnelProtocol, PROTOCOL_UDP } from '../protocols.ts';
+import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, isTunnelPort, isTunnelProtocol, PROTOCOL_UDP } from '../protocols.ts';
 import { Scope, sameAddress, scopeOf } from '../shared/address.ts';
 import { Verdict } from '../verdicts.ts';
 import { isDestinationMac, isGroupDestination, isSourceMac } from '../wire/ethernet.ts';
@@ -62,6 +61,15 @@ export function sendsToTunnelEndpoint(pkt: Packet, dp: Dataplane): boolean {
   if (!reachesTunnelEndpoint(dp, pkt.protocol, pkt.dst, pkt.dstPort)) return false;
   const replies = pkt.flow >= 0 && pkt.direction === 1 && pkt.inPort !== 0 && pkt.protocol === PROTOCOL_UDP;
   return !replies || isOwnAddress(node, pkt.dst) || findRoute(node, pkt.dst, 0) !== NO_HOP;
+}
+
+/**
+ * Does a pod act as a DHCP server? Its answers would reach the DHCP clients of nodes and of other machines
+ * (CVE-2020-10749). Asked about first packets only: an answer to a client that asked the pod is a reply.
+ */
+export function answersDhcp(pkt: Packet): boolean {
+  if (pkt.srcPort !== DHCP_SERVER_PORT || pkt.dstPort !== DHCP_CLIENT_PORT) return false;
+  return pkt.protocol === PROTOCOL_UDP && (pkt.inPort !== 0 || pkt.tunnelled !== 0);
 }
 
 /**

@@ -6,7 +6,6 @@
  * nf_conntrack_inet_error, nf_nat_core.c nf_nat_icmp_reply_translation (any router may be the sender, eight bytes of
  * the quoted transport header suffice, inner options are skipped, redirects are dropped).
  */
-
 import { LOCK_MASK, Rec, recordAt, Setting, Status, tupleAt } from '../conntrack/record.ts';
 import { tcpInFlight } from '../conntrack/tcp/in-flight.ts';
 import {

@@ -5,7 +5,6 @@
  *
  * Read before editing: RFC 9293 §3.7.1, RFC 6691.
  */
-
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord, NodeWord } from '../node/config.ts';
 import { hopAt } from '../node/hops.ts';

@@ -5,7 +5,6 @@
  *
  * Read before editing: RFC 1624 §3, RFC 768 (zero means none), RFC 3022 §4.1; wire/sctp.ts.
  */
-
 import { Rec, recordAt, Status, tupleAt } from '../conntrack/record.ts';
 import { isTuple, readTupleDestination, readTupleSource, tuplePortsAt, turnPorts } from '../conntrack/tuple.ts';
 import type { Dataplane } from '../dataplane.ts';

@@ -19,10 +19,9 @@ import { isOwnAddress } from '../node/host-routes.ts';
 import { isFirstOfRoute } from '../node/routes.ts';
 import type { Packet } from '../packet.ts';
 import { noteAudited } from '../policies/audit-log.ts';
-import { decisionFor, findPod, identityOfAddress } from '../policies/lookup.ts';
+import { decisionAbout, decisionFor, findPod } from '../policies/lookup.ts';
 import { countRule } from '../policies/rules.ts';
 import {
-  ANY_ADDRESS,
   ANY_POD,
   activeImage,
   Effect,
@@ -163,7 +162,7 @@ function judgeBy(dp: Dataplane, image: number): Verdict {
 function egressDecision(dp: Dataplane, image: number, from: number, to: number, itself: boolean): number {
   const { policies, node } = dp;
   const { words } = policies;
-  const { hop, replyHop, target, targetPort, translated } = policyQuestion;
+  const { hop, replyHop, protocol, target, targetPort, translated } = policyQuestion;
   if (hopKind(node, replyHop) !== HopKind.POD) return UNDECIDED;
   // Until the policies of one of its own pods are known, nothing of it is allowed.
   if (from < 0) return UNKNOWN_POD;
@@ -172,17 +171,17 @@ function egressDecision(dp: Dataplane, image: number, from: number, to: number, 
   const local = hopKind(node, hop) === HopKind.LOCAL;
   // The node's name server stands for the pods that a cluster has for names.
   if (local && translated !== 0 && targetPort === words[image + ImageWord.DNS_PORT]) {
-    const { protocol } = policyQuestion;
     const names = words[image + ImageWord.DNS_IDENTITY];
     return decisionFor(policies, image, group, names, ANY_POD, trafficKey(protocol, DOMAIN_PORT));
   }
-  return decisionAbout(dp, image, itself || local ? exemptGroup(group) : group, target, to);
+  const deciding = itself || local ? exemptGroup(group) : group;
+  return decisionAbout(policies, image, deciding, target, to, trafficKey(protocol, targetPort));
 }
 
 function ingressDecision(dp: Dataplane, image: number, from: number, to: number, itself: boolean): number {
   const { policies, node } = dp;
   const { words } = policies;
-  const { hop, source } = policyQuestion;
+  const { hop, protocol, source, targetPort } = policyQuestion;
   const kind = hopKind(node, hop);
   if (kind !== HopKind.POD && kind !== HopKind.NODE) return UNDECIDED;
   if (kind === HopKind.POD) {
@@ -192,15 +191,6 @@ function ingressDecision(dp: Dataplane, image: number, from: number, to: number,
   } else if (to < 0) return UNDECIDED;
   const group = words[to + PodSlot.INGRESS];
   if (group === 0) return UNDECIDED;
-  return decisionAbout(dp, image, itself ? exemptGroup(group) : group, source, from);
-}
-
-/** What a group decides about the connection in policyQuestion. @param pod slot of the peer, or -1 */
-function decisionAbout({ policies }: Dataplane, image: number, group: number, peer: Int32Array, pod: number): number {
-  const { protocol, targetPort } = policyQuestion;
-  const key = trafficKey(protocol, targetPort);
-  if (pod >= 0) {
-    return decisionFor(policies, image, group, policies.words[pod + PodSlot.IDENTITY], ANY_POD, key);
-  }
-  return decisionFor(policies, image, group, identityOfAddress(policies, image, peer), ANY_ADDRESS, key);
+  const deciding = itself ? exemptGroup(group) : group;
+  return decisionAbout(policies, image, deciding, source, from, trafficKey(protocol, targetPort));
 }

@@ -1,4 +1,4 @@
-/** Notes a packet that did not arrive in its worker's ring (drops/ring.ts), as it was when its fate was decided. */
+/** Records a packet that did not arrive in its worker's ring (drops/ring.ts), as it was when it was dropped or refused. */
 import { tupleAt } from '../conntrack/record.ts';
 import { readTupleSource, tuplePortsAt } from '../conntrack/tuple.ts';
 import type { Dataplane } from '../dataplane.ts';

@@ -7,7 +7,6 @@
  * Documentation/networking/checksum-offloads.rst (LCO: an outer checksum is right once the inner one is finished);
  * virtio 1.3 §5.1.6.2.
  */
-
 import { GSO_NONE, GSO_TCPV4, GSO_UDP_L4, type Packet } from '../packet.ts';
 import { PROTOCOL_TCP } from '../protocols.ts';
 import { checksumOffsetOf, finishPendingChecksum } from '../wire/transport-checksum.ts';

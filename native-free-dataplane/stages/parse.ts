@@ -4,7 +4,6 @@
  *
  * Read before editing: RFC 1812 §5.2.2 (IPv4 checks), RFC 9293 §3.1, RFC 768, RFC 792, RFC 791 (fragments).
  */
-
 import { ICMP_ANSWER } from '../conntrack/tuple-index.ts';
 import type { Packet } from '../packet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';

@@ -5,7 +5,6 @@
  * Checked once per connection, for the packet as it will arrive (after the service's translation) and for its real
  * source (CVE-2021-25740: never for a load balancer's identity).
  */
-
 import type { Dataplane } from '../dataplane.ts';
 import { NodeWord, PortPolicy } from '../node/config.ts';
 import { portDeclared } from '../node/declared-ports.ts';

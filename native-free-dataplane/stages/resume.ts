@@ -15,18 +15,28 @@ import { PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { TCP_SYN } from '../wire/tcp.ts';
 
 /**
- * Resume the packet's connection if it was flushed. The packet has no flow, and its tuple is the table's key (findFlow).
- * @returns true with pkt.flow and pkt.direction set
+ * When the wheel first examines a resumed record. If the packet is dropped after all, the record is flushed again
+ * (pipeline.ts): a flood of such packets must not hold as many records for the usual 16 s.
  */
-export function resumeFlow(pkt: Packet, dp: Dataplane): boolean {
+const EXAMINED_MS = 500;
+
+/** Whether a packet's connection was resumed; BY_ANOTHER: by another worker at the same time. */
+export const Resumed = { NOT: 0, HERE: 1, BY_ANOTHER: 2 } as const;
+export type Resumed = (typeof Resumed)[keyof typeof Resumed];
+
+/**
+ * Resume the packet's connection if it was flushed. The packet has no flow, and its tuple is the table's key (findFlow).
+ * @returns NOT, or else with pkt.flow and pkt.direction set
+ */
+export function resumeFlow(pkt: Packet, dp: Dataplane): Resumed {
   const { conntrack, nowMs } = dp;
   const { words, recordWords } = conntrack;
   const isTcp = pkt.protocol === PROTOCOL_TCP;
-  if (isTcp ? (pkt.tcpFlags & TCP_SYN) !== 0 : pkt.protocol !== PROTOCOL_UDP) return false;
+  if (isTcp ? (pkt.tcpFlags & TCP_SYN) !== 0 : pkt.protocol !== PROTOCOL_UDP) return Resumed.NOT;
   const reference = findFlushed(conntrack, pkt.hash, nowMs);
-  if (reference < 0) return false;
+  if (reference < 0) return Resumed.NOT;
   const old = recordAt(conntrack, reference >> 1);
-  if (!isTcp && (words[old + Rec.META] & Status.DNAT) !== 0) return false;
+  if (!isTcp && (words[old + Rec.META] & Status.DNAT) !== 0) return Resumed.NOT;
   let record = allocateRecord(conntrack, dp.worker, nowMs);
   if (record === reference >> 1) {
     // The old record is next in the free queue. It stays until the new one is in the index: meanwhile a packet of the
@@ -34,25 +44,26 @@ export function resumeFlow(pkt: Packet, dp: Dataplane): boolean {
     record = allocateRecord(conntrack, dp.worker, nowMs);
     freeRecord(conntrack, reference >> 1, dp.worker, nowMs);
   }
-  if (record < 0) return false;
+  if (record < 0) return Resumed.NOT;
   const at = recordAt(conntrack, record);
   for (let i = 0; i < recordWords; i++) words[at + i] = words[old + i];
   for (let i = Rec.PACKETS_ORIGINAL; i < Rec.TCP; i++) words[at + i] = 0;
   words[at + Rec.META] &= ~(Status.CONFIRMED | Status.DEAD | Status.FLUSHED);
-  // Until the packet is tracked, which sets the timeout of its state.
-  const seconds = dp.timeouts[isTcp ? TimeoutClass.TCP_UNACKNOWLEDGED : TimeoutClass.UDP];
-  words[at + Rec.EXPIRES] = (nowMs + seconds * 1000) | 0;
+  words[at + Rec.EXPIRES] = (nowMs + EXAMINED_MS) | 0;
   const result = insertRecord(conntrack, record, dp.worker);
   if (result === InsertResult.INSERTED) {
     scheduleRecord(conntrack, record, dp.worker, nowMs);
+    // Until the packet is tracked, which sets the timeout of its state.
+    const seconds = dp.timeouts[isTcp ? TimeoutClass.TCP_UNACKNOWLEDGED : TimeoutClass.UDP];
+    words[at + Rec.EXPIRES] = (nowMs + seconds * 1000) | 0;
     pkt.flow = record;
     pkt.direction = reference & 1;
-    return true;
+    return Resumed.HERE;
   }
   freeRecord(conntrack, record, dp.worker, nowMs);
   // Unless another worker has just resumed it, its tuples belong to another connection by now.
-  if (result !== InsertResult.ORIGINAL_EXISTS) return false;
+  if (result !== InsertResult.ORIGINAL_EXISTS) return Resumed.NOT;
   pkt.flow = conntrack.found[0] >> 1;
   pkt.direction = (conntrack.found[0] ^ reference) & 1;
-  return true;
+  return Resumed.BY_ANOTHER;
 }

@@ -2,7 +2,6 @@
  * Routing: the next hop for an address. Looked up for the first packet of a connection, and again after routes have
  * changed; every other packet takes the hop that its flow stores.
  */
-
 import { type Conntrack, Rec, recordAt, tupleAt } from '../conntrack/record.ts';
 import { readTupleSource } from '../conntrack/tuple.ts';
 import type { Dataplane } from '../dataplane.ts';

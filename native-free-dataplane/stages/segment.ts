@@ -8,7 +8,6 @@
  *
  * Read before editing: linux net/ipv4/tcp_offload.c tcp_gso_segment (sequence, PSH/FIN/CWR flags), RFC 791 §3.2.
  */
-
 import type { Dataplane } from '../dataplane.ts';
 import { GSO_NONE, type Packet } from '../packet.ts';
 import { PROTOCOL_TCP } from '../protocols.ts';

@@ -11,7 +11,7 @@
  * (masquerade, short circuit of the Local policy), KEP-2086 (internal traffic policy); containernetworking plugins
  * plugins/meta/portmap (hostPort: what is masqueraded), CVE-2019-9946 (Services before host ports).
  */
-import { isHostPort } from '../conntrack/snat-ports.ts';
+import { isSocketPort } from '../conntrack/snat-ports.ts';
 import { type Dataplane, nextRandom } from '../dataplane.ts';
 import { inNetwork, NodeWord } from '../node/config.ts';
 import { hasNodePorts, isOwnAddress } from '../node/host-routes.ts';
@@ -61,14 +61,15 @@ export function chooseService(pkt: Packet, dp: Dataplane): Verdict {
   if (frontend >= 0) {
     const target = Atomics.load(services.frontends, frontend + Frontend.TARGET);
     const block = blockOf(services, targetService(target));
+    if (block !== 0 && isForHostSocket(pkt, dp) && isOwnAddress(dp.node, pkt.dst)) return Verdict.GO_ON;
     if (block !== 0) return chooseFrom(pkt, dp, block, targetKind(target));
   }
   const word = Atomics.load(services.nodePorts, nodePortAt(pkt.protocol, pkt.dstPort));
   if (word !== 0 && isNodePortAddress(pkt, dp)) {
     const nodePort = isInNodePortRange(pkt, dp) ? blockOf(services, nodePortService(word)) : 0;
-    if (nodePort !== 0 && isForHostSocket(pkt, dp)) return Verdict.GO_ON;
+    const hostPort = nodePort === 0 && (word & HAS_HOST_PORT) !== 0 ? hostPortBlock(pkt, dp) : 0;
+    if (nodePort + hostPort !== 0 && isForHostSocket(pkt, dp)) return Verdict.GO_ON;
     if (nodePort !== 0) return chooseFrom(pkt, dp, nodePort, FrontendKind.NODE_PORT);
-    const hostPort = (word & HAS_HOST_PORT) !== 0 ? hostPortBlock(pkt, dp) : 0;
     if (hostPort !== 0) return chooseFrom(pkt, dp, hostPort, FrontendKind.HOST_PORT);
   }
   // The address is the node's own, so an unused NodePort is refused by the node's kernel.
@@ -104,15 +105,15 @@ function notBalanced(pkt: Packet, dp: Dataplane): Verdict {
 }
 
 /**
- * Does a segment of no known flow belong to a connection that the node itself opened from a port which is a NodePort now
- * (kubernetes #111682)? A SYN-ACK answers a SYN of the node. Other segments belong to the node's socket, if one has the port
- * (src/agent/underlay/ports-in-use.ts). A SYN is for the service.
+ * Does a segment of no known flow belong to a connection of the node itself, whose port has become a NodePort or hostPort
+ * since (kubernetes #111682)? DNAT in Linux applies to new connections only. A SYN-ACK answers a SYN of the node. Other
+ * segments belong to the node's socket, if one has the port (src/agent/underlay/ports-in-use.ts). A SYN is for the service.
  */
 function isForHostSocket(pkt: Packet, dp: Dataplane): boolean {
   if (pkt.protocol !== PROTOCOL_TCP || pkt.inPort !== 0 || pkt.tunnelled !== 0) return false;
   const synAck = pkt.tcpFlags & (TCP_SYN | TCP_ACK);
   if (synAck === TCP_SYN) return false;
-  return synAck === (TCP_SYN | TCP_ACK) || isHostPort(dp.conntrack, pkt.dstPort);
+  return synAck === (TCP_SYN | TCP_ACK) || isSocketPort(dp.conntrack, pkt.dstPort);
 }
 
 /**

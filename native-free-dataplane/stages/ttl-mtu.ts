@@ -1,6 +1,6 @@
 /**
- * TTL, MTU, and the limits of pods' traffic. All are checked before the packet or its connection is changed, because an ICMP error must quote the
- * packet as its sender sent it, and a dropped packet must not change any table.
+ * TTL, MTU, and the limits of pods' traffic. All are checked before the packet or its connection is changed, because an
+ * ICMP error must quote the packet as its sender sent it, and a dropped packet must not change any table.
  *
  * Read before editing: RFC 1812 §5.3.1 (TTL), RFC 1191 and RFC 791 §3.2 (MTU, fragmentation); linux
  * net/ipv4/ip_forward.c (TTL before MTU, both before the filter table sees the packet).

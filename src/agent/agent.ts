@@ -5,7 +5,6 @@
  * This file is the list of the node's parts in the order they start, and the connections between them. If the API
  * becomes unavailable, the agent keeps forwarding with its current tables.
  */
-
 import { join } from 'node:path';
 import type { ApiServer } from '../api/client/api-server.ts';
 import { ApiClient } from '../api/client/client.ts';

@@ -10,6 +10,7 @@ import {
   OVERLAY_OPTIONS,
   usesRawSocket,
 } from '../api/cluster-options.ts';
+import { internalIpOf } from '../api/node-identity.ts';
 import { type NodeObject, WellKnown } from '../api/types/objects.ts';
 import type { AddressRules } from '../compile/frontends.ts';
 import { parseCidr } from '../net/address.ts';
@@ -98,7 +99,7 @@ function builtWith({ node, cluster, underlay }: ConfigInputs): BuiltWith {
 
 /** The node's address on the underlay. @throws Error for a Node that has none */
 export function addressOf(node: NodeObject): string {
-  const internal = node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+  const internal = internalIpOf(node);
   if (internal === undefined) throw new Error(`Node ${node.metadata.name} has no InternalIP address`);
   return internal;
 }
@@ -133,6 +134,7 @@ export function deriveConfig(inputs: ConfigInputs, former?: NodeConfig): NodeCon
     podMtu: cluster.mtu > 0 ? Math.min(cluster.mtu, room) : room,
     portPolicy: cluster.portPolicy,
     localPolicyDrops: cluster.localPolicyAction === 'drop',
+    forwardLinkLocal: cluster.forwardLinkLocal,
     nodePortRange: cluster.nodePortRange,
     conntrackTimeouts: cluster.conntrackTimeouts ?? {},
     conntrackTcpLiberal: cluster.conntrackTcpLiberal,

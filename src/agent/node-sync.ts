@@ -6,7 +6,6 @@
  * half of the table. Routes to such a hop are the node's pod networks, and its underlay address, by which its overlay
  * packets are recognised.
  */
-
 import { setBandwidth, Toward } from '../../native-free-dataplane/node/bandwidth.ts';
 import {
   HopWord,
@@ -41,6 +40,7 @@ import type { HostRoute } from './underlay/host-routes.ts';
 const HOST_PREFIX = 128;
 /** Bits a second in one byte a millisecond. */
 const BITS_PER_BYTE_MS = 8000;
+const NO_LIMITS = { ingress: 0, egress: 0 };
 /** Bytes of the largest IP packet. */
 const LARGEST_PACKET = 65535;
 
@@ -60,6 +60,8 @@ export interface NodeIdentity {
   readonly portPolicy: 'open' | 'declared';
   /** Drop instead of refuse connections for which a Local traffic policy finds no endpoint on this node. */
   readonly localPolicyDrops: boolean;
+  /** Forward packets to link-local addresses outside, such as the metadata of a cloud. */
+  readonly forwardLinkLocal?: boolean;
   readonly nodePortRange: readonly [first: number, last: number];
   readonly masqueradePorts: readonly [first: number, last: number];
 }
@@ -94,6 +96,7 @@ export const CHANGING_IDENTITY: readonly (keyof NodeIdentity)[] = [
   'underlayMtu',
   'portPolicy',
   'localPolicyDrops',
+  'forwardLinkLocal',
   'nodePortRange',
 ];
 
@@ -122,6 +125,7 @@ function writeIdentity(table: NodeTable, node: NodeIdentity): void {
   config[NodeWord.UNDERLAY_MTU] = node.underlayMtu;
   config[NodeWord.PORT_POLICY] = node.portPolicy === 'declared' ? PortPolicy.DECLARED : PortPolicy.OPEN;
   config[NodeWord.LOCAL_POLICY_DROPS] = node.localPolicyDrops ? 1 : 0;
+  config[NodeWord.FORWARD_LINK_LOCAL] = node.forwardLinkLocal ? 1 : 0;
   config[NodeWord.NODE_PORT_LOW] = node.nodePortRange[0];
   config[NodeWord.NODE_PORT_HIGH] = node.nodePortRange[1];
   config[NodeWord.MASQUERADE_PORT_LOW] = node.masqueradePorts[0];
@@ -211,10 +215,7 @@ export class NodeSync {
     });
   }
 
-  private limit(
-    port: number,
-    { ingress, egress }: { ingress: number; egress: number } = { ingress: 0, egress: 0 },
-  ): void {
+  private limit(port: number, { ingress, egress }: LocalPod['bandwidth'] = NO_LIMITS): void {
     setBandwidth(this.table, port, Toward.POD, ingress / BITS_PER_BYTE_MS);
     setBandwidth(this.table, port, Toward.NETWORK, egress / BITS_PER_BYTE_MS);
   }

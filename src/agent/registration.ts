@@ -9,9 +9,10 @@ import type { ApiClient } from '../api/client/client.ts';
 import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../api/cluster-options.ts';
 import { ApiError } from '../api/errors.ts';
 import { flannelAnnotations } from '../api/flannel-backend.ts';
+import { internalIpOf, nodeAddresses, nodeLabels } from '../api/node-identity.ts';
 import type { NodeObject } from '../api/types/objects.ts';
 import { contains, parseCidr, parseIp, printCidr } from '../net/address.ts';
-import type { Underlay } from './config.ts';
+import { addressOf, type Underlay } from './config.ts';
 
 const CONNECT_MS = 5000;
 
@@ -49,18 +50,15 @@ export function addressToward({ name, where }: ApiServer): Promise<string> {
 /** Create the Node object if there is none, and give it the address if it has none. @throws ApiError */
 export async function registerNode(client: ApiClient, name: string, nodeIP: string): Promise<NodeObject> {
   const node = (await client.find('Node', name)) ?? (await createNode(client, name));
-  if (node.status?.addresses?.some(({ type }) => type === 'InternalIP')) return node;
-  const addresses = [
-    { type: 'InternalIP', address: nodeIP },
-    { type: 'Hostname', address: name },
-  ];
+  if (internalIpOf(node) !== undefined) return node;
+  const addresses = nodeAddresses(name, nodeIP);
   return client.patch('Node', name, { status: { addresses } }, { subresource: 'status', type: 'strategic' });
 }
 
 async function createNode(client: ApiClient, name: string): Promise<NodeObject> {
-  const labels = { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux' };
+  const metadata = { name, labels: nodeLabels(name) };
   try {
-    return await client.create<NodeObject>({ apiVersion: 'v1', kind: 'Node', metadata: { name, labels } });
+    return await client.create<NodeObject>({ apiVersion: 'v1', kind: 'Node', metadata });
   } catch (error) {
     if (error instanceof ApiError && error.code === 409) return client.get('Node', name);
     throw error;
@@ -70,8 +68,7 @@ async function createNode(client: ApiClient, name: string): Promise<NodeObject> 
 /** Publish how other nodes reach this one, if the Node does not say so yet. @throws ApiError */
 export async function announceNode(client: ApiClient, node: NodeObject, cluster: ClusterOptions): Promise<void> {
   const { name, annotations: present = {} } = node.metadata;
-  const ip = node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address as string;
-  const annotations = flannelAnnotations({ ip, podCIDR: node.spec?.podCIDR as string }, cluster);
+  const annotations = flannelAnnotations({ ip: addressOf(node), podCIDR: node.spec?.podCIDR as string }, cluster);
   if (Object.entries(annotations).every(([key, value]) => present[key] === value)) return;
   await client.patch('Node', name, { metadata: { annotations } }, { type: 'merge' });
 }
@@ -88,7 +85,7 @@ export async function checkNetworks(client: ApiClient, node: NodeObject, cluster
     );
   const pods = parseCidr(cluster.podCidr);
   const own = parseCidr(node.spec?.podCIDR ?? '');
-  if (pods && own && !(contains(pods, addressOf(own.first)) && contains(pods, addressOf(own.last)))) {
+  if (pods && own && !(contains(pods, ipv4(own.first)) && contains(pods, ipv4(own.last)))) {
     throw wrong(`the pod network ${node.spec?.podCIDR} of Node ${node.metadata.name}`, 'podCidr', cluster.podCidr);
   }
   const clusterIP = (await client.find('Service', 'kubernetes', 'default'))?.spec.clusterIP;
@@ -99,4 +96,4 @@ export async function checkNetworks(client: ApiClient, node: NodeObject, cluster
   }
 }
 
-const addressOf = (value: bigint) => ({ family: 4 as const, value });
+const ipv4 = (value: bigint) => ({ family: 4 as const, value });

@@ -70,17 +70,10 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
   const { control: _, capture, ...names } = memoryNames(options.nodeName);
   const secret = new Int32Array(new Uint8Array(randomBytes(16)).buffer);
   const open: SharedMemory[] = [];
-  const fresh = (name: string, bytes: number): ArrayBuffer => {
-    unlinkShared(name);
-    const memory = openShared(name, { bytes, create: true });
-    open.push(memory);
-    return memory.buffer;
-  };
-
   const { conntrack, recovered } = openConntrack(names.conntrack, options, secret, open);
   if (recovered > 0) options.log(`${recovered} connections of a previous agent recovered`);
   const before = existing(names.services);
-  const services = createServices(fresh(names.services, servicesBytes({})), { secret });
+  const services = createServices(fresh(names.services, servicesBytes({}), open), { secret });
   if (before) {
     const previous = attachServices(before.buffer);
     if (previous) adoptAffinity(services, previous, options.nowMs);
@@ -92,12 +85,12 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
     hostRouteSlots: HOST_ROUTE_SLOTS,
     declaredSlots: DECLARED_SLOTS,
   };
-  const node = createNodeTable(fresh(names.routes, nodeTableBytes(sizes)), { ...sizes, secret });
+  const node = createNodeTable(fresh(names.routes, nodeTableBytes(sizes), open), { ...sizes, secret });
   const shape = { workers: options.workers, ports: MAX_HOPS >> 1 };
-  const counters = createCounters(fresh(names.counters, countersBytes(shape)), { ...shape, secret });
+  const counters = createCounters(fresh(names.counters, countersBytes(shape), open), { ...shape, secret });
   openCapture(capture, { ...shape, ringBytes: CAPTURE_RING_BYTES }, open);
-  const fragments = createFragments(fresh(names.fragments, fragmentsBytes()), { secret });
-  const policies = createPolicies(fresh(names.policies, policyBytes()), { secret });
+  const fragments = createFragments(fresh(names.fragments, fragmentsBytes(), open), { secret });
+  const policies = createPolicies(fresh(names.policies, policyBytes(), open), { secret });
   return {
     conntrack,
     services,
@@ -111,6 +104,14 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
       if (unlink) for (const name of [...Object.values(names), capture]) unlinkShared(name);
     },
   };
+}
+
+/** Zeroed memory of this name, in place of what there was. It is added to `open`. */
+function fresh(name: string, bytes: number, open: SharedMemory[]): ArrayBuffer {
+  unlinkShared(name);
+  const memory = openShared(name, { bytes, create: true });
+  open.push(memory);
+  return memory.buffer;
 }
 
 /** The memory of this name; undefined if it does not exist. */
@@ -132,10 +133,7 @@ function openCapture(name: string, options: CaptureMemoryOptions, open: SharedMe
     return;
   }
   previous?.close();
-  unlinkShared(name);
-  const memory = openShared(name, { bytes, create: true });
-  open.push(memory);
-  createCaptureMemory(memory.buffer, options);
+  createCaptureMemory(fresh(name, bytes, open), options);
 }
 
 function openConntrack(
@@ -152,11 +150,8 @@ function openConntrack(
     return { conntrack: known, recovered: recoverConntrack(known, options.nowMs, options.workers) };
   }
   memory.close();
-  unlinkShared(name);
-  const empty = openShared(name, { bytes, create: true });
-  open.push(empty);
   const made = { addressWords: 1, max: options.maxConntrack, workers: options.workers, secret };
-  const conntrack = createConntrack(empty.buffer, made);
+  const conntrack = createConntrack(fresh(name, bytes, open), made);
   recoverConntrack(conntrack, options.nowMs, options.workers);
   return { conntrack, recovered: 0 };
 }

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { describeError } from './network-error.ts';
 
-/** @throws Error in the words of Go's net.SplitHostPort */
+/** @throws Error with the message of Go's net.SplitHostPort */
 export function splitHostPort(text: string): { host: string; port: string } {
   const bracketed = /^\[([^\]]*)\]:([^:]*)$/.exec(text);
   if (bracketed) return { host: bracketed[1]!, port: bracketed[2]! };

@@ -10,7 +10,7 @@ const UNITS: Readonly<Record<string, number>> = {
   h: 3_600_000,
 };
 
-/** In milliseconds; undefined if the text is no duration. */
+/** In milliseconds; undefined if the text is not a duration. */
 export function parseDuration(text: string): number | undefined {
   if (/^[+-]?0$/.test(text)) return 0;
   const [, sign, rest = ''] = /^([+-]?)(.*)$/.exec(text) ?? [];

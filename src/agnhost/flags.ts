@@ -32,26 +32,26 @@ export type Values<F extends Flags> = {
 /** @throws UsageError with the message of Go's pflag */
 export function parseFlags<F extends Flags>(
   flags: F,
-  words: readonly string[],
+  args: readonly string[],
 ): { values: Values<F>; operands: string[] } {
   const values: Record<string, string | number | boolean> = {};
   for (const [name, { value }] of Object.entries(flags)) values[name] = value;
   const operands: string[] = [];
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i]!;
-    if (word === '--') {
-      operands.push(...words.slice(i + 1));
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    if (arg === '--') {
+      operands.push(...args.slice(i + 1));
       break;
     }
-    const [, dashes, name = '', given] = /^(--?)([^=]+)(?:=(.*))?$/s.exec(word) ?? [];
-    if (dashes === undefined || word === '-') {
-      operands.push(word);
+    const [, dashes, name = '', given] = /^(--?)([^=]+)(?:=(.*))?$/s.exec(arg) ?? [];
+    if (dashes === undefined || arg === '-') {
+      operands.push(arg);
       continue;
     }
     const found = Object.entries(flags).find(([long, { short }]) => (dashes === '--' ? long : short) === name);
     if (found === undefined) throw new UsageError(`unknown flag: ${dashes}${name}`);
     const [long, { kind }] = found;
-    const value = given ?? (kind === 'boolean' ? 'true' : words[++i]);
+    const value = given ?? (kind === 'boolean' ? 'true' : args[++i]);
     if (value === undefined) throw new UsageError(`flag needs an argument: ${dashes}${name}`);
     values[long] = convert(kind, value, `invalid argument ${JSON.stringify(value)} for "--${long}" flag`);
   }

@@ -5,7 +5,7 @@
  */
 import { UsageError } from './flags.ts';
 
-type Command = (words: readonly string[]) => void | Promise<void>;
+type Command = (args: readonly string[]) => void | Promise<void>;
 
 /** Each is loaded when it is used: a probe starts this program for one connection. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -38,11 +38,11 @@ function pause(): void {
   process.stdout.write('Paused\n');
 }
 
-const [name = 'help', ...words] = process.argv.slice(2);
+const [name = 'help', ...args] = process.argv.slice(2);
 const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
 if (load !== undefined) {
   try {
-    await (await load())(words);
+    await (await load())(args);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     process.stderr.write(`Error: ${error.message}\n`);

@@ -1,4 +1,4 @@
-/** Errors of sockets and names in the words of Go's standard library, which tests look for. */
+/** Errors of sockets and names with the texts of Go's standard library, which tests look for. */
 
 const TEXTS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',

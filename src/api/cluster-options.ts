@@ -45,6 +45,8 @@ export interface ClusterOptions extends OverlayOptions {
    * For a Local traffic policy without an endpoint on the node: refuse at once, or drop silently as kube-proxy does.
    */
   localPolicyAction: 'reject' | 'drop';
+  /** Do pods reach link-local addresses outside, 169.254.0.0/16, where clouds have the credentials of a machine? */
+  forwardLinkLocal: boolean;
   /** Addresses for `type: LoadBalancer`: CIDRs or `first-last` ranges. Empty: no addresses are allocated. */
   loadBalancerPool: readonly string[];
   /** Networks `spec.externalIPs` may lie in (CVE-2020-8554). Empty: none are accepted. */
@@ -84,6 +86,7 @@ export const DEFAULT_CLUSTER_OPTIONS: ClusterOptions = {
   conntrackTcpLiberal: false,
   conntrackTcpLoose: true,
   localPolicyAction: 'reject',
+  forwardLinkLocal: false,
   loadBalancerPool: [],
   externalIpCidrs: [],
   clusterDomain: 'cluster.local',

@@ -60,6 +60,10 @@ export const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> =
       about: 'show connections and drops, with filters and formats of Hubble',
       load: () => import('./commands/observe.ts'),
     },
+    ui: {
+      about: 'show the cluster, its traffic and the walks of packets on a web page',
+      load: () => import('./commands/ui.ts'),
+    },
     top: { about: 'show the load of nodes, workers and connections, live', load: () => import('./commands/top.ts') },
     policy: { about: 'explain what NetworkPolicies allow', load: () => import('./commands/policy.ts') },
     capture: {

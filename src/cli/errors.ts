@@ -73,12 +73,23 @@ export function describeError(error: unknown): ErrorReport {
   const { name, message, code } = error as NodeJS.ErrnoException;
   if (name === 'ClusterError') return { text: describeClusterError(error as ClusterErrorLike), status: Exit.FAILED };
   if (name === 'ApiUnreachableError') return { text: describeUnreachable(String(code), message), status: Exit.FAILED };
+  if (name === 'TraceRequestError') return describeTraceRequest(error as TraceRequestErrorLike);
   if (name === 'ApiError') return { text: describeApiError(error as ApiErrorLike), status: Exit.FAILED };
   if (code === 'EPERM' || code === 'EACCES') {
     const advice = isRoot() ? 'this machine or container does not allow it' : 'run it with sudo';
     return { text: oneLine(`${message}: ${advice}`), status: Exit.FAILED };
   }
   return { text: oneLine(message || String(error)), status: Exit.FAILED };
+}
+
+interface TraceRequestErrorLike {
+  message: string;
+  advice: string | undefined;
+  isUsage: boolean;
+}
+
+function describeTraceRequest({ message, advice, isUsage }: TraceRequestErrorLike): ErrorReport {
+  return { text: oneLine(withAdvice(message, advice)), status: isUsage ? Exit.USAGE : Exit.FAILED };
 }
 
 interface ApiErrorLike {

@@ -10,7 +10,12 @@ import { readClusterFile, writeClusterFile } from './state.ts';
 /** Options that agents apply at once (src/agent/config.ts). All others are fixed when a node starts. */
 export type LiveOptions = Pick<
   ClusterOptions,
-  'conntrackTimeouts' | 'conntrackTcpLiberal' | 'conntrackTcpLoose' | 'portPolicy' | 'localPolicyAction'
+  | 'conntrackTimeouts'
+  | 'conntrackTcpLiberal'
+  | 'conntrackTcpLoose'
+  | 'portPolicy'
+  | 'localPolicyAction'
+  | 'forwardLinkLocal'
 >;
 
 /** The current options. @throws ApiError */

@@ -1,7 +1,7 @@
 /** The nodes of a cluster: names, addresses, pod networks, and their Node objects. */
-
 import type { ClusterOptions } from '../api/cluster-options.ts';
 import { flannelAnnotations } from '../api/flannel-backend.ts';
+import { nodeAddresses, nodeLabels } from '../api/node-identity.ts';
 import { parseCidr, printIp } from '../net/address.ts';
 import type { ClusterNode } from './state.ts';
 
@@ -38,15 +38,10 @@ export function nodeObject(node: ClusterNode, options: ClusterOptions) {
     kind: 'Node' as const,
     metadata: {
       name: node.name,
-      labels: { 'kubernetes.io/hostname': node.name, 'kubernetes.io/os': 'linux' },
+      labels: nodeLabels(node.name),
       annotations: flannelAnnotations(node, options),
     },
     spec: { podCIDR: node.podCIDR, podCIDRs: [node.podCIDR] },
-    status: {
-      addresses: [
-        { type: 'InternalIP' as const, address: node.ip },
-        { type: 'Hostname' as const, address: node.name },
-      ],
-    },
+    status: { addresses: nodeAddresses(node.name, node.ip) },
   };
 }

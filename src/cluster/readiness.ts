@@ -1,5 +1,4 @@
 /** Why a node, pod or workload is not Ready, in one line. */
-
 import { podReason } from '../api/tables/pod-text.ts';
 import type { Condition, Job, KubeObject, NodeObject, Pod } from '../api/types/objects.ts';
 

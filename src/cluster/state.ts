@@ -1,10 +1,11 @@
 /**
  * The state directory of a cluster on this machine.
  */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClusterOptions } from '../api/cluster-options.ts';
 import { findProcess, type ProcessMark } from '../linux/processes.ts';
+import { replaceFile } from '../linux/replace-file.ts';
 import type { OffloadName } from '../linux/tap.ts';
 
 export const STATE_DIR = '/run/dataplane';
@@ -60,8 +61,7 @@ export function readClusterFile(directory = STATE_DIR): ClusterFile | undefined 
 }
 
 export function writeClusterFile(cluster: ClusterFile): void {
-  writeFileSync(`${CLUSTER_FILE}.tmp`, `${JSON.stringify(cluster, null, 2)}\n`, { mode: 0o600 });
-  renameSync(`${CLUSTER_FILE}.tmp`, CLUSTER_FILE);
+  replaceFile(CLUSTER_FILE, `${JSON.stringify(cluster, null, 2)}\n`);
 }
 
 /** Identifies a process that was just started. */

@@ -8,7 +8,7 @@
 import { execFile } from 'node:child_process';
 import { type ClusterOptions, overlayOverhead } from '../api/cluster-options.ts';
 import { IpCommandError, runIpBatch } from '../linux/ip-command.ts';
-import { parseCidr, printIp } from '../net/address.ts';
+import { gatewayOf, prefixOf } from '../net/pod-network.ts';
 import { ClusterError } from './errors.ts';
 import { nodeNetns, OUTSIDE } from './network-namespaces.ts';
 import type { ClusterNode } from './state.ts';
@@ -34,12 +34,8 @@ export async function makeUnderlay(nodes: readonly ClusterNode[], underlayCidr: 
 }
 
 async function makeDevices(nodes: readonly ClusterNode[], underlayCidr: string, mtu: number): Promise<void> {
-  const { first, prefix } = parseCidr(underlayCidr)!;
-  const gateway = printIp({ family: 4, value: first + 1n });
-  await runIpBatch(
-    [],
-    [OUTSIDE, ...nodes.map(({ name }) => nodeNetns(name))].map((netns) => `netns add ${netns}`),
-  );
+  const [gateway, prefix] = [gatewayOf(underlayCidr), prefixOf(underlayCidr)];
+  await runIpBatch([], [`netns add ${OUTSIDE}`]);
   await runIpBatch(
     ['-n', OUTSIDE],
     [
@@ -47,13 +43,33 @@ async function makeDevices(nodes: readonly ClusterNode[], underlayCidr: string, 
       `link add underlay mtu ${mtu} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
       `address add ${gateway}/${prefix} dev underlay`,
       'link set underlay up',
-      ...nodes.flatMap(({ name }) => [
-        `link add ${wire(name)} mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${nodeNetns(name)}`,
-        `link set ${wire(name)} master underlay up`,
-      ]),
     ],
   );
+  await connectNodes(nodes, underlayCidr, mtu);
   await passBridgeFilter();
+}
+
+/**
+ * Creates namespaces of nodes, and their eth0 on the underlay, which exists.
+ * @throws IpCommandError
+ */
+export async function connectNodes(
+  nodes: readonly Pick<ClusterNode, 'name' | 'ip'>[],
+  underlayCidr: string,
+  mtu: number,
+): Promise<void> {
+  const [gateway, prefix] = [gatewayOf(underlayCidr), prefixOf(underlayCidr)];
+  await runIpBatch(
+    [],
+    nodes.map(({ name }) => `netns add ${nodeNetns(name)}`),
+  );
+  await runIpBatch(
+    ['-n', OUTSIDE],
+    nodes.flatMap(({ name }) => [
+      `link add ${wire(name)} mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${nodeNetns(name)}`,
+      `link set ${wire(name)} master underlay up`,
+    ]),
+  );
   await Promise.all(
     nodes.map(({ name, ip }) =>
       runIpBatch(

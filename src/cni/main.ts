@@ -6,7 +6,6 @@
  */
 import { connect } from 'node:net';
 import {
-  CNI_MAX_BYTES,
   CNI_NEWEST,
   CNI_SOCKET,
   CNI_VARIABLES,
@@ -15,6 +14,8 @@ import {
   CniCode,
   type CniConfig,
   CniError,
+  checkVersion,
+  readDocument,
 } from './protocol.ts';
 
 /** How long the agent may take; kubelet and containerd give up after minutes. */
@@ -38,18 +39,12 @@ function print(output: object): void {
 
 async function answerOf(name: string): Promise<CniAnswer> {
   if (name === '') throw new CniError(CniCode.INVALID_ENVIRONMENT, 'CNI_COMMAND is not set: this is a CNI plugin');
-  const input = await readAll(process.stdin);
+  const input = await readDocument(process.stdin);
   const config = parseConfig(input, name);
   if (name === 'VERSION') {
     return { ok: true, output: { cniVersion: version, supportedVersions: CNI_VERSIONS } };
   }
-  if (!CNI_VERSIONS.includes(version)) {
-    throw new CniError(
-      CniCode.INCOMPATIBLE_VERSION,
-      `cniVersion ${version} is not supported`,
-      `supported: ${CNI_VERSIONS.join(', ')}`,
-    );
-  }
+  checkVersion(version);
   const environment = Object.fromEntries(CNI_VARIABLES.map((variable) => [variable, process.env[variable]]));
   return ask(config.agentSocket ?? CNI_SOCKET, JSON.stringify({ environment, config }), name);
 }
@@ -72,17 +67,6 @@ function parseConfig(input: string, name: string): CniConfig {
   return config;
 }
 
-async function readAll(stream: AsyncIterable<Buffer>): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of stream) {
-    bytes += chunk.length;
-    if (bytes > CNI_MAX_BYTES) throw new CniError(CniCode.DECODING_FAILURE, 'the document is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
 async function ask(path: string, request: string, name: string): Promise<CniAnswer> {
   const away = (why: string): CniError =>
     new CniError(
@@ -96,7 +80,7 @@ async function ask(path: string, request: string, name: string): Promise<CniAnsw
   socket.end(request);
   let answer: string;
   try {
-    answer = await readAll(socket);
+    answer = await readDocument(socket);
   } catch (error) {
     throw error instanceof CniError ? error : away((error as NodeJS.ErrnoException).code ?? (error as Error).message);
   }

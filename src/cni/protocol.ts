@@ -15,7 +15,7 @@ export const CNI_NEWEST = '1.1.0';
 export const CNI_SOCKET = '/run/dataplane/cni.sock';
 
 /** Bytes of the largest request and answer: configurations have a few hundred, a list for GC some 100 per container. */
-export const CNI_MAX_BYTES = 4 << 20;
+const CNI_MAX_BYTES = 4 << 20;
 
 /** Error codes of the specification ("Error Codes"), and our own from 100. */
 export const CniCode = {
@@ -54,6 +54,25 @@ export class CniError extends Error {
     const { code, message: msg, details } = this;
     return { cniVersion, code, msg, ...(details !== undefined && { details }) };
   }
+}
+
+/** @throws CniError for a version of the configuration that is not supported */
+export function checkVersion(version: string): void {
+  if (CNI_VERSIONS.includes(version)) return;
+  const supported = `supported: ${CNI_VERSIONS.join(', ')}`;
+  throw new CniError(CniCode.INCOMPATIBLE_VERSION, `cniVersion ${version} is not supported`, supported);
+}
+
+/** All of a stream. @throws CniError if it has more than CNI_MAX_BYTES */
+export async function readDocument(stream: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += chunk.length;
+    if (bytes > CNI_MAX_BYTES) throw new CniError(CniCode.DECODING_FAILURE, 'the document is too large');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** The variables of the plugin's environment that the agent reads. */

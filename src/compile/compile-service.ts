@@ -2,7 +2,6 @@
  * One Service and its EndpointSlices → the table contents for this node: a pure function, and the boundary at which
  * Kubernetes ends.
  */
-
 import { SERVICE_PROTOCOLS } from '../../native-free-dataplane/protocols.ts';
 import type { ServicePortContents } from '../../native-free-dataplane/services/contents.ts';
 import { type EndpointSlice, type Service, type ServicePort, WellKnown } from '../api/types/objects.ts';

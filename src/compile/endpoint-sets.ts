@@ -6,7 +6,6 @@
  * endpointslicecache.go (ports without a number are ignored, only an endpoint's first address counts), KEP-1669
  * (terminating endpoints).
  */
-
 import type { EndpointContents } from '../../native-free-dataplane/services/contents.ts';
 import type { EndpointSlice, ServicePort, SliceEndpoint } from '../api/types/objects.ts';
 import { ipWords, parseIp } from '../net/address.ts';

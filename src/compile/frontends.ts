@@ -5,7 +5,6 @@
  * them, one user could take another's traffic (CVE-2020-8554), so they are checked here again, for API servers other
  * than ours.
  */
-
 import type { FrontendContents } from '../../native-free-dataplane/services/contents.ts';
 import { FrontendKind } from '../../native-free-dataplane/services/table.ts';
 import { addressWords } from '../../native-free-dataplane/wire/address.ts';
@@ -19,8 +18,8 @@ export type AddressRules = Pick<
   ClusterOptions,
   'externalIpCidrs' | 'loadBalancerPool' | 'podCidr' | 'serviceCidr' | 'underlayCidr'
 > & {
-  /** Addresses of the cluster's nodes, which no service may have. */
-  readonly nodeAddresses?: readonly string[];
+  /** Addresses of the cluster's nodes, by name, which no service may have. */
+  readonly nodeAddresses?: ReadonlyMap<string, string>;
 };
 
 const NO_ADDRESS = new Int32Array(4);
@@ -77,7 +76,7 @@ function whyNot(
   };
   if (UNUSABLE_NETWORKS.some((network) => contains(network, ip))) return 'loopback, link-local or multicast';
   if (!rules || !listed) return undefined;
-  if (rules.nodeAddresses?.includes(text)) return 'an address of a node';
+  if ([...(rules.nodeAddresses?.values() ?? [])].includes(text)) return 'an address of a node';
   if (inside(rules.podCidr)) return 'an address of the pod network';
   if (inside(rules.serviceCidr)) return 'an address of the service network';
   return listed.some(inside) ? undefined : `not in the cluster option ${option}`;

@@ -1,5 +1,4 @@
 /** What every controller uses: the store, writes with Kubernetes' semantics, work queues and events. */
-
 import { eventName } from '../api/event-name.ts';
 import { resourceOfKind } from '../api/resources.ts';
 import type { Registry } from '../api/store/registry.ts';

@@ -1,7 +1,12 @@
 /** Lists and removes named shared memory as files, without mapping it. */
-import { readdirSync, unlinkSync } from 'node:fs';
+import { readdirSync, statSync, unlinkSync } from 'node:fs';
 
 export const SHM_DIRECTORY = '/dev/shm';
+
+/** Inode of the file of this name: another one if the memory was created anew. 0 if there is none. */
+export function sharedInode(name: string): number {
+  return statSync(`${SHM_DIRECTORY}/${name}`, { throwIfNoEntry: false })?.ino ?? 0;
+}
 
 /** Remove the name, if it exists; processes that have it mapped keep the memory. */
 export function unlinkShared(name: string): void {

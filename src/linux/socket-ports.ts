@@ -7,15 +7,23 @@ const LOCAL = /^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) /gm;
 /** 127.0.0.0/8 and ::1, on a little-endian machine. */
 const LOOPBACK = /^(?:[0-9A-F]{6}7F|0{24}01000000|0{16}FFFF0000[0-9A-F]{6}7F)$/;
 
-/** Local ports of TCP and UDP sockets, except those bound to loopback. A protocol that the kernel lacks has none. */
-export function localPorts(): Set<number> {
-  const ports = new Set<number>();
+/** Local ports of TCP and UDP sockets. */
+export interface LocalPorts {
+  /** Of sockets with loopback's addresses. */
+  readonly loopback: ReadonlySet<number>;
+  /** Of all others. */
+  readonly open: ReadonlySet<number>;
+}
+
+/** Read the local ports. A protocol that the kernel lacks has none. */
+export function localPorts(): LocalPorts {
+  const [loopback, open] = [new Set<number>(), new Set<number>()];
   for (const file of FILES) {
     for (const [, address = '', port = ''] of read(file).matchAll(LOCAL)) {
-      if (!LOOPBACK.test(address)) ports.add(Number.parseInt(port, 16));
+      (LOOPBACK.test(address) ? loopback : open).add(Number.parseInt(port, 16));
     }
   }
-  return ports;
+  return { loopback, open };
 }
 
 function read(file: string): string {

@@ -1,6 +1,12 @@
 /** Packets that did not reach their destination, by verdict. */
 import type { Counters } from '../../native-free-dataplane/shared/counters.ts';
-import { isFailure, VERDICTS, type VerdictClass, type VerdictRow } from '../../native-free-dataplane/verdicts.ts';
+import {
+  isFailure,
+  VERDICTS,
+  Verdict,
+  type VerdictClass,
+  type VerdictRow,
+} from '../../native-free-dataplane/verdicts.ts';
 
 export interface Failure {
   readonly row: VerdictRow;
@@ -13,6 +19,12 @@ export type Outcome = 'dropped' | 'refused' | 'lost';
 /** @param verdictClass that of a failure */
 export function outcomeOf(verdictClass: VerdictClass): Outcome {
   return verdictClass === 'dropped' || verdictClass === 'lost' ? verdictClass : 'refused';
+}
+
+/** The direction in which a policy denied a packet; undefined for verdicts that are not of a policy. */
+export function deniedDirection(verdict: number): 'egress' | 'ingress' | undefined {
+  if (verdict === Verdict.POLICY_EGRESS) return 'egress';
+  return verdict === Verdict.POLICY_INGRESS ? 'ingress' : undefined;
 }
 
 /**

@@ -2,11 +2,12 @@
  * State that must outlive an agent: one `state.json` per pod, written completely and renamed into place. Everything
  * else can be read from the API, from /proc, or from the files beside it.
  */
-import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Pod } from '../api/types/objects.ts';
 import type { ProcessMark } from '../linux/processes.ts';
 import { isAbsent, readIfPresent } from '../linux/read-file.ts';
+import { replaceFile } from '../linux/replace-file.ts';
 import type { ContainerProcess } from './container/process.ts';
 
 export interface Termination {
@@ -79,9 +80,7 @@ export const containerDirectory = (podDir: string, container: string): string =>
 
 export function writeState(podDir: string, state: PodState): void {
   mkdirSync(podDir, { recursive: true, mode: 0o755 });
-  const path = statePath(podDir);
-  writeFileSync(`${path}.new`, JSON.stringify(state), { mode: 0o600 });
-  renameSync(`${path}.new`, path);
+  replaceFile(statePath(podDir), JSON.stringify(state));
 }
 
 /** undefined if there is none, or it cannot be parsed. @throws if it cannot be read now */

@@ -65,7 +65,10 @@ export class CaptureSession {
     if (this.received !== NO_ROOM && this.isReplayed) this.recordInput(pkt, this.received, nowMs);
   }
 
-  /** A frame of the packet has been sent, at the time of `stamp`. @param lost why the device did not accept it; 0 if it did */
+  /**
+   * A frame of the packet has been sent, at the time of `stamp`.
+   * @param lost why the device did not accept it; 0 if it did
+   */
   send(pkt: Packet, number: number, lost: number): void {
     const { points } = this.settings;
     if ((points & Point.SENT) === 0 && (lost === 0 || (points & Point.DROPPED) === 0)) return;
@@ -73,7 +76,7 @@ export class CaptureSession {
     if (this.followed || this.isMatch(pkt)) this.record(pkt, number, pkt.outPort, Point.SENT, lost);
   }
 
-  /** The steps of the packet, in place of which nothing is recorded if there is no room. */
+  /** Record the steps of the packet; if there is no room, they are lost and counted. */
   addSteps(pkt: Packet, number: number, steps: Uint8Array): void {
     const at = this.ring.reserve(pkt.inPort, steps, 0, steps.length);
     if (at !== NO_ROOM) this.describe(at, number, steps.length, Point.STEPS);
@@ -88,7 +91,7 @@ export class CaptureSession {
   finish(verdict: number): void {
     const { ring, received, words } = this;
     if (!ring.pending) return;
-    // Only drops are wanted, and this packet was none.
+    // Only drops are captured, and this packet was not dropped.
     if (received !== NO_ROOM && (this.settings.points & Point.RECEIVED) === 0 && FAILED[verdict] === 0) {
       if (ring.drop(received)) return;
       words[received + RecordWord.POINT] = 0;

@@ -17,15 +17,15 @@ import { enterPause, isPaused } from '../../native-free-dataplane/live-capture/p
 import type { Packet } from '../../native-free-dataplane/packet.ts';
 import type { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { monotonicMs, stampTime } from '../linux/clock.ts';
+import { sleepSync } from '../linux/sleep.ts';
 import { CaptureSession } from './capture-session.ts';
 import { LiveTrace } from './live-trace.ts';
 import type { Pipeline } from './stages.ts';
 import { workerState } from './worker-state.ts';
 
 const NOTHING = new Uint8Array(0);
-/** How long a paused worker sleeps before it looks again, milliseconds; on a word that nobody changes. */
+/** How long a paused worker sleeps before it checks again, in milliseconds. */
 const NAP_MS = 0.2;
-const NAP = new Int32Array(new SharedArrayBuffer(4));
 
 /** How often expired sessions are looked for, milliseconds. */
 const EXPIRY_MS = 500;
@@ -47,12 +47,15 @@ export class WorkerCapture implements Pipeline {
     this.stages = stages;
   }
 
-  /** Have sessions started or ended since the last call of `reload`? */
+  /** Has a session started or ended, or a pause begun, since the last call of `reload`? */
   get isChanged(): boolean {
     return changesOf(this.memory) !== this.seen;
   }
 
-  /** Stops for a pause, if there is one. @returns what to run from now on: this if there is a session, else the pipeline */
+  /**
+   * Apply changes of sessions, and stop for a pause, if there is one.
+   * @returns what to run from now on: this if there is a session, else the pipeline
+   */
   reload(dp: Dataplane): Pipeline {
     this.seen = changesOf(this.memory);
     const before = new Set(this.sessions.map(({ name }) => name));
@@ -67,7 +70,7 @@ export class WorkerCapture implements Pipeline {
     if (isPaused(this.memory, monotonicMs())) {
       enterPause(this.memory, this.worker);
       // The core may be the one that the tables are copied on.
-      while (isPaused(this.memory, monotonicMs())) Atomics.wait(NAP, 0, 0, NAP_MS);
+      while (isPaused(this.memory, monotonicMs())) sleepSync(NAP_MS);
     }
     return this.sessions.length > 0 ? this : this.stages;
   }
@@ -102,7 +105,10 @@ export class WorkerCapture implements Pipeline {
     return verdict;
   }
 
-  /** A frame of the current packet has been sent, at the time of `stamp` (clock.ts). @param lost why the device did not accept it; GO_ON if it did */
+  /**
+   * A frame of the current packet has been sent, at the time of `stamp` (clock.ts).
+   * @param lost why the device did not accept it; GO_ON if it did
+   */
   sent(pkt: Packet, lost: Verdict): void {
     const { sessions, number } = this;
     for (let i = 0; i < sessions.length; i++) (sessions[i] as CaptureSession).send(pkt, number, lost);

@@ -5,12 +5,11 @@
 import { threadId as nodeThread } from 'node:worker_threads';
 import { stampEvents } from '../../native-free-dataplane/conntrack/events.ts';
 import { ARENA_BYTES, attachDataplane, type Dataplane } from '../../native-free-dataplane/dataplane.ts';
-import { addUnseenDrop } from '../../native-free-dataplane/drops/ring.ts';
+import { countUnseenDrop } from '../../native-free-dataplane/drops/ring.ts';
 import { attachCaptureMemory } from '../../native-free-dataplane/live-capture/memory.ts';
 import { tunnelPort } from '../../native-free-dataplane/node/hops.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
 import * as pipeline from '../../native-free-dataplane/pipeline.ts';
-import { countVerdict } from '../../native-free-dataplane/shared/counters.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { PacketRing } from '../devices/packet-ring.ts';
 import { Read } from '../devices/port.ts';
@@ -237,10 +236,8 @@ export class Forwarder {
       if (result === Read.FRAME) {
         bytes -= pkt.end - pkt.start;
         this.pipeline.processFrame(pkt, dataplane, nowMs);
-      } else if (result === Read.INVALID) {
-        addUnseenDrop(dataplane.counters.drops, Verdict.OFFLOAD_INVALID, nowMs);
-        countVerdict(dataplane.counters, Verdict.OFFLOAD_INVALID);
-      } else {
+      } else if (result === Read.INVALID) countUnseenDrop(dataplane.counters, Verdict.OFFLOAD_INVALID, nowMs);
+      else {
         // A removed device would be ready forever: stop polling it until the agent sends the change.
         if (result === Read.GONE) this.change({ kind: 'remove', index });
         break;

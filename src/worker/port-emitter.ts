@@ -23,11 +23,11 @@ export class PortEmitter implements Emitter {
     if (capture !== undefined) stampTime();
     const port = this.ports[pkt.outPort];
     const result = port === undefined ? Write.DOWN : port.write(pkt);
-    if (capture !== undefined) capture.sent(pkt, result === Write.SENT ? Verdict.GO_ON : verdictOf(result));
-    if (result !== Write.SENT && this.dataplane !== undefined) {
-      noteLostFrame(pkt, this.dataplane, verdictOf(result));
-      countVerdict(this.dataplane.counters, verdictOf(result));
-    }
+    const lost = result === Write.SENT ? Verdict.GO_ON : verdictOf(result);
+    if (capture !== undefined) capture.sent(pkt, lost);
+    if (lost === Verdict.GO_ON || this.dataplane === undefined) return;
+    noteLostFrame(pkt, this.dataplane, lost);
+    countVerdict(this.dataplane.counters, lost);
   }
 }
 

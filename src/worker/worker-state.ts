@@ -1,4 +1,4 @@
-/** What a worker has for itself, beside the tables, and that decides what it does: for a recording that can be replayed. */
+/** The state of a worker outside the tables that affects what it does with packets: for a recording that can be replayed. */
 import type { Dataplane } from '../../native-free-dataplane/dataplane.ts';
 import type { WorkerState } from '../observe/capture/packet.ts';
 

@@ -116,7 +116,7 @@ test('a NetworkPolicy does not isolate a pod from its node, a cluster policy can
   assert.is(ask(node([], baseline(deny))), 'policy-egress');
 });
 
-test('the node reaches its pods whatever cluster policies say', () => {
+test('the node reaches its pods whatever cluster policies deny', () => {
   const n = node([], admin(1, { subject: EVERYBODY, ingress: [{ action: 'Deny', from: [EVERYBODY] }] }));
   assert.is(n.receive('host', `tcp ${GATEWAY}:5000 > ${B}:80 S seq 1`), 'forwarded');
 });

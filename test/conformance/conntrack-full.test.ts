@@ -3,7 +3,6 @@
  * that the table is consistent afterwards. (kubernetes #71261 and #18604, felix #617, cilium #3232; OVS "conntrack -
  * limit"; linux early_drop.)
  */
-
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
@@ -94,7 +93,7 @@ class Client {
   }
 }
 
-test('SYN flood of ten times the table size: no established connection is lost, most new clients connect, all records are reclaimed', () => {
+test('kubernetes #71261, #18604, felix #617, cilium #3232: SYN flood of ten times the table size: no established connection is lost, most new clients connect, all records are reclaimed', () => {
   const n = server();
   const random = seededRandom(71261);
   const old = Array.from({ length: 800 }, (_, i) => new Client(n, i));

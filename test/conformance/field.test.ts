@@ -53,7 +53,7 @@ test('a node’s own connection from a port that becomes a NodePort goes on (kub
   const n = natNode().service(`tcp ${VIP}:80`, { endpoints: [`${A}:80`], nodePort: 31555 });
   // The answer to the node's own SYN, which went out past us: before the list of its ports is read again, and after.
   assert.is(n.receive('host', `tcp ${SERVER}:7000 > ${NODE}:31555 SA seq 1 ack 2`), 'to-host');
-  n.conntrack.hostPorts[31555 >>> 5]! |= 1 << (31555 & 31);
+  n.conntrack.socketPorts[31555 >>> 5]! |= 1 << (31555 & 31);
   assert.is(n.receive('host', `tcp ${SERVER}:7000 > ${NODE}:31555 PA seq 2 ack 2 len 10`), 'to-host');
   assert.is(n.receive('host', `tcp ${SERVER}:7000 > ${NODE}:31555 R seq 12`), 'to-host');
   assert.is(n.sent('host').length, 3, 'given back to the kernel');

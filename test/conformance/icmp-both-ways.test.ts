@@ -24,7 +24,7 @@ function bothAsk(n: TestNode, request: string, rest: string): void {
 }
 
 for (const [request, reply, type] of QUERIES) {
-  test(`${request}: a flow for an outgoing query does not admit an incoming query, whatever the identifier`, () => {
+  test(`GHSA-c66w-hq56-4q97, ${request}: a flow for an outgoing query does not admit an incoming query, whatever the identifier`, () => {
     const n = natNode();
     // The tuples differ only in their kinds.
     n.receive('a', `icmp ${A} > ${OTHER} ${request} id ${type} seq 1`);

@@ -50,6 +50,24 @@ for (const waitedMs of [0, 15_000, 60_000]) {
   });
 }
 
+test('a packet that is dropped does not resume its connection; the next one that fits does', () => {
+  const n = natNode();
+  const port = download(n);
+  flush(n);
+  for (const [verdict, from, text, ttl] of [
+    ['ttl-exceeded', 'a', `tcp ${A}:30500 > ${SERVER}:80 PA seq 1001 ack 5001 len 10`, 1],
+    ['conntrack-invalid', 'host', data(port, 0x7000_0000), 64],
+    ['conntrack-invalid', 'a', `tcp ${A}:30500 > ${SERVER}:80 PA seq ${0x7000_0000} ack 5001 len 10`, 64],
+  ] as const) {
+    for (let again = 0; again < 3; again++) assert.is(n.receive(from, text, { ttl }), verdict);
+    assert.is(n.flows, 0, text);
+  }
+  n.out.length = 0;
+  assert.is(n.receive('host', data(port, 5001)), 'forwarded');
+  assert.equal(n.sent('a'), [`tcp ${SERVER}:80 > ${A}:30500 PA`]);
+  assert.equal(conntrackFaults(n.conntrack), []);
+});
+
 test('the client speaks first: the same external port', () => {
   const n = natNode();
   const port = download(n);

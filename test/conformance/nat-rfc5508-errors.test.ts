@@ -72,7 +72,7 @@ for (const [id, text] of Object.entries(OUTWARD)) {
     assert.is(n.flows, 1);
   });
 
-  test(`${id}: eight bytes of the quoted packet after its IP header suffice, seven do not`, () => {
+  test(`OVS 71f3dd3e9, a81da0805, 6c2a93064, gVisor 41ccfb37a, 752de092a, 8b1f27243, ${id}: eight bytes of the quoted packet after its IP header suffice, seven do not`, () => {
     const n = natNode();
     n.receive('a', text.replace('%', A));
     n.sent('host');

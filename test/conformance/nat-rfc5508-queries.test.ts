@@ -2,6 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { timeoutsWith } from '../../native-free-dataplane/conntrack/timeouts.ts';
+import { verdictTotal } from '../../native-free-dataplane/shared/counters.ts';
+import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import {
   A,
   B,
@@ -9,12 +11,14 @@ import {
   isPacket,
   NODE,
   natNode,
+  OTHER,
   onlySent,
   portsOf,
   ROUTER,
   SERVER,
   secondsLeft,
 } from '../lib/nat-node.ts';
+import type { TestNode } from '../lib/test-node.ts';
 
 for (const [request, reply] of [
   ['echo-request', 'echo-reply'],
@@ -50,6 +54,51 @@ test('OVS 627fef05b: many hosts ping one server with the same identifier through
     n.receive('host', `icmp ${SERVER} > ${NODE} echo-reply id ${identifier} seq 1 len 8`);
     isPacket(onlySent(n, pod), `icmp ${SERVER} > ${pods[pod]} echo-reply id 7 seq 1 len 8`);
   }
+});
+
+test('the node’s own ping and a pod’s to one host, with one identifier: each gets its replies, whoever was first', () => {
+  // A copy of what the node itself sends.
+  const own = (n: TestNode, seq: number) =>
+    assert.is(n.receive('host', `icmp ${NODE} > ${SERVER} echo-request id 7 seq ${seq} len 8`), 'own-ping');
+  const ofPod = (n: TestNode, seq: number): number => {
+    n.receive('a', `icmp ${A} > ${SERVER} echo-request id 7 seq ${seq} len 8`);
+    return portsOf(onlySent(n, 'host'))[0];
+  };
+  for (const first of ['the node', 'the pod']) {
+    const n = natNode();
+    if (first === 'the pod') assert.is(ofPod(n, 1), 7);
+    own(n, 1);
+    const identifier = ofPod(n, 2);
+    assert.is.not(identifier, 7, first);
+    own(n, 2);
+    assert.is(ofPod(n, 3), identifier, 'it keeps the new one');
+    n.receive('host', `icmp ${SERVER} > ${NODE} echo-reply id 7 seq 2 len 8`);
+    isPacket(onlySent(n, 'host'), `icmp ${SERVER} > ${NODE} echo-reply id 7 seq 2 len 8`);
+    n.receive('host', `icmp ${SERVER} > ${NODE} echo-reply id ${identifier} seq 3 len 8`);
+    isPacket(onlySent(n, 'a'), `icmp ${SERVER} > ${A} echo-reply id 7 seq 3 len 8`);
+    // Another host is another matter.
+    n.receive('b', `icmp ${B} > ${OTHER} echo-request id 7 seq 1 len 8`);
+    assert.is(portsOf(onlySent(n, 'host'))[0], 7);
+    // An error about the node's ping is the node's.
+    n.receive('host', `icmp ${ROUTER} > ${NODE} unreachable host (icmp ${NODE} > ${SERVER} echo-request id 7 seq 3)`);
+    assert.is(n.sent('a').length, 0);
+    assert.is(n.sent('host').length, 1);
+    n.advance(31_000);
+    assert.is(n.flows, 0, 'a query of either ends after 30 s');
+    assert.is(verdictTotal(n.counters, Verdict.PING_UNANSWERED), 2, 'one of each pod; the node’s own do not count');
+  }
+});
+
+test('a ping of the node’s to a Service, a pod or itself is no copy', () => {
+  const n = natNode().service('tcp 10.96.0.10:80', { endpoints: [`${A}:80`], externalIP: '203.0.113.9' });
+  const ping = (to: string) => n.receive('host', `icmp ${NODE} > ${to} echo-request id 7 seq 1 len 8`);
+  assert.equal(['10.96.0.10', '203.0.113.9', A, NODE].map(ping), [
+    'ping-answered',
+    'ping-answered',
+    'forwarded',
+    'to-host',
+  ]);
+  assert.is(n.receive('host', `icmp 172.18.0.99 > ${SERVER} echo-request id 7 seq 1 len 8`), 'not-for-us');
 });
 
 test('RFC 5508 REQ-2 (differs, as netfilter): a query mapping is kept for 30 s instead of 60; the operator can configure 60', () => {

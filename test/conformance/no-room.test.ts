@@ -3,10 +3,8 @@
  * nothing half entered stays behind, and the next packet fares as if nothing had happened. Also Maglev's choice as the
  * pipeline makes it, and fragments that are refused.
  */
-
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { flushRecord } from '../../native-free-dataplane/conntrack/flushed.ts';
 import { Rec, recordAt, StateWord, Status } from '../../native-free-dataplane/conntrack/record.ts';
 import { recoverConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
 import { entryCount } from '../../native-free-dataplane/conntrack/shares.ts';
@@ -19,7 +17,18 @@ import { addressWords } from '../../native-free-dataplane/wire/address.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
 import { addFlow, conntrackTable, findFlow } from '../lib/conntrack-table.ts';
 import { concat, ipPacket } from '../lib/frames/frame-builder.ts';
-import { A, B, ETHERNET, GATEWAY, NODE, natNode, onlySent, portsOf, SERVER } from '../lib/nat-node.ts';
+import {
+  A,
+  B,
+  ETHERNET,
+  flushedConnection,
+  GATEWAY,
+  NODE,
+  natNode,
+  onlySent,
+  portsOf,
+  SERVER,
+} from '../lib/nat-node.ts';
 import type { TestNode } from '../lib/test-node.ts';
 
 const BUCKET_WORDS = 8;
@@ -76,13 +85,7 @@ test('there is room for one direction of a connection only: neither stays in the
 
 test('a flushed connection finds no room to be resumed: dropped, and resumed with its translation once there is room', () => {
   const n = natNode();
-  n.receive('a', `tcp ${A}:30500 > ${SERVER}:80 S seq 1000`);
-  const [port] = portsOf(onlySent(n, 'host'));
-  n.receive('host', `tcp ${SERVER}:80 > ${NODE}:${port} SA seq 5000 ack 1001`);
-  n.receive('a', `tcp ${A}:30500 > ${SERVER}:80 A seq 1001 ack 5001`);
-  n.out.length = 0;
-  assert.ok(flushRecord(n.conntrack, 0));
-  const segment = `tcp ${A}:30500 > ${SERVER}:80 PA seq 1001 ack 5001 len 10`;
+  const { port, segment } = flushedConnection(n);
   withFullIndex(n, () => assert.is(n.receive('a', segment), 'conntrack-full'));
   assert.is(n.out.length, 0);
   n.advance(100);

@@ -14,7 +14,6 @@ import {
   publishEvent,
   readEvent,
 } from '../../native-free-dataplane/conntrack/events.ts';
-import { flushRecord } from '../../native-free-dataplane/conntrack/flushed.ts';
 import { freeRecords } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import { EVENT_SLOTS, EVENT_WORDS, tupleAt } from '../../native-free-dataplane/conntrack/record.ts';
 import { portRequest } from '../../native-free-dataplane/conntrack/snat-ports.ts';
@@ -24,7 +23,7 @@ import { removeRecord } from '../../native-free-dataplane/conntrack/tuple-index.
 import { ARENA_BYTES, attachDataplane, type Emitter } from '../../native-free-dataplane/dataplane.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
-import { A, B, NODE, natNode, onlySent, portsOf, SERVER } from '../lib/nat-node.ts';
+import { A, B, flushedConnection, NODE, natNode, onlySent, portsOf, SERVER } from '../lib/nat-node.ts';
 import type { TestNode, TestNodeOptions } from '../lib/test-node.ts';
 
 /** A node with two workers. Its own `receive` is the first one's. */
@@ -152,17 +151,12 @@ test('the chosen source port is taken again and again: refused after eight attem
   sound(n, 8);
 });
 
-/** A masqueraded connection that was flushed, the port it has outside, and a segment of the client. */
+/** A node with a connection that was flushed, and whose record is free again. */
 function flushed(): { n: TestNode; port: number; segment: string } {
   const n = twoWorkers();
-  n.receive('a', `tcp ${A}:30500 > ${SERVER}:80 S seq 1000`);
-  const [port] = portsOf(onlySent(n, 'host'));
-  n.receive('host', `tcp ${SERVER}:80 > ${NODE}:${port} SA seq 5000 ack 1001`);
-  n.receive('a', `tcp ${A}:30500 > ${SERVER}:80 A seq 1001 ack 5001`);
-  n.out.length = 0;
-  assert.ok(flushRecord(n.conntrack, 0));
+  const found = flushedConnection(n);
   n.advance(100);
-  return { n, port, segment: `tcp ${A}:30500 > ${SERVER}:80 PA seq 1001 ack 5001 len 10` };
+  return { n, ...found };
 }
 
 test('both sides resume a flushed connection at once: one record, with its old translation', () => {
@@ -207,7 +201,7 @@ test('two remove one connection: it is counted and announced once', () => {
   assert.equal(kinds, [EventKind.NEW, EventKind.DESTROY]);
 });
 
-test('an event is overwritten while it is copied: the reader is told, and nothing half new is returned as an event', () => {
+test('an event that is overwritten while it is copied is reported as overtaken, never returned half new', () => {
   const { conntrack } = natNode();
   publishEvent(conntrack, EventKind.NEW, 0);
   const copy = new Proxy(new Int32Array(EVENT_WORDS), {

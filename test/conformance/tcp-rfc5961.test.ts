@@ -96,7 +96,7 @@ function guess(random: ReturnType<typeof seededRandom>): Segment {
   };
 }
 
-test('100,000 blind guesses leave an established connection established', () => {
+test('CVE-2016-5696: 100,000 blind guesses leave an established connection established', () => {
   const random = seededRandom(5961);
   const player = playScript(ESTABLISHED);
   const data = parseSegment('> P. 1101:1201(100) ack 6001 win 502');

@@ -1,5 +1,5 @@
 /** `dataplane capture` and `extcap` on a real cluster. */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,38 +12,24 @@ import { printBytes } from '../../native-free-dataplane/print/frame.ts';
 import { openShared } from '../../src/linux/shm.ts';
 import { memoryName } from '../../src/shm-names.ts';
 import { attachControl, ControlWord, controlAt, Failure } from '../../src/worker/control.ts';
-import { type Cluster, dataplane, eventually, MAIN, podNetns, processPod, startCluster } from '../lib/cluster.ts';
+import { type Cluster, dataplane, eventually, MAIN } from '../lib/cluster.ts';
 import { readCapture } from '../lib/frames/capture-file.ts';
+import { RunningCommand } from '../lib/running-command.ts';
+import { CLIENT, PORT, startWebAndClient } from '../lib/web-and-client.ts';
 
-const SERVE = "require('http').createServer((q, r) => r.end(q.url === '/big' ? 'x'.repeat(3e6) : 'web')).listen(8080);";
-
-const service = (name: string, clusterIP: string, app: string) => ({
-  apiVersion: 'v1',
-  kind: 'Service',
-  metadata: { name, namespace: 'default' },
-  spec: {
-    type: 'NodePort',
-    selector: { app },
-    clusterIP,
-    ports: [{ name: 'http', port: 80, targetPort: 8080, ...(name === 'web' && { nodePort: 31418 }) }],
-  },
-});
+const LISTENER = "(q, r) => r.end(q.url === '/big' ? 'x'.repeat(3e6) : 'web')";
+const HTTP = { ...PORT, name: 'http' };
 
 const test = suite('capture');
 const directory = mkdtempSync(join(tmpdir(), 'dataplane-capture-'));
 let cluster: Cluster;
 
 test.before(async () => {
-  cluster = await startCluster({
-    args: ['--nodes', '2', '--workers', '2'],
-    manifests: [
-      processPod('web', 'n1', [process.execPath, '-e', SERVE]),
-      processPod('client', 'n2', ['sleep', '1000']),
-      service('web', '10.96.4.1', 'web'),
-      service('none', '10.96.4.2', 'nobody'),
-    ],
+  cluster = await startWebAndClient(LISTENER, {
+    args: ['--workers', '2'],
+    web: { type: 'NodePort', ports: [{ ...HTTP, nodePort: 31418 }] },
+    none: { type: 'NodePort', ports: [HTTP] },
   });
-  await cluster.fetch(podNetns('client'), 'http://10.96.4.1/', '--retry', '20', '--retry-connrefused');
 });
 
 test.after(async () => {
@@ -51,45 +37,13 @@ test.after(async () => {
   await cluster?.down();
 });
 
-interface Ended {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** A capture in the background, which has started. */
-class Running {
-  readonly child: ChildProcess;
-  readonly ended: Promise<Ended>;
-  private stdout = '';
-  private stderr = '';
-
-  constructor(words: readonly string[]) {
-    this.child = spawn(process.execPath, [MAIN, 'capture', ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
-    this.child.stdout?.on('data', (text: Buffer) => (this.stdout += text));
-    this.child.stderr?.on('data', (text: Buffer) => (this.stderr += text));
-    this.ended = new Promise((resolve) => {
-      this.child.on('close', (status) => resolve({ status, stdout: this.stdout, stderr: this.stderr }));
-    });
-  }
-
-  async started(): Promise<this> {
-    await eventually(async () => (/^capturing on/m.test(this.stderr) ? true : undefined), 20_000);
-    return this;
-  }
-
-  stop(signal: NodeJS.Signals = 'SIGINT'): Promise<Ended> {
-    this.child.kill(signal);
-    return this.ended;
-  }
-}
-
-const capture = (...words: string[]): Promise<Running> => new Running(words).started();
+const capture = (...args: string[]): Promise<RunningCommand> =>
+  new RunningCommand('capture', ...args).started(/^capturing on/m);
 
 /** Capture into a file during `work`. */
-async function record(name: string, words: readonly string[], work: () => Promise<unknown>): Promise<CapturedFrame[]> {
+async function record(name: string, args: readonly string[], work: () => Promise<unknown>): Promise<CapturedFrame[]> {
   const file = join(directory, name);
-  const running = await capture('-w', file, ...words);
+  const running = await capture('-w', file, ...args);
   await work();
   const { status, stderr } = await running.stop();
   assert.is(status, 0, stderr);
@@ -127,8 +81,8 @@ const tools = ['tshark', 'capinfos'].every((tool) => spawnSync(tool, ['--version
 (tools ? test : test.skip)('tshark and capinfos find nothing malformed, and the names of pods', () => {
   const file = join(directory, 'nodeport.pcapng');
   const { frames } = readCapture(readFileSync(file));
-  const tshark = (...words: string[]): string =>
-    execFileSync('tshark', ['-r', file, ...words], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  const tshark = (...args: string[]): string =>
+    execFileSync('tshark', ['-r', file, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   assert.is(tshark('-Y', '_ws.malformed || _ws.expert.severity == error'), '');
   const ids = tshark('-T', 'fields', '-e', 'frame.packet_id', '-e', 'frame.interface_name').trim().split('\n');
   assert.is(ids.length, frames.length);
@@ -153,7 +107,7 @@ test('without -w: one line per frame, with port, packet and verdict; -c ends aft
 test('drops: a connection to a Service without endpoints, with its verdict, and nothing else', async () => {
   const frames = await record('drops.pcapng', ['--drops'], async () => {
     await fetchFromOutside();
-    const refused = await cluster.exec(podNetns('client'), ['curl', '-s', '-m5', 'http://10.96.4.2/']);
+    const refused = await cluster.exec(CLIENT, ['curl', '-s', '-m5', 'http://10.96.4.2/']);
     assert.is(refused.status, 7);
   });
   const relevant = frames.filter((each) => /10\.96\.4\.2|31418|8080/.test(line(each)));
@@ -181,7 +135,7 @@ test("a pod's port: the frames are those that the counters count", async () => {
   let after = 0;
   const frames = await record('pod.pcapng', ['--pod', 'client'], async () => {
     before = await counted();
-    for (let i = 0; i < 20; i++) await cluster.fetch(podNetns('client'), 'http://10.96.4.1/');
+    for (let i = 0; i < 20; i++) await cluster.fetch(CLIENT, 'http://10.96.4.1/');
     after = await counted();
   });
   assert.ok(frames.length > 100);
@@ -250,7 +204,7 @@ test('a worker that crashes and its successor go on with the capture', async () 
 
 test('--ring keeps the last files, each complete and of about the given size', async () => {
   const running = await capture('-w', join(directory, 'ring.pcapng'), '--ring', '2:1', '--node', 'n1', 'tcp');
-  await cluster.fetch(podNetns('client'), 'http://10.96.4.1/big');
+  await cluster.fetch(CLIENT, 'http://10.96.4.1/big');
   assert.is((await running.stop('SIGTERM')).status, 0);
   const files = readdirSync(directory).filter((name) => name.startsWith('ring'));
   assert.equal(files.sort(), ['ring-1.pcapng', 'ring-2.pcapng']);
@@ -282,8 +236,8 @@ test('extcap: interfaces, and a capture of a pod through a fifo', async () => {
 
   const fifo = join(directory, 'fifo');
   execFileSync('mkfifo', [fifo]);
-  const words = ['--capture', '--extcap-interface', name, '--fifo', fifo, '--extcap-capture-filter', 'tcp'];
-  const child = spawn(process.execPath, [MAIN, 'extcap', ...words], { stdio: 'ignore' });
+  const args = ['--capture', '--extcap-interface', name, '--fifo', fifo, '--extcap-capture-filter', 'tcp'];
+  const child = spawn(process.execPath, [MAIN, 'extcap', ...args], { stdio: 'ignore' });
   const reader = spawn('cat', [fifo], { stdio: ['ignore', 'pipe', 'ignore'] });
   const chunks: Buffer[] = [];
   reader.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));

@@ -1,5 +1,4 @@
 /** The command line against a cluster: up and down under all conditions, objects, pods. */
-
 import { spawn } from 'node:child_process';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -189,7 +188,7 @@ commands('apply prints created, configured or unchanged', async () => {
   assert.is(await apply(map('1')), 'configmap/m created\n');
   assert.is(await apply(map('1')), 'configmap/m unchanged\n');
   assert.is(await apply(map('2')), 'configmap/m configured\n');
-  const object = await cluster.get<KubeObject>('configmap', 'm');
+  const object = JSON.parse(await cluster.cli('get', 'configmap', 'm', '-o', 'json')) as KubeObject;
   assert.is(object.metadata.managedFields, undefined, 'left out, as kubectl does');
   const path = 'http://api/api/v1/namespaces/default/configmaps/m';
   const raw = await cluster.exec(nodeNetns('n1'), ['curl', '-s', '--unix-socket', '/run/dataplane/api.sock', path]);

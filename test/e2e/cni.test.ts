@@ -2,10 +2,11 @@
  * The CNI plugin (specification 1.1.0) on a node where a container runtime runs the pods: what it prints, what is
  * connected, and that nothing of it is lost or left, whoever is killed.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Attachment } from '../../src/agent/cni/attachments.ts';
 import { ApiClient } from '../../src/api/client/client.ts';
 import type { NodeObject, Pod } from '../../src/api/types/objects.ts';
 import { API_SOCKET } from '../../src/cluster/state.ts';
@@ -90,11 +91,10 @@ const addressOf = ({ ips }: CniResult): string => ips?.[0]?.address.split('/')[0
 const fetch = (netns: string, url: string) => cluster.fetch(netns, url);
 const farIP = async () => (await cluster.get<Pod>('pod', 'far')).status?.podIP as string;
 const code = (stdout: string): number => (JSON.parse(stdout) as { code: number }).code;
+const attachmentsFile = () => join(node.directory, 'state/nodes', NODE, 'cni.json');
+const attachments = () => JSON.parse(readFileSync(attachmentsFile(), 'utf8')) as Attachment[];
 /** Names of what the agent has connected. */
-const connected = (): string[] =>
-  (
-    JSON.parse(readFileSync(join(node.directory, 'state/nodes', NODE, 'cni.json'), 'utf8')) as { containerID: string }[]
-  ).map(({ containerID }) => containerID);
+const connected = (): string[] => attachments().map(({ containerID }) => containerID);
 
 test('ADD connects a pod with every other, both ways, and prints what it has made', async () => {
   const pod = await makePod('near');
@@ -171,6 +171,23 @@ test('connections outlive the agent, and the next one has every container, addre
     assert.not([ip, await addressIn('container-endpoint')].includes(next), `${next} is in use`);
     await runtime.delete(pod);
   }
+});
+
+test('a container that cannot be connected again does not keep the agent from serving the others', async () => {
+  await makeContainerNamespace('container-broken');
+  await node.stop('SIGKILL');
+  const before = attachments();
+  const device = { netnsPath: '/run/netns/container-broken', ifname: 'lo' };
+  const first = before[0] as Attachment;
+  const broken = { ...first, ...device, containerID: 'broken', name: 'broken', ip: first.ip.replace(/\d+$/, '250') };
+  writeFileSync(attachmentsFile(), JSON.stringify([broken, ...before]));
+  await node.start('container runtimes are served');
+  assert.match(node.log, /default\/broken could not be connected again: /);
+  await fetch('dp-pod-default-far', `http://${await addressIn('container-near')}:8080/`);
+  await node.stop();
+  writeFileSync(attachmentsFile(), JSON.stringify(before));
+  await node.start('container runtimes are served');
+  await output(run(['ip', 'netns', 'delete', 'container-broken']));
 });
 
 test('DEL removes the device, succeeds again, and also without the namespace', async () => {

@@ -254,7 +254,7 @@ test('a node whose worker fails again and again is not Ready and has no endpoint
   assert.is(await eventually(() => cluster.fetch('dp-outside', 'http://172.18.0.11:31080/')), 'far');
 });
 
-test('kill -9 of an agent: the next one takes over pods, connections and services', async () => {
+test('cilium #29667, #19367, #46927, #11983: kill -9 of an agent: the next one takes over pods, connections and services', async () => {
   const line = openLine('dp-outside', '172.18.0.11', 31700);
   const inside = openLine(podNetns('near'), CLUSTER_IP, 7000);
   try {

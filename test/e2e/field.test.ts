@@ -8,13 +8,13 @@ import type { Service } from '../../src/api/types/objects.ts';
 import { eventually, nodeNetns, output, processPod } from '../lib/cluster.ts';
 import { linux, startLinuxRouter, stopLinuxRouter } from '../lib/kernel/linux-router.ts';
 import {
-  ECHO,
   echoPod,
   nameOf,
   OUTSIDE,
   podNetns,
   serviceObject,
   sliceObject,
+  startEcho,
   UDP,
   vip,
 } from '../lib/services/services.ts';
@@ -38,15 +38,7 @@ const other = await s.api.get('Service', 'other', 'default');
 const python = async (netns: string, program: string, ...args: string[]): Promise<string> =>
   (await output(cluster.exec(netns, ['python3', '-c', program, ...args]))).trim();
 
-/** A server that runs until the end, in any namespace. */
-async function serve(netns: string, ...args: string[]): Promise<void> {
-  cluster.start(netns, [...ECHO, ...args]);
-  const [protocol = '', port = ''] = args[0]!.split(':');
-  await eventually(async () => {
-    const { stdout } = await cluster.exec(netns, ['ss', '-Hln', protocol === 'tcp' ? '-t' : '-u', `sport = :${port}`]);
-    return stdout.includes(`:${port}`) || undefined;
-  });
-}
+const serve = (netns: string, ...args: string[]) => startEcho(cluster, netns, ...args);
 
 test('the control is there', async () => {
   await startLinuxRouter();

@@ -6,7 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import type { NodeTrace } from '../../src/observe/trace/step.ts';
 import { eventually, nodeNetns, output } from '../lib/cluster.ts';
-import { ECHO, echoPod, idlePod, nameOf, OUTSIDE, podNetns } from '../lib/services/services.ts';
+import { linux, startLinuxRouter, stopLinuxRouter } from '../lib/kernel/linux-router.ts';
+import { ECHO, echoPod, idlePod, nameOf, OUTSIDE, podNetns, serviceObject } from '../lib/services/services.ts';
 import { CLIENT_1, CLIENT_2, N1, N2, serviceSuite } from '../lib/services/suite.ts';
 import { Talker } from '../lib/services/udp-talker.ts';
 
@@ -132,6 +133,98 @@ test('what listens on the node’s port keeps listening, and is reached again wh
   await talker.end();
 });
 
+/** Sends a line over one connection at each line of its input, and prints what comes back. */
+const KEPT = `import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 3); s.settimeout(3); print('open', flush=True)
+for line in sys.stdin:
+    try: s.sendall(line.encode()); print(s.recv(99).decode().strip() or 'closed', flush=True)
+    except Exception as e: print(e, flush=True)`;
+
+/** A connection that stays open. */
+class KeptConnection {
+  private readonly child: ReturnType<typeof cluster.start>;
+  private readonly what: string;
+  private said = '';
+
+  constructor(netns: string, host: string, port: number) {
+    this.what = `${netns} to ${host}:${port}`;
+    this.child = cluster.start(netns, ['python3', '-c', KEPT, host, `${port}`]);
+    this.child.stdout!.on('data', (data) => {
+      this.said += data;
+    });
+  }
+
+  async opened(): Promise<void> {
+    await eventually(async () => this.said.includes('open') || undefined);
+  }
+
+  /** It is echoed. */
+  async echoes(word: string): Promise<void> {
+    const before = this.said.length;
+    this.child.stdin!.write(`${word}\n`);
+    await eventually(async () => this.said.length > before || undefined);
+    assert.is(this.said.slice(before).trim(), word, this.what);
+  }
+
+  close(): void {
+    this.child.kill();
+  }
+}
+
+test('connections that the node has on a port continue when a pod gets it as its hostPort, or a Service as its NodePort', async () => {
+  const [hostPort, nodePort] = [8091, 31_591];
+  const echo = (port: number) => `require('net').createServer((s) => s.pipe(s).on('error', () => {})).listen(${port})`;
+  await startLinuxRouter();
+  for (const netns of [NODE_1, linux.router]) {
+    for (const port of [hostPort, nodePort]) cluster.start(netns, [process.execPath, '-e', echo(port)]);
+    await eventually(async () => {
+      const { stdout } = await cluster.exec(netns, ['ss', '-Hltn']);
+      return [hostPort, nodePort].every((port) => stdout.includes(`:${port} `)) || undefined;
+    });
+  }
+  const ways = [
+    [OUTSIDE, N1],
+    [OUTSIDE, SECOND],
+    [NODE_1, N1],
+    [NODE_1, '127.0.0.1'],
+    [CLIENT_1, N1],
+    [CLIENT_2, N1],
+    [NODE_2, N1],
+  ] as const;
+  const all = ways.flatMap(([netns, host]) =>
+    [hostPort, nodePort].map((port) => new KeptConnection(netns, host, port)),
+  );
+  all.push(new KeptConnection(linux.host, linux.routerIP, hostPort));
+  for (const one of all) await one.opened();
+  await s.create(pod('over-2', 'n1', { containerPort: 80, hostPort }));
+  await s.pod('over-2');
+  await s.create(serviceObject('over-2', 'over-2', { type: 'NodePort', ports: [{ port: 80, nodePort }] }));
+  const dnat = `table ip ports { chain in { type nat hook prerouting priority dstnat; ip daddr ${linux.routerIP} tcp dport ${hostPort} dnat to ${linux.clientIP}:80; }; }`;
+  await output(cluster.exec(linux.router, ['nft', '-f', '-'], { input: dnat }));
+  for (const port of [hostPort, nodePort]) {
+    for (const from of [OUTSIDE, NODE_1, CLIENT_1]) await answers(from, `${N1}:${port}`, 'over-2');
+  }
+  for (const one of all) await one.echoes('once');
+  await s.remove('Pod', 'over-2', 0);
+  await s.remove('Service', 'over-2', 0);
+  await sleep(500);
+  for (const one of all) await one.echoes('again');
+  for (const one of all) one.close();
+});
+
+test('the control: a port of a plain Linux router that leads to a client behind it', async () => {
+  cluster.start(linux.client, [...ECHO, 'tcp:80', 'udp:80', 'name=web']);
+  const ports = `table ip ports {
+    chain in { type nat hook prerouting priority dstnat; ip daddr ${linux.routerIP} tcp dport 8081 dnat to ${linux.clientIP}:80; ip daddr ${linux.routerIP} udp dport 8053 dnat to ${linux.clientIP}:80; }
+    chain out { type nat hook output priority -100; ip daddr ${linux.routerIP} tcp dport 8081 dnat to ${linux.clientIP}:80; ip daddr ${linux.routerIP} udp dport 8053 dnat to ${linux.clientIP}:80; }
+  }`;
+  await output(cluster.exec(linux.router, ['nft', '-f', '-'], { input: `delete table ip ports\n${ports}` }));
+  await answers(linux.host, `${linux.routerIP}:8081`, 'web');
+  assert.equal(await seen(linux.host, linux.routerIP), [linux.hostIP], 'the true client, as above');
+  assert.equal(await seen(linux.router, linux.routerIP), [linux.routerIP]);
+  await stopLinuxRouter();
+});
+
 test('UDP from one socket goes to the pod’s successor; TCP to a pod that is gone is reset', async () => {
   const ports = [
     { containerPort: 80, hostPort: 8070 },
@@ -154,7 +247,7 @@ test('UDP from one socket goes to the pod’s successor; TCP to a pod that is go
     await talker.end();
   }
   const [answer = ''] = await slow;
-  assert.match(answer, /^!(52|56)/, 'closed or reset, not left to its time limit');
+  assert.match(answer, /^!(52|56)/, `closed or reset, not left to its time limit: ${answer}`);
 });
 
 test('an agent that dies leaves host ports and their connections to the next one', async () => {

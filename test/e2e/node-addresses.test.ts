@@ -14,6 +14,7 @@ import {
   run,
   startCluster,
 } from '../lib/cluster.ts';
+import { linux, startLinuxRouter, stopLinuxRouter } from '../lib/kernel/linux-router.ts';
 
 /** Answers with the address of whom it talks to. */
 const PEER = `require('http').createServer((q, r) => r.end(q.socket.remoteAddress)).listen({ port: +process.env.PORT || 80, host: process.env.HOST || '0.0.0.0' })`;
@@ -209,6 +210,27 @@ for (const overlay of ['vxlan', 'host-gw', 'ipip']) {
       // Its other ports are the node's own.
       await serve(cluster, N1, BALANCER, 2222);
       assert.is(await cluster.fetch(CLIENT, `http://${BALANCER}:2222/`), await podIP(cluster, 'client'));
+    });
+
+    test('the control: a second address of a plain Linux router, and one that it balances itself', async () => {
+      const [SECOND, VIRTUAL] = ['198.18.0.50', '198.18.0.60'];
+      await startLinuxRouter();
+      for (const address of [`${SECOND}/24`, `${VIRTUAL}/32`]) {
+        await ip(cluster, linux.router, 'address', 'add', address, 'dev', 'outside');
+      }
+      await serve(cluster, linux.router, SECOND, 6443);
+      const seen = (from: string) => cluster.fetch(from, `http://${SECOND}:6443/`);
+      assert.is(await seen(linux.client), linux.clientIP, 'the true peer');
+      assert.is(await seen(linux.host), linux.hostIP);
+      assert.is(await seen(linux.router), linux.routerIP, 'from the first address of the network');
+      await serve(cluster, linux.client, '0.0.0.0', 80);
+      const rule = `ip daddr ${VIRTUAL} tcp dport 80 dnat to ${linux.clientIP}`;
+      const rules = `table ip balancer { chain in { type nat hook prerouting priority dstnat; ${rule}; }; chain out { type nat hook output priority -100; ${rule}; }; chain post { type nat hook postrouting priority srcnat; ip saddr ${linux.clientIP} ip daddr ${linux.clientIP} masquerade; }; }`;
+      await output(cluster.exec(linux.router, ['nft', '-f', '-'], { input: rules }));
+      for (const from of [linux.host, linux.router, linux.client]) await cluster.fetch(from, `http://${VIRTUAL}/`);
+      await serve(cluster, linux.router, VIRTUAL, 2222);
+      assert.is(await cluster.fetch(linux.client, `http://${VIRTUAL}:2222/`), linux.clientIP);
+      await stopLinuxRouter();
     });
 
     test('a server of the node inside the NodePort range, without a Service, sees its true peer', async () => {

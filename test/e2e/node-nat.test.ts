@@ -5,10 +5,10 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Cluster, eventually, nodeNetns, output, podNetns, processPod, startCluster } from '../lib/cluster.ts';
+import { type Cluster, nodeNetns, output, podNetns, processPod, startCluster } from '../lib/cluster.ts';
 import { linux, startLinuxRouter, stopLinuxRouter } from '../lib/kernel/linux-router.ts';
 import { addNamespaces, ip, makeHost, removeNamespaces } from '../lib/namespaces.ts';
-import { ECHO, NODE_IPS, nameOf, OUTSIDE, serviceObject } from '../lib/services/services.ts';
+import { ECHO, NODE_IPS, nameOf, OUTSIDE, serviceObject, startEcho } from '../lib/services/services.ts';
 
 const N1 = nodeNetns('n1');
 const CONTAINER = 'dp-container';
@@ -28,13 +28,8 @@ let [local, remote, vip] = ['', '', ''];
 
 const nft = (netns: string, rules: string) => output(cluster.exec(netns, ['nft', '-f', '-'], { input: rules }));
 
-async function serve(netns: string, name: string, ...at: string[]): Promise<void> {
-  cluster.start(netns, [...ECHO, ...at, `name=${name}`]);
-  await eventually(async () => {
-    const { stdout } = await cluster.exec(netns, ['ss', '-Hltn']);
-    return at.every((one) => one.startsWith('udp') || stdout.includes(`:${one.slice(4)} `)) || undefined;
-  });
-}
+const serve = (netns: string, name: string, port: number) =>
+  startEcho(cluster, netns, `tcp:${port}`, `udp:${port}`, `name=${name}`);
 
 /** Name of the server that answers by TCP and by UDP, also in fragments. */
 async function asked(netns: string, to: string, port: number): Promise<string> {
@@ -91,10 +86,10 @@ test.before(async () => {
   await makeHost(CONTAINER, CONTAINER_IP, BRIDGE_IP);
   await ip(OUTSIDE, `address add ${FAR}/32 dev lo`, `route add unreachable ${NOWHERE}`);
   await output(cluster.exec(OUTSIDE, ['sysctl', '-qw', 'net.ipv4.ip_forward=1']));
-  await serve(CONTAINER, 'container', 'tcp:80', 'udp:80');
-  await serve(OUTSIDE, 'outside', `tcp:${PORT}`, `udp:${PORT}`);
-  await serve(linux.host, 'container', 'tcp:80', 'udp:80');
-  await serve(linux.client, 'local', 'tcp:80', 'udp:80');
+  await serve(CONTAINER, 'container', 80);
+  await serve(OUTSIDE, 'outside', PORT);
+  await serve(linux.host, 'container', 80);
+  await serve(linux.client, 'local', 80);
 });
 
 test.after(async () => {

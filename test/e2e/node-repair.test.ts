@@ -185,7 +185,7 @@ for (const args of [[], ['--overlay', 'host-gw', '--no-underlay-shortcut']]) {
       'ip link set elsewhere name dp0',
     ],
   ] as const) {
-    test(`${what}: the Node says so within five seconds, and recovers`, async () => {
+    test(`${what}: the Node reports it within five seconds, and recovers`, async () => {
       await inNode('sh', '-c', harm);
       await within(REPORTED_MS, async () => {
         const { status, message, reason } = await readyOf('n1');

@@ -1,5 +1,4 @@
 /** What can be seen of a running cluster: flows, metrics, drops and load, and that they agree with each other. */
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,30 +7,14 @@ import * as assert from 'uvu/assert';
 import type { NodeStatus } from '../../src/cli/sources/status.ts';
 import { API_SOCKET } from '../../src/cluster/state.ts';
 import type { Flow, FlowResponse } from '../../src/observe/hubble/flow.ts';
-import {
-  type Cluster,
-  dataplane,
-  eventually,
-  MAIN,
-  nodeNetns,
-  output,
-  podNetns,
-  processPod,
-  run,
-  startCluster,
-} from '../lib/cluster.ts';
+import { type Cluster, dataplane, eventually, nodeNetns, output, run } from '../lib/cluster.ts';
 import { type Metric, parseExposition, seriesValue } from '../lib/exposition.ts';
+import { RunningCommand } from '../lib/running-command.ts';
+import { serviceObject } from '../lib/services/services.ts';
+import { CLIENT, PORT, startWebAndClient } from '../lib/web-and-client.ts';
 
-const SERVE = "require('http').createServer((q, r) => r.end('x'.repeat(100000))).listen(8080);";
 /** Hubble's command line (github.com/cilium/hubble), built outside this repository. */
 const { HUBBLE } = process.env;
-
-const service = (name: string, clusterIP: string, app: string) => ({
-  apiVersion: 'v1',
-  kind: 'Service',
-  metadata: { name, namespace: 'default' },
-  spec: { selector: { app }, clusterIP, ports: [{ port: 80, targetPort: 8080 }] },
-});
 
 const test = suite('observe');
 let cluster: Cluster;
@@ -41,16 +24,7 @@ const directory = mkdtempSync(join(tmpdir(), 'observe-'));
 const file = join(directory, 'flows.json');
 
 test.before(async () => {
-  cluster = await startCluster({
-    args: ['--nodes', '2'],
-    manifests: [
-      processPod('web', 'n1', [process.execPath, '-e', SERVE]),
-      processPod('client', 'n2', ['sleep', '1000']),
-      service('web', '10.96.4.1', 'web'),
-      service('none', '10.96.4.2', 'nobody'),
-    ],
-  });
-  await cluster.fetch(podNetns('client'), 'http://10.96.4.1/', '--retry', '20', '--retry-connrefused');
+  cluster = await startWebAndClient("(q, r) => r.end('x'.repeat(100000))");
 });
 
 test.after(async () => {
@@ -58,29 +32,23 @@ test.after(async () => {
   await cluster?.down();
 });
 
-const refusedByNone = () => cluster.exec(podNetns('client'), ['curl', '-s', '-m5', 'http://10.96.4.2/']);
+const refusedByNone = () => cluster.exec(CLIENT, ['curl', '-s', '-m5', 'http://10.96.4.2/']);
 
 /** Output of `dataplane observe -f …` while `work` runs, as lines. */
 async function observed(args: readonly string[], work: () => Promise<unknown>): Promise<string[]> {
-  const child = spawn(process.execPath, [MAIN, 'observe', '-f', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let text = '';
-  child.stdout.setEncoding('utf8').on('data', (more: string) => {
-    text += more;
-  });
-  const closed = new Promise((resolve) => child.once('close', resolve));
+  const following = new RunningCommand('observe', '-f', ...args);
   try {
     // It follows as soon as a connection is seen.
     await eventually(async () => {
-      await cluster.fetch(podNetns('client'), 'http://10.96.4.1/');
-      return text !== '' || undefined;
+      await cluster.fetch(CLIENT, 'http://10.96.4.1/');
+      return following.stdout !== '' || undefined;
     }, 20_000);
     await work();
     await new Promise((resolve) => setTimeout(resolve, 1000));
   } finally {
-    child.kill('SIGINT');
-    await closed;
+    await following.stop();
   }
-  return text.trim().split('\n');
+  return following.stdout.trim().split('\n');
 }
 
 const flows = (): Flow[] => lines.flatMap((line) => (JSON.parse(line) as FlowResponse).flow ?? []);
@@ -115,7 +83,7 @@ test('a connection that a policy denies is seen as its verdict and as a drop, wi
     metadata: { name: 'deny-all', namespace: 'default' },
     spec: { podSelector: { matchLabels: { app: 'web' } }, policyTypes: ['Ingress'] },
   };
-  const denied = () => cluster.exec(podNetns('client'), ['curl', '-s', '-m2', 'http://10.96.4.1/']);
+  const denied = () => cluster.exec(CLIENT, ['curl', '-s', '-m2', 'http://10.96.4.1/']);
   await cluster.apply(policy);
   await eventually(async () => (await denied()).status === 28 || undefined);
   try {
@@ -138,7 +106,7 @@ test('a connection that a policy denies is seen as its verdict and as a drop, wi
   } finally {
     await cluster.cli('delete', 'networkpolicy', 'deny-all');
   }
-  await cluster.fetch(podNetns('client'), 'http://10.96.4.1/', '--retry', '20', '--retry-connrefused');
+  await cluster.fetch(CLIENT, 'http://10.96.4.1/', '--retry', '20', '--retry-connrefused');
 });
 
 test('recorded flows are shown again, from the nodes and from a file', async () => {
@@ -198,13 +166,10 @@ test('the hubble program reads live flows and status from the service', async ()
     return;
   }
   const socket = join(directory, 'hubble.sock');
-  const server = spawn(process.execPath, [MAIN, 'observe', '--serve', `unix:${socket}`], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  const closed = new Promise((resolve) => server.once('close', resolve));
+  const server = new RunningCommand('observe', '--serve', `unix:${socket}`);
   try {
-    await new Promise((resolve) => server.stderr.once('data', resolve));
-    await cluster.fetch(podNetns('client'), 'http://10.96.4.1/');
+    await server.started(/^serving the flows/m);
+    await cluster.fetch(CLIENT, 'http://10.96.4.1/');
     await refusedByNone();
     const hubble = (...args: string[]) => output(run([HUBBLE, ...args, '--server', `unix://${socket}`]));
     const syn = [
@@ -224,8 +189,7 @@ test('the hubble program reads live flows and status from the service', async ()
     assert.match(await hubble('status'), 'Connected Nodes: 2/2');
     assert.match(await hubble('list', 'nodes'), /^n2 +Connected /m);
   } finally {
-    server.kill('SIGINT');
-    await closed;
+    await server.stop();
   }
   assert.is((await dataplane(['observe', '--serve', '0.0.0.0:4245'])).status, 2);
 });
@@ -263,7 +227,7 @@ test("an agent's metrics agree with `status`", async () => {
 test('a change of endpoints is timed from the controller to the node', async () => {
   const count = 'kubeproxy_network_programming_duration_seconds_count';
   const before = seriesValue(await scrape('n2'), count) ?? 0;
-  await cluster.apply(service('more', '10.96.4.3', 'web'));
+  await cluster.apply(serviceObject('more', 'web', { clusterIP: '10.96.4.3', ports: [PORT] }));
   await eventually(async () => (seriesValue(await scrape('n2'), count) ?? 0) > before || undefined);
   const sum = seriesValue(await scrape('n2'), 'kubeproxy_network_programming_duration_seconds_sum') ?? 0;
   assert.ok(sum < 30, `${sum} s`);
@@ -298,7 +262,7 @@ test('`top --once` has the busiest connection by name', async () => {
     (async () => {
       for (let i = 0; i < 10; i++) {
         await new Promise((resolve) => setTimeout(resolve, 200));
-        await cluster.fetch(podNetns('client'), 'http://10.96.4.1/');
+        await cluster.fetch(CLIENT, 'http://10.96.4.1/');
       }
     })(),
   ]);

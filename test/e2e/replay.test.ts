@@ -1,31 +1,15 @@
 /** `dataplane snapshot` and `replay`: what live nodes did to live traffic comes out again, without root. */
-import { spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ReplayReport } from '../../src/observe/replay/compare.ts';
-import {
-  type Cluster,
-  dataplane,
-  eventually,
-  MAIN,
-  podNetns,
-  processPod,
-  ROOT,
-  run,
-  startCluster,
-} from '../lib/cluster.ts';
+import { type Cluster, dataplane, MAIN, processPod, ROOT, run } from '../lib/cluster.ts';
+import { RunningCommand } from '../lib/running-command.ts';
+import { CLIENT, serving, startWebAndClient } from '../lib/web-and-client.ts';
 
-const SERVE = "require('http').createServer((q, r) => r.end('x'.repeat(200000))).listen(8080);";
-
-const service = (name: string, clusterIP: string, app: string) => ({
-  apiVersion: 'v1',
-  kind: 'Service',
-  metadata: { name, namespace: 'default' },
-  spec: { selector: { app }, clusterIP, ports: [{ port: 80, targetPort: 8080 }] },
-});
+const LISTENER = "(q, r) => r.end('x'.repeat(200000))";
 
 const test = suite('replay');
 let cluster: Cluster;
@@ -34,20 +18,11 @@ const snapshot = join(directory, 'bug.snapshot');
 const capture = join(directory, 'bug.pcapng');
 
 test.before(async () => {
-  cluster = await startCluster({
-    args: ['--nodes', '2', '--workers', '1'],
-    manifests: [
-      processPod('web', 'n1', [process.execPath, '-e', SERVE]),
-      {
-        ...processPod('web-2', 'n2', [process.execPath, '-e', SERVE]),
-        metadata: { name: 'web-2', namespace: 'default', labels: { app: 'web' } },
-      },
-      processPod('client', 'n2', ['sleep', '1000']),
-      service('web', '10.96.4.1', 'web'),
-      service('none', '10.96.4.2', 'nobody'),
-    ],
-  });
-  await cluster.fetch(podNetns('client'), 'http://10.96.4.1/', '--retry', '20', '--retry-connrefused');
+  const second = {
+    ...processPod('web-2', 'n2', serving(LISTENER)),
+    metadata: { name: 'web-2', namespace: 'default', labels: { app: 'web' } },
+  };
+  cluster = await startWebAndClient(LISTENER, { args: ['--workers', '1'], manifests: [second] });
 });
 
 test.after(async () => {
@@ -55,34 +30,27 @@ test.after(async () => {
   await cluster?.down();
 });
 
-const curl = (url: string, ...args: string[]) => cluster.exec(podNetns('client'), ['curl', '-s', '-m5', ...args, url]);
+const curl = (url: string, ...args: string[]) => cluster.exec(CLIENT, ['curl', '-s', '-m5', ...args, url]);
 
 test('the recording of mixed traffic, which was under way when it began, comes out the same', async () => {
   const before = await cluster.status();
   // A download that lasts longer than the recording takes to begin, and then all kinds of connections.
   const slow = curl('http://10.96.4.1/', '--limit-rate', '20k', '-m', '20');
   await new Promise((resolve) => setTimeout(resolve, 500));
-  const recording = spawn(process.execPath, [MAIN, 'snapshot', snapshot, '--capture', capture], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  const closed = new Promise((resolve) => recording.once('close', resolve));
-  let text = '';
-  recording.stderr.setEncoding('utf8').on('data', (more: string) => {
-    text += more;
-  });
+  const recording = new RunningCommand('snapshot', snapshot, '--capture', capture);
   try {
-    await eventually(async () => text.includes('recording frames') || recording.exitCode !== null || undefined, 30_000);
-    for (let i = 0; i < 5; i++) {
+    await recording.started(/^recording frames/m);
+    // Each connection goes to either node's endpoint, at random: enough of them that both have some.
+    for (let i = 0; i < 12; i++) {
       await curl('http://10.96.4.1/');
       await curl('http://10.96.4.2/');
-      await cluster.exec(podNetns('client'), ['ping', '-c1', '-W1', '10.244.2.1']);
+      await cluster.exec(CLIENT, ['ping', '-c1', '-W1', '10.244.2.1']);
     }
     assert.is((await slow).status, 0, 'the download goes on while workers pause');
   } finally {
-    recording.kill('SIGINT');
-    await closed;
+    await recording.stop();
   }
-  assert.match(text, / 0 lost/);
+  assert.match(recording.stderr, / 0 lost/);
   const { status, stdout, stderr } = await dataplane(['replay', snapshot, capture, '-o', 'json']);
   const report = JSON.parse(stdout) as ReplayReport;
   assert.equal(report.differences, [], stderr);
@@ -110,9 +78,9 @@ test('it needs no root, and compares two builds', async () => {
   assert.match(contents.stdout, /^Node n1 at .*: conntrack \d+ KiB, /m);
 });
 
-test('files that are none are refused', async () => {
+test('files of another kind are refused', async () => {
   for (const [args, message] of [
-    [['replay', capture, capture], 'it is no snapshot of this version'],
+    [['replay', capture, capture], 'it is not a snapshot of this version'],
     [['replay', snapshot, join(directory, 'nothing')], 'cannot be read'],
     [['replay', snapshot, capture, '--diff', directory], 'has no bundle/pipeline.js'],
     [['snapshot', snapshot, '--duration', '3s'], '--duration needs --capture'],

@@ -10,10 +10,10 @@ import {
   startCluster,
   whyNoCluster,
 } from '../lib/cluster.ts';
+import { testUnless } from '../lib/test-unless.ts';
 
 const why = whyNoCluster();
-if (why !== undefined) console.log(`skipped: ${why}`);
-const clusterTest = why === undefined ? test : test.skip;
+const clusterTest = testUnless(why);
 
 let cluster: Cluster;
 test.before(async () => {

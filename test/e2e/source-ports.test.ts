@@ -5,7 +5,6 @@
  *
  *   npm run test:source-ports
  */
-
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,5 +1,4 @@
 /** `dataplane trace` in a real cluster: its prediction is what happens then, and it changes nothing. */
-import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,33 +8,18 @@ import { CaptureReader } from '../../native-free-dataplane/capture/reader.ts';
 import { macOf } from '../../src/net/pod-network.ts';
 import type { Path } from '../../src/observe/trace/paths.ts';
 import type { NodeTrace } from '../../src/observe/trace/step.ts';
-import { type Cluster, dataplane, eventually, MAIN, podNetns, processPod, startCluster } from '../lib/cluster.ts';
+import { type Cluster, dataplane, eventually } from '../lib/cluster.ts';
 import { writeCapture } from '../lib/frames/capture-file.ts';
 import { frame } from '../lib/frames/frame-text.ts';
-
-const SERVE = "require('http').createServer((q, r) => r.end(process.argv[1])).listen(8080);";
-
-const service = (name: string, clusterIP: string, app: string) => ({
-  apiVersion: 'v1',
-  kind: 'Service',
-  metadata: { name, namespace: 'default' },
-  spec: { type: 'NodePort', selector: { app }, clusterIP, ports: [{ name: 'http', port: 80, targetPort: 8080 }] },
-});
+import { RunningCommand } from '../lib/running-command.ts';
+import { CLIENT, PORT, startWebAndClient } from '../lib/web-and-client.ts';
 
 const test = suite('trace');
 let cluster: Cluster;
 
 test.before(async () => {
-  cluster = await startCluster({
-    args: ['--nodes', '2'],
-    manifests: [
-      processPod('web', 'n1', [process.execPath, '-e', SERVE, 'web']),
-      processPod('client', 'n2', ['sleep', '1000']),
-      service('web', '10.96.4.1', 'web'),
-      service('none', '10.96.4.2', 'nobody'),
-    ],
-  });
-  await cluster.fetch(podNetns('client'), 'http://10.96.4.1/', '--retry', '20', '--retry-connrefused');
+  const spec = { type: 'NodePort', ports: [{ ...PORT, name: 'http' }] } as const;
+  cluster = await startWebAndClient("(q, r) => r.end('web')", { web: spec, none: spec });
 });
 
 test.after(async () => {
@@ -69,7 +53,7 @@ test('a Service on another node: the trace predicts endpoint, overlay and reply 
   const row = stepOf(traces, 'service')?.row;
   assert.is(row?.service, 'default/web:http');
   assert.is(await cluster.cli('conntrack', 'count', '-o', 'json'), connections, 'nothing was tracked');
-  assert.is(await cluster.fetch(podNetns('client'), 'http://10.96.4.1/'), 'web');
+  assert.is(await cluster.fetch(CLIENT, 'http://10.96.4.1/'), 'web');
   assert.ok((await flowsToWeb()).some(({ reply }) => `${reply.src}:${reply.srcPort}` === row?.endpoint));
 });
 
@@ -78,7 +62,7 @@ test('a Service without endpoints: the connection is rejected, and the explanati
   assert.is(refused?.verdict, 'rejected-tcp-reset');
   assert.equal(more, []);
   assert.match(refused?.wouldDiffer.join('\n') ?? '', 'its selector app=nobody matches 0 pods');
-  const { status } = await cluster.exec(podNetns('client'), ['curl', '-s', '-m5', 'http://10.96.4.2/']);
+  const { status } = await cluster.exec(CLIENT, ['curl', '-s', '-m5', 'http://10.96.4.2/']);
   assert.is(status, 7, 'curl is refused');
 });
 
@@ -102,7 +86,7 @@ test('a NodePort from outside, through the node without the endpoint', async () 
 test('a packet of an established connection is matched to it', async () => {
   const server = await cluster.get<{ status: { podIP: string } }>('pod', 'web');
   const line = await eventually(async () => {
-    await cluster.fetch(podNetns('client'), 'http://10.96.4.1/');
+    await cluster.fetch(CLIENT, 'http://10.96.4.1/');
     return (await flowsToWeb())[0];
   });
   const [first] = await trace(
@@ -150,22 +134,12 @@ test('a frame in hexadecimal, and the same frame of a capture, start at the pod 
 });
 
 test('a live packet is traced by the nodes that forward it, with names, and with what would have to differ if it is refused', async () => {
-  const live = spawn(
-    process.execPath,
-    [MAIN, 'trace', '--live', '-c', '4', '-o', 'json', 'tcp port 80 or tcp port 8080'],
-    {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  );
-  let text = '';
-  live.stdout.setEncoding('utf8').on('data', (more: string) => (text += more));
-  const started = new Promise((resolve) => live.stderr.once('data', resolve));
-  const closed = new Promise((resolve) => live.once('close', resolve));
-  await started;
-  await cluster.exec(podNetns('client'), ['curl', '-s', '-m5', 'http://10.96.4.2/']);
-  await cluster.fetch(podNetns('client'), 'http://10.96.4.1/');
-  await closed;
-  const traces = text
+  const filter = 'tcp port 80 or tcp port 8080';
+  const live = await new RunningCommand('trace', '--live', '-c', '4', '-o', 'json', filter).started(/^tracing on/m);
+  await cluster.exec(CLIENT, ['curl', '-s', '-m5', 'http://10.96.4.2/']);
+  await cluster.fetch(CLIENT, 'http://10.96.4.1/');
+  const { stdout } = await live.ended;
+  const traces = stdout
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as NodeTrace);
@@ -184,14 +158,10 @@ test('the paths of a capture of ours: each node by itself; and steps as comments
   const directory = mkdtempSync(join(tmpdir(), 'paths-'));
   const file = join(directory, 'curl.pcapng');
   try {
-    const capture = spawn(process.execPath, [MAIN, 'capture', '--steps', '-w', file, 'tcp'], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    await new Promise((resolve) => capture.stderr.once('data', resolve));
-    await cluster.fetch(podNetns('client'), 'http://10.96.4.1/');
+    const capture = await new RunningCommand('capture', '--steps', '-w', file, 'tcp').started(/^capturing on/m);
+    await cluster.fetch(CLIENT, 'http://10.96.4.1/');
     await new Promise((resolve) => setTimeout(resolve, 300));
-    capture.kill('SIGINT');
-    await new Promise((resolve) => capture.once('close', resolve));
+    await capture.stop();
     const reader = new CaptureReader();
     reader.push(readFileSync(file));
     const comments = reader.next()?.options.comments?.join('\n') ?? '';

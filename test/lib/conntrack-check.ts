@@ -1,5 +1,4 @@
 /** Checks the consistency of a connection table at the end of a test that stressed it. */
-
 import {
   type Conntrack,
   Rec,

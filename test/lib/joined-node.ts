@@ -6,7 +6,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Cluster, eventually, MAIN, nodeNetns, output, run } from './cluster.ts';
+import { connectNodes } from '../../src/cluster/underlay.ts';
+import { type Cluster, eventually, MAIN, nodeNetns } from './cluster.ts';
 
 /** The API of a cluster on this machine, as nodes reach it. */
 const API = 'https://172.18.0.1:6443';
@@ -39,7 +40,7 @@ export class JoinedNode {
   async make(cluster: Pick<Cluster, 'cli'>): Promise<void> {
     const config = await cluster.cli('kubeconfig');
     writeFileSync(this.kubeconfig, config.replace(/server: .*/, `server: ${API}`), { mode: 0o600 });
-    await makeNodeNamespace(this.name, this.ip);
+    await connectNodes([{ name: this.name, ip: this.ip }], '172.18.0.0/24', 1500);
   }
 
   /** Identify by a bearer token instead of the administrator's certificate. */
@@ -85,19 +86,4 @@ export class JoinedNode {
   readConfig(): string {
     return readFileSync(this.kubeconfig, 'utf8');
   }
-}
-
-/** A node's namespace with eth0 on the underlay, as `dataplane up` makes it (src/cluster/underlay.ts). */
-async function makeNodeNamespace(name: string, ip: string): Promise<void> {
-  const netns = nodeNetns(name);
-  const commands = [
-    ['netns', 'add', netns],
-    ['-n', 'dp-outside', 'link', 'add', `to-${name}`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns],
-    ['-n', 'dp-outside', 'link', 'set', `to-${name}`, 'master', 'underlay', 'up'],
-    ['-n', netns, 'link', 'set', 'lo', 'up'],
-    ['-n', netns, 'address', 'add', `${ip}/24`, 'dev', 'eth0'],
-    ['-n', netns, 'link', 'set', 'eth0', 'up'],
-    ['-n', netns, 'route', 'add', 'default', 'via', '172.18.0.1'],
-  ];
-  for (const command of commands) await output(run(['ip', ...command]));
 }

@@ -3,6 +3,7 @@
  * for byte with ones built from scratch, and the contents of the connection table.
  */
 import * as assert from 'uvu/assert';
+import { flushRecord } from '../../native-free-dataplane/conntrack/flushed.ts';
 import { Rec, recordAt, StateWord, Status, tupleAt } from '../../native-free-dataplane/conntrack/record.ts';
 import { ethernetFrame, type FrameOptions } from './frames/frame-builder.ts';
 import { packet } from './frames/frame-text.ts';
@@ -54,6 +55,17 @@ export function portsOf(sent: Sent): [number, number] {
   const l4 = 14 + ((view.getUint8(14) & 15) << 2);
   if (view.getUint8(23) === 1) return [view.getUint16(l4 + 4), view.getUint16(l4 + 4)];
   return [view.getUint16(l4), view.getUint16(l4 + 2)];
+}
+
+/** A masqueraded connection of pod a that was flushed: the port it has outside, and a segment of its client. */
+export function flushedConnection(n: TestNode): { port: number; segment: string } {
+  n.receive('a', `tcp ${A}:30500 > ${SERVER}:80 S seq 1000`);
+  const [port] = portsOf(onlySent(n, 'host'));
+  n.receive('host', `tcp ${SERVER}:80 > ${NODE}:${port} SA seq 5000 ack 1001`);
+  n.receive('a', `tcp ${A}:30500 > ${SERVER}:80 A seq 1001 ack 5001`);
+  n.out.length = 0;
+  assert.ok(flushRecord(n.conntrack, 0));
+  return { port, segment: `tcp ${A}:30500 > ${SERVER}:80 PA seq 1001 ack 5001 len 10` };
 }
 
 /** Every word of every record ever used: equal before and after means that nothing changed. */

@@ -32,7 +32,7 @@ export function importsOf(path: string, code: string): string[] {
 export function sourcesUnder(...folders: string[]): Source[] {
   return folders
     .flatMap((folder) => (readdirSync(join(ROOT, folder), { recursive: true }) as string[]).map((f) => join(folder, f)))
-    .filter((path) => path.endsWith('.ts'))
+    .filter((path) => /\.tsx?$/.test(path))
     .sort()
     .map((path) => {
       const text = readFileSync(join(ROOT, path), 'utf8');

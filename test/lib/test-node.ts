@@ -2,7 +2,6 @@
  * A node in memory: real tables, the real pipeline, no devices, no root, a simulated clock. Frames are text on input
  * and output; several nodes can be connected through their overlay.
  */
-
 import { type Conntrack, conntrackBytes, createConntrack } from '../../native-free-dataplane/conntrack/record.ts';
 import { entryCount } from '../../native-free-dataplane/conntrack/shares.ts';
 import {

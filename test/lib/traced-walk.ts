@@ -4,9 +4,9 @@
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/protocols.ts';
 import type { Pod, Service } from '../../src/api/types/objects.ts';
 import { readEnd, readFlags } from '../../src/cli/args/trace-packet.ts';
-import { Resolver } from '../../src/cli/sources/trace.ts';
 import { type NamedObjects, Names } from '../../src/observe/trace/names.ts';
 import { NodeCopy } from '../../src/observe/trace/node-copy.ts';
+import { Resolver } from '../../src/observe/trace/resolver.ts';
 import { type Walk, Walker } from '../../src/observe/trace/walk.ts';
 import type { TestNode } from './test-node.ts';
 import { processTraced } from './traced-build.ts';
@@ -37,7 +37,7 @@ function copiesOf(nodes: readonly TestNode[], seed = 7): NodeCopy[] {
 export function traceArgs(nodes: readonly TestNode[], args: TraceArgs, objects: Partial<NamedObjects> = {}): Walk {
   const names = new Names({ pods: [], services: [], nodes: [], ...objects });
   const copies = copiesOf(nodes);
-  const { from, frame } = new Resolver(copies, names).packet({
+  const { from, frame } = new Resolver(copies, names, () => '172.18.0.1').packet({
     from: readEnd(args.from, 'FROM'),
     to: readEnd(args.to, '--to'),
     namespace: 'default',

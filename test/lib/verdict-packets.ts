@@ -125,6 +125,7 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
   text('to-host', 'host', [`icmp ${SERVER} > ${NODE} echo-reply id 7 seq 1`], {
     of: "a reply to the node's own query",
   }),
+  text('own-ping', 'host', [`icmp ${NODE} > ${SERVER} echo-request id 7 seq 1 len 8`]),
   text('encapsulated', 'a', [`udp ${A}:4000 > ${FAR}:53 len 8`]),
   text('arp-answered', 'a', [`arp who-has ${GATEWAY} tell ${A}`]),
   text('ping-answered', 'a', [`icmp ${A} > ${GATEWAY} echo-request id 7 seq 1 len 8`], { of: 'the gateway' }),
@@ -270,6 +271,8 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
     },
   }),
   text('offload-invalid', 'a', [`udp ${A}:1 > ${B}:53 len 8 frag id 1 offset 0 more`, { partial: true, gsoSize: 100 }]),
+  text('link-local-destination', 'a', [`tcp ${A}:4000 > 169.254.169.254:80 S`]),
+  text('dhcp-from-pod', 'a', [`udp ${A}:67 > ${B}:68 len 300`]),
   text('loopback-from-network', 'host', [`tcp ${SERVER}:5000 > 127.0.0.1:80 S`]),
   text('routed-to-node', 'a', [`udp ${A}:4000 > ${FAR}:53 len 8`], { node: HOST_GW }),
   text('ping-fragmented', 'a', [`icmp ${A} > ${GATEWAY} echo-request id 7 seq 1 len 64 frag id 1 offset 0 more`]),

@@ -14,6 +14,7 @@ const NPM_TIMEOUT_MS = 100_000;
 const SHIPPED = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
   /^dist\/bundle\/(pipeline|traced|(cli|worker|launcher|cni|agnhost)\/main|(agnhost\/)?chunks\/[\w-]+)\.js(\.map)?$/,
+  /^dist\/bundle\/ui\/((page|playground)\.(html|js)|style\.css|icon\.svg)$/,
   /^dist\/bundle\/published\/([\w-]+\.json|LICENSE|README\.md)$/,
   /^dist\/native-free-dataplane\/[\w/-]+\.d\.ts$/,
   /^demo\/([\w-]+\.yaml|webapp\/webapp\.mjs)$/,
@@ -86,6 +87,8 @@ test('the package of a fresh clone is built, and contains only what is needed to
     'dist/bundle/launcher/main.js',
     'dist/bundle/cni/main.js',
     'dist/bundle/agnhost/main.js',
+    'dist/bundle/ui/page.js',
+    'dist/bundle/ui/playground.js',
     'dist/bundle/pipeline.js',
     'dist/bundle/pipeline.js.map',
     'dist/native-free-dataplane/public.d.ts',

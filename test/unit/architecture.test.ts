@@ -86,6 +86,10 @@ const ARROWS: Record<string, string[]> = {
     PIPELINE,
   ],
   'src/observe': ['src/api', 'src/compile', 'src/linux', 'src/net', PIPELINE],
+  // The page's server and what it shows; the playground's cluster. Parts of it run in browsers.
+  'src/ui': ['src/api', 'src/compile', 'src/net', 'src/observe', PIPELINE],
+  // In browsers only.
+  'src/web': ['src/ui', 'trace/'],
   'src/cli': [
     'src/cni',
     'src/agent',
@@ -99,6 +103,7 @@ const ARROWS: Record<string, string[]> = {
     'src/net',
     'src/observe',
     'src/runtime',
+    'src/ui',
     'src/worker',
     PIPELINE,
   ],
@@ -117,6 +122,10 @@ const MORE: Record<string, string[]> = {
   // The steps of a frame are recorded where it is processed; their text is the same as that of other traces.
   'src/worker/live-trace.ts': ['src/observe'],
   'src/worker/worker-state.ts': ['src/observe'],
+  // The endpoints of a Service as the controller makes them; a node's tables as its agent writes them.
+  'src/ui/service-slices.ts': ['src/controllers'],
+  'src/ui/playground/node.ts': ['src/agent'],
+  'src/ui/playground/cluster.ts': ['src/agent'],
   // The virtio-net header is read into the descriptor: it is no part of the frame.
   [`${PIPELINE}/wire/vnet-header.ts`]: ['packet.ts'],
   // Addresses of four words, as tables hold them too.
@@ -139,7 +148,9 @@ const PACKAGES: Record<string, string[]> = {
   jose: ['src/controllers'],
   'tar-stream': ['src/runtime'],
   ws: ['src/agent', 'src/api'],
-  yaml: ['src/api', 'src/cli', 'src/cluster', 'src/runtime'],
+  yaml: ['src/api', 'src/cli', 'src/cluster', 'src/runtime', 'src/ui'],
+  preact: ['src/web'],
+  '@preact': ['src/web'],
 };
 
 test('imports are found however they are written', () => {
@@ -200,6 +211,7 @@ test('no files import each other in a circle', () => {
 const NAMES_AN_OVERLAY: Record<string, string> = {
   [`${PIPELINE}/filter/parse.ts`]: "tcpdump's primitive vxlan",
   [`${PIPELINE}/protocols.ts`]: 'the name of IP protocol 4',
+  [`${PIPELINE}/wire/layout.ts`]: 'the name of the VXLAN header',
   'src/api/cluster-options.ts': 'the default',
 };
 
@@ -326,6 +338,37 @@ test('the check recognizes offsets and protocol numbers', () => {
 /** Packages that take long to load, and are needed rarely. */
 const LOADED_WHEN_NEEDED = /^import (?!type\b)[^;]*'(@peculiar\/x509|reflect-metadata)';/m;
 
+/** Node's own globals. */
+const OF_NODE = /\b(Buffer|process)\.|\b(Buffer|require|setImmediate)\(|\b__dirname\b/;
+
+test('what runs in browsers uses nothing of Node', () => {
+  const byPath = new Map(product.map((source) => [source.path, source]));
+  const reached = new Set<string>();
+  const visit = (path: string): void => {
+    if (reached.has(path)) return;
+    reached.add(path);
+    for (const target of valueImportsOf(byPath.get(path)!)) if (byPath.has(target)) visit(target);
+  };
+  for (const page of ['src/web/page.tsx', 'src/web/playground.tsx']) visit(page);
+  assert.ok(reached.has('src/ui/playground/cluster.ts') && reached.has(`${PIPELINE}/pipeline.ts`));
+  const wrong = [...reached].flatMap((path) => {
+    const source = byPath.get(path)!;
+    const modules = valueImportsOf(source).filter((target) => target.startsWith('node:'));
+    return [...modules, ...(OF_NODE.exec(source.code) ?? []).slice(0, 1)].map((what) => `${path}: ${what}`);
+  });
+  assert.equal(wrong, []);
+  const types = "import type { A } from './a.ts';\nimport { type B } from './b.ts';\nimport { c } from './c.ts';";
+  assert.equal(valueImportsOf({ path: 'src/x.ts', text: '', code: types, imports: [] }), ['src/c.ts']);
+});
+
+/** What a source imports besides types, which are gone when it runs. */
+function valueImportsOf({ path, code }: Source): string[] {
+  const left = code
+    .replace(/^(import|export) type [^;]*;/gm, '')
+    .replace(/^(import|export) \{(\s*type \w+( as \w+)?,?)+\s*\} from [^;]*;/gm, '');
+  return importsOf(path, left);
+}
+
 test('packages that are needed rarely are loaded when they are needed', () => {
   assert.equal(
     product.filter(({ code }) => LOADED_WHEN_NEEDED.test(code)).map(({ path }) => path),
@@ -373,7 +416,7 @@ test('no source contains a marker of unfinished work', () => {
 test('names are in kebab-case', () => {
   const odd = sources
     .map(({ path }) => path)
-    .filter((path) => !/^[a-z0-9-]+(\.test)?\.ts$/.test(path.split('/').at(-1) ?? ''));
+    .filter((path) => !/^[a-z0-9-]+(\.test)?\.tsx?$/.test(path.split('/').at(-1) ?? ''));
   assert.equal(odd, []);
 });
 

@@ -67,6 +67,7 @@ test('`status` lists dropped, lost and refused packets, and not those that arriv
     'forwarded',
     'fragment-held',
     'go-on',
+    'own-ping',
     'ping-answered',
     'routed-to-node',
     'to-host',
@@ -117,7 +118,7 @@ for (const packet of VERDICT_PACKETS) {
     const n = nodeOf(packet);
     assert.is(packet.send(n), packet.verdict);
     assert.equal(n.countersMoved(), row.class === 'held' ? {} : { [packet.verdict]: 1 });
-    if (row.class === 'dropped' || row.class === 'held') assert.equal(n.out, []);
+    if (['dropped', 'held', 'noted'].includes(row.class)) assert.equal(n.out, []);
     else assert.is(n.out.length, 1);
     if (row.class === 'answered') isReply(packet, n);
     if (row.class === 'delivered') assert.is(n.out[0]!.port, 0);

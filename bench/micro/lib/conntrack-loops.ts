@@ -1,5 +1,4 @@
 /** Loops over the connection table; bundled with its modules as the workers' pipeline is (scripts/bundle.mjs). */
-
 import {
   allocateRecord,
   expireRecords,

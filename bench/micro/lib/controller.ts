@@ -22,8 +22,8 @@ export class MeasuredController {
   /** Resolves when the API is served. @returns the milliseconds that took, with Node's own start */
   async start(): Promise<number> {
     const begin = performance.now();
-    const words = ['--input-type=module', '-e', PROGRAM, this.directory];
-    const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    const args = ['--input-type=module', '-e', PROGRAM, this.directory];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     this.child = child;
     this.port = await new Promise<number>((resolve, reject) => {
       child.once('message', (port) => resolve(port as number));

@@ -1,7 +1,6 @@
 /**
  * The kernel's path, three times: without rules, with kube-proxy's iptables rules, with kube-proxy's nftables rules.
  */
-
 import { iptablesRules } from '../kube-proxy/iptables-rules.ts';
 import { nftablesRules } from '../kube-proxy/nftables-rules.ts';
 import { inside, sysctl } from '../lib/netns.ts';

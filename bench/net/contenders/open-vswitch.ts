@@ -3,7 +3,6 @@
  * One ovsdb-server and one ovs-vswitchd per node, in the node's namespace, with a database and sockets of their own:
  * the system's Open vSwitch, if there is one, is not touched. Pods hang on TAPs, or on veth pairs to compare
  * (DPB_OVS_PORTS=tap|veth|afxdp). */
-
 import type { ChildProcess } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { inside, ip, stateDirectory } from '../lib/netns.ts';

@@ -1,6 +1,5 @@
 /** The servers in a network's pods, started once per round: iperf3, sockperf, nginx, and the accepting server of traffic.c. Idle
  * servers use no CPU, so they do not affect other measurements. */
-
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { Port, type TestNetwork } from '../contenders/contender.ts';

@@ -1,6 +1,5 @@
 /** The kernel's rule sets at scale, on one node with a bridge. `iptables-restore` of Debian writes nftables rules in iptables'
  * shape; the older `iptables-legacy-restore` is measured beside it, because clusters run on both. */
-
 import { POD_CIDR } from '../contenders/contender.ts';
 import { addKernelPods, addUnderlay, namesFor, nodeIp, removeNetwork } from '../contenders/kernel-network.ts';
 import { iptablesChange, iptablesRules } from '../kube-proxy/iptables-rules.ts';

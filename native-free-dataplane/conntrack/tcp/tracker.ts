@@ -28,7 +28,6 @@
  *
  * Read before editing: the kernel file, RFC 9293 §3.3.2 and §3.10, RFC 5961 (challenge ACKs), RFC 7323 §2.
  */
-
 import { TimeoutClass } from '../timeouts.ts';
 import {
   Connection,

@@ -2,9 +2,10 @@
  * The containers that the CNI plugin has connected, kept in a file so that the next agent serves them again. The file is
  * replaced as a whole, before ADD and after DEL report success.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { CniPortMapping } from '../../cni/protocol.ts';
+import { replaceFile } from '../../linux/replace-file.ts';
 
 /** A container's device. */
 export interface Attachment {
@@ -21,7 +22,8 @@ export interface Attachment {
   readonly portMappings?: readonly CniPortMapping[];
 }
 
-const keyOf = ({ containerID, ifname }: Pick<Attachment, 'containerID' | 'ifname'>): string =>
+/** What identifies an attachment (SPEC.md, "Parameters"). */
+export const attachmentKey = ({ containerID, ifname }: Pick<Attachment, 'containerID' | 'ifname'>): string =>
   `${containerID}/${ifname}`;
 
 export class Attachments {
@@ -39,7 +41,7 @@ export class Attachments {
       throw error;
     }
     try {
-      for (const one of JSON.parse(text) as Attachment[]) this.known.set(keyOf(one), one);
+      for (const one of JSON.parse(text) as Attachment[]) this.known.set(attachmentKey(one), one);
     } catch (error) {
       throw new Error(
         `${file} is damaged (${(error as Error).message}): it lists the pods that are connected. After the node has been drained, remove it`,
@@ -48,7 +50,7 @@ export class Attachments {
   }
 
   get(containerID: string, ifname: string): Attachment | undefined {
-    return this.known.get(keyOf({ containerID, ifname }));
+    return this.known.get(attachmentKey({ containerID, ifname }));
   }
 
   /** The newest attachment of a pod. */
@@ -64,7 +66,7 @@ export class Attachments {
 
   /** @throws Error of the file system; the list is as before then */
   set(attachment: Attachment): void {
-    const key = keyOf(attachment);
+    const key = attachmentKey(attachment);
     const before = this.known.get(key);
     this.known.delete(key);
     this.known.set(key, attachment);
@@ -79,12 +81,11 @@ export class Attachments {
 
   /** @throws Error of the file system; the next change writes the list then */
   remove({ containerID, ifname }: Pick<Attachment, 'containerID' | 'ifname'>): void {
-    if (this.known.delete(keyOf({ containerID, ifname }))) this.write();
+    if (this.known.delete(attachmentKey({ containerID, ifname }))) this.write();
   }
 
   private write(): void {
     mkdirSync(dirname(this.file), { recursive: true });
-    writeFileSync(`${this.file}.new`, JSON.stringify(this.all()), { mode: 0o600, flush: true });
-    renameSync(`${this.file}.new`, this.file);
+    replaceFile(this.file, JSON.stringify(this.all()), { flush: true });
   }
 }

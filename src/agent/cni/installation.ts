@@ -2,9 +2,10 @@
  * Installs the CNI plugin where container runtimes look for it, and last of all the configuration that makes them use it:
  * a runtime that finds one takes the node's network to be ready.
  */
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CNI_NEWEST } from '../../cni/protocol.ts';
+import { replaceFile } from '../../linux/replace-file.ts';
 
 /** Names of the plugin and of its configuration; the number puts it before those of other networks. */
 const PLUGIN = 'dataplane-cni';
@@ -37,13 +38,12 @@ export function installCni(directories: CniDirectories, command: readonly string
   replace(join(directories.configuration, CONFIGURATION), `${JSON.stringify(list, undefined, 2)}\n`, 0o644);
 }
 
-/** Write a file atomically, unless it has this content. */
+/**
+ * Runtimes watch the folder: a file that has this content already is left alone. Of the others they read those that end in
+ * .conf, .conflist or .json, not the one that replaceFile writes first.
+ */
 function replace(path: string, text: string, mode: number): void {
-  if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
-  // Runtimes read every file of the folder that ends in .conf, .conflist or .json.
-  writeFileSync(`${path}.new`, text, { mode });
-  chmodSync(`${path}.new`, mode);
-  renameSync(`${path}.new`, path);
+  if (!existsSync(path) || readFileSync(path, 'utf8') !== text) replaceFile(path, text, { mode });
 }
 
 const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;

@@ -11,7 +11,7 @@ import { gatewayOf, macOf, prefixOf } from '../../net/pod-network.ts';
 import { AddressPool } from '../pods/address-pool.ts';
 import type { PodNetwork } from '../pods/network.ts';
 import { isDeviceThere } from '../pods/ports.ts';
-import { type Attachment, Attachments } from './attachments.ts';
+import { type Attachment, Attachments, attachmentKey } from './attachments.ts';
 import { type CniTarget, checkConfig, portMappingsOf, targetOf } from './requests.ts';
 
 /** How long ADD waits for the pod's object: its policies are not known before. */
@@ -53,7 +53,7 @@ export class CniPlugin {
     for (const one of this.attachments.all()) {
       if (this.pool.take(one.ip) !== undefined)
         this.options.log(`${labelOf(one)}: its address ${one.ip} is not usable`);
-      else if (isDeviceThere(one.netnsPath, one.ifname)) await this.options.network.attach(sandboxOf(one));
+      else if (isDeviceThere(one.netnsPath, one.ifname)) await this.connectAgain(one);
       else {
         this.options.log(`${labelOf(one)}: its network namespace has gone`);
         this.pool.release(one.ip);
@@ -61,6 +61,15 @@ export class CniPlugin {
       }
     }
     this.options.onPorts();
+  }
+
+  /** A container that cannot be connected stays on the list, where CHECK finds it; the others do not wait for it. */
+  private async connectAgain(one: Attachment): Promise<void> {
+    try {
+      await this.options.network.attach(sandboxOf(one));
+    } catch (error) {
+      this.options.log(`${labelOf(one)} could not be connected again: ${(error as Error).message}`);
+    }
   }
 
   /** Carry out a call. @returns what is printed, if anything. @throws CniError */
@@ -167,7 +176,7 @@ export class CniPlugin {
       return ip;
     }
     if (others.length > 0) throw new CniError(CniCode.UNSUPPORTED_FIELD, 'ips: a pod has one address');
-    const ip = wanted.replace(/\/.*$/, '');
+    const ip = withoutPrefix(wanted);
     const why = this.pool.take(ip);
     if (why !== undefined) throw new CniError(CniCode.INVALID_CONFIGURATION, `ips: ${why}`);
     return ip;
@@ -193,7 +202,7 @@ export class CniPlugin {
       throw new CniError(CniCode.UNKNOWN_CONTAINER, `container ${containerID} has not been connected by ${ifname}`);
     }
     if (!isDeviceThere(netnsPath, ifname)) throw changed(`${netnsPath} has no device ${ifname}`);
-    const addresses = (prevResult.ips ?? []).map(({ address }) => address.replace(/\/.*$/, ''));
+    const addresses = (prevResult.ips ?? []).map(({ address }) => withoutPrefix(address));
     if (!addresses.includes(one.ip))
       throw changed(`the address is ${one.ip}, prevResult has ${addresses.join(', ') || 'none'}`);
   }
@@ -204,9 +213,9 @@ export class CniPlugin {
     if (!Array.isArray(listed)) {
       throw new CniError(CniCode.INVALID_CONFIGURATION, 'GC needs cni.dev/valid-attachments');
     }
-    const valid = new Set(listed.map(({ containerID, ifname }) => `${containerID}/${ifname}`));
+    const valid = new Set(listed.map(attachmentKey));
     for (const one of this.attachments.all()) {
-      if (one.network !== config.name || valid.has(`${one.containerID}/${one.ifname}`)) continue;
+      if (one.network !== config.name || valid.has(attachmentKey(one))) continue;
       this.options.log(`${labelOf(one)}: removed, the runtime does not know it any more`);
       await this.delete(one);
     }
@@ -217,6 +226,9 @@ export class CniPlugin {
     if (why !== undefined) throw new CniError(CniCode.NOT_AVAILABLE, why);
   }
 }
+
+/** Addresses are written with the length of their network's prefix (SPEC.md, "ips"). */
+const withoutPrefix = (address: string): string => address.replace(/\/.*$/, '');
 
 const labelOf = ({ namespace, name, containerID }: Attachment): string =>
   namespace === NO_NAMESPACE ? `container ${containerID}` : `pod ${namespace}/${name}`;
@@ -244,7 +256,8 @@ function resultOf({ cniVersion }: CniConfig, one: Attachment, podCIDR: string): 
 }
 
 /** Host ports are compiled from Pods. */
-function podOf({ containerID, ifname, name, ip, portMappings = [] }: Attachment): Pod {
+function podOf(attachment: Attachment): Pod {
+  const { name, ip, portMappings = [] } = attachment;
   const ports = portMappings.map(({ hostPort, containerPort, protocol, hostIP }) => ({
     hostPort,
     containerPort,
@@ -254,7 +267,7 @@ function podOf({ containerID, ifname, name, ip, portMappings = [] }: Attachment)
   return {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name, namespace: NO_NAMESPACE, uid: `${containerID}/${ifname}` },
+    metadata: { name, namespace: NO_NAMESPACE, uid: attachmentKey(attachment) },
     spec: { containers: [{ name, image: '', ports }] },
     status: { podIP: ip, phase: 'Running' },
   } as unknown as Pod;

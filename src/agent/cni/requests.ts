@@ -1,11 +1,11 @@
 /** Checks the calls of the CNI plugin: the variables that each command needs, and their form (SPEC.md, "Parameters"). */
 import {
-  CNI_VERSIONS,
   CniCode,
   type CniConfig,
   CniError,
   type CniPortMapping,
   type CniRequest,
+  checkVersion,
 } from '../../cni/protocol.ts';
 
 /** Container IDs and network names: SPEC.md, libcni pkg/utils. */
@@ -41,13 +41,8 @@ export function readRequest(text: string): CniRequest {
 /** @throws CniError for a configuration that cannot be served */
 export function checkConfig(config: CniConfig): void {
   const wrong = (what: string): CniError => new CniError(CniCode.INVALID_CONFIGURATION, what);
-  if (!CNI_VERSIONS.includes(config.cniVersion)) {
-    throw new CniError(
-      CniCode.INCOMPATIBLE_VERSION,
-      `cniVersion ${config.cniVersion} is not supported`,
-      `supported: ${CNI_VERSIONS.join(', ')}`,
-    );
-  }
+  // Again: the plugin that is installed may be of another version than the agent.
+  checkVersion(config.cniVersion);
   if (typeof config.name !== 'string' || !NAME.test(config.name)) {
     throw wrong(`name ${JSON.stringify(config.name)}: expected letters, digits, '.', '_' and '-'`);
   }

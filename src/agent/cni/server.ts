@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { CNI_MAX_BYTES, CNI_NEWEST, type CniAnswer, CniCode, CniError } from '../../cni/protocol.ts';
+import { CNI_NEWEST, type CniAnswer, CniCode, CniError, readDocument } from '../../cni/protocol.ts';
 import type { Part } from '../parts.ts';
 import type { CniPlugin } from './plugin.ts';
 import { readRequest } from './requests.ts';
@@ -50,11 +50,15 @@ export class CniServer implements Part {
     this.open.add(socket);
     socket.once('close', () => this.open.delete(socket));
     socket.on('error', () => socket.destroy());
+    const timer = setTimeout(() => socket.destroy(), REQUEST_MS);
     try {
-      const text = await readAll(socket);
-      if (text !== undefined) socket.end(JSON.stringify(await this.answer(text)));
+      const text = await readDocument(socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>);
+      clearTimeout(timer);
+      if (!socket.destroyed) socket.end(JSON.stringify(await this.answer(text)));
     } catch {
-      socket.destroy(); // The plugin has gone.
+      socket.destroy(); // The plugin has gone, or sends too much.
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -72,24 +76,4 @@ export class CniServer implements Part {
       return { ok: false, output: failure.document(version) };
     }
   }
-}
-
-/** The request; undefined after closing a connection that sends too much or too slowly. */
-async function readAll(socket: Socket): Promise<string | undefined> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  const timer = setTimeout(() => socket.destroy(), REQUEST_MS);
-  try {
-    for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      bytes += chunk.length;
-      if (bytes > CNI_MAX_BYTES) {
-        socket.destroy();
-        return undefined;
-      }
-      chunks.push(chunk);
-    }
-  } finally {
-    clearTimeout(timer);
-  }
-  return socket.destroyed && bytes === 0 ? undefined : Buffer.concat(chunks).toString('utf8');
 }

@@ -80,7 +80,7 @@ interface Dropped {
   readonly packet: DroppedPacket;
   /** After translation. */
   readonly target: { readonly ip: string; readonly port: number };
-  /** Pods of this node; undefined: it is none, or no report to it is due. */
+  /** Pods of this node; undefined for other ends, and for a receiver that gets no event. */
   readonly sender: Pod | undefined;
   readonly receiver: Pod | undefined;
   /** Of a policy, if it denied the packet. */
@@ -117,7 +117,7 @@ export class DroppedTraffic implements Part {
       local ??= new Map(this.options.pods().map((pod) => [ipOfPod(pod) ?? '', pod]));
       const target = packet.endpoint ?? { ip: packet.dst, port: packet.dstPort };
       const sender = local.get(packet.src);
-      // A share belongs to the pod that connects; to the one that is connected to only if the other is none of this node.
+      // A connection counts for the pod that opens it, and for its receiver only if it comes from elsewhere (shares.ts).
       const isAboutReceiver = ABOUT_RECEIVER.has(cause) || (cause === 'share' && sender === undefined);
       const receiver = isAboutReceiver ? local.get(target.ip) : undefined;
       if ((sender ?? receiver) === undefined) return;

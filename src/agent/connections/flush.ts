@@ -1,5 +1,4 @@
 /** Ends connections when services change: flows to a removed endpoint, or flows that bypass a new service. */
-
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 import type { RemovedEndpoint } from './ended.ts';

@@ -1,8 +1,8 @@
 /**
  * The connections of a pod that no longer exists. Those that it opened end at once, and so do those to it that were never
  * answered: table slots and source ports are free for others. Answered ones to it stay for two minutes, in which their
- * clients are told that the endpoint is gone (ENDPOINT_GONE of verdicts.ts) instead of being balanced to another one in
- * the middle of a connection.
+ * clients get a TCP reset (ENDPOINT_GONE of verdicts.ts) instead of being balanced to another endpoint in the middle of a
+ * connection.
  */
 import {
   type Conntrack,
@@ -16,7 +16,7 @@ import { removeRecord } from '../../../native-free-dataplane/conntrack/tuple-ind
 import { addressWords as wordsOf } from '../../../native-free-dataplane/wire/address.ts';
 
 /** As long as linux nf_conntrack keeps a closed connection (TIME_WAIT). */
-const FAREWELL_MS = 120_000;
+const CLOSING_MS = 120_000;
 
 /**
  * End the connections of a pod's address. IPv4.
@@ -35,8 +35,8 @@ export function endConnectionsOf(table: Conntrack, ip: string, nowMs: number): n
     if (!opened && words[tupleAt(table, record, 1) + addressWords - 1] !== address) continue;
     if (opened || (meta & Status.SEEN_REPLY) === 0) {
       if (removeRecord(table, record)) removed++;
-    } else if (((words[at + Rec.EXPIRES]! - (nowMs + FAREWELL_MS)) | 0) > 0) {
-      words[at + Rec.EXPIRES] = (nowMs + FAREWELL_MS) | 0;
+    } else if (((words[at + Rec.EXPIRES]! - (nowMs + CLOSING_MS)) | 0) > 0) {
+      words[at + Rec.EXPIRES] = (nowMs + CLOSING_MS) | 0;
     }
   }
   return removed;

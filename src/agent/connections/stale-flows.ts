@@ -4,7 +4,6 @@
  * longer belong to a service, or that bypass a service that should have translated them (kubernetes #122740, #139628,
  * #141371). TCP connections end by themselves.
  */
-
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
 import { PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';

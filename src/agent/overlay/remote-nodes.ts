@@ -5,9 +5,9 @@
  * Node objects → overlay peers. flannel's annotations describe how a node is reached, whether it runs our agent or
  * flannel (flannel pkg/subnet/kube/annotations.go).
  */
-
 import { parseMac } from '../../../native-free-dataplane/wire/address.ts';
 import { parseBackendData, whyOtherBackend } from '../../api/flannel-backend.ts';
+import { internalIpOf } from '../../api/node-identity.ts';
 import { FlannelAnnotation, type NodeObject } from '../../api/types/objects.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import type { NodeConfig } from '../config.ts';
@@ -34,9 +34,7 @@ export function remoteNodeOf(node: NodeObject): RemoteNode | undefined {
   const annotations = node.metadata.annotations ?? {};
   const podCIDRs = node.spec?.podCIDRs ?? (node.spec?.podCIDR ? [node.spec.podCIDR] : []);
   const first = podCIDRs[0];
-  const ip =
-    annotations[FlannelAnnotation.PUBLIC_IP] ??
-    node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+  const ip = annotations[FlannelAnnotation.PUBLIC_IP] ?? internalIpOf(node);
   if (first === undefined || ip === undefined) return undefined;
   return {
     name: node.metadata.name,

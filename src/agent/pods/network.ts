@@ -96,6 +96,7 @@ export class PodNetwork {
     if (this.attached.has(key)) await this.detach(sandbox);
     const port = sync.freePort();
     if (port === undefined) throw new Error(`${key}: this node has no port left for another pod`);
+    const pod = podOf(sandbox.namespace, sandbox.name);
     const tap = openPodDevice(
       {
         netnsPath: sandbox.netnsPath,
@@ -110,7 +111,6 @@ export class PodNetwork {
       workers,
     );
     try {
-      const pod = podOf(sandbox.namespace, sandbox.name);
       sync.setPod(port, { key, ip: sandbox.podIP, declared: declaredPorts(pod), bandwidth: podBandwidth(pod) });
     } catch (error) {
       sync.removePod(key);
@@ -119,7 +119,7 @@ export class PodNetwork {
     }
     const { podIP: ip, netnsPath, device } = sandbox;
     this.attached.set(key, { port, tap, ip, netnsPath, device });
-    policies.attach(sandbox.namespace, sandbox.name, podOf(sandbox.namespace, sandbox.name), sandbox.podIP);
+    policies.attach(sandbox.namespace, sandbox.name, pod, sandbox.podIP);
     pool.addPort(port, tap.fds, tap.headerBytes);
   }
 

@@ -47,22 +47,17 @@ function podOffloads(best: OffloadLevel = OffloadLevel.UDP): OffloadLevel {
 export function openPodDevice(device: PodDevice, workers: number): Tap {
   const name = device.device ?? DEVICE;
   const offloads = podOffloads(device.offloads);
-  return inNamespace(device.netnsPath, () => {
-    const routes = new RouteSocket();
+  return withRoutes(device.netnsPath, (routes) => {
+    const known = hasLink(routes, name);
+    const tap = openTap({ name, queues: workers, persist: true, offloads });
     try {
-      const known = hasLink(routes, name);
-      const tap = openTap({ name, queues: workers, persist: true, offloads });
-      try {
-        configure(name, device, routes);
-      } catch (error) {
-        if (known) closeTap(tap);
-        else removeTap(tap);
-        throw error;
-      }
-      return tap;
-    } finally {
-      routes.close();
+      configure(name, device, routes);
+    } catch (error) {
+      if (known) closeTap(tap);
+      else removeTap(tap);
+      throw error;
     }
+    return tap;
   });
 }
 
@@ -83,30 +78,28 @@ function configure(name: string, device: PodDevice, routes: RouteSocket): void {
 
 /** Change the MTU of a pod's device. @throws SystemError if it does not exist */
 export function setPodMtu(netnsPath: string, mtu: number, device = DEVICE): void {
-  inNamespace(netnsPath, () => {
-    const routes = new RouteSocket();
-    try {
-      routes.changeLink(routes.linkIndex(device), { mtu });
-    } finally {
-      routes.close();
-    }
-  });
+  withRoutes(netnsPath, (routes) => routes.changeLink(routes.linkIndex(device), { mtu }));
 }
 
 /** Does the namespace exist and have the device? */
 export function isDeviceThere(netnsPath: string, device: string): boolean {
   try {
-    return inNamespace(netnsPath, () => {
-      const routes = new RouteSocket();
-      try {
-        return hasLink(routes, device);
-      } finally {
-        routes.close();
-      }
-    });
+    return withRoutes(netnsPath, (routes) => hasLink(routes, device));
   } catch {
     return false;
   }
+}
+
+/** Run `work` with a route socket of the namespace. */
+function withRoutes<T>(netnsPath: string, work: (routes: RouteSocket) => T): T {
+  return inNamespace(netnsPath, () => {
+    const routes = new RouteSocket();
+    try {
+      return work(routes);
+    } finally {
+      routes.close();
+    }
+  });
 }
 
 function hasLink(routes: RouteSocket, name: string): boolean {

@@ -109,7 +109,7 @@ export class NodePolicies implements Part {
 
   /** The pod with this address, on any node; undefined while there is no policy, and pods are not watched. */
   podAt(ip: string): Pod | undefined {
-    for (const pod of this.pods?.values() ?? []) if (policyAddressOf(pod) === ip) return pod;
+    for (const pod of this.pods?.values() ?? []) if (addressedPod(pod)?.ip === ip) return pod;
     return undefined;
   }
 

@@ -4,6 +4,7 @@
  */
 import { hasNodePorts } from '../../../native-free-dataplane/node/host-routes.ts';
 import { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts';
+import { internalIpOf } from '../../api/node-identity.ts';
 import type { EndpointSlice, NodeObject, Pod, Service } from '../../api/types/objects.ts';
 import type { Place } from '../../compile/endpoint-sets.ts';
 import { monotonicMs } from '../../linux/clock.ts';
@@ -38,9 +39,6 @@ export interface NodeServicesOptions {
   readonly metrics: Metrics;
   readonly log: (line: string) => void;
 }
-
-const internalAddressOf = ({ status }: NodeObject): string | undefined =>
-  status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
 
 const placeOf = ({ nodeName, zone }: NodeConfig): Place => ({ nodeName, zone });
 
@@ -112,7 +110,7 @@ export class NodeServices implements Part {
 
   /** A Node is new or changed: no service may have its address. */
   setNode(node: NodeObject): void {
-    this.sync.setNodeAddress(node.metadata.name, internalAddressOf(node));
+    this.sync.setNodeAddress(node.metadata.name, internalIpOf(node));
   }
 
   /** A Node was deleted. */

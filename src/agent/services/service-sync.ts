@@ -2,7 +2,6 @@
  * Applies compiled Services and EndpointSlices: each change rewrites only its own Service's entries in the table,
  * whatever the number of Services, and reports which connections end with it (connections/ended.ts).
  */
-
 import { FrontendKind } from '../../../native-free-dataplane/services/table.ts';
 import type { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts';
 import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
@@ -10,7 +9,7 @@ import { type EndpointSlice, type Service, WellKnown } from '../../api/types/obj
 import { type CompiledPort, compileService } from '../../compile/compile-service.ts';
 import { type Place, readyEndpointsOn } from '../../compile/endpoint-sets.ts';
 import type { AddressRules } from '../../compile/frontends.ts';
-import { contains, parseCidr, parseIp } from '../../net/address.ts';
+import { type Cidr, contains, parseCidr, parseIp } from '../../net/address.ts';
 import { endedByChange, type RemovedEndpoint, type ServicePortState } from '../connections/ended.ts';
 
 /** A port on which load balancers check whether this node has endpoints of a service. */
@@ -53,6 +52,8 @@ export class ServiceSync {
   private readonly options: ServiceSyncOptions;
   private place: Place;
   private rules: AddressRules | undefined;
+  /** All of it is routed to dp0; addresses that further ServiceCIDRs add are routed one by one. */
+  private serviceNetwork: Cidr | undefined;
   private held: boolean;
   private readonly services = new Map<string, Known>();
   /** Services that did not fit: retried whenever something is removed. */
@@ -66,7 +67,7 @@ export class ServiceSync {
   constructor(options: ServiceSyncOptions) {
     this.options = options;
     this.place = options.place;
-    this.rules = options.rules;
+    this.setRules(options.rules);
     this.held = options.held ?? false;
   }
 
@@ -114,7 +115,7 @@ export class ServiceSync {
   reconfigure(place: Place, rules?: AddressRules): void {
     if (JSON.stringify([place, rules]) === JSON.stringify([this.place, this.rules])) return;
     this.place = place;
-    this.rules = rules;
+    this.setRules(rules);
     this.apply(this.services.keys());
   }
 
@@ -127,9 +128,13 @@ export class ServiceSync {
     if (before === address) return;
     if (address === undefined) this.nodeAddresses.delete(node);
     else this.nodeAddresses.set(node, address);
-    const claims = ({ service }: Known): boolean =>
-      givenAddresses(service).some((ip) => ip === before || ip === address);
-    this.apply([...this.services].filter(([, known]) => claims(known)).map(([key]) => key));
+    this.apply(this.servicesThatClaim(before, address));
+  }
+
+  private *servicesThatClaim(...addresses: readonly (string | undefined)[]): Generator<string> {
+    for (const [key, { service }] of this.services) {
+      if (givenAddresses(service).some((ip) => addresses.includes(ip))) yield key;
+    }
   }
 
   /** Everything applied, for the removal of stale connections of a previous agent. */
@@ -210,7 +215,7 @@ export class ServiceSync {
   private compiled(key: string, service: Service, slices: EndpointSlice[]): CompiledPort[] {
     const { onError } = this.options;
     try {
-      const rules = this.rules && { ...this.rules, nodeAddresses: [...this.nodeAddresses.values()] };
+      const rules = this.rules && { ...this.rules, nodeAddresses: this.nodeAddresses };
       const { ports, refused } = compileService(service, slices, this.place, rules);
       const complaint = refused.join('; ');
       if (complaint !== '' && complaint !== this.complaints.get(key))
@@ -237,10 +242,13 @@ export class ServiceSync {
     }
   }
 
-  /** All of it is routed to dp0; addresses that further ServiceCIDRs add are routed one by one. */
+  private setRules(rules: AddressRules | undefined): void {
+    this.rules = rules;
+    this.serviceNetwork = parseCidr(rules?.serviceCidr ?? '');
+  }
+
   private isInServiceNetwork(text: string): boolean {
-    const network = parseCidr(this.rules?.serviceCidr ?? '');
-    return network === undefined || contains(network, parseIp(text)!);
+    return this.serviceNetwork === undefined || contains(this.serviceNetwork, parseIp(text)!);
   }
 
   /** Count the users of each address that must be routed to this node. */

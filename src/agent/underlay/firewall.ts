@@ -1,7 +1,7 @@
 /**
  * Coexistence with a node's firewall. Packets that the data plane forwards bypass the kernel's conntrack, which sees
- * only one direction of most connections and would classify their packets as invalid. Chains that drop forwarded packets get
- * a rule in front that accepts dp0's, as flannel does.
+ * only one direction of most connections and would classify their packets as invalid. Chains that drop forwarded packets
+ * get a rule in front that accepts dp0's, as flannel does.
  *
  * Read before editing: linux net/ipv4/netfilter/nf_defrag_ipv4.c (untracked fragments are left alone), net/netfilter/
  * nft_ct.c (notrack); flannel pkg/trafficmngr/iptables (the accepts).
@@ -34,6 +34,8 @@ export interface NotTracked {
   readonly hostPorts: readonly RoutedPort[];
   readonly nodePortRange: readonly [number, number];
   readonly masqueradePorts: readonly [number, number];
+  /** Of dp0. */
+  readonly mtu: number;
 }
 
 /**
@@ -70,6 +72,26 @@ table ip ${NFT_TABLE} {
   chain for-us {
     type filter hook prerouting priority ${BEFORE_TRACKING}; policy accept;
     ${fromWire.join('\n    ')}
+  }
+}
+`;
+}
+
+/** Priority after all filters: only what is really sent is copied. */
+const AFTER_FILTERS = 300;
+
+/**
+ * The rule that sends a copy of each ping of the node itself to dp0 (native-free-dataplane/stages/own-ping.ts), as input of
+ * `nft -f`. Not of pings that would need fragments: the kernel sets DF in the copy, and would answer it with an error.
+ */
+function ownPingRules({ clusterNetworks, mtu }: NotTracked): string {
+  // Any address that is routed to dp0 and is none of the node's own.
+  const via = (clusterNetworks.at(-1) ?? '').split('/')[0];
+  return `
+table ip ${NFT_TABLE} {
+  chain own-pings {
+    type filter hook output priority ${AFTER_FILTERS}; policy accept;
+    oifname != { "lo", "${HOST_DEVICE}" } icmp type echo-request meta length <= ${mtu} dup to ${via} device "${HOST_DEVICE}"
   }
 }
 `;
@@ -195,6 +217,15 @@ function isAccept(expr: readonly unknown[], one: Accept): boolean {
 export const LIST_RULESET = ['nft', ['-j', 'list', 'ruleset']] as const;
 /** Limit of that output. kube-proxy's rules for thousands of services take tens of megabytes. */
 export const MAX_RULESET_BYTES: number = 256 << 20;
+
+/** Install our own table, replacing a previous one. @returns whether that was possible */
+export function installFirewallRules(options: NotTracked): boolean {
+  const rules = untrackedRules(options);
+  if (nft(`table ip ${NFT_TABLE}\ndelete table ip ${NFT_TABLE}\n${rules}`) !== undefined) return false;
+  // Kernels without nf_dup_ipv4 refuse this; the rest works without it.
+  nft(ownPingRules(options));
+  return true;
+}
 
 /** Remove our rules from all chains, and our own table. */
 export function removeFirewallRules(nameServer?: string): void {

@@ -15,7 +15,7 @@ import type { Tap } from '../../linux/tap.ts';
 import { type Cidr, parseCidr, printIp } from '../../net/address.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import { isRoutedByKernel, overlayMatches } from '../overlay/node-overlay.ts';
-import { LIST_RULESET, MAX_RULESET_BYTES, readRuleset, removeFirewallRules, untrackedRules } from './firewall.ts';
+import { installFirewallRules, LIST_RULESET, MAX_RULESET_BYTES, readRuleset, removeFirewallRules } from './firewall.ts';
 import { HostDevice } from './host-device.ts';
 import type { HostNetworkOptions, RoutedPort } from './host-options.ts';
 import type { HostRouting } from './host-routes.ts';
@@ -23,7 +23,7 @@ import { isOurs, LOCAL_FIRST, LOOPBACK, wantedRules } from './host-rules.ts';
 import { HostSysctls } from './host-sysctls.ts';
 import { ensureLegacyAccepts, hasLegacyTables, removeLegacyAccepts } from './legacy-firewall.ts';
 import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from './rule-order.ts';
-import { installShortcut, NFT_TABLE, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
+import { installShortcut, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
 
 /** Limit of the node's addresses with NodePorts; each needs a rule that the kernel evaluates for new connections. */
 const MAX_ADDRESSES = 256;
@@ -84,6 +84,11 @@ export class HostNetwork {
 
   get tap(): Tap {
     return this.device.tap;
+  }
+
+  /** Networks of pods and services. */
+  private get clusterNetworks(): string[] {
+    return [this.options.clusterCIDR, this.options.serviceCIDR];
   }
 
   /** Add dp0 to the workers' ports, now and whenever it has to be recreated. */
@@ -253,16 +258,16 @@ export class HostNetwork {
   /** Install the `notrack` rules. @returns true if that failed, as without nftables */
   private installUntracked(): boolean {
     const { options } = this;
-    const rules = untrackedRules({
+    return !installFirewallRules({
       localAddresses: [...this.localAddresses.keys()],
-      clusterNetworks: [options.clusterCIDR, options.serviceCIDR],
+      clusterNetworks: this.clusterNetworks,
       serviceAddresses: [...(this.serviceAddresses ?? [])],
       overlayMatches: overlayMatches(options),
       hostPorts: this.hostPorts ?? [],
       nodePortRange: options.nodePortRange,
       masqueradePorts: options.masqueradePorts,
+      mtu: this.device.mtu,
     });
-    return nft(`table ip ${NFT_TABLE}\ndelete table ip ${NFT_TABLE}\n${rules}`) !== undefined;
   }
 
   /** Install the shortcut. @returns why it is not installed; undefined if it is */
@@ -276,7 +281,7 @@ export class HostNetwork {
       ...options,
       prefix: options.underlayPrefix,
       gateway: gatewayOf(options.podCIDR),
-      clusterNetworks: [options.clusterCIDR, options.serviceCIDR],
+      clusterNetworks: this.clusterNetworks,
       underlayMtu: this.device.mtu,
       hostDevice: HOST_DEVICE,
       localAddresses: [...this.localAddresses.keys()],
@@ -303,10 +308,10 @@ export class HostNetwork {
 
   /** Commands that add the missing routes to dp0 and remove those to former service addresses. */
   private routeCommands(): string[] {
-    const { podCIDR, clusterCIDR, serviceCIDR } = this.options;
+    const { podCIDR } = this.options;
     const gateway = gatewayOf(podCIDR);
     const present = presentRoutes();
-    const main = [clusterCIDR, serviceCIDR, ...(this.serviceAddresses ?? [])];
+    const main = [...this.clusterNetworks, ...(this.serviceAddresses ?? [])];
     const all = [
       ...main.map((to) => ({ to, table: MAIN_TABLE, words: `src ${gateway}` })),
       { to: 'default', table: `${TO_DP0_TABLE}`, words: '' },

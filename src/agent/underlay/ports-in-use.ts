@@ -1,11 +1,14 @@
 /**
- * Keeps the connection table's list of ports that no masqueraded connection may get because something else on the node
- * uses them: the node's own sockets, and pods by hostPort. A masqueraded connection would shadow a listener on the same
- * port toward its destination (CVE-2021-3773), or collide with a client that chose its port itself (the kernel's NFS
- * client: 665-1023). Sockets with an ephemeral port are kept out of the range by ip_local_reserved_ports.
+ * Keeps the connection table's two lists of ports in use on the node.
+ *
+ * The first are ports that no masqueraded connection may get: those of the node's own sockets, and pods' host ports. A
+ * masqueraded connection would shadow a listener on the same port toward its destination (CVE-2021-3773), or collide with a
+ * client that chose its port itself (the kernel's NFS client: 665-1023). Sockets with an ephemeral port are kept out of the
+ * range by ip_local_reserved_ports. The second are ports of the node's own sockets, whose connections continue when a
+ * Service or a pod gets the port (native-free-dataplane/stages/service.ts).
  */
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
-import { localPorts } from '../../linux/socket-ports.ts';
+import { type LocalPorts, localPorts } from '../../linux/socket-ports.ts';
 import type { Part } from '../parts.ts';
 
 const PERIOD_MS = 2000;
@@ -19,7 +22,7 @@ export interface PortsInUseOptions {
   readonly hostPorts: () => readonly number[];
   readonly log: (line: string) => void;
   /** Returns the ports of the node's sockets; replaced in tests. */
-  readonly read?: () => ReadonlySet<number>;
+  readonly read?: () => LocalPorts;
 }
 
 /** Updates the list periodically. */
@@ -65,8 +68,14 @@ export class PortsInUse implements Part {
   /** Write the ports that are in use now. Each word is stored at once, so a port that stays in use is never missing. */
   private check(): void {
     const { table, hostPorts, read = localPorts } = this.options;
-    const now = new Int32Array(table.hostPorts.length);
-    for (const port of [...read(), ...hostPorts()]) now[port >>> 5]! |= 1 << (port & 31);
-    table.hostPorts.set(now);
+    const { open, loopback } = read();
+    table.socketPorts.set(bitsOf([...open, ...loopback], table.socketPorts.length));
+    table.hostPorts.set(bitsOf([...open, ...hostPorts()], table.hostPorts.length));
   }
+}
+
+function bitsOf(ports: readonly number[], words: number): Int32Array {
+  const bits = new Int32Array(words);
+  for (const port of ports) bits[port >>> 5]! |= 1 << (port & 31);
+  return bits;
 }

@@ -71,7 +71,7 @@ function mayMatch({
   from,
 }: Partial<KernelRule>): boolean {
   if (conditional || (from !== undefined && from !== HOST_DEVICE)) return false;
-  return (((0 ^ mark) & maskedMark) === 0) !== inverted;
+  return ((mark & maskedMark) === 0) !== inverted;
 }
 
 /** The part of a route that lies in a rule's destination; undefined if there is none. */

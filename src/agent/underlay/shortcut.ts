@@ -50,10 +50,10 @@ export interface ShortcutOptions {
  * The rules, as input of `nft -f`. Outgoing packets that fail ip_forward's checks of TTL and MTU are left to the
  * kernel, which sends the ICMP error. So are packets to a neighbour whose MAC is unknown: `fwd` would drop them
  * silently; and those with the address of a pod or service as their source, which the node's own rules may have
- * translated (firewall.ts). Incoming frames that are addressed to another machine's MAC, or have a source that no other host may use,
- * are left to the kernel, which drops them (linux ip_rcv PACKET_OTHERHOST, fib_validate_source). So are fragments: a
- * later one has payload where `th dport` looks for a port, and if the node tracks connections, the kernel needs all
- * fragments at the device on which the first arrived.
+ * translated (firewall.ts). Incoming frames that are addressed to another machine's MAC, or have a source that no other
+ * host may use, are left to the kernel, which drops them (linux ip_rcv PACKET_OTHERHOST, fib_validate_source). So are
+ * fragments: a later one has payload where `th dport` looks for a port, and if the node tracks connections, the kernel
+ * needs all fragments at the device on which the first arrived.
  */
 export function shortcutRules(options: ShortcutOptions): string {
   const { nodeIP, prefix, gateway, underlayDevice, underlayMtu, hostDevice } = options;

@@ -16,8 +16,8 @@ const FLAGS = {
   'sctp-data': text('hostname'),
 };
 
-export async function run(words: readonly string[]): Promise<void> {
-  const { values, operands } = parseFlags(FLAGS, words);
+export async function run(args: readonly string[]): Promise<void> {
+  const { values, operands } = parseFlags(FLAGS, args);
   const [destination, ...more] = operands;
   if (destination === undefined || more.length > 0)
     throw new UsageError(`accepts 1 arg(s), received ${operands.length}`);

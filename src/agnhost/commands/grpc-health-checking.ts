@@ -22,8 +22,8 @@ const Status = { OK: 0, NOT_FOUND: 5, UNIMPLEMENTED: 12 } as const;
 /** Compressed flag and length before each message. */
 const PREFIX_BYTES = 5;
 
-export function run(words: readonly string[]): void {
-  const { port, 'http-port': httpPort, 'delay-unhealthy-sec': delay, service } = parseFlags(FLAGS, words).values;
+export function run(args: readonly string[]): void {
+  const { port, 'http-port': httpPort, 'delay-unhealthy-sec': delay, service } = parseFlags(FLAGS, args).values;
   const startedMs = Date.now();
   let forced: number | undefined;
   const sinceStart = () => printDuration(Date.now() - startedMs);

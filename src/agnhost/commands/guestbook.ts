@@ -17,8 +17,8 @@ const TIMEOUT_MS = 5000;
 let store = new Map<string, string>();
 const replicas: string[] = [];
 
-export function run(words: readonly string[]): void {
-  const { 'http-port': port, 'backend-port': backendPort, replicaof } = parseFlags(FLAGS, words).values;
+export function run(args: readonly string[]): void {
+  const { 'http-port': port, 'backend-port': backendPort, replicaof } = parseFlags(FLAGS, args).values;
   if (replicaof !== '') void register(replicaof, backendPort);
   serveHttp(port, {
     '/register': ({ form }, response) => {

@@ -1,5 +1,4 @@
 /** `liveness`: healthy for ten seconds, then not, so that a liveness probe has something to find. */
-
 import { printDuration } from '../duration.ts';
 import { parseFlags } from '../flags.ts';
 import { type Handler, plainError, serveHttp } from '../http.ts';
@@ -7,8 +6,8 @@ import { type Handler, plainError, serveHttp } from '../http.ts';
 const PORT = 8080;
 const HEALTHY_SECONDS = 10;
 
-export function run(words: readonly string[]): void {
-  parseFlags({}, words);
+export function run(args: readonly string[]): void {
+  parseFlags({}, args);
   const startedMs = Date.now();
   serveHttp(PORT, {
     '/started': (_, response) => {

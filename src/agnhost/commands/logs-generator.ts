@@ -7,8 +7,8 @@ const FLAGS = { 'log-lines-total': integer(0, 't'), 'run-duration': duration(0, 
 const METHODS = ['GET', 'POST', 'PUT'];
 const NAMESPACES = ['kube-system', 'default', 'ns'];
 
-export async function run(words: readonly string[]): Promise<void> {
-  const { 'log-lines-total': lines, 'run-duration': durationMs } = parseFlags(FLAGS, words).values;
+export async function run(args: readonly string[]): Promise<void> {
+  const { 'log-lines-total': lines, 'run-duration': durationMs } = parseFlags(FLAGS, args).values;
   if (lines <= 0) return refuse(`Invalid total number of lines: ${lines}`);
   if (durationMs <= 0) return refuse(`Invalid duration: ${durationMs / 1000}s`);
   const startedMs = performance.now();

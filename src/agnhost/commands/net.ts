@@ -26,8 +26,8 @@ const RUNNERS: Readonly<Record<string, Runner>> = {
   'nat-closewait-server': closeWaitServer,
 };
 
-export async function run(words: readonly string[]): Promise<void> {
-  const { serve, runner, options, 'delay-shutdown': delay } = parseFlags(FLAGS, words).values;
+export async function run(args: readonly string[]): Promise<void> {
+  const { serve, runner, options, 'delay-shutdown': delay } = parseFlags(FLAGS, args).values;
   if (runner === '' && serve === '') fatal('Must set either --runner or --serve, see --help');
   if (delay > 0) {
     process.once('SIGTERM', () => {

@@ -23,8 +23,8 @@ const FLAGS = {
   'udp-listen-addresses': text(),
 };
 
-export function run(words: readonly string[]): void {
-  const { values } = parseFlags(FLAGS, words);
+export function run(args: readonly string[]): void {
+  const { values } = parseFlags(FLAGS, args);
   if (values['sctp-port'] !== -1) fatal('failed to create listener for SCTP: Node.js has no SCTP sockets');
   const udp =
     values['udp-port'] === -1 ? undefined : new UdpCommands(values['udp-port'], values['udp-listen-addresses']);
@@ -107,11 +107,18 @@ function handlers(
 /** As Go prints a time: `2026-11-28 14:50:10.123 +0000 UTC`. */
 const printTime = (time: Date): string => time.toISOString().replace('T', ' ').replace('Z', ' +0000 UTC');
 
+/** What is wrong with a status that is asked for; undefined if nothing is. */
+const wrongStatus = (code: string): string | undefined =>
+  code === '' || /^\d{3}$/.test(code)
+    ? undefined
+    : `argument 'code' must be an integer or empty, got ${JSON.stringify(code)}\n`;
+
 const echo: Handler = ({ form }, response) => {
   const [message, code] = [form.get('msg') ?? '', form.get('code') ?? ''];
   log(`GET /echo?msg=${message}&code=${code}`);
-  if (code !== '' && !/^\d{3}$/.test(code)) {
-    response.end(`argument 'code' must be an integer or empty, got ${JSON.stringify(code)}\n`);
+  const wrong = wrongStatus(code);
+  if (wrong !== undefined) {
+    response.end(wrong);
     return;
   }
   response.writeHead(code === '' ? 200 : Number(code)).end(message);
@@ -120,8 +127,9 @@ const echo: Handler = ({ form }, response) => {
 const redirect: Handler = ({ form, method }, response) => {
   const [location, code] = [form.get('location') ?? '', form.get('code') ?? ''];
   log(`${method} /redirect?msg=${location}&code=${code}`);
-  if (code !== '' && !/^\d{3}$/.test(code)) {
-    response.end(`argument 'code' must be an integer or empty, got ${JSON.stringify(code)}\n`);
+  const wrong = wrongStatus(code);
+  if (wrong !== undefined) {
+    response.end(wrong);
     return;
   }
   const target = /^[a-z][a-z0-9+.-]*:|^\//i.test(location) ? location : `/${location}`;

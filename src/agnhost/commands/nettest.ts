@@ -41,8 +41,8 @@ function note(line: string): void {
   if (state.Log.length > MAX_LOG) state.Log.shift();
 }
 
-export function run(words: readonly string[]): void {
-  const { port, peers, service, namespace, 'delay-shutdown': delay } = parseFlags(FLAGS, words).values;
+export function run(args: readonly string[]): void {
+  const { port, peers, service, namespace, 'delay-shutdown': delay } = parseFlags(FLAGS, args).values;
   if (delay > 0) {
     process.once('SIGTERM', () => {
       log(`Sleeping ${delay} seconds before exit ...`);

@@ -8,8 +8,8 @@ import { fetchText, remoteAddress, serveHttp } from '../http.ts';
 
 const TIMEOUT_MS = 30_000;
 
-export function run(words: readonly string[]): void {
-  const { port } = parseFlags({ port: text('8080') }, words).values;
+export function run(args: readonly string[]): void {
+  const { port } = parseFlags({ port: text('8080') }, args).values;
   const podIP = addressOf('POD_IP');
   const nodeIP = addressOf('NODE_IP');
   serveHttp(port, {
@@ -27,8 +27,8 @@ export function run(words: readonly string[]): void {
   });
 }
 
-export function runProxy(words: readonly string[]): void {
-  const { port } = parseFlags({ port: text('31235') }, words).values;
+export function runProxy(args: readonly string[]): void {
+  const { port } = parseFlags({ port: text('31235') }, args).values;
   serveHttp(port, {
     '/checknosnat': async ({ form }, response) => {
       const url = `http://${form.get('target')}/checknosnat?ips=${form.get('ips')}`;

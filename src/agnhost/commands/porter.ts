@@ -12,8 +12,8 @@ import { describeError } from '../network-error.ts';
 const FLAGS = { 'json-response': boolean() };
 const VARIABLE = /^SERVE_(?:(TCP|UDP|TLS|SCTP)_)?PORT_(.*)$/;
 
-export async function run(words: readonly string[]): Promise<void> {
-  const json = parseFlags(FLAGS, words).values['json-response'];
+export async function run(args: readonly string[]): Promise<void> {
+  const json = parseFlags(FLAGS, args).values['json-response'];
   let tls: { cert: string | Buffer; key: string | Buffer } | undefined;
   for (const [name, value = ''] of Object.entries(process.env)) {
     const [, protocol = 'TCP', port] = VARIABLE.exec(name) ?? [];

@@ -17,8 +17,8 @@ const FLAGS = {
 /** After SIGTERM it goes on serving: the pod may still be an endpoint for other nodes. */
 const LINGER_MS = 60_000;
 
-export function run(words: readonly string[]): void {
-  const { tcp, udp, http, close, port } = parseFlags(FLAGS, words).values;
+export function run(args: readonly string[]): void {
+  const { tcp, udp, http, close, port } = parseFlags(FLAGS, args).values;
   if (http && (tcp || udp)) fatal("Can't server TCP/UDP mode and HTTP mode at the same time");
   const name = hostname();
   if (tcp) serveTcp(port, name);

@@ -5,8 +5,8 @@ import { remoteAddress } from '../http.ts';
 import { fatal, log } from '../log.ts';
 import { describeError } from '../network-error.ts';
 
-export function run(words: readonly string[]): void {
-  const { port } = parseFlags({ port: integer(8080) }, words).values;
+export function run(args: readonly string[]): void {
+  const { port } = parseFlags({ port: integer(8080) }, args).values;
   const server = createServer((socket) => {
     log(`Received connection from: ${remoteAddress(socket)}`);
     socket.on('error', () => {});

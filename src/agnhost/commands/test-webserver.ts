@@ -4,8 +4,8 @@ import { join, normalize } from 'node:path';
 import { integer, parseFlags } from '../flags.ts';
 import { plainError, serveHttp } from '../http.ts';
 
-export function run(words: readonly string[]): void {
-  const { port } = parseFlags({ port: integer(80) }, words).values;
+export function run(args: readonly string[]): void {
+  const { port } = parseFlags({ port: integer(80) }, args).values;
   serveHttp(port, {
     '/': async ({ path }, response) => {
       try {

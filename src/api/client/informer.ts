@@ -3,7 +3,6 @@
  * informer resumes from the last version seen; if that has expired (410), it lists again and reports only what differs.
  * It retries for ever, and keeps its objects while the API is unreachable.
  */
-
 import { ApiError } from '../errors.ts';
 import type { Kind, KubeObject, ObjectByKind } from '../types/objects.ts';
 import type { ApiClient, Selection } from './client.ts';

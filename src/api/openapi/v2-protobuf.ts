@@ -2,7 +2,6 @@
  * The version 2 document as protobuf (`openapi.v2.Document` of gnostic), the only form that kubectl requests. Its shape
  * differs from the JSON: every map is a list of names and values; extensions and arbitrary values are YAML strings.
  */
-
 import { messageType } from '../protobuf/root.ts';
 import { OPENAPI_V2 } from '../published/types.ts';
 import type { OpenApiSchema } from './definitions.ts';

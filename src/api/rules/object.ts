@@ -1,5 +1,4 @@
 /** Validation across the fields of one object. Messages follow k8s.io/kubernetes/pkg/apis/core/validation. */
-
 import { parseCidr } from '../../net/address.ts';
 import { checkDefinition, type Definition } from '../custom/definition.ts';
 import type { FieldError } from '../errors.ts';

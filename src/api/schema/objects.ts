@@ -1,5 +1,4 @@
 /** Schemas of the remaining kinds, and the table of all of them. */
-
 import type { Kind } from '../types/objects.ts';
 import {
   anything,

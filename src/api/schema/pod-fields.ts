@@ -41,7 +41,7 @@ export const NOTES: Readonly<Record<string, string>> = {
   'PodSpec.serviceAccount': 'Another name of `serviceAccountName`.',
   'PodSpec.shareProcessNamespace': 'Process 1 is that of the sandbox.',
   'PodSecurityContext.fsGroup': 'Group of emptyDirs and of volumes filled from objects; claimed volumes keep theirs.',
-  'PodSecurityContext.fsGroupChangePolicy': 'Claimed volumes keep their owners, whatever it says.',
+  'PodSecurityContext.fsGroupChangePolicy': 'Claimed volumes keep their owners, whatever its value.',
   'PodSecurityContext.seccompProfile': 'No filter is installed.',
   'Container.imagePullPolicy':
     '`Never` reports a missing image in its own way; `Always` does not ask a registry (images.md).',
@@ -67,7 +67,7 @@ export const NOTES: Readonly<Record<string, string>> = {
 
 const STATES: Readonly<Record<FieldState, string>> = {
   'acted upon': 'It does what it does in Kubernetes; the note says where not.',
-  stored: 'It is checked against its type, kept and shown. It has no effect, and a warning says so.',
+  stored: 'It is checked against its type, kept and shown. It has no effect, which a warning reports.',
   refused: 'A manifest with it is an error.',
 };
 

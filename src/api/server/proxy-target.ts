@@ -1,5 +1,4 @@
 /** The target of a `/proxy` path of a pod, service or node: an address, and the node to reach it from. */
-
 import { badRequest, notFound, serviceUnavailable } from '../errors.ts';
 import { resourceOfKind } from '../resources.ts';
 import { servicePortNamed } from '../service-ports.ts';

@@ -1,5 +1,4 @@
 /** Objects as a `Table` (meta.k8s.io/v1), the form that kubectl, k9s and Lens request, with the server's columns. */
-
 import { METRICS_COLUMNS } from '../metrics/resources.ts';
 import type { Kind, KubeObject } from '../types/objects.ts';
 import { age, type Columns } from './cells.ts';

@@ -1,5 +1,4 @@
 /** NetworkPolicy (networking.k8s.io/v1): the fields that the data plane reads. */
-
 import type { KubeObject, LabelSelector } from './objects.ts';
 
 export interface NetworkPolicy extends KubeObject {

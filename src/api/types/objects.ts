@@ -252,6 +252,7 @@ export const WellKnown = {
   ZONE: 'topology.kubernetes.io/zone',
   REGION: 'topology.kubernetes.io/region',
   HOSTNAME: 'kubernetes.io/hostname',
+  OS: 'kubernetes.io/os',
 } as const;
 
 /** Flannel's annotations of a Node, which describe its overlay endpoint (flannel pkg/subnet/kube/annotations.go). */

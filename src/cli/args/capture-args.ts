@@ -1,4 +1,4 @@
-/** What the commands that capture frames of running nodes have in common. */
+/** What the commands that follow running nodes have in common: the port to capture at, the end, the filter. */
 import { usageError } from '../errors.ts';
 import { namespaceOf } from '../with-client.ts';
 import type { Args } from './args.ts';
@@ -12,8 +12,12 @@ export function readCapturedPod(args: Args): string | undefined {
   throw usageError(`--pod ${pod}: expected the name of a pod or its address`);
 }
 
+/** An expression of tcpdump: the operands from this one on, and what is after `--`. */
+export const filterText = ({ operands, rest = [] }: Args, from = 0): string =>
+  [...operands.slice(from), ...rest].join(' ');
+
 /** Aborted by Ctrl-C, SIGTERM, or after so many seconds. */
-export function endOnSignals(duration: number | undefined): AbortController {
+export function endOnSignals(duration?: number): AbortController {
   const ended = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
   if (duration !== undefined) setTimeout(() => ended.abort(), duration * 1000).unref();

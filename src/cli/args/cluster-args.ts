@@ -1,5 +1,4 @@
 /** The options of a cluster, shared by `up` and `controller`. */
-
 import {
   isTimeoutName,
   MAX_TIMEOUT_SECONDS,
@@ -46,6 +45,9 @@ export const CLUSTER_OPTIONS = {
     value: 'ACTION',
     help: 'a Local traffic policy without an endpoint on the node: reject (default), or drop as kube-proxy does',
   },
+  'forward-link-local': {
+    help: 'let pods reach link-local addresses outside (169.254.0.0/16), such as the metadata of a cloud',
+  },
   'load-balancer-pool': {
     value: 'CIDR',
     multiple: true,
@@ -91,6 +93,7 @@ export function readClusterOptions(args: Args): ClusterOptions {
     conntrackTcpLiberal: args.flag('conntrack-tcp-liberal'),
     conntrackTcpLoose: !args.flag('conntrack-tcp-strict'),
     localPolicyAction: args.value('local-policy-action', oneOf('reject', 'drop')),
+    forwardLinkLocal: args.flag('forward-link-local'),
     loadBalancerPool: args.texts('load-balancer-pool'),
     externalIpCidrs: args.texts('external-ip-cidr'),
     dns: args.value('dns', oneOf('agent', 'external')),

@@ -1,5 +1,4 @@
 /** Filters for connections, as in conntrack-tools (conntrack(8)). */
-
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
 import {
   PROTOCOL_ICMP,

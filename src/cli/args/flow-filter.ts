@@ -1,5 +1,4 @@
 /** Hubble's filters on the command line (hubble observe --help). */
-
 import {
   byDirection,
   byDropReason,
@@ -16,13 +15,13 @@ import {
   byVerdict,
   byWorkload,
   type End,
-  type FilterProperty,
   type FlowFilter,
   FlowFilters,
   TCP_FLAGS,
+  type Test,
   VERDICTS_OF_FLOWS,
 } from '../../observe/hubble/filter.ts';
-import type { Flow, TcpFlag } from '../../observe/hubble/flow.ts';
+import type { TcpFlag } from '../../observe/hubble/flow.ts';
 import { ObservationPoints } from '../../observe/hubble/flow.ts';
 import { usageError } from '../errors.ts';
 import type { Args, Options } from './args.ts';
@@ -77,7 +76,6 @@ export const FLOW_FILTER_OPTIONS: Options = {
   not: { help: 'reverse the next filter' },
 };
 
-type Test = (flow: Flow) => boolean;
 interface Given {
   readonly name: string;
   readonly value: string;
@@ -110,17 +108,15 @@ function combined(given: readonly Given[]): FlowFilter[] {
 }
 
 function filterOf(given: readonly Given[], either: End): FlowFilter {
-  const filter: Partial<Record<FilterProperty, Test[]>> = {};
-  const add = (property: FilterProperty, test: Test) => {
-    const tests = filter[property] ?? [];
-    filter[property] = tests;
-    tests.push(test);
+  const filter: Record<string, Test[]> = {};
+  const add = (property: string, test: Test) => {
+    filter[property] = [...(filter[property] ?? []), test];
   };
   for (const { name, value } of given) {
     const end = name.startsWith('from-') ? 'source' : name.startsWith('to-') ? 'destination' : either;
     const property = ENDS.find((one) => one === name.replace(/^(from|to)-/, ''));
     if (property !== undefined) add(`${end}-${property}`, endTest(property, end, name, value, given));
-    else add(name as FilterProperty, flowTest(name, value));
+    else add(name, flowTest(name, value));
   }
   return filter;
 }
@@ -170,15 +166,13 @@ function flowTest(name: string, value: string): Test {
         refuse(option, value, `trace, drop, policy-verdict or trace:${[...SUB_TYPES.keys()].join('|')}`)
       );
     case 'node-name':
-      return byNode(new RegExp(`^${value.split('*').map(literal).join('.*')}$`));
+      return byNode(value);
     case 'traffic-direction':
       return byDirection(oneOf('ingress', 'egress')(value.toLowerCase(), option).toUpperCase());
     default:
       return byDropReason(value);
   }
 }
-
-const literal = (text: string): string => text.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
 
 function readFlags(text: string, option: string): TcpFlag[] {
   return text.split(',').map((name) => {

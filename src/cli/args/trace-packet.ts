@@ -5,15 +5,8 @@
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 import { TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG } from '../../../native-free-dataplane/wire/tcp.ts';
 import { parseIp } from '../../net/address.ts';
+import type { EndArg } from '../../observe/trace/resolver.ts';
 import { usageError } from '../errors.ts';
-import { portNumber } from './values.ts';
-
-/** Source or destination, as given. `port` is a number or the name of a Service port; undefined if omitted. */
-export interface EndArg {
-  readonly kind: 'pod' | 'node' | 'svc' | 'outside' | 'ip';
-  readonly name: string;
-  readonly port: string | undefined;
-}
 
 const KINDS: Readonly<Record<string, EndArg['kind']>> = {
   pod: 'pod',
@@ -40,11 +33,6 @@ export function readEnd(text: string, option: string): EndArg {
     throw usageError(`${option} ${text}: expected ${FORMS}, with an optional :PORT`);
   }
   return { kind: known, name, port };
-}
-
-/** The port as a number. */
-export function readPort({ port }: EndArg, option: string): number | undefined {
-  return port === undefined ? undefined : portNumber(port, option);
 }
 
 const PROTOCOLS: Readonly<Record<string, number>> = { tcp: PROTOCOL_TCP, udp: PROTOCOL_UDP, icmp: PROTOCOL_ICMP };

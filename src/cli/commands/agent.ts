@@ -1,5 +1,4 @@
 /** `dataplane agent`: one node's data plane and pods, inside its network namespace. */
-
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { CNI_BIN_DIR, CNI_CONFIG_DIR } from '../../agent/cni/installation.ts';

@@ -1,5 +1,4 @@
 /** `dataplane apply`: create objects from manifests, or update them. */
-
 import type { Document } from '../../cluster/manifests/manifests.ts';
 import type { Args, Command } from '../args/args.ts';
 import { usageError } from '../errors.ts';

@@ -1,12 +1,14 @@
 /** `dataplane capture`: frames of running nodes, as lines or as a pcapng file. */
+import { MAX_CAPTURED_BYTES } from '../../../native-free-dataplane/capture/frame.ts';
 import { Point } from '../../../native-free-dataplane/live-capture/memory.ts';
 import type { FileRing } from '../../observe/capture/recording.ts';
 import type { Args, Command } from '../args/args.ts';
-import { endOnSignals, readCapturedPod } from '../args/capture-args.ts';
+import { endOnSignals, filterText, readCapturedPod } from '../args/capture-args.ts';
 import { dnsLabel, seconds, wholeNumber } from '../args/values.ts';
 import { needRoot, usageError } from '../errors.ts';
 import { note, print } from '../output/output.ts';
 import type { CaptureResult, CaptureSink } from '../sources/capture.ts';
+import { readVersion } from '../version.ts';
 import { NAMESPACE_OPTION } from '../with-client.ts';
 
 const POINTS: Readonly<Record<string, number>> = {
@@ -14,8 +16,6 @@ const POINTS: Readonly<Record<string, number>> = {
   sent: Point.SENT,
   dropped: Point.DROPPED,
 };
-/** Longest captured frame: libpcap's MAXIMUM_SNAPLEN. */
-const MAX_SNAP = 262_144;
 const MEGABYTE = 1_000_000;
 
 export const command: Command = {
@@ -56,8 +56,7 @@ function readPoints(args: Args): { points: number; filter: string } {
     if (bit === undefined) break;
     points |= bit;
   }
-  const filter = [...args.operands.slice(at), ...(args.rest ?? [])].join(' ');
-  return { points: points || Point.RECEIVED | Point.SENT, filter };
+  return { points: points || Point.RECEIVED | Point.SENT, filter: filterText(args, at) };
 }
 
 function readRing(text: string, option: string): FileRing {
@@ -77,7 +76,8 @@ async function run(args: Args): Promise<void> {
   const node = args.value('node', dnsLabel);
   const pod = readCapturedPod(args);
   const snapBytes =
-    args.value('snaplen', wholeNumber(1, MAX_SNAP, 'bytes', 'leave it out to keep whole frames')) ?? MAX_SNAP;
+    args.value('snaplen', wholeNumber(1, MAX_CAPTURED_BYTES, 'bytes', 'leave it out to keep whole frames')) ??
+    MAX_CAPTURED_BYTES;
   const count = args.value('count', wholeNumber(1, Number.MAX_SAFE_INTEGER, 'frames')) ?? Number.POSITIVE_INFINITY;
   const duration = args.value('duration', seconds);
   const source = await import('../sources/capture.ts');
@@ -128,12 +128,11 @@ export async function recording(
   request: RecordingRequest,
   { nodes, names }: { nodes: readonly string[]; names: import('../../observe/trace/names.ts').Names },
 ): Promise<EndingSink> {
-  const [{ Recording }, { OutputClosed }, { ownVersion }] = await Promise.all([
+  const [{ Recording }, { OutputClosed }] = await Promise.all([
     import('../../observe/capture/recording.ts'),
     import('../../observe/capture/output-file.ts'),
-    import('../sources/capture.ts'),
   ]);
-  const file = new Recording({ ...request, nodes, version: ownVersion() }, names);
+  const file = new Recording({ ...request, nodes, version: readVersion() }, names);
   return {
     note,
     packets: (packets, portOf, known) => {

@@ -27,7 +27,7 @@ async function run(args: Args, commands: CommandTable): Promise<void> {
   const shell = SHELLS.find((name) => name === asked);
   if (shell === undefined) {
     throw usageError(
-      `${asked === undefined ? 'no shell' : `"${asked}" is no shell`} to complete for`,
+      `${asked === undefined ? 'no shell' : `"${asked}" is not a shell`} to complete for`,
       `expected one of ${SHELLS.join(', ')}`,
     );
   }

@@ -58,6 +58,13 @@ const ROWS: Readonly<Record<string, Row>> = {
       return () => ({ localPolicyAction });
     },
   },
+  'forward-link-local': {
+    read: ({ forwardLinkLocal }) => (forwardLinkLocal ? 'on' : 'off'),
+    set: (text, key) => {
+      const forwardLinkLocal = onOff(text, key) === 'on';
+      return () => ({ forwardLinkLocal });
+    },
+  },
   'load-balancer-pool': { read: ({ loadBalancerPool }) => list(loadBalancerPool) },
   'external-ip-cidr': { read: ({ externalIpCidrs }) => list(externalIpCidrs) },
 };
@@ -67,7 +74,7 @@ const TIMEOUT = 'conntrack-timeout.';
 export const command: Command = {
   usage: ['config [get] [-o json]', 'config set KEY=VALUE…'],
   about: `Show the cluster's options, by their names in \`dataplane up\`, or change those that may change while it runs:
-port-policy, local-policy-action, conntrack-tcp-liberal and conntrack-tcp-strict (on or off), and
+port-policy, local-policy-action, conntrack-tcp-liberal, conntrack-tcp-strict and forward-link-local (on or off), and
 conntrack-timeout.NAME (seconds; NAME as in \`dataplane up --help\`). A change takes effect on every node at once. A
 connection gets a new timeout with its next packet.`,
   options: {

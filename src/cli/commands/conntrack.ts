@@ -1,5 +1,4 @@
 /** `dataplane conntrack`: the tracked connections of all nodes. */
-
 import { printFlow } from '../../../native-free-dataplane/print/flow.ts';
 import { protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { nearestWord } from '../../api/nearest-word.ts';

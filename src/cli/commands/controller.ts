@@ -1,5 +1,4 @@
 /** `dataplane controller`: runs the API and the controllers until a signal. */
-
 import { markOf, readClusterFile, STATE_DIR, writeClusterFile } from '../../cluster/state.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions } from '../args/cluster-args.ts';

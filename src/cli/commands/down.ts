@@ -1,5 +1,4 @@
 /** `dataplane down`: removes the cluster. */
-
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { needRoot } from '../errors.ts';
 import { print } from '../output/output.ts';

@@ -2,18 +2,20 @@
  * `dataplane extcap`: captures for Wireshark's own window, by its interface for external programs (extcap(4)). A program
  * in Wireshark's extcap folder calls it: docs/capture.md.
  */
+import { MAX_CAPTURED_BYTES } from '../../../native-free-dataplane/capture/frame.ts';
 import { Point } from '../../../native-free-dataplane/live-capture/memory.ts';
 import { NodePorts } from '../../observe/capture/ports.ts';
 import type { Names } from '../../observe/trace/names.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
+import { endOnSignals } from '../args/capture-args.ts';
 import { oneOf, wholeNumber } from '../args/values.ts';
 import { failed, needRoot, usageError } from '../errors.ts';
 import { note, print } from '../output/output.ts';
+import { readVersion } from '../version.ts';
 import { recording } from './capture.ts';
 
 /** The interface of all nodes; those of one node and of one pod have its name behind a colon. */
 const ALL = 'dataplane';
-const MAX_SNAP = 262_144;
 
 /** Choices of the option `points`. */
 const CHOICES = {
@@ -72,14 +74,13 @@ async function run(args: Args): Promise<void> {
   }
   const path = args.text('fifo');
   if (path === undefined) throw usageError('dataplane extcap: --capture needs --fifo');
-  const snapBytes = args.value('snaplen', wholeNumber(1, MAX_SNAP, 'bytes')) ?? MAX_SNAP;
+  const snapBytes = args.value('snaplen', wholeNumber(1, MAX_CAPTURED_BYTES, 'bytes')) ?? MAX_CAPTURED_BYTES;
   const points = CHOICES[args.value('points', oneOf('all', 'received', 'sent', 'dropped')) ?? 'all'];
   needRoot('extcap');
   const names = await source.readNames();
   const capture = new source.Capture({ ...place, points, snapBytes, filter }, names);
   try {
-    const ended = new AbortController();
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
+    const ended = endOnSignals();
     const sink = await recording({ path, ring: undefined, snapBytes, filter }, capture);
     sink.end(await capture.run(sink, ended, Number.POSITIVE_INFINITY));
   } finally {
@@ -100,13 +101,13 @@ function readInterface(name: string): { node: string | undefined; pod: string | 
 
 async function listInterfaces(): Promise<void> {
   const source = await import('../sources/capture.ts');
-  print(`extcap {version=${source.ownVersion()}}{help=https://www.wireshark.org/docs/man-pages/extcap.html}`);
+  print(`extcap {version=${readVersion()}}{help=https://www.wireshark.org/docs/man-pages/extcap.html}`);
   print(`interface {value=${ALL}}{display=dataplane: all nodes}`);
   let nodes: string[];
   try {
     nodes = source.captureNodes(undefined);
   } catch {
-    // No cluster is up. Wireshark shows the interface all the same, and the capture says so.
+    // No cluster is up. Wireshark shows the interface all the same; a capture on it fails with the reason.
     return;
   }
   const names = await source.readNames();
@@ -136,7 +137,7 @@ function podsOf(node: string, names: Names): string[] {
 
 function listOptions(): void {
   print(
-    `arg {number=0}{call=--snaplen}{display=Bytes of each frame}{type=integer}{range=1,${MAX_SNAP}}{default=${MAX_SNAP}}`,
+    `arg {number=0}{call=--snaplen}{display=Bytes of each frame}{type=integer}{range=1,${MAX_CAPTURED_BYTES}}{default=${MAX_CAPTURED_BYTES}}`,
   );
   print('arg {number=1}{call=--points}{display=Where to capture}{type=selector}');
   for (const [value, text] of Object.entries(CHOICE_TEXTS)) {

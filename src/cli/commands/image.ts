@@ -2,7 +2,7 @@
 import type { StoredImage } from '../../runtime/image/store/index-file.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
 import { wholeNumber } from '../args/values.ts';
-import { failed, needRoot, usageError } from '../errors.ts';
+import { CliError, failed, needRoot, usageError } from '../errors.ts';
 import { formatOf, note, Progress, print } from '../output/output.ts';
 import { tableText, terminalOf } from '../output/table.ts';
 
@@ -70,7 +70,7 @@ async function pull(args: Args): Promise<void> {
         loadArchive(archive, name, { names: [name], maxBytes: maxBytes(args) }),
       );
     } catch (error) {
-      if ((error as Error).name === 'CliError') throw error;
+      if (error instanceof CliError) throw error;
       throw failed(`image "${name}": ${(error as Error).message}`, 'nothing was changed');
     }
   }

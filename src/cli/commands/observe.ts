@@ -125,7 +125,7 @@ async function serve(args: Args): Promise<void> {
   const log = directory === undefined ? undefined : { directory, bytes: (megabytes ?? LOG_MB) * MEGABYTE };
   const started = (): void => note(`serving the flows of ${nodes.join(', ')} at ${address}; Ctrl-C ends`);
   try {
-    await serveFlows({ address, log, nodes, names, started, note }, endOnSignals(undefined));
+    await serveFlows({ address, log, nodes, names, started, note }, endOnSignals());
   } finally {
     names.close();
   }
@@ -198,8 +198,7 @@ async function follow(
 ): Promise<void> {
   const { sources, followEvents, flowsOfEvents } = await eventSources(nodes);
   const flowsOf = flowsOfEvents(names);
-  const ended = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
+  const ended = endOnSignals();
   // The reader of the pipe has ended (`| head`).
   process.stdout.on('error', () => ended.abort());
   const lost = new Map<string, number>();
@@ -240,7 +239,7 @@ async function readFile(file: string, selection: Selection, printer: FlowPrinter
   for (const flow of flows) printer.flow(flow);
   printer.end();
   if (lost > 0) note(`${lost} events were lost when the file was written`);
-  if (malformed > 0) throw failed(`${file}: ${malformed} lines are no flows`, 'give a file that -o jsonpb wrote');
+  if (malformed > 0) throw failed(`${file}: ${malformed} lines are not flows`, 'give a file that -o jsonpb wrote');
 }
 
 /** Bounds what is kept of a long file. */

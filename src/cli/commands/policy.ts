@@ -12,7 +12,7 @@ export const command: Command = {
     'policy advise [-n NAMESPACE | -A]',
     'policy diff -f FILE [-n NAMESPACE] [-o json]',
   ],
-  about: `\`explain\` tells whether the network policies allow a connection: every policy that selects the sender or the receiver, rule
+  about: `\`explain\` shows whether the network policies allow a connection: every policy that selects the sender or the receiver, rule
 by rule, and what would have to differ. FROM and TO are pod/NAME or an IPv4 address; TO may be svc/NAME:PORT, which stands
 for each of its endpoints. It exits with 1 if the connection is denied.
 \`list\` shows every rule with the number of connections that it has decided on this machine's nodes.

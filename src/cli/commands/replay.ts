@@ -123,7 +123,7 @@ function reportText(
     `sha256 ${digest}`,
   ];
   const against = other === undefined ? 'what was recorded' : other;
-  if (compared === 0) lines.push('nothing to compare with: the capture does not say what the node did');
+  if (compared === 0) lines.push('nothing to compare with: the capture does not contain what the node did');
   else lines.push(`${compared - different} of ${compared} are the same as ${against}`);
   for (const { number, node, packet, expected, actual } of differences) {
     lines.push(`packet ${number} at ${node}: ${packet}`);

@@ -1,10 +1,12 @@
 /** `dataplane snapshot`: the tables of running nodes as a file, and the frames from then on. */
 import { writeFileSync } from 'node:fs';
+import { MAX_CAPTURED_BYTES } from '../../../native-free-dataplane/capture/frame.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
 import { endOnSignals } from '../args/capture-args.ts';
 import { dnsLabel, seconds, wholeNumber } from '../args/values.ts';
 import { failed, needRoot, usageError } from '../errors.ts';
 import { note } from '../output/output.ts';
+import { readVersion } from '../version.ts';
 
 export const command: Command = {
   usage: ['snapshot FILE [--node NODE]', 'snapshot FILE --capture CAPTURE [--duration TIME] [-c N] [--node NODE]'],
@@ -36,15 +38,14 @@ async function run(args: Args): Promise<void> {
   const duration = args.value('duration', seconds);
   const count = args.value('count', wholeNumber(1, Number.MAX_SAFE_INTEGER, 'frames')) ?? Number.POSITIVE_INFINITY;
   needRoot('snapshot');
-  const [{ takeSnapshots, RECORDED_BYTES }, { encodeSnapshot }, { ownVersion }, { recording }] = await Promise.all([
+  const [{ takeSnapshots }, { encodeSnapshot }, { recording }] = await Promise.all([
     import('../sources/snapshot.ts'),
     import('../../observe/replay/snapshot-file.ts'),
-    import('../sources/capture.ts'),
     import('./capture.ts'),
   ]);
-  const { nodes, capture } = await takeSnapshots(node, path === undefined ? undefined : '');
+  const { nodes, capture } = await takeSnapshots(node, path !== undefined);
   try {
-    const bytes = encodeSnapshot({ version: ownVersion(), nodes });
+    const bytes = encodeSnapshot({ version: readVersion(), nodes });
     try {
       writeFileSync(file, bytes, { mode: 0o600 });
     } catch (error) {
@@ -52,10 +53,8 @@ async function run(args: Args): Promise<void> {
     }
     note(`${file}: ${nodes.map((one) => one.node).join(', ')}, ${bytes.length} bytes`);
     if (capture === undefined || path === undefined) return;
-    const sink = await recording(
-      { path, ring: undefined, snapBytes: RECORDED_BYTES, filter: '', replayed: true },
-      capture,
-    );
+    const request = { path, ring: undefined, snapBytes: MAX_CAPTURED_BYTES, filter: '', replayed: true };
+    const sink = await recording(request, capture);
     note('recording frames; Ctrl-C ends');
     const result = await capture.run(sink, endOnSignals(duration), count);
     sink.end(result);

@@ -1,5 +1,4 @@
 /** `dataplane status`: the state of nodes, agents, workers and tables. */
-
 import { printAge } from '../../api/tables/age.ts';
 import { readClusterFile } from '../../cluster/state.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
@@ -53,8 +52,8 @@ async function run(args: Args): Promise<void> {
     for (const { name, resourcesNotEnforced: why } of nodes) {
       if (why !== undefined) print(`node ${name} does not enforce requests and limits of pods: ${why}`);
     }
+    for (const line of egressLines(egress)) print(line);
   }
-  if (!json) for (const line of egressLines(egress)) print(line);
 }
 
 function tables(nodes: readonly NodeStatus[]): string {

@@ -2,11 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { CaptureReader } from '../../../native-free-dataplane/capture/reader.ts';
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
+import { MAX_FRAME_BYTES, MIN_FRAME_BYTES } from '../../observe/trace/frame-size.ts';
 import type { NamedObjects } from '../../observe/trace/names.ts';
+import type { EndArg } from '../../observe/trace/resolver.ts';
 import type { Walk } from '../../observe/trace/walk.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
-import { endOnSignals, readCapturedPod } from '../args/capture-args.ts';
-import { type EndArg, readEnd, readFlags, readHex, readProtocol } from '../args/trace-packet.ts';
+import { endOnSignals, filterText, readCapturedPod } from '../args/capture-args.ts';
+import { readEnd, readFlags, readHex, readProtocol } from '../args/trace-packet.ts';
 import { dnsLabel, portNumber, seconds, wholeNumber } from '../args/values.ts';
 import { BRING_UP, failed, NOT_UP, needRoot, usageError } from '../errors.ts';
 import { paint } from '../output/highlight.ts';
@@ -93,8 +95,8 @@ async function run(args: Args): Promise<void> {
   }
   operandsAtMost('trace', args, 1);
   const from = readFrom(args);
-  const given = args.flag('paths') ? undefined : readFrame(args);
   if (args.flag('paths')) return paths(args, from, file!);
+  const given = readFrame(args);
   if (given === undefined && from === undefined) needOperand('trace', args, 0, 'FROM');
   const to = args.value('to', readEnd);
   if (given === undefined && to === undefined)
@@ -136,16 +138,19 @@ async function namedObjects(): Promise<NamedObjects> {
 async function paths(args: Args, from: EndArg | undefined, file: string): Promise<void> {
   const json = formatOf(args.text('output'), ['json']) === 'json';
   needRoot('trace');
-  const [{ copyNodes, Resolver }, { Names }, { tracePaths }, { processTraced }] = await Promise.all([
-    import('../sources/trace.ts'),
-    import('../../observe/trace/names.ts'),
-    import('../sources/trace-paths.ts'),
-    import('../../../native-free-dataplane/trace/traced.ts'),
-  ]);
+  const [{ copyNodes, outsideAddress }, { Resolver }, { Names }, { tracePaths }, { processTraced }] = await Promise.all(
+    [
+      import('../sources/trace.ts'),
+      import('../../observe/trace/resolver.ts'),
+      import('../../observe/trace/names.ts'),
+      import('../sources/trace-paths.ts'),
+      import('../../../native-free-dataplane/trace/traced.ts'),
+    ],
+  );
   const { nodes, nowMs } = copyNodes();
   if (nodes.length === 0) throw failed(NOT_UP, BRING_UP);
   const names = new Names(await namedObjects());
-  const resolver = new Resolver(nodes, names);
+  const resolver = new Resolver(nodes, names, outsideAddress);
   const start = from === undefined ? undefined : resolver.place(from, namespaceOf(args));
   const request = { file, from: start, nodes, names, resolver, process: processTraced, nowMs };
   const { paths: found, leftOut, damage } = await tracePaths(request);
@@ -159,7 +164,7 @@ async function live(args: Args): Promise<void> {
   const misplaced = NOT_LIVE.find((name) => args.has(name));
   if (misplaced !== undefined) throw usageError(`--${misplaced} cannot be used with --live`);
   const json = formatOf(args.text('output'), ['json']) === 'json';
-  const filter = [...args.operands, ...(args.rest ?? [])].join(' ');
+  const filter = filterText(args);
   const count = args.value('count', wholeNumber(1, 1_000_000, 'packets')) ?? Number.POSITIVE_INFINITY;
   const duration = args.value('duration', seconds);
   const place = { node: args.value('node', dnsLabel), pod: readCapturedPod(args) };
@@ -223,10 +228,6 @@ function readFields(args: Args) {
   };
 }
 
-/** Longest frame that is traced: as much as a worker's arena holds. */
-const MAX_FRAME = 65_549;
-const MIN_FRAME = 34;
-
 /** The frame of --hex or --pcap. */
 function readFrame(args: Args): Uint8Array | undefined {
   const hex = args.value('hex', readHex);
@@ -236,8 +237,9 @@ function readFrame(args: Args): Uint8Array | undefined {
   const number = args.value('frame', wholeNumber(1, 1_000_000_000, 'the number of a frame'));
   if (number !== undefined && file === undefined) throw usageError('--frame needs --pcap');
   const frame = file === undefined ? hex : frameOf(file, number ?? 1);
-  if (frame === undefined || (frame.length >= MIN_FRAME && frame.length <= MAX_FRAME)) return frame;
-  throw usageError(`the frame has ${frame.length} bytes`, `expected an Ethernet frame of ${MIN_FRAME} to ${MAX_FRAME}`);
+  if (frame === undefined || (frame.length >= MIN_FRAME_BYTES && frame.length <= MAX_FRAME_BYTES)) return frame;
+  const expected = `expected an Ethernet frame of ${MIN_FRAME_BYTES} to ${MAX_FRAME_BYTES}`;
+  throw usageError(`the frame has ${frame.length} bytes`, expected);
 }
 
 function frameOf(file: string, number: number): Uint8Array {

@@ -1,5 +1,4 @@
 /** `dataplane up`: brings a cluster up; after a failure everything is removed again. */
-
 import { accessSync, constants } from 'node:fs';
 import { createServer } from 'node:net';
 import { resolve } from 'node:path';

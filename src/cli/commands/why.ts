@@ -1,5 +1,6 @@
 /** `dataplane why`: every check between two ends, in order, and one sentence that names the cause. */
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
+import { internalIpOf } from '../../api/node-identity.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { EndpointSlice, Pod, Service, ServicePort } from '../../api/types/objects.ts';
 import type { Place } from '../../cluster/network-namespaces.ts';
@@ -153,8 +154,7 @@ class Diagnosis {
       return this.plain(pod.status!.podIP!, declared ? String(declared.containerPort) : to.port, [pod]);
     }
     if (to.kind === 'node') {
-      const node = objects.nodes.find(({ metadata }) => metadata.name === to.name);
-      const ip = node?.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+      const ip = internalIpOf(objects.nodes.find(({ metadata }) => metadata.name === to.name));
       if (ip !== undefined) return this.plain(ip, to.port, []);
       checks.push(fail('node', `there is no node ${to.name}`));
       return undefined;
@@ -277,10 +277,11 @@ class Diagnosis {
   }
 
   private async policies(from: Place, pods: readonly Pod[], port: number): Promise<Check[]> {
-    const [{ explainPolicies, ruleName }, { policyAddressOf, policyNode, policyPod }] = await Promise.all([
-      import('../../observe/policy/explain.ts'),
-      import('../../compile/policies/policy-objects.ts'),
-    ]);
+    const [{ explainPolicies, isolatingPolicies, ruleName }, { policyAddressOf, policyNode, policyPod }] =
+      await Promise.all([
+        import('../../observe/policy/explain.ts'),
+        import('../../compile/policies/policy-objects.ts'),
+      ]);
     if (this.objects.policies.length === 0 || from.kind === 'node') return [];
     const endOf = (pod: Pod) => {
       const address = policyAddressOf(pod);
@@ -300,9 +301,7 @@ class Diagnosis {
       if (verdict === 'allowed') return [pass('policies', `to ${to.text} they allow TCP ${port}`)];
       const denied = directions.find(({ allowed }) => !allowed)!;
       const [decider] = denied.decidedBy;
-      const isolating = denied.policies
-        .filter(({ tier, audited }) => tier === 'namespaced' && !audited)
-        .map(({ name }) => name);
+      const isolating = isolatingPolicies(denied).map(({ name }) => name);
       const names = decider ? ruleName(decider.policy, decider.rule) : `NetworkPolicy ${isolating.join(', ')}`;
       return [fail('policies', `${names} denies ${denied.direction} of ${denied.subject}: ${wouldDiffer[0]}`)];
     });

@@ -21,7 +21,7 @@ export async function diffPolicies(args: Args): Promise<void> {
   const other = given.find(({ kind }) => !KINDS.includes(kind));
   if (other !== undefined) {
     throw usageError(
-      `policy diff: ${other.kind} ${other.metadata.name} is no policy`,
+      `policy diff: ${other.kind} ${other.metadata.name} is not a policy`,
       `expected ${KINDS.join(' or ')}`,
     );
   }

@@ -2,6 +2,7 @@
 import type { ApiClient } from '../../api/client/client.ts';
 import { servicePortNamed } from '../../api/service-ports.ts';
 import type { Pod } from '../../api/types/objects.ts';
+import { policyAddressOf } from '../../compile/policies/policy-objects.ts';
 import type {
   DirectionExplained,
   PolicyEnd,
@@ -9,12 +10,13 @@ import type {
   PolicyQuestion,
   RuleExplained,
 } from '../../observe/policy/explain.ts';
+import type { EndArg } from '../../observe/trace/resolver.ts';
 import { type Args, needOperand, operandsAtMost } from '../args/args.ts';
-import { type EndArg, readEnd } from '../args/trace-packet.ts';
+import { readEnd } from '../args/trace-packet.ts';
 import { oneOf } from '../args/values.ts';
 import { failed, SilentExit, usageError } from '../errors.ts';
 import { formatOf, print } from '../output/output.ts';
-import { livePolicies } from '../sources/policies.ts';
+import { endsOf, livePolicies } from '../sources/policies.ts';
 import { namespaceOf, withClient } from '../with-client.ts';
 
 const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132, icmp: 1 } as const;
@@ -27,10 +29,10 @@ export async function explainConnection(args: Args): Promise<void> {
   const protocol = PROTOCOLS[args.value('protocol', oneOf('tcp', 'udp', 'sctp', 'icmp')) ?? 'tcp'];
   const namespace = namespaceOf(args);
   const { explainPolicies } = await import('../../observe/policy/explain.ts');
-  const { questions, objects } = await withClient(async (client) => ({
-    questions: await questionsOf(client, { from, to, protocol, namespace }),
-    objects: await livePolicies(client),
-  }));
+  const { questions, objects } = await withClient(async (client) => {
+    const live = await livePolicies(client);
+    return { questions: await questionsOf(client, live.pods, { from, to, protocol, namespace }), objects: live };
+  });
   const explained = questions.map((question) => ({ question, ...explainPolicies(question, objects) }));
   if (json) print(JSON.stringify(explained.map(asJson), null, 2));
   else print(explained.map(textOf).join('\n\n'));
@@ -45,18 +47,9 @@ interface Asked {
 }
 
 /** One question for each endpoint of a Service, one otherwise. */
-async function questionsOf(client: ApiClient, { from, to, protocol, namespace }: Asked): Promise<PolicyQuestion[]> {
-  const { policyAddressOf, policyPod } = await import('../../compile/policies/policy-objects.ts');
-  const pods = (await client.list('Pod')).items;
-  const podEnd = (pod: Pod, ip: string): PolicyEnd => ({
-    text: `pod ${pod.metadata.namespace}/${pod.metadata.name}`,
-    ip,
-    pod: policyPod(pod, ip),
-  });
-  const endAt = (ip: string): PolicyEnd => {
-    const pod = pods.find((one) => policyAddressOf(one) === ip);
-    return pod === undefined ? { text: ip, ip, pod: undefined } : podEnd(pod, ip);
-  };
+async function questionsOf(client: ApiClient, pods: readonly Pod[], asked: Asked): Promise<PolicyQuestion[]> {
+  const { from, to, protocol, namespace } = asked;
+  const endAt = endsOf(pods);
   const endOf = (end: EndArg, option: string): PolicyEnd => {
     if (end.kind === 'ip') return endAt(end.name);
     if (end.kind !== 'pod') throw usageError(`${option}: expected pod/NAME or an IPv4 address`);
@@ -64,7 +57,7 @@ async function questionsOf(client: ApiClient, { from, to, protocol, namespace }:
     if (pod === undefined) throw failed(`there is no pod ${end.name} in namespace ${namespace}`);
     const ip = policyAddressOf(pod);
     if (ip === undefined) throw failed(`pod ${end.name} has no address of its own`, 'policies do not apply to it');
-    return podEnd(pod, ip);
+    return endAt(ip);
   };
   const sender = endOf(from, 'FROM');
   if (to.kind === 'svc') {

@@ -1,5 +1,4 @@
 /** Runs a capture on the nodes of this machine: for `dataplane capture` and `dataplane extcap`. */
-import { readFileSync } from 'node:fs';
 import { compileFilter } from '../../../native-free-dataplane/filter/compile.ts';
 import { FilterError } from '../../../native-free-dataplane/filter/filter-error.ts';
 import { ANY_PORT, type CaptureSettings } from '../../../native-free-dataplane/live-capture/memory.ts';
@@ -45,13 +44,6 @@ export interface CaptureResult {
   readonly captured: number;
   readonly lost: number;
   lostAt(port: PortIdentity): number;
-}
-
-/** The version of this program. */
-export function ownVersion(): string {
-  // The same place seen from a chunk of the bundle.
-  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 /** The names of pods, services and nodes; empty if the API does not respond. */

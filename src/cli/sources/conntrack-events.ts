@@ -2,7 +2,6 @@
  * Follows the events of connections: reads the rings that the nodes' workers write while there is a follower, and
  * merges them by time. What earlier followers caused to be written can be read until it is overwritten.
  */
-
 import {
   EVENT_RECORD,
   EventKind,

@@ -2,7 +2,6 @@
  * The tracked connections of a node, read from its shared table without locks. A record that changes while it is read
  * is omitted, or has the values from before or after the change.
  */
-
 import { flushRecord } from '../../../native-free-dataplane/conntrack/flushed.ts';
 import {
   attachConntrack,

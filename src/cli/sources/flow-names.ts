@@ -1,11 +1,10 @@
 /** Names for the addresses of flows, kept up to date while they are followed. */
 import { ApiClient } from '../../api/client/client.ts';
 import { startInformer } from '../../api/client/informer.ts';
-import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { KubeObject, NodeObject, Pod } from '../../api/types/objects.ts';
 import { apiTarget } from '../../cluster/state.ts';
 import { FlowAddresses } from '../../observe/flows/addresses.ts';
-import { FlowPolicies } from '../../observe/flows/policies.ts';
+import { FlowPolicies, type Policy } from '../../observe/flows/policies.ts';
 
 /** How long to wait for names: flows are shown without, rather than not at all. */
 const NAMES_MS = 3000;
@@ -18,7 +17,7 @@ export interface FlowNames {
   close(): void;
 }
 
-/** Resolves when the names are there, or cannot be had for now. They are read again when the API answers. */
+/** Resolves when the names are known, or when the API does not answer in time; they follow when it does. */
 export async function openFlowNames(): Promise<FlowNames> {
   const addresses = new FlowAddresses();
   const client = new ApiClient(apiTarget(), { timeoutMs: NAMES_MS });
@@ -29,15 +28,15 @@ export async function openFlowNames(): Promise<FlowNames> {
     addresses.setPod(pod);
     policies.podChanged();
   };
-  const setPolicy = (policy: KubeObject): void => policies.setPolicy(policy as NetworkPolicy);
-  const removePolicy = (policy: KubeObject): void => policies.removePolicy(policy as NetworkPolicy);
+  const setPolicy = (policy: KubeObject): void => policies.setPolicy(policy as Policy);
+  const removePolicy = (policy: KubeObject): void => policies.removePolicy(policy as Policy);
   const setNamespace = policies.setNamespace.bind(policies);
   const setNode = (node: NodeObject): void => {
     addresses.setNode(node);
     policies.setNode(node);
   };
   const setService = addresses.setService.bind(addresses);
-  // The API may be without this kind: then nothing is missing.
+  // An API server need not have this kind.
   const clusterPolicies = startInformer(
     client,
     'ClusterNetworkPolicy',

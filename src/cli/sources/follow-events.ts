@@ -1,4 +1,5 @@
 /** Follows events that nodes record in shared memory, and merges those of all sources by time. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicMs } from '../../linux/clock.ts';
 
 /** An event with its monotonic time in whole milliseconds; never earlier than that of its source's event before it. */
@@ -42,7 +43,7 @@ export async function followEvents<E extends TimedEvent>(
   { ended, onPast, onEvent, onMissed }: FollowOptions<E>,
 ): Promise<void> {
   let live = sources;
-  let held: E[] = [];
+  const held: E[] = [];
   const release = (untilMs: number) => {
     held.sort((a, b) => a.atMs - b.atMs); // stable: a source's events of the same millisecond keep their order
     const ripe = held.findIndex(({ atMs }) => atMs > untilMs);
@@ -55,10 +56,9 @@ export async function followEvents<E extends TimedEvent>(
       live = live.filter((source) => source.renew(nowMs));
       for (const source of live) source.read(nowMs, (event) => held.push(event), onMissed);
       release(nowMs - HOLD_MS);
-      await pause(LOOK_MS, ended);
+      await sleep(LOOK_MS, undefined, { signal: ended }).catch(() => {});
     }
     release(Number.POSITIVE_INFINITY);
-    held = [];
   } finally {
     for (const source of live) source.close();
   }
@@ -73,16 +73,4 @@ export function pastEvents<E extends TimedEvent>(sources: readonly EventSource<E
 export function wholeTime(lowMs: number, nowMs: number): number {
   const wholeMs = Math.floor(nowMs);
   return wholeMs - ((wholeMs - lowMs) | 0);
-}
-
-function pause(milliseconds: number, ended: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      ended.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    ended.addEventListener('abort', done);
-  });
 }

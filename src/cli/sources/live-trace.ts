@@ -1,4 +1,5 @@
 /** `dataplane trace --live`: packets traced by the workers that forward them, as they happen. */
+import { MAX_CAPTURED_BYTES } from '../../../native-free-dataplane/capture/frame.ts';
 import { Point } from '../../../native-free-dataplane/live-capture/memory.ts';
 import { printBytes } from '../../../native-free-dataplane/print/frame.ts';
 import { processTraced } from '../../../native-free-dataplane/trace/traced.ts';
@@ -12,8 +13,6 @@ import type { NodeTrace, Step } from '../../observe/trace/step.ts';
 import { Capture, readNames } from './capture.ts';
 import { copyNodes } from './trace.ts';
 
-/** Longest frame that is kept: a whole super-packet. */
-const SNAP_BYTES = 262_144;
 /** How long copies of the tables serve to explain failures, in milliseconds. */
 const COPIES_MS = 1000;
 
@@ -37,7 +36,7 @@ export interface LiveTraces {
 export async function traceLive(request: LiveRequest, sink: LiveTraces, ended: AbortController): Promise<number> {
   const { count, ...where } = request;
   const points = Point.RECEIVED | Point.STEPS;
-  const capture = new Capture({ ...where, points, snapBytes: SNAP_BYTES }, await readNames());
+  const capture = new Capture({ ...where, points, snapBytes: MAX_CAPTURED_BYTES }, await readNames());
   const failures = new Failures();
   let traced = 0;
   let untraced = 0;
@@ -81,8 +80,8 @@ function traceOf(packet: CapturedPacket, marked: readonly Step[], names: Names, 
 }
 
 /**
- * What would have to differ for packets that did not arrive. A packet that is dropped changes no table, so the tables of a
- * moment later say why.
+ * What would have to differ for packets that did not arrive. A packet that is dropped changes no table, so the tables a
+ * moment later still have the reason.
  */
 class Failures {
   private copies: readonly NodeCopy[] = [];

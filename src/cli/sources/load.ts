@@ -1,4 +1,4 @@
-/** The load of the nodes between two looks: rates of frames, bytes and drops, connections, and the busiest of them. */
+/** The load of the nodes between two measurements: rates of frames, bytes and drops, connections, and the busiest of them. */
 import { nodesWithFlows } from './conntrack.ts';
 import { type BusyFlow, FlowRates } from './flow-rates.ts';
 import { type NodeCounters, readNodeCounters } from './status.ts';
@@ -48,7 +48,7 @@ export class LoadMeter {
     this.before = this.sample();
   }
 
-  /** The load since the previous look. @param most the number of connections to return */
+  /** The load since the previous call. @param most the number of connections to return */
   look(most: number): Load {
     const { before } = this;
     const now = this.sample();

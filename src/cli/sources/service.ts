@@ -1,5 +1,4 @@
 /** The state of a service on the nodes of this machine, read from their shared tables. */
-
 import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import { type AffinityView, viewAffinity } from '../../../native-free-dataplane/services/affinity.ts';
 import { type ServicePortView, viewService } from '../../../native-free-dataplane/services/inspect.ts';

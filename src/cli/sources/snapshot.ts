@@ -1,4 +1,5 @@
 /** Takes snapshots of the nodes of this machine, and begins the recording that goes with them. */
+import { MAX_CAPTURED_BYTES } from '../../../native-free-dataplane/capture/frame.ts';
 import { attachCaptureMemory, Point } from '../../../native-free-dataplane/live-capture/memory.ts';
 import { openShared } from '../../linux/shm.ts';
 import type { NodeSnapshot } from '../../observe/replay/snapshot-file.ts';
@@ -8,9 +9,6 @@ import { attachControl, ControlWord, controlAt, ThreadState } from '../../worker
 import { failed } from '../errors.ts';
 import { Capture, captureNodes, readNames } from './capture.ts';
 import { readFeatures } from './trace.ts';
-
-/** Longest frame that is recorded: a whole super-packet. */
-export const RECORDED_BYTES = 262_144;
 
 /** A worker in one of these states does not touch the tables. */
 const IDLE: ReadonlySet<number> = new Set([
@@ -26,26 +24,19 @@ export interface Taken {
   readonly capture: Capture | undefined;
 }
 
-/** @param node only this one @throws CliError */
-export async function takeSnapshots(node: string | undefined, filter: string | undefined): Promise<Taken> {
-  const taken: NodeSnapshot[] = [];
-  if (filter === undefined) {
-    for (const name of captureNodes(node))
-      taken.push(
-        snapshotOf(
-          name,
-          () => {},
-          () => {},
-        ),
-      );
-    return { nodes: taken, capture: undefined };
+/** @param node only this one @param isRecorded begin a recording with the snapshots @throws CliError */
+export async function takeSnapshots(node: string | undefined, isRecorded: boolean): Promise<Taken> {
+  if (!isRecorded) {
+    const nothing = (): void => {};
+    return { nodes: captureNodes(node).map((name) => snapshotOf(name, nothing, nothing)), capture: undefined };
   }
+  const taken: NodeSnapshot[] = [];
   const request = {
     node,
     pod: undefined,
     points: Point.RECEIVED | Point.SENT | Point.REPLAY,
-    snapBytes: RECORDED_BYTES,
-    filter,
+    snapBytes: MAX_CAPTURED_BYTES,
+    filter: '',
     startNode: (name: string, begin: () => void, abandon: () => void) => {
       taken.push(snapshotOf(name, begin, abandon));
     },

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { attachCounters, portTotals, workerTotals } from '../../../native-free-dataplane/shared/counters.ts';
 import { ApiClient } from '../../api/client/client.ts';
+import { internalIpOf } from '../../api/node-identity.ts';
 import { type NodeObject, WellKnown } from '../../api/types/objects.ts';
 import { whyNotReady } from '../../cluster/readiness.ts';
 import { API_SOCKET, type ClusterFile, STATE_DIR } from '../../cluster/state.ts';
@@ -88,7 +89,7 @@ function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | und
   const { options } = cluster;
   return {
     name,
-    ip: object?.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address ?? planned?.ip ?? '',
+    ip: internalIpOf(object) ?? planned?.ip ?? '',
     podCIDR: object?.spec?.podCIDR ?? planned?.podCIDR ?? '',
     ready: message === undefined,
     ...(message !== undefined && { message }),

@@ -3,13 +3,14 @@ import { createReadStream } from 'node:fs';
 import { type CapturedFrame, Direction } from '../../../native-free-dataplane/capture/frame.ts';
 import { CaptureReader } from '../../../native-free-dataplane/capture/reader.ts';
 import type { processTraced } from '../../../native-free-dataplane/trace/traced.ts';
+import { MAX_FRAME_BYTES, MIN_FRAME_BYTES } from '../../observe/trace/frame-size.ts';
 import type { Names } from '../../observe/trace/names.ts';
 import type { NodeCopy } from '../../observe/trace/node-copy.ts';
 import { Paths } from '../../observe/trace/paths.ts';
+import type { Resolver } from '../../observe/trace/resolver.ts';
 import type { NodeTrace } from '../../observe/trace/step.ts';
 import { type Place, Walker } from '../../observe/trace/walk.ts';
 import { failed } from '../errors.ts';
-import type { Resolver } from './trace.ts';
 
 export interface PathsRequest {
   readonly file: string;
@@ -29,10 +30,6 @@ export interface PathsFound {
   /** What is wrong with the file; '' if nothing is. */
   readonly damage: string;
 }
-
-/** Ethernet and IPv4 headers: what has to be there for a frame to be traced, and the longest that fits an arena. */
-const MIN_FRAME = 34;
-const MAX_FRAME = 65_549;
 
 /** @throws CliError if the file cannot be read */
 export async function tracePaths(request: PathsRequest): Promise<PathsFound> {
@@ -68,7 +65,8 @@ function traceFrame(
   { from, nodes, names, resolver, process, nowMs }: PathsRequest,
   atMs: number,
 ): readonly NodeTrace[] | undefined {
-  if (bytes.length < originalBytes || bytes.length < MIN_FRAME || bytes.length > MAX_FRAME) return undefined;
+  if (bytes.length < originalBytes || bytes.length < MIN_FRAME_BYTES || bytes.length > MAX_FRAME_BYTES)
+    return undefined;
   const walker = new Walker(nodes, names, process, Math.max(nowMs, atMs));
   const captured = resolver.placeOfInterface(source.name);
   if (captured !== undefined && from === undefined) {

@@ -1,5 +1,4 @@
 /** What the API knows: objects of every kind, events, descriptions, and the logs of containers. */
-
 import { stringify } from 'yaml';
 import type { ApiClient } from '../../api/client/client.ts';
 import { isReady } from '../../api/ready.ts';

@@ -1,5 +1,4 @@
 /** What `port-forward` connects to: a pod, named or chosen for a Service or workload, and the port in it. */
-
 import type { ApiClient } from '../../api/client/client.ts';
 import { isReady } from '../../api/ready.ts';
 import { servicePortNamed } from '../../api/service-ports.ts';

@@ -2,7 +2,6 @@
  * `up --publish [HOST:]PORT:svc/NAME:PORT`: a port of the host through which a Service is reached. The controller listens,
  * and connects from a node's network namespace to the Service's cluster IP, so that the data plane chooses the endpoint.
  */
-
 import type { Socket } from 'node:net';
 import { ApiClient } from '../../api/client/client.ts';
 import { isReady } from '../../api/ready.ts';

@@ -7,11 +7,12 @@
  * next one takes it over.
  */
 import { spawn } from 'node:child_process';
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findProgram } from '../../linux/find-program.ts';
 import { namespacePath } from '../../linux/netns.ts';
 import { isAlive, type ProcessMark, signalProcess } from '../../linux/processes.ts';
+import { replaceFile } from '../../linux/replace-file.ts';
 import { OUTSIDE } from '../network-namespaces.ts';
 import { markOf, STATE_DIR } from '../state.ts';
 import { WAY_OUT_DEVICE } from './unroutable.ts';
@@ -77,7 +78,6 @@ function start(log: (line: string) => void): ProcessMark | undefined {
   if (child.pid === undefined) return undefined;
   child.unref();
   const mark = markOf(child.pid);
-  writeFileSync(`${MARK}.tmp`, JSON.stringify(mark), { mode: 0o600 });
-  renameSync(`${MARK}.tmp`, MARK);
+  replaceFile(MARK, JSON.stringify(mark));
   return mark;
 }

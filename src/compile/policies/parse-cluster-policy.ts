@@ -14,8 +14,15 @@ import type {
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import { parseCidr } from '../../net/address.ts';
 import { parsePolicy } from './parse-policy.ts';
-import type { Action, PolicyPeer, PolicyPort, PolicyRule, PolicyRules } from './policy-rules.ts';
-import { isAudited, LAST_PORT } from './policy-rules.ts';
+import {
+  type Action,
+  isAudited,
+  LAST_PORT,
+  type PolicyPeer,
+  type PolicyPort,
+  type PolicyRule,
+  type PolicyRules,
+} from './policy-rules.ts';
 
 /** A policy of either kind. */
 export const policyRules = (policy: NetworkPolicy | ClusterNetworkPolicy): PolicyRules =>

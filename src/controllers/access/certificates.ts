@@ -6,10 +6,11 @@
  * Node can verify certificates but not create them; @peculiar/x509 does, and is loaded only when one has to be created.
  */
 import { generateKeyPairSync, type KeyObject, randomBytes, webcrypto, X509Certificate } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { Extension as X509Extension } from '@peculiar/x509';
+import { replaceFile } from '../../linux/replace-file.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 /** As kubeadm: ten years for the authority, one for what it signs (kubeadm constants.go, CertificateValidityPeriod). */
@@ -177,7 +178,5 @@ function readText(path: string): string | undefined {
 }
 
 function write(directory: string, name: string, text: string): void {
-  const path = join(directory, name);
-  writeFileSync(`${path}.tmp`, text, { mode: 0o600 });
-  renameSync(`${path}.tmp`, path);
+  replaceFile(join(directory, name), text);
 }

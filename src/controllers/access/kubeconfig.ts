@@ -1,5 +1,4 @@
-/** The kubeconfig file, with which kubectl and client libraries find the cluster and authenticate. */
-import { renameSync, writeFileSync } from 'node:fs';
+/** The content of the kubeconfig file, with which kubectl and client libraries find the cluster and authenticate. */
 import type { ClusterCertificates } from './certificates.ts';
 
 const NAME = 'dataplane';
@@ -27,10 +26,4 @@ contexts:
 current-context: ${NAME}
 preferences: {}
 `;
-}
-
-/** Writes the file atomically, readable only by root. */
-export function writeKubeconfig(path: string, text: string): void {
-  writeFileSync(`${path}.tmp`, text, { mode: 0o600 });
-  renameSync(`${path}.tmp`, path);
 }

@@ -3,7 +3,6 @@
  * while the API has an address that pods can reach; if one is deleted or changed, it is restored (kube-apiserver,
  * pkg/controlplane/controller/kubernetesservice).
  */
-
 import { resourceOfKind } from '../../api/resources.ts';
 import { type EndpointSlice, type Endpoints, type Service, WellKnown } from '../../api/types/objects.ts';
 import { type Cidr, printIp } from '../../net/address.ts';

@@ -6,8 +6,9 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { ListenAddress, TlsIdentity } from '../../api/server/server.ts';
+import { replaceFile } from '../../linux/replace-file.ts';
 import { type ClusterCertificates, ensureCertificates } from './certificates.ts';
-import { adminKubeconfig, writeKubeconfig } from './kubeconfig.ts';
+import { adminKubeconfig } from './kubeconfig.ts';
 
 const LOOPBACK = '127.0.0.1';
 
@@ -63,7 +64,7 @@ export async function prepareAccess(
       ],
     },
     announce: ([loopbackPort]) =>
-      writeKubeconfig(path, adminKubeconfig(`https://${LOOPBACK}:${loopbackPort}`, certificates)),
+      replaceFile(path, adminKubeconfig(`https://${LOOPBACK}:${loopbackPort}`, certificates)),
   };
 }
 

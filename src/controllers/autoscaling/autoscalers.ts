@@ -2,7 +2,6 @@
  * HorizontalPodAutoscalers: every fifteen seconds, and when one is created or changed, metrics are measured once for all
  * of them, and each target gets the replicas that they ask for (pkg/controller/podautoscaler).
  */
-
 import type { UsageSource } from '../../api/metrics/usage.ts';
 import { Quantity } from '../../api/quantity.ts';
 import { qualifiedName, type Resource } from '../../api/resources.ts';

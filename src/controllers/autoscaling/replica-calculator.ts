@@ -3,7 +3,6 @@
  * what they should use, times the pods. Pods without metrics, and pods that are not ready, count so that they can only
  * weaken a change. Pure: metrics and time are passed in.
  */
-
 import { Quantity } from '../../api/quantity.ts';
 import type { Pod, PodMetrics } from '../../api/types/objects.ts';
 import { conditionOf } from '../cluster.ts';

@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { internalIpOf } from '../../api/node-identity.ts';
 import { isReady } from '../../api/ready.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Admission } from '../../api/store/registry.ts';
@@ -271,7 +272,7 @@ class IngressController {
     );
     const addresses = [...nodes].flatMap((name) => {
       const node = name === undefined ? undefined : store.get('Node', undefined, name);
-      return node?.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address ?? [];
+      return internalIpOf(node) ?? [];
     });
     const found = balancer.length > 0 ? balancer.map(({ ip }) => ({ ip: ip! })) : addresses.map((ip) => ({ ip }));
     // While nginx is being replaced, the address stays: it will be the same.

@@ -2,7 +2,6 @@
  * How much an object counts against the quotas of its namespace (k8s.io/kubernetes/pkg/quota/v1/evaluator/core), by the
  * resource names of quotas: `pods`, `requests.cpu`, `services.nodeports`, `count/deployments.apps`.
  */
-
 import { templateContainersOf } from '../../api/containers.ts';
 import { podResources, qosClass, resourcesOf } from '../../api/pod-resources.ts';
 import { type Amounts, amountsOf, Quantity } from '../../api/quantity.ts';

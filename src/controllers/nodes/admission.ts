@@ -2,7 +2,6 @@
  * Admission of Nodes: each gets a network for its pods, the lowest free /24 of the cluster's pod network, except that
  * the first /24 is used last. If the manifest names a network, it must not overlap with another.
  */
-
 import { type FieldError, internalError, invalid } from '../../api/errors.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Admission } from '../../api/store/registry.ts';

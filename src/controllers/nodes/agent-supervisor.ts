@@ -4,11 +4,12 @@
  * `nodes/<node>/agent.json` and takes them over instead of starting a second one.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { agentLifeSigns } from '../../api/agent-socket.ts';
 import { LifeWatch, LOOK_MS } from '../../linux/life-signs.ts';
 import { findProcess, isAlive, type ProcessMark, signalProcess } from '../../linux/processes.ts';
+import { replaceFile } from '../../linux/replace-file.ts';
 
 const MIN_BACKOFF_MS = 200;
 const MAX_BACKOFF_MS = 5000;
@@ -164,9 +165,7 @@ class Keeper {
   }
 
   private record(record: ProcessMark): void {
-    const path = join(this.directory, 'agent.json');
-    writeFileSync(`${path}.tmp`, `${JSON.stringify(record)}\n`);
-    renameSync(`${path}.tmp`, path);
+    replaceFile(join(this.directory, 'agent.json'), `${JSON.stringify(record)}\n`, { mode: 0o644 });
   }
 
   private recorded(): ProcessMark | undefined {

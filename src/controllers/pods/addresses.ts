@@ -2,7 +2,6 @@
  * Index over the store of pods by address and by node. The address is in the annotation `dataplane.dev/pod-ip`, so it
  * is never allocated twice and survives restarts.
  */
-
 import type { Store } from '../../api/store/store.ts';
 import { type Pod, WellKnown } from '../../api/types/objects.ts';
 import { type Cidr, printIp } from '../../net/address.ts';

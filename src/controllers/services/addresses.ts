@@ -3,7 +3,6 @@
  * after a restart and cannot leak. Choosing an address does not reserve it; the commit in the same turn of the event
  * loop does.
  */
-
 import { isReady } from '../../api/ready.ts';
 import type { Store } from '../../api/store/store.ts';
 import type { Protocol, Service, ServiceCIDR } from '../../api/types/objects.ts';

@@ -4,6 +4,7 @@
  * If either is deleted or changed, it is restored.
  */
 import { clusterDnsAddress, DNS_PORT } from '../../api/cluster-options.ts';
+import { internalIpOf } from '../../api/node-identity.ts';
 import { isReady } from '../../api/ready.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import { type EndpointSlice, type NodeObject, type Service, WellKnown } from '../../api/types/objects.ts';
@@ -35,7 +36,7 @@ export function startClusterDns(cluster: Cluster, serviceRange: Cidr): void {
       type !== 'MODIFIED' ||
       old === undefined ||
       isReady(old) !== isReady(object) ||
-      addressOf(old) !== addressOf(object)
+      internalIpOf(old) !== internalIpOf(object)
     )
       queue.add(NAME);
   });
@@ -83,7 +84,7 @@ function serviceOf(clusterIP: string): Service {
 
 function sliceOf(nodes: readonly NodeObject[]): EndpointSlice {
   const endpoints = nodes.flatMap((node) => {
-    const address = addressOf(node);
+    const address = internalIpOf(node);
     if (address === undefined) return [];
     return [{ addresses: [address], conditions: { ready: isReady(node) }, nodeName: node.metadata.name }];
   });
@@ -100,6 +101,3 @@ function sliceOf(nodes: readonly NodeObject[]): EndpointSlice {
     ports: PORTS.map(({ name, protocol }) => ({ name, protocol, port: DNS_PORT })),
   };
 }
-
-const addressOf = (node: NodeObject): string | undefined =>
-  node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;

@@ -3,7 +3,6 @@
  * with the same address family and ports; pods whose named target port resolves to different numbers are in different
  * groups (k8s.io/endpointslice/reconciler.go).
  */
-
 import { isReady } from '../../api/ready.ts';
 import type {
   EndpointAddress,

@@ -7,6 +7,7 @@
  * only one of them, because each node has its own affinity table.
  */
 import { nameHash } from '../../../native-free-dataplane/services/maglev.ts';
+import { internalIpOf } from '../../api/node-identity.ts';
 import type { EndpointSlice, NodeObject, Service, SliceEndpoint } from '../../api/types/objects.ts';
 import { WellKnown } from '../../api/types/objects.ts';
 import { type Cluster, conditionOf } from '../cluster.ts';
@@ -38,7 +39,7 @@ export function nodesFor(service: Service, slices: readonly EndpointSlice[], nod
     if (chosen.length === 0) chosen = able;
   }
   const addresses = chosen
-    .map(({ status }) => status?.addresses?.find(({ type }) => type === 'InternalIP')?.address)
+    .map(internalIpOf)
     .filter((ip): ip is string => ip !== undefined)
     .sort();
   return service.spec.sessionAffinity === 'ClientIP' ? favourite(keyOf(service), addresses) : addresses;

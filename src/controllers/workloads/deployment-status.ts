@@ -2,7 +2,6 @@
  * The status of a Deployment: replica counts, and the conditions Available and Progressing, with the progress deadline
  * (pkg/controller/deployment/{progress,sync}.go).
  */
-
 import { nowText } from '../../api/store/store.ts';
 import type { Condition, Deployment, ReplicaSet } from '../../api/types/objects.ts';
 import { type Cluster, conditionOf } from '../cluster.ts';

@@ -1,5 +1,4 @@
 /** What is known of a captured frame, beyond its bytes: the pod, the Service, the verdict. */
-
 import { isFailure, VERDICTS } from '../../../native-free-dataplane/verdicts.ts';
 import { formatIpv4 } from '../../../native-free-dataplane/wire/address.ts';
 import { ETHERNET_BYTES, ETHERTYPE_IPV4, ethernetType } from '../../../native-free-dataplane/wire/ethernet.ts';

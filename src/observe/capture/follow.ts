@@ -1,4 +1,5 @@
 /** Reads the captures of several nodes and merges them by time. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicMs } from '../../linux/clock.ts';
 import type { NodeCapture } from './node-capture.ts';
 import { byTime, type CapturedPacket } from './packet.ts';
@@ -31,7 +32,7 @@ export interface FollowOptions {
 export async function followCaptures(captures: readonly NodeCapture[], options: FollowOptions): Promise<void> {
   const { ended, onPackets, onGone, onRenewed } = options;
   let live = [...captures];
-  let held: CapturedPacket[] = [];
+  const held: CapturedPacket[] = [];
   let renewedMs = Number.NEGATIVE_INFINITY;
   const deliver = (untilMs: number): void => {
     held.sort(byTime);
@@ -52,25 +53,12 @@ export async function followCaptures(captures: readonly NodeCapture[], options: 
     }
     const more = live.map((capture) => capture.read(held)).includes(true);
     deliver(Date.now() - HOLD_MS);
-    await pause(more ? 0 : LOOK_MS, ended);
+    await sleep(more ? 0 : LOOK_MS, undefined, { signal: ended }).catch(() => {});
   }
   for (const capture of live) capture.end();
-  await pause(DRAIN_MS);
+  await sleep(DRAIN_MS);
   for (const capture of live) while (capture.read(held));
   deliver(Number.POSITIVE_INFINITY);
-  held = [];
 }
 
 const timeMs = ({ seconds, nanoseconds }: CapturedPacket): number => seconds * 1000 + nanoseconds / 1e6;
-
-function pause(milliseconds: number, ended?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      ended?.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    ended?.addEventListener('abort', done);
-  });
-}

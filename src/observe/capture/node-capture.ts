@@ -1,5 +1,4 @@
 /** A capture on one node: a session in its shared memory, and the rings that its workers write. */
-import { statSync } from 'node:fs';
 import {
   attachCaptureMemory,
   type CaptureMemory,
@@ -14,7 +13,7 @@ import {
 } from '../../../native-free-dataplane/live-capture/memory.ts';
 import { RecordWord, RingReader } from '../../../native-free-dataplane/live-capture/ring.ts';
 import { openShared, type SharedMemory } from '../../linux/shm.ts';
-import { SHM_DIRECTORY } from '../../linux/shm-files.ts';
+import { sharedInode } from '../../linux/shm-files.ts';
 import { memoryName } from '../../shm-names.ts';
 import type { Step } from '../trace/step.ts';
 import type { CapturedPacket, Offload, ReplayInput, WorkerState } from './packet.ts';
@@ -39,6 +38,7 @@ export class NodeCapture {
   private readonly memory: CaptureMemory;
   private readonly claim: Claim;
   private readonly generation: number;
+  /** Of the node's memory: an agent that cannot use that of its predecessor creates another. */
   private readonly inode: number;
   private readonly rings: readonly RingReader[];
   /** Lost frames by worker and port, as last read. */
@@ -54,8 +54,9 @@ export class NodeCapture {
   /** Start capturing. @throws CaptureUnavailable, or as openShared */
   constructor(node: string, settings: CaptureSettings, nowMs: number) {
     this.node = node;
-    this.inode = inodeOf(node);
-    this.shared = openShared(memoryName(node, 'capture'));
+    const name = memoryName(node, 'capture');
+    this.inode = sharedInode(name);
+    this.shared = openShared(name);
     const memory = attachCaptureMemory(this.shared.buffer);
     const claim = memory && claimSession(memory, nowMs);
     if (memory === undefined || claim === undefined) {
@@ -77,7 +78,7 @@ export class NodeCapture {
 
   /** Renew the reader's mark. @returns why the capture has ended; undefined while it goes on */
   renew(nowMs: number): string | undefined {
-    if (inodeOf(this.node) !== this.inode) return `node ${this.node} has been removed`;
+    if (sharedInode(memoryName(this.node, 'capture')) !== this.inode) return `node ${this.node} has been removed`;
     if (renewSession(this.memory, this.claim, nowMs)) return undefined;
     return `node ${this.node}: the capture has expired, because it was stopped for some seconds`;
   }
@@ -197,9 +198,4 @@ function offloadOf(ring: RingReader): Offload | undefined {
     outerL4: tunnel & 0xffff,
     innerL3: tunnel >>> 16,
   };
-}
-
-/** Identifies the node's memory: an agent that cannot use that of its predecessor creates another. */
-function inodeOf(node: string): number {
-  return statSync(`${SHM_DIRECTORY}/${memoryName(node, 'capture')}`, { throwIfNoEntry: false })?.ino ?? 0;
 }

@@ -1,11 +1,11 @@
 /** Where a capture is written to: one file, standard output, or a ring of files of which the oldest is overwritten. */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { extname } from 'node:path';
+import { sleepSync } from '../../linux/sleep.ts';
 
 /** Pause before a full pipe is tried again, in milliseconds. */
 const RETRY_MS = 2;
 const STDOUT = 1;
-const waiting = new Int32Array(new SharedArrayBuffer(4));
 
 /** Thrown when the program that reads the capture has ended. */
 export class OutputClosed extends Error {
@@ -32,7 +32,7 @@ export class OutputFile {
         if (code === 'EPIPE') throw new OutputClosed('the reader of the capture has ended');
         if (code !== 'EAGAIN') throw error;
         // Standard output may be a pipe that does not block.
-        Atomics.wait(waiting, 0, 0, RETRY_MS);
+        sleepSync(RETRY_MS);
       }
     }
     this.bytes += all.length;

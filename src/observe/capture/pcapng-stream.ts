@@ -12,6 +12,7 @@ import {
 } from '../../../native-free-dataplane/capture/pcapng-writer.ts';
 import { MAX_WORKERS } from '../../../native-free-dataplane/shared/layout.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
+import { internalIpOf } from '../../api/node-identity.ts';
 import { replayComments } from '../replay/recording.ts';
 import type { Names } from '../trace/names.ts';
 import { commentsOf } from './describe.ts';
@@ -110,10 +111,7 @@ function namesOf({ objects }: Names): { address: Uint8Array; name: string }[] {
       spec.clusterIP,
       `${metadata.name}.${metadata.namespace ?? 'default'}.svc`,
     ]),
-    ...nodes.map(({ metadata, status }): [string | undefined, string] => [
-      status?.addresses?.find(({ type }) => type === 'InternalIP')?.address,
-      metadata.name ?? '',
-    ]),
+    ...nodes.map((node): [string | undefined, string] => [internalIpOf(node), node.metadata.name ?? '']),
   ];
   return named.flatMap(([ip, name]) => {
     if (ip === undefined || !/^[\d.]+$/.test(ip) || name === '') return [];

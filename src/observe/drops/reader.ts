@@ -2,7 +2,6 @@
  * Reads the packets of a node that did not arrive, from its workers' rings. Reading changes nothing, so there can be any
  * number of readers; each counts what it has lost itself.
  */
-import { statSync } from 'node:fs';
 import { DropRead, dropHead, readDrop } from '../../../native-free-dataplane/drops/ring.ts';
 import { judgeByTable } from '../../../native-free-dataplane/policies/judge.ts';
 import { type NumberedRule, readRule } from '../../../native-free-dataplane/policies/rules.ts';
@@ -14,11 +13,11 @@ import {
   DROP_SLOTS,
   DROP_WORDS,
 } from '../../../native-free-dataplane/shared/counters.ts';
-import { Verdict } from '../../../native-free-dataplane/verdicts.ts';
 import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import { openShared, type SharedMemory } from '../../linux/shm.ts';
-import { SHM_DIRECTORY } from '../../linux/shm-files.ts';
+import { sharedInode } from '../../linux/shm-files.ts';
 import { memoryName } from '../../shm-names.ts';
+import { deniedDirection } from '../failures.ts';
 
 /** Reads the rings of counters that are mapped. */
 export class DropReader {
@@ -80,8 +79,7 @@ export class DropReader {
  * for these it is the rule that denies it now.
  */
 export function denyingRule(policies: PolicyTable, { verdict, packet }: DropText): NumberedRule | undefined {
-  if (packet === undefined || (verdict !== Verdict.POLICY_EGRESS && verdict !== Verdict.POLICY_INGRESS))
-    return undefined;
+  if (packet === undefined || deniedDirection(verdict) === undefined) return undefined;
   const known = readRule(policies, packet.rule);
   if (known !== undefined) return known;
   const target = packet.endpoint ?? { ip: packet.dst, port: packet.dstPort };
@@ -119,7 +117,7 @@ export class NodeDrops {
 
   private open(fromStart: boolean): boolean {
     const name = memoryName(this.node, 'counters');
-    const inode = statSync(`${SHM_DIRECTORY}/${name}`, { throwIfNoEntry: false })?.ino ?? 0;
+    const inode = sharedInode(name);
     if (inode === this.inode) return inode !== 0;
     this.close();
     this.inode = inode;

@@ -3,14 +3,15 @@ import { randomUUID } from 'node:crypto';
 import type { NumberedRule } from '../../../native-free-dataplane/policies/rules.ts';
 import type { DroppedPacket, DropText } from '../../../native-free-dataplane/print/drop.ts';
 import { PROTOCOL_TCP, protocolName } from '../../../native-free-dataplane/protocols.ts';
-import { VERDICTS, Verdict, verdictName } from '../../../native-free-dataplane/verdicts.ts';
+import { VERDICTS, verdictName } from '../../../native-free-dataplane/verdicts.ts';
 import { hasPorts } from '../../../native-free-dataplane/wire/ports.ts';
 import { TCP_ACK, TCP_SYN } from '../../../native-free-dataplane/wire/tcp.ts';
+import { deniedDirection } from '../failures.ts';
 import { ciliumReason } from '../hubble/drop-reasons.ts';
 import { EventType, type Flow, OTHER_REASON, type PolicyName, type TrafficDirection } from '../hubble/flow.ts';
 import type { FlowAddresses } from './addresses.ts';
 import { icmpSummary, layer4Of, tcpFlagsOf } from './layer4.ts';
-import type { FlowPolicies } from './policies.ts';
+import { type FlowPolicies, policyName } from './policies.ts';
 
 export interface DropEvent {
   readonly node: string;
@@ -92,14 +93,14 @@ function endsOf(packet: DroppedPacket, node: string, { addresses }: FlowSource):
 /** Is the packet a reply? Not known of one that belongs to no connection, unless it would have begun one. */
 function replyOf({ reply, protocol, tcpFlags }: DroppedPacket, verdict: number): Partial<Flow> {
   const begins = protocol === PROTOCOL_TCP && (tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN;
-  const denied = verdict === Verdict.POLICY_EGRESS || verdict === Verdict.POLICY_INGRESS;
-  const known = reply ?? (begins || denied ? false : undefined);
+  const known = reply ?? (begins || deniedDirection(verdict) ? false : undefined);
   return known === undefined ? {} : { is_reply: known };
 }
 
 function directionOf({ verdict, inPort, packet }: DropText, node: string, { addresses }: FlowSource): TrafficDirection {
-  if (verdict === Verdict.POLICY_INGRESS) return 'INGRESS';
-  if (verdict === Verdict.POLICY_EGRESS || inPort !== 0) return 'EGRESS';
+  const denied = deniedDirection(verdict);
+  if (denied === 'ingress') return 'INGRESS';
+  if (denied === 'egress' || inPort !== 0) return 'EGRESS';
   const to = packet && addresses.owner(targetOf(packet).ip, node);
   return to?.endpoint.pod_name !== undefined && to.node === node ? 'INGRESS' : 'TRAFFIC_DIRECTION_UNKNOWN';
 }
@@ -111,27 +112,30 @@ function deniedBy(
   { policies }: FlowSource,
   rule: NumberedRule | undefined,
 ): Partial<Flow> | undefined {
-  if (verdict !== Verdict.POLICY_EGRESS && verdict !== Verdict.POLICY_INGRESS) return undefined;
-  if (rule !== undefined) {
-    const names = policyNames(rule);
-    return verdict === Verdict.POLICY_EGRESS ? { egress_denied_by: names } : { ingress_denied_by: names };
-  }
+  const direction = deniedDirection(verdict);
+  if (direction === undefined) return undefined;
+  const names = rule === undefined ? denyingNow(direction, packet, policies) : policyNames(rule);
+  if (names === undefined) return {};
+  return direction === 'egress' ? { egress_denied_by: names } : { ingress_denied_by: names };
+}
+
+function denyingNow(
+  direction: 'egress' | 'ingress',
+  packet: DroppedPacket,
+  policies: FlowPolicies,
+): readonly PolicyName[] | undefined {
   const { ip, port } = targetOf(packet);
-  const { egress, ingress } = policies.judge({ from: packet.src, to: ip, protocol: packet.protocol, port });
-  if (verdict === Verdict.POLICY_EGRESS) return egress?.allowed === false ? { egress_denied_by: egress.policies } : {};
-  return ingress?.allowed === false ? { ingress_denied_by: ingress.policies } : {};
+  const judgement = policies.judge({ from: packet.src, to: ip, protocol: packet.protocol, port })[direction];
+  return judgement?.allowed === false ? judgement.policies : undefined;
 }
 
 function policyNames({ policies, tier }: NumberedRule): PolicyName[] {
-  if (tier !== 'namespaced') return [{ name: policies, namespace: '', kind: 'ClusterNetworkPolicy' }];
+  if (tier !== 'namespaced') return [policyName(policies, tier)];
   // The table has no more than the first names: `default/a, default/b and 3 others`.
   return policies
     .replace(/ and \d+ others$/, '')
     .split(', ')
-    .map((text) => {
-      const [namespace = '', name = ''] = text.split('/');
-      return { name, namespace, kind: 'NetworkPolicy' };
-    });
+    .map((text) => policyName(text, tier));
 }
 
 function summaryOf({ protocol, tcpFlags, icmpType }: DroppedPacket): string {

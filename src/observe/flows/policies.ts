@@ -1,19 +1,24 @@
 /**
- * Which policies allow or deny the connections of flows, from the API's objects. Answers are kept until an object changes, because the same pods connect again and again.
+ * Which policies allow or deny the connections of flows, from the API's objects. Answers are kept until an object changes,
+ * because the same pods connect again and again.
  */
 import type { Labels } from '../../api/selectors.ts';
-import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { NamespaceObject, NodeObject } from '../../api/types/objects.ts';
 import type { PolicyNode } from '../../compile/policies/name-selections.ts';
 import type { PolicyPod } from '../../compile/policies/pod-classes.ts';
 import { policyNode } from '../../compile/policies/policy-objects.ts';
+import type { Tier } from '../../compile/policies/policy-rules.ts';
 import { PolicyMatch, type PolicyName } from '../hubble/flow.ts';
 import {
   type DirectionExplained,
   explainPolicies,
-  type PolicyExplained,
+  isolatingPolicies,
+  type PolicyObjects,
   type RuleExplained,
 } from '../policy/explain.ts';
+
+/** A NetworkPolicy or a ClusterNetworkPolicy. */
+export type Policy = PolicyObjects['policies'][number];
 
 /** A connection, with the addresses that policies see: the client's own, and that of the endpoint. */
 export interface Judged {
@@ -24,7 +29,7 @@ export interface Judged {
   readonly port: number;
 }
 
-/** What the policies of one end say. */
+/** What the policies of one end decide. */
 export interface Judgement {
   readonly allowed: boolean;
   /** What the rule that allows compares. */
@@ -33,7 +38,7 @@ export interface Judgement {
   readonly policies: readonly PolicyName[];
 }
 
-/** Undefined: no policy isolates the pod in this direction, or it is no pod. */
+/** Undefined: no policy isolates the pod in this direction, or the address is not a pod's. */
 export interface Judgements {
   readonly egress: Judgement | undefined;
   readonly ingress: Judgement | undefined;
@@ -44,7 +49,7 @@ const MAX_KNOWN = 10_000;
 
 export class FlowPolicies {
   private readonly podAt: (ip: string) => PolicyPod | undefined;
-  private readonly policies = new Map<string, NetworkPolicy>();
+  private readonly policies = new Map<string, Policy>();
   private readonly namespaces = new Map<string, Labels>();
   private readonly nodes = new Map<string, PolicyNode>();
   private readonly known = new Map<string, Judgements>();
@@ -53,12 +58,12 @@ export class FlowPolicies {
     this.podAt = podAt;
   }
 
-  setPolicy(policy: NetworkPolicy): void {
+  setPolicy(policy: Policy): void {
     this.policies.set(`${policy.metadata.namespace}/${policy.metadata.name}`, policy);
     this.known.clear();
   }
 
-  removePolicy({ metadata }: NetworkPolicy): void {
+  removePolicy({ metadata }: Policy): void {
     this.policies.delete(`${metadata.namespace}/${metadata.name}`);
     this.known.clear();
   }
@@ -94,23 +99,22 @@ export class FlowPolicies {
     };
     const { directions } = explainPolicies({ from: end(from), to: end(to), protocol, port }, objects);
     const judgements = { egress: judgementOf(directions[0]), ingress: judgementOf(directions[1]) };
-    // Addresses of the outside are without number: what is kept is bounded.
+    // There may be any number of addresses outside: bound what is kept.
     if (this.known.size >= MAX_KNOWN) this.known.clear();
     this.known.set(key, judgements);
     return judgements;
   }
 }
 
-function judgementOf({ policies, allowed, decidedBy, isolated }: DirectionExplained): Judgement | undefined {
+function judgementOf(explained: DirectionExplained): Judgement | undefined {
+  const { allowed, decidedBy, isolated } = explained;
   if (decidedBy.length === 0 && !isolated) return undefined;
-  const deciding = isolated
-    ? policies.filter(({ tier, audited }) => tier === 'namespaced' && !audited)
-    : decidedBy.map(({ policy }) => policy);
+  const deciding = isolated ? isolatingPolicies(explained) : decidedBy.map(({ policy }) => policy);
   const [first] = decidedBy;
   return {
     allowed,
     match: first === undefined ? PolicyMatch.NONE : matchOf(first.rule),
-    policies: [...new Set(deciding)].map(nameOf),
+    policies: [...new Set(deciding)].map(({ name, tier }) => policyName(name, tier)),
   };
 }
 
@@ -119,7 +123,8 @@ function matchOf({ peers, ports }: RuleExplained): PolicyMatch {
   return ports.length > 0 ? PolicyMatch.L4_ONLY : PolicyMatch.ALL;
 }
 
-function nameOf({ name: text, tier }: PolicyExplained): PolicyName {
+/** @param text `default/web`, or the name of a ClusterNetworkPolicy */
+export function policyName(text: string, tier: Tier): PolicyName {
   if (tier !== 'namespaced') return { name: text, namespace: '', kind: 'ClusterNetworkPolicy' };
   const [namespace = '', name = ''] = text.split('/');
   return { name, namespace, kind: 'NetworkPolicy' };

@@ -5,21 +5,10 @@
 import { contains, parseCidr, parseIp, type Range, rangeOf } from '../../net/address.ts';
 import { EventType, type Flow, type FlowEndpoint, type FlowVerdict, type TcpFlag } from './flow.ts';
 
-type Test = (flow: Flow) => boolean;
+export type Test = (flow: Flow) => boolean;
 
-/** Values of each property. */
-export type FlowFilter = Partial<Record<FilterProperty, readonly Test[]>>;
-
-/** `source…` and `destination…` are about the packet's ends; the others about the whole flow. */
-export type FilterProperty =
-  | `${End}-${'pod' | 'ip' | 'port' | 'namespace' | 'service' | 'label' | 'workload'}`
-  | 'protocol'
-  | 'verdict'
-  | 'tcp-flags'
-  | 'type'
-  | 'drop-reason-desc'
-  | 'node-name'
-  | 'traffic-direction';
+/** The tests of each property, one for each of its values. A property is named as in the filter that was given. */
+export type FlowFilter = Readonly<Record<string, readonly Test[]>>;
 
 export type End = 'source' | 'destination';
 
@@ -173,10 +162,12 @@ export const byDropReason =
   (flow) =>
     flow.drop_reason_desc === text.toUpperCase() || flow.Summary.startsWith(`${text}:`);
 
-export const byNode =
-  (pattern: RegExp): Test =>
-  (flow) =>
-    pattern.test(flow.node_name);
+/** @param text name of a node; `*` stands for any text */
+export function byNode(text: string): Test {
+  const literal = (part: string): string => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
+  const pattern = new RegExp(`^${text.split('*').map(literal).join('.*')}$`);
+  return (flow) => pattern.test(flow.node_name);
+}
 
 export const byDirection =
   (direction: string): Test =>

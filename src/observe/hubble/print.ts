@@ -68,18 +68,14 @@ function typeOf(flow: Flow): string {
   return sub_type === OTHER_REASON ? (Summary.split(':', 1)[0] as string) : (reasonText(sub_type) ?? String(sub_type));
 }
 
-/** The column VERDICT. Policy verdicts have words of their own. */
+/** The column VERDICT. A policy verdict is ALLOWED or DENIED. */
 function verdictOf(flow: Flow, policyNames = false): string {
   if (flow.event_type.type !== EventType.POLICY_VERDICT) return flow.verdict;
   const allowed = flow.verdict === 'FORWARDED';
   const egress = flow.traffic_direction === 'EGRESS';
-  const policies = allowed
-    ? egress
-      ? flow.egress_allowed_by
-      : flow.ingress_allowed_by
-    : egress
-      ? flow.egress_denied_by
-      : flow.ingress_denied_by;
+  const allowedBy = egress ? flow.egress_allowed_by : flow.ingress_allowed_by;
+  const deniedBy = egress ? flow.egress_denied_by : flow.ingress_denied_by;
+  const policies = allowed ? allowedBy : deniedBy;
   const names = policyNames ? (policies ?? []).map(({ name, kind }) => `${name} (${kind})`).join(', ') : '';
   return `${allowed ? 'ALLOWED' : 'DENIED'}${names === '' ? '' : ` BY ${names}`}`;
 }

@@ -2,7 +2,6 @@
  * Metrics of a node's packets, read from its shared tables at each scrape: own names (`dataplane_…`), and Cilium's where
  * they mean the same. Labels are bounded by the program, never by the cluster: no pod, Service or address is one.
  */
-
 import type { Registry } from 'prom-client';
 import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.ts';
 import { entryCount } from '../../../native-free-dataplane/conntrack/shares.ts';

@@ -251,16 +251,18 @@ function differences(question: PolicyQuestion, ...directions: readonly Direction
     });
 }
 
+/** The NetworkPolicies that isolate the pod; audited ones do not. */
+export const isolatingPolicies = ({ policies }: DirectionExplained): PolicyExplained[] =>
+  policies.filter(({ tier, audited }) => tier === 'namespaced' && !audited);
+
 /** `default/web rule 2`, `ClusterNetworkPolicy baseline rule 1 "deny-all"`. */
 export function ruleName({ name, tier }: PolicyExplained, rule: RuleExplained): string {
   const kind = tier === 'namespaced' ? '' : 'ClusterNetworkPolicy ';
   return `${kind}${name} rule ${rule.number}${rule.name === '' ? '' : ` "${rule.name}"`}`;
 }
 
-function howToAllow(
-  { from, to, protocol, port }: PolicyQuestion,
-  { direction, subject, policies, decidedBy }: DirectionExplained,
-) {
+function howToAllow({ from, to, protocol, port }: PolicyQuestion, explained: DirectionExplained) {
+  const { direction, subject, decidedBy } = explained;
   const peer = direction === 'egress' ? to : from;
   const what = port === 0 ? protocolName(protocol).toUpperCase() : `${protocolName(protocol).toUpperCase()} ${port}`;
   const [decider] = decidedBy;
@@ -268,7 +270,7 @@ function howToAllow(
     const before = decider.policy.tier === 'baseline' ? ', or a NetworkPolicy would have to allow it' : '';
     return `${ruleName(decider.policy, decider.rule)} would have to match less, or a rule before it would have to accept ${peer.text}, ${what}${before}`;
   }
-  const isolating = policies.filter(({ tier, audited }) => tier === 'namespaced' && !audited);
+  const isolating = isolatingPolicies(explained);
   // The rule that comes closest: its peers match but not its ports, or the other way round.
   for (const { name, rules } of isolating) {
     for (const { number, peers, ports } of rules) {

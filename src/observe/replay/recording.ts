@@ -18,7 +18,7 @@ export interface RecordedFrame {
 }
 
 export interface RecordedPacket {
-  /** Undefined: the file does not say on which node it was received. */
+  /** Node that received it; undefined: not recorded. */
   readonly node: string | undefined;
   readonly worker: number;
   /** Undefined: to be found by its source address. */
@@ -54,7 +54,7 @@ interface Note extends Partial<ReplayInput> {
   readonly segmentBytes: number;
 }
 
-/** What a frame's comment in a recording says. */
+/** The comments of a frame in a recording. */
 export function replayComments({ port, checksumPending, segmentBytes, replay }: CapturedPacket): string[] {
   return [`${PREFIX}${JSON.stringify({ port, checksumPending, segmentBytes, ...replay } satisfies Note)}`];
 }

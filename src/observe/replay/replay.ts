@@ -10,6 +10,7 @@ import { firstNodeHop, HopKind, hopAt, hopKind } from '../../../native-free-data
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
 import { sameAddress } from '../../../native-free-dataplane/shared/address.ts';
 import type { WorkerState } from '../capture/packet.ts';
+import { MAX_FRAME_BYTES } from '../trace/frame-size.ts';
 import { sourceOf } from '../trace/frames.ts';
 import type { RecordedFrame, RecordedPacket } from './recording.ts';
 import { type NodeSnapshot, tablesOf } from './snapshot-file.ts';
@@ -25,9 +26,6 @@ export interface Outcome {
   readonly verdict: string;
   readonly sent: readonly RecordedFrame[];
 }
-
-/** Longest frame that an arena holds. */
-const MAX_FRAME = 65_549;
 
 /** The pipelines of one node. */
 export class NodeReplay {
@@ -50,7 +48,7 @@ export class NodeReplay {
   /** The verdict, and what was sent; undefined for a frame that no device delivers. */
   process(packet: RecordedPacket): Outcome | undefined {
     const { build } = this;
-    if (packet.frame.length > MAX_FRAME) return undefined;
+    if (packet.frame.length > MAX_FRAME_BYTES) return undefined;
     const { dp, pkt } = this.worker(packet.worker, packet.state);
     for (const atMs of packet.ticks) build.tick(dp, this.wholeTime(atMs));
     this.nowMs = packet.nowMs === undefined ? this.timeOf(packet) : this.wholeTime(packet.nowMs);

@@ -5,6 +5,7 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { Features, TableBuffers } from '../../../native-free-dataplane/dataplane.ts';
 import { type Extent, expand, type SparseCopy } from '../../linux/sparse-file.ts';
+import { TABLES } from '../../shm-names.ts';
 
 const MAGIC = 'dataplane snapshot 1\n';
 const LENGTH_BYTES = 4;
@@ -13,14 +14,7 @@ const MAX_FILE_BYTES = 2 ** 31;
 const MAX_TABLE_BYTES = 2 ** 31;
 
 export type TableName = keyof TableBuffers;
-export const TABLE_NAMES: readonly TableName[] = [
-  'conntrack',
-  'services',
-  'routes',
-  'counters',
-  'fragments',
-  'policies',
-];
+export const TABLE_NAMES: readonly TableName[] = TABLES;
 
 /** A node's tables at one moment. */
 export interface NodeSnapshot {
@@ -71,7 +65,7 @@ export function encodeSnapshot({ version, nodes }: Snapshot): Buffer {
 /** @throws SnapshotError */
 export function decodeSnapshot(file: Uint8Array): Snapshot {
   if (Buffer.from(file.subarray(0, MAGIC.length)).toString('latin1') !== MAGIC) {
-    throw new SnapshotError('it is no snapshot of this version');
+    throw new SnapshotError('it is not a snapshot of this version');
   }
   try {
     const all = gunzipSync(file.subarray(MAGIC.length), { maxOutputLength: MAX_FILE_BYTES });
@@ -104,6 +98,7 @@ export function tablesOf({ tables }: NodeSnapshot): TableBuffers {
   return mapTables((table) => expand(tables[table]));
 }
 
-function mapTables<T>(make: (table: TableName) => T): { [table in TableName]: T } {
+/** One value for each table. */
+export function mapTables<T>(make: (table: TableName) => T): { [table in TableName]: T } {
   return Object.fromEntries(TABLE_NAMES.map((table) => [table, make(table)])) as { [table in TableName]: T };
 }

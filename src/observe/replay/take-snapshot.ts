@@ -10,9 +10,10 @@ import { beginPause, endPause, hasStopped, isPaused } from '../../../native-free
 import { monotonicMs } from '../../linux/clock.ts';
 import { schedYield } from '../../linux/ffi.ts';
 import { SHM_DIRECTORY } from '../../linux/shm-files.ts';
+import { sleepSync } from '../../linux/sleep.ts';
 import { copySparse, type SparseCopy } from '../../linux/sparse-file.ts';
 import { memoryName } from '../../shm-names.ts';
-import { type NodeSnapshot, TABLE_NAMES, type TableName } from './snapshot-file.ts';
+import { mapTables, type NodeSnapshot, TABLE_NAMES, type TableName } from './snapshot-file.ts';
 
 /** Attempts, and the pause between two of them in milliseconds, so that the frames that waited are forwarded. */
 const ATTEMPTS = 20;
@@ -39,13 +40,13 @@ export interface SnapshotRequest {
 
 /** @throws SnapshotFailed */
 export function takeSnapshot(request: SnapshotRequest): NodeSnapshot {
-  // Once for nothing: compiled code and cached pages make the copy that counts a short one.
+  // A first copy warms up code and page cache, so that the one under the pause is short.
   for (const table of TABLE_NAMES) copyTable(request.node, table);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const found = tryOnce(request);
     if (found !== undefined) return found;
     request.abandon();
-    Atomics.wait(NAP, 0, 0, BETWEEN_MS);
+    sleepSync(BETWEEN_MS);
   }
   throw new SnapshotFailed(`the tables of node ${request.node} could not be copied within the pause of its workers`);
 }
@@ -63,7 +64,7 @@ function tryOnce({ node, features, memory, isIdle, begin }: SnapshotRequest): No
     const nowMs = monotonicMs();
     const timeMs = Date.now();
     const copy = (table: TableName): SparseCopy => copyTable(node, table);
-    const tables = Object.fromEntries(TABLE_NAMES.map((table) => [table, copy(table)])) as NodeSnapshot['tables'];
+    const tables = mapTables(copy);
     const unchanged = OF_THE_AGENT.every((table) => isSame(tables[table], copy(table)));
     const inTime = isPaused(memory, monotonicMs()) && allStopped();
     return unchanged && inTime ? { node, nowMs, timeMs, features, tables } : undefined;
@@ -71,9 +72,6 @@ function tryOnce({ node, features, memory, isIdle, begin }: SnapshotRequest): No
     endPause(memory);
   }
 }
-
-/** A word that nobody changes, to sleep on. */
-const NAP = new Int32Array(new SharedArrayBuffer(4));
 
 const copyTable = (node: string, table: TableName): SparseCopy =>
   copySparse(join(SHM_DIRECTORY, memoryName(node, table)));

@@ -1,6 +1,6 @@
 /**
  * Names for steps that are described where no names are known: in a worker, which has no client of the API. Instead of
- * a name, the text gets a mark with what is asked; who reads the steps puts the names in.
+ * a name, the text gets a mark with what to look up; the reader of the steps inserts the names.
  */
 import type { StepNames } from './names.ts';
 import type { Row, Step } from './step.ts';
@@ -8,7 +8,7 @@ import type { Row, Step } from './step.ts';
 const BEGIN = '\u0002';
 const END = '\u0003';
 
-const mark = (...words: readonly (string | number)[]): string => `${BEGIN}${words.join(' ')}${END}`;
+const mark = (...parts: readonly (string | number)[]): string => `${BEGIN}${parts.join(' ')}${END}`;
 
 export const MARKED_NAMES: StepNames = {
   address: (ip) => mark('address', ip),

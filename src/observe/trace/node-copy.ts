@@ -48,6 +48,8 @@ export interface Surroundings {
   readonly nowMs: number;
   readonly names: Names;
   readonly nodesWithEndpoint: Ended['nodesWithEndpoint'];
+  /** Whether steps keep the frame before and after them. */
+  readonly withFrames?: boolean;
 }
 
 export class NodeCopy {
@@ -73,12 +75,16 @@ export class NodeCopy {
   }
 
   /** Runs a frame through the pipeline. @param port input port; 0 is dp0 */
-  receive(frame: Uint8Array, port: number, { process, nowMs, names, nodesWithEndpoint }: Surroundings): Passage {
+  receive(
+    frame: Uint8Array,
+    port: number,
+    { process, nowMs, names, nodesWithEndpoint, withFrames }: Surroundings,
+  ): Passage {
     const { pkt, dp } = this;
     this.sent = [];
     pkt.bytes.set(frame, FRAME_AT);
     pkt.reset(FRAME_AT, FRAME_AT + frame.length, port);
-    const recorder = new Recorder(pkt, dp, names);
+    const recorder = new Recorder(pkt, dp, names, withFrames);
     const { steps } = recorder;
     let differs: readonly string[] | undefined;
     recorder.onVerdict = (verdict) => {

@@ -22,7 +22,7 @@ export interface Path {
   readonly nodes: readonly PathNode[];
 }
 
-/** Paths that are told apart; the packets of others are counted together. */
+/** Most paths that are kept; packets on further ones are only counted. */
 const MAX_PATHS = 1000;
 
 export class Paths {

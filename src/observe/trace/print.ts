@@ -1,5 +1,4 @@
 /** Prints a trace as text, step by step, or as a sequence diagram. */
-import type { FrameFields } from '../../../native-free-dataplane/print/fields.ts';
 import { isFailure, VERDICTS, verdictNamed } from '../../../native-free-dataplane/verdicts.ts';
 import type { NodeTrace, Step } from './step.ts';
 import type { Walk } from './walk.ts';
@@ -18,17 +17,28 @@ const INDENT: number = STAGE_WIDTH + 2;
 /** Fields of a tunnel's headers that are not shown. */
 const DULL = /^(outer )?(source MAC|destination MAC)$|^outer (TTL|IP length|IP checksum|UDP checksum)$/;
 
-/** What a step changed: `dst 10.96.0.10:80 → 10.244.1.2:8080`. */
-function changesOf({ before = {}, after = {} }: { before?: FrameFields; after?: FrameFields }): string[] {
+/** A field that a step changed; undefined on the side where it does not exist. */
+export interface ChangedField {
+  readonly name: string;
+  readonly before: string | undefined;
+  readonly after: string | undefined;
+}
+
+/** The fields that a step changed, as far as they are shown. */
+export function changedFieldsOf({ before = {}, after = {} }: Pick<Step, 'before' | 'after'>): ChangedField[] {
   const rewrapped = before.headers !== undefined || after.headers !== undefined;
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
   return names
     .filter((name) => !(rewrapped && DULL.test(name)))
-    .map((name) => {
-      if (before[name] === undefined) return `${name} ${after[name]}`;
-      if (after[name] === undefined) return `${name} ${before[name]} removed`;
-      return `${name} ${before[name]} → ${after[name]}`;
-    });
+    .map((name) => ({ name, before: before[name], after: after[name] }));
+}
+
+/** What a step changed: `dst 10.96.0.10:80 → 10.244.1.2:8080`. */
+function changesOf(step: Step): string[] {
+  return changedFieldsOf(step).map(({ name, before, after }) => {
+    if (before === undefined) return `${name} ${after}`;
+    return after === undefined ? `${name} ${before} removed` : `${name} ${before} → ${after}`;
+  });
 }
 
 /** Without the folder that all sources have in common. */

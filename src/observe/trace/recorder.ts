@@ -26,12 +26,15 @@ export class Recorder implements Tracer {
   private readonly open: Call[] = [];
   private readonly done = new Set<string>();
   /** The call that is the current step, and the frame before it; nested calls are not steps. */
-  private step: { call: Call; before: FrameFields } | undefined;
+  private step: { call: Call; before: FrameFields; frame: string | undefined } | undefined;
+  private readonly withFrames: boolean;
 
-  constructor(pkt: Packet, dp: Dataplane, names: StepNames) {
+  /** @param withFrames whether steps that change the frame keep its bytes */
+  constructor(pkt: Packet, dp: Dataplane, names: StepNames, withFrames = false) {
     this.pkt = pkt;
     this.dp = dp;
     this.names = names;
+    this.withFrames = withFrames;
   }
 
   enter(file: string, name: string, judges: boolean, args: ArrayLike<unknown>): void {
@@ -39,7 +42,7 @@ export class Recorder implements Tracer {
     this.open.at(-1)?.calls.push(call);
     this.open.push(call);
     if (this.step === undefined && isStage(file) && DESCRIPTIONS[name] !== 'passes') {
-      this.step = { call, before: this.fields() };
+      this.step = { call, before: this.fields(), frame: this.frame() };
     }
   }
 
@@ -48,7 +51,7 @@ export class Recorder implements Tracer {
     if (call === undefined) return;
     call.line = line;
     call.result = result;
-    if (call === this.step?.call) this.finish(call, this.step.before);
+    if (call === this.step?.call) this.finish(call, this.step.before, this.step.frame);
     // The pipeline itself decided, not one of its stages.
     if (call.name === 'receive') {
       this.concludeIn(call);
@@ -61,7 +64,13 @@ export class Recorder implements Tracer {
     return frameFields(this.pkt.view, this.pkt.start, this.pkt.end);
   }
 
-  private finish(call: Call, before: FrameFields): void {
+  /** Undefined unless frames are kept. */
+  private frame(): string | undefined {
+    const { bytes, start, end } = this.pkt;
+    return this.withFrames ? hexOf(bytes.subarray(start, end)) : undefined;
+  }
+
+  private finish(call: Call, before: FrameFields, frame: string | undefined): void {
     this.step = undefined;
     const description = DESCRIPTIONS[call.name];
     const ends = call.judges && call.result !== Verdict.GO_ON;
@@ -71,12 +80,14 @@ export class Recorder implements Tracer {
         : undefined;
     const changed = described?.replaced ? undefined : changedFields(before, this.fields());
     if (described?.row === undefined && changed === undefined && !ends) return;
+    const after = this.frame();
     this.steps.push({
       stage: described?.stage ?? wordsOf(call.name),
       source: decision(call),
       ...(described?.table !== undefined && { table: described.table }),
       ...(described?.row !== undefined && { row: described.row }),
       ...changed,
+      ...(frame !== undefined && after !== undefined && frame !== after && { frames: { before: frame, after } }),
       ...(ends && { verdict: verdictName(call.result as number) }),
     });
   }
@@ -105,4 +116,11 @@ function decision(call: Call): string {
 /** `forwardIcmpError` → `forward icmp error`. */
 function wordsOf(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
+/** Bytes in hexadecimal. */
+export function hexOf(bytes: Uint8Array): string {
+  let text = '';
+  for (const byte of bytes) text += byte.toString(16).padStart(2, '0');
+  return text;
 }

@@ -16,6 +16,8 @@ export interface Step {
   /** Fields of the frame that the step changed, with their values before and after. */
   readonly before?: FrameFields;
   readonly after?: FrameFields;
+  /** The frame before and after the step, in hexadecimal; only if frames are kept, and the step changed it. */
+  readonly frames?: { readonly before: string; readonly after: string };
   /** Absent if the packet continues. */
   readonly verdict?: string;
 }
@@ -26,6 +28,8 @@ export interface NodeTrace {
   readonly direction: 'original' | 'reply';
   /** The frame as the node received it, in one line. */
   readonly packet: string;
+  /** The same in hexadecimal, if frames are kept. */
+  readonly frame?: string;
   readonly steps: readonly Step[];
   readonly verdict: string;
   /** What would have to be different for another outcome, in sentences. */

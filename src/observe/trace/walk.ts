@@ -19,6 +19,7 @@ import { destinationPort, hasPorts, PORTS_BYTES } from '../../../native-free-dat
 import { answerTo, forwardedByKernel, readdress } from './frames.ts';
 import type { Names } from './names.ts';
 import type { NodeCopy, Sent, Surroundings } from './node-copy.ts';
+import { hexOf } from './recorder.ts';
 import type { NodeTrace } from './step.ts';
 
 /** Source or destination of a frame. */
@@ -54,7 +55,14 @@ export class Walker {
   private readonly traces: NodeTrace[] = [];
   private readonly notes: string[] = [];
 
-  constructor(nodes: readonly NodeCopy[], names: Names, process: typeof processTraced, nowMs: number) {
+  /** @param withFrames whether steps and nodes keep the frame's bytes */
+  constructor(
+    nodes: readonly NodeCopy[],
+    names: Names,
+    process: typeof processTraced,
+    nowMs: number,
+    withFrames = false,
+  ) {
     this.nodes = nodes;
     this.names = names;
     const nodesWithEndpoint: Surroundings['nodesWithEndpoint'] = (address, protocol, port) =>
@@ -64,7 +72,7 @@ export class Walker {
           return view !== undefined && view.local.length > 0;
         })
         .map(({ name }) => name);
-    this.surroundings = { process, nowMs, names, nodesWithEndpoint };
+    this.surroundings = { process, nowMs, names, nodesWithEndpoint, withFrames };
   }
 
   /** Follows a frame from its source to its destination, and the reply back. */
@@ -108,7 +116,15 @@ export class Walker {
       if (VERDICTS[verdictNamed(verdict)]?.class === 'answered') answered = true;
       const way = answered ? 'reply' : direction;
       const packet = printBytes(at.frame, true);
-      this.traces.push({ node: node.name, direction: hops > 0 ? way : direction, packet, steps, verdict, wouldDiffer });
+      this.traces.push({
+        node: node.name,
+        direction: hops > 0 ? way : direction,
+        packet,
+        ...(this.surroundings.withFrames && { frame: hexOf(at.frame) }),
+        steps,
+        verdict,
+        wouldDiffer,
+      });
       const [sent, ...more] = passage.sent;
       if (more.length > 0) this.notes.push(`${node.name} sends ${more.length + 1} frames; the trace follows the first`);
       if (sent === undefined) return { arrived: undefined, answered, last };

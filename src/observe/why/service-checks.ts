@@ -1,5 +1,4 @@
 /** Does a Service lead anywhere? From the API's objects alone. */
-
 import { nearestWord } from '../../api/nearest-word.ts';
 import { isReady } from '../../api/ready.ts';
 import { matchesLabels } from '../../api/selectors.ts';

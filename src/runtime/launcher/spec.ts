@@ -1,5 +1,4 @@
 /** What the launcher has to know to start a container from an image, or to run another program in it. */
-
 import type { Privileges } from '../container/security.ts';
 
 /** The file in the container's directory that holds it. */

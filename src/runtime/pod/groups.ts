@@ -35,7 +35,6 @@ export class PodGroups {
     try {
       // As kubelet: all pods together weigh as much as the machine has processors.
       cgroups.make(TOP, { cpuShares: sharesOf(availableParallelism() * 1000) });
-      cgroups.make(this.run, {});
       for (const name of cgroups.list(TOP)) cgroups.removeIdle(`${TOP}/${name}`, IDLE_MS);
       cgroups.make(this.run, {});
       this.cgroups = cgroups;

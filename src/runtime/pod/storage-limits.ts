@@ -3,7 +3,6 @@
  * the node's own. A pod that uses more is evicted (kubelet, pkg/kubelet/eviction, localStorageEviction): its containers
  * are killed, its files removed, its phase is Failed. Pure; the texts are kubelet's.
  */
-
 import { podResources } from '../../api/pod-resources.ts';
 import { Quantity } from '../../api/quantity.ts';
 import type { Pod } from '../../api/types/objects.ts';

@@ -8,6 +8,7 @@ import { templateContainersOf } from '../../api/containers.ts';
 import { Quantity } from '../../api/quantity.ts';
 import type { Pod } from '../../api/types/objects.ts';
 import { diskUsage } from '../../linux/disk-usage.ts';
+import { volumePath } from '../files/volumes.ts';
 import { podDirectories, readState } from '../state.ts';
 import { exceeded, limitsStorage, nodeShort, type StorageUsage, totalOf } from './storage-limits.ts';
 
@@ -80,22 +81,21 @@ export class StorageWatch {
 async function usageOf<T extends Pick<WatchedPod, 'pod' | 'podDir'>>(
   pods: readonly T[],
 ): Promise<[pod: T, usage: StorageUsage][]> {
-  const directories = pods.flatMap(({ pod, podDir }) => emptyDirectories(pod, podDir));
-  const bytes = await diskUsage(directories);
-  return pods.map((each) => {
-    const volumes = emptyDirectories(each.pod, each.podDir).map(
-      (path) => [basename(path), bytes.get(path) ?? 0] as const,
-    );
+  const found = pods.map((each) => ({ each, directories: emptyDirectories(each) }));
+  const bytes = await diskUsage(found.flatMap(({ directories }) => directories));
+  return found.map(({ each, directories }) => {
+    const volumes = directories.map((path) => [basename(path), bytes.get(path) ?? 0] as const);
     const names = templateContainersOf(each.pod.spec).map(({ name }) => name);
     const logs = names.map((name) => [name, logBytes(each.podDir, name)] as const);
     return [each, { volumes: new Map(volumes), logs: new Map(logs) }];
   });
 }
 
-const emptyDirectories = ({ spec }: Pod, podDir: string): string[] =>
-  (spec.volumes ?? [])
+/** Those of emptyDirs on disk. */
+const emptyDirectories = ({ pod, podDir }: Pick<WatchedPod, 'pod' | 'podDir'>): string[] =>
+  (pod.spec.volumes ?? [])
     .filter(({ emptyDir }) => emptyDir !== undefined && emptyDir.medium !== 'Memory')
-    .map(({ name }) => join(podDir, 'volumes', name));
+    .map((volume) => volumePath(podDir, volume));
 
 /** Of all instances whose logs are kept. */
 const logBytes = (podDir: string, container: string): number =>

@@ -7,6 +7,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, podNetns, processPod, run, startCluster } from '../../lib/cluster.ts';
 import { kubectl, whyNoKubectl } from '../../lib/kubectl.ts';
+import { testUnless } from '../../lib/test-unless.ts';
 
 let cluster: Cluster;
 test.before(async () => {
@@ -28,8 +29,7 @@ test('`kubeconfig --path` names a file that only root may read, `kubeconfig` pri
 });
 
 const why = whyNoKubectl();
-if (why !== undefined) console.log(`skipped: ${why}`);
-(why === undefined ? test : test.skip)('kubectl works with the kubeconfig as it is', async () => {
+testUnless(why)('kubectl works with the kubeconfig as it is', async () => {
   const nodes = await kubectl(['get', 'nodes', '-o', 'name']);
   assert.equal(nodes.trim().split('\n').sort(), ['node/n1', 'node/n2']);
   assert.match(await kubectl(['version']), /Server Version.*v1\./);
@@ -80,7 +80,7 @@ test('a pod has token, certificate and namespace where client libraries expect t
   assert.equal(status.userInfo.extra['authentication.kubernetes.io/pod-name'], ['one']);
 });
 
-(why === undefined ? test : test.skip)('kubectl auth whoami, can-i and create token', async () => {
+testUnless(why)('kubectl auth whoami, can-i and create token', async () => {
   assert.match(await kubectl(['auth', 'whoami']), /Username\s+kubernetes-admin/);
   assert.is((await kubectl(['auth', 'can-i', 'delete', 'pods'])).trim(), 'yes');
   assert.match(await kubectl(['auth', 'can-i', '--list']), /\*\.\*/);

@@ -3,10 +3,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, processPod, startCluster } from '../../lib/cluster.ts';
 import { kubectl, whyNoKubectl } from '../../lib/kubectl.ts';
+import { testUnless } from '../../lib/test-unless.ts';
 
 const why = whyNoKubectl();
-if (why !== undefined) console.log(`skipped: ${why}`);
-const kubectlTest = why === undefined ? test : test.skip;
+const kubectlTest = testUnless(why);
 
 let cluster: Cluster;
 test.before(async () => {

@@ -9,10 +9,10 @@ import * as assert from 'uvu/assert';
 import type { KubeObject } from '../../../src/api/types/objects.ts';
 import { type Cluster, dataplane, eventually, podNetns, processPod, run, startCluster } from '../../lib/cluster.ts';
 import { kubectl, tryKubectl, whyNoKubectl } from '../../lib/kubectl.ts';
+import { testUnless } from '../../lib/test-unless.ts';
 
 const why = whyNoKubectl();
-if (why !== undefined) console.log(`skipped: ${why}`);
-const kubectlTest = why === undefined ? test : test.skip;
+const kubectlTest = testUnless(why);
 
 let cluster: Cluster;
 test.before(async () => {

@@ -12,6 +12,7 @@ import * as assert from 'uvu/assert';
 import { startController } from '../../../src/controllers/controller.ts';
 import { ROOT } from '../../lib/cluster.ts';
 import { PROGRAM, whyNoKubectl } from '../../lib/kubectl.ts';
+import { testUnless } from '../../lib/test-unless.ts';
 
 const FOLDER = join(ROOT, 'test/e2e/kubectl/sessions');
 
@@ -62,13 +63,12 @@ function shell(command: string, env: NodeJS.ProcessEnv, cwd: string): Promise<{ 
   });
 }
 
-const why = whyNoKubectl();
-if (why !== undefined) console.log(`skipped: ${why}`);
+const kubectlTest = testUnless(whyNoKubectl());
 
 for (const file of readdirSync(FOLDER)
   .filter((name) => name.endsWith('.txt'))
   .sort()) {
-  (why === undefined ? test : test.skip)(`kubectl: ${file.replace('.txt', '').replaceAll('-', ' ')}`, async () => {
+  kubectlTest(`kubectl: ${file.replace('.txt', '').replaceAll('-', ' ')}`, async () => {
     const directory = mkdtempSync(join(tmpdir(), 'dataplane-kubectl-'));
     const insecure = { host: '127.0.0.1', port: 0 };
     const controller = await startController({

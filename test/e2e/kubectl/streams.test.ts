@@ -8,11 +8,11 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, output, processPod, run, startCluster } from '../../lib/cluster.ts';
 import { KUBECTL_ENV, kubectl, kubectlLine, spawnKubectl, tryKubectl, whyNoKubectl } from '../../lib/kubectl.ts';
+import { testUnless } from '../../lib/test-unless.ts';
 
 const COUNTER = 'i=0; while :; do i=$((i+1)); echo line $i; sleep 0.2; done';
 const why = whyNoKubectl();
-if (why !== undefined) console.log(`skipped: ${why}`);
-const kubectlTest = why === undefined ? test : test.skip;
+const kubectlTest = testUnless(why);
 
 let cluster: Cluster;
 test.before(async () => {

@@ -2,7 +2,6 @@
  * Complete frames from values, for tests: every length and checksum is correct unless specified otherwise. Not
  * optimized for speed or memory; frame-text.ts is the convenient interface.
  */
-
 import { PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
 import { addressFamily, macWords } from '../../../native-free-dataplane/wire/address.ts';
 import { fold16 } from '../../../native-free-dataplane/wire/checksum.ts';

@@ -12,7 +12,6 @@
  *
  * What the line leaves out comes from the options, else from a default. A line that makes no sense throws.
  */
-
 import { icmpName, icmpv6Name } from '../../../native-free-dataplane/print/icmp-names.ts';
 import { protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { addressFamily, addressWords, macWords } from '../../../native-free-dataplane/wire/address.ts';

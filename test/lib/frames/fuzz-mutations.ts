@@ -1,5 +1,4 @@
 /** Mutations of a frame: bits, lengths, ends, two frames in one, and a wrong offload header. */
-
 import type { Random } from '../seeded-random.ts';
 import { repairChecksums } from './frame-residue.ts';
 

@@ -1,5 +1,4 @@
 /** Loads a frame into a packet descriptor, as a worker does after a read. */
-
 import { GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, type Packet } from '../../../native-free-dataplane/packet.ts';
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
 

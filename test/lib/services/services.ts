@@ -96,6 +96,16 @@ export function sliceObject(
   };
 }
 
+/** Starts the echo server in any namespace until the end of the test. @param args of echo-server.ts: the first is a port */
+export async function startEcho(cluster: Cluster, netns: string, ...args: readonly string[]): Promise<void> {
+  cluster.start(netns, [...ECHO, ...args]);
+  const [protocol = '', port = ''] = args[0]!.split(':');
+  await eventually(async () => {
+    const { stdout } = await cluster.exec(netns, ['ss', '-Hln', protocol === 'tcp' ? '-t' : '-u', `sport = :${port}`]);
+    return stdout.includes(`:${port}`) || undefined;
+  });
+}
+
 /** A response of a health-check port. */
 export interface Health {
   readonly status: number;

@@ -14,7 +14,7 @@ test('a connection that succeeds prints nothing', async () => {
   server.close();
 });
 
-test('REFUSED: nobody listens', async () => {
+test('REFUSED: the port is closed', async () => {
   const port = await freePort();
   const { status, stdout, stderr } = await agnhost('connect', `127.0.0.1:${port}`, '--timeout=3s', '--protocol=tcp');
   assert.equal([status, stdout, stderr], [1, '', 'REFUSED\n']);
@@ -59,7 +59,7 @@ test('DNS: the name or the port does not exist', async () => {
   }
 });
 
-test('UNKNOWN: the argument is no HOST:PORT', async () => {
+test('UNKNOWN: the argument is not HOST:PORT', async () => {
   const { status, stderr } = await agnhost('connect', '127.0.0.1');
   assert.equal([status, stderr], [1, 'UNKNOWN: address 127.0.0.1: missing port in address\n']);
 });

@@ -15,19 +15,19 @@ test('a flag is --name=value or --name value; a boolean alone is true', () => {
   assert.equal(parseFlags(FLAGS, ['--', '--port=1']).operands, ['--port=1']);
 });
 
-test('a wrong flag is refused in the words of Go', () => {
-  for (const [words, message] of [
+test('a wrong flag is refused with the message of Go’s pflag', () => {
+  for (const [args, message] of [
     [['--prt=1'], 'unknown flag: --prt'],
     [['--port'], 'flag needs an argument: --port'],
     [['--port=a'], 'invalid argument "a" for "--port" flag'],
     [['--timeout=5'], 'invalid argument "5" for "--timeout" flag'],
     [['--http=maybe'], 'invalid argument "maybe" for "--http" flag'],
   ] as const)
-    assert.throws(() => parseFlags(FLAGS, words), message);
+    assert.throws(() => parseFlags(FLAGS, args), message);
 });
 
 test('durations are read and printed as Go does', () => {
-  for (const [words, ms] of [
+  for (const [written, ms] of [
     ['1s', 1000],
     ['1m30s', 90_000],
     ['250ms', 250],
@@ -35,7 +35,7 @@ test('durations are read and printed as Go does', () => {
     ['-2s', -2000],
     ['0', 0],
   ] as const)
-    assert.is(parseDuration(words), ms, words);
+    assert.is(parseDuration(written), ms, written);
   for (const wrong of ['', '1', 's', '1x', '1s 2s']) assert.is(parseDuration(wrong), undefined, wrong);
   assert.equal([0, 250, 1500, 90_000, 3_600_000].map(printDuration), ['0s', '250ms', '1.5s', '1m30s', '1h0m0s']);
 });

@@ -52,7 +52,7 @@ test('/shell returns the output, and the error of a command that fails', async (
   assert.equal(JSON.parse(await text('/shell?shellCommand=exit%203')), { error: 'exit status 3' });
 });
 
-test('/dial asks over HTTP and UDP as often as it is told', async () => {
+test('/dial sends as many requests as asked for, over HTTP and UDP', async () => {
   const dial = (query: string) => page(`${here}/dial?${query}`);
   const http = await dial(`host=127.0.0.1&port=${port}&request=hostname&tries=2`);
   assert.equal(http, { status: 200, text: JSON.stringify({ responses: [hostname(), hostname()] }) });

@@ -91,7 +91,7 @@ test('no-snat-test: the address that others see is compared with the own one', a
   assert.match((await agnhost('no-snat-test')).stderr, 'POD_IP env var was not present in the environment');
 });
 
-test('grpc-health-checking: SERVING until it is told otherwise; unknown services are NOT_FOUND', async () => {
+test('grpc-health-checking: SERVING until it is changed; unknown services are NOT_FOUND', async () => {
   const [port, http] = [await freePort(), await freePort()];
   startAgnhost(['grpc-health-checking', `--port=${port}`, `--http-port=${http}`]);
   const check = async (service = '') => {
@@ -177,7 +177,7 @@ test('logs-generator: as many lines as asked for, numbered, within the duration'
   });
 });
 
-test('an unknown command is refused with those there are', async () => {
+test('an unknown command is refused, with a list of the commands', async () => {
   const { status, stderr } = await agnhost('webhook');
   assert.is(status, 1);
   assert.match(stderr, /^Error: unknown command "webhook" for "agnhost": here it has\n {2}connect\n/);

@@ -1,5 +1,4 @@
 /** Lifetime of records: allocation and quarantine, expiry, eviction from a full table, recovery after a crash. */
-
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {

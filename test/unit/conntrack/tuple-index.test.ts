@@ -1,5 +1,4 @@
 /** The index of the connection table: both tuples of a record are found, and none is entered twice. */
-
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { conntrackBytes, Status } from '../../../native-free-dataplane/conntrack/record.ts';

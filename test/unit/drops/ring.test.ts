@@ -1,4 +1,4 @@
-/** The ring of packets that did not arrive: what a record says, and what a reader loses. */
+/** The ring of packets that did not arrive: what a record contains, and what a reader loses. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addUnseenDrop } from '../../../native-free-dataplane/drops/ring.ts';

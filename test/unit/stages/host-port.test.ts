@@ -119,6 +119,29 @@ test('CVE-2019-9946: a Service takes precedence at every address and port, wheth
   assert.is(n.receive('a', `tcp ${A}:4000 > 10.96.0.10:80 S`), 'no-such-service');
 });
 
+test('connections that the node has on a port continue when it becomes a hostPort or a Service’s; new ones are the pod’s', () => {
+  const n = node(web).service('tcp 10.96.0.10:8082', { endpoints: [`${B}:80`], externalIP: SECOND });
+  for (const port of [8081, 8082]) n.conntrack.socketPorts[port >>> 5]! |= 1 << (port & 31);
+  for (const place of [`${NODE}:8081`, `${SECOND}:8081`, `${SECOND}:8082`]) {
+    for (const client of [`${OUTSIDE}:4000`, `${NODE}:4000`]) {
+      for (const flags of ['A seq 5 ack 9', 'PA seq 5 ack 9 len 10', 'FA seq 5 ack 9', 'R seq 5']) {
+        assert.is(n.receive('host', `tcp ${client} > ${place} ${flags}`), 'to-host', `${client} to ${place} ${flags}`);
+      }
+    }
+    // The answer to a connection that the node opens from this port.
+    assert.is(n.receive('host', `tcp ${OUTSIDE}:80 > ${place} SA seq 1 ack 2`), 'to-host');
+  }
+  assert.is(n.flows, 0);
+  assert.equal(n.sent('b'), []);
+  n.receive('host', `tcp ${OUTSIDE}:4001 > ${NODE}:8081 S`);
+  n.receive('host', `tcp ${OUTSIDE}:4001 > ${SECOND}:8082 S`);
+  assert.is(n.sent('b').length, 2);
+  // A connection of the pod whose record is lost, on a port that the node itself does not use.
+  n.conntrack.socketPorts.fill(0);
+  n.receive('host', `tcp ${OUTSIDE}:4002 > ${NODE}:8081 PA seq 5 ack 9 len 10`);
+  assert.is(n.sent('b').length, 1);
+});
+
 test('with a hostPort, the node’s other ports and its ping are still left to the node’s kernel', () => {
   const n = node(web);
   assert.is(n.receive('a', `tcp ${A}:4000 > ${NODE}:22 S`), 'to-host');

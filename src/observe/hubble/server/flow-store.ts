@@ -79,7 +79,7 @@ class FlowLog {
   private bytes = 0;
   private held: string[] = [];
 
-  /** Goes on with what an earlier server wrote. @throws Error of mkdir(2) */
+  /** Continues the log of an earlier server. @throws Error of mkdir(2) */
   constructor(options: LogOptions) {
     this.options = options;
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
@@ -108,7 +108,7 @@ class FlowLog {
     this.flush();
     for (const number of this.files()) {
       const input = createReadStream(join(this.options.directory, nameOf(number)));
-      // A file that was deleted meanwhile, and a line that was cut when a server was killed, are passed over.
+      // A file that was deleted meanwhile, and a line that was cut when a server was killed, are skipped.
       input.on('error', () => input.destroy());
       try {
         for await (const line of createInterface({ input })) {

@@ -2,7 +2,7 @@
  * Hubble's observer service over gRPC, so that the `hubble` program and others that speak it work: one server for all
  * nodes of this machine, as Hubble's relay is for a cluster.
  */
-import { type handleServerStreamingCall, type handleUnaryCall, Server, ServerCredentials, status } from '@grpc/grpc-js';
+import { type handleUnaryCall, Server, ServerCredentials, type ServerWritableStream, status } from '@grpc/grpc-js';
 import type { FlowFilters } from '../filter.ts';
 import type { Flow } from '../flow.ts';
 import { type FlowStore, MAX_FLOWS } from './flow-store.ts';
@@ -26,6 +26,8 @@ interface GetFlowsRequest {
   readonly since?: Timestamp;
   readonly until?: Timestamp;
 }
+
+type FlowsCall = ServerWritableStream<GetFlowsRequest, object>;
 
 /** The health service's answer SERVING, and a node that is connected. */
 const SERVING = 1;
@@ -68,7 +70,7 @@ export class ObserverServer {
         GetNamespaces: unary('/observer.Observer/GetNamespaces', 'Empty', 'GetNamespacesResponse'),
       },
       {
-        GetFlows: ((call) => void this.getFlows(call)) as handleServerStreamingCall<object, object>,
+        GetFlows: (call: FlowsCall) => void this.getFlows(call),
         ServerStatus: answer(() => this.serverStatus()),
         GetNodes: answer(() => this.getNodes()),
         GetNamespaces: answer(() => this.getNamespaces()),
@@ -94,8 +96,8 @@ export class ObserverServer {
     this.server.forceShutdown();
   }
 
-  private async getFlows(call: Parameters<handleServerStreamingCall<object, object>>[0]): Promise<void> {
-    const request = call.request as GetFlowsRequest;
+  private async getFlows(call: FlowsCall): Promise<void> {
+    const { request } = call;
     let filters: FlowFilters;
     try {
       filters = requestFilters(request.whitelist, request.blacklist);
@@ -105,7 +107,7 @@ export class ObserverServer {
       return;
     }
     const out = new FlowStream(call, filters, request.until === undefined ? undefined : timeMs(request.until));
-    // Before the past is read: nothing is missed in between.
+    // Subscribed before the past is read, so that nothing in between is missed.
     const held: Flow[] = [];
     let live = false;
     const end = request.follow
@@ -189,18 +191,14 @@ export class ObserverServer {
   }
 }
 
-/** One reader. What it does not take in time is left out, and counted. */
+/** One reader. Flows that it is too slow for are left out, and counted. */
 class FlowStream {
-  private readonly call: Parameters<handleServerStreamingCall<object, object>>[0];
+  private readonly call: FlowsCall;
   private readonly filters: FlowFilters;
   private readonly untilMs: number | undefined;
   private lost = 0;
 
-  constructor(
-    call: Parameters<handleServerStreamingCall<object, object>>[0],
-    filters: FlowFilters,
-    untilMs: number | undefined,
-  ) {
+  constructor(call: FlowsCall, filters: FlowFilters, untilMs: number | undefined) {
     this.call = call;
     this.filters = filters;
     this.untilMs = untilMs;

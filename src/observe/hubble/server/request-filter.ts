@@ -12,14 +12,11 @@ import {
   byVerdict,
   byWorkload,
   type End,
-  type FilterProperty,
   type FlowFilter,
   FlowFilters,
   TCP_FLAGS,
+  type Test,
 } from '../filter.ts';
-import type { Flow } from '../flow.ts';
-
-type Test = (flow: Flow) => boolean;
 
 /** A FlowFilter as it was received: the fields that were set. */
 export type FilterMessage = Readonly<Record<string, readonly unknown[] | undefined>>;
@@ -39,7 +36,7 @@ function filterOf(message: FilterMessage): FlowFilter {
   for (const [field, values] of Object.entries(message)) {
     if (values !== undefined && values.length > 0) filter[field] = values.map((value) => testOf(field, value));
   }
-  return filter as Partial<Record<FilterProperty, Test[]>>;
+  return filter;
 }
 
 function testOf(field: string, value: unknown): Test {
@@ -102,7 +99,7 @@ function flowTest(field: string, value: unknown): Test | undefined {
     case 'tcp_flags':
       return byTcpFlags(TCP_FLAGS.filter((flag) => (value as Record<string, boolean>)[flag]));
     case 'node_name':
-      return byNode(nodePattern(text));
+      return byNode(withoutCluster(text));
     case 'ip_version':
       return ({ IP }) => IP?.ipVersion === text;
     case 'uuid':
@@ -116,9 +113,5 @@ function flowTest(field: string, value: unknown): Test | undefined {
   }
 }
 
-/** `*` stands for any text. Clients may send the cluster's name in front: `default/n1`, `default/`. */
-function nodePattern(text: string): RegExp {
-  const name = text.slice(text.lastIndexOf('/') + 1);
-  const literal = (part: string): string => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
-  return name === '' ? /^/ : new RegExp(`^${name.split('*').map(literal).join('.*')}$`);
-}
+/** Clients may send the cluster's name in front of a node's: `default/n1`; `default/` is every node. */
+const withoutCluster = (text: string): string => text.slice(text.lastIndexOf('/') + 1) || '*';

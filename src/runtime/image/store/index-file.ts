@@ -1,6 +1,8 @@
 /** The list of the images in the store, one file that is replaced as a whole. */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { readIfPresent } from '../../../linux/read-file.ts';
+import { replaceFile } from '../../../linux/replace-file.ts';
 
 export interface ImageConfig {
   entrypoint: string[];
@@ -38,13 +40,8 @@ interface Content {
 /** @throws Error if it cannot be read, or is of another version */
 export function readIndex(store: string): StoredImage[] {
   const path = join(store, FILE);
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
+  const text = readIfPresent(path);
+  if (text === undefined) return [];
   let content: Partial<Content>;
   try {
     content = JSON.parse(text) as Partial<Content>;
@@ -59,12 +56,8 @@ export function readIndex(store: string): StoredImage[] {
 
 /** Complete or not at all: what it names must be on disk by then. */
 export function writeIndex(store: string, images: readonly StoredImage[]): void {
-  const path = join(store, FILE);
-  const fd = openSync(`${path}.new`, 'w', 0o600);
-  writeSync(fd, `${JSON.stringify({ version: VERSION, images }, null, 1)}\n`);
-  fsyncSync(fd);
-  closeSync(fd);
-  renameSync(`${path}.new`, path);
+  const text = `${JSON.stringify({ version: VERSION, images }, null, 1)}\n`;
+  replaceFile(join(store, FILE), text, { flush: true });
 }
 
 /** Changes whenever the index does; empty if there is none. */

@@ -1,4 +1,4 @@
-/** Events on pods whose traffic does not arrive: which pod, which words, and how many. */
+/** Events on pods whose traffic does not arrive: which pods get them, their text, and how many there are. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DroppedTraffic } from '../../../../src/agent/connections/dropped-traffic.ts';
@@ -87,7 +87,7 @@ test('a flood to ever new destinations is reported a bounded number of times', (
   assert.ok(events.length > 0 && events.length <= 16, `${events.length} events`);
 });
 
-test('drops of others, and of nobody here, are no events', () => {
+test('a spoofed packet, and one that is forwarded, make no events', () => {
   const n = natNode();
   const { part, events } = watch(n);
   n.receive('a', `tcp 10.244.1.9:4000 > ${B}:80 S`);

@@ -1,4 +1,4 @@
-/** The list of ports that masqueraded connections must not get. */
+/** The lists of ports that masqueraded connections must not get, and of ports of the node's sockets. */
 import { mock } from 'node:test';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -7,8 +7,10 @@ import { TestNode } from '../../../lib/test-node.ts';
 
 const PERIOD_MS = 2000;
 
-function inUse({ conntrack }: TestNode): number[] {
-  return [...conntrack.hostPorts].flatMap((word, at) =>
+const inUse = ({ conntrack }: TestNode): number[] => portsIn(conntrack.hostPorts);
+
+function portsIn(bits: Int32Array): number[] {
+  return [...bits].flatMap((word, at) =>
     Array.from({ length: 32 }, (_, bit) => at * 32 + bit).filter((port) => (word >>> (port & 31)) & 1),
   );
 }
@@ -18,15 +20,19 @@ test.after.each(() => mock.timers.reset());
 
 test("ports of the node's sockets and host ports of pods are in the list as long as they exist", () => {
   const n = new TestNode();
-  let sockets = new Set([22, 40000]);
+  const loopback = new Set([631]);
+  let open = new Set([22, 40000]);
   let hostPorts = [8081];
-  const part = new PortsInUse({ table: n.conntrack, hostPorts: () => hostPorts, log: () => {}, read: () => sockets });
+  const read = () => ({ open, loopback });
+  const part = new PortsInUse({ table: n.conntrack, hostPorts: () => hostPorts, log: () => {}, read });
   part.start();
   assert.equal(inUse(n), [22, 8081, 40000]);
-  sockets = new Set([22]);
+  assert.equal(portsIn(n.conntrack.socketPorts), [22, 631, 40000]);
+  open = new Set([22]);
   hostPorts = [8082];
   mock.timers.tick(PERIOD_MS);
   assert.equal(inUse(n), [22, 8082]);
+  assert.equal(portsIn(n.conntrack.socketPorts), [22, 631]);
   part.close();
 });
 
@@ -35,10 +41,10 @@ test('while the sockets cannot be read, the previous list remains, one line is l
   const lines: string[] = [];
   let fails = false;
   let rounds = 0;
-  const read = (): Set<number> => {
+  const read = () => {
     rounds++;
     if (fails) throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
-    return new Set([40000 + rounds]);
+    return { open: new Set([40000 + rounds]), loopback: new Set<number>() };
   };
   const part = new PortsInUse({ table: n.conntrack, hostPorts: () => [], log: (line) => lines.push(line), read });
   part.start();

@@ -5,6 +5,7 @@ import { Verdict } from '../../../../native-free-dataplane/verdicts.ts';
 import { parseCommandLine } from '../../../../src/cli/args/args.ts';
 import { FLOW_FILTER_OPTIONS, readFlowFilters } from '../../../../src/cli/args/flow-filter.ts';
 import { pointInTime } from '../../../../src/cli/args/point-in-time.ts';
+import { CliError, Exit } from '../../../../src/cli/errors.ts';
 import { DROPPED_SYN, dropOf, maker, TIME, TO_WEB } from '../../../lib/flows.ts';
 
 const filters = (...argv: string[]) =>
@@ -98,7 +99,7 @@ test('a value that no flow can have is a usage error', () => {
   ]) {
     assert.throws(
       () => filters(...line.split(' ')),
-      (error: { exitStatus?: number }) => error instanceof Error,
+      (error: unknown) => error instanceof CliError && error.status === Exit.USAGE,
       line,
     );
   }

@@ -17,7 +17,7 @@ test('whole numbers must be digits only, and within the bounds', () => {
   }
 });
 
-test('an error for the MTU says what its default is', () => {
+test('an error for the MTU contains the default', () => {
   assert.throws(() => mtuBytes('1279', '--mtu'), /--mtu 1279: expected whole bytes from 1280 .*: leave it out/);
 });
 

@@ -1,4 +1,4 @@
-/** `dataplane top` and drops: what has happened since the previous look, from tables in shared memory. */
+/** `dataplane top` and drops: what has happened since the previous measurement, from tables in shared memory. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
@@ -30,7 +30,7 @@ test.after(() => {
   unlinkShared(COUNTERS);
 });
 
-test('the connections with the most bytes since the last look come first, and a reused record starts at 0', () => {
+test('the connections with the most bytes since the last measurement come first, and a reused record starts at 0', () => {
   const options = { addressWords: 1, max: 8, workers: 1, secret: SECRET };
   const shared = openShared(CONNTRACK, { bytes: conntrackBytes(options), create: true });
   const table = createConntrack(shared.buffer, options);
@@ -63,7 +63,7 @@ test('the connections with the most bytes since the last look come first, and a 
   shared.close();
 });
 
-test('drops are those since the last look, and all of an agent that was started again', () => {
+test('drops are those since the last reading, and all of an agent that was started again', () => {
   const open = () => {
     const shared = openShared(COUNTERS, { bytes: countersBytes(SHAPE), create: true });
     return { shared, counters: createCounters(shared.buffer, SHAPE) };

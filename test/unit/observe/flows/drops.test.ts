@@ -18,7 +18,7 @@ const WEB = '10.244.2.2';
 const policy = (namespace: string, name: string, spec: NetworkPolicy['spec']): NetworkPolicy =>
   ({ metadata: { namespace, name }, spec }) as NetworkPolicy;
 
-test('a refused connection has its pod, its Service, and the reason in the words of Hubble and in ours', () => {
+test('a refused connection has its pod, its Service, and the reason by Hubble’s name and by ours', () => {
   const [flow, ...more] = maker().of(
     { node: 'n1', kind: 'DROP', drop: dropOf(Verdict.REJECTED_TCP_RESET, DROPPED_SYN) },
     TIME,

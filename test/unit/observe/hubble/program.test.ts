@@ -95,10 +95,10 @@ test.after(() => {
   rmSync(directory, { recursive: true });
 });
 
-const compare = async (words: readonly string[]): Promise<string> => {
-  const args = ['observe', '--input-file', file, '--all', ...words];
+const compare = async (given: readonly string[]): Promise<string> => {
+  const args = ['observe', '--input-file', file, '--all', ...given];
   const own = await output(dataplane(args));
-  assert.is(own.trimEnd(), (await output(run([HUBBLE as string, ...args]))).trimEnd(), words.join(' '));
+  assert.is(own.trimEnd(), (await output(run([HUBBLE as string, ...args]))).trimEnd(), given.join(' '));
   return own;
 };
 

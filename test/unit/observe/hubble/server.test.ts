@@ -1,5 +1,5 @@
 /** Hubble's observer service: by a client of our own, and by the hubble program (github.com/cilium/hubble, built elsewhere). */
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, credentials } from '@grpc/grpc-js';
@@ -93,7 +93,7 @@ test('filters: values of a property are alternatives, properties of a filter mus
   assert.equal(await flows({ whitelist: [{ reply: [true] }] }), [2]);
 });
 
-test('a filter that is not supported is an error that names it, not ignored', async () => {
+test('an unsupported filter is an error that names it; it is not ignored', async () => {
   try {
     await flows({ whitelist: [{ http_path: ['/'] }] });
     assert.unreachable();
@@ -102,7 +102,7 @@ test('a filter that is not supported is an error that names it, not ignored', as
   }
 });
 
-test('whoever follows gets what happens, after what has happened', async () => {
+test('a follower gets the flows that were recorded, then those that happen', async () => {
   const call = stream({ number: 1, follow: true });
   const found: (string | undefined)[] = [];
   const done = new Promise<void>((resolve) => {
@@ -157,7 +157,6 @@ test('the hubble program: observe with filters prints our own lines; status, nod
     ['--since', '2h', '--drop-reason-desc', 'SERVICE_BACKEND_NOT_FOUND'],
   ]) {
     const lines = await hubble('observe', '--print-node-name', ...filter);
-    const { writeFileSync } = await import('node:fs');
     const all = [...store.recent].map((flow) => JSON.stringify({ flow, node_name: flow.node_name, time: flow.time }));
     writeFileSync(file, `${all.join('\n')}\n`);
     const own = await dataplane(['observe', '--input-file', file, '--print-node-name', ...filter]);

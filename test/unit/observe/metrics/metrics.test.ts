@@ -109,7 +109,7 @@ test("Cilium's reasons are for failures only, and every verdict that they name e
   }
 });
 
-test('changes of Services are pending until they are applied, and an old change is no latency of this agent', async () => {
+test('changes of Services are pending until they are applied, and a change older than the agent is not counted as latency', async () => {
   const registry = openMetrics();
   const proxy = new ProxyMetrics(registry);
   proxy.queued('service');
@@ -153,7 +153,7 @@ test('watches are counted as requests, but their length is not a duration of the
   assert.is(seriesValue(metrics, 'apiserver_storage_objects', { resource: 'pods' }), 7);
 });
 
-test('the parser rejects what is no exposition', () => {
+test('the parser rejects text that is not an exposition', () => {
   const head = '# HELP a b\n# TYPE a counter\n';
   for (const text of [
     `${head}a 1`,

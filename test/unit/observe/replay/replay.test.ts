@@ -150,9 +150,9 @@ test('frames of another capture start at the pod with their source address; ther
   assert.is(report.compared, 0);
 });
 
-test('a file that is no snapshot, or a damaged one, is refused with a sentence', () => {
+test('a file that is not a snapshot, or a damaged one, is refused with a message', () => {
   const bytes = encodeSnapshot({ version: 'test', nodes: [recorded.snapshot] });
-  assert.throws(() => decodeSnapshot(Buffer.from('hello')), 'it is no snapshot of this version');
+  assert.throws(() => decodeSnapshot(Buffer.from('hello')), 'it is not a snapshot of this version');
   assert.throws(() => decodeSnapshot(bytes.subarray(0, bytes.length >> 1)), 'it is damaged');
   const spoiled = Buffer.from(bytes);
   spoiled[bytes.length >> 1]! ^= 0xff;

@@ -44,9 +44,9 @@ const digest = (nodes: readonly TestNode[]): string => {
 };
 
 /** Traces a packet, and checks that the tables are unchanged. */
-function trace(nodes: readonly TestNode[], words: TraceArgs): Walk {
+function trace(nodes: readonly TestNode[], args: TraceArgs): Walk {
   const before = digest(nodes);
-  const walk = traceArgs(nodes, words, OBJECTS);
+  const walk = traceArgs(nodes, args, OBJECTS);
   assert.is(digest(nodes), before, 'a table was changed');
   return walk;
 }

@@ -4,12 +4,12 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { FragmentWord } from '../../native-free-dataplane/fragments/slots.ts';
-import { PortsInUse } from '../../src/agent/underlay/ports-in-use.ts';
-import { conntrackFaults } from '../lib/conntrack-check.ts';
-import { fragments } from '../lib/frames/frame-builder.ts';
-import { repairHeaderChecksum } from '../lib/frames/frame-residue.ts';
-import { frame } from '../lib/frames/frame-text.ts';
+import { FragmentWord } from '../../../native-free-dataplane/fragments/slots.ts';
+import { PortsInUse } from '../../../src/agent/underlay/ports-in-use.ts';
+import { conntrackFaults } from '../../lib/conntrack-check.ts';
+import { fragments } from '../../lib/frames/frame-builder.ts';
+import { repairHeaderChecksum } from '../../lib/frames/frame-residue.ts';
+import { frame } from '../../lib/frames/frame-text.ts';
 import {
   A,
   B,
@@ -23,9 +23,9 @@ import {
   portsOf,
   SERVER,
   tableWords,
-} from '../lib/nat-node.ts';
-import { seededRandom } from '../lib/seeded-random.ts';
-import { exchange, TestNode } from '../lib/test-node.ts';
+} from '../../lib/nat-node.ts';
+import { seededRandom } from '../../lib/seeded-random.ts';
+import { exchange, TestNode } from '../../lib/test-node.ts';
 
 /** A connection of pod a through a service to pod b:8080, established; ISNs 100 and 500. */
 function throughService(): TestNode {
@@ -148,7 +148,12 @@ test('a masqueraded UDP connection never gets the port of a tunnel, on which its
 });
 
 function setPortsInUse({ conntrack }: TestNode, ...ports: number[]): void {
-  const part = new PortsInUse({ table: conntrack, hostPorts: () => [], log: () => {}, read: () => new Set(ports) });
+  const part = new PortsInUse({
+    table: conntrack,
+    hostPorts: () => [],
+    log: () => {},
+    read: () => ({ open: new Set(ports), loopback: new Set() }),
+  });
   part.start();
   part.close();
 }

@@ -1,0 +1,65 @@
+/** Edges as lines between boxes: one line for all edges that share two ends, through their Service if they have one. Pure. */
+import { type Box, curveBetween, type GraphLayout, type Point, pointOn } from './graph-layout.ts';
+import type { EdgeView } from './protocol.ts';
+
+export interface Segment {
+  readonly id: string;
+  readonly from: string;
+  readonly to: string;
+  readonly curve: readonly [Point, Point, Point, Point];
+  openedPerSecond: number;
+  dropsPerSecond: number;
+  bytesPerSecond: number;
+  dropped: number;
+  readonly edges: string[];
+}
+
+export function segmentsOf(edges: Iterable<EdgeView>, layout: GraphLayout): Segment[] {
+  const found = new Map<string, Segment>();
+  for (const edge of edges) {
+    const { from, service, to } = edge;
+    // A Service that is not drawn, such as one that was deleted, is passed over.
+    const stops = [from, service, to].filter((id) => layout.boxes.has(id));
+    for (let i = 1; i < stops.length; i++) {
+      const [a, b] = [stops[i - 1]!, stops[i]!];
+      if (a !== b) add(found, a, b, edge, layout);
+    }
+  }
+  return [...found.values()];
+}
+
+function add(found: Map<string, Segment>, from: string, to: string, edge: EdgeView, layout: GraphLayout): void {
+  const id = `${from} ${to}`;
+  let segment = found.get(id);
+  if (segment === undefined) {
+    const box = (name: string): Box => layout.boxes.get(name)!;
+    const curve = curveBetween(box(from), box(to));
+    const none = { openedPerSecond: 0, dropsPerSecond: 0, bytesPerSecond: 0, dropped: 0 };
+    segment = { id, from, to, curve, ...none, edges: [] };
+    found.set(id, segment);
+  }
+  segment.openedPerSecond += edge.openedPerSecond;
+  segment.dropsPerSecond += edge.dropsPerSecond;
+  segment.bytesPerSecond += edge.bytesPerSecond;
+  segment.dropped += edge.dropped;
+  segment.edges.push(edge.id);
+}
+
+/** Points per curve at which its distance is measured. */
+const SAMPLES = 24;
+
+/** The segment nearest to a point, within a distance; undefined if none is. */
+export function segmentAt(segments: readonly Segment[], { x, y }: Point, within: number): Segment | undefined {
+  let best: Segment | undefined;
+  let least = within * within;
+  for (const segment of segments) {
+    for (let i = 0; i <= SAMPLES; i++) {
+      const point = pointOn(segment.curve, i / SAMPLES);
+      const distance = (point.x - x) ** 2 + (point.y - y) ** 2;
+      if (distance >= least) continue;
+      least = distance;
+      best = segment;
+    }
+  }
+  return best;
+}
