@@ -2,11 +2,15 @@
 import { type Box, curveBetween, type GraphLayout, type Point, pointOn } from './graph-layout.ts';
 import type { EdgeView } from './protocol.ts';
 
+export type Curve = readonly [Point, Point, Point, Point];
+
 export interface Segment {
   readonly id: string;
   readonly from: string;
   readonly to: string;
-  readonly curve: readonly [Point, Point, Point, Point];
+  readonly curve: Curve;
+  /** 0 to 1: where its dots begin, so that those of many lines do not move in step. */
+  readonly phase: number;
   openedPerSecond: number;
   dropsPerSecond: number;
   bytesPerSecond: number;
@@ -32,10 +36,8 @@ function add(found: Map<string, Segment>, from: string, to: string, edge: EdgeVi
   const id = `${from} ${to}`;
   let segment = found.get(id);
   if (segment === undefined) {
-    const box = (name: string): Box => layout.boxes.get(name)!;
-    const curve = curveBetween(box(from), box(to));
     const none = { openedPerSecond: 0, dropsPerSecond: 0, bytesPerSecond: 0, dropped: 0 };
-    segment = { id, from, to, curve, ...none, edges: [] };
+    segment = { id, from, to, ...curveOf(layout, id, from, to), ...none, edges: [] };
     found.set(id, segment);
   }
   segment.openedPerSecond += edge.openedPerSecond;
@@ -43,6 +45,22 @@ function add(found: Map<string, Segment>, from: string, to: string, edge: EdgeVi
   segment.bytesPerSecond += edge.bytesPerSecond;
   segment.dropped += edge.dropped;
   segment.edges.push(edge.id);
+}
+
+/** Curves depend on the layout only, and are needed again with every update of the traffic. */
+const curves = new WeakMap<GraphLayout, Map<string, Pick<Segment, 'curve' | 'phase'>>>();
+
+function curveOf(layout: GraphLayout, id: string, from: string, to: string): Pick<Segment, 'curve' | 'phase'> {
+  const known = curves.get(layout) ?? new Map<string, Pick<Segment, 'curve' | 'phase'>>();
+  curves.set(layout, known);
+  let found = known.get(id);
+  if (found === undefined) {
+    const box = (name: string): Box => layout.boxes.get(name)!;
+    // The golden ratio spreads any number of them.
+    found = { curve: curveBetween(box(from), box(to)), phase: (known.size * 0.618) % 1 };
+    known.set(id, found);
+  }
+  return found;
 }
 
 /** Points per curve at which its distance is measured. */

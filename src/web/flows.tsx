@@ -84,17 +84,24 @@ export function Flows({
               ))}
             </tr>
           </thead>
-          <tbody>
-            {shown.map((row) => (
-              <Row key={row.number} row={row} open={row.number === open} onOpen={onOpen} />
-            ))}
-          </tbody>
+          <tbody>{shown.map((row) => rowOf(row, row.number === open, onOpen))}</tbody>
         </table>
         {shown.length === 0 && <p class="empty">{live.filter.value === '' ? t('noFlows') : t('noFlowPasses')}</p>}
       </section>
       {live.skipped.value > 0 && <p class="hint">{t('skipped', live.skipped.value)}</p>}
     </section>
   );
+}
+
+/** A row that is the same element as before is not compared again: there are hundreds, four times a second. */
+const closedRows = new WeakMap<FlowRow, JSX.Element>();
+
+function rowOf(row: FlowRow, open: boolean, onOpen: (row: FlowRow) => void): JSX.Element {
+  const known = open ? undefined : closedRows.get(row);
+  if (known !== undefined) return known;
+  const made = <Row key={row.number} row={row} open={open} onOpen={onOpen} />;
+  if (!open) closedRows.set(row, made);
+  return made;
 }
 
 interface RowProps {

@@ -7,10 +7,12 @@ import * as assert from 'uvu/assert';
 import type { NodeStatus } from '../../src/cli/sources/status.ts';
 import { API_SOCKET } from '../../src/cluster/state.ts';
 import type { Flow, FlowResponse } from '../../src/observe/hubble/flow.ts';
+import type { WalkView, WhatIfAnswer } from '../../src/ui/protocol.ts';
 import { type Cluster, dataplane, eventually, nodeNetns, output, run } from '../lib/cluster.ts';
 import { type Metric, parseExposition, seriesValue } from '../lib/exposition.ts';
 import { RunningCommand } from '../lib/running-command.ts';
 import { serviceObject } from '../lib/services/services.ts';
+import { UiClient } from '../lib/ui-client.ts';
 import { CLIENT, PORT, startWebAndClient } from '../lib/web-and-client.ts';
 
 /** Hubble's command line (github.com/cilium/hubble), built outside this repository. */
@@ -276,6 +278,59 @@ test('`top --once` has the busiest connection by name', async () => {
   const { status, stderr } = await dataplane(['top', '-o', 'json']);
   assert.is(status, 2);
   assert.match(stderr, '--once');
+});
+
+test('`ui`: topology, edges with their traffic, filtered flows, the walk of a packet and what a manifest would change', async () => {
+  const page = new UiClient();
+  try {
+    await page.open('--verdict DROPPED');
+    const edge = (to: string) => [...page.edges.values()].find(({ id }) => id.startsWith(`pod:default/client ${to}`));
+    await eventually(async () => {
+      await cluster.fetch(CLIENT, 'http://10.96.4.1/');
+      await refusedByNone();
+      const complete = (edge('svc:default/web')?.opened ?? 0) > 0 && edge('svc:default/none') !== undefined;
+      return (complete && page.flows.length > 0) || undefined;
+    }, 20_000);
+    const { pods = [], services = [], nodes = [] } = page.topology ?? {};
+    assert.equal(
+      nodes.map(({ name, ready }) => `${name} ${ready}`),
+      ['n1 true', 'n2 true'],
+    );
+    assert.is(pods.find(({ name }) => name === 'client')?.node, 'n2');
+    assert.equal(services.find(({ name }) => name === 'web')?.endpoints, ['pod:default/web']);
+    await eventually(async () => {
+      await cluster.fetch(CLIENT, 'http://10.96.4.1/');
+      return (edge('svc:default/web')?.bytesPerSecond ?? 0) > 0 || undefined;
+    }, 20_000);
+    const refused = edge('svc:default/none');
+    assert.equal([refused?.lastDrop, refused?.opened, refused?.port], ['rejected-tcp-reset', 0, 80]);
+    assert.ok(page.flows.every(({ dropped }) => dropped));
+
+    const walk = await page.ask<WalkView>('walk', { ...edge('svc:default/web')?.sample, srcPort: 39_999 });
+    assert.equal([walk.to, walk.answered], ['pod default/web', 'pod default/client']);
+    const translate = walk.nodes[0]?.steps.find(({ stage }) => stage === 'translate');
+    assert.ok(translate !== undefined && translate.before !== translate.after && translate.before.length > 100);
+
+    const deny = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: deny }
+spec: { podSelector: { matchLabels: { app: web } }, policyTypes: [Ingress] }`;
+    const { changes } = await page.ask<WhatIfAnswer>('what-if', { manifest: deny });
+    assert.ok(
+      changes.some(({ from, to, effect }) => `${from} ${to} ${effect}` === 'pod default/client pod default/web denied'),
+      JSON.stringify(changes),
+    );
+    const { text } = await page.ask<{ text: string }>('manifest', {
+      kind: 'Service',
+      namespace: 'default',
+      name: 'web',
+    });
+    const gone = await page.ask<WhatIfAnswer>('what-if', { manifest: text, remove: true });
+    assert.ok(gone.changes.some(({ effect }) => effect === 'unreachable'));
+    await cluster.fetch(CLIENT, 'http://10.96.4.1/');
+  } finally {
+    assert.is(await page.close(), 0);
+  }
 });
 
 test.run();

@@ -97,3 +97,33 @@ export function ask(port: number, path: string, { method = 'GET', headers = {}, 
     sent.end(body);
   });
 }
+
+/** Pods on four nodes behind a Service for every ten, and a flow of each pod to two other Services. */
+export function manyPods(count: number): { topology: Topology; flows: Flow[] } {
+  const nodes = [1, 2, 3, 4].map((n) => ({
+    name: `n${n}`,
+    ip: `172.18.0.${10 + n}`,
+    podCIDR: `10.244.${n}.0/24`,
+    ready: true,
+  }));
+  const pods = Array.from({ length: count }, (_, i) =>
+    pod(`app-${Math.floor(i / 10)}-${i % 10}x`, `n${(i % 4) + 1}`, `10.244.${(i % 4) + 1}.${2 + Math.floor(i / 4)}`),
+  );
+  const services = Array.from({ length: Math.ceil(count / 10) }, (_, i) => {
+    const endpoints = pods.slice(i * 10, i * 10 + 10).map(({ id }) => id);
+    return service(`app-${i}`, `10.96.1.${i}`, 80, { endpoints, ready: endpoints.length });
+  });
+  const flows = pods.flatMap((from, i) =>
+    [1, 7].map((step) => {
+      const to = pods[(i + step * 10) % count]!;
+      return flow({
+        node_name: from.node,
+        IP: { source: from.ip, destination: to.ip, ipVersion: 'IPv4' },
+        source: { identity: 1000 + i, namespace: 'default', labels: [], pod_name: from.name },
+        destination: { identity: 1000, namespace: 'default', labels: [], pod_name: to.name },
+        destination_service: { name: to.name.replace(/-\d+x$/, ''), namespace: 'default' },
+      });
+    }),
+  );
+  return { topology: { nodes, pods, services, policies: [] }, flows };
+}

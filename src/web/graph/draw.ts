@@ -3,7 +3,6 @@
  * with their texts. Only the dots are drawn in every frame; the others when something changes.
  */
 import type { Box, GraphLayout } from '../../ui/graph-layout.ts';
-import { pointOn } from '../../ui/graph-layout.ts';
 import type { Segment } from '../../ui/graph-segments.ts';
 import type { NodeLoadView, PodView, ServiceView, Topology } from '../../ui/protocol.ts';
 import { bytesRate, short } from '../numbers.ts';
@@ -30,12 +29,17 @@ export interface Scene {
 
 const FONT = '13px system-ui, sans-serif';
 const SMALL = '11px system-ui, sans-serif';
+const BOLD: string = `600 ${FONT}`;
 const RADIUS = 7;
 /** Below this scale text cannot be read, and is not drawn. */
 const TEXT_SCALE = 0.45;
 const DOT = 3;
 /** Dots travel a line in so many milliseconds. */
 const TRAVEL_MS = 1800;
+/** Dots at once: with many lines, each has fewer. */
+const MAX_DOTS = 900;
+/** Bytes a second that count as one connection a second. */
+const BYTES_OF_A_CONNECTION = 50_000;
 
 /** What is below the moving dots: nodes, and lines. */
 export function drawGround(context: CanvasRenderingContext2D, scene: Scene, view: View): void {
@@ -49,9 +53,13 @@ export function drawBoxes(context: CanvasRenderingContext2D, scene: Scene, view:
   begin(context, view);
   const pods = new Map(scene.topology.pods.map((pod) => [pod.id, pod]));
   const services = new Map(scene.topology.services.map((service) => [service.id, service]));
+  context.font = FONT;
   for (const one of scene.layout.boxes.values()) {
     if (one.kind === 'pod') drawPod(context, one, pods.get(one.id), scene, view);
-    else if (one.kind === 'service') drawService(context, one, services.get(one.id), scene, view);
+  }
+  for (const one of scene.layout.boxes.values()) {
+    if (one.kind === 'pod') continue;
+    if (one.kind === 'service') drawService(context, one, services.get(one.id), scene, view);
     else if (one.kind === 'node') drawTitle(context, one, scene, view);
     else drawOutside(context, one, scene, view);
   }
@@ -69,32 +77,59 @@ function place(context: CanvasRenderingContext2D, { x, y, scale }: View): void {
   context.setTransform(scale * ratio, 0, 0, scale * ratio, x * ratio, y * ratio);
 }
 
-/** Dots on the lines with traffic. @returns whether there are any */
-export function drawDots(
-  context: CanvasRenderingContext2D,
-  { segments, colours }: Scene,
-  view: View,
-  nowMs: number,
-): boolean {
+/** Dots on the lines with traffic. Small pictures are copied: shapes take several times as long. */
+export function drawDots(context: CanvasRenderingContext2D, scene: Scene, { x, y, scale }: View, nowMs: number): void {
+  const { segments, colours } = scene;
+  const ratio = devicePixelRatio;
+  const radius = Math.max(1.5, DOT * Math.min(1.2, scale)) * ratio;
+  const good = dotPicture(colours.accent, radius);
+  const bad = dotPicture(colours.bad, radius);
+  const half = good.width / 2;
+  const active = segments.reduce((sum, segment) => sum + (trafficOf(segment) > 0 ? 1 : 0), 0);
+  const most = Math.max(1, Math.min(6, Math.floor(MAX_DOTS / Math.max(1, active))));
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, context.canvas.width, context.canvas.height);
-  place(context, view);
-  let some = false;
   for (const segment of segments) {
-    const rate = segment.openedPerSecond + segment.dropsPerSecond + segment.bytesPerSecond / 50_000;
-    if (rate <= 0) continue;
-    some = true;
-    const count = Math.min(6, 1 + Math.floor(Math.log2(1 + rate)));
-    context.fillStyle = segment.dropsPerSecond > 0 ? colours.bad : colours.accent;
-    context.beginPath();
+    const traffic = trafficOf(segment);
+    if (traffic <= 0) continue;
+    const picture = segment.dropsPerSecond > 0 ? bad : good;
+    const count = Math.min(most, 1 + Math.floor(Math.log2(1 + traffic)));
+    const [a, b, c, d] = segment.curve;
     for (let i = 0; i < count; i++) {
-      const { x, y } = pointOn(segment.curve, (nowMs / TRAVEL_MS + i / count) % 1);
-      context.moveTo(x + DOT, y);
-      context.arc(x, y, DOT, 0, 2 * Math.PI);
+      const t = (nowMs / TRAVEL_MS + segment.phase + i / count) % 1;
+      const u = 1 - t;
+      const wa = u * u * u;
+      const wb = 3 * u * u * t;
+      const wc = 3 * u * t * t;
+      const wd = t * t * t;
+      const left = ((wa * a.x + wb * b.x + wc * c.x + wd * d.x) * scale + x) * ratio;
+      const top = ((wa * a.y + wb * b.y + wc * c.y + wd * d.y) * scale + y) * ratio;
+      context.drawImage(picture, Math.round(left - half), Math.round(top - half));
     }
-    context.fill();
   }
-  return some;
+}
+
+const trafficOf = ({ openedPerSecond, dropsPerSecond, bytesPerSecond }: Segment): number =>
+  openedPerSecond + dropsPerSecond + bytesPerSecond / BYTES_OF_A_CONNECTION;
+
+/** Pictures of dots, by colour and size. */
+const pictures = new Map<string, HTMLCanvasElement>();
+const MAX_PICTURES = 40;
+
+function dotPicture(colour: string, radius: number): HTMLCanvasElement {
+  const key = `${colour} ${radius.toFixed(1)}`;
+  const known = pictures.get(key);
+  if (known !== undefined) return known;
+  if (pictures.size >= MAX_PICTURES) pictures.clear();
+  const canvas = document.createElement('canvas');
+  canvas.width = 2 * Math.ceil(radius + 1);
+  canvas.height = canvas.width;
+  const context = canvas.getContext('2d')!;
+  context.fillStyle = colour;
+  context.arc(canvas.width / 2, canvas.width / 2, radius, 0, 2 * Math.PI);
+  context.fill();
+  pictures.set(key, canvas);
+  return canvas;
 }
 
 function box(context: CanvasRenderingContext2D, { x, y, width, height }: Box, radius = RADIUS): void {
@@ -125,7 +160,7 @@ function drawTitle(context: CanvasRenderingContext2D, one: Box, scene: Scene, { 
   const title = name === '' ? '…' : name;
   const address = node?.ip ?? '';
   const y = one.y + 22;
-  context.font = `600 ${FONT}`;
+  context.font = BOLD;
   const titleWidth = context.measureText(title).width;
   context.font = SMALL;
   const addressWidth = context.measureText(address).width;
@@ -147,7 +182,7 @@ function drawTitle(context: CanvasRenderingContext2D, one: Box, scene: Scene, { 
   context.fill();
   context.fillStyle = colours.muted;
   context.fillText(address, one.x + 40 + titleWidth, y);
-  context.font = `600 ${FONT}`;
+  context.font = BOLD;
   context.fillStyle = colours.text;
   context.fillText(title, one.x + 32, y);
 }
@@ -174,9 +209,8 @@ function drawPod(
   context.beginPath();
   context.arc(one.x + 13, one.y + one.height / 2, 3.5, 0, 2 * Math.PI);
   context.fill();
-  context.font = FONT;
   context.fillStyle = colours.text;
-  context.fillText(fitted(context, pod?.name ?? '', one.width - 34), one.x + 24, one.y + one.height / 2 + 0.5);
+  context.fillText(fitted(context, FONT, pod?.name ?? '', one.width - 34), one.x + 24, one.y + one.height / 2 + 0.5);
 }
 
 function drawService(
@@ -196,13 +230,13 @@ function drawService(
   context.textAlign = 'center';
   context.font = FONT;
   context.fillStyle = colours.text;
-  context.fillText(fitted(context, service?.name ?? '', one.width - 32), middle, one.y + 14);
+  context.fillText(fitted(context, FONT, service?.name ?? '', one.width - 32), middle, one.y + 14);
   context.font = SMALL;
   context.fillStyle = colours.muted;
   const ports = service?.ports
     .map(({ port, nodePort }) => (nodePort === 0 ? `${port}` : `${port}:${nodePort}`))
     .join(' ');
-  context.fillText(fitted(context, `${service?.ip ?? ''} ${ports ?? ''}`, one.width - 24), middle, one.y + 29);
+  context.fillText(fitted(context, SMALL, `${service?.ip ?? ''} ${ports ?? ''}`, one.width - 24), middle, one.y + 29);
   context.textAlign = 'left';
 }
 
@@ -241,7 +275,7 @@ function drawSegment(context: CanvasRenderingContext2D, segment: Segment, scene:
         ? colours.service
         : colours.muted;
   context.globalAlpha = touched || walked ? 1 : active ? 0.75 : 0.28;
-  const rate = segment.openedPerSecond + segment.bytesPerSecond / 50_000;
+  const rate = segment.openedPerSecond + segment.bytesPerSecond / BYTES_OF_A_CONNECTION;
   context.lineWidth = (touched ? 1.5 : 1) + Math.min(5, Math.log2(1 + rate));
   context.stroke();
   context.globalAlpha = 1;
@@ -252,8 +286,9 @@ const fits = new Map<string, string>();
 const MAX_FITS = 5000;
 
 /** The text, shortened in its middle: the names of pods of one workload differ at their end. */
-function fitted(context: CanvasRenderingContext2D, text: string, width: number): string {
-  const key = `${width} ${context.font} ${text}`;
+function fitted(context: CanvasRenderingContext2D, font: string, text: string, width: number): string {
+  // Setting and reading a font takes time: all texts of a kind have the same.
+  const key = `${width} ${font} ${text}`;
   let found = fits.get(key);
   if (found !== undefined) return found;
   found = text;

@@ -38,7 +38,8 @@ export function Graph({ topology, edges, loads, selected, path, onSelect }: Grap
   const aspect = useSignal(1.6);
   const view = useRef<View>({ x: 0, y: 0, scale: 1 });
   const touched = useRef(false);
-  const redraw = useRef(true);
+  /** What has to be drawn again in the next frame. */
+  const stale = useRef({ ground: true, boxes: true });
   // What is drawn where depends on the objects, not on their states.
   const shape =
     topology.pods.map(({ id, node }) => `${id}@${node}`).join() + topology.services.map(({ id }) => id).join();
@@ -57,13 +58,16 @@ export function Graph({ topology, edges, loads, selected, path, onSelect }: Grap
     outsideLabel: t('outside'),
   };
   const current = useRef(scene);
+  const last = current.current;
+  const same = BOTH.every((part) => last[part] === scene[part]);
+  if (!same || last.segments !== segments) stale.current.ground = true;
+  if (!same || last.topology !== topology || last.loads !== loads) stale.current.boxes = true;
   current.current = scene;
-  redraw.current = true;
 
   const fit = () => {
     const { clientWidth, clientHeight } = frame.current!;
     view.current = fitted(layout, clientWidth, clientHeight);
-    redraw.current = true;
+    stale.current = { ground: true, boxes: true };
   };
 
   useEffect(() => {
@@ -80,17 +84,15 @@ export function Graph({ topology, edges, loads, selected, path, onSelect }: Grap
       // In steps, so that a few pixels do not move everything.
       aspect.value = Math.round((element.clientWidth / Math.max(1, element.clientHeight)) * 4) / 4;
       if (!touched.current) fit();
-      redraw.current = true;
+      stale.current = { ground: true, boxes: true };
     });
     observer.observe(element);
     const calm = matchMedia('(prefers-reduced-motion: reduce)');
     let request = requestAnimationFrame(function paint(nowMs) {
       const began = performance.now();
-      if (redraw.current) {
-        drawGround(contextOf(ground), current.current, view.current);
-        drawBoxes(contextOf(boxes), current.current, view.current);
-      }
-      redraw.current = false;
+      if (stale.current.ground) drawGround(contextOf(ground), current.current, view.current);
+      if (stale.current.boxes) drawBoxes(contextOf(boxes), current.current, view.current);
+      stale.current = { ground: false, boxes: false };
       if (!calm.matches) drawDots(contextOf(dots), current.current, view.current, nowMs);
       frameTimes.add(nowMs, performance.now() - began);
       request = requestAnimationFrame(paint);
@@ -109,7 +111,7 @@ export function Graph({ topology, edges, loads, selected, path, onSelect }: Grap
   const change = (next: View) => {
     touched.current = true;
     view.current = next;
-    redraw.current = true;
+    stale.current = { ground: true, boxes: true };
   };
   const zoom = (factor: number, around?: Point) => {
     const { x, y, scale } = view.current;
@@ -212,6 +214,9 @@ export function Graph({ topology, edges, loads, selected, path, onSelect }: Grap
     </div>
   );
 }
+
+/** Parts of the scene that both pictures show. */
+const BOTH = ['layout', 'selected', 'hovered', 'path', 'colours', 'outsideLabel'] as const;
 
 const contextOf = ({ current }: { current: HTMLCanvasElement | null }): CanvasRenderingContext2D =>
   current!.getContext('2d')!;
