@@ -25,8 +25,8 @@ const SERVICE = { width: 170, height: 40, gap: 18 };
 const PANEL = { padding: 14, head: 34, gap: 28 };
 const OUTSIDE_BOX = { width: 130, height: 40 };
 const ROW_GAP = 56;
-/** Services in a row, where the nodes are not wider: lines to a second row pass behind the first. */
-const SERVICES_PER_ROW = 7;
+/** A second row of Services must show everything so much larger: lines to it pass behind the first. */
+const ANOTHER_ROW = 0.85;
 /** Width to height of a node's panel with many pods. */
 const PANEL_ASPECT = 1.7;
 /** Pods without a node are in a panel of this name. */
@@ -35,10 +35,17 @@ const PENDING = '';
 /** @param aspect width to height of the area in which all of it is shown */
 export function layoutOf(topology: Topology, aspect = PANEL_ASPECT): GraphLayout {
   const panels = panelsOf(topology);
+  const services = topology.services.length;
   let best: GraphLayout | undefined;
-  for (let perRow = 1; perRow <= Math.max(1, panels.length); perRow++) {
-    const one = arrange(topology, panels, perRow);
-    if (best === undefined || shownSize(one, aspect) >= shownSize(best, aspect)) best = one;
+  let most = 0;
+  for (let serviceRows = 1; serviceRows <= Math.max(1, Math.ceil(Math.sqrt(services))); serviceRows++) {
+    for (let perRow = 1; perRow <= Math.max(1, panels.length); perRow++) {
+      const one = arrange(topology, panels, perRow, Math.max(1, Math.ceil(services / serviceRows)));
+      const size = shownSize(one, aspect) * ANOTHER_ROW ** (serviceRows - 1);
+      if (size < most) continue;
+      most = size;
+      best = one;
+    }
   }
   return best!;
 }
@@ -57,13 +64,11 @@ function panelsOf({ nodes, pods }: Topology): Panel[] {
   return [...byNode].map(([name, ids]) => ({ name, ids, ...panelSize(ids.length) }));
 }
 
-/** The outside on top, then the Services, then the nodes, so many in a row. */
-function arrange({ services }: Topology, panels: readonly Panel[], perRow: number): GraphLayout {
+/** The outside on top, then the Services, then the nodes, so many of each in a row. */
+function arrange({ services }: Topology, panels: readonly Panel[], perRow: number, perServiceRow: number): GraphLayout {
   const boxes = new Map<string, Box>();
   const rows = chunks(panels, perRow);
   const rowWidths = rows.map((row) => row.reduce((sum, { width }) => sum + width + PANEL.gap, -PANEL.gap));
-  const fitting = Math.floor((Math.max(...rowWidths, 0) + SERVICE.gap) / (SERVICE.width + SERVICE.gap));
-  const perServiceRow = Math.max(fitting, Math.min(services.length, SERVICES_PER_ROW), 1);
   const serviceRow = Math.min(services.length, perServiceRow) * (SERVICE.width + SERVICE.gap) - SERVICE.gap;
   const width = Math.max(...rowWidths, serviceRow, OUTSIDE_BOX.width);
   boxes.set(OUTSIDE, { id: OUTSIDE, kind: 'outside', x: (width - OUTSIDE_BOX.width) / 2, y: 0, ...OUTSIDE_BOX });

@@ -1,6 +1,7 @@
 /** Edges as lines between boxes: one line for all edges that share two ends, through their Service if they have one. Pure. */
 import { type Box, curveBetween, type GraphLayout, type Point, pointOn } from './graph-layout.ts';
-import type { EdgeView } from './protocol.ts';
+import type { EdgeView, Topology } from './protocol.ts';
+import { nodeId } from './topology.ts';
 
 export type Curve = readonly [Point, Point, Point, Point];
 
@@ -18,12 +19,17 @@ export interface Segment {
   readonly edges: string[];
 }
 
-export function segmentsOf(edges: Iterable<EdgeView>, layout: GraphLayout): Segment[] {
+/** @param drawnAt the box at which an end is drawn: its own, or that of its node, where there are many pods */
+export function segmentsOf(
+  edges: Iterable<EdgeView>,
+  layout: GraphLayout,
+  drawnAt: (id: string, edge: EdgeView) => string = (id) => id,
+): Segment[] {
   const found = new Map<string, Segment>();
   for (const edge of edges) {
     const { from, service, to } = edge;
     // A Service that is not drawn, such as one that was deleted, is passed over.
-    const stops = [from, service, to].filter((id) => layout.boxes.has(id));
+    const stops = [from, service, to].map((id) => drawnAt(id, edge)).filter((id) => layout.boxes.has(id));
     for (let i = 1; i < stops.length; i++) {
       const [a, b] = [stops[i - 1]!, stops[i]!];
       if (a !== b) add(found, a, b, edge, layout);
@@ -45,6 +51,19 @@ function add(found: Map<string, Segment>, from: string, to: string, edge: EdgeVi
   segment.bytesPerSecond += edge.bytesPerSecond;
   segment.dropped += edge.dropped;
   segment.edges.push(edge.id);
+}
+
+/** More pods than this have lines of their own only while they are selected. */
+const MANY_PODS = 80;
+
+/** Where ends are drawn: with many pods, at their nodes, except for edges that touch what is selected. */
+export function drawnAtNodes({ pods }: Topology, selected: string): (id: string, edge: EdgeView) => string {
+  if (pods.length <= MANY_PODS) return (id) => id;
+  const nodes = new Map(pods.map(({ id, node }) => [id, nodeId(node)]));
+  return (id, { from, service, to }) => {
+    const isSelected = selected !== '' && (from === selected || service === selected || to === selected);
+    return isSelected ? id : (nodes.get(id) ?? id);
+  };
 }
 
 /** Curves depend on the layout only, and are needed again with every update of the traffic. */

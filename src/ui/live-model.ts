@@ -19,6 +19,8 @@ export class LiveModel {
   private readonly edges = new EdgeBook();
   private readonly kept: KeptFlow[] = [];
   private topology: Topology = EMPTY;
+  /** The objects are known: without them, every end would be outside. */
+  private hasTopology = false;
   private topologyChanged = false;
   private directory = new Directory(EMPTY);
   private loads: readonly NodeLoadView[] = [];
@@ -35,6 +37,7 @@ export class LiveModel {
     this.topology = topology;
     this.directory = new Directory(topology);
     this.topologyChanged = true;
+    this.hasTopology = true;
   }
 
   setNotice(text: string): void {
@@ -55,6 +58,7 @@ export class LiveModel {
 
   addFlow(flow: Flow, nowMs: number): void {
     this.addPast(flow);
+    if (!this.hasTopology) return;
     const drop = isDrop(flow);
     if (!drop && !beginsConnection(flow, this.directory)) return;
     const ends = endsOf(flow, this.directory);

@@ -10,7 +10,7 @@ import type { EdgeView, Topology, WalkRequest, WalkView } from '../ui/protocol.t
 import { Details } from './details.tsx';
 import { Graph } from './graph/graph.tsx';
 import { Header } from './header.tsx';
-import { draftOf, EMPTY_PACKET, PacketForm } from './packet-form.tsx';
+import { draftOf, PacketForm } from './packet-form.tsx';
 import { Sent } from './sent.ts';
 import { Tabs } from './tabs.tsx';
 import { language, t } from './texts.ts';
@@ -24,7 +24,7 @@ const edges = signal<readonly EdgeView[]>([]);
 const text = signal('');
 const applied = signal('');
 const mistakes = signal<readonly string[]>([]);
-const draft = signal(EMPTY_PACKET);
+const draft = signal(draftOf(LESSON[0]!.packet!));
 const walk = signal<WalkView | undefined>(undefined);
 const focus = signal<LessonStep['look']>(undefined);
 const problem = signal('');

@@ -58,34 +58,36 @@ export function Walk({ walk, look }: WalkProps): JSX.Element {
   };
   return (
     <div class="walk">
-      <Way
-        walk={walk}
-        current={at?.node ?? 0}
-        onPick={(node) => go(places.findIndex((place) => place.node === node))}
-      />
-      <Outcome walk={walk} />
-      <div class="walk-tools">
-        <button
-          type="button"
-          onClick={() => go(index.value - 1)}
-          disabled={index.value === 0}
-          aria-label={t('previous')}
-        >
-          ←
-        </button>
-        <button type="button" class="wide" onClick={() => (playing.value = !playing.value)}>
-          {playing.value ? t('stop') : t('play')}
-        </button>
-        <button
-          type="button"
-          onClick={() => go(index.value + 1)}
-          disabled={index.value >= places.length - 1}
-          aria-label={t('next')}
-        >
-          →
-        </button>
-        <span class="muted">{t('step', index.value + 1, places.length)}</span>
+      <div class="walk-head">
+        <Way
+          walk={walk}
+          current={at?.node ?? 0}
+          onPick={(node) => go(places.findIndex((place) => place.node === node))}
+        />
+        <div class="walk-tools">
+          <button
+            type="button"
+            onClick={() => go(index.value - 1)}
+            disabled={index.value === 0}
+            aria-label={t('previous')}
+          >
+            ←
+          </button>
+          <button type="button" class="wide" onClick={() => (playing.value = !playing.value)}>
+            {playing.value ? t('stop') : t('play')}
+          </button>
+          <button
+            type="button"
+            onClick={() => go(index.value + 1)}
+            disabled={index.value >= places.length - 1}
+            aria-label={t('next')}
+          >
+            →
+          </button>
+          <span class="muted">{t('step', index.value + 1, places.length)}</span>
+        </div>
       </div>
+      <Outcome walk={walk} />
       <ol class="walk-nodes" ref={list} onKeyDown={onKeyDown}>
         {walk.nodes.map((node, i) => (
           <li key={`${node.node} ${i}`} class={node.failed ? 'walk-node failed' : 'walk-node'}>
@@ -215,12 +217,14 @@ function Received({ node, open, onOpen }: { readonly node: WalkNode } & OpenProp
 
 function Step({ step, open, onOpen }: { readonly step: WalkStep } & OpenProps): JSX.Element {
   const meaning = stageText(step.stage);
-  const [first, ...rest] = step.text;
+  // What ended the packet is last.
+  const brief = step.verdict === '' ? step.text[0] : step.text.at(-1);
+  const rest = step.text.filter((text) => text !== brief);
   return (
     <li class={`step ${open ? 'open' : ''} ${step.after === '' ? '' : 'rewrites'}`}>
       <button type="button" aria-current={open ? 'step' : undefined} aria-expanded={open} onClick={onOpen}>
         <span class="stage">{step.stage}</span>
-        <span class="brief">{first ?? step.changes.map(({ field }) => field).join(', ')}</span>
+        <span class="brief">{brief ?? step.changes.map(({ field }) => field).join(', ')}</span>
       </button>
       {open && (
         <div class="step-body">

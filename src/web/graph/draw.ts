@@ -30,6 +30,8 @@ export interface Scene {
 const FONT = '13px system-ui, sans-serif';
 const SMALL = '11px system-ui, sans-serif';
 const BOLD: string = `600 ${FONT}`;
+/** Pixels on the screen of a large title. */
+const LARGE = 13;
 const RADIUS = 7;
 /** Below this scale text cannot be read, and is not drawn. */
 const TEXT_SCALE = 0.45;
@@ -153,9 +155,13 @@ function drawNode(context: CanvasRenderingContext2D, one: Box, scene: Scene): vo
 }
 
 function drawTitle(context: CanvasRenderingContext2D, one: Box, scene: Scene, { scale }: View): void {
-  if (scale < TEXT_SCALE / 2) return;
   const { colours, topology, loads } = scene;
   const name = one.id.slice('node:'.length);
+  if (scale < TEXT_SCALE) {
+    const pods = topology.pods.filter((pod) => pod.node === name).length;
+    drawLargeTitle(context, one, `${name} · ${pods} pods`, colours, scale);
+    return;
+  }
   const node = topology.nodes.find((each) => each.name === name);
   const title = name === '' ? '…' : name;
   const address = node?.ip ?? '';
@@ -185,6 +191,28 @@ function drawTitle(context: CanvasRenderingContext2D, one: Box, scene: Scene, { 
   context.font = BOLD;
   context.fillStyle = colours.text;
   context.fillText(title, one.x + 32, y);
+}
+
+/** The title of a node whose pods are too small to read, as large as other texts. */
+function drawLargeTitle(
+  context: CanvasRenderingContext2D,
+  one: Box,
+  text: string,
+  colours: Colours,
+  scale: number,
+): void {
+  const size = LARGE / scale;
+  context.font = `600 ${size}px system-ui, sans-serif`;
+  const width = context.measureText(text).width + size;
+  const [x, y] = [one.x + one.width / 2, one.y + Math.min(one.height / 2, size * 1.6)];
+  context.fillStyle = colours.panel;
+  context.beginPath();
+  context.roundRect(x - width / 2, y - size, width, 2 * size, size);
+  context.fill();
+  context.textAlign = 'center';
+  context.fillStyle = colours.text;
+  context.fillText(text, x, y);
+  context.textAlign = 'left';
 }
 
 function drawPod(
@@ -233,11 +261,16 @@ function drawService(
   context.fillText(fitted(context, FONT, service?.name ?? '', one.width - 32), middle, one.y + 14);
   context.font = SMALL;
   context.fillStyle = colours.muted;
-  const ports = service?.ports
-    .map(({ port, nodePort }) => (nodePort === 0 ? `${port}` : `${port}:${nodePort}`))
-    .join(' ');
-  context.fillText(fitted(context, SMALL, `${service?.ip ?? ''} ${ports ?? ''}`, one.width - 24), middle, one.y + 29);
+  context.fillText(fitted(context, SMALL, addressOf(service), one.width - 24), middle, one.y + 29);
   context.textAlign = 'left';
+}
+
+/** `10.96.1.0:80 · 31418`: address and ports, and the NodePorts. */
+function addressOf(service: ServiceView | undefined): string {
+  if (service === undefined) return '';
+  const ports = [...new Set(service.ports.map(({ port }) => port))].join(',');
+  const nodePorts = service.ports.flatMap(({ nodePort }) => (nodePort === 0 ? [] : ` · ${nodePort}`)).join('');
+  return service.ip === '' ? ports : `${service.ip}:${ports}${nodePorts}`;
 }
 
 function drawOutside(context: CanvasRenderingContext2D, one: Box, scene: Scene, { scale }: View): void {

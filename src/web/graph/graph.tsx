@@ -3,7 +3,7 @@ import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
 import { type Box, type GraphLayout, layoutOf, neighbour, type Point } from '../../ui/graph-layout.ts';
-import { type Segment, segmentAt, segmentsOf } from '../../ui/graph-segments.ts';
+import { drawnAtNodes, type Segment, segmentAt, segmentsOf } from '../../ui/graph-segments.ts';
 import type { EdgeView, NodeLoadView, Topology } from '../../ui/protocol.ts';
 import { t } from '../texts.ts';
 import { theme } from '../theme.ts';
@@ -44,7 +44,8 @@ export function Graph({ topology, edges, loads, selected, path, onSelect }: Grap
   const shape =
     topology.pods.map(({ id, node }) => `${id}@${node}`).join() + topology.services.map(({ id }) => id).join();
   const layout = useMemo(() => layoutOf(topology, aspect.value), [shape, topology.nodes.length, aspect.value]);
-  const segments = useMemo(() => segmentsOf(edges, layout), [edges, layout]);
+  const drawnAt = useMemo(() => drawnAtNodes(topology, selected), [topology, selected]);
+  const segments = useMemo(() => segmentsOf(edges, layout, drawnAt), [edges, layout, drawnAt]);
   const colours = useMemo(readColours, [theme.value]);
   const scene: Scene = {
     layout,
