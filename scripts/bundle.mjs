@@ -4,6 +4,7 @@
  *   pipeline.js                  the pipeline and its tables, importable as `dataplane/pipeline`; imports nothing
  *   traced.js                    the same pipeline, reporting its calls (traced-pipeline.mjs); loaded only by `dataplane trace`
  *   cli/main.js, worker/main.js  the command with the agent and the controller, and the entry point of a worker thread
+ *   standby/main.js              forwards while a node has no agent
  *   launcher/main.js             starts containers from images
  *   cni/main.js                  the CNI plugin
  *   chunks/                      code that both share, or that a command loads only if needed
@@ -86,7 +87,7 @@ await Promise.all([
   ]),
   build({
     ...COMMON,
-    entryPoints: ['cli', 'worker', 'runtime/launcher', 'cni'].map((path) => ({
+    entryPoints: ['cli', 'worker', 'standby', 'runtime/launcher', 'cni'].map((path) => ({
       in: `src/${path}/main.ts`,
       out: `${path.split('/').at(-1)}/main`,
     })),

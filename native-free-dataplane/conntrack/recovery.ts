@@ -24,6 +24,19 @@ export function recoverConntrack(table: Conntrack, nowMs: number, workers: numbe
 }
 
 /**
+ * Make every connection look up its hops again: they were numbered in another table of routes.
+ * @param generation current generation of the table that is used from now on
+ */
+export function forgetHops(table: Conntrack, generation: number): void {
+  const { state, words } = table;
+  const watermark = Math.min(Math.max(state[StateWord.WATERMARK], 0), table.max);
+  for (let record = 0; record < watermark; record++) {
+    const at = recordAt(table, record) + Rec.ROUTED;
+    words[at] = (words[at] & ~0xffff) | ((generation - 1) & 0xffff);
+  }
+}
+
+/**
  * Repair what a worker left half-written that has thrown or was terminated. Unconfirmed and expired records are dropped.
  * @returns connections that survive
  */

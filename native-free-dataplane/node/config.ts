@@ -135,6 +135,8 @@ export interface NodeTableOptions {
   /** Slots of the declared-port table, a power of two. */
   readonly declaredSlots: number;
   readonly secret: Int32Array;
+  /** The first generation; default 0. */
+  readonly generation?: number;
 }
 
 /** A longest-prefix-match table within the node's table. */
@@ -165,7 +167,7 @@ export interface NodeTable {
   readonly bandwidth: Float64Array;
 }
 
-type Sizes = Omit<NodeTableOptions, 'secret'>;
+type Sizes = Omit<NodeTableOptions, 'secret' | 'generation'>;
 
 /** Bytes of memory the table takes. */
 export function nodeTableBytes(sizes: Sizes): number {
@@ -220,6 +222,7 @@ function open(buffer: ArrayBuffer, sizes: Sizes): NodeTable {
 /** Lay out the table in zeroed memory. */
 export function createNodeTable(buffer: ArrayBuffer, options: NodeTableOptions): NodeTable {
   const words = new Int32Array(buffer);
+  words[H_GENERATION] = options.generation ?? 0;
   words[H_MAX_HOPS] = options.maxHops;
   words[H_ROUTE_SLOTS] = options.routeSlots;
   words[H_DECLARED_SLOTS] = options.declaredSlots;

@@ -6,6 +6,8 @@
  * becomes unavailable, the agent keeps forwarding with its current tables.
  */
 import { join } from 'node:path';
+import { repairConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
+import { entryCount } from '../../native-free-dataplane/conntrack/shares.ts';
 import type { ApiServer } from '../api/client/api-server.ts';
 import { ApiClient } from '../api/client/client.ts';
 import { clusterOptionsOf } from '../api/cluster-options.ts';
@@ -28,17 +30,19 @@ import { CHANGING_IDENTITY, NodeSync } from './node-sync.ts';
 import { openTunnel } from './overlay/node-overlay.ts';
 import { RemoteNodes } from './overlay/remote-nodes.ts';
 import { Parts } from './parts.ts';
-import { PodNetwork } from './pods/network.ts';
+import { PodNetwork, type PodNetworkOptions } from './pods/network.ts';
 import { openPodRuntime } from './pods/runtime.ts';
 import { NodePolicies } from './policies/node-policies.ts';
 import { type Joining, readConfig } from './read-config.ts';
 import { RunFile } from './run-file.ts';
 import { NodeServices } from './services/node-services.ts';
+import { NodeStandby } from './standby.ts';
 import { openNodeTables } from './tables.ts';
 import { HostNetwork } from './underlay/host-network.ts';
 import { PortsInUse } from './underlay/ports-in-use.ts';
 import { Repair } from './underlay/repair.ts';
 import { RoutingFollower } from './underlay/routing-follower.ts';
+import { HOST_DEVICE } from './underlay/rule-order.ts';
 import { ClusterWatch, PodWatch } from './watch.ts';
 import { WorkerPool } from './worker-pool.ts';
 
@@ -60,6 +64,8 @@ export interface AgentOptions {
   readonly cni?: CniOptions | undefined;
   /** YAML files that extend the image catalogue. */
   readonly catalogue?: readonly string[];
+  /** A second process forwards while there is no agent (standby.ts). */
+  readonly standby?: boolean;
   readonly log?: (line: string) => void;
 }
 
@@ -86,12 +92,17 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const config = live.current;
   const recordEvent = new EventRecorder(client, nodeName).record;
 
+  const directory = join(stateDir, 'nodes', nodeName);
+  const standby = options.standby ? await parts.start('standby', new NodeStandby(directory, log)) : undefined;
+  const inUse = standby?.isForwarding ?? false;
+
   // The tables, which everything else reads or writes. From dp0 on, frames wait in the devices' queues.
-  const tables = await parts.start('tables', openNodeTables({ ...config, nowMs: monotonicMs(), log }));
+  const tables = await parts.start('tables', openNodeTables({ ...config, nowMs: monotonicMs(), inUse, log }));
   writeConntrackSettings(tables.conntrack, config);
   writePodNetwork(tables.conntrack, config.podCIDR);
   const sync = new NodeSync(tables.node, config);
-  const host = await parts.start('dp0', new HostNetwork({ ...config, offloads, noUnderlayShortcut }));
+  const tap = standby?.take(HOST_DEVICE, config.workers);
+  const host = await parts.start('dp0', new HostNetwork({ ...config, offloads, noUnderlayShortcut, tap }));
   if (host.withoutShortcut !== undefined) log(`no shortcut to the underlay device: ${host.withoutShortcut}`);
   const tunnel = openTunnel(config, log);
   if (tunnel) await parts.start('tunnel', tunnel);
@@ -100,6 +111,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const pool = new WorkerPool({
     workers: config.workers,
     tunnel,
+    standby,
     tables: memoryNames(nodeName),
     features: host.tap,
     conntrack: tables.conntrack,
@@ -111,7 +123,19 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   host.connect(pool);
   const policies = new NodePolicies({ client, tables, config: live, recordEvent, log });
   const podOf: PodWatch['pod'] = (namespace, name) => podWatch.pod(namespace, name);
-  const podNetwork = new PodNetwork({ sync, pool, tables, policies, config: live, offloads, podOf, recordEvent, log });
+  const former: PodNetworkOptions['former'] = standby && ((...device) => standby.take(...device));
+  const podNetwork = new PodNetwork({
+    sync,
+    pool,
+    tables,
+    policies,
+    config: live,
+    offloads,
+    podOf,
+    recordEvent,
+    log,
+    former,
+  });
   const network = await parts.start('pod network', podNetwork);
 
   // Values that may change while the agent runs, in the order in which changes are applied.
@@ -188,7 +212,17 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   await Promise.all([watch.whenSynced(), podWatch.whenSynced(), policies.whenSynced()]);
   services.applyAll(podWatch.all());
   if (names) await parts.start('name server', names);
-  await pool.start();
+  await pool.start(
+    inUse
+      ? () => {
+          // A standby that had to be killed may have left something half-written.
+          if (!standby?.stop()) repairConntrack(tables.conntrack, monotonicMs(), config.workers);
+          log(`${entryCount(tables.conntrack)} connections taken over from the standby`);
+        }
+      : undefined,
+  );
+  const { tunnelOffload, udpSegmentation } = host.tap;
+  standby?.follow({ tables: memoryNames(nodeName), tunnelOffload, udpSegmentation });
   podWatch.sync();
   if (cni) await parts.start('container runtimes', cni.service);
   const refused = { tables, pods: () => podWatch.all(), services: () => watch.allServices(), recordEvent };
@@ -196,7 +230,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   await parts.start('watch of dropped traffic', new DroppedTraffic({ ...refused, nodeName, policies }));
   await parts.start('heartbeat', heartbeat);
   if (runtime) await parts.start('lease', new NodeLease(client, () => live.node));
-  await parts.start('run file', new RunFile(join(stateDir, 'nodes', nodeName), live, host.tap));
+  await parts.start('run file', new RunFile(directory, live, host.tap));
   const offload = host.tap.tunnelOffload ? 'on' : 'off';
   log(`node ${nodeName} is forwarding: ${config.workers} worker(s), tunnel offload ${offload}`);
 }

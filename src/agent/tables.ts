@@ -12,7 +12,8 @@ import {
   conntrackBytes,
   createConntrack,
 } from '../../native-free-dataplane/conntrack/record.ts';
-import { recoverConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
+import { forgetHops, recoverConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
+import { entryCount } from '../../native-free-dataplane/conntrack/shares.ts';
 import type { TableBuffers } from '../../native-free-dataplane/dataplane.ts';
 import { createFragments, type FragmentTable, fragmentsBytes } from '../../native-free-dataplane/fragments/table.ts';
 import {
@@ -21,7 +22,13 @@ import {
   captureBytes,
   createCaptureMemory,
 } from '../../native-free-dataplane/live-capture/memory.ts';
-import { createNodeTable, type NodeTable, nodeTableBytes } from '../../native-free-dataplane/node/config.ts';
+import {
+  attachNodeTable,
+  createNodeTable,
+  type NodeTable,
+  nodeTableBytes,
+  routeGeneration,
+} from '../../native-free-dataplane/node/config.ts';
 import { createPolicies, type PolicyTable, policyBytes } from '../../native-free-dataplane/policies/table.ts';
 import { adoptAffinity } from '../../native-free-dataplane/services/affinity.ts';
 import {
@@ -43,6 +50,9 @@ const HOST_ROUTE_SLOTS = 4096;
 /** A ring of captured frames for each reader and worker; its pages are allocated when it is first used. */
 const CAPTURE_RING_BYTES: number = 4 * 1024 * 1024;
 
+/** A quarter of all generations. */
+const GENERATIONS_APART = 1 << 14;
+
 /** The tables of a node. */
 export interface NodeTables {
   readonly conntrack: Conntrack;
@@ -62,6 +72,8 @@ export interface NodeTablesOptions {
   readonly workers: number;
   readonly maxConntrack: number;
   readonly nowMs: number;
+  /** Connections are being forwarded by the standby: they are kept as they are. */
+  readonly inUse?: boolean;
   readonly log: (line: string) => void;
 }
 
@@ -85,7 +97,10 @@ export function openNodeTables(options: NodeTablesOptions): NodeTables {
     hostRouteSlots: HOST_ROUTE_SLOTS,
     declaredSlots: DECLARED_SLOTS,
   };
-  const node = createNodeTable(fresh(names.routes, nodeTableBytes(sizes), open), { ...sizes, secret });
+  const generation = firstGeneration(names.routes);
+  const node = createNodeTable(fresh(names.routes, nodeTableBytes(sizes), open), { ...sizes, secret, generation });
+  // Their hops are numbers of the former table. A standby that forwards by that table enters its generation again.
+  forgetHops(conntrack, generation);
   const shape = { workers: options.workers, ports: MAX_HOPS >> 1 };
   const counters = createCounters(fresh(names.counters, countersBytes(shape), open), { ...shape, secret });
   openCapture(capture, { ...shape, ringBytes: CAPTURE_RING_BYTES }, open);
@@ -123,6 +138,15 @@ function existing(name: string): SharedMemory | undefined {
   }
 }
 
+/** A generation of routes that the previous agent's table does not reach while this one is used. */
+function firstGeneration(name: string): number {
+  const before = existing(name);
+  const table = before && attachNodeTable(before.buffer);
+  const generation = table === undefined ? 0 : (routeGeneration(table) + GENERATIONS_APART) & 0xffff;
+  before?.close();
+  return generation;
+}
+
 /** The memory of a previous agent is kept if it has the same size, so that running captures go on. */
 function openCapture(name: string, options: CaptureMemoryOptions, open: SharedMemory[]): void {
   const bytes = captureBytes(options);
@@ -147,7 +171,13 @@ function openConntrack(
   const known = attachConntrack(memory.buffer);
   if (known && known.max === options.maxConntrack && known.addressWords === 1) {
     open.push(memory);
-    return { conntrack: known, recovered: recoverConntrack(known, options.nowMs, options.workers) };
+    return { conntrack: known, recovered: options.inUse ? 0 : recoverConntrack(known, options.nowMs, options.workers) };
+  }
+  if (known) {
+    const [had, has] = [known.max, options.maxConntrack];
+    options.log(
+      `${entryCount(known)} connections of the previous agent end: its table was for ${had} connections, this one is for ${has}`,
+    );
   }
   memory.close();
   const made = { addressWords: 1, max: options.maxConntrack, workers: options.workers, secret };

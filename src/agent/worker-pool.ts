@@ -19,6 +19,8 @@ import { monotonicMs } from '../linux/clock.ts';
 import { close, eventfd, mapPrivate, SystemError, write } from '../linux/ffi.ts';
 import { openShared } from '../linux/shm.ts';
 import { unlinkShared } from '../linux/shm-files.ts';
+import type { Tap } from '../linux/tap.ts';
+import type { DeviceOfNode } from '../standby/messages.ts';
 import {
   ControlWord,
   controlAt,
@@ -38,6 +40,7 @@ const LAST_RESTART_MS = 2000;
 /** A worker that has run for this long is replaced without delay after a crash. */
 const STEADY_MS = 10_000;
 const STOP_TIMEOUT_MS = 2000;
+const START_LOOK_MS = 2;
 /** How long a worker may take to apply a change. */
 const CHANGE_TIMEOUT_MS = 5000;
 /** How long a repair waits for a terminated thread to end. */
@@ -58,10 +61,21 @@ export interface WorkerPoolOptions {
   readonly onCrash?: (worker: number, error: Error) => void;
   /** Called when `obstacle` has changed. */
   readonly onHealth?: () => void;
+  /** Is sent every device too (standby.ts). */
+  readonly standby?: PortFollower | undefined;
   /** The overlay's raw socket, if it has one; `drain` is called when a worker has added a packet to its empty ring. */
   readonly tunnel?: { readonly ofWorkers: readonly TunnelOfWorker[]; drain(worker: number): void } | undefined;
   /** Module that the threads run; default: the real worker. */
   readonly entry?: URL;
+}
+
+/** Follows the ports of the workers. */
+export interface PortFollower {
+  add(device: DeviceOfNode, fds: readonly number[]): void;
+  /** Resolves when the device's descriptors are no longer used. */
+  remove(index: number): Promise<void>;
+  /** The workers have stopped. */
+  forward(): void;
 }
 
 interface Thread {
@@ -98,6 +112,8 @@ export class WorkerPool {
   private repaired: Promise<void> = Promise.resolve();
   private lastObstacle: string | undefined;
   private stopping = false;
+  /** Do the threads pause when they have started? */
+  private held = false;
 
   constructor(options: WorkerPoolOptions) {
     this.options = options;
@@ -135,15 +151,28 @@ export class WorkerPool {
     }
   }
 
-  /** Start the threads; resolves when all of them are in their loops. */
-  async start(): Promise<void> {
+  /**
+   * Start the threads; resolves when all of them are in their loops.
+   * @param takeOver called when all are ready to begin, to stop whatever uses the tables until then
+   */
+  async start(takeOver?: () => void): Promise<void> {
+    this.held = takeOver !== undefined;
     for (let worker = 0; worker < this.options.workers; worker++) this.running.push(this.keep(worker));
-    for (let waited = 0; waited < 10_000; waited += 5) {
-      if (this.threads.every((_, worker) => this.isLooping(worker))) {
-        this.watchdog = setInterval(() => this.look(), LOOK_MS).unref();
-        return;
-      }
-      await sleep(5);
+    if (takeOver !== undefined) {
+      await this.whenAll((state) => state === ThreadState.PAUSED);
+      takeOver();
+      this.held = false;
+      for (const [worker, { run }] of this.threads.entries()) this.order(worker, run);
+    }
+    await this.whenAll(isLooping);
+    this.watchdog = setInterval(() => this.look(), LOOK_MS).unref();
+  }
+
+  /** @throws Error if not all workers get to such a state within 10 s */
+  private async whenAll(isThere: (state: number) => boolean): Promise<void> {
+    for (let waited = 0; waited < 10_000; waited += START_LOOK_MS) {
+      if (this.threads.every((_, worker) => isThere(this.state(worker)))) return;
+      await sleep(START_LOOK_MS);
     }
     throw new Error('the forwarding threads did not start within 10 s');
   }
@@ -181,8 +210,9 @@ export class WorkerPool {
     return isLooping(this.state(worker));
   }
 
-  /** Give every worker its queue of a device. @param fds one per worker */
-  addPort(index: number, fds: readonly number[], headerBytes: number): void {
+  /** Give every worker its queue of a device. @param netnsPath where the device is; undefined: in this namespace */
+  addPort(index: number, tap: Tap, netnsPath?: string): void {
+    const { fds, headerBytes } = tap;
     this.threads.forEach((thread, worker) => {
       const fd = fds[worker];
       if (fd === undefined) throw new RangeError(`port ${index}: no queue for worker ${worker}`);
@@ -190,6 +220,8 @@ export class WorkerPool {
       thread.ports.set(index, port);
       this.send(thread, { kind: 'add', ...port });
     });
+    const { fds: _, ...device } = tap;
+    this.options.standby?.add({ ...device, index, netnsPath }, fds);
   }
 
   /**
@@ -215,6 +247,7 @@ export class WorkerPool {
       if (monotonicMs() > end) throw new Error(`port ${index}: a forwarding thread does not release it`);
       await sleep(pauseMs);
     }
+    await this.options.standby?.remove(index);
   }
 
   /** Stop all threads; resolves when they have left their loops. */
@@ -230,6 +263,7 @@ export class WorkerPool {
       late = true;
     });
     await Promise.race([Promise.allSettled(this.running), timeout]);
+    if (!late && this.ending.size === 0) this.options.standby?.forward();
     await Promise.race([this.pool.destroy(), timeout]);
     for (const thread of this.threads) {
       thread.messages.close();
@@ -269,7 +303,7 @@ export class WorkerPool {
       thread.run++;
       thread.abort = new AbortController();
       Atomics.store(this.control, controlAt(worker, ControlWord.STATE), ThreadState.STARTING);
-      this.order(worker, thread.run);
+      this.order(worker, this.held ? -thread.run : thread.run);
       const task: WorkerTask = {
         worker,
         run: thread.run,

@@ -8,6 +8,7 @@ import { runIpBatch } from '../linux/ip-command.ts';
 import { findProcess, isAlive, type ProcessMark, signalProcess, waitGone } from '../linux/processes.ts';
 import { listShared, unlinkShared } from '../linux/shm-files.ts';
 import { SHM_PREFIX } from '../shm-names.ts';
+import { findStandby } from '../standby/find.ts';
 import { ClusterError } from './errors.ts';
 import { markOf, readClusterFile, STATE_DIR } from './state.ts';
 import { wayOutMark } from './ways-out/way-out.ts';
@@ -47,6 +48,8 @@ export async function tearDown(): Promise<TearDownReport> {
   const controller = await attempt('controller', false, () => killAll(controllers()).then((n) => n > 0));
   await attempt('egress', 0, () => killAll([wayOutMark()].filter((mark) => mark !== undefined)));
   const agents = await attempt('agents', 0, () => killAll(agentMarks()));
+  // After the agents, which would start them again.
+  await attempt('standbys', 0, () => killAll(standbyMarks()));
   // Read before the pods' namespaces are unmounted: a user's process keeps its namespace alive even without a name.
   const ours = namespaceNumbers();
   const pods = namespaces().filter((name) => name.startsWith('dp-pod-')).length;
@@ -103,6 +106,12 @@ function agentMarks(): ProcessMark[] {
       return [];
     }
   });
+}
+
+/** The processes that forward while a node has no agent. */
+function standbyMarks(): ProcessMark[] {
+  const directory = join(STATE_DIR, 'nodes');
+  return entries(directory).flatMap((node) => findStandby(join(directory, node)) ?? []);
 }
 
 /** Containers and their sandboxes, by the runtime's own clean-up. */

@@ -17,7 +17,8 @@ const DATA_AT = PACKED ? 4 : 8;
 
 /** An epoll instance that polls for input only. */
 export class Epoll {
-  private readonly fd: number;
+  /** Itself readable while one of its descriptors is (epoll(7)). */
+  readonly fd: number;
   private readonly max: number;
   private readonly memory: Mapping;
   private readonly view: DataView;

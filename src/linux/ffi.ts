@@ -63,6 +63,24 @@ export const connect = libc.func('int connect(int fd, void *name, unsigned int b
   bytes: number,
 ) => number;
 export const listen = libc.func('int listen(int fd, int backlog)') as (fd: number, backlog: number) => number;
+/** accept4, with numeric addresses: 0 for none. */
+export const acceptConnection = libc.func('int accept4(int fd, uintptr_t name, uintptr_t bytes, int flags)') as (
+  fd: number,
+  name: number,
+  bytes: number,
+  flags: number,
+) => number;
+/** sendmsg(fd, struct msghdr at a numeric address, flags) */
+export const sendMessage = libc.func('long sendmsg(int fd, uintptr_t message, int flags)') as (
+  fd: number,
+  message: number,
+  flags: number,
+) => number;
+export const receiveMessage = libc.func('long recvmsg(int fd, uintptr_t message, int flags)') as (
+  fd: number,
+  message: number,
+  flags: number,
+) => number;
 export const setSocketOption = libc.func(
   'int setsockopt(int fd, int level, int name, void *value, unsigned int bytes)',
 ) as (fd: number, level: number, name: number, value: Buffer, bytes: number) => number;

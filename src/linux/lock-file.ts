@@ -5,6 +5,7 @@
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { EAGAIN, errno, flock, SystemError } from './ffi.ts';
 
+const LOCK_SH_NB = 1 | 4;
 const LOCK_EX_NB = 2 | 4;
 
 /** A lock that this process holds. */
@@ -31,4 +32,17 @@ export function takeLock(path: string): HeldLock | string {
   ftruncateSync(fd);
   writeSync(fd, `${process.pid}\n`);
   return { release: () => closeSync(fd) };
+}
+
+/** Does a process hold the lock? False if the file does not exist. */
+export function isLocked(path: string): boolean {
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch {
+    return false;
+  }
+  const free = flock(fd, LOCK_SH_NB) === 0;
+  closeSync(fd);
+  return !free;
 }

@@ -1,9 +1,10 @@
 /**
  * struct sockaddr_in and sockaddr_in6 (ip(7), ipv6(7)) of an address literal: family in the host's byte order, the rest
- * in the network's.
+ * in the network's. And struct sockaddr_un of a path.
  */
 import { isIPv6 } from 'node:net';
 
+export const AF_UNIX = 1;
 export const AF_INET = 2;
 const AF_INET6 = 10;
 
@@ -20,6 +21,15 @@ export function socketAddress(address: string, port: number): Buffer {
   bytes.writeUInt16BE(port, 2);
   if (family === AF_INET) for (const [i, octet] of address.split('.').entries()) bytes[4 + i] = Number(octet);
   else for (const [i, word] of words(address).entries()) bytes.writeUInt16BE(word, 8 + 2 * i);
+  return bytes;
+}
+
+/** struct sockaddr_un of a path (unix(7)). @throws RangeError if the path is too long */
+export function unixAddress(path: string): Buffer {
+  const bytes = Buffer.alloc(110);
+  if (Buffer.byteLength(path) > 107) throw new RangeError(`${path}: longer than the path of a socket may be`);
+  bytes.writeUInt16LE(AF_UNIX, 0);
+  bytes.write(path, 2);
   return bytes;
 }
 

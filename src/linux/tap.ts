@@ -3,6 +3,7 @@
  *
  * Numbers and layouts: linux include/uapi/linux/if_tun.h and if.h (struct ifreq: 16 bytes of name, then the flags).
  */
+import { fstatSync, statSync } from 'node:fs';
 import { close, EBUSY, EINVAL, errno, ioctl, ioctlNumber, open, SystemError } from './ffi.ts';
 
 const TUNSETIFF = 0x400454ca;
@@ -10,6 +11,7 @@ const TUNSETPERSIST = 0x400454cb;
 const TUNSETOFFLOAD = 0x400454d0;
 const TUNSETVNETHDRSZ = 0x400454d8;
 const TUNSETVNETLE = 0x400454dc;
+const TUNGETDEVNETNS = 0x54e3;
 
 const IFF_TAP = 0x0002;
 const IFF_NO_PI = 0x1000;
@@ -180,6 +182,19 @@ export function probeOffloads(
     };
   }
   return undefined;
+}
+
+/** Is the queue attached to a device in the network namespace at `path`? False on kernels before 5.11, which cannot answer. */
+export function isTapIn(fd: number, path: string): boolean {
+  const namespace = ioctlNumber(fd, TUNGETDEVNETNS, 0);
+  if (namespace < 0) return false;
+  try {
+    return fstatSync(namespace).ino === statSync(path).ino;
+  } catch {
+    return false;
+  } finally {
+    close(namespace);
+  }
 }
 
 /** Close the device's file descriptors; a persistent device stays. */

@@ -97,9 +97,6 @@ export class Forwarder {
     this.epoll.add(task.wakeFd, WAKE_KEY);
     for (const port of task.ports) this.change({ kind: 'add', ...port });
     if (task.tunnel) this.openTunnel(task.tunnel);
-    this.setWord(ControlWord.CHANGES_DONE, task.changesDone);
-    this.setWord(ControlWord.NODE_THREAD, nodeThread);
-    this.setWord(ControlWord.THREAD, threadId());
   }
 
   private map(name: string): ArrayBuffer {
@@ -127,14 +124,15 @@ export class Forwarder {
 
   /** Add or remove a port. */
   change(change: PortChange): void {
-    const known = this.emitter.ports[change.index];
+    const slot = change.kind === 'add' ? (change.slot ?? change.index) : change.index;
+    const known = this.emitter.ports[slot];
     if (known) {
       this.epoll.remove(known.fd);
-      this.emitter.ports[change.index] = undefined;
+      this.emitter.ports[slot] = undefined;
     }
     if (change.kind === 'add') {
-      this.emitter.ports[change.index] = new TapPort(change.index, change.fd, change.headerBytes, this.arena.address);
-      this.epoll.add(change.fd, change.index);
+      this.emitter.ports[slot] = new TapPort(change.index, change.fd, change.headerBytes, this.arena.address);
+      this.epoll.add(change.fd, slot);
     }
   }
 
@@ -144,7 +142,10 @@ export class Forwarder {
    */
   run(nextChange: () => NumberedChange | undefined): void {
     const { control, base, epoll, dataplane, poll } = this;
-    const { run } = this.task;
+    const { run, changesDone } = this.task;
+    this.setWord(ControlWord.CHANGES_DONE, changesDone);
+    this.setWord(ControlWord.NODE_THREAD, nodeThread);
+    this.setWord(ControlWord.THREAD, threadId());
     this.setWord(ControlWord.STATE, ThreadState.RUNNING);
     let nextTick = 0;
     let idleMs = 0;

@@ -9,6 +9,8 @@ export interface PortOfWorker {
   /** This worker's queue of the device. */
   readonly fd: number;
   readonly headerBytes: number;
+  /** Number under which it is polled, if not its index: for further queues of a device. */
+  readonly slot?: number;
 }
 
 export type PortChange =

@@ -13,8 +13,8 @@ const NPM_TIMEOUT_MS = 100_000;
 /** Everything that may be in the package. */
 const SHIPPED = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
-  /^dist\/bundle\/(pipeline|traced|(cli|worker|launcher|cni|agnhost)\/main|(agnhost\/)?chunks\/[\w-]+)\.js(\.map)?$/,
   /^dist\/bundle\/ui\/((page|playground)\.(html|js)|style\.css|icon\.svg)$/,
+  /^dist\/bundle\/(pipeline|traced|(cli|worker|standby|launcher|cni|agnhost)\/main|(agnhost\/)?chunks\/[\w-]+)\.js(\.map)?$/,
   /^dist\/bundle\/published\/([\w-]+\.json|LICENSE|README\.md)$/,
   /^dist\/native-free-dataplane\/[\w/-]+\.d\.ts$/,
   /^demo\/([\w-]+\.yaml|webapp\/webapp\.mjs)$/,

@@ -15,7 +15,7 @@ import type { RecordEvent } from '../events.ts';
 import type { LocalPod, NodeSync } from '../node-sync.ts';
 import type { NodePolicies } from '../policies/node-policies.ts';
 import type { WorkerPool } from '../worker-pool.ts';
-import { closePodDevice, openPodDevice, setPodMtu } from './ports.ts';
+import { closePodDevice, DEVICE, openPodDevice, setPodMtu } from './ports.ts';
 
 /** What the network of pods is made of. */
 export interface PodNetworkOptions {
@@ -31,6 +31,8 @@ export interface PodNetworkOptions {
   readonly podOf: (namespace: string, name: string) => Pod | undefined;
   readonly recordEvent: RecordEvent;
   readonly log: (line: string) => void;
+  /** The open device of a former agent, by name and namespace, if it has so many queues. */
+  readonly former: ((name: string, queues: number, netnsPath: string) => Tap | undefined) | undefined;
 }
 
 /** What is connected: a network namespace that becomes a pod. */
@@ -90,7 +92,7 @@ export class PodNetwork {
 
   /** Connect a sandbox to the network. @throws Error naming what failed */
   async attach(sandbox: PodNamespace): Promise<void> {
-    const { sync, pool, policies, config, offloads, podOf } = this.options;
+    const { sync, pool, policies, config, offloads, podOf, former } = this.options;
     const { workers, podCIDR, podMtu } = config.current;
     const key = keyOf(sandbox.namespace, sandbox.name);
     if (this.attached.has(key)) await this.detach(sandbox);
@@ -109,6 +111,7 @@ export class PodNetwork {
         offloads,
       },
       workers,
+      former?.(sandbox.device ?? DEVICE, workers, sandbox.netnsPath),
     );
     try {
       sync.setPod(port, { key, ip: sandbox.podIP, declared: declaredPorts(pod), bandwidth: podBandwidth(pod) });
@@ -120,7 +123,7 @@ export class PodNetwork {
     const { podIP: ip, netnsPath, device } = sandbox;
     this.attached.set(key, { port, tap, ip, netnsPath, device });
     policies.attach(sandbox.namespace, sandbox.name, pod, sandbox.podIP);
-    pool.addPort(port, tap.fds, tap.headerBytes);
+    pool.addPort(port, tap, sandbox.netnsPath);
   }
 
   /** Set the current pod MTU on all devices. @throws SystemError of the last device that could not be changed */

@@ -8,7 +8,7 @@ import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { closeTap, makeTemporary, OffloadLevel, openTap, removeTap, type Tap } from '../../linux/tap.ts';
 
 /** The name of a pod's device, unless a container runtime wants another. */
-const DEVICE = 'eth0';
+export const DEVICE = 'eth0';
 const LOOPBACK_INDEX = 1;
 /**
  * Largest super-packet a pod may send: after encapsulation it must still fit 64 KiB (linux tun_vnet: inner frame ≤
@@ -42,14 +42,15 @@ function podOffloads(best: OffloadLevel = OffloadLevel.UDP): OffloadLevel {
 
 /**
  * Create (or attach to) eth0 in the pod's namespace and configure it. About 1 ms.
+ * @param opened the device, if it is open already
  * @throws SystemError; the device is removed then, unless it existed before
  */
-export function openPodDevice(device: PodDevice, workers: number): Tap {
+export function openPodDevice(device: PodDevice, workers: number, opened?: Tap): Tap {
   const name = device.device ?? DEVICE;
   const offloads = podOffloads(device.offloads);
   return withRoutes(device.netnsPath, (routes) => {
     const known = hasLink(routes, name);
-    const tap = openTap({ name, queues: workers, persist: true, offloads });
+    const tap = opened ?? openTap({ name, queues: workers, persist: true, offloads });
     try {
       configure(name, device, routes);
     } catch (error) {

@@ -20,6 +20,8 @@ export interface HostDeviceOptions {
   /** aa:bb:cc:dd:ee:ff */
   readonly mac: string;
   readonly mtu: number;
+  /** The device, if it is open already. */
+  readonly tap?: Tap | undefined;
 }
 
 /** Opens dp0, and checks its properties. */
@@ -41,7 +43,7 @@ export class HostDevice {
     this.options = options;
     this.routes = routes;
     this.mtu = mtu;
-    this.tap = openTap({ name: HOST_DEVICE, queues, persist: true, offloads });
+    this.tap = options.tap ?? openTap({ name: HOST_DEVICE, queues, persist: true, offloads });
   }
 
   /** Set all of dp0's properties. @throws SystemError */

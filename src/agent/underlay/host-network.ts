@@ -35,7 +35,7 @@ const HOST_PORT = 0;
 
 /** What dp0 is connected to. */
 interface DeviceUser {
-  addPort(index: number, fds: readonly number[], headerBytes: number): void;
+  addPort(index: number, tap: Tap): void;
 }
 
 /** dp0 (host-device.ts), with its routes and rules. */
@@ -70,9 +70,9 @@ export class HostNetwork {
     this.localAddresses = new Map([[options.nodeIP, options.nodeIP]]);
     this.watch = new RoutingWatch();
     this.routes = new RouteSocket();
-    const { workers, offloads, podCIDR, underlayMtu } = options;
+    const { workers, offloads, podCIDR, underlayMtu, tap } = options;
     const mac = macOf(gatewayOf(podCIDR));
-    this.device = new HostDevice({ queues: workers, offloads, mac, mtu: underlayMtu }, this.routes);
+    this.device = new HostDevice({ queues: workers, offloads, mac, mtu: underlayMtu, tap }, this.routes);
     try {
       this.device.configure();
       this.ensure();
@@ -98,7 +98,7 @@ export class HostNetwork {
   }
 
   private addToWorkers(): void {
-    this.workers?.addPort(HOST_PORT, this.tap.fds, this.tap.headerBytes);
+    this.workers?.addPort(HOST_PORT, this.tap);
   }
 
   /** Restore dp0 and its properties. @returns how many were missing or changed @throws Error, SystemError */

@@ -1,6 +1,6 @@
 /** The options of dp0, its rules and routes, from the node's configuration and the agent's command line. */
 import type { OverlayName } from '../../../native-free-dataplane/overlay/modes.ts';
-import type { OffloadLevel } from '../../linux/tap.ts';
+import type { OffloadLevel, Tap } from '../../linux/tap.ts';
 import type { OverlayNode } from '../overlay/node-overlay.ts';
 
 /** A pod's hostPort: on all addresses of the node, or on one. */
@@ -23,6 +23,8 @@ export interface HostNetworkOptions extends OverlayNode {
   /** The most offloads that dp0 may use. */
   readonly offloads: OffloadLevel;
   readonly noUnderlayShortcut: boolean;
+  /** dp0, if it is open already. */
+  readonly tap?: Tap | undefined;
   /** Address of the name server that this agent runs for its pods; undefined if another one serves them. */
   readonly nameServer: string | undefined;
 }

@@ -31,6 +31,7 @@ network plugin beside kubelet, without it also that of kubelet. docs/real-cluste
     'cni-conf-dir': { value: 'DIR', help: `where runtimes read CNI configurations (default ${CNI_CONFIG_DIR})` },
     'cni-bin-dir': { value: 'DIR', help: `where runtimes look for CNI plugins (default ${CNI_BIN_DIR})` },
     'cni-socket': { value: 'PATH', help: `the agent's socket for the plugin (default ${CNI_SOCKET})` },
+    standby: { help: 'keep a second process that forwards while there is no agent; `dataplane up` does' },
     state: { value: 'DIR', help: `directory of the node's state (default ${STATE_DIR})` },
     help: { short: 'h', help: 'show this help' },
   },
@@ -86,6 +87,7 @@ async function run(args: Args): Promise<void> {
     stateDir,
     catalogue: cluster?.catalogue ?? [],
     ...(cluster?.offloads && { offloads: OFFLOAD_NAMES.indexOf(cluster.offloads) as OffloadLevel }),
+    standby: args.flag('standby'),
     noUnderlayShortcut: cluster?.noUnderlayShortcut ?? false,
   }).catch((error: Error) => {
     throw Object.assign(failed(`node ${node}: ${error.message}`), { cause: error });

@@ -41,7 +41,7 @@ export function agentCommand(main: string, socketPath: string): AgentSupervisorO
     // invisibly to all other processes.
     ...(['nsenter', `--net=/run/netns/dp-node-${node}`] as const),
     // Stack traces in its log refer to the TypeScript sources.
-    ...[process.execPath, '--enable-source-maps', main, 'agent', '--node', node, '--api', socketPath],
+    ...[process.execPath, '--enable-source-maps', main, 'agent', '--node', node, '--api', socketPath, '--standby'],
   ];
 }
 

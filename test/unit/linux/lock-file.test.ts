@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { takeLock } from '../../../src/linux/lock-file.ts';
+import { isLocked, takeLock } from '../../../src/linux/lock-file.ts';
 import { ROOT } from '../../lib/cluster.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'lock-'));
@@ -16,7 +16,10 @@ test('a lock has one holder, who is named; after release it is free', () => {
   const first = takeLock(path);
   assert.type(first, 'object');
   assert.is(takeLock(path), String(process.pid));
+  assert.ok(isLocked(path));
   if (typeof first === 'object') first.release();
+  assert.not(isLocked(path));
+  assert.not(isLocked(join(directory, 'absent')));
   const second = takeLock(path);
   assert.type(second, 'object');
   if (typeof second === 'object') second.release();

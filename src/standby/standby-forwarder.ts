@@ -1,0 +1,146 @@
+/**
+ * The standby's only thread as a worker of the node: one forwarder for all queues of all devices, over the tables that the
+ * agent has left. Which thread reads a queue matters for speed only.
+ */
+import { MessageChannel } from 'node:worker_threads';
+import { attachConntrack, type Conntrack } from '../../native-free-dataplane/conntrack/record.ts';
+import { repairConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
+import type { Dataplane } from '../../native-free-dataplane/dataplane.ts';
+import {
+  attachFragments,
+  type FragmentTable,
+  releaseFragmentLock,
+} from '../../native-free-dataplane/fragments/table.ts';
+import * as pipeline from '../../native-free-dataplane/pipeline.ts';
+import { MAX_WORKERS } from '../../native-free-dataplane/shared/layout.ts';
+import { monotonicMs } from '../linux/clock.ts';
+import { openShared, type SharedMemory } from '../linux/shm.ts';
+import type { NodeMemory } from '../shm-names.ts';
+import { attachControl, ControlWord, controlAt, Failure, ThreadState } from '../worker/control.ts';
+import { Forwarder } from '../worker/forwarder.ts';
+import type { HeldDevice, Watched } from './messages.ts';
+
+/** The worker whose place it takes. */
+const WORKER = 0;
+/** Number of its task (ControlWord.RUN). */
+const RUN = 1;
+/** Second and further queues of a device are polled under numbers above those of all ports. */
+const QUEUE_STRIDE = 4096;
+/** How often to look whether the node still exists, milliseconds. */
+const LOOK_MS = 1000;
+/** How often it may throw before the process ends. */
+const MAX_FAILURES = 3;
+
+/** Calls back while it forwards. */
+interface Callbacks {
+  /** The wake-up descriptor is readable. */
+  onWake(): void;
+  /** Every second or so. */
+  onLook(): void;
+}
+
+/** Forwards until `stop`, as often as `run` is called. */
+export class StandbyForwarder {
+  private readonly watched: Watched;
+  private readonly shared: SharedMemory[] = [];
+  private readonly control: Int32Array;
+  private readonly conntrack: Conntrack;
+  private readonly fragments: FragmentTable;
+  private readonly forwarder: Forwarder;
+  private readonly callbacks: Callbacks;
+  private nextLookMs = 0;
+
+  /**
+   * Everything that can be done before it forwards.
+   * @param wakeFd is polled with the devices
+   * @throws Error if a table is missing or has another layout
+   */
+  constructor(watched: Watched, wakeFd: number, callbacks: Callbacks) {
+    this.watched = watched;
+    this.callbacks = callbacks;
+    const control = attachControl(this.map('control'));
+    const conntrack = attachConntrack(this.map('conntrack'));
+    const fragments = attachFragments(this.map('fragments'));
+    if (!control || !conntrack || !fragments) throw new Error("the node's tables have another layout");
+    this.control = control;
+    this.conntrack = conntrack;
+    this.fragments = fragments;
+    const { tables, tunnelOffload, udpSegmentation } = watched;
+    const { port1: messages } = new MessageChannel();
+    this.forwarder = new Forwarder(
+      {
+        worker: WORKER,
+        run: RUN,
+        seed: process.pid,
+        tables,
+        features: { tunnelOffload, udpSegmentation },
+        ports: [],
+        changesDone: 0,
+        wakeFd,
+        messages,
+      },
+      { processFrame: pipeline.processFrame, tick: (dp, nowMs) => this.tick(dp, nowMs) },
+    );
+  }
+
+  /**
+   * Forward until `stop` is called.
+   * @param devices the node's devices; they were not polled before, which would slow down the agent's workers
+   * @param repair whether the last user of the tables may have ended amid a change
+   */
+  run(devices: Iterable<HeldDevice>, repair: boolean): void {
+    if (repair) this.repair();
+    for (const { device, fds } of devices) {
+      const { index, headerBytes } = device;
+      for (const [queue, fd] of fds.entries()) {
+        this.forwarder.change({ kind: 'add', index, fd, headerBytes, slot: index + queue * QUEUE_STRIDE });
+      }
+    }
+    const { control } = this;
+    for (let worker = 0; controlAt(worker + 1, 0) <= control.length; worker++) {
+      Atomics.store(control, controlAt(worker, ControlWord.STATE), ThreadState.ABSENT);
+    }
+    control[controlAt(WORKER, ControlWord.FAIL)] = Failure.NONE;
+    Atomics.store(control, controlAt(WORKER, ControlWord.RUN), RUN);
+    for (let failures = 0; ; failures++) {
+      try {
+        this.forwarder.run(() => void this.callbacks.onWake());
+        return;
+      } catch (error) {
+        if (failures === MAX_FAILURES) throw error;
+        this.repair();
+      }
+    }
+  }
+
+  /** Make `run` return. */
+  stop(): void {
+    Atomics.store(this.control, controlAt(WORKER, ControlWord.RUN), 0);
+  }
+
+  close(): void {
+    this.forwarder.close();
+    for (const memory of this.shared) memory.close();
+  }
+
+  /** Repair what the agent's threads have left half-written. No thread uses the tables meanwhile. */
+  private repair(): void {
+    const { conntrack, fragments } = this;
+    repairConntrack(conntrack, monotonicMs(), 1);
+    for (let worker = 0; worker < MAX_WORKERS; worker++) releaseFragmentLock(fragments, worker);
+  }
+
+  private map(memory: NodeMemory): ArrayBuffer {
+    const mapped = openShared(this.watched.tables[memory]);
+    this.shared.push(mapped);
+    return mapped.buffer;
+  }
+
+  private tick(dp: Dataplane, nowMs: number): number {
+    if (nowMs >= this.nextLookMs) {
+      this.nextLookMs = nowMs + LOOK_MS;
+      this.callbacks.onLook();
+    }
+    return Math.min(pipeline.tick(dp, nowMs), LOOK_MS);
+  }
+}

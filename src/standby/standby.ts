@@ -1,0 +1,188 @@
+/**
+ * The standby of a node's agent: a process that holds the descriptors of the node's devices, and forwards over the node's
+ * tables while there is no agent. It does nothing else: no API, no pods, no change of a table but what frames change.
+ *
+ * It waits in a system call for the agent's next message. When the connection ends, no thread of the agent can touch the
+ * tables any more (the kernel closes a process's files after its last thread has ended), so it repairs what was left
+ * half-written and forwards at once, with the same queues: frames that arrived meanwhile are in them.
+ *
+ *   WAITING --(agent ends, or `forward`)--> FORWARDING --(`stop` of the next agent)--> STOPPED --(`watch`)--> WAITING
+ *                                                ^--------------(that agent ends)---------'
+ *
+ * FORWARDING and STOPPED: the tables are those of the former agent, whose memory has no name any more once the next agent
+ * has created its own. They are given up at `watch`, when the next agent is forwarding.
+ */
+import { existsSync } from 'node:fs';
+import { acceptFrom, type DescriptorSocket, limitTime, listenAt, type Received } from '../linux/descriptor-socket.ts';
+import { Epoll } from '../linux/epoll.ts';
+import { close } from '../linux/ffi.ts';
+import { isLocked } from '../linux/lock-file.ts';
+import { ignoreTermination } from '../linux/signals.ts';
+import { type FromStandby, type HeldDevice, PROTOCOL, type ToStandby, type Watched } from './messages.ts';
+import { StandbyForwarder } from './standby-forwarder.ts';
+
+/** How long a new standby waits for its agent to connect, milliseconds. */
+const FIRST_AGENT_MS = 10_000;
+/** How long an agent may leave messages unread, milliseconds: frames wait meanwhile. */
+const SEND_LIMIT_MS = 100;
+
+/** Keys of what is polled while forwarding. */
+const LISTENING = 0;
+const AGENT = 1;
+
+const NAP_MS = 2;
+const NAP = new Int32Array(new SharedArrayBuffer(4));
+
+export interface StandbyOptions {
+  /** Path of the socket that it listens on: while that exists, so does the node. */
+  readonly socket: string;
+  /** Tells builds apart. */
+  readonly program: string;
+  /** The file that an agent holds locked. */
+  readonly agentLock: string;
+}
+
+export class Standby {
+  private readonly options: StandbyOptions;
+  private readonly listening: number;
+  private readonly sockets = new Epoll(4);
+  private readonly devices = new Map<number, HeldDevice>();
+  private agent: DescriptorSocket | undefined;
+  /** Over the tables that are watched. */
+  private forwarder: StandbyForwarder | undefined;
+  /** FORWARDING or STOPPED? */
+  private isForwarding = false;
+
+  /** @throws SystemError if it cannot listen */
+  constructor(options: StandbyOptions) {
+    this.options = options;
+    this.listening = listenAt(options.socket);
+  }
+
+  /** Serve until the process ends. */
+  serve(): never {
+    limitTime(this.listening, FIRST_AGENT_MS);
+    this.agent = acceptFrom(this.listening);
+    this.sockets.add(this.listening, LISTENING);
+    for (;;) {
+      const received = this.agent?.receive();
+      if (received !== undefined) this.handle(received);
+      else if (this.forwarder === undefined) process.exit(0);
+      else {
+        this.awaitEndOfAgent();
+        this.forward(this.forwarder, true);
+      }
+    }
+  }
+
+  /** A message, unless it ends the forwarding. */
+  private handle({ message, fds }: Received): void {
+    const order = message as ToStandby;
+    if (order.act === 'hello') this.describe();
+    else if (order.act === 'stop') this.send({ act: 'stopped' });
+    else if (order.act === 'watch') this.watch(order);
+    else if (order.act === 'add') this.add({ device: order.device, fds });
+    else if (order.act === 'remove') {
+      this.remove(order.index);
+      this.send({ act: 'removed', index: order.index });
+    } else if (order.act === 'quit') process.exit(0);
+    else if (this.forwarder !== undefined) this.forward(this.forwarder, false);
+  }
+
+  private watch(watched: Watched): void {
+    this.forwarder?.close();
+    this.isForwarding = false;
+    for (const index of [...this.devices.keys()]) this.remove(index);
+    this.forwarder = new StandbyForwarder(watched, this.sockets.fd, {
+      onWake: () => this.serveSockets(),
+      onLook: () => existsSync(this.options.socket) || process.exit(0),
+    });
+  }
+
+  private add(held: HeldDevice): void {
+    this.remove(held.device.index);
+    this.devices.set(held.device.index, held);
+  }
+
+  private remove(index: number): void {
+    for (const fd of this.devices.get(index)?.fds ?? []) close(fd);
+    this.devices.delete(index);
+  }
+
+  /** Forward until the next agent orders `stop`. @param repair whether the last user of the tables may have ended amid a change */
+  private forward(forwarder: StandbyForwarder, repair: boolean): void {
+    this.isForwarding = true;
+    this.disconnect();
+    ignoreTermination(true);
+    this.log(`the agent has ${repair ? 'ended' : 'stopped'}: the standby forwards`);
+    forwarder.run(this.devices.values(), repair);
+    ignoreTermination(false);
+    this.send({ act: 'stopped' });
+  }
+
+  /** An agent whose connection has ended has ended itself. If it has not, its workers may be running. */
+  private awaitEndOfAgent(): void {
+    while (isLocked(this.options.agentLock)) Atomics.wait(NAP, 0, 0, NAP_MS);
+  }
+
+  /** While forwarding: connections and messages. */
+  private serveSockets(): void {
+    const ready = this.sockets.wait(0);
+    for (let i = 0; i < ready; i++) {
+      if (this.sockets.keyAt(i) === LISTENING) this.accept();
+      else this.serveAgent();
+    }
+  }
+
+  private accept(): void {
+    // The agent holds the node's lock: an earlier one has ended.
+    this.disconnect();
+    this.agent = acceptFrom(this.listening);
+    if (this.agent === undefined) return;
+    limitTime(this.agent.fd, SEND_LIMIT_MS);
+    this.sockets.add(this.agent.fd, AGENT);
+  }
+
+  private serveAgent(): void {
+    try {
+      const received = this.agent?.receive();
+      const act = received && (received.message as ToStandby).act;
+      if (received === undefined) this.disconnect();
+      else if (act === 'stop') {
+        this.sockets.remove((this.agent as DescriptorSocket).fd);
+        limitTime((this.agent as DescriptorSocket).fd, 0);
+        this.forwarder?.stop();
+      } else if (act === 'hello' || act === 'quit') this.handle(received);
+    } catch {
+      // An agent that sends or reads half a message.
+      this.disconnect();
+    }
+  }
+
+  private disconnect(): void {
+    if (this.agent === undefined) return;
+    this.sockets.remove(this.agent.fd);
+    this.agent.close();
+    this.agent = undefined;
+  }
+
+  private describe(): void {
+    const { devices, isForwarding: forwarding } = this;
+    const { program } = this.options;
+    const { pid } = process;
+    this.send({ act: 'state', protocol: PROTOCOL, pid, program, forwarding, devices: devices.size });
+    for (const { device, fds } of devices.values()) this.send({ act: 'device', device }, fds);
+  }
+
+  private log(line: string): void {
+    process.stderr.write(`${new Date().toISOString()} ${line}\n`);
+  }
+
+  private send(message: FromStandby, fds?: readonly number[]): void {
+    try {
+      this.agent?.send(message, fds);
+    } catch {
+      // Its end is noticed at the next message.
+    }
+  }
+}
