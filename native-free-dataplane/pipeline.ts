@@ -38,13 +38,13 @@ import { expireRecords, isBehind } from './conntrack/lifetime.ts';
 import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
 import { countUnseenDrop } from './drops/ring.ts';
-import { HopWord, inNetwork, NodeWord } from './node/config.ts';
-import { DENIED_EGRESS, DENIED_INGRESS, HOST_HOP, HopKind, hopAt, hopKind, localHop, NO_HOP } from './node/hops.ts';
+import { inNetwork, NodeWord } from './node/config.ts';
+import { DENIED_EGRESS, DENIED_INGRESS, HOST_HOP, HopKind, hopKind, localHop, NO_HOP } from './node/hops.ts';
 import { isOwnAddress } from './node/host-routes.ts';
 import { isFirstOfRoute } from './node/routes.ts';
 import { combineEcn } from './overlay/ecn.ts';
 import { isRoutedByHost, isTunnelPacket, overlayOf } from './overlay/overlay.ts';
-import type { Packet } from './packet.ts';
+import { GSO_UDP_L4, type Packet } from './packet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from './protocols.ts';
 import { findFrontend } from './services/table.ts';
 import { settle } from './settle.ts';
@@ -64,6 +64,7 @@ import {
   rewriteIcmpError,
   wasQuotedSent,
 } from './stages/icmp-error.ts';
+import { isSentToMacOf } from './stages/link-header.ts';
 import { clampMss } from './stages/mss.ts';
 import { rewrite } from './stages/nat.ts';
 import { answerArp } from './stages/neighbour.ts';
@@ -77,25 +78,31 @@ import { Resumed, resumeFlow } from './stages/resume.ts';
 import { denyFlow, hopForAddress, hopOfFlow, isRouteStale, routeAgain } from './stages/route.ts';
 import { chooseService, noteChoice } from './stages/service.ts';
 import { expiresHere, lowerTtl, mayLeave } from './stages/ttl-mtu.ts';
+import { nextOfTrain, openTrain } from './train.ts';
 import { transmit } from './transmit.ts';
 import { Verdict } from './verdicts.ts';
-import { isDestinationMac } from './wire/ethernet.ts';
 import { ecn } from './wire/ip.ts';
 
 /**
  * Process one received frame: forward it, answer it or drop it. Never throws, whatever bytes it holds.
  * @param pkt reset to the frame (Packet.reset), with its offload fields filled in
  * @param nowMs monotonic milliseconds; one value per batch of frames
- * @returns the frame's verdict, already counted unless it is FRAGMENT_HELD
+ * @returns the frame's verdict, already counted unless it is FRAGMENT_HELD; of a train (train.ts), its last packet's
  */
 export function processFrame(pkt: Packet, dp: Dataplane, nowMs: number): Verdict {
   dp.nowMs = nowMs;
   countIn(dp.counters, pkt.inPort, pkt.end - pkt.start);
+  const isTrain = pkt.gsoType === GSO_UDP_L4 && pkt.inPort === 0 && openTrain(pkt, dp);
+  let verdict = processPacket(pkt, dp);
+  while (isTrain && nextOfTrain(pkt)) verdict = processPacket(pkt, dp);
+  while (nextHeld(pkt, dp)) processPacket(pkt, dp);
+  return verdict;
+}
+
+/** Process one packet, and count its verdict. A held fragment's is counted when it is released or given up. */
+function processPacket(pkt: Packet, dp: Dataplane): Verdict {
   const verdict = settle(pkt, dp, receive(pkt, dp));
-  // A held fragment is counted when it is released, or given up because its first fragment is missing
-  // (stages/fragment.ts).
   if (verdict !== Verdict.FRAGMENT_HELD) countVerdict(dp.counters, verdict);
-  while (nextHeld(pkt, dp)) countVerdict(dp.counters, settle(pkt, dp, receive(pkt, dp)));
   return verdict;
 }
 
@@ -383,15 +390,4 @@ function isFromPath(pkt: Packet, dp: Dataplane): boolean {
   if (pkt.inPort !== 0) return sentBy === pkt.inPort;
   // The node's kernel sends errors about packets that it forwards, and about its own addresses.
   return sentBy === HOST_HOP || isRoutedByHost(dp, sentBy) || isOwnAddress(dp.node, pkt.src);
-}
-
-/** Is `hop` a pod, and is the frame addressed to its MAC? Required of frames that pods send past the gateway. */
-function isSentToMacOf(pkt: Packet, dp: Dataplane, hop: number): boolean {
-  const { view, start } = pkt;
-  const { hops } = dp.node;
-  const at = hopAt(hop);
-  return (
-    hops[at + HopWord.KIND] === HopKind.POD &&
-    isDestinationMac(view, start, hops[at + HopWord.MAC_HIGH], hops[at + HopWord.MAC_LOW])
-  );
 }

@@ -11,6 +11,7 @@ import { GSO_NONE, GSO_UDP_L4, type Packet } from './packet.ts';
 import { countOut } from './shared/counters.ts';
 import { writeHostEthernet, writePodEthernet } from './stages/link-header.ts';
 import { completeChecksum, cutFragments, cutSegments, type SegmentTaker } from './stages/segment.ts';
+import { sendTrains } from './train.ts';
 import { Verdict } from './verdicts.ts';
 
 /**
@@ -47,7 +48,9 @@ function sendSuperPacket(pkt: Packet, dp: Dataplane, hop: number, mtu: number): 
     } else pkt.gsoSize = mtu - headers;
   }
   if (whole) sendOne(pkt, dp, hop);
-  else cutSegments(pkt, dp, hop, taker);
+  else if (taker === pieces && hopKind(dp.node, hop) === HopKind.NODE && overlayOf(dp).sendsTrains(dp)) {
+    sendTrains(pkt, dp, hop);
+  } else cutSegments(pkt, dp, hop, taker);
 }
 
 /** Send one packet that fits the MTU: write its link headers and hand it to the emitter. */

@@ -15,6 +15,7 @@ export const hostGw: PacketOverlay = {
   sentAs: Verdict.ROUTED_TO_NODE,
   isTunnel: OVERLAYS['host-gw'].tunnel !== undefined,
   takesSuperPackets,
+  sendsTrains,
   encapsulate,
   isTunnelPacket,
   decapsulate,
@@ -25,6 +26,10 @@ export const hostGw: PacketOverlay = {
 
 function takesSuperPackets(_dp: Dataplane): boolean {
   return true;
+}
+
+function sendsTrains(_dp: Dataplane): boolean {
+  return false;
 }
 
 function encapsulate(pkt: Packet, _dp: Dataplane, _hop: number): number {

@@ -37,6 +37,7 @@ export const ipip: PacketOverlay = {
   sentAs: Verdict.ENCAPSULATED,
   isTunnel: OVERLAYS.ipip.tunnel !== undefined,
   takesSuperPackets,
+  sendsTrains,
   encapsulate,
   isTunnelPacket,
   decapsulate,
@@ -46,6 +47,10 @@ export const ipip: PacketOverlay = {
 };
 
 function takesSuperPackets(_dp: Dataplane): boolean {
+  return false;
+}
+
+function sendsTrains(_dp: Dataplane): boolean {
   return false;
 }
 

@@ -17,6 +17,8 @@ export interface PacketOverlay {
   readonly isTunnel: boolean;
   /** Can the node's kernel accept an encapsulated super-packet whole? If not, it is segmented before `encapsulate`. */
   takesSuperPackets(dp: Dataplane): boolean;
+  /** If not: can it accept one as trains (train.ts)? */
+  sendsTrains(dp: Dataplane): boolean;
   /**
    * Write the overlay's headers to node `hop` in front of the packet at pkt.l3, without the outer Ethernet header.
    * @returns offset of the outermost IP header; pkt.l3 if the overlay adds no headers

@@ -40,6 +40,7 @@ export const vxlan: PacketOverlay = {
   sentAs: Verdict.ENCAPSULATED,
   isTunnel: OVERLAYS.vxlan.tunnel !== undefined,
   takesSuperPackets,
+  sendsTrains,
   encapsulate,
   isTunnelPacket,
   decapsulate,
@@ -51,6 +52,11 @@ export const vxlan: PacketOverlay = {
 /** Since Linux 6.17 (tun_vnet.h, TUN_F_UDP_TUNNEL_GSO). */
 function takesSuperPackets(dp: Dataplane): boolean {
   return dp.tunnelOffload;
+}
+
+/** Since Linux 6.2 (TUN_F_USO4). */
+function sendsTrains(dp: Dataplane): boolean {
+  return dp.udpSegmentation;
 }
 
 /** Write all headers: inner Ethernet to the other node's VTEP, outer IPv4 and UDP to the node. */

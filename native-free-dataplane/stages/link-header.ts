@@ -1,9 +1,15 @@
 /** The Ethernet header of outgoing frames: to a pod, or to the node's kernel through dp0. */
 import type { Dataplane } from '../dataplane.ts';
 import { HopWord, NodeWord } from '../node/config.ts';
-import { HOST_HOP, hopAt } from '../node/hops.ts';
+import { HOST_HOP, HopKind, hopAt } from '../node/hops.ts';
 import type { Packet } from '../packet.ts';
-import { ETHERNET_BYTES, writeDestinationMac, writeEthernetType, writeSourceMac } from '../wire/ethernet.ts';
+import {
+  ETHERNET_BYTES,
+  isDestinationMac,
+  writeDestinationMac,
+  writeEthernetType,
+  writeSourceMac,
+} from '../wire/ethernet.ts';
 import { etherTypeOf, ipVersion } from '../wire/ip.ts';
 
 /** Ethernet source of frames handed to the node's kernel; it must differ from dp0's own address. */
@@ -38,4 +44,15 @@ export function writePodEthernet(pkt: Packet, dp: Dataplane, hop: number, from: 
   else writeSourceMac(view, at, hops[hopAt(from) + HopWord.MAC_HIGH], hops[hopAt(from) + HopWord.MAC_LOW]);
   writeEthernetType(view, at, etherTypeOf(pkt.family));
   pkt.start = at;
+}
+
+/** Is `hop` a pod, and is the frame addressed to its MAC? Required of frames that pods send past the gateway. */
+export function isSentToMacOf(pkt: Packet, dp: Dataplane, hop: number): boolean {
+  const { view, start } = pkt;
+  const { hops } = dp.node;
+  const at = hopAt(hop);
+  return (
+    hops[at + HopWord.KIND] === HopKind.POD &&
+    isDestinationMac(view, start, hops[at + HopWord.MAC_HIGH], hops[at + HopWord.MAC_LOW])
+  );
 }

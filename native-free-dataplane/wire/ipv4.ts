@@ -199,6 +199,17 @@ export function hasSourceRoute(view: DataView, l3: number, headerBytes: number):
   return false;
 }
 
+/** Are two headers without options the same but for total length, identification and checksum? */
+export function isSameIpv4Header(view: DataView, a: number, b: number): boolean {
+  return (
+    view.getUint16(a) === view.getUint16(b) &&
+    view.getUint16(a + FRAGMENT) === view.getUint16(b + FRAGMENT) &&
+    view.getUint16(a + TTL) === view.getUint16(b + TTL) &&
+    view.getInt32(a + SOURCE) === view.getInt32(b + SOURCE) &&
+    view.getInt32(a + DESTINATION) === view.getInt32(b + DESTINATION)
+  );
+}
+
 /** Make the header that of one piece of its packet: total length, fragment word, checksum. */
 export function writeIpv4Fragment(view: DataView, l3: number, headerBytes: number, end: number, word: number): void {
   view.setUint16(l3 + TOTAL_LENGTH, end - l3);

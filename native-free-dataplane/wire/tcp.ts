@@ -101,6 +101,19 @@ export function writeTcpFlags(view: DataView, l4: number, flags: number): void {
   view.setUint8(l4 + FLAGS, flags);
 }
 
+/** Are two headers the same, options included, but for sequence number, PSH, checksum and urgent pointer? */
+export function isSameTcpHeader(view: DataView, a: number, b: number): boolean {
+  const different = view.getInt32(a + OFFSET_AND_FLAGS) ^ view.getInt32(b + OFFSET_AND_FLAGS);
+  if ((different & ~(TCP_PSH << 16)) !== 0) return false;
+  if (portsWord(view, a) !== portsWord(view, b) || tcpAcknowledgment(view, a) !== tcpAcknowledgment(view, b))
+    return false;
+  const headerBytes = tcpHeaderBytes(view, a);
+  for (let at = TCP_MIN_BYTES; at < headerBytes; at += 4) {
+    if (view.getInt32(a + at) !== view.getInt32(b + at)) return false;
+  }
+  return true;
+}
+
 /** The checksum field. */
 export function tcpChecksum(view: DataView, l4: number): number {
   return view.getUint16(l4 + TCP_CHECKSUM);

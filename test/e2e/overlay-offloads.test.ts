@@ -60,6 +60,10 @@ for (const { args, tunnelOffload } of [
       await paths.stream(SERVER, way, CLIENT_IP, 12 << 20);
     }
     assert.ok((await paths.iperf(CLIENT, SERVER_IP)) > 50);
+    const [n1] = (await cluster.status()).nodes;
+    const { bytesOut = 0, framesOut = 0 } = n1?.devices.find(({ port }) => port === 0) ?? {};
+    const inSuperPackets = args.length === 0 || args.includes('--no-tunnel-offload');
+    assert.is(bytesOut / framesOut > 5000, inSuperPackets, `${bytesOut} bytes in ${framesOut} frames`);
   });
 
   test('bulk TCP on one node', async () => {

@@ -40,7 +40,8 @@ const ARROWS: Record<string, string[]> = {
   'dataplane.ts': ['packet.ts', ...TABLES],
   'overlay/': ['packet.ts', 'verdicts.ts', 'protocols.ts', 'dataplane.ts', 'wire/', ...TABLES],
   'stages/': ['packet.ts', 'verdicts.ts', 'protocols.ts', 'dataplane.ts', 'overlay/', 'wire/', ...TABLES],
-  'transmit.ts': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'overlay/', 'stages/', 'wire/', ...TABLES],
+  'train.ts': ['packet.ts', 'verdicts.ts', 'protocols.ts', 'dataplane.ts', 'overlay/', 'stages/', 'wire/', ...TABLES],
+  'transmit.ts': ['packet.ts', 'verdicts.ts', 'dataplane.ts', 'train.ts', 'overlay/', 'stages/', 'wire/', ...TABLES],
   'settle.ts': ['packet.ts', 'verdicts.ts', 'protocols.ts', 'dataplane.ts', 'transmit.ts', 'stages/', ...TABLES],
   'pipeline.ts': [
     'packet.ts',
@@ -48,6 +49,7 @@ const ARROWS: Record<string, string[]> = {
     'protocols.ts',
     'dataplane.ts',
     'settle.ts',
+    'train.ts',
     'transmit.ts',
     'overlay/',
     'wire/',
