@@ -23,40 +23,24 @@ import { openAuthorization } from './access/open-authorization.ts';
 import { type AccessOptions, prepareAccess } from './access/secure-access.ts';
 import { startServiceAccounts } from './access/service-accounts.ts';
 import { ServiceAccountTokens } from './access/tokens.ts';
-import { startAutoscalers } from './autoscaling/autoscalers.ts';
 import { type Cluster, makeCluster } from './cluster.ts';
-import { startCustomResourceCleanup } from './custom-resources.ts';
-import { startEventExpiry } from './events.ts';
-import { startGarbageCollector } from './garbage-collector.ts';
-import { type IngressOptions, ingressAdmission, startIngresses } from './ingress/ingresses.ts';
+import { type IngressOptions, ingressAdmission } from './ingress/ingresses.ts';
 import { Quotas } from './limits/quotas.ts';
 import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
 import { NodeAdmission } from './nodes/admission.ts';
 import { type AgentSupervisorOptions, startAgentSupervisor } from './nodes/agent-supervisor.ts';
-import { startNodeLifecycle } from './nodes/lifecycle.ts';
-import { startTaintEviction } from './nodes/taint-eviction.ts';
 import { checkOptions } from './options-check.ts';
 import { PodAddresses } from './pods/addresses.ts';
 import { podAdmissionOf } from './pods/admission.ts';
 import { makeSystemClasses, priorityClassAdmission } from './pods/priority.ts';
-import { startScheduler } from './pods/scheduler.ts';
 import { ServiceAddresses } from './services/addresses.ts';
 import { ServiceAdmission } from './services/admission.ts';
-import { startBalancerAddresses } from './services/balancer-addresses.ts';
 import { startClusterDns } from './services/cluster-dns.ts';
-import { startEndpointsController } from './services/endpoints.ts';
-import { startIpAddresses } from './services/ip-addresses.ts';
-import { type OutsideRoutes, startOutsideRoutes } from './services/outside-routes.ts';
+import type { OutsideRoutes } from './services/outside-routes.ts';
 import { serviceCidrAdmission, startServiceCidrs } from './services/service-cidrs.ts';
+import { startControllers } from './start-controllers.ts';
 import { claimAdmission, volumeAdmission } from './storage/admission.ts';
-import { startStorage } from './storage/storage.ts';
-import { startCronJobController } from './workloads/cron-jobs.ts';
-import { startDaemonSetController } from './workloads/daemon-sets.ts';
-import { startDeploymentController } from './workloads/deployments.ts';
-import { startDisruptionBudgets } from './workloads/disruption-budgets.ts';
-import { jobAdmission, startJobController } from './workloads/jobs.ts';
-import { startReplicaSetController, startReplicationControllers } from './workloads/replica-sets.ts';
-import { startStatefulSetController } from './workloads/stateful-sets.ts';
+import { jobAdmission } from './workloads/jobs.ts';
 
 export interface ControllerOptions {
   /** Objects are kept in `<stateDir>/store`. */
@@ -138,40 +122,19 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   };
   const registry = new Registry(store, admissions, (...write) => quotas.check(...write));
   const cluster = makeCluster(store, registry, log);
+  // What every request relies on. Everything else starts when requests are already answered.
   startNamespaceController(cluster);
   makeSystemClasses(cluster.as('apiserver', 'kube-apiserver'));
   startServiceCidrs(cluster.as('service-cidr-controller'), ranges.service);
-  startIpAddresses(cluster.as('ipallocator', 'kube-apiserver'));
   if (given.access?.inCluster) startKubernetesService(cluster, ranges.service, given.access.inCluster);
   if (options.dns === 'agent') startClusterDns(cluster, ranges.service);
   if (rbac !== undefined) makeBootstrapRoles(cluster);
   startServiceAccounts(cluster, access?.certificates.authority);
   publishOptions(cluster, options);
-  startGarbageCollector(cluster);
-  startCustomResourceCleanup(cluster);
-  const endExpiry = startEventExpiry(cluster);
   quotas.start(cluster.as('resourcequota-controller'));
-  const volumes = startStorage(cluster.as('persistentvolume-controller'), given.volumesDirectory);
-  startScheduler(cluster.as('default-scheduler', 'kube-scheduler'), pods, volumes);
-  startEndpointsController(cluster, pods);
-  startReplicaSetController(cluster.as('replicaset-controller'));
-  startReplicationControllers(cluster.as('replication-controller'));
-  startDeploymentController(cluster.as('deployment-controller'));
-  startStatefulSetController(cluster.as('statefulset-controller'));
-  startDaemonSetController(cluster.as('daemonset-controller'));
-  startJobController(cluster.as('job-controller'));
-  startCronJobController(cluster.as('cronjob-controller'));
-  startDisruptionBudgets(cluster);
-  startTaintEviction(cluster.as('taint-eviction-controller'), pods);
-  startBalancerAddresses(cluster.as('service-controller'), services);
-  if (given.outside) startOutsideRoutes(cluster, given.outside);
-  const serviceType = options.loadBalancerPool.length > 0 ? 'LoadBalancer' : 'NodePort';
-  if (given.ingresses) startIngresses(cluster.as('nginx-ingress-controller'), { serviceType, ...given.ingresses });
   const agentSocket = (node: string) =>
     given.agents?.nodes.includes(node) ? agentSocketPath(stateDir, node) : undefined;
   const usage = given.usage ?? new AgentUsage(store, agentSocket);
-  const autoscalers = startAutoscalers(cluster.as('horizontal-pod-autoscaler'), usage);
-  const lifecycle = startNodeLifecycle(cluster.as('node-controller'), pods, given.nodeSilenceMs);
   const metrics = openMetrics();
   const requests = new ApiMetrics(metrics, {
     objects: () => [
@@ -197,15 +160,19 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   });
   access?.announce(server.securePorts);
   const agents = given.agents && startAgentSupervisor({ ...given.agents, stateDir, log });
+  const endControllers = await startControllers(cluster, { ...given, options, services, pods, usage }).catch(
+    async (error: unknown) => {
+      await server.close();
+      throw error;
+    },
+  );
   return {
     apiPort: server.securePorts[0],
     insecurePort: server.insecurePort,
     async close() {
       agents?.release();
-      lifecycle.close();
       await server.close();
-      endExpiry();
-      autoscalers.close();
+      endControllers();
       cluster.close();
       await store.close();
       unlock();

@@ -30,9 +30,19 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { KubeObject } from '../types/objects.ts';
-import { type Change, type ChangeType, jsonOf } from './event-log.ts';
-import { encodeLine, readLines } from './journal-file.ts';
+import { type Change, jsonOf } from './event-log.ts';
+import {
+  type ChangeLine,
+  changeLine,
+  encodeChange,
+  encodeHead,
+  encodeObject,
+  type ObjectLine,
+  objectLine,
+  type Place,
+  readLines,
+} from './journal-file.ts';
+import { type Held, jsonOfHeld } from './stored-text.ts';
 
 const SYNC_DELAY_MS = 1000;
 /** A snapshot is written when the log is larger than this and than twice the last snapshot. */
@@ -49,10 +59,17 @@ export class JournalDamagedError extends Error {
 export interface LoadedState {
   /** Version of the snapshot; 0 without one. */
   snapshotVersion: number;
-  objects: KubeObject[];
-  changes: { version: number; type: ChangeType; object: KubeObject }[];
+  objects: ObjectLine[];
+  changes: ChangeLine[];
   /** What could not be read, one sentence each. */
   damages: string[];
+}
+
+/** All objects of one kind, by their keys. */
+export interface SnapshotPart {
+  kind: Place['kind'];
+  keys: readonly string[];
+  values: readonly Held[];
 }
 
 export class Journal {
@@ -99,9 +116,9 @@ export class Journal {
   }
 
   /** Persists `change`. If the write fails, throws and leaves the file as it was. */
-  append(change: Change): void {
+  append(change: Change, place: Place): void {
     if (!this.begun) this.begin();
-    const line = encodeLine(`{"v":${change.version},"t":"${change.type}","o":${jsonOf(change)}}`);
+    const line = encodeChange(change.version, change.type, place, jsonOf(change));
     try {
       for (let done = 0; done < line.length; )
         done += writeSync(this.fd, line, done, line.length - done, this.bytes + done);
@@ -118,12 +135,12 @@ export class Journal {
     return this.snapshotting === undefined && this.bytes > Math.max(this.minLogBytes, 2 * this.snapshotBytes);
   }
 
-  /** Starts a snapshot of `objects`, which are all objects at `version`. They must never change in place. */
-  snapshot(version: number, objects: readonly KubeObject[]): Promise<void> {
+  /** Starts a snapshot of all objects at `version`. They must never change in place. */
+  snapshot(version: number, parts: readonly SnapshotPart[]): Promise<void> {
     fsyncSync(this.fd);
     closeSync(this.fd);
     this.openLog(version);
-    this.snapshotting = this.writeSnapshot(version, objects).finally(() => {
+    this.snapshotting = this.writeSnapshot(version, parts).finally(() => {
       this.snapshotting = undefined;
     });
     return this.snapshotting;
@@ -157,10 +174,10 @@ export class Journal {
 
   private readSnapshot(version: number, state: LoadedState): void {
     const path = join(this.directory, `snapshot-${version}`);
-    const { values, damaged, end } = readLines(path);
+    const { values, damaged, end } = readLines(path, objectLine);
     this.snapshotBytes = end;
-    const head = values[0] as { count?: number } | undefined;
-    state.objects = (head?.count === undefined ? values : values.slice(1)) as KubeObject[];
+    const head = values.find((line): line is { count?: number } => !('held' in line));
+    for (const line of values) if ('held' in line) state.objects.push(line);
     const missing = (head?.count ?? state.objects.length + damaged.length) - state.objects.length;
     if (missing > 0 || damaged.length > 0) {
       state.damages.push(`${this.setAside(path)}: ${Math.max(missing, damaged.length)} objects are unreadable`);
@@ -169,11 +186,8 @@ export class Journal {
 
   private readLog(version: number, state: LoadedState): void {
     const path = join(this.directory, `log-${version}`);
-    const { values, damaged, end } = readLines(path);
-    for (const value of values) {
-      const { v, t, o } = value as { v: number; t: ChangeType; o: KubeObject };
-      if (v > state.snapshotVersion) state.changes.push({ version: v, type: t, object: o });
-    }
+    const { values, damaged, end } = readLines(path, changeLine);
+    for (const change of values) if (change.version > state.snapshotVersion) state.changes.push(change);
     if (damaged.length > 0) {
       const where = damaged.slice(0, 5).join(', ');
       state.damages.push(`${this.setAside(path)}: ${damaged.length} changes are unreadable, at byte ${where}`);
@@ -188,7 +202,7 @@ export class Journal {
     return copy;
   }
 
-  private async writeSnapshot(version: number, objects: readonly KubeObject[]): Promise<void> {
+  private async writeSnapshot(version: number, parts: readonly SnapshotPart[]): Promise<void> {
     const path = join(this.directory, `snapshot-${version}`);
     const fd = openSync(`${path}.tmp`, 'w', 0o600);
     let size = 0;
@@ -196,11 +210,17 @@ export class Journal {
       for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
       size += bytes.length;
     };
+    const count = parts.reduce((sum, { keys }) => sum + keys.length, 0);
     try {
-      write(encodeLine(JSON.stringify({ version, count: objects.length })));
-      for (let i = 0; i < objects.length; i += SNAPSHOT_BATCH) {
-        write(Buffer.concat(objects.slice(i, i + SNAPSHOT_BATCH).map((o) => encodeLine(JSON.stringify(o)))));
-        await new Promise((resolve) => setImmediate(resolve));
+      write(encodeHead({ version, count }));
+      for (const { kind, keys, values } of parts) {
+        for (let i = 0; i < keys.length; i += SNAPSHOT_BATCH) {
+          const lines = values
+            .slice(i, i + SNAPSHOT_BATCH)
+            .map((held, j) => encodeObject({ kind, key: keys[i + j]! }, jsonOfHeld(held)));
+          write(Buffer.concat(lines));
+          await new Promise((resolve) => setImmediate(resolve));
+        }
       }
       fsyncSync(fd);
     } finally {

@@ -10,12 +10,16 @@ import { tooLarge } from '../errors.ts';
 import { collectionOf, hasGeneration, RESOURCES } from '../resources.ts';
 import type { Kind, KubeObject, ObjectByKind, ObjectMeta } from '../types/objects.ts';
 import { Collection } from './collection.ts';
-import { type Change, EventLog, jsonOf } from './event-log.ts';
-import { Journal } from './journal.ts';
+import { type Change, EventLog, jsonOf, StoredChange } from './event-log.ts';
+import { Journal, type SnapshotPart } from './journal.ts';
+import type { ChangeLine } from './journal-file.ts';
+import { StoredText } from './stored-text.ts';
 
 /** Changes kept per kind for watches, and the limit on the bytes of their JSON. */
 const HISTORY = 5000;
 const HISTORY_BYTES = 16 * 1024 * 1024;
+/** How long requests wait for the parsing of stored objects. */
+const SLICE_MS = 5;
 /** etcd's limit on a request. */
 const MAX_OBJECT_BYTES = 1.5 * 1024 * 1024;
 
@@ -59,12 +63,8 @@ export class Store {
     this.firstFloor = whole ? this.version : Math.max(this.version, changes.at(-1)?.version ?? 0) + 1;
     for (const { key } of RESOURCES) this.collection(key);
     for (const collection of this.collections.values()) collection.expectMany();
-    for (const object of loaded?.objects ?? []) this.collection(collectionOf(object)).put(object);
-    for (const { version, type, object } of changes) {
-      const old = this.get(collectionOf(object), object.metadata.namespace, object.metadata.name);
-      this.version = version;
-      this.remember({ type, version, object, old, json: undefined }, whole);
-    }
+    for (const { kind, key, held } of loaded?.objects ?? []) this.collection(kind).putAt(key, held);
+    for (const change of changes) this.restore(change, whole);
     if (whole) return;
     // A new version, so that snapshot and log get new files: the damaged ones are removed when the snapshot is written.
     this.version++;
@@ -83,8 +83,45 @@ export class Store {
     return collection;
   }
 
-  private everything(): KubeObject[] {
-    return [...this.collections.values()].flatMap((collection) => collection.list());
+  private everything(): SnapshotPart[] {
+    return [...this.collections].map(([kind, collection]) => ({ kind, ...collection.everything() }));
+  }
+
+  /** A change that was read from the journal. */
+  private restore({ version, type, kind, key, held }: ChangeLine, log: boolean): void {
+    const collection = this.collection(kind);
+    const before = collection.held(key);
+    if (type === 'DELETED') collection.takeAt(key);
+    else collection.putAt(key, held);
+    this.version = version;
+    const size = held instanceof StoredText ? held.size : JSON.stringify(held).length;
+    if (log) this.logs.get(kind)!.push(new StoredChange(type, version, held, before), size);
+  }
+
+  /**
+   * Parses what was read from the directory and has not been needed yet, a few milliseconds at a time, so that requests
+   * are answered meanwhile. The contents of the files are then no longer in memory.
+   */
+  async parseAll(): Promise<void> {
+    let sliceEnd = performance.now() + SLICE_MS;
+    const pause = async () => {
+      if (performance.now() < sliceEnd) return;
+      await new Promise((resolve) => setImmediate(resolve));
+      sliceEnd = performance.now() + SLICE_MS;
+    };
+    for (const collection of [...this.collections.values()]) {
+      for (const key of collection.everything().keys) {
+        collection.parse(key);
+        await pause();
+      }
+    }
+    for (const log of this.logs.values()) {
+      for (let i = log.first; i < log.next; i = Math.max(i + 1, log.first)) {
+        const change = log.at(i);
+        if (change instanceof StoredChange) change.parse();
+        await pause();
+      }
+    }
   }
 
   get<K extends Kind>(kind: K, namespace: string | undefined, name: string): ObjectByKind[K] | undefined {
@@ -168,22 +205,23 @@ export class Store {
   private commit(change: Change): void {
     const { type, object, old } = change;
     if (type !== 'DELETED' && jsonOf(change).length > MAX_OBJECT_BYTES) throw tooLarge(MAX_OBJECT_BYTES);
-    this.journal?.append(change);
+    const kind = collectionOf(object);
+    const { namespace = '', name } = object.metadata;
+    this.journal?.append(change, { kind, key: `${namespace}/${name}` });
     this.version = change.version;
-    this.remember(change, true);
-    for (const listener of this.listeners.get(collectionOf(object))!) listener({ type, object, old } as never);
+    this.remember(kind, change);
+    for (const listener of this.listeners.get(kind)!) listener({ type, object, old } as never);
     if (this.journal?.wantsSnapshot()) {
       // A failed snapshot only costs space: the logs are kept, and it is tried again when they have grown.
       this.journal.snapshot(this.version, this.everything()).catch(() => {});
     }
   }
 
-  private remember(change: Change, log: boolean): void {
-    const key = collectionOf(change.object);
-    const collection = this.collection(key);
+  private remember(kind: Kind, change: Change): void {
+    const collection = this.collection(kind);
     if (change.type === 'DELETED') collection.take(change.object);
     else collection.put(change.object);
-    if (log) this.logs.get(key)!.push(change);
+    this.logs.get(kind)!.push(change);
   }
 }
 

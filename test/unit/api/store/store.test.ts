@@ -10,12 +10,13 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DirectoryInUseError, lockDirectory } from '../../../../src/api/store/directory-lock.ts';
 import { JournalDamagedError } from '../../../../src/api/store/journal.ts';
 import { Store } from '../../../../src/api/store/store.ts';
-import type { ConfigMap } from '../../../../src/api/types/objects.ts';
+import type { ConfigMap, KubeObject } from '../../../../src/api/types/objects.ts';
 
 const directories: string[] = [];
 const fresh = () => {
@@ -111,7 +112,7 @@ test('a damaged line loses only its own change, is reported once, and its file i
   const spoils: [(text: string) => string, string[]][] = [
     [(text) => text.replace('"name":"b"', '"name":"x"'), ['a', 'c']],
     [(text) => text.replace('"name":"c"', '"name":"x"'), ['a', 'b']],
-    [(text) => text.replace('"ADDED"', 'ADDED'), ['b', 'c']],
+    [(text) => text.replace(' ADDED ', ' CHANGED '), ['b', 'c']],
   ];
   for (const [spoil, left] of spoils) {
     const directory = await damaged(spoil);
@@ -130,12 +131,58 @@ test('a damaged line loses only its own change, is reported once, and its file i
   }
 });
 
-test('a log without checksums, of an earlier version, is read', async () => {
-  const directory = await damaged((text) => text.replace(/^[0-9a-f]{8} /gm, ''));
-  const store = new Store({ directory });
-  assert.equal(names(store), ['a', 'b', 'c']);
-  assert.equal(store.damages, []);
+/** The lines of earlier versions have everything in their JSON. */
+const oldLine = (line: string) => line.replace(/^[0-9a-f]{8} (\d+) (\w+) \S+ \S+ (.*)$/, '{"v":$1,"t":"$2","o":$3}');
+const withSum = (json: string) => `${crc32(json).toString(16).padStart(8, '0')} ${json}`;
+
+test('logs of earlier versions are read: with a sum and JSON in each line, and with JSON alone', async () => {
+  for (const form of [oldLine, (line: string) => withSum(oldLine(line))]) {
+    const directory = await damaged((text) => `${text.trimEnd().split('\n').map(form).join('\n')}\n`);
+    const store = new Store({ directory });
+    assert.equal(names(store), ['a', 'b', 'c']);
+    assert.equal(store.damages, []);
+    assert.is(store.history('ConfigMap').after(1), 1);
+    await store.close();
+  }
+});
+
+test('names that are unusual in a line survive a restart', async () => {
+  const directory = fresh();
+  const store = new Store({ directory, minLogBytes: 1 });
+  const odd = ['system:x', 'with space', 'brace{', '100%', 'ü\nline'];
+  const role = (name: string) => ({
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'ClusterRole',
+    metadata: { name },
+  });
+  for (const name of odd) store.insert(role(name) as unknown as KubeObject);
   await store.close();
+  const again = new Store({ directory });
+  assert.equal(again.damages, []);
+  for (const name of odd) assert.is(again.get('ClusterRole', undefined, name)?.metadata.name, name);
+  assert.equal(
+    again
+      .list('ClusterRole')
+      .map(({ metadata }) => metadata.name)
+      .sort(),
+    [...odd].sort(),
+  );
+  await again.close();
+});
+
+test('an object that was read from a file is parsed once, also when it is part of the history', async () => {
+  const directory = fresh();
+  const store = new Store({ directory });
+  const a = store.insert(map('a'));
+  store.replace({ ...a, data: { x: '1' } }, a);
+  await store.close();
+  const again = new Store({ directory });
+  const log = again.history('ConfigMap');
+  const change = log.at(log.after(1));
+  assert.is(change.object, again.get('ConfigMap', 'default', 'a'));
+  assert.is(change.old, log.at(log.after(0)).object);
+  assert.is(change.json, undefined);
+  await again.close();
 });
 
 test('a directory of which nothing can be read is refused, because an empty store would end every pod', async () => {
