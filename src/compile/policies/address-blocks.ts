@@ -16,6 +16,7 @@ export interface Interval {
 }
 
 const IPV4_MAPPED = 0xffff_0000_0000n;
+const IPV4_ADDRESSES: Bounds = { first: IPV4_MAPPED, last: IPV4_MAPPED + 0xffff_ffffn };
 const END = 1n << 128n;
 
 /** An address of either family as 128 bits. */
@@ -52,6 +53,8 @@ export class AddressBlocks {
   numberOf({ block, except }: Block, onNew: (range: Bounds) => void): number {
     const range = boundsOf(block);
     const holes = except.map(boundsOf);
+    // An IPv4 address, as it is mapped here, is in no block of IPv6.
+    if (block.family === 6) holes.push(IPV4_ADDRESSES);
     const key = [range, ...holes].map(({ first, last }) => `${first}-${last}`).join(' ');
     const known = this.numbers.get(key);
     if (known !== undefined) return known;
