@@ -2,10 +2,12 @@
 import type { ApiClient } from '../../api/client/client.ts';
 import { servicePortNamed } from '../../api/service-ports.ts';
 import type { Pod } from '../../api/types/objects.ts';
+import { isolationText } from '../../compile/policies/deciding-rules.ts';
 import { policyAddressOf } from '../../compile/policies/policy-objects.ts';
 import type {
   DirectionExplained,
   PolicyEnd,
+  PolicyExplained,
   PolicyExplanation,
   PolicyQuestion,
   RuleExplained,
@@ -16,7 +18,7 @@ import { readEnd } from '../args/trace-packet.ts';
 import { oneOf } from '../args/values.ts';
 import { failed, SilentExit, usageError } from '../errors.ts';
 import { formatOf, print } from '../output/output.ts';
-import { endsOf, livePolicies } from '../sources/policies.ts';
+import { endsOf, livePolicies, type RuleCounts, ruleCounts } from '../sources/policies.ts';
 import { namespaceOf, withClient } from '../with-client.ts';
 
 const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132, icmp: 1 } as const;
@@ -33,7 +35,11 @@ export async function explainConnection(args: Args): Promise<void> {
     const live = await livePolicies(client);
     return { questions: await questionsOf(client, live.pods, { from, to, protocol, namespace }), objects: live };
   });
-  const explained = questions.map((question) => ({ question, ...explainPolicies(question, objects) }));
+  const counts = ruleCounts();
+  const explained = questions.map((question) => {
+    const { directions, ...rest } = explainPolicies(question, objects);
+    return { question, ...rest, directions: directions.map((direction) => withCounts(direction, counts)) };
+  });
   if (json) print(JSON.stringify(explained.map(asJson), null, 2));
   else print(explained.map(textOf).join('\n\n'));
   if (explained.some(({ verdict }) => verdict === 'denied')) throw new SilentExit(1);
@@ -97,12 +103,38 @@ async function endpointsOf(client: ApiClient, { name, port: wanted }: EndArg, pr
   return found;
 }
 
-function asJson({ question, verdict, directions, wouldDiffer }: PolicyExplanation & { question: PolicyQuestion }) {
+/** A direction with how often each rule has decided, and isolation: what no rule allowed. */
+interface CountedDirection extends Omit<DirectionExplained, 'policies'> {
+  readonly policies: readonly CountedPolicy[];
+  readonly isolationDecided: number;
+}
+interface CountedPolicy extends Omit<PolicyExplained, 'rules'> {
+  readonly rules: readonly CountedRule[];
+}
+type CountedRule = RuleExplained & { readonly decided: number };
+
+function withCounts(explained: DirectionExplained, counts: RuleCounts): CountedDirection {
+  const { direction } = explained;
+  const policies = explained.policies.map((policy) => ({
+    ...policy,
+    rules: policy.rules.map((rule) => ({ ...rule, decided: counts(policy.name, direction, rule.number) })),
+  }));
+  const isolating = explained.policies.filter(({ tier, audited }) => tier === 'namespaced' && !audited);
+  const isolationDecided = counts(isolationText(isolating.map(({ name }) => name)), direction, 0);
+  return { ...explained, policies, isolationDecided };
+}
+
+interface Explained extends Omit<PolicyExplanation, 'directions'> {
+  readonly question: PolicyQuestion;
+  readonly directions: readonly CountedDirection[];
+}
+
+function asJson({ question, verdict, directions, wouldDiffer }: Explained) {
   const { from, to, protocol, port } = question;
   return { from: from.text, to: to.text, protocol, port, verdict, directions, wouldDiffer };
 }
 
-function textOf({ question, verdict, directions, wouldDiffer }: PolicyExplanation & { question: PolicyQuestion }) {
+function textOf({ question, verdict, directions, wouldDiffer }: Explained) {
   const { from, to, protocol, port } = question;
   const [name = protocol] = Object.entries(PROTOCOLS).find(([, number]) => number === protocol) ?? [];
   const lines = [`${from.text} -> ${to.text} ${String(name).toUpperCase()}${port === 0 ? '' : ` ${port}`}: ${verdict}`];
@@ -111,16 +143,18 @@ function textOf({ question, verdict, directions, wouldDiffer }: PolicyExplanatio
   return lines.join('\n');
 }
 
-function directionLines({ direction, subject, policies, allowed, decidedBy }: DirectionExplained): string[] {
+function directionLines(explained: CountedDirection): string[] {
+  const { direction, subject, policies, allowed, decidedBy, isolated, isolationDecided } = explained;
   if (subject === undefined) return [`${direction}: not a pod, so no policy applies`];
   if (policies.length === 0) return [`${direction} of ${subject}: not isolated, no policy selects it`];
   const lines = [`${direction} of ${subject}: ${allowed ? 'allowed' : 'DENIED'}`];
-  const deciding = new Set(decidedBy.map(({ rule }) => rule));
+  const deciding = new Set(decidedBy.map(({ policy, rule }) => `${policy.name} ${rule.number}`));
   for (const { name, tier, priority, rules } of policies) {
     const kind = tier === 'namespaced' ? '' : `ClusterNetworkPolicy, tier ${TIERS[tier]}, priority ${priority}: `;
     lines.push(`  ${kind}${name}${rules.length === 0 ? ': no rules, so it allows nothing' : ''}`);
-    for (const rule of rules) lines.push(...ruleLines(rule, direction, deciding.has(rule)));
+    for (const rule of rules) lines.push(...ruleLines(rule, direction, deciding.has(`${name} ${rule.number}`)));
   }
+  if (isolated) lines.push(`  no rule allows it (decided ${isolationDecided})`);
   return lines;
 }
 
@@ -128,7 +162,7 @@ const TIERS = { admin: 'Admin', namespaced: 'NetworkPolicy', baseline: 'Baseline
 const VERBS = { accept: 'allows it', deny: 'DENIES it', pass: 'passes it to the next tier' } as const;
 
 function ruleLines(
-  { number, name, action, matches, peers, ports }: RuleExplained,
+  { number, name, action, matches, peers, ports, decided }: CountedRule,
   direction: string,
   decides: boolean,
 ): string[] {
@@ -136,7 +170,7 @@ function ruleLines(
     list.length === 0 ? 'all' : list.map((term) => `${term.text} (${term.matches ? 'yes' : 'no'})`).join(', ');
   const matched = decides || action === 'pass' ? VERBS[action] : 'matches, but another decided before';
   return [
-    `    rule ${number}${name === '' ? '' : ` "${name}"`}: ${matches ? matched : 'does not match'}`,
+    `    rule ${number}${name === '' ? '' : ` "${name}"`}: ${matches ? matched : 'does not match'} (decided ${decided})`,
     `      ${direction === 'egress' ? 'to' : 'from'}   ${terms(peers)}`,
     `      ports  ${terms(ports)}`,
   ];

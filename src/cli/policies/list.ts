@@ -4,7 +4,7 @@ import { inOrder, type PolicyRules } from '../../compile/policies/policy-rules.t
 import type { Args } from '../args/args.ts';
 import { formatOf, print } from '../output/output.ts';
 import { tableText } from '../output/table.ts';
-import { countedRules, livePolicies } from '../sources/policies.ts';
+import { countedRules, livePolicies, type RuleCounts, ruleCounts } from '../sources/policies.ts';
 import { withClient } from '../with-client.ts';
 
 interface Listed {
@@ -23,8 +23,7 @@ export async function listPolicies(args: Args): Promise<void> {
   const json = formatOf(args.text('output'), ['json']) === 'json';
   const { policies } = await withClient(livePolicies);
   const counted = countedRules();
-  const countOf = (name: string, direction: string, index: number): number =>
-    counted.find((one) => one.policies === name && one.direction === direction && one.index === index)?.count ?? 0;
+  const countOf = ruleCounts(counted);
   const listed = policies
     .map(policyRules)
     .sort(inOrder)
@@ -50,7 +49,7 @@ const rowOf = ({ policy, tier, priority, direction, rule, name, action, count }:
   String(count),
 ];
 
-function rulesOf(policy: PolicyRules, countOf: (name: string, direction: string, index: number) => number): Listed[] {
+function rulesOf(policy: PolicyRules, countOf: RuleCounts): Listed[] {
   const { name, tier, priority, audit } = policy;
   return (['ingress', 'egress'] as const).flatMap((direction) =>
     (policy[direction] ?? []).map((rule, i) => ({

@@ -7,6 +7,7 @@ import type { ClusterNetworkPolicy } from '../../api/types/cluster-network-polic
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { NodeObject, Pod } from '../../api/types/objects.ts';
 import { addressedPod, policyNode } from '../../compile/policies/policy-objects.ts';
+import type { Direction } from '../../compile/policies/policy-rules.ts';
 import { openShared } from '../../linux/shm.ts';
 import { listShared } from '../../linux/shm-files.ts';
 import { nthAddress, parseCidr, printIp } from '../../net/address.ts';
@@ -43,6 +44,14 @@ export function countedRules(): Omit<NumberedRule, 'number'>[] {
     close();
   }
   return [...sums.values()];
+}
+
+/** How often a rule has decided on this machine's nodes. @param index its position from 1; 0: isolation by these policies */
+export type RuleCounts = (policies: string, direction: Direction, index: number) => number;
+
+export function ruleCounts(counted: ReturnType<typeof countedRules> = countedRules()): RuleCounts {
+  const counts = new Map(counted.map((one) => [`${one.policies} ${one.direction} ${one.index}`, one.count] as const));
+  return (policies, direction, index) => counts.get(`${policies} ${direction} ${index}`) ?? 0;
 }
 
 export interface LivePolicies extends PolicyObjects {

@@ -29,11 +29,16 @@ export function decidingRule(policy: PolicyRules, direction: Direction, i: numbe
   return found;
 }
 
+/** The policies by which isolation is named. */
+export function isolationText(names: readonly string[]): string {
+  const listed = names.slice(0, LISTED).join(', ');
+  return names.length > LISTED ? `${listed} and ${names.length - LISTED} others` : listed;
+}
+
 /** What denies the traffic that no rule of these NetworkPolicies allows. */
 export function isolationBy(policies: readonly PolicyRules[], direction: Direction): DecidingRule {
   const names = policies.map(({ name }) => name);
-  const listed = names.slice(0, LISTED).join(', ');
-  const text = names.length > LISTED ? `${listed} and ${names.length - LISTED} others` : listed;
+  const text = isolationText(names);
   const key = `${policies[0]?.audit ? 'audited ' : ''}isolation ${direction} ${names.join()}`;
   return { key, policies: text, name: '', index: 0, tier: 'namespaced', direction };
 }
