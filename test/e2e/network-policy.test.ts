@@ -7,10 +7,14 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connectInNamespace } from '../../src/linux/connect.ts';
 import { type Cluster, dataplane, output, run } from '../lib/cluster.ts';
+import { changeUnderLoad } from '../lib/policies/changes-under-load.ts';
 import { type PolicyCluster, setPolicies, startPolicyCluster } from '../lib/policies/policy-cluster.ts';
 import { A, type Expected, namespaceOf, policy, UPSTREAM_CASES } from '../lib/policies/upstream-cases.ts';
 
 const test = suite('network policy');
+/** The full form: npm run test:policies-under-load */
+const FULL = process.env.POLICY_CHANGES_FULL === '1';
+const CHANGES = FULL ? 1000 : 20;
 let started: PolicyCluster;
 let cluster: Cluster;
 /** Address of each pod, by its name such as `x/a`. */
@@ -126,6 +130,13 @@ async function dropsOf(verdict: string): Promise<number> {
   return nodes.flatMap(({ workers }) => workers).reduce((sum, { drops }) => sum + (drops[verdict] ?? 0), 0);
 }
 
+test(`${CHANGES} changes under load: what is allowed loses nothing, and what is denied ends`, async () => {
+  const lateness = await changeUnderLoad(started, { changes: CHANGES, withinMs: FULL ? 20 : 2000 });
+  const sorted = lateness.sort((a, b) => a - b);
+  const share = (part: number) => sorted[Math.floor((sorted.length - 1) * part)]!.toFixed(1);
+  console.log(`a denial is in force after ${share(0.5)} ms (p50), ${share(0.99)} ms (p99), ${share(1)} ms (max)`);
+});
+
 test('policy explain names the rule that decides, and trace the verdict', async () => {
   await setPolicies(
     policy('x', 'deny', { podSelector: {}, policyTypes: ['Ingress'] }),
@@ -135,9 +146,15 @@ test('policy explain names the rule that decides, and trace the verdict', async 
   const allowed = await explain('pod/b', 'pod/a:80');
   assert.is(allowed.status, 0, allowed.stderr);
   assert.match(allowed.stdout, 'pod x/b -> pod x/a TCP 80: allowed');
-  assert.match(allowed.stdout, 'rule 1: allows it');
+  // How often it has decided so far.
+  assert.match(allowed.stdout, 'rule 1: allows it (decided 0)');
+  const opened = connectInNamespace('/run/netns/dp-pod-x-b', ip.get('x/a')!, 80);
+  await new Promise((resolve) => opened.once('data', resolve));
+  opened.destroy();
+  assert.match((await explain('pod/b', 'pod/a:80')).stdout, /rule 1: allows it \(decided [12]\)/);
   const denied = await explain('pod/c', 'pod/a:80');
   assert.is(denied.status, 1);
+  assert.match(denied.stdout, /^ {2}no rule allows it \(decided \d+\)$/m);
   assert.match(
     denied.stdout,
     /rule 1 of x\/allow-b would have to match pod x\/c with pod=c \(it has pods pod in \(b\) in x\)/,

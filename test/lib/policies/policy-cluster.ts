@@ -11,8 +11,10 @@ import { boundUdpSocket } from '../../../src/linux/udp-socket.ts';
 import { type Cluster, eventually, processPod, startCluster } from '../cluster.ts';
 import { type Expected, NAMESPACES, nameOf, namespaceOf, PODS, type Probe } from './upstream-cases.ts';
 
-/** Over TCP and UDP. A client that is reset must not end the server. */
-const SERVE = `for (const port of [80, 81]) {
+export const HTTP_PORT = 8080;
+/** Over TCP and UDP, and over HTTP. A client that is reset must not end the server. */
+const SERVE = `require("http").createServer((_, response) => response.end("open")).listen(${HTTP_PORT});
+for (const port of [80, 81]) {
   require("net").createServer((s) => s.on("error", () => {}).end("open")).listen(port);
   const udp = require("dgram").createSocket("udp4");
   udp.on("message", (_, { port, address }) => udp.send("open", port, address)).on("error", () => {}).bind(port);
@@ -128,7 +130,7 @@ export class PolicyCluster {
   }
 }
 
-const netnsOf = (pod: string): string => `/run/netns/dp-pod-${pod.replace('/', '-')}`;
+export const netnsOf = (pod: string): string => `/run/netns/dp-pod-${pod.replace('/', '-')}`;
 const pairText = (from: string, to: string, protocol: string, port: number): string =>
   `${from} -> ${to} ${protocol} ${port}`;
 
