@@ -1,32 +1,41 @@
 /** `dataplane replay`: recorded frames through the pipeline over the tables of a snapshot. Needs no root and no cluster. */
-import { createReadStream, existsSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { createReadStream, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { ReplayReport } from '../../observe/replay/compare.ts';
+import type { PacketOutcome, ReplayReport } from '../../observe/replay/compare.ts';
 import type { Recording } from '../../observe/replay/recording.ts';
 import type { PipelineBuild } from '../../observe/replay/replay.ts';
 import type { Snapshot } from '../../observe/replay/snapshot-file.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
-import { failed, SilentExit } from '../errors.ts';
+import { failed, SilentExit, usageError } from '../errors.ts';
 import { formatOf, note, print } from '../output/output.ts';
 
 export const command: Command = {
-  usage: ['replay SNAPSHOT CAPTURE [--diff DIST] [-o json]', 'replay SNAPSHOT [-o json]'],
+  usage: [
+    'replay SNAPSHOT CAPTURE [--diff DIST] [-o json]',
+    'replay SNAPSHOT CAPTURE --outcomes | --to-test FILE',
+    'replay SNAPSHOT [-o json]',
+  ],
   about: `Run the frames of a capture through the forwarding pipeline over the tables of a snapshot (\`dataplane snapshot\`), and compare
 verdicts and frames with what the node did: of a recording that began with the snapshot they are the same, bit for bit. Frames of
 other captures are taken as received at the pod with their source address. Without CAPTURE: what the snapshot contains. Exits
-with 1 if something differs.`,
+with 1 if something differs.
+--to-test writes a test for \`node --test\` that contains both files and what came out, packet by packet, in lines that can be changed
+to what should have happened.`,
   options: {
     diff: {
       value: 'DIST',
       help: 'compare with another build, such as another checkout’s dist, in place of what was recorded',
     },
+    outcomes: { help: 'print what became of each packet, one a line' },
+    'to-test': { value: 'FILE', help: 'write a test with these files and their outcomes' },
     output: { short: 'o', value: 'FORMAT', help: 'json' },
     help: { short: 'h', help: 'show this help' },
   },
   examples: [
     'dataplane replay bug.snapshot bug.pcapng',
     'dataplane replay bug.snapshot bug.pcapng --diff ../fixed/dist',
+    'dataplane replay bug.snapshot bug.pcapng --to-test bug.test.mjs',
   ],
   run,
 };
@@ -37,6 +46,7 @@ async function run(args: Args): Promise<void> {
   const json = formatOf(args.text('output'), ['json']) === 'json';
   const [, capture] = args.operands;
   const snapshot = await readSnapshot(file);
+  const perPacket = readPerPacket(args, capture, json);
   if (capture === undefined) return printContents(snapshot, json);
   const recording = await readRecording(capture);
   if (recording.damage !== '') note(`${capture}: ${recording.damage}`);
@@ -48,18 +58,65 @@ async function run(args: Args): Promise<void> {
     import('../../observe/replay/compare.ts'),
     import('../../../native-free-dataplane/public.ts'),
   ]);
+  const outcomes: PacketOutcome[] = [];
+  const onOutcome = perPacket === undefined ? undefined : (outcome: PacketOutcome) => void outcomes.push(outcome);
   let report: ReplayReport;
   try {
-    report = replay(snapshot, recording, own, other === undefined ? undefined : await buildIn(other));
+    report = replay(snapshot, recording, own, other === undefined ? undefined : await buildIn(other), onOutcome);
   } catch (error) {
     throw failed(
       `${file} cannot be replayed: ${(error as Error).message}`,
       `it was taken by version ${snapshot.version}`,
     );
   }
+  if (perPacket !== undefined) return showOutcomes(perPacket, [file, capture], outcomes);
   if (json) print(JSON.stringify(report, null, 2));
   else print(reportText(report, other));
   if (report.different > 0) throw new SilentExit(1);
+}
+
+/** `--outcomes` or `--to-test FILE`. */
+type PerPacket = { readonly testFile: string | undefined };
+
+function readPerPacket(args: Args, capture: string | undefined, json: boolean): PerPacket | undefined {
+  const testFile = args.text('to-test');
+  const option = testFile === undefined ? '--outcomes' : '--to-test';
+  if (testFile === undefined && !args.flag('outcomes')) return undefined;
+  if (capture === undefined) throw usageError(`${option} needs CAPTURE`);
+  const other = json ? '-o json' : args.has('diff') ? '--diff' : undefined;
+  const both = testFile !== undefined && args.flag('outcomes');
+  if (other !== undefined || both) throw usageError(`${option} cannot be used with ${other ?? '--outcomes'}`);
+  return { testFile };
+}
+
+/** Larger files would make a test that nobody can keep. */
+const MAX_TEST_BYTES = 8_000_000;
+
+async function showOutcomes(
+  { testFile }: PerPacket,
+  files: readonly [snapshot: string, capture: string],
+  outcomes: readonly PacketOutcome[],
+): Promise<void> {
+  const [{ outcomeLine, testSource }, { readVersion }] = await Promise.all([
+    import('../../observe/replay/to-test.ts'),
+    import('../version.ts'),
+  ]);
+  if (testFile === undefined) return print(outcomes.map(outcomeLine).join('\n'));
+  const [snapshot, capture] = files.map((path) => readFileSync(path)) as [Buffer, Buffer];
+  const bytes = snapshot.length + capture.length;
+  if (bytes > MAX_TEST_BYTES) {
+    throw failed(`the files have ${bytes} bytes: expected at most ${MAX_TEST_BYTES} for a test`, 'record fewer frames');
+  }
+  const title = `${basename(files[1])}: what becomes of each packet`;
+  const source = testSource({ title, version: readVersion(), snapshot, capture, outcomes });
+  try {
+    // It contains addresses and contents of packets, as its files do.
+    writeFileSync(testFile, source, { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw failed(`${testFile} cannot be written: ${message}`, code === 'EEXIST' ? 'give a new file' : undefined);
+  }
+  note(`${testFile}: ${outcomes.length} packets; run it with \`node --test ${testFile}\``);
 }
 
 async function readSnapshot(file: string): Promise<Snapshot> {

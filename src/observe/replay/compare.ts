@@ -21,6 +21,14 @@ export interface PrintedOutcome {
   readonly sent: readonly { readonly port: number; readonly packet: string }[];
 }
 
+/** What became of one packet. */
+export interface PacketOutcome extends PrintedOutcome {
+  /** Number of the packet in the recording. */
+  readonly number: number;
+  readonly node: string;
+  readonly packet: string;
+}
+
 export interface ReplayReport {
   readonly packets: number;
   /** Packets by verdict, in the replay. */
@@ -36,12 +44,16 @@ export interface ReplayReport {
 
 const SHOWN = 10;
 
-/** @param other compared with in place of what was recorded */
+/**
+ * @param other compared with in place of what was recorded
+ * @param onOutcome called with each packet's outcome in the replay
+ */
 export function replay(
   snapshot: Snapshot,
   { packets }: Pick<Recording, 'packets'>,
   build: PipelineBuild,
   other?: PipelineBuild,
+  onOutcome?: (outcome: PacketOutcome) => void,
 ): ReplayReport {
   const first = snapshot.nodes[0]?.node ?? '';
   const runs = new Map(snapshot.nodes.map((node) => [node.node, new NodeReplay(node, build)]));
@@ -59,6 +71,7 @@ export function replay(
     framesSent += actual.sent.length;
     digest.update(actual.verdict);
     for (const { port, bytes } of actual.sent) digest.update(String(port)).update(bytes);
+    onOutcome?.({ number: i + 1, node, packet: printBytes(packet.frame, true), ...printed(actual) });
     const expected = others === undefined ? recorded(packet) : others.get(node)?.process(packet);
     if (expected === undefined) return;
     compared++;

@@ -1,4 +1,8 @@
 /** A recording of a worker, replayed over the snapshot from its beginning: the same verdicts, the same frames. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Emitter } from '../../../../native-free-dataplane/dataplane.ts';
@@ -24,12 +28,13 @@ import { decodeSnapshot, encodeSnapshot, type NodeSnapshot } from '../../../../s
 import { Names, NO_OBJECTS } from '../../../../src/observe/trace/names.ts';
 import { memoryName } from '../../../../src/shm-names.ts';
 import { WorkerCapture } from '../../../../src/worker/capture.ts';
+import { MAIN } from '../../../lib/cluster.ts';
 import { writeCapture } from '../../../lib/frames/capture-file.ts';
 import { frame } from '../../../lib/frames/frame-text.ts';
 import { loadFrame } from '../../../lib/frames/load-frame.ts';
 import { fuzzNode, seedFrames } from '../../../lib/fuzz-node.ts';
 import { seededRandom } from '../../../lib/seeded-random.ts';
-import type { TestNode } from '../../../lib/test-node.ts';
+import { TestNode } from '../../../lib/test-node.ts';
 
 const test = suite('replay');
 const NODE = `replay-${process.pid}`;
@@ -157,6 +162,54 @@ test('a file that is not a snapshot, or a damaged one, is refused with a message
   const spoiled = Buffer.from(bytes);
   spoiled[bytes.length >> 1]! ^= 0xff;
   assert.throws(() => decodeSnapshot(spoiled), 'it is damaged');
+});
+
+/** Runs the test that was written, with this build's command. */
+function runTest(path: string) {
+  const env = { ...process.env, DATAPLANE: MAIN, NODE_TEST_CONTEXT: undefined };
+  return spawnSync(process.execPath, ['--test', path], { env, encoding: 'utf8' });
+}
+
+test('`--to-test` writes a test that passes, and fails when another outcome is expected', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'to-test-'));
+  const [snapshot, capture, written] = ['a.snapshot', 'a.pcap', 'a.test.mjs'].map((name) => join(directory, name));
+  try {
+    const node = new TestNode().pod('a', '10.244.1.2').pod('b', '10.244.1.3');
+    writeFileSync(snapshot!, encodeSnapshot({ version: 'test', nodes: [snapshotOf(node, node.nowMs)] }));
+    const seconds = Math.floor(Date.now() / 1000) + 1;
+    const frames = ['tcp 10.244.1.2:4000 > 10.244.1.3:80 S', 'tcp 10.244.1.2:4000 > 10.250.0.1:80 S'].map((text) => ({
+      bytes: frame(text, { dstMac: '0a:58:0a:f4:01:01', srcMac: '0a:58:0a:f4:01:02' }),
+      seconds,
+      nanoseconds: 0,
+    }));
+    writeFileSync(capture!, writeCapture(frames));
+    const replayed = (...args: string[]) =>
+      spawnSync(process.execPath, [MAIN, 'replay', snapshot!, capture!, ...args], { encoding: 'utf8' });
+    assert.match(
+      replayed('--outcomes').stdout,
+      /^1 \S+ tcp 10.244.1.2:4000 > 10.244.1.3:80 S: forwarded; port 2: tcp .*\n2 /,
+    );
+    const { status, stderr } = replayed('--to-test', written!);
+    assert.is(status, 0, stderr);
+    assert.match(replayed('--to-test', written!).stderr, /give a new file/);
+    const passed = runTest(written!);
+    assert.is(passed.status, 0, passed.stdout);
+    const source = readFileSync(written!, 'utf8');
+    writeFileSync(written!, source.replace('80 S: forwarded', '80 S: no-route'));
+    const failed = runTest(written!);
+    assert.is(failed.status, 1, failed.stdout);
+    assert.match(failed.stdout, /no-route/);
+    for (const [args, reason] of [
+      [['--outcomes', '-o', 'json'], /--outcomes cannot be used with -o json/],
+      [['--to-test', 'x', '--diff', 'dist'], /--to-test cannot be used with --diff/],
+    ] as const) {
+      const refused = replayed(...args);
+      assert.is(refused.status, 2);
+      assert.match(refused.stderr, reason);
+    }
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
 
 test.run();
