@@ -35,7 +35,7 @@ export function Details(props: DetailsProps): JSX.Element {
     if (selectedEdges.length > 0) return selectedEdges.includes(id);
     return [from, to, through].some((end) => end === selected || ofNode.has(end));
   };
-  const shown = edges.filter(touches).sort((a, b) => activity(b) - activity(a));
+  const shown = edges.filter(touches).sort(inListOrder);
   return (
     <div class="details">
       {selected === '' && <p class="hint">{t('nothingSelected')}</p>}
@@ -77,8 +77,9 @@ export function Details(props: DetailsProps): JSX.Element {
   );
 }
 
-const activity = ({ openedPerSecond, dropsPerSecond, bytesPerSecond, opened, dropped }: EdgeView): number =>
-  (openedPerSecond + dropsPerSecond * 10) * 1e6 + bytesPerSecond + opened + dropped;
+/** Those with drops first, then by name: an order by rates would move what somebody is about to click. */
+const inListOrder = (a: EdgeView, b: EdgeView): number =>
+  Number(b.dropped > 0) - Number(a.dropped > 0) || (a.id < b.id ? -1 : 1);
 
 const Kind = ({ text }: { readonly text: string }): JSX.Element => <span class="kind">{text}</span>;
 

@@ -25,6 +25,7 @@ export function Walk({ walk, look }: WalkProps): JSX.Element {
   const index = useSignal(0);
   const playing = useSignal(false);
   const list = useRef<HTMLOListElement>(null);
+  const moved = useRef(false);
   const at = places[Math.min(index.value, places.length - 1)];
   const go = (next: number) => {
     index.value = Math.max(0, Math.min(places.length - 1, next));
@@ -39,7 +40,9 @@ export function Walk({ walk, look }: WalkProps): JSX.Element {
   }, [walk]);
   useEffect(() => {
     const open = list.current?.querySelector<HTMLElement>('[aria-current="step"]');
-    if (index.value > 0) open?.closest('li')?.scrollIntoView({ block: 'nearest' });
+    // Not when the page has just shown its first walk: the form above stays in view.
+    if (moved.current || index.value > 0) reveal(open?.closest('li'));
+    moved.current = true;
   }, [index.value, walk]);
   useEffect(() => {
     if (!playing.value) return undefined;
@@ -125,6 +128,12 @@ export function Walk({ walk, look }: WalkProps): JSX.Element {
       ))}
     </div>
   );
+}
+
+/** A step that fills most of the window begins below the way; others are moved as little as possible. */
+function reveal(step: HTMLElement | null | undefined): void {
+  const isLarge = (step?.offsetHeight ?? 0) > innerHeight / 2;
+  step?.scrollIntoView({ block: isLarge ? 'start' : 'nearest' });
 }
 
 /** The step that ended a packet which did not arrive; -1 if it did. */

@@ -3,6 +3,7 @@ import { stringify } from 'yaml';
 import type { ApiClient } from '../../api/client/client.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Kind, KubeObject } from '../../api/types/objects.ts';
+import { LAST_APPLIED } from '../../cluster/manifests/apply-object.ts';
 import { parseManifests } from '../../cluster/manifests/manifests.ts';
 import { gatewayOf } from '../../net/pod-network.ts';
 import type { WalkView, WhatIfAnswer } from '../../ui/protocol.ts';
@@ -99,5 +100,11 @@ async function manifest(client: ApiClient, request: unknown): Promise<{ text: st
   const metadata = Object.fromEntries(
     Object.entries(object.metadata).filter(([field]) => !SERVER_FIELDS.includes(field)),
   );
-  return { text: stringify({ ...object, metadata }) };
+  const annotations = Object.entries(object.metadata.annotations ?? {}).filter(([key]) => key !== LAST_APPLIED);
+  return {
+    text: stringify({
+      ...object,
+      metadata: { ...metadata, annotations: annotations.length > 0 ? Object.fromEntries(annotations) : undefined },
+    }),
+  };
 }
