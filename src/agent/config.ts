@@ -5,6 +5,7 @@
 import { OVERLAYS } from '../../native-free-dataplane/overlay/modes.ts';
 import {
   type ClusterOptions,
+  type ContainerRuntime,
   clusterDnsAddress,
   DEFAULT_CLUSTER_OPTIONS,
   OVERLAY_OPTIONS,
@@ -46,6 +47,7 @@ export interface NodeConfig extends OverlayNode, NodeIdentity, ConntrackOptions 
   readonly dnsAddress: string;
   readonly dnsUpstreams: readonly string[];
   readonly clusterDomain: string;
+  readonly containerRuntime: ContainerRuntime;
   /** Topology zone of the node, for zone hints. */
   readonly zone: string | undefined;
   /** The node is being deleted: load balancers should send it no new connections (KEP-3836). */
@@ -72,6 +74,7 @@ const BUILT_WITH = [
   'dnsAddress',
   'dnsUpstreams',
   'clusterDomain',
+  'containerRuntime',
 ] as const satisfies readonly (keyof NodeConfig)[];
 type BuiltWith = Pick<NodeConfig, (typeof BUILT_WITH)[number]>;
 
@@ -94,6 +97,7 @@ function builtWith({ node, cluster, underlay }: ConfigInputs): BuiltWith {
     dnsAddress: dnsAddressOf(cluster),
     dnsUpstreams: cluster.dnsUpstreams,
     clusterDomain: cluster.clusterDomain,
+    containerRuntime: cluster.containerRuntime,
   };
 }
 

@@ -14,6 +14,10 @@ export interface OverlayOptions extends OverlaySettings {
 /** The names of these options. */
 export const OVERLAY_OPTIONS: readonly (keyof OverlayOptions)[] = ['overlay', 'ipipTransport', 'vxlanPort', 'vni'];
 
+/** What starts containers of images: the first of crun and runc that works on the node, else our own launcher. */
+export const CONTAINER_RUNTIMES = ['auto', 'crun', 'runc', 'launcher'] as const;
+export type ContainerRuntime = (typeof CONTAINER_RUNTIMES)[number];
+
 export interface ClusterOptions extends OverlayOptions {
   /** Pods' network; node i gets its i-th /24. */
   podCidr: string;
@@ -52,6 +56,7 @@ export interface ClusterOptions extends OverlayOptions {
   /** Networks `spec.externalIPs` may lie in (CVE-2020-8554). Empty: none are accepted. */
   externalIpCidrs: readonly string[];
   clusterDomain: string;
+  containerRuntime: ContainerRuntime;
   /** What serves cluster DNS: each node's agent, or a server that the user deploys (CoreDNS). */
   dns: 'agent' | 'external';
   /** Name servers for all other names, `address` or `address:port`; empty: other names do not exist (NXDOMAIN). */
@@ -92,6 +97,7 @@ export const DEFAULT_CLUSTER_OPTIONS: ClusterOptions = {
   clusterDomain: 'cluster.local',
   dns: 'agent',
   dnsUpstreams: [],
+  containerRuntime: 'auto',
 };
 
 /** Bytes the overlay adds to every packet between nodes. */

@@ -2,8 +2,8 @@
 import koffi from 'koffi';
 import { EINVAL, errno, SystemError } from './ffi.ts';
 
-/** include/uapi/linux/capability.h, in order of their numbers. */
-const CAPABILITIES: readonly string[] = (
+/** Names without `cap_`, in order of their numbers (include/uapi/linux/capability.h). */
+export const CAPABILITIES: readonly string[] = (
   'chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service ' +
   'net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin ' +
   'sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap mac_override ' +

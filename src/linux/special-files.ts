@@ -1,4 +1,5 @@
 /** What Node cannot create: device nodes, pipes, extended attributes. */
+import type { Stats } from 'node:fs';
 import koffi from 'koffi';
 import { errno, SystemError } from './ffi.ts';
 
@@ -16,6 +17,14 @@ const mknod = libc.func('int mknod(const char *path, unsigned int mode, unsigned
 const lsetxattr = libc.func(
   'int lsetxattr(const char *path, const char *name, void *value, size_t bytes, int flags)',
 ) as (path: string, name: string, value: Buffer, bytes: number, flags: number) => number;
+const lgetxattr = libc.func('long lgetxattr(const char *path, const char *name, void *value, size_t bytes)') as (
+  path: string,
+  name: string,
+  value: Buffer,
+  bytes: number,
+) => number;
+
+const OPAQUE = 'trusted.overlay.opaque';
 
 /** A named pipe. @throws SystemError */
 export function makePipe(path: string, mode: number): void {
@@ -29,9 +38,17 @@ export function makeWhiteout(path: string): void {
 
 /** In a layer of overlayfs: the directory hides those of the layers below. @throws SystemError */
 export function makeOpaque(directory: string): void {
-  if (!setAttribute(directory, 'trusted.overlay.opaque', Buffer.from('y'))) {
+  if (!setAttribute(directory, OPAQUE, Buffer.from('y'))) {
     throw new SystemError('setxattr', directory, ENOTSUP);
   }
+}
+
+export const isWhiteout = (stat: Stats): boolean => stat.isCharacterDevice() && stat.rdev === 0;
+
+/** Does the directory hide those of the layers below? */
+export function isOpaque(directory: string): boolean {
+  const value = Buffer.alloc(1);
+  return lgetxattr(directory, OPAQUE, value, value.length) === 1 && value.toString() === 'y';
 }
 
 /** Does not follow links. @returns false if the file system has no extended attributes. @throws SystemError */

@@ -5,7 +5,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { NAMESPACE, until } from './runtime-fixture.ts';
+import { attempt, NAMESPACE, until } from './runtime-fixture.ts';
 import { runtimeSuite } from './runtime-suite.ts';
 
 const { test } = runtimeSuite('runtime: containment', import.meta.url);
@@ -50,6 +50,40 @@ test('the devices a container should have work', async ({ runtime }) => {
   runtime.pod('null', { containers: [{ name: 'c', image: 'process', command: ['sh', '-ec', script.join('\n')] }] });
   await runtime.ready('null');
   await until('devices', () => runtime.log('null', 'c').includes('all of them'));
+});
+
+test('seccompProfile RuntimeDefault: a program of the host is filtered, also with little memory and in what is executed beside it', async ({
+  runtime,
+}) => {
+  const script = 'unshare --user true && echo possible; grep ^Seccomp: /proc/self/status; echo tried; exec sleep 1000';
+  runtime.pod('filtered', {
+    securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
+    containers: [
+      {
+        ...{ name: 'c', image: 'process', command: ['sh', '-c', script] },
+        resources: { limits: { memory: '16Mi' } },
+        securityContext: { allowPrivilegeEscalation: false, runAsUser: 65534 },
+      },
+    ],
+  });
+  await until('attempts', () => attempt(() => runtime.log('filtered', 'c'))?.includes('tried'));
+  const log = runtime.log('filtered', 'c');
+  assert.match(log, 'Operation not permitted');
+  assert.not.match(log, 'possible');
+  assert.match(log, /^Seccomp:\t2$/m);
+  assert.match(runtime.exec('filtered', 'c', 'cat', '/proc/self/status'), /^Seccomp:\t2$/m);
+});
+
+test('seccompProfile Localhost: the container waits with the reason, it does not run unfiltered', async ({
+  runtime,
+}) => {
+  const seccompProfile = { type: 'Localhost' as const, localhostProfile: 'audit.json' };
+  runtime.pod('profile', {
+    containers: [{ name: 'c', image: 'process', command: ['sleep', '1000'], securityContext: { seccompProfile } }],
+  });
+  const waiting = () => runtime.container('profile', 'c')?.state?.waiting;
+  await until('CreateContainerConfigError', () => waiting()?.reason === 'CreateContainerConfigError');
+  assert.match(waiting()?.message ?? '', 'cannot load seccomp profile "audit.json"');
 });
 
 test('another user of the host cannot read the volumes and logs of a pod', async ({ runtime }) => {

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ContainerRuntime } from '../../src/api/cluster-options.ts';
 import type { ConfigMap, Pod, PodSpec, PodStatus } from '../../src/api/types/objects.ts';
 import { cleanupAll } from '../../src/runtime/cleanup.ts';
 import { execCommand } from '../../src/runtime/container/exec.ts';
@@ -80,6 +81,7 @@ export class RuntimeFixture {
       recordEvent: (pod, _, reason, message) => this.events.push(`${pod.metadata.name} ${reason}: ${message}`),
       log: (message) => this.events.push(message),
       backOffMs: 300,
+      containerRuntime: (process.env.DPRT_RUNTIME ?? 'launcher') as ContainerRuntime,
       ...more,
     });
     this.groups = this.manager.groups.directories();

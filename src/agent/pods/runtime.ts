@@ -34,6 +34,7 @@ export function openPodRuntime(options: PodRuntimeOptions): PodManager {
     nodeIP: config.nodeIP,
     stateDir,
     ...(catalogue !== undefined && { catalogueFiles: catalogue }),
+    containerRuntime: config.containerRuntime,
     dns: { nameservers: [config.dnsAddress], domain: config.clusterDomain },
     services: () => watch.allServices(),
     network,

@@ -42,7 +42,8 @@ export const NOTES: Readonly<Record<string, string>> = {
   'PodSpec.shareProcessNamespace': 'Process 1 is that of the sandbox.',
   'PodSecurityContext.fsGroup': 'Group of emptyDirs and of volumes filled from objects; claimed volumes keep theirs.',
   'PodSecurityContext.fsGroupChangePolicy': 'Claimed volumes keep their owners, whatever its value.',
-  'PodSecurityContext.seccompProfile': 'No filter is installed.',
+  'PodSecurityContext.seccompProfile':
+    'Of `RuntimeDefault` a profile of our own; with `Localhost` a container does not start.',
   'Container.imagePullPolicy':
     '`Never` reports a missing image in its own way; `Always` does not ask a registry (images.md).',
   'Container.ports': 'They need not be declared, except with `up --port-policy declared`.',
@@ -50,7 +51,7 @@ export const NOTES: Readonly<Record<string, string>> = {
   'Container.restartPolicy': 'Of init containers only.',
   'Container.tty': 'A terminal of the container’s own.',
   'SecurityContext.privileged': 'All capabilities; devices, mounts and namespaces are those of every container.',
-  'SecurityContext.seccompProfile': 'No filter is installed.',
+  'SecurityContext.seccompProfile': 'As that of the pod.',
   'ResourceRequirements.limits':
     '`cpu`, `memory`, `ephemeral-storage` (logs and emptyDirs). Files outside of volumes count as memory.',
   'ResourceRequirements.requests':

@@ -92,23 +92,28 @@ const id = int(0, 2 ** 31 - 1);
 const runAs = { runAsUser: id, runAsGroup: id, runAsNonRoot: bool };
 const capabilities = list(text('the name of a capability such as NET_ADMIN'));
 
+const seccompProfile = object({
+  'type!': oneOf('RuntimeDefault', 'Unconfined', 'Localhost'),
+  localhostProfile: text(),
+});
+
 const securityContext = object(
   {
     ...runAs,
+    seccompProfile,
     privileged: bool,
     allowPrivilegeEscalation: bool,
     readOnlyRootFilesystem: bool,
     capabilities: object({ add: capabilities, drop: capabilities }),
   },
-  ['appArmorProfile', 'procMount', 'seLinuxOptions', 'seccompProfile', 'windowsOptions'],
+  ['appArmorProfile', 'procMount', 'seLinuxOptions', 'windowsOptions'],
 );
 
-const podSecurityContext = object({ ...runAs, supplementalGroups: list(id), fsGroup: id }, [
+const podSecurityContext = object({ ...runAs, seccompProfile, supplementalGroups: list(id), fsGroup: id }, [
   'appArmorProfile',
   'fsGroupChangePolicy',
   'seLinuxChangePolicy',
   'seLinuxOptions',
-  'seccompProfile',
   'supplementalGroupsPolicy',
   'sysctls',
   'windowsOptions',

@@ -107,6 +107,7 @@ export interface PodSecurityContext {
   runAsGroup?: number;
   runAsNonRoot?: boolean;
   supplementalGroups?: number[];
+  seccompProfile?: { type: 'RuntimeDefault' | 'Unconfined' | 'Localhost'; localhostProfile?: string };
   /** Group of the pod's volumes, and of its processes. */
   fsGroup?: number;
   fsGroupChangePolicy?: 'Always' | 'OnRootMismatch';

@@ -5,7 +5,7 @@ import {
   TIMEOUT_NAMES,
 } from '../../../native-free-dataplane/conntrack/timeouts.ts';
 import { OVERLAY_NAMES } from '../../../native-free-dataplane/overlay/modes.ts';
-import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../../api/cluster-options.ts';
+import { type ClusterOptions, CONTAINER_RUNTIMES, DEFAULT_CLUSTER_OPTIONS } from '../../api/cluster-options.ts';
 import { nearestWord } from '../../api/nearest-word.ts';
 import { usageError } from '../errors.ts';
 import type { Args, Options } from './args.ts';
@@ -58,6 +58,10 @@ export const CLUSTER_OPTIONS = {
     multiple: true,
     help: 'networks from which services may take externalIPs; may be repeated',
   },
+  'container-runtime': {
+    value: 'NAME',
+    help: 'what starts containers of images: auto (default: crun or runc where one works), crun, runc or launcher',
+  },
   dns: {
     value: 'WHO',
     help: "cluster DNS: agent (default): each node's agent is the server; external: a server that you deploy (CoreDNS)",
@@ -96,6 +100,7 @@ export function readClusterOptions(args: Args): ClusterOptions {
     forwardLinkLocal: args.flag('forward-link-local'),
     loadBalancerPool: args.texts('load-balancer-pool'),
     externalIpCidrs: args.texts('external-ip-cidr'),
+    containerRuntime: args.value('container-runtime', oneOf(...CONTAINER_RUNTIMES)),
     dns: args.value('dns', oneOf('agent', 'external')),
     dnsUpstreams: args.texts('dns-upstream'),
   };

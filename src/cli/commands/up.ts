@@ -68,6 +68,7 @@ async function run(args: Args): Promise<void> {
   const egress = args.flag('egress');
   if (egress) await prepareEgress(options);
   await checkClusterOptions(options);
+  await checkContainerRuntime(options);
   if (usesRawSocket(options)) await checkRawSocket(options.overlay);
   const { roomForNodes } = await import('../../cluster/nodes.ts');
   const room = roomForNodes(options.podCidr);
@@ -115,6 +116,16 @@ async function run(args: Args): Promise<void> {
     progress.clear();
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, interrupt);
   }
+}
+
+async function checkContainerRuntime({ containerRuntime }: ClusterOptions): Promise<void> {
+  if (containerRuntime !== 'crun' && containerRuntime !== 'runc') return;
+  const { findProgram } = await import('../../linux/find-program.ts');
+  if (findProgram(containerRuntime) !== undefined) return;
+  throw failed(
+    `--container-runtime ${containerRuntime}: it is not installed`,
+    `apt-get install ${containerRuntime}, or leave it out`,
+  );
 }
 
 /** Names outside the cluster are those of the host, unless other name servers were chosen. */

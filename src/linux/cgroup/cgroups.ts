@@ -69,6 +69,11 @@ export class Cgroups {
     return this.roots().map((root) => join(root, path));
   }
 
+  /** The same for the groups that an OCI runtime makes in the other trees. */
+  otherJoinFiles(path: string): string[] {
+    return this.trees.others.map((root) => join(root, path, 'cgroup.procs'));
+  }
+
   /** Undefined if there is no such group. */
   usage(path: string): CgroupUsage | undefined {
     const v2 = this.trees.version === 2;
@@ -91,18 +96,18 @@ export class Cgroups {
 
   /** Remove it with all groups below it; processes in them are killed. @throws Error if that does not succeed */
   async remove(path: string): Promise<void> {
-    for (const directory of this.directories(path)) await removeTree(directory, Date.now() + GONE_MS);
+    for (const directory of this.everywhere(path)) await removeTree(directory, Date.now() + GONE_MS);
   }
 
   /** Remove it, and groups below it, if they have no processes and nothing in them has been created for `idleMs`. */
   removeIdle(path: string, idleMs: number): void {
     const before = Date.now() - idleMs;
-    for (const directory of this.directories(path)) removeIdleTree(directory, before);
+    for (const directory of this.everywhere(path)) removeIdleTree(directory, before);
   }
 
   /** Remove it if there is neither a group nor a process in it. */
   removeEmpty(path: string): void {
-    for (const directory of this.directories(path)) removeUnlessUsed(directory);
+    for (const directory of this.everywhere(path)) removeUnlessUsed(directory);
   }
 
   /** Names of the groups directly below. */
@@ -145,6 +150,10 @@ export class Cgroups {
       this.write('cpu', path, 'cpu.cfs_period_us', CPU_PERIOD_US);
       this.write('cpu', path, 'cpu.cfs_quota_us', quota);
     }
+  }
+
+  private everywhere(path: string): string[] {
+    return [...this.directories(path), ...this.trees.others.map((root) => join(root, path))];
   }
 
   private roots(): string[] {

@@ -14,6 +14,8 @@ export interface CgroupTrees {
   readonly version: 1 | 2;
   /** The root of each controller's tree; with v2 the same for all. */
   readonly roots: Readonly<Record<Controller, string>>;
+  /** Roots of the other trees of this machine, where an OCI runtime makes groups of the same path (v1). */
+  readonly others: readonly string[];
 }
 
 /** @returns the trees, or why groups with limits cannot be made */
@@ -27,7 +29,7 @@ export function findCgroupTrees(
     const missing = missingControllers(path);
     if (missing.length > 0) reasons.push(`cgroup v2 at ${path} lacks ${missing.join(', ')}`);
     else if (options.includes('ro') || !isWritable(path)) reasons.push(`cgroup v2 at ${path} is read-only`);
-    else return { version: 2, roots: { memory: path, cpu: path, cpuacct: path, pids: path } };
+    else return { version: 2, roots: { memory: path, cpu: path, cpuacct: path, pids: path }, others: [] };
   }
   const found: Partial<Record<Controller, string>> = {};
   for (const controller of CONTROLLERS) {
@@ -40,7 +42,12 @@ export function findCgroupTrees(
     else found[controller] = path;
   }
   const { memory, cpu, cpuacct, pids } = found;
-  if (memory && cpu && cpuacct && pids) return { version: 1, roots: { memory, cpu, cpuacct, pids } };
+  if (memory && cpu && cpuacct && pids) {
+    const roots = { memory, cpu, cpuacct, pids };
+    const all = mounts.filter(({ fileSystem }) => fileSystem === 'cgroup' || fileSystem === 'cgroup2');
+    const others = all.map(({ path }) => path).filter((path) => !Object.values(roots).includes(path));
+    return { version: 1, roots, others };
+  }
   if (reasons.length === 0) reasons.push('no cgroup file system with cpu, memory and pids is mounted');
   return reasons.join('; ');
 }

@@ -3,11 +3,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { containerNamed } from '../../api/containers.ts';
 import { isAlive } from '../../linux/processes.ts';
+import { GROUP_FD } from '../launcher/confine.ts';
 import { joinFilesOf } from '../pod/groups.ts';
 import { quote } from '../shell.ts';
 import { containerDirectory, readState } from '../state.ts';
 import { accountIn, imageExecCommand } from './image-launch.ts';
 import { ENVIRONMENT_FILE, terminalCommand } from './launch-script.ts';
+import { confineCommand } from './launcher-command.ts';
 import { podDirectory } from './logs.ts';
 import { privilegeCommand, privilegesOf } from './security.ts';
 
@@ -79,14 +81,23 @@ export function execCommand(request: ExecRequest): ContainerCommand {
   ];
   const privileges = privilegesOf(state.pod, spec);
   const words = [...privilegeCommand(privileges), 'env', '-i', ...readEnvironment(directory), ...more, ...command];
-  const inner = tty ? terminalCommand(words) : words;
-  return { ...inGroups(groups, ['nsenter', ...entry, ...inner]), mainPid: main.pid, uid: privileges.user ?? 0 };
+  const own = tty ? terminalCommand(words) : words;
+  const { capabilities, filtered } = privileges;
+  const confinement = { capabilities, joins: groups.length > 0, newGroupNamespace: false };
+  const inner = filtered ? [...confineCommand(confinement), ...own] : own;
+  return {
+    ...inGroups(groups, filtered, ['nsenter', ...entry, ...inner]),
+    mainPid: main.pid,
+    uid: privileges.user ?? 0,
+  };
 }
 
-/** The command line, in these control groups. */
-function inGroups(files: readonly string[], words: readonly string[]): CommandLine {
+/** The command line, in these control groups; it joins the first one itself if its calls are to be filtered. */
+function inGroups(files: readonly string[], filtered: boolean, words: readonly string[]): CommandLine {
   if (files.length === 0) return { file: words[0]!, args: words.slice(1) };
-  const join = files.map((file) => `echo 0 > ${quote(file)}`).join(' && ');
+  const joins = files.map((file) => `echo 0 > ${quote(file)}`);
+  if (filtered) joins[0] = `exec ${GROUP_FD}> ${quote(files[0]!)}`;
+  const join = joins.join(' && ');
   return { file: 'sh', args: ['-c', `${join} && exec "$@"`, 'sh', ...words] };
 }
 

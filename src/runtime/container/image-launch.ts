@@ -7,60 +7,21 @@
  * read-only, in a mount namespace that only the launcher sees: an image whose entry point is `#!/proc/self/exe` runs the
  * host's Node inside the container, and could otherwise overwrite it (CVE-2019-5736).
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { ACCOUNT_FILE, type LaunchSpec, SPEC_FILE } from '../launcher/spec.ts';
+import { ACCOUNT_FILE, SPEC_FILE } from '../launcher/spec.ts';
 import { quote } from '../shell.ts';
 import { enterProcesses, type LaunchPlan, SCRIPT_FILE, terminalCommand } from './launch-script.ts';
-
-const LAUNCHER = fileURLToPath(new URL('../launcher/main.js', import.meta.url));
-/** Node would write its warnings into the container's log. */
-const LAUNCHER_COMMAND = [process.execPath, '--no-warnings', LAUNCHER];
-
-/** As containerd's default maskedPaths, where the host has them. */
-const HIDDEN_DIRECTORIES = [
-  '/proc/acpi',
-  '/proc/asound',
-  '/proc/scsi',
-  '/sys/firmware',
-  '/sys/devices/virtual/powercap',
-];
+import { launchSpec } from './launch-spec.ts';
+import { LAUNCHER_COMMAND } from './launcher-command.ts';
 
 const NODE = quote(process.execPath);
 const READ_ONLY_NODE = `mount -n --bind ${NODE} ${NODE} && mount -n -o remount,bind,ro ${NODE}`;
 
 /** Files the keeper and the launcher expect in the container's directory. */
 export function imageLaunchFiles(plan: LaunchPlan): Record<string, string> {
-  const { root } = plan;
-  if (root === undefined) throw new Error('the plan has no image');
-  const spec: LaunchSpec = {
-    store: root.store,
-    layers: root.layers,
-    devices: plan.devices.filter((path) => !STANDARD_LINKS.has(path)),
-    hiddenFiles: plan.hidden,
-    hiddenDirectories: HIDDEN_DIRECTORIES.filter((path) => existsSync(path)),
-    readOnly: plan.readOnly,
-    files: root.files,
-    mounts: plan.mounts.map(({ source, target, readOnly, file }) => ({
-      ...{ source, target, readOnly, file },
-      executable: plan.makeExecutable !== undefined && source.startsWith(`${plan.makeExecutable}/`),
-    })),
-    workingDir: plan.workingDir,
-    environment: [...plan.environment].map(([name, value]) => `${name}=${value}`),
-    imageUser: root.user,
-    privileges: plan.privileges,
-    readOnlyRoot: plan.readOnlyRoot,
-    command: plan.command,
-    oomScore: plan.oomScore,
-    groups: plan.groups,
-    tty: plan.tty === true,
-  };
-  return { [SCRIPT_FILE]: keeperScript(plan), [SPEC_FILE]: JSON.stringify(spec) };
+  return { [SCRIPT_FILE]: keeperScript(plan), [SPEC_FILE]: JSON.stringify(launchSpec(plan)) };
 }
-
-/** Made by the launcher; of the host's devices only nodes are taken. */
-const STANDARD_LINKS = new Set(['/dev/fd', '/dev/stdin', '/dev/stdout', '/dev/stderr']);
 
 /** The first program that is executed in a new PID namespace is process 1: the mounts come before. */
 function keeperScript({ title, directory, tty, processesOf }: LaunchPlan): string {

@@ -12,7 +12,10 @@
  * executed), `error` (a failure before that), `exit` (the status, as in sh: 128 + signal).
  */
 import { dirname } from 'node:path';
+import { GROUP_FD } from '../launcher/confine.ts';
+import type { OciRuntime } from '../oci/runtime.ts';
 import { fstabField, quote } from '../shell.ts';
+import { confineCommand } from './launcher-command.ts';
 import { type Privileges, privilegeCommand } from './security.ts';
 
 export interface BindMount {
@@ -41,6 +44,8 @@ export interface LaunchPlan {
   directory: string;
   /** Started from an image (image-launch.ts); undefined: from the host's own file system. */
   root?: ImagePlan | undefined;
+  /** Starts containers of images; undefined: our own launcher. */
+  runtime?: OciRuntime | undefined;
   /** Mounts of the host that make up the root, `/` first; none with an image. */
   layers: readonly string[];
   /** A mount of the host to make executable inside: the one with the volumes, if it is not. */
@@ -64,6 +69,8 @@ export interface LaunchPlan {
   oomScore: number;
   /** Files of its control groups, to which its first process writes 0 (cgroups(7)). */
   groups: readonly string[];
+  /** Path of its control group below the root of each tree; undefined if it has none. */
+  group?: string | undefined;
   /** Give it a terminal of its own as standard input and output. */
   tty?: boolean;
 }
@@ -194,9 +201,15 @@ function mountLines({ mounts, hidden }: LaunchPlan): string {
   return mounts.length + hidden.length === 0 ? '' : `${files.join('')}mount -n -a -T "/${OLD_ROOT}$D/volumes.fstab"\n`;
 }
 
-/** Last, so that a small share of the processor does not delay the set-up. */
-const joinLines = ({ groups }: LaunchPlan): string =>
-  groups.map((file) => `echo 0 > ${quote(`/${OLD_ROOT}${file}`)}\n`).join('');
+/**
+ * Last, so that a small share of the processor does not delay the set-up. Of those of a container whose calls are
+ * filtered the first, which limits memory, is joined by the program that installs the filter.
+ */
+function joinLines({ groups, privileges }: LaunchPlan): string {
+  const lines = groups.map((file) => `echo 0 > ${quote(`/${OLD_ROOT}${file}`)}\n`);
+  if (privileges.filtered && groups.length > 0) lines[0] = `exec ${GROUP_FD}> ${quote(`/${OLD_ROOT}${groups[0]}`)}\n`;
+  return lines.join('');
+}
 
 function readOnlyLines({ readOnlyRoot, layers }: LaunchPlan): string {
   return readOnlyRoot ? layers.map((path) => `mount -n -o remount,bind,ro ${quote(path)}\n`).join('') : '';
@@ -217,8 +230,13 @@ function finalCommand(plan: LaunchPlan): string[] {
   const environment = [...plan.environment].map(([name, value]) => `${name}=${value}`);
   const words = [...privilegeCommand(plan.privileges), 'env', '-i', ...environment, ...plan.command];
   const own = plan.tty === true ? terminalCommand(words) : words;
+  const { privileges, groups } = plan;
+  if (privileges.filtered) {
+    const joins = groups.length > 0;
+    return [...confineCommand({ capabilities: privileges.capabilities, joins, newGroupNamespace: joins }), ...own];
+  }
   // A namespace of control groups, whose root is the group it has just joined.
-  return plan.groups.length === 0 ? own : ['unshare', '--cgroup', '--', ...own];
+  return groups.length === 0 ? own : ['unshare', '--cgroup', '--', ...own];
 }
 
 /** Files the script expects in its directory. */

@@ -1,16 +1,19 @@
-/** Waits for a process to start: it writes one line to descriptor 3 once it is set up. */
+/** Waits for a process to start: it writes one line to a pipe once it is set up. */
 import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 
 const MAX_COMPLAINT_CHARACTERS = 2_000;
 
 /**
- * Resolves when the child has written to descriptor 3.
+ * Resolves when the child has written to the pipe.
  * @throws Error with its stderr (if that is a pipe) if it ended first, or wrote nothing in time
  */
-export function firstLine(child: ChildProcess, timeoutMs: number): Promise<void> {
+export function firstLine(
+  child: ChildProcess,
+  timeoutMs: number,
+  pipe: Readable = child.stdio[3] as Readable,
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    const pipe = child.stdio[3] as Readable;
     let complaint = '';
     const done = (error?: Error) => {
       clearTimeout(timer);

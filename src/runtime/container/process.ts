@@ -3,8 +3,9 @@
  * PID 1 of the container and writes its status to a file; see launch-script.ts.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { constants } from 'node:os';
+import { constants, mkdirSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { constants as os } from 'node:os';
 import { join } from 'node:path';
 import {
   isAlive,
@@ -17,6 +18,8 @@ import {
   waitGone,
 } from '../../linux/processes.ts';
 import { readIfPresent } from '../../linux/read-file.ts';
+import { OCI_LOG, ociFiles, READY } from '../oci/bundle.ts';
+import { whyNotStarted } from '../oci/errors.ts';
 import { imageLaunchFiles } from './image-launch.ts';
 import { firstLine } from './launch.ts';
 import { enterProcesses, type LaunchPlan, launchFiles, SCRIPT_FILE } from './launch-script.ts';
@@ -57,13 +60,12 @@ export async function startContainer(
 ): Promise<ContainerProcess> {
   for (const name of ['keeper', 'pid', 'started', 'error', 'exit']) rmSync(join(plan.directory, name), { force: true });
   mkdirSync(join(plan.directory, 'root'), { recursive: true });
-  const files = plan.root === undefined ? launchFiles(plan) : imageLaunchFiles(plan);
-  for (const [name, text] of Object.entries(files)) {
+  for (const [name, text] of Object.entries(filesOf(plan))) {
     writeFileSync(join(plan.directory, name), text, { mode: 0o600 }); // The environment may hold secrets.
   }
   const words = ['--target', String(pausePid), '--net', '--uts', '--ipc', '--'];
   words.push('unshare', '--mount', '--propagation', 'private', '--');
-  if (plan.root === undefined) words.push(...enterProcesses(plan.processesOf)); // With an image the script does that.
+  if (plan.root === undefined) words.push(...enterProcesses(plan.processesOf)); // With an image that is done later.
   const child: ChildProcess = spawn('nsenter', [...words, 'sh', join(plan.directory, SCRIPT_FILE)], {
     detached: true,
     cwd: '/',
@@ -73,7 +75,8 @@ export async function startContainer(
   child.unref();
   child.once('exit', onExit);
   let failure: Error | undefined;
-  await firstLine(child, START_MS).catch((error: Error) => {
+  const ready = plan.root && plan.runtime && openPipe(join(plan.directory, READY));
+  await firstLine(child, START_MS, ready).catch((error: Error) => {
     failure = error;
   });
   // A short command may have ended before its message was read here: check the files.
@@ -83,8 +86,26 @@ export async function startContainer(
   for (const mark of marks) signalProcess(mark, 'SIGKILL');
   if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
   await waitGone(marks, KILLED_MS);
-  const complaint = read(plan.directory, 'error')?.trim().split('\n').slice(-3).join('; ');
+  const complaint =
+    read(plan.directory, 'error')?.trim().split('\n').slice(-3).join('; ') ||
+    whyNotStarted(read(plan.directory, OCI_LOG) ?? '');
   throw new StartError(complaint || (failure?.message ?? 'it ended at once'));
+}
+
+/** What is written to a named pipe. */
+function openPipe(path: string): Socket {
+  return new Socket({ fd: openSync(path, constants.O_RDWR | constants.O_NONBLOCK), readable: true, writable: false });
+}
+
+/** @throws StartError if the image does not have the user */
+function filesOf(plan: LaunchPlan): Record<string, string> {
+  if (plan.root === undefined) return launchFiles(plan);
+  if (plan.runtime === undefined) return imageLaunchFiles(plan);
+  try {
+    return ociFiles(plan, plan.runtime);
+  } catch (error) {
+    throw new StartError((error as Error).message);
+  }
 }
 
 /** The process started from this directory, dead or alive; undefined if the command was never executed. */
@@ -117,6 +138,8 @@ export function exitOf(directory: string, { keeper, main }: ContainerProcess): E
   const keeperAlive = isAlive(keeper);
   const text = read(directory, 'exit');
   if (text?.endsWith('\n')) {
+    // A container outlives its OCI runtime if that is killed.
+    signalProcess(main, 'SIGKILL');
     return { code: Number.parseInt(text, 10), atMs: statSync(join(directory, 'exit')).mtimeMs };
   }
   if (keeperAlive) return undefined;
@@ -134,7 +157,7 @@ export async function stopContainer(
   graceMs: number,
 ): Promise<void> {
   const isFirst = mounts === undefined;
-  const deaf = graceMs <= 0 || (isFirst && lacksHandler(main.pid, constants.signals[signal]));
+  const deaf = graceMs <= 0 || (isFirst && lacksHandler(main.pid, os.signals[signal]));
   if (!deaf) {
     signalProcess(main, signal);
     if (await waitGone([main], graceMs)) {

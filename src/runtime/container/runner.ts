@@ -249,7 +249,9 @@ export class ContainerRunner {
     const input = openStdin(this.directory, spec);
     try {
       const groups = makeGroup(context, record, spec);
-      this.markRunning(await startContainer({ ...plan, groups }, context.state.pause!.pid, input, log, context.wake));
+      const runtime = plan.root && (await context.runtimes.find());
+      const complete = { ...plan, runtime, groups, group: record.group };
+      this.markRunning(await startContainer(complete, context.state.pause!.pid, input, log, context.wake));
       this.event('Normal', 'Started', `Started container ${this.name}`);
     } catch (error) {
       if (!(error instanceof StartError)) throw error;

@@ -21,6 +21,8 @@ export interface Privileges {
   capabilities: readonly string[] | undefined;
   /** Programs that it executes gain nothing by set-user-ID or file capabilities. */
   noNewPrivileges: boolean;
+  /** Its system calls are filtered: seccompProfile RuntimeDefault. */
+  filtered: boolean;
 }
 
 /**
@@ -31,6 +33,11 @@ export function privilegesOf(pod: Pod, container: Container, imageUser = ''): Pr
   const own: SecurityContext = container.securityContext ?? {};
   const common: PodSecurityContext = pod.spec.securityContext ?? {};
   const user = own.runAsUser ?? common.runAsUser;
+  const profile = own.privileged === true ? undefined : (own.seccompProfile ?? common.seccompProfile);
+  if (profile?.type === 'Localhost')
+    throw new ContainerConfigError(
+      `cannot load seccomp profile "${profile.localhostProfile}": only RuntimeDefault is available`,
+    );
   if (own.runAsNonRoot ?? common.runAsNonRoot) refuseRoot(pod, container, user, imageUser);
   return {
     user,
@@ -38,6 +45,8 @@ export function privilegesOf(pod: Pod, container: Container, imageUser = ''): Pr
     groups: [...(common.supplementalGroups ?? []), ...(common.fsGroup === undefined ? [] : [common.fsGroup])],
     capabilities: capabilitiesOf(own),
     noNewPrivileges: own.allowPrivilegeEscalation === false,
+    // Without a profile there is no filter, as kubelet does it; a privileged container has none (security_context.go).
+    filtered: profile?.type === 'RuntimeDefault',
   };
 }
 

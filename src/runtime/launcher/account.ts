@@ -52,6 +52,11 @@ export function accountOf(
   return { uid, gid, groups: [...new Set([...ids, ...added])].filter((id) => id !== gid), home: entry?.[5] || '/' };
 }
 
+/** The environment with HOME, unless that is set. */
+export function withHome(environment: readonly string[], { home }: Account): string[] {
+  return environment.some((entry) => entry.startsWith('HOME=')) ? [...environment] : [...environment, `HOME=${home}`];
+}
+
 /** Lines of a file of colon-separated fields, those that have enough of them. */
 const entriesOf = (text: string, fields: number): string[][] =>
   text

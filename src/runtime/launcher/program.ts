@@ -4,6 +4,8 @@ import { posix } from 'node:path';
 import { chdir, cwd } from 'node:process';
 import { takeCredentials } from '../../linux/credentials.ts';
 import { closeFilesBut, execute } from '../../linux/execute.ts';
+import { hasFilter, installFilter, seccompFilter } from '../../linux/seccomp/filter.ts';
+import { defaultProfile } from '../../linux/seccomp/profile.ts';
 import type { Account } from './account.ts';
 import type { LaunchSpec } from './spec.ts';
 
@@ -37,12 +39,22 @@ export function becomeProgram(facts: ProgramFacts, kept: readonly number[], onRe
   chdir(workingDir);
   if (!cwd().startsWith('/')) throw new Error(`the working directory ${workingDir} is outside of the container`);
   joinGroups();
+  if (privileges.filtered) filterCalls(privileges.capabilities);
   takeCredentials({ ...privileges, ...account });
   const path = programPath(command[0]!, environment);
   onReady();
   for (const fd of kept) if (fd === READY_FD) closeSync(fd);
   const why = execute(path, command, environment);
   throw new ProgramError(command[0]!, why.toLowerCase(), 126);
+}
+
+/**
+ * Install the default profile; what is executed inherits it. Node's other threads are not filtered, but end with execve(2).
+ * @throws Error
+ */
+export function filterCalls(capabilities: readonly string[] | undefined): void {
+  if (!hasFilter()) throw new Error(`there is no seccomp profile for ${process.arch}`);
+  installFilter(seccompFilter(defaultProfile(capabilities)));
 }
 
 /** The descriptor on which the launcher reports to the agent that the container has started (launch.ts). */

@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { newCgroupNamespace } from '../../linux/cgroup/namespace.ts';
 import { hideFromOthers } from '../../linux/credentials.ts';
 import { leave } from '../../linux/execute.ts';
-import { type Account, accountOf } from './account.ts';
+import { accountOf, withHome } from './account.ts';
 import { joinGroups, openGroups } from './groups.ts';
 import { becomeProgram, ProgramError, READY_FD } from './program.ts';
 import { enterRoot } from './root.ts';
@@ -84,10 +84,6 @@ function writeReady(): void {
   } catch {
     // The container is found by its files.
   }
-}
-
-function withHome(environment: readonly string[], { home }: Account): string[] {
-  return environment.some((entry) => entry.startsWith('HOME=')) ? [...environment] : [...environment, `HOME=${home}`];
 }
 
 /** Text of a file of the container's; empty if there is none. It may be anything: a pipe, a device, huge. */

@@ -3,6 +3,7 @@ import type { Pod } from '../../api/types/objects.ts';
 import type { ContainerFacts } from '../container/plan.ts';
 import type { ConfigSource } from '../files/config-source.ts';
 import type { Images } from '../image/images.ts';
+import type { OciRuntimes } from '../oci/runtimes.ts';
 import type { PodState } from '../state.ts';
 import type { PodGroups } from './groups.ts';
 
@@ -17,6 +18,7 @@ export interface PodContext {
   facts(): Omit<ContainerFacts, 'instance'>;
   readonly images: Images;
   readonly groups: PodGroups;
+  readonly runtimes: OciRuntimes;
   log(message: string): void;
   /** Write the record to disk. */
   save(): void;

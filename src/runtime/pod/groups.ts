@@ -85,6 +85,11 @@ export class PodGroups {
     await this.cgroups?.remove(path);
   }
 
+  /** Remove the groups of a pod. @throws Error if a process in them does not end */
+  async removeOf(podDir: string): Promise<void> {
+    await this.cgroups?.remove(this.groupOf(podDir));
+  }
+
   private groupOf(podDir: string): string {
     return `${this.run}/${basename(podDir)}`;
   }
@@ -94,6 +99,12 @@ export class PodGroups {
 export function joinFilesOf(path: string | undefined): string[] {
   const trees = path === undefined ? '' : findCgroupTrees();
   return typeof trees === 'string' ? [] : new Cgroups(trees).joinFiles(path!);
+}
+
+/** The same for the groups that an OCI runtime makes beside ours. */
+export function otherJoinFilesOf(path: string): string[] {
+  const trees = findCgroupTrees();
+  return typeof trees === 'string' ? [] : new Cgroups(trees).otherJoinFiles(path);
 }
 
 /** Remove the groups of a pod; processes that are still in them are killed. @throws Error if one does not end */

@@ -9,6 +9,7 @@ import { HOST_PORTS_TAKEN, holdsHostPorts, hostPortsClash, hostPortsOf } from '.
 import type { Pod } from '../../api/types/objects.ts';
 import { DEFAULT_BACK_OFF_MS } from '../container/back-off.ts';
 import { Images } from '../image/images.ts';
+import { OciRuntimes } from '../oci/runtimes.ts';
 import { type PodState, podDirectories, readState } from '../state.ts';
 import { PodGroups } from './groups.ts';
 import type { PodManagerOptions } from './options.ts';
@@ -53,6 +54,7 @@ export class PodManager {
       backOffMs: options.backOffMs ?? DEFAULT_BACK_OFF_MS,
       images: new Images(options.catalogueFiles, options.log),
       groups: this.groups,
+      runtimes: new OciRuntimes(options.containerRuntime ?? 'auto', this.stateDir, this.groups, options.log),
       onGone: (worker) => this.forget(worker),
     };
     // Containers' users must be able to read volumes, whatever umask the agent was started with.

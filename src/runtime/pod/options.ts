@@ -1,4 +1,5 @@
 /** What the agent passes to the pod manager: directories, the network, and access to the API. */
+import type { ContainerRuntime } from '../../api/cluster-options.ts';
 import type { ConfigMap, PersistentVolume, Pod, PodStatus, Secret, Service } from '../../api/types/objects.ts';
 import type { PodGroups } from './groups.ts';
 import type { Sandbox } from './sandbox.ts';
@@ -30,6 +31,8 @@ export interface PodManagerOptions {
   stateDir?: string;
   /** YAML files that extend the image catalogue; those in /etc/dataplane/catalogue.d are always read. */
   catalogueFiles?: readonly string[];
+  /** What starts containers of images. Default: auto. */
+  containerRuntime?: ContainerRuntime;
   /** Name servers for pods with dnsPolicy ClusterFirst; without any they use the host's own /etc/resolv.conf. */
   dns?: { nameservers: readonly string[]; domain: string };
   /** The cluster's Services, for containers' environment variables. */

@@ -13,6 +13,7 @@ import { serviceEnvironment } from '../container/service-environment.ts';
 import { ConfigSource, ContainerConfigError } from '../files/config-source.ts';
 import { emptyVolumes, hasConfigVolumes, prepareVolumes, type VolumeVersions } from '../files/volumes.ts';
 import type { Images } from '../image/images.ts';
+import type { OciRuntimes } from '../oci/runtimes.ts';
 import { type PodState, readState, writeState } from '../state.ts';
 import { PodContainers } from './containers.ts';
 import type { PodContext } from './context.ts';
@@ -32,6 +33,7 @@ export interface WorkerSurroundings {
   backOffMs: number;
   images: Images;
   groups: PodGroups;
+  runtimes: OciRuntimes;
   /** Nothing is left of the pod. */
   onGone(worker: PodWorker): void;
 }
@@ -340,6 +342,7 @@ export class PodWorker {
       }),
       images: this.around.images,
       groups: this.around.groups,
+      runtimes: this.around.runtimes,
       log: (message) => options.log(`pod ${this.key}: ${message}`),
       save: () => this.save(),
       wake: this.wake,

@@ -61,6 +61,7 @@ test('a Kubernetes field without effect here is a warning with its path, also de
             readOnlyRootFilesystem: true,
             capabilities: { drop: ['ALL'] },
             seccompProfile: { type: 'RuntimeDefault' },
+            appArmorProfile: { type: 'RuntimeDefault' },
           },
         }),
       ],
@@ -68,7 +69,7 @@ test('a Kubernetes field without effect here is a warning with its path, also de
   );
   assert.equal(errors, []);
   assert.equal(warnings.map((w) => w.path).sort(), [
-    'spec.containers[0].securityContext.seccompProfile',
+    'spec.containers[0].securityContext.appArmorProfile',
     'spec.securityContext.sysctls',
     'spec.topologySpreadConstraints[0].nodeTaintsPolicy',
   ]);

@@ -10,7 +10,7 @@ const base = mkdtempSync(join(tmpdir(), 'dp-cgroups-'));
 test.after(() => rmSync(base, { recursive: true }));
 
 const roots = { memory: base, cpu: base, cpuacct: base, pids: base };
-const groups = new Cgroups({ version: 2, roots });
+const groups = new Cgroups({ version: 2, roots, others: [] });
 const read = (path: string) => readFileSync(join(base, path), 'utf8');
 
 test('version 2: limits, weight, and controllers passed on from the root to the group’s parent', () => {

@@ -28,12 +28,16 @@ const old = [v1(memory, 'memory'), v1(cpu, 'cpu,cpuacct'), v1(pids, 'pids')];
 
 test('a tree of version 2 that has the controllers is used', () => {
   const roots = { memory: unified, cpu: unified, cpuacct: unified, pids: unified };
-  assert.equal(findCgroupTrees(`22 1 0:5 / / rw - ext4 /dev/vda rw\n${v2(unified)}\n`), { version: 2, roots });
+  assert.equal(findCgroupTrees(`22 1 0:5 / / rw - ext4 /dev/vda rw\n${v2(unified)}\n`), {
+    version: 2,
+    roots,
+    others: [],
+  });
 });
 
 test('controllers that are mounted with version 1 are used there, also beside a tree of version 2 without them', () => {
   const roots = { memory, cpu, cpuacct: cpu, pids };
-  assert.equal(findCgroupTrees([v2(partial), ...old].join('\n')), { version: 1, roots });
+  assert.equal(findCgroupTrees([v2(partial), ...old].join('\n')), { version: 1, roots, others: [partial] });
 });
 
 test('where there are none, the reason names what was found', () => {
