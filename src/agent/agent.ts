@@ -166,7 +166,8 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const obstacle = () => pool.obstacle ?? repair.obstacle;
   const actsAsKubelet = options.cni === undefined;
   const groups = actsAsKubelet ? () => (runtime as PodManager).groups : undefined;
-  const heartbeat = new Heartbeat({ client, node: () => live.node, obstacle, groups, log });
+  const storagePressure = () => runtime?.storagePressure;
+  const heartbeat = new Heartbeat({ client, node: () => live.node, obstacle, groups, storagePressure, log });
   const watch = new ClusterWatch(client, nodeName, actsAsKubelet, {
     ownNode: (node) => live.change({ node }),
     options: (map) => live.change({ cluster: clusterOptionsOf(map, live.defaults) }),

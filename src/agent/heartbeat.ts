@@ -24,6 +24,8 @@ export interface HeartbeatOptions {
   readonly obstacle: () => string | undefined;
   /** By which control groups requests and limits of pods are enforced; undefined where kubelet runs the pods. */
   readonly groups: (() => Enforcement) | undefined;
+  /** Why the node is short of storage; undefined if it is not, or if kubelet runs the pods. */
+  readonly storagePressure: () => string | undefined;
   readonly log: (line: string) => void;
 }
 
@@ -48,17 +50,21 @@ export class Heartbeat {
   private timer: NodeJS.Timeout | undefined;
   private readonly obstacle: () => string | undefined;
   private readonly groups: (() => Enforcement) | undefined;
+  private readonly storagePressure: () => string | undefined;
   private since = new Date().toISOString();
   private wasReady = true;
+  private pressureSince = this.since;
+  private wasShort = false;
   private failing = false;
   private readonly size: ReturnType<typeof nodeCapacity>;
 
-  constructor({ client, node, obstacle, groups, log }: HeartbeatOptions) {
+  constructor({ client, node, obstacle, groups, storagePressure, log }: HeartbeatOptions) {
     this.client = client;
     this.node = node;
     this.nodeName = node().metadata.name;
     this.obstacle = obstacle;
     this.groups = groups;
+    this.storagePressure = storagePressure;
     this.log = log;
     this.size = nodeCapacity(node().spec?.podCIDR ?? '');
   }
@@ -89,7 +95,7 @@ export class Heartbeat {
       lastTransitionTime: this.since,
     };
     try {
-      const conditions = this.groups ? [condition, enforcement(this.groups())] : [condition];
+      const conditions = this.groups ? [condition, enforcement(this.groups()), this.diskPressure()] : [condition];
       await this.report(conditions).catch(async (error: Error) => {
         if (!(error instanceof ApiError && error.code === 404 && this.groups)) throw error;
         await this.register();
@@ -101,6 +107,22 @@ export class Heartbeat {
       if (!this.failing) this.log(`the API is unavailable; forwarding continues: ${(error as Error).message}`);
       this.failing = true;
     }
+  }
+
+  /** The condition that says whether the file system of the pods is nearly full. Type and reasons are kubelet's. */
+  private diskPressure(): object {
+    const message = this.storagePressure();
+    const isShort = message !== undefined;
+    if (isShort !== this.wasShort) this.pressureSince = new Date().toISOString();
+    this.wasShort = isShort;
+    return {
+      type: WellKnown.DISK_PRESSURE,
+      status: isShort ? 'True' : 'False',
+      reason: isShort ? 'KubeletHasDiskPressure' : 'KubeletHasNoDiskPressure',
+      message: message ?? 'kubelet has no disk pressure',
+      lastHeartbeatTime: new Date().toISOString(),
+      lastTransitionTime: this.pressureSince,
+    };
   }
 
   private report(conditions: readonly object[]): Promise<NodeObject> {

@@ -5,8 +5,12 @@ import type { Tap } from '../linux/tap.ts';
 import type { LiveConfig, NodeConfig } from './config.ts';
 import type { Part } from './parts.ts';
 
+/** Until the file is written again, if that failed. */
+const RETRY_MS = 5000;
+
 /** Writes the file when the agent starts, and when the MTU of pods changes. */
 export class RunFile implements Part {
+  private retry: NodeJS.Timeout | undefined;
   private readonly directory: string;
   private readonly config: LiveConfig;
   /** When the counters of this agent were 0. */
@@ -21,8 +25,22 @@ export class RunFile implements Part {
   }
 
   start(): void {
-    this.write(this.config.current);
-    this.config.follow(['podMtu'], (config) => this.write(config));
+    this.tryToWrite();
+    this.config.follow(['podMtu'], () => this.tryToWrite());
+  }
+
+  close(): void {
+    clearTimeout(this.retry);
+  }
+
+  /** A full disk must not keep the agent from starting: it is the agent that evicts the pod that filled it. */
+  private tryToWrite(): void {
+    clearTimeout(this.retry);
+    try {
+      this.write(this.config.current);
+    } catch {
+      this.retry = setTimeout(() => this.tryToWrite(), RETRY_MS);
+    }
   }
 
   private write({ workers, overlay, podMtu, maxConntrack }: NodeConfig): void {

@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isAlive, type ProcessMark } from '../linux/processes.ts';
+import { isAlive, type ProcessMark, signalProcess } from '../linux/processes.ts';
 import { ClusterError } from './errors.ts';
 import { API_SOCKET, markOf, readClusterFile, STATE_DIR, writeClusterFile } from './state.ts';
 
@@ -95,7 +95,14 @@ export function keepSupervisor(program: readonly string[], log: (line: string) =
     const cluster = readClusterFile();
     if (cluster?.supervisor === undefined || isAlive(cluster.supervisor)) return;
     const next = startController(program, process.pid);
-    writeClusterFile({ ...cluster, supervisor: next });
+    try {
+      writeClusterFile({ ...cluster, supervisor: next });
+    } catch (error) {
+      // The next look would start another one beside it.
+      signalProcess(next, 'SIGKILL');
+      log(`the supervisor has ended, and the next one cannot be recorded yet: ${(error as Error).message}`);
+      return;
+    }
     log(`the supervisor had ended; ${next.pid} is the new one`);
   }, SUPERVISOR_LOOK_MS).unref();
   return () => clearInterval(timer);

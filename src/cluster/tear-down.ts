@@ -2,7 +2,7 @@
  * Removes a cluster: for `down`, after a failed `up`, after any crash. It uses the kernel's state (namespaces, mounts,
  * the processes in each namespace), so it works without the state directory too. Idempotent.
  */
-import { readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { runIpBatch } from '../linux/ip-command.ts';
 import { findProcess, isAlive, type ProcessMark, signalProcess, waitGone } from '../linux/processes.ts';
@@ -198,7 +198,13 @@ async function removeState(): Promise<boolean> {
     const { execFileSync } = await import('node:child_process');
     execFileSync('umount', ['-l', ...mounts.reverse().map(unescapeMount)], { stdio: 'pipe' });
   }
-  rmSync(STATE_DIR, { recursive: true, force: true });
+  for (const name of readdirSync(STATE_DIR)) rmSync(join(STATE_DIR, name), { recursive: true, force: true });
+  try {
+    rmdirSync(STATE_DIR);
+  } catch (error) {
+    // The operator has mounted a file system there, for instance one of limited size, which stays.
+    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+  }
   return true;
 }
 

@@ -29,8 +29,12 @@ export function takeLock(path: string): HeldLock | string {
     if (number !== EAGAIN) throw new SystemError('flock', path, number);
     return holder;
   }
-  ftruncateSync(fd);
-  writeSync(fd, `${process.pid}\n`);
+  try {
+    ftruncateSync(fd);
+    writeSync(fd, `${process.pid}\n`);
+  } catch {
+    // The disk is full. The lock is held all the same.
+  }
   return { release: () => closeSync(fd) };
 }
 

@@ -1,10 +1,11 @@
 /** Crashes: of workers, of agents, of everything; and the traffic on the wire meanwhile. */
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { NodeObject, Pod } from '../../src/api/types/objects.ts';
 import type { ClusterFile } from '../../src/cluster/state.ts';
 import { openShared } from '../../src/linux/shm.ts';
 import { memoryName } from '../../src/shm-names.ts';
@@ -15,6 +16,7 @@ import {
   eventually,
   leftovers,
   nodeNetns,
+  output,
   podNetns,
   processPod,
   ROOT,
@@ -131,6 +133,56 @@ test('20,000 connections to a node’s health port: the agent keeps its descript
     'http://172.18.0.11:10256/healthz',
   ]);
   assert.match(answer.stdout, 'lastUpdated');
+});
+
+test('a pod that fills the file system of the cluster’s state with its log is evicted; nobody else notices', async () => {
+  const { blocks, bfree, bsize } = statfsSync('/run');
+  const limit = (blocks - bfree) * bsize + 40 * 2 ** 20;
+  await output(run(['mount', '-o', `remount,size=${limit}`, '/run']));
+  const controller = (await cluster.status()).controller.pid;
+  const agents = ['n1', 'n2'].map(agentPid);
+  const failures: string[] = [];
+  let asked = 0;
+  let full = false;
+  const traffic = async (): Promise<void> => {
+    while (!full) {
+      for (const [from, place] of [
+        [podNetns('near'), `${CLUSTER_IP}:80`],
+        ['dp-outside', '172.18.0.11:31080'],
+      ] as const) {
+        await cluster.fetch(from, `http://${place}/`).catch((error: Error) => failures.push(error.message));
+        asked++;
+      }
+      await sleep(50);
+    }
+  };
+  const running = traffic();
+  try {
+    await cluster.apply(processPod('loud', 'n1', ['yes', 'x'.repeat(2000)]));
+    const evicted = await eventually(async () => {
+      const { status } = await cluster.get<Pod>('pod', 'loud');
+      return status?.reason === 'Evicted' ? status : undefined;
+    }, 30_000);
+    assert.match(evicted.message ?? '', /^The node was low on resource: ephemeral-storage\./);
+    await eventually(async () => {
+      const { nodes } = await cluster.status();
+      return nodes.every(({ ready }) => ready) && nodes.some(({ diskPressure }) => diskPressure) ? true : undefined;
+    });
+    assert.match(await cluster.cli('status'), /node n1 is short of storage: .* are free where \/run\/dataplane is/);
+    const node = await cluster.get<NodeObject>('node', 'n1');
+    assert.is(node.status?.conditions?.find(({ type }) => type === 'DiskPressure')?.status, 'True');
+    // There is room again.
+    await cluster.apply(processPod('next', 'n1', ['sleep', 'infinity']));
+  } finally {
+    full = true;
+    await running;
+    await output(run(['mount', '-o', 'remount,size=50%', '/run']));
+  }
+  assert.equal(failures, [], `of ${asked}`);
+  assert.ok(asked > 20);
+  assert.equal(['n1', 'n2'].map(agentPid), agents);
+  assert.is((await cluster.status()).controller.pid, controller);
+  for (const name of ['loud', 'next']) await cluster.cli('delete', 'pod', name, '--grace-period', '0');
 });
 
 test('on the wire: VXLAN with valid inner frames; in the pod: the ClusterIP, never the endpoint', async () => {

@@ -237,6 +237,8 @@ export interface WatchEvent<T extends KubeObject> {
 export const WellKnown = {
   /** Type of a Node's condition: are requests and limits of its pods enforced? */
   RESOURCES_ENFORCED: 'ResourcesEnforced',
+  /** Type of the Node's condition that its file system for pods is nearly full. */
+  DISK_PRESSURE: 'DiskPressure',
   /** On a policy of either kind, `true`: log what it would deny, and deny nothing. */
   POLICY_AUDIT: 'dataplane.dev/policy-audit',
   /** Pod annotation: the address that IPAM allocated to the pod. */

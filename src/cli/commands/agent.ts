@@ -10,6 +10,7 @@ import type { OffloadLevel } from '../../linux/tap.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { ipv4Address, nodeName } from '../args/values.ts';
 import { failed, needRoot, usageError } from '../errors.ts';
+import { outliveLog } from '../output/output.ts';
 
 export const command: Command = {
   usage: [
@@ -54,6 +55,7 @@ async function run(args: Args): Promise<void> {
   }
   const nodeIP = args.value('node-ip', ipv4Address);
   needRoot('agent');
+  outliveLog();
   const stateDir = args.text('state') ?? STATE_DIR;
   // On a machine that also has a cluster of `dataplane up`, its options are not those of the cluster that is joined.
   const cluster = joins ? undefined : readClusterFile(stateDir);

@@ -4,7 +4,7 @@ import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions } from '../args/cluster-args.ts';
 import { oneOf, portNumber } from '../args/values.ts';
 import { failed, usageError } from '../errors.ts';
-import { note } from '../output/output.ts';
+import { note, outliveLog } from '../output/output.ts';
 
 export const command: Command = {
   usage: ['controller [--state DIR] [--api-port PORT] [--listen HOST:PORT [--insecure]] [OPTIONS]'],
@@ -32,6 +32,7 @@ async function run(args: Args): Promise<void> {
   const cluster = readClusterFile(state);
   const options = cluster?.options ?? readClusterOptions(args);
   await checkClusterOptions(options);
+  outliveLog();
   const { mkdirSync } = await import('node:fs');
   mkdirSync(state, { recursive: true });
   const { startController } = await import('../../controllers/controller.ts');

@@ -52,6 +52,9 @@ async function run(args: Args): Promise<void> {
     for (const { name, resourcesNotEnforced: why } of nodes) {
       if (why !== undefined) print(`node ${name} does not enforce requests and limits of pods: ${why}`);
     }
+    for (const { name, diskPressure } of nodes) {
+      if (diskPressure !== undefined) print(`node ${name} is short of storage: ${diskPressure}`);
+    }
     for (const line of egressLines(egress)) print(line);
   }
 }

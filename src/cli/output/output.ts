@@ -25,6 +25,14 @@ export function print(text: string): void {
   process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
 }
 
+/**
+ * A process that serves others does not end because its log cannot be written: on a full disk, or with nobody left to read
+ * it. Node.js raises that as an error that nobody catches.
+ */
+export function outliveLog(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+}
+
 /** Prints a line on stderr: a warning, or progress. */
 export function note(text: string): void {
   process.stderr.write(`${text}\n`);

@@ -34,6 +34,8 @@ export interface NodeStatus {
   agentPid: number | null;
   /** Why requests and limits of its pods are not enforced; absent if they are, or if the node is not known. */
   resourcesNotEnforced?: string;
+  /** That its file system for pods is nearly full; absent if it is not. */
+  diskPressure?: string;
   pods: number;
   workers: WorkerStatus[];
   conntrack: { entries: number; max: number };
@@ -95,6 +97,7 @@ function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | und
     ...(message !== undefined && { message }),
     agentPid,
     ...notEnforced(object),
+    ...underPressure(object),
     pods,
     ...readCounters(name, agent?.workers ?? 0),
     conntrack: nodesWithFlows().includes(name) ? countFlows(name) : { entries: 0, max: options.maxConntrack },
@@ -106,9 +109,17 @@ function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | und
   };
 }
 
+const conditionOf = (node: NodeObject | undefined, wanted: string) =>
+  node?.status?.conditions?.find(({ type }) => type === wanted);
+
 function notEnforced(node: NodeObject | undefined): Pick<NodeStatus, 'resourcesNotEnforced'> {
-  const condition = node?.status?.conditions?.find(({ type }) => type === WellKnown.RESOURCES_ENFORCED);
+  const condition = conditionOf(node, WellKnown.RESOURCES_ENFORCED);
   return condition?.status === 'False' ? { resourcesNotEnforced: condition.message ?? '' } : {};
+}
+
+function underPressure(node: NodeObject | undefined): Pick<NodeStatus, 'diskPressure'> {
+  const condition = conditionOf(node, WellKnown.DISK_PRESSURE);
+  return condition?.status === 'True' ? { diskPressure: condition.message ?? '' } : {};
 }
 
 /** What shared memory has about a node. */

@@ -69,6 +69,8 @@ class Keeper {
   private watch: NodeJS.Timeout | undefined;
   private child: ChildProcess | undefined;
   private closing = false;
+  /** False while the disk is full: it is tried again at each look. */
+  private isRecorded = true;
   private ended: () => void = () => {};
 
   constructor(node: string, options: AgentSupervisorOptions) {
@@ -126,7 +128,10 @@ class Keeper {
     });
     this.process = findProcess(child.pid) ?? { pid: child.pid, startTime: '' };
     this.record(this.process);
-    this.lookAfter(this.process, () => {});
+    const mark = this.process;
+    this.lookAfter(mark, () => {
+      if (!this.isRecorded) this.record(mark);
+    });
   }
 
   private adopt(record: ProcessMark): void {
@@ -165,7 +170,13 @@ class Keeper {
   }
 
   private record(record: ProcessMark): void {
-    replaceFile(join(this.directory, 'agent.json'), `${JSON.stringify(record)}\n`, { mode: 0o644 });
+    try {
+      replaceFile(join(this.directory, 'agent.json'), `${JSON.stringify(record)}\n`, { mode: 0o644 });
+      this.isRecorded = true;
+    } catch (error) {
+      if (this.isRecorded) this.report(`is running, but cannot be recorded yet: ${(error as Error).message}`);
+      this.isRecorded = false;
+    }
   }
 
   private recorded(): ProcessMark | undefined {

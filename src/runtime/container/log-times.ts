@@ -62,7 +62,11 @@ export class LogTimes {
     const note = Buffer.alloc(NOTE_BYTES);
     note.writeDoubleLE(size, 0);
     note.writeDoubleLE(nowMs, 8);
-    appendFileSync(this.path, note, { mode: 0o640 });
+    try {
+      appendFileSync(this.path, note, { mode: 0o640 });
+    } catch {
+      return; // The disk is full, or the pod is gone: what is written now gets the time of the next record.
+    }
     this.noted = size;
     this.count++;
     this.lastMs = nowMs;

@@ -2,7 +2,17 @@
  * Container logs: files that the containers write themselves, so that no line is lost while no agent runs. Their size
  * is limited by copy and truncate, which works on a file that other processes have open for appending.
  */
-import { closeSync, fstatSync, openSync, readSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileName } from '../shell.ts';
 import { rotateLogTimes } from './log-times.ts';
@@ -45,7 +55,12 @@ export function boundLog(directory: string, container: string, maxBytes = MAX_LO
     const kept = Buffer.alloc(maxBytes);
     const length = readSync(log, kept, 0, maxBytes, size - maxBytes);
     truncateSync(path);
-    writeFileSync(`${path}.1`, kept.subarray(0, length), { mode: 0o640 });
+    try {
+      writeFileSync(`${path}.1`, kept.subarray(0, length), { mode: 0o640 });
+    } catch {
+      // The container has filled the disk meanwhile. Half of an old log is worth less than room for others.
+      rmSync(`${path}.1`, { force: true });
+    }
   } finally {
     closeSync(log);
   }

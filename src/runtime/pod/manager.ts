@@ -61,6 +61,11 @@ export class PodManager {
     process.umask(0o022);
   }
 
+  /** Why the node is short of storage; undefined if it is not. */
+  get storagePressure(): string | undefined {
+    return this.storage?.pressure;
+  }
+
   /**
    * Take over the pods that an earlier agent of this node left running: networks are attached again, probes and
    * restarts continue. Does not need the API. `sync` calls it if it has not been called.

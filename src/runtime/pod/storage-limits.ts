@@ -6,6 +6,7 @@
 import { podResources } from '../../api/pod-resources.ts';
 import { Quantity } from '../../api/quantity.ts';
 import type { Pod } from '../../api/types/objects.ts';
+import type { Counted } from '../../linux/disk-usage.ts';
 
 /** Bytes that the parts of a pod use. */
 export interface StorageUsage {
@@ -15,7 +16,7 @@ export interface StorageUsage {
   logs: ReadonlyMap<string, number>;
 }
 
-export const totalOf = ({ volumes, logs }: StorageUsage): number =>
+const totalOf = ({ volumes, logs }: StorageUsage): number =>
   [...volumes.values(), ...logs.values()].reduce((sum, bytes) => sum + bytes, 0);
 
 /** Does the manifest limit anything of this? */
@@ -49,16 +50,36 @@ export function exceeded({ spec }: Pod, usage: StorageUsage): string | undefined
   return undefined;
 }
 
-/** kubelet evicts for lack of room when less than a tenth is left (eviction-hard, nodefs.available). */
-const LEAST_FREE = 0.1;
+/** Room in a file system, in bytes or in files. */
+export interface Room {
+  readonly counted: Counted;
+  readonly total: number;
+  readonly free: number;
+}
 
-/** The message for the pod that uses most, when too little is left; undefined if there is enough. */
-export function nodeShort(totalBytes: number, freeBytes: number): string | undefined {
-  const threshold = totalBytes * LEAST_FREE;
-  if (freeBytes >= threshold) return undefined;
-  const text = (bytes: number) => String(Quantity.ofBytes(bytes));
+/** kubelet's defaults (eviction-hard): nodefs.available below a tenth, nodefs.inodesFree below a twentieth. */
+const LEAST_FREE: Readonly<Record<Counted, number>> = { bytes: 0.1, inodes: 0.05 };
+const RESOURCE: Readonly<Record<Counted, string>> = { bytes: STORAGE, inodes: 'inodes' };
+
+/** An amount as the texts have it. */
+const amountText = (counted: Counted, amount: number): string =>
+  String(counted === 'bytes' ? Quantity.ofBytes(amount) : amount);
+
+/** A file system without a limit of its files has a total of 0. */
+export const isShort = ({ counted, total, free }: Room): boolean => free < total * LEAST_FREE[counted];
+
+/** The message for the pod that uses most. */
+export function evictionMessage({ counted, total, free }: Room, used: number): string {
+  const text = (amount: number) => amountText(counted, amount);
   return (
-    `The node was low on resource: ${STORAGE}. Threshold quantity: ${text(threshold)}, ` +
-    `available: ${text(freeBytes)}. `
+    `The node was low on resource: ${RESOURCE[counted]}. Threshold quantity: ${text(Math.ceil(total * LEAST_FREE[counted]))}, ` +
+    `available: ${text(free)}. The pod was using ${text(used)}. `
   );
+}
+
+/** What to say about the node meanwhile. */
+export function pressureMessage({ counted, total, free }: Room, directory: string): string {
+  const text = (amount: number) => amountText(counted, amount);
+  const what = counted === 'bytes' ? '' : ' files';
+  return `${text(free)} of ${text(total)}${what} are free where ${directory} is: the pod that uses most is evicted`;
 }

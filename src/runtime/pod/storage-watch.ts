@@ -5,15 +5,28 @@
 import { statfsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { templateContainersOf } from '../../api/containers.ts';
-import { Quantity } from '../../api/quantity.ts';
 import type { Pod } from '../../api/types/objects.ts';
+import { monotonicMs } from '../../linux/clock.ts';
 import { diskUsage } from '../../linux/disk-usage.ts';
 import { volumePath } from '../files/volumes.ts';
 import { podDirectories, readState } from '../state.ts';
-import { exceeded, limitsStorage, nodeShort, type StorageUsage, totalOf } from './storage-limits.ts';
+import {
+  evictionMessage,
+  exceeded,
+  isShort,
+  limitsStorage,
+  pressureMessage,
+  type Room,
+  type StorageUsage,
+} from './storage-limits.ts';
 
 /** kubelet looks every 10 seconds, at a file system that others do not need. */
 const PERIOD_MS = 2_000;
+/**
+ * How long the node reports that it was short of storage (kubelet: --eviction-pressure-transition-period, five minutes): an
+ * eviction ends it at once, before anybody has seen it.
+ */
+const REPORTED_MS = 60_000;
 
 export interface WatchedPod {
   readonly pod: Pod;
@@ -28,6 +41,7 @@ export class StorageWatch {
   private readonly log: (message: string) => void;
   private readonly timer: NodeJS.Timeout;
   private looking = false;
+  private lastShort: { atMs: number; message: string } | undefined;
 
   /** @param pods those of this node */
   constructor(stateDir: string, pods: () => Iterable<WatchedPod>, log: (message: string) => void) {
@@ -49,6 +63,12 @@ export class StorageWatch {
     clearInterval(this.timer);
   }
 
+  /** That the file system of the pods is nearly full, or was so a moment ago; undefined if it was not. */
+  get pressure(): string | undefined {
+    const { lastShort } = this;
+    return lastShort && monotonicMs() - lastShort.atMs < REPORTED_MS ? lastShort.message : undefined;
+  }
+
   private async look(): Promise<void> {
     const own = [...this.pods()].filter(({ usesStorage }) => usesStorage);
     const limited = own.filter(({ pod }) => limitsStorage(pod));
@@ -56,25 +76,28 @@ export class StorageWatch {
       const message = exceeded(watched.pod, usage);
       if (message !== undefined) watched.evict(message);
     }
-    const { blocks, bavail, bsize } = statfsSync(this.stateDir);
-    const short = nodeShort(blocks * bsize, bavail * bsize);
-    if (short !== undefined) await this.evictLargest(own, short);
+    const { blocks, bavail, bsize, files, ffree } = statfsSync(this.stateDir);
+    const rooms: Room[] = [
+      { counted: 'bytes', total: blocks * bsize, free: bavail * bsize },
+      { counted: 'inodes', total: files, free: ffree },
+    ];
+    for (const room of rooms.filter(isShort)) {
+      this.lastShort = { atMs: monotonicMs(), message: pressureMessage(room, this.stateDir) };
+      await this.evictLargest(own, room);
+    }
   }
 
   /** Of all pods of this machine, whose nodes share its file systems; each agent evicts only its own. */
-  private async evictLargest(own: readonly WatchedPod[], message: string): Promise<void> {
-    const all = podDirectories(this.stateDir).flatMap((podDir) => {
+  private async evictLargest(own: readonly WatchedPod[], room: Room): Promise<void> {
+    const all = podDirectories(this.stateDir).filter((podDir) => {
       const state = readState(podDir);
-      return state === undefined || state.failure !== undefined ? [] : [{ pod: state.pod, podDir }];
+      return state !== undefined && state.failure === undefined;
     });
-    let largest: { podDir: string; bytes: number } | undefined;
-    for (const [{ podDir }, usage] of await usageOf(all)) {
-      const bytes = totalOf(usage);
-      if (largest === undefined || bytes > largest.bytes) largest = { podDir, bytes };
-    }
-    if (largest === undefined || largest.bytes === 0) return;
-    const used = Quantity.ofBytes(largest.bytes);
-    own.find(({ podDir }) => podDir === largest.podDir)?.evict(`${message}The pod was using ${used}. `);
+    // Everything in them: a container can fill its /etc/hosts and its termination message too.
+    const usage = await diskUsage(all, room.counted);
+    let largest = { podDir: '', used: 0 };
+    for (const [podDir, used] of usage) if (used > largest.used) largest = { podDir, used };
+    own.find(({ podDir }) => podDir === largest.podDir)?.evict(evictionMessage(room, largest.used));
   }
 }
 

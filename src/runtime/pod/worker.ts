@@ -11,12 +11,13 @@ import { hasResources } from '../container/resources.ts';
 import { DEFAULT_GRACE_SECONDS } from '../container/runner.ts';
 import { serviceEnvironment } from '../container/service-environment.ts';
 import { ConfigSource, ContainerConfigError } from '../files/config-source.ts';
-import { emptyVolumes, hasConfigVolumes, prepareVolumes, type VolumeVersions } from '../files/volumes.ts';
+import { hasConfigVolumes, prepareVolumes, type VolumeVersions } from '../files/volumes.ts';
 import type { Images } from '../image/images.ts';
 import type { OciRuntimes } from '../oci/runtimes.ts';
 import { type PodState, readState, writeState } from '../state.ts';
 import { PodContainers } from './containers.ts';
 import type { PodContext } from './context.ts';
+import { freeStorage } from './free-storage.ts';
 import type { PodGroups } from './groups.ts';
 import type { PodManagerOptions } from './options.ts';
 import { PodSandbox } from './pod-sandbox.ts';
@@ -140,9 +141,21 @@ export class PodWorker {
   poll(): void {
     const { pause, containers } = this.state;
     const running = Object.values(containers).filter((record) => record.phase === 'running');
-    for (const { name } of running) boundLog(this.podDir, name);
+    for (const { name } of running) this.limitLog(name);
     const ended = running.some((record) => !isAlive(record.process?.keeper));
     if (ended || (pause !== undefined && !isAlive(pause))) this.wake();
+  }
+
+  /** A disk that is full is no reason to stop looking after the pod. */
+  private limitLog(container: string): void {
+    try {
+      boundLog(this.podDir, container);
+    } catch (error) {
+      this.trouble(
+        'FailedLogRotation',
+        `the log of container ${container} cannot be limited: ${(error as Error).message}`,
+      );
+    }
   }
 
   /** Does its use of storage matter at present? */
@@ -156,9 +169,17 @@ export class PodWorker {
     this.state.failure = { reason: EVICTED, message };
     // First of all there has to be space again: nothing can be recorded without.
     for (const runner of this.containers.known()) runner.kill();
-    emptyVolumes(this.pod, this.podDir);
+    this.freeStorage();
     this.event('Warning', EVICTED, message);
     this.wake();
+  }
+
+  private freeStorage(): void {
+    try {
+      freeStorage(this.pod, this.podDir);
+    } catch (error) {
+      this.trouble('FailedSync', `storage cannot be freed: ${(error as Error).message}`);
+    }
   }
 
   /** Stop managing the pod, which keeps running. Resolves when the step in progress is done. */
@@ -217,7 +238,7 @@ export class PodWorker {
     if (this.state.failure !== undefined) {
       const evicted = this.state.failure.reason === EVICTED;
       await this.containers.stop(evicted ? 0 : (this.pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS));
-      if (evicted) emptyVolumes(this.pod, this.podDir);
+      if (evicted) this.freeStorage();
       this.save();
       return undefined;
     }

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -25,6 +25,24 @@ test('an agent that exits is restarted after a pause', async () => {
   await supervisor.close();
   assert.not(alive(second));
   assert.not(existsSync(join(directory, 'nodes', 'n1', 'agent.json')));
+});
+
+test('an agent that cannot be recorded, because the disk is full, runs on and is recorded later', async () => {
+  const lines: string[] = [];
+  const log = (line: string) => lines.push(line);
+  // In place of the full disk: the file cannot be written either.
+  const obstacle = join(directory, 'nodes', 'n7', 'agent.json.new');
+  mkdirSync(obstacle, { recursive: true });
+  const supervisor = startAgentSupervisor({ nodes: ['n7'], stateDir: directory, command: () => ['sleep', '60'], log });
+  const pid = supervisor.pidOf('n7')!;
+  await sleep(600);
+  assert.ok(alive(pid));
+  assert.is(lines.length, 1);
+  assert.match(lines[0]!, 'agent of node n7 is running, but cannot be recorded yet: ');
+  rmSync(obstacle, { recursive: true });
+  await eventually(() => existsSync(join(directory, 'nodes', 'n7', 'agent.json')));
+  assert.is(recordOf('n7').pid, pid);
+  await supervisor.close();
 });
 
 test('an agent that is stopped is killed and restarted', async () => {
