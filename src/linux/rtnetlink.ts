@@ -83,6 +83,8 @@ export interface LinkState {
   readonly master: number;
   /** Kind of the queueing discipline at its root: `mq`, `pfifo_fast`, `tbf`, … */
   readonly qdisc: string;
+  /** Frames that each queue can hold. */
+  readonly queueLength: number;
 }
 
 /** Devices, addresses and routes of the network namespace in which the socket was created. */
@@ -120,7 +122,8 @@ export class RouteSocket {
     view.setInt32(HEADER_BYTES + 4, index, true);
     const got = this.exchange(`device ${index}`);
     const flags = view.getUint32(HEADER_BYTES + 8, true);
-    const link = { mac: '', mtu: 0, up: (flags & IFF_UP) !== 0, arp: (flags & IFF_NOARP) === 0, master: 0, qdisc: '' };
+    const [up, arp] = [(flags & IFF_UP) !== 0, (flags & IFF_NOARP) === 0];
+    const link = { mac: '', mtu: 0, up, arp, master: 0, qdisc: '', queueLength: 0 };
     for (let at = HEADER_BYTES + IFINFO_BYTES; at + 4 <= got; ) {
       const length = view.getUint16(at, true);
       if (length < 4) break;
@@ -131,6 +134,7 @@ export class RouteSocket {
           .toString('hex')
           .replace(/(..)(?=.)/g, '$1:');
       else if (type === IFLA_MTU) link.mtu = view.getUint32(at + 4, true);
+      else if (type === IFLA_TXQLEN) link.queueLength = view.getUint32(at + 4, true);
       else if (type === IFLA_MASTER) link.master = view.getUint32(at + 4, true);
       else if (type === IFLA_QDISC) link.qdisc = Buffer.from(value).toString('latin1').replace(/\0.*$/s, '');
       at += (length + 3) & ~3;

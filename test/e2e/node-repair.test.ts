@@ -74,6 +74,7 @@ const HARMS = [
 ] as const;
 const HARMS_OF_DP0 = [
   ['dp0’s MAC is changed', 'ip link set dp0 address 02:00:00:00:00:55', 'ip link show dp0 | grep -q 0a:58:0a:f4:01:01'],
+  ['dp0’s queue is shortened', 'ip link set dp0 txqueuelen 1', 'ip link show dp0 | grep -q "qlen 1000"'],
   ['dp0 uses ARP', 'ip link set dp0 arp on', 'ip link show dp0 | grep -q NOARP'],
   [
     'dp0 belongs to a bridge',
@@ -169,6 +170,24 @@ for (const args of [[], ['--overlay', 'host-gw', '--no-underlay-shortcut']]) {
             'nft \'table ip own { chain pre { type filter hook prerouting priority -310; iifname "dp0" drop; }; }\'',
             /nftables, ip own pre drops all packets of dp0/,
             'nft delete table ip own',
+          ],
+          [
+            'a rule before ours delivers what is for dp0 to the node itself',
+            'ip rule add pref 3 lookup local',
+            /packets to NodePorts go to lo /,
+            'ip rule del pref 3',
+          ],
+          [
+            'another network plugin has left a route to another node’s pods',
+            'ip route add 10.244.2.0/24 via 172.18.0.1',
+            /packets to 10\.244\.2\.0\/24 go to eth0 /,
+            'ip route del 10.244.2.0/24',
+          ],
+          [
+            'a rule refuses packets to pods',
+            'ip rule add pref 4 to 10.244.0.0/16 prohibit',
+            /packets to 10\.244\.\d\.0\/24 are refused/,
+            'ip rule del pref 4',
           ],
           [
             'the node’s address is on no device',

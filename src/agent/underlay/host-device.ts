@@ -98,6 +98,7 @@ export class HostDevice {
     };
     restore(is.mac !== mac, () => routes.changeLink(index, { mac }));
     restore(is.mtu !== mtu, () => routes.changeLink(index, { mtu }));
+    restore(is.queueLength !== QUEUE_LENGTH, () => routes.changeLink(index, { queueLength: QUEUE_LENGTH }));
     restore(is.arp, () => routes.changeLink(index, { arp: false }));
     restore(is.master !== 0, () => routes.changeLink(index, { master: 0 }));
     restore(!HARMLESS_QDISCS.includes(is.qdisc) && is.qdisc !== 'noop', () => routes.resetQdisc(index));

@@ -7,7 +7,7 @@
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { ipBatch, ipOutput } from '../../linux/ip-command.ts';
+import { ipBatch } from '../../linux/ip-command.ts';
 import { RoutingWatch } from '../../linux/routing-watch.ts';
 import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { presentRules, type Rule, ruleWords } from '../../linux/rules.ts';
@@ -22,6 +22,8 @@ import type { HostRouting } from './host-routes.ts';
 import { isOurs, LOCAL_FIRST, LOOPBACK, wantedRules } from './host-rules.ts';
 import { HostSysctls } from './host-sysctls.ts';
 import { ensureLegacyAccepts, hasLegacyTables, removeLegacyAccepts } from './legacy-firewall.ts';
+import { MAIN_TABLE, presentNodeRoutes, presentRoutes, SINGLE_ADDRESS } from './present-routes.ts';
+import { misrouted } from './route-probe.ts';
 import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from './rule-order.ts';
 import { installShortcut, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
 
@@ -62,6 +64,12 @@ export class HostNetwork {
   /** Host ports of this node's pods; also undefined until they are known. */
   private hostPorts: readonly RoutedPort[] | undefined;
   private nodeRoutes: ReadonlyMap<string, string> = new Map();
+  /** Pod networks of other nodes. */
+  private remoteNetworks: readonly string[] = [];
+  /** What others' rules and routes lead past dp0; undefined if nothing. */
+  misrouted: string | undefined;
+  /** `checked` when that was found out. */
+  private probed = '';
 
   /** Open dp0 and install all routes and rules. @throws SystemError, IpCommandError */
   constructor(options: HostNetworkOptions) {
@@ -138,12 +146,23 @@ export class HostNetwork {
   ensure(): number {
     // The device first, because some sysctls belong to it.
     const repaired = this.ensureDevice() + this.sysctls.ensure();
-    if (this.watch.fingerprint() === this.checked) return repaired;
-    const missing = this.restore();
-    this.withoutShortcut = this.updateShortcut();
-    this.withoutNft = this.installUntracked();
-    this.checked = this.watch.fingerprint();
+    let missing = 0;
+    if (this.watch.fingerprint() !== this.checked) {
+      missing = this.restore();
+      this.withoutShortcut = this.updateShortcut();
+      this.withoutNft = this.installUntracked();
+      this.checked = this.watch.fingerprint();
+    }
+    this.probe();
     return repaired + missing;
+  }
+
+  private probe(): void {
+    if (this.probed === this.checked) return;
+    this.probed = this.checked;
+    const { podCIDR, serviceCIDR, nodeIP, underlayDevice, nodePortRange } = this.options;
+    const networks = [podCIDR, serviceCIDR, ...this.remoteNetworks];
+    this.misrouted = misrouted({ networks, nodeIP, underlayDevice, nodePort: nodePortRange[0] });
   }
 
   /**
@@ -224,12 +243,15 @@ export class HostNetwork {
   }
 
   /**
-   * Set the kernel's routes to the pod networks of other nodes; other routes in that table are removed. Does nothing if
-   * the overlay is a tunnel.
+   * Set the kernel's routes to the pod networks of other nodes; other routes in that table are removed. If the overlay is a
+   * tunnel there are none.
    * @param routes node address by pod network
    * @throws SystemError, IpCommandError; Error naming a route that the kernel refuses, tried again when routes change
    */
   setNodeRoutes(routes: ReadonlyMap<string, string>): void {
+    const remote = [...routes.keys()];
+    if (!same(remote, this.remoteNetworks)) this.probed = '';
+    this.remoteNetworks = remote;
     if (!isRoutedByKernel(this.options) || sameEntries(routes, this.nodeRoutes)) return;
     this.nodeRoutes = new Map(routes);
     this.followRoutes();
@@ -370,25 +392,3 @@ const same = (a: readonly string[], b: readonly string[]): boolean => a.join() =
 const printWord = (word: number): string => printIp({ family: 4, value: BigInt(word >>> 0) });
 const sameEntries = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
   a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
-
-const MAIN_TABLE = '254';
-/** A route to a single address in the main table or in TO_DP0_TABLE, in the form of presentRoutes(). */
-const SINGLE_ADDRESS = /^(254|100) [\d.]+$/;
-/** dp0's routes as `<table> <destination>`. */
-function presentRoutes(): Set<string> {
-  const routes = JSON.parse(
-    ipOutput(['-N', '-4', '-j', 'route', 'show', 'table', 'all', 'dev', HOST_DEVICE]) || '[]',
-  ) as { dst: string; table?: string }[];
-  return new Set(routes.map(({ dst, table }) => `${table ?? MAIN_TABLE} ${dst}`));
-}
-
-/** The routes of NODES_TABLE: network and gateway. */
-function presentNodeRoutes(): Map<string, string> {
-  // `ip` fails for a table that was never used, so all tables are listed.
-  const all = JSON.parse(ipOutput(['-N', '-4', '-j', 'route', 'show', 'table', 'all']) || '[]') as {
-    dst: string;
-    gateway?: string;
-    table?: string;
-  }[];
-  return new Map(all.filter(({ table }) => table === `${NODES_TABLE}`).map(({ dst, gateway = '' }) => [dst, gateway]));
-}

@@ -19,7 +19,7 @@ const FIREWALL_PERIOD_MS = 1000;
 export interface RepairOptions {
   readonly host: Pick<
     HostNetwork,
-    'ensure' | 'ensureFirewall' | 'ensureLegacyFirewall' | 'readUnderlayMtu' | 'hasNodeAddress'
+    'ensure' | 'ensureFirewall' | 'ensureLegacyFirewall' | 'readUnderlayMtu' | 'hasNodeAddress' | 'misrouted'
   >;
   readonly config: LiveConfig;
   readonly log: (line: string) => void;
@@ -104,6 +104,7 @@ export class Repair implements Part {
       const repaired = host.ensure();
       if (repaired > 0) log(`${repaired} rules, routes or settings of dp0 were missing and have been restored`);
       this.applyUnderlayMtu(host.readUnderlayMtu());
+      trouble = host.misrouted ?? '';
       if (!host.hasNodeAddress) trouble = `no device has the node's address ${this.options.config.current.nodeIP}`;
     } catch (error) {
       trouble = (error as Error).message;
