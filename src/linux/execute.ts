@@ -1,4 +1,4 @@
-/** Replaces this process by another program (execve(2)), as a shell's `exec` does. */
+/** Executing other programs: in this process' place (execve(2)), as a shell's `exec` does, and what they inherit. */
 import { closeSync, fstatSync, readdirSync } from 'node:fs';
 import { constants } from 'node:os';
 import koffi from 'koffi';
@@ -49,6 +49,15 @@ export function closeFilesBut(kept: readonly number[]): void {
       if ((error as NodeJS.ErrnoException).code !== 'EBADF') throw error;
     }
   }
+}
+
+/**
+ * Keep the descriptors that this process has now, except standard input, output and error, from every program that it
+ * starts. Node.js does that with those it opens, but not with what it was started with: a shell's pipe, a file of CI's
+ * runner. Kernels before 5.11 refuse it.
+ */
+export function keepDescriptors(): void {
+  closeRange(SYS_CLOSE_RANGE, FIRST_OWN_FD, MAX_FD, CLOSE_RANGE_CLOEXEC);
 }
 
 /** Does not return if it succeeds. @returns the reason why not */

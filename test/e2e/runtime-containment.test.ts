@@ -2,8 +2,9 @@
  * Isolation of containers: no access to the host's devices, and no access to a pod's files for other users of the host.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import koffi from 'koffi';
 import * as assert from 'uvu/assert';
 import { attempt, NAMESPACE, until } from './runtime-fixture.ts';
 import { runtimeSuite } from './runtime-suite.ts';
@@ -35,6 +36,21 @@ test('a device node created by a container cannot be opened, wherever it is crea
   await runtime.ready('devices');
   await until('attempts', () => runtime.log('devices', 'c').includes('tried'));
   assert.is(runtime.log('devices', 'c'), 'tried\n');
+});
+
+test('a container has no descriptor of the process that started its agent', async ({ runtime }) => {
+  // As a shell passes one on: dup(2) does not set FD_CLOEXEC.
+  const dup = koffi.load('libc.so.6').func('int dup(int fd)') as (fd: number) => number;
+  const passed = dup(openSync('/etc/passwd', 'r'));
+  assert.ok(passed > 2);
+  await runtime.manager.close({ keepPods: true });
+  runtime.start();
+  const list = 'ls -l /proc/self/fd; echo listed; exec sleep 1000';
+  runtime.pod('descriptors', { containers: [{ name: 'c', image: 'process', command: ['sh', '-c', list] }] });
+  await runtime.ready('descriptors');
+  await until('the list', () => runtime.log('descriptors', 'c').includes('listed'));
+  assert.not.match(runtime.log('descriptors', 'c'), 'passwd');
+  assert.not.match(runtime.exec('descriptors', 'c', 'ls', '-l', '/proc/self/fd'), 'passwd');
 });
 
 test('the devices a container should have work', async ({ runtime }) => {

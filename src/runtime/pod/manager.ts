@@ -7,6 +7,7 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { HOST_PORTS_TAKEN, holdsHostPorts, hostPortsClash, hostPortsOf } from '../../api/host-ports.ts';
 import type { Pod } from '../../api/types/objects.ts';
+import { keepDescriptors } from '../../linux/execute.ts';
 import { DEFAULT_BACK_OFF_MS } from '../container/back-off.ts';
 import { Images } from '../image/images.ts';
 import { OciRuntimes } from '../oci/runtimes.ts';
@@ -57,6 +58,8 @@ export class PodManager {
       runtimes: new OciRuntimes(options.containerRuntime ?? 'auto', this.stateDir, this.groups, options.log),
       onGone: (worker) => this.forget(worker),
     };
+    // Containers have no descriptor of whoever started the agent.
+    keepDescriptors();
     // Containers' users must be able to read volumes, whatever umask the agent was started with.
     process.umask(0o022);
   }
