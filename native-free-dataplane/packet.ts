@@ -97,6 +97,8 @@ export class Packet {
   linkMtu = 0;
   /** With Verdict.POLICY_EGRESS and POLICY_INGRESS: number of the rule that denies (policies/rules.ts). 0: not known. */
   policyRule = 0;
+  /** Not 0 if a limit of traffic applies to the packet (stages/ttl-mtu.ts). */
+  limited = 0;
 
   /** Offload fields, from the virtio-net header. 1 if the transport checksum is pending: the receiver completes it. */
   needsChecksum = 0;
@@ -161,6 +163,7 @@ export class Packet {
     this.direction = 0;
     this.joined = 0;
     this.policyRule = 0;
+    this.limited = 0;
     this.needsChecksum = 0;
     this.checksumStart = 0;
     this.checksumOffset = 0;

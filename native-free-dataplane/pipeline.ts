@@ -77,7 +77,7 @@ import { checkPolicy } from './stages/policy.ts';
 import { Resumed, resumeFlow } from './stages/resume.ts';
 import { denyFlow, hopForAddress, hopOfFlow, isRouteStale, routeAgain } from './stages/route.ts';
 import { chooseService, noteChoice } from './stages/service.ts';
-import { expiresHere, lowerTtl, mayLeave } from './stages/ttl-mtu.ts';
+import { chargeLimits, expiresHere, lowerTtl, mayLeave } from './stages/ttl-mtu.ts';
 import { nextOfTrain, openTrain } from './train.ts';
 import { transmit } from './transmit.ts';
 import { Verdict } from './verdicts.ts';
@@ -176,6 +176,7 @@ function forward(pkt: Packet, dp: Dataplane): Verdict {
   lowerTtl(pkt, dp, hop);
   if (!rewrite(pkt, dp)) return Verdict.CONNTRACK_INVALID;
   countFlow(pkt, dp);
+  if (pkt.limited !== 0) chargeLimits(pkt, dp, hop);
   clampMss(pkt, dp, hop);
   return transmit(pkt, dp, hop);
 }
@@ -358,6 +359,7 @@ function forwardIcmpError(pkt: Packet, dp: Dataplane): Verdict {
   if (hop < 0) return hop === NO_HOP ? Verdict.NO_ROUTE_ANSWERED : whyNoHop(pkt, hop);
   v = mayLeave(pkt, dp, hop);
   if (v !== Verdict.GO_ON) return v;
+  if (pkt.limited !== 0) chargeLimits(pkt, dp, hop);
   lowerTtl(pkt, dp, hop);
   rewriteIcmpError(pkt, dp, hop);
   return transmit(pkt, dp, hop);

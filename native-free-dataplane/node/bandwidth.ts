@@ -46,15 +46,18 @@ export function isLimited(table: NodeTable, port: number, toward: Toward): boole
   return (table.hops[hopAt(port) + HopWord.LIMITED] & (1 << toward)) !== 0;
 }
 
-/** Charge a packet to a limit. @returns false if it exceeds the limit; nothing is charged then */
-export function takeBandwidth(table: NodeTable, port: number, toward: Toward, bytes: number, nowMs: number): boolean {
+/** May another packet of the pod of this port pass in this direction? Charges nothing: it may be dropped for other reasons. */
+export function hasBandwidth({ bandwidth }: NodeTable, port: number, toward: Toward, nowMs: number): boolean {
+  const at = port * BANDWIDTH_DOUBLES + toward * DIRECTION_DOUBLES;
+  return bandwidth[at + RATE] === 0 || bandwidth[at + CLEAR_AT] - nowMs <= bandwidth[at + BURST_MS];
+}
+
+/** Charge a packet that is sent to the limit of the pod of this port in this direction. */
+export function chargeBandwidth(table: NodeTable, port: number, toward: Toward, bytes: number, nowMs: number): void {
   const { bandwidth } = table;
   const at = port * BANDWIDTH_DOUBLES + toward * DIRECTION_DOUBLES;
   const rate = bandwidth[at + RATE];
-  if (rate === 0) return true;
+  if (rate === 0) return;
   const clear = bandwidth[at + CLEAR_AT];
-  const from = clear > nowMs ? clear : nowMs;
-  if (from - nowMs > bandwidth[at + BURST_MS]) return false;
-  bandwidth[at + CLEAR_AT] = from + bytes / rate;
-  return true;
+  bandwidth[at + CLEAR_AT] = (clear > nowMs ? clear : nowMs) + bytes / rate;
 }

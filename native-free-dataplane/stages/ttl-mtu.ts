@@ -6,7 +6,7 @@
  * net/ipv4/ip_forward.c (TTL before MTU, both before the filter table sees the packet).
  */
 import type { Dataplane } from '../dataplane.ts';
-import { isLimited, Toward, takeBandwidth } from '../node/bandwidth.ts';
+import { chargeBandwidth, hasBandwidth, isLimited, Toward } from '../node/bandwidth.ts';
 import { HopWord } from '../node/config.ts';
 import { HOST_HOP, HopKind, hopAt, localHop } from '../node/hops.ts';
 import { isRoutedByHost } from '../overlay/overlay.ts';
@@ -33,15 +33,24 @@ export function mayLeave(pkt: Packet, dp: Dataplane, hop: number): Verdict {
       return Verdict.FRAGMENTATION_NEEDED;
     }
   }
-  if ((hops[at + HopWord.LIMITED] | hops[hopAt(pkt.inPort) + HopWord.LIMITED]) === 0) return Verdict.GO_ON;
+  pkt.limited = hops[at + HopWord.LIMITED] | hops[hopAt(pkt.inPort) + HopWord.LIMITED];
+  if (pkt.limited === 0) return Verdict.GO_ON;
   return isWithinLimits(pkt, dp, hop) ? Verdict.GO_ON : Verdict.BANDWIDTH_EXCEEDED;
 }
 
 /** Do the limits of the pods that send and receive the packet permit it? */
-function isWithinLimits({ inPort, end, l3 }: Packet, { node, nowMs }: Dataplane, hop: number): boolean {
-  if (isLimited(node, inPort, Toward.NETWORK) && !takeBandwidth(node, inPort, Toward.NETWORK, end - l3, nowMs))
-    return false;
-  return !isLimited(node, hop, Toward.POD) || takeBandwidth(node, hop, Toward.POD, end - l3, nowMs);
+function isWithinLimits({ inPort }: Packet, { node, nowMs }: Dataplane, hop: number): boolean {
+  if (isLimited(node, inPort, Toward.NETWORK) && !hasBandwidth(node, inPort, Toward.NETWORK, nowMs)) return false;
+  return !isLimited(node, hop, Toward.POD) || hasBandwidth(node, hop, Toward.POD, nowMs);
+}
+
+/**
+ * Charge the packet to the limits of its pods. Called when nothing can drop it any more: whoever is refused, by a policy or
+ * because no connection fits, must not use up what a pod may receive.
+ */
+export function chargeLimits({ inPort, end, l3 }: Packet, { node, nowMs }: Dataplane, hop: number): void {
+  if (isLimited(node, inPort, Toward.NETWORK)) chargeBandwidth(node, inPort, Toward.NETWORK, end - l3, nowMs);
+  if (isLimited(node, hop, Toward.POD)) chargeBandwidth(node, hop, Toward.POD, end - l3, nowMs);
 }
 
 /** Decrement the TTL of a packet that is about to leave by `hop`, unless the node's kernel does so. */

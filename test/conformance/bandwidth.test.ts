@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { setBandwidth, Toward } from '../../native-free-dataplane/node/bandwidth.ts';
 import { podBandwidth } from '../../src/compile/bandwidth.ts';
 import { A, B, natNode, SERVER } from '../lib/nat-node.ts';
+import { policyPod, setPolicies } from '../lib/policies/policy-node.ts';
 import type { TestNode } from '../lib/test-node.ts';
 
 const MAC_B = '0a:58:0a:f4:01:03';
@@ -53,6 +54,28 @@ test("a pod's limit does not touch others, and none of its packets that are drop
   assert.is(n.flows, flows, 'no connection was made');
   assert.is(n.receive('b', `udp ${B}:53 > ${A}:5000 len 1000`), 'forwarded');
   assert.is(n.receive('b', `udp ${B}:5001 > ${SERVER}:53 len 1000`), 'to-host');
+});
+
+test('packets that are dropped for another reason use up nothing of a limit', () => {
+  const n = natNode();
+  setBandwidth(n.node, n.portOf('b'), Toward.POD, 1);
+  setBandwidth(n.node, n.portOf('a'), Toward.NETWORK, 1);
+  n.receive('a', `tcp ${A}:4000 > ${B}:80 S seq 1`);
+  n.receive('b', `tcp ${B}:80 > ${A}:4000 SA seq 5 ack 2`);
+  n.receive('a', `tcp ${A}:4000 > ${B}:80 A seq 2 ack 6`);
+  setPolicies(
+    n,
+    [policyPod(A), policyPod(B)],
+    [{ podSelector: {}, policyTypes: ['Ingress'], ingress: [{ ports: [{ port: 80 }] }] }],
+  );
+  for (let i = 0; i < 400; i++) {
+    assert.is(n.receive('a', `udp ${A}:${5000 + i} > ${B}:53 len 1000`), 'policy-ingress');
+  }
+  setPolicies(n, [], []);
+  for (let i = 0; i < 400; i++) {
+    assert.is(n.receive('a', `tcp ${A}:4000 > ${B}:80 PA seq ${0x7000_0000} ack 6 len 1000`), 'conntrack-invalid');
+  }
+  assert.is(n.receive('a', `udp ${A}:5000 > ${B}:53 len 1000`), 'forwarded');
 });
 
 test('a limit that is taken away, and a port that gets another pod, have none', () => {
