@@ -39,7 +39,11 @@ export class ControlSocket implements Part {
     this.usage = new NodeUsage(nodeName, stateDir, groups);
     const streams = new PodStreams(stateDir);
     this.server = createServer({ requestTimeout: 0 }, (request, response) => {
-      if (!streams.serve(request, response)) void this.answer(request, response);
+      const handle = async (): Promise<void> => {
+        if (!streams.serve(request, response)) await this.answer(request, response);
+      };
+      // A path that is none: an exception here would end the agent.
+      handle().catch((error: Error) => send(response, 400, { message: `${request.url}: ${error.message}` }));
     });
     this.server.on('upgrade', (request, socket, head) => streams.upgrade(request, this.keep(socket), head));
     this.server.on('connect', (request, socket, head) => streams.connect(request, this.keep(socket), head));
@@ -71,14 +75,10 @@ export class ControlSocket implements Part {
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://agent');
-    const send = (status: number, body: object): void => {
-      response.writeHead(status, { 'content-type': 'application/json' });
-      response.end(JSON.stringify(body));
-    };
-    const done = (status: number, message: string): void => send(status, { message });
+    const done = (status: number, message: string): void => send(response, status, { message });
     if (request.method === 'GET' && url.pathname === '/stats/summary') {
       const measured = await this.usage.summary().catch((error: Error) => error);
-      return measured instanceof Error ? done(500, measured.message) : send(200, measured);
+      return measured instanceof Error ? done(500, measured.message) : send(response, 200, measured);
     }
     if (request.method !== 'POST' || url.pathname !== '/restart')
       return done(404, `${request.method} ${url.pathname}: no such action`);
@@ -95,4 +95,10 @@ export class ControlSocket implements Part {
       done(404, (error as Error).message);
     }
   }
+}
+
+function send(response: ServerResponse, status: number, body: object): void {
+  if (response.headersSent) return void response.destroy();
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(body));
 }

@@ -187,6 +187,17 @@ export const tooLarge = (limit: number | string): ApiError =>
     typeof limit === 'number' ? `Request entity too large: limit is ${limit}` : limit,
   );
 
+/** Characters of such a value. */
+const MAX_SHOWN = 200;
+
+/** A client's value in a message: text as it is, others as JSON, which a member named toString cannot break. */
+export const asText = (value: unknown): string =>
+  typeof value === 'string' ? value : (JSON.stringify(value) ?? '').slice(0, MAX_SHOWN);
+
+/** An object sent to the place of another kind. @param expected its version and kind */
+export const otherKind = (expected: string, { apiVersion, kind }: { apiVersion?: unknown; kind?: unknown }): ApiError =>
+  badRequest(`expected ${expected}, got ${asText(apiVersion)} ${asText(kind)}`);
+
 export const internalError = (message: string): ApiError =>
   failure(500, 'InternalError', `Internal error occurred: ${message}`);
 

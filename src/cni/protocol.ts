@@ -60,7 +60,8 @@ export class CniError extends Error {
 export function checkVersion(version: string): void {
   if (CNI_VERSIONS.includes(version)) return;
   const supported = `supported: ${CNI_VERSIONS.join(', ')}`;
-  throw new CniError(CniCode.INCOMPATIBLE_VERSION, `cniVersion ${version} is not supported`, supported);
+  const given = typeof version === 'string' ? version : JSON.stringify(version);
+  throw new CniError(CniCode.INCOMPATIBLE_VERSION, `cniVersion ${given} is not supported`, supported);
 }
 
 /** All of a stream. @throws CniError if it has more than CNI_MAX_BYTES */

@@ -60,6 +60,9 @@ export function readQuery(message: Buffer): Query | { readonly id: number; reado
   }
   const [question, ...more] = packet.questions ?? [];
   if (question === undefined || more.length > 0) return { id, rcode: Rcode.FORMERR };
+  // A label may have any bytes (RFC 2181 §11). A dot within one, or bytes that are no UTF-8, could not be repeated in the
+  // response; no name of ours has them.
+  if (!survivesAsText(message, question.name)) return { id, rcode: Rcode.REFUSED };
   const options = (packet.additionals ?? []).filter((record): record is OptAnswer => record.type === 'OPT');
   if (options.length > 1) return { id, rcode: Rcode.FORMERR };
   const [opt] = options;
@@ -73,6 +76,19 @@ export function readQuery(message: Buffer): Query | { readonly id: number; reado
     recursionDesired: ((packet.flags ?? 0) & RECURSION_DESIRED) !== 0,
     udpBytes: opt ? Math.max(PLAIN_UDP_BYTES, opt.udpPayloadSize) : 0,
   };
+}
+
+/** Is the message's first name, read as text and written again, the same bytes? */
+function survivesAsText(message: Buffer, name: string): boolean {
+  let at = HEADER_BYTES;
+  for (const label of name === '' || name === '.' ? [] : name.split('.')) {
+    const bytes = Buffer.from(label);
+    // No name precedes the first one, so it cannot be compressed.
+    if (bytes.length === 0 || message[at] !== bytes.length) return false;
+    if (!message.subarray(at + 1, at + 1 + bytes.length).equals(bytes)) return false;
+    at += 1 + bytes.length;
+  }
+  return message[at] === 0;
 }
 
 export interface Response {

@@ -35,6 +35,11 @@ export function readRequest(text: string): CniRequest {
   if (typeof environment !== 'object' || environment === null || typeof config !== 'object' || config === null) {
     throw new CniError(CniCode.DECODING_FAILURE, 'the request has no environment or no configuration');
   }
+  for (const [name, value] of Object.entries(environment)) {
+    if (typeof value !== 'string') {
+      throw new CniError(CniCode.DECODING_FAILURE, `${name} ${JSON.stringify(value)}: expected a text`);
+    }
+  }
   return { environment, config };
 }
 
@@ -89,16 +94,21 @@ function argumentsOf(text: string): Map<string, string> {
 /** The port mappings of a configuration, checked. @throws CniError */
 export function portMappingsOf({ runtimeConfig }: CniConfig): CniPortMapping[] {
   const isPort = (port: unknown): boolean => Number.isInteger(port) && (port as number) > 0 && (port as number) < 65536;
-  return (runtimeConfig?.portMappings ?? []).flatMap(({ hostPort, containerPort, protocol = 'tcp', hostIP = '' }) => {
+  const wrong = (mapping: unknown, expected: string): CniError =>
+    new CniError(CniCode.INVALID_CONFIGURATION, `portMappings ${JSON.stringify(mapping)}: expected ${expected}`);
+  const mappings = runtimeConfig?.portMappings ?? [];
+  if (!Array.isArray(mappings)) throw wrong(mappings, 'a list');
+  return mappings.flatMap((mapping) => {
+    if (typeof mapping !== 'object' || mapping === null)
+      throw wrong(mapping, 'objects with hostPort and containerPort');
+    const { hostPort, containerPort, protocol = 'tcp', hostIP = '' } = mapping;
     // containerd lists every port of a pod, with 0 where the host has none.
     if (hostPort === 0) return [];
-    const name = protocol.toUpperCase();
+    const name = String(protocol).toUpperCase();
     if (!isPort(hostPort) || !isPort(containerPort) || !['TCP', 'UDP', 'SCTP'].includes(name)) {
-      throw new CniError(
-        CniCode.INVALID_CONFIGURATION,
-        `portMappings ${hostPort}:${containerPort}/${protocol}: expected ports from 1 to 65535 and tcp, udp or sctp`,
-      );
+      throw wrong(mapping, 'ports from 1 to 65535 and tcp, udp or sctp');
     }
+    if (typeof hostIP !== 'string') throw wrong(mapping, 'an address as hostIP');
     return [{ hostPort, containerPort, protocol: name, ...(hostIP !== '' && { hostIP }) }];
   });
 }

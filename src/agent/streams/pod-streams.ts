@@ -23,6 +23,8 @@ import { runRemoteCommand } from './remote-command.ts';
 import { spdyChannels } from './spdy-channels.ts';
 import { webSocketChannels } from './web-socket-channels.ts';
 
+const LAST_PORT = 65535;
+
 interface Target {
   action: string;
   namespace: string;
@@ -65,13 +67,14 @@ export class PodStreams {
 
   /** CONNECT: a connection from this node, for the API server's proxy. */
   connect(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const match = /^\[?([0-9a-f.:]+?)\]?:(\d+)$/i.exec(request.url ?? '');
-    if (match === null) {
+    // A client that is gone before the answer must not end the agent.
+    socket.on('error', () => socket.destroy());
+    const match = /^\[?([0-9a-f.:]+?)\]?:(\d{1,5})$/i.exec(request.url ?? '');
+    if (match === null || Number(match[2]) > LAST_PORT) {
       socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
       return;
     }
     const peer = connect({ host: match[1]!, port: Number(match[2]), allowHalfOpen: true });
-    socket.on('error', () => peer.destroy());
     socket.on('close', () => peer.destroy());
     peer.once('connect', () => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n');

@@ -36,8 +36,23 @@ import { checkIpAddress, checkServiceCidr } from './service-addresses.ts';
 import { checkClaim, checkVolume } from './storage.ts';
 import { checkWorkload } from './workload.ts';
 
+/** Kinds whose published schema does not require a spec, and whose rules do. */
+const MAY_LACK_SPEC: ReadonlySet<string> = new Set([
+  'CronJob',
+  'DaemonSet',
+  'HorizontalPodAutoscaler',
+  'Job',
+  'PersistentVolume',
+  'PersistentVolumeClaim',
+  'ReplicationController',
+  'StatefulSet',
+]);
+
 /** All errors of an object that has passed its schema (except for unknown fields). */
-export function checkRules(object: KubeObject): FieldError[] {
+export function checkRules(given: KubeObject): FieldError[] {
+  // A missing structure is an empty one, as in Go.
+  const lacksSpec = MAY_LACK_SPEC.has(given.kind) && (given as { spec?: object }).spec === undefined;
+  const object = lacksSpec ? ({ ...given, spec: {} } as KubeObject) : given;
   switch (object.kind) {
     case 'Pod':
       return checkPodSpec((object as Pod).spec, 'spec');

@@ -97,7 +97,8 @@ const FIELD = /^(\*|\?|[0-9a-z]+(-[0-9a-z]+)?)(\/[0-9]+)?(,(\*|[0-9a-z]+(-[0-9a-
 const NAMED = /^@(yearly|annually|monthly|weekly|daily|midnight|hourly)$/;
 
 function checkCronJob({ spec }: CronJob): FieldError[] {
-  const errors = checkJob(spec.jobTemplate.spec, 'spec.jobTemplate.spec');
+  if (spec.jobTemplate === undefined) return [required('spec.schedule'), required('spec.jobTemplate')];
+  const errors = checkJob(spec.jobTemplate.spec ?? {}, 'spec.jobTemplate.spec');
   const fields = spec.schedule.trim().split(/\s+/);
   if (!NAMED.test(spec.schedule) && (fields.length !== 5 || !fields.every((field) => FIELD.test(field)))) {
     const message = `Invalid value: "${spec.schedule}": expected five fields of a crontab such as "*/5 * * * *", or @hourly, @daily, …`;

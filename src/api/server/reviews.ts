@@ -7,7 +7,7 @@ import type { Action, Authorize } from '../access/authorization.ts';
 import type { RulesOf } from '../access/rbac.ts';
 import type { TokenIssuer } from '../access/service-account-tokens.ts';
 import type { User } from '../access/user.ts';
-import { badRequest, conflict, invalid, methodNotAllowed, notFound } from '../errors.ts';
+import { asText, badRequest, conflict, invalid, methodNotAllowed, notFound } from '../errors.ts';
 import { apiVersionOf, type Resource, resourceOfKind } from '../resources.ts';
 import { REVIEWS } from '../reviews.ts';
 import type { Store } from '../store/store.ts';
@@ -157,7 +157,7 @@ export class Reviews {
   }
 
   private bound(namespace: string, { kind, name = '', uid }: BoundObject): KubeObject {
-    if (kind !== 'Pod' && kind !== 'Secret') throw badRequest(`cannot bind token to object of type ${kind}`);
+    if (kind !== 'Pod' && kind !== 'Secret') throw badRequest(`cannot bind token to object of type ${asText(kind)}`);
     const resource = resourceOfKind(kind)!;
     const found = this.options.store.get(kind, namespace, name);
     if (found === undefined) throw notFound(resource, name);

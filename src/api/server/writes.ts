@@ -1,5 +1,5 @@
 /** POST, PUT, PATCH and DELETE on resources. The semantics of writes are in `store/registry.ts`. */
-import { badRequest, methodNotAllowed, patchRefused, tooLarge, unsupportedMediaType } from '../errors.ts';
+import { badRequest, methodNotAllowed, otherKind, patchRefused, tooLarge, unsupportedMediaType } from '../errors.ts';
 import { PatchError, PatchRefusedError, PatchTooLargeError } from '../patches/json.ts';
 import { jsonPatch } from '../patches/json-patch.ts';
 import { mergePatch } from '../patches/merge-patch.ts';
@@ -104,7 +104,7 @@ function toStored(resource: Resource, given: unknown): unknown {
   const { apiVersion, kind } = given as { apiVersion?: unknown; kind?: unknown };
   const expected = apiVersionOf(resource);
   if ((apiVersion !== undefined && apiVersion !== expected) || (kind !== undefined && kind !== resource.kind)) {
-    throw badRequest(`expected ${expected} ${resource.kind}, got ${apiVersion ?? ''} ${kind ?? ''}`);
+    throw otherKind(`${expected} ${resource.kind}`, { apiVersion, kind });
   }
   return view.write(given as Record<string, unknown>);
 }

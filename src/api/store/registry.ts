@@ -14,6 +14,7 @@ import {
   type ApiError,
   alreadyExists,
   applyConflict,
+  asText,
   badRequest,
   conflict,
   type FieldError,
@@ -21,6 +22,7 @@ import {
   invalid,
   MODIFIED,
   notFound,
+  otherKind,
 } from '../errors.ts';
 import { apply } from '../ownership/managed-fields.ts';
 import { apiVersionOf, collectionOf, hasGeneration, type Resource } from '../resources.ts';
@@ -256,7 +258,7 @@ export class Registry {
     const { apiVersion, kind, metadata } = input as Partial<KubeObject>;
     const expected = apiVersionOf(resource);
     if ((kind !== undefined && kind !== resource.kind) || (apiVersion !== undefined && apiVersion !== expected)) {
-      throw badRequest(`expected ${expected} ${resource.kind}, got ${apiVersion ?? ''} ${kind ?? ''}`);
+      throw otherKind(`${expected} ${resource.kind}`, { apiVersion, kind });
     }
     if (metadata !== undefined && (typeof metadata !== 'object' || metadata === null)) {
       throw badRequest('metadata: expected an object');
@@ -270,7 +272,7 @@ export class Registry {
     } else delete meta.namespace;
     if (name !== undefined) {
       if (meta.name && meta.name !== name) {
-        throw badRequest(`the name of the object (${meta.name}) does not match the name on the URL (${name})`);
+        throw badRequest(`the name of the object (${asText(meta.name)}) does not match the name on the URL (${name})`);
       }
       meta.name = name;
     }

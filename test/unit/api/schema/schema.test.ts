@@ -1,5 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { RESOURCES } from '../../../../src/api/resources.ts';
 import { validate } from '../../../../src/api/schema/schema.ts';
 
 const pod = (spec: object, metadata: object = { name: 'web' }) => ({ apiVersion: 'v1', kind: 'Pod', metadata, spec });
@@ -239,6 +240,20 @@ test('a megabyte of text is refused as fast as a short text', () => {
   );
   validate(svc({ type: 'ExternalName', externalName: long }));
   assert.ok(process.cpuUsage(started).user < 500_000);
+});
+
+test('an object of any kind without a spec, or with an empty one, is accepted or refused with its errors', () => {
+  for (const { group, version, kind } of RESOURCES) {
+    const apiVersion = group === '' ? version : `${group}/${version}`;
+    const object = { apiVersion, kind, metadata: { name: 'x' } };
+    for (const its of [{}, { spec: null }, { spec: {} }]) {
+      for (const error of validate({ ...object, ...its }).errors) assert.ok(error.message !== '', kind);
+    }
+  }
+  assert.equal(errorsOf({ apiVersion: 'batch/v1', kind: 'CronJob', metadata: { name: 'x' } }), [
+    'spec.schedule: Required value',
+    'spec.jobTemplate: Required value',
+  ]);
 });
 
 test('validate never throws, whatever its input', () => {

@@ -28,6 +28,18 @@ test(
 );
 
 test(
+  'an object whose kind is none is refused with what it was, whatever members it has',
+  withCluster(async ({ socketPath }) => {
+    for (const kind of [{ toString: 0 }, 7, [], { toString: {} }]) {
+      const object = { ...configMap('a'), kind };
+      const { status, body } = await request(socketPath, 'POST', '/api/v1/namespaces/default/configmaps', object);
+      assert.is(status, 400);
+      assert.is((JSON.parse(body) as Status).message, `expected v1 ConfigMap, got v1 ${JSON.stringify(kind)}`);
+    }
+  }),
+);
+
+test(
   'errors are Status objects with reason, code and causes',
   withCluster(async ({ client, socketPath }) => {
     const made = await client.create(configMap('a'));

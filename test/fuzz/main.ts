@@ -1,0 +1,120 @@
+/**
+ * `npm run fuzz -- --seconds N --seed S [--only NAME]…`: fuzzes every target in turn, guided by coverage. The frames also
+ * go through the pipeline at full speed, without coverage, for two thirds of their time.
+ *
+ *   --only NAME      only this target; may be repeated
+ *   --input FILE     run one input, such as a failure that was written before, and nothing else
+ *   --update-corpus  write what was found to test/fuzz/corpus, minimised
+ *   --report FILE    write the figures as JSON
+ *
+ * A failing input is minimised and written to a file, with the command that repeats it. Status 1 if anything failed.
+ */
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Choices } from '../lib/fuzz/choices.ts';
+import { writeCorpus } from '../lib/fuzz/corpus.ts';
+import type { Explored, Failure } from '../lib/fuzz/explore.ts';
+import { runTarget } from '../lib/fuzz/run-target.ts';
+import { loadTarget, TARGET_NAMES } from '../lib/fuzz/targets.ts';
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '60' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000_000) },
+    only: { type: 'string', multiple: true },
+    input: { type: 'string' },
+    report: { type: 'string' },
+    'update-corpus': { type: 'boolean', default: false },
+  },
+});
+const seconds = numberOf('seconds', values.seconds);
+const seed = numberOf('seed', values.seed);
+const names = values.only ?? [...TARGET_NAMES];
+for (const name of names)
+  if (!TARGET_NAMES.includes(name)) usageError(`--only ${name}: expected one of ${TARGET_NAMES.join(', ')}`);
+
+if (values.input !== undefined) await repeat(values.input);
+else await fuzz();
+
+function numberOf(option: string, text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) usageError(`--${option} ${text}: expected a whole number from 1`);
+  return number;
+}
+
+function usageError(message: string): never {
+  console.error(message);
+  process.exit(2);
+}
+
+/** Run the input in a file on the one target given by --only. */
+async function repeat(file: string): Promise<void> {
+  const [name] = names;
+  if (names.length !== 1 || name === undefined) usageError('--input needs one target: --only NAME');
+  const target = await loadTarget(name);
+  const units = await target.run(new Choices(new Uint8Array(Buffer.from(readFileSync(file, 'utf8'), 'base64'))));
+  console.log(`${name}: ${units} ${target.unit}, nothing wrong`);
+}
+
+interface Row {
+  readonly target: string;
+  readonly how: string;
+  readonly seconds: number;
+  readonly inputs: number;
+  readonly units: number;
+  readonly unit: string;
+  readonly blocks: number;
+}
+
+async function fuzz(): Promise<void> {
+  console.log(`seed ${seed}, ${seconds} s: ${names.join(', ')}`);
+  const rows: Row[] = [];
+  // The pipeline has as much time as all others together.
+  const shares = new Map(names.map((name) => [name, name === 'pipeline' ? Math.max(1, names.length - 1) : 1]));
+  const total = [...shares.values()].reduce((sum, share) => sum + share, 0);
+  for (const name of names) {
+    const time = (seconds * shares.get(name)!) / total;
+    const bulk = name === 'pipeline' && !values['update-corpus'] ? (time * 2) / 3 : 0;
+    const { unit } = await loadTarget(name);
+    for (const [how, its, withCoverage] of [
+      ['guided by coverage', time - bulk, true],
+      ['at full speed', bulk, false],
+    ] as const) {
+      if (its === 0) continue;
+      const started = performance.now();
+      const minimiseCorpus = values['update-corpus'];
+      const explored = await runTarget({ target: name, seed, seconds: its, withCoverage, minimiseCorpus });
+      const took = (performance.now() - started) / 1000;
+      const { inputs, units, blocks } = explored;
+      rows.push({ target: name, how, seconds: Math.round(took * 10) / 10, inputs, units, unit, blocks });
+      show(rows.at(-1)!, explored);
+      if (explored.failure !== undefined) reportFailure(name, explored.failure);
+      else if (values['update-corpus']) writeCorpus(name, explored.corpus);
+    }
+  }
+  if (values.report !== undefined) {
+    const clean = process.exitCode === undefined;
+    writeFileSync(
+      values.report,
+      `${JSON.stringify({ date: new Date().toISOString(), seed, seconds, clean, rows }, null, 2)}\n`,
+    );
+  }
+}
+
+function show({ target, how, seconds: took, inputs, units, unit, blocks }: Row, { corpus }: Explored): void {
+  const covered = blocks > 0 ? `, ${blocks} blocks, ${corpus.length} inputs in the corpus` : '';
+  const rate = Math.round(units / Math.max(took, 0.1));
+  console.log(`${target}, ${how}: ${inputs} inputs, ${units} ${unit} in ${took} s (${rate}/s)${covered}`);
+}
+
+function reportFailure(target: string, { input, message }: Failure): void {
+  process.exitCode = 1;
+  const directory = join(tmpdir(), 'dataplane-fuzz');
+  mkdirSync(directory, { recursive: true });
+  const file = join(directory, `${target}-${createHash('sha256').update(input).digest('hex').slice(0, 12)}.txt`);
+  writeFileSync(file, Buffer.from(input).toString('base64'));
+  console.error(`${target} failed:\n${message}\nto repeat: npm run fuzz -- --only ${target} --input ${file}`);
+}

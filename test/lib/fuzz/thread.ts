@@ -1,0 +1,48 @@
+/** A thread that fuzzes one target: coverage is counted per thread, and a thread that hangs can be ended. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { readCorpus } from './corpus.ts';
+import { Coverage } from './coverage.ts';
+import { explore, smallestCorpus } from './explore.ts';
+import { loadTarget } from './targets.ts';
+
+/** What the thread is started with. */
+export interface ThreadTask {
+  readonly target: string;
+  readonly seed: number;
+  readonly seconds: number;
+  readonly withCoverage: boolean;
+  /** Keep only the inputs that reach everything. */
+  readonly minimiseCorpus: boolean;
+  /** The input that is running: its number, its length, its bytes. */
+  readonly current: SharedArrayBuffer;
+}
+
+const HEADER_WORDS = 2;
+const task = workerData as ThreadTask;
+const words = new Int32Array(task.current, 0, HEADER_WORDS);
+const bytes = new Uint8Array(task.current, HEADER_WORDS * 4);
+
+const isTested = (url: string): boolean => /\/dist\/(native-free-dataplane|src)\//.test(url);
+const coverage = task.withCoverage ? new Coverage(isTested) : undefined;
+const target = await loadTarget(task.target);
+const onInput = (input: Uint8Array): void => {
+  bytes.set(input.subarray(0, bytes.length));
+  words[1] = Math.min(input.length, bytes.length);
+  Atomics.add(words, 0, 1);
+};
+const end = performance.now() + task.seconds * 1000;
+const explored = await explore({
+  target,
+  seed: task.seed,
+  corpus: readCorpus(task.target),
+  coverage,
+  isOver: () => performance.now() > end,
+  onInput,
+});
+coverage?.close();
+if (task.minimiseCorpus && explored.failure === undefined) {
+  const again = new Coverage(isTested);
+  explored.corpus = await smallestCorpus(target, explored.corpus, again, onInput);
+  again.close();
+}
+parentPort!.postMessage(explored);
