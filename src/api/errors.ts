@@ -194,9 +194,12 @@ const MAX_SHOWN = 200;
 export const asText = (value: unknown): string =>
   typeof value === 'string' ? value : (JSON.stringify(value) ?? '').slice(0, MAX_SHOWN);
 
-/** An object sent to the place of another kind. @param expected its version and kind */
-export const otherKind = (expected: string, { apiVersion, kind }: { apiVersion?: unknown; kind?: unknown }): ApiError =>
-  badRequest(`expected ${expected}, got ${asText(apiVersion)} ${asText(kind)}`);
+/** @throws ApiError for an object that claims to be of another version or kind than its place */
+export function requireKind(version: string, kind: string, given: { apiVersion?: unknown; kind?: unknown }): void {
+  const { apiVersion = version, kind: its = kind } = given;
+  if (apiVersion === version && its === kind) return;
+  throw badRequest(`expected ${version} ${kind}, got ${asText(given.apiVersion)} ${asText(given.kind)}`);
+}
 
 export const internalError = (message: string): ApiError =>
   failure(500, 'InternalError', `Internal error occurred: ${message}`);

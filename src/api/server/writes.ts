@@ -1,5 +1,5 @@
 /** POST, PUT, PATCH and DELETE on resources. The semantics of writes are in `store/registry.ts`. */
-import { badRequest, methodNotAllowed, otherKind, patchRefused, tooLarge, unsupportedMediaType } from '../errors.ts';
+import { badRequest, methodNotAllowed, patchRefused, requireKind, tooLarge, unsupportedMediaType } from '../errors.ts';
 import { PatchError, PatchRefusedError, PatchTooLargeError } from '../patches/json.ts';
 import { jsonPatch } from '../patches/json-patch.ts';
 import { mergePatch } from '../patches/merge-patch.ts';
@@ -101,11 +101,7 @@ export function patchBy(mediaType: string, resource: Resource, old: KubeObject, 
 function toStored(resource: Resource, given: unknown): unknown {
   const { view } = resource;
   if (view === undefined || typeof given !== 'object' || given === null || Array.isArray(given)) return given;
-  const { apiVersion, kind } = given as { apiVersion?: unknown; kind?: unknown };
-  const expected = apiVersionOf(resource);
-  if ((apiVersion !== undefined && apiVersion !== expected) || (kind !== undefined && kind !== resource.kind)) {
-    throw otherKind(`${expected} ${resource.kind}`, { apiVersion, kind });
-  }
+  requireKind(apiVersionOf(resource), resource.kind, given);
   return view.write(given as Record<string, unknown>);
 }
 

@@ -22,7 +22,7 @@ import {
   invalid,
   MODIFIED,
   notFound,
-  otherKind,
+  requireKind,
 } from '../errors.ts';
 import { apply } from '../ownership/managed-fields.ts';
 import { apiVersionOf, collectionOf, hasGeneration, type Resource } from '../resources.ts';
@@ -255,11 +255,8 @@ export class Registry {
   /** A shallow copy with the kind, name and namespace of the path. @throws ApiError 400 if the object has others */
   private address(resource: Resource, namespace: string | undefined, name: string | undefined, input: unknown) {
     if (typeof input !== 'object' || input === null || Array.isArray(input)) throw badRequest('expected an object');
-    const { apiVersion, kind, metadata } = input as Partial<KubeObject>;
-    const expected = apiVersionOf(resource);
-    if ((kind !== undefined && kind !== resource.kind) || (apiVersion !== undefined && apiVersion !== expected)) {
-      throw otherKind(`${expected} ${resource.kind}`, { apiVersion, kind });
-    }
+    const { metadata } = input as Partial<KubeObject>;
+    requireKind(apiVersionOf(resource), resource.kind, input);
     if (metadata !== undefined && (typeof metadata !== 'object' || metadata === null)) {
       throw badRequest('metadata: expected an object');
     }
@@ -276,7 +273,7 @@ export class Registry {
       }
       meta.name = name;
     }
-    return { ...input, apiVersion: expected, kind: resource.kind, metadata: meta as Partial<ObjectMeta> };
+    return { ...input, apiVersion: apiVersionOf(resource), kind: resource.kind, metadata: meta as Partial<ObjectMeta> };
   }
 
   private generateName(resource: Resource, namespace: string | undefined, metadata: Partial<ObjectMeta>): string {

@@ -1,0 +1,107 @@
+/**
+ * docs/reliability.md, made from the reports of the runs (docs/reliability/*.json): every number in it was measured by the
+ * command beside it.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { FaultOutcome } from './chaos/run.ts';
+import { ROOT } from './cluster.ts';
+
+interface FuzzReport {
+  readonly date: string;
+  readonly seed: number;
+  readonly seconds: number;
+  readonly clean: boolean;
+  readonly rows: readonly {
+    readonly target: string;
+    readonly how: string;
+    readonly seconds: number;
+    readonly inputs: number;
+    readonly units: number;
+    readonly unit: string;
+    readonly blocks: number;
+  }[];
+}
+
+interface ChaosReport {
+  readonly date: string;
+  readonly seed: number;
+  readonly seconds: number;
+  readonly outcomes: readonly FaultOutcome[];
+  readonly totals: Readonly<Record<string, number>>;
+  readonly wrkRequests: number;
+  readonly wrkErrors: number;
+  readonly failures: readonly string[];
+}
+
+const DIRECTORY = join(ROOT, 'docs/reliability');
+
+function read<T>(name: string): T | undefined {
+  const path = join(DIRECTORY, `${name}.json`);
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as T) : undefined;
+}
+
+const table = (head: readonly string[], rows: readonly (readonly (string | number)[])[]): string =>
+  [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+
+export function reliabilityPage(): string {
+  const [fuzz, chaos] = [read<FuzzReport>('fuzz'), read<ChaosReport>('chaos')];
+  const sections = [HEAD, chaos && chaosSection(chaos), fuzz && fuzzSection(fuzz), LEAKS];
+  return `${sections.filter((section) => section !== undefined).join('\n\n')}\n`;
+}
+
+const HEAD = `# Reliability
+
+What was done to the data plane, and what it cost. \`npm run docs\` makes this page from the reports of the runs, in
+\`docs/reliability/\`; the numbers depend on the machine and on what else it was doing. A short form of each run is in \`npm test\`.`;
+
+function chaosSection(report: ChaosReport): string {
+  const { date, seed, seconds, outcomes, totals, wrkRequests, wrkErrors, failures } = report;
+  const kinds = [...new Set(outcomes.map(({ fault }) => fault.kind))].sort();
+  const rows = kinds.map((kind) => {
+    const its = outcomes.filter(({ fault }) => fault.kind === kind);
+    const sum = (of: (outcome: FaultOutcome) => number) => its.reduce((total, outcome) => total + of(outcome), 0);
+    const longest = Math.max(...its.map(({ longestGapMs }) => longestGapMs));
+    return [
+      kind,
+      its.length,
+      Math.min(...its.map(({ carried }) => carried)),
+      sum(({ lost }) => lost),
+      sum(({ requestsFailed }) => requestsFailed),
+      longest === 0 ? 'under 200 ms' : `${longest} ms`,
+    ];
+  });
+  const verdict = failures.length === 0 ? 'Nothing failed.' : `Failed: ${failures.join('; ')}.`;
+  return `## Faults under load
+
+\`npm run chaos -- --seconds ${seconds} --seed ${seed}\`, ${date.slice(0, 10)}: two nodes, ${outcomes.length} faults one after the other, with
+long-lived TCP connections, UDP echo, new HTTP connections, wrk and iperf3 at the same time. A gap is a silence of any one connection or
+client that overlaps the fault; TCP's own waiting after a loss is part of it.
+
+${table(['fault', 'times', 'connections carried', 'lost', 'requests failed', 'longest gap'], rows)}
+
+${totals.tcpConnections} connections were held and had ${totals.tcpReplies} replies, each checked; ${totals.datagramsAnswered} of ${totals.datagramsSent} datagrams
+were answered; ${totals.requestsFailed} of ${totals.requests} requests failed; wrk made ${wrkRequests} requests with ${wrkErrors} errors. ${verdict}`;
+}
+
+function fuzzSection({ date, seed, seconds, clean, rows }: FuzzReport): string {
+  const cells = rows.map(({ target, how, seconds: took, inputs, units, unit, blocks }) => [
+    target,
+    how,
+    `${took} s`,
+    inputs,
+    `${units} ${unit}`,
+    blocks === 0 ? '' : blocks,
+  ]);
+  return `## Fuzzing
+
+\`npm run fuzz -- --seconds ${seconds} --seed ${seed}\`, ${date.slice(0, 10)}. ${clean ? 'Nothing failed.' : 'Some targets failed.'} A block is a
+piece of the code between two branches, as V8 counts coverage.
+
+${table(['target', 'how', 'time', 'inputs', 'units', 'blocks reached'], cells)}`;
+}
+
+const LEAKS = `## Leaks
+
+\`npm run leaks -- --pods N --cycles N\` starts and deletes pods in one cluster, and brings clusters up and takes them down. It fails if
+descriptors, threads, namespaces, mounts, processes or shared memory of the cluster grow.`;
