@@ -13,10 +13,11 @@ export class Choices implements Random {
   private drawn: Uint8Array;
   private at = 0;
 
-  constructor(given: Uint8Array, source?: Random) {
+  /** @param scratch where what is drawn is kept as far as it fits: other threads see it there */
+  constructor(given: Uint8Array, source?: Random, scratch: Uint8Array = new Uint8Array(Math.max(256, given.length))) {
     this.given = given;
     this.source = source;
-    this.drawn = new Uint8Array(Math.max(256, given.length));
+    this.drawn = scratch;
   }
 
   /** The bytes drawn so far: an input that makes the same choices. */

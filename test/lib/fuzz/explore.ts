@@ -30,8 +30,10 @@ export interface ExploreOptions {
   readonly coverage?: Coverage | undefined;
   /** Ends when this returns true, asked once for each batch. */
   readonly isOver: () => boolean;
-  /** Called with each input before it runs. */
-  readonly onInput?: (input: Uint8Array) => void;
+  /** Called before each input runs. */
+  readonly onInput?: () => void;
+  /** Has the choices of the input that is running, and zeros behind them. */
+  readonly scratch?: Uint8Array | undefined;
   readonly onProgress?: (explored: Explored) => void;
 }
 
@@ -44,8 +46,9 @@ export async function explore(options: ExploreOptions): Promise<Explored> {
 
   /** Run an input; after its end it goes on with `source`. @returns the choices made, undefined if it failed */
   const run = async (input: Uint8Array, source?: Random): Promise<Uint8Array | undefined> => {
-    options.onInput?.(input);
-    const choices = new Choices(input, source);
+    options.onInput?.();
+    options.scratch?.fill(0);
+    const choices = new Choices(input, source, options.scratch);
     explored.inputs++;
     try {
       explored.units += await target.run(choices);
@@ -103,7 +106,7 @@ async function minimised({ target, onInput }: ExploreOptions, input: Uint8Array,
   const kind = kindOf(error);
   let message = error.stack ?? String(error);
   const small = await minimise(input, async (candidate) => {
-    onInput?.(candidate);
+    onInput?.();
     try {
       await target.run(new Choices(candidate));
       return false;
@@ -126,12 +129,12 @@ export async function smallestCorpus(
   target: FuzzTarget,
   corpus: readonly Uint8Array[],
   coverage: Coverage,
-  onInput: (input: Uint8Array) => void,
+  onInput: () => void,
 ): Promise<Uint8Array[]> {
   const kept: Uint8Array[] = [];
   coverage.takeNew();
   for (const input of [...corpus].sort((a, b) => a.length - b.length)) {
-    onInput(input);
+    onInput();
     await target.run(new Choices(input));
     const fresh = coverage.takeNew();
     if (fresh.length > 0) kept.push(input);

@@ -13,5 +13,9 @@ export interface FuzzTarget {
   run(random: Random): number | Promise<number>;
 }
 
-/** Milliseconds that one input may take before it counts as hanging. */
-export const HANG_MS = 20_000;
+/** Milliseconds of processor time that one input may use before it counts as hanging: the machine may be busy. */
+export const HANG_CPU_MS = 20_000;
+/** The same in real time, for an input that waits for something. */
+export const HANG_MS = 600_000;
+/** Bytes in front of the choices in the memory that a fuzzing thread shares. */
+export const COUNT_BYTES = 4;

@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { readCorpus } from './corpus.ts';
 import { Coverage } from './coverage.ts';
 import { explore, smallestCorpus } from './explore.ts';
+import { COUNT_BYTES } from './target.ts';
 import { loadTarget } from './targets.ts';
 
 /** What the thread is started with. */
@@ -13,22 +14,19 @@ export interface ThreadTask {
   readonly withCoverage: boolean;
   /** Keep only the inputs that reach everything. */
   readonly minimiseCorpus: boolean;
-  /** The input that is running: its number, its length, its bytes. */
+  /** The number of the input that is running, and its choices. */
   readonly current: SharedArrayBuffer;
 }
 
-const HEADER_WORDS = 2;
 const task = workerData as ThreadTask;
-const words = new Int32Array(task.current, 0, HEADER_WORDS);
-const bytes = new Uint8Array(task.current, HEADER_WORDS * 4);
+const count = new Int32Array(task.current, 0, 1);
+const scratch = new Uint8Array(task.current, COUNT_BYTES);
 
 const isTested = (url: string): boolean => /\/dist\/(native-free-dataplane|src)\//.test(url);
 const coverage = task.withCoverage ? new Coverage(isTested) : undefined;
 const target = await loadTarget(task.target);
-const onInput = (input: Uint8Array): void => {
-  bytes.set(input.subarray(0, bytes.length));
-  words[1] = Math.min(input.length, bytes.length);
-  Atomics.add(words, 0, 1);
+const onInput = (): void => {
+  Atomics.add(count, 0, 1);
 };
 const end = performance.now() + task.seconds * 1000;
 const explored = await explore({
@@ -38,6 +36,7 @@ const explored = await explore({
   coverage,
   isOver: () => performance.now() > end,
   onInput,
+  scratch,
 });
 coverage?.close();
 if (task.minimiseCorpus && explored.failure === undefined) {
