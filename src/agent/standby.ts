@@ -16,6 +16,8 @@ import { fileURLToPath } from 'node:url';
 import { connectTo, type DescriptorSocket, MessageReader } from '../linux/descriptor-socket.ts';
 import { close } from '../linux/ffi.ts';
 import { findProcess, type ProcessMark, signalProcess, waitGone } from '../linux/processes.ts';
+import { holdForLife, wakeWatch } from '../linux/robust-lock.ts';
+import { openShared } from '../linux/shm.ts';
 import { isTapIn, type Tap } from '../linux/tap.ts';
 import { findStandby } from '../standby/find.ts';
 import {
@@ -29,6 +31,7 @@ import {
   type ToStandby,
   type Watched,
 } from '../standby/messages.ts';
+import { LIFE_LOCK_AT } from '../worker/control.ts';
 import type { Part } from './parts.ts';
 
 const PROGRAM = fileURLToPath(new URL('../standby/main.js', import.meta.url));
@@ -54,6 +57,8 @@ export class NodeStandby implements Part {
   /** Devices of the standby that was found, until they are taken. */
   private found: HeldDevice[] = [];
   private watched: Watched | undefined;
+  /** Address of the lock of the main thread, in the control memory. */
+  private lifeLock = 0;
   private readonly devices = new Map<number, HeldDevice>();
   private readonly removed = new Map<number, () => void>();
   private restartMs = FIRST_RESTART_MS;
@@ -125,8 +130,10 @@ export class NodeStandby implements Part {
   }
 
   /** This agent forwards: the standby follows it from now on. One of another build is replaced. */
-  follow(watched: Watched): void {
-    this.watched = watched;
+  follow(watched: Omit<Watched, 'pid'>): void {
+    this.watched = { ...watched, pid: process.pid };
+    this.lifeLock = openShared(watched.tables.control).address + LIFE_LOCK_AT * 4;
+    holdForLife(this.lifeLock);
     for (const { fds } of this.found) for (const fd of fds) close(fd);
     this.found = [];
     if (this.socket === undefined) return void this.spawn();
@@ -164,6 +171,7 @@ export class NodeStandby implements Part {
   private send(message: ToStandby, fds?: readonly number[]): void {
     try {
       this.socket?.send(message, fds);
+      wakeWatch(this.lifeLock);
     } catch (error) {
       this.log(`the standby is killed: ${(error as Error).message}`);
       signalProcess(this.process, 'SIGKILL');

@@ -81,6 +81,19 @@ export const receiveMessage = libc.func('long recvmsg(int fd, uintptr_t message,
   message: number,
   flags: number,
 ) => number;
+const recv = libc.func('long recv(int fd, void *at, size_t bytes, int flags)') as (
+  fd: number,
+  at: Buffer,
+  bytes: number,
+  flags: number,
+) => number;
+const PEEKED = Buffer.alloc(1);
+/** MSG_PEEK | MSG_DONTWAIT */
+const PEEK = 0x42;
+/** Would a read return at once, with bytes, the end or an error? */
+export function isReadable(fd: number): boolean {
+  return recv(fd, PEEKED, 1, PEEK) >= 0 || errno() !== EAGAIN;
+}
 export const setSocketOption = libc.func(
   'int setsockopt(int fd, int level, int name, void *value, unsigned int bytes)',
 ) as (fd: number, level: number, name: number, value: Buffer, bytes: number) => number;

@@ -7,6 +7,11 @@ import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAbsent, readIfPresent } from './read-file.ts';
 
+/** SIGKILL in a bitmap of signals. */
+const SIGKILL_BIT = 1 << 8;
+/** linux include/linux/sched.h */
+const PF_EXITING = 4;
+
 /** Identifies a process, even if its pid is reused later. */
 export interface ProcessMark {
   pid: number;
@@ -93,6 +98,30 @@ export function namespaceOf(pid: number | 'self', type: string): string | undefi
     if (isAbsent(error)) return undefined;
     throw error;
   }
+}
+
+/**
+ * Does no thread of the process run its program any more: has each ended, begun to exit, or been sent SIGKILL? The kernel sends
+ * that to all threads when one of them receives a fatal signal, or ends the process (linux kernel/signal.c complete_signal,
+ * zap_other_threads).
+ */
+export function isBeingKilled(pid: number): boolean {
+  const directory = `/proc/${pid}/task`;
+  try {
+    return readdirSync(directory).every((thread) => {
+      const line = readIfPresent(`${directory}/${thread}/stat`, 'latin1');
+      return line === undefined || isThreadOver(line);
+    });
+  } catch (error) {
+    return isAbsent(error);
+  }
+}
+
+/** @param line contents of /proc/pid/stat (proc_pid_stat(5): state, flags and signal are fields 3, 9 and 31) */
+function isThreadOver(line: string): boolean {
+  const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
+  const isExiting = (Number(fields[6]) & PF_EXITING) !== 0;
+  return fields[0] === 'Z' || fields[0] === 'X' || isExiting || (Number(fields[28]) & SIGKILL_BIT) !== 0;
 }
 
 function processesWhere(selects: (pid: number) => boolean): ProcessMark[] {

@@ -29,6 +29,8 @@ export interface HeldDevice {
 
 /** What the standby is to take over. */
 export interface Watched {
+  /** The agent's process. */
+  readonly pid: number;
   readonly tables: NodeMemoryNames;
   readonly tunnelOffload: boolean;
   readonly udpSegmentation: boolean;

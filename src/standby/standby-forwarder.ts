@@ -3,7 +3,7 @@
  * agent has left. Which thread reads a queue matters for speed only.
  */
 import { MessageChannel } from 'node:worker_threads';
-import { attachConntrack, type Conntrack } from '../../native-free-dataplane/conntrack/record.ts';
+import { attachConntrack, type Conntrack, StateWord } from '../../native-free-dataplane/conntrack/record.ts';
 import { repairConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
 import type { Dataplane } from '../../native-free-dataplane/dataplane.ts';
 import {
@@ -14,9 +14,10 @@ import {
 import * as pipeline from '../../native-free-dataplane/pipeline.ts';
 import { MAX_WORKERS } from '../../native-free-dataplane/shared/layout.ts';
 import { monotonicMs } from '../linux/clock.ts';
+import { DeathWatch } from '../linux/robust-lock.ts';
 import { openShared, type SharedMemory } from '../linux/shm.ts';
 import type { NodeMemory } from '../shm-names.ts';
-import { attachControl, ControlWord, controlAt, Failure, ThreadState } from '../worker/control.ts';
+import { attachControl, ControlWord, controlAt, Failure, LIFE_LOCK_AT, ThreadState } from '../worker/control.ts';
 import { Forwarder } from '../worker/forwarder.ts';
 import type { HeldDevice, Watched } from './messages.ts';
 
@@ -28,6 +29,11 @@ const RUN = 1;
 const QUEUE_STRIDE = 4096;
 /** How often to look whether the node still exists, milliseconds. */
 const LOOK_MS = 1000;
+/** A message of the agent may wait so long, if it comes just when the standby begins to wait. */
+const MESSAGE_MS = 500;
+/** How often to look for new pages of the connection table. */
+const TOUCH_MS = 5000;
+const PAGE_WORDS = 1024;
 /** How often it may throw before the process ends. */
 const MAX_FAILURES = 3;
 
@@ -44,11 +50,16 @@ export class StandbyForwarder {
   private readonly watched: Watched;
   private readonly shared: SharedMemory[] = [];
   private readonly control: Int32Array;
+  /** Of the agent whose tables these are. */
+  private readonly life: DeathWatch;
   private readonly conntrack: Conntrack;
   private readonly fragments: FragmentTable;
   private readonly forwarder: Forwarder;
   private readonly callbacks: Callbacks;
   private nextLookMs = 0;
+  private nextTouchMs = 0;
+  /** Of no meaning: what was read must be used. */
+  private touched = 0;
 
   /**
    * Everything that can be done before it forwards.
@@ -59,10 +70,12 @@ export class StandbyForwarder {
     this.watched = watched;
     this.callbacks = callbacks;
     const control = attachControl(this.map('control'));
+    const { address } = this.shared[0] as SharedMemory;
     const conntrack = attachConntrack(this.map('conntrack'));
     const fragments = attachFragments(this.map('fragments'));
     if (!control || !conntrack || !fragments) throw new Error("the node's tables have another layout");
     this.control = control;
+    this.life = new DeathWatch(control.subarray(LIFE_LOCK_AT), address + LIFE_LOCK_AT * 4, MESSAGE_MS);
     this.conntrack = conntrack;
     this.fragments = fragments;
     const { tables, tunnelOffload, udpSegmentation } = watched;
@@ -111,6 +124,28 @@ export class StandbyForwarder {
         this.repair();
       }
     }
+  }
+
+  /**
+   * Wait until the agent ends, sends something, or some time has passed. @returns whether it has ended
+   */
+  waitForEnd(): boolean {
+    const nowMs = monotonicMs();
+    if (nowMs >= this.nextTouchMs) {
+      this.nextTouchMs = nowMs + TOUCH_MS;
+      this.touch();
+    }
+    return this.life.wait();
+  }
+
+  /**
+   * Have the memory of all connections mapped: the kernel maps a page when it is first used, and the repair would take three
+   * times as long.
+   */
+  private touch(): void {
+    const { words, state, recordsAt, recordWords } = this.conntrack;
+    const end = recordsAt + state[StateWord.WATERMARK]! * recordWords;
+    for (let at = 0; at < end; at += PAGE_WORDS) this.touched ^= words[at]!;
   }
 
   /** Make `run` return. */

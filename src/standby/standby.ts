@@ -2,9 +2,9 @@
  * The standby of a node's agent: a process that holds the descriptors of the node's devices, and forwards over the node's
  * tables while there is no agent. It does nothing else: no API, no pods, no change of a table but what frames change.
  *
- * It waits in a system call for the agent's next message. When the connection ends, no thread of the agent can touch the
- * tables any more (the kernel closes a process's files after its last thread has ended), so it repairs what was left
- * half-written and forwards at once, with the same queues: frames that arrived meanwhile are in them.
+ * It waits in a system call for the agent's next message or its end (linux/robust-lock.ts). When no thread of the agent can
+ * touch the tables any more, it repairs what was left half-written and forwards at once, with the same queues: frames that
+ * arrived meanwhile are in them.
  *
  *   WAITING --(agent ends, or `forward`)--> FORWARDING --(`stop` of the next agent)--> STOPPED --(`watch`)--> WAITING
  *                                                ^--------------(that agent ends)---------'
@@ -15,11 +15,13 @@
 import { existsSync } from 'node:fs';
 import { acceptFrom, type DescriptorSocket, limitTime, listenAt, type Received } from '../linux/descriptor-socket.ts';
 import { Epoll } from '../linux/epoll.ts';
-import { close } from '../linux/ffi.ts';
+import { close, isReadable } from '../linux/ffi.ts';
 import { isLocked } from '../linux/lock-file.ts';
+import { isBeingKilled } from '../linux/processes.ts';
 import { ignoreTermination } from '../linux/signals.ts';
 import { type FromStandby, type HeldDevice, PROTOCOL, type ToStandby, type Watched } from './messages.ts';
 import { StandbyForwarder } from './standby-forwarder.ts';
+import { warmUp } from './warm-up.ts';
 
 /** How long a new standby waits for its agent to connect, milliseconds. */
 const FIRST_AGENT_MS = 10_000;
@@ -30,7 +32,7 @@ const SEND_LIMIT_MS = 100;
 const LISTENING = 0;
 const AGENT = 1;
 
-const NAP_MS = 2;
+const NAP_MS = 0.5;
 const NAP = new Int32Array(new SharedArrayBuffer(4));
 
 export interface StandbyOptions {
@@ -48,6 +50,7 @@ export class Standby {
   private readonly sockets = new Epoll(4);
   private readonly devices = new Map<number, HeldDevice>();
   private agent: DescriptorSocket | undefined;
+  private agentPid = 0;
   /** Over the tables that are watched. */
   private forwarder: StandbyForwarder | undefined;
   /** FORWARDING or STOPPED? */
@@ -65,7 +68,7 @@ export class Standby {
     this.agent = acceptFrom(this.listening);
     this.sockets.add(this.listening, LISTENING);
     for (;;) {
-      const received = this.agent?.receive();
+      const received = this.next();
       if (received !== undefined) this.handle(received);
       else if (this.forwarder === undefined) process.exit(0);
       else {
@@ -73,6 +76,16 @@ export class Standby {
         this.forward(this.forwarder, true);
       }
     }
+  }
+
+  /** The next message; undefined if the agent has ended. */
+  private next(): Received | undefined {
+    const { agent, forwarder } = this;
+    if (agent === undefined) return undefined;
+    // STOPPED: the tables are a former agent's, and so is the lock in them.
+    if (forwarder === undefined || this.isForwarding) return agent.receive();
+    while (!isReadable(agent.fd)) if (forwarder.waitForEnd()) return undefined;
+    return agent.receive();
   }
 
   /** A message, unless it ends the forwarding. */
@@ -90,7 +103,9 @@ export class Standby {
   }
 
   private watch(watched: Watched): void {
+    if (this.forwarder === undefined) warmUp();
     this.forwarder?.close();
+    this.agentPid = watched.pid;
     this.isForwarding = false;
     for (const index of [...this.devices.keys()]) this.remove(index);
     this.forwarder = new StandbyForwarder(watched, this.sockets.fd, {
@@ -120,9 +135,9 @@ export class Standby {
     this.send({ act: 'stopped' });
   }
 
-  /** An agent whose connection has ended has ended itself. If it has not, its workers may be running. */
+  /** No thread of the agent runs any more: they are about to be killed, or its lock has been released with its files. */
   private awaitEndOfAgent(): void {
-    while (isLocked(this.options.agentLock)) Atomics.wait(NAP, 0, 0, NAP_MS);
+    while (!isBeingKilled(this.agentPid) && isLocked(this.options.agentLock)) Atomics.wait(NAP, 0, 0, NAP_MS);
   }
 
   /** While forwarding: connections and messages. */

@@ -2,10 +2,19 @@
  * Control memory: one block of words per worker, through which the agent and its workers communicate without messages,
  * and from which any process can read whether a worker is alive.
  */
-import { HEADER_WORDS, headerMatches, TableKind, writeHeader } from '../../native-free-dataplane/shared/layout.ts';
+import {
+  H_OWN,
+  HEADER_WORDS,
+  headerMatches,
+  TableKind,
+  writeHeader,
+} from '../../native-free-dataplane/shared/layout.ts';
 
 const VERSION = 2;
 const CONTROL_WORDS_PER_WORKER = 32;
+
+/** Word where the lock of the agent's main thread begins (linux/robust-lock.ts). */
+export const LIFE_LOCK_AT: number = H_OWN;
 
 /** Words of a worker's block. */
 export const ControlWord = {

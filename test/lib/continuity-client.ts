@@ -10,6 +10,7 @@
 import { createSocket } from 'node:dgram';
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** What has happened since the last report. */
 export interface Continuity {
@@ -24,6 +25,8 @@ export interface Continuity {
 const [host = '', count = '0'] = process.argv.slice(2);
 const CONCURRENT = 50;
 const ECHO_MS = 10_000;
+const SERVER_MS = 10_000;
+const RETRY_MS = 100;
 
 let gapMs = 0;
 let sent = 0;
@@ -91,7 +94,17 @@ async function check(): Promise<Continuity> {
   return { ...before, lost: Number(count) - alive.size };
 }
 
-let left = Number(count);
+// The server may be starting.
+for (let triedMs = 0; ; triedMs += RETRY_MS) {
+  try {
+    await open();
+    break;
+  } catch (error) {
+    if (triedMs >= SERVER_MS) throw error;
+    await sleep(RETRY_MS);
+  }
+}
+let left = Number(count) - 1;
 const openOthers = async (): Promise<void> => {
   while (left-- > 0) await open();
 };

@@ -1,0 +1,11 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { warmUp } from '../../../src/standby/warm-up.ts';
+
+test('every packet of the warm-up is forwarded', () => {
+  const { sent, forwarded } = warmUp();
+  assert.ok(sent > 10_000);
+  assert.is(forwarded, sent);
+});
+
+test.run();
