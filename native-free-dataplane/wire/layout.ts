@@ -29,7 +29,7 @@ export interface PlacedField {
   /** From the frame's start. */
   readonly at: number;
   readonly bytes: number;
-  /** For people; empty if the bytes say as much. */
+  /** For people; empty if the bytes alone are as clear. */
   readonly value: string;
 }
 

@@ -43,15 +43,15 @@ export const WHAT_IF_KINDS: readonly string[] = [
 ];
 
 export function whatIf(cluster: WhatIfCluster, { objects, remove }: WhatIfRequest): WhatIfAnswer {
-  const with_ = <T extends KubeObject>(now: readonly T[], kinds: readonly string[]): readonly T[] => {
+  const replaced = <T extends KubeObject>(now: readonly T[], kinds: readonly string[]): readonly T[] => {
     const given = objects.filter(({ kind }) => kinds.includes(kind));
     const keys = new Set(given.map(keyOf));
     const kept = now.filter((one) => !keys.has(keyOf(one)));
     return remove ? kept : [...kept, ...given.map((one) => merged(one, now) as T)];
   };
-  const policies = with_(cluster.policies as readonly KubeObject[], ['NetworkPolicy', 'ClusterNetworkPolicy']);
-  const pods = with_(cluster.pods, ['Pod']);
-  const services = with_(cluster.services, ['Service']);
+  const policies = replaced(cluster.policies as readonly KubeObject[], ['NetworkPolicy', 'ClusterNetworkPolicy']);
+  const pods = replaced(cluster.pods, ['Pod']);
+  const services = replaced(cluster.services, ['Service']);
   const then = {
     ...cluster,
     policies: policies as PolicyObjects['policies'],

@@ -1,4 +1,4 @@
-/** Dark or light: as the system says, until the user chooses. The choice is kept in the browser. */
+/** Dark or light: as the system prefers, until the user chooses. The choice is kept in the browser. */
 import { effect, signal } from '@preact/signals';
 
 export type Theme = 'light' | 'dark';

@@ -21,14 +21,14 @@ const MAX_WAITING = 8;
 export function uiCalls(client: ApiClient): Readonly<Record<string, Call>> {
   const turn = oneAtATime();
   return {
-    walk: (request) => turn(() => told(() => walk(client, request))),
-    'what-if': (request) => turn(() => told(() => askWhatIf(client, request))),
-    manifest: (request) => told(() => manifest(client, request)),
+    walk: (request) => turn(() => withReason(() => walk(client, request))),
+    'what-if': (request) => turn(() => withReason(() => askWhatIf(client, request))),
+    manifest: (request) => withReason(() => manifest(client, request)),
   };
 }
 
 /** Errors of these calls are about the request or the cluster's state: their texts are for people. */
-async function told<T>(work: () => Promise<T>): Promise<T> {
+async function withReason<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {

@@ -5,7 +5,7 @@
 import type { PacketOutcome } from './compare.ts';
 
 export interface TestInput {
-  /** What the test says it is about. */
+  /** Name of the test. */
   readonly title: string;
   /** Of the program that wrote it. */
   readonly version: string;

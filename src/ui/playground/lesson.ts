@@ -50,7 +50,7 @@ export const LESSON: readonly LessonStep[] = [
   {
     title: { en: 'One pod, two containers', zh: '一个 Pod，两个容器' },
     text: {
-      en: 'Pod mc3 on node n1 has two containers: nginx on port 80, and a web application on 127.0.0.1:5000. They share one network namespace, so nginx reaches the application over the loopback. The ConfigMap says so: `server 127.0.0.1:5000`. Pod client on node n2 wants the page. Its first packet goes straight to the pod’s address.',
+      en: 'Pod mc3 on node n1 has two containers: nginx on port 80, and a web application on 127.0.0.1:5000. They share one network namespace, so nginx reaches the application over the loopback. The ConfigMap has it: `server 127.0.0.1:5000`. Pod client on node n2 wants the page. Its first packet goes straight to the pod’s address.',
       zh: '节点 n1 上的 Pod mc3 有两个容器：80 端口的 nginx，以及监听 127.0.0.1:5000 的 Web 应用。它们共用一个网络命名空间，所以 nginx 通过回环地址访问应用，ConfigMap 里写的就是 `server 127.0.0.1:5000`。节点 n2 上的 Pod client 想要这个页面，它的第一个包直接发往 Pod 的地址。',
     },
     manifests: MC3,
@@ -116,7 +116,7 @@ export const LESSON: readonly LessonStep[] = [
   {
     title: { en: 'No endpoint', zh: '没有端点' },
     text: {
-      en: 'The Service’s selector has a typing error now: app=mc2 matches no pod. Nothing is listening behind 10.96.1.0, and the node says so at once with a reset, instead of letting the client wait. The walk names the cause below the verdict.',
+      en: 'The Service’s selector has a typing error now: app=mc2 matches no pod. Nothing is listening behind 10.96.1.0, and the node answers at once with a reset, instead of letting the client wait. The walk names the cause below the verdict.',
       zh: '现在 Service 的选择器写错了：app=mc2 不匹配任何 Pod。10.96.1.0 后面没有人监听，节点立刻用 RST 说明，而不让客户端等待。判定下面写出了原因。',
     },
     manifests: MC3 + MC3_SERVICE.replace('app: mc3', 'app: mc2'),

@@ -30,7 +30,7 @@ const stepOf = (node: WalkNode, stage: string): WalkStep => {
   return found!;
 };
 
-test('every step of the lesson shows what its text says', () => {
+test('every step of the lesson shows what its text describes', () => {
   const ends = walks.map(({ to, nodes }) => `${nodes.map(({ verdict }) => verdict)[0]} ${to}`.trim());
   assert.equal(ends, [
     'encapsulated pod default/mc3',
