@@ -1,7 +1,7 @@
 /** Which pod policies see at an address (src/agent/policies/pods-by-address.ts). */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { PodsByAddress } from '../../../src/agent/policies/pods-by-address.ts';
+import { PodsByAddress } from '../../../../src/agent/policies/pods-by-address.ts';
 
 const pod = (ip: string, app: string) => ({ ip, namespace: 'default', labels: { app }, ports: [] });
 const seen = (pods: PodsByAddress) => pods.all.map(({ ip, labels }) => `${ip} ${labels.app}`).sort();
