@@ -38,7 +38,8 @@ export class SelectorError extends Error {
 
 /** `a=b,c!=d,e in (f,g),h,!i` → a test of labels; undefined for the empty selector. */
 export function parseLabelSelector(text: string): Predicate | undefined {
-  const terms = text.match(/[^,(]+(\([^)]*\))?/g)?.filter((term) => term.trim() !== '') ?? [];
+  // Commas within parentheses separate values.
+  const terms = text.split(/,(?![^(]*\))/).filter((term) => term.trim() !== '');
   if (terms.length === 0) return undefined;
   const tests = terms.map(parseTerm);
   return (object) => tests.every((test) => test(object.metadata.labels ?? {}));
@@ -52,7 +53,7 @@ function parseTerm(term: string): (labels: Labels) => boolean {
     const wanted = operator === 'in';
     return (labels) => (key in labels && values.has(labels[key]!)) === wanted;
   }
-  const pair = /^\s*([^\s=!]+)\s*(==?|!=)\s*([^\s=!]*)\s*$/.exec(term);
+  const pair = /^\s*([^\s=!()]+)\s*(==?|!=)\s*([^\s=!()]*)\s*$/.exec(term);
   if (pair) {
     const [, key = '', operator, value] = pair;
     return operator === '!=' ? (labels) => labels[key] !== value : (labels) => labels[key] === value;

@@ -4,6 +4,7 @@ import { type FieldError, internalError } from '../errors.ts';
 import type { Resource } from '../resources.ts';
 import { checkEnvelope, type FieldWarning, withoutNulls } from '../schema/schema.ts';
 import type { KubeObject } from '../types/objects.ts';
+import { duplicateItems } from './list-types.ts';
 import { compileStructural, prune, type StructuralSchema, structuralErrors, withSchemaDefaults } from './structural.ts';
 
 export interface CustomCheck {
@@ -39,7 +40,7 @@ export function checkCustom(resource: Resource, input: object, unknown: 'Strict'
   if (unknown === 'Strict') {
     errors.push(...strays.map((path) => ({ path, message: 'unknown field', reason: 'FieldUnknown' as const })));
   }
-  errors.push(...structuralErrors(validatorOf(resource, schema), object));
+  errors.push(...structuralErrors(validatorOf(resource, schema), object), ...duplicateItems(object, schema));
   const notes = strays.map((path) => ({ path: '', message: `unknown field ${JSON.stringify(path)}` }));
   return { object, errors, warnings: unknown === 'Warn' ? notes : [] };
 }

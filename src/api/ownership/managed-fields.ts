@@ -207,8 +207,7 @@ export function apply(
   return { object, managedFields: encodeEntries([...rest, mine]), conflicts };
 }
 
-function printOwner({ manager, operation, apiVersion, subresource, time }: Entry): string {
+function printOwner({ manager, operation, apiVersion, subresource }: Entry): string {
   const name = JSON.stringify(manager) + (subresource === undefined ? '' : ` with subresource "${subresource}"`);
-  if (operation === 'Apply') return name;
-  return time === undefined ? `${name} using ${apiVersion}` : `${name} using ${apiVersion} at ${time}`;
+  return operation === 'Apply' ? name : `${name} using ${apiVersion}`;
 }

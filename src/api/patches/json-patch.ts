@@ -94,8 +94,7 @@ function applyOperation(document: Json, operation: Operation, work: Work): Json 
     case 'remove':
       return remove(document, at, work);
     case 'replace':
-      read(document, at);
-      return at.length === 0 ? value : insert(remove(document, at, work), at, structuredClone(value), work);
+      return replace(document, at, structuredClone(value), work);
     case 'copy':
       return insert(document, at, copied(read(document, pointer(from)), at.length, work), work);
     case 'move': {
@@ -152,6 +151,13 @@ function insert(document: Json, at: readonly string[], value: Json, work: Work):
   else if (isObject(parent)) define(parent, key, value);
   else throw new PatchRefusedError(`nothing can be put at /${at.join('/')}`);
   return document;
+}
+
+/** A field that is missing is added, as by kube-apiserver (json-patch v4, partialDoc.get), unlike in RFC 6902 §4.3. */
+function replace(document: Json, at: readonly string[], value: Json, work: Work): Json {
+  if (at.length === 0) return value;
+  if (isObject(read(document, at.slice(0, -1)))) return insert(document, at, value, work);
+  return insert(remove(document, at, work), at, value, work);
 }
 
 function remove(document: Json, at: readonly string[], work: Work): Json {

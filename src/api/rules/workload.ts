@@ -93,14 +93,40 @@ function checkJob(spec: JobSpec, at: string): FieldError[] {
 }
 
 /** Five fields of a crontab, or one of its names (robfig/cron, which Kubernetes uses). */
-const FIELD = /^(\*|\?|[0-9a-z]+(-[0-9a-z]+)?)(\/[0-9]+)?(,(\*|[0-9a-z]+(-[0-9a-z]+)?)(\/[0-9]+)?)*$/i;
+const FIELDS: readonly { least: number; most: number; names: readonly string[] }[] = [
+  { least: 0, most: 59, names: [] },
+  { least: 0, most: 23, names: [] },
+  { least: 1, most: 31, names: [] },
+  { least: 1, most: 12, names: 'jan feb mar apr may jun jul aug sep oct nov dec'.split(' ') },
+  { least: 0, most: 6, names: 'sun mon tue wed thu fri sat'.split(' ') },
+];
+const PART = /^(?:[*?]|(\w+)(?:-(\w+))?)(?:\/([0-9]+))?$/;
+
+/** Is it a field of a crontab, with numbers or names within its range? */
+function isCronField(text: string, { least, most, names }: (typeof FIELDS)[number]): boolean {
+  const numberOf = (word: string) => {
+    const named = names.indexOf(word.toLowerCase());
+    return named >= 0 ? named + least : /^[0-9]+$/.test(word) ? Number(word) : Number.NaN;
+  };
+  return text.split(',').every((part) => {
+    const match = PART.exec(part);
+    if (match === null) return false;
+    const [, first, last = first, step = '1'] = match;
+    if (first === undefined) return Number(step) > 0;
+    const [from, to] = [numberOf(first), numberOf(last!)];
+    return from >= least && to <= most && from <= to && Number(step) > 0;
+  });
+}
 const NAMED = /^@(yearly|annually|monthly|weekly|daily|midnight|hourly)$/;
 
 function checkCronJob({ spec }: CronJob): FieldError[] {
   if (spec.jobTemplate === undefined) return [required('spec.schedule'), required('spec.jobTemplate')];
   const errors = checkJob(spec.jobTemplate.spec ?? {}, 'spec.jobTemplate.spec');
   const fields = spec.schedule.trim().split(/\s+/);
-  if (!NAMED.test(spec.schedule) && (fields.length !== 5 || !fields.every((field) => FIELD.test(field)))) {
+  if (
+    !NAMED.test(spec.schedule) &&
+    (fields.length !== 5 || !fields.every((field, i) => isCronField(field, FIELDS[i]!)))
+  ) {
     const message = `Invalid value: "${spec.schedule}": expected five fields of a crontab such as "*/5 * * * *", or @hourly, @daily, …`;
     errors.push({ path: 'spec.schedule', message });
   }

@@ -256,6 +256,8 @@ export const podSpec: Schema = shared(
         options: list(object({ name: text(), value: text() })),
       }),
       hostNetwork: bool,
+      hostPID: bool,
+      hostIPC: bool,
       shareProcessNamespace: bool,
       schedulerName: text(),
       priorityClassName: text('the name of a PriorityClass'),
@@ -276,8 +278,6 @@ export const podSpec: Schema = shared(
       tolerations,
     },
     [
-      'hostIPC',
-      'hostPID',
       'hostUsers',
       'hostnameOverride',
       'imagePullSecrets',

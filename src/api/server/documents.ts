@@ -34,7 +34,7 @@ class Documents {
 
   at(given: string, accept: string | undefined): Text | { json: unknown } | undefined {
     const path = given.length > 1 ? given.replace(/\/$/, '') : given;
-    if (/^\/(healthz|livez|readyz)$/.test(path)) return { body: 'ok', type: 'text/plain' };
+    if (/^\/(healthz|livez|readyz)(\/ping)?$/.test(path)) return { body: 'ok', type: 'text/plain' };
     if (path === '/openapi/v2') return this.openApiV2Text(accept);
     if (path === '/openapi/v3') return { json: this.openApiV3.index() };
     if (path.startsWith('/openapi/v3/')) {

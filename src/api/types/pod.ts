@@ -172,6 +172,9 @@ export interface PodSpec {
   dnsPolicy?: 'ClusterFirst' | 'ClusterFirstWithHostNet' | 'Default' | 'None';
   dnsConfig?: { nameservers?: string[]; searches?: string[]; options?: { name?: string; value?: string }[] };
   hostNetwork?: boolean;
+  /** The containers see the processes of the machine. */
+  hostPID?: boolean;
+  hostIPC?: boolean;
   /** All containers are in one PID namespace. */
   shareProcessNamespace?: boolean;
   hostname?: string;

@@ -6,9 +6,10 @@
  */
 import { isReady } from '../../api/ready.ts';
 import { nowText } from '../../api/store/store.ts';
-import { NODE_LEASES, type NodeObject, type Pod } from '../../api/types/objects.ts';
+import { NODE_LEASES, type NodeObject, type Pod, type Taint } from '../../api/types/objects.ts';
 import { type Cluster, conditionOf, withCondition } from '../cluster.ts';
 import type { PodAddresses } from '../pods/addresses.ts';
+import { UNSCHEDULABLE } from '../pods/tolerations.ts';
 import { keyOf, splitKey } from '../work-queue.ts';
 
 const SILENCE_MS = 10_000;
@@ -68,6 +69,13 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
     if (next !== pod) registry.write(next, pod);
   });
 
+  // What `kubectl cordon` sets has a taint of its own, so that only pods that tolerate it are placed there.
+  const taints = cluster.queue('node-taints', (name) => {
+    const node = store.get('Node', undefined, name);
+    const next = node && withUnschedulableTaint(node);
+    if (next !== node) registry.write(next!, node!);
+  });
+
   const changed = (node: NodeObject) => {
     for (const podKey of addresses.podsOn(node.metadata.name)) queue.add(podKey);
   };
@@ -83,6 +91,7 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
 
   for (const node of store.list('Node')) {
     listen(node.metadata.name);
+    taints.add(node.metadata.name);
     changed(node);
   }
   for (const pod of store.list('Pod')) queue.add(keyOf(pod));
@@ -99,6 +108,7 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
       cluster.event(object, 'Normal', 'RegisteredNode', `Node ${name} event: Registered Node ${name} in Controller`);
     }
     announce(object, old);
+    if (object.spec !== old?.spec) taints.add(name);
     if (heartbeat(object) !== heartbeat(old)) {
       leases.reported(name);
       listen(name);
@@ -110,6 +120,19 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
       for (const timer of timers.values()) clearTimeout(timer);
     },
   };
+}
+
+/** The node with the taint of cordoned nodes, or without it (nodelifecycle, doNoScheduleTaintingPass). */
+function withUnschedulableTaint(node: NodeObject): NodeObject {
+  const { taints = [], unschedulable = false } = node.spec ?? {};
+  const isIt = ({ key, effect }: Taint) => key === UNSCHEDULABLE && effect === 'NoSchedule';
+  if (taints.some(isIt) === unschedulable) return node;
+  const left = taints.filter((taint) => !isIt(taint));
+  const next = unschedulable
+    ? [...left, { key: UNSCHEDULABLE, effect: 'NoSchedule' as const, timeAdded: nowText() }]
+    : left;
+  const { taints: _before, ...spec } = node.spec ?? {};
+  return { ...node, spec: { ...spec, ...(next.length > 0 && { taints: next }) } };
 }
 
 /** Which nodes live by their Lease alone. Times are this process' own: nodes' clocks may differ. */

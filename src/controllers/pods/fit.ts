@@ -5,17 +5,21 @@
 import { HOST_PORTS_TAKEN, holdsHostPorts, hostPortsClash, hostPortsOf } from '../../api/host-ports.ts';
 import { isReady } from '../../api/ready.ts';
 import { matchesLabels } from '../../api/selectors.ts';
-import type { NodeObject, Pod } from '../../api/types/objects.ts';
+import type { NodeObject, Pod, Taint } from '../../api/types/objects.ts';
 import { parseCidr } from '../../net/address.ts';
 import type { PodVolumes } from '../storage/pod-volumes.ts';
 import { nodeAffinityFits } from './node-affinity.ts';
 import { insufficient } from './node-resources.ts';
-import { untolerated } from './tolerations.ts';
+import { UNSCHEDULABLE, untolerated } from './tolerations.ts';
+
+const CORDONED: Taint = { key: UNSCHEDULABLE, effect: 'NoSchedule' };
 
 /** Undefined if nothing about the node itself, or the pod's volumes, excludes it. */
 export function firstObstacle(volumes: PodVolumes, pod: Pod, node: NodeObject): string | undefined {
   if (!isReady(node)) return 'were not ready';
-  if (node.spec?.unschedulable) return 'were unschedulable';
+  if (node.spec?.unschedulable && untolerated([CORDONED], pod.spec.tolerations, ['NoSchedule'])) {
+    return 'were unschedulable';
+  }
   const taint = untolerated(node.spec?.taints, pod.spec.tolerations, ['NoSchedule', 'NoExecute']);
   if (taint !== undefined) return `had untolerated taint {${taint.key}: ${taint.value ?? ''}}`;
   if (!matchesLabels(pod.spec.nodeSelector ?? {}, node.metadata.labels) || !nodeAffinityFits(pod.spec, node)) {

@@ -1,6 +1,9 @@
 /** Taints and tolerations (component-helpers/scheduling/corev1). */
 import type { Pod, Taint, Toleration } from '../../api/types/objects.ts';
 
+/** The taint of cordoned nodes. */
+export const UNSCHEDULABLE = 'node.kubernetes.io/unschedulable';
+
 /** The first taint with one of these effects that no toleration matches. */
 export function untolerated(
   taints: readonly Taint[] | undefined,

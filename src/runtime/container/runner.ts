@@ -88,7 +88,8 @@ export class ContainerRunner {
 
   /** Is it in a PID namespace with other containers? */
   private get sharesProcesses(): boolean {
-    return this.pod.spec.shareProcessNamespace === true || Boolean(this.spec.targetContainerName);
+    const { shareProcessNamespace, hostPID } = this.pod.spec;
+    return shareProcessNamespace === true || hostPID === true || Boolean(this.spec.targetContainerName);
   }
 
   private get directory(): string {
@@ -237,7 +238,9 @@ export class ContainerRunner {
     if (target && !isAlive(targeted?.main)) {
       return this.refuse('CreateContainerError', `target container ${JSON.stringify(target)} is not running`, nowMs);
     }
-    if (this.sharesProcesses) plan.processesOf = (targeted?.main ?? context.state.pause!).pid;
+    // With hostPID the namespace is that of this process.
+    const shared = targeted?.main ?? (this.pod.spec.hostPID ? process : context.state.pause!);
+    if (this.sharesProcesses) plan.processesOf = shared.pid;
     this.wait('ContainerCreating');
     this.event('Normal', 'Pulled', `Container image "${spec.image}" already present on machine`);
     recordStart(record, hashOf(spec), nowMs, this.pod.metadata.uid);

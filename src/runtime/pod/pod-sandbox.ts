@@ -44,6 +44,7 @@ export class PodSandbox {
       const { mark, child } = await startSandbox(state.netnsName || undefined, {
         hostname: hostnameOf(pod),
         shareProcesses: pod.spec.shareProcessNamespace === true,
+        hostIpc: pod.spec.hostIPC === true,
         stateDir: context.stateDir,
         podDirectory: context.podDir,
       });

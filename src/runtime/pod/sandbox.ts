@@ -73,6 +73,8 @@ export interface SandboxSpec {
   hostname: string;
   /** The containers share a PID namespace, whose first process is pause. */
   shareProcesses: boolean;
+  /** The IPC namespace is that of this process. */
+  hostIpc: boolean;
   stateDir: string;
   podDirectory: string;
 }
@@ -83,7 +85,7 @@ export interface SandboxSpec {
  * @throws Error with the tools' error messages
  */
 export async function startSandbox(netnsName: string | undefined, spec: SandboxSpec): Promise<PauseProcess> {
-  const { hostname, shareProcesses, stateDir, podDirectory } = spec;
+  const { hostname, shareProcesses, hostIpc, stateDir, podDirectory } = spec;
   cancelSetups(podDirectory);
   if (netnsName !== undefined && existsSync(netnsPathOf(netnsName))) await removeSandbox(netnsName);
   const marker = join(podDirectory, `${SETUP_MARKER}${process.pid}-${++setups}`);
@@ -99,10 +101,11 @@ export async function startSandbox(netnsName: string | undefined, spec: SandboxS
     'echo ok >&3',
     `exec ${reaper}${quote(pauseProgram(stateDir))} infinity 2>/dev/null 3>&-`,
   ];
+  const own = ['--uts', ...(hostIpc ? [] : ['--ipc']), ...(shareProcesses ? ['--pid', '--fork'] : [])].join(' ');
   const enter = netnsName === undefined ? '' : `nsenter --net=${quote(netnsPathOf(netnsName))} -- `;
   const outside = [
     ...(netnsName === undefined ? [] : makeNetwork(netnsName, marker)),
-    `exec ${enter}unshare --uts --ipc ${shareProcesses ? '--pid --fork ' : ''}-- sh -ec ${quote(inside.join('\n'))}`,
+    `exec ${enter}unshare ${own} -- sh -ec ${quote(inside.join('\n'))}`,
   ];
   const child = spawn('sh', ['-ec', outside.join('\n')], {
     detached: true,

@@ -110,6 +110,43 @@ kubectlTest('debug --copy-to: the copy runs another command and shares the proce
   assert.not.equal(await field('web-copy', '.status.podIP'), await field('web', '.status.podIP'));
 });
 
+kubectlTest(
+  'debug node/n1: a pod in the network of the node, with the processes and the files of the machine',
+  async () => {
+    const look = `cat /proc/${process.pid}/comm; chroot /host cat /proc/sys/kernel/ostype; ip -4 -o address; ls /host/run/dataplane`;
+    const said = await kubectl(['debug', 'node/n1', '--image=busybox', '--', 'sh', '-c', `${look}; exit 5`]);
+    const name = /node-debugger-n1-\w+/.exec(said)?.[0] ?? '';
+    await kubectl(['wait', `pod/${name}`, '--for=jsonpath={.status.phase}=Failed', '--timeout=20s']);
+    assert.is(await field(name, '.status.containerStatuses[0].state.terminated.exitCode'), '5');
+    const log = await kubectl(['logs', name]);
+    assert.equal(log.split('\n').slice(0, 2), ['node', 'Linux']);
+    assert.match(log, await field(name, '.status.hostIP'));
+    assert.match(log, 'cluster.json');
+    assert.is(await field(name, '.status.podIP'), await field(name, '.status.hostIP'));
+    await kubectl(['delete', 'pod', name]);
+  },
+);
+
+kubectlTest(
+  'what a pod with the processes of the machine leaves behind is ended with it, and nothing else',
+  async () => {
+    const manifest = {
+      ...processPod('outer', 'n1', []),
+      spec: {
+        ...processPod('', 'n1', ['sh', '-c', 'sleep 4717 & exec sleep 4718']).spec,
+        hostPID: true,
+        hostIPC: true,
+      },
+    };
+    await kubectl(['apply', '-f', '-'], { input: JSON.stringify(manifest) });
+    await kubectl(['wait', 'pod/outer', '--for=condition=Ready', '--timeout=20s']);
+    const sleeps = async () => (await run(['pgrep', '-fx', 'sleep 471[078]'])).stdout.trim().split('\n').length;
+    assert.is(await sleeps(), 3);
+    await kubectl(['delete', 'pod', 'outer', '--grace-period=1']);
+    assert.is(await sleeps(), 1, 'the process of another pod goes on');
+  },
+);
+
 kubectlTest('shareProcessNamespace: containers see and signal each other; process 1 keeps no zombies', async () => {
   const ps = () => kubectl(['exec', 'pair', '-c', 'main', '--', 'ps', '-eo', 'stat,args']);
   assert.match(await ps(), 'sleep 4712');

@@ -124,7 +124,7 @@ test(
     ]);
     const conflict = await applyAs(cluster, 'applier', map({ a: '3' }));
     const { message } = JSON.parse(conflict.body) as Status;
-    assert.match(message!, /^Apply failed with 1 conflict: conflict with "other" using v1 at \d{4}-.*Z: \.data\.a$/);
+    assert.is(message, 'Apply failed with 1 conflict: conflict with "other" using v1: .data.a');
     const { resourceVersion } = now.metadata;
     const again = await request(socketPath, 'PATCH', `${PATHS.ConfigMap}/a?fieldManager=other`, patch, merge);
     assert.is((JSON.parse(again.body) as KubeObject).metadata.resourceVersion, resourceVersion, 'no change, no write');
@@ -161,7 +161,7 @@ test(
     await request(cluster.socketPath, 'PATCH', scale, { spec: { replicas: 5 } }, 'application/merge-patch+json');
     const refused = await applyAs(cluster, 'one', deployment({}, { replicas: 2 }));
     const { message } = JSON.parse(refused.body) as Status;
-    assert.match(message!, /conflict with "scaler" with subresource "scale" using apps\/v1 at .*: \.spec\.replicas$/);
+    assert.match(message!, /conflict with "scaler" with subresource "scale" using apps\/v1: \.spec\.replicas$/);
     const kept = await applied<Deployment>(cluster, 'one', deployment({}));
     assert.is(kept.spec.replicas, 5);
   }),

@@ -53,11 +53,14 @@ test('JSON patch: operations of RFC 6902, appendix A', () => {
     [{ '/': 9, '~1': 10 }, [{ op: 'test', path: '/~01', value: 10 }], { '/': 9, '~1': 10 }],
   ];
   for (const [target, patch, result] of rows) assert.equal(jsonPatch(target, patch), result);
+  // Unlike in the RFC, and as in kube-apiserver.
+  assert.equal(jsonPatch({ foo: 1 }, [{ op: 'replace', path: '/bar', value: 2 }]), { foo: 1, bar: 2 });
   const fails: [unknown, unknown][] = [
     [{ baz: 'qux' }, [{ op: 'test', path: '/baz', value: 'bar' }]],
     [{ foo: 'bar' }, [{ op: 'add', path: '/baz/bat', value: 'qux' }]],
     [{ foo: [1] }, [{ op: 'remove', path: '/foo/1' }]],
-    [{ foo: 1 }, [{ op: 'replace', path: '/bar', value: 1 }]],
+    [{ foo: [1] }, [{ op: 'replace', path: '/foo/1', value: 1 }]],
+    [{ foo: 1 }, [{ op: 'replace', path: '/bar/baz', value: 1 }]],
     [{}, [{ op: 'fly', path: '/a' }]],
     [{}, { op: 'add' }],
   ];

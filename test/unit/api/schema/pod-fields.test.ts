@@ -35,7 +35,13 @@ test('every note is about a field of the table', () => {
 });
 
 test('the warnings are those of the table: a stored field warns, one that is acted upon does not', () => {
-  const values: Record<string, unknown> = { hostPID: true, hostIPC: true, schedulerName: 's', hostNetwork: true };
+  const values: Record<string, unknown> = {
+    hostPID: true,
+    hostUsers: false,
+    setHostnameAsFQDN: true,
+    schedulerName: 's',
+    hostNetwork: true,
+  };
   const own: Record<string, unknown> = {
     tty: true,
     resizePolicy: [{ resourceName: 'cpu', restartPolicy: 'NotRequired' }],

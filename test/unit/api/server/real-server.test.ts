@@ -1,8 +1,17 @@
 /** Answers that were compared with those of kube-apiserver 1.34.4, by kubectl 1.37 against both. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Ingress, Job, KubeObject, Manifest, Pod, Status } from '../../../../src/api/types/objects.ts';
-import { configMap, pod, refusal, request, service, withCluster } from '../../controllers/test-cluster.ts';
+import type { CronJob, Ingress, Job, KubeObject, Manifest, Pod, Status } from '../../../../src/api/types/objects.ts';
+import {
+  addNode,
+  configMap,
+  eventually,
+  pod,
+  refusal,
+  request,
+  service,
+  withCluster,
+} from '../../controllers/test-cluster.ts';
 
 const ROOT = '/api/v1/namespaces/default';
 
@@ -29,6 +38,11 @@ test(
     assert.equal(await patch([{ op: 'test', path: '/data/x', value: '2' }]), refused);
     assert.equal(await patch([{ op: 'remove', path: '/data/y' }]), refused);
     assert.equal(await patch([{ op: 'replace', path: '/nope/y', value: 1 }]), refused);
+    assert.equal(
+      (await patch([{ op: 'replace', path: '/metadata/labels', value: { a: 'b' } }]))[0],
+      200,
+      'it is added',
+    );
     assert.equal(await patch({ op: 'test' }), [400, 'BadRequest', false]);
   }),
 );
@@ -87,6 +101,61 @@ test(
       message,
       'spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds',
     );
+  }),
+);
+
+test(
+  'a label selector with parentheses that do not belong there is refused, a set of values is not',
+  withCluster(async ({ client }) => {
+    await client.create(configMap('a', {}, { x: 'b' }));
+    for (const labelSelector of ['x=((', 'x in (a', 'x)', '!!', 'x=a)']) {
+      assert.match((await refusal(client.list('ConfigMap', { labelSelector }))).message, 'unable to parse requirement');
+    }
+    const found = await client.list('ConfigMap', { labelSelector: 'x in (a,b), !y,x notin (c)', namespace: 'default' });
+    assert.is(found.items.length, 1);
+  }),
+);
+
+test(
+  'a schedule has numbers or names within their ranges',
+  withCluster(async ({ client }) => {
+    const create = (name: string, schedule: string) => {
+      const template = { spec: { restartPolicy: 'Never', containers: [{ name: 'c', image: 'x' }] } };
+      const spec = { schedule, jobTemplate: { spec: { template } } };
+      return client.create({ apiVersion: 'batch/v1', kind: 'CronJob', metadata: { name }, spec } as Manifest<CronJob>);
+    };
+    const wrong = [
+      'x * * * *',
+      '60 * * * *',
+      '* 24 * * *',
+      '* * 0 * *',
+      '* * * foo *',
+      '* * * * 7',
+      '5-1 * * * *',
+      '*/0 * * * *',
+    ];
+    for (const schedule of wrong)
+      assert.match((await refusal(create('a', schedule))).message, 'spec.schedule: Invalid value');
+    const right = ['*/5 * * * *', '0,30 1-5/2 ? jan-MAR sun,mon-fri', '@hourly'];
+    for (const [i, schedule] of right.entries()) await create(`c${i}`, schedule);
+  }),
+);
+
+test(
+  'a cordoned node has a taint, until it is uncordoned; a pod that tolerates it is placed there',
+  withCluster(async ({ client }) => {
+    await addNode(client, 'n1');
+    const taints = async () =>
+      (await client.get('Node', 'n1')).spec?.taints?.map(({ key, effect }) => `${key}:${effect}`);
+    await client.patch('Node', 'n1', { spec: { unschedulable: true, taints: [{ key: 'a', effect: 'NoSchedule' }] } });
+    await eventually(
+      async () => (await taints())?.join() === 'a:NoSchedule,node.kubernetes.io/unschedulable:NoSchedule',
+    );
+    const tolerations = [{ operator: 'Exists' as const }];
+    await client.create(pod('tolerant', {}, { tolerations }));
+    await eventually(async () => (await client.get('Pod', 'tolerant', 'default')).spec.nodeName);
+    await client.patch('Node', 'n1', { spec: { unschedulable: null as unknown as boolean } });
+    await eventually(async () => (await taints())?.join() === 'a:NoSchedule');
   }),
 );
 
