@@ -4,7 +4,7 @@ import { resourceOfKind } from '../api/resources.ts';
 import type { Registry } from '../api/store/registry.ts';
 import { nowText, type Store } from '../api/store/store.ts';
 import type { Condition, EventObject, KubeObject } from '../api/types/objects.ts';
-import { WorkQueue } from './work-queue.ts';
+import { WorkQueue, WorkSlice } from './work-queue.ts';
 
 export interface Cluster {
   store: Store;
@@ -28,12 +28,13 @@ const MANAGER = 'kube-controller-manager';
 export function makeCluster(store: Store, registry: Registry, log: (line: string) => void): Cluster {
   const queues: { name: string; queue: WorkQueue }[] = [];
   const events = new EventRecorder(store);
+  const slice = new WorkSlice();
   const of = (component: string, writer: Registry): Cluster => ({
     store,
     registry: writer,
     log,
     queue: (name, work) => {
-      const queue = new WorkQueue(work, (key, error) => log(`${name}: ${key}: ${error.message}`));
+      const queue = new WorkQueue(work, (key, error) => log(`${name}: ${key}: ${error.message}`), slice);
       queues.push({ name, queue });
       return queue;
     },

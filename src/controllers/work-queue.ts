@@ -9,7 +9,8 @@
  * - `addAfter` adds a key after a delay; of several delays for one key, the one that ends first counts.
  * - After `close` no key is processed.
  *
- * Work runs in slices of a few milliseconds, so that a burst does not delay the API.
+ * Work runs in slices of a few milliseconds, so that a burst does not delay the API. Queues that share a WorkSlice share
+ * the milliseconds of each turn of the event loop; each of them processes at least one key in a turn.
  */
 
 const SLICE_MS = 8;
@@ -34,10 +35,33 @@ const SYSTEM: QueueClock = {
   },
 };
 
+/** The time that work may take in the present turn of the event loop. */
+export class WorkSlice {
+  readonly clock: QueueClock;
+  private endMs: number | undefined;
+
+  constructor(clock: QueueClock = SYSTEM) {
+    this.clock = clock;
+  }
+
+  /** When the queues have to let others run. */
+  end(): number {
+    if (this.endMs === undefined) {
+      this.endMs = this.clock.now() + SLICE_MS;
+      // Before any queue that continues in the next turn: those schedule themselves later.
+      this.clock.setImmediate(() => {
+        this.endMs = undefined;
+      });
+    }
+    return this.endMs;
+  }
+}
+
 export class WorkQueue {
   private readonly work: (key: string) => void;
   private readonly failed: (key: string, error: Error) => void;
   private readonly clock: QueueClock;
+  private readonly slice: WorkSlice;
   private readonly keys = new Set<string>();
   private readonly failures = new Map<string, number>();
   private readonly later = new Map<string, { dueMs: number; timer: unknown }>();
@@ -50,10 +74,11 @@ export class WorkQueue {
    * @param work processes a key, synchronously, from the current state of the store
    * @param failed called with every exception that `work` throws
    */
-  constructor(work: (key: string) => void, failed: (key: string, error: Error) => void, clock: QueueClock = SYSTEM) {
+  constructor(work: (key: string) => void, failed: (key: string, error: Error) => void, slice: WorkSlice) {
     this.work = work;
     this.failed = failed;
-    this.clock = clock;
+    this.slice = slice;
+    this.clock = slice.clock;
   }
 
   /** Keys waiting now, and added and retried so far. */
@@ -103,7 +128,7 @@ export class WorkQueue {
   }
 
   private run(): void {
-    const end = this.clock.now() + SLICE_MS;
+    const end = this.slice.end();
     for (const key of this.keys) {
       this.keys.delete(key);
       try {

@@ -1,7 +1,7 @@
 /** The guarantees of work-queue.ts, one by one, with a fake clock. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type QueueClock, WorkQueue } from '../../../src/controllers/work-queue.ts';
+import { type QueueClock, WorkQueue, WorkSlice } from '../../../src/controllers/work-queue.ts';
 
 /** Time stands still until `advance`; `turn` runs the callbacks of setImmediate. */
 class FakeClock implements QueueClock {
@@ -24,6 +24,11 @@ class FakeClock implements QueueClock {
 
   turn(): void {
     while (this.soon.length > 0) this.soon.shift()!();
+  }
+
+  /** One turn of the event loop: callbacks that are added meanwhile belong to the next. */
+  oneTurn(): void {
+    for (const work of this.soon.splice(0)) work();
   }
 
   advance(ms: number): void {
@@ -59,7 +64,7 @@ function setUp(work: (key: string) => void = () => {}) {
       work(key);
     },
     (key, error) => errors.push(`${key}: ${error.message}`),
-    clock,
+    new WorkSlice(clock),
   );
   return { clock, queue, seen, errors };
 }
@@ -148,6 +153,31 @@ test('a long queue yields to the event loop every few milliseconds', () => {
   while (soon.length > 0) soon.shift()!();
   assert.is(seen.length, 10);
   assert.ok(turns >= 3, `${turns} turns`);
+});
+
+test('queues that share a slice take no more of a turn together than one of them alone, and none of them starves', () => {
+  const clock = new FakeClock();
+  const slice = new WorkSlice(clock);
+  const seen: string[] = [];
+  const queueOf = (name: string) =>
+    new WorkQueue(
+      (key) => {
+        seen.push(name + key);
+        clock.spend(3);
+      },
+      () => {},
+      slice,
+    );
+  const queues = ['a', 'b', 'c'].map(queueOf);
+  for (const queue of queues) for (let i = 0; i < 6; i++) queue.add(String(i));
+  clock.oneTurn();
+  assert.equal(seen.splice(0), ['a0', 'a1', 'a2', 'b0', 'c0']);
+  clock.oneTurn();
+  assert.equal(seen.splice(0), ['a3', 'a4', 'a5', 'b1', 'c1']);
+  clock.oneTurn();
+  assert.equal(seen.splice(0), ['b2', 'b3', 'b4', 'c2']);
+  clock.turn();
+  assert.equal(seen, ['b5', 'c3', 'c4', 'c5']);
 });
 
 test('after close no key is processed, and no timer is left', () => {
