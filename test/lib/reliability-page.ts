@@ -34,6 +34,18 @@ interface ChaosReport {
   readonly failures: readonly string[];
 }
 
+/** Results of bench/net/agent-kills.ts. */
+interface AgentKills {
+  readonly signal: string;
+  readonly times: number;
+  readonly connections: number;
+  readonly lost: number;
+  /** Median. */
+  readonly gapMs: number;
+  readonly longestMs: number;
+  readonly undisturbedMs: number;
+}
+
 const DIRECTORY = join(ROOT, 'docs/reliability');
 
 function read<T>(name: string): T | undefined {
@@ -46,7 +58,8 @@ const table = (head: readonly string[], rows: readonly (readonly (string | numbe
 
 export function reliabilityPage(): string {
   const [fuzz, chaos] = [read<FuzzReport>('fuzz'), read<ChaosReport>('chaos')];
-  const sections = [HEAD, chaos && chaosSection(chaos), fuzz && fuzzSection(fuzz), LEAKS];
+  const kills = read<readonly AgentKills[]>('agent-kills');
+  const sections = [HEAD, chaos && chaosSection(chaos), kills && killsSection(kills), fuzz && fuzzSection(fuzz), LEAKS];
   return `${sections.filter((section) => section !== undefined).join('\n\n')}\n`;
 }
 
@@ -83,6 +96,26 @@ ${table(['fault', 'times', 'connections carried', 'lost', 'requests failed', 'lo
 
 ${totals.tcpConnections} connections were held and had ${totals.tcpReplies} replies, each checked; ${totals.datagramsAnswered} of ${totals.datagramsSent} datagrams
 were answered; ${totals.requestsFailed} of ${totals.requests} requests failed; wrk made ${wrkRequests} requests with ${wrkErrors} errors. ${verdict}`;
+}
+
+function killsSection(kills: readonly AgentKills[]): string {
+  const rows = kills.map(({ signal, times, connections, lost, gapMs, longestMs, undisturbedMs }) => [
+    `${signal} of an agent`,
+    times,
+    connections,
+    lost,
+    `${gapMs} ms`,
+    `${longestMs} ms`,
+    `${undisturbedMs} ms`,
+  ]);
+  return `## The end of an agent
+
+A standby process forwards while a node has no agent ([ADR 8](adr/0008-a-standby-forwards-without-an-agent.md)). Made by
+\`bench/net/agent-kills.js\`, with a datagram every millisecond and the connections between two nodes; the machine and its other load are in
+[bench/README.md](../bench/README.md#the-end-of-an-agent). A gap is the longest time without an echo, and contains how late the programs are
+themselves.
+
+${table(['fault', 'times', 'connections', 'lost', 'gap p50', 'longest', 'undisturbed'], rows)}`;
 }
 
 function fuzzSection({ date, seed, seconds, clean, rows }: FuzzReport): string {
