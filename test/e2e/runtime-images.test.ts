@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import type { Container } from '../../src/api/types/objects.ts';
 import { execCommand } from '../../src/runtime/container/exec.ts';
+import { resolvConfPath } from '../../src/runtime/container/resolv-conf.ts';
 import { loadImages } from '../../src/runtime/image/load/load.ts';
 import { ImageStore } from '../../src/runtime/image/store/store.ts';
 import { OciRuntimes } from '../../src/runtime/oci/runtimes.ts';
@@ -120,6 +121,8 @@ test('a container has the pod’s own hosts, hostname and resolv.conf; links in 
   assert.ok(lines.includes('127.0.0.1\tlocalhost'));
   assert.ok(lines.includes('root:x:0:0:root:/root:/bin/sh'));
   assert.is(runtime.exec('etc', 'c', 'cat', '/etc/resolv.conf'), 'nameserver 10.96.0.10\n');
+  const outside = resolvConfPath(runtime.stateDir, NAMESPACE, 'etc');
+  assert.is(outside && readFileSync(outside, 'utf8'), 'nameserver 10.96.0.10\n', 'for `dns query --from`');
 });
 
 test('what a container writes is gone when it restarts, and never reaches the layers', async ({ runtime }) => {

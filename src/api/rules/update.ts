@@ -107,6 +107,7 @@ function changeable(spec: PodSpec): PodSpec {
     ...(spec.initContainers && { initContainers: spec.initContainers.map(plain) }),
     activeDeadlineSeconds: 0,
     tolerations: [],
+    schedulingGates: [],
   };
 }
 
@@ -121,6 +122,11 @@ function checkPod(spec: PodSpec, old: PodSpec): FieldError[] {
   if (spec === old) return [];
   if (losesToleration(spec, old)) {
     return [forbidden('spec.tolerations', 'existing toleration can not be modified except its tolerationSeconds')];
+  }
+  const gates = (of: PodSpec) => (of.schedulingGates ?? []).map(({ name }) => name);
+  const added = gates(spec).find((name) => !gates(old).includes(name));
+  if (added !== undefined) {
+    return [forbidden('spec.schedulingGates', `only deletion is allowed, but found new scheduling gate '${added}'`)];
   }
   if (isDeepStrictEqual(changeable(spec), changeable(old))) return [];
   const message =

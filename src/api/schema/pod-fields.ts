@@ -37,7 +37,6 @@ export const NOTES: Readonly<Record<string, string>> = {
   'PodSpec.resources': 'Use those of the containers.',
   'PodSpec.restartPolicy': 'Of sidecars it is always `Always`.',
   'PodSpec.schedulerName': 'A pod that names another scheduler is left to that.',
-  'PodSpec.schedulingGates': 'The pod is placed at once.',
   'PodSpec.serviceAccount': 'Another name of `serviceAccountName`.',
   'PodSpec.shareProcessNamespace': 'Process 1 is that of the sandbox.',
   'PodSecurityContext.fsGroup': 'Group of emptyDirs and of volumes filled from objects; claimed volumes keep theirs.',

@@ -265,6 +265,8 @@ export const podSpec: Schema = shared(
       preemptionPolicy: oneOf('PreemptLowerPriority', 'Never'),
       hostname: dnsLabel,
       subdomain: dnsLabel,
+      setHostnameAsFQDN: bool,
+      schedulingGates: list(object({ 'name!': filled('the name of a gate') })),
       hostAliases: list(object({ 'ip!': text('an IP address'), hostnames: list(text('a DNS name')) })),
       enableServiceLinks: bool,
       securityContext: podSecurityContext,
@@ -285,8 +287,6 @@ export const podSpec: Schema = shared(
       'resourceClaims',
       'resources',
       'runtimeClassName',
-      'schedulingGates',
-      'setHostnameAsFQDN',
     ],
   ),
 );

@@ -179,6 +179,10 @@ export interface PodSpec {
   shareProcessNamespace?: boolean;
   hostname?: string;
   subdomain?: string;
+  /** The kernel's host name is the qualified one, with a subdomain. */
+  setHostnameAsFQDN?: boolean;
+  /** While there are any, the pod is not placed. */
+  schedulingGates?: { name: string }[];
   hostAliases?: { ip: string; hostnames?: string[] }[];
   enableServiceLinks?: boolean;
   securityContext?: PodSecurityContext;

@@ -117,12 +117,20 @@ export interface ControllerRevision extends KubeObject {
   data?: { spec: { template: PodTemplate & { $patch?: 'replace' } } };
 }
 
+/** Exit codes or conditions of a failed pod, and what they mean for the Job. */
+export interface PodFailurePolicyRule {
+  action: 'FailJob' | 'FailIndex' | 'Ignore' | 'Count';
+  onExitCodes?: { containerName?: string; operator: 'In' | 'NotIn'; values: number[] };
+  onPodConditions?: { type: string; status?: string }[];
+}
+
 export interface JobSpec {
   parallelism?: number;
   completions?: number;
   completionMode?: 'NonIndexed' | 'Indexed';
   activeDeadlineSeconds?: number;
   backoffLimit?: number;
+  podFailurePolicy?: { rules: PodFailurePolicyRule[] };
   ttlSecondsAfterFinished?: number;
   suspend?: boolean;
   manualSelector?: boolean;

@@ -62,7 +62,9 @@ export function startScheduler(cluster: Cluster, addresses: PodAddresses, volume
   };
   for (const pod of store.list('Pod').sort((a, b) => priorityOf(b) - priorityOf(a))) consider(pod);
   store.onCommit('Pod', ({ type, object, old }) => {
-    if (type === 'ADDED' || (type === 'MODIFIED' && object.spec.nodeName !== old?.spec.nodeName)) consider(object);
+    const changed =
+      object.spec.nodeName !== old?.spec.nodeName || isGated(object) !== (old !== undefined && isGated(old));
+    if (type === 'ADDED' || (type === 'MODIFIED' && changed)) consider(object);
     if (type === 'DELETED') waiting.delete(keyOf(object));
     // A deleted pod frees its address and host ports, one whose phase is final its host ports.
     const frees = type === 'DELETED' || (old !== undefined && holdsHostPorts(old) && !holdsHostPorts(object));
@@ -93,6 +95,8 @@ const isEnding = ({ metadata, status }: Pod) =>
 const isOurs = ({ spec }: Pod) =>
   Boolean(spec.nodeName) || (spec.schedulerName ?? DEFAULT_SCHEDULER) === DEFAULT_SCHEDULER;
 
+const isGated = ({ spec }: Pod): boolean => (spec.schedulingGates ?? []).length > 0;
+
 const isPlaced = (pod: Pod) =>
   Boolean(pod.spec.nodeName) &&
   (pod.spec.hostNetwork === true || podIpOf(pod) !== undefined) &&
@@ -111,6 +115,10 @@ function place(scheduling: Scheduling, pod: Pod): boolean {
     if (node === undefined)
       return refuse(cluster, pod, { reason: 'NodeNotFound', message: `node "${named}" not found` });
     return volumes.ready(pod, node) && bind(cluster, addresses, pod, node);
+  }
+  if (isGated(pod)) {
+    const message = 'Scheduling is blocked due to non-empty scheduling gates';
+    return refuse(cluster, pod, { reason: 'SchedulingGated', message });
   }
   const nodes = store.list('Node').sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   const available = `0/${nodes.length} nodes are available`;
@@ -211,6 +219,7 @@ function refuse(cluster: Cluster, pod: Pod, { reason, message, nominated }: Refu
   const conditions = withCondition(pod.status?.conditions, condition);
   const waiting = { ...status, ...(nominated !== undefined && { nominatedNodeName: nominated }), conditions };
   cluster.registry.write({ ...pod, status: waiting }, pod);
-  cluster.event(pod, 'Warning', 'FailedScheduling', message);
+  // A gate is no failure (kube-scheduler, plugins/schedulinggates).
+  if (reason !== 'SchedulingGated') cluster.event(pod, 'Warning', 'FailedScheduling', message);
   return false;
 }

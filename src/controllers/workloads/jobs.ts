@@ -12,6 +12,7 @@ import { nowText } from '../../api/store/store.ts';
 import type { Condition, Job, Pod } from '../../api/types/objects.ts';
 import { type Cluster, conditionOf } from '../cluster.ts';
 import { keyOf, splitKey, type WorkQueue } from '../work-queue.ts';
+import { judgeFailure } from './job-failure-policy.ts';
 import { Indexes, indexOfPod, podExtras } from './job-indexes.ts';
 import { controllerOf, Owned } from './owners.ts';
 import { createPod, deletePod, isActive, isEnded, leastMissedFirst, withoutZeros } from './pod-control.ts';
@@ -27,6 +28,15 @@ const DEFAULT_BACKOFF_LIMIT = 6;
  */
 const BACKOFF_MS = 10_000;
 const MAX_BACKOFF_MS = 600_000;
+
+/** Without effect, and nothing else would show it: their values are those of a Job that fails or succeeds as a whole. */
+const WITHOUT_EFFECT = [
+  'backoffLimitPerIndex',
+  'maxFailedIndexes',
+  'successPolicy',
+  'podReplacementPolicy',
+  'managedBy',
+];
 
 /** A Job selects its pods by its own uid, unless manualSelector is set (registry/batch/job/strategy.go). */
 export const jobAdmission: Admission<Job> = {
@@ -49,6 +59,11 @@ export const jobAdmission: Admission<Job> = {
       },
     };
   },
+  warn: ({ spec }) =>
+    WITHOUT_EFFECT.filter((name) => name in spec).map((name) => ({
+      path: `spec.${name}`,
+      message: 'this field is not supported here and has no effect',
+    })),
 };
 
 export function startJobController(cluster: Cluster): void {
@@ -85,6 +100,8 @@ class JobRun {
   private readonly job: Job;
   private readonly pods: readonly Pod[];
   private readonly lost: readonly Pod[];
+  /** The pod that ends the Job, by its podFailurePolicy. */
+  private fatal: string | undefined;
   private succeeded: number;
   private failed: number;
   private readonly indexes: Indexes | undefined;
@@ -136,9 +153,16 @@ class JobRun {
 
   private countOne(pod: Pod, success: boolean): void {
     const index = indexOfPod(pod);
-    if (!success) this.failed++;
+    if (!success) this.countFailure(pod);
     else if (this.indexes === undefined) this.succeeded++;
     else if (index !== undefined && this.indexes.complete(index)) this.succeeded = this.indexes.completed;
+  }
+
+  private countFailure(pod: Pod): void {
+    const judged = judgeFailure(pod, this.job.spec.podFailurePolicy?.rules ?? []);
+    if (judged?.action === 'Ignore') return;
+    if (judged?.action === 'FailJob') this.fatal ??= judged.message;
+    this.failed++;
   }
 
   private giveUp(pod: Pod): void {
@@ -159,6 +183,7 @@ class JobRun {
   private verdict(startedAt: string | undefined): Condition | undefined {
     const { spec } = this.job;
     const { activeDeadlineSeconds: deadline, backoffLimit = DEFAULT_BACKOFF_LIMIT } = spec;
+    if (this.fatal !== undefined) return failedBy('PodFailurePolicy', this.fatal);
     if (this.failed > backoffLimit) {
       return failedBy('BackoffLimitExceeded', 'Job has reached the specified backoff limit');
     }

@@ -13,7 +13,7 @@ import { totalmem } from 'node:os';
 import { dirname, join, posix } from 'node:path';
 import type { Container, Pod } from '../../api/types/objects.ts';
 import { type ConfigSource, ContainerConfigError } from '../files/config-source.ts';
-import { accountFiles, type DnsSettings, hostnameOf, hostsFile, resolvConf } from '../files/etc-files.ts';
+import { accountFiles, type DnsSettings, hostsFile, kernelHostname, resolvConf } from '../files/etc-files.ts';
 import { hostDevices, hostMounts, layeredMounts, mountOf } from '../files/host-mounts.ts';
 import { insidePath } from '../files/volume-files.ts';
 import { followsObjects, volumePath } from '../files/volumes.ts';
@@ -22,6 +22,7 @@ import type { RunnableImage } from '../image/images.ts';
 import { containerDirectory } from '../state.ts';
 import { commandOf, environmentOf, expand } from './environment.ts';
 import type { BindMount, LaunchPlan } from './launch-script.ts';
+import { RESOLV_CONF_FILE } from './resolv-conf.ts';
 import { oomScore } from './resources.ts';
 import { privilegesOf } from './security.ts';
 import { prepareTerminationMessage } from './termination-message.ts';
@@ -58,7 +59,7 @@ export async function planContainer(
   const accounts = accountFiles(image.users);
   const privileges = privilegesOf(pod, container, image.root?.user);
   const home = image.root === undefined ? homeOf(privileges.user ?? 0, accounts?.passwd) : undefined;
-  const hostname = hostnameOf(pod);
+  const hostname = kernelHostname(pod, dns?.domain);
   const environmentFacts = { podIP, hostIP, hostname, services, ...(home !== undefined && { home }) };
   const environment = await environmentOf(pod, container, image, environmentFacts, source);
   const files = {
@@ -68,6 +69,7 @@ export async function planContainer(
     ...(accounts && { '/etc/passwd': accounts.passwd, '/etc/group': accounts.group }),
   };
   if (image.root === undefined) writeFiles(join(directory, 'files'), image, files);
+  writeFileSync(join(directory, RESOLV_CONF_FILE), files['/etc/resolv.conf'], { mode: 0o644 });
   const mounts = hostMounts();
   const stateMount = mountOf(podDir, mounts);
   const { namespace = 'default', name } = pod.metadata;

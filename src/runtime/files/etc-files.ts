@@ -12,6 +12,21 @@ export interface DnsSettings {
 export const hostnameOf = ({ spec, metadata }: Pod): string =>
   ((spec.hostNetwork && spec.nodeName) || (spec.hostname ?? metadata.name)).slice(0, 63);
 
+/** The kernel's limit (__NEW_UTS_LEN). */
+const MAX_HOSTNAME = 64;
+
+/** The name in the kernel, and in /etc/hostname. @throws Error if the kernel cannot hold it */
+export function kernelHostname(pod: Pod, domain = 'cluster.local'): string {
+  const { setHostnameAsFQDN, subdomain, hostNetwork } = pod.spec;
+  const hostname = hostnameOf(pod);
+  if (!setHostnameAsFQDN || !subdomain || hostNetwork) return hostname;
+  const name = `${hostname}.${subdomain}.${pod.metadata.namespace ?? 'default'}.svc.${domain}`;
+  if (name.length > MAX_HOSTNAME) {
+    throw new Error(`setHostnameAsFQDN: ${name} has ${name.length} characters, ${MAX_HOSTNAME} is the maximum`);
+  }
+  return name;
+}
+
 export function hostsFile(pod: Pod, podIP: string, domain: string): string {
   const hostname = hostnameOf(pod);
   const { subdomain, hostAliases = [], hostNetwork } = pod.spec;
@@ -38,24 +53,27 @@ export function resolvConf(pod: Pod, dns: DnsSettings | undefined): string {
   // With hostNetwork ClusterFirst means Default (kubelet, getPodDNSType).
   const first = dnsPolicy === 'ClusterFirstWithHostNet' || (dnsPolicy === 'ClusterFirst' && !hostNetwork);
   const clustered = first && dns !== undefined && dns.nameservers.length > 0;
-  const own = [
-    ...(dnsConfig?.nameservers ?? []).map((server) => `nameserver ${server}`),
-    ...(dnsConfig?.options?.length
-      ? [`options ${dnsConfig.options.map(({ name, value }) => (value ? `${name}:${value}` : name)).join(' ')}`]
-      : []),
-  ];
+  const own = (dnsConfig?.nameservers ?? []).map((server) => `nameserver ${server}`);
   const searches = [...(dnsConfig?.searches ?? [])];
   if (dnsPolicy === 'None' || clustered) {
     const namespace = pod.metadata.namespace ?? 'default';
     const lines = clustered ? dns.nameservers.map((server) => `nameserver ${server}`) : [];
     if (clustered) searches.unshift(`${namespace}.svc.${dns.domain}`, `svc.${dns.domain}`, dns.domain);
     if (searches.length > 0) lines.unshift(`search ${searches.join(' ')}`);
-    if (clustered) lines.push('options ndots:5');
-    return `${[...lines, ...own].join('\n')}\n`;
+    return `${[...lines, ...own, ...optionsLine(pod, clustered ? CLUSTER_OPTIONS : [])].join('\n')}\n`;
   }
   const host = readText('/etc/resolv.conf').trimEnd();
   const search = searches.length > 0 ? [`search ${searches.join(' ')}`] : [];
-  return `${[host, ...search, ...own].join('\n')}\n`;
+  return `${[host, ...search, ...own, ...optionsLine(pod, [])].join('\n')}\n`;
+}
+
+const CLUSTER_OPTIONS = [{ name: 'ndots', value: '5' }];
+
+/** One line: those of dnsConfig replace others of the same name (kubelet, mergeDNSOptions). */
+function optionsLine({ spec }: Pod, common: readonly { name?: string; value?: string }[]): string[] {
+  const options = new Map([...common, ...(spec.dnsConfig?.options ?? [])].map(({ name = '', value }) => [name, value]));
+  const texts = [...options].map(([name, value]) => (value ? `${name}:${value}` : name));
+  return texts.length === 0 ? [] : [`options ${texts.join(' ')}`];
 }
 
 /** The host's accounts and groups plus those of the image; undefined if the host already has them all. */

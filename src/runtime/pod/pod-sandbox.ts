@@ -4,7 +4,7 @@
  */
 import { WellKnown } from '../../api/types/objects.ts';
 import { isAlive } from '../../linux/processes.ts';
-import { hostnameOf } from '../files/etc-files.ts';
+import { kernelHostname } from '../files/etc-files.ts';
 import { podDirectories, readState } from '../state.ts';
 import type { PodContext } from './context.ts';
 import type { PodManagerOptions } from './options.ts';
@@ -42,7 +42,7 @@ export class PodSandbox {
       state.netnsName = hostNetwork ? '' : this.freeName();
       context.save();
       const { mark, child } = await startSandbox(state.netnsName || undefined, {
-        hostname: hostnameOf(pod),
+        hostname: kernelHostname(pod, this.options.dns?.domain),
         shareProcesses: pod.spec.shareProcessNamespace === true,
         hostIpc: pod.spec.hostIPC === true,
         stateDir: context.stateDir,

@@ -94,7 +94,7 @@ export async function startSandbox(netnsName: string | undefined, spec: SandboxS
   // As PID 1 it inherits the children of others, which the kernel reaps if their parent ignores the signal (wait(2)).
   const reaper = shareProcesses ? 'env --ignore-signal=CHLD ' : '';
   const inside = [
-    `echo ${quote(hostname.slice(0, 63))} > /proc/sys/kernel/hostname`,
+    `echo ${quote(hostname)} > /proc/sys/kernel/hostname`,
     ...(netnsName === undefined ? [] : OWN_NETWORK),
     `test -e ${quote(marker)}`,
     `read -r stat < /proc/self/stat; echo "$stat" > ${quote(statFile)}`,

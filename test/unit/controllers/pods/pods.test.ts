@@ -33,6 +33,24 @@ test(
   }),
 );
 
+test(
+  'a pod with scheduling gates is placed when the last one is removed; none can be added',
+  withCluster(async ({ client }) => {
+    await addNode(client, 'n1');
+    const gates = ['example.com/one', 'example.com/two'].map((name) => ({ name }));
+    await client.create(pod('gated', {}, { schedulingGates: gates }));
+    const get = () => client.get('Pod', 'gated', 'default') as Promise<Pod>;
+    await eventually(async () => scheduled(await get())?.reason === 'SchedulingGated');
+    await client.patch('Pod', 'gated', { spec: { schedulingGates: gates.slice(1) } });
+    const more = [...gates.slice(1), { name: 'example.com/new' }];
+    const refused = await refusal(client.patch('Pod', 'gated', { spec: { schedulingGates: more } }));
+    assert.match(refused.message, "only deletion is allowed, but found new scheduling gate 'example.com/new'");
+    assert.is((await get()).spec.nodeName, undefined);
+    await client.patch('Pod', 'gated', { spec: { schedulingGates: [] } });
+    await eventually(async () => (await get()).spec.nodeName === 'n1');
+  }),
+);
+
 test('overlapping networks are refused at start', async () => {
   const start = (options: object) =>
     startController({ stateDir: '/nonexistent', socketPath: '/nonexistent/s', options });

@@ -55,9 +55,9 @@ const play = (client: ApiClient, until: () => Promise<boolean>, mayBeReady?: (po
     return false;
   }, 5000);
 
-async function finish(client: ApiClient, pod: Pod, phase: 'Succeeded' | 'Failed'): Promise<void> {
+async function finish(client: ApiClient, pod: Pod, phase: 'Succeeded' | 'Failed', failure = 1): Promise<void> {
   const finishedAt = new Date(Date.now() - 3_600_000).toISOString(); // long enough ago for no back-off
-  const terminated = { exitCode: phase === 'Failed' ? 1 : 0, finishedAt };
+  const terminated = { exitCode: phase === 'Failed' ? failure : 0, finishedAt };
   const containerStatuses = [
     { name: 'c', image: 'v1', imageID: '', ready: false, restartCount: 0, state: { terminated } },
   ];
@@ -223,6 +223,36 @@ test(
     });
     assert.is(status!.failed, 2);
     assert.is(status!.conditions!.at(-1)!.reason, 'BackoffLimitExceeded');
+  }),
+);
+
+test(
+  'Job: podFailurePolicy ends it at once for one exit code and ignores another',
+  withCluster(async ({ client }) => {
+    await addNode(client, 'n1');
+    const rule = (action: string, value: number) => ({ action, onExitCodes: { operator: 'In', values: [value] } });
+    const rules = [rule('FailJob', 42), rule('Ignore', 7)];
+    await client.create(job({ backoffLimit: 0, podFailurePolicy: { rules } }));
+    const get = () => client.get('Job', 'x', 'default') as Promise<Job>;
+    const fail = async (exitCode: number) => {
+      const [pod] = await eventually(async () => {
+        const running = (await podsOf(client)).filter((p) => p.status?.phase !== 'Failed');
+        return running.length === 1 && running;
+      }, 15_000);
+      await finish(client, pod!, 'Failed', exitCode);
+    };
+    await fail(7);
+    await fail(42);
+    const { status } = await eventually(async () => {
+      const found = await get();
+      return found.status?.conditions?.some((c) => c.type === 'Failed') && found;
+    });
+    assert.is(status!.failed, 1, 'one is ignored');
+    assert.is(status!.conditions!.at(-1)!.reason, 'PodFailurePolicy');
+    assert.match(
+      status!.conditions!.at(-1)!.message ?? '',
+      /failed with exit code 42 matching FailJob rule at index 0$/,
+    );
   }),
 );
 

@@ -17,7 +17,7 @@ import type { ConfigMap, Pod } from '../../../../src/api/types/objects.ts';
 import { findProcess, isAlive, lacksHandler, parseStat } from '../../../../src/linux/processes.ts';
 import { beginLog, boundLog, logTail } from '../../../../src/runtime/container/logs.ts';
 import { ConfigSource } from '../../../../src/runtime/files/config-source.ts';
-import { accountFiles, hostsFile, resolvConf } from '../../../../src/runtime/files/etc-files.ts';
+import { accountFiles, hostsFile, kernelHostname, resolvConf } from '../../../../src/runtime/files/etc-files.ts';
 import { hostMounts, layeredMounts, mountOf } from '../../../../src/runtime/files/host-mounts.ts';
 import { insidePath } from '../../../../src/runtime/files/volume-files.ts';
 import { prepareVolumes, type VolumeVersions } from '../../../../src/runtime/files/volumes.ts';
@@ -83,12 +83,28 @@ test('hosts, resolv.conf, accounts', () => {
     spec: { ...spec, dnsPolicy: 'None', dnsConfig: { nameservers: ['9.9.9.9'] } },
   } as unknown as Pod;
   assert.is(resolvConf(none, dns), 'nameserver 9.9.9.9\n');
+  const options = [{ name: 'ndots', value: '2' }, { name: 'edns0' }];
+  const merged = { ...pod, spec: { ...spec, dnsConfig: { options } } } as unknown as Pod;
+  assert.match(resolvConf(merged, dns), /nameserver 10\.96\.0\.10\noptions ndots:2 edns0\n$/);
   const accounts = accountFiles([
     { name: 'nobody-has-this', uid: 7777 },
     { name: 'root', uid: 1 },
   ]);
   assert.match(accounts?.passwd ?? '', /\nnobody-has-this:x:7777:7777::\/:\/bin\/sh\n$/);
   assert.not.match(accounts?.passwd ?? '', /^root:x:1:/m);
+});
+
+test('setHostnameAsFQDN: the kernel has the qualified name, if it is not too long', () => {
+  const named = (spec: object) => ({ metadata: { name: 'p', namespace: 'ns' }, spec }) as unknown as Pod;
+  assert.is(kernelHostname(named({ setHostnameAsFQDN: true, subdomain: 's' })), 'p.s.ns.svc.cluster.local');
+  assert.is(kernelHostname(named({ setHostnameAsFQDN: true })), 'p');
+  assert.is(kernelHostname(named({ subdomain: 's' })), 'p');
+  const long = named({ setHostnameAsFQDN: true, hostname: 'h'.repeat(40), subdomain: 's' });
+  assert.is(kernelHostname(long), `${'h'.repeat(40)}.s.ns.svc.cluster.local`);
+  assert.throws(
+    () => kernelHostname({ ...long, spec: { ...long.spec, subdomain: 's'.repeat(10) } }),
+    '64 is the maximum',
+  );
 });
 
 test('mounts: a container sees the file systems of the host, without its kernel interfaces', () => {
