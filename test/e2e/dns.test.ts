@@ -1,4 +1,7 @@
 /** Names in pods: queries through the system's resolver, and Services in the environment. */
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, dataplane, eventually, nodeNetns, podNetns, processPod, startCluster } from '../lib/cluster.ts';
@@ -97,6 +100,35 @@ test('dns query shows each candidate of the search list, the answer, and whose a
       (domain) => `nobody.${domain === '' ? '' : `${domain}.`} NXDOMAIN`,
     ),
   );
+});
+
+/** Sends 3000 queries at once from 64 sockets, whose buffers hold the responses, and prints how many were answered within three seconds. */
+const BURST = `
+const { createSocket } = require('node:dgram');
+const name = 'web.default.svc.cluster.local'.split('.').map((label) => String.fromCharCode(label.length) + label).join('');
+let answered = 0;
+const sockets = Array.from({ length: 64 }, () => createSocket('udp4').on('message', () => answered++));
+for (let i = 0; i < 3000; i++) {
+  const query = Buffer.from('\\0\\0\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0' + name + '\\0\\0\\1\\0\\1', 'latin1');
+  query.writeUInt16BE(i, 0);
+  sockets[i % 64].send(query, 53, '10.96.0.10');
+}
+setTimeout(() => { console.log(answered); process.exit(); }, 3000);`;
+
+test('3000 queries at once are answered, though the agent gets no processor for a while', async () => {
+  const { pid } = JSON.parse(readFileSync('/run/dataplane/nodes/n2/agent.json', 'utf8')) as { pid: number };
+  // The pod knows its gateway: the kernel holds few packets for an address that it is asking for.
+  await inPod('client', 'getent', 'hosts', 'web');
+  process.kill(pid, 'SIGSTOP');
+  const client = cluster.start(podNetns('client'), [process.execPath, '-e', BURST]);
+  let output = '';
+  client.stdout?.on('data', (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  await sleep(500);
+  process.kill(pid, 'SIGCONT');
+  await once(client, 'close');
+  assert.is(output.trim(), '3000');
 });
 
 test('a changed endpoint appears in responses within a second', async () => {

@@ -5,10 +5,8 @@
  */
 import type { RouteSocket } from '../../linux/rtnetlink.ts';
 import { closeTap, type OffloadLevel, openTap, recreateTap, removeTap, type Tap } from '../../linux/tap.ts';
-import { GSO_MAX_BYTES } from '../pods/ports.ts';
+import { GSO_MAX_BYTES, QUEUE_FRAMES } from '../pods/ports.ts';
 import { HOST_DEVICE } from './rule-order.ts';
-
-const QUEUE_LENGTH = 1000;
 
 /** Queueing disciplines that neither delay nor police. One of them is the default of new devices (net.core.default_qdisc). */
 const HARMLESS_QDISCS: readonly string[] = ['noqueue', 'mq', 'pfifo_fast', 'pfifo', 'fq_codel', 'fq', 'sfq', 'cake'];
@@ -50,7 +48,7 @@ export class HostDevice {
   configure(): void {
     const { routes } = this;
     this.index = routes.linkIndex(HOST_DEVICE);
-    routes.changeLink(this.index, { mac: this.options.mac, mtu: this.mtu, queueLength: QUEUE_LENGTH, arp: false });
+    routes.changeLink(this.index, { mac: this.options.mac, mtu: this.mtu, queueLength: QUEUE_FRAMES, arp: false });
     routes.changeLink(this.index, { gsoMaxBytes: GSO_MAX_BYTES });
   }
 
@@ -98,7 +96,7 @@ export class HostDevice {
     };
     restore(is.mac !== mac, () => routes.changeLink(index, { mac }));
     restore(is.mtu !== mtu, () => routes.changeLink(index, { mtu }));
-    restore(is.queueLength !== QUEUE_LENGTH, () => routes.changeLink(index, { queueLength: QUEUE_LENGTH }));
+    restore(is.queueLength !== QUEUE_FRAMES, () => routes.changeLink(index, { queueLength: QUEUE_FRAMES }));
     restore(is.arp, () => routes.changeLink(index, { arp: false }));
     restore(is.master !== 0, () => routes.changeLink(index, { master: 0 }));
     restore(!HARMLESS_QDISCS.includes(is.qdisc) && is.qdisc !== 'noop', () => routes.resetQdisc(index));
