@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import type { Container } from '../../src/api/types/objects.ts';
+import { findProgram } from '../../src/linux/find-program.ts';
 import { execCommand } from '../../src/runtime/container/exec.ts';
 import { resolvConfPath } from '../../src/runtime/container/resolv-conf.ts';
 import { loadImages } from '../../src/runtime/image/load/load.ts';
@@ -369,6 +370,14 @@ test('if what waits for a container is killed, the container ends and is started
   process.kill(parent, 'SIGKILL');
   await until('started again', () => runtime.container('orphan', 'c')?.restartCount === 1 && runtime.isReady('orphan'));
   assert.not.ok(existsSync(`/proc/${pid}`));
+});
+
+test('a runtime that is installed and works is used without being asked for', async ({ runtime }) => {
+  const log: string[] = [];
+  const runtimes = new OciRuntimes('auto', runtime.stateDir, runtime.manager.groups, (line) => log.push(line));
+  const found = await runtimes.find();
+  const expected = findProgram('crun') === undefined ? findProgram('runc') : findProgram('crun');
+  assert.is(found?.path, expected, log.join('\n'));
 });
 
 test('a runtime that is installed but does not work is not used, and the log says why', async ({ runtime }) => {

@@ -279,15 +279,7 @@ export const podSpec: Schema = shared(
       automountServiceAccountToken: bool,
       tolerations,
     },
-    [
-      'hostUsers',
-      'hostnameOverride',
-      'imagePullSecrets',
-      'os',
-      'resourceClaims',
-      'resources',
-      'runtimeClassName',
-    ],
+    ['hostUsers', 'hostnameOverride', 'imagePullSecrets', 'os', 'resourceClaims', 'resources', 'runtimeClassName'],
   ),
 );
 

@@ -9,7 +9,7 @@ export interface DnsSettings {
 }
 
 /** With hostNetwork that of the node (kubelet, GeneratePodHostNameAndDomain). */
-export const hostnameOf = ({ spec, metadata }: Pod): string =>
+const hostnameOf = ({ spec, metadata }: Pod): string =>
   ((spec.hostNetwork && spec.nodeName) || (spec.hostname ?? metadata.name)).slice(0, 63);
 
 /** The kernel's limit (__NEW_UTS_LEN). */

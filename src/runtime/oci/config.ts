@@ -66,7 +66,7 @@ export function ociConfig({ plan, account, environment, root, hooks, cgroupsPath
       cwd: plan.workingDir,
       capabilities: { bounding: permitted, effective: held, permitted: held, inheritable: [], ambient: [] },
       noNewPrivileges: privileges.noNewPrivileges,
-      oomScoreAdj: plan.oomScore,
+      oomScoreAdj: oomScoreOf(plan.oomScore),
     },
     root: { path: root, readonly: plan.readOnlyRoot },
     mounts: [
@@ -102,9 +102,18 @@ const volumeMount = ({ source, target, readOnly }: BindMount): Mount =>
     : { ...bind(source, target, ['nodev']), options: ['rbind', 'nodev'] };
 
 /** Those that this process can pass on: a runtime refuses to grant others. @param names without `cap_`; undefined: all */
-function capabilityNames(names: readonly string[] | undefined): string[] {
-  const own = BigInt(`0x${/^CapPrm:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? '0'}`);
-  return CAPABILITIES.filter((name, i) => (own >> BigInt(i)) & 1n && (names === undefined || names.includes(name))).map(
-    (name) => `CAP_${name.toUpperCase()}`,
-  );
+const capabilityNames = (names: readonly string[] | undefined): string[] =>
+  ownCapabilities()
+    .filter((name) => names === undefined || names.includes(name))
+    .map((name) => `CAP_${name.toUpperCase()}`);
+
+/** A machine may forbid to lower it, which a runtime takes for a failure: the container has that of the agent then. */
+function oomScoreOf(wanted: number): number {
+  if (ownCapabilities().includes('sys_resource')) return wanted;
+  return Math.max(wanted, Number(readFileSync('/proc/self/oom_score_adj', 'latin1')));
+}
+
+function ownCapabilities(): string[] {
+  const mask = BigInt(`0x${/^CapPrm:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? '0'}`);
+  return CAPABILITIES.filter((_, i) => (mask >> BigInt(i)) & 1n);
 }

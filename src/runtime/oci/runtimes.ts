@@ -113,7 +113,7 @@ function trialPlan(directory: string): LaunchPlan {
     },
     readOnlyRoot: false,
     command: [findProgram('true') ?? '/bin/true'],
-    // The least of any pod: a machine may forbid to lower it.
+    // The least of any pod.
     oomScore: -997,
     groups: [],
   };

@@ -41,6 +41,7 @@ test('the warnings are those of the table: a stored field warns, one that is act
     setHostnameAsFQDN: true,
     schedulerName: 's',
     hostNetwork: true,
+    imagePullSecrets: [{ name: 's' }],
   };
   const own: Record<string, unknown> = {
     tty: true,
