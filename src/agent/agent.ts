@@ -222,6 +222,8 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
         }
       : undefined,
   );
+  // Until it stopped, the standby began connections by the services of the former agent.
+  if (inUse) services.sweepStale();
   const { tunnelOffload, udpSegmentation } = host.tap;
   standby?.follow({ tables: memoryNames(nodeName), tunnelOffload, udpSegmentation });
   podWatch.sync();

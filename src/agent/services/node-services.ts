@@ -129,8 +129,7 @@ export class NodeServices implements Part {
   }
 
   /**
-   * All Services, slices and pods of this node are known: apply them, and end connections that a previous agent
-   * balanced to removed endpoints.
+   * All Services, slices and pods of this node are known: apply them, and end stale connections.
    */
   applyAll(pods: readonly Pod[]): void {
     this.metrics.sync(() => this.sync.begin());
@@ -138,11 +137,16 @@ export class NodeServices implements Part {
     this.route(this.sync.routedAddresses());
     // Also without any, to remove rules of a previous agent.
     this.routePorts(this.hostPorts.routedPorts());
+    this.sweepStale();
+    this.inForce = true;
+    this.refreshHealth();
+  }
+
+  /** End UDP connections that were balanced to endpoints which have been removed since, by whoever forwarded before. */
+  sweepStale(): void {
     const states = [...this.sync.states(), ...this.hostPorts.states()];
     const swept = sweepStaleFlows(this.options.tables.conntrack, states, this.isNodePortAddress);
     if (swept > 0) this.options.log(`${swept} stale UDP connections were removed`);
-    this.inForce = true;
-    this.refreshHealth();
   }
 
   close(): void {
