@@ -89,9 +89,16 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
     status(node.spec?.unschedulable ? 'NodeNotSchedulable' : 'NodeSchedulable');
   };
 
+  const registered = (node: NodeObject): void => {
+    const { name } = node.metadata;
+    cluster.event(node, 'Normal', 'RegisteredNode', `Node ${name} event: Registered Node ${name} in Controller`);
+  };
+
+  // Agents may have registered before the controllers start. As upstream, each start registers all nodes.
   for (const node of store.list('Node')) {
     listen(node.metadata.name);
     taints.add(node.metadata.name);
+    registered(node);
     changed(node);
   }
   for (const pod of store.list('Pod')) queue.add(keyOf(pod));
@@ -104,9 +111,7 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
       cluster.event(object, 'Normal', 'RemovingNode', `Node ${name} event: Removing Node ${name} from Controller`);
       return;
     }
-    if (type === 'ADDED') {
-      cluster.event(object, 'Normal', 'RegisteredNode', `Node ${name} event: Registered Node ${name} in Controller`);
-    }
+    if (type === 'ADDED') registered(object);
     announce(object, old);
     if (object.spec !== old?.spec) taints.add(name);
     if (heartbeat(object) !== heartbeat(old)) {

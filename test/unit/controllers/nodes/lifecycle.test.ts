@@ -82,4 +82,19 @@ test('a node whose silence cannot be written at first, because the disk is full,
   cluster.close();
 });
 
+test('nodes whose agents have registered before the controllers start get the event of registered nodes', () => {
+  const store = new Store();
+  const cluster = makeCluster(store, new Registry(store), () => {});
+  for (const [kind, name] of [
+    ['Namespace', 'default'],
+    ['Node', 'early'],
+  ] as const)
+    store.insert({ apiVersion: 'v1', kind, metadata: { name } } as unknown as NodeObject);
+  const lifecycle = startNodeLifecycle(cluster, { podsOn: () => [] } as unknown as PodAddresses, 60_000);
+  const events = store.list('Event').map(({ reason, message }) => `${reason}: ${message}`);
+  assert.equal(events, ['RegisteredNode: Node early event: Registered Node early in Controller']);
+  lifecycle.close();
+  cluster.close();
+});
+
 test.run();
