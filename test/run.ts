@@ -2,8 +2,7 @@
  * Runs every test file under dist/test, each in a process of its own with a bounded time, three at a time. Tests that
  * bring up a cluster need root, and each gets namespaces of its own (lib/private-namespaces.sh), so that neither
  * another test nor a cluster of the user's is disturbed. Two of them run at once, beside a file without a cluster, and a
- * third when those are done: they wait for a part of their time. Those that load the machine or measure time run alone
- * (ALONE).
+ * third when those are done: they wait for a part of their time. Those that measure time run alone (ALONE).
  *
  * Many tests bound how long something may take, and a busy machine breaks such bounds. A file that failed is therefore
  * run once more at the end, alone. If it passes then, it counts as passed and is listed as flaky; if not, both runs are
@@ -28,8 +27,8 @@ const SOURCE = join(ROOT, 'test');
 const UNIT_TIMEOUT_MS = 120_000;
 const E2E_TIMEOUT_MS = 300_000;
 const CLUSTERS_AT_A_TIME = 2;
-/** Files that use both cores for long, or that measure rates and gaps. */
-const ALONE = ['crash-and-clean-up', 'nat-differential', 'services-rolling', 'source-ports', 'underlay-shortcut'];
+/** Files that measure rates and gaps. */
+const ALONE = ['crash-and-clean-up', 'services-rolling', 'underlay-shortcut'];
 
 interface Run extends Result {
   readonly file: string;

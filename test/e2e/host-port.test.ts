@@ -98,7 +98,8 @@ test('a pod that names a node whose port is taken fails there; one that names no
   );
   assert.is(
     condition.message,
-    "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports.",
+    "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports. " +
+      'preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.',
   );
   await s.remove('Pod', 'free', 0);
   assert.is((await s.pod('waiting')).spec.nodeName, 'n2', 'its turn has come');

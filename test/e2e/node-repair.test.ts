@@ -74,7 +74,7 @@ const HARMS = [
 ] as const;
 const HARMS_OF_DP0 = [
   ['dp0’s MAC is changed', 'ip link set dp0 address 02:00:00:00:00:55', 'ip link show dp0 | grep -q 0a:58:0a:f4:01:01'],
-  ['dp0’s queue is shortened', 'ip link set dp0 txqueuelen 1', 'ip link show dp0 | grep -q "qlen 1000"'],
+  ['dp0’s queue is shortened', 'ip link set dp0 txqueuelen 1', 'ip link show dp0 | grep -q "qlen 4096"'],
   ['dp0 uses ARP', 'ip link set dp0 arp on', 'ip link show dp0 | grep -q NOARP'],
   [
     'dp0 belongs to a bridge',

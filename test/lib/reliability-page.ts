@@ -66,8 +66,9 @@ export function reliabilityPage(): string {
 const HEAD = `# Reliability
 
 What was done to the data plane, and what it cost. \`npm run docs\` makes this page from the reports of the runs, in
-\`docs/reliability/\`; the numbers depend on the machine and on what else it was doing: these are of one with two cores and other work on both. A short form
-of each run is in \`npm test\`. Not run to their full length so far: 300 million frames, an hour of faults, 20,000 pods and 500 clusters.`;
+\`docs/reliability/\`; the numbers depend on the machine and on what else it was doing: these are of one with two cores
+and other work on both. Short forms of fuzzing, faults and kills are in \`npm test\`. Not run to their full length so far:
+300 million frames, an hour of faults, 20,000 pods and 500 clusters.`;
 
 function chaosSection(report: ChaosReport): string {
   const { date, seed, seconds, outcomes, totals, wrkRequests, wrkErrors, failures } = report;

@@ -94,11 +94,12 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
     cluster.event(node, 'Normal', 'RegisteredNode', `Node ${name} event: Registered Node ${name} in Controller`);
   };
 
-  // Agents may have registered before the controllers start. As upstream, each start registers all nodes.
+  const before = store.list('Event').flatMap((e) => (e.reason === 'RegisteredNode' ? [e.involvedObject.uid] : []));
   for (const node of store.list('Node')) {
     listen(node.metadata.name);
     taints.add(node.metadata.name);
-    registered(node);
+    // Its agent may have come before the controllers started.
+    if (!before.includes(node.metadata.uid)) registered(node);
     changed(node);
   }
   for (const pod of store.list('Pod')) queue.add(keyOf(pod));

@@ -99,7 +99,7 @@ kubectlTest('an image, a ConfigMap, a node that is not there; a deadline that pa
   await eventuallyHas(
     'pod',
     'no-node',
-    /^Warning FailedScheduling default-scheduler 0\/1 nodes are available: 1 node\(s\) didn't match Pod's node affinity\/selector\.$/,
+    /^Warning FailedScheduling default-scheduler 0\/1 nodes are available: 1 node\(s\) didn't match Pod's node affinity\/selector\. preemption: 0\/1 nodes are available: 1 Preemption is not helpful for scheduling\.$/,
   );
   await eventuallyHas(
     'pod',
