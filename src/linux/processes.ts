@@ -90,10 +90,23 @@ export function processesInNamespace(namespace: string): ProcessMark[] {
   return processesWhere((pid) => namespaceOf(pid, type) === namespace);
 }
 
-/** A namespace of a process, such as `mnt:[4026531841]`; undefined if it has ended. @throws if it cannot be read */
+/**
+ * A namespace of a process, such as `mnt:[4026531841]`; undefined if it has ended. @throws if it cannot be read
+ */
 export function namespaceOf(pid: number | 'self', type: string): string | undefined {
+  const path = `/proc/${pid}/ns/${type}`;
   try {
-    return readlinkSync(`/proc/${pid}/ns/${type}`);
+    return readLinkIfPresent(path);
+  } catch (error) {
+    // Also the answer about a process that ends while the link is read (linux fs/proc/namespaces.c proc_ns_readlink).
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
+    return readLinkIfPresent(path);
+  }
+}
+
+function readLinkIfPresent(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
   } catch (error) {
     if (isAbsent(error)) return undefined;
     throw error;

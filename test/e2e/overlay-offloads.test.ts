@@ -18,7 +18,8 @@ const UDP_PORT = 7002;
 for (const { args, tunnelOffload } of [
   { args: [], tunnelOffload: true },
   { args: ['--no-tunnel-offload', '--workers', '2'], tunnelOffload: false },
-  { args: ['--offloads', 'tcp'], tunnelOffload: false },
+  // Differs from the others in what a device offers for UDP: in the long form.
+  ...(process.env.OFFLOADS_FULL === '1' ? [{ args: ['--offloads', 'tcp'], tunnelOffload: false }] : []),
   { args: ['--offloads', 'none'], tunnelOffload: false },
 ]) {
   const test = suite(`overlay: offloads ${args.join(' ') || 'of this kernel'}`);

@@ -1,8 +1,4 @@
 /** The tests of runtime-images.test.ts, with containers started by crun. */
-import { findProgram } from '../../src/linux/find-program.ts';
+import { testImagesBy } from '../lib/images-by.ts';
 
-if (findProgram('crun') === undefined) console.log('skipped: crun is not installed');
-else {
-  process.env.DPRT_RUNTIME = 'crun';
-  await import('./runtime-images.test.ts');
-}
+await testImagesBy('crun');

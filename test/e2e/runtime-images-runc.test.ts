@@ -1,8 +1,7 @@
-/** The tests of runtime-images.test.ts, with containers started by runc. */
-import { findProgram } from '../../src/linux/find-program.ts';
+/** The tests of runtime-images.test.ts, with containers started by runc: from the same bundles as by crun. */
+import { testImagesBy } from '../lib/images-by.ts';
 
-if (findProgram('runc') === undefined) console.log('skipped: runc is not installed');
-else {
-  process.env.DPRT_RUNTIME = 'runc';
-  await import('./runtime-images.test.ts');
-}
+await testImagesBy(
+  'runc',
+  process.env.IMAGES_FULL === '1' ? undefined : 'only with IMAGES_FULL=1 (npm run test:images)',
+);
