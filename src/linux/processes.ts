@@ -91,7 +91,10 @@ export function processesInNamespace(namespace: string): ProcessMark[] {
 }
 
 /**
- * A namespace of a process, such as `mnt:[4026531841]`; undefined if it has ended. @throws if it cannot be read
+ * A namespace of a process, such as `mnt:[4026531841]`; undefined if it has ended, or has capabilities that this process
+ * lacks. The kernel does not show such a process (linux security/commoncap.c cap_ptrace_access_check), and it is nothing that
+ * we or our containers have started, because capabilities beyond the bounding set are never gained (capabilities(7)).
+ * @throws if it cannot be read
  */
 export function namespaceOf(pid: number | 'self', type: string): string | undefined {
   const path = `/proc/${pid}/ns/${type}`;
@@ -100,8 +103,16 @@ export function namespaceOf(pid: number | 'self', type: string): string | undefi
   } catch (error) {
     // Also the answer about a process that ends while the link is read (linux fs/proc/namespaces.c proc_ns_readlink).
     if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
-    return readLinkIfPresent(path);
+    return hasMoreCapabilities(pid) ? undefined : readLinkIfPresent(path);
   }
+}
+
+function hasMoreCapabilities(pid: number | 'self'): boolean {
+  const permitted = (of: number | 'self'): bigint => {
+    const status = readIfPresent(`/proc/${of}/status`, 'latin1') ?? '';
+    return BigInt(`0x${/^CapPrm:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
+  };
+  return (permitted(pid) & ~permitted('self')) !== 0n;
 }
 
 function readLinkIfPresent(path: string): string | undefined {

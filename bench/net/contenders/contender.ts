@@ -5,7 +5,7 @@
  * All networks have the same plan and the same addresses (each in its own namespaces, so they do not interfere):
  *   outside 172.18.0.1 ── underlay ── node 1 172.18.0.11 (pod a = client 10.244.1.2, pod b = server 10.244.1.3)
  *                                 └── node 2 172.18.0.12 (pod c = server 10.244.2.2)
- * The endpoint of service `near` 10.96.0.10 is pod b, that of service `far` 10.96.0.11 is pod c; NodePorts 31419 and
+ * The endpoint of service `near` 10.96.8.10 is pod b, that of service `far` 10.96.8.11 is pod c; NodePorts 31419 and
  * 31418 belong to their port 80. A network without services is measured at the pods' own addresses.
  */
 import type { ServicePort } from '../kube-proxy/service-port.ts';
@@ -19,8 +19,8 @@ export const SMALL_PAYLOAD_BYTES = 18;
 
 export const Port = { IPERF: 5201, ACCEPT: 7000, UDP: 9000, SOCKPERF: 11111, HTTP: 80 } as const;
 export const NodePort = { FAR: 31418, NEAR: 31419 } as const;
-export const NEAR_IP = '10.96.0.10';
-export const FAR_IP = '10.96.0.11';
+export const NEAR_IP = '10.96.8.10';
+export const FAR_IP = '10.96.8.11';
 
 /** A path to measure: from a client to a server. */
 export interface Path {
