@@ -1,6 +1,7 @@
 /** Checks that this machine can run a cluster, before anything is changed. */
 import { closeSync, existsSync, openSync, readFileSync, statfsSync } from 'node:fs';
 import { findProgram } from '../linux/find-program.ts';
+import { statusMask } from '../linux/status-mask.ts';
 import { ClusterError } from './errors.ts';
 
 /** Required programs, and the Debian package of each. */
@@ -40,7 +41,7 @@ export function checkMachine(nodes: number, maxConntrack: number): void {
 }
 
 function checkCapabilities(): void {
-  const capabilities = BigInt(`0x${/^CapEff:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`);
+  const capabilities = statusMask(readFileSync('/proc/self/status', 'latin1'), 'CapEff');
   for (const [name, bit] of CAPABILITIES) {
     if ((capabilities & (1n << bit)) !== 0n) continue;
     const advice = 'run it on the host, or run the container with --privileged';

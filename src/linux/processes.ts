@@ -6,6 +6,7 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAbsent, readIfPresent } from './read-file.ts';
+import { statusMask } from './status-mask.ts';
 
 /** SIGKILL in a bitmap of signals. */
 const SIGKILL_BIT = 1 << 8;
@@ -62,9 +63,8 @@ export function signalProcess(mark: ProcessMark | undefined, signal: NodeJS.Sign
 export function lacksHandler(pid: number, signal: number): boolean {
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'latin1');
-    const mask = (name: string) => BigInt(`0x${new RegExp(`^${name}:\\s*([0-9a-f]+)`, 'm').exec(status)?.[1] ?? '0'}`);
     const bit = 1n << BigInt(signal - 1);
-    return ((mask('SigCgt') | mask('SigIgn')) & bit) === 0n;
+    return ((statusMask(status, 'SigCgt') | statusMask(status, 'SigIgn')) & bit) === 0n;
   } catch {
     return false;
   }
@@ -108,10 +108,7 @@ export function namespaceOf(pid: number | 'self', type: string): string | undefi
 }
 
 function hasMoreCapabilities(pid: number | 'self'): boolean {
-  const permitted = (of: number | 'self'): bigint => {
-    const status = readIfPresent(`/proc/${of}/status`, 'latin1') ?? '';
-    return BigInt(`0x${/^CapPrm:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
-  };
+  const permitted = (of: number | 'self') => statusMask(readIfPresent(`/proc/${of}/status`, 'latin1') ?? '', 'CapPrm');
   return (permitted(pid) & ~permitted('self')) !== 0n;
 }
 

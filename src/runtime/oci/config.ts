@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { CAPABILITIES } from '../../linux/credentials.ts';
 import { defaultProfile } from '../../linux/seccomp/profile.ts';
+import { statusMask } from '../../linux/status-mask.ts';
 import { HIDDEN_DIRECTORIES } from '../container/hidden-directories.ts';
 import type { BindMount, LaunchPlan } from '../container/launch-script.ts';
 import { STANDARD_LINKS } from '../container/launch-spec.ts';
@@ -114,6 +115,6 @@ function oomScoreOf(wanted: number): number {
 }
 
 function ownCapabilities(): string[] {
-  const mask = BigInt(`0x${/^CapPrm:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? '0'}`);
+  const mask = statusMask(readFileSync('/proc/self/status', 'latin1'), 'CapPrm');
   return CAPABILITIES.filter((_, i) => (mask >> BigInt(i)) & 1n);
 }
