@@ -3,21 +3,16 @@
  * agent has left. Which thread reads a queue matters for speed only.
  */
 import { MessageChannel } from 'node:worker_threads';
-import { attachConntrack, type Conntrack, StateWord } from '../../native-free-dataplane/conntrack/record.ts';
+import { StateWord } from '../../native-free-dataplane/conntrack/record.ts';
 import { repairConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
 import type { Dataplane } from '../../native-free-dataplane/dataplane.ts';
-import {
-  attachFragments,
-  type FragmentTable,
-  releaseFragmentLock,
-} from '../../native-free-dataplane/fragments/table.ts';
+import { releaseFragmentLock } from '../../native-free-dataplane/fragments/table.ts';
 import * as pipeline from '../../native-free-dataplane/pipeline.ts';
 import { MAX_WORKERS } from '../../native-free-dataplane/shared/layout.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { DeathWatch } from '../linux/robust-lock.ts';
 import { openShared, type SharedMemory } from '../linux/shm.ts';
-import type { NodeMemory } from '../shm-names.ts';
-import { attachControl, ControlWord, controlAt, Failure, LIFE_LOCK_AT, ThreadState } from '../worker/control.ts';
+import { ControlWord, controlAt, Failure, LIFE_LOCK_AT, ThreadState } from '../worker/control.ts';
 import { Forwarder } from '../worker/forwarder.ts';
 import type { HeldDevice, Watched } from './messages.ts';
 
@@ -29,7 +24,7 @@ const RUN = 1;
 const QUEUE_STRIDE = 4096;
 /** How often to look whether the node still exists, milliseconds. */
 const LOOK_MS = 1000;
-/** A message of the agent may wait so long, if it comes just when the standby begins to wait. */
+/** The longest that a message of the agent waits, if it arrives just as the standby begins to wait. */
 const MESSAGE_MS = 500;
 /** How often to look for new pages of the connection table. */
 const TOUCH_MS = 5000;
@@ -47,18 +42,15 @@ interface Callbacks {
 
 /** Forwards until `stop`, as often as `run` is called. */
 export class StandbyForwarder {
-  private readonly watched: Watched;
-  private readonly shared: SharedMemory[] = [];
+  private readonly forwarder: Forwarder;
+  private readonly controlMemory: SharedMemory;
   private readonly control: Int32Array;
   /** Of the agent whose tables these are. */
   private readonly life: DeathWatch;
-  private readonly conntrack: Conntrack;
-  private readonly fragments: FragmentTable;
-  private readonly forwarder: Forwarder;
   private readonly callbacks: Callbacks;
   private nextLookMs = 0;
   private nextTouchMs = 0;
-  /** Of no meaning: what was read must be used. */
+  /** What `touch` has read: reads whose result is not used could be optimised away. */
   private touched = 0;
 
   /**
@@ -67,17 +59,7 @@ export class StandbyForwarder {
    * @throws Error if a table is missing or has another layout
    */
   constructor(watched: Watched, wakeFd: number, callbacks: Callbacks) {
-    this.watched = watched;
     this.callbacks = callbacks;
-    const control = attachControl(this.map('control'));
-    const { address } = this.shared[0] as SharedMemory;
-    const conntrack = attachConntrack(this.map('conntrack'));
-    const fragments = attachFragments(this.map('fragments'));
-    if (!control || !conntrack || !fragments) throw new Error("the node's tables have another layout");
-    this.control = control;
-    this.life = new DeathWatch(control.subarray(LIFE_LOCK_AT), address + LIFE_LOCK_AT * 4, MESSAGE_MS);
-    this.conntrack = conntrack;
-    this.fragments = fragments;
     const { tables, tunnelOffload, udpSegmentation } = watched;
     const { port1: messages } = new MessageChannel();
     this.forwarder = new Forwarder(
@@ -94,6 +76,11 @@ export class StandbyForwarder {
       },
       { processFrame: pipeline.processFrame, tick: (dp, nowMs) => this.tick(dp, nowMs) },
     );
+    // The forwarder has checked its layout.
+    this.controlMemory = openShared(tables.control);
+    const { buffer, address } = this.controlMemory;
+    this.control = new Int32Array(buffer);
+    this.life = new DeathWatch(this.control.subarray(LIFE_LOCK_AT), address + LIFE_LOCK_AT * 4, MESSAGE_MS);
   }
 
   /**
@@ -143,7 +130,7 @@ export class StandbyForwarder {
    * times as long.
    */
   private touch(): void {
-    const { words, state, recordsAt, recordWords } = this.conntrack;
+    const { words, state, recordsAt, recordWords } = this.forwarder.dataplane.conntrack;
     const end = recordsAt + state[StateWord.WATERMARK]! * recordWords;
     for (let at = 0; at < end; at += PAGE_WORDS) this.touched ^= words[at]!;
   }
@@ -155,20 +142,14 @@ export class StandbyForwarder {
 
   close(): void {
     this.forwarder.close();
-    for (const memory of this.shared) memory.close();
+    this.controlMemory.close();
   }
 
   /** Repair what the agent's threads have left half-written. No thread uses the tables meanwhile. */
   private repair(): void {
-    const { conntrack, fragments } = this;
+    const { conntrack, fragments } = this.forwarder.dataplane;
     repairConntrack(conntrack, monotonicMs(), 1);
     for (let worker = 0; worker < MAX_WORKERS; worker++) releaseFragmentLock(fragments, worker);
-  }
-
-  private map(memory: NodeMemory): ArrayBuffer {
-    const mapped = openShared(this.watched.tables[memory]);
-    this.shared.push(mapped);
-    return mapped.buffer;
   }
 
   private tick(dp: Dataplane, nowMs: number): number {

@@ -58,7 +58,8 @@ export class Forwarder {
   private readonly epoll = new Epoll(MAX_READY);
   private readonly poll = new AdaptivePoll();
   private readonly emitter = new PortEmitter();
-  private readonly dataplane: Dataplane;
+  /** Its view of the node's tables. */
+  readonly dataplane: Dataplane;
   private readonly pkt: Packet;
   private readonly arena: Mapping;
   private readonly shared: SharedMemory[] = [];
