@@ -3,7 +3,7 @@
  *
  * The agent: `hello` first, answered by the standby's `state` and one `device` for each that it holds. `stop` ends its
  * forwarding, answered by `stopped`. `watch` replaces everything it knows; `add` and `remove` (answered by `removed`)
- * follow. `forward` and the end of the connection make it forward. `quit` ends it.
+ * follow. `forward` and the end of the connection make it forward.
  */
 import { statSync } from 'node:fs';
 import type { TapFeatures } from '../linux/tap.ts';
@@ -37,7 +37,7 @@ export interface Watched {
 }
 
 export type ToStandby =
-  | { readonly act: 'hello' | 'stop' | 'forward' | 'quit' }
+  | { readonly act: 'hello' | 'stop' | 'forward' }
   | ({ readonly act: 'watch' } & Watched)
   | { readonly act: 'add'; readonly device: DeviceOfNode }
   | { readonly act: 'remove'; readonly index: number };

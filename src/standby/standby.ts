@@ -19,6 +19,7 @@ import { close, isReadable } from '../linux/ffi.ts';
 import { isLocked } from '../linux/lock-file.ts';
 import { isBeingKilled } from '../linux/processes.ts';
 import { ignoreTermination } from '../linux/signals.ts';
+import { sleepSync } from '../linux/sleep.ts';
 import { type FromStandby, type HeldDevice, PROTOCOL, type ToStandby, type Watched } from './messages.ts';
 import { StandbyForwarder } from './standby-forwarder.ts';
 import { warmUp } from './warm-up.ts';
@@ -32,13 +33,13 @@ const SEND_LIMIT_MS = 100;
 const LISTENING = 0;
 const AGENT = 1;
 
+/** How often to look whether the threads of an agent that ends have stopped. */
 const NAP_MS = 0.5;
-const NAP = new Int32Array(new SharedArrayBuffer(4));
 
 export interface StandbyOptions {
   /** Path of the socket that it listens on: while that exists, so does the node. */
   readonly socket: string;
-  /** Tells builds apart. */
+  /** Differs between builds (programText). */
   readonly program: string;
   /** The file that an agent holds locked. */
   readonly agentLock: string;
@@ -98,8 +99,7 @@ export class Standby {
     else if (order.act === 'remove') {
       this.remove(order.index);
       this.send({ act: 'removed', index: order.index });
-    } else if (order.act === 'quit') process.exit(0);
-    else if (this.forwarder !== undefined) this.forward(this.forwarder, false);
+    } else if (this.forwarder !== undefined) this.forward(this.forwarder, false);
   }
 
   private watch(watched: Watched): void {
@@ -137,7 +137,7 @@ export class Standby {
 
   /** No thread of the agent runs any more: they are about to be killed, or its lock has been released with its files. */
   private awaitEndOfAgent(): void {
-    while (!isBeingKilled(this.agentPid) && isLocked(this.options.agentLock)) Atomics.wait(NAP, 0, 0, NAP_MS);
+    while (!isBeingKilled(this.agentPid) && isLocked(this.options.agentLock)) sleepSync(NAP_MS);
   }
 
   /** While forwarding: connections and messages. */
@@ -167,7 +167,7 @@ export class Standby {
         this.sockets.remove((this.agent as DescriptorSocket).fd);
         limitTime((this.agent as DescriptorSocket).fd, 0);
         this.forwarder?.stop();
-      } else if (act === 'hello' || act === 'quit') this.handle(received);
+      } else if (act === 'hello') this.handle(received);
     } catch {
       // An agent that sends or reads half a message.
       this.disconnect();
