@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { runIpBatch } from '../linux/ip-command.ts';
-import { findProcess, isAlive, type ProcessMark, signalProcess, waitGone } from '../linux/processes.ts';
+import { commandLine, isAlive, type ProcessMark, signalProcess, statFields, waitGone } from '../linux/processes.ts';
 import { listShared, unlinkShared } from '../linux/shm-files.ts';
 import { SHM_PREFIX } from '../shm-names.ts';
 import { findStandby } from '../standby/find.ts';
@@ -79,9 +79,9 @@ function controllers(): ProcessMark[] {
   const marks = [supervisor, controller].filter((mark) => mark !== undefined);
   const own = namespaceOf('self', 'mnt');
   for (const pid of pids()) {
-    const words = commandLine(pid);
-    const at = words.indexOf('controller');
-    if (at < 1 || !words[at - 1]!.endsWith('/cli/main.js') || !words.includes(STATE_DIR)) continue;
+    const args = commandLine(pid);
+    const at = args.indexOf('controller');
+    if (at < 1 || !args[at - 1]!.endsWith('/cli/main.js') || !args.includes(STATE_DIR)) continue;
     if (namespaceOf(pid, 'mnt') !== own) continue;
     if (!marks.some((mark) => mark.pid === pid)) marks.push(markOf(pid));
   }
@@ -150,8 +150,7 @@ function ancestors(): Set<number> {
   while (pid > 1 && !found.has(pid)) {
     found.add(pid);
     try {
-      const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-      pid = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+      pid = Number(statFields(readFileSync(`/proc/${pid}/stat`, 'latin1'))[1]);
     } catch {
       break;
     }
@@ -228,11 +227,3 @@ const pids = (): number[] =>
   entries('/proc')
     .map(Number)
     .filter((pid) => pid > 0);
-
-function commandLine(pid: number): string[] {
-  try {
-    return findProcess(pid) === undefined ? [] : readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-  } catch {
-    return [];
-  }
-}

@@ -6,6 +6,7 @@
  * watcher or of the machine.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { statFields } from './processes.ts';
 
 const PERIOD_MS = 1000;
 
@@ -51,8 +52,7 @@ export class LifeWatch {
 
   /** @returns why the process counts as hung; undefined if it does not, or has not begun to give signs */
   look(): string | undefined {
-    const stat = read(`/proc/${this.pid}/stat`);
-    const letter = stat.charAt(stat.lastIndexOf(')') + 2);
+    const [letter] = statFields(read(`/proc/${this.pid}/stat`));
     this.stoppedLooks = letter === 'T' || letter === 't' ? this.stoppedLooks + 1 : 0;
     if (this.stoppedLooks >= STOPPED_LOOKS) return 'is stopped';
     const sign = read(this.path);

@@ -1,5 +1,6 @@
 /** CPU time and memory of processes, read from /proc (proc(5)), added up by PID namespace. */
 import { readdirSync, readlinkSync } from 'node:fs';
+import { statFields } from './processes.ts';
 import { readIfPresent } from './read-file.ts';
 
 /** Clock ticks a second in /proc: USER_HZ, which is 100 on every architecture that Node runs on. */
@@ -41,8 +42,8 @@ export function usageOf(namespaces: ReadonlySet<string>): Map<string, ProcessUsa
 export function usageOfProcess(pid: string): ProcessUsage | undefined {
   const stat = readIfPresent(`/proc/${pid}/stat`, 'latin1');
   if (stat === undefined) return undefined;
-  // After the name in parentheses: the state is field 3; utime, stime, cutime and cstime are 14 to 17, rss is 24.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  // utime, stime, cutime and cstime are fields 14 to 17, rss is 24.
+  const fields = statFields(stat);
   const ticks = fields.slice(11, 15).reduce((sum, text) => sum + Number(text), 0);
   return { cpuSeconds: ticks / TICKS_PER_SECOND, memoryBytes: memoryOf(pid) ?? Number(fields[21]) * 4096 };
 }

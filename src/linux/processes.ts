@@ -20,10 +20,15 @@ export interface ProcessMark {
   startTime: string;
 }
 
+/** The fields of a line of /proc/pid/stat from the third on, the state (proc_pid_stat(5)). */
+export function statFields(line: string): string[] {
+  // The command's name is in parentheses and may itself contain blanks and parentheses.
+  return line.slice(line.lastIndexOf(')') + 2).split(' ');
+}
+
 /** The mark in a line of /proc/pid/stat; undefined for a zombie, which counts as gone. */
 export function parseStat(line: string): ProcessMark | undefined {
-  // The command's name is in parentheses and may itself contain blanks and parentheses.
-  const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
+  const fields = statFields(line);
   const pid = Number.parseInt(line, 10);
   const startTime = fields[19];
   if (!(pid > 0) || startTime === undefined || fields[0] === 'Z' || fields[0] === 'X') return undefined;
@@ -34,6 +39,15 @@ export function parseStat(line: string): ProcessMark | undefined {
 export function findProcess(pid: number): ProcessMark | undefined {
   const line = readIfPresent(`/proc/${pid}/stat`, 'latin1');
   return line === undefined ? undefined : parseStat(line);
+}
+
+/** Program and arguments of a process, each followed by '' at the end of the list; empty if it has ended. */
+export function commandLine(pid: number): string[] {
+  try {
+    return findProcess(pid) === undefined ? [] : readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
+  }
 }
 
 /** Is the process still running? True if that cannot be determined. */
@@ -140,7 +154,7 @@ export function isBeingKilled(pid: number): boolean {
 
 /** @param line contents of /proc/pid/stat (proc_pid_stat(5): state, flags and signal are fields 3, 9 and 31) */
 function isThreadOver(line: string): boolean {
-  const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
+  const fields = statFields(line);
   const isExiting = (Number(fields[6]) & PF_EXITING) !== 0;
   return fields[0] === 'Z' || fields[0] === 'X' || isExiting || (Number(fields[28]) & SIGKILL_BIT) !== 0;
 }

@@ -1,7 +1,7 @@
 /** Finds the standby of a node by the files in the node's state directory, without its help. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { findProcess, type ProcessMark } from '../linux/processes.ts';
+import { commandLine, findProcess, type ProcessMark } from '../linux/processes.ts';
 
 /** The file that the standby holds locked, with its pid. */
 export const STANDBY_LOCK = 'standby.lock';
@@ -11,8 +11,7 @@ export function findStandby(directory: string): ProcessMark | undefined {
   try {
     const pid = Number(readFileSync(join(directory, STANDBY_LOCK), 'utf8'));
     // The pid may have been given to another process since.
-    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    const [program = '', argument] = words.slice(-3);
+    const [program = '', argument] = commandLine(pid).slice(-3);
     return program.endsWith('/standby/main.js') && argument === directory ? findProcess(pid) : undefined;
   } catch {
     return undefined;
