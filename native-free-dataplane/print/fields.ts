@@ -2,15 +2,7 @@
  * The fields of a frame by name, as text, to compare two states of a packet. Names of the outer headers of a tunnel
  * begin with `outer `. Incomplete headers have no fields. Never called on the packet path.
  */
-import {
-  PROTOCOL_ICMP,
-  PROTOCOL_IPIP,
-  PROTOCOL_TCP,
-  PROTOCOL_UDP,
-  protocolName,
-  VXLAN_PORT,
-  VXLAN_PORT_LINUX,
-} from '../protocols.ts';
+import { PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PROTOCOL_UDP, protocolName } from '../protocols.ts';
 import { formatIpv4, formatMac } from '../wire/address.ts';
 import {
   destinationMacHigh,
@@ -47,7 +39,7 @@ import {
   tcpOptions,
 } from '../wire/tcp.ts';
 import { UDP_BYTES, udpChecksum } from '../wire/udp.ts';
-import { hasVxlanNetwork, VXLAN_BYTES, vxlanNetwork } from '../wire/vxlan.ts';
+import { carriesVxlan, VXLAN_BYTES, vxlanNetwork } from '../wire/vxlan.ts';
 import { icmpName } from './icmp-names.ts';
 
 export type FrameFields = Readonly<Record<string, string>>;
@@ -115,10 +107,8 @@ function readTransport(view: DataView, l4: number, end: number, protocol: number
     const { mssOffset } = tcpOptions;
     if (mssOffset > 0) fields.MSS = String(optionMss(view, mssOffset - OPTION_HEADER_BYTES));
   } else if (protocol === PROTOCOL_UDP && room >= UDP_BYTES) {
-    const port = destinationPort(view, l4);
-    const header = l4 + UDP_BYTES;
-    const tunnel = (port === VXLAN_PORT || port === VXLAN_PORT_LINUX) && room >= UDP_BYTES + VXLAN_BYTES;
-    if (tunnel && hasVxlanNetwork(view, header)) {
+    if (carriesVxlan(view, l4, end)) {
+      const header = l4 + UDP_BYTES;
       fields.headers += ' vxlan';
       makeOuter(fields);
       fields.VNI = String(vxlanNetwork(view, header));

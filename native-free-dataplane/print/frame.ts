@@ -20,8 +20,6 @@ import {
   PROTOCOL_TCP,
   PROTOCOL_UDP,
   protocolName,
-  VXLAN_PORT,
-  VXLAN_PORT_LINUX,
 } from '../protocols.ts';
 import { formatIpv4, formatIpv6, formatMac } from '../wire/address.ts';
 import {
@@ -95,7 +93,7 @@ import { ipv6Chain, walkIpv6Extensions } from '../wire/ipv6-extensions.ts';
 import { destinationPort, PORTS_BYTES, sourcePort } from '../wire/ports.ts';
 import { TCP_MIN_BYTES } from '../wire/tcp.ts';
 import { UDP_BYTES } from '../wire/udp.ts';
-import { hasVxlanNetwork, VXLAN_BYTES, vxlanNetwork } from '../wire/vxlan.ts';
+import { carriesVxlan, VXLAN_BYTES, vxlanNetwork } from '../wire/vxlan.ts';
 import { icmpName, icmpv6Name } from './icmp-names.ts';
 import { printSctp, printTcp, printUdp } from './transport.ts';
 
@@ -255,7 +253,7 @@ function printPayload(
         return `tcp ${ends}${printTcp(view, l4, end, brief)}${cut}`;
       }
       if (protocol === PROTOCOL_SCTP) return `sctp ${ends}${printSctp(room, brief, quoted)}`;
-      if (isVxlan(view, l4, end, dstPort)) {
+      if (carriesVxlan(view, l4, end)) {
         const outer = brief ? `${src} > ${dst}` : ends;
         const header = l4 + UDP_BYTES;
         return `vxlan ${outer} vni ${vxlanNetwork(view, header)} (${printEthernet(inner, header + VXLAN_BYTES, end)})`;
@@ -291,12 +289,6 @@ function printGre(context: Context, l4: number, end: number): string | undefined
     default:
       return undefined;
   }
-}
-
-/** UDP to a VXLAN port whose "VNI is valid" bit is set. */
-function isVxlan(view: DataView, l4: number, end: number, dstPort: number): boolean {
-  if (dstPort !== VXLAN_PORT && dstPort !== VXLAN_PORT_LINUX) return false;
-  return end - l4 >= UDP_BYTES + VXLAN_BYTES && hasVxlanNetwork(view, l4 + UDP_BYTES);
 }
 
 function printIcmp(context: Context, l4: number, end: number): string {

@@ -5,24 +5,15 @@
  *
  * Sources: IEEE 802.3, RFC 791 §3.1, RFC 9293 §3.1, RFC 768, RFC 792, RFC 7348 §5.
  */
-import {
-  PROTOCOL_ICMP,
-  PROTOCOL_IPIP,
-  PROTOCOL_TCP,
-  PROTOCOL_UDP,
-  protocolName,
-  VXLAN_PORT,
-  VXLAN_PORT_LINUX,
-} from '../protocols.ts';
+import { PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PROTOCOL_UDP, protocolName } from '../protocols.ts';
 import { formatIpv4 } from './address.ts';
 import { ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ethernetType } from './ethernet.ts';
 import { ICMP_BYTES } from './icmp.ts';
 import { IPV4, ipVersion } from './ip.ts';
 import { IPV4_MIN_BYTES, ipv4FragmentOffset, ipv4FragmentWord, ipv4HeaderBytes, ipv4Protocol } from './ipv4.ts';
-import { destinationPort } from './ports.ts';
 import { TCP_MIN_BYTES, tcpHeaderBytes } from './tcp.ts';
 import { UDP_BYTES } from './udp.ts';
-import { hasVxlanNetwork, VXLAN_BYTES } from './vxlan.ts';
+import { carriesVxlan, VXLAN_BYTES } from './vxlan.ts';
 
 export interface PlacedField {
   readonly name: string;
@@ -194,9 +185,7 @@ class Layout {
   private udp(): void {
     if (this.left < UDP_BYTES) return;
     const start = this.header('udp', UDP, UDP_BYTES);
-    const port = destinationPort(this.view, start);
-    const isTunnel = (port === VXLAN_PORT || port === VXLAN_PORT_LINUX) && this.left >= VXLAN_BYTES;
-    if (!isTunnel || !hasVxlanNetwork(this.view, this.at)) return;
+    if (!carriesVxlan(this.view, start, this.view.byteLength)) return;
     this.header('vxlan', VXLAN, VXLAN_BYTES);
     this.makeOuter();
     this.ethernet();

@@ -13,8 +13,10 @@
  *
  * See RFC 7348 §5.
  */
+import { VXLAN_PORT, VXLAN_PORT_LINUX } from '../protocols.ts';
 import { ETHERNET_BYTES } from './ethernet.ts';
 import { IPV4_MIN_BYTES } from './ipv4.ts';
+import { destinationPort } from './ports.ts';
 import { UDP_BYTES } from './udp.ts';
 
 export const VXLAN_BYTES = 8;
@@ -35,6 +37,13 @@ export function vxlanNetwork(view: DataView, at: number): number {
 /** Is the flag set that makes the VNI valid? */
 export function hasVxlanNetwork(view: DataView, at: number): boolean {
   return (view.getInt32(at) & FLAGS_WORD) !== 0;
+}
+
+/** Is the UDP packet at `l4`, to `end`, addressed to a VXLAN port, with the flag that makes the VNI valid? For displays. */
+export function carriesVxlan(view: DataView, l4: number, end: number): boolean {
+  if (end - l4 < UDP_BYTES + VXLAN_BYTES) return false;
+  const port = destinationPort(view, l4);
+  return (port === VXLAN_PORT || port === VXLAN_PORT_LINUX) && hasVxlanNetwork(view, l4 + UDP_BYTES);
 }
 
 /**
