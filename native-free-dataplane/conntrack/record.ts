@@ -102,8 +102,8 @@ export const MAPPING_MASK: number = MAPPING_WORDS - 1;
 const FLUSHED_WORDS = 65536;
 export const FLUSHED_MASK: number = FLUSHED_WORDS - 1;
 
-/** One bit per port: in use on the node (snat-ports.ts). Written by the agent. */
-const HOST_PORT_WORDS = 2048;
+/** One bit per port (hasPort). Written by the agent. */
+const PORT_WORDS = 2048;
 
 /**
  * Connections by account (shares.ts); a power of two, and no fewer than a node has pods. This and the following block lie behind
@@ -230,7 +230,7 @@ function shapeOf(addressWords: number, max: number): Shape {
     EVENT_SLOTS * EVENT_WORDS +
     MAPPING_WORDS +
     FLUSHED_WORDS +
-    HOST_PORT_WORDS;
+    PORT_WORDS;
   const recordsAt = indexAt + buckets * BUCKET_WORDS;
   return {
     tupleWords,
@@ -238,7 +238,7 @@ function shapeOf(addressWords: number, max: number): Shape {
     buckets,
     indexAt,
     recordsAt,
-    totalWords: recordsAt + max * recordWords + SHARE_WORDS + HOST_PORT_WORDS,
+    totalWords: recordsAt + max * recordWords + SHARE_WORDS + PORT_WORDS,
   };
 }
 
@@ -322,4 +322,14 @@ export function recordAt(table: Conntrack, record: number): number {
 /** First word of one of a record's tuples. @param direction 0 original, 1 reply */
 export function tupleAt(table: Conntrack, record: number, direction: number): number {
   return table.recordsAt + record * table.recordWords + Rec.TUPLES + direction * table.tupleWords;
+}
+
+/** Is the port in this bitmap, `hostPorts` or `socketPorts`? */
+export function hasPort(bits: Int32Array, port: number): boolean {
+  return ((bits[port >>> 5] >>> (port & 31)) & 1) !== 0;
+}
+
+/** How many records were ever used: they are the first ones. Within bounds, whatever the memory of a former agent holds. */
+export function recordsUsed({ state, max }: Conntrack): number {
+  return Math.min(Math.max(state[StateWord.WATERMARK], 0), max);
 }

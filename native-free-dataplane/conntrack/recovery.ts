@@ -9,7 +9,7 @@
  * No thread may use the table meanwhile. Takes about 20 ns per free and 200 ns per live record.
  */
 import { freeRecord, QUARANTINE_MS, scheduleRecord, startWheel } from './lifetime.ts';
-import { type Conntrack, Rec, recordAt, StateWord, Status } from './record.ts';
+import { type Conntrack, Rec, recordAt, recordsUsed, StateWord, Status } from './record.ts';
 import { accountOfRecord } from './shares.ts';
 import { reenterRecord } from './tuple-index.ts';
 
@@ -28,9 +28,9 @@ export function recoverConntrack(table: Conntrack, nowMs: number, workers: numbe
  * @param generation current generation of the table that is used from now on
  */
 export function forgetHops(table: Conntrack, generation: number): void {
-  const { state, words } = table;
-  const watermark = Math.min(Math.max(state[StateWord.WATERMARK], 0), table.max);
-  for (let record = 0; record < watermark; record++) {
+  const { words } = table;
+  const used = recordsUsed(table);
+  for (let record = 0; record < used; record++) {
     const at = recordAt(table, record) + Rec.ROUTED;
     words[at] = (words[at] & ~0xffff) | ((generation - 1) & 0xffff);
   }
@@ -42,7 +42,7 @@ export function forgetHops(table: Conntrack, generation: number): void {
  */
 export function repairConntrack(table: Conntrack, nowMs: number, workers: number): number {
   const { state, words, index, wheels, locks } = table;
-  const watermark = Math.min(Math.max(state[StateWord.WATERMARK], 0), table.max);
+  const used = recordsUsed(table);
   // Followers continue from their current position.
   const [events, followed] = [state[StateWord.EVENT_HEAD], state[StateWord.FOLLOWED]];
   state.fill(0);
@@ -52,10 +52,10 @@ export function repairConntrack(table: Conntrack, nowMs: number, workers: number
   wheels.fill(0);
   index.fill(0);
   table.shares.fill(0);
-  state[StateWord.WATERMARK] = watermark;
+  state[StateWord.WATERMARK] = used;
   for (let worker = 0; worker < workers; worker++) startWheel(table, worker, nowMs);
   let live = 0;
-  for (let record = 0; record < watermark; record++) {
+  for (let record = 0; record < used; record++) {
     const at = recordAt(table, record);
     const meta = words[at + Rec.META];
     const lives =

@@ -17,7 +17,7 @@
  */
 import { isTunnelPort, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../protocols.ts';
 import { findMapping } from './mappings.ts';
-import { type Conntrack, Rec, recordAt, StateWord, Status } from './record.ts';
+import { type Conntrack, hasPort, Rec, recordAt, StateWord, Status } from './record.ts';
 import { tcpYieldsPort } from './tcp/reuse.ts';
 import { tcpTimeoutClass } from './tcp/tracker.ts';
 import { TimeoutClass } from './timeouts.ts';
@@ -114,7 +114,7 @@ function search(table: Conntrack, base: number, ports: number, first: number, st
 /** May these ports be used, and is the tuple free? If a connection that may be evicted has it, it becomes a candidate. */
 function isFree(table: Conntrack, base: number, ports: number): boolean {
   const port = ports & 0xffff;
-  if (portRequest.ofNode !== 0 && isHostPort(table, port)) return false;
+  if (portRequest.ofNode !== 0 && hasPort(table.hostPorts, port)) return false;
   // What a pod sends to a tunnel's port of a node is dropped (stages/guard.ts): the answers would be lost.
   if (portRequest.vxlanPort >= 0 && (port === portRequest.vxlanPort || isTunnelPort(port))) return false;
   const owner = ownerOfPort(table, base, ports);
@@ -137,16 +137,6 @@ function isFree(table: Conntrack, base: number, ports: number): boolean {
     victim.idleMs = idleMs;
   }
   return false;
-}
-
-/** Is the port in use on the node, by a socket of its own or as a pod's hostPort? */
-function isHostPort({ hostPorts }: Conntrack, port: number): boolean {
-  return ((hostPorts[port >>> 5] >>> (port & 31)) & 1) !== 0;
-}
-
-/** Has the node itself a socket with this port? */
-export function isSocketPort({ socketPorts }: Conntrack, port: number): boolean {
-  return ((socketPorts[port >>> 5] >>> (port & 31)) & 1) !== 0;
 }
 
 /** Timeout, in seconds, of a connection that may be evicted from its port; -1 if it may not. */

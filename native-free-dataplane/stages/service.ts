@@ -11,7 +11,7 @@
  * (masquerade, short circuit of the Local policy), KEP-2086 (internal traffic policy); containernetworking plugins
  * plugins/meta/portmap (hostPort: what is masqueraded), CVE-2019-9946 (Services before host ports).
  */
-import { isSocketPort } from '../conntrack/snat-ports.ts';
+import { hasPort } from '../conntrack/record.ts';
 import { type Dataplane, nextRandom } from '../dataplane.ts';
 import { inNetwork, NodeWord } from '../node/config.ts';
 import { hasNodePorts, isOwnAddress } from '../node/host-routes.ts';
@@ -113,7 +113,7 @@ function isForHostSocket(pkt: Packet, dp: Dataplane): boolean {
   if (pkt.protocol !== PROTOCOL_TCP || pkt.inPort !== 0 || pkt.tunnelled !== 0) return false;
   const synAck = pkt.tcpFlags & (TCP_SYN | TCP_ACK);
   if (synAck === TCP_SYN) return false;
-  return synAck === (TCP_SYN | TCP_ACK) || isSocketPort(dp.conntrack, pkt.dstPort);
+  return synAck === (TCP_SYN | TCP_ACK) || hasPort(dp.conntrack.socketPorts, pkt.dstPort);
 }
 
 /**

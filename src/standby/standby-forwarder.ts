@@ -3,7 +3,7 @@
  * agent has left. Which thread reads a queue matters for speed only.
  */
 import { MessageChannel } from 'node:worker_threads';
-import { StateWord } from '../../native-free-dataplane/conntrack/record.ts';
+import { recordAt, recordsUsed } from '../../native-free-dataplane/conntrack/record.ts';
 import { repairConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
 import type { Dataplane } from '../../native-free-dataplane/dataplane.ts';
 import { releaseFragmentLock } from '../../native-free-dataplane/fragments/table.ts';
@@ -130,8 +130,9 @@ export class StandbyForwarder {
    * times as long.
    */
   private touch(): void {
-    const { words, state, recordsAt, recordWords } = this.forwarder.dataplane.conntrack;
-    const end = recordsAt + state[StateWord.WATERMARK]! * recordWords;
+    const { conntrack } = this.forwarder.dataplane;
+    const { words } = conntrack;
+    const end = recordAt(conntrack, recordsUsed(conntrack));
     for (let at = 0; at < end; at += PAGE_WORDS) this.touched ^= words[at]!;
   }
 

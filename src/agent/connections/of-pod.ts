@@ -8,7 +8,7 @@ import {
   type Conntrack,
   Rec,
   recordAt,
-  StateWord,
+  recordsUsed,
   Status,
   tupleAt,
 } from '../../../native-free-dataplane/conntrack/record.ts';
@@ -25,7 +25,7 @@ const CLOSING_MS = 120_000;
 export function endConnectionsOf(table: Conntrack, ip: string, nowMs: number): number {
   const { words, addressWords } = table;
   const address = wordsOf(ip)[3]!;
-  const used = Math.min(table.state[StateWord.WATERMARK] ?? 0, table.max);
+  const used = recordsUsed(table);
   let removed = 0;
   for (let record = 0; record < used; record++) {
     const at = recordAt(table, record);

@@ -9,7 +9,7 @@ import {
   type Conntrack,
   Rec,
   recordAt,
-  StateWord,
+  recordsUsed,
   Status,
   tupleAt,
 } from '../../../native-free-dataplane/conntrack/record.ts';
@@ -106,7 +106,7 @@ export function removeFlows(
   isStale: (flow: TrackedFlow) => boolean,
 ): number {
   const flow = new TrackedFlow(table, isNodePortAddress);
-  const used = Math.min(table.state[StateWord.WATERMARK] ?? 0, table.max);
+  const used = recordsUsed(table);
   let removed = 0;
   for (let record = 0; record < used; record++) {
     if (flow.read(record) && isStale(flow) && removeRecord(table, record)) removed++;

@@ -8,7 +8,7 @@ import {
   type Conntrack,
   Rec,
   recordAt,
-  StateWord,
+  recordsUsed,
   Status,
 } from '../../../native-free-dataplane/conntrack/record.ts';
 import { entryCount } from '../../../native-free-dataplane/conntrack/shares.ts';
@@ -67,7 +67,7 @@ function openTable(node: string) {
 export function readFlows(node: string): Flow[] {
   return withTable(node, (table) => {
     const nowMs = monotonicMs() | 0;
-    const used = Math.min(table.state[StateWord.WATERMARK]!, table.max);
+    const used = recordsUsed(table);
     const flows: Flow[] = [];
     for (let record = 0; record < used; record++) {
       const flow = readFlow(node, table, record, nowMs);

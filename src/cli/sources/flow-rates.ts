@@ -2,7 +2,7 @@
  * The busiest connections of a node: the bytes of every record are compared with those of the previous look. Only the
  * busiest are turned into text, so that a full table costs milliseconds.
  */
-import { type Conntrack, Rec, recordAt, StateWord, Status } from '../../../native-free-dataplane/conntrack/record.ts';
+import { type Conntrack, Rec, recordAt, recordsUsed, Status } from '../../../native-free-dataplane/conntrack/record.ts';
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
 import { flowText } from '../../../native-free-dataplane/print/record.ts';
 import { monotonicMs } from '../../linux/clock.ts';
@@ -42,7 +42,7 @@ export class FlowRates {
     const { node, table } = this;
     const { words, doubles } = table;
     const busiest: { record: number; bytes: number; packets: number }[] = [];
-    const used = Math.min(table.state[StateWord.WATERMARK] as number, table.max);
+    const used = recordsUsed(table);
     for (let record = 0; record < used; record++) {
       const moved = this.moved(record);
       if (moved.bytes <= 0 || most === 0) continue;
