@@ -53,6 +53,10 @@ export function seccompFilter(
   const known = syscallsOf(arch);
   const numberOf = (name: string): number => known.get(name)!;
   const last = Math.max(...known.values());
+  const refuse = (name: string, error: number): Instruction[] => [
+    [JUMP_EQUAL, numberOf(name), 0, 1],
+    [RETURN, error],
+  ];
   const whenArgument = (name: string, checks: readonly Instruction[]): Instruction[] => [
     [JUMP_EQUAL, numberOf(name), 0, checks.length + 1],
     [LOAD, argument(0)],
@@ -66,19 +70,11 @@ export function seccompFilter(
     ...(arch === 'x64' ? ([[JUMP_SET, X32_BIT, 1, 0]] as Instruction[]) : []),
     [JUMP_GREATER, last, 0, 1],
     [RETURN, ENOSYS],
-    ...denied
-      .filter((name) => known.has(name))
-      .flatMap((name): Instruction[] => [
-        [JUMP_EQUAL, numberOf(name), 0, 1],
-        [RETURN, EPERM],
-      ]),
+    ...denied.filter((name) => known.has(name)).flatMap((name) => refuse(name, EPERM)),
     ...(namespaces
       ? []
       : [
-          ...([
-            [JUMP_EQUAL, numberOf('clone3'), 0, 1],
-            [RETURN, ENOSYS],
-          ] as Instruction[]),
+          ...refuse('clone3', ENOSYS),
           ...whenArgument('clone', [
             [JUMP_SET, NAMESPACE_FLAGS, 0, 1],
             [RETURN, EPERM],

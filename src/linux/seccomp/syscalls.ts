@@ -6,6 +6,17 @@
 /** Numbers without a gap: the first one, and the names in order. */
 type Run = readonly [first: number, names: string];
 
+/** From this number on, calls have the same number on all architectures. */
+const SINCE_424: Run = [
+  424,
+  'pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig ' +
+    'fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 process_madvise epoll_pwait2 ' +
+    'mount_setattr quotactl_fd landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret ' +
+    'process_mrelease futex_waitv set_mempolicy_home_node cachestat fchmodat2 map_shadow_stack futex_wake ' +
+    'futex_wait futex_requeue statmount listmount lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal ' +
+    'setxattrat getxattrat listxattrat removexattrat open_tree_attr file_getattr file_setattr',
+];
+
 const X86_64: readonly Run[] = [
   [
     0,
@@ -42,15 +53,7 @@ const X86_64: readonly Run[] = [
       'kexec_file_load bpf execveat userfaultfd membarrier mlock2 copy_file_range preadv2 pwritev2 pkey_mprotect ' +
       'pkey_alloc pkey_free statx io_pgetevents rseq uretprobe',
   ],
-  [
-    424,
-    'pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig ' +
-      'fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 process_madvise epoll_pwait2 ' +
-      'mount_setattr quotactl_fd landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret ' +
-      'process_mrelease futex_waitv set_mempolicy_home_node cachestat fchmodat2 map_shadow_stack futex_wake ' +
-      'futex_wait futex_requeue statmount listmount lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal ' +
-      'setxattrat getxattrat listxattrat removexattrat open_tree_attr file_getattr file_setattr',
-  ],
+  SINCE_424,
 ];
 
 const GENERIC: readonly Run[] = [
@@ -88,15 +91,7 @@ const GENERIC: readonly Run[] = [
       'getrandom memfd_create bpf execveat userfaultfd membarrier mlock2 copy_file_range preadv2 pwritev2 ' +
       'pkey_mprotect pkey_alloc pkey_free statx io_pgetevents rseq kexec_file_load',
   ],
-  [
-    424,
-    'pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig ' +
-      'fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 process_madvise epoll_pwait2 ' +
-      'mount_setattr quotactl_fd landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret ' +
-      'process_mrelease futex_waitv set_mempolicy_home_node cachestat fchmodat2 map_shadow_stack futex_wake ' +
-      'futex_wait futex_requeue statmount listmount lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal ' +
-      'setxattrat getxattrat listxattrat removexattrat open_tree_attr file_getattr file_setattr',
-  ],
+  SINCE_424,
 ];
 
 /** Number by name. @param arch as Node names it */
