@@ -40,6 +40,25 @@ function enforcement({ version, missing }: Enforcement): object {
   };
 }
 
+/** The times of one condition. */
+class ConditionTimes {
+  private status: boolean;
+  private since = new Date().toISOString();
+
+  /** @param status what the condition counts as until it is reported for the first time */
+  constructor(status: boolean) {
+    this.status = status;
+  }
+
+  /** @param status of the condition now */
+  report(status: boolean): { lastHeartbeatTime: string; lastTransitionTime: string } {
+    const now = new Date().toISOString();
+    if (status !== this.status) this.since = now;
+    this.status = status;
+    return { lastHeartbeatTime: now, lastTransitionTime: this.since };
+  }
+}
+
 /** Sends the heartbeats of one node. */
 export class Heartbeat {
   private readonly client: ApiClient;
@@ -51,10 +70,8 @@ export class Heartbeat {
   private readonly obstacle: () => string | undefined;
   private readonly groups: (() => Enforcement) | undefined;
   private readonly storagePressure: () => string | undefined;
-  private since = new Date().toISOString();
-  private wasReady = true;
-  private pressureSince = this.since;
-  private wasShort = false;
+  private readonly readyTimes = new ConditionTimes(true);
+  private readonly pressureTimes = new ConditionTimes(false);
   private failing = false;
   private readonly size: ReturnType<typeof nodeCapacity>;
 
@@ -83,16 +100,13 @@ export class Heartbeat {
   async beat(): Promise<void> {
     const obstacle = this.obstacle();
     const ready = obstacle === undefined;
-    if (ready !== this.wasReady) this.since = new Date().toISOString();
-    this.wasReady = ready;
     const isTrue = this.groups ? ready : !ready;
     const condition = {
       type: this.groups ? 'Ready' : 'NetworkUnavailable',
       status: isTrue ? 'True' : 'False',
       reason: ready ? 'AgentReady' : 'NetworkObstructed',
       message: obstacle ?? 'the agent is forwarding',
-      lastHeartbeatTime: new Date().toISOString(),
-      lastTransitionTime: this.since,
+      ...this.readyTimes.report(ready),
     };
     try {
       const conditions = this.groups ? [condition, enforcement(this.groups()), this.diskPressure()] : [condition];
@@ -113,15 +127,12 @@ export class Heartbeat {
   private diskPressure(): object {
     const message = this.storagePressure();
     const isShort = message !== undefined;
-    if (isShort !== this.wasShort) this.pressureSince = new Date().toISOString();
-    this.wasShort = isShort;
     return {
       type: WellKnown.DISK_PRESSURE,
       status: isShort ? 'True' : 'False',
       reason: isShort ? 'KubeletHasDiskPressure' : 'KubeletHasNoDiskPressure',
       message: message ?? 'kubelet has no disk pressure',
-      lastHeartbeatTime: new Date().toISOString(),
-      lastTransitionTime: this.pressureSince,
+      ...this.pressureTimes.report(isShort),
     };
   }
 
