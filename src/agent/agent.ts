@@ -212,6 +212,8 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   // connection would end it if its route or service were still missing.
   await Promise.all([watch.whenSynced(), podWatch.whenSynced(), policies.whenSynced()]);
   services.applyAll(podWatch.all());
+  // Not yet if the standby forwards: until it stops, it begins connections by the services of the former agent.
+  if (!inUse) services.sweepStale();
   if (names) await parts.start('name server', names);
   await pool.start(
     inUse
@@ -222,7 +224,6 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
         }
       : undefined,
   );
-  // Until it stopped, the standby began connections by the services of the former agent.
   if (inUse) services.sweepStale();
   const { tunnelOffload, udpSegmentation } = host.tap;
   standby?.follow({ tables: memoryNames(nodeName), tunnelOffload, udpSegmentation });

@@ -128,21 +128,18 @@ export class NodeServices implements Part {
     return this.hostPorts.routedPorts().map(({ port }) => port);
   }
 
-  /**
-   * All Services, slices and pods of this node are known: apply them, and end stale connections.
-   */
+  /** All Services, slices and pods of this node are known: apply them. */
   applyAll(pods: readonly Pod[]): void {
     this.metrics.sync(() => this.sync.begin());
     this.hostPorts.setPods(pods);
     this.route(this.sync.routedAddresses());
     // Also without any, to remove rules of a previous agent.
     this.routePorts(this.hostPorts.routedPorts());
-    this.sweepStale();
     this.inForce = true;
     this.refreshHealth();
   }
 
-  /** End UDP connections that were balanced to endpoints which have been removed since, by whoever forwarded before. */
+  /** End UDP connections that a former agent or its standby balanced to endpoints which have been removed since. */
   sweepStale(): void {
     const states = [...this.sync.states(), ...this.hostPorts.states()];
     const swept = sweepStaleFlows(this.options.tables.conntrack, states, this.isNodePortAddress);
