@@ -11,7 +11,7 @@
  * limits. Over its limit, an account's new connection evicts one of its own that is not assured, or is refused.
  *
  * Counts are changed by Atomics when a record enters or leaves the index (tuple-index.ts). Together they are the number of
- * connections, which is not counted apart: a new connection pays for one atomic operation.
+ * connections, which is not counted separately: a new connection costs one atomic operation.
  */
 import { type Conntrack, Rec, Setting, SHARE_MASK } from './record.ts';
 

@@ -31,7 +31,7 @@ export function findPod(table: PolicyTable, image: number, address: Int32Array):
   const { words } = table;
   const mask = words[image + ImageWord.POD_MASK];
   const slots = image + words[image + ImageWord.PODS];
-  // At most half full, so a search ends at a free slot; the bound is for an image that is being overwritten.
+  // Never full (image.ts), so a search ends at a free slot; the bound is for an image that is being overwritten.
   for (let i = podHash(table, address) & mask, steps = 0; steps <= mask; i = (i + 1) & mask, steps++) {
     const at = slots + i * POD_WORDS;
     if (words[at + PodSlot.IDENTITY] === 0) return -1;

@@ -42,7 +42,7 @@ export class ControlSocket implements Part {
       const handle = async (): Promise<void> => {
         if (!streams.serve(request, response)) await this.answer(request, response);
       };
-      // A path that is none: an exception here would end the agent.
+      // Not every path is a valid URL, and an exception here would end the agent.
       handle().catch((error: Error) => send(response, 400, { message: `${request.url}: ${error.message}` }));
     });
     this.server.on('upgrade', (request, socket, head) => streams.upgrade(request, this.keep(socket), head));

@@ -6,7 +6,7 @@ import { exchange, TestNode } from '../lib/test-node.ts';
 
 const FAR = '10.244.2.2';
 
-test('RFC 4787 REQ-7: a host outside with an address of the pods’ or services’ networks: pods reach the pod or service, and nothing of that host is believed', () => {
+test('RFC 4787 REQ-7: a host outside with an address of the pods’ or services’ networks: pods reach the pod or service, and packets of that host are dropped', () => {
   const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:53`] });
   for (const overlapping of [B, FAR, '10.244.9.9']) {
     assert.is(n.receive('host', `udp ${overlapping}:53 > ${NODE}:40000 len 8`), 'spoofed-source-ip', overlapping);
@@ -74,7 +74,7 @@ test('RFC 1191 §3, §6.3: a report never raises the MTU of a path, and none low
   }
 });
 
-test('RFC 4821, RFC 2923: TCP works where ICMP is filtered: both sides are told a segment size that fits the path', () => {
+test('RFC 4821, RFC 2923: TCP works where ICMP is filtered: both sides get a segment size that fits the path', () => {
   const [one, two] = [
     new TestNode({ number: 1 }).pod('a', A).peer(2),
     new TestNode({ number: 2 }).pod('far', FAR).peer(1),

@@ -85,7 +85,7 @@ const AFTER_FILTERS = 300;
  * `nft -f`. Not of pings that would need fragments: the kernel sets DF in the copy, and would answer it with an error.
  */
 function ownPingRules({ clusterNetworks, mtu }: NotTracked): string {
-  // Any address that is routed to dp0 and is none of the node's own.
+  // Any address that is routed to dp0 and does not belong to the node.
   const via = (clusterNetworks.at(-1) ?? '').split('/')[0];
   return `
 table ip ${NFT_TABLE} {

@@ -243,8 +243,8 @@ export class HostNetwork {
   }
 
   /**
-   * Set the kernel's routes to the pod networks of other nodes; other routes in that table are removed. If the overlay is a
-   * tunnel there are none.
+   * Set the kernel's routes to the pod networks of other nodes; other routes in that table are removed. A tunnel needs
+   * none.
    * @param routes node address by pod network
    * @throws SystemError, IpCommandError; Error naming a route that the kernel refuses, tried again when routes change
    */

@@ -7,9 +7,9 @@ import { spawnSync } from 'node:child_process';
 import { nthAddress, parseCidr, printIp } from '../../net/address.ts';
 import { HOST_DEVICE } from './rule-order.ts';
 
-/** An address outside the cluster (RFC 5737), in whose name a NodePort is asked for. */
+/** An address outside the cluster (RFC 5737): the client in the probe of NodePorts. */
 const CLIENT = '192.0.2.1';
-/** With many nodes, so many of their networks are asked for. */
+/** Limit of networks that are probed. */
 const MAX_NETWORKS = 256;
 
 /** What must lead to dp0. */
@@ -25,23 +25,23 @@ export interface ProbedRoutes {
 /** Arguments of `ip route get`, and what they stand for. */
 interface Probe {
   readonly what: string;
-  readonly words: string;
+  readonly args: string;
 }
 
 function probesOf({ networks, nodeIP, nodePort, underlayDevice }: ProbedRoutes): Probe[] {
   // Not the first address: in the node's own network that is its own.
   const inNetwork = networks.slice(0, MAX_NETWORKS).flatMap((network): Probe[] => {
     const address = nthAddress(parseCidr(network)!, 2);
-    return address === undefined ? [] : [{ what: `packets to ${network}`, words: printIp(address) }];
+    return address === undefined ? [] : [{ what: `packets to ${network}`, args: printIp(address) }];
   });
   const client = `${nodeIP} from ${CLIENT} iif ${underlayDevice} ipproto tcp dport ${nodePort}`;
-  return [...inNetwork, { what: 'packets to NodePorts', words: client }];
+  return [...inNetwork, { what: 'packets to NodePorts', args: client }];
 }
 
 /** What is led elsewhere, and the command that shows it; undefined if everything leads to dp0. */
 export function misrouted(routes: ProbedRoutes): string | undefined {
   const probes = probesOf(routes);
-  const input = probes.map(({ words }) => `route get ${words}\n`).join('');
+  const input = probes.map(({ args }) => `route get ${args}\n`).join('');
   const { stdout, error } = spawnSync('ip', ['-json', '-batch', '-'], { input, encoding: 'utf8' });
   return error === undefined ? firstElsewhere(probes, stdout) : undefined;
 }
@@ -53,7 +53,7 @@ function firstElsewhere(probes: readonly Probe[], answers: string): string | und
   const probe = probes[at];
   if (probe === undefined) return undefined;
   const instead = devices[at] === undefined ? 'are refused' : `go to ${devices[at]}`;
-  return `the node's routing is changed: ${probe.what} ${instead} (\`ip route get ${probe.words}\`)`;
+  return `the node's routing is changed: ${probe.what} ${instead} (\`ip route get ${probe.args}\`)`;
 }
 
 const deviceIn = (line: string): string => (JSON.parse(line) as { dev?: string }[])[0]?.dev ?? '';

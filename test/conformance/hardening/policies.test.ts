@@ -35,7 +35,7 @@ test('CVE-2021-25740, kubernetes #103675: whoever points a Service at a pod, the
   assert.is(ofGateway.receive('host', `tcp ${SERVER}:4000 > ${NODE}:31418 S`), 'policy-ingress');
 });
 
-test('CVE-2021-25740: an endpoint outside the cluster is reached as the client’s own egress rules say of its address', () => {
+test('CVE-2021-25740: an endpoint outside the cluster is judged by the client’s own egress rules for its address', () => {
   const OUTSIDE_SERVICE = 'tcp 10.96.0.11:80';
   const egress = (cidr: string): Spec => ({ ...CLIENT_PODS, egress: [{ to: [{ ipBlock: { cidr } }] }] });
   for (const [cidr, verdict] of [

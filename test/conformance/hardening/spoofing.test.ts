@@ -1,6 +1,6 @@
 /**
- * Errors of other networks in what they believed of a sender: loopback, rogue routers and servers, tunnels, forged
- * addresses. Each test is named after its report.
+ * Errors of other networks that trusted a sender: loopback, rogue routers and servers, tunnels, forged addresses.
+ * Each test is named after its report.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -88,7 +88,7 @@ test('CVE-2020-10749: DHCP answers of a pod reach nobody, also sent to one addre
   );
 });
 
-test('felix #2063, #2481, #2317, #2000, origin #21363, cilium #33992: overlay packets are believed of known nodes only, and of each about its own pods', () => {
+test('felix #2063, #2481, #2317, #2000, origin #21363, cilium #33992: overlay packets are accepted from known nodes only, and from each only for its own pods', () => {
   const good = `tcp ${FAR}:1 > ${A}:2 S`;
   assert.is(node().receive('host', tunnelled(good)), 'forwarded');
   for (const [verdict, packet] of [

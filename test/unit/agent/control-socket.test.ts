@@ -1,4 +1,4 @@
-/** The control socket with requests that are none: each gets an answer or is closed, and the next one is served. */
+/** The control socket with malformed requests: each gets an answer or is closed, and the next one is served. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';

@@ -36,13 +36,13 @@ test('out of descriptors, a process is neither gone nor signalled', () => {
     signalProcess(mark, 'SIGKILL');
     console.log(JSON.stringify({ alive, thrown, sent }));
   `;
-  const words = ['-c', 'ulimit -n 64; exec "$0" --input-type=module -e "$1" "$2"', process.execPath, script, MODULE];
-  const { stdout, stderr } = spawnSync('sh', words, { encoding: 'utf8' });
+  const args = ['-c', 'ulimit -n 64; exec "$0" --input-type=module -e "$1" "$2"', process.execPath, script, MODULE];
+  const { stdout, stderr } = spawnSync('sh', args, { encoding: 'utf8' });
   assert.equal(JSON.parse(stdout || `"${stderr}"`), { alive: true, thrown: 'EMFILE', sent: false });
 });
 
 testUnless(process.getuid?.() === 0 ? undefined : 'it needs root')(
-  'a process with capabilities that this one lacks is not shown, and is none of a pod',
+  'a process with capabilities that this one lacks is not shown, and does not count as one of a pod',
   () => {
     const script = `
       import { readlinkSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** Images that are changed in place hold what the contents say (native-free-dataplane/policies/writer.ts, image.ts). */
+/** Images that are changed in place hold the contents (native-free-dataplane/policies/writer.ts, image.ts). */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type {
