@@ -1,5 +1,14 @@
 /** The cluster's objects as the page draws them: a pure function. */
-import type { EndpointSlice, KubeObject, NodeObject, Pod, Service } from '../api/types/objects.ts';
+import { internalIpOf } from '../api/node-identity.ts';
+import { isReady } from '../api/ready.ts';
+import {
+  type EndpointSlice,
+  type KubeObject,
+  type NodeObject,
+  type Pod,
+  type Service,
+  WellKnown,
+} from '../api/types/objects.ts';
 import type { NodeView, PodView, ServiceView, Topology } from './protocol.ts';
 
 export interface TopologyObjects {
@@ -38,16 +47,17 @@ export function topologyOf(objects: TopologyObjects): Topology {
 /** A pod that has ended has no address any more. */
 const isShown = ({ status }: Pod): boolean => status?.phase !== 'Succeeded' && status?.phase !== 'Failed';
 
-function nodeView({ metadata, spec, status }: NodeObject): NodeView {
+function nodeView(node: NodeObject): NodeView {
   return {
-    name: metadata.name,
-    ip: status?.addresses?.find(({ type }) => type === 'InternalIP')?.address ?? '',
-    podCIDR: spec?.podCIDR ?? '',
-    ready: isTrue(status?.conditions, 'Ready'),
+    name: node.metadata.name,
+    ip: internalIpOf(node) ?? '',
+    podCIDR: node.spec?.podCIDR ?? '',
+    ready: isReady(node),
   };
 }
 
-function podView({ metadata, spec, status }: Pod): PodView {
+function podView(pod: Pod): PodView {
+  const { metadata, spec, status } = pod;
   const declared = spec.containers.flatMap(({ ports = [] }) => ports);
   return {
     id: podId(metadata.namespace, metadata.name),
@@ -56,14 +66,11 @@ function podView({ metadata, spec, status }: Pod): PodView {
     node: spec.nodeName ?? '',
     ip: status?.podIP ?? '',
     phase: metadata.deletionTimestamp === undefined ? (status?.phase ?? 'Pending') : 'Terminating',
-    ready: isTrue(status?.conditions, 'Ready'),
+    ready: isReady(pod),
     labels: metadata.labels ?? {},
     ports: declared.map(({ containerPort, protocol = 'TCP' }) => `${containerPort}/${protocol}`),
   };
 }
-
-const isTrue = (conditions: readonly { type: string; status: string }[] | undefined, type: string): boolean =>
-  conditions?.some((condition) => condition.type === type && condition.status === 'True') ?? false;
 
 interface ReadyEndpoints {
   readonly pods: Set<string>;
@@ -73,7 +80,7 @@ interface ReadyEndpoints {
 function endpointsByService(slices: Iterable<EndpointSlice>, known: ReadonlySet<string>): Map<string, ReadyEndpoints> {
   const found = new Map<string, ReadyEndpoints>();
   for (const { metadata, endpoints } of slices) {
-    const name = metadata.labels?.['kubernetes.io/service-name'];
+    const name = metadata.labels?.[WellKnown.SERVICE_NAME];
     if (name === undefined) continue;
     const id = serviceId(metadata.namespace, name);
     const own = found.get(id) ?? { pods: new Set(), ready: 0 };
