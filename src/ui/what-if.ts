@@ -6,6 +6,7 @@ import type { FlowText } from '../../native-free-dataplane/print/flow.ts';
 import { protocolName } from '../../native-free-dataplane/protocols.ts';
 import { FrontendKind } from '../../native-free-dataplane/services/table.ts';
 import { formatAddress } from '../../native-free-dataplane/wire/address.ts';
+import { slicesOfService } from '../api/service-slices.ts';
 import type { EndpointSlice, KubeObject, Pod, Service } from '../api/types/objects.ts';
 import { type CompiledPort, compileService } from '../compile/compile-service.ts';
 import { changedConnections } from '../observe/policy/diff.ts';
@@ -109,10 +110,11 @@ function namespacesThen({ namespaces }: WhatIfCluster, objects: readonly KubeObj
 
 /** Connections through Services whose frontend or endpoint would be gone. */
 function serviceChanges(cluster: WhatIfCluster, pods: readonly Pod[], services: readonly Service[]): WhatIfChange[] {
-  const now = new ServiceLookup(cluster, cluster.services, (service) => slicesNow(cluster, service));
+  const slicesNow = (service: Service): EndpointSlice[] => slicesOfService(service, cluster.slices);
+  const now = new ServiceLookup(cluster, cluster.services, slicesNow);
   // Services without a selector keep the slices that somebody wrote for them.
   const then = new ServiceLookup(cluster, services, (service) =>
-    service.spec.selector === undefined ? slicesNow(cluster, service) : slicesOf(service, pods),
+    service.spec.selector === undefined ? slicesNow(service) : slicesOf(service, pods),
   );
   const changes = new Map<string, WhatIfChange>();
   const textOf = cluster.endsOf(cluster.pods);
@@ -145,13 +147,6 @@ function effectOf(after: CompiledPort | undefined, frontend: string): Pick<WhatI
     why: `Service ${name} no longer selects it; new connections go to ${others.join(', ')}`,
   };
 }
-
-const slicesNow = ({ slices }: WhatIfCluster, { metadata }: Service): EndpointSlice[] =>
-  slices.filter(
-    (slice) =>
-      slice.metadata.namespace === metadata.namespace &&
-      slice.metadata.labels?.['kubernetes.io/service-name'] === metadata.name,
-  );
 
 /** Finds the service port at an address and port, as a node does. */
 class ServiceLookup {

@@ -213,17 +213,15 @@ class Diagnosis {
     port: ServicePort,
     { ip, port: number }: { ip: string | undefined; port: number },
   ): Promise<Receiver | undefined> {
-    const { checkEndpoints } = await import('../../observe/why/service-checks.ts');
+    const [{ checkEndpoints }, { slicesOfService }] = await Promise.all([
+      import('../../observe/why/service-checks.ts'),
+      import('../../api/service-slices.ts'),
+    ]);
     const { slices, pods } = this.objects;
     const check = checkEndpoints(service, port, slices, pods);
     this.checks.push(check);
     if (!check.ok) return undefined;
-    const { WellKnown } = await import('../../api/types/objects.ts');
-    const own = slices.filter(
-      ({ metadata }) =>
-        metadata.labels?.[WellKnown.SERVICE_NAME] === service.metadata.name &&
-        metadata.namespace === service.metadata.namespace,
-    );
+    const own = slicesOfService(service, slices);
     const addresses = new Set(own.flatMap(({ endpoints }) => endpoints.flatMap((endpoint) => endpoint.addresses)));
     const podPort = own.flatMap(({ ports = [] }) => ports).find((one) => (one.name ?? '') === (port.name ?? ''))?.port;
     const behind = pods.filter(({ status }) => status?.podIP !== undefined && addresses.has(status.podIP));

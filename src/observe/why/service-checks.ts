@@ -3,11 +3,12 @@ import { nearestWord } from '../../api/nearest-word.ts';
 import { isReady } from '../../api/ready.ts';
 import { matchesLabels } from '../../api/selectors.ts';
 import { servicePortNamed } from '../../api/service-ports.ts';
-import { type EndpointSlice, type Pod, type Service, type ServicePort, WellKnown } from '../../api/types/objects.ts';
+import { slicesOfService } from '../../api/service-slices.ts';
+import type { EndpointSlice, Pod, Service, ServicePort } from '../../api/types/objects.ts';
 import { type Check, fail, pass } from './check.ts';
 import { whyNotReady } from './pod-checks.ts';
 
-const namespaceOf = ({ metadata }: Service | Pod | EndpointSlice): string => metadata.namespace ?? 'default';
+const namespaceOf = ({ metadata }: Service | Pod): string => metadata.namespace ?? 'default';
 const printLabels = (labels: Readonly<Record<string, string>>): string =>
   Object.entries(labels)
     .map(([key, value]) => `${key}=${value}`)
@@ -62,12 +63,7 @@ export function checkEndpoints(
   slices: readonly EndpointSlice[],
   pods: readonly Pod[],
 ): Check {
-  const namespace = namespaceOf(service);
-  const own = slices.filter(
-    (slice) =>
-      namespaceOf(slice) === namespace && slice.metadata.labels?.[WellKnown.SERVICE_NAME] === service.metadata.name,
-  );
-  const ready = own
+  const ready = slicesOfService(service, slices)
     .filter(({ ports = [] }) => ports.some((one) => (one.name ?? '') === (port.name ?? '')))
     .flatMap(({ endpoints }) => endpoints)
     .filter(({ conditions }) => conditions?.ready !== false);

@@ -3,7 +3,6 @@
  * the same pipeline as on a real node. Runs in a browser. Pods get their addresses at once and are ready; nobody listens
  * in them, so a reply is the typical one of a receiver.
  */
-
 import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import type { processTraced } from '../../../native-free-dataplane/trace/traced.ts';
 import type { NodeIdentity } from '../../agent/node-sync.ts';
@@ -11,6 +10,7 @@ import { DEFAULT_CLUSTER_OPTIONS } from '../../api/cluster-options.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { KubeObject, NodeObject, Pod, Service } from '../../api/types/objects.ts';
 import { compileService } from '../../compile/compile-service.ts';
+import type { PolicyInput } from '../../compile/policies/compile-policies.ts';
 import { parsePolicy } from '../../compile/policies/parse-policy.ts';
 import { addressedPod, policyNode } from '../../compile/policies/policy-objects.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
@@ -74,22 +74,23 @@ export class PlaygroundCluster {
     const services = (objects.filter(({ kind }) => kind === 'Service') as Service[]).map((service) =>
       this.assigned(service),
     );
-    const slices = services.flatMap((service) => slicesOf(service, pods));
-    this.copies = NODES.map((name, i) => {
-      const sliceOf = (service: Service) => slices.filter((slice) => isOf(slice, service));
-      return buildNode(
+    const served = services.map((service) => ({ service, slices: slicesOf(service, pods) }));
+    const inForce = policiesOf(objects, pods, nodes);
+    this.copies = NODES.map((name, i) =>
+      buildNode(
         {
           name,
           identity: identityOf(i + 1),
           pods: pods.filter(({ spec }) => spec.nodeName === name).map(localPod),
           peers: NODES.flatMap((other, number) => (other === name ? [] : [remoteNode(other, number + 1)])),
-          services: services.map((service) => compileService(service, sliceOf(service), { nodeName: name })),
-          policies: this.policies(objects, pods, nodes),
+          services: served.map(({ service, slices }) => compileService(service, slices, { nodeName: name })),
+          policies: inForce,
         },
         this.nowMs,
-      );
-    });
+      ),
+    );
     this.names = new Names({ pods, services, nodes });
+    const slices = served.flatMap((one) => one.slices);
     const policies = objects.filter(({ kind }) => kind === 'NetworkPolicy');
     this.topology = topologyOf({ nodes, pods, services, slices, policies });
   }
@@ -142,33 +143,31 @@ export class PlaygroundCluster {
     this.nodePorts.set(key, known);
     return known;
   }
-
-  private policies(objects: readonly KubeObject[], pods: readonly Pod[], nodes: readonly NodeObject[]) {
-    const given = objects.filter(({ kind }) => kind === 'NetworkPolicy') as NetworkPolicy[];
-    if (given.length === 0) return undefined;
-    const namespaces = new Map<string, Readonly<Record<string, string>>>();
-    for (const { metadata } of pods)
-      namespaces.set(metadata.namespace!, { 'kubernetes.io/metadata.name': metadata.namespace! });
-    for (const { kind, metadata } of objects) {
-      if (kind !== 'Namespace') continue;
-      namespaces.set(metadata.name, { 'kubernetes.io/metadata.name': metadata.name, ...metadata.labels });
-    }
-    return {
-      policies: given.map(parsePolicy),
-      namespaces,
-      pods: pods.flatMap((pod) => addressedPod(pod) ?? []),
-      nodes: nodes.map(policyNode),
-      dnsPort: undefined,
-    };
-  }
 }
 
-const isOf = (
-  slice: { metadata: { namespace?: string; labels?: Record<string, string> } },
-  { metadata }: Service,
-): boolean =>
-  slice.metadata.namespace === metadata.namespace &&
-  slice.metadata.labels?.['kubernetes.io/service-name'] === metadata.name;
+/** What nodes compile their policies from; undefined: there is no policy. */
+function policiesOf(
+  objects: readonly KubeObject[],
+  pods: readonly Pod[],
+  nodes: readonly NodeObject[],
+): PolicyInput | undefined {
+  const given = objects.filter(({ kind }) => kind === 'NetworkPolicy') as NetworkPolicy[];
+  if (given.length === 0) return undefined;
+  const namespaces = new Map<string, Readonly<Record<string, string>>>();
+  for (const { metadata } of pods)
+    namespaces.set(metadata.namespace!, { 'kubernetes.io/metadata.name': metadata.namespace! });
+  for (const { kind, metadata } of objects) {
+    if (kind !== 'Namespace') continue;
+    namespaces.set(metadata.name, { 'kubernetes.io/metadata.name': metadata.name, ...metadata.labels });
+  }
+  return {
+    policies: given.map(parsePolicy),
+    namespaces,
+    pods: pods.flatMap((pod) => addressedPod(pod) ?? []),
+    nodes: nodes.map(policyNode),
+    dnsPort: undefined,
+  };
+}
 
 const nodeObject = (name: string, index: number): NodeObject =>
   ({
