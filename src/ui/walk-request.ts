@@ -1,18 +1,9 @@
 /** The packet that the page asks for, checked: it comes from a browser. */
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/protocols.ts';
-import { TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG } from '../../native-free-dataplane/wire/tcp.ts';
+import { PROTOCOL_ICMP } from '../../native-free-dataplane/protocols.ts';
 import { parseIp } from '../net/address.ts';
+import { FLAG_LETTERS, tcpFlagBits, tracedProtocol } from '../observe/trace/packet-names.ts';
 import type { EndArg, PacketOptions } from '../observe/trace/resolver.ts';
 
-const PROTOCOLS: Readonly<Record<string, number>> = { tcp: PROTOCOL_TCP, udp: PROTOCOL_UDP, icmp: PROTOCOL_ICMP };
-const FLAGS: Readonly<Record<string, number>> = {
-  S: TCP_SYN,
-  A: TCP_ACK,
-  F: TCP_FIN,
-  R: TCP_RST,
-  P: TCP_PSH,
-  U: TCP_URG,
-};
 /** The largest payload that fits an underlay with jumbo frames. */
 const MAX_PAYLOAD = 9000;
 const MAX_TTL = 64;
@@ -27,7 +18,7 @@ class WalkRequestError extends Error {
 export function readWalkRequest(value: unknown): PacketOptions {
   if (typeof value !== 'object' || value === null) throw new WalkRequestError('expected a packet');
   const { from, to, protocol, port, srcPort, flags, ttl, length } = value as Record<string, unknown>;
-  const number = typeof protocol === 'string' && Object.hasOwn(PROTOCOLS, protocol) ? PROTOCOLS[protocol] : undefined;
+  const number = tracedProtocol(protocol);
   if (number === undefined) throw new WalkRequestError(`protocol ${text(protocol)}: expected tcp, udp or icmp`);
   const hasPort = number !== PROTOCOL_ICMP;
   const dstPort = whole('port', hasPort ? port : 0, hasPort ? 1 : 0, MAX_PORT);
@@ -56,11 +47,9 @@ function addressOf(value: unknown): string {
 }
 
 function flagsOf(value: unknown): number {
-  const letters = typeof value === 'string' ? [...value] : ['?'];
-  if (letters.some((letter) => FLAGS[letter] === undefined)) {
-    throw new WalkRequestError(`TCP flags ${text(value)}: expected letters of ${Object.keys(FLAGS).join('')}`);
-  }
-  return letters.reduce((bits, letter) => bits | FLAGS[letter]!, 0);
+  const bits = typeof value === 'string' ? tcpFlagBits(value) : undefined;
+  if (bits !== undefined) return bits;
+  throw new WalkRequestError(`TCP flags ${text(value)}: expected letters of ${FLAG_LETTERS}`);
 }
 
 const optional = (what: string, value: unknown, least: number, most: number): number | undefined =>

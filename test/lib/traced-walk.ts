@@ -1,17 +1,14 @@
 /**
  * `dataplane trace` over nodes in memory: copies of their tables, names from objects, a packet described by options.
  */
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/protocols.ts';
 import type { Pod, Service } from '../../src/api/types/objects.ts';
-import { readEnd, readFlags } from '../../src/cli/args/trace-packet.ts';
+import { readEnd, readFlags, readProtocol } from '../../src/cli/args/trace-packet.ts';
 import { type NamedObjects, Names } from '../../src/observe/trace/names.ts';
 import { NodeCopy } from '../../src/observe/trace/node-copy.ts';
 import { Resolver } from '../../src/observe/trace/resolver.ts';
 import { type Walk, Walker } from '../../src/observe/trace/walk.ts';
 import type { TestNode } from './test-node.ts';
 import { processTraced } from './traced-build.ts';
-
-const PROTOCOLS: Readonly<Record<string, number>> = { tcp: PROTOCOL_TCP, udp: PROTOCOL_UDP, icmp: PROTOCOL_ICMP };
 
 export interface TraceArgs {
   from: string;
@@ -41,7 +38,7 @@ export function traceArgs(nodes: readonly TestNode[], args: TraceArgs, objects: 
     from: readEnd(args.from, 'FROM'),
     to: readEnd(args.to, '--to'),
     namespace: 'default',
-    protocol: args.protocol === undefined ? undefined : PROTOCOLS[args.protocol],
+    protocol: args.protocol === undefined ? undefined : readProtocol(args.protocol, '--protocol'),
     flags: args.flags === undefined ? undefined : readFlags(args.flags, '--tcp-flags'),
     srcPort: args.srcPort,
     ttl: args.ttl,

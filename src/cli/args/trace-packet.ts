@@ -2,9 +2,8 @@
  * Parses the arguments of `dataplane trace`: source, destination and packet. All functions throw CliError with status
  * 2.
  */
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
-import { TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG } from '../../../native-free-dataplane/wire/tcp.ts';
 import { parseIp } from '../../net/address.ts';
+import { FLAG_LETTERS, tcpFlagBits, tracedProtocol } from '../../observe/trace/packet-names.ts';
 import type { EndArg } from '../../observe/trace/resolver.ts';
 import { usageError } from '../errors.ts';
 
@@ -35,33 +34,17 @@ export function readEnd(text: string, option: string): EndArg {
   return { kind: known, name, port };
 }
 
-const PROTOCOLS: Readonly<Record<string, number>> = { tcp: PROTOCOL_TCP, udp: PROTOCOL_UDP, icmp: PROTOCOL_ICMP };
-
 export function readProtocol(text: string, option: string): number {
-  const protocol = Object.hasOwn(PROTOCOLS, text.toLowerCase()) ? PROTOCOLS[text.toLowerCase()] : undefined;
+  const protocol = tracedProtocol(text.toLowerCase());
   if (protocol === undefined) throw usageError(`${option} ${text}: expected tcp, udp or icmp`);
   return protocol;
 }
 
-const FLAGS: Readonly<Record<string, number>> = {
-  S: TCP_SYN,
-  A: TCP_ACK,
-  F: TCP_FIN,
-  R: TCP_RST,
-  P: TCP_PSH,
-  U: TCP_URG,
-};
-
 /** `S`, `SA`, `PA`, … as tcpdump writes them. */
 export function readFlags(text: string, option: string): number {
-  let flags = 0;
-  for (const letter of text.toUpperCase()) {
-    const flag = FLAGS[letter];
-    if (flag === undefined)
-      throw usageError(`${option} ${text}: expected letters of ${Object.keys(FLAGS).join('')}, such as S or PA`);
-    flags |= flag;
-  }
-  return flags;
+  const flags = tcpFlagBits(text.toUpperCase());
+  if (flags !== undefined) return flags;
+  throw usageError(`${option} ${text}: expected letters of ${FLAG_LETTERS}, such as S or PA`);
 }
 
 /** Bytes in hexadecimal; blanks and colons between them are ignored. */
