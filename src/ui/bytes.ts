@@ -1,5 +1,6 @@
 /** A frame before and after a step, byte by byte: which fields changed, came or went. */
 import { frameLayout, type PlacedField, type PlacedHeader } from '../../native-free-dataplane/wire/layout.ts';
+import { bytesOfHex, hexOf } from '../observe/trace/hex.ts';
 
 export type Mark = 'same' | 'changed' | 'added' | 'removed';
 
@@ -22,20 +23,18 @@ export interface Comparison {
 /** Bytes of a payload that are shown. */
 const SHOWN_BYTES = 32;
 
-function bytesOf(hex: string): Uint8Array {
-  return Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+function spaced(bytes: Uint8Array): string {
+  const pairs = hexOf(bytes.subarray(0, SHOWN_BYTES)).replace(/..(?=.)/g, '$& ');
+  return bytes.length > SHOWN_BYTES ? `${pairs} …` : pairs;
 }
-
-const spaced = (bytes: Uint8Array): string =>
-  `${Array.from(bytes.subarray(0, SHOWN_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join(' ')}${bytes.length > SHOWN_BYTES ? ' …' : ''}`;
 
 /**
  * Headers correspond from the inside: a tunnel adds and removes them in front. The inner headers of one frame are compared
  * with the headers of the other that is in no tunnel.
  */
 export function compareFrames(beforeHex: string, afterHex: string): Comparison {
-  const before = bytesOf(beforeHex);
-  const after = bytesOf(afterHex);
+  const before = bytesOfHex(beforeHex);
+  const after = bytesOfHex(afterHex);
   const was = frameLayout(before);
   const is = frameLayout(after);
   const shift = is.length - was.length;
@@ -47,7 +46,7 @@ export function compareFrames(beforeHex: string, afterHex: string): Comparison {
 
 /** A frame by itself. */
 export function showFrame(hex: string): readonly MarkedHeader[] {
-  const bytes = bytesOf(hex);
+  const bytes = bytesOfHex(hex);
   return frameLayout(bytes).map((header) => marked(header, bytes, header, bytes, 'added'));
 }
 

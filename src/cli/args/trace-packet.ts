@@ -3,6 +3,7 @@
  * 2.
  */
 import { parseIp } from '../../net/address.ts';
+import { bytesOfHex } from '../../observe/trace/hex.ts';
 import { FLAG_LETTERS, tcpFlagBits, tracedProtocol } from '../../observe/trace/packet-names.ts';
 import type { EndArg } from '../../observe/trace/resolver.ts';
 import { usageError } from '../errors.ts';
@@ -53,5 +54,5 @@ export function readHex(text: string, option: string): Uint8Array {
   if (digits === '' || digits.length % 2 !== 0 || !/^[0-9a-f]*$/i.test(digits)) {
     throw usageError(`${option}: expected a frame as pairs of hexadecimal digits`);
   }
-  return Uint8Array.from(digits.match(/../g)!, (pair) => Number.parseInt(pair, 16));
+  return bytesOfHex(digits);
 }

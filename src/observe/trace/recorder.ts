@@ -10,6 +10,7 @@ import type { Tracer } from '../../../native-free-dataplane/trace/probe.ts';
 import { Verdict, verdictName } from '../../../native-free-dataplane/verdicts.ts';
 import type { Call, Described } from './asked.ts';
 import { DESCRIPTIONS } from './describe.ts';
+import { hexOf } from './hex.ts';
 import type { StepNames } from './names.ts';
 import type { Step } from './step.ts';
 
@@ -116,11 +117,4 @@ function decision(call: Call): string {
 /** `forwardIcmpError` → `forward icmp error`. */
 function wordsOf(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-}
-
-/** Bytes in hexadecimal. */
-export function hexOf(bytes: Uint8Array): string {
-  let text = '';
-  for (const byte of bytes) text += byte.toString(16).padStart(2, '0');
-  return text;
 }

@@ -17,9 +17,9 @@ import { ETHERNET_BYTES } from '../../../native-free-dataplane/wire/ethernet.ts'
 import { readAddresses, transportAt, transportProtocol } from '../../../native-free-dataplane/wire/ip.ts';
 import { destinationPort, hasPorts, PORTS_BYTES } from '../../../native-free-dataplane/wire/ports.ts';
 import { answerTo, forwardedByKernel, readdress } from './frames.ts';
+import { hexOf } from './hex.ts';
 import type { Names } from './names.ts';
 import type { NodeCopy, Sent, Surroundings } from './node-copy.ts';
-import { hexOf } from './recorder.ts';
 import type { NodeTrace } from './step.ts';
 
 /** Source or destination of a frame. */
