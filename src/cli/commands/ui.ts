@@ -30,12 +30,12 @@ async function run(args: Args): Promise<void> {
   };
   if (args.flag('playground')) {
     const { servePlayground } = await import('../sources/ui-page.ts');
-    return servePlayground({ port, started }, endOnSignals(undefined));
+    return servePlayground({ port, started }, endOnSignals());
   }
   needRoot('ui');
   const { nodesWithFlows } = await import('../sources/conntrack.ts');
   const nodes = nodesWithFlows();
   if (nodes.length === 0) throw failed(NOT_UP, BRING_UP);
   const { serveCluster } = await import('../sources/ui.ts');
-  await serveCluster({ port, started, nodes }, endOnSignals(undefined));
+  await serveCluster({ port, started, nodes }, endOnSignals());
 }

@@ -4,13 +4,15 @@ import { servicePortNamed } from '../../api/service-ports.ts';
 import type { Pod } from '../../api/types/objects.ts';
 import { isolationText } from '../../compile/policies/deciding-rules.ts';
 import { policyAddressOf } from '../../compile/policies/policy-objects.ts';
-import type {
-  DirectionExplained,
-  PolicyEnd,
-  PolicyExplained,
-  PolicyExplanation,
-  PolicyQuestion,
-  RuleExplained,
+import {
+  type DirectionExplained,
+  explainPolicies,
+  isolatingPolicies,
+  type PolicyEnd,
+  type PolicyExplained,
+  type PolicyExplanation,
+  type PolicyQuestion,
+  type RuleExplained,
 } from '../../observe/policy/explain.ts';
 import type { EndArg } from '../../observe/trace/resolver.ts';
 import { type Args, needOperand, operandsAtMost } from '../args/args.ts';
@@ -30,7 +32,6 @@ export async function explainConnection(args: Args): Promise<void> {
   const json = formatOf(args.text('output'), ['json']) === 'json';
   const protocol = PROTOCOLS[args.value('protocol', oneOf('tcp', 'udp', 'sctp', 'icmp')) ?? 'tcp'];
   const namespace = namespaceOf(args);
-  const { explainPolicies } = await import('../../observe/policy/explain.ts');
   const { questions, objects } = await withClient(async (client) => {
     const live = await livePolicies(client);
     return { questions: await questionsOf(client, live.pods, { from, to, protocol, namespace }), objects: live };
@@ -119,8 +120,8 @@ function withCounts(explained: DirectionExplained, counts: RuleCounts): CountedD
     ...policy,
     rules: policy.rules.map((rule) => ({ ...rule, decided: counts(policy.name, direction, rule.number) })),
   }));
-  const isolating = explained.policies.filter(({ tier, audited }) => tier === 'namespaced' && !audited);
-  const isolationDecided = counts(isolationText(isolating.map(({ name }) => name)), direction, 0);
+  const isolating = isolatingPolicies(explained).map(({ name }) => name);
+  const isolationDecided = counts(isolationText(isolating), direction, 0);
   return { ...explained, policies, isolationDecided };
 }
 

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import type { Features } from '../../../native-free-dataplane/dataplane.ts';
 import { processTraced } from '../../../native-free-dataplane/trace/traced.ts';
 import type { ApiClient } from '../../api/client/client.ts';
+import { DEFAULT_CLUSTER_OPTIONS } from '../../api/cluster-options.ts';
 import { readClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import { monotonicMs } from '../../linux/clock.ts';
 import { listShared, SHM_DIRECTORY } from '../../linux/shm-files.ts';
-import { nthAddress, parseCidr, printIp } from '../../net/address.ts';
+import { gatewayOf } from '../../net/pod-network.ts';
 import { mapTables } from '../../observe/replay/snapshot-file.ts';
 import { type NamedObjects, Names } from '../../observe/trace/names.ts';
 import { NodeCopy, type NodeTables } from '../../observe/trace/node-copy.ts';
@@ -73,7 +74,6 @@ export async function readNamedObjects(client: ApiClient): Promise<NamedObjects>
 
 /** The address of the machine outside the cluster: the underlay's first. */
 export function outsideAddress(): string {
-  const cidr = parseCidr(readClusterFile()?.options.underlayCidr ?? '172.18.0.0/24');
-  const first = cidr && nthAddress(cidr, 1);
-  return first === undefined ? '172.18.0.1' : printIp(first);
+  const { underlayCidr } = readClusterFile()?.options ?? DEFAULT_CLUSTER_OPTIONS;
+  return gatewayOf(underlayCidr);
 }

@@ -1,5 +1,6 @@
 /** Serves the built pages of `dataplane ui` on the loopback (src/web, bundled into dist/bundle/ui). */
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 import { type Asset, UiServer, type UiServerOptions } from '../../ui/server/http-server.ts';
@@ -52,10 +53,7 @@ export async function servePage(
     throw failed(`127.0.0.1:${port} cannot be listened on: ${(error as Error).message}`, 'give another --port');
   }
   started(`http://127.0.0.1:${bound}/?token=${token}`);
-  await new Promise<void>((resolve) => {
-    if (ended.aborted) resolve();
-    ended.addEventListener('abort', () => resolve());
-  });
+  if (!ended.aborted) await once(ended, 'abort');
   server.close();
 }
 
