@@ -6,6 +6,7 @@ import type { FlowText } from '../../native-free-dataplane/print/flow.ts';
 import { protocolName } from '../../native-free-dataplane/protocols.ts';
 import { FrontendKind } from '../../native-free-dataplane/services/table.ts';
 import { formatAddress } from '../../native-free-dataplane/wire/address.ts';
+import { identityOf, withReplaced } from '../api/replaced-objects.ts';
 import { slicesOfService } from '../api/service-slices.ts';
 import type { EndpointSlice, KubeObject, Pod, Service } from '../api/types/objects.ts';
 import { type CompiledPort, compileService } from '../compile/compile-service.ts';
@@ -46,9 +47,13 @@ export const WHAT_IF_KINDS: readonly string[] = [
 export function whatIf(cluster: WhatIfCluster, { objects, remove }: WhatIfRequest): WhatIfAnswer {
   const replaced = <T extends KubeObject>(now: readonly T[], kinds: readonly string[]): readonly T[] => {
     const given = objects.filter(({ kind }) => kinds.includes(kind));
-    const keys = new Set(given.map(keyOf));
-    const kept = now.filter((one) => !keys.has(keyOf(one)));
-    return remove ? kept : [...kept, ...given.map((one) => merged(one, now) as T)];
+    if (!remove)
+      return withReplaced(
+        now,
+        given.map((one) => merged(one, now) as T),
+      );
+    const gone = new Set(given.map(identityOf));
+    return now.filter((one) => !gone.has(identityOf(one)));
   };
   const policies = replaced(cluster.policies as readonly KubeObject[], ['NetworkPolicy', 'ClusterNetworkPolicy']);
   const pods = replaced(cluster.pods, ['Pod']);
@@ -74,11 +79,11 @@ export function whatIf(cluster: WhatIfCluster, { objects, remove }: WhatIfReques
   };
 }
 
-const keyOf = ({ kind, metadata }: KubeObject): string => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`;
-
 /** A pod or Service that exists keeps what the cluster has assigned: addresses, node, status. */
 function merged(given: KubeObject, now: readonly KubeObject[]): KubeObject {
-  const old = now.find((one) => keyOf(one) === keyOf(given)) as (KubeObject & { status?: object }) | undefined;
+  const old = now.find((one) => identityOf(one) === identityOf(given)) as
+    | (KubeObject & { status?: object })
+    | undefined;
   if (old === undefined || (given.kind !== 'Pod' && given.kind !== 'Service')) return given;
   const { spec } = given as { spec?: object };
   const before = (old as { spec?: object }).spec;

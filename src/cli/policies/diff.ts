@@ -1,5 +1,6 @@
 /** `dataplane policy diff -f FILE`: which tracked connections the policies of a manifest would allow or deny. */
 import { protocolName } from '../../../native-free-dataplane/protocols.ts';
+import { withReplaced } from '../../api/replaced-objects.ts';
 import type { KubeObject } from '../../api/types/objects.ts';
 import { parseManifests, readSources } from '../../cluster/manifests/manifests.ts';
 import { type ChangedConnection, changedConnections } from '../../observe/policy/diff.ts';
@@ -27,7 +28,8 @@ export async function diffPolicies(args: Args): Promise<void> {
   }
   const live = await withClient(livePolicies);
   const seen = trackedConnections(live);
-  const changed = changedConnections(seen, endsOf(live.pods), live, { ...live, policies: withPolicies(live, given) });
+  const policies = withReplaced<KubeObject>(live.policies, given) as unknown as PolicyObjects['policies'];
+  const changed = changedConnections(seen, endsOf(live.pods), live, { ...live, policies });
   if (json) print(JSON.stringify(changed.map(asJson), null, 2));
   else {
     for (const one of changed) print(lineOf(one));
@@ -35,12 +37,6 @@ export async function diffPolicies(args: Args): Promise<void> {
   }
   // As diff: 1 if there is a difference.
   if (changed.length > 0) throw new SilentExit(1);
-}
-
-/** The policies, with those of the same kind and name replaced. */
-function withPolicies({ policies }: PolicyObjects, given: readonly KubeObject[]): PolicyObjects['policies'] {
-  const keyOf = ({ kind, metadata }: KubeObject) => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`;
-  return [...new Map([...policies, ...given].map((one) => [keyOf(one), one])).values()] as PolicyObjects['policies'];
 }
 
 function lineOf({ from, to, protocol, port, after, deniedBy }: ChangedConnection): string {

@@ -3,6 +3,7 @@
  * playground uses; `dataplane apply` checks every field.
  */
 import { LineCounter, parseAllDocuments } from 'yaml';
+import { identityOf } from '../../api/replaced-objects.ts';
 import type { KubeObject, Manifest } from '../../api/types/objects.ts';
 import { MAX_ALIASES, YAML_OPTIONS } from '../../api/yaml.ts';
 
@@ -46,7 +47,7 @@ export function readManifests(text: string): Manifests {
     }
     const object = value as KubeObject;
     if (object.kind !== 'Namespace') object.metadata.namespace ??= 'default';
-    const key = `${object.kind} ${object.metadata.namespace ?? ''}/${object.metadata.name}`;
+    const key = identityOf(object);
     if (seen.has(key)) mistakes.push(`document at line ${line}: ${key} is there twice`);
     seen.add(key);
     objects.push(object);
