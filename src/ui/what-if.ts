@@ -6,6 +6,7 @@ import type { FlowText } from '../../native-free-dataplane/print/flow.ts';
 import { protocolName } from '../../native-free-dataplane/protocols.ts';
 import { FrontendKind } from '../../native-free-dataplane/services/table.ts';
 import { formatAddress } from '../../native-free-dataplane/wire/address.ts';
+import { namespaceLabels } from '../api/namespace-labels.ts';
 import { identityOf, withReplaced } from '../api/replaced-objects.ts';
 import { slicesOfService } from '../api/service-slices.ts';
 import type { EndpointSlice, KubeObject, Pod, Service } from '../api/types/objects.ts';
@@ -108,7 +109,7 @@ function assignedOf(spec: object | undefined): object {
 function namespacesThen({ namespaces }: WhatIfCluster, objects: readonly KubeObject[], remove: boolean) {
   const then = new Map(namespaces);
   for (const { kind, metadata } of objects) {
-    if (kind === 'Namespace' && !remove) then.set(metadata.name, metadata.labels ?? {});
+    if (kind === 'Namespace' && !remove) then.set(metadata.name, namespaceLabels(metadata));
   }
   return then;
 }

@@ -1,4 +1,5 @@
 /** The API server's defaults for fields that a manifest omits (k8s.io/kubernetes/pkg/apis/{core,…}/v1/defaults.go). */
+import { namespaceLabels } from '../namespace-labels.ts';
 import { isExternallyAccessible } from '../rules/network.ts';
 import type {
   EndpointSlice,
@@ -67,10 +68,9 @@ function defaulted(object: KubeObject): KubeObject {
     }
     case 'Namespace': {
       const { metadata, spec, status, ...rest } = object as NamespaceObject;
-      const labels = { ...metadata.labels, 'kubernetes.io/metadata.name': metadata.name };
       return {
         ...rest,
-        metadata: { ...metadata, labels },
+        metadata: { ...metadata, labels: namespaceLabels(metadata) },
         spec: { finalizers: ['kubernetes'], ...spec },
         status: { phase: 'Active', ...status },
       } as NamespaceObject;

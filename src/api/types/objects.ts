@@ -244,6 +244,8 @@ export const WellKnown = {
   /** Pod annotation: the address that IPAM allocated to the pod. */
   POD_IP: 'dataplane.dev/pod-ip',
   SERVICE_NAME: 'kubernetes.io/service-name',
+  /** Label of a namespace: its name. */
+  NAMESPACE_NAME: 'kubernetes.io/metadata.name',
   HEADLESS: 'service.kubernetes.io/headless',
   SERVICE_PROXY_NAME: 'service.kubernetes.io/service-proxy-name',
   MANAGED_BY: 'endpointslice.kubernetes.io/managed-by',

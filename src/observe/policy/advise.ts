@@ -6,7 +6,7 @@ import { protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { hasPorts } from '../../../native-free-dataplane/wire/ports.ts';
 import type { Labels } from '../../api/selectors.ts';
 import type { NetworkPolicy, NetworkPolicyPeer } from '../../api/types/network-policy.ts';
-import type { LabelSelector } from '../../api/types/objects.ts';
+import { type LabelSelector, WellKnown } from '../../api/types/objects.ts';
 import type { SeenConnection } from './seen.ts';
 
 export interface AdvisedPod {
@@ -34,7 +34,6 @@ const VOLATILE = new Set([
   'job-name',
   'batch.kubernetes.io/job-name',
 ]);
-const NAMESPACE_NAME = 'kubernetes.io/metadata.name';
 
 /** Pods that policies shall not distinguish. */
 interface PodGroup {
@@ -98,7 +97,7 @@ function note(peers: Map<string, SeenPeer>, peer: NetworkPolicyPeer, { protocol,
 function peerOf(ip: string, group: PodGroup | undefined, all: readonly PodGroup[]): NetworkPolicyPeer {
   if (group === undefined) return { ipBlock: { cidr: `${ip}/${ip.includes(':') ? 128 : 32}` } };
   return {
-    namespaceSelector: { matchLabels: { [NAMESPACE_NAME]: group.namespace } },
+    namespaceSelector: { matchLabels: { [WellKnown.NAMESPACE_NAME]: group.namespace } },
     podSelector: selectorOf(group, all),
   };
 }

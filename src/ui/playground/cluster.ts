@@ -7,6 +7,7 @@ import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import type { processTraced } from '../../../native-free-dataplane/trace/traced.ts';
 import type { NodeIdentity } from '../../agent/node-sync.ts';
 import { DEFAULT_CLUSTER_OPTIONS } from '../../api/cluster-options.ts';
+import { namespaceLabels } from '../../api/namespace-labels.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { KubeObject, NodeObject, Pod, Service } from '../../api/types/objects.ts';
 import { compileService } from '../../compile/compile-service.ts';
@@ -154,11 +155,9 @@ function policiesOf(
   const given = objects.filter(({ kind }) => kind === 'NetworkPolicy') as NetworkPolicy[];
   if (given.length === 0) return undefined;
   const namespaces = new Map<string, Readonly<Record<string, string>>>();
-  for (const { metadata } of pods)
-    namespaces.set(metadata.namespace!, { 'kubernetes.io/metadata.name': metadata.namespace! });
+  for (const { metadata } of pods) namespaces.set(metadata.namespace!, namespaceLabels({ name: metadata.namespace! }));
   for (const { kind, metadata } of objects) {
-    if (kind !== 'Namespace') continue;
-    namespaces.set(metadata.name, { 'kubernetes.io/metadata.name': metadata.name, ...metadata.labels });
+    if (kind === 'Namespace') namespaces.set(metadata.name, namespaceLabels(metadata));
   }
   return {
     policies: given.map(parsePolicy),

@@ -95,6 +95,23 @@ test('labels of a pod decide: for policies, and for Services', () => {
   assert.equal(changes([pod('web-1', '', 'other')]), ['pod default/client > pod default/web-1:8080 other-endpoint']);
 });
 
+test('labels of a namespace decide; its name stays one of them, whatever a manifest has', () => {
+  const allowFrom = (matchLabels: object) =>
+    policy('allow', {
+      podSelector: { matchLabels: { app: 'web' } },
+      ingress: [{ from: [{ namespaceSelector: { matchLabels } }] }],
+    });
+  const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'default', labels: { team: 'a' } } };
+  const labels = { 'kubernetes.io/metadata.name': 'default', team: 'b' };
+  const changed = (matchLabels: object) => {
+    const policies = [allowFrom(matchLabels)] as unknown as WhatIfCluster['policies'];
+    const now = cluster({ policies, namespaces: new Map([['default', labels]]) });
+    return changes([namespace as unknown as KubeObject], false, now);
+  };
+  assert.equal(changed({ 'kubernetes.io/metadata.name': 'default' }), []);
+  assert.equal(changed({ team: 'b' }), ['pod default/client > pod default/web-1:8080 denied']);
+});
+
 test('a Service without its endpoint, without any, and no Service at all', () => {
   const to = 'pod default/client > pod default/web-1:8080';
   assert.equal(changes([service({ selector: { app: 'wbe' } })]), [`${to} no-endpoint`]);
