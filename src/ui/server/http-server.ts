@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { cookieName, type Gate, ownHosts, refusal, SECURITY_HEADERS, sameSecret } from './access.ts';
+import { answer } from './answer.ts';
 import type { Streams } from './streams.ts';
 
 export interface Asset {
@@ -131,10 +132,4 @@ async function bodyOf(request: IncomingMessage): Promise<string | undefined> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
-}
-
-function answer(response: ServerResponse, status: number, text: string, type = 'text/plain; charset=utf-8'): void {
-  const body = Buffer.from(type.startsWith('text/') ? `${text}\n` : text);
-  response.writeHead(status, { 'Content-Type': type, 'Content-Length': body.length });
-  response.end(body);
 }

@@ -7,6 +7,7 @@ import type { ServerResponse } from 'node:http';
 import type { Flow } from '../../observe/hubble/flow.ts';
 import type { LiveModel } from '../live-model.ts';
 import type { FlowRow, Update } from '../protocol.ts';
+import { answer } from './answer.ts';
 
 /** Time between two updates, in milliseconds. */
 export const UPDATE_MS = 250;
@@ -54,14 +55,14 @@ export class Streams {
 
   open(filter: string, response: ServerResponse): void {
     if (this.readers.size >= MAX_READERS) {
-      refuse(response, 503, `at most ${MAX_READERS} pages at once`);
+      answer(response, 503, `at most ${MAX_READERS} pages at once`);
       return;
     }
     let passes: Reader['passes'];
     try {
       passes = this.parseFilter(filter);
     } catch (error) {
-      refuse(response, 400, (error as Error).message);
+      answer(response, 400, (error as Error).message);
       return;
     }
     response.writeHead(200, { 'Content-Type': 'text/event-stream' });
@@ -106,9 +107,4 @@ export class Streams {
     const rows = found.slice(isNew ? -FIRST_FLOWS : -MAX_FLOWS_AT_ONCE).map((kept) => this.model.rowOf(kept));
     return { rows, skipped: isNew ? 0 : found.length - rows.length };
   }
-}
-
-function refuse(response: ServerResponse, status: number, text: string): void {
-  response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' });
-  response.end(`${text}\n`);
 }
