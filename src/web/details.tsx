@@ -2,6 +2,7 @@
 import type { ComponentChildren, JSX } from 'preact';
 import type { EdgeView, NodeLoadView, PodView, ServiceView, Topology, WalkRequest } from '../ui/protocol.ts';
 import { OUTSIDE } from '../ui/protocol.ts';
+import { nodeId } from '../ui/topology.ts';
 import { bytesRate, perSecond, short } from './numbers.ts';
 import { t } from './texts.ts';
 
@@ -27,7 +28,7 @@ export function Details(props: DetailsProps): JSX.Element {
   const { topology, edges, loads, selected, selectedEdges } = props;
   const pod = topology.pods.find(({ id }) => id === selected);
   const service = topology.services.find(({ id }) => id === selected);
-  const node = topology.nodes.find(({ name }) => `node:${name}` === selected);
+  const node = topology.nodes.find(({ name }) => nodeId(name) === selected);
   const load = loads.find(({ name }) => name === node?.name);
   const ofNode = new Set(topology.pods.filter((one) => one.node === node?.name).map(({ id }) => id));
   const touches = ({ id, from, to, service: through }: EdgeView): boolean => {

@@ -3,15 +3,16 @@ import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { render } from 'preact';
 import type { FlowRow, WalkRequest, WalkView } from '../ui/protocol.ts';
+import { boxesOf } from '../ui/walk-boxes.ts';
 import { Details, nameOf } from './details.tsx';
 import { Flows } from './flows.tsx';
 import { Graph } from './graph/graph.tsx';
 import { Header } from './header.tsx';
 import * as live from './live.ts';
-import { draftOf, EMPTY_PACKET, PacketForm } from './packet-form.tsx';
+import { draftOf, EMPTY_PACKET } from './packet-form.tsx';
+import { PacketPanel } from './packet-panel.tsx';
 import { Tabs } from './tabs.tsx';
 import { t } from './texts.ts';
-import { Walk } from './walk.tsx';
 import { WhatIf } from './what-if.tsx';
 
 const tab = signal<'details' | 'packet' | 'what-if'>('details');
@@ -38,19 +39,12 @@ async function trace(request: WalkRequest): Promise<void> {
   problem.value = '';
   try {
     walk.value = await live.ask<WalkView>('walk', request);
-    path.value = pathOf(walk.value);
+    path.value = boxesOf(walk.value);
   } catch (error) {
     walk.value = undefined;
     problem.value = (error as Error).message;
   }
   busy.value = false;
-}
-
-function pathOf({ from, to, nodes }: WalkView): ReadonlySet<string> {
-  const ends = [from, to]
-    .filter(Boolean)
-    .map((name) => name.replace(/^(pod|node) /, '$1:').replace(/^outside.*/, 'outside'));
-  return new Set([...ends, ...nodes.map(({ node }) => `node:${node}`)]);
 }
 
 function openFlow(row: FlowRow): void {
@@ -121,19 +115,15 @@ const NOTHING: ReadonlySet<string> = new Set();
 
 function PacketTab(): JSX.Element {
   return (
-    <>
-      <PacketForm topology={live.topology.value} draft={draft} sends={false} busy={busy.value} onSend={trace} />
-      {problem.value !== '' && (
-        <p class="error" role="alert">
-          {problem.value}
-        </p>
-      )}
-      {walk.value === undefined ? (
-        problem.value === '' && <p class="hint">{t('newWalk')}</p>
-      ) : (
-        <Walk walk={walk.value} />
-      )}
-    </>
+    <PacketPanel
+      topology={live.topology.value}
+      draft={draft}
+      sends={false}
+      busy={busy.value}
+      walk={walk.value}
+      problem={problem.value}
+      onSend={trace}
+    />
   );
 }
 

@@ -7,14 +7,15 @@ import { PlaygroundCluster } from '../ui/playground/cluster.ts';
 import { LESSON, type LessonStep } from '../ui/playground/lesson.ts';
 import { readManifests } from '../ui/playground/manifests.ts';
 import type { EdgeView, Topology, WalkRequest, WalkView } from '../ui/protocol.ts';
+import { boxesOf } from '../ui/walk-boxes.ts';
 import { Details } from './details.tsx';
 import { Graph } from './graph/graph.tsx';
 import { Header } from './header.tsx';
-import { draftOf, PacketForm } from './packet-form.tsx';
+import { draftOf } from './packet-form.tsx';
+import { PacketPanel } from './packet-panel.tsx';
 import { Sent } from './sent.ts';
 import { Tabs } from './tabs.tsx';
 import { language, t } from './texts.ts';
-import { Walk } from './walk.tsx';
 
 const cluster = new PlaygroundCluster(processTraced);
 const sent = new Sent();
@@ -61,9 +62,7 @@ function send(request: WalkRequest): void {
     const found = cluster.send(request);
     walk.value = found;
     edges.value = sent.add(request, found, cluster.topology);
-    const ends = [found.from, found.to].filter(Boolean);
-    const boxes = ends.map((name) => name.replace(/^(pod|node) /, '$1:').replace(/^outside.*/, 'outside'));
-    path.value = new Set([...boxes, ...found.nodes.map(({ node }) => `node:${node}`)]);
+    path.value = boxesOf(found);
   } catch (error) {
     walk.value = undefined;
     problem.value = (error as Error).message;
@@ -130,17 +129,16 @@ function Playground(): JSX.Element {
         </section>
         <section class="side" aria-label={t('packet')}>
           <div class="scroll">
-            <PacketForm topology={topology.value} draft={draft} sends busy={false} onSend={send} />
-            {problem.value !== '' && (
-              <p class="error" role="alert">
-                {problem.value}
-              </p>
-            )}
-            {walk.value === undefined ? (
-              problem.value === '' && <p class="hint">{t('newWalk')}</p>
-            ) : (
-              <Walk walk={walk.value} look={focus.value} />
-            )}
+            <PacketPanel
+              topology={topology.value}
+              draft={draft}
+              sends
+              busy={false}
+              walk={walk.value}
+              look={focus.value}
+              problem={problem.value}
+              onSend={send}
+            />
           </div>
         </section>
       </main>

@@ -14,7 +14,7 @@ interface At {
 
 const PLAY_MS = 900;
 
-interface WalkProps {
+export interface WalkProps {
   readonly walk: WalkView;
   /** The step to open first; the first of all by default. */
   readonly look?: { readonly node: string; readonly stage: string } | undefined;
