@@ -60,6 +60,8 @@ async function bundleAsFunction(entry, outfile, plugins = []) {
   });
 }
 
+const traced = tracedPipeline(ROOT, join(ROOT, 'native-free-dataplane/trace/probe.ts'));
+
 /** Makes all importers of the pipeline use the bundled one. */
 const bundledPipeline = {
   name: 'bundled-pipeline',
@@ -74,9 +76,7 @@ const bundledPipeline = {
 rmSync(OUT, { recursive: true, force: true });
 await Promise.all([
   bundleAsFunction('native-free-dataplane/public.ts', 'dist/bundle/pipeline.js'),
-  bundleAsFunction('native-free-dataplane/trace/traced.ts', 'dist/bundle/traced.js', [
-    tracedPipeline(ROOT, join(ROOT, 'native-free-dataplane/trace/probe.ts')),
-  ]),
+  bundleAsFunction('native-free-dataplane/trace/traced.ts', 'dist/bundle/traced.js', [traced]),
   bundleAsFunction('test/lib/faulty-pipeline.ts', 'dist/test/bundle/faulty-pipeline.js', [
     faultPoints(ROOT, join(ROOT, 'test/lib/fault-point.ts')),
   ]),
@@ -121,7 +121,7 @@ await Promise.all([
       // With its licences, which ask for that.
       legalComments: 'eof',
       // The cluster's page has its walks from the server.
-      plugins: page === 'playground' ? [tracedPipeline(ROOT, join(ROOT, 'native-free-dataplane/trace/probe.ts'))] : [],
+      plugins: page === 'playground' ? [traced] : [],
     }),
   ),
 ]);

@@ -19,7 +19,7 @@ export class Sent {
     const arrived = topology.pods.find(({ namespace, name }) => walk.to === `pod ${namespace}/${name}`);
     const ends = endsOfConnection(
       {
-        client: topology.pods.find(({ ip }) => ip === request.from)?.ip ?? addressOf(request.from, topology),
+        client: addressOf(request.from, topology),
         server: arrived?.ip ?? request.to,
         protocol: request.protocol,
         srcPort: request.srcPort ?? 0,

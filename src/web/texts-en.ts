@@ -1,6 +1,5 @@
 /** English. */
 export const EN = {
-  title: 'dataplane',
   playground: 'playground',
   topology: 'Topology',
   topologyHelp:
@@ -19,7 +18,6 @@ export const EN = {
   resume: 'Resume',
   paused: 'paused: {0} new',
   droppedOnly: 'Dropped',
-  all: 'All',
   time: 'Time',
   node: 'Node',
   source: 'Source',
@@ -84,7 +82,6 @@ export const EN = {
   decidedIn: 'decided in',
   readTable: 'read table',
   unchangedBytes: 'The step reads the packet and changes no byte of it.',
-  before: 'before',
   added: 'added',
   removed: 'removed',
   changed: 'changed',
@@ -92,7 +89,6 @@ export const EN = {
   note: 'Note',
   newWalk: 'Choose a flow, a line, or two ends above, and see what happens to a packet at every stage.',
   manifest: 'Manifest',
-  load: 'Load',
   loadHint: 'Start from an object of the cluster',
   remove: 'would be deleted',
   ask: 'What would change?',

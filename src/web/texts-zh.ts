@@ -2,7 +2,6 @@
 import type { EN } from './texts-en.ts';
 
 export const ZH: Readonly<Record<keyof typeof EN, string>> = {
-  title: 'dataplane',
   playground: '实验场',
   topology: '拓扑',
   topologyHelp: '拓扑。方向键选择节点、Pod 和 Service，加减号缩放，0 显示全部，Shift 加方向键移动视图，Esc 取消选择。',
@@ -20,7 +19,6 @@ export const ZH: Readonly<Record<keyof typeof EN, string>> = {
   resume: '继续',
   paused: '已暂停：新增 {0}',
   droppedOnly: '丢弃的',
-  all: '全部',
   time: '时间',
   node: '节点',
   source: '源',
@@ -85,7 +83,6 @@ export const ZH: Readonly<Record<keyof typeof EN, string>> = {
   decidedIn: '判定位置',
   readTable: '读取的表',
   unchangedBytes: '这一步只读取数据包，没有改变任何字节。',
-  before: '之前',
   added: '新增',
   removed: '移除',
   changed: '改变',
@@ -93,7 +90,6 @@ export const ZH: Readonly<Record<keyof typeof EN, string>> = {
   note: '说明',
   newWalk: '选择一条流、一条线，或在上面选择两端，查看数据包在每个阶段发生了什么。',
   manifest: '清单',
-  load: '载入',
   loadHint: '从集群中的一个对象开始',
   remove: '假设被删除',
   ask: '会改变什么？',

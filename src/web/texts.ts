@@ -1,8 +1,8 @@
 /** The page's texts, in the chosen language. What the data plane itself writes (steps, verdicts) stays in English. */
 import { effect, signal } from '@preact/signals';
+import { store, stored } from './storage.ts';
 import { EN } from './texts-en.ts';
 import { ZH } from './texts-zh.ts';
-import { store, stored } from './theme.ts';
 
 export type TextKey = keyof typeof EN;
 export type Language = 'en' | 'zh';

@@ -3,6 +3,7 @@
  * playground uses; `dataplane apply` checks every field.
  */
 import { LineCounter, parseAllDocuments } from 'yaml';
+import { DEFAULT_CLUSTER_OPTIONS } from '../../api/cluster-options.ts';
 import { identityOf } from '../../api/replaced-objects.ts';
 import type { KubeObject, Manifest } from '../../api/types/objects.ts';
 import { MAX_ALIASES, YAML_OPTIONS } from '../../api/yaml.ts';
@@ -94,8 +95,9 @@ function serviceMistake(where: string, { ports }: ServiceLike): string | undefin
     if (!isPort(port?.port)) return `${where}: expected a port from 1 to 65535 in spec.ports`;
     const { nodePort } = port;
     if (nodePort === undefined) continue;
-    if (!isPort(nodePort) || nodePort < 30_000 || nodePort > 32_767) {
-      return `${where}: nodePort ${String(nodePort)}: expected 30000 to 32767`;
+    const [first, last] = DEFAULT_CLUSTER_OPTIONS.nodePortRange;
+    if (!isPort(nodePort) || nodePort < first || nodePort > last) {
+      return `${where}: nodePort ${String(nodePort)}: expected ${first} to ${last}`;
     }
   }
   return undefined;

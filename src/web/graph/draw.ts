@@ -2,7 +2,7 @@
  * Draws the topology on three canvases, one above the other: nodes and lines, the dots that move along the lines, and boxes
  * with their texts. Only the dots are drawn in every frame; the others when something changes.
  */
-import type { Box, GraphLayout } from '../../ui/graph-layout.ts';
+import { type Box, type GraphLayout, pointOn } from '../../ui/graph-layout.ts';
 import type { Segment } from '../../ui/graph-segments.ts';
 import type { NodeLoadView, PodView, ServiceView, Topology } from '../../ui/protocol.ts';
 import { bytesRate, short } from '../numbers.ts';
@@ -96,16 +96,9 @@ export function drawDots(context: CanvasRenderingContext2D, scene: Scene, { x, y
     if (traffic <= 0) continue;
     const picture = segment.dropsPerSecond > 0 ? bad : good;
     const count = Math.min(most, 1 + Math.floor(Math.log2(1 + traffic)));
-    const [a, b, c, d] = segment.curve;
     for (let i = 0; i < count; i++) {
-      const t = (nowMs / TRAVEL_MS + segment.phase + i / count) % 1;
-      const u = 1 - t;
-      const wa = u * u * u;
-      const wb = 3 * u * u * t;
-      const wc = 3 * u * t * t;
-      const wd = t * t * t;
-      const left = ((wa * a.x + wb * b.x + wc * c.x + wd * d.x) * scale + x) * ratio;
-      const top = ((wa * a.y + wb * b.y + wc * c.y + wd * d.y) * scale + y) * ratio;
+      const dot = pointOn(segment.curve, (nowMs / TRAVEL_MS + segment.phase + i / count) % 1);
+      const [left, top] = [(dot.x * scale + x) * ratio, (dot.y * scale + y) * ratio];
       context.drawImage(picture, Math.round(left - half), Math.round(top - half));
     }
   }
