@@ -4,11 +4,10 @@
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { LineCounter, parseAllDocuments } from 'yaml';
 import { resourceOfKind } from '../../api/resources.ts';
 import { type FieldWarning, validate, withoutNulls } from '../../api/schema/schema.ts';
 import type { KubeObject, Manifest } from '../../api/types/objects.ts';
-import { MAX_ALIASES, YAML_OPTIONS } from '../../api/yaml.ts';
+import { readDocuments } from '../../api/yaml.ts';
 import { ClusterError, ManifestError } from '../errors.ts';
 
 export interface Document {
@@ -81,29 +80,11 @@ export function parseManifests(sources: readonly Source[], namespace = 'default'
 }
 
 function parseSource({ name, text }: Source, errors: string[]): Document[] {
-  const lines = new LineCounter();
-  const parsed = parseAllDocuments(text, { ...YAML_OPTIONS, prettyErrors: false, lineCounter: lines });
-  if (!Array.isArray(parsed)) return [];
   const documents: Document[] = [];
-  let number = 0;
-  for (const yaml of parsed) {
-    number++;
+  for (const { number, value, mistake } of readDocuments(text)) {
     const where = `${name}: document ${number}`;
-    const [error] = yaml.errors;
-    if (error !== undefined) {
-      const { line, col } = lines.linePos(error.pos[0]);
-      errors.push(`${where}: line ${line}, column ${col}: ${error.message.split('\n')[0]}`);
-      continue;
-    }
-    let value: unknown;
-    try {
-      value = yaml.toJS({ maxAliasCount: MAX_ALIASES });
-    } catch (problem) {
-      errors.push(`${where}: ${(problem as Error).message}`);
-      continue;
-    }
-    if (value === null || value === undefined) continue; // empty, or only comments
-    collect(value, where, documents, errors);
+    if (mistake === undefined) collect(value, where, documents, errors);
+    else errors.push(`${where}: ${mistake}`);
   }
   return documents;
 }

@@ -2,11 +2,10 @@
  * Reads the playground's manifests: the kinds on which the way of a packet depends. What is checked here is what the
  * playground uses; `dataplane apply` checks every field.
  */
-import { LineCounter, parseAllDocuments } from 'yaml';
 import { DEFAULT_CLUSTER_OPTIONS } from '../../api/cluster-options.ts';
 import { identityOf } from '../../api/replaced-objects.ts';
 import type { KubeObject, Manifest } from '../../api/types/objects.ts';
-import { MAX_ALIASES, YAML_OPTIONS } from '../../api/yaml.ts';
+import { readDocuments } from '../../api/yaml.ts';
 
 /** Kinds with their API version. */
 const KINDS: Readonly<Record<string, string>> = {
@@ -26,24 +25,13 @@ export interface Manifests {
 }
 
 export function readManifests(text: string): Manifests {
-  const lines = new LineCounter();
-  const documents = parseAllDocuments(text, { ...YAML_OPTIONS, prettyErrors: false, lineCounter: lines });
   const objects: KubeObject[] = [];
   const mistakes: string[] = [];
   const seen = new Set<string>();
-  for (const document of Array.isArray(documents) ? documents : []) {
-    const [error] = document.errors;
-    if (error !== undefined) {
-      const { line, col } = lines.linePos(error.pos[0]);
-      mistakes.push(`line ${line}, column ${col}: ${error.message.split('\n')[0]}`);
-      continue;
-    }
-    const value = document.toJS({ maxAliasCount: MAX_ALIASES }) as unknown;
-    if (value === null || value === undefined) continue;
-    const { line } = lines.linePos(document.contents?.range?.[0] ?? 0);
-    const wrong = mistakeOf(value);
-    if (wrong !== undefined) {
-      mistakes.push(`document at line ${line}: ${wrong}`);
+  for (const { line, value, mistake } of readDocuments(text)) {
+    const wrong = mistake === undefined ? mistakeOf(value) : undefined;
+    if (mistake !== undefined || wrong !== undefined) {
+      mistakes.push(mistake ?? `document at line ${line}: ${wrong}`);
       continue;
     }
     const object = value as KubeObject;

@@ -88,6 +88,13 @@ test('mistakes in manifests are named with their line, and nothing is applied', 
   assert.match(mistakes(service('{ port: 80, nodePort: 80 }')), /expected 30000 to 32767/);
   assert.match(mistakes('- 1\n- 2\n'), /expected an object/);
   assert.is(mistakes('# nothing\n---\n'), '');
+  const levels = [1, 2, 3, 4].map(
+    (n) =>
+      `l${n}: &l${n} [${Array(9)
+        .fill(`*l${n - 1}`)
+        .join(', ')}]`,
+  );
+  assert.match(mistakes(`# aliases\nl0: &l0 x\n${levels.join('\n')}\n`), /^line 2: Excessive alias count/);
 });
 
 test('what does not fit is refused with its reason', () => {
