@@ -6,7 +6,9 @@
 import type { KubeObject } from '../types/objects.ts';
 import { type Held, StoredText } from './stored-text.ts';
 
-const keyOf = (namespace: string, name: string) => `${namespace}/${name}`;
+const keyAt = (namespace: string, name: string) => `${namespace}/${name}`;
+/** By which an object is found in its collection. */
+export const keyOf = ({ metadata: { namespace = '', name } }: KubeObject): string => keyAt(namespace, name);
 const namespaceOf = (key: string) => key.slice(0, key.indexOf('/'));
 
 export class Collection {
@@ -16,7 +18,7 @@ export class Collection {
   private readonly sizes = new Map<string, number>();
 
   get(namespace: string, name: string): KubeObject | undefined {
-    return this.at(keyOf(namespace, name));
+    return this.at(keyAt(namespace, name));
   }
 
   private at(key: string): KubeObject | undefined {
@@ -60,12 +62,7 @@ export class Collection {
     return this.sizes.get(namespace) ?? 0;
   }
 
-  put(object: KubeObject): void {
-    const { namespace = '', name } = object.metadata;
-    this.putAt(keyOf(namespace, name), object);
-  }
-
-  putAt(key: string, held: Held): void {
+  put(key: string, held: Held): void {
     if (!this.objects.has(key)) {
       const namespace = namespaceOf(key);
       this.sizes.set(namespace, this.count(namespace) + 1);
@@ -74,12 +71,7 @@ export class Collection {
     this.objects.set(key, held);
   }
 
-  take(object: KubeObject): void {
-    const { namespace = '', name } = object.metadata;
-    this.takeAt(keyOf(namespace, name));
-  }
-
-  takeAt(key: string): void {
+  take(key: string): void {
     if (!this.objects.delete(key)) return;
     const namespace = namespaceOf(key);
     const left = this.count(namespace) - 1;

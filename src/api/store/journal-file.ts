@@ -11,6 +11,7 @@ import { readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { collectionOf } from '../resources.ts';
 import type { Kind, KubeObject } from '../types/objects.ts';
+import { keyOf } from './collection.ts';
 import type { ChangeType } from './event-log.ts';
 import { type Held, StoredText } from './stored-text.ts';
 
@@ -35,6 +36,8 @@ export interface ChangeLine extends ObjectLine {
   type: ChangeType;
 }
 
+export const placeOf = (object: KubeObject): Place => ({ kind: collectionOf(object), key: keyOf(object) });
+
 const encodeLine = (text: string): Buffer =>
   Buffer.from(`${crc32(text).toString(16).padStart(SUM_LENGTH, '0')} ${text}\n`);
 
@@ -47,9 +50,9 @@ export const encodeObject = (place: Place, json: string): Buffer => encodeLine(`
 export const encodeChange = (version: number, type: ChangeType, place: Place, json: string): Buffer =>
   encodeLine(`${version} ${type} ${placeText(place)} ${json}`);
 
-/** A line: the words before its JSON, and where that is. */
+/** A line: the fields before its JSON, and where that is. */
 interface Line {
-  words: readonly string[];
+  fields: readonly string[];
   file: Buffer;
   start: number;
   end: number;
@@ -59,23 +62,23 @@ const NONE: readonly string[] = [];
 
 /** Undefined if the line is damaged. */
 function decodeLine(file: Buffer, from: number, end: number): Line | undefined {
-  if (file[from] === BRACE) return { words: NONE, file, start: from, end };
+  if (file[from] === BRACE) return { fields: NONE, file, start: from, end };
   const text = from + SUM_LENGTH + 1;
   if (parseInt(file.toString('latin1', from, from + SUM_LENGTH), 16) !== crc32(file.subarray(text, end)))
     return undefined;
   const start = file.indexOf(BRACE, text);
   if (start < 0 || start >= end) return undefined;
-  return { words: start === text ? NONE : file.toString('latin1', text, start - 1).split(' '), file, start, end };
+  return { fields: start === text ? NONE : file.toString('latin1', text, start - 1).split(' '), file, start, end };
 }
 
-const keyOf = (text: string) => (text.includes('%') ? decodeURI(text) : text);
+const keyIn = (text: string) => (text.includes('%') ? decodeURI(text) : text);
 const parsed = ({ file, start, end }: Line): unknown => JSON.parse(file.toString('utf8', start, end));
 
 /** @throws SyntaxError if the JSON of an earlier version is damaged */
 export function objectLine(line: Line): ObjectLine | { count?: number } {
-  const [kind, key] = line.words;
+  const [kind, key] = line.fields;
   if (kind !== undefined) {
-    return { kind: kind as Kind, key: keyOf(key!), held: new StoredText(line.file, line.start, line.end) };
+    return { kind: kind as Kind, key: keyIn(key!), held: new StoredText(line.file, line.start, line.end) };
   }
   const value = parsed(line) as KubeObject | { count?: number };
   return 'metadata' in value ? placed(value) : value;
@@ -83,19 +86,16 @@ export function objectLine(line: Line): ObjectLine | { count?: number } {
 
 /** @throws SyntaxError */
 export function changeLine(line: Line): ChangeLine {
-  const [version, type, kind, key] = line.words;
+  const [version, type, kind, key] = line.fields;
   if (version !== undefined) {
     const held = new StoredText(line.file, line.start, line.end);
-    return { version: Number(version), type: type as ChangeType, kind: kind as Kind, key: keyOf(key!), held };
+    return { version: Number(version), type: type as ChangeType, kind: kind as Kind, key: keyIn(key!), held };
   }
   const { v, t, o } = parsed(line) as { v: number; t: ChangeType; o: KubeObject };
   return { version: v, type: t, ...placed(o) };
 }
 
-function placed(object: KubeObject): ObjectLine {
-  const { namespace = '', name } = object.metadata;
-  return { kind: collectionOf(object), key: `${namespace}/${name}`, held: object };
-}
+const placed = (object: KubeObject): ObjectLine => ({ ...placeOf(object), held: object });
 
 export interface Lines<T> {
   /** The intact lines. */

@@ -7,13 +7,13 @@
  */
 import { randomUUID } from 'node:crypto';
 import { tooLarge } from '../errors.ts';
-import { collectionOf, hasGeneration, RESOURCES } from '../resources.ts';
+import { hasGeneration, RESOURCES } from '../resources.ts';
 import type { Kind, KubeObject, ObjectByKind, ObjectMeta } from '../types/objects.ts';
-import { Collection } from './collection.ts';
-import { type Change, EventLog, jsonOf, StoredChange } from './event-log.ts';
+import { Collection, keyOf } from './collection.ts';
+import { type Change, type ChangeType, EventLog, jsonOf, StoredChange } from './event-log.ts';
 import { Journal, type SnapshotPart } from './journal.ts';
-import type { ChangeLine } from './journal-file.ts';
-import { StoredText } from './stored-text.ts';
+import { type ChangeLine, type Place, placeOf } from './journal-file.ts';
+import { type Held, StoredText } from './stored-text.ts';
 
 /** Changes kept per kind for watches, and the limit on the bytes of their JSON. */
 const HISTORY = 5000;
@@ -63,7 +63,7 @@ export class Store {
     this.firstFloor = whole ? this.version : Math.max(this.version, changes.at(-1)?.version ?? 0) + 1;
     for (const { key } of RESOURCES) this.collection(key);
     for (const collection of this.collections.values()) collection.expectMany();
-    for (const { kind, key, held } of loaded?.objects ?? []) this.collection(kind).putAt(key, held);
+    for (const { kind, key, held } of loaded?.objects ?? []) this.collection(kind).put(key, held);
     for (const change of changes) this.restore(change, whole);
     if (whole) return;
     // A new version, so that snapshot and log get new files: the damaged ones are removed when the snapshot is written.
@@ -88,14 +88,19 @@ export class Store {
   }
 
   /** A change that was read from the journal. */
-  private restore({ version, type, kind, key, held }: ChangeLine, log: boolean): void {
-    const collection = this.collection(kind);
-    const before = collection.held(key);
-    if (type === 'DELETED') collection.takeAt(key);
-    else collection.putAt(key, held);
+  private restore(line: ChangeLine, log: boolean): void {
+    const { version, type, kind, key, held } = line;
+    const before = this.collection(kind).held(key);
     this.version = version;
+    this.keep(line, type, held);
+    if (!log) return;
     const size = held instanceof StoredText ? held.size : JSON.stringify(held).length;
-    if (log) this.logs.get(kind)!.push(new StoredChange(type, version, held, before), size);
+    this.logs.get(kind)!.push(new StoredChange(type, version, held, before), size);
+  }
+
+  private keep({ kind, key }: Place, type: ChangeType, held: Held): void {
+    if (type === 'DELETED') this.collection(kind).take(key);
+    else this.collection(kind).put(key, held);
   }
 
   /**
@@ -141,12 +146,12 @@ export class Store {
     if (first === log.next) return this.list(kind, namespace);
     const then = new Collection();
     then.expectMany();
-    for (const object of this.list(kind, namespace)) then.put(object);
+    for (const object of this.list(kind, namespace)) then.put(keyOf(object), object);
     for (let i = log.next - 1; i >= first; i--) {
       const { object, old } = log.at(i);
       if (namespace !== undefined && object.metadata.namespace !== namespace) continue;
-      if (old === undefined) then.take(object);
-      else then.put(old);
+      if (old === undefined) then.take(keyOf(object));
+      else then.put(keyOf(old), old);
     }
     return then.list(namespace) as ObjectByKind[K][];
   }
@@ -205,23 +210,16 @@ export class Store {
   private commit(change: Change): void {
     const { type, object, old } = change;
     if (type !== 'DELETED' && jsonOf(change).length > MAX_OBJECT_BYTES) throw tooLarge(MAX_OBJECT_BYTES);
-    const kind = collectionOf(object);
-    const { namespace = '', name } = object.metadata;
-    this.journal?.append(change, { kind, key: `${namespace}/${name}` });
+    const place = placeOf(object);
+    this.journal?.append(change, place);
     this.version = change.version;
-    this.remember(kind, change);
-    for (const listener of this.listeners.get(kind)!) listener({ type, object, old } as never);
+    this.keep(place, type, object);
+    this.logs.get(place.kind)!.push(change);
+    for (const listener of this.listeners.get(place.kind)!) listener({ type, object, old } as never);
     if (this.journal?.wantsSnapshot()) {
       // A failed snapshot only costs space: the logs are kept, and it is tried again when they have grown.
       this.journal.snapshot(this.version, this.everything()).catch(() => {});
     }
-  }
-
-  private remember(kind: Kind, change: Change): void {
-    const collection = this.collection(kind);
-    if (change.type === 'DELETED') collection.take(change.object);
-    else collection.put(change.object);
-    this.logs.get(kind)!.push(change);
   }
 }
 
