@@ -14,7 +14,6 @@ export interface ClassPolicies {
 }
 
 export interface KeptPod {
-  readonly address: Int32Array;
   readonly value: bigint;
   readonly ofClass: ClassPolicies;
   /** Undefined until it is known, and when a block around the address was added. */

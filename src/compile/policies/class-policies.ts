@@ -36,8 +36,6 @@ export class PoliciesByClass {
   private readonly all: ClassPolicies[] = [];
   private readonly entered = new Map<PolicyRules, EnteredPolicy>();
   private readonly groups = new Map<string, Group>();
-  /** Keys of groups that are in use. */
-  private readonly keys = new Map<Group, string>();
   private readonly stale = new Set<ClassPolicies>();
   private policyNumbers = 0;
   private groupNumber = FIRST_GROUP;
@@ -112,7 +110,7 @@ export class PoliciesByClass {
     const before = changed.flatMap(({ groups }) => [groups.ingress, groups.egress]);
     for (const one of changed) for (const direction of DIRECTIONS) one.groups[direction] = this.groupOf(one, direction);
     // Groups that nothing uses any more: only now, because most are used again.
-    for (const group of before) if (group !== undefined && --group.users === 0) this.drop(group);
+    for (const group of before) if (group !== undefined && --group.users === 0) this.groups.delete(group.key);
     return changed;
   }
 
@@ -131,16 +129,20 @@ export class PoliciesByClass {
     const key = `${direction} ${names ? podClass.portsKey : ''} ${entries.map(({ number }) => number).join()}`;
     let group = this.groups.get(key);
     if (group === undefined) {
-      group = this.newGroup(policies, direction, names ? podClass : undefined);
+      group = this.newGroup(key, policies, direction, names ? podClass : undefined);
       this.groups.set(key, group);
-      this.keys.set(group, key);
     }
     group.users++;
     return group;
   }
 
   /** @param named the class whose ports the rules name; undefined if they name none */
-  private newGroup(policies: readonly PolicyRules[], direction: Direction, named: PodClass | undefined): Group {
+  private newGroup(
+    key: string,
+    policies: readonly PolicyRules[],
+    direction: Direction,
+    named: PodClass | undefined,
+  ): Group {
     const rules = policies.flatMap((policy) => {
       const peers = this.entered.get(policy)!.peers[direction];
       return policy[direction]!.map((rule, i) => ({
@@ -161,11 +163,6 @@ export class PoliciesByClass {
     const number = this.groupNumber;
     this.groupNumber += 2;
     const ports = named?.ports ?? [];
-    return new Group(number, { direction, rules, isolation, auditedIsolation, ports }, this.from.identities);
-  }
-
-  private drop(group: Group): void {
-    this.groups.delete(this.keys.get(group)!);
-    this.keys.delete(group);
+    return new Group(key, number, { direction, rules, isolation, auditedIsolation, ports }, this.from.identities);
   }
 }

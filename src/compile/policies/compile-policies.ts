@@ -69,9 +69,10 @@ class Kept {
 
   constructor() {
     const { names, identities, blocks, keptPods } = this;
-    const blockNumber: ConstructorParameters<typeof PeerSets>[0]['blockNumber'] = (block) =>
-      blocks.numberOf(block, (range) => keptPods.regroup(range));
-    this.peerSets = new PeerSets({ names, identities, blockNumber });
+    this.peerSets = new PeerSets({
+      ...{ names, identities },
+      blockNumber: (block) => blocks.numberOf(block, (range) => keptPods.regroup(range)),
+    });
     this.byClass = new PoliciesByClass({ names, identities, peerSets: this.peerSets });
   }
 

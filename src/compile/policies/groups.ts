@@ -69,6 +69,8 @@ class DecisionTable implements GroupRow {
 }
 
 export class Group {
+  /** Equal for the same policies in the same direction. */
+  readonly key: string;
   readonly number: number;
   /** Classes of pods in this group. */
   users = 0;
@@ -79,7 +81,8 @@ export class Group {
   private readonly asksPeerPorts: boolean;
   private upTo: number;
 
-  constructor(number: number, policies: GroupPolicies, identities: Identities) {
+  constructor(key: string, number: number, policies: GroupPolicies, identities: Identities) {
+    this.key = key;
     this.number = number;
     this.policies = policies;
     this.asksPeerPorts = policies.direction === 'egress' && policies.rules.some((rule) => rule.namesPorts);

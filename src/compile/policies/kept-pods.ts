@@ -45,10 +45,10 @@ export class KeptPods {
       const ip = parseIp(pod.ip)!;
       const ofClass = classOf(pod);
       const at = this.all.length;
-      const kept: KeptPod = { address: ipWords(ip), value: mappedValue(ip), ofClass, identity: undefined, at };
+      const kept: KeptPod = { value: mappedValue(ip), ofClass, identity: undefined, at };
       this.byPod.set(pod, kept);
       this.all.push(kept);
-      this.rows.push({ address: kept.address, identity: 0, ingress: 0, egress: 0 });
+      this.rows.push({ address: ipWords(ip), identity: 0, ingress: 0, egress: 0 });
       ofClass.pods.add(kept);
       this.stale.add(kept);
       if (pods.length > MANY) this.byAddress.push(kept);
@@ -80,10 +80,10 @@ export class KeptPods {
 
   /** Renew the rows that are not up to date. */
   renew(): void {
-    for (const { at, address, identity, ofClass } of this.stale) {
+    for (const { at, identity, ofClass } of this.stale) {
       const before = this.rows[at]!;
       const row = {
-        address,
+        address: before.address,
         identity: identity!.number,
         ingress: ofClass.groups.ingress?.number ?? 0,
         egress: ofClass.groups.egress?.number ?? 0,

@@ -22,8 +22,6 @@ export interface PodClass extends PolicyPod {
 
 /** The classes that were met. They are only added. */
 export class PodClasses {
-  /** In the order of their numbers. */
-  readonly all: PodClass[] = [];
   private readonly byKey = new Map<string, PodClass>();
   private readonly byNamespace = new Map<string, PodClass[]>();
 
@@ -34,9 +32,8 @@ export class PodClasses {
     let found = this.byKey.get(key);
     if (found === undefined) {
       const { namespace, ports } = pod;
-      found = { namespace, labels: pod.labels, ports, number: this.all.length, portsKey };
+      found = { namespace, labels: pod.labels, ports, number: this.byKey.size, portsKey };
       this.byKey.set(key, found);
-      this.all.push(found);
       append(this.byNamespace, namespace, found);
     }
     return found;
