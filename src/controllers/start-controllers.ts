@@ -48,7 +48,10 @@ export async function startControllers(cluster: Cluster, given: ControllersOptio
   const serviceType = given.options.loadBalancerPool.length > 0 ? 'LoadBalancer' : 'NodePort';
   const starts: (() => void)[] = [
     () => startIpAddresses(cluster.as('ipallocator', 'kube-apiserver')),
-    () => startScheduler(cluster.as('default-scheduler', 'kube-scheduler'), pods, volumesOf(cluster, given)),
+    () => {
+      const volumes = startStorage(cluster.as('persistentvolume-controller'), given.volumesDirectory);
+      startScheduler(cluster.as('default-scheduler', 'kube-scheduler'), pods, volumes);
+    },
     () => startEndpointsController(cluster, pods),
     () => startReplicaSetController(cluster.as('replicaset-controller')),
     () => startReplicationControllers(cluster.as('replication-controller')),
@@ -77,6 +80,3 @@ export async function startControllers(cluster: Cluster, given: ControllersOptio
     for (const end of endings) end();
   };
 }
-
-const volumesOf = (cluster: Cluster, { volumesDirectory }: ControllersOptions) =>
-  startStorage(cluster.as('persistentvolume-controller'), volumesDirectory);

@@ -9,7 +9,7 @@ import { nowText } from '../../api/store/store.ts';
 import { NODE_LEASES, type NodeObject, type Pod, type Taint } from '../../api/types/objects.ts';
 import { type Cluster, conditionOf, withCondition } from '../cluster.ts';
 import type { PodAddresses } from '../pods/addresses.ts';
-import { UNSCHEDULABLE } from '../pods/tolerations.ts';
+import { CORDONED } from '../pods/tolerations.ts';
 import { keyOf, splitKey } from '../work-queue.ts';
 
 const SILENCE_MS = 10_000;
@@ -94,12 +94,13 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
     cluster.event(node, 'Normal', 'RegisteredNode', `Node ${name} event: Registered Node ${name} in Controller`);
   };
 
-  const before = store.list('Event').flatMap((e) => (e.reason === 'RegisteredNode' ? [e.involvedObject.uid] : []));
+  const events = store.list('Event').filter(({ reason }) => reason === 'RegisteredNode');
+  const known = new Set(events.map(({ involvedObject }) => involvedObject.uid));
   for (const node of store.list('Node')) {
     listen(node.metadata.name);
     taints.add(node.metadata.name);
     // Its agent may have come before the controllers started.
-    if (!before.includes(node.metadata.uid)) registered(node);
+    if (!known.has(node.metadata.uid)) registered(node);
     changed(node);
   }
   for (const pod of store.list('Pod')) queue.add(keyOf(pod));
@@ -131,12 +132,10 @@ export function startNodeLifecycle(cluster: Cluster, addresses: PodAddresses, si
 /** The node with the taint of cordoned nodes, or without it (nodelifecycle, doNoScheduleTaintingPass). */
 function withUnschedulableTaint(node: NodeObject): NodeObject {
   const { taints = [], unschedulable = false } = node.spec ?? {};
-  const isIt = ({ key, effect }: Taint) => key === UNSCHEDULABLE && effect === 'NoSchedule';
+  const isIt = ({ key, effect }: Taint) => key === CORDONED.key && effect === CORDONED.effect;
   if (taints.some(isIt) === unschedulable) return node;
   const left = taints.filter((taint) => !isIt(taint));
-  const next = unschedulable
-    ? [...left, { key: UNSCHEDULABLE, effect: 'NoSchedule' as const, timeAdded: nowText() }]
-    : left;
+  const next = unschedulable ? [...left, { ...CORDONED, timeAdded: nowText() }] : left;
   const { taints: _before, ...spec } = node.spec ?? {};
   return { ...node, spec: { ...spec, ...(next.length > 0 && { taints: next }) } };
 }

@@ -5,14 +5,12 @@
 import { HOST_PORTS_TAKEN, holdsHostPorts, hostPortsClash, hostPortsOf } from '../../api/host-ports.ts';
 import { isReady } from '../../api/ready.ts';
 import { matchesLabels } from '../../api/selectors.ts';
-import type { NodeObject, Pod, Taint } from '../../api/types/objects.ts';
+import type { NodeObject, Pod } from '../../api/types/objects.ts';
 import { parseCidr } from '../../net/address.ts';
 import type { PodVolumes } from '../storage/pod-volumes.ts';
 import { nodeAffinityFits } from './node-affinity.ts';
 import { insufficient } from './node-resources.ts';
-import { UNSCHEDULABLE, untolerated } from './tolerations.ts';
-
-const CORDONED: Taint = { key: UNSCHEDULABLE, effect: 'NoSchedule' };
+import { CORDONED, untolerated } from './tolerations.ts';
 
 /** Undefined if nothing about the node itself, or the pod's volumes, excludes it. */
 export function firstObstacle(volumes: PodVolumes, pod: Pod, node: NodeObject): string | undefined {

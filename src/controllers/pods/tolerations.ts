@@ -2,7 +2,7 @@
 import type { Pod, Taint, Toleration } from '../../api/types/objects.ts';
 
 /** The taint of cordoned nodes. */
-export const UNSCHEDULABLE = 'node.kubernetes.io/unschedulable';
+export const CORDONED: Taint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' };
 
 /** The first taint with one of these effects that no toleration matches. */
 export function untolerated(

@@ -8,9 +8,10 @@
  */
 import { nameHash } from '../../../native-free-dataplane/services/maglev.ts';
 import { internalIpOf } from '../../api/node-identity.ts';
+import { isReady } from '../../api/ready.ts';
 import type { EndpointSlice, NodeObject, Service, SliceEndpoint } from '../../api/types/objects.ts';
 import { WellKnown } from '../../api/types/objects.ts';
-import { type Cluster, conditionOf } from '../cluster.ts';
+import type { Cluster } from '../cluster.ts';
 import { keyOf } from '../work-queue.ts';
 
 /** Address → underlay addresses of the nodes, sorted. Addresses without any node are omitted. */
@@ -26,7 +27,7 @@ export function outsideAddresses({ spec, status }: Service): string[] {
 
 /** Underlay addresses of the nodes that should receive the traffic of a Service from outside. */
 export function nodesFor(service: Service, slices: readonly EndpointSlice[], nodes: readonly NodeObject[]): string[] {
-  const ready = nodes.filter(({ status }) => conditionOf(status?.conditions, 'Ready')?.status === 'True');
+  const ready = nodes.filter(isReady);
   const able = ready.length > 0 ? ready : nodes;
   const having = (wanted: (endpoint: SliceEndpoint) => boolean): NodeObject[] => {
     const names = new Set(slices.flatMap(({ endpoints }) => endpoints.filter(wanted).map(({ nodeName }) => nodeName)));
