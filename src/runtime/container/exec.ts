@@ -3,13 +3,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { containerNamed } from '../../api/containers.ts';
 import { isAlive } from '../../linux/processes.ts';
-import { GROUP_FD } from '../launcher/confine.ts';
 import { joinFilesOf } from '../pod/groups.ts';
-import { quote } from '../shell.ts';
 import { containerDirectory, readState } from '../state.ts';
 import { accountIn, imageExecCommand } from './image-launch.ts';
 import { ENVIRONMENT_FILE, terminalCommand } from './launch-script.ts';
-import { confineCommand } from './launcher-command.ts';
+import { confineCommand, joinCommands } from './launcher-command.ts';
 import { podDirectory } from './logs.ts';
 import { privilegeCommand, privilegesOf } from './security.ts';
 
@@ -92,12 +90,10 @@ export function execCommand(request: ExecRequest): ContainerCommand {
   };
 }
 
-/** The command line, in these control groups; it joins the first one itself if its calls are to be filtered. */
+/** The command line, in these control groups. */
 function inGroups(files: readonly string[], filtered: boolean, words: readonly string[]): CommandLine {
   if (files.length === 0) return { file: words[0]!, args: words.slice(1) };
-  const joins = files.map((file) => `echo 0 > ${quote(file)}`);
-  if (filtered) joins[0] = `exec ${GROUP_FD}> ${quote(files[0]!)}`;
-  const join = joins.join(' && ');
+  const join = joinCommands(files, filtered).join(' && ');
   return { file: 'sh', args: ['-c', `${join} && exec "$@"`, 'sh', ...words] };
 }
 

@@ -12,10 +12,9 @@
  * executed), `error` (a failure before that), `exit` (the status, as in sh: 128 + signal).
  */
 import { dirname } from 'node:path';
-import { GROUP_FD } from '../launcher/confine.ts';
 import type { OciRuntime } from '../oci/runtime.ts';
 import { fstabField, quote } from '../shell.ts';
-import { confineCommand } from './launcher-command.ts';
+import { confineCommand, joinCommands } from './launcher-command.ts';
 import { type Privileges, privilegeCommand } from './security.ts';
 
 export interface BindMount {
@@ -201,14 +200,12 @@ function mountLines({ mounts, hidden }: LaunchPlan): string {
   return mounts.length + hidden.length === 0 ? '' : `${files.join('')}mount -n -a -T "/${OLD_ROOT}$D/volumes.fstab"\n`;
 }
 
-/**
- * Last, so that a small share of the processor does not delay the set-up. Of those of a container whose calls are
- * filtered the first, which limits memory, is joined by the program that installs the filter.
- */
+/** Last, so that a small share of the processor does not delay the set-up. */
 function joinLines({ groups, privileges }: LaunchPlan): string {
-  const lines = groups.map((file) => `echo 0 > ${quote(`/${OLD_ROOT}${file}`)}\n`);
-  if (privileges.filtered && groups.length > 0) lines[0] = `exec ${GROUP_FD}> ${quote(`/${OLD_ROOT}${groups[0]}`)}\n`;
-  return lines.join('');
+  const files = groups.map((file) => `/${OLD_ROOT}${file}`);
+  return joinCommands(files, privileges.filtered)
+    .map((command) => `${command}\n`)
+    .join('');
 }
 
 function readOnlyLines({ readOnlyRoot, layers }: LaunchPlan): string {

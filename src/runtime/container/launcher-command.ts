@@ -1,6 +1,7 @@
 /** The command lines of the launcher, a program of its own (src/runtime/launcher/main.ts). */
 import { fileURLToPath } from 'node:url';
-import type { Confinement } from '../launcher/confine.ts';
+import { type Confinement, GROUP_FD } from '../launcher/confine.ts';
+import { quote } from '../shell.ts';
 
 const LAUNCHER = fileURLToPath(new URL('../launcher/main.js', import.meta.url));
 
@@ -14,3 +15,10 @@ export const confineCommand = (confinement: Confinement): string[] => [
   JSON.stringify(confinement),
   '--',
 ];
+
+/**
+ * Commands of a shell that join control groups. If system calls are to be filtered, the first group, which limits memory,
+ * is only opened: the program that `confineCommand` precedes joins it.
+ */
+export const joinCommands = (groups: readonly string[], filtered: boolean): string[] =>
+  groups.map((file, i) => (filtered && i === 0 ? `exec ${GROUP_FD}> ${quote(file)}` : `echo 0 > ${quote(file)}`));
