@@ -4,7 +4,7 @@ import { HIDDEN_DIRECTORIES } from './hidden-directories.ts';
 import type { LaunchPlan } from './launch-script.ts';
 
 /** Made by whatever starts a container; of the host's devices only nodes are taken. */
-export const STANDARD_LINKS = new Set(['/dev/fd', '/dev/stdin', '/dev/stdout', '/dev/stderr']);
+const STANDARD_LINKS = new Set(['/dev/fd', '/dev/stdin', '/dev/stdout', '/dev/stderr']);
 
 /** @throws Error if the plan has no image */
 export function launchSpec(plan: LaunchPlan): LaunchSpec {

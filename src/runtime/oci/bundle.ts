@@ -10,9 +10,10 @@ import { join, posix } from 'node:path';
 import { makePipe } from '../../linux/special-files.ts';
 import { ENVIRONMENT_FILE, type LaunchPlan, SCRIPT_FILE, terminalCommand } from '../container/launch-script.ts';
 import { launchSpec } from '../container/launch-spec.ts';
+import { joinCommands } from '../container/launcher-command.ts';
 import { LayerTree } from '../image/layer-tree.ts';
 import { accountOf, withHome } from '../launcher/account.ts';
-import { ACCOUNT_FILE, SPEC_FILE } from '../launcher/spec.ts';
+import { ACCOUNT_FILE, type LaunchSpec, SPEC_FILE } from '../launcher/spec.ts';
 import { otherJoinFilesOf } from '../pod/groups.ts';
 import { quote } from '../shell.ts';
 import { ociConfig } from './config.ts';
@@ -32,32 +33,30 @@ const STARTED = 'started.sh';
  * @throws Error if the image does not have the user
  */
 export function ociFiles(plan: LaunchPlan, runtime: OciRuntime): Record<string, string> {
-  const { directory, root: image, privileges } = plan;
-  if (image === undefined) throw new Error('the plan has no image');
-  const tree = new LayerTree(image.store, image.layers);
+  const { directory, processesOf } = plan;
+  // runc makes a group in every tree; crun makes none.
+  const group = runtime.name === 'runc' ? plan.group : undefined;
+  const others = group === undefined ? [] : otherJoinFilesOf(group);
+  const spec = launchSpec({ ...plan, groups: [...plan.groups, ...others] });
+  const tree = new LayerTree(spec.store, spec.layers);
   const read = (path: string): string => tree.readText(path, MAX_ACCOUNTS_BYTES);
-  const account = accountOf({ ...privileges, imageUser: image.user }, read('/etc/passwd'), read('/etc/group'));
-  const environment = withHome(
-    [...plan.environment].map(([name, value]) => `${name}=${value}`),
-    account,
-  );
+  const account = accountOf({ ...spec.privileges, imageUser: spec.imageUser }, read('/etc/passwd'), read('/etc/group'));
+  const environment = withHome(spec.environment, account);
   for (const name of [STATE, OCI_LOG, READY, 'upper']) rmSync(join(directory, name), { recursive: true, force: true });
   makePipe(join(directory, READY), 0o600);
-  writeUpper(join(directory, 'upper'), tree, image.files);
+  writeUpper(join(directory, 'upper'), tree, spec.files);
   const config = ociConfig({
-    ...{ plan, account, environment, root: join(directory, 'root/root') },
+    ...{ spec, processesOf, account, environment, root: join(directory, 'root/root') },
     hooks: { created: join(directory, CREATED), started: join(directory, STARTED) },
-    cgroupsPath: runtime.name === 'runc' && plan.group !== undefined ? `/${plan.group}` : undefined,
+    cgroupsPath: group === undefined ? undefined : `/${group}`,
   });
-  // runc makes a group in every tree; crun makes none.
-  const others = runtime.name === 'runc' && plan.group !== undefined ? otherJoinFilesOf(plan.group) : [];
   return {
-    [SCRIPT_FILE]: keeperScript(plan, runtime),
+    [SCRIPT_FILE]: keeperScript(plan, spec, runtime),
     'config.json': JSON.stringify(config),
     [CREATED]: createdScript(directory),
     [STARTED]: startedScript(directory),
     // For programs that are run in the container later.
-    [SPEC_FILE]: JSON.stringify(launchSpec({ ...plan, groups: [...plan.groups, ...others] })),
+    [SPEC_FILE]: JSON.stringify(spec),
     [ACCOUNT_FILE]: JSON.stringify(account),
     [ENVIRONMENT_FILE]: environment.map((entry) => `${entry}\0`).join(''),
   };
@@ -86,7 +85,11 @@ function writeUpper(upper: string, tree: LayerTree, files: Readonly<Record<strin
   }
 }
 
-function keeperScript({ title, directory, root, tty = false, groups }: LaunchPlan, runtime: OciRuntime): string {
+function keeperScript(
+  { title, directory, tty = false, groups }: LaunchPlan,
+  { store, layers }: LaunchSpec,
+  runtime: OciRuntime,
+): string {
   const options = ['--root', join(directory, STATE), '--log', join(directory, OCI_LOG)];
   const run =
     runtime.name === 'crun'
@@ -96,7 +99,7 @@ function keeperScript({ title, directory, root, tty = false, groups }: LaunchPla
         [runtime.path, ...options, '--log-format', 'json', 'run', '--keep', '--bundle', directory, 'main'];
   const words = (tty ? terminalCommand(run) : run).map(quote).join(' ');
   // crun leaves control groups alone: the container is born in that of crun.
-  const joins = runtime.name === 'crun' ? groups.map((file) => `echo 0 > ${quote(file)} && `).join('') : '';
+  const joins = runtime.name === 'crun' ? joinCommands(groups, false).map((command) => `${command} && `) : [];
   return `#!/bin/sh
 # ${title}
 D=${quote(directory)}
@@ -109,11 +112,11 @@ umask 022
   mount -n -t tmpfs -o nodev,mode=0755 dataplane "$D/root" &&
   mkdir "$D/root/root" "$D/root/work" &&
   cp -dR --preserve=mode,ownership "$D/upper" "$D/root/upper" &&
-  cd ${quote(root!.store)} &&
-  LIBMOUNT_FORCE_MOUNT2=always mount -n -t overlay overlay -o nodev,${quote(`lowerdir=${root!.layers.join(':')}`)},upperdir="$D/root/upper",workdir="$D/root/work" "$D/root/root" &&
+  cd ${quote(store)} &&
+  LIBMOUNT_FORCE_MOUNT2=always mount -n -t overlay overlay -o nodev,${quote(`lowerdir=${layers.join(':')}`)},upperdir="$D/root/upper",workdir="$D/root/work" "$D/root/root" &&
   cd /
 } 2>"$D/error" || exit
-${runtime.name === 'crun' ? HIDE_UNIFIED : ''}(${joins}exec ${words} 2>&7 3>&- 7>&- 9>&-)
+${runtime.name === 'crun' ? HIDE_UNIFIED : ''}(${joins.join('')}exec ${words} 2>&7 3>&- 7>&- 9>&-)
 echo $? >&9
 `;
 }

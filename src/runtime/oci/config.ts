@@ -6,10 +6,8 @@ import { readFileSync } from 'node:fs';
 import { CAPABILITIES } from '../../linux/credentials.ts';
 import { defaultProfile } from '../../linux/seccomp/profile.ts';
 import { statusMask } from '../../linux/status-mask.ts';
-import { HIDDEN_DIRECTORIES } from '../container/hidden-directories.ts';
-import type { BindMount, LaunchPlan } from '../container/launch-script.ts';
-import { STANDARD_LINKS } from '../container/launch-spec.ts';
 import type { Account } from '../launcher/account.ts';
+import type { LaunchSpec, TreeMount } from '../launcher/spec.ts';
 import { ociSeccomp } from './seccomp.ts';
 
 /** Supported by crun 0.20 and runc 1.0. */
@@ -39,7 +37,9 @@ const KERNEL_MOUNTS: readonly Mount[] = [
 ];
 
 export interface OciFacts {
-  plan: LaunchPlan;
+  spec: LaunchSpec;
+  /** A process in the PID namespace that it joins; undefined: it gets one of its own. */
+  processesOf?: number | undefined;
   account: Account;
   /** `NAME=value` */
   environment: readonly string[];
@@ -51,30 +51,27 @@ export interface OciFacts {
   cgroupsPath?: string | undefined;
 }
 
-export function ociConfig({ plan, account, environment, root, hooks, cgroupsPath }: OciFacts): object {
-  const { privileges, processesOf, tty = false } = plan;
-  const permitted = capabilityNames(privileges.capabilities);
+export function ociConfig({ spec, processesOf, account, environment, root, hooks, cgroupsPath }: OciFacts): object {
+  const { privileges } = spec;
+  const own = ownCapabilities();
+  const permitted = passedOn(own, privileges.capabilities);
   // A user other than root has none after execve(2); the bounding set is for programs with file capabilities.
   const held = account.uid === 0 ? permitted : [];
   const hook = (path: string) => [{ path: '/bin/sh', args: ['sh', path] }];
   return {
     ociVersion: VERSION,
     process: {
-      terminal: tty,
+      terminal: spec.tty,
       user: { uid: account.uid, gid: account.gid, additionalGids: account.groups },
-      args: plan.command,
+      args: spec.command,
       env: environment,
-      cwd: plan.workingDir,
+      cwd: spec.workingDir,
       capabilities: { bounding: permitted, effective: held, permitted: held, inheritable: [], ambient: [] },
       noNewPrivileges: privileges.noNewPrivileges,
-      oomScoreAdj: oomScoreOf(plan.oomScore),
+      oomScoreAdj: oomScoreOf(own, spec.oomScore),
     },
-    root: { path: root, readonly: plan.readOnlyRoot },
-    mounts: [
-      ...KERNEL_MOUNTS,
-      ...plan.devices.filter((path) => !STANDARD_LINKS.has(path)).map((path) => bind(path, path, [])),
-      ...plan.mounts.map(volumeMount),
-    ],
+    root: { path: root, readonly: spec.readOnlyRoot },
+    mounts: [...KERNEL_MOUNTS, ...spec.devices.map((path) => bind(path, path, [])), ...spec.mounts.map(volumeMount)],
     hooks: { createRuntime: hook(hooks.created), poststart: hook(hooks.started) },
     linux: {
       namespaces: [
@@ -83,8 +80,8 @@ export function ociConfig({ plan, account, environment, root, hooks, cgroupsPath
         processesOf === undefined ? { type: 'pid' } : { type: 'pid', path: `/proc/${processesOf}/ns/pid` },
       ],
       ...(cgroupsPath !== undefined && { cgroupsPath }),
-      maskedPaths: [...plan.hidden, ...HIDDEN_DIRECTORIES],
-      readonlyPaths: plan.readOnly,
+      maskedPaths: [...spec.hiddenFiles, ...spec.hiddenDirectories],
+      readonlyPaths: spec.readOnly,
       ...(privileges.filtered && { seccomp: ociSeccomp(defaultProfile(privileges.capabilities)) }),
     },
   };
@@ -97,20 +94,18 @@ const bind = (source: string, destination: string, options: readonly string[]): 
   options: ['bind', ...options],
 });
 
-const volumeMount = ({ source, target, readOnly }: BindMount): Mount =>
+const volumeMount = ({ source, target, readOnly }: TreeMount): Mount =>
   readOnly
     ? bind(source, target, ['ro', 'nodev'])
     : { ...bind(source, target, ['nodev']), options: ['rbind', 'nodev'] };
 
 /** Those that this process can pass on: a runtime refuses to grant others. @param names without `cap_`; undefined: all */
-const capabilityNames = (names: readonly string[] | undefined): string[] =>
-  ownCapabilities()
-    .filter((name) => names === undefined || names.includes(name))
-    .map((name) => `CAP_${name.toUpperCase()}`);
+const passedOn = (own: readonly string[], names: readonly string[] | undefined): string[] =>
+  own.filter((name) => names === undefined || names.includes(name)).map((name) => `CAP_${name.toUpperCase()}`);
 
 /** A machine may forbid to lower it, which a runtime takes for a failure: the container has that of the agent then. */
-function oomScoreOf(wanted: number): number {
-  if (ownCapabilities().includes('sys_resource')) return wanted;
+function oomScoreOf(own: readonly string[], wanted: number): number {
+  if (own.includes('sys_resource')) return wanted;
   return Math.max(wanted, Number(readFileSync('/proc/self/oom_score_adj', 'latin1')));
 }
 

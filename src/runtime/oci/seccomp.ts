@@ -18,29 +18,33 @@ const OLDER =
   'setreuid32 setuid32 sigaction signal sigpending sigprocmask sigreturn sigsuspend socketcall stat64 statfs64 ' +
   'timer_gettime64 timer_settime64 timerfd_gettime64 timerfd_settime64 truncate64 ugetrlimit utimensat_time64 waitpid';
 
+interface Argument {
+  index: 0;
+  value: number;
+  valueTwo?: number;
+  op: 'SCMP_CMP_EQ' | 'SCMP_CMP_NE' | 'SCMP_CMP_MASKED_EQ';
+}
+
 interface Rule {
   names: readonly string[];
   action: 'SCMP_ACT_ALLOW' | 'SCMP_ACT_ERRNO';
   errnoRet?: number;
-  args?: { index: 0; value: number; valueTwo?: number; op: 'SCMP_CMP_EQ' | 'SCMP_CMP_NE' | 'SCMP_CMP_MASKED_EQ' }[];
+  args?: Argument[];
 }
+
+const allow = (name: string, arg: Argument): Rule => ({ names: [name], action: 'SCMP_ACT_ALLOW', args: [arg] });
 
 /** What is not in the list does not exist for the container: calls that are newer than the profile. */
 export function ociSeccomp({ denied, namespaces }: SeccompRules): object {
   const judged = ['socket', 'personality', ...(namespaces ? [] : ['clone', 'clone3'])];
   const withheld = new Set([...denied, ...judged]);
-  const names = [...new Set([...syscallsOf().keys(), ...OLDER.split(' ')])].filter((name) => !withheld.has(name));
-  const allow = (name: string, args: Rule['args']): Rule => ({
-    names: [name],
-    action: 'SCMP_ACT_ALLOW',
-    ...(args && { args }),
-  });
   const known = syscallsOf();
+  const names = [...new Set([...known.keys(), ...OLDER.split(' ')])].filter((name) => !withheld.has(name));
   const syscalls: Rule[] = [
     { names, action: 'SCMP_ACT_ALLOW' },
     { names: denied.filter((name) => known.has(name)), action: 'SCMP_ACT_ERRNO', errnoRet: EPERM },
-    allow('socket', [{ index: 0, value: AF_VSOCK, op: 'SCMP_CMP_NE' }]),
-    ...PERSONALITIES.map((value) => allow('personality', [{ index: 0, value, op: 'SCMP_CMP_EQ' }])),
+    allow('socket', { index: 0, value: AF_VSOCK, op: 'SCMP_CMP_NE' }),
+    ...PERSONALITIES.map((value) => allow('personality', { index: 0, value, op: 'SCMP_CMP_EQ' })),
     ...(namespaces ? [] : cloneRules()),
   ];
   return {
@@ -57,11 +61,7 @@ function cloneRules(): Rule[] {
     (flag) => Math.floor(NAMESPACE_FLAGS / flag) % 2 === 1,
   );
   return [
-    {
-      names: ['clone'],
-      action: 'SCMP_ACT_ALLOW',
-      args: [{ index: 0, value: NAMESPACE_FLAGS, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }],
-    },
+    allow('clone', { index: 0, value: NAMESPACE_FLAGS, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }),
     ...flags.map(
       (flag): Rule => ({
         names: ['clone'],
