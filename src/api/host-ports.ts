@@ -1,4 +1,5 @@
 /** The host ports of a pod, and whether those of two pods conflict. */
+import { isEnded } from './pod-phase.ts';
 import type { Pod, PodSpec } from './types/objects.ts';
 
 export interface HostPort {
@@ -33,6 +34,4 @@ const clash = (a: HostPort, b: HostPort): boolean =>
   a.protocol === b.protocol && a.port === b.port && (a.ip === b.ip || a.ip === ALL_ADDRESSES || b.ip === ALL_ADDRESSES);
 
 /** A pod holds its host ports until its phase is final, also while it terminates. */
-export function holdsHostPorts({ status }: Pod): boolean {
-  return status?.phase !== 'Succeeded' && status?.phase !== 'Failed';
-}
+export const holdsHostPorts = (pod: Pod): boolean => !isEnded(pod);

@@ -1,5 +1,6 @@
 /** The cluster's objects as the page draws them: a pure function. */
 import { internalIpOf } from '../api/node-identity.ts';
+import { isEnded } from '../api/pod-phase.ts';
 import { isReady } from '../api/ready.ts';
 import {
   type EndpointSlice,
@@ -32,7 +33,12 @@ const MAX_SERVICES = 2000;
 
 export function topologyOf(objects: TopologyObjects): Topology {
   const nodes = [...objects.nodes].map(nodeView);
-  const pods = [...objects.pods].filter(isShown).slice(0, MAX_PODS).map(podView).sort(byName);
+  // A pod that has ended has no address any more.
+  const pods = [...objects.pods]
+    .filter((pod) => !isEnded(pod))
+    .slice(0, MAX_PODS)
+    .map(podView)
+    .sort(byName);
   const known = new Set(pods.map(({ id }) => id));
   const endpoints = endpointsByService(objects.slices, known);
   const services = [...objects.services].slice(0, MAX_SERVICES).map((service) => serviceView(service, endpoints));
@@ -43,9 +49,6 @@ export function topologyOf(objects: TopologyObjects): Topology {
     policies: [...objects.policies].map(({ metadata }) => `${metadata.namespace ?? 'default'}/${metadata.name}`).sort(),
   };
 }
-
-/** A pod that has ended has no address any more. */
-const isShown = ({ status }: Pod): boolean => status?.phase !== 'Succeeded' && status?.phase !== 'Failed';
 
 function nodeView(node: NodeObject): NodeView {
   return {

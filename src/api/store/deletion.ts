@@ -2,6 +2,7 @@
  * What a deletion does to an object: removes it, or marks it as terminating (apiserver/pkg/registry/generic/registry).
  */
 import { conflict } from '../errors.ts';
+import { isEnded } from '../pod-phase.ts';
 import type { Resource } from '../resources.ts';
 import type { KubeObject, Pod } from '../types/objects.ts';
 import { nowText, type Store } from './store.ts';
@@ -72,9 +73,9 @@ function finalizersAfter(resource: Resource, old: KubeObject, policy: Propagatio
  * The grace period in seconds; 0 for pods that are not assigned to a node or have ended
  * (registry/core/pod/strategy.go).
  */
-function graceOf(store: Store, { spec, status }: Pod, asked: number | undefined): number {
-  const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
-  if (!spec.nodeName || ended || !store.get('Node', undefined, spec.nodeName)) return 0;
+function graceOf(store: Store, pod: Pod, asked: number | undefined): number {
+  const { spec } = pod;
+  if (!spec.nodeName || isEnded(pod) || !store.get('Node', undefined, spec.nodeName)) return 0;
   return Math.max(0, asked ?? spec.terminationGracePeriodSeconds ?? 30);
 }
 

@@ -1,6 +1,7 @@
 /** Objects of the API as the compiler of policies takes them. */
 import { SERVICE_PROTOCOLS } from '../../../native-free-dataplane/protocols.ts';
 import { templateContainersOf } from '../../api/containers.ts';
+import { isEnded } from '../../api/pod-phase.ts';
 import { type NodeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
 import { parseIp } from '../../net/address.ts';
 import type { AddressedPod } from './kept-pods.ts';
@@ -46,9 +47,9 @@ export function addressedPod(pod: Pod): AddressedPod | undefined {
  * The address by which policies know a pod: known as soon as the pod is scheduled. None for pods on the host's network,
  * which have the same address as their node, and for pods that have ended, whose address another pod may have.
  */
-export function policyAddressOf({ metadata, spec, status }: Pod): string | undefined {
-  if (spec.hostNetwork || status?.phase === 'Succeeded' || status?.phase === 'Failed') return undefined;
-  const ip = metadata.annotations?.[WellKnown.POD_IP] ?? status?.podIP;
+export function policyAddressOf(pod: Pod): string | undefined {
+  if (pod.spec.hostNetwork || isEnded(pod)) return undefined;
+  const ip = pod.metadata.annotations?.[WellKnown.POD_IP] ?? pod.status?.podIP;
   return ip && parseIp(ip) ? ip : undefined;
 }
 

@@ -3,6 +3,7 @@
  * resource names of quotas: `pods`, `requests.cpu`, `services.nodeports`, `count/deployments.apps`.
  */
 import { templateContainersOf } from '../../api/containers.ts';
+import { isEnded } from '../../api/pod-phase.ts';
 import { podResources, qosClass, resourcesOf } from '../../api/pod-resources.ts';
 import { type Amounts, amountsOf, Quantity } from '../../api/quantity.ts';
 import { qualifiedName, type Resource } from '../../api/resources.ts';
@@ -14,7 +15,6 @@ import type {
   ScopeSelector,
   Service,
 } from '../../api/types/objects.ts';
-import { isEnded } from '../workloads/pod-control.ts';
 
 /** Kinds with a resource name of their own in quotas, besides `count/`. */
 const OLD_NAMES: readonly string[] = [

@@ -1,8 +1,8 @@
 /** The other pods of the cluster, for the rules by which a pod is placed in relation to them (pod-affinity.ts). */
+import { isEnded } from '../../api/pod-phase.ts';
 import type { Store } from '../../api/store/store.ts';
 import type { Pod } from '../../api/types/objects.ts';
 import { keyOf } from '../work-queue.ts';
-import { isEnded } from '../workloads/pod-control.ts';
 import { nodeAffinityFits } from './node-affinity.ts';
 import { keepsAway, type Neighbourhood } from './pod-affinity.ts';
 

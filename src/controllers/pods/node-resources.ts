@@ -1,10 +1,10 @@
 /**
  * Do a pod's requests fit beside those of the pods on a node (kubernetes pkg/scheduler/framework/plugins/noderesources)?
  */
+import { isEnded } from '../../api/pod-phase.ts';
 import { podResources } from '../../api/pod-resources.ts';
 import { type Amounts, amountsOf, Quantity, sumOf } from '../../api/quantity.ts';
 import type { NodeObject, Pod } from '../../api/types/objects.ts';
-import { isEnded } from '../workloads/pod-control.ts';
 
 /** A version of a pod in the store never changes: its sums are computed once. */
 const known = new WeakMap<Pod, Amounts>();

@@ -2,10 +2,10 @@
  * Pods that wait for the end of the pods that were removed in their favour (status.nominatedNodeName). What they need
  * there is not given to pods of lower priority (kubernetes pkg/scheduler/backend/queue/nominator.go).
  */
+import { isActive } from '../../api/pod-phase.ts';
 import type { Store } from '../../api/store/store.ts';
 import type { Pod } from '../../api/types/objects.ts';
 import { keyOf, splitKey } from '../work-queue.ts';
-import { isEnded } from '../workloads/pod-control.ts';
 
 export const priorityOf = ({ spec }: Pod): number => spec.priority ?? 0;
 
@@ -56,7 +56,6 @@ export class Nominations {
 
 /** Undefined if the pod is not nominated, or no longer waits. */
 function nominatedNode(pod: Pod): string | undefined {
-  const { spec, status, metadata } = pod;
-  const waits = !spec.nodeName && metadata.deletionTimestamp === undefined && !isEnded(pod);
-  return waits ? status?.nominatedNodeName || undefined : undefined;
+  const waits = !pod.spec.nodeName && isActive(pod);
+  return waits ? pod.status?.nominatedNodeName || undefined : undefined;
 }

@@ -6,6 +6,7 @@
  * are in its way, they are deleted with their grace period, and the pod is nominated for their node (preemptor.ts).
  */
 import { holdsHostPorts } from '../../api/host-ports.ts';
+import { isActive } from '../../api/pod-phase.ts';
 import { isReady } from '../../api/ready.ts';
 import { DEFAULT_SCHEDULER } from '../../api/schema/pod-defaults.ts';
 import { type NodeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
@@ -46,7 +47,7 @@ export function startScheduler(cluster: Cluster, addresses: PodAddresses, volume
   const waiting = new Set<string>();
   const queue = cluster.queue('scheduler', (key) => {
     const pod = store.get('Pod', ...splitKey(key));
-    if (pod === undefined || isPlaced(pod) || isEnding(pod)) waiting.delete(key);
+    if (pod === undefined || isPlaced(pod) || !isActive(pod)) waiting.delete(key);
     else if (place(scheduling, pod)) waiting.delete(key);
     else waiting.add(key);
   });
@@ -58,7 +59,7 @@ export function startScheduler(cluster: Cluster, addresses: PodAddresses, volume
     for (const key of [...waiting].sort((a, b) => urgency(b) - urgency(a))) queue.add(key);
   };
   const consider = (pod: Pod) => {
-    if (!isPlaced(pod) && !isEnding(pod) && isOurs(pod)) queue.add(keyOf(pod));
+    if (!isPlaced(pod) && isActive(pod) && isOurs(pod)) queue.add(keyOf(pod));
   };
   for (const pod of store.list('Pod').sort((a, b) => priorityOf(b) - priorityOf(a))) consider(pod);
   store.onCommit('Pod', ({ type, object, old }) => {
@@ -87,9 +88,6 @@ export function startScheduler(cluster: Cluster, addresses: PodAddresses, volume
     if (waiting.size > 0 && type !== 'DELETED' && fitness(object) !== fitness(old)) retry();
   });
 }
-
-const isEnding = ({ metadata, status }: Pod) =>
-  metadata.deletionTimestamp !== undefined || status?.phase === 'Succeeded' || status?.phase === 'Failed';
 
 /** Or another scheduler has chosen the node, and the pod still needs its address. */
 const isOurs = ({ spec }: Pod) =>

@@ -3,6 +3,7 @@
  * with the same address family and ports; pods whose named target port resolves to different numbers are in different
  * groups (k8s.io/endpointslice/reconciler.go).
  */
+import { isEnded } from '../../api/pod-phase.ts';
 import { isReady } from '../../api/ready.ts';
 import type {
   EndpointAddress,
@@ -43,8 +44,8 @@ interface Candidate {
 function candidates(service: Service, pods: readonly Pod[]): Candidate[] {
   const found: Candidate[] = [];
   for (const pod of pods) {
-    const { phase, podIP } = pod.status ?? {};
-    if (phase === 'Succeeded' || phase === 'Failed' || !podIP) continue;
+    const podIP = pod.status?.podIP;
+    if (isEnded(pod) || !podIP) continue;
     const ip = parseIp(podIP);
     if (ip === undefined || whyNotEndpoint(ip) !== undefined) continue;
     const ports: SlicePort[] = [];

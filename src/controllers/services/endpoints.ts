@@ -4,6 +4,7 @@
  * services, a service's pods.
  */
 import { isDeepStrictEqual } from 'node:util';
+import { isEnded } from '../../api/pod-phase.ts';
 import { isReady } from '../../api/ready.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import { type EndpointSlice, type Endpoints, type Pod, type Service, WellKnown } from '../../api/types/objects.ts';
@@ -239,10 +240,8 @@ const matters = (service: Service, old: Service) =>
 
 /** Everything of a pod that affects its endpoints, as one text. */
 function podState(pod: Pod): string {
-  const { phase, podIP } = pod.status ?? {};
-  const ended = phase === 'Succeeded' || phase === 'Failed';
   const ending = pod.metadata.deletionTimestamp !== undefined;
-  return `${podIP} ${ended} ${ending} ${isReady(pod)} ${pod.spec.nodeName}`;
+  return `${pod.status?.podIP} ${isEnded(pod)} ${ending} ${isReady(pod)} ${pod.spec.nodeName}`;
 }
 
 /** From here until it is in force on a node, a change is the node's network programming latency. */

@@ -5,6 +5,7 @@
  *
  * The volume's `claimRef` is authoritative; it is written first, the claim's `volumeName` second.
  */
+import { isEnded } from '../../api/pod-phase.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import { nowText } from '../../api/store/store.ts';
 import type { PersistentVolume, PersistentVolumeClaim, StorageClass } from '../../api/types/objects.ts';
@@ -97,7 +98,7 @@ export class VolumeBinder {
   private letGo(claim: PersistentVolumeClaim): boolean {
     const { deletionTimestamp, finalizers = [] } = claim.metadata;
     if (deletionTimestamp === undefined || !finalizers.includes(CLAIM_PROTECTION)) return false;
-    const used = this.users.of(keyOf(claim)).some((pod) => pod.spec.nodeName && !isOver(pod.status?.phase));
+    const used = this.users.of(keyOf(claim)).some((pod) => pod.spec.nodeName && !isEnded(pod));
     if (!used) this.cluster.registry.write(withoutFinalizer(claim, CLAIM_PROTECTION), claim);
     return !used;
   }
@@ -324,8 +325,6 @@ export const VOLUME_PROTECTION = 'kubernetes.io/pv-protection';
 export const NO_PROVISIONER = 'kubernetes.io/no-provisioner';
 
 export const isBound = ({ status }: PersistentVolumeClaim): boolean => status?.phase === 'Bound';
-
-const isOver = (phase: string | undefined) => phase === 'Succeeded' || phase === 'Failed';
 
 /** Why a claim cannot be provisioned as a directory; undefined if it can. */
 function cannotProvision({ spec }: PersistentVolumeClaim): string | undefined {

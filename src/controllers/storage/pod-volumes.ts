@@ -2,9 +2,9 @@
  * Where a pod can run because of its claims (scheduler/framework/plugins/volumebinding, volumerestrictions): claims
  * must be bound first, except those with WaitForFirstConsumer, which are bound when the pod's node is known.
  */
+import { isActive } from '../../api/pod-phase.ts';
 import type { NodeObject, PersistentVolumeClaim, Pod } from '../../api/types/objects.ts';
 import type { Cluster } from '../cluster.ts';
-import { isActive } from '../workloads/pod-control.ts';
 import { isBound, NO_PROVISIONER, VolumeAnnotation } from './binder.ts';
 import { type ClaimUsers, claimsOf } from './claim-users.ts';
 import { bestVolume, classOf, reaches } from './matching.ts';

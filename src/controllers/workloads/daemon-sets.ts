@@ -1,5 +1,6 @@
 /** Runs one pod of a DaemonSet on every node that its template fits (pkg/controller/daemon). */
 import { ApiError } from '../../api/errors.ts';
+import { isEnded } from '../../api/pod-phase.ts';
 import { matchesLabels } from '../../api/selectors.ts';
 import type { DaemonSet, NodeObject, Pod, PodTemplate, Toleration } from '../../api/types/objects.ts';
 import type { Cluster } from '../cluster.ts';
@@ -7,7 +8,7 @@ import { nodeAffinityFits } from '../pods/node-affinity.ts';
 import { untolerated } from '../pods/tolerations.ts';
 import { keyOf, splitKey, type WorkQueue } from '../work-queue.ts';
 import { Owned } from './owners.ts';
-import { availableIn, createPod, deletePod, isEnded, share, withoutZeros } from './pod-control.ts';
+import { availableIn, createPod, deletePod, share, withoutZeros } from './pod-control.ts';
 import { hashOf, REVISION_HASH, Revisions } from './revisions.ts';
 
 const GENERATION = 'pod-template-generation';

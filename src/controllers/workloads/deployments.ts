@@ -3,6 +3,7 @@
  * (pkg/controller/deployment). Old sets are scaled to zero and kept as history for rollbacks. The status is in
  * `deployment-status.ts`.
  */
+import { isEnded } from '../../api/pod-phase.ts';
 import type { Deployment, ReplicaSet } from '../../api/types/objects.ts';
 import type { Cluster } from '../cluster.ts';
 import { keyOf, splitKey, type WorkQueue } from '../work-queue.ts';
@@ -10,7 +11,7 @@ import { DeploymentHistory } from './deployment-history.ts';
 import { availableOf, presentOf, replicasOf, scaleProportionally, total } from './deployment-scale.ts';
 import { writeDeploymentStatus } from './deployment-status.ts';
 import { controllerOf, Owned } from './owners.ts';
-import { isEnded, share } from './pod-control.ts';
+import { share } from './pod-control.ts';
 
 export function startDeploymentController(cluster: Cluster): void {
   const { store } = cluster;

@@ -2,12 +2,13 @@
  * Maintains status.disruptionsAllowed of PodDisruptionBudgets: the number of healthy pods above the required number
  * (pkg/controller/disruption). Evictions check it (src/api/server/subresources.ts).
  */
+import { isEnded } from '../../api/pod-phase.ts';
 import { isReady } from '../../api/ready.ts';
 import { matchesSelector } from '../../api/selectors.ts';
 import type { Condition, Kind, KubeObject, Pod, PodDisruptionBudget } from '../../api/types/objects.ts';
 import { type Cluster, withCondition } from '../cluster.ts';
 import { keyOf, splitKey } from '../work-queue.ts';
-import { isEnded, share } from './pod-control.ts';
+import { share } from './pod-control.ts';
 
 /** An allowed eviction must be observed within this time, or it no longer counts (DeletionTimeout). */
 const EVICTION_MS = 120_000;

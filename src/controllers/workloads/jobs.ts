@@ -5,6 +5,7 @@
  * deletes, because the Job was suspended, scaled down or has ended, is marked first and not counted.
  */
 import { ApiError } from '../../api/errors.ts';
+import { isActive, isEnded } from '../../api/pod-phase.ts';
 import { isReady } from '../../api/ready.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Admission } from '../../api/store/registry.ts';
@@ -15,7 +16,7 @@ import { keyOf, splitKey, type WorkQueue } from '../work-queue.ts';
 import { judgeFailure } from './job-failure-policy.ts';
 import { Indexes, indexOfPod, podExtras } from './job-indexes.ts';
 import { controllerOf, Owned } from './owners.ts';
-import { createPod, deletePod, isActive, isEnded, leastMissedFirst, withoutZeros } from './pod-control.ts';
+import { createPod, deletePod, leastMissedFirst, withoutZeros } from './pod-control.ts';
 
 const JOBS = resourceOfKind('Job')!;
 const COUNTED = 'dataplane.dev/job-counted';

@@ -52,11 +52,6 @@ export function deletePod(cluster: Cluster, owner: KubeObject, pod: Pod): void {
   cluster.event(owner, 'Normal', 'SuccessfulDelete', `Deleted pod: ${pod.metadata.name}`);
 }
 
-export const isEnded = ({ status }: Pod): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';
-
-/** Neither ended nor terminating. */
-export const isActive = (pod: Pod): boolean => !isEnded(pod) && pod.metadata.deletionTimestamp === undefined;
-
 /** Milliseconds until the pod has been ready for minReadySeconds; 0: it has; undefined: it is not ready. */
 export function availableIn(pod: Pod, minReadySeconds = 0): number | undefined {
   if (!isReady(pod)) return undefined;

@@ -1,10 +1,11 @@
 /** Maintains the number of pods of ReplicaSets and ReplicationControllers. */
 import { ApiError } from '../../api/errors.ts';
+import { isActive } from '../../api/pod-phase.ts';
 import type { Condition, LabelSelector, Pod, ReplicaSet, ReplicationController } from '../../api/types/objects.ts';
 import { type Cluster, withCondition } from '../cluster.ts';
 import { keyOf, splitKey, type WorkQueue } from '../work-queue.ts';
 import { Owned } from './owners.ts';
-import { createPod, deletePod, isActive, leastMissedFirst, progressOf, withoutZeros } from './pod-control.ts';
+import { createPod, deletePod, leastMissedFirst, progressOf, withoutZeros } from './pod-control.ts';
 
 type Replicated = ReplicaSet | ReplicationController;
 

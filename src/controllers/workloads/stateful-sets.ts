@@ -3,13 +3,14 @@
  * ones, and updated from the highest to the lowest (pkg/controller/statefulset/stateful_set_control.go).
  */
 import { ApiError } from '../../api/errors.ts';
+import { isEnded } from '../../api/pod-phase.ts';
 import { isReady } from '../../api/ready.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Pod, PodTemplate, StatefulSet, Volume } from '../../api/types/objects.ts';
 import type { Cluster } from '../cluster.ts';
 import { splitKey } from '../work-queue.ts';
 import { Owned } from './owners.ts';
-import { availableIn, createPod, deletePod, isEnded, withoutZeros } from './pod-control.ts';
+import { availableIn, createPod, deletePod, withoutZeros } from './pod-control.ts';
 import { hashOf, REVISION_HASH, Revisions } from './revisions.ts';
 
 const CLAIMS = resourceOfKind('PersistentVolumeClaim')!;

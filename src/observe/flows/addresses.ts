@@ -3,6 +3,7 @@
  *
  * A pod's address keeps its name after the pod was deleted, until another pod gets it: its last connections end later.
  */
+import { isEnded } from '../../api/pod-phase.ts';
 import type { NodeObject, Pod, Service } from '../../api/types/objects.ts';
 import type { PolicyPod } from '../../compile/policies/pod-classes.ts';
 import { policyPod } from '../../compile/policies/policy-objects.ts';
@@ -29,8 +30,7 @@ export class FlowAddresses {
   setPod(pod: Pod): void {
     const { status, spec } = pod;
     const ip = status?.podIP;
-    const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
-    if (ip === undefined || spec.hostNetwork || ended) return;
+    if (ip === undefined || spec.hostNetwork || isEnded(pod)) return;
     this.pods.set(ip, { endpoint: podEndpoint(pod), node: spec.nodeName, pod });
   }
 

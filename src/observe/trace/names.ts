@@ -1,5 +1,6 @@
 /** Names of addresses: those of the API's objects, or else the addresses themselves. */
 import { protocolName } from '../../../native-free-dataplane/protocols.ts';
+import { isEnded } from '../../api/pod-phase.ts';
 import type { NodeObject, Pod, Service, ServicePort } from '../../api/types/objects.ts';
 
 /** The names that descriptions of steps contain. */
@@ -24,7 +25,6 @@ export interface ServicePortName {
 export const NO_OBJECTS: NamedObjects = { pods: [], services: [], nodes: [] };
 
 const keyOf = ({ metadata }: Pod | Service): string => `${metadata.namespace ?? 'default'}/${metadata.name}`;
-const ended = ({ status }: Pod): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';
 
 export class Names implements StepNames {
   readonly objects: NamedObjects;
@@ -35,7 +35,7 @@ export class Names implements StepNames {
 
   /** The pod with an address. Pods with hostNetwork are not found: they share the node's address. */
   podAt(ip: string): Pod | undefined {
-    return this.objects.pods.find((pod) => pod.status?.podIP === ip && !pod.spec.hostNetwork && !ended(pod));
+    return this.objects.pods.find((pod) => pod.status?.podIP === ip && !pod.spec.hostNetwork && !isEnded(pod));
   }
 
   /** `pod default/web`, `node n1`, or the address. */
