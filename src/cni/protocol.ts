@@ -1,6 +1,6 @@
 /**
- * What the CNI plugin and the agent say to each other: the plugin's environment and configuration in one JSON document,
- * and what it is to print. The plugin closes its side of the connection after the request, the agent after the answer.
+ * The messages between the CNI plugin and the agent: the plugin's environment and configuration in one JSON document,
+ * and what the plugin has to print. The plugin closes its side of the connection after the request, the agent after the answer.
  *
  * CNI specification 1.1.0 (containernetworking/cni SPEC.md).
  */

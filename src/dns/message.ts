@@ -60,7 +60,7 @@ export function readQuery(message: Buffer): Query | { readonly id: number; reado
   }
   const [question, ...more] = packet.questions ?? [];
   if (question === undefined || more.length > 0) return { id, rcode: Rcode.FORMERR };
-  // A label may have any bytes (RFC 2181 §11). A dot within one, or bytes that are no UTF-8, could not be repeated in the
+  // A label may have any bytes (RFC 2181 §11). A dot within one, or bytes that are not UTF-8, could not be repeated in the
   // response; no name of ours has them.
   if (!survivesAsText(message, question.name)) return { id, rcode: Rcode.REFUSED };
   const options = (packet.additionals ?? []).filter((record): record is OptAnswer => record.type === 'OPT');

@@ -73,6 +73,7 @@ const required = (path: string, message = 'Required value'): FieldError => ({
   message,
   reason: 'FieldValueRequired',
 });
+
 /** All rules that a definition breaks. */
 export function checkDefinition({ metadata, spec }: Definition): FieldError[] {
   const errors: FieldError[] = [];

@@ -7,7 +7,7 @@ import type { NodeSummary } from './summary.ts';
 
 /** An agent takes a second for the first answer. */
 const TIMEOUT_MS = 4000;
-/** More than a node with a few thousand containers has to say. */
+/** More than the metrics of a node with a few thousand containers. */
 const MAX_BYTES = 8 * 1024 * 1024;
 
 export interface UsageSource {

@@ -79,9 +79,7 @@ function checkPorts(spec: ServiceSpec, errors: FieldError[]): void {
 
 function checkExternal(spec: ServiceSpec, errors: FieldError[]): void {
   spec.externalIPs?.forEach((text, i) => {
-    const ip = parseIp(text);
-    const why = ip === undefined ? NOT_AN_ADDRESS : whyNotEndpoint(ip);
-    if (why !== undefined) errors.push(invalid(`spec.externalIPs[${i}]`, text, why));
+    checkAddress(text, `spec.externalIPs[${i}]`, errors);
   });
   if (spec.externalTrafficPolicy !== undefined && !isExternallyAccessible(spec)) {
     const message = 'may only be set for externally-accessible services';

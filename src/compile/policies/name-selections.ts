@@ -64,7 +64,7 @@ export class NameSelections {
     });
   }
 
-  /** The policy is in force no more. */
+  /** The policy is no longer in force. */
   forget(policy: PolicyRules): void {
     for (const one of this.usedBy.get(policy) ?? []) one.users.delete(policy);
     this.usedBy.delete(policy);

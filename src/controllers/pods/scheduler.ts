@@ -217,7 +217,7 @@ function refuse(cluster: Cluster, pod: Pod, { reason, message, nominated }: Refu
   const conditions = withCondition(pod.status?.conditions, condition);
   const waiting = { ...status, ...(nominated !== undefined && { nominatedNodeName: nominated }), conditions };
   cluster.registry.write({ ...pod, status: waiting }, pod);
-  // A gate is no failure (kube-scheduler, plugins/schedulinggates).
+  // A gate is not a failure (kube-scheduler, plugins/schedulinggates).
   if (reason !== 'SchedulingGated') cluster.event(pod, 'Warning', 'FailedScheduling', message);
   return false;
 }

@@ -63,7 +63,7 @@ interface Found {
   path: string;
   /** Where it is, the uppermost first; more than one for a directory of several layers. */
   places: readonly string[];
-  /** It is there, and no directory. */
+  /** It exists, and is not a directory. */
   isFile?: boolean;
   /** Target of a symbolic link. */
   link?: string;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Pod } from '../../api/types/objects.ts';
 import { emptyVolumes } from '../files/volumes.ts';
 
-/** What is left of each file: the beginning of a log says why the pod wrote so much. */
+/** What is left of each file: the beginning of a log shows why the pod wrote so much. */
 const LEFT_BYTES = 64 * 1024;
 const VOLUMES = 'volumes';
 

@@ -58,7 +58,7 @@ export class PodManager {
       runtimes: new OciRuntimes(options.containerRuntime ?? 'auto', this.stateDir, this.groups, options.log),
       onGone: (worker) => this.forget(worker),
     };
-    // Containers have no descriptor of whoever started the agent.
+    // Containers inherit no descriptors from the process that started the agent.
     keepDescriptors();
     // Containers' users must be able to read volumes, whatever umask the agent was started with.
     process.umask(0o022);

@@ -77,7 +77,7 @@ export function evictionMessage({ counted, total, free }: Room, used: number): s
   );
 }
 
-/** What to say about the node meanwhile. */
+/** The message of the node's condition meanwhile. */
 export function pressureMessage({ counted, total, free }: Room, directory: string): string {
   const text = (amount: number) => amountText(counted, amount);
   const what = counted === 'bytes' ? '' : ' files';

@@ -12,7 +12,7 @@ function query(label: readonly number[]): Buffer {
   return bytes;
 }
 
-test('a label with a dot, or with bytes that are no UTF-8, is refused: the response could not repeat it', () => {
+test('a label with a dot, or with bytes that are not UTF-8, is refused: the response could not repeat it', () => {
   for (const label of [[0x61, 0x2e, 0x62], [0xff, 0xfe], new Array<number>(63).fill(0x80)]) {
     assert.equal(readQuery(query(label)), { id: 7, rcode: Rcode.REFUSED });
   }

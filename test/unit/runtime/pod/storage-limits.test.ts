@@ -1,4 +1,4 @@
-/** When a node is short of storage, and the texts that say so. */
+/** When a node is short of storage, and the messages about it. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { evictionMessage, isShort, pressureMessage, type Room } from '../../../../src/runtime/pod/storage-limits.ts';
