@@ -11,7 +11,7 @@ import { MAX_VERDICTS, VERDICTS, Verdict } from '../../native-free-dataplane/ver
 import { conntrackFaults } from '../lib/conntrack-check.ts';
 import { A, B } from '../lib/nat-node.ts';
 import { nodeFor, OUTSIDE } from '../lib/round-trip.ts';
-import { type Random, seededRandom } from '../lib/seeded-random.ts';
+import { pick, type Random, seededRandom } from '../lib/seeded-random.ts';
 import { TestNode } from '../lib/test-node.ts';
 
 /** Random traffic of every kind, mostly valid, at every port. */
@@ -22,11 +22,11 @@ function traffic(node: TestNode, random: Random): void {
     ['host', OUTSIDE],
     ['host', `203.0.113.${1 + random.below(200)}`],
   ];
-  const [from, src] = sources[random.below(sources.length)]!;
+  const [from, src] = pick(random, sources);
   const targets = [A, B, OUTSIDE, '10.96.0.10', '10.96.0.20', '10.96.0.99', '172.18.0.11', '10.244.1.1', '10.244.9.9'];
-  const dst = targets[random.below(targets.length)]!;
-  const ports = `${src}:${1024 + random.below(40)} > ${dst}:${[80, 8080, 53, 31418][random.below(4)]}`;
-  const flags = ['S', 'SA', 'A', 'PA', 'FA', 'R', 'RA', 'SF'][random.below(8)];
+  const dst = pick(random, targets);
+  const ports = `${src}:${1024 + random.below(40)} > ${dst}:${pick(random, [80, 8080, 53, 31418])}`;
+  const flags = pick(random, ['S', 'SA', 'A', 'PA', 'FA', 'R', 'RA', 'SF']);
   const query = `id ${random.below(5)} seq 1 len 8`;
   const texts = [
     `tcp ${ports} ${flags} seq ${random.below(5)} ack ${random.below(5)} len ${random.below(3)}`,
@@ -36,7 +36,7 @@ function traffic(node: TestNode, random: Random): void {
     `icmp ${src} > ${dst} time-exceeded (tcp ${dst}:80 > ${src}:${1024 + random.below(40)} A)`,
   ];
   const options = { ttl: random.below(3) === 0 ? 1 : 64, id: random.below(65536) };
-  node.receive(from, texts[random.below(texts.length)]!, options);
+  node.receive(from, pick(random, texts), options);
 }
 
 test('frames in = frames out + drops by reason, exactly, from the counters alone', () => {

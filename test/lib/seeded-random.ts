@@ -9,6 +9,11 @@ export interface Random {
   bytes(count: number): Uint8Array;
 }
 
+/** One of the values. */
+export function pick<T>(random: Random, values: ArrayLike<T>): T {
+  return values[random.below(values.length)] as T;
+}
+
 /** Mulberry32: 32 bits of state, good enough for test data. */
 export function seededRandom(seed: number): Random {
   let state = seed | 0;

@@ -1,5 +1,5 @@
 /** The faults of a chaos run as plain data: a seed gives a list, and any list can be run again. */
-import { type Random, seededRandom } from '../seeded-random.ts';
+import { pick, type Random, seededRandom } from '../seeded-random.ts';
 
 export const FAULT_KINDS = [
   'agent-kill',
@@ -62,11 +62,11 @@ export function planFaults(seed: number, totalMs: number, nodes: readonly string
   const random = seededRandom(seed);
   const faults: Fault[] = [];
   for (let atMs = 500; ; ) {
-    const kind = FAULT_KINDS[random.below(FAULT_KINDS.length)]!;
+    const kind = pick(random, FAULT_KINDS);
     const { forMs, amount } = RANGES[kind];
     const fault: Fault = {
       kind,
-      node: nodes[random.below(nodes.length)]!,
+      node: pick(random, nodes),
       atMs,
       forMs: between(random, forMs),
       amount: between(random, amount),

@@ -2,7 +2,7 @@
  * Frames and filter expressions for comparing filters with libpcap: frames of every kind that the expressions ask
  * about, also truncated ones, and expressions of the whole language in which the frames' own values appear.
  */
-import type { Random } from '../seeded-random.ts';
+import { pick, type Random } from '../seeded-random.ts';
 import { concat, fragments } from './frame-builder.ts';
 import { frame } from './frame-text.ts';
 
@@ -48,7 +48,7 @@ export function filterCorpus(random: Random): Uint8Array[] {
     ...whole.map((bytes) => bytes.subarray(0, 14 + random.below(bytes.length - 14))),
   ];
   for (let i = 0; i < 60; i++) {
-    const bytes = Uint8Array.from(whole[random.below(whole.length)] as Uint8Array);
+    const bytes = Uint8Array.from(pick(random, whole));
     for (let changes = 1 + random.below(3); changes > 0; changes--) {
       bytes[random.below(Math.min(60, bytes.length))] = random.word() & 0xff;
     }
@@ -72,10 +72,6 @@ const ABBREVIATIONS =
     .flatMap((words, i) => (i === 0 ? words.split(' ') : [words]));
 const FLAGS = ['tcp-syn', 'tcp-ack', 'tcp-fin', 'tcp-rst', 'tcp-push', '(tcp-syn|tcp-fin)', '(tcp-syn|tcp-ack)'];
 const COMPARE = ['=', '!=', '>', '<', '>=', '<=', '=='];
-
-function pick<T>(random: Random, list: readonly T[]): T {
-  return list[random.below(list.length)] as T;
-}
 
 /** An index into a header and the protocol of that header: a sum has fields of one protocol only (see `arithmetic`). */
 function arithmetic(random: Random, protocol: string, depth: number): string {

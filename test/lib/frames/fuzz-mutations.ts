@@ -1,5 +1,5 @@
 /** Mutations of a frame: bits, lengths, ends, two frames in one, and a wrong offload header. */
-import type { Random } from '../seeded-random.ts';
+import { pick, type Random } from '../seeded-random.ts';
 import { repairChecksums } from './frame-residue.ts';
 
 /** Fields that determine the position of others: offsets from the IPv4 header. */
@@ -30,7 +30,7 @@ export function mutate(mutant: Mutant, random: Random, others: readonly { bytes:
         bytes[start + random.below(Math.max(1, length))]! ^= 1 << random.below(8);
         break;
       case 1:
-        bytes[start + random.below(Math.min(Math.max(1, length), 120))] = EDGES[random.below(EDGES.length)]!;
+        bytes[start + random.below(Math.min(Math.max(1, length), 120))] = pick(random, EDGES);
         break;
       case 2:
         mutant.end = start + random.below(length + 1);
@@ -42,7 +42,7 @@ export function mutate(mutant: Mutant, random: Random, others: readonly { bytes:
         break;
       }
       case 4: {
-        const other = others[random.below(others.length)]!.bytes;
+        const other = pick(random, others).bytes;
         const at = random.below(Math.min(length + 1, 120));
         const from = random.below(Math.min(other.length, 120));
         const piece = other.subarray(from, Math.min(other.length, from + room - start - at));
@@ -51,7 +51,7 @@ export function mutate(mutant: Mutant, random: Random, others: readonly { bytes:
         break;
       }
       case 5:
-        bytes[l3 + LENGTH_FIELDS[random.below(LENGTH_FIELDS.length)]!] = random.word();
+        bytes[l3 + pick(random, LENGTH_FIELDS)] = random.word();
         break;
       case 6:
         // Set the packet's length to the end of the frame, wherever it was cut.
@@ -59,7 +59,7 @@ export function mutate(mutant: Mutant, random: Random, others: readonly { bytes:
         break;
       case 7:
         // Ports, flags, types.
-        bytes[l3 + 20 + random.below(14)] = EDGES[random.below(EDGES.length)]!;
+        bytes[l3 + 20 + random.below(14)] = pick(random, EDGES);
         break;
       default:
         bytes[l3 + 12 + random.below(8)] = random.below(4);
@@ -104,10 +104,10 @@ export function offloadHeader(mutant: Mutant, at: number, random: Random, gso: b
   view.setUint16(at + 8, tcp ? 16 : 6, true);
   if (choice > 2) {
     const kinds = tcp ? [1, 1, 1, 0x81, 4] : [5, 5, 3];
-    view.setUint8(at + 1, kinds[random.below(kinds.length)]! | (nested ? 0x20 : 0));
+    view.setUint8(at + 1, pick(random, kinds) | (nested ? 0x20 : 0));
     view.setUint16(at + 2, l4 + (tcp ? 20 : 8), true);
     const sizes = [100, 536, 1000, 1398, 1400, 1448, 9000, 1, 0xffff];
-    view.setUint16(at + 4, sizes[random.below(sizes.length)]!, true);
+    view.setUint16(at + 4, pick(random, sizes), true);
     if (nested && headerBytes >= 24) {
       view.setUint16(at + 20, 34, true);
       view.setUint16(at + 22, 64, true);

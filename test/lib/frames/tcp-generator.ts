@@ -1,5 +1,5 @@
 /** Random TCP conversations with the faults of real and hostile stacks; the same for the same seed. */
-import type { Random } from '../seeded-random.ts';
+import { pick, type Random } from '../seeded-random.ts';
 import type { Segment } from '../tcp-script.ts';
 
 const FIN = 1;
@@ -96,6 +96,6 @@ export class Conversation {
   }
 
   private pick<T>(values: readonly T[]): T {
-    return values[this.random.below(values.length)] as T;
+    return pick(this.random, values);
   }
 }

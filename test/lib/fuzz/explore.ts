@@ -34,7 +34,6 @@ export interface ExploreOptions {
   readonly onInput?: () => void;
   /** Has the choices of the input that is running, and zeros behind them. */
   readonly scratch?: Uint8Array | undefined;
-  readonly onProgress?: (explored: Explored) => void;
 }
 
 /** Fuzz until it is over or an input fails; the failing input is minimised. */
@@ -78,7 +77,6 @@ export async function explore(options: ExploreOptions): Promise<Explored> {
     }
     if (coverage !== undefined) await keepNew(batch, coverage, explored, run);
     explored.blocks = coverage?.count ?? 0;
-    options.onProgress?.(explored);
   }
   return explored;
 }

@@ -17,8 +17,8 @@ import { EmissionCheck } from '../frames/emission-check.ts';
 import { type Residue, residueOf } from '../frames/frame-residue.ts';
 import { Echoes } from '../frames/fuzz-echoes.ts';
 import { type Mutant, mutate, offloadHeader, repair } from '../frames/fuzz-mutations.ts';
-import { fuzzNode, type SeedFrame, seedFrames } from '../fuzz-node.ts';
-import type { Random } from '../seeded-random.ts';
+import { fuzzNode, seedFrames } from '../fuzz-node.ts';
+import { pick, type Random } from '../seeded-random.ts';
 import type { TestNode, TestNodeOptions } from '../test-node.ts';
 
 /** Largest frame: 65535 bytes of IPv4 behind an Ethernet header. */
@@ -96,7 +96,7 @@ export class FrameFuzzer {
     let port = this.echoes.next(mutant);
     let gso = false;
     if (port < 0) {
-      const seed = seeds[random.below(seeds.length)] as SeedFrame;
+      const seed = pick(random, seeds);
       pkt.bytes.set(seed.bytes, FRAME_AT);
       mutant.end = FRAME_AT + seed.bytes.length;
       port = node.portOf(seed.from);

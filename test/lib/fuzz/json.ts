@@ -1,5 +1,5 @@
 /** JSON values with something in them replaced, removed, repeated or moved. */
-import type { Random } from '../seeded-random.ts';
+import { pick, type Random } from '../seeded-random.ts';
 
 type Json = unknown;
 
@@ -26,7 +26,7 @@ const ODD: readonly Json[] = [
 ];
 
 function oddValue(random: Random): Json {
-  return ODD[random.below(ODD.length)];
+  return pick(random, ODD);
 }
 
 export function spoil(value: Json, random: Random): Json {
@@ -40,7 +40,7 @@ export function spoil(value: Json, random: Random): Json {
   }
   const copy: Record<string, Json> = { ...(value as Record<string, Json>) };
   const keys = Object.keys(copy);
-  const key = keys[random.below(keys.length + 1)] ?? ['spec', 'ports', '__proto__', 'toString', ''][random.below(5)]!;
+  const key = keys[random.below(keys.length + 1)] ?? pick(random, ['spec', 'ports', '__proto__', 'toString', '']);
   if (random.below(8) === 0) delete copy[key];
   else {
     Object.defineProperty(copy, key, {
@@ -59,9 +59,9 @@ const OPERATIONS = ['add', 'remove', 'replace', 'move', 'copy', 'test', 'jump', 
 /** A JSON patch, most of whose operations are possible. */
 export function jsonPatchOf(random: Random): Json {
   return Array.from({ length: random.below(4) }, () => ({
-    op: OPERATIONS[random.below(OPERATIONS.length)],
-    path: PATHS[random.below(PATHS.length)],
-    from: PATHS[random.below(PATHS.length)],
+    op: pick(random, OPERATIONS),
+    path: pick(random, PATHS),
+    from: pick(random, PATHS),
     value: oddValue(random),
   }));
 }

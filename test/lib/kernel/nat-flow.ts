@@ -150,10 +150,6 @@ export function piece(bytes: Uint8Array, from: number, to: number, more: boolean
   return copy;
 }
 
-export function pick<T>(random: Random, values: readonly T[]): T {
-  return values[random.below(values.length)] as T;
-}
-
 export const someEnd = (random: Random): End => random.below(2) as End;
 
 /** Sends packets that make up one step; false if the two nodes differed, which ends the sequence. */

@@ -4,14 +4,13 @@
  */
 import { concat, type FrameOptions, viewOf } from '../frames/frame-builder.ts';
 import { transportAt } from '../frames/reverse-packet.ts';
-import type { Random } from '../seeded-random.ts';
+import { pick, type Random } from '../seeded-random.ts';
 import {
   changed,
   cut,
   type End,
   errorAbout,
   type Flow,
-  pick,
   piece,
   repaired,
   type Send,

@@ -1,7 +1,7 @@
 /** TCP conversations for test/e2e/kernel-nat.test.ts: in order, and with segments that are stray, late or hostile. */
 import { viewOf } from '../frames/frame-builder.ts';
-import type { Random } from '../seeded-random.ts';
-import { type End, type Flow, pick, piece, type Send, type Sequence, someEnd } from './nat-flow.ts';
+import { pick, type Random } from '../seeded-random.ts';
+import { type End, type Flow, piece, type Send, type Sequence, someEnd } from './nat-flow.ts';
 
 /** The two ends of a TCP connection: the next sequence numbers of each. */
 export class TcpEnds {

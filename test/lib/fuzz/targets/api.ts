@@ -5,7 +5,7 @@
 import { request } from 'node:http';
 import type { Status } from '../../../../src/api/types/objects.ts';
 import { pod, service, type TestCluster, withCluster } from '../../../unit/controllers/test-cluster.ts';
-import type { Random } from '../../seeded-random.ts';
+import { pick, type Random } from '../../seeded-random.ts';
 import { jsonPatchOf, spoil } from '../json.ts';
 import type { FuzzTarget } from '../target.ts';
 
@@ -72,12 +72,12 @@ interface Asked {
 }
 
 function generate(random: Random): Asked {
-  const method = ['POST', 'POST', 'POST', 'PUT', 'PATCH', 'PATCH', 'DELETE', 'GET', 'OPTIONS'][random.below(9)]!;
+  const method = pick(random, ['POST', 'POST', 'POST', 'PUT', 'PATCH', 'PATCH', 'DELETE', 'GET', 'OPTIONS']);
   const name = ['', '/p', '/s', '/c', '/n1', '/p/status', '/%20'][random.below(method === 'POST' ? 1 : 7)];
-  const path = PATHS[random.below(PATHS.length)]! + name + QUERIES[random.below(QUERIES.length)];
-  const patch = PATCHES[random.below(PATCHES.length)]!;
+  const path = pick(random, PATHS) + name + pick(random, QUERIES);
+  const patch = pick(random, PATCHES);
   const type = `application/${method === 'PATCH' && random.below(8) !== 0 ? patch : 'json'}`;
-  let object = OBJECTS[random.below(OBJECTS.length)];
+  let object = pick(random, OBJECTS);
   for (let n = random.below(3); n > 0; n--) object = spoil(object, random);
   if (type.endsWith('json-patch+json') && random.below(3) !== 0) object = jsonPatchOf(random);
   let body: string | undefined = JSON.stringify(object);

@@ -4,7 +4,7 @@
  */
 import * as bundled from 'dataplane/pipeline';
 import * as modules from '../../../../native-free-dataplane/pipeline.ts';
-import type { Random } from '../../seeded-random.ts';
+import { pick, type Random } from '../../seeded-random.ts';
 import { Choices } from '../choices.ts';
 import { CONFIGURATIONS, FrameFuzzer } from '../frame-fuzzer.ts';
 import type { FuzzTarget } from '../target.ts';
@@ -13,7 +13,7 @@ const configurations = Object.values(CONFIGURATIONS);
 
 /** The fuzzer after as many frames as the choices say. */
 function outcomes(random: Random, pipeline: typeof modules | typeof bundled, behind: number): number[] {
-  const options = configurations[random.below(configurations.length)]!;
+  const options = pick(random, configurations);
   const frames = 1 + random.below(256);
   const fuzzer = new FrameFuzzer(options, random, pipeline as typeof modules, behind);
   for (let index = 0; index < frames; index++) fuzzer.step(index);

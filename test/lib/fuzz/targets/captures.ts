@@ -8,14 +8,14 @@ import {
 import { readCapture, writeCapture } from '../../frames/capture-file.ts';
 import { concat } from '../../frames/frame-builder.ts';
 import { seedFrames } from '../../fuzz-node.ts';
-import type { Random } from '../../seeded-random.ts';
+import { pick, type Random } from '../../seeded-random.ts';
 import type { FuzzTarget } from '../target.ts';
 
 const seeds = seedFrames();
 
 function validFile(random: Random): Uint8Array {
   const frames = Array.from({ length: 1 + random.below(4) }, (_, i) => ({
-    bytes: seeds[random.below(seeds.length)]!.bytes.subarray(0, 200),
+    bytes: pick(random, seeds).bytes.subarray(0, 200),
     seconds: 1_700_000_000 + i,
     nanoseconds: i * 1000,
   }));

@@ -5,7 +5,7 @@ import { ClusterZone } from '../../../../src/dns/cluster-zone.ts';
 import { type Query, readQuery, TCP_BYTES, udpRoom, writeRefusal, writeResponse } from '../../../../src/dns/message.ts';
 import { Resolver } from '../../../../src/dns/resolver.ts';
 import { service } from '../../../unit/controllers/test-cluster.ts';
-import type { Random } from '../../seeded-random.ts';
+import { pick, type Random } from '../../seeded-random.ts';
 import type { FuzzTarget } from '../target.ts';
 
 const zone = new ClusterZone('cluster.local', '10.96.0.10');
@@ -30,13 +30,13 @@ const NAMES = [
 const TYPES = ['A', 'AAAA', 'SRV', 'PTR', 'SOA', 'NS', 'ANY', 'TXT', 'MX', 'AXFR', 'CNAME', 'HTTPS', 'NAPTR'];
 
 function message(random: Random): Buffer {
-  const name = NAMES[random.below(NAMES.length)]!;
-  const type = TYPES[random.below(TYPES.length)] as 'A';
+  const name = pick(random, NAMES);
+  const type = pick(random, TYPES) as 'A';
   const questions = Array.from({ length: random.below(8) === 0 ? random.below(3) : 1 }, () => ({ name, type }));
   const additionals = Array.from({ length: random.below(4) === 0 ? random.below(3) : 0 }, () => ({
     type: 'OPT' as const,
     name: '.' as const,
-    udpPayloadSize: [0, 512, 1232, 4096, 65535][random.below(5)]!,
+    udpPayloadSize: pick(random, [0, 512, 1232, 4096, 65535]),
     extendedRcode: 0,
     ednsVersion: random.below(8) === 0 ? 1 : 0,
     flags: 0,
@@ -48,7 +48,7 @@ function message(random: Random): Buffer {
   );
   // Counts, lengths of labels, compression.
   for (let n = random.below(4); n > 0; n--)
-    bytes[random.below(bytes.length)] = [0, 1, 0xc0, 0xff, 0x3f, 12][random.below(6)]!;
+    bytes[random.below(bytes.length)] = pick(random, [0, 1, 0xc0, 0xff, 0x3f, 12]);
   return random.below(6) === 0 ? bytes.subarray(0, random.below(bytes.length)) : bytes;
 }
 

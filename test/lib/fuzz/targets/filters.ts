@@ -5,7 +5,7 @@ import { isProgram } from '../../../../native-free-dataplane/filter/program.ts';
 import { matches } from '../../../../native-free-dataplane/filter/run.ts';
 import { viewOf } from '../../frames/frame-builder.ts';
 import { seedFrames } from '../../fuzz-node.ts';
-import type { Random } from '../../seeded-random.ts';
+import { pick, type Random } from '../../seeded-random.ts';
 import type { FuzzTarget } from '../target.ts';
 
 const seeds = seedFrames();
@@ -76,7 +76,7 @@ const PIECES: readonly string[] = [
 ];
 
 function text(random: Random): string {
-  const pieces = Array.from({ length: random.below(12) }, () => PIECES[random.below(PIECES.length)]);
+  const pieces = Array.from({ length: random.below(12) }, () => pick(random, PIECES));
   return pieces.join(random.below(8) === 0 ? '' : ' ');
 }
 
@@ -95,7 +95,7 @@ export const target: FuzzTarget = {
     // A program that is too large is refused where it would be used.
     if (!isProgram(program)) return 1;
     for (let n = 0; n < 4; n++) {
-      const frame = seeds[random.below(seeds.length)]!.bytes;
+      const frame = pick(random, seeds).bytes;
       const bytes = frame.slice(0, random.below(frame.length + 1));
       matches(program, viewOf(bytes), 0, bytes.length, bytes.length);
     }

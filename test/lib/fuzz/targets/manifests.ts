@@ -5,7 +5,7 @@ import { stringify } from 'yaml';
 import { ManifestError } from '../../../../src/cluster/errors.ts';
 import { parseManifests } from '../../../../src/cluster/manifests/manifests.ts';
 import { ROOT } from '../../cluster.ts';
-import type { Random } from '../../seeded-random.ts';
+import { pick, type Random } from '../../seeded-random.ts';
 import { spoil } from '../json.ts';
 import type { FuzzTarget } from '../target.ts';
 
@@ -42,14 +42,14 @@ const PIECES = [
 
 function text(random: Random): string {
   if (random.below(2) === 0) {
-    let object: unknown = objects[random.below(objects.length)];
+    let object: unknown = pick(random, objects);
     for (let n = random.below(4); n > 0; n--) object = spoil(object, random);
     return stringify(object, { aliasDuplicateObjects: false }) ?? '';
   }
-  let it = documents[random.below(documents.length)]!;
+  let it = pick(random, documents);
   for (let n = random.below(4); n > 0; n--) {
     const at = random.below(it.length + 1);
-    it = it.slice(0, at) + PIECES[random.below(PIECES.length)]! + it.slice(at + random.below(8));
+    it = it.slice(0, at) + pick(random, PIECES) + it.slice(at + random.below(8));
   }
   return it;
 }

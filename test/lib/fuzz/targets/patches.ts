@@ -5,7 +5,7 @@ import { jsonPatch } from '../../../../src/api/patches/json-patch.ts';
 import { mergePatch } from '../../../../src/api/patches/merge-patch.ts';
 import { strategicMergePatch } from '../../../../src/api/patches/strategic.ts';
 import { pod, service } from '../../../unit/controllers/test-cluster.ts';
-import type { Random } from '../../seeded-random.ts';
+import { pick, type Random } from '../../seeded-random.ts';
 import { jsonPatchOf, spoil } from '../json.ts';
 import type { FuzzTarget } from '../target.ts';
 
@@ -19,14 +19,14 @@ export const target: FuzzTarget = {
   name: 'patches',
   unit: 'patches',
   run(random: Random): number {
-    const [object, type] = OBJECTS[random.below(OBJECTS.length)]!;
+    const [object, type] = pick(random, OBJECTS);
     const kind = random.below(3);
     let patch: unknown = object;
     for (let n = 1 + random.below(4); n > 0; n--) patch = spoil(patch, random);
     if (kind === 0 && random.below(3) !== 0) patch = jsonPatchOf(random);
     if (kind === 2 && random.below(2) === 0 && typeof patch === 'object' && patch !== null && !Array.isArray(patch)) {
       const values = ['delete', 'replace', 'merge', [], ['name'], [{ port: 80 }], 7];
-      patch = { ...patch, [DIRECTIVES[random.below(DIRECTIVES.length)]!]: values[random.below(values.length)] };
+      patch = { ...patch, [pick(random, DIRECTIVES)]: pick(random, values) };
     }
     const before = structuredClone(object);
     try {

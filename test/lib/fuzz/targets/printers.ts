@@ -3,7 +3,7 @@ import { printBytes, printPacket } from '../../../../native-free-dataplane/print
 import { viewOf } from '../../frames/frame-builder.ts';
 import { type Mutant, mutate } from '../../frames/fuzz-mutations.ts';
 import { seedFrames } from '../../fuzz-node.ts';
-import type { Random } from '../../seeded-random.ts';
+import { pick, type Random } from '../../seeded-random.ts';
 import type { FuzzTarget } from '../target.ts';
 
 const ROOM = 4096;
@@ -13,7 +13,7 @@ const seeds = seedFrames();
 const buffer = new Uint8Array(ROOM + 256);
 
 function one(random: Random): void {
-  const seed = seeds[random.below(seeds.length)]!.bytes.subarray(0, ROOM);
+  const seed = pick(random, seeds).bytes.subarray(0, ROOM);
   buffer.set(seed);
   const mutant: Mutant = { bytes: buffer, view: viewOf(buffer), start: 0, end: seed.length };
   mutate(mutant, random, seeds, ROOM);

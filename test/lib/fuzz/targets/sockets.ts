@@ -10,7 +10,7 @@ import { CniServer } from '../../../../src/agent/cni/server.ts';
 import { ControlSocket } from '../../../../src/agent/control-socket.ts';
 import { agentSocketPath } from '../../../../src/api/agent-socket.ts';
 import type { PodGroups } from '../../../../src/runtime/pod/groups.ts';
-import type { Random } from '../../seeded-random.ts';
+import { pick, type Random } from '../../seeded-random.ts';
 import type { FuzzTarget } from '../target.ts';
 
 const ANSWER_MS = 5000;
@@ -66,8 +66,6 @@ function exchange(path: string, pieces: readonly Buffer[], closes: boolean): Pro
     else setImmediate(done);
   });
 }
-
-const pick = (random: Random, from: readonly string[]): string => from[random.below(from.length)]!;
 
 function pieces(random: Random, toCni: boolean): Buffer[] {
   const texts = toCni

@@ -4,7 +4,7 @@ import { Packet } from '../../../../native-free-dataplane/packet.ts';
 import { readVnetHeader, writeVnetHeader } from '../../../../native-free-dataplane/wire/vnet-header.ts';
 import { type Mutant, mutate, offloadHeader } from '../../frames/fuzz-mutations.ts';
 import { seedFrames } from '../../fuzz-node.ts';
-import type { Random } from '../../seeded-random.ts';
+import { pick, type Random } from '../../seeded-random.ts';
 import type { FuzzTarget } from '../target.ts';
 
 const ROOM = 4096;
@@ -23,7 +23,7 @@ const UNDERSTOOD = [
 ] as const;
 
 function one(random: Random): void {
-  const { bytes, gso } = seeds[random.below(seeds.length)]!;
+  const { bytes, gso } = pick(random, seeds);
   pkt.bytes.set(bytes, FRAME_AT);
   const mutant: Mutant = { bytes: pkt.bytes, view: pkt.view, start: FRAME_AT, end: FRAME_AT + bytes.length };
   if (random.below(2) === 0) mutate(mutant, random, seeds, ROOM);
