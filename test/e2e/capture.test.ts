@@ -1,5 +1,5 @@
 /** `dataplane capture` and `extcap` on a real cluster. */
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,9 +12,11 @@ import { printBytes } from '../../native-free-dataplane/print/frame.ts';
 import { openShared } from '../../src/linux/shm.ts';
 import { memoryName } from '../../src/shm-names.ts';
 import { attachControl, ControlWord, controlAt, Failure } from '../../src/worker/control.ts';
+import { missingProgram } from '../lib/applications.ts';
 import { type Cluster, dataplane, eventually, MAIN } from '../lib/cluster.ts';
 import { readCapture } from '../lib/frames/capture-file.ts';
 import { RunningCommand } from '../lib/running-command.ts';
+import { testUnless } from '../lib/test-unless.ts';
 import { CLIENT, PORT, startWebAndClient } from '../lib/web-and-client.ts';
 
 const LISTENER = "(q, r) => r.end(q.url === '/big' ? 'x'.repeat(3e6) : 'web')";
@@ -77,23 +79,25 @@ test('a NodePort of another node: one packet id before translation, and behind i
   assert.ok((delivered?.options.queue ?? -1) >= 0);
 });
 
-const tools = ['tshark', 'capinfos'].every((tool) => spawnSync(tool, ['--version']).error === undefined);
-(tools ? test : test.skip)('tshark and capinfos find nothing malformed, and the names of pods', () => {
-  const file = join(directory, 'nodeport.pcapng');
-  const { frames } = readCapture(readFileSync(file));
-  const tshark = (...args: string[]): string =>
-    execFileSync('tshark', ['-r', file, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-  assert.is(tshark('-Y', '_ws.malformed || _ws.expert.severity == error'), '');
-  const ids = tshark('-T', 'fields', '-e', 'frame.packet_id', '-e', 'frame.interface_name').trim().split('\n');
-  assert.is(ids.length, frames.length);
-  assert.ok(
-    ids.some((each) => each.endsWith('n1/default/web/eth0')),
-    ids.join('\n'),
-  );
-  assert.match(tshark('-N', 'n', '-T', 'fields', '-e', 'ip.dst_host'), 'web.default');
-  const capinfos = execFileSync('capinfos', ['-T', '-m', '-c', file], { encoding: 'utf8' });
-  assert.match(capinfos, `,${frames.length}\n`);
-});
+testUnless(missingProgram(['tshark', 'capinfos']), test)(
+  'tshark and capinfos find nothing malformed, and the names of pods',
+  () => {
+    const file = join(directory, 'nodeport.pcapng');
+    const { frames } = readCapture(readFileSync(file));
+    const tshark = (...args: string[]): string =>
+      execFileSync('tshark', ['-r', file, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+    assert.is(tshark('-Y', '_ws.malformed || _ws.expert.severity == error'), '');
+    const ids = tshark('-T', 'fields', '-e', 'frame.packet_id', '-e', 'frame.interface_name').trim().split('\n');
+    assert.is(ids.length, frames.length);
+    assert.ok(
+      ids.some((each) => each.endsWith('n1/default/web/eth0')),
+      ids.join('\n'),
+    );
+    assert.match(tshark('-N', 'n', '-T', 'fields', '-e', 'ip.dst_host'), 'web.default');
+    const capinfos = execFileSync('capinfos', ['-T', '-m', '-c', file], { encoding: 'utf8' });
+    assert.match(capinfos, `,${frames.length}\n`);
+  },
+);
 
 test('without -w: one line per frame, with port, packet and verdict; -c ends after so many', async () => {
   const running = await capture('-c', '1', '--node', 'n1', 'tcp dst port 8080 and tcp[tcpflags] = tcp-syn');

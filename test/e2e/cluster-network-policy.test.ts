@@ -9,6 +9,7 @@ import { type Cluster, dataplane, eventually, output, run } from '../lib/cluster
 import { kubectl, whyNoKubectl } from '../lib/kubectl.ts';
 import { type PolicyCluster, setPolicies, startPolicyCluster } from '../lib/policies/policy-cluster.ts';
 import { type Expected, namespaceOf } from '../lib/policies/upstream-cases.ts';
+import { testUnless } from '../lib/test-unless.ts';
 
 const test = suite('cluster network policy');
 let started: PolicyCluster;
@@ -198,7 +199,7 @@ test('advised policies allow what is tracked and nothing else; diff names the co
   );
 });
 
-const kubectlTest = whyNoKubectl() === undefined ? test : test.skip;
+const kubectlTest = testUnless(whyNoKubectl(), test);
 
 kubectlTest('kubectl: apply, get, describe, explain, and what is refused', async () => {
   await setPolicies();

@@ -23,6 +23,7 @@ import { eventually, leftovers, nodeNetns, podNetns, startCluster } from '../lib
 import { buildWithBuildah, buildWithUmoci, type Recipe } from '../lib/images/build-image.ts';
 import { dockerArchive, type Entry, hostPrograms, tar } from '../lib/images/make-image.ts';
 import { ECHO, idlePod, OUTSIDE } from '../lib/services/services.ts';
+import { testUnless } from '../lib/test-unless.ts';
 
 const work = mkdtempSync('/run/dp-image-pods-');
 process.env.DATAPLANE_IMAGES = join(work, 'store');
@@ -134,9 +135,8 @@ const { UMOCI, BUILDAH, GO, BUSYBOX } = process.env;
 
 /** Skips with the reason where one of the programs is not named. */
 function withPrograms(name: string, needed: Record<string, string | undefined>, body: () => Promise<void>): void {
-  const missing = Object.entries(needed).filter(([, path]) => !path);
-  if (missing.length === 0) test(name, body);
-  else console.log(`skipped: ${name}: ${missing.map(([variable]) => variable).join(' and ')} not set`);
+  const missing = Object.keys(needed).filter((variable) => !needed[variable]);
+  testUnless(missing.length === 0 ? undefined : `${name}: ${missing.join(' and ')} not set`, test)(name, body);
 }
 
 async function runBuilt(recipe: Recipe, built: string, page: string): Promise<void> {

@@ -8,15 +8,13 @@ import type { NodeStatus } from '../../src/cli/sources/status.ts';
 import { API_SOCKET } from '../../src/cluster/state.ts';
 import type { Flow, FlowResponse } from '../../src/observe/hubble/flow.ts';
 import type { WalkView, WhatIfAnswer } from '../../src/ui/protocol.ts';
+import { clientTest } from '../lib/client-program.ts';
 import { type Cluster, dataplane, eventually, nodeNetns, output, run } from '../lib/cluster.ts';
 import { type Metric, parseExposition, seriesValue } from '../lib/exposition.ts';
 import { RunningCommand } from '../lib/running-command.ts';
 import { serviceObject } from '../lib/services/services.ts';
 import { UiClient } from '../lib/ui-client.ts';
 import { CLIENT, PORT, startWebAndClient } from '../lib/web-and-client.ts';
-
-/** Hubble's command line (github.com/cilium/hubble), built outside this repository. */
-const { HUBBLE } = process.env;
 
 const test = suite('observe');
 let cluster: Cluster;
@@ -144,11 +142,8 @@ test('recorded flows are shown again, from the nodes and from a file', async () 
   assert.ok(fromFile.every((line) => line.endsWith('(TCP Flags: SYN)')));
 });
 
-test('the hubble program reads the flows and prints the same lines', async () => {
-  if (!HUBBLE) {
-    console.log('skipped: HUBBLE does not name the hubble program');
-    return;
-  }
+// HUBBLE: Hubble's command line (github.com/cilium/hubble), built outside this repository.
+clientTest(test, 'HUBBLE', 'the hubble program reads the flows and prints the same lines', async (program) => {
   for (const filter of [
     [],
     ['--pod', 'client'],
@@ -158,22 +153,18 @@ test('the hubble program reads the flows and prints the same lines', async () =>
   ]) {
     const args = ['observe', '--input-file', file, '--all', '--print-node-name', ...filter];
     const own = await cluster.cli(...args);
-    assert.is(await output(run([HUBBLE, ...args])), own, filter.join(' '));
+    assert.is(await output(run([program, ...args])), own, filter.join(' '));
   }
 });
 
-test('the hubble program reads live flows and status from the service', async () => {
-  if (!HUBBLE) {
-    console.log('skipped: HUBBLE does not name the hubble program');
-    return;
-  }
+clientTest(test, 'HUBBLE', 'the hubble program reads live flows and status from the service', async (program) => {
   const socket = join(directory, 'hubble.sock');
   const server = new RunningCommand('observe', '--serve', `unix:${socket}`);
   try {
     await server.started(/^serving the flows/m);
     await cluster.fetch(CLIENT, 'http://10.96.4.1/');
     await refusedByNone();
-    const hubble = (...args: string[]) => output(run([HUBBLE, ...args, '--server', `unix://${socket}`]));
+    const hubble = (...args: string[]) => output(run([program, ...args, '--server', `unix://${socket}`]));
     const syn = [
       '--from-pod',
       'default/client',

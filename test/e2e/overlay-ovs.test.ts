@@ -17,11 +17,11 @@ import {
   whyNoOvs,
 } from '../lib/overlay/ovs-node.ts';
 import { idlePod } from '../lib/services/services.ts';
+import { testUnless } from '../lib/test-unless.ts';
 
 const all = suite('overlay: Open vSwitch as a peer');
 const why = whyNoOvs();
-const test = why === undefined ? all : all.skip;
-if (why !== undefined) console.log(`skipped: Open vSwitch as a peer: ${why}`);
+const test = testUnless(why, all);
 let cluster: Cluster;
 let paths: Paths;
 let node: OvsNode;

@@ -10,6 +10,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { missingProgram } from '../lib/applications.ts';
 import { type Cluster, dataplane, eventually, processPod, startCluster } from '../lib/cluster.ts';
+import { testUnless } from '../lib/test-unless.ts';
 
 /** Exits with 0 and prints the first address, or with 1. */
 const MUSL = `
@@ -98,8 +99,7 @@ test.after(async () => {
 const inPod = (...command: string[]) => dataplane(['exec', 'client', '--', ...command]);
 
 for (const { name, command, why } of resolvers) {
-  if (why !== undefined) console.log(`skipped: ${name}: ${why}`);
-  (why === undefined ? test : test.skip)(
+  testUnless(why === undefined ? undefined : `${name}: ${why}`, test)(
     `${name} finds a Service, and at once that a name does not exist`,
     async () => {
       for (const known of ['web', 'web.default.svc', 'web.default.svc.cluster.local']) {
@@ -115,9 +115,7 @@ for (const { name, command, why } of resolvers) {
   );
 }
 
-const dig = missingProgram(['dig']);
-if (dig !== undefined) console.log(`skipped: dig: ${dig}`);
-(dig === undefined ? test : test.skip)('dig: status, flags and sections of each kind of response', async () => {
+testUnless(missingProgram(['dig']), test)('dig: status, flags and sections of each kind of response', async () => {
   const ask = async (...words: string[]) => (await inPod('dig', '+tries=1', '+time=3', ...words)).stdout;
   const found = await ask('web.default.svc.cluster.local');
   assert.match(found, /status: NOERROR[\s\S]*flags: qr aa rd ra[\s\S]*ANSWER: 1/);

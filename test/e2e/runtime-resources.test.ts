@@ -12,6 +12,7 @@ import { loadImages } from '../../src/runtime/image/load/load.ts';
 import { ImageStore } from '../../src/runtime/image/store/store.ts';
 import { PodGroups } from '../../src/runtime/pod/groups.ts';
 import { dockerArchive, hostPrograms, tar } from '../lib/images/make-image.ts';
+import { testUnless } from '../lib/test-unless.ts';
 import { attempt, NAMESPACE, type RuntimeFixture, until } from './runtime-fixture.ts';
 import { runtimeSuite } from './runtime-suite.ts';
 
@@ -20,10 +21,7 @@ const { test, left } = runtimeSuite('runtime: resources', import.meta.url);
 const work = mkdtempSync('/run/dp-resources-');
 process.env.DATAPLANE_IMAGES = join(work, 'store');
 const trees = findCgroupTrees();
-const limited = (name: string, body: Parameters<typeof test>[1]): void => {
-  if (typeof trees === 'string') console.log(`skipped: ${name}: ${trees}`);
-  else test(name, body);
-};
+const limited = testUnless(typeof trees === 'string' ? trees : undefined, test);
 const { version, roots } = (typeof trees === 'string' ? {} : trees) as CgroupTrees;
 
 /** The value of a file of a group. */

@@ -14,13 +14,12 @@ import { UiServer } from '../../src/ui/server/http-server.ts';
 import { Streams } from '../../src/ui/server/streams.ts';
 import { type Browser, type Page, seriousFindings, startBrowser, whyNoBrowser } from '../lib/browser.ts';
 import { ROOT } from '../lib/cluster.ts';
+import { testUnless } from '../lib/test-unless.ts';
 import { processTraced } from '../lib/traced-build.ts';
 import { flow, manyPods } from '../lib/ui-fixture.ts';
 
-const whyNot = whyNoBrowser();
 const test = suite('pages in Chromium');
-const here = whyNot === undefined ? test : test.skip;
-if (whyNot !== undefined) console.log(`skipped: ${whyNot}`);
+const pageTest = testUnless(whyNoBrowser(), test);
 
 const TOKEN = 'token';
 const PAGES = join(ROOT, 'dist/bundle/ui');
@@ -89,7 +88,7 @@ function demoModel(): LiveModel {
 
 const MC3_FLOW = flow({ destination_service: { name: 'mc3', namespace: 'default' } });
 
-here('flows appear, a click on one shows its walk, and the filter is that of observe', async () => {
+pageTest('flows appear, a click on one shows its walk, and the filter is that of observe', async () => {
   const model = demoModel();
   const page = await openPage(model);
   await page.locator('.state.live').waitFor();
@@ -117,7 +116,7 @@ here('flows appear, a click on one shows its walk, and the filter is that of obs
   await page.close();
 });
 
-here('everything can be reached by keys', async () => {
+pageTest('everything can be reached by keys', async () => {
   const model = demoModel();
   model.addFlow(MC3_FLOW, 0);
   const page = await openPage(model);
@@ -141,7 +140,7 @@ here('everything can be reached by keys', async () => {
   await page.close();
 });
 
-here('an accessibility checker has no serious finding: every tab, dark and light', async () => {
+pageTest('an accessibility checker has no serious finding: every tab, dark and light', async () => {
   const model = demoModel();
   model.addFlow(MC3_FLOW, 0);
   model.addFlow(flow({ verdict: 'DROPPED', event_type: { type: 1, sub_type: 133 }, Summary: 'policy-ingress: x' }), 0);
@@ -164,7 +163,7 @@ here('an accessibility checker has no serious finding: every tab, dark and light
   await page.close();
 });
 
-here('the playground works from the disk, without a server: the lesson, in both languages', async () => {
+pageTest('the playground works from the disk, without a server: the lesson, in both languages', async () => {
   const page = await show(pathToFileURL(join(PAGES, 'playground.html')).href);
   const titles: string[] = [];
   for (let i = 0; ; i++) {
@@ -195,7 +194,7 @@ here('the playground works from the disk, without a server: the lesson, in both 
 /** Time to draw a frame in Chromium without a graphics card, on a machine that may be busy: measured 0.5 to 2 ms. */
 const DRAW_MS = 12;
 
-here('400 pods: a frame is drawn in time, with traffic and while the view moves', async () => {
+pageTest('400 pods: a frame is drawn in time, with traffic and while the view moves', async () => {
   const { topology, flows } = manyPods(400);
   const model = new LiveModel();
   model.setTopology(topology);

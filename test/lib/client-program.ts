@@ -6,18 +6,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { output, type Ran, type RunOptions, run } from './cluster.ts';
+import { testUnless } from './test-unless.ts';
 
 type Body = (program: string) => Promise<void>;
-interface Suite {
-  (name: string, body: () => Promise<void>): void;
-  skip(name: string, body: () => Promise<void>): void;
-}
+type Suite = NonNullable<Parameters<typeof testUnless>[1]>;
 
 /** Adds a test that needs the program of this variable. */
 export function clientTest(suite: Suite, variable: string, name: string, body: Body): void {
   const program = process.env[variable];
-  if (!program) console.log(`skipped: ${name}: ${variable} is not set`);
-  (program ? suite : suite.skip)(name, () => body(program!));
+  testUnless(program ? undefined : `${name}: ${variable} is not set`, suite)(name, () => body(program!));
 }
 
 /** Is one of these variables set? Without any, a file needs no cluster. */

@@ -1,9 +1,14 @@
 /** Tests that need something that this machine may lack. */
-import { test } from 'uvu';
+import { type Callback, type Test, test } from 'uvu';
 
-/** `test`; if there is a reason against it, `test.skip`, and the reason is printed. */
-export function testUnless(why: string | undefined): (...args: Parameters<typeof test>) => void {
-  if (why === undefined) return test;
+type AddTest<T> = (name: string, body: Callback<T>) => void;
+
+/** Adds tests to the suite. If there is a reason against them, they are skipped, and the reason is printed. */
+export function testUnless<T>(
+  why: string | undefined,
+  suite: AddTest<T> & Pick<Test<T>, 'skip'> = test as unknown as Test<T>,
+): AddTest<T> {
+  if (why === undefined) return suite;
   console.log(`skipped: ${why}`);
-  return test.skip;
+  return suite.skip;
 }

@@ -8,6 +8,7 @@ import { join, relative } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { output, ROOT, run, whyNoCluster } from '../lib/cluster.ts';
+import { testUnless } from '../lib/test-unless.ts';
 
 const NPM_TIMEOUT_MS = 100_000;
 /** Everything that may be in the package. */
@@ -71,9 +72,8 @@ process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
 const { file, paths } = await pack();
 const whyNotInstalled = await install(file);
 const whyNotUp = whyNotInstalled ?? whyNoCluster();
-const installed = whyNotInstalled === undefined ? test : test.skip;
-const up = whyNotUp === undefined ? test : test.skip;
-if (whyNotUp !== undefined) console.log(`skipped: ${whyNotUp}`);
+const installed = testUnless(whyNotInstalled, test);
+const up = testUnless(whyNotUp, test);
 
 test('the package of a fresh clone is built, and contains only what is needed to run', () => {
   assert.equal(

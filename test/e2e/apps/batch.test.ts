@@ -2,6 +2,7 @@
 import * as assert from 'uvu/assert';
 import { applicationSuite, FULL } from '../../lib/applications.ts';
 import { eventually } from '../../lib/cluster.ts';
+import { testUnless } from '../../lib/test-unless.ts';
 
 const { test, app } = applicationSuite('batch', {
   longForm: true,
@@ -51,7 +52,9 @@ test('a Job made from the CronJob reads the result', async () => {
   assert.is(await app.logs('job-name=report-now'), REPORT);
 });
 
-(FULL ? test : test.skip)('the CronJob makes one every minute', async () => {
+const inLongForm = testUnless(FULL ? undefined : 'the CronJob: in the long form only (npm run test:apps)', test);
+
+inLongForm('the CronJob makes one every minute', async () => {
   await eventually(async () => {
     const { items } = await app.api.list('Job', { namespace });
     const scheduled = items.find(({ metadata }) => /^report-\d+$/.test(metadata.name));

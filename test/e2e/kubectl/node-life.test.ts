@@ -51,10 +51,9 @@ kubectlTest('get nodes -o wide shows the version, the system and the kernel; eve
   assert.equal(owners, ['dataplane undefined', 'kubelet status'], 'a node owns the status of its pods');
 });
 
-const nginx = existsSync('/usr/sbin/nginx');
-if (!nginx) console.log('skipped: Ingress: there is no /usr/sbin/nginx');
+const whyNoIngress = existsSync('/usr/sbin/nginx') ? why : 'Ingress: there is no /usr/sbin/nginx';
 
-(nginx ? kubectlTest : test.skip)(
+testUnless(whyNoIngress)(
   'an Ingress is served by host and path, over TLS, and changes without a failed request',
   async () => {
     const backend = { service: { name: 'server', port: { number: 80 } } };

@@ -18,6 +18,7 @@ import { decodeUtf8, encodeUtf8 } from '../../../native-free-dataplane/capture/u
 import { readCapture } from '../../lib/frames/capture-file.ts';
 import { concat } from '../../lib/frames/frame-builder.ts';
 import { frame } from '../../lib/frames/frame-text.ts';
+import { testUnless } from '../../lib/test-unless.ts';
 
 const SYN = frame('tcp 10.244.1.2:4000 > 10.96.0.10:80 S');
 const NATTED = frame('tcp 10.244.1.2:4000 > 10.244.2.3:8080 S');
@@ -113,8 +114,8 @@ test('a comment longer than an option can be is truncated at a character boundar
 });
 
 const missing = ['tshark', 'capinfos'].filter((program) => spawnSync(program, ['--version']).status !== 0);
-const withWireshark = missing.length === 0 ? test : test.skip;
-withWireshark('tshark and capinfos read it as meant', () => {
+const why = missing.length === 0 ? undefined : `pcapng beside Wireshark's tools (${missing.join(', ')} not installed)`;
+testUnless(why)('tshark and capinfos read it as meant', () => {
   const directory = mkdtempSync(join(tmpdir(), 'pcapng-'));
   const path = join(directory, 'capture.pcapng');
   try {
@@ -162,6 +163,5 @@ withWireshark('tshark and capinfos read it as meant', () => {
     rmSync(directory, { recursive: true });
   }
 });
-if (missing.length > 0) console.log(`skipped: pcapng beside Wireshark's tools (${missing.join(', ')} not installed)`);
 
 test.run();

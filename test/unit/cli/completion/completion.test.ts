@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { COMMANDS } from '../../../../src/cli/command-table.ts';
 import { completionScript } from '../../../../src/cli/completion/scripts.ts';
 import { type CompletedCommand, completedCommands, KINDS, type Shell } from '../../../../src/cli/completion/words.ts';
+import { testUnless } from '../../../lib/test-unless.ts';
 
 let commands: CompletedCommand[];
 let directory: string;
@@ -89,8 +90,7 @@ for (const [shell, args] of [
   ['fish', ['--no-execute']],
 ] as const) {
   const there = spawnSync(shell, ['--version'], { stdio: 'ignore' }).error === undefined;
-  if (!there) console.log(`skipped: there is no ${shell}`);
-  (there ? test : test.skip)(`${shell} reads its script`, () => {
+  testUnless(there ? undefined : `there is no ${shell}`)(`${shell} reads its script`, () => {
     const file = join(directory, `script.${shell}`);
     writeFileSync(file, completionScript(shell as Shell, commands));
     const { status, stderr } = spawnSync(shell, [...args, file], { encoding: 'utf8' });

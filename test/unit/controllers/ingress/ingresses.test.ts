@@ -6,6 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Ingress, KubeObject, Manifest, Secret } from '../../../../src/api/types/objects.ts';
 import { defaultPair } from '../../../../src/controllers/ingress/tls.ts';
+import { testUnless } from '../../../lib/test-unless.ts';
 import {
   addNode,
   eventually,
@@ -203,7 +204,7 @@ test(
 );
 
 const NGINX = '/usr/sbin/nginx';
-(existsSync(NGINX) ? test : test.skip)(
+testUnless(existsSync(NGINX) ? undefined : `there is no ${NGINX}`)(
   'nginx itself accepts the configuration',
   withCluster(async ({ client }) => {
     await addNode(client, 'n1');

@@ -7,10 +7,10 @@ import * as assert from 'uvu/assert';
 import { Verdict } from '../../../../native-free-dataplane/verdicts.ts';
 import type { NetworkPolicy } from '../../../../src/api/types/network-policy.ts';
 import type { Flow } from '../../../../src/observe/hubble/flow.ts';
+import { clientTest } from '../../../lib/client-program.ts';
 import { dataplane, output, run } from '../../../lib/cluster.ts';
 import { DROPPED_SYN, dropOf, maker, TIME, TO_WEB } from '../../../lib/flows.ts';
 
-const { HUBBLE } = process.env;
 const test = suite('hubble');
 const directory = mkdtempSync(join(tmpdir(), 'hubble-'));
 const file = join(directory, 'flows.json');
@@ -95,29 +95,29 @@ test.after(() => {
   rmSync(directory, { recursive: true });
 });
 
-const compare = async (given: readonly string[]): Promise<string> => {
+const compare = async (program: string, given: readonly string[]): Promise<string> => {
   const args = ['observe', '--input-file', file, '--all', ...given];
   const own = await output(dataplane(args));
-  assert.is(own.trimEnd(), (await output(run([HUBBLE as string, ...args]))).trimEnd(), given.join(' '));
+  assert.is(own.trimEnd(), (await output(run([program, ...args]))).trimEnd(), given.join(' '));
   return own;
 };
 
-test('every filter passes the flows that hubble passes, and prints its lines', async () => {
-  if (!HUBBLE) {
-    console.log('skipped: HUBBLE does not name the hubble program');
-    return;
-  }
-  for (const line of FILTERS) {
-    const own = await compare([...line.split(' ').filter(Boolean), '--print-node-name']);
-    assert.is.not(own, '', `${line} passes something`);
-  }
-});
+clientTest(
+  test,
+  'HUBBLE',
+  'every filter passes the flows that hubble passes, and prints its lines',
+  async (program) => {
+    for (const line of FILTERS) {
+      const own = await compare(program, [...line.split(' ').filter(Boolean), '--print-node-name']);
+      assert.is.not(own, '', `${line} passes something`);
+    }
+  },
+);
 
-test('table and dictionary are as of hubble', async () => {
-  if (!HUBBLE) return;
+clientTest(test, 'HUBBLE', 'table and dictionary are as of hubble', async (program) => {
   for (const format of ['table', 'dict']) {
-    await compare(['-o', format]);
-    await compare(['-o', format, '--print-node-name']);
+    await compare(program, ['-o', format]);
+    await compare(program, ['-o', format, '--print-node-name']);
   }
 });
 

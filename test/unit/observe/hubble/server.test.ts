@@ -10,10 +10,10 @@ import type { Flow } from '../../../../src/observe/hubble/flow.ts';
 import { FlowStore, MAX_FLOWS } from '../../../../src/observe/hubble/server/flow-store.ts';
 import { ObserverServer } from '../../../../src/observe/hubble/server/observer.ts';
 import { codecOf } from '../../../../src/observe/hubble/server/schema.ts';
+import { clientTest } from '../../../lib/client-program.ts';
 import { dataplane, output, run } from '../../../lib/cluster.ts';
 import { DROPPED_SYN, dropOf, maker, TO_WEB } from '../../../lib/flows.ts';
 
-const { HUBBLE } = process.env;
 const test = suite('observer service');
 const directory = mkdtempSync(join(tmpdir(), 'observer-'));
 const socket = join(directory, 'hubble.sock');
@@ -137,12 +137,9 @@ test('the log outlives the server, reaches back further than memory, and stays w
   assert.is(new Set(found).size, found.length);
 });
 
-test('the hubble program: observe with filters prints our own lines; status, nodes and namespaces', async () => {
-  if (!HUBBLE) {
-    console.log('skipped: HUBBLE does not name the hubble program');
-    return;
-  }
-  const hubble = (...args: string[]) => output(run([HUBBLE, ...args, '--server', `unix://${socket}`]));
+const PROGRAM_TEST = 'the hubble program: observe with filters prints our own lines; status, nodes and namespaces';
+clientTest(test, 'HUBBLE', PROGRAM_TEST, async (program) => {
+  const hubble = (...args: string[]) => output(run([program, ...args, '--server', `unix://${socket}`]));
   const file = join(directory, 'flows.json');
   for (const filter of [
     ['--last', '100'],
