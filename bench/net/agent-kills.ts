@@ -5,9 +5,9 @@
  *
  * An undisturbed interval is measured before: on a busy machine the programs themselves are late.
  */
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { ContinuityWatch } from '../../test/lib/continuity.ts';
+import { agentPid, successor } from '../../test/lib/node-processes.ts';
 import { bringUp, cli, dataplaneUnavailable, idlePod, podNetns, takeDown } from './contenders/dataplane.ts';
 import { claimMachine, inside } from './lib/netns.ts';
 import { background, end, runScript, sleep } from './lib/processes.ts';
@@ -17,7 +17,6 @@ const HELP = `usage: node dist/bench/net/agent-kills.js [--kills 100] [--connect
 --load: HTTP requests as fast as they go, with wrk, between the same nodes meanwhile.
 `;
 const NODES = ['n1', 'n2'];
-const PATIENCE_MS = 30_000;
 
 const { values } = parseArgs({
   options: {
@@ -28,24 +27,6 @@ const { values } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 });
-
-const pidIn = (node: string, file: string): number => {
-  try {
-    return (JSON.parse(readFileSync(`/run/dataplane/nodes/${node}/${file}`, 'utf8')) as { pid: number }).pid;
-  } catch {
-    return 0;
-  }
-};
-
-/** Waits until another agent than `before` forwards, and its standby waits. */
-async function successor(node: string, before: number): Promise<void> {
-  for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += 20) {
-    const pid = pidIn(node, 'agent.json');
-    if (pid !== before && pid > 0 && pidIn(node, 'dataplane.json') === pid) return;
-    await sleep(20);
-  }
-  throw new Error(`the agent of ${node} was not started again`);
-}
 
 async function main(): Promise<void> {
   if (values.help) return void process.stdout.write(HELP);
@@ -69,7 +50,7 @@ async function main(): Promise<void> {
     let lost = 0;
     for (let kill = 0; kill < kills; kill++) {
       const node = NODES[kill % NODES.length]!;
-      const pid = pidIn(node, 'agent.json');
+      const pid = agentPid(node);
       await watch.report();
       process.kill(pid, values.signal as NodeJS.Signals);
       await sleep(150);

@@ -11,10 +11,11 @@ import { attachCaptureMemory, SESSIONS, sessionsInUse } from '../../native-free-
 import { printBytes } from '../../native-free-dataplane/print/frame.ts';
 import { openShared } from '../../src/linux/shm.ts';
 import { memoryName } from '../../src/shm-names.ts';
-import { attachControl, ControlWord, controlAt, Failure } from '../../src/worker/control.ts';
+import { Failure } from '../../src/worker/control.ts';
 import { missingProgram } from '../lib/applications.ts';
 import { type Cluster, dataplane, eventually, MAIN } from '../lib/cluster.ts';
 import { readCapture } from '../lib/frames/capture-file.ts';
+import { WorkerControl } from '../lib/node-processes.ts';
 import { RunningCommand } from '../lib/running-command.ts';
 import { testUnless } from '../lib/test-unless.ts';
 import { CLIENT, PORT, startWebAndClient } from '../lib/web-and-client.ts';
@@ -193,12 +194,9 @@ test('a reader that is killed leaves nothing: its session expires', async () => 
 test('a worker that crashes and its successor go on with the capture', async () => {
   const running = await capture('--node', 'n2', 'tcp port 31418');
   await fetchFromOutside();
-  const control = openShared(memoryName('n2', 'control'));
-  const words = attachControl(control.buffer)!;
-  for (const worker of [0, 1]) Atomics.store(words, controlAt(worker, ControlWord.FAIL), Failure.THROW);
-  await eventually(async () =>
-    [0, 1].every((worker) => Atomics.load(words, controlAt(worker, ControlWord.RESTARTS)) > 0) ? true : undefined,
-  );
+  const control = new WorkerControl('n2');
+  for (const worker of [0, 1]) control.fail(worker, Failure.THROW);
+  await eventually(async () => ([0, 1].every((worker) => control.restarts(worker) > 0) ? true : undefined));
   control.close();
   await eventually(fetchFromOutside, 20_000);
   const { stdout, stderr } = await running.stop();

@@ -6,11 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NodeObject, Pod } from '../../src/api/types/objects.ts';
-import type { ClusterFile } from '../../src/cluster/state.ts';
-import { openShared } from '../../src/linux/shm.ts';
-import { memoryName } from '../../src/shm-names.ts';
+import { readClusterFile } from '../../src/cluster/state.ts';
 import { findStandby } from '../../src/standby/find.ts';
-import { ControlWord, controlAt, Failure, isLooping, ThreadState } from '../../src/worker/control.ts';
+import { Failure } from '../../src/worker/control.ts';
 import {
   type Cluster,
   eventually,
@@ -24,6 +22,7 @@ import {
   startCluster,
 } from '../lib/cluster.ts';
 import { ContinuityWatch } from '../lib/continuity.ts';
+import { agentPid, successor, WorkerControl } from '../lib/node-processes.ts';
 
 const test = suite('crash and clean-up');
 let cluster: Cluster;
@@ -62,9 +61,6 @@ test.before(async () => {
 test.after(async () => {
   await cluster?.down();
 });
-
-const agentPid = (node: string): number =>
-  JSON.parse(readFileSync(`/run/dataplane/nodes/${node}/agent.json`, 'utf8')).pid as number;
 
 /** A connection that stays: lines in, lines out. */
 function openLine(netns: string, host: string, port: number) {
@@ -234,49 +230,35 @@ test('a worker that crashes is restarted and continues with the same connections
   const line = openLine('dp-outside', '172.18.0.11', 31700);
   try {
     await line.say('before');
-    const control = new Int32Array(openShared(memoryName('n1', 'control')).buffer);
-    for (const worker of [0, 1]) {
-      control[controlAt(worker, ControlWord.FAIL)] = Failure.THROW;
-    }
+    const control = new WorkerControl('n1');
+    for (const worker of [0, 1]) control.fail(worker, Failure.THROW);
     await line.say('after');
     await cluster.fetch('dp-outside', 'http://172.18.0.11:31080/');
     await eventually(async () => {
-      const restarts = [0, 1].map((worker) => control[controlAt(worker, ControlWord.RESTARTS)] ?? 0);
-      const alive = [0, 1].every((worker) =>
-        [ThreadState.RUNNING, ThreadState.SLEEPING].includes(control[controlAt(worker, ControlWord.STATE)] as 1 | 2),
-      );
-      return restarts.some((count) => count > 0) && alive ? true : undefined;
+      const restarted = [0, 1].some((worker) => control.restarts(worker) > 0);
+      return restarted && [0, 1].every((worker) => control.isLooping(worker)) ? true : undefined;
     });
+    control.close();
     await line.say('still');
   } finally {
     line.close();
   }
 });
 
-/** The node's control words, with the number of its restarts. */
-function controlOf(node: string) {
-  const words = new Int32Array(openShared(memoryName(node, 'control')).buffer);
-  const word = (worker: number, at: number): number => Atomics.load(words, controlAt(worker, at));
-  return {
-    fail: (worker: number, how: number) => Atomics.store(words, controlAt(worker, ControlWord.FAIL), how),
-    restarts: (worker: number) => word(worker, ControlWord.RESTARTS),
-    isLooping: (worker: number) => isLooping(word(worker, ControlWord.STATE)),
-  };
-}
-
 test('a worker that hangs is replaced, and connections continue', async () => {
   const line = openLine('dp-outside', '172.18.0.11', 31700);
+  const control = new WorkerControl('n1');
   try {
     await line.say('before');
-    const { fail, restarts, isLooping } = controlOf('n1');
     for (const worker of [0, 1]) {
-      const before = restarts(worker);
-      fail(worker, Failure.HANG);
-      await eventually(async () => (restarts(worker) > before && isLooping(worker) ? true : undefined));
+      const before = control.restarts(worker);
+      control.fail(worker, Failure.HANG);
+      await eventually(async () => (control.restarts(worker) > before && control.isLooping(worker) ? true : undefined));
       await line.say(`after ${worker}`);
     }
     assert.match(readFileSync('/run/dataplane/agent-n1.log', 'utf8'), /worker 0 is replaced: it has used \d+ ms/);
   } finally {
+    control.close();
     line.close();
   }
 });
@@ -291,8 +273,8 @@ test('a node whose worker fails again and again is not Ready and has no endpoint
     return slices.items.flatMap((slice) => slice.endpoints ?? []).some(({ conditions }) => conditions.ready);
   };
   assert.ok(await endpoints());
-  const { fail } = controlOf('n2');
-  const failing = setInterval(() => fail(0, Failure.THROW), 1000);
+  const control = new WorkerControl('n2');
+  const failing = setInterval(() => control.fail(0, Failure.THROW), 1000);
   const n2 = async () => (await cluster.status()).nodes.find(({ name }) => name === 'n2')!;
   try {
     const { message } = await eventually(async () => {
@@ -303,6 +285,7 @@ test('a node whose worker fails again and again is not Ready and has no endpoint
     await eventually(async () => ((await endpoints()) ? undefined : true), 30_000);
   } finally {
     clearInterval(failing);
+    control.close();
   }
   await eventually(async () => ((await n2()).ready && (await endpoints()) ? true : undefined), 40_000);
   assert.is(await eventually(() => cluster.fetch('dp-outside', 'http://172.18.0.11:31080/')), 'far');
@@ -343,13 +326,6 @@ test('cilium #29667, #19367, #46927, #11983: kill -9 of an agent: the next one t
     inside.close();
   }
 });
-
-/** Waits until a node's current agent, which is not `before`, forwards. */
-const successor = (node: string, before?: number): Promise<true> =>
-  eventually(async () => {
-    const { pid } = JSON.parse(readFileSync(`/run/dataplane/nodes/${node}/dataplane.json`, 'utf8'));
-    return pid !== before && pid === agentPid(node) ? true : undefined;
-  }, 30_000);
 
 test('while an agent is killed or ended, its standby forwards: no connection is lost, and datagrams go on', async () => {
   const { items } = await cluster.get<{ items: { metadata: { name: string }; status: { podIP: string } }[] }>('pods');
@@ -397,8 +373,6 @@ test('kill -9 of an agent and its standby: the next agent starts another standby
   await eventually(async () => (standby() === undefined || standby() === second ? undefined : true), 20_000);
 });
 
-const clusterFile = () => JSON.parse(readFileSync('/run/dataplane/cluster.json', 'utf8')) as ClusterFile;
-
 /** Waits until another process than `before` is the controller, and the API answers. */
 async function anotherController(before: number): Promise<void> {
   await eventually(async () => {
@@ -414,17 +388,16 @@ test('a controller that is stopped is killed and restarted; so is an agent', asy
   await anotherController(controller.pid);
   assert.is(agentPid('n1'), agent, 'the agents were left alone');
   process.kill(agent, 'SIGSTOP');
-  await eventually(async () => (agentPid('n1') !== agent ? true : undefined), 30_000);
-  // The Node stays Ready for some seconds after its agent: the new one writes this file when it forwards.
-  const forwarding = (): number => JSON.parse(readFileSync('/run/dataplane/nodes/n1/dataplane.json', 'utf8')).pid;
-  await eventually(async () => (forwarding() === agentPid('n1') ? true : undefined), 30_000);
+  // The Node stays Ready for some seconds after its agent.
+  await successor('n1', agent);
 });
 
 test('kill -9 of the supervisor: the controller starts another, which restarts it when it is killed', async () => {
-  const { supervisor } = clusterFile();
+  const supervisor = () => readClusterFile()?.supervisor?.pid;
+  const before = supervisor()!;
   const { controller } = await cluster.status();
-  process.kill(supervisor!.pid, 'SIGKILL');
-  await eventually(async () => (clusterFile().supervisor?.pid === supervisor!.pid ? undefined : true));
+  process.kill(before, 'SIGKILL');
+  await eventually(async () => ([before, undefined].includes(supervisor()) ? undefined : true));
   assert.is((await cluster.status()).controller.pid, controller.pid, 'the same controller');
   process.kill(controller.pid, 'SIGKILL');
   await anotherController(controller.pid);

@@ -1,10 +1,10 @@
 /** Names in pods: queries through the system's resolver, and Services in the environment. */
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, dataplane, eventually, nodeNetns, podNetns, processPod, startCluster } from '../lib/cluster.ts';
+import { agentPid } from '../lib/node-processes.ts';
 
 const test = suite('names');
 let cluster: Cluster;
@@ -116,7 +116,7 @@ for (let i = 0; i < 3000; i++) {
 setTimeout(() => { console.log(answered); process.exit(); }, 3000);`;
 
 test('3000 queries at once are answered, though the agent gets no processor for a while', async () => {
-  const { pid } = JSON.parse(readFileSync('/run/dataplane/nodes/n2/agent.json', 'utf8')) as { pid: number };
+  const pid = agentPid('n2');
   // The pod knows its gateway: the kernel holds few packets for an address that it is asking for.
   await inPod('client', 'getent', 'hosts', 'web');
   process.kill(pid, 'SIGSTOP');

@@ -3,10 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { whyNoRawSocket } from '../../src/linux/raw-socket.ts';
-import { openShared } from '../../src/linux/shm.ts';
-import { memoryName } from '../../src/shm-names.ts';
-import { attachControl, ControlWord, controlAt, Failure } from '../../src/worker/control.ts';
+import { Failure } from '../../src/worker/control.ts';
 import { type Cluster, eventually, nodeNetns, output } from '../lib/cluster.ts';
+import { WorkerControl } from '../lib/node-processes.ts';
 import { drops, dropsMoved, type Paths, ServerPort } from '../lib/overlay/overlay.ts';
 import { CLIENT, CLIENT_IP, SERVER, SERVER_IP, startOverlayCluster } from '../lib/overlay/overlay-cluster.ts';
 import { NODE_IPS, nodePort, OUTSIDE, type Services, serviceObject, sliceObject } from '../lib/services/services.ts';
@@ -185,14 +184,13 @@ for (const mode of MODES) {
   });
 
   test('a worker that crashes is restarted and forwards', async () => {
-    const memory = openShared(memoryName('n1', 'control'));
-    const words = attachControl(memory.buffer) as Int32Array;
-    Atomics.store(words, controlAt(0, ControlWord.FAIL), Failure.THROW);
+    const control = new WorkerControl('n1');
+    control.fail(0, Failure.THROW);
     await eventually(async () => {
       await paths.tryPing(CLIENT, SERVER_IP);
-      return Atomics.load(words, controlAt(0, ControlWord.RESTARTS)) > 0 ? true : undefined;
+      return control.restarts(0) > 0 ? true : undefined;
     });
-    memory.close();
+    control.close();
     await eventually(async () => ((await paths.tryPing(CLIENT, SERVER_IP)).status === 0 ? true : undefined));
     await paths.stream(CLIENT, 'up', SERVER_IP, 1 << 20);
     await paths.stream(CLIENT, 'down', SERVER_IP, 1 << 20);

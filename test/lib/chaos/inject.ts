@@ -1,14 +1,13 @@
 /** Makes a fault happen, and ends it. What a fault changes is restored also when a step fails. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ClusterFile } from '../../../src/cluster/state.ts';
-import { openShared } from '../../../src/linux/shm.ts';
-import { memoryName } from '../../../src/shm-names.ts';
-import { ControlWord, controlAt, Failure } from '../../../src/worker/control.ts';
+import { readClusterFile } from '../../../src/cluster/state.ts';
+import { Failure } from '../../../src/worker/control.ts';
 import { type Cluster, nodeNetns, output, podNetns, ROOT, run } from '../cluster.ts';
+import { agentPid, WorkerControl } from '../node-processes.ts';
 import type { Fault, FaultKind } from './plan.ts';
 
 /** The cluster that the faults happen to. */
@@ -25,9 +24,6 @@ export interface Ground {
 const OUTSIDE = 'dp-outside';
 const UNDERLAY_MTU = 1500;
 
-const clusterFile = (): ClusterFile => JSON.parse(readFileSync('/run/dataplane/cluster.json', 'utf8')) as ClusterFile;
-const agentPid = (node: string): number =>
-  (JSON.parse(readFileSync(`/run/dataplane/nodes/${node}/agent.json`, 'utf8')) as { pid: number }).pid;
 const outside = (...args: string[]): Promise<string> => output(run(['ip', '-n', OUTSIDE, ...args]));
 
 /** Send a signal to a process, if it still runs. */
@@ -50,9 +46,9 @@ async function stopped(pid: number | undefined, forMs: number): Promise<void> {
 }
 
 function failWorker(node: string, how: number): void {
-  const memory = openShared(memoryName(node, 'control'));
-  Atomics.store(new Int32Array(memory.buffer), controlAt(0, ControlWord.FAIL), how);
-  memory.close();
+  const control = new WorkerControl(node);
+  control.fail(0, how);
+  control.close();
 }
 
 /** Put a relay into the wire of a node for a while. */
@@ -152,9 +148,9 @@ async function connectionFlood({ node, forMs }: Fault, { cluster, floodPod, floo
 const INJECT: Readonly<Record<FaultKind, (fault: Fault, ground: Ground) => Promise<void> | void>> = {
   'agent-kill': ({ node }) => signal(agentPid(node), 'SIGKILL'),
   'agent-stop': ({ node, forMs }) => stopped(agentPid(node), forMs),
-  'controller-kill': () => signal(clusterFile().controller?.pid, 'SIGKILL'),
-  'controller-stop': ({ forMs }) => stopped(clusterFile().controller?.pid, forMs),
-  'supervisor-kill': () => signal(clusterFile().supervisor?.pid, 'SIGKILL'),
+  'controller-kill': () => signal(readClusterFile()?.controller?.pid, 'SIGKILL'),
+  'controller-stop': ({ forMs }) => stopped(readClusterFile()?.controller?.pid, forMs),
+  'supervisor-kill': () => signal(readClusterFile()?.supervisor?.pid, 'SIGKILL'),
   'worker-throw': ({ node }) => failWorker(node, Failure.THROW),
   'worker-hang': ({ node }) => failWorker(node, Failure.HANG),
   'link-flap': linkFlap,
