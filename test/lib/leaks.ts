@@ -3,17 +3,20 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Cluster, eventually, leftovers, processPod, startCluster } from './cluster.ts';
 
-/** Counts that must not grow with the number of pods there have been. */
-export interface Held {
-  /** Of the controller and all agents. */
-  readonly descriptors: number;
-  readonly residentMb: number;
-  readonly threads: number;
-  /** Of the machine, as far as this test sees it. */
+/** What there is of the machine, as far as this test sees it. */
+interface MachineCounts {
   readonly namespaces: number;
   readonly mounts: number;
   readonly processes: number;
   readonly sharedFiles: number;
+}
+
+/** Counts that must not grow with the number of pods there have been. */
+export interface Held extends MachineCounts {
+  /** Of the controller and all agents. */
+  readonly descriptors: number;
+  readonly residentMb: number;
+  readonly threads: number;
   /** Bytes of the store's files. */
   readonly storeBytes: number;
 }
@@ -33,6 +36,13 @@ async function pidsOf(cluster: Cluster): Promise<number[]> {
   return [controller.pid, ...nodes.map(({ agentPid }) => agentPid ?? 0)].filter((pid) => pid > 0);
 }
 
+const measureMachine = (): MachineCounts => ({
+  namespaces: filesOf('/run/netns').length,
+  mounts: readFileSync('/proc/self/mountinfo', 'utf8').split('\n').length - 1,
+  processes: filesOf('/proc').filter((name) => /^\d+$/.test(name)).length,
+  sharedFiles: filesOf('/dev/shm').length,
+});
+
 async function measure(cluster: Cluster): Promise<Held> {
   const pids = await pidsOf(cluster);
   const statusOf = (pid: number): string => readFileSync(`/proc/${pid}/status`, 'utf8');
@@ -43,10 +53,7 @@ async function measure(cluster: Cluster): Promise<Held> {
     descriptors: pids.reduce((sum, pid) => sum + filesOf(`/proc/${pid}/fd`).length, 0),
     residentMb: Math.round(field('VmRSS') / 1024),
     threads: field('Threads'),
-    namespaces: filesOf('/run/netns').length,
-    mounts: readFileSync('/proc/self/mountinfo', 'utf8').split('\n').length - 1,
-    processes: filesOf('/proc').filter((name) => /^\d+$/.test(name)).length,
-    sharedFiles: filesOf('/dev/shm').length,
+    ...measureMachine(),
     storeBytes: store.reduce((sum, bytes) => sum + bytes, 0),
   };
 }
@@ -100,7 +107,7 @@ async function settled(cluster: Cluster, former: Held | undefined): Promise<Held
   }).catch(() => measure(cluster));
 }
 
-/** What has grown, in words. */
+/** What has grown, as lines of text. */
 export function growth(before: Held, after: Held): string[] {
   const grown = EXACT.filter((name) => after[name] > before[name]).map(
     (name) => `${name}: ${before[name]} to ${after[name]}`,
@@ -122,7 +129,7 @@ interface Cycles {
 /** Bring a cluster with a pod up and take it down again, so often. */
 export async function cycleClusters(cycles: number, onCycle: (done: number) => void = () => {}): Promise<Cycles> {
   const left: string[] = [];
-  const counts: { mounts: number; processes: number }[] = [];
+  const counts: MachineCounts[] = [];
   for (let cycle = 1; cycle <= cycles; cycle++) {
     const cluster = await startCluster({
       args: ['--nodes', '1'],
@@ -130,15 +137,9 @@ export async function cycleClusters(cycles: number, onCycle: (done: number) => v
     });
     await cluster.down();
     left.push(...leftovers().map((what) => `cycle ${cycle}: ${what}`));
-    counts.push({
-      mounts: readFileSync('/proc/self/mountinfo', 'utf8').split('\n').length - 1,
-      processes: filesOf('/proc').filter((name) => /^\d+$/.test(name)).length,
-    });
+    counts.push(measureMachine());
     onCycle(cycle);
   }
-  const ends = (of: (count: (typeof counts)[number]) => number): [number, number] => [
-    of(counts[0]!),
-    of(counts.at(-1)!),
-  ];
-  return { cycles, left, mounts: ends((it) => it.mounts), processes: ends((it) => it.processes) };
+  const [first, last] = [counts[0]!, counts.at(-1)!];
+  return { cycles, left, mounts: [first.mounts, last.mounts], processes: [first.processes, last.processes] };
 }

@@ -10,7 +10,7 @@ import { get } from 'node:http';
 import { connect } from 'node:net';
 
 /** Silences from this length on are reported. */
-const GAP_MS = 100;
+const GAP_MS = 200;
 const TCP_EVERY_MS = 100;
 const UDP_EVERY_MS = 20;
 const HTTP_EVERY_MS = 200;
@@ -42,7 +42,7 @@ const totals = {
 };
 let ending = false;
 const now = (): number => performance.timeOrigin + performance.now();
-const tell = (event: ChaosEvent): void => {
+const report = (event: ChaosEvent): void => {
   if (!ending) process.stdout.write(`${JSON.stringify(event)}\n`);
 };
 
@@ -51,7 +51,7 @@ function silenceWatch(place: string): () => void {
   let last = now();
   return () => {
     const at = now();
-    if (at - last >= GAP_MS + TCP_EVERY_MS) tell({ event: 'gap', place, from: last, to: at });
+    if (at - last >= GAP_MS) report({ event: 'gap', place, from: last, to: at });
     last = at;
   };
 }
@@ -74,7 +74,7 @@ function holdConnection(place: string, host: string, port: number): void {
     rest = lines.pop()!;
     for (const line of lines) {
       if (Number(line) !== expected) {
-        tell({ event: 'wrong', place, at: now(), why: `line ${JSON.stringify(line)} instead of ${expected}` });
+        report({ event: 'wrong', place, at: now(), why: `line ${JSON.stringify(line)} instead of ${expected}` });
         expected = Number(line);
       }
       expected++;
@@ -82,8 +82,8 @@ function holdConnection(place: string, host: string, port: number): void {
     }
     heard();
   });
-  socket.on('error', (error) => tell({ event: 'lost', place, at: now(), why: error.message }));
-  socket.on('end', () => tell({ event: 'lost', place, at: now(), why: 'closed by the other side' }));
+  socket.on('error', (error) => report({ event: 'lost', place, at: now(), why: error.message }));
+  socket.on('end', () => report({ event: 'lost', place, at: now(), why: 'closed by the other side' }));
   socket.on('close', () => clearInterval(timer));
 }
 
@@ -93,11 +93,16 @@ function sendDatagrams(place: string, host: string, port: number): void {
   let sent = 0;
   // Numbers of datagrams whose answer has come: a second one is a duplicate of the network.
   const answered = new Set<number>();
-  socket.on('error', (error) => tell({ event: 'failed', place, at: now(), why: error.message }));
+  socket.on('error', (error) => report({ event: 'failed', place, at: now(), why: error.message }));
   socket.on('message', (message) => {
     const number = Number(message.toString());
     if (!Number.isInteger(number) || number >= sent) {
-      tell({ event: 'wrong', place, at: now(), why: `datagram ${JSON.stringify(message.toString())} was never sent` });
+      report({
+        event: 'wrong',
+        place,
+        at: now(),
+        why: `datagram ${JSON.stringify(message.toString())} was never sent`,
+      });
     }
     if (!answered.has(number)) totals.datagramsAnswered++;
     answered.add(number);
@@ -114,7 +119,7 @@ function requestPages(place: string, host: string, port: number): void {
     totals.requests++;
     const failed = (why: string): void => {
       totals.requestsFailed++;
-      tell({ event: 'failed', place, at: now(), why });
+      report({ event: 'failed', place, at: now(), why });
     };
     const request = get({ host, port, agent: false, timeout: HTTP_WITHIN_MS }, (response) => {
       let body = '';
@@ -123,7 +128,7 @@ function requestPages(place: string, host: string, port: number): void {
       });
       response.on('error', () => {});
       response.on('end', () => {
-        if (body !== 'ok\n') tell({ event: 'wrong', place, at: now(), why: `page ${JSON.stringify(body)}` });
+        if (body !== 'ok\n') report({ event: 'wrong', place, at: now(), why: `page ${JSON.stringify(body)}` });
       });
     });
     request.on('timeout', () => request.destroy(new Error(`no answer within ${HTTP_WITHIN_MS} ms`)));

@@ -52,30 +52,37 @@ interface Client {
   totals: ChaosTotals | undefined;
 }
 
-/** @param log is told what happens, line by line */
+/** @param log gets a line for each fault as it begins */
 export async function runChaos(faults: readonly Fault[], log: (line: string) => void): Promise<ChaosResult> {
   const directory = mkdtempSync(join(tmpdir(), 'dataplane-chaos-'));
   const clockFile = join(directory, 'clock');
-  writeFileSync(clockFile, '0');
-  process.env.CHAOS_CLOCK = clockFile;
-  const before = process.env.NODE_OPTIONS;
-  process.env.NODE_OPTIONS = `${before ?? ''} --require ${join(ROOT, 'test/lib/chaos/clock.cjs')}`.trim();
   let cluster: Cluster | undefined;
   const failures: string[] = [];
   try {
-    cluster = await startCluster({ args: ['--nodes', '2', '--workers', '2'], manifests: manifests() });
-    if (before === undefined) delete process.env.NODE_OPTIONS;
-    else process.env.NODE_OPTIONS = before;
+    cluster = await startWithClock(clockFile);
     const result = await underLoad(cluster, faults, clockFile, failures, log);
     await cluster.down().catch((error: Error) => failures.push(error.message));
     cluster = undefined;
     return { ...result, failures };
   } finally {
-    if (before === undefined) delete process.env.NODE_OPTIONS;
-    else process.env.NODE_OPTIONS = before;
-    delete process.env.CHAOS_CLOCK;
     await cluster?.down().catch(() => {});
     rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Starts a cluster whose processes add the seconds in the file to their clocks (clock.cjs). */
+async function startWithClock(clockFile: string): Promise<Cluster> {
+  writeFileSync(clockFile, '0');
+  const before = { CHAOS_CLOCK: undefined, NODE_OPTIONS: process.env.NODE_OPTIONS };
+  process.env.CHAOS_CLOCK = clockFile;
+  process.env.NODE_OPTIONS = `${before.NODE_OPTIONS ?? ''} --require ${join(ROOT, 'test/lib/chaos/clock.cjs')}`.trim();
+  try {
+    return await startCluster({ args: ['--nodes', '2', '--workers', '2'], manifests: manifests() });
+  } finally {
+    for (const [name, value] of Object.entries(before)) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
   }
 }
 
