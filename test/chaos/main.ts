@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { describeFault, type Fault, planFaults } from '../lib/chaos/plan.ts';
 import { type ChaosResult, NODES, runChaos } from '../lib/chaos/run.ts';
 import { shrinkFaults } from '../lib/chaos/shrink.ts';
+import type { ChaosReport } from '../lib/reliability-page.ts';
 
 const { values } = parseArgs({
   options: {
@@ -44,7 +45,7 @@ const result = await runChaos(faults, (line) => console.log(line));
 show(result);
 if (values.report !== undefined) {
   const took = Math.round((performance.now() - started) / 1000);
-  const report = { date: new Date().toISOString(), seed, seconds, took, ...result };
+  const report: ChaosReport = { date: new Date().toISOString(), seed, seconds, took, ...result };
   writeFileSync(values.report, `${JSON.stringify(report, null, 2)}\n`);
 }
 if (result.failures.length > 0) {

@@ -19,6 +19,7 @@ import { writeCorpus } from '../lib/fuzz/corpus.ts';
 import type { Explored, Failure } from '../lib/fuzz/explore.ts';
 import { runTarget } from '../lib/fuzz/run-target.ts';
 import { loadTarget, TARGET_NAMES } from '../lib/fuzz/targets.ts';
+import type { FuzzReport, FuzzRow } from '../lib/reliability-page.ts';
 
 const { values } = parseArgs({
   options: {
@@ -59,19 +60,9 @@ async function repeat(file: string): Promise<void> {
   console.log(`${name}: ${units} ${target.unit}, nothing wrong`);
 }
 
-interface Row {
-  readonly target: string;
-  readonly how: string;
-  readonly seconds: number;
-  readonly inputs: number;
-  readonly units: number;
-  readonly unit: string;
-  readonly blocks: number;
-}
-
 async function fuzz(): Promise<void> {
   console.log(`seed ${seed}, ${seconds} s: ${names.join(', ')}`);
-  const rows: Row[] = [];
+  const rows: FuzzRow[] = [];
   // The pipeline has as much time as all others together.
   const shares = new Map(names.map((name) => [name, name === 'pipeline' ? Math.max(1, names.length - 1) : 1]));
   const total = [...shares.values()].reduce((sum, share) => sum + share, 0);
@@ -97,14 +88,12 @@ async function fuzz(): Promise<void> {
   }
   if (values.report !== undefined) {
     const clean = process.exitCode === undefined;
-    writeFileSync(
-      values.report,
-      `${JSON.stringify({ date: new Date().toISOString(), seed, seconds, clean, rows }, null, 2)}\n`,
-    );
+    const report: FuzzReport = { date: new Date().toISOString(), seed, seconds, clean, rows };
+    writeFileSync(values.report, `${JSON.stringify(report, null, 2)}\n`);
   }
 }
 
-function show({ target, how, seconds: took, inputs, units, unit, blocks }: Row, { corpus }: Explored): void {
+function show({ target, how, seconds: took, inputs, units, unit, blocks }: FuzzRow, { corpus }: Explored): void {
   const covered = blocks > 0 ? `, ${blocks} blocks, ${corpus.length} inputs in the corpus` : '';
   const rate = Math.round(units / Math.max(took, 0.1));
   console.log(`${target}, ${how}: ${inputs} inputs, ${units} ${unit} in ${took} s (${rate}/s)${covered}`);

@@ -4,34 +4,36 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { FaultOutcome } from './chaos/run.ts';
+import type { ChaosResult, FaultOutcome } from './chaos/run.ts';
 import { ROOT } from './cluster.ts';
 
-interface FuzzReport {
+/** One target in one run of `npm run fuzz`. */
+export interface FuzzRow {
+  readonly target: string;
+  readonly how: string;
+  readonly seconds: number;
+  readonly inputs: number;
+  readonly units: number;
+  readonly unit: string;
+  readonly blocks: number;
+}
+
+/** What `npm run fuzz -- --report` writes. */
+export interface FuzzReport {
   readonly date: string;
   readonly seed: number;
   readonly seconds: number;
   readonly clean: boolean;
-  readonly rows: readonly {
-    readonly target: string;
-    readonly how: string;
-    readonly seconds: number;
-    readonly inputs: number;
-    readonly units: number;
-    readonly unit: string;
-    readonly blocks: number;
-  }[];
+  readonly rows: readonly FuzzRow[];
 }
 
-interface ChaosReport {
+/** What `npm run chaos -- --report` writes. */
+export interface ChaosReport extends ChaosResult {
   readonly date: string;
   readonly seed: number;
   readonly seconds: number;
-  readonly outcomes: readonly FaultOutcome[];
-  readonly totals: Readonly<Record<string, number>>;
-  readonly wrkRequests: number;
-  readonly wrkErrors: number;
-  readonly failures: readonly string[];
+  /** Seconds that it really took. */
+  readonly took: number;
 }
 
 /** Results of bench/net/agent-kills.ts. */
