@@ -64,6 +64,7 @@ export async function explore(options: ExploreOptions): Promise<Explored> {
     const fresh = coverage?.takeNew() ?? [];
     if (fresh.length > 0 || coverage === undefined) explored.corpus.push(input);
     coverage?.add(fresh);
+    explored.blocks = coverage?.count ?? 0;
   }
   while (!isOver()) {
     const batch: Uint8Array[] = [];
