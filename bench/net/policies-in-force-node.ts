@@ -17,7 +17,7 @@ export const PROBED = 'probed';
 export const CLIENT = '10.244.1.10';
 export const SERVER = '10.244.1.11';
 export const PORT = 80;
-/** Between two packets: each look takes the time of an interrupt, so that two workers leave the machine to the others. */
+/** Between two packets, so that the two workers leave processor time to the other processes. */
 const PAUSE_MS = 0.1;
 
 /** Milliseconds of CLOCK_MONOTONIC, the same in all processes. */
@@ -31,12 +31,6 @@ export interface Verdict {
 
 const SELF = new URL(import.meta.url);
 
-/** Names of the shared tables. */
-interface Tables {
-  readonly routes: string;
-  readonly policies: string;
-}
-
 /** In the worker thread: it never returns. */
 function forward(): void {
   const names: string[] = [];
@@ -46,9 +40,7 @@ function forward(): void {
     return openShared(name, { bytes, create: true }).buffer;
   };
   const node = new TestNode({ memory, policies: {} }).pod('client', CLIENT).pod('server', SERVER);
-  // The order in which TestNode asks for memory.
-  const tables: Tables = { routes: names[2]!, policies: names[5]! };
-  parentPort!.postMessage(tables);
+  parentPort!.postMessage(names);
   const cell = new Int32Array(new SharedArrayBuffer(4));
   const toServer = { dstMac: macOf(SERVER) };
   for (let allowed: boolean | undefined; ; ) {
@@ -65,10 +57,12 @@ function forward(): void {
 
 function follow(socketPath: string): void {
   const worker = new Worker(SELF);
-  worker.once('message', ({ routes, policies }: Tables) => {
+  worker.once('message', (names: string[]) => {
+    // In the order in which TestNode asks for memory.
+    const [, , routes = '', , , policies = ''] = names;
     const open = (name: string) => openShared(name).buffer;
     const tables = { node: attachNodeTable(open(routes))!, policies: attachPolicies(open(policies))! };
-    for (let i = 0; i < 6; i++) unlinkShared(`dpb-policies-${process.pid}-${i}`);
+    for (const name of names) unlinkShared(name);
     const config = { current: { nameServer: undefined }, node: {} } as unknown as LiveConfig;
     const log = (line: string) => process.stderr.write(`${line}\n`);
     const client = new ApiClient(socketPath);
