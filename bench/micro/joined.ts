@@ -7,10 +7,11 @@ import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import * as modules from '../../native-free-dataplane/pipeline.ts';
 import { INLINING_FLAGS } from '../../src/worker/inlining.ts';
+import { median, quantile } from '../lib/statistics.ts';
 import type { BenchNode } from './lib/bench-node.ts';
 import { bundledPipeline, type PipelineModule } from './lib/bundles.ts';
 import type { Frames } from './lib/frames.ts';
-import { type Fact, median, quantile } from './lib/results.ts';
+import type { Fact } from './lib/results.ts';
 import { type Conversation, SCENARIOS, tcpConversation, udpConversation } from './lib/scenarios.ts';
 
 const SELF = fileURLToPath(import.meta.url);
@@ -98,11 +99,7 @@ function time(node: BenchNode, frames: Frames): number {
     whole.push(((between - begin) * 1e6) / BATCH);
     alone.push(((performance.now() - between) * 1e6) / BATCH);
   }
-  const best = (times: number[]): number =>
-    quantile(
-      [...times].sort((a, b) => a - b),
-      0.1,
-    );
+  const best = (times: number[]): number => quantile(times, 0.1);
   return best(whole) - best(alone);
 }
 

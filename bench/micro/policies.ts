@@ -12,11 +12,12 @@ import type { NetworkPolicy } from '../../src/api/types/network-policy.ts';
 import type { AddressedPod } from '../../src/compile/policies/kept-pods.ts';
 import { parsePolicy } from '../../src/compile/policies/parse-policy.ts';
 import { INLINING_FLAGS } from '../../src/worker/inlining.ts';
+import { median, quantile } from '../lib/statistics.ts';
 import type { BenchNode } from './lib/bench-node.ts';
 import { bundledLoops, type PipelineModule, workersPipeline } from './lib/bundles.ts';
 import { NewConnections } from './lib/new-connections.ts';
 import { putInForce } from './lib/policies.ts';
-import { type Fact, median, quantile } from './lib/results.ts';
+import type { Fact } from './lib/results.ts';
 import { CLIENTS, ENDPOINTS, SCENARIOS, udpConversation } from './lib/scenarios.ts';
 
 /** From a pod to a ClusterIP, whose endpoint is on the same node: the node judges both ends. */
@@ -156,11 +157,7 @@ function time({ node, modes, run, alone }: Measured, round: number): void {
   }
 }
 
-const best = ({ times }: Mode): number =>
-  quantile(
-    [...times].sort((a, b) => a - b),
-    SHARE,
-  );
+const best = ({ times }: Mode): number => quantile(times, SHARE);
 
 const factsOf = (what: string, measured: readonly Measured[]): Fact[] =>
   measured

@@ -16,14 +16,13 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import Benchmark from 'benchmark';
 import { INLINING_FLAGS } from '../../src/worker/inlining.ts';
+import { median, quantile } from '../lib/statistics.ts';
 import {
   type BenchModule,
   type Fact,
   factLine,
   figure,
   isTooMuch,
-  median,
-  quantile,
   type Run,
   type Timing,
   timingLine,
@@ -177,13 +176,13 @@ function time(name: string, suite: Benchmark.Suite): Promise<{ timings: Timing[]
         failed = true;
         return;
       }
-      const sorted = stats.sample.map((seconds) => (seconds * 1e9) / operations).sort((a, b) => a - b);
+      const samples = stats.sample.map((seconds) => (seconds * 1e9) / operations);
       const timing: Timing = {
         suite: name,
         name: done.name ?? '?',
-        nanoseconds: quantile(sorted, 0.1),
-        median: quantile(sorted, 0.5),
-        samples: sorted.length,
+        nanoseconds: quantile(samples, 0.1),
+        median: median(samples),
+        samples: samples.length,
         ...(atMost !== undefined && { atMost }),
       };
       timings.push(timing);

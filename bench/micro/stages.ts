@@ -3,10 +3,11 @@
  * difference is reported. (A stage cannot be run twice over one packet: the second time there is nothing left to do.)
  */
 import { TimeoutClass } from '../../native-free-dataplane/conntrack/timeouts.ts';
+import { quantile } from '../lib/statistics.ts';
 import type { BenchNode } from './lib/bench-node.ts';
 import { bundledLoops } from './lib/bundles.ts';
 import type { Frames } from './lib/frames.ts';
-import { type Fact, quantile } from './lib/results.ts';
+import type { Fact } from './lib/results.ts';
 import { request, SCENARIOS, type Scenario, tcpConversation, udpConversation } from './lib/scenarios.ts';
 
 const loops = await bundledLoops<typeof import('./lib/stage-loops.ts')>('stage-loops');
@@ -95,12 +96,7 @@ function differences({ title, stages, batch, between }: Run): Fact[] {
       between?.();
     }
   }
-  const best = times.map((own) =>
-    quantile(
-      [...own].sort((a, b) => a - b),
-      0.1,
-    ),
-  );
+  const best = times.map((own) => quantile(own, 0.1));
   const all = { name: `${title}: all stages`, value: best.at(-1)! - best[0]!, unit: 'ns' };
   return [
     ...stages.map((stage, level) => ({

@@ -4,7 +4,8 @@
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { type Fact, median } from './lib/results.ts';
+import { median } from '../lib/statistics.ts';
+import type { Fact } from './lib/results.ts';
 
 const MAIN = fileURLToPath(new URL('../../bundle/cli/main.js', import.meta.url));
 const ROUNDS = 20;

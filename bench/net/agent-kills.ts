@@ -8,10 +8,10 @@
 import { parseArgs } from 'node:util';
 import { ContinuityWatch } from '../../test/lib/continuity.ts';
 import { agentPid, successor } from '../../test/lib/node-processes.ts';
+import { quantile } from '../lib/statistics.ts';
 import { bringUp, cli, dataplaneUnavailable, idlePod, podNetns, takeDown } from './contenders/dataplane.ts';
 import { claimMachine, inside } from './lib/netns.ts';
 import { background, end, runScript, sleep } from './lib/processes.ts';
-import { quantile } from './lib/statistics.ts';
 
 const HELP = `usage: node dist/bench/net/agent-kills.js [--kills 100] [--connections 20000] [--signal SIGKILL|SIGTERM] [--load]
 --load: HTTP requests as fast as they go, with wrk, between the same nodes meanwhile.

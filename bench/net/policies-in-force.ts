@@ -13,10 +13,10 @@ import { fileURLToPath } from 'node:url';
 import { withDefaults } from '../../src/api/schema/defaults.ts';
 import { nowText, Store } from '../../src/api/store/store.ts';
 import { type Kind, type KubeObject, WellKnown } from '../../src/api/types/objects.ts';
+import { median, quantile } from '../lib/statistics.ts';
 import { MeasuredController } from '../micro/lib/controller.ts';
 import { NAMESPACES, namespaceNamed, podAddress, podLabels, policyObject } from '../micro/lib/policies.ts';
 import { benchOptions } from './lib/options.ts';
-import { median, quantile } from './lib/statistics.ts';
 import { CLIENT, nowMs, PORT, PROBED, SERVER, type Verdict } from './policies-in-force-node.ts';
 
 const HELP = `usage: node dist/bench/net/policies-in-force.js [--rounds 100]

@@ -2,12 +2,13 @@
  * Cost of many services: the first packet of a connection to the first and the last of N services, and the time until
  * one changed endpoint takes effect, for 10 to 50,000 services with ten endpoints each.
  */
+
+import { quantile, short } from '../lib/statistics.ts';
 import { claimMachine, inside } from './lib/netns.ts';
 import { benchOptions } from './lib/options.ts';
 import { background, end, finish, runScript } from './lib/processes.ts';
 import { addSample, table, writeResults } from './lib/report.ts';
 import type { Results } from './lib/results.ts';
-import { quantile, short } from './lib/statistics.ts';
 import { compiled, describeMachine, missing } from './lib/tools.ts';
 import { scaledDataplane } from './scaling/dataplane.ts';
 import { scaledKernel } from './scaling/kernel.ts';

@@ -2,6 +2,8 @@
  * A short comparison: one iperf3 stream through a ClusterIP, dataplane against the kernel's bridge + iptables (and
  * VXLAN across nodes), both up at the same time, alternating in one run.
  */
+
+import { median } from '../lib/statistics.ts';
 import type { Contender, TestNetwork } from './contenders/contender.ts';
 import { dataplane } from './contenders/dataplane.ts';
 import { kernelIptables } from './contenders/kernel.ts';
@@ -10,7 +12,6 @@ import { benchOptions } from './lib/options.ts';
 import { runScript } from './lib/processes.ts';
 import { addSample, table, writeResults } from './lib/report.ts';
 import type { Results } from './lib/results.ts';
-import { median } from './lib/statistics.ts';
 import { describeMachine, missing } from './lib/tools.ts';
 import { throughput } from './metrics/bulk.ts';
 import type { PathName } from './metrics/metric.ts';

@@ -1,6 +1,7 @@
 /** Performance targets relative to other implementations, and whether a run reached them. */
+
+import { median } from '../lib/statistics.ts';
 import type { Results } from './lib/results.ts';
-import { median } from './lib/statistics.ts';
 
 interface Target {
   /** Row of the results. */

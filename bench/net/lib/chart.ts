@@ -1,7 +1,8 @@
 /** A bar chart as SVG: one group per figure, one bar per contender, with a whisker from the smallest to the largest sample. Each
  * group has its own scale, so only bars within a group can be compared. */
+
+import { median, short } from '../../lib/statistics.ts';
 import type { Results } from './results.ts';
-import { median, short } from './statistics.ts';
 
 const COLOURS = ['#9aa5b1', '#4c78a8', '#54a24b', '#b279a2', '#eeca3b', '#e45756', '#72b7b2', '#ff9da6'];
 const LABEL_WIDTH = 330;

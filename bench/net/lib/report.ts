@@ -1,9 +1,9 @@
 /** Output of the results: a table, JSON with every raw sample, and a chart. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { median, short, spread } from '../../lib/statistics.ts';
 import { chart } from './chart.ts';
 import type { Results } from './results.ts';
-import { median, short, spread } from './statistics.ts';
 import { repositoryRoot } from './tools.ts';
 
 export function addSample(results: Results, key: string, contender: string, value: number): void {
