@@ -1,14 +1,12 @@
 /** Pods x/a to z/c on two nodes that listen on ports 80 and 81, and which of them reach which: as in Kubernetes' netpol suite. */
-import { createSocket } from 'node:dgram';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { ApiClient } from '../../../src/api/client/client.ts';
 import type { Kind, KubeObject } from '../../../src/api/types/objects.ts';
 import { API_SOCKET } from '../../../src/cluster/state.ts';
 import { connectInNamespace } from '../../../src/linux/connect.ts';
-import { inNamespace } from '../../../src/linux/netns.ts';
-import { boundUdpSocket } from '../../../src/linux/udp-socket.ts';
 import { type Cluster, eventually, processPod, startCluster } from '../cluster.ts';
+import { udpSocketIn } from '../udp-in-namespace.ts';
 import { type Expected, NAMESPACES, nameOf, namespaceOf, PODS, type Probe } from './upstream-cases.ts';
 
 export const HTTP_PORT = 8080;
@@ -25,7 +23,6 @@ for (const port of [80, 81]) {
  */
 const ANSWER_MS = 150;
 const ATTEMPTS = 8;
-const RECEIVE_BYTES = 65_536;
 
 export class PolicyCluster {
   readonly cluster: Cluster;
@@ -72,14 +69,11 @@ export class PolicyCluster {
 
   /** Asks all pods over UDP, from a socket of one, and enters those that answer. */
   private async addAnswered(open: Set<string>, from: string, ports: readonly number[], waitMs: number): Promise<void> {
-    const fd = inNamespace(netnsOf(from), () => boundUdpSocket('0.0.0.0', 0, RECEIVE_BYTES));
-    const socket = createSocket('udp4');
-    socket.on('error', () => {});
+    const socket = await udpSocketIn(netnsOf(from));
     socket.on('message', (_, { address, port }) => {
       const to = PODS.find((pod) => this.ip.get(pod) === address);
       if (to !== undefined) open.add(pairText(from, to, 'UDP', port));
     });
-    await new Promise<void>((resolve) => socket.bind({ fd }, resolve));
     for (const to of PODS) for (const port of ports) socket.send('?', port, this.ip.get(to)!);
     await sleep(waitMs);
     socket.close();

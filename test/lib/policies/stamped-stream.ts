@@ -1,10 +1,9 @@
-/** Datagrams from one pod to another, one a millisecond, of each of which is known when it was sent and whether it arrived. */
-import { createSocket, type Socket } from 'node:dgram';
-import { inNamespace } from '../../../src/linux/netns.ts';
-import { boundUdpSocket } from '../../../src/linux/udp-socket.ts';
+/** Datagrams from one pod to another, one a millisecond: when each was sent, and whether it arrived. */
+import type { Socket } from 'node:dgram';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { udpSocketIn } from '../udp-in-namespace.ts';
 
 const EVERY_MS = 1;
-const RECEIVE_BYTES = 1 << 20;
 
 export class StampedStream {
   /** When each was sent, by its number. */
@@ -24,13 +23,12 @@ export class StampedStream {
       this.arrived.add(number);
       this.newestArrivedAt = Math.max(this.newestArrivedAt, this.sentAt[number]!);
     });
-    for (const socket of [sender, receiver]) socket.on('error', () => {});
   }
 
   /** @param from and @param to namespaces, as /run/netns/NAME */
   static async start(from: string, to: { netns: string; ip: string; port: number }): Promise<StampedStream> {
-    const sender = await socketIn(from, 0);
-    const receiver = await socketIn(to.netns, to.port);
+    const sender = await udpSocketIn(from);
+    const receiver = await udpSocketIn(to.netns, to.port);
     const stream = new StampedStream(sender, receiver);
     stream.timer = setInterval(() => {
       const message = Buffer.alloc(8);
@@ -46,7 +44,7 @@ export class StampedStream {
     if (this.timer === undefined) return;
     clearInterval(this.timer);
     this.timer = undefined;
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await sleep(200);
     this.sender.close();
     this.receiver.close();
   }
@@ -55,11 +53,4 @@ export class StampedStream {
   sentBetween(begin: number, end: number): number[] {
     return this.sentAt.flatMap((at, i) => (at >= begin && at < end ? [i] : []));
   }
-}
-
-async function socketIn(netns: string, port: number): Promise<Socket> {
-  const fd = inNamespace(netns, () => boundUdpSocket('0.0.0.0', port, RECEIVE_BYTES));
-  const socket = createSocket('udp4');
-  await new Promise<void>((resolve) => socket.bind({ fd }, resolve));
-  return socket;
 }
