@@ -61,13 +61,13 @@ async function shortConnections(netns: string, to: string, count: number, ...fro
   return JSON.parse(await output(run(args, { timeoutMs: TIMEOUT_MS }))) as Outcome;
 }
 
-const told = (what: string, outcome: Outcome): void => {
+const show = (what: string, outcome: Outcome): void => {
   if (FULL || process.env.SOURCE_PORTS_SHOW) console.log(`\n${what}: ${JSON.stringify(outcome)}`);
 };
 
 test(`${COUNT} short connections from one pod to one server outside: none fails`, async () => {
   const outcome = await shortConnections(podNetns('client'), `${SERVER}:8080`, COUNT);
-  told('from a pod', outcome);
+  show('from a pod', outcome);
   assert.equal(outcome.failed, {});
   assert.is(outcome.done, COUNT);
 });
@@ -78,7 +78,7 @@ test(`${COUNT} short connections from outside by a NodePort with one endpoint: n
   await ip(OUTSIDE, ...addresses.slice(1).map((address) => `address add ${address}/24 dev underlay`));
   const from = FULL ? [] : ['600-1000', ...addresses];
   const outcome = await shortConnections(OUTSIDE, `${NODE_IPS.n1}:${NODE_PORT}`, COUNT, ...from);
-  told('by a NodePort', outcome);
+  show('by a NodePort', outcome);
   assert.equal(outcome.failed, {});
   assert.is(outcome.done, COUNT);
 });
@@ -89,7 +89,7 @@ test(`${COUNT} short connections on plain Linux, masqueraded and by DNAT: none f
     [linux.host, `${linux.routerIP}:${NODE_PORT}`],
   ] as const) {
     const outcome = await shortConnections(from, to, COUNT);
-    told(`plain Linux, to ${to}`, outcome);
+    show(`plain Linux, to ${to}`, outcome);
     assert.equal(outcome.failed, {});
     assert.is(outcome.done, COUNT);
   }
@@ -103,8 +103,8 @@ test('the same number of ports by connection on plain Linux: it makes no more of
   const { status } = await cluster.get<Pod>('pod', 'client');
   const ours = await from(podNetns('client'), SERVER, status?.podIP ?? '');
   const control = await from(linux.client, linux.hostIP, linux.clientIP);
-  told('from a pod, 401 ports', ours);
-  told('the same on plain Linux', control);
+  show('from a pod, 401 ports', ours);
+  show('the same on plain Linux', control);
   assert.ok(ours.done >= control.done, `${JSON.stringify(ours)} beside ${JSON.stringify(control)}`);
 });
 
@@ -122,7 +122,7 @@ test('a pod’s source port below 1024 stays below 1024, and is kept while it is
 });
 
 if (!FULL) {
-  test('when all source ports toward a server are in use, a pod is refused at once, and told by an event', async () => {
+  test('when all source ports toward a server are in use, a pod is refused at once, and an event reports it', async () => {
     // 1000 ports; connections that are open keep theirs.
     const hold = "require('net').createServer(() => {}).listen(8090)";
     cluster.start(OUTSIDE, [process.execPath, '-e', hold]);

@@ -112,9 +112,9 @@ export class EmissionCheck implements Emitter {
     writeVnetHeader(pkt.view, at, headerBytes, pkt);
     const again = new Packet(pkt.bytes.buffer as ArrayBuffer);
     again.reset(pkt.start, pkt.end, 0);
-    const believed = readVnetHeader(pkt.view, at, headerBytes, again);
+    const accepted = readVnetHeader(pkt.view, at, headerBytes, again);
     pkt.bytes.set(saved, at);
-    if (!believed) fail('an offload header that does not fit the frame');
+    if (!accepted) fail('an offload header that does not fit the frame');
     if (again.gsoType !== pkt.gsoType || again.needsChecksum !== pkt.needsChecksum) fail('another offload header');
     if (pkt.needsChecksum !== 0 && pkt.checksumStart + pkt.checksumOffset + 2 > pkt.end) fail('checksum out of range');
   }

@@ -11,7 +11,7 @@ import type { FuzzTarget } from '../target.ts';
 
 const configurations = Object.values(CONFIGURATIONS);
 
-/** The fuzzer after as many frames as the choices say. */
+/** What became of each frame: the choices also decide how many there are. */
 function outcomes(random: Random, pipeline: typeof modules | typeof bundled, behind: number): number[] {
   const options = pick(random, configurations);
   const frames = 1 + random.below(256);
