@@ -102,7 +102,7 @@ test('scripts named in documents are in package.json', () => {
     scripts: Record<string, string>;
   };
   const missing = documents.flatMap(({ path, text }) =>
-    [...text.matchAll(/npm run (?:--silent )?([a-z:]+)/g)]
+    [...text.matchAll(/npm run (?:--silent )?([a-z:-]+)/g)]
       .map(([, name = '']) => name)
       .filter((name) => !(name in scripts))
       .map((name) => `${path}: npm run ${name}`),
