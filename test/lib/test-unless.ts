@@ -3,6 +3,9 @@ import { type Callback, type Test, test } from 'uvu';
 
 type AddTest<T> = (name: string, body: Callback<T>) => void;
 
+/** Why tests that need root cannot run; undefined if they can. */
+export const whyNoRoot = (): string | undefined => (process.getuid?.() === 0 ? undefined : 'it needs root');
+
 /** Adds tests to the suite. If there is a reason against them, they are skipped, and the reason is printed. */
 export function testUnless<T>(
   why: string | undefined,

@@ -5,7 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { findProcess, isAlive, signalProcess } from '../../../src/linux/processes.ts';
 import { ROOT } from '../../lib/cluster.ts';
-import { testUnless } from '../../lib/test-unless.ts';
+import { testUnless, whyNoRoot } from '../../lib/test-unless.ts';
 
 const MODULE = join(ROOT, 'dist/src/linux/processes.js');
 
@@ -36,33 +36,22 @@ test('out of descriptors, a process is neither gone nor signalled', () => {
     signalProcess(mark, 'SIGKILL');
     console.log(JSON.stringify({ alive, thrown, sent }));
   `;
-  const args = ['-c', 'ulimit -n 64; exec "$0" --input-type=module -e "$1" "$2"', process.execPath, script, MODULE];
-  const { stdout, stderr } = spawnSync('sh', args, { encoding: 'utf8' });
+  const words = ['-c', 'ulimit -n 64; exec "$0" --input-type=module -e "$1" "$2"', process.execPath, script, MODULE];
+  const { stdout, stderr } = spawnSync('sh', words, { encoding: 'utf8' });
   assert.equal(JSON.parse(stdout || `"${stderr}"`), { alive: true, thrown: 'EMFILE', sent: false });
 });
 
-testUnless(process.getuid?.() === 0 ? undefined : 'it needs root')(
-  'a process with capabilities that this one lacks is not shown, and does not count as one of a pod',
-  () => {
-    const script = `
+testUnless(whyNoRoot())('a process with capabilities that this one lacks is not shown, and does not count as one of a pod', () => {
+  const script = `
       import { readlinkSync } from 'node:fs';
       const { namespaceOf } = await import(process.argv[1]);
       let refused = '';
       try { readlinkSync('/proc/' + process.ppid + '/ns/net'); } catch (error) { refused = error.code; }
       console.log(refused, namespaceOf(process.ppid, 'net'), namespaceOf('self', 'net'));
     `;
-    const less = [
-      '--bounding-set',
-      '-net_raw,-sys_ptrace',
-      '--',
-      process.execPath,
-      '--input-type=module',
-      '-e',
-      script,
-    ];
-    const { stdout, stderr } = spawnSync('setpriv', [...less, MODULE], { encoding: 'utf8' });
-    assert.match(stdout || stderr, /^EACCES undefined net:\[\d+\]\n$/);
-  },
-);
+  const less = ['--bounding-set', '-net_raw,-sys_ptrace', '--', process.execPath, '--input-type=module', '-e', script];
+  const { stdout, stderr } = spawnSync('setpriv', [...less, MODULE], { encoding: 'utf8' });
+  assert.match(stdout || stderr, /^EACCES undefined net:\[\d+\]\n$/);
+});
 
 test.run();

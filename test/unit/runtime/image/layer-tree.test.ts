@@ -5,6 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { makeOpaque, makeWhiteout } from '../../../../src/linux/special-files.ts';
 import { LayerTree } from '../../../../src/runtime/image/layer-tree.ts';
+import { testUnless, whyNoRoot } from '../../../lib/test-unless.ts';
 
 const test = suite('layer tree');
 const store = mkdtempSync(join(tmpdir(), 'dp-layers-'));
@@ -57,8 +58,7 @@ test('a file hides a directory of the layers below, and a directory a file', () 
   assert.is(three.readText('/etc/passwd/inner', 100), 'inner');
 });
 
-test('whiteouts and opaque directories hide what is below', () => {
-  if (process.getuid?.() !== 0) return;
+testUnless(whyNoRoot(), test)('whiteouts and opaque directories hide what is below', () => {
   mkdirSync(join(store, 'white/etc'), { recursive: true });
   makeWhiteout(join(store, 'white/etc/passwd'));
   mkdirSync(join(store, 'white/data'));

@@ -27,11 +27,7 @@ import {
   tar,
   writeFiles,
 } from '../../../../lib/images/make-image.ts';
-
-if (process.getuid?.() !== 0) {
-  console.log('loading images: skipped, needs root');
-  process.exit();
-}
+import { testUnless, whyNoRoot } from '../../../../lib/test-unless.ts';
 
 interface Context {
   directory: string;
@@ -39,8 +35,9 @@ interface Context {
   load(content: Buffer | Map<string, Buffer>, ...names: string[]): Promise<LoadResult>;
 }
 
-const test = suite<Context>('loading images');
-test.before.each((context) => {
+const all = suite<Context>('loading images');
+const test = testUnless(whyNoRoot(), all);
+all.before.each((context) => {
   const directory = mkdtempSync(join(tmpdir(), 'dp-load-'));
   const store = new ImageStore(join(directory, 'store'));
   let archives = 0;
@@ -55,7 +52,7 @@ test.before.each((context) => {
     },
   });
 });
-test.after.each(({ directory }) => rmSync(directory, { recursive: true }));
+all.after.each(({ directory }) => rmSync(directory, { recursive: true }));
 
 const base = await tar([{ name: 'base', content: 'base' }]);
 const app = await tar([{ name: 'app', content: 'app' }]);
@@ -274,4 +271,4 @@ test('layers that a container uses stay until it has ended', async ({ load, stor
   assert.equal(layersOn(store), []);
 });
 
-test.run();
+all.run();

@@ -17,24 +17,21 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Unpacked, unpackLayer } from '../../../../../src/runtime/image/load/unpack.ts';
 import { type Entry, tar } from '../../../../lib/images/make-image.ts';
-
-if (process.getuid?.() !== 0) {
-  console.log('unpacking layers: skipped, needs root');
-  process.exit();
-}
+import { testUnless, whyNoRoot } from '../../../../lib/test-unless.ts';
 
 interface Context {
   /** A directory with `layer`, and beside it what a layer must not reach. */
   directory: string;
 }
 
-const test = suite<Context>('unpacking layers');
-test.before.each((context) => {
+const all = suite<Context>('unpacking layers');
+const test = testUnless(whyNoRoot(), all);
+all.before.each((context) => {
   context.directory = mkdtempSync(join(tmpdir(), 'dp-unpack-'));
   mkdirSync(join(context.directory, 'layer'));
   writeFileSync(join(context.directory, 'outside'), 'untouched');
 });
-test.after.each(({ directory }) => {
+all.after.each(({ directory }) => {
   assert.is(readFileSync(join(directory, 'outside'), 'utf8'), 'untouched');
   rmSync(directory, { recursive: true });
 });
@@ -239,4 +236,4 @@ test('an archive that ends too early, or is none, is refused', async ({ director
   }
 });
 
-test.run();
+all.run();
