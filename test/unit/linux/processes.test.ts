@@ -41,17 +41,28 @@ test('out of descriptors, a process is neither gone nor signalled', () => {
   assert.equal(JSON.parse(stdout || `"${stderr}"`), { alive: true, thrown: 'EMFILE', sent: false });
 });
 
-testUnless(whyNoRoot())('a process with capabilities that this one lacks is not shown, and does not count as one of a pod', () => {
-  const script = `
+testUnless(whyNoRoot())(
+  'a process with capabilities that this one lacks is not shown, and does not count as one of a pod',
+  () => {
+    const script = `
       import { readlinkSync } from 'node:fs';
       const { namespaceOf } = await import(process.argv[1]);
       let refused = '';
       try { readlinkSync('/proc/' + process.ppid + '/ns/net'); } catch (error) { refused = error.code; }
       console.log(refused, namespaceOf(process.ppid, 'net'), namespaceOf('self', 'net'));
     `;
-  const less = ['--bounding-set', '-net_raw,-sys_ptrace', '--', process.execPath, '--input-type=module', '-e', script];
-  const { stdout, stderr } = spawnSync('setpriv', [...less, MODULE], { encoding: 'utf8' });
-  assert.match(stdout || stderr, /^EACCES undefined net:\[\d+\]\n$/);
-});
+    const less = [
+      '--bounding-set',
+      '-net_raw,-sys_ptrace',
+      '--',
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      script,
+    ];
+    const { stdout, stderr } = spawnSync('setpriv', [...less, MODULE], { encoding: 'utf8' });
+    assert.match(stdout || stderr, /^EACCES undefined net:\[\d+\]\n$/);
+  },
+);
 
 test.run();
