@@ -6,21 +6,18 @@ import type { FlowText } from '../../native-free-dataplane/print/flow.ts';
 import { protocolName } from '../../native-free-dataplane/protocols.ts';
 import { FrontendKind } from '../../native-free-dataplane/services/table.ts';
 import { formatAddress } from '../../native-free-dataplane/wire/address.ts';
-import { namespaceLabels } from '../api/namespace-labels.ts';
-import { identityOf, withReplaced } from '../api/replaced-objects.ts';
 import { slicesOfService } from '../api/service-slices.ts';
-import type { EndpointSlice, KubeObject, Pod, Service } from '../api/types/objects.ts';
+import type { EndpointSlice, Pod, Service } from '../api/types/objects.ts';
 import { type CompiledPort, compileService } from '../compile/compile-service.ts';
 import { changedConnections } from '../observe/policy/diff.ts';
 import type { PolicyEnd, PolicyObjects } from '../observe/policy/explain.ts';
 import type { SeenConnection } from '../observe/policy/seen.ts';
+import { appliedObjects, type Change, type ClusterObjects } from './applied-objects.ts';
 import type { WhatIfAnswer, WhatIfChange } from './protocol.ts';
 import { slicesOf } from './service-slices.ts';
 
 /** The cluster as it is. */
-export interface WhatIfCluster extends PolicyObjects {
-  readonly pods: readonly Pod[];
-  readonly services: readonly Service[];
+export interface WhatIfCluster extends ClusterObjects, Pick<PolicyObjects, 'nodes'> {
   readonly slices: readonly EndpointSlice[];
   /** Addresses of nodes, to which NodePorts belong. */
   readonly nodeAddresses: ReadonlySet<string>;
@@ -30,40 +27,9 @@ export interface WhatIfCluster extends PolicyObjects {
   readonly endsOf: (pods: readonly Pod[]) => (ip: string) => PolicyEnd;
 }
 
-export interface WhatIfRequest {
-  readonly objects: readonly KubeObject[];
-  /** The objects would be deleted, not applied. */
-  readonly remove: boolean;
-}
-
-/** Kinds on which the way of a connection depends. */
-export const WHAT_IF_KINDS: readonly string[] = [
-  'NetworkPolicy',
-  'ClusterNetworkPolicy',
-  'Service',
-  'Pod',
-  'Namespace',
-];
-
-export function whatIf(cluster: WhatIfCluster, { objects, remove }: WhatIfRequest): WhatIfAnswer {
-  const replaced = <T extends KubeObject>(now: readonly T[], kinds: readonly string[]): readonly T[] => {
-    const given = objects.filter(({ kind }) => kinds.includes(kind));
-    if (!remove)
-      return withReplaced(
-        now,
-        given.map((one) => merged(one, now) as T),
-      );
-    const gone = new Set(given.map(identityOf));
-    return now.filter((one) => !gone.has(identityOf(one)));
-  };
-  const policies = replaced(cluster.policies as readonly KubeObject[], ['NetworkPolicy', 'ClusterNetworkPolicy']);
-  const pods = replaced(cluster.pods, ['Pod']);
-  const services = replaced(cluster.services, ['Service']);
-  const then = {
-    ...cluster,
-    policies: policies as PolicyObjects['policies'],
-    namespaces: namespacesThen(cluster, objects, remove),
-  };
+export function whatIf(cluster: WhatIfCluster, change: Change): WhatIfAnswer {
+  const { pods, services, policies, namespaces } = appliedObjects(cluster, change);
+  const then = { ...cluster, policies, namespaces };
   const judged = changedConnections(cluster.seen, cluster.endsOf(cluster.pods), cluster, then, cluster.endsOf(pods));
   return {
     checked: cluster.flows.length,
@@ -74,44 +40,10 @@ export function whatIf(cluster: WhatIfCluster, { objects, remove }: WhatIfReques
       }),
       ...serviceChanges(cluster, pods, services),
     ],
-    objects: objects.map(
+    objects: change.objects.map(
       ({ kind, metadata }) => `${kind} ${metadata.namespace ? `${metadata.namespace}/` : ''}${metadata.name}`,
     ),
   };
-}
-
-/** A pod or Service that exists keeps what the cluster has assigned: addresses, node, status. */
-function merged(given: KubeObject, now: readonly KubeObject[]): KubeObject {
-  const old = now.find((one) => identityOf(one) === identityOf(given)) as
-    | (KubeObject & { status?: object })
-    | undefined;
-  if (old === undefined || (given.kind !== 'Pod' && given.kind !== 'Service')) return given;
-  const { spec } = given as { spec?: object };
-  const before = (old as { spec?: object }).spec;
-  const annotations = { ...old.metadata.annotations, ...given.metadata.annotations };
-  // A pod's labels may change, its place not.
-  const kept = given.kind === 'Pod' ? before : { ...assignedOf(before), ...spec };
-  return {
-    ...old,
-    ...given,
-    metadata: { ...old.metadata, ...given.metadata, annotations },
-    spec: kept,
-    status: old.status,
-  } as KubeObject;
-}
-
-/** What the cluster assigns to a Service whose manifest does not have it. */
-function assignedOf(spec: object | undefined): object {
-  const { clusterIP, clusterIPs } = (spec ?? {}) as { clusterIP?: string; clusterIPs?: string[] };
-  return { clusterIP, clusterIPs };
-}
-
-function namespacesThen({ namespaces }: WhatIfCluster, objects: readonly KubeObject[], remove: boolean) {
-  const then = new Map(namespaces);
-  for (const { kind, metadata } of objects) {
-    if (kind === 'Namespace' && !remove) then.set(metadata.name, namespaceLabels(metadata));
-  }
-  return then;
 }
 
 /** Connections through Services whose frontend or endpoint would be gone. */

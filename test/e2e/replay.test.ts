@@ -1,5 +1,5 @@
 /** `dataplane snapshot` and `replay`: what live nodes did to live traffic comes out again, without root. */
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -7,8 +7,10 @@ import * as assert from 'uvu/assert';
 import type { ReplayReport } from '../../src/observe/replay/compare.ts';
 import { type Cluster, dataplane, MAIN, processPod, ROOT, run } from '../lib/cluster.ts';
 import { RunningCommand } from '../lib/running-command.ts';
-import { CLIENT, serving, startWebAndClient } from '../lib/web-and-client.ts';
+import { CLIENT, PORT, serving, startWebAndClient } from '../lib/web-and-client.ts';
 
+/** Runs the command without root. */
+const NOBODY = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', process.execPath, MAIN];
 const LISTENER = "(q, r) => r.end('x'.repeat(200000))";
 
 const test = suite('replay');
@@ -70,19 +72,60 @@ test('the recording of mixed traffic, which was under way when it began, comes o
 test('it needs no root, and compares two builds', async () => {
   chmodSync(directory, 0o755);
   for (const file of [snapshot, capture]) chmodSync(file, 0o644);
-  const as = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', process.execPath, MAIN];
-  const { status, stdout } = await run([...as, 'replay', snapshot, capture, '--diff', join(ROOT, 'dist')]);
+  const { status, stdout } = await run([...NOBODY, 'replay', snapshot, capture, '--diff', join(ROOT, 'dist')]);
   assert.is(status, 0, stdout);
   assert.match(stdout, /^(\d+) of \1 are the same as /m);
-  const contents = await run([...as, 'replay', snapshot]);
+  const contents = await run([...NOBODY, 'replay', snapshot]);
   assert.match(contents.stdout, /^Node n1 at .*: conntrack \d+ KiB, /m);
+});
+
+test('without the cluster: what other manifests would have changed, connection by connection, with the reason', async () => {
+  const file = join(directory, 'change.json');
+  const diff = async (object: object, ...more: string[]) => {
+    writeFileSync(file, JSON.stringify(object));
+    chmodSync(file, 0o644);
+    return run([...NOBODY, 'replay', snapshot, capture, '--diff', file, ...more]);
+  };
+  const web = (selector: object) => ({
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'web' },
+    spec: { selector, ports: [PORT] },
+  });
+  const same = await diff(web({ app: 'web' }));
+  assert.is(same.status, 0, `${same.stdout}${same.stderr}`);
+  assert.match(same.stdout, /^(\d+) of \1 are the same with /m);
+  const denied = await diff({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'closed' },
+    spec: { podSelector: { matchLabels: { app: 'web' } }, policyTypes: ['Ingress'] },
+  });
+  assert.is(denied.status, 1, denied.stderr);
+  assert.match(denied.stdout, /^n\d tcp 10\.244\.2\.\d+:\d+ > .* \(pod default\/client to /m);
+  assert.match(
+    denied.stdout,
+    /: policy-ingress\n {2}because: a rule of default\/closed would have to allow ingress from pod default\/client/,
+  );
+  const deleted = JSON.parse((await diff(web({}), '--delete', '-o', 'json')).stdout) as ReplayReport;
+  assert.ok(
+    deleted.connections.some(({ node, actual, expected }) => node === 'n2' && actual.verdict !== expected.verdict),
+  );
+  for (const [object, message] of [
+    [{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'a' } }, /ConfigMap default\/a has no part in a replay/],
+    [processPod('new', 'n1', ['true']), /Pod default\/new is not in the snapshot/],
+  ] as const) {
+    const refused = await diff(object);
+    assert.is(refused.status, 2);
+    assert.match(refused.stderr, message);
+  }
 });
 
 test('files of another kind are refused', async () => {
   for (const [args, message] of [
     [['replay', capture, capture], 'it is not a snapshot of this version'],
     [['replay', snapshot, join(directory, 'nothing')], 'cannot be read'],
-    [['replay', snapshot, capture, '--diff', directory], 'has no bundle/pipeline.js'],
+    [['replay', snapshot, capture, '--diff', join(directory, 'nothing')], 'nothing'],
     [['snapshot', snapshot, '--duration', '3s'], '--duration needs --capture'],
   ] as const) {
     const { status, stderr } = await dataplane(args);

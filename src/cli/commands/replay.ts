@@ -2,17 +2,20 @@
 import { createReadStream, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { PacketOutcome, ReplayReport } from '../../observe/replay/compare.ts';
+import type { Other, PacketOutcome, ReplayReport } from '../../observe/replay/compare.ts';
 import type { Recording } from '../../observe/replay/recording.ts';
 import type { PipelineBuild } from '../../observe/replay/replay.ts';
 import type { Snapshot } from '../../observe/replay/snapshot-file.ts';
+import type { ClusterObjects } from '../../ui/applied-objects.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
 import { failed, SilentExit, usageError } from '../errors.ts';
 import { formatOf, note, print } from '../output/output.ts';
+import type { Reasons } from '../replay/report.ts';
+import { NAMESPACE_OPTION, namespaceOf } from '../with-client.ts';
 
 export const command: Command = {
   usage: [
-    'replay SNAPSHOT CAPTURE [--diff DIST] [-o json]',
+    'replay SNAPSHOT CAPTURE [--diff DIST | --diff MANIFESTS [--delete] [-n NAMESPACE]] [-o json]',
     'replay SNAPSHOT CAPTURE --outcomes | --to-test FILE',
     'replay SNAPSHOT [-o json]',
   ],
@@ -20,13 +23,17 @@ export const command: Command = {
 verdicts and frames with what the node did: of a recording that began with the snapshot they are the same, bit for bit. Frames of
 other captures are taken as received at the pod with their source address. Without CAPTURE: what the snapshot contains. Exits
 with 1 if something differs.
+--diff compares with another build, or shows what would have become of the same frames had manifests been applied at the moment of
+the snapshot: connection by connection, with the reason. Policies, Services, labels of pods and namespaces count.
 --to-test writes a test for \`node --test\` that contains both files and what came out, packet by packet, in lines that can be changed
 to what should have happened.`,
   options: {
     diff: {
-      value: 'DIST',
-      help: 'compare with another build, such as another checkout’s dist, in place of what was recorded',
+      value: 'WHAT',
+      help: 'compare with another build (such as another checkout’s dist) or with manifests (a file or directory) in force',
     },
+    delete: { help: 'the manifests’ objects are deleted, not applied' },
+    ...NAMESPACE_OPTION,
     outcomes: { help: 'print what became of each packet, one a line' },
     'to-test': { value: 'FILE', help: 'write a test with these files and their outcomes' },
     output: { short: 'o', value: 'FORMAT', help: 'json' },
@@ -35,6 +42,7 @@ to what should have happened.`,
   examples: [
     'dataplane replay bug.snapshot bug.pcapng',
     'dataplane replay bug.snapshot bug.pcapng --diff ../fixed/dist',
+    'dataplane replay bug.snapshot bug.pcapng --diff policy.yaml',
     'dataplane replay bug.snapshot bug.pcapng --to-test bug.test.mjs',
   ],
   run,
@@ -53,16 +61,20 @@ async function run(args: Args): Promise<void> {
   if (recording.lost > 0)
     note(`${recording.lost} frames were lost when they were recorded: what depends on them differs`);
   if (recording.truncated > 0) note(`${recording.truncated} frames are left out: the capture has truncated them`);
-  const other = args.text('diff');
   const [{ replay }, own] = await Promise.all([
     import('../../observe/replay/compare.ts'),
     import('../../../native-free-dataplane/public.ts'),
   ]);
+  const diff = args.text('diff');
+  const other = diff === undefined ? undefined : await otherOf(diff, args, snapshot, own);
   const outcomes: PacketOutcome[] = [];
   const onOutcome = perPacket === undefined ? undefined : (outcome: PacketOutcome) => void outcomes.push(outcome);
   let report: ReplayReport;
+  let reasons: Reasons | undefined;
   try {
-    report = replay(snapshot, recording, own, other === undefined ? undefined : await buildIn(other), onOutcome);
+    report = replay(snapshot, recording, own, other, onOutcome);
+    if (other?.objects !== undefined)
+      reasons = await whyTheyDiffer(snapshot, recording, [own, other], other.objects, report);
   } catch (error) {
     throw failed(
       `${file} cannot be replayed: ${(error as Error).message}`,
@@ -70,8 +82,9 @@ async function run(args: Args): Promise<void> {
     );
   }
   if (perPacket !== undefined) return showOutcomes(perPacket, [file, capture], outcomes);
-  if (json) print(JSON.stringify(report, null, 2));
-  else print(reportText(report, other));
+  const { reportJson, reportText } = await import('../replay/report.ts');
+  if (json) print(reportJson(report, reasons));
+  else print(reportText(report, diff, reasons));
   if (report.different > 0) throw new SilentExit(1);
 }
 
@@ -140,11 +153,40 @@ async function readRecording(file: string): Promise<Recording> {
   return reader.end();
 }
 
-/** The pipeline of another build. */
-async function buildIn(dist: string): Promise<PipelineBuild> {
-  const path = [join(dist, 'bundle/pipeline.js'), join(dist, 'dist/bundle/pipeline.js')].find((one) => existsSync(one));
-  if (path === undefined) throw failed(`${dist} has no bundle/pipeline.js`, 'give the folder dist of a build');
-  return (await import(pathToFileURL(resolve(path)).href)) as PipelineBuild;
+/** What is compared with; with the objects that would be in force, if it is manifests. */
+type Compared = Other & { readonly objects?: ClusterObjects };
+
+/** Another build, or the snapshot's tables with manifests in force. */
+async function otherOf(what: string, args: Args, snapshot: Snapshot, own: PipelineBuild): Promise<Compared> {
+  const build = [join(what, 'bundle/pipeline.js'), join(what, 'dist/bundle/pipeline.js')].find((one) =>
+    existsSync(one),
+  );
+  if (build !== undefined) {
+    if (args.flag('delete')) throw usageError('--delete needs manifests', `${what} is a build`);
+    return { build: (await import(pathToFileURL(resolve(build)).href)) as PipelineBuild };
+  }
+  const { withManifests } = await import('../replay/manifests.ts');
+  const options = { namespace: namespaceOf(args), remove: args.flag('delete') };
+  return { build: own, ...withManifests(what, snapshot, options) };
+}
+
+async function whyTheyDiffer(
+  snapshot: Snapshot,
+  recording: Recording,
+  builds: readonly [own: PipelineBuild, other: Other],
+  objects: ClusterObjects,
+  { connections }: ReplayReport,
+): Promise<Reasons> {
+  const [{ reasonsOf }, { processTraced }, { Names }] = await Promise.all([
+    import('../../observe/replay/reasons.ts'),
+    import('../../../native-free-dataplane/trace/traced.ts'),
+    import('../../observe/trace/names.ts'),
+  ]);
+  const names = new Names(snapshot.objects);
+  const after = new Names({ nodes: snapshot.objects?.nodes ?? [], ...objects });
+  const traced = { process: processTraced, names: [names, after] as const };
+  const found = reasonsOf(snapshot, recording, builds, connections, traced);
+  return { of: ({ number }) => found.get(number), nameOf: (ip) => names.address(ip) };
 }
 
 function printContents({ version, nodes }: Snapshot, json: boolean): void {
@@ -168,32 +210,4 @@ function printContents({ version, nodes }: Snapshot, json: boolean): void {
     const tables = Object.entries(bytes).map(([table, size]) => `${table} ${Math.ceil(size / 1024)} KiB`);
     print(`Node ${node} at ${time}: ${tables.join(', ')}`);
   }
-}
-
-function reportText(
-  { packets, verdicts, framesSent, digest, compared, different, differences }: ReplayReport,
-  other: string | undefined,
-): string {
-  const counts = Object.entries(verdicts).sort((a, b) => b[1] - a[1]);
-  const lines = [
-    `${packets} packets, ${framesSent} frames sent: ${counts.map(([name, count]) => `${name} ${count}`).join(', ')}`,
-    `sha256 ${digest}`,
-  ];
-  const against = other === undefined ? 'what was recorded' : other;
-  if (compared === 0) lines.push('nothing to compare with: the capture does not contain what the node did');
-  else lines.push(`${compared - different} of ${compared} are the same as ${against}`);
-  for (const { number, node, packet, expected, actual } of differences) {
-    lines.push(`packet ${number} at ${node}: ${packet}`);
-    for (const [name, outcome] of [
-      [against, expected],
-      ['replayed', actual],
-    ] as const) {
-      lines.push(
-        `  ${name}: ${outcome.verdict}`,
-        ...outcome.sent.map((sent) => `    port ${sent.port}: ${sent.packet}`),
-      );
-    }
-  }
-  if (different > differences.length) lines.push(`and ${different - differences.length} more`);
-  return lines.join('\n');
 }

@@ -11,7 +11,7 @@ import { readVersion } from '../version.ts';
 export const command: Command = {
   usage: ['snapshot FILE [--node NODE]', 'snapshot FILE --capture CAPTURE [--duration TIME] [-c N] [--node NODE]'],
   about: `Write the tables of the running nodes to a file: configuration, Services, policies, connections. The workers of a node pause
-for some milliseconds while they are copied. With --capture, all frames from that moment on are recorded as pcapng, until Ctrl-C:
+for some milliseconds while they are copied. The file has also the API’s objects that the tables follow from. With --capture, all frames from that moment on are recorded as pcapng, until Ctrl-C:
 \`dataplane replay FILE CAPTURE\` does the same with them again, on any machine.`,
   options: {
     capture: { value: 'CAPTURE', help: 'record frames from the moment of the snapshot on' },
@@ -38,14 +38,15 @@ async function run(args: Args): Promise<void> {
   const duration = args.value('duration', seconds);
   const count = args.value('count', wholeNumber(1, Number.MAX_SAFE_INTEGER, 'frames')) ?? Number.POSITIVE_INFINITY;
   needRoot('snapshot');
-  const [{ takeSnapshots }, { encodeSnapshot }, { recording }] = await Promise.all([
+  const [{ readObjects, takeSnapshots }, { encodeSnapshot }, { recording }] = await Promise.all([
     import('../sources/snapshot.ts'),
     import('../../observe/replay/snapshot-file.ts'),
     import('./capture.ts'),
   ]);
+  const objects = await readObjects();
   const { nodes, capture } = await takeSnapshots(node, path !== undefined);
   try {
-    const bytes = encodeSnapshot({ version: readVersion(), nodes });
+    const bytes = encodeSnapshot({ version: readVersion(), nodes, ...(objects && { objects }) });
     try {
       writeFileSync(file, bytes, { mode: 0o600 });
     } catch (error) {

@@ -1,12 +1,17 @@
 /** Takes snapshots of the nodes of this machine, and begins the recording that goes with them. */
 import { MAX_CAPTURED_BYTES } from '../../../native-free-dataplane/capture/frame.ts';
 import { attachCaptureMemory, Point } from '../../../native-free-dataplane/live-capture/memory.ts';
+import { DEFAULT_CLUSTER_OPTIONS } from '../../api/cluster-options.ts';
+import { readClusterFile } from '../../cluster/state.ts';
 import { openShared } from '../../linux/shm.ts';
+import { readSnapshotObjects, type SnapshotObjects } from '../../observe/replay/objects.ts';
 import type { NodeSnapshot } from '../../observe/replay/snapshot-file.ts';
 import { SnapshotFailed, takeSnapshot } from '../../observe/replay/take-snapshot.ts';
 import { memoryName } from '../../shm-names.ts';
 import { attachControl, ControlWord, controlAt, ThreadState } from '../../worker/control.ts';
 import { failed } from '../errors.ts';
+import { note } from '../output/output.ts';
+import { withClient } from '../with-client.ts';
 import { Capture, captureNodes, readNames } from './capture.ts';
 import { readFeatures } from './trace.ts';
 
@@ -22,6 +27,17 @@ export interface Taken {
   readonly nodes: readonly NodeSnapshot[];
   /** The recording, which has begun with the snapshots; undefined if none was asked for. */
   readonly capture: Capture | undefined;
+}
+
+/** What the tables are compiled from; undefined, with a note, if the API does not respond. */
+export async function readObjects(): Promise<SnapshotObjects | undefined> {
+  const { dns = DEFAULT_CLUSTER_OPTIONS.dns } = readClusterFile()?.options ?? {};
+  try {
+    return await withClient((client) => readSnapshotObjects(client, dns === 'agent'));
+  } catch (error) {
+    note(`without the objects of the API: ${(error as Error).message}`);
+    return undefined;
+  }
 }
 
 /** @param node only this one @param isRecorded begin a recording with the snapshots @throws CliError */

@@ -1,9 +1,22 @@
-/** Replays a recording, and compares what comes out with what was recorded, or with another build of the pipeline. */
+/**
+ * Replays a recording, and compares what comes out with what was recorded, with another build of the pipeline, or with other
+ * tables, packet by packet and connection by connection.
+ */
 import { createHash } from 'node:crypto';
+import type { TableBuffers } from '../../../native-free-dataplane/dataplane.ts';
 import { printBytes } from '../../../native-free-dataplane/print/frame.ts';
+import { protocolName } from '../../../native-free-dataplane/protocols.ts';
+import { hasPorts } from '../../../native-free-dataplane/wire/ports.ts';
 import type { RecordedFrame, RecordedPacket, Recording } from './recording.ts';
-import { NodeReplay, type Outcome, type PipelineBuild } from './replay.ts';
-import type { Snapshot } from './snapshot-file.ts';
+import { type Connection, NodeReplay, type Outcome, type PipelineBuild } from './replay.ts';
+import { type NodeSnapshot, type Snapshot, tablesOf } from './snapshot-file.ts';
+
+/** What a replay is compared with, in place of what was recorded. */
+export interface Other {
+  readonly build: PipelineBuild;
+  /** Its tables, new ones at each call; left out: those of the snapshot. */
+  readonly tables?: (node: NodeSnapshot) => TableBuffers;
+}
 
 /** A packet that did not come out the same. */
 export interface Difference {
@@ -29,6 +42,15 @@ export interface PacketOutcome extends PrintedOutcome {
   readonly packet: string;
 }
 
+/** A connection of which at least one packet did not come out the same, at one node. */
+export interface ConnectionDifference extends Difference {
+  /** Protocol and both ends of its first packet. */
+  readonly connection: string;
+  readonly ends: Connection;
+  /** Packets that differ; `number` is the first of them. */
+  readonly packets: number;
+}
+
 export interface ReplayReport {
   readonly packets: number;
   /** Packets by verdict, in the replay. */
@@ -40,27 +62,29 @@ export interface ReplayReport {
   readonly compared: number;
   readonly different: number;
   readonly differences: readonly Difference[];
+  /** Connections that differ, and the first of them. */
+  readonly differentConnections: number;
+  readonly connections: readonly ConnectionDifference[];
 }
 
 const SHOWN = 10;
+const SHOWN_CONNECTIONS = 20;
 
-/**
- * @param other compared with in place of what was recorded
- * @param onOutcome called with each packet's outcome in the replay
- */
+/** @param onOutcome called with each packet's outcome in the replay */
 export function replay(
   snapshot: Snapshot,
   { packets }: Pick<Recording, 'packets'>,
   build: PipelineBuild,
-  other?: PipelineBuild,
+  other?: Other,
   onOutcome?: (outcome: PacketOutcome) => void,
 ): ReplayReport {
   const first = snapshot.nodes[0]?.node ?? '';
-  const runs = new Map(snapshot.nodes.map((node) => [node.node, new NodeReplay(node, build)]));
-  const others = other && new Map(snapshot.nodes.map((node) => [node.node, new NodeReplay(node, other)]));
+  const runs = replaysOf(snapshot, { build });
+  const others = other && replaysOf(snapshot, other);
   const verdicts: Record<string, number> = {};
   const digest = createHash('sha256');
   const differences: Difference[] = [];
+  const connections = new Map<string, Counted<ConnectionDifference>>();
   let [framesSent, compared, different, done] = [0, 0, 0, 0];
   packets.forEach((packet, i) => {
     const node = packet.node ?? first;
@@ -77,11 +101,39 @@ export function replay(
     compared++;
     if (isSame(expected, actual)) return;
     different++;
-    if (differences.length >= SHOWN) return;
+    const ends = runs.get(node)!.connection(packet);
+    const connection = printConnection(ends);
+    const known = connections.get(`${node} ${connection}`);
+    if (known !== undefined) known.packets++;
+    if (known !== undefined && differences.length >= SHOWN) return;
     const text = printBytes(packet.frame, true);
-    differences.push({ number: i + 1, node, packet: text, expected: printed(expected), actual: printed(actual) });
+    const found = { number: i + 1, node, packet: text, expected: printed(expected), actual: printed(actual) };
+    if (differences.length < SHOWN) differences.push(found);
+    if (known === undefined) connections.set(`${node} ${connection}`, { ...found, connection, ends, packets: 1 });
   });
-  return { packets: done, verdicts, framesSent, digest: digest.digest('hex'), compared, different, differences };
+  return {
+    packets: done,
+    verdicts,
+    framesSent,
+    digest: digest.digest('hex'),
+    compared,
+    different,
+    differences,
+    differentConnections: connections.size,
+    connections: [...connections.values()].slice(0, SHOWN_CONNECTIONS),
+  };
+}
+
+type Counted<T extends { readonly packets: number }> = Omit<T, 'packets'> & { packets: number };
+
+/** The nodes of a snapshot at its moment, by name. */
+export function replaysOf({ nodes }: Snapshot, { build, tables = tablesOf }: Other): Map<string, NodeReplay> {
+  return new Map(nodes.map((node) => [node.node, new NodeReplay(node, build, tables(node))]));
+}
+
+function printConnection({ protocol, src, srcPort, dst, dstPort }: Connection): string {
+  const ports = hasPorts(protocol);
+  return `${protocolName(protocol)} ${src}${ports ? `:${srcPort}` : ''} > ${dst}${ports ? `:${dstPort}` : ''}`;
 }
 
 function recorded({ verdict, sent }: RecordedPacket): Outcome | undefined {

@@ -4,14 +4,19 @@
  * node's tables; frames of several workers are taken in the order of their times, so what two workers did to one
  * connection at the same moment may come out the other way round.
  */
-import type { Dataplane, Emitter } from '../../../native-free-dataplane/dataplane.ts';
+import { recordAt } from '../../../native-free-dataplane/conntrack/record.ts';
+import type { Dataplane, Emitter, TableBuffers } from '../../../native-free-dataplane/dataplane.ts';
 import { attachNodeTable, HopWord } from '../../../native-free-dataplane/node/config.ts';
 import { firstNodeHop, HopKind, hopAt, hopKind } from '../../../native-free-dataplane/node/hops.ts';
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
+import type { TupleText } from '../../../native-free-dataplane/print/flow.ts';
+import { flowText } from '../../../native-free-dataplane/print/record.ts';
 import { sameAddress } from '../../../native-free-dataplane/shared/address.ts';
+import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
 import type { WorkerState } from '../capture/packet.ts';
 import { MAX_FRAME_BYTES } from '../trace/frame-size.ts';
 import { sourceOf } from '../trace/frames.ts';
+import { type Passage, type Surroundings, traceFrame } from '../trace/node-copy.ts';
 import type { RecordedFrame, RecordedPacket } from './recording.ts';
 import { type NodeSnapshot, tablesOf } from './snapshot-file.ts';
 
@@ -27,26 +32,72 @@ export interface Outcome {
   readonly sent: readonly RecordedFrame[];
 }
 
+/** The result with how it came about. */
+export interface TracedOutcome extends Outcome, Pick<Passage, 'steps' | 'wouldDiffer'> {}
+
+/** Both ends of a connection's first packet. */
+export interface Connection extends TupleText {
+  readonly protocol: number;
+}
+
 /** The pipelines of one node. */
 export class NodeReplay {
   private readonly build: PipelineBuild;
   private readonly snapshot: NodeSnapshot;
-  private readonly tables: ReturnType<typeof tablesOf>;
+  private readonly tables: TableBuffers;
   private readonly workers = new Map<number, { readonly dp: Dataplane; readonly pkt: Packet }>();
   private sent: RecordedFrame[] = [];
   private nowMs: number;
 
   /** @throws Error if the build has other tables than the snapshot */
-  constructor(snapshot: NodeSnapshot, build: PipelineBuild) {
+  constructor(snapshot: NodeSnapshot, build: PipelineBuild, tables: TableBuffers = tablesOf(snapshot)) {
     this.build = build;
     this.snapshot = snapshot;
-    this.tables = tablesOf(snapshot);
+    this.tables = tables;
     this.nowMs = snapshot.nowMs;
     this.worker(0);
   }
 
   /** The verdict, and what was sent; undefined for a frame that no device delivers. */
   process(packet: RecordedPacket): Outcome | undefined {
+    const at = this.receive(packet);
+    if (at === undefined) return undefined;
+    const verdict = this.build.processFrame(at.pkt, at.dp, this.nowMs);
+    return { verdict: this.build.verdictName(verdict), sent: this.sent };
+  }
+
+  /** As `process`, by the traced build of the pipeline, with the steps of the packet. */
+  trace(packet: RecordedPacket, surroundings: Omit<Surroundings, 'nowMs'>): TracedOutcome | undefined {
+    const at = this.receive(packet);
+    if (at === undefined) return undefined;
+    const passage = traceFrame(at.pkt, at.dp, { ...surroundings, nowMs: this.nowMs });
+    return { ...passage, sent: this.sent };
+  }
+
+  /** The connection of the packet that was processed last, both ends of its first packet. */
+  connection({ worker }: RecordedPacket): Connection {
+    const { dp, pkt } = this.worker(worker);
+    const { conntrack } = dp;
+    if (pkt.flow >= 0) {
+      const flow = flowText(conntrack, conntrack.words, conntrack.doubles, recordAt(conntrack, pkt.flow), this.nowMs);
+      return { protocol: flow.protocol, ...flow.original };
+    }
+    const ends = {
+      src: formatAddress(pkt.src),
+      srcPort: pkt.srcPort,
+      dst: formatAddress(pkt.dst),
+      dstPort: pkt.dstPort,
+    };
+    return { protocol: pkt.protocol, ...ends };
+  }
+
+  /** The pipeline of the first worker, to look at the tables. */
+  get dp(): Dataplane {
+    return this.worker(0).dp;
+  }
+
+  /** Time passes to that of the packet, which is put where a worker reads it. */
+  private receive(packet: RecordedPacket): { dp: Dataplane; pkt: Packet } | undefined {
     const { build } = this;
     if (packet.frame.length > MAX_FRAME_BYTES) return undefined;
     const { dp, pkt } = this.worker(packet.worker, packet.state);
@@ -54,8 +105,7 @@ export class NodeReplay {
     this.nowMs = packet.nowMs === undefined ? this.timeOf(packet) : this.wholeTime(packet.nowMs);
     this.sent = [];
     load(pkt, packet, build.FRAME_AT, packet.port ?? this.portOf(packet.frame));
-    const verdict = build.processFrame(pkt, dp, this.nowMs);
-    return { verdict: build.verdictName(verdict), sent: this.sent };
+    return { dp, pkt };
   }
 
   private wholeTime(lowMs: number): number {

@@ -6,6 +6,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import type { Features, TableBuffers } from '../../../native-free-dataplane/dataplane.ts';
 import { type Extent, expand, type SparseCopy } from '../../linux/sparse-file.ts';
 import { TABLES } from '../../shm-names.ts';
+import type { SnapshotObjects } from './objects.ts';
 
 const MAGIC = 'dataplane snapshot 1\n';
 const LENGTH_BYTES = 4;
@@ -28,6 +29,7 @@ export interface NodeSnapshot {
 
 interface Head {
   readonly version: string;
+  readonly objects?: SnapshotObjects;
   readonly nodes: readonly (Omit<NodeSnapshot, 'tables'> & {
     readonly tables: { readonly [table in TableName]: { size: number; extents: [at: number, bytes: number][] } };
   })[];
@@ -37,16 +39,19 @@ export interface Snapshot {
   /** Of the program that took it. */
   readonly version: string;
   readonly nodes: readonly NodeSnapshot[];
+  /** What the tables were compiled from; absent if the API did not respond when it was taken. */
+  readonly objects?: SnapshotObjects;
 }
 
 export class SnapshotError extends Error {
   override readonly name = 'SnapshotError';
 }
 
-export function encodeSnapshot({ version, nodes }: Snapshot): Buffer {
+export function encodeSnapshot({ version, nodes, objects }: Snapshot): Buffer {
   const data: Uint8Array[] = [];
   const head: Head = {
     version,
+    ...(objects && { objects }),
     nodes: nodes.map(({ tables, ...node }) => ({
       ...node,
       tables: mapTables((table) => {
@@ -86,7 +91,8 @@ export function decodeSnapshot(file: Uint8Array): Snapshot {
         return { size, extents: extents.map((extent) => take(extent, size)) };
       }),
     }));
-    return { version: head.version, nodes };
+    const { version, objects } = head;
+    return { version, nodes, ...(objects && { objects }) };
   } catch (error) {
     if (error instanceof SnapshotError) throw error;
     throw new SnapshotError(`it is damaged: ${(error as Error).message}`);

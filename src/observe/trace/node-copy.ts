@@ -13,6 +13,7 @@ import {
 } from '../../../native-free-dataplane/dataplane.ts';
 import { releaseFragmentLock } from '../../../native-free-dataplane/fragments/table.ts';
 import { Packet } from '../../../native-free-dataplane/packet.ts';
+import { viewService } from '../../../native-free-dataplane/services/inspect.ts';
 import { MAX_WORKERS } from '../../../native-free-dataplane/shared/layout.ts';
 import type { processTraced } from '../../../native-free-dataplane/trace/traced.ts';
 import { verdictName } from '../../../native-free-dataplane/verdicts.ts';
@@ -75,23 +76,41 @@ export class NodeCopy {
   }
 
   /** Runs a frame through the pipeline. @param port input port; 0 is dp0 */
-  receive(
-    frame: Uint8Array,
-    port: number,
-    { process, nowMs, names, nodesWithEndpoint, withFrames }: Surroundings,
-  ): Passage {
+  receive(frame: Uint8Array, port: number, surroundings: Surroundings): Passage {
     const { pkt, dp } = this;
     this.sent = [];
     pkt.bytes.set(frame, FRAME_AT);
     pkt.reset(FRAME_AT, FRAME_AT + frame.length, port);
-    const recorder = new Recorder(pkt, dp, names, withFrames);
-    const { steps } = recorder;
-    let differs: readonly string[] | undefined;
-    recorder.onVerdict = (verdict) => {
-      // Held fragments are sent after the frame that releases them.
-      differs ??= wouldDiffer({ verdict, steps, dp, pkt, names, nodesWithEndpoint });
-    };
-    const verdict = verdictName(process(pkt, dp, nowMs, recorder));
-    return { steps, verdict, sent: this.sent, wouldDiffer: differs ?? [] };
+    return { ...traceFrame(pkt, dp, surroundings), sent: this.sent };
   }
+}
+
+/** Processes the frame that a descriptor holds, and records how. */
+export function traceFrame(
+  pkt: Packet,
+  dp: Dataplane,
+  { process, nowMs, names, nodesWithEndpoint, withFrames }: Surroundings,
+): Omit<Passage, 'sent'> {
+  const recorder = new Recorder(pkt, dp, names, withFrames);
+  const { steps } = recorder;
+  let differs: readonly string[] | undefined;
+  recorder.onVerdict = (verdict) => {
+    // Held fragments are sent after the frame that releases them.
+    differs ??= wouldDiffer({ verdict, steps, dp, pkt, names, nodesWithEndpoint });
+  };
+  const verdict = verdictName(process(pkt, dp, nowMs, recorder));
+  return { steps, verdict, wouldDiffer: differs ?? [] };
+}
+
+/** Names of the nodes that have an endpoint of a service port of their own. */
+export function endpointFinder(
+  nodes: readonly { readonly name: string; readonly dp: Dataplane }[],
+): Surroundings['nodesWithEndpoint'] {
+  return (address, protocol, port) =>
+    nodes
+      .filter(({ dp }) => {
+        const view = viewService(dp.services, protocol, port, address) ?? viewService(dp.services, protocol, port);
+        return view !== undefined && view.local.length > 0;
+      })
+      .map(({ name }) => name);
 }

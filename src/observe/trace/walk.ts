@@ -7,7 +7,6 @@ import { HopKind, hopAt, hopKind } from '../../../native-free-dataplane/node/hop
 import { overlayOf } from '../../../native-free-dataplane/overlay/overlay.ts';
 import { printBytes } from '../../../native-free-dataplane/print/frame.ts';
 import { isTunnelProtocol } from '../../../native-free-dataplane/protocols.ts';
-import { viewService } from '../../../native-free-dataplane/services/inspect.ts';
 import { findFrontend } from '../../../native-free-dataplane/services/table.ts';
 import { ADDRESS_WORDS, Scope, sameAddress, scopeOf } from '../../../native-free-dataplane/shared/address.ts';
 import type { processTraced } from '../../../native-free-dataplane/trace/traced.ts';
@@ -19,7 +18,7 @@ import { destinationPort, hasPorts, PORTS_BYTES } from '../../../native-free-dat
 import { answerTo, forwardedByKernel, readdress } from './frames.ts';
 import { hexOf } from './hex.ts';
 import type { Names } from './names.ts';
-import type { NodeCopy, Sent, Surroundings } from './node-copy.ts';
+import { endpointFinder, type NodeCopy, type Sent, type Surroundings } from './node-copy.ts';
 import type { NodeTrace } from './step.ts';
 
 /** Source or destination of a frame. */
@@ -65,14 +64,7 @@ export class Walker {
   ) {
     this.nodes = nodes;
     this.names = names;
-    const nodesWithEndpoint: Surroundings['nodesWithEndpoint'] = (address, protocol, port) =>
-      nodes
-        .filter(({ dp }) => {
-          const view = viewService(dp.services, protocol, port, address) ?? viewService(dp.services, protocol, port);
-          return view !== undefined && view.local.length > 0;
-        })
-        .map(({ name }) => name);
-    this.surroundings = { process, nowMs, names, nodesWithEndpoint, withFrames };
+    this.surroundings = { process, nowMs, names, nodesWithEndpoint: endpointFinder(nodes), withFrames };
   }
 
   /** Follows a frame from its source to its destination, and the reply back. */

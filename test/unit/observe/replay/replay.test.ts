@@ -139,7 +139,7 @@ test('a pipeline that decides otherwise is found, packet by packet, also as the 
   assert.ok(report.different > 0);
   assert.is(report.differences[0]?.expected.verdict, 'forwarded');
   assert.is(report.differences[0]?.actual.verdict, 'no-route');
-  const beside = replay(nodes, recording, build, shy);
+  const beside = replay(nodes, recording, build, { build: shy });
   assert.is(beside.different, report.different);
   assert.is(beside.differences[0]?.actual.verdict, 'forwarded');
 });

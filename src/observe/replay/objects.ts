@@ -1,0 +1,98 @@
+/**
+ * The API's objects that a snapshot keeps beside the tables: those that tables are compiled from, without what is of no use for
+ * that, such as environments and commands of containers.
+ */
+import type { ApiClient } from '../../api/client/client.ts';
+import type { ClusterNetworkPolicy } from '../../api/types/cluster-network-policy.ts';
+import type { NetworkPolicy } from '../../api/types/network-policy.ts';
+import type { Container, EndpointSlice, KubeObject, NodeObject, Pod, Service } from '../../api/types/objects.ts';
+
+export interface SnapshotObjects {
+  readonly nodes: readonly NodeObject[];
+  readonly pods: readonly Pod[];
+  readonly services: readonly Service[];
+  readonly slices: readonly EndpointSlice[];
+  readonly policies: readonly (NetworkPolicy | ClusterNetworkPolicy)[];
+  readonly namespaces: readonly KubeObject[];
+  /** Agents answer DNS queries: policies know that port. */
+  readonly dnsByAgents: boolean;
+}
+
+/** @throws ApiError and others if the API does not respond */
+export async function readSnapshotObjects(client: ApiClient, dnsByAgents: boolean): Promise<SnapshotObjects> {
+  const [nodes, pods, services, slices, policies, clusterPolicies, namespaces] = await Promise.all([
+    client.list('Node'),
+    client.list('Pod'),
+    client.list('Service'),
+    client.list('EndpointSlice'),
+    client.list('NetworkPolicy'),
+    client.list('ClusterNetworkPolicy'),
+    client.list('Namespace'),
+  ]);
+  return {
+    nodes: nodes.items.map(keptOfNode),
+    pods: pods.items.map(keptOfPod),
+    services: services.items.map(withPlainMetadata),
+    slices: slices.items.map(withPlainMetadata),
+    policies: [...policies.items, ...clusterPolicies.items].map(withPlainMetadata) as unknown as NetworkPolicy[],
+    namespaces: namespaces.items.map(({ apiVersion, kind, metadata }) => ({
+      apiVersion,
+      kind,
+      metadata: plain(metadata),
+    })),
+    dnsByAgents,
+  };
+}
+
+const KEPT_METADATA = ['name', 'namespace', 'uid', 'labels', 'creationTimestamp', 'deletionTimestamp'] as const;
+
+/** The annotation in which kubectl keeps the whole manifest. */
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+
+/** Of the annotations those of Kubernetes and our own: anything may be in others. */
+const isKept = (key: string): boolean => /(^|\.)(kubernetes\.io|dataplane\.dev)\//.test(key) && key !== LAST_APPLIED;
+
+function plain(metadata: KubeObject['metadata']): KubeObject['metadata'] {
+  const kept = Object.fromEntries(
+    KEPT_METADATA.flatMap((field) => (metadata[field] ? [[field, metadata[field]]] : [])),
+  );
+  const annotations = Object.entries(metadata.annotations ?? {}).filter(([key]) => isKept(key));
+  return {
+    ...kept,
+    ...(annotations.length > 0 && { annotations: Object.fromEntries(annotations) }),
+  } as KubeObject['metadata'];
+}
+
+const withPlainMetadata = <T extends KubeObject>(object: T): T => ({ ...object, metadata: plain(object.metadata) });
+
+function keptOfPod({ apiVersion, kind, metadata, spec, status }: Pod): Pod {
+  const { nodeName, hostNetwork, hostname, subdomain } = spec;
+  const ports = (containers: readonly Container[]) =>
+    containers.map(({ name, image, ports: declared }) => ({ name, image, ...(declared && { ports: declared }) }));
+  return {
+    apiVersion,
+    kind,
+    metadata: plain(metadata),
+    spec: {
+      nodeName,
+      hostNetwork,
+      hostname,
+      subdomain,
+      containers: ports(spec.containers),
+      ...(spec.initContainers && { initContainers: ports(spec.initContainers) }),
+    },
+    ...(status && {
+      status: { phase: status.phase, podIP: status.podIP, conditions: status.conditions },
+    }),
+  } as Pod;
+}
+
+function keptOfNode({ apiVersion, kind, metadata, spec, status }: NodeObject): NodeObject {
+  return {
+    apiVersion,
+    kind,
+    metadata: plain(metadata),
+    spec: { podCIDR: spec?.podCIDR },
+    status: { addresses: status?.addresses },
+  } as NodeObject;
+}
