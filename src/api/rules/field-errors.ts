@@ -33,3 +33,9 @@ export const notFound = (path: string, value: unknown): FieldError => ({
   message: `Not found: ${JSON.stringify(value)}`,
   reason: 'FieldValueNotFound',
 });
+
+export const notSupported = (path: string, value: unknown, supported: readonly string[]): FieldError => ({
+  path,
+  message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${supported.map((each) => `"${each}"`).join(', ')}`,
+  reason: 'FieldValueNotSupported',
+});

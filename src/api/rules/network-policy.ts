@@ -3,16 +3,10 @@ import { type Cidr, contains, overlap, parseCidr } from '../../net/address.ts';
 import type { FieldError } from '../errors.ts';
 import { DNS_LABEL } from '../schema/fields.ts';
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '../types/network-policy.ts';
-import { forbidden, invalid, NOT_A_CIDR, required } from './field-errors.ts';
+import { forbidden, invalid, NOT_A_CIDR, notSupported, required } from './field-errors.ts';
 
 const PORT_NAME = new RegExp(`^${DNS_LABEL}$`);
 const PROTOCOLS = ['SCTP', 'TCP', 'UDP'];
-
-const unsupported = (path: string, value: unknown, supported: readonly string[]): FieldError => ({
-  path,
-  message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${supported.map((one) => JSON.stringify(one)).join(', ')}`,
-  reason: 'FieldValueNotSupported',
-});
 
 export function checkNetworkPolicy({ spec = {} }: NetworkPolicy): FieldError[] {
   const errors: FieldError[] = [];
@@ -29,14 +23,14 @@ export function checkNetworkPolicy({ spec = {} }: NetworkPolicy): FieldError[] {
   else
     types.forEach((type, i) => {
       if (type !== 'Ingress' && type !== 'Egress')
-        errors.push(unsupported(`spec.policyTypes[${i}]`, type, ['Egress', 'Ingress']));
+        errors.push(notSupported(`spec.policyTypes[${i}]`, type, ['Egress', 'Ingress']));
     });
   return errors;
 }
 
 function checkPort({ protocol, port, endPort }: NetworkPolicyPort, path: string, errors: FieldError[]): void {
   if (protocol !== undefined && !PROTOCOLS.includes(protocol))
-    errors.push(unsupported(`${path}.protocol`, protocol, PROTOCOLS));
+    errors.push(notSupported(`${path}.protocol`, protocol, PROTOCOLS));
   if (typeof port === 'number') {
     if (port < 1 || port > 65535) errors.push(invalid(`${path}.port`, port, 'must be between 1 and 65535, inclusive'));
     if (endPort !== undefined && endPort < port)

@@ -7,6 +7,7 @@ import type {
   Deployment,
   EndpointSlice,
   IPAddress,
+  Job,
   KubeObject,
   NodeObject,
   PersistentVolume,
@@ -24,6 +25,7 @@ import type {
 } from '../types/objects.ts';
 import { checkAddedContainers, checkNoEphemeralContainers } from './ephemeral-containers.ts';
 import { forbidden, IMMUTABLE, invalid } from './field-errors.ts';
+import { checkJobUpdate } from './job.ts';
 import { checkPriorityClassUpdate } from './priority.ts';
 import { checkIpAddressUpdate, checkServiceCidrUpdate } from './service-addresses.ts';
 import { checkClaimUpdate, checkClassUpdate, checkVolumeUpdate } from './storage.ts';
@@ -69,13 +71,14 @@ function checkKind(object: KubeObject, old: KubeObject): FieldError[] {
     case 'Deployment':
     case 'ReplicaSet':
     case 'StatefulSet':
-    case 'DaemonSet':
-    case 'Job': {
+    case 'DaemonSet': {
       const { selector } = (object as Deployment).spec;
       return isDeepStrictEqual(selector, (old as Deployment).spec.selector)
         ? []
         : [invalid('spec.selector', selector, IMMUTABLE)];
     }
+    case 'Job':
+      return checkJobUpdate(object as Job, old as Job);
     case 'ResourceQuota': {
       const { scopes } = (object as ResourceQuota).spec ?? {};
       const same = isDeepStrictEqual(scopes ?? [], (old as ResourceQuota).spec?.scopes ?? []);

@@ -15,7 +15,8 @@ import type {
   ReplicationController,
   StatefulSet,
 } from '../types/objects.ts';
-import { required } from './field-errors.ts';
+import { notSupported, required } from './field-errors.ts';
+import { checkJob } from './job.ts';
 import { checkPodSpec } from './pod.ts';
 
 /** The errors of an object; empty for all other kinds. */
@@ -38,7 +39,7 @@ export function checkWorkload(object: KubeObject): FieldError[] {
       return [...errors, ...checkTemplate(template, 'spec', ['Always'])];
     }
     case 'Job':
-      return checkJob((object as Job).spec, 'spec');
+      return checkJobTemplate((object as Job).spec, 'spec');
     case 'CronJob':
       return checkCronJob(object as CronJob);
     case 'PodDisruptionBudget': {
@@ -77,19 +78,13 @@ function checkTemplate(
   const errors = checkPodSpec(template.spec, `${at}.template.spec`, claims);
   const policy = template.spec.restartPolicy;
   if (policy !== undefined && !policies.includes(policy)) {
-    const supported = policies.map((each) => `"${each}"`).join(', ');
-    const message = `Unsupported value: "${policy}": supported values: ${supported}`;
-    errors.push({ path: `${at}.template.spec.restartPolicy`, message, reason: 'FieldValueNotSupported' });
+    errors.push(notSupported(`${at}.template.spec.restartPolicy`, policy, policies));
   }
   return errors;
 }
 
-function checkJob(spec: JobSpec, at: string): FieldError[] {
-  const errors = checkTemplate(spec.template, at, ['OnFailure', 'Never']);
-  if (spec.completionMode === 'Indexed' && spec.completions === undefined) {
-    errors.push({ ...required(`${at}.completions`), message: 'Required value: when completion mode is Indexed' });
-  }
-  return errors;
+function checkJobTemplate(spec: JobSpec, at: string): FieldError[] {
+  return [...checkTemplate(spec.template, at, ['OnFailure', 'Never']), ...checkJob(spec, at)];
 }
 
 /** Five fields of a crontab, or one of its names (robfig/cron, which Kubernetes uses). */
@@ -121,7 +116,7 @@ const NAMED = /^@(yearly|annually|monthly|weekly|daily|midnight|hourly)$/;
 
 function checkCronJob({ spec }: CronJob): FieldError[] {
   if (spec.jobTemplate === undefined) return [required('spec.schedule'), required('spec.jobTemplate')];
-  const errors = checkJob(spec.jobTemplate.spec ?? {}, 'spec.jobTemplate.spec');
+  const errors = checkJobTemplate(spec.jobTemplate.spec ?? {}, 'spec.jobTemplate.spec');
   const fields = spec.schedule.trim().split(/\s+/);
   if (
     !NAMED.test(spec.schedule) &&

@@ -122,7 +122,9 @@ function jobSpec(spec: JobSpec): JobSpec {
     ...spec,
     ...(alone && { completions: 1 }),
     parallelism: parallelism ?? 1,
-    backoffLimit: spec.backoffLimit ?? 6,
+    // With a limit for each index, the Job as a whole has none.
+    backoffLimit: spec.backoffLimit ?? (spec.backoffLimitPerIndex === undefined ? 6 : 2 ** 31 - 1),
+    podReplacementPolicy: spec.podReplacementPolicy ?? (spec.podFailurePolicy ? 'Failed' : 'TerminatingOrFailed'),
     completionMode: spec.completionMode ?? 'NonIndexed',
     suspend: spec.suspend ?? false,
     manualSelector: spec.manualSelector ?? false,

@@ -124,13 +124,24 @@ export interface PodFailurePolicyRule {
   onPodConditions?: { type: string; status?: string }[];
 }
 
+/** Of an Indexed Job: which indexes, how many of them, or how many of all have to succeed. */
+export interface SuccessPolicyRule {
+  succeededIndexes?: string;
+  succeededCount?: number;
+}
+
 export interface JobSpec {
   parallelism?: number;
   completions?: number;
   completionMode?: 'NonIndexed' | 'Indexed';
   activeDeadlineSeconds?: number;
   backoffLimit?: number;
+  backoffLimitPerIndex?: number;
+  maxFailedIndexes?: number;
   podFailurePolicy?: { rules: PodFailurePolicyRule[] };
+  podReplacementPolicy?: 'TerminatingOrFailed' | 'Failed';
+  successPolicy?: { rules: SuccessPolicyRule[] };
+  managedBy?: string;
   ttlSecondsAfterFinished?: number;
   suspend?: boolean;
   manualSelector?: boolean;
@@ -149,6 +160,8 @@ export interface Job extends KubeObject {
     succeeded?: number;
     failed?: number;
     completedIndexes?: string;
+    failedIndexes?: string;
+    uncountedTerminatedPods?: object;
     startTime?: string;
     completionTime?: string;
     conditions?: Condition[];

@@ -2,27 +2,29 @@
  * Runs pods until enough have succeeded or too many have failed (pkg/controller/job). A pod that has ended is counted
  * once, in the status, and in the same transaction marked as counted by the annotation below, so that later changes to
  * it change no count. A pod that is deleted before it has succeeded counts as failed. A pod that this controller
- * deletes, because the Job was suspended, scaled down or has ended, is marked first and not counted.
+ * deletes, because the Job was suspended, scaled down or has succeeded, is marked first and not counted.
  */
 import { ApiError } from '../../api/errors.ts';
 import { isActive, isEnded } from '../../api/pod-phase.ts';
-import { isReady } from '../../api/ready.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Admission } from '../../api/store/registry.ts';
 import { nowText } from '../../api/store/store.ts';
-import type { Condition, Job, Pod } from '../../api/types/objects.ts';
-import { type Cluster, conditionOf } from '../cluster.ts';
+import type { Job, Pod } from '../../api/types/objects.ts';
+import type { Cluster } from '../cluster.ts';
 import { keyOf, splitKey, type WorkQueue } from '../work-queue.ts';
 import { judgeFailure } from './job-failure-policy.ts';
-import { Indexes, indexOfPod, podExtras } from './job-indexes.ts';
+import { endsIndex, failuresAfter, IndexSet, indexOfPod, lastFailures, podExtras } from './job-indexes.ts';
+import { completionOf, type JobCounts, outcomeOf } from './job-outcome.ts';
+import { writeJobStatus } from './job-status.ts';
 import { controllerOf, Owned } from './owners.ts';
-import { createPod, deletePod, leastMissedFirst, withoutZeros } from './pod-control.ts';
+import { createPod, deletePod, leastMissedFirst } from './pod-control.ts';
 
 const JOBS = resourceOfKind('Job')!;
 const COUNTED = 'dataplane.dev/job-counted';
+/** The annotation's value for a pod that its Job deletes: neither a success nor a failure. */
+const GIVEN_UP = 'given-up';
 const BATCH_UID = 'batch.kubernetes.io/controller-uid';
 const BATCH_NAME = 'batch.kubernetes.io/job-name';
-const DEFAULT_BACKOFF_LIMIT = 6;
 /**
  * Delay between a failure and the next pod; doubles with each failure (DefaultJobPodFailureBackOff,
  * MaxJobPodFailureBackOff).
@@ -30,14 +32,8 @@ const DEFAULT_BACKOFF_LIMIT = 6;
 const BACKOFF_MS = 10_000;
 const MAX_BACKOFF_MS = 600_000;
 
-/** Without effect, and nothing else would show it: their values are those of a Job that fails or succeeds as a whole. */
-const WITHOUT_EFFECT = [
-  'backoffLimitPerIndex',
-  'maxFailedIndexes',
-  'successPolicy',
-  'podReplacementPolicy',
-  'managedBy',
-];
+/** Jobs with another managedBy belong to a controller of somebody else. */
+const OURS = 'kubernetes.io/job-controller';
 
 /** A Job selects its pods by its own uid, unless manualSelector is set (registry/batch/job/strategy.go). */
 export const jobAdmission: Admission<Job> = {
@@ -60,11 +56,6 @@ export const jobAdmission: Admission<Job> = {
       },
     };
   },
-  warn: ({ spec }) =>
-    WITHOUT_EFFECT.filter((name) => name in spec).map((name) => ({
-      path: `spec.${name}`,
-      message: 'this field is not supported here and has no effect',
-    })),
 };
 
 export function startJobController(cluster: Cluster): void {
@@ -72,63 +63,93 @@ export function startJobController(cluster: Cluster): void {
   const owned = new Owned(store, 'Pod', 'Job');
   /** Job's key → pods that were removed before they were counted. */
   const lost = new Map<string, Pod[]>();
+  /** Job's key → removed pods that failed and whose index has no next pod yet, which needs their counts. */
+  const unreplaced = new Map<string, Pod[]>();
   const queue: WorkQueue = cluster.queue('jobs', (key) => {
     const job = store.get('Job', ...splitKey(key));
     const gone = lost.get(key) ?? [];
     lost.delete(key);
+    const before = unreplaced.get(key) ?? [];
+    unreplaced.delete(key);
     if (job === undefined || job.metadata.deletionTimestamp !== undefined) return;
+    if ((job.spec.managedBy ?? OURS) !== OURS) return;
     const own = gone.filter((pod) => controllerOf(pod, 'Job')?.uid === job.metadata.uid);
     const pods = owned.claim(cluster, job, job.spec.selector ?? {});
-    const nextMs = new JobRun(cluster, job, pods, own).reconcile();
+    const run = new JobRun(cluster, job, { pods, lost: own, removed: before });
+    const nextMs = run.reconcile();
+    const left = run.unreplaced();
+    if (left.length > 0) unreplaced.set(key, left);
     if (nextMs !== undefined) queue.addAfter(key, nextMs);
   });
   store.onCommit('Pod', ({ type, object }) => {
     const owner = type === 'DELETED' ? controllerOf(object, 'Job') : undefined;
-    if (owner === undefined || isCounted(object)) return;
+    if (owner === undefined) return;
     const key = keyOf({ metadata: { ...object.metadata, name: owner.name } });
-    lost.set(key, [...(lost.get(key) ?? []), object]);
+    const to = isCounted(object) ? unreplaced : lost;
+    if (to === lost || isFailure(object)) to.set(key, [...(to.get(key) ?? []), object]);
   });
   owned.queueOwners(queue, ({ spec }) => spec.selector);
 }
 
-const isCounted = ({ metadata }: Pod): boolean => metadata.annotations?.[COUNTED] === 'true';
+const isCounted = ({ metadata }: Pod): boolean => metadata.annotations?.[COUNTED] !== undefined;
+
+/** It ended or is about to, without success and not because its Job gave it up. */
+const isFailure = (pod: Pod): boolean =>
+  pod.status?.phase !== 'Succeeded' && pod.metadata.annotations?.[COUNTED] !== GIVEN_UP;
 
 export const isFinished = ({ status }: Job): boolean =>
   (status?.conditions ?? []).some(({ type, status: s }) => (type === 'Complete' || type === 'Failed') && s === 'True');
+
+interface JobPods {
+  pods: readonly Pod[];
+  /** Deleted from the store before they were counted. */
+  lost: readonly Pod[];
+  /** Deleted from the store, failed and counted. */
+  removed: readonly Pod[];
+}
 
 class JobRun {
   private readonly cluster: Cluster;
   private readonly job: Job;
   private readonly pods: readonly Pod[];
   private readonly lost: readonly Pod[];
-  /** The pod that ends the Job, by its podFailurePolicy. */
-  private fatal: string | undefined;
-  private succeeded: number;
-  private failed: number;
-  private readonly indexes: Indexes | undefined;
+  private readonly removed: readonly Pod[];
+  private readonly counts: JobCounts;
+  /** A pod is replaced, and counts as failed, when it has ended; else as soon as its deletion begins. */
+  private readonly onlyEnded: boolean;
   private nextMs: number | undefined;
 
-  constructor(cluster: Cluster, job: Job, pods: readonly Pod[], lost: readonly Pod[]) {
+  constructor(cluster: Cluster, job: Job, { pods, lost, removed }: JobPods) {
+    const { spec, status } = job;
     this.cluster = cluster;
     this.job = job;
     this.pods = pods;
     this.lost = lost;
-    this.succeeded = job.status?.succeeded ?? 0;
-    this.failed = job.status?.failed ?? 0;
-    const { completionMode, completions = 1 } = job.spec;
-    this.indexes =
-      completionMode === 'Indexed' ? new Indexes(completions, job.status?.completedIndexes ?? '') : undefined;
+    this.removed = removed;
+    this.onlyEnded = spec.podReplacementPolicy === 'Failed' || spec.podFailurePolicy !== undefined;
+    const indexed = spec.completionMode === 'Indexed';
+    const limit = spec.completions ?? 1;
+    const perIndex = indexed && spec.backoffLimitPerIndex !== undefined;
+    this.counts = {
+      succeeded: status?.succeeded ?? 0,
+      failed: status?.failed ?? 0,
+      completed: indexed ? new IndexSet(limit, status?.completedIndexes) : undefined,
+      failedIndexes: perIndex ? new IndexSet(limit, status?.failedIndexes) : undefined,
+      fatal: undefined,
+    };
   }
 
   reconcile(): number | undefined {
     const { job } = this;
     if (isFinished(job)) return this.expire();
-    const ended = this.count();
+    const counted = this.count();
     const active = this.pods.filter(isActive);
     const startedAt = job.spec.suspend ? undefined : (job.status?.startTime ?? nowText());
-    const verdict = this.verdict(startedAt);
+    let outcome = outcomeOf(job, this.pods, this.counts, this.deadlineMs(startedAt));
     let failure: ApiError | undefined;
-    if (verdict !== undefined || job.spec.suspend) {
+    if (outcome !== undefined) {
+      for (const pod of active) this.end(pod, outcome.type === 'FailureTarget');
+    } else if (job.spec.suspend) {
       for (const pod of active) this.giveUp(pod);
     } else {
       try {
@@ -137,160 +158,135 @@ class JobRun {
         if (!(error instanceof ApiError)) throw error;
         failure = error;
       }
+      outcome = completionOf(job, active.length, this.counts.succeeded);
     }
-    this.writeStatus(startedAt, verdict);
-    this.mark(ended);
+    this.lookInFor(writeJobStatus(this.cluster, job, { counts: this.counts, startedAt, outcome }));
+    this.mark(counted, 'true');
     if (failure !== undefined) throw failure;
     return this.nextMs;
   }
 
-  /** Counts pods that have ended and were not counted before. @returns the pods to mark as counted */
+  /** Removed pods whose counts the next pod of their index still needs. */
+  unreplaced(): Pod[] {
+    const { completed, failedIndexes } = this.counts;
+    if (completed === undefined || failedIndexes === undefined || isFinished(this.job)) return [];
+    const { namespace } = this.job.metadata;
+    const all = this.cluster.store
+      .list('Pod', namespace)
+      .filter((pod) => controllerOf(pod, 'Job')?.uid === this.job.metadata.uid);
+    const running = new Set(all.filter(isActive).map(indexOfPod));
+    return [...this.removed, ...this.lost].filter(isFailure).filter((pod) => {
+      const index = indexOfPod(pod) ?? -1;
+      return !running.has(index) && !completed.has(index) && !failedIndexes.has(index);
+    });
+  }
+
+  /** Milliseconds until activeDeadlineSeconds have passed. */
+  private deadlineMs(startedAt: string | undefined): number {
+    const { activeDeadlineSeconds: deadline } = this.job.spec;
+    if (deadline === undefined || startedAt === undefined) return Number.POSITIVE_INFINITY;
+    const left = Date.parse(startedAt) + deadline * 1000 - Date.now();
+    if (left > 0) this.lookInFor(left + 10);
+    return left;
+  }
+
+  /** Counts pods that have ended, or count as failed, and were not counted before. @returns the pods to mark as counted */
   private count(): Pod[] {
-    const ended = this.pods.filter((pod) => isEnded(pod) && !isCounted(pod));
-    for (const pod of ended) this.countOne(pod, pod.status?.phase === 'Succeeded');
-    for (const pod of this.lost) this.countOne(pod, pod.status?.phase === 'Succeeded');
+    const ended = this.pods.filter((pod) => (isEnded(pod) || this.hasFailed(pod)) && !isCounted(pod));
+    for (const pod of [...ended, ...this.lost]) this.countOne(pod);
     return ended;
   }
 
-  private countOne(pod: Pod, success: boolean): void {
+  private hasFailed({ metadata, status }: Pod): boolean {
+    if (status?.phase === 'Failed') return true;
+    return !this.onlyEnded && metadata.deletionTimestamp !== undefined && status?.phase !== 'Succeeded';
+  }
+
+  private countOne(pod: Pod): void {
+    const { counts } = this;
     const index = indexOfPod(pod);
-    if (!success) this.countFailure(pod);
-    else if (this.indexes === undefined) this.succeeded++;
-    else if (index !== undefined && this.indexes.complete(index)) this.succeeded = this.indexes.completed;
+    if (pod.status?.phase !== 'Succeeded') {
+      this.countFailure(pod);
+      if (index !== undefined && endsIndex(pod, this.job.spec)) counts.failedIndexes?.add(index);
+    } else if (counts.completed === undefined) counts.succeeded++;
+    else if (index !== undefined && counts.completed.add(index)) counts.succeeded = counts.completed.size;
   }
 
   private countFailure(pod: Pod): void {
     const judged = judgeFailure(pod, this.job.spec.podFailurePolicy?.rules ?? []);
     if (judged?.action === 'Ignore') return;
-    if (judged?.action === 'FailJob') this.fatal ??= judged.message;
-    this.failed++;
+    if (judged?.action === 'FailJob') this.counts.fatal ??= judged.message;
+    this.counts.failed++;
   }
 
-  private giveUp(pod: Pod): void {
-    this.mark([pod]);
+  /** Ends a pod that still runs when its Job ends: if the Job failed, so has the pod. */
+  private end(pod: Pod, failed: boolean): void {
+    if (failed) this.countFailure(pod);
+    this.mark([pod], failed ? 'true' : GIVEN_UP);
     deletePod(this.cluster, this.job, pod);
   }
 
-  private mark(pods: readonly Pod[]): void {
+  private giveUp(pod: Pod): void {
+    this.mark([pod], GIVEN_UP);
+    deletePod(this.cluster, this.job, pod);
+  }
+
+  private mark(pods: readonly Pod[], as: 'true' | typeof GIVEN_UP): void {
     for (const { metadata } of pods) {
       const now = this.cluster.store.get('Pod', metadata.namespace, metadata.name);
       if (now?.metadata.uid !== metadata.uid) continue;
-      const annotations = { ...now.metadata.annotations, [COUNTED]: 'true' };
+      const annotations = { ...now.metadata.annotations, [COUNTED]: as };
       this.cluster.registry.write({ ...now, metadata: { ...now.metadata, annotations } }, now);
     }
   }
 
-  /** The condition Complete or Failed, if the Job has finished. */
-  private verdict(startedAt: string | undefined): Condition | undefined {
-    const { spec } = this.job;
-    const { activeDeadlineSeconds: deadline, backoffLimit = DEFAULT_BACKOFF_LIMIT } = spec;
-    if (this.fatal !== undefined) return failedBy('PodFailurePolicy', this.fatal);
-    if (this.failed > backoffLimit) {
-      return failedBy('BackoffLimitExceeded', 'Job has reached the specified backoff limit');
-    }
-    if (deadline !== undefined && startedAt !== undefined) {
-      const left = Date.parse(startedAt) + deadline * 1000 - Date.now();
-      if (left <= 0) return failedBy('DeadlineExceeded', 'Job was active longer than specified deadline');
-      this.lookIn(left + 10);
-    }
-    const active = this.pods.some(isActive);
-    const { completions } = spec;
-    // Without completions (a work queue), the Job is complete after one success, once no pod is running.
-    const done = completions === undefined ? this.succeeded > 0 && !active : this.succeeded >= completions;
-    return done
-      ? {
-          type: 'Complete',
-          status: 'True',
-          reason: 'CompletionsReached',
-          message: 'Reached expected number of succeeded pods',
-        }
-      : undefined;
-  }
-
   private keepParallelism(active: readonly Pod[]): void {
-    const { job, cluster } = this;
-    const { parallelism = 1, completions } = job.spec;
-    const left = completions === undefined ? (this.succeeded > 0 ? 0 : parallelism) : completions - this.succeeded;
-    // Terminating pods still occupy their index.
-    const ending = this.pods.filter((pod) => !isEnded(pod) && !isActive(pod));
+    const { succeeded } = this.counts;
+    const { parallelism = 1, completions } = this.job.spec;
+    if (completions === undefined && succeeded > 0) return; // the others may finish
+    const left = completions === undefined ? parallelism : completions - succeeded;
     const wanted = Math.max(0, Math.min(parallelism, left));
     const surplus = active.length - wanted;
-    if (surplus > 0 && completions === undefined && this.succeeded > 0) return; // the others may finish
     if (surplus > 0) for (const pod of leastMissedFirst(active).slice(0, surplus)) this.giveUp(pod);
-    const missing = wanted - active.length - (this.indexes ? ending.length : 0);
+    const ending = this.onlyEnded ? this.pods.filter((pod) => !isEnded(pod) && !isActive(pod)) : [];
+    const missing = wanted - active.length - ending.length;
     if (missing <= 0) return;
-    const waitMs = this.backOff();
-    if (waitMs > 0) {
-      this.lookIn(waitMs);
+    if (this.counts.completed !== undefined) {
+      this.createIndexed(missing, new Set([...active, ...ending].map(indexOfPod)));
       return;
     }
-    const busy = new Set([...active, ...ending].map(indexOfPod));
-    for (let i = 0; i < missing; i++) {
-      const index = this.indexes?.next(busy);
-      if (this.indexes !== undefined && index === undefined) return;
-      busy.add(index);
-      createPod(cluster, job, job.spec.template, podExtras(job, index));
+    const waitMs = this.backOff();
+    if (waitMs > 0) this.lookInFor(waitMs);
+    else for (let i = 0; i < missing; i++) createPod(this.cluster, this.job, this.job.spec.template);
+  }
+
+  /** Creates pods for the lowest indexes that need one; each index that has failed waits on its own if it has a limit. */
+  private createIndexed(missing: number, busy: ReadonlySet<number | undefined>): void {
+    const { job, cluster } = this;
+    const { completed, failedIndexes } = this.counts;
+    const { completions = 1, template } = job.spec;
+    const waitMs = failedIndexes === undefined ? this.backOff() : 0;
+    if (waitMs > 0) {
+      this.lookInFor(waitMs);
+      return;
+    }
+    const gone = this.pods.filter((pod) => !isActive(pod));
+    const last = lastFailures([...gone, ...this.lost, ...this.removed].filter(isFailure));
+    for (let index = 0, tried = 0; index < completions && tried < missing; index++) {
+      if (busy.has(index) || completed!.has(index) || failedIndexes?.has(index)) continue;
+      tried++;
+      const before = failedIndexes && last.get(index);
+      const ownWaitMs = before === undefined ? 0 : waitAfter(failuresAfter(before), endOf(before));
+      if (ownWaitMs > 0) this.lookInFor(ownWaitMs);
+      else createPod(cluster, job, template, podExtras(job, index, before));
     }
   }
 
   /** Milliseconds until the next pod may be created after the last failure. */
   private backOff(): number {
-    if (this.failed === 0) return 0;
+    const { failed } = this.counts;
     const ends = this.pods.filter((pod) => pod.status?.phase === 'Failed').map(endOf);
-    if (ends.length === 0) return 0;
-    const wait = Math.min(BACKOFF_MS * 2 ** (Math.min(this.failed, 7) - 1), MAX_BACKOFF_MS);
-    return Math.max(0, Math.max(...ends) + wait - Date.now());
-  }
-
-  private writeStatus(startedAt: string | undefined, verdict: Condition | undefined): void {
-    const { store, registry } = this.cluster;
-    const { namespace, name } = this.job.metadata;
-    const now = store.get('Job', namespace, name);
-    if (now === undefined) return;
-    const pods = store.list('Pod', namespace).filter((pod) => controllerOf(pod, 'Job')?.uid === now.metadata.uid);
-    const active = pods.filter(isActive);
-    const conditions = this.conditions(now, verdict);
-    const status = {
-      ...withoutZeros({
-        active: active.length,
-        ready: active.filter(isReady).length,
-        terminating: pods.filter((pod) => !isEnded(pod) && !isActive(pod)).length,
-        succeeded: this.succeeded,
-        failed: this.failed,
-      }),
-      ...(this.indexes && this.indexes.completed > 0 && { completedIndexes: this.indexes.print() }),
-      ...(startedAt !== undefined && { startTime: startedAt }),
-      ...(verdict?.type === 'Complete' && { completionTime: nowText() }),
-      ...(conditions.length > 0 && { conditions }),
-    };
-    const written = registry.write({ ...now, status }, now);
-    if (verdict?.type === 'Complete') this.cluster.event(written, 'Normal', 'Completed', 'Job completed');
-    if (verdict?.type === 'Failed') this.cluster.event(written, 'Warning', verdict.reason!, verdict.message!);
-    if (now.spec.suspend !== (conditionOf(now.status?.conditions, 'Suspended')?.status === 'True')) {
-      if (now.spec.suspend) this.cluster.event(written, 'Normal', 'Suspended', 'Job suspended');
-    }
-    if (verdict !== undefined && now.spec.ttlSecondsAfterFinished !== undefined) {
-      this.lookIn(now.spec.ttlSecondsAfterFinished * 1000 + 10);
-    }
-  }
-
-  private conditions(now: Job, verdict: Condition | undefined): Condition[] {
-    const before = now.status?.conditions ?? [];
-    const add: Condition[] = [];
-    const suspended = conditionOf(before, 'Suspended')?.status === 'True';
-    if (now.spec.suspend && !suspended) {
-      add.push({ type: 'Suspended', status: 'True', reason: 'JobSuspended', message: 'Job suspended' });
-    } else if (!now.spec.suspend && suspended) {
-      add.push({ type: 'Suspended', status: 'False', reason: 'JobResumed', message: 'Job resumed' });
-    }
-    if (verdict !== undefined) {
-      // Each final condition is preceded by another one (KEP-3998).
-      const ahead = verdict.type === 'Complete' ? 'SuccessCriteriaMet' : 'FailureTarget';
-      add.push({ ...verdict, type: ahead }, verdict);
-    }
-    const time = nowText();
-    const timed = add.map((condition) => ({ ...condition, lastProbeTime: time, lastTransitionTime: time }));
-    return [...before.filter(({ type }) => !timed.some((each) => each.type === type)), ...timed];
+    return failed === 0 || ends.length === 0 ? 0 : waitAfter(failed, Math.max(...ends));
   }
 
   /** Deletes a finished Job after ttlSecondsAfterFinished. @returns milliseconds until then, if any */
@@ -305,13 +301,15 @@ class JobRun {
     return undefined;
   }
 
-  private lookIn(ms: number): void {
-    this.nextMs = Math.min(this.nextMs ?? ms, ms);
+  private lookInFor(ms: number | undefined): void {
+    if (ms !== undefined) this.nextMs = Math.min(this.nextMs ?? ms, ms);
   }
 }
 
-function failedBy(reason: string, message: string): Condition {
-  return { type: 'Failed', status: 'True', reason, message };
+/** Milliseconds until a pod may be created after `failures`, the last of them at `endedAtMs`. */
+function waitAfter(failures: number, endedAtMs: number): number {
+  const wait = Math.min(BACKOFF_MS * 2 ** (Math.min(failures, 7) - 1), MAX_BACKOFF_MS);
+  return Math.max(0, endedAtMs + wait - Date.now());
 }
 
 function endOf({ status, metadata }: Pod): number {
