@@ -23,6 +23,7 @@ import { watchPortExhaustion } from './connections/port-exhaustion.ts';
 import { CONNTRACK_OPTIONS, writeConntrackSettings, writePodNetwork } from './connections/settings.ts';
 import { ControlSocket } from './control-socket.ts';
 import { EventRecorder } from './events.ts';
+import { otherProxy, REMOVE_PROXY } from './footprint/conflicts.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { NodeNameServer } from './name-server.ts';
 import { NodeLease } from './node-lease.ts';
@@ -38,6 +39,7 @@ import { RunFile } from './run-file.ts';
 import { NodeServices } from './services/node-services.ts';
 import { NodeStandby } from './standby.ts';
 import { openNodeTables } from './tables.ts';
+import { FORMER_STATE, FormerState } from './underlay/former-state.ts';
 import { HostNetwork } from './underlay/host-network.ts';
 import { PortsInUse } from './underlay/ports-in-use.ts';
 import { Repair } from './underlay/repair.ts';
@@ -88,6 +90,8 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const onRefused = (kind: string, error: Error) => log(`the API refuses the list of ${kind}: ${error.message}`);
   const api = new ApiClient(options.api, { timeoutMs: API_TIMEOUT_MS, program: 'kubelet', onRefused });
   const client = await parts.start('client of the API', api);
+  const proxy = options.joining && otherProxy();
+  if (proxy) throw new Error(`${proxy} translates the addresses of services on this node: ${REMOVE_PROXY}`);
   const live = await readConfig(client, nodeName, log, options.joining);
   const config = live.current;
   const recordEvent = new EventRecorder(client, nodeName).record;
@@ -102,7 +106,11 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   writePodNetwork(tables.conntrack, config.podCIDR);
   const sync = new NodeSync(tables.node, config);
   const tap = standby?.take(HOST_DEVICE, config.workers);
-  const host = await parts.start('dp0', new HostNetwork({ ...config, offloads, noUnderlayShortcut, tap }));
+  const before = new FormerState(join(directory, FORMER_STATE));
+  const host = await parts.start(
+    'dp0',
+    new HostNetwork({ ...config, offloads, noUnderlayShortcut, tap, former: before }),
+  );
   if (host.withoutShortcut !== undefined) log(`no shortcut to the underlay device: ${host.withoutShortcut}`);
   const tunnel = openTunnel(config, log);
   if (tunnel) await parts.start('tunnel', tunnel);

@@ -2,8 +2,9 @@
 import type { ApiServer } from '../api/client/api-server.ts';
 import type { ApiClient } from '../api/client/client.ts';
 import { clusterOptionsOf } from '../api/cluster-options.ts';
+import { internalIpOf } from '../api/node-identity.ts';
 import { CONFIG_MAP, type NodeObject } from '../api/types/objects.ts';
-import { addressOf, LiveConfig } from './config.ts';
+import { addressOf, deriveConfig, LiveConfig, type NodeConfig } from './config.ts';
 import { addressToward, announceNode, checkNetworks, joinedDefaults, registerNode } from './registration.ts';
 import { underlayDevice } from './underlay/underlay-device.ts';
 
@@ -57,6 +58,27 @@ async function join(client: ApiClient, nodeName: string, log: Log, joining: Join
   await checkNetworks(client, node, cluster);
   await announceNode(client, node, cluster);
   return new LiveConfig({ node, cluster, underlay }, log, defaults);
+}
+
+/**
+ * The configuration that an agent would have, from what the API has now: nothing is written there, and nothing waited for.
+ * @throws Error as readConfig, and for a Node that the API does not have, or that has no pod network yet; ApiError
+ */
+export async function previewConfig(
+  client: ApiClient,
+  nodeName: string,
+  joining?: Pick<Joining, 'server' | 'nodeIP'>,
+): Promise<NodeConfig> {
+  const node = await client.find('Node', nodeName);
+  if (node === undefined)
+    throw new Error(`Node ${nodeName} is not at the API: kubelet, or the agent's first start, registers it`);
+  const ip = joining?.nodeIP ?? internalIpOf(node) ?? (joining && (await addressToward(joining.server)));
+  const options = await client.find('ConfigMap', CONFIG_MAP.name, CONFIG_MAP.namespace);
+  const underlay = underlayDevice(ip ?? addressOf(node));
+  const defaults = joining && joinedDefaults(ip as string, underlay);
+  const cluster = clusterOptionsOf(options, defaults);
+  if (joining) await checkNetworks(client, node, cluster);
+  return deriveConfig({ node, cluster, underlay });
 }
 
 /** The answer, once there is one. The API may be started after the agents, and its credentials corrected. */

@@ -85,6 +85,10 @@ export const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> =
   'Processes that `up` starts': {
     controller: { about: 'run the API and the controllers', load: () => import('./commands/controller.ts') },
     agent: { about: "run one node's data plane and pods", load: () => import('./commands/agent.ts') },
+    node: {
+      about: 'list what an agent has on a machine, and remove it',
+      load: () => import('./commands/node.ts'),
+    },
   },
 };
 

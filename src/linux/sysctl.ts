@@ -3,6 +3,7 @@
  * opens them.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { readIfPresent } from './read-file.ts';
 
 /** Ports that a socket gets only by binding to them. */
 const RESERVED = 'net/ipv4/ip_local_reserved_ports';
@@ -23,28 +24,33 @@ function writeReserved(ranges: readonly PortRange[]): void {
   writeFileSync(`/proc/sys/${RESERVED}`, ranges.map(([first, last]) => `${first}-${last}`).join());
 }
 
-/**
- * Keep the node's own sockets from using these ports, in addition to those already reserved.
- * @returns those that were not reserved before
- */
-export function reservePorts(wanted: readonly PortRange[]): PortRange[] {
+/** Those of the ranges that are not reserved. */
+export function unreserved(wanted: readonly PortRange[]): PortRange[] {
   const reserved = reservedPorts();
-  const fresh = wanted.filter(([low, high]) => !reserved.some(([first, last]) => first <= low && last >= high));
-  if (fresh.length > 0) writeReserved([...reserved, ...fresh]);
-  return fresh;
+  return wanted.filter(([low, high]) => !reserved.some(([first, last]) => first <= low && last >= high));
+}
+
+/** Keep the node's own sockets from using these ports, in addition to those already reserved. */
+export function reservePorts(ranges: readonly PortRange[]): void {
+  if (ranges.length > 0) writeReserved([...reservedPorts(), ...ranges]);
 }
 
 /** Let the node's own sockets use these ports again. */
-export function releasePorts(ports: ReadonlySet<number>): void {
+export function releasePorts(ranges: readonly PortRange[]): void {
   let left = reservedPorts();
-  for (const port of ports) {
-    left = left.flatMap((range): PortRange[] => {
-      const [first, last] = range;
-      if (port < first || port > last) return [range];
-      return [[first, port - 1] as const, [port + 1, last] as const].filter(([from, to]) => from <= to);
+  for (const [low, high] of ranges) {
+    left = left.flatMap(([first, last]): PortRange[] => {
+      const below: PortRange = [first, Math.min(last, low - 1)];
+      const above: PortRange = [Math.max(first, high + 1), last];
+      return [below, above].filter(([from, to]) => from <= to);
     });
   }
   writeReserved(left);
+}
+
+/** The value of a sysctl, by its path under /proc/sys; undefined if the kernel does not have it. */
+export function readSysctl(name: string): string | undefined {
+  return readIfPresent(`/proc/sys/${name}`)?.trim();
 }
 
 /**

@@ -9,7 +9,7 @@ import { replaceFile } from '../../linux/replace-file.ts';
 
 /** Names of the plugin and of its configuration; the number puts it before those of other networks. */
 const PLUGIN = 'dataplane-cni';
-const CONFIGURATION = '05-dataplane.conflist';
+export const CNI_CONFIGURATION = '05-dataplane.conflist';
 
 /** Where runtimes look: containerd, CRI-O and kubelet have these defaults. */
 export const CNI_CONFIG_DIR = '/etc/cni/net.d';
@@ -18,6 +18,11 @@ export const CNI_BIN_DIR = '/opt/cni/bin';
 export interface CniDirectories {
   readonly configuration: string;
   readonly programs: string;
+}
+
+/** The files that are installed, in the order in which they have to be removed. */
+export function cniFiles({ configuration, programs }: CniDirectories): [configuration: string, program: string] {
+  return [join(configuration, CNI_CONFIGURATION), join(programs, PLUGIN)];
 }
 
 /**
@@ -29,13 +34,14 @@ export function installCni(directories: CniDirectories, command: readonly string
   mkdirSync(directories.programs, { recursive: true });
   mkdirSync(directories.configuration, { recursive: true });
   const script = `#!/bin/sh\nexec ${command.map(quoted).join(' ')}\n`;
-  replace(join(directories.programs, PLUGIN), script, 0o755);
+  const [configuration, program] = cniFiles(directories);
+  replace(program, script, 0o755);
   const list = {
     cniVersion: CNI_NEWEST,
     name: 'dataplane',
     plugins: [{ type: PLUGIN, agentSocket: socket, capabilities: { portMappings: true, ips: true } }],
   };
-  replace(join(directories.configuration, CONFIGURATION), `${JSON.stringify(list, undefined, 2)}\n`, 0o644);
+  replace(configuration, `${JSON.stringify(list, undefined, 2)}\n`, 0o644);
 }
 
 /**

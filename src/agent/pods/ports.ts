@@ -3,6 +3,7 @@
  * The device is persistent: its address and routes outlive an agent that dies, and the next agent attaches to it.
  */
 import { close, writeFileSync } from 'node:fs';
+import { ipBatch } from '../../linux/ip-command.ts';
 import { inNamespace } from '../../linux/netns.ts';
 import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { closeTap, makeTemporary, OffloadLevel, openTap, removeTap, type Tap } from '../../linux/tap.ts';
@@ -93,6 +94,11 @@ export function isDeviceThere(netnsPath: string, device: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Remove a device that no process of ours has open, if it exists. @throws IpCommandError */
+export function removePodDevice(netnsPath: string, device: string): void {
+  if (isDeviceThere(netnsPath, device)) inNamespace(netnsPath, () => ipBatch([`link del ${device}`]));
 }
 
 /** Run `work` with a route socket of the namespace. */

@@ -4,7 +4,7 @@
  * in it have already been forwarded.
  */
 import type { RouteSocket } from '../../linux/rtnetlink.ts';
-import { closeTap, type OffloadLevel, openTap, recreateTap, removeTap, type Tap } from '../../linux/tap.ts';
+import { closeTap, type OffloadLevel, openTap, recreateTap, type Tap } from '../../linux/tap.ts';
 import { GSO_MAX_BYTES, QUEUE_FRAMES } from '../pods/ports.ts';
 import { HOST_DEVICE } from './rule-order.ts';
 
@@ -106,10 +106,5 @@ export class HostDevice {
   /** Release dp0. It stays for the next agent. */
   close(): void {
     closeTap(this.tap);
-  }
-
-  /** Delete dp0. */
-  remove(): void {
-    removeTap(this.tap);
   }
 }

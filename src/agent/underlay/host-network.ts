@@ -15,16 +15,16 @@ import type { Tap } from '../../linux/tap.ts';
 import { type Cidr, parseCidr, printIp } from '../../net/address.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import { isRoutedByKernel, overlayMatches } from '../overlay/node-overlay.ts';
-import { installFirewallRules, LIST_RULESET, MAX_RULESET_BYTES, readRuleset, removeFirewallRules } from './firewall.ts';
+import { installFirewallRules, LIST_RULESET, MAX_RULESET_BYTES, readRuleset } from './firewall.ts';
 import { HostDevice } from './host-device.ts';
 import type { HostNetworkOptions, RoutedPort } from './host-options.ts';
 import type { HostRouting } from './host-routes.ts';
-import { isOurs, LOCAL_FIRST, LOOPBACK, wantedRules } from './host-rules.ts';
+import { isOurs, LOCAL_FIRST, wantedRules } from './host-rules.ts';
 import { HostSysctls } from './host-sysctls.ts';
-import { ensureLegacyAccepts, hasLegacyTables, removeLegacyAccepts } from './legacy-firewall.ts';
-import { MAIN_TABLE, presentNodeRoutes, presentRoutes, SINGLE_ADDRESS } from './present-routes.ts';
+import { ensureLegacyAccepts, hasLegacyTables } from './legacy-firewall.ts';
+import { presentNodeRoutes, presentRoutes, routeArguments, SINGLE_ADDRESS, wantedRoutes } from './node-routes.ts';
 import { misrouted } from './route-probe.ts';
-import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from './rule-order.ts';
+import { HOST_DEVICE, NODES_TABLE, Preference } from './rule-order.ts';
 import { installShortcut, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
 
 /** Limit of the node's addresses with NodePorts; each needs a rule that the kernel evaluates for new connections. */
@@ -75,6 +75,7 @@ export class HostNetwork {
   constructor(options: HostNetworkOptions) {
     this.options = options;
     this.sysctls = new HostSysctls(options);
+    options.former?.keepNameServer(options.nameServer);
     this.localAddresses = new Map([[options.nodeIP, options.nodeIP]]);
     this.watch = new RoutingWatch();
     this.routes = new RouteSocket();
@@ -330,24 +331,18 @@ export class HostNetwork {
 
   /** Commands that add the missing routes to dp0 and remove those to former service addresses. */
   private routeCommands(): string[] {
-    const { podCIDR } = this.options;
-    const gateway = gatewayOf(podCIDR);
     const present = presentRoutes();
-    const main = [...this.clusterNetworks, ...(this.serviceAddresses ?? [])];
-    const all = [
-      ...main.map((to) => ({ to, table: MAIN_TABLE, words: `src ${gateway}` })),
-      { to: 'default', table: `${TO_DP0_TABLE}`, words: '' },
-      // Connections from the node to itself keep the source address that they would have without dp0.
-      { to: LOOPBACK, table: `${TO_DP0_TABLE}`, words: 'src 127.0.0.1' },
-      ...[...this.localAddresses].map(([to, from]) => ({ to, table: `${TO_DP0_TABLE}`, words: `src ${from}` })),
-    ];
+    const all = wantedRoutes(this.options, {
+      local: this.localAddresses,
+      services: this.serviceAddresses ?? new Set(),
+    });
     const missing = all.filter(({ to, table }) => !present.has(`${table} ${to}`));
     const wanted = new Set(all.map(({ to, table }) => `${table} ${to}`));
     // Routes to single addresses belong to services and to the node's own addresses; any other is stale.
     const isStale = (route: string) => SINGLE_ADDRESS.test(route) && !wanted.has(route);
     const stale = this.serviceAddresses === undefined ? [] : [...present].filter(isStale);
     return [
-      ...missing.map(({ to, table, words }) => `route replace ${to} dev ${HOST_DEVICE} table ${table} ${words}`),
+      ...missing.map((route) => `route replace ${routeArguments(route)}`),
       ...stale.map((route) => `route del ${route.split(' ')[1]} dev ${HOST_DEVICE} table ${route.split(' ')[0]}`),
     ];
   }
@@ -371,20 +366,6 @@ export class HostNetwork {
     this.watch.close();
     this.routes.close();
     this.device.close();
-  }
-
-  /** Remove dp0, its rules and routes, and restore the kernel's default rule. */
-  remove(): void {
-    removeShortcut();
-    removeFirewallRules(this.options.nameServer);
-    removeLegacyAccepts(this.options.nameServer);
-    const ours = this.rules()
-      .map(ruleWords)
-      .map((words) => `rule del ${words}`);
-    ipBatch([`rule add ${ruleWords(LOCAL_FIRST)}`, ...ours], true);
-    this.watch.close();
-    this.routes.close();
-    this.device.remove();
   }
 }
 

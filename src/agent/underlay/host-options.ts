@@ -2,6 +2,7 @@
 import type { OverlayName } from '../../../native-free-dataplane/overlay/modes.ts';
 import type { OffloadLevel, Tap } from '../../linux/tap.ts';
 import type { OverlayNode } from '../overlay/node-overlay.ts';
+import type { FormerState } from './former-state.ts';
 
 /** A pod's hostPort: on all addresses of the node, or on one. */
 export interface RoutedPort {
@@ -27,4 +28,6 @@ export interface HostNetworkOptions extends OverlayNode {
   readonly tap?: Tap | undefined;
   /** Address of the name server that this agent runs for its pods; undefined if another one serves them. */
   readonly nameServer: string | undefined;
+  /** Keeps what the agent changes on the node, for `dataplane node reset`. */
+  readonly former?: FormerState;
 }

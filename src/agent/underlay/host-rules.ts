@@ -134,8 +134,11 @@ export function portRuns(all: readonly RoutedPort[]): PortRun[] {
 }
 
 /** Was this rule added by this agent or a previous one? */
-export function isOurs({ preference, action }: Rule): boolean {
+export function isOurs({ preference, from, action }: Rule): boolean {
   if (!(Object.values(Preference) as number[]).includes(preference)) return false;
   if (action === 'nop') return true;
-  return 'goto' in action ? action.goto <= Preference.LOCAL : [TO_DP0_TABLE, NODES_TABLE].includes(action.table);
+  if ('goto' in action) return action.goto <= Preference.LOCAL;
+  const { table } = action;
+  if (table === LOCAL_TABLE) return preference === Preference.LOCAL || from === HOST_DEVICE;
+  return [TO_DP0_TABLE, NODES_TABLE].includes(table);
 }

@@ -89,10 +89,14 @@ export async function ensureLegacyAccepts(nameServer?: string): Promise<void> {
   if (obstacle !== undefined) throw new Error(`a firewall is in the way: ${obstacle}`);
 }
 
+/** Output of `iptables-legacy-save`; empty if there are no rules, or the program is not installed. */
+export function savedLegacyRules(): string {
+  if (!hasLegacyTables()) return '';
+  const { status, stdout } = spawnSync(`${PROGRAM}-save`, { encoding: 'utf8' });
+  return status === 0 ? stdout : '';
+}
+
 /** Delete our accept rules. */
 export function removeLegacyAccepts(nameServer?: string): void {
-  if (!hasLegacyTables()) return;
-  const { status, stdout } = spawnSync(`${PROGRAM}-save`, { encoding: 'utf8' });
-  if (status !== 0) return;
-  for (const words of readLegacy(stdout, nameServer).withdrawals) spawnSync(PROGRAM, [...WAIT, ...words]);
+  for (const words of readLegacy(savedLegacyRules(), nameServer).withdrawals) spawnSync(PROGRAM, [...WAIT, ...words]);
 }

@@ -1,13 +1,11 @@
 /** `dataplane agent`: one node's data plane and pods, inside its network namespace. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { CNI_BIN_DIR, CNI_CONFIG_DIR } from '../../agent/cni/installation.ts';
 import { agentLifeSigns } from '../../api/agent-socket.ts';
-import type { ApiServer } from '../../api/client/api-server.ts';
 import { API_SOCKET, readClusterFile, STATE_DIR } from '../../cluster/state.ts';
-import { CNI_SOCKET } from '../../cni/protocol.ts';
 import type { OffloadLevel } from '../../linux/tap.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
+import { CNI_OPTIONS, cniOptions, JOIN_OPTIONS, serverToJoin } from '../args/join-args.ts';
 import { ipv4Address, nodeName } from '../args/values.ts';
 import { failed, needRoot, usageError } from '../errors.ts';
 import { outliveLog } from '../output/output.ts';
@@ -25,13 +23,9 @@ network plugin beside kubelet, without it also that of kubelet. docs/real-cluste
   options: {
     node: { value: 'NAME', help: 'the name of its Node object' },
     api: { value: 'TARGET', help: `a unix socket or http://HOST:PORT (default ${API_SOCKET})` },
-    kubeconfig: { value: 'FILE', help: 'the kubeconfig of the cluster to join' },
-    'in-cluster': { help: 'join the cluster in which this process runs as a pod, with its service account' },
-    'node-ip': { value: 'ADDRESS', help: "the node's address (default: the one it reaches the API server by)" },
+    ...JOIN_OPTIONS,
     cni: { help: 'a container runtime runs the pods, and connects them through the CNI plugin' },
-    'cni-conf-dir': { value: 'DIR', help: `where runtimes read CNI configurations (default ${CNI_CONFIG_DIR})` },
-    'cni-bin-dir': { value: 'DIR', help: `where runtimes look for CNI plugins (default ${CNI_BIN_DIR})` },
-    'cni-socket': { value: 'PATH', help: `the agent's socket for the plugin (default ${CNI_SOCKET})` },
+    ...CNI_OPTIONS,
     standby: { help: 'keep a second process that forwards while there is no agent; `dataplane up` does' },
     state: { value: 'DIR', help: `directory of the node's state (default ${STATE_DIR})` },
     help: { short: 'h', help: 'show this help' },
@@ -43,18 +37,14 @@ async function run(args: Args): Promise<void> {
   operandsAtMost('agent', args, 0);
   const node = args.value('node', nodeName);
   if (node === undefined) throw usageError('dataplane agent: --node NAME is missing');
-  const kubeconfig = args.text('kubeconfig');
-  const inCluster = args.flag('in-cluster');
-  if ([kubeconfig !== undefined, inCluster, args.has('api')].filter(Boolean).length > 1) {
-    throw usageError('dataplane agent: --api, --kubeconfig and --in-cluster exclude each other');
-  }
-  const joins = kubeconfig !== undefined || inCluster;
-  const alone = ['node-ip', 'cni', 'cni-conf-dir', 'cni-bin-dir', 'cni-socket'].find((name) => args.has(name));
+  const joins = args.has('kubeconfig') || args.flag('in-cluster');
+  const alone = ['node-ip', 'cni', ...Object.keys(CNI_OPTIONS)].find((name) => args.has(name));
   if (!joins && alone !== undefined) {
     throw usageError(`dataplane agent: --${alone} needs --kubeconfig or --in-cluster`);
   }
   const nodeIP = args.value('node-ip', ipv4Address);
   needRoot('agent');
+  const server = await serverToJoin('agent', args);
   outliveLog();
   const stateDir = args.text('state') ?? STATE_DIR;
   // On a machine that also has a cluster of `dataplane up`, its options are not those of the cluster that is joined.
@@ -71,21 +61,12 @@ async function run(args: Args): Promise<void> {
   }
   const { giveLifeSigns } = await import('../../linux/life-signs.ts');
   giveLifeSigns(agentLifeSigns(stateDir, node));
-  const server = joins ? await serverToJoin(kubeconfig) : undefined;
   const registeredByKubelet = args.flag('cni');
   const agent = await startAgent({
     node,
     api: server ?? args.text('api') ?? API_SOCKET,
     ...(server && { joining: { server, nodeIP, registeredByKubelet } }),
-    ...(registeredByKubelet && {
-      cni: {
-        directories: {
-          configuration: args.text('cni-conf-dir') ?? CNI_CONFIG_DIR,
-          programs: args.text('cni-bin-dir') ?? CNI_BIN_DIR,
-        },
-        socket: args.text('cni-socket'),
-      },
-    }),
+    ...(registeredByKubelet && { cni: cniOptions(args) }),
     stateDir,
     catalogue: cluster?.catalogue ?? [],
     ...(cluster?.offloads && { offloads: OFFLOAD_NAMES.indexOf(cluster.offloads) as OffloadLevel }),
@@ -99,15 +80,4 @@ async function run(args: Args): Promise<void> {
   });
   await agent.close();
   process.exit(0);
-}
-
-/** @param kubeconfig undefined: the cluster of this pod */
-async function serverToJoin(kubeconfig: string | undefined): Promise<ApiServer> {
-  const { serverOfPod } = await import('../../api/client/api-server.ts');
-  const { serverOfKubeconfig } = await import('../../api/client/kubeconfig.ts');
-  try {
-    return kubeconfig === undefined ? serverOfPod() : serverOfKubeconfig(kubeconfig);
-  } catch (error) {
-    throw failed(`dataplane agent: ${(error as Error).message}`);
-  }
 }

@@ -1,0 +1,70 @@
+/** The node's routes to dp0 and to the pods of other nodes: those that are wanted, and those that there are. */
+import { ipOutput } from '../../linux/ip-command.ts';
+import { gatewayOf } from '../../net/pod-network.ts';
+import type { HostNetworkOptions } from './host-options.ts';
+import { LOOPBACK } from './host-rules.ts';
+import { HOST_DEVICE, NODES_TABLE, TO_DP0_TABLE } from './rule-order.ts';
+
+const MAIN_TABLE = '254';
+/** A route to a single address in the main table or in TO_DP0_TABLE, in the form of presentRoutes(). */
+export const SINGLE_ADDRESS: RegExp = /^(254|100) [\d.]+$/;
+
+/** A route to dp0. */
+export interface RouteToDp0 {
+  readonly to: string;
+  /** Number of its table. */
+  readonly table: string;
+  /** More arguments of `ip route`. */
+  readonly words: string;
+}
+
+/** Addresses that the routes depend on. */
+export interface RoutedAddresses {
+  /** Addresses of the node's devices, each with the source of the node's own sockets toward it. */
+  readonly local: ReadonlyMap<string, string>;
+  /** External and load-balancer addresses of services. */
+  readonly services: ReadonlySet<string>;
+}
+
+/** The routes to dp0. */
+export function wantedRoutes(
+  { podCIDR, clusterCIDR, serviceCIDR }: Pick<HostNetworkOptions, 'podCIDR' | 'clusterCIDR' | 'serviceCIDR'>,
+  { local, services }: RoutedAddresses,
+): RouteToDp0[] {
+  const table = `${TO_DP0_TABLE}`;
+  return [
+    ...[clusterCIDR, serviceCIDR, ...services].map((to) => ({
+      to,
+      table: MAIN_TABLE,
+      words: `src ${gatewayOf(podCIDR)}`,
+    })),
+    { to: 'default', table, words: '' },
+    // Connections from the node to itself keep the source address that they would have without dp0.
+    { to: LOOPBACK, table, words: 'src 127.0.0.1' },
+    ...[...local].map(([to, from]) => ({ to, table, words: `src ${from}` })),
+  ];
+}
+
+/** The arguments of `ip route replace`. */
+export function routeArguments({ to, table, words }: RouteToDp0): string {
+  return `${to} dev ${HOST_DEVICE} table ${table} ${words}`.trimEnd();
+}
+
+/** dp0's routes as `<table> <destination>`. */
+export function presentRoutes(): Set<string> {
+  const routes = JSON.parse(
+    ipOutput(['-N', '-4', '-j', 'route', 'show', 'table', 'all', 'dev', HOST_DEVICE]) || '[]',
+  ) as { dst: string; table?: string }[];
+  return new Set(routes.map(({ dst, table }) => `${table ?? MAIN_TABLE} ${dst}`));
+}
+
+/** The routes of NODES_TABLE: network and gateway. */
+export function presentNodeRoutes(): Map<string, string> {
+  // `ip` fails for a table that was never used, so all tables are listed.
+  const all = JSON.parse(ipOutput(['-N', '-4', '-j', 'route', 'show', 'table', 'all']) || '[]') as {
+    dst: string;
+    gateway?: string;
+    table?: string;
+  }[];
+  return new Map(all.filter(({ table }) => table === `${NODES_TABLE}`).map(({ dst, gateway = '' }) => [dst, gateway]));
+}
