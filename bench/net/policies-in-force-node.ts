@@ -11,6 +11,7 @@ import { ApiClient } from '../../src/api/client/client.ts';
 import { openShared } from '../../src/linux/shm.ts';
 import { unlinkShared } from '../../src/linux/shm-files.ts';
 import { macOf } from '../../src/net/pod-network.ts';
+import { frame } from '../../test/lib/frames/frame-text.ts';
 import { TestNode } from '../../test/lib/test-node.ts';
 
 export const PROBED = 'probed';
@@ -39,14 +40,13 @@ function forward(): void {
     names.push(name);
     return openShared(name, { bytes, create: true }).buffer;
   };
-  const node = new TestNode({ memory, policies: {} }).pod('client', CLIENT).pod('server', SERVER);
+  const emitter = { emit: () => {} };
+  const node = new TestNode({ memory, policies: {}, emitter }).pod('client', CLIENT).pod('server', SERVER);
   parentPort!.postMessage(names);
   const cell = new Int32Array(new SharedArrayBuffer(4));
-  const toServer = { dstMac: macOf(SERVER) };
+  const bytes = frame(`udp ${CLIENT}:4000 > ${SERVER}:${PORT} len 8`, { dstMac: macOf(SERVER) });
   for (let allowed: boolean | undefined; ; ) {
-    const verdict = node.receive('client', `udp ${CLIENT}:4000 > ${SERVER}:${PORT} len 8`, toServer);
-    node.sentFrames('server');
-    const now = verdict === 'forwarded';
+    const now = node.receiveBytes('client', bytes) === 'forwarded';
     if (now !== allowed) {
       allowed = now;
       parentPort!.postMessage({ allowed, at: nowMs() } satisfies Verdict);

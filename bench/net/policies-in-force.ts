@@ -4,23 +4,30 @@
  * a process of its own (policies-in-force-node.ts). The worker of each asks for the verdict of an established connection
  * all the time.
  *
+ * On a machine with other load most of that time is spent waiting for a processor. The kernel counts that for each thread
+ * (Documentation/scheduler/sched-stats.rst, /proc/PID/schedstat), so it is reported beside it. In a scheduling group of its
+ * own the bench runs as on a machine without other load, as far as one can have that:
+ *
+ *   setsid -w sh -c 'echo -20 > /proc/self/autogroup; exec node dist/bench/net/policies-in-force.js'
+ *
  *   node dist/bench/net/policies-in-force.js [--rounds 100]
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { withDefaults } from '../../src/api/schema/defaults.ts';
 import { nowText, Store } from '../../src/api/store/store.ts';
 import { type Kind, type KubeObject, WellKnown } from '../../src/api/types/objects.ts';
-import { median, quantile } from '../lib/statistics.ts';
+import { quantile } from '../lib/statistics.ts';
 import { MeasuredController } from '../micro/lib/controller.ts';
 import { NAMESPACES, namespaceNamed, podAddress, podLabels, policyObject } from '../micro/lib/policies.ts';
 import { benchOptions } from './lib/options.ts';
 import { CLIENT, nowMs, PORT, PROBED, SERVER, type Verdict } from './policies-in-force-node.ts';
 
 const HELP = `usage: node dist/bench/net/policies-in-force.js [--rounds 100]
-The exit status is 1 if the median of a kind of change exceeds 20 ms.
+The exit status is 1 if one of a hundred changes is in force later than 20 ms after it was sent.
 `;
 const MOST_MS = 20;
 const PODS = 10_000;
@@ -115,6 +122,25 @@ const pod = (name: string, namespace: string, labels: object, podIP: string) => 
   status: { phase: 'Running', podIP, podIPs: [{ ip: podIP }], conditions: [ready('Ready'), ready('PodScheduled')] },
 });
 
+/** Milliseconds that a thread has run, and has waited for a processor. */
+interface Scheduled {
+  readonly ran: number;
+  readonly waited: number;
+}
+
+function scheduled(thread: string): Scheduled {
+  const [ran = 0, waited = 0] = readFileSync(`${thread}/schedstat`, 'latin1').split(' ').map(Number);
+  return { ran: ran / 1e6, waited: waited / 1e6 };
+}
+
+/** What a thread has used since `before`. */
+function since(thread: string, before: Scheduled): Scheduled {
+  const now = scheduled(thread);
+  return { ran: now.ran - before.ran, waited: now.waited - before.waited };
+}
+
+const mainThread = (pid: number): string => `/proc/${pid}/task/${pid}`;
+
 /** A node's process, and the last verdict of its worker. */
 class MeasuredNode {
   last: Verdict | undefined;
@@ -145,9 +171,22 @@ class MeasuredNode {
     });
   }
 
+  /** The agent's thread. */
+  get thread(): string {
+    return mainThread(this.child.pid!);
+  }
+
   close(): void {
     this.child.kill('SIGKILL');
   }
+}
+
+/** One change: milliseconds. */
+interface Measured {
+  readonly sent: number;
+  readonly answered: number;
+  /** The controller, and the agent that was last. */
+  readonly used: readonly [controller: Scheduled, agent: Scheduled];
 }
 
 const controller = new MeasuredController();
@@ -162,37 +201,64 @@ try {
   const [first] = CHANGES;
   for (let i = 0; i < 20; i++) await change(first!, i % 2 === 1);
   for (const one of CHANGES) {
-    const times: { sent: number[]; acknowledged: number[] } = { sent: [], acknowledged: [] };
+    const measured: Measured[] = [];
     for (let i = 0; i < rounds; i++) {
       await sleep(20 + Math.random() * 40);
-      const { sent, acknowledged } = await change(one, i % 2 === 1);
-      times.sent.push(sent);
-      times.acknowledged.push(acknowledged);
+      measured.push(await change(one, i % 2 === 1));
     }
     if (rounds % 2 === 1) await change(one, true);
-    report(one.name, times.sent, times.acknowledged);
+    report(one.name, measured);
   }
 
-  /** Milliseconds until the slower of the nodes judges by the change, since it was sent, and since it was acknowledged. */
-  async function change({ kind, object, namespace, patch }: Changed, allow: boolean) {
+  /** Until the slower of the nodes judges by the change. */
+  async function change({ kind, object, namespace, patch }: Changed, allow: boolean): Promise<Measured> {
+    const threads = [mainThread(controller.pid), ...nodes.map(({ thread }) => thread)];
+    const before = threads.map(scheduled);
     const sentAt = nowMs();
     const inForce = Promise.all(nodes.map((one) => one.when(allow)));
     await client.patch(kind, object, patch(allow), namespace ? { namespace } : {});
-    const acknowledgedAt = nowMs();
-    const at = Math.max(...(await inForce));
-    return { sent: at - sentAt, acknowledged: at - acknowledgedAt };
+    const answeredAt = nowMs();
+    const times = await inForce;
+    const at = Math.max(...times);
+    const used = (i: number) => since(threads[i]!, before[i]!);
+    return { sent: at - sentAt, answered: at - answeredAt, used: [used(0), used(1 + times.indexOf(at))] };
   }
 } finally {
   for (const one of nodes) one.close();
   await controller.close();
 }
 
-function report(name: string, sent: number[], acknowledged: number[]): void {
-  const line = (times: number[]) =>
-    [0, 0.1, 0.5, 0.9, 0.99].map((share) => quantile(times, share).toFixed(1).padStart(6)).join(' ');
+function report(name: string, measured: readonly Measured[]): void {
+  const of = (value: (one: Measured) => number) => measured.map(value);
+  const line = (label: string, times: number[]) => {
+    const figures = [0, 0.1, 0.5, 0.9, 0.99].map((share) => quantile(times, share).toFixed(1).padStart(6));
+    console.log(`  ${label.padEnd(40)} ${figures.join(' ')}`);
+  };
   console.log(`${name}, of ${PODS} pods and ${POLICIES} policies, in force on ${AGENTS} nodes (ms)`);
-  console.log('                      min    p10    p50    p90    p99');
-  console.log(`  since it was sent ${line(sent)}`);
-  console.log(`  since the answer  ${line(acknowledged)}`);
-  if (median(sent) > MOST_MS) process.exitCode = 1;
+  console.log(`  ${''.padEnd(40)}    min    p10    p50    p90    p99`);
+  line(
+    'since it was sent',
+    of(({ sent }) => sent),
+  );
+  line(
+    'since the answer',
+    of(({ answered }) => answered),
+  );
+  for (const [i, name] of ['the controller', 'the agent'].entries()) {
+    line(
+      `processor time of ${name}`,
+      of(({ used }) => used[i]!.ran),
+    );
+    line(
+      `${name} waits for a processor`,
+      of(({ used }) => used[i]!.waited),
+    );
+  }
+  if (
+    quantile(
+      of(({ sent }) => sent),
+      0.99,
+    ) > MOST_MS
+  )
+    process.exitCode = 1;
 }

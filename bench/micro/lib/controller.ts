@@ -46,6 +46,10 @@ export class MeasuredController {
     return performance.now() - begin;
   }
 
+  get pid(): number {
+    return this.child!.pid!;
+  }
+
   /** End it. SIGKILL: as by a crash. */
   async stop(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const { child } = this;

@@ -13,11 +13,17 @@ import { ApiError } from '../../api/errors.ts';
 import type { Labels } from '../../api/selectors.ts';
 import type { ClusterNetworkPolicy } from '../../api/types/cluster-network-policy.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
-import type { KubeObject, NodeObject, Pod } from '../../api/types/objects.ts';
+import type { KubeObject, NamespaceObject, NodeObject, Pod } from '../../api/types/objects.ts';
 import { PolicyCompiler } from '../../compile/policies/compile-policies.ts';
 import type { PolicyNode } from '../../compile/policies/name-selections.ts';
 import { policyRules } from '../../compile/policies/parse-cluster-policy.ts';
-import { addressedPod, policyAddressOf, policyNode, policyPod } from '../../compile/policies/policy-objects.ts';
+import {
+  addressedPod,
+  policyAddressOf,
+  policyNode,
+  policyPartOf,
+  policyPod,
+} from '../../compile/policies/policy-objects.ts';
 import type { PolicyRules } from '../../compile/policies/policy-rules.ts';
 import type { LiveConfig } from '../config.ts';
 import type { RecordEvent } from '../events.ts';
@@ -51,7 +57,7 @@ export class NodePolicies implements Part {
   });
   private pods: Informer<Pod> | undefined;
   private podsByAddress = new PodsByAddress();
-  private namespaces: Informer<KubeObject> | undefined;
+  private namespaces: Informer<NamespaceObject> | undefined;
   /** Labels of namespaces, by name; made anew when one of them changed. */
   private namespaceLabels: ReadonlyMap<string, Labels> | undefined;
   /** Watched while a policy names nodes. */
@@ -107,7 +113,10 @@ export class NodePolicies implements Part {
     if (this.isActive()) this.schedule();
   }
 
-  /** The pod with this address, on any node; undefined while there is no policy, and pods are not watched. */
+  /**
+   * The pod with this address, on any node, as far as policies need it; undefined while there is no policy, and pods are
+   * not watched.
+   */
   podAt(ip: string): Pod | undefined {
     for (const pod of this.pods?.values() ?? []) if (addressedPod(pod)?.ip === ip) return pod;
     return undefined;
@@ -134,7 +143,7 @@ export class NodePolicies implements Part {
     else {
       const { client } = this.options;
       this.pods ??= startInformer(client, 'Pod', {}, this.podHandlers());
-      const labels = changesOf(namespaceText, () => {
+      const labels = changesOf<NamespaceObject>(namespaceText, () => {
         this.namespaceLabels = undefined;
         this.schedule();
       });
@@ -179,6 +188,7 @@ export class NodePolicies implements Part {
       this.schedule();
     };
     return {
+      kept: policyPartOf,
       added: enter,
       updated: (pod, old) => {
         if (isOther(pod, old)) enter(pod);

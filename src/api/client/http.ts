@@ -46,13 +46,22 @@ export async function readText(response: IncomingMessage): Promise<string> {
   return text;
 }
 
-/** Calls `onLine` for every line of a stream, until it ends. */
-export async function readLines(response: IncomingMessage, onLine: (line: string) => void): Promise<void> {
+/** Calls `onLine` for every line of a stream as soon as it arrives, until the stream ends. An error of `onLine` ends it. */
+export function readLines(response: IncomingMessage, onLine: (line: string) => void): Promise<void> {
   response.setEncoding('utf8');
   let rest = '';
-  for await (const chunk of response as AsyncIterable<string>) {
-    const lines = (rest + chunk).split('\n');
-    rest = lines.pop()!;
-    for (const line of lines) if (line !== '') onLine(line);
-  }
+  return new Promise((resolve, reject) => {
+    response.on('data', (chunk: string) => {
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop()!;
+      try {
+        for (const line of lines) if (line !== '') onLine(line);
+      } catch (error) {
+        response.destroy(error as Error);
+      }
+    });
+    response.on('end', resolve);
+    response.on('error', reject);
+    response.on('close', () => reject(Object.assign(new Error('the connection was closed'), { code: 'ECONNRESET' })));
+  });
 }

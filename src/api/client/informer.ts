@@ -8,6 +8,8 @@ import type { Kind, KubeObject, ObjectByKind } from '../types/objects.ts';
 import type { ApiClient, Selection } from './client.ts';
 
 export interface InformerHandlers<T extends KubeObject> {
+  /** What is kept of an object, and passed to the other handlers. Default: all of it. */
+  kept?(object: T): T;
   added?(object: T): void;
   updated?(object: T, old: T): void;
   deleted?(object: T): void;
@@ -168,16 +170,17 @@ class ListWatcher<K extends Kind> implements Informer<ObjectByKind[K]> {
     this.handlers.recovered?.();
   }
 
-  private store(object: ObjectByKind[K]): void {
-    const key = keyOf(object.metadata.namespace, object.metadata.name);
+  private store(given: ObjectByKind[K]): void {
+    const key = keyOf(given.metadata.namespace, given.metadata.name);
     const old = this.objects.get(key);
-    if (old?.metadata.resourceVersion === object.metadata.resourceVersion) return;
-    if (old !== undefined && old.metadata.uid !== object.metadata.uid) {
+    if (old?.metadata.resourceVersion === given.metadata.resourceVersion) return;
+    if (old !== undefined && old.metadata.uid !== given.metadata.uid) {
       // Deleted and created again since the last event: for the handlers these are two objects.
       this.remove(key);
-      this.store(object);
+      this.store(given);
       return;
     }
+    const object = this.handlers.kept?.(given) ?? given;
     this.objects.set(key, object);
     if (old === undefined) this.handlers.added?.(object);
     else this.handlers.updated?.(object, old);
@@ -187,7 +190,7 @@ class ListWatcher<K extends Kind> implements Informer<ObjectByKind[K]> {
     const old = this.objects.get(key);
     if (old === undefined) return;
     this.objects.delete(key);
-    this.handlers.deleted?.(last ?? old);
+    this.handlers.deleted?.(last === undefined ? old : (this.handlers.kept?.(last) ?? last));
   }
 
   private pause(ms: number): Promise<void> {

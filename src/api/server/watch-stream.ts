@@ -1,6 +1,9 @@
 /**
  * One client's watch. It reads from the event log at the client's pace; a client that has fallen behind the log's
  * oldest change gets a 410 event and must list again.
+ *
+ * A change is sent in a microtask after its commit: together with the other changes of the same transaction, but before
+ * anything else that is due, and before the client that made it gets its answer (server/writes.ts).
  */
 import { expired } from '../errors.ts';
 import type { Predicate } from '../selectors.ts';
@@ -99,7 +102,7 @@ class WatchStream {
   private schedule(): void {
     if (this.scheduled || this.blocked || !this.open) return;
     this.scheduled = true;
-    setImmediate(() => {
+    queueMicrotask(() => {
       this.scheduled = false;
       this.pump();
     });

@@ -32,6 +32,7 @@ export async function create(call: Call): Promise<void> {
     toStored(resource, object),
     options,
   );
+  await sentToWatches();
   replyObject(call, 201, made, warnings);
 }
 
@@ -43,6 +44,7 @@ export async function update(call: Call): Promise<void> {
   const object = await parseObject(request, await readBody(request));
   const input = toStored(resource, object);
   const { object: put, warnings } = registry.update(storedForm(resource), namespace, name!, input, options);
+  await sentToWatches();
   replyObject(call, 200, put, warnings);
 }
 
@@ -58,13 +60,21 @@ export async function patch(call: Call): Promise<void> {
   if (mediaType === APPLY) {
     const config = toStored(resource, change);
     const { object, warnings, created } = registry.apply(storedForm(resource), namespace, name!, config, options);
+    await sentToWatches();
     return replyObject(call, created ? 201 : 200, object, warnings);
   }
   const { object, warnings } = applied(mediaType, resource, change, (by) =>
     registry.update(storedForm(resource), namespace, name!, by(registry.get(resource, namespace, name!)), options),
   );
+  await sentToWatches();
   replyObject(call, 200, object, warnings);
 }
+
+/**
+ * Resolves when watches have been sent what has just been committed: a change acts before its client hears of it. The
+ * events are written in a microtask, and leave when their sockets are uncorked in the next tick (node:http, write).
+ */
+const sentToWatches = (): Promise<void> => new Promise((resolve) => queueMicrotask(() => process.nextTick(resolve)));
 
 /** Calls `write` with the patch as a function of the object; turns patch errors into API errors. */
 function applied<T>(
@@ -126,6 +136,7 @@ export async function remove(call: Call): Promise<void> {
     return replyJson(response, 200, head + victims.map(item).join() + tail);
   }
   const { object, gone } = registry.delete(resource, namespace, name, options);
+  await sentToWatches();
   if (!gone || RETURNED.has(resource.kind)) return replyObject(call, 200, object);
   replyJson(response, 200, JSON.stringify(deleted(resource, object)));
 }

@@ -53,6 +53,27 @@ export function policyAddressOf(pod: Pod): string | undefined {
   return ip && parseIp(ip) ? ip : undefined;
 }
 
+/**
+ * What policies need of a pod's object, under the same names: with the pods of a whole cluster, all of it would take
+ * several times as much memory, and garbage collection as long.
+ */
+export function policyPartOf({ apiVersion, kind, metadata, spec, status }: Pod): Pod {
+  const { name, namespace, uid, resourceVersion, labels, annotations } = metadata;
+  const address = annotations?.[WellKnown.POD_IP];
+  const containers = templateContainersOf(spec)
+    .filter(({ ports }) => ports?.some(({ name }) => name !== undefined))
+    .map(({ ports }) => ({ ports }));
+  return {
+    ...{ apiVersion, kind },
+    metadata: {
+      ...{ name, namespace, uid, resourceVersion, labels },
+      ...(address !== undefined && { annotations: { [WellKnown.POD_IP]: address } }),
+    },
+    spec: { containers, ...(spec.hostNetwork && { hostNetwork: true }) },
+    status: { phase: status?.phase, ...(status?.podIP && { podIP: status.podIP }) },
+  } as Pod;
+}
+
 /** @param node with whatever addresses its status lists; names among them match nothing */
 export const policyNode = ({ metadata, status }: NodeObject): PolicyNode => ({
   labels: metadata.labels ?? {},

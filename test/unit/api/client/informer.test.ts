@@ -41,6 +41,32 @@ test(
 );
 
 test(
+  'an informer keeps of its objects what `kept` returns, and passes that to its handlers',
+  withCluster(async ({ client }) => {
+    await client.create(configMap('a', { k: '1', other: 'x' }));
+    const seen: unknown[] = [];
+    const informer = startInformer(
+      client,
+      'ConfigMap',
+      { namespace: 'default' },
+      {
+        kept: (map) => ({ ...map, data: { k: map.data?.k ?? '' } }),
+        added: ({ data }) => seen.push(data),
+        updated: ({ data }, old) => seen.push(old.data, data),
+        deleted: ({ data }) => seen.push(data),
+      },
+    );
+    await informer.whenSynced();
+    assert.equal(informer.get('default', 'a')?.data, { k: '1' });
+    await client.patch('ConfigMap', 'a', { data: { k: '2' } });
+    await client.delete('ConfigMap', 'a');
+    await eventually(() => informer.size === 0);
+    assert.equal(seen, [{ k: '1' }, { k: '1' }, { k: '2' }, { k: '2' }]);
+    informer.close();
+  }),
+);
+
+test(
   'an informer resumes when the controller is back: no change is lost or repeated, and objects are kept meanwhile',
   withCluster(async (cluster) => {
     const { client } = cluster;

@@ -3,6 +3,11 @@ import { connect } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WebSocket } from 'ws';
+import { resourceOfKind } from '../../../../src/api/resources.ts';
+import { renderer } from '../../../../src/api/server/render.ts';
+import type { WatchSink } from '../../../../src/api/server/watch-sink.ts';
+import { startWatch } from '../../../../src/api/server/watch-stream.ts';
+import { EventLog } from '../../../../src/api/store/event-log.ts';
 import type { ConfigMap, WatchEvent } from '../../../../src/api/types/objects.ts';
 import { configMap, eventually, refusal, request, sleep, withCluster } from '../../controllers/test-cluster.ts';
 
@@ -32,6 +37,65 @@ test(
     await done;
   }),
 );
+
+test(
+  'watches get a change before its client gets the answer',
+  withCluster(async ({ client, socketPath }) => {
+    const made = await client.create(configMap('a'));
+    const order: string[] = [];
+    const watch = connect(socketPath);
+    const { resourceVersion } = made.metadata;
+    watch.write(`GET /api/v1/configmaps?watch=true&resourceVersion=${resourceVersion} HTTP/1.1\r\nhost: x\r\n\r\n`);
+    const writer = connect(socketPath);
+    await new Promise((resolve) => watch.once('data', resolve));
+    watch.on('data', () => order.push('event'));
+    writer.on('data', () => order.push('answer'));
+    for (let i = 0; i < 20; i++) {
+      const body = JSON.stringify({ data: { k: String(i) } });
+      const head = ['host: x', 'content-type: application/merge-patch+json', `content-length: ${body.length}`];
+      writer.write(`PATCH /api/v1/namespaces/default/configmaps/a HTTP/1.1\r\n${head.join('\r\n')}\r\n\r\n${body}`);
+      await eventually(() => order.length === 2 * (i + 1));
+    }
+    assert.equal(order, Array.from({ length: 20 }, () => ['event', 'answer']).flat());
+    watch.destroy();
+    writer.destroy();
+  }),
+);
+
+test('changes of one transaction are sent together, in a microtask', async () => {
+  const log = new EventLog(100, 0);
+  const sent: string[][] = [];
+  const sink: WatchSink = {
+    open() {},
+    send: (events) => sent.push([...events]) > 0,
+    end() {},
+    onDrain() {},
+    onClose() {},
+  };
+  const resource = resourceOfKind('ConfigMap')!;
+  const request = {
+    renderer: renderer(resource, { as: 'object', mediaType: 'application/json' }, 'Metadata'),
+    ...{ namespace: undefined, selects: undefined, initial: undefined, bookmarks: false, endMark: false },
+    ...{ timeoutMs: 60_000, version: 0 },
+  };
+  const end = startWatch(sink, log, request);
+  await null;
+  const change = (version: number) => {
+    const object = configMap(`c${version}`) as ConfigMap;
+    log.push({ type: 'ADDED', version, object, old: undefined, json: undefined });
+  };
+  change(1);
+  change(2);
+  assert.equal(sent, []);
+  await null;
+  change(3);
+  await null;
+  assert.equal(
+    sent.map((events) => events.map((event) => JSON.parse(event).object.metadata.name as string)),
+    [['c1', 'c2'], ['c3']],
+  );
+  end();
+});
 
 test(
   'a watch without a version begins with the present objects; bookmarks and time limits',
