@@ -4,7 +4,7 @@ import { CaptureReader } from '../../../native-free-dataplane/capture/reader.ts'
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
 import { MAX_FRAME_BYTES, MIN_FRAME_BYTES } from '../../observe/trace/frame-size.ts';
 import type { NamedObjects } from '../../observe/trace/names.ts';
-import type { EndArg } from '../../observe/trace/resolver.ts';
+import type { EndArg, Resolver, Start } from '../../observe/trace/resolver.ts';
 import type { Walk } from '../../observe/trace/walk.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
 import { endOnSignals, filterText, readCapturedPod } from '../args/capture-args.ts';
@@ -111,11 +111,16 @@ async function run(args: Args): Promise<void> {
   const namespace = namespaceOf(args);
   needRoot('trace');
 
-  const source = await import('../sources/trace.ts');
-  const walk = source.walkLive(await namedObjects(), (resolver) => {
+  const [source, { readLosses }] = await Promise.all([
+    import('../sources/trace.ts'),
+    import('../sources/node-kernels.ts'),
+  ]);
+  const [objects, lossAt] = await Promise.all([namedObjects(), readLosses()]);
+  const start = (resolver: Resolver): Start => {
     if (given === undefined) return resolver.packet({ from: from!, to: to!, namespace, ...fields });
     return { from: from === undefined ? resolver.placeOfFrame(given) : resolver.place(from, namespace), frame: given };
-  });
+  };
+  const walk = source.walkLive(objects, start, { lossAt });
   if (walk === undefined) throw failed(NOT_UP, BRING_UP);
   await show(walk, format);
 }

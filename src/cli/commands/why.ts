@@ -308,10 +308,12 @@ class Diagnosis {
 
   /** The packet's way through copies of the nodes' tables, and then that of the largest packet that the sender makes. */
   private async walk(from: Place, ip: string, port: number): Promise<Check[]> {
-    const [{ walkLive }, { packetCheck }] = await Promise.all([
+    const [{ walkLive }, { packetCheck }, { readLosses }] = await Promise.all([
       import('../sources/trace.ts'),
       import('../../observe/why/packet-check.ts'),
+      import('../sources/node-kernels.ts'),
     ]);
+    const lossAt = await readLosses();
     const name = from.kind === 'outside' ? '' : from.name;
     const namespace = from.kind === 'pod' ? from.namespace : this.namespace;
     const ends = {
@@ -320,7 +322,7 @@ class Diagnosis {
       namespace,
     } as const;
     const check = (payloadBytes: number): Check | undefined => {
-      const walk = walkLive(this.objects, (resolver) => resolver.packet({ ...ends, payloadBytes }));
+      const walk = walkLive(this.objects, (resolver) => resolver.packet({ ...ends, payloadBytes }), { lossAt });
       return walk && packetCheck(walk);
     };
     const first = check(0);

@@ -13,25 +13,24 @@ import { mapTables } from '../../observe/replay/snapshot-file.ts';
 import { type NamedObjects, Names } from '../../observe/trace/names.ts';
 import { NodeCopy, type NodeTables } from '../../observe/trace/node-copy.ts';
 import { Resolver, type Start } from '../../observe/trace/resolver.ts';
-import { type Walk, Walker } from '../../observe/trace/walk.ts';
+import { type Walk, Walker, type WalkOptions } from '../../observe/trace/walk.ts';
 import { memoryName, nodesWith, SHM_PREFIX } from '../../shm-names.ts';
 
 /**
  * The way of a packet through this machine's nodes as they are now, and of its reply. The packet changes the copies only.
  * @param start where it begins, given the nodes
- * @param withFrames whether steps keep the frame before and after them
  * @returns undefined if this machine has no node
  */
 export function walkLive(
   objects: NamedObjects,
   start: (resolver: Resolver) => Start,
-  withFrames = false,
+  options: WalkOptions = {},
 ): Walk | undefined {
   const { nodes, nowMs } = copyNodes();
   if (nodes.length === 0) return undefined;
   const names = new Names(objects);
   const { from, frame } = start(new Resolver(nodes, names, outsideAddress));
-  return new Walker(nodes, names, processTraced, nowMs, withFrames).walk(frame, from);
+  return new Walker(nodes, names, processTraced, nowMs, options).walk(frame, from);
 }
 
 /** Copies of this machine's nodes, and the time at which they were taken. */

@@ -13,6 +13,7 @@ import { readWalkRequest } from '../../ui/walk-request.ts';
 import { walkView } from '../../ui/walk-view.ts';
 import { whatIf } from '../../ui/what-if.ts';
 import { nodesWithFlows, readFlows } from './conntrack.ts';
+import { readLosses } from './node-kernels.ts';
 import { endsOf, livePolicies, trackedConnections } from './policies.ts';
 import { readNamedObjects, walkLive } from './trace.ts';
 
@@ -51,7 +52,8 @@ function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
 
 async function walk(client: ApiClient, request: unknown): Promise<WalkView> {
   const packet = readWalkRequest(request);
-  const found = walkLive(await readNamedObjects(client), (resolver) => resolver.packet(packet), true);
+  const [objects, lossAt] = await Promise.all([readNamedObjects(client), readLosses()]);
+  const found = walkLive(objects, (resolver) => resolver.packet(packet), { withFrames: true, lossAt });
   if (found === undefined) throw new BadRequest('no node of the cluster runs on this machine any more');
   return walkView(found);
 }

@@ -14,11 +14,12 @@ import { VERDICTS, verdictNamed } from '../../../native-free-dataplane/verdicts.
 import { formatAddress, macWords } from '../../../native-free-dataplane/wire/address.ts';
 import { ETHERNET_BYTES } from '../../../native-free-dataplane/wire/ethernet.ts';
 import { readAddresses, transportAt, transportProtocol } from '../../../native-free-dataplane/wire/ip.ts';
-import { destinationPort, hasPorts, PORTS_BYTES } from '../../../native-free-dataplane/wire/ports.ts';
+import { destinationPort, hasPorts, PORTS_BYTES, sourcePort } from '../../../native-free-dataplane/wire/ports.ts';
 import { answerTo, forwardedByKernel, readdress } from './frames.ts';
 import { hexOf } from './hex.ts';
 import type { Names } from './names.ts';
 import { endpointFinder, type NodeCopy, type Sent, type Surroundings } from './node-copy.ts';
+import type { LossAt, Way } from './node-kernel.ts';
 import type { NodeTrace } from './step.ts';
 
 /** Source or destination of a frame. */
@@ -47,23 +48,31 @@ const MAX_NODES = 12;
 /** A placeholder for the MAC of a node's underlay device: any except that of the gateway. */
 const UNDERLAY_MAC = macWords('02:00:00:00:00:0a');
 
+export interface WalkOptions {
+  /** Whether steps and nodes keep the frame's bytes. */
+  readonly withFrames?: boolean;
+  /** Where kernels between the nodes lose frames; left out: nowhere. */
+  readonly lossAt?: LossAt;
+}
+
 export class Walker {
   private readonly nodes: readonly NodeCopy[];
   private readonly names: Names;
   private readonly surroundings: Surroundings;
   private readonly traces: NodeTrace[] = [];
   private readonly notes: string[] = [];
+  private readonly lossAt: LossAt;
 
-  /** @param withFrames whether steps and nodes keep the frame's bytes */
   constructor(
     nodes: readonly NodeCopy[],
     names: Names,
     process: typeof processTraced,
     nowMs: number,
-    withFrames = false,
+    { withFrames = false, lossAt = () => undefined }: WalkOptions = {},
   ) {
     this.nodes = nodes;
     this.names = names;
+    this.lossAt = lossAt;
     this.surroundings = { process, nowMs, names, nodesWithEndpoint: endpointFinder(nodes), withFrames };
   }
 
@@ -132,7 +141,7 @@ export class Walker {
     const { dst } = addressesOf(bytes);
     if (isOwn(node, dst)) return { arrived: { node, port: 0, name: `node ${node.name}` } };
     const sent = forwardedByKernel(bytes);
-    if (sent !== undefined) return this.onTheWire(sent);
+    if (sent !== undefined) return this.isLost(node, 'out', sent) ? {} : this.onTheWire(sent);
     this.notes.push(`the kernel of ${node.name} drops it: its TTL expires`);
     return {};
   }
@@ -153,6 +162,7 @@ export class Walker {
       }
       return { arrived: { node: undefined, port: 0, name: this.outsideName(dst) } };
     }
+    if (this.isLost(node, 'in', frame)) return {};
     if (this.comesToDp0(node, frame)) return { at: { node, port: 0, frame: readdress(frame, UNDERLAY_MAC) } };
     return { arrived: { node, port: 0, name: `node ${node.name}` } };
   }
@@ -192,9 +202,25 @@ export class Walker {
       inNetwork(config, NodeWord.SERVICE_CIDR, config[NodeWord.SERVICE_CIDR_PREFIX]!, dst) ||
       (isOwn(node, dst) && this.comesToDp0(node, frame));
     const gateway = { high: config[NodeWord.GATEWAY_MAC_HIGH]!, low: config[NodeWord.GATEWAY_MAC_LOW]! };
-    if (toDp0) return { at: { node, port: 0, frame: readdress(frame, gateway) } };
+    if (toDp0)
+      return this.isLost(node, 'own', frame) ? {} : { at: { node, port: 0, frame: readdress(frame, gateway) } };
     this.notes.push(`the kernel of ${node.name} sends it by its own routes, not through the data plane`);
     return this.onTheWire(frame);
+  }
+
+  /** Does the node's kernel lose the frame? Then a note says why. */
+  private isLost({ name }: NodeCopy, way: Way, frame: Uint8Array): boolean {
+    const { view, src, dst, protocol, l4, port } = addressesOf(frame);
+    const withPorts = hasPorts(protocol) && frame.length >= l4 + PORTS_BYTES;
+    const why = this.lossAt(name, way, {
+      src: formatAddress(src),
+      dst: formatAddress(dst),
+      protocol,
+      srcPort: withPorts ? sourcePort(view, l4) : undefined,
+      dstPort: withPorts ? port : undefined,
+    });
+    if (why !== undefined) this.notes.push(why);
+    return why !== undefined;
   }
 
   podPlace(node: NodeCopy, port: number): Place {

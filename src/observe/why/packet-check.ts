@@ -1,10 +1,19 @@
 /** What became of a packet that was followed through the tables of the nodes (../trace/walk.ts). */
-import { VERDICTS, verdictNamed } from '../../../native-free-dataplane/verdicts.ts';
+import { isFailure, VERDICTS, verdictNamed } from '../../../native-free-dataplane/verdicts.ts';
 import type { Walk } from '../trace/walk.ts';
 import { type Check, fail, pass } from './check.ts';
 
-export function packetCheck({ traces, to }: Walk): Check {
+export function packetCheck({ traces, to, notes }: Walk): Check {
   const last = traces.findLast(({ direction }) => direction === 'original');
+  const lost = notes.at(-1);
+  // A node sent it, and it went no further.
+  if (
+    to === undefined &&
+    lost !== undefined &&
+    (last === undefined || !isFailure(VERDICTS[verdictNamed(last.verdict)]!))
+  ) {
+    return fail('packet', last === undefined ? lost : `node ${last.node} sends it, but ${lost}`);
+  }
   if (to !== undefined || last === undefined) {
     const nodes = [...new Set(traces.map(({ node }) => node))].join(', ');
     return pass('packet', `it passes the tables of ${nodes || 'no node'} and reaches ${to?.name ?? 'the kernel'}`);

@@ -100,7 +100,9 @@ export class PlaygroundCluster {
   send(request: WalkRequest): WalkView {
     this.nowMs += 100;
     const { from, frame } = new Resolver(this.copies, this.names, () => OUTSIDE_IP).packet(readWalkRequest(request));
-    return walkView(new Walker(this.copies, this.names, this.process, this.nowMs, true).walk(frame, from));
+    return walkView(
+      new Walker(this.copies, this.names, this.process, this.nowMs, { withFrames: true }).walk(frame, from),
+    );
   }
 
   /** Time passes: idle connections expire. */

@@ -1,5 +1,8 @@
 /** `dataplane why` in broken clusters: the last line names the cause. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connectInNamespace } from '../../../src/linux/connect.ts';
@@ -154,6 +157,62 @@ test('a device whose packets are larger than the path takes', async () => {
   await inClient('link', 'set', 'eth0', 'mtu', '1500');
   assert.match(await causeOf('pod/client', 'svc/web:80'), /eth0 of pod client has MTU 1500, .*fragmentation-needed/);
   await inClient('link', 'set', 'eth0', 'mtu', '1450');
+});
+
+/** What `trace` says of a pod's way to another, after all steps. */
+async function traced(from: string, to: string): Promise<string> {
+  const { stdout, stderr } = await dataplane(['trace', from, '--to', to]);
+  return `${stdout}${stderr}`.replace(/\s+/g, ' ');
+}
+
+const onNode = (node: string, ...command: string[]) =>
+  output(run(['ip', 'netns', 'exec', `dp-node-${node}`, ...command]));
+
+test('a node that is down: its device to the other nodes', async () => {
+  await onNode('n1', 'ip', 'link', 'set', 'eth0', 'down');
+  try {
+    const cause = await causeOf('pod/client', 'pod/server:8080');
+    assert.is(cause, 'Cause: node n2 sends it, but eth0 of node n1 is down.');
+    assert.match(
+      await traced('pod/client', 'pod/server:8080'),
+      /note: eth0 of node n1 is down .*the packet is not delivered/,
+    );
+    assert.match(await causeOf('outside', 'node/n1:30123'), /Cause: eth0 of node n1 is down/);
+  } finally {
+    await onNode('n1', 'ip', 'link', 'set', 'eth0', 'up');
+  }
+  await eventually(async () => ((await why('pod/client', 'svc/web:80')).status === 0 ? true : undefined));
+});
+
+test('a firewall on a node: the rule that drops the overlay’s packets, or those of the node’s own programs', async () => {
+  const rules = (device: string, hook: string, rule: string) =>
+    `table ${device === '' ? 'ip' : 'netdev'} site {\n  chain wall {\n    type filter hook ${hook} ${device} priority -500;\n    ${rule}\n  }\n}\n`;
+  const behind = async (table: string, text: string, work: () => Promise<void>) => {
+    const file = join(mkdtempSync(join(tmpdir(), 'why-')), 'rules.nft');
+    writeFileSync(file, text);
+    await onNode('n1', 'nft', '-f', file);
+    try {
+      await work();
+    } finally {
+      await onNode('n1', 'nft', 'delete', 'table', table, 'site');
+      rmSync(dirname(file), { recursive: true });
+    }
+  };
+  const udp = rules('device "eth0"', 'ingress', 'ip saddr 172.18.0.0/24 udp dport { 4789, 8472 } counter drop');
+  await behind('netdev', udp, async () => {
+    const rule =
+      'the firewall of node n1 drops it: ip saddr 172.18.0.0/24 udp dport { 4789, 8472 } drop (chain netdev site wall)';
+    assert.is(await causeOf('pod/client', 'svc/web:80'), `Cause: node n2 sends it, but ${rule}.`);
+    assert.match(await traced('pod/client', 'svc/web:80'), `note: ${rule}`);
+  });
+  const own = rules('', 'output', 'ip daddr 10.244.0.0/16 tcp dport 8080 drop');
+  await behind('ip', own, async () => {
+    assert.match(
+      await causeOf('node/n1', 'pod/server:8080'),
+      /Cause: the firewall of node n1 drops it: ip daddr 10\.244\.0\.0\/16 tcp dport 8080 drop \(chain ip site wall\)/,
+    );
+    assert.is((await why('pod/client', 'svc/web:80')).status, 0, 'packets of pods do not pass that chain');
+  });
 });
 
 test('a pod that does not run, or does not exist', async () => {
