@@ -4,14 +4,14 @@
  * Created once per worker and passed to every stage as the second argument. Workers share nothing but the memory of the
  * tables.
  */
-import { attachConntrack, type Conntrack } from './conntrack/record.ts';
-import { attachFragments, type FragmentTable } from './fragments/table.ts';
-import { attachNodeTable, type NodeTable } from './node/config.ts';
+import { attachConntrack, CONNTRACK_LAYOUT, type Conntrack } from './conntrack/record.ts';
+import { attachFragments, FRAGMENTS_LAYOUT, type FragmentTable } from './fragments/table.ts';
+import { attachNodeTable, NODE_TABLE_LAYOUT, type NodeTable } from './node/config.ts';
 import type { Packet } from './packet.ts';
-import { attachPolicies, type PolicyTable } from './policies/table.ts';
-import { attachServices, type ServiceTable } from './services/table.ts';
+import { attachPolicies, POLICIES_LAYOUT, type PolicyTable } from './policies/table.ts';
+import { attachServices, SERVICES_LAYOUT, type ServiceTable } from './services/table.ts';
 import { ADDRESS_WORDS } from './shared/address.ts';
-import { attachCounters, type WorkerCounters, workerCounters } from './shared/counters.ts';
+import { attachCounters, COUNTERS_LAYOUT, type WorkerCounters, workerCounters } from './shared/counters.ts';
 
 /** Takes finished frames: a worker's devices, or a list in a test. */
 export interface Emitter {
@@ -33,6 +33,16 @@ export interface TableBuffers {
   readonly fragments: ArrayBuffer;
   readonly policies: ArrayBuffer;
 }
+
+/** Numbers of the tables' layouts: builds with the same number can use each other's table. */
+export const TABLE_LAYOUTS: { readonly [table in keyof TableBuffers]: number } = {
+  conntrack: CONNTRACK_LAYOUT,
+  services: SERVICES_LAYOUT,
+  routes: NODE_TABLE_LAYOUT,
+  counters: COUNTERS_LAYOUT,
+  fragments: FRAGMENTS_LAYOUT,
+  policies: POLICIES_LAYOUT,
+};
 
 /** Offloads that the kernel accepts on dp0; detected when the device is opened (src/linux/tap.ts). */
 export interface Features {

@@ -1,6 +1,7 @@
 /**
  * Bundles the sources into dist/bundle:
  *
+ *   build.json                   what another build compares before it hands a node over (`dataplane upgrade`)
  *   pipeline.js                  the pipeline and its tables, importable as `dataplane/pipeline`; imports nothing
  *   traced.js                    the same pipeline, reporting its calls (traced-pipeline.mjs); loaded only by `dataplane trace`
  *   cli/main.js, worker/main.js  the command with the agent and the controller, and the entry point of a worker thread
@@ -20,7 +21,7 @@
  *
  * Packages stay outside: npm installs them beside the bundle.
  */
-import { chmodSync, cpSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -131,5 +132,9 @@ cpSync(join(ROOT, 'src/api/published'), join(OUT, 'published'), {
   recursive: true,
   filter: (path) => !path.endsWith('.ts'),
 });
+const { TABLE_LAYOUTS } = await import(join(ROOT, 'dist/native-free-dataplane/dataplane.js'));
+const { PROTOCOL } = await import(join(ROOT, 'dist/src/standby/messages.js'));
+const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+writeFileSync(join(OUT, 'build.json'), `${JSON.stringify({ version, tables: TABLE_LAYOUTS, standby: PROTOCOL })}\n`);
 chmodSync(join(OUT, 'cli/main.js'), 0o755);
 chmodSync(join(OUT, 'agnhost/main.js'), 0o755);

@@ -47,7 +47,7 @@ import {
 } from '../shared/layout.ts';
 import { defaultTimeouts } from './timeouts.ts';
 
-const VERSION = 6;
+export const CONNTRACK_LAYOUT = 6;
 
 const H_ADDRESS_WORDS = H_OWN;
 const H_MAX = H_OWN + 1;
@@ -296,7 +296,7 @@ export function createConntrack(buffer: ArrayBuffer, options: ConntrackOptions):
   words[H_ADDRESS_WORDS] = options.addressWords;
   words[H_MAX] = options.max;
   words[H_WORKERS] = options.workers;
-  writeHeader(words, TableKind.CONNTRACK, VERSION, options.secret);
+  writeHeader(words, TableKind.CONNTRACK, CONNTRACK_LAYOUT, options.secret);
   const table = open(buffer, options.addressWords, options.max, options.workers);
   table.settings.set(defaultTimeouts());
   table.settings[Setting.TCP_LOOSE] = 1;
@@ -307,7 +307,7 @@ export function createConntrack(buffer: ArrayBuffer, options: ConntrackOptions):
 export function attachConntrack(buffer: ArrayBuffer): Conntrack | undefined {
   if (buffer.byteLength < HEADER_BYTES) return undefined;
   const words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
-  if (!headerMatches(words, TableKind.CONNTRACK, VERSION)) return undefined;
+  if (!headerMatches(words, TableKind.CONNTRACK, CONNTRACK_LAYOUT)) return undefined;
   const addressWords = words[H_ADDRESS_WORDS];
   const max = words[H_MAX];
   if (buffer.byteLength < conntrackBytes({ addressWords, max })) return undefined;

@@ -51,7 +51,7 @@ import {
   WAITING,
 } from './slots.ts';
 
-const VERSION = 4;
+export const FRAGMENTS_LAYOUT = 4;
 const DEFAULT_MAX = 1024;
 const DEFAULT_HELD_BYTES: number = 4 * 1024 * 1024;
 const MAX_DATAGRAM = 65535;
@@ -155,7 +155,7 @@ export function createFragments(buffer: ArrayBuffer, options: FragmentOptions): 
   words[H_MAX] = shape.max;
   words[H_COPIES] = shape.copies;
   words[H_RING_BYTES] = shape.ringBytes;
-  writeHeader(words, TableKind.FRAGMENTS, VERSION, options.secret);
+  writeHeader(words, TableKind.FRAGMENTS, FRAGMENTS_LAYOUT, options.secret);
   const table = open(buffer, shape);
   clearSlots(table);
   return table;
@@ -165,7 +165,7 @@ export function createFragments(buffer: ArrayBuffer, options: FragmentOptions): 
 export function attachFragments(buffer: ArrayBuffer): FragmentTable | undefined {
   if (buffer.byteLength < HEADER_BYTES) return undefined;
   const words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
-  if (!headerMatches(words, TableKind.FRAGMENTS, VERSION)) return undefined;
+  if (!headerMatches(words, TableKind.FRAGMENTS, FRAGMENTS_LAYOUT)) return undefined;
   const shape = shapeOf(words[H_MAX], words[H_RING_BYTES]);
   return buffer.byteLength < shape.totalWords * 4 ? undefined : open(buffer, shape);
 }

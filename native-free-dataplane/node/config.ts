@@ -23,7 +23,7 @@ import {
   writeHeader,
 } from '../shared/layout.ts';
 
-const VERSION = 3;
+export const NODE_TABLE_LAYOUT = 3;
 const H_GENERATION = H_OWN;
 const H_MAX_HOPS = H_OWN + 1;
 const H_ROUTE_SLOTS = H_OWN + 2;
@@ -227,14 +227,14 @@ export function createNodeTable(buffer: ArrayBuffer, options: NodeTableOptions):
   words[H_ROUTE_SLOTS] = options.routeSlots;
   words[H_DECLARED_SLOTS] = options.declaredSlots;
   words[H_HOST_ROUTE_SLOTS] = options.hostRouteSlots;
-  writeHeader(words, TableKind.ROUTES, VERSION, options.secret);
+  writeHeader(words, TableKind.ROUTES, NODE_TABLE_LAYOUT, options.secret);
   return open(buffer, options);
 }
 
 /** Map a table that another thread or process created. Undefined if the memory does not hold one of this layout. */
 export function attachNodeTable(buffer: ArrayBuffer): NodeTable | undefined {
   const words = new Int32Array(buffer);
-  if (!headerMatches(words, TableKind.ROUTES, VERSION)) return undefined;
+  if (!headerMatches(words, TableKind.ROUTES, NODE_TABLE_LAYOUT)) return undefined;
   const sizes = {
     maxHops: words[H_MAX_HOPS],
     routeSlots: words[H_ROUTE_SLOTS],

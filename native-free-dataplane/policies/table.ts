@@ -37,7 +37,7 @@ import {
   writeHeader,
 } from '../shared/layout.ts';
 
-const VERSION = 3;
+export const POLICIES_LAYOUT = 3;
 const H_HALF_WORDS = H_OWN;
 /** Sequence number of the image in use, whose lowest bit is the half that holds it; 0: no policy at all. */
 const H_ACTIVE = H_OWN + 1;
@@ -165,14 +165,14 @@ export function createPolicies(buffer: ArrayBuffer, options: PolicyOptions & { s
   const words = new Int32Array(buffer);
   words[H_HALF_WORDS] = options.halfWords ?? DEFAULT_HALF_WORDS;
   words[H_RULES] = options.maxRules ?? DEFAULT_RULES;
-  writeHeader(words, TableKind.POLICIES, VERSION, options.secret);
+  writeHeader(words, TableKind.POLICIES, POLICIES_LAYOUT, options.secret);
   return open(words);
 }
 
 /** Map a table that another thread or process created. Undefined if the memory does not hold one of this layout. */
 export function attachPolicies(buffer: ArrayBuffer): PolicyTable | undefined {
   const words = new Int32Array(buffer);
-  if (!headerMatches(words, TableKind.POLICIES, VERSION)) return undefined;
+  if (!headerMatches(words, TableKind.POLICIES, POLICIES_LAYOUT)) return undefined;
   const options = { halfWords: words[H_HALF_WORDS], maxRules: words[H_RULES] };
   return buffer.byteLength >= policyBytes(options) ? open(words) : undefined;
 }

@@ -31,7 +31,7 @@ import {
   writeHeader,
 } from '../shared/layout.ts';
 
-const VERSION = 2;
+export const SERVICES_LAYOUT = 2;
 const H_SLOTS = H_OWN;
 const H_POOL_WORDS = H_OWN + 1;
 const H_ENDPOINTS = H_OWN + 2;
@@ -176,14 +176,14 @@ export function createServices(buffer: ArrayBuffer, options: ServicesOptions & {
   words[H_POOL_WORDS] = sizes.poolWords;
   words[H_ENDPOINTS] = sizes.endpoints;
   words[H_AFFINITY_SLOTS] = sizes.affinitySlots;
-  writeHeader(new Int32Array(buffer), TableKind.SERVICES, VERSION, options.secret);
+  writeHeader(new Int32Array(buffer), TableKind.SERVICES, SERVICES_LAYOUT, options.secret);
   return open(buffer, sizes);
 }
 
 /** Map a table that another thread or process created. Undefined if the memory does not hold one of this layout. */
 export function attachServices(buffer: ArrayBuffer): ServiceTable | undefined {
   const words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
-  if (!headerMatches(words, TableKind.SERVICES, VERSION)) return undefined;
+  if (!headerMatches(words, TableKind.SERVICES, SERVICES_LAYOUT)) return undefined;
   const sizes = {
     slots: words[H_SLOTS],
     poolWords: words[H_POOL_WORDS],

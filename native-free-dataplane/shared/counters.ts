@@ -9,7 +9,7 @@
 import { MAX_VERDICTS } from '../verdicts.ts';
 import { H_OWN, HEADER_BYTES, headerMatches, TableKind, writeHeader } from './layout.ts';
 
-const VERSION = 2;
+export const COUNTERS_LAYOUT = 2;
 const H_WORKERS = H_OWN;
 const H_PORTS = H_OWN + 1;
 
@@ -72,7 +72,7 @@ export function createCounters(buffer: ArrayBuffer, options: CountersOptions): C
   const words = new Int32Array(buffer, 0, HEADER_BYTES >> 2);
   words[H_WORKERS] = options.workers;
   words[H_PORTS] = options.ports;
-  writeHeader(new Int32Array(buffer), TableKind.COUNTERS, VERSION, options.secret);
+  writeHeader(new Int32Array(buffer), TableKind.COUNTERS, COUNTERS_LAYOUT, options.secret);
   return open(buffer, options.workers, options.ports);
 }
 
@@ -81,7 +81,7 @@ export function createCounters(buffer: ArrayBuffer, options: CountersOptions): C
  */
 export function attachCounters(buffer: ArrayBuffer): Counters | undefined {
   const words = new Int32Array(buffer);
-  if (!headerMatches(words, TableKind.COUNTERS, VERSION)) return undefined;
+  if (!headerMatches(words, TableKind.COUNTERS, COUNTERS_LAYOUT)) return undefined;
   return open(buffer, words[H_WORKERS], words[H_PORTS]);
 }
 

@@ -58,6 +58,12 @@ export function headerMatches(words: Int32Array, kind: TableKind, version: numbe
   );
 }
 
+/** The layout of a complete table of this kind; undefined if the memory holds none. */
+export function layoutOf(words: Int32Array, kind: TableKind): number | undefined {
+  const layout = words[H_VERSION] ?? 0;
+  return headerMatches(words, kind, layout) ? layout : undefined;
+}
+
 /** The four secret words of a table. */
 export function headerSecret(words: Int32Array): Int32Array {
   return words.slice(H_SECRET, H_SECRET + 4);

@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import {
   attachConntrack,
+  CONNTRACK_LAYOUT,
   type Conntrack,
   conntrackBytes,
   createConntrack,
@@ -38,6 +39,7 @@ import {
   servicesBytes,
 } from '../../native-free-dataplane/services/table.ts';
 import { type Counters, countersBytes, createCounters } from '../../native-free-dataplane/shared/counters.ts';
+import { layoutOf, TableKind } from '../../native-free-dataplane/shared/layout.ts';
 import { openShared, type SharedMemory } from '../linux/shm.ts';
 import { unlinkShared } from '../linux/shm-files.ts';
 import { memoryNames } from '../shm-names.ts';
@@ -177,6 +179,12 @@ function openConntrack(
     const [had, has] = [known.max, options.maxConntrack];
     options.log(
       `${entryCount(known)} connections of the previous agent end: its table was for ${had} connections, this one is for ${has}`,
+    );
+  }
+  const layout = layoutOf(new Int32Array(memory.buffer), TableKind.CONNTRACK);
+  if (layout !== undefined && layout !== CONNTRACK_LAYOUT) {
+    options.log(
+      `the connections of the previous agent end: its table has layout ${layout}, that of this build is ${CONNTRACK_LAYOUT}`,
     );
   }
   memory.close();

@@ -21,6 +21,10 @@ export const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> =
       about: 'show the state of nodes, agents, workers and tables',
       load: () => import('./commands/status.ts'),
     },
+    upgrade: {
+      about: 'replace the build of the running cluster, without losing a connection',
+      load: () => import('./commands/upgrade.ts'),
+    },
     completion: {
       about: 'print a completion script for a shell',
       load: async () => (await import('./commands/completion.ts')).completionOf(COMMANDS),

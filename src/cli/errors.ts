@@ -55,6 +55,7 @@ const ADVICE: Readonly<Record<ClusterErrorCode, string | undefined>> = {
   NOT_READY: REMOVED,
   INTERRUPTED: REMOVED,
   TEAR_DOWN: 'run `dataplane down` again',
+  UPGRADE: undefined,
 };
 
 /** Limit on the mistakes that a command lists. */

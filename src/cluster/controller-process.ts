@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive, type ProcessMark, signalProcess } from '../linux/processes.ts';
 import { ClusterError } from './errors.ts';
 import { API_SOCKET, markOf, readClusterFile, STATE_DIR, writeClusterFile } from './state.ts';
+import { CONTROLLER_BUILD } from './upgrade/controller-build.ts';
 
 const LOG = join(STATE_DIR, 'controller.log');
 const LOOK_MS = 10;
@@ -23,10 +24,20 @@ const SUPERVISOR_LOOK_MS = 500;
  * was a socket); or when the cluster is gone. It is a shell script because that needs a thirtieth of the memory of a Node.js
  * process.
  *
- * $1 is the state directory, $2 the pid of a running controller to begin with, or 0; the other arguments are the command.
+ * $1 is the state directory, $2 the pid of a running controller to begin with, or 0, $3 the program; then node and its options.
+ * Another build of the program may be chosen by a file (upgrade/controller-build.ts).
  */
 const SUPERVISOR = `
-state=$1; child=$2; shift 2
+state=$1; child=$2; own=$3; shift 3
+choose() {
+  main=$own; by=; chosen=; former=
+  { read -r by chosen; read -r former; } 2>/dev/null < "$state/${CONTROLLER_BUILD}"
+  case $by in
+    '') ;;
+    0) main=$chosen ;;
+    *) if [ -d "/proc/$by" ]; then main=$chosen; else main=\${former:-$own}; fi ;;
+  esac
+}
 watch() {
   stopped=0; silent=0; last=
   while sleep 1; do
@@ -46,7 +57,8 @@ delay=0.1
 while [ -e "$state/cluster.json" ]; do
   began=$(date +%s)
   if [ "$child" = 0 ]; then
-    "$@" & child=$!
+    choose
+    "$@" "$main" controller --state "$state" & child=$!
     watch "$child" & watcher=$!
     wait "$child" && exit 0
     kill "$watcher" 2>/dev/null
@@ -63,15 +75,15 @@ done
 
 /**
  * Starts the controller under its supervisor, in a new session, so that both survive this process.
- * @param program the command line of `dataplane`
+ * @param program the command line of `dataplane`: node, its options, and the program
  * @param running pid of a controller that is already running, whose supervisor has ended
  * @returns the supervisor
  * @throws ClusterError CONTROLLER
  */
 export function startController(program: readonly string[], running = 0): ProcessMark {
   const log = openSync(LOG, 'a', 0o600);
-  const command = ['-c', SUPERVISOR, 'dataplane-supervisor', STATE_DIR, String(running)];
-  const child = spawn('sh', [...command, ...program, 'controller', '--state', STATE_DIR], {
+  const [main = '', ...node] = [program.at(-1), ...program.slice(0, -1)];
+  const child = spawn('sh', ['-c', SUPERVISOR, 'dataplane-supervisor', STATE_DIR, String(running), main, ...node], {
     detached: true,
     stdio: ['ignore', log, log],
     cwd: '/',

@@ -21,7 +21,9 @@ export type ClusterErrorCode =
   /** Not Ready within the time limit. */
   | 'NOT_READY'
   | 'INTERRUPTED'
-  | 'TEAR_DOWN';
+  | 'TEAR_DOWN'
+  /** An upgrade was refused, or was rolled back. */
+  | 'UPGRADE';
 
 export class ClusterError extends Error {
   override readonly name = 'ClusterError';

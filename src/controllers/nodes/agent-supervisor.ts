@@ -2,6 +2,8 @@
  * Keeps one agent per node running: one that ends is started again, one that hangs or is stopped is killed first. Agents have
  * sessions of their own (setsid), so they survive a killed controller; the next controller finds them through
  * `nodes/<node>/agent.json` and takes them over instead of starting a second one.
+ *
+ * While `dataplane upgrade` runs, a node may be assigned another build (agent-build.ts).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
@@ -10,6 +12,7 @@ import { agentLifeSigns } from '../../api/agent-socket.ts';
 import { LifeWatch, LOOK_MS } from '../../linux/life-signs.ts';
 import { findProcess, isAlive, type ProcessMark, signalProcess } from '../../linux/processes.ts';
 import { replaceFile } from '../../linux/replace-file.ts';
+import { AgentBuilds } from './agent-build.ts';
 
 const MIN_BACKOFF_MS = 200;
 const MAX_BACKOFF_MS = 5000;
@@ -19,8 +22,11 @@ const KILL_AFTER_MS = 3000;
 
 export interface AgentSupervisorOptions {
   nodes: readonly string[];
-  /** Program and arguments of a node's agent. It must become the agent by exec, so that its pid is the agent's. */
-  command: (node: string) => readonly [program: string, ...args: string[]];
+  /**
+   * Program and arguments of a node's agent. It must become the agent by exec, so that its pid is the agent's.
+   * `main`: the program of another build, if the node is assigned one.
+   */
+  command: (node: string, main?: string) => readonly [program: string, ...args: string[]];
   stateDir: string;
   log?: (line: string) => void;
 }
@@ -36,12 +42,12 @@ export interface AgentSupervisor {
 
 /** The command line of an agent in its node's network namespace. */
 export function agentCommand(main: string, socketPath: string): AgentSupervisorOptions['command'] {
-  return (node) => [
+  return (node, assigned = main) => [
     // Not `ip netns exec`: that creates a new mount namespace, in which the pods' network namespaces would be mounted
     // invisibly to all other processes.
     ...(['nsenter', `--net=/run/netns/dp-node-${node}`] as const),
     // Stack traces in its log refer to the TypeScript sources.
-    ...[process.execPath, '--enable-source-maps', main, 'agent', '--node', node, '--api', socketPath, '--standby'],
+    ...[process.execPath, '--enable-source-maps', assigned, 'agent', '--node', node, '--api', socketPath, '--standby'],
   ];
 }
 
@@ -64,6 +70,7 @@ class Keeper {
   private readonly node: string;
   private readonly options: AgentSupervisorOptions;
   private readonly directory: string;
+  private readonly builds: AgentBuilds;
   private backoffMs = MIN_BACKOFF_MS;
   private timer: NodeJS.Timeout | undefined;
   private watch: NodeJS.Timeout | undefined;
@@ -77,6 +84,7 @@ class Keeper {
     this.node = node;
     this.options = options;
     this.directory = join(options.stateDir, 'nodes', node);
+    this.builds = new AgentBuilds(options.stateDir, node);
   }
 
   start(): void {
@@ -107,7 +115,7 @@ class Keeper {
   }
 
   private spawn(): void {
-    const [program, ...args] = this.options.command(this.node);
+    const [program, ...args] = this.options.command(this.node, this.builds.assigned());
     const log = openSync(join(this.options.stateDir, `agent-${this.node}.log`), 'a', 0o600);
     const startedAt = Date.now();
     let child: ChildProcess;
@@ -150,6 +158,10 @@ class Keeper {
     this.watch = setInterval(() => {
       const why = this.closing ? undefined : life.look();
       if (why !== undefined && signalProcess(mark, 'SIGKILL')) this.report(`${why} and is killed`);
+      if (!this.closing && this.builds.isAbandoned()) {
+        this.report('returns to its former build: the upgrade has ended before it was done');
+        signalProcess(mark, 'SIGTERM');
+      }
       look();
     }, LOOK_MS);
   }

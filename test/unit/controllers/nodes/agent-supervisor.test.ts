@@ -1,9 +1,12 @@
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { AgentBuilds } from '../../../../src/controllers/nodes/agent-build.ts';
 import { startAgentSupervisor } from '../../../../src/controllers/nodes/agent-supervisor.ts';
+import { findProcess } from '../../../../src/linux/processes.ts';
 import { eventually, sleep } from '../test-cluster.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'dataplane-agents-'));
@@ -58,6 +61,52 @@ test('an agent that is stopped is killed and restarted', async () => {
   assert.not(alive(first));
   assert.ok(alive(second as number));
   assert.match(lines[0]!, 'agent of node n6 is stopped and is killed');
+  await supervisor.close();
+});
+
+test('an agent is started with the build that its node is assigned, until that is withdrawn', async () => {
+  const builds = new AgentBuilds(directory, 'n8');
+  mkdirSync(join(directory, 'nodes', 'n8'), { recursive: true });
+  const by = findProcess(process.pid)!;
+  const started: (string | undefined)[] = [];
+  const command = (_: string, main?: string) => {
+    started.push(main);
+    return ['sleep', '60'] as const;
+  };
+  const supervisor = startAgentSupervisor({ nodes: ['n8'], stateDir: directory, command });
+  const restart = async () => {
+    const before = supervisor.pidOf('n8')!;
+    process.kill(before, 'SIGKILL');
+    await eventually(() => ![undefined, before].includes(supervisor.pidOf('n8')));
+  };
+  builds.assign({ main: '/new/main.js', by });
+  await restart();
+  builds.withdraw();
+  await restart();
+  assert.equal(started, [undefined, '/new/main.js', undefined]);
+  await supervisor.close();
+});
+
+test('if the process that has assigned a build ends, the agent is ended, and started with its former build', async () => {
+  const upgrading = spawn('sleep', ['60']);
+  const builds = new AgentBuilds(directory, 'n9');
+  mkdirSync(join(directory, 'nodes', 'n9'), { recursive: true });
+  builds.assign({ main: '/new/main.js', by: findProcess(upgrading.pid!)! });
+  const started: (string | undefined)[] = [];
+  const lines: string[] = [];
+  const command = (_: string, main?: string) => {
+    started.push(main);
+    return ['sleep', '60'] as const;
+  };
+  const log = (line: string) => lines.push(line);
+  const supervisor = startAgentSupervisor({ nodes: ['n9'], stateDir: directory, command, log });
+  const first = supervisor.pidOf('n9')!;
+  upgrading.kill('SIGKILL');
+  await eventually(() => ![undefined, first].includes(supervisor.pidOf('n9')));
+  assert.not(alive(first));
+  assert.equal(started, ['/new/main.js', undefined]);
+  assert.match(lines[0]!, 'agent of node n9 returns to its former build');
+  assert.is(builds.assigned(), undefined);
   await supervisor.close();
 });
 
