@@ -29,7 +29,7 @@ const LEAST_FAILURES = 50;
 const GROWTH = 2;
 const SLACK = 0.01;
 
-export const rateBetween = (before: NodeHealth, after: NodeHealth): FailureRate => ({
+const rateBetween = (before: NodeHealth, after: NodeHealth): FailureRate => ({
   frames: after.framesIn - before.framesIn,
   failures: after.failures - before.failures,
 });

@@ -13,7 +13,7 @@ import type { Build } from './build.ts';
 /** Limits of what a shadow costs: frames, memory of the replay, time per frame at most a millisecond. */
 const MAX_FRAMES = 50_000;
 const MAX_HEAP_MB = 2048;
-const REPLAY_MS = 60_000;
+const REPLAY_MS = 120_000;
 /** For taking the snapshot, beside the time that is recorded. */
 const SNAPSHOT_MS = 30_000;
 const MAX_OUTPUT_BYTES = 4_000_000;
