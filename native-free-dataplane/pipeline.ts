@@ -38,6 +38,7 @@ import { expireRecords, isBehind } from './conntrack/lifetime.ts';
 import { removeRecord } from './conntrack/tuple-index.ts';
 import type { Dataplane } from './dataplane.ts';
 import { countUnseenDrop } from './drops/ring.ts';
+import { Budget, chargeBudget, isInBudget } from './node/budgets.ts';
 import { inNetwork, NodeWord } from './node/config.ts';
 import { DENIED_EGRESS, DENIED_INGRESS, HOST_HOP, HopKind, hopKind, localHop, NO_HOP } from './node/hops.ts';
 import { isOwnAddress } from './node/host-routes.ts';
@@ -296,6 +297,7 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   if (replyHop === NO_HOP) return Verdict.NO_ROUTE_BACK;
   v = checkNetworkPolicy(pkt, dp, hop, replyHop);
   if (v !== Verdict.GO_ON) return v;
+  if (pkt.limited !== 0 && !isInBudget(node, pkt.inPort, Budget.CONNECTIONS, dp.nowMs)) return Verdict.CONNECTION_RATE;
   if (isFragment(pkt)) {
     v = recordFragment(pkt, dp);
     if (v !== Verdict.GO_ON) return v;
@@ -304,8 +306,10 @@ function connect(pkt: Packet, dp: Dataplane): Verdict {
   // checks come before this; createFlow can still fail if the table is full or no source port is free.
   if (pkt.flow >= 0) removeRecord(dp.conntrack, pkt.flow);
   v = createFlow(pkt, dp, hop, replyHop);
-  if (v === Verdict.GO_ON) noteChoice(pkt, dp);
-  else if (pkt.moreFragments !== 0) forgetFirst(pkt, dp);
+  if (v === Verdict.GO_ON) {
+    if (pkt.limited !== 0) chargeBudget(node, pkt.inPort, Budget.CONNECTIONS, dp.nowMs);
+    noteChoice(pkt, dp);
+  } else if (pkt.moreFragments !== 0) forgetFirst(pkt, dp);
   return v;
 }
 

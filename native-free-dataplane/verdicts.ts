@@ -826,6 +826,14 @@ export const Verdict = {
     source: 'linux nf_nat_core.c get_unique_tuple',
     advice: NORMAL,
   }) as 104,
+  CONNECTION_RATE: row(105, {
+    name: 'connection-rate',
+    class: 'dropped',
+    sentence:
+      'The pod opens more connections a second than its annotation dataplane.dev/new-connections-per-second allows.',
+    source: 'native-free-dataplane/node/budgets.ts',
+    advice: 'Normal for a pod with such a budget: TCP tries again. Raise it if the pod needs more.',
+  }) as 105,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 

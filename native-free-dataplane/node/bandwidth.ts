@@ -7,7 +7,7 @@
  * written by the agent, times by any worker with plain stores: while one direction of a pod's traffic is on several
  * workers, it may get a little more than its rate.
  */
-import { BANDWIDTH_DOUBLES, HopWord, type NodeTable } from './config.ts';
+import { HopWord, LIMIT_DOUBLES, type NodeTable } from './config.ts';
 import { hopAt } from './hops.ts';
 
 /** To the pod, and from it; the bits of HopWord.LIMITED are 1 shifted by these. */
@@ -29,13 +29,13 @@ const LEAST_BURST_MS = 500;
 
 /** Limit a pod's traffic in one direction. @param bytesPerMs 0: no limit */
 export function setBandwidth(table: NodeTable, port: number, toward: Toward, bytesPerMs: number): void {
-  const { bandwidth, hops } = table;
-  const at = port * BANDWIDTH_DOUBLES + toward * DIRECTION_DOUBLES;
+  const { limits, hops } = table;
+  const at = port * LIMIT_DOUBLES + toward * DIRECTION_DOUBLES;
   const word = hopAt(port) + HopWord.LIMITED;
-  if (bandwidth[at + RATE] !== bytesPerMs) {
-    bandwidth[at + RATE] = bytesPerMs;
-    bandwidth[at + BURST_MS] = bytesPerMs === 0 ? 0 : Math.max(LEAST_BURST_MS, LEAST_BURST_BYTES / bytesPerMs);
-    bandwidth[at + CLEAR_AT] = 0;
+  if (limits[at + RATE] !== bytesPerMs) {
+    limits[at + RATE] = bytesPerMs;
+    limits[at + BURST_MS] = bytesPerMs === 0 ? 0 : Math.max(LEAST_BURST_MS, LEAST_BURST_BYTES / bytesPerMs);
+    limits[at + CLEAR_AT] = 0;
   }
   if (bytesPerMs === 0) Atomics.and(hops, word, ~(1 << toward));
   else Atomics.or(hops, word, 1 << toward);
@@ -47,17 +47,17 @@ export function isLimited(table: NodeTable, port: number, toward: Toward): boole
 }
 
 /** May another packet of the pod of this port pass in this direction? Charges nothing: it may be dropped for other reasons. */
-export function hasBandwidth({ bandwidth }: NodeTable, port: number, toward: Toward, nowMs: number): boolean {
-  const at = port * BANDWIDTH_DOUBLES + toward * DIRECTION_DOUBLES;
-  return bandwidth[at + RATE] === 0 || bandwidth[at + CLEAR_AT] - nowMs <= bandwidth[at + BURST_MS];
+export function hasBandwidth({ limits }: NodeTable, port: number, toward: Toward, nowMs: number): boolean {
+  const at = port * LIMIT_DOUBLES + toward * DIRECTION_DOUBLES;
+  return limits[at + RATE] === 0 || limits[at + CLEAR_AT] - nowMs <= limits[at + BURST_MS];
 }
 
 /** Charge a packet that is sent to the limit of the pod of this port in this direction. */
 export function chargeBandwidth(table: NodeTable, port: number, toward: Toward, bytes: number, nowMs: number): void {
-  const { bandwidth } = table;
-  const at = port * BANDWIDTH_DOUBLES + toward * DIRECTION_DOUBLES;
-  const rate = bandwidth[at + RATE];
+  const { limits } = table;
+  const at = port * LIMIT_DOUBLES + toward * DIRECTION_DOUBLES;
+  const rate = limits[at + RATE];
   if (rate === 0) return;
-  const clear = bandwidth[at + CLEAR_AT];
-  bandwidth[at + CLEAR_AT] = (clear > nowMs ? clear : nowMs) + bytes / rate;
+  const clear = limits[at + CLEAR_AT];
+  limits[at + CLEAR_AT] = (clear > nowMs ? clear : nowMs) + bytes / rate;
 }

@@ -8,7 +8,7 @@
  *
  * Writers: the agent's main thread, with three exceptions. Workers lower a hop's MTU (HopWord.MTU), a plain store that
  * the agent reverts after a while; and every change of a hop or a route increments `generation` by Atomics.add, so that
- * established flows repeat their route look-up. Workers also store the times of the pods' limits (bandwidth.ts). There
+ * established flows repeat their route look-up. Workers also store times and counts of the pods' limits. There
  * are no locks: a change that must be seen whole is published by its last store (a hop's KIND, a route's PREFIX, a
  * declared port's KEY), and readers load single words.
  */
@@ -23,7 +23,7 @@ import {
   writeHeader,
 } from '../shared/layout.ts';
 
-export const NODE_TABLE_LAYOUT = 3;
+export const NODE_TABLE_LAYOUT = 4;
 const H_GENERATION = H_OWN;
 const H_MAX_HOPS = H_OWN + 1;
 const H_ROUTE_SLOTS = H_OWN + 2;
@@ -90,7 +90,7 @@ export const HopWord = {
   ADDRESS_2: 8,
   /** Folded sum of the constant part of the outer IPv4 header, without its protocol (overlay/outer-ipv4.ts). */
   OUTER_SUM: 12,
-  /** Bits for the directions in which a pod's traffic has a limit (bandwidth.ts). */
+  /** Bits for the directions in which a pod's traffic has a limit (bandwidth.ts), and for its budgets (budgets.ts). */
   LIMITED: 13,
 } as const;
 export const HOP_WORDS = 16;
@@ -118,8 +118,8 @@ export const DeclaredWord = {
 } as const;
 export const DECLARED_WORDS = 2;
 
-/** Doubles of a pod's limits: two directions of four (bandwidth.ts). */
-export const BANDWIDTH_DOUBLES = 8;
+/** Doubles of a pod's limits: four for each direction (bandwidth.ts), and for each budget (budgets.ts). */
+export const LIMIT_DOUBLES = 16;
 
 /** Marks a deleted route or declared port (in PREFIX or KEY): a search continues past it. */
 export const GONE: number = -1;
@@ -163,8 +163,8 @@ export interface NodeTable {
   readonly sources: Int32Array;
   readonly declared: Int32Array;
   readonly declaredMask: number;
-  /** Limits of the traffic of each hop below the first node's (bandwidth.ts). */
-  readonly bandwidth: Float64Array;
+  /** Limits of each hop below the first node's (bandwidth.ts, budgets.ts). */
+  readonly limits: Float64Array;
 }
 
 type Sizes = Omit<NodeTableOptions, 'secret' | 'generation'>;
@@ -173,11 +173,11 @@ type Sizes = Omit<NodeTableOptions, 'secret' | 'generation'>;
 export function nodeTableBytes(sizes: Sizes): number {
   const own = CONFIG_WORDS + sizes.maxHops * HOP_WORDS + MAX_SOURCES * SOURCE_WORDS;
   const routes = (sizes.routeSlots + sizes.hostRouteSlots) * ROUTE_WORDS;
-  return alignDouble(HEADER_BYTES + (own + routes + sizes.declaredSlots * DECLARED_WORDS) * 4) + bandwidthBytes(sizes);
+  return alignDouble(HEADER_BYTES + (own + routes + sizes.declaredSlots * DECLARED_WORDS) * 4) + limitBytes(sizes);
 }
 
 /** Only the lower half of the hops are pods. */
-const bandwidthBytes = ({ maxHops }: Sizes): number => (maxHops >> 1) * BANDWIDTH_DOUBLES * 8;
+const limitBytes = ({ maxHops }: Sizes): number => (maxHops >> 1) * LIMIT_DOUBLES * 8;
 const alignDouble = (bytes: number): number => (bytes + 7) & ~7;
 
 function open(buffer: ArrayBuffer, sizes: Sizes): NodeTable {
@@ -211,11 +211,7 @@ function open(buffer: ArrayBuffer, sizes: Sizes): NodeTable {
     sources: words.subarray(sourcesAt, declaredAt),
     declared: words.subarray(declaredAt, declaredAt + sizes.declaredSlots * DECLARED_WORDS),
     declaredMask: sizes.declaredSlots - 1,
-    bandwidth: new Float64Array(
-      buffer,
-      nodeTableBytes(sizes) - bandwidthBytes(sizes),
-      (sizes.maxHops >> 1) * BANDWIDTH_DOUBLES,
-    ),
+    limits: new Float64Array(buffer, nodeTableBytes(sizes) - limitBytes(sizes), (sizes.maxHops >> 1) * LIMIT_DOUBLES),
   };
 }
 

@@ -8,7 +8,9 @@
  * Read before editing: RFC 792, RFC 1812 §4.3.2, RFC 9293 §3.10.7.1 (resets), RFC 1191 §4 (next-hop MTU).
  */
 import { type Dataplane, SCRATCH_AT } from '../dataplane.ts';
-import { NodeWord } from '../node/config.ts';
+import { Budget, chargeBudget, isInBudget, noteUnmadeReply } from '../node/budgets.ts';
+import { HopWord, NodeWord } from '../node/config.ts';
+import { hopAt } from '../node/hops.ts';
 import { GSO_NONE, type Packet } from '../packet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../protocols.ts';
 import { ADDRESS_WORDS, copyAddress } from '../shared/address.ts';
@@ -48,10 +50,17 @@ function mayAnswer(pkt: Packet, dp: Dataplane): boolean {
   const sender = pkt.tunnelled !== 0 ? pkt.tunnelNode : pkt.inPort;
   const refilled = replyTokens[sender] + ((nowMs - replyFilledMs[sender]) * REPLIES_PER_SECOND) / 1000;
   const tokens = refilled > REPLY_BURST ? REPLY_BURST : refilled;
-  const permitted = tokens >= 1;
   replyFilledMs[sender] = nowMs;
-  replyTokens[sender] = permitted ? tokens - 1 : tokens;
-  return permitted;
+  replyTokens[sender] = tokens;
+  if (tokens < 1) {
+    noteUnmadeReply(dp.node, sender);
+    return false;
+  }
+  const hasBudget = (dp.node.hops[hopAt(sender) + HopWord.LIMITED] & (1 << Budget.REPLIES)) !== 0;
+  if (hasBudget && !isInBudget(dp.node, sender, Budget.REPLIES, nowMs)) return false;
+  if (hasBudget) chargeBudget(dp.node, sender, Budget.REPLIES, nowMs);
+  replyTokens[sender] = tokens - 1;
+  return true;
 }
 
 /** Where the reply's transport header starts. */

@@ -18,6 +18,7 @@ import { addNodeMetrics } from '../observe/metrics/node-metrics.ts';
 import type { PodManager } from '../runtime/pod/manager.ts';
 import { memoryNames } from '../shm-names.ts';
 import { type CniOptions, openCni } from './cni/containers.ts';
+import { BudgetUse } from './connections/budget-use.ts';
 import { DroppedTraffic } from './connections/dropped-traffic.ts';
 import { watchPortExhaustion } from './connections/port-exhaustion.ts';
 import { CONNTRACK_OPTIONS, writeConntrackSettings, writePodNetwork } from './connections/settings.ts';
@@ -240,6 +241,8 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const refused = { tables, pods: () => podWatch.all(), services: () => watch.allServices(), recordEvent };
   await parts.start('watch of exhausted ports', watchPortExhaustion({ ...refused, node: () => live.node, log }));
   await parts.start('watch of dropped traffic', new DroppedTraffic({ ...refused, nodeName, policies }));
+  const ownPods = () => podWatch.all();
+  await parts.start('watch of budgets', new BudgetUse({ table: tables.node, pods: ownPods, recordEvent }));
   await parts.start('heartbeat', heartbeat);
   if (runtime) await parts.start('lease', new NodeLease(client, () => live.node));
   await parts.start('run file', new RunFile(directory, live, host.tap));

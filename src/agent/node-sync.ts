@@ -7,6 +7,7 @@
  * packets are recognised.
  */
 import { setBandwidth, Toward } from '../../native-free-dataplane/node/bandwidth.ts';
+import { Budget, clearBudgets, setBudget } from '../../native-free-dataplane/node/budgets.ts';
 import {
   HopWord,
   MAX_SOURCES,
@@ -81,6 +82,8 @@ export interface LocalPod {
   readonly declared: readonly { readonly protocol: string; readonly port: number }[];
   /** Limits of its traffic, to it and from it, in bits a second; 0 and left out: none. */
   readonly bandwidth?: { readonly ingress: number; readonly egress: number };
+  /** Connections that it may open, and replies that are made for it, a second; 0 and left out: no limit of its own. */
+  readonly budgets?: { readonly connections: number; readonly replies: number };
 }
 
 /** A network in the words of the tables. @throws RangeError for invalid text, as the API server may not be ours */
@@ -201,6 +204,8 @@ export class NodeSync {
       throw new RangeError(`pod ${pod.key}: the node's table of routes is full (${this.table.routes.slotMask + 1})`);
     }
     this.limit(port, pod.bandwidth);
+    setBudget(this.table, port, Budget.CONNECTIONS, pod.budgets?.connections ?? 0);
+    setBudget(this.table, port, Budget.REPLIES, pod.budgets?.replies ?? 0);
     this.declare(port, pod);
   }
 
@@ -241,6 +246,7 @@ export class NodeSync {
     removeRoute(this.table, addressWords(known.pod.ip), HOST_PREFIX);
     undeclarePorts(this.table, known.hop);
     this.limit(known.hop);
+    clearBudgets(this.table, known.hop);
     clearHop(this.table, known.hop);
   }
 

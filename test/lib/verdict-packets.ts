@@ -5,6 +5,7 @@
  */
 import { allocateRecord } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import { setBandwidth, Toward } from '../../native-free-dataplane/node/bandwidth.ts';
+import { Budget, setBudget } from '../../native-free-dataplane/node/budgets.ts';
 import { clearHop } from '../../native-free-dataplane/node/hops.ts';
 import { verdictTotal } from '../../native-free-dataplane/shared/counters.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
@@ -217,6 +218,12 @@ export const VERDICT_PACKETS: readonly VerdictPacket[] = [
     before: (n) => {
       setBandwidth(n.node, n.portOf('a'), Toward.NETWORK, 1);
       for (let i = 0; i < 200; i++) n.receive('a', `udp ${A}:5000 > ${B}:53 len 1400`, { dstMac: MAC_B });
+    },
+  }),
+  text('connection-rate', 'a', [TCP, { dstMac: MAC_B }], {
+    before: (n) => {
+      setBudget(n.node, n.portOf('a'), Budget.CONNECTIONS, 1);
+      n.receive('a', `udp ${A}:5000 > ${B}:53 len 8`, { dstMac: MAC_B });
     },
   }),
   text('conntrack-share', 'a', [TCP, { dstMac: MAC_B }], { node: { maxConntrack: 16 }, before: fillConntrack }),

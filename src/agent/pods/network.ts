@@ -6,6 +6,7 @@ import type { Conntrack } from '../../../native-free-dataplane/conntrack/record.
 import { templateContainersOf } from '../../api/containers.ts';
 import type { Pod } from '../../api/types/objects.ts';
 import { podBandwidth } from '../../compile/bandwidth.ts';
+import { podBudgets } from '../../compile/budgets.ts';
 import { monotonicMs } from '../../linux/clock.ts';
 import type { OffloadLevel, Tap } from '../../linux/tap.ts';
 import { gatewayOf, macOf, prefixOf } from '../../net/pod-network.ts';
@@ -62,6 +63,8 @@ function declaredPorts(pod: Pod | undefined): LocalPod['declared'] {
   );
 }
 
+const limitsOf = (pod: Pod | undefined) => ({ bandwidth: podBandwidth(pod), budgets: podBudgets(pod) });
+
 const keyOf = (namespace: string, name: string): string => `${namespace}/${name}`;
 
 /** Connects the sandboxes of this node to the network. */
@@ -79,9 +82,11 @@ export class PodNetwork {
     const known = this.attached.get(key);
     if (!known) return;
     try {
-      const { problems, ...bandwidth } = podBandwidth(pod);
-      for (const problem of problems) this.options.recordEvent(pod, 'Warning', 'InvalidBandwidth', problem);
-      this.options.sync.setPod(known.port, { key, ip: known.ip, declared: declaredPorts(pod), bandwidth });
+      const limits = limitsOf(pod);
+      const { recordEvent } = this.options;
+      for (const problem of limits.bandwidth.problems) recordEvent(pod, 'Warning', 'InvalidBandwidth', problem);
+      for (const problem of limits.budgets.problems) recordEvent(pod, 'Warning', 'InvalidBudget', problem);
+      this.options.sync.setPod(known.port, { key, ip: known.ip, declared: declaredPorts(pod), ...limits });
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       // A table of the data plane is full: not all declared ports of a running pod could be opened.
@@ -114,7 +119,7 @@ export class PodNetwork {
       former?.(sandbox.device ?? DEVICE, workers, sandbox.netnsPath),
     );
     try {
-      sync.setPod(port, { key, ip: sandbox.podIP, declared: declaredPorts(pod), bandwidth: podBandwidth(pod) });
+      sync.setPod(port, { key, ip: sandbox.podIP, declared: declaredPorts(pod), ...limitsOf(pod) });
     } catch (error) {
       sync.removePod(key);
       await closePodDevice(tap);

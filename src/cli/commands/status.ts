@@ -55,8 +55,19 @@ async function run(args: Args): Promise<void> {
     for (const { name, diskPressure } of nodes) {
       if (diskPressure !== undefined) print(`node ${name} is short of storage: ${diskPressure}`);
     }
+    for (const { name, refused } of nodes) for (const line of refusedLines(name, refused)) print(line);
     for (const line of egressLines(egress)) print(line);
   }
+}
+
+function refusedLines(node: string, refused: NodeStatus['refused']): string[] {
+  return refused.map(({ pod, newConnections, replies }) => {
+    const whats = [
+      ...(newConnections > 0 ? [`${newConnections} new connections`] : []),
+      ...(replies > 0 ? [`${replies} replies (resets and ICMP errors)`] : []),
+    ];
+    return `pod ${pod} on node ${node} was refused ${whats.join(' and ')}: it has used up its budget`;
+  });
 }
 
 function tables(nodes: readonly NodeStatus[]): string {

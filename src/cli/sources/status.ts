@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { attachCounters, portTotals, workerTotals } from '../../../native-free-dataplane/shared/counters.ts';
 import { ApiClient } from '../../api/client/client.ts';
 import { internalIpOf } from '../../api/node-identity.ts';
-import { type NodeObject, WellKnown } from '../../api/types/objects.ts';
+import { type NodeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
 import { whyNotReady } from '../../cluster/readiness.ts';
 import { API_SOCKET, type ClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import { isAlive, type ProcessMark } from '../../linux/processes.ts';
@@ -12,6 +12,7 @@ import { openShared } from '../../linux/shm.ts';
 import { type Failure, failuresOf } from '../../observe/failures.ts';
 import { memoryName } from '../../shm-names.ts';
 import { attachControl, ControlWord, controlAt, THREAD_STATE_NAMES } from '../../worker/control.ts';
+import { type RefusedToPod, readRefused } from './budgets.ts';
 import { countFlows, nodesWithFlows } from './conntrack.ts';
 import { readFailures } from './failures.ts';
 
@@ -40,6 +41,8 @@ export interface NodeStatus {
   workers: WorkerStatus[];
   conntrack: { entries: number; max: number };
   overlay: { mode: string; tunnelOffload: boolean; mtu: number };
+  /** What pods were refused because they had used up a budget. */
+  refused: RefusedToPod[];
   /** Frames and bytes of each device, dp0 first. */
   devices: { port: number; framesIn: number; bytesIn: number; framesOut: number; bytesOut: number }[];
 }
@@ -71,7 +74,7 @@ export async function readStatus(cluster: ClusterFile): Promise<{ controller: Co
         name,
         cluster,
         objects.find(({ metadata }) => metadata.name === name),
-        pods.filter(({ spec }) => spec.nodeName === name).length,
+        pods.filter(({ spec }) => spec.nodeName === name),
       ),
     );
     return { controller: { running, pid: running ? cluster.controller!.pid : null }, nodes };
@@ -80,7 +83,7 @@ export async function readStatus(cluster: ClusterFile): Promise<{ controller: Co
   }
 }
 
-function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | undefined, pods: number): NodeStatus {
+function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | undefined, pods: Pod[]): NodeStatus {
   const planned = cluster.nodes.find((node) => node.name === name);
   const mark = readJson<ProcessMark>(join(STATE_DIR, 'nodes', name, 'agent.json'));
   const agentPid = isAlive(mark) ? mark!.pid : null;
@@ -98,7 +101,8 @@ function nodeStatus(name: string, cluster: ClusterFile, object: NodeObject | und
     agentPid,
     ...notEnforced(object),
     ...underPressure(object),
-    pods,
+    pods: pods.length,
+    refused: readRefused(name, pods),
     ...readCounters(name, agent?.workers ?? 0),
     conntrack: nodesWithFlows().includes(name) ? countFlows(name) : { entries: 0, max: options.maxConntrack },
     overlay: {

@@ -61,7 +61,7 @@ test('configuration, hops, routes, sources, declared ports and limits are contig
     table.hostRoutes.slots,
     table.sources,
     table.declared,
-    table.bandwidth,
+    table.limits,
   ]) {
     assert.is(part.byteOffset, end);
     end += part.byteLength;

@@ -1,0 +1,74 @@
+/**
+ * Budgets of a pod: how many connections a second it may open, and how many replies (resets, ICMP errors) a second are made
+ * for it. Each is a token bucket like those of bandwidth.ts, with a burst of one second. What is refused is counted for each
+ * pod.
+ *
+ * Pods without a budget of connections cost nothing: pkt.limited has been read for the limits of bandwidth. Times and counts
+ * are stored plainly: while several workers serve one pod, it may get a little more, and a count may miss some.
+ */
+import { HopWord, LIMIT_DOUBLES, type NodeTable } from './config.ts';
+import { firstNodeHop, hopAt } from './hops.ts';
+
+/** What has a budget; the bits of HopWord.LIMITED are 1 shifted by these, beside those of Toward (bandwidth.ts). */
+export const Budget = { CONNECTIONS: 2, REPLIES: 3 } as const;
+export type Budget = (typeof Budget)[keyof typeof Budget];
+
+/** Doubles of each budget: milliseconds for one, time at which no debt is left, how many were refused. */
+const INTERVAL_MS = 0;
+const CLEAR_AT = 1;
+const REFUSED = 2;
+const BUDGET_DOUBLES = 4;
+const BURST_MS = 1000;
+
+/** Where a budget of a port starts; those of Toward come first. */
+const budgetAt = (port: number, budget: Budget): number => port * LIMIT_DOUBLES + budget * BUDGET_DOUBLES;
+
+/** Set a budget. @param perSecond 0: no limit */
+export function setBudget({ limits, hops }: NodeTable, port: number, budget: Budget, perSecond: number): void {
+  const at = budgetAt(port, budget);
+  const interval = perSecond === 0 ? 0 : 1000 / perSecond;
+  if (limits[at + INTERVAL_MS] !== interval) {
+    limits[at + INTERVAL_MS] = interval;
+    limits[at + CLEAR_AT] = 0;
+  }
+  const word = hopAt(port) + HopWord.LIMITED;
+  if (perSecond === 0) Atomics.and(hops, word, ~(1 << budget));
+  else Atomics.or(hops, word, 1 << budget);
+}
+
+/** May the pod of this port have another one? If not, that is counted. Charges nothing. */
+export function isInBudget(table: NodeTable, port: number, budget: Budget, nowMs: number): boolean {
+  if ((table.hops[hopAt(port) + HopWord.LIMITED] & (1 << budget)) === 0) return true;
+  const { limits } = table;
+  const at = budgetAt(port, budget);
+  const interval = limits[at + INTERVAL_MS];
+  // At least one, also of a budget below one a second.
+  if (limits[at + CLEAR_AT] - nowMs <= (interval < BURST_MS ? BURST_MS - interval : 0)) return true;
+  limits[at + REFUSED]++;
+  return false;
+}
+
+/** Charge one to the budget of the pod of this port, if it has one. */
+export function chargeBudget({ limits }: NodeTable, port: number, budget: Budget, nowMs: number): void {
+  const at = budgetAt(port, budget);
+  const clear = limits[at + CLEAR_AT];
+  limits[at + CLEAR_AT] = (clear > nowMs ? clear : nowMs) + limits[at + INTERVAL_MS];
+}
+
+/** Count a reply that was not made because there are too many for this hop, whatever its budget. */
+export function noteUnmadeReply(table: NodeTable, hop: number): void {
+  if (hop < firstNodeHop(table)) table.limits[budgetAt(hop, Budget.REPLIES) + REFUSED]++;
+}
+
+/** How many were refused since the pod got this port. */
+export function refusedOf({ limits }: NodeTable, port: number, budget: Budget): number {
+  return limits[budgetAt(port, budget) + REFUSED];
+}
+
+/** The port has another pod. */
+export function clearBudgets(table: NodeTable, port: number): void {
+  for (const budget of [Budget.CONNECTIONS, Budget.REPLIES] as const) {
+    setBudget(table, port, budget, 0);
+    table.limits[budgetAt(port, budget) + REFUSED] = 0;
+  }
+}
