@@ -17,7 +17,7 @@ import protobuf from 'protobufjs';
 const VERSION = 'v0.34.4';
 const API = ['core/v1', 'apps/v1', 'batch/v1', 'autoscaling/v1', 'autoscaling/v2', 'networking/v1', 'policy/v1']
   .concat(['storage/v1', 'rbac/v1', 'discovery/v1', 'events/v1', 'coordination/v1', 'scheduling/v1', 'node/v1'])
-  .concat(['admissionregistration/v1', 'authorization/v1', 'authentication/v1']);
+  .concat(['admissionregistration/v1', 'authorization/v1', 'authentication/v1', 'certificates/v1']);
 const MACHINERY = ['pkg/apis/meta/v1', 'pkg/runtime', 'pkg/api/resource', 'pkg/util/intstr'];
 
 const [cache = '', target = ''] = process.argv.slice(2);

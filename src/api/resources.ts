@@ -77,6 +77,7 @@ const NETWORKING = 'networking.k8s.io/v1';
 const CLUSTER_POLICY = 'policy.networking.k8s.io/v1alpha2';
 const STORAGE = 'storage.k8s.io/v1';
 const ADMISSION = 'admissionregistration.k8s.io/v1';
+const CERTIFICATES = 'certificates.k8s.io/v1';
 
 export const RESOURCES: readonly Resource[] = [
   row('Pod', 'v1', 'pods', ['po'], 'status', 'all', 'generation'),
@@ -121,6 +122,7 @@ export const RESOURCES: readonly Resource[] = [
   row('CSIStorageCapacity', STORAGE, 'csistoragecapacities', [], 'inert'),
   row('Lease', 'coordination.k8s.io/v1', 'leases', []),
   row('PriorityClass', 'scheduling.k8s.io/v1', 'priorityclasses', ['pc'], 'cluster', 'generation'),
+  row('CertificateSigningRequest', CERTIFICATES, 'certificatesigningrequests', ['csr'], 'cluster', 'status'),
   row('RuntimeClass', 'node.k8s.io/v1', 'runtimeclasses', [], 'cluster', 'inert'),
   row(
     'CustomResourceDefinition',

@@ -69,6 +69,7 @@ const SELECTABLE: Record<string, readonly string[]> = {
   Pod: ['spec.nodeName', 'spec.restartPolicy', 'spec.hostNetwork', 'status.phase', 'status.podIP'],
   Service: ['spec.clusterIP', 'spec.type'],
   Node: ['spec.unschedulable'],
+  CertificateSigningRequest: ['spec.signerName'],
   Namespace: ['status.phase'],
   Secret: ['type'],
   Event: [

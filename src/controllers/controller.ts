@@ -22,6 +22,7 @@ import { kubernetesServiceAddress, startKubernetesService } from './access/kuber
 import { openAuthorization } from './access/open-authorization.ts';
 import { type AccessOptions, prepareAccess } from './access/secure-access.ts';
 import { startServiceAccounts } from './access/service-accounts.ts';
+import { signingRequestAdmission } from './access/signing-request-admission.ts';
 import { ServiceAccountTokens } from './access/tokens.ts';
 import { type Cluster, makeCluster } from './cluster.ts';
 import { type IngressOptions, ingressAdmission } from './ingress/ingresses.ts';
@@ -117,6 +118,7 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
     Namespace: namespaceAdmission,
     Job: jobAdmission,
     PriorityClass: priorityClassAdmission(store),
+    CertificateSigningRequest: signingRequestAdmission,
     ServiceCIDR: serviceCidrAdmission([ranges.pod, ranges.underlay]),
     ...(rbac === undefined && openAuthorization),
   };
@@ -160,7 +162,8 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   });
   access?.announce(server.securePorts);
   const agents = given.agents && startAgentSupervisor({ ...given.agents, stateDir, log });
-  const endControllers = await startControllers(cluster, { ...given, options, services, pods, usage }).catch(
+  const authority = access && { certificate: access.certificates.authority, key: access.certificates.authorityKey };
+  const endControllers = await startControllers(cluster, { ...given, options, services, pods, usage, authority }).catch(
     async (error: unknown) => {
       await server.close();
       throw error;

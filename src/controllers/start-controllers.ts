@@ -4,6 +4,8 @@
  */
 import type { ClusterOptions } from '../api/cluster-options.ts';
 import type { UsageSource } from '../api/metrics/usage.ts';
+import { startCertificateSigners } from './access/certificate-signers.ts';
+import type { KeyPair } from './access/certificates.ts';
 import { startAutoscalers } from './autoscaling/autoscalers.ts';
 import type { Cluster } from './cluster.ts';
 import { startCustomResourceCleanup } from './custom-resources.ts';
@@ -33,6 +35,8 @@ export interface ControllersOptions {
   services: ServiceAddresses;
   pods: PodAddresses;
   usage: UsageSource;
+  /** Signs what is asked for by CertificateSigningRequests. */
+  authority?: KeyPair | undefined;
   /** The others are described in controller.ts, ControllerOptions. */
   ingresses?: Pick<IngressOptions, 'nginx'>;
   volumesDirectory?: string | undefined;
@@ -42,7 +46,7 @@ export interface ControllersOptions {
 
 /** Resolves when all of them have started. @returns ends those that have timers of their own */
 export async function startControllers(cluster: Cluster, given: ControllersOptions): Promise<() => void> {
-  const { services, pods, usage, outside, ingresses } = given;
+  const { services, pods, usage, outside, ingresses, authority } = given;
   const endings: (() => void)[] = [];
   const ends = (controller: { close(): void }) => endings.push(() => controller.close());
   const serviceType = given.options.loadBalancerPool.length > 0 ? 'LoadBalancer' : 'NodePort';
@@ -67,6 +71,7 @@ export async function startControllers(cluster: Cluster, given: ControllersOptio
     () => ingresses && startIngresses(cluster.as('nginx-ingress-controller'), { serviceType, ...ingresses }),
     () => ends(startAutoscalers(cluster.as('horizontal-pod-autoscaler'), usage)),
     () => ends(startNodeLifecycle(cluster.as('node-controller'), pods, given.nodeSilenceMs)),
+    () => authority && endings.push(startCertificateSigners(cluster.as('certificate-controller'), authority)),
     () => startGarbageCollector(cluster),
     () => startCustomResourceCleanup(cluster),
     () => endings.push(startEventExpiry(cluster)),

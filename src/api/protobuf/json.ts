@@ -3,6 +3,7 @@
  * omits (`omitempty`) are omitted here. Structs are always written, as in Go's JSON.
  */
 import {
+  EXTENSIONS,
   type FieldDescriptor,
   fullName,
   isScalar,
@@ -13,8 +14,6 @@ import {
 } from '../published/types.ts';
 
 type Message = Record<string, unknown>;
-
-const EXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
 
 /** Types with a special JSON form. Undefined: the field is not set. */
 const SPECIAL: Readonly<Record<string, (message: Message) => unknown>> = {
@@ -34,6 +33,7 @@ const SPECIAL: Readonly<Record<string, (message: Message) => unknown>> = {
     Number(type ?? 0) === 0 ? (intVal ?? 0) : strVal,
   'k8s.io.api.authentication.v1.ExtraValue': ({ items }) => items,
   'k8s.io.api.authorization.v1.ExtraValue': ({ items }) => items,
+  'k8s.io.api.certificates.v1.ExtraValue': ({ items }) => items,
 };
 
 const extensionSchema = (message: unknown) => toJson(`${EXTENSIONS}.JSONSchemaProps`, message as Message);

@@ -53,7 +53,8 @@ export interface PublishedType {
 
 export const META = 'k8s.io.apimachinery.pkg.apis.meta.v1';
 export const RUNTIME = 'k8s.io.apimachinery.pkg.runtime';
-const APIEXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
+export const EXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
+/** Not published as protobuf: in Kubernetes it is a custom resource. */
 const CLUSTER_POLICIES = 'k8s.io.networking.policy.v1alpha2';
 const METRICS = 'k8s.io.metrics.pkg.apis.metrics.v1beta1';
 export const OPENAPI_V2 = 'openapi.v2';
@@ -61,7 +62,7 @@ export const OPENAPI_V2 = 'openapi.v2';
 const FILES: Readonly<Record<string, string>> = {
   [META]: 'apis-meta-v1',
   [RUNTIME]: 'runtime',
-  [APIEXTENSIONS]: 'apiextensions-v1',
+  [EXTENSIONS]: 'apiextensions-v1',
   [METRICS]: 'metrics-v1beta1',
   [CLUSTER_POLICIES]: 'policy-networking-v1alpha2',
   [OPENAPI_V2]: 'openapi-v2',
@@ -70,7 +71,7 @@ const FILES: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     ['core/v1', 'apps/v1', 'batch/v1', 'autoscaling/v1', 'autoscaling/v2', 'networking/v1', 'policy/v1', 'storage/v1']
       .concat(['rbac/v1', 'discovery/v1', 'events/v1', 'coordination/v1', 'scheduling/v1', 'node/v1'])
-      .concat(['admissionregistration/v1', 'authorization/v1', 'authentication/v1'])
+      .concat(['admissionregistration/v1', 'authorization/v1', 'authentication/v1', 'certificates/v1'])
       .map((path) => [`k8s.io.api.${path.replace('/', '.')}`, path.replace('/', '-')]),
   ),
 };
@@ -145,7 +146,7 @@ function* fieldsOf(packageName: string, message: MessageDescriptor): Generator<[
 
 /** Groups whose types are not in k8s.io/api. */
 const OTHER_PACKAGES: Readonly<Record<string, string>> = {
-  'apiextensions.k8s.io': APIEXTENSIONS,
+  'apiextensions.k8s.io': EXTENSIONS,
   'metrics.k8s.io': METRICS,
   'policy.networking.k8s.io': CLUSTER_POLICIES,
 };
@@ -158,3 +159,7 @@ export function typeNameOf(group: string, version: string, kind: string): string
     return undefined;
   return `${packageName}.${kind}`;
 }
+
+/** Does Kubernetes serve the kinds of this group as protobuf? The others are custom resources. */
+export const hasProtobuf = (group: string, version: string, kind: string): boolean =>
+  OTHER_PACKAGES[group] !== CLUSTER_POLICIES && typeNameOf(group, version, kind) !== undefined;

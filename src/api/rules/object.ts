@@ -5,6 +5,7 @@ import type { FieldError } from '../errors.ts';
 import type { ClusterNetworkPolicy } from '../types/cluster-network-policy.ts';
 import type { NetworkPolicy } from '../types/network-policy.ts';
 import type {
+  CertificateSigningRequest,
   ConfigMap,
   EndpointSlice,
   Endpoints,
@@ -33,6 +34,7 @@ import { checkPodSpec } from './pod.ts';
 import { checkPriorityClass } from './priority.ts';
 import { checkDataSize, checkSecret } from './secret.ts';
 import { checkIpAddress, checkServiceCidr } from './service-addresses.ts';
+import { checkSigningRequest } from './signing-requests.ts';
 import { checkClaim, checkVolume } from './storage.ts';
 import { checkWorkload } from './workload.ts';
 
@@ -90,6 +92,8 @@ export function checkRules(given: KubeObject): FieldError[] {
       return checkPriorityClass(object as PriorityClass);
     case 'ServiceCIDR':
       return checkServiceCidr(object as ServiceCIDR);
+    case 'CertificateSigningRequest':
+      return checkSigningRequest(object as CertificateSigningRequest);
     case 'IPAddress':
       return checkIpAddress(object as IPAddress);
     default:

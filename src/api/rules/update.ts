@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { FieldError } from '../errors.ts';
 import type {
+  CertificateSigningRequest,
   ConfigMap,
   Container,
   Deployment,
@@ -28,11 +29,16 @@ import { forbidden, IMMUTABLE, invalid } from './field-errors.ts';
 import { checkJobUpdate } from './job.ts';
 import { checkPriorityClassUpdate } from './priority.ts';
 import { checkIpAddressUpdate, checkServiceCidrUpdate } from './service-addresses.ts';
+import { checkSigningRequestUpdate } from './signing-requests.ts';
 import { checkClaimUpdate, checkClassUpdate, checkVolumeUpdate } from './storage.ts';
 
 /** All errors of replacing `old` with `object`, through a subresource if one is named. */
 export function checkUpdate(object: KubeObject, old: KubeObject, subresource?: WrittenPart): FieldError[] {
   if (subresource === 'ephemeralcontainers') return checkAddedContainers((object as Pod).spec, (old as Pod).spec);
+  if (object.kind === 'CertificateSigningRequest') {
+    const [now, before] = [object, old] as CertificateSigningRequest[];
+    return [...checkFinalizers(object, old), ...checkSigningRequestUpdate(now!, before!, subresource)];
+  }
   return [...checkFinalizers(object, old), ...checkKind(object, old)];
 }
 

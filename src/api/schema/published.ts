@@ -3,7 +3,7 @@
  * other kinds. Interpreted, not compiled: there are many large types, most of them used once (ajv took 0.4 s for Pod
  * alone).
  */
-import { isScalar, META, type PublishedField, publishedType, RUNTIME } from '../published/types.ts';
+import { EXTENSIONS, isScalar, META, type PublishedField, publishedType, RUNTIME } from '../published/types.ts';
 import { QUANTITY } from './fields.ts';
 
 export interface Finding {
@@ -19,8 +19,6 @@ export interface Finding {
   /** For an unknown member: the valid names. */
   names?: readonly string[];
 }
-
-const EXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
 
 type Check = (value: unknown) => boolean;
 const isText: Check = (value) => typeof value === 'string';
@@ -61,7 +59,9 @@ const EITHER: Readonly<Record<string, string>> = {
 };
 
 /** Named Go types of a list of strings. */
-const TEXT_LISTS = new Set(['k8s.io.api.authentication.v1.ExtraValue', 'k8s.io.api.authorization.v1.ExtraValue']);
+const TEXT_LISTS = new Set(
+  ['authentication', 'authorization', 'certificates'].map((group) => `k8s.io.api.${group}.v1.ExtraValue`),
+);
 
 function isTime(value: unknown): boolean {
   return typeof value === 'string' && /^\d{4}-\d\d-\d\dT/.test(value) && !Number.isNaN(Date.parse(value));

@@ -15,12 +15,20 @@ export class Exchange {
   private readonly streams: Set<() => void>;
   private readonly request: IncomingMessage;
   private readonly response: ServerResponse;
+  private readonly by: Call['by'];
 
-  constructor(registry: Registry, streams: Set<() => void>, request: IncomingMessage, response: ServerResponse) {
+  constructor(
+    registry: Registry,
+    streams: Set<() => void>,
+    request: IncomingMessage,
+    response: ServerResponse,
+    by: Call['by'],
+  ) {
     this.registry = registry;
     this.streams = streams;
     this.request = request;
     this.response = response;
+    this.by = by;
   }
 
   run(): void {
@@ -28,14 +36,14 @@ export class Exchange {
   }
 
   private async answer(): Promise<void> {
-    const { registry, streams, request, response } = this;
+    const { registry, streams, request, response, by } = this;
     const url = request.url ?? '/';
     const mark = url.indexOf('?');
     const path = mark < 0 ? url : url.slice(0, mark);
     const target = parseResourcePath(path, registry.kinds);
     if (target === undefined) return serveDocument(request, response, path, registry.kinds);
     const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
-    const call: Call = { registry, streams, request, response, target, query };
+    const call: Call = { registry, streams, request, response, target, query, by };
     const { subresource, resource } = target;
     if (subresource !== undefined && !(subresource === 'status' && resource.status)) {
       const served = serveSubresource(call);

@@ -1,11 +1,13 @@
 /** Content negotiation (RFC 9110 §12.5.1): which form of an object the client accepts. */
 import { notAcceptable } from '../errors.ts';
+import { PROTOBUF } from '../protobuf/envelope.ts';
 
 export type Form =
-  | { as: 'object'; mediaType: 'application/json' | 'application/yaml' }
+  | { as: 'object'; mediaType: 'application/json' | 'application/yaml' | typeof PROTOBUF }
+  | { as: 'Table'; mediaType: 'application/json'; version: string }
   | {
-      as: 'Table' | 'PartialObjectMetadata' | 'PartialObjectMetadataList';
-      mediaType: 'application/json';
+      as: 'PartialObjectMetadata' | 'PartialObjectMetadataList';
+      mediaType: 'application/json' | typeof PROTOBUF;
       version: string;
     };
 
@@ -31,21 +33,29 @@ export function acceptRanges(header: string | undefined): Range[] {
   return ranges.filter(({ quality }) => quality > 0).sort((a, b) => b.quality - a.quality);
 }
 
-const ACCEPTED = ['application/json', 'application/yaml'];
+const JSON_TYPE = 'application/json';
+const YAML_TYPE = 'application/yaml';
 const FORMS = new Set(['Table', 'PartialObjectMetadata', 'PartialObjectMetadataList']);
 
-/** The form in which to send objects to this client. @throws ApiError 406 */
-export function negotiate(header: string | undefined): Form {
+/**
+ * The form in which to send objects to this client: the first acceptable one, as in apiserver/pkg/endpoints/handlers/
+ * negotiation. Objects can be sent as protobuf if their kind has messages, tables never.
+ * @param messages the kind has protobuf messages
+ * @throws ApiError 406
+ */
+export function negotiate(header: string | undefined, messages: boolean): Form {
+  const accepted = messages ? [JSON_TYPE, YAML_TYPE, PROTOBUF] : [JSON_TYPE, YAML_TYPE];
   for (const { type, parameters } of acceptRanges(header)) {
-    if (type !== 'application/json' && type !== 'application/yaml' && type !== '*/*' && type !== 'application/*')
-      continue;
+    const any = type === '*/*' || type === 'application/*';
+    if (!any && !accepted.includes(type)) continue;
+    const mediaType = (any ? JSON_TYPE : type) as typeof JSON_TYPE | typeof YAML_TYPE | typeof PROTOBUF;
     const as = parameters.get('as');
-    if (as === undefined) {
-      return { as: 'object', mediaType: type === 'application/yaml' ? type : 'application/json' };
-    }
+    if (as === undefined) return { as: 'object', mediaType };
     const version = parameters.get('v') ?? 'v1';
     const known = parameters.get('g') === 'meta.k8s.io' && (version === 'v1' || version === 'v1beta1') && FORMS.has(as);
-    if (known && type === 'application/json') return { as: as as 'Table', mediaType: type, version };
+    if (!known || any || mediaType === YAML_TYPE) continue;
+    if (as !== 'Table') return { as: as as 'PartialObjectMetadata', mediaType, version };
+    if (mediaType === JSON_TYPE) return { as, mediaType, version };
   }
-  throw notAcceptable(ACCEPTED);
+  throw notAcceptable(accepted);
 }

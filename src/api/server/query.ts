@@ -3,6 +3,7 @@
  * internalversion/validation). As there, parameters that do not apply to a verb are ignored.
  */
 import { badRequest, type FieldError, invalidOptions } from '../errors.ts';
+import { forbidden, notSupported } from '../rules/field-errors.ts';
 import { type Predicate, parseFieldSelector, parseLabelSelector, SelectorError } from '../selectors.ts';
 import type { DeleteRequest, PropagationPolicy } from '../store/deletion.ts';
 
@@ -30,17 +31,6 @@ export interface WriteOptions {
 const VALIDATIONS = ['Ignore', 'Strict', 'Warn'] as const;
 const POLICIES = ['Foreground', 'Background', 'Orphan'] as const;
 const MAX_MANAGER = 128;
-
-const unsupported = (path: string, value: string, values: readonly string[]): FieldError => ({
-  path,
-  message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${values.map((v) => JSON.stringify(v)).join(', ')}`,
-  reason: 'FieldValueNotSupported',
-});
-const forbidden = (path: string, why: string): FieldError => ({
-  path,
-  message: `Forbidden: ${why}`,
-  reason: 'FieldValueForbidden',
-});
 
 /** True for anything except 0 and false, even for `?watch` (apimachinery runtime.Convert_Slice_string_To_bool). */
 function flag(query: URLSearchParams, name: string): boolean {
@@ -91,7 +81,7 @@ function checkMatch(match: string, version: string, token: string, initialEvents
   if (version === '') errors.push(forbidden(path, `${path} is forbidden unless resourceVersion is provided`));
   if (token !== '') errors.push(forbidden(path, `${path} is forbidden when continue is provided`));
   if (match !== 'Exact' && match !== 'NotOlderThan') {
-    errors.push(unsupported(path, match, ['Exact', 'NotOlderThan', '']));
+    errors.push(notSupported(path, match, ['Exact', 'NotOlderThan', '']));
   } else if (match === 'Exact' && version === '0') {
     errors.push(forbidden(path, `${path} "Exact" is forbidden for resourceVersion "0"`));
   }
@@ -107,12 +97,12 @@ function checkWatch(query: URLSearchParams, match: string): FieldError[] {
   const errors: FieldError[] = [];
   if (match === '') {
     errors.push(forbidden(path, 'sendInitialEvents requires setting resourceVersionMatch to NotOlderThan'));
-  } else if (match !== 'NotOlderThan') errors.push(unsupported(path, match, ['NotOlderThan']));
+  } else if (match !== 'NotOlderThan') errors.push(notSupported(path, match, ['NotOlderThan']));
   return errors;
 }
 
 function checkDryRun(values: readonly string[]): FieldError[] {
-  return values.filter((value) => value !== 'All').map((value) => unsupported('dryRun', value, ['All']));
+  return values.filter((value) => value !== 'All').map((value) => notSupported('dryRun', value, ['All']));
 }
 
 /** @param kind name of the options in error messages: CreateOptions, UpdateOptions or PatchOptions */
@@ -127,7 +117,7 @@ export function readWriteOptions(query: URLSearchParams, kind: string, apply: bo
     errors.push({ path: 'fieldManager', message: 'Invalid value: should only contain printable characters' });
   }
   if (!VALIDATIONS.includes(validation as never)) {
-    errors.push(unsupported('fieldValidation', validation, ['', ...VALIDATIONS]));
+    errors.push(notSupported('fieldValidation', validation, ['', ...VALIDATIONS]));
   }
   if (apply && fieldManager === '') {
     errors.push({
@@ -156,7 +146,7 @@ export function readDeleteOptions(query: URLSearchParams, body: unknown): Delete
   const seconds = given.gracePeriodSeconds ?? integer(query, 'gracePeriodSeconds');
   const errors = Array.isArray(dryRun) ? checkDryRun(dryRun) : [{ path: 'dryRun', message: 'expected a list' }];
   if (policy !== undefined && !POLICIES.includes(policy as never)) {
-    errors.push(unsupported('propagationPolicy', policy, [...POLICIES, 'nil']));
+    errors.push(notSupported('propagationPolicy', policy, [...POLICIES, 'nil']));
   }
   if (policy !== undefined && orphan !== undefined) {
     const message = `Invalid value: ${JSON.stringify(policy)}: orphanDependents and deletionPropagation cannot be both set`;

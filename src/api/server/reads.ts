@@ -1,16 +1,15 @@
 /** GET on resources: an object, a list (complete or paginated), a watch. */
-import type { ServerResponse } from 'node:http';
 import { expired, listExpired, tooLargeVersion } from '../errors.ts';
 import type { Predicate } from '../selectors.ts';
 import type { KubeObject } from '../types/objects.ts';
-import { type Call, rendererOf, replyJson, replyObject } from './call.ts';
+import { type Call, rendererOf, replyObject } from './call.ts';
 import { decodePosition, encodePosition, keyOf } from './continue-token.ts';
+import { writeList } from './list-response.ts';
 import { type ListOptions, readListOptions, selection } from './query.ts';
 import type { ListMeta } from './render.ts';
 import { responseSink, type WatchSink } from './watch-sink.ts';
 import { startWatch } from './watch-stream.ts';
 
-const LIST_BATCH = 200;
 const WATCH_TIMEOUT_S = 30 * 60;
 
 export function get(call: Call): void | Promise<void> {
@@ -35,26 +34,7 @@ interface Part {
 async function list(call: Call, options: ListOptions): Promise<void> {
   const { response } = call;
   const { items, metadata } = part(call, options, selection(call.target.resource.kind, options));
-  const { head, item, tail } = rendererOf(call).list(metadata);
-  if (items.length <= LIST_BATCH) return replyJson(response, 200, head + items.map(item).join() + tail);
-  // Long lists are written in pieces, so that they do not delay other requests and watches. Objects are never changed
-  // in place, so all of them are still as of the version in the list's metadata.
-  response.writeHead(200, { 'content-type': 'application/json' });
-  response.write(head);
-  for (let i = 0; i < items.length && !response.destroyed; i += LIST_BATCH) {
-    const flowing = response.write(
-      (i === 0 ? '' : ',') +
-        items
-          .slice(i, i + LIST_BATCH)
-          .map(item)
-          .join(),
-    );
-    await new Promise<void>((resolve) => {
-      if (flowing) setImmediate(resolve);
-      else onceWritable(response, resolve);
-    });
-  }
-  response.end(tail);
+  return writeList(response, rendererOf(call), metadata, items);
 }
 
 /** The objects of a list, or of the requested page (`limit`, `continue`). */
@@ -89,17 +69,6 @@ function part({ registry, target }: Call, options: ListOptions, selects: Predica
 export function selected(call: Call): KubeObject[] {
   const options = readListOptions(call.query);
   return part(call, options, selection(call.target.resource.kind, options)).items;
-}
-
-/** Calls `done` when the response accepts more data, or is closed. */
-function onceWritable(response: ServerResponse, done: () => void): void {
-  const either = () => {
-    response.off('drain', either);
-    response.off('close', either);
-    done();
-  };
-  response.on('drain', either);
-  response.on('close', either);
 }
 
 /** Prepares a watch of a collection or of one object; the returned function starts it. @throws ApiError */

@@ -1,7 +1,10 @@
 /** Renders objects, lists and watch events in the negotiated form. */
+import { encodeMessage } from '../protobuf/encode.ts';
+import { enclose, encodeBody, encodeEvent, encodeList, messageTypeOf, PROTOBUF } from '../protobuf/envelope.ts';
+import { META } from '../published/types.ts';
 import { apiVersionOf, type Resource } from '../resources.ts';
 import { columnDefinitions, columnsOf, type IncludeObject, metadataOnly, tableRow } from '../tables/table.ts';
-import type { KubeObject } from '../types/objects.ts';
+import type { KubeObject, Status, WatchEventType } from '../types/objects.ts';
 import type { Form } from './negotiation.ts';
 
 export interface ListMeta {
@@ -10,32 +13,121 @@ export interface ListMeta {
   remainingItemCount?: number;
 }
 
+/** Text, or bytes in protobuf. */
+export type Output = string | Uint8Array;
+
+/** How to write a list: the text before its items, each item, and the text after them. */
+export interface TextList {
+  head: string;
+  item: (object: KubeObject) => string;
+  tail: string;
+}
+
+/** Protobuf has lengths before contents: a list is made when all its items are encoded. */
+export interface MessageList {
+  item: (object: KubeObject) => Uint8Array;
+  whole: (items: readonly Uint8Array[]) => Uint8Array;
+}
+
 /** Renders objects of one resource for one client. */
 export interface Renderer {
+  /** Media types of a response with objects, and of a watch. */
+  mediaType: string;
+  watchType: string;
   /** A response with one object. */
-  object(object: KubeObject): string;
-  /** A list: the text before its items, each item, and the text after them. */
-  list(metadata: ListMeta): { head: string; item: (object: KubeObject) => string; tail: string };
+  object(object: KubeObject): Output;
+  list(metadata: ListMeta): TextList | MessageList;
   /**
-   * An object in a watch event. @param json makes the object's own JSON; @param first whether it is the stream's first
+   * The object of a watch event. @param json makes the object's own JSON; @param first whether it is the stream's first
    * event
    */
-  event(object: KubeObject, json: () => string, first: boolean): string;
+  event(object: KubeObject, json: () => string, first: boolean): Output;
   /** The object of a BOOKMARK event. */
-  bookmark(metadata: object): string;
+  bookmark(metadata: object): Output;
+  /** The object of an ERROR event. */
+  failure(status: Status): Output;
+  /** A watch event with this object. */
+  frame(type: WatchEventType, object: Output): Output;
 }
 
 export function renderer(resource: Resource, form: Form, include: IncludeObject): Renderer {
+  if (form.mediaType === PROTOBUF) {
+    return form.as === 'object' ? message(resource) : partialMessage(`meta.k8s.io/${form.version}`);
+  }
   if (form.as === 'object') return plain(resource);
   const apiVersion = `meta.k8s.io/${form.version}`;
   return form.as === 'Table' ? table(resource, apiVersion, include) : partial(apiVersion);
 }
+
+/** What all forms in JSON have in common. */
+const TEXT = {
+  mediaType: 'application/json',
+  watchType: 'application/json',
+  failure: (status: Status): string => JSON.stringify(status),
+  frame: (type: WatchEventType, object: Output): string => `{"type":"${type}","object":${object}}\n`,
+};
+
+/** What all forms in protobuf have in common. */
+const MESSAGE = {
+  mediaType: PROTOBUF,
+  watchType: `${PROTOBUF};stream=watch`,
+  failure: (status: Status): Uint8Array => encodeBody(status),
+  frame: (type: WatchEventType, object: Output): Uint8Array => encodeEvent(type, object as Uint8Array),
+};
+
+function message(resource: Resource): Renderer {
+  const { kind } = resource;
+  const apiVersion = apiVersionOf(resource);
+  const type = messageTypeOf(apiVersion, kind);
+  const item = (object: KubeObject) => encodeMessage(type, resource.view?.read(object) ?? object);
+  const whole = (object: KubeObject) => enclose(apiVersion, kind, item(object));
+  return {
+    ...MESSAGE,
+    object: whole,
+    list: (metadata) => ({ item, whole: (items) => encodeList(apiVersion, `${kind}List`, metadata, items) }),
+    event: (object) => RECENT.of(object, type, whole),
+    bookmark: (metadata) => encodeBody({ apiVersion, kind, metadata } as KubeObject),
+  };
+}
+
+function partialMessage(apiVersion: string): Renderer {
+  const kind = 'PartialObjectMetadata';
+  const type = `${META}.${kind}`;
+  const item = ({ metadata }: KubeObject) => encodeMessage(type, { metadata });
+  const whole = (object: KubeObject) => enclose(apiVersion, kind, item(object));
+  return {
+    ...MESSAGE,
+    object: whole,
+    list: (metadata) => ({ item, whole: (items) => encodeList(apiVersion, `${kind}List`, metadata, items) }),
+    event: (object) => RECENT.of(object, type, whole),
+    bookmark: (metadata) => enclose(apiVersion, kind, encodeMessage(type, { metadata })),
+  };
+}
+
+/** The messages of recent events: each object is encoded once for all of its watches. */
+class RecentMessages {
+  private readonly known = new Map<KubeObject, { type: string; bytes: Uint8Array }>();
+
+  of(object: KubeObject, type: string, make: (object: KubeObject) => Uint8Array): Uint8Array {
+    const found = this.known.get(object);
+    if (found?.type === type) return found.bytes;
+    const bytes = make(object);
+    this.known.delete(object);
+    this.known.set(object, { type, bytes });
+    if (this.known.size > MAX_RECENT) this.known.delete(this.known.keys().next().value!);
+    return bytes;
+  }
+}
+
+const MAX_RECENT = 64;
+const RECENT = new RecentMessages();
 
 function plain(resource: Resource): Renderer {
   const { kind } = resource;
   const apiVersion = apiVersionOf(resource);
   const text = (object: KubeObject) => JSON.stringify(resource.view?.read(object) ?? object);
   return {
+    ...TEXT,
     object: text,
     list: (metadata) => ({
       head: `{"kind":"${kind}List","apiVersion":"${apiVersion}","metadata":${JSON.stringify(metadata)},"items":[`,
@@ -50,6 +142,7 @@ function plain(resource: Resource): Renderer {
 function partial(apiVersion: string): Renderer {
   const one = (object: KubeObject) => JSON.stringify({ ...metadataOnly(object), apiVersion });
   return {
+    ...TEXT,
     object: one,
     list: (metadata) => ({
       head: `{"kind":"PartialObjectMetadataList","apiVersion":"${apiVersion}","metadata":${JSON.stringify(metadata)},"items":[`,
@@ -70,6 +163,7 @@ function table(resource: Resource, apiVersion: string, include: IncludeObject): 
     `"columnDefinitions":${JSON.stringify(columnDefinitions)},"rows":[${rows}]}`;
   const versionOf = ({ metadata }: KubeObject) => ({ resourceVersion: metadata.resourceVersion });
   return {
+    ...TEXT,
     object: (object) => whole(versionOf(object), definitions, row(object)),
     list: (metadata) => ({ head: whole(metadata, definitions, '').slice(0, -2), item: row, tail: ']}\n' }),
     // Only the first event of a watch has the column definitions.

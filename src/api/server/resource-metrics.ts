@@ -5,7 +5,8 @@ import { METRICS_RESOURCES, NODE_METRICS } from '../metrics/resources.ts';
 import type { UsageSource } from '../metrics/usage.ts';
 import type { Resource } from '../resources.ts';
 import type { KubeObject } from '../types/objects.ts';
-import { replyJson } from './call.ts';
+import { replyText } from './call.ts';
+import { writeList } from './list-response.ts';
 import { negotiate } from './negotiation.ts';
 import { readListOptions, selection } from './query.ts';
 import { renderer } from './render.ts';
@@ -41,16 +42,15 @@ export async function serveMetrics(
   const options = readListOptions(searchParams);
   if (options.watch) throw methodNotAllowed();
   const found = await measured(source, resource, namespace, name);
-  const render = renderer(resource, negotiate(request.headers.accept), 'Object');
+  const render = renderer(resource, negotiate(request.headers.accept, true), 'Object');
   if (name !== undefined) {
     const [one] = found;
     if (one === undefined) throw notFound(resource, namespace === undefined ? name : `${namespace}/${name}`);
-    replyJson(response, 200, render.object(one));
+    replyText(response, 200, render.object(one), render.mediaType);
     return true;
   }
   const selects = selection(resource.kind, options) ?? (() => true);
-  const { head, item, tail } = render.list({ resourceVersion: '' });
-  replyJson(response, 200, head + found.filter(selects).map(item).join() + tail);
+  await writeList(response, render, { resourceVersion: '' }, found.filter(selects));
   return true;
 }
 

@@ -13,7 +13,7 @@ import { REVIEWS } from '../reviews.ts';
 import type { Store } from '../store/store.ts';
 import { nowText } from '../store/store.ts';
 import type { KubeObject } from '../types/objects.ts';
-import { replyJson } from './call.ts';
+import { replyValue } from './call.ts';
 import { parseObject, readBody } from './request-body.ts';
 
 const DEFAULT_SECONDS = 3600;
@@ -29,6 +29,8 @@ export interface ReviewOptions {
 }
 
 type Body = Record<string, unknown> & { spec?: Record<string, unknown>; metadata?: KubeObject['metadata'] };
+/** What is sent back. */
+type Answered = Record<string, unknown> & { apiVersion: string; kind: string };
 type Answer = (user: User, body: Body, namespace: string | undefined) => object | Promise<object>;
 
 export class Reviews {
@@ -55,7 +57,7 @@ export class Reviews {
       this.onlyPost(request);
       const body = (await parseObject(request, await readBody(request))) as Body;
       const [, namespace = '', name = ''] = token.map(decodeURIComponent);
-      replyJson(response, 201, JSON.stringify(await this.issue(namespace, name, body)));
+      replyValue(response, 201, await this.issue(namespace, name, body));
       return true;
     }
     const match = /^\/apis\/(authentication|authorization)\.k8s\.io\/v1\/(?:namespaces\/([^/]+)\/)?([a-z]+)$/.exec(
@@ -73,7 +75,8 @@ export class Reviews {
       metadata: metadata ?? {},
       ...(spec && { spec }),
     };
-    replyJson(response, 201, JSON.stringify({ ...answer, status }));
+    const whole = { ...answer, status };
+    replyValue(response, 201, whole);
     return true;
   }
 
@@ -119,7 +122,7 @@ export class Reviews {
     return { authenticated: true, user: userInfo(user), audiences };
   }
 
-  private async issue(namespace: string, name: string, body: Body): Promise<object> {
+  private async issue(namespace: string, name: string, body: Body): Promise<Answered> {
     const { store, tokens } = this.options;
     const accounts = resourceOfKind('ServiceAccount')!;
     const account = store.get('ServiceAccount', namespace, name);

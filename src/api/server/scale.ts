@@ -3,7 +3,7 @@ import { badRequest, conflict, invalid, MODIFIED } from '../errors.ts';
 import type { Resource } from '../resources.ts';
 import { scaleFields, withReplicas } from '../scale-fields.ts';
 import type { KubeObject } from '../types/objects.ts';
-import { type Call, replyJson } from './call.ts';
+import { type Call, replyValue } from './call.ts';
 import { mediaTypeOf, parseJson, parseObject, readBody } from './request-body.ts';
 import { patchBy, writeRequest } from './writes.ts';
 
@@ -28,7 +28,7 @@ function scaleOf(resource: Resource, object: KubeObject): Scale {
 export function getScale(call: Call): void {
   const { registry, target, response } = call;
   const object = registry.get(target.resource, target.namespace, target.name!);
-  replyJson(response, 200, JSON.stringify(scaleOf(target.resource, object)));
+  replyValue(response, 200, scaleOf(target.resource, object));
 }
 
 export async function putScale(call: Call): Promise<void> {
@@ -61,5 +61,5 @@ function write(call: Call, change: (scale: Scale) => unknown, options: string): 
     ]);
   }
   const scaled = registry.writeAs(resource, withReplicas(resource, old, replicas), old, request, 'scale');
-  replyJson(response, 200, JSON.stringify(scaleOf(resource, scaled)));
+  replyValue(response, 200, scaleOf(resource, scaled));
 }

@@ -15,7 +15,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { authenticate, impersonate } from '../access/authentication.ts';
-import { type Authorize, actionOf, authorizer } from '../access/authorization.ts';
+import { type Action, type Authorize, actionOf, authorizer } from '../access/authorization.ts';
 import { type RulesOf, rulesWithoutRbac } from '../access/rbac.ts';
 import type { TokenIssuer } from '../access/service-account-tokens.ts';
 import { ROOT_USER, type User } from '../access/user.ts';
@@ -129,7 +129,10 @@ export async function startApiServer(registry: Registry, options: ApiServerOptio
         }
         const document = request.method === 'GET' ? reviews.document(request.url ?? '') : undefined;
         if (document !== undefined) replyJson(response, 200, JSON.stringify(document));
-        else new Exchange(registry, streams, request, response).run();
+        else {
+          const may = (action: Action) => authorize(user, action).allowed;
+          new Exchange(registry, streams, request, response, { user, may }).run();
+        }
       } catch (error) {
         refuse(response, error);
       }

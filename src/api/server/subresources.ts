@@ -9,7 +9,7 @@ import { resourceOfKind } from '../resources.ts';
 import { matchesSelector } from '../selectors.ts';
 import { nowText } from '../store/store.ts';
 import type { NamespaceObject, Pod, PodDisruptionBudget, Status } from '../types/objects.ts';
-import { type Call, replyJson, replyObject } from './call.ts';
+import { type Call, replyObject, replyValue } from './call.ts';
 import { readDeleteOptions, readWriteOptions } from './query.ts';
 import { get } from './reads.ts';
 import { parseObject, readBody } from './request-body.ts';
@@ -46,6 +46,13 @@ const OF_KIND: Readonly<Record<string, Readonly<Record<string, Subresource>>>> =
       verbs: ['get', 'patch', 'update'],
     },
     eviction: { kind: 'Eviction', group: 'policy', version: 'v1', methods: { POST: evict }, verbs: ['create'] },
+  },
+  CertificateSigningRequest: {
+    approval: {
+      kind: 'CertificateSigningRequest',
+      methods: { GET: get, PUT: update, PATCH: patch },
+      verbs: ['get', 'patch', 'update'],
+    },
   },
   Namespace: { finalize: { kind: 'Namespace', methods: { PUT: finalize }, verbs: ['update'] } },
 };
@@ -113,7 +120,7 @@ async function bind(call: Call): Promise<void> {
   }
   registry.get(resourceOfKind('Node')!, undefined, node);
   registry.write({ ...pod, spec: { ...pod.spec, nodeName: node } }, pod, dryRun);
-  replyJson(response, 201, JSON.stringify(SUCCESS));
+  replyValue(response, 201, SUCCESS);
 }
 
 /** pods/eviction: a deletion that a disruption budget can refuse (registry/core/pod/storage/eviction.go). */
@@ -133,7 +140,7 @@ async function evict(call: Call): Promise<void> {
   const budgets = running ? checkBudgets(call, pod) : [];
   registry.delete(resource, namespace, name!, options);
   if (!options.dryRun) for (const budget of budgets) spend(call, budget, pod);
-  replyJson(response, 201, JSON.stringify(SUCCESS));
+  replyValue(response, 201, SUCCESS);
 }
 
 /** Counts an eviction against its budget at once: the next may come before the budget's controller has run. */

@@ -1,12 +1,13 @@
-/** The output of a watch: one line per event in a response, or one message per event on a WebSocket. */
+/** The output of a watch: one line or frame per event in a response, or one message per event on a WebSocket. */
 import type { ServerResponse } from 'node:http';
 import type { WebSocket } from 'ws';
+import type { Output } from './render.ts';
 
 export interface WatchSink {
-  /** Sends the response head: the watch is accepted. */
-  open(): void;
+  /** Sends the response head: the watch is accepted. @param mediaType of the events */
+  open(mediaType: string): void;
   /** Sends events. False: the client reads too slowly; wait for `onDrain`. */
-  send(events: readonly string[]): boolean;
+  send(events: readonly Output[]): boolean;
   end(): void;
   onDrain(callback: () => void): void;
   onClose(callback: () => void): void;
@@ -14,11 +15,12 @@ export interface WatchSink {
 
 export function responseSink(response: ServerResponse): WatchSink {
   return {
-    open() {
-      response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-cache, private' });
+    open(mediaType) {
+      response.writeHead(200, { 'content-type': mediaType, 'cache-control': 'no-cache, private' });
       response.flushHeaders();
     },
-    send: (events) => response.write(events.join('')),
+    send: (events) =>
+      response.write(typeof events[0] === 'string' ? events.join('') : Buffer.concat(events as readonly Uint8Array[])),
     end: () => void response.end(),
     onDrain: (callback) => void response.on('drain', callback),
     onClose: (callback) => void response.on('close', callback),
@@ -28,7 +30,7 @@ export function responseSink(response: ServerResponse): WatchSink {
 /** Unsent bytes of a WebSocket above which its watch pauses. */
 const MAX_BUFFERED = 256 * 1024;
 
-/** For browsers and dashboards: one text message per event (apiserver/pkg/endpoints/handlers/watch.go). */
+/** For browsers and dashboards: one message per event (apiserver/pkg/endpoints/handlers/watch.go). */
 export function webSocketSink(socket: WebSocket): WatchSink {
   let drained = () => {};
   return {

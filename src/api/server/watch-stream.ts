@@ -9,7 +9,7 @@ import { expired } from '../errors.ts';
 import type { Predicate } from '../selectors.ts';
 import { type Change, type EventLog, jsonOf } from '../store/event-log.ts';
 import type { KubeObject, WatchEventType } from '../types/objects.ts';
-import type { Renderer } from './render.ts';
+import type { Output, Renderer } from './render.ts';
 import type { WatchSink } from './watch-sink.ts';
 
 /** Bytes collected before they are handed to the socket. */
@@ -60,7 +60,7 @@ class WatchStream {
 
   start(): void {
     const { sink, log, request } = this;
-    sink.open();
+    sink.open(request.renderer.watchType);
     this.cursor = log.after(request.version);
     if (this.cursor < 0) {
       this.fail(`too old resource version: ${request.version} (${log.floor})`);
@@ -94,7 +94,8 @@ class WatchStream {
   }
 
   private fail(message: string): void {
-    this.sink.send([framed('ERROR', JSON.stringify(expired(message).status))]);
+    const { renderer } = this.request;
+    this.sink.send([renderer.frame('ERROR', renderer.failure(expired(message).status))]);
     this.stop();
     this.sink.end();
   }
@@ -110,7 +111,7 @@ class WatchStream {
 
   private pump(): void {
     const { log } = this;
-    let events: string[] = [];
+    let events: Output[] = [];
     let size = 0;
     while (this.open && !this.blocked && this.cursor < log.next) {
       if (this.cursor < log.first) {
@@ -135,13 +136,13 @@ class WatchStream {
     if (events.length > 0 && this.open) this.send(events);
   }
 
-  private send(events: readonly string[]): void {
+  private send(events: readonly Output[]): void {
     this.unsent = 0;
     this.blocked = !this.sink.send(events);
   }
 
   /** The event for this client; undefined if its selectors match neither the old nor the new object. */
-  private eventOf(change: Change): string | undefined {
+  private eventOf(change: Change): Output | undefined {
     const { namespace, selects } = this.request;
     const { type, object, old } = change;
     if (namespace !== undefined && object.metadata.namespace !== namespace) return undefined;
@@ -157,20 +158,20 @@ class WatchStream {
     return this.event('DELETED', last, () => JSON.stringify(last));
   }
 
-  private event(type: WatchEventType, object: KubeObject, json: () => string): string {
-    const text = framed(type, this.request.renderer.event(object, json, this.first));
+  private event(type: WatchEventType, object: KubeObject, json: () => string): Output {
+    const { renderer } = this.request;
+    const event = renderer.frame(type, renderer.event(object, json, this.first));
     this.first = false;
-    return text;
+    return event;
   }
 
-  private bookmark(annotations?: Record<string, string>): string {
+  private bookmark(annotations?: Record<string, string>): Output {
     const metadata = {
       resourceVersion: String(this.lastVersion),
       creationTimestamp: null,
       ...(annotations && { annotations }),
     };
-    return framed('BOOKMARK', this.request.renderer.bookmark(metadata));
+    const { renderer } = this.request;
+    return renderer.frame('BOOKMARK', renderer.bookmark(metadata));
   }
 }
-
-const framed = (type: WatchEventType, json: string) => `{"type":"${type}","object":${json}}\n`;

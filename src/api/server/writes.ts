@@ -8,7 +8,8 @@ import { typeNameOf } from '../published/types.ts';
 import { apiVersionOf, type Resource, storedForm } from '../resources.ts';
 import type { WriteRequest } from '../store/registry.ts';
 import type { KubeObject, Status, WrittenPart } from '../types/objects.ts';
-import { type Call, rendererOf, replyJson, replyObject } from './call.ts';
+import { type Call, rendererOf, replyObject, replyValue } from './call.ts';
+import { writeList } from './list-response.ts';
 import { readDeleteOptions, readWriteOptions } from './query.ts';
 import { selected } from './reads.ts';
 import { mediaTypeOf, parseJson, parseObject, parseYaml, readBody } from './request-body.ts';
@@ -132,13 +133,12 @@ export async function remove(call: Call): Promise<void> {
   if (name === undefined) {
     const victims = selected(call);
     for (const { metadata } of victims) registry.delete(resource, metadata.namespace, metadata.name, options);
-    const { head, item, tail } = rendererOf(call).list({ resourceVersion: String(registry.store.version) });
-    return replyJson(response, 200, head + victims.map(item).join() + tail);
+    return writeList(response, rendererOf(call), { resourceVersion: String(registry.store.version) }, victims);
   }
   const { object, gone } = registry.delete(resource, namespace, name, options);
   await sentToWatches();
   if (!gone || RETURNED.has(resource.kind)) return replyObject(call, 200, object);
-  replyJson(response, 200, JSON.stringify(deleted(resource, object)));
+  replyValue(response, 200, deleted(resource, object));
 }
 
 function deleted(resource: Resource, { metadata }: KubeObject): Status {
@@ -147,7 +147,7 @@ function deleted(resource: Resource, { metadata }: KubeObject): Status {
   return { apiVersion: 'v1', kind: 'Status', metadata: {}, status: 'Success', details };
 }
 
-export function writeRequest({ query, request, target }: Call, kind: string, apply: boolean = false): WriteRequest {
+export function writeRequest({ query, request, target, by }: Call, kind: string, apply: boolean = false): WriteRequest {
   const options = readWriteOptions(query, kind, apply);
   const manager = options.fieldManager || (request.headers['user-agent'] ?? '').split('/')[0]!.slice(0, 128);
   return {
@@ -157,5 +157,6 @@ export function writeRequest({ query, request, target }: Call, kind: string, app
     // Without fieldManager, the name of the client program is used (handlers/create.go, managerOrUserAgent).
     ...(manager !== '' && { manager }),
     force: options.force,
+    ...(by && { by }),
   };
 }

@@ -7,6 +7,8 @@
  * over the store, so a dry run or a failed write has no side effects.
  */
 import { isDeepStrictEqual } from 'node:util';
+import type { Action } from '../access/authorization.ts';
+import type { User } from '../access/user.ts';
 import { checkCustom } from '../custom/check.ts';
 import { type Definition, establishedStatus, withDefinitionDefaults } from '../custom/definition.ts';
 import { CustomKinds } from '../custom/kinds.ts';
@@ -46,9 +48,9 @@ import { nowText, type Store } from './store.ts';
 
 export interface Admission<T extends KubeObject = KubeObject> {
   /** Keeps fields of `old` that the new object omits, and drops those it may not have. Runs before the rules. */
-  prepare?(object: T, old: T | undefined): T;
+  prepare?(object: T, old: T | undefined, request: WriteRequest): T;
   /** The last step before storing: allocates, or throws ApiError. Must have no side effects. */
-  admit?(object: T, old: T | undefined, subresource: WrittenPart | undefined): T;
+  admit?(object: T, old: T | undefined, subresource: WrittenPart | undefined, request: WriteRequest): T;
   /** Warnings for whoever writes the object, besides those of its fields. */
   warn?(object: T): FieldWarning[];
   /** Throws ApiError if the object may not be deleted. */
@@ -68,6 +70,8 @@ export interface WriteRequest {
   manager?: string;
   /** An apply takes over conflicting fields. */
   force?: boolean;
+  /** Who writes; undefined for a program of the cluster. */
+  by?: { user: User; may: (action: Action) => boolean };
 }
 
 export interface WriteResult {
@@ -167,7 +171,7 @@ export class Registry {
     const checked = this.check(resource, addressed, undefined, request);
     if (resource.namespaced) this.checkNamespace(resource, namespace!, metadata.name!);
     if (this.store.get(resource.key, namespace, metadata.name!)) throw alreadyExists(resource, metadata.name!);
-    const object = this.admit(resource, withOwners(checked.object, owners(checked.object)), undefined, undefined);
+    const object = this.admit(resource, withOwners(checked.object, owners(checked.object)), undefined, request);
     if (request.dryRun) return { object: unsaved(object), warnings: checked.warnings };
     return { object: this.store.insert(asStored(resource, object)), warnings: checked.warnings };
   }
@@ -203,7 +207,7 @@ export class Registry {
     }
     const merged = keepServerFields(resource, given as KubeObject, old, request.subresource);
     const { object: checked, warnings } = this.check(resource, merged, old, request);
-    const object = this.admit(resource, withOwners(checked, owners(checked)), old, request.subresource);
+    const object = this.admit(resource, withOwners(checked, owners(checked)), old, request);
     return { object: this.write(asStored(resource, object), old, request.dryRun), warnings };
   }
 
@@ -310,7 +314,7 @@ export class Registry {
     }
     const defaulted = withDefaults(schema.object);
     const admission = this.admissions[resource.key] as Admission | undefined;
-    const object = admission?.prepare?.(defaulted, old) ?? defaulted;
+    const object = admission?.prepare?.(defaulted, old, request) ?? defaulted;
     this.refuse(resource, name, [
       ...checkRules(object),
       ...(old ? checkUpdate(object, old, request.subresource) : checkCreate(object)),
@@ -322,10 +326,11 @@ export class Registry {
     resource: Resource,
     object: KubeObject,
     old: KubeObject | undefined,
-    subresource: WrittenPart | undefined,
+    request: WriteRequest,
   ): KubeObject {
+    const { subresource } = request;
     const admission = this.admissions[resource.key] as Admission | undefined;
-    const admitted = admission?.admit?.(object, old, subresource) ?? object;
+    const admitted = admission?.admit?.(object, old, subresource, request) ?? object;
     if (subresource === undefined) this.gate(resource, admitted, old);
     return admitted;
   }
@@ -376,7 +381,7 @@ function keepServerFields(
     set('labels', labels);
     set('annotations', annotations);
   }
-  if (subresource === 'status') {
+  if (subresource === 'status' || subresource === 'approval') {
     return { ...oldRest, metadata: kept, ...(status !== undefined && { status }) } as KubeObject;
   }
   if (subresource === 'ephemeralcontainers') {

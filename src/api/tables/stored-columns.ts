@@ -148,6 +148,13 @@ const paramKind: Read = (o) => {
   return kind === undefined ? UNSET : `${kind.apiVersion}/${kind.kind}`;
 };
 
+const signingState: Read = (o) => {
+  const has = (type: string) => list(o, 'status.conditions').some((condition) => condition.type === type);
+  const decision = has('Denied') ? 'Denied' : has('Approved') ? 'Approved' : 'Pending';
+  const issued = at(o, 'status.certificate') ? ',Issued' : '';
+  return `${decision}${has('Failed') ? ',Failed' : ''}${issued}`;
+};
+
 const TEMPLATE = { '+Containers': containers('spec.template'), '+Images': images('spec.template') };
 const BINDING = {
   Name: name,
@@ -327,6 +334,17 @@ export const STORED_COLUMNS: { readonly [K in Kind]?: Columns<KubeObject> } = {
     'Global-Default': flag('globalDefault', false),
     Age: age,
     PreemptionPolicy: text('preemptionPolicy', 'PreemptLowerPriority'),
+  }),
+  CertificateSigningRequest: table({
+    Name: name,
+    Age: age,
+    SignerName: text('spec.signerName', NONE),
+    Requestor: text('spec.username'),
+    RequestedDuration: (o) => {
+      const seconds = at(o, 'spec.expirationSeconds') as number | undefined;
+      return seconds === undefined ? NONE : printAge(seconds * 1000);
+    },
+    Condition: signingState,
   }),
   RuntimeClass: table({ Name: name, Handler: text('handler'), Age: age }),
   ValidatingAdmissionPolicy: table({

@@ -49,7 +49,7 @@ export interface KubeObject {
 }
 
 /** The subresource through which an object is written, if not as a whole. */
-export type WrittenPart = 'status' | 'ephemeralcontainers';
+export type WrittenPart = 'status' | 'ephemeralcontainers' | 'approval';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
 export type ConditionStatus = 'True' | 'False' | 'Unknown';

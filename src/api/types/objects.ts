@@ -6,6 +6,7 @@
  * Objects handed out by the store, the client's informers and the watch streams are shared: never change them in place.
  */
 import type { HorizontalPodAutoscaler } from './autoscaling.ts';
+import type { CertificateSigningRequest } from './certificates.ts';
 import type { Ingress, IngressClass } from './ingress.ts';
 import type { LimitRange, ResourceQuota } from './limits.ts';
 import type { Condition, KubeObject, ObjectMeta, ObjectReference } from './meta.ts';
@@ -27,6 +28,7 @@ import type {
 } from './workloads.ts';
 
 export type * from './autoscaling.ts';
+export type * from './certificates.ts';
 export type * from './ingress.ts';
 export type * from './limits.ts';
 export type * from './meta.ts';
@@ -185,6 +187,7 @@ export interface ObjectByKind extends Record<StoredKind, StoredObject> {
   PriorityClass: PriorityClass;
   ServiceCIDR: ServiceCIDR;
   IPAddress: IPAddress;
+  CertificateSigningRequest: CertificateSigningRequest;
 }
 
 export type Kind = keyof ObjectByKind;

@@ -20,7 +20,7 @@ const LEAF_MS = 365 * DAY_MS;
 const RENEW_MS = 30 * DAY_MS;
 /** Clients' clocks may be behind ours. */
 const BACKDATE_MS = 5 * 60 * 1000;
-const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+export const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
 export interface KeyPair {
   /** PEM. */
@@ -32,6 +32,8 @@ export interface KeyPair {
 export interface ClusterCertificates {
   /** PEM. */
   authority: string;
+  /** Signs what the authority issues. PEM, PKCS #8. */
+  authorityKey: string;
   server: KeyPair;
   /** Organization system:masters: all permissions (RBAC's bootstrap policy). */
   admin: KeyPair;
@@ -72,7 +74,13 @@ export async function ensureCertificates(
       { subject: 'O=system:masters, CN=kubernetes-admin', use: 'client', nowMs },
       authority,
     ));
-  return { authority: authority.certificate, server, admin, serviceAccountKey: serviceAccountKey(directory) };
+  return {
+    authority: authority.certificate,
+    authorityKey: authority.key,
+    server,
+    admin,
+    serviceAccountKey: serviceAccountKey(directory),
+  };
 }
 
 /** The package that creates certificates. Loading it takes longer than all else that a controller does at its start. */
@@ -133,7 +141,7 @@ async function issue(directory: string, name: string, request: Request, issuer: 
   return pair;
 }
 
-function importKey(key: string): Promise<webcrypto.CryptoKey> {
+export function importKey(key: string): Promise<webcrypto.CryptoKey> {
   const der = Buffer.from(key.replace(/-----[^-]+-----|\s/g, ''), 'base64');
   return webcrypto.subtle.importKey('pkcs8', der, ALGORITHM, false, ['sign']);
 }

@@ -7,7 +7,7 @@ import { qosClass } from '../../api/pod-resources.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Admission } from '../../api/store/registry.ts';
 import type { Store } from '../../api/store/store.ts';
-import { type Pod, WellKnown } from '../../api/types/objects.ts';
+import { type Pod, WellKnown, type WrittenPart } from '../../api/types/objects.ts';
 import { withServiceAccount } from '../access/pod-account.ts';
 import { checkPodLimits, withLimitDefaults } from '../limits/limit-ranges.ts';
 import { podIpOf } from './addresses.ts';
@@ -18,20 +18,20 @@ import { withDefaultTolerations } from './tolerations.ts';
 export function podAdmissionOf(store: Store, accounts: boolean): Admission<Pod> {
   return {
     prepare(pod, old) {
-      if (old !== undefined) return addressing.prepare!(withFormerPriority(pod, old), old);
+      if (old !== undefined) return addressing.prepare(withFormerPriority(pod, old), old);
       const known = accounts ? withServiceAccount(store, pod) : pod;
       const tolerant = withDefaultTolerations(withPriority(store, known));
-      return addressing.prepare!(withLimitDefaults(store, tolerant), old);
+      return addressing.prepare(withLimitDefaults(store, tolerant), old);
     },
     admit(pod, old, subresource) {
       if (old === undefined) checkPodLimits(store, pod);
-      return addressing.admit!(pod, old, subresource);
+      return addressing.admit(pod, old, subresource);
     },
   };
 }
 
-const addressing: Admission<Pod> = {
-  prepare(pod, old) {
+const addressing = {
+  prepare(pod: Pod, old: Pod | undefined): Pod {
     const { [WellKnown.POD_IP]: _asked, ...annotations } = pod.metadata.annotations ?? {};
     const given = old === undefined ? undefined : podIpOf(old);
     if (given !== undefined) annotations[WellKnown.POD_IP] = given;
@@ -41,7 +41,7 @@ const addressing: Admission<Pod> = {
     return { ...pod, metadata, status: { phase: 'Pending', qosClass: qosClass(pod.spec) } };
   },
 
-  admit(pod, old, subresource) {
+  admit(pod: Pod, old: Pod | undefined, subresource: WrittenPart | undefined): Pod {
     if (subresource !== 'status' || old === undefined || pod.spec.hostNetwork) return pod;
     const given = podIpOf(pod);
     const reported = pod.status?.podIP;

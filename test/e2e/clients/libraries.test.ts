@@ -13,12 +13,12 @@ import { clientTest } from '../../lib/client-program.ts';
 import { output, ROOT, run } from '../../lib/cluster.ts';
 
 /** The output of a client program that runs against an API server of its own. */
-async function printed(...command: string[]): Promise<string[]> {
+async function printed(command: readonly string[], ...more: string[]): Promise<string[]> {
   const stateDir = mkdtempSync(join(tmpdir(), 'dataplane-client-'));
   const insecure = { host: '127.0.0.1', port: 0 };
   const controller = await startController({ stateDir, socketPath: join(stateDir, 'api.sock'), insecure });
   try {
-    const text = await output(run([...command, `http://127.0.0.1:${controller.insecurePort}`]));
+    const text = await output(run([...command, `http://127.0.0.1:${controller.insecurePort}`, ...more]));
     return text.trim().split('\n');
   } finally {
     await controller.close();
@@ -26,31 +26,34 @@ async function printed(...command: string[]): Promise<string[]> {
   }
 }
 
-clientTest(
-  test,
-  'CLIENT_GO',
-  'client-go: typed writes in protobuf, informer, scale, apply, events, leader election',
-  async (program) => {
-    assert.equal(await printed(program), [
-      'already exists: true',
-      'informer synced: 1',
-      'replicas: 0',
-      'applied: map[a:2 b:3]',
-      'event: the same 3',
-      'leading: true',
-      'renewed: true',
-      'informer saw the deletion',
-      'pods: 0',
-    ]);
-  },
-);
+// By default client-go prefers protobuf and accepts JSON; with a type as argument it accepts nothing else.
+for (const types of [[], ['application/vnd.kubernetes.protobuf'], ['application/json']]) {
+  clientTest(
+    test,
+    'CLIENT_GO',
+    `client-go, ${types[0] ?? 'its default types'}: writes, informer, scale, apply, events, leader election`,
+    async (program) => {
+      assert.equal(await printed([program], ...types), [
+        'already exists: true',
+        'informer synced: 1',
+        'replicas: 0',
+        'applied: map[a:2 b:3]',
+        'event: the same 3',
+        'leading: true',
+        'renewed: true',
+        'informer saw the deletion',
+        'pods: 0',
+      ]);
+    },
+  );
+}
 
 clientTest(
   test,
   'CONTROLLER_RUNTIME',
   'controller-runtime: leader election, cached client, apply, owned objects, status, finalizers, events, an index',
   async (program) => {
-    assert.equal(await printed(program), [
+    assert.equal(await printed([program]), [
       'definition applied',
       'leading: true',
       'site: controller-runtime Update, controller-runtime Update/status finalizers: [sites.example.com/cleanup]',
@@ -69,7 +72,7 @@ clientTest(
 
 clientTest(test, 'CLIENT_NODE', '@kubernetes/client-node: an informer, apply, a watch', async (directory) => {
   const script = join(ROOT, 'test/e2e/clients/client-node.mjs');
-  assert.equal(await printed(process.execPath, script, directory), [
+  assert.equal(await printed([process.execPath, script, directory]), [
     'informer: add first, add second, update first, delete second',
     'cache: first 2',
     'applied: {"a":"2","b":"3"}',
@@ -83,7 +86,7 @@ clientTest(
   'PYTHON_CLIENT',
   'the Python client: a watch, refusals, scale, lists in parts, apply',
   async (program) => {
-    assert.equal(await printed(program, join(ROOT, 'test/e2e/clients/python-client.py')), [
+    assert.equal(await printed([program, join(ROOT, 'test/e2e/clients/python-client.py')]), [
       'watch: ADDED MODIFIED DELETED',
       'not found: 404',
       'scale: 1',

@@ -1,4 +1,4 @@
-// A program of client-go against the API at os.Args[1]: typed writes (protobuf), an informer, scale, apply, events of both
+// A program of client-go against the API at os.Args[1], with os.Args[2] as its only media type if given: typed writes (protobuf), an informer, scale, apply, events of both
 // groups, leader election, deletions. It prints one line per thing that works. To build it outside of the repository:
 //
 //	go mod init client && go get k8s.io/client-go@v0.37.2 && go mod tidy && go build -o client .
@@ -40,6 +40,10 @@ func must[T any](v T, err error) T {
 func main() {
 	ctx := context.Background()
 	config := &rest.Config{Host: os.Args[1]}
+	if len(os.Args) > 2 {
+		// The only type it sends and accepts: application/vnd.kubernetes.protobuf.
+		config.ContentType, config.AcceptContentTypes = os.Args[2], os.Args[2]
+	}
 	c := must(kubernetes.NewForConfig(config))
 	maps := c.CoreV1().ConfigMaps("default")
 	m := must(maps.Create(ctx, &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Name: "go"}, Data: map[string]string{"a": "1"}}, meta.CreateOptions{}))

@@ -84,11 +84,11 @@ test('inlined structs, quantities, times, named ports and bytes have their JSON 
 });
 
 test(
-  'protobuf bodies create, replace and delete; the response is JSON, which the client accepts too',
+  'protobuf bodies create, replace and delete; the client can ask for JSON in return',
   withCluster(async ({ client, socketPath }) => {
     const path = '/api/v1/namespaces/default/configmaps';
     const body = (data: object) => envelope('v1', 'ConfigMap', `${CORE}.ConfigMap`, { metadata: { name: 'a' }, data });
-    const accept = `${PROTOBUF},application/json`;
+    const accept = `application/json,${PROTOBUF}`;
     const made = await request(socketPath, 'POST', path, body({ k: '1' }), PROTOBUF, accept);
     assert.is(made.status, 201);
     assert.is(made.headers['content-type'], 'application/json');
