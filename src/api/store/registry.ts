@@ -38,12 +38,12 @@ import type {
   ManagedFieldsEntry,
   ObjectByKind,
   ObjectMeta,
-  Pod,
   StoredObject,
   WrittenPart,
 } from '../types/objects.ts';
 import { afterDeletion, checkPreconditions, type DeleteRequest } from './deletion.ts';
 import { entriesIn, ownersAfter, ownersAfterChange, specOf, typedOf, withOwners, writerOf } from './field-owners.ts';
+import { keepServerFields } from './server-fields.ts';
 import { nowText, type Store } from './store.ts';
 
 export interface Admission<T extends KubeObject = KubeObject> {
@@ -357,43 +357,6 @@ const DEFINITIONS: Admission<StoredObject> = {
       ? object
       : ({ ...object, status: establishedStatus(object as unknown as Definition, nowText()) } as StoredObject),
 };
-
-/**
- * A write to the object keeps its status; a write to its status keeps everything except labels and annotations, and of a
- * custom resource these, too (apiextensions-apiserver registry/customresource/status_strategy.go). A write to a pod's
- * ephemeral containers changes nothing else (registry/core/pod/strategy.go, dropNonEphemeralContainerUpdates).
- */
-function keepServerFields(
-  resource: Resource,
-  object: KubeObject,
-  old: KubeObject,
-  subresource: WrittenPart | undefined,
-): KubeObject {
-  const { status: oldStatus, ...oldRest } = old as KubeObject & { status?: unknown };
-  const { status, ...rest } = object as KubeObject & { status?: unknown };
-  const { labels, annotations, ownerReferences, finalizers } = object.metadata;
-  const kept: ObjectMeta = { ...old.metadata };
-  const set = (key: 'labels' | 'annotations' | 'ownerReferences' | 'finalizers', value: unknown) => {
-    if (value === undefined) delete kept[key];
-    else (kept as unknown as Record<string, unknown>)[key] = value;
-  };
-  if (subresource !== 'status' || resource.custom === undefined) {
-    set('labels', labels);
-    set('annotations', annotations);
-  }
-  if (subresource === 'status' || subresource === 'approval') {
-    return { ...oldRest, metadata: kept, ...(status !== undefined && { status }) } as KubeObject;
-  }
-  if (subresource === 'ephemeralcontainers') {
-    const { ephemeralContainers } = (object as Pod).spec ?? {};
-    const spec = { ...(old as Pod).spec, ...(ephemeralContainers && { ephemeralContainers }) };
-    return { ...old, metadata: kept, spec } as Pod;
-  }
-  set('ownerReferences', ownerReferences);
-  set('finalizers', finalizers);
-  const keptStatus = resource.status ? oldStatus : status;
-  return { ...rest, metadata: kept, ...(keptStatus !== undefined && { status: keptStatus }) } as KubeObject;
-}
 
 /** The result of creating an object in a dry run. */
 function unsaved(object: KubeObject): KubeObject {
