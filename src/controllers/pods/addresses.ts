@@ -1,6 +1,9 @@
 /**
  * Index over the store of pods by address and by node. The address is in the annotation `dataplane.dev/pod-ip`, so it
  * is never allocated twice and survives restarts.
+ *
+ * It is made when it is first used, which is after the API answers: it needs every pod, and parsing them takes longer than
+ * the rest of a controller's start.
  */
 import type { Store } from '../../api/store/store.ts';
 import { type Pod, WellKnown } from '../../api/types/objects.ts';
@@ -17,25 +20,38 @@ export class PodAddresses {
   private readonly freedAt = new Map<string, number>();
   private readonly byNode = new Map<string, Set<string>>();
 
+  private readonly store: Store;
+  private made = false;
+
   constructor(store: Store) {
-    for (const pod of store.list('Pod')) this.hold(pod);
+    this.store = store;
     store.onCommit('Pod', ({ type, object, old }) => {
-      if (old !== undefined) this.release(old, type === 'DELETED');
-      if (type !== 'DELETED') this.hold(object);
+      // Before it is made, only the addresses of pods that have gone are noted: the others are in the store.
+      if (old !== undefined && (this.made || type === 'DELETED')) this.release(old, type === 'DELETED');
+      if (this.made && type !== 'DELETED') this.hold(object);
     });
   }
 
+  private make(): void {
+    if (this.made) return;
+    this.made = true;
+    for (const pod of this.store.list('Pod')) this.hold(pod);
+  }
+
   ownerOf(ip: string): string | undefined {
+    this.make();
     return this.owners.get(ip);
   }
 
   /** Keys of the pods bound to a node. */
   podsOn(node: string): ReadonlySet<string> {
+    this.make();
     return this.byNode.get(node) ?? NOBODY;
   }
 
   /** All addresses in use, to check a network against before it is allocated to a node. */
   addresses(): IterableIterator<[ip: string, podKey: string]> {
+    this.make();
     return this.owners.entries();
   }
 
@@ -44,6 +60,7 @@ export class PodAddresses {
    * if all are in use. The network, gateway (first) and broadcast addresses are never allocated.
    */
   free(network: Cidr, nowMs: number): string | undefined {
+    this.make();
     let oldest: string | undefined;
     let oldestMs = Number.POSITIVE_INFINITY;
     for (let value = network.first + 2n; value < network.last; value++) {
@@ -76,7 +93,7 @@ export class PodAddresses {
   private release(pod: Pod, gone: boolean): void {
     const key = keyOf(pod);
     const ip = podIpOf(pod);
-    if (ip !== undefined && this.owners.get(ip) === key) {
+    if (ip !== undefined && (!this.made || this.owners.get(ip) === key)) {
       this.owners.delete(ip);
       if (gone) this.freedAt.set(ip, Date.now());
     }

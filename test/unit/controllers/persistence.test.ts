@@ -1,4 +1,7 @@
-/** The controller is killed with SIGKILL repeatedly: every acknowledged write survives. */
+/**
+ * The controller is killed with SIGKILL repeatedly: every acknowledged write survives. `npm run test:kills` kills it 200
+ * times; SEED repeats the moments of the kills of an earlier run.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,15 +10,20 @@ import * as assert from 'uvu/assert';
 import { ApiClient } from '../../../src/api/client/client.ts';
 import { startInformer } from '../../../src/api/client/informer.ts';
 import type { Service } from '../../../src/api/types/objects.ts';
+import { seededRandom } from '../../lib/seeded-random.ts';
 import { FULL, startChild } from './child-controller.ts';
 import { eventually, service, sleep } from './test-cluster.ts';
 
 const KILLS = FULL ? 200 : 10;
+const SEED = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
 test(`SIGKILL under load, ${KILLS} times: every acknowledged write survives, and no address is allocated twice`, async () => {
   const directory = mkdtempSync(join(tmpdir(), 'dataplane-kill-'));
   const client = new ApiClient(join(directory, 'api.sock'));
   const acknowledged = new Map<string, string>();
+  const random = seededRandom(SEED);
+  const counts = { created: 0, deleted: 0, failed: 0 };
+  const begun = Date.now();
   let child = await startChild(directory);
   const informer = startInformer(client, 'Service', { minBackoffMs: 10 });
   let running = true;
@@ -24,11 +32,14 @@ test(`SIGKILL under load, ${KILLS} times: every acknowledged write survives, and
       try {
         const made = await client.create<Service>(service(`s-${id}-${i}`));
         acknowledged.set(made.metadata.name, made.spec.clusterIP!);
+        counts.created++;
         if (i % 5 === 4) {
           await client.delete('Service', `s-${id}-${i - 1}`);
           acknowledged.delete(`s-${id}-${i - 1}`);
+          counts.deleted++;
         }
       } catch {
+        counts.failed++;
         if (i % 5 === 4) acknowledged.delete(`s-${id}-${i - 1}`); // killed between the two: the outcome is unknown
         await sleep(5);
       }
@@ -40,7 +51,7 @@ test(`SIGKILL under load, ${KILLS} times: every acknowledged write survives, and
       // Each kill happens while writes are in flight, however slow the machine is.
       const before = acknowledged.size;
       await eventually(() => acknowledged.size > before + 2, 60_000);
-      await sleep(Math.random() * 100);
+      await sleep(random.below(100));
       const ended = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGKILL');
       await ended;
@@ -57,6 +68,10 @@ test(`SIGKILL under load, ${KILLS} times: every acknowledged write survives, and
     await eventually(() => informer.size === items.length, 30_000);
     for (const s of items) assert.equal(informer.get('default', s.metadata.name), s);
     assert.ok(Number(metadata.resourceVersion) >= items.length);
+    if (FULL) console.log(figures({ ...counts, kept: items.length, seconds: Math.round((Date.now() - begun) / 1000) }));
+  } catch (error) {
+    console.error(`SEED=${SEED}`);
+    throw error;
   } finally {
     running = false;
     informer.close();
@@ -65,5 +80,8 @@ test(`SIGKILL under load, ${KILLS} times: every acknowledged write survives, and
     rmSync(directory, { recursive: true, force: true });
   }
 });
+
+const figures = ({ created, deleted, failed, kept, seconds }: Record<string, number>): string =>
+  `${KILLS} kills in ${seconds} s: ${created} creations and ${deleted} deletions acknowledged, ${failed} writes without an answer, ${kept} Services kept`;
 
 test.run();
