@@ -33,7 +33,13 @@ export interface Resource {
   /** Set if this is another version of a kind that is stored as `resourceOfKind(key)`. */
   view?: View;
   /** Set for custom resources: this version in the definition. */
-  custom?: { schema: object; storedApiVersion: string; columns: Columns<KubeObject> };
+  custom?: {
+    schema: object;
+    storedApiVersion: string;
+    columns: Columns<KubeObject>;
+    /** Paths that field selectors may name. */
+    selectable: readonly string[];
+  };
 }
 
 /** Paths within the object, such as `spec.replicas`. */

@@ -99,13 +99,20 @@ const FIELD_ALIASES: Record<string, string> = {
 };
 
 /** Kinds with fields of their own have another text than all others (apis/core/v1/conversion.go). */
-const unknownField = (kind: string, field: string): string =>
-  SELECTABLE[kind] === undefined
+const unknownField = (selectable: readonly string[] | undefined, field: string): string =>
+  selectable === undefined
     ? `"${field}" is not a known field selector: only "metadata.name", "metadata.namespace"`
     : `field label not supported: ${field}`;
 
-/** `metadata.name=x,status.phase!=Failed` → a test; undefined for the empty selector. */
-export function parseFieldSelector(kind: string, text: string): Predicate | undefined {
+/**
+ * `metadata.name=x,status.phase!=Failed` → a test; undefined for the empty selector.
+ * @param selectable the fields it may name besides name and namespace; for a custom kind, those of its definition
+ */
+export function parseFieldSelector(
+  kind: string,
+  text: string,
+  selectable: readonly string[] | undefined = SELECTABLE[kind],
+): Predicate | undefined {
   const tests: Predicate[] = [];
   for (const term of text.split(',')) {
     if (term.trim() === '') continue;
@@ -115,8 +122,8 @@ export function parseFieldSelector(kind: string, text: string): Predicate | unde
     const known =
       field === 'metadata.name' ||
       field === 'metadata.namespace' ||
-      SELECTABLE[kind]?.includes(FIELD_ALIASES[field] ?? field);
-    if (!known) throw new SelectorError(unknownField(kind, field));
+      selectable?.includes(FIELD_ALIASES[field] ?? field);
+    if (!known) throw new SelectorError(unknownField(selectable, field));
     const path = (FIELD_ALIASES[field] ?? field).split('.');
     const wanted = operator !== '!=';
     tests.push((object) => (fieldText(object, path) === value) === wanted);

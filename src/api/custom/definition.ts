@@ -23,6 +23,7 @@ export interface DefinedVersion {
     status?: object;
     scale?: { specReplicasPath: string; statusReplicasPath: string; labelSelectorPath?: string };
   };
+  selectableFields?: { jsonPath: string }[];
   additionalPrinterColumns?: { name: string; type: string; jsonPath: string; priority?: number }[];
 }
 
@@ -202,6 +203,7 @@ export function resourceOf(definition: Definition, version: DefinedVersion): Res
       schema: version.schema?.openAPIV3Schema ?? {},
       storedApiVersion: `${group}/${storage.name}`,
       columns: columnsOf(version),
+      selectable: (version.selectableFields ?? []).map(({ jsonPath }) => path(jsonPath)),
     },
   };
 }

@@ -171,11 +171,17 @@ function listExtensions({ list, listType, listMapKeys, patchStrategy, patchMerge
 
 const TYPE_META: Readonly<Record<string, OpenApiSchema>> = {
   apiVersion: {
-    description: 'APIVersion defines the versioned schema of this representation of an object.',
+    description:
+      'APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized ' +
+      'schemas to the latest internal value, and may reject unrecognized values. More info: ' +
+      'https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources',
     type: 'string',
   },
   kind: {
-    description: 'Kind is a string value representing the REST resource this object represents.',
+    description:
+      'Kind is a string value representing the REST resource this object represents. Servers may infer this from the ' +
+      'endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: ' +
+      'https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds',
     type: 'string',
   },
 };

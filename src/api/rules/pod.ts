@@ -3,9 +3,10 @@ import { parseIp } from '../../net/address.ts';
 import { isSidecar } from '../containers.ts';
 import type { FieldError } from '../errors.ts';
 import { ALL_ADDRESSES } from '../host-ports.ts';
+import { Quantity } from '../quantity.ts';
 import type { Container, Handler, PodSpec, Probe, Volume } from '../types/objects.ts';
 import { checkEphemeralContainers } from './ephemeral-containers.ts';
-import { duplicate, notFound } from './field-errors.ts';
+import { duplicate, invalid, notFound } from './field-errors.ts';
 
 /**
  * `at` is the path of the spec, `spec` or `spec.template.spec`.
@@ -89,6 +90,7 @@ function checkContainer(
   hostPorts: Set<string>,
   errors: FieldError[],
 ): void {
+  checkResources(container, `${path}.resources`, errors);
   const portNames = new Set<string>();
   container.ports?.forEach((port, i) => {
     const at = `${path}.ports[${i}]`;
@@ -130,6 +132,16 @@ function checkContainer(
   for (const name of ['postStart', 'preStop'] as const) {
     const hook = container.lifecycle?.[name];
     if (hook !== undefined) checkHandler(hook, `${path}.lifecycle.${name}`, errors);
+  }
+}
+
+/** A request is at most the limit (validation.ValidateContainerResourceRequirements). */
+function checkResources({ resources }: Container, path: string, errors: FieldError[]): void {
+  for (const [name, request] of Object.entries(resources?.requests ?? {})) {
+    const limit = resources?.limits?.[name];
+    if (limit === undefined || !Quantity.from(request).exceeds(Quantity.from(limit))) continue;
+    const why = `must be less than or equal to ${name} limit of ${limit}`;
+    errors.push(invalid(`${path}.requests`, String(request), why));
   }
 }
 

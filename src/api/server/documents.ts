@@ -93,6 +93,11 @@ export function serveDocument(
   path: string,
   kinds: CustomKinds,
 ): void {
+  const check = /^\/(healthz|livez|readyz)\/?$/.exec(path);
+  if (check !== null && /[?&]verbose(?![^=&])/.test(request.url ?? '')) {
+    replyText(response, 200, `[+]ping ok\n[+]store ok\n${check[1]} check passed\n`, 'text/plain');
+    return;
+  }
   const document = documentsOf(kinds).at(path, request.headers.accept);
   if (document === undefined) throw noSuchPath(path);
   if (request.method !== 'GET' && request.method !== 'HEAD') throw methodNotAllowed();

@@ -42,6 +42,10 @@ export class PodProxy {
     const found = this.find(request);
     if (found === undefined) return false;
     if (found.kind === 'stream') throw badRequest('Upgrade request required');
+    if (found.kind === 'empty') {
+      response.writeHead(200, { 'content-type': 'text/plain' }).end();
+      return true;
+    }
     const { socketPath, path, through } = found;
     const headers = handedOn(request);
     const outgoing = httpRequest({
@@ -73,7 +77,7 @@ export class PodProxy {
   /** Takes over a connection that is upgraded. @throws ApiError if the path is none of these or cannot be upgraded */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
     const found = this.find(request);
-    if (found === undefined) return false;
+    if (found === undefined || found.kind === 'empty') return false;
     const { socketPath, through } = found;
     if (through === undefined) this.join(request, socket, head, found.path, connect(socketPath));
     else {
@@ -135,6 +139,8 @@ export class PodProxy {
     const path = [ACTIONS[subresource]!, namespace, name];
     if (subresource !== 'portforward') path.push(containerOf(pod, query.get('container') ?? ''));
     if (subresource === 'log') checkLogOptions(query);
+    if (!node && subresource === 'log')
+      return { kind: 'empty', socketPath: '', path: '', what: '', through: undefined };
     if (!node) throw badRequest(`pod ${name} does not have a host assigned`);
     const text = query.toString();
     return {
@@ -156,7 +162,8 @@ export class PodProxy {
 type Connected = (error: Error | null, socket: Duplex) => void;
 
 interface Found {
-  kind: 'plain' | 'stream';
+  /** `empty`: the log of a pod that has no node yet. */
+  kind: 'plain' | 'stream' | 'empty';
   socketPath: string;
   /** Including the query. */
   path: string;

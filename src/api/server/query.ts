@@ -3,6 +3,7 @@
  * internalversion/validation). As there, parameters that do not apply to a verb are ignored.
  */
 import { badRequest, type FieldError, invalidOptions } from '../errors.ts';
+import type { Resource } from '../resources.ts';
 import { forbidden, notSupported } from '../rules/field-errors.ts';
 import { type Predicate, parseFieldSelector, parseLabelSelector, SelectorError } from '../selectors.ts';
 import type { DeleteRequest, PropagationPolicy } from '../store/deletion.ts';
@@ -168,10 +169,13 @@ export function readDeleteOptions(query: URLSearchParams, body: unknown): Delete
 }
 
 /** A test for objects that both selectors match; undefined: all match. @throws ApiError 400 */
-export function selection(kind: string, { labelSelector, fieldSelector }: ListOptions): Predicate | undefined {
+export function selection(
+  { kind, custom }: Pick<Resource, 'kind' | 'custom'>,
+  { labelSelector, fieldSelector }: ListOptions,
+): Predicate | undefined {
   try {
     const byLabel = parseLabelSelector(labelSelector);
-    const byField = parseFieldSelector(kind, fieldSelector);
+    const byField = parseFieldSelector(kind, fieldSelector, custom?.selectable);
     return byLabel && byField ? (object) => byLabel(object) && byField(object) : (byLabel ?? byField);
   } catch (error) {
     if (error instanceof SelectorError) throw badRequest(error.message);

@@ -33,7 +33,7 @@ interface Part {
 
 async function list(call: Call, options: ListOptions): Promise<void> {
   const { response } = call;
-  const { items, metadata } = part(call, options, selection(call.target.resource.kind, options));
+  const { items, metadata } = part(call, options, selection(call.target.resource, options));
   return writeList(response, rendererOf(call), metadata, items);
 }
 
@@ -68,7 +68,7 @@ function part({ registry, target }: Call, options: ListOptions, selects: Predica
 /** The objects that a deletion of a collection selects. */
 export function selected(call: Call): KubeObject[] {
   const options = readListOptions(call.query);
-  return part(call, options, selection(call.target.resource.kind, options)).items;
+  return part(call, options, selection(call.target.resource, options)).items;
 }
 
 /** Prepares a watch of a collection or of one object; the returned function starts it. @throws ApiError */
@@ -76,7 +76,7 @@ export function watch(call: Call, options: ListOptions): (sink: WatchSink) => vo
   const { registry, streams, target } = call;
   const { resource, namespace, name } = target;
   const { store } = registry;
-  const chosen = selection(resource.kind, options);
+  const chosen = selection(resource, options);
   const selects: Predicate | undefined =
     name === undefined ? chosen : (o) => o.metadata.name === name && (chosen?.(o) ?? true);
   const version = options.resourceVersion ?? 0;

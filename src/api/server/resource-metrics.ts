@@ -49,7 +49,7 @@ export async function serveMetrics(
     replyText(response, 200, render.object(one), render.mediaType);
     return true;
   }
-  const selects = selection(resource.kind, options) ?? (() => true);
+  const selects = selection(resource, options) ?? (() => true);
   await writeList(response, render, { resourceVersion: '' }, found.filter(selects));
   return true;
 }

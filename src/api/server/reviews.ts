@@ -12,7 +12,7 @@ import { apiVersionOf, type Resource, resourceOfKind } from '../resources.ts';
 import { REVIEWS } from '../reviews.ts';
 import type { Store } from '../store/store.ts';
 import { nowText } from '../store/store.ts';
-import type { KubeObject } from '../types/objects.ts';
+import type { KubeObject, Pod } from '../types/objects.ts';
 import { replyValue } from './call.ts';
 import { parseObject, readBody } from './request-body.ts';
 
@@ -137,14 +137,13 @@ export class Reviews {
       expirationSeconds?: number;
       boundObjectRef?: BoundObject;
     };
-    if (
-      !(Number.isInteger(expirationSeconds) && expirationSeconds >= MIN_SECONDS && expirationSeconds <= MAX_SECONDS)
-    ) {
-      const message = `Invalid value: ${expirationSeconds}: may not specify a duration less than 10 minutes or more than 2^32 seconds`;
+    const why = whyNotLifetime(expirationSeconds);
+    if (why !== undefined) {
+      const message = `Invalid value: ${expirationSeconds}: ${why}`;
       const request = { kind: 'TokenRequest', group: 'authentication.k8s.io', plural: 'tokenrequests' };
-      throw invalid(request as unknown as Resource, name, [{ path: 'spec.expirationSeconds', message }]);
+      throw invalid(request as unknown as Resource, '', [{ path: 'spec.expirationSeconds', message }]);
     }
-    const boundTo = boundObjectRef && this.bound(namespace, boundObjectRef);
+    const boundTo = boundObjectRef && this.bound(namespace, name, boundObjectRef);
     const { token, expiresAtMs } = await tokens.issue({ account, audiences, expirationSeconds, boundTo });
     return {
       apiVersion: 'authentication.k8s.io/v1',
@@ -159,16 +158,27 @@ export class Reviews {
     };
   }
 
-  private bound(namespace: string, { kind, name = '', uid }: BoundObject): KubeObject {
+  private bound(namespace: string, account: string, { kind, name = '', uid }: BoundObject): KubeObject {
     if (kind !== 'Pod' && kind !== 'Secret') throw badRequest(`cannot bind token to object of type ${asText(kind)}`);
     const resource = resourceOfKind(kind)!;
     const found = this.options.store.get(kind, namespace, name);
     if (found === undefined) throw notFound(resource, name);
+    if (kind === 'Pod' && account !== (found as Pod).spec.serviceAccountName) {
+      const why = `cannot bind token for serviceaccount "${account}" to pod running with different serviceaccount name.`;
+      throw badRequest(why);
+    }
     if (uid !== undefined && uid !== '' && uid !== found.metadata.uid) {
       throw conflict(resource, name, `the UID in the bound object reference (${uid}) does not match the UID in record`);
     }
     return found;
   }
+}
+
+function whyNotLifetime(seconds: unknown): string | undefined {
+  if (!(Number.isInteger(seconds) && (seconds as number) >= MIN_SECONDS)) {
+    return 'may not specify a duration less than 10 minutes';
+  }
+  return (seconds as number) > MAX_SECONDS ? 'may not specify a duration larger than 2^32 seconds' : undefined;
 }
 
 interface BoundObject {

@@ -101,7 +101,13 @@ const ROLES: Readonly<Record<string, PolicyRule[]>> = {
     on('authentication.k8s.io', ['selfsubjectreviews'], ['create']),
   ],
   'system:service-account-issuer-discovery': [
-    { nonResourceURLs: ['/.well-known/openid-configuration', '/openid/v1/jwks'], verbs: ['get'] },
+    {
+      nonResourceURLs: [
+        ...['/.well-known/openid-configuration', '/.well-known/openid-configuration/'],
+        ...['/openid/v1/jwks', '/openid/v1/jwks/'],
+      ],
+      verbs: ['get'],
+    },
   ],
 };
 

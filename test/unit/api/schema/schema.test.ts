@@ -274,4 +274,14 @@ test('validate never throws, whatever its input', () => {
   }
 });
 
+test('a container requests at most its limits, in pods and in templates', () => {
+  const resources = { requests: { cpu: '300m', memory: '1Gi' }, limits: { cpu: '0.2', memory: '1024Mi' } };
+  const message = 'Invalid value: "300m": must be less than or equal to cpu limit of 200m';
+  assert.equal(errorsOf(pod({ containers: [container({ resources })] })), [
+    `spec.containers[0].resources.requests: ${message}`,
+  ]);
+  const equal = { requests: { cpu: '200m', memory: '1Gi' }, limits: { cpu: '0.2' } };
+  assert.equal(errorsOf(pod({ containers: [container({ resources: equal })] })), []);
+});
+
 test.run();

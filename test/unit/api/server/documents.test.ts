@@ -106,4 +106,17 @@ test(
   }),
 );
 
+test(
+  'health checks list what was checked if asked to',
+  withCluster(async ({ socketPath }) => {
+    for (const path of ['/readyz', '/livez?exclude=ping', '/healthz']) {
+      assert.is((await request(socketPath, 'GET', path)).body, 'ok');
+    }
+    for (const query of ['verbose', 'verbose=1', 'exclude=etcd&verbose']) {
+      const { body } = await request(socketPath, 'GET', `/readyz?${query}`);
+      assert.is(body, '[+]ping ok\n[+]store ok\nreadyz check passed\n');
+    }
+  }),
+);
+
 test.run();

@@ -152,4 +152,49 @@ test(
   }),
 );
 
+test(
+  'field selectors of a custom kind may name the selectable fields of its definition, and no others',
+  withCluster(async ({ socketPath }) => {
+    const definition = {
+      apiVersion: 'apiextensions.k8s.io/v1',
+      kind: 'CustomResourceDefinition',
+      metadata: { name: 'gadgets.example.com' },
+      spec: {
+        group: 'example.com',
+        scope: 'Namespaced',
+        names: { plural: 'gadgets', kind: 'Gadget' },
+        versions: [
+          {
+            name: 'v1',
+            served: true,
+            storage: true,
+            selectableFields: [{ jsonPath: '.spec.colour' }],
+            schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } },
+          },
+        ],
+      },
+    };
+    const crds = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
+    assert.is((await request(socketPath, 'POST', crds, definition)).status, 201);
+    const path = '/apis/example.com/v1/namespaces/default/gadgets';
+    for (const [name, colour] of [
+      ['a', 'red'],
+      ['b', 'blue'],
+      ['c', undefined],
+    ] as const) {
+      const gadget = { apiVersion: 'example.com/v1', kind: 'Gadget', metadata: { name }, spec: { colour } };
+      assert.is((await request(socketPath, 'POST', path, gadget)).status, 201);
+    }
+    const found = async (selector: string) =>
+      names(await getJson<List>(socketPath, `${path}?fieldSelector=${encodeURIComponent(selector)}`));
+    assert.is(await found('spec.colour=red'), 'a');
+    assert.is(await found('spec.colour!=red'), 'bc');
+    assert.is(await found('spec.colour='), 'c');
+    assert.is(await found('metadata.name=b'), 'b');
+    const { status, body } = await request(socketPath, 'GET', `${path}?fieldSelector=spec.size%3D1`);
+    assert.is(status, 400);
+    assert.match(body, /field label not supported: spec.size/);
+  }),
+);
+
 test.run();

@@ -96,4 +96,15 @@ test(
   }),
 );
 
+test(
+  'the log of a pod that has no node yet is empty; of a pod that does not exist it is 404',
+  withCluster(async ({ client, socketPath }) => {
+    await client.create(pod('a'));
+    const path = (name: string) => `/api/v1/namespaces/default/pods/${name}/log`;
+    const { status, body } = await request(socketPath, 'GET', path('a'));
+    assert.equal([status, body], [200, '']);
+    assert.is((await request(socketPath, 'GET', path('none'))).status, 404);
+  }),
+);
+
 test.run();

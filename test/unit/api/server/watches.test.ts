@@ -4,7 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WebSocket } from 'ws';
 import { resourceOfKind } from '../../../../src/api/resources.ts';
-import { renderer } from '../../../../src/api/server/render.ts';
+import { type Output, renderer } from '../../../../src/api/server/render.ts';
 import type { WatchSink } from '../../../../src/api/server/watch-sink.ts';
 import { startWatch } from '../../../../src/api/server/watch-stream.ts';
 import { EventLog } from '../../../../src/api/store/event-log.ts';
@@ -64,7 +64,7 @@ test(
 
 test('changes of one transaction are sent together, in a microtask', async () => {
   const log = new EventLog(100, 0);
-  const sent: string[][] = [];
+  const sent: Output[][] = [];
   const sink: WatchSink = {
     open() {},
     send: (events) => sent.push([...events]) > 0,
@@ -91,7 +91,7 @@ test('changes of one transaction are sent together, in a microtask', async () =>
   change(3);
   await null;
   assert.equal(
-    sent.map((events) => events.map((event) => JSON.parse(event).object.metadata.name as string)),
+    sent.map((events) => events.map((event) => JSON.parse(String(event)).object.metadata.name as string)),
     [['c1', 'c2'], ['c3']],
   );
   end();

@@ -129,6 +129,14 @@ test(
       assert.is((await refusal(client.requestToken('default', 'nobody', {}))).code, 404);
       const stale = { boundObjectRef: { kind: 'Secret', name: 'none' } };
       assert.is((await refusal(client.requestToken('default', 'default', stale))).code, 404);
+      const forever = await refusal(client.requestToken('default', 'default', { expirationSeconds: 2 ** 33 }));
+      assert.match(forever.message, /may not specify a duration larger than 2\^32 seconds/);
+      await client.create({ apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'other' } });
+      await client.create(pod('p'));
+      const ofPod = { boundObjectRef: { kind: 'Pod', name: 'p' } };
+      await client.requestToken('default', 'default', ofPod);
+      const foreign = await refusal(client.requestToken('default', 'other', ofPod));
+      assert.match(foreign.message, /cannot bind token for serviceaccount "other" to pod running with different/);
       const { token } = await client.requestToken('default', 'default', { audiences: ['vault'] });
       assert.is((await ask(cluster, token, 'GET', '/api')).code, 401, 'it was issued for another audience');
       const post = async (spec: object) => {
