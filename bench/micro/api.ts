@@ -19,6 +19,7 @@ import {
   type Service,
   WellKnown,
 } from '../../src/api/types/objects.ts';
+import { scheduled, scheduledSince } from '../lib/scheduled.ts';
 import { median, quantile } from '../lib/statistics.ts';
 import { MeasuredController } from './lib/controller.ts';
 import type { Fact } from './lib/results.ts';
@@ -147,7 +148,7 @@ async function lists(controller: MeasuredController): Promise<Fact[]> {
 }
 
 /** From the moment before a change is requested until each of the watchers has parsed its event. */
-async function changes({ client }: MeasuredController): Promise<Fact[]> {
+async function changes({ client, pid }: MeasuredController): Promise<Fact[]> {
   const ends = new AbortController();
   const sent = new Map<string, number>();
   const delays: number[] = [];
@@ -160,6 +161,7 @@ async function changes({ client }: MeasuredController): Promise<Fact[]> {
       if (begin !== undefined) delays.push(performance.now() - begin);
     }),
   );
+  const before = scheduled(pid);
   for (let i = 0; i < CHANGES; i++) {
     sent.set(String(i), performance.now());
     const change = { metadata: { annotations: { change: String(i) } } };
@@ -167,11 +169,14 @@ async function changes({ client }: MeasuredController): Promise<Fact[]> {
     await sleep(PAUSE_MS);
   }
   await until(async () => delays.length === CHANGES * WATCHERS);
+  const { ran, waited } = scheduledSince(pid, before);
   ends.abort();
   await Promise.allSettled(watchers);
   return [
     { name: `a change at ${WATCHERS} watchers, p50`, value: quantile(delays, 0.5), unit: 'ms' },
     { name: `a change at ${WATCHERS} watchers, p99`, value: quantile(delays, 0.99), unit: 'ms', atMost: 10 },
+    { name: 'processor time of the controller for such a change', value: ran / CHANGES, unit: 'ms' },
+    { name: 'it waits for a processor meanwhile', value: waited / CHANGES, unit: 'ms' },
   ];
 }
 

@@ -4,22 +4,21 @@
  * a process of its own (policies-in-force-node.ts). The worker of each asks for the verdict of an established connection
  * all the time.
  *
- * On a machine with other load most of that time is spent waiting for a processor. The kernel counts that for each thread
- * (Documentation/scheduler/sched-stats.rst, /proc/PID/schedstat), so it is reported beside it. In a scheduling group of its
- * own the bench runs as on a machine without other load, as far as one can have that:
+ * How long the controller and the agent ran for a change, and waited for a processor, is reported beside it. In a scheduling
+ * group of its own the bench runs as on a machine without other load, as far as one can have that:
  *
  *   setsid -w sh -c 'echo -20 > /proc/self/autogroup; exec node dist/bench/net/policies-in-force.js'
  *
  *   node dist/bench/net/policies-in-force.js [--rounds 100]
  */
 import { type ChildProcess, fork } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { withDefaults } from '../../src/api/schema/defaults.ts';
 import { nowText, Store } from '../../src/api/store/store.ts';
 import { type Kind, type KubeObject, WellKnown } from '../../src/api/types/objects.ts';
+import { type Scheduled, scheduled, scheduledSince } from '../lib/scheduled.ts';
 import { quantile } from '../lib/statistics.ts';
 import { MeasuredController } from '../micro/lib/controller.ts';
 import { NAMESPACES, namespaceNamed, podAddress, podLabels, policyObject } from '../micro/lib/policies.ts';
@@ -122,25 +121,6 @@ const pod = (name: string, namespace: string, labels: object, podIP: string) => 
   status: { phase: 'Running', podIP, podIPs: [{ ip: podIP }], conditions: [ready('Ready'), ready('PodScheduled')] },
 });
 
-/** Milliseconds that a thread has run, and has waited for a processor. */
-interface Scheduled {
-  readonly ran: number;
-  readonly waited: number;
-}
-
-function scheduled(thread: string): Scheduled {
-  const [ran = 0, waited = 0] = readFileSync(`${thread}/schedstat`, 'latin1').split(' ').map(Number);
-  return { ran: ran / 1e6, waited: waited / 1e6 };
-}
-
-/** What a thread has used since `before`. */
-function since(thread: string, before: Scheduled): Scheduled {
-  const now = scheduled(thread);
-  return { ran: now.ran - before.ran, waited: now.waited - before.waited };
-}
-
-const mainThread = (pid: number): string => `/proc/${pid}/task/${pid}`;
-
 /** A node's process, and the last verdict of its worker. */
 class MeasuredNode {
   last: Verdict | undefined;
@@ -171,9 +151,8 @@ class MeasuredNode {
     });
   }
 
-  /** The agent's thread. */
-  get thread(): string {
-    return mainThread(this.child.pid!);
+  get pid(): number {
+    return this.child.pid!;
   }
 
   close(): void {
@@ -212,15 +191,15 @@ try {
 
   /** Until the slower of the nodes judges by the change. */
   async function change({ kind, object, namespace, patch }: Changed, allow: boolean): Promise<Measured> {
-    const threads = [mainThread(controller.pid), ...nodes.map(({ thread }) => thread)];
-    const before = threads.map(scheduled);
+    const pids = [controller.pid, ...nodes.map(({ pid }) => pid)];
+    const before = pids.map(scheduled);
     const sentAt = nowMs();
     const inForce = Promise.all(nodes.map((one) => one.when(allow)));
     await client.patch(kind, object, patch(allow), namespace ? { namespace } : {});
     const answeredAt = nowMs();
     const times = await inForce;
     const at = Math.max(...times);
-    const used = (i: number) => since(threads[i]!, before[i]!);
+    const used = (i: number) => scheduledSince(pids[i]!, before[i]!);
     return { sent: at - sentAt, answered: at - answeredAt, used: [used(0), used(1 + times.indexOf(at))] };
   }
 } finally {

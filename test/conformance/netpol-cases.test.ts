@@ -1,7 +1,7 @@
 /**
  * The cases of Kubernetes' NetworkPolicy suite through the pipelines of two nodes: a packet of each pair of pods, as it would
  * open a connection, either reaches the other pod or does not. All cases in one run of one compiler, so that each is a
- * change of the one before. SCTP is tried here alone: end to end it would need a kernel with SCTP.
+ * change of the one before.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -5,6 +5,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ClusterNetworkPolicy } from '../../src/api/types/cluster-network-policy.ts';
+import { whyNoRawSocket } from '../../src/linux/raw-socket.ts';
 import { type Cluster, dataplane, eventually, output, run } from '../lib/cluster.ts';
 import { kubectl, whyNoKubectl } from '../lib/kubectl.ts';
 import { type PolicyCluster, setPolicies, startPolicyCluster } from '../lib/policies/policy-cluster.ts';
@@ -20,7 +21,7 @@ test.before(async () => {
   ({ cluster } = started);
 });
 test.after(async () => {
-  await cluster?.down();
+  await started?.down();
 });
 
 type ClusterSpec = ClusterNetworkPolicy['spec'];
@@ -106,6 +107,34 @@ test('ports by number, range and name', async () => {
     await expectReachable((_, to, port) => to !== 'x/a' || port !== 81, [80, 81]);
   }
 });
+
+const noSctp = whyNoRawSocket();
+testUnless(noSctp && `SCTP: raw-socket: ${noSctp}`, test)(
+  'SCTP: ingress and egress by port, before Accept for all',
+  async () => {
+    const port81 = { sctp: { destinationPort: { number: 81 } } };
+    const all = [{ namespaces: {} }];
+    await setPolicies(
+      cnp('sctp', {
+        tier: 'Admin',
+        priority: 1,
+        subject: { namespaces: ns('x') },
+        ingress: [{ action: 'Deny', from: [{ namespaces: ns('y') }], protocols: [port81] }],
+        egress: [
+          { action: 'Deny', to: [{ namespaces: ns('z') }], protocols: [port81] },
+          { action: 'Accept', to: all },
+        ],
+      }),
+    );
+    const isDenied = (from: string, to: string) =>
+      (namespaceOf(from) === 'y' && namespaceOf(to) === 'x') || (namespaceOf(from) === 'x' && namespaceOf(to) === 'z');
+    const expected: Expected = (from, to, port) => port !== 81 || !isDenied(from, to);
+    await started.expectProbes([
+      { protocol: 'SCTP', ports: [80, 81], expected },
+      { protocol: 'TCP', ports: [81], expected: () => true },
+    ]);
+  },
+);
 
 test('a namespace that gets a label is selected at once', async () => {
   await setPolicies(

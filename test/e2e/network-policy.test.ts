@@ -1,15 +1,17 @@
 /**
  * NetworkPolicy between real pods on two nodes: the cases of Kubernetes' own suite (test/lib/policies/upstream-cases.ts), with
- * its namespaces x, y, z and its pods a, b, c that listen on ports 80 and 81 over TCP and UDP. Its three cases of SCTP need
- * a kernel with SCTP; test/conformance/netpol-cases.test.ts has them as frames.
+ * its namespaces x, y, z and its pods a, b, c that listen on ports 80 and 81 over TCP, UDP and SCTP. SCTP is spoken over raw
+ * sockets (test/lib/sctp-in-namespace.ts), because kernels often lack it.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connectInNamespace } from '../../src/linux/connect.ts';
+import { whyNoRawSocket } from '../../src/linux/raw-socket.ts';
 import { type Cluster, dataplane, output, run } from '../lib/cluster.ts';
 import { changeUnderLoad } from '../lib/policies/changes-under-load.ts';
 import { type PolicyCluster, setPolicies, startPolicyCluster } from '../lib/policies/policy-cluster.ts';
 import { A, type Expected, namespaceOf, policy, UPSTREAM_CASES } from '../lib/policies/upstream-cases.ts';
+import { testUnless } from '../lib/test-unless.ts';
 
 const test = suite('network policy');
 /** The full form: npm run test:policies-under-load */
@@ -25,7 +27,7 @@ test.before(async () => {
   ({ cluster, ip } = started);
 });
 test.after(async () => {
-  await cluster?.down();
+  await started?.down();
 });
 
 const expectReachable = (expected: Expected, ports?: readonly number[]) => started.expectReachable(expected, ports);
@@ -39,8 +41,8 @@ const ns = (...names: string[]) => ({
 const toXA = (to: string) => to === 'x/a';
 
 for (const { name, steps } of UPSTREAM_CASES) {
-  if (name.startsWith('SCTP')) continue;
-  test(name, async () => {
+  const obstacle = name.startsWith('SCTP') ? whyNoRawSocket() : undefined;
+  testUnless(obstacle && `${name}: raw-socket: ${obstacle}`, test)(name, async () => {
     for (const { policies, labels = {}, probes } of steps) {
       await started.setLabels(labels);
       await setPolicies(...policies((pod) => ip.get(pod)!));

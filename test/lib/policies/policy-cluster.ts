@@ -6,10 +6,13 @@ import type { Kind, KubeObject } from '../../../src/api/types/objects.ts';
 import { API_SOCKET } from '../../../src/cluster/state.ts';
 import { connectInNamespace } from '../../../src/linux/connect.ts';
 import { type Cluster, eventually, processPod, startCluster } from '../cluster.ts';
+import { SctpEnd } from '../sctp-in-namespace.ts';
 import { udpSocketIn } from '../udp-in-namespace.ts';
 import { type Expected, NAMESPACES, nameOf, namespaceOf, PODS, type Probe } from './upstream-cases.ts';
 
 export const HTTP_PORT = 8080;
+const SERVED_PORTS: readonly number[] = [80, 81];
+const FIRST_SCTP_PORT = 20_000;
 /** Over TCP and UDP, and over HTTP. A client that is reset must not end the server. */
 const SERVE = `require("http").createServer((_, response) => response.end("open")).listen(${HTTP_PORT});
 for (const port of [80, 81]) {
@@ -29,6 +32,9 @@ export class PolicyCluster {
   /** Address of each pod. */
   readonly ip: ReadonlyMap<string, string>;
   private labels: Readonly<Record<string, Record<string, string>>> = {};
+  /** An end of SCTP associations in each pod, from when one is first needed. */
+  private sctpEnds: ReadonlyMap<string, SctpEnd> | undefined;
+  private sctpPort = FIRST_SCTP_PORT;
 
   constructor(cluster: Cluster, ip: ReadonlyMap<string, string>) {
     this.cluster = cluster;
@@ -44,6 +50,7 @@ export class PolicyCluster {
     const asked = probes.flatMap(({ protocol, ports }) =>
       PODS.flatMap((from) => {
         if (protocol === 'UDP') return [this.addAnswered(open, from, ports, waitMs)];
+        if (protocol === 'SCTP') return [this.addAssociated(open, from, ports, waitMs)];
         return PODS.flatMap((to) => ports.map((port) => tcp(from, to, port)));
       }),
     );
@@ -77,6 +84,33 @@ export class PolicyCluster {
     for (const to of PODS) for (const port of ports) socket.send('?', port, this.ip.get(to)!);
     await sleep(waitMs);
     socket.close();
+  }
+
+  /** Opens SCTP associations with all pods, each from a port of its own, and enters those that are established. */
+  private async addAssociated(
+    open: Set<string>,
+    from: string,
+    ports: readonly number[],
+    waitMs: number,
+  ): Promise<void> {
+    this.sctpEnds ??= new Map(PODS.map((pod) => [pod, new SctpEnd(netnsOf(pod), SERVED_PORTS)]));
+    const end = this.sctpEnds.get(from)!;
+    end.onOpen = (address, port) => {
+      const to = PODS.find((pod) => this.ip.get(pod) === address);
+      if (to !== undefined) open.add(pairText(from, to, 'SCTP', port));
+    };
+    for (const to of PODS) {
+      // A pod does not reach itself through its raw socket; that it may is tried over TCP and UDP.
+      if (to === from) for (const port of ports) open.add(pairText(from, to, 'SCTP', port));
+      else for (const port of ports) end.open(this.ip.get(to)!, port, this.sctpPort++);
+    }
+    await sleep(waitMs);
+    end.giveUp();
+  }
+
+  async down(): Promise<void> {
+    for (const end of this.sctpEnds?.values() ?? []) end.close();
+    await this.cluster.down();
   }
 
   /** Compares what answers with what is expected of each pair. A pod always reaches itself. */
@@ -132,8 +166,8 @@ export async function startPolicyCluster(): Promise<PolicyCluster> {
   const pods = PODS.map((pod, i) => {
     const made = processPod(nameOf(pod), i % 2 === 0 ? 'n1' : 'n2', [process.execPath, '-e', SERVE]);
     const [container] = made.spec.containers as object[];
-    const ports = ['TCP', 'UDP'].flatMap((protocol) =>
-      [80, 81].map((port) => ({ name: `serve-${port}-${protocol.toLowerCase()}`, protocol, containerPort: port })),
+    const ports = ['TCP', 'UDP', 'SCTP'].flatMap((protocol) =>
+      SERVED_PORTS.map((port) => ({ name: `serve-${port}-${protocol.toLowerCase()}`, protocol, containerPort: port })),
     );
     return {
       ...made,
@@ -154,7 +188,7 @@ export async function startPolicyCluster(): Promise<PolicyCluster> {
     all.items.map(({ metadata, status }) => [`${metadata.namespace}/${metadata.name}`, status.podIP] as const),
   );
   const started = new PolicyCluster(cluster, ip);
-  const probes = (['TCP', 'UDP'] as const).map((protocol) => ({ protocol, ports: [80, 81], expected: () => true }));
+  const probes = (['TCP', 'UDP'] as const).map((protocol) => ({ protocol, ports: SERVED_PORTS, expected: () => true }));
   await eventually(() => started.expectProbes(probes).then(() => true));
   return started;
 }
