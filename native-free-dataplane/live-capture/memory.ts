@@ -12,7 +12,7 @@
 import { INSTRUCTION_WORDS, MAX_INSTRUCTIONS } from '../filter/program.ts';
 import { H_OWN, HEADER_WORDS, headerMatches, MAX_WORKERS, TableKind, writeHeader } from '../shared/layout.ts';
 
-const VERSION = 2;
+const VERSION = 3;
 const H_WORKERS = H_OWN;
 const H_PORTS = H_OWN + 1;
 const H_RING_BYTES = H_OWN + 2;

@@ -36,8 +36,11 @@ export const RecordWord = {
   SEGMENTS: 14,
   /** Outer transport header and << 16 inner network header of an encapsulated super-packet; 0: none. */
   TUNNEL: 15,
+  /** Number of the policy's rule that denied the packet (policies/rules.ts); 0: none did, or it has no number. */
+  RULE: 16,
 } as const;
-export const RECORD_WORDS = 16;
+/** Even, so that frames begin at multiples of 8 bytes. */
+export const RECORD_WORDS = 18;
 const SKIP = -1;
 /** Result of `reserve` if there is no room. */
 export const NO_ROOM: number = -1;
@@ -128,8 +131,12 @@ export class RingWriter extends Ring {
     return true;
   }
 
-  /** Let the reader see the reserved records. @param verdict of the packet, for records that have none of their own */
-  publish(verdict: number): void {
+  /**
+   * Let the reader see the reserved records.
+   * @param verdict of the packet, for records that have none of their own
+   * @param rule of a policy that denied it; 0: none
+   */
+  publish(verdict: number, rule = 0): void {
     const { words, base } = this;
     for (let position = words[base + RING_HEAD]; position !== this.head; ) {
       const at = this.wordAt(position);
@@ -138,7 +145,11 @@ export class RingWriter extends Ring {
         position = (position + this.bytesToEnd(position)) | 0;
         continue;
       }
-      if (words[at + RecordWord.VERDICT] === 0) words[at + RecordWord.VERDICT] = verdict;
+      words[at + RecordWord.RULE] = 0;
+      if (words[at + RecordWord.VERDICT] === 0) {
+        words[at + RecordWord.VERDICT] = verdict;
+        words[at + RecordWord.RULE] = rule;
+      }
       position = (position + bytes) | 0;
     }
     Atomics.store(words, base + RING_HEAD, this.head);

@@ -63,7 +63,7 @@ export class LiveModel {
     if (!drop && !beginsConnection(flow, this.directory)) return;
     const ends = endsOf(flow, this.directory);
     if (ends === undefined) return;
-    if (drop) this.edges.dropped(ends, flow.Summary.split(':', 1)[0]!, nowMs);
+    if (drop) this.edges.dropped(ends, flow.Summary.split(/[: ]/, 1)[0]!, nowMs);
     else this.edges.opened(ends, nowMs);
   }
 

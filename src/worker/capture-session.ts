@@ -87,8 +87,8 @@ export class CaptureSession {
     this.ring.countLost(pkt.inPort);
   }
 
-  /** The packet is finished. */
-  finish(verdict: number): void {
+  /** The packet is finished. @param rule of a policy that denied it; 0: none */
+  finish(verdict: number, rule: number): void {
     const { ring, received, words } = this;
     if (!ring.pending) return;
     // Only drops are captured, and this packet was not dropped.
@@ -96,7 +96,7 @@ export class CaptureSession {
       if (ring.drop(received)) return;
       words[received + RecordWord.POINT] = 0;
     }
-    ring.publish(verdict);
+    ring.publish(verdict, rule);
   }
 
   private isPort(port: number): boolean {

@@ -88,7 +88,7 @@ export class WorkerCapture implements Pipeline {
       if (session.wantsSteps) steps = true;
     }
     const verdict = steps ? this.traced(pkt, dp, nowMs) : this.stages.processFrame(pkt, dp, nowMs);
-    for (let i = 0; i < sessions.length; i++) (sessions[i] as CaptureSession).finish(verdict);
+    for (let i = 0; i < sessions.length; i++) (sessions[i] as CaptureSession).finish(verdict, pkt.policyRule);
     return verdict;
   }
 

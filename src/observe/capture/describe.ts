@@ -69,7 +69,8 @@ export function commentsOf(packet: CapturedPacket, { pod }: PortIdentity, names:
   const row = VERDICTS[packet.verdict];
   if (row !== undefined) {
     const advice = isFailure(row) ? `\nAdvice: ${row.advice}` : '';
-    comments.push(`Verdict: ${row.name}: ${row.sentence}\nSource: ${row.source}${advice}`);
+    const denier = packet.deniedBy === undefined ? '' : `\nPolicy: ${packet.deniedBy}`;
+    comments.push(`Verdict: ${row.name}: ${row.sentence}${denier}\nSource: ${row.source}${advice}`);
   }
   if (packet.steps !== undefined) comments.push(stepsComment(packet.steps, names));
   if (packet.segmentBytes > 0) {

@@ -8,6 +8,8 @@ export interface CapturedPacket {
   readonly point: 'received' | 'sent';
   /** Verdict of the packet, or why the device did not accept this frame. */
   readonly verdict: number;
+  /** The policy's rule that denied the packet, such as `shop/web (no rule allows it)`. */
+  readonly deniedBy?: string;
   /** Number of the packet on its worker: the same wherever the packet was captured on the node. */
   readonly number: number;
   /** Time since 1970. */

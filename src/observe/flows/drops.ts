@@ -1,5 +1,6 @@
 /** Packets that did not arrive as flows in Hubble's schema: what was dropped, and the verdict of the policies that did it. */
 import { randomUUID } from 'node:crypto';
+import { ruleText } from '../../../native-free-dataplane/policies/judge.ts';
 import type { NumberedRule } from '../../../native-free-dataplane/policies/rules.ts';
 import type { DroppedPacket, DropText } from '../../../native-free-dataplane/print/drop.ts';
 import { PROTOCOL_TCP, protocolName } from '../../../native-free-dataplane/protocols.ts';
@@ -45,13 +46,14 @@ export function flowsOfDrop({ node, drop, rule }: DropEvent, time: string, sourc
   } as const;
   const summary = packet === undefined ? VERDICTS[verdict]?.sentence : summaryOf(packet);
   const denied = packet && deniedBy(verdict, packet, source, rule);
+  const denier = denied === undefined ? '' : denierText(denied, rule);
   const dropped: Flow = {
     ...common,
     uuid: randomUUID(),
     ...(reason && { drop_reason: reason.number, drop_reason_desc: reason.name }),
     event_type: { type: EventType.DROP, sub_type: reason?.number ?? OTHER_REASON },
     ...denied,
-    Summary: `${name}: ${summary}`,
+    Summary: `${name}${denier}: ${summary}`,
   };
   if (packet === undefined || denied === undefined) return [dropped];
   const judged: Flow = {
@@ -127,6 +129,14 @@ function denyingNow(
   const { ip, port } = targetOf(packet);
   const judgement = policies.judge({ from: packet.src, to: ip, protocol: packet.protocol, port })[direction];
   return judgement?.allowed === false ? judgement.policies : undefined;
+}
+
+/** ` by shop/web (no rule allows it)`; empty if it is not known any more. */
+function denierText({ egress_denied_by, ingress_denied_by }: Partial<Flow>, rule: NumberedRule | undefined): string {
+  if (rule !== undefined) return ` by ${ruleText(rule)}`;
+  const policies = egress_denied_by ?? ingress_denied_by ?? [];
+  const names = policies.map(({ namespace, name }) => (namespace === '' ? name : `${namespace}/${name}`));
+  return names.length === 0 ? '' : ` by ${names.join(', ')}`;
 }
 
 function policyNames({ policies, tier }: NumberedRule): PolicyName[] {

@@ -115,14 +115,16 @@ test('records arrive complete, in order, and only when they are published', () =
   const second = put(memory, writer, 100, 8);
   memory.words[second + RecordWord.VERDICT] = 5;
   assert.not.ok(reader.next());
-  writer.publish(3);
+  writer.publish(3, 17);
   assert.ok(reader.next());
   assert.equal(reader.frame(), new Uint8Array(60).fill(7));
   assert.is(reader.word(RecordWord.VERDICT), 3, "the packet's verdict");
+  assert.is(reader.word(RecordWord.RULE), 17, 'the rule that denied it');
   reader.release();
   assert.ok(reader.next());
   assert.equal(reader.frame(), new Uint8Array(100).fill(8));
   assert.is(reader.word(RecordWord.VERDICT), 5, 'its own verdict');
+  assert.is(reader.word(RecordWord.RULE), 0, 'which no rule decided');
   reader.release();
   assert.not.ok(reader.next());
 });

@@ -16,8 +16,14 @@ import {
 import { RecordWord, RingReader } from '../../../native-free-dataplane/live-capture/ring.ts';
 import type { Packet } from '../../../native-free-dataplane/packet.ts';
 import * as pipeline from '../../../native-free-dataplane/pipeline.ts';
+import { ruleText } from '../../../native-free-dataplane/policies/judge.ts';
+import { readRule } from '../../../native-free-dataplane/policies/rules.ts';
+import { writePolicies } from '../../../native-free-dataplane/policies/writer.ts';
 import { printBytes } from '../../../native-free-dataplane/print/frame.ts';
 import { Verdict, verdictName } from '../../../native-free-dataplane/verdicts.ts';
+import type { NetworkPolicy } from '../../../src/api/types/network-policy.ts';
+import { compilePolicies } from '../../../src/compile/policies/compile-policies.ts';
+import { parsePolicy } from '../../../src/compile/policies/parse-policy.ts';
 import { WorkerCapture } from '../../../src/worker/capture.ts';
 import { frame } from '../../lib/frames/frame-text.ts';
 import { loadFrame } from '../../lib/frames/load-frame.ts';
@@ -116,6 +122,31 @@ test('dropped: only packets that do not reach their destination, as received', (
   const spoofed = 'tcp 10.244.1.9:4000 > 10.96.0.10:80 S';
   node.receive(spoofed);
   assert.equal(read(ring), [`2 received port ${node.port} ${spoofed} spoofed-source-mac`]);
+});
+
+test('a packet that a policy denies is recorded with the rule that denied it', () => {
+  const node = new Capturing();
+  const policy = { metadata: { name: 'closed', namespace: 'default' }, spec: { policyTypes: ['Egress'] } };
+  writePolicies(
+    node.node.policies,
+    compilePolicies({
+      policies: [parsePolicy(policy as NetworkPolicy)],
+      pods: [{ namespace: 'default', labels: {}, ip: CLIENT, ports: [] }],
+      namespaces: new Map([['default', {}]]),
+      ...{ nodes: [], dnsPort: undefined },
+    }),
+  );
+  const { ring } = node.start('', { points: Point.DROPPED });
+  assert.is(node.receive(SYN), Verdict.POLICY_EGRESS);
+  assert.ok(ring.next());
+  assert.is(ring.word(RecordWord.VERDICT), Verdict.POLICY_EGRESS);
+  const rule = readRule(node.node.policies, ring.word(RecordWord.RULE));
+  assert.is(rule && ruleText(rule), 'default/closed (no rule allows it)');
+  ring.release();
+  // The next record of the same memory has no rule.
+  node.receive('tcp 10.244.1.9:4000 > 10.96.0.10:80 S');
+  assert.ok(ring.next());
+  assert.is(ring.word(RecordWord.RULE), 0);
 });
 
 test('dropped: a frame that a device did not accept, without the frame as received', () => {

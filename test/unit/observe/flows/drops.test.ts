@@ -54,7 +54,10 @@ test('a denied connection: the verdict of the policies that isolate the pod, the
     printCompact(verdict!, NAMED),
     /-> shop\/web-7d4b9:8080 \(ID:\d+\) policy-verdict:none INGRESS DENIED BY deny-all \(NetworkPolicy\), from-admins \(NetworkPolicy\) \(TCP Flags: SYN\)$/,
   );
-  assert.match(printCompact(dropped!, PLAIN), / Policy denied DROPPED \(policy-ingress: TCP Flags: SYN\)$/);
+  assert.match(
+    printCompact(dropped!, PLAIN),
+    / Policy denied DROPPED \(policy-ingress by shop\/deny-all, shop\/from-admins: TCP Flags: SYN\)$/,
+  );
 });
 
 test('the rule that the node has denied it by is named, also that of a ClusterNetworkPolicy', () => {
@@ -67,6 +70,14 @@ test('the rule that the node has denied it by is named, also that of a ClusterNe
       .map(({ ingress_denied_by }) => ingress_denied_by);
   const listed = ['a', 'b'].map((name) => ({ name, namespace: 'default', kind: 'NetworkPolicy' }));
   assert.equal(namesOf({ tier: 'namespaced' }), [listed, listed]);
+  const summary = (given: Partial<NumberedRule>) =>
+    maker()
+      .of({ node: 'n1', kind: 'DROP', drop, rule: { ...rule, direction: 'ingress', tier: 'admin', ...given } }, TIME)
+      .at(-1)?.Summary;
+  assert.is(
+    summary({ policies: 'no-internet', index: 2, name: 'cidrs' }),
+    'policy-ingress by ClusterNetworkPolicy no-internet rule 2 "cidrs": TCP Flags: SYN',
+  );
   const cluster = [{ name: 'no-internet', namespace: '', kind: 'ClusterNetworkPolicy' }];
   assert.equal(namesOf({ tier: 'admin', policies: 'no-internet', index: 2 }), [cluster, cluster]);
 });
