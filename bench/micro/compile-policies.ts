@@ -30,8 +30,10 @@ export function measure(): Fact[] {
     ...changes(`${what}: one policy changes`, big, ({ policies }, turn) => {
       policies[turn % POLICIES] = policy(turn % POLICIES, 10_000 + turn);
     }),
-    ...changes(`${what}: one pod gets another label`, big, ({ pods }, turn) => {
+    ...changes(`${what}: one pod gets another label`, big, (all, turn) => {
+      const pods = all.pods.slice();
       pods[turn % PODS] = pod((turn % PODS) + 1024, `app-${turn % APPS}`);
+      all.pods = pods;
     }),
     ...changes(`${what}: one policy with a new network`, big, ({ policies }, turn) => {
       const { ingress, ...rest } = policy(turn % POLICIES);

@@ -57,7 +57,8 @@ export interface Held {
   readonly compiler: PolicyCompiler;
   readonly writer: PolicyWriter;
   readonly policies: PolicyRules[];
-  readonly pods: AddressedPod[];
+  /** Replaced when one of them changes. */
+  pods: readonly AddressedPod[];
 }
 
 const namespaces = new Map(

@@ -7,13 +7,20 @@ interface Claim {
 }
 
 export class PodsByAddress {
-  /** In no particular order; most stay where they are when others change. */
-  readonly all: AddressedPod[] = [];
-  /** Positions in `all`, by address. */
+  private readonly pods: AddressedPod[] = [];
+  /** A copy of `pods`, until they change. */
+  private copy: readonly AddressedPod[] | undefined;
+  /** Positions in `pods`, by address. */
   private readonly positions = new Map<string, number>();
   /** By address, and by who claims it. */
   private readonly claims = new Map<string, Map<string, Claim>>();
   private readonly claimed = new Map<string, string>();
+
+  /** In no particular order; most stay where they are when others change. The same list while nothing changes. */
+  get all(): readonly AddressedPod[] {
+    this.copy ??= this.pods.slice();
+    return this.copy;
+  }
 
   /**
    * @param claimant a name for what claims the pod's address; it has one claim at a time
@@ -41,14 +48,15 @@ export class PodsByAddress {
     const all = [...claims.values()];
     const pod = (all.find(({ isOwn }) => isOwn) ?? all.at(-1))?.pod;
     const position = this.positions.get(ip);
+    this.copy = undefined;
     if (pod !== undefined) {
-      if (position === undefined) this.positions.set(ip, this.all.push(pod) - 1);
-      else this.all[position] = pod;
+      if (position === undefined) this.positions.set(ip, this.pods.push(pod) - 1);
+      else this.pods[position] = pod;
     } else if (position !== undefined) {
       this.positions.delete(ip);
-      const last = this.all.pop()!;
-      if (position === this.all.length) return;
-      this.all[position] = last;
+      const last = this.pods.pop()!;
+      if (position === this.pods.length) return;
+      this.pods[position] = last;
       this.positions.set(last.ip, position);
     }
   }

@@ -20,6 +20,7 @@ import type { PolicyRules } from './policy-rules.ts';
 export interface PolicyInput {
   /** The same object for a policy or pod that did not change, at the same place if possible. */
   readonly policies: readonly PolicyRules[];
+  /** The list is not changed afterwards: the same list again means the same pods. */
   readonly pods: readonly AddressedPod[];
   /** Labels of namespaces, by name. The same object if nothing changed. */
   readonly namespaces: ReadonlyMap<string, Labels>;
@@ -119,10 +120,11 @@ class Kept {
   }
 
   private followPods(pods: readonly AddressedPod[]): void {
+    if (pods === this.pods) return;
     const { removed, added } = difference(this.pods, pods);
     for (const pod of removed) this.byClass.left(this.keptPods.remove(pod));
     this.keptPods.add(added, (pod) => this.byClass.classOf(pod));
-    if (removed.length + added.length > 0) this.pods = pods.slice();
+    this.pods = pods;
   }
 
   private renewIntervals(): void {

@@ -190,7 +190,7 @@ test('a change makes anew what it affects, and nothing else', () => {
   const namespaces = new Map(Array.from({ length: 10 }, (_, i) => [`ns-${i}`, {}]));
   const input = { namespaces, nodes: [], dnsPort: undefined };
   const compile = () => {
-    const { pods: rows, groups } = compiler.compile({ ...input, policies, pods });
+    const { pods: rows, groups } = compiler.compile({ ...input, policies, pods: [...pods] });
     return { rows: [...rows], groups: [...groups] };
   };
   const isNew = <T>(before: readonly T[], after: readonly T[]) => after.filter((one) => !before.includes(one)).length;

@@ -40,4 +40,16 @@ test('pods stay at their places when another changes', () => {
   );
 });
 
+test('the list is the same while nothing changes, and one that was taken stays as it is', () => {
+  const pods = new PodsByAddress();
+  pods.claim('x/a', pod('10.0.0.1', 'a'), false);
+  const before = pods.all;
+  assert.ok(pods.all === before);
+  pods.claim('x/b', pod('10.0.0.2', 'b'), false);
+  assert.is(before.length, 1);
+  assert.equal(seen(pods), ['10.0.0.1 a', '10.0.0.2 b']);
+  pods.release('x/a');
+  assert.equal(seen(pods), ['10.0.0.2 b']);
+});
+
 test.run();
