@@ -20,6 +20,7 @@ import type {
   Secret,
   Service,
   ServiceCIDR,
+  StatefulSet,
   StorageClass,
   Toleration,
   WrittenPart,
@@ -76,7 +77,6 @@ function checkKind(object: KubeObject, old: KubeObject): FieldError[] {
       return checkNode(object as NodeObject, old as NodeObject);
     case 'Deployment':
     case 'ReplicaSet':
-    case 'StatefulSet':
     case 'DaemonSet': {
       const { selector } = (object as Deployment).spec;
       return isDeepStrictEqual(selector, (old as Deployment).spec.selector)
@@ -85,6 +85,8 @@ function checkKind(object: KubeObject, old: KubeObject): FieldError[] {
     }
     case 'Job':
       return checkJobUpdate(object as Job, old as Job);
+    case 'StatefulSet':
+      return checkStatefulSet(object as StatefulSet, old as StatefulSet);
     case 'ResourceQuota': {
       const { scopes } = (object as ResourceQuota).spec ?? {};
       const same = isDeepStrictEqual(scopes ?? [], (old as ResourceQuota).spec?.scopes ?? []);
@@ -105,6 +107,26 @@ function checkKind(object: KubeObject, old: KubeObject): FieldError[] {
     default:
       return [];
   }
+}
+
+/** What of a StatefulSet may change; the identity of its pods depends on the rest (ValidateStatefulSetUpdate). */
+const CHANGEABLE_SET_FIELDS = [
+  ...['replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit'],
+  ...['persistentVolumeClaimRetentionPolicy', 'minReadySeconds'],
+] as const satisfies readonly (keyof StatefulSet['spec'])[];
+
+function checkStatefulSet({ spec }: StatefulSet, { spec: old }: StatefulSet): FieldError[] {
+  const changed: Partial<StatefulSet['spec']> = { ...spec };
+  const before: Partial<StatefulSet['spec']> = { ...old };
+  for (const field of CHANGEABLE_SET_FIELDS) {
+    delete changed[field];
+    delete before[field];
+  }
+  if (isDeepStrictEqual(changed, before)) return [];
+  const named = CHANGEABLE_SET_FIELDS.map((field) => `'${field}'`);
+  const most = named.slice(0, -1).join(', ');
+  const why = `updates to statefulset spec for fields other than ${most} and ${named.at(-1)} are forbidden`;
+  return [forbidden('spec', why)];
 }
 
 /** The only fields of a running pod that may change. */

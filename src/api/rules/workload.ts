@@ -15,7 +15,7 @@ import type {
   ReplicationController,
   StatefulSet,
 } from '../types/objects.ts';
-import { notSupported, required } from './field-errors.ts';
+import { forbidden, invalid, notSupported, required } from './field-errors.ts';
 import { checkJob } from './job.ts';
 import { checkPodSpec } from './pod.ts';
 
@@ -29,7 +29,7 @@ export function checkWorkload(object: KubeObject): FieldError[] {
       const { spec } = object as Deployment | ReplicaSet | StatefulSet | DaemonSet;
       const { selector, template } = spec;
       const errors = checkSelector(object.kind, selector, template);
-      return [...errors, ...checkTemplate(template, 'spec', ['Always'], claimNames(object))];
+      return [...errors, ...checkTemplate(template, 'spec', ['Always'], claimNames(object)), ...checkStrategy(object)];
     }
     case 'ReplicationController': {
       const { selector, template } = (object as ReplicationController).spec;
@@ -60,6 +60,20 @@ function checkSelector(kind: string, selector: LabelSelector | undefined, templa
   }
   if (matchesSelector(selector, template?.metadata?.labels ?? {})) return [];
   return [{ path: 'spec.template.metadata.labels', message: '`selector` does not match template `labels`' }];
+}
+
+/** The parameters of a rolling update belong to no other strategy. */
+function checkStrategy(object: KubeObject): FieldError[] {
+  if (object.kind === 'Deployment') {
+    const { type, rollingUpdate } = (object as Deployment).spec.strategy ?? {};
+    if (type !== 'Recreate' || rollingUpdate === undefined) return [];
+    return [forbidden('spec.strategy.rollingUpdate', "may not be specified when strategy `type` is 'Recreate'")];
+  }
+  if (object.kind !== 'StatefulSet') return [];
+  const { type, rollingUpdate } = (object as StatefulSet).spec.updateStrategy ?? {};
+  if (type !== 'OnDelete' || rollingUpdate === undefined) return [];
+  const path = 'spec.updateStrategy.rollingUpdate';
+  return [invalid(path, rollingUpdate, "only allowed for updateStrategy 'RollingUpdate'")];
 }
 
 /** What the pods of a StatefulSet can mount although its template has no such volume. */

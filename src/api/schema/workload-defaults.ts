@@ -71,7 +71,7 @@ function deployment(object: Deployment): Deployment {
       replicas: spec.replicas ?? 1,
       revisionHistoryLimit: spec.revisionHistoryLimit ?? 10,
       progressDeadlineSeconds: spec.progressDeadlineSeconds ?? 600,
-      strategy: type === 'RollingUpdate' ? { type, rollingUpdate: rolling } : { type },
+      strategy: type === 'RollingUpdate' ? { type, rollingUpdate: rolling } : { ...spec.strategy, type },
       template: template(spec.template),
     },
   };
@@ -87,7 +87,7 @@ function statefulSet(object: StatefulSet): StatefulSet {
       ...spec,
       replicas: spec.replicas ?? 1,
       podManagementPolicy: spec.podManagementPolicy ?? 'OrderedReady',
-      updateStrategy: type === 'RollingUpdate' ? { type, rollingUpdate } : { type },
+      updateStrategy: type === 'RollingUpdate' ? { type, rollingUpdate } : { ...spec.updateStrategy, type },
       revisionHistoryLimit: spec.revisionHistoryLimit ?? 10,
       persistentVolumeClaimRetentionPolicy: {
         whenDeleted: 'Retain',

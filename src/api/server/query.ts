@@ -103,7 +103,7 @@ function checkWatch(query: URLSearchParams, match: string): FieldError[] {
 }
 
 function checkDryRun(values: readonly string[]): FieldError[] {
-  return values.filter((value) => value !== 'All').map((value) => notSupported('dryRun', value, ['All']));
+  return values.every((value) => value === 'All') ? [] : [notSupported('dryRun', values, ['All'])];
 }
 
 /** @param kind name of the options in error messages: CreateOptions, UpdateOptions or PatchOptions */

@@ -284,4 +284,21 @@ test('a container requests at most its limits, in pods and in templates', () => 
   assert.equal(errorsOf(pod({ containers: [container({ resources: equal })] })), []);
 });
 
+test('parameters of a rolling update are refused with other strategies', () => {
+  const template = { metadata: { labels: { app: 'a' } }, spec: { containers: [container()] } };
+  const of = (kind: string, more: object) => ({
+    apiVersion: 'apps/v1',
+    kind,
+    metadata: { name: 'a' },
+    spec: { selector: { matchLabels: { app: 'a' } }, template, ...more },
+  });
+  assert.equal(errorsOf(of('Deployment', { strategy: { type: 'Recreate', rollingUpdate: { maxSurge: 1 } } })), [
+    "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'",
+  ]);
+  assert.equal(errorsOf(of('Deployment', { strategy: { type: 'Recreate' } })), []);
+  const updateStrategy = { type: 'OnDelete', rollingUpdate: { partition: 1 } };
+  assert.match(errorsOf(of('StatefulSet', { updateStrategy }))[0]!, /only allowed for updateStrategy 'RollingUpdate'/);
+  assert.equal(errorsOf(of('StatefulSet', { updateStrategy: { type: 'OnDelete' } })), []);
+});
+
 test.run();

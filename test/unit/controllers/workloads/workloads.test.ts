@@ -390,4 +390,18 @@ test(
   }),
 );
 
+test(
+  'StatefulSet: what the identity of its pods depends on cannot change',
+  withCluster(async ({ client }) => {
+    await client.create(apps('StatefulSet', { replicas: 0, serviceName: 'peers' }));
+    for (const spec of [{ serviceName: 'others' }, { podManagementPolicy: 'Parallel' }]) {
+      const error = await refusal(client.patch('StatefulSet', 'x', { spec }));
+      assert.is(error.code, 422);
+      assert.match(error.message, /spec: Forbidden: updates to statefulset spec for fields other than 'replicas', /);
+    }
+    const { spec } = await client.patch('StatefulSet', 'x', { spec: { minReadySeconds: 3 } });
+    assert.is(spec.minReadySeconds, 3);
+  }),
+);
+
 test.run();
